@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use keyside_credentials::{
-    DeclaredCredentials, ReferenceOptions, Registry, Resolver, Runs, Standing,
+    DeclaredCredentials, ReferenceOptions, Registry, Resolver, Runs, SourceHealth,
 };
 
 /// Where credentials are, and where records of their use go.
@@ -17,7 +17,7 @@ pub(crate) struct Backing {
 impl Backing {
     /// `keyside serve`.
     pub(crate) fn stored(registry: Arc<Registry>, declared: Arc<DeclaredCredentials>) -> Self {
-        registry.lay_over(declared.clone());
+        registry.overlay_declared(declared.clone());
         Self {
             runs: registry.runs().clone(),
             registry: Some(registry),
@@ -30,7 +30,7 @@ impl Backing {
         Self {
             registry: None,
             declared,
-            runs: Runs::unkept(),
+            runs: Runs::disabled(),
         }
     }
 
@@ -54,11 +54,11 @@ impl Backing {
     }
 
     /// How each credential stands whose secret is kept elsewhere.
-    pub(crate) fn standings(&self) -> Vec<Standing> {
+    pub(crate) fn source_health(&self) -> Vec<SourceHealth> {
         let stored = self.registry.as_ref();
-        let stored = stored.map_or_else(Vec::new, |registry| registry.reference_standings());
+        let stored = stored.map_or_else(Vec::new, |registry| registry.reference_health());
         self.declared
-            .standings()
+            .source_health()
             .into_iter()
             .chain(stored)
             .collect()

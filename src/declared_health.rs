@@ -59,17 +59,17 @@ impl Collector for DeclaredHealth {
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
-        for standing in self.declared.standings() {
+        for health in self.declared.source_health() {
             let labels = [
-                standing.workspace.as_str(),
-                &standing.provider,
-                standing.label.as_str(),
+                health.workspace.as_str(),
+                &health.provider,
+                health.label.as_str(),
             ];
             let usable = self.usable.with_label_values(&labels);
-            usable.set(standing.usable.into());
+            usable.set(health.usable.into());
             if let Some(cache) = &self.cache {
                 let served = cache.served.with_label_values(&labels);
-                served.set(standing.cached.is_some().into());
+                served.set(health.cached.is_some().into());
             }
         }
         let mut families = self.usable.collect();

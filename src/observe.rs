@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use keyside_credentials::{DeclaredCredentials, FromCache, Registry, Runs, Standing};
+use keyside_credentials::{DeclaredCredentials, FromCache, Registry, Runs, SourceHealth};
 use keyside_proxy::{Drain, Phase};
 use prometheus::{Encoder, TextEncoder};
 
@@ -68,7 +68,7 @@ async fn ready(State(observed): State<Observed>) -> (StatusCode, String) {
         .into_iter()
         .flatten()
         .chain(run_details(backing.runs()))
-        .chain(secret_details(backing.standings()))
+        .chain(secret_details(backing.source_health()))
         .chain(cache_details(backing.declared()));
     details.for_each(|detail| said.push_str(&detail));
     (status, said)
@@ -76,13 +76,13 @@ async fn ready(State(observed): State<Observed>) -> (StatusCode, String) {
 
 /// Whether a sidecar has nothing to answer some requests with, only because nothing could be read yet.
 fn is_waiting(declared: &DeclaredCredentials) -> bool {
-    declared.standings().iter().any(|standing| standing.unknown)
+    declared.source_health().iter().any(|health| health.unknown)
 }
 
 /// A line for each credential whose secret is kept elsewhere and was not read.
-fn secret_details(standings: Vec<Standing>) -> Vec<String> {
-    let line = |standing: Standing| {
-        let (fault, meanwhile) = match (standing.fault, standing.cached) {
+fn secret_details(source_health: Vec<SourceHealth>) -> Vec<String> {
+    let line = |health: SourceHealth| {
+        let (fault, meanwhile) = match (health.fault, health.cached) {
             (None, None) => return None,
             (fault, Some(FromCache { confirmed, until })) => (
                 fault.unwrap_or_else(|| "it was not read since the start".to_owned()),
@@ -90,23 +90,23 @@ fn secret_details(standings: Vec<Standing>) -> Vec<String> {
                     "the one in vault.cache, which Vault confirmed at {confirmed}, is used until {until}"
                 ),
             ),
-            (Some(fault), None) if standing.usable => {
+            (Some(fault), None) if health.usable => {
                 (fault, "the one that was read before is used".to_owned())
             }
             (Some(fault), None) => (fault, "requests for it are refused".to_owned()),
         };
-        let Standing {
+        let SourceHealth {
             workspace,
             provider,
             label,
             source,
             ..
-        } = standing;
+        } = health;
         Some(format!(
             "credential {workspace}/{provider}/{label} ({source}): {fault}; {meanwhile}\n"
         ))
     };
-    standings.into_iter().filter_map(line).collect()
+    source_health.into_iter().filter_map(line).collect()
 }
 
 /// A line where a restart during an outage of Vault would find no current copy.

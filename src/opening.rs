@@ -73,7 +73,7 @@ async fn attempts(
 ) -> Result<Arc<Registry>, Failure> {
     let (store, keyring) = (folder.join("store"), folder.join("keyring"));
     // A new one in the place of a lost one would be in the way of a restore.
-    if !EmbeddedStore::is_made(&store).map_err(failed)? {
+    if !EmbeddedStore::exists_in(&store).map_err(failed)? {
         Registry::expect_no_store_lost(&keyring).map_err(unopened)?;
     }
     let store = EmbeddedStore::open(&store).await;
@@ -107,7 +107,10 @@ async fn attempts(
 fn passes_by_itself(error: &OpenError) -> bool {
     matches!(
         error,
-        OpenError::Keyring(KeyringError::Kms(KmsError::Away { passes: true, .. }))
+        OpenError::Keyring(KeyringError::Kms(KmsError::Unavailable {
+            transient: true,
+            ..
+        }))
     )
 }
 
@@ -119,7 +122,7 @@ fn unopened(error: OpenError) -> Failure {
             error,
             StorageError::Full { .. } | StorageError::Failed { .. }
         ),
-        OpenError::Keyring(KeyringError::Kms(KmsError::Away { .. })) => true,
+        OpenError::Keyring(KeyringError::Kms(KmsError::Unavailable { .. })) => true,
         OpenError::TokenFile(file) => file.kind() == ErrorKind::StorageFull,
         error => has_no_room(error),
     };

@@ -14,10 +14,11 @@ pub(crate) fn of(settings: &Settings) -> Vec<String> {
         .filter_map(open_to_the_network)
         .chain(environment(settings))
         .chain(cache_of_nothing(settings))
-        .chain(
-            providers
-                .flat_map(|provider| mistyped(provider).into_iter().chain(doubled_path(provider))),
-        )
+        .chain(providers.flat_map(|provider| {
+            mistyped(provider)
+                .into_iter()
+                .chain(repeated_prefix(provider))
+        }))
         .collect()
 }
 
@@ -68,9 +69,9 @@ fn mistyped(provider: &Provider) -> Option<String> {
 }
 
 /// Gateways are documented with the base URL that goes into an SDK, which ends in what Keyside's routes begin with.
-fn doubled_path(provider: &Provider) -> Option<String> {
-    let doubled = provider.doubled_path()?;
-    let (id, part, without) = (&provider.id, &doubled.part, &doubled.without);
+fn repeated_prefix(provider: &Provider) -> Option<String> {
+    let repeated = provider.repeated_prefix()?;
+    let (id, part, without) = (&provider.id, &repeated.part, &repeated.without);
     Some(format!(
         "providers.{id}.base_url ends with {part}, with which routes of this provider begin: requests go to \
          {without}{part}{part}/…. Most likely it should be {without}"
@@ -134,11 +135,11 @@ mod tests {
     #[test]
     fn a_base_url_that_repeats_the_routes_is_told_with_the_right_one() {
         let mut provider = Provider::clone(Catalogue::builtin().get("openai").unwrap());
-        assert_eq!(doubled_path(&provider), None);
+        assert_eq!(repeated_prefix(&provider), None);
         if let Upstream::Fixed(url) = &mut provider.upstream {
             url.path = "/llm/v1".into();
         }
-        let said = doubled_path(&provider).unwrap();
+        let said = repeated_prefix(&provider).unwrap();
         for part in [
             "providers.openai.base_url ends with /v1",
             "requests go to https://api.openai.com/llm/v1/v1/…",

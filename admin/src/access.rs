@@ -158,7 +158,7 @@ impl Caller {
     /// The token with the id in a path.
     pub(crate) fn token(&self, registry: &Registry, id: &str) -> Result<Token, Problem> {
         let id: Option<ActorId> = id.parse().ok();
-        id.and_then(|id| registry.access().named(&id))
+        id.and_then(|id| registry.access().find(&id))
             .filter(|token| self.scope().covers(&token.scope))
             .ok_or_else(|| self.not_found(Problem::token_unknown()))
     }

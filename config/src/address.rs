@@ -1,4 +1,4 @@
-//! Addresses to listen on.
+//! Listen addresses.
 
 use std::{fmt, net::SocketAddr, path::PathBuf, str::FromStr};
 
@@ -58,13 +58,13 @@ pub(crate) fn tcp<'de, D: Deserializer<'de>>(from: D) -> Result<SocketAddr, D::E
     }
 }
 
-/// Why a text is no address to listen on. The text itself is never repeated.
+/// Why a text is not a listen address. Errors never repeat the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AddressError {
-    /// Neither `IP:PORT` nor `unix:`.
+    /// Neither `IP:PORT` nor `unix:PATH`.
     #[error("expected IP:PORT, such as 127.0.0.1:7380 or [::1]:7380, or unix:/path")]
     Form,
-    /// A socket path that depends on the working directory.
+    /// A relative socket path, which would depend on the working directory.
     #[error("expected an absolute path after unix:, such as unix:/run/keyside/proxy.sock")]
     RelativeSocket,
 }
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_is_refused() {
+    fn invalid_addresses_are_refused() {
         for text in [
             "",
             "7380",

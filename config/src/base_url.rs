@@ -1,4 +1,5 @@
-//! The base URL of an upstream: scheme, host, port and path prefix, and nothing a client could influence.
+//! The base URL of an upstream: scheme, host, port and path prefix, none of which a client can
+//! influence.
 
 use std::{
     fmt,
@@ -6,33 +7,34 @@ use std::{
     str::FromStr,
 };
 
-/// Where a provider is reached. Built only by [`BaseUrl::parse`], so it is always well-formed.
+/// The address of an upstream. Only built by [`BaseUrl::parse`], so always valid.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct BaseUrl {
-    /// TLS or not.
+    /// Whether the connection uses TLS.
     pub scheme: Scheme,
-    /// A DNS name in lower case, or an IP address; an IPv6 address without its brackets.
+    /// A DNS name in lower case, or an IP address; IPv6 without brackets.
     pub host: String,
-    /// The port, the scheme's own when the URL names none.
+    /// The port; the scheme's default if the URL names none.
     pub port: u16,
-    /// The prefix of every path, without a slash at its end; empty for none.
+    /// The prefix of every path, without a slash at its end; may be empty.
     pub path: String,
 }
 
 /// The scheme of a base URL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Scheme {
-    /// Plaintext: loopback, or a provider that says `allow_plaintext`.
+    /// Plaintext: only for loopback, or with `allow_plaintext`.
     Http,
     /// TLS.
     Https,
 }
 
 impl BaseUrl {
-    /// Reads a URL. Plaintext is for loopback hosts, unless `allow_plaintext`.
+    /// Parses a URL. Plaintext is only accepted for loopback hosts, unless `allow_plaintext` is
+    /// set.
     ///
     /// # Errors
-    /// Anything that is not exactly scheme, host, optional port and optional path.
+    /// The URL has other parts than scheme, host, optional port and optional path.
     pub fn parse(text: &str, allow_plaintext: bool) -> Result<Self, BaseUrlError> {
         let (scheme, rest) = Scheme::split(text).ok_or(BaseUrlError::Scheme)?;
         let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
@@ -49,7 +51,8 @@ impl BaseUrl {
         }
     }
 
-    /// What a `Host` header holds: `host`, or `host:port` where the port is not the scheme's own.
+    /// The value of a `Host` header: `host`, or `host:port` if the port is not the scheme's
+    /// default.
     pub fn authority(&self) -> String {
         match self.port == self.scheme.default_port() {
             true => bracketed(&self.host),
@@ -57,24 +60,25 @@ impl BaseUrl {
         }
     }
 
-    /// `host:port`, which is what a proxy is asked to connect to.
+    /// `host:port`, as in a CONNECT request to a proxy.
     pub fn host_and_port(&self) -> String {
         format!("{}:{}", bracketed(&self.host), self.port)
     }
 
-    /// Whether resolvers read the host as an address, but not as one that is written in the usual form: what is checked of
-    /// addresses is not checked of it before it is resolved.
-    pub fn is_odd_address(&self) -> bool {
+    /// Whether a resolver would read the host as an IPv4 address although it is not in the usual
+    /// form, such as `0x7f.1`. The checks of addresses miss such a host until it is resolved.
+    pub fn is_nonstandard_ip(&self) -> bool {
         ends_in_a_number(&self.host) && self.host.parse::<IpAddr>().is_err()
     }
 
-    /// Whether the host is this machine by its very name.
+    /// Whether the host is a loopback name or address.
     pub fn is_loopback(&self) -> bool {
         self.host == "localhost" || self.host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
     }
 }
 
-/// Whether the last label of a host is a number, which makes it an IPv4 address for resolvers (WHATWG URL, "ends in a number").
+/// Whether the last label of a host is a number, so that resolvers read the host as an IPv4 address
+/// (WHATWG URL, "ends in a number").
 fn ends_in_a_number(host: &str) -> bool {
     let last = host.trim_end_matches('.').rsplit('.').next();
     let is_number = |label: &str| {
@@ -99,7 +103,7 @@ impl fmt::Display for BaseUrl {
 }
 
 impl Scheme {
-    /// `http` or `https`.
+    /// The scheme's name: `http` or `https`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Http => "http",
@@ -107,7 +111,7 @@ impl Scheme {
         }
     }
 
-    /// 80 or 443.
+    /// The scheme's default port: 80 or 443.
     pub fn default_port(self) -> u16 {
         match self {
             Self::Http => 80,
@@ -123,34 +127,34 @@ impl Scheme {
     }
 }
 
-/// Why a text is no base URL. The text itself is never repeated: it may hold a password.
+/// Why a text is not a base URL. Errors never repeat the text, which may contain a password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BaseUrlError {
     /// Neither `https://` nor `http://`.
     #[error("expected a URL that starts with https://")]
     Scheme,
-    /// A user name or password.
-    #[error("a base URL holds no user name or password")]
+    /// The URL contains a user name or a password.
+    #[error("a base URL must not contain a user name or password")]
     Userinfo,
-    /// No DNS name and no IP address.
+    /// The host is not a DNS name or an IP address.
     #[error("expected a host name or an IP address after ://")]
     Host,
-    /// No number from 1 to 65535.
+    /// The port is not a number from 1 to 65535.
     #[error("expected a port from 1 to 65535")]
     Port,
-    /// A path with a query, a fragment, dot segments, or characters that need an escape.
+    /// The path contains a query, a fragment, dot segments, or characters that need escaping.
     #[error(
         "expected a plain path after the host: no query, fragment, escape, dot segment or empty segment"
     )]
     Path,
-    /// `http://` to somewhere else.
+    /// `http://` to a host that is not loopback.
     #[error(
         "http:// is for loopback addresses; use https://, or set allow_plaintext = true for this provider"
     )]
     Plaintext,
 }
 
-/// A DNS name in lower case or an IP address, IPv6 in brackets; no port.
+/// A DNS name in lower case or an IP address, IPv6 in brackets, without a port.
 pub(crate) struct Host(pub(crate) String);
 
 impl FromStr for Host {
@@ -168,7 +172,7 @@ impl FromStr for Host {
 #[error("expected a host name or an IP address, without a port")]
 pub(crate) struct HostError;
 
-/// A host as an authority writes it: an IPv6 address in brackets (RFC 3986 section 3.2.2).
+/// The host as in a URL: IPv6 addresses in brackets (RFC 3986 section 3.2.2).
 pub(crate) fn bracketed(host: &str) -> String {
     match host.contains(':') {
         true => format!("[{host}]"),
@@ -176,7 +180,7 @@ pub(crate) fn bracketed(host: &str) -> String {
     }
 }
 
-/// The host without brackets, and the port if there is one.
+/// Splits an authority into the host, without brackets, and the port if there is one.
 pub(crate) fn split_authority(authority: &str) -> Result<(&str, Option<u16>), BaseUrlError> {
     if authority.contains('@') {
         return Err(BaseUrlError::Userinfo);
@@ -209,7 +213,8 @@ fn parse_port(text: &str) -> Result<u16, BaseUrlError> {
     port.ok_or(BaseUrlError::Port)
 }
 
-/// RFC 1123 section 2.1: letters, digits and hyphens in labels of at most 63; an IPv4 address passes as one.
+/// RFC 1123 section 2.1: letters, digits and hyphens in labels of at most 63. IPv4 addresses match
+/// too.
 fn is_dns_name(host: &str) -> bool {
     let label = |label: &str| {
         (1..=63).contains(&label.len())

@@ -1,14 +1,16 @@
-//! Where a request could carry a credential: the names that every provider's do, and those of the providers that there are.
+//! The names under which a request could carry a credential: those that match a general rule, and
+//! those of the configured providers.
 
 use crate::{
     field::{NormalName, is_credential},
     provider::{Auth, Provider},
 };
 
-/// What can be a credential's name: what a rule for all providers takes for one, and the names under which the providers
-/// of a catalogue take their keys.
+/// Decides whether a name can belong to a credential: by a rule for all providers, and by the names
+/// under which the catalogue's providers take their keys.
 ///
-/// One decision, for what settings must not set and for what a client must not send on, whichever provider it asks.
+/// The same decision for headers that settings must not set and for headers that a client must not
+/// send, whichever provider is called.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CredentialNames {
     own: Vec<NormalName<'static>>,
@@ -29,7 +31,7 @@ impl CredentialNames {
         Self { own }
     }
 
-    /// Whether a header field, a trailer or a query parameter of this name can hold one.
+    /// Whether a header field, trailer or query parameter with this name can carry a credential.
     pub fn include(&self, name: &NormalName<'_>) -> bool {
         is_credential(name) || self.own.iter().any(|own| own.is_same_as(name))
     }

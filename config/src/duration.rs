@@ -1,16 +1,16 @@
-//! Durations as people write them: a whole number and a unit.
+//! Durations as people write them: an integer and a unit.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, de::Error};
 
-/// Units, each with its milliseconds. `ms` stands before `s`, which it ends in.
+/// Units in milliseconds. `ms` comes before `s`, because both end in `s`.
 const UNITS: [(&str, u64); 4] = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000)];
 
-/// A week. Much longer ones overflow the clock that they are added to.
-const LONGEST: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+/// Seven days. Much longer durations would overflow the clock they are added to.
+const MAX_DURATION: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
-/// Reads `250ms`, `10s`, `5m` or `1h`.
+/// Parses `250ms`, `10s`, `5m` or `1h`.
 fn parse(text: &str) -> Option<Duration> {
     let (digits, unit) = UNITS
         .iter()
@@ -26,7 +26,7 @@ fn parse(text: &str) -> Option<Duration> {
 pub(crate) fn any<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
     let duration = parse(&String::deserialize(from)?);
     let duration = duration.ok_or(r#"expected a duration such as "250ms", "10s", "5m" or "1h""#);
-    let bounded = duration.and_then(|duration| match duration <= LONGEST {
+    let bounded = duration.and_then(|duration| match duration <= MAX_DURATION {
         true => Ok(duration),
         false => Err("expected a duration of at most \"168h\""),
     });
@@ -42,7 +42,7 @@ pub(crate) fn positive<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D
     }
 }
 
-/// For serde: [`positive`] where a key may be left out.
+/// For serde: [`positive`], for an optional key.
 pub(crate) fn optional<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
     positive(from).map(Some)
 }
@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_is_not() {
+    fn other_urls_are_refused() {
         for text in [
             "",
             "10",

@@ -1,17 +1,17 @@
-//! The way out to a provider: through which proxy, if any.
+//! The egress proxy, if there is one, through which providers are reached.
 
 use std::str::FromStr;
 
 use crate::proxy_url::{ProxyUrl, ProxyUrlError};
 
-/// How connections to providers leave this machine.
+/// Which proxy connections to providers use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EgressProxy {
-    /// As `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` of Keyside's own environment say.
+    /// The proxy of `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` in Keyside's own environment.
     Environment,
-    /// Without a proxy.
+    /// No proxy.
     Direct,
-    /// Through this proxy.
+    /// This proxy.
     Url(ProxyUrl),
 }
 
@@ -28,15 +28,15 @@ impl FromStr for EgressProxy {
     }
 }
 
-/// Why a text is no way out. The text itself is never repeated: it may hold a password.
+/// Why a text is not an egress setting. Errors never repeat the text, which may contain a password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EgressProxyError {
-    /// Neither of the two words, and no URL.
+    /// Neither one of the two words nor a URL.
     #[error(
         "expected \"environment\", \"direct\", or a proxy's URL that starts with http://, https:// or socks5://"
     )]
     Word,
-    /// A URL that is no proxy's.
+    /// The URL is not valid for a proxy.
     #[error(transparent)]
     Url(#[from] ProxyUrlError),
 }

@@ -1,4 +1,4 @@
-//! Data files that are compiled in.
+//! Data files that are compiled into the binary.
 
 /// The files `FOLDER/ID.toml` as a list of `(id, text)`.
 macro_rules! embedded {

@@ -1,4 +1,4 @@
-//! What can be wrong with settings, said so that the reader knows where to go and what to write.
+//! Errors in settings, with the place to change and what to write there.
 
 use std::{
     borrow::Cow,
@@ -8,7 +8,7 @@ use std::{
 
 use crate::origin::Origin;
 
-/// Why settings could not be loaded. No variant holds a value from the environment.
+/// Why settings could not be loaded. No variant contains a value from the environment.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SettingsError {
@@ -17,7 +17,7 @@ pub enum SettingsError {
     Unreadable {
         /// The file, as it was named.
         path: PathBuf,
-        /// Why.
+        /// The I/O error.
         source: io::Error,
     },
     /// The file is not TOML.
@@ -32,29 +32,30 @@ pub enum SettingsError {
         /// What the parser expected.
         message: String,
     },
-    /// A key that means nothing.
+    /// The key is unknown.
     #[error("{origin}: unknown key `{key}`; the nearest known one is `{nearest}`")]
     UnknownKey {
-        /// Where it stands.
+        /// Where the key is set.
         origin: Origin,
-        /// Its full name.
+        /// The full key, dotted.
         key: String,
-        /// The known key that is most like it.
+        /// The most similar known key.
         nearest: String,
     },
-    /// A value of the wrong type or form, or one that does not go with another.
+    /// The value has the wrong type or form, or contradicts another one.
     #[error("{origin}: `{key}`: {reason}")]
     Invalid {
-        /// Where it stands.
+        /// Where the value is set.
         origin: Origin,
-        /// Its full name.
+        /// The full key, dotted.
         key: String,
         /// What was expected.
         reason: String,
     },
 }
 
-/// A path as it may be shown: what does not look like one may be a secret in the wrong place.
+/// A path for an error text. A text that does not look like a path may be a secret in the wrong
+/// place, so it is not shown.
 fn named(path: &Path) -> Cow<'_, str> {
     let shown = path.to_string_lossy();
     match shown.contains('/') || shown.ends_with(".toml") {

@@ -1,6 +1,6 @@
-//! Layers of settings, merged into one tree whose every leaf remembers where it came from.
+//! Layers of settings, merged into one tree whose leaves remember their origin.
 //!
-//! It knows TOML and the environment, and nothing of what the settings mean.
+//! Knows TOML and the environment, not the meaning of settings.
 
 mod document;
 mod environment;
@@ -15,7 +15,7 @@ pub(crate) use self::{
 };
 use crate::origin::Origin;
 
-/// A value and where it came from.
+/// A value and its origin.
 #[derive(Clone, Debug)]
 pub(crate) struct Node {
     pub(crate) value: Value,
@@ -29,9 +29,9 @@ pub(crate) enum Value {
     String(String),
     Integer(i64),
     Boolean(bool),
-    /// TOML has more types than the settings have: the name of one of those.
-    Foreign(&'static str),
-    /// A variable's value, which is read as whatever type its key has.
+    /// A TOML type that no setting has, by name.
+    Unsupported(&'static str),
+    /// The value of an environment variable. Read as the type that its key has.
     Untyped(String),
 }
 
@@ -46,13 +46,13 @@ impl Node {
         Self::builtin(include_str!("../defaults.toml"))
     }
 
-    /// Lays `over` on top: tables merge key by key, anything else is replaced whole.
-    pub(crate) fn lay(&mut self, over: Node) {
+    /// Merges `over` on top: tables are merged key by key, other values replaced.
+    pub(crate) fn merge(&mut self, over: Node) {
         match (&mut self.value, over.value) {
             (Value::Table(below), Value::Table(above)) => {
                 for (key, node) in above {
                     match below.get_mut(&key) {
-                        Some(under) => under.lay(node),
+                        Some(under) => under.merge(node),
                         None => drop(below.insert(key, node)),
                     }
                 }
@@ -90,7 +90,7 @@ impl Node {
         }
     }
 
-    /// The origin of the node at a dotted key, or of the nearest one above it.
+    /// The origin of the node at a dotted key, or of its nearest ancestor that exists.
     pub(crate) fn origin_of(&self, key: &str) -> &Origin {
         let deepest = key
             .split('.')
@@ -99,7 +99,7 @@ impl Node {
         &node.origin
     }
 
-    /// Everything below that is not a table, by dotted key and in its order.
+    /// All values that are not tables, by dotted key, in order.
     pub(crate) fn leaves(&self) -> Vec<(String, &Node)> {
         let below = self.entries().flat_map(|(name, node)| {
             let leaves = match node.value {
@@ -114,7 +114,7 @@ impl Node {
 }
 
 impl fmt::Display for Value {
-    /// TOML notation; what a variable holds is shown as the type it looks like.
+    /// TOML notation. The value of a variable is shown as the type that it looks like.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let looks_typed = |text: &str| text.parse::<i64>().is_ok() || text.parse::<bool>().is_ok();
         match self {
@@ -129,7 +129,7 @@ impl fmt::Display for Value {
             }
             Self::Integer(number) => number.fmt(f),
             Self::Boolean(truth) => truth.fmt(f),
-            Self::Foreign(kind) => f.write_str(kind),
+            Self::Unsupported(kind) => f.write_str(kind),
             Self::Untyped(text) if looks_typed(text) => f.write_str(text),
             Self::String(text) | Self::Untyped(text) => toml::Value::from(text.as_str()).fmt(f),
         }
@@ -147,7 +147,7 @@ mod tests {
     #[test]
     fn tables_merge_and_lists_are_replaced() {
         let mut below = tree("a = 1\nl = [1, 2]\n[t]\nx = 1\ny = 2");
-        below.lay(tree("l = [3]\n[t]\ny = 'z'"));
+        below.merge(tree("l = [3]\n[t]\ny = 'z'"));
         let leaves = below.leaves();
         let shown: Vec<_> = leaves
             .iter()

@@ -1,8 +1,9 @@
 //! Settings and the provider catalogue.
 //!
-//! Owns what an operator may write (`keyside.toml`, the environment), what is known about each provider
-//! (`providers/*.toml`) and how client tools are pointed at Keyside (`recipes/*.toml`). It must not know sockets, storage, or
-//! a secret: no setting holds one.
+//! Defines what an operator may configure (`keyside.toml`, the environment), what is known about
+//! each provider (`providers/*.toml`), and how client tools are pointed at Keyside
+//! (`recipes/*.toml`). Knows nothing about sockets or storage, and holds no secret: no setting
+//! contains one.
 
 #![deny(missing_docs)]
 
@@ -16,7 +17,6 @@ mod embedded;
 mod error;
 mod field;
 mod layers;
-mod likeness;
 mod metadata;
 mod origin;
 mod parsed;
@@ -25,6 +25,7 @@ mod provider;
 mod proxy_url;
 mod recipe;
 mod settings;
+mod similarity;
 mod slug;
 mod sources;
 
@@ -35,15 +36,14 @@ pub use credential_names::CredentialNames;
 pub use egress_proxy::{EgressProxy, EgressProxyError};
 pub use error::SettingsError;
 pub use field::NormalName;
-pub use likeness::nearest;
 pub use metadata::{is_metadata_address, is_metadata_host};
 pub use origin::Origin;
 pub use pattern::{Completion, ExceptedName, PathPattern, PathPatternError};
 pub use provider::{
-    Auth, Check, CheckAnswer, DUMMY_KEY, DoubledPath, Ending, EndpointError, EndpointRule,
-    ErrorShape, Group, KeyPath, KeyRules, Links, Provider, ProviderDeadlines, ProviderId,
-    ProviderIdError, RefusedKey, Route, SandboxAvailability, SdkLine, Sign, Subprotocol,
-    SubprotocolError, Sum, Upstream, UsageRule, UsageRuleError, Verification,
+    Auth, Check, CheckAnswer, DUMMY_KEY, Ending, EndpointError, EndpointRule, ErrorShape, Group,
+    KeyPath, KeyRules, Links, Provider, ProviderDeadlines, ProviderId, ProviderIdError, RefusedKey,
+    RepeatedPrefix, Route, SandboxAvailability, SdkLine, Sign, Subprotocol, SubprotocolError, Sum,
+    Upstream, UsageRule, UsageRuleError, Verification,
 };
 pub use proxy_url::{ProxyProtocol, ProxyUrl, ProxyUrlError};
 pub use recipe::{
@@ -56,4 +56,5 @@ pub use settings::{
     SourceReference, SourceReferenceError, Store, TransitKms, Vault, VaultAuth, VaultCache,
     VaultReference, VaultToken, WhenFull,
 };
+pub use similarity::nearest;
 pub use sources::{EffectiveSetting, Loaded, Sources};

@@ -1,20 +1,22 @@
-//! Where clouds hand out credentials: the addresses of their metadata services, and their names. No provider is there, so they
-//! are never connected to, whatever a name resolves to, whatever settings say, and whoever resolves the name.
+//! The addresses and names of cloud metadata services, which hand out credentials. No provider is
+//! there, so Keyside never connects to them, whatever a name resolves to, whatever the settings
+//! say, and whether Keyside or a proxy resolves the name.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Whether this is the address of a metadata service or of its kin, also inside of an IPv6 address.
+/// Whether this is the address of a metadata service or a related one, also if it is embedded in an
+/// IPv6 address.
 pub fn is_metadata_address(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => SERVICES.contains(&address),
         IpAddr::V6(address) => {
-            is_of_a_cloud(address) || embedded(address).any(|inner| SERVICES.contains(&inner))
+            is_cloud_prefix(address) || embedded(address).any(|inner| SERVICES.contains(&inner))
         }
     }
 }
 
-/// Whether a host, a name or an address in the usual form, is a metadata service. An egress proxy resolves names where we do
-/// not see to which address.
+/// Whether a host, as a name or as an address in the usual form, is a metadata service. Needed for
+/// names, because Keyside does not see what an egress proxy resolves them to.
 pub fn is_metadata_host(host: &str) -> bool {
     match host.parse() {
         Ok(address) => is_metadata_address(address),
@@ -25,11 +27,11 @@ pub fn is_metadata_host(host: &str) -> bool {
     }
 }
 
-/// Unique local prefixes that clouds answer for themselves, each service at an address or two of its own in them.
-fn is_of_a_cloud(address: Ipv6Addr) -> bool {
+/// Unique local prefixes in which clouds have such services, at one or two addresses each.
+fn is_cloud_prefix(address: Ipv6Addr) -> bool {
     matches!(
         address.segments(),
-        // AWS: fd00:ec2::254 and its neighbours.
+        // AWS: fd00:ec2::254 and adjacent ones.
         [0xfd00, 0xec2, ..]
         // Google Cloud: fd20:ce::254.
         | [0xfd20, 0xce, ..]
@@ -42,30 +44,34 @@ fn is_of_a_cloud(address: Ipv6Addr) -> bool {
     )
 }
 
-/// The IPv4 addresses that an IPv6 address may be translated or tunnelled to. That of a network's own NAT64 prefix is
-/// anywhere its length puts it, and nobody else knows the prefix; so all places are looked at, which 32 bits hit by chance
-/// once in four thousand million times.
+/// The IPv4 addresses that an IPv6 address may be translated or tunnelled to. The length of a NAT64
+/// prefix decides where its IPv4 address is, and only the local network knows that length, so all
+/// positions are checked. A false match has a chance of one in four thousand million.
 fn embedded(address: Ipv6Addr) -> impl Iterator<Item = Ipv4Addr> {
     let octets = address.octets();
-    BEGINNINGS.into_iter().filter_map(move |beginning| {
-        // Bits 64 to 71 are never part of it (RFC 6052 section 2.2).
-        let is_part = |at: &usize| *at != 8 || beginning > 8;
-        let mut inner = (beginning..16).filter(is_part).map(|at| octets[at]);
-        Some(Ipv4Addr::new(
-            inner.next()?,
-            inner.next()?,
-            inner.next()?,
-            inner.next()?,
-        ))
-    })
+    EMBEDDED_IPV4_OFFSETS
+        .into_iter()
+        .filter_map(move |beginning| {
+            // Bits 64 to 71 are never part of the IPv4 address (RFC 6052 section 2.2).
+            let is_part = |at: &usize| *at != 8 || beginning > 8;
+            let mut inner = (beginning..16).filter(is_part).map(|at| octets[at]);
+            Some(Ipv4Addr::new(
+                inner.next()?,
+                inner.next()?,
+                inner.next()?,
+                inner.next()?,
+            ))
+        })
 }
 
-/// 6to4 (RFC 3056); then NAT64 with a prefix of 32, 40, 48, 56, 64 and 96 bits (RFC 6052), the last of which is also where
-/// mapped, compatible and ISATAP addresses (RFC 5214) have theirs.
-const BEGINNINGS: [usize; 7] = [2, 4, 5, 6, 7, 8, 12];
+/// Byte offsets: for 6to4 (RFC 3056), then for NAT64 with prefixes of 32, 40, 48, 56, 64 and 96
+/// bits (RFC 6052). The last is also the offset in mapped, compatible and ISATAP addresses (RFC
+/// 5214).
+const EMBEDDED_IPV4_OFFSETS: [usize; 7] = [2, 4, 5, 6, 7, 8, 12];
 
 const SERVICES: [Ipv4Addr; 9] = [
-    // Almost everybody: AWS, Azure, Google, DigitalOcean, Hetzner, Huawei, IBM, OpenStack, Oracle, Vultr.
+    // Most clouds: AWS, Azure, Google, DigitalOcean, Hetzner, Huawei, IBM, OpenStack, Oracle,
+    // Vultr.
     Ipv4Addr::new(169, 254, 169, 254),
     // AWS: the resolver, and credentials of ECS tasks and of EKS pods.
     Ipv4Addr::new(169, 254, 169, 253),
@@ -74,16 +80,16 @@ const SERVICES: [Ipv4Addr; 9] = [
     // Tencent, Scaleway.
     Ipv4Addr::new(169, 254, 0, 23),
     Ipv4Addr::new(169, 254, 42, 42),
-    // Alibaba; Oracle's earlier one.
+    // Alibaba, and formerly Oracle.
     Ipv4Addr::new(100, 100, 100, 200),
     Ipv4Addr::new(192, 0, 0, 192),
-    // Azure's WireServer, a public address that every virtual machine reaches its host at
+    // Azure's WireServer: a public address at which every virtual machine reaches its host
     // (https://learn.microsoft.com/azure/virtual-network/what-is-ip-address-168-63-129-16).
     Ipv4Addr::new(168, 63, 129, 16),
 ];
 
 const NAMES: [&str; 8] = [
-    // Google Cloud, with the names that its resolver completes.
+    // Google Cloud, including the short names that its resolver completes.
     "metadata.google.internal",
     "metadata.goog",
     "metadata",

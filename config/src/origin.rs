@@ -1,17 +1,17 @@
-//! Where a setting came from.
+//! The origin of a setting.
 
 use std::{fmt, path::Path, sync::Arc};
 
-/// The layer that decided a setting, precise enough to go there and change it.
+/// Which layer set a value, precise enough to find and change it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// Built in.
+    /// The built-in default.
     Default,
-    /// A line of the settings file, counted from 1.
+    /// A line of the settings file.
     File {
         /// The file, as it was named.
         path: Arc<Path>,
-        /// The line.
+        /// Line number, from 1.
         line: usize,
     },
     /// An environment variable, by name.

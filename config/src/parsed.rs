@@ -1,4 +1,4 @@
-//! Readers of single values, for `#[serde(deserialize_with)]`.
+//! Deserializers of single values, for `#[serde(deserialize_with)]`.
 
 use std::{
     fmt::{self, Display},
@@ -12,7 +12,7 @@ use serde::{
     de::{Error, MapAccess, Visitor, value::MapAccessDeserializer},
 };
 
-/// A text as anything that parses itself. Its error must not repeat the text.
+/// Parses a text. The parser's error must not repeat the text.
 pub(crate) fn text<'de, D, T>(from: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,
@@ -21,7 +21,7 @@ where
     Parsed::deserialize(from).map(|Parsed(value)| value)
 }
 
-/// A list of texts, likewise; an error names the item.
+/// Parses a list of texts; an error names the item.
 pub(crate) fn texts<'de, D, T>(from: D) -> Result<Vec<T>, D::Error>
 where
     D: Deserializer<'de>,
@@ -31,7 +31,7 @@ where
     Ok(items.into_iter().map(|Parsed(value)| value).collect())
 }
 
-/// [`texts`] where a key may be left out.
+/// [`texts`] for an optional key.
 pub(crate) fn some_texts<'de, D, T>(from: D) -> Result<Option<Vec<T>>, D::Error>
 where
     D: Deserializer<'de>,
@@ -40,7 +40,7 @@ where
     texts(from).map(Some)
 }
 
-/// [`text`] where a key may be left out.
+/// [`text`] for an optional key.
 pub(crate) fn some_text<'de, D, T>(from: D) -> Result<Option<T>, D::Error>
 where
     D: Deserializer<'de>,
@@ -57,12 +57,12 @@ pub(crate) fn path<'de, D: Deserializer<'de>>(from: D) -> Result<PathBuf, D::Err
     }
 }
 
-/// [`path`] where a key may be left out.
+/// [`path`] for an optional key.
 pub(crate) fn some_path<'de, D: Deserializer<'de>>(from: D) -> Result<Option<PathBuf>, D::Error> {
     path(from).map(Some)
 }
 
-/// A number from `MIN` to `MAX`: what the machinery behind it takes without a panic.
+/// A number from `MIN` to `MAX`; outside that range, code that uses it might panic.
 pub(crate) fn within<'de, D, T, const MIN: u64, const MAX: u64>(from: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,
@@ -76,14 +76,14 @@ where
         .ok_or_else(expected)
 }
 
-/// A list whose items are a text, or a table where a text cannot say enough.
+/// A list whose items are texts, or tables where a text cannot express enough.
 pub(crate) fn texts_or_tables<'de, D, T>(from: D) -> Result<Vec<T>, D::Error>
 where
     D: Deserializer<'de>,
     T: FromStr<Err: Display> + Deserialize<'de>,
 {
-    let items = Vec::<EitherForm<T>>::deserialize(from)?;
-    Ok(items.into_iter().map(|EitherForm(value)| value).collect())
+    let items = Vec::<TextOrTable<T>>::deserialize(from)?;
+    Ok(items.into_iter().map(|TextOrTable(value)| value).collect())
 }
 
 struct Parsed<T>(T);
@@ -95,9 +95,9 @@ impl<'de, T: FromStr<Err: Display>> Deserialize<'de> for Parsed<T> {
     }
 }
 
-struct EitherForm<T>(T);
+struct TextOrTable<T>(T);
 
-impl<'de, T: FromStr<Err: Display> + Deserialize<'de>> Deserialize<'de> for EitherForm<T> {
+impl<'de, T: FromStr<Err: Display> + Deserialize<'de>> Deserialize<'de> for TextOrTable<T> {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         from.deserialize_any(EitherVisitor(PhantomData)).map(Self)
     }

@@ -1,24 +1,25 @@
-//! Patterns of upstream paths: literal segments, `*` inside one, `**` for several.
+//! Patterns of upstream paths: literal segments, `*` within a segment, `**` for several segments.
 
 use std::{fmt, str::FromStr};
 
-/// A path that a provider allows, such as `/v1/models/*` or `/v1beta/models/*:generateContent`.
+/// The paths that a provider allows, such as `/v1/models/*` or `/v1beta/models/*:generateContent`.
 ///
-/// A `*` matches one or more characters of one segment. One segment may be `**`: it matches one or more segments, and
-/// only there a path may hold an escaped slash, `%2F`, as identifiers with slashes do. [`PathPattern::except`] names
-/// segments that no star matches. There is no other magic.
+/// A `*` matches one or more characters of one segment. At most one segment may be `**`, which
+/// matches one or more segments; only there a path may contain an escaped slash, `%2F`, as in
+/// identifiers with slashes. [`PathPattern::except`] excludes segments from all stars. There is no
+/// other syntax.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct PathPattern {
-    /// All but `**`.
+    /// All segments except `**`.
     segments: Vec<String>,
-    /// How many of them come before `**`, if there is one.
+    /// Number of segments before `**`, if there is one.
     many: Option<usize>,
     /// Segments that no star matches.
     except: Vec<ExceptedName>,
 }
 
 impl PathPattern {
-    /// The same pattern, whose stars match no segment that is one of `names`: where an API has collections beside objects
+    /// Excludes segments from the pattern's stars. Needed if an API has collections beside objects
     /// that a client names, as in `/v1/workflows/deployments` and `/v1/workflows/*`.
     pub fn except(self, names: Vec<ExceptedName>) -> Self {
         Self {
@@ -27,7 +28,8 @@ impl PathPattern {
         }
     }
 
-    /// Whether a normalised path (it starts with `/`, and has no dot or empty segments) is covered.
+    /// Whether the pattern matches a normalised path: one that starts with `/` and has no dot
+    /// segments or empty segments.
     pub fn matches(&self, path: &str) -> bool {
         let Some(path) = path.strip_prefix('/') else {
             return false;
@@ -54,7 +56,7 @@ impl PathPattern {
             }
     }
 
-    /// Whether a segment, with its escaped slashes undone or as it is, is one that no star matches.
+    /// Whether a segment is excluded from stars, with its slashes escaped or unescaped.
     fn excepts(&self, segment: &str) -> bool {
         !self.except.is_empty()
             && segment
@@ -62,7 +64,8 @@ impl PathPattern {
                 .any(|part| self.except.iter().any(|name| name.is(part)))
     }
 
-    /// Whether every path that it covers begins with the segments of `path` and has more. `path` has no slash at its end.
+    /// Whether every matching path begins with the segments of `path` and has more segments. `path`
+    /// has no slash at its end.
     pub fn begins_with(&self, path: &str) -> bool {
         let literal = &self.segments[..self.many.unwrap_or(self.segments.len())];
         let mut asked = path.split('/').skip(1);
@@ -71,7 +74,7 @@ impl PathPattern {
         same && (ours.next().is_some() || self.many.is_some())
     }
 
-    /// Its segments without a star.
+    /// The segments without a star.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         let names = self
             .segments
@@ -80,25 +83,28 @@ impl PathPattern {
         names.map(String::as_str)
     }
 
-    /// Whether it covers one path only.
+    /// Whether the pattern matches exactly one path.
     pub fn is_literal(&self) -> bool {
         self.many.is_none() && self.segments.iter().all(|segment| !segment.contains('*'))
     }
 
-    /// The paths that this pattern covers, made of its first literal segments and the last segments of `path`.
+    /// Matching paths that consist of the pattern's first literal segments and the last segments of
+    /// `path`.
     ///
-    /// For a client whose base URL is wrong: `/messages` and `/v1/v1/messages` lead to `/v1/messages`.
+    /// Suggestions for a client with a wrong base URL: `/messages` and `/v1/v1/messages` both lead
+    /// to `/v1/messages`.
     pub fn completions(&self, path: &str) -> impl Iterator<Item = Completion> {
         let asked: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
         let is_literal = |segment: &&String| !segment.contains('*');
         let literal = self.segments[..self.many.unwrap_or(self.segments.len())].iter();
         let literal = literal.take_while(is_literal).count();
-        // The last segment that is not just `*` has to come from `path`; else any path would lead to any pattern.
+        // The last segment that is not only `*` has to come from `path`: otherwise every path would
+        // lead to every pattern.
         let last_name = self.segments.iter().rposition(|segment| segment != "*");
         let most_added = last_name.unwrap_or_default().min(literal);
         (0..=most_added).flat_map(move |added| {
             let asked = asked.clone();
-            let most = asked.len().min(MOST_LEFT_OUT);
+            let most = asked.len().min(MAX_SKIPPED_SEGMENTS);
             (0..=most).filter_map(move |left_out| {
                 let of_many = (added + asked.len() - left_out).checked_sub(self.segments.len());
                 let parts = self.segments[..added].iter().map(String::as_str);
@@ -121,7 +127,7 @@ impl PathPattern {
 pub struct ExceptedName(String);
 
 impl ExceptedName {
-    /// In any case: a server that ignores case would take it for the same.
+    /// Ignores case, because a server may do so too.
     fn is(&self, segment: &str) -> bool {
         self.0.eq_ignore_ascii_case(segment)
     }
@@ -138,16 +144,16 @@ impl FromStr for ExceptedName {
     }
 }
 
-/// A path that a pattern covers, made from one that it does not.
+/// A path that matches a pattern, derived from one that does not.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Completion {
-    /// How many of the other path's first segments are left out.
+    /// Number of segments removed from the beginning of the original path.
     pub left_out: usize,
-    /// How many of the pattern's first segments are there instead.
+    /// Number of segments of the pattern that replace them.
     pub added: usize,
-    /// How many segments `**` covers beyond the first.
+    /// Number of segments that `**` matches beyond the first.
     pub stretched: usize,
-    /// The path.
+    /// The derived path.
     pub path: String,
 }
 
@@ -183,26 +189,27 @@ impl fmt::Display for PathPattern {
     }
 }
 
-/// Why a text is no path pattern.
+/// Why a text is not a path pattern.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PathPatternError {
-    /// No slash at the start.
+    /// The text does not start with a slash.
     #[error("expected a path that starts with /")]
     Slash,
-    /// A segment that no normalised path could have.
+    /// A segment that no normalised path can contain.
     #[error(
         "expected segments of letters, digits, -._~:@!$'()+,= and *, and at most one that is **"
     )]
     Segment,
-    /// No segment, or one with a star, as a name that stars do not match.
+    /// An excluded name that is not a single segment without a star.
     #[error("expected one segment of letters, digits and -._~:@!$'()+,= without *")]
     Name,
 }
 
-/// Whether `text` has the form `wanted`, in which each `*` matches one or more characters. None of them is an escaped
-/// slash, which one server takes for structure and another does not.
+/// Whether `text` matches `wanted`, in which each `*` matches one or more characters. A star never
+/// matches an escaped slash, which some servers treat as a separator and others do not.
 ///
-/// The part after a star is taken where it first occurs, which loses no match and never goes back.
+/// The part after a star is matched at its first occurrence, which loses no match and needs no
+/// backtracking.
 fn glob(wanted: &str, text: &str) -> bool {
     if text.contains(ESCAPED_SLASH) {
         return false;
@@ -237,11 +244,12 @@ fn is_pattern_segment(segment: &str) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || b"-._~:@!$'()+,=*".contains(&byte))
 }
 
-/// As a normalised path has it.
+/// As a normalised path contains it.
 const ESCAPED_SLASH: &str = "%2F";
 
-/// How many segments at the beginning of a path can be wrong: a base path twice, or another API's.
-const MOST_LEFT_OUT: usize = 3;
+/// Maximum number of wrong segments at the beginning of a path: a base path twice, or that of
+/// another API.
+const MAX_SKIPPED_SEGMENTS: usize = 3;
 
 #[cfg(test)]
 mod tests {
@@ -277,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn a_star_is_one_or_more_characters_of_one_segment() {
+    fn a_star_matches_one_or_more_characters_of_one_segment() {
         check(
             "/v1/models/*",
             &["/v1/models/a", "/v1/models/a:b"],
@@ -301,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn several_stars_each_take_something() {
+    fn several_stars_each_match_something() {
         check(
             "/a*b*c",
             &["/axbxc", "/abbbc", "/axbcbxc"],
@@ -366,12 +374,12 @@ mod tests {
     }
 
     #[test]
-    fn one_star_takes_no_escaped_slash() {
+    fn one_star_matches_no_escaped_slash() {
         check("/a/*", &["/a/b%3Ac"], &["/a/b%2Fc", "/a%2Fb"]);
     }
 
     #[test]
-    fn a_star_matches_no_name_that_is_excepted() {
+    fn a_star_matches_no_excluded_name() {
         let except = |pattern: &str, names: &[&str]| {
             let names: Vec<ExceptedName> = names.iter().map(|name| name.parse().unwrap()).collect();
             pattern.parse::<PathPattern>().unwrap().except(names)
@@ -441,7 +449,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_normalised_path_could_match_is_refused() {
+    fn patterns_that_no_normalised_path_matches_are_refused() {
         for text in ["v1", ""] {
             assert_eq!(
                 text.parse::<PathPattern>(),

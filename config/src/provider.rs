@@ -1,11 +1,11 @@
-//! What is known about one provider: where it is, how it takes a key, and what may be asked of it.
+//! One provider: its address, how it takes a key, and which requests it allows.
 
 mod check;
 mod document;
-mod doubled;
 mod endpoint;
 mod id;
 mod key;
+mod repeated_prefix;
 mod route;
 mod sdk;
 mod subprotocol;
@@ -19,10 +19,10 @@ use serde::Deserialize;
 pub(crate) use self::document::ProviderDocument;
 pub use self::{
     check::{Check, CheckAnswer, Verification},
-    doubled::DoubledPath,
     endpoint::{EndpointError, EndpointRule},
     id::{ProviderId, ProviderIdError},
     key::{KeyRules, RefusedKey},
+    repeated_prefix::RepeatedPrefix,
     route::{Group, Route},
     sdk::{DUMMY_KEY, SdkLine},
     subprotocol::{Subprotocol, SubprotocolError},
@@ -33,61 +33,63 @@ use crate::{base_url::BaseUrl, duration, egress_proxy::EgressProxy};
 /// One provider of the catalogue.
 #[derive(Clone, Debug)]
 pub struct Provider {
-    /// The name in paths, settings and records: `azure-openai`.
+    /// The id in paths, settings and records: `azure-openai`.
     pub id: ProviderId,
-    /// The name for people: `Azure OpenAI`.
+    /// The display name: `Azure OpenAI`.
     pub name: String,
-    /// Where it is reached.
+    /// Its address.
     pub upstream: Upstream,
-    /// Whether its name may resolve to addresses of a private network.
+    /// Whether its name may resolve to private addresses.
     pub allow_private: bool,
-    /// How it is reached, where that differs from `[egress]`.
+    /// Its egress proxy, if it differs from `[egress]`.
     pub egress: Option<EgressProxy>,
     /// How it takes a key.
     pub auth: Auth,
-    /// Headers it needs, set only where the client did not.
+    /// Headers that it requires, added only if the client did not send them.
     pub headers: Vec<(HeaderName, HeaderValue)>,
-    /// What may be asked of it; nothing else is forwarded.
+    /// The allowed requests; no others are forwarded.
     pub routes: Vec<Route>,
-    /// The routes of groups that `allow` leaves out, which a refusal names with the setting.
+    /// Routes of groups that `allow` does not include; the refusal names the setting.
     pub withheld: Vec<(Group, Route)>,
-    /// The WebSocket subprotocols that a client may offer it; others are not offered on.
+    /// The WebSocket subprotocols that may be offered to it; others are removed.
     pub subprotocols: Vec<Subprotocol>,
-    /// The shape of its errors, unless a route has another.
+    /// The shape of its errors, unless the route has its own.
     pub error: ErrorShape,
-    /// Where its answers report tokens; a rule for each of its APIs. For each figure the first rule that knows it counts.
+    /// How its responses report tokens: one rule for each of its APIs. For each figure the first
+    /// rule that finds it counts.
     pub usage: Vec<UsageRule>,
-    /// What its keys look like and what they must be allowed to do.
+    /// The form of its keys, and the permissions that they need.
     pub key: KeyRules,
-    /// The cheapest request that tells whether a key works.
+    /// The cheapest request that checks a key.
     pub check: Check,
-    /// Its own pages.
+    /// Links to its own pages.
     pub links: Links,
-    /// The steps to make a key, each a sentence.
+    /// The steps to create a key, one sentence each.
     pub steps: Vec<String>,
-    /// How it limits rates, in a sentence or two.
+    /// Its rate limits, in a sentence or two.
     pub rate_limits: String,
     /// What it offers for testing.
     pub sandbox: SandboxAvailability,
     /// How its SDKs are pointed at Keyside.
     pub sdk: Vec<SdkLine>,
-    /// Deadlines of its own.
+    /// Deadlines that differ from `[proxy.deadlines]`.
     pub deadlines: ProviderDeadlines,
 }
 
 impl Provider {
-    /// The route that allows `method` on `path`, the part of the request's path after `/{provider}`.
+    /// The route that allows `method` on `path`, the part of the request's path after
+    /// `/{provider}`.
     pub fn route(&self, method: &Method, path: &str) -> Option<&Route> {
         self.routes.iter().find(|route| route.allows(method, path))
     }
 }
 
-/// Where a provider is reached.
+/// The address of a provider.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Upstream {
-    /// The same for all credentials.
+    /// One address for all credentials.
     Fixed(BaseUrl),
-    /// A host that each credential names, within a rule.
+    /// Each credential names its host, which has to satisfy a rule.
     PerCredential(EndpointRule),
 }
 
@@ -98,17 +100,17 @@ pub enum Auth {
     Header {
         /// The header's name.
         name: HeaderName,
-        /// What stands before the key: `Bearer `, or nothing.
+        /// The text before the key: `Bearer `, or nothing.
         prefix: String,
     },
-    /// In the query.
+    /// In a query parameter.
     Query {
         /// The parameter's name.
         name: String,
     },
 }
 
-/// The shape of an error, so that a provider's SDK raises its usual exception with our message.
+/// The shape of an error. With it, a provider's SDK raises its usual exception, with our message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ErrorShape {
@@ -124,13 +126,13 @@ pub enum ErrorShape {
     Bedrock,
 }
 
-/// A provider's own pages.
+/// Links to a provider's own pages.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Links {
-    /// The API's documentation.
+    /// The API documentation.
     pub docs: String,
-    /// Where keys are made.
+    /// The page on which keys are created.
     pub console: String,
 }
 
@@ -140,18 +142,19 @@ pub struct Links {
 pub struct SandboxAvailability {
     /// Whether there is a separate sandbox, or a free tier that serves as one.
     pub available: bool,
-    /// What there is, in a sentence.
+    /// What there is, in one sentence.
     pub note: String,
 }
 
-/// Deadlines of a provider that differ from `[proxy.deadlines]`.
+/// Deadlines of one provider, which override `[proxy.deadlines]`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ProviderDeadlines {
-    /// From when a request may leave to the response's head: connecting and the request's body count too.
+    /// From the moment a request may be sent until the response's head. Includes connecting and
+    /// sending the request's body.
     #[serde(deserialize_with = "duration::optional")]
     pub first_byte: Option<Duration>,
-    /// Between two pieces of a response body.
+    /// Between two chunks of a response body.
     #[serde(deserialize_with = "duration::optional")]
     pub stream_idle: Option<Duration>,
 }

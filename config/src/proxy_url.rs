@@ -1,4 +1,4 @@
-//! The address of an egress proxy: protocol, host and port. A user and a password are never part of it.
+//! The address of an egress proxy: protocol, host and port. Never contains a user name or password.
 
 use std::{fmt, str::FromStr};
 
@@ -7,30 +7,30 @@ use crate::{
     metadata::is_metadata_host,
 };
 
-/// Where an egress proxy listens, and what it speaks. Only built by parsing, so it is always well-formed.
+/// The address and protocol of an egress proxy. Only built by parsing, so always valid.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ProxyUrl {
-    /// What the proxy speaks.
+    /// The proxy's protocol.
     pub protocol: ProxyProtocol,
-    /// A DNS name in lower case, or an IP address; an IPv6 address without its brackets.
+    /// A DNS name in lower case, or an IP address; IPv6 without brackets.
     pub host: String,
-    /// The port, the protocol's own when the URL names none.
+    /// The port; the protocol's default if the URL names none.
     pub port: u16,
 }
 
-/// What an egress proxy speaks.
+/// The protocol of an egress proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ProxyProtocol {
     /// HTTP `CONNECT` (RFC 9110 section 9.3.6).
     Http,
-    /// HTTP `CONNECT`, with TLS to the proxy.
+    /// HTTP `CONNECT`, over TLS to the proxy.
     Https,
     /// SOCKS5 (RFC 1928). The proxy resolves names.
     Socks5,
 }
 
 impl ProxyUrl {
-    /// `host:port`, by which messages name the proxy.
+    /// `host:port`, as messages name the proxy.
     pub fn authority(&self) -> String {
         format!("{}:{}", bracketed(&self.host), self.port)
     }
@@ -68,7 +68,7 @@ impl fmt::Display for ProxyUrl {
 }
 
 impl ProxyProtocol {
-    /// `http`, `https` or `socks5`.
+    /// The scheme's name: `http`, `https` or `socks5`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Http => "http",
@@ -77,7 +77,7 @@ impl ProxyProtocol {
         }
     }
 
-    /// 80, 443, or 1080 as IANA assigned it to SOCKS.
+    /// The default port: 80, 443, or 1080 as IANA assigned it to SOCKS.
     pub fn default_port(self) -> u16 {
         match self {
             Self::Http => 80,
@@ -86,7 +86,7 @@ impl ProxyProtocol {
         }
     }
 
-    /// curl's `socks5h` is the same as `socks5` here: names are never resolved locally.
+    /// curl's `socks5h` means the same as `socks5` here: names are never resolved locally.
     fn of(scheme: &str) -> Option<Self> {
         match scheme.to_ascii_lowercase().as_str() {
             "http" => Some(Self::Http),
@@ -97,25 +97,26 @@ impl ProxyProtocol {
     }
 }
 
-/// Why a text is not the URL of an egress proxy. The text itself is never repeated: it may hold a password.
+/// Why a text is not the URL of an egress proxy. Errors never repeat the text, which may contain a
+/// password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProxyUrlError {
     /// Another scheme, or none.
     #[error("a proxy's URL starts with http://, https:// or socks5://")]
     Protocol,
-    /// A user name or password.
+    /// The URL contains a user name or a password.
     #[error(
-        "a proxy's URL holds no user name or password in the settings; write user:password into a file, and name it \
+        "a proxy's URL must not contain a user name or password in the settings; write user:password into a file, and name it \
          in egress.credentials_file"
     )]
     Userinfo,
-    /// A path, a query or a fragment.
+    /// The URL contains a path, a query or a fragment.
     #[error("a proxy's URL ends after the host and the port")]
     Path,
-    /// The address of a cloud's metadata service, or its name.
+    /// The address or name of a cloud's metadata service.
     #[error("this is the address of a cloud's metadata service, where no proxy is")]
     Metadata,
-    /// The host or the port.
+    /// The host or the port is invalid.
     #[error(transparent)]
     Authority(#[from] BaseUrlError),
 }
@@ -125,7 +126,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_url_is_taken_apart() {
+    fn a_url_is_split_into_its_parts() {
         for (text, shown) in [
             ("http://proxy.example:3128", "http://proxy.example:3128"),
             ("HTTP://Proxy.Example:3128/", "http://proxy.example:3128"),
@@ -140,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_proxy_is_refused_without_repeating_it() {
+    fn an_invalid_proxy_url_is_refused_without_repeating_it() {
         for (text, error) in [
             ("proxy.example:3128", ProxyUrlError::Protocol),
             ("ftp://proxy.example", ProxyUrlError::Protocol),

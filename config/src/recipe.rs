@@ -1,38 +1,39 @@
-//! How client tools are pointed at Keyside: the files of `recipes/`, and what fills their placeholders.
+//! How to point client tools at Keyside: the files of `recipes/`, and their placeholders.
 //!
-//! It knows no settings and no listener; the proxy's address and the workspace are passed in.
+//! Knows no settings and no listener; the caller passes the proxy's address and the workspace.
 
 mod fill;
 
 use serde::Deserialize;
 
 pub use self::fill::RecipeTarget;
-use crate::{embedded::embedded, layers::Node, likeness::nearest, provider::ProviderId};
+use crate::{embedded::embedded, layers::Node, provider::ProviderId, similarity::nearest};
 
-/// One file of `recipes/`. Its texts hold placeholders until [`Recipe::filled`] replaces them.
+/// One file of `recipes/`. Its texts contain placeholders until [`Recipe::filled`] replaces them.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Recipe {
-    /// The file's name without its ending, as the command line takes it: `claude-code`.
+    /// The file's name without its extension, as the command line takes it: `claude-code`.
     #[serde(skip)]
     pub id: String,
-    /// The name for people: `Claude Code`.
+    /// The display name: `Claude Code`.
     pub name: String,
-    /// The page on which the tool documents its base URL.
+    /// The page that documents the tool's base URL.
     pub docs: String,
     /// The command that installs it.
     pub install: Option<String>,
-    /// The providers it can be used with; placeholders name only these.
+    /// The providers that the tool can be used with; placeholders may only name these.
     pub providers: Vec<ProviderId>,
-    /// The version that a test runs with; `None` if it is documented and not run.
+    /// The version that a test runs; `None` if the recipe is documented but not tested.
     pub tested: Option<String>,
-    /// Whether `NO_PROXY` is to be set, so that a corporate proxy does not get requests to localhost.
+    /// Whether to set `NO_PROXY`, so that requests to localhost do not go to a corporate proxy.
     #[serde(default = "yes")]
     pub no_proxy: bool,
-    /// What else a person has to know; each is one line and ends with a full stop.
+    /// Notes for people; each is one line and ends with a full stop.
     #[serde(default)]
     pub notes: Vec<String>,
-    /// Environment variables to unset: the tool would prefer them to those that the recipe sets, or fail with them.
+    /// Environment variables to unset: the tool would prefer them to those of the recipe, or fail
+    /// because of them.
     #[serde(default)]
     pub unset: Vec<String>,
     /// Environment variables to export, in order.
@@ -50,9 +51,9 @@ pub struct Recipe {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RecipeVariable {
-    /// Its name: letters, digits and `_`.
+    /// The name: letters, digits and `_`.
     pub name: String,
-    /// Its value, not quoted.
+    /// The value, not quoted.
     pub value: String,
 }
 
@@ -60,17 +61,17 @@ pub struct RecipeVariable {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RecipeFile {
-    /// Where the tool looks for it; `~` is the home folder.
+    /// The path where the tool looks for it; `~` is the home folder.
     pub path: String,
-    /// What belongs in it.
+    /// The file's contents.
     pub text: String,
 }
 
-/// Something to copy.
+/// A text to copy.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RecipeExample {
-    /// What it is written in.
+    /// The language of the text.
     pub language: Language,
     /// The text, of one or more lines.
     pub text: String,
@@ -91,16 +92,16 @@ pub enum Language {
 }
 
 impl Recipe {
-    /// Every recipe, in order of their ids.
+    /// All recipes, sorted by id.
     pub fn all() -> Vec<Self> {
         let recipes = BUILTIN.iter().map(|(id, text)| Self::read(id, text));
         recipes.collect()
     }
 
-    /// The recipe with this id; case does not count.
+    /// The recipe with an id; case does not count.
     ///
     /// # Errors
-    /// No recipe has it.
+    /// There is no such recipe.
     pub fn named(id: &str) -> Result<Self, UnknownRecipe> {
         let found = BUILTIN
             .iter()
@@ -120,7 +121,7 @@ impl Recipe {
 }
 
 impl Language {
-    /// The name in files and answers.
+    /// The name in files and API responses.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Sh => "sh",
@@ -131,13 +132,14 @@ impl Language {
     }
 }
 
-/// No recipe has this id. The id itself is not repeated: it may be a key that was pasted in the wrong place.
+/// There is no recipe with this id. The error does not repeat the id, which may be a key pasted in
+/// the wrong place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UnknownRecipe {
-    /// It is most like this one, which was probably meant.
+    /// The most similar id, which was probably meant.
     #[error("there is no such client; did you mean {0}?")]
     Near(&'static str),
-    /// It is like none.
+    /// No id is similar.
     #[error("there is no such client")]
     Far,
 }
@@ -153,7 +155,7 @@ fn yes() -> bool {
     true
 }
 
-/// Every file of `recipes/` by its name, which a test compares with the folder.
+/// Every file of `recipes/`, by name; a test compares this with the folder.
 const BUILTIN: &[(&str, &str)] = embedded!["recipes":
     "aider" "boto3" "claude-code" "codex" "curl" "dify" "gemini-cli" "github-actions" "langchain" "litellm"
     "llamaindex" "llm" "n8n" "openai" "openai-agents" "pydantic-ai" "vercel-ai-sdk"

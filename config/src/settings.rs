@@ -1,4 +1,4 @@
-//! The settings as the rest of Keyside sees them: types that cannot hold a value it could not run with.
+//! The settings as the rest of Keyside uses them: types that can only hold valid values.
 
 mod declared;
 mod document;
@@ -11,56 +11,58 @@ use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf};
 
 use serde::Deserialize;
 
-pub use self::declared::{
-    DeclaredCredential, DeclaredEnvironment, SourceReference, SourceReferenceError, VaultReference,
-};
-pub(crate) use self::document::{Document, Surroundings};
-pub use self::egress::{Egress, Roots};
-pub use self::kms::{Kms, LocalKms, MasterKeySource, TransitKms};
-pub use self::proxy::{AcceptEncoding, Deadlines, EnvironmentPin, Limits, Listener, Proxy};
-pub use self::vault::{
-    AllowedReferences, ClientCertificate, Vault, VaultAuth, VaultCache, VaultToken,
+pub(crate) use self::document::{Document, EnvironmentFacts};
+pub use self::{
+    declared::{
+        DeclaredCredential, DeclaredEnvironment, SourceReference, SourceReferenceError,
+        VaultReference,
+    },
+    egress::{Egress, Roots},
+    kms::{Kms, LocalKms, MasterKeySource, TransitKms},
+    proxy::{AcceptEncoding, Deadlines, EnvironmentPin, Limits, Listener, Proxy},
+    vault::{AllowedReferences, ClientCertificate, Vault, VaultAuth, VaultCache, VaultToken},
 };
 use crate::{address, catalogue::Catalogue, parsed};
 
-/// Everything an operator can decide, with the provider catalogue it leads to.
+/// All settings, including the resulting provider catalogue.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// The data plane: who may connect, for how long, and how much.
+    /// The data plane: who may connect, deadlines and limits.
     pub proxy: Proxy,
-    /// The way out to providers.
+    /// Egress to providers.
     pub egress: Egress,
     /// The admin API and web page.
     pub admin: Admin,
     /// Metrics and health.
     pub observe: Observe,
-    /// Where documents and logs are kept.
+    /// The backend that keeps documents and logs.
     pub store: Store,
-    /// What wraps the workspace keys.
+    /// The KMS that wraps the workspace keys.
     pub kms: Kms,
-    /// Vault or OpenBao, where something uses it: `[vault]`, `KEYSIDE_VAULT__*`, or a KMS driver that is on it.
+    /// Vault or OpenBao, if anything uses it: `[vault]`, `KEYSIDE_VAULT__*`, or a KMS driver that
+    /// needs it.
     pub vault: Option<Vault>,
-    /// How log lines are written.
+    /// The format and filter of log lines.
     pub log: Log,
-    /// How many run records are kept, and what happens while none can be written.
+    /// How many run records to keep, and what to do while none can be written.
     pub runs: Runs,
     /// When a credential counts as expiring.
     pub credentials: CredentialRules,
-    /// The built-in providers with `[providers.*]` laid over them.
+    /// The built-in providers, merged with `[providers.*]`.
     pub catalogue: Catalogue,
-    /// The credentials that are declared here and not stored.
+    /// Credentials that are declared in the settings instead of stored.
     pub declared: Vec<DeclaredCredential>,
 }
 
 /// The admin listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Admin {
-    /// The address it is bound to; port 0 lets the system choose.
+    /// The address to bind; port 0 lets the operating system choose.
     pub listen: SocketAddr,
-    /// What links in refusals and pages start with, without a slash at the end.
-    /// Follows `listen` unless it is set.
+    /// The beginning of links in refusals and pages, without a slash at the end. Derived from
+    /// `listen` unless set.
     pub public_url: String,
-    /// Requests a second that one token may send, and one address without any.
+    /// Maximum requests per second of one token, and of one address without a token.
     pub requests_per_second: NonZeroU32,
 }
 
@@ -68,7 +70,7 @@ pub struct Admin {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Observe {
-    /// The address it is bound to; port 0 lets the system choose.
+    /// The address to bind; port 0 lets the operating system choose.
     #[serde(deserialize_with = "address::tcp")]
     pub listen: SocketAddr,
 }
@@ -83,50 +85,50 @@ pub enum Store {
     },
     /// HashiCorp Vault or OpenBao.
     Vault,
-    /// None: what is declared is all that there is.
+    /// No store: only declared credentials exist.
     None,
 }
 
-/// How log lines are written.
+/// The format and filter of log lines.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Log {
-    /// The form of a line.
+    /// The format of a line.
     pub format: LogFormat,
     /// Level directives, such as `info` or `info,keyside_proxy=debug`.
     pub filter: String,
 }
 
-/// The form of a log line.
+/// The format of a log line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
     /// Pretty on a terminal, JSON otherwise.
     Auto,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
-    /// For people.
+    /// Text for people.
     Pretty,
 }
 
-/// Run records.
+/// Settings of run records.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Runs {
-    /// How many records are kept at least; the oldest go first.
+    /// Minimum number of records to keep; the oldest are deleted first.
     #[serde(deserialize_with = "parsed::within::<_, _, 1, 100_000_000>")]
     pub keep: usize,
-    /// What becomes of requests while records cannot be written.
+    /// What happens to requests while records cannot be written.
     pub when_full: WhenFull,
 }
 
-/// What becomes of requests while run records cannot be written, because the disk is full or fails.
+/// What happens to requests while run records cannot be written, because the disk is full or fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum WhenFull {
-    /// They are served. The line that each has in the log is then its only record.
+    /// Requests are served, and recorded in the log only.
     Serve,
-    /// They are refused, until records can be written.
+    /// Requests are refused until records can be written.
     Refuse,
 }
 

@@ -1,4 +1,4 @@
-//! The form of ids that stand in paths and settings.
+//! The form of ids in paths and settings.
 
 use std::str::FromStr;
 

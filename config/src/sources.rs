@@ -1,4 +1,4 @@
-//! Where settings are read from, and what came of it.
+//! Loads the settings from a file and the environment.
 
 use std::{
     collections::BTreeMap,
@@ -13,23 +13,24 @@ use crate::{
     error::SettingsError,
     layers::{Node, Value, is_setting, is_vault_name},
     origin::Origin,
-    settings::{Document, Kms, MasterKeySource, Settings, Surroundings, VaultAuth, VaultToken},
+    settings::{Document, EnvironmentFacts, Kms, MasterKeySource, Settings, VaultAuth, VaultToken},
 };
 
-/// The file and the environment, passed in so that a test needs neither.
+/// The settings file and the environment, passed in so that tests need neither.
 ///
-/// It has no `Debug`, because nothing in the environment is fit to be printed.
+/// Has no `Debug`, because environment variables may contain secrets.
 #[derive(Clone, Default)]
 pub struct Sources {
-    /// The settings file; it must exist. Without one, what the environment does not say is the default.
+    /// The settings file, which must exist. `None` uses the environment and defaults only.
     pub file: Option<PathBuf>,
-    /// Environment variables by name. Names that are no setting's are left alone.
+    /// Environment variables by name. Names that are not settings are ignored.
     pub environment: BTreeMap<String, String>,
 }
 
 impl Sources {
-    /// The file named on the command line, else by `KEYSIDE_CONFIG`, else `./keyside.toml` if it is there;
-    /// and the variables of this process that are settings. Of `KMS_MASTER_KEY` and `VAULT_TOKEN` only that they are set.
+    /// The file named on the command line, else by `KEYSIDE_CONFIG`, else `./keyside.toml` if it
+    /// exists; and the variables of this process that are settings. Of `KMS_MASTER_KEY` and
+    /// `VAULT_TOKEN`, only whether they are set.
     pub fn from_process(cli_path: Option<PathBuf>) -> Self {
         let named = || {
             env::var_os("KEYSIDE_CONFIG")
@@ -56,57 +57,57 @@ impl Sources {
     fn tree(&self) -> Result<Node, SettingsError> {
         let mut over = Node::vault_environment(&self.environment);
         if let Some(path) = &self.file {
-            over.lay(document(path)?);
+            over.merge(document(path)?);
         }
-        over.lay(Node::environment(&self.environment));
+        over.merge(Node::environment(&self.environment));
         let mut tree = Node::defaults();
         tree.insert(PROVIDERS, catalogue::layer(over.get(PROVIDERS)));
-        tree.lay(over);
+        tree.merge(over);
         Ok(tree)
     }
 
-    /// Whether a variable that holds a secret is set.
+    /// Whether a variable that contains a secret is set.
     fn holds(&self, name: &str) -> bool {
         let value = self.environment.get(name);
         value.is_some_and(|value| !value.is_empty())
     }
 }
 
-/// Settings, and where each came from.
+/// Settings, and the origin of each.
 #[derive(Clone, Debug)]
 pub struct Loaded {
     /// The settings.
     pub settings: Settings,
-    /// Every setting in effect, in order of its key. Of `providers`, only what is not built in.
+    /// Every setting in effect, sorted by key. Of `providers`, only those that are not built in.
     pub effective: Vec<EffectiveSetting>,
 }
 
-/// One line of what `keyside check` prints.
+/// One line of the output of `keyside check`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EffectiveSetting {
     /// The full key: `proxy.deadlines.drain`.
     pub key: String,
     /// The value in TOML notation.
     pub value: String,
-    /// Where it came from.
+    /// Which layer set it.
     pub origin: Origin,
 }
 
 impl Settings {
-    /// Reads the layers: defaults under the file under the environment.
+    /// Loads and merges the layers: the environment over the file over the defaults.
     ///
     /// # Errors
-    /// The first thing that is wrong, with its place.
+    /// The first error, with its origin.
     pub fn load(sources: &Sources) -> Result<Loaded, SettingsError> {
         let tree = sources.tree()?;
         let wrong = |mismatch| SettingsError::new(mismatch, &tree);
         let document: Document = tree.clone().read().map_err(wrong)?;
-        let surroundings = Surroundings {
+        let facts = EnvironmentFacts {
             master_key_in_variable: sources.holds(MASTER_KEY),
             vault_token_in_variable: sources.holds(VAULT_TOKEN),
             vault_is_set: vault_is_set(&tree),
         };
-        let settings = document.settle(surroundings).map_err(wrong)?;
+        let settings = document.build(facts).map_err(wrong)?;
         let effective = effective(&tree, &settings);
         Ok(Loaded {
             settings,
@@ -115,8 +116,8 @@ impl Settings {
     }
 }
 
-/// Whether a setting of `[vault]` is from the file or from a name of ours. `VAULT_ADDR` and its kin alone say nothing:
-/// they may be there for other programs.
+/// Whether a setting of `[vault]` comes from the file or from a `KEYSIDE_` variable. `VAULT_ADDR`
+/// and similar names do not count: they may be set for other programs.
 fn vault_is_set(tree: &Node) -> bool {
     let leaves = tree.get("vault").map(Node::leaves).unwrap_or_default();
     let ours = |origin: &Origin| *origin != Origin::Default && !is_vault_name(origin);
@@ -132,7 +133,7 @@ fn document(path: &Path) -> Result<Node, SettingsError> {
     Node::file(path, &text)
 }
 
-/// The leaves of the tree, and what follows from them where they say nothing.
+/// The leaves of the tree, and derived values of settings that are not set.
 fn effective(tree: &Node, settings: &Settings) -> Vec<EffectiveSetting> {
     let leaves = tree.leaves().into_iter();
     let chosen = leaves
@@ -182,7 +183,7 @@ fn derived(settings: &Settings) -> Vec<EffectiveSetting> {
         .collect()
 }
 
-/// The driver's settings that have a default of their own.
+/// Settings of the driver whose default depends on other settings.
 fn kms(kms: &Kms) -> Vec<(&'static str, String, Origin)> {
     match kms {
         Kms::Local(local) => vec![match &local.master_key {
@@ -209,10 +210,10 @@ fn kms(kms: &Kms) -> Vec<(&'static str, String, Origin)> {
     }
 }
 
-/// The variable that may hold the master key itself. Its value never enters the settings.
+/// The variable that may contain the master key itself. Its value never enters the settings.
 const MASTER_KEY: &str = "KMS_MASTER_KEY";
 
-/// The variable that may hold a Vault token. Its value never enters the settings.
+/// The variable that may contain a Vault token. Its value never enters the settings.
 const VAULT_TOKEN: &str = "VAULT_TOKEN";
 
 /// The key of the catalogue's table.

@@ -1,9 +1,9 @@
-//! Measures what a long history costs: a start, its memory, a change, checking the audit log and exporting it, with many
-//! credentials and an audit log of any length.
+//! Measures the cost of a long history: a start, its memory, a change, verifying and exporting the
+//! audit log, with many credentials and an audit log of any length.
 //!
-//! `cargo run --release -p keyside-credentials --example history -- fill FOLDER [credentials] [records]`, in memory
-//! (`/dev/shm`) unless an hour does not matter; then, each in a process of its own, `… history start FOLDER`, `verify FOLDER`,
-//! `export FOLDER`, `change FOLDER` (this one on a real disk).
+//! `cargo run --release -p keyside-credentials --example history -- fill FOLDER [credentials]
+//! [records]`, in memory (`/dev/shm`) to save an hour; then, each in its own process, `… history
+//! start FOLDER`, `verify FOLDER`, `export FOLDER`, `change FOLDER` (this one on a real disk).
 
 #[path = "support/installation.rs"]
 mod installation;
@@ -55,7 +55,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Ten credentials a workspace, and edits of them until there are `records`. Each chain is changed by a task of its own.
+/// Ten credentials per workspace, and edits of them until there are `records`. One task for each
+/// chain.
 async fn fill(
     registry: &Arc<Registry>,
     credentials: usize,
@@ -145,7 +146,8 @@ async fn export(registry: &Registry) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// One change after another, beside what one `fsync` of a small write takes on the same disk.
+/// Makes changes one after another, and compares them with an `fsync` of a small write on the same
+/// disk.
 async fn change(registry: &Registry, folder: &Path) -> Result<(), Box<dyn Error>> {
     let id = registry.workspaces(&Scope::All);
     let workspace = id.first().ok_or("no workspace: `fill` first")?.id.clone();
@@ -179,8 +181,8 @@ async fn change(registry: &Registry, folder: &Path) -> Result<(), Box<dyn Error>
     Ok(())
 }
 
-/// Credentials of a workspace.
+/// Credentials per workspace.
 const EACH: usize = 10;
-/// Workspaces that are filled at the same time.
+/// Workspaces that are filled concurrently.
 const AT_ONCE: usize = 32;
 const CHANGES: usize = 1_000;

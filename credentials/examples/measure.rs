@@ -1,7 +1,9 @@
-//! Measures what the design promises: how long opening takes with many credentials, what one request pays for resolving
-//! and opening its secret, how long a new master key and a backup take. Processor time beside the clock's, so that a busy machine does not count.
+//! Measures what the design promises: opening with many credentials, resolving and opening a secret
+//! per request, a rotation of the master key, and a backup. Reports processor time beside
+//! wall-clock time, so that a busy machine does not distort the result.
 //!
-//! `cargo run --release -p keyside-credentials --example measure -- [workspaces] [credentials a workspace]`
+//! `cargo run --release -p keyside-credentials --example measure -- [workspaces] [credentials per
+//! workspace]`
 
 #[path = "support/installation.rs"]
 mod installation;
@@ -52,7 +54,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// What concerns everything there is.
+/// Operations on the whole installation.
 async fn whole(registry: &Registry) -> Result<(), Box<dyn Error>> {
     let began = Instant::now();
     let rotated = registry.rotate_master_key(&by()).await?;
@@ -74,7 +76,7 @@ async fn whole(registry: &Registry) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Workspaces side by side: their chains are committed to independently.
+/// Fills workspaces concurrently: their chains are independent.
 async fn fill(
     registry: &Arc<Registry>,
     workspaces: usize,

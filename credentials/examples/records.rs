@@ -1,7 +1,7 @@
-//! Measures what run records cost: processor time to write them behind as a loaded proxy does, memory that stays for those
-//! that are kept, and reading them, from the end and all over again at a start.
+//! Measures the cost of run records: processor time to write them as a loaded proxy does, memory
+//! for kept records, and reading them, from the end and in full at a start.
 //!
-//! `cargo run --release -p keyside-credentials --example records -- [records] [of them at once]`
+//! `cargo run --release -p keyside-credentials --example records -- [records] [records per flush]`
 
 #[path = "support/installation.rs"]
 mod installation;
@@ -35,7 +35,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     again(folder.path()).await
 }
 
-/// So many at a time, each time waiting for the disk.
+/// Flushes after each group of records.
 async fn write(registry: &Registry, records: u64, at_once: u64) {
     let (began, before) = (Instant::now(), processor_time());
     for n in 0..records {
@@ -65,7 +65,7 @@ async fn read(registry: &Registry) {
     }
 }
 
-/// A start with everything there.
+/// A start with all records.
 async fn again(folder: &Path) -> Result<(), Box<dyn Error>> {
     let (began, before) = (Instant::now(), processor_time());
     let (_store, registry) = open(folder).await?;
@@ -79,7 +79,7 @@ async fn again(folder: &Path) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// One of ten keys' uses.
+/// A run of one of ten credentials.
 fn run(n: u64) -> Run {
     let credential = format!(
         "cred_{}",

@@ -1,8 +1,8 @@
-//! Who may use the admin API, and for what.
+//! Tokens: who may use the admin API, and for what.
 //!
-//! A token is 256 random bits, so its SHA-256 is all that is kept: there is nothing to guess. The documents are
-//! vouched for by the installation's head like all others, so that nobody with write access to the store alone can let
-//! themselves in.
+//! A token is 256 random bits, so storing its SHA-256 is enough: there is nothing to guess. Token
+//! documents are covered by the installation's signed head like all others, so write access to the
+//! store alone does not let anyone sign in.
 
 mod last_used;
 mod role;
@@ -16,7 +16,7 @@ use std::{
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use keyside_store::{
-    Hash, Notes, StorageError,
+    Hash, StorageError,
     chain::{Chain, CommitError, State},
     file::FileError,
 };
@@ -26,24 +26,23 @@ use self::last_used::LastUsed;
 pub(crate) use self::token::TokenDocument;
 pub use self::{
     role::{Denial, Permission, Principal, Role},
-    token::{MadeToken, NewToken, Token, TokenStatus, TokenWarning},
+    token::{CreatedToken, NewToken, Token, TokenStatus, TokenWarning},
 };
 use crate::{
     clock::Ratchet,
     damage::Damage,
     documents::{Document, TOKEN},
-    keyring::Keyring,
     model::{ActorContext, ActorId, Scope, WorkspaceId},
     record::{Draft, Event},
     snapshot::Finding,
 };
 
-/// Tokens and what they allow.
+/// The tokens of the installation, and what they allow.
 pub struct Access {
     clock: Arc<Ratchet>,
     file: PathBuf,
     tokens: ArcSwap<Vec<TokenDocument>>,
-    last_used: LastUsed,
+    pub(crate) last_used: LastUsed,
 }
 
 impl Access {
@@ -56,12 +55,12 @@ impl Access {
         }
     }
 
-    /// The principal that `token` belongs to. Takes the same time for every token that is none.
+    /// Authenticates `token`. Takes the same time for every unknown token.
     pub fn authenticate(&self, token: &str) -> Option<Principal> {
         let hash = Hash::of(token.as_bytes());
         let tokens = self.tokens.load();
         let now = self.clock.now();
-        // All are looked at, so that the time says nothing of where a match stands.
+        // Compares with every token, so that the time does not reveal the position of a match.
         let found = tokens
             .iter()
             .fold(None, |found, token| match token.hash.ct_eq(&hash).into() {
@@ -73,7 +72,8 @@ impl Access {
         Some(token.into())
     }
 
-    /// The tokens of `within`, oldest first. Whoever is limited sees those that allow nothing beyond their own limits.
+    /// The tokens that are covered by `within`, oldest first. A limited principal sees only tokens
+    /// whose scope is within its own.
     pub fn tokens(&self, within: &Scope) -> Vec<Token> {
         let tokens = self.tokens.load();
         let now = self.clock.now();
@@ -88,7 +88,7 @@ impl Access {
         there
     }
 
-    /// Where the first start has left the owner's token.
+    /// The file that the first start writes the owner token to.
     pub fn token_file(&self) -> &Path {
         &self.file
     }
@@ -98,14 +98,15 @@ impl Access {
         tokens.iter().find(|token| token.id == *id).cloned()
     }
 
-    /// Whether the actor's token is revoked or has expired: it may have been good when the request was authenticated.
+    /// Whether the actor's token is revoked or expired. It may have been active when the request
+    /// was authenticated.
     pub fn has_ended(&self, id: &ActorId) -> bool {
         let token = self.token(id);
         token.is_some_and(|token| !token.is_good(self.clock.now()))
     }
 
-    /// One token, whoever asks.
-    pub fn named(&self, id: &ActorId) -> Option<Token> {
+    /// The token with this id, in any scope.
+    pub fn find(&self, id: &ActorId) -> Option<Token> {
         self.token(id).map(|token| self.view(&token))
     }
 
@@ -113,32 +114,39 @@ impl Access {
         token.view(self.clock.now(), self.last_used.of(&token.id))
     }
 
-    /// Whether someone else owns everything, so that `id` may go.
-    pub(crate) fn has_other_owner(&self, id: &ActorId) -> bool {
+    /// Whether a token other than `id` owns the installation and is still good.
+    pub(crate) fn has_owner_besides(&self, id: Option<&ActorId>) -> bool {
         let now = self.clock.now();
         let is_owner = |token: &TokenDocument| token.owns_everything() && token.is_good(now);
         let tokens = self.tokens.load();
         tokens
             .iter()
-            .any(|token| token.id != *id && is_owner(token))
+            .any(|token| Some(&token.id) != id && is_owner(token))
     }
 
-    /// The tokens that change when a workspace is no more, as they are then.
-    pub(crate) fn without(&self, workspace: &WorkspaceId, now: Timestamp) -> Vec<TokenDocument> {
+    /// The tokens that erasing a workspace changes, as they are afterwards.
+    pub(crate) fn after_erasure(
+        &self,
+        workspace: &WorkspaceId,
+        now: Timestamp,
+    ) -> Vec<TokenDocument> {
         let tokens = self.tokens.load();
-        let changed = tokens.iter().map(|token| token.without(workspace, now));
+        let changed = tokens
+            .iter()
+            .map(|token| token.after_erasure(workspace, now));
         changed.flatten().collect()
     }
 
-    /// From here on it counts, as it is now.
-    pub(crate) fn show(&self, token: &TokenDocument) {
+    /// Makes a stored token take effect in this process.
+    pub(crate) fn publish(&self, token: &TokenDocument) {
         self.tokens.rcu(|tokens| {
             let others = tokens.iter().filter(|other| other.id != token.id);
             others.chain([token]).cloned().collect::<Vec<_>>()
         });
     }
 
-    /// Takes over the tokens of a state; those that are not believed let nobody in, and are named.
+    /// Reloads the tokens from a state of the installation's chain. Tokens that fail authentication
+    /// are dropped and reported.
     pub(crate) async fn read(
         &self,
         chain: &Chain,
@@ -157,7 +165,7 @@ impl Access {
             match read {
                 Ok(token) => tokens.push(token),
                 Err(damage) => findings.push(Finding {
-                    stands_at: format!("{}/{}", chain.name(), entry.name),
+                    location: format!("{}/{}", chain.name(), entry.name),
                     hash: Some(entry.object.hash),
                     workspace: None,
                     credential: None,
@@ -168,34 +176,9 @@ impl Access {
         self.tokens.store(Arc::new(tokens));
         Ok(findings)
     }
-
-    /// Takes over when tokens were last used.
-    pub(crate) async fn read_last_used(
-        &self,
-        notes: &dyn Notes,
-        keyring: &Keyring,
-    ) -> Result<(), StorageError> {
-        self.last_used.load(notes, keyring).await
-    }
-
-    /// Whether somebody owns everything.
-    pub(crate) fn has_owner(&self) -> bool {
-        let now = self.clock.now();
-        let is_owner = |token: &TokenDocument| token.owns_everything() && token.is_good(now);
-        self.tokens.load().iter().any(is_owner)
-    }
-
-    /// Stores when tokens were last used.
-    pub(crate) async fn store_last_used(
-        &self,
-        notes: &dyn Notes,
-        keyring: &Keyring,
-    ) -> Result<(), StorageError> {
-        self.last_used.store(notes, keyring).await
-    }
 }
 
-/// Why there is no owner's token.
+/// Why no owner token could be created.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum EnsureOwnerError {
     #[error(transparent)]
@@ -205,7 +188,8 @@ pub(crate) enum EnsureOwnerError {
 }
 
 impl Draft {
-    /// The record of a change to a token. By its id alone: its name may be a person's.
+    /// The audit record of a change to a token. It names the token by id only: its name may be a
+    /// person's.
     pub(crate) fn about_token(event: Event, by: &ActorContext, token: &TokenDocument) -> Self {
         let only = token.workspaces.iter().flatten().next();
         let single = only.filter(|_| token.workspaces.as_ref().is_some_and(|all| all.len() == 1));

@@ -1,7 +1,7 @@
-//! Who did what: the records of all chains, to read, to take away, and to check.
+//! The audit log: reads, exports and verifies the records of all chains.
 //!
-//! A record is written by the same swap as the change that it is about, and signed with the head. So there is nothing to keep
-//! here: what is read, is read from the chains.
+//! A record is committed in the same swap as its change and signed with the head. This module
+//! therefore stores nothing itself and reads everything from the chains.
 
 mod error;
 mod export;
@@ -19,9 +19,9 @@ pub use self::{
     error::{Break, ReceiptError, VerifyError},
     export::{Export, Line},
     export_file::{Checked, FileError as ExportError, verify_export},
-    offline::{ClockBehind, Inspected, OfflineAudit},
+    offline::{ClockBehind, Inspection, OfflineAudit},
     receipt::Receipt,
-    search::{AuditFilter, Cursor, Found},
+    search::{AuditFilter, AuditPage, Cursor},
     verify::{Head, Verified},
 };
 pub use crate::record::{AuditRecord, Event};
@@ -43,18 +43,20 @@ impl Audit {
         Self { chains, keyring }
     }
 
-    /// Notes that something was refused to a person: a wrong token, a change they may not make. On disk when it returns.
+    /// Records that a caller was refused: an invalid token, or a change that is not permitted. The
+    /// record is on disk when this returns.
     ///
     /// # Errors
-    /// The backend's.
+    /// The backend failed.
     pub async fn refused(&self, by: &ActorContext, what: &str) -> Result<(), CommitError> {
         self.note(Event::Refused, by, None, what).await
     }
 
-    /// Notes that records of this log are about to be taken away. On disk when it returns: nothing leaves before.
+    /// Records that audit records are about to be exported. The record is on disk when this
+    /// returns, before any data leaves.
     ///
     /// # Errors
-    /// The backend's.
+    /// The backend failed.
     pub async fn exported(
         &self,
         by: &ActorContext,
@@ -76,16 +78,17 @@ impl Audit {
             note: Some(note.to_owned()),
             ..Draft::new(event, by)
         };
-        self.chains.note(draft).await
+        self.chains.append_record(draft).await
     }
 
-    /// Whether a workspace of that name was erased: its records are still there.
+    /// Whether a workspace with this id was erased. Its records remain.
     pub fn has_erased(&self, workspace: &WorkspaceId) -> bool {
-        let mark = self.chains.mark(workspace);
-        mark.is_some_and(|mark| mark.erased.is_some())
+        let registration = self.chains.registration(workspace);
+        registration.is_some_and(|it| it.erased.is_some())
     }
 
-    /// The key that checks every head of this installation. It is no secret: with it, an export is checked on another machine.
+    /// The public key that verifies every head of this installation. It is not secret: an auditor
+    /// uses it to verify an export on another machine.
     pub fn public_key(&self) -> keyside_store::PublicKey {
         self.chains.public_key()
     }

@@ -1,13 +1,15 @@
-//! The chains of an installation: its own, and one a workspace. Here a commit gets what it has in common with every other:
-//! the time, the signature, the installation's head that it was decided on, and the anchor outside the store. In this process
-//! the changes of a chain take turns: `queue.rs`.
+//! The chains of an installation: its own, and one for each workspace.
+//!
+//! Adds what all commits have in common: the time, the signature, the installation's head that the
+//! change was decided on, and the anchor outside the store. `queue.rs` serializes the changes of a
+//! chain within this process.
 
-mod accepted;
+mod accepted_clock;
 mod anchors;
-mod first_look;
-mod marks;
+mod first_read;
 mod queue;
 mod reading;
+mod registration;
 mod signing;
 mod state;
 
@@ -21,56 +23,56 @@ use std::{
 use arc_swap::{ArcSwap, ArcSwapOption};
 use jiff::Timestamp;
 use keyside_store::{
-    Backend, PublicKey, StorageError, Trust,
+    Backend, PublicKey, StorageError, TrustedKeys,
     chain::{Chain, ChainName, Change, CommitError, LoadError, ObjectRef, State, Write},
 };
 use tokio::sync::oneshot;
 
-use self::{accepted::ACCEPTED, queue::Queue};
+use self::{accepted_clock::ACCEPTED, queue::Queue};
 pub(crate) use self::{
-    accepted::Accepted,
+    accepted_clock::AcceptedClock,
     anchors::{Anchors, HEADS},
-    marks::{Erased, Making, Mark},
     queue::{Priority, Turn},
+    registration::{Erasure, PendingCreation, Registration},
     state::InstallationState,
 };
 use crate::{clock::Ratchet, keyring::Keyring, model::WorkspaceId, record::Draft};
 
-/// All chains.
+/// All chains of an installation.
 pub(crate) struct Chains {
     backend: Backend,
     keyring: Arc<Keyring>,
     clock: Arc<Ratchet>,
     anchors: Anchors,
-    /// What is written is written in this epoch.
+    /// The epoch that this process writes in.
     epoch: u64,
     own: Arc<Tracked>,
     workspaces: RwLock<HashMap<WorkspaceId, Arc<Tracked>>>,
-    /// The workspaces that there are and were, as the installation's head has them. Replaced before the state that they are of
-    /// counts as seen: who takes the state first and then looks at them decides on none that are older.
-    marks: ArcSwap<Marks>,
-    /// Records for the installation's chain that wait for the next commit.
+    /// The registered workspaces, as of the installation's head. Updated before that state is
+    /// published: a reader that loads the state first never sees older registrations.
+    registrations: ArcSwap<Registrations>,
+    /// Records that wait for the next commit to the installation's chain.
     waiting: Mutex<Vec<Waiting>>,
 }
 
-/// One chain, and its state as it was last seen.
+/// A chain and its last known state.
 pub(crate) struct Tracked {
     pub(crate) chain: Chain,
     state: ArcSwapOption<State>,
-    /// Held while it is changed from here: one change at a time.
+    /// Held while this process changes the chain: one change at a time.
     changing: Arc<Queue>,
 }
 
-/// What a state of the installation's chain says of workspaces.
+/// The registrations in a state of the installation's chain.
 #[derive(Default)]
-struct Marks {
-    /// Which state: epoch and sequence number.
+struct Registrations {
+    /// Epoch and sequence number of that state.
     of: (u64, u64),
-    all: Arc<BTreeMap<WorkspaceId, Mark>>,
-    /// The object that each was read from: what has not changed is not read again.
+    all: Arc<BTreeMap<WorkspaceId, Registration>>,
+    /// The object that each registration was read from, so that unchanged ones are not read again.
     objects: HashMap<WorkspaceId, ObjectRef>,
-    /// If the clock was said to be right.
-    accepted: Option<Accepted>,
+    /// Set if the clock was accepted.
+    accepted: Option<AcceptedClock>,
 }
 
 struct Waiting {
@@ -88,13 +90,14 @@ impl Tracked {
         })
     }
 
-    /// As it was last seen; nothing if it never was.
+    /// The last known state; `None` before the first.
     pub(crate) fn state(&self) -> Option<Arc<State>> {
         self.state.load_full()
     }
 
-    /// Takes over a state, unless a later one is known: of two that read at once, the slower one must not win.
-    fn take(&self, state: &Arc<State>) {
+    /// Replaces the known state, unless it is newer: of two concurrent readers the slower one must
+    /// not win.
+    fn advance(&self, state: &Arc<State>) {
         self.state.rcu(|known| match known {
             Some(known) if order(known) > order(state) => Some(known.clone()),
             _ => Some(state.clone()),
@@ -102,12 +105,12 @@ impl Tracked {
     }
 
     /// Whether a later state than this one is known.
-    pub(crate) fn is_past(&self, state: &State) -> bool {
+    pub(crate) fn is_newer_than(&self, state: &State) -> bool {
         self.state()
             .is_some_and(|known| order(&known) > order(state))
     }
 
-    /// Waits for its turn to change it.
+    /// Waits for the lock that serializes changes.
     pub(crate) async fn lock(&self, priority: Priority) -> Turn {
         self.changing.lock(priority).await
     }
@@ -128,7 +131,7 @@ impl Chains {
             keyring,
             clock,
             workspaces: RwLock::default(),
-            marks: ArcSwap::default(),
+            registrations: ArcSwap::default(),
             waiting: Mutex::default(),
         }
     }
@@ -141,8 +144,8 @@ impl Chains {
         self.epoch
     }
 
-    /// What checks the heads of this installation. While the signing key is being replaced, workspaces' heads may still be
-    /// signed with the one before.
+    /// The key that verifies this installation's heads. During a rotation of the signing key,
+    /// workspaces' heads may still be signed with the previous key.
     pub(crate) fn public_key(&self) -> PublicKey {
         let own = self.own.state();
         own.map_or_else(|| self.keyring.public_key(), |own| own.signer())
@@ -153,7 +156,7 @@ impl Chains {
         &self.own
     }
 
-    /// The chain of a workspace, whether or not it has begun.
+    /// The chain of a workspace, whether or not it exists.
     pub(crate) fn of(&self, workspace: &WorkspaceId) -> Arc<Tracked> {
         let known = self
             .workspaces
@@ -168,7 +171,7 @@ impl Chains {
             .workspaces
             .write()
             .unwrap_or_else(PoisonError::into_inner);
-        // Ids that never became workspaces must not pile up.
+        // Ids that never became workspaces must not accumulate.
         known.retain(|_, chain| chain.state().is_some() || Arc::strong_count(chain) > 1);
         let tracked = known.entry(workspace.clone());
         tracked
@@ -176,81 +179,87 @@ impl Chains {
             .clone()
     }
 
-    /// The workspaces that there are and were.
-    pub(crate) fn marks(&self) -> Arc<BTreeMap<WorkspaceId, Mark>> {
-        self.marks.load().all.clone()
+    /// All registered workspaces, including erased ones.
+    pub(crate) fn registrations(&self) -> Arc<BTreeMap<WorkspaceId, Registration>> {
+        self.registrations.load().all.clone()
     }
 
-    pub(crate) fn mark(&self, workspace: &WorkspaceId) -> Option<Mark> {
-        self.marks.load().all.get(workspace).cloned()
+    pub(crate) fn registration(&self, workspace: &WorkspaceId) -> Option<Registration> {
+        self.registrations.load().all.get(workspace).cloned()
     }
 
-    /// Reads a chain as it is now, believing heads that are signed with a key of `trust`.
+    /// Reads a chain, trusting heads that are signed with a key of `trust`.
     async fn refresh_under(
         &self,
         tracked: &Tracked,
-        trust: &Trust,
+        trust: &TrustedKeys,
     ) -> Result<Option<Arc<State>>, LoadError> {
         let mut state = match tracked.state() {
             Some(known) => tracked.chain.refresh(&known, trust).await?,
-            None => self.first(tracked, trust).await?,
+            None => self.first_read(tracked, trust).await?,
         };
         while let Some(found) = &state {
             if tracked.chain.name() == self.own.chain.name() {
-                let (marks, is_whole) = self.marks_of(found).await?;
-                // What it named may be gone because it was replaced meanwhile.
-                if !is_whole && let Some(newer) = tracked.chain.refresh(found, trust).await? {
+                let (registrations, is_complete) = self.registrations_in(found).await?;
+                // A concurrent commit may have removed what this state named.
+                if !is_complete && let Some(newer) = tracked.chain.refresh(found, trust).await? {
                     state = Some(newer);
                     continue;
                 }
-                let accepted = self.accepted_in(found).await?;
-                self.show_marks(Marks { accepted, ..marks });
+                let accepted = self.accepted_clock_in(found).await?;
+                self.publish_registrations(Registrations {
+                    accepted,
+                    ..registrations
+                });
             }
-            tracked.take(found);
+            tracked.advance(found);
             break;
         }
         Ok(state)
     }
 
-    /// What a state says of workspaces, and whether all of it is there.
-    async fn marks_of(&self, state: &State) -> Result<(Marks, bool), StorageError> {
-        let before = self.marks.load_full();
+    /// The registrations in a state, and whether all of them could be read.
+    async fn registrations_in(&self, state: &State) -> Result<(Registrations, bool), StorageError> {
+        let before = self.registrations.load_full();
         let mut all = BTreeMap::new();
         let (mut objects, mut changed) = (HashMap::new(), Vec::new());
         for entry in state.documents() {
-            let id = entry.name.strip_prefix(marks::PREFIX);
+            let id = entry.name.strip_prefix(registration::PREFIX);
             let Some(id) = id.and_then(|id| id.parse::<WorkspaceId>().ok()) else {
                 continue;
             };
             objects.insert(id.clone(), entry.object);
             match before.all.get(&id) {
-                Some(mark) if before.objects.get(&id) == Some(&entry.object) => {
-                    all.insert(id, mark.clone());
+                Some(registration) if before.objects.get(&id) == Some(&entry.object) => {
+                    all.insert(id, registration.clone());
                 }
                 _ => changed.push((id, entry)),
             }
         }
         let entries = changed.iter().map(|(_, entry)| *entry);
         let bodies = self.own.chain.read(entries.collect::<Vec<_>>()).await?;
-        let is_whole = bodies.iter().all(Option::is_some);
+        let is_complete = bodies.iter().all(Option::is_some);
         for ((id, _), body) in changed.into_iter().zip(bodies) {
-            let mark = body.and_then(|body| serde_json::from_slice(&body).ok());
-            if mark.is_none() {
+            let registration = body.and_then(|body| serde_json::from_slice(&body).ok());
+            if registration.is_none() {
                 tracing::error!(workspace = %id, "what the installation says of a workspace is damaged");
                 objects.remove(&id);
             }
-            all.insert(id, mark.unwrap_or_else(Mark::unreadable));
+            all.insert(id, registration.unwrap_or_else(Registration::unreadable));
         }
-        let marks = Marks {
+        let registrations = Registrations {
             of: order(state),
             all: Arc::new(all),
             objects,
             accepted: before.accepted,
         };
-        Ok((marks, is_whole))
+        Ok((registrations, is_complete))
     }
 
-    async fn accepted_in(&self, state: &State) -> Result<Option<Accepted>, StorageError> {
+    async fn accepted_clock_in(
+        &self,
+        state: &State,
+    ) -> Result<Option<AcceptedClock>, StorageError> {
         let Some(entry) = state.document(ACCEPTED) else {
             return Ok(None);
         };
@@ -258,18 +267,19 @@ impl Chains {
         Ok(body.and_then(|body| serde_json::from_slice(&body).ok()))
     }
 
-    fn show_marks(&self, marks: Marks) {
-        let marks = Arc::new(marks);
-        self.marks.rcu(|known| match known.of > marks.of {
-            true => known.clone(),
-            false => marks.clone(),
-        });
+    fn publish_registrations(&self, registrations: Registrations) {
+        let registrations = Arc::new(registrations);
+        self.registrations
+            .rcu(|known| match known.of > registrations.of {
+                true => known.clone(),
+                false => registrations.clone(),
+            });
     }
 
-    /// Makes one change of a chain, on top of the state that it was decided on. On disk when this returns.
+    /// Commits a change on top of the state that it was decided on. On disk when this returns.
     ///
     /// # Errors
-    /// [`CommitError::Raced`] where somebody else came first: decide again.
+    /// [`CommitError::Raced`] if another commit came first: decide again on the new state.
     pub(crate) async fn commit(
         &self,
         tracked: &Tracked,
@@ -296,18 +306,19 @@ impl Chains {
         let key = self.signer(tracked, on).await?;
         let state = tracked.chain.commit(on, &*key, change).await?;
         if tracked.chain.name() == self.own.chain.name() {
-            match self.marks_of(&state).await {
-                Ok((marks, true)) => {
-                    // What is said of the clock is written only at rest.
-                    self.show_marks(marks);
-                    tracked.take(&state);
+            match self.registrations_in(&state).await {
+                Ok((registrations, true)) => {
+                    // `accepted` is kept as it was: the clock is accepted only while no process
+                    // serves.
+                    self.publish_registrations(registrations);
+                    tracked.advance(&state);
                 }
-                // Somebody has gone on from it already: the next look takes over both.
+                // Another process has already committed on top: the next refresh loads both.
                 Ok((_, false)) => {}
                 Err(error) => tracing::warn!(%error, "what was just written cannot be read"),
             }
         } else {
-            tracked.take(&state);
+            tracked.advance(&state);
         }
         let head = state.head.link();
         tracing::info!(
@@ -318,12 +329,12 @@ impl Chains {
         Ok(state)
     }
 
-    /// Puts something on the installation's record that changes no document. Shared with others that ask for the same within a
-    /// few milliseconds, so that they cost one commit; on disk when this returns.
+    /// Commits a record to the installation's chain that changes no document. Records of the next
+    /// few milliseconds share one commit. On disk when this returns.
     ///
     /// # Errors
-    /// The backend's.
-    pub(crate) async fn note(self: &Arc<Self>, draft: Draft) -> Result<(), CommitError> {
+    /// The backend failed.
+    pub(crate) async fn append_record(self: &Arc<Self>, draft: Draft) -> Result<(), CommitError> {
         let (answer, done) = oneshot::channel();
         let leads = {
             let mut waiting = self.waiting();
@@ -333,8 +344,8 @@ impl Chains {
         if leads {
             let chains = self.clone();
             tokio::spawn(async move {
-                tokio::time::sleep(GATHERED_FOR).await;
-                chains.write_notes().await;
+                tokio::time::sleep(BATCH_WINDOW).await;
+                chains.write_records().await;
             });
         }
         done.await.unwrap_or_else(|_| {
@@ -343,24 +354,35 @@ impl Chains {
         })
     }
 
-    async fn write_notes(&self) {
+    async fn write_records(&self) {
         let _changing = self.own.lock(Priority::Normal).await;
         let waiting = std::mem::take(&mut *self.waiting());
         let drafts: Vec<_> = waiting.iter().map(|it| it.draft.clone()).collect();
-        let outcome = self.commit_notes(drafts).await;
+        let commit = self.commit_to_installation(|_| (drafts.clone(), Vec::new()));
+        let outcome = commit.await;
         for Waiting { answer, .. } in waiting {
-            // The caller may have given up.
+            // The caller may have stopped waiting.
             let _ = answer.send(outcome.clone());
         }
     }
 
-    /// Nothing is decided, so a lost race is tried again on top of what the other did.
-    async fn commit_notes(&self, drafts: Vec<Draft>) -> Result<(), CommitError> {
-        for _ in 0..RACES {
-            let refreshed = self.refresh(&self.own).await;
-            refreshed.map_err(not_begun)?;
+    /// Commits what `decide` returns for the newest state of the installation's chain, and decides
+    /// again after a lost race. Does nothing if there is nothing to record. The caller holds the
+    /// chain's lock.
+    pub(crate) async fn commit_to_installation(
+        &self,
+        mut decide: impl FnMut(Option<&Arc<State>>) -> (Vec<Draft>, Vec<Write>),
+    ) -> Result<(), CommitError> {
+        for _ in 0..MAX_RACES {
+            self.refresh(&self.own).await.map_err(load_failed)?;
+            // Loaded before `decide` reads registrations: none of them may be older than this
+            // state.
             let on = self.own.state();
-            let commit = self.commit(&self.own, on.as_ref(), 0, drafts.clone(), Vec::new());
+            let (drafts, writes) = decide(on.as_ref());
+            if drafts.is_empty() {
+                return Ok(());
+            }
+            let commit = self.commit(&self.own, on.as_ref(), 0, drafts, writes);
             match commit.await {
                 Err(CommitError::Raced) => pause().await,
                 outcome => return outcome.map(drop),
@@ -373,9 +395,10 @@ impl Chains {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The latest time that any chain tells, but for those that were said to be from a clock that was ahead.
+    /// The latest time in any chain, ignoring times from a clock that was ahead and has been
+    /// corrected.
     pub(crate) fn latest(&self) -> Timestamp {
-        let accepted = self.marks.load().accepted;
+        let accepted = self.registrations.load().accepted;
         let is_believed = |state: &State| accepted.is_none_or(|it| it.believes(&state.head));
         let own = self.own.state().map_or(0, |own| own.head.at);
         let workspaces = self
@@ -384,7 +407,7 @@ impl Chains {
             .unwrap_or_else(PoisonError::into_inner);
         let states = workspaces.values().filter_map(|chain| chain.state());
         let believed = states.filter(|state| is_believed(state));
-        // Its own chain went on when the clock was accepted.
+        // The installation's own chain continued when the clock was accepted.
         let latest = believed
             .map(|state| state.head.at)
             .max()
@@ -393,7 +416,7 @@ impl Chains {
         Timestamp::from_microsecond(latest).unwrap_or(Timestamp::UNIX_EPOCH)
     }
 
-    /// Removes what no head names, of every chain.
+    /// Removes all objects that no head names.
     pub(crate) async fn sweep(&self) -> Result<usize, StorageError> {
         let tracked: Vec<_> = {
             let workspaces = self
@@ -405,7 +428,7 @@ impl Chains {
         };
         let mut removed = 0;
         for tracked in tracked {
-            // While it does not change, all that is for its next commit is garbage of a crash.
+            // While the chain is locked, objects for its next commit are left over from a crash.
             let _changing = tracked.lock(Priority::Normal).await;
             if let Some(state) = tracked.state() {
                 removed += tracked.chain.sweep(&state).await?;
@@ -415,26 +438,26 @@ impl Chains {
     }
 }
 
-/// What states of one chain are ordered by.
+/// The order of states of one chain.
 fn order(state: &State) -> (u64, u64) {
     (state.head.epoch, state.head.seq)
 }
 
-/// A chain that cannot be read cannot be changed either.
-pub(crate) fn not_begun(error: LoadError) -> CommitError {
+/// A chain that cannot be read cannot be committed to.
+pub(crate) fn load_failed(error: LoadError) -> CommitError {
     match error {
         LoadError::Storage(error) => CommitError::NotBegun(error),
         LoadError::Damaged(damage) => CommitError::Damaged(damage),
     }
 }
 
-/// A few milliseconds, another number each time: of two that race, one comes first.
+/// Waits up to 10 ms, chosen at random, so that two racing processes do not collide again.
 pub(crate) async fn pause() {
     let jitter = crate::entropy::number() % 10_000;
     tokio::time::sleep(Duration::from_micros(jitter)).await;
 }
 
-/// How long records are gathered for one commit.
-const GATHERED_FOR: Duration = Duration::from_millis(50);
-/// How often a lost race is run again.
-pub(crate) const RACES: usize = 50;
+/// How long records are collected for one commit.
+const BATCH_WINDOW: Duration = Duration::from_millis(50);
+/// How often a change is decided again after a lost race.
+pub(crate) const MAX_RACES: usize = 50;

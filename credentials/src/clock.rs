@@ -1,5 +1,5 @@
-//! Wall-clock time, passed in so that tests can hold it. The time of a commit is never before the one that it is made on, whose
-//! process may have another clock: `chains/accepted.rs`.
+//! Wall-clock time, passed in so that tests can control it. A commit is never earlier than its
+//! predecessor, whose process may have another clock: `chains/accepted_clock.rs`.
 
 use std::sync::{
     Arc,
@@ -8,9 +8,9 @@ use std::sync::{
 
 use jiff::Timestamp;
 
-/// What tells the time of day. Durations are never measured with it.
+/// Tells the wall-clock time. Not for measuring durations.
 pub trait Clock: Send + Sync + 'static {
-    /// Now.
+    /// The current time.
     fn now(&self) -> Timestamp;
 }
 
@@ -28,11 +28,11 @@ impl Clock for SystemClock {
     }
 }
 
-/// A clock that never goes back, so that what has expired does not revive when someone sets the time; not over a restart
-/// either, as far as the audit log tells what the time was.
+/// A clock that never goes back, so that expired credentials do not become valid when someone sets
+/// the time. Across restarts, it starts from the latest time in the audit log.
 pub(crate) struct Ratchet {
     clock: Arc<dyn Clock>,
-    /// Microseconds since the epoch, the latest seen.
+    /// The latest time seen, in microseconds since the Unix epoch.
     latest: AtomicI64,
 }
 
@@ -42,7 +42,7 @@ impl Ratchet {
         Self { clock, latest }
     }
 
-    /// It was `at` once. Time stands from there until the clock has caught up.
+    /// Keeps the time at `at` or later until the clock has caught up.
     pub(crate) fn at_least(&self, at: Timestamp) {
         let now = self.now();
         if now < at {
@@ -60,12 +60,12 @@ impl Ratchet {
     pub(crate) fn now(&self) -> Timestamp {
         let now = self.clock.now().as_microsecond();
         let latest = self.latest.load(Ordering::Relaxed);
-        // Written only when a millisecond has passed: the line is shared by all threads of the data plane.
+        // Stored at most once a millisecond: all threads of the data plane share this cache line.
         if now > latest + 1_000 {
             self.latest.fetch_max(now, Ordering::Relaxed);
         }
         let now = now.max(latest);
-        // In range: it came from a timestamp.
+        // In range, because it came from a timestamp.
         Timestamp::from_microsecond(now).unwrap_or(Timestamp::MAX)
     }
 }
@@ -76,7 +76,7 @@ pub(crate) mod held {
 
     use super::*;
 
-    /// A clock that stands until a test moves it.
+    /// A clock that tests set.
     pub(crate) struct HeldClock(AtomicI64);
 
     impl HeldClock {

@@ -1,8 +1,8 @@
-//! Why a stored document is not believed.
+//! Why a stored document is not trusted.
 
 use crate::sealing::SealError;
 
-/// What is wrong with it.
+/// What is wrong with a document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Damage {
     #[error("it is gone")]
@@ -24,7 +24,7 @@ pub(crate) enum Damage {
 }
 
 impl Damage {
-    /// Whether it is that of a whole chain: then nothing can be committed to it.
+    /// Whether the whole chain is damaged, so that nothing can be committed to it.
     pub(crate) fn is_of_chain(self) -> bool {
         matches!(self, Self::Head | Self::Map)
     }

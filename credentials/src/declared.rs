@@ -1,14 +1,15 @@
-//! Credentials that the settings declare. Their secrets stay where they are kept, and are followed there.
+//! Declared credentials: the settings name them, and their secrets stay at their sources.
 //!
 //! ```text
 //! settings ──► Declared ──► Snapshots ──► Resolver
 //!                 ▲
-//!              follower: reads each file once a second, each secret in Vault once a poll
+//!              follower: polls each file and each secret in Vault
 //! ```
 //!
-//! A secret that changes is the next request's. One that is known to be gone is used no more; one that cannot be read now
-//! is used for as long as an outage may last. Sealed in memory under a key that this process has made for itself. With
-//! `vault.cache` a sealed copy is on disk too, for a start during an outage.
+//! The next request uses a changed secret. A secret that is known to be gone is not used any more;
+//! if its source is unavailable, it stays in use for the outage that the settings allow. Secrets
+//! are sealed in memory under a key of this process. With `vault.cache` a sealed copy is on disk
+//! too, for a start during an outage.
 
 mod cache;
 mod cached;
@@ -30,31 +31,31 @@ use crate::{
     documents::{CredentialDocument, Defaults, WorkspaceDocument},
     entropy,
     locked::LockedMemory,
-    model::{ActorId, CredentialId, Environment, Label, NameError, UsageTag, WorkspaceId},
+    model::{ActorId, CredentialId, Environment, IdError, Label, UsageTag, WorkspaceId},
     resolver::Resolver,
     sealing::SealingKey,
     snapshot::{
-        CredentialEntry, Followed, Keys, Snapshot, Unusable, WorkspaceEntry,
+        CredentialEntry, Keys, Snapshot, SourceStatus, Unusable, WorkspaceEntry,
         signals::{Notices, Signals},
     },
     source::{SecretSource, SourceReference},
 };
 
-/// What declared credentials are opened with.
+/// Options for declared credentials.
 pub struct DeclaredOptions {
-    /// Those of the settings.
+    /// The credentials in the settings.
     pub credentials: Vec<DeclaredCredential>,
     /// The known providers.
     pub catalogue: Arc<Catalogue>,
-    /// Where secrets in Vault are read.
+    /// Reads secrets from Vault.
     pub vault: Option<Arc<dyn SecretSource>>,
-    /// How often a secret in Vault is looked at.
+    /// How often each secret in Vault is polled.
     pub poll: Duration,
-    /// How long a secret is used that cannot be read any more, while nobody says that it is gone.
+    /// How long a secret is used while its source is unavailable.
     pub outage: Duration,
-    /// The copy on disk of what was read in Vault.
+    /// The cache on disk of secrets from Vault.
     pub cache: Option<CacheOptions>,
-    /// The time.
+    /// The wall clock.
     pub clock: Arc<dyn Clock>,
 }
 
@@ -70,7 +71,7 @@ pub struct Declared {
     snapshot: Arc<ArcSwap<Snapshot>>,
 }
 
-/// One of them: what never changes, and what was found last.
+/// A declared credential: its constant attributes, and the last state of its source.
 struct Item {
     document: CredentialDocument,
     source: SourceReference,
@@ -79,37 +80,37 @@ struct Item {
     state: std::sync::Mutex<State>,
 }
 
-/// How a declared credential stands, for readiness and metrics.
+/// The state of a secret that is kept outside of Keyside, for readiness and metrics.
 #[derive(Clone, Debug)]
-pub struct Standing {
+pub struct SourceHealth {
     /// The workspace that may use it.
     pub workspace: WorkspaceId,
-    /// The provider it is for.
+    /// The provider's id.
     pub provider: Arc<str>,
-    /// Its name.
+    /// The credential's label.
     pub label: Label,
-    /// Where its secret is kept.
+    /// Where the secret is kept.
     pub source: String,
-    /// Whether requests can use it.
+    /// Whether requests can use the credential.
     pub usable: bool,
-    /// Whether its secret was neither read nor found to be gone since the start.
+    /// Whether the secret was neither read nor found to be missing since the start.
     pub unknown: bool,
-    /// Why its secret was not read the last time; names the place and the remedy.
+    /// Why the last read failed; names the place and the remedy.
     pub fault: Option<String>,
-    /// Its secret is from the cache on disk: it was not read since the start.
+    /// Set while the secret is from the cache on disk and was not read since the start.
     pub cached: Option<FromCache>,
 }
 
-/// How long a secret from the cache is good.
+/// How long a secret from the cache may be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FromCache {
-    /// When Vault last confirmed it.
+    /// When Vault last confirmed the secret.
     pub confirmed: Timestamp,
-    /// Until when it is used, unless Vault answers before.
+    /// End of its use, unless Vault answers before.
     pub until: Timestamp,
 }
 
-/// What seals in this process, for as long as it lives.
+/// The key that seals secrets in this process's memory.
 struct ProcessKey(Arc<SealingKey>);
 
 impl Keys for ProcessKey {
@@ -119,13 +120,13 @@ impl Keys for ProcessKey {
 }
 
 impl Declared {
-    /// Lays them out. Nothing is read before [`Self::follow`].
+    /// Prepares the credentials. [`Self::follow`] reads the secrets.
     ///
     /// # Errors
-    /// A label or usage tag that cannot be one, with the table that has it.
+    /// An invalid label or usage tag, with its table.
     pub fn new(options: DeclaredOptions) -> Result<Arc<Self>, DeclaredError> {
         let clock = Arc::new(Ratchet::new(options.clock));
-        // Nobody puts on record that a declared credential was asked for in vain: that is for an authority.
+        // The receiver is dropped: only an authority records refused uses.
         let (notices, _) = Notices::new(clock.clone());
         let now = clock.now();
         let items = options.credentials.iter().enumerate();
@@ -155,16 +156,16 @@ impl Declared {
         }))
     }
 
-    /// Resolves requests from these alone.
+    /// Resolves requests from declared credentials alone.
     pub fn resolver(&self) -> Resolver {
         Resolver::new(self.snapshot.clone(), self.clock.clone())
     }
 
-    /// How each stands.
-    pub fn standings(&self) -> Vec<Standing> {
-        let standing = |item: &Item| {
+    /// The state of each secret.
+    pub fn source_health(&self) -> Vec<SourceHealth> {
+        let health = |item: &Item| {
             let state = item.state();
-            Standing {
+            SourceHealth {
                 workspace: item.document.workspace.clone(),
                 provider: item.document.provider.clone(),
                 label: item.document.label.clone(),
@@ -178,32 +179,29 @@ impl Declared {
                 }),
             }
         };
-        self.items.iter().map(standing).collect()
+        self.items.iter().map(health).collect()
     }
 
     pub(crate) fn snapshot(&self) -> &Arc<ArcSwap<Snapshot>> {
         &self.snapshot
     }
 
-    /// Whether this id is one of theirs.
+    /// Whether a declared credential has this id.
     pub(crate) fn holds(&self, id: &CredentialId) -> bool {
         self.items.iter().any(|item| item.document.id == *id)
     }
 }
 
-/// A declared credential with a name that it cannot have.
+/// A declared credential with an invalid label, usage tag or workspace.
 #[derive(Debug, thiserror::Error)]
 #[error("credential[{index}]: {error}")]
 pub struct DeclaredError {
-    /// Its place among the `[[credential]]` tables, from 0.
+    /// Its index among the `[[credential]]` tables, from 0.
     pub index: usize,
-    error: NameError,
+    error: IdError,
 }
 
-fn document(
-    declared: &DeclaredCredential,
-    now: Timestamp,
-) -> Result<CredentialDocument, NameError> {
+fn document(declared: &DeclaredCredential, now: Timestamp) -> Result<CredentialDocument, IdError> {
     let provider = declared.provider.as_str();
     let usage_tag = declared.usage_tag.as_deref().map(str::parse::<UsageTag>);
     Ok(CredentialDocument {
@@ -232,7 +230,7 @@ fn document(
     })
 }
 
-/// The same in every process and at every start, so that run records can be read together.
+/// Derived from its parts, so that run records of different processes and starts have the same id.
 fn id_of(workspace: &str, provider: &str, label: &str) -> CredentialId {
     let mut hash = Sha256::new();
     for part in ["keyside/1/declared", workspace, provider, label] {
@@ -253,7 +251,8 @@ pub(crate) fn process_key() -> Arc<SealingKey> {
     Arc::new(SealingKey::new("pk_process", &installation, &root, &memory))
 }
 
-/// Of each workspace and provider the first credential of an environment is the default.
+/// The workspaces of declared credentials. The first credential of a provider and environment is
+/// the default.
 fn workspaces(items: &[Item], now: Timestamp) -> Vec<Arc<WorkspaceEntry>> {
     let mut by_workspace: BTreeMap<&WorkspaceId, Vec<&Item>> = BTreeMap::new();
     for item in items {
@@ -287,7 +286,7 @@ fn workspaces(items: &[Item], now: Timestamp) -> Vec<Arc<WorkspaceEntry>> {
         };
         let credentials = items
             .iter()
-            .map(|item| Arc::new(item.without_secret(Unusable::Away)));
+            .map(|item| Arc::new(item.without_secret(Unusable::Unavailable)));
         Arc::new(WorkspaceEntry::new(document, None, credentials, []))
     };
     by_workspace.into_iter().map(entry).collect()
@@ -302,8 +301,8 @@ impl Item {
         entry
     }
 
-    fn followed(&self, state: &State) -> Followed {
-        Followed {
+    fn followed(&self, state: &State) -> SourceStatus {
+        SourceStatus {
             source: self.source.clone(),
             version: state.version().map(str::to_owned),
             fault: state.fault(),

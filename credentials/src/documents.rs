@@ -1,5 +1,5 @@
-//! The stored forms of workspaces and credentials, and what they are called. Apart from the views, so that either can
-//! change without the other.
+//! The stored form of workspaces and credentials, and their names. Separate from the views, so that
+//! either can change without the other.
 
 mod versions;
 
@@ -21,12 +21,13 @@ use crate::{
         ActorId, CredentialId, Environment, Fingerprint, Hint, Label, UsageTag, Warning,
         WorkspaceId,
     },
-    sealing::{Place, SealError, SealingKey},
+    sealing::{SealContext, SealError, SealingKey},
     secret::Secret,
     source::VaultReference,
 };
 
-/// One credential with all its versions, so that every step of its life is one compare-and-swap on one document.
+/// A credential with all its versions, so that each transition is one compare-and-swap of one
+/// document.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct CredentialDocument {
@@ -39,10 +40,10 @@ pub(crate) struct CredentialDocument {
     pub(crate) usage_tag: Option<UsageTag>,
     pub(crate) expires_at: Option<Timestamp>,
     pub(crate) endpoint: Option<String>,
-    /// Where its secret is kept, if not here. Its only version then has no sealed bytes.
+    /// Where the secret is kept, if not here. The only version then has no sealed bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) reference: Option<ReferenceDocument>,
-    /// What is on record of the secret there.
+    /// The last recorded state of the secret in Vault.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) source: Option<SourceDocument>,
     pub(crate) created_by: ActorId,
@@ -52,13 +53,13 @@ pub(crate) struct CredentialDocument {
     pub(crate) verification: Option<Verification>,
     pub(crate) revoked_at: Option<Timestamp>,
     pub(crate) revision: u64,
-    /// The number of the version that is used, or was when it was revoked.
+    /// The version in use, or in use when the credential was revoked.
     pub(crate) current: u32,
     /// Oldest first.
     pub(crate) versions: Vec<VersionDocument>,
 }
 
-/// The place of a secret that stays in Vault.
+/// The place of a secret in Vault.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ReferenceDocument {
@@ -70,18 +71,18 @@ pub(crate) struct ReferenceDocument {
     version: Option<u64>,
 }
 
-/// What the audit log said last of a secret that stays in Vault.
+/// The last audit record about a secret in Vault.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) enum SourceDocument {
-    /// This version of it is used, as Vault counts.
+    /// This version is in use, by Vault's count.
     Version(String),
-    /// It is not used any more.
+    /// The secret is not used any more.
     Lost,
 }
 
-/// What is left of a credential that was revoked after its record was lost: it stands under the name of the record. No other
-/// document has exactly these fields.
+/// Replaces the document of a credential that was revoked after its record was lost, under the same
+/// name. No other document has exactly these fields.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct LostDocument {
@@ -91,62 +92,64 @@ pub(crate) struct LostDocument {
     pub(crate) revision: u64,
 }
 
-/// One version of its secret. Where it stands is told by its times, so that nothing has to run for it to change.
+/// A version of the secret. Its state follows from its times, so that no job has to run for it to
+/// change.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct VersionDocument {
     pub(crate) number: u32,
     pub(crate) created_at: Timestamp,
-    /// When it first became current; nothing while it is staged.
+    /// When it became current for the first time; `None` while it is staged.
     pub(crate) promoted_at: Option<Timestamp>,
-    /// Until when it is kept, if it is not current: the end of its grace, or of the time it may be staged.
+    /// Until when it is kept if it is not current: the end of its grace period, or of staging.
     pub(crate) until: Option<Timestamp>,
-    /// When its sealed bytes were taken out.
+    /// When its sealed bytes were removed.
     pub(crate) destroyed_at: Option<Timestamp>,
-    /// When its secret ends, noted as it is replaced; the current one's end is the credential's, and so is one without a
-    /// note.
+    /// The expiry of its secret, saved when it is replaced. `None` for the current version, whose
+    /// expiry is the credential's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) ends: Option<End>,
-    /// The secret; empty once it is destroyed.
+    /// The sealed secret; empty once it is destroyed.
     #[serde(with = "base64_bytes")]
     pub(crate) sealed: Vec<u8>,
-    /// What may be known of it, sealed as well. It stays, so that the record can be told.
-    #[serde(with = "base64_bytes")]
-    pub(crate) trace: Vec<u8>,
+    /// The sealed metadata. Kept after destruction, so that audit records can be attributed.
+    #[serde(rename = "trace", with = "base64_bytes")]
+    pub(crate) metadata: Vec<u8>,
 }
 
-/// When a secret ends, if ever.
+/// The expiry of a replaced secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct End {
     pub(crate) at: Option<Timestamp>,
 }
 
-/// What may be known of a secret, and which request brought it.
+/// What may be known about a secret, and which request created it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Trace {
+pub(crate) struct SecretMetadata {
     pub(crate) fingerprint: Fingerprint,
     pub(crate) hint: Hint,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) mark: Option<Mark>,
+    #[serde(default, rename = "mark", skip_serializing_if = "Option::is_none")]
+    pub(crate) idempotency: Option<IdempotencyRecord>,
 }
 
-/// How a repeated request is known again. It stands sealed: a short secret could be guessed from its request's hash.
+/// Recognises a repeated request. Sealed, because a short secret could be guessed from the hash of
+/// its request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Mark {
-    /// SHA-256 of the idempotency key and who used it.
+pub(crate) struct IdempotencyRecord {
+    /// SHA-256 of the actor and the idempotency key.
     pub(crate) key: Hash,
-    /// SHA-256 of what was asked for.
+    /// SHA-256 of the request.
     pub(crate) request: Hash,
-    /// What the answer said besides.
+    /// The warnings in the response.
     pub(crate) warnings: Vec<Warning>,
 }
 
-/// One workspace, with the defaults of each provider.
+/// A workspace, with the default credentials of each provider.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct WorkspaceDocument {
     pub(crate) id: WorkspaceId,
-    /// Which one of its id: one that is made after this one was erased has a higher number.
+    /// Counts the workspaces that had this id, from 1.
     pub(crate) incarnation: u64,
     pub(crate) name: String,
     pub(crate) created_by: ActorId,
@@ -155,7 +158,7 @@ pub(crate) struct WorkspaceDocument {
     pub(crate) defaults: BTreeMap<String, Defaults>,
 }
 
-/// What is used for one provider when no label is asked for.
+/// A provider's credentials for requests without a label.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Defaults {
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -164,20 +167,20 @@ pub(crate) struct Defaults {
     pub(crate) sandbox: Option<CredentialId>,
 }
 
-/// A document as it is stored: what it says of itself must be what it stands under.
+/// A stored document. Its name and revision must match the entry that refers to it.
 pub(crate) trait Document: Serialize + DeserializeOwned {
-    /// What it is called within its chain.
+    /// The document's name within its chain.
     fn name(&self) -> String;
-    /// How often it was written.
+    /// Number of writes.
     fn revision(&self) -> u64;
 
-    /// The document as it is written.
+    /// The write of this document.
     fn write(&self) -> Write {
         let body = serde_json::to_vec(self).expect("our own types have string keys and serialize");
         Write::put(self.name(), body)
     }
 
-    /// The document that `entry` names, if it says the same of itself.
+    /// Parses the document that `entry` names, and checks name and revision.
     fn read(entry: &Entry, body: &[u8]) -> Result<Self, Damage> {
         let document: Self = serde_json::from_slice(body).map_err(|_| SealError::Malformed)?;
         match document.name() == *entry.name && document.revision() == entry.revision {
@@ -188,12 +191,27 @@ pub(crate) trait Document: Serialize + DeserializeOwned {
 }
 
 impl CredentialDocument {
-    /// Seals a secret and its trace as the next version of this credential, staged until it is promoted.
+    /// Seals a secret and its metadata as the next version of this credential, staged until it is
+    /// promoted.
     pub(crate) fn seal(
         &self,
         key: &SealingKey,
         secret: &Secret,
-        trace: &Trace,
+        metadata: &SecretMetadata,
+        now: Timestamp,
+    ) -> VersionDocument {
+        let context = self.secret_context(self.next_number());
+        VersionDocument {
+            sealed: key.seal_secret(&context, secret),
+            ..self.refer(key, metadata, now)
+        }
+    }
+
+    /// The only version of a credential whose secret stays in Vault: only its metadata is sealed.
+    pub(crate) fn refer(
+        &self,
+        key: &SealingKey,
+        metadata: &SecretMetadata,
         now: Timestamp,
     ) -> VersionDocument {
         let number = self.next_number();
@@ -204,75 +222,65 @@ impl CredentialDocument {
             until: None,
             destroyed_at: None,
             ends: None,
-            sealed: key.seal_secret(&self.secret_place(number), secret),
-            trace: self.seal_trace(key, number, trace),
-        }
-    }
-
-    /// The only version of a credential whose secret stays where `reference` says: nothing but its trace is sealed.
-    pub(crate) fn refer(&self, key: &SealingKey, trace: &Trace, now: Timestamp) -> VersionDocument {
-        let number = self.next_number();
-        VersionDocument {
-            number,
-            created_at: now,
-            promoted_at: None,
-            until: None,
-            destroyed_at: None,
-            ends: None,
             sealed: Vec::new(),
-            trace: self.seal_trace(key, number, trace),
+            metadata: self.seal_metadata(key, number, metadata),
         }
     }
 
-    /// Notes what is known of the secret in use by now. Which request made the version stays noted.
-    pub(crate) fn retrace(
+    /// Replaces the metadata of the secret in use, and keeps which request created the version.
+    pub(crate) fn update_metadata(
         &mut self,
         key: &SealingKey,
-        now: &Trace,
+        now: &SecretMetadata,
         keyring: &Keyring,
     ) -> Result<(), SealError> {
-        let before = self.open_trace(self.current, keyring)?;
-        let trace = Trace {
-            mark: before.mark,
+        let before = self.open_metadata(self.current, keyring)?;
+        let metadata = SecretMetadata {
+            idempotency: before.idempotency,
             ..now.clone()
         };
-        let sealed = self.seal_trace(key, self.current, &trace);
+        let sealed = self.seal_metadata(key, self.current, &metadata);
         let current = self.current;
         let versions = self.versions.iter_mut();
         for version in versions.filter(|version| version.number == current) {
-            version.trace.clone_from(&sealed);
+            version.metadata.clone_from(&sealed);
         }
         Ok(())
     }
 
-    fn seal_trace(&self, key: &SealingKey, number: u32, trace: &Trace) -> Vec<u8> {
-        let json = serde_json::to_vec(trace).expect("texts and numbers serialize");
-        key.seal(&self.trace_place(number), &json)
+    fn seal_metadata(&self, key: &SealingKey, number: u32, metadata: &SecretMetadata) -> Vec<u8> {
+        let json = serde_json::to_vec(metadata).expect("texts and numbers serialize");
+        key.seal(&self.metadata_context(number), &json)
     }
 
-    /// What may be known of a version's secret. Versions may have been sealed under different keys of the workspace.
-    pub(crate) fn open_trace(&self, version: u32, keyring: &Keyring) -> Result<Trace, SealError> {
+    /// The metadata of a version's secret. Versions may be sealed under different keys of the
+    /// workspace.
+    pub(crate) fn open_metadata(
+        &self,
+        version: u32,
+        keyring: &Keyring,
+    ) -> Result<SecretMetadata, SealError> {
         let version = self.version(version).ok_or(SealError::Malformed)?;
-        let key = SealingKey::id_in(&version.trace).ok_or(SealError::Malformed)?;
+        let key = SealingKey::id_in(&version.metadata).ok_or(SealError::Malformed)?;
         let key = keyring
             .key(&self.workspace, key)
             .ok_or(SealError::OtherKey)?;
-        self.open_trace_with(version, &key)
+        self.open_metadata_with(version, &key)
     }
 
-    /// The same with a key that is at hand.
-    pub(crate) fn open_trace_with(
+    /// The metadata of a version, opened with a given key.
+    pub(crate) fn open_metadata_with(
         &self,
         version: &VersionDocument,
         key: &SealingKey,
-    ) -> Result<Trace, SealError> {
-        let json = key.open(&self.trace_place(version.number), &version.trace)?;
+    ) -> Result<SecretMetadata, SealError> {
+        let json = key.open(&self.metadata_context(version.number), &version.metadata)?;
         serde_json::from_slice(&json).map_err(|_| SealError::Malformed)
     }
 
-    /// What a version's secret is bound to.
-    pub(crate) fn secret_place(&self, version: u32) -> Place<'_> {
-        Place::Secret {
+    /// The seal context of a version's secret.
+    pub(crate) fn secret_context(&self, version: u32) -> SealContext<'_> {
+        SealContext::Secret {
             workspace: &self.workspace,
             credential: &self.id,
             version,
@@ -281,9 +289,9 @@ impl CredentialDocument {
         }
     }
 
-    /// What its fingerprint and hint are bound to.
-    pub(crate) fn trace_place(&self, version: u32) -> Place<'_> {
-        Place::Trace {
+    /// The seal context of a version's metadata.
+    pub(crate) fn metadata_context(&self, version: u32) -> SealContext<'_> {
+        SealContext::SecretMetadata {
             workspace: &self.workspace,
             credential: &self.id,
             version,
@@ -293,17 +301,11 @@ impl CredentialDocument {
 
 impl From<VaultReference> for ReferenceDocument {
     fn from(reference: VaultReference) -> Self {
-        let VaultReference {
-            mount,
-            path,
-            field,
-            version,
-        } = reference;
         Self {
-            mount,
-            path,
-            field,
-            version,
+            mount: reference.mount,
+            path: reference.path,
+            field: reference.field,
+            version: reference.version,
         }
     }
 }
@@ -319,12 +321,16 @@ impl From<ReferenceDocument> for VaultReference {
     }
 }
 
-impl Trace {
-    pub(crate) fn of(secret: &Secret, prefixes: &[String], mark: Option<Mark>) -> Self {
+impl SecretMetadata {
+    pub(crate) fn of(
+        secret: &Secret,
+        prefixes: &[String],
+        idempotency: Option<IdempotencyRecord>,
+    ) -> Self {
         Self {
             fingerprint: Fingerprint::of(secret),
             hint: Hint::of(secret, prefixes),
-            mark,
+            idempotency,
         }
     }
 }
@@ -337,7 +343,7 @@ impl Defaults {
         }
     }
 
-    /// Whether one of them is this credential.
+    /// Whether this credential is one of the defaults.
     pub(crate) fn names(&self, id: &CredentialId) -> bool {
         self.live.as_ref() == Some(id) || self.sandbox.as_ref() == Some(id)
     }
@@ -387,7 +393,7 @@ pub(crate) fn credential_name(id: &CredentialId) -> String {
 
 /// The name of the workspace's own document in its chain.
 pub(crate) const WORKSPACE: &str = "workspace";
-/// What the names of credentials begin with.
+/// Prefix of the names of credentials.
 pub(crate) const CREDENTIAL: &str = "credential/";
-/// What the names of tokens begin with, in the installation's chain.
+/// Prefix of the names of tokens, in the installation's chain.
 pub(crate) const TOKEN: &str = "token/";

@@ -1,10 +1,10 @@
-//! Texts for bytes: hex for what people compare, base64 for what is only carried.
+//! Text encodings: hex for values that people compare, base64 for opaque bytes.
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 
 pub(crate) use keyside_store::hex;
 
-/// Bytes that are base64 in JSON.
+/// Serializes bytes as base64.
 pub(crate) mod base64_bytes {
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
@@ -24,7 +24,7 @@ pub(crate) mod base64_bytes {
     }
 }
 
-/// A shared text that is a plain string in JSON.
+/// Serializes a shared string as a plain string.
 pub(crate) mod arc_str {
     use std::sync::Arc;
 

@@ -3,8 +3,8 @@
 /// Fills `bytes` from the system's generator.
 ///
 /// # Panics
-/// When the system has no randomness to give: every key and nonce made from then on would be a guess, so there is
-/// nothing sound left to do.
+/// If the system has no randomness: every further key and nonce could be guessed, so there is no
+/// safe way to continue.
 pub(crate) fn fill(bytes: &mut [u8]) {
     getrandom::fill(bytes).expect("the operating system's random generator works");
 }

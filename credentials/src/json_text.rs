@@ -1,16 +1,17 @@
-//! JSON strings (RFC 8259 section 7) without a copy that outlives the request.
+//! Reads JSON strings (RFC 8259 section 7) without leaving an unwiped copy.
 //!
-//! serde_json (1.0) puts a string that has an escape together in a buffer of its own, which grows, and which it frees as it
-//! is: a secret with `\u0061` in it would stay behind in freed memory. So texts are left as raw JSON there and read here.
+//! serde_json (1.0) assembles a string with escapes in a growing buffer, and frees that without
+//! wiping: a secret with `\u0061` in it would stay in freed memory. Texts are therefore parsed as
+//! raw JSON and unescaped here.
 
 use zeroize::Zeroizing;
 
-/// The text of a JSON string, in a buffer that is wiped. Nothing if `json` is no string, or its escapes come to
-/// no text (half of a surrogate pair).
+/// The text of a JSON string, in a buffer that is wiped when dropped. `None` if `json` is not a
+/// string, or has an unpaired surrogate.
 pub fn unescaped(json: &str) -> Option<Zeroizing<String>> {
     let mut rest = json.strip_prefix('"')?.strip_suffix('"')?;
-    // No escape is shorter than the text it encodes, so the buffer never grows: a buffer that does leaves its earlier, shorter
-    // self behind unwiped.
+    // No escape is shorter than the text that it encodes, so the buffer never grows: a buffer that
+    // grows leaves an unwiped copy in freed memory.
     let mut text = Zeroizing::new(String::with_capacity(rest.len()));
     while let Some(at) = rest.find('\\') {
         text.push_str(&rest[..at]);
@@ -22,7 +23,7 @@ pub fn unescaped(json: &str) -> Option<Zeroizing<String>> {
     Some(text)
 }
 
-/// The character behind a backslash, and what follows it.
+/// The character after a backslash, and the rest.
 fn escaped(rest: &str) -> Option<(char, &str)> {
     let (kind, rest) = rest.split_at_checked(1)?;
     let character = match kind {
@@ -38,7 +39,8 @@ fn escaped(rest: &str) -> Option<(char, &str)> {
     Some((character, rest))
 }
 
-/// What follows `\u`: one UTF-16 code unit, or the first of a pair whose second one is an escape too.
+/// The character after `\u`: one UTF-16 code unit, or the first of a pair whose second one is
+/// escaped too.
 fn unicode(rest: &str) -> Option<(char, &str)> {
     let (first, rest) = code_unit(rest)?;
     if !HIGH_SURROGATES.contains(&first) {
@@ -51,7 +53,7 @@ fn unicode(rest: &str) -> Option<(char, &str)> {
 
 fn code_unit(rest: &str) -> Option<(u16, &str)> {
     let (digits, rest) = rest.split_at_checked(4)?;
-    // `from_str_radix` takes a sign as well.
+    // `from_str_radix` also accepts a sign.
     let is_hex = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
     let unit = u16::from_str_radix(digits, 16).ok().filter(|_| is_hex)?;
     Some((unit, rest))

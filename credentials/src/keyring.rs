@@ -1,7 +1,7 @@
-//! The keyring: one small file of wrapped keys, and the unwrapped ones in locked memory.
+//! The keyring: a small file of wrapped keys, and the unwrapped keys in locked memory.
 //!
-//! It is replaced whole and not kept in sled, which does not erase: taking a workspace's key out of this file is what
-//! erasing the workspace means.
+//! The file is replaced as a whole, and is not in sled, which does not erase deleted data: removing
+//! a workspace's key from this file is what erases the workspace.
 
 mod error;
 mod open;
@@ -18,18 +18,17 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use keyside_store::{
+    PublicKey, SigningKey, TrustedKeys,
+    file::{self, with_suffix},
+};
 use tokio::sync::Mutex;
 use zeroize::Zeroizing;
 
-use keyside_store::{
-    PublicKey, SigningKey, Trust,
-    file::{self, with_suffix},
-};
-
-use self::stored::{Bound, KeyringFile, WrappedKey};
+use self::stored::{KeyBinding, KeyringFile, WrappedKey};
 pub use self::{error::KeyringError, rewrap::Rewrapped};
 pub(crate) use self::{
-    restore::Remains,
+    restore::ExistingKeyring,
     signing::{LockedSigningKey, SigningKeys},
 };
 use crate::{
@@ -48,27 +47,27 @@ pub(crate) struct Keyring {
     /// Whether this process signs heads, or only reads.
     signs: bool,
     signing: ArcSwap<SigningKeys>,
-    /// Held while keys of the installation are rotated from here: one rotation at a time.
+    /// Held while this process rotates the installation's keys: one rotation at a time.
     pub(crate) rotating: Mutex<()>,
-    /// By workspace, oldest first; the last one seals.
+    /// By workspace, oldest first; the last key seals.
     workspaces: RwLock<Keys>,
-    /// Its lock is held while the file is replaced.
+    /// Locked while the file is replaced.
     stored: Mutex<Stored>,
 }
 
 type Keys = HashMap<WorkspaceId, Vec<Arc<SealingKey>>>;
 
-/// What the file holds, and what it is wrapped with: the one never changes without the other in view.
+/// The file's content, and the key service that wraps it: always changed together.
 struct Stored {
     file: KeyringFile,
     kms: Kms,
-    /// The file's bytes when everything in it was last taken over: reading it again is most of what a start with 1,000
-    /// workspaces would do.
+    /// The file's bytes when all of it was last loaded: parsing it again would take most of the
+    /// time of a start with 1,000 workspaces.
     caught_up: Vec<u8>,
 }
 
 impl Keyring {
-    /// Opens the file at `path` and unwraps what is in it, or makes one for a new installation where there is none.
+    /// Opens the file at `path` and unwraps its keys, or creates one for a new installation.
     pub(crate) async fn open_or_create(path: &Path, kms: Kms) -> Result<Self, KeyringError> {
         match KeyringFile::read(path)? {
             Some(file) => Self::unwrap(path, kms, file, true).await,
@@ -76,12 +75,12 @@ impl Keyring {
         }
     }
 
-    /// Opens the file at `path` and unwraps what is in it, and makes none.
+    /// Opens the file at `path` and unwraps its keys. Never creates one.
     pub(crate) async fn open_existing(path: &Path, kms: Kms) -> Result<Self, KeyringError> {
         Self::unwrap(path, kms, existing(path)?, true).await
     }
 
-    /// The same for a process that only reads: what signs heads stays wrapped.
+    /// Like [`Self::open_existing`] for a read-only process: the signing key stays wrapped.
     pub(crate) async fn open_to_read(path: &Path, kms: Kms) -> Result<Self, KeyringError> {
         Self::unwrap(path, kms, existing(path)?, false).await
     }
@@ -92,16 +91,18 @@ impl Keyring {
             return Err(KmsError::CannotMakeNew.into());
         }
         let installation = random_id("ins_");
-        let (seed, signing) = new_key(&*service, &installation, &Bound::default(), "sk_").await?;
+        let (seed, signing) =
+            new_key(&*service, &installation, &KeyBinding::default(), "sk_").await?;
         let public = SigningKey::from_seed(&seed).public();
-        let own = Bound(String::new(), public.to_string());
+        let own = KeyBinding(String::new(), public.to_string());
         let key = new_key(&*service, &installation, &own, "ik_").await?.1;
         let file = KeyringFile::new(installation, key, signing, public);
         file.replace(path)?;
         Self::unwrap(path, kms, file, true).await
     }
 
-    /// The installation's own key must unwrap: that is where a wrong master key shows.
+    /// Fails if the installation's own key does not unwrap, which is how a wrong master key is
+    /// detected.
     async fn unwrap(
         path: &Path,
         kms: Kms,
@@ -129,28 +130,28 @@ impl Keyring {
         })
     }
 
-    /// The installation's own key: it authenticates what belongs to no workspace.
+    /// The installation's own key. It authenticates what belongs to no workspace.
     pub(crate) fn installation(&self) -> &Arc<SealingKey> {
         &self.installation
     }
 
-    /// The keys that sign the heads of this installation, as the file had them when it was last read.
+    /// The keys that sign heads, as of the last read of the file.
     pub(crate) fn signing(&self) -> Arc<SigningKeys> {
         self.signing.load_full()
     }
 
-    /// The signing key in use, unless this process only reads.
+    /// The signing key in use; `None` in a read-only process.
     pub(crate) fn signer(&self) -> Option<Arc<LockedSigningKey>> {
         self.signing.load().current_signer()
     }
 
-    /// Its public key.
+    /// The public key of the signing key in use.
     pub(crate) fn public_key(&self) -> PublicKey {
         self.signing.load().current()
     }
 
     /// The public keys that a head may be signed with.
-    pub(crate) fn trust(&self) -> Trust {
+    pub(crate) fn trust(&self) -> TrustedKeys {
         self.signing.load().trust()
     }
 
@@ -158,7 +159,7 @@ impl Keyring {
         !self.keys().is_empty()
     }
 
-    /// The workspaces that there are keys for.
+    /// The workspaces that have keys.
     pub(crate) fn workspaces(&self) -> Vec<WorkspaceId> {
         self.keys().keys().cloned().collect()
     }
@@ -173,15 +174,16 @@ impl Keyring {
         key_of(&self.keys(), workspace, id)
     }
 
-    /// The ids of all keys of a workspace, those that do not unwrap included.
+    /// The ids of all keys of a workspace, including those that do not unwrap.
     pub(crate) async fn ids(&self, workspace: &WorkspaceId) -> Vec<String> {
         let stored = self.stored.lock().await;
         let keys = stored.file.workspaces.get(workspace).into_iter().flatten();
         keys.map(|key| key.id.clone()).collect()
     }
 
-    /// Makes a key for a new workspace. It is on disk when this returns. One that a crash has left for a workspace that
-    /// never came to be is used: something that is still on its way may have been authenticated with it.
+    /// Creates a key for a new workspace, on disk when this returns. Reuses the key that a crash
+    /// has left for a workspace that was never created: pending objects may be authenticated with
+    /// it.
     pub(crate) async fn add(
         &self,
         workspace: &WorkspaceId,
@@ -196,17 +198,17 @@ impl Keyring {
         self.add_next(workspace).await
     }
 
-    /// Makes another key for a workspace, which seals from now on. It is on disk when this returns.
+    /// Adds a new key to a workspace, which seals from now on. On disk when this returns.
     pub(crate) async fn add_next(
         &self,
         workspace: &WorkspaceId,
     ) -> Result<Arc<SealingKey>, KeyringError> {
-        // Wrapped under the lock: in a rotation of the master key, none may be wrapped with the old one behind its back.
+        // Wrapped under the lock, so that a concurrent rotation of the master key misses no key.
         let mut stored = self.stored.lock().await;
         let _lock = stored.lock(&self.path, &self.signing()).await?;
         let installation = self.installation.installation();
         let service = stored.kms.service();
-        let bound = Bound(workspace.to_string(), stored.file.public_key.to_string());
+        let bound = KeyBinding(workspace.to_string(), stored.file.public_key.to_string());
         let (root, wrapped) = new_key(&*service, installation, &bound, "wk_").await?;
         let key = SealingKey::new(&wrapped.id, &installation.into(), &root, &self.memory);
         let key = Arc::new(key);
@@ -219,8 +221,8 @@ impl Keyring {
         Ok(key)
     }
 
-    /// Destroys keys: they are gone from the file on disk when this returns, and from memory once no request that is
-    /// under way holds one. Says how many there were; ids that are gone already do no harm.
+    /// Destroys keys. They are gone from the file on disk when this returns, and from memory once
+    /// no request in progress holds them. Returns how many existed; unknown ids are ignored.
     pub(crate) async fn destroy(&self, ids: &HashSet<String>) -> Result<usize, KeyringError> {
         let mut stored = self.stored.lock().await;
         let _lock = stored.lock(&self.path, &self.signing()).await?;
@@ -243,9 +245,9 @@ impl Keyring {
         Ok(destroyed)
     }
 
-    /// Takes over what another process has done to the file: keys of workspaces that it made or erased, and another signing
-    /// key. Only keys that are not known yet are unwrapped: what is known stays in use even if the file is wrapped with a
-    /// master key that this process does not have.
+    /// Loads changes that another process made to the file: keys of created or erased workspaces,
+    /// and another signing key. Only unknown keys are unwrapped: known keys stay usable even if the
+    /// file is wrapped with a master key that this process does not have.
     pub(crate) async fn catch_up(&self) -> Result<(), KeyringError> {
         let mut stored = self.stored.lock().await;
         let Some(json) = read(&self.path)
@@ -256,8 +258,8 @@ impl Keyring {
         };
         let file = KeyringFile::parse(&json, &self.path)?;
         let signing = self.signing();
-        stored.take_over(Some(file), &self.path, &signing).await?;
-        self.take_over_signing(&stored).await?;
+        stored.adopt_file(Some(file), &self.path, &signing).await?;
+        self.reload_signing_keys(&stored).await?;
         let known = self.keys().clone();
         let is_known = |workspace: &WorkspaceId, key: &WrappedKey| {
             key_of(&known, workspace, &key.id).is_some()
@@ -271,7 +273,7 @@ impl Keyring {
         }
         let service = stored.kms.service();
         let unwrapped = open::unwrap_all(&service, &unknown, &self.memory).await?;
-        // In the file's order: the last key of a workspace seals.
+        // In the file's order, because the last key of a workspace seals.
         let in_file = file.workspaces.iter().map(|(workspace, keys)| {
             let find = |key: &WrappedKey| {
                 let known = key_of(&known, workspace, &key.id);
@@ -281,7 +283,7 @@ impl Keyring {
             (workspace.clone(), keys)
         });
         let in_file: Keys = in_file.collect();
-        // A key that did not unwrap now may do so later.
+        // A key that failed to unwrap is retried later.
         if in_file.values().map(Vec::len).sum::<usize>() == there {
             stored.caught_up = json;
         }
@@ -289,8 +291,8 @@ impl Keyring {
         Ok(())
     }
 
-    /// Signs and trusts as the file says.
-    async fn take_over_signing(&self, stored: &Stored) -> Result<(), KeyringError> {
+    /// Loads the signing keys from the file.
+    async fn reload_signing_keys(&self, stored: &Stored) -> Result<(), KeyringError> {
         let (known, service) = (self.signing(), stored.kms.service());
         let keys = SigningKeys::unwrap(
             &*service,
@@ -317,16 +319,15 @@ impl Keyring {
     }
 }
 
-/// The file as it is now. It is replaced whole, so no lock is needed to read it.
+/// The current file. It is replaced atomically, so reading needs no lock.
 async fn read(path: &Path) -> Result<Option<Vec<u8>>, KeyringError> {
     let path = path.to_owned();
-    let read = tokio::task::spawn_blocking(move || file::read_if_there(&path)).await;
+    let read = tokio::task::spawn_blocking(move || file::read_if_exists(&path)).await;
     Ok(read.map_err(open::ended)??)
 }
 
 impl Stored {
-    /// Takes over the file as it is now, which another process may have replaced, and keeps all others from replacing it until
-    /// the lock is dropped.
+    /// Locks the file against other processes until the lock is dropped, and loads it.
     async fn lock(&mut self, path: &Path, known: &SigningKeys) -> Result<fs::File, KeyringError> {
         let owned = path.to_owned();
         let read = move || {
@@ -336,13 +337,13 @@ impl Stored {
         };
         let read = tokio::task::spawn_blocking(read).await;
         let (lock, file) = read.map_err(open::ended)??;
-        self.take_over(file, path, known).await?;
+        self.adopt_file(file, path, known).await?;
         Ok(lock)
     }
 
-    /// Refuses a file of another installation, or with a public key that the KMS does not vouch for: nothing may be wrapped
-    /// together with that.
-    async fn take_over(
+    /// Refuses a file of another installation, or with a public key that the KMS does not vouch
+    /// for: nothing may be wrapped together with that.
+    async fn adopt_file(
         &mut self,
         file: Option<KeyringFile>,
         path: &Path,
@@ -359,7 +360,8 @@ impl Stored {
         }
         let is_known = file.public_key == self.file.public_key;
         if !is_known && !known.is_successor(&file.public_key) {
-            // Another process has replaced the signing key, if this key is wrapped together with it.
+            // Another process has replaced the signing key, if this key is wrapped together with
+            // the new one.
             let unwrapped = unwrap_installation_key(&*self.kms.service(), &file).await;
             unwrapped.map_err(|error| match error {
                 KmsError::NotAuthentic { .. } => damaged(),
@@ -376,8 +378,9 @@ impl Stored {
         Ok(())
     }
 
-    /// Has the key service forget the workspaces that have no key any more. Before the file is replaced: a process that ends
-    /// in between finds keys at its next start that do not unwrap, and still knows whose they were.
+    /// Makes the key service destroy the wrapping keys of workspaces that have no key any more.
+    /// Done before the file is replaced: after a crash in between, the next start finds keys that
+    /// do not unwrap, and still knows their workspaces.
     async fn forget_without(&self, changed: &KeyringFile) -> Result<(), KmsError> {
         let service = self.kms.service();
         for workspace in self.file.workspaces.keys() {
@@ -385,8 +388,8 @@ impl Stored {
                 continue;
             }
             match service.forget(workspace.as_str()).await {
-                Err(error @ KmsError::Away { .. }) => return Err(error),
-                // Trying again would not help, and must not keep the keys in the file.
+                Err(error @ KmsError::Unavailable { .. }) => return Err(error),
+                // A retry would not help, and the keys must leave the file in any case.
                 Err(error) => tracing::error!(
                     %workspace,
                     %error,
@@ -413,7 +416,7 @@ fn key_of(keys: &Keys, workspace: &WorkspaceId, id: &str) -> Option<Arc<SealingK
 async fn new_key(
     service: &dyn KeyService,
     installation: &str,
-    Bound(workspace, signer): &Bound,
+    KeyBinding(workspace, signer): &KeyBinding,
     prefix: &str,
 ) -> Result<(Zeroizing<[u8; 32]>, WrappedKey), KmsError> {
     let mut root = Zeroizing::new([0; 32]);
@@ -429,7 +432,7 @@ async fn new_key(
     Ok((root, WrappedKey { id, wrapped }))
 }
 
-/// The installation's own key.
+/// Unwraps the installation's own key.
 async fn unwrap_own(
     service: &dyn KeyService,
     memory: &LockedMemory,
@@ -446,12 +449,8 @@ async fn unwrap_installation_key(
     file: &KeyringFile,
 ) -> Result<Zeroizing<[u8; 32]>, KmsError> {
     let key = &file.installation_key;
-    let wrapping = Wrapping {
-        installation: &file.installation,
-        workspace: "",
-        key: &key.id,
-        signer: &file.public_key.to_string(),
-    };
+    let signer = file.public_key.to_string();
+    let wrapping = Wrapping::of_installation(&file.installation, &key.id, &signer);
     service.unwrap(&wrapping, &key.wrapped).await
 }
 

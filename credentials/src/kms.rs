@@ -1,7 +1,7 @@
-//! The key service (KMS) that wraps the workspace keys.
+//! The key service (KMS), which wraps workspace keys.
 //!
-//! It sees a workspace key only while it wraps or unwraps it: at start, when a workspace is created, when keys are wrapped
-//! again; never once a request. A driver that asks over a network has a crate of its own.
+//! It handles a workspace key only to wrap or unwrap it: at a start, when a workspace is created,
+//! and in rotations; never for a request. Drivers for remote services have crates of their own.
 
 #[cfg(any(test, feature = "contract"))]
 pub mod contract;
@@ -18,63 +18,77 @@ pub(crate) use self::local::{MasterKeyFiles, raw_key};
 pub use self::{error::KmsError, local::MasterKey};
 use crate::sealing;
 
-/// Wraps and unwraps workspace keys. A driver passes the contract suite in `contract.rs`.
+/// Wraps and unwraps workspace keys. Every driver must pass the contract suite in `contract.rs`.
 ///
-/// What it wraps opens only for the same [`Wrapping`]. Every wrapped key starts with a byte that tells the driver
-/// ([`FORMATS`]), so that a keyring under the wrong driver is told from a damaged one.
+/// A wrapped key unwraps only for the same [`Wrapping`]. Its first byte names the driver
+/// ([`FORMATS`]), to distinguish a keyring of another driver from a damaged one.
 #[async_trait]
 pub trait KeyService: Send + Sync + 'static {
-    /// The id of the key that wraps for `workspace` now; of the installation's own key where it is empty. No I/O.
+    /// The id of the key that now wraps for `workspace`, or for the installation if it is empty. No
+    /// I/O.
     fn name(&self, workspace: &str) -> String;
 
-    /// The id of the key that has wrapped something, in the form of [`name`](Self::name). No I/O.
+    /// The id of the key that wrapped `wrapped`, in the form of [`name`](Self::name). No I/O.
     fn wrapped_by(&self, wrapped: &[u8]) -> Option<String>;
 
     /// Whether this process may create the wrapping key of a new workspace or installation.
     fn can_make_new(&self) -> bool;
 
-    /// Wraps `key`, and creates the wrapping key first where it is missing and [`can_make_new`](Self::can_make_new).
+    /// Wraps `key`. If the wrapping key does not exist and [`can_make_new`](Self::can_make_new)
+    /// allows it, creates it first.
     ///
     /// # Errors
-    /// Why not. After [`KmsError::Away`] another attempt may succeed.
+    /// Why not. After [`KmsError::Unavailable`] a retry may succeed.
     async fn wrap(&self, wrapping: &Wrapping<'_>, key: &[u8; 32]) -> Result<Vec<u8>, KmsError>;
 
-    /// Unwraps what was wrapped for the same `wrapping`.
+    /// Unwraps a key that was wrapped for the same `wrapping`.
     ///
     /// # Errors
-    /// Why not. [`KmsError::is_about_one_key`] tells whether others may unwrap.
+    /// Why not. [`KmsError::is_about_one_key`] says whether other keys may still unwrap.
     async fn unwrap(
         &self,
         wrapping: &Wrapping<'_>,
         wrapped: &[u8],
     ) -> Result<Zeroizing<[u8; 32]>, KmsError>;
 
-    /// Destroys what wraps for `workspace` alone: copies of its wrapped keys do not unwrap any more. Repeating it does no
-    /// harm. A driver with one key for all workspaces has nothing to do.
+    /// Destroys the key that wraps for `workspace` alone, so that copies of its wrapped keys cannot
+    /// be unwrapped any more. Can be repeated. Drivers with one key for all workspaces do nothing.
     ///
     /// # Errors
-    /// Why it is still there.
+    /// Why the key still exists.
     async fn forget(&self, _workspace: &str) -> Result<(), KmsError> {
         Ok(())
     }
 }
 
-/// The associated data of a wrapped key: it cannot be passed off as another's.
+/// The associated data of a wrapped key, which prevents using it in place of another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wrapping<'a> {
-    /// The installation it belongs to.
+    /// The installation's id.
     pub installation: &'a str,
-    /// The workspace's id; empty for the installation's own key.
+    /// The workspace's id; empty for a key of the installation.
     pub workspace: &'a str,
-    /// The id of the key that is wrapped.
+    /// The id of the wrapped key.
     pub key: &'a str,
-    /// The public key, in hex, that checks what the holder of the key writes; empty where it writes nothing that is signed.
-    /// So who can write the store, and not use the KMS, can make nothing that is believed.
+    /// The public key, in hex, that verifies what is written with this key; empty if nothing is. An
+    /// attacker who can write the store but not use the KMS can therefore create nothing that is
+    /// trusted.
     pub signer: &'a str,
 }
 
-impl Wrapping<'_> {
-    /// Its bytes: a word for their purpose, the three ids and the public key, each behind its length (32 bits, big-endian).
+impl<'a> Wrapping<'a> {
+    /// For a key that belongs to the installation and to no workspace.
+    pub(crate) fn of_installation(installation: &'a str, key: &'a str, signer: &'a str) -> Self {
+        Self {
+            installation,
+            workspace: "",
+            key,
+            signer,
+        }
+    }
+
+    /// The bytes to authenticate: purpose, the three ids and the public key, each with its length
+    /// (32 bits, big-endian).
     pub fn associated_data(&self) -> Vec<u8> {
         let fields = [
             "keyside wrapped key",
@@ -90,27 +104,27 @@ impl Wrapping<'_> {
 /// The first byte of a wrapped key, and the driver that writes it.
 pub const FORMATS: [(u8, &str); 2] = [(sealing::FORMAT, "local"), (2, "vault")];
 
-/// A KMS, open.
+/// An open KMS.
 pub struct Kms(Driver);
 
 enum Driver {
-    /// The one whose keys Keyside replaces itself.
+    /// The driver whose master keys Keyside rotates itself.
     Local(MasterKeyFiles),
     Service(Arc<dyn KeyService>),
 }
 
-/// Where a KMS comes from, before it is open.
+/// The settings of a KMS, before it is opened.
 #[derive(Clone)]
 pub enum KmsSource {
-    /// A master key on this machine, which may still have to be made.
+    /// A master key on this machine, which may not exist yet.
     Local(LocalKms),
-    /// A service over the network, connected by its driver.
+    /// A connected remote service.
     Service(Arc<dyn KeyService>),
 }
 
 impl Kms {
-    /// Opens it. `keyring` is looked at only to refuse to make a new master key where an old one has wrapped something
-    /// already.
+    /// Opens the KMS. `keyring` is its file's path: if it exists, a missing master key is not
+    /// replaced by a new one.
     ///
     /// # Errors
     /// What is wrong with the master key, and what to do.
@@ -121,7 +135,8 @@ impl Kms {
         }))
     }
 
-    /// The same, where a master key that is not there must not be made: something exists that only it opens.
+    /// Like [`Self::open`], but never creates a master key: existing data needs the one it was
+    /// created with.
     ///
     /// # Errors
     /// What is wrong with the master key, and what to do.
@@ -135,12 +150,12 @@ impl Kms {
         }
     }
 
-    /// The `local` driver with a master key at hand.
+    /// The `local` driver with a given master key.
     pub fn local(master_key: MasterKey) -> Self {
         Self(Driver::Local(MasterKeyFiles::only(master_key)))
     }
 
-    /// What wraps and unwraps now. A rotation of the master key makes it another one.
+    /// The service that wraps and unwraps now. A rotation of the master key replaces it.
     pub(crate) fn service(&self) -> Arc<dyn KeyService> {
         match &self.0 {
             Driver::Local(files) => Arc::new(files.service()),
@@ -148,10 +163,10 @@ impl Kms {
         }
     }
 
-    /// The same, but wrapping with the master key of this id. A service over the network chooses its keys itself.
+    /// A service that wraps with the master key `id`. A remote service chooses its keys itself.
     ///
     /// # Errors
-    /// [`KmsError::WrongMasterKey`] if that one is not at hand.
+    /// [`KmsError::WrongMasterKey`] if that key is not available.
     pub(crate) fn wrapping_with(&self, id: &str) -> Result<Arc<dyn KeyService>, KmsError> {
         match &self.0 {
             Driver::Local(files) => Ok(Arc::new(files.wrapping_with(id)?)),
@@ -159,7 +174,7 @@ impl Kms {
         }
     }
 
-    /// The master keys that Keyside replaces itself, which is what rotating them means; none if a service rotates its own.
+    /// The master keys that Keyside rotates itself; `None` for a remote service.
     pub(crate) fn master_key_files(&self) -> Option<&MasterKeyFiles> {
         match &self.0 {
             Driver::Local(files) => Some(files),

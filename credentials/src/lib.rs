@@ -1,8 +1,9 @@
 //! The credential domain and its security perimeter.
 //!
-//! Owns what a credential is, how its secret is sealed, where it is kept, who changed it and what it was used for.
-//! It knows no HTTP server: the data plane asks a [`Resolver`] for a [`Grant`], the control plane asks the
-//! [`Registry`] for a change, and storage is only ever shown ciphertext and authenticated metadata.
+//! Defines what a credential is, how its secret is sealed, where it is stored, who changed it and
+//! what it was used for. Does not know HTTP servers: the data plane asks a [`Resolver`] for a
+//! [`Grant`], the control plane asks the [`Registry`] for changes, and storage sees only ciphertext
+//! and authenticated metadata.
 
 #![deny(missing_docs)]
 
@@ -42,21 +43,21 @@ pub use keyside_store::{
 };
 
 pub use access::{
-    Access, Denial, MadeToken, NewToken, Permission, Principal, Role, Token, TokenStatus,
+    Access, CreatedToken, Denial, NewToken, Permission, Principal, Role, Token, TokenStatus,
     TokenWarning,
 };
 pub use audit::{Audit, Receipt};
 pub use clock::{Clock, SystemClock};
 pub use declared::{
     CacheKey, CacheKeyError, CacheOptions, Declared as DeclaredCredentials, DeclaredError,
-    DeclaredOptions, FromCache, Standing,
+    DeclaredOptions, FromCache, SourceHealth,
 };
 pub use keyring::{KeyringError, Rewrapped};
 pub use kms::{Kms, KmsError, KmsSource, MasterKey};
 pub use live_check::{Finding, LiveCheck};
 pub use model::{
     ActorContext, ActorId, Credential, CredentialId, Declared, Environment, Fingerprint, Hint,
-    Label, Listed, LostCredential, NameError, Refusal, Scope, Status, UsageTag, Version,
+    IdError, Label, Listed, LostCredential, Refusal, Scope, Status, UsageTag, Version,
     VersionState, Warning, Workspace, WorkspaceId, WorkspaceState, other_providers,
 };
 pub use record::AuditRecord;

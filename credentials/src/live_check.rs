@@ -1,44 +1,45 @@
-//! Asking the provider itself what it thinks of a key. How that is done is the data plane's; what becomes of the answer is
-//! the registry's.
+//! Asks a provider whether it accepts a key. The data plane implements the check; the registry
+//! records the result.
 
 use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use keyside_config::Verification;
 use tokio::time::timeout;
 
 use crate::resolver::Grant;
-use keyside_config::Verification;
 
 /// Asks a provider about a key.
 #[async_trait]
 pub trait LiveCheck: Send + Sync + 'static {
-    /// Sends the provider's cheapest request with the granted key, at most once. Not waited for longer than a minute.
+    /// Sends the provider's cheapest request with the granted key, at most once. Cancelled after a
+    /// minute.
     async fn check(&self, grant: &Grant) -> Finding;
 }
 
-/// What came of it.
+/// The result of a live check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// What the provider says of the key.
+    /// The provider's verdict.
     pub verification: Verification,
-    /// The status that it answered with, if it did.
+    /// The HTTP status of the response, if there was one.
     pub status: Option<u16>,
 }
 
 impl Finding {
-    /// Nobody answered.
+    /// The provider did not answer.
     pub const UNANSWERED: Self = Self {
         verification: Verification::Unreachable,
         status: None,
     };
 
-    /// Asks, for as long as is worth waiting.
+    /// Runs the check, with a time limit.
     pub(crate) async fn of(grant: &Grant, check: Arc<dyn LiveCheck>) -> Self {
         let asked = timeout(LIMIT, check.check(grant)).await;
         asked.unwrap_or(Self::UNANSWERED)
     }
 
-    /// Whether requests with this key can succeed. A provider that does not answer has not said yes.
+    /// Whether requests with this key can succeed. No answer counts as no.
     pub fn is_usable(&self) -> bool {
         matches!(
             self.verification,

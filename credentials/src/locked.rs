@@ -1,6 +1,7 @@
-//! Where keys stand while they are in use: pages that are not swapped out, in slots that are wiped when let go.
+//! Memory for keys in use: pages that are not swapped out, in slots that are wiped when freed.
 //!
-//! The system locks whole pages, and an unprivileged process may lock few of them, so keys share pages: 64 keys in 4 KiB.
+//! The system locks whole pages, and an unprivileged process may lock few of them, so keys share
+//! pages: 64 slots in 4 KiB.
 
 use std::sync::{
     Arc, Mutex, PoisonError,
@@ -9,27 +10,27 @@ use std::sync::{
 
 use zeroize::Zeroizing;
 
-/// Two 256-bit keys in one slot, as they belong together: one seals, one authenticates.
+/// Two 256-bit keys in one slot: one seals, one authenticates.
 pub(crate) struct LockedKeys {
     page: Arc<Page>,
     slot: usize,
 }
 
-/// Which of the two.
+/// Selects a key of the slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Half {
     Seal,
     Mac,
 }
 
-/// Hands out slots, and takes another page when all are in use.
+/// Allocates slots, and another page when all are in use.
 #[derive(Default)]
 pub(crate) struct LockedMemory {
     pages: Mutex<Vec<Arc<Page>>>,
 }
 
 impl LockedMemory {
-    /// Puts two keys into a slot. What they are read from is the caller's to wipe.
+    /// Copies two keys into a slot. The caller must wipe the originals.
     pub(crate) fn hold(&self, seal: &[u8; 32], mac: &[u8; 32]) -> LockedKeys {
         let mut pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
         let free = pages
@@ -38,7 +39,7 @@ impl LockedMemory {
         let (page, slot) = free.unwrap_or_else(|| {
             let page = Arc::new(Page::new());
             pages.push(page.clone());
-            // A new page has all slots free.
+            // In a new page all slots are free.
             let slot = page.claim().unwrap_or_default();
             (page, slot)
         });
@@ -48,7 +49,7 @@ impl LockedMemory {
 }
 
 impl LockedKeys {
-    /// A copy for the stack of whoever works with it, wiped when dropped.
+    /// A copy of a key, wiped when dropped.
     pub(crate) fn read(&self, half: Half) -> Zeroizing<[u8; 32]> {
         let mut key = Zeroizing::new([0; 32]);
         let words = self.page.words(self.slot, half);
@@ -66,11 +67,12 @@ impl Drop for LockedKeys {
     }
 }
 
-/// 64 slots of 64 bytes. The words are atomic so that a slot can be written while its neighbours are read; a slot itself
-/// is written before its handle is given away and after the handle is gone, so relaxed order is enough.
+/// 64 slots of 64 bytes. The words are atomic so that a slot can be written while its neighbours
+/// are read. A slot is written only before its handle exists and after it is gone, so relaxed
+/// ordering is enough.
 struct Page {
-    /// Unlocks when dropped, which is before the memory is freed and may be another page's; nothing when the system's limit
-    /// is reached.
+    /// Unlocks the page when dropped. Declared before `words`, so that it is dropped before the
+    /// memory is freed and possibly reused. `None` if the system's limit is reached.
     _lock: Option<region::LockGuard>,
     words: Box<Words>,
     /// A bit for each slot in use.
@@ -98,7 +100,8 @@ impl Page {
     }
 
     fn claim(&self) -> Option<usize> {
-        // Only ever called under the lock of `LockedMemory`; `release` may still clear other bits meanwhile.
+        // Called only under the lock of `LockedMemory`; `release` may clear other bits
+        // concurrently.
         let slot = self.used.load(Ordering::Acquire).trailing_ones() as usize;
         (slot < SLOTS).then(|| {
             self.used.fetch_or(1 << slot, Ordering::AcqRel);

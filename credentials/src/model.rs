@@ -1,12 +1,12 @@
-//! What the domain speaks about: names that cannot be wrong, and the views that may be shown to anyone allowed to ask.
-//! Nothing here holds a secret or knows how one is kept.
+//! The domain's vocabulary: validated ids, and views that callers with permission may see. Contains
+//! no secrets, and does not know how they are stored.
 
 mod actor_context;
 mod credential;
-mod names;
+mod ids;
 mod refusal;
 mod scope;
-mod trace;
+mod secret_metadata;
 mod warning;
 
 pub use self::{
@@ -15,13 +15,13 @@ pub use self::{
         Credential, Declared, Environment, Listed, LostCredential, Status, Version, VersionState,
         Workspace, WorkspaceState,
     },
-    names::{ActorId, CredentialId, Label, NameError, UsageTag, WorkspaceId},
+    ids::{ActorId, CredentialId, IdError, Label, UsageTag, WorkspaceId},
     refusal::Refusal,
     scope::Scope,
-    trace::{Fingerprint, Hint, other_providers},
+    secret_metadata::{Fingerprint, Hint, other_providers},
     warning::Warning,
 };
 pub(crate) use self::{
-    names::random_id,
-    trace::{has_usual_form, refused_kind},
+    ids::random_id,
+    secret_metadata::{has_usual_form, refused_kind},
 };

@@ -1,4 +1,4 @@
-//! What the process gives up so that no key leaves through the operating system.
+//! Process hardening: keeps keys from leaving through the operating system.
 
 use nix::{
     errno::Errno,
@@ -8,11 +8,11 @@ use nix::{
     },
 };
 
-/// Turns core dumps off and makes the process not dumpable, so that neither a crash nor another process of the same user
-/// gets at its memory. Called once, first thing, before any key is read.
+/// Disables core dumps and makes the process undumpable, so that neither a crash nor another
+/// process of the same user exposes its memory. Call it before any key is read.
 ///
 /// # Errors
-/// When the system refuses.
+/// The system refused.
 pub fn harden() -> Result<(), HardenError> {
     setrlimit(Resource::RLIMIT_CORE, 0, 0).map_err(HardenError::CoreLimit)?;
     prctl::set_dumpable(false).map_err(HardenError::Dumpable)
@@ -21,10 +21,10 @@ pub fn harden() -> Result<(), HardenError> {
 /// What the system refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HardenError {
-    /// The core size limit stays as it was.
+    /// The core size limit is unchanged.
     #[error("core dumps could not be turned off: {0}")]
     CoreLimit(Errno),
-    /// The process stays dumpable.
+    /// The process is still dumpable.
     #[error("the process could not be made undumpable: {0}")]
     Dumpable(Errno),
 }

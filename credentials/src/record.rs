@@ -1,11 +1,11 @@
-//! One record: as it is made, as it is stored, as it may be shown.
+//! Audit records: as drafts, as stored, and as shown.
 
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use keyside_store::{
     Effect, Hash,
-    chain::{ChainName, Link, Stored},
+    chain::{ChainName, Link, StoredRecord},
 };
 use serde::{Deserialize, Serialize, de::IntoDeserializer};
 
@@ -13,203 +13,152 @@ use crate::{
     encoding::base64_bytes,
     keyring::Keyring,
     model::{ActorContext, ActorId, CredentialId, Fingerprint, WorkspaceId},
-    sealing::{Place, SealingKey},
+    sealing::{SealContext, SealingKey},
 };
 
-/// What happened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum Event {
-    /// A workspace was made.
-    WorkspaceCreated,
-    /// Everything of a workspace but its secrets was handed out.
-    WorkspaceExported,
-    /// A workspace was erased: its keys are destroyed, its records gone.
-    WorkspaceErased,
-    /// Records of a workspace were sealed anew under another key.
-    WorkspaceKeyRotated,
-    /// All keys were wrapped anew, under another master key.
-    MasterKeyRotated,
-    /// Another signing key was announced, under the one before.
-    SigningKeyRotated,
-    /// A backup was made.
-    BackupMade,
+/// Defines [`Event`]. Each line gives an event's stable name, and what its change does to existing
+/// uses of keys unless the draft says otherwise.
+macro_rules! events {
+    ($($(#[$doc:meta])+ $event:ident = $name:literal, $effect:ident;)+) => {
+        /// What happened.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        #[serde(rename_all = "snake_case")]
+        #[non_exhaustive]
+        pub enum Event {
+            $($(#[$doc])+ $event,)+
+        }
+
+        impl Event {
+            fn effect(self) -> Effect {
+                match self {
+                    $(Self::$event => Effect::$effect,)+
+                }
+            }
+
+            /// The stable name, as in JSON.
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$event => $name,)+
+                }
+            }
+        }
+    };
+}
+
+events! {
+    /// A workspace was created.
+    WorkspaceCreated = "workspace_created", Adds;
+    /// A workspace was exported: everything but its secrets.
+    WorkspaceExported = "workspace_exported", Adds;
+    /// A workspace was erased: its keys are destroyed, its documents and runs removed.
+    WorkspaceErased = "workspace_erased", EndsUse;
+    /// Documents of a workspace were sealed again under a new key.
+    WorkspaceKeyRotated = "workspace_key_rotated", Adds;
+    /// A rotation began: all keys are wrapped again with a new master key.
+    MasterKeyRotated = "master_key_rotated", Adds;
+    /// A new signing key was announced, in a commit signed with the previous one.
+    SigningKeyRotated = "signing_key_rotated", Adds;
+    /// A backup was created.
+    BackupMade = "backup_made", Adds;
     /// The installation was restored from a backup.
-    BackupRestored,
-    /// A clock that was behind the log was said to be right: no earlier record tells what the time was.
-    ClockAccepted,
-    /// A credential was stored.
-    CredentialCreated,
-    /// A new secret took the place of the one before.
-    CredentialRotated,
-    /// A new secret is there, and not used before it has passed its check.
-    RotationStaged,
-    /// It has not passed, and was destroyed.
-    RotationAbandoned,
-    /// The provider was asked about the key in use.
-    CredentialVerified,
-    /// An earlier version was put back.
-    CredentialRolledBack,
-    /// Something about a credential was changed that is not its secret.
-    CredentialEdited,
-    /// A credential was withdrawn, and all its versions destroyed.
-    CredentialRevoked,
-    /// Another version of a secret that stays in Vault is used from now on.
-    CredentialSourceChanged,
-    /// A secret that stays in Vault is not used any more: it is gone there, or may not be read.
-    CredentialSourceLost,
-    /// The grace of a version has ended, and its sealed bytes are gone.
-    VersionDestroyed,
-    /// Requests asked for a credential past its end. At most once an hour.
-    ExpiredUseAttempted,
-    /// Requests asked for a credential that was withdrawn. At most once an hour.
-    RevokedUseAttempted,
-    /// Requests asked for a credential that does not open. At most once an hour.
-    CredentialUndecryptable,
-    /// A token was made.
-    TokenCreated,
-    /// A token was withdrawn.
-    TokenRevoked,
-    /// The log, or a part of it, was taken away.
-    AuditExported,
-    /// Something was refused to a person.
-    Refused,
-    /// A stored document was found edited, moved, replayed or gone.
-    DocumentDamaged,
-    /// A record of this log was found edited or gone.
-    AuditDamaged,
-    /// A workspace's own chain has begun.
-    ChainBegun,
-    /// A workspace's own chain names nothing any more: it is erased.
-    ChainEnded,
-    /// How far the chains of workspaces had come.
-    ChainsLinked,
-    /// A chain has gone over to another signing key.
-    SigningKeyAdopted,
+    BackupRestored = "backup_restored", Adds;
+    /// An operator confirmed a clock that is behind the log: earlier records may have wrong times.
+    ClockAccepted = "clock_accepted", Adds;
+    /// A credential was created.
+    CredentialCreated = "credential_created", Adds;
+    /// A new secret replaced the previous one.
+    CredentialRotated = "credential_rotated", Adds;
+    /// A new secret was stored; it is used once it has passed its check.
+    RotationStaged = "rotation_staged", Adds;
+    /// A staged secret did not pass its check, or was superseded, and was destroyed.
+    RotationAbandoned = "rotation_abandoned", EndsUse;
+    /// The provider was asked about the secret in use.
+    CredentialVerified = "credential_verified", Adds;
+    /// An earlier version is in use again.
+    CredentialRolledBack = "credential_rolled_back", Adds;
+    /// A credential's label, usage tag, expiry or default was changed.
+    CredentialEdited = "credential_edited", Adds;
+    /// A credential was revoked, and all its versions destroyed.
+    CredentialRevoked = "credential_revoked", EndsUse;
+    /// A new version of a secret that is kept in Vault is in use.
+    CredentialSourceChanged = "credential_source_changed", Adds;
+    /// A secret that is kept in Vault is no longer used: it was deleted, or may not be read.
+    CredentialSourceLost = "credential_source_lost", Adds;
+    /// The grace period of a version ended, and its sealed bytes were removed.
+    VersionDestroyed = "version_destroyed", EndsUse;
+    /// A request asked for an expired credential. At most once an hour.
+    ExpiredUseAttempted = "expired_use_attempted", Adds;
+    /// A request asked for a revoked credential. At most once an hour.
+    RevokedUseAttempted = "revoked_use_attempted", Adds;
+    /// A request asked for a credential that cannot be opened. At most once an hour.
+    CredentialUndecryptable = "credential_undecryptable", Adds;
+    /// A token was created.
+    TokenCreated = "token_created", Adds;
+    /// A token was revoked.
+    TokenRevoked = "token_revoked", EndsUse;
+    /// The log, or a part of it, was exported.
+    AuditExported = "audit_exported", Adds;
+    /// A caller of the admin API was refused.
+    Refused = "refused", Adds;
+    /// A stored document was found edited, moved, replayed or missing.
+    DocumentDamaged = "document_damaged", Adds;
+    /// A record of this log was found edited or missing.
+    AuditDamaged = "audit_damaged", Adds;
+    /// First record of a workspace's own chain.
+    ChainBegun = "chain_begun", Adds;
+    /// Last record of an erased workspace's chain: it names no documents any more.
+    ChainEnded = "chain_ended", EndsUse;
+    /// States of workspaces' chains were linked from the installation's chain.
+    ChainsLinked = "chains_linked", Finishes;
+    /// A chain is signed with the new signing key from this record on.
+    SigningKeyAdopted = "signing_key_adopted", Finishes;
 }
 
 impl Event {
-    /// The event of a stable name.
+    /// Parses a stable name.
     pub fn parse(name: &str) -> Option<Self> {
         let name: serde::de::value::StrDeserializer<'_, serde::de::value::Error> =
             name.into_deserializer();
         Self::deserialize(name).ok()
     }
-
-    /// What a change of this kind does to the uses that there are, unless its draft says otherwise.
-    fn effect(self) -> Effect {
-        // Without a wildcard: a new kind has to decide.
-        match self {
-            Self::WorkspaceErased
-            | Self::RotationAbandoned
-            | Self::CredentialRevoked
-            | Self::VersionDestroyed
-            | Self::TokenRevoked
-            | Self::ChainEnded => Effect::EndsUse,
-            Self::ChainsLinked | Self::SigningKeyAdopted => Effect::Finishes,
-            Self::WorkspaceCreated
-            | Self::WorkspaceExported
-            | Self::WorkspaceKeyRotated
-            | Self::MasterKeyRotated
-            | Self::SigningKeyRotated
-            | Self::BackupMade
-            | Self::BackupRestored
-            | Self::ClockAccepted
-            | Self::CredentialCreated
-            | Self::CredentialRotated
-            | Self::RotationStaged
-            | Self::CredentialVerified
-            | Self::CredentialRolledBack
-            | Self::CredentialEdited
-            | Self::CredentialSourceChanged
-            | Self::CredentialSourceLost
-            | Self::ExpiredUseAttempted
-            | Self::RevokedUseAttempted
-            | Self::CredentialUndecryptable
-            | Self::TokenCreated
-            | Self::AuditExported
-            | Self::Refused
-            | Self::DocumentDamaged
-            | Self::AuditDamaged
-            | Self::ChainBegun => Effect::Adds,
-        }
-    }
-
-    /// The stable name.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::WorkspaceCreated => "workspace_created",
-            Self::WorkspaceExported => "workspace_exported",
-            Self::WorkspaceErased => "workspace_erased",
-            Self::WorkspaceKeyRotated => "workspace_key_rotated",
-            Self::MasterKeyRotated => "master_key_rotated",
-            Self::SigningKeyRotated => "signing_key_rotated",
-            Self::BackupMade => "backup_made",
-            Self::BackupRestored => "backup_restored",
-            Self::ClockAccepted => "clock_accepted",
-            Self::CredentialCreated => "credential_created",
-            Self::CredentialRotated => "credential_rotated",
-            Self::RotationStaged => "rotation_staged",
-            Self::RotationAbandoned => "rotation_abandoned",
-            Self::CredentialVerified => "credential_verified",
-            Self::CredentialRolledBack => "credential_rolled_back",
-            Self::CredentialEdited => "credential_edited",
-            Self::CredentialRevoked => "credential_revoked",
-            Self::CredentialSourceChanged => "credential_source_changed",
-            Self::CredentialSourceLost => "credential_source_lost",
-            Self::VersionDestroyed => "version_destroyed",
-            Self::ExpiredUseAttempted => "expired_use_attempted",
-            Self::RevokedUseAttempted => "revoked_use_attempted",
-            Self::CredentialUndecryptable => "credential_undecryptable",
-            Self::TokenCreated => "token_created",
-            Self::TokenRevoked => "token_revoked",
-            Self::AuditExported => "audit_exported",
-            Self::Refused => "refused",
-            Self::DocumentDamaged => "document_damaged",
-            Self::AuditDamaged => "audit_damaged",
-            Self::ChainBegun => "chain_begun",
-            Self::ChainEnded => "chain_ended",
-            Self::ChainsLinked => "chains_linked",
-            Self::SigningKeyAdopted => "signing_key_adopted",
-        }
-    }
 }
 
-/// One record of the log as it may be shown.
+/// An audit record as it may be shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuditRecord {
-    /// The chain that it is in: the installation's, or a workspace's.
+    /// The chain of the record: the installation's, or a workspace's.
     pub chain: ChainName,
-    /// Its place there: counts from 1, without gaps.
+    /// Position in the chain, from 1, without gaps.
     pub position: u64,
-    /// When.
+    /// Time of the commit.
     pub at: Timestamp,
-    /// What.
+    /// What happened.
     pub event: Event,
-    /// Who.
+    /// The actor.
     pub actor: ActorId,
-    /// In which request.
+    /// The id of the request.
     pub request_id: String,
-    /// In which workspace.
+    /// The workspace that it concerns.
     pub workspace: Option<WorkspaceId>,
-    /// To which credential.
+    /// The credential that it concerns.
     pub credential: Option<CredentialId>,
-    /// For which provider.
+    /// The provider's id.
     pub provider: Option<String>,
-    /// Of the secret. `None` too once the workspace was erased: it is sealed under the workspace's key.
+    /// Fingerprint of the secret. `None` also after the workspace was erased: it is sealed under
+    /// the workspace's key.
     pub fingerprint: Option<Fingerprint>,
-    /// What else there is to say.
+    /// Details as text.
     pub note: Option<String>,
-    /// The chain hash after it: SHA-256 of the one before and the SHA-256 of [`Self::stored`].
+    /// The chain hash after this record: SHA-256 of the previous chain hash and of the SHA-256 of
+    /// [`Self::stored`].
     pub hash: Hash,
-    /// The chain hash before it.
+    /// The chain hash before this record.
     pub previous: Hash,
-    /// The record as it is stored, so that the chain can be checked with nothing but SHA-256.
+    /// The record as it is stored, so that the chain can be verified with SHA-256 alone.
     pub stored: String,
 }
 
-/// One record as it is stored, as JSON.
+/// An audit record as it is stored, in JSON.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Record {
@@ -226,39 +175,39 @@ pub(crate) struct Record {
     pub(crate) provider: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) note: Option<String>,
-    /// What must become unreadable when the workspace is erased, sealed under its key.
+    /// The part that must become unreadable when the workspace is erased, sealed under its key.
     #[serde(default, with = "base64_bytes", skip_serializing_if = "Vec::is_empty")]
     pub(crate) detail: Vec<u8>,
-    /// What it does to keys.
+    /// The operation on keys that the record orders.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) keys: Option<KeyAct>,
-    /// What went with a workspace.
+    pub(crate) keys: Option<KeyOperation>,
+    /// What was erased with a workspace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) erased: Option<Gone>,
-    /// States that other chains had.
+    pub(crate) erased: Option<ErasureSummary>,
+    /// Linked states of other chains.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) links: Vec<(WorkspaceId, Link)>,
 }
 
-/// What a record does to keys: once it is on disk, it is carried out, after a crash too.
+/// An operation on keys. Executed once its record is on disk, also after a crash.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) enum KeyAct {
-    /// The keys of these ids are destroyed.
+pub(crate) enum KeyOperation {
+    /// Destroys the keys with these ids.
     Destroy(Vec<String>),
-    /// All keys are wrapped with the master key of this id.
+    /// Wraps all keys with this master key.
     WrapWith(String),
 }
 
-/// What is gone with an erased workspace.
+/// What was erased with a workspace.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Gone {
-    /// Which one of its id it was.
+pub(crate) struct ErasureSummary {
+    /// The workspace's incarnation.
     pub(crate) incarnation: u64,
-    /// How many credentials.
+    /// Number of credentials.
     pub(crate) credentials: usize,
-    /// Tokens that open it no more.
+    /// The tokens whose scope had the workspace.
     pub(crate) tokens: Vec<ActorId>,
 }
 
@@ -268,11 +217,11 @@ pub(crate) struct Detail {
     pub(crate) fingerprint: Fingerprint,
 }
 
-/// A record that has no position yet.
+/// An audit record without a position.
 #[derive(Clone)]
 pub(crate) struct Draft {
     pub(crate) event: Event,
-    /// Of the change that it is the record of: whether that may use the reserve of the disk.
+    /// The effect of the change, which decides whether it may use the disk's reserve.
     pub(crate) effect: Effect,
     pub(crate) by: ActorContext,
     pub(crate) workspace: Option<WorkspaceId>,
@@ -280,8 +229,8 @@ pub(crate) struct Draft {
     pub(crate) provider: Option<String>,
     pub(crate) note: Option<String>,
     pub(crate) detail: Option<(Arc<SealingKey>, Detail)>,
-    pub(crate) keys: Option<KeyAct>,
-    pub(crate) erased: Option<Gone>,
+    pub(crate) keys: Option<KeyOperation>,
+    pub(crate) erased: Option<ErasureSummary>,
     pub(crate) links: Vec<(WorkspaceId, Link)>,
 }
 
@@ -325,7 +274,7 @@ impl Draft {
             return Vec::new();
         };
         let json = serde_json::to_vec(detail).expect("a string serializes");
-        key.seal(&Place::RecordDetail { workspace, record }, &json)
+        key.seal(&SealContext::RecordDetail { workspace, record }, &json)
     }
 }
 
@@ -334,13 +283,18 @@ impl Record {
         serde_json::to_vec(self).expect("texts and numbers serialize")
     }
 
-    /// The record that stands in a chain; nothing where a later release has written what this one does not know.
-    pub(crate) fn parse(stored: &Stored) -> Option<Self> {
+    /// Parses a stored record; `None` if a later release wrote it in a form that is unknown here.
+    pub(crate) fn parse(stored: &StoredRecord) -> Option<Self> {
         serde_json::from_slice(&stored.bytes).ok()
     }
 
-    /// What may be shown of it.
-    pub(crate) fn view(self, chain: &ChainName, stored: Stored, keyring: &Keyring) -> AuditRecord {
+    /// The record as it may be shown.
+    pub(crate) fn view(
+        self,
+        chain: &ChainName,
+        stored: StoredRecord,
+        keyring: &Keyring,
+    ) -> AuditRecord {
         AuditRecord {
             fingerprint: self.open_detail(keyring).map(|detail| detail.fingerprint),
             chain: chain.clone(),
@@ -362,10 +316,10 @@ impl Record {
     fn open_detail(&self, keyring: &Keyring) -> Option<Detail> {
         let workspace = self.workspace.as_ref()?;
         let key = keyring.key(workspace, SealingKey::id_in(&self.detail)?)?;
-        let place = Place::RecordDetail {
+        let context = SealContext::RecordDetail {
             workspace,
             record: self.position,
         };
-        serde_json::from_slice(&key.open(&place, &self.detail).ok()?).ok()
+        serde_json::from_slice(&key.open(&context, &self.detail).ok()?).ok()
     }
 }

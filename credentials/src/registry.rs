@@ -1,22 +1,22 @@
-//! The control plane's way in: every change to workspaces and credentials, and the views of them.
+//! The control plane's entry point: all changes to workspaces and credentials, and their views.
 
 mod change;
+mod duplicates;
 mod erase;
 mod error;
 mod export;
 mod follow;
-mod half_done;
 mod housekeeping;
 mod lifecycle;
 mod links;
-mod once;
 mod open;
+mod record_once;
+mod recovery;
 mod references;
 mod request;
 mod reseal;
 mod rewrap;
 mod tokens;
-mod twins;
 mod view;
 
 use std::{
@@ -31,11 +31,11 @@ use keyside_store::{Backend, Notes, StorageError, chain::State};
 use tokio::sync::RwLock;
 
 use self::{
-    change::Made,
+    change::ChangeOutcome,
+    duplicates::DuplicateIndex,
     links::Links,
     open::{Opened, Role},
     references::References,
-    twins::Twins,
 };
 pub use self::{
     error::{ChangeError, OpenError},
@@ -60,24 +60,24 @@ use crate::{
     snapshot::{Overlay, Snapshot, Snapshots, signals::Notices},
 };
 
-/// What a registry is opened with.
+/// Options for opening a registry.
 pub struct OpenOptions {
-    /// Where everything is kept.
+    /// The storage of objects, segments, runs and notes.
     pub backend: Backend,
-    /// The file of wrapped workspace keys. The owner's token (`admin-token`) and the heads that were acknowledged last
-    /// (`heads`) stand beside it.
+    /// The file of wrapped workspace keys. The owner token (`admin-token`) and the anchors
+    /// (`heads`) are beside it.
     pub keyring: PathBuf,
-    /// What wraps the workspace keys.
+    /// The key service.
     pub kms: Kms,
     /// The known providers.
     pub catalogue: Arc<Catalogue>,
     /// When a credential counts as expiring.
     pub rules: CredentialRules,
-    /// The time.
+    /// The wall clock.
     pub clock: Arc<dyn Clock>,
 }
 
-/// Workspaces and credentials, with the log of who changed them and the records of what they were used for.
+/// Workspaces and credentials, with their audit log and run records.
 pub struct Registry {
     inner: Arc<Inner>,
 }
@@ -93,32 +93,33 @@ pub(crate) struct Inner {
     runs: Runs,
     pub(crate) access: Access,
     snapshot: Arc<ArcSwap<Snapshot>>,
-    /// Changes hold it shared; a backup holds it alone.
+    /// Changes hold it shared; a backup holds it exclusively.
     gate: RwLock<()>,
-    /// By provider, since the process began.
+    /// Rotations since the process started, by provider.
     rotations: Mutex<HashMap<Arc<str>, u64>>,
     notices: Arc<Notices>,
-    twins: Twins,
+    duplicates: DuplicateIndex,
     declared: OnceLock<Overlaid>,
     references: References,
     links: Arc<Links>,
-    /// The installation's state that tokens were read from. Locked while they are.
-    taken_over: tokio::sync::Mutex<Option<Arc<State>>>,
+    /// The installation's state that tokens were loaded from. Locked while they are loaded.
+    tokens_state: tokio::sync::Mutex<Option<Arc<State>>>,
 }
 
-/// What the settings declare beside what is stored.
+/// Declared credentials, and their overlay over the stored ones.
 struct Overlaid {
     declared: Arc<DeclaredCredentials>,
     both: Arc<Overlay>,
 }
 
 impl Registry {
-    /// Opens what is stored: unwraps the workspace keys, authenticates every document, finishes what a crash has cut off between
-    /// two chains, and on the first start makes the owner's token. Call it on a runtime that lives as long as the
-    /// process: tasks of it write run records and sweep what has ended.
+    /// Opens the store: unwraps the workspace keys, authenticates every document, recovers from a
+    /// crash between two chains, and creates the owner token on the first start. The current
+    /// runtime must live as long as the process: background tasks write run records and sweep ended
+    /// versions.
     ///
     /// # Errors
-    /// Each names its remedy.
+    /// Each error names a remedy.
     pub async fn open(options: OpenOptions) -> Result<Arc<Self>, OpenError> {
         let Opened { inner, notices } = Inner::open(options, Role::Authority).await?;
         housekeeping::start(&inner, notices);
@@ -126,27 +127,27 @@ impl Registry {
         Ok(Arc::new(Self { inner }))
     }
 
-    /// Lays credentials that the settings declare over the stored ones, for requests and for people. Before
-    /// [`Self::resolver`] is called, and once: a second time changes nothing.
-    pub fn lay_over(&self, declared: Arc<DeclaredCredentials>) {
+    /// Overlays declared credentials over the stored ones. Call it before [`Self::resolver`]; later
+    /// calls have no effect.
+    pub fn overlay_declared(&self, declared: Arc<DeclaredCredentials>) {
         let stored = self.inner.snapshot.clone();
         let both = Arc::new(Overlay::new(stored, declared.snapshot().clone()));
-        // Ours is the first.
+        // A second overlay is ignored.
         let _ = self.inner.declared.set(Overlaid { declared, both });
     }
 
-    /// Returns when what is written behind is on disk, or storage has failed to take it: run records, when tokens were
-    /// last used, and how far workspaces have come.
+    /// Waits until pending writes are on disk or have failed: run records, times of last use, and
+    /// links.
     pub async fn flush(&self) {
         self.inner.store_last_used().await;
         self.inner.link(true).await;
         self.inner.runs.flush().await;
     }
 
-    /// Makes a workspace, with a key of its own.
+    /// Creates a workspace with a key of its own.
     ///
     /// # Errors
-    /// When the id is taken, or storage fails; nothing has changed then.
+    /// The id is taken, or storage failed; nothing has changed then.
     pub async fn create_workspace(
         &self,
         by: &ActorContext,
@@ -154,12 +155,12 @@ impl Registry {
     ) -> Result<Workspace, ChangeError> {
         let by = by.clone();
         let entry = self
-            .to_its_end(|inner| async move { inner.create_workspace(&by, &new).await })
+            .run_to_completion(|inner| async move { inner.create_workspace(&by, &new).await })
             .await?;
         Ok(view::workspace(&entry))
     }
 
-    /// The workspaces in `within`, by id.
+    /// The workspaces in `within`, ordered by id.
     pub fn workspaces(&self, within: &Scope) -> Vec<Workspace> {
         let snapshot = self.inner.all().load();
         let mut workspaces: Vec<_> = snapshot
@@ -172,33 +173,33 @@ impl Registry {
         workspaces
     }
 
-    /// One workspace, in whatever scope.
+    /// The workspace with this id, in any scope.
     pub fn workspace(&self, id: &WorkspaceId) -> Option<Workspace> {
         let snapshot = self.inner.all().load();
         let entry = snapshot.workspaces.get(id)?;
         Some(view::workspace(entry))
     }
 
-    /// How often the installation was restored from a backup. What is stored then goes through revisions that it had
-    /// before, with another content.
+    /// How often the installation was restored from a backup. After a restore, revisions repeat
+    /// with other content.
     pub fn epoch(&self) -> u64 {
         self.inner.chains.epoch()
     }
 
-    /// Stores a credential.
+    /// Creates a credential.
     ///
     /// # Errors
-    /// What is wrong with it, or storage's failure; nothing has changed then.
+    /// The request is invalid, or storage failed; nothing has changed then.
     pub async fn add(&self, by: &ActorContext, new: NewCredential) -> Result<Saved, ChangeError> {
         let by = by.clone();
-        let made = self
-            .to_its_end(|inner| async move { inner.add(&by, &new).await })
+        let outcome = self
+            .run_to_completion(|inner| async move { inner.add(&by, &new).await })
             .await?;
-        self.saved(made)
+        self.saved(outcome)
     }
 
-    /// The credentials that pass `filter`, in [their order](Credential::list_order), but for those that are
-    /// [lost](Listed::Lost).
+    /// The credentials that match `filter`, in [list order](Credential::list_order), without
+    /// [lost](Listed::Lost) ones.
     pub fn list(&self, filter: &Filter) -> Vec<Credential> {
         let snapshot = self.inner.all().load();
         let viewer = self.viewer();
@@ -207,59 +208,59 @@ impl Registry {
         credentials
     }
 
-    /// The same with those that are lost, in [their order](Listed::list_order). What is not known of these is not what a filter
-    /// asks for.
+    /// The credentials that match `filter`, in [list order](Listed::list_order), including lost
+    /// ones. A lost credential matches only if every field that the filter selects is known.
     pub fn list_all(&self, filter: &Filter) -> Vec<Listed> {
         let snapshot = self.inner.all().load();
         self.viewer().list_all(&snapshot, filter)
     }
 
-    /// One credential, lost or not.
+    /// The credential with this id, lost or not.
     pub fn find(&self, id: &CredentialId) -> Option<Listed> {
         let snapshot = self.inner.all().load();
         let workspace = snapshot.workspace_of(id)?;
         self.viewer().find(workspace, id)
     }
 
-    /// One credential, unless it is lost.
+    /// The credential with this id, unless it is lost.
     pub fn credential(&self, id: &CredentialId) -> Option<Credential> {
         let snapshot = self.inner.all().load();
         let (workspace, entry) = snapshot.credential(id)?;
         Some(self.viewer().credential(workspace, entry))
     }
 
-    /// What hands out grants to the data plane.
+    /// Resolves requests for the data plane.
     pub fn resolver(&self) -> Resolver {
         Resolver::new(self.inner.all(), self.inner.clock.clone())
     }
 
-    /// What the disk said when it failed to write a change, if it ever did: no change is accepted then before a restart, and
-    /// requests are answered all the same.
+    /// The error of a failed write, if there was one. Until a restart no change is accepted then,
+    /// but requests are still served.
     pub fn storage_failure(&self) -> Option<String> {
         self.inner.chains.backend().storage.failure()
     }
 
-    /// Who did what.
+    /// The audit log.
     pub fn audit(&self) -> &Audit {
         &self.inner.audit
     }
 
-    /// What credentials were used for.
+    /// The run records.
     pub fn runs(&self) -> &Runs {
         &self.inner.runs
     }
 
-    /// Who may use the admin API.
+    /// The tokens for the admin API.
     pub fn access(&self) -> &Access {
         &self.inner.access
     }
 
-    fn saved(&self, made: Made) -> Result<Saved, ChangeError> {
-        let credential = self.credential(&made.id);
+    fn saved(&self, outcome: ChangeOutcome) -> Result<Saved, ChangeError> {
+        let credential = self.credential(&outcome.id);
         Ok(Saved {
             credential: credential.ok_or(ChangeError::CredentialUnknown)?,
-            warnings: made.warnings,
-            repeated: made.repeated,
+            warnings: outcome.warnings,
+            repeated: outcome.repeated,
         })
     }
 
@@ -271,8 +272,8 @@ impl Registry {
         }
     }
 
-    /// Runs a change in a task of its own: whoever asked may hang up, and a change that has begun is still carried through.
-    pub(crate) async fn to_its_end<T, F>(
+    /// Runs a change in its own task, so that it completes even if the caller disconnects.
+    pub(crate) async fn run_to_completion<T, F>(
         &self,
         change: impl FnOnce(Arc<Inner>) -> F,
     ) -> Result<T, ChangeError>
@@ -291,7 +292,7 @@ impl Registry {
 }
 
 impl Inner {
-    /// What requests and people see: stored and declared.
+    /// Stored and declared credentials together.
     fn all(&self) -> Arc<dyn Snapshots> {
         match self.declared.get() {
             Some(overlaid) => overlaid.both.clone(),
@@ -299,7 +300,7 @@ impl Inner {
         }
     }
 
-    /// Why a credential that is not stored cannot be changed.
+    /// The error for a credential that is not stored.
     pub(super) fn not_stored(&self, id: &CredentialId) -> ChangeError {
         let declared = self.declared.get();
         match declared.is_some_and(|overlaid| overlaid.declared.holds(id)) {
@@ -307,10 +308,8 @@ impl Inner {
             false => ChangeError::CredentialUnknown,
         }
     }
-}
 
-impl Inner {
-    /// Why a workspace that is not stored cannot be changed.
+    /// The error for a workspace that is not stored.
     pub(super) fn no_workspace(&self, id: &WorkspaceId) -> ChangeError {
         let declared = self.declared.get();
         let declared = declared.map(|overlaid| overlaid.declared.snapshot().load());

@@ -1,7 +1,7 @@
-//! From what a request says to the one credential it may use.
+//! Resolves a request to the one credential that it may use.
 //!
-//! Once a request, from memory alone: no storage, no key service, no lock. The choice is deterministic, and every way it
-//! can end without a credential is a [`Refusal`].
+//! Runs once per request, from memory alone: no storage, no key service, no lock. The choice is
+//! deterministic, and every failure is a [`Refusal`].
 
 use std::{fmt, sync::Arc};
 
@@ -15,22 +15,22 @@ use crate::{
     snapshot::{Choice, Choices, CredentialEntry, Snapshots, WorkspaceEntry, signals},
 };
 
-/// What a request asks for.
+/// What a request selects.
 #[derive(Clone, Copy, Debug)]
 pub struct CredentialQuery<'a> {
-    /// The workspace it is tagged with.
+    /// The workspace that it is tagged with.
     pub workspace: &'a str,
-    /// The provider it is for.
+    /// The provider's id.
     pub provider: &'a str,
-    /// A credential by name.
+    /// The label of a credential; `None` for the default.
     pub label: Option<&'a str>,
-    /// Live or sandbox.
+    /// The required environment; `None` for any.
     pub environment: Option<Environment>,
-    /// What its listener may use.
+    /// The environments that its listener may use.
     pub pin: EnvironmentPin,
 }
 
-/// Hands out grants. Cheap to clone; all clones see every change at once.
+/// Resolves requests to grants. Cheap to clone; changes are visible in all clones at once.
 #[derive(Clone)]
 pub struct Resolver {
     snapshots: Arc<dyn Snapshots>,
@@ -42,7 +42,7 @@ impl Resolver {
         Self { snapshots, clock }
     }
 
-    /// The credential that `ask` leads to.
+    /// The credential that `ask` selects.
     ///
     /// # Errors
     /// Why there is none.
@@ -59,7 +59,7 @@ impl Resolver {
         Ok(Grant(entry.clone()))
     }
 
-    /// Whether there is such a workspace.
+    /// Whether the workspace exists.
     pub fn knows(&self, workspace: &str) -> bool {
         self.snapshots.load().workspaces.contains_key(workspace)
     }
@@ -73,8 +73,8 @@ impl CredentialQuery<'_> {
         if workspace.damage.is_some() {
             return Err(Refusal::CredentialUndecryptable);
         }
-        // What cannot be read might be what was asked for.
-        let unless_lost = |refusal| match workspace.hides_any() {
+        // The lost credential might be the selected one.
+        let unless_lost = |refusal| match workspace.has_unrevoked_lost() {
             true => Refusal::CredentialUndecryptable,
             false => refusal,
         };
@@ -93,7 +93,7 @@ impl CredentialQuery<'_> {
         label: &str,
     ) -> Result<&'w Arc<CredentialEntry>, Refusal> {
         let entry = choices.labels.get(label).ok_or(Refusal::LabelUnknown)?;
-        // The environment of a damaged one is only what it claims.
+        // The environment of a damaged credential is unauthenticated.
         match entry.damage().is_some() || self.allows(entry.document.environment) {
             true => Ok(entry),
             false => Err(Refusal::EnvironmentNotAllowed),
@@ -120,7 +120,7 @@ impl CredentialQuery<'_> {
         }
     }
 
-    /// Whether both the request and its listener allow it.
+    /// Whether the request and its listener allow an environment.
     fn allows(&self, environment: Environment) -> bool {
         let pinned = match self.pin {
             EnvironmentPin::Any => true,
@@ -131,55 +131,57 @@ impl CredentialQuery<'_> {
     }
 }
 
-/// Leave to use one version of one credential, for one request. It stays with that version whatever happens meanwhile.
+/// Permission to use one version of one credential for one request. The version stays the same
+/// whatever changes meanwhile.
 #[derive(Clone)]
 pub struct Grant(Arc<CredentialEntry>);
 
 impl Grant {
-    /// Leave to try a version that requests may not get yet.
+    /// A grant for testing a version that requests may not use yet.
     pub(crate) fn on_trial(entry: CredentialEntry) -> Self {
         Self(Arc::new(entry))
     }
 
-    /// The workspace that pays.
+    /// The workspace of the request.
     pub fn workspace(&self) -> &WorkspaceId {
         &self.0.document.workspace
     }
 
-    /// The provider it is good for.
+    /// The provider that the secret may be sent to.
     pub fn provider(&self) -> &Arc<str> {
         &self.0.document.provider
     }
 
-    /// The credential.
+    /// The credential's id.
     pub fn credential_id(&self) -> &CredentialId {
         &self.0.document.id
     }
 
-    /// The credential's name.
+    /// The credential's label.
     pub fn label(&self) -> &Label {
         &self.0.document.label
     }
 
-    /// Live or sandbox.
+    /// The credential's environment.
     pub fn environment(&self) -> Environment {
         self.0.document.environment
     }
 
-    /// The version of the secret, from 1.
+    /// The version's number, from 1.
     pub fn version(&self) -> u32 {
         self.0.usable.as_ref().map_or(0, |usable| usable.version)
     }
 
-    /// The host it is good for, where the provider leaves that to the credential.
+    /// The URL that the secret may be sent to, if the provider's customers have their own.
     pub fn endpoint(&self) -> Option<&str> {
         self.0.document.endpoint.as_deref()
     }
 
-    /// The secret in plaintext, until it is dropped. Once a request; about a microsecond.
+    /// Opens the secret. Once per request; about a microsecond. The plaintext is wiped when
+    /// dropped.
     ///
     /// # Errors
-    /// [`Refusal::CredentialUndecryptable`] when the sealed bytes are not the ones that were sealed for this place.
+    /// [`Refusal::CredentialUndecryptable`] if the sealed bytes are not authentic for this context.
     pub fn open(&self) -> Result<Secret, Refusal> {
         let Ok(usable) = &self.0.usable else {
             return Err(Refusal::CredentialUndecryptable);
@@ -191,9 +193,9 @@ impl Grant {
         })
     }
 
-    /// The credential's other secrets in plaintext: the versions that are staged or in grace, which its provider may still
-    /// know of and repeat. Once an answer, about a microsecond each. `now` is asked only where there are any; a version that
-    /// has ended by then stays closed, and one that does not open is left out and logged.
+    /// Opens the credential's other secrets: staged versions and those in grace, which the provider
+    /// may still know and echo. Once per response; about a microsecond each. `now` is called only
+    /// if there are any. Versions that have ended are skipped; one that cannot be opened is logged.
     pub fn open_others(&self, now: impl FnOnce() -> Timestamp) -> Vec<Secret> {
         let opened = self.0.open_others(now).into_iter();
         let opened = opened.filter_map(|secret| {
@@ -206,14 +208,14 @@ impl Grant {
         opened.map(Secret::unsealed).collect()
     }
 
-    /// Returns once what is in flight on this credential has to stop; else never. Waiting costs a place in a list and
-    /// no allocation, and holds nothing but a reference.
+    /// Completes once responses on this credential must be cut off; otherwise never. Waiting takes
+    /// an entry in a list and no allocation.
     pub fn cut(&self) -> impl Future<Output = ()> + Send + 'static {
         let signals = self.0.signals.clone();
         async move { signals.wait_for_cut().await }
     }
 
-    /// Whether that is so already. One atomic load.
+    /// Whether [`Self::cut`] has completed. One atomic load.
     pub fn is_cut(&self) -> bool {
         self.0.signals.is_cut()
     }

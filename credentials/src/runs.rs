@@ -1,8 +1,8 @@
-//! What credentials were used for: one record a proxied request, written behind.
+//! Run records: what credentials were used for, one record per proxied request, written behind.
 //!
-//! The data plane only puts a record into a queue. A task takes them out and appends them to a log in blocks, at most
-//! 100 ms or 1,000 records late; what is older than the retention goes first. While they cannot be written, requests are
-//! served all the same or refused, as the settings say.
+//! The data plane only queues a record. A task appends queued records to a log in blocks, at most
+//! 100 ms or 1,000 records late; records beyond the retention are removed first. While records
+//! cannot be written, requests are served or refused, according to the settings.
 
 mod block;
 mod erase;
@@ -25,8 +25,8 @@ use tokio::sync::{Notify, mpsc, oneshot};
 
 use self::{
     block::Block,
-    erase::Erased,
-    writer::{RECORDS_AT_RISK, Writer},
+    erase::ErasedWorkspaces,
+    writer::{MAX_QUEUED_RECORDS, Writer},
 };
 pub use self::{
     block::{StoredRun, StoredUse},
@@ -34,60 +34,60 @@ pub use self::{
 };
 use crate::model::{CredentialId, Environment, Label, Scope, WorkspaceId};
 
-/// One proxied request. Never its content.
+/// A proxied request, never its content.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Run {
-    /// When it came in.
+    /// When it was received.
     pub at: Timestamp,
-    /// Its id in responses and logs.
+    /// The request's id in responses and logs.
     pub request_id: Box<str>,
-    /// The workspace that paid.
+    /// The workspace.
     pub workspace: WorkspaceId,
-    /// The provider.
+    /// The provider's id.
     pub provider: Arc<str>,
-    /// The credential it used; `None` for a request that was refused without one.
+    /// The credential; `None` if the request was refused without one.
     pub used: Option<Used>,
-    /// The upstream's status, 0 for no response; of a refusal, ours.
+    /// The upstream's status; 0 without a response; for a refusal, its own status.
     pub status: u16,
-    /// How it ended, in one word: of a refusal, its code.
+    /// How it ended, as one word; for a refusal, its code.
     pub outcome: &'static str,
-    /// What was refused: method and path.
+    /// Method and path, for refusals only.
     pub refused: Option<Box<str>>,
-    /// From its first byte to the answer's last, in microseconds.
+    /// From the request's first byte to the response's last, in microseconds.
     pub latency_us: u64,
-    /// From its first byte to the answer's head, in microseconds.
+    /// From the request's first byte to the response's head, in microseconds.
     pub first_byte_us: Option<u64>,
-    /// What it cost.
+    /// The tokens it used.
     pub tokens: Tokens,
-    /// The runner's own id for it.
+    /// The run id that the runner sent.
     pub run_id: Option<Box<str>>,
-    /// The runner's tag.
+    /// The tag that the runner sent.
     pub tag: Option<Box<str>>,
 }
 
 /// The credential that a request used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Used {
-    /// Its id.
+    /// The credential's id.
     pub credential: CredentialId,
-    /// Its name at the time.
+    /// The label at that time.
     pub label: Label,
-    /// Live or sandbox.
+    /// The environment.
     pub environment: Environment,
 }
 
-/// Tokens as the provider reported them; `None` where it did not, which is not 0.
+/// Tokens as the provider reported them; `None` if it did not, which differs from 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tokens {
-    /// All that are billed as input, those read from and written to a cache included.
+    /// All billed input tokens, including cache reads and writes.
     pub input: Option<u64>,
-    /// All that are billed as output, reasoning included.
+    /// All billed output tokens, including reasoning.
     pub output: Option<u64>,
-    /// Of the input, those read from a cache.
+    /// Input tokens that were read from a cache.
     pub cached_input: Option<u64>,
-    /// Of the input, those written to a cache.
+    /// Input tokens that were written to a cache.
     pub cache_write: Option<u64>,
-    /// Of the output, those the model reasoned with.
+    /// Output tokens that were used for reasoning.
     pub reasoning: Option<u64>,
 }
 
@@ -98,27 +98,27 @@ pub struct Runs {
     shared: Arc<Shared>,
 }
 
-/// What the data plane, the readers and the writer share.
+/// State that the data plane, readers and the writer share.
 struct Shared {
     log: Arc<dyn RunLog>,
-    /// Whether there is somebody to keep records for.
+    /// Whether records are kept at all.
     kept: bool,
-    /// How many records are kept.
+    /// Number of records to keep.
     keep: AtomicUsize,
     /// Records in the queue.
     queued: AtomicUsize,
-    /// Told when there are enough for a block, or someone waits.
+    /// Notified when a block is full, or a caller is waiting.
     enough: Notify,
-    /// The last records could not be written, and none have been since.
+    /// The last write failed.
     failing: AtomicBool,
-    /// Requests are refused while that is so.
+    /// Refuse requests while writes fail.
     refusing: AtomicBool,
     unrecorded: AtomicU64,
     last_used: RwLock<HashMap<CredentialId, Timestamp>>,
-    erased: Erased,
+    erased: ErasedWorkspaces,
 }
 
-/// What goes through the queue: in order, so that a flush covers what was recorded before it.
+/// Queued messages, in order: a flush covers all earlier records.
 #[expect(
     clippy::large_enum_variant,
     reason = "nearly all of them are runs, and a box would cost an allocation for each"
@@ -126,115 +126,94 @@ struct Shared {
 enum Message {
     Run(Run),
     Flush(oneshot::Sender<()>),
-    /// Find out whether records can be written.
+    /// Test whether records can be written.
     Probe,
-    /// Go through what is kept for runs that are to be forgotten, and say how many there were.
+    /// Remove the runs of erased workspaces, and return their number.
     Erase(oneshot::Sender<Option<usize>>),
 }
 
 impl Runs {
-    /// Starts the writer on the current runtime. Runs of `erased` workspaces go first, if there are any left.
+    /// Starts the writer on the current runtime, which first removes remaining runs of `erased`
+    /// workspaces.
     pub(crate) fn start(log: Arc<dyn RunLog>, erased: HashMap<WorkspaceId, Timestamp>) -> Self {
-        let (queue, records) = mpsc::channel(QUEUE);
-        let shared = Arc::new(Shared {
-            log,
-            kept: true,
-            keep: AtomicUsize::new(KEEP),
-            queued: AtomicUsize::new(0),
-            enough: Notify::new(),
-            failing: AtomicBool::new(false),
-            refusing: AtomicBool::new(false),
-            unrecorded: AtomicU64::new(0),
-            last_used: RwLock::default(),
-            erased: Erased::new(erased),
-        });
+        let (queue, records) = mpsc::channel(QUEUE_CAPACITY);
+        let shared = Shared::new(log, true, erased);
         tokio::spawn(Writer::new(shared.clone()).run(records));
         Self { queue, shared }
     }
 
-    /// For a process without a store: log and metrics are what it says of requests. No record is kept.
-    pub fn unkept() -> Self {
+    /// For a process without a store: keeps no records.
+    pub fn disabled() -> Self {
         let (queue, _) = mpsc::channel(1);
-        let shared = Arc::new(Shared {
-            log: Arc::new(Memory::new()),
-            kept: false,
-            keep: AtomicUsize::new(0),
-            queued: AtomicUsize::new(0),
-            enough: Notify::new(),
-            failing: AtomicBool::new(false),
-            refusing: AtomicBool::new(false),
-            unrecorded: AtomicU64::new(0),
-            last_used: RwLock::default(),
-            erased: Erased::new(HashMap::new()),
-        });
+        let shared = Shared::new(Arc::new(Memory::new()), false, HashMap::new());
         Self { queue, shared }
     }
 
-    /// How many records are kept at least, from now on; older ones go with a later block.
+    /// Sets how many records are kept at least. Older ones are removed with a later block.
     pub fn set_retention(&self, keep: usize) {
         self.shared.keep.store(keep, Ordering::Relaxed);
     }
 
-    /// What becomes of requests while records cannot be written, from now on. Nothing else is refused than what
-    /// [`Self::refuses`] says.
+    /// Sets whether requests are refused while records cannot be written; see [`Self::refuses`].
     pub fn set_when_full(&self, when_full: WhenFull) {
         let refuse = when_full == WhenFull::Refuse;
         self.shared.refusing.store(refuse, Ordering::Relaxed);
-        // Where the disk is full already, the first requests are not to be served for want of a record that failed.
+        // If the disk is full already, requests must be refused without waiting for a failed write.
         if refuse && self.queue.try_send(Message::Probe).is_ok() {
             self.shared.enough.notify_one();
         }
     }
 
-    /// Notes a run. Never waits: when the queue is full the record is counted and dropped.
+    /// Queues a record. Never waits: if the queue is full, the record is counted and dropped.
     pub fn record(&self, run: Run) {
         if !self.shared.kept {
             return;
         }
-        // Counted first, so that the writer never takes away more than was added.
+        // Incremented before sending, so that the writer never subtracts more than was added.
         let queued = self.shared.queued.fetch_add(1, Ordering::Relaxed) + 1;
         if self.queue.try_send(Message::Run(run)).is_err() {
             self.shared.queued.fetch_sub(1, Ordering::Relaxed);
             self.lose();
-        } else if queued == RECORDS_AT_RISK {
+        } else if queued == MAX_QUEUED_RECORDS {
             self.shared.enough.notify_one();
         }
     }
 
-    /// Counts a run for which the queue had no place.
+    /// Counts a record that did not fit into the queue.
     fn lose(&self) {
         self.shared.unrecorded.fetch_add(1, Ordering::Relaxed);
         let was_failing = self.shared.failing.swap(true, Ordering::Relaxed);
-        // The writer may have emptied the queue meanwhile, found that all is well, and wait for a message that never comes
-        // where requests are refused. If there is no place for this one either, the writer is not waiting.
+        // The writer may have emptied the queue in the meantime and be waiting for a message that
+        // never comes if requests are refused. If the probe does not fit either, the writer is not
+        // waiting.
         if !was_failing && self.queue.try_send(Message::Probe).is_ok() {
             self.shared.enough.notify_one();
         }
     }
 
-    /// How many runs have no record, because the queue was full or storage failed.
+    /// Number of runs without a record, because the queue was full or storage failed.
     pub fn unrecorded(&self) -> u64 {
         self.shared.unrecorded.load(Ordering::Relaxed)
     }
 
-    /// Whether records are being written, as far as the last attempt tells. There is one a second while they are not.
+    /// Whether the last write succeeded. While writes fail, the writer retries once a second.
     pub fn are_recorded(&self) -> bool {
         !self.shared.failing.load(Ordering::Relaxed)
     }
 
-    /// Whether requests are to be refused, because they could not be recorded. Once a request: one atomic load while all
-    /// is well.
+    /// Whether to refuse requests because they cannot be recorded. Once per request; one atomic
+    /// load while writes succeed.
     pub fn refuses(&self) -> bool {
         self.shared.failing.load(Ordering::Relaxed) && self.shared.refusing.load(Ordering::Relaxed)
     }
 
-    /// The latest runs of the workspaces in `within`, newest first; fewer when storage fails meanwhile.
+    /// The latest runs of the workspaces in `within`, newest first; fewer if storage fails.
     pub async fn recent(&self, limit: usize, within: &Scope) -> Vec<StoredRun> {
         self.search(limit, &RunFilter::within(within)).await
     }
 
-    /// The latest runs that pass, newest first; fewer when storage fails meanwhile. Reads back until it has `limit` of them,
-    /// over everything that is kept if need be.
+    /// The latest runs that match, newest first; fewer if storage fails. May read all kept records
+    /// to find `limit` matches.
     pub async fn search(&self, limit: usize, filter: &RunFilter) -> Vec<StoredRun> {
         let mut runs = Vec::new();
         if let Err(error) = self.shared.read_back(limit, filter, &mut runs).await {
@@ -244,7 +223,7 @@ impl Runs {
         runs
     }
 
-    /// When a credential was last used by a request.
+    /// When a request last used the credential.
     pub fn last_used(&self, credential: &CredentialId) -> Option<Timestamp> {
         let last_used = self
             .shared
@@ -254,19 +233,34 @@ impl Runs {
         last_used.get(credential).copied()
     }
 
-    /// Returns when everything recorded so far is on disk, or storage has failed to take it.
+    /// Waits until all records so far are on disk, or storage has failed.
     pub async fn flush(&self) {
         let (done, flushed) = oneshot::channel();
         if self.queue.send(Message::Flush(done)).await.is_ok() {
             self.shared.enough.notify_one();
-            // A writer that ended with its runtime has nothing left to write with.
+            // The writer may have ended with its runtime.
             let _ = flushed.await;
         }
     }
 }
 
 impl Shared {
-    /// Block by block from the end, until there are enough.
+    fn new(log: Arc<dyn RunLog>, kept: bool, erased: HashMap<WorkspaceId, Timestamp>) -> Arc<Self> {
+        Arc::new(Self {
+            log,
+            kept,
+            keep: AtomicUsize::new(DEFAULT_RETENTION),
+            queued: AtomicUsize::new(0),
+            enough: Notify::new(),
+            failing: AtomicBool::new(false),
+            refusing: AtomicBool::new(false),
+            unrecorded: AtomicU64::new(0),
+            last_used: RwLock::default(),
+            erased: ErasedWorkspaces::new(erased),
+        })
+    }
+
+    /// Reads blocks backwards until there are enough matches.
     async fn read_back(
         &self,
         limit: usize,
@@ -282,7 +276,7 @@ impl Shared {
                     let passing = block.runs().filter(|run| filter.passes(run));
                     runs.extend(passing.rev());
                 }
-                // Either this is the beginning, or damage has left nothing here.
+                // Either the beginning of the log, or a gap from damage.
                 None if position <= self.first_block().await? => break,
                 None => {}
             }
@@ -296,7 +290,7 @@ impl Shared {
         Ok(oldest.first().map_or(u64::MAX, |(first, _)| *first))
     }
 
-    fn used(&self, runs: impl Iterator<Item = (CredentialId, Timestamp)>) {
+    fn note_last_use(&self, runs: impl Iterator<Item = (CredentialId, Timestamp)>) {
         let mut last_used = self
             .last_used
             .write()
@@ -308,10 +302,10 @@ impl Shared {
     }
 }
 
-/// About half a second at 30,000 requests a second, in some 8 MB.
-const QUEUE: usize = 16_384;
-/// Unless the settings say otherwise.
-const KEEP: usize = 100_000;
+/// About half a second at 30,000 requests per second, in some 8 MB.
+const QUEUE_CAPACITY: usize = 16_384;
+/// Used unless the settings say otherwise.
+const DEFAULT_RETENTION: usize = 100_000;
 
 #[cfg(test)]
 mod tests;

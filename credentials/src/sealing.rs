@@ -1,11 +1,12 @@
-//! Sealing: what is written to storage can be read, and is believed, only where it was meant to stand.
+//! Sealing: stored data can be opened, and is trusted, only in the context it was written for.
 //!
-//! A secret is sealed with XChaCha20-Poly1305 and a random 24-byte nonce (draft-irtf-cfrg-xchacha), bound to its place by
-//! associated data. Metadata that stays readable is authenticated with HMAC-SHA-256. Both keys come from one workspace
-//! key through HKDF-SHA-256 (RFC 5869), so neither use can be turned against the other.
+//! Secrets are sealed with XChaCha20-Poly1305 and a random 24-byte nonce (draft-irtf-cfrg-xchacha);
+//! associated data binds them to their context. Metadata that stays readable is authenticated with
+//! HMAC-SHA-256. Both keys are derived from one workspace key with HKDF-SHA-256 (RFC 5869), so
+//! neither use can be turned against the other.
 
 mod blob;
-mod place;
+mod context;
 
 use std::{fmt, sync::Arc};
 
@@ -18,14 +19,14 @@ use sha2::Sha256;
 use zeroize::Zeroizing;
 
 use self::blob::Blob;
-pub(crate) use self::place::{Place, fields};
+pub(crate) use self::context::{SealContext, fields};
 use crate::{
     entropy,
     locked::{Half, LockedKeys, LockedMemory},
     secret::Secret,
 };
 
-/// The first byte of everything sealed.
+/// The first byte of every sealed blob.
 pub(crate) const FORMAT: u8 = 1;
 /// The algorithm's name in associated data.
 pub(crate) const ALGORITHM: &str = "XChaCha20-Poly1305";
@@ -38,7 +39,7 @@ pub(crate) struct SealingKey {
 }
 
 impl SealingKey {
-    /// Derives the two subkeys of `root`, which is not kept.
+    /// Derives two subkeys from `root`, which is not kept.
     pub(crate) fn new(
         id: &str,
         installation: &Arc<str>,
@@ -68,24 +69,24 @@ impl SealingKey {
         Blob::parse(blob).ok().map(|blob| blob.key)
     }
 
-    /// Seals `plaintext` for `place`.
-    pub(crate) fn seal(&self, place: &Place<'_>, plaintext: &[u8]) -> Vec<u8> {
+    /// Seals `plaintext` for `context`.
+    pub(crate) fn seal(&self, context: &SealContext<'_>, plaintext: &[u8]) -> Vec<u8> {
         let mut nonce = XNonce::default();
         entropy::fill(&mut nonce);
         self.seal_with(
             &nonce,
-            &place.associated_data(&self.installation),
+            &context.associated_data(&self.installation),
             plaintext,
         )
     }
 
-    /// Seals a secret for `place`.
-    pub(crate) fn seal_secret(&self, place: &Place<'_>, secret: &Secret) -> Vec<u8> {
-        self.seal(place, secret.expose())
+    /// Seals a secret for `context`.
+    pub(crate) fn seal_secret(&self, context: &SealContext<'_>, secret: &Secret) -> Vec<u8> {
+        self.seal(context, secret.expose())
     }
 
     fn seal_with(&self, nonce: &XNonce, associated_data: &[u8], plaintext: &[u8]) -> Vec<u8> {
-        // The ciphertext is written beside the plaintext, never over a copy of it.
+        // Encrypts into a separate buffer: a copy of the plaintext would have to be wiped.
         let mut ciphertext = vec![0; plaintext.len()];
         let tag = self
             .cipher()
@@ -104,16 +105,16 @@ impl SealingKey {
         .to_vec()
     }
 
-    /// Opens what was sealed for `place`.
+    /// Opens what was sealed for `context`.
     pub(crate) fn open(
         &self,
-        place: &Place<'_>,
+        context: &SealContext<'_>,
         blob: &[u8],
     ) -> Result<Zeroizing<Vec<u8>>, SealError> {
-        self.open_with(&place.associated_data(&self.installation), blob)
+        self.open_with(&context.associated_data(&self.installation), blob)
     }
 
-    /// The same with associated data made before. Once a request: one allocation, the buffer that it returns.
+    /// Opens with given associated data. Once per request: one allocation, for the returned buffer.
     pub(crate) fn open_with(
         &self,
         associated_data: &[u8],
@@ -135,35 +136,35 @@ impl SealingKey {
         Ok(plaintext)
     }
 
-    /// Authenticates `body` as what stands in `place`.
-    pub(crate) fn mac(&self, place: &Place<'_>, body: &[u8]) -> [u8; 32] {
-        self.hmac(place, body).finalize().into_bytes().into()
+    /// A MAC of `body` in `context`.
+    pub(crate) fn mac(&self, context: &SealContext<'_>, body: &[u8]) -> [u8; 32] {
+        self.hmac(context, body).finalize().into_bytes().into()
     }
 
-    /// The same of a secret: who has it twice can tell, without keeping it.
-    pub(crate) fn mac_secret(&self, place: &Place<'_>, secret: &Secret) -> [u8; 32] {
-        self.mac(place, secret.expose())
+    /// A MAC of a secret, to recognise the same secret without keeping it.
+    pub(crate) fn mac_secret(&self, context: &SealContext<'_>, secret: &Secret) -> [u8; 32] {
+        self.mac(context, secret.expose())
     }
 
-    /// Whether `mac` was made by this key for this `body` in this `place`. Takes the same time wherever they differ.
+    /// Verifies `mac` for `body` in `context`, in constant time.
     pub(crate) fn verify(
         &self,
-        place: &Place<'_>,
+        context: &SealContext<'_>,
         body: &[u8],
         mac: &[u8],
     ) -> Result<(), SealError> {
-        self.hmac(place, body)
+        self.hmac(context, body)
             .verify_slice(mac)
             .map_err(|_| SealError::NotAuthentic)
     }
 
-    fn hmac(&self, place: &Place<'_>, body: &[u8]) -> Hmac<Sha256> {
+    fn hmac(&self, context: &SealContext<'_>, body: &[u8]) -> Hmac<Sha256> {
         let key = self.keys.read(Half::Mac);
         let mut hmac =
             Hmac::<Sha256>::new_from_slice(&*key).expect("HMAC takes a key of any length");
-        hmac.update(&place.associated_data(&self.installation));
-        // As one more field, without copying it.
-        hmac.update(&place::field_len(body));
+        hmac.update(&context.associated_data(&self.installation));
+        // Appended as one more field, without copying it.
+        hmac.update(&context::field_len(body));
         hmac.update(body);
         hmac
     }
@@ -181,7 +182,7 @@ impl fmt::Debug for SealingKey {
     }
 }
 
-/// Why something sealed is not what it should be.
+/// Why a sealed blob or a MAC was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum SealError {
     #[error("it is not in a form this release knows")]
@@ -192,7 +193,7 @@ pub(crate) enum SealError {
     NotAuthentic,
 }
 
-/// One of the keys that come from one root.
+/// Derives a subkey for one purpose.
 pub(crate) fn subkey(root: &[u8; 32], purpose: &[u8]) -> Zeroizing<[u8; 32]> {
     let mut key = Zeroizing::new([0; 32]);
     Hkdf::<Sha256>::new(None, root)

@@ -1,15 +1,16 @@
-//! The only form in which a plaintext secret exists.
+//! The only type that holds a plaintext secret.
 
 use zeroize::Zeroizing;
 
-/// A provider's key in plaintext. It cannot be printed, copied or serialized, and is wiped when dropped.
+/// A provider's key in plaintext. Cannot be printed, copied or serialized; wiped when dropped.
 pub struct Secret(Zeroizing<Vec<u8>>);
 
 impl Secret {
-    /// Takes a secret as a person gave it, without the newline that a file or a prompt leaves at its end.
+    /// Validates a secret that a person entered, without the newline that a file or prompt adds.
     ///
     /// # Errors
-    /// Everything that could not stand in a header as it is. The text is wiped either way.
+    /// The text cannot be sent in a header unchanged, or is too short or too long. It is wiped in
+    /// any case.
     pub fn from_plaintext(text: Vec<u8>) -> Result<Self, SecretError> {
         let mut text = Zeroizing::new(text);
         trim_newline(&mut text);
@@ -24,28 +25,28 @@ impl Secret {
         }
     }
 
-    /// The plaintext. Called only where a secret is sealed, wrapped, injected or searched for; a test holds the list of
-    /// places.
+    /// The plaintext. Called only where a secret is sealed, wrapped, injected or searched for; a
+    /// check lists the permitted places.
     pub fn expose(&self) -> &[u8] {
         &self.0
     }
 
-    /// Its length in bytes.
+    /// Length in bytes.
     #[allow(clippy::len_without_is_empty, reason = "a secret is never empty")]
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// What unsealing gave: it was checked before it was sealed.
+    /// Wraps an unsealed plaintext, which was validated before it was sealed.
     pub(crate) fn unsealed(plaintext: Zeroizing<Vec<u8>>) -> Self {
         Self(plaintext)
     }
 }
 
-/// Why a text cannot be a secret. It never repeats any of it.
+/// Why a text is not a valid secret. Never repeats any of the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SecretError {
-    /// Nothing, or only a newline.
+    /// The text is empty, or only a newline.
     #[error("the secret is empty")]
     Empty,
     /// More than 8192 bytes.
@@ -57,30 +58,30 @@ pub enum SecretError {
          answers that repeat it"
     )]
     TooShort,
-    /// Most often a slip while copying.
+    /// Usually a copying mistake.
     #[error("the secret begins or ends with a space")]
     SpaceAtTheEnds,
-    /// It would break the header that it is meant for, as do the next three.
+    /// Not valid in a header, like the next three.
     #[error("the secret has a space inside: it is more than one key, or not only a key")]
     SpaceInside,
     /// CR or LF.
     #[error("the secret has a line break inside: it is more than one key, or not only a key")]
     LineBreak,
-    /// NUL or another of ASCII.
+    /// NUL or another ASCII control character.
     #[error("the secret holds a control character")]
     ControlCharacter,
-    /// What a word processor makes of a quote or a dash, most often.
+    /// Usually a typographic quote or dash from a word processor.
     #[error("the secret holds a character that is not ASCII, such as a typographic quote or dash")]
     NotAscii,
-    /// It has an ellipsis inside: pages show keys so.
+    /// It has an ellipsis, as pages show shortened keys.
     #[error("the secret is shortened: it has an ellipsis inside. Copy the whole key")]
     Shortened,
-    /// What a program or a person was to replace.
+    /// A placeholder that was not replaced.
     #[error("the secret is {0}, and not a key itself")]
     Placeholder(&'static str),
 }
 
-/// What keeps a text that is not empty from being a secret.
+/// Why a non-empty text is not a valid secret.
 fn fault(text: &[u8]) -> Option<SecretError> {
     let holds = |part: &[u8]| text.windows(part.len()).any(|window| window == part);
     if holds(b"...") || holds("…".as_bytes()) {
@@ -98,7 +99,7 @@ fn fault(text: &[u8]) -> Option<SecretError> {
     placeholder.or((text.len() < SHORTEST_SECRET).then_some(SecretError::TooShort))
 }
 
-/// What kind of placeholder the text is, if it is one. No key of a provider has such a form.
+/// The kind of placeholder, if the text is one. No provider's keys have such a form.
 fn placeholder(text: &[u8]) -> Option<&'static str> {
     let is_name = |name: &[u8]| {
         let fits = |byte: &u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || *byte == b'_';
@@ -116,7 +117,8 @@ fn placeholder(text: &[u8]) -> Option<&'static str> {
     }
 }
 
-/// `YOUR_API_KEY`, `sk-your-key-here` and the like. In place: a copy in lower case would not be wiped.
+/// `YOUR_API_KEY`, `sk-your-key-here` and the like. Compares in place: a lower-case copy would not
+/// be wiped.
 fn is_yours(text: &[u8]) -> bool {
     let found = |text: &[u8], word: &[u8]| {
         let mut windows = text.windows(word.len());
@@ -131,13 +133,14 @@ fn is_yours(text: &[u8]) -> bool {
         .any(|noun| found(&text[start..], noun).is_some())
 }
 
-/// The length in bytes from which a secret is masked in answers. A shorter one is likelier to be an ordinary word than an
-/// echo: masking it would damage answers and show where it stands. So it is not stored either.
+/// The shortest secret that is masked in responses, in bytes. A shorter text is more likely an
+/// ordinary word than an echo: masking it would damage responses and reveal where it occurs.
+/// Shorter secrets are therefore refused.
 pub const SHORTEST_SECRET: usize = 8;
 
 const MAX_LEN: usize = 8192;
 
-/// Shortens in place: a copy would leave the original behind unwiped.
+/// Truncates in place: a copy would leave the original unwiped.
 fn trim_newline(text: &mut Vec<u8>) {
     if text.last() == Some(&b'\n') {
         text.pop();

@@ -1,7 +1,7 @@
-//! A map of which many versions stand side by side and share what they have in common: an entry more copies a path of
-//! sixteen pointers a level, never the map. Requests read one version while the next is made.
+//! A persistent map: versions share their common parts. An insertion copies a path of sixteen
+//! pointers per level, never the map, so requests can read one version while the next is built.
 //!
-//! A hash trie. Few entries stand in one leaf, which is searched without hashing.
+//! A hash trie. A leaf holds a few entries and is searched without hashing.
 
 use std::{
     borrow::Borrow,
@@ -9,7 +9,7 @@ use std::{
     sync::Arc,
 };
 
-/// Cloning it costs the same however much is in it.
+/// Cloning takes the same time for any size.
 pub(crate) struct SharedMap<K, V> {
     root: Node<K, V>,
     hasher: RandomState,
@@ -57,7 +57,7 @@ impl<K: Hash + Eq + Clone, V: Clone> SharedMap<K, V> {
         self.get(key).is_some()
     }
 
-    /// Puts `value` in the place of what was under `key`.
+    /// Inserts or replaces the value of `key`.
     pub(crate) fn insert(&mut self, key: K, value: V) {
         self.len += usize::from(!self.contains_key(&key));
         let hash = self.hasher.hash_one(&key);
@@ -85,7 +85,7 @@ impl<K: Hash + Eq + Clone, V: Clone> SharedMap<K, V> {
         }
     }
 
-    /// In no order.
+    /// In no particular order.
     pub(crate) fn values(&self) -> impl Iterator<Item = &V> {
         let mut nodes = vec![&self.root];
         let mut leaf = [].iter();
@@ -104,10 +104,10 @@ impl<K: Hash + Eq + Clone, V: Clone> SharedMap<K, V> {
 }
 
 impl<K: Hash + Eq + Clone, V: Clone> Node<K, V> {
-    /// `hash` is what is left of the key's hash below `depth` levels.
+    /// `hash` is the rest of the key's hash below `depth` levels.
     fn insert(&mut self, hash: u64, depth: u32, key: K, value: V, hasher: &RandomState) {
         match self {
-            // In place where no other version shares the branch, else in a copy.
+            // In place if no other version shares the branch, otherwise in a copy.
             Self::Branch(children) => Arc::make_mut(children)[digit(hash)].insert(
                 hash >> DIGIT_BITS,
                 depth + 1,
@@ -148,7 +148,7 @@ fn digit(hash: u64) -> usize {
 
 const WIDTH: usize = 16;
 const DIGIT_BITS: u32 = WIDTH.trailing_zeros();
-/// Where the hash is used up, a leaf takes any number.
+/// Below the last level, a leaf holds any number of entries.
 const LEVELS: u32 = u64::BITS / DIGIT_BITS;
 const LEAF: usize = 4;
 
@@ -258,7 +258,8 @@ mod tests {
             let before = Arc::strong_count(&token);
             let earlier = map.clone();
             map.insert(n, Counted(token.clone()));
-            // All entries stand in leaves, so what was copied shows in the count of what they share.
+            // All entries stand in leaves, so what was copied shows in the count of what they
+            // share.
             let copied = Arc::strong_count(&token) - before;
             assert!(copied <= 2 * LEAF, "{copied} entries were copied");
             drop(earlier);

@@ -1,14 +1,15 @@
-//! All that requests are answered from: workspaces and credentials in memory, authenticated, secrets still sealed.
+//! The snapshot that requests are served from: all workspaces and credentials in memory,
+//! authenticated, with secrets still sealed.
 //!
-//! Replaced on every change. One snapshot and the next share all that did not change, so that a change costs the same
-//! whatever else there is.
+//! Replaced on every change. Consecutive snapshots share everything unchanged, so that a change
+//! costs the same for any size.
 
-mod kept;
 mod labels;
 mod load;
 mod lost;
 mod overlay;
 pub(crate) mod signals;
+mod vault_secret;
 
 use std::{
     collections::HashMap,
@@ -19,14 +20,14 @@ use jiff::Timestamp;
 use keyside_store::chain::State;
 use zeroize::Zeroizing;
 
-pub(crate) use self::load::{Finding, Loading};
+pub(crate) use self::load::{Finding, WorkspaceLoader};
 pub(crate) use self::lost::Lost;
 pub(crate) use self::overlay::Overlay;
 pub use self::overlay::Snapshots;
-use self::{kept::Earlier, labels::Labels, signals::Signals};
+use self::{labels::Labels, signals::Signals, vault_secret::PreviousSecret};
 use crate::{
     damage::Damage,
-    documents::{CredentialDocument, Trace, WorkspaceDocument},
+    documents::{CredentialDocument, SecretMetadata, WorkspaceDocument},
     keyring::Keyring,
     model::{CredentialId, Environment, Refusal, VersionState, WorkspaceId},
     sealing::{SealError, SealingKey},
@@ -34,29 +35,29 @@ use crate::{
     source::SourceReference,
 };
 
-/// Everything there is.
+/// All workspaces.
 #[derive(Clone, Default)]
 pub struct Snapshot {
     pub(crate) workspaces: SharedMap<WorkspaceId, Arc<WorkspaceEntry>>,
-    /// The stored one and the declared one that it was combined from.
-    made_from: Option<[Arc<Self>; 2]>,
+    /// The stored and the declared snapshot that this one combines.
+    combined_from: Option<[Arc<Self>; 2]>,
 }
 
-/// One workspace, with what resolving needs laid ready.
+/// A workspace, prepared for resolving.
 #[derive(Clone)]
 pub(crate) struct WorkspaceEntry {
-    /// The state of its chain that it was made from; none of one that is declared, or whose head is not believed.
+    /// The state of its chain; `None` if the workspace is declared, or its head is not trusted.
     pub(crate) at: Option<Arc<State>>,
-    /// What it claims to be, if it is damaged.
+    /// Unauthenticated if the workspace is damaged.
     pub(crate) document: WorkspaceDocument,
     pub(crate) damage: Option<Damage>,
     pub(crate) credentials: SharedMap<CredentialId, Arc<CredentialEntry>>,
-    /// Those whose records cannot be read. None of them is among the others.
+    /// Credentials whose records cannot be read; disjoint from `credentials`.
     pub(crate) lost: SharedMap<CredentialId, Lost>,
     providers: HashMap<Arc<str>, Choices>,
 }
 
-/// What one provider's requests can be answered with.
+/// The credentials of one provider that requests can select.
 #[derive(Clone, Default)]
 pub(crate) struct Choices {
     live: Option<Choice>,
@@ -64,51 +65,51 @@ pub(crate) struct Choices {
     pub(crate) labels: Labels,
 }
 
-/// A default.
+/// A default credential.
 #[derive(Clone)]
 pub(crate) enum Choice {
     Credential(Arc<CredentialEntry>),
-    /// It names a credential whose record cannot be read: why requests are refused.
+    /// The default's record cannot be read: requests are refused with this reason.
     Lost(Refusal),
 }
 
-/// One credential.
+/// A credential.
 pub(crate) struct CredentialEntry {
-    /// What it claims to be, if it is damaged.
+    /// Unauthenticated if the credential is damaged.
     pub(crate) document: CredentialDocument,
     pub(crate) usable: Result<Usable, Unusable>,
-    /// The same for every entry that this credential has in its life.
+    /// Shared by all entries of the credential.
     pub(crate) signals: Arc<Signals>,
-    /// The other versions that are not destroyed, each with the key that opens it.
+    /// Other versions that are not destroyed, with the keys that open them.
     others: Vec<(u32, Arc<SealingKey>)>,
-    /// The secret before, where it is kept elsewhere.
-    earlier: Option<Arc<Earlier>>,
-    /// Where its secret is kept, if not here.
-    pub(crate) declared: Option<Arc<Followed>>,
+    /// The previous secret, if it is kept elsewhere.
+    previous: Option<Arc<PreviousSecret>>,
+    /// The state of the secret's source, if it is kept elsewhere.
+    pub(crate) declared: Option<Arc<SourceStatus>>,
 }
 
-/// Why no secret of a credential is used.
+/// Why a credential has no usable secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unusable {
-    /// The record is not believed.
+    /// The record failed authentication.
     Damaged(Damage),
-    /// Its secret is not where it is kept, or may not be read.
+    /// The secret is missing at its source, or may not be read.
     Gone,
-    /// Where its secret is kept cannot be reached.
-    Away,
+    /// The secret's source is unavailable.
+    Unavailable,
 }
 
-/// What is known of a secret that is kept elsewhere.
+/// The state of a secret that is kept elsewhere.
 #[derive(Clone, Debug)]
-pub(crate) struct Followed {
+pub(crate) struct SourceStatus {
     pub(crate) source: SourceReference,
-    /// The version that is used, as the source counts.
+    /// The version in use, by the source's count.
     pub(crate) version: Option<String>,
-    /// Why it was not read the last time.
+    /// Why the last read failed.
     pub(crate) fault: Option<String>,
 }
 
-/// Where keys are found that open what was sealed.
+/// Finds keys that open sealed blobs.
 pub(crate) trait Keys {
     /// The key of a workspace with this id.
     fn key(&self, workspace: &WorkspaceId, id: &str) -> Option<Arc<SealingKey>>;
@@ -126,20 +127,21 @@ impl<K: Keys> Keys for Arc<K> {
     }
 }
 
-/// What it takes to open one version; a revoked credential has one that does not open.
+/// Opens one version. For a revoked credential, opening fails.
 #[derive(Clone)]
 pub(crate) struct Usable {
     pub(crate) version: u32,
     key: Arc<SealingKey>,
-    /// Made here, once a change, so that it need not be made once a request.
+    /// Built once per change instead of once per request.
     associated_data: Vec<u8>,
     sealed: Vec<u8>,
-    /// Opened when someone first looks: at a start, nobody does.
-    trace: OnceLock<Option<Trace>>,
+    /// Opened on first access, which a start does not need.
+    metadata: OnceLock<Option<SecretMetadata>>,
 }
 
 impl Snapshot {
-    /// The workspace and entry of a credential. Looks into every workspace: for people, not for requests.
+    /// The workspace and entry of a credential. Searches all workspaces: for the control plane, not
+    /// for requests.
     pub(crate) fn credential(
         &self,
         id: &CredentialId,
@@ -149,14 +151,14 @@ impl Snapshot {
             .find_map(|workspace| Some((workspace, workspace.credentials.get(id)?)))
     }
 
-    /// The workspace of a credential, whether or not its record can be read. Looks into every workspace, likewise.
+    /// The workspace of a credential, lost or not. Searches all workspaces, likewise.
     pub(crate) fn workspace_of(&self, id: &CredentialId) -> Option<&Arc<WorkspaceEntry>> {
         self.workspaces.values().find(|workspace| {
             workspace.credentials.contains_key(id) || workspace.lost.contains_key(id)
         })
     }
 
-    /// The snapshot of these.
+    /// A snapshot of these workspaces.
     pub(crate) fn of(workspaces: impl IntoIterator<Item = Arc<WorkspaceEntry>>) -> Self {
         let mut snapshot = Self::default();
         for workspace in workspaces {
@@ -167,14 +169,14 @@ impl Snapshot {
         snapshot
     }
 
-    /// This snapshot without one of its workspaces.
+    /// This snapshot without a workspace.
     pub(crate) fn without(&self, workspace: &WorkspaceId) -> Self {
         let mut changed = self.clone();
         changed.workspaces.remove(workspace);
         changed
     }
 
-    /// This snapshot with one workspace replaced.
+    /// This snapshot with a workspace added or replaced.
     pub(crate) fn with(&self, workspace: Arc<WorkspaceEntry>) -> Self {
         let mut changed = self.clone();
         changed
@@ -203,21 +205,12 @@ impl WorkspaceEntry {
         for credential in credentials {
             entry.place(credential);
         }
-        entry.lay_out_all_defaults();
+        entry.update_all_defaults();
         entry
     }
 
-    /// This workspace with another document and one credential replaced.
-    pub(crate) fn with(
-        &self,
-        document: WorkspaceDocument,
-        credential: Arc<CredentialEntry>,
-    ) -> Self {
-        self.with_all(document, [credential])
-    }
-
-    /// This workspace with another document and some credentials replaced. The defaults of their providers are all that the
-    /// document may differ in, apart from what is its own.
+    /// This workspace with another document and some credentials replaced. The document's defaults
+    /// may differ only for the providers of these credentials.
     pub(crate) fn with_all(
         &self,
         document: WorkspaceDocument,
@@ -228,12 +221,12 @@ impl WorkspaceEntry {
         for credential in replaced {
             let provider = credential.document.provider.clone();
             changed.place(credential);
-            changed.lay_out_defaults(provider);
+            changed.update_defaults(provider);
         }
         changed
     }
 
-    /// The same, made from a state of its chain.
+    /// This workspace as of a state of its chain.
     pub(crate) fn at(mut self, state: Arc<State>) -> Self {
         self.at = Some(state);
         self
@@ -247,17 +240,17 @@ impl WorkspaceEntry {
         self.credentials.insert(id.clone(), credential);
     }
 
-    fn lay_out_all_defaults(&mut self) {
+    fn update_all_defaults(&mut self) {
         let providers: Vec<Arc<str>> = {
             let providers = self.document.defaults.keys();
             providers.map(|provider| provider.as_str().into()).collect()
         };
         for provider in providers {
-            self.lay_out_defaults(provider);
+            self.update_defaults(provider);
         }
     }
 
-    fn lay_out_defaults(&mut self, provider: Arc<str>) {
+    fn update_defaults(&mut self, provider: Arc<str>) {
         let Some(defaults) = self.document.defaults.get(&*provider) else {
             return;
         };
@@ -277,13 +270,13 @@ impl WorkspaceEntry {
         self.providers.get(provider)
     }
 
-    /// Whether a credential is the default of its provider and environment.
+    /// Whether the credential is the default of its provider and environment.
     pub(crate) fn is_default(&self, credential: &CredentialDocument) -> bool {
         let defaults = self.document.defaults.get(&*credential.provider);
         defaults.and_then(|defaults| defaults.of(credential.environment)) == Some(&credential.id)
     }
 
-    /// The provider's default in `environment`, if it is worth keeping: one that is there and was not revoked.
+    /// The provider's default in `environment`, unless it is lost or revoked.
     pub(crate) fn default(
         &self,
         provider: &str,
@@ -318,7 +311,8 @@ impl CredentialEntry {
         Self::of_version(document, current, keys, signals)
     }
 
-    /// The same with another version than the current one: for looking at it before it becomes current.
+    /// An entry that uses another version than the current one, to test it before it becomes
+    /// current.
     pub(crate) fn of_version(
         document: CredentialDocument,
         version: u32,
@@ -332,27 +326,18 @@ impl CredentialEntry {
             usable,
             signals,
             others,
-            earlier: None,
+            previous: None,
             declared: None,
         };
-        // The record is sound, and its secret is still to be read.
+        // The record is sound, but its secret has not been read yet.
         if entry.reference().is_some() && entry.usable.is_ok() {
-            entry.usable = Err(Unusable::Away);
-            entry = entry.said_of(None, None);
+            entry.usable = Err(Unusable::Unavailable);
+            entry = entry.with_source_status(None, None);
         }
         entry
     }
 
-    /// The entry of one that is not: nothing of it is used.
-    pub(crate) fn damaged(
-        document: CredentialDocument,
-        damage: Damage,
-        signals: Arc<Signals>,
-    ) -> Self {
-        Self::without_secret(document, Unusable::Damaged(damage), signals)
-    }
-
-    /// The entry of one whose secret is not used.
+    /// The entry of a credential without a usable secret.
     pub(crate) fn without_secret(
         document: CredentialDocument,
         why: Unusable,
@@ -363,24 +348,24 @@ impl CredentialEntry {
             usable: Err(why),
             signals,
             others: Vec::new(),
-            earlier: None,
+            previous: None,
             declared: None,
         }
     }
 
-    /// The same, to be told something else of.
-    pub(crate) fn told_anew(&self) -> Self {
+    /// A copy without the source's state, which the caller sets.
+    pub(crate) fn without_status(&self) -> Self {
         Self {
             document: self.document.clone(),
             usable: self.usable.clone(),
             signals: self.signals.clone(),
             others: self.others.clone(),
-            earlier: self.earlier.clone(),
+            previous: self.previous.clone(),
             declared: None,
         }
     }
 
-    /// What is wrong with its record, if it is not believed.
+    /// Why the record is not trusted, if it is damaged.
     pub(crate) fn damage(&self) -> Option<Damage> {
         match self.usable {
             Err(Unusable::Damaged(damage)) => Some(damage),
@@ -388,28 +373,28 @@ impl CredentialEntry {
         }
     }
 
-    /// What may be known of its version's secret. Nothing while the credential is damaged.
-    pub(crate) fn trace(&self) -> Option<&Trace> {
+    /// The metadata of the version in use; `None` if the credential is damaged.
+    pub(crate) fn metadata(&self) -> Option<&SecretMetadata> {
         let usable = self.usable.as_ref().ok()?;
         let open = || {
             let version = self.document.version(usable.version)?;
-            self.document.open_trace_with(version, &usable.key).ok()
+            self.document.open_metadata_with(version, &usable.key).ok()
         };
-        usable.trace.get_or_init(open).as_ref()
+        usable.metadata.get_or_init(open).as_ref()
     }
 
-    /// Opens the secrets of the other versions that are not destroyed by now. The time is only asked for where there are
-    /// any.
+    /// Opens the secrets of other versions that are not destroyed yet. `now` is called only if
+    /// there are any.
     pub(crate) fn open_others(
         &self,
         now: impl FnOnce() -> Timestamp,
     ) -> Vec<Result<Zeroizing<Vec<u8>>, SealError>> {
-        if self.others.is_empty() && self.earlier.is_none() {
+        if self.others.is_empty() && self.previous.is_none() {
             return Vec::new();
         }
         let now = now();
-        let earlier = self.earlier.iter().filter(|earlier| now < earlier.until);
-        let earlier = earlier.map(|earlier| earlier.usable.open());
+        let previous = self.previous.iter().filter(|previous| now < previous.until);
+        let previous = previous.map(|previous| previous.usable.open());
         let others = self.others.iter();
         let kept = others.filter_map(|(number, key)| {
             let version = self.document.version(*number)?;
@@ -417,19 +402,19 @@ impl CredentialEntry {
             (state != VersionState::Destroyed).then_some((version, key))
         });
         kept.map(|(version, key)| {
-            let place = self.document.secret_place(version.number);
-            key.open(&place, &version.sealed)
+            let context = self.document.secret_context(version.number);
+            key.open(&context, &version.sealed)
         })
-        .chain(earlier)
+        .chain(previous)
         .collect()
     }
 
-    /// Whether a request may use it now. The time is only asked for where there is an end.
+    /// Whether a request may use the credential now. `now` is called only if there is an expiry.
     pub(crate) fn check(&self, now: impl FnOnce() -> Timestamp) -> Result<(), Refusal> {
         match self.usable {
             Err(Unusable::Damaged(_)) => return Err(Refusal::CredentialUndecryptable),
             Err(Unusable::Gone) => return Err(Refusal::SecretGone),
-            Err(Unusable::Away) => return Err(Refusal::SecretAway),
+            Err(Unusable::Unavailable) => return Err(Refusal::SecretUnavailable),
             Ok(_) => {}
         }
         if self.document.revoked_at.is_some() {
@@ -442,7 +427,7 @@ impl CredentialEntry {
     }
 }
 
-/// The versions of a credential besides the one that is `used` whose sealed bytes are still here: staged, or in grace.
+/// Versions other than `used` that still have sealed bytes: staged or in grace.
 fn others(
     document: &CredentialDocument,
     used: u32,
@@ -460,9 +445,9 @@ fn others(
 impl Usable {
     fn new(document: &CredentialDocument, version: u32, keys: &impl Keys) -> Result<Self, Damage> {
         let version = document.version(version).ok_or(SealError::Malformed)?;
-        // Of a revoked one the trace is all that is left, and all there is of one whose secret is kept elsewhere.
+        // Only the metadata is left of a revoked secret, or of one that is kept elsewhere.
         let named = match document.revoked_at.is_some() || document.reference.is_some() {
-            true => &version.trace,
+            true => &version.metadata,
             false => &version.sealed,
         };
         let id = SealingKey::id_in(named).ok_or(SealError::Malformed)?;
@@ -470,15 +455,15 @@ impl Usable {
         Ok(Self {
             version: version.number,
             associated_data: document
-                .secret_place(version.number)
+                .secret_context(version.number)
                 .associated_data(key.installation()),
             sealed: version.sealed.clone(),
-            trace: OnceLock::new(),
+            metadata: OnceLock::new(),
             key,
         })
     }
 
-    /// Opens the secret. Once a request; about a microsecond, and one allocation.
+    /// Opens the secret. Once per request: about a microsecond and one allocation.
     pub(crate) fn open(&self) -> Result<Zeroizing<Vec<u8>>, SealError> {
         self.key.open_with(&self.associated_data, &self.sealed)
     }

@@ -1,4 +1,4 @@
-//! Secrets that are kept outside of Keyside, in a file or in Vault, and read from there.
+//! Secrets that are kept outside of Keyside, in a file or in Vault.
 
 use std::{
     fs::OpenOptions,
@@ -18,13 +18,14 @@ use crate::{
     secret::{Secret, SecretError},
 };
 
-/// Reads secrets that are kept in Vault. Called by what follows them, never by a request.
+/// Reads secrets from Vault. Called by followers, never for a request.
 #[async_trait]
 pub trait SecretSource: Send + Sync {
-    /// Reads a secret. `known` is the version that the caller has; finding that nothing changed may cost less than reading.
+    /// Reads a secret. `known` is the version that the caller has: checking that it is unchanged
+    /// may cost less than reading.
     ///
     /// # Errors
-    /// Whether it is known not to be there, or only cannot be read now.
+    /// Whether the secret is known to be gone, or only unavailable.
     async fn read(
         &self,
         reference: &VaultReference,
@@ -32,67 +33,69 @@ pub trait SecretSource: Send + Sync {
     ) -> Result<Reading, SourceError>;
 }
 
-/// What was found where a secret is kept.
+/// The result of a read.
 pub enum Reading {
-    /// What the caller has.
+    /// The caller's version is current.
     Unchanged,
-    /// This.
+    /// A secret.
     Secret {
-        /// Another one whenever the secret is another. It tells nothing of the secret.
+        /// Differs whenever the secret does, and reveals nothing about it.
         version: String,
-        /// The text as it stands there.
+        /// The text as it is stored.
         secret: Zeroizing<Vec<u8>>,
     },
 }
 
-/// Why a secret was not read. The reasons are for people: they name place and remedy, and never a secret.
+/// Why a secret was not read. The texts are for people: they name place and remedy, and never
+/// contain a secret.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SourceError {
-    /// It is not there, may not be read, or is no secret: it must not be used any more.
+    /// It is missing, may not be read, or is not a valid secret: it must not be used any more.
     #[error("{0}")]
     Gone(String),
-    /// Nobody can tell now. What was read before is still good for a while.
+    /// The source is unavailable. A secret that was read before may be used for a while.
     #[error("{0}")]
-    Away(String),
+    Unavailable(String),
 }
 
-/// What looking for a secret came to.
-pub(crate) enum Found {
-    /// The version that is known.
-    Same,
-    /// Another version, or the first.
-    Another { version: String, secret: Secret },
+/// The result of polling a source.
+pub(crate) enum Lookup {
+    /// The known version is current.
+    Unchanged,
+    /// The first version, or a new one.
+    Changed { version: String, secret: Secret },
 }
 
 /// Reads a secret from Vault, unless its version is `known`.
 ///
 /// # Errors
-/// Also where there is no Vault to ask, and where what is kept there is no secret.
+/// Also if no Vault is configured, or its value is not a valid secret.
 pub(crate) async fn read_vault(
     vault: Option<&dyn SecretSource>,
     reference: &VaultReference,
     known: Option<&str>,
-) -> Result<Found, SourceError> {
+) -> Result<Lookup, SourceError> {
     let Some(vault) = vault else {
         let said = "the settings have no [vault] table; say there where Vault is";
         return Err(SourceError::Gone(said.into()));
     };
     match vault.read(reference, known).await? {
-        Reading::Unchanged => Ok(Found::Same),
-        Reading::Secret { version, .. } if known == Some(version.as_str()) => Ok(Found::Same),
+        Reading::Unchanged => Ok(Lookup::Unchanged),
+        Reading::Secret { version, .. } if known == Some(version.as_str()) => Ok(Lookup::Unchanged),
         Reading::Secret { version, secret } => {
             let secret = parse(secret).map_err(|error| {
                 SourceError::Gone(format!(
                     "{reference}: {error}; put the key and nothing else into it"
                 ))
             })?;
-            Ok(Found::Another { version, secret })
+            Ok(Lookup::Changed { version, secret })
         }
     }
 }
 
-/// Until a secret in Vault is looked at again: up to a tenth less than `poll`, so that not all are asked for at once.
-pub(crate) fn until_next_look(poll: Duration) -> Duration {
+/// Time until the next poll of a secret: up to a tenth less than `poll`, at random, so that polls
+/// are spread out.
+pub(crate) fn next_poll_delay(poll: Duration) -> Duration {
     let tenth = poll / 10;
     let part = entropy::number() % 1_000;
     poll - tenth + tenth * part as u32 / 1_000
@@ -101,14 +104,14 @@ pub(crate) fn until_next_look(poll: Duration) -> Duration {
 /// Reads a secret from a file. Blocks.
 ///
 /// # Errors
-/// [`SourceError::Gone`], except where this process has no file descriptor or no memory left, which says nothing of the file. A
-/// file system that does not answer is not told from a file that is gone.
+/// [`SourceError::Gone`], except if this process lacks file descriptors or memory, which says
+/// nothing about the file. An unresponsive file system cannot be told from a missing file.
 pub(crate) fn read_file(path: &Path) -> Result<Secret, SourceError> {
     let gone = |said: String| SourceError::Gone(format!("{}: {said}", path.display()));
     let unreadable = |error: io::Error| {
         if is_shortage(&error) {
             let path = path.display();
-            return SourceError::Away(format!(
+            return SourceError::Unavailable(format!(
                 "{path}: it cannot be read: {error}; raise the limit on open files (ulimit -Hn, LimitNOFILE=), or that on memory"
             ));
         }
@@ -120,22 +123,23 @@ pub(crate) fn read_file(path: &Path) -> Result<Secret, SourceError> {
                 "permission denied; let the user that Keyside runs as read it (chmod, chown)"
                     .to_owned()
             }
-            // Said by `read_small` itself, in words.
+            // An error of `read_small` itself.
             _ if error.raw_os_error().is_none() => error.to_string(),
             _ => format!("it cannot be read: {error}"),
         })
     };
-    let text = read_small(path, LONGEST_FILE).map_err(unreadable)?;
+    let text = read_small(path, MAX_FILE_LEN).map_err(unreadable)?;
     parse(text).map_err(|error| gone(format!("{error}; put the key and nothing else into it")))
 }
 
-/// The first `longest` bytes of a regular file, and one more where there are more. Blocks, but never for a writer, as opening a
-/// FIFO would.
+/// The first `longest` bytes of a regular file, and one more if there are more. Blocks, but never
+/// waits for a writer, as opening a FIFO would.
 ///
 /// # Errors
-/// Also for a folder and for what is no regular file.
+/// Also for folders and other files that are not regular.
 pub fn read_small(path: &Path, longest: usize) -> io::Result<Zeroizing<Vec<u8>>> {
-    // Opening a FIFO would wait for its other end, perhaps for ever, and a terminal could become this process's own.
+    // Opening a FIFO would wait for a writer, perhaps for ever, and a terminal could become this
+    // process's controlling terminal.
     let flags = (OFlag::O_NONBLOCK | OFlag::O_NOCTTY).bits();
     let file = OpenOptions::new()
         .read(true)
@@ -149,29 +153,29 @@ pub fn read_small(path: &Path, longest: usize) -> io::Result<Zeroizing<Vec<u8>>>
         let said = "it is no file that can be read again; name a regular file";
         return Err(io::Error::other(said));
     }
-    // Of its full length at once: a buffer that grows leaves copies behind.
+    // Allocated at full length: a buffer that grows leaves unwiped copies in freed memory.
     let mut text = Zeroizing::new(Vec::with_capacity(longest + 1));
     file.take(longest as u64 + 1).read_to_end(&mut text)?;
     Ok(text)
 }
 
-/// Whether the process lacks what it takes to open any file at all.
+/// Whether the process lacks the resources to open any file.
 fn is_shortage(error: &io::Error) -> bool {
     let code = error.raw_os_error().map(Errno::from_raw);
     matches!(code, Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM))
 }
 
-/// Checks a secret's form, as of one that a person gives.
+/// Validates a secret like one that a person entered.
 pub(crate) fn parse(mut text: Zeroizing<Vec<u8>>) -> Result<Secret, SecretError> {
     Secret::from_plaintext(std::mem::take(&mut *text))
 }
 
-/// Secrets that are read at a time.
-pub(crate) const AT_ONCE: usize = 16;
-/// How long answers are searched for the secret before.
+/// Concurrent reads of secrets.
+pub(crate) const CONCURRENT_READS: usize = 16;
+/// How long responses are searched for a previous secret.
 pub(crate) const GRACE: Duration = Duration::from_secs(3600);
-/// A secret's 8,192 bytes at most, and the line end that may follow.
-const LONGEST_FILE: usize = 8192 + 2;
+/// A secret of at most 8,192 bytes, and a line end.
+const MAX_FILE_LEN: usize = 8192 + 2;
 
 #[cfg(test)]
 mod tests {
@@ -182,7 +186,7 @@ mod tests {
     fn refused(path: &Path) -> String {
         match read_file(path) {
             Ok(_) => panic!("{} was read", path.display()),
-            Err(SourceError::Gone(reason) | SourceError::Away(reason)) => reason,
+            Err(SourceError::Gone(reason) | SourceError::Unavailable(reason)) => reason,
         }
     }
 

@@ -265,7 +265,7 @@ impl RouteChoice {
             (base.scheme == Scheme::Http, "http://"),
             (provider.allow_private, "allow_private"),
             // Checked after resolution only, so Keyside must resolve it itself.
-            (base.is_odd_address(), "an address in an unusual form"),
+            (base.is_nonstandard_ip(), "an address in an unusual form"),
         ];
         let rule = rules.iter().find(|(applies, _)| *applies);
         let no_proxy = || self.no_proxy.as_ref()?.exempts(base);

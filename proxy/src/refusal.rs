@@ -154,7 +154,7 @@ impl Refusal {
                     | C::CredentialExpired
                     | C::SecretGone => StatusCode::UNAUTHORIZED,
                     C::CredentialUndecryptable => StatusCode::INTERNAL_SERVER_ERROR,
-                    C::StoreUnavailable | C::SecretAway => StatusCode::SERVICE_UNAVAILABLE,
+                    C::StoreUnavailable | C::SecretUnavailable => StatusCode::SERVICE_UNAVAILABLE,
                 };
                 (refusal.code(), status)
             }
@@ -193,7 +193,8 @@ impl Refusal {
                 | Self::Draining
                 | Self::Overloaded
                 | Self::Credential(
-                    credentials::Refusal::StoreUnavailable | credentials::Refusal::SecretAway
+                    credentials::Refusal::StoreUnavailable
+                        | credentials::Refusal::SecretUnavailable
                 )
         )
     }

@@ -126,12 +126,12 @@ fn correct_misnamed_provider<'a>(
 ) -> Option<Correction<'a>> {
     let path = asked.path.trim_start_matches('/');
     let (first, rest) = path.strip_prefix("w/").unwrap_or(path).split_once('/')?;
-    let (workspace, provider, rest) = match catalogue.alike(first) {
+    let (workspace, provider, rest) = match catalogue.most_similar(first) {
         Some(provider) => (None, provider, rest),
         None => {
             let (second, rest) = rest.trim_start_matches('/').split_once('/')?;
             let workspace = is_workspace(first).then(|| first.to_owned())?;
-            (Some(workspace), catalogue.alike(second)?, rest)
+            (Some(workspace), catalogue.most_similar(second)?, rest)
         }
     };
     let workspace = workspace.filter(|_| !path.starts_with("w/"));

@@ -47,8 +47,8 @@ impl Folder {
         let kms = kms::source(&settings, vault::open(&settings)?.as_ref())?;
         let store = path.join("store");
         // Opening what is not there would make it.
-        let is_made = EmbeddedStore::is_made(&store);
-        if !is_made.map_err(|error| unreadable(path, error))? {
+        let exists = EmbeddedStore::exists_in(&store);
+        if !exists.map_err(|error| unreadable(path, error))? {
             let missing = format!("there is no store in {}", store.display());
             return Err(unreadable(path, missing));
         }

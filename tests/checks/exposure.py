@@ -15,7 +15,7 @@ import sys
 # file (or folder, with a trailing slash) -> why it has to see plaintext.
 ALLOWED = {
     "credentials/src/secret.rs": "the type itself",
-    "credentials/src/model/trace.rs": "fingerprint and hint are computed from the plaintext",
+    "credentials/src/model/secret_metadata.rs": "fingerprint and hint are computed from the plaintext",
     "credentials/src/sealing.rs": "sealing takes the plaintext in",
     "credentials/src/sealing/": "its parts and its tests",
     "credentials/src/kms.rs": "KMS drivers read their own credential",

@@ -201,7 +201,10 @@ fn the_log_is_checked_while_serving_and_at_rest() {
     assert_eq!(online["intact"], true);
     let serving = office.run("audit verify --offline");
     assert_eq!(serving.code, Some(1), "{serving:#?}");
-    assert!(serving.stderr.contains("another process"), "{serving:#?}");
+    assert!(
+        serving.stderr.contains("in use by the process"),
+        "{serving:#?}"
+    );
     assert!(serving.stderr.contains("Stop Keyside"), "{serving:#?}");
     let (builder, _) = office.keyside.stop();
     let at_rest = builder.run(&["audit", "verify", "--offline", "--json"], b"");

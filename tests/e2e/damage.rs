@@ -152,7 +152,7 @@ fn heads_that_are_gone_or_edited_are_named_by_doctor_and_by_the_check_at_rest() 
     fs::remove_file(&own).expect("a head");
     check_told("no head", &builder, "heads/installation is gone");
     fs::remove_dir_all(&heads).expect("a folder");
-    check_told("no heads", &builder, "heads/installation is gone");
+    check_told("no heads", &builder, "data/heads/installation");
     restore(&builder, &backup);
     fs::write(&own, "edited").expect("a writable folder");
     check_told("an edited head", &builder, "heads/installation is damaged");

@@ -90,7 +90,7 @@ fn what_hands_out_credentials_for_calls_is_in_no_group() {
         "POST /openai/v1/realtime/transcription_sessions",
         "POST /openai/v1/realtime/translations/client_secrets",
     ];
-    check_refused(&keyside, &upstream, &requests, "hands out credentials");
+    check_refused(&keyside, &upstream, &requests, "issue credentials");
 }
 
 #[test]

@@ -147,13 +147,13 @@ async fn no_change_is_made_that_cannot_be_put_on_record() {
         }
         let world = World::new(Role::Owner).await;
         let before = world.api.everything().await;
-        world.api.log.leave_room_for(Effect::Finishes);
+        world.api.log.reserve_disk_space_for(Effect::Finishes);
         let answer = world.ask(&row, &world.unlimited, "elsewhere").await;
         let name = format!("{} {}", row.method, row.path);
         assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{name}");
         assert_eq!(answer.kind(), "store-unavailable", "{name}");
         assert!(!answer.header("retry-after").is_empty(), "{name}");
-        world.api.log.leave_room_for(Effect::Adds);
+        world.api.log.reserve_disk_space_for(Effect::Adds);
         assert_eq!(world.api.everything().await, before, "{name}");
     }
 }

@@ -43,12 +43,12 @@ async fn nobody_is_told_that_nothing_was_changed_where_that_is_not_known() {
 #[tokio::test]
 async fn where_there_is_no_room_nothing_was_changed_and_it_is_said() {
     let api = Api::with_workspace().await;
-    api.log.leave_room_for(Effect::Finishes);
+    api.log.reserve_disk_space_for(Effect::Finishes);
     let full = send_once(&api).await;
     assert_eq!(full.status, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(full.kind(), "store-unavailable", "{}", full.body);
     assert!(full.body.contains("nothing was changed"), "{}", full.body);
-    api.log.leave_room_for(Effect::Adds);
+    api.log.reserve_disk_space_for(Effect::Adds);
     let listed = api.get(CREDENTIALS).await.json();
     assert_eq!(listed["items"], json!([]));
 }

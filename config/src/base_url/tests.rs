@@ -1,9 +1,9 @@
-//! What is a base URL, and what is not.
+//! Valid and invalid base URLs.
 
 use super::*;
 
 #[test]
-fn a_url_is_taken_apart() {
+fn a_url_is_split_into_its_parts() {
     let cases = [
         (
             "https://api.openai.com",

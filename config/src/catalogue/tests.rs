@@ -1,4 +1,4 @@
-//! Every built-in provider, checked against the rules that all of them share.
+//! Checks every built-in provider against the rules that all providers share.
 
 use std::{collections::BTreeSet, fs};
 
@@ -7,14 +7,16 @@ use http::Method;
 use super::*;
 use crate::{Auth, Subprotocol, Upstream, UsageRule};
 
-/// Checks that no client may send: they tell about the account rather than answer a prompt.
+/// Requests that only Keyside's checks may send: they return facts about the account instead of
+/// generating a response.
 const ONLY_BY_KEYSIDE: [(&str, &str); 3] = [
     ("cohere", "/v1/check-api-key"),
     ("deepseek", "/user/balance"),
     ("openrouter", "/api/v1/key"),
 ];
 
-/// Endpoints that hand out or end credentials, spend, or administer, from the providers' own references.
+/// Endpoints that create or delete credentials, spend, or administer, according to the providers'
+/// API references.
 const NEVER: &[&str] = &[
     "/api/v1/auth/keys",
     "/api/v1/byok",
@@ -116,8 +118,8 @@ fn every_upstream_is_reached_over_tls_and_only_the_sandbox_is_local() {
             (Upstream::Fixed(url), "sandbox") => assert!(url.is_loopback()),
             (Upstream::Fixed(url), id) => {
                 assert_eq!(url.scheme, crate::Scheme::Https, "{id}");
-                // Routes have the paths that the provider documents, but for the part that its SDK takes from the base
-                // URL, which is each route's own `below`.
+                // Routes have the paths of the provider's documentation, except for the part that
+                // its SDKs take from the base URL, which is the route's `below`.
                 assert_eq!(url.path, "", "{id}");
             }
             (Upstream::PerCredential(rule), id) => {
@@ -171,7 +173,7 @@ fn every_key_rule_fits_its_own_example() {
 }
 
 #[test]
-fn no_kind_of_key_is_refused_that_has_the_usual_form_and_each_says_what_to_make_instead() {
+fn refused_kinds_exclude_the_usual_form_and_name_an_alternative() {
     each(|provider| {
         let (id, key) = (&provider.id, &provider.key);
         assert_eq!(key.refusal(key.example.as_bytes()), None, "{id}");
@@ -203,7 +205,7 @@ fn no_kind_of_key_is_refused_that_has_the_usual_form_and_each_says_what_to_make_
 }
 
 #[test]
-fn every_check_is_allowed_to_clients_or_known_to_be_ours_alone() {
+fn every_check_is_allowed_for_clients_or_known_to_be_keyside_s_only() {
     each(|provider| {
         let (id, check) = (provider.id.as_str(), &provider.check);
         let path = check.path.split('?').next().unwrap();
@@ -234,7 +236,7 @@ fn no_provider_lets_a_client_near_keys_money_or_people() {
     });
 }
 
-/// Of no group, though some are like what a group forwards.
+/// Endpoints that belong to no group, although similar ones do.
 const IN_NO_GROUP: [(&str, &str); 15] = [
     ("mistral", "/v1/workflows/deployments"),
     ("mistral", "/v1/workflows/deployments/execute"),
@@ -254,7 +256,7 @@ const IN_NO_GROUP: [(&str, &str); 15] = [
 ];
 
 #[test]
-fn no_group_administers_or_hands_out_credentials() {
+fn no_group_administers_or_creates_credentials() {
     let builtin = Catalogue::builtin();
     for (id, path) in IN_NO_GROUP {
         let provider = builtin.get(id).unwrap();
@@ -269,7 +271,7 @@ fn no_group_administers_or_hands_out_credentials() {
 }
 
 #[test]
-fn what_generates_is_forwarded_and_what_is_stored_is_withheld() {
+fn routes_that_generate_are_forwarded_and_those_that_store_are_withheld() {
     let builtin = Catalogue::builtin();
     for (id, path) in [
         ("openai", "/v1/realtime/calls"),
@@ -285,7 +287,7 @@ fn what_generates_is_forwarded_and_what_is_stored_is_withheld() {
     ] {
         let route = builtin.get(id).unwrap().route(&Method::POST, path);
         let route = route.unwrap_or_else(|| panic!("{id}: {path}"));
-        // What they cost is not in their answers.
+        // Their responses do not report tokens.
         assert!(!route.meters(&Method::POST, false), "{id}: {path}");
     }
     for (id, path) in [
@@ -302,7 +304,7 @@ fn what_generates_is_forwarded_and_what_is_stored_is_withheld() {
 }
 
 #[test]
-fn a_part_of_an_api_below_a_path_of_its_own_is_asked_for_there() {
+fn a_route_below_a_base_path_is_forwarded_there() {
     let builtin = Catalogue::builtin();
     let fireworks = builtin.get("fireworks").unwrap();
     let path = "/v1/chat/completions";
@@ -320,7 +322,7 @@ fn routes_are_exact_and_not_repeated() {
         let mut seen = BTreeSet::new();
         for route in &provider.routes {
             let path = route.path.to_string();
-            // Names of models hold slashes.
+            // Model names may contain slashes.
             let reads_models = path.contains("model") && route.methods == [Method::GET];
             assert!(
                 !path.ends_with("/**") || reads_models,
@@ -375,7 +377,7 @@ fn every_sdk_has_a_variable_for_the_dummy_key() {
 }
 
 #[test]
-fn every_provider_says_what_a_person_needs() {
+fn every_provider_has_its_texts_for_people() {
     each(|provider| {
         let id = &provider.id;
         for link in [&provider.links.docs, &provider.links.console] {
@@ -444,8 +446,8 @@ fn the_realtime_endpoints_are_upgrades() {
 }
 
 #[test]
-fn what_counts_cancels_or_queues_is_not_metered_and_what_generates_is() {
-    // Or what they spend is told elsewhere: calls and sessions without a socket, workflows.
+fn only_routes_that_generate_are_metered() {
+    // Or the tokens are reported elsewhere: calls and sessions without a socket, workflows.
     let spends_nothing = [
         "async",
         "batches",
@@ -484,7 +486,7 @@ fn only_a_post_and_a_websocket_are_metered() {
             }
             if route.upgrade {
                 let path = &route.path;
-                // One that joins what another connection may be counting.
+                // The request joins a session that another connection may already count.
                 let joins = path.to_string().ends_with("/attach");
                 let meters = route.meters(&Method::GET, true);
                 assert_eq!(meters, !joins, "{}: {path}", provider.id);

@@ -1,12 +1,13 @@
-//! The rule by which a name is taken for a credential's.
+//! The rule that decides whether a name can belong to a credential.
 //!
-//! A rule and not a list of names: a list misses what the next provider calls its key. It is wide on purpose. What it
-//! takes wrongly is a field that a provider goes without; what it misses is a second credential beside ours.
+//! A rule instead of a list of names, because a list misses the name that the next provider uses.
+//! The rule is deliberately broad: a false positive removes a field that a provider could do
+//! without; a false negative lets a second credential through beside ours.
 
 use super::NormalName;
 
-/// Whether a header field, a trailer or a query parameter of this name can carry a credential, or says whom a request is
-/// to be taken for.
+/// Whether a header field, trailer or query parameter with this name can carry a credential, or
+/// tells on whose behalf a request is made.
 pub(crate) fn is_credential(name: &NormalName<'_>) -> bool {
     has_credential_word(name)
         || name.ends_with("auth")
@@ -14,8 +15,8 @@ pub(crate) fn is_credential(name: &NormalName<'_>) -> bool {
         || (name.holds_any(parts) && !is_filter(name))
 }
 
-/// A word that always means one; one that does as the last word; and `key` as the last, unless the others say that it finds
-/// something.
+/// Whether the name contains a word that always means a credential, ends with one that does at the
+/// end, or ends with `key` without a word that makes it a lookup key.
 fn has_credential_word(name: &NormalName<'_>) -> bool {
     let (mut last, mut finds_something) = ("", false);
     for word in name.words() {
@@ -56,13 +57,13 @@ fn has_credential_word(name: &NormalName<'_>) -> bool {
     ends_in_key || matches!(last, "cred" | "creds" | "otp" | "pass" | "passcode" | "pat")
 }
 
-/// OpenAI's filter of usage by the ids of API keys, which are no secrets.
+/// OpenAI's usage filter by API key ids, which are not secret.
 fn is_filter(name: &NormalName<'_>) -> bool {
     name.words().eq(["api", "key", "ids"])
 }
 
-/// Whether the word before `kind`, or what stands before it in the same word, says that it names a place or an attempt:
-/// `start_key`, `viewtoken`, `X-Amz-Client-Token`.
+/// Whether the word before `kind`, or the beginning of the same word, refers to a position or an
+/// attempt: `start_key`, `viewtoken`, `X-Amz-Client-Token`.
 fn follows_position(name: &NormalName<'_>, kind: &str) -> bool {
     let (mut before, mut last) = ("", "");
     for word in name.words() {
@@ -87,7 +88,7 @@ fn follows_position(name: &NormalName<'_>, kind: &str) -> bool {
     )
 }
 
-/// A token that says where to go on in a list, or which attempt a request belongs to.
+/// A pagination token, or one that identifies an attempt.
 fn is_position(name: &NormalName<'_>) -> bool {
     let ends_so = [
         "continuationtoken",
@@ -103,8 +104,8 @@ fn is_position(name: &NormalName<'_>) -> bool {
     ends_so || follows_position(name, "token")
 }
 
-/// Parts that a credential's name holds anywhere, by their first letter. Keys that are written as one word are here, since
-/// `key` at a word's end is no sign by itself (`monkey`).
+/// Parts that mark a credential anywhere in a name, by their first letter. Keys written as one word
+/// are listed here, because `key` at the end of a word alone is no sign (`monkey`).
 fn parts(initial: u8) -> &'static [&'static str] {
     match initial {
         b'a' => &[
@@ -112,7 +113,8 @@ fn parts(initial: u8) -> &'static [&'static str] {
             "accesskey",
             "accesstoken",
             "adminkey",
-            // Of signatures in a query, which need the rest of them to mean anything (AWS's SigV4, Google's V4).
+            // Parts of signatures in a query, useless without the other parts (AWS SigV4, Google
+            // V4).
             "amzalgorithm",
             "apikey",
             "apitoken",
@@ -120,7 +122,7 @@ fn parts(initial: u8) -> &'static [&'static str] {
             "assertion",
             "authenticat",
             "authkey",
-            // `X-Goog-Iam-Authority-Selector` too.
+            // Matches `X-Goog-Iam-Authority-Selector` too.
             "authorit",
             "authoris",
             "authoriz",

@@ -1,22 +1,23 @@
-//! Names of header fields and query parameters in a normal form: spellings that some server takes for the same name
-//! compare equal. It must not know which names matter.
+//! Normalises names of header fields and query parameters: two spellings that any server treats as
+//! the same name compare equal. Does not know which names matter.
 
 use std::borrow::Cow;
 
 use http::HeaderName;
 
-/// A name as words of lower-case ASCII letters and digits, joined by `-`: `X_Api_Key` and `$x-api-key` are both
-/// `x-api-key`.
+/// A name as words of lower-case ASCII letters and digits, joined by `-`: both `X_Api_Key` and
+/// `$x-api-key` become `x-api-key`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NormalName<'a>(Cow<'a, str>);
 
 impl<'a> NormalName<'a> {
-    /// The name of a header field or a trailer. Servers that hand requests on as CGI variables do not tell `_` from `-`
-    /// (RFC 3875 section 4.1.18).
+    /// The name of a header field or trailer. Servers that pass requests on as CGI variables do not
+    /// distinguish `_` from `-` (RFC 3875 section 4.1.18).
     ///
-    /// Once for each field of each request; allocates only for a name that is not in normal form, which few are.
+    /// Called once for each field of each request. Allocates only if the name is not in normal
+    /// form, which is rare.
     pub fn of_header(name: &'a HeaderName) -> Self {
-        // `HeaderName` keeps names in lower case.
+        // `HeaderName` is always in lower case.
         let name = name.as_str();
         match is_normal(name) {
             true => Self(Cow::Borrowed(name)),
@@ -24,10 +25,11 @@ impl<'a> NormalName<'a> {
         }
     }
 
-    /// Whether the name of a query parameter fits in any of its readings.
+    /// Whether any reading of a query parameter's name satisfies `fits`.
     ///
-    /// `written` is the name as the query has it, escapes and all. Servers decode once, or twice by mistake; some stop at
-    /// a NUL, some read `key[]` and `key[0]` as `key`, and `apiKey` is two words although `apikey` is one.
+    /// `written` is the name as in the query, with its escapes. Servers decode once, or twice by
+    /// mistake; some stop at a NUL; some read `key[]` and `key[0]` as `key`; and `apiKey` is two
+    /// words, but `apikey` is one.
     pub fn any_of_parameter(written: &str, fits: impl Fn(&NormalName<'_>) -> bool) -> bool {
         if is_normal(written) {
             return fits(&NormalName(Cow::Borrowed(written)));
@@ -39,11 +41,11 @@ impl<'a> NormalName<'a> {
             .flat_map(without_members);
         readings.any(|reading| {
             fits(&NormalName(Cow::Owned(joined(reading.chars()))))
-                || fits(&NormalName(Cow::Owned(joined(with_humps_apart(reading)))))
+                || fits(&NormalName(Cow::Owned(joined(split_camel_case(reading)))))
         })
     }
 
-    /// A name as settings have it, without escapes.
+    /// A name from settings, without escapes.
     pub(crate) fn of_text(text: &str) -> NormalName<'static> {
         NormalName(Cow::Owned(joined(text.chars())))
     }
@@ -62,24 +64,25 @@ impl<'a> NormalName<'a> {
         self.0.split('-').filter(|word| !word.is_empty())
     }
 
-    /// Whether this and `other` have the same letters, wherever words begin: `api-key` and `apikey` do.
+    /// Whether this name and `other` consist of the same letters, ignoring word boundaries:
+    /// `api-key` equals `apikey`.
     pub fn is_same_as(&self, other: &NormalName<'_>) -> bool {
         self.letters_from(0).eq(other.letters_from(0))
     }
 
-    /// Whether the letters begin with these, wherever words begin.
+    /// Whether the letters begin with `letters`, ignoring word boundaries.
     pub fn begins_with(&self, letters: &str) -> bool {
         self.has_at(0, letters)
     }
 
-    /// Whether the letters end with these, wherever words begin.
+    /// Whether the letters end with `letters`, ignoring word boundaries.
     pub fn ends_with(&self, letters: &str) -> bool {
         let from_behind = self.letters_from(0).rev().take(letters.len());
         from_behind.eq(letters.bytes().rev())
     }
 
-    /// Whether the letters hold one of these parts, wherever words begin. `parts` has them by their first letter, so that
-    /// a name is gone through once however many there are.
+    /// Whether the letters contain one of the parts, ignoring word boundaries. `parts` returns them
+    /// by first letter, so that one pass over the name is enough.
     pub fn holds_any(&self, parts: impl Fn(u8) -> &'static [&'static str]) -> bool {
         let bytes = self.0.as_bytes().iter().enumerate();
         let mut found = bytes.map(|(at, initial)| (at, parts(*initial)));
@@ -97,7 +100,7 @@ impl<'a> NormalName<'a> {
     }
 }
 
-/// Whether a name has no other characters than the normal form, and words that are not empty.
+/// Whether a name is already in normal form.
 fn is_normal(name: &str) -> bool {
     let mut after_word = false;
     for byte in name.bytes() {
@@ -110,8 +113,9 @@ fn is_normal(name: &str) -> bool {
     after_word
 }
 
-/// The names that a name with brackets is read as: `metadata[key]` is a member of `metadata`, and `key` its own business.
-/// Without a name before the brackets, what they hold is one; and PHP takes a `[` that nothing closes for a `_`.
+/// The readings of a name with brackets. `metadata[key]` is a member of `metadata`, so `key` does
+/// not count. Without a name before the brackets, the text inside is the name. PHP replaces an
+/// unclosed `[` with `_`.
 fn without_members(name: &str) -> Vec<&str> {
     match name.split_once('[') {
         None => vec![name],
@@ -123,7 +127,7 @@ fn without_members(name: &str) -> Vec<&str> {
     }
 }
 
-/// The words of a name; whatever is neither letter nor digit only parts them.
+/// The words of a name; characters other than letters and digits separate them.
 fn joined(name: impl Iterator<Item = char>) -> String {
     let mut joined = String::new();
     for character in name.map(folded) {
@@ -137,8 +141,9 @@ fn joined(name: impl Iterator<Item = char>) -> String {
     joined
 }
 
-/// Characters that become ASCII letters when a server folds case (Unicode's CaseFolding.txt: U+017F, U+212A; for Turkish
-/// U+0130, U+0131) or width (Halfwidth and Fullwidth Forms, U+FF01 to U+FF5E).
+/// Maps characters that become ASCII letters when a server folds case (Unicode CaseFolding.txt:
+/// U+017F, U+212A; for Turkish U+0130, U+0131) or width (Halfwidth and Fullwidth Forms, U+FF01 to
+/// U+FF5E).
 fn folded(character: char) -> char {
     match character {
         '\u{17f}' => 's',
@@ -151,17 +156,17 @@ fn folded(character: char) -> char {
     }
 }
 
-/// `apiKey` as `api-Key`, `APIKey` as `API-Key`.
-fn with_humps_apart(name: &str) -> impl Iterator<Item = char> {
+/// Splits `apiKey` into `api-Key`, and `APIKey` into `API-Key`.
+fn split_camel_case(name: &str) -> impl Iterator<Item = char> {
     let letters: Vec<char> = name.chars().collect();
     let apart: Vec<char> = (0..letters.len())
-        .flat_map(|at| [begins_hump(&letters, at).then_some('-'), Some(letters[at])])
+        .flat_map(|at| [begins_word(&letters, at).then_some('-'), Some(letters[at])])
         .flatten()
         .collect();
     apart.into_iter()
 }
 
-fn begins_hump(letters: &[char], at: usize) -> bool {
+fn begins_word(letters: &[char], at: usize) -> bool {
     let before = at.checked_sub(1).map(|before| letters[before]);
     let after = letters.get(at + 1);
     letters[at].is_ascii_uppercase()
@@ -172,10 +177,10 @@ fn begins_hump(letters: &[char], at: usize) -> bool {
         })
 }
 
-/// The name with every escape undone, those too that only show once others are undone: `%2561` is `a`. A server that
-/// decodes once would read a `%` there, which no name that matters has.
+/// Undoes all escapes, including those that only appear once others are undone: `%2561` is `a`. A
+/// server that decodes once would see a `%` there, which no name that matters contains.
 ///
-/// One pass, so that a name of nothing but nested escapes costs no more than another.
+/// One pass, so that deeply nested escapes cost no more than other names.
 fn unescaped(written: &str) -> String {
     let mut name = Vec::with_capacity(written.len());
     for byte in written.bytes() {
@@ -185,7 +190,7 @@ fn unescaped(written: &str) -> String {
     String::from_utf8_lossy(&name).into_owned()
 }
 
-/// Replaces an escape at the very end: `%61`, or `%u0061` as ASP.NET reads it.
+/// Replaces an escape at the end of the name: `%61`, or `%u0061` as ASP.NET reads it.
 fn undo_last_escape(name: &mut Vec<u8>) -> bool {
     if let [.., b'%', high, low] = name[..]
         && let Some(value) = hexadecimal(&[high, low])

@@ -1,4 +1,4 @@
-//! The layer that a TOML document makes.
+//! The layer of a TOML document.
 
 use std::{ops::Range, path::Path, sync::Arc};
 
@@ -8,7 +8,7 @@ use super::{Node, Value};
 use crate::{error::SettingsError, origin::Origin};
 
 impl Node {
-    /// Reads a document that is built in.
+    /// Parses a built-in document.
     pub(crate) fn builtin(text: &str) -> Self {
         let document = DeTable::parse(text).expect("built-in documents are parsed by the tests");
         Layer {
@@ -17,7 +17,7 @@ impl Node {
         .table(document.into_inner(), 0)
     }
 
-    /// Reads the text of a settings file.
+    /// Parses the text of a settings file.
     pub(crate) fn file(path: &Path, text: &str) -> Result<Self, SettingsError> {
         let path: Arc<Path> = path.into();
         let document = DeTable::parse(text).map_err(|error| syntax(&path, text, &error))?;
@@ -29,7 +29,7 @@ impl Node {
     }
 }
 
-/// Turns parsed TOML into nodes; `origin` tells a byte offset's origin.
+/// Converts parsed TOML to nodes; `origin` maps a byte offset to an origin.
 struct Layer<'a> {
     origin: &'a dyn Fn(usize) -> Origin,
 }
@@ -62,9 +62,12 @@ impl Layer<'_> {
             DeValue::String(text) => Value::String(text.into_owned()),
             DeValue::Boolean(truth) => Value::Boolean(truth),
             DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
-                .map_or(Value::Foreign("a number beyond 64 bits"), Value::Integer),
-            DeValue::Float(_) => Value::Foreign("a fraction"),
-            DeValue::Datetime(_) => Value::Foreign("a date or time"),
+                .map_or(
+                    Value::Unsupported("a number beyond 64 bits"),
+                    Value::Integer,
+                ),
+            DeValue::Float(_) => Value::Unsupported("a fraction"),
+            DeValue::Datetime(_) => Value::Unsupported("a date or time"),
         };
         Node {
             value,

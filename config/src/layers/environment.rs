@@ -1,15 +1,16 @@
-//! The layer that environment variables make.
+//! The layer of environment variables.
 
 use std::collections::BTreeMap;
 
 use super::{Node, Value};
 use crate::origin::Origin;
 
-/// What `KEYSIDE_<SECTION>__<KEY>` starts with. Names without the double underscore are not settings:
-/// the CLI has some, and Kubernetes makes `KEYSIDE_PORT` and the like for a service of that name.
+/// Prefix of `KEYSIDE_<SECTION>__<KEY>`. Names without the double underscore are not settings: some
+/// belong to the CLI, and Kubernetes sets `KEYSIDE_PORT` and similar ones for a service named
+/// keyside.
 const PREFIX: &str = "KEYSIDE_";
 
-/// Names that are settings without the prefix.
+/// Names of settings without the prefix.
 const ALIASES: [(&str, [&str; 2]); 3] = [
     ("KMS_DRIVER", ["kms", "driver"]),
     ("KMS_MASTER_KEY_FILE", ["kms", "master_key_file"]),
@@ -19,7 +20,8 @@ const ALIASES: [(&str, [&str; 2]); 3] = [
     ),
 ];
 
-/// Names that Vault's own tools read. Other programs on this machine set them too, so a settings file wins over them.
+/// Names that Vault's own tools read. Other programs on the machine may need them, so a settings
+/// file overrides them.
 const VAULT_NAMES: [(&str, [&str; 2]); 8] = [
     ("VAULT_ADDR", ["vault", "address"]),
     ("VAULT_NAMESPACE", ["vault", "namespace"]),
@@ -32,7 +34,7 @@ const VAULT_NAMES: [(&str, [&str; 2]); 8] = [
 ];
 
 impl Node {
-    /// Reads the variables that are settings. The prefixed name wins over an alias.
+    /// Reads the variables that are settings. A prefixed name overrides an alias.
     pub(crate) fn environment(variables: &BTreeMap<String, String>) -> Self {
         let prefixed = variables
             .iter()
@@ -54,7 +56,8 @@ pub(crate) fn is_vault_name(origin: &Origin) -> bool {
     }
 }
 
-/// The variables of a table of names that are set, each with its keys. An empty one is not set.
+/// Values of the variables in a table of names, each with its keys. An empty variable counts as
+/// unset.
 fn named<'a>(
     names: &'a [(&'a str, [&'a str; 2])],
     variables: &'a BTreeMap<String, String>,
@@ -69,7 +72,7 @@ fn layer<'a>(variables: impl Iterator<Item = (&'a str, Vec<String>, &'a String)>
     variables.fold(
         Node::table(Origin::Default),
         |mut layer, (name, keys, value)| {
-            layer.lay(leaf(name, &keys, value));
+            layer.merge(leaf(name, &keys, value));
             layer
         },
     )
@@ -81,7 +84,7 @@ pub(crate) fn is_setting(name: &str) -> bool {
     keys(name).is_some() || names.any(|(alias, _)| *alias == name)
 }
 
-/// The keys that a prefixed name stands for.
+/// The keys of a prefixed name.
 fn keys(name: &str) -> Option<Vec<String>> {
     let path = name.strip_prefix(PREFIX)?;
     path.contains("__").then(|| {
@@ -91,7 +94,8 @@ fn keys(name: &str) -> Option<Vec<String>> {
     })
 }
 
-/// A variable's name has no hyphen, a provider's id and a header's name have no underscore (or should not).
+/// Restores hyphens: names of variables cannot contain them, and provider ids and header names do
+/// not contain underscores.
 fn restore_hyphens(keys: &mut [String]) {
     let hyphenated: &[usize] = match keys.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["providers", _, "headers", _] => &[1, 3],
@@ -158,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_are_no_settings_are_left_alone() {
+    fn names_that_are_not_settings_are_ignored() {
         assert_eq!(
             read(&[
                 ("KEYSIDE_PORT", "tcp://10.0.0.1:80"),

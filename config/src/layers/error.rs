@@ -1,17 +1,17 @@
-//! What does not fit, told as the error that a reader of the settings sees.
+//! Converts a mismatch to the error that is shown to the author of the settings.
 
 use super::{Fault, Mismatch, Node};
 use crate::{
     error::SettingsError,
-    likeness::{NEAR, likeness},
+    similarity::{MIN_SIMILARITY, similarity},
 };
 
 impl SettingsError {
-    /// Tells what does not fit in `tree`.
+    /// The error for a mismatch in `tree`.
     pub(crate) fn new(mismatch: Mismatch, tree: &Node) -> Self {
         let Mismatch { key, origin, fault } = mismatch;
         let origin = origin.unwrap_or_else(|| tree.origin_of(&key).clone());
-        // A quoted key may hold anything; it must not break the line that it is shown in.
+        // A quoted key may contain control characters, which must not break the line.
         let key = key.escape_debug().to_string();
         match fault {
             Fault::Unknown { name, known } => {
@@ -33,15 +33,15 @@ impl SettingsError {
     }
 }
 
-/// A key of the same table, unless that is far off and another table has one that is near.
+/// The most similar key of the same table, unless one of another table is much more similar.
 fn nearest_key(table: &str, name: &str, known: &[&str]) -> String {
     let defaults = Node::defaults();
     let here = known
         .iter()
-        .map(|known| (format!("{table}{known}"), likeness(name, known)));
+        .map(|known| (format!("{table}{known}"), similarity(name, known)));
     let elsewhere = defaults.leaves().into_iter().filter_map(|(key, _)| {
-        let likeness = likeness(name, key.rsplit('.').next()?);
-        (likeness >= NEAR).then_some((key, likeness - ELSEWHERE))
+        let similarity = similarity(name, key.rsplit('.').next()?);
+        (similarity >= MIN_SIMILARITY).then_some((key, similarity - OTHER_TABLE_WEIGHT))
     });
     let candidates = here.chain(elsewhere);
     candidates
@@ -50,5 +50,5 @@ fn nearest_key(table: &str, name: &str, known: &[&str]) -> String {
         .unwrap_or_default()
 }
 
-/// How much less likely a key of another table is.
-const ELSEWHERE: f64 = 0.3;
+/// Weight of the similarity of keys in other tables, from 0 to 1.
+const OTHER_TABLE_WEIGHT: f64 = 0.3;

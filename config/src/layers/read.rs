@@ -1,7 +1,7 @@
-//! Reads a tree into types, through serde.
+//! Deserializes a tree, through serde.
 //!
-//! A deserializer of our own, because only it has all three at hand: the keys that a struct knows, the origin of each
-//! value, and the type that an untyped value from the environment is wanted as.
+//! A deserializer of our own, because only it knows all three: the keys of each struct, the origin
+//! of each value, and the type that an untyped environment variable has to be parsed as.
 
 mod mismatch;
 
@@ -23,12 +23,12 @@ pub(crate) use self::mismatch::{Fault, Mismatch, under};
 use super::{Node, Value};
 
 impl Node {
-    /// Reads it as a `T`.
+    /// Deserializes the node.
     pub(crate) fn read<T: DeserializeOwned>(self) -> Result<T, Mismatch> {
         T::deserialize(self)
     }
 
-    /// An untyped text as a `T`, if it is one.
+    /// Parses an untyped text.
     fn typed<T: FromStr>(&self) -> Option<T> {
         match &self.value {
             Value::Untyped(text) => text.trim().parse().ok(),
@@ -47,7 +47,7 @@ impl<'de> Deserializer<'de> for Node {
             Value::String(text) | Value::Untyped(text) => visitor.visit_string(text),
             Value::Integer(number) => visitor.visit_i64(number),
             Value::Boolean(truth) => visitor.visit_bool(truth),
-            Value::Foreign(kind) => Err(Error::invalid_type(Unexpected::Other(kind), &visitor)),
+            Value::Unsupported(kind) => Err(Error::invalid_type(Unexpected::Other(kind), &visitor)),
         }
     }
 
@@ -77,7 +77,7 @@ impl<'de> Deserializer<'de> for Node {
         self.deserialize_i64(visitor)
     }
 
-    /// A list in a variable is separated by commas; an empty variable is an empty list.
+    /// In a variable, commas separate the items of a list, and an empty variable is an empty list.
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Mismatch> {
         let Value::Untyped(text) = &self.value else {
             return self.deserialize_any(visitor);
@@ -125,7 +125,7 @@ impl<'de> Deserializer<'de> for Node {
     }
 }
 
-/// The entries of a table; an error in one is given its key and its origin on the way out.
+/// The entries of a table. An error in one gets its key and origin.
 struct Entries {
     entries: btree_map::IntoIter<String, Node>,
     current: Option<(String, Node)>,
@@ -167,7 +167,7 @@ impl<'de> MapAccess<'de> for Entries {
     }
 }
 
-/// The items of a list, likewise.
+/// The items of a list. An error in one gets its index and origin.
 struct Items {
     items: vec::IntoIter<Node>,
     index: usize,

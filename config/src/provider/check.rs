@@ -1,4 +1,4 @@
-//! The cheapest request that tells whether a key works, and what its answers mean.
+//! The cheapest request that checks a key, and how to interpret its response.
 
 use std::str::FromStr;
 
@@ -8,56 +8,59 @@ use serde::{Deserialize, Serialize};
 use super::route;
 use crate::parsed;
 
-/// It is sent by Keyside itself, so its path may be one that no client is allowed.
+/// A check. Keyside itself sends it, so its path may be one that clients may not request.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(from = "CheckDocument")]
 pub struct Check {
     /// Its method.
     pub method: Method,
-    /// Its path, with a query where it needs one, before the base URL's path is set in front.
+    /// Its path, with a query if needed, relative to the base URL's path.
     pub path: String,
-    /// Its JSON body.
+    /// Its JSON body, if it has one.
     pub body: Option<String>,
-    /// What is special about this provider's answers: the first that fits counts, before the rule for all.
+    /// Special cases of this provider's responses. The first that matches counts, before the
+    /// general rule.
     pub answers: Vec<CheckAnswer>,
-    /// The same for people, where it is not plain.
+    /// An explanation for people, if the special cases need one.
     pub note: String,
 }
 
-/// What an answer to a check means.
+/// What a response to a check means.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CheckAnswer {
-    /// Its status.
+    /// HTTP status.
     pub status: u16,
-    /// What stands in its body, if that matters; blanks aside, since JSON has them where it likes.
+    /// Text that the body has to contain, if it matters. White space is ignored, because JSON
+    /// allows it anywhere.
     pub contains: Option<String>,
-    /// What it says of the key.
+    /// What the response says about the key.
     pub means: Verification,
 }
 
-/// What a provider says of a key.
+/// What a provider says about a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verification {
-    /// It takes it.
+    /// The provider accepts the key.
     Accepted,
-    /// It knows it, and lets it do less than usual: some of it is not permitted, or there is nothing left to spend.
+    /// The provider knows the key, but restricts it: something is not permitted, or the budget is
+    /// used up.
     Limited,
-    /// It refuses it.
+    /// The provider refuses the key.
     Rejected,
-    /// It could not be asked, or its answer says nothing of the key.
+    /// The provider could not be reached, or its response says nothing about the key.
     Unreachable,
 }
 
 impl Check {
-    /// What an answer says of the key that was sent.
+    /// Interprets a response to the check.
     pub fn read(&self, status: u16, body: &[u8]) -> Verification {
         let special = self.answers.iter().find(|answer| answer.fits(status, body));
-        special.map_or_else(|| usually(status), |answer| answer.means)
+        special.map_or_else(|| default_meaning(status), |answer| answer.means)
     }
 
-    /// Whether what an answer of this status says stands in its body.
+    /// Whether the meaning of a response with this status depends on its body.
     pub fn needs_body(&self, status: u16) -> bool {
         let of_status = |answer: &CheckAnswer| answer.status == status && answer.contains.is_some();
         self.answers.iter().any(of_status)
@@ -79,9 +82,9 @@ fn without_blanks(text: &[u8]) -> Vec<u8> {
     filled.copied().collect()
 }
 
-/// The rule for all providers (RFC 9110 section 15.5; 429 is RFC 6585's): whoever is told to pay or to slow down was
-/// recognised.
-fn usually(status: u16) -> Verification {
+/// The rule for all providers (RFC 9110 section 15.5; 429 is RFC 6585): a provider that asks for
+/// payment or for fewer requests has recognised the key.
+fn default_meaning(status: u16) -> Verification {
     match status {
         200..=299 => Verification::Accepted,
         401 | 403 => Verification::Rejected,
@@ -91,7 +94,7 @@ fn usually(status: u16) -> Verification {
 }
 
 impl Verification {
-    /// The name in responses and records.
+    /// The name in API responses and records.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Accepted => "accepted",
@@ -102,7 +105,7 @@ impl Verification {
     }
 }
 
-/// The form in which it is written.
+/// A check as written in TOML.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct CheckDocument {
@@ -135,7 +138,7 @@ impl From<CheckDocument> for Check {
     }
 }
 
-/// A method and a path, with a query where it needs one: `GET /v1/models`.
+/// A method and a path, with a query if needed: `GET /v1/models`.
 struct Request {
     method: Method,
     path: String,

@@ -1,4 +1,4 @@
-//! The form in which a provider is written, and its way into [`Provider`].
+//! A provider as written in TOML, and its conversion to [`Provider`].
 
 use std::collections::BTreeMap;
 
@@ -20,7 +20,7 @@ use crate::{
     parsed,
 };
 
-/// One file of `providers/`, with `[providers.<id>]` laid over it.
+/// One file of `providers/`, merged with `[providers.<id>]`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ProviderDocument {
@@ -71,16 +71,16 @@ struct AuthDocument {
 }
 
 impl ProviderDocument {
-    /// Brings the values together under an id. A [`Mismatch`] is told with the keys below the provider's own.
-    /// `meant` is the known provider that a new one's id was probably meant to be.
-    pub(crate) fn settle(self, id: ProviderId, meant: Option<&str>) -> Result<Provider, Mismatch> {
+    /// Builds the provider. A [`Mismatch`] has keys relative to the provider's table. `meant` is
+    /// the known provider whose id the new id probably misspells.
+    pub(crate) fn build(self, id: ProviderId, meant: Option<&str>) -> Result<Provider, Mismatch> {
         let upstream = self.upstream(meant)?;
-        let auth = self.auth.settle()?;
+        let auth = self.auth.build()?;
         let groups = [
             (Group::Inference, self.routes),
             (Group::Stored, self.stored_routes),
         ];
-        let (routes, withheld) = settle_routes(&self.allow, self.extra_routes, groups);
+        let (routes, withheld) = build_routes(&self.allow, self.extra_routes, groups);
         let sdk = match self.sdk {
             written if !written.is_empty() => written,
             _ => sdk::derived(&routes, self.error),
@@ -109,7 +109,8 @@ impl ProviderDocument {
         })
     }
 
-    /// A base URL wins over an endpoint rule: it is how an operator sends all credentials to one place.
+    /// A base URL overrides an endpoint rule: that is how an operator sends all credentials to one
+    /// host.
     fn upstream(&self, meant: Option<&str>) -> Result<Upstream, Mismatch> {
         match (&self.base_url, &self.endpoint) {
             (Some(url), _) => self.base_url(url).map(Upstream::Fixed),
@@ -126,8 +127,9 @@ impl ProviderDocument {
         }
     }
 
-    /// An address that is written is connected to as it is, so one of a metadata service is refused here, and so is such a
-    /// service's name. What another name leads to is checked whenever it is resolved.
+    /// Refuses the addresses and names of metadata services here, because a literal address is
+    /// connected to without being resolved. The addresses of other names are checked each time they
+    /// are resolved.
     fn base_url(&self, text: &str) -> Result<BaseUrl, Mismatch> {
         let wrong = |reason: String| Mismatch::new("base_url", reason);
         let url = BaseUrl::parse(text, self.allow_plaintext);
@@ -142,8 +144,8 @@ impl ProviderDocument {
 }
 
 impl AuthDocument {
-    /// A query wins over a header: what a provider is laid over has a header, and there is no way to unsay it.
-    fn settle(self) -> Result<Auth, Mismatch> {
+    /// A query overrides a header: the defaults contain a header, and TOML cannot remove a key.
+    fn build(self) -> Result<Auth, Mismatch> {
         match (self.header, self.query) {
             (_, Some(name)) if field::is_parameter(&name) => Ok(Auth::Query { name }),
             (_, Some(_)) => Err(Mismatch::new(
@@ -172,19 +174,19 @@ fn inference_only() -> Vec<Group> {
     vec![Group::Inference]
 }
 
-/// The routes that are forwarded, and the others by group.
-fn settle_routes(
+/// The forwarded routes, and the withheld ones with their group.
+fn build_routes(
     allowed: &[Group],
     extra: Vec<RouteDocument>,
     groups: [(Group, Vec<RouteDocument>); 2],
 ) -> (Vec<Route>, Vec<(Group, Route)>) {
-    let mut routes: Vec<_> = extra.into_iter().map(RouteDocument::settle).collect();
+    let mut routes: Vec<_> = extra.into_iter().map(RouteDocument::build).collect();
     let mut withheld = Vec::new();
     for (group, documents) in groups {
-        let settled = documents.into_iter().map(RouteDocument::settle);
+        let built = documents.into_iter().map(RouteDocument::build);
         match allowed.contains(&group) {
-            true => routes.extend(settled),
-            false => withheld.extend(settled.map(|route| (group, route))),
+            true => routes.extend(built),
+            false => withheld.extend(built.map(|route| (group, route))),
         }
     }
     (routes, withheld)
@@ -200,7 +202,7 @@ fn headers(
         .collect()
 }
 
-/// A key belongs in the store, where it is sealed; in a settings file it would lie open.
+/// Refuses headers that may contain a key: keys belong in the store, where they are sealed.
 fn header(name: &str, value: &str, auth: &Auth) -> Result<(HeaderName, HeaderValue), Mismatch> {
     let carries_key = |sent: &HeaderName| match auth {
         Auth::Header { name, .. } => {

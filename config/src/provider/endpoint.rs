@@ -1,4 +1,5 @@
-//! The host that a credential names itself, where a provider gives each customer one (Azure OpenAI).
+//! The host that a credential names itself, for providers that give each customer one (Azure
+//! OpenAI).
 
 use serde::Deserialize;
 
@@ -7,21 +8,22 @@ use crate::{
     metadata::is_metadata_host,
 };
 
-/// Which hosts a credential may name.
+/// The hosts that a credential may name.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EndpointRule {
     /// Domains that belong to the provider; a host must be a name below one of them.
     pub suffixes: Vec<String>,
-    /// What an endpoint looks like.
+    /// An example of an endpoint.
     pub example: String,
 }
 
 impl EndpointRule {
-    /// Reads an endpoint as people copy it from the provider's console, with or without a slash at the end.
+    /// Parses an endpoint as copied from the provider's console, with or without a slash at the
+    /// end.
     ///
     /// # Errors
-    /// Anything but `https://`, a host below one of the suffixes, and nothing else.
+    /// Anything but `https://` and a host below one of the suffixes.
     pub fn accept(&self, endpoint: &str) -> Result<BaseUrl, EndpointError> {
         let url = BaseUrl::parse(endpoint, false)?;
         let bare = url.scheme == Scheme::Https
@@ -30,7 +32,7 @@ impl EndpointRule {
         if !bare || endpoint["https://".len()..].contains(':') {
             return Err(EndpointError::Extra);
         }
-        // A rule of one's own may name a domain that a cloud answers for.
+        // An operator's rule may name a domain in which a cloud has a metadata service.
         if is_metadata_host(&url.host) {
             return Err(EndpointError::Metadata);
         }
@@ -40,28 +42,28 @@ impl EndpointRule {
             .any(|suffix| is_below(&url.host, suffix))
         {
             true => Ok(url),
-            false => Err(EndpointError::Foreign {
+            false => Err(EndpointError::HostNotAllowed {
                 suffixes: self.suffixes.join(", "),
             }),
         }
     }
 }
 
-/// Why an endpoint is refused. The endpoint itself is never repeated.
+/// Why an endpoint is refused. Errors never repeat the endpoint.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EndpointError {
-    /// No URL at all.
+    /// Not a URL.
     #[error(transparent)]
     Url(#[from] BaseUrlError),
-    /// More than scheme and host.
+    /// The URL has more than scheme and host.
     #[error("expected https:// and a host, without port or path")]
     Extra,
-    /// A host that hands out a cloud's credentials.
+    /// The host of a cloud's metadata service.
     #[error("this is the name of a cloud's metadata service, where no provider is")]
     Metadata,
-    /// A host that is not the provider's.
+    /// The host is not below one of the provider's domains.
     #[error("the endpoint's host must be a name under one of: {suffixes}")]
-    Foreign {
+    HostNotAllowed {
         /// The provider's domains.
         suffixes: String,
     },
@@ -116,7 +118,7 @@ mod tests {
             "https://127.0.0.1",
         ] {
             assert!(
-                matches!(accept(endpoint), Err(EndpointError::Foreign { .. })),
+                matches!(accept(endpoint), Err(EndpointError::HostNotAllowed { .. })),
                 "{endpoint}"
             );
         }

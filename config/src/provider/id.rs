@@ -1,4 +1,4 @@
-//! The name of a provider in paths, settings and records.
+//! Provider ids.
 
 use std::{fmt, str::FromStr, sync::Arc};
 
@@ -6,13 +6,14 @@ use serde::Deserialize;
 
 use crate::slug::Slug;
 
-/// 1 to 64 of `a-z`, `0-9` and `-`, but not `w`, with which paths that name a workspace begin. Cheap to clone.
+/// 1 to 64 of `a-z`, `0-9` and `-`, but not `w`, which begins the paths that name a workspace.
+/// Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
 #[serde(try_from = "String")]
 pub struct ProviderId(Arc<str>);
 
 impl ProviderId {
-    /// The text.
+    /// The id as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -44,9 +45,9 @@ impl fmt::Display for ProviderId {
     }
 }
 
-/// A text that is no provider id.
+/// The text is not a provider id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "a provider id is 1 to 64 of a-z, 0-9 and -, and not w, which the paths of workspaces begin with"
+    "a provider id is 1 to 64 of a-z, 0-9 and -, but not w, with which the paths of workspaces begin"
 )]
 pub struct ProviderIdError;

@@ -1,39 +1,42 @@
-//! How a provider's SDKs are pointed at Keyside.
+//! How to point a provider's SDKs at Keyside.
 
 use http::Method;
 use serde::Deserialize;
 
 use super::{ErrorShape, Route};
 
-/// How one SDK is pointed at Keyside.
+/// How to point one SDK at Keyside.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SdkLine {
     /// The SDK's name.
     pub name: String,
-    /// The environment variable, or the option in code, that takes a base URL.
+    /// The environment variable or code option that takes a base URL.
     pub variable: String,
-    /// What follows `http://HOST/w/{workspace}/{provider}` in it: `/v1`, or nothing.
+    /// The part of the base URL after `http://HOST/w/{workspace}/{provider}`: `/v1`, or nothing.
     pub suffix: String,
-    /// The environment variables without which the SDK does not start or does not send: they take [`DUMMY_KEY`].
+    /// Environment variables that the SDK requires; set them to [`DUMMY_KEY`].
     #[serde(default)]
     pub key_variables: Vec<String>,
 }
 
-/// What clients send in place of a key: SDKs refuse an empty one, and Keyside removes whatever they send.
+/// Sent by clients instead of a key: SDKs refuse an empty key, and Keyside removes every key that a
+/// client sends.
 pub const DUMMY_KEY: &str = "keyside";
 
-/// An SDK that other providers' servers understand too.
+/// An SDK that works with other providers too.
 struct Common {
     shape: ErrorShape,
     name: &'static str,
     variable: &'static str,
     key_variable: &'static str,
-    /// What it appends to its base URL; the first that a route ends with tells the suffix.
+    /// Paths that the SDK appends to its base URL. The first one that a route ends with determines
+    /// the suffix.
     endpoints: &'static [&'static str],
 }
 
-/// The SDKs that fit the routes of a provider whose settings name none. A route's error shape tells which SDK it is for.
+/// The SDKs that work with a provider whose settings name none, according to its routes and their
+/// error shapes.
 pub(super) fn derived(routes: &[Route], usual: ErrorShape) -> Vec<SdkLine> {
     COMMON
         .iter()
@@ -85,9 +88,9 @@ mod tests {
     fn mine(settings: &str) -> Provider {
         let over = Node::builtin(settings);
         let mut layer = catalogue::layer(Some(&over));
-        layer.lay(over);
-        let settled = layer.read().and_then(Catalogue::settle).unwrap();
-        Provider::clone(settled.get("mine").unwrap())
+        layer.merge(over);
+        let built = layer.read().and_then(Catalogue::build).unwrap();
+        Provider::clone(built.get("mine").unwrap())
     }
 
     #[track_caller]
@@ -139,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_that_the_settings_write_are_all_there_are() {
+    fn configured_sdk_lines_replace_the_derived_ones() {
         check(
             "[[mine.sdk]]\nname = 'own'\nvariable = 'OWN_URL'\nsuffix = '/x'",
             &[("OWN_URL", "/x")],

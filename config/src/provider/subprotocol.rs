@@ -1,16 +1,17 @@
-//! The name of a WebSocket subprotocol that a provider speaks.
+//! Names of WebSocket subprotocols.
 
 use std::str::FromStr;
 
-/// A subprotocol that may be offered to a provider. Built by parsing only, so it is always a token (RFC 6455 section 4.1).
+/// A subprotocol that may be offered to a provider. Only built by parsing, so always a token (RFC
+/// 6455 section 4.1).
 ///
-/// There is no pattern for it: for browsers, which cannot set headers, providers take a key as the end of a subprotocol's
-/// name (`openai-insecure-api-key.…`, `xai-client-secret.…`).
+/// Patterns are not allowed: for browsers, which cannot set headers, providers accept a key at the
+/// end of a subprotocol's name (`openai-insecure-api-key.…`, `xai-client-secret.…`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Subprotocol(String);
 
 impl Subprotocol {
-    /// The name, which is compared byte for byte.
+    /// The name. Compared byte for byte.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -29,7 +30,7 @@ impl FromStr for Subprotocol {
     }
 }
 
-/// The text is no token.
+/// The text is not a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("expected the name of a WebSocket subprotocol, such as \"realtime\"")]
 pub struct SubprotocolError;

@@ -1,6 +1,8 @@
-//! Where a provider reports the tokens of an answer: exact paths in its own messages, and the figures made of them.
+//! How a provider reports the tokens of a response: exact paths in its messages, and sums of the
+//! counts there.
 //!
-//! A path starts at the root of a message, so that nothing a model writes can stand where a count is looked for.
+//! A path starts at the root of a message, so no text that a model writes can be mistaken for a
+//! count.
 
 use std::{fmt, str::FromStr};
 
@@ -10,29 +12,32 @@ use crate::parsed;
 
 /// How one of a provider's APIs reports tokens.
 ///
-/// Each figure is a list of sums; the first one that can be worked out counts. A figure without one stays unknown.
+/// Each figure is a list of sums, of which the first that can be computed counts. A figure without
+/// one is unknown.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct UsageRule {
-    /// The objects that hold the counts, from the root of a message; if empty, the root itself holds them.
+    /// Objects that contain the counts, as paths from the root of a message; if empty, the root
+    /// contains them.
     #[serde(default, deserialize_with = "parsed::texts")]
     pub at: Vec<KeyPath>,
-    /// All tokens that are billed as input, those read from and written to a cache included.
+    /// All tokens billed as input, including those read from and written to a cache.
     #[serde(default, deserialize_with = "parsed::texts")]
     pub input: Vec<Sum>,
-    /// All tokens that are billed as output, reasoning included.
+    /// All tokens billed as output, including reasoning.
     #[serde(default, deserialize_with = "parsed::texts")]
     pub output: Vec<Sum>,
-    /// Of the input, what was read from a cache.
+    /// Input tokens read from a cache.
     #[serde(default, deserialize_with = "parsed::texts")]
     pub cached_input: Vec<Sum>,
-    /// Of the input, what was written to a cache.
+    /// Input tokens written to a cache.
     #[serde(default, deserialize_with = "parsed::texts")]
     pub cache_write: Vec<Sum>,
-    /// Of the output, what the model reasoned with.
+    /// Output tokens used for reasoning.
     #[serde(default, deserialize_with = "parsed::texts")]
     pub reasoning: Vec<Sum>,
-    /// In a WebSocket, the messages that end an answer; the answers add up. If empty, each message with counts is one.
+    /// For WebSockets: the messages that end a response. The responses are added up. If empty, each
+    /// message with counts is one response.
     #[serde(default, deserialize_with = "parsed::texts")]
     pub ends: Vec<Ending>,
     /// Whether the provider sends JSON in binary WebSocket messages too.
@@ -54,12 +59,13 @@ impl UsageRule {
     }
 }
 
-/// Object keys from the outside in, such as `message.usage`: at most four, each of letters, digits, `_` and `-`.
+/// Object keys from the root inwards, such as `message.usage`: at most four, each of letters,
+/// digits, `_` and `-`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyPath(Vec<String>);
 
 impl KeyPath {
-    /// The keys, outermost first; there is at least one.
+    /// The keys, outermost first; at least one.
     pub fn keys(&self) -> &[String] {
         &self.0
     }
@@ -70,7 +76,7 @@ impl FromStr for KeyPath {
 
     fn from_str(text: &str) -> Result<Self, UsageRuleError> {
         let keys: Vec<_> = text.split('.').map(str::to_owned).collect();
-        match keys.len() <= MOST_KEYS && keys.iter().all(|key| is_key(key)) {
+        match keys.len() <= MAX_KEYS && keys.iter().all(|key| is_key(key)) {
             true => Ok(Self(keys)),
             false => Err(UsageRuleError::Path),
         }
@@ -83,23 +89,24 @@ impl fmt::Display for KeyPath {
     }
 }
 
-/// Counts to add or subtract, such as `completion_tokens + completion_tokens_details.reasoning_tokens`.
+/// Counts to add or subtract, such as `completion_tokens +
+/// completion_tokens_details.reasoning_tokens`.
 ///
-/// The first has to be reported, and so has one that is subtracted; one that is only added may be missing.
+/// The first count and those to subtract have to be present; those to add may be missing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sum {
-    /// The count that the others are added to.
+    /// The first count.
     pub first: KeyPath,
-    /// The other counts.
+    /// The counts to add to it or subtract from it.
     pub more: Vec<(Sign, KeyPath)>,
 }
 
 /// Whether a count is added or subtracted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sign {
-    /// It is added, if it is reported.
+    /// Added, if it is present.
     Plus,
-    /// It is subtracted; without it there is no result.
+    /// Subtracted. Without it the sum is unknown.
     Minus,
 }
 
@@ -122,10 +129,10 @@ impl FromStr for Sum {
     }
 }
 
-/// A message that ends an answer, by a text in it: `type = response.done`.
+/// A message that ends a response, recognised by a text in it: `type = response.done`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ending {
-    /// Where the text stands.
+    /// The path of the text.
     pub path: KeyPath,
     /// The text: at most 64 visible ASCII characters, without quotes and backslashes.
     pub value: String,
@@ -138,7 +145,7 @@ impl FromStr for Ending {
         let (path, value) = text.split_once('=').ok_or(UsageRuleError::Ending)?;
         let value = value.trim().to_owned();
         let plain = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\');
-        match (1..=LONGEST).contains(&value.len()) && value.bytes().all(plain) {
+        match (1..=MAX_KEY_LEN).contains(&value.len()) && value.bytes().all(plain) {
             true => Ok(Self {
                 path: path.trim().parse()?,
                 value,
@@ -148,10 +155,10 @@ impl FromStr for Ending {
     }
 }
 
-/// Why a text of a usage rule is none.
+/// Why a text of a usage rule is invalid.
 #[derive(Debug, thiserror::Error)]
 pub enum UsageRuleError {
-    /// Not the path of a key.
+    /// Not a path of keys.
     #[error("expected up to four keys with dots between them, such as \"message.usage\"")]
     Path,
     /// Not a sum of counts.
@@ -162,16 +169,17 @@ pub enum UsageRuleError {
     Ending,
 }
 
-/// A key with an escape in it would have two spellings; none that a provider uses needs one.
+/// Refuses keys that JSON would escape, because they would have two spellings. No provider uses
+/// one.
 fn is_key(key: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
-    (1..=LONGEST).contains(&key.len()) && key.bytes().all(plain)
+    (1..=MAX_KEY_LEN).contains(&key.len()) && key.bytes().all(plain)
 }
 
-/// Bounds what a reader of messages has to remember.
-const MOST_KEYS: usize = 4;
-/// Likewise, in bytes.
-const LONGEST: usize = 64;
+/// Bounds the memory of the parser of messages.
+const MAX_KEYS: usize = 4;
+/// Maximum length of a key, in bytes; bounds the same memory.
+const MAX_KEY_LEN: usize = 64;
 
 #[cfg(test)]
 mod tests {
@@ -196,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_path_sum_or_ending_is_refused() {
+    fn invalid_paths_sums_and_endings_are_refused() {
         let long = "k".repeat(65);
         for text in [
             "",

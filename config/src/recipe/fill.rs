@@ -1,12 +1,14 @@
-//! Replaces the placeholders of a recipe: `{address}`, `{workspace}`, `{dummy}` and the id of each of its providers.
+//! Replaces the placeholders of a recipe: `{address}`, `{workspace}`, `{dummy}` and the ids of its
+//! providers.
 //!
-//! All other braces stay: examples hold JSON and code. `tests/checks/clients.py` has
-//! the same rule for docs/CLIENTS.md, and `tests/clients/recipes.py` for the tests with the clients.
+//! Other braces stay, because examples contain JSON and code. `tests/checks/clients.py` implements
+//! the same rule for docs/CLIENTS.md, and `tests/clients/recipes.py` for the tests with real
+//! clients.
 
 use super::{Recipe, RecipeExample, RecipeFile, RecipeVariable};
 use crate::provider::DUMMY_KEY;
 
-/// The address and the workspace that a recipe is filled in for.
+/// The values of the placeholders.
 #[derive(Clone, Copy, Debug)]
 pub struct RecipeTarget<'a> {
     /// The proxy's address, without a slash at the end: `http://127.0.0.1:7380`.
@@ -16,7 +18,7 @@ pub struct RecipeTarget<'a> {
 }
 
 impl Recipe {
-    /// The same recipe with every placeholder replaced.
+    /// A copy of the recipe with every placeholder replaced.
     #[must_use]
     pub fn filled(&self, target: RecipeTarget<'_>) -> Self {
         let fill = |text: &String| replace(text, |word| self.value(word, target));
@@ -63,7 +65,7 @@ impl Recipe {
     }
 }
 
-/// Replaces each `{word}` that has a value. Placeholders in a value are not replaced.
+/// Replaces each `{word}` that has a value. Placeholders within values are not replaced.
 pub(super) fn replace(text: &str, value: impl Fn(&str) -> Option<String>) -> String {
     let mut filled = String::with_capacity(text.len());
     let mut rest = text;
@@ -85,7 +87,7 @@ pub(super) fn replace(text: &str, value: impl Fn(&str) -> Option<String>) -> Str
     filled
 }
 
-/// The word before the next `}`, and what follows that.
+/// The word up to the next `}`, and the text after it.
 fn word(text: &str) -> Option<(&str, &str)> {
     let (word, after) = text.split_once('}')?;
     let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';

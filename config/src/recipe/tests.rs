@@ -1,11 +1,11 @@
-//! Every recipe, checked against the rules that all of them share.
+//! Checks every recipe against the rules that all recipes share.
 
 use std::{cell::RefCell, collections::BTreeSet, fs};
 
 use super::{fill::replace, *};
 use crate::{Catalogue, DUMMY_KEY};
 
-/// All texts in which placeholders are replaced.
+/// All texts that may contain placeholders.
 fn texts(recipe: &Recipe) -> Vec<&String> {
     let variables = recipe.variables.iter().map(|variable| &variable.value);
     let files = recipe.files.iter().map(|file| &file.text);
@@ -14,7 +14,7 @@ fn texts(recipe: &Recipe) -> Vec<&String> {
     all.chain(variables).chain(files).chain(examples).collect()
 }
 
-/// The words in braces of a text.
+/// All words in braces.
 fn words(text: &str) -> BTreeSet<String> {
     let words = RefCell::new(BTreeSet::new());
     replace(text, |word| {
@@ -32,14 +32,14 @@ fn target() -> RecipeTarget<'static> {
 }
 
 /// A recipe for OpenAI with this note.
-fn noting(note: &str) -> Recipe {
+fn recipe_with_note(note: &str) -> Recipe {
     let mut recipe = Recipe::read("test", "name = ''\ndocs = ''\nproviders = ['openai']");
     recipe.notes = vec![note.to_owned()];
     recipe
 }
 
 fn filled(note: &str) -> String {
-    noting(note).filled(target()).notes.remove(0)
+    recipe_with_note(note).filled(target()).notes.remove(0)
 }
 
 #[test]
@@ -89,7 +89,7 @@ fn a_filled_recipe_has_no_placeholder_left() {
 }
 
 #[test]
-fn every_recipe_says_what_a_person_needs() {
+fn every_recipe_has_its_texts_for_people() {
     for recipe in Recipe::all() {
         let id = &recipe.id;
         assert!(recipe.docs.starts_with("https://"), "{id}");
@@ -146,16 +146,19 @@ fn other_braces_stay() {
 }
 
 #[test]
-fn what_was_put_in_is_not_replaced_again() {
+fn placeholders_in_values_are_not_replaced() {
     let target = RecipeTarget {
         address: "http://127.0.0.1:7380",
         workspace: "{dummy}",
     };
-    assert_eq!(noting("{workspace}").filled(target).notes, ["{dummy}"]);
+    assert_eq!(
+        recipe_with_note("{workspace}").filled(target).notes,
+        ["{dummy}"]
+    );
 }
 
 #[test]
-fn an_unknown_client_is_told_the_nearest_and_not_repeated() {
+fn an_unknown_client_gets_a_suggestion_and_is_not_repeated() {
     for (id, expected) in [
         ("opnai", "there is no such client; did you mean openai?"),
         ("sk-canary", "there is no such client"),

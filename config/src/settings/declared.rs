@@ -1,4 +1,5 @@
-//! Credentials that the settings declare: their secrets stay in a file or in Vault, and are read from there.
+//! Credentials declared in the settings. Their secrets are read from a file or from Vault, and stay
+//! there.
 
 use std::{collections::HashSet, fmt, path::PathBuf, str::FromStr};
 
@@ -15,23 +16,23 @@ use crate::{
 /// One `[[credential]]` table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeclaredCredential {
-    /// The workspace that may use it.
+    /// The workspace that may use the credential.
     pub workspace: String,
-    /// The provider it is for; one of the catalogue.
+    /// The provider that it belongs to; one of the catalogue.
     pub provider: ProviderId,
-    /// Its name, unique among the credentials of its workspace and provider.
+    /// The label, unique within workspace and provider.
     pub label: String,
-    /// Whether it costs money.
+    /// Whether using it costs money.
     pub environment: DeclaredEnvironment,
-    /// What it is used for.
+    /// A free text about its use.
     pub usage_tag: Option<String>,
-    /// The provider's host, where each customer has one.
+    /// The provider's host, for providers with a host per customer.
     pub endpoint: Option<String>,
     /// Where its secret is.
     pub source: SourceReference,
 }
 
-/// Whether a declared credential costs money.
+/// Whether using a declared credential costs money.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DeclaredEnvironment {
@@ -42,41 +43,41 @@ pub enum DeclaredEnvironment {
     Sandbox,
 }
 
-/// Where a secret is kept outside of Keyside: `file:PATH` or `vault:PATH#FIELD`.
+/// The location of a secret outside Keyside: `file:PATH` or `vault:PATH#FIELD`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum SourceReference {
-    /// A file that holds the secret and nothing else, but for a line end.
+    /// A file that contains only the secret, and optionally a line end.
     File(PathBuf),
     /// A field of a secret in Vault or OpenBao.
     Vault(VaultReference),
 }
 
-/// A field of a secret in a KV engine.
+/// A field of a secret in a KV engine of Vault.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct VaultReference {
-    /// The engine's mount, where it is not to be asked of Vault.
+    /// The engine's mount, if Vault is not to be asked for it.
     pub mount: Option<String>,
-    /// The path, the mount included.
+    /// The path, including the mount.
     pub path: String,
     /// The field that holds the secret.
     pub field: String,
-    /// A fixed version; without one, the latest is followed.
+    /// A fixed version; `None` follows the latest one.
     pub version: Option<u64>,
 }
 
-/// Why a text names no place.
+/// Why a text is not the location of a secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SourceReferenceError {
-    /// Neither kind.
+    /// Neither `file:` nor `vault:`.
     #[error("expected file:PATH or vault:PATH#FIELD")]
     Kind,
-    /// A path of a file that is a slip, or would break a line of a log or page that names it.
+    /// A file path that is probably a typing error, or would break a line of a log or page.
     #[error(
         "expected file:PATH with a path as the system takes it: no ~ (no shell resolves it), no space at its ends, and no control \
          character"
     )]
     File,
-    /// A path in Vault that cannot be one.
+    /// Not a valid path in Vault.
     #[error(
         "expected vault:PATH#FIELD with a path such as kv/teams/acme/openai, without // or a slash at an end"
     )]
@@ -84,10 +85,11 @@ pub enum SourceReferenceError {
 }
 
 impl VaultReference {
-    /// The secret at `path`, the mount included. A `mount` that `path` does not begin with is put before it.
+    /// Refers to the secret at `path`, which includes the mount. Prepends `mount` if `path` does
+    /// not begin with it.
     ///
     /// # Errors
-    /// [`SourceReferenceError::Vault`] where that is no path of a secret, or the field has no name.
+    /// [`SourceReferenceError::Vault`] if the path is not valid, or the field has no name.
     pub fn new(
         mount: Option<&str>,
         path: &str,
@@ -155,7 +157,8 @@ fn is_within(path: &str, mount: &str) -> bool {
     rest.is_some_and(|rest| rest.starts_with('/'))
 }
 
-/// What can stand in a request to Vault as it is. A mount and a secret's name take two segments at least.
+/// Accepts paths that can be used in a request to Vault without escaping. A mount and a secret's
+/// name are at least two segments.
 fn is_path(path: &str) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_graphic() && !b"%?#\\".contains(&byte);
     let is_name =
@@ -163,7 +166,7 @@ fn is_path(path: &str) -> bool {
     path.contains('/') && path.split('/').all(is_name)
 }
 
-/// The name of a field; it is shown in logs and on pages.
+/// Whether a text is a field's name. It is shown in logs and on pages.
 fn is_field(field: &str) -> bool {
     !field.is_empty() && !field.contains(char::is_control)
 }
@@ -172,7 +175,7 @@ fn is_file(path: &str) -> bool {
     path.trim() == path && !path.starts_with('~') && !path.contains(char::is_control)
 }
 
-/// The form in which one is written.
+/// A declared credential as written in TOML.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct DeclaredDocument {
@@ -197,10 +200,10 @@ fn usual_label() -> String {
 }
 
 impl DeclaredDocument {
-    fn settle(self, catalogue: &Catalogue) -> Result<DeclaredCredential, (&'static str, String)> {
+    fn build(self, catalogue: &Catalogue) -> Result<DeclaredCredential, (&'static str, String)> {
         let id = self.provider.as_str();
         let Some(provider) = catalogue.get(id) else {
-            let meant = catalogue.alike(id);
+            let meant = catalogue.most_similar(id);
             let meant = meant.map(|meant| format!("; did you mean {}?", meant.id));
             return Err((
                 "provider",
@@ -261,8 +264,8 @@ impl DeclaredDocument {
     }
 }
 
-/// All of them, in their order.
-pub(super) fn settle(
+/// Builds all credentials, in order.
+pub(super) fn build(
     documents: Vec<DeclaredDocument>,
     catalogue: &Catalogue,
 ) -> Result<Vec<DeclaredCredential>, Mismatch> {
@@ -272,7 +275,7 @@ pub(super) fn settle(
         let wrong =
             |key: &str, reason: String| Mismatch::new(format!("credential[{index}].{key}"), reason);
         let credential = document
-            .settle(catalogue)
+            .build(catalogue)
             .map_err(|(key, reason)| wrong(key, reason))?;
         let name = (
             credential.workspace.clone(),

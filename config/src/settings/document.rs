@@ -1,4 +1,4 @@
-//! The form in which settings are written, and its way into [`Settings`].
+//! The settings as written in TOML, and their conversion to [`Settings`].
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
@@ -24,7 +24,7 @@ use crate::{
     parsed,
 };
 
-/// The whole of it: what a merged tree of layers is read as.
+/// The root of the merged tree of layers.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Document {
@@ -43,13 +43,13 @@ pub(crate) struct Document {
     credential: Vec<DeclaredDocument>,
 }
 
-/// What the tree of layers does not tell.
-pub(crate) struct Surroundings {
+/// Facts that the merged tree of layers does not contain.
+pub(crate) struct EnvironmentFacts {
     /// `KMS_MASTER_KEY` is set.
     pub(crate) master_key_in_variable: bool,
     /// `VAULT_TOKEN` is set.
     pub(crate) vault_token_in_variable: bool,
-    /// A setting of `[vault]` is from the file or from a name of ours.
+    /// A setting of `[vault]` comes from the file or from a `KEYSIDE_` variable.
     pub(crate) vault_is_set: bool,
 }
 
@@ -80,30 +80,29 @@ enum Backend {
 }
 
 impl Document {
-    /// Brings the values together.
-    pub(crate) fn settle(self, surroundings: Surroundings) -> Result<Settings, Mismatch> {
-        let in_variable = surroundings.master_key_in_variable;
-        let kms = self.kms.settle(&self.store.path, in_variable)?;
-        let catalogue = Catalogue::settle(self.providers)?;
-        let declared = declared::settle(self.credential, &catalogue)?;
+    /// Builds the settings.
+    pub(crate) fn build(self, facts: EnvironmentFacts) -> Result<Settings, Mismatch> {
+        let in_variable = facts.master_key_in_variable;
+        let kms = self.kms.build(&self.store.path, in_variable)?;
+        let catalogue = Catalogue::build(self.providers)?;
+        let declared = declared::build(self.credential, &catalogue)?;
         let in_vault =
             |declared: &DeclaredCredential| matches!(declared.source, SourceReference::Vault(_));
-        let vault_is_used = surroundings.vault_is_set
-            || matches!(kms, Kms::Vault(_))
-            || declared.iter().any(in_vault);
+        let vault_is_used =
+            facts.vault_is_set || matches!(kms, Kms::Vault(_)) || declared.iter().any(in_vault);
         let vault = match vault_is_used {
-            true => Some(self.vault.settle(surroundings.vault_token_in_variable)?),
+            true => Some(self.vault.build(facts.vault_token_in_variable)?),
             false => None,
         };
         Ok(Settings {
             declared,
-            proxy: self.proxy.settle()?,
-            egress: self.egress.settle()?,
-            admin: self.admin.settle()?,
+            proxy: self.proxy.build()?,
+            egress: self.egress.build()?,
+            admin: self.admin.build()?,
             observe: self.observe,
             kms,
             vault,
-            store: self.store.settle(),
+            store: self.store.build(),
             log: self.log,
             runs: self.runs,
             credentials: self.credentials,
@@ -113,13 +112,13 @@ impl Document {
 }
 
 impl AdminDocument {
-    fn settle(self) -> Result<Admin, Mismatch> {
+    fn build(self) -> Result<Admin, Mismatch> {
         let public_url = match self.public_url {
-            // Links are followed by browsers, so plaintext is the operator's own business.
+            // Browsers follow these links, so plaintext is the operator's decision.
             Some(url) => BaseUrl::parse(&url, true)
                 .map_err(|error| Mismatch::new("admin.public_url", error))?
                 .to_string(),
-            None => format!("http://{}", reachable(self.listen)),
+            None => format!("http://{}", loopback_if_unspecified(self.listen)),
         };
         Ok(Admin {
             listen: self.listen,
@@ -130,8 +129,8 @@ impl AdminDocument {
     }
 }
 
-/// A listener on all addresses is reached on this machine by loopback's.
-fn reachable(listen: SocketAddr) -> SocketAddr {
+/// The loopback address of a listener on all addresses.
+fn loopback_if_unspecified(listen: SocketAddr) -> SocketAddr {
     let loopback: IpAddr = match listen.ip() {
         address if !address.is_unspecified() => address,
         IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
@@ -141,7 +140,7 @@ fn reachable(listen: SocketAddr) -> SocketAddr {
 }
 
 impl StoreDocument {
-    fn settle(self) -> Store {
+    fn build(self) -> Store {
         match self.backend {
             Backend::Sled => Store::Sled { path: self.path },
             Backend::Vault => Store::Vault,

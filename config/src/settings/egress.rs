@@ -1,4 +1,4 @@
-//! Settings of the way out: through which proxy providers are reached, and which certificates count.
+//! Settings of `[egress]`: the proxy to providers, and the trusted certificate authorities.
 
 use std::path::PathBuf;
 
@@ -6,36 +6,39 @@ use serde::Deserialize;
 
 use crate::{egress_proxy::EgressProxy, layers::Mismatch, parsed};
 
-/// The way out to providers.
+/// Egress to providers.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Egress {
-    /// The way to every provider that does not choose its own.
+    /// The proxy of every provider that does not configure its own.
     #[serde(deserialize_with = "parsed::text")]
     pub proxy: EgressProxy,
-    /// A file with `user:password` for the proxy that `proxy` names.
+    /// A file with `user:password` for the proxy in `proxy`.
     #[serde(default, deserialize_with = "parsed::some_path")]
     pub credentials_file: Option<PathBuf>,
-    /// A PEM file with authorities that are trusted too, through a proxy and directly.
+    /// A PEM file with additional trusted authorities, with and without a proxy.
     #[serde(default, deserialize_with = "parsed::some_path")]
     pub ca_file: Option<PathBuf>,
-    /// The authorities that are trusted through a proxy.
+    /// The authorities trusted through a proxy.
     pub roots: Roots,
 }
 
-/// The authorities that providers' certificates are verified against, through a proxy. Directly it is always the system's.
+/// The authorities that providers' certificates are verified against through a proxy. Without a
+/// proxy these are always the system's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Roots {
-    /// Mozilla's list, which is built in. An inspecting proxy's authority, which companies add to the system's, is not on it.
+    /// Mozilla's list, which is compiled in. Does not contain the authority of an inspecting proxy,
+    /// which companies add to the system's.
     Public,
-    /// The system's.
+    /// The operating system's.
     System,
 }
 
 impl Egress {
-    /// A password goes to the one proxy that it was written down for.
-    pub(super) fn settle(self) -> Result<Self, Mismatch> {
+    /// Refuses a password without a proxy: the password must only go to the proxy that it was
+    /// configured for.
+    pub(super) fn build(self) -> Result<Self, Mismatch> {
         match (&self.proxy, &self.credentials_file) {
             (EgressProxy::Environment | EgressProxy::Direct, Some(_)) => Err(Mismatch::new(
                 "egress.credentials_file",
@@ -83,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_way_out_is_refused_with_the_remedy_and_never_repeated() {
+    fn an_invalid_egress_proxy_is_refused_with_the_remedy_and_never_repeated() {
         for (name, value, remedy) in [
             ("KEYSIDE_EGRESS__PROXY", "canary", "\"environment\""),
             (

@@ -1,4 +1,4 @@
-//! Settings of the KMS: one variant a driver, so that no driver is given the settings of another.
+//! Settings of the KMS: one variant per driver, so that no driver gets the settings of another.
 
 use std::{
     path::{Path, PathBuf},
@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use crate::{layers::Mismatch, parsed};
 
-/// What wraps the workspace keys.
+/// The KMS that wraps the workspace keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Kms {
     /// A 32-byte key on this machine.
@@ -27,33 +27,34 @@ pub enum Kms {
 /// Settings of the `local` driver.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LocalKms {
-    /// Where the 32-byte key is read from.
+    /// The source of the 32-byte key.
     pub master_key: MasterKeySource,
-    /// The key before that one, while keys are left that it has wrapped (`kms.previous_master_key_file`).
+    /// The previous key, needed as long as it wraps a workspace key
+    /// (`kms.previous_master_key_file`).
     pub previous_master_key: Option<PathBuf>,
 }
 
-/// Where the `local` driver finds its key.
+/// The source of the `local` driver's key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MasterKeySource {
-    /// A file that the operator named (`kms.master_key_file`, `KMS_MASTER_KEY_FILE`).
+    /// A file that the operator configured (`kms.master_key_file`, `KMS_MASTER_KEY_FILE`).
     File(PathBuf),
-    /// `KMS_MASTER_KEY` holds the key itself. The value is read where it is used, never here.
+    /// The variable `KMS_MASTER_KEY` itself. Its value is read where it is used, never here.
     EnvironmentVariable,
-    /// None was named: `<store.path>.master-key`, made at the first start.
+    /// Nothing is configured: `<store.path>.master-key`, generated at the first start.
     Generated(PathBuf),
 }
 
-/// Settings of the `vault` driver. Where Vault is and how to sign in is not part of them.
+/// Settings of the `vault` driver. The address of Vault and the sign-in are not part of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TransitKms {
-    /// Where the Transit engine is mounted, without a slash at either end.
+    /// The mount of the Transit engine, without slashes at its ends.
     pub mount: String,
-    /// What the name of every Transit key of this installation starts with. A workspace's id follows.
+    /// Prefix of the names of this installation's Transit keys. A workspace's id follows.
     pub key_prefix: String,
 }
 
-/// `[kms]` as it is written.
+/// `[kms]` as written in TOML.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct KmsDocument {
@@ -80,8 +81,8 @@ enum Driver {
 
 impl KmsDocument {
     /// `store` is the data folder; `in_variable` tells whether `KMS_MASTER_KEY` is set.
-    pub(super) fn settle(self, store: &Path, in_variable: bool) -> Result<Kms, Mismatch> {
-        self.only_its_own(in_variable)?;
+    pub(super) fn build(self, store: &Path, in_variable: bool) -> Result<Kms, Mismatch> {
+        self.reject_other_drivers(in_variable)?;
         Ok(match self.driver {
             Driver::Local => Kms::Local(LocalKms {
                 master_key: master_key(self.master_key_file, store, in_variable)?,
@@ -101,8 +102,9 @@ impl KmsDocument {
         })
     }
 
-    /// A setting of another driver would change nothing, while its author relies on it.
-    fn only_its_own(&self, in_variable: bool) -> Result<(), Mismatch> {
+    /// Refuses settings of other drivers: they would have no effect, although their author relies
+    /// on them.
+    fn reject_other_drivers(&self, in_variable: bool) -> Result<(), Mismatch> {
         let given = [
             (
                 "kms.master_key_file",
@@ -161,18 +163,18 @@ fn master_key(
         )),
         (Some(file), false) => Ok(MasterKeySource::File(file)),
         (None, true) => Ok(MasterKeySource::EnvironmentVariable),
-        (None, false) => Ok(MasterKeySource::Generated(beside(store))),
+        (None, false) => Ok(MasterKeySource::Generated(default_master_key_path(store))),
     }
 }
 
-/// `data` and `data/` alike have `data.master-key` beside them.
-fn beside(store: &Path) -> PathBuf {
+/// The path of the generated key: `data.master-key`, for both `data` and `data/`.
+fn default_master_key_path(store: &Path) -> PathBuf {
     let mut file = store.components().as_path().as_os_str().to_owned();
     file.push(".master-key");
     file.into()
 }
 
-/// It becomes a part of request paths, so it may hold nothing that changes where they lead.
+/// The mount becomes part of request paths, so characters that could change the path are refused.
 struct Mount(String);
 
 impl FromStr for Mount {
@@ -196,7 +198,8 @@ impl FromStr for Mount {
 )]
 struct MountError;
 
-/// Vault takes letters, digits, `_`, `-` and `.` in a key's name, and neither `-` nor `.` at its ends.
+/// Vault allows letters, digits, `_`, `-` and `.` in a key's name, but neither `-` nor `.` at its
+/// ends.
 struct KeyPrefix(String);
 
 impl FromStr for KeyPrefix {
@@ -226,7 +229,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_mount_is_a_path_that_leads_nowhere_else() {
+    fn a_mount_must_not_change_the_request_path() {
         for good in ["transit", "team/transit", "a.b/c_d-e", "1"] {
             assert!(good.parse::<Mount>().is_ok(), "{good}");
         }

@@ -1,4 +1,4 @@
-//! Settings of the data plane.
+//! Settings of `[proxy]`, the data plane.
 
 mod document;
 mod listen;
@@ -11,27 +11,27 @@ use serde::Deserialize;
 pub(super) use self::document::ProxyDocument;
 use crate::{address::ListenAddress, duration, parsed};
 
-/// The data plane: who may connect, for how long, and how much.
+/// The data plane: who may connect, deadlines and limits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Proxy {
-    /// At least one.
+    /// The listeners; at least one.
     pub listeners: Vec<Listener>,
     /// Worker threads; 0 means one per core.
     pub threads: usize,
-    /// Further names the `Host` header may hold, in lower case.
+    /// Additional names that the `Host` header may contain, in lower case.
     pub hosts: Vec<String>,
-    /// Header names that carry the workspace tag; `x-keyside-workspace` always comes first.
+    /// Headers that carry the workspace tag; `x-keyside-workspace` always comes first.
     pub tag_headers: Vec<HeaderName>,
-    /// What the upstream is asked for.
+    /// Which content encoding to request from the upstream.
     pub accept_encoding: AcceptEncoding,
-    /// How long each phase may take.
+    /// Deadlines of each phase of a request.
     pub deadlines: Deadlines,
-    /// How much the data plane takes on.
+    /// Limits of the data plane.
     pub limits: Limits,
 }
 
 impl Proxy {
-    /// How many worker threads there are.
+    /// Number of worker threads.
     pub fn workers(&self) -> usize {
         match self.threads {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
@@ -40,42 +40,43 @@ impl Proxy {
     }
 }
 
-/// One listening socket, and what may be done through it.
+/// One listening socket, and what requests through it may use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listener {
-    /// Where it listens.
+    /// The address to bind.
     pub address: ListenAddress,
-    /// The workspaces it may use; empty means any known one, and a single one is implied.
+    /// The workspaces that requests may name; empty allows any known one, and a single one is the
+    /// default.
     pub workspaces: Vec<String>,
-    /// The environment it is pinned to.
+    /// The environment that it is pinned to.
     pub environment: EnvironmentPin,
-    /// User ids that may connect to a Unix socket; empty means whoever may open the file.
+    /// User ids that may connect to a Unix socket; empty allows every user who may open the file.
     pub peer_uids: Vec<u32>,
 }
 
-/// The kind of credential a listener may use.
+/// Which credentials a listener may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum EnvironmentPin {
     /// Live and sandbox credentials.
     Any,
-    /// Never a live credential: the guardrail for CI.
+    /// Never a live credential: a guardrail for CI.
     Sandbox,
     /// Never a sandbox credential.
     Live,
 }
 
-/// The content encoding the upstream is asked for.
+/// The content encoding requested from the upstream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum AcceptEncoding {
-    /// Identity, so that an echoed secret can be seen and redacted.
+    /// Identity, so that an echoed secret can be found and redacted.
     Identity,
-    /// Whatever the client asked for; a compressed echo passes unseen.
+    /// The encoding that the client requested. An echoed secret in a compressed body is not found.
     Pass,
 }
 
-/// How long each phase of a request may take.
+/// Deadlines of each phase of a request.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Deadlines {
@@ -85,41 +86,44 @@ pub struct Deadlines {
     /// Between two requests on a kept-alive connection.
     #[serde(deserialize_with = "duration::positive")]
     pub idle: Duration,
-    /// Between two pieces of a request body.
+    /// Between two chunks of a request body.
     #[serde(deserialize_with = "duration::positive")]
     pub body_idle: Duration,
-    /// How long a client may acknowledge no byte while data waits for it.
+    /// How long a client may acknowledge no byte while data is waiting for it.
     #[serde(deserialize_with = "duration::positive")]
     pub write_idle: Duration,
-    /// Resolving, connecting and the TLS handshake.
+    /// Resolving, connecting and the TLS handshake together.
     #[serde(deserialize_with = "duration::positive")]
     pub connect: Duration,
-    /// From when a request may leave to the response's head: connecting and the request's body count too.
+    /// From the moment a request may be sent until the response's head. Includes connecting and
+    /// sending the request's body.
     #[serde(deserialize_with = "duration::positive")]
     pub first_byte: Duration,
-    /// Between two pieces of a response body.
+    /// Between two chunks of a response body.
     #[serde(deserialize_with = "duration::positive")]
     pub stream_idle: Duration,
-    /// After SIGTERM, until what is still in flight is cut.
+    /// From SIGTERM until requests in flight are cut off.
     #[serde(deserialize_with = "duration::any")]
     pub drain: Duration,
 }
 
-/// How much the data plane takes on. A workspace's share of what is counted for the process is bounded too: it gets
-/// another place only while it holds fewer of them than are free, so newcomers always find one.
+/// Limits of the data plane. A workspace's share of the limits that count for the process is
+/// bounded too: it gets another slot only while it holds fewer slots than are free, so a new
+/// workspace always finds one.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Limits {
-    /// Bytes of a head, of a request and of an answer, in either version of HTTP; hyper takes no fewer than 8192.
+    /// Bytes in a head, of requests and responses, in HTTP/1.1 and HTTP/2. hyper allows no less
+    /// than 8192.
     #[serde(deserialize_with = "parsed::within::<_, _, 8_192, 16_777_216>")]
     pub header_bytes: usize,
-    /// Fields of a head, of a request and of an answer, in either version of HTTP.
+    /// Fields in a head, of requests and responses, in HTTP/1.1 and HTTP/2.
     #[serde(deserialize_with = "parsed::within::<_, _, 1, 10_000>")]
     pub headers: usize,
     /// Open client connections, over all listeners.
     #[serde(deserialize_with = "parsed::within::<_, _, 1, 1_000_000>")]
     pub connections: usize,
-    /// Concurrent HTTP/2 streams of one client connection.
+    /// Concurrent HTTP/2 streams on one client connection.
     #[serde(deserialize_with = "parsed::within::<_, _, 1, 10_000>")]
     pub streams: u32,
     /// Requests in flight, over all listeners.

@@ -1,5 +1,5 @@
-//! Settings of `[vault]`: where Vault or OpenBao is, and how Keyside signs in to it. No secret is among them: a token, a JWT
-//! and a secret id are read from files, each time that they are needed.
+//! Settings of `[vault]`: the address of Vault or OpenBao, and how Keyside signs in. They contain
+//! no secret: tokens, JWTs and secret ids are read from files each time they are needed.
 
 mod references;
 
@@ -16,34 +16,37 @@ use crate::{
     proxy_url::{ProxyProtocol, ProxyUrl},
 };
 
-/// Where Vault is, how Keyside signs in, and how long it does without.
+/// The address of Vault, how Keyside signs in, and what happens during an outage.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Vault {
-    /// The address of the server or of a load balancer before several, without `/v1`.
+    /// The address of a server, or of a load balancer before several, without `/v1`.
     pub address: BaseUrl,
-    /// The namespace of every request, of the sign-in too; without slashes at its ends.
+    /// The namespace of every request, including the sign-in; without slashes at its ends.
     pub namespace: Option<String>,
-    /// A PEM file with the authorities that the server's certificate is verified against. Without it and `ca_path`: the system's.
+    /// A PEM file with the authorities that the server's certificate is verified against. Without
+    /// it and `ca_path`, the system's are used.
     pub ca_file: Option<PathBuf>,
     /// A folder of such files.
     pub ca_path: Option<PathBuf>,
-    /// The certificate that Keyside shows.
+    /// The client certificate that Keyside shows.
     pub client_certificate: Option<ClientCertificate>,
-    /// The name that the server's certificate is verified for, where it is not the address's host.
+    /// The name that the server's certificate is verified for, if it is not the address's host.
     pub tls_server_name: Option<String>,
-    /// The HTTP proxy on the way to Vault. Without one the way is direct, whatever the environment says.
+    /// The HTTP proxy for connections to Vault. Without it they are direct: proxies of the
+    /// environment are ignored.
     pub proxy: Option<ProxyUrl>,
     /// How Keyside signs in.
     pub auth: VaultAuth,
-    /// How often a followed secret is asked for.
+    /// How often a followed secret is polled.
     pub poll: Duration,
-    /// How long secrets that were read serve while Vault does not answer.
+    /// How long secrets that were read are used while Vault is unavailable.
     pub outage: Duration,
-    /// How long one request to Vault may take.
+    /// Timeout of one request to Vault.
     pub timeout: Duration,
-    /// The sealed copy on disk that declared credentials are served from after a restart during an outage.
+    /// The sealed copy on disk, from which declared credentials are loaded if Keyside restarts
+    /// during an outage.
     pub cache: Option<VaultCache>,
-    /// Which paths stored credentials may name.
+    /// The paths that stored credentials may name.
     pub references: AllowedReferences,
 }
 
@@ -52,7 +55,8 @@ pub struct Vault {
 pub struct VaultCache {
     /// The folder of the sealed copy.
     pub folder: PathBuf,
-    /// The file with the 32-byte key that seals it, in the form of a master key. It is not in `folder`.
+    /// The file with the 32-byte key that seals the copy, in the format of a master key. It is not
+    /// in `folder`.
     pub key_file: PathBuf,
 }
 
@@ -65,7 +69,7 @@ pub struct ClientCertificate {
     pub key: PathBuf,
 }
 
-/// How Keyside signs in to Vault. `mount` is where the auth method is mounted, without `auth/`.
+/// How Keyside signs in to Vault. `mount` is the mount of the auth method, without `auth/`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum VaultAuth {
     /// The token of the pod's service account.
@@ -74,14 +78,14 @@ pub enum VaultAuth {
         mount: String,
         /// The role to sign in as.
         role: String,
-        /// The file with the token. It is read at each sign-in, because the kubelet replaces it.
+        /// The file with the token, read at each sign-in because the kubelet replaces it.
         jwt_file: PathBuf,
     },
     /// A JWT of any other issuer.
     Jwt {
         /// Its mount; `jwt` by default.
         mount: String,
-        /// The role to sign in as; without one, the mount's default.
+        /// The role to sign in as; `None` uses the mount's default.
         role: Option<String>,
         /// The file with the JWT, read at each sign-in.
         jwt_file: PathBuf,
@@ -94,30 +98,31 @@ pub enum VaultAuth {
         role_id: String,
         /// The file with the secret id.
         secret_id_file: PathBuf,
-        /// The file holds a wrapping token: the secret id is what it unwraps to, once.
+        /// Whether the file contains a wrapping token, which is unwrapped once to get the secret
+        /// id.
         secret_id_wrapped: bool,
     },
-    /// A token that something else made.
+    /// A token that was created elsewhere.
     Token(VaultToken),
-    /// The client certificate.
+    /// The client certificate of the connection.
     Certificate {
         /// Its mount; `cert` by default.
         mount: String,
-        /// The certificate role; without one, Vault tries all.
+        /// The certificate role; `None` lets Vault try all.
         role: Option<String>,
     },
 }
 
-/// Where a Vault token is.
+/// The source of a Vault token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum VaultToken {
-    /// In a file, such as Vault Agent's sink. It is read again when the token in it has ended.
+    /// A file, such as Vault Agent's sink. Read again when the token has ended.
     File(PathBuf),
-    /// In `VAULT_TOKEN`. The value is read where it is used, never here.
+    /// The variable `VAULT_TOKEN`. Its value is read where it is used, never here.
     Variable,
 }
 
-/// `[vault]` as it is written.
+/// `[vault]` as written in TOML.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct VaultDocument {
@@ -170,8 +175,8 @@ enum Method {
 }
 
 impl VaultDocument {
-    /// Brings the values together. `token_in_variable` tells whether `VAULT_TOKEN` is set.
-    pub(super) fn settle(self, token_in_variable: bool) -> Result<Vault, Mismatch> {
+    /// Builds the settings. `token_in_variable` tells whether `VAULT_TOKEN` is set.
+    pub(super) fn build(self, token_in_variable: bool) -> Result<Vault, Mismatch> {
         let auth = self.auth(token_in_variable)?;
         let client_certificate = self.client_certificate()?;
         if matches!(auth, VaultAuth::Certificate { .. }) && client_certificate.is_none() {
@@ -257,13 +262,13 @@ impl VaultDocument {
         if key_file.starts_with(folder) {
             return Err(Mismatch::new(
                 "vault.cache_key_file",
-                "it is in the folder vault.cache, so that a copy of the folder opens itself; move the key elsewhere",
+                "it is in the folder vault.cache, so a copy of the folder could be opened by anyone; move the key elsewhere",
             ));
         }
         match self.outage.is_zero() {
             true => Err(Mismatch::new(
                 "vault.cache",
-                "vault.outage is \"0s\", so that nothing in it would ever be used; raise vault.outage, or remove this",
+                "vault.outage is \"0s\", so the cache would never be used; raise vault.outage, or remove this",
             )),
             false => Ok(Some(VaultCache {
                 folder: folder.clone(),
@@ -282,7 +287,7 @@ impl VaultDocument {
                 "it cannot be used with vault.proxy, which is asked for that name; remove one of the two",
             );
         }
-        // A URL that is a host name and nothing else.
+        // The name has to be a valid host.
         match BaseUrl::parse(&format!("https://{name}"), false) {
             Ok(url) if url.host == name.to_ascii_lowercase() && !is_address(name) => {
                 Ok(Some(url.host))
@@ -291,7 +296,8 @@ impl VaultDocument {
         }
     }
 
-    /// The way to sign in, chosen or implied by a token; nothing that belongs to another way may be set beside it.
+    /// The sign-in method: as configured, or implied by a token. Settings of other methods are
+    /// refused.
     fn auth(&self, token_in_variable: bool) -> Result<VaultAuth, Mismatch> {
         let has_token = self.token_file.is_some() || token_in_variable;
         let method = match self.auth {
@@ -304,7 +310,7 @@ impl VaultDocument {
                 ));
             }
         };
-        self.nothing_stray(method)?;
+        self.reject_unrelated(method)?;
         let mount = |usual: &str| match self.auth_mount.as_deref() {
             Some(mount) => auth_mount(mount),
             None => Ok(usual.to_owned()),
@@ -347,8 +353,9 @@ impl VaultDocument {
         })
     }
 
-    /// `token_file` is let be: `VAULT_TOKEN_FILE` may be there for other programs.
-    fn nothing_stray(&self, method: Method) -> Result<(), Mismatch> {
+    /// Refuses settings of other methods, except `token_file`: `VAULT_TOKEN_FILE` may be set for
+    /// other programs.
+    fn reject_unrelated(&self, method: Method) -> Result<(), Mismatch> {
         use Method::{AppRole, Cert, Jwt, Kubernetes};
         let table: [(&str, bool, &[&str]); 6] = [
             ("role", self.role.is_some(), &["kubernetes", "jwt", "cert"]),
@@ -393,10 +400,10 @@ impl VaultDocument {
     }
 }
 
-/// What the kubelet mounts into every pod with a service account.
+/// The token that the kubelet mounts into every pod with a service account.
 const SERVICE_ACCOUNT_TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
 
-/// A mount as people write it: `auth/k8s/`, `k8s`.
+/// Normalises a mount as people write it: `auth/k8s/`, `k8s`.
 fn auth_mount(text: &str) -> Result<String, Mismatch> {
     let mount = text.trim_matches('/');
     let mount = mount.strip_prefix("auth/").unwrap_or(mount);
@@ -412,7 +419,7 @@ fn auth_mount(text: &str) -> Result<String, Mismatch> {
     }
 }
 
-/// reqwest's SOCKS support resolves names locally, and would need another feature.
+/// SOCKS is refused: reqwest's support resolves `socks5` names locally, and needs another feature.
 fn http_proxy(proxy: Option<ProxyUrl>) -> Result<Option<ProxyUrl>, Mismatch> {
     match proxy {
         Some(proxy) if proxy.protocol == ProxyProtocol::Socks5 => Err(Mismatch::new(

@@ -1,4 +1,4 @@
-//! Layers, places and complaints, through the front door.
+//! Loading settings from a file and the environment: precedence, origins and errors.
 
 mod kms;
 
@@ -7,10 +7,10 @@ use std::{io::Write, net::SocketAddr, time::Duration};
 use super::*;
 use crate::{EnvironmentPin, ListenAddress, LocalKms, Store, Upstream};
 
-/// Settings files of the tests; dropped files vanish.
-struct Written(PathBuf);
+/// A settings file of a test, deleted when it is dropped.
+struct TempSettings(PathBuf);
 
-impl Written {
+impl TempSettings {
     fn new(text: &str) -> Self {
         use std::sync::atomic::{AtomicUsize, Ordering};
         static COUNT: AtomicUsize = AtomicUsize::new(0);
@@ -28,14 +28,14 @@ impl Written {
     }
 }
 
-impl Drop for Written {
+impl Drop for TempSettings {
     fn drop(&mut self) {
         let _ = fs::remove_file(&self.0);
     }
 }
 
 fn load(text: &str, variables: &[(&str, &str)]) -> Result<Loaded, String> {
-    let file = Written::new(text);
+    let file = TempSettings::new(text);
     let environment = variables
         .iter()
         .map(|(name, value)| (name.to_string(), value.to_string()))
@@ -59,7 +59,7 @@ fn complaint(text: &str, variables: &[(&str, &str)]) -> String {
 }
 
 #[test]
-fn nothing_said_is_the_contract_s_defaults() {
+fn without_settings_the_documented_defaults_apply() {
     let Loaded { settings, .. } = Settings::load(&Sources::default()).unwrap();
     let [listener] = &settings.proxy.listeners[..] else {
         panic!("one listener")
@@ -145,7 +145,7 @@ fn a_variable_holds_a_list_separated_by_commas() {
 }
 
 #[test]
-fn a_complaint_says_where_what_and_what_instead() {
+fn an_error_names_place_problem_and_remedy() {
     let cases = [
         ("[proxy]\nlisten", "k.toml:2:7: "),
         (
@@ -387,7 +387,7 @@ fn a_value_from_the_environment_is_never_repeated() {
         "KMS_DRIVER".into(),
     ]) {
         if let Err(complaint) = load("", &[(&name, CANARY)]) {
-            // A setting of Vault's that is right by itself asks for the others.
+            // A Vault setting that is valid alone but requires others.
             let is_of_it =
                 complaint.starts_with(&name) || complaint.starts_with("default: `vault.");
             assert!(is_of_it && !complaint.contains(CANARY), "{complaint}");

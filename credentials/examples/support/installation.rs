@@ -1,4 +1,4 @@
-//! An installation on a disk, opened as `keyside serve` opens it, for the programs that measure.
+//! An installation on disk, opened as `keyside serve` does, for the measuring programs.
 
 #![allow(dead_code, reason = "each example uses a part of it")]
 
@@ -15,7 +15,7 @@ use nix::sys::{
     time::TimeVal,
 };
 
-/// Opens what is in `folder`, or creates it.
+/// Opens the installation in `folder`, or creates one.
 pub(crate) async fn open(
     folder: &Path,
 ) -> Result<(Arc<EmbeddedStore>, Arc<Registry>), Box<dyn Error>> {
@@ -37,7 +37,7 @@ pub(crate) async fn open(
     Ok((store, registry))
 }
 
-/// Returns when nothing uses the store any more, so that it can be opened again.
+/// Waits until the store is unused, so that it can be opened again.
 pub(crate) async fn close(registry: Arc<Registry>, store: Arc<EmbeddedStore>) {
     registry.flush().await;
     drop(registry);
@@ -53,7 +53,7 @@ pub(crate) fn by() -> ActorContext {
     }
 }
 
-/// A key of 160 characters, as OpenAI's are.
+/// With a secret of 160 characters, like OpenAI's.
 pub(crate) fn new_credential(workspace: usize, credential: usize) -> NewCredential {
     let secret = format!("sk-proj-{workspace:08}{credential:08}{}", "x".repeat(140));
     NewCredential {
@@ -72,19 +72,19 @@ pub(crate) fn new_credential(workspace: usize, credential: usize) -> NewCredenti
     }
 }
 
-/// Of this process, all threads.
+/// Processor time of this process, all threads.
 pub(crate) fn processor_time() -> Duration {
     let usage = getrusage(UsageWho::RUSAGE_SELF).expect("the system counts");
     let micros = |time: TimeVal| time.tv_sec() as u64 * 1_000_000 + time.tv_usec() as u64;
     Duration::from_micros(micros(usage.user_time()) + micros(usage.system_time()))
 }
 
-/// Memory of its own that this process has in use, in KiB.
+/// Anonymous resident memory of this process, in KiB.
 pub(crate) fn resident_kib() -> u64 {
     kib_of("RssAnon:")
 }
 
-/// The most memory that this process ever had resident, in KiB, mapped files included.
+/// Peak resident memory of this process, in KiB, including mapped files.
 pub(crate) fn peak_kib() -> u64 {
     kib_of("VmHWM:")
 }

@@ -1,4 +1,4 @@
-//! When tokens were last shown: for people to look at, so it is kept in memory and stored a minute behind.
+//! When tokens were last used. For display only, so it is kept in memory and stored once a minute.
 
 use std::{
     collections::BTreeMap,
@@ -11,17 +11,17 @@ use std::{
 use jiff::Timestamp;
 use keyside_store::{Notes, StorageError};
 
-use crate::{keyring::Keyring, model::ActorId, sealing::Place};
+use crate::{keyring::Keyring, model::ActorId, sealing::SealContext};
 
 #[derive(Default)]
-pub(super) struct LastUsed {
+pub(crate) struct LastUsed {
     at: RwLock<BTreeMap<ActorId, Timestamp>>,
-    /// Something is not stored yet.
+    /// Set while some uses are not stored yet.
     ahead: AtomicBool,
 }
 
 impl LastUsed {
-    /// Notes a use, to the second.
+    /// Records a use, with a resolution of one second.
     pub(super) fn note(&self, token: &ActorId, now: Timestamp) {
         let is_newer = |last: Timestamp| now.as_second() > last.as_second();
         if self.of(token).is_none_or(is_newer) {
@@ -36,15 +36,15 @@ impl LastUsed {
         at.get(token).copied()
     }
 
-    /// Takes over what is stored, where it is later than what is known. It is for people to look at, and decides nothing: what
-    /// does not open is as if it were not there.
-    pub(super) async fn load(
+    /// Merges the stored times into memory; the later time wins. For display only, so a stored
+    /// value that cannot be opened counts as missing.
+    pub(crate) async fn load(
         &self,
         notes: &dyn Notes,
         keyring: &Keyring,
     ) -> Result<(), StorageError> {
         let stored = notes.get(NAME).await?;
-        let opened = stored.and_then(|stored| keyring.installation().open(&PLACE, &stored).ok());
+        let opened = stored.and_then(|stored| keyring.installation().open(&CONTEXT, &stored).ok());
         let stored: BTreeMap<ActorId, Timestamp> = opened
             .and_then(|json| serde_json::from_slice(&json).ok())
             .unwrap_or_default();
@@ -56,8 +56,8 @@ impl LastUsed {
         Ok(())
     }
 
-    /// Stores what is not stored yet. What fails is tried again the next time.
-    pub(super) async fn store(
+    /// Stores the uses that are not stored yet. After a failure, the next call retries.
+    pub(crate) async fn store(
         &self,
         notes: &dyn Notes,
         keyring: &Keyring,
@@ -73,7 +73,7 @@ impl LastUsed {
     }
 
     async fn write(&self, notes: &dyn Notes, keyring: &Keyring) -> Result<(), StorageError> {
-        // Another process notes uses too: the later of both is kept.
+        // Another process stores uses as well, so the later of both times is kept.
         self.load(notes, keyring).await?;
         let at = self
             .at
@@ -81,11 +81,11 @@ impl LastUsed {
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
         let json = serde_json::to_vec(&at).expect("ids and times serialize");
-        let sealed = keyring.installation().seal(&PLACE, &json);
+        let sealed = keyring.installation().seal(&CONTEXT, &json);
         let stored = notes.get(NAME).await?;
         notes.swap(NAME, stored.as_deref(), &sealed).await
     }
 }
 
 const NAME: &str = "last-used/tokens";
-const PLACE: Place<'_> = Place::Document { key: NAME };
+const CONTEXT: SealContext<'_> = SealContext::Document { key: NAME };

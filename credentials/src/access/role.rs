@@ -1,89 +1,91 @@
-//! What a principal may do: one table of permissions and roles, and the workspaces that a principal is limited to.
+//! What a principal may do: one table of permissions and roles, and the workspaces that a principal
+//! is limited to.
 
 use serde::{Deserialize, Serialize};
 
 use crate::model::{ActorId, Scope};
 
-/// Who sends a request, once their token has been authenticated.
+/// The authenticated caller of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Principal {
-    /// The token's own id: what the audit log names.
+    /// The token's id, which the audit log names.
     pub actor: ActorId,
-    /// What it allows.
+    /// What the token allows.
     pub role: Role,
-    /// Where it allows it.
+    /// The workspaces that the token is limited to.
     pub scope: Scope,
 }
 
-/// What a token allows.
+/// A token's role.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
     /// Everything.
     Owner,
-    /// Reads, and changes credentials.
+    /// Reads everything in scope, and changes credentials.
     Editor,
-    /// Reads.
+    /// Reads everything in scope.
     Viewer,
 }
 
-/// What a route asks for.
+/// What a route requires of its caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Permission {
-    /// To read what holds for everyone: providers, the API's own description.
+    /// Read data that is the same for all: providers, the API's description.
     ReadCatalogue,
-    /// To read workspaces.
+    /// Read workspaces.
     ReadWorkspaces,
-    /// To read credentials, never their secrets.
+    /// Read credentials, never their secrets.
     ReadCredentials,
-    /// To be told which credentials have the same secret, in whichever workspace.
+    /// See which credentials have the same secret, in any workspace.
     SeeDuplicates,
-    /// To read what credentials were used for.
+    /// Read run records.
     ReadRuns,
-    /// To read the audit log.
+    /// Read the audit log.
     ReadAudit,
-    /// To have the whole audit log checked.
+    /// Verify the whole audit log.
     VerifyAudit,
-    /// To store, edit, rotate, roll back and revoke credentials.
+    /// Create, edit, rotate, roll back and revoke credentials.
     ChangeCredentials,
-    /// To make workspaces.
+    /// Create workspaces.
     CreateWorkspaces,
-    /// To take everything but the secrets of a workspace away.
+    /// Export a workspace without its secrets.
     ExportWorkspace,
-    /// To destroy a workspace.
+    /// Erase a workspace.
     EraseWorkspace,
-    /// To replace the key of a workspace.
+    /// Replace the key of a workspace.
     RotateWorkspaceKey,
-    /// To see who has access.
+    /// List tokens.
     ReadTokens,
-    /// To give access.
+    /// Create tokens.
     CreateTokens,
-    /// To take access away.
+    /// Revoke tokens.
     RevokeTokens,
-    /// To take the audit log away.
+    /// Export the audit log.
     ExportAudit,
-    /// To replace the key that wraps all workspaces' keys.
+    /// Replace the master key, which wraps all workspace keys.
     RotateMasterKey,
-    /// To take a copy of everything, sealed.
+    /// Create a sealed backup of everything.
     Backup,
 }
 
-/// Why a principal may not.
+/// Why a permission was denied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Denial {
     /// The role does not allow it.
     #[error("the role does not allow it")]
     Role,
-    /// It concerns the whole installation, and the principal is limited to some workspaces.
+    /// The permission concerns the whole installation, and the principal is limited to some
+    /// workspaces.
     #[error("it concerns all workspaces, and the token is limited to some")]
     Limited,
 }
 
 impl Principal {
-    /// Whether this principal may do what `permission` names, in the workspaces of its scope.
+    /// Whether this principal has `permission`, in the workspaces of its scope.
     ///
     /// # Errors
-    /// Why not; the role first.
+    /// Why not; the role is checked first.
     pub fn may(&self, permission: Permission) -> Result<(), Denial> {
         let row = permission.row();
         if !row.roles.contains(&self.role) {
@@ -96,23 +98,22 @@ impl Principal {
     }
 }
 
-/// One line of the table.
+/// One row of the permission table.
 struct Row {
     roles: &'static [Role],
     reach: Reach,
 }
 
-/// How far a permission reaches.
+/// What a permission applies to.
 #[derive(PartialEq, Eq)]
 enum Reach {
     /// The workspaces of the principal's scope.
     Scope,
-    /// Everything, so that a limited principal cannot have it.
+    /// The whole installation: a limited principal cannot have it.
     Installation,
 }
 
 impl Permission {
-    /// All there are.
     #[cfg(test)]
     const ALL: [Self; 18] = [
         Self::ReadCatalogue,
@@ -135,7 +136,7 @@ impl Permission {
         Self::Backup,
     ];
 
-    /// The table: who may do what, and how far.
+    /// The permission table.
     #[rustfmt::skip]
     fn row(self) -> Row {
         use {Reach::{Installation, Scope}, Role::{Editor, Owner, Viewer}};

@@ -1,9 +1,10 @@
-//! A token: as it is stored, as it may be shown, and the text that is given out once.
+//! A token: as it is stored, as it is shown, and its text, which is shown once.
 
 use std::{collections::BTreeSet, fmt, sync::Arc};
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use jiff::Timestamp;
+use keyside_store::Hash;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
@@ -13,77 +14,76 @@ use crate::{
     entropy,
     model::{ActorId, Scope, WorkspaceId, random_id},
 };
-use keyside_store::Hash;
 
-/// A token to make.
+/// The attributes of a token to create.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewToken {
-    /// What it is for, or whose: 1 to 200 characters, no control characters. It is never in the audit log.
+    /// Purpose or owner: 1 to 200 characters, no control characters. Never in the audit log.
     pub name: String,
-    /// What it allows.
+    /// The role.
     pub role: Role,
-    /// Where it allows it.
+    /// The workspaces to limit the token to.
     pub scope: Scope,
-    /// When it stops being good.
+    /// Expiry; `None` for never, unless the creator's token expires.
     pub expires_at: Option<Timestamp>,
 }
 
-/// Everything about a token but its text.
+/// Everything about a token except its text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Token {
-    /// Its own id: what the audit log names.
+    /// The token's id, which the audit log names.
     pub id: ActorId,
-    /// What it is for, or whose.
+    /// Purpose or owner, as given by the creator.
     pub name: String,
-    /// What it allows.
+    /// The role.
     pub role: Role,
-    /// Where it allows it.
+    /// The workspaces that the token is limited to.
     pub scope: Scope,
-    /// Whether it is good now.
+    /// Derived from the expiry, the revocation and the current time.
     pub status: TokenStatus,
-    /// Who made it.
+    /// The actor that created the token.
     pub created_by: ActorId,
-    /// When.
+    /// Time of creation.
     pub created_at: Timestamp,
-    /// When it stops being good.
+    /// Expiry; `None` for never.
     pub expires_at: Option<Timestamp>,
-    /// When it was withdrawn.
+    /// Time of revocation.
     pub revoked_at: Option<Timestamp>,
-    /// When it was last shown. Kept up a minute behind, for people to look at: nothing is decided by it.
+    /// Time of the last use. Stored once a minute, for display only.
     pub last_used_at: Option<Timestamp>,
-    /// How often it was written.
+    /// Number of writes; part of the ETag.
     pub revision: u64,
 }
 
-/// Whether a token is good.
+/// Whether a token can be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TokenStatus {
-    /// It is.
+    /// It can.
     Active,
-    /// Its time is over.
+    /// Its expiry has passed.
     Expired,
-    /// It was withdrawn.
+    /// It was revoked.
     Revoked,
 }
 
-/// A token that was made, with its text: the only time that it is to be had.
-pub struct MadeToken {
-    /// How it will be listed.
+/// A new token with its text, which is not available later.
+pub struct CreatedToken {
+    /// The token as it will be listed.
     pub token: Token,
-    /// What to send.
+    /// The text to send as a bearer token.
     pub text: Zeroizing<String>,
-    /// What is different from what was asked for.
+    /// Where the token differs from the request.
     pub warnings: Vec<TokenWarning>,
 }
 
-/// Something that whoever made a token should know.
+/// A difference between a new token and the request for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TokenWarning {
-    /// It was to last longer than the token that made it.
-    EndsWithMaker {
-        /// When that one ends.
+    /// The token expires earlier than requested, because its creator's token does.
+    ExpiresWithCreator {
+        /// Expiry of the creator's token.
         end: Timestamp,
     },
 }
@@ -91,7 +91,7 @@ pub enum TokenWarning {
 impl fmt::Display for TokenWarning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::EndsWithMaker { end } => write!(
+            Self::ExpiresWithCreator { end } => write!(
                 f,
                 "it ends at {end}, earlier than asked for: the token that made it ends then"
             ),
@@ -107,10 +107,10 @@ pub(crate) struct TokenDocument {
     #[serde(default)]
     pub(crate) name: String,
     pub(crate) role: Role,
-    /// What it is limited to; nothing for all workspaces.
+    /// The workspaces that the token is limited to; `None` for all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) workspaces: Option<BTreeSet<WorkspaceId>>,
-    /// SHA-256 of the token.
+    /// SHA-256 of the token's text.
     pub(crate) hash: Hash,
     #[serde(default = "ActorId::system")]
     pub(crate) created_by: ActorId,
@@ -121,8 +121,8 @@ pub(crate) struct TokenDocument {
 }
 
 impl TokenDocument {
-    /// A new one, with its text.
-    pub(crate) fn made(new: NewToken, by: &ActorId, now: Timestamp) -> (Self, Zeroizing<String>) {
+    /// A new token, and its text.
+    pub(crate) fn create(new: NewToken, by: &ActorId, now: Timestamp) -> (Self, Zeroizing<String>) {
         let text = random_text("ks_");
         let document = Self {
             id: random_id("tok_")
@@ -144,7 +144,7 @@ impl TokenDocument {
         (document, text)
     }
 
-    /// The same, withdrawn.
+    /// This token, revoked.
     pub(crate) fn revoked(&self, now: Timestamp) -> Self {
         Self {
             revoked_at: Some(now),
@@ -153,14 +153,14 @@ impl TokenDocument {
         }
     }
 
-    /// The same once a workspace is no more: whoever makes one of its name anew must not find it open to them, nor whom it
-    /// was open to. Nothing when that changes nothing.
-    pub(crate) fn without(&self, workspace: &WorkspaceId, now: Timestamp) -> Option<Self> {
+    /// This token after `workspace` was erased; `None` if that changes nothing. A later workspace
+    /// with the same id must not be accessible to this token.
+    pub(crate) fn after_erasure(&self, workspace: &WorkspaceId, now: Timestamp) -> Option<Self> {
         let mut left = self.workspaces.clone()?;
         if !left.remove(workspace) {
             return None;
         }
-        // Where none is left, its name goes too: it may be a person's.
+        // A token without workspaces is revoked. Its name is removed too: it may be a person's.
         let (name, revoked_at) = match left.is_empty() {
             true => (String::new(), self.revoked_at.or(Some(now))),
             false => (self.name.clone(), self.revoked_at),
@@ -186,7 +186,7 @@ impl TokenDocument {
         self.status(now) == TokenStatus::Active
     }
 
-    /// Whether it owns the installation, and not only some workspaces of it.
+    /// Whether the token owns the whole installation.
     pub(crate) fn owns_everything(&self) -> bool {
         self.role == Role::Owner && self.workspaces.is_none()
     }
@@ -225,7 +225,6 @@ impl Document for TokenDocument {
     }
 }
 
-/// A token as the one that is authenticated by it sees itself.
 impl From<&TokenDocument> for Principal {
     fn from(token: &TokenDocument) -> Self {
         Self {
@@ -236,11 +235,11 @@ impl From<&TokenDocument> for Principal {
     }
 }
 
-/// `prefix` and 256 random bits in base64url: recognisable to secret scanners.
+/// `prefix` and 256 random bits in base64url. The prefix lets secret scanners recognise the token.
 fn random_text(prefix: &str) -> Zeroizing<String> {
     let mut bits = Zeroizing::new([0; 32]);
     entropy::fill(&mut *bits);
-    // At its full length at once: a buffer that grows leaves its shorter self behind unwiped.
+    // Allocated at full length: a buffer that grows leaves an unwiped copy in freed memory.
     let mut text = Zeroizing::new(String::with_capacity(prefix.len() + 43));
     text.push_str(prefix);
     BASE64_URL_SAFE_NO_PAD.encode_string(bits.as_slice(), &mut text);

@@ -1,4 +1,4 @@
-//! Why a log or a receipt is not confirmed.
+//! Why a log or a receipt could not be verified.
 
 use std::{fmt, path::PathBuf};
 
@@ -6,14 +6,14 @@ use keyside_store::{StorageError, chain::ChainName};
 
 use crate::{keyring::KeyringError, kms::KmsError};
 
-/// A record that is not what was written, or a whole chain.
+/// A record or a whole chain that is not what was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Break {
-    /// Its chain.
+    /// The chain.
     pub chain: ChainName,
-    /// Its position there; 0 for the chain's head.
+    /// The record's position in the chain; 0 for the chain's head.
     pub position: u64,
-    /// What is wrong with it.
+    /// What is wrong, as a phrase for people.
     pub finding: String,
 }
 
@@ -31,47 +31,48 @@ impl fmt::Display for Break {
     }
 }
 
-/// Why the log was not confirmed.
+/// Why the log could not be verified.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum VerifyError {
     /// It is not what was written.
     #[error("{0}")]
     Broken(Break),
-    /// The receipt is not confirmed.
+    /// The receipt could not be verified.
     #[error(transparent)]
     Receipt(#[from] ReceiptError),
-    /// It could not be read.
+    /// The store could not be read.
     #[error(transparent)]
     Storage(#[from] StorageError),
-    /// The keyring has the key that authenticates it.
+    /// The keyring could not be read.
     #[error(transparent)]
     Keyring(#[from] KeyringError),
-    /// What unwraps that key.
+    /// The key service did not unwrap the keyring's keys.
     #[error(transparent)]
     Kms(#[from] KmsError),
-    /// The folder is none that Keyside has served, or not all of it.
+    /// The folder is not a complete data folder of Keyside.
     #[error("there is no {}", path.display())]
     NothingThere {
-        /// What is missing.
+        /// The missing file.
         path: PathBuf,
     },
 }
 
 impl VerifyError {
-    /// Whether it says what is wrong, and not what kept it from being found out.
+    /// Whether the error is a result of the verification, rather than the reason why it was not
+    /// completed.
     pub fn is_finding(&self) -> bool {
         matches!(self, Self::Broken(_) | Self::Receipt(_))
     }
 }
 
-/// Why a receipt is not confirmed.
+/// Why a receipt could not be verified.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReceiptError {
-    /// Not this installation's signature.
+    /// The signature is not this installation's.
     #[error("this installation did not give the receipt out, or it was changed since")]
     Foreign,
-    /// The installation's own, and its log holds another record there or none.
+    /// The signature is valid, but the log does not have that record.
     #[error(
         "the audit log does not tell of that erasing: it was put back to a state from before, and the workspace may be \
          back with it"

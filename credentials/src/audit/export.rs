@@ -1,5 +1,5 @@
-//! The log on its way out: chain by chain, oldest first, each with its signed head at the end. Anyone with the public key can
-//! check it, on another machine and without any of Keyside's data.
+//! Exports the log chain by chain, oldest record first, each chain followed by its signed head. An
+//! auditor who has the public key can verify the export on another machine.
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -10,48 +10,49 @@ use keyside_store::{Hash, PublicKey, StorageError, chain::ChainName};
 use super::{Audit, AuditFilter, search::Source};
 use crate::record::AuditRecord;
 
-/// The records on their way out, up to the heads that were known when it began.
+/// An export in progress. It ends at the heads that were known when it began.
 pub struct Export<'a> {
     audit: &'a Audit,
     filter: AuditFilter,
     from: Option<Timestamp>,
     sources: VecDeque<Arc<Source>>,
-    /// The next position of the first source; none before it was looked for.
+    /// The next position in the first source; `None` until the start position was looked up.
     next: Option<u64>,
 }
 
-/// A part of an export.
+/// A line of an export.
 pub enum Line {
-    /// A record that may be shown.
+    /// A record that the caller may see.
     Record(Box<AuditRecord>),
-    /// One that may not, or did not pass: the chain can be followed over it all the same.
+    /// A record that the caller may not see or did not select. Its hash keeps the chain verifiable.
     Hidden {
-        /// Its chain.
+        /// The chain.
         chain: ChainName,
-        /// Its place there.
+        /// The record's position, from 1.
         position: u64,
         /// SHA-256 of the record.
         record: Hash,
     },
-    /// All of a chain's records were before. The head is what vouches for them.
+    /// The end of a chain, with the head that vouches for its records.
     End {
         /// The chain.
         chain: ChainName,
-        /// Whose chain it is.
+        /// The id of the installation.
         installation: String,
-        /// How many records it has.
+        /// Number of records in the chain.
         records: u64,
-        /// The chain hash after the last one.
+        /// The chain hash after the last record.
         hash: Hash,
-        /// The head as it is stored, signed, in base64.
+        /// The signed head as it is stored, in base64.
         head: String,
-        /// What it is signed with.
+        /// The key that the head is signed with.
         public_key: PublicKey,
     },
 }
 
 impl Audit {
-    /// All records that pass, from a time on if one is given. What is left out of a chain is there as its hash.
+    /// Exports the records that pass `filter`, beginning at `from` if given. Other records are
+    /// exported as their hashes.
     pub fn export(&self, filter: AuditFilter, from: Option<Timestamp>) -> Export<'_> {
         let sources = self.chains_for(&filter).into_iter().map(Arc::new);
         Export {
@@ -65,10 +66,10 @@ impl Audit {
 }
 
 impl Export<'_> {
-    /// The next lines; nothing after the last.
+    /// The next lines; `None` after the last.
     ///
     /// # Errors
-    /// The backend's.
+    /// The backend failed.
     pub async fn next(&mut self) -> Result<Option<Vec<Line>>, StorageError> {
         let Some(source) = self.sources.front().cloned() else {
             return Ok(None);
@@ -109,10 +110,10 @@ impl Export<'_> {
             return Ok(1);
         };
         let before = source.before(from.as_microsecond()).await;
-        // Of a damaged chain nothing is read either way.
+        // If the chain is damaged, `read` returns nothing from any position.
         Ok(before.unwrap_or(0) + 1)
     }
 }
 
-/// Records that are read at once.
+/// Records per read.
 const BATCH: usize = 512;

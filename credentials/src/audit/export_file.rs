@@ -1,4 +1,4 @@
-//! Checking an export with the public key alone: no store, no keyring, no Keyside that runs.
+//! Verifies an export with the public key alone: without a store, a keyring or a running Keyside.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,30 +14,30 @@ use serde_json::Value;
 
 use crate::encoding::base64_bytes;
 
-/// What an export was checked to hold.
+/// The summary of a verified export.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Checked {
-    /// The installation that has signed it.
+    /// The id of the installation that signed it.
     pub installation: String,
-    /// How many records, in all chains.
+    /// Number of records in all chains.
     pub records: u64,
-    /// Of these, how many are there as no more than their hash.
+    /// Number of records that are present as hashes only.
     pub hidden: u64,
-    /// How many chains.
+    /// Number of chains.
     pub chains: usize,
 }
 
-/// Why an export is not confirmed.
+/// Why an export could not be verified.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum FileError {
-    /// It cannot be read.
+    /// The file cannot be read.
     #[error("it cannot be read: {0}")]
     Io(#[from] io::Error),
-    /// A line that no export has.
+    /// A line is not in the export format.
     #[error("line {line} is none of an export in NDJSON")]
     NotALine {
-        /// Its number, from 1.
+        /// Line number, from 1.
         line: usize,
     },
     /// A record was edited, left out or added.
@@ -45,52 +45,52 @@ pub enum FileError {
         "line {line}: record {position} of {chain} does not follow the one before it: edited, left out or added"
     )]
     Broken {
-        /// The line's number, from 1.
+        /// Line number, from 1.
         line: usize,
         /// The chain.
         chain: String,
-        /// The record's position.
+        /// The record's position, from 1.
         position: u64,
     },
-    /// What a line shows is not what its record says.
+    /// A field of a line differs from the record.
     #[error("line {line}: {field} is not what the record says: edited")]
     Altered {
-        /// The line's number, from 1.
+        /// Line number, from 1.
         line: usize,
-        /// The field.
+        /// The name of the field.
         field: String,
     },
-    /// The head is not signed by the holder of the key.
+    /// A head is not signed with the given key.
     #[error(
         "line {line}: the head of {chain} is not signed by the given key: another installation's, or edited"
     )]
     Unsigned {
-        /// The line's number, from 1.
+        /// Line number, from 1.
         line: usize,
         /// The chain.
         chain: String,
     },
-    /// The records do not lead to the head.
+    /// The records do not lead to the chain's head.
     #[error(
         "line {line}: the records of {chain} do not lead to its head: some are missing at the end, or edited"
     )]
     NotTheHead {
-        /// The line's number, from 1.
+        /// Line number, from 1.
         line: usize,
         /// The chain.
         chain: String,
     },
-    /// It begins in the middle of a chain.
+    /// A chain's records do not begin at its start.
     #[error(
         "line {line}: the records of {chain} begin with {position}, and those before are not in the file: export without --from to \
          check all of it"
     )]
     Partial {
-        /// The line's number, from 1.
+        /// Line number, from 1.
         line: usize,
         /// The chain.
         chain: String,
-        /// The first record that is there.
+        /// The position of the first record in the file.
         position: u64,
     },
     /// The end of a chain is missing.
@@ -99,18 +99,18 @@ pub enum FileError {
         /// The chain.
         chain: String,
     },
-    /// A chain that another one names is not in it.
+    /// A record refers to a chain that is not in the file.
     #[error("the chain {chain} is named in the file and not in it: its lines were left out")]
     ChainMissing {
         /// The chain.
         chain: String,
     },
-    /// Nothing is in it.
+    /// The file has no chains.
     #[error("there is no chain in it")]
     Empty,
 }
 
-/// One line, as far as it matters here.
+/// The fields of a line that are verified.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Line {
@@ -128,10 +128,10 @@ struct End {
     head: Vec<u8>,
 }
 
-/// Holds an export in NDJSON against the public key of the installation that made it.
+/// Verifies an NDJSON export against the public key of its installation.
 ///
 /// # Errors
-/// The first line that is not what was exported.
+/// The first line that does not verify.
 pub fn verify_export(file: impl BufRead, key: &PublicKey) -> Result<Checked, FileError> {
     let mut checked = Checked::default();
     let mut open: BTreeMap<String, (u64, Hash)> = BTreeMap::new();
@@ -200,7 +200,7 @@ pub fn verify_export(file: impl BufRead, key: &PublicKey) -> Result<Checked, Fil
     }
 }
 
-/// The chains that a record says to have come so far.
+/// The chains that a record links to.
 fn linked(stored: &str) -> Vec<String> {
     #[derive(Deserialize)]
     struct Linking {
@@ -214,7 +214,8 @@ fn linked(stored: &str) -> Vec<String> {
         .collect()
 }
 
-/// The first field of a line that is not what its record says. The fingerprint is sealed in the record, and cannot be told.
+/// The name of the first field that differs from the stored record. The fingerprint is sealed in
+/// the record, so it cannot be compared.
 fn altered(line: &str, stored: &str, previous: Hash, hash: Hash) -> Option<String> {
     let fields: Option<BTreeMap<String, Value>> = serde_json::from_str(line).ok();
     let stored: Option<Value> = serde_json::from_str(stored).ok();

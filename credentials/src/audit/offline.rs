@@ -1,4 +1,5 @@
-//! The log of a store that no process serves: to be checked without starting anything, and to be told that the clock is right.
+//! The audit log of a store that no process is serving: verifies it without starting anything, and
+//! accepts the clock.
 
 use std::{
     collections::BTreeSet,
@@ -14,61 +15,61 @@ use keyside_store::{
 
 use super::{Audit, Break, Receipt, Verified, VerifyError};
 use crate::{
-    chains::{Anchors, Chains, HEADS, Mark, Tracked},
+    chains::{Anchors, Chains, HEADS, Registration, Tracked},
     clock::{Clock, Ratchet, SystemClock},
     documents::WORKSPACE,
     keyring::Keyring,
     kms::{Kms, KmsSource},
     model::{ActorContext, WorkspaceId},
     record::{Draft, Event},
-    snapshot::{Loading, signals::Notices},
+    snapshot::{WorkspaceLoader, signals::Notices},
 };
 
-/// The log of a store.
+/// The audit log of a store that no process is serving.
 pub struct OfflineAudit {
     audit: Audit,
     chains: Arc<Chains>,
     keyring: Arc<Keyring>,
     clock: Arc<Ratchet>,
-    /// The folder of the heads that were acknowledged last.
+    /// The `heads` folder with the last acknowledged heads.
     heads: PathBuf,
-    /// The chains whose heads are not believed, the installation's first.
-    unbelieved: Vec<Break>,
+    /// The chains whose heads are not trusted, the installation's first.
+    untrusted: Vec<Break>,
 }
 
-/// Everything in a store but the records: what a start reads.
+/// The state that a start reads: everything in a store except audit records.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Inspected {
-    /// What a start would not believe; heads first, then documents.
+pub struct Inspection {
+    /// What a start would refuse; heads first, then documents.
     pub damage: Vec<Break>,
-    /// The providers of the credentials that are sound and not revoked, each with its endpoint where it has one. For finding
-    /// out what to look at, never for sending a secret there.
+    /// Provider and endpoint of each usable credential. For diagnosing connections, never for
+    /// sending a secret.
     pub destinations: BTreeSet<(String, Option<String>)>,
 }
 
-/// A clock that is behind the log: a start lets the log's time count until the clock has caught up.
+/// A clock that is behind the log. A start uses the log's time until the clock has caught up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ClockBehind {
-    /// What the clock says.
+    /// The clock's time.
     pub clock: Timestamp,
-    /// The latest time that the log tells.
+    /// The latest time in the log.
     pub log: Timestamp,
 }
 
 impl OfflineAudit {
-    /// Opens what is kept in `backend`, and reads its heads. Writes nothing. Heads that are not believed are what
-    /// [`inspect`](Self::inspect) and [`verify`](Self::verify) find.
+    /// Opens `backend` and reads its heads, without writing. [`inspect`](Self::inspect) and
+    /// [`verify`](Self::verify) report heads that are not trusted.
     ///
     /// # Errors
-    /// What keeps it from being read.
+    /// The store, the keyring or the key service cannot be read.
     pub async fn open(
         backend: Backend,
         keyring: &Path,
         kms: &KmsSource,
     ) -> Result<Self, VerifyError> {
-        // Opening what is not there would make it.
+        // Opening a missing keyring would create it.
         if !keyring.exists() {
             return Err(VerifyError::NothingThere {
                 path: keyring.to_owned(),
@@ -87,22 +88,22 @@ impl OfflineAudit {
             keyring,
             clock,
             heads,
-            unbelieved: Vec::new(),
+            untrusted: Vec::new(),
         };
-        offline.unbelieved = offline.read_heads().await?;
+        offline.untrusted = offline.read_heads().await?;
         Ok(offline)
     }
 
     async fn read_heads(&self) -> Result<Vec<Break>, StorageError> {
-        let mut unbelieved = Vec::new();
-        unbelieved.extend(self.read_own_head().await?);
-        for (id, mark) in self.chains.marks().iter() {
-            unbelieved.extend(self.read_head_of(id, mark).await?);
+        let mut untrusted = Vec::new();
+        untrusted.extend(self.read_own_head().await?);
+        for (id, registration) in self.chains.registrations().iter() {
+            untrusted.extend(self.read_head_of(id, registration).await?);
         }
-        Ok(unbelieved)
+        Ok(untrusted)
     }
 
-    /// The installation's own chain, held against what a start holds it against.
+    /// Checks the installation's own chain as a start does.
     async fn read_own_head(&self) -> Result<Option<Break>, StorageError> {
         let own = self.chains.own();
         if let Some(found) = self.read_head(own).await? {
@@ -116,22 +117,23 @@ impl OfflineAudit {
         Ok(Some(broken(own.chain.name(), finding)))
     }
 
-    /// The chain of a workspace, held against what the installation's chain says of it.
+    /// Checks the chain of a workspace against its registration.
     async fn read_head_of(
         &self,
         id: &WorkspaceId,
-        mark: &Mark,
+        registration: &Registration,
     ) -> Result<Option<Break>, StorageError> {
         let tracked = self.chains.of(id);
         if let Some(found) = self.read_head(&tracked).await? {
             return Ok(Some(found));
         }
-        // Of one that is being created, the chain may be that of the one before, or none yet.
-        if !mark.is_there || mark.making.is_some() {
+        // While a workspace is being created, its chain may be missing or still belong to its
+        // erased predecessor.
+        if !registration.is_there || registration.pending.is_some() {
             return Ok(None);
         }
         let state = tracked.state();
-        if state.is_none_or(|state| state.head.incarnation >= mark.incarnation) {
+        if state.is_none_or(|state| state.head.incarnation >= registration.incarnation) {
             return Ok(None);
         }
         let finding = "its head is that of an erased workspace with the same id";
@@ -146,7 +148,7 @@ impl OfflineAudit {
         };
         let name = tracked.chain.name();
         let path = Anchors::path(&self.heads, name);
-        let finding = match damage.is_of_anchor() {
+        let finding = match damage.is_anchor_damage() {
             true => format!("{damage}. Put {} back from the newest copy", path.display()),
             false => format!(
                 "{damage}; {} has the head that was acknowledged last",
@@ -159,23 +161,24 @@ impl OfflineAudit {
     /// Reads every document, by the same rules as a start.
     ///
     /// # Errors
-    /// The backend's. Damage is no error: the answer lists it.
-    pub async fn inspect(&self) -> Result<Inspected, VerifyError> {
-        let mut inspected = Inspected {
-            damage: self.unbelieved.clone(),
-            ..Inspected::default()
+    /// The backend failed. Damage is listed in the result.
+    pub async fn inspect(&self) -> Result<Inspection, VerifyError> {
+        let mut inspection = Inspection {
+            damage: self.untrusted.clone(),
+            ..Inspection::default()
         };
-        self.inspect_own(&mut inspected).await?;
+        self.inspect_own(&mut inspection).await?;
         let (notices, _) = Notices::new(self.clock.clone());
-        for (id, mark) in self.chains.marks().iter() {
-            if mark.is_there && self.expect_believed(&self.chains.of(id)).is_ok() {
-                self.inspect_workspace(id, &notices, &mut inspected).await?;
+        for (id, registration) in self.chains.registrations().iter() {
+            if registration.is_there && self.expect_trusted(&self.chains.of(id)).is_ok() {
+                self.inspect_workspace(id, &notices, &mut inspection)
+                    .await?;
             }
         }
-        Ok(inspected)
+        Ok(inspection)
     }
 
-    async fn inspect_own(&self, inspected: &mut Inspected) -> Result<(), StorageError> {
+    async fn inspect_own(&self, inspection: &mut Inspection) -> Result<(), StorageError> {
         let chain = &self.chains.own().chain;
         let Some(state) = self.chains.own().state() else {
             return Ok(());
@@ -184,7 +187,7 @@ impl OfflineAudit {
         for (entry, body) in state.documents().zip(bodies) {
             if body.is_none() {
                 let finding = format!("its document {} is gone or edited", entry.name);
-                inspected.damage.push(broken(chain.name(), finding));
+                inspection.damage.push(broken(chain.name(), finding));
             }
         }
         Ok(())
@@ -194,49 +197,51 @@ impl OfflineAudit {
         &self,
         id: &WorkspaceId,
         notices: &Arc<Notices>,
-        inspected: &mut Inspected,
+        inspection: &mut Inspection,
     ) -> Result<(), StorageError> {
         let tracked = self.chains.of(id);
         let name = tracked.chain.name();
         let state = tracked.state();
-        // Without its own document it is erased, and the next start says so in the installation's chain.
+        // Without its own document the workspace is erased; the next start records that in the
+        // installation's chain.
         let Some(state) = state.filter(|state| state.document(WORKSPACE).is_some()) else {
             return Ok(());
         };
-        let loading = Loading {
+        let loader = WorkspaceLoader {
             keyring: &self.keyring,
             notices,
             before: None,
-            mark: self.chains.mark(id),
+            registration: self.chains.registration(id),
         };
-        let (entry, findings) = loading.read(id, &tracked.chain, state).await?;
+        let (entry, findings) = loader.read(id, &tracked.chain, state).await?;
         for found in findings {
-            let finding = format!("what is at {}: {}", found.stands_at, found.damage);
-            inspected.damage.push(broken(name, finding));
+            let finding = format!("what is at {}: {}", found.location, found.damage);
+            inspection.damage.push(broken(name, finding));
         }
         for credential in entry.credentials.values() {
             let document = &credential.document;
             if credential.damage().is_none() && document.revoked_at.is_none() {
                 let destination = (document.provider.to_string(), document.endpoint.clone());
-                inspected.destinations.insert(destination);
+                inspection.destinations.insert(destination);
             }
         }
         Ok(())
     }
 
-    /// Refuses a chain whose head is not believed.
-    fn expect_believed(&self, tracked: &Tracked) -> Result<(), VerifyError> {
+    /// Refuses a chain whose head is not trusted.
+    fn expect_trusted(&self, tracked: &Tracked) -> Result<(), VerifyError> {
         let name = tracked.chain.name();
-        match self.unbelieved.iter().find(|found| found.chain == *name) {
+        match self.untrusted.iter().find(|found| found.chain == *name) {
             Some(found) => Err(VerifyError::Broken(found.clone())),
             None => Ok(()),
         }
     }
 
-    /// Reads the whole log and all documents, and holds them against the heads in the store and beside the keyring.
+    /// Reads the whole log and all documents, and compares them with the heads in the store and
+    /// beside the keyring.
     ///
     /// # Errors
-    /// The first thing that is not what was written, or the backend's failure.
+    /// The first record or document that is not what was written, or a failure of the backend.
     pub async fn verify(&self) -> Result<Verified, VerifyError> {
         match self.inspect().await?.damage.into_iter().next() {
             Some(found) => Err(VerifyError::Broken(found)),
@@ -244,34 +249,36 @@ impl OfflineAudit {
         }
     }
 
-    /// The log, to be read and exported.
+    /// The log, for reading and exporting.
     pub fn audit(&self) -> &Audit {
         &self.audit
     }
 
-    /// Holds a receipt against the log, as [`Audit::confirm`] does. A log that is not known to be the newest confirms none.
+    /// Verifies a receipt against the log, as [`Audit::confirm`] does. A log that may be out of
+    /// date confirms nothing.
     ///
     /// # Errors
-    /// Why it is not confirmed, or the backend's failure.
+    /// Why the receipt is not confirmed, or a failure of the backend.
     pub async fn confirm(&self, receipt: &Receipt) -> Result<(), VerifyError> {
         self.audit.confirm(receipt).await?;
-        self.expect_believed(self.chains.own())
+        self.expect_trusted(self.chains.own())
     }
 
-    /// Whether the clock is behind the log.
+    /// The times of the clock and the log, if the clock is behind.
     pub fn clock_behind(&self) -> Option<ClockBehind> {
         let log = self.chains.latest();
         let clock = self.clock.now();
         (clock < log).then_some(ClockBehind { clock, log })
     }
 
-    /// Puts it on record that the clock is right where it is behind the log, and the log was ahead: from the next start on
-    /// the clock counts, and no time before this record. On disk when it returns.
+    /// Records that the clock is right and the log was ahead. The next start trusts the clock, and
+    /// ignores the times of earlier records. On disk when this returns.
     ///
     /// # Errors
-    /// The backend's, or what is wrong with the installation's chain: what is written now would hide it from the next start.
+    /// The backend failed, or the installation's chain is damaged: a new commit would hide the
+    /// damage from the next start.
     pub async fn accept_clock(&self, behind: ClockBehind) -> Result<(), VerifyError> {
-        self.expect_believed(self.chains.own())?;
+        self.expect_trusted(self.chains.own())?;
         let draft = Draft {
             note: Some(format!("the log was at {}", behind.log)),
             ..Draft::new(Event::ClockAccepted, &ActorContext::system("clock accept"))
@@ -283,7 +290,7 @@ impl OfflineAudit {
     }
 }
 
-/// Something about a chain as a whole.
+/// A finding about a chain as a whole.
 fn broken(chain: &ChainName, finding: impl Into<String>) -> Break {
     Break {
         chain: chain.clone(),

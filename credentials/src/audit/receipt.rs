@@ -1,59 +1,60 @@
-//! The receipt of an erasing: what its record says, signed by the installation.
+//! The receipt for erasing a workspace: the content of its audit record, signed by the
+//! installation.
 //!
-//! Nothing of it is kept. It is read off the record whenever it is asked for, so that it can be had again, and is the same
-//! each time. Anyone with the installation's public key can check it, on another machine.
+//! Receipts are not stored. Each is derived from the audit record on request and is the same every
+//! time. An auditor who has the installation's public key can verify it on another machine.
 
 use jiff::Timestamp;
-use keyside_store::{PublicKey, Signature, Signer, StorageError, chain::Stored};
+use keyside_store::{PublicKey, Signature, Signer, StorageError, chain::StoredRecord};
 use serde::{Deserialize, Serialize};
 
 use super::{Audit, Break, Head, ReceiptError, VerifyError};
 use crate::{
     chains::InstallationState,
     model::{ActorId, WorkspaceId},
-    record::{Event, KeyAct, Record},
+    record::{Event, KeyOperation, Record},
 };
 
-/// What was erased, confirmed by the installation that did it. It is given out once nothing of the workspace is left: no key,
-/// no document, and no run record up to that time.
+/// Confirms that a workspace was erased. Issued once no key, document or earlier run record of the
+/// workspace is left.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Receipt {
-    /// Its own id, which the record has as its note.
+    /// The receipt's id, which is the note of the audit record.
     pub id: String,
-    /// Whose audit log tells of it.
+    /// The installation whose audit log has the record.
     pub installation: String,
-    /// What was erased. Another one may have the name since.
+    /// The erased workspace. A later workspace may have the same id.
     pub workspace: WorkspaceId,
-    /// Which one of its name: each has a higher number than the one before.
+    /// Counts the workspaces that had this id, from 1.
     pub incarnation: u64,
-    /// When.
+    /// When it was erased.
     pub erased_at: Timestamp,
-    /// By whom.
+    /// The actor that erased it.
     pub erased_by: ActorId,
-    /// In which request.
+    /// The request that erased it.
     pub request_id: String,
-    /// The ids of the keys that are no more. Each is random, and stands in everything that its key had sealed: nothing that
-    /// names one can be opened any more, wherever it lies.
+    /// The ids of the destroyed keys. They are random, and every sealed blob names its key's id:
+    /// any blob that names one of these cannot be opened any more.
     pub destroyed_keys: Vec<String>,
-    /// How many credentials are gone.
+    /// Number of credentials that were erased.
     pub credentials: usize,
-    /// Tokens that were for this workspace, alone or among others, and open it no more.
+    /// The tokens whose scope had the workspace, alone or among others.
     pub tokens: Vec<ActorId>,
-    /// Where the installation's chain tells of it.
+    /// The audit record in the installation's chain.
     pub audit: Head,
-    /// What checks the signature.
+    /// The key that verifies the signature.
     pub public_key: PublicKey,
-    /// Ed25519 over all this.
+    /// Ed25519 signature over all other fields.
     pub signature: Signature,
 }
 
 impl Receipt {
-    /// What a record attests; nothing if it is not that of an erasing.
-    fn of(stored: &Stored, installation: &str, key: &dyn Signer) -> Option<Self> {
+    /// The receipt that an audit record proves; `None` if it is not a record of erasing.
+    fn of(stored: &StoredRecord, installation: &str, key: &dyn Signer) -> Option<Self> {
         let record = Record::parse(stored)?;
-        let (Event::WorkspaceErased, Some(KeyAct::Destroy(destroyed_keys)), Some(gone)) =
+        let (Event::WorkspaceErased, Some(KeyOperation::Destroy(destroyed_keys)), Some(gone)) =
             (record.event, record.keys, record.erased)
         else {
             return None;
@@ -89,26 +90,26 @@ impl Receipt {
         [&b"keyside receipt\0"[..], &json].concat()
     }
 
-    /// Whether the holder of `key` has given it out as it is. Says nothing of what the log holds.
+    /// Whether the holder of `key` signed this receipt. Does not check the log.
     pub fn is_signed_by(&self, key: &PublicKey) -> bool {
         self.public_key == *key && key.verify(&self.message(), &self.signature)
     }
 }
 
 impl Audit {
-    /// The receipt of the workspace that was erased last under this name, if one was.
+    /// The receipt of the workspace that was erased last under this id.
     pub(crate) async fn receipt(
         &self,
         workspace: &WorkspaceId,
     ) -> Result<Option<Receipt>, VerifyError> {
-        let mark = self.chains.mark(workspace);
-        match mark.and_then(|mark| mark.erased) {
+        let registration = self.chains.registration(workspace);
+        match registration.and_then(|it| it.erased) {
             Some(erased) => self.receipt_at(erased.position).await,
             None => Ok(None),
         }
     }
 
-    /// The receipt that the record at `position` makes.
+    /// The receipt for the record at `position`.
     async fn receipt_at(&self, position: u64) -> Result<Option<Receipt>, VerifyError> {
         let own = self.chains.own();
         let Some(state) = own.state() else {
@@ -130,7 +131,7 @@ impl Audit {
         Ok(stored.and_then(|stored| Receipt::of(stored, installation, &*signing)))
     }
 
-    /// Whether the installation signs with this key, or has.
+    /// Whether the installation signs, or has signed, with this key.
     async fn has_signed_with(&self, key: &PublicKey) -> Result<bool, StorageError> {
         if *key == self.chains.public_key() {
             return Ok(true);
@@ -144,11 +145,11 @@ impl Audit {
         }
     }
 
-    /// Holds a receipt against the key that has signed it, which the installation has to have used, and against the log: that
-    /// this one is what was written, and that it has the record.
+    /// Verifies a receipt: the signature, by a key that the installation uses or has used, then the
+    /// whole log, then that the log has the record.
     ///
     /// # Errors
-    /// Why it is not confirmed, or the backend's failure.
+    /// Why the receipt is not confirmed, or a failure of the backend.
     pub async fn confirm(&self, receipt: &Receipt) -> Result<(), VerifyError> {
         let key = receipt.public_key;
         if !receipt.is_signed_by(&key) || !self.has_signed_with(&key).await? {
@@ -156,7 +157,7 @@ impl Audit {
         }
         self.verify().await?;
         let found = self.receipt_at(receipt.audit.position).await?;
-        // One from before a rotation of the signing key says the same, under the key of then.
+        // A receipt from before a rotation of the signing key differs only in key and signature.
         let found = found.map(|found| Receipt {
             public_key: key,
             signature: receipt.signature,

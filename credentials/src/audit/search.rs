@@ -1,36 +1,36 @@
-//! Reading the log across chains by time, newest first and a page at a time.
+//! Searches all chains by time, newest first and a page at a time.
 
 use std::{collections::BinaryHeap, fmt, str::FromStr, sync::Arc};
 
 use keyside_store::{
     StorageError,
-    chain::{ChainName, LoadError, State, Stored},
+    chain::{ChainName, LoadError, State, StoredRecord},
 };
 
 use super::Audit;
 use crate::{
-    chains::{Chains, Mark, Tracked},
+    chains::{Chains, Registration, Tracked},
     model::{ActorId, CredentialId, Scope, WorkspaceId},
     record::{AuditRecord, Event, Record},
 };
 
-/// Which records to show; `None` lets all pass.
+/// Selects audit records; `None` matches all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AuditFilter {
-    /// Of the workspaces that are there for whoever asks. Who is limited sees no record that is about no workspace, and none
-    /// of an erased workspace that had the same name.
+    /// The workspaces that the caller may see. A limited caller sees no records without a
+    /// workspace, and none of an erased workspace that had the same id.
     pub within: Scope,
-    /// Of this workspace.
+    /// Records about this workspace.
     pub workspace: Option<WorkspaceId>,
-    /// By this actor.
+    /// Records of this actor.
     pub actor: Option<ActorId>,
-    /// Of this event.
+    /// Records of this event.
     pub event: Option<Event>,
-    /// About this credential.
+    /// Records about this credential.
     pub credential: Option<CredentialId>,
 }
 
-/// A place in the order of all records: by time, then by chain, then by position.
+/// A position in the order of all records: by time, then chain, then position.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Cursor {
     /// Microseconds since the Unix epoch.
@@ -39,12 +39,12 @@ pub struct Cursor {
     position: u64,
 }
 
-/// A part of what was searched for.
+/// A page of search results.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Found {
+pub struct AuditPage {
     /// Newest first.
     pub records: Vec<AuditRecord>,
-    /// Where to go on, if there may be more. A rare record may be some pages away.
+    /// Where the next page begins, if there may be more. A page may be empty before the last.
     pub before: Option<Cursor>,
 }
 
@@ -52,54 +52,54 @@ impl Audit {
     /// Up to `limit` records before `before`, newest first.
     ///
     /// # Errors
-    /// The backend's. Records that are not what was written are left out, and said so in the log; `verify` names them.
+    /// The backend failed. Damaged records are omitted and logged; `verify` reports them.
     pub async fn search(
         &self,
         filter: &AuditFilter,
         before: Option<Cursor>,
         limit: usize,
-    ) -> Result<Found, StorageError> {
+    ) -> Result<AuditPage, StorageError> {
         let mut merge = Merge::new(self.chains_for(filter), before);
         let mut records = Vec::new();
-        for _ in 0..LOOKED_AT {
+        for _ in 0..MAX_SCANNED {
             let Some((at, chain, stored)) = merge.next().await? else {
-                return Ok(Found {
+                return Ok(AuditPage {
                     records,
                     before: None,
                 });
             };
             records.extend(self.shown(filter, &chain.name, stored));
             if records.len() == limit {
-                return Ok(Found {
+                return Ok(AuditPage {
                     records,
                     before: Some(at),
                 });
             }
             merge.last = Some(at);
         }
-        Ok(Found {
+        Ok(AuditPage {
             records,
             before: merge.last,
         })
     }
 
-    /// What may be shown of a record, if it passes.
+    /// What the caller may see of a record, if it passes the filter.
     pub(super) fn shown(
         &self,
         filter: &AuditFilter,
         chain: &ChainName,
-        stored: Stored,
+        stored: StoredRecord,
     ) -> Option<AuditRecord> {
         let record = Record::parse(&stored)?;
         let passes = filter.passes(&record, chain, &self.chains);
         passes.then(|| record.view(chain, stored, &self.keyring))
     }
 
-    /// The chains that hold what may pass.
+    /// The chains that may have matching records.
     pub(super) fn chains_for(&self, filter: &AuditFilter) -> Vec<Source> {
         let chains = &self.chains;
-        let marks = chains.marks();
-        let workspaces = marks.keys().filter(|id| {
+        let registrations = chains.registrations();
+        let workspaces = registrations.keys().filter(|id| {
             filter.within.holds(id) && filter.workspace.as_ref().is_none_or(|wanted| wanted == *id)
         });
         let of_workspaces = workspaces.map(|id| chains.of(id));
@@ -111,7 +111,7 @@ impl Audit {
     }
 }
 
-/// One chain as it was when reading began.
+/// A chain as it was when reading began.
 pub(super) struct Source {
     chains: Arc<Chains>,
     pub(super) name: ChainName,
@@ -129,8 +129,12 @@ impl Source {
         })
     }
 
-    /// Up to `limit` records from a position on; none where they are not what was written.
-    pub(super) async fn read(&self, from: u64, limit: usize) -> Result<Vec<Stored>, StorageError> {
+    /// Up to `limit` records from a position; none if they are damaged.
+    pub(super) async fn read(
+        &self,
+        from: u64,
+        limit: usize,
+    ) -> Result<Vec<StoredRecord>, StorageError> {
         let head = &self.state.head;
         match self.chains.records(&self.tracked, head, from, limit).await {
             Ok(records) => Ok(records),
@@ -142,34 +146,34 @@ impl Source {
         }
     }
 
-    /// How many of its records are from before a time.
+    /// Number of records from before a time.
     pub(super) async fn before(&self, at: i64) -> Result<u64, LoadError> {
         let head = &self.state.head;
         self.chains.records_before(&self.tracked, head, at).await
     }
 }
 
-/// The records of several chains as one sequence, newest first.
+/// Merges the records of several chains, newest first.
 struct Merge {
-    cursors: BinaryHeap<Reading>,
+    cursors: BinaryHeap<ChainReader>,
     last: Option<Cursor>,
 }
 
-/// How far a chain was read.
-struct Reading {
-    /// Of the next record; while none was read, no record is after it.
+/// The read position in one chain.
+struct ChainReader {
+    /// Cursor of the next record. Until one was read, an upper bound.
     next: Cursor,
     source: Arc<Source>,
     /// Records before this position are still to be read.
     before: u64,
-    /// Oldest first: the last one is next.
-    read: Vec<Stored>,
-    begun: bool,
+    /// Oldest first: `pop` returns the next record.
+    read: Vec<StoredRecord>,
+    is_started: bool,
 }
 
 impl Merge {
     fn new(sources: Vec<Source>, before: Option<Cursor>) -> Self {
-        let readings = sources.into_iter().map(|source| Reading {
+        let readings = sources.into_iter().map(|source| ChainReader {
             next: Cursor {
                 at: source.state.head.at,
                 chain: source.name.to_string(),
@@ -178,7 +182,7 @@ impl Merge {
             before: source.state.head.records + 1,
             source: Arc::new(source),
             read: Vec::new(),
-            begun: false,
+            is_started: false,
         });
         Self {
             cursors: readings.collect(),
@@ -186,7 +190,7 @@ impl Merge {
         }
     }
 
-    async fn next(&mut self) -> Result<Option<(Cursor, Arc<Source>, Stored)>, StorageError> {
+    async fn next(&mut self) -> Result<Option<(Cursor, Arc<Source>, StoredRecord)>, StorageError> {
         while let Some(mut reading) = self.cursors.pop() {
             let was_known = !reading.read.is_empty();
             reading.fill(self.last.as_ref()).await?;
@@ -199,7 +203,7 @@ impl Merge {
                 position: newest.position,
             };
             if !was_known {
-                // Only now is it known where it stands among the others.
+                // Only now is its position among the other chains known.
                 reading.next = at;
                 self.cursors.push(reading);
                 continue;
@@ -230,10 +234,10 @@ impl Merge {
     }
 }
 
-impl Reading {
-    /// Reads the next ones, if none is at hand.
+impl ChainReader {
+    /// Reads the next records, unless some are left.
     async fn fill(&mut self, last: Option<&Cursor>) -> Result<(), StorageError> {
-        if !std::mem::replace(&mut self.begun, true)
+        if !std::mem::replace(&mut self.is_started, true)
             && let Some(last) = last
         {
             self.before = match self.source.before(last.at + 1).await {
@@ -247,7 +251,7 @@ impl Reading {
             let from = self.before.saturating_sub(WINDOW).max(1);
             let count = (self.before - from) as usize;
             let read = self.source.read(from, count).await?;
-            let is_before = |stored: &Stored| {
+            let is_before = |stored: &StoredRecord| {
                 last.is_none_or(|last| {
                     (stored.at, chain, stored.position) < (last.at, &*last.chain, last.position)
                 })
@@ -259,21 +263,21 @@ impl Reading {
     }
 }
 
-impl PartialEq for Reading {
+impl PartialEq for ChainReader {
     fn eq(&self, other: &Self) -> bool {
         self.next == other.next
     }
 }
 
-impl Eq for Reading {}
+impl Eq for ChainReader {}
 
-impl PartialOrd for Reading {
+impl PartialOrd for ChainReader {
     fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl Ord for Reading {
+impl Ord for ChainReader {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
         self.next.cmp(&other.next)
     }
@@ -288,7 +292,8 @@ impl AuditFilter {
             (Scope::All, _) => true,
             (Scope::Only(_), None) => false,
             (within, Some(workspace)) => {
-                within.holds(workspace) && !is_of_erased(record, chain, chains.mark(workspace))
+                within.holds(workspace)
+                    && !is_of_erased(record, chain, chains.registration(workspace))
             }
         };
         is_there
@@ -299,9 +304,9 @@ impl AuditFilter {
     }
 }
 
-/// Whether a record is about a workspace of that name that is no more.
-fn is_of_erased(record: &Record, chain: &ChainName, mark: Option<Mark>) -> bool {
-    let Some(erased) = mark.and_then(|mark| mark.erased) else {
+/// Whether a record is about an erased predecessor of the workspace.
+fn is_of_erased(record: &Record, chain: &ChainName, registration: Option<Registration>) -> bool {
+    let Some(erased) = registration.and_then(|it| it.erased) else {
         return false;
     };
     let last = match chain.workspace_id() {
@@ -331,7 +336,7 @@ impl FromStr for Cursor {
     }
 }
 
-/// Records of a chain that are read at once.
+/// Records of a chain per read.
 const WINDOW: u64 = 64;
-/// Records that one page may cost.
-const LOOKED_AT: usize = 20_000;
+/// Records that a search may read for one page.
+const MAX_SCANNED: usize = 20_000;

@@ -1,4 +1,4 @@
-//! Checking all chains against their heads, and the heads against each other.
+//! Verifies all chains against their heads, and the heads against each other.
 
 use keyside_store::{
     Hash, StorageError,
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::{Audit, Break, VerifyError};
 use crate::{chains::Tracked, record::Record};
 
-/// A place in a chain: a record's position, and the chain hash after it.
+/// A position in a chain, and the chain hash at that position.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Head {
     /// 0 before the first record.
@@ -18,25 +18,26 @@ pub struct Head {
     pub hash: Hash,
 }
 
-/// What was read, and is what was written.
+/// The summary of a verified log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verified {
-    /// How many records.
+    /// Number of records.
     pub records: u64,
-    /// Where each chain ends.
+    /// The head of each chain.
     pub heads: Vec<(ChainName, Head)>,
 }
 
 impl Audit {
-    /// Reads all records of all chains, and holds them against the heads, and the heads against the links between them.
+    /// Reads all records of all chains, and compares them with the heads, and the heads with the
+    /// links between chains.
     ///
     /// # Errors
-    /// The first record that is not what was written, or the backend's failure.
+    /// The first record that is not what was written, or a failure of the backend.
     pub async fn verify(&self) -> Result<Verified, VerifyError> {
-        for _ in 0..LOOKS {
+        for _ in 0..MAX_RETRIES {
             let before = self.known_heads();
             let verified = self.verify_once().await;
-            // Else what a head named may be gone because it was replaced meanwhile.
+            // Otherwise a concurrent commit may have removed what a head named.
             if verified.is_ok() || self.known_heads() == before {
                 return verified;
             }
@@ -44,10 +45,10 @@ impl Audit {
         self.verify_once().await
     }
 
-    /// How far each chain has come, as far as is known here.
+    /// The sequence number of each chain's last known head.
     fn known_heads(&self) -> Vec<Option<u64>> {
-        let marks = self.chains.marks();
-        let of_workspaces = marks.keys().map(|id| self.chains.of(id));
+        let registrations = self.chains.registrations();
+        let of_workspaces = registrations.keys().map(|id| self.chains.of(id));
         let chains = of_workspaces.chain([self.chains.own().clone()]);
         chains
             .map(|tracked| Some(tracked.state()?.head.seq))
@@ -60,7 +61,7 @@ impl Audit {
             heads: Vec::new(),
         };
         self.verify_one(self.chains.own(), &mut verified).await?;
-        for id in self.chains.marks().keys() {
+        for id in self.chains.registrations().keys() {
             let tracked = self.chains.of(id);
             self.verify_one(&tracked, &mut verified).await?;
         }
@@ -81,31 +82,32 @@ impl Audit {
                 finding,
             })
         };
-        // The head as it is stored now, not as it is known here: what was edited since shows.
+        // Reads the head from the store, so that an edit since the last refresh is found.
         match self.chains.refresh(tracked).await {
             Ok(_) => {}
             Err(LoadError::Storage(error)) => return Err(error.into()),
             Err(LoadError::Damaged(damage)) => return Err(broken(0, damage.to_string())),
         }
-        let mut looks = 1;
+        let mut attempts = 1;
         let (state, records) = loop {
             let Some(state) = tracked.state() else {
-                // Named, and its first commit was cut off: the next start makes it.
+                // Registered, but the first commit was interrupted: the next start makes it.
                 return Ok(());
             };
-            let (position, finding) = match look(chain, &state).await? {
+            let (position, finding) = match verify_state(chain, &state).await? {
                 Ok(records) => break (state, records),
                 Err(found) => found,
             };
-            // A commit removes what it replaces, so what is missing says something only of a head that is still there.
+            // A commit removes what it replaces, so missing objects count only if the head is still
+            // the same.
             if let Err(LoadError::Storage(error)) = self.chains.refresh(tracked).await {
                 return Err(error.into());
             }
             let is_replaced = tracked.state().is_some_and(|now| now.head != state.head);
-            if !is_replaced || looks == LOOKS {
+            if !is_replaced || attempts == MAX_RETRIES {
                 return Err(broken(position, finding));
             }
-            looks += 1;
+            attempts += 1;
         };
         verified.records += records;
         let end = Head {
@@ -116,7 +118,8 @@ impl Audit {
         Ok(())
     }
 
-    /// Every state that the installation's chain says a workspace's chain had, is one that it had.
+    /// Checks that every state that the installation's chain has recorded of a workspace's chain is
+    /// in that chain.
     async fn verify_links(&self) -> Result<(), VerifyError> {
         let own = self.chains.own();
         let Some(state) = own.state() else {
@@ -133,7 +136,7 @@ impl Audit {
             for record in records.iter().filter_map(Record::parse) {
                 for (workspace, link) in record.links {
                     let tracked = self.chains.of(&workspace);
-                    // Another process may have gone on with it since it was read.
+                    // Another process may have committed to it since it was read.
                     if tracked
                         .state()
                         .is_some_and(|it| it.head.records < link.records)
@@ -159,8 +162,12 @@ impl Audit {
     }
 }
 
-/// Checks what a state names, documents first: it says how many records there are, or where what is wrong.
-async fn look(chain: &Chain, state: &State) -> Result<Result<u64, (u64, String)>, StorageError> {
+/// Verifies what a state names, documents first. Returns the number of records, or the position and
+/// description of the first finding.
+async fn verify_state(
+    chain: &Chain,
+    state: &State,
+) -> Result<Result<u64, (u64, String)>, StorageError> {
     for (entry, body) in state.documents().zip(chain.read(state.documents()).await?) {
         if body.is_none() {
             let finding = format!("its document {} is gone or edited", entry.name);
@@ -177,11 +184,11 @@ async fn look(chain: &Chain, state: &State) -> Result<Result<u64, (u64, String)>
 fn unreadable(error: LoadError) -> VerifyError {
     match error {
         LoadError::Storage(error) => error.into(),
-        // It was read a moment ago.
+        // It was readable a moment ago.
         LoadError::Damaged(damage) => StorageError::unavailable(damage).into(),
     }
 }
 
 const BATCH: usize = 1024;
-/// How often a log that grows is looked at again.
-const LOOKS: usize = 20;
+/// How often to verify again while a log keeps changing.
+const MAX_RETRIES: usize = 20;

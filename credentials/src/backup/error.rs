@@ -6,61 +6,61 @@ use keyside_store::{StorageError, file::FileError};
 
 use crate::{keyring::KeyringError, kms::KmsError};
 
-/// Why a backup was not restored. Each says what to do. Nothing that was there is changed, unless a file of the
-/// last step could not be put in place: what it replaced stands beside it then.
+/// Why a backup was not restored, with a remedy. Existing data is unchanged, unless a file of the
+/// last step could not be moved into place: then the replaced file is kept beside it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RestoreError {
-    /// Restoring over something would lose it.
+    /// The restore would overwrite an existing store.
     #[error(
         "there is a store at {} already, and a restore writes over none: stop Keyside and move its data folder aside, \
          or name another one in store.path",
         folder.display()
     )]
     StoreThere {
-        /// Where it is.
+        /// The folder of the store.
         folder: PathBuf,
     },
-    /// Something else.
+    /// The file is not a backup.
     #[error("{} is not a backup of Keyside's: name a file that `keyside backup` has written", file.display())]
     NotABackup {
-        /// The file.
+        /// The file's path.
         file: PathBuf,
     },
-    /// A later release has written it.
+    /// A later release created the backup.
     #[error(
         "the backup {} has format {found}, this release knows {known}: restore it with the release that made it",
         file.display()
     )]
     Newer {
-        /// The file.
+        /// The file's path.
         file: PathBuf,
-        /// The format it names.
+        /// The file's format.
         found: u32,
-        /// The one that this release writes.
+        /// The format of this release.
         known: u32,
     },
-    /// Its end is missing.
+    /// The file ends too early.
     #[error(
         "the backup {} is cut short: copy it again from where it was made, or take another one",
         file.display()
     )]
     Truncated {
-        /// The file.
+        /// The file's path.
         file: PathBuf,
     },
-    /// It is not what was written.
+    /// The file is damaged.
     #[error(
         "the backup {} is damaged ({finding}): copy it again from where it was made, or take another one",
         file.display()
     )]
     Damaged {
-        /// The file.
+        /// The file's path.
         file: PathBuf,
-        /// What was found.
+        /// The finding, as a phrase for people.
         finding: &'static str,
     },
-    /// What remains here belongs to another installation.
+    /// The existing keyring or heads belong to another installation.
     #[error(
         "the backup is of installation {backup}, and what remains in {} is of {here}. If it is to take that one's place, \
          say so with --other-installation",
@@ -68,32 +68,32 @@ pub enum RestoreError {
         here = here.as_deref().unwrap_or("another")
     )]
     OtherInstallation {
-        /// Where something remains.
+        /// The data folder.
         folder: PathBuf,
         /// The backup's installation.
         backup: String,
-        /// The one that remains, where it can be told.
+        /// The existing installation, if its id is known.
         here: Option<String>,
     },
-    /// Something happened after it that would be undone.
+    /// The restore would undo later changes.
     #[error(
         "the backup is older than what was here last ({finding}): take a newer one. If this older state is wanted, say so \
          with --older; keys that were revoked since, and workspaces that were erased, are then there again"
     )]
     Older {
-        /// What tells.
+        /// How this is known, as a phrase for people.
         finding: String,
     },
     /// A file cannot be read or written.
     #[error(transparent)]
     File(#[from] FileError),
-    /// The keyring that remains, or the one in the backup.
+    /// The existing keyring, or the one in the backup, cannot be used.
     #[error(transparent)]
     Keyring(#[from] KeyringError),
-    /// No master key, or not the one that the backup was made with.
+    /// The master key is missing, or is not the one that the backup was made with.
     #[error(transparent)]
     Kms(#[from] KmsError),
-    /// The new store cannot be made.
+    /// The new store cannot be created.
     #[error(transparent)]
     Store(Box<dyn std::error::Error + Send + Sync>),
     /// The new store cannot be written.

@@ -1,5 +1,5 @@
-//! The file from outside: magic, format, header, chunks behind their lengths, an end mark, SHA-256. Lengths and the format
-//! are 32 bits, big-endian.
+//! The outer file format: magic, format number, header, chunks with their lengths, an end mark,
+//! SHA-256. Lengths and format number are 32 bits, big-endian.
 
 use std::{
     fs::File,
@@ -8,45 +8,44 @@ use std::{
 };
 
 use jiff::Timestamp;
+use keyside_store::{Hash, file::FileError};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::RestoreError;
-use keyside_store::{Hash, file::FileError};
-
 use crate::{
     audit::Head,
     encoding::base64_bytes,
-    sealing::{Place, SealingKey},
+    sealing::{SealContext, SealingKey},
 };
 
-/// What a backup says of itself to anyone. It is believed only once a chunk has opened: they are bound to it.
+/// The plaintext header. Trusted only after a chunk was opened: chunks are bound to it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct Header {
-    /// Its own id.
+    /// The backup's id.
     pub id: String,
-    /// What it is a backup of.
+    /// The id of the installation.
     pub installation: String,
-    /// How often that had been restored before.
+    /// How often the installation had been restored before.
     pub epoch: u64,
-    /// Where the installation's own chain ended.
+    /// The head of the installation's own chain.
     pub audit: Head,
-    /// When it was made.
+    /// Time of creation.
     pub created_at: Timestamp,
-    /// The release that made it.
+    /// The Keyside version that created it.
     pub release: String,
-    /// The id of the master key that opens it.
+    /// The id of the master key that unwraps the backup's key.
     pub master_key: String,
     /// The id of the key that seals the chunks.
     pub(super) key: String,
-    /// That key, wrapped.
+    /// The key that seals the chunks, wrapped.
     #[serde(with = "base64_bytes")]
     pub(super) wrapped: Vec<u8>,
 }
 
-/// Writes a file piece by piece.
+/// Writes a backup file piece by piece.
 pub(super) struct Sealer {
     key: SealingKey,
     header: Hash,
@@ -55,7 +54,7 @@ pub(super) struct Sealer {
 }
 
 impl Sealer {
-    /// Also gives the first piece of the file.
+    /// Also returns the first piece of the file.
     pub(super) fn new(header: &Header, key: SealingKey) -> (Self, Vec<u8>) {
         let json = serde_json::to_vec(header).expect("our own types serialize");
         let begin = [&MAGIC[..], &FORMAT.to_be_bytes(), &len(&json), &json].concat();
@@ -73,7 +72,7 @@ impl Sealer {
         self.seal(plaintext, false)
     }
 
-    /// The last chunk and what comes after it.
+    /// The last chunk, the end mark and the checksum.
     pub(super) fn finish(mut self, plaintext: &[u8]) -> Vec<u8> {
         let mut end = self.seal(plaintext, true);
         self.sum.update(END);
@@ -83,8 +82,10 @@ impl Sealer {
     }
 
     fn seal(&mut self, plaintext: &[u8], last: bool) -> Vec<u8> {
-        let place = place(&self.header, self.chunks, last);
-        let sealed = self.key.seal(&Place::Document { key: &place }, plaintext);
+        let name = chunk_name(&self.header, self.chunks, last);
+        let sealed = self
+            .key
+            .seal(&SealContext::Document { key: &name }, plaintext);
         self.chunks += 1;
         let piece = [&len(&sealed)[..], &sealed].concat();
         self.sum.update(&piece);
@@ -92,7 +93,7 @@ impl Sealer {
     }
 }
 
-/// Reads a file chunk by chunk.
+/// Reads a backup file chunk by chunk.
 pub(super) struct Reader {
     path: PathBuf,
     file: BufReader<File>,
@@ -134,7 +135,7 @@ impl Reader {
         Ok((reader, header))
     }
 
-    /// The next sealed chunk, with its place; nothing at the end, which has been checked then.
+    /// The next sealed chunk; `None` at the end, after the checksum was verified.
     pub(super) fn chunk(&mut self) -> Result<Option<Vec<u8>>, RestoreError> {
         let piece = self.piece()?;
         if piece.is_none() {
@@ -143,16 +144,16 @@ impl Reader {
         Ok(piece)
     }
 
-    /// The plaintext of a chunk, which `last` says to be the last or not.
+    /// The plaintext of a chunk. `last` says whether it is the last one.
     pub(super) fn unseal(
         &mut self,
         key: &SealingKey,
         sealed: &[u8],
         last: bool,
     ) -> Result<zeroize::Zeroizing<Vec<u8>>, RestoreError> {
-        let place = place(&self.header, self.chunks, last);
+        let name = chunk_name(&self.header, self.chunks, last);
         self.chunks += 1;
-        key.open(&Place::Document { key: &place }, sealed)
+        key.open(&SealContext::Document { key: &name }, sealed)
             .map_err(|_| self.damaged("a part of it was edited, moved or left out"))
     }
 
@@ -181,7 +182,7 @@ impl Reader {
         if len == 0 {
             return Ok(None);
         }
-        // A length that was damaged must not become memory: what is there is read, at most.
+        // A damaged length must not cause a large allocation: reads at most what the file has.
         let mut piece = Vec::new();
         let read = (&mut self.file).take(len.into()).read_to_end(&mut piece);
         read.map_err(FileError::at(&self.path))?;
@@ -216,24 +217,26 @@ impl Reader {
     }
 }
 
-/// Reads a backup from end to end and holds it against its checksum. Takes no key; what it says is told.
+/// Reads a whole backup and verifies its checksum. Needs no key, so the returned header is not
+/// authenticated.
 ///
 /// # Errors
-/// What is wrong with it, and what to do.
+/// What is wrong with the file, and what to do.
 pub fn check(file: &Path) -> Result<Header, RestoreError> {
     let (mut reader, header) = Reader::open(file)?;
     while reader.chunk()?.is_some() {}
     Ok(header)
 }
 
-/// The key seals nothing but this file, so a name is all that tells one chunk from another.
-fn place(header: &Hash, chunk: u64, last: bool) -> String {
+/// The name that a chunk is sealed under. The key seals only this file, so the name needs to tell
+/// chunks apart only.
+fn chunk_name(header: &Hash, chunk: u64, last: bool) -> String {
     let last = if last { "last" } else { "more" };
     format!("backup/{header}/{chunk}/{last}")
 }
 
 fn len(bytes: &[u8]) -> [u8; 4] {
-    // A chunk is as large as the largest document at most: far below.
+    // A chunk is at most slightly larger than the largest document, far below the limit.
     u32::try_from(bytes.len())
         .expect("a piece below 4 GiB")
         .to_be_bytes()

@@ -1,16 +1,16 @@
-//! What is in a backup, one thing after the other, in postcard's form.
+//! The items in a backup, serialized with postcard.
 
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-/// One thing. The keyring comes first, and a chain's head after all that it names.
+/// An item. The keyring comes first, and a chain's head after all objects that it names.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Item {
-    /// The keyring's file, wrapped keys and all.
+    /// The keyring file with its wrapped keys.
     Keyring(Vec<u8>),
-    /// The file with the owner's token, where there was one.
+    /// The owner token's file, if there was one.
     OwnerToken(Zeroizing<Vec<u8>>),
-    /// An object as it stood in storage.
+    /// An object of the store.
     Object { key: String, bytes: Vec<u8> },
     /// A segment of a chain.
     Segment {
@@ -18,14 +18,14 @@ pub(super) enum Item {
         number: u64,
         bytes: Vec<u8>,
     },
-    /// The head of a chain, as it was signed.
+    /// The signed head of a chain.
     Head { chain: String, bytes: Vec<u8> },
-    /// A block of runs.
+    /// A block of run records.
     Runs(Vec<u8>),
 }
 
 impl Item {
-    /// How much room it takes, but for 64 bytes at most.
+    /// Serialized size, to within 64 bytes.
     pub(super) fn len(&self) -> usize {
         match self {
             Self::Keyring(bytes) | Self::Runs(bytes) => bytes.len(),
@@ -39,8 +39,8 @@ impl Item {
     }
 }
 
-/// The plaintext of a chunk. Wiped: an owner's token may be in it. Room is made for all of it at once, because a buffer that
-/// grows leaves its shorter self behind unwiped.
+/// The plaintext of a chunk. It may contain the owner token, so it is wiped when dropped, and
+/// allocated at full size: a buffer that grows leaves an unwiped copy in freed memory.
 pub(super) fn write(items: &[Item]) -> Zeroizing<Vec<u8>> {
     let room = items.iter().map(|item| item.len() + 64).sum::<usize>() + 8;
     let bytes = postcard::to_extend(items, Vec::with_capacity(room));

@@ -1,7 +1,9 @@
-//! Making a backup of what is running: one consistent state, while requests and, after a moment, changes go on.
+//! Creates a backup of a running installation: one consistent state, while requests and, after a
+//! moment, changes continue.
 //!
-//! Objects are read while no change is under way: the next one removes those that it replaces. Segments and runs are read at
-//! leisure, since they only ever get more, or lose their oldest.
+//! Objects are read while no change is in progress, because the next change removes the objects
+//! that it replaces. Segments and runs are read afterwards: they are only appended, or lose their
+//! oldest.
 
 use std::{path::Path, sync::Arc};
 
@@ -24,51 +26,51 @@ use crate::{
     registry::{ChangeError, Inner, Registry},
 };
 
-/// A backup on its way out.
+/// A backup that is being written.
 pub struct Backup {
-    /// What it says of itself.
+    /// The backup's plaintext header.
     pub header: Header,
     pieces: mpsc::Receiver<Result<Vec<u8>, StorageError>>,
 }
 
 impl Backup {
-    /// The next piece of the file; nothing after the last.
+    /// The next piece of the file; `None` after the last.
     ///
     /// # Errors
-    /// Storage's. What has come so far is then no backup, which its missing end shows.
+    /// Storage failed. The pieces so far are not a backup: the end mark is missing.
     pub async fn next(&mut self) -> Option<Result<Vec<u8>, StorageError>> {
         self.pieces.recv().await
     }
 }
 
-/// What no change touched while it was taken.
+/// A consistent state, captured while changes were blocked.
 struct State {
     keyring: Vec<u8>,
     objects: Vec<Item>,
-    /// After the objects, since they name them.
+    /// Written after the objects, because heads name them.
     heads: Vec<Item>,
-    /// How many segments each chain has.
+    /// The number of segments of each chain.
     segments: Vec<(String, u64)>,
     audit: Head,
-    /// The last block of runs.
+    /// The position of the last block of runs.
     runs: u64,
 }
 
 impl Registry {
-    /// Begins a backup, and puts it on record. Changes wait while the documents are read; requests do not.
+    /// Starts a backup and records it. Changes wait while the documents are read; requests do not.
     ///
     /// # Errors
-    /// When it cannot be put on record, or storage fails.
+    /// The backup cannot be recorded, or storage failed.
     pub async fn backup(&self, by: &ActorContext) -> Result<Backup, ChangeError> {
         self.runs().flush().await;
         let (by, id) = (by.clone(), random_id("bak_"));
-        self.to_its_end(|inner| async move {
+        self.run_to_completion(|inner| async move {
             inner.expect_access(&by)?;
             let made = Draft {
                 note: Some(id.clone()),
                 ..Draft::new(Event::BackupMade, &by)
             };
-            inner.chains.note(made).await?;
+            inner.chains.append_record(made).await?;
             inner.begin_backup(id).await
         })
         .await
@@ -77,9 +79,9 @@ impl Registry {
 
 impl Inner {
     async fn begin_backup(self: Arc<Self>, id: String) -> Result<Backup, ChangeError> {
-        let alone = self.begin_alone().await;
+        let guard = self.block_changes().await;
         let own = self.chains.own().lock(Priority::Normal).await;
-        let (key, wrapped) = self.keyring.wrapped_alone("bk_").await?;
+        let (key, wrapped) = self.keyring.new_standalone_key("bk_").await?;
         let state = self.consistent_state().await?;
         let header = Header {
             id,
@@ -92,7 +94,7 @@ impl Inner {
             key: key.id().to_owned(),
             wrapped: wrapped.bytes,
         };
-        drop((own, alone));
+        drop((own, guard));
         let (to, pieces) = mpsc::channel(PIECES_AHEAD);
         let (sealer, begin) = Sealer::new(&header, key);
         tokio::spawn(async move {
@@ -100,7 +102,7 @@ impl Inner {
                 sealer,
                 to: to.clone(),
                 items: Vec::new(),
-                room: 0,
+                buffered: 0,
             };
             writer.send(begin).await;
             if let Err(error) = self.write(&mut writer, state).await {
@@ -113,7 +115,8 @@ impl Inner {
         Ok(Backup { header, pieces })
     }
 
-    /// Another process may replace the signing key meanwhile: then heads were taken that the keyring taken after them refuses.
+    /// Captures again if another process has replaced the signing key meanwhile: the captured
+    /// keyring would refuse the captured heads.
     async fn consistent_state(&self) -> Result<State, ChangeError> {
         loop {
             let key = self.keyring.public_key();
@@ -133,13 +136,13 @@ impl Inner {
             audit: Head::default(),
             runs: self.chains.backend().runs.last().await?,
         };
-        let marks = self.chains.marks();
-        let workspaces = marks.keys().map(|id| self.chains.of(id));
+        let registrations = self.chains.registrations();
+        let workspaces = registrations.keys().map(|id| self.chains.of(id));
         let own = self.chains.own().clone();
         for tracked in workspaces.chain([own.clone()]) {
-            self.take(&tracked, &mut state).await?;
+            self.capture(&tracked, &mut state).await?;
         }
-        // After the heads: another process adds a workspace's key before the workspace.
+        // Read after the heads: another process adds a workspace's key before the workspace.
         self.keyring.catch_up().await?;
         state.keyring = self.keyring.to_json().await;
         if let Some(own) = own.state() {
@@ -151,9 +154,10 @@ impl Inner {
         Ok(state)
     }
 
-    /// A chain as it is stored. What is damaged of it is as damaged in the backup; a workspace whose head is not believed is
-    /// there as it was last believed, and otherwise missing, so that the others can still be backed up.
-    async fn take(&self, tracked: &Tracked, taken: &mut State) -> Result<(), ChangeError> {
+    /// Captures a chain as it is stored, including damage. A workspace whose head is not trusted is
+    /// captured in its last trusted state, if there is one, so that the others can still be backed
+    /// up.
+    async fn capture(&self, tracked: &Tracked, taken: &mut State) -> Result<(), ChangeError> {
         match self.chains.refresh(tracked).await {
             Ok(_) => {}
             Err(LoadError::Storage(error)) => return Err(error.into()),
@@ -217,7 +221,12 @@ impl Inner {
     async fn write_runs(&self, to: &mut Writer, last: u64) -> Result<(), StorageError> {
         let mut from = 1;
         while from <= last && !to.to.is_closed() {
-            let blocks = self.chains.backend().runs.read(from, READ_AT_ONCE).await?;
+            let blocks = self
+                .chains
+                .backend()
+                .runs
+                .read(from, BLOCKS_PER_READ)
+                .await?;
             from = blocks.last().map_or(last, |(position, _)| *position) + 1;
             let blocks = blocks.into_iter();
             for (_, block) in blocks.filter(|(position, _)| *position <= last) {
@@ -228,30 +237,31 @@ impl Inner {
     }
 }
 
-/// One that cannot be read is left out: the documents have what is needed to recognise it.
+/// The owner token's file. Left out if it cannot be read: the token's document is enough to
+/// authenticate it.
 fn owner_token(path: &Path) -> Option<Item> {
-    let read = file::read_if_there(path);
+    let read = file::read_if_exists(path);
     let read = read.inspect_err(|error| tracing::warn!(%error, "not in the backup"));
     read.ok()
         .flatten()
         .map(|text| Item::OwnerToken(text.into()))
 }
 
-/// Gathers items into chunks.
+/// Groups items into chunks.
 struct Writer {
     sealer: Sealer,
     to: mpsc::Sender<Result<Vec<u8>, StorageError>>,
     items: Vec<Item>,
-    room: usize,
+    buffered: usize,
 }
 
 impl Writer {
     async fn add(&mut self, item: Item) {
-        self.room += item.len();
+        self.buffered += item.len();
         self.items.push(item);
-        if self.room >= CHUNK {
+        if self.buffered >= CHUNK {
             let chunk = item::write(&std::mem::take(&mut self.items));
-            self.room = 0;
+            self.buffered = 0;
             let piece = self.sealer.chunk(&chunk);
             self.send(piece).await;
         }
@@ -262,13 +272,13 @@ impl Writer {
         let _ = self.to.send(Ok(end)).await;
     }
 
-    /// Nobody may be listening any more; then nobody misses it.
+    /// Ignores a receiver that was dropped.
     async fn send(&self, piece: Vec<u8>) {
         let _ = self.to.send(Ok(piece)).await;
     }
 }
 
-/// Bytes of plaintext after which a chunk is closed.
+/// A chunk is closed after this many bytes of plaintext.
 const CHUNK: usize = 256 << 10;
 const PIECES_AHEAD: usize = 4;
-const READ_AT_ONCE: usize = 256;
+const BLOCKS_PER_READ: usize = 256;

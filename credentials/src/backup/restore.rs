@@ -1,7 +1,8 @@
-//! Restoring a backup, offline, into a folder without a store.
+//! Restores a backup, offline, into a folder without a store.
 //!
-//! The file is checked from end to end before anything is written. The store is made aside and put in its place last, so
-//! that a restore that was cut off has restored nothing and can be begun again.
+//! The whole file is verified before anything is written. The store is created in a temporary
+//! folder and renamed last, so that an interrupted restore has restored nothing and can be
+//! repeated.
 
 use std::{
     fs::{self, Permissions},
@@ -12,7 +13,7 @@ use std::{
 };
 
 use keyside_store::{
-    Backend, Trust,
+    Backend, TrustedKeys,
     chain::{ChainName, Head},
     file::{self, FileError},
 };
@@ -25,7 +26,7 @@ use super::{
 };
 use crate::{
     chains::{Anchors, HEADS},
-    keyring::{Keyring, Remains, SigningKeys},
+    keyring::{ExistingKeyring, Keyring, SigningKeys},
     kms::{Kms, KmsSource},
     sealing::SealingKey,
 };
@@ -35,36 +36,36 @@ pub type OpenStore<'a> = &'a (dyn Fn(&Path) -> OpeningStore + Send + Sync);
 /// A store that is being opened.
 pub type OpeningStore = Pin<Box<dyn Future<Output = Result<Backend, RestoreError>> + Send>>;
 
-/// Where a backup is to go, and what is known to be lost by it.
+/// Where to restore a backup, and which losses the operator accepts.
 #[derive(Clone)]
 pub struct Restore<'a> {
-    /// Opens the new store. Closed again when the backend is dropped.
+    /// Opens the new store. Dropping the backend closes it.
     pub open: OpenStore<'a>,
-    /// The store's folder, where nothing is yet.
+    /// The store's folder. It must be missing or empty.
     pub store: &'a Path,
-    /// The keyring's file. The owner's token and the heads that were acknowledged last stand beside it.
+    /// The keyring file. The owner token and the `heads` folder are beside it.
     pub keyring: &'a Path,
-    /// What wraps the keys. It is opened once the file has proved whole.
+    /// The key service. Opened after the file was verified.
     pub kms: &'a KmsSource,
-    /// It may take the place of another installation. Where there is none, this allows nothing.
+    /// Allow replacing another installation. Without one, this allows nothing.
     pub other_installation: bool,
-    /// It may be older than what was there last.
+    /// Allow a backup that is older than the existing state.
     pub older: bool,
 }
 
-/// What was restored.
+/// The summary of a restore.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Restored {
-    /// What the backup says of itself.
+    /// The backup's header.
     pub header: Header,
-    /// How often this installation has been restored, this time included.
+    /// How often this installation has been restored, including this time.
     pub epoch: u64,
-    /// Objects of chains: documents, and what leads to them.
+    /// Number of chain objects: documents, and pages and commits that lead to them.
     pub documents: usize,
-    /// Entries of the audit log.
+    /// Number of audit records.
     pub audit_records: usize,
-    /// Blocks of run records.
+    /// Number of blocks of run records.
     pub run_blocks: usize,
 }
 
@@ -72,7 +73,7 @@ impl Restore<'_> {
     /// Restores `file`.
     ///
     /// # Errors
-    /// Why not, and what to do. Nothing that was there is lost then: what gave way is kept beside.
+    /// Why not, and what to do. Replaced files are kept beside the new ones.
     pub async fn run(&self, file: &Path) -> Result<Restored, RestoreError> {
         if is_there(self.store)? {
             return Err(RestoreError::StoreThere {
@@ -81,17 +82,22 @@ impl Restore<'_> {
         }
         format::check(file)?;
         let (reader, header) = Reader::open(file)?;
-        let remains = Remains::read(self.keyring)?;
-        self.same_installation(&header, remains.as_ref())?;
-        self.no_older_epoch(&header, remains.as_ref())?;
+        let existing = ExistingKeyring::read(self.keyring)?;
+        self.same_installation(&header, existing.as_ref())?;
+        self.no_older_epoch(&header, existing.as_ref())?;
         let kms = Kms::open_existing(self.kms, self.keyring)?;
-        let key = Keyring::unwrap_alone(&kms, &header.installation, &header.key, &header.wrapped);
+        let key = Keyring::unwrap_standalone_key(
+            &kms,
+            &header.installation,
+            &header.key,
+            &header.wrapped,
+        );
         let mut items = Items::new(reader, key.await?);
         let keyring = items.keyring()?;
         let signing = Keyring::signing_of(&keyring, self.keyring, &kms).await?;
-        let here = signed_here(&signing, &header, remains.as_ref());
-        let anchored = self.no_older_head(&header, &here, remains.as_ref())?;
-        let before = remains.as_ref().map_or(0, Remains::epoch);
+        let here = signed_here(&signing, &header, existing.as_ref());
+        let anchored = self.no_older_head(&header, &here, existing.as_ref())?;
+        let before = existing.as_ref().map_or(0, ExistingKeyring::epoch);
         let restored = Restored {
             epoch: before.max(anchored).max(header.epoch) + 1,
             header,
@@ -100,7 +106,7 @@ impl Restore<'_> {
             run_blocks: 0,
         };
         let trust = (&signing, here);
-        self.write(items, restored, keyring, remains, trust).await
+        self.write(items, restored, keyring, existing, trust).await
     }
 
     async fn write(
@@ -108,8 +114,8 @@ impl Restore<'_> {
         items: Items,
         mut restored: Restored,
         keyring: Vec<u8>,
-        remains: Option<Remains>,
-        (signing, here): (&SigningKeys, Trust),
+        existing: Option<ExistingKeyring>,
+        (signing, here): (&SigningKeys, TrustedKeys),
     ) -> Result<Restored, RestoreError> {
         let aside = file::with_suffix(self.store, ".restoring");
         remove_if_there(&aside)?;
@@ -126,30 +132,31 @@ impl Restore<'_> {
         let imported = import.run(items).await;
         drop(backend);
         if imported.is_err() {
-            // The next attempt removes what cannot be removed now.
+            // If this fails, the next attempt removes them.
             let _ = (remove_if_there(&aside), remove_if_there(&heads));
         }
         let token = imported?;
-        if let Some(remains) = &remains {
-            keep(self.keyring, remains.epoch())?;
+        if let Some(existing) = &existing {
+            keep_copy(self.keyring, existing.epoch())?;
         }
         Keyring::restore(&keyring, self.keyring, restored.epoch, &restored.header.id)?;
         remove_if_there(&self.heads())?;
         file::rename(&heads, &self.heads())?;
-        self.put_token(token, remains.as_ref().map_or(0, Remains::epoch))?;
+        self.put_token(token, existing.as_ref().map_or(0, ExistingKeyring::epoch))?;
         file::rename(&aside, self.store)?;
         Ok(restored)
     }
 
-    /// The owner's token becomes the backup's, or none where the backup has none: another one opens nothing any more.
+    /// Replaces the owner token's file by the backup's, or removes it if the backup has none: any
+    /// other token is unknown to the restored store.
     fn put_token(&self, token: Option<Zeroizing<Vec<u8>>>, epoch: u64) -> Result<(), FileError> {
         let path = self.token_file();
-        let there = file::read_if_there(&path)?.map(Zeroizing::new);
+        let there = file::read_if_exists(&path)?.map(Zeroizing::new);
         if there == token {
             return Ok(());
         }
         if there.is_some() {
-            keep(&path, epoch)?;
+            keep_copy(&path, epoch)?;
         }
         match token {
             Some(token) => file::replace(&path, &token, Permissions::from_mode(0o600)),
@@ -160,11 +167,11 @@ impl Restore<'_> {
     fn same_installation(
         &self,
         header: &Header,
-        remains: Option<&Remains>,
+        existing: Option<&ExistingKeyring>,
     ) -> Result<(), RestoreError> {
-        match remains {
-            Some(remains) if remains.installation() != header.installation => {
-                self.other(header, Some(remains.installation().to_owned()))
+        match existing {
+            Some(existing) if existing.installation() != header.installation => {
+                self.other(header, Some(existing.installation().to_owned()))
             }
             _ => Ok(()),
         }
@@ -173,31 +180,31 @@ impl Restore<'_> {
     fn no_older_epoch(
         &self,
         header: &Header,
-        remains: Option<&Remains>,
+        existing: Option<&ExistingKeyring>,
     ) -> Result<(), RestoreError> {
-        // Of another installation the epoch says nothing.
-        let same = |remains: &&Remains| remains.installation() == header.installation;
-        match remains.filter(same).filter(|_| !self.older) {
-            // A restore of this very one that was cut off.
-            Some(remains) if remains.restored_from() == Some(&*header.id) => Ok(()),
-            Some(remains) if remains.epoch() > header.epoch => {
-                Err(older_epoch(header, remains.epoch()))
+        // Epochs of different installations cannot be compared.
+        let same = |existing: &&ExistingKeyring| existing.installation() == header.installation;
+        match existing.filter(same).filter(|_| !self.older) {
+            // A restore of the same backup that was interrupted.
+            Some(existing) if existing.restored_from() == Some(&*header.id) => Ok(()),
+            Some(existing) if existing.epoch() > header.epoch => {
+                Err(older_epoch(header, existing.epoch()))
             }
             _ => Ok(()),
         }
     }
 
-    /// The heads that remain here were signed by a key of their own installation. Returns the epoch of its own chain, as far
-    /// as they tell: without a keyring, nothing else does.
+    /// Checks the existing head of the installation's chain, which a key of its own installation
+    /// signed. Returns the head's epoch: without a keyring it is the only known one.
     fn no_older_head(
         &self,
         header: &Header,
-        here: &Trust,
-        remains: Option<&Remains>,
+        here: &TrustedKeys,
+        existing: Option<&ExistingKeyring>,
     ) -> Result<u64, RestoreError> {
         let own = ChainName::installation();
         let anchor = Anchors::path(&self.heads(), &own);
-        let Some(bytes) = file::read_if_there(&anchor)? else {
+        let Some(bytes) = file::read_if_exists(&anchor)? else {
             return Ok(0);
         };
         let verified = Head::verify_under(&bytes, &own, &header.installation, here);
@@ -205,7 +212,7 @@ impl Restore<'_> {
             self.other(header, None)?;
             return Ok(0);
         };
-        if !self.older && remains.is_none() && head.epoch > header.epoch {
+        if !self.older && existing.is_none() && head.epoch > header.epoch {
             return Err(older_epoch(header, head.epoch));
         }
         if !self.older && head.records > header.audit.position {
@@ -239,13 +246,13 @@ impl Restore<'_> {
     }
 }
 
-/// What is in a file, opened chunk by chunk.
+/// The items of a file, opened chunk by chunk.
 struct Items {
     reader: Reader,
     key: SealingKey,
     /// Read ahead, to know which chunk is the last.
     next: Option<Vec<u8>>,
-    begun: bool,
+    is_started: bool,
     chunk: std::vec::IntoIter<Item>,
 }
 
@@ -255,7 +262,7 @@ impl Items {
             reader,
             key,
             next: None,
-            begun: false,
+            is_started: false,
             chunk: Vec::new().into_iter(),
         }
     }
@@ -272,7 +279,7 @@ impl Items {
             if let Some(item) = self.chunk.next() {
                 return Ok(Some(item));
             }
-            if !std::mem::replace(&mut self.begun, true) {
+            if !std::mem::replace(&mut self.is_started, true) {
                 self.next = self.reader.chunk()?;
             }
             let Some(sealed) = self.next.take() else {
@@ -288,14 +295,15 @@ impl Items {
     }
 }
 
-/// Puts everything into a new store, and returns the owner's token.
+/// Writes all items into a new store, and returns the owner token.
 struct Import<'a> {
     backend: &'a Backend,
     signing: &'a SigningKeys,
-    /// Where the heads are made.
+    /// The folder that new heads are written to.
     heads: &'a Path,
-    /// The heads that were acknowledged here last, which none may be older than, and what they may be signed with.
-    known: Option<(PathBuf, Trust)>,
+    /// The existing `heads` folder, which restored chains must not be older than, and the keys that
+    /// may have signed it.
+    known: Option<(PathBuf, TrustedKeys)>,
     restored: &'a mut Restored,
 }
 
@@ -333,8 +341,8 @@ impl Import<'_> {
         Ok(token)
     }
 
-    /// Signs a head again, in the new epoch: whoever has seen a later state of its chain takes this one for the newer all the
-    /// same.
+    /// Signs a head again in the new epoch, so that processes that have seen a later state of the
+    /// chain accept this one as newer.
     async fn head(&mut self, chain: &str, bytes: &[u8]) -> Result<Option<()>, RestoreError> {
         let name = ChainName::of(chain);
         let installation = &self.restored.header.installation;
@@ -355,12 +363,17 @@ impl Import<'_> {
     }
 }
 
-/// What the heads that remain here may be signed with: the signing key may have been rotated since the backup, or between two
-/// that were restored. They only ever keep an older state from being restored, so the file need not vouch for its keys.
-fn signed_here(signing: &SigningKeys, header: &Header, remains: Option<&Remains>) -> Trust {
-    let same = |remains: &&Remains| remains.installation() == header.installation;
-    let here = remains.filter(same).into_iter();
-    let here = here.flat_map(Remains::public_keys);
+/// The keys that existing heads may be signed with: the signing key may have been rotated after the
+/// backup or between two restores. Existing heads can only prevent restoring an older state, so
+/// keys that the file does not authenticate are acceptable here.
+fn signed_here(
+    signing: &SigningKeys,
+    header: &Header,
+    existing: Option<&ExistingKeyring>,
+) -> TrustedKeys {
+    let same = |existing: &&ExistingKeyring| existing.installation() == header.installation;
+    let here = existing.filter(same).into_iter();
+    let here = here.flat_map(ExistingKeyring::public_keys);
     signing.trust().into_iter().chain(here).collect()
 }
 
@@ -373,16 +386,16 @@ fn older_epoch(header: &Header, here: u64) -> RestoreError {
     }
 }
 
-/// The installation's chain learns of most changes of a workspace an hour later, so each chain is held against what was
-/// acknowledged of it. Heads of another installation tell nothing.
+/// Compares each chain with its own last acknowledged head: the installation's chain links most
+/// changes up to an hour late. Ignores heads of another installation.
 fn no_older_chain(
     known: &Path,
     name: &ChainName,
     head: &Head,
     installation: &str,
-    here: &Trust,
+    here: &TrustedKeys,
 ) -> Result<(), RestoreError> {
-    let Some(bytes) = file::read_if_there(&Anchors::path(known, name))? else {
+    let Some(bytes) = file::read_if_exists(&Anchors::path(known, name))? else {
         return Ok(());
     };
     match Head::verify_under(&bytes, name, installation, here) {
@@ -396,7 +409,7 @@ fn no_older_chain(
     }
 }
 
-/// An empty folder is nothing.
+/// Whether the folder has any entries.
 fn is_there(folder: &Path) -> Result<bool, FileError> {
     match fs::read_dir(folder) {
         Ok(mut entries) => Ok(entries.next().is_some()),
@@ -405,9 +418,9 @@ fn is_there(folder: &Path) -> Result<bool, FileError> {
     }
 }
 
-/// Keeps a copy of what is about to be replaced, under a name that nothing has yet: of a keyring there may be no other. A
-/// copy, so that the file itself is there at every moment.
-fn keep(path: &Path, epoch: u64) -> Result<(), FileError> {
+/// Copies a file that is about to be replaced, under an unused name: it may be the only keyring. A
+/// copy, so that the file itself exists at every moment.
+fn keep_copy(path: &Path, epoch: u64) -> Result<(), FileError> {
     let contents = Zeroizing::new(file::read(path)?);
     let first = file::with_suffix(path, &format!(".before-restore-{epoch}"));
     let next = |n: u32| file::with_suffix(&first, &format!("-{n}"));

@@ -223,8 +223,8 @@ async fn linked(registry: &Registry, workspace: &str) {
     let id: crate::WorkspaceId = workspace.parse().unwrap();
     let is_linked = async || {
         let id = id.clone();
-        let is_linked = registry.to_its_end(|inner| async move {
-            let link = inner.chains.mark(&id).and_then(|mark| mark.link);
+        let is_linked = registry.run_to_completion(|inner| async move {
+            let link = inner.chains.registration(&id).and_then(|it| it.link);
             let state = inner.chains.of(&id).state();
             Ok(link == state.map(|state| state.head.link()))
         });

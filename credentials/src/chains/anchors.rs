@@ -1,9 +1,10 @@
-//! The heads that were last acknowledged, kept in files outside the store: a store that was cut or put back to an older state
-//! shows.
+//! Anchors: copies of the last acknowledged heads in files outside the store, which reveal a store
+//! that was truncated or put back to an older state.
 //!
-//! A file is a copy of the signed head, so it needs no key of its own. It is on disk before it has its name, and written
-//! after the head itself: after a power cut it may be behind, never ahead, and never torn. Until the installation's chain
-//! says that a workspace has begun, its file may be missing (see `first_look.rs`).
+//! An anchor is a copy of a signed head, so it needs no key of its own. It is synced before it is
+//! renamed into place, and written after the head: after a power cut it may be behind, but never
+//! ahead or torn. It may be missing until the workspace's registration says that its chain has
+//! begun (`first_read.rs`).
 
 use std::{
     collections::HashMap,
@@ -21,12 +22,12 @@ use keyside_store::{
 
 use crate::{keyring::Keyring, model::WorkspaceId};
 
-/// A folder of heads.
+/// The folder of anchors.
 pub(crate) struct Anchors(Arc<Written>);
 
 struct Written {
     folder: PathBuf,
-    /// The sequence number that each file holds. Locked while a file is replaced.
+    /// Epoch and sequence number of each anchor. Locked while a file is replaced.
     held: Mutex<HashMap<String, (u64, u64)>>,
 }
 
@@ -39,11 +40,11 @@ impl Anchors {
     }
 
     pub(crate) fn path(folder: &Path, chain: &ChainName) -> PathBuf {
-        // Workspace ids are slugs, so no two chains meet.
+        // Workspace ids are slugs, so no two chains share a file name.
         folder.join(file_name(chain))
     }
 
-    /// The file of a chain as the data folder has it; the whole folder where that is missing.
+    /// The path of a chain's anchor within the data folder; the whole folder if that is missing.
     pub(crate) fn shown(&self, chain: &ChainName) -> String {
         match self.0.folder.exists() {
             true => format!("{HEADS}/{}", file_name(chain)),
@@ -51,7 +52,7 @@ impl Anchors {
         }
     }
 
-    /// The workspaces that there are files of, each with its file. A folder that cannot be read has none.
+    /// The workspaces that have an anchor, each with its file. Empty if the folder cannot be read.
     pub(crate) fn workspaces(&self) -> Vec<(WorkspaceId, PathBuf)> {
         let entries = fs::read_dir(&self.0.folder).into_iter().flatten().flatten();
         let of_workspaces = entries.filter_map(|entry| {
@@ -66,14 +67,14 @@ impl Anchors {
         Self::path(&self.0.folder, chain).exists()
     }
 
-    /// The state of a chain that was last acknowledged, as far as is known here.
+    /// The last acknowledged state of a chain, if there is an anchor.
     pub(crate) fn read(
         &self,
         chain: &ChainName,
         keyring: &Keyring,
     ) -> Result<Option<Link>, LoadError> {
         let path = Self::path(&self.0.folder, chain);
-        let read = file::read_if_there(&path).map_err(StorageError::unavailable)?;
+        let read = file::read_if_exists(&path).map_err(StorageError::unavailable)?;
         let Some(bytes) = read else {
             return Ok(None);
         };
@@ -88,14 +89,14 @@ impl Anchors {
         Ok(Some(head.link()))
     }
 
-    /// Keeps the head of a state. Waited for, and a failure is no failure of the change: that is on disk.
+    /// Writes the anchor for a state. A failure is only logged: the change itself is on disk.
     pub(crate) async fn write(&self, chain: &ChainName, state: &Arc<State>) {
         if let Err(error) = self.keep(chain, state).await {
             tracing::warn!(%error, "the head of a chain could not be kept beside the store");
         }
     }
 
-    /// The same where a failure matters.
+    /// Writes the anchor for a state, and reports a failure.
     pub(crate) async fn keep(
         &self,
         chain: &ChainName,
@@ -107,7 +108,7 @@ impl Anchors {
         replaced.map_err(StorageError::unavailable)
     }
 
-    /// Waits until all that was kept is there after a power cut too.
+    /// Syncs the folder, so that all anchors survive a power cut.
     pub(crate) async fn sync(&self) -> Result<(), StorageError> {
         let folder = self.0.folder.clone();
         let synced = tokio::task::spawn_blocking(move || file::sync_folder(&folder)).await;
@@ -115,9 +116,9 @@ impl Anchors {
         synced.map_err(StorageError::unavailable)
     }
 
-    /// Puts a head in its place that was restored.
+    /// Writes the anchor for a restored head.
     pub(crate) fn restore(folder: &Path, chain: &ChainName, head: &[u8]) -> Result<(), FileError> {
-        file::make_folder(folder)?;
+        file::create_folder(folder)?;
         file::replace(&Self::path(folder, chain), head, owner_only())
     }
 }
@@ -126,24 +127,27 @@ impl Written {
     fn replace(&self, chain: &ChainName, state: &State) -> Result<(), FileError> {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         let now = (state.head.epoch, state.head.seq);
-        // Of several changes that share a moment, the last one's head is the one to keep.
+        // Concurrent changes finish in any order; the latest head must win.
         if held.get(chain.as_str()).is_some_and(|held| *held >= now) {
             return Ok(());
         }
         if held.is_empty() {
-            file::make_folder(&self.folder)?;
+            file::create_folder(&self.folder)?;
         }
         let path = Anchors::path(&self.folder, chain);
-        // Another process on this machine replaces it by way of the same temporary file.
+        // Other processes on this machine use the same temporary file.
         let _lock = file::lock(&self.folder.join(".lock"))?;
-        let there = file::read_if_there(&path)?.and_then(|bytes| Head::claimed(&bytes).ok());
+        let there =
+            file::read_if_exists(&path)?.and_then(|bytes| Head::parse_unverified(&bytes).ok());
         if there.is_some_and(|there| (there.epoch, there.seq) > now) {
-            // It has gone on since, perhaps under another signing key: this head would be refused one day.
+            // The chain has moved on, perhaps under another signing key that will be the only
+            // trusted one: keep the newer anchor.
             return Ok(());
         }
         match path.exists() {
             true => file::replace_soon(&path, state.bytes(), owner_only())?,
-            // From the first time on, a file that is missing is damage: a power cut must not take it away again.
+            // Once an anchor exists, a missing file is damage, so its first version must survive a
+            // power cut.
             false => file::replace(&path, state.bytes(), owner_only())?,
         }
         held.insert(chain.as_str().to_owned(), now);
@@ -159,5 +163,5 @@ fn owner_only() -> Permissions {
     Permissions::from_mode(0o600)
 }
 
-/// Beside the keyring: the folder of the heads that were acknowledged last.
+/// The folder of anchors, beside the keyring.
 pub(crate) const HEADS: &str = "heads";

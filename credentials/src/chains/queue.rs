@@ -1,5 +1,5 @@
-//! The lock of a chain: one change at a time in this process. Those that wait get it in the order in which they came, but for
-//! what ends the use of a key, which goes before everything else. Knows nothing of what is changed.
+//! The lock of a chain: one change at a time in this process. First come, first served, except that
+//! changes that end the use of a key go before all others. Does not know what is changed.
 
 use std::{
     collections::VecDeque,
@@ -8,21 +8,21 @@ use std::{
 
 use tokio::sync::oneshot;
 
-/// Which of those that wait goes first.
+/// The order among waiting changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Priority {
-    /// It ends the use of a key.
+    /// The change ends the use of a key.
     High,
-    /// Everything else.
+    /// All other changes.
     Normal,
 }
 
-/// A lock that is fair within each priority. Changes of high priority can hold up the others for as long as they keep coming,
-/// which has an end: each use of a key ends once.
+/// A lock that is fair within each priority. High-priority changes can delay the others, but not
+/// for ever: each use of a key ends once.
 #[derive(Default)]
 pub(crate) struct Queue(Mutex<Waiting>);
 
-/// Those whose caller has given up stay until they are passed over.
+/// Entries of callers that stopped waiting stay until they are skipped.
 #[derive(Default)]
 struct Waiting {
     is_locked: bool,
@@ -30,10 +30,10 @@ struct Waiting {
     normal: VecDeque<oneshot::Sender<Turn>>,
 }
 
-/// Held while a chain is changed; dropped, it goes to the next one that waits. Also where that is in a channel whose receiver
-/// is dropped: a caller may give up at any time.
+/// The held lock. Dropping it passes it to the next waiting change, also if it is dropped inside a
+/// channel whose receiver is gone: a caller may stop waiting at any time.
 pub(crate) struct Turn {
-    /// None once it has gone to another one.
+    /// `None` once the lock was passed on.
     queue: Option<Arc<Queue>>,
 }
 
@@ -48,7 +48,7 @@ impl Queue {
         }
     }
 
-    /// Where the lock will arrive; nothing where it was free, and is taken now.
+    /// The channel that will deliver the lock; `None` if it was free and is now taken.
     fn line_up(&self, priority: Priority) -> Option<oneshot::Receiver<Turn>> {
         let mut waiting = self.waiting();
         if !waiting.is_locked {
@@ -63,7 +63,7 @@ impl Queue {
         Some(turn)
     }
 
-    /// The next one that waits. Where there is none, the lock is free from here on.
+    /// The next waiting change. If there is none, the lock becomes free.
     fn pop(&self) -> Option<oneshot::Sender<Turn>> {
         let mut waiting = self.waiting();
         let high = waiting.high.pop_front();
@@ -84,7 +84,8 @@ impl Drop for Turn {
                 return;
             };
             let turn = Self { queue: Some(queue) };
-            // Comes back from a caller that has given up. Taken out of it, so that it does not hand over itself: many may have.
+            // A caller that stopped waiting returns it. Taking the queue out turns recursive drops
+            // into this loop: many may have stopped.
             if let Err(mut turn) = next.send(turn) {
                 self.queue = turn.queue.take();
             }

@@ -1,22 +1,22 @@
-//! Reading records of a head that later commits may replace meanwhile. They remove the commits that it names one by one when
-//! they put them into a segment, which only a later head names.
+//! Reads records of a head while later commits may replace it. Those move the head's commits into a
+//! segment, which only a later head names.
 
-use keyside_store::chain::{Head, LoadError, Stored};
+use keyside_store::chain::{Head, LoadError, StoredRecord};
 
 use super::{Chains, Tracked};
 
 impl Chains {
-    /// Up to `limit` records of the head `of` from position `from` on, oldest first.
+    /// Up to `limit` records of the head `of`, from position `from`, oldest first.
     ///
     /// # Errors
-    /// When one of them is not what was written, or the backend fails.
+    /// A record is not what was written, or the backend failed.
     pub(crate) async fn records(
         &self,
         tracked: &Tracked,
         of: &Head,
         from: u64,
         limit: usize,
-    ) -> Result<Vec<Stored>, LoadError> {
+    ) -> Result<Vec<StoredRecord>, LoadError> {
         let mut head = of.clone();
         loop {
             match tracked.chain.records(&head, from, limit).await {
@@ -32,10 +32,10 @@ impl Chains {
         }
     }
 
-    /// How many records of the head `of` are from before `at`, in microseconds since the Unix epoch.
+    /// Number of records of the head `of` from before `at`, in microseconds since the Unix epoch.
     ///
     /// # Errors
-    /// As with [`Self::records`].
+    /// As for [`Self::records`].
     pub(crate) async fn records_before(
         &self,
         tracked: &Tracked,
@@ -53,7 +53,8 @@ impl Chains {
         }
     }
 
-    /// The head that has taken the place of another one; none where that is still there, so that what it lacks is damage.
+    /// The head that replaced `than`; `None` if it was not replaced, so that missing objects are
+    /// damage.
     async fn later(&self, tracked: &Tracked, than: &Head) -> Result<Option<Head>, LoadError> {
         self.refresh(tracked).await?;
         let now = tracked.state().map(|state| state.head.clone());

@@ -1,13 +1,14 @@
-//! Which key signs a commit while the signing key is being replaced, and which heads are believed.
+//! Selects the key that signs a commit, and decides which heads are trusted, during a rotation of
+//! the signing key.
 //!
-//! The installation's chain announces a successor, signed with the key before. From then on every chain goes over to it, the
-//! installation's first, each with a commit of its own, and none goes back. What the key before has signed is believed until
-//! the keyring forgets that key.
+//! The installation's chain announces a successor, signed with the current key. Then every chain
+//! adopts it, the installation's first, each with a commit of its own, and none goes back.
+//! Signatures of the previous key are trusted until the keyring forgets it.
 
 use std::sync::Arc;
 
 use keyside_store::{
-    PublicKey, Signer, StorageError, Trust,
+    PublicKey, Signer, StorageError, TrustedKeys,
     chain::{CommitError, Damage, LoadError, State},
 };
 
@@ -19,14 +20,15 @@ use crate::{
 };
 
 impl Chains {
-    /// Reads a chain as it is now. The new state, if it is another than the one last seen. A head that is signed with no known
-    /// key may be signed with one that another process has made since: then the keyring is read again.
+    /// Reads a chain. Returns the new state if it differs from the last known one. An unknown
+    /// signing key may be a new key of another process: then the keyring is read again.
     ///
     /// # Errors
-    /// What is wrong with it, or the backend's failure. The state that was last seen stays.
+    /// What is wrong with the chain, or a failure of the backend. The last known state is kept.
     pub(crate) async fn refresh(&self, tracked: &Tracked) -> Result<Option<Arc<State>>, LoadError> {
         let is_own = tracked.chain.name() == self.own.chain.name();
-        // Another process may have finished a rotation since: then the old key is not believed here either.
+        // Another process may have finished a rotation: then the old key must not be trusted here
+        // either.
         if is_own
             && self.keyring.signing().has_successors()
             && let Err(error) = self.keyring.catch_up().await
@@ -48,17 +50,17 @@ impl Chains {
         }
     }
 
-    /// Whether the keyring has other signing keys than these by now.
-    async fn has_other_keys(&self, trust: &Trust) -> Result<bool, StorageError> {
+    /// Whether the keyring has other signing keys by now.
+    async fn has_other_keys(&self, trust: &TrustedKeys) -> Result<bool, StorageError> {
         match self.keyring.catch_up().await {
-            // A keyring that somebody has edited vouches for no head.
+            // An edited keyring adds no trusted keys.
             Ok(()) | Err(KeyringError::Damaged { .. }) => Ok(self.keyring.trust() != *trust),
             Err(error) => Err(error.into()),
         }
     }
 
-    /// What signs the next commit of a chain: the successor that was announced. A process may not have seen that yet; a chain that
-    /// has gone over does not go back for it.
+    /// The key that signs the next commit of a chain: the announced successor, if there is one. A
+    /// chain that has adopted it stays with it, even if this process has not seen the announcement.
     pub(super) async fn signer(
         &self,
         tracked: &Tracked,
@@ -69,16 +71,16 @@ impl Chains {
         if keys.has_successors() {
             let announced = self.announced(tracked, on).await;
             let announced = announced.map_err(CommitError::NotBegun)?;
-            let gone_over = on.map(|on| on.signer());
-            let mut successors = announced.into_iter().chain(gone_over);
+            let adopted = on.map(|on| on.signer());
+            let mut successors = announced.into_iter().chain(adopted);
             key = successors.find(|it| keys.is_successor(it)).unwrap_or(key);
         }
         let read_only = CommitError::NotBegun(StorageError::ReadOnly);
         keys.signer(&key).ok_or(read_only)
     }
 
-    /// The signing key that was announced last, as far as is known here; where the installation's own chain is committed to, in
-    /// the state that it is committed on.
+    /// The last announced signing key that is known here. For a commit to the installation's own
+    /// chain: as of the state that it is committed on.
     async fn announced(
         &self,
         tracked: &Tracked,
@@ -94,12 +96,12 @@ impl Chains {
         }
     }
 
-    /// Has a chain go over to the signing key `to`, on top of the state `on`, if it has not; its anchor too. The caller holds the
-    /// chain's lock.
+    /// Makes a chain and its anchor adopt the signing key `to`, on top of the state `on`, unless it
+    /// has. The caller holds the chain's lock.
     ///
     /// # Errors
-    /// [`CommitError::Raced`] where another process came first, or has announced another key.
-    pub(crate) async fn go_over(
+    /// [`CommitError::Raced`] if another process came first or has announced another key.
+    pub(crate) async fn adopt_signing_key(
         &self,
         tracked: &Tracked,
         on: Arc<State>,
@@ -107,13 +109,13 @@ impl Chains {
     ) -> Result<(), CommitError> {
         let state = match on.signer() == *to {
             true => on,
-            false => self.adopt(tracked, &on, to).await?,
+            false => self.commit_adoption(tracked, &on, to).await?,
         };
         let kept = self.anchors.keep(tracked.chain.name(), &state).await;
         kept.map_err(CommitError::NotBegun)
     }
 
-    async fn adopt(
+    async fn commit_adoption(
         &self,
         tracked: &Tracked,
         on: &Arc<State>,
@@ -122,7 +124,8 @@ impl Chains {
         if self.signer(tracked, Some(on)).await?.public() != *to {
             return Err(CommitError::Raced);
         }
-        // Of no workspace, so that nobody who is limited to one of that name is told of an erased one.
+        // Without a workspace: the record must not reveal an erased workspace to a principal that
+        // is limited to its successor.
         let adopted = Draft {
             note: Some(to.to_string()),
             ..Draft::new(Event::SigningKeyAdopted, &ActorContext::system("rotation"))
@@ -136,10 +139,10 @@ impl Chains {
         }
     }
 
-    /// Waits until the anchors are on disk: none may be signed with a key that is about to be refused.
+    /// Syncs the anchors: none may be left that is signed with a key that is about to be refused.
     ///
     /// # Errors
-    /// The file system's.
+    /// The file system failed.
     pub(crate) async fn sync_anchors(&self) -> Result<(), StorageError> {
         self.anchors.sync().await
     }

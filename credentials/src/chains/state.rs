@@ -1,4 +1,4 @@
-//! The installation's `state` document: what is on record once for all, and that the clock is right.
+//! The installation's `state` document, and the record that accepts the clock.
 
 use std::collections::BTreeSet;
 
@@ -9,19 +9,19 @@ use keyside_store::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{Accepted, Chains, Priority, RACES, not_begun, pause};
+use super::{AcceptedClock, Chains, MAX_RACES, Priority, load_failed, pause};
 use crate::record::Draft;
 
-/// What the installation's chain remembers besides tokens and workspaces.
+/// Facts about the installation that are not tokens or workspaces.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct InstallationState {
-    /// Findings that are on record, so that each is put there once; the oldest may be forgotten.
+    /// Findings that were recorded, so that each is recorded once. The oldest may be dropped.
     reported: BTreeSet<String>,
-    /// The master key that everything is to be wrapped with, if it ever changed.
+    /// The master key that all keys must be wrapped with, if it was ever rotated.
     pub(crate) master_key: Option<String>,
-    /// The public keys that heads were signed with, oldest first, if the signing key was ever replaced. The last is the one in
-    /// use, or the one that every chain is to go over to: who signed this one has announced it.
+    /// The public keys that have signed heads, oldest first, if the signing key was ever rotated.
+    /// The last one is in use, or announced and to be adopted by every chain.
     pub(crate) signing_keys: Vec<PublicKey>,
 }
 
@@ -40,12 +40,12 @@ impl InstallationState {
         Write::put(NAME, body)
     }
 
-    /// The signing key that was announced last, if the first was ever replaced.
+    /// The last announced signing key, if it was ever rotated.
     pub(crate) fn announced(&self) -> Option<PublicKey> {
         self.signing_keys.last().copied()
     }
 
-    /// Announces that `successor` takes the place of the signing key `current`.
+    /// Announces that `successor` replaces the signing key `current`.
     pub(crate) fn announce(&mut self, current: PublicKey, successor: PublicKey) {
         if self.signing_keys.last() != Some(&current) {
             self.signing_keys.push(current);
@@ -53,28 +53,28 @@ impl InstallationState {
         self.signing_keys.push(successor);
     }
 
-    /// Whether `mark` is remembered.
-    pub(crate) fn remembers(&self, mark: &str) -> bool {
-        self.reported.contains(mark)
+    /// Whether the finding `key` was recorded.
+    pub(crate) fn remembers(&self, key: &str) -> bool {
+        self.reported.contains(key)
     }
 
-    pub(crate) fn remember(&mut self, mark: &str) {
-        if self.reported.len() >= REMEMBERED {
+    pub(crate) fn remember(&mut self, key: &str) {
+        if self.reported.len() >= MAX_REPORTED {
             self.reported.pop_first();
         }
-        self.reported.insert(mark.to_owned());
+        self.reported.insert(key.to_owned());
     }
 }
 
 impl Chains {
-    /// Changes the installation's state, and records what `change` says; nothing where that is nothing. The caller holds the
-    /// installation's lock.
+    /// Changes the `state` document and commits the records that `change` returns; does nothing if
+    /// there are none. The caller holds the chain's lock.
     pub(crate) async fn change_state(
         &self,
         mut change: impl FnMut(&mut InstallationState) -> Vec<Draft>,
     ) -> Result<(), CommitError> {
-        for _ in 0..RACES {
-            self.refresh(self.own()).await.map_err(not_begun)?;
+        for _ in 0..MAX_RACES {
+            self.refresh(self.own()).await.map_err(load_failed)?;
             let on = self.own().state();
             let mut state = match &on {
                 Some(on) => {
@@ -99,31 +99,24 @@ impl Chains {
         Err(CommitError::Raced)
     }
 
-    /// Puts on record that the clock is right, and chains tell times up to `log` that were not.
+    /// Records that the clock is right, and that times up to `log` in the chains are not.
     pub(crate) async fn accept_clock(
         &self,
         draft: Draft,
         log: Timestamp,
     ) -> Result<(), CommitError> {
         let _changing = self.own().lock(Priority::Normal).await;
-        for _ in 0..RACES {
-            self.refresh(self.own()).await.map_err(not_begun)?;
-            let on = self.own().state();
-            let accepted = Accepted {
+        self.commit_to_installation(|on| {
+            let accepted = AcceptedClock {
                 ahead_until: log,
-                seq: on.as_ref().map_or(0, |on| on.head.seq) + 1,
+                seq: on.map_or(0, |on| on.head.seq) + 1,
             };
-            let (drafts, writes) = (vec![draft.clone()], vec![accepted.write()]);
-            let commit = self.commit(self.own(), on.as_ref(), 0, drafts, writes);
-            match commit.await {
-                Err(CommitError::Raced) => pause().await,
-                outcome => return outcome.map(drop),
-            }
-        }
-        Err(CommitError::Raced)
+            (vec![draft.clone()], vec![accepted.write()])
+        })
+        .await
     }
 }
 
 const NAME: &str = "state";
-/// Findings: each is some 150 bytes.
-const REMEMBERED: usize = 500;
+/// Findings; some 150 bytes each.
+const MAX_REPORTED: usize = 500;

@@ -1,24 +1,29 @@
-//! The sealed copy on disk of secrets that were read from Vault, for a start during an outage of Vault.
+//! A sealed cache on disk for secrets from Vault, for a start during an outage of Vault.
 //!
-//! **One file for all entries** (`vault-secrets`), replaced atomically: Vault confirms each secret at every poll, and a file
-//! for each would be written and synced as often. The times of confirmation are brought to disk once a tenth of the outage,
-//! so after a restart a copy may end up to that much early, never late. A new secret and an eviction are written at once.
-//! One task writes; neither requests nor followers wait for it.
+//! **One file for all entries** (`vault-secrets`), replaced atomically. Vault confirms each secret
+//! at every poll, and a file for each would be written and synced as often. Times of confirmation
+//! are written once per tenth of the outage, so after a restart a copy may expire up to that much
+//! early, never late. New secrets and evictions are written at once. One task writes; requests and
+//! followers do not wait for it.
 //!
-//! **What binds an entry.** The secret is sealed with the key in `vault.cache_key_file`, with associated data of Vault's
-//! address, namespace, mount, path, field, fixed version and the credential's id. None of that is stored: an entry is found
-//! by a MAC of it. A MAC over the whole file covers versions and times. An older copy of the whole file can be put back, and
-//! is then judged by the times in it.
+//! **What an entry is bound to.** The secret is sealed with the key in `vault.cache_key_file`. The
+//! associated data is Vault's address, namespace, mount, path, field and fixed version, and the
+//! credential's id. None of that is stored: an entry is looked up by a MAC of it. Another MAC over
+//! the whole file covers versions and times. An attacker can put back an older file, but its times
+//! then apply.
 //!
-//! **How long an entry is used.** For `vault.outage` from when Vault last confirmed it, by the wall clock and by the monotonic
-//! clock of the process, whichever ends first. The file also holds when it was last in use: with a clock that is behind
-//! that, nothing in it is used. So setting the clock back gains no more than the time that Keyside was down, and the tenth.
+//! **How long an entry is used.** For `vault.outage` from Vault's last confirmation, by the wall
+//! clock and by the monotonic clock of the process, whichever ends first. The file also has the
+//! time of its last use: if the clock is behind that, nothing in it is used. Setting the clock back
+//! thus gains no more than Keyside's downtime and the tenth.
 //!
-//! **First contact.** Vault's answer decides as soon as it comes. The secret itself is read then, not only its version: the
-//! path may have been deleted and written again since, which starts to count versions at 1.
+//! **First contact.** Vault's answer takes precedence as soon as it arrives. The secret itself is
+//! read then, not only its version: the path may have been deleted and written again, which
+//! restarts versions at 1.
 //!
-//! Nothing that is wrong with the file or its folder stops a start: it is logged and shown in `/readyz`, and Keyside does
-//! without the copy. The key is a setting, and a start without it fails as one without its master key does.
+//! A fault of the file or folder never prevents a start: it is logged and shown in `/readyz`, and
+//! Keyside continues without the cache. The key is a setting, and a start without it fails like one
+//! without the master key.
 
 mod format;
 mod key;
@@ -38,24 +43,24 @@ use self::format::{Body, Entry, Tag};
 pub use self::key::{CacheKey, CacheKeyError};
 use crate::{
     model::CredentialId,
-    sealing::{Place, SealingKey},
+    sealing::{SealContext, SealingKey},
     secret::Secret,
     source::{self, VaultReference},
 };
 
-/// Where the copy is kept, and which Vault its secrets are from.
+/// The cache's folder and key, and the Vault that its secrets are from.
 pub struct CacheOptions {
-    /// Its folder, which nothing else uses.
+    /// A folder that nothing else uses.
     pub folder: PathBuf,
-    /// Seals it.
+    /// The key that seals the cache.
     pub key: CacheKey,
-    /// Vault's address, as the settings have it.
+    /// Vault's address, from the settings.
     pub address: String,
-    /// The namespace of every request.
+    /// Vault's namespace, from the settings.
     pub namespace: Option<String>,
 }
 
-/// The copy, and what of it is on disk.
+/// The cache in memory, and what of it is on disk.
 pub(super) struct Cache {
     folder: PathBuf,
     key: SealingKey,
@@ -63,41 +68,42 @@ pub(super) struct Cache {
     namespace: String,
     outage: Duration,
     contents: Mutex<Contents>,
-    /// Something has to be written at once.
+    /// Notified when something must be written at once.
     changed: Notify,
 }
 
 #[derive(Default)]
 struct Contents {
-    /// Entries that are too old stay until Vault confirms or denies them; they are not written.
+    /// Expired entries stay until Vault confirms or denies them, but are not written.
     entries: BTreeMap<Tag, Entry>,
     is_changed: bool,
     /// An entry on disk must not be used any more.
     has_evicted: bool,
-    /// How many entries the file has; 0 for one that is not to be touched before there is something to keep, [`UNKNOWN`] after
-    /// a write that failed.
+    /// Number of entries in the file; 0 if it is not to be written before there is something to
+    /// keep; [`UNKNOWN`] after a failed write.
     on_disk: usize,
     written: Option<Instant>,
     fault: Option<String>,
 }
 
-/// What an earlier process has left.
-pub(super) struct Left(BTreeMap<Tag, Entry>);
+/// The entries that an earlier process has stored.
+pub(super) struct StoredEntries(BTreeMap<Tag, Entry>);
 
-/// A secret of the cache that may still be used.
+/// A secret from the cache that may still be used.
 pub(super) struct CachedSecret {
     pub(super) version: String,
     /// When Vault last confirmed it.
     pub(super) confirmed: Timestamp,
-    /// The end of its use.
+    /// End of its use, by the wall clock.
     pub(super) until: Timestamp,
-    /// How long that is from now on.
+    /// Time until then.
     pub(super) remaining: Duration,
     pub(super) secret: Secret,
 }
 
 impl Cache {
-    /// Nothing is read or written yet. An entry is used for `outage` since Vault last confirmed it.
+    /// Reads and writes nothing yet. An entry may be used for `outage` after Vault's last
+    /// confirmation.
     pub(super) fn new(options: CacheOptions, outage: Duration) -> Self {
         Self {
             folder: options.folder,
@@ -110,13 +116,13 @@ impl Cache {
         }
     }
 
-    /// What a secret of this credential is bound to.
-    pub(super) fn place<'a>(
+    /// The seal context of this credential's secret.
+    pub(super) fn context<'a>(
         &'a self,
         credential: &'a CredentialId,
         reference: &'a VaultReference,
-    ) -> Place<'a> {
-        Place::CachedSecret {
+    ) -> SealContext<'a> {
+        SealContext::CachedSecret {
             address: &self.address,
             namespace: &self.namespace,
             mount: reference.mount.as_deref().unwrap_or_default(),
@@ -127,27 +133,27 @@ impl Cache {
         }
     }
 
-    /// Reads the file. One that cannot be used is reported, and is as good as none.
-    pub(super) async fn read(&self, now: Timestamp) -> Left {
+    /// Reads the file. A file that cannot be used is reported, and counts as empty.
+    pub(super) async fn read(&self, now: Timestamp) -> StoredEntries {
         let folder = self.folder.clone();
         let read = spawn_blocking(move || storage::read(&folder)).await;
-        let left = match read {
-            Ok(Ok(None)) | Err(_) => return Left(BTreeMap::new()),
+        let stored = match read {
+            Ok(Ok(None)) | Err(_) => return StoredEntries(BTreeMap::new()),
             Ok(Ok(Some(file))) => self.believe(&file, now),
             Ok(Err(fault)) => Err(fault),
         };
-        left.unwrap_or_else(|fault| {
+        stored.unwrap_or_else(|fault| {
             self.report(fault);
-            Left(BTreeMap::new())
+            StoredEntries(BTreeMap::new())
         })
     }
 
-    fn believe(&self, file: &[u8], now: Timestamp) -> Result<Left, String> {
+    fn believe(&self, file: &[u8], now: Timestamp) -> Result<StoredEntries, String> {
         let shown = self.folder.display();
         let Body { last_used, entries } = format::decode(&self.key, file).map_err(|error| {
             format!("{shown}: the copy is not used: {error}. It is replaced once Vault answers")
         })?;
-        // Written with this key: what is not taken over from it now is deleted with the next write.
+        // Written with this key, so the next write removes entries that are not taken over now.
         self.contents().on_disk = entries.len();
         if last_used > now.as_microsecond() {
             let last_used = Timestamp::from_microsecond(last_used);
@@ -158,29 +164,31 @@ impl Cache {
             ));
         }
         let entries = entries.into_iter();
-        Ok(Left(entries.map(|entry| (entry.place, entry)).collect()))
+        Ok(StoredEntries(
+            entries.map(|entry| (entry.context, entry)).collect(),
+        ))
     }
 
-    /// Takes over what there is for `place`; `None` if that is nothing, or too old.
+    /// Takes over the entry for `context`; `None` if there is none or it has expired.
     ///
     /// # Errors
-    /// Why an entry is not used.
+    /// Why an entry cannot be used.
     pub(super) fn take(
         &self,
-        left: &Left,
-        place: &Place<'_>,
+        stored: &StoredEntries,
+        context: &SealContext<'_>,
         now: Timestamp,
     ) -> Result<Option<CachedSecret>, String> {
-        let tag = self.tag(place);
+        let tag = self.tag(context);
         let good = |entry: &&Entry| {
             entry.confirmed <= now.as_microsecond() && !self.is_too_old(entry, now)
         };
-        let Some(entry) = left.0.get(&tag).filter(good) else {
+        let Some(entry) = stored.0.get(&tag).filter(good) else {
             return Ok(None);
         };
         let plaintext = self
             .key
-            .open(place, &entry.sealed)
+            .open(context, &entry.sealed)
             .map_err(|error| error.to_string())?;
         let secret = source::parse(plaintext).map_err(|error| error.to_string())?;
         let confirmed = entry.confirmed().ok_or("it has no time")?;
@@ -197,30 +205,37 @@ impl Cache {
         }))
     }
 
-    /// Vault has sent this secret.
-    pub(super) fn keep(&self, place: &Place<'_>, version: &str, secret: &Secret, now: Timestamp) {
+    /// Stores a secret that Vault returned.
+    pub(super) fn keep(
+        &self,
+        context: &SealContext<'_>,
+        version: &str,
+        secret: &Secret,
+        now: Timestamp,
+    ) {
         let entry = Entry {
-            place: self.tag(place),
+            context: self.tag(context),
             version: version.to_owned(),
             confirmed: now.as_microsecond(),
-            sealed: self.key.seal_secret(place, secret),
+            sealed: self.key.seal_secret(context, secret),
         };
         let mut contents = self.contents();
-        contents.entries.insert(entry.place, entry);
+        contents.entries.insert(entry.context, entry);
         contents.is_changed = true;
         self.changed.notify_one();
     }
 
-    /// Vault says that the secret is the same. Written with the next change, or after a tenth of the outage.
-    pub(super) fn confirm(&self, place: &Place<'_>, now: Timestamp) {
-        if let Some(entry) = self.contents().entries.get_mut(&self.tag(place)) {
+    /// Records that Vault confirmed the secret. Written with the next change, or after a tenth of
+    /// the outage.
+    pub(super) fn confirm(&self, context: &SealContext<'_>, now: Timestamp) {
+        if let Some(entry) = self.contents().entries.get_mut(&self.tag(context)) {
             entry.confirmed = now.as_microsecond();
         }
     }
 
-    /// Vault says that the secret must not be used.
-    pub(super) fn evict(&self, place: &Place<'_>) {
-        let tag = self.tag(place);
+    /// Removes a secret that Vault denied.
+    pub(super) fn evict(&self, context: &SealContext<'_>) {
+        let tag = self.tag(context);
         let mut contents = self.contents();
         if contents.entries.remove(&tag).is_some() {
             contents.is_changed = true;
@@ -229,7 +244,7 @@ impl Cache {
         }
     }
 
-    /// Makes the folder, so that it is known from the beginning whether there can be a copy.
+    /// Creates the folder, so that a fault is known from the start.
     pub(super) async fn prepare(&self) {
         let folder = self.folder.clone();
         let made = spawn_blocking(move || storage::make_private(&folder)).await;
@@ -238,20 +253,20 @@ impl Cache {
         }
     }
 
-    /// Returns when there is a change to write, or time has passed that is worth a look.
+    /// Waits for a change, or until entries may have expired.
     pub(super) async fn wait(&self) {
-        let tick = self.refresh().min(LONGEST_TICK);
+        let tick = self.refresh().min(MAX_TICK);
         let _ = tokio::time::timeout(tick, self.changed.notified()).await;
     }
 
-    /// Brings to disk what has changed, what was confirmed and what has become too old. Only one task calls it.
+    /// Writes changes, confirmations and expiries to disk. Called by one task only.
     pub(super) async fn write_if_due(&self, now: Timestamp) {
         let Some((entries, has_evicted)) = self.due(now) else {
             return;
         };
         let keeps = !entries.is_empty();
         let file = keeps.then(|| {
-            // Vault may have confirmed one since `now` was looked up.
+            // Vault may have confirmed an entry after `now` was read.
             let confirmed = entries.iter().map(|entry| entry.confirmed);
             let last_used = confirmed.fold(now.as_microsecond(), i64::max);
             format::encode(&self.key, &Body { last_used, entries })
@@ -274,12 +289,12 @@ impl Cache {
                 contents.has_evicted |= has_evicted;
             }
             Ok(Ok(())) if keeps => self.recovered(),
-            // Nothing tells yet that there can be a copy; or the process is stopping.
+            // Removing the file does not show that it can be written; or the process is stopping.
             Ok(Ok(())) | Err(_) => {}
         }
     }
 
-    /// What is to be written now, and whether what it replaces must go in any case.
+    /// The entries to write now, and whether an evicted one is on disk.
     fn due(&self, now: Timestamp) -> Option<(Vec<Entry>, bool)> {
         let mut contents = self.contents();
         let valid = contents.entries.values();
@@ -287,7 +302,7 @@ impl Cache {
         let is_stale = contents
             .written
             .is_none_or(|written| written.elapsed() >= self.refresh());
-        // After a failure another attempt waits for a change, or for the next turn.
+        // After a failure, only a change or the refresh interval triggers another attempt.
         let differs = valid != contents.on_disk && contents.on_disk != UNKNOWN;
         let is_due = contents.is_changed || differs || is_stale;
         if !is_due || (valid == 0 && contents.on_disk == 0) {
@@ -304,12 +319,12 @@ impl Cache {
         Some((entries.collect(), has_evicted))
     }
 
-    /// Why there is no copy, or none that can be used.
+    /// Why the cache cannot be used.
     pub(super) fn fault(&self) -> Option<String> {
         self.contents().fault.clone()
     }
 
-    /// Says once what is wrong.
+    /// Logs a fault once.
     pub(super) fn report(&self, fault: String) {
         let mut contents = self.contents();
         if contents.fault.as_ref() != Some(&fault) {
@@ -330,14 +345,14 @@ impl Cache {
     }
 
     fn refresh(&self) -> Duration {
-        (self.outage / 10).max(SHORTEST_REFRESH)
+        (self.outage / 10).max(MIN_REFRESH)
     }
 
-    fn tag(&self, place: &Place<'_>) -> Tag {
-        self.key.mac(place, b"")
+    fn tag(&self, context: &SealContext<'_>) -> Tag {
+        self.key.mac(context, b"")
     }
 
-    /// What a panic leaves is what was there before it.
+    /// A panic cannot leave the contents inconsistent.
     fn contents(&self) -> MutexGuard<'_, Contents> {
         self.contents.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -345,10 +360,10 @@ impl Cache {
 
 /// Differs from every number of entries.
 const UNKNOWN: usize = usize::MAX;
-/// The longest time between two looks for entries that have become too old.
-const LONGEST_TICK: Duration = Duration::from_secs(1);
-/// Keeps a short outage from making the disk busy.
-const SHORTEST_REFRESH: Duration = Duration::from_millis(100);
+/// The longest time between two checks for expired entries.
+const MAX_TICK: Duration = Duration::from_secs(1);
+/// Limits disk writes if the outage is short.
+const MIN_REFRESH: Duration = Duration::from_millis(100);
 
 #[cfg(test)]
 mod tests;

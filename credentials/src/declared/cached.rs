@@ -1,4 +1,4 @@
-//! What declared credentials take from the cache at a start, and bring to it as Vault answers.
+//! How declared credentials use the cache: at a start, and as Vault answers.
 
 use std::{sync::Arc, time::Instant};
 
@@ -8,26 +8,26 @@ use super::{
     state::Cached,
 };
 use crate::{
-    sealing::Place,
+    sealing::SealContext,
     secret::Secret,
-    source::{Found, SourceError, SourceReference},
+    source::{Lookup, SourceError, SourceReference},
 };
 
 impl Declared {
-    /// Puts into use what the cache has of these credentials. [`Self::follow`] does it first; alone it is for looking at the
-    /// cache: nothing is asked of Vault, and nothing is written.
+    /// Uses the secrets that the cache has for these credentials. [`Self::follow`] calls it first;
+    /// without `follow` it only inspects the cache: nothing is read from Vault or written.
     pub async fn open_cache(&self) {
         let Some(cache) = &self.cache else {
             return;
         };
         let now = self.clock.now();
-        let left = cache.read(now).await;
+        let stored = cache.read(now).await;
         let mut taken = 0_usize;
         for item in &self.items {
-            let Some((_, place)) = self.place_in_cache(item) else {
+            let Some((_, context)) = self.cache_context(item) else {
                 continue;
             };
-            match cache.take(&left, &place, now) {
+            match cache.take(&stored, &context, now) {
                 Ok(Some(cached)) => {
                     self.use_cached(item, cached);
                     taken += 1;
@@ -52,12 +52,12 @@ impl Declared {
         self.cache.as_ref()?.fault()
     }
 
-    /// Whether there is a cache, be it usable or not.
+    /// Whether a cache is configured.
     pub fn has_cache(&self) -> bool {
         self.cache.is_some()
     }
 
-    /// Writes the cache, and ends the use of what is too old in it, for as long as the runtime lives.
+    /// Writes the cache and ends the use of expired entries, for as long as the runtime lives.
     pub(super) async fn keep_cache(self: Arc<Self>) {
         let Some(cache) = &self.cache else {
             return;
@@ -74,21 +74,21 @@ impl Declared {
         }
     }
 
-    /// Brings to the cache what Vault has answered. An outage changes nothing in it.
-    pub(super) fn note_in_cache(&self, item: &Item, found: &Result<Found, SourceError>) {
-        let Some((cache, place)) = self.place_in_cache(item) else {
+    /// Updates the cache from Vault's answer. An outage changes nothing.
+    pub(super) fn note_in_cache(&self, item: &Item, found: &Result<Lookup, SourceError>) {
+        let Some((cache, context)) = self.cache_context(item) else {
             return;
         };
         let now = self.clock.now();
         match found {
-            Ok(Found::Same) => cache.confirm(&place, now),
-            Ok(Found::Another { version, secret }) => cache.keep(&place, version, secret, now),
-            Err(SourceError::Gone(_)) => cache.evict(&place),
-            Err(SourceError::Away(_)) => {}
+            Ok(Lookup::Unchanged) => cache.confirm(&context, now),
+            Ok(Lookup::Changed { version, secret }) => cache.keep(&context, version, secret, now),
+            Err(SourceError::Gone(_)) => cache.evict(&context),
+            Err(SourceError::Unavailable(_)) => {}
         }
     }
 
-    /// Whether it is the secret that is used from the cache.
+    /// Whether this is the secret that is in use from the cache.
     pub(super) fn was_cached(&self, item: &Item, secret: &Secret) -> bool {
         let mac = self.mac_of(item, secret);
         item.state()
@@ -108,11 +108,12 @@ impl Declared {
         self.put_in_use(item, &state, &cached.secret);
     }
 
-    /// Files are not kept in it: they are at hand whenever the cache is.
-    fn place_in_cache<'a>(&'a self, item: &'a Item) -> Option<(&'a Cache, Place<'a>)> {
+    /// The seal context in the cache. Only for secrets in Vault: files are available whenever the
+    /// cache is.
+    fn cache_context<'a>(&'a self, item: &'a Item) -> Option<(&'a Cache, SealContext<'a>)> {
         match (&self.cache, &item.source) {
             (Some(cache), SourceReference::Vault(reference)) => {
-                Some((cache, cache.place(&item.document.id, reference)))
+                Some((cache, cache.context(&item.document.id, reference)))
             }
             _ => None,
         }

@@ -1,4 +1,4 @@
-//! Follows the secrets of declared credentials where they are kept. Requests never wait for any of it.
+//! Follows the secrets of declared credentials at their sources. Requests never wait for it.
 
 use std::{
     path::PathBuf,
@@ -10,23 +10,24 @@ use tokio::{sync::Semaphore, task::spawn_blocking, time::sleep};
 
 use super::{Declared, Item, state::Change, state::State};
 use crate::{
-    documents::{CredentialDocument, Trace},
+    documents::{CredentialDocument, SecretMetadata},
     secret::Secret,
     snapshot::{CredentialEntry, Snapshot, WorkspaceEntry},
-    source::{self, AT_ONCE, Found, GRACE, SourceError, SourceReference},
+    source::{self, CONCURRENT_READS, GRACE, Lookup, SourceError, SourceReference},
 };
 
 impl Declared {
-    /// Follows all secrets for as long as the runtime lives, each in a task of its own. Returns once each was looked for
-    /// once.
+    /// Follows all secrets for as long as the runtime lives, each in its own task. Returns once
+    /// each was polled once.
     pub async fn follow(self: &Arc<Self>) {
         self.open_cache().await;
         if self.cache.is_some() {
             tokio::spawn(self.clone().keep_cache());
         }
         let first = Arc::new(Semaphore::new(0));
-        // Apart, so that no file waits for a Vault that does not answer, nor the other way round.
-        let [of_files, of_vault] = [(); 2].map(|()| Arc::new(Semaphore::new(AT_ONCE)));
+        // Separate limits, so that files do not wait for an unresponsive Vault, nor Vault for
+        // files.
+        let [of_files, of_vault] = [(); 2].map(|()| Arc::new(Semaphore::new(CONCURRENT_READS)));
         for (index, item) in self.items.iter().enumerate() {
             let (declared, first) = (self.clone(), first.clone());
             let source = item.source.clone();
@@ -37,9 +38,9 @@ impl Declared {
             tokio::spawn(async move {
                 let mut is_first = true;
                 loop {
-                    // Never closed.
+                    // The semaphore is never closed.
                     if let Ok(_turn) = at_once.acquire().await {
-                        declared.look(index, &source).await;
+                        declared.poll_once(index, &source).await;
                     }
                     if std::mem::take(&mut is_first) {
                         first.add_permits(1);
@@ -52,15 +53,15 @@ impl Declared {
         let _ = first.acquire_many(all).await;
     }
 
-    /// Until a secret is looked at again.
+    /// Time until the next poll of a secret.
     fn pause(&self, source: &SourceReference) -> Duration {
         match source {
             SourceReference::File(_) => FILE_POLL,
-            SourceReference::Vault(_) => source::until_next_look(self.poll),
+            SourceReference::Vault(_) => source::next_poll_delay(self.poll),
         }
     }
 
-    async fn look(&self, index: usize, source: &SourceReference) {
+    async fn poll_once(&self, index: usize, source: &SourceReference) {
         let item = &self.items[index];
         let found = match source {
             SourceReference::File(path) => self.read_file(item, path.clone()).await,
@@ -71,15 +72,15 @@ impl Declared {
         };
         self.note_in_cache(item, &found);
         match found {
-            Ok(Found::Same) => {
+            Ok(Lookup::Unchanged) => {
                 let change = item.state().unchanged();
                 self.carry_out(item, change);
             }
-            Ok(Found::Another { version, secret }) if self.was_cached(item, &secret) => {
+            Ok(Lookup::Changed { version, secret }) if self.was_cached(item, &secret) => {
                 let change = item.state().cached_is_right(version);
                 self.carry_out(item, change);
             }
-            Ok(Found::Another { version, secret }) => self.replace(item, version, &secret),
+            Ok(Lookup::Changed { version, secret }) => self.replace(item, version, &secret),
             Err(error) => {
                 let change = item.state().not_read(error, Instant::now(), self.outage);
                 self.carry_out(item, change);
@@ -87,17 +88,17 @@ impl Declared {
         }
     }
 
-    /// A file that is written in place is empty or half there for a moment: what differs from what is known counts once it
-    /// was found twice.
-    async fn read_file(&self, item: &Item, path: PathBuf) -> Result<Found, SourceError> {
+    /// A file that is being rewritten in place is briefly empty or incomplete: a change counts once
+    /// it was read twice.
+    async fn read_file(&self, item: &Item, path: PathBuf) -> Result<Lookup, SourceError> {
         let known = item.state().version().map(str::to_owned);
         let mut found = self.version_in(item, path.clone()).await;
-        for _ in 0..UNSETTLED {
+        for _ in 0..SETTLE_CHECKS {
             let version = found.as_ref().map(|(version, _)| version);
             if known.is_none() || version.ok() == known.as_ref() {
                 break;
             }
-            sleep(SETTLING).await;
+            sleep(SETTLE_DELAY).await;
             let again = self.version_in(item, path.clone()).await;
             let is_settled = match (&found, &again) {
                 (Ok((before, _)), Ok((now, _))) => before == now,
@@ -111,29 +112,29 @@ impl Declared {
         }
         let (version, secret) = found?;
         match known == Some(version.clone()) {
-            true => Ok(Found::Same),
-            false => Ok(Found::Another { version, secret }),
+            true => Ok(Lookup::Unchanged),
+            false => Ok(Lookup::Changed { version, secret }),
         }
     }
 
-    /// A file has no version: what tells that it is another is a MAC under the key of this process.
+    /// Files have no version, so a MAC under the process's key serves as one.
     async fn version_in(
         &self,
         item: &Item,
         path: PathBuf,
     ) -> Result<(String, Secret), SourceError> {
         let read = spawn_blocking(move || source::read_file(&path)).await;
-        let stopping = || SourceError::Away("the process is stopping".into());
+        let stopping = || SourceError::Unavailable("the process is stopping".into());
         let secret = read.unwrap_or_else(|_| Err(stopping()))?;
         let mac = self.mac_of(item, &secret);
         let version = mac[..8].iter().map(|byte| format!("{byte:02x}")).collect();
         Ok((version, secret))
     }
 
-    /// Tells within this process whether a secret is the same.
+    /// Compares secrets within this process.
     pub(super) fn mac_of(&self, item: &Item, secret: &Secret) -> [u8; 32] {
-        let place = item.document.secret_place(0);
-        self.key.0.mac_secret(&place, secret)
+        let context = item.document.secret_context(0);
+        self.key.0.mac_secret(&context, secret)
     }
 
     fn replace(&self, item: &Item, version: String, secret: &Secret) {
@@ -149,12 +150,12 @@ impl Declared {
         );
     }
 
-    /// From here on requests get this secret.
+    /// Makes requests use this secret.
     pub(super) fn put_in_use(&self, item: &Item, state: &State, secret: &Secret) {
         let now = self.clock.now();
         let mut document = self.document_in_use(item);
-        let trace = Trace::of(secret, &item.prefixes, None);
-        let sealed = document.seal(&self.key.0, secret, &trace, now);
+        let metadata = SecretMetadata::of(secret, &item.prefixes, None);
+        let sealed = document.seal(&self.key.0, secret, &metadata, now);
         let number = sealed.number;
         if !document.versions.is_empty() {
             document.last_rotated_at = Some(now);
@@ -162,18 +163,18 @@ impl Declared {
         document.push(sealed);
         document.promote(number, now + GRACE, now);
         document.revision += 1;
-        // A provider may still repeat the one before; older ones are forgotten.
+        // The provider may still echo the previous secret; older ones are dropped.
         document.versions.retain(|kept| kept.number + 1 >= number);
         let mut entry = CredentialEntry::new(document, &self.key, item.signals.clone());
         entry.declared = Some(Arc::new(item.followed(state)));
-        self.show(entry);
+        self.publish(entry);
     }
 
     pub(super) fn carry_out(&self, item: &Item, change: Change) {
         let state = item.state();
         let entry = match change {
             Change::Nothing => return,
-            Change::Told => None,
+            Change::StatusOnly => None,
             Change::Withdraw(why) => {
                 let (document, signals) = (self.document_in_use(item), item.signals.clone());
                 Some(CredentialEntry::without_secret(document, why, signals))
@@ -192,10 +193,10 @@ impl Declared {
                 "a declared credential's secret cannot be read"
             );
         }
-        let entry = entry.or_else(|| self.entry_in_use(item).map(|entry| entry.told_anew()));
+        let entry = entry.or_else(|| self.entry_in_use(item).map(|entry| entry.without_status()));
         if let Some(mut entry) = entry {
             entry.declared = Some(Arc::new(item.followed(&state)));
-            self.show(entry);
+            self.publish(entry);
         }
     }
 
@@ -210,8 +211,8 @@ impl Declared {
         entry.map_or_else(|| item.document.clone(), |entry| entry.document.clone())
     }
 
-    /// From here on requests see it.
-    fn show(&self, entry: CredentialEntry) {
+    /// Publishes an entry to requests.
+    fn publish(&self, entry: CredentialEntry) {
         let entry = Arc::new(entry);
         self.snapshot.rcu(|snapshot| {
             match snapshot.workspaces.get(&entry.document.workspace) {
@@ -220,7 +221,7 @@ impl Declared {
                     let workspace = WorkspaceEntry::with_all(workspace, document, [entry.clone()]);
                     snapshot.with(Arc::new(workspace))
                 }
-                // All of them are there from the beginning.
+                // All workspaces are in the snapshot from the start.
                 None => Snapshot::clone(snapshot),
             }
         });
@@ -228,14 +229,14 @@ impl Declared {
 }
 
 impl Item {
-    /// What a panic leaves is what was found before it.
+    /// A panic cannot leave the state inconsistent.
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A file costs microseconds: its change is used within this time.
+/// Reading a file takes microseconds, so a short interval is cheap.
 const FILE_POLL: Duration = Duration::from_millis(400);
-/// How long a file that is being written is given, and how often.
-const SETTLING: Duration = Duration::from_millis(100);
-const UNSETTLED: usize = 20;
+/// How long, and how often, to wait for a file that is being written.
+const SETTLE_DELAY: Duration = Duration::from_millis(100);
+const SETTLE_CHECKS: usize = 20;

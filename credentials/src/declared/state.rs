@@ -1,4 +1,4 @@
-//! How one credential stands whose secret is kept elsewhere. Pure, with time passed in.
+//! The state of one secret that is kept outside of Keyside. Pure: time is passed in.
 
 use std::time::{Duration, Instant};
 
@@ -6,125 +6,128 @@ use jiff::Timestamp;
 
 use crate::{snapshot::Unusable, source::SourceError};
 
-/// What was found where its secret is kept.
+/// The result of polling a source so far.
 #[derive(Debug, Default)]
 pub(crate) struct State {
-    kept: Kept,
-    /// Why it was not read the last time.
+    secret: SecretState,
+    /// Why the last read failed.
     fault: Option<String>,
-    /// Since when it cannot be read, while nobody says that it is gone.
+    /// When the source became unavailable, while it has not said that the secret is gone.
     away_since: Option<Instant>,
 }
 
-/// The secret that requests get.
+/// The secret that requests use.
 #[derive(Debug, Default)]
-enum Kept {
-    /// Nothing was found yet.
+enum SecretState {
+    /// Not read yet.
     #[default]
     Unknown,
-    /// The one with this version, as the source counts.
+    /// Read, with the source's version.
     Secret(String),
-    /// One that an earlier process has read: the source did not answer yet.
+    /// From an earlier process's cache: the source has not answered yet.
     Cached(Cached),
     /// None, until the source has one again.
     Nothing(Unusable),
 }
 
-/// A secret that is used from the cache on disk.
+/// A secret that is in use from the cache on disk.
 #[derive(Debug)]
 pub(crate) struct Cached {
     pub(crate) version: String,
-    /// When the source last confirmed it.
+    /// The source's last confirmation.
     pub(crate) confirmed: Timestamp,
-    /// The end of its use, by the clock that people set.
+    /// End of its use, by the wall clock.
     pub(crate) until: Timestamp,
-    /// The same by one that nobody sets.
+    /// End of its use, by the monotonic clock.
     pub(crate) deadline: Instant,
-    /// Tells whether the source has the same secret.
+    /// To recognise the same secret when the source answers.
     pub(crate) mac: [u8; 32],
 }
 
-/// What a reading changes.
+/// What a poll changes.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Change {
-    /// Nothing that anybody sees.
+    /// Nothing visible.
     Nothing,
-    /// Its fault, which readiness and the API show.
-    Told,
-    /// From now on there is no secret to use.
+    /// Only the fault that readiness and the API show.
+    StatusOnly,
+    /// The secret must not be used any more.
     Withdraw(Unusable),
 }
 
 impl State {
-    /// The version at hand.
+    /// The version in use.
     pub(crate) fn version(&self) -> Option<&str> {
-        match &self.kept {
-            Kept::Secret(version) | Kept::Cached(Cached { version, .. }) => Some(version),
-            Kept::Unknown | Kept::Nothing(_) => None,
+        match &self.secret {
+            SecretState::Secret(version) | SecretState::Cached(Cached { version, .. }) => {
+                Some(version)
+            }
+            SecretState::Unknown | SecretState::Nothing(_) => None,
         }
     }
 
-    /// The version that this process has read itself. One from the cache may be another secret of the same number by now.
+    /// The version that this process has read itself. A cached version may be a different secret
+    /// with the same number by now.
     pub(crate) fn version_read(&self) -> Option<&str> {
         self.version().filter(|_| self.cached().is_none())
     }
 
     pub(crate) fn is_usable(&self) -> bool {
-        matches!(self.kept, Kept::Secret(_) | Kept::Cached(_))
+        matches!(self.secret, SecretState::Secret(_) | SecretState::Cached(_))
     }
 
-    /// What is used from the cache.
+    /// The secret in use from the cache.
     pub(crate) fn cached(&self) -> Option<&Cached> {
-        match &self.kept {
-            Kept::Cached(cached) => Some(cached),
+        match &self.secret {
+            SecretState::Cached(cached) => Some(cached),
             _ => None,
         }
     }
 
-    /// Whether it was neither read nor found to be gone since the start.
+    /// Whether the secret was neither read nor found to be missing since the start.
     pub(crate) fn is_unknown(&self) -> bool {
-        matches!(self.kept, Kept::Unknown)
+        matches!(self.secret, SecretState::Unknown)
     }
 
-    /// Whether its source said that it is not there.
+    /// Whether the source said that the secret is missing.
     pub(crate) fn is_gone(&self) -> bool {
-        matches!(self.kept, Kept::Nothing(Unusable::Gone))
+        matches!(self.secret, SecretState::Nothing(Unusable::Gone))
     }
 
     pub(crate) fn fault(&self) -> Option<String> {
         self.fault.clone()
     }
 
-    /// The secret is as it was.
+    /// The source confirmed the secret.
     pub(crate) fn unchanged(&mut self) -> Change {
         self.away_since = None;
         match self.fault.take() {
-            Some(_) => Change::Told,
+            Some(_) => Change::StatusOnly,
             None => Change::Nothing,
         }
     }
 
-    /// There is another secret.
+    /// The source has a new secret.
     pub(crate) fn replaced(&mut self, version: String) {
         *self = Self {
-            kept: Kept::Secret(version),
+            secret: SecretState::Secret(version),
             fault: None,
             away_since: None,
         };
     }
 
-    /// There is one in the cache, and nothing else yet.
+    /// The cache has a secret, and the source has not answered yet.
     pub(crate) fn found_in_cache(&mut self, cached: Cached) {
-        self.kept = Kept::Cached(cached);
+        self.secret = SecretState::Cached(cached);
     }
 
     /// The source has the secret that was in the cache.
     pub(crate) fn cached_is_right(&mut self, version: String) -> Change {
         self.replaced(version);
-        Change::Told
+        Change::StatusOnly
     }
 
-    /// Ends the use of a secret from the cache once either clock says so.
+    /// Ends the use of a cached secret at its deadline, by either clock.
     pub(crate) fn expire(&mut self, now: Instant, clock: Timestamp) -> Change {
         match self.cached() {
             Some(cached) if now >= cached.deadline || clock >= cached.until => {}
@@ -132,11 +135,12 @@ impl State {
         }
         self.fault
             .get_or_insert_with(|| "it was not read since the start".to_owned());
-        self.kept = Kept::Nothing(Unusable::Away);
-        Change::Withdraw(Unusable::Away)
+        self.secret = SecretState::Nothing(Unusable::Unavailable);
+        Change::Withdraw(Unusable::Unavailable)
     }
 
-    /// It was not read. A secret outlasts an `outage` of its source, and not the news that it is gone.
+    /// A read failed. The secret stays in use for `outage` if its source is unavailable, but not if
+    /// the source says that it is gone.
     pub(crate) fn not_read(
         &mut self,
         error: SourceError,
@@ -148,27 +152,27 @@ impl State {
                 self.away_since = None;
                 (reason, Some(Unusable::Gone))
             }
-            SourceError::Away(reason) => {
+            SourceError::Unavailable(reason) => {
                 let since = *self.away_since.get_or_insert(now);
-                // One from the cache has an end of its own.
+                // A cached secret has its own deadline.
                 let is_over = self.cached().is_none() && now.duration_since(since) >= outage;
-                (reason, is_over.then_some(Unusable::Away))
+                (reason, is_over.then_some(Unusable::Unavailable))
             }
         };
         let is_news = self.fault.as_ref() != Some(&reason);
         self.fault = Some(reason);
-        match (why, &self.kept) {
-            (Some(why), Kept::Nothing(known)) if why == *known => {}
-            // It was never read: requests are told so already.
-            (Some(Unusable::Away), Kept::Unknown) => {}
+        match (why, &self.secret) {
+            (Some(why), SecretState::Nothing(known)) if why == *known => {}
+            // It was never read: requests are already refused for this reason.
+            (Some(Unusable::Unavailable), SecretState::Unknown) => {}
             (Some(why), _) => {
-                self.kept = Kept::Nothing(why);
+                self.secret = SecretState::Nothing(why);
                 return Change::Withdraw(why);
             }
             (None, _) => {}
         }
         match is_news {
-            true => Change::Told,
+            true => Change::StatusOnly,
             false => Change::Nothing,
         }
     }
@@ -181,7 +185,7 @@ mod tests {
     const OUTAGE: Duration = Duration::from_secs(60);
 
     fn away() -> SourceError {
-        SourceError::Away("sealed".into())
+        SourceError::Unavailable("sealed".into())
     }
 
     fn gone() -> SourceError {
@@ -198,12 +202,12 @@ mod tests {
     fn a_secret_outlasts_an_outage_and_then_is_withdrawn() {
         let mut state = held();
         let start = Instant::now();
-        assert_eq!(state.not_read(away(), start, OUTAGE), Change::Told);
+        assert_eq!(state.not_read(away(), start, OUTAGE), Change::StatusOnly);
         let late = start + OUTAGE - Duration::from_secs(1);
         assert_eq!(state.not_read(away(), late, OUTAGE), Change::Nothing);
         assert!(state.is_usable());
         let over = state.not_read(away(), start + OUTAGE, OUTAGE);
-        assert_eq!(over, Change::Withdraw(Unusable::Away));
+        assert_eq!(over, Change::Withdraw(Unusable::Unavailable));
         assert!(!state.is_usable());
         state.replaced("1".into());
         assert!(state.is_usable() && state.fault().is_none());
@@ -214,7 +218,7 @@ mod tests {
         let mut state = held();
         let start = Instant::now();
         state.not_read(away(), start, OUTAGE);
-        assert_eq!(state.unchanged(), Change::Told);
+        assert_eq!(state.unchanged(), Change::StatusOnly);
         assert_eq!(state.unchanged(), Change::Nothing);
         state.not_read(away(), start + OUTAGE, OUTAGE);
         assert!(state.is_usable());
@@ -227,8 +231,8 @@ mod tests {
         let change = state.not_read(gone(), now, OUTAGE);
         assert_eq!(change, Change::Withdraw(Unusable::Gone));
         assert_eq!(state.not_read(gone(), now, OUTAGE), Change::Nothing);
-        // An outage afterwards brings nothing back, and hides nothing.
-        assert_eq!(state.not_read(away(), now, OUTAGE), Change::Told);
+        // A later outage neither restores the secret nor hides the reason.
+        assert_eq!(state.not_read(away(), now, OUTAGE), Change::StatusOnly);
         assert!(!state.is_usable());
     }
 
@@ -253,18 +257,18 @@ mod tests {
             (0, 1_000, Change::Nothing),
             (59, 1_059, Change::Nothing),
             // The clock was set back.
-            (60, 1_001, Change::Withdraw(Unusable::Away)),
+            (60, 1_001, Change::Withdraw(Unusable::Unavailable)),
             // The machine slept, or the clock was behind at the start.
-            (1, 1_060, Change::Withdraw(Unusable::Away)),
+            (1, 1_060, Change::Withdraw(Unusable::Unavailable)),
         ] {
             let mut state = from_cache(start, 1_000);
             let now = start + Duration::from_secs(waited);
-            assert_eq!(state.not_read(away(), now, OUTAGE), Change::Told);
+            assert_eq!(state.not_read(away(), now, OUTAGE), Change::StatusOnly);
             let is_over = change != Change::Nothing;
             assert_eq!(state.expire(now, at(clock)), change);
             assert_eq!(state.is_usable(), !is_over);
             assert!(!state.is_unknown() && state.fault().is_some());
-            // It is said once, and an outage that goes on changes nothing.
+            // It is reported once, and the continuing outage changes nothing.
             assert_eq!(state.expire(now, at(clock)), Change::Nothing);
             assert_eq!(state.not_read(away(), now, OUTAGE), Change::Nothing);
         }
@@ -278,7 +282,7 @@ mod tests {
         let change = state.not_read(gone(), start, OUTAGE);
         assert_eq!(change, Change::Withdraw(Unusable::Gone));
         let mut state = from_cache(start, 1_000);
-        assert_eq!(state.cached_is_right("1".into()), Change::Told);
+        assert_eq!(state.cached_is_right("1".into()), Change::StatusOnly);
         assert_eq!(state.version_read(), Some("1"));
         let late = Timestamp::from_second(2_000).unwrap();
         assert_eq!(state.expire(start + OUTAGE, late), Change::Nothing);
@@ -288,7 +292,7 @@ mod tests {
     fn what_was_never_read_stays_unknown_in_an_outage() {
         let mut state = State::default();
         let now = Instant::now();
-        assert_eq!(state.not_read(away(), now, OUTAGE), Change::Told);
+        assert_eq!(state.not_read(away(), now, OUTAGE), Change::StatusOnly);
         assert_eq!(
             state.not_read(away(), now + OUTAGE * 2, OUTAGE),
             Change::Nothing

@@ -76,7 +76,10 @@ async fn a_file_is_followed_through_its_changes() {
         ],
         None,
     );
-    assert_eq!(resolve(&declared, None).unwrap_err(), Refusal::SecretAway);
+    assert_eq!(
+        resolve(&declared, None).unwrap_err(),
+        Refusal::SecretUnavailable
+    );
     declared.follow().await;
     let grant = resolve(&declared, None).unwrap();
     assert_eq!(secret_of(&grant), b"sk-canary-declared-first");
@@ -100,9 +103,9 @@ async fn a_file_is_followed_through_its_changes() {
     fs::remove_file(&path).unwrap();
     until(|| resolve(&declared, None).is_err()).await;
     assert_eq!(resolve(&declared, None).unwrap_err(), Refusal::SecretGone);
-    let standing = &declared.standings()[0];
-    assert!(!standing.usable);
-    let fault = standing.fault.as_ref().unwrap();
+    let health = &declared.source_health()[0];
+    assert!(!health.usable);
+    let fault = health.fault.as_ref().unwrap();
     assert!(fault.contains("/key: there is no such file"), "{fault}");
     fs::write(&path, "sk-canary-declared-third").unwrap();
     until(|| resolve(&declared, None).is_ok()).await;
@@ -148,11 +151,11 @@ async fn a_secret_in_vault_outlasts_an_outage_and_not_its_deletion() {
         b"sk-canary-vault-first"
     );
 
-    vault.set(Err(SourceError::Away("sealed".into())));
-    until(|| declared.standings()[0].fault.is_some()).await;
+    vault.set(Err(SourceError::Unavailable("sealed".into())));
+    until(|| declared.source_health()[0].fault.is_some()).await;
     assert!(resolve(&declared, None).is_ok(), "warm keys serve");
     vault.set(Ok(("2", "sk-canary-vault-second")));
-    until(|| declared.standings()[0].fault.is_none()).await;
+    until(|| declared.source_health()[0].fault.is_none()).await;
     assert_eq!(
         secret_of(&resolve(&declared, None).unwrap()),
         b"sk-canary-vault-second"
@@ -189,7 +192,7 @@ async fn a_file_is_followed_while_vault_answers_none_of_many() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("key");
     fs::write(&path, "sk-canary-declared-first").unwrap();
-    let many = (0..crate::source::AT_ONCE + 1).map(|number| {
+    let many = (0..crate::source::CONCURRENT_READS + 1).map(|number| {
         let reference = format!("vault:kv/teams/acme#key_{number}");
         declared(&format!("vault-{number}"), reference.parse().unwrap())
     });
@@ -203,6 +206,6 @@ async fn a_file_is_followed_while_vault_answers_none_of_many() {
     until(|| version() == Ok(2)).await;
     assert_eq!(
         resolve(&declared, Some("vault-0")).unwrap_err(),
-        Refusal::SecretAway
+        Refusal::SecretUnavailable
     );
 }

@@ -1,5 +1,5 @@
-//! The life of a credential's versions: staged -> current -> grace -> destroyed. Pure, with the time passed in; who may
-//! take which step, and what is written of it, is said elsewhere.
+//! The life cycle of a credential's versions: staged -> current -> grace -> destroyed. Pure: time
+//! is passed in. Other modules decide who may take which step, and write the records.
 
 use jiff::Timestamp;
 
@@ -13,12 +13,12 @@ impl CredentialDocument {
             .find(|version| version.number == number)
     }
 
-    /// No number is given out twice, whatever became of the version.
+    /// Numbers are never reused, whatever became of the version.
     pub(crate) fn next_number(&self) -> u32 {
         self.versions.last().map_or(1, |last| last.number + 1)
     }
 
-    /// Where a version stands.
+    /// The state of a version.
     pub(crate) fn state(&self, version: &VersionDocument, now: Timestamp) -> VersionState {
         match version {
             gone if gone.destroyed_at.is_some() || gone.has_ended(now) => VersionState::Destroyed,
@@ -28,7 +28,7 @@ impl CredentialDocument {
         }
     }
 
-    /// Those that can be gone back to, oldest first.
+    /// Versions that can be rolled back to, oldest first.
     pub(crate) fn in_grace(
         &self,
         now: Timestamp,
@@ -37,10 +37,11 @@ impl CredentialDocument {
         versions.filter(move |version| self.state(version, now) == VersionState::Grace)
     }
 
-    /// Appends a version. Of very many, the oldest that are destroyed are left out: the audit log has them. The first
-    /// one stays, because it tells which request made the credential.
+    /// Appends a version. Above the limit, the oldest destroyed version is dropped; the audit log
+    /// still has it. The first one is kept, because its metadata identifies the request that
+    /// created the credential.
     pub(crate) fn push(&mut self, version: VersionDocument) {
-        if self.versions.len() >= KEPT {
+        if self.versions.len() >= MAX_VERSIONS {
             let gone =
                 |version: &VersionDocument| version.destroyed_at.is_some() && version.number > 1;
             if let Some(oldest) = self.versions.iter().position(gone) {
@@ -50,8 +51,8 @@ impl CredentialDocument {
         self.versions.push(version);
     }
 
-    /// Makes version `number` the one that is used. The one before it is kept until `end`; when that is now, it is
-    /// destroyed with the same stroke. Each takes with it when its secret ends.
+    /// Makes version `number` current. The previous one is kept until `end`, or destroyed at once
+    /// if that is now. Each version keeps the expiry of its own secret.
     pub(crate) fn promote(&mut self, number: u32, end: Timestamp, now: Timestamp) {
         let before = std::mem::replace(&mut self.current, number);
         let ends = End {
@@ -71,22 +72,22 @@ impl CredentialDocument {
         self.destroy_ended(now);
     }
 
-    /// Whether there is a version whose time is over and whose sealed bytes are still here.
+    /// Whether a version has ended and still has sealed bytes.
     pub(crate) fn has_ended(&self, now: Timestamp) -> bool {
         self.versions.iter().any(|version| version.is_over(now))
     }
 
-    /// Takes out the sealed bytes of versions whose time is over, and names them.
+    /// Removes the sealed bytes of versions that have ended, and returns their numbers.
     pub(crate) fn destroy_ended(&mut self, now: Timestamp) -> Vec<u32> {
         self.destroy(now, |version| version.is_over(now))
     }
 
-    /// Takes out those of versions that were never promoted.
+    /// Destroys the versions that were never promoted.
     pub(crate) fn destroy_staged(&mut self, now: Timestamp) -> Vec<u32> {
         self.destroy(now, |version| version.promoted_at.is_none())
     }
 
-    /// Takes out all of them.
+    /// Destroys all versions.
     pub(crate) fn destroy_all(&mut self, now: Timestamp) -> Vec<u32> {
         self.destroy(now, |_| true)
     }
@@ -106,7 +107,7 @@ impl CredentialDocument {
 }
 
 impl VersionDocument {
-    /// Whether it ever was the current one.
+    /// Whether it ever was current.
     pub(crate) fn was_used(&self) -> bool {
         self.promoted_at.is_some()
     }
@@ -120,5 +121,5 @@ impl VersionDocument {
     }
 }
 
-/// About 40 KB of a document.
-const KEPT: usize = 100;
+/// Some 40 KB of a document.
+const MAX_VERSIONS: usize = 100;

@@ -1,4 +1,4 @@
-//! Why the keyring does not open, or does not take a key.
+//! Why the keyring cannot be opened, or a key cannot be added.
 
 use std::path::PathBuf;
 
@@ -6,52 +6,52 @@ use keyside_store::{StorageError, file::FileError};
 
 use crate::kms::KmsError;
 
-/// Why there is no keyring to work with.
+/// Why the keyring cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyringError {
     /// The file cannot be read or replaced.
     #[error("the keyring: {0}")]
     File(#[from] FileError),
-    /// The file is there and not a keyring.
+    /// The file is not a valid keyring.
     #[error(
         "the keyring {} is damaged: restore it from a backup. Without it nothing that is stored can be opened",
         path.display()
     )]
     Damaged {
-        /// The file.
+        /// The file's path.
         path: PathBuf,
     },
-    /// There is none, and none is to be made.
+    /// There is no file, and this process must not create one.
     #[error("there is no keyring at {}: start the process that writes the store first", path.display())]
     Missing {
-        /// Where it should be.
+        /// The expected path.
         path: PathBuf,
     },
-    /// A build from before the first release has written it, with a store in another form.
+    /// A development build before the first release wrote the file, in another format.
     #[error(
         "the keyring {} and the store beside it were made by a development build before 0.1, whose form no release reads: \
          begin anew with an empty data folder, and add the keys again",
         path.display()
     )]
     Development {
-        /// The file.
+        /// The file's path.
         path: PathBuf,
     },
-    /// A later release has written it.
+    /// A later release wrote the file.
     #[error("the keyring {} has format {found}, this release knows 2: use the release that wrote it", path.display())]
     Newer {
-        /// The file.
+        /// The file's path.
         path: PathBuf,
-        /// The format it names.
+        /// The file's format.
         found: u32,
     },
-    /// The key service did not wrap or unwrap.
+    /// The key service did not wrap or unwrap a key.
     #[error(transparent)]
     Kms(#[from] KmsError),
 }
 
-/// A keyring that cannot be replaced is storage that cannot be written.
+/// A keyring that cannot be replaced counts as storage that cannot be written.
 impl From<KeyringError> for StorageError {
     fn from(error: KeyringError) -> Self {
         Self::Unavailable {

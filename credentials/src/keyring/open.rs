@@ -1,5 +1,5 @@
-//! Unwrapping the keys of all workspaces when a keyring is opened: many at a time, since a key service may be a network
-//! away.
+//! Unwraps the keys of all workspaces when a keyring is opened: many at a time, because a key
+//! service may be remote.
 
 use std::{collections::HashMap, panic, sync::Arc};
 
@@ -12,10 +12,11 @@ use crate::{
     sealing::SealingKey,
 };
 
-/// Unwraps them. A workspace key that does not unwrap is left out, so that only its workspace suffers.
+/// Unwraps the file's workspace keys. A key that does not unwrap is left out, so that only its
+/// workspace is affected.
 ///
 /// # Errors
-/// What concerns every key, such as a service that does not answer.
+/// A failure that concerns every key, such as an unavailable service.
 pub(super) async fn unwrap_all(
     service: &Arc<dyn KeyService>,
     file: &KeyringFile,
@@ -31,7 +32,7 @@ pub(super) async fn unwrap_all(
     let mut running = JoinSet::new();
     let mut unwrapped = HashMap::new();
     loop {
-        while running.len() < AT_ONCE
+        while running.len() < CONCURRENT_UNWRAPS
             && let Some((index, (workspace, key))) = waiting.next()
         {
             let (service, installation) = (service.clone(), installation.clone());
@@ -63,7 +64,7 @@ pub(super) async fn unwrap_all(
             Err(error) => return Err(error),
         }
     }
-    // In the file's order: the last key of a workspace seals.
+    // In the file's order, because the last key of a workspace seals.
     let mut keys = Keys::new();
     for (index, (workspace, _)) in in_file().enumerate() {
         let of_workspace = keys.entry(workspace.clone()).or_default();
@@ -72,16 +73,16 @@ pub(super) async fn unwrap_all(
     Ok(keys)
 }
 
-/// A panic goes on where it is waited for; otherwise the runtime has gone.
+/// Propagates a panic of the task; otherwise the runtime is shutting down.
 pub(super) fn ended(error: JoinError) -> KmsError {
     match error.try_into_panic() {
         Ok(panic) => panic::resume_unwind(panic),
-        Err(_) => KmsError::Away {
+        Err(_) => KmsError::Unavailable {
             reason: "the process is stopping".to_owned(),
-            passes: false,
+            transient: false,
         },
     }
 }
 
-/// How many keys are unwrapped at the same time: few enough for any service, and 200 workspaces take 13 round trips.
-const AT_ONCE: usize = 16;
+/// Concurrent unwrap calls: few enough for any service; 200 workspaces take 13 round trips.
+const CONCURRENT_UNWRAPS: usize = 16;

@@ -1,10 +1,11 @@
-//! The keyring in a backup, and what is left of one where a backup is restored.
+//! The keyring in a backup, and the existing keyring that a restore replaces.
 
 use std::path::Path;
 
-use super::{Keyring, KeyringError, KeyringFile, SigningKeys};
 use keyside_store::PublicKey;
+use zeroize::Zeroizing;
 
+use super::{Keyring, KeyringError, KeyringFile, SigningKeys};
 use crate::{
     entropy,
     kms::{Kms, KmsError, Wrapping},
@@ -12,19 +13,18 @@ use crate::{
     model::random_id,
     sealing::SealingKey,
 };
-use zeroize::Zeroizing;
 
-/// A keyring's file that is looked at and not opened.
-pub(crate) struct Remains(KeyringFile);
+/// A keyring file that is inspected without unwrapping keys.
+pub(crate) struct ExistingKeyring(KeyringFile);
 
-/// A key that stands in no keyring, wrapped.
-pub(crate) struct WrappedAlone {
-    /// The master key that has wrapped it.
+/// A wrapped key that is not part of a keyring.
+pub(crate) struct WrappedStandaloneKey {
+    /// The id of the master key that wrapped it.
     pub(crate) by: String,
     pub(crate) bytes: Vec<u8>,
 }
 
-impl Remains {
+impl ExistingKeyring {
     pub(crate) fn read(path: &Path) -> Result<Option<Self>, KeyringError> {
         Ok(KeyringFile::read(path)?.map(Self))
     }
@@ -33,7 +33,7 @@ impl Remains {
         &self.0.installation
     }
 
-    /// Whether it has keys of workspaces, whatever opens them.
+    /// Whether it has workspace keys, usable or not.
     pub(crate) fn has_workspaces(&self) -> bool {
         !self.0.workspaces.is_empty()
     }
@@ -42,20 +42,20 @@ impl Remains {
         self.0.epoch
     }
 
-    /// The keys that heads beside it may be signed with, as far as the file says: nothing vouches for them.
+    /// The keys that may have signed the anchors beside it. Not authenticated.
     pub(crate) fn public_keys(&self) -> impl Iterator<Item = PublicKey> {
         let successors = self.0.successors.iter().map(|key| key.public_key);
         std::iter::once(self.0.public_key).chain(successors)
     }
 
-    /// The backup that was restored last.
+    /// The id of the backup that was restored last.
     pub(crate) fn restored_from(&self) -> Option<&str> {
         self.0.restored_from.as_deref()
     }
 }
 
 impl Keyring {
-    /// How often the installation was restored, and the backup it was restored from last.
+    /// How often the installation was restored, and the id of the last backup.
     pub(crate) async fn restored(&self) -> Option<(u64, String)> {
         let stored = self.stored.lock().await;
         Some((stored.file.epoch, stored.file.restored_from.clone()?))
@@ -65,29 +65,24 @@ impl Keyring {
         self.stored.lock().await.file.epoch
     }
 
-    /// The file as it stands.
+    /// The file's content.
     pub(crate) async fn to_json(&self) -> Vec<u8> {
         self.stored.lock().await.file.to_json()
     }
 
-    /// A new key that stands in no keyring: whoever it is for keeps it, wrapped.
-    pub(crate) async fn wrapped_alone(
+    /// Creates a key that is not part of the keyring. The caller keeps it, wrapped.
+    pub(crate) async fn new_standalone_key(
         &self,
         prefix: &str,
-    ) -> Result<(SealingKey, WrappedAlone), KeyringError> {
+    ) -> Result<(SealingKey, WrappedStandaloneKey), KeyringError> {
         let mut root = Zeroizing::new([0; 32]);
         entropy::fill(&mut *root);
         let id = random_id(prefix);
         let installation = self.installation.installation();
-        let wrapping = Wrapping {
-            installation,
-            workspace: "",
-            key: &id,
-            signer: "",
-        };
+        let wrapping = Wrapping::of_installation(installation, &id, "");
         let stored = self.stored.lock().await;
         let service = stored.kms.service();
-        let wrapped = WrappedAlone {
+        let wrapped = WrappedStandaloneKey {
             by: service.name(""),
             bytes: service.wrap(&wrapping, &root).await?,
         };
@@ -95,25 +90,20 @@ impl Keyring {
         Ok((key, wrapped))
     }
 
-    /// Such a key, opened.
-    pub(crate) async fn unwrap_alone(
+    /// Unwraps a standalone key.
+    pub(crate) async fn unwrap_standalone_key(
         kms: &Kms,
         installation: &str,
         id: &str,
         wrapped: &[u8],
     ) -> Result<SealingKey, KmsError> {
-        let wrapping = Wrapping {
-            installation,
-            workspace: "",
-            key: id,
-            signer: "",
-        };
+        let wrapping = Wrapping::of_installation(installation, id, "");
         let root = kms.service().unwrap(&wrapping, wrapped).await?;
         let memory = LockedMemory::default();
         Ok(SealingKey::new(id, &installation.into(), &root, &memory))
     }
 
-    /// What signs the heads of an installation whose keyring was backed up.
+    /// The signing keys in a backed up keyring.
     pub(crate) async fn signing_of(
         json: &[u8],
         path: &Path,
@@ -124,7 +114,7 @@ impl Keyring {
         SigningKeys::unwrap(&*service, &file, &memory, true, None, path).await
     }
 
-    /// Puts a keyring that was backed up in its place.
+    /// Writes a backed up keyring to `path`.
     pub(crate) fn restore(
         json: &[u8],
         path: &Path,

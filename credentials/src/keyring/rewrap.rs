@@ -1,45 +1,48 @@
-//! Rotating the master key and the signing key: every key is wrapped again, in one replacement of the file.
+//! Rotates the master key and the signing key: wraps every key again, in one replacement of the
+//! file.
 //!
-//! Workspace keys stay what they are, so nothing that they have sealed is touched and no request notices. The signing key gives
-//! way to its successor, with whose public key everything is wrapped together from then on.
+//! Workspace keys do not change, so nothing that they have sealed is affected, and requests are not
+//! interrupted. The successor replaces the signing key, and all keys are then wrapped together with
+//! its public key.
 
 use keyside_store::PublicKey;
 
 use super::{
     Keyring, KeyringError, KeyringFile, Stored, signing,
-    stored::{Bound, WrappedKey},
+    stored::{KeyBinding, WrappedKey},
 };
 use crate::kms::{KeyService, KmsError, Wrapping};
 
-/// What a rotation of the installation's keys came to.
+/// The result of a rotation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Rewrapped {
-    /// The id of the master key that everything is wrapped with now.
+    /// The id of the master key that now wraps all keys.
     pub master_key: String,
-    /// The one before; the same where a key service rotates its keys itself.
+    /// The id of the previous one; the same if the key service rotates its keys itself.
     pub previous: String,
-    /// How many keys were wrapped again.
+    /// Number of keys that were wrapped again.
     pub keys: usize,
-    /// What is left for people to do, and why: an old key could not give way to the new one everywhere.
+    /// What an operator must still do, and why: an old key could not be replaced everywhere.
     pub warning: Option<String>,
 }
 
 impl Keyring {
-    /// The master key to go over to, on disk: the current one, as long as something is wrapped with another, else a new
-    /// one. Nothing is wrapped with it yet. A key service rotates its keys itself, and wraps with their newest versions.
+    /// The master key to rotate to, on disk: the current one while some key is wrapped with
+    /// another, otherwise a new one that nothing is wrapped with yet. A key service rotates its
+    /// keys itself, and wraps with their newest versions.
     pub(crate) async fn next_master_key(&self) -> Result<String, KeyringError> {
         let mut stored = self.stored.lock().await;
         let current = stored.kms.service().name("");
-        let has_others = stored.has_others_than(&current);
+        let has_others = stored.has_keys_under_other(&current);
         match stored.kms.master_key_files_mut() {
             Some(files) if !has_others => Ok(files.make_next()?.id().to_owned()),
             _ => Ok(current),
         }
     }
 
-    /// Makes a signing key that may succeed the one in use. It is on disk when this returns, and trusted; nothing is signed with
-    /// it before the installation's chain has announced it.
+    /// Creates a successor of the signing key. It is on disk and trusted when this returns, but
+    /// signs nothing before the installation's chain has announced it.
     pub(crate) async fn add_successor(&self) -> Result<PublicKey, KeyringError> {
         let mut stored = self.stored.lock().await;
         let _lock = stored.lock(&self.path, &self.signing()).await?;
@@ -48,12 +51,13 @@ impl Keyring {
         let public_key = successor.public_key;
         changed.successors.push(successor);
         stored.replace(changed, &self.path).await?;
-        self.take_over_signing(&stored).await?;
+        self.reload_signing_keys(&stored).await?;
         Ok(public_key)
     }
 
-    /// Wraps everything with the master key `to`, and has it take the place of the old one. `successor` becomes the signing
-    /// key, if the file has it: the one before is gone then, and what it has signed is refused. Repeating it does no harm.
+    /// Wraps all keys with the master key `to` and makes it the current one. `successor` becomes
+    /// the signing key if the file has it: the previous one is removed, and its signatures are
+    /// refused from then on. Can be repeated.
     pub(crate) async fn rewrap(
         &self,
         to: &str,
@@ -63,12 +67,14 @@ impl Keyring {
         let _lock = stored.lock(&self.path, &self.signing()).await?;
         let previous = stored.previous(to);
         let service = stored.kms.wrapping_with(to)?;
-        // A service names its keys, not their versions, so nothing tells which are wrapped with the newest.
+        // A service names keys without their versions, so it is unknown which keys are wrapped with
+        // the newest.
         let done = stored.kms.master_key_files().map(|_| to);
         let mut wrapped = rewrap(&stored.file, &*service, done, successor).await?;
         let left = wrapped.left.take();
         if left.is_some() {
-            // A key that may unwrap again one day must not be left behind with the old signing key.
+            // A key that may unwrap later must not stay bound to a removed signing key, so keep the
+            // old one.
             wrapped = rewrap(&stored.file, &*service, done, None).await?;
         }
         let left = left.map(|(key, error)| {
@@ -80,7 +86,7 @@ impl Keyring {
         let keys = wrapped.keys;
         if keys > 0 {
             stored.replace(wrapped.file, &self.path).await?;
-            self.take_over_signing(&stored).await?;
+            self.reload_signing_keys(&stored).await?;
         }
         let files = stored.kms.master_key_files_mut();
         let adopted = files.map_or(Ok(()), |files| files.adopt(to));
@@ -103,8 +109,9 @@ impl Keyring {
         })
     }
 
-    /// Finishes a rotation that is on record, `recorded` being the last master key, or that has come as far as the file; forgets
-    /// one that has not. `successor` is the signing key that every chain has gone over to, if that is left to be done.
+    /// Finishes a rotation that was recorded (`recorded` is the last recorded master key) or has
+    /// reached the file, and discards any other. `successor` is the signing key that every chain
+    /// has adopted, if the file must still adopt it.
     pub(crate) async fn settle(
         &self,
         recorded: Option<&str>,
@@ -135,8 +142,8 @@ impl Keyring {
 }
 
 impl Stored {
-    /// Whether there is something to be wrapped anew; without the master key that wrapped it, it cannot be.
-    fn has_others_than(&self, master_key: &str) -> bool {
+    /// Whether some key can and must be wrapped again. A key whose master key is missing cannot.
+    fn has_keys_under_other(&self, master_key: &str) -> bool {
         let Some(files) = self.kms.master_key_files() else {
             return false;
         };
@@ -144,20 +151,22 @@ impl Stored {
         by.any(|by| by != master_key && files.has(&by))
     }
 
-    /// The master key to go over to, if that has begun. Something that is wrapped with the next one is proof enough,
-    /// whatever became of the log: forgotten, that key would take everything along.
+    /// The master key of an unfinished rotation. A key that is wrapped with the next master key is
+    /// sufficient evidence, whatever the log says: discarding that master key would lose the
+    /// wrapped key.
     fn unfinished(&self, recorded: Option<&str>) -> Option<String> {
         let files = self.kms.master_key_files()?;
         let current = self.kms.service().name("");
         let in_use = self.wrapping().flatten().find(|by| files.is_next(by));
-        let begun = |to: &&str| match current == **to {
-            true => self.has_others_than(to),
+        let is_started = |to: &&str| match current == **to {
+            true => self.has_keys_under_other(to),
             false => files.is_next(to),
         };
-        in_use.or_else(|| recorded.filter(begun).map(str::to_owned))
+        in_use.or_else(|| recorded.filter(is_started).map(str::to_owned))
     }
 
-    /// What something is wrapped with beside `to`, for people to know. A service's keys keep their names.
+    /// The id of a master key other than `to` that still wraps something, for display. A service's
+    /// keys keep their ids.
     fn previous(&self, to: &str) -> String {
         if self.kms.master_key_files().is_none() {
             return to.to_owned();
@@ -166,7 +175,7 @@ impl Stored {
         other.unwrap_or_else(|| self.kms.service().name(""))
     }
 
-    /// The master key of each key, the installation's own first.
+    /// The master key that wraps each key, the installation's own key first.
     fn wrapping(&self) -> impl Iterator<Item = Option<String>> {
         let service = self.kms.service();
         let keys = self.file.workspaces.values().flatten();
@@ -179,16 +188,16 @@ impl Stored {
     }
 }
 
-/// A keyring's file with its keys wrapped again.
+/// A keyring file whose keys were wrapped again.
 struct Wrapped {
     file: KeyringFile,
     keys: usize,
-    /// A key that does not unwrap now and may again, and why. Only looked for where the signing key changes.
+    /// A key that does not unwrap now but may later, and why. Set only if the signing key changes.
     left: Option<(String, KmsError)>,
 }
 
-/// Wraps again what `done` has not wrapped, and everything where `successor` becomes the signing key. A key that does not
-/// unwrap stays as it is: it is not used either way.
+/// Wraps again every key that `done` does not wrap, or all keys if `successor` becomes the signing
+/// key. A key that does not unwrap is left unchanged: it is not used either way.
 async fn rewrap(
     before: &KeyringFile,
     service: &dyn KeyService,
@@ -200,9 +209,9 @@ async fn rewrap(
     let succeeded = succeed(&mut file, service, successor).await?;
     let (mut keys, mut left) = (usize::from(succeeded.is_some()), None);
     for (bound, key) in file.keys_mut().collect::<Vec<_>>() {
-        let Bound(workspace, signer) = &bound;
+        let KeyBinding(workspace, signer) = &bound;
         let to = match &succeeded {
-            // The new signing key itself, which is bound to none.
+            // The new signing key is not bound to a signing key.
             Some(_) if signer.is_empty() => continue,
             Some(to) => to,
             None if done.is_some() && service.wrapped_by(&key.wrapped).as_deref() == done => {
@@ -237,8 +246,8 @@ async fn rewrap(
     Ok(Wrapped { file, keys, left })
 }
 
-/// Puts a successor in the place of the signing key, if the file has it, and says what its public key is. The file's own public
-/// key is still the one before.
+/// Makes a successor the signing key, if the file has it, and returns its public key. The file's
+/// public key is changed by the caller.
 async fn succeed(
     file: &mut KeyringFile,
     service: &dyn KeyService,
@@ -248,12 +257,7 @@ async fn succeed(
         return Ok(None);
     };
     let signer = file.public_key.to_string();
-    let from = Wrapping {
-        installation: &file.installation,
-        workspace: "",
-        key: &taken.key.id,
-        signer: &signer,
-    };
+    let from = Wrapping::of_installation(&file.installation, &taken.key.id, &signer);
     let seed = service.unwrap(&from, &taken.key.wrapped).await?;
     let wrapped = service
         .wrap(&Wrapping { signer: "", ..from }, &seed)

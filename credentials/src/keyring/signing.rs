@@ -1,16 +1,16 @@
-//! The keys that sign heads: the one in use, and those that were made to take its place.
+//! The keys that sign heads: the one in use, and its possible successors.
 //!
-//! A successor is trusted because the KMS vouches for it: its seed, and a copy of its public key for processes that only read,
-//! are wrapped together with the public key that it succeeds. So nobody adds one to the file who cannot use the KMS, and a
-//! retired key does not become a successor again.
+//! The KMS vouches for a successor: its seed, and a copy of its public key for read-only processes,
+//! are wrapped together with the public key that it succeeds. Adding one to the file therefore
+//! requires the KMS, and a retired key cannot become a successor again.
 
 use std::{path::Path, sync::Arc};
 
-use keyside_store::{PublicKey, Signature, Signer, SigningKey, Trust};
+use keyside_store::{PublicKey, Signature, Signer, SigningKey, TrustedKeys};
 
 use super::{
     KeyringError, KeyringFile, new_key,
-    stored::{Bound, SuccessorKey, WrappedKey},
+    stored::{KeyBinding, SuccessorKey, WrappedKey},
 };
 use crate::{
     kms::{KeyService, KmsError, Wrapping},
@@ -20,20 +20,20 @@ use crate::{
 /// A signing key whose seed is in locked memory.
 pub(crate) struct LockedSigningKey {
     public: PublicKey,
-    /// Only the first half is used.
+    /// The seed is in the first half; the second half is unused.
     seed: LockedKeys,
 }
 
-/// The signing keys that a keyring's file holds.
+/// The signing keys of a keyring.
 pub(crate) struct SigningKeys {
-    current: Pair,
-    successors: Vec<Pair>,
+    current: KeyPair,
+    successors: Vec<KeyPair>,
 }
 
 #[derive(Clone)]
-struct Pair {
+struct KeyPair {
     public: PublicKey,
-    /// None in a process that only reads.
+    /// `None` in a read-only process.
     private: Option<Arc<LockedSigningKey>>,
 }
 
@@ -51,20 +51,20 @@ impl Signer for LockedSigningKey {
         self.public
     }
 
-    /// Some 50 microseconds, most of them for the key pair: little beside the fsync that follows. The copy of the seed is wiped;
-    /// what ring 0.17 derives from it (the scalar and the prefix, 64 bytes) is not, and stays on the stack until something
-    /// overwrites it.
+    /// Takes some 50 microseconds, mostly for deriving the key pair, which is little beside the
+    /// fsync that follows. The copy of the seed is wiped. What ring 0.17 derives from it (scalar
+    /// and prefix, 64 bytes) is not, and stays on the stack until overwritten.
     fn sign(&self, message: &[u8]) -> Signature {
         SigningKey::from_seed(&self.seed.read(Half::Seal)).sign(message)
     }
 }
 
 impl SigningKeys {
-    /// The keys in `file`. What is `known` already is not unwrapped again: the master key that has wrapped it since may not be
-    /// at hand. A successor that is not what the KMS has wrapped is left out.
+    /// Unwraps the signing keys in `file`, except those in `known`: their master key may not be
+    /// available any more. A successor that the KMS does not vouch for is left out.
     ///
     /// # Errors
-    /// When the key in use does not belong to the file's public key, or the KMS does not answer.
+    /// The key in use does not match the file's public key, or the KMS is unavailable.
     pub(super) async fn unwrap(
         service: &dyn KeyService,
         file: &KeyringFile,
@@ -90,7 +90,7 @@ impl SigningKeys {
             }
             match unwrap_successor(service, file, key, memory, signs).await {
                 Ok(Some(unwrapped)) => successors.push(unwrapped),
-                Err(error @ KmsError::Away { .. }) => return Err(error.into()),
+                Err(error @ KmsError::Unavailable { .. }) => return Err(error.into()),
                 found => {
                     let error = found.err().map(|error| error.to_string());
                     tracing::error!(key = key.key.id, error, "a new signing key is not trusted");
@@ -108,41 +108,41 @@ impl SigningKeys {
         self.current.public
     }
 
-    /// Whether this key was made to take the place of the current one.
+    /// Whether this key is a possible successor of the current one.
     pub(crate) fn is_successor(&self, key: &PublicKey) -> bool {
         self.successors.iter().any(|it| it.public == *key)
     }
 
-    /// Whether there is any such key.
+    /// Whether there is a possible successor.
     pub(crate) fn has_successors(&self) -> bool {
         !self.successors.is_empty()
     }
 
-    /// What a head may be signed with.
-    pub(crate) fn trust(&self) -> Trust {
+    /// The keys that a head may be signed with.
+    pub(crate) fn trust(&self) -> TrustedKeys {
         self.pairs().map(|pair| pair.public).collect()
     }
 
-    /// The private key of one of these; none in a process that only reads.
+    /// The private key for a public key; `None` in a read-only process.
     pub(crate) fn signer(&self, public: &PublicKey) -> Option<Arc<LockedSigningKey>> {
         self.find(public)?.private.clone()
     }
 
-    /// The same of the key in use.
+    /// The private key in use; `None` in a read-only process.
     pub(crate) fn current_signer(&self) -> Option<Arc<LockedSigningKey>> {
         self.current.private.clone()
     }
 
-    fn find(&self, public: &PublicKey) -> Option<&Pair> {
+    fn find(&self, public: &PublicKey) -> Option<&KeyPair> {
         self.pairs().find(|pair| pair.public == *public)
     }
 
-    fn pairs(&self) -> impl Iterator<Item = &Pair> {
+    fn pairs(&self) -> impl Iterator<Item = &KeyPair> {
         std::iter::once(&self.current).chain(&self.successors)
     }
 }
 
-impl Pair {
+impl KeyPair {
     fn of(key: LockedSigningKey) -> Self {
         Self {
             public: key.public,
@@ -151,21 +151,16 @@ impl Pair {
     }
 }
 
-/// Makes a key that may take the place of the one in the file.
+/// Creates a possible successor of the file's signing key.
 pub(super) async fn new_successor(
     service: &dyn KeyService,
     file: &KeyringFile,
 ) -> Result<SuccessorKey, KmsError> {
-    let bound = Bound(String::new(), file.public_key.to_string());
+    let bound = KeyBinding(String::new(), file.public_key.to_string());
     let (seed, key) = new_key(service, &file.installation, &bound, "sk_").await?;
     let public_key = SigningKey::from_seed(&seed).public();
     let id = format!("{}/public", key.id);
-    let wrapping = Wrapping {
-        installation: &file.installation,
-        workspace: "",
-        key: &id,
-        signer: &bound.1,
-    };
+    let wrapping = Wrapping::of_installation(&file.installation, &id, &bound.1);
     let wrapped = service.wrap(&wrapping, public_key.as_bytes()).await?;
     Ok(SuccessorKey {
         key,
@@ -174,53 +169,46 @@ pub(super) async fn new_successor(
     })
 }
 
-/// None where the private key is another one's than the file says.
+/// `None` if the private key does not match the file's public key.
 async fn unwrap_current(
     service: &dyn KeyService,
     file: &KeyringFile,
     memory: &LockedMemory,
     signs: bool,
-) -> Result<Option<Pair>, KmsError> {
+) -> Result<Option<KeyPair>, KmsError> {
     if !signs {
-        // The installation's own key, which is wrapped together with it, has been unwrapped.
-        return Ok(Some(Pair {
+        // The installation's own key, which is wrapped together with the public key, has been
+        // unwrapped.
+        return Ok(Some(KeyPair {
             public: file.public_key,
             private: None,
         }));
     }
-    let wrapping = Wrapping {
-        installation: &file.installation,
-        workspace: "",
-        key: &file.signing_key.id,
-        signer: "",
-    };
+    let wrapping = Wrapping::of_installation(&file.installation, &file.signing_key.id, "");
     let seed = service.unwrap(&wrapping, &file.signing_key.wrapped).await?;
     let key = LockedSigningKey::new(&seed, memory);
-    Ok((key.public == file.public_key).then(|| Pair::of(key)))
+    Ok((key.public == file.public_key).then(|| KeyPair::of(key)))
 }
 
-/// The same for a successor. Where nothing is to be signed, its private key stays wrapped.
+/// `None` if the successor does not match its public key. If this process does not sign, the
+/// private key stays wrapped.
 async fn unwrap_successor(
     service: &dyn KeyService,
     file: &KeyringFile,
     successor: &SuccessorKey,
     memory: &LockedMemory,
     signs: bool,
-) -> Result<Option<Pair>, KmsError> {
+) -> Result<Option<KeyPair>, KmsError> {
     let wrapped = match signs {
         true => &successor.key,
         false => &successor.wrapped_public,
     };
-    let wrapping = Wrapping {
-        installation: &file.installation,
-        workspace: "",
-        key: &wrapped.id,
-        signer: &file.public_key.to_string(),
-    };
+    let signer = file.public_key.to_string();
+    let wrapping = Wrapping::of_installation(&file.installation, &wrapped.id, &signer);
     let unwrapped = service.unwrap(&wrapping, &wrapped.wrapped).await?;
     let pair = match signs {
-        true => Pair::of(LockedSigningKey::new(&unwrapped, memory)),
-        false => Pair {
+        true => KeyPair::of(LockedSigningKey::new(&unwrapped, memory)),
+        false => KeyPair {
             public: PublicKey::from(*unwrapped),
             private: None,
         },

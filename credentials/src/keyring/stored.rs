@@ -1,13 +1,12 @@
-//! The keyring as it stands on disk: JSON, readable, with nothing in it that helps without the master key.
+//! The keyring file: JSON, readable, and useless without the master key.
 
 use std::{collections::BTreeMap, fs::Permissions, os::unix::fs::PermissionsExt, path::Path};
-
-use serde::{Deserialize, Serialize};
 
 use keyside_store::{
     PublicKey,
     file::{self, FileError},
 };
+use serde::{Deserialize, Serialize};
 
 use super::KeyringError;
 use crate::{encoding::base64_bytes, model::WorkspaceId};
@@ -20,34 +19,38 @@ pub(super) struct KeyringFile {
     /// How often this installation was restored from a backup.
     #[serde(default)]
     pub(super) epoch: u64,
-    /// The backup that it was restored from last.
+    /// The id of the last restored backup.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) restored_from: Option<String>,
     pub(super) installation_key: WrappedKey,
-    /// What signs the heads.
+    /// The key that signs heads.
     pub(super) signing_key: WrappedKey,
-    /// What checks them. Every key is wrapped together with it, so that another one put here opens nothing.
+    /// The key that verifies heads. Every key is wrapped together with it, so replacing it makes
+    /// all keys unusable.
     pub(super) public_key: PublicKey,
-    /// Signing keys that were made to take its place; the installation's chain says which of them does.
+    /// Possible successors of the signing key. The installation's chain announces which one
+    /// succeeds.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) successors: Vec<SuccessorKey>,
     /// Oldest first.
     pub(super) workspaces: BTreeMap<WorkspaceId, Vec<WrappedKey>>,
 }
 
-/// A signing key that may take the place of the one in use. Both its parts are wrapped together with that one's public key.
+/// A possible successor of the signing key. Both parts are wrapped together with the current public
+/// key.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct SuccessorKey {
     pub(super) key: WrappedKey,
     pub(super) public_key: PublicKey,
-    /// The public key once more, for a process that trusts it and does not unwrap the private one.
+    /// The public key, wrapped, for a read-only process that must not unwrap the private key.
     pub(super) wrapped_public: WrappedKey,
 }
 
-/// What a key is bound to: a workspace, or none, and the public key that checks what is written with it.
+/// What a wrapped key is bound to: a workspace, or none, and the public key that verifies what is
+/// written with it.
 #[derive(Clone, Default)]
-pub(super) struct Bound(pub(super) String, pub(super) String);
+pub(super) struct KeyBinding(pub(super) String, pub(super) String);
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct WrappedKey {
@@ -76,7 +79,7 @@ impl KeyringFile {
         }
     }
 
-    /// The same without the keys of workspaces that are known already.
+    /// This file without the workspace keys that are known.
     pub(super) fn without(&self, is_known: impl Fn(&WorkspaceId, &WrappedKey) -> bool) -> Self {
         let mut rest = self.clone();
         rest.workspaces.retain(|workspace, keys| {
@@ -86,7 +89,7 @@ impl KeyringFile {
         rest
     }
 
-    /// Takes out a successor of the signing key, and forgets the others.
+    /// Removes a successor of the signing key, and discards the others.
     pub(super) fn take_successor(&mut self, public: &PublicKey) -> Option<SuccessorKey> {
         let mut successors = self.successors.iter();
         let at = successors.position(|key| key.public_key == *public)?;
@@ -96,7 +99,7 @@ impl KeyringFile {
     }
 
     /// All keys, each with what it is bound to besides the installation.
-    pub(super) fn keys_mut(&mut self) -> impl Iterator<Item = (Bound, &mut WrappedKey)> {
+    pub(super) fn keys_mut(&mut self) -> impl Iterator<Item = (KeyBinding, &mut WrappedKey)> {
         let signer = self.public_key.to_string();
         let of_workspaces = self
             .workspaces
@@ -104,16 +107,16 @@ impl KeyringFile {
             .flat_map(|(workspace, keys)| keys.iter_mut().map(move |key| (workspace, key)));
         let of_workspaces = of_workspaces.map({
             let signer = signer.clone();
-            move |(workspace, key)| (Bound(workspace.to_string(), signer.clone()), key)
+            move |(workspace, key)| (KeyBinding(workspace.to_string(), signer.clone()), key)
         });
-        let own = Bound(String::new(), signer);
+        let own = KeyBinding(String::new(), signer);
         let successors = self.successors.iter_mut();
         let successors = successors.flat_map(|key| [&mut key.key, &mut key.wrapped_public]);
         let successors = successors.map({
             let own = own.clone();
             move |key| (own.clone(), key)
         });
-        let signing = Bound::default();
+        let signing = KeyBinding::default();
         [
             (own, &mut self.installation_key),
             (signing, &mut self.signing_key),
@@ -124,13 +127,13 @@ impl KeyringFile {
     }
 
     pub(super) fn read(path: &Path) -> Result<Option<Self>, KeyringError> {
-        match file::read_if_there(path)? {
+        match file::read_if_exists(path)? {
             Some(json) => Self::parse(&json, path).map(Some),
             None => Ok(None),
         }
     }
 
-    /// What stands, or stood, at `path`.
+    /// Parses the content of the file at `path`.
     pub(super) fn parse(json: &[u8], path: &Path) -> Result<Self, KeyringError> {
         let damaged = |_| KeyringError::Damaged {
             path: path.to_owned(),
@@ -172,12 +175,12 @@ impl KeyringFile {
     }
 }
 
-/// The runtime goes before the file could be written.
+/// The runtime is shutting down before the file was written.
 fn stopping(path: &Path) -> FileError {
     FileError::at(path)(std::io::Error::other("the process is stopping"))
 }
 
-/// Read first, so that a later format is told from damage.
+/// Parsed first, to distinguish a later format from damage.
 #[derive(Deserialize)]
 struct Head {
     format: u32,

@@ -7,7 +7,7 @@ mod successor;
 use keyside_store::Signer;
 
 use super::*;
-use crate::{MasterKey, sealing::Place};
+use crate::{MasterKey, sealing::SealContext};
 
 fn kms(byte: u8) -> Kms {
     Kms::local(MasterKey::parse(&[byte; 32], "a test").unwrap())
@@ -17,7 +17,7 @@ fn acme() -> WorkspaceId {
     "acme".parse().unwrap()
 }
 
-const PLACE: Place<'_> = Place::Document { key: "a" };
+const CONTEXT: SealContext<'_> = SealContext::Document { key: "a" };
 
 #[tokio::test]
 async fn a_key_that_was_added_opens_what_it_sealed_after_a_restart() {
@@ -25,13 +25,13 @@ async fn a_key_that_was_added_opens_what_it_sealed_after_a_restart() {
     let path = folder.path().join("keyring");
     let keyring = Keyring::open_or_create(&path, kms(1)).await.unwrap();
     let key = keyring.add(&acme()).await.unwrap();
-    let (blob, id) = (key.seal(&PLACE, b"x"), key.id().to_owned());
+    let (blob, id) = (key.seal(&CONTEXT, b"x"), key.id().to_owned());
     drop((keyring, key));
 
     let keyring = Keyring::open_or_create(&path, kms(1)).await.unwrap();
     let key = keyring.current(&acme()).unwrap();
     assert_eq!(key.id(), id);
-    assert_eq!(&**key.open(&PLACE, &blob).unwrap(), b"x");
+    assert_eq!(&**key.open(&CONTEXT, &blob).unwrap(), b"x");
     assert!(keyring.key(&acme(), "wk_other").is_none());
 }
 
@@ -69,7 +69,7 @@ async fn the_file_holds_nothing_that_opens_without_the_master_key() {
     let keyring = Keyring::open_or_create(&path, kms(1)).await.unwrap();
     let one = keyring.add(&acme()).await.unwrap();
     let two = keyring.add(&"globex".parse().unwrap()).await.unwrap();
-    assert!(two.open(&PLACE, &one.seal(&PLACE, b"x")).is_err());
+    assert!(two.open(&CONTEXT, &one.seal(&CONTEXT, b"x")).is_err());
     let mode = std::os::unix::fs::PermissionsExt::mode(&path.metadata().unwrap().permissions());
     assert_eq!(mode & 0o777, 0o600);
 }
@@ -178,10 +178,10 @@ async fn who_only_reads_opens_what_was_sealed_and_has_nothing_to_sign_with() {
     }
     let keyring = Keyring::open_or_create(&path, kms(1)).await.unwrap();
     let key = keyring.add(&acme()).await.unwrap();
-    let blob = key.seal(&PLACE, b"x");
+    let blob = key.seal(&CONTEXT, b"x");
     let before = std::fs::read(&path).unwrap();
     let reader = Keyring::open_to_read(&path, kms(1)).await.unwrap();
-    let opened = reader.current(&acme()).unwrap().open(&PLACE, &blob);
+    let opened = reader.current(&acme()).unwrap().open(&CONTEXT, &blob);
     assert_eq!(&**opened.unwrap(), b"x");
     assert_eq!(reader.public_key(), keyring.public_key());
     assert!(reader.signer().is_none());
@@ -194,7 +194,7 @@ async fn a_key_that_was_wrapped_for_something_else_does_not_sign() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("keyring");
     let keyring = Keyring::open_or_create(&path, kms(1)).await.unwrap();
-    let (key, alone) = keyring.wrapped_alone("bk_").await.unwrap();
+    let (key, alone) = keyring.new_standalone_key("bk_").await.unwrap();
     drop(keyring);
     let mut file = KeyringFile::read(&path).unwrap().unwrap();
     file.signing_key = WrappedKey {

@@ -1,4 +1,5 @@
-//! What every [`KeyService`] must do. Each driver runs it in its tests; another crate turns on the feature `contract`.
+//! The contract that every [`KeyService`] must fulfil. Each driver runs it in its tests; other
+//! crates enable the feature `contract`.
 
 use std::sync::Arc;
 
@@ -6,7 +7,7 @@ use tokio::task::JoinSet;
 
 use super::{KeyService, Wrapping};
 
-/// Runs every clause, and panics at the first that does not hold.
+/// Checks every clause, and panics at the first violation.
 ///
 /// `service` may create keys. `other` is of the same driver and wraps with other keys.
 pub async fn upheld_by(service: Arc<dyn KeyService>, other: Arc<dyn KeyService>) {
@@ -23,7 +24,7 @@ async fn what_is_wrapped_unwraps_and_names_its_key(service: &dyn KeyService) {
         workspace: "",
         ..HERE
     };
-    // Ids of workspaces that look like something else to a service with rules of its own for names.
+    // Workspace ids that a service with naming rules of its own might misread.
     let ids = ["-", "a-", "installation", "0"];
     let others = ids.map(|workspace| Wrapping { workspace, ..HERE });
     for wrapping in [HERE, own].into_iter().chain(others) {
@@ -64,7 +65,7 @@ async fn it_unwraps_only_for_what_it_was_wrapped_for(service: &dyn KeyService) {
             key: "wk_2",
             ..HERE
         },
-        // The same letters, cut elsewhere.
+        // The same concatenation, split elsewhere.
         Wrapping {
             installation: "ins_",
             key: "1wk_1",
@@ -128,7 +129,7 @@ async fn forgetting_a_workspace_leaves_the_others(service: &dyn KeyService) {
     again.expect("a workspace of the same id later");
 }
 
-/// And says so in a way that leaves other keys alone.
+/// The error must also say that other keys are not affected.
 async fn does_not_unwrap(service: &dyn KeyService, wrapping: &Wrapping<'_>, wrapped: &[u8]) {
     match service.unwrap(wrapping, wrapped).await {
         Ok(_) => panic!("it unwraps for {wrapping:?}: {wrapped:?}"),

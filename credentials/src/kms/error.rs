@@ -1,38 +1,39 @@
-//! Why a key service does not wrap or unwrap.
+//! Why a key service did not wrap or unwrap.
 
 use std::path::PathBuf;
 
-use super::FORMATS;
 use keyside_store::file::FileError;
 
-/// Why there is no key service, or why it did not unwrap. None repeats any of a key.
+use super::FORMATS;
+
+/// Why a key service cannot be used or did not unwrap. Never contains key material.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum KmsError {
-    /// A driver that is not built in yet.
+    /// The driver is not implemented yet.
     #[error("kms.driver = \"{driver}\" comes with a later release: use \"local\" or \"vault\"")]
     NotInThisRelease {
-        /// Its name.
+        /// The driver's name.
         driver: &'static str,
     },
-    /// The file is named and not there, or not readable.
+    /// The file is missing or not readable.
     #[error(
         "the master key cannot be read: {0}. Make one with `keyside master-key generate > FILE` and name it in \
          KMS_MASTER_KEY_FILE"
     )]
     File(#[source] FileError),
-    /// What was found is no key.
+    /// The file or variable does not hold a master key.
     #[error(
         "{origin} does not hold a master key: expected 32 bytes, raw or in base64, as `keyside master-key generate` prints them"
     )]
     NotAKey {
-        /// The file, or the variable.
+        /// The file's path, or the variable's name.
         origin: String,
     },
-    /// The variable that was named is gone.
+    /// The variable is not set.
     #[error("KMS_MASTER_KEY is not set, or is not text")]
     VariableMissing,
-    /// The generated master key is gone while there are keys that only it opens.
+    /// The generated master key is missing, and existing keys need it.
     #[error(
         "the master key {} is gone, and the keyring {} can be opened with no other: restore that file, or name the \
          right one in KMS_MASTER_KEY_FILE",
@@ -40,53 +41,53 @@ pub enum KmsError {
         keyring.display()
     )]
     GeneratedGone {
-        /// Where it was.
+        /// The expected path.
         master_key: PathBuf,
-        /// What it wrapped.
+        /// The keyring that it wrapped.
         keyring: PathBuf,
     },
-    /// The keyring was wrapped with another one.
+    /// The keyring was wrapped with another master key.
     #[error(
         "wrong master key: the keyring was wrapped with {expected}, the one given is {given}. Give the right one in \
          KMS_MASTER_KEY_FILE or KMS_MASTER_KEY; one that was retired is kept as <its file>.retired-<its id>"
     )]
     WrongMasterKey {
-        /// Its id, from the wrapped key.
+        /// The id of the master key that wrapped it.
         expected: String,
-        /// The id of the one at hand.
+        /// The id of the given master key.
         given: String,
     },
-    /// The master key stands in a variable, which only people can change.
+    /// The master key is in a variable, which Keyside cannot change.
     #[error(
         "the master key is not in a file, so it cannot be replaced from here: keep the old one in a file, name that in \
          kms.previous_master_key_file, give the new one as KMS_MASTER_KEY, restart, and rotate again"
     )]
     NotAFile,
-    /// The master key's file, or its folder, cannot be written.
+    /// The master key's file or folder cannot be written.
     #[error(
         "the master key's file cannot be replaced from here ({0}). Put a new key where kms.master_key_file says, name a \
          file with the old one in kms.previous_master_key_file, restart, and rotate again"
     )]
     NotReplaceable(#[source] FileError),
-    /// There is nothing at the place where a restore looks for the key.
+    /// A restore needs the existing master key, and it is missing.
     #[error(
         "there is no master key at {}: put the one there that the backup was made with", path.display()
     )]
     NotThere {
-        /// Where it should be.
+        /// The expected path.
         path: PathBuf,
     },
-    /// Another driver has wrapped it.
+    /// Another driver wrapped the key.
     #[error(
         "the key {key} was wrapped by the KMS driver \"{driver}\": set kms.driver to that one, with the settings it had"
     )]
     OtherDriver {
         /// The wrapped key's id.
         key: String,
-        /// Its driver's name in the settings.
+        /// The driver's name in the settings.
         driver: &'static str,
     },
-    /// Another key of the service has wrapped it, or it was moved from another workspace.
+    /// Another key of the service wrapped it, or it was moved from another workspace.
     #[error(
         "the key {key} was wrapped with {expected}, and {given} is the one to unwrap it with: set the KMS driver's settings \
          to what they were, or restore the keyring from a backup"
@@ -94,31 +95,31 @@ pub enum KmsError {
     OtherWrappingKey {
         /// The wrapped key's id.
         key: String,
-        /// The id of the key that has wrapped it.
+        /// The id of the key that wrapped it.
         expected: String,
-        /// The id of the key that the settings lead to.
+        /// The id of the key that the settings select.
         given: String,
     },
-    /// The service answers, and refuses.
+    /// The service refused.
     #[error("the key service does not use its key {wrapping_key}: {reason}")]
     Refused {
-        /// The id of the key in the service.
+        /// The key's id in the service.
         wrapping_key: String,
-        /// Why, and what to do; never anything of a key.
+        /// Why, and what to do. Never contains key material.
         reason: String,
     },
-    /// The service does not answer, or does not let Keyside sign in: trying again may help.
+    /// The service did not answer, or did not let Keyside sign in: a retry may help.
     #[error(
         "the key service cannot be used now ({reason}). Keys that are in use stay in use; a start, a new workspace, erasing one \
          and a backup need it"
     )]
-    Away {
-        /// What was found instead of an answer, and what to do.
+    Unavailable {
+        /// What happened, and what to do.
         reason: String,
-        /// Whether waiting may mend it, with nobody changing anything.
-        passes: bool,
+        /// Whether the fault may pass without anyone's action.
+        transient: bool,
     },
-    /// This process only reads.
+    /// This process is read-only.
     #[error(
         "this process may not create keys in the key service: create workspaces with the Keyside that administers them"
     )]
@@ -132,7 +133,7 @@ pub enum KmsError {
 }
 
 impl KmsError {
-    /// Whether it is the key's own fault, so that other keys may unwrap all the same.
+    /// Whether the error concerns one key only, so that others may still unwrap.
     pub fn is_about_one_key(&self) -> bool {
         matches!(
             self,
@@ -144,7 +145,7 @@ impl KmsError {
         )
     }
 
-    /// Why the driver `own` cannot read what is said to be the wrapped key of this id.
+    /// Why the driver `own` cannot parse the wrapped key with this id.
     pub fn unreadable(own: &str, key: &str, wrapped: &[u8]) -> Self {
         let first = wrapped.first();
         let other = FORMATS

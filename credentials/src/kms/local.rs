@@ -11,6 +11,7 @@ use base64::{
     prelude::BASE64_STANDARD,
 };
 use keyside_config::MasterKeySource;
+use keyside_store::file;
 use zeroize::Zeroizing;
 
 pub(crate) use self::files::MasterKeyFiles;
@@ -19,29 +20,30 @@ use crate::{
     encoding::hex,
     entropy,
     locked::LockedMemory,
-    sealing::{Place, SealError, SealingKey, subkey},
+    sealing::{SealContext, SealError, SealingKey, subkey},
 };
-use keyside_store::file;
 
-/// A master key of the `local` driver. Its subkeys are held in locked memory, the key itself nowhere.
+/// A master key of the `local` driver. Its subkeys are in locked memory; the key itself is not
+/// kept.
 pub struct MasterKey {
-    /// Tells one master key from another without giving any of it away.
+    /// Identifies the key without revealing anything about it.
     id: String,
     key: SealingKey,
 }
 
 impl MasterKey {
-    /// A new one, as `keyside master-key generate` prints it: base64.
+    /// A new key in base64, as `keyside master-key generate` prints it.
     pub fn generate() -> Zeroizing<String> {
         let mut key = Zeroizing::new([0; KEY_LEN]);
         entropy::fill(&mut *key);
         Zeroizing::new(BASE64_STANDARD.encode(key.as_slice()))
     }
 
-    /// Reads one as it stands in a file or a variable: base64 (a newline at the end does not matter), or 32 raw bytes.
+    /// Parses a key from a file or variable: base64 (a trailing newline is ignored), or 32 raw
+    /// bytes.
     ///
     /// # Errors
-    /// [`KmsError::NotAKey`], with `origin` in it.
+    /// [`KmsError::NotAKey`] with `origin`.
     pub fn parse(text: &[u8], origin: &str) -> Result<Self, KmsError> {
         let key = raw_key(text).ok_or_else(|| KmsError::NotAKey {
             origin: origin.to_owned(),
@@ -49,7 +51,7 @@ impl MasterKey {
         Ok(Self::new(&key))
     }
 
-    /// The master key's id: two files that hold the same key have the same.
+    /// The master key's id, derived from the key.
     pub fn id(&self) -> &str {
         &self.id
     }
@@ -102,10 +104,10 @@ impl MasterKey {
     }
 
     fn wrap(&self, wrapping: &Wrapping<'_>, key: &[u8; KEY_LEN]) -> Vec<u8> {
-        self.key.seal(&wrapping.place(), key)
+        self.key.seal(&wrapping.seal_context(), key)
     }
 
-    /// The id of the master key that has wrapped something.
+    /// The id of the master key that wrapped `wrapped`.
     fn id_in(wrapped: &[u8]) -> Option<&str> {
         SealingKey::id_in(wrapped)
     }
@@ -120,7 +122,7 @@ impl MasterKey {
         };
         let plaintext = self
             .key
-            .open(&wrapping.place(), wrapped)
+            .open(&wrapping.seal_context(), wrapped)
             .map_err(|error| match error {
                 SealError::OtherKey => KmsError::WrongMasterKey {
                     expected: SealingKey::id_in(wrapped).unwrap_or("another").to_owned(),
@@ -138,7 +140,7 @@ impl MasterKey {
     }
 }
 
-/// The driver at work: the master keys at hand, of which one wraps.
+/// The `local` driver: all available master keys, one of which wraps.
 pub(super) struct LocalKeys {
     wraps: Arc<MasterKey>,
     at_hand: Vec<Arc<MasterKey>>,
@@ -178,8 +180,8 @@ impl KeyService for LocalKeys {
 }
 
 impl<'a> Wrapping<'a> {
-    fn place(&self) -> Place<'a> {
-        Place::WrappedKey {
+    fn seal_context(&self) -> SealContext<'a> {
+        SealContext::WrappedKey {
             installation: self.installation,
             workspace: self.workspace,
             key: self.key,
@@ -188,7 +190,7 @@ impl<'a> Wrapping<'a> {
     }
 }
 
-/// The 32 bytes of a key in any form that a master key may have.
+/// Parses 32 bytes in any form that a master key may have.
 pub(crate) fn raw_key(text: &[u8]) -> Option<Zeroizing<[u8; KEY_LEN]>> {
     if let Ok(raw) = <&[u8; KEY_LEN]>::try_from(text) {
         return Some(Zeroizing::new(*raw));
@@ -203,7 +205,7 @@ pub(crate) fn raw_key(text: &[u8]) -> Option<Zeroizing<[u8; KEY_LEN]>> {
 
 const KEY_LEN: usize = 32;
 
-/// Standard base64; people lose the padding while copying.
+/// Standard base64. Padding is optional, because it is often lost in copying.
 const LENIENT: GeneralPurpose = GeneralPurpose::new(
     &base64::alphabet::STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),

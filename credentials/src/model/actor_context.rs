@@ -1,18 +1,19 @@
-//! Who does something, and in the course of what.
+//! The actor and request that a change is attributed to.
 
 use super::ActorId;
 
-/// Who asks for a change, and in which request.
+/// Who requested a change, and in which request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ActorContext {
-    /// The one who acts.
+    /// The authenticated actor.
     pub actor: ActorId,
-    /// The request's id, the same as in the response and the logs.
+    /// The request's id, as in the response and the logs.
     pub request_id: String,
 }
 
 impl ActorContext {
-    /// What Keyside does by itself, and in the course of what.
+    /// A context for what Keyside does by itself. `course` names the task, in place of a request
+    /// id.
     pub(crate) fn system(course: &str) -> Self {
         Self {
             actor: ActorId::system(),

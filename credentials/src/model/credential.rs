@@ -1,4 +1,4 @@
-//! The views: what may be shown of a workspace and of a credential.
+//! Views: what may be shown of a workspace and of a credential.
 
 use std::{fmt, sync::Arc};
 
@@ -8,89 +8,89 @@ use serde::{Deserialize, Serialize};
 
 use super::{ActorId, CredentialId, Fingerprint, Hint, Label, UsageTag, WorkspaceId};
 
-/// One credential as it may be shown. There is no way from here to its secret.
+/// A credential as it may be shown. Gives no access to its secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Credential {
-    /// The id that everything else refers to.
+    /// The credential's id.
     pub id: CredentialId,
     /// The workspace that may use it.
     pub workspace: WorkspaceId,
-    /// The provider it is for, an id of the catalogue.
+    /// The provider's id in the catalogue.
     pub provider: Arc<str>,
     /// Unique among the credentials of its workspace and provider that are not revoked.
     pub label: Label,
-    /// Whether it costs money.
+    /// Whether using it costs money.
     pub environment: Environment,
-    /// As of now: derived from the time, not from a job that might not have run.
+    /// The status now, derived from the clock rather than set by a job.
     pub status: Status,
-    /// What it is used for.
+    /// Purpose, as given by its creator.
     pub usage_tag: Option<UsageTag>,
-    /// When it stops being used.
+    /// When requests stop using it; `None` for never.
     pub expires_at: Option<Timestamp>,
-    /// The provider's host, where each customer has one of their own.
+    /// The provider's URL, if each customer has one of their own.
     pub endpoint: Option<String>,
-    /// Of the current version's secret. `None` only while the credential is damaged, or its secret is kept elsewhere and was
-    /// not read.
+    /// Fingerprint of the current version's secret. `None` while the credential is damaged, or its
+    /// secret is kept elsewhere and was not read.
     pub fingerprint: Option<Fingerprint>,
-    /// Likewise.
+    /// Hint of the current version's secret; `None` in the same cases.
     pub hint: Option<Hint>,
-    /// Who stored it.
+    /// The actor that created it.
     pub created_by: ActorId,
-    /// When it was stored.
+    /// Time of creation.
     pub created_at: Timestamp,
     /// When its secret was last replaced.
     pub last_rotated_at: Option<Timestamp>,
     /// When a request last used it, to within about a second.
     pub last_used_at: Option<Timestamp>,
-    /// When its provider last said something of it.
+    /// When the provider last answered a live check.
     pub last_verified_at: Option<Timestamp>,
-    /// What the last check came to, whether or not the provider answered.
+    /// The result of the last live check, whether or not the provider answered.
     pub verification: Option<Verification>,
-    /// All versions that are still known, oldest first.
+    /// The known versions, oldest first.
     pub versions: Vec<Version>,
     /// Whether it is the default of its workspace, provider and environment.
     pub is_default: bool,
-    /// Changes with every change; what an ETag is made of.
+    /// Increases with every change; used in ETags.
     pub revision: u64,
-    /// Whether its record failed authentication. What is shown of it is then what the store claims, and nothing of it
-    /// is used.
+    /// Whether its record failed authentication. The other fields are then what the store claims,
+    /// and the credential is not used.
     pub damaged: bool,
-    /// What is known of its secret, if that is kept elsewhere: because the settings declare it, and then nothing of it can be
-    /// changed here, or because it was stored with a `reference`.
+    /// The state of a secret that is kept elsewhere: the settings declare the credential, which
+    /// then cannot be changed here, or it was created with a `reference`.
     pub declared: Option<Declared>,
-    /// Where in Vault its secret stays, if it was stored without one.
+    /// The secret's place in Vault, if the credential was created with one.
     pub reference: Option<VaultReference>,
 }
 
-/// A credential whose record is gone, cut short, or the record of something else. Its workspace's map still names it, and
-/// whatever only the record said is not known. Nothing of it is used.
+/// A credential whose record is missing, truncated, or belongs to something else. The workspace's
+/// map still names it; everything that only the record said is unknown. It is not used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LostCredential {
-    /// The id that the map has.
+    /// The id in the map.
     pub id: CredentialId,
-    /// The workspace whose map it is.
+    /// The workspace.
     pub workspace: WorkspaceId,
-    /// Whether a person has revoked it since it was lost.
+    /// Whether it was revoked after it was lost.
     pub is_revoked: bool,
-    /// Whether it is a default of its workspace, of whatever provider and environment.
+    /// Whether it is a default of its workspace, for any provider and environment.
     pub is_default: bool,
     /// When a request last used it, to within about a second.
     pub last_used_at: Option<Timestamp>,
-    /// Changes with every change; what an ETag is made of.
+    /// Increases with every change; used in ETags.
     pub revision: u64,
 }
 
-/// A credential as far as anything is known of it.
+/// A credential in a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Listed {
-    /// Its record can be read, whether or not it is believed.
+    /// Its record can be read, trusted or not.
     Known(Box<Credential>),
-    /// It cannot.
+    /// Its record cannot be read.
     Lost(LostCredential),
 }
 
 impl Listed {
-    /// Its id.
+    /// The credential's id.
     pub fn id(&self) -> &CredentialId {
         match self {
             Self::Known(credential) => &credential.id,
@@ -98,7 +98,7 @@ impl Listed {
         }
     }
 
-    /// The workspace that it is in.
+    /// The credential's workspace.
     pub fn workspace(&self) -> &WorkspaceId {
         match self {
             Self::Known(credential) => &credential.workspace,
@@ -106,8 +106,8 @@ impl Listed {
         }
     }
 
-    /// What lists are ordered by: as [`Credential::list_order`] says, and in each workspace those that are lost come last. No
-    /// two compare as equal.
+    /// The order of lists: as [`Credential::list_order`], with lost credentials last in each
+    /// workspace. No two are equal.
     pub fn list_order(
         &self,
     ) -> (
@@ -135,20 +135,20 @@ impl Listed {
     }
 }
 
-/// What is known of a secret that is kept outside of Keyside.
+/// The state of a secret that is kept outside of Keyside.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Declared {
-    /// Where, as the settings have it.
+    /// Where it is kept, as in the settings.
     pub source: String,
-    /// The version that is used, as the source counts.
+    /// The version in use, by the source's count.
     pub version: Option<String>,
-    /// Why it was not read the last time.
+    /// Why the last read failed.
     pub fault: Option<String>,
 }
 
 impl Credential {
-    /// What lists are ordered by: workspace, provider and label, then age, since revoked credentials have labels that others
-    /// may have too. No two credentials compare as equal.
+    /// The order of lists: workspace, provider, label, then age, because revoked credentials may
+    /// share a label. No two are equal.
     pub fn list_order(&self) -> (&WorkspaceId, &str, &Label, Timestamp, &CredentialId) {
         let Self {
             workspace,
@@ -162,13 +162,13 @@ impl Credential {
     }
 }
 
-/// Whether a credential costs money.
+/// Whether using a credential costs money.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Environment {
     /// The provider's real service.
     Live,
-    /// A sandbox, or a key that is only for tests.
+    /// A sandbox, or a key for tests.
     Sandbox,
 }
 
@@ -188,22 +188,22 @@ impl fmt::Display for Environment {
     }
 }
 
-/// What may be done with a credential now.
+/// Whether a credential can be used now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
-    /// Used.
+    /// In use.
     Active,
-    /// Used, and inside the threshold before its end.
+    /// In use, and within the threshold before its expiry.
     Expiring,
-    /// Past its end.
+    /// Its expiry has passed.
     Expired,
-    /// Withdrawn by a person, for good.
+    /// Revoked, which is final.
     Revoked,
 }
 
 impl Status {
-    /// All of them, in the order a table shows them.
+    /// All values, in the order that tables use.
     pub const ALL: [Self; 4] = [Self::Active, Self::Expiring, Self::Expired, Self::Revoked];
 
     /// `active`, `expiring`, `expired` or `revoked`.
@@ -226,55 +226,55 @@ impl fmt::Display for Status {
 /// One version of a credential's secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Version {
-    /// Counts from 1.
+    /// The number, from 1.
     pub number: u32,
-    /// Where it stands.
+    /// The state.
     pub state: VersionState,
-    /// When it was stored.
+    /// Time of creation.
     pub created_at: Timestamp,
-    /// Until when it can be rolled back to, while it is in grace.
+    /// End of the grace period, while it is in grace.
     pub grace_until: Option<Timestamp>,
 }
 
-/// Where a version stands on its way from being stored to being gone.
+/// The life cycle of a version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum VersionState {
-    /// Stored, not used yet.
+    /// Stored, not in use yet.
     Staged,
-    /// The one that is used.
+    /// In use.
     Current,
-    /// Replaced, and can still be rolled back to.
+    /// Replaced; can still be rolled back to.
     Grace,
-    /// Its sealed bytes are gone.
+    /// Its sealed bytes were removed.
     Destroyed,
 }
 
-/// One workspace as it may be shown.
+/// A workspace as it may be shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Workspace {
-    /// What requests are tagged with.
+    /// The id that requests are tagged with.
     pub id: WorkspaceId,
-    /// The name for people.
+    /// The display name.
     pub name: String,
-    /// Who made it.
+    /// The actor that created it.
     pub created_by: ActorId,
-    /// When it was made.
+    /// Time of creation.
     pub created_at: Timestamp,
-    /// Random, and never that of another workspace: one that is made after this one was erased may have its id.
+    /// Counts the workspaces that had this id, from 1; 0 for a workspace of the settings.
     pub incarnation: u64,
-    /// Changes with every change.
+    /// Increases with every change.
     pub revision: u64,
-    /// Whether its record failed authentication; none of its credentials is used then.
+    /// Whether its record failed authentication; then none of its credentials is used.
     pub damaged: bool,
 }
 
-/// A state of a workspace that someone saw. No other state has the same, nor has any of another workspace that had or gets
-/// the same id.
+/// A state of a workspace that a caller has seen. Unique, even among later workspaces with the same
+/// id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WorkspaceState {
-    /// Which one of its id it was.
+    /// The workspace's incarnation.
     pub incarnation: u64,
-    /// How often it had changed.
+    /// The workspace's revision.
     pub revision: u64,
 }

@@ -3,40 +3,40 @@
 /// Why a request gets no credential.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Refusal {
-    /// No such workspace.
+    /// The workspace does not exist.
     #[error("there is no such workspace")]
     WorkspaceUnknown,
-    /// Nothing stored for this provider, or nothing in the environment that was asked for.
+    /// No credential for this provider, or none in the requested environment.
     #[error("the workspace has no credential for this provider")]
     CredentialMissing,
-    /// The chosen one was withdrawn.
+    /// The selected credential was revoked.
     #[error("the credential was revoked")]
     CredentialRevoked,
-    /// The chosen one is past its end.
+    /// The selected credential has expired.
     #[error("the credential has expired")]
     CredentialExpired,
-    /// No credential of that name.
+    /// No credential has this label.
     #[error("the workspace has no credential with this label for this provider")]
     LabelUnknown,
-    /// The chosen one is not for the environment that was asked for, or that the listener is pinned to.
+    /// The selected credential is not of the environment that the request or its listener requires.
     #[error("this credential's environment is not allowed here")]
     EnvironmentNotAllowed,
     /// The record failed authentication: damaged, moved, edited or replayed.
     #[error("the stored credential failed authentication and is not used")]
     CredentialUndecryptable,
-    /// Storage has been away for too long.
+    /// Storage has been unavailable for too long.
     #[error("the credential store cannot be reached")]
     StoreUnavailable,
-    /// The secret of the chosen one is not where the settings say that it is kept, or may not be read.
+    /// The selected credential's secret is missing at its source, or may not be read.
     #[error("the credential's secret is not where it is kept")]
     SecretGone,
-    /// Where it is kept cannot be reached.
+    /// The source of the selected credential's secret is unavailable.
     #[error("where the credential's secret is kept cannot be reached")]
-    SecretAway,
+    SecretUnavailable,
 }
 
 impl Refusal {
-    /// One for each code.
+    /// One refusal for each code.
     pub const ALL: [Self; 8] = [
         Self::WorkspaceUnknown,
         Self::CredentialMissing,
@@ -58,7 +58,7 @@ impl Refusal {
             Self::LabelUnknown => "label_unknown",
             Self::EnvironmentNotAllowed => "environment_not_allowed",
             Self::CredentialUndecryptable => "credential_undecryptable",
-            Self::StoreUnavailable | Self::SecretAway => "store_unavailable",
+            Self::StoreUnavailable | Self::SecretUnavailable => "store_unavailable",
         }
     }
 }

@@ -1,21 +1,21 @@
-//! Which workspaces there are for somebody.
+//! The workspaces that a principal may access.
 
 use std::{collections::BTreeSet, sync::Arc};
 
 use super::WorkspaceId;
 
-/// The workspaces that are there for a principal. The others are not: neither to be listed nor to be named.
+/// The workspaces that exist for a principal. It can neither list nor name any other.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Scope {
-    /// All there are and will be.
+    /// All workspaces, present and future.
     #[default]
     All,
-    /// These, whether or not they are there.
+    /// These workspaces, whether or not they exist.
     Only(Arc<BTreeSet<WorkspaceId>>),
 }
 
 impl Scope {
-    /// Whether a workspace is there for the principal.
+    /// Whether the scope includes a workspace.
     pub fn holds(&self, workspace: &(impl AsRef<str> + ?Sized)) -> bool {
         match self {
             Self::All => true,
@@ -23,8 +23,8 @@ impl Scope {
         }
     }
 
-    /// Whether nothing is in `other` that is not in this one. What is limited to nothing was limited to workspaces that are
-    /// no more: it concerns those alone who are not limited.
+    /// Whether `other` includes nothing outside this scope. An empty scope was limited to
+    /// workspaces that were erased: only an unlimited principal covers it.
     pub fn covers(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::All, _) => true,

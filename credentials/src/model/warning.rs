@@ -1,4 +1,4 @@
-//! Warnings for the person who stored a secret.
+//! Warnings for the caller that stored a secret.
 
 use std::fmt;
 
@@ -6,29 +6,30 @@ use serde::{Deserialize, Serialize};
 
 use super::Label;
 
-/// Something that whoever stored a secret should know.
+/// A warning about a stored secret.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub enum Warning {
-    /// Providers change their forms, so this is no error.
+    /// It does not match the provider's pattern. Providers change patterns, so this is not an
+    /// error.
     SecretUnusualForm,
-    /// It is the secret that this credential has, or had.
+    /// The credential has, or had, the same secret before.
     SecretKnown {
-        /// In this version.
+        /// The version with that secret.
         version: u32,
     },
-    /// Requests that ask for no label still get another one.
+    /// Another credential stays the default for requests without a label.
     OtherIsDefault {
-        /// Which.
+        /// The default's label.
         label: Label,
     },
-    /// Requests that ask for no label get this one from now on.
+    /// The credential becomes the default for requests without a label.
     DefaultReplaced {
-        /// And which they got until now.
+        /// The previous default's label.
         label: Label,
     },
-    /// The new secret is not used before the expiry is moved.
+    /// The credential has expired, so the secret is not used until its expiry is changed.
     Expired,
 }
 

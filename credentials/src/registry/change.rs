@@ -1,39 +1,37 @@
-//! The changes: each reads the workspace as its chain has it now, makes the new documents, commits them on that state, and
-//! shows the result to the data plane. A change that another process was faster than decides again. Changes of one chain take
-//! turns, and what ends the use of a key goes first ([`Priority`]).
-//! One file a concern; what they share is here and in `held.rs`.
+//! The changes. Each reads the current state of the workspace's chain, builds the new documents,
+//! commits them on that state, and publishes the result to the data plane. After a lost race it
+//! decides again. Changes of one chain are serialized; those that end the use of a key go first
+//! ([`Priority`]). One file for each concern; shared parts are here and in `credential_edit.rs`.
 
-/// Decides again where another process has come first, a bounded number of times. No function: what it decides with is
-/// borrowed, and a closure over that is not known to be `Send` (rust-lang/rust#102211).
-macro_rules! decided {
+/// Repeats a change after lost races, a bounded number of times. A macro, because an async closure
+/// over borrowed values is not known to be `Send` (rust-lang/rust#102211).
+macro_rules! retry_on_race {
     ($decide:expr) => {{
         let mut races = 0;
         loop {
             match $decide.await {
-                Err($crate::registry::ChangeError::Raced) if races < $crate::chains::RACES => {
+                Err($crate::registry::ChangeError::Raced) if races < $crate::chains::MAX_RACES => {
                     races += 1;
                     $crate::chains::pause().await;
                 }
-                decided => break decided,
+                outcome => break outcome,
             }
         }
     }};
 }
 
-pub(super) use decided;
+pub(super) use retry_on_race;
 
 mod add;
+mod credential_edit;
 mod edit;
-mod held;
-mod repetition;
+mod idempotency;
 mod revoke;
 mod rollback;
 mod rotate;
 mod sweep;
 mod verify;
 mod workspace;
-
-pub(super) use self::{add::FirstReading, held::Held};
 
 use std::sync::Arc;
 
@@ -43,9 +41,10 @@ use keyside_store::{
 };
 use tokio::sync::{RwLockReadGuard, RwLockWriteGuard, Semaphore};
 
+pub(super) use self::{add::InitialSecret, credential_edit::CredentialEdit};
 use super::{ChangeError, Inner};
 use crate::{
-    chains::{Priority, Turn, not_begun},
+    chains::{Priority, Turn, load_failed},
     documents::{CredentialDocument, TOKEN, WorkspaceDocument},
     model::{ActorContext, CredentialId, Fingerprint, Label, Warning, WorkspaceId},
     record::{Detail, Draft, Event},
@@ -53,109 +52,114 @@ use crate::{
     snapshot::{CredentialEntry, Snapshot, WorkspaceEntry},
 };
 
-/// What a change came to: the credential, what there is to be said of it, and whether it was made before.
-pub(super) struct Made {
+/// The result of a change: the credential, warnings, and whether an earlier request made it.
+pub(super) struct ChangeOutcome {
     pub(super) id: CredentialId,
     pub(super) warnings: Vec<Warning>,
     pub(super) repeated: bool,
 }
 
-/// Leave to make a change, with the lock of what it changes.
-pub(super) struct Begun<'a, L> {
-    /// The installation's state, no newer than the tokens and workspaces that the change is decided with: what is committed on
-    /// it fails if any of them has changed since.
+/// Held while a change is decided and committed; locks what it changes.
+pub(super) struct ChangeGuard<'a, L> {
+    /// The installation's state. Tokens and workspaces may be newer, never older, so a commit on
+    /// this state fails if any of them has changed since.
     pub(super) on: Option<Arc<State>>,
     _lock: L,
     _gate: RwLockReadGuard<'a, ()>,
 }
 
 impl Inner {
-    /// Leave to change a workspace, and what is in it, as it is now: other processes may have changed it.
-    pub(super) async fn begin_in(
+    /// Locks a workspace for a change, and loads its current state: another process may have
+    /// changed it.
+    pub(super) async fn lock_workspace(
         &self,
         by: &ActorContext,
         workspace: &WorkspaceId,
         priority: Priority,
-    ) -> Result<Begun<'_, Turn>, ChangeError> {
+    ) -> Result<ChangeGuard<'_, Turn>, ChangeError> {
         let tracked = self.chains.of(workspace);
         let lock = tracked.lock(priority).await;
         let gate = self.gate.read().await;
-        let begun = self.begin_under(by, lock, gate).await?;
-        let mark = self.chains.mark(workspace);
-        if let Some(mark) = mark.filter(|mark| mark.is_there) {
+        let guard = self.begin_change(by, lock, gate).await?;
+        let registration = self.chains.registration(workspace);
+        if let Some(registration) = registration.filter(|it| it.is_there) {
             let findings = self.read_workspace(workspace).await?;
             self.report(findings).await?;
-            self.finish_one(workspace, &mark).await?;
+            self.recover_workspace(workspace, &registration).await?;
         }
-        Ok(begun)
+        Ok(guard)
     }
 
-    /// Leave to change what `lock` guards. The actor's token may have been revoked since the request was authenticated, here or
-    /// by another process, so it is looked at once the lock is held.
+    /// Begins a change under `lock`. The actor's token may have been revoked after the request was
+    /// authenticated, here or by another process, so it is checked again under the lock.
     ///
-    /// The order of locks: a workspace's, the gate, the installation's. With the gate first, a backup would wait for everything
-    /// that waits for a workspace, and a revocation for the backup.
-    pub(super) async fn begin_under<'a, L>(
+    /// Lock order: the workspace's chain, the gate, the installation's chain. With the gate first,
+    /// a backup would wait for everything that waits for a workspace, and a revocation for the
+    /// backup.
+    pub(super) async fn begin_change<'a, L>(
         &'a self,
         by: &ActorContext,
         lock: L,
         gate: RwLockReadGuard<'a, ()>,
-    ) -> Result<Begun<'a, L>, ChangeError> {
-        let on = self.take_over_installation().await?;
+    ) -> Result<ChangeGuard<'a, L>, ChangeError> {
+        let on = self.refresh_installation_state().await?;
         self.expect_access(by)?;
-        Ok(Begun {
+        Ok(ChangeGuard {
             on,
             _lock: lock,
             _gate: gate,
         })
     }
 
-    /// Takes over what other processes have done to tokens and workspaces.
-    pub(super) async fn refresh_installation(&self) -> Result<(), ChangeError> {
-        self.take_over_installation().await?;
-        Ok(())
-    }
-
-    /// The same. The state that it comes to: tokens and workspaces are known as of this one, or a later one.
-    pub(super) async fn take_over_installation(&self) -> Result<Option<Arc<State>>, CommitError> {
+    /// Reloads the tokens and workspaces that other processes may have changed. Returns the
+    /// installation's state that they are from: they may be newer, never older.
+    pub(super) async fn refresh_installation_state(
+        &self,
+    ) -> Result<Option<Arc<State>>, CommitError> {
         let own = self.chains.own();
-        self.chains.refresh(own).await.map_err(not_begun)?;
-        let mut taken_over = self.taken_over.lock().await;
-        // Until nothing has changed while it was read. Whoever else has looked at the chain has not taken over its tokens.
+        self.chains.refresh(own).await.map_err(load_failed)?;
+        let mut tokens_state = self.tokens_state.lock().await;
+        // Repeats until nothing changed during the read. Other readers of the chain do not load its
+        // tokens.
         loop {
             let Some(state) = own.state() else {
                 return Ok(None);
             };
-            let before = taken_over.as_ref();
+            let before = tokens_state.as_ref();
             if before.is_some_and(|before| before.head == state.head) {
                 return Ok(Some(state));
             }
             if before.is_none_or(|before| !tokens_in(before).eq(tokens_in(&state))) {
                 let findings = self.read_tokens().await.map_err(CommitError::NotBegun)?;
-                // A token that is gone may have been replaced meanwhile.
+                // A missing token may have been replaced concurrently.
                 if !findings.is_empty()
-                    && self.chains.refresh(own).await.map_err(not_begun)?.is_some()
+                    && self
+                        .chains
+                        .refresh(own)
+                        .await
+                        .map_err(load_failed)?
+                        .is_some()
                 {
                     continue;
                 }
             }
             self.forget_erased();
-            *taken_over = Some(state);
+            *tokens_state = Some(state);
         }
     }
 
     fn forget_erased(&self) {
-        let marks = self.chains.marks();
-        let gone = |id: &WorkspaceId| marks.get(id).is_none_or(|mark| !mark.is_there);
+        let registrations = self.chains.registrations();
+        let gone = |id: &WorkspaceId| registrations.get(id).is_none_or(|it| !it.is_there);
         let snapshot = self.snapshot.load_full();
         let ids = snapshot.workspaces.values().map(|it| &it.document.id);
         for id in ids.filter(|id| gone(id)) {
             self.snapshot.rcu(|snapshot| snapshot.without(id));
-            self.twins.forget();
+            self.duplicates.forget();
         }
     }
 
-    /// Refuses an actor whose token is revoked or has expired. Keyside itself acts without a token.
+    /// Refuses an actor whose token is revoked or expired. Keyside itself acts without a token.
     pub(crate) fn expect_access(&self, by: &ActorContext) -> Result<(), ChangeError> {
         match self.access.has_ended(&by.actor) {
             true => Err(ChangeError::AccessEnded),
@@ -163,40 +167,52 @@ impl Inner {
         }
     }
 
-    /// Leave to look at everything while no change is under way here.
-    pub(crate) async fn begin_alone(&self) -> RwLockWriteGuard<'_, ()> {
+    /// Waits for changes in progress and blocks new ones while the guard is held.
+    pub(crate) async fn block_changes(&self) -> RwLockWriteGuard<'_, ()> {
         self.gate.write().await
     }
 
-    /// Makes a change of a workspace on the state that it was decided on.
+    /// Commits a change of a workspace on the state that it was decided on.
     pub(super) async fn commit_in(
         &self,
         workspace: &WorkspaceEntry,
         drafts: Vec<Draft>,
         writes: Vec<Write>,
     ) -> Result<Arc<State>, ChangeError> {
-        // A secret that was replaced must not come back either.
+        // Linked at once as well: a replaced secret must not come back.
         let ends_use = drafts.iter().any(|draft| {
             draft.effect == Effect::EndsUse || draft.event == Event::CredentialRotated
         });
         let document = &workspace.document;
         let tracked = self.chains.of(&document.id);
         let on = workspace.at.as_ref().ok_or(ChangeError::Damaged)?;
-        // As the signed head has it: the document that says it too may be lost.
+        // From the signed head: the document that has it too may be lost.
         let incarnation = on.head.incarnation;
         let commit = self
             .chains
             .commit(&tracked, Some(on), incarnation, drafts, writes);
         let committed = commit.await;
         if let Err(CommitError::OutcomeUnknown { .. }) = &committed {
-            self.links.doubt(document.id.clone());
+            self.links.mark_uncertain(document.id.clone());
         }
         let state = committed?;
         self.links.changed(&document.id, ends_use);
         Ok(state)
     }
 
-    /// Makes a change of the installation's own chain, on the state that it was decided on. Its lock is held by who asks.
+    /// Commits an audit record that changes nothing in the workspace, and publishes the new state.
+    pub(super) async fn commit_record(
+        &self,
+        workspace: &WorkspaceEntry,
+        draft: Draft,
+    ) -> Result<Arc<State>, ChangeError> {
+        let state = self.commit_in(workspace, vec![draft], Vec::new()).await?;
+        self.publish(Arc::new(workspace.clone().at(state.clone())));
+        Ok(state)
+    }
+
+    /// Commits a change of the installation's chain on the state that it was decided on. The caller
+    /// holds the chain's lock.
     pub(super) async fn commit_own(
         &self,
         on: Option<&Arc<State>>,
@@ -208,13 +224,13 @@ impl Inner {
         Ok(commit.await?)
     }
 
-    /// Reads what other processes may have made since.
-    pub(super) async fn read_all_anew(&self) -> Result<(), ChangeError> {
-        self.refresh_installation().await?;
-        let marks = self.chains.marks();
-        for id in marks
+    /// Loads all changes of other processes.
+    pub(super) async fn refresh_all(&self) -> Result<(), ChangeError> {
+        self.refresh_installation_state().await?;
+        let registrations = self.chains.registrations();
+        for id in registrations
             .iter()
-            .filter(|(_, mark)| mark.is_there)
+            .filter(|(_, registration)| registration.is_there)
             .map(|(id, _)| id)
         {
             self.read_workspace(id).await?;
@@ -237,21 +253,21 @@ impl Inner {
         }
     }
 
-    /// From here on requests see it, unless a later state of it is known: who has read slowly must not bring back what was
-    /// revoked meanwhile. Workspaces change side by side, so the swap is tried until none came between.
-    pub(super) fn show(&self, workspace: Arc<WorkspaceEntry>) {
+    /// Publishes a workspace to requests, unless a later state is known: a slow reader must not
+    /// restore what was revoked meanwhile. Workspaces change concurrently, so the swap is retried.
+    pub(super) fn publish(&self, workspace: Arc<WorkspaceEntry>) {
         let tracked = self.chains.of(&workspace.document.id);
         self.snapshot.rcu(|snapshot| {
             let at = workspace.at.as_ref();
-            match at.is_some_and(|at| tracked.is_past(at)) {
+            match at.is_some_and(|at| tracked.is_newer_than(at)) {
                 true => Snapshot::clone(snapshot),
                 false => Snapshot::with(snapshot, workspace.clone()),
             }
         });
     }
 
-    /// The same for a workspace of which one credential has changed, and perhaps its own document.
-    pub(super) fn show_credential(
+    /// Publishes a workspace of which one credential changed, and perhaps its own document.
+    pub(super) fn publish_credential(
         &self,
         workspace: &WorkspaceEntry,
         settings: WorkspaceDocument,
@@ -259,29 +275,30 @@ impl Inner {
         state: Option<Arc<State>>,
     ) {
         let entry = Arc::new(entry);
-        let shown = workspace.with(settings, entry.clone());
-        self.show(Arc::new(match state {
-            Some(state) => shown.at(state),
-            None => shown,
+        let changed = workspace.with_all(settings, [entry.clone()]);
+        self.publish(Arc::new(match state {
+            Some(state) => changed.at(state),
+            None => changed,
         }));
         let id = &entry.document.id;
         let before = workspace.credentials.get(id);
-        let fingerprint = |entry: &Arc<CredentialEntry>| Some(entry.trace()?.fingerprint.clone());
-        self.twins
+        let fingerprint =
+            |entry: &Arc<CredentialEntry>| Some(entry.metadata()?.fingerprint.clone());
+        self.duplicates
             .note(id, before.and_then(fingerprint), fingerprint(&entry));
-        // Nobody waits for its first look.
+        // Nobody waits for its first poll.
         self.follow(&entry, &Arc::new(Semaphore::new(0)));
     }
 }
 
-/// The tokens that a state of the installation names.
+/// The token entries in a state of the installation's chain.
 fn tokens_in(state: &State) -> impl Iterator<Item = &Entry> {
     state
         .documents()
         .filter(|entry| entry.name.starts_with(TOKEN))
 }
 
-/// What the record of a change to a credential says of it.
+/// The audit record of a change to a credential, without details.
 pub(super) fn about(event: Event, by: &ActorContext, document: &CredentialDocument) -> Draft {
     Draft {
         workspace: Some(document.workspace.clone()),
@@ -291,7 +308,7 @@ pub(super) fn about(event: Event, by: &ActorContext, document: &CredentialDocume
     }
 }
 
-/// The part of a record that goes when the workspace is erased.
+/// The sealed part of a record, which becomes unreadable when the workspace is erased.
 pub(super) fn detail(
     key: &Arc<SealingKey>,
     fingerprint: &Fingerprint,
@@ -300,7 +317,7 @@ pub(super) fn detail(
     Some((key.clone(), Detail { fingerprint }))
 }
 
-/// The workspace's document with `credential` as the default of its provider and environment.
+/// The workspace's document with `credential` as a default.
 fn with_default(
     workspace: &WorkspaceDocument,
     credential: &CredentialDocument,
@@ -315,19 +332,19 @@ fn with_default(
     workspace
 }
 
-/// The label that a default has, where it is another credential.
+/// The label of the default, if it is another credential.
 fn other_label(default: Option<&CredentialEntry>, than: &CredentialId) -> Option<Label> {
     let other = default.filter(|default| default.document.id != *than)?;
     Some(other.document.label.clone())
 }
 
-/// A name that people can read in a table.
-pub(super) fn is_fit(name: &str) -> bool {
+/// Whether a display name is valid.
+pub(super) fn is_valid_name(name: &str) -> bool {
     (1..=200).contains(&name.chars().count()) && !name.chars().any(char::is_control)
 }
 
 /// `version 2`, `versions 2, 3`.
-fn in_words(versions: &[u32]) -> String {
+fn format_versions(versions: &[u32]) -> String {
     let plural = if versions.len() == 1 { "" } else { "s" };
     let numbers: Vec<_> = versions.iter().map(u32::to_string).collect();
     format!("version{plural} {}", numbers.join(", "))

@@ -1,47 +1,48 @@
-//! Erasing a workspace: its keys are destroyed, its records and runs go, and what the audit log keeps of it can no longer be
-//! opened.
+//! Erases a workspace: destroys its keys, and removes its documents and runs. What the audit log
+//! has sealed about it becomes unreadable.
 //!
-//! First its own chain names nothing any more, and says which keys are to go; then the installation's chain says that it is
-//! erased, and narrows tokens; then the keys are destroyed. A crash in between is finished at the next start.
+//! Three steps: the last commit of its own chain names no documents and lists the keys to destroy;
+//! then the installation's chain records the erasure and narrows tokens; then the keys are
+//! destroyed. After a crash in between, the next start finishes.
 
 use keyside_store::{
     StorageError,
     chain::{CommitError, LoadError, Write},
 };
 
-use super::change::decided;
-use super::{ChangeError, Inner, Registry};
+use super::{ChangeError, Inner, Registry, change::retry_on_race};
 use crate::{
     access::TokenDocument,
     audit::{Receipt, VerifyError},
-    chains::{Erased, Priority, RACES, pause},
+    chains::{Erasure, MAX_RACES, Priority, pause},
     documents::{CREDENTIAL, Document},
     model::{ActorContext, WorkspaceId, WorkspaceState, random_id},
-    record::{Draft, Event, Gone, KeyAct, Record},
+    record::{Draft, ErasureSummary, Event, KeyOperation, Record},
     snapshot::WorkspaceEntry,
 };
 
-/// The end of a workspace's own chain, as its record has it.
-pub(super) struct Ended {
+/// The end of a workspace's own chain, from its last record.
+pub(super) struct ChainEnd {
     by: ActorContext,
     keys: Vec<String>,
-    gone: Gone,
+    summary: ErasureSummary,
     note: String,
-    /// How many records its chain has.
+    /// Number of records in the chain.
     records: u64,
 }
 
 impl Registry {
-    /// Erases a workspace for good: destroys its keys, then removes what they opened, and its runs. Requests that are under
-    /// way end as they began. What stays is the audit log, whose details of this workspace nobody can open any more.
+    /// Erases a workspace for good: destroys its keys, then removes its documents and runs.
+    /// Requests in progress complete. The audit log stays, but its sealed details can no longer be
+    /// opened.
     ///
-    /// Whoever asks once more, because the answer was lost or something was left over, gets the receipt of the workspace
-    /// that had this id last, as long as no other one has it.
+    /// A repeated call returns the receipt of the workspace that had this id last, as long as no
+    /// new one has it, and removes what an earlier call left over.
     ///
     /// # Errors
-    /// When there is no such workspace and never was, when it is not in the `expected` state, or when storage fails:
-    /// nothing has changed then, or, as [`ChangeError::ErasingUnfinished`] says, it is on record and is carried out before the
-    /// next change, or at the next start.
+    /// The workspace never existed, is not in the `expected` state, or storage failed; nothing has
+    /// changed then. With [`ChangeError::ErasingUnfinished`] the erasure is recorded, and is
+    /// finished before the next change or at the next start.
     pub async fn erase_workspace(
         &self,
         by: &ActorContext,
@@ -49,8 +50,8 @@ impl Registry {
         expected: Option<WorkspaceState>,
     ) -> Result<Receipt, ChangeError> {
         let (by, id) = (by.clone(), id.clone());
-        self.to_its_end(|inner| async move {
-            match inner.erase_workspace(&by, &id, expected).await {
+        self.run_to_completion(|inner| async move {
+            match retry_on_race!(inner.erase_workspace(&by, &id, expected)) {
                 Ok(()) | Err(ChangeError::WorkspaceUnknown) => inner.receipt(id).await,
                 Err(error) => Err(error),
             }
@@ -66,21 +67,15 @@ impl Inner {
         id: &WorkspaceId,
         expected: Option<WorkspaceState>,
     ) -> Result<(), ChangeError> {
-        decided!(self.erase_once(by, id, expected))
-    }
-
-    async fn erase_once(
-        &self,
-        by: &ActorContext,
-        id: &WorkspaceId,
-        expected: Option<WorkspaceState>,
-    ) -> Result<(), ChangeError> {
-        let _begun = self.begin_in(by, id, Priority::High).await?;
+        let _guard = self.lock_workspace(by, id, Priority::High).await?;
         let workspace = self.snapshot.load().workspaces.get(id).cloned();
         let workspace = workspace.ok_or(ChangeError::WorkspaceUnknown)?;
-        let mark = self.chains.mark(id).ok_or(ChangeError::WorkspaceUnknown)?;
+        let registration = self
+            .chains
+            .registration(id)
+            .ok_or(ChangeError::WorkspaceUnknown)?;
         let current = WorkspaceState {
-            incarnation: mark.incarnation,
+            incarnation: registration.incarnation,
             revision: workspace.document.revision,
         };
         if expected.is_some_and(|expected| expected != current) {
@@ -88,50 +83,51 @@ impl Inner {
             return Err(ChangeError::Superseded { current });
         }
         let tracked = self.chains.of(id);
-        // One whose anchor is damaged or gone ends with its head as it is, and the end writes the anchor again.
+        // A chain whose anchor is damaged or missing ends on its current head, and ending it writes
+        // a new anchor.
         let at = match &workspace.at {
             Some(at) => Some(at.clone()),
-            None => self.chains.despite_anchor(&tracked).await?,
+            None => self.chains.load_ignoring_anchor(&tracked).await?,
         };
         let state = at.clone().or_else(|| tracked.state());
         let credentials = state.as_ref().map_or(0, |state| {
             let names = state.documents().map(|entry| &*entry.name);
             names.filter(|name| name.starts_with(CREDENTIAL)).count()
         });
-        // Another process may have made a key for it that nobody here has seen.
+        // Another process may have added a key.
         self.keyring.catch_up().await?;
-        let mut ended = Ended {
+        let mut end = ChainEnd {
             by: by.clone(),
             keys: self.keyring.ids(id).await,
-            gone: Gone {
-                incarnation: mark.incarnation,
+            summary: ErasureSummary {
+                incarnation: registration.incarnation,
                 credentials,
                 tokens: Vec::new(),
             },
             note: random_id("ers_"),
             records: state.as_ref().map_or(0, |state| state.head.records),
         };
-        // One whose head is not believed is erased by what the installation says of it alone.
+        // A workspace whose head is not trusted is erased by its registration alone.
         let has_ended = at.is_some();
         if let Some(at) = at {
             let names = at.documents().map(|entry| entry.name.to_string());
             let writes: Vec<_> = names.map(Write::remove).collect();
             let draft = Draft {
                 workspace: Some(id.clone()),
-                note: Some(ended.note.clone()),
-                keys: Some(KeyAct::Destroy(ended.keys.clone())),
-                erased: Some(ended.gone.clone()),
+                note: Some(end.note.clone()),
+                keys: Some(KeyOperation::Destroy(end.keys.clone())),
+                erased: Some(end.summary.clone()),
                 ..Draft::new(Event::ChainEnded, by)
             };
             let workspace = WorkspaceEntry::clone(&workspace).at(at);
             let state = self.commit_in(&workspace, vec![draft], writes).await?;
-            ended.records = state.head.records;
+            end.records = state.head.records;
         }
         self.snapshot.rcu(|snapshot| snapshot.without(id));
-        // It has fingerprints of what is gone.
-        self.twins.forget();
-        // Its own chain has ended: whatever happens now, it is erased.
-        let said = self.say_erased(id, Some(ended)).await;
+        // It may have fingerprints of erased secrets.
+        self.duplicates.forget();
+        // Its own chain has ended, so the erasure will be finished in any case.
+        let said = self.record_erasure(id, Some(end)).await;
         said.map_err(|error| match error {
             CommitError::NotBegun(error) | CommitError::OutcomeUnknown { error, .. }
                 if has_ended =>
@@ -143,8 +139,8 @@ impl Inner {
         })
     }
 
-    /// What the last record of a workspace's chain says of its end.
-    pub(super) async fn end_of(&self, id: &WorkspaceId) -> Result<Option<Ended>, LoadError> {
+    /// The end of a workspace, from the last record of its chain.
+    pub(super) async fn chain_end(&self, id: &WorkspaceId) -> Result<Option<ChainEnd>, LoadError> {
         let tracked = self.chains.of(id);
         let Some(state) = tracked.state() else {
             return Ok(None);
@@ -153,71 +149,72 @@ impl Inner {
         let records = tracked.chain.records(&state.head, last, 1).await?;
         let record = records.first().and_then(Record::parse);
         Ok(record.and_then(|record| {
-            let Some(KeyAct::Destroy(keys)) = record.keys else {
+            let Some(KeyOperation::Destroy(keys)) = record.keys else {
                 return None;
             };
-            Some(Ended {
+            Some(ChainEnd {
                 by: ActorContext {
                     actor: record.actor,
                     request_id: record.request_id,
                 },
                 keys,
-                gone: record.erased?,
+                summary: record.erased?,
                 note: record.note?,
                 records: last,
             })
         }))
     }
 
-    /// Puts it on the installation's record that a workspace is erased, closes it to the tokens that were for it, and destroys
-    /// its keys.
-    pub(super) async fn say_erased(
+    /// Records the erasure in the installation's chain, removes the workspace from tokens, and
+    /// destroys its keys.
+    pub(super) async fn record_erasure(
         &self,
         id: &WorkspaceId,
-        ended: Option<Ended>,
+        end: Option<ChainEnd>,
     ) -> Result<(), CommitError> {
-        let Some(ended) = ended else {
+        let Some(end) = end else {
             return Ok(());
         };
         let own = self.chains.own();
         let _changing = own.lock(Priority::High).await;
-        for _ in 0..RACES {
-            let on = self.take_over_installation().await?;
-            // Another process may have said it already, and made one of its id since.
-            let mark = self.chains.mark(id);
-            let mark =
-                mark.filter(|mark| mark.is_there && mark.incarnation == ended.gone.incarnation);
-            let Some(mut mark) = mark else {
+        for _ in 0..MAX_RACES {
+            let on = self.refresh_installation_state().await?;
+            // Another process may have recorded it, and even created a successor.
+            let registration = self.chains.registration(id);
+            let registration = registration.filter(|registration| {
+                registration.is_there && registration.incarnation == end.summary.incarnation
+            });
+            let Some(mut registration) = registration else {
                 return Ok(());
             };
             let now = self.clock.now();
-            let tokens = self.access.without(id, now);
-            mark.is_there = false;
-            mark.making = None;
-            mark.erased = Some(Erased {
+            let tokens = self.access.after_erasure(id, now);
+            registration.is_there = false;
+            registration.pending = None;
+            registration.erased = Some(Erasure {
                 at: now,
                 position: on.as_ref().map_or(0, |on| on.head.records) + 1,
-                records: ended.records,
-                keys: ended.keys.clone(),
+                records: end.records,
+                keys: end.keys.clone(),
             });
             let draft = Draft {
                 workspace: Some(id.clone()),
-                note: Some(ended.note.clone()),
-                keys: Some(KeyAct::Destroy(ended.keys.clone())),
-                erased: Some(Gone {
+                note: Some(end.note.clone()),
+                keys: Some(KeyOperation::Destroy(end.keys.clone())),
+                erased: Some(ErasureSummary {
                     tokens: tokens.iter().map(|token| token.id.clone()).collect(),
-                    ..ended.gone.clone()
+                    ..end.summary.clone()
                 }),
-                ..Draft::new(Event::WorkspaceErased, &ended.by)
+                ..Draft::new(Event::WorkspaceErased, &end.by)
             };
             let writes = tokens.iter().map(TokenDocument::write);
-            let writes = writes.chain([mark.write(id)]).collect();
+            let writes = writes.chain([registration.write(id)]).collect();
             let commit = self.chains.commit(own, on.as_ref(), 0, vec![draft], writes);
             match commit.await {
                 Err(CommitError::Raced) => pause().await,
                 outcome => {
                     outcome?;
-                    tokens.iter().for_each(|token| self.access.show(token));
+                    tokens.iter().for_each(|token| self.access.publish(token));
                     self.snapshot.rcu(|snapshot| snapshot.without(id));
                     if let Err(error) = self.destroy_erased_keys().await {
                         tracing::warn!(%error, "a workspace is erased on record, and its keys are still there");
@@ -229,21 +226,21 @@ impl Inner {
         Err(CommitError::Raced)
     }
 
-    /// The receipt of the workspace that was erased last under this id, once nothing is left of it.
+    /// The receipt of the workspace that was erased last under this id, once nothing of it is left.
     async fn receipt(&self, id: WorkspaceId) -> Result<Receipt, ChangeError> {
-        self.refresh_installation().await?;
+        self.refresh_installation_state().await?;
         let receipt = self.audit.receipt(&id).await.map_err(|error| match error {
             VerifyError::Storage(error) => ChangeError::ErasingUnfinished(error),
             error => ChangeError::ErasingUnfinished(StorageError::unavailable(error)),
         })?;
-        let is_there = self.chains.mark(&id).is_some_and(|mark| mark.is_there);
+        let is_there = self.chains.registration(&id).is_some_and(|it| it.is_there);
         let receipt = receipt.filter(|_| !is_there);
         let receipt = receipt.ok_or(ChangeError::WorkspaceUnknown)?;
-        // Keys that are still there go now.
+        // Destroys keys that an earlier attempt left.
         let keys = receipt.destroyed_keys.iter().cloned().collect();
         let destroyed = self.keyring.destroy(&keys).await;
         destroyed.map_err(|error| ChangeError::ErasingUnfinished(error.into()))?;
-        // The log's time may be ahead of this clock, which the runs of the next one of this name are recorded by.
+        // The log's time may be ahead of this clock, which timestamps the runs of a successor.
         let until = receipt.erased_at.min(self.clock.now());
         let runs = self.runs.erase(id, until).await;
         match runs {
@@ -253,7 +250,7 @@ impl Inner {
     }
 }
 
-/// The log has the cause.
+/// The cause is logged by the writer.
 fn runs_remain() -> StorageError {
     StorageError::unavailable("run records could not be removed")
 }

@@ -1,4 +1,4 @@
-//! Why the registry did not open, or did not change.
+//! Errors of opening and changing a registry.
 
 use std::path::{Path, PathBuf};
 
@@ -12,171 +12,172 @@ use keyside_store::{
 use super::request::GRACE_LIMIT;
 use crate::{keyring::KeyringError, kms::KmsError, live_check::Finding, model::Label};
 
-/// Why a change was not made. None of them leaves anything changed, but for three: see
-/// [`ChangeError::ErasingUnfinished`], [`ChangeError::OutcomeUnknown`], and [`ChangeError::CheckFailed`], which leaves the
-/// version that was tried, destroyed.
+/// Why a change was not made. Nothing has changed, with three exceptions:
+/// [`ChangeError::ErasingUnfinished`], [`ChangeError::OutcomeUnknown`], and
+/// [`ChangeError::CheckFailed`], which leaves a destroyed version.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ChangeError {
-    /// No such workspace: a typing error must not make one.
+    /// The workspace does not exist. It is not created implicitly, because of typing errors.
     #[error("there is no such workspace")]
     WorkspaceUnknown,
     /// The id is taken.
     #[error("there is a workspace of this id already")]
     WorkspaceExists,
-    /// A name nobody could read in a table.
+    /// The display name is empty, too long, or has control characters.
     #[error("a name is 1 to 200 characters without control characters")]
     NameUnfit,
-    /// Not in the catalogue.
+    /// The provider is not in the catalogue.
     #[error("the catalogue has no such provider")]
     ProviderUnknown,
-    /// Labels are unique among the credentials of a workspace and provider that are not revoked.
+    /// Another credential of the workspace and provider has this label.
     #[error("the workspace has a credential labelled {label:?} for this provider already")]
     LabelTaken {
         /// The label.
         label: Label,
     },
-    /// The provider gives each customer a host.
+    /// The provider requires an endpoint.
     #[error("this provider needs an endpoint, such as {example}")]
     EndpointMissing {
-        /// What one looks like.
+        /// An example of one.
         example: String,
     },
-    /// A host that is not the provider's.
+    /// The host is not one of the provider's.
     #[error(transparent)]
     EndpointRefused(#[from] EndpointError),
-    /// The provider has one host for all.
+    /// The provider has one host for all customers.
     #[error("this provider takes no endpoint")]
     EndpointNotTaken,
-    /// A key that administers, or that is a person's own: its provider's catalogue entry says which are never stored.
+    /// The catalogue says that keys of this kind must not be stored: administrative or personal
+    /// keys.
     #[error("{why}")]
     SecretOfOtherKind {
-        /// What it is, and what to make instead, in a sentence or two.
+        /// What it is, and what to use instead, in a sentence or two.
         why: String,
     },
-    /// It would never be used.
+    /// The credential would never be used.
     #[error("the expiry lies in the past")]
     ExpiryPast,
-    /// No such credential.
+    /// The credential does not exist.
     #[error("there is no such credential")]
     CredentialUnknown,
     /// The settings declare it.
     #[error("it is declared in the settings, and changed there")]
     Declared,
-    /// Its secret is not kept here, so it is not replaced here.
+    /// The secret is kept in Vault.
     #[error("its secret is kept in Vault ({reference}), and replaced there")]
     KeptInVault {
-        /// Where.
+        /// Its place in Vault.
         reference: VaultReference,
     },
-    /// It is stored here, so there is nowhere else to read its secret.
+    /// The secret is stored here, not in Vault.
     #[error("its secret is stored here, and not kept in Vault")]
     NotKeptInVault,
-    /// The settings do not let this workspace's credentials name that path.
+    /// The settings do not allow this path for the workspace.
     #[error("{}", not_permitted(allowed))]
     ReferenceNotAllowed {
-        /// The prefixes that are allowed.
+        /// The allowed prefixes.
         allowed: Vec<String>,
     },
-    /// A new credential's secret is not where it is said to be, may not be read, or is no secret.
+    /// The secret of a new credential is missing in Vault, may not be read, or is not valid.
     #[error("{reason}")]
     ReferenceRefused {
-        /// Names the place and the remedy.
+        /// Place and remedy, as text for people.
         reason: String,
     },
-    /// Nobody can tell now what is kept there.
+    /// Vault is unavailable.
     #[error("the secret was not read: {reason}")]
     SecretUnread {
-        /// Names the place and the remedy.
+        /// Place and remedy, as text for people.
         reason: String,
     },
-    /// No such token.
+    /// The token does not exist.
     #[error("there is no such token")]
     TokenUnknown,
-    /// Without it nobody could give access any more.
+    /// Without this token nobody could create tokens any more.
     #[error("it is the last token that owns everything")]
     LastOwner,
-    /// Withdrawn while the request was on its way.
+    /// The token was revoked or expired while the request was in progress.
     #[error("the token that asks is not good any more")]
     AccessEnded,
-    /// Nobody gives more than they have.
+    /// A limited principal must name the workspaces of a new token.
     #[error("whoever is limited to workspaces names the ones that the token is for")]
     ScopeExceeded,
-    /// Somebody else has changed it since whoever asks has looked.
+    /// The caller has seen another revision.
     #[error("it has changed meanwhile")]
     Superseded {
-        /// The revision it has now.
+        /// The current revision.
         current: u64,
     },
-    /// The key was used for another request before.
+    /// The idempotency key was used for a different request.
     #[error("the idempotency key was used for another request already")]
     IdempotencyKeyReused,
-    /// Withdrawn is withdrawn: its secret is destroyed.
+    /// The credential is revoked, and its secrets are destroyed.
     #[error("the credential was revoked, which is final")]
     Revoked,
-    /// Longer than [`GRACE_LIMIT`].
+    /// The grace period is longer than [`GRACE_LIMIT`].
     #[error("an old version is kept for at most {} days", GRACE_LIMIT.as_secs() / 86_400)]
     GraceTooLong,
-    /// The graces have ended, or it was never rotated.
+    /// No version is in grace.
     #[error("no earlier version is left to roll back to")]
     NothingInGrace,
-    /// More are kept for no credential.
+    /// The limit of versions in grace is reached.
     #[error(
         "50 earlier versions are in grace already: rotate with a grace of 0, which keeps none, or wait until one has ended"
     )]
     TooManyInGrace,
-    /// Current, staged, destroyed, or never there.
+    /// The version is current, staged, destroyed or unknown.
     #[error("version {number} is not one that can be rolled back to")]
     VersionNotInGrace {
-        /// Its number.
+        /// The version's number.
         number: u32,
     },
-    /// The new secret did not pass, and was destroyed. The one before is used as ever.
+    /// The new secret did not pass its check and was destroyed. The previous one stays in use.
     #[error("{}; the new secret was not put in place", not_taken(.0))]
     CheckFailed(Finding),
-    /// What the provider said is about a secret that is not the one in use any more.
+    /// The secret was replaced while the provider was asked.
     #[error("another secret took its place while the provider was asked")]
     Replaced,
-    /// A default gives way only to another.
+    /// A default can only be replaced by another.
     #[error("it is the default, and stays it until another credential becomes the default instead")]
     DefaultNeeded,
-    /// What is stored failed authentication, so nothing is built on it.
+    /// The stored record failed authentication.
     #[error("the stored record failed authentication and cannot be changed")]
     Damaged,
-    /// The id cannot be used: what is stored of its chain, which outlives each workspace of the id, failed authentication.
+    /// The chain of this id failed authentication. It outlives each workspace of the id.
     #[error("what is stored under this id is not believed: {0}")]
     ChainDamaged(Damage),
-    /// The id cannot be used: there is a copy of the head of a workspace that this installation has never had.
+    /// There is an anchor for this id although no workspace was registered.
     #[error(
         "{file} in the data folder is in the way: it is the head of a workspace that this installation has never had"
     )]
     HeadInTheWay {
-        /// The file, as the data folder has it.
+        /// The file's path within the data folder.
         file: String,
     },
-    /// The master key stands where only a person can replace it.
+    /// Only an operator can replace the master key.
     #[error(transparent)]
     MasterKeyFixed(KmsError),
-    /// It is on record that the workspace is erased, and something of it could not be removed yet. That is done before the
-    /// next change, or at the next start; asking again gives the receipt.
+    /// The erasure is recorded, but not everything could be removed yet. The next change or start
+    /// finishes it, and repeating the request returns the receipt.
     #[error("the workspace is erased, and not all of it is gone yet: {0}")]
     ErasingUnfinished(#[source] StorageError),
-    /// Another process has changed the same thing again and again meanwhile. Nothing has changed.
+    /// Other processes changed it first, too many times. Nothing has changed.
     #[error(
         "others have changed it meanwhile, each time before this change could be made: try again"
     )]
     Raced,
-    /// As many documents as a chain takes.
+    /// The chain has its maximum number of documents.
     #[error("there are as many as there can be: 32,768 in a workspace")]
     TooMany,
-    /// The store did not say whether it took the change. What is listed tells, once the store answers again.
+    /// The store did not confirm the change. A list shows the outcome once the store answers again.
     #[error(
         "whether the change was made is not known yet ({error}): look at what is listed before trying again"
     )]
     OutcomeUnknown {
-        /// The commit that it would be.
+        /// The sequence number of the commit.
         seq: u64,
-        /// What the store said.
+        /// The store's error.
         error: StorageError,
     },
     /// The store or the keyring cannot be written. Nothing has changed.
@@ -205,8 +206,8 @@ fn not_permitted(allowed: &[String]) -> String {
     }
 }
 
-/// Where the master key stands is for a person to change; apart from that, a keyring that cannot be replaced is storage
-/// that cannot be written.
+/// A master key in a fixed place is an operator's task. Any other failure of the keyring counts as
+/// unavailable storage.
 impl From<KeyringError> for ChangeError {
     fn from(error: KeyringError) -> Self {
         match error {
@@ -218,69 +219,68 @@ impl From<KeyringError> for ChangeError {
     }
 }
 
-/// Why the registry cannot be opened. Each says what to do.
+/// Why the registry cannot be opened. Each error names a remedy.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {
-    /// Storage fails: a full disk, a store that is away.
+    /// Storage failed: a full disk, or an unavailable store.
     #[error(transparent)]
     Storage(#[from] StorageError),
-    /// The keyring: damaged, or wrapped with another master key.
+    /// The keyring is damaged, or wrapped with another master key.
     #[error(transparent)]
     Keyring(KeyringError),
-    /// There is data that only a keyring opens, and no keyring.
+    /// The store has data that needs the missing keyring.
     #[error(
         "the keyring {} is missing, and the store is not empty: nothing in it can be opened without. Restore that file \
          from a backup, or move the data folder aside to start with an empty one",
         path.display()
     )]
     KeyringMissing {
-        /// Where it should be.
+        /// The expected path.
         path: PathBuf,
     },
-    /// There are workspace keys or acknowledged heads, and nothing that they could open.
+    /// There are workspace keys or anchors, but the store is empty.
     #[error(
         "the store is gone or empty, and the keyring {} or the folder heads beside it belongs to one that was not empty. \
          Restore the whole data folder from a backup (`keyside restore`), or move it aside to start with an empty one",
         keyring.display()
     )]
     StoreMissing {
-        /// Where the keyring is, or was.
+        /// The keyring's path.
         keyring: PathBuf,
     },
-    /// The store is not the one in which the last changes were acknowledged, or the head of its own chain is not what was
-    /// written.
+    /// The installation's own chain failed verification.
     #[error(
         "the installation's own chain is not believed: {damage}{}",
         remedy(damage, heads)
     )]
     Damaged {
-        /// What is wrong with it.
+        /// What is wrong.
         damage: Damage,
-        /// The folder of the heads that were acknowledged.
+        /// The folder of anchors.
         heads: PathBuf,
     },
-    /// The heads that were acknowledged last are gone, so that nobody can tell whether the store is the newest.
+    /// The anchors are missing, so it is unknown whether the store is the newest.
     #[error(
         "{} is gone, and only it tells whether the store is as it was last. Put it back with the rest of the data folder, or \
          restore a backup",
         path.display()
     )]
     AnchorMissing {
-        /// The folder, or the file of the installation's own chain in it.
+        /// The folder, or the file of the installation's own chain.
         path: PathBuf,
     },
-    /// The owner's token cannot be left where the owner finds it.
+    /// The owner token's file cannot be written.
     #[error("the owner token cannot be written: {0}")]
     TokenFile(FileError),
 }
 
 impl OpenError {
-    /// Why the installation's own chain was not read; `heads` is the folder of the heads that were acknowledged.
+    /// The error for the installation's own chain; `heads` is the folder of anchors.
     pub(super) fn of_own_chain(error: LoadError, heads: &Path) -> Self {
         match error {
             LoadError::Storage(error) => Self::Storage(error),
-            // The file is named as the data folder has it, and that is where the folder is.
+            // The path is relative to the data folder, which is the parent of `heads`.
             LoadError::Damaged(Damage::AnchorGone { file }) => Self::AnchorMissing {
                 path: heads.with_file_name(file),
             },
@@ -292,7 +292,7 @@ impl OpenError {
     }
 }
 
-/// What to do about the installation's own chain.
+/// The remedy for a damaged installation chain.
 fn remedy(damage: &Damage, heads: &Path) -> String {
     let heads = heads.display();
     match damage {

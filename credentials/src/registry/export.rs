@@ -1,17 +1,15 @@
-//! Everything there is about one workspace, but its secrets, as one archive that any system opens.
+//! Exports everything about a workspace except its secrets, as an archive in standard formats.
 
 mod archive;
 mod form;
 
 use std::sync::Arc;
 
+use keyside_store::{StorageError, chain::State};
 use serde_json::json;
 
 use self::archive::Archive;
-use keyside_store::{StorageError, chain::State};
-
-use super::change::decided;
-use super::{ChangeError, Filter, Inner, Registry};
+use super::{ChangeError, Filter, Inner, Registry, change::retry_on_race};
 use crate::{
     audit::{AuditFilter, Head, Line},
     chains::Priority,
@@ -21,20 +19,20 @@ use crate::{
 };
 
 impl Registry {
-    /// A tar archive of what is kept of a workspace: `workspace.json`, `credentials.json`, `audit.ndjson`, `runs.ndjson`,
-    /// and `manifest.json` with the SHA-256 of each. Never a secret, sealed or not. It is put on record first, and all but the
-    /// runs is as it stood then.
+    /// A tar archive of a workspace: `workspace.json`, `credentials.json`, `audit.ndjson`,
+    /// `runs.ndjson`, and `manifest.json` with the SHA-256 of each. Never contains secrets, sealed
+    /// or not. The export is recorded first, and everything except the runs is as of that record.
     ///
-    /// Made in memory: about 30 MB where 100,000 runs are kept of this one workspace.
+    /// Built in memory: about 30 MB with 100,000 runs of this workspace.
     ///
     /// # Errors
-    /// When there is no such workspace, or storage fails.
+    /// The workspace does not exist, or storage failed.
     pub async fn export_workspace(
         &self,
         by: &ActorContext,
         id: &WorkspaceId,
     ) -> Result<Vec<u8>, ChangeError> {
-        let (state, snapshot) = self.inner.begin_export(by, id).await?;
+        let (state, snapshot) = retry_on_race!(self.inner.begin_export(by, id))?;
         let head = Head {
             position: state.head.records,
             hash: state.head.hash,
@@ -79,21 +77,14 @@ impl Registry {
 }
 
 impl Inner {
-    /// Nobody changes the workspace between its record and what is shown of it.
+    /// Records the export, and returns the state that it covers: the lock prevents changes in
+    /// between.
     async fn begin_export(
         &self,
         by: &ActorContext,
         id: &WorkspaceId,
     ) -> Result<(Arc<State>, Arc<Snapshot>), ChangeError> {
-        decided!(self.begin_export_once(by, id))
-    }
-
-    async fn begin_export_once(
-        &self,
-        by: &ActorContext,
-        id: &WorkspaceId,
-    ) -> Result<(Arc<State>, Arc<Snapshot>), ChangeError> {
-        let _begun = self.begin_in(by, id, Priority::Normal).await?;
+        let _guard = self.lock_workspace(by, id, Priority::Normal).await?;
         let snapshot = self.snapshot.load_full();
         let workspace = snapshot.workspaces.get(id);
         let workspace = workspace.ok_or(ChangeError::WorkspaceUnknown)?;
@@ -101,15 +92,12 @@ impl Inner {
             workspace: Some(id.clone()),
             ..Draft::new(Event::WorkspaceExported, by)
         };
-        let state = self
-            .commit_in(workspace, vec![exported], Vec::new())
-            .await?;
-        let settings = workspace.document.clone();
-        self.show(Arc::new(workspace.with_all(settings, []).at(state.clone())));
+        let state = self.commit_record(workspace, exported).await?;
         Ok((state, snapshot))
     }
 
-    /// As whoever is limited to the workspace sees them: none is of an earlier one of its name.
+    /// The audit records that a principal limited to this workspace may see, without those of
+    /// erased predecessors.
     pub(super) async fn records_of(
         &self,
         id: &WorkspaceId,

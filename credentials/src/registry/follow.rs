@@ -1,5 +1,5 @@
-//! Following what other processes write: a second authority, or a process that only resolves. Its snapshot is a source like any
-//! other, which the heads keep up to date.
+//! Follows the writes of other processes, for a second authority and for a read-only process, by
+//! polling the heads.
 
 use std::{
     sync::{Arc, Weak},
@@ -12,28 +12,28 @@ use super::{
 };
 
 impl Registry {
-    /// Opens what is stored for a process that only resolves: what signs heads stays wrapped, nothing is written, swept or
-    /// made, and every change is refused. Call [`Self::follow`] to keep it up to date.
+    /// Opens the store read-only: the signing key stays wrapped, nothing is written or swept, and
+    /// every change is refused. Call [`Self::follow`] to keep it up to date.
     ///
     /// # Errors
-    /// Each names its remedy.
+    /// Each error names a remedy.
     pub async fn open_to_read(options: OpenOptions) -> Result<Arc<Self>, OpenError> {
         let Opened { inner, .. } = Inner::open(options, Role::Reader).await?;
         Ok(Arc::new(Self { inner }))
     }
 
-    /// Looks at every head once each `poll`, for as long as the registry is open. Where a look fails, what was read before is
-    /// served on, and the next one tries again.
+    /// Polls every head at this interval, for as long as the registry is open. After a failed poll
+    /// the last known state is served, and the next one retries.
     pub fn follow(&self, poll: Duration) {
         tokio::spawn(keep_following(Arc::downgrade(&self.inner), poll));
     }
 
-    /// Takes over what other processes have written until now.
+    /// Loads the changes of other processes once.
     ///
     /// # Errors
-    /// The backend's.
+    /// The backend failed.
     pub async fn catch_up(&self) -> Result<(), ChangeError> {
-        self.inner.read_all_anew().await
+        self.inner.refresh_all().await
     }
 }
 
@@ -43,7 +43,7 @@ async fn keep_following(inner: Weak<Inner>, poll: Duration) {
         let Some(inner) = inner.upgrade() else {
             return;
         };
-        if let Err(error) = inner.read_all_anew().await {
+        if let Err(error) = inner.refresh_all().await {
             tracing::warn!(%error, "what other processes have changed could not be read");
         }
     }

@@ -1,4 +1,4 @@
-//! What goes on without anyone asking: versions whose grace has ended are swept, and uses that were refused go on record.
+//! Background tasks: sweep ended versions, record refused uses, write links.
 
 use std::{
     sync::{Arc, Weak},
@@ -10,30 +10,32 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
-use super::change::decided;
-use super::{ChangeError, Inner};
+use super::{
+    ChangeError, Inner,
+    change::{about, detail, retry_on_race},
+};
 use crate::{
     chains::Priority,
     model::ActorContext,
-    record::{Detail, Draft, Event},
+    record::{Draft, Event},
     snapshot::signals::{Attempt, Notice},
 };
 
-/// Starts it on the current runtime, until `inner` is gone.
+/// Starts the tasks on the current runtime. They end when `inner` is dropped.
 pub(super) fn start(inner: &Arc<Inner>, notices: mpsc::Receiver<Notice>) {
-    tokio::spawn(keep_house(Arc::downgrade(inner), notices));
-    tokio::spawn(keep_links(Arc::downgrade(inner)));
+    tokio::spawn(run_housekeeping(Arc::downgrade(inner), notices));
+    tokio::spawn(run_linking(Arc::downgrade(inner)));
 }
 
-async fn keep_links(inner: Weak<Inner>) {
+async fn run_linking(inner: Weak<Inner>) {
     if let Some(inner) = inner.upgrade()
         && let Err(error) = inner.chains.sweep().await
     {
         tracing::warn!(%error, "what a crash has left in the store is removed at a later start");
     }
     while let Some(links) = inner.upgrade().map(|inner| inner.links.clone()) {
-        // The registry may end meanwhile.
-        let _ = tokio::time::timeout(BETWEEN_SWEEPS, links.wait()).await;
+        // The registry may be dropped meanwhile.
+        let _ = tokio::time::timeout(SWEEP_INTERVAL, links.wait()).await;
         let Some(inner) = inner.upgrade() else {
             return;
         };
@@ -41,8 +43,8 @@ async fn keep_links(inner: Weak<Inner>) {
     }
 }
 
-async fn keep_house(inner: Weak<Inner>, mut notices: mpsc::Receiver<Notice>) {
-    let mut minutes = interval(BETWEEN_SWEEPS);
+async fn run_housekeeping(inner: Weak<Inner>, mut notices: mpsc::Receiver<Notice>) {
+    let mut minutes = interval(SWEEP_INTERVAL);
     minutes.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let notice = tokio::select! {
@@ -58,7 +60,7 @@ async fn keep_house(inner: Weak<Inner>, mut notices: mpsc::Receiver<Notice>) {
         match notice {
             None => inner.sweep().await,
             Some(notice) => {
-                if let Err(error) = inner.note_use(&notice).await {
+                if let Err(error) = retry_on_race!(inner.record_refused_use(&notice)) {
                     tracing::warn!(%error, "a refused use is not on record");
                     notice.forget();
                 }
@@ -68,16 +70,12 @@ async fn keep_house(inner: Weak<Inner>, mut notices: mpsc::Receiver<Notice>) {
 }
 
 impl Inner {
-    /// Under the workspace's lock: what was refused before it was erased is nothing that one of the same name, made since,
-    /// should be told of.
-    pub(super) async fn note_use(&self, notice: &Notice) -> Result<(), ChangeError> {
-        decided!(self.note_use_once(notice))
-    }
-
-    async fn note_use_once(&self, notice: &Notice) -> Result<(), ChangeError> {
+    /// Runs under the workspace's lock: a use that was refused before an erasure must not be
+    /// recorded for the successor.
+    pub(super) async fn record_refused_use(&self, notice: &Notice) -> Result<(), ChangeError> {
         let document = &notice.entry.document;
-        let _begun = self
-            .begin_in(
+        let _guard = self
+            .lock_workspace(
                 &ActorContext::system("use"),
                 &document.workspace,
                 Priority::Normal,
@@ -88,20 +86,15 @@ impl Inner {
             return Ok(());
         };
         let key = self.keyring.current(&document.workspace);
-        let fingerprint = notice.entry.trace().map(|trace| trace.fingerprint.clone());
+        let metadata = notice.entry.metadata();
+        let proxy = ActorContext::system("proxy");
         let draft = Draft {
-            workspace: Some(document.workspace.clone()),
-            credential: Some(document.id.clone()),
-            provider: Some(document.provider.to_string()),
             detail: key
-                .zip(fingerprint)
-                .map(|(key, fingerprint)| (key, Detail { fingerprint })),
-            ..Draft::new(notice.attempt.event(), &ActorContext::system("proxy"))
+                .zip(metadata)
+                .and_then(|(key, metadata)| detail(&key, &metadata.fingerprint)),
+            ..about(notice.attempt.event(), &proxy, document)
         };
-        let state = self.commit_in(workspace, vec![draft], Vec::new()).await?;
-        let settings = workspace.document.clone();
-        self.show(Arc::new(workspace.with_all(settings, []).at(state)));
-        Ok(())
+        self.commit_record(workspace, draft).await.map(drop)
     }
 }
 
@@ -115,4 +108,4 @@ impl Attempt {
     }
 }
 
-const BETWEEN_SWEEPS: Duration = Duration::from_secs(60);
+const SWEEP_INTERVAL: Duration = Duration::from_secs(60);

@@ -1,11 +1,11 @@
-//! What becomes of a credential after it was stored.
+//! Operations on existing credentials.
 
 use std::{
     collections::HashMap,
     sync::{Arc, PoisonError},
 };
 
-use super::in_order;
+use super::{change::retry_on_race, in_order};
 use crate::{
     live_check::{Finding, LiveCheck},
     model::{ActorContext, Credential, CredentialId, Listed},
@@ -13,10 +13,10 @@ use crate::{
 };
 
 impl Registry {
-    /// Puts a new secret in the place of the one that is used. Requests that have begun go on with the old one.
+    /// Replaces the secret in use. Requests in progress continue with the previous one.
     ///
     /// # Errors
-    /// Why not, or storage's failure; the secret that was used is used as ever then.
+    /// Why not, or a failure of storage; the previous secret stays in use then.
     pub async fn rotate(
         &self,
         by: &ActorContext,
@@ -24,16 +24,16 @@ impl Registry {
         rotation: Rotation,
     ) -> Result<Saved, ChangeError> {
         let (by, id) = (by.clone(), id.clone());
-        let made = self
-            .to_its_end(|inner| async move { inner.rotate(&by, &id, rotation).await })
+        let outcome = self
+            .run_to_completion(|inner| async move { inner.rotate(&by, &id, rotation).await })
             .await?;
-        self.saved(made)
+        self.saved(outcome)
     }
 
-    /// Puts a version that is in grace back in use. The one that was used is in grace until the same end.
+    /// Makes a version in grace current again. The replaced one is in grace until the same end.
     ///
     /// # Errors
-    /// When there is none, or storage fails; nothing has changed then.
+    /// No such version, or storage failed; nothing has changed then.
     pub async fn roll_back(
         &self,
         by: &ActorContext,
@@ -41,15 +41,19 @@ impl Registry {
         rollback: Rollback,
     ) -> Result<Credential, ChangeError> {
         let (by, wanted) = (by.clone(), id.clone());
-        self.to_its_end(|inner| async move { inner.roll_back(&by, &wanted, rollback).await })
-            .await?;
+        self.run_to_completion(|inner| async move {
+            retry_on_race!(inner.roll_back(&by, &wanted, &rollback))
+        })
+        .await?;
         self.credential(id).ok_or(ChangeError::CredentialUnknown)
     }
 
-    /// Asks the provider about the key that is in use, and notes what it says. The key stays in use whatever that is.
+    /// Asks the provider about the secret in use, and records the verdict. The secret stays in use
+    /// in any case.
     ///
     /// # Errors
-    /// When there is none, when it was replaced meanwhile, or when storage fails; nothing is noted then.
+    /// The credential does not exist, its secret was replaced meanwhile, or storage failed; nothing
+    /// is recorded then.
     pub async fn verify(
         &self,
         by: &ActorContext,
@@ -58,16 +62,16 @@ impl Registry {
     ) -> Result<(Credential, Finding), ChangeError> {
         let (by, wanted) = (by.clone(), id.clone());
         let finding = self
-            .to_its_end(|inner| async move { inner.verify(&by, &wanted, check).await })
+            .run_to_completion(|inner| async move { inner.verify(&by, &wanted, check).await })
             .await?;
         let credential = self.credential(id).ok_or(ChangeError::CredentialUnknown)?;
         Ok((credential, finding))
     }
 
-    /// Changes what is not the secret.
+    /// Edits everything except the secret.
     ///
     /// # Errors
-    /// Why not, or storage's failure; nothing has changed then.
+    /// Why not, or a failure of storage; nothing has changed then.
     pub async fn edit(
         &self,
         by: &ActorContext,
@@ -75,34 +79,36 @@ impl Registry {
         edit: Edit,
     ) -> Result<Saved, ChangeError> {
         let (by, id) = (by.clone(), id.clone());
-        let made = self
-            .to_its_end(|inner| async move { inner.edit(&by, &id, edit).await })
+        let outcome = self
+            .run_to_completion(
+                |inner| async move { retry_on_race!(inner.edit(&by, &id, edit.clone())) },
+            )
             .await?;
-        self.saved(made)
+        self.saved(outcome)
     }
 
-    /// Other credentials with the same secret, in whatever workspace: in use, or in use when they were revoked. For those
-    /// who may see them all, and nobody else.
+    /// Other credentials with the same secret, in any workspace: in use, or in use when they were
+    /// revoked. Only for callers that may see all workspaces.
     pub fn duplicates(&self, id: &CredentialId) -> Vec<Credential> {
         let load = || self.inner.snapshot.load_full();
         let Some(fingerprint) = self.credential(id).and_then(|it| it.fingerprint) else {
             return Vec::new();
         };
-        let candidates = self.inner.twins.candidates(&fingerprint, load);
+        let candidates = self.inner.duplicates.candidates(&fingerprint, load);
         let others = candidates.iter().filter(|other| *other != id);
-        let mut twins: Vec<_> = others
+        let mut duplicates: Vec<_> = others
             .filter_map(|other| self.credential(other))
-            .filter(|twin| twin.fingerprint.as_ref() == Some(&fingerprint))
+            .filter(|duplicate| duplicate.fingerprint.as_ref() == Some(&fingerprint))
             .collect();
-        in_order(&mut twins);
-        twins
+        in_order(&mut duplicates);
+        duplicates
     }
 
-    /// Withdraws a credential at once and for good, and destroys all versions of its secret. Its record stays. Revoking
-    /// twice changes nothing.
+    /// Revokes a credential and destroys all versions of its secret, which is final. Its record
+    /// stays. Revoking twice changes nothing.
     ///
     /// # Errors
-    /// When there is none, or storage fails.
+    /// The credential does not exist, or storage failed.
     pub async fn revoke(
         &self,
         by: &ActorContext,
@@ -110,16 +116,19 @@ impl Registry {
         revocation: Revocation,
     ) -> Result<Credential, ChangeError> {
         let (by, wanted) = (by.clone(), id.clone());
-        self.to_its_end(|inner| async move { inner.revoke(&by, &wanted, revocation).await })
-            .await?;
+        self.run_to_completion(|inner| async move {
+            retry_on_race!(inner.revoke(&by, &wanted, &revocation))
+        })
+        .await?;
         self.credential(id).ok_or(ChangeError::CredentialUnknown)
     }
 
-    /// Withdraws a [lost credential](Listed::Lost) at once and for good. Its id stays, and stays revoked. Revoking twice
-    /// changes nothing.
+    /// Revokes a [lost credential](Listed::Lost), which is final. Its id stays listed. Revoking
+    /// twice changes nothing.
     ///
     /// # Errors
-    /// When there is none, or storage fails. [`ChangeError::Superseded`] where its record is back.
+    /// The credential does not exist, or storage failed. [`ChangeError::Superseded`] if its record
+    /// is back.
     pub async fn revoke_lost(
         &self,
         by: &ActorContext,
@@ -127,12 +136,14 @@ impl Registry {
         revocation: Revocation,
     ) -> Result<Listed, ChangeError> {
         let (by, wanted) = (by.clone(), id.clone());
-        self.to_its_end(|inner| async move { inner.revoke_lost(&by, &wanted, revocation).await })
-            .await?;
+        self.run_to_completion(|inner| async move {
+            retry_on_race!(inner.revoke_lost(&by, &wanted, &revocation))
+        })
+        .await?;
         self.find(id).ok_or(ChangeError::CredentialUnknown)
     }
 
-    /// How often a secret was replaced since the process began, by provider.
+    /// Rotations since the process started, by provider.
     pub fn rotations(&self) -> HashMap<Arc<str>, u64> {
         self.inner
             .rotations

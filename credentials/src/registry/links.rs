@@ -1,6 +1,7 @@
-//! Cross-links: the installation's chain says how far the chains of workspaces had come, so that cutting one shows in the
-//! other. At once for what ends a use; for the rest hourly, or after [`UNLINKED`] commits, since a start reads every record
-//! after the last link. Several in one record.
+//! Cross-links: the installation's chain records states of workspaces' chains, so that truncating
+//! one chain shows in the other. Changes that end a use are linked at once; others after an hour or
+//! [`MAX_UNLINKED_COMMITS`] commits, because a start reads every record after the last link. One
+//! record has several links.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -13,49 +14,49 @@ use tokio::{sync::Notify, time::Instant};
 
 use super::Inner;
 use crate::{
-    chains::{Priority, RACES, not_begun, pause},
+    chains::Priority,
     model::{ActorContext, WorkspaceId},
     record::{Draft, Event},
 };
 
-/// The workspaces whose chains have changed since they were linked.
+/// Workspaces whose chains have changed since their last link.
 #[derive(Default)]
 pub(super) struct Links {
     waiting: Mutex<Waiting>,
-    /// Told when one is due.
+    /// Notified when a link is due.
     due: Notify,
 }
 
 #[derive(Default)]
 struct Waiting {
     changed: BTreeMap<WorkspaceId, Changed>,
-    /// Those of which it is not known whether their last change was made.
-    doubted: BTreeSet<WorkspaceId>,
+    /// Workspaces whose last change has an unknown outcome.
+    uncertain: BTreeSet<WorkspaceId>,
 }
 
 struct Changed {
-    /// When it is to be linked.
+    /// When the link is due.
     due: Instant,
-    /// Commits since it was linked.
+    /// Commits since the last link.
     commits: u32,
 }
 
 impl Links {
-    /// A workspace's chain has changed.
+    /// Schedules a link after a commit.
     pub(super) fn changed(&self, workspace: &WorkspaceId, ends_use: bool) {
         let now = Instant::now();
         let is_soon = {
             let mut waiting = self.waiting();
             let first = || Changed {
-                due: now + HOURLY,
+                due: now + LINK_INTERVAL,
                 commits: 0,
             };
             let changed = waiting.changed.entry(workspace.clone());
             let changed = changed.or_insert_with(first);
             changed.commits += 1;
-            let is_soon = ends_use || changed.commits == UNLINKED;
+            let is_soon = ends_use || changed.commits == MAX_UNLINKED_COMMITS;
             if is_soon {
-                changed.due = changed.due.min(now + SOON);
+                changed.due = changed.due.min(now + LINK_DELAY);
             }
             is_soon
         };
@@ -64,19 +65,19 @@ impl Links {
         }
     }
 
-    /// Whether its last change was made is not known.
-    pub(super) fn doubt(&self, workspace: WorkspaceId) {
-        self.waiting().doubted.insert(workspace);
+    /// Schedules a read, because the outcome of the last change is unknown.
+    pub(super) fn mark_uncertain(&self, workspace: WorkspaceId) {
+        self.waiting().uncertain.insert(workspace);
         self.due.notify_one();
     }
 
-    /// Returns when something may be due.
+    /// Waits until a link may be due.
     pub(super) async fn wait(&self) {
         let next = {
             let waiting = self.waiting();
-            match waiting.doubted.is_empty() {
+            match waiting.uncertain.is_empty() {
                 true => waiting.changed.values().map(|changed| changed.due).min(),
-                false => Some(Instant::now() + SOON),
+                false => Some(Instant::now() + LINK_DELAY),
             }
         };
         match next {
@@ -107,20 +108,20 @@ impl Links {
 }
 
 impl Inner {
-    /// Links what is due, and settles what is in doubt.
+    /// Writes due links, and resolves unknown outcomes.
     pub(super) async fn link_due(&self) {
-        let doubted = std::mem::take(&mut self.links.waiting().doubted);
-        for id in doubted {
+        let uncertain = std::mem::take(&mut self.links.waiting().uncertain);
+        for id in uncertain {
             let _changing = self.chains.of(&id).lock(Priority::Normal).await;
             if let Err(error) = self.read_workspace(&id).await {
                 tracing::debug!(workspace = %id, %error, "still not known");
-                self.links.doubt(id);
+                self.links.mark_uncertain(id);
             }
         }
         self.link(false).await;
     }
 
-    /// Links all that have changed, whether or not they are due.
+    /// Writes due links, or all if `all`.
     pub(super) async fn link(&self, all: bool) {
         let due = self.links.take_due(all);
         if due.is_empty() {
@@ -129,7 +130,7 @@ impl Inner {
         if let Err(error) = self.write_links(&due).await {
             tracing::warn!(%error, "how far workspaces have come is not on the installation's record yet");
             let mut waiting = self.links.waiting();
-            let due_again = Instant::now() + AGAIN;
+            let due_again = Instant::now() + RETRY_AFTER;
             let again = due.into_iter().map(|id| {
                 let changed = Changed {
                     due: due_again,
@@ -142,54 +143,41 @@ impl Inner {
     }
 
     async fn write_links(&self, due: &[WorkspaceId]) -> Result<(), CommitError> {
-        let own = self.chains.own();
-        let _changing = own.lock(Priority::Normal).await;
-        for _ in 0..RACES {
-            self.chains.refresh(own).await.map_err(not_begun)?;
-            // Before the marks are looked at: none of them may be older.
-            let on = own.state();
+        let _changing = self.chains.own().lock(Priority::Normal).await;
+        let committed = self.chains.commit_to_installation(|_| {
             let (mut links, mut writes) = (Vec::new(), Vec::new());
             for id in due {
                 let state = self.chains.of(id).state();
-                let mark = self.chains.mark(id).filter(|mark| mark.is_there);
-                let Some((state, mut mark)) = state.zip(mark) else {
+                let registration = self.chains.registration(id).filter(|it| it.is_there);
+                let Some((state, mut registration)) = state.zip(registration) else {
                     continue;
                 };
                 let link = state.head.link();
-                mark.link = Some(link);
-                // From then on an anchor that is missing is damage.
-                let has_begun = state.head.incarnation == mark.incarnation;
-                let is_making = mark.making.is_some() && has_begun;
-                if is_making && self.chains.has_anchor(&self.chains.of(id)) {
-                    mark.making = None;
+                registration.link = Some(link);
+                // Once `pending` is cleared, a missing anchor is damage.
+                let has_begun = state.head.incarnation == registration.incarnation;
+                let is_pending = registration.pending.is_some() && has_begun;
+                if is_pending && self.chains.has_anchor(&self.chains.of(id)) {
+                    registration.pending = None;
                 }
-                writes.push(mark.write(id));
+                writes.push(registration.write(id));
                 links.push((id.clone(), link));
             }
-            if links.is_empty() {
-                return Ok(());
-            }
-            // A record has room for some twenty links.
-            let drafts = links.chunks(LINKS).map(|links| Draft {
+            // A record holds at most some twenty links.
+            let drafts = links.chunks(LINKS_PER_RECORD).map(|links| Draft {
                 links: links.to_vec(),
                 ..Draft::new(Event::ChainsLinked, &ActorContext::system("links"))
             });
-            let commit = self
-                .chains
-                .commit(own, on.as_ref(), 0, drafts.collect(), writes);
-            match commit.await {
-                Err(CommitError::Raced) => pause().await,
-                outcome => return outcome.map(drop),
-            }
-        }
-        Err(CommitError::Raced)
+            (drafts.collect(), writes)
+        });
+        committed.await
     }
 }
 
-/// Changes that end a use within so much time share a commit.
-const SOON: Duration = Duration::from_millis(100);
-const HOURLY: Duration = Duration::from_secs(3_600);
-const AGAIN: Duration = Duration::from_secs(10);
-const LINKS: usize = 16;
-/// After so many commits a chain is linked. A start checks some 10,000 records in 100 ms.
-const UNLINKED: u32 = 64;
+/// Changes that end a use within this time share a commit.
+const LINK_DELAY: Duration = Duration::from_millis(100);
+const LINK_INTERVAL: Duration = Duration::from_secs(3_600);
+const RETRY_AFTER: Duration = Duration::from_secs(10);
+const LINKS_PER_RECORD: usize = 16;
+/// A chain is linked after this many commits. A start verifies some 10,000 records in 100 ms.
+const MAX_UNLINKED_COMMITS: u32 = 64;

@@ -1,4 +1,5 @@
-//! Opening: the installation's chain first, then each workspace's; what a crash has left half done is finished.
+//! Opens the store: the installation's chain first, then each workspace's. Recovers what a crash
+//! has interrupted.
 
 use std::{
     path::{Path, PathBuf},
@@ -16,7 +17,9 @@ use tokio::{
     task::JoinSet,
 };
 
-use super::{Inner, OpenError, OpenOptions, Registry, references::References, twins::Twins};
+use super::{
+    Inner, OpenError, OpenOptions, Registry, duplicates::DuplicateIndex, references::References,
+};
 use crate::{
     access::{Access, EnsureOwnerError},
     audit::Audit,
@@ -24,41 +27,41 @@ use crate::{
     clock::Ratchet,
     damage::Damage,
     documents::WORKSPACE,
-    keyring::{Keyring, Remains},
+    keyring::{ExistingKeyring, Keyring},
     model::{ActorContext, WorkspaceId},
     record::{Draft, Event},
     runs::Runs,
     snapshot::{
-        Finding, Loading, Snapshot, WorkspaceEntry,
+        Finding, Snapshot, WorkspaceEntry, WorkspaceLoader,
         signals::{Notice, Notices},
     },
 };
 
-/// What a process does with a store.
+/// How a process uses a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Role {
-    /// It changes it, perhaps beside others that do.
+    /// Reads and changes it, possibly beside other authorities.
     Authority,
-    /// It resolves from it, and writes nothing.
+    /// Only resolves from it.
     Reader,
 }
 
-/// A registry's inside, and what opening it has left to do.
+/// An open registry, before its background tasks were started.
 pub(super) struct Opened {
     pub(super) inner: Arc<Inner>,
-    /// Where refused uses of credentials come out from now on.
+    /// Receives refused uses of credentials.
     pub(super) notices: mpsc::Receiver<Notice>,
 }
 
 impl Registry {
-    /// Asked where there is no store, before one is made: whether the keyring or the heads beside it belong to one that was
-    /// lost. Nothing is opened or made.
+    /// Call this before creating a missing store: checks whether the keyring or the anchors belong
+    /// to a store that was lost. Opens and creates nothing.
     ///
     /// # Errors
     /// [`OpenError::StoreMissing`], or a keyring that cannot be read.
     pub fn expect_no_store_lost(keyring: &Path) -> Result<(), OpenError> {
-        let remains = Remains::read(keyring)?;
-        let has_workspaces = remains.is_some_and(|remains| remains.has_workspaces());
+        let existing = ExistingKeyring::read(keyring)?;
+        let has_workspaces = existing.is_some_and(|existing| existing.has_workspaces());
         let heads = keyring.with_file_name(HEADS);
         match has_workspaces || Anchors::path(&heads, &ChainName::installation()).exists() {
             true => Err(OpenError::StoreMissing {
@@ -70,7 +73,7 @@ impl Registry {
 }
 
 impl Inner {
-    /// Opens what is stored, to change it or only to resolve from it: then nothing is written, swept or made.
+    /// Opens the store as an authority or as a reader. A reader writes nothing.
     pub(super) async fn open(options: OpenOptions, role: Role) -> Result<Opened, OpenError> {
         let OpenOptions {
             backend,
@@ -84,12 +87,12 @@ impl Inner {
         if let Some(folder) = folder.filter(|folder| !folder.as_os_str().is_empty())
             && role == Role::Authority
         {
-            file::make_folder(folder).map_err(|error| OpenError::Keyring(error.into()))?;
+            file::create_folder(folder).map_err(|error| OpenError::Keyring(error.into()))?;
         }
         let heads = path.with_file_name(HEADS);
         let storage = &*backend.storage;
         let is_new = storage.get("installation/head").await?.is_none();
-        // Asked first: whatever a missing keyring means, it must not be answered with a new one over old data.
+        // Checked first: a missing keyring must never be replaced by a new one while there is data.
         if !path.exists() && !is_new {
             return Err(OpenError::KeyringMissing { path });
         }
@@ -100,23 +103,25 @@ impl Inner {
         let clock = Arc::new(Ratchet::new(clock));
         let chains = Chains::new(backend.clone(), keyring.clone(), clock.clone(), &heads).await;
         let chains = Arc::new(chains);
-        if is_new && (keyring.has_workspaces() || chains.is_anchored()) {
+        if is_new && (keyring.has_workspaces() || chains.has_installation_anchor()) {
             return Err(OpenError::StoreMissing { keyring: path });
         }
-        // Before the installation's chain is read: that names a workspace before its head is kept here.
+        // Before the installation's chain is read: another process registers a workspace before it
+        // writes its anchor.
         let anchored = chains.anchored_workspaces();
         let refreshed = chains.refresh(chains.own()).await;
         refreshed.map_err(|error| OpenError::of_own_chain(error, &heads))?;
         if role == Role::Authority {
             chains.write_first_anchor(chains.own()).await;
-            warn_of_unnamed(&chains, &anchored, &keyring);
+            warn_about_unregistered(&chains, &anchored, &keyring);
         }
         let (notices, noted) = Notices::new(clock.clone());
-        let erased = chains.marks();
-        // A clock that was ahead then, and is right now, must not forget the runs of one that has the id since.
+        let erased = chains.registrations();
+        // If the clock was ahead at the erasure and is right now, the runs of a successor must not
+        // be removed.
         let now = clock.now().max(chains.latest());
-        let erased = erased.iter().filter_map(|(id, mark)| {
-            let erased = mark.erased.as_ref()?;
+        let erased = erased.iter().filter_map(|(id, registration)| {
+            let erased = registration.erased.as_ref()?;
             Some((id.clone(), erased.at.min(now)))
         });
         let inner = Arc::new(Self {
@@ -126,14 +131,14 @@ impl Inner {
             gate: RwLock::default(),
             rotations: Mutex::default(),
             notices,
-            twins: Twins::default(),
+            duplicates: DuplicateIndex::default(),
             declared: OnceLock::new(),
             references: References::new(),
             links: Arc::default(),
-            taken_over: tokio::sync::Mutex::default(),
+            tokens_state: tokio::sync::Mutex::default(),
             runs: match role {
                 Role::Authority => Runs::start(backend.runs.clone(), erased.collect()),
-                Role::Reader => Runs::unkept(),
+                Role::Reader => Runs::disabled(),
             },
             notes: backend.notes.clone(),
             chains,
@@ -145,10 +150,10 @@ impl Inner {
         let findings = inner.read_workspaces().await?;
         inner.clock.at_least(inner.chains.latest());
         if role == Role::Authority {
-            unless_full("what was found damaged", inner.report(findings).await)?;
-            unless_full("the restore", inner.note_restore().await)?;
+            tolerate_full_disk("what was found damaged", inner.report(findings).await)?;
+            tolerate_full_disk("the restore", inner.record_restore().await)?;
             inner.ensure_owner().await?;
-            if let Err(error) = inner.finish().await {
+            if let Err(error) = inner.recover().await {
                 tracing::error!(%error, "what a crash has left half done is finished at a later start");
             }
         }
@@ -167,7 +172,7 @@ impl Inner {
         })
     }
 
-    /// Takes over the tokens as the installation's chain has them. Those that are not believed let nobody in.
+    /// Loads the tokens from the installation's chain. Tokens that fail authentication are dropped.
     pub(super) async fn read_tokens(&self) -> Result<Vec<Finding>, StorageError> {
         let own = self.chains.own();
         let Some(state) = own.state() else {
@@ -175,18 +180,19 @@ impl Inner {
         };
         let findings = self.access.read(&own.chain, &state).await?;
         self.access
-            .read_last_used(&*self.notes, &self.keyring)
+            .last_used
+            .load(&*self.notes, &self.keyring)
             .await?;
         Ok(findings)
     }
 
-    /// Reads every workspace, many at a time.
+    /// Reads all workspaces concurrently.
     async fn read_workspaces(self: &Arc<Self>) -> Result<Vec<Finding>, StorageError> {
-        let marks = self.chains.marks();
-        let mut waiting = marks.keys().cloned();
+        let registrations = self.chains.registrations();
+        let mut waiting = registrations.keys().cloned();
         let (mut reading, mut findings) = (JoinSet::new(), self.read_tokens().await?);
         loop {
-            while reading.len() < AT_ONCE
+            while reading.len() < CONCURRENT_READS
                 && let Some(id) = waiting.next()
             {
                 let inner = self.clone();
@@ -200,17 +206,17 @@ impl Inner {
         }
     }
 
-    /// Reads a workspace as its chain is now, and shows it if it is another than before. What is not believed is shown as
-    /// damaged.
+    /// Reads a workspace's chain, and publishes the workspace if it has changed. A workspace that
+    /// fails authentication is published as damaged.
     pub(super) async fn read_workspace(
         &self,
         id: &WorkspaceId,
     ) -> Result<Vec<Finding>, StorageError> {
         let tracked = self.chains.of(id);
         let refreshed = self.chains.refresh(&tracked).await;
-        let mark = self.chains.mark(id).filter(|mark| mark.is_there);
-        let Some(mark) = mark else {
-            // Of one that is erased, the records are all that is left.
+        let registration = self.chains.registration(id).filter(|it| it.is_there);
+        let Some(registration) = registration else {
+            // Only the audit records of an erased workspace are left.
             if let Err(LoadError::Damaged(damage)) = refreshed {
                 tracing::error!(workspace = %id, %damage, "the audit log of an erased workspace is not believed");
             }
@@ -225,34 +231,34 @@ impl Inner {
                     chain::Damage::PageGone => Damage::Map,
                     _ => Damage::Head,
                 };
-                return self.show_damaged(id, kind, damage.to_string()).await;
+                return self.publish_damaged(id, kind, damage.to_string()).await;
             }
         }
         let Some(state) = tracked.state() else {
-            // Named, and not begun yet.
+            // Registered, but not begun yet.
             return Ok(Vec::new());
         };
-        if state.head.incarnation < mark.incarnation {
-            if mark.making.is_some() {
-                // Its chain is that of the one before, until it is begun.
+        if state.head.incarnation < registration.incarnation {
+            if registration.pending.is_some() {
+                // Until it begins, the chain is that of its predecessor.
                 return Ok(Vec::new());
             }
             let damage = "the head of an erased workspace was put in the place of its successor's";
             tracing::error!(workspace = %id, damage, "a workspace is not believed, and not used: {REMEDY}");
             let damage = damage.to_owned();
-            return self.show_damaged(id, Damage::Head, damage).await;
+            return self.publish_damaged(id, Damage::Head, damage).await;
         }
-        self.show_state(id, state).await
+        self.publish_state(id, state).await
     }
 
-    /// Shows a workspace as a state of its chain has it.
-    pub(super) async fn show_state(
+    /// Publishes a workspace as of a state of its chain.
+    pub(super) async fn publish_state(
         &self,
         id: &WorkspaceId,
         mut state: Arc<State>,
     ) -> Result<Vec<Finding>, StorageError> {
         let tracked = self.chains.of(id);
-        let mut looks = LOOKS;
+        let mut retries = MAX_RETRIES;
         loop {
             let before = self.snapshot.load().workspaces.get(id).cloned();
             let is_shown = before.as_ref().is_some_and(|before| {
@@ -263,22 +269,22 @@ impl Inner {
                 return Ok(Vec::new());
             }
             if state.document(WORKSPACE).is_none() {
-                // Erased, and the installation has not said so yet.
+                // Erased, but not yet recorded in the installation's chain.
                 self.snapshot.rcu(|snapshot| snapshot.without(id));
-                self.twins.forget();
+                self.duplicates.forget();
                 return Ok(Vec::new());
             }
             self.catch_up_keys(id).await;
-            let loading = self.loading(id, before.as_deref());
-            let read = loading.read(id, &tracked.chain, state.clone()).await?;
+            let loader = self.loader(id, before.as_deref());
+            let read = loader.read(id, &tracked.chain, state.clone()).await?;
             let (entry, findings) = read;
             if !findings.is_empty() {
-                // What it named may be gone because it was replaced meanwhile.
+                // A concurrent commit may have removed what this state named.
                 match self.chains.refresh(&tracked).await {
                     Err(LoadError::Storage(error)) => return Err(error),
-                    // Another one is on its way.
-                    Err(LoadError::Damaged(_)) if looks > 0 => {
-                        looks -= 1;
+                    // Another commit is in progress.
+                    Err(LoadError::Damaged(_)) if retries > 0 => {
+                        retries -= 1;
                         pause().await;
                         continue;
                     }
@@ -290,57 +296,62 @@ impl Inner {
                     continue;
                 }
             }
-            self.show(Arc::new(entry));
-            self.twins.forget();
-            // A later state is known by now, and who knows it may not have shown it yet: what is shown on return is no older
-            // than what was looked at.
-            if let Some(newest) = tracked.state().filter(|_| tracked.is_past(&state)) {
+            self.publish(Arc::new(entry));
+            self.duplicates.forget();
+            // A later state is known, but perhaps not published yet: on return, the published state
+            // must not be older than what this process has seen.
+            if let Some(newest) = tracked.state().filter(|_| tracked.is_newer_than(&state)) {
                 state = newest;
                 continue;
             }
-            // Nobody waits for the first look at those that are there again.
+            // Nobody waits for the first poll of credentials that reappear.
             self.follow_all(&Arc::new(Semaphore::new(0)));
             return Ok(findings);
         }
     }
 
-    async fn show_damaged(
+    async fn publish_damaged(
         &self,
         id: &WorkspaceId,
         kind: Damage,
         found: String,
     ) -> Result<Vec<Finding>, StorageError> {
         let before = self.snapshot.load().workspaces.get(id).cloned();
-        let loading = self.loading(id, before.as_deref());
-        let (entry, mut finding) = loading.damaged(id, kind, found);
-        self.show(Arc::new(entry));
-        // By its hash one damaged head is told from the next that is put in its place.
+        let loader = self.loader(id, before.as_deref());
+        let (entry, mut finding) = loader.damaged(id, kind, found);
+        self.publish(Arc::new(entry));
+        // The hash distinguishes this damaged head from the next one, so that both are recorded.
         let head = self.chains.of(id).chain.head_bytes().await?;
         finding.hash = head.map(|bytes| Hash::of(&bytes));
         Ok(vec![finding])
     }
 
-    fn loading<'a>(&'a self, id: &WorkspaceId, before: Option<&'a WorkspaceEntry>) -> Loading<'a> {
-        Loading {
+    fn loader<'a>(
+        &'a self,
+        id: &WorkspaceId,
+        before: Option<&'a WorkspaceEntry>,
+    ) -> WorkspaceLoader<'a> {
+        WorkspaceLoader {
             keyring: &self.keyring,
             notices: &self.notices,
-            mark: self.chains.mark(id),
+            registration: self.chains.registration(id),
             before,
         }
     }
 
-    /// Another process may have made the workspace, or a key for it: what is written here is shown without being read.
+    /// Another process may have created the workspace, or a key: keys must be known before the
+    /// state is published.
     async fn catch_up_keys(&self, id: &WorkspaceId) {
         if let Err(error) = self.keyring.catch_up().await {
             tracing::warn!(workspace = %id, %error, "the keyring could not be read again");
         }
     }
 
-    /// Where there is no room to put the token on record, the next start makes it.
+    /// If the disk is full, the next start creates the token.
     async fn ensure_owner(self: &Arc<Self>) -> Result<(), OpenError> {
         match self.make_owner().await {
             Err(EnsureOwnerError::Commit(error)) => {
-                unless_full("an owner token", Err::<(), _>(error))?;
+                tolerate_full_disk("an owner token", Err::<(), _>(error))?;
                 Ok(())
             }
             Err(EnsureOwnerError::File(error)) => Err(OpenError::TokenFile(error)),
@@ -348,52 +359,58 @@ impl Inner {
         }
     }
 
-    /// A restore happens offline; the first start after it puts it on record.
-    async fn note_restore(&self) -> Result<(), CommitError> {
+    /// A restore is offline; the first start after it records it.
+    async fn record_restore(&self) -> Result<(), CommitError> {
         let Some((epoch, backup)) = self.keyring.restored().await else {
             return Ok(());
         };
-        let mark = format!("{backup}, epoch {epoch}");
+        let key = format!("{backup}, epoch {epoch}");
         let restored = Draft {
-            note: Some(mark.clone()),
+            note: Some(key.clone()),
             ..Draft::new(Event::BackupRestored, &ActorContext::system("start"))
         };
-        self.once(&mark, restored).await
+        self.record_once(&key, restored).await
     }
 
-    /// Each finding once: it is found again at every start.
+    /// Records each finding once, although every start finds it again.
     pub(super) async fn report(&self, findings: Vec<Finding>) -> Result<(), CommitError> {
         for finding in findings {
             let Finding {
-                stands_at, damage, ..
+                location, damage, ..
             } = &finding;
-            tracing::error!(stands_at, "not believed, and not used: {damage}");
+            tracing::error!(location, "not believed, and not used: {damage}");
             let hash = finding.hash.map(|hash| hash.to_string());
-            let mark = format!("{stands_at} {}", hash.unwrap_or_default());
+            let key = format!("{location} {}", hash.unwrap_or_default());
             let draft = Draft {
-                note: Some(format!("{stands_at}: {damage}")),
+                note: Some(format!("{location}: {damage}")),
                 workspace: finding.workspace,
                 credential: finding.credential,
                 ..Draft::new(Event::DocumentDamaged, &ActorContext::system("start"))
             };
-            self.once(&mark, draft).await?;
+            self.record_once(&key, draft).await?;
         }
         Ok(())
     }
 }
 
-/// Workspaces that there are keys for and that the installation's chain does not name.
-pub(super) fn unnamed_keys(chains: &Chains, keyring: &Keyring) -> Vec<WorkspaceId> {
-    let marks = chains.marks();
+/// Workspaces that have keys but are not registered.
+pub(super) fn unregistered_keys(chains: &Chains, keyring: &Keyring) -> Vec<WorkspaceId> {
+    let registrations = chains.registrations();
     let mut unnamed = keyring.workspaces();
-    unnamed.retain(|id| !marks.contains_key(id));
+    unnamed.retain(|id| !registrations.contains_key(id));
     unnamed
 }
 
-/// Files and keys of workspaces that the installation's chain does not name. Nothing of them is used.
-fn warn_of_unnamed(chains: &Chains, anchored: &[(WorkspaceId, PathBuf)], keyring: &Keyring) {
-    let marks = chains.marks();
-    let unnamed = anchored.iter().filter(|(id, _)| !marks.contains_key(id));
+/// Warns about anchors and keys of workspaces that are not registered. They are not used.
+fn warn_about_unregistered(
+    chains: &Chains,
+    anchored: &[(WorkspaceId, PathBuf)],
+    keyring: &Keyring,
+) {
+    let registrations = chains.registrations();
+    let unnamed = anchored
+        .iter()
+        .filter(|(id, _)| !registrations.contains_key(id));
     for (id, path) in unnamed {
         tracing::warn!(
             workspace = %id,
@@ -402,7 +419,7 @@ fn warn_of_unnamed(chains: &Chains, anchored: &[(WorkspaceId, PathBuf)], keyring
              that id while it is there: move it away"
         );
     }
-    for id in unnamed_keys(chains, keyring) {
+    for id in unregistered_keys(chains, keyring) {
         tracing::warn!(
             workspace = %id,
             "the keyring has a key for a workspace that this installation has never had. A crash while the workspace was \
@@ -412,8 +429,8 @@ fn warn_of_unnamed(chains: &Chains, anchored: &[(WorkspaceId, PathBuf)], keyring
     }
 }
 
-/// A disk without room is no reason not to start: what is not put on record now is at a later start.
-fn unless_full(what: &str, outcome: Result<(), CommitError>) -> Result<(), OpenError> {
+/// A full disk must not prevent a start: a later start makes the record.
+fn tolerate_full_disk(what: &str, outcome: Result<(), CommitError>) -> Result<(), OpenError> {
     match outcome {
         Err(CommitError::NotBegun(error @ StorageError::Full { .. })) => {
             tracing::error!(%error, "{what} is not put on record before a later start");
@@ -427,10 +444,10 @@ fn unless_full(what: &str, outcome: Result<(), CommitError>) -> Result<(), OpenE
     }
 }
 
-/// For a workspace whose chain is not believed.
+/// For a workspace whose chain failed verification.
 const REMEDY: &str =
     "put back the newest copy of the whole data folder, restore a backup, or erase the workspace";
-/// How often a state is looked at whose documents are replaced each time.
-const LOOKS: u32 = 20;
+/// How often to read again while a state's documents are being replaced.
+const MAX_RETRIES: u32 = 20;
 /// Workspaces that are read at the same time.
-const AT_ONCE: usize = 16;
+const CONCURRENT_READS: usize = 16;

@@ -1,9 +1,9 @@
-//! Follows the secrets of stored credentials that stay in Vault. Requests never wait for any of it.
+//! Follows the secrets of stored credentials that are kept in Vault. Requests never wait for it.
 //!
-//! One task a credential. What it reads is sealed in memory and shown under the workspace's lock, as a change is; nothing of
-//! it is stored.
+//! One task for each credential. Secrets are sealed in memory and published under the workspace's
+//! lock, like changes; they are not stored.
 
-mod on_record;
+mod recorded_source;
 
 use std::{
     collections::HashMap,
@@ -14,37 +14,37 @@ use std::{
 use keyside_config::AllowedReferences;
 use tokio::{runtime::Handle, sync::Semaphore, time::sleep};
 
-use self::on_record::OnRecord;
-use super::{ChangeError, Inner, Registry, change::FirstReading};
+use self::recorded_source::RecordedSource;
+use super::{ChangeError, Inner, Registry, change::InitialSecret};
 use crate::{
     chains::Priority,
     declared::{
-        Standing, process_key,
+        SourceHealth, process_key,
         state::{Change, State},
     },
-    documents::Trace,
+    documents::SecretMetadata,
     model::{Credential, CredentialId, WorkspaceId, refused_kind},
     sealing::SealingKey,
     secret::Secret,
     snapshot::CredentialEntry,
-    source::{self, AT_ONCE, Found, GRACE, SecretSource, SourceError, VaultReference},
+    source::{self, CONCURRENT_READS, GRACE, Lookup, SecretSource, SourceError, VaultReference},
 };
 
-/// How secrets of stored credentials that stay in Vault are followed.
+/// Options for following secrets in Vault.
 pub struct ReferenceOptions {
-    /// Where they are read.
+    /// Reads secrets from Vault.
     pub vault: Option<Arc<dyn SecretSource>>,
-    /// How often each is looked at.
+    /// How often each secret is polled.
     pub poll: Duration,
-    /// How long a secret is used that cannot be read any more, while nobody says that it is gone.
+    /// How long a secret is used while Vault is unavailable.
     pub outage: Duration,
-    /// Which paths new credentials may name.
+    /// The paths that new credentials may refer to.
     pub allowed: AllowedReferences,
 }
 
-/// All that are followed.
+/// All followed secrets.
 pub(super) struct References {
-    /// Seals what was read, in this process alone.
+    /// Seals secrets in this process's memory.
     key: Arc<SealingKey>,
     following: OnceLock<Following>,
     followers: Mutex<HashMap<CredentialId, Arc<Follower>>>,
@@ -53,59 +53,60 @@ pub(super) struct References {
 struct Following {
     options: ReferenceOptions,
     inner: Weak<Inner>,
-    /// Changes come from other runtimes, which may end sooner.
+    /// The runtime for followers: changes come from other runtimes, which may end sooner.
     runtime: Handle,
     at_once: Semaphore,
 }
 
 struct Follower {
     workspace: WorkspaceId,
-    /// Locked while the secret is looked at: a refresh waits for a look that is under way.
+    /// Locked during a poll: a refresh waits for a poll in progress.
     known: tokio::sync::Mutex<Known>,
 }
 
-/// What is known of a secret, here and in the audit log.
+/// The state of a secret, and what the audit log says about it.
 struct Known {
     state: State,
-    on_record: OnRecord,
+    recorded_source: RecordedSource,
 }
 
 impl Registry {
-    /// Follows the secrets of stored credentials that stay in Vault, for as long as the runtime lives. Returns once each was
-    /// looked for once. Before it is called no credential can be stored by reference; a second time changes nothing.
+    /// Follows the secrets of stored credentials in Vault for as long as the runtime lives. Returns
+    /// once each was polled once. Until then no credential can be created with a reference; later
+    /// calls have no effect.
     pub async fn follow_references(&self, options: ReferenceOptions) {
         let following = Following {
             options,
             inner: Arc::downgrade(&self.inner),
             runtime: Handle::current(),
-            at_once: Semaphore::new(AT_ONCE),
+            at_once: Semaphore::new(CONCURRENT_READS),
         };
         if self.inner.references.following.set(following).is_err() {
             return;
         }
-        let looked = Arc::new(Semaphore::new(0));
-        let started = self.inner.follow_all(&looked);
-        let _ = looked.acquire_many(started).await;
+        let first_poll = Arc::new(Semaphore::new(0));
+        let started = self.inner.follow_all(&first_poll);
+        let _ = first_poll.acquire_many(started).await;
     }
 
-    /// Looks at once for the secret of a credential that stays in Vault, and returns what is known then. Whether it was read
-    /// is told by [`Declared::fault`](crate::Declared).
+    /// Polls the secret of a credential in Vault, and returns the credential.
+    /// [`Declared::fault`](crate::Declared) says whether the read failed.
     ///
     /// # Errors
-    /// When there is no such credential, it was revoked, or its secret is not kept in Vault.
+    /// The credential does not exist, is revoked, or its secret is not kept in Vault.
     pub async fn refresh(&self, id: &CredentialId) -> Result<Credential, ChangeError> {
         let wanted = id.clone();
-        self.to_its_end(|inner| async move { inner.refresh(&wanted).await })
+        self.run_to_completion(|inner| async move { inner.refresh(&wanted).await })
             .await?;
         self.credential(id).ok_or(ChangeError::CredentialUnknown)
     }
 
-    /// How each stored credential stands whose secret stays in Vault.
-    pub fn reference_standings(&self) -> Vec<Standing> {
+    /// The state of each stored credential's secret in Vault.
+    pub fn reference_health(&self) -> Vec<SourceHealth> {
         let snapshot = self.inner.snapshot.load();
         let workspaces = snapshot.workspaces.values();
         let entries = workspaces.flat_map(|workspace| workspace.credentials.values());
-        entries.filter_map(|entry| standing(entry)).collect()
+        entries.filter_map(|entry| health(entry)).collect()
     }
 }
 
@@ -118,7 +119,7 @@ impl References {
         }
     }
 
-    /// What a panic leaves is what was there before it.
+    /// A panic cannot leave the map inconsistent.
     fn followers(&self) -> MutexGuard<'_, HashMap<CredentialId, Arc<Follower>>> {
         self.followers
             .lock()
@@ -127,12 +128,12 @@ impl References {
 }
 
 impl Inner {
-    /// Reads the secret of a new credential, if its workspace's credentials may name it.
-    pub(super) async fn read_first(
+    /// Reads the secret of a new credential, if the settings allow its path.
+    pub(super) async fn read_initial_secret(
         &self,
         workspace: &WorkspaceId,
         reference: &VaultReference,
-    ) -> Result<FirstReading, ChangeError> {
+    ) -> Result<InitialSecret, ChangeError> {
         let following = self.references.following.get();
         let options = following.map(|following| &following.options);
         let is_allowed = |options: &&ReferenceOptions| {
@@ -145,41 +146,44 @@ impl Inner {
             });
         };
         match source::read_vault(options.vault.as_deref(), reference, None).await {
-            Ok(Found::Another { version, secret }) => Ok(FirstReading { version, secret }),
-            // No version was known that it could be the same as.
-            Ok(Found::Same) => Err(ChangeError::SecretUnread {
+            Ok(Lookup::Changed { version, secret }) => Ok(InitialSecret { version, secret }),
+            // Cannot happen: no version was given to compare with.
+            Ok(Lookup::Unchanged) => Err(ChangeError::SecretUnread {
                 reason: "Vault did not send it".to_owned(),
             }),
             Err(SourceError::Gone(reason)) => Err(ChangeError::ReferenceRefused { reason }),
-            Err(SourceError::Away(reason)) => Err(ChangeError::SecretUnread { reason }),
+            Err(SourceError::Unavailable(reason)) => Err(ChangeError::SecretUnread { reason }),
         }
     }
 
-    /// The same credential with its first secret.
-    pub(super) fn with_first(
+    /// The entry with the initial secret.
+    pub(super) fn with_initial_secret(
         &self,
         entry: &CredentialEntry,
-        first: &FirstReading,
-        trace: Trace,
+        first: &InitialSecret,
+        metadata: SecretMetadata,
     ) -> CredentialEntry {
         let now = self.clock.now();
         entry
-            .with_secret(&first.secret, trace, &self.references.key, now)
-            .said_of(Some(&first.version), None)
+            .with_secret(&first.secret, metadata, &self.references.key, now)
+            .with_source_status(Some(&first.version), None)
     }
 
-    /// Follows all that are not followed yet, and says how many. `looked` gets a permit once each was looked for.
-    pub(super) fn follow_all(&self, looked: &Arc<Semaphore>) -> u32 {
+    /// Follows all secrets that are not followed yet, and returns their number. `first_poll` gets a
+    /// permit after each one's first poll.
+    pub(super) fn follow_all(&self, first_poll: &Arc<Semaphore>) -> u32 {
         let snapshot = self.snapshot.load();
         let workspaces = snapshot.workspaces.values();
         let entries = workspaces.flat_map(|workspace| workspace.credentials.values());
-        let started = entries.filter(|entry| self.follow(entry, looked)).count();
+        let started = entries
+            .filter(|entry| self.follow(entry, first_poll))
+            .count();
         u32::try_from(started).unwrap_or(u32::MAX)
     }
 
-    /// Starts to follow the secret of a credential that is in the snapshot, unless that goes on already or there is none to
-    /// follow.
-    pub(super) fn follow(&self, entry: &CredentialEntry, looked: &Arc<Semaphore>) -> bool {
+    /// Starts to follow a published credential's secret, unless it is followed already or not kept
+    /// in Vault.
+    pub(super) fn follow(&self, entry: &CredentialEntry, first_poll: &Arc<Semaphore>) -> bool {
         let Some(following) = self.references.following.get() else {
             return false;
         };
@@ -194,20 +198,23 @@ impl Inner {
         let mut state = State::default();
         let version = in_use(entry);
         let is_read = version.is_some();
-        let mut on_record = OnRecord::default();
+        let mut recorded_source = RecordedSource::default();
         if let Some(version) = version {
-            // The record of its creation tells of it.
-            on_record = OnRecord::Version(version.clone());
+            // The credential's creation was recorded with this version.
+            recorded_source = RecordedSource::Version(version.clone());
             state.replaced(version);
         }
         let follower = Follower {
             workspace: entry.document.workspace.clone(),
-            known: tokio::sync::Mutex::new(Known { state, on_record }),
+            known: tokio::sync::Mutex::new(Known {
+                state,
+                recorded_source,
+            }),
         };
         followers.insert(id.clone(), Arc::new(follower));
         let poll = following.options.poll;
         let inner = following.inner.clone();
-        let task = keep_following(inner, id, poll, is_read, looked.clone());
+        let task = keep_following(inner, id, poll, is_read, first_poll.clone());
         following.runtime.spawn(task);
         true
     }
@@ -227,22 +234,22 @@ impl Inner {
         if entry.reference().is_none() {
             return Err(ChangeError::NotKeptInVault);
         }
-        self.look(id).await;
+        self.poll_once(id).await;
         Ok(())
     }
 
-    /// Whether there is still something to follow. If not, the follower is removed under the same lock, so that a credential
-    /// that is shown again gets a new one.
-    fn goes_on(&self, id: &CredentialId) -> bool {
+    /// Whether to keep following. If not, the follower is removed under the same lock, so that a
+    /// credential that reappears gets a new one.
+    fn is_still_followed(&self, id: &CredentialId) -> bool {
         let mut followers = self.references.followers();
         let entry = followers
             .get(id)
             .and_then(|follower| self.entry_of(follower, id));
-        let goes_on = entry.is_some_and(|entry| entry.reference().is_some());
-        if !goes_on {
+        let is_still_followed = entry.is_some_and(|entry| entry.reference().is_some());
+        if !is_still_followed {
             followers.remove(id);
         }
-        goes_on
+        is_still_followed
     }
 
     fn entry_of(&self, follower: &Follower, id: &CredentialId) -> Option<Arc<CredentialEntry>> {
@@ -251,7 +258,7 @@ impl Inner {
         workspace.credentials.get(id).cloned()
     }
 
-    async fn look(&self, id: &CredentialId) {
+    async fn poll_once(&self, id: &CredentialId) {
         let follower = self.references.followers().get(id).cloned();
         let (Some(following), Some(follower)) = (self.references.following.get(), follower) else {
             return;
@@ -263,7 +270,7 @@ impl Inner {
         let Some(reference) = entry.reference() else {
             return;
         };
-        // Never closed.
+        // The semaphore is never closed.
         let turn = following.at_once.acquire().await;
         let vault = following.options.vault.as_deref();
         let found = source::read_vault(vault, &reference, in_use(&entry).as_deref()).await;
@@ -271,28 +278,28 @@ impl Inner {
         let found = found.and_then(|found| self.expect_usual_kind(&entry, &reference, found));
         let state = &mut known.state;
         let change = match found {
-            Ok(Found::Another { version, secret }) => {
+            Ok(Lookup::Changed { version, secret }) => {
                 state.replaced(version.clone());
                 self.replace(&follower, &entry, &version, &secret).await;
                 Change::Nothing
             }
-            Ok(Found::Same) => state.unchanged(),
+            Ok(Lookup::Unchanged) => state.unchanged(),
             Err(error) => state.not_read(error, Instant::now(), following.options.outage),
         };
         self.carry_out(&follower, id, change, state).await;
-        self.put_on_record(&follower, id, &mut known).await;
+        self.record_source_change(&follower, id, &mut known).await;
     }
 
-    /// A key that administers is not used, wherever it is kept.
+    /// Administrative keys are not used, wherever they are kept.
     fn expect_usual_kind(
         &self,
         entry: &CredentialEntry,
         reference: &VaultReference,
-        found: Found,
-    ) -> Result<Found, SourceError> {
+        found: Lookup,
+    ) -> Result<Lookup, SourceError> {
         let provider = self.catalogue.get(&entry.document.provider);
         let kind = match (&found, provider) {
-            (Found::Another { secret, .. }, Some(provider)) => refused_kind(secret, &provider.key),
+            (Lookup::Changed { secret, .. }, Some(provider)) => refused_kind(secret, &provider.key),
             _ => None,
         };
         match kind {
@@ -311,15 +318,15 @@ impl Inner {
         let document = &entry.document;
         let provider = self.catalogue.get(&document.provider);
         let prefixes: &[String] = provider.map_or(&[], |provider| provider.key.prefix.as_slice());
-        let trace = Trace::of(secret, prefixes, None);
+        let metadata = SecretMetadata::of(secret, prefixes, None);
         let until = self.clock.now() + GRACE;
         let key = &self.references.key;
         let change = |entry: &CredentialEntry| {
             entry
-                .with_secret(secret, trace, key, until)
-                .said_of(Some(version), None)
+                .with_secret(secret, metadata, key, until)
+                .with_source_status(Some(version), None)
         };
-        self.publish(follower, &document.id, Priority::Normal, change)
+        self.update_entry(follower, &document.id, Priority::Normal, change)
             .await;
         tracing::info!(
             workspace = %document.workspace,
@@ -348,20 +355,20 @@ impl Inner {
         }
         let priority = match change {
             Change::Withdraw(_) => Priority::High,
-            Change::Told | Change::Nothing => Priority::Normal,
+            Change::StatusOnly | Change::Nothing => Priority::Normal,
         };
         let change = |entry: &CredentialEntry| {
             let entry = match change {
-                Change::Withdraw(why) => entry.withdrawn(why),
-                Change::Told | Change::Nothing => entry.told_anew(),
+                Change::Withdraw(why) => entry.unusable(why),
+                Change::StatusOnly | Change::Nothing => entry.without_status(),
             };
-            entry.said_of(version, fault)
+            entry.with_source_status(version, fault)
         };
-        self.publish(follower, id, priority, change).await;
+        self.update_entry(follower, id, priority, change).await;
     }
 
-    /// From here on requests see it. Under the lock that changes take: none comes between.
-    async fn publish(
+    /// Changes an entry and publishes it, under the same locks as a change.
+    async fn update_entry(
         &self,
         follower: &Follower,
         id: &CredentialId,
@@ -381,7 +388,7 @@ impl Inner {
         // It may have been revoked or found damaged meanwhile.
         if entry.reference().is_some() && entry.damage().is_none() {
             let entry = change(entry);
-            self.show_credential(workspace, workspace.document.clone(), entry, None);
+            self.publish_credential(workspace, workspace.document.clone(), entry, None);
         }
     }
 }
@@ -391,26 +398,26 @@ async fn keep_following(
     id: CredentialId,
     poll: Duration,
     mut is_read: bool,
-    looked: Arc<Semaphore>,
+    first_poll: Arc<Semaphore>,
 ) {
-    let mut first = Some(looked);
+    let mut first = Some(first_poll);
     loop {
-        let goes_on = match inner.upgrade() {
-            Some(inner) if inner.goes_on(&id) => {
+        let is_still_followed = match inner.upgrade() {
+            Some(inner) if inner.is_still_followed(&id) => {
                 if !std::mem::take(&mut is_read) {
-                    inner.look(&id).await;
+                    inner.poll_once(&id).await;
                 }
                 true
             }
             _ => false,
         };
-        if let Some(looked) = first.take() {
-            looked.add_permits(1);
+        if let Some(first_poll) = first.take() {
+            first_poll.add_permits(1);
         }
-        if !goes_on {
+        if !is_still_followed {
             return;
         }
-        sleep(source::until_next_look(poll)).await;
+        sleep(source::next_poll_delay(poll)).await;
     }
 }
 
@@ -420,11 +427,11 @@ fn in_use(entry: &CredentialEntry) -> Option<String> {
     followed.and_then(|followed| followed.version.clone())
 }
 
-fn standing(entry: &CredentialEntry) -> Option<Standing> {
+fn health(entry: &CredentialEntry) -> Option<SourceHealth> {
     let reference = entry.reference()?;
     let followed = entry.declared.as_ref();
     let fault = followed.and_then(|followed| followed.fault.clone());
-    Some(Standing {
+    Some(SourceHealth {
         workspace: entry.document.workspace.clone(),
         provider: entry.document.provider.clone(),
         label: entry.document.label.clone(),
@@ -432,7 +439,7 @@ fn standing(entry: &CredentialEntry) -> Option<Standing> {
         usable: entry.usable.is_ok(),
         unknown: entry.usable.is_err() && fault.is_none(),
         fault,
-        // Only declared credentials are kept in the cache.
+        // Only declared credentials are cached.
         cached: None,
     })
 }

@@ -1,9 +1,8 @@
-//! What may be asked of the registry, in types that hold nothing that would have to be checked again.
+//! Validated requests to the registry.
 
 use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-
 use keyside_store::Hash;
 
 use crate::{
@@ -13,55 +12,56 @@ use crate::{
     source::VaultReference,
 };
 
-/// A secret that was stored, as a new credential or a new version of one.
+/// The result of creating, rotating or editing a credential.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Saved {
-    /// How the credential looks now.
+    /// The credential after the change.
     pub credential: Credential,
-    /// What was unusual, and kept nobody from storing it.
+    /// Warnings that did not prevent the change.
     pub warnings: Vec<Warning>,
-    /// Whether an earlier request of the same idempotency key has done it, and this one nothing.
+    /// Whether an earlier request with the same idempotency key made the change.
     pub repeated: bool,
 }
 
-/// A workspace to make.
+/// The attributes of a workspace to create.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewWorkspace {
-    /// What requests will be tagged with.
+    /// The id that requests will be tagged with.
     pub id: WorkspaceId,
-    /// The name for people: 1 to 200 characters, no control characters.
+    /// The display name: 1 to 200 characters, no control characters.
     pub name: String,
 }
 
-/// A credential to store.
+/// The attributes of a credential to create.
 pub struct NewCredential {
     /// The workspace that may use it.
     pub workspace: WorkspaceId,
-    /// An id of the catalogue.
+    /// The provider's id in the catalogue.
     pub provider: String,
     /// Unique among the credentials of this workspace and provider that are not revoked.
     pub label: Label,
-    /// Whether it costs money.
+    /// Whether using it costs money.
     pub environment: Environment,
-    /// The key itself, or where it stays.
+    /// The key, or its place in Vault.
     pub secret: NewSecret,
-    /// What it is used for.
+    /// Purpose.
     pub usage_tag: Option<UsageTag>,
-    /// When it stops being used.
+    /// When requests stop using it; `None` for never.
     pub expires_at: Option<Timestamp>,
-    /// The provider's host, where each customer has one of their own.
+    /// The provider's URL, if each customer has one of their own.
     pub endpoint: Option<String>,
-    /// Whether it becomes the default of its workspace, provider and environment. The first one does anyway.
+    /// Whether it becomes the default of its workspace, provider and environment. The first one
+    /// always does.
     pub default: bool,
-    /// How a repetition of this request is known.
+    /// Recognises a repeated request.
     pub idempotency: Option<Idempotency>,
 }
 
 /// The secret of a new credential.
 pub enum NewSecret {
-    /// This one, to be sealed and stored.
+    /// A secret to seal and store.
     Given(Secret),
-    /// The one that stays in Vault, and is followed there.
+    /// A secret that is kept in Vault and followed there.
     InVault(VaultReference),
 }
 
@@ -71,25 +71,26 @@ impl From<Secret> for NewSecret {
     }
 }
 
-/// A new secret in the place of the one that is used.
+/// A request to replace the secret in use.
 pub struct Rotation {
-    /// The new key.
+    /// The new secret.
     pub secret: Secret,
-    /// For how long the old version is kept, to be rolled back to: [`GRACE_DEFAULT`] if nobody says otherwise, at most
-    /// [`GRACE_LIMIT`]. With zero it is destroyed with the same stroke.
+    /// How long the previous version can be rolled back to: [`GRACE_DEFAULT`] by default, at most
+    /// [`GRACE_LIMIT`]. With zero it is destroyed at once.
     pub grace: Duration,
-    /// When the credential stops being used from now on, if that changes too: a new key often comes with a new end.
+    /// The credential's new expiry, if it changes.
     pub expires_at: Option<Option<Timestamp>>,
-    /// The revision that whoever asks has seen; [`ChangeError::Superseded`](crate::ChangeError) when it is another by now.
+    /// The revision that the caller has seen; if it is not current,
+    /// [`ChangeError::Superseded`](crate::ChangeError).
     pub expected: Option<u64>,
-    /// How a repetition of this request is known.
+    /// Recognises a repeated request.
     pub idempotency: Option<Idempotency>,
-    /// What the new key has to pass before it is used.
+    /// A check that the new secret must pass before it is used.
     pub check: Option<Arc<dyn LiveCheck>>,
 }
 
 impl Rotation {
-    /// With the default grace, unconditionally and unchecked.
+    /// A rotation with the default grace period, without conditions or checks.
     pub fn to(secret: Secret) -> Self {
         Self {
             secret,
@@ -102,55 +103,56 @@ impl Rotation {
     }
 }
 
-/// Back to a version that is in grace.
+/// A request to roll back to a version in grace.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Rollback {
-    /// Which one; the newest if nobody says.
+    /// The version's number; the newest if `None`.
     pub to: Option<u32>,
-    /// The revision that whoever asks has seen.
+    /// The revision that the caller has seen.
     pub expected: Option<u64>,
 }
 
-/// What is to be different about a credential. Its workspace, provider, endpoint and environment never are: its secret
-/// is sealed for the first three, and what may use it hangs on the last.
+/// A request to edit a credential. Workspace, provider, endpoint and environment are fixed: the
+/// secret is sealed for the first three, and the last decides which listeners may use it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Edit {
-    /// Its name.
+    /// The new label.
     pub label: Option<Label>,
-    /// What it is used for, or nothing in particular.
+    /// The new purpose; `Some(None)` for none.
     pub usage_tag: Option<Option<UsageTag>>,
-    /// When it stops being used, or never.
+    /// The new expiry; `Some(None)` for never.
     pub expires_at: Option<Option<Timestamp>>,
-    /// Whether it is the default. The one that is stays it until another becomes it.
+    /// `true` makes it the default. A default can only be replaced by another.
     pub default: Option<bool>,
-    /// The revision that whoever asks has seen.
+    /// The revision that the caller has seen.
     pub expected: Option<u64>,
 }
 
-/// How to withdraw a credential.
+/// A request to revoke a credential.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Revocation {
-    /// Whether answers that are still coming in are cut off. Else they go on to their end.
+    /// Whether to cut off responses in progress.
     pub cut: bool,
-    /// The revision that whoever asks has seen.
+    /// The revision that the caller has seen.
     pub expected: Option<u64>,
 }
 
-/// How a request is known again when it is repeated, by the same actor. Kept as long as the version that it made.
+/// Recognises a repeated request of the same actor. Stored as long as the version that the request
+/// created.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Idempotency {
-    /// What the client chose to tell its requests apart.
+    /// The client's idempotency key.
     pub key: String,
-    /// Of all that it asked for.
+    /// SHA-256 of the whole request.
     pub request: Hash,
 }
 
-/// Which credentials to list; `None` lets all pass.
+/// Selects credentials; `None` matches all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
-    /// Of the workspaces that are there for whoever asks.
+    /// The workspaces that the caller may see.
     pub within: Scope,
-    /// Of this workspace.
+    /// In this workspace.
     pub workspace: Option<WorkspaceId>,
     /// For this provider.
     pub provider: Option<String>,
@@ -160,7 +162,7 @@ pub struct Filter {
     pub environment: Option<Environment>,
 }
 
-/// For how long a replaced version is kept, unless something else is asked for.
+/// The default grace period of a replaced version.
 pub const GRACE_DEFAULT: Duration = Duration::from_secs(24 * 60 * 60);
-/// The longest that may be asked for.
+/// The longest grace period.
 pub const GRACE_LIMIT: Duration = Duration::from_secs(90 * 24 * 60 * 60);

@@ -1,49 +1,49 @@
-//! A new key for a workspace: all that the old ones have sealed and authenticated is sealed and authenticated anew.
+//! Rotates the key of a workspace: seals everything again under a new key.
 //!
-//! In commits of many records each, so that a crash leaves some done and some not: each blob names its key, so both are
-//! served, and the next rotation goes on where this one was cut off.
+//! Each commit covers many documents. After a crash some are done and some are not: each blob names
+//! its key, so both can be opened, and the next rotation continues.
 
 use std::{collections::HashSet, sync::Arc};
 
 use super::{ChangeError, Inner, Registry};
 use crate::{
-    chains::{Priority, RACES, pause},
+    chains::{MAX_RACES, Priority, pause},
     damage::Damage,
     documents::{CredentialDocument, Document, WorkspaceDocument},
     keyring::Keyring,
     model::{ActorContext, CredentialId, WorkspaceId},
     record::{Draft, Event},
-    sealing::{Place, SealError, SealingKey},
+    sealing::{SealContext, SealError, SealingKey},
     snapshot::{CredentialEntry, WorkspaceEntry},
 };
 
-/// What a new key for a workspace came to.
+/// The result of a rotation of a workspace's key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Resealed {
     /// The workspace.
     pub workspace: WorkspaceId,
-    /// The id of the key that seals now. Older ones stay in the keyring for what the audit log says of secrets.
+    /// The id of the new key. Older ones stay in the keyring for sealed details in the audit log.
     pub key: String,
-    /// How many credentials were sealed anew.
+    /// Number of credentials that were sealed again.
     pub credentials: usize,
-    /// How many were left as they are, because they do not open.
+    /// Number of credentials that were left unchanged because they cannot be opened.
     pub damaged: usize,
 }
 
 impl Registry {
-    /// Makes a new key for a workspace and seals everything of it anew. Requests do not wait, other changes for one of its
-    /// commits. After a crash, calling it again goes on with what is left.
+    /// Creates a new key for a workspace and seals everything again. Requests do not wait; other
+    /// changes wait for one commit at most. After a crash, another call continues.
     ///
     /// # Errors
-    /// When there is no such workspace, it is damaged, or storage fails; what was done until then stays done.
+    /// The workspace does not exist, is damaged, or storage failed; finished commits stay.
     pub async fn rotate_workspace_key(
         &self,
         by: &ActorContext,
         id: &WorkspaceId,
     ) -> Result<Resealed, ChangeError> {
         let (by, id) = (by.clone(), id.clone());
-        self.to_its_end(|inner| async move { inner.rotate_workspace_key(&by, &id).await })
+        self.run_to_completion(|inner| async move { inner.rotate_workspace_key(&by, &id).await })
             .await
     }
 }
@@ -63,10 +63,13 @@ impl Inner {
         let mut unopenable = HashSet::new();
         let mut races = 0;
         loop {
-            match self.reseal_some(by, &mut so_far, &mut unopenable).await {
+            match self
+                .reseal_next_batch(by, &mut so_far, &mut unopenable)
+                .await
+            {
                 Ok(true) => {}
                 Ok(false) => break,
-                Err(ChangeError::Raced) if races < RACES => {
+                Err(ChangeError::Raced) if races < MAX_RACES => {
                     races += 1;
                     pause().await;
                 }
@@ -76,26 +79,26 @@ impl Inner {
         Ok(so_far)
     }
 
-    /// One commit, if there is anything left for one. Other changes come between two, and a second rotation too: whatever
-    /// the current key is then, everything ends under it.
-    async fn reseal_some(
+    /// Makes the next commit, if anything is left. Other changes may come in between, even another
+    /// rotation: everything ends up under the current key.
+    async fn reseal_next_batch(
         &self,
         by: &ActorContext,
         so_far: &mut Resealed,
         unopenable: &mut HashSet<CredentialId>,
     ) -> Result<bool, ChangeError> {
-        let _begun = self
-            .begin_in(by, &so_far.workspace, Priority::Normal)
+        let _guard = self
+            .lock_workspace(by, &so_far.workspace, Priority::Normal)
             .await?;
         let workspace = self.sound_workspace(&so_far.workspace)?;
         let current = self.keyring.current(&so_far.workspace);
         let mut key = current.ok_or(ChangeError::Damaged)?;
         let begins = so_far.key.is_empty();
-        let mut fresh = self.seal_some(&workspace, &key, unopenable);
-        // What an earlier rotation has left is gone on with, unless it is left because it does not open.
+        let mut fresh = self.reseal_batch(&workspace, &key, unopenable);
+        // Continues an unfinished rotation first, unless only unopenable credentials are left.
         if begins && fresh.is_empty() {
             key = self.keyring.add_next(&so_far.workspace).await?;
-            fresh = self.seal_some(&workspace, &key, unopenable);
+            fresh = self.reseal_batch(&workspace, &key, unopenable);
         }
         key.id().clone_into(&mut so_far.key);
         if fresh.is_empty() && !begins {
@@ -107,15 +110,17 @@ impl Inner {
             return Ok(false);
         }
         so_far.credentials += fresh.len();
-        // The workspace's own document goes with the first: it says nothing of whether the rest is done.
-        let settings = begins.then(|| again(&workspace.document));
+        // The workspace's own document is in the first commit: it does not show whether the rest is
+        // done.
+        let settings = begins.then(|| next_revision(&workspace.document));
         self.commit_resealed(by, &workspace, &key, settings, fresh)
             .await?;
         Ok(true)
     }
 
-    /// As many as go into one commit, sealed under `key`; those that do not open are noted, and passed over from then on.
-    fn seal_some(
+    /// The documents for one commit, sealed under `key`. Credentials that cannot be opened are
+    /// noted and skipped.
+    fn reseal_batch(
         &self,
         workspace: &WorkspaceEntry,
         key: &SealingKey,
@@ -128,14 +133,17 @@ impl Inner {
             if unopenable.contains(&document.id) {
                 return None;
             }
-            let sealed = seal_anew(document, &self.keyring, key);
+            let sealed = reseal(document, &self.keyring, key);
             let sealed = sealed.inspect_err(|damage| {
                 tracing::error!(credential = %document.id, %damage, "left as it is");
                 unopenable.insert(document.id.clone());
             });
             sealed.ok()
         };
-        behind.filter_map(seal).take(AT_ONCE).collect()
+        behind
+            .filter_map(seal)
+            .take(CREDENTIALS_PER_COMMIT)
+            .collect()
     }
 
     async fn commit_resealed(
@@ -159,48 +167,51 @@ impl Inner {
             let before = workspace.credentials.get(&document.id)?;
             Some(Arc::new(before.with(document, &self.keyring)))
         });
-        self.show(Arc::new(workspace.with_all(settings, entries).at(state)));
+        self.publish(Arc::new(workspace.with_all(settings, entries).at(state)));
         Ok(())
     }
 }
 
-/// Whether anything of a sound credential is sealed under another key.
+/// Whether a sound credential has anything sealed under another key.
 fn is_behind(entry: &CredentialEntry, key: &SealingKey) -> bool {
     let other = |blob: &[u8]| !blob.is_empty() && SealingKey::id_in(blob) != Some(key.id());
     let mut versions = entry.document.versions.iter();
     entry.damage().is_none()
-        && versions.any(|version| other(&version.sealed) || other(&version.trace))
+        && versions.any(|version| other(&version.sealed) || other(&version.metadata))
 }
 
-fn again(workspace: &WorkspaceDocument) -> WorkspaceDocument {
+fn next_revision(workspace: &WorkspaceDocument) -> WorkspaceDocument {
     WorkspaceDocument {
         revision: workspace.revision + 1,
         ..workspace.clone()
     }
 }
 
-fn seal_anew(
+fn reseal(
     document: &CredentialDocument,
     keyring: &Keyring,
     to: &SealingKey,
 ) -> Result<CredentialDocument, Damage> {
-    let seal = |place: &Place<'_>, blob: &[u8]| match blob {
+    let seal = |context: &SealContext<'_>, blob: &[u8]| match blob {
         [] => Ok(Vec::new()),
         blob => {
             let id = SealingKey::id_in(blob).ok_or(SealError::Malformed)?;
             let from = keyring.key(&document.workspace, id);
-            let plaintext = from.ok_or(Damage::KeyGone)?.open(place, blob)?;
-            Ok::<_, Damage>(to.seal(place, &plaintext))
+            let plaintext = from.ok_or(Damage::KeyGone)?.open(context, blob)?;
+            Ok::<_, Damage>(to.seal(context, &plaintext))
         }
     };
     let mut fresh = document.clone();
     fresh.revision += 1;
     for version in &mut fresh.versions {
-        version.sealed = seal(&document.secret_place(version.number), &version.sealed)?;
-        version.trace = seal(&document.trace_place(version.number), &version.trace)?;
+        version.sealed = seal(&document.secret_context(version.number), &version.sealed)?;
+        version.metadata = seal(
+            &document.metadata_context(version.number),
+            &version.metadata,
+        )?;
     }
     Ok(fresh)
 }
 
-/// Credentials in one commit: some 200 KB, and one wait for the disk.
-const AT_ONCE: usize = 100;
+/// Some 200 KB, and one fsync.
+const CREDENTIALS_PER_COMMIT: usize = 100;

@@ -1,15 +1,16 @@
-//! Rotating the keys of the installation while requests go on: they are answered from memory, where nothing changes. The master
-//! key and the signing key are rotated together, because every key is wrapped again for either.
+//! Rotates the installation's keys while requests continue: they are served from memory, where
+//! nothing changes. The master key and the signing key are rotated together, because every key is
+//! wrapped again for either.
 //!
-//! | step | where | a crash after it |
+//! | step | where | after a crash |
 //! |---|---|---|
-//! | make the next master key, and a successor of the signing key | beside the master key; keyring | nothing uses them: the next rotation makes others |
-//! | announce both, signed with the old key | installation's chain | finished at the next start |
-//! | every chain goes over to the new signing key, erased workspaces' too | chains, `heads/` | either key is trusted; finished at the next start |
-//! | wrap every key again, with the new public key; forget the old signing key | keyring, in one replacement | what the old key has signed is refused; the start puts the master key in its place |
+//! | create the next master key and a successor of the signing key | beside the master key; keyring | unused: the next rotation creates others |
+//! | announce both, signed with the old key | installation's chain | the next start finishes |
+//! | every chain adopts the new signing key, erased workspaces' too | chains, `heads/` | both keys are trusted; the next start finishes |
+//! | wrap every key again with the new public key; forget the old signing key | keyring, in one replacement | the old key's signatures are refused; the start moves the master key into place |
 //!
-//! A process beside this one learns of the successor from the keyring, once it meets a head that it does not believe
-//! (`Chains::refresh`).
+//! Other processes learn of the successor from the keyring, when they read a head that they do not
+//! trust (`Chains::refresh`).
 
 use keyside_store::{
     PublicKey, StorageError,
@@ -18,31 +19,32 @@ use keyside_store::{
 
 use super::{ChangeError, Inner, Registry};
 use crate::{
-    chains::{InstallationState, Priority, RACES, Tracked, not_begun, pause},
+    chains::{InstallationState, MAX_RACES, Priority, Tracked, load_failed, pause},
     documents::WORKSPACE,
     keyring::Rewrapped,
     model::{ActorContext, WorkspaceId},
-    record::{Draft, Event, KeyAct},
+    record::{Draft, Event, KeyOperation},
 };
 
-/// The keys that a rotation goes over to.
+/// The keys that a rotation introduces.
 pub(crate) struct NewKeys {
     pub(crate) master_key: String,
     pub(crate) signing_key: PublicKey,
 }
 
 impl Registry {
-    /// Wraps every key with a new master key, and has it take the place of the old one, which is kept as
-    /// `<its file>.retired-<its id>` for older copies of the data. Where people have put a new master key in place and named
-    /// the old one, it is that new one. Heads are signed with a new key from then on, and the old one is trusted no more.
+    /// Wraps every key with a new master key. The old one is kept as `<its file>.retired-<its id>`
+    /// for older copies of the data. If an operator has put a new master key in place and named the
+    /// previous one, rotates to that. Heads are signed with a new key from then on, and the old one
+    /// is no longer trusted.
     ///
     /// # Errors
-    /// When the master key is not one that can be replaced from here, or storage fails before the rotation is on record: nothing
-    /// has changed then. [`ChangeError::OutcomeUnknown`] when it is on record, or may be, and was not carried out: rotating
-    /// again does that, and so does the next start.
+    /// The master key cannot be replaced from here, or storage failed before the rotation was
+    /// recorded; nothing has changed then. [`ChangeError::OutcomeUnknown`] if it is, or may be,
+    /// recorded and not finished: another rotation or the next start finishes it.
     pub async fn rotate_master_key(&self, by: &ActorContext) -> Result<Rewrapped, ChangeError> {
         let by = by.clone();
-        self.to_its_end(|inner| async move { inner.rotate_keys(&by).await })
+        self.run_to_completion(|inner| async move { inner.rotate_keys(&by).await })
             .await
     }
 }
@@ -50,14 +52,16 @@ impl Registry {
 impl Inner {
     async fn rotate_keys(&self, by: &ActorContext) -> Result<Rewrapped, ChangeError> {
         let _alone = self.keyring.rotating.lock().await;
-        // A signing key that was announced earlier may be as old as what this rotation is to end.
+        // First: an announced signing key of an unfinished rotation may be as old as the keys that
+        // this rotation replaces.
         self.settle_keys().await?;
         match self.announce_keys(by).await {
             Ok(to) => self.finish_rotation(&to).await,
-            // The new keys are kept: a start that finds them on record needs them.
+            // Keeps the new keys: a start that finds them recorded needs them.
             Err(error @ ChangeError::OutcomeUnknown { .. }) => Err(error),
             Err(error) => {
-                // The new keys were not used. Where the master key cannot be removed now, the next start does so.
+                // Discards the unused new keys. If the master key cannot be removed now, the next
+                // start removes it.
                 if let Err(left) = self.settle_keys().await {
                     tracing::warn!(error = %left, "the new master key was not used, and is left beside the old one");
                 }
@@ -66,14 +70,14 @@ impl Inner {
         }
     }
 
-    /// Makes new keys, and puts on record that they take the place of those in use.
+    /// Creates new keys, and records that they replace those in use.
     pub(crate) async fn announce_keys(&self, by: &ActorContext) -> Result<NewKeys, ChangeError> {
-        let _begun = self.begin_own(by, Priority::Normal).await?;
+        let _guard = self.lock_installation(by, Priority::Normal).await?;
         let master_key = self.keyring.next_master_key().await?;
         let successor = self.keyring.add_successor().await?;
         let wrap = Draft {
             note: Some(master_key.clone()),
-            keys: Some(KeyAct::WrapWith(master_key.clone())),
+            keys: Some(KeyOperation::WrapWith(master_key.clone())),
             ..Draft::new(Event::MasterKeyRotated, by)
         };
         let sign = Draft {
@@ -85,7 +89,7 @@ impl Inner {
             state.master_key = Some(master_key.clone());
             let keys = self.keyring.signing();
             match state.announced().filter(|key| keys.is_successor(key)) {
-                // Another process has begun to rotate meanwhile.
+                // Another process has begun a rotation.
                 Some(announced) => {
                     signing_key = announced;
                     vec![wrap.clone()]
@@ -104,10 +108,10 @@ impl Inner {
         })
     }
 
-    /// Carries out a rotation that is on record, so that no error says that nothing was changed.
+    /// Finishes a recorded rotation. Errors do not say that nothing has changed.
     pub(super) async fn finish_rotation(&self, to: &NewKeys) -> Result<Rewrapped, ChangeError> {
         let finished = async {
-            self.go_over(&to.signing_key).await?;
+            self.adopt_signing_key(&to.signing_key).await?;
             let rewrapped = self.keyring.rewrap(&to.master_key, Some(&to.signing_key));
             Ok::<_, ChangeError>(rewrapped.await?)
         };
@@ -123,10 +127,10 @@ impl Inner {
         })
     }
 
-    /// Finishes a rotation that is on record, and forgets one that is not.
+    /// Finishes a recorded rotation, and discards any other.
     pub(super) async fn settle_keys(&self) -> Result<(), ChangeError> {
         let refreshed = self.chains.refresh(self.chains.own()).await;
-        refreshed.map_err(not_begun)?;
+        refreshed.map_err(load_failed)?;
         let Some(own) = self.chains.own().state() else {
             return Ok(());
         };
@@ -134,33 +138,33 @@ impl Inner {
         let keys = self.keyring.signing();
         let successor = state.announced().filter(|key| keys.is_successor(key));
         if let Some(successor) = &successor {
-            self.go_over(successor).await?;
+            self.adopt_signing_key(successor).await?;
         }
         let master_key = state.master_key.as_deref();
         Ok(self.keyring.settle(master_key, successor.as_ref()).await?)
     }
 
-    /// Has every chain go over to a signing key that was announced. The installation's comes first: who names another workspace
-    /// after that begins its chain under the new key.
-    pub(super) async fn go_over(&self, to: &PublicKey) -> Result<(), CommitError> {
-        self.go_over_own(to).await?;
-        let marks = self.chains.marks();
-        for id in marks.keys() {
-            self.go_over_in(id, to).await?;
+    /// Makes every chain adopt an announced signing key. The installation's is first, so that the
+    /// chain of any workspace registered afterwards begins under the new key.
+    pub(super) async fn adopt_signing_key(&self, to: &PublicKey) -> Result<(), CommitError> {
+        self.adopt_in_installation(to).await?;
+        let registrations = self.chains.registrations();
+        for id in registrations.keys() {
+            self.adopt_in_workspace(id, to).await?;
         }
         let synced = self.chains.sync_anchors().await;
         synced.map_err(CommitError::NotBegun)
     }
 
-    async fn go_over_own(&self, to: &PublicKey) -> Result<(), CommitError> {
+    async fn adopt_in_installation(&self, to: &PublicKey) -> Result<(), CommitError> {
         let own = self.chains.own();
         let _changing = own.lock(Priority::Normal).await;
-        for _ in 0..RACES {
-            self.chains.refresh(own).await.map_err(not_begun)?;
+        for _ in 0..MAX_RACES {
+            self.chains.refresh(own).await.map_err(load_failed)?;
             let Some(on) = own.state() else {
                 return Ok(());
             };
-            match self.chains.go_over(own, on, to).await {
+            match self.chains.adopt_signing_key(own, on, to).await {
                 Err(CommitError::Raced) => pause().await,
                 outcome => return outcome,
             }
@@ -168,16 +172,21 @@ impl Inner {
         Err(CommitError::Raced)
     }
 
-    /// A chain that is damaged stays behind, and is refused from then on for its signature: it must not keep the old key alive.
-    async fn go_over_in(&self, id: &WorkspaceId, to: &PublicKey) -> Result<(), CommitError> {
+    /// A damaged chain is left behind, and is refused from then on for its signature: it must not
+    /// keep the old key trusted.
+    async fn adopt_in_workspace(
+        &self,
+        id: &WorkspaceId,
+        to: &PublicKey,
+    ) -> Result<(), CommitError> {
         let tracked = self.chains.of(id);
         let _changing = tracked.lock(Priority::Normal).await;
         let _gate = self.gate.read().await;
-        let mut looks = LOOKS;
-        for _ in 0..RACES {
-            match self.go_over_once(id, &tracked, to).await {
-                // What is missing may have been replaced by another process meanwhile.
-                Err(CommitError::Damaged(_)) if looks > 0 => looks -= 1,
+        let mut retries = MAX_RETRIES;
+        for _ in 0..MAX_RACES {
+            match self.adopt_in_workspace_once(id, &tracked, to).await {
+                // Another process may have replaced the missing objects.
+                Err(CommitError::Damaged(_)) if retries > 0 => retries -= 1,
                 Err(CommitError::Damaged(damage)) => {
                     tracing::error!(workspace = %id, %damage, "not signed with the new key");
                     return Ok(());
@@ -190,39 +199,39 @@ impl Inner {
         Err(CommitError::Raced)
     }
 
-    async fn go_over_once(
+    async fn adopt_in_workspace_once(
         &self,
         id: &WorkspaceId,
         tracked: &Tracked,
         to: &PublicKey,
     ) -> Result<(), CommitError> {
-        self.chains.refresh(tracked).await.map_err(not_begun)?;
-        // A workspace that is being made has to begin now; and of one that is being erased, the last record says what is left to
-        // be done.
-        if let Some(mark) = self.chains.mark(id) {
-            self.finish_one(id, &mark).await?;
+        self.chains.refresh(tracked).await.map_err(load_failed)?;
+        // A workspace that is being created must begin first. If it is being erased, recovery needs
+        // the last record, so it must finish before another record is added.
+        if let Some(registration) = self.chains.registration(id) {
+            self.recover_workspace(id, &registration).await?;
         }
-        let mark = self.chains.mark(id).filter(|mark| mark.is_there);
+        let registration = self.chains.registration(id).filter(|it| it.is_there);
         let Some(on) = tracked.state() else {
-            // One that is named and has no chain is damaged, unless it is erased.
-            return match mark {
+            // A registered workspace without a chain is damaged, unless it was erased.
+            return match registration {
                 Some(_) => Err(CommitError::Damaged(Damage::HeadGone)),
                 None => Ok(()),
             };
         };
-        if let Some(mark) = mark {
-            if on.head.incarnation != mark.incarnation {
+        if let Some(registration) = registration {
+            if on.head.incarnation != registration.incarnation {
                 return Err(CommitError::Damaged(Damage::Forked));
             }
             if on.document(WORKSPACE).is_none() {
-                // It was erased a moment ago.
+                // It was erased in the meantime.
                 return Err(CommitError::Raced);
             }
             self.links.changed(id, false);
         }
-        self.chains.go_over(tracked, on, to).await
+        self.chains.adopt_signing_key(tracked, on, to).await
     }
 }
 
-/// How often a chain is looked at again before its damage is believed.
-const LOOKS: u32 = 5;
+/// How often to read a chain again before its damage counts.
+const MAX_RETRIES: u32 = 5;

@@ -1,4 +1,4 @@
-//! The changes to tokens: who may use the admin API.
+//! Changes to tokens, which give access to the admin API.
 
 use std::{
     fs::Permissions,
@@ -12,41 +12,43 @@ use keyside_store::{
     file,
 };
 
-use super::change::decided;
 use super::{
     ChangeError, Inner, Registry,
-    change::{Begun, is_fit},
+    change::{ChangeGuard, is_valid_name, retry_on_race},
 };
 use crate::{
-    access::{EnsureOwnerError, MadeToken, NewToken, Role, Token, TokenDocument, TokenWarning},
-    chains::{Priority, RACES, Turn, not_begun, pause},
+    access::{CreatedToken, EnsureOwnerError, NewToken, Role, Token, TokenDocument, TokenWarning},
+    chains::{MAX_RACES, Priority, Turn, load_failed, pause},
     documents::Document,
     model::{ActorContext, ActorId, Scope},
     record::{Draft, Event},
 };
 
 impl Registry {
-    /// Makes a token. Its text is in the answer, and nowhere else ever after. Whoever is limited to `within` gives no more
-    /// than they have, and whoever's own token ends gives nothing beyond that end: the answer says when it is.
+    /// Creates a token. Its text is in the result and is not available later. A creator limited to
+    /// `within` cannot exceed that scope, and a token never outlives its creator's token: a
+    /// shortened expiry is in the warnings.
     ///
     /// # Errors
-    /// What is wrong with it, or storage's failure; nothing has changed then.
+    /// The request is invalid, or storage failed; nothing has changed then.
     pub async fn create_token(
         &self,
         by: &ActorContext,
         within: &Scope,
         new: NewToken,
-    ) -> Result<MadeToken, ChangeError> {
+    ) -> Result<CreatedToken, ChangeError> {
         let (by, within) = (by.clone(), within.clone());
-        self.to_its_end(|inner| async move { inner.create_token(&by, &within, new).await })
-            .await
+        self.run_to_completion(|inner| async move {
+            retry_on_race!(inner.create_token(&by, &within, new.clone()))
+        })
+        .await
     }
 
-    /// Withdraws a token at once and for good. Revoking twice changes nothing.
+    /// Revokes a token, which is final. Revoking twice changes nothing.
     ///
     /// # Errors
-    /// When there is none in `within`, when its revision is not the `expected` one, when it is the last one that owns
-    /// everything, or when storage fails.
+    /// No such token in `within`, its revision is not `expected`, it is the last one that owns the
+    /// installation, or storage failed.
     pub async fn revoke_token(
         &self,
         by: &ActorContext,
@@ -55,17 +57,17 @@ impl Registry {
         expected: Option<u64>,
     ) -> Result<Token, ChangeError> {
         let (by, within, id) = (by.clone(), within.clone(), id.clone());
-        self.to_its_end(
-            |inner| async move { inner.revoke_token(&by, &within, &id, expected).await },
-        )
+        self.run_to_completion(|inner| async move {
+            retry_on_race!(inner.revoke_token(&by, &within, &id, expected))
+        })
         .await
     }
 }
 
-/// Stores when tokens were last used, every minute for as long as the registry is open.
+/// Stores times of last use, for as long as the registry is open.
 pub(super) async fn keep_last_used(registry: Weak<Inner>) {
     loop {
-        tokio::time::sleep(BEHIND).await;
+        tokio::time::sleep(STORE_INTERVAL).await;
         let Some(inner) = registry.upgrade() else {
             return;
         };
@@ -75,7 +77,7 @@ pub(super) async fn keep_last_used(registry: Weak<Inner>) {
 
 impl Inner {
     pub(super) async fn store_last_used(&self) {
-        let stored = self.access.store_last_used(&*self.notes, &self.keyring);
+        let stored = self.access.last_used.store(&*self.notes, &self.keyring);
         if let Err(error) = stored.await {
             tracing::warn!(%error, "when tokens were last used could not be stored");
         }
@@ -85,60 +87,53 @@ impl Inner {
         &self,
         by: &ActorContext,
         within: &Scope,
-        new: NewToken,
-    ) -> Result<MadeToken, ChangeError> {
-        decided!(self.create_token_once(by, within, new.clone()))
-    }
-
-    async fn create_token_once(
-        &self,
-        by: &ActorContext,
-        within: &Scope,
         mut new: NewToken,
-    ) -> Result<MadeToken, ChangeError> {
-        if !is_fit(&new.name) {
+    ) -> Result<CreatedToken, ChangeError> {
+        if !is_valid_name(&new.name) {
             return Err(ChangeError::NameUnfit);
         }
-        let begun = self.begin_own(by, Priority::Normal).await?;
+        let guard = self.lock_installation(by, Priority::Normal).await?;
         let now = self.clock.now();
         if new.expires_at.is_some_and(|end| end <= now) {
             return Err(ChangeError::ExpiryPast);
         }
-        self.accept_scope(&self.given_scope(by, within), &new.scope)?;
-        let warnings = self.end_with_maker(by, &mut new);
-        let (document, text) = TokenDocument::made(new, &by.actor, now);
+        self.accept_scope(&self.creator_scope(by, within), &new.scope)?;
+        let warnings = self.limit_to_creator(by, &mut new);
+        let (document, text) = TokenDocument::create(new, &by.actor, now);
         let created = Draft::about_token(Event::TokenCreated, by, &document);
-        self.commit_token(begun.on.as_ref(), created, &document)
+        self.commit_token(guard.on.as_ref(), created, &document)
             .await?;
         let token = self.access.view(&document);
-        Ok(MadeToken {
+        Ok(CreatedToken {
             token,
             text,
             warnings: warnings.into_iter().collect(),
         })
     }
 
-    /// Leave to change tokens: that an owner remains is decided and brought about under it.
-    pub(super) async fn begin_own(
+    /// Locks the installation's chain for a change. Under this lock the check that an owner remains
+    /// and the change are atomic.
+    pub(super) async fn lock_installation(
         &self,
         by: &ActorContext,
         priority: Priority,
-    ) -> Result<Begun<'_, Turn>, ChangeError> {
+    ) -> Result<ChangeGuard<'_, Turn>, ChangeError> {
         let gate = self.gate.read().await;
         let lock = self.chains.own().lock(priority).await;
-        self.begin_under(by, lock, gate).await
+        self.begin_change(by, lock, gate).await
     }
 
-    /// Makes an owner's token if there is none that is good: on the first start, or when what was stored is not believed.
-    /// Whoever can read the file it is left in owns the data folder, so it gives nobody more than they had.
+    /// Creates an owner token if no usable one exists: on the first start, or if the stored ones
+    /// fail authentication. Anyone who can read its file owns the data folder, so it gives no
+    /// further access.
     pub(super) async fn make_owner(&self) -> Result<(), EnsureOwnerError> {
         let own = self.chains.own();
         let _changing = own.lock(Priority::Normal).await;
-        for _ in 0..RACES {
+        for _ in 0..MAX_RACES {
             let refreshed = self.chains.refresh(own).await;
-            refreshed.map_err(not_begun)?;
+            refreshed.map_err(load_failed)?;
             self.read_tokens().await.map_err(CommitError::NotBegun)?;
-            if self.access.has_owner() {
+            if self.access.has_owner_besides(None) {
                 return Ok(());
             }
             let system = ActorContext::system("start");
@@ -148,11 +143,12 @@ impl Inner {
                 scope: Scope::All,
                 expires_at: None,
             };
-            let (document, text) = TokenDocument::made(new, &system.actor, self.clock.now());
+            let (document, text) = TokenDocument::create(new, &system.actor, self.clock.now());
             let draft = Draft::about_token(Event::TokenCreated, &system, &document);
-            let room = self.chains.backend().storage.expect_room(draft.effect);
+            let room = self.chains.backend().storage.check_disk_space(draft.effect);
             room.await.map_err(CommitError::NotBegun)?;
-            // The file first: a token that is stored and was never shown would lock everyone out.
+            // The file is written first: a token that is stored but was never shown would lock
+            // everyone out.
             let file = self.access.token_file();
             file::replace_secret(file, &text, Permissions::from_mode(0o600))?;
             let on = own.state();
@@ -162,7 +158,7 @@ impl Inner {
                 Err(CommitError::Raced) => pause().await,
                 outcome => {
                     outcome?;
-                    self.access.show(&document);
+                    self.access.publish(&document);
                     tracing::info!(file = %file.display(), "made an owner token for the admin API");
                     return Ok(());
                 }
@@ -171,20 +167,21 @@ impl Inner {
         Err(CommitError::Raced.into())
     }
 
-    /// What its giver has now: their token may have been limited since they were authenticated.
-    fn given_scope(&self, by: &ActorContext, within: &Scope) -> Scope {
-        let giver = self.access.token(&by.actor);
-        giver.map_or_else(|| within.clone(), |giver| giver.scope())
+    /// The current scope of the creator's token, which may have been narrowed since the request was
+    /// authenticated.
+    fn creator_scope(&self, by: &ActorContext, within: &Scope) -> Scope {
+        let creator = self.access.token(&by.actor);
+        creator.map_or_else(|| within.clone(), |creator| creator.scope())
     }
 
-    /// Nobody gives what they will not have any more; and they are told.
-    fn end_with_maker(&self, by: &ActorContext, new: &mut NewToken) -> Option<TokenWarning> {
+    /// Limits the new token to the expiry of its creator's.
+    fn limit_to_creator(&self, by: &ActorContext, new: &mut NewToken) -> Option<TokenWarning> {
         let end = self.access.token(&by.actor)?.expires_at?;
         if new.expires_at.is_some_and(|asked| asked <= end) {
             return None;
         }
         new.expires_at = Some(end);
-        Some(TokenWarning::EndsWithMaker { end })
+        Some(TokenWarning::ExpiresWithCreator { end })
     }
 
     async fn revoke_token(
@@ -194,17 +191,7 @@ impl Inner {
         id: &ActorId,
         expected: Option<u64>,
     ) -> Result<Token, ChangeError> {
-        decided!(self.revoke_token_once(by, within, id, expected))
-    }
-
-    async fn revoke_token_once(
-        &self,
-        by: &ActorContext,
-        within: &Scope,
-        id: &ActorId,
-        expected: Option<u64>,
-    ) -> Result<Token, ChangeError> {
-        let begun = self.begin_own(by, Priority::High).await?;
+        let guard = self.lock_installation(by, Priority::High).await?;
         let token = self.access.token(id);
         let token = token.filter(|token| within.covers(&token.scope()));
         let token = token.ok_or(ChangeError::TokenUnknown)?;
@@ -215,17 +202,17 @@ impl Inner {
         if token.revoked_at.is_some() {
             return Ok(self.access.view(&token));
         }
-        if token.owns_everything() && !self.access.has_other_owner(id) {
+        if token.owns_everything() && !self.access.has_owner_besides(Some(id)) {
             return Err(ChangeError::LastOwner);
         }
         let revoked = token.revoked(self.clock.now());
         let draft = Draft::about_token(Event::TokenRevoked, by, &revoked);
-        self.commit_token(begun.on.as_ref(), draft, &revoked)
+        self.commit_token(guard.on.as_ref(), draft, &revoked)
             .await?;
         Ok(self.access.view(&revoked))
     }
 
-    /// A workspace that is not there for the giver is unknown to them, whether or not there is one.
+    /// A workspace outside the creator's scope counts as unknown, whether or not it exists.
     fn accept_scope(&self, within: &Scope, asked: &Scope) -> Result<(), ChangeError> {
         let Scope::Only(workspaces) = asked else {
             return match within.covers(asked) {
@@ -233,8 +220,8 @@ impl Inner {
                 false => Err(ChangeError::ScopeExceeded),
             };
         };
-        let marks = self.chains.marks();
-        let is_there = |id| within.holds(id) && marks.get(id).is_some_and(|mark| mark.is_there);
+        let registrations = self.chains.registrations();
+        let is_there = |id| within.holds(id) && registrations.get(id).is_some_and(|it| it.is_there);
         match !workspaces.is_empty() && workspaces.iter().all(is_there) {
             true => Ok(()),
             false => Err(ChangeError::WorkspaceUnknown),
@@ -249,10 +236,10 @@ impl Inner {
     ) -> Result<(), ChangeError> {
         let writes = vec![document.write()];
         self.commit_own(on, vec![draft], writes).await?;
-        self.access.show(document);
+        self.access.publish(document);
         Ok(())
     }
 }
 
-/// How much of it a crash may lose.
-const BEHIND: Duration = Duration::from_secs(60);
+/// Uses that a crash may lose.
+const STORE_INTERVAL: Duration = Duration::from_secs(60);

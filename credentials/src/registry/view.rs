@@ -1,4 +1,4 @@
-//! From entries to what may be shown.
+//! Converts snapshot entries into views.
 
 use std::sync::Arc;
 
@@ -13,10 +13,10 @@ use crate::{
         Workspace,
     },
     runs::Runs,
-    snapshot::{CredentialEntry, Followed, Lost, Snapshot, WorkspaceEntry},
+    snapshot::{CredentialEntry, Lost, Snapshot, SourceStatus, WorkspaceEntry},
 };
 
-/// What a view depends on besides what is stored.
+/// What views depend on besides the snapshot.
 pub(super) struct Viewer<'a> {
     pub(super) runs: &'a Runs,
     pub(super) rules: &'a CredentialRules,
@@ -37,7 +37,7 @@ impl Viewer<'_> {
             .collect()
     }
 
-    /// In order, and with those that are lost.
+    /// In list order, including lost credentials.
     pub(super) fn list_all(&self, snapshot: &Snapshot, filter: &Filter) -> Vec<Listed> {
         let known = self.list(snapshot, filter).into_iter();
         let known = known.map(|credential| Listed::Known(Box::new(credential)));
@@ -92,7 +92,7 @@ impl Viewer<'_> {
         entry: &CredentialEntry,
     ) -> Credential {
         let document = entry.document.clone();
-        let trace = entry.trace();
+        let metadata = entry.metadata();
         Credential {
             status: self.status(&document),
             is_default: workspace.is_default(&document),
@@ -100,8 +100,8 @@ impl Viewer<'_> {
             damaged: entry.damage().is_some() || workspace.damage.is_some(),
             declared: entry.declared.as_deref().map(declared),
             reference: document.reference.clone().map(Into::into),
-            fingerprint: trace.map(|trace| trace.fingerprint.clone()),
-            hint: trace.map(|trace| trace.hint.clone()),
+            fingerprint: metadata.map(|it| it.fingerprint.clone()),
+            hint: metadata.map(|it| it.hint.clone()),
             versions: self.versions(&document),
             id: document.id,
             workspace: document.workspace,
@@ -144,7 +144,7 @@ impl Viewer<'_> {
     }
 }
 
-/// The workspaces that a filter lets look into.
+/// The workspaces that a filter selects.
 fn workspaces<'a>(
     snapshot: &'a Snapshot,
     filter: &'a Filter,
@@ -155,7 +155,7 @@ fn workspaces<'a>(
     })
 }
 
-/// Whether all that a filter asks for is known of a lost credential.
+/// Whether a lost credential is known to match a filter.
 fn is_known_to_pass(filter: &Filter, lost: &LostCredential) -> bool {
     let status = lost.is_revoked.then_some(Status::Revoked);
     filter.provider.is_none()
@@ -163,7 +163,7 @@ fn is_known_to_pass(filter: &Filter, lost: &LostCredential) -> bool {
         && (filter.status.is_none() || filter.status == status)
 }
 
-fn declared(followed: &Followed) -> Declared {
+fn declared(followed: &SourceStatus) -> Declared {
     Declared {
         source: followed.source.to_string(),
         version: followed.version.clone(),

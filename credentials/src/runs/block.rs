@@ -1,5 +1,6 @@
-//! A block of run records as it is stored: a format byte, then the records in postcard's form (a varint a number, a length
-//! before a text). A record takes about 60 bytes and well under a microsecond, which JSON does not.
+//! The stored form of a block of run records: a format byte, then the records in postcard (varints,
+//! and texts with their lengths). A record takes about 60 bytes and well under a microsecond,
+//! unlike JSON.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -7,49 +8,49 @@ use serde::{Deserialize, Serialize};
 use super::{Run, Tokens};
 use crate::model::{CredentialId, Environment};
 
-/// A run as it was kept.
+/// A run record as it was stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredRun {
-    /// When it came in.
+    /// When it was received.
     pub at: Timestamp,
-    /// Its id in responses and logs.
+    /// The request's id in responses and logs.
     pub request_id: Box<str>,
-    /// The workspace that paid.
+    /// The workspace.
     pub workspace: Box<str>,
-    /// The provider.
+    /// The provider's id.
     pub provider: Box<str>,
-    /// The credential it used; `None` for a request that was refused without one.
+    /// The credential; `None` if the request was refused without one.
     pub used: Option<StoredUse>,
-    /// The upstream's status, 0 for no response; of a refusal, ours.
+    /// The upstream's status; 0 without a response; for a refusal, its own status.
     pub status: u16,
-    /// How it ended, in one word: of a refusal, its code.
+    /// How it ended, as one word; for a refusal, its code.
     pub outcome: Box<str>,
-    /// What was refused: method and path.
+    /// Method and path, for refusals only.
     pub refused: Option<Box<str>>,
-    /// From its first byte to the answer's last, in microseconds.
+    /// From the request's first byte to the response's last, in microseconds.
     pub latency_us: u64,
-    /// From its first byte to the answer's head, in microseconds.
+    /// From the request's first byte to the response's head, in microseconds.
     pub first_byte_us: Option<u64>,
-    /// What it cost.
+    /// The tokens it used.
     pub tokens: Tokens,
-    /// The runner's own id for it.
+    /// The run id that the runner sent.
     pub run_id: Option<Box<str>>,
-    /// The runner's tag.
+    /// The tag that the runner sent.
     pub tag: Option<Box<str>>,
 }
 
-/// The credential that a request used, as it was kept.
+/// The credential that a request used, as it was stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredUse {
-    /// Its id.
+    /// The credential's id.
     pub credential: Box<str>,
-    /// Its name at the time.
+    /// The label at that time.
     pub label: Box<str>,
-    /// Live or sandbox.
+    /// The environment.
     pub environment: Environment,
 }
 
-/// What stands in a block: what many records say alike is said once.
+/// The records of a block. Values that many records share are stored once.
 #[derive(Default, Serialize, Deserialize)]
 pub(super) struct Block<'a> {
     #[serde(borrow)]
@@ -58,20 +59,20 @@ pub(super) struct Block<'a> {
     rows: Vec<Row<'a>>,
 }
 
-/// Who used what.
+/// Workspace, provider and credential of a run.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 struct Use<'a> {
     workspace: &'a str,
     provider: &'a str,
-    /// Its credential's id, label and environment.
+    /// The credential's id, label and environment.
     #[serde(borrow)]
     credential: Option<(&'a str, &'a str, Environment)>,
 }
 
-/// The rest of a record.
+/// The other fields of a record.
 #[derive(Clone, Copy, Serialize, Deserialize)]
 struct Row<'a> {
-    /// The place among the block's uses.
+    /// Index into the block's uses.
     of: usize,
     #[serde(with = "microseconds")]
     at: Timestamp,
@@ -87,7 +88,8 @@ struct Row<'a> {
 }
 
 impl<'a> Block<'a> {
-    /// Records carry no secret and decide nothing, so they are not authenticated; what cannot be read is left out.
+    /// Parses a block. Records contain no secrets and decide nothing, so they are not
+    /// authenticated; unreadable ones are dropped.
     pub(super) fn read(block: &'a [u8]) -> Self {
         match block {
             [FORMAT, records @ ..] => postcard::from_bytes(records).unwrap_or_default(),
@@ -109,7 +111,7 @@ impl<'a> Block<'a> {
         written.expect("numbers and texts of known length serialize")
     }
 
-    /// How many records there are.
+    /// Number of records.
     pub(super) fn len(&self) -> usize {
         self.rows.len()
     }
@@ -118,13 +120,13 @@ impl<'a> Block<'a> {
         self.parts().map(stored)
     }
 
-    /// Who used what when; nothing where the store holds something else.
+    /// Which credential was used when. Skips ids that cannot be parsed.
     pub(super) fn usage(&self) -> impl Iterator<Item = (CredentialId, Timestamp)> {
         self.parts()
             .filter_map(|(about, row)| Some((about.credential?.0.parse().ok()?, row.at)))
     }
 
-    /// Parts it in two by workspace and time: what is to go, what is to stay.
+    /// Splits the block into records to remove and records to keep.
     pub(super) fn split(self, goes: impl Fn(&str, Timestamp) -> bool) -> (Self, Self) {
         let (mut gone, mut left) = (Self::default(), Self::default());
         for (about, row) in self.parts() {
@@ -141,7 +143,7 @@ impl<'a> Block<'a> {
         self.rows.iter().filter_map(known)
     }
 
-    /// Most records of a block are of one use, or of few.
+    /// Searches from the end: most records of a block share one use or a few.
     fn add(&mut self, (about, row): (Use<'a>, Row<'a>)) {
         let known = self.uses.iter().rposition(|known| *known == about);
         let of = known.unwrap_or_else(|| {
@@ -201,7 +203,7 @@ fn stored((about, row): (Use<'_>, Row<'_>)) -> StoredRun {
     }
 }
 
-/// A time as the microseconds since 1970.
+/// Serializes a time as microseconds since 1970.
 mod microseconds {
     use jiff::Timestamp;
     use serde::{Deserialize, Deserializer, Serializer, de::Error};

@@ -1,4 +1,4 @@
-//! Forgetting the runs of one workspace, wherever they stand in the log, and handing them out before.
+//! Removes the runs of a workspace from the whole log, and reads them for an export.
 
 use std::{
     collections::HashMap,
@@ -12,21 +12,21 @@ use tokio::sync::oneshot;
 use super::{Message, Runs, Shared, StoredRun, block::Block};
 use crate::model::{CredentialId, WorkspaceId};
 
-/// Workspaces that were erased, and until when: one of the same name may have been made since.
-pub(super) struct Erased(RwLock<HashMap<WorkspaceId, Timestamp>>);
+/// Erased workspaces, and when: later runs belong to a successor.
+pub(super) struct ErasedWorkspaces(RwLock<HashMap<WorkspaceId, Timestamp>>);
 
-impl Erased {
+impl ErasedWorkspaces {
     pub(super) fn new(erased: HashMap<WorkspaceId, Timestamp>) -> Self {
         Self(RwLock::new(erased))
     }
 
-    /// Whether a run of that time is to be forgotten.
+    /// Whether a run of this time must be removed.
     pub(super) fn covers(&self, workspace: &str, at: Timestamp) -> bool {
         let erased = self.0.read().unwrap_or_else(PoisonError::into_inner);
         erased.get(workspace).is_some_and(|until| at <= *until)
     }
 
-    /// Says whether there is anything new in it.
+    /// Returns whether this adds anything.
     fn add(&self, workspace: WorkspaceId, until: Timestamp) -> bool {
         let mut erased = self.0.write().unwrap_or_else(PoisonError::into_inner);
         let known = erased.get(&workspace).is_some_and(|known| *known >= until);
@@ -38,21 +38,21 @@ impl Erased {
 }
 
 impl Runs {
-    /// Forgets the runs of a workspace up to a time, and says how many there were. Nothing is said when storage fails;
-    /// what is left goes with a later block, or at the next start.
+    /// Removes the runs of a workspace up to a time, and returns their number; `None` if storage
+    /// fails. Remaining runs are removed with a later block, or at the next start.
     pub(crate) async fn erase(&self, workspace: WorkspaceId, until: Timestamp) -> Option<usize> {
         self.shared.erased.add(workspace, until);
-        self.look_again().await?.await.ok()?
+        self.request_scan().await?.await.ok()?
     }
 
-    async fn look_again(&self) -> Option<oneshot::Receiver<Option<usize>>> {
+    async fn request_scan(&self) -> Option<oneshot::Receiver<Option<usize>>> {
         let (done, erased) = oneshot::channel();
         self.queue.send(Message::Erase(done)).await.ok()?;
         self.shared.enough.notify_one();
         Some(erased)
     }
 
-    /// All runs of a workspace that are kept, oldest first.
+    /// All kept runs of a workspace, oldest first.
     pub(crate) async fn of_workspace(
         &self,
         workspace: &WorkspaceId,
@@ -60,14 +60,14 @@ impl Runs {
         self.flush().await;
         let (mut runs, mut from) = (Vec::new(), 1);
         loop {
-            let blocks = self.shared.log.read(from, READ_AT_ONCE).await?;
+            let blocks = self.shared.log.read(from, BLOCKS_PER_READ).await?;
             for (position, block) in &blocks {
                 let block = Block::read(block);
                 let of_workspace = |run: &StoredRun| *run.workspace == *workspace.as_str();
                 runs.extend(block.runs().filter(of_workspace));
                 from = position + 1;
             }
-            if blocks.len() < READ_AT_ONCE {
+            if blocks.len() < BLOCKS_PER_READ {
                 return Ok(runs);
             }
         }
@@ -75,15 +75,15 @@ impl Runs {
 }
 
 impl Shared {
-    /// What is left of a block without what is to be forgotten, and how many records that were.
+    /// The block without runs of erased workspaces, and how many there were.
     pub(super) fn erase<'a>(&self, block: Block<'a>) -> (Block<'a>, usize) {
         let covered = |workspace: &str, at| self.erased.covers(workspace, at);
         let (gone, left) = block.split(covered);
-        self.unused(gone.usage().map(|(credential, _)| credential));
+        self.forget_last_use(gone.usage().map(|(credential, _)| credential));
         (left, gone.len())
     }
 
-    fn unused(&self, credentials: impl Iterator<Item = CredentialId>) {
+    fn forget_last_use(&self, credentials: impl Iterator<Item = CredentialId>) {
         let mut last_used = self
             .last_used
             .write()
@@ -94,4 +94,4 @@ impl Shared {
     }
 }
 
-const READ_AT_ONCE: usize = 16;
+const BLOCKS_PER_READ: usize = 16;

@@ -1,30 +1,30 @@
-//! Decides which runs a search finds.
+//! Filters runs for a search.
 
 use jiff::Timestamp;
 
 use super::StoredRun;
 use crate::model::{Scope, WorkspaceId};
 
-/// Which runs a search finds; `None` lets all pass. A text has to be equal as a whole.
+/// Selects runs; `None` matches all. Texts must match exactly.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RunFilter {
-    /// Of the workspaces that the caller may see.
+    /// The workspaces that the caller may see.
     pub within: Scope,
     /// Of this workspace.
     pub workspace: Option<WorkspaceId>,
     /// Of this provider.
     pub provider: Option<String>,
-    /// With the key that had this label at the time.
+    /// With a credential that had this label at that time.
     pub label: Option<String>,
-    /// The one with this id in responses and logs.
+    /// With this id in responses and logs.
     pub request_id: Option<String>,
-    /// With this id of the runner's own.
+    /// With this run id of the runner.
     pub run_id: Option<String>,
-    /// With this tag of the runner's.
+    /// With this tag of the runner.
     pub tag: Option<String>,
-    /// With this status, the upstream's or a refusal's; 0 for those that got no response.
+    /// With this status, the upstream's or a refusal's; 0 for runs without a response.
     pub status: Option<u16>,
-    /// With this outcome: how they ended in one word, or a refusal's code.
+    /// With this outcome: one word, or a refusal's code.
     pub outcome: Option<String>,
     /// Received at this time or later.
     pub since: Option<Timestamp>,

@@ -286,11 +286,14 @@ async fn what_damage_has_taken_out_of_the_log_is_passed_over() {
 async fn a_full_queue_drops_and_counts_and_never_waits() {
     let runs = Runs::start(Arc::new(Memory::new()), HashMap::new());
     // On one thread the writer gets no turn meanwhile.
-    (0..QUEUE as u64 + 10).for_each(|n| runs.record(run(n)));
+    (0..QUEUE_CAPACITY as u64 + 10).for_each(|n| runs.record(run(n)));
     assert_eq!((runs.unrecorded(), runs.are_recorded()), (10, false));
     runs.flush().await;
     assert!(runs.are_recorded());
-    assert_eq!(runs.recent(usize::MAX, &Scope::All).await.len(), QUEUE);
+    assert_eq!(
+        runs.recent(usize::MAX, &Scope::All).await.len(),
+        QUEUE_CAPACITY
+    );
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! The task behind the queue.
+//! The task that writes queued run records.
 
 use std::{
     collections::VecDeque,
@@ -6,23 +6,23 @@ use std::{
     time::Duration,
 };
 
+use keyside_store::StorageError;
 use tokio::{
     sync::{mpsc, oneshot},
     time::timeout,
 };
 
 use super::{Message, Run, Shared, block::Block};
-use keyside_store::StorageError;
 
 pub(super) struct Writer {
     shared: Arc<Shared>,
-    /// The block before the next, once the log has been looked at.
+    /// Position of the last block, once the log was scanned.
     position: u64,
-    kept: Kept,
-    looked: bool,
+    contents: LogContents,
+    scanned: bool,
 }
 
-/// What was taken out of the queue at once.
+/// Messages that were taken from the queue together.
 #[derive(Default)]
 struct Batch {
     runs: Vec<Run>,
@@ -36,19 +36,20 @@ impl Writer {
         Self {
             shared,
             position: 0,
-            kept: Kept::default(),
-            looked: false,
+            contents: LogContents::default(),
+            scanned: false,
         }
     }
 
-    /// Until the registry is gone and the queue is empty.
+    /// Runs until the registry is dropped and the queue is empty.
     pub(super) async fn run(mut self, mut queue: mpsc::Receiver<Message>) {
-        self.look().await;
+        self.scan().await;
         loop {
             let first = match self.shared.failing.load(Ordering::Relaxed) {
                 false => queue.recv().await,
-                // Where requests are refused, no record comes that would show that they can be written again.
-                true => match timeout(BETWEEN_PROBES, queue.recv()).await {
+                // If requests are refused, no further record arrives to show that writing works
+                // again.
+                true => match timeout(PROBE_INTERVAL, queue.recv()).await {
                     Ok(first) => first,
                     Err(_) => Some(Message::Probe),
                 },
@@ -62,45 +63,46 @@ impl Writer {
                 erasing,
                 probing,
             } = gather(first, &mut queue, &self.shared).await;
-            // A request that was under way while its workspace was erased.
+            // Drops runs of requests that were in progress while their workspace was erased.
             runs.retain(|run| !self.shared.erased.covers(run.workspace.as_str(), run.at));
             match runs.is_empty() && probing {
                 true => self.probe().await,
                 false => self.write(&runs).await,
             }
-            // Whoever waited may have given up.
+            // The waiting caller may be gone.
             for waiting in waiting {
                 let _ = waiting.send(());
             }
             for erasing in erasing {
-                let _ = erasing.send(self.look().await);
+                let _ = erasing.send(self.scan().await);
             }
         }
     }
 
-    /// Forgets what is to be forgotten, says how many records that were, and learns what there is: how many records, and
-    /// who was used when. Nothing is said if storage fails, and the next look goes on.
-    async fn look(&mut self) -> Option<usize> {
+    /// Scans the whole log: removes the runs of erased workspaces, counts records, and collects
+    /// times of last use. Returns the number of removed records; `None` if storage fails, and then
+    /// the next scan continues.
+    async fn scan(&mut self) -> Option<usize> {
         let read = self.read_log().await;
-        self.looked = read.is_ok();
+        self.scanned = read.is_ok();
         read.inspect_err(|error| tracing::warn!(%error, "the run records cannot be read"))
             .ok()
     }
 
     async fn read_log(&mut self) -> Result<usize, StorageError> {
-        let (shared, seen) = (self.shared.clone(), Arc::<Mutex<Seen>>::default());
+        let (shared, seen) = (self.shared.clone(), Arc::<Mutex<ScanResult>>::default());
         let noted = seen.clone();
-        let look = move |position, block: &[u8]| {
+        let scan = move |position, block: &[u8]| {
             let (left, erased) = shared.erase(Block::read(block));
-            shared.used(left.usage());
+            shared.note_last_use(left.usage());
             let mut seen = noted.lock().unwrap_or_else(PoisonError::into_inner);
-            seen.kept.note(position, left.len());
+            seen.contents.note(position, left.len());
             seen.erased += erased;
-            // The block stays, if need be as an empty one: positions go on.
+            // An empty block is kept, because positions must stay contiguous.
             (erased > 0).then(|| left.to_vec())
         };
-        self.shared.log.edit(Box::new(look)).await?;
-        let Seen { kept, erased } = {
+        self.shared.log.edit(Box::new(scan)).await?;
+        let ScanResult { contents, erased } = {
             let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
             std::mem::take(&mut *seen)
         };
@@ -108,7 +110,7 @@ impl Writer {
             self.shared.log.sync().await?;
         }
         self.position = self.shared.log.last().await?;
-        self.kept = kept;
+        self.contents = contents;
         Ok(erased)
     }
 
@@ -116,16 +118,16 @@ impl Writer {
         if runs.is_empty() {
             return;
         }
-        self.shared.used(runs.iter().filter_map(|run| {
+        self.shared.note_last_use(runs.iter().filter_map(|run| {
             let used = run.used.as_ref()?;
             Some((used.credential.clone(), run.at))
         }));
-        if !self.looked {
-            self.look().await;
+        if !self.scanned {
+            self.scan().await;
         }
         let (written, appended) = self.append(runs).await;
         if let Err(error) = &appended {
-            // Not retried: requests go on, and a full disk must not become a full memory.
+            // Not retried: requests continue, and a full disk must not lead to exhausted memory.
             let lost = runs.len() - written;
             self.shared
                 .unrecorded
@@ -135,10 +137,10 @@ impl Writer {
         self.note(appended.is_ok());
     }
 
-    /// Writes a block without records: nothing less tells whether the disk takes one.
+    /// Writes an empty block, which is the only reliable test of the disk.
     async fn probe(&mut self) {
-        if !self.looked {
-            self.look().await;
+        if !self.scanned {
+            self.scan().await;
         }
         let appended = match self.append_block(&[]).await {
             Ok(()) => self.shared.log.sync().await,
@@ -151,8 +153,8 @@ impl Writer {
     }
 
     fn note(&mut self, is_written: bool) {
-        // Perhaps the block is there all the same; the log says where it ends.
-        self.looked &= is_written;
+        // The failed block may exist nevertheless; a scan finds the end of the log.
+        self.scanned &= is_written;
         let was_failing = self.shared.failing.swap(!is_written, Ordering::Relaxed);
         match (was_failing, is_written) {
             (false, false) => tracing::error!("run records cannot be written for now"),
@@ -161,7 +163,7 @@ impl Writer {
         }
     }
 
-    /// Says how many of them, from the first on, are on disk, and what failed, if anything did.
+    /// Returns how many records, from the first on, are on disk, and the error, if any.
     async fn append(&mut self, runs: &[Run]) -> (usize, Result<(), StorageError>) {
         let (mut written, mut appended) = (0, Ok(()));
         for block in runs.chunks(RECORDS_PER_BLOCK) {
@@ -182,7 +184,7 @@ impl Writer {
 
     async fn forget(&mut self) -> Result<(), StorageError> {
         let keep = self.shared.keep.load(Ordering::Relaxed);
-        match self.kept.forget(keep) {
+        match self.contents.forget(keep) {
             Some(first) => self.shared.log.forget(first).await,
             None => Ok(()),
         }
@@ -193,32 +195,32 @@ impl Writer {
         let appended = self.shared.log.append(position, block);
         appended.await?;
         self.position = position;
-        self.kept.note(position, runs.len());
+        self.contents.note(position, runs.len());
         Ok(())
     }
 }
 
-/// What a look at the whole log has found.
+/// The result of a scan.
 #[derive(Default)]
-struct Seen {
-    kept: Kept,
+struct ScanResult {
+    contents: LogContents,
     erased: usize,
 }
 
-/// How much the log holds, in stretches of it, oldest first.
+/// Number of records in the log, by stretch, oldest first.
 #[derive(Default)]
-struct Kept {
+struct LogContents {
     records: usize,
     stretches: VecDeque<Stretch>,
 }
 
-/// Blocks that follow on each other, and are forgotten together.
+/// Consecutive blocks that are removed together.
 struct Stretch {
     first: u64,
     records: usize,
 }
 
-impl Kept {
+impl LogContents {
     fn note(&mut self, position: u64, records: usize) {
         self.records += records;
         match self.stretches.back_mut() {
@@ -230,7 +232,7 @@ impl Kept {
         }
     }
 
-    /// Drops the oldest stretches as long as enough remains without them, and says where the rest begins.
+    /// Drops the oldest stretches while `keep` records remain, and returns the new first position.
     fn forget(&mut self, keep: usize) -> Option<u64> {
         let mut begin = None;
         while let [oldest, next, ..] = self.stretches.make_contiguous() {
@@ -245,13 +247,13 @@ impl Kept {
     }
 }
 
-/// Takes out of the queue what comes within the time that may be at risk, or as many as may be. Sleeps meanwhile: woken for
-/// every record, it would cost the data plane more than the record does.
+/// Collects messages for one batch, until the write delay has passed or the queue holds enough.
+/// Sleeps meanwhile: waking for every record would cost the data plane more than the record itself.
 async fn gather(first: Message, queue: &mut mpsc::Receiver<Message>, shared: &Shared) -> Batch {
     let mut batch = Batch::default();
     batch.take(first);
     if batch.waiting.is_empty() && batch.erasing.is_empty() && !batch.probing {
-        let _ = timeout(AT_RISK, shared.enough.notified()).await;
+        let _ = timeout(MAX_WRITE_DELAY, shared.enough.notified()).await;
     }
     while let Ok(message) = queue.try_recv() {
         batch.take(message);
@@ -272,9 +274,10 @@ impl Batch {
 }
 
 /// How late a record may reach the disk, apart from the disk's own time.
-const AT_RISK: Duration = Duration::from_millis(90);
-/// How soon requests are no longer refused once records can be written: refused ones are told to come back after a second.
-const BETWEEN_PROBES: Duration = Duration::from_secs(1);
-pub(super) const RECORDS_AT_RISK: usize = 1_000;
-/// Each looks through the uses of those before it in its block.
+const MAX_WRITE_DELAY: Duration = Duration::from_millis(90);
+/// How soon requests are accepted again once records can be written: refused ones have a
+/// `Retry-After` of a second.
+const PROBE_INTERVAL: Duration = Duration::from_secs(1);
+pub(super) const MAX_QUEUED_RECORDS: usize = 1_000;
+/// Limits the linear search through a block's uses.
 const RECORDS_PER_BLOCK: usize = 256;

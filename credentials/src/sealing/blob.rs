@@ -1,10 +1,11 @@
-//! The form of something sealed: format byte, length and text of the key's id, nonce, ciphertext, tag.
+//! The format of sealed blobs: format byte, length and text of the key's id, nonce, ciphertext,
+//! tag.
 
 use super::{FORMAT, SealError};
 
-/// A sealed blob, taken apart.
+/// A parsed blob.
 pub(crate) struct Blob<'a> {
-    /// The id of the key: keys are chosen by it, never by trial.
+    /// The key's id. Keys are selected by id, never by trial.
     pub(crate) key: &'a str,
     pub(crate) nonce: &'a [u8],
     pub(crate) ciphertext: &'a [u8],
@@ -37,7 +38,7 @@ impl<'a> Blob<'a> {
     }
 
     pub(crate) fn to_vec(&self) -> Vec<u8> {
-        // Key ids are ours, and short.
+        // Key ids are created here, and short.
         let key_len = u8::try_from(self.key.len()).unwrap_or(u8::MAX);
         let key = &self.key.as_bytes()[..usize::from(key_len)];
         [

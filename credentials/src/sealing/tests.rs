@@ -1,6 +1,6 @@
 use proptest::prelude::*;
 
-use super::{place::fields, *};
+use super::{context::fields, *};
 use crate::{ActorId, CredentialId, WorkspaceId, encoding::hex};
 
 fn key(id: &str, installation: &str, root: u8) -> SealingKey {
@@ -39,8 +39,8 @@ impl Bound {
         key(self.key, self.installation, self.root)
     }
 
-    fn place(&self) -> Place<'_> {
-        Place::Secret {
+    fn context(&self) -> SealContext<'_> {
+        SealContext::Secret {
             workspace: &self.workspace,
             credential: &self.credential,
             version: self.version,
@@ -51,7 +51,7 @@ impl Bound {
 
     fn open(&self, blob: &[u8]) -> Result<Vec<u8>, SealError> {
         self.key()
-            .open(&self.place(), blob)
+            .open(&self.context(), blob)
             .map(|plaintext| plaintext.to_vec())
     }
 }
@@ -62,7 +62,7 @@ impl Bound {
 fn a_secret_is_sealed_as_the_specification_says() {
     let nonce: [u8; 24] = std::array::from_fn(|index| 0x40 + index as u8);
     let bound = bound();
-    let associated_data = bound.place().associated_data("ins_test");
+    let associated_data = bound.context().associated_data("ins_test");
     assert_eq!(
         hex(&associated_data),
         "0000000101000000125843686143686132302d506f6c793133303500000008696e735f746573740000000461\
@@ -87,7 +87,7 @@ fn a_secret_is_sealed_as_the_specification_says() {
 #[test]
 fn a_document_is_authenticated_as_the_specification_says() {
     let mac = key("k-1", "ins_test", 0).mac(
-        &Place::Document {
+        &SealContext::Document {
             key: "credentials/acme/x",
         },
         br#"{"status":"active"}"#,
@@ -101,7 +101,7 @@ fn a_document_is_authenticated_as_the_specification_says() {
 #[test]
 fn what_was_moved_to_any_other_place_does_not_open() {
     let here = bound();
-    let blob = here.key().seal(&here.place(), b"sk-canary");
+    let blob = here.key().seal(&here.context(), b"sk-canary");
     let elsewhere = [
         Bound {
             installation: "ins_other",
@@ -152,36 +152,36 @@ fn no_purpose_opens_what_was_sealed_for_another() {
     let key = bound.key();
     let (workspace, credential) = (&bound.workspace, &bound.credential);
     let places = [
-        bound.place(),
-        Place::Trace {
+        bound.context(),
+        SealContext::SecretMetadata {
             workspace,
             credential,
             version: 3,
         },
-        Place::Document {
+        SealContext::Document {
             key: "credentials/acme",
         },
-        Place::RecordDetail {
+        SealContext::RecordDetail {
             workspace,
             record: 3,
         },
-        Place::CredentialId {
+        SealContext::CredentialId {
             workspace,
             actor: &ActorId::system(),
         },
-        Place::WrappedKey {
+        SealContext::WrappedKey {
             installation: "inst",
             workspace: workspace.as_str(),
             key: "k-1",
             signer: "",
         },
-        Place::WrappedKey {
+        SealContext::WrappedKey {
             installation: "inst",
             workspace: workspace.as_str(),
             key: "k-1",
             signer: "00",
         },
-        Place::CachedSecret {
+        SealContext::CachedSecret {
             address: "https://vault.internal:8200",
             namespace: "",
             mount: "kv",
@@ -190,7 +190,7 @@ fn no_purpose_opens_what_was_sealed_for_another() {
             pinned: None,
             credential,
         },
-        Place::CachedSecret {
+        SealContext::CachedSecret {
             address: "https://vault.internal:8200",
             namespace: "",
             mount: "kv",
@@ -215,7 +215,7 @@ fn no_purpose_opens_what_was_sealed_for_another() {
 #[test]
 fn every_single_bit_of_a_blob_counts() {
     let bound = bound();
-    let blob = bound.key().seal(&bound.place(), b"sk-canary");
+    let blob = bound.key().seal(&bound.context(), b"sk-canary");
     for bit in 0..blob.len() * 8 {
         let mut edited = blob.clone();
         edited[bit / 8] ^= 1 << (bit % 8);
@@ -231,8 +231,8 @@ fn sealing_the_same_twice_shows_no_likeness() {
     let bound = bound();
     let key = bound.key();
     let (one, two) = (
-        key.seal(&bound.place(), b"sk-same"),
-        key.seal(&bound.place(), b"sk-same"),
+        key.seal(&bound.context(), b"sk-same"),
+        key.seal(&bound.context(), b"sk-same"),
     );
     assert_ne!(one[5..29], two[5..29], "nonces");
     assert_ne!(one[29..], two[29..], "ciphertexts");
@@ -249,8 +249,8 @@ proptest! {
     fn whatever_is_sealed_opens_again(secret in proptest::collection::vec(any::<u8>(), 0..9000)) {
         let bound = bound();
         let key = bound.key();
-        let blob = key.seal(&bound.place(), &secret);
-        prop_assert_eq!(&*key.open(&bound.place(), &blob).unwrap(), &secret);
+        let blob = key.seal(&bound.context(), &secret);
+        prop_assert_eq!(&*key.open(&bound.context(), &blob).unwrap(), &secret);
     }
 
     #[test]

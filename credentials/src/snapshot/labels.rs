@@ -1,7 +1,8 @@
-//! Which credential a label leads to.
+//! Maps labels to credentials.
 //!
-//! A label is unique among the credentials of a workspace and provider that are not revoked. A revoked one gives its label
-//! up: the replacement of a leaked key takes it, and the clients that ask for it need no change.
+//! A label is unique among the credentials of a workspace and provider that are not revoked.
+//! Revoking a credential frees its label: the replacement of a leaked key can take it, so that
+//! clients need no change.
 
 use std::sync::Arc;
 
@@ -18,44 +19,45 @@ use crate::{
 #[derive(Clone, Default)]
 pub(crate) struct Labels(SharedMap<Label, Holders>);
 
-/// The credentials that have one label.
+/// The credentials that have, or had, a label.
 #[derive(Clone, Default)]
 struct Holders {
     /// The one that requests get.
     current: Option<Arc<CredentialEntry>>,
-    /// The one that requests are refused for while there is no other. It keeps its label for good, as nothing edits a
-    /// revoked or damaged credential, so the highest rank is all that has to be known of any number of them.
+    /// The one that requests are refused for while there is no current one. Revoked and damaged
+    /// credentials are never edited, so the one of the highest rank is all that must be kept.
     past: Option<Arc<CredentialEntry>>,
 }
 
 impl Labels {
-    /// The credential that a request for `label` gets, or is refused for. No lock and no allocation.
+    /// The credential for `label`, usable or not. No lock and no allocation.
     pub(crate) fn get(&self, label: &str) -> Option<&Arc<CredentialEntry>> {
         let holders = self.0.get(label)?;
         holders.current.as_ref().or(holders.past.as_ref())
     }
 
-    /// Whether `label` can be given to no other credential. A damaged one keeps it: that it was revoked is only what the
-    /// store claims.
+    /// Whether `label` is taken. A damaged credential keeps its label: its revocation is
+    /// unauthenticated.
     ///
-    /// A lost credential ([`Lost`](super::Lost)) keeps none. Its label is not known, so to keep it free, all labels of all
-    /// providers would have to be closed, and nobody could put another key in its place. Nothing wrong can be served
-    /// because of that: until another credential has the label, requests for it are refused, and then they get the one that
-    /// a person has given it. Should the record come back, there are two of one label. The one that was created later keeps
-    /// it, as that was decided last; the other one is listed, and gets requests again once it has a label of its own.
+    /// A lost credential ([`Lost`](super::Lost)) does not: its label is unknown, so to keep it, all
+    /// labels of all providers would have to be refused, and no replacement could be created.
+    /// Nothing wrong is served because of that: requests for the label are refused until another
+    /// credential has it, and then get the one that a person chose. If the record comes back, two
+    /// credentials have the label. The newer one keeps it, as the later decision; the other is
+    /// listed, and is served again once it has a label of its own.
     pub(crate) fn is_taken(&self, label: &Label) -> bool {
         let found = self.get(label.as_str());
         found.is_some_and(|entry| is_damaged(entry) || entry.document.revoked_at.is_none())
     }
 
-    /// Puts a credential under its label. `before` is what it was, if it was here.
+    /// Adds a credential under its label. `before` is its previous document, if any.
     pub(super) fn place(
         &mut self,
         entry: &Arc<CredentialEntry>,
         before: Option<&CredentialDocument>,
     ) {
         if let Some(before) = before {
-            self.vacate(before);
+            self.release(before);
         }
         let label = &entry.document.label;
         let mut holders = self.0.get(label).cloned().unwrap_or_default();
@@ -63,8 +65,8 @@ impl Labels {
         self.0.insert(label.clone(), holders);
     }
 
-    /// Takes the label from a credential that may have lost it, by a revocation or by an edit.
-    fn vacate(&mut self, credential: &CredentialDocument) {
+    /// Frees a label that the credential may lose by a revocation or an edit.
+    fn release(&mut self, credential: &CredentialDocument) {
         let label = &credential.label;
         let Some(Holders { current, past }) = self.0.get(label).cloned() else {
             return;
@@ -101,8 +103,8 @@ impl Holders {
     }
 }
 
-/// Which of several that are not used answers: a damaged one, which may be the one that was asked for, then the one that
-/// was revoked last. The rest makes it the same one after every start.
+/// Ranks credentials that are not usable: a damaged one first, because it may be the requested one,
+/// then the last revoked. The other fields make the order the same after every start.
 fn rank(entry: &CredentialEntry) -> (bool, Option<Timestamp>, Timestamp, &CredentialId) {
     let document = &entry.document;
     (

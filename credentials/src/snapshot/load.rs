@@ -1,4 +1,5 @@
-//! From a chain to the entry of its workspace. What fails authentication is kept as damaged, never left out.
+//! Loads a workspace's entry from its chain. What fails authentication is kept as damaged, never
+//! dropped.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -11,9 +12,9 @@ use keyside_store::{
     chain::{Chain, Entry, ObjectRef, State},
 };
 
-use super::{CredentialEntry, Lost, WorkspaceEntry};
+use super::{CredentialEntry, Lost, Unusable, WorkspaceEntry};
 use crate::{
-    chains::Mark,
+    chains::Registration,
     damage::Damage,
     documents::{
         CREDENTIAL, CredentialDocument, Document, LostDocument, WORKSPACE, WorkspaceDocument,
@@ -23,40 +24,40 @@ use crate::{
     snapshot::signals::{Notices, Signals},
 };
 
-/// A document that is not believed.
+/// A document that failed authentication.
 #[derive(Clone, Debug)]
 pub(crate) struct Finding {
-    /// Its chain and name.
-    pub(crate) stands_at: String,
-    /// What its head says stands there, or what stands in the place of a head: the same finding is known by it.
+    /// Chain and name of the document.
+    pub(crate) location: String,
+    /// The hash that the head names, or the hash of a damaged head: identifies the finding.
     pub(crate) hash: Option<Hash>,
     pub(crate) workspace: Option<WorkspaceId>,
     pub(crate) credential: Option<CredentialId>,
-    /// What is wrong with it, in words.
+    /// What is wrong, as text for people.
     pub(crate) damage: String,
 }
 
-/// What the record of a credential came to.
-enum Outcome {
+/// The result of loading a credential's record.
+enum LoadOutcome {
     Believed(Arc<CredentialEntry>),
-    /// It still claims to be the record of this one.
+    /// Damaged, but it still claims to be this credential's record.
     Damaged(Arc<CredentialEntry>, Damage),
-    /// Nothing is known but the id. Without damage where a person has revoked it since.
+    /// Only the id is known. Without damage if a person has revoked it since.
     Lost(Lost, Option<Damage>),
 }
 
-/// What entries are made with.
-pub(crate) struct Loading<'a> {
+/// Inputs for loading a workspace.
+pub(crate) struct WorkspaceLoader<'a> {
     pub(crate) keyring: &'a Keyring,
     pub(crate) notices: &'a Arc<Notices>,
-    /// What the installation says of the workspace: shown where its own chain tells nothing.
-    pub(crate) mark: Option<Mark>,
-    /// How the workspace was before, if it was: what has not changed since is taken over.
+    /// The workspace's registration, shown if its own chain is damaged.
+    pub(crate) registration: Option<Registration>,
+    /// The previous entry, from which unchanged parts are reused.
     pub(crate) before: Option<&'a WorkspaceEntry>,
 }
 
-impl Loading<'_> {
-    /// Reads a workspace as `state` has it.
+impl WorkspaceLoader<'_> {
+    /// Loads a workspace as of `state`.
     pub(crate) async fn read(
         &self,
         id: &WorkspaceId,
@@ -69,22 +70,22 @@ impl Loading<'_> {
             .collect();
         let objects: HashSet<_> = changed.iter().map(|entry| entry.object).collect();
         let bodies = chain.read(changed.iter().copied()).await?;
-        let mut read = Read::new(id, chain, self.mark.as_ref());
+        let mut read = LoadedWorkspace::new(id, chain, self.registration.as_ref());
         for (entry, body) in changed.into_iter().zip(bodies) {
             let body = match body {
                 Some(body) => Ok(body),
-                None => Err(chain.claims(entry).await?),
+                None => Err(chain.read_unverified(entry).await?),
             };
             read.take(self, entry, body);
         }
         if let Some(before) = self.before {
-            read.take_over(before, &state, &objects);
+            read.reuse_unchanged(before, &state, &objects);
         }
         let findings = std::mem::take(&mut read.findings);
         Ok((read.entry().at(state), findings))
     }
 
-    /// A workspace whose chain is not what was written, with what was found: as it was before, and nothing of it is used.
+    /// The entry of a workspace whose chain is damaged: as before, but not used.
     pub(crate) fn damaged(
         &self,
         id: &WorkspaceId,
@@ -92,7 +93,7 @@ impl Loading<'_> {
         found: String,
     ) -> (WorkspaceEntry, Finding) {
         let finding = Finding {
-            stands_at: format!("workspace/{id}"),
+            location: format!("workspace/{id}"),
             hash: None,
             workspace: Some(id.clone()),
             credential: None,
@@ -101,7 +102,7 @@ impl Loading<'_> {
         let mut entry = match self.before {
             Some(before) => before.clone(),
             None => {
-                let document = nameless(id.clone(), self.mark.as_ref());
+                let document = placeholder_document(id.clone(), self.registration.as_ref());
                 WorkspaceEntry::new(document, None, [], [])
             }
         };
@@ -110,7 +111,7 @@ impl Loading<'_> {
         (entry, finding)
     }
 
-    /// Whether it is the document that the entry before was made from, and that one is believed.
+    /// Whether the previous entry is from the same document, and trusted.
     fn is_unchanged(&self, entry: &Entry) -> bool {
         let Some((before, at)) = self.before.and_then(|it| Some((it, it.at.as_ref()?))) else {
             return false;
@@ -144,7 +145,7 @@ impl Loading<'_> {
         entry: &Entry,
         id: CredentialId,
         body: Result<&[u8], Option<&[u8]>>,
-    ) -> Outcome {
+    ) -> LoadOutcome {
         let read = match body {
             Ok(body) => CredentialDocument::read(entry, body),
             Err(Some(_)) => Err(Damage::Edited),
@@ -153,7 +154,7 @@ impl Loading<'_> {
         let of_workspace = |document: &CredentialDocument| document.workspace == *workspace;
         let damage = match read {
             Ok(document) if of_workspace(&document) => {
-                return Outcome::Believed(Arc::new(self.believed(document)));
+                return LoadOutcome::Believed(Arc::new(self.believed(document)));
             }
             Ok(_) => Damage::Misplaced,
             Err(damage) => damage,
@@ -165,8 +166,9 @@ impl Loading<'_> {
         let claims =
             claims.filter(|document| document.name() == *entry.name && of_workspace(document));
         if let Some(claims) = claims {
-            let damaged = CredentialEntry::damaged(claims, damage, signals);
-            return Outcome::Damaged(Arc::new(damaged), damage);
+            let damaged =
+                CredentialEntry::without_secret(claims, Unusable::Damaged(damage), signals);
+            return LoadOutcome::Damaged(Arc::new(damaged), damage);
         }
         let left = body
             .ok()
@@ -179,7 +181,7 @@ impl Loading<'_> {
             revoked_at,
             signals,
         };
-        Outcome::Lost(lost, revoked_at.is_none().then_some(damage))
+        LoadOutcome::Lost(lost, revoked_at.is_none().then_some(damage))
     }
 
     fn believed(&self, document: CredentialDocument) -> CredentialEntry {
@@ -196,11 +198,11 @@ impl Loading<'_> {
     }
 }
 
-/// A workspace while it is put together.
-struct Read<'a> {
+/// A workspace that is being loaded.
+struct LoadedWorkspace<'a> {
     id: &'a WorkspaceId,
     chain: &'a Chain,
-    mark: Option<&'a Mark>,
+    registration: Option<&'a Registration>,
     document: Option<WorkspaceDocument>,
     damage: Option<Damage>,
     credentials: Vec<Arc<CredentialEntry>>,
@@ -208,12 +210,12 @@ struct Read<'a> {
     findings: Vec<Finding>,
 }
 
-impl<'a> Read<'a> {
-    fn new(id: &'a WorkspaceId, chain: &'a Chain, mark: Option<&'a Mark>) -> Self {
+impl<'a> LoadedWorkspace<'a> {
+    fn new(id: &'a WorkspaceId, chain: &'a Chain, registration: Option<&'a Registration>) -> Self {
         Self {
             id,
             chain,
-            mark,
+            registration,
             document: None,
             damage: None,
             credentials: Vec::new(),
@@ -224,7 +226,7 @@ impl<'a> Read<'a> {
 
     fn take(
         &mut self,
-        loading: &Loading<'_>,
+        loader: &WorkspaceLoader<'_>,
         entry: &Entry,
         body: Result<Vec<u8>, Option<Vec<u8>>>,
     ) {
@@ -236,20 +238,20 @@ impl<'a> Read<'a> {
             return self.workspace(entry, body);
         }
         let Some(id) = credential_of(entry) else {
-            // No release has written a document of this name.
+            // No release has written a document with this name.
             return self.found(entry, Damage::Misplaced);
         };
-        let damage = match loading.credential(self.id, entry, id, body) {
-            Outcome::Believed(read) => {
+        let damage = match loader.credential(self.id, entry, id, body) {
+            LoadOutcome::Believed(read) => {
                 let damage = read.damage();
                 self.credentials.push(read);
                 damage
             }
-            Outcome::Damaged(claims, damage) => {
+            LoadOutcome::Damaged(claims, damage) => {
                 self.credentials.push(claims);
                 Some(damage)
             }
-            Outcome::Lost(lost, damage) => {
+            LoadOutcome::Lost(lost, damage) => {
                 self.lost.push(lost);
                 damage
             }
@@ -281,8 +283,14 @@ impl<'a> Read<'a> {
         }
     }
 
-    /// What has not changed since the entry before. What has changed and cannot be read is not what it was.
-    fn take_over(&mut self, before: &WorkspaceEntry, state: &State, changed: &HashSet<ObjectRef>) {
+    /// Reuses unchanged parts of the previous entry. Parts that changed and cannot be read are not
+    /// reused.
+    fn reuse_unchanged(
+        &mut self,
+        before: &WorkspaceEntry,
+        state: &State,
+        changed: &HashSet<ObjectRef>,
+    ) {
         if self.document.is_none() && self.damage.is_none() {
             self.document = Some(before.document.clone());
         }
@@ -297,7 +305,7 @@ impl<'a> Read<'a> {
 
     fn found(&mut self, entry: &Entry, damage: Damage) {
         self.findings.push(Finding {
-            stands_at: format!("{}/{}", self.chain.name(), entry.name),
+            location: format!("{}/{}", self.chain.name(), entry.name),
             hash: Some(entry.object.hash),
             workspace: Some(self.id.clone()),
             credential: credential_of(entry),
@@ -306,7 +314,7 @@ impl<'a> Read<'a> {
     }
 
     fn entry(mut self) -> WorkspaceEntry {
-        // Of two that have one label the newer one gets it: see `Labels::is_taken`.
+        // If two credentials have the same label, the newer one gets it: see `Labels::is_taken`.
         self.credentials.sort_unstable_by(|one, other| {
             let (one, other) = (&one.document, &other.document);
             (one.created_at, &one.id).cmp(&(other.created_at, &other.id))
@@ -314,26 +322,28 @@ impl<'a> Read<'a> {
         let damage = self
             .damage
             .or(self.document.is_none().then_some(Damage::Gone));
-        let (id, mark) = (self.id, self.mark);
-        let document = self.document.unwrap_or_else(|| nameless(id.clone(), mark));
+        let (id, registration) = (self.id, self.registration);
+        let document = self
+            .document
+            .unwrap_or_else(|| placeholder_document(id.clone(), registration));
         WorkspaceEntry::new(document, damage, self.credentials, self.lost)
     }
 }
 
-/// The credential that a document is of.
+/// The credential of a document.
 fn credential_of(entry: &Entry) -> Option<CredentialId> {
     entry.name.strip_prefix(CREDENTIAL)?.parse().ok()
 }
 
-/// In the place of a workspace of which nothing is left but what the installation says of it.
-fn nameless(id: WorkspaceId, mark: Option<&Mark>) -> WorkspaceDocument {
-    let created_at = mark.and_then(|mark| mark.created_at);
+/// Replaces the document of a workspace of which only the registration is left.
+fn placeholder_document(id: WorkspaceId, registration: Option<&Registration>) -> WorkspaceDocument {
+    let created_at = registration.and_then(|it| it.created_at);
     WorkspaceDocument {
         name: id.as_str().to_owned(),
         id,
-        incarnation: mark.map_or(0, |mark| mark.incarnation),
+        incarnation: registration.map_or(0, |it| it.incarnation),
         created_by: ActorId::system(),
-        // Where the mark is damaged too, nothing tells.
+        // If the registration is damaged too, the time is unknown.
         created_at: created_at.unwrap_or(Timestamp::UNIX_EPOCH),
         revision: 0,
         defaults: BTreeMap::new(),

@@ -1,5 +1,5 @@
-//! Credentials whose records cannot be read. The workspace's map names them, and that is all that is known: they are listed,
-//! refused and revoked by their ids.
+//! Lost credentials: their records cannot be read. Only their ids are known, from the workspace's
+//! map, so they can be listed, refused and revoked.
 
 use std::sync::Arc;
 
@@ -8,20 +8,20 @@ use jiff::Timestamp;
 use super::{WorkspaceEntry, signals::Signals};
 use crate::model::{CredentialId, Refusal};
 
-/// A credential whose record is gone, cut short, or the record of something else.
+/// A credential whose record is missing, truncated, or belongs to something else.
 #[derive(Clone)]
 pub(crate) struct Lost {
     pub(crate) id: CredentialId,
-    /// How often its record was written, as the map says.
+    /// Number of writes of the record, from the map.
     pub(crate) revision: u64,
-    /// When a person revoked it. That can only be after it was lost.
+    /// When it was revoked; always after it was lost.
     pub(crate) revoked_at: Option<Timestamp>,
-    /// Those that it had before it was lost, if this process has seen it then.
+    /// The signals from before it was lost, if this process knows them.
     pub(crate) signals: Arc<Signals>,
 }
 
 impl Lost {
-    /// Why requests for it are refused.
+    /// The refusal of requests for it.
     pub(crate) fn refusal(&self) -> Refusal {
         match self.revoked_at {
             Some(_) => Refusal::CredentialRevoked,
@@ -31,16 +31,16 @@ impl Lost {
 }
 
 impl WorkspaceEntry {
-    /// This workspace with one lost credential replaced.
+    /// This workspace with a lost credential replaced.
     pub(crate) fn with_lost(&self, lost: Lost) -> Self {
         let mut changed = self.clone();
         changed.lost.insert(lost.id.clone(), lost);
-        changed.lay_out_all_defaults();
+        changed.update_all_defaults();
         changed
     }
 
-    /// Whether a lost credential might be the one that a request asks for. Only on the way to a refusal.
-    pub(crate) fn hides_any(&self) -> bool {
+    /// Whether a lost credential might be the requested one. Called only for refusals.
+    pub(crate) fn has_unrevoked_lost(&self) -> bool {
         self.lost.values().any(|lost| lost.revoked_at.is_none())
     }
 }

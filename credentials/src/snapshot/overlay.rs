@@ -1,4 +1,4 @@
-//! Two snapshots as one: what is stored, and what the settings declare beside it.
+//! Combines two snapshots: stored and declared credentials.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -6,9 +6,9 @@ use arc_swap::{ArcSwap, Guard};
 
 use super::{Snapshot, WorkspaceEntry};
 
-/// Where requests find workspaces and credentials. They do not know whether these are stored, declared, or both.
+/// A source of snapshots. Requests do not know whether workspaces are stored, declared, or both.
 pub trait Snapshots: Send + Sync {
-    /// All there is now. Once a request: it must neither wait nor lock.
+    /// The current snapshot. Once per request: must neither wait nor lock.
     fn load(&self) -> Guard<Arc<Snapshot>>;
 }
 
@@ -18,12 +18,12 @@ impl Snapshots for ArcSwap<Snapshot> {
     }
 }
 
-/// What is stored, with what is declared laid over it: a declared credential takes its label from a stored one, and becomes
-/// a default where none is stored.
+/// Stored credentials, overlaid with declared ones: a declared credential takes its label from a
+/// stored one, and becomes the default if none is stored.
 pub(crate) struct Overlay {
     stored: Arc<ArcSwap<Snapshot>>,
     declared: Arc<ArcSwap<Snapshot>>,
-    /// Of the two as they were when someone last looked.
+    /// The last combination.
     combined: ArcSwap<Snapshot>,
     combining: Mutex<()>,
 }
@@ -42,7 +42,7 @@ impl Overlay {
     fn current(&self) -> Option<Guard<Arc<Snapshot>>> {
         let combined = self.combined.load();
         let is_current = combined
-            .made_from
+            .combined_from
             .as_ref()
             .is_some_and(|[stored, declared]| {
                 Arc::ptr_eq(stored, &self.stored.load())
@@ -53,7 +53,7 @@ impl Overlay {
 }
 
 impl Snapshots for Overlay {
-    /// Combines them again where one has changed since: a change is seen by the next request.
+    /// Combines again if either has changed, so that the next request sees the change.
     fn load(&self) -> Guard<Arc<Snapshot>> {
         if let Some(current) = self.current() {
             return current;
@@ -81,7 +81,7 @@ fn combine(stored: &Arc<Snapshot>, declared: &Arc<Snapshot>) -> Snapshot {
         };
         combined.workspaces.insert(id.clone(), Arc::new(entry));
     }
-    combined.made_from = Some([stored.clone(), declared.clone()]);
+    combined.combined_from = Some([stored.clone(), declared.clone()]);
     combined
 }
 

@@ -1,5 +1,5 @@
-//! What one credential's entries share through all its life, and pass on without a lock: the word to stop what is in
-//! flight, and the note that someone tried to use it in vain.
+//! Signals that all entries of a credential share, without a lock: cutting off responses in
+//! progress, and notices of refused uses.
 
 use std::sync::{
     Arc,
@@ -11,28 +11,28 @@ use tokio::sync::{Notify, mpsc};
 use super::CredentialEntry;
 use crate::{clock::Ratchet, model::Refusal};
 
-/// One for each credential.
+/// The signals of one credential.
 pub(crate) struct Signals {
     cut: AtomicBool,
     waiting: Notify,
-    /// When each kind of attempt was noted last, in seconds since the epoch.
+    /// Time of the last notice of each kind, in seconds since the epoch.
     noted: [AtomicI64; Attempt::KINDS],
     notices: Arc<Notices>,
 }
 
-/// Where notices go: a bounded queue to the one who puts them on record.
+/// A bounded queue of notices to the task that records them.
 pub(crate) struct Notices {
     queue: mpsc::Sender<Notice>,
     clock: Arc<Ratchet>,
 }
 
-/// A use that came to nothing.
+/// A refused use of a credential.
 pub(crate) struct Notice {
     pub(crate) entry: Arc<CredentialEntry>,
     pub(crate) attempt: Attempt,
 }
 
-/// Why it came to nothing.
+/// Why the use was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Attempt {
     Expired,
@@ -53,8 +53,9 @@ impl Attempt {
     }
 }
 
-/// Notes a refused use, at most once an hour for each credential and kind. Only on the way to a refusal; two atomic
-/// operations, and a place in the queue for the first. Never waits: what the full queue does not take, the next tries.
+/// Queues a notice of a refused use, at most once an hour for each credential and kind. Called only
+/// for refusals; two atomic operations, and an entry in the queue for the first. Never waits: if
+/// the queue is full, the next refusal tries again.
 pub(crate) fn attempt(entry: &Arc<CredentialEntry>, refusal: Refusal) {
     let Some(attempt) = Attempt::of(refusal) else {
         return;
@@ -63,7 +64,7 @@ pub(crate) fn attempt(entry: &Arc<CredentialEntry>, refusal: Refusal) {
     let noted = &signals.noted[attempt as usize];
     let now = signals.notices.clock.now().as_second();
     let before = noted.load(Ordering::Relaxed);
-    let mine = now - before >= SECONDS_BETWEEN
+    let mine = now - before >= NOTICE_INTERVAL_SECS
         && noted
             .compare_exchange(before, now, Ordering::Relaxed, Ordering::Relaxed)
             .is_ok();
@@ -89,7 +90,7 @@ impl Signals {
         }
     }
 
-    /// Stops what is in flight, for good.
+    /// Cuts off responses in progress, for good.
     pub(crate) fn cut(&self) {
         self.cut.store(true, Ordering::Release);
         self.waiting.notify_waiters();
@@ -102,14 +103,14 @@ impl Signals {
     pub(crate) async fn wait_for_cut(&self) {
         let notified = self.waiting.notified();
         tokio::pin!(notified);
-        // In the list before the flag is read: a word given in between is not missed.
+        // Registered before the flag is read, so that a signal in between is not missed.
         notified.as_mut().enable();
         if !self.is_cut() {
             notified.await;
         }
     }
 
-    /// The next attempt is noted whenever it comes.
+    /// The next refusal is noted whenever it comes.
     pub(crate) fn forget(&self, attempt: Attempt) {
         self.noted[attempt as usize].store(NEVER, Ordering::Relaxed);
     }
@@ -117,19 +118,19 @@ impl Signals {
 
 impl Notices {
     pub(crate) fn new(clock: Arc<Ratchet>) -> (Arc<Self>, mpsc::Receiver<Notice>) {
-        let (queue, notices) = mpsc::channel(QUEUE);
+        let (queue, notices) = mpsc::channel(QUEUE_CAPACITY);
         (Arc::new(Self { queue, clock }), notices)
     }
 }
 
 impl Notice {
-    /// It could not be put on record, so the next one is to be noted whenever it comes.
+    /// The notice could not be recorded, so the next refusal is noted whenever it comes.
     pub(crate) fn forget(&self) {
         self.entry.signals.forget(self.attempt);
     }
 }
 
-const SECONDS_BETWEEN: i64 = 3_600;
-/// Longer ago than anything, and not so long that a difference overflows.
+const NOTICE_INTERVAL_SECS: i64 = 3_600;
+/// Before any time, and not so far that a difference overflows.
 const NEVER: i64 = i64::MIN / 2;
-const QUEUE: usize = 256;
+const QUEUE_CAPACITY: usize = 256;

@@ -1,5 +1,5 @@
-//! What is asked of a place to keep things. A backend is untrusted: whether what it hands out is what was written is decided
-//! by hashes and signatures, above.
+//! The traits that a storage backend implements. A backend is untrusted: the layers above check
+//! everything it returns against hashes and signatures.
 
 use std::sync::Arc;
 
@@ -7,16 +7,17 @@ use async_trait::async_trait;
 
 use crate::error::{Effect, StorageError};
 
-/// Objects, which never change, and heads, which are swapped.
+/// Stores objects, which never change, and heads, which are swapped.
 ///
-/// A write that returned is visible to every later read, and survives the end of the process and a power cut once a `sync`
-/// that began after it has returned. Writes become durable in the order in which they returned.
+/// A completed write is visible to every later read. It survives the end of the process and a power
+/// cut once a `sync` that began after it has returned. Writes become durable in the order in which
+/// they returned.
 #[async_trait]
 pub trait Storage: Send + Sync + 'static {
-    /// What stands under `key`.
+    /// Returns the value of `key`.
     async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StorageError>;
 
-    /// What stands under each of `keys`, in their order.
+    /// Returns the value of each of `keys`, in the same order.
     async fn get_all(&self, keys: &[String]) -> Result<Vec<Option<Vec<u8>>>, StorageError> {
         let mut found = Vec::with_capacity(keys.len());
         for key in keys {
@@ -25,14 +26,15 @@ pub trait Storage: Send + Sync + 'static {
         Ok(found)
     }
 
-    /// Writes an object where there is none. Its key holds its hash, so where there is one already it is the same or it is
-    /// damaged, and the new one takes its place.
+    /// Writes an object. The key contains the object's hash, so an existing value is either
+    /// identical or damaged, and is overwritten.
     async fn put_new(&self, key: &str, bytes: &[u8]) -> Result<(), StorageError>;
 
-    /// Replaces what stands under `key`, if that is `expected`: nothing, or exactly these bytes.
+    /// Compare-and-swap: replaces the value of `key` if it equals `expected` (`None`: the key does
+    /// not exist).
     ///
     /// # Errors
-    /// [`StorageError::Conflict`] when it is something else; nothing is written then.
+    /// [`StorageError::Conflict`] if the value differs; nothing is written then.
     async fn swap(
         &self,
         key: &str,
@@ -40,84 +42,90 @@ pub trait Storage: Send + Sync + 'static {
         bytes: &[u8],
     ) -> Result<(), StorageError>;
 
-    /// Removes what stands under `key`, if anything does.
+    /// Deletes `key`, if it exists.
     async fn delete(&self, key: &str) -> Result<(), StorageError>;
 
-    /// The keys that begin with `prefix`, in order. For finding what no head names; never for a request.
+    /// Lists the keys that begin with `prefix`, sorted. Used to find garbage that no head names;
+    /// never on the request path.
     async fn list(&self, prefix: &str) -> Result<Vec<String>, StorageError>;
 
-    /// Returns when everything written before is on disk. Concurrent callers share one flush.
+    /// Returns when all earlier writes are on disk. Concurrent callers share one flush.
     ///
     /// # Errors
     /// [`StorageError::Failed`] from the first failure on, until the process is restarted.
     async fn sync(&self) -> Result<(), StorageError>;
 
-    /// Whether there is room for a change of this effect. Asked once, before its first write: a write by itself needs no more
-    /// room than [`Effect::Finishes`] does, so that a change which has begun comes to its end.
+    /// Checks that there is enough disk space for a change of this effect. Called once, before the
+    /// change's first write: the writes themselves only need the space of [`Effect::Finishes`], so
+    /// a change that has begun can complete.
     ///
     /// # Errors
     /// [`StorageError::Full`].
-    async fn expect_room(&self, _effect: Effect) -> Result<(), StorageError> {
+    async fn check_disk_space(&self, _effect: Effect) -> Result<(), StorageError> {
         Ok(())
     }
 
-    /// What the disk said when it failed to write, if it ever did. From then on it takes nothing, and what was written before
-    /// is still read.
+    /// The error of the first failed disk write, if there was one. After it the backend accepts no
+    /// writes; reads still work.
     fn failure(&self) -> Option<String> {
         None
     }
 }
 
-/// Segments: the records of a chain that its head no longer names one by one.
+/// Stores segments: older records of a chain, which its head no longer names individually.
 #[async_trait]
 pub trait Archive: Send + Sync + 'static {
-    /// Writes segment `number` of a chain. It is on disk when this returns. Writing it again is no error.
+    /// Writes segment `number` of a chain, and returns when it is on disk. Idempotent.
     async fn put_new(&self, chain: &str, number: u64, bytes: &[u8]) -> Result<(), StorageError>;
 
-    /// Segment `number` of a chain.
+    /// Returns segment `number` of a chain.
     async fn get(&self, chain: &str, number: u64) -> Result<Option<Vec<u8>>, StorageError>;
 }
 
-/// Run records, in blocks. They decide nothing, so they have a log of their own that may lose its oldest blocks.
+/// Stores run records, in blocks. No decision depends on them, so they have a log of their own,
+/// whose oldest blocks may be dropped.
 #[async_trait]
 pub trait RunLog: Send + Sync + 'static {
-    /// Writes block `position`. Positions count from 1.
+    /// Appends block `position`. Positions count from 1.
     ///
     /// # Errors
     /// [`StorageError::Conflict`] unless `position` follows the last one.
     async fn append(&self, position: u64, block: Vec<u8>) -> Result<(), StorageError>;
 
-    /// Up to `limit` blocks from position `from` on, in order. Those that a disk has damaged are left out.
+    /// Returns up to `limit` blocks from position `from` on, in order. Damaged blocks are skipped.
     async fn read(&self, from: u64, limit: usize) -> Result<Vec<(u64, Vec<u8>)>, StorageError>;
 
-    /// The last position, 0 while there is none.
+    /// The position of the last block; 0 if there is none.
     async fn last(&self) -> Result<u64, StorageError>;
 
-    /// Goes through all blocks in order and writes in the place of each what `edit` makes of it, if it makes anything. For
-    /// what a person may ask to have forgotten: of what was there before, nothing is left once a `sync` has returned.
+    /// Passes every block to `edit`, in order, and replaces those for which it returns new
+    /// contents. Used to erase personal data: once a `sync` has returned, the old contents are
+    /// gone.
     async fn edit(&self, edit: Edit) -> Result<(), StorageError>;
 
-    /// Forgets blocks before `position`, the oldest first. Some of them may stay until more can go with them, and the last
-    /// one always does, so that positions go on.
+    /// Deletes blocks before `position`, oldest first. Some may stay until their whole file can be
+    /// deleted, and the last block always stays, so that positions keep increasing.
     async fn forget(&self, position: u64) -> Result<(), StorageError>;
 
-    /// Returns when everything written before is on disk.
+    /// Returns when all earlier writes are on disk.
     async fn sync(&self) -> Result<(), StorageError>;
 }
 
-/// What is to stand in the place of a block, told its position; nothing to leave it as it is.
+/// Receives a block's position and contents. Returns the new contents, or `None` to keep the block.
 pub type Edit = Box<dyn FnMut(u64, &[u8]) -> Option<Vec<u8>> + Send>;
 
-/// What decides nothing: when tokens were last used, results of checks, leases. A crash may lose the last minute of it.
+/// Stores values that no decision depends on: when tokens were last used, results of checks,
+/// leases. A crash may lose the last minute of writes.
 #[async_trait]
 pub trait Notes: Send + Sync + 'static {
-    /// The note of this name.
+    /// Returns the value of a note.
     async fn get(&self, name: &str) -> Result<Option<Vec<u8>>, StorageError>;
 
-    /// Replaces a note, if it is `expected`: not there, or exactly these bytes.
+    /// Compare-and-swap: replaces a note if its value equals `expected` (`None`: it does not
+    /// exist).
     ///
     /// # Errors
-    /// [`StorageError::Conflict`] when it is something else.
+    /// [`StorageError::Conflict`] if the value differs.
     async fn swap(
         &self,
         name: &str,
@@ -126,7 +134,7 @@ pub trait Notes: Send + Sync + 'static {
     ) -> Result<(), StorageError>;
 }
 
-/// A whole backend.
+/// The four stores of one backend.
 #[derive(Clone)]
 pub struct Backend {
     /// Objects and heads.
@@ -135,12 +143,12 @@ pub struct Backend {
     pub archive: Arc<dyn Archive>,
     /// Run records.
     pub runs: Arc<dyn RunLog>,
-    /// What decides nothing.
+    /// Last-used times, results of checks, leases.
     pub notes: Arc<dyn Notes>,
 }
 
 impl Backend {
-    /// One that is all four.
+    /// A backend whose four stores are one object.
     pub fn of<T: Storage + Archive + RunLog + Notes>(backend: Arc<T>) -> Self {
         Self {
             storage: backend.clone(),

@@ -1,7 +1,8 @@
-//! Chains: sequences of commits, each a swap of one signed head.
+//! Chains: sequences of commits, each a compare-and-swap of one signed head.
 //!
-//! A head names everything that is true of its chain now: the pages of its map (documents by name), its newest commits, and
-//! the last segment of older ones. What it does not name, at or below its sequence number, is garbage at once.
+//! A head names everything that is current in its chain: the pages of its map (documents by name),
+//! its newest commits, and the last segment of older commits. An object with the head's sequence
+//! number or a lower one that the head does not name is garbage.
 
 mod commit;
 mod error;
@@ -23,7 +24,7 @@ pub use self::{
     error::{CommitError, Damage, LoadError},
     head::{Head, Link, ObjectRef, SegmentRef},
     map::Entry,
-    record::Stored,
+    record::StoredRecord,
     verify::{Break, Verified},
 };
 use crate::{
@@ -32,35 +33,36 @@ use crate::{
     signing::PublicKey,
 };
 
-/// One chain of one installation, and where it is kept.
+/// One chain of one installation, on its backend.
 pub struct Chain {
     name: ChainName,
-    /// Signed with every head: a chain of another installation is another chain.
+    /// Installation id. Part of what is signed, so that a head of another installation is refused.
     installation: Arc<str>,
     storage: Arc<dyn Storage>,
     archive: Arc<dyn Archive>,
-    /// Hashes of segments, as far as they were followed from a head: only what they vouch for is read.
+    /// Hashes of segments, verified by following the links from a signed head. Only segments listed
+    /// here, or linked from one, are accepted.
     segments: Mutex<BTreeMap<u64, Hash>>,
-    last_read: Mutex<record::Read>,
+    last_read: Mutex<record::ReadCache>,
 }
 
-/// What a chain is called.
+/// The name of a chain.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ChainName(Arc<str>);
 
-/// A chain as one head has it.
+/// The state of a chain at one head.
 pub struct State {
-    /// The head.
+    /// The verified head.
     pub head: Head,
-    /// The head as it is stored: what the next swap expects.
+    /// The head as stored: the `expected` value of the next swap.
     bytes: Vec<u8>,
-    /// What it is signed with.
+    /// The public key that the head's signature was verified with.
     signer: PublicKey,
     map: Map,
 }
 
 impl Chain {
-    /// The chain of this name. Reads nothing yet.
+    /// The chain named `name`. Reads nothing yet.
     pub fn new(name: ChainName, installation: &Arc<str>, backend: &Backend) -> Self {
         Self {
             name,
@@ -72,42 +74,42 @@ impl Chain {
         }
     }
 
-    /// Its name.
+    /// The chain's name.
     pub fn name(&self) -> &ChainName {
         &self.name
     }
 }
 
 impl State {
-    /// The documents, by name.
+    /// All documents, sorted by name.
     pub fn documents(&self) -> impl Iterator<Item = &Entry> {
         self.map.documents()
     }
 
-    /// The document of this name.
+    /// The document named `name`.
     pub fn document(&self, name: &str) -> Option<&Entry> {
         self.map.get(name)
     }
 
-    /// The keys of everything that the head names, but for segments.
+    /// The storage keys of everything that the head names, except segments.
     pub fn object_keys(&self, chain: &ChainName) -> Vec<String> {
         let objects = self.objects();
         objects.map(|object| chain.object_key(&object)).collect()
     }
 
-    /// The head as it is stored.
+    /// The head as stored.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// The public key that the head was checked with.
+    /// The public key that the head's signature was verified with.
     pub fn signer(&self) -> PublicKey {
         self.signer
     }
 }
 
 impl ChainName {
-    /// The installation's own chain.
+    /// The installation's chain.
     pub fn installation() -> Self {
         Self("installation".into())
     }
@@ -117,32 +119,32 @@ impl ChainName {
         Self(format!("{WORKSPACE}{id}").into())
     }
 
-    /// The chain that [`as_str`](Self::as_str) names.
+    /// The inverse of [`as_str`](Self::as_str).
     pub fn of(name: &str) -> Self {
         Self(name.into())
     }
 
-    /// The id of the workspace, if it is one's chain.
+    /// The workspace's id, if this is a workspace's chain.
     pub fn workspace_id(&self) -> Option<&str> {
         self.0.strip_prefix(WORKSPACE)
     }
 
-    /// `installation`, or `workspace/` and an id.
+    /// `installation`, or `workspace/` and the id.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The key of its head.
+    /// The storage key of the head.
     pub fn head_key(&self) -> String {
         format!("{self}/head")
     }
 
-    /// The key of one of its objects.
+    /// The storage key of an object.
     pub fn object_key(&self, object: &ObjectRef) -> String {
         format!("{self}/object/{:016x}-{}", object.seq, object.hash)
     }
 
-    /// What the keys of all its objects begin with.
+    /// The common prefix of the storage keys of all objects.
     pub fn objects(&self) -> String {
         format!("{self}/object/")
     }

@@ -1,4 +1,5 @@
-//! What every backend must do. A driver's tests call these with backends of its own; each call gets a new, empty one.
+//! The contract suites that every backend has to pass. A driver's tests call each with a new, empty
+//! backend.
 
 use std::sync::Arc;
 
@@ -7,15 +8,15 @@ use crate::{
     error::StorageError,
 };
 
-/// Objects and heads.
+/// The contract of [`Storage`].
 pub async fn storage(storage: Arc<dyn Storage>) {
-    keeps_what_was_written(&*storage).await;
+    a_write_is_read_back(&*storage).await;
     swaps_only_what_was_expected(&*storage).await;
-    lists_what_is_there(&*storage).await;
-    of_many_swaps_at_once_one_succeeds(storage).await;
+    list_returns_existing_keys_in_order(&*storage).await;
+    of_concurrent_swaps_exactly_one_succeeds(storage).await;
 }
 
-async fn keeps_what_was_written(storage: &dyn Storage) {
+async fn a_write_is_read_back(storage: &dyn Storage) {
     assert_eq!(storage.get("a/object/1").await.unwrap(), None);
     for len in [0, 1, 7 << 10, (7 << 10) + 1, 300_000] {
         let (key, bytes) = (format!("a/object/{len}"), vec![7; len]);
@@ -47,7 +48,7 @@ async fn swaps_only_what_was_expected(storage: &dyn Storage) {
     );
 }
 
-async fn lists_what_is_there(storage: &dyn Storage) {
+async fn list_returns_existing_keys_in_order(storage: &dyn Storage) {
     let large = vec![0; 10_000];
     for (key, bytes) in [
         ("c/2", &large[..]),
@@ -62,7 +63,7 @@ async fn lists_what_is_there(storage: &dyn Storage) {
     assert_eq!(storage.list("none/").await.unwrap(), Vec::<String>::new());
 }
 
-async fn of_many_swaps_at_once_one_succeeds(storage: Arc<dyn Storage>) {
+async fn of_concurrent_swaps_exactly_one_succeeds(storage: Arc<dyn Storage>) {
     storage.swap("e/head", None, b"0").await.unwrap();
     let racing = (1..=16u8).map(|number| {
         let storage = storage.clone();
@@ -75,7 +76,7 @@ async fn of_many_swaps_at_once_one_succeeds(storage: Arc<dyn Storage>) {
     assert_eq!(won, 1);
 }
 
-/// Segments.
+/// The contract of [`Archive`].
 pub async fn archive(archive: Arc<dyn Archive>) {
     let chain = "workspace/acme";
     assert_eq!(archive.get(chain, 1).await.unwrap(), None);
@@ -89,7 +90,7 @@ pub async fn archive(archive: Arc<dyn Archive>) {
     assert_eq!(archive.get(chain, 2).await.unwrap(), None);
 }
 
-/// Run records.
+/// The contract of [`RunLog`].
 pub async fn run_log(runs: Arc<dyn RunLog>) {
     assert_eq!(runs.last().await.unwrap(), 0);
     for position in 1..=5 {
@@ -115,7 +116,7 @@ pub async fn run_log(runs: Arc<dyn RunLog>) {
     runs.append(6, vec![6]).await.unwrap();
 }
 
-/// Notes.
+/// The contract of [`Notes`].
 pub async fn notes(notes: Arc<dyn Notes>) {
     assert_eq!(notes.get("one").await.unwrap(), None);
     notes.swap("one", None, b"1").await.unwrap();
@@ -140,7 +141,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_faulty_backend_without_a_fault_keeps_it_too() {
+    async fn a_faulty_backend_without_a_fault_keeps_the_contract() {
         let faulty = || Arc::new(Faulty::new(Backend::of(Arc::new(Memory::new()))));
         storage(faulty()).await;
         archive(faulty()).await;

@@ -1,63 +1,65 @@
-//! Why a backend did not do as asked, and what a change needs of it.
+//! Errors of a backend, and the disk space that a change may use.
 
-/// What a change does to the uses that there are, and with it, how far it may fill the disk. Each leaves some room to the
-/// ones after it.
+/// What a change does to existing access, which decides how far it may fill the disk. Each effect
+/// leaves space in reserve for those after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// It adds something, or leaves as much as there was.
+    /// Adds something, or leaves the amount of access unchanged.
     Adds,
-    /// It brings the end of a use nearer. This can be done to one use again and again, a second at a time, so it leaves room
-    /// for revoking.
+    /// Ends access sooner. One credential's end can be moved again and again, so this leaves space
+    /// in reserve for revoking.
     EndsSooner,
-    /// It ends a use, or destroys what can be used no more, and adds none. Each use ends once, and none can be added in the
-    /// reserve.
+    /// Ends access or destroys what can no longer be used, and adds nothing. Each access ends only
+    /// once, and none can be added in the reserve, so the space this needs is bounded.
     EndsUse,
-    /// It finishes what has begun or is on record already.
+    /// Completes a change that has begun or is already recorded.
     Finishes,
 }
 
-/// Why a backend did not do as asked.
+/// Why an operation on a backend failed.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum StorageError {
-    /// Another value is stored than the caller has seen. Nothing was written.
-    #[error("someone else has written {what} meanwhile")]
+    /// The stored value is not the one that the caller expected. Nothing was written.
+    #[error("another writer has changed {what} in the meantime")]
     Conflict {
         /// The key.
         what: String,
     },
-    /// Too little room is left to write safely. Refused before anything is written, so it mends itself with the disk.
+    /// Too little disk space. Refused before the first write, so freeing space is enough to
+    /// continue.
     #[error(
         "the disk that holds the store is nearly full ({available} bytes left, {needed} are kept in reserve): \
          free some space"
     )]
     Full {
-        /// Bytes left for this user.
+        /// Free bytes that this user may fill.
         available: u64,
-        /// Bytes below which nothing is written.
+        /// Bytes that have to stay free.
         needed: u64,
     },
-    /// A write or an fsync has failed. Final until a restart: what is on the disk is not known.
+    /// A write or an fsync failed. Permanent until a restart, because the contents of the disk are
+    /// unknown.
     #[error(
-        "a write to the store failed ({reason}). The system forgets what it could not write and says so once, so \
-         nothing more is accepted until Keyside is restarted"
+        "a write to the store failed ({reason}). The system reports lost data only once, so \
+         no change is accepted until Keyside is restarted"
     )]
     Failed {
-        /// What was written, and what the system said.
+        /// Which write failed, and the operating system's error.
         reason: String,
     },
-    /// This process only reads.
+    /// This process has opened the store for reading only.
     #[error("the store is open for reading only: change it with the process that serves it")]
     ReadOnly,
-    /// The store cannot be reached, or its disk fails. A write may have happened or not.
+    /// The store cannot be reached, or its disk fails. A write may or may not have happened.
     #[error("the store cannot be reached: {reason}")]
     Unavailable {
-        /// What the backend says.
+        /// The backend's error.
         reason: String,
     },
 }
 
 impl StorageError {
-    /// The backend cannot be reached, for this reason.
+    /// A [`Self::Unavailable`] with this reason.
     pub fn unavailable(reason: impl ToString) -> Self {
         Self::Unavailable {
             reason: reason.to_string(),

@@ -1,4 +1,5 @@
-//! A backend that fails on demand: at a chosen write, at operations that are drawn at random, for want of room, or for good.
+//! A backend that fails on demand: at a chosen write, at random operations, for lack of disk space,
+//! or permanently.
 
 mod gate;
 
@@ -12,113 +13,114 @@ use std::{
 
 use async_trait::async_trait;
 
-pub use self::gate::{Gate, Held};
+pub use self::gate::{Gate, GateGuard};
 use crate::{
     backend::{Archive, Backend, Edit, RunLog, Storage},
     error::{Effect, StorageError},
 };
 
-/// What happens to an operation.
+/// How an operation fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// It is not done, and an error is returned.
+    /// The operation is not performed, and an error is returned.
     Refused,
-    /// It is done, and an error is returned all the same.
+    /// The operation is performed, but an error is returned.
     AnswerLost,
 }
 
-/// What is drawn for one operation, read or write.
+/// What happens to one operation, read or write.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Incident {
-    /// How long it waits before it begins.
+    /// Delay before the operation.
     pub delay: Duration,
-    /// What happens to it then.
+    /// How the operation then fails, if it does.
     pub fault: Option<Fault>,
-    /// The process that asks has crashed: no later operation is done.
+    /// The calling process crashes: this and all later operations fail.
     pub crash: bool,
 }
 
-type Draw = Box<dyn FnMut() -> Incident + Send>;
+type IncidentSource = Box<dyn FnMut() -> Incident + Send>;
 
-/// Another backend, whose operations can be made to fail.
+/// Wraps another backend and injects faults.
 pub struct Faulty {
     inner: Backend,
-    /// Writes until the first that fails, from 1; 0 while none does.
-    left: AtomicUsize,
-    /// How many fail from then on.
-    failing: AtomicUsize,
-    came: AtomicBool,
-    lost: AtomicBool,
-    /// Where incidents come from, if any do.
-    draw: Mutex<Option<Draw>>,
+    /// Number of writes until the first that fails, from 1; 0 if none is to fail.
+    writes_until_fault: AtomicUsize,
+    /// How many writes fail from then on.
+    faults_left: AtomicUsize,
+    fault_occurred: AtomicBool,
+    answer_is_lost: AtomicBool,
+    /// Decides what happens to each operation, if it is set.
+    draw: Mutex<Option<IncidentSource>>,
     crashed: AtomicBool,
-    /// The [`rank`] of the first effect that there is room for.
-    room: AtomicU8,
+    /// The [`rank`] of the first effect for which there is disk space.
+    lowest_rank: AtomicU8,
     syncs_fail: AtomicBool,
     writes: AtomicUsize,
-    /// Reads of audit records pass it.
+    /// Every read of audit records passes this gate.
     pub records: Gate,
 }
 
 impl Faulty {
-    /// Over `inner`, without a fault yet.
+    /// Wraps `inner`, without any fault yet.
     pub fn new(inner: Backend) -> Self {
         Self {
             inner,
-            left: AtomicUsize::new(0),
-            failing: AtomicUsize::new(0),
-            came: false.into(),
-            lost: false.into(),
+            writes_until_fault: AtomicUsize::new(0),
+            faults_left: AtomicUsize::new(0),
+            fault_occurred: false.into(),
+            answer_is_lost: false.into(),
             draw: Mutex::default(),
             crashed: false.into(),
-            room: AtomicU8::new(rank(Effect::Adds)),
+            lowest_rank: AtomicU8::new(rank(Effect::Adds)),
             syncs_fail: false.into(),
             writes: AtomicUsize::new(0),
             records: Gate::default(),
         }
     }
 
-    /// The `number`th write from now on fails, from 1, and so do those after it, `count` in all.
+    /// Makes `count` writes fail, beginning with the `number`th from now, counted from 1.
     pub fn fail(&self, number: usize, count: usize, fault: Fault) {
-        self.lost
+        self.answer_is_lost
             .store(fault == Fault::AnswerLost, Ordering::SeqCst);
-        self.failing.store(count, Ordering::SeqCst);
-        self.left.store(number, Ordering::SeqCst);
+        self.faults_left.store(count, Ordering::SeqCst);
+        self.writes_until_fault.store(number, Ordering::SeqCst);
     }
 
-    /// From now on `draw` decides what happens to each operation on objects, heads and segments.
+    /// Lets `draw` decide what happens to each operation on objects, heads and segments.
     pub fn draw(&self, draw: impl FnMut() -> Incident + Send + 'static) {
-        *self.drawn() = Some(Box::new(draw));
+        *self.incident_source() = Some(Box::new(draw));
     }
 
-    /// No operation fails any more, unless the process has crashed. Says whether one chosen by [`Self::fail`] has.
+    /// Stops all faults, except a crash. Returns whether a fault set by [`Self::fail`] occurred.
     pub fn heal(&self) -> bool {
-        *self.drawn() = None;
-        self.left.store(0, Ordering::SeqCst);
-        self.came.swap(false, Ordering::SeqCst)
+        *self.incident_source() = None;
+        self.writes_until_fault.store(0, Ordering::SeqCst);
+        self.fault_occurred.swap(false, Ordering::SeqCst)
     }
 
-    /// Whether the process that asks has crashed: another one opens the same backend again.
+    /// Whether the calling process has crashed: a test then opens the same inner backend again.
     pub fn has_crashed(&self) -> bool {
         self.crashed.load(Ordering::SeqCst)
     }
 
-    /// There is room for changes of this effect and of those after it, in the order of [`Effect`], and for no others.
-    pub fn leave_room_for(&self, effect: Effect) {
-        self.room.store(rank(effect), Ordering::SeqCst);
+    /// Leaves disk space only for changes of this effect and of those after it, in the order of
+    /// [`Effect`].
+    pub fn reserve_disk_space_for(&self, effect: Effect) {
+        self.lowest_rank.store(rank(effect), Ordering::SeqCst);
     }
 
-    /// Whether a change is on disk is not said from now on, or is said again.
+    /// Sets whether every `sync` fails.
     pub fn fail_syncs(&self, fail: bool) {
         self.syncs_fail.store(fail, Ordering::SeqCst);
     }
 
-    /// How many writes there were.
+    /// Number of writes so far.
     pub fn writes(&self) -> usize {
         self.writes.load(Ordering::SeqCst)
     }
 
-    /// As a backend; its run records and notes never fail.
+    /// The wrapped backend. Run records and notes never fail.
     pub fn backend(self: &Arc<Self>) -> Backend {
         Backend {
             storage: self.clone(),
@@ -127,66 +129,66 @@ impl Faulty {
         }
     }
 
-    fn drawn(&self) -> MutexGuard<'_, Option<Draw>> {
+    fn incident_source(&self) -> MutexGuard<'_, Option<IncidentSource>> {
         self.draw.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn incident(&self) -> Incident {
-        let mut drawn = self.drawn();
-        drawn.as_mut().map(|draw| draw()).unwrap_or_default()
+    fn next_incident(&self) -> Incident {
+        let mut source = self.incident_source();
+        source.as_mut().map(|draw| draw()).unwrap_or_default()
     }
 
-    /// What happens to this write by order of [`Self::fail`].
-    fn ordered(&self) -> Option<Fault> {
-        let left = self
-            .left
-            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| {
-                (left > 1).then(|| left - 1)
-            });
+    /// The fault that [`Self::fail`] has set for this write.
+    fn scheduled_fault(&self) -> Option<Fault> {
+        let left =
+            self.writes_until_fault
+                .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| {
+                    (left > 1).then(|| left - 1)
+                });
         let is_due = left == Err(1);
         if !is_due {
             return None;
         }
         let fails = self
-            .failing
+            .faults_left
             .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |count| {
                 count.checked_sub(1)
             });
         if fails.is_err() {
-            self.left.store(0, Ordering::SeqCst);
+            self.writes_until_fault.store(0, Ordering::SeqCst);
             return None;
         }
-        self.came.store(true, Ordering::SeqCst);
-        Some(match self.lost.load(Ordering::SeqCst) {
+        self.fault_occurred.store(true, Ordering::SeqCst);
+        Some(match self.answer_is_lost.load(Ordering::SeqCst) {
             true => Fault::AnswerLost,
             false => Fault::Refused,
         })
     }
 
-    async fn look<T>(
+    async fn faulty_read<T>(
         &self,
         read: impl Future<Output = Result<T, StorageError>>,
     ) -> Result<T, StorageError> {
-        let fault = self.befalls().await?;
-        done(read, fault).await
+        let fault = self.next_fault().await?;
+        run_with_fault(read, fault).await
     }
 
-    async fn change<T>(
+    async fn faulty_write<T>(
         &self,
         write: impl Future<Output = Result<T, StorageError>>,
     ) -> Result<T, StorageError> {
         self.writes.fetch_add(1, Ordering::SeqCst);
-        let drawn = self.befalls().await?;
-        done(write, drawn.or(self.ordered())).await
+        let drawn = self.next_fault().await?;
+        run_with_fault(write, drawn.or(self.scheduled_fault())).await
     }
 
-    /// What happens to the next operation by chance.
-    async fn befalls(&self) -> Result<Option<Fault>, StorageError> {
+    /// Waits, and returns the fault that is drawn for the next operation.
+    async fn next_fault(&self) -> Result<Option<Fault>, StorageError> {
         let Incident {
             delay,
             fault,
             crash,
-        } = self.incident();
+        } = self.next_incident();
         if !delay.is_zero() {
             tokio::time::sleep(delay).await;
         }
@@ -197,7 +199,7 @@ impl Faulty {
     }
 }
 
-async fn done<T>(
+async fn run_with_fault<T>(
     operation: impl Future<Output = Result<T, StorageError>>,
     fault: Option<Fault>,
 ) -> Result<T, StorageError> {
@@ -215,7 +217,7 @@ fn error() -> StorageError {
     StorageError::unavailable("a fault")
 }
 
-/// Each effect leaves room to those of a higher rank.
+/// Each effect leaves disk space for those of a higher rank.
 fn rank(effect: Effect) -> u8 {
     match effect {
         Effect::Adds => 0,
@@ -225,7 +227,7 @@ fn rank(effect: Effect) -> u8 {
     }
 }
 
-/// Of all objects, only those with the records of a commit say what happened.
+/// Only the objects with a commit's records contain events.
 fn holds_a_record(object: &[u8]) -> bool {
     const EVENT: &[u8] = b"\"event\":\"";
     object.windows(EVENT.len()).any(|window| window == EVENT)
@@ -234,7 +236,7 @@ fn holds_a_record(object: &[u8]) -> bool {
 #[async_trait]
 impl Storage for Faulty {
     async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StorageError> {
-        let found = self.look(self.inner.storage.get(key)).await?;
+        let found = self.faulty_read(self.inner.storage.get(key)).await?;
         if found.as_deref().is_some_and(holds_a_record) {
             self.records.pass().await;
         }
@@ -242,7 +244,8 @@ impl Storage for Faulty {
     }
 
     async fn put_new(&self, key: &str, bytes: &[u8]) -> Result<(), StorageError> {
-        self.change(self.inner.storage.put_new(key, bytes)).await
+        self.faulty_write(self.inner.storage.put_new(key, bytes))
+            .await
     }
 
     async fn swap(
@@ -251,32 +254,32 @@ impl Storage for Faulty {
         expected: Option<&[u8]>,
         bytes: &[u8],
     ) -> Result<(), StorageError> {
-        self.change(self.inner.storage.swap(key, expected, bytes))
+        self.faulty_write(self.inner.storage.swap(key, expected, bytes))
             .await
     }
 
     async fn delete(&self, key: &str) -> Result<(), StorageError> {
-        self.change(self.inner.storage.delete(key)).await
+        self.faulty_write(self.inner.storage.delete(key)).await
     }
 
     async fn list(&self, prefix: &str) -> Result<Vec<String>, StorageError> {
-        self.look(self.inner.storage.list(prefix)).await
+        self.faulty_read(self.inner.storage.list(prefix)).await
     }
 
     async fn sync(&self) -> Result<(), StorageError> {
         match self.syncs_fail.load(Ordering::SeqCst) {
             true => Err(error()),
-            false => self.change(self.inner.storage.sync()).await,
+            false => self.faulty_write(self.inner.storage.sync()).await,
         }
     }
 
-    async fn expect_room(&self, effect: Effect) -> Result<(), StorageError> {
-        match rank(effect) < self.room.load(Ordering::SeqCst) {
+    async fn check_disk_space(&self, effect: Effect) -> Result<(), StorageError> {
+        match rank(effect) < self.lowest_rank.load(Ordering::SeqCst) {
             true => Err(StorageError::Full {
                 available: 0,
                 needed: 1,
             }),
-            false => self.inner.storage.expect_room(effect).await,
+            false => self.inner.storage.check_disk_space(effect).await,
         }
     }
 
@@ -288,20 +291,22 @@ impl Storage for Faulty {
 #[async_trait]
 impl Archive for Faulty {
     async fn put_new(&self, chain: &str, number: u64, bytes: &[u8]) -> Result<(), StorageError> {
-        self.change(self.inner.archive.put_new(chain, number, bytes))
+        self.faulty_write(self.inner.archive.put_new(chain, number, bytes))
             .await
     }
 
     async fn get(&self, chain: &str, number: u64) -> Result<Option<Vec<u8>>, StorageError> {
         self.records.pass().await;
-        self.look(self.inner.archive.get(chain, number)).await
+        self.faulty_read(self.inner.archive.get(chain, number))
+            .await
     }
 }
 
 #[async_trait]
 impl RunLog for Faulty {
     async fn append(&self, position: u64, block: Vec<u8>) -> Result<(), StorageError> {
-        self.change(self.inner.runs.append(position, block)).await
+        self.faulty_write(self.inner.runs.append(position, block))
+            .await
     }
 
     async fn read(&self, from: u64, limit: usize) -> Result<Vec<(u64, Vec<u8>)>, StorageError> {
@@ -313,11 +318,11 @@ impl RunLog for Faulty {
     }
 
     async fn edit(&self, edit: Edit) -> Result<(), StorageError> {
-        self.change(self.inner.runs.edit(edit)).await
+        self.faulty_write(self.inner.runs.edit(edit)).await
     }
 
     async fn forget(&self, position: u64) -> Result<(), StorageError> {
-        self.change(self.inner.runs.forget(position)).await
+        self.faulty_write(self.inner.runs.forget(position)).await
     }
 
     async fn sync(&self) -> Result<(), StorageError> {

@@ -1,4 +1,4 @@
-//! Small files that are read and replaced whole, and whose mode matters.
+//! Small files that are read and replaced as a whole, with a fixed mode.
 
 use std::{
     fs::{self, File, OpenOptions, Permissions},
@@ -9,7 +9,7 @@ use std::{
 
 use zeroize::Zeroizing;
 
-/// What the system said about a file, with the remedy where there is a usual one.
+/// An I/O error with the file's path, and the usual remedy if there is one.
 #[derive(Debug, thiserror::Error)]
 #[error("{}: {source}{}", path.display(), remedy(source))]
 pub struct FileError {
@@ -18,7 +18,7 @@ pub struct FileError {
 }
 
 impl FileError {
-    /// Names the file in what the system said.
+    /// Adds the path to an I/O error.
     pub fn at(path: &Path) -> impl FnOnce(io::Error) -> Self {
         move |source| Self {
             path: path.to_owned(),
@@ -26,12 +26,12 @@ impl FileError {
         }
     }
 
-    /// The system's number of the error, if it is the system's.
+    /// The operating system's error number, if there is one.
     pub fn raw_os_error(&self) -> Option<i32> {
         self.source.raw_os_error()
     }
 
-    /// What kind of failure it was.
+    /// The kind of I/O error.
     pub fn kind(&self) -> io::ErrorKind {
         self.source.kind()
     }
@@ -46,13 +46,13 @@ fn remedy(error: &io::Error) -> &'static str {
     }
 }
 
-/// The contents of a file.
+/// Reads a file.
 pub fn read(path: &Path) -> Result<Vec<u8>, FileError> {
     fs::read(path).map_err(FileError::at(path))
 }
 
-/// The same for a file that need not be there.
-pub fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, FileError> {
+/// Reads a file that may not exist.
+pub fn read_if_exists(path: &Path) -> Result<Option<Vec<u8>>, FileError> {
     match fs::read(path) {
         Ok(contents) => Ok(Some(contents)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -60,48 +60,52 @@ pub fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, FileError> {
     }
 }
 
-/// Replaces a file whole: whoever reads it, now or after a power cut, sees the old contents or the new.
+/// Replaces a file atomically: a reader, also after a power cut, sees either the old or the new
+/// contents. On disk when it returns.
 pub fn replace(path: &Path, contents: &[u8], mode: Permissions) -> Result<(), FileError> {
     let temporary = with_suffix(path, ".new");
     write_new(&temporary, contents, &mode).map_err(FileError::at(&temporary))?;
     rename(&temporary, path)
 }
 
-/// The same for a file that holds one secret on a line.
+/// Like [`replace`], for a file that holds one secret on a line.
 pub fn replace_secret(path: &Path, secret: &str, mode: Permissions) -> Result<(), FileError> {
-    // At its full length at once: a buffer that grows leaves its shorter self behind unwiped.
+    // Allocated at its full length: a buffer that grows would leave an unwiped copy behind.
     let mut line = Zeroizing::new(Vec::with_capacity(secret.len() + 1));
     line.extend_from_slice(secret.as_bytes());
     line.push(b'\n');
     replace(path, &line, mode)
 }
 
-/// Removes what a [`replace`] of `path` that was cut off has left. The next one would; this is for files that hold a key.
+/// Deletes the temporary file that an interrupted [`replace`] of `path` has left. The next
+/// `replace` would delete it too; this is for files that hold a key.
 pub fn forget_unfinished(path: &Path) -> Result<(), FileError> {
     let temporary = with_suffix(path, ".new");
-    // Asked first: on a file system that is read-only, removing nothing fails too.
+    // Checked first, because deleting fails on a read-only file system even if the file does not
+    // exist.
     match temporary.exists() {
         true => fs::remove_file(&temporary).map_err(FileError::at(&temporary)),
         false => Ok(()),
     }
 }
 
-/// The same without waiting for its name: after a power cut the file has the old contents or the new, whole either way.
+/// Like [`replace`], but does not sync the folder: after a power cut the file has either the old or
+/// the new contents.
 pub fn replace_soon(path: &Path, contents: &[u8], mode: Permissions) -> Result<(), FileError> {
     let temporary = with_suffix(path, ".new");
     write_new(&temporary, contents, &mode).map_err(FileError::at(&temporary))?;
     fs::rename(&temporary, path).map_err(FileError::at(path))
 }
 
-/// Puts one file in the place of another; on disk when it returns.
+/// Renames a file over another one, and returns when that is on disk.
 pub fn rename(from: &Path, to: &Path) -> Result<(), FileError> {
     fs::rename(from, to).map_err(FileError::at(to))?;
     sync_parent(to).map_err(FileError::at(to))
 }
 
-/// Makes a folder that only its owner can look into, with those above it that are missing. Each is on disk when this
-/// returns: what is synced inside a folder is lost with it if a power cut takes the folder's own entry.
-pub fn make_folder(path: &Path) -> Result<(), FileError> {
+/// Creates a folder with mode 0700, and its missing parents. Each is on disk when this returns: a
+/// power cut that loses a folder's own entry loses the synced files in it too.
+pub fn create_folder(path: &Path) -> Result<(), FileError> {
     use std::os::unix::fs::DirBuilderExt;
     let above = path.ancestors();
     let missing: Vec<_> = above.take_while(|folder| !is_folder(folder)).collect();
@@ -113,14 +117,14 @@ pub fn make_folder(path: &Path) -> Result<(), FileError> {
     for made in missing.into_iter().rev() {
         sync_parent(made).map_err(FileError::at(made))?;
     }
-    // An earlier start may have made this one and been killed before it came here. Where the folder above cannot be read,
-    // somebody else has made this one, and before now.
+    // An earlier start may have created this folder and been killed before it synced. If the parent
+    // cannot be read, another user created this folder earlier, so the error is ignored.
     let _ = sync_parent(path);
     Ok(())
 }
 
-/// Locks a file against all other processes, and makes it where there is none; waits for whoever has it. Unlocked when it is
-/// dropped, and when the process ends.
+/// Locks a file against all other processes; creates it if it does not exist, and waits for the
+/// lock. The lock is released when the file is dropped or the process ends.
 pub fn lock(path: &Path) -> Result<File, FileError> {
     let mut options = OpenOptions::new();
     let options = options.create(true).truncate(false).write(true).mode(0o600);
@@ -129,18 +133,18 @@ pub fn lock(path: &Path) -> Result<File, FileError> {
     Ok(file)
 }
 
-/// Brings to disk which files are in a folder.
+/// Syncs a folder's entries to disk.
 pub fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
-/// Whether users other than the owner and its group may read it.
+/// Whether users other than the owner and its group may read the file.
 pub fn is_open_to_others(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & 0o004 != 0)
 }
 
 fn write_new(path: &Path, contents: &[u8], mode: &Permissions) -> io::Result<()> {
-    // One that a crash has left would keep its mode.
+    // A file left by a crash would keep its mode.
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
@@ -162,12 +166,12 @@ fn sync_parent(path: &Path) -> io::Result<()> {
     sync_folder(folder)
 }
 
-/// The empty path is what is above a relative one: the working folder.
+/// The parent of a relative path is the empty path, which means the working folder.
 fn is_folder(path: &Path) -> bool {
     path.as_os_str().is_empty() || path.is_dir()
 }
 
-/// `path` with more at the end of its name.
+/// Appends `suffix` to the file name of `path`.
 pub fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
@@ -179,7 +183,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_is_replaced_whole_with_its_mode_whatever_a_crash_has_left() {
+    fn a_file_is_replaced_atomically_with_its_mode_after_a_crash() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("keyring");
         fs::write(with_suffix(&path, ".new"), "half a wri").unwrap();
@@ -192,18 +196,18 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_is_made_with_those_above_it_for_its_owner_alone_and_again_without_harm() {
+    fn a_folder_is_created_with_its_parents_for_its_owner_only_and_idempotently() {
         let home = tempfile::tempdir().unwrap();
         let path = home.path().join("data/store/runs");
         for _ in 0..2 {
-            make_folder(&path).unwrap();
+            create_folder(&path).unwrap();
             for folder in path.ancestors().take(3) {
                 let mode = folder.metadata().unwrap().permissions().mode();
                 assert_eq!(mode & 0o777, 0o700, "{}", folder.display());
             }
         }
         fs::write(home.path().join("file"), "").unwrap();
-        make_folder(&home.path().join("file/store")).unwrap_err();
+        create_folder(&home.path().join("file/store")).unwrap_err();
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! SHA-256, by which objects are named and records are chained.
+//! SHA-256, which names objects and chains records.
 
 use std::{borrow::Cow, fmt};
 
@@ -10,13 +10,13 @@ use sha2::{Digest, Sha256};
 pub struct Hash([u8; 32]);
 
 impl Hash {
-    /// Of `bytes`.
+    /// The hash of `bytes`.
     pub fn of(bytes: &[u8]) -> Self {
         Self(Sha256::digest(bytes).into())
     }
 
-    /// The chain hash after a record whose bytes hash to `record`. Of the record no more than its hash is needed, so that a
-    /// chain can be checked by someone who may not read all of it.
+    /// The chain hash after a record whose bytes hash to `record`. Only the record's hash is
+    /// needed, so a chain can be verified by someone who may not read all of its records.
     pub fn followed_by(self, record: Self) -> Self {
         Self::of(&[self.0, record.0].concat())
     }
@@ -80,7 +80,7 @@ pub fn hex(bytes: &[u8]) -> String {
         .collect()
 }
 
-/// The `N` bytes that `2 * N` hex digits stand for.
+/// Decodes `2 * N` hex digits.
 pub fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
     let digit = |byte: u8| char::from(byte).to_digit(16).map(|value| value as u8);
     let mut bytes = [0; N];

@@ -1,12 +1,13 @@
-//! How Keyside keeps what it must not lose: immutable objects, and one signed head a chain.
+//! Objects, chains and signed heads: the storage layer of Keyside.
 //!
-//! A change is one compare-and-swap. Its objects are written first, each under a key that holds its own hash; then the head
-//! of the chain is swapped for one that names them. Record and change are the same swap, so that either both happened or
-//! neither, whatever crashes, and whoever else writes to the same backend.
+//! A change is one compare-and-swap. Its immutable objects are written first, each under a key that
+//! contains its own hash; then the chain's head is swapped for one that names them. The audit
+//! record and the change it records are in the same swap, so either both happen or neither,
+//! whatever crashes and however many processes write to the backend.
 //!
-//! This crate knows nothing of credentials: documents are names and bytes, records are bytes. What they mean is decided
-//! above. What a backend must do is in [`Storage`], [`Archive`], [`RunLog`] and [`Notes`], and in their contract suites
-//! (`contract`, a feature).
+//! This crate knows nothing about credentials: documents are names and bytes, records are bytes.
+//! The crates above define their meaning. A backend implements [`Storage`], [`Archive`], [`RunLog`]
+//! and [`Notes`], and passes their contract suites (feature `contract`).
 
 #![deny(missing_docs)]
 
@@ -27,5 +28,5 @@ pub use self::{
     error::{Effect, StorageError},
     hash::{Hash, hex, unhex},
     memory::Memory,
-    signing::{PublicKey, Signature, Signer, SigningKey, Trust},
+    signing::{PublicKey, Signature, Signer, SigningKey, TrustedKeys},
 };

@@ -1,4 +1,4 @@
-//! A backend that ends with the process: for tests, and for what is thrown away anyway.
+//! A backend in memory: for tests, and for throw-away data.
 
 use std::{
     collections::BTreeMap,
@@ -12,38 +12,38 @@ use crate::{
     error::StorageError,
 };
 
-/// Everything in memory. Clones of an `Arc` of it share it, which is how a test restarts without losing anything, and how
-/// two processes work on one store.
+/// All data in memory. Clones of one `Arc` share it: that is how a test restarts a process, or runs
+/// two processes on one store.
 #[derive(Default)]
 pub struct Memory(Mutex<Contents>);
 
-/// What is in it, for a test to look at or to tamper with.
+/// The stored data, for tests to inspect or tamper with.
 #[derive(Clone, Default)]
 pub struct Contents {
     /// Objects and heads, by key.
     pub objects: BTreeMap<String, Vec<u8>>,
     /// Segments, by chain and number.
     pub segments: BTreeMap<(String, u64), Vec<u8>>,
-    /// Blocks of runs, by position.
+    /// Blocks of run records, by position.
     pub runs: BTreeMap<u64, Vec<u8>>,
     /// Notes, by name.
     pub notes: BTreeMap<String, Vec<u8>>,
 }
 
 impl Memory {
-    /// Nothing stored yet.
+    /// An empty backend.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Everything as it is now, for a test to go on from twice.
+    /// A deep copy of the current data, for a test that continues from it twice.
     pub fn copy(&self) -> Self {
         Self(Mutex::new(self.contents().clone()))
     }
 
-    /// The contents themselves. What an attacker with write access does: whatever they like.
+    /// The stored data, writable: tests use it to play an attacker with write access.
     pub fn contents(&self) -> MutexGuard<'_, Contents> {
-        // Every change is made in one step, so a panic elsewhere leaves nothing half done.
+        // Every change is a single step, so a panic elsewhere cannot leave one half done.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,4 +1,5 @@
-//! Ed25519 (RFC 8032), by `ring`: heads are signed by who may change a chain, and checked by anyone with the public key.
+//! Ed25519 signatures (RFC 8032), by `ring`. Only a holder of the private key can change a chain;
+//! anyone with the public key can verify its heads.
 
 use std::fmt;
 
@@ -7,38 +8,38 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
 use crate::hash::{hex, unhex};
 
-/// Signs heads. Where the private key is kept is up to the implementation.
+/// Signs heads. The implementation decides where the private key is kept.
 pub trait Signer: Send + Sync {
-    /// What checks its signatures.
+    /// The public key that verifies its signatures.
     fn public(&self) -> PublicKey;
 
     /// Signs `message`.
     fn sign(&self, message: &[u8]) -> Signature;
 }
 
-/// A signing key in plain memory, which is not wiped: ring has no means to. One that is in use for long keeps its seed
-/// elsewhere, and makes this from it for each signature.
+/// A signing key in plain memory, which `ring` has no means to wipe. A long-lived signer keeps the
+/// seed elsewhere and builds this key for each signature.
 pub struct SigningKey {
     pair: Ed25519KeyPair,
     public: PublicKey,
 }
 
-/// The public keys that a head may be signed with: one, and more only while the signing key is being replaced.
+/// The public keys that may sign a head: one, or more while the signing key is being rotated.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Trust(Vec<PublicKey>);
+pub struct TrustedKeys(Vec<PublicKey>);
 
-/// What checks them.
+/// An Ed25519 public key; in JSON 64 hex digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct PublicKey([u8; 32]);
 
-/// A signature; in JSON 128 hex digits.
+/// An Ed25519 signature; in JSON 128 hex digits.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Signature([u8; 64]);
 
 impl SigningKey {
-    /// The key of a seed: 32 random bytes.
+    /// The key pair of a seed: 32 random bytes.
     pub fn from_seed(seed: &[u8; 32]) -> Self {
-        // ring refuses no seed of 32 bytes.
+        // `ring` accepts every seed of 32 bytes.
         let pair = Ed25519KeyPair::from_seed_unchecked(seed).expect("a seed of 32 bytes");
         let public = pair.public_key().as_ref().try_into();
         Self {
@@ -47,7 +48,7 @@ impl SigningKey {
         }
     }
 
-    /// What checks its signatures.
+    /// The public key that verifies its signatures.
     pub fn public(&self) -> PublicKey {
         self.public
     }
@@ -69,27 +70,27 @@ impl Signer for SigningKey {
     }
 }
 
-impl Trust {
-    /// The key that has signed `message`, if it is one of these.
+impl TrustedKeys {
+    /// The trusted key that signed `message`, if one did.
     pub fn signer(&self, message: &[u8], signature: &Signature) -> Option<PublicKey> {
         let mut keys = self.0.iter().copied();
         keys.find(|key| key.verify(message, signature))
     }
 }
 
-impl From<PublicKey> for Trust {
+impl From<PublicKey> for TrustedKeys {
     fn from(key: PublicKey) -> Self {
         Self(vec![key])
     }
 }
 
-impl FromIterator<PublicKey> for Trust {
+impl FromIterator<PublicKey> for TrustedKeys {
     fn from_iter<I: IntoIterator<Item = PublicKey>>(keys: I) -> Self {
         Self(keys.into_iter().collect())
     }
 }
 
-impl IntoIterator for Trust {
+impl IntoIterator for TrustedKeys {
     type Item = PublicKey;
     type IntoIter = std::vec::IntoIter<PublicKey>;
 
@@ -105,7 +106,7 @@ impl fmt::Debug for SigningKey {
 }
 
 impl PublicKey {
-    /// Whether this key's holder has signed `message`.
+    /// Whether this key's private key signed `message`.
     pub fn verify(&self, message: &[u8], signature: &Signature) -> bool {
         let key = UnparsedPublicKey::new(&ED25519, self.0);
         key.verify(message, &signature.0).is_ok()
@@ -116,7 +117,7 @@ impl PublicKey {
         &self.0
     }
 
-    /// The key of 64 hex digits.
+    /// Decodes 64 hex digits.
     pub fn parse(text: &str) -> Option<Self> {
         unhex(text).map(Self)
     }
@@ -196,7 +197,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_signature_is_of_one_message_and_one_key() {
+    fn a_signature_is_valid_for_one_message_and_one_key() {
         let (one, other) = (
             SigningKey::from_seed(&[1; 32]),
             SigningKey::from_seed(&[2; 32]),
@@ -208,9 +209,9 @@ mod tests {
     }
 
     #[test]
-    fn a_signature_is_of_one_of_the_keys_that_are_trusted_or_of_none() {
+    fn a_signature_must_be_made_by_a_trusted_key() {
         let [one, two, other] = [1, 2, 3].map(|seed| SigningKey::from_seed(&[seed; 32]));
-        let trust: Trust = [one.public(), two.public()].into_iter().collect();
+        let trust: TrustedKeys = [one.public(), two.public()].into_iter().collect();
         for key in [&one, &two] {
             let signature = key.sign(b"head");
             assert_eq!(trust.signer(b"head", &signature), Some(key.public()));
@@ -219,9 +220,9 @@ mod tests {
         assert_eq!(trust.signer(b"Head", &one.sign(b"head")), None);
     }
 
-    /// The first test vector of RFC 8032, 7.1.
+    /// The first test vector of RFC 8032, section 7.1.
     #[test]
-    fn it_is_the_ed25519_of_the_rfc() {
+    fn signatures_match_the_test_vector_of_rfc_8032() {
         let seed = unhex("9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60");
         let key = SigningKey::from_seed(&seed.unwrap());
         assert_eq!(

@@ -1,7 +1,7 @@
-//! sled's settings file `conf`, and the copy of it in `conf.kept`.
+//! sled's settings file `conf`, and its copy `conf.kept`.
 //!
-//! With a damaged `conf` sled takes its defaults and may show, and then keep, an empty store. It never changes, so either file
-//! restores the other.
+//! If `conf` is damaged, sled 0.34.7 uses its default settings and may show an empty store, and
+//! then keep it. The file never changes, so either file can restore the other.
 
 use std::{fs::Permissions, os::unix::fs::PermissionsExt, path::Path};
 
@@ -9,10 +9,10 @@ use keyside_store::file::{self, FileError};
 
 use super::error::StoreOpenError;
 
-/// Restores the one that is damaged or gone from the other. `named` is the folder that an error names.
+/// Restores a damaged or missing file from the other one. Errors name the folder `named`.
 ///
 /// # Errors
-/// Where neither is intact.
+/// Both files are damaged or missing.
 pub(super) fn restore(folder: &Path, named: &Path) -> Result<(), StoreOpenError> {
     let (conf, copy) = (folder.join(CONF), folder.join(CONF_COPY));
     match (intact(&conf)?, intact(&copy)?) {
@@ -26,23 +26,23 @@ pub(super) fn restore(folder: &Path, named: &Path) -> Result<(), StoreOpenError>
     }
 }
 
-/// Makes the copy.
-pub(super) fn keep(folder: &Path) -> Result<(), FileError> {
+/// Writes the copy.
+pub(super) fn write_copy(folder: &Path) -> Result<(), FileError> {
     let conf = file::read(&folder.join(CONF))?;
     file::replace(&folder.join(CONF_COPY), &conf, owner_only())
 }
 
 fn put_back(path: &Path, contents: &[u8]) -> Result<(), StoreOpenError> {
-    tracing::warn!(file = %path.display(), "a file of the store was damaged or gone, and was restored from its copy");
+    tracing::warn!(file = %path.display(), "a damaged or missing file of the store was restored from its copy");
     Ok(file::replace(path, contents, owner_only())?)
 }
 
 fn intact(path: &Path) -> Result<Option<Vec<u8>>, FileError> {
-    let contents = file::read_if_there(path)?;
+    let contents = file::read_if_exists(path)?;
     Ok(contents.filter(|contents| is_intact(contents)))
 }
 
-/// Settings, and their CRC-32, little-endian (sled 0.34.7, `config.rs`, `write_config`).
+/// The settings end with their CRC-32, little-endian (sled 0.34.7, `config.rs`, `write_config`).
 fn is_intact(contents: &[u8]) -> bool {
     let split = contents.split_last_chunk::<4>();
     split.is_some_and(|(settings, sum)| {
@@ -54,6 +54,6 @@ fn owner_only() -> Permissions {
     Permissions::from_mode(0o600)
 }
 
-/// sled's own settings.
+/// The file in which sled keeps its settings.
 pub(super) const CONF: &str = "conf";
 pub(super) const CONF_COPY: &str = "conf.kept";

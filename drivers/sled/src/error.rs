@@ -1,4 +1,4 @@
-//! Why a store does not open: which path, what is wrong with it, and the remedy, on one line.
+//! Why a store cannot be opened: its path, what is wrong, and the remedy, on one line.
 
 use std::{
     io,
@@ -7,11 +7,11 @@ use std::{
 
 use keyside_store::{StorageError, file::FileError};
 
-/// Why a store does not open.
+/// Why a store cannot be opened.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreOpenError {
-    /// One process owns a folder.
+    /// Another process has the store open.
     #[error(
         "the store {} is in use by {}: stop that process, or use another folder (store.path)",
         folder.display(),
@@ -20,10 +20,10 @@ pub enum StoreOpenError {
     Locked {
         /// The store's folder.
         folder: PathBuf,
-        /// The id of the process that has it open, where the system tells.
+        /// Id of the process that has it open, if the operating system tells.
         holder: Option<u32>,
     },
-    /// The files are there, the data is not.
+    /// The files exist, but their data is damaged.
     #[error(
         "the store {} is damaged ({finding}): nothing was changed. Restore the whole data folder from a backup, or move \
          it aside to start with an empty one",
@@ -32,10 +32,10 @@ pub enum StoreOpenError {
     Damaged {
         /// The store's folder.
         folder: PathBuf,
-        /// What was found.
+        /// What is damaged.
         finding: String,
     },
-    /// Permissions, a full disk, a missing parent.
+    /// An I/O error: permissions, a full disk, a missing parent folder.
     #[error("the store cannot be opened: {}{}", .0, remedy(.0))]
     File(#[from] FileError),
 }
@@ -52,7 +52,7 @@ impl StoreOpenError {
         Self::damaged(folder, "there is no store in it")
     }
 
-    /// What sled says about a folder: the system's errors as what they are, the rest as damage.
+    /// Converts an error of sled: I/O errors keep their kind, all others mean damage.
     pub(super) fn sled(folder: &Path, error: &sled::Error) -> Self {
         match error {
             sled::Error::Io(error) if !is_about_contents(error.kind()) => {
@@ -62,7 +62,7 @@ impl StoreOpenError {
         }
     }
 
-    /// Whether the disk has no room.
+    /// Whether the disk is full.
     pub(super) fn is_full(&self) -> bool {
         let Self::File(error) = self else {
             return false;
@@ -74,12 +74,12 @@ impl StoreOpenError {
     }
 }
 
-/// A file or folder of the store cannot be read or removed.
-pub(super) fn unread(error: &FileError) -> StorageError {
+/// A file or folder of the store cannot be read or deleted.
+pub(super) fn unreadable(error: &FileError) -> StorageError {
     StorageError::unavailable(format!("{error}{}", remedy(error)))
 }
 
-/// What sled says, without the words that only its authors understand.
+/// Describes an error of sled, without the terms that only sled's authors know.
 pub(super) fn finding(error: &sled::Error) -> String {
     match error {
         sled::Error::Corruption { .. } => {
@@ -87,7 +87,7 @@ pub(super) fn finding(error: &sled::Error) -> String {
         }
         sled::Error::CollectionNotFound(_) => "a part of its file db is gone".to_owned(),
         sled::Error::Unsupported(said) | sled::Error::ReportableBug(said) => {
-            format!("sled does not understand its files: {said}")
+            format!("sled cannot read its files: {said}")
         }
         sled::Error::Io(error) => format!("its file db cannot be read: {error}"),
     }
@@ -107,7 +107,7 @@ fn process(holder: Option<u32>) -> String {
     }
 }
 
-/// For those that a [`FileError`] has none for.
+/// Remedies for errors for which a [`FileError`] names none.
 fn remedy(error: &FileError) -> &'static str {
     match error.kind() {
         io::ErrorKind::PermissionDenied

@@ -1,18 +1,20 @@
-//! A disk that has failed a write. It is not trusted again before a restart.
+//! Remembers that a disk write failed. Nothing is written any more until a restart.
 
 use std::{fmt::Display, sync::OnceLock};
 
 use keyside_store::StorageError;
 
-/// The first failure, for good. Linux reports that it could not write a page back once, to one sync, and marks the page
-/// clean: the next sync succeeds without having written it (fsync(2), errseq in the kernel's documentation). sled 0.34.7
-/// is no better off: a write that failed inside of it can leave a buffer that is never written, and a flush that waits for
-/// it for ever (`pagecache/logger.rs`, `reserve_inner`: the claim stays when `encapsulate` fails). A restart reads what is on the disk.
+/// The first failure, latched. Linux reports a failed write-back to one fsync only, and marks the
+/// pages clean: the next fsync succeeds although they were never written (fsync(2), errseq in the
+/// kernel's documentation). sled 0.34.7 has the same problem inside: after a failed write it may
+/// keep a buffer that it never writes, and a flush then waits for that buffer for ever
+/// (`pagecache/logger.rs`, `reserve_inner`: the claim stays if `encapsulate` fails). A restart
+/// reads what is really on the disk.
 #[derive(Default)]
 pub(super) struct Failure(OnceLock<String>);
 
 impl Failure {
-    /// Refuses once there was one.
+    /// Fails if there was a failure.
     pub(super) fn check(&self) -> Result<(), StorageError> {
         match self.reason() {
             None => Ok(()),
@@ -20,12 +22,12 @@ impl Failure {
         }
     }
 
-    /// What failed, and what the system said.
+    /// What failed, and the operating system's error.
     pub(super) fn reason(&self) -> Option<String> {
         self.0.get().cloned()
     }
 
-    /// Notes that writing `what` has failed.
+    /// Records that writing `what` has failed.
     pub(super) fn latch(&self, what: &str, error: impl Display) -> StorageError {
         let mut is_first = false;
         let reason = self.0.get_or_init(|| {
@@ -49,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_failure_stands() {
+    fn only_the_first_failure_is_kept() {
         let failure = Failure::default();
         failure.check().unwrap();
         for what in ["db", "blobs"] {

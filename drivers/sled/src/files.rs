@@ -1,4 +1,5 @@
-//! Objects in files of their own: large ones, and segments. Each is on disk, whole, before it has its name.
+//! Objects in files of their own: large objects, and segments. Each is written in full and synced
+//! before it gets its name.
 
 use std::{
     fs::{self, Permissions},
@@ -12,35 +13,34 @@ use keyside_store::{
     Effect, StorageError,
     file::{self, FileError},
 };
-
 use nix::errno::Errno;
 
-use crate::{error::unread, failure::Failure, room::Room};
+use crate::{disk_space::DiskSpace, error::unreadable, failure::Failure};
 
-/// A folder of objects, by their keys.
+/// A folder of objects, named by their keys.
 pub(super) struct Files {
     folder: PathBuf,
-    /// None where nothing is written.
+    /// `None` if the store is open for reading only.
     writing: Option<Writing>,
 }
 
 struct Writing {
-    room: Room,
-    /// The same as the tree's: a disk that fails one fails the other.
+    disk_space: DiskSpace,
+    /// Shared with the tree: both are on the same disk.
     failure: Arc<Failure>,
 }
 
 impl Files {
     pub(super) fn open(
         folder: &Path,
-        room: &Room,
+        disk_space: &DiskSpace,
         failure: &Arc<Failure>,
     ) -> Result<Self, FileError> {
-        file::make_folder(folder)?;
+        file::create_folder(folder)?;
         Ok(Self {
             folder: folder.to_owned(),
             writing: Some(Writing {
-                room: room.clone(),
+                disk_space: disk_space.clone(),
                 failure: failure.clone(),
             }),
         })
@@ -54,24 +54,28 @@ impl Files {
     }
 
     pub(super) fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StorageError> {
-        file::read_if_there(&self.path(key)).map_err(|error| unread(&error))
+        file::read_if_exists(&self.path(key)).map_err(|error| unreadable(&error))
     }
 
     pub(super) fn put(&self, key: &str, bytes: &[u8]) -> Result<(), StorageError> {
-        let Some(Writing { room, failure }) = &self.writing else {
+        let Some(Writing {
+            disk_space,
+            failure,
+        }) = &self.writing
+        else {
             return Err(StorageError::ReadOnly);
         };
         failure.check()?;
-        room.check(Effect::Finishes)?;
+        disk_space.check(Effect::Finishes)?;
         let path = self.path(key);
         let folder = path.parent().unwrap_or(&self.folder);
         let owner_only = Permissions::from_mode(0o600);
-        file::make_folder(folder)
+        file::create_folder(folder)
             .and_then(|()| file::replace(&path, bytes, owner_only))
             .map_err(
                 |error| match error.raw_os_error() == Some(Errno::EIO as i32) {
                     true => failure.latch("a file", error),
-                    // Nothing names what is missing, and the next try may succeed.
+                    // No head names the missing file yet, and the next attempt may succeed.
                     false => StorageError::unavailable(error),
                 },
             )
@@ -81,30 +85,30 @@ impl Files {
         let path = self.path(key);
         match fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(unread(&FileError::at(&path)(error)))
+                Err(unreadable(&FileError::at(&path)(error)))
             }
             _ => Ok(()),
         }
     }
 
-    /// The keys that begin with `prefix`, which ends with a slash. What a crash has left unfinished is among them, as what no
-    /// head names.
+    /// Lists the keys that begin with `prefix`, which ends with a slash. Includes unfinished files
+    /// left by a crash: no head names them, so the next sweep deletes them.
     pub(super) fn list(&self, prefix: &str) -> Result<Vec<String>, StorageError> {
         let folder = self.path(prefix);
         let entries = match fs::read_dir(&folder) {
             Ok(entries) => entries,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(unread(&FileError::at(&folder)(error))),
+            Err(error) => return Err(unreadable(&FileError::at(&folder)(error))),
         };
         let key = |entry: io::Result<fs::DirEntry>| {
             let entry = entry.map_err(FileError::at(&folder));
-            let name = entry.map_err(|error| unread(&error))?.file_name();
+            let name = entry.map_err(|error| unreadable(&error))?.file_name();
             Ok(format!("{prefix}{}", name.to_string_lossy()))
         };
         entries.map(key).collect()
     }
 
-    /// Keys are made of chain names, numbers and hashes: none leads out of the folder.
+    /// Keys consist of chain names, numbers and hashes, so none leads out of the folder.
     fn path(&self, key: &str) -> PathBuf {
         debug_assert!(!key.split('/').any(|part| part == ".."), "{key}");
         self.folder.join(key)

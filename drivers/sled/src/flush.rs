@@ -1,20 +1,20 @@
-//! Group commit: whoever waits for the disk waits together.
+//! Group commit: concurrent callers share one flush.
 
 use std::{
     future::Future,
     sync::atomic::{AtomicU64, Ordering},
 };
 
+use keyside_store::StorageError;
 use tokio::sync::Mutex;
 
-use keyside_store::StorageError;
-
-/// Counts writes and remembers how many of them are on disk.
+/// Counts writes, and how many of them are on disk.
 #[derive(Default)]
 pub(super) struct Flush {
-    /// Writes made so far.
+    /// Number of writes so far.
     written: AtomicU64,
-    /// Writes known to be on disk. Its lock is held during a flush; those who queue for it mostly find theirs done.
+    /// Number of writes known to be on disk. Locked during a flush, so that a caller who waits for
+    /// the lock usually finds its own write flushed.
     durable: Mutex<u64>,
 }
 
@@ -27,7 +27,7 @@ impl Flush {
         self.written.load(Ordering::Acquire)
     }
 
-    /// Returns when everything written before is on disk, by this flush or by one that began later.
+    /// Returns when all earlier writes are on disk, by this flush or by one that began later.
     pub(super) async fn share<F>(&self, flush: impl FnOnce() -> F) -> Result<(), StorageError>
     where
         F: Future<Output = Result<(), StorageError>>,
@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_failed_flush_covers_nobody() {
+    async fn a_failed_flush_covers_no_write() {
         let flush = Flush::default();
         flush.wrote();
         let fail = || async {

@@ -1,4 +1,5 @@
-//! The folder that sled keeps its files in: who owns it, whether it is what it was, and what a crash has left in it.
+//! The folder with sled's files: who may open it, whether it is intact, and how the remains of a
+//! crash are removed.
 
 use std::{
     fs::{self, File, Permissions},
@@ -7,55 +8,56 @@ use std::{
     path::Path,
 };
 
-use sled::Db;
-
 use keyside_store::file::{self, FileError};
+use sled::Db;
 
 use super::{
     conf::{self, CONF, CONF_COPY},
     error::StoreOpenError,
     lock::{DB, LOCK, lock, lock_existing},
-    spare::{SPARE, Spare},
+    reserve::{RESERVE_FILE, ReserveFile},
     sync::{SyncError, sync},
 };
 
-/// The open files of a store's folder.
+/// The opened files of a store.
 pub(super) struct OpenedFolder {
     pub(super) db: Db,
-    pub(super) held: Held,
+    pub(super) held: StoreLock,
 }
 
-/// Held while the store is open; the system lets go of the lock when the process ends, however it ends.
+/// Keeps the store locked while it is open. The operating system releases the lock when the process
+/// ends, even if it is killed.
 #[allow(dead_code, reason = "held, never read")]
-pub(super) struct Held {
+pub(super) struct StoreLock {
     lock: File,
     copy: Option<tempfile::TempDir>,
 }
 
-/// Opens the store in a folder, or makes one. Where the disk is full, it takes the room that was kept aside for it.
-pub(super) fn open(folder: &Path, spare: &Spare) -> Result<OpenedFolder, StoreOpenError> {
-    file::make_folder(folder)?;
-    expect_kinds(folder)?;
+/// Opens or creates the store in a folder. If the disk is full, opens it in the disk space that the
+/// reserve file releases.
+pub(super) fn open(folder: &Path, reserve: &ReserveFile) -> Result<OpenedFolder, StoreOpenError> {
+    file::create_folder(folder)?;
+    check_file_types(folder)?;
     let lock = lock(folder)?;
     let db = loop {
         match open_files(folder) {
-            Err(error) if error.is_full() && spare.release() => {
-                tracing::warn!(%error, "opening it again with a part of the room that was kept aside for this");
+            Err(error) if error.is_full() && reserve.release() => {
+                tracing::warn!(%error, "the disk is full: opening the store again with disk space from the reserve");
             }
             opened => break opened?,
         }
     };
-    // The names of sled's files: it fsyncs a snapshot, and not the folder that it is renamed in.
+    // sled fsyncs a snapshot but not the folder in which it renames it.
     file::sync_folder(folder).map_err(FileError::at(folder))?;
-    let held = Held { lock, copy: None };
+    let held = StoreLock { lock, copy: None };
     Ok(OpenedFolder { db, held })
 }
 
 fn open_files(folder: &Path) -> Result<Db, StoreOpenError> {
     let new = prepare(folder)?;
     if !new {
-        // What a killed process has written is read as if it were on disk, and the snapshot that sled makes of it is on disk
-        // then: after a power cut it would stand alone.
+        // The log of a killed process may be only in the page cache. sled reads it and writes a
+        // synced snapshot: without this sync, a power cut would leave the snapshot without its log.
         let synced = sync_db(folder).map_err(io::Error::from);
         synced.map_err(FileError::at(&folder.join(DB)))?;
     }
@@ -67,10 +69,10 @@ fn open_files(folder: &Path) -> Result<Db, StoreOpenError> {
     Ok(db)
 }
 
-/// Whether there is no store in a folder: no file of one, or making it was cut off before anything could have been
-/// acknowledged.
+/// Whether a folder holds no store: it has no file of one, or creating the store was interrupted
+/// before any write could be acknowledged.
 pub(super) fn is_new(folder: &Path) -> Result<bool, FileError> {
-    if folder.join(MAKING).exists() {
+    if folder.join(CREATION_MARKER).exists() {
         return Ok(true);
     }
     let entries = match fs::read_dir(folder) {
@@ -80,21 +82,21 @@ pub(super) fn is_new(folder: &Path) -> Result<bool, FileError> {
     for entry in entries {
         let name = entry.map_err(FileError::at(folder))?.file_name();
         let name = name.to_string_lossy();
-        if is_sleds(&name) || FOLDERS.contains(&&*name) {
+        if is_sled_file(&name) || FOLDERS.contains(&&*name) {
             return Ok(false);
         }
     }
     Ok(true)
 }
 
-/// Refuses a folder in the place of a file, and a file in the place of a folder.
-fn expect_kinds(folder: &Path) -> Result<(), StoreOpenError> {
+/// Refuses a folder where a file is expected, and the reverse.
+fn check_file_types(folder: &Path) -> Result<(), StoreOpenError> {
     for entry in fs::read_dir(folder).map_err(FileError::at(folder))? {
         let path = entry.map_err(FileError::at(folder))?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let wants_folder = FOLDERS.contains(&&*name);
         let finding = match path.is_dir() {
-            true if is_sleds(&name) || OTHER_FILES.contains(&&*name) => {
+            true if is_sled_file(&name) || OTHER_FILES.contains(&&*name) => {
                 format!("{name} in it is a folder, and has to be a file")
             }
             false if wants_folder => format!("{name} in it is a file, and has to be a folder"),
@@ -105,12 +107,12 @@ fn expect_kinds(folder: &Path) -> Result<(), StoreOpenError> {
     Ok(())
 }
 
-/// Refuses what sled could not open, by its name: sled does not say which of its files it was.
-fn expect_access(folder: &Path) -> Result<(), FileError> {
+/// Refuses files that sled could not open, by name: sled does not say which of its files failed.
+fn check_readable(folder: &Path) -> Result<(), FileError> {
     for entry in fs::read_dir(folder).map_err(FileError::at(folder))? {
         let path = entry.map_err(FileError::at(folder))?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        if is_sleds(&name) || name == BLOBS {
+        if is_sled_file(&name) || name == BLOBS {
             let mut options = File::options();
             let opened = options.read(true).write(name == DB).open(&path);
             opened.map_err(FileError::at(&path))?;
@@ -119,14 +121,14 @@ fn expect_access(folder: &Path) -> Result<(), FileError> {
     Ok(())
 }
 
-/// Whether it is a file that sled reads while it opens, or the copy of one.
-fn is_sleds(name: &str) -> bool {
+/// Whether sled reads this file while it opens, or it is the copy of such a file.
+fn is_sled_file(name: &str) -> bool {
     [DB, CONF, CONF_COPY].contains(&name)
         || name.starts_with("snap.") && !name.ends_with(".generating")
 }
 
-/// Whether nothing but sled's own files was ever used, as far as that shows from outside: a log of one segment, and no object,
-/// segment or run record beside it. What is in the log, the caller finds out.
+/// Whether only sled's own files were ever used, as far as the folder shows: a log of one segment,
+/// and no object, segment or run record. The caller checks what the log contains.
 pub(super) fn looks_unused(folder: &Path) -> Result<bool, FileError> {
     let db = folder.join(DB);
     let log = fs::metadata(&db).map_err(FileError::at(&db))?.len();
@@ -138,7 +140,7 @@ pub(super) fn looks_unused(folder: &Path) -> Result<bool, FileError> {
     Ok(log <= SEGMENT_BYTES)
 }
 
-/// A folder that is not there is empty.
+/// Treats a missing folder as empty.
 fn is_empty(folder: &Path) -> Result<bool, FileError> {
     match fs::read_dir(folder) {
         Ok(mut entries) => Ok(entries.next().is_none()),
@@ -147,16 +149,17 @@ fn is_empty(folder: &Path) -> Result<bool, FileError> {
     }
 }
 
-/// Locks a folder in which making a store was cut off.
+/// Locks a folder in which creating a store was interrupted.
 pub(super) fn lock_unfinished(folder: &Path) -> Option<File> {
-    match folder.join(MAKING).exists() {
+    match folder.join(CREATION_MARKER).exists() {
         true => lock_existing(folder).ok(),
         false => None,
     }
 }
 
-/// Removes a folder, all of it or nothing: what is left of a removal that was cut off has another name.
-pub(super) fn remove_whole(folder: &Path) -> Result<(), FileError> {
+/// Deletes a folder atomically: renames it first, so that an interrupted deletion leaves nothing
+/// under its name.
+pub(super) fn remove_atomically(folder: &Path) -> Result<(), FileError> {
     let unused = file::with_suffix(folder, ".unused");
     match fs::remove_dir_all(&unused) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -168,20 +171,20 @@ pub(super) fn remove_whole(folder: &Path) -> Result<(), FileError> {
     fs::remove_dir_all(&unused).map_err(FileError::at(&unused))
 }
 
-/// Opens a copy of sled's files, in a folder for temporary files. Where a process serves the store, it is refused as with
-/// [`open`]: what is copied while it is written is no store. Errors name `folder`, never the copy.
+/// Opens a copy of sled's files in a temporary folder. Fails like [`open`] if a process serves the
+/// store: a copy made during writes would be inconsistent. Errors name `folder`, not the copy.
 pub(super) fn open_copy(folder: &Path) -> Result<OpenedFolder, StoreOpenError> {
     let lock = lock_existing(folder)?;
-    if folder.join(MAKING).exists() || !folder.join(DB).exists() {
+    if folder.join(CREATION_MARKER).exists() || !folder.join(DB).exists() {
         return Err(StoreOpenError::no_store(folder));
     }
-    expect_kinds(folder)?;
+    check_file_types(folder)?;
     let temporary = std::env::temp_dir();
     let copy = tempfile::tempdir().map_err(FileError::at(&temporary))?;
     for entry in fs::read_dir(folder).map_err(FileError::at(folder))? {
         let path = entry.map_err(FileError::at(folder))?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        if is_sleds(&name) {
+        if is_sled_file(&name) {
             let copied = fs::copy(&path, copy.path().join(&*name));
             copied.map_err(|error| match error.kind() {
                 io::ErrorKind::StorageFull => FileError::at(&temporary)(error),
@@ -193,23 +196,23 @@ pub(super) fn open_copy(folder: &Path) -> Result<OpenedFolder, StoreOpenError> {
     let db = open_db(copy.path(), folder)?;
     check_sentinel(folder, &db)?;
     let copy = Some(copy);
-    let held = Held { lock, copy };
+    let held = StoreLock { lock, copy };
     Ok(OpenedFolder { db, held })
 }
 
-/// Opens the files of sled in a folder; errors name `named` instead.
+/// Opens sled's files in a folder; errors name `named` instead.
 fn open_db(files: &Path, named: &Path) -> Result<Db, StoreOpenError> {
     sled::Config::new()
         .path(files)
         .cache_capacity(CACHE_BYTES)
-        // `sync` flushes when someone waits for it; a timer would only write the same twice.
+        // `sync` flushes on demand; sled's timer would write the same data twice.
         .flush_every_ms(None)
         .open()
-        .map_err(|error| StoreOpenError::sled(named, &naming(files, named, error)))
+        .map_err(|error| StoreOpenError::sled(named, &with_store_path(files, named, error)))
 }
 
-/// What sled says of `files`, said of `named`: sled puts its paths into the texts of its errors.
-fn naming(files: &Path, named: &Path, error: sled::Error) -> sled::Error {
+/// Replaces the path `files` with `named` in an error: sled puts paths into its error texts.
+fn with_store_path(files: &Path, named: &Path, error: sled::Error) -> sled::Error {
     let (files, named) = (files.display().to_string(), named.display().to_string());
     match error {
         sled::Error::Io(error) => {
@@ -220,16 +223,16 @@ fn naming(files: &Path, named: &Path, error: sled::Error) -> sled::Error {
     }
 }
 
-/// Makes the log's own file durable, which sled's flush does not.
+/// Syncs the log file, which sled's flush does not (sled #1351).
 pub(super) fn sync_db(folder: &Path) -> Result<(), SyncError> {
     sync(&folder.join(DB))
 }
 
-/// Clears away what a crash has left. Says whether the store is new.
+/// Removes the remains of a crash. Returns whether the store is new.
 fn prepare(folder: &Path) -> Result<bool, StoreOpenError> {
-    let making = folder.join(MAKING);
+    let making = folder.join(CREATION_MARKER);
     if making.exists() {
-        remove(folder, |name| name != LOCK && name != MAKING)?;
+        remove(folder, |name| name != LOCK && name != CREATION_MARKER)?;
         return Ok(true);
     }
     if is_new(folder)? {
@@ -239,8 +242,9 @@ fn prepare(folder: &Path) -> Result<bool, StoreOpenError> {
     if !folder.join(DB).exists() {
         return Err(StoreOpenError::damaged(folder, "its file db is gone"));
     }
-    expect_access(folder)?;
-    // sled does not open while one of these stands there (sled #1527); they are unfinished by their name.
+    check_readable(folder)?;
+    // sled does not open while an unfinished snapshot exists (sled #1527); its name shows that it
+    // is unfinished.
     remove(folder, |name| {
         name.starts_with("snap.") && name.ends_with(".generating")
     })?;
@@ -248,8 +252,8 @@ fn prepare(folder: &Path) -> Result<bool, StoreOpenError> {
     Ok(false)
 }
 
-/// Marks a new store as complete. The order matters: the sentinel and the copy of the settings are on disk before the
-/// marker goes.
+/// Marks a new store as complete. The sentinel and the copy of the settings have to be on disk
+/// before the marker is deleted: a crash in between must leave a store that is created again.
 fn finish(folder: &Path, db: &Db) -> Result<(), StoreOpenError> {
     db.insert(SENTINEL, b"1".as_slice())
         .map_err(|error| StoreOpenError::sled(folder, &error))?;
@@ -257,8 +261,8 @@ fn finish(folder: &Path, db: &Db) -> Result<(), StoreOpenError> {
         .map_err(|error| StoreOpenError::sled(folder, &error))?;
     let synced = sync_db(folder).map_err(io::Error::from);
     synced.map_err(FileError::at(&folder.join(DB)))?;
-    conf::keep(folder)?;
-    let making = folder.join(MAKING);
+    conf::write_copy(folder)?;
+    let making = folder.join(CREATION_MARKER);
     fs::remove_file(&making).map_err(FileError::at(&making))?;
     File::open(folder)
         .and_then(|folder| folder.sync_all())
@@ -274,7 +278,7 @@ fn check_sentinel(folder: &Path, db: &Db) -> Result<(), StoreOpenError> {
         Some(_) => Ok(()),
         None => Err(StoreOpenError::damaged(
             folder,
-            "it reads as empty, and it was not",
+            "it reads as empty, although it had data",
         )),
     }
 }
@@ -299,21 +303,21 @@ fn owner_only() -> Permissions {
     Permissions::from_mode(0o600)
 }
 
-/// What is read often stays in the domain's snapshot, so sled needs little.
+/// Small, because the domain's snapshot holds everything that is read often.
 const CACHE_BYTES: u64 = 2 << 20;
-/// Stands there while a store is being made.
-const MAKING: &str = "making";
-/// Of sled 0.34.7, which writes its log in them.
+/// A file that exists while a store is being created.
+const CREATION_MARKER: &str = "making";
+/// The size of the segments of sled 0.34.7's log, in bytes.
 const SEGMENT_BYTES: u64 = 512 << 10;
-/// sled's, and stays empty: see `LARGEST_IN_TREE`.
+/// sled's folder for values above 128 KiB. Stays empty: see `MAX_TREE_VALUE`.
 const BLOBS: &str = "blobs";
-/// Large objects.
+/// Folder of large objects.
 pub(super) const LARGE: &str = "objects";
-/// Segments.
+/// Folder of segments.
 pub(super) const ARCHIVE: &str = "audit";
-/// Run records.
+/// Folder of run records.
 pub(super) const RUNS: &str = "runs";
 const FOLDERS: [&str; 4] = [BLOBS, LARGE, ARCHIVE, RUNS];
-const OTHER_FILES: [&str; 3] = [MAKING, LOCK, SPARE];
-/// In sled's default tree: whoever finds it finds the store that was made.
+const OTHER_FILES: [&str; 3] = [CREATION_MARKER, LOCK, RESERVE_FILE];
+/// Key in sled's default tree. If it can be read, this is the store that was created here.
 const SENTINEL: &str = "keyside";

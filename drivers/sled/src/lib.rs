@@ -1,21 +1,21 @@
-//! The embedded store: a folder of this machine, which one process owns.
+//! The embedded store: a folder on this machine, owned by one process.
 //!
-//! Small objects and the heads are in sled 0.34, large objects, segments and run records in files beside it. What the folder
-//! gives up when it was acknowledged, it gives up after a power cut too; what sled lacks for that is in `tree.rs`. All calls
-//! block, so each runs on the blocking pool.
+//! Small objects and heads are in sled 0.34; large objects, segments and run records in files
+//! beside it. Acknowledged data survives a power cut; `tree.rs` adds what sled lacks for that. All
+//! calls block, so each runs on the blocking pool.
 
 #![deny(missing_docs)]
 
 mod conf;
+mod disk_space;
 mod error;
 mod failure;
 mod files;
 mod flush;
 mod folder;
 mod lock;
-mod room;
+mod reserve;
 mod run_log;
-mod spare;
 mod sync;
 mod tree;
 
@@ -24,88 +24,89 @@ use std::{path::Path, sync::Arc};
 use async_trait::async_trait;
 use keyside_store::{Archive, Backend, Edit, Effect, Notes, RunLog, Storage, StorageError};
 
-pub use self::{error::StoreOpenError, room::Floors};
 use self::{
+    disk_space::DiskSpace,
     files::Files,
     folder::{ARCHIVE, LARGE, RUNS},
-    room::Room,
-    run_log::Segments,
+    run_log::SegmentedLog,
     tree::Tree,
 };
+pub use self::{disk_space::Floors, error::StoreOpenError};
 
-/// An open folder.
+/// An open store.
 pub struct EmbeddedStore(Arc<Opened>);
 
 struct Opened {
-    runs: Segments,
+    runs: SegmentedLog,
     large: Files,
     archive: Files,
-    /// Only reads are let through.
+    /// Refuses all writes.
     read_only: bool,
-    /// Declared last: with it goes the lock on the folder.
+    /// Declared last, so that the lock on the folder is released last.
     tree: Tree,
 }
 
 impl EmbeddedStore {
-    /// Opens the store in a folder, or makes one where there is none. Where the disk is full, it does so in the room that the
-    /// store keeps aside for it.
+    /// Opens the store in a folder, or creates it. If the disk is full, uses the disk space that
+    /// the store keeps in reserve for this.
     ///
     /// # Errors
-    /// Each names its remedy.
+    /// Each error names its remedy.
     pub async fn open(folder: &Path) -> Result<Arc<Self>, StoreOpenError> {
-        Self::open_with_room(folder, Floors::USUAL).await
+        Self::open_with_floors(folder, Floors::USUAL).await
     }
 
-    /// The same, writing only while so many bytes of the disk are free.
+    /// Like [`Self::open`], with other minimums of free disk space than [`Floors::USUAL`].
     ///
     /// # Errors
     /// As with [`Self::open`].
-    pub async fn open_with_room(
+    pub async fn open_with_floors(
         folder: &Path,
         floors: Floors,
     ) -> Result<Arc<Self>, StoreOpenError> {
-        let room = Room {
+        let disk_space = DiskSpace {
             folder: folder.to_owned(),
             floors,
         };
-        Self::opened(folder, move || Opened::open(room)).await
+        Self::opened(folder, move || Opened::open(disk_space)).await
     }
 
-    /// Opens the store in a folder for reading. No byte in the folder changes: sled, which writes while it opens, gets a copy
-    /// of its own files.
+    /// Opens the store in a folder for reading only. Changes nothing in the folder: sled writes
+    /// while it opens, so it gets a copy of its files.
     ///
     /// # Errors
-    /// As with [`Self::open`], and when there is no store.
+    /// As with [`Self::open`], and if there is no store.
     pub async fn open_read_only(folder: &Path) -> Result<Arc<Self>, StoreOpenError> {
         let owned = folder.to_owned();
         Self::opened(folder, move || Opened::open_read_only(&owned)).await
     }
 
-    /// Whether there is a store in a folder, which [`Self::open`] would not make.
+    /// Whether a folder holds a store, which [`Self::open`] would open instead of creating one.
     ///
     /// # Errors
-    /// Where the folder cannot be read.
-    pub fn is_made(folder: &Path) -> Result<bool, StoreOpenError> {
+    /// The folder cannot be read.
+    pub fn exists_in(folder: &Path) -> Result<bool, StoreOpenError> {
         Ok(!folder::is_new(folder)?)
     }
 
-    /// Removes a store to which nothing was ever committed, such as a start leaves that was refused for another reason. Says
-    /// whether it did: one that is in use, damaged, or has anything in it stays as it is.
+    /// Deletes a store to which nothing was ever committed, such as one left by a start that failed
+    /// for another reason. Returns whether it did: a store that is in use, damaged, or not empty
+    /// stays.
     ///
     /// # Errors
-    /// Where it could not be removed.
+    /// The store could not be deleted.
     pub async fn remove_unused(folder: &Path) -> Result<bool, StoreOpenError> {
         let folder = folder.to_owned();
         let removed = tokio::task::spawn_blocking(move || {
             if let Some(_lock) = folder::lock_unfinished(&folder) {
-                return folder::remove_whole(&folder).map(|()| true);
+                return folder::remove_atomically(&folder).map(|()| true);
             }
-            let Some(Ok(opened)) = quietly(|| Opened::open_read_only(&folder)) else {
+            let Some(Ok(opened)) = catch_panic(|| Opened::open_read_only(&folder)) else {
                 return Ok(false);
             };
             match opened.is_unused(&folder) {
-                // Its lock is held until it is gone.
-                Ok(true) => folder::remove_whole(&folder).map(|()| true),
+                // `opened` holds the lock until the folder is deleted.
+                Ok(true) => folder::remove_atomically(&folder).map(|()| true),
                 _ => Ok(false),
             }
         });
@@ -116,16 +117,17 @@ impl EmbeddedStore {
         folder: &Path,
         open: impl FnOnce() -> Result<Opened, StoreOpenError> + Send + 'static,
     ) -> Result<Arc<Self>, StoreOpenError> {
-        // sled asserts what it reads (`pagecache/logger.rs`, `pagecache/snapshot.rs`): a folder that breaks an assertion is
-        // damaged, and what it says of that is for its authors.
-        let opened = tokio::task::spawn_blocking(move || quietly(open)).await;
+        // sled 0.34.7 panics on inconsistent files (`pagecache/logger.rs`,
+        // `pagecache/snapshot.rs`). That means damage, and the panic's text would only tell sled's
+        // authors anything.
+        let opened = tokio::task::spawn_blocking(move || catch_panic(open)).await;
         let damaged = || StoreOpenError::damaged(folder, "sled cannot read it");
         Ok(Arc::new(Self(Arc::new(
             opened.ok().flatten().ok_or_else(damaged)??,
         ))))
     }
 
-    /// As a backend.
+    /// The four stores of this backend.
     pub fn backend(self: &Arc<Self>) -> Backend {
         Backend::of(self.clone())
     }
@@ -135,8 +137,8 @@ impl EmbeddedStore {
         work: impl FnOnce(&Opened) -> Result<T, StorageError> + Send + 'static,
     ) -> Result<T, StorageError> {
         let opened = self.0.clone();
-        let done = tokio::task::spawn_blocking(move || quietly(|| work(&opened))).await;
-        // As when it is opened: sled asserts what it reads.
+        let done = tokio::task::spawn_blocking(move || catch_panic(|| work(&opened))).await;
+        // sled 0.34.7 panics on inconsistent files, also after it has opened them.
         let damaged = || Err(self.0.tree.damaged("sled cannot read it"));
         done.ok().flatten().unwrap_or_else(damaged)
     }
@@ -152,10 +154,11 @@ impl EmbeddedStore {
     }
 }
 
-/// Runs `work`; where it panics, only the log says so.
-fn quietly<T>(work: impl FnOnce() -> T) -> Option<T> {
+/// Runs `work`. A panic is only logged.
+fn catch_panic<T>(work: impl FnOnce() -> T) -> Option<T> {
     QUIET.with(|quiet| quiet.set(true));
     static HOOK: std::sync::Once = std::sync::Once::new();
+    // The default hook would print the panic to stderr, so it is skipped on threads that catch it.
     HOOK.call_once(|| {
         let before = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |panic| {
@@ -169,7 +172,7 @@ fn quietly<T>(work: impl FnOnce() -> T) -> Option<T> {
     done.inspect_err(|panic| {
         let said = panic.downcast_ref::<String>().map(String::as_str);
         let said = said.or_else(|| panic.downcast_ref::<&str>().copied());
-        tracing::error!(said, "sled stopped at what it found in its files");
+        tracing::error!(said, "sled panicked while it read its files");
     })
     .ok()
 }
@@ -179,14 +182,14 @@ thread_local! {
 }
 
 impl Opened {
-    fn open(room: Room) -> Result<Self, StoreOpenError> {
-        // First, because with it comes the lock on the folder.
-        let tree = Tree::open(room.clone())?;
-        let folder = room.folder.clone();
+    fn open(disk_space: DiskSpace) -> Result<Self, StoreOpenError> {
+        // Opened first, because it locks the folder.
+        let tree = Tree::open(disk_space.clone())?;
+        let folder = disk_space.folder.clone();
         Ok(Self {
-            large: Files::open(&folder.join(LARGE), &room, &tree.failure)?,
-            archive: Files::open(&folder.join(ARCHIVE), &room, &tree.failure)?,
-            runs: Segments::open(&folder.join(RUNS), room)?,
+            large: Files::open(&folder.join(LARGE), &disk_space, &tree.failure)?,
+            archive: Files::open(&folder.join(ARCHIVE), &disk_space, &tree.failure)?,
+            runs: SegmentedLog::open(&folder.join(RUNS), disk_space)?,
             read_only: false,
             tree,
         })
@@ -197,7 +200,7 @@ impl Opened {
         Ok(Self {
             large: Files::read_only(&folder.join(LARGE)),
             archive: Files::read_only(&folder.join(ARCHIVE)),
-            runs: Segments::open_read_only(&folder.join(RUNS))?,
+            runs: SegmentedLog::open_read_only(&folder.join(RUNS))?,
             read_only: true,
             tree,
         })
@@ -211,14 +214,15 @@ impl Opened {
     }
 
     fn put_new(&self, key: &str, bytes: &[u8]) -> Result<(), StorageError> {
-        self.tree.expect_writable()?;
-        match bytes.len() > LARGEST_IN_TREE {
+        self.tree.check_writable()?;
+        match bytes.len() > MAX_TREE_VALUE {
             true => self.large.put(key, bytes),
             false => self.tree.put(key, bytes),
         }
     }
 
-    /// Whether nothing was ever committed. Of a log that was cut it may look so too, but then nothing is left in it.
+    /// Whether nothing was ever committed. A truncated log may look so too, but then no data is
+    /// left in it.
     fn is_unused(&self, folder: &Path) -> Result<bool, StorageError> {
         let looks_unused = folder::looks_unused(folder).map_err(StorageError::unavailable)?;
         Ok(looks_unused && self.list("")?.is_empty())
@@ -277,12 +281,12 @@ impl Storage for EmbeddedStore {
     }
 
     async fn sync(&self) -> Result<(), StorageError> {
-        let to_disk = || self.write(|opened| opened.tree.to_disk());
-        self.0.tree.flush.share(to_disk).await
+        let sync_to_disk = || self.write(|opened| opened.tree.sync_to_disk());
+        self.0.tree.flush.share(sync_to_disk).await
     }
 
-    async fn expect_room(&self, effect: Effect) -> Result<(), StorageError> {
-        self.write(move |opened| opened.tree.expect_room(effect))
+    async fn check_disk_space(&self, effect: Effect) -> Result<(), StorageError> {
+        self.write(move |opened| opened.tree.check_disk_space(effect))
             .await
     }
 
@@ -328,10 +332,11 @@ impl RunLog for EmbeddedStore {
         self.write(move |opened| opened.runs.forget(position)).await
     }
 
-    /// Files of their own, which decide nothing: what the disk does to one side does not stop the other.
+    /// Run records are in files of their own, and no decision depends on them: a failed sync here
+    /// does not latch a failure of the store, nor the reverse.
     async fn sync(&self) -> Result<(), StorageError> {
-        let to_disk = || self.write(|opened| opened.runs.sync());
-        self.0.runs.flush.share(to_disk).await
+        let sync_to_disk = || self.write(|opened| opened.runs.sync());
+        self.0.runs.flush.share(sync_to_disk).await
     }
 }
 
@@ -360,10 +365,11 @@ fn note(name: &str) -> String {
     format!("note/{name}")
 }
 
-/// Bytes of the largest value that sled gets. A leaf of sled 0.34.7 holds up to 16 values, 17 before it is split
-/// (`node.rs`, `should_split`), and a page above 128 KiB becomes a file in `blobs/` that it never fsyncs
-/// (`pagecache/blob_io.rs`): 17 values with their keys stay below.
-const LARGEST_IN_TREE: usize = 6 << 10;
+/// Maximum size of a value in sled, in bytes. A leaf of sled 0.34.7 holds up to 16 values, and 17
+/// before it is split (`node.rs`, `should_split`). sled writes a page above 128 KiB to a file in
+/// `blobs/` that it never fsyncs (`pagecache/blob_io.rs`), and 17 values of this size with their
+/// keys stay below that.
+const MAX_TREE_VALUE: usize = 6 << 10;
 
 #[cfg(test)]
 mod tests;

@@ -1,4 +1,4 @@
-//! The lock on a store's folder: one process has it open.
+//! The lock on a store's folder, so that only one process has it open.
 
 use std::{
     fs::{self, File, TryLockError},
@@ -12,7 +12,8 @@ use nix::sys::stat::{major, minor};
 
 use super::error::StoreOpenError;
 
-/// Locks a folder. The system releases the lock when the process ends, however it ends.
+/// Locks a folder. The operating system releases the lock when the process ends, even if it is
+/// killed.
 pub(super) fn lock(folder: &Path) -> Result<File, StoreOpenError> {
     let path = folder.join(LOCK);
     let mut options = File::options();
@@ -20,8 +21,8 @@ pub(super) fn lock(folder: &Path) -> Result<File, StoreOpenError> {
     take(options.open(&path), &path, folder)
 }
 
-/// The same without making anything. Where the lock file was removed, sled's own lock on its log tells whether a process has
-/// the store open.
+/// Like [`lock`], without creating the lock file. If it was deleted, sled's own lock on its log
+/// shows whether a process has the store open.
 pub(super) fn lock_existing(folder: &Path) -> Result<File, StoreOpenError> {
     let mut paths = [LOCK, DB].map(|name| folder.join(name)).into_iter();
     let path = paths.find(|path| path.exists());
@@ -41,8 +42,8 @@ fn take(opened: io::Result<File>, path: &Path, folder: &Path) -> Result<File, St
     }
 }
 
-/// The process that has locked a file, as `/proc/locks` has it (proc_locks(5)). It does not list processes of other containers,
-/// and some file systems under another device.
+/// The process that has locked a file, according to `/proc/locks` (proc_locks(5)). Processes of
+/// other containers are missing there, and some file systems are listed under another device.
 fn holder(file: &File) -> Option<u32> {
     let metadata = file.metadata().ok()?;
     let (device, inode) = (metadata.dev(), metadata.ino());
@@ -58,5 +59,5 @@ fn holder(file: &File) -> Option<u32> {
 }
 
 pub(super) const LOCK: &str = "lock";
-/// sled's log, which has everything. sled locks it while it has it open.
+/// sled's log, which contains all values. sled locks it while it is open.
 pub(super) const DB: &str = "db";

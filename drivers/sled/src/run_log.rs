@@ -1,8 +1,10 @@
-//! A log in files of its own, for entries that are many, small and soon forgotten: each file is a stretch of the log, and the
-//! oldest goes whole. What stands in memory is the list of files, and where the entries of two of them lie.
+//! An append-only log in files of its own, for many small entries with a short life. Each file
+//! holds a range of positions, and the oldest file is deleted as a whole. Memory holds the list of
+//! files, and the offsets of the entries of two files.
 //!
-//! Whatever survives a crash is a prefix: a file is on disk before the next one begins, and what is cut off at its end is
-//! taken away at the next opening. Damage elsewhere costs the entries that it has hit. The calls block.
+//! A crash leaves a prefix of the log: a file is synced before the next one begins, and a torn
+//! entry at the end is cut off at the next start. Other damage loses only the damaged entries. The
+//! calls block.
 
 mod segment;
 
@@ -15,63 +17,64 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use self::segment::Segment;
 use keyside_store::{
     Edit, Effect, StorageError,
     file::{self, FileError},
 };
 
+use self::segment::Segment;
 use crate::{
+    disk_space::{DiskSpace, Floors},
     flush::Flush,
-    room::{Floors, Room},
 };
 
-/// An open log. One process has it: whoever opens it sees to that.
-pub(super) struct Segments {
+/// An open log. The caller makes sure that no other process has it open.
+pub(super) struct SegmentedLog {
     pub(super) flush: Flush,
-    room: Room,
+    disk_space: DiskSpace,
     files: Mutex<Files>,
 }
 
 struct Files {
     folder: PathBuf,
-    /// The position that each file begins with, which is its name; oldest first.
-    firsts: Vec<u64>,
-    /// The last one, which is written to.
+    /// First position of each file, which is also its name; oldest first.
+    first_positions: Vec<u64>,
+    /// The last file, to which entries are appended.
     current: Option<Segment>,
-    /// The one before that was read last.
+    /// The earlier file that was read last.
     older: Option<Segment>,
 }
 
-impl Segments {
-    /// Opens the log in `folder`, or begins one.
-    pub(super) fn open(folder: &Path, room: Room) -> Result<Self, FileError> {
-        file::make_folder(folder)?;
+impl SegmentedLog {
+    /// Opens or creates the log in `folder`.
+    pub(super) fn open(folder: &Path, disk_space: DiskSpace) -> Result<Self, FileError> {
+        file::create_folder(folder)?;
         Ok(Self {
             flush: Flush::default(),
-            room,
+            disk_space,
             files: Mutex::new(Files::open(folder)?),
         })
     }
 
-    /// The log in `folder`, or none where there is no folder, for reading: what a crash has left is passed over.
+    /// Opens the log in `folder` for reading only; it is empty if there is no folder. Skips the
+    /// remains of a crash.
     pub(super) fn open_read_only(folder: &Path) -> Result<Self, FileError> {
-        let room = Room {
+        let disk_space = DiskSpace {
             folder: folder.to_owned(),
             floors: Floors::USUAL,
         };
         let files = match folder.is_dir() {
-            true => Files::look(folder)?,
+            true => Files::scan(folder)?,
             false => Files::none(folder),
         };
         Ok(Self {
             flush: Flush::default(),
-            room,
+            disk_space,
             files: Mutex::new(files),
         })
     }
 
-    /// Writes the entry after the last one.
+    /// Appends an entry, whose position has to follow the last one.
     pub(super) fn append(&self, position: u64, entry: &[u8]) -> Result<(), StorageError> {
         let mut files = self.files();
         if position != files.last() + 1 {
@@ -79,7 +82,7 @@ impl Segments {
                 what: "the run records".to_owned(),
             });
         }
-        self.room.check(Effect::Adds)?;
+        self.disk_space.check(Effect::Adds)?;
         files
             .append(position, entry)
             .map_err(StorageError::unavailable)?;
@@ -101,21 +104,22 @@ impl Segments {
         self.files().last()
     }
 
-    /// Writes each file anew that `edit` makes something else of; on disk when it returns, and what was damaged is gone from
-    /// there. Others have their turn between two files.
+    /// Rewrites each file in which `edit` changes an entry, and drops damaged entries from it. On
+    /// disk when this returns. The lock is released between two files, so that others can append
+    /// and read.
     pub(super) fn edit(&self, mut edit: Edit) -> Result<(), StorageError> {
-        let firsts = self.files().firsts.clone();
-        // Room for one file as it is and as it is to be, used again for the next.
+        let first_positions = self.files().first_positions.clone();
+        // Buffers for a file's old and new contents, reused for every file.
         let (mut old, mut new) = (Vec::new(), Vec::new());
-        for first in firsts {
+        for first in first_positions {
             let mut files = self.files();
             files
                 .read(first, &mut old)
                 .map_err(StorageError::unavailable)?;
             segment::edit(&old, first, &mut edit, &mut new);
             if new != old {
-                // It only ever takes away, and that on record already.
-                self.room.check(Effect::Finishes)?;
+                // An edit only removes data, and is already recorded in the audit log.
+                self.disk_space.check(Effect::Finishes)?;
                 files
                     .replace(first, &new)
                     .map_err(StorageError::unavailable)?;
@@ -125,7 +129,7 @@ impl Segments {
         Ok(())
     }
 
-    /// Removes the files that end before `position`.
+    /// Deletes the files that end before `position`.
     pub(super) fn forget(&self, position: u64) -> Result<(), StorageError> {
         self.files()
             .forget(position)
@@ -134,7 +138,7 @@ impl Segments {
         Ok(())
     }
 
-    /// Brings what was written to disk. Others write meanwhile.
+    /// Syncs the last file. Does not block appends.
     pub(super) fn sync(&self) -> Result<(), StorageError> {
         let current = self.files().current.as_ref().map(Segment::file);
         current.map_or(Ok(()), |file| {
@@ -143,7 +147,7 @@ impl Segments {
     }
 
     fn files(&self) -> MutexGuard<'_, Files> {
-        // What is said of the files is changed after they were, and in one step.
+        // Safe after a panic: the list is updated in one step, after the files.
         self.files.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -151,12 +155,12 @@ impl Segments {
 impl Files {
     fn open(folder: &Path) -> Result<Self, FileError> {
         for path in entries(folder)? {
-            let unfinished = |first| Self::named(folder, first).with_extension(UNFINISHED);
+            let unfinished = |first| Self::named(folder, first).with_extension(TEMPORARY_SUFFIX);
             if first(&path).is_some_and(|first| path == unfinished(first)) {
                 fs::remove_file(&path).map_err(FileError::at(&path))?;
             }
         }
-        let mut files = Self::look(folder)?;
+        let mut files = Self::scan(folder)?;
         if let Some(current) = &mut files.current {
             let path = Self::named(folder, current.first());
             current.cut_torn_end().map_err(FileError::at(&path))?;
@@ -164,14 +168,14 @@ impl Files {
         Ok(files)
     }
 
-    /// Changes nothing.
-    fn look(folder: &Path) -> Result<Self, FileError> {
+    /// Lists the files, without changing any.
+    fn scan(folder: &Path) -> Result<Self, FileError> {
         let mut files = Self::none(folder);
         for path in entries(folder)? {
             files.find(&path);
         }
-        files.firsts.sort_unstable();
-        if let Some(first) = files.firsts.last() {
+        files.first_positions.sort_unstable();
+        if let Some(first) = files.first_positions.last() {
             let path = files.path(*first);
             let current = Segment::open(&path, *first).map_err(FileError::at(&path))?;
             files.current = Some(current);
@@ -182,16 +186,16 @@ impl Files {
     fn none(folder: &Path) -> Self {
         Self {
             folder: folder.to_owned(),
-            firsts: Vec::new(),
+            first_positions: Vec::new(),
             current: None,
             older: None,
         }
     }
 
-    /// Takes a file for what its name says. What has another name is not ours.
+    /// Adds a file by the position in its name. Files with other names do not belong to the log.
     fn find(&mut self, path: &Path) {
         let named = |first: &u64| path == self.path(*first);
-        self.firsts.extend(first(path).filter(named));
+        self.first_positions.extend(first(path).filter(named));
     }
 
     fn path(&self, first: u64) -> PathBuf {
@@ -199,7 +203,7 @@ impl Files {
     }
 
     fn named(folder: &Path, first: u64) -> PathBuf {
-        folder.join(format!("{first:020}.{ENDING}"))
+        folder.join(format!("{first:020}.{EXTENSION}"))
     }
 
     fn last(&self) -> u64 {
@@ -208,28 +212,29 @@ impl Files {
 
     fn append(&mut self, position: u64, entry: &[u8]) -> io::Result<()> {
         let current = match &mut self.current {
-            Some(current) if current.len() < FULL => current,
+            Some(current) if current.len() < MAX_FILE_LEN => current,
             _ => self.begin(position)?,
         };
         current.append(position, entry)
     }
 
-    /// Begins the next file. The one before is on disk then: of two that were not, the later might be the one to survive.
+    /// Begins the next file, after syncing the one before: if both were unsynced, a power cut could
+    /// leave only the later one.
     fn begin(&mut self, first: u64) -> io::Result<&mut Segment> {
         if let Some(full) = &self.current {
             full.file().sync_data()?;
         }
         let segment = Segment::write(&self.path(first), first, &[])?;
         file::sync_folder(&self.folder)?;
-        self.firsts.push(first);
+        self.first_positions.push(first);
         Ok(self.current.insert(segment))
     }
 
     fn entries(&mut self, from: u64, limit: usize) -> io::Result<Vec<(u64, Vec<u8>)>> {
-        let after = self.firsts.partition_point(|first| *first <= from);
+        let after = self.first_positions.partition_point(|first| *first <= from);
         let (mut place, mut found) = (after.saturating_sub(1), Vec::new());
-        while place < self.firsts.len() && found.len() < limit {
-            let segment = self.segment(self.firsts[place])?;
+        while place < self.first_positions.len() && found.len() < limit {
+            let segment = self.segment(self.first_positions[place])?;
             found.extend(segment.entries(from, limit - found.len())?);
             place += 1;
         }
@@ -245,23 +250,24 @@ impl Files {
         Ok(self.older.insert(older))
     }
 
-    /// What is in a file; nothing where it has been forgotten meanwhile.
+    /// Reads a file; `contents` stays empty if the file was deleted meanwhile.
     fn read(&self, first: u64, contents: &mut Vec<u8>) -> io::Result<()> {
         contents.clear();
-        if self.firsts.contains(&first) {
+        if self.first_positions.contains(&first) {
             File::open(self.path(first))?.read_to_end(contents)?;
         }
         Ok(())
     }
 
-    /// Whoever reads it, now or after a crash, sees the old contents or the new.
+    /// Replaces a file atomically: a reader, also after a crash, sees either the old or the new
+    /// contents.
     fn replace(&mut self, first: u64, contents: &[u8]) -> io::Result<()> {
         let path = self.path(first);
-        let unfinished = path.with_extension(UNFINISHED);
+        let unfinished = path.with_extension(TEMPORARY_SUFFIX);
         let segment = Segment::write(&unfinished, first, contents)?;
         segment.file().sync_data()?;
         fs::rename(&unfinished, &path)?;
-        match self.firsts.last() == Some(&first) {
+        match self.first_positions.last() == Some(&first) {
             true => self.current = Some(segment),
             false => self.older = Some(segment),
         }
@@ -269,13 +275,13 @@ impl Files {
     }
 
     fn forget(&mut self, position: u64) -> io::Result<()> {
-        while let [oldest, next, ..] = self.firsts[..]
+        while let [oldest, next, ..] = self.first_positions[..]
             && next <= position
         {
             self.older = None;
             match fs::remove_file(self.path(oldest)) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => self.firsts.remove(0),
+                _ => self.first_positions.remove(0),
             };
         }
         Ok(())
@@ -289,17 +295,17 @@ fn entries(folder: &Path) -> Result<Vec<PathBuf>, FileError> {
     paths.map_err(FileError::at(folder))
 }
 
-/// The position that a file's name begins with.
+/// The first position of a file, from its name.
 fn first(path: &Path) -> Option<u64> {
     let stem = path.file_stem().and_then(OsStr::to_str)?;
     stem.parse::<NonZeroU64>().ok().map(NonZeroU64::get)
 }
 
-/// Bytes after which a file takes no more entries.
-const FULL: u64 = 1 << 20;
-const ENDING: &str = "log";
-/// A file that was to take another's place.
-const UNFINISHED: &str = "new";
+/// Bytes from which on a file takes no more entries.
+const MAX_FILE_LEN: u64 = 1 << 20;
+const EXTENSION: &str = "log";
+/// Extension of a file that is to replace another one.
+const TEMPORARY_SUFFIX: &str = "new";
 
 #[cfg(test)]
 mod tests;

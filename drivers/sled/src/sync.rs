@@ -1,25 +1,25 @@
-//! Bringing a file or a folder to disk, and telling a disk that has failed from a system that was short of something.
+//! Syncs a file or folder, and tells a failed disk from a process that lacked a resource.
 
 use std::{fs::File, io, path::Path};
 
-/// Why something is not known to be on disk.
+/// Why a sync did not succeed.
 #[derive(Debug)]
 pub(super) enum SyncError {
-    /// The disk was not asked: too many open files, perhaps. The next try tells.
-    NotAsked(io::Error),
-    /// The disk was asked, and said no. The next try tells nothing.
+    /// The disk was not asked, for example because too many files are open. A retry may succeed.
+    NotAttempted(io::Error),
+    /// The fsync failed. A retry proves nothing: Linux reports the failure only once.
     Failed(io::Error),
 }
 
 pub(super) fn sync(path: &Path) -> Result<(), SyncError> {
-    let file = File::open(path).map_err(SyncError::NotAsked)?;
+    let file = File::open(path).map_err(SyncError::NotAttempted)?;
     file.sync_all().map_err(SyncError::Failed)
 }
 
 impl From<SyncError> for io::Error {
     fn from(error: SyncError) -> Self {
         match error {
-            SyncError::NotAsked(error) | SyncError::Failed(error) => error,
+            SyncError::NotAttempted(error) | SyncError::Failed(error) => error,
         }
     }
 }

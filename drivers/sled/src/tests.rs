@@ -23,11 +23,11 @@ async fn get(store: &EmbeddedStore, key: &str) -> Option<Vec<u8>> {
     Storage::get(store, key).await.unwrap()
 }
 
-async fn to_disk(store: &EmbeddedStore) -> Result<(), StorageError> {
+async fn sync_to_disk(store: &EmbeddedStore) -> Result<(), StorageError> {
     Storage::sync(store).await
 }
 
-/// A store with something of everything in it, closed again.
+/// Creates and closes a store with every kind of data in it.
 async fn used(folder: &Path) {
     let store = opened(folder).await;
     put(&store, "a", b"kept").await.unwrap();
@@ -35,7 +35,7 @@ async fn used(folder: &Path) {
     store.append(1, b"kept".to_vec()).await.unwrap();
     let segment = Archive::put_new(&*store, "installation", 1, b"kept");
     segment.await.unwrap();
-    to_disk(&store).await.unwrap();
+    sync_to_disk(&store).await.unwrap();
 }
 
 #[tokio::test]
@@ -48,7 +48,7 @@ async fn it_keeps_the_contract() {
 }
 
 #[tokio::test]
-async fn what_was_synced_is_there_after_opening_again() {
+async fn synced_writes_exist_after_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     used(folder.path()).await;
     let store = opened(folder.path()).await;
@@ -60,7 +60,7 @@ async fn what_was_synced_is_there_after_opening_again() {
     assert_eq!(segment.unwrap(), b"kept");
 }
 
-/// Every file under a folder, with its contents and its time.
+/// All files in a folder, with contents and modification time.
 fn contents(folder: &Path) -> BTreeMap<PathBuf, (Vec<u8>, std::time::SystemTime)> {
     let mut found = BTreeMap::new();
     for entry in fs::read_dir(folder).unwrap() {
@@ -77,10 +77,10 @@ fn contents(folder: &Path) -> BTreeMap<PathBuf, (Vec<u8>, std::time::SystemTime)
 }
 
 #[tokio::test]
-async fn reading_only_changes_no_byte_and_writes_nothing() {
+async fn opening_read_only_changes_no_byte() {
     let folder = tempfile::tempdir().unwrap();
     used(folder.path()).await;
-    // What a crash leaves: an unfinished snapshot, and a torn end.
+    // The remains of a crash: an unfinished snapshot, and a torn entry.
     fs::write(
         folder.path().join("snap.0000000000001234.generating"),
         "half",
@@ -120,7 +120,7 @@ async fn refused_reading(folder: &Path) -> StoreOpenError {
 }
 
 #[tokio::test]
-async fn a_folder_without_a_store_is_not_made_one_by_reading() {
+async fn opening_read_only_creates_no_store() {
     let folder = tempfile::tempdir().unwrap();
     refused_reading(&folder.path().join("none")).await;
     refused_reading(folder.path()).await;
@@ -128,7 +128,7 @@ async fn a_folder_without_a_store_is_not_made_one_by_reading() {
 }
 
 #[tokio::test]
-async fn a_store_whose_lock_file_was_removed_is_read_and_none_is_made() {
+async fn a_store_without_its_lock_file_is_read_without_creating_one() {
     let folder = tempfile::tempdir().unwrap();
     used(folder.path()).await;
     fs::remove_file(folder.path().join("lock")).unwrap();
@@ -145,7 +145,7 @@ async fn a_store_whose_lock_file_was_removed_is_read_and_none_is_made() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_with_a_store_that_is_only_read_names_its_folder_and_not_the_copy() {
+async fn errors_of_a_read_only_store_name_its_folder_and_not_the_copy() {
     for (file, damage) in [
         ("conf.kept", None),
         ("db", Some(b"".as_slice())),
@@ -175,12 +175,12 @@ async fn what_is_wrong_with_a_store_that_is_only_read_names_its_folder_and_not_t
     }
 }
 
-/// The promise rests on it: sled writes no file in `blobs/`, which it would not fsync.
+/// Durability depends on this: sled never fsyncs files in `blobs/`, so it must not write any.
 #[tokio::test]
-async fn nothing_that_is_put_into_sled_becomes_one_of_its_blobs() {
+async fn sled_writes_no_blob_files() {
     let folder = tempfile::tempdir().unwrap();
     let store = opened(folder.path()).await;
-    let value = |number: usize| vec![number as u8; LARGEST_IN_TREE - number % 7];
+    let value = |number: usize| vec![number as u8; MAX_TREE_VALUE - number % 7];
     for number in 0..2_000 {
         let key = format!(
             "workspace/{}/object/{:0>81}",
@@ -193,10 +193,10 @@ async fn nothing_that_is_put_into_sled_becomes_one_of_its_blobs() {
             store.delete(&key).await.unwrap();
         }
         if number % 100 == 0 {
-            to_disk(&store).await.unwrap();
+            sync_to_disk(&store).await.unwrap();
         }
     }
-    to_disk(&store).await.unwrap();
+    sync_to_disk(&store).await.unwrap();
     let blobs = || fs::read_dir(folder.path().join("blobs")).unwrap().count();
     assert_eq!(blobs(), 0);
     drop(store);
@@ -217,7 +217,7 @@ async fn a_large_object_that_is_deleted_is_gone_from_the_disk() {
 }
 
 #[tokio::test]
-async fn a_folder_in_use_says_so_and_opens_once_it_is_free() {
+async fn a_folder_in_use_is_refused_and_opens_once_it_is_free() {
     let folder = tempfile::tempdir().unwrap();
     let first = opened(folder.path()).await;
     let error = refused(folder.path()).await;
@@ -236,7 +236,7 @@ async fn a_folder_in_use_says_so_and_opens_once_it_is_free() {
 }
 
 #[tokio::test]
-async fn a_store_to_which_nothing_was_committed_is_removed_and_no_other() {
+async fn only_a_store_without_commits_is_removed() {
     let parent = tempfile::tempdir().unwrap();
     let folder = parent.path().join("store");
     let removed = || async { EmbeddedStore::remove_unused(&folder).await.unwrap() };
@@ -262,7 +262,7 @@ async fn a_store_to_which_nothing_was_committed_is_removed_and_no_other() {
     fs::remove_dir_all(&folder).unwrap();
     let store = opened(&folder).await;
     put(&store, "a", b"kept").await.unwrap();
-    to_disk(&store).await.unwrap();
+    sync_to_disk(&store).await.unwrap();
     drop(store);
     assert!(!removed().await, "it has an object");
     fs::write(folder.join("making"), "").unwrap();
@@ -270,39 +270,39 @@ async fn a_store_to_which_nothing_was_committed_is_removed_and_no_other() {
 }
 
 #[tokio::test]
-async fn a_store_is_made_once_it_is_complete() {
+async fn a_store_exists_once_its_creation_is_complete() {
     let parent = tempfile::tempdir().unwrap();
     let folder = parent.path().join("store");
-    let is_made = || EmbeddedStore::is_made(&folder).unwrap();
-    assert!(!is_made());
+    let exists = || EmbeddedStore::exists_in(&folder).unwrap();
+    assert!(!exists());
     fs::create_dir(&folder).unwrap();
-    assert!(!is_made());
+    assert!(!exists());
     drop(opened(&folder).await);
-    assert!(is_made());
+    assert!(exists());
     fs::write(folder.join("making"), "").unwrap();
-    assert!(!is_made());
+    assert!(!exists());
 }
 
 #[tokio::test]
-async fn room_for_a_start_on_a_full_disk_is_kept_where_there_is_plenty() {
+async fn disk_space_for_a_start_is_reserved_while_there_is_plenty() {
     let folder = tempfile::tempdir().unwrap();
-    let spare = folder.path().join("spare");
-    let scarce = EmbeddedStore::open_with_room(folder.path(), Floors::above(u64::MAX)).await;
+    let reserve = folder.path().join("spare");
+    let scarce = EmbeddedStore::open_with_floors(folder.path(), Floors::above(u64::MAX)).await;
     drop(scarce.unwrap());
-    assert!(!spare.exists());
-    let plenty = || EmbeddedStore::open_with_room(folder.path(), Floors::above(0));
+    assert!(!reserve.exists());
+    let plenty = || EmbeddedStore::open_with_floors(folder.path(), Floors::above(0));
     let store = plenty().await.unwrap();
-    let len = fs::metadata(&spare).unwrap().len();
+    let len = fs::metadata(&reserve).unwrap().len();
     assert!(len >= 1 << 20, "{len}");
     drop(store);
-    // A start has used a part of it.
-    fs::write(&spare, "less").unwrap();
+    // A start has used a part of the reserve.
+    fs::write(&reserve, "less").unwrap();
     drop(plenty().await.unwrap());
-    assert_eq!(fs::metadata(&spare).unwrap().len(), len);
+    assert_eq!(fs::metadata(&reserve).unwrap().len(), len);
 }
 
 #[tokio::test]
-async fn an_unfinished_snapshot_of_a_crash_does_not_keep_it_from_opening() {
+async fn a_store_with_an_unfinished_snapshot_opens() {
     let folder = tempfile::tempdir().unwrap();
     used(folder.path()).await;
     fs::write(
@@ -315,7 +315,7 @@ async fn an_unfinished_snapshot_of_a_crash_does_not_keep_it_from_opening() {
 }
 
 #[tokio::test]
-async fn a_crash_while_a_store_was_made_leaves_one_that_is_made_anew() {
+async fn a_store_whose_creation_crashed_is_created_again() {
     let folder = tempfile::tempdir().unwrap();
     used(folder.path()).await;
     fs::write(folder.path().join("making"), "").unwrap();
@@ -335,37 +335,37 @@ async fn a_nearly_full_disk_refuses_writes_and_still_reads() {
         finishes: u64::MAX,
         ..Floors::above(u64::MAX)
     };
-    let store = EmbeddedStore::open_with_room(folder.path(), nothing)
+    let store = EmbeddedStore::open_with_floors(folder.path(), nothing)
         .await
         .unwrap();
     for effect in [Effect::Adds, Effect::EndsSooner, Effect::EndsUse] {
-        assert!(is_full(store.expect_room(effect).await), "{effect:?}");
+        assert!(is_full(store.check_disk_space(effect).await), "{effect:?}");
     }
     for len in [1, 20_000] {
         assert!(is_full(put(&store, "b", &vec![1; len]).await));
     }
     assert!(is_full(Storage::swap(&*store, "b", None, b"1").await));
     assert!(is_full(store.append(2, vec![]).await));
-    // Removing garbage makes room.
+    // Deleting garbage frees disk space.
     store.delete("none").await.unwrap();
     assert_eq!(get(&store, "a").await.unwrap(), b"kept");
     assert_eq!(store.failure(), None, "nothing was written that failed");
 }
 
 #[tokio::test]
-async fn what_has_begun_is_finished_where_no_change_may_begin() {
+async fn a_change_that_has_begun_can_finish_on_a_nearly_full_disk() {
     let folder = tempfile::tempdir().unwrap();
     used(folder.path()).await;
-    let store = EmbeddedStore::open_with_room(folder.path(), Floors::above(u64::MAX))
+    let store = EmbeddedStore::open_with_floors(folder.path(), Floors::above(u64::MAX))
         .await
         .unwrap();
-    assert!(is_full(store.expect_room(Effect::Adds).await));
-    assert!(is_full(store.expect_room(Effect::EndsUse).await));
-    store.expect_room(Effect::Finishes).await.unwrap();
+    assert!(is_full(store.check_disk_space(Effect::Adds).await));
+    assert!(is_full(store.check_disk_space(Effect::EndsUse).await));
+    store.check_disk_space(Effect::Finishes).await.unwrap();
     put(&store, "b", b"1").await.unwrap();
     Storage::swap(&*store, "head", None, b"1").await.unwrap();
-    to_disk(&store).await.unwrap();
-    // Runs are not forgotten by adding any.
+    sync_to_disk(&store).await.unwrap();
+    // A full disk refuses new runs but does not drop old ones.
     assert!(is_full(store.append(2, vec![]).await));
     let forget = |_: u64, _: &[u8]| Some(Vec::new());
     store.edit(Box::new(forget)).await.unwrap();
@@ -373,26 +373,26 @@ async fn what_has_begun_is_finished_where_no_change_may_begin() {
 }
 
 #[tokio::test]
-async fn a_disk_that_failed_a_write_takes_none_before_a_restart_and_is_read_as_before() {
+async fn after_a_failed_write_the_store_is_read_only_until_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     used(folder.path()).await;
     let store = opened(folder.path()).await;
     put(&store, "b", b"in doubt").await.unwrap();
     let (db, away) = (folder.path().join("db"), folder.path().join("away"));
     fs::rename(&db, &away).unwrap();
-    // It opens, and an fsync of it fails: EINVAL.
+    // An fsync of /dev/null fails with EINVAL.
     std::os::unix::fs::symlink("/dev/null", &db).unwrap();
-    assert!(has_failed(to_disk(&store).await));
+    assert!(has_failed(sync_to_disk(&store).await));
     fs::remove_file(&db).unwrap();
     fs::rename(&away, &db).unwrap();
-    // It would succeed now, and say nothing of what was to be on disk before.
-    assert!(has_failed(to_disk(&store).await));
+    // An fsync would succeed now, although earlier writes never reached the disk.
+    assert!(has_failed(sync_to_disk(&store).await));
     for len in [1, 20_000] {
         assert!(has_failed(put(&store, "c", &vec![1; len]).await));
     }
     assert!(has_failed(store.delete("a").await));
     assert!(has_failed(Storage::swap(&*store, "head", None, b"1").await));
-    assert!(has_failed(store.expect_room(Effect::EndsUse).await));
+    assert!(has_failed(store.check_disk_space(Effect::EndsUse).await));
     assert!(store.failure().unwrap().starts_with("db"));
     assert_eq!(get(&store, "a").await.unwrap(), b"kept");
     store.append(2, vec![]).await.unwrap();
@@ -400,20 +400,20 @@ async fn a_disk_that_failed_a_write_takes_none_before_a_restart_and_is_read_as_b
 }
 
 #[tokio::test]
-async fn what_cannot_be_opened_for_a_moment_refuses_changes_for_no_longer() {
+async fn a_temporary_open_failure_does_not_latch() {
     let folder = tempfile::tempdir().unwrap();
     used(folder.path()).await;
     let store = opened(folder.path()).await;
     let (db, away) = (folder.path().join("db"), folder.path().join("away"));
     put(&store, "b", b"kept").await.unwrap();
     fs::rename(&db, &away).unwrap();
-    let refused = to_disk(&store).await.unwrap_err();
+    let refused = sync_to_disk(&store).await.unwrap_err();
     assert!(
         matches!(refused, StorageError::Unavailable { .. }),
         "{refused}"
     );
     fs::rename(&away, &db).unwrap();
-    to_disk(&store).await.unwrap();
+    sync_to_disk(&store).await.unwrap();
     assert_eq!(store.failure(), None);
     drop(store);
     assert_eq!(
@@ -431,7 +431,7 @@ fn has_failed<T>(result: Result<T, StorageError>) -> bool {
 }
 
 #[tokio::test]
-async fn the_folder_is_its_owners_alone() {
+async fn only_the_owner_can_open_the_folder() {
     use std::os::unix::fs::PermissionsExt;
     let parent = tempfile::tempdir().unwrap();
     let folder = parent.path().join("data").join("store");

@@ -1,4 +1,5 @@
-//! sled's calls, and what they lack: it writes ahead in one log, in order, and does not fsync it on Linux (sled #1351, #1452).
+//! Calls sled, and adds what it lacks: sled writes to its log in order, but does not fsync it on
+//! Linux (sled #1351, #1452).
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -6,12 +7,12 @@ use keyside_store::{Effect, StorageError};
 use sled::{Db, IVec};
 
 use crate::{
+    disk_space::{DiskSpace, Floors},
     error::{self, StoreOpenError},
     failure::Failure,
     flush::Flush,
-    folder::{self, Held, OpenedFolder},
-    room::{Floors, Room},
-    spare::Spare,
+    folder::{self, OpenedFolder, StoreLock},
+    reserve::ReserveFile,
     sync::SyncError,
 };
 
@@ -19,43 +20,49 @@ use crate::{
 pub(super) struct Tree {
     values: sled::Tree,
     pub(super) flush: Flush,
-    room: Room,
-    spare: Spare,
+    disk_space: DiskSpace,
+    reserve: ReserveFile,
     pub(super) failure: Arc<Failure>,
-    /// Locked while sled writes: one write at a time.
+    /// Locked while sled writes, so that there is one write at a time.
     writing: Mutex<()>,
     db: Db,
-    /// Held as long as the store is open. Declared last: it is let go after sled has closed its files.
-    _held: Held,
+    /// Declared last: the lock is released after sled has closed its files.
+    _held: StoreLock,
 }
 
 impl Tree {
-    pub(super) fn open(room: Room) -> Result<Self, StoreOpenError> {
-        let opened = folder::open(&room.folder, &Spare::in_folder(&room.folder))?;
-        let tree = Self::of(opened, room)?;
-        tree.spare.refill(&tree.room);
+    pub(super) fn open(disk_space: DiskSpace) -> Result<Self, StoreOpenError> {
+        let opened = folder::open(
+            &disk_space.folder,
+            &ReserveFile::in_folder(&disk_space.folder),
+        )?;
+        let tree = Self::of(opened, disk_space)?;
+        tree.reserve.refill(&tree.disk_space);
         Ok(tree)
     }
 
-    /// A copy of the store in `folder`, thrown away at the end.
+    /// Opens a temporary copy of the store in `folder`.
     pub(super) fn open_copy(folder: &std::path::Path) -> Result<Self, StoreOpenError> {
         let opened = folder::open_copy(folder)?;
-        let room = Room {
+        let disk_space = DiskSpace {
             folder: folder.to_owned(),
             floors: Floors::USUAL,
         };
-        Self::of(opened, room)
+        Self::of(opened, disk_space)
     }
 
-    fn of(OpenedFolder { db, held }: OpenedFolder, room: Room) -> Result<Self, StoreOpenError> {
+    fn of(
+        OpenedFolder { db, held }: OpenedFolder,
+        disk_space: DiskSpace,
+    ) -> Result<Self, StoreOpenError> {
         let values = db
             .open_tree(VALUES)
-            .map_err(|error| StoreOpenError::sled(&room.folder, &error))?;
+            .map_err(|error| StoreOpenError::sled(&disk_space.folder, &error))?;
         Ok(Self {
             values,
             flush: Flush::default(),
-            spare: Spare::in_folder(&room.folder),
-            room,
+            reserve: ReserveFile::in_folder(&disk_space.folder),
+            disk_space,
             failure: Arc::default(),
             writing: Mutex::default(),
             db,
@@ -63,45 +70,48 @@ impl Tree {
         })
     }
 
-    /// What the disk said when it failed a write, if it ever did.
+    /// The error of the first failed disk write, if there was one.
     pub(super) fn failure(&self) -> Option<String> {
         self.failure.reason()
     }
 
-    pub(super) fn expect_room(&self, effect: Effect) -> Result<(), StorageError> {
+    pub(super) fn check_disk_space(&self, effect: Effect) -> Result<(), StorageError> {
         self.failure.check()?;
-        self.room.check(effect)?;
+        self.disk_space.check(effect)?;
         if effect == Effect::Adds {
-            // A start may have used it up, and the disk has room again.
-            self.spare.refill(&self.room);
+            // A start may have used the reserve, and the disk may have space again.
+            self.reserve.refill(&self.disk_space);
         }
         Ok(())
     }
 
-    pub(super) fn expect_writable(&self) -> Result<(), StorageError> {
+    pub(super) fn check_writable(&self) -> Result<(), StorageError> {
         self.failure.check()
     }
 
-    /// Brings everything that was written to disk.
-    pub(super) fn to_disk(&self) -> Result<(), StorageError> {
+    /// Syncs everything written so far.
+    pub(super) fn sync_to_disk(&self) -> Result<(), StorageError> {
         {
             let _writing = self.begin()?;
             let written = self.db.flush();
             written.map_err(|error| self.failure.latch("db", error))?;
         }
-        folder::sync_db(&self.room.folder).map_err(|error| match error {
-            SyncError::NotAsked(error) => StorageError::unavailable(format!("db: {error}")),
+        folder::sync_db(&self.disk_space.folder).map_err(|error| match error {
+            SyncError::NotAttempted(error) => StorageError::unavailable(format!("db: {error}")),
             SyncError::Failed(error) => self.failure.latch("db", error),
         })
     }
 
     pub(super) fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StorageError> {
-        let stored = self.values.get(key).map_err(|error| self.unread(&error))?;
+        let stored = self
+            .values
+            .get(key)
+            .map_err(|error| self.unreadable(&error))?;
         Ok(stored.map(|value| value.to_vec()))
     }
 
     pub(super) fn put(&self, key: &str, value: &[u8]) -> Result<(), StorageError> {
-        self.room.check(Effect::Finishes)?;
+        self.disk_space.check(Effect::Finishes)?;
         self.write(|| self.values.insert(key, value))?;
         Ok(())
     }
@@ -112,7 +122,7 @@ impl Tree {
         expected: Option<Vec<u8>>,
         value: Vec<u8>,
     ) -> Result<(), StorageError> {
-        self.room.check(Effect::Finishes)?;
+        self.disk_space.check(Effect::Finishes)?;
         let swap = || self.values.compare_and_swap(key, expected, Some(value));
         self.write(swap)?.map_err(|_| StorageError::Conflict {
             what: key.to_owned(),
@@ -126,23 +136,23 @@ impl Tree {
 
     pub(super) fn list(&self, prefix: &str) -> Result<Vec<String>, StorageError> {
         let key = |key: sled::Result<IVec>| {
-            let key = key.map_err(|error| self.unread(&error))?;
+            let key = key.map_err(|error| self.unreadable(&error))?;
             Ok(String::from_utf8_lossy(&key).into_owned())
         };
         self.values.scan_prefix(prefix).keys().map(key).collect()
     }
 
-    fn unread(&self, error: &sled::Error) -> StorageError {
+    fn unreadable(&self, error: &sled::Error) -> StorageError {
         self.damaged(&error::finding(error))
     }
 
-    /// What was written cannot be read.
+    /// An error for data that cannot be read.
     pub(super) fn damaged(&self, finding: &str) -> StorageError {
-        let damaged = StoreOpenError::damaged(&self.room.folder, finding);
+        let damaged = StoreOpenError::damaged(&self.disk_space.folder, finding);
         StorageError::unavailable(damaged)
     }
 
-    /// Has sled write something, in memory and sooner or later to its log.
+    /// Lets sled write to memory, and later to its log.
     fn write<T>(&self, write: impl FnOnce() -> sled::Result<T>) -> Result<T, StorageError> {
         let _writing = self.begin()?;
         let written = write().map_err(|error| self.failure.latch("db", error))?;
@@ -159,7 +169,8 @@ impl Tree {
 
 impl Drop for Tree {
     fn drop(&mut self) {
-        // sled would write and wait once more, for a disk that has failed (`pagecache/logger.rs`, `Log::drop`).
+        // sled's drop would flush again and wait for a disk that has failed (0.34.7,
+        // `pagecache/logger.rs`, `Log::drop`), so a handle is leaked.
         if self.failure.reason().is_some() {
             std::mem::forget(self.db.clone());
         }

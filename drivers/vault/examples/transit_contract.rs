@@ -1,5 +1,5 @@
-//! Runs the contract of key services over Transit, in the Vault that the environment names. `tests/vault` starts it with a
-//! real OpenBao.
+//! Runs the KMS contract suite over Transit, in the Vault that the environment names. `tests/vault`
+//! starts this with a real OpenBao.
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
-//! Sends one request to Vault and reads its answer, within a time limit. It knows no token of its own, and follows no redirect: the
-//! token would go along.
+//! Sends one request to Vault and reads the response, within a time limit. Holds no token, and
+//! follows no redirect, because the token would be sent along.
 
 mod tls;
 
@@ -17,20 +17,21 @@ use rustify::endpoint::Endpoint;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use crate::error::{Answered, VaultError, is_away};
+use crate::error::{ErrorResponse, VaultError, is_unavailable};
 
-/// The connections to one Vault.
+/// An HTTP client for one Vault.
 pub(crate) struct Http {
     client: Client,
     base: Url,
     address: String,
     timeout: Duration,
     namespace: Option<HeaderValue>,
-    /// Set where the URL holds the name that the certificate is verified for instead of the address's host.
+    /// Host header, if the URL contains the name that the certificate is verified for instead of
+    /// the address's host.
     host: Option<HeaderValue>,
 }
 
-/// A request, without a token.
+/// A request without a token.
 pub(crate) struct Call {
     method: Method,
     path: String,
@@ -38,7 +39,7 @@ pub(crate) struct Call {
     body: Option<Zeroizing<Vec<u8>>>,
 }
 
-/// An answer whose status says something of the thing that was asked for: 2xx or 4xx.
+/// A response with a status that is about the requested resource: 2xx or 4xx.
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) body: Zeroizing<Vec<u8>>,
@@ -93,10 +94,10 @@ impl Http {
         &self.address
     }
 
-    /// Sends a call with a token, or without one where it signs in.
+    /// Sends a call, with a token unless it is a sign-in.
     ///
     /// # Errors
-    /// No answer, or one that says something of the server only.
+    /// No response, or one with a status that is only about the server.
     pub(crate) async fn send(
         &self,
         token: Option<&HeaderValue>,
@@ -107,19 +108,22 @@ impl Http {
         let response = response.map_err(|error| self.unreachable(&error))?;
         let status = response.status().as_u16();
         let body = self.body(response, call).await?;
-        match is_away(status) {
+        match is_unavailable(status) {
             true => {
                 let asked = format!("{} at {}", call.name(), self.address);
-                Err(VaultError::Answered(Answered::new(status, asked, &body)))
+                Err(VaultError::ErrorResponse(ErrorResponse::new(
+                    status, asked, &body,
+                )))
             }
             false => Ok(Answer { status, body }),
         }
     }
 
-    /// The `Date` of an answer to a request that needs no token; `None` where it has none. A standby's answer counts too.
+    /// The `Date` header of a response to a request without a token; `None` if it has none.
+    /// Standbys answer too.
     ///
     /// # Errors
-    /// No answer, or one of a server that is sealed or fails.
+    /// No response, or one of a server that is sealed or fails.
     pub(crate) async fn date(&self) -> Result<Option<String>, VaultError> {
         let mut call = Call::new(Method::GET, "sys/health");
         call.query = Some("standbyok=true&perfstandbyok=true".to_owned());
@@ -128,11 +132,11 @@ impl Http {
         let date = response.headers().get(DATE);
         let date = date.and_then(|date| date.to_str().ok()).map(str::to_owned);
         let status = response.status().as_u16();
-        match is_away(status) {
+        match is_unavailable(status) {
             true => {
                 let body = self.body(response, &call).await?;
-                let answered = Answered::new(status, call.name(), &body);
-                Err(VaultError::Answered(answered))
+                let answered = ErrorResponse::new(status, call.name(), &body);
+                Err(VaultError::ErrorResponse(answered))
             }
             false => Ok(date),
         }
@@ -160,7 +164,7 @@ impl Http {
             }
         }
         if let Some(body) = &call.body {
-            // Bytes that zero themselves when the last owner lets go of them.
+            // Bytes that are zeroed when their last owner drops them.
             let bytes = Bytes::from_owner(body.clone());
             *request.body_mut() = Some(Body::from(bytes));
         }
@@ -172,22 +176,22 @@ impl Http {
         mut response: Response,
         call: &Call,
     ) -> Result<Zeroizing<Vec<u8>>, VaultError> {
-        let announced = response.content_length().unwrap_or(USUAL_BODY);
-        let announced = usize::try_from(announced).unwrap_or(LARGEST_BODY);
-        let mut body = Zeroizing::new(Vec::with_capacity(announced.min(LARGEST_BODY)));
+        let announced = response.content_length().unwrap_or(DEFAULT_BODY_CAPACITY);
+        let announced = usize::try_from(announced).unwrap_or(MAX_RESPONSE_BODY);
+        let mut body = Zeroizing::new(Vec::with_capacity(announced.min(MAX_RESPONSE_BODY)));
         loop {
             let chunk = response.chunk().await;
             let Some(chunk) = chunk.map_err(|error| self.unreachable(&error))? else {
                 return Ok(body);
             };
-            if body.len() + chunk.len() > LARGEST_BODY {
+            if body.len() + chunk.len() > MAX_RESPONSE_BODY {
                 return Err(VaultError::Malformed(call.name()));
             }
             append(&mut body, &chunk);
         }
     }
 
-    /// Says why no answer came, and which setting to look at.
+    /// Explains why no response arrived, and which setting to check.
     fn unreachable(&self, error: &reqwest::Error) -> VaultError {
         let why = chain(error);
         let address = &self.address;
@@ -209,11 +213,11 @@ impl Http {
             ))
         } else if has("InvalidContentType") || has("corrupt message") {
             VaultError::Tls(format!(
-                "{address} speaks no TLS: check scheme and port in vault.address"
+                "{address} does not speak TLS: check scheme and port in vault.address"
             ))
         } else if has("CertificateRequired") || has("HandshakeFailure") {
             VaultError::Tls(format!(
-                "Vault at {address} wants a client certificate: set vault.client_certificate and vault.client_key ({why})"
+                "Vault at {address} requires a client certificate: set vault.client_certificate and vault.client_key ({why})"
             ))
         } else {
             VaultError::Unreachable(format!(
@@ -233,7 +237,7 @@ impl Call {
         }
     }
 
-    /// One of vaultrs' requests that has no body.
+    /// A request of vaultrs that has no body.
     pub(crate) fn of<E: Endpoint>(endpoint: &E) -> Self {
         let query = endpoint.query().ok().flatten();
         Self {
@@ -242,15 +246,15 @@ impl Call {
         }
     }
 
-    /// With `body` as JSON, written into memory that is zeroed when the call is dropped.
+    /// Adds a JSON body, in memory that is zeroed when the call is dropped.
     pub(crate) fn with_body(mut self, body: &impl Serialize) -> Self {
-        let mut bytes = Zeroizing::new(Vec::with_capacity(LARGEST_REQUEST));
+        let mut bytes = Zeroizing::new(Vec::with_capacity(REQUEST_BODY_CAPACITY));
         serde_json::to_writer(&mut *bytes, body).expect("maps with text keys are JSON");
         self.body = Some(bytes);
         self
     }
 
-    /// Method and path: what messages call it.
+    /// Method and path, for messages.
     pub(crate) fn name(&self) -> String {
         format!("{} {}", self.method, self.path)
     }
@@ -261,25 +265,26 @@ impl Answer {
         (200..300).contains(&self.status)
     }
 
-    /// The answer, if it is no refusal.
+    /// The response, if its status means success.
     pub(crate) fn accepted(self, call: &Call) -> Result<Self, VaultError> {
         match self.is_success() {
             true => Ok(self),
-            false => Err(VaultError::Answered(self.answered(call))),
+            false => Err(VaultError::ErrorResponse(self.answered(call))),
         }
     }
 
-    pub(crate) fn answered(&self, call: &Call) -> Answered {
-        Answered::new(self.status, call.name(), &self.body)
+    pub(crate) fn answered(&self, call: &Call) -> ErrorResponse {
+        ErrorResponse::new(self.status, call.name(), &self.body)
     }
 
-    /// The body as a `T`. What is wrong with it is not repeated: it may hold a secret.
+    /// Parses the body. An error does not repeat it: it may contain a secret.
     pub(crate) fn read<'a, T: Deserialize<'a>>(&'a self, call: &Call) -> Result<T, VaultError> {
         serde_json::from_slice(&self.body).map_err(|_| VaultError::Malformed(call.name()))
     }
 }
 
-/// Resolves every name to the addresses of one host: the certificate's name is in the URL, and this is where it is.
+/// Resolves every name to the addresses of one host. Used if the URL contains the certificate's
+/// name instead of that host.
 struct AddressHost(String);
 
 impl Resolve for AddressHost {
@@ -300,7 +305,7 @@ fn base(url: &BaseUrl) -> Result<Url, VaultError> {
     parsed.map_err(|error| VaultError::Settings(format!("vault.address: {error}")))
 }
 
-/// Without leaving a copy behind where the vector has to grow.
+/// Appends without leaving an unwiped copy behind when the vector grows.
 fn append(body: &mut Zeroizing<Vec<u8>>, chunk: &[u8]) {
     let needed = body.len() + chunk.len();
     if needed > body.capacity() {
@@ -311,7 +316,7 @@ fn append(body: &mut Zeroizing<Vec<u8>>, chunk: &[u8]) {
     body.extend_from_slice(chunk);
 }
 
-/// An error with its causes; reqwest's own text says little. The URL is left out of it.
+/// An error with its causes, because reqwest's own text says little. Leaves the URL out.
 fn chain(error: &reqwest::Error) -> String {
     let mut said: Vec<String> = Vec::new();
     let mut next: Option<&dyn std::error::Error> = std::error::Error::source(error);
@@ -328,10 +333,11 @@ fn chain(error: &reqwest::Error) -> String {
     }
 }
 
-/// Vault's audit log records this header once it is told to (`sys/config/auditing/request-headers`).
+/// The value of `X-Keyside-Request-Id`, which Vault's audit log records if an operator enables it
+/// (`sys/config/auditing/request-headers`).
 fn request_id() -> HeaderValue {
     let mut bytes = [0; 16];
-    // Without randomness the id is all zeros: it helps people to find a line, and nothing depends on it.
+    // If there is no randomness, the id is all zeros. It only helps people to find a log line.
     let _ = getrandom::fill(&mut bytes);
     let id = format!("{:032x}", u128::from_be_bytes(bytes));
     HeaderValue::from_str(&id).expect("hexadecimal digits")
@@ -339,15 +345,18 @@ fn request_id() -> HeaderValue {
 
 const VAULT_TOKEN: HeaderName = HeaderName::from_static("x-vault-token");
 const VAULT_NAMESPACE: HeaderName = HeaderName::from_static("x-vault-namespace");
-/// Without it, Vault Agent and Vault Proxy may refuse (their protection against forged requests of browsers).
+/// Vault Agent and Vault Proxy may be configured to require this header (`require_request_header`),
+/// as a protection against SSRF.
 const VAULT_REQUEST: HeaderName = HeaderName::from_static("x-vault-request");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-keyside-request-id");
 
-/// Bytes. Vault itself takes entries of at most 1 MiB.
-const LARGEST_BODY: usize = 4 << 20;
-const USUAL_BODY: u64 = 4 << 10;
-/// Room for a sign-in: service account tokens have about 1 KiB. A longer body is written all the same.
-const LARGEST_REQUEST: usize = 8 << 10;
+/// Maximum length of a response, in bytes. Vault itself accepts entries of at most 1 MiB.
+const MAX_RESPONSE_BODY: usize = 4 << 20;
+/// Initial capacity for a response without `Content-Length`, in bytes.
+const DEFAULT_BODY_CAPACITY: u64 = 4 << 10;
+/// Initial capacity for a request body, in bytes: enough for a sign-in, since service account
+/// tokens have about 1 KiB. A longer body grows.
+const REQUEST_BODY_CAPACITY: usize = 8 << 10;
 
 #[cfg(test)]
 mod tests;

@@ -1,7 +1,9 @@
-//! Reads one field of a secret in KV version 1 or 2, cheaply where the caller has it already.
+//! Reads one field of a secret in KV version 1 or 2; cheap if the caller already has the current
+//! version.
 //!
-//! In version 2 a version is the number that Vault counts, and a follower asks for metadata first, which holds no secret. Version
-//! 1 counts nothing: there a version is an HMAC of the value under a key of this process, so that it tells nothing of the value.
+//! In KV version 2 the version is Vault's number, and polling reads the metadata first, which
+//! contains no secret. KV version 1 has no versions: there the version is an HMAC of the value
+//! under a key of this process, which reveals nothing about the value.
 
 mod fields;
 mod refusal;
@@ -19,23 +21,23 @@ use zeroize::Zeroizing;
 
 use self::{
     fields::Fields,
-    refusal::{Gone, Refusal},
+    refusal::{Refusal, VersionGone},
 };
 use crate::{
     client::{Answer, Call},
-    error::{Answered, VaultError},
+    error::{ErrorResponse, VaultError},
     mounts::{KvVersion, Mount, within},
     vault::Vault,
 };
 
-/// A secret's place, once its mount is known.
-struct Place<'a> {
+/// The location of a secret in a known mount.
+struct SecretLocation<'a> {
     reference: &'a VaultReference,
     mount: Mount,
     path: String,
 }
 
-/// What is known of a secret before its data was read.
+/// What polling the metadata showed.
 enum Polled {
     Unchanged,
     Changed,
@@ -52,10 +54,10 @@ impl SecretSource for Vault {
     }
 }
 
-/// Reads what `reference` names, unless its version is `known`.
+/// Reads the secret that `reference` names, unless its version is `known`.
 ///
 /// # Errors
-/// It is not there, or may not be read; or Vault is away.
+/// The secret does not exist or may not be read, or Vault is unavailable.
 async fn read(
     vault: &Vault,
     reference: &VaultReference,
@@ -64,13 +66,13 @@ async fn read(
     let path = full_path(reference)?;
     let mut refused = None;
     if let Some(mount) = vault.mounts.known(&path) {
-        let place = Place::new(reference, mount, &path);
-        match place.read(vault, known).await {
-            Err(SourceError::Gone(reason)) => refused = Some((place.mount, reason)),
+        let location = SecretLocation::new(reference, mount, &path);
+        match location.read(vault, known).await {
+            Err(SourceError::Gone(reason)) => refused = Some((location.mount, reason)),
             decided => return decided,
         }
     }
-    // Perhaps it is another mount now. What Vault says of it decides.
+    // The mount may have been replaced: asks Vault again.
     let mount = vault.mount_of(&path).await?;
     let refused = match (refused, &mount) {
         (Some((before, reason)), Some(now)) if before == *now => {
@@ -89,8 +91,12 @@ async fn read(
         (None, _) => None,
     };
     match (mount, &reference.mount) {
-        (Some(mount), _) => Place::new(reference, mount, &path).read(vault, known).await,
-        (None, Some(mount)) => guess(vault, reference, mount, &path, known).await,
+        (Some(mount), _) => {
+            SecretLocation::new(reference, mount, &path)
+                .read(vault, known)
+                .await
+        }
+        (None, Some(mount)) => probe_version(vault, reference, mount, &path, known).await,
         (None, None) => {
             let reason = refused.unwrap_or_else(|| refusal::no_mount(&path));
             Err(SourceError::Gone(reason))
@@ -98,8 +104,8 @@ async fn read(
     }
 }
 
-/// Where Vault does not say of which version a mount is, version 2 is tried, then 1.
-async fn guess(
+/// Reads without knowing the mount's version: tries version 2, then 1.
+async fn probe_version(
     vault: &Vault,
     reference: &VaultReference,
     mount: &str,
@@ -112,17 +118,17 @@ async fn guess(
             path: mount.trim_matches('/').to_owned(),
             version,
         };
-        let place = Place::new(reference, mount, path);
-        if version == KvVersion::V1 && place.is_in_the_api_of_version_2() {
+        let location = SecretLocation::new(reference, mount, path);
+        if version == KvVersion::V1 && location.has_v2_api_segment() {
             continue;
         }
-        match place.read(vault, known).await {
+        match location.read(vault, known).await {
             Err(SourceError::Gone(reason)) => {
                 refused.get_or_insert(reason);
             }
             Err(away) => return Err(away),
             Ok(reading) => {
-                vault.mounts.remember(&place.mount);
+                vault.mounts.remember(&location.mount);
                 return Ok(reading);
             }
         }
@@ -130,7 +136,7 @@ async fn guess(
     Err(SourceError::Gone(refused.unwrap_or_default()))
 }
 
-impl<'a> Place<'a> {
+impl<'a> SecretLocation<'a> {
     fn new(reference: &'a VaultReference, mount: Mount, path: &str) -> Self {
         Self {
             reference,
@@ -139,13 +145,14 @@ impl<'a> Place<'a> {
         }
     }
 
-    /// Whether the API of version 1, asked of a mount of version 2, would name something else than the secret at this path:
-    /// `kv/data/acme/openai` is how that one has the secret `kv/acme/openai`.
-    fn is_in_the_api_of_version_2(&self) -> bool {
-        // The mount is a part of the reference, and so may have one of those words in it.
+    /// Whether the path contains a segment that only the API of version 2 has. A mount of version 2
+    /// would serve another secret for it: `kv/data/acme/openai` is how that API names the secret
+    /// `kv/acme/openai`.
+    fn has_v2_api_segment(&self) -> bool {
+        // The configured mount may contain one of these words itself.
         let below = self.mount.path.split('/').skip(1);
         let mut asked = below.chain(self.path.split('/').take(1));
-        asked.any(|segment| VERSION_2_API.contains(&segment))
+        asked.any(|segment| V2_API_SEGMENTS.contains(&segment))
     }
 
     async fn read(&self, vault: &Vault, known: Option<&str>) -> Result<Reading, SourceError> {
@@ -178,19 +185,20 @@ impl<'a> Place<'a> {
         Ok(reading(version, secret, known))
     }
 
-    /// Asks for metadata. Only what is certain is decided here: anything else is for the data to tell.
+    /// Polls the metadata. Decides only if the result is certain, and otherwise leaves it to
+    /// reading the data.
     async fn poll(&self, vault: &Vault, known: &str) -> Result<Polled, SourceError> {
         let call = Call::of(&ReadSecretMetadataRequest {
             mount: self.mount.path.clone(),
             path: self.path.clone(),
         });
-        if vault.mounts.hides_metadata(&call.name()) {
+        if vault.mounts.is_metadata_forbidden(&call.name()) {
             return Ok(Polled::Changed);
         }
         let answer = vault.answer(&call).await?;
         if answer.status == 403 {
-            // A policy need not allow metadata.
-            vault.mounts.metadata_is_hidden(call.name());
+            // A policy may forbid metadata; it is then not requested again.
+            vault.mounts.mark_metadata_forbidden(call.name());
         }
         if !answer.is_success() {
             return Ok(Polled::Changed);
@@ -233,7 +241,7 @@ impl<'a> Place<'a> {
         Ok(reading(metadata.version.to_string(), secret, known))
     }
 
-    /// The answer, if there is something at the place.
+    /// The response, if the secret exists.
     async fn found(&self, vault: &Vault, call: &Call) -> Result<Answer, SourceError> {
         let answer = vault.answer(call).await?;
         match answer.status {
@@ -241,14 +249,14 @@ impl<'a> Place<'a> {
             403 => Err(self.refused(Refusal::Forbidden)),
             404 => Err(self.refused(self.missing(&answer))),
             400 if is_upgrading(&answer.answered(call)) => {
-                let reason = VaultError::Answered(answer.answered(call)).to_string();
-                Err(SourceError::Away(reason))
+                let reason = VaultError::ErrorResponse(answer.answered(call)).to_string();
+                Err(SourceError::Unavailable(reason))
             }
-            _ => Err(VaultError::Answered(answer.answered(call)).into()),
+            _ => Err(VaultError::ErrorResponse(answer.answered(call)).into()),
         }
     }
 
-    /// A 404 of version 2 holds the metadata of a version that was deleted.
+    /// In version 2, a 404 may contain the metadata of a deleted version.
     fn missing(&self, answer: &Answer) -> Refusal<'static> {
         #[derive(Deserialize)]
         struct Envelope {
@@ -291,7 +299,7 @@ struct Metadata {
 struct VersionState {
     #[serde(default)]
     version: u64,
-    /// Empty, or RFC 3339; it may be in the future (`delete_version_after`).
+    /// Empty, or RFC 3339. May be in the future (`delete_version_after`).
     #[serde(default)]
     deletion_time: String,
     #[serde(default)]
@@ -299,21 +307,23 @@ struct VersionState {
 }
 
 impl VersionState {
-    /// Certainly there. With a deletion time it depends on Vault's clock, so Vault is asked.
+    /// Whether the version certainly exists. With a deletion time that depends on Vault's clock, so
+    /// the data is read instead.
     fn is_there(&self) -> bool {
         !self.destroyed && self.deletion_time.is_empty()
     }
 
-    fn gone(&self) -> Gone {
+    fn gone(&self) -> VersionGone {
         match self.destroyed {
-            true => Gone::Destroyed(self.version),
-            false => Gone::Deleted(self.version),
+            true => VersionGone::Destroyed(self.version),
+            false => VersionGone::Deleted(self.version),
         }
     }
 }
 
-/// While a mount becomes one of version 2, each request in it is answered so; the text is all that tells it from a mistake.
-fn is_upgrading(answered: &Answered) -> bool {
+/// Vault responds with this to every request while it upgrades a mount to version 2. Only the text
+/// distinguishes it from a real error.
+fn is_upgrading(answered: &ErrorResponse) -> bool {
     let errors = &answered.errors;
     errors.iter().any(|error| error.contains(UPGRADING))
 }
@@ -325,7 +335,7 @@ fn reading(version: String, secret: Zeroizing<Vec<u8>>, known: Option<&str>) -> 
     }
 }
 
-/// The path with its mount at the beginning. A `mount` beside a path that does not begin with it is put there.
+/// The path including its mount. Prepends `mount` if the path does not begin with it.
 fn full_path(reference: &VaultReference) -> Result<String, SourceError> {
     let path = reference.path.trim_matches('/');
     let mount = reference
@@ -336,17 +346,18 @@ fn full_path(reference: &VaultReference) -> Result<String, SourceError> {
         Some(mount) if within(path, mount).is_none() => format!("{mount}/{path}"),
         _ => path.to_owned(),
     };
-    // `.` and `..` would be resolved in the URL, and so lead to another path than the one that was allowed.
+    // A URL parser would resolve `.` and `..`, so the request would go to a path that was not
+    // checked against the allowed prefixes.
     let odd =
         |segment: &str| matches!(segment, "" | "." | "..") || segment.chars().any(char::is_control);
     match full.split('/').any(odd) || !full.contains('/') {
-        true => Err(SourceError::Gone(refusal::odd_path(&full))),
+        true => Err(SourceError::Gone(refusal::invalid_path(&full))),
         false => Ok(full),
     }
 }
 
-/// The words that the API of version 2 has behind a mount.
-const VERSION_2_API: [&str; 8] = [
+/// The segments that may follow the mount in a path of the API of version 2.
+const V2_API_SEGMENTS: [&str; 8] = [
     "config",
     "data",
     "delete",
@@ -356,6 +367,7 @@ const VERSION_2_API: [&str; 8] = [
     "subkeys",
     "undelete",
 ];
+/// In the error text of Vault and OpenBao during such an upgrade.
 const UPGRADING: &str = "Upgrading from non-versioned to versioned";
 
 #[cfg(test)]

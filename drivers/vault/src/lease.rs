@@ -1,4 +1,4 @@
-//! A token and the time that it lives: when it is due for renewal, and when it has ended.
+//! A token and its lease: when to renew it, and when it has ended.
 
 use std::time::Duration;
 
@@ -9,25 +9,27 @@ use zeroize::Zeroizing;
 
 use crate::error::VaultError;
 
-/// A token as it is sent. It has no `Debug`; its memory is zeroed when the last request with it is gone.
+/// A token as it is sent. Has no `Debug`; its memory is zeroed when the last request that uses it
+/// is dropped.
 #[derive(Clone)]
 pub(crate) struct Token(HeaderValue);
 
-/// What a sign-in or a renewal gives.
-pub(crate) struct Grant {
+/// The token that a sign-in returns.
+pub(crate) struct IssuedToken {
     pub(crate) token: Token,
-    /// `None`: it does not end.
+    /// Duration of the lease; `None` for a token without an end.
     pub(crate) duration: Option<Duration>,
     pub(crate) renewable: bool,
 }
 
-/// A token that Keyside uses.
+/// The token in use, with its lease.
 pub(crate) struct Lease {
     pub(crate) token: Token,
-    /// Counts sign-ins: a renewed token keeps its number.
+    /// Number of the sign-in. Stays the same when the token is renewed.
     pub(crate) generation: u64,
     pub(crate) renewable: bool,
-    /// What the sign-in gave; renewals that give far less say that `max_ttl` is near.
+    /// Duration that the sign-in granted. A renewal that grants far less shows that `max_ttl` is
+    /// near.
     pub(crate) granted: Option<Duration>,
     pub(crate) signed_in: Instant,
     term: Option<Term>,
@@ -41,12 +43,12 @@ struct Term {
 
 impl Token {
     /// # Errors
-    /// A text that cannot be a header.
+    /// The text cannot be a header value.
     pub(crate) fn new(text: Zeroizing<String>) -> Result<Self, VaultError> {
         let bytes = Bytes::from_owner(Zeroizing::new(text.as_bytes().to_vec()));
         let header = HeaderValue::from_maybe_shared(bytes);
         let mut header = header.map_err(|_| {
-            VaultError::SignIn("the Vault token holds characters that no token has".to_owned())
+            VaultError::SignIn("the Vault token contains invalid characters".to_owned())
         })?;
         header.set_sensitive(true);
         Ok(Self(header))
@@ -58,7 +60,7 @@ impl Token {
 }
 
 impl Lease {
-    pub(crate) fn new(generation: u64, grant: Grant) -> Self {
+    pub(crate) fn new(generation: u64, grant: IssuedToken) -> Self {
         let now = Instant::now();
         Self {
             token: grant.token,
@@ -70,7 +72,8 @@ impl Lease {
         }
     }
 
-    /// The same token for longer. `None` where that is far less than the sign-in gave: `max_ttl` is near, and it is time for a new one.
+    /// The lease after a renewal. `None` if it grants far less than the sign-in did: `max_ttl` is
+    /// near, so a new sign-in is needed.
     pub(crate) fn renewed(&self, duration: Option<Duration>) -> Option<Self> {
         let now = Instant::now();
         let near_its_end = match (self.granted, duration) {
@@ -87,7 +90,7 @@ impl Lease {
         })
     }
 
-    /// When it is to be renewed or replaced; `None`: never.
+    /// When to renew or replace the token; `None` for never.
     pub(crate) fn due(&self) -> Option<Instant> {
         self.term.map(|term| term.due)
     }
@@ -108,33 +111,35 @@ impl Lease {
 }
 
 impl Term {
-    /// Due after two thirds, a little earlier by chance so that many sidecars do not come at once, and never at once itself.
+    /// Due after two thirds of the duration, minus a random part so that many sidecars do not renew
+    /// at the same time, but never immediately.
     fn new(now: Instant, duration: Duration) -> Self {
         let share = duration * 2 / 3;
-        let due = share - share.mul_f64(0.1 * chance());
+        let due = share - share.mul_f64(0.1 * random_fraction());
         Self {
-            due: now + due.max(SHORTEST.min(duration)),
+            due: now + due.max(MIN_RENEWAL_DELAY.min(duration)),
             end: now + duration,
         }
     }
 }
 
-/// A number from 0 to 1, for spreading load only.
-pub(crate) fn chance() -> f64 {
+/// A random number from 0 to 1, for spreading load only.
+pub(crate) fn random_fraction() -> f64 {
     let mut bytes = [0; 4];
-    // Without randomness nothing is spread; there is nothing else to lose.
+    // If there is no randomness, the load is not spread. Nothing else depends on it.
     let _ = getrandom::fill(&mut bytes);
     f64::from(u32::from_be_bytes(bytes)) / f64::from(u32::MAX)
 }
 
-const SHORTEST: Duration = Duration::from_millis(500);
+/// Prevents a busy loop of renewals if a lease is very short.
+const MIN_RENEWAL_DELAY: Duration = Duration::from_millis(500);
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn lease(duration: Option<u64>) -> Lease {
-        let grant = Grant {
+        let grant = IssuedToken {
             token: Token::new(Zeroizing::new("hvs.t".to_owned())).ok().unwrap(),
             duration: duration.map(Duration::from_secs),
             renewable: true,
@@ -170,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_with_a_line_break_is_refused_and_none_is_shown() {
+    fn a_token_with_a_line_break_is_refused_and_not_shown() {
         let Err(error) = Token::new(Zeroizing::new("hvs.canary\nx".to_owned())) else {
             panic!("refused")
         };

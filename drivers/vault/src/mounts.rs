@@ -1,4 +1,5 @@
-//! Finds the KV mount of a path and its version, as Vault's own CLI does, and remembers it, with what cannot be asked in it.
+//! Finds the KV mount of a path and its version, as Vault's own CLI does. Caches both, and which
+//! metadata the policy forbids.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,31 +12,31 @@ use serde::Deserialize;
 
 use crate::{client::Call, session::Session};
 
-/// A KV secrets engine at its path.
+/// A mounted KV secrets engine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mount {
-    /// Without slashes at its ends.
+    /// Path of the mount, without slashes at its ends.
     pub path: String,
-    /// Which of the two APIs it has.
+    /// Version of its API.
     pub version: KvVersion,
 }
 
-/// A version of the KV secrets engine.
+/// Version of a KV secrets engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KvVersion {
-    /// Keeps one value for each path.
+    /// Keeps only the current value.
     V1,
-    /// Keeps versions, with metadata beside them.
+    /// Keeps versions, and metadata about them.
     V2,
 }
 
 impl Mount {
-    /// The part of `path` that is inside of the mount; `None` where it is not in it.
+    /// The part of `path` below the mount; `None` if it is not in the mount.
     pub fn rest_of<'a>(&self, path: &'a str) -> Option<&'a str> {
         within(path, &self.path)
     }
 
-    /// Where the API has the secret at `path`, which is without the mount: what a policy has to allow reading.
+    /// The API path of the secret at `path` (without the mount). A policy has to permit reading it.
     pub fn data_path(&self, path: &str) -> String {
         match self.version {
             KvVersion::V1 => format!("{}/{path}", self.path),
@@ -43,7 +44,7 @@ impl Mount {
         }
     }
 
-    /// Where the API has its metadata, which is polled for changes; version 1 has none.
+    /// The API path of the secret's metadata, which is polled for changes; `None` in version 1.
     pub fn metadata_path(&self, path: &str) -> Option<String> {
         match self.version {
             KvVersion::V1 => None,
@@ -52,16 +53,16 @@ impl Mount {
     }
 }
 
-/// The mounts that are known. Vault mounts nothing below a mount, so a path has at most one.
+/// The known mounts. Vault allows no mount below another one, so a path is in one at most.
 #[derive(Default)]
 pub(crate) struct Mounts {
     known: RwLock<BTreeMap<String, KvVersion>>,
-    /// Requests for metadata that policies do not allow; each is tried once a process.
-    hidden: RwLock<BTreeSet<String>>,
+    /// Metadata requests that a policy forbids. Each is tried once per process.
+    metadata_forbidden: RwLock<BTreeSet<String>>,
 }
 
 impl Mounts {
-    /// The known mount that `path` is in.
+    /// The known mount that contains `path`.
     pub(crate) fn known(&self, path: &str) -> Option<Mount> {
         let known = self.known.read().ok()?;
         let mount = known
@@ -79,29 +80,29 @@ impl Mounts {
         }
     }
 
-    /// For when a mount may have been replaced by another.
+    /// Called if a mount may have been replaced by another one.
     pub(crate) fn forget(&self, mount: &Mount) {
         if let Ok(mut known) = self.known.write() {
             known.remove(&mount.path);
         }
     }
 
-    pub(crate) fn hides_metadata(&self, request: &str) -> bool {
-        let hidden = self.hidden.read();
-        hidden.is_ok_and(|hidden| hidden.contains(request))
+    pub(crate) fn is_metadata_forbidden(&self, request: &str) -> bool {
+        let metadata_forbidden = self.metadata_forbidden.read();
+        metadata_forbidden.is_ok_and(|metadata_forbidden| metadata_forbidden.contains(request))
     }
 
-    pub(crate) fn metadata_is_hidden(&self, request: String) {
-        if let Ok(mut hidden) = self.hidden.write() {
-            hidden.insert(request);
+    pub(crate) fn mark_metadata_forbidden(&self, request: String) {
+        if let Ok(mut metadata_forbidden) = self.metadata_forbidden.write() {
+            metadata_forbidden.insert(request);
         }
     }
 
-    /// Asks Vault for the mount that `path` is in; `None` where it does not say: no policy of this token names anything in the
-    /// mount, or there is none.
+    /// Asks Vault for the mount that contains `path`; `None` if Vault does not tell: the token's
+    /// policies name nothing in the mount, or nothing is mounted there.
     ///
     /// # Errors
-    /// Vault is away, or something else than KV is mounted there.
+    /// Vault is unavailable, or the mount is not a KV engine.
     pub(crate) async fn ask(
         &self,
         session: &Arc<Session>,
@@ -150,7 +151,7 @@ impl Mounts {
     }
 }
 
-/// The rest of `path` inside of `mount`.
+/// The part of `path` below `mount`.
 pub(crate) fn within<'a>(path: &'a str, mount: &str) -> Option<&'a str> {
     path.strip_prefix(mount)?.strip_prefix('/')
 }
@@ -160,7 +161,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_secret_has_metadata_beside_it_in_version_2_alone() {
+    fn only_version_2_has_metadata() {
         let paths = |version| {
             let path = "kv/teams".to_owned();
             let mount = Mount { path, version };

@@ -1,4 +1,5 @@
-//! Reads a file that holds one secret, such as a token: without the line break at its end, and never empty.
+//! Reads a file that contains one secret, such as a token. Strips the line break at its end, and
+//! refuses an empty file.
 
 use std::path::{Path, PathBuf};
 
@@ -11,39 +12,40 @@ use crate::error::VaultError;
 /// Reads the file that `setting` names.
 ///
 /// # Errors
-/// [`VaultError::SignIn`], because what it holds is for signing in: it cannot be read, is empty, or is no text.
+/// [`VaultError::SignIn`], because the secret is for signing in: the file cannot be read, is empty,
+/// or is not text.
 pub(crate) async fn read(setting: &str, path: &Path) -> Result<Zeroizing<String>, VaultError> {
     let wrong = |why: String| VaultError::SignIn(format!("{setting}: {}: {why}", path.display()));
     let bytes = bytes(path.to_owned()).await.map_err(wrong)?;
-    let text = std::str::from_utf8(&bytes).map_err(|_| wrong("it holds no text".to_owned()))?;
+    let text = std::str::from_utf8(&bytes).map_err(|_| wrong("it is not text".to_owned()))?;
     match text.trim() {
         "" => Err(wrong("it is empty".to_owned())),
         secret => Ok(Zeroizing::new(secret.to_owned())),
     }
 }
 
-/// All of it, or why not.
+/// Reads the whole file, or explains why it cannot.
 async fn bytes(path: PathBuf) -> Result<Zeroizing<Vec<u8>>, String> {
-    let read = spawn_blocking(move || read_small(&path, LARGEST)).await;
+    let read = spawn_blocking(move || read_small(&path, MAX_LEN)).await;
     let read = read.map_err(|_| "the process is stopping".to_owned())?;
     let bytes = read.map_err(|error| error.to_string())?;
-    match bytes.len() > LARGEST {
+    match bytes.len() > MAX_LEN {
         true => Err(format!(
-            "it is longer than {LARGEST} bytes, and so no token"
+            "it is longer than {MAX_LEN} bytes, so it is not a token"
         )),
         false => Ok(bytes),
     }
 }
 
-/// Bytes; the token of a service account has about 1,000.
-const LARGEST: usize = 64 << 10;
+/// Maximum size of the file, in bytes; a service account's token has about 1,000.
+const MAX_LEN: usize = 64 << 10;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn what_is_no_file_with_a_token_is_refused_at_once() {
+    async fn a_file_that_cannot_be_a_token_is_refused_at_once() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("token");
         let refused = async |path: &Path| match read("vault.token_file", path).await {
@@ -63,8 +65,8 @@ mod tests {
         }
         for (text, reason) in [
             (&b" \n"[..], "it is empty"),
-            (b"\xff", "it holds no text"),
-            (&[b'k'; LARGEST + 1], "it is longer than"),
+            (b"\xff", "it is not text"),
+            (&[b'k'; MAX_LEN + 1], "it is longer than"),
         ] {
             std::fs::write(&file, text).unwrap();
             let said = refused(file.as_path()).await;

@@ -1,7 +1,8 @@
-//! One token for all readers of a process: signed in once, renewed in time, replaced when it has ended, and what a 403 means.
+//! One token for all readers of a process: signs in once, renews in time, replaces an ended token,
+//! and finds out what a 403 means.
 //!
-//! Sign-ins and renewals take turns, so that a hundred readers of an ended token cause one. After a failure the next attempt
-//! waits, longer each time; callers meanwhile get the last reason.
+//! Sign-ins and renewals are serialized, so that a hundred readers with an ended token cause one
+//! sign-in. After a failure the next attempt backs off; callers get the last error meanwhile.
 
 use std::{
     sync::{
@@ -23,7 +24,7 @@ use vaultrs::api::token::requests::LookupTokenSelfRequest;
 use crate::{
     client::{Answer, Call, Http},
     error::VaultError,
-    lease::{Lease, chance},
+    lease::{Lease, random_fraction},
     sign_in::{self, SignIn},
 };
 
@@ -32,24 +33,25 @@ pub(crate) struct Session {
     http: Arc<Http>,
     sign_in: SignIn,
     current: ArcSwapOption<Lease>,
-    turn: Mutex<Turn>,
+    renewal: Mutex<RenewalState>,
     lookup: Mutex<Option<Lookup>>,
-    /// A new token may not look itself up either, so a lookup that is refused says nothing.
+    /// Set once Vault has refused a token's lookup of itself although the token was new: the policy
+    /// forbids it, so a refused lookup says nothing about the token.
     lookup_is_forbidden: AtomicBool,
 }
 
-/// What Vault last said of a token.
+/// Whether Vault last said that a token is valid.
 #[derive(Clone, Copy)]
 struct Lookup {
     generation: u64,
-    /// When it was asked.
+    /// Time of the request.
     asked: Instant,
     alive: bool,
 }
 
-/// Held by the one who signs in or renews.
+/// State of sign-in and renewal. Locked by the task that signs in or renews.
 #[derive(Default)]
-struct Turn {
+struct RenewalState {
     generation: u64,
     failures: u32,
     retry: Option<(Instant, VaultError)>,
@@ -62,7 +64,7 @@ impl Session {
             http,
             sign_in,
             current: ArcSwapOption::empty(),
-            turn: Mutex::default(),
+            renewal: Mutex::default(),
             lookup: Mutex::default(),
             lookup_is_forbidden: AtomicBool::new(false),
         }
@@ -72,18 +74,19 @@ impl Session {
         self.http.address()
     }
 
-    /// When Vault says it is, without a token.
+    /// Vault's clock, requested without a token.
     ///
     /// # Errors
-    /// Vault is away.
+    /// Vault is unavailable.
     pub(crate) async fn date(&self) -> Result<Option<String>, VaultError> {
         self.http.date().await
     }
 
-    /// Sends a call with a token that is alive. A 403 comes back only if it is about the call.
+    /// Sends a call with a valid token. Returns a 403 only if it is about the call and not about
+    /// the token.
     ///
     /// # Errors
-    /// Vault is away, or no sign-in is possible.
+    /// Vault is unavailable, or signing in fails.
     pub(crate) async fn call(self: &Arc<Self>, call: &Call) -> Result<Answer, VaultError> {
         let lease = self.lease().await?;
         let answer = self.send(&lease, call).await?;
@@ -98,17 +101,17 @@ impl Session {
         Ok(answer)
     }
 
-    /// A token that is alive as far as its lease says, renewed if that is due.
+    /// A token whose lease has not ended, renewed if that is due.
     ///
     /// # Errors
-    /// Vault is away, or no sign-in is possible.
+    /// Vault is unavailable, or signing in fails.
     pub(crate) async fn lease(self: &Arc<Self>) -> Result<Arc<Lease>, VaultError> {
         let now = Instant::now();
         match self.current.load_full() {
             Some(lease) if !lease.is_due(now) => Ok(lease),
-            Some(lease) if !lease.has_ended(now) => match self.turn.try_lock() {
-                Ok(mut turn) => Ok(self.extend(&mut turn, lease).await),
-                // Somebody is at it, and the token still lives.
+            Some(lease) if !lease.has_ended(now) => match self.renewal.try_lock() {
+                Ok(mut renewal) => Ok(self.extend(&mut renewal, lease).await),
+                // Another task is renewing, and the token is still valid.
                 Err(_) => Ok(lease),
             },
             Some(ended) => self.replace(ended.generation).await,
@@ -120,9 +123,9 @@ impl Session {
         self.http.send(Some(lease.token.header()), call).await
     }
 
-    /// Signs in, unless somebody else has replaced the token of that generation meanwhile.
+    /// Signs in, unless another task has already replaced the token of this generation.
     async fn replace(self: &Arc<Self>, ended: u64) -> Result<Arc<Lease>, VaultError> {
-        let mut turn = self.turn.lock().await;
+        let mut renewal = self.renewal.lock().await;
         let now = Instant::now();
         if let Some(lease) = self.current.load_full() {
             if lease.generation > ended && !lease.has_ended(now) {
@@ -130,39 +133,40 @@ impl Session {
             }
             self.current.store(None);
         }
-        match &turn.retry {
+        match &renewal.retry {
             Some((at, reason)) if *at > now => Err(reason.clone()),
-            _ => self.sign_in(&mut turn).await,
+            _ => self.sign_in(&mut renewal).await,
         }
     }
 
-    /// Renews a token that is due, or signs in where it cannot be renewed; on failure the old one serves until it ends.
-    async fn extend(self: &Arc<Self>, turn: &mut Turn, lease: Arc<Lease>) -> Arc<Lease> {
+    /// Renews a token that is due, or signs in if it cannot be renewed. If both fail, the old token
+    /// is used until it ends.
+    async fn extend(self: &Arc<Self>, renewal: &mut RenewalState, lease: Arc<Lease>) -> Arc<Lease> {
         let now = Instant::now();
         match self.current.load_full() {
             Some(current) if Arc::ptr_eq(&current, &lease) => {}
             Some(renewed) => return renewed,
             None => return lease,
         }
-        if turn.retry.as_ref().is_some_and(|(at, _)| *at > now) {
+        if renewal.retry.as_ref().is_some_and(|(at, _)| *at > now) {
             return lease;
         }
         match self.renew(&lease).await {
             Ok(Some(renewed)) => {
                 let renewed = Arc::new(renewed);
                 self.current.store(Some(renewed.clone()));
-                turn.succeeded();
+                renewal.succeeded();
                 renewed
             }
-            Ok(None) => self.sign_in(turn).await.unwrap_or(lease),
+            Ok(None) => self.sign_in(renewal).await.unwrap_or(lease),
             Err(error) => {
-                turn.failed(error);
+                renewal.failed(error);
                 lease
             }
         }
     }
 
-    /// `None` where renewing has come to its end.
+    /// `None` if the token cannot be renewed any more.
     async fn renew(&self, lease: &Lease) -> Result<Option<Lease>, VaultError> {
         if !lease.renewable {
             return Ok(None);
@@ -176,43 +180,46 @@ impl Session {
         Ok(lease.renewed(duration))
     }
 
-    async fn sign_in(self: &Arc<Self>, turn: &mut Turn) -> Result<Arc<Lease>, VaultError> {
+    async fn sign_in(
+        self: &Arc<Self>,
+        renewal: &mut RenewalState,
+    ) -> Result<Arc<Lease>, VaultError> {
         match self.sign_in.sign_in(&self.http).await {
             Ok(grant) => {
-                turn.generation += 1;
-                let lease = Arc::new(Lease::new(turn.generation, grant));
+                renewal.generation += 1;
+                let lease = Arc::new(Lease::new(renewal.generation, grant));
                 self.current.store(Some(lease.clone()));
-                turn.succeeded();
-                self.keep(turn);
+                renewal.succeeded();
+                self.spawn_renewal(renewal);
                 let seconds = lease.remaining().map(|remaining| remaining.as_secs());
                 tracing::info!(lease_seconds = seconds, "signed in to Vault");
                 Ok(lease)
             }
             Err(error) => {
-                turn.failed(error.clone());
+                renewal.failed(error.clone());
                 Err(error)
             }
         }
     }
 
-    /// Whether the token that got a 403 is alive, so that the 403 is about the call. Asked of Vault after the 403 came; those who
-    /// wait for their turn here share an answer that is young enough.
+    /// Whether the token that got a 403 is valid, so that the 403 is about the call. Asks Vault
+    /// after the 403 arrived; concurrent callers share one result if it is recent enough.
     async fn is_alive(&self, lease: &Lease) -> Result<bool, VaultError> {
         let refused = Instant::now();
         if self.look_up(lease, refused).await? {
             self.lookup_is_forbidden.store(false, Relaxed);
             return Ok(true);
         }
-        // Where that says nothing, a sign-in now and then is all that is left to find out.
-        let is_young = refused.duration_since(lease.signed_in) < BLIND;
+        // If the lookup says nothing, only a new sign-in now and then can tell.
+        let is_young = refused.duration_since(lease.signed_in) < ASSUME_ALIVE_FOR;
         Ok(self.lookup_is_forbidden.load(Relaxed) && is_young)
     }
 
-    /// Whether the token may look itself up; one that was refused is not asked again.
+    /// Asks Vault whether the token is valid, unless its policy forbids that.
     async fn look_up(&self, lease: &Lease, refused: Instant) -> Result<bool, VaultError> {
         let mut last = self.lookup.lock().await;
-        let of_it = last.filter(|last| last.generation == lease.generation);
-        if let Some(last) = of_it.filter(|last| !last.alive || last.asked >= refused) {
+        let same_token = last.filter(|last| last.generation == lease.generation);
+        if let Some(last) = same_token.filter(|last| !last.alive || last.asked >= refused) {
             return Ok(last.alive);
         }
         let asked = Instant::now();
@@ -226,10 +233,10 @@ impl Session {
         Ok(alive)
     }
 
-    /// Keeps the token alive while nobody asks for it. Where the runtime that this runs on ends, the next reader renews, and a
-    /// sign-in starts it again.
-    fn keep(self: &Arc<Self>, turn: &mut Turn) {
-        if turn
+    /// Keeps the token alive while nobody uses it. If the runtime of this task ends, the next
+    /// reader renews, and a sign-in starts the task again.
+    fn spawn_renewal(self: &Arc<Self>, renewal: &mut RenewalState) {
+        if renewal
             .keeper
             .as_ref()
             .is_some_and(|keeper| !keeper.is_finished())
@@ -237,19 +244,19 @@ impl Session {
             return;
         }
         let session = Arc::downgrade(self);
-        turn.keeper = Some(tokio::spawn(keep_alive(session)));
+        renewal.keeper = Some(tokio::spawn(keep_alive(session)));
     }
 
-    /// When the token has to be seen to next.
+    /// When to renew or check the token next.
     async fn next_step(&self) -> Instant {
-        let turn = self.turn.lock().await;
+        let renewal = self.renewal.lock().await;
         let now = Instant::now();
         let due = match self.current.load_full() {
-            Some(lease) => lease.due().unwrap_or(now + IDLE),
+            Some(lease) => lease.due().unwrap_or(now + IDLE_CHECK_INTERVAL),
             None => now,
         };
-        let retry = turn.retry.as_ref().map_or(due, |(at, _)| *at);
-        due.max(retry).max(now + SHORTEST_STEP)
+        let retry = renewal.retry.as_ref().map_or(due, |(at, _)| *at);
+        due.max(retry).max(now + MIN_STEP)
     }
 }
 
@@ -264,45 +271,48 @@ async fn keep_alive(session: Weak<Session>) {
         let Some(alive) = session.upgrade() else {
             return;
         };
-        // A failure is logged where it is counted, and waited for in the next step.
+        // `lease` logs and counts a failure, and `next_step` waits for the retry.
         let _ = alive.lease().await;
     }
 }
 
 impl Drop for Session {
     fn drop(&mut self) {
-        if let Some(keeper) = self.turn.get_mut().keeper.take() {
+        if let Some(keeper) = self.renewal.get_mut().keeper.take() {
             keeper.abort();
         }
     }
 }
 
-impl Turn {
+impl RenewalState {
     fn succeeded(&mut self) {
         self.failures = 0;
         self.retry = None;
     }
 
-    /// Doubles the wait, up to a limit, and takes up to half of it off by chance.
+    /// Doubles the backoff, up to a maximum, and subtracts a random part of up to half.
     fn failed(&mut self, error: VaultError) {
         if self.failures == 0 {
-            tracing::warn!(%error, "Vault gives no new token; Keyside keeps trying");
+            tracing::warn!(%error, "cannot renew or replace the Vault token; Keyside keeps retrying");
         }
-        let longest = FIRST_WAIT * 2_u32.saturating_pow(self.failures.min(10));
-        let wait = longest.min(LONGEST_WAIT).mul_f64(1.0 - chance() / 2.0);
+        let longest = MIN_BACKOFF * 2_u32.saturating_pow(self.failures.min(10));
+        let wait = longest
+            .min(MAX_BACKOFF)
+            .mul_f64(1.0 - random_fraction() / 2.0);
         self.failures = self.failures.saturating_add(1);
         self.retry = Some((Instant::now() + wait, error));
     }
 }
 
-const FIRST_WAIT: Duration = Duration::from_millis(250);
-/// Bounds how long after the end of an outage the first sign-in comes.
-const LONGEST_WAIT: Duration = Duration::from_secs(10);
-const SHORTEST_STEP: Duration = Duration::from_millis(100);
-/// How often a token that does not end is looked at.
-const IDLE: Duration = Duration::from_secs(3600);
-/// How long 403s are taken to be about calls where no token may look itself up.
-const BLIND: Duration = Duration::from_secs(30);
+const MIN_BACKOFF: Duration = Duration::from_millis(250);
+/// Bounds the time from the end of an outage to the first sign-in.
+const MAX_BACKOFF: Duration = Duration::from_secs(10);
+/// Prevents a busy loop if a token is due all the time.
+const MIN_STEP: Duration = Duration::from_millis(100);
+/// How often a token without an end is checked.
+const IDLE_CHECK_INTERVAL: Duration = Duration::from_secs(3600);
+/// If no token may look itself up: how long after a sign-in a 403 is assumed to be about the call.
+const ASSUME_ALIVE_FOR: Duration = Duration::from_secs(30);
 
 #[cfg(test)]
 mod tests;

@@ -1,4 +1,5 @@
-//! Signs in to Vault, by the method that the settings choose: a credential from a file or a certificate for a token with a lease.
+//! Signs in to Vault by the configured method: exchanges a credential from a file, or a
+//! certificate, for a token with a lease.
 
 mod approle;
 mod certificate;
@@ -15,22 +16,22 @@ use zeroize::Zeroizing;
 use self::approle::Unwrapped;
 use crate::{
     client::{Answer, Call, Http},
-    error::{VaultError, fit_for_a_line},
-    lease::{Grant, Token},
+    error::{VaultError, single_line},
+    lease::{IssuedToken, Token},
 };
 
-/// The way to sign in, with what it has to remember between two times.
+/// The configured method, with its state between two sign-ins.
 pub(crate) struct SignIn {
     auth: VaultAuth,
     unwrapped: Arc<Unwrapped>,
 }
 
-/// A sign-in at an auth method: what it sends, and what to look at when Vault does not accept it.
+/// A sign-in request, and what to check if Vault refuses it.
 struct Login<'a> {
     mount: &'a str,
-    /// The settings and files that decide it, in words.
+    /// The settings and files that determine it, for the error text.
     look_at: String,
-    /// Never to be repeated, should Vault do so.
+    /// The credential, which is redacted from Vault's response.
     secret: &'a str,
 }
 
@@ -42,11 +43,12 @@ impl SignIn {
         }
     }
 
-    /// One attempt. Files are read each time, because what is in them changes.
+    /// Signs in once. Reads files each time, because they change.
     ///
     /// # Errors
-    /// Vault is away, or does not accept it: [`VaultError::SignIn`] with the settings to look at.
-    pub(crate) async fn sign_in(&self, http: &Arc<Http>) -> Result<Grant, VaultError> {
+    /// Vault is unavailable or refuses the sign-in: [`VaultError::SignIn`] names the settings to
+    /// check.
+    pub(crate) async fn sign_in(&self, http: &Arc<Http>) -> Result<IssuedToken, VaultError> {
         match &self.auth {
             VaultAuth::Kubernetes {
                 mount,
@@ -79,7 +81,7 @@ impl SignIn {
 }
 
 impl Login<'_> {
-    async fn send(self, http: &Http, body: &impl Serialize) -> Result<Grant, VaultError> {
+    async fn send(self, http: &Http, body: &impl Serialize) -> Result<IssuedToken, VaultError> {
         let path = format!("auth/{}/login", self.mount);
         let call = Call::new(Method::POST, &path).with_body(body);
         let answer = http.send(None, &call).await?;
@@ -101,7 +103,7 @@ impl Login<'_> {
     }
 }
 
-/// The `auth` of an answer to a sign-in.
+/// The `auth` object of a response to a sign-in.
 #[derive(Deserialize)]
 struct Envelope {
     auth: Option<AuthOfAnswer>,
@@ -116,40 +118,40 @@ struct AuthOfAnswer {
     renewable: bool,
 }
 
-fn grant(answer: &Answer, call: &Call) -> Result<Grant, VaultError> {
+fn grant(answer: &Answer, call: &Call) -> Result<IssuedToken, VaultError> {
     let auth = auth_of(answer, call)?;
-    Ok(Grant {
+    Ok(IssuedToken {
         duration: seconds(auth.lease_duration),
         renewable: auth.renewable,
         token: Token::new(auth.client_token)?,
     })
 }
 
-/// How long the token of an answer to a renewal lives now.
+/// The token's new duration, from a response to a renewal.
 pub(crate) fn renewed_for(answer: &Answer, call: &Call) -> Result<Option<Duration>, VaultError> {
     auth_of(answer, call).map(|auth| seconds(auth.lease_duration))
 }
 
 fn auth_of(answer: &Answer, call: &Call) -> Result<AuthOfAnswer, VaultError> {
     let envelope: Envelope = answer.read(call)?;
-    // Vault may ask for a second factor instead of giving a token.
+    // Vault may require a second factor instead of returning a token.
     envelope
         .auth
         .ok_or_else(|| VaultError::Malformed(call.name()))
 }
 
-/// 0 is a token that does not end.
+/// 0 means a token without an end.
 fn seconds(duration: u64) -> Option<Duration> {
-    (duration > 0).then(|| Duration::from_secs(duration.min(LONGEST)))
+    (duration > 0).then(|| Duration::from_secs(duration.min(MAX_LEASE_SECONDS)))
 }
 
-/// Ten years: more would overflow the clock that it is added to.
-const LONGEST: u64 = 10 * 365 * 24 * 3600;
+/// Ten years, in seconds. A longer lease would overflow the clock it is added to.
+const MAX_LEASE_SECONDS: u64 = 10 * 365 * 24 * 3600;
 
-/// A role as messages show it.
+/// A role, for messages.
 fn shown(role: Option<&str>) -> String {
     match role {
-        Some(role) => format!("vault.role (\"{}\")", fit_for_a_line(role)),
+        Some(role) => format!("vault.role (\"{}\")", single_line(role)),
         None => "vault.role (none is set)".to_owned(),
     }
 }

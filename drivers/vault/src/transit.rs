@@ -1,7 +1,9 @@
-//! The KMS driver `vault`: Transit wraps the workspace keys, those of each workspace with a Transit key of its own.
+//! The KMS driver `vault`: wraps the workspace keys with Transit, with one Transit key per
+//! workspace.
 //!
-//! So a policy can give a process one workspace, and deleting a Transit key makes every copy of what it wrapped useless.
-//! Transit's own `rewrap` takes no associated data (vault#29532): wrapping again is decrypt and encrypt.
+//! So a policy can limit a process to one workspace, and deleting a Transit key makes every copy of
+//! what it wrapped useless. Transit's own `rewrap` accepts no associated data (vault#29532), so
+//! re-wrapping is decrypt and encrypt.
 
 mod wrapped;
 
@@ -20,7 +22,7 @@ use zeroize::{Zeroize, Zeroizing};
 use self::wrapped::{DRIVER, Wrapped};
 use crate::{error::VaultError, vault::Vault};
 
-/// Transit as a key service.
+/// Transit as a KMS.
 pub struct Transit {
     vault: Arc<Vault>,
     mount: String,
@@ -29,7 +31,8 @@ pub struct Transit {
 }
 
 impl Transit {
-    /// Nothing is sent yet. A process that only reads cannot make new keys, and needs `update` on `decrypt` alone.
+    /// Sends nothing yet. A read-only process cannot create keys, and needs only `update` on
+    /// `decrypt`.
     pub fn new(vault: Arc<Vault>, settings: &TransitKms, can_make_new: bool) -> Self {
         Self {
             vault,
@@ -39,7 +42,7 @@ impl Transit {
         }
     }
 
-    /// Creates the Transit key of a workspace. Where it exists this changes nothing.
+    /// Creates the Transit key of a workspace. Idempotent.
     async fn create(&self, workspace: &str) -> Result<(), KmsError> {
         let body =
             json!({ "type": "aes256-gcm96", "exportable": false, "allow_plaintext_backup": false });
@@ -47,13 +50,13 @@ impl Transit {
         let key = self.vault.post(&path, &body).await;
         let key =
             key.map_err(|error| self.failed(workspace, "create and update", &path, &error))?;
-        // Vault before 1.12 answers without the key.
+        // Vault before 1.12 does not return the key.
         let leaves_vault = ["exportable", "allow_plaintext_backup"];
         match leaves_vault.into_iter().find(|name| key[name] == true) {
             Some(name) => Err(KmsError::Refused {
                 wrapping_key: self.name(workspace),
                 reason: format!(
-                    "it was made with {name} = true, so what it wraps can be unwrapped outside of Vault; set kms.key_prefix to one \
+                    "it was created with {name} = true, so what it wraps can be unwrapped outside of Vault; set kms.key_prefix to one \
                      that no key has yet"
                 ),
             }),
@@ -66,14 +69,14 @@ impl Transit {
         operation: &str,
         wrapping: &Wrapping<'_>,
         (name, value): (&str, String),
-    ) -> Result<WipedJson, VaultError> {
+    ) -> Result<ZeroizingJson, VaultError> {
         let associated_data = BASE64_STANDARD.encode(wrapping.associated_data());
-        let body = WipedJson(Value::from_iter([
+        let body = ZeroizingJson(Value::from_iter([
             (name, value),
             ("associated_data", associated_data),
         ]));
         let path = self.path(operation, wrapping.workspace);
-        self.vault.post(&path, &body.0).await.map(WipedJson)
+        self.vault.post(&path, &body.0).await.map(ZeroizingJson)
     }
 
     fn path(&self, operation: &str, workspace: &str) -> String {
@@ -91,20 +94,20 @@ impl Transit {
         path: &str,
         error: &VaultError,
     ) -> KmsError {
-        if error.is_away() {
-            return KmsError::Away {
+        if error.is_unavailable() {
+            return KmsError::Unavailable {
                 reason: error.to_string(),
-                passes: error.passes_by_itself(),
+                transient: error.is_transient(),
             };
         }
         let remedy = match error.status() {
             Some(403) => format!("allow {capability} on {path} in the policy"),
             Some(404) => "kms.mount has to name a Transit engine".to_owned(),
-            _ if says(error, KEY_GONE) => {
+            _ if error_contains(error, KEY_GONE) => {
                 "the Transit key is gone, and what it wrapped is lost unless Vault is restored"
                     .to_owned()
             }
-            _ if says(error, TOO_OLD) => {
+            _ if error_contains(error, TOO_OLD) => {
                 "set min_decryption_version of the Transit key back, restart, run `keyside master-key rotate`, and only then \
                  raise it"
                     .to_owned()
@@ -120,7 +123,7 @@ impl Transit {
     fn malformed(&self, workspace: &str) -> KmsError {
         KmsError::Refused {
             wrapping_key: self.name(workspace),
-            reason: "the answer is not one of Transit's; kms.mount has to name a Transit engine"
+            reason: "the response is not from Transit; kms.mount has to name a Transit engine"
                 .to_owned(),
         }
     }
@@ -133,7 +136,7 @@ impl KeyService for Transit {
     }
 
     fn wrapped_by(&self, wrapped: &[u8]) -> Option<String> {
-        Wrapped::parse(wrapped).map(|wrapped| wrapped.by.to_owned())
+        Wrapped::parse(wrapped).map(|wrapped| wrapped.transit_key.to_owned())
     }
 
     fn can_make_new(&self) -> bool {
@@ -167,29 +170,32 @@ impl KeyService for Transit {
         let workspace = wrapping.workspace;
         let unreadable = || KmsError::unreadable(DRIVER, wrapping.key, wrapped);
         let blob = Wrapped::parse(wrapped).ok_or_else(unreadable)?;
-        // The content of the keyring never decides where a request goes.
+        // The path comes from the settings; the path in the stored blob must match, but never
+        // decides where a request goes.
         let given = self.name(workspace);
-        if blob.by != given {
+        if blob.transit_key != given {
             return Err(KmsError::OtherWrappingKey {
                 key: wrapping.key.to_owned(),
-                expected: blob.by.to_owned(),
+                expected: blob.transit_key.to_owned(),
                 given,
             });
         }
         let ciphertext = ("ciphertext", blob.to_transit());
         let answer = self.post_secret("decrypt", wrapping, ciphertext).await;
-        let answer =
-            answer.map_err(
-                |error| match NOT_AUTHENTIC.iter().any(|text| says(&error, text)) {
-                    true => KmsError::NotAuthentic {
-                        key: wrapping.key.to_owned(),
-                    },
-                    false => {
-                        let path = self.path("decrypt", workspace);
-                        self.failed(workspace, "update", &path, &error)
-                    }
+        let answer = answer.map_err(|error| {
+            match NOT_AUTHENTIC
+                .iter()
+                .any(|text| error_contains(&error, text))
+            {
+                true => KmsError::NotAuthentic {
+                    key: wrapping.key.to_owned(),
                 },
-            )?;
+                false => {
+                    let path = self.path("decrypt", workspace);
+                    self.failed(workspace, "update", &path, &error)
+                }
+            }
+        })?;
         let plaintext = answer.0["plaintext"].as_str();
         plaintext
             .and_then(decoded)
@@ -199,13 +205,13 @@ impl KeyService for Transit {
     async fn forget(&self, workspace: &str) -> Result<(), KmsError> {
         let path = self.path("keys", workspace);
         let config = format!("{path}/config");
-        // Not before, so that nothing else deletes it by mistake.
+        // Set only now, so that nothing else can delete the key by mistake.
         let allowed = self
             .vault
             .post(&config, &json!({ "deletion_allowed": true }))
             .await;
         match allowed {
-            Err(error) if says(&error, NO_SUCH_KEY) => return Ok(()),
+            Err(error) if error_contains(&error, NO_SUCH_KEY) => return Ok(()),
             Err(error) => return Err(self.failed(workspace, "update", &config, &error)),
             Ok(_) => {}
         }
@@ -214,8 +220,8 @@ impl KeyService for Transit {
     }
 }
 
-/// Names of Transit keys begin and end with a letter, a digit or `_`. Ids of workspaces have no `_`, so no two names meet,
-/// and no workspace's is the installation's.
+/// Transit key names begin and end with a letter, a digit or `_`. Workspace ids contain no `_`, so
+/// no two names are equal, and no workspace's name equals the installation's.
 fn key_name(prefix: &str, workspace: &str) -> String {
     match workspace {
         "" => format!("{prefix}_installation"),
@@ -231,20 +237,20 @@ fn decoded(plaintext: &str) -> Option<Zeroizing<[u8; KEY_LEN]>> {
     Some(Zeroizing::new(*key))
 }
 
-/// Vault tells the reasons of a 400 by their text alone.
-fn says(error: &VaultError, text: &str) -> bool {
+/// Vault distinguishes the reasons of a 400 only by their text.
+fn error_contains(error: &VaultError, text: &str) -> bool {
     match error {
-        VaultError::Answered(answered) => {
+        VaultError::ErrorResponse(answered) => {
             answered.status == 400 && answered.errors.iter().any(|error| error.contains(text))
         }
         _ => false,
     }
 }
 
-/// JSON whose texts are wiped when it is dropped: a workspace key may be among them.
-struct WipedJson(Value);
+/// JSON whose strings are zeroed when it is dropped: one may be a workspace key.
+struct ZeroizingJson(Value);
 
-impl Drop for WipedJson {
+impl Drop for ZeroizingJson {
     fn drop(&mut self) {
         wipe(&mut self.0);
     }
@@ -261,13 +267,13 @@ fn wipe(value: &mut Value) {
 
 const KEY_LEN: usize = 32;
 
-/// Of `decrypt`, as OpenBao 2 and Vault say it.
+/// Error texts of `decrypt` for data that is not authentic, in OpenBao 2 and in Vault.
 const NOT_AUTHENTIC: [&str; 2] = ["message authentication failed", "invalid ciphertext length"];
-/// Of `decrypt`.
+/// Error text of `decrypt` for a deleted Transit key.
 const KEY_GONE: &str = "encryption key not found";
-/// Likewise.
+/// Error text of `decrypt` for a key version below `min_decryption_version`.
 const TOO_OLD: &str = "disallowed by policy (too old)";
-/// Of `keys/…/config`.
+/// Error text of `keys/…/config` for a Transit key that does not exist.
 const NO_SUCH_KEY: &str = "no existing key";
 
 #[cfg(test)]

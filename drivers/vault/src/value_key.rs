@@ -1,4 +1,4 @@
-//! Versions for what has none: KV version 1 counts nothing, so a version is an HMAC of the value under a key of this process.
+//! Versions for KV version 1, which has none: an HMAC of the value under a key of this process.
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
@@ -6,14 +6,14 @@ use zeroize::Zeroizing;
 
 use crate::error::VaultError;
 
-/// The key of version 1's versions; another one in each process.
+/// The HMAC key, random in each process.
 pub(crate) struct ValueKey(Zeroizing<[u8; 32]>);
 
 impl ValueKey {
     pub(crate) fn random() -> Result<Self, VaultError> {
         let mut key = Zeroizing::new([0; 32]);
         getrandom::fill(&mut *key).map_err(|error| {
-            VaultError::Settings(format!("the system gives no random bytes: {error}"))
+            VaultError::Settings(format!("the system returned no random bytes: {error}"))
         })?;
         Ok(Self(key))
     }

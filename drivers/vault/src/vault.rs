@@ -1,4 +1,4 @@
-//! One Vault: its session, and what is known of its mounts.
+//! One Vault: its session, and its known mounts.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -16,7 +16,7 @@ use crate::{
     value_key::ValueKey,
 };
 
-/// A Vault, signed in to when it is first needed. All readers of a process share one.
+/// A Vault, shared by all readers of a process. Signs in at the first call that needs a token.
 pub struct Vault {
     session: Arc<Session>,
     pub(crate) mounts: Mounts,
@@ -24,10 +24,10 @@ pub struct Vault {
 }
 
 impl Vault {
-    /// Reads the certificates that the settings name. Nothing is sent yet.
+    /// Reads the certificates that the settings name. Sends nothing yet.
     ///
     /// # Errors
-    /// [`VaultError::Settings`] for a file that cannot be read or holds no certificate.
+    /// [`VaultError::Settings`] for a file that cannot be read or contains no certificate.
     pub fn open(settings: &keyside_config::Vault) -> Result<Arc<Self>, VaultError> {
         let http = Arc::new(Http::open(settings)?);
         let sign_in = SignIn::new(&settings.auth);
@@ -38,48 +38,51 @@ impl Vault {
         }))
     }
 
-    /// Signs in, unless there is a token that is alive. Returns how long it lives on without renewal; `None`: for ever.
+    /// Signs in, unless there is a valid token. Returns the remaining time of its lease; `None` if
+    /// it has no end.
     ///
     /// # Errors
-    /// Vault is away, or does not accept the sign-in.
+    /// Vault is unavailable or refuses the sign-in.
     pub async fn sign_in(&self) -> Result<Option<Duration>, VaultError> {
         Ok(self.session.lease().await?.remaining())
     }
 
-    /// Asks whether Vault answers, without signing in. Returns the `Date` of its answer (RFC 9110 section 5.6.7), if it has one.
+    /// Checks whether Vault responds, without signing in. Returns the response's `Date` (RFC 9110
+    /// section 6.6.1), if it has one.
     ///
     /// # Errors
-    /// It cannot be reached, is sealed or fails.
+    /// Vault is unreachable, sealed or failing.
     pub async fn date(&self) -> Result<Option<String>, VaultError> {
         self.session.date().await
     }
 
-    /// The KV engine that `path` was found in, without asking.
+    /// The cached KV mount that contains `path`.
     pub fn known_mount(&self, path: &str) -> Option<Mount> {
         self.mounts.known(path)
     }
 
-    /// The KV engine that the secret at `path` is in; `None` where Vault does not say: nothing is mounted there, or the token's
-    /// policies name nothing in it.
+    /// The KV mount that contains the secret at `path`; `None` if Vault does not tell: nothing is
+    /// mounted there, or the token's policies name nothing in it.
     ///
     /// # Errors
-    /// Vault is away, or another kind of engine is mounted there.
+    /// Vault is unavailable, or the mount is not a KV engine.
     pub async fn mount_of(&self, path: &str) -> Result<Option<Mount>, SourceError> {
         self.mounts.ask(&self.session, path).await
     }
 
-    /// Reads `path`, such as `transit/keys/keyside-acme`: the answer's `data`.
+    /// Reads `path`, such as `transit/keys/keyside-acme`. Returns the response's `data`.
     ///
     /// # Errors
-    /// Vault is away, or answers with an error status.
+    /// Vault is unavailable, or responds with an error status.
     pub async fn get(&self, path: &str) -> Result<Value, VaultError> {
         self.data(Call::new(Method::GET, path)).await
     }
 
-    /// Writes `body` to `path`, such as `transit/decrypt/keyside-acme`: the answer's `data`, null where there is none.
+    /// Writes `body` to `path`, such as `transit/decrypt/keyside-acme`. Returns the response's
+    /// `data`, null if there is none.
     ///
     /// # Errors
-    /// Vault is away, or answers with an error status.
+    /// Vault is unavailable, or responds with an error status.
     pub async fn post(&self, path: &str, body: &Value) -> Result<Value, VaultError> {
         self.data(Call::new(Method::POST, path).with_body(body))
             .await
@@ -88,7 +91,7 @@ impl Vault {
     /// Deletes `path`.
     ///
     /// # Errors
-    /// Vault is away, or answers with an error status.
+    /// Vault is unavailable, or responds with an error status.
     pub async fn delete(&self, path: &str) -> Result<(), VaultError> {
         self.data(Call::new(Method::DELETE, path)).await.map(drop)
     }

@@ -251,7 +251,7 @@ fn credential_message(denied: Denied, provider: &str, context: &RefusalContext<'
              it. Put it there, or correct `source` in its [[credential]] table; `/readyz` and the \
              log name the source."
         ),
-        Denied::SecretAway => format!(
+        Denied::SecretUnavailable => format!(
             "The secret of {key} cannot be read now: its source does not respond. Try again; see \
              `/readyz` and the log."
         ),

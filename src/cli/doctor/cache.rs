@@ -17,8 +17,8 @@ pub(super) async fn look(settings: &Settings, cache: Option<CacheOptions>) -> Op
     if let Some(fault) = declared.cache_fault() {
         return Some(Finding::warn(NAME, fault));
     }
-    let standings = declared.standings();
-    let cached: Vec<_> = standings.iter().filter_map(|one| one.cached).collect();
+    let source_health = declared.source_health();
+    let cached: Vec<_> = source_health.iter().filter_map(|one| one.cached).collect();
     let sources = settings.declared.iter().map(|declared| &declared.source);
     let in_vault = sources.filter(|source| matches!(source, SourceReference::Vault(_)));
     let (cached_count, in_vault) = (cached.len(), in_vault.count());

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use keyside_config::{Settings, SourceReference};
-use keyside_credentials::Standing;
+use keyside_credentials::SourceHealth;
 use keyside_vault::{KvVersion, Vault, VaultError};
 use tokio::time::timeout;
 
@@ -62,7 +62,7 @@ impl Looked {
                 self.clock.hear("Vault", date.as_deref());
                 Finding::ok("vault", format!("{address} answers"))
             }
-            Ok(Err(error @ VaultError::Answered(_))) => Finding::fail("vault", error)
+            Ok(Err(error @ VaultError::ErrorResponse(_))) => Finding::fail("vault", error)
                 .fix("See `vault status`, and unseal it or look into its log."),
             Ok(Err(error)) => Finding::fail("vault", error),
             Err(_) => silent(&address),
@@ -116,14 +116,14 @@ async fn declared(settings: &Settings, vault: Option<&Arc<Vault>>) -> Vec<Findin
         Err(failure) => return vec![Finding::fail("credentials", failure)],
     };
     let _ = timeout(PATIENCE, declared.follow()).await;
-    let standings = declared.standings().into_iter().zip(&settings.declared);
-    standings
-        .map(|(standing, credential)| of(standing, &credential.source, vault))
+    let source_health = declared.source_health().into_iter().zip(&settings.declared);
+    source_health
+        .map(|(health, credential)| of(health, &credential.source, vault))
         .collect()
 }
 
-fn of(standing: Standing, source: &SourceReference, vault: Option<&Arc<Vault>>) -> Finding {
-    let Standing {
+fn of(health: SourceHealth, source: &SourceReference, vault: Option<&Arc<Vault>>) -> Finding {
+    let SourceHealth {
         workspace,
         provider,
         label,
@@ -131,7 +131,7 @@ fn of(standing: Standing, source: &SourceReference, vault: Option<&Arc<Vault>>) 
         usable,
         fault,
         ..
-    } = standing;
+    } = health;
     let name = format!("credential {workspace}/{provider}/{label}");
     match fault {
         Some(fault) => Finding::fail(name, fault),

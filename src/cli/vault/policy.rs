@@ -170,7 +170,7 @@ impl Mounts {
             Ok(_) => {}
             Err(SourceError::Gone(reason)) => return Err(Failure::configuration(reason)),
             // The next path would wait as long.
-            Err(SourceError::Away(_)) => self.vault = None,
+            Err(SourceError::Unavailable(_)) => self.vault = None,
         }
         let first = path.split('/').next().unwrap_or(path);
         Ok(Found::second_version(first, How::Guessed))

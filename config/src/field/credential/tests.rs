@@ -12,7 +12,7 @@ fn is_credential_parameter(written: &str) -> bool {
 }
 
 #[test]
-fn names_of_credentials_are_taken_for_such() {
+fn credential_names_are_recognised() {
     for name in [
         "api-key",
         "api_key",
@@ -54,7 +54,7 @@ fn names_of_credentials_are_taken_for_such() {
 }
 
 #[test]
-fn names_of_credentials_in_a_query_are_taken_for_such_however_they_are_written() {
+fn credential_names_in_a_query_are_recognised_in_any_spelling() {
     for name in [
         "key",
         "KEY",
@@ -99,9 +99,9 @@ fn names_of_credentials_in_a_query_are_taken_for_such_however_they_are_written()
     }
 }
 
-/// From the SDKs in `tests/sdk` and the providers' references.
+/// Names from the SDKs in `tests/sdk` and from the providers' API references.
 #[test]
-fn what_the_providers_sdks_send_is_not_taken_for_a_credential() {
+fn headers_of_the_providers_sdks_are_not_credentials() {
     for name in [
         "Accept",
         "Accept-Language",

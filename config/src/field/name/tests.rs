@@ -65,7 +65,7 @@ fn spellings_of_a_parameter_are_one_name() {
 }
 
 #[test]
-fn an_escape_that_is_none_is_left_as_it_stands() {
+fn an_invalid_escape_stays_unchanged() {
     for (written, expected) in [
         ("%6", "6"),
         ("%zzkey", "zzkey"),
@@ -79,7 +79,7 @@ fn an_escape_that_is_none_is_left_as_it_stands() {
 }
 
 #[test]
-fn letters_are_compared_wherever_words_begin() {
+fn letters_are_compared_across_word_boundaries() {
     let name = "x-goog-api-key".parse::<HeaderName>().unwrap();
     let name = NormalName::of_header(&name);
     let other = "xgoogapikey".parse::<HeaderName>().unwrap();
@@ -106,7 +106,7 @@ fn a_name_of_nested_escapes_is_undone_in_one_pass() {
 }
 
 #[test]
-fn a_member_of_a_parameter_is_no_name_of_its_own() {
+fn a_member_of_a_parameter_is_not_a_separate_name() {
     for written in [
         "metadata[api_key]",
         "metadata%5Bapi_key%5D",

@@ -1,4 +1,4 @@
-//! A value that does not fit, on its way to the reader.
+//! A value that does not match its type.
 
 use std::fmt;
 
@@ -6,29 +6,29 @@ use serde::de::{Error, Expected, Unexpected};
 
 use crate::origin::Origin;
 
-/// A node that does not fit the type it is read as.
+/// A mismatch between a node and the type that it is deserialized to.
 #[derive(Debug)]
 pub(crate) struct Mismatch {
-    /// Dotted, from the node that was read.
+    /// The dotted key, relative to the deserialized node.
     pub(crate) key: String,
-    /// None until the error leaves the node that it is about.
+    /// `None` until the error has left the node where it occurred.
     pub(crate) origin: Option<Origin>,
     pub(crate) fault: Fault,
 }
 
 #[derive(Debug)]
 pub(crate) enum Fault {
-    /// The key's last part is `name`, and should be one of `known`.
+    /// The last part of the key is `name`, but should be one of `known`.
     Unknown {
         name: String,
         known: &'static [&'static str],
     },
-    /// In words, and without the value.
+    /// Any other reason. Never contains the value.
     Reason(String),
 }
 
 impl Mismatch {
-    /// For values that are each well-formed and do not go together: the key to change, and why.
+    /// For valid values that contradict each other: the key to change, and the reason.
     pub(crate) fn new(key: impl Into<String>, reason: impl fmt::Display) -> Self {
         Self {
             key: key.into(),
@@ -36,7 +36,7 @@ impl Mismatch {
         }
     }
 
-    /// The same for a reader further out.
+    /// The same mismatch, relative to the parent `name`.
     pub(crate) fn below(self, name: &str) -> Self {
         Self {
             key: under(name, &self.key),
@@ -52,7 +52,7 @@ impl Mismatch {
         }
     }
 
-    /// Takes the key and the origin of the node that it leaves.
+    /// Adds the key and origin of the node where the error occurred.
     pub(super) fn inside(mut self, name: &str, origin: &Origin) -> Self {
         self.key = under(name, &self.key);
         self.origin.get_or_insert_with(|| origin.clone());
@@ -65,7 +65,7 @@ impl Error for Mismatch {
         Self::reason(reason.to_string())
     }
 
-    /// Says what kind of thing was found, never which: it may come from the environment.
+    /// Names the type of the value but not the value, which may come from the environment.
     fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
         let found = match found {
             Unexpected::Bool(_) => "true or false",
@@ -114,7 +114,7 @@ impl fmt::Display for Mismatch {
     }
 }
 
-/// What serde's derived code expects, for people.
+/// Rewords the expectations of serde's derived code.
 fn in_words(expected: &dyn Expected) -> String {
     match expected.to_string().as_str() {
         "u16" => "a whole number from 0 to 65535".into(),
@@ -129,7 +129,7 @@ fn in_words(expected: &dyn Expected) -> String {
     }
 }
 
-/// The dotted key of `key` below `name`; an index such as `[0]` takes no dot.
+/// Joins dotted keys. An index such as `[0]` gets no dot.
 pub(crate) fn under(name: &str, key: &str) -> String {
     match key {
         "" => name.to_owned(),

@@ -1,4 +1,4 @@
-//! Every type that settings have, read from a file's and from a variable's text.
+//! Every type of setting, read from a file and from a variable.
 
 use serde::Deserialize;
 
@@ -28,7 +28,7 @@ const COMPLETE: &str = "count = 1\nflag = true\nnames = ['a']\nkind = 'two'\n";
 
 fn complaint(text: &str) -> String {
     let mut node = Node::builtin(COMPLETE);
-    node.lay(Node::file("k.toml".as_ref(), text).unwrap());
+    node.merge(Node::file("k.toml".as_ref(), text).unwrap());
     let mismatch = node.read::<Sample>().unwrap_err();
     format!(
         "{}: {}: {mismatch}",
@@ -84,7 +84,7 @@ fn an_untyped_value_becomes_the_type_of_its_key() {
 }
 
 #[test]
-fn a_wrong_type_is_told_with_its_place() {
+fn a_wrong_type_is_reported_with_its_place() {
     let cases = [
         (
             "\ncount = '1'",

@@ -1,4 +1,4 @@
-//! The form in which `[proxy]` is written.
+//! `[proxy]` as written in TOML.
 
 use std::{iter, str::FromStr};
 
@@ -31,7 +31,7 @@ pub(in crate::settings) struct ProxyDocument {
 }
 
 impl ProxyDocument {
-    pub(in crate::settings) fn settle(mut self) -> Result<Proxy, Mismatch> {
+    pub(in crate::settings) fn build(mut self) -> Result<Proxy, Mismatch> {
         Ok(Proxy {
             listeners: self.listeners()?,
             threads: self.threads,
@@ -43,7 +43,7 @@ impl ProxyDocument {
         })
     }
 
-    /// At least one, all at different addresses.
+    /// Builds the listeners: at least one, all with different addresses.
     fn listeners(&mut self) -> Result<Vec<Listener>, Mismatch> {
         let wrong = |reason| Err(Mismatch::new("proxy.listen", reason));
         let mut listeners: Vec<Listener> = Vec::new();
@@ -64,7 +64,7 @@ impl ProxyDocument {
         }
     }
 
-    /// An entry, with what it does not set from `[proxy]`.
+    /// Builds a listener; settings that the entry does not have come from `[proxy]`.
     fn listener(&self, entry: ListenEntry) -> Result<Listener, Mismatch> {
         let set_in = match entry.peer_uids {
             Some(_) => "proxy.listen",
@@ -114,7 +114,7 @@ enum TagHeaderError {
     Credential,
 }
 
-/// All of them, our own first and each once.
+/// The configured headers without duplicates, after the default one.
 fn tag_headers(further: Vec<TagHeader>) -> Vec<HeaderName> {
     let further = further.into_iter().map(|TagHeader(name)| name);
     iter::once(WORKSPACE)
@@ -122,5 +122,5 @@ fn tag_headers(further: Vec<TagHeader>) -> Vec<HeaderName> {
         .collect()
 }
 
-/// The header that carries the workspace tag by default.
+/// The default header for the workspace tag.
 const WORKSPACE: HeaderName = HeaderName::from_static("x-keyside-workspace");

@@ -1,4 +1,5 @@
-//! An entry of `proxy.listen`: an address, or a table with an address and what may be done through it.
+//! An entry of `proxy.listen`: an address, or a table with an address and what requests through it
+//! may use.
 
 use std::str::FromStr;
 
@@ -11,7 +12,7 @@ use crate::{
     slug::Slug,
 };
 
-/// What is not set is inherited from `[proxy]`.
+/// Settings that are missing here come from `[proxy]`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ListenEntry {

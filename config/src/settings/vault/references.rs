@@ -1,4 +1,4 @@
-//! `vault.references.allow`: which paths in Vault a stored credential may name.
+//! `vault.references.allow`: the paths in Vault that stored credentials may name.
 
 use std::str::FromStr;
 
@@ -6,7 +6,8 @@ use serde::Deserialize;
 
 use crate::parsed;
 
-/// The prefixes under which stored credentials may name secrets in Vault. None by default: nothing may be named then.
+/// Prefixes of the paths that stored credentials may name. By default there are none, and nothing
+/// may be named.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AllowedReferences {
@@ -14,11 +15,11 @@ pub struct AllowedReferences {
     allow: Vec<PathPrefix>,
 }
 
-/// Some first segments of a path in Vault, the mount included.
+/// The first segments of a path in Vault, including the mount.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct PathPrefix(Vec<String>);
 
-/// Why a text is no prefix.
+/// Why a text is not a prefix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "expected the beginning of a path, such as \"kv/teams/{{workspace}}/\", with {{workspace}} as a whole segment"
@@ -26,15 +27,15 @@ struct PathPrefix(Vec<String>);
 struct PathPrefixError;
 
 impl AllowedReferences {
-    /// Whether a credential of `workspace` may name the secret at `path`, the mount included. Compared segment by segment: a
-    /// prefix for `acme` does not permit `acme-2`.
+    /// Whether a credential of `workspace` may name the secret at `path`, which includes the mount.
+    /// Compared segment by segment: a prefix for `acme` does not permit `acme-2`.
     pub fn permit(&self, workspace: &str, path: &str) -> bool {
         self.allow
             .iter()
             .any(|prefix| prefix.permits(workspace, path))
     }
 
-    /// The prefixes as they apply to `workspace`, for messages.
+    /// The prefixes with the id of `workspace` filled in, for messages.
     pub fn of_workspace(&self, workspace: &str) -> Vec<String> {
         self.allow
             .iter()
@@ -49,7 +50,7 @@ impl PathPrefix {
         let is_below = self
             .segments(workspace)
             .all(|expected| segments.next() == Some(expected));
-        // The prefix itself is a folder and no secret.
+        // The prefix itself is a folder and not a secret.
         is_below && segments.next().is_some()
     }
 
@@ -83,7 +84,7 @@ impl FromStr for PathPrefix {
     }
 }
 
-/// In the place of a workspace's id.
+/// Placeholder for the workspace's id.
 const WORKSPACE: &str = "{workspace}";
 
 #[cfg(test)]
@@ -122,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_prefix_is_refused() {
+    fn invalid_prefixes_are_refused() {
         for text in [
             "",
             "/",

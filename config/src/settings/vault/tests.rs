@@ -1,4 +1,4 @@
-//! `[vault]` through the front door: the file, the environment, and Vault's own names.
+//! `[vault]`, loaded from a file, the environment, and the names of Vault's own tools.
 
 use super::*;
 use crate::{Settings, Sources};
@@ -24,9 +24,9 @@ fn vault(variables: &[(&str, &str)]) -> Vault {
 }
 
 #[test]
-fn nothing_said_is_no_vault_and_vault_s_own_names_alone_say_nothing() {
+fn without_settings_there_is_no_vault_even_if_vault_s_own_variables_are_set() {
     assert_eq!(load(&[]).unwrap().vault, None);
-    // Somebody's shell: not enough to sign in with, and no error.
+    // A developer's shell: not enough to sign in with, and not an error.
     assert_eq!(load(&[("VAULT_ADDR", "http://vault")]).unwrap().vault, None);
 }
 
@@ -51,7 +51,7 @@ fn vault_s_own_names_fill_in_what_the_settings_do_not_say() {
 }
 
 #[test]
-fn a_setting_wins_over_vault_s_own_name() {
+fn a_setting_overrides_vault_s_own_variable() {
     let vault = vault(&[
         ("VAULT_ADDR", "https://other.example"),
         ("VAULT_TOKEN_FILE", "/other"),
@@ -81,7 +81,7 @@ fn a_cache_is_off_unless_a_folder_and_a_key_are_named() {
 }
 
 #[test]
-fn each_way_to_sign_in_has_its_own_settings_and_the_usual_mount() {
+fn each_sign_in_method_has_its_own_settings_and_the_usual_mount() {
     let kubernetes = vault(&[
         ("KEYSIDE_VAULT__AUTH", "kubernetes"),
         ("KEYSIDE_VAULT__ROLE", "keyside-acme"),
@@ -137,7 +137,7 @@ fn each_way_to_sign_in_has_its_own_settings_and_the_usual_mount() {
 }
 
 #[test]
-fn what_does_not_go_together_is_named_with_the_remedy() {
+fn contradicting_settings_are_named_with_the_remedy() {
     type Case<'a> = (&'a [(&'a str, &'a str)], &'a str, &'a str);
     let cases: [Case<'_>; 14] = [
         (&[], "vault.auth", "\"kubernetes\""),

@@ -1,4 +1,4 @@
-//! The KMS in the settings: each driver with its own, and the master key by its place alone.
+//! KMS settings: each driver accepts only its own, and the master key only by location.
 
 use super::*;
 use crate::TransitKms;
@@ -11,7 +11,7 @@ fn local(master_key: MasterKeySource) -> Kms {
 }
 
 #[test]
-fn the_master_key_is_told_by_its_place_and_never_by_its_value() {
+fn the_master_key_is_shown_by_location_and_never_by_value() {
     let Loaded {
         settings,
         effective,
@@ -47,7 +47,7 @@ fn the_generated_master_key_lies_beside_the_store_and_not_in_it() {
 }
 
 #[test]
-fn a_driver_takes_its_own_settings_and_no_other_s() {
+fn a_driver_accepts_only_its_own_settings() {
     let text = "[kms]\nmount = 'team/transit'\n[vault]\naddress = 'https://vault.test'\ntoken_file = '/run/token'";
     let Loaded { settings, .. } = load(text, &[("KMS_DRIVER", "vault")]).unwrap();
     let (mount, key_prefix) = ("team/transit".to_owned(), "keyside-".to_owned());

@@ -11,7 +11,12 @@ impl Place {
     /// The key of a backup's chunks.
     async fn chunk_key(&self, header: &Header) -> SealingKey {
         let kms = Kms::open_existing(&self.kms(), &self.path("keyring")).unwrap();
-        let key = Keyring::unwrap_alone(&kms, &header.installation, &header.key, &header.wrapped);
+        let key = Keyring::unwrap_standalone_key(
+            &kms,
+            &header.installation,
+            &header.key,
+            &header.wrapped,
+        );
         key.await.unwrap()
     }
 

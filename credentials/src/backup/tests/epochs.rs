@@ -54,7 +54,11 @@ async fn the_epoch_rises_in_every_chain_with_every_restore_and_changes_go_on_in_
         let backend = place.backend().await;
         for chain in chains() {
             let stored = head(&backend, &chain).await;
-            assert_eq!(Head::claimed(&stored).unwrap().epoch, epoch, "{chain}");
+            assert_eq!(
+                Head::parse_unverified(&stored).unwrap().epoch,
+                epoch,
+                "{chain}"
+            );
             let anchor = chain.as_str().replace('/', ".");
             let anchor = fs::read(place.path("heads").join(anchor)).unwrap();
             assert_eq!(anchor, stored, "{chain}");
@@ -68,7 +72,7 @@ async fn the_epoch_rises_in_every_chain_with_every_restore_and_changes_go_on_in_
         close(&place, registry).await;
         let backend = place.backend().await;
         let acme = head(&backend, &ChainName::workspace("acme")).await;
-        assert_eq!(Head::claimed(&acme).unwrap().epoch, epoch);
+        assert_eq!(Head::parse_unverified(&acme).unwrap().epoch, epoch);
     }
 }
 
@@ -127,5 +131,30 @@ async fn a_head_of_before_the_restore_is_refused() {
     }
     let registry = place.open().await;
     registry.audit().verify().await.unwrap();
+    assert_eq!(opened(&registry, "a").unwrap(), "sk-a");
+}
+
+/// A change that it signed would be of the epoch before, and no later start would believe the chain.
+#[tokio::test]
+async fn a_keyring_of_before_the_restore_is_refused_before_anything_is_committed() {
+    let (place, registry) = Place::begun().await;
+    let file = place.path("backup");
+    backup(&registry, &file).await;
+    close(&place, registry).await;
+    let before = fs::read(place.path("keyring")).unwrap();
+    place.lose_the_store();
+    place.restore_as(&file, false, true).await.unwrap();
+    let restored = fs::read(place.path("keyring")).unwrap();
+    fs::write(place.path("keyring"), before).unwrap();
+    let Err(OpenError::Damaged { damage, .. }) = place.try_open().await else {
+        panic!("the keyring of epoch 0 was taken");
+    };
+    let older = Damage::KeyringOlder {
+        head: 1,
+        keyring: 0,
+    };
+    assert_eq!(damage, older);
+    fs::write(place.path("keyring"), restored).unwrap();
+    let registry = place.open().await;
     assert_eq!(opened(&registry, "a").unwrap(), "sk-a");
 }

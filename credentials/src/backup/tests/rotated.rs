@@ -42,7 +42,7 @@ async fn a_backup_from_the_middle_of_a_rotation_is_finished_where_it_is_restored
     let (place, registry) = Place::begun().await;
     let file = place.path("backup");
     let old_key = registry.audit().public_key();
-    let announced = registry.to_its_end(|inner| async move {
+    let announced = registry.run_to_completion(|inner| async move {
         let to = inner.announce_keys(&act()).await?;
         Ok(to.signing_key)
     });

@@ -1,28 +1,29 @@
-//! The form of the cache's file: format byte, length and text of the key's id, a MAC of the rest, and the rest in postcard.
+//! The cache's file format: format byte, length and text of the key's id, a MAC of the body, and
+//! the body in postcard.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::sealing::{FORMAT, Place, SealError, SealingKey};
+use crate::sealing::{FORMAT, SealContext, SealError, SealingKey};
 
-/// Tells entries apart without saying whose they are: a MAC of an entry's place.
+/// Identifies an entry without revealing its credential: a MAC of its seal context.
 pub(super) type Tag = [u8; 32];
 
-/// All that the MAC covers.
+/// The part that the MAC covers.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Body {
-    /// When the file was written, in microseconds since 1970: a clock that is behind it was set back.
+    /// Time of the last use, in microseconds since 1970: a clock that is behind it was set back.
     pub(super) last_used: i64,
     pub(super) entries: Vec<Entry>,
 }
 
-/// One secret.
+/// A cached secret.
 #[derive(Clone, Serialize, Deserialize)]
 pub(super) struct Entry {
-    pub(super) place: Tag,
-    /// As Vault counts, or a MAC where it does not.
+    pub(super) context: Tag,
+    /// Vault's version, or a MAC if Vault has none (KV version 1).
     pub(super) version: String,
-    /// When Vault last confirmed the secret, in microseconds since 1970.
+    /// Vault's last confirmation, in microseconds since 1970.
     pub(super) confirmed: i64,
     pub(super) sealed: Vec<u8>,
 }
@@ -36,9 +37,9 @@ impl Entry {
 pub(super) fn encode(key: &SealingKey, body: &Body) -> Vec<u8> {
     let body = postcard::to_extend(body, Vec::<u8>::new());
     let body = body.expect("numbers and bytes of known length serialize");
-    let mac = key.mac(&PLACE, &body);
+    let mac = key.mac(&CONTEXT, &body);
     let id = key.id().as_bytes();
-    // Key ids are ours, and short.
+    // Key ids are created here, and short.
     let id_len = u8::try_from(id.len()).unwrap_or(u8::MAX);
     [
         [FORMAT, id_len].as_slice(),
@@ -60,9 +61,9 @@ pub(super) fn decode(key: &SealingKey, file: &[u8]) -> Result<Body, SealError> {
     if id != key.id().as_bytes() {
         return Err(SealError::OtherKey);
     }
-    key.verify(&PLACE, body, mac)?;
+    key.verify(&CONTEXT, body, mac)?;
     postcard::from_bytes(body).map_err(|_| SealError::Malformed)
 }
 
-const PLACE: Place<'_> = Place::Document { key: "vault-cache" };
+const CONTEXT: SealContext<'_> = SealContext::Document { key: "vault-cache" };
 const MAC_LEN: usize = 32;

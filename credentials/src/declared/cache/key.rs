@@ -1,5 +1,5 @@
-//! The key of the cache: 32 bytes in a file, in the form of a master key. It is never made here, so that nobody finds it beside
-//! what it opens without having put it there.
+//! The cache's key: 32 bytes in a file, in the form of a master key. Keyside never creates it, so
+//! that it is never beside the cache without an operator's decision.
 
 use std::{
     fs, io,
@@ -7,6 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use keyside_store::file::{self, FileError};
 use nix::unistd::Uid;
 use zeroize::Zeroizing;
 
@@ -16,12 +17,11 @@ use crate::{
     locked::LockedMemory,
     sealing::{SealingKey, subkey},
 };
-use keyside_store::file::{self, FileError};
 
-/// Seals the cache. Its subkeys are held in locked memory, the key itself nowhere.
+/// Seals the cache. Its subkeys are in locked memory; the key itself is not kept.
 pub struct CacheKey(SealingKey);
 
-/// Why there is no key for the cache.
+/// Why the cache has no key.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CacheKeyError {
@@ -30,38 +30,39 @@ pub enum CacheKeyError {
         "vault.cache_key_file: {0}. Make a key with `umask 077; keyside master-key generate > FILE`"
     )]
     File(#[source] FileError),
-    /// Other users can read it.
+    /// Other users can read the file.
     #[error(
         "vault.cache_key_file: {} has mode {mode:03o}, so that other users can read the key: chmod 600 it", path.display()
     )]
     OpenToOthers {
-        /// The file.
+        /// The file's path.
         path: PathBuf,
         /// Its permission bits.
         mode: u32,
     },
-    /// A copy of the folder would open itself.
+    /// The key is in the cache's folder, so a copy of the folder could be opened.
     #[error(
         "vault.cache_key_file: {} is in the folder vault.cache, so that a copy of the folder opens itself; move the key \
          elsewhere", path.display()
     )]
     InTheCache {
-        /// The file.
+        /// The file's path.
         path: PathBuf,
     },
-    /// What it holds is no key.
+    /// The file does not hold a key.
     #[error(
         "vault.cache_key_file: {} does not hold a key: expected 32 bytes, raw or in base64, as `keyside master-key generate` \
          prints them", path.display()
     )]
     NotAKey {
-        /// The file.
+        /// The file's path.
         path: PathBuf,
     },
 }
 
 impl CacheKey {
-    /// Reads the key in the file at `path`, which must be private and outside of the cache's `folder`.
+    /// Reads the key in the file at `path`, which must be private and outside of the cache's
+    /// `folder`.
     ///
     /// # Errors
     /// What is wrong with the file, and what to do.
@@ -85,7 +86,7 @@ impl CacheKey {
         Ok(Self::new(&key))
     }
 
-    /// Apart from all that a master key of the same bytes would seal.
+    /// Derives keys that differ from those of a master key with the same bytes.
     fn new(key: &[u8; 32]) -> Self {
         let id = format!("ck_{}", hex(&subkey(key, b"keyside/1/cache-key-id")[..8]));
         let root = subkey(key, b"keyside/1/vault-cache");
@@ -98,8 +99,9 @@ impl CacheKey {
     }
 }
 
-/// Modes 600 and 400. What systemd and Kubernetes mount may belong to root and be readable through a group or an access list,
-/// which shows in the bits of the group, and is not ours to change.
+/// Accepts modes 600 and 400. Files that systemd and Kubernetes mount may belong to root and be
+/// readable through a group or an access list, which shows in the group's bits and cannot be
+/// changed from here.
 fn is_private(mode: u32, is_ours: bool) -> bool {
     match is_ours {
         true => mode & 0o077 == 0,
@@ -107,11 +109,11 @@ fn is_private(mode: u32, is_ours: bool) -> bool {
     }
 }
 
-/// As the file system has them: the settings are compared as they are written.
+/// Compares canonical paths: the settings may use links.
 fn is_within(path: &Path, folder: &Path) -> bool {
     match (fs::canonicalize(path), fs::canonicalize(folder)) {
         (Ok(path), Ok(folder)) => path.starts_with(folder),
-        // There is no folder yet.
+        // The folder does not exist yet.
         _ => false,
     }
 }

@@ -1,4 +1,4 @@
-//! The cache's file and folder. All of it blocks.
+//! The cache's file and folder. All functions block.
 
 use std::{
     fs::{self, File, Permissions},
@@ -9,10 +9,10 @@ use std::{
 
 use keyside_store::file::{self, FileError};
 
-/// The file's content, if there is one. The folder need not be there.
+/// The file's content, if it exists. The folder may be missing.
 ///
 /// # Errors
-/// What is wrong with the file or the folder, for people.
+/// What is wrong with the file or folder, as text for people.
 pub(super) fn read(folder: &Path) -> Result<Option<Vec<u8>>, String> {
     let path = file_in(folder);
     let unreadable = |error| format!("{}. The copy is not used", FileError::at(&path)(error));
@@ -22,9 +22,9 @@ pub(super) fn read(folder: &Path) -> Result<Option<Vec<u8>>, String> {
     };
     expect_private(folder)?;
     let mut content = Vec::new();
-    let mut limited = opened.take(LONGEST + 1);
+    let mut limited = opened.take(MAX_LEN + 1);
     let length = limited.read_to_end(&mut content).map_err(unreadable)?;
-    match length as u64 > LONGEST {
+    match length as u64 > MAX_LEN {
         true => Err(format!(
             "{}: it is too long for a copy of secrets, and not used; delete it",
             path.display()
@@ -33,10 +33,10 @@ pub(super) fn read(folder: &Path) -> Result<Option<Vec<u8>>, String> {
     }
 }
 
-/// Replaces the file; without content, removes it.
+/// Replaces the file, or removes it if there is no content.
 ///
 /// # Errors
-/// Why the file is as it was, for people.
+/// Why the file is unchanged, as text for people.
 pub(super) fn write(folder: &Path, content: Option<&[u8]>) -> Result<(), String> {
     let path = file_in(folder);
     let written = match content {
@@ -49,7 +49,7 @@ pub(super) fn write(folder: &Path, content: Option<&[u8]>) -> Result<(), String>
     written.map_err(|error| format!("{error}. A restart during an outage finds no current copy"))
 }
 
-/// Removes the file where it could not be replaced. A disk that is full lets that be done.
+/// Removes the file after it could not be replaced. This works on a full disk.
 pub(super) fn remove(folder: &Path) {
     let path = file_in(folder);
     if let Err(error) = remove_file(folder, &path) {
@@ -60,13 +60,13 @@ pub(super) fn remove(folder: &Path) {
     }
 }
 
-/// Makes the folder with mode 700, unless it is there.
+/// Creates the folder with mode 700, unless it exists.
 ///
 /// # Errors
-/// Why it cannot be used, for people.
+/// Why it cannot be used, as text for people.
 pub(super) fn make_private(folder: &Path) -> Result<(), String> {
     if !folder.is_dir() {
-        file::make_folder(folder)
+        file::create_folder(folder)
             .map_err(|error| format!("{error}. Without its folder vault.cache keeps nothing"))?;
     }
     expect_private(folder)
@@ -97,5 +97,5 @@ fn file_in(folder: &Path) -> PathBuf {
     folder.join("vault-secrets")
 }
 
-/// Thousands of secrets of the greatest length.
-const LONGEST: u64 = 64 * 1024 * 1024;
+/// Enough for thousands of secrets of the greatest length.
+const MAX_LEN: u64 = 64 * 1024 * 1024;

@@ -50,7 +50,7 @@ impl SecretSource for Answers {
 }
 
 fn away() -> Answer {
-    Err(SourceError::Away("sealed".into()))
+    Err(SourceError::Unavailable("sealed".into()))
 }
 
 fn gone() -> Answer {
@@ -194,16 +194,16 @@ fn a_start_during_an_outage_serves_what_was_read_before_it_and_says_so() {
     in_a_process(async {
         let declared = machine.start().await;
         assert_eq!(resolve(&declared, "main").unwrap(), SECRET.as_bytes());
-        let standing = &declared.standings()[0];
-        assert!(standing.usable && standing.fault.is_some());
-        let cached = standing.cached.unwrap();
+        let health = &declared.source_health()[0];
+        assert!(health.usable && health.fault.is_some());
+        let cached = health.cached.unwrap();
         assert_eq!(cached.confirmed.as_second(), START);
         assert_eq!(cached.until.as_second(), START + 900);
 
         machine.answers(Ok(("1", SECRET)));
-        until(|| declared.standings()[0].cached.is_none()).await;
+        until(|| declared.source_health()[0].cached.is_none()).await;
         assert_eq!(resolve(&declared, "main").unwrap(), SECRET.as_bytes());
-        assert_eq!(declared.standings()[0].fault, None);
+        assert_eq!(declared.source_health()[0].fault, None);
     });
 }
 
@@ -217,7 +217,7 @@ fn the_first_answer_of_vault_decides_and_not_the_version_in_the_cache() {
         let declared = machine.start().await;
         let secret = resolve(&declared, "main").unwrap();
         assert_eq!(secret, b"sk-canary-cache-another");
-        assert_eq!(declared.standings()[0].cached, None);
+        assert_eq!(declared.source_health()[0].cached, None);
     });
 }
 
@@ -232,7 +232,10 @@ fn an_entry_is_used_until_the_outage_ends_and_then_deleted() {
         assert!(resolve(&declared, "main").is_ok());
         machine.clock.set(START + 900);
         until(|| resolve(&declared, "main").is_err()).await;
-        assert_eq!(resolve(&declared, "main").unwrap_err(), Refusal::SecretAway);
+        assert_eq!(
+            resolve(&declared, "main").unwrap_err(),
+            Refusal::SecretUnavailable
+        );
         until(|| !machine.file().exists()).await;
     });
     machine.answers(Ok(("1", SECRET)));
@@ -241,8 +244,11 @@ fn an_entry_is_used_until_the_outage_ends_and_then_deleted() {
     machine.clock.set(START + 900 + 900);
     in_a_process(async {
         let declared = machine.start().await;
-        assert_eq!(resolve(&declared, "main").unwrap_err(), Refusal::SecretAway);
-        assert!(declared.standings()[0].unknown);
+        assert_eq!(
+            resolve(&declared, "main").unwrap_err(),
+            Refusal::SecretUnavailable
+        );
+        assert!(declared.source_health()[0].unknown);
         until(|| !machine.file().exists()).await;
     });
 }
@@ -253,12 +259,12 @@ fn an_entry_is_as_old_as_the_last_confirmation() {
     let cache = machine.cache();
     let at = |second| Timestamp::from_second(START + second).unwrap();
     let (id, reference) = (id(), reference("kv/one"));
-    let place = cache.place(&id, &reference);
+    let context = cache.context(&id, &reference);
     let secret = Secret::from_plaintext(SECRET.into()).unwrap();
-    cache.keep(&place, "1", &secret, at(0));
+    cache.keep(&context, "1", &secret, at(0));
     assert_eq!(cache.due(at(0)).unwrap().0.len(), 1);
     assert!(cache.due(at(1)).is_none(), "nothing has changed");
-    cache.confirm(&place, at(800));
+    cache.confirm(&context, at(800));
     assert!(cache.due(at(1_699)).is_none(), "it is still good");
     // A tenth of the outage later.
     cache.contents().written = None;
@@ -266,7 +272,7 @@ fn an_entry_is_as_old_as_the_last_confirmation() {
     assert_eq!(entries[0].confirmed(), Some(at(800)));
     // Too old, and good again once Vault answers.
     assert!(cache.due(at(1_700)).unwrap().0.is_empty());
-    cache.confirm(&place, at(1_800));
+    cache.confirm(&context, at(1_800));
     assert_eq!(cache.due(at(1_800)).unwrap().0.len(), 1);
 }
 
@@ -297,7 +303,10 @@ fn a_clock_that_was_set_back_makes_the_copy_useless_and_is_named() {
     machine.clock.set(START - 1);
     in_a_process(async {
         let declared = machine.start().await;
-        assert_eq!(resolve(&declared, "main").unwrap_err(), Refusal::SecretAway);
+        assert_eq!(
+            resolve(&declared, "main").unwrap_err(),
+            Refusal::SecretUnavailable
+        );
         let fault = declared.cache_fault().unwrap();
         assert!(fault.contains("from the future"), "{fault}");
         assert!(fault.contains("correct the clock"), "{fault}");
@@ -319,7 +328,10 @@ fn what_vault_takes_back_is_deleted_on_disk_too() {
     machine.answers(away());
     in_a_process(async {
         let declared = machine.start().await;
-        assert_eq!(resolve(&declared, "main").unwrap_err(), Refusal::SecretAway);
+        assert_eq!(
+            resolve(&declared, "main").unwrap_err(),
+            Refusal::SecretUnavailable
+        );
     });
 }
 
@@ -338,13 +350,16 @@ fn an_entry_is_good_for_its_own_credential_place_and_vault_alone() {
             let declared = machine.process(vec![declared(label, source)]);
             declared.open_cache().await;
             let refused = resolve(&declared, label).unwrap_err();
-            assert_eq!(refused, Refusal::SecretAway, "{label} {source}");
+            assert_eq!(refused, Refusal::SecretUnavailable, "{label} {source}");
         });
     }
     machine.address = "https://other.internal:8200";
     in_a_process(async {
         let declared = machine.start().await;
-        assert_eq!(resolve(&declared, "main").unwrap_err(), Refusal::SecretAway);
+        assert_eq!(
+            resolve(&declared, "main").unwrap_err(),
+            Refusal::SecretUnavailable
+        );
         // What no credential of the settings can use is not kept.
         until(|| !machine.file().exists()).await;
     });
@@ -364,13 +379,13 @@ fn a_secret_that_is_moved_to_another_entry_does_not_open() {
     let (id, one, other) = (id(), reference("kv/one"), reference("kv/other"));
     let now = Timestamp::from_second(START).unwrap();
     let secret = Secret::from_plaintext(SECRET.into()).unwrap();
-    cache.keep(&cache.place(&id, &one), "1", &secret, now);
+    cache.keep(&cache.context(&id, &one), "1", &secret, now);
     let mut entry = cache.contents().entries.values().next().unwrap().clone();
-    let left = |entry: &Entry| Left(BTreeMap::from([(entry.place, entry.clone())]));
-    let place = cache.place(&id, &one);
-    assert!(cache.take(&left(&entry), &place, now).unwrap().is_some());
-    let elsewhere = cache.place(&id, &other);
-    entry.place = cache.tag(&elsewhere);
+    let left = |entry: &Entry| StoredEntries(BTreeMap::from([(entry.context, entry.clone())]));
+    let context = cache.context(&id, &one);
+    assert!(cache.take(&left(&entry), &context, now).unwrap().is_some());
+    let elsewhere = cache.context(&id, &other);
+    entry.context = cache.tag(&elsewhere);
     let Err(refused) = cache.take(&left(&entry), &elsewhere, now) else {
         panic!("it was opened");
     };
@@ -387,7 +402,7 @@ fn a_damaged_foreign_or_open_cache_is_named_and_does_not_stop_a_start() {
         in_a_process(async {
             let declared = machine.start().await;
             let refused = resolve(&declared, "main").unwrap_err();
-            assert_eq!(refused, Refusal::SecretAway, "{named}");
+            assert_eq!(refused, Refusal::SecretUnavailable, "{named}");
             let fault = declared.cache_fault().unwrap_or_default();
             assert!(fault.contains(named), "{fault}");
         });
@@ -448,24 +463,24 @@ async fn a_file_that_cannot_be_replaced_is_deleted_if_it_holds_what_vault_took_b
     let now = Timestamp::from_second(START).unwrap();
     let secret = Secret::from_plaintext(SECRET.into()).unwrap();
     for reference in [&one, &other] {
-        cache.keep(&cache.place(&id, reference), "1", &secret, now);
+        cache.keep(&cache.context(&id, reference), "1", &secret, now);
     }
     cache.write_if_due(now).await;
     assert!(machine.file().exists() && cache.fault().is_none());
     fs::set_permissions(machine.folder(), Permissions::from_mode(0o755)).unwrap();
-    cache.evict(&cache.place(&id, &one));
+    cache.evict(&cache.context(&id, &one));
     cache.write_if_due(now).await;
     assert!(!machine.file().exists());
     assert!(cache.fault().unwrap().contains("chmod 700"));
 
     fs::set_permissions(machine.folder(), Permissions::from_mode(0o700)).unwrap();
-    cache.keep(&cache.place(&id, &other), "1", &secret, now);
+    cache.keep(&cache.context(&id, &other), "1", &secret, now);
     cache.write_if_due(now).await;
     assert_eq!(cache.fault(), None);
     let left = cache.read(now).await;
     let taken = |reference: &VaultReference| {
-        let place = cache.place(&id, reference);
-        cache.take(&left, &place, now).unwrap().is_some()
+        let context = cache.context(&id, reference);
+        cache.take(&left, &context, now).unwrap().is_some()
     };
     assert!(taken(&other) && !taken(&one));
 }

@@ -103,9 +103,9 @@ async fn open(path: &Path, service: &Arc<Network>) -> Result<Keyring, KeyringErr
 }
 
 fn away() -> KmsError {
-    KmsError::Away {
+    KmsError::Unavailable {
         reason: "connection refused".to_owned(),
-        passes: true,
+        transient: true,
     }
 }
 
@@ -157,7 +157,7 @@ async fn a_refusal_leaves_one_workspace_out_and_a_service_that_is_away_all() {
     service.fail_for("acme", away);
     let error = open(&path, &service).await.err().unwrap();
     assert!(
-        matches!(error, KeyringError::Kms(KmsError::Away { .. })),
+        matches!(error, KeyringError::Kms(KmsError::Unavailable { .. })),
         "{error}"
     );
 }
@@ -230,12 +230,15 @@ async fn a_key_that_is_refused_for_now_keeps_the_old_signing_key_until_it_unwrap
     let rewrapped = keyring.rewrap(&to, Some(&next)).await.unwrap();
     assert!(rewrapped.warning.unwrap().contains(&id));
     assert_eq!(keyring.public_key(), old);
-    assert_eq!(keyring.trust(), [old, next].into_iter().collect::<Trust>());
+    assert_eq!(
+        keyring.trust(),
+        [old, next].into_iter().collect::<TrustedKeys>()
+    );
     service.fails.lock().unwrap().clear();
     let rewrapped = keyring.rewrap(&to, Some(&next)).await.unwrap();
     assert_eq!((rewrapped.keys, rewrapped.warning), (3, None));
     let keyring = open(&path, &service).await.unwrap();
-    assert_eq!(keyring.trust(), Trust::from(next));
+    assert_eq!(keyring.trust(), TrustedKeys::from(next));
     assert_eq!(keyring.current(&acme()).unwrap().id(), id);
 }
 

@@ -21,7 +21,7 @@ async fn both_add_keys_at_the_same_time_and_none_is_lost() {
         let keyring = keyrings[n % 2].clone();
         tokio::spawn(async move {
             let key = keyring.add(&workspace(n)).await.unwrap();
-            (key.id().to_owned(), key.seal(&PLACE, b"x"))
+            (key.id().to_owned(), key.seal(&CONTEXT, b"x"))
         })
     });
     let mut made = Vec::new();
@@ -36,7 +36,7 @@ async fn both_add_keys_at_the_same_time_and_none_is_lost() {
         for keyring in [&*keyrings[0], &*keyrings[1], &third] {
             let key = keyring.current(&workspace(n)).unwrap();
             assert_eq!(key.id(), id, "w{n}");
-            assert_eq!(&**key.open(&PLACE, blob).unwrap(), b"x", "w{n}");
+            assert_eq!(&**key.open(&CONTEXT, blob).unwrap(), b"x", "w{n}");
         }
     }
 }

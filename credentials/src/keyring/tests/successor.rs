@@ -7,7 +7,7 @@ fn master_key() -> String {
     kms(1).service().name("")
 }
 
-fn both(one: PublicKey, other: PublicKey) -> Trust {
+fn both(one: PublicKey, other: PublicKey) -> TrustedKeys {
     [one, other].into_iter().collect()
 }
 
@@ -24,7 +24,7 @@ async fn a_successor_is_trusted_at_once_and_takes_over_with_every_key() {
     let path = folder.path().join("keyring");
     let keyring = Keyring::open_or_create(&path, kms(1)).await.unwrap();
     let key = keyring.add(&acme()).await.unwrap();
-    let (blob, old) = (key.seal(&PLACE, b"x"), keyring.public_key());
+    let (blob, old) = (key.seal(&CONTEXT, b"x"), keyring.public_key());
     let next = keyring.add_successor().await.unwrap();
     for opened in [
         &keyring,
@@ -44,11 +44,11 @@ async fn a_successor_is_trusted_at_once_and_takes_over_with_every_key() {
         &keyring,
         &Keyring::open_or_create(&path, kms(1)).await.unwrap(),
     ] {
-        assert_eq!(opened.trust(), Trust::from(next));
+        assert_eq!(opened.trust(), TrustedKeys::from(next));
         assert_eq!(opened.signer().unwrap().public(), next);
         assert!(opened.signing().signer(&old).is_none());
         let key = opened.current(&acme()).unwrap();
-        assert_eq!(&**key.open(&PLACE, &blob).unwrap(), b"x");
+        assert_eq!(&**key.open(&CONTEXT, &blob).unwrap(), b"x");
     }
     let again = keyring.rewrap(&master_key(), Some(&next)).await.unwrap();
     assert_eq!(again.keys, 0, "repeating it does no harm");
@@ -69,7 +69,7 @@ async fn who_only_reads_follows_whether_or_not_it_has_seen_the_successor_before(
     keyring.rewrap(&master_key(), Some(&next)).await.unwrap();
     for reader in [&looks, &sleeps] {
         reader.catch_up().await.unwrap();
-        assert_eq!(reader.trust(), Trust::from(next));
+        assert_eq!(reader.trust(), TrustedKeys::from(next));
         assert!(reader.signer().is_none() && reader.current(&acme()).is_some());
     }
 }
@@ -108,9 +108,9 @@ async fn no_key_becomes_a_successor_again_or_without_the_kms() {
         file.successors.push(successor);
         file.replace(&path).unwrap();
         let opened = Keyring::open_or_create(&path, kms(1)).await.unwrap();
-        assert_eq!(opened.trust(), Trust::from(now));
+        assert_eq!(opened.trust(), TrustedKeys::from(now));
         let reader = Keyring::open_to_read(&path, kms(1)).await.unwrap();
-        assert_eq!(reader.trust(), Trust::from(now));
+        assert_eq!(reader.trust(), TrustedKeys::from(now));
     }
     // Nor does a successor of now pass under another public key.
     good.replace(&path).unwrap();
@@ -123,7 +123,7 @@ async fn no_key_becomes_a_successor_again_or_without_the_kms() {
         Keyring::open_or_create(&path, kms(1)).await.unwrap(),
         Keyring::open_to_read(&path, kms(1)).await.unwrap(),
     ] {
-        assert_eq!(opened.trust(), Trust::from(now));
+        assert_eq!(opened.trust(), TrustedKeys::from(now));
     }
 }
 
@@ -145,7 +145,7 @@ async fn a_process_without_the_new_master_key_goes_over_to_a_successor_that_it_h
     other.catch_up().await.unwrap();
     one.rewrap(&to, Some(&next)).await.unwrap();
     other.catch_up().await.unwrap();
-    assert_eq!(other.trust(), Trust::from(next));
+    assert_eq!(other.trust(), TrustedKeys::from(next));
     assert_eq!(other.signer().unwrap().public(), next);
     assert_eq!(other.current(&acme()).unwrap().id(), key.id());
 }

@@ -1,7 +1,8 @@
-//! The master keys at hand, and the files they stand in.
+//! The available master keys and their files.
 //!
-//! A rotation makes `<file>.next-of-keyside`, and once everything is wrapped with it, keeps the old key as
-//! `<file>.retired-<id>` and puts the new one in its place. The file that the settings name is there at every moment; a start finds either key.
+//! A rotation creates `<file>.next-of-keyside`. Once everything is wrapped with it, the old key is
+//! kept as `<file>.retired-<id>` and the new one is renamed into its place. The file that the
+//! settings name exists at every moment, and a start finds both keys.
 
 use std::{
     fs::{self, Permissions},
@@ -12,28 +13,28 @@ use std::{
 };
 
 use keyside_config::{LocalKms, MasterKeySource};
+use keyside_store::file::{self, FileError};
 use zeroize::Zeroizing;
 
 use super::{LocalKeys, MasterKey};
 use crate::kms::KmsError;
-use keyside_store::file::{self, FileError};
 
 /// The master keys of the `local` driver, and their rotation.
 pub(crate) struct MasterKeyFiles {
-    /// Wraps what is made now.
+    /// Wraps new keys.
     current: Arc<MasterKey>,
-    /// Made for a rotation; stands in `<file>.next-of-keyside`.
+    /// Created for a rotation, in `<file>.next-of-keyside`.
     next: Option<Arc<MasterKey>>,
-    /// The one before, where the settings name it.
+    /// The previous key, if the settings name it.
     previous: Option<Arc<MasterKey>>,
-    /// Where the current one stands, if that is ours to replace.
+    /// The current key's file, if Keyside may replace it.
     file: Option<PathBuf>,
-    /// The current one may still stand in `<file>.next-of-keyside`, and another one in the file.
+    /// The current key may still be in `<file>.next-of-keyside`, and another one in the file.
     misplaced: bool,
 }
 
 impl MasterKeyFiles {
-    /// Only the one at hand, from nowhere: there is nothing to replace.
+    /// A given master key without a file, which cannot be rotated.
     pub(in crate::kms) fn only(current: MasterKey) -> Self {
         Self {
             current: current.into(),
@@ -54,7 +55,7 @@ impl MasterKeyFiles {
         Ok(Self {
             next: file
                 .as_deref()
-                .map(begun)
+                .map(unfinished_rotation)
                 .transpose()
                 .map_err(KmsError::File)?
                 .flatten()
@@ -66,12 +67,12 @@ impl MasterKeyFiles {
         })
     }
 
-    /// A service that wraps with the current key and unwraps with any at hand.
+    /// A service that wraps with the current key and unwraps with any available one.
     pub(in crate::kms) fn service(&self) -> LocalKeys {
         self.service_of(&self.current)
     }
 
-    /// The same, but wrapping with the key of this id.
+    /// A service that wraps with the key `id` and unwraps with any available one.
     pub(in crate::kms) fn wrapping_with(&self, id: &str) -> Result<LocalKeys, KmsError> {
         let key = self.get(id).ok_or_else(|| KmsError::WrongMasterKey {
             expected: id.to_owned(),
@@ -87,7 +88,7 @@ impl MasterKeyFiles {
         }
     }
 
-    /// Whether there is a master key of this id to work with.
+    /// Whether the master key `id` is available.
     pub(crate) fn has(&self, id: &str) -> bool {
         self.get(id).is_some()
     }
@@ -101,15 +102,15 @@ impl MasterKeyFiles {
         std::iter::once(&self.current).chain(others)
     }
 
-    /// Whether it is the one that was made to go over to.
+    /// Whether `id` is the key that was created for a rotation.
     pub(crate) fn is_next(&self, id: &str) -> bool {
         self.next.as_ref().is_some_and(|next| next.id() == id)
     }
 
-    /// Makes the next key, on disk, or finds the one that an earlier attempt has made. Until it is adopted nothing is wrapped
-    /// with it unasked.
+    /// Creates the next key on disk, or finds the one that an earlier attempt created. Nothing is
+    /// wrapped with it before [`Self::adopt`] unless requested.
     pub(crate) fn make_next(&mut self) -> Result<&MasterKey, KmsError> {
-        // Where the next one would be written, the only copy of the current one may still stand.
+        // The only copy of the current key may still be where the next one will be written.
         self.put_in_place().map_err(KmsError::NotReplaceable)?;
         if self.next.is_none() {
             let path = self.file.as_deref().ok_or(KmsError::NotAFile)?;
@@ -118,10 +119,10 @@ impl MasterKeyFiles {
         self.next.as_deref().ok_or(KmsError::NotAFile)
     }
 
-    /// Puts the next key in the place of the current one, if `id` is its name. Repeating it does no harm.
+    /// Makes the next key the current one, if its id is `id`. Can be repeated.
     ///
     /// # Errors
-    /// When the files cannot be moved. The next key is the current one all the same, and a start looks for it.
+    /// The files cannot be moved. The next key is current nevertheless, and a start will find it.
     pub(crate) fn adopt(&mut self, id: &str) -> Result<(), FileError> {
         if let Some(next) = self.next.take_if(|next| next.id() == id) {
             self.current = next;
@@ -152,18 +153,18 @@ impl MasterKeyFiles {
     }
 }
 
-/// What a rotation that was cut off has left. Something else of that name is not a key, and is left alone.
-fn begun(path: &Path) -> Result<Option<MasterKey>, FileError> {
+/// The next key of an interrupted rotation. Any other content of that file is ignored.
+fn unfinished_rotation(path: &Path) -> Result<Option<MasterKey>, FileError> {
     let path = file::with_suffix(path, NEXT);
     file::forget_unfinished(&path)?;
-    let text = file::read_if_there(&path)?.map(Zeroizing::new);
+    let text = file::read_if_exists(&path)?.map(Zeroizing::new);
     Ok(text.and_then(|text| MasterKey::parse(&text, "a file that a rotation left").ok()))
 }
 
 fn make_beside(path: &Path) -> Result<MasterKey, FileError> {
     let seen = fs::symlink_metadata(path).map_err(FileError::at(path))?;
     if !seen.is_file() {
-        // A link, as Kubernetes mounts a secret: replacing it here would change nothing where it comes from.
+        // A link, as Kubernetes mounts a secret: replacing it would not change the secret's source.
         return Err(FileError::at(path)(io::Error::other("it is a link")));
     }
     let text = MasterKey::generate();
@@ -173,8 +174,9 @@ fn make_beside(path: &Path) -> Result<MasterKey, FileError> {
     key.map_err(|_| FileError::at(&new)(io::ErrorKind::InvalidData.into()))
 }
 
-/// Keeps the key in the file, because older copies of the data need it: under its own name, for a person may have put
-/// another one there. Says whether it is to give way; it is not where it is `current`, which has been moved already.
+/// Keeps the key in the file under a name with its id, because older copies of the data need it; it
+/// may be one that an operator put there. Returns whether to replace it: not if it is `current`,
+/// which was moved already.
 fn retire(path: &Path, current: &MasterKey) -> Result<bool, FileError> {
     let text = Zeroizing::new(file::read(path)?);
     let no_key = |_| FileError::at(path)(io::Error::other("it holds no master key any more"));
@@ -195,7 +197,7 @@ fn mode_of(path: &Path) -> Result<Permissions, FileError> {
     Ok(Permissions::from_mode(mode & 0o777))
 }
 
-/// A name that no person gives: what stands there is ours to use, to write over and to remove.
+/// A suffix that nobody else uses: Keyside may overwrite and remove such files.
 const NEXT: &str = ".next-of-keyside";
 
 #[cfg(test)]

@@ -1,14 +1,14 @@
-//! Storing a credential.
+//! Creates a credential.
 
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use keyside_config::{BaseUrl, Catalogue, Provider, Upstream};
 
-use super::{Made, about, detail, other_label, with_default};
+use super::{ChangeOutcome, about, detail, other_label, with_default};
 use crate::{
     chains::Priority,
-    documents::{CredentialDocument, Document, SourceDocument, Trace, WorkspaceDocument},
+    documents::{CredentialDocument, Document, SecretMetadata, SourceDocument, WorkspaceDocument},
     model::{
         ActorContext, CredentialId, Label, Warning, WorkspaceId, has_usual_form, refused_kind,
     },
@@ -24,33 +24,36 @@ impl Inner {
         &self,
         by: &ActorContext,
         new: &NewCredential,
-    ) -> Result<Made, ChangeError> {
-        let obtained = self.obtain(&new.workspace, &new.secret).await?;
-        decided!(self.add_obtained(by, new, &obtained))
+    ) -> Result<ChangeOutcome, ChangeError> {
+        let input = self.obtain_secret(&new.workspace, &new.secret).await?;
+        retry_on_race!(self.add_once(by, new, &input))
     }
 
-    async fn add_obtained(
+    async fn add_once(
         &self,
         by: &ActorContext,
         new: &NewCredential,
-        obtained: &Obtained<'_>,
-    ) -> Result<Made, ChangeError> {
+        input: &SecretInput<'_>,
+    ) -> Result<ChangeOutcome, ChangeError> {
         let provider = self
             .catalogue
             .get(&new.provider)
             .cloned()
             .ok_or(ChangeError::ProviderUnknown)?;
         let endpoint = endpoint(&provider, new.endpoint.as_deref())?;
-        let secret = obtained.secret();
-        let _begun = self.begin_in(by, &new.workspace, Priority::Normal).await?;
+        let secret = input.secret();
+        let _guard = self
+            .lock_workspace(by, &new.workspace, Priority::Normal)
+            .await?;
         let workspace = self.sound_workspace(&new.workspace)?;
         let id = self.new_id(by, new, &workspace.document);
         if workspace.lost.contains_key(&id) {
-            // A request of the same idempotency key has made it, and what that was answered is lost with the record.
+            // An earlier request with the same idempotency key created it, but its response was
+            // lost with the record.
             return Err(ChangeError::Damaged);
         }
-        if let Some(made) = self.repeated(by, new, workspace.credentials.get(&id))? {
-            return Ok(made);
+        if let Some(outcome) = self.repeated(by, new, workspace.credentials.get(&id))? {
+            return Ok(outcome);
         }
         expect_kind(&provider, secret)?;
         let key = self
@@ -75,16 +78,16 @@ impl Inner {
                 false => Warning::OtherIsDefault { label },
             }))
             .collect();
-        let mark = new
+        let idempotency = new
             .idempotency
             .clone()
-            .map(|by_key| by_key.mark(by, &warnings));
-        let trace = Trace::of(secret, &provider.key.prefix, mark);
+            .map(|by_key| by_key.to_record(by, &warnings));
+        let metadata = SecretMetadata::of(secret, &provider.key.prefix, idempotency);
         let mut document = unsealed(by, id.clone(), new, endpoint, now);
-        document.source = obtained.version().map(SourceDocument::Version);
-        let version = match obtained {
-            Obtained::Given(secret) => document.seal(&key, secret, &trace, now),
-            Obtained::Read { .. } => document.refer(&key, &trace, now),
+        document.source = input.version().map(SourceDocument::Version);
+        let version = match input {
+            SecretInput::Given(secret) => document.seal(&key, secret, &metadata, now),
+            SecretInput::Read { .. } => document.refer(&key, &metadata, now),
         };
         let number = version.number;
         document.push(version);
@@ -93,42 +96,42 @@ impl Inner {
         let settings = becomes_default.then(|| with_default(&workspace.document, &document));
         writes.extend(settings.as_ref().map(Document::write));
         let draft = Draft {
-            detail: detail(&key, &trace.fingerprint),
-            note: obtained.reference().map(ToString::to_string),
+            detail: detail(&key, &metadata.fingerprint),
+            note: input.reference().map(ToString::to_string),
             ..about(Event::CredentialCreated, by, &document)
         };
         let state = self.commit_in(&workspace, vec![draft], writes).await?;
         let signals = Arc::new(Signals::new(self.notices.clone()));
         let mut entry = CredentialEntry::new(document, &self.keyring, signals);
-        if let Obtained::Read { first, .. } = obtained {
-            entry = self.with_first(&entry, first, trace);
+        if let SecretInput::Read { initial, .. } = input {
+            entry = self.with_initial_secret(&entry, initial, metadata);
         }
         let settings = settings.unwrap_or_else(|| workspace.document.clone());
-        self.show_credential(&workspace, settings, entry, Some(state));
-        Ok(Made {
+        self.publish_credential(&workspace, settings, entry, Some(state));
+        Ok(ChangeOutcome {
             id,
             warnings,
             repeated: false,
         })
     }
 
-    /// The secret of a new credential. One that stays in Vault is read there, before any lock is taken.
-    async fn obtain<'a>(
+    /// The secret of a new credential. A secret in Vault is read before any lock is taken.
+    async fn obtain_secret<'a>(
         &self,
         workspace: &WorkspaceId,
         secret: &'a NewSecret,
-    ) -> Result<Obtained<'a>, ChangeError> {
+    ) -> Result<SecretInput<'a>, ChangeError> {
         match secret {
-            NewSecret::Given(secret) => Ok(Obtained::Given(secret)),
+            NewSecret::Given(secret) => Ok(SecretInput::Given(secret)),
             NewSecret::InVault(reference) => {
-                let first = self.read_first(workspace, reference).await?;
-                Ok(Obtained::Read { reference, first })
+                let initial = self.read_initial_secret(workspace, reference).await?;
+                Ok(SecretInput::Read { reference, initial })
             }
         }
     }
 
-    /// From the idempotency key where there is one, so that a repetition leads to the same credential without anything
-    /// having to be searched.
+    /// Derived from the idempotency key, if there is one, so that a repeated request finds the same
+    /// credential without a search.
     fn new_id(
         &self,
         by: &ActorContext,
@@ -141,24 +144,24 @@ impl Inner {
         }
     }
 
-    /// What an earlier request of the same idempotency key has made, if there was one.
+    /// The result of an earlier request with the same idempotency key.
     fn repeated(
         &self,
         by: &ActorContext,
         new: &NewCredential,
         there: Option<&Arc<CredentialEntry>>,
-    ) -> Result<Option<Made>, ChangeError> {
+    ) -> Result<Option<ChangeOutcome>, ChangeError> {
         let (Some(by_key), Some(entry)) = (&new.idempotency, there) else {
             return Ok(None);
         };
-        let trace = match entry.damage() {
-            None => entry.document.open_trace(1, &self.keyring).ok(),
+        let metadata = match entry.damage() {
+            None => entry.document.open_metadata(1, &self.keyring).ok(),
             Some(_) => None,
         };
         let warnings = by_key
-            .answer(by, &trace.ok_or(ChangeError::Damaged)?)?
+            .answer(by, &metadata.ok_or(ChangeError::Damaged)?)?
             .ok_or(ChangeError::IdempotencyKeyReused)?;
-        Ok(Some(Made {
+        Ok(Some(ChangeOutcome {
             id: entry.document.id.clone(),
             warnings,
             repeated: true,
@@ -166,35 +169,35 @@ impl Inner {
     }
 }
 
-/// A secret that a new credential refers to.
-pub(in crate::registry) struct FirstReading {
-    /// As Vault counts.
+/// The secret that a new credential refers to.
+pub(in crate::registry) struct InitialSecret {
+    /// Vault's version.
     pub(in crate::registry) version: String,
     pub(in crate::registry) secret: Secret,
 }
 
-/// The secret of a new credential at hand.
-enum Obtained<'a> {
+/// The secret of a new credential.
+enum SecretInput<'a> {
     Given(&'a Secret),
     Read {
         reference: &'a VaultReference,
-        first: FirstReading,
+        initial: InitialSecret,
     },
 }
 
-impl Obtained<'_> {
+impl SecretInput<'_> {
     fn secret(&self) -> &Secret {
         match self {
             Self::Given(secret) => secret,
-            Self::Read { first, .. } => &first.secret,
+            Self::Read { initial, .. } => &initial.secret,
         }
     }
 
-    /// The version that it is there, as Vault counts.
+    /// Vault's version.
     fn version(&self) -> Option<String> {
         match self {
             Self::Given(_) => None,
-            Self::Read { first, .. } => Some(first.version.clone()),
+            Self::Read { initial, .. } => Some(initial.version.clone()),
         }
     }
 
@@ -206,7 +209,7 @@ impl Obtained<'_> {
     }
 }
 
-/// The document before there is a secret in it.
+/// The document without versions.
 fn unsealed(
     by: &ActorContext,
     id: CredentialId,
@@ -240,7 +243,7 @@ fn unsealed(
     }
 }
 
-/// The endpoint as it is stored and sealed: the URL that the provider's rule made of what was given.
+/// The endpoint as it is stored and sealed: the canonical URL, by the provider's rule.
 fn endpoint(provider: &Provider, given: Option<&str>) -> Result<Option<String>, ChangeError> {
     match (&provider.upstream, given) {
         (Upstream::PerCredential(rule), Some(given)) => {
@@ -250,8 +253,8 @@ fn endpoint(provider: &Provider, given: Option<&str>) -> Result<Option<String>, 
             example: rule.example.clone(),
         }),
         (Upstream::Fixed(_), None) => Ok(None),
-        // The settings may have sent all of a provider's credentials to one host. An endpoint is then not used, and kept for
-        // the day they no longer do: it has to be as good as any.
+        // The settings may send all of a provider's credentials to one host. The endpoint is then
+        // unused, but kept in case the settings change, so it must be valid.
         (Upstream::Fixed(_), Some(given)) => match Catalogue::builtin()
             .get(provider.id.as_str())
             .map(|of| &of.upstream)
@@ -268,7 +271,7 @@ fn origin(url: BaseUrl) -> Option<String> {
     Some(format!("https://{}", url.authority()))
 }
 
-/// Refuses a key that cannot call models, or that is a person's own: its provider's catalogue entry says which.
+/// Refuses keys that cannot call models or are personal, by the provider's catalogue entry.
 pub(super) fn expect_kind(provider: &Provider, secret: &Secret) -> Result<(), ChangeError> {
     match refused_kind(secret, &provider.key) {
         Some(kind) => Err(ChangeError::SecretOfOtherKind {

@@ -1,8 +1,8 @@
-//! What can be changed about a credential without touching its secret.
+//! Edits a credential without its secret.
 
-use super::{Made, held::Held, other_label, with_default};
 use keyside_store::Effect;
 
+use super::{ChangeOutcome, credential_edit::CredentialEdit, other_label, with_default};
 use crate::{
     documents::WorkspaceDocument,
     model::{ActorContext, CredentialId, Warning},
@@ -11,38 +11,29 @@ use crate::{
 };
 
 impl Inner {
-    /// An edit that changes nothing is not put on record.
+    /// An edit that changes nothing is not recorded.
     pub(in crate::registry) async fn edit(
         &self,
         by: &ActorContext,
         id: &CredentialId,
-        edit: Edit,
-    ) -> Result<Made, ChangeError> {
-        decided!(self.edit_once(by, id, edit.clone()))
-    }
-
-    async fn edit_once(
-        &self,
-        by: &ActorContext,
-        id: &CredentialId,
-        edit: Edit,
-    ) -> Result<Made, ChangeError> {
-        let mut held = self.hold(by, id).await?;
-        held.expect_open(edit.expected)?;
-        let (settings, replaced) = held.settings(edit.default)?;
-        let mut changed = held.apply(edit)?;
+        wanted: Edit,
+    ) -> Result<ChangeOutcome, ChangeError> {
+        let mut edit = self.begin_edit(by, id).await?;
+        edit.expect_open(wanted.expected)?;
+        let (settings, replaced) = edit.settings(wanted.default)?;
+        let mut changed = edit.apply(wanted)?;
         changed.extend(settings.is_some().then_some("default"));
         if !changed.is_empty() {
-            let trace = held.trace(held.document.current)?;
-            let mut draft = held.record(Event::CredentialEdited, by, &trace);
-            // Names of fields and never values: a label may be a person's name, and the log is for good.
+            let metadata = edit.metadata(edit.document.current)?;
+            let mut draft = edit.record(Event::CredentialEdited, by, &metadata);
+            // Field names only: a label may be a person's name, and the log is permanent.
             draft.note = Some(changed.join(", "));
-            if changed == ["expiresAt"] && held.ends_sooner() {
+            if changed == ["expiresAt"] && edit.ends_sooner() {
                 draft.effect = Effect::EndsSooner;
             }
-            held.commit(draft, settings).await?;
+            edit.commit(draft, settings).await?;
         }
-        Ok(Made {
+        Ok(ChangeOutcome {
             id: id.clone(),
             warnings: replaced.into_iter().collect(),
             repeated: false,
@@ -50,8 +41,9 @@ impl Inner {
     }
 }
 
-impl Held<'_> {
-    /// The workspace's document, if it has to change, and what there is to say of that.
+impl CredentialEdit<'_> {
+    /// The workspace's new document if the default changes, and a warning if that replaces another
+    /// default.
     fn settings(
         &self,
         default: Option<bool>,
@@ -73,29 +65,29 @@ impl Held<'_> {
         }
     }
 
-    /// Whether it ends before it would have.
+    /// Whether the edit shortens the credential's life.
     fn ends_sooner(&self) -> bool {
         let (before, now) = (self.entry.document.expires_at, self.document.expires_at);
         now.is_some_and(|now| before.is_none_or(|before| now < before))
     }
 
-    /// Applies the rest, and names what it changed.
-    fn apply(&mut self, edit: Edit) -> Result<Vec<&'static str>, ChangeError> {
+    /// Applies the other fields, and returns the names of those that changed.
+    fn apply(&mut self, wanted: Edit) -> Result<Vec<&'static str>, ChangeError> {
         let mut changed = Vec::new();
-        if let Some(label) = edit.label.filter(|label| *label != self.document.label) {
+        if let Some(label) = wanted.label.filter(|label| *label != self.document.label) {
             if self.workspace.has_label(&self.document.provider, &label) {
                 return Err(ChangeError::LabelTaken { label });
             }
             self.document.label = label;
             changed.push("label");
         }
-        if let Some(tag) = edit.usage_tag
+        if let Some(tag) = wanted.usage_tag
             && tag != self.document.usage_tag
         {
             self.document.usage_tag = tag;
             changed.push("usageTag");
         }
-        if let Some(end) = edit.expires_at
+        if let Some(end) = wanted.expires_at
             && end != self.document.expires_at
         {
             self.expect_future(Some(end))?;

@@ -1,8 +1,8 @@
-//! Withdrawing a credential, at once and for good: before the changes that wait for the same workspace.
+//! Revokes a credential, which is final. Goes before other waiting changes of the workspace.
 
 use std::sync::Arc;
 
-use super::in_words;
+use super::format_versions;
 use crate::{
     chains::Priority,
     documents::{Document, LostDocument},
@@ -13,41 +13,32 @@ use crate::{
 };
 
 impl Inner {
-    /// Revoking twice changes nothing; what is in flight may be cut the second time.
+    /// Revoking twice changes nothing, except that the second may cut off responses.
     pub(in crate::registry) async fn revoke(
-        &self,
-        by: &ActorContext,
-        id: &CredentialId,
-        revocation: Revocation,
-    ) -> Result<(), ChangeError> {
-        decided!(self.revoke_once(by, id, &revocation))
-    }
-
-    async fn revoke_once(
         &self,
         by: &ActorContext,
         id: &CredentialId,
         revocation: &Revocation,
     ) -> Result<(), ChangeError> {
-        let mut held = self.hold_with(Priority::High, by, id).await?;
-        held.expect(revocation.expected)?;
-        let signals = held.entry.signals.clone();
-        let trace = held.trace(held.document.current)?;
-        let mut draft = held.record(Event::CredentialRevoked, by, &trace);
-        if held.document.revoked_at.is_none() {
-            let destroyed = held.document.destroy_all(held.now);
-            held.document.revoked_at = Some(held.now);
-            draft.note = Some(match held.entry.reference() {
+        let mut edit = self.begin_edit_with(Priority::High, by, id).await?;
+        edit.expect(revocation.expected)?;
+        let signals = edit.entry.signals.clone();
+        let metadata = edit.metadata(edit.document.current)?;
+        let mut draft = edit.record(Event::CredentialRevoked, by, &metadata);
+        if edit.document.revoked_at.is_none() {
+            let destroyed = edit.document.destroy_all(edit.now);
+            edit.document.revoked_at = Some(edit.now);
+            draft.note = Some(match edit.entry.reference() {
                 Some(reference) => format!("{reference} stays in Vault"),
-                None => format!("{} destroyed", in_words(&destroyed)),
+                None => format!("{} destroyed", format_versions(&destroyed)),
             });
             if revocation.cut {
                 draft.note = draft.note.map(|note| format!("{note}; {CUT}"));
             }
-            held.commit(draft, None).await?;
+            edit.commit(draft, None).await?;
         } else if revocation.cut && !signals.is_cut() {
             draft.note = Some(CUT.to_owned());
-            held.note(draft).await?;
+            edit.note(draft).await?;
         }
         if revocation.cut {
             signals.cut();
@@ -55,30 +46,21 @@ impl Inner {
         Ok(())
     }
 
-    /// The same for a credential whose record is lost. Nothing is built on what is there: all that is written is that it is
-    /// revoked, in the place of the record.
+    /// Revokes a credential whose record is lost: writes only that it is revoked, in place of the
+    /// record.
     pub(in crate::registry) async fn revoke_lost(
-        &self,
-        by: &ActorContext,
-        id: &CredentialId,
-        revocation: Revocation,
-    ) -> Result<(), ChangeError> {
-        decided!(self.revoke_lost_once(by, id, &revocation))
-    }
-
-    async fn revoke_lost_once(
         &self,
         by: &ActorContext,
         id: &CredentialId,
         revocation: &Revocation,
     ) -> Result<(), ChangeError> {
         let of = self.workspace_of(id).await?;
-        let _begun = self.begin_in(by, &of, Priority::High).await?;
+        let _guard = self.lock_workspace(by, &of, Priority::High).await?;
         let snapshot = self.snapshot.load_full();
         let workspace = snapshot.workspaces.get(&of);
         let workspace = workspace.ok_or(ChangeError::CredentialUnknown)?;
         if let Some(found) = workspace.credentials.get(id) {
-            // Its record is back, and says what is revoked.
+            // The record is back: it must be revoked instead.
             let current = found.document.revision;
             return Err(ChangeError::Superseded { current });
         }
@@ -109,7 +91,7 @@ impl Inner {
         Ok(())
     }
 
-    /// Puts it on record, and writes that it is revoked unless that is there already.
+    /// Records the revocation, and writes it unless it was written before.
     async fn commit_lost(
         &self,
         workspace: &WorkspaceEntry,
@@ -131,7 +113,7 @@ impl Inner {
             writes.push(left.write());
         }
         let state = self.commit_in(workspace, vec![draft], writes).await?;
-        self.show(Arc::new(workspace.with_lost(lost).at(state)));
+        self.publish(Arc::new(workspace.with_lost(lost).at(state)));
         Ok(())
     }
 }

@@ -1,6 +1,6 @@
-//! Back to a version that is in grace.
+//! Rolls a credential back to a version in grace.
 
-use super::held::Held;
+use super::credential_edit::CredentialEdit;
 use crate::{
     documents::VersionDocument,
     model::{ActorContext, CredentialId, VersionState},
@@ -9,40 +9,31 @@ use crate::{
 };
 
 impl Inner {
-    /// The one that is rolled back from is in grace until the same end, so that this too can be taken back.
+    /// The replaced version is in grace until the same end, so that the rollback can be undone.
     pub(in crate::registry) async fn roll_back(
-        &self,
-        by: &ActorContext,
-        id: &CredentialId,
-        rollback: Rollback,
-    ) -> Result<(), ChangeError> {
-        decided!(self.roll_back_once(by, id, &rollback))
-    }
-
-    async fn roll_back_once(
         &self,
         by: &ActorContext,
         id: &CredentialId,
         rollback: &Rollback,
     ) -> Result<(), ChangeError> {
-        let mut held = self.hold(by, id).await?;
-        held.expect_open(rollback.expected)?;
-        held.expect_sealed()?;
-        let target = held.target(rollback.to)?;
-        let (number, end) = (target.number, target.until.unwrap_or(held.now));
-        let (before, now) = (held.document.current, held.now);
-        held.abandon_staged(by);
-        held.document.promote(number, end, now);
-        // What the last check said was about the other secret.
-        held.document.verification = None;
-        held.document.last_verified_at = None;
-        let mut draft = held.record(Event::CredentialRolledBack, by, &held.trace(number)?);
+        let mut edit = self.begin_edit(by, id).await?;
+        edit.expect_open(rollback.expected)?;
+        edit.expect_sealed()?;
+        let target = edit.target(rollback.to)?;
+        let (number, end) = (target.number, target.until.unwrap_or(edit.now));
+        let (before, now) = (edit.document.current, edit.now);
+        edit.abandon_staged(by);
+        edit.document.promote(number, end, now);
+        // The last check was about the other secret.
+        edit.document.verification = None;
+        edit.document.last_verified_at = None;
+        let mut draft = edit.record(Event::CredentialRolledBack, by, &edit.metadata(number)?);
         draft.note = Some(format!("from version {before} to version {number}"));
-        held.commit(draft, None).await
+        edit.commit(draft, None).await
     }
 }
 
-impl Held<'_> {
+impl CredentialEdit<'_> {
     fn target(&self, wanted: Option<u32>) -> Result<&VersionDocument, ChangeError> {
         let Some(number) = wanted else {
             let newest = self.document.in_grace(self.now).next_back();

@@ -1,7 +1,8 @@
-//! A new secret in the place of the one that is used.
+//! Replaces the secret of a credential.
 //!
-//! Without a check it is one commit. With one the new version is staged first, and the lock is let go while the provider
-//! is asked: nobody else has to wait for that, and a withdrawal does not.
+//! Without a check this is one commit. With a check, the new version is staged first, and the lock
+//! is released while the provider is asked, so that other changes, revocations above all, need not
+//! wait.
 
 use std::{sync::Arc, sync::PoisonError, time::Duration};
 
@@ -9,13 +10,13 @@ use jiff::Timestamp;
 use keyside_config::Verification;
 
 use super::{
-    Made,
+    ChangeOutcome,
     add::{expect_kind, unusual_form},
-    held::Held,
-    in_words,
+    credential_edit::CredentialEdit,
+    format_versions,
 };
 use crate::{
-    documents::Trace,
+    documents::SecretMetadata,
     live_check::Finding,
     model::{ActorContext, CredentialId, Fingerprint, VersionState, Warning},
     record::Event,
@@ -23,21 +24,21 @@ use crate::{
     resolver::Grant,
 };
 
-/// What is done once the new version may be used.
+/// How to promote the new version.
 #[derive(Clone, Copy)]
 struct Promotion {
     version: u32,
     grace: Duration,
     expires_at: Option<Option<Timestamp>>,
-    /// What the provider said of it, if it was asked.
+    /// The provider's verdict, if it was asked.
     verification: Option<Verification>,
 }
 
-/// How far a rotation has come with its first commit.
-enum First {
-    /// All there is to do.
-    Done(Made),
-    /// The new version is staged, and is used once it has passed its check.
+/// The state of a rotation after its first commit.
+enum RotationStart {
+    /// Complete.
+    Done(ChangeOutcome),
+    /// The new version is staged until it passes its check.
     Staged(Box<Staged>),
 }
 
@@ -45,7 +46,7 @@ struct Staged {
     warnings: Vec<Warning>,
     on_trial: Grant,
     promotion: Promotion,
-    trace: Trace,
+    metadata: SecretMetadata,
 }
 
 impl Inner {
@@ -54,29 +55,29 @@ impl Inner {
         by: &ActorContext,
         id: &CredentialId,
         rotation: Rotation,
-    ) -> Result<Made, ChangeError> {
+    ) -> Result<ChangeOutcome, ChangeError> {
         if rotation.grace > GRACE_LIMIT {
             return Err(ChangeError::GraceTooLong);
         }
-        let staged = match decided!(self.begin_rotation(by, id, &rotation))? {
-            First::Done(made) => return Ok(made),
-            First::Staged(staged) => *staged,
+        let staged = match retry_on_race!(self.begin_rotation(by, id, &rotation))? {
+            RotationStart::Done(outcome) => return Ok(outcome),
+            RotationStart::Staged(staged) => *staged,
         };
         let check = rotation.check;
-        // It is sealed: the plaintext does not wait for a provider's answer.
+        // It is sealed now: the plaintext must not stay in memory while the provider is asked.
         drop(rotation.secret);
         let Staged {
             warnings,
             on_trial,
             promotion,
-            trace,
+            metadata,
         } = staged;
         let finding = match check {
             Some(check) => Finding::of(&on_trial, check).await,
             None => Finding::UNANSWERED,
         };
-        decided!(self.end_trial(by, id, &finding, promotion, &trace))?;
-        Ok(Made {
+        retry_on_race!(self.end_trial(by, id, &finding, promotion, &metadata))?;
+        Ok(ChangeOutcome {
             id: id.clone(),
             warnings,
             repeated: false,
@@ -88,20 +89,20 @@ impl Inner {
         by: &ActorContext,
         id: &CredentialId,
         rotation: &Rotation,
-    ) -> Result<First, ChangeError> {
-        let mut held = self.hold(by, id).await?;
-        if let Some(made) = held.repeated(by, rotation)? {
-            return Ok(First::Done(made));
+    ) -> Result<RotationStart, ChangeError> {
+        let mut edit = self.begin_edit(by, id).await?;
+        if let Some(outcome) = edit.repeated(by, rotation)? {
+            return Ok(RotationStart::Done(outcome));
         }
-        held.expect_open(rotation.expected)?;
-        held.expect_sealed()?;
-        held.expect_future(rotation.expires_at)?;
-        held.expect_room(rotation.grace)?;
-        expect_kind(&*held.provider()?, &rotation.secret)?;
-        // The newest word is the one that counts: what another rotation is still trying is not put over it later.
-        held.abandon_staged(by);
-        let warnings = held.warnings(rotation)?;
-        let (version, trace) = held.seal(by, rotation, &warnings)?;
+        edit.expect_open(rotation.expected)?;
+        edit.expect_sealed()?;
+        edit.expect_future(rotation.expires_at)?;
+        edit.check_disk_space(rotation.grace)?;
+        expect_kind(&*edit.provider()?, &rotation.secret)?;
+        // The newest request wins: the result of another check in progress must not override it.
+        edit.abandon_staged(by);
+        let warnings = edit.warnings(rotation)?;
+        let (version, metadata) = edit.seal(by, rotation, &warnings)?;
         let promotion = Promotion {
             version,
             grace: rotation.grace,
@@ -109,21 +110,21 @@ impl Inner {
             verification: None,
         };
         if rotation.check.is_some() {
-            held.stage(version);
-            let on_trial = held.on_trial(version);
-            let draft = held.record(Event::RotationStaged, by, &trace);
-            held.commit(draft, None).await?;
-            return Ok(First::Staged(Box::new(Staged {
+            edit.stage(version);
+            let on_trial = edit.on_trial(version);
+            let draft = edit.record(Event::RotationStaged, by, &metadata);
+            edit.commit(draft, None).await?;
+            return Ok(RotationStart::Staged(Box::new(Staged {
                 warnings,
                 on_trial,
                 promotion,
-                trace,
+                metadata,
             })));
         }
-        let provider = held.document.provider.clone();
-        held.promote(by, promotion, &trace).await?;
+        let provider = edit.document.provider.clone();
+        edit.promote(by, promotion, &metadata).await?;
         self.count_rotation(provider);
-        Ok(First::Done(Made {
+        Ok(RotationStart::Done(ChangeOutcome {
             id: id.clone(),
             warnings,
             repeated: false,
@@ -136,12 +137,15 @@ impl Inner {
         id: &CredentialId,
         finding: &Finding,
         promotion: Promotion,
-        trace: &Trace,
+        metadata: &SecretMetadata,
     ) -> Result<(), ChangeError> {
-        // Keyside ends the trial itself where the actor's token was revoked meanwhile: nothing may stay staged.
-        let mut held = self.hold(&ActorContext::system("rotation"), id).await?;
-        held.expect_open(None)?;
-        if !held.is_staged(promotion.version) {
+        // As the system: if the actor's token was revoked meanwhile, the staged version must still
+        // be destroyed.
+        let mut edit = self
+            .begin_edit(&ActorContext::system("rotation"), id)
+            .await?;
+        edit.expect_open(None)?;
+        if !edit.is_staged(promotion.version) {
             return Err(ChangeError::Replaced);
         }
         let access = self.expect_access(by);
@@ -150,15 +154,15 @@ impl Inner {
                 verification: Some(finding.verification),
                 ..promotion
             };
-            let provider = held.document.provider.clone();
-            held.promote(by, promotion, trace).await?;
+            let provider = edit.document.provider.clone();
+            edit.promote(by, promotion, metadata).await?;
             self.count_rotation(provider);
             return Ok(());
         }
-        held.document.destroy_staged(held.now);
-        let mut draft = held.record(Event::RotationAbandoned, by, trace);
+        edit.document.destroy_staged(edit.now);
+        let mut draft = edit.record(Event::RotationAbandoned, by, metadata);
         draft.note = Some(finding.to_string());
-        held.commit(draft, None).await?;
+        edit.commit(draft, None).await?;
         access?;
         Err(ChangeError::CheckFailed(*finding))
     }
@@ -172,21 +176,22 @@ impl Inner {
     }
 }
 
-impl Held<'_> {
-    /// What an earlier request of the same idempotency key has done. One that came to nothing may be tried again.
+impl CredentialEdit<'_> {
+    /// The result of an earlier request with the same idempotency key. A failed one may be
+    /// repeated.
     fn repeated(
         &self,
         by: &ActorContext,
         rotation: &Rotation,
-    ) -> Result<Option<Made>, ChangeError> {
+    ) -> Result<Option<ChangeOutcome>, ChangeError> {
         let Some(by_key) = &rotation.idempotency else {
             return Ok(None);
         };
         let versions = self.document.versions.iter();
         for version in versions.filter(|version| version.was_used()) {
-            let trace = self.trace(version.number)?;
-            if let Some(warnings) = by_key.answer(by, &trace)? {
-                return Ok(Some(Made {
+            let metadata = self.metadata(version.number)?;
+            if let Some(warnings) = by_key.answer(by, &metadata)? {
+                return Ok(Some(ChangeOutcome {
                     id: self.document.id.clone(),
                     warnings,
                     repeated: true,
@@ -206,8 +211,8 @@ impl Held<'_> {
         }
     }
 
-    /// All versions in grace are in the document, and so in every change of it.
-    fn expect_room(&self, grace: Duration) -> Result<(), ChangeError> {
+    /// Limits the document's size, which holds all versions in grace.
+    fn check_disk_space(&self, grace: Duration) -> Result<(), ChangeError> {
         match !grace.is_zero() && self.document.in_grace(self.now).count() >= IN_GRACE_LIMIT {
             true => Err(ChangeError::TooManyInGrace),
             false => Ok(()),
@@ -218,8 +223,8 @@ impl Held<'_> {
         let unusual = unusual_form(&*self.provider()?, &rotation.secret);
         let fingerprint = Fingerprint::of(&rotation.secret);
         let same = |version: &u32| {
-            self.trace(*version)
-                .is_ok_and(|trace| trace.fingerprint == fingerprint)
+            self.metadata(*version)
+                .is_ok_and(|metadata| metadata.fingerprint == fingerprint)
         };
         let mut numbers = self.document.versions.iter().map(|version| version.number);
         let known = numbers.rfind(same);
@@ -237,16 +242,17 @@ impl Held<'_> {
         by: &ActorContext,
         rotation: &Rotation,
         warnings: &[Warning],
-    ) -> Result<(u32, Trace), ChangeError> {
-        let mark = rotation.idempotency.clone();
-        let mark = mark.map(|by_key| by_key.mark(by, warnings));
-        let trace = Trace::of(&rotation.secret, &self.provider()?.key.prefix, mark);
+    ) -> Result<(u32, SecretMetadata), ChangeError> {
+        let idempotency = rotation.idempotency.clone();
+        let idempotency = idempotency.map(|by_key| by_key.to_record(by, warnings));
+        let metadata =
+            SecretMetadata::of(&rotation.secret, &self.provider()?.key.prefix, idempotency);
         let version = self
             .document
-            .seal(&self.key, &rotation.secret, &trace, self.now);
+            .seal(&self.key, &rotation.secret, &metadata, self.now);
         let number = version.number;
         self.document.push(version);
-        Ok((number, trace))
+        Ok((number, metadata))
     }
 
     fn stage(&mut self, number: u32) {
@@ -266,7 +272,7 @@ impl Held<'_> {
         mut self,
         by: &ActorContext,
         promotion: Promotion,
-        trace: &Trace,
+        metadata: &SecretMetadata,
     ) -> Result<(), ChangeError> {
         let (before, now) = (self.document.current, self.now);
         self.document
@@ -277,7 +283,7 @@ impl Held<'_> {
         if let Some(expires_at) = promotion.expires_at {
             self.document.expires_at = expires_at;
         }
-        let mut draft = self.record(Event::CredentialRotated, by, trace);
+        let mut draft = self.record(Event::CredentialRotated, by, metadata);
         let fate = match promotion.grace.is_zero() {
             true => "which is destroyed",
             false => "which is in grace",
@@ -285,13 +291,13 @@ impl Held<'_> {
         draft.note = Some(format!(
             "version {} replaces {}, {fate}",
             promotion.version,
-            in_words(&[before])
+            format_versions(&[before])
         ));
         self.commit(draft, None).await
     }
 }
 
-/// Versions to go back to, of one credential.
+/// Versions in grace of one credential.
 const IN_GRACE_LIMIT: usize = 50;
-/// What a crash leaves staged is destroyed after that.
+/// A version that a crash left staged is destroyed after this time.
 const STAGED_LIMIT: Duration = Duration::from_secs(2 * 60);

@@ -1,5 +1,5 @@
-//! Taking out the sealed bytes of versions whose time is over. Nothing waits for it: such a version counts as destroyed
-//! from the moment its time is over.
+//! Removes the sealed bytes of ended versions. Nothing depends on it: a version counts as destroyed
+//! as soon as it has ended.
 
 use crate::{
     model::{ActorContext, CredentialId},
@@ -7,7 +7,7 @@ use crate::{
 };
 
 impl Inner {
-    /// Looks through all credentials. Where storage fails, the next time will do.
+    /// Sweeps all credentials. After a storage failure, the next sweep retries.
     pub(in crate::registry) async fn sweep(&self) {
         let (snapshot, now) = (self.snapshot.load_full(), self.clock.now());
         let credentials = snapshot
@@ -16,7 +16,7 @@ impl Inner {
             .flat_map(|workspace| workspace.credentials.values())
             .filter(|entry| entry.usable.is_ok() && entry.document.has_ended(now));
         for entry in credentials {
-            if let Err(error) = self.sweep_one(&entry.document.id).await {
+            if let Err(error) = retry_on_race!(self.sweep_one(&entry.document.id)) {
                 tracing::warn!(%error, "versions whose grace has ended are not swept yet");
                 return;
             }
@@ -24,16 +24,12 @@ impl Inner {
     }
 
     async fn sweep_one(&self, id: &CredentialId) -> Result<(), ChangeError> {
-        decided!(self.sweep_once(id))
-    }
-
-    async fn sweep_once(&self, id: &CredentialId) -> Result<(), ChangeError> {
-        let mut held = self.hold(&ActorContext::system("sweep"), id).await?;
-        match held.ended.is_empty() {
+        let mut edit = self.begin_edit(&ActorContext::system("sweep"), id).await?;
+        match edit.ended.is_empty() {
             true => Ok(()),
             false => {
-                let first = held.ended.remove(0);
-                held.commit(first, None).await
+                let first = edit.ended.remove(0);
+                edit.commit(first, None).await
             }
         }
     }

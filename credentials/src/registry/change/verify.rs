@@ -1,7 +1,7 @@
-//! Asks the provider about the key that is in use.
+//! Asks the provider about the secret in use.
 //!
-//! The lock is let go meanwhile, as in a checked rotation. What the provider says is put on record and decides nothing: a
-//! provider in trouble must not take a good key out of use.
+//! The lock is released meanwhile, as in a checked rotation. The verdict is only recorded: a
+//! provider's outage must not disable a working key.
 
 use std::sync::Arc;
 
@@ -21,16 +21,16 @@ impl Inner {
         id: &CredentialId,
         check: Arc<dyn LiveCheck>,
     ) -> Result<Finding, ChangeError> {
-        let held = self.hold(by, id).await?;
-        held.expect_open(None)?;
-        if let Some(reason) = held.entry.unread() {
+        let edit = self.begin_edit(by, id).await?;
+        edit.expect_open(None)?;
+        if let Some(reason) = edit.entry.unread() {
             return Err(ChangeError::SecretUnread { reason });
         }
-        let (version, in_use) = (held.document.current, held.in_use());
-        let on_trial = held.on_trial(version);
-        drop(held);
+        let (version, in_use) = (edit.document.current, edit.in_use());
+        let on_trial = edit.on_trial(version);
+        drop(edit);
         let finding = Finding::of(&on_trial, check).await;
-        decided!(self.note_finding(by, id, finding, (version, &in_use)))?;
+        retry_on_race!(self.note_finding(by, id, finding, (version, &in_use)))?;
         Ok(finding)
     }
 
@@ -41,17 +41,17 @@ impl Inner {
         finding: Finding,
         (version, in_use): (u32, &(u32, Option<String>)),
     ) -> Result<(), ChangeError> {
-        let mut held = self.hold(by, id).await?;
-        held.expect_open(None)?;
-        if held.in_use() != *in_use {
+        let mut edit = self.begin_edit(by, id).await?;
+        edit.expect_open(None)?;
+        if edit.in_use() != *in_use {
             return Err(ChangeError::Replaced);
         }
-        held.document.verification = Some(finding.verification);
+        edit.document.verification = Some(finding.verification);
         if finding.verification != Verification::Unreachable {
-            held.document.last_verified_at = Some(held.now);
+            edit.document.last_verified_at = Some(edit.now);
         }
-        let mut draft = held.record(Event::CredentialVerified, by, &held.trace(version)?);
+        let mut draft = edit.record(Event::CredentialVerified, by, &edit.metadata(version)?);
         draft.note = Some(finding.to_string());
-        held.commit(draft, None).await
+        edit.commit(draft, None).await
     }
 }

@@ -1,12 +1,12 @@
-//! Making workspaces: the installation names one, then its own chain begins.
+//! Creates workspaces: registers one in the installation's chain, then begins its own chain.
 
 use std::sync::Arc;
 
 use keyside_store::{StorageError, chain::LoadError};
 
-use super::is_fit;
+use super::is_valid_name;
 use crate::{
-    chains::{Making, Mark, Priority, not_begun},
+    chains::{PendingCreation, Priority, Registration, load_failed},
     model::{ActorContext, WorkspaceId},
     record::{Draft, Event},
     registry::{ChangeError, Inner, NewWorkspace},
@@ -19,13 +19,13 @@ impl Inner {
         by: &ActorContext,
         new: &NewWorkspace,
     ) -> Result<Arc<WorkspaceEntry>, ChangeError> {
-        if !is_fit(&new.name) {
+        if !is_valid_name(&new.name) {
             return Err(ChangeError::NameUnfit);
         }
-        let mark = decided!(self.name(by, new))?;
-        let begun = decided!(self.begin_named(&new.id, &mark));
-        // It is on record that there is to be one: it is made before the next change of it, or at the next start.
-        let entry = begun.map_err(|error| match error {
+        let registration = retry_on_race!(self.register_workspace(by, new))?;
+        let started = retry_on_race!(self.start_chain(&new.id, &registration));
+        // It is registered, so the next change or start finishes it.
+        let entry = started.map_err(|error| match error {
             ChangeError::StoreUnavailable(error) => ChangeError::OutcomeUnknown { seq: 1, error },
             ChangeError::Raced => ChangeError::OutcomeUnknown {
                 seq: 1,
@@ -37,69 +37,81 @@ impl Inner {
         Ok(entry)
     }
 
-    /// Begins the chain of a workspace that was named, unless another process has done it meanwhile.
-    async fn begin_named(
+    /// Begins the chain of a registered workspace, unless another process has done so.
+    async fn start_chain(
         &self,
         id: &WorkspaceId,
-        mark: &Mark,
+        registration: &Registration,
     ) -> Result<Arc<WorkspaceEntry>, ChangeError> {
         let tracked = self.chains.of(id);
-        // Nobody is asked again whether they may: it is on record.
+        // As the system: the actor's permission was checked for the registration.
         let lock = tracked.lock(Priority::Normal).await;
         let gate = self.gate.read().await;
-        let _begun = self
-            .begin_under(&ActorContext::system("begin"), lock, gate)
+        let _guard = self
+            .begin_change(&ActorContext::system("begin"), lock, gate)
             .await?;
-        let now = self.chains.mark(id);
-        let is_there = now.is_some_and(|now| now.is_there && now.incarnation == mark.incarnation);
+        let now = self.chains.registration(id);
+        let is_there =
+            now.is_some_and(|now| now.is_there && now.incarnation == registration.incarnation);
         if !is_there {
             return Err(ChangeError::WorkspaceUnknown);
         }
-        self.chains.refresh(&tracked).await.map_err(not_begun)?;
+        self.chains.refresh(&tracked).await.map_err(load_failed)?;
         let state = tracked.state();
-        if let Some(state) = state.filter(|state| state.head.incarnation >= mark.incarnation) {
-            self.show_state(id, state).await?;
+        if let Some(state) =
+            state.filter(|state| state.head.incarnation >= registration.incarnation)
+        {
+            self.publish_state(id, state).await?;
             let snapshot = self.snapshot.load();
             let entry = snapshot.workspaces.get(id).cloned();
             return entry.ok_or(ChangeError::WorkspaceUnknown);
         }
-        let making = mark.making.as_ref().ok_or(ChangeError::WorkspaceExists)?;
-        Ok(self.begin_chain(id, mark, making).await?)
+        let pending = registration
+            .pending
+            .as_ref()
+            .ok_or(ChangeError::WorkspaceExists)?;
+        Ok(self.create_chain(id, registration, pending).await?)
     }
 
-    /// Puts it on the installation's record that there is to be a workspace.
-    async fn name(&self, by: &ActorContext, new: &NewWorkspace) -> Result<Mark, ChangeError> {
+    /// Registers a workspace in the installation's chain.
+    async fn register_workspace(
+        &self,
+        by: &ActorContext,
+        new: &NewWorkspace,
+    ) -> Result<Registration, ChangeError> {
         let (tracked, own) = (self.chains.of(&new.id), self.chains.own());
-        // Before the installation's chain is read: that names a workspace before its head is kept outside the store.
+        // Before the installation's chain is read: another process registers a workspace before it
+        // writes its anchor.
         let has_anchor = self.chains.has_anchor(&tracked);
         let of_workspace = tracked.lock(Priority::Normal).await;
         let gate = self.gate.read().await;
         let both = (of_workspace, own.lock(Priority::Normal).await);
-        let begun = self.begin_under(by, both, gate).await?;
-        let before = self.chains.mark(&new.id);
+        let guard = self.begin_change(by, both, gate).await?;
+        let before = self.chains.registration(&new.id);
         if let Some(before) = before.as_ref().filter(|before| before.is_there) {
-            return self.exists(&new.id, before);
+            return self.resume_creation(&new.id, before);
         }
         if before.is_none() && has_anchor {
             return Err(ChangeError::HeadInTheWay {
-                file: self.chains.anchor_of(&new.id),
+                file: self.chains.anchor_file(&new.id),
             });
         }
-        // Found before anything is written, so that no workspace is left half made.
+        // Detected before anything is written, so that no workspace is left incomplete.
         match self.chains.refresh(&tracked).await {
             Err(LoadError::Damaged(damage)) => return Err(ChangeError::ChainDamaged(damage)),
-            refreshed => drop(refreshed.map_err(not_begun)?),
+            refreshed => drop(refreshed.map_err(load_failed)?),
         }
-        // Keys of one that had the id go first: this one must not begin with a key that is to be destroyed.
+        // Keys of an erased predecessor first: the new workspace must not use a key that is to be
+        // destroyed.
         self.destroy_erased_keys().await?;
-        // A key without a workspace does no harm, a workspace without a key would be lost.
+        // A key without a workspace is harmless; a workspace without a key would be lost.
         self.keyring.add(&new.id).await?;
         let created_at = self.clock.now();
-        let mark = Mark {
+        let registration = Registration {
             incarnation: before.as_ref().map_or(0, |before| before.incarnation) + 1,
             is_there: true,
             created_at: Some(created_at),
-            making: Some(Making {
+            pending: Some(PendingCreation {
                 name: new.name.clone(),
                 created_by: by.actor.clone(),
                 created_at,
@@ -112,18 +124,23 @@ impl Inner {
             workspace: Some(new.id.clone()),
             ..Draft::new(Event::WorkspaceCreated, by)
         };
-        let writes = vec![mark.write(&new.id)];
-        self.commit_own(begun.on.as_ref(), vec![draft], writes)
+        let writes = vec![registration.write(&new.id)];
+        self.commit_own(guard.on.as_ref(), vec![draft], writes)
             .await?;
-        Ok(mark)
+        Ok(registration)
     }
 
-    /// One that a crash has left unfinished is finished, and is not this request's.
-    fn exists(&self, id: &WorkspaceId, mark: &Mark) -> Result<Mark, ChangeError> {
+    /// Resumes a creation that a crash interrupted, though it was another request's.
+    fn resume_creation(
+        &self,
+        id: &WorkspaceId,
+        registration: &Registration,
+    ) -> Result<Registration, ChangeError> {
         let state = self.chains.of(id).state();
-        let is_begun = state.is_some_and(|state| state.head.incarnation == mark.incarnation);
-        match mark.making.is_some() && !is_begun {
-            true => Ok(mark.clone()),
+        let is_begun =
+            state.is_some_and(|state| state.head.incarnation == registration.incarnation);
+        match registration.pending.is_some() && !is_begun {
+            true => Ok(registration.clone()),
             false => Err(ChangeError::WorkspaceExists),
         }
     }

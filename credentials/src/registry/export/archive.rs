@@ -1,14 +1,13 @@
-//! A tar archive of JSON files, with a manifest of their hashes at its end.
+//! A tar archive of JSON files, with a manifest of their hashes at the end.
 
 use jiff::Timestamp;
-use serde_json::{Value, json};
-
 use keyside_store::Hash;
+use serde_json::{Value, json};
 
 pub(super) struct Archive {
     tar: tar::Builder<Vec<u8>>,
     files: Vec<Value>,
-    /// Of every file in it, in seconds since 1970.
+    /// Modification time of every file, in seconds since 1970.
     at: u64,
 }
 
@@ -21,19 +20,19 @@ impl Archive {
         }
     }
 
-    /// One document.
+    /// Adds a JSON document.
     pub(super) fn json(&mut self, name: &str, value: &impl serde::Serialize) {
         let json = serde_json::to_vec_pretty(value).expect("our own types serialize");
         self.file(name, &json);
     }
 
-    /// One document a line.
+    /// Adds JSON documents, one per line.
     pub(super) fn lines(&mut self, name: &str, values: impl Iterator<Item = Value>) {
         let lines: String = values.map(|value| format!("{value}\n")).collect();
         self.file(name, lines.as_bytes());
     }
 
-    /// The whole archive, once `manifest.json` is in it too.
+    /// Adds `manifest.json` and returns the archive.
     pub(super) fn finish(mut self, mut manifest: Value) -> Vec<u8> {
         manifest["files"] = Value::Array(std::mem::take(&mut self.files));
         self.json("manifest.json", &manifest);

@@ -1,4 +1,5 @@
-//! What stands in an export, as JSON. Apart from the views, so that either can change without the other.
+//! The JSON format of exports. Separate from the views, so that either can change without the
+//! other.
 
 use serde_json::{Value, json};
 
@@ -35,7 +36,7 @@ pub(super) fn listed(listed: &Listed) -> Value {
     }
 }
 
-/// What is not known is null.
+/// Unknown fields are null.
 fn lost_credential(lost: &LostCredential) -> Value {
     json!({
         "id": lost.id,

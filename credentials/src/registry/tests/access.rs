@@ -4,7 +4,7 @@ use keyside_store::faulty::Fault;
 
 use super::{tampering::edit, *};
 use crate::{
-    access::{MadeToken, NewToken, Role, Token, TokenStatus},
+    access::{CreatedToken, NewToken, Role, Token, TokenStatus},
     chains::Priority,
     record::{Draft, Event},
 };
@@ -18,7 +18,7 @@ fn new_token(role: Role) -> NewToken {
     }
 }
 
-async fn made(registry: &Registry, new: NewToken) -> MadeToken {
+async fn made(registry: &Registry, new: NewToken) -> CreatedToken {
     let made = registry.create_token(&act(), &Scope::All, new).await;
     made.unwrap()
 }
@@ -34,7 +34,7 @@ async fn a_token_is_good_after_a_restart_with_the_same_limits_until_it_is_revoke
         scope: limited_to("acme"),
         ..new_token(Role::Editor)
     };
-    let MadeToken { token, text, .. } = made(&registry, new).await;
+    let CreatedToken { token, text, .. } = made(&registry, new).await;
     drop(registry);
     let registry = installation.open().await;
     let principal = registry.access().authenticate(&text).unwrap();
@@ -51,7 +51,7 @@ async fn a_token_is_good_after_a_restart_with_the_same_limits_until_it_is_revoke
     let registry = installation.open().await;
     assert_eq!(registry.access().authenticate(&text), None);
     assert_eq!(
-        registry.access().named(&token.id).unwrap().status,
+        registry.access().find(&token.id).unwrap().status,
         TokenStatus::Revoked
     );
 }
@@ -99,13 +99,13 @@ async fn a_token_that_ends_makes_none_that_outlives_it_and_says_so() {
 #[tokio::test]
 async fn when_a_token_was_last_used_is_known_after_an_orderly_restart() {
     let (installation, registry) = Installation::with_acme().await;
-    let MadeToken { token, text, .. } = made(&registry, new_token(Role::Viewer)).await;
+    let CreatedToken { token, text, .. } = made(&registry, new_token(Role::Viewer)).await;
     installation.clock.set(NOW + 60);
     registry.access().authenticate(&text).unwrap();
     registry.flush().await;
     drop(registry);
     let registry = installation.open().await;
-    let used = registry.access().named(&token.id).unwrap().last_used_at;
+    let used = registry.access().find(&token.id).unwrap().last_used_at;
     assert_eq!(used.map(|at| at.as_second()), Some(NOW + 60));
 }
 
@@ -163,7 +163,7 @@ async fn a_change_to_a_token_that_came_before_its_revocation_is_noticed() {
     all_wait().await;
     drop(changing);
     erased.await.unwrap().unwrap();
-    let current = registry.access().named(&id).unwrap().revision;
+    let current = registry.access().find(&id).unwrap().revision;
     assert!(matches!(
         revoked.await.unwrap(),
         Err(ChangeError::Superseded { current: found }) if found == current
@@ -219,7 +219,7 @@ async fn a_token_is_made_whole_or_not_at_all_wherever_storage_fails() {
 #[tokio::test]
 async fn a_stored_token_that_was_edited_lets_nobody_in() {
     let (installation, registry) = Installation::with_acme().await;
-    let MadeToken { token, text, .. } = made(&registry, new_token(Role::Viewer)).await;
+    let CreatedToken { token, text, .. } = made(&registry, new_token(Role::Viewer)).await;
     drop(registry);
     let at = installation.stored_at(&format!("{{\"id\":\"{}\"", token.id));
     installation.tamper(&at, |document| edit(document, "viewer", "owner"));

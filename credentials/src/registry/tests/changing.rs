@@ -310,22 +310,22 @@ async fn the_same_secret_is_found_wherever_it_is_in_use() {
         .create_workspace(&act(), workspace("globex"))
         .await
         .unwrap();
-    let twin = NewCredential {
+    let duplicate = NewCredential {
         workspace: "globex".parse().unwrap(),
         ..key("twin", "sk-1")
     };
-    let twin = registry.add(&act(), twin).await.unwrap().credential;
+    let duplicate = registry.add(&act(), duplicate).await.unwrap().credential;
     registry.add(&act(), key("other", "sk-2")).await.unwrap();
-    assert_eq!(registry.duplicates(&id), std::slice::from_ref(&twin));
-    assert_eq!(registry.duplicates(&twin.id)[0].id, id);
+    assert_eq!(registry.duplicates(&id), std::slice::from_ref(&duplicate));
+    assert_eq!(registry.duplicates(&duplicate.id)[0].id, id);
     registry.rotate(&act(), &id, to("sk-2")).await.unwrap();
-    assert!(registry.duplicates(&twin.id).is_empty());
+    assert!(registry.duplicates(&duplicate.id).is_empty());
     assert_eq!(registry.duplicates(&id)[0].label.as_str(), "other");
     let back = registry.roll_back(&act(), &id, Rollback::default()).await;
     let twin_of_back = registry.duplicates(&back.unwrap().id);
-    assert_eq!(twin_of_back, std::slice::from_ref(&twin));
+    assert_eq!(twin_of_back, std::slice::from_ref(&duplicate));
     let gone = registry
-        .revoke(&act(), &twin.id, Revocation::default())
+        .revoke(&act(), &duplicate.id, Revocation::default())
         .await;
     assert_eq!(
         registry.duplicates(&id),

@@ -17,7 +17,7 @@ impl Installation {
         let heads = self.heads();
         let chains = Chains::new(self.backend(), Arc::new(keyring), clock, &heads).await;
         chains.refresh(chains.own()).await.unwrap();
-        for id in chains.marks().keys() {
+        for id in chains.registrations().keys() {
             chains.refresh(&chains.of(id)).await.unwrap();
         }
         chains
@@ -161,7 +161,7 @@ async fn where_the_clock_of_another_process_is_ahead_times_do_not_go_back_and_no
         .create_workspace(&act(), workspace("initech"))
         .await;
     made.unwrap();
-    registry.inner.read_all_anew().await.unwrap();
+    registry.inner.refresh_all().await.unwrap();
     let by_time = all_records(&registry).await;
     let mut last = Seen::new();
     for record in &by_time {

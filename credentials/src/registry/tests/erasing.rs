@@ -9,7 +9,7 @@ use crate::{
     chains::Priority,
     documents::CredentialDocument,
     runs::Run,
-    sealing::{Place, SealingKey},
+    sealing::{SealContext, SealingKey},
     snapshot::signals::{Attempt, Notice},
 };
 
@@ -161,7 +161,7 @@ async fn documents_from_before_yield_nothing_with_the_keyring_that_remains() {
     let wrapped_by = SealingKey::id_in(&version.sealed).unwrap();
     let keyring = open(9).await.unwrap();
     let key = keyring.key(&acme(), wrapped_by).unwrap();
-    let place: Place<'_> = claims.secret_place(version.number);
+    let place: SealContext<'_> = claims.secret_context(version.number);
     assert_eq!(&**key.open(&place, &version.sealed).unwrap(), b"sk-acme-");
     assert!(open(8).await.is_err(), "without the master key, nothing");
 }
@@ -373,7 +373,7 @@ async fn a_token_for_it_alone_keeps_no_name_and_is_not_shown_to_a_later_owner() 
     let again = registry.revoke_token(&by, &acme_alone, &good, None).await;
     assert!(matches!(again, Err(ChangeError::TokenUnknown)));
     for id in [withdrawn, good] {
-        let shown = registry.access().named(&id).unwrap();
+        let shown = registry.access().find(&id).unwrap();
         assert_eq!(
             (shown.name.as_str(), shown.scope.holds("acme")),
             ("", false)
@@ -423,8 +423,8 @@ async fn no_fingerprint_of_it_stays_in_memory() {
     let fingerprint = registry.credential(&id).unwrap().fingerprint.unwrap();
     let snapshot = &registry.inner.snapshot;
     let candidates = || {
-        let twins = &registry.inner.twins;
-        twins.candidates(&fingerprint, || snapshot.load_full())
+        let duplicates = &registry.inner.duplicates;
+        duplicates.candidates(&fingerprint, || snapshot.load_full())
     };
     assert_eq!(candidates(), [id]);
     registry
@@ -480,6 +480,6 @@ async fn a_refused_use_that_is_noted_late_is_not_told_to_whoever_has_the_name_no
         .await
         .unwrap();
     let before = seen(&registry).await;
-    registry.inner.note_use(&notice).await.unwrap();
+    registry.inner.record_refused_use(&notice).await.unwrap();
     assert_eq!(seen(&registry).await, before);
 }

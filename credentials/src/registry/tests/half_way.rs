@@ -135,7 +135,7 @@ async fn an_erasing_that_stopped_half_way_comes_to_its_end_when_it_is_asked_for_
             let registry = installation.open().await;
             assert!(registry.workspace(&acme()).is_none(), "{context}");
             assert!(registry.inner.keyring.ids(&acme()).await.is_empty());
-            let found = registry.access().named(&token).unwrap();
+            let found = registry.access().find(&token).unwrap();
             assert_eq!(found.status, TokenStatus::Revoked, "{context}");
             assert!(!found.scope.holds("acme"), "{context}");
             assert_eq!(found.revision, 3, "{context}");

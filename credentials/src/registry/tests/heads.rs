@@ -119,7 +119,7 @@ async fn another_history_is_found_although_it_is_as_long_or_longer() {
 fn sign_again(installation: &Installation, key: &SigningKey, id: &str) {
     for (at, bytes) in &mut installation.memory.contents().objects {
         if let Some(chain) = at.strip_suffix("/head") {
-            let head = Head::claimed(bytes).unwrap();
+            let head = Head::parse_unverified(bytes).unwrap();
             *bytes = head.sign(&ChainName::of(chain), id, key);
         }
     }
@@ -287,16 +287,20 @@ async fn a_workspace_counts_as_being_made_until_its_anchor_is_there() {
     let (installation, registry, _) = erasing::two_workspaces().await;
     let anchor = installation.heads().join("workspace.acme");
     fs::remove_file(&anchor).unwrap();
-    let making = || {
-        let mark = registry.inner.chains.mark(&erasing::acme()).unwrap();
-        mark.making.is_some()
+    let pending = || {
+        let registration = registry
+            .inner
+            .chains
+            .registration(&erasing::acme())
+            .unwrap();
+        registration.pending.is_some()
     };
     registry.inner.link(true).await;
-    assert!(making());
+    assert!(pending());
     registry.add(&act(), key("b", "sk-b")).await.unwrap();
     assert!(anchor.exists());
     registry.inner.link(true).await;
-    assert!(!making());
+    assert!(!pending());
 }
 
 #[tokio::test]
@@ -359,8 +363,12 @@ async fn an_id_whose_earlier_chain_is_damaged_is_refused_before_anything_is_writ
         error.to_string().contains("heads/workspace.acme"),
         "{error}"
     );
-    let mark = registry.inner.chains.mark(&erasing::acme()).unwrap();
-    assert!(!mark.is_there && mark.making.is_none());
+    let registration = registry
+        .inner
+        .chains
+        .registration(&erasing::acme())
+        .unwrap();
+    assert!(!registration.is_there && registration.pending.is_none());
     assert!(
         registry
             .inner
@@ -389,7 +397,7 @@ async fn a_stray_head_refuses_its_id_before_anything_is_written_and_is_no_reason
             other => panic!("{other:?}"),
         }
         assert_eq!(all_records(&registry).await.len(), before);
-        assert!(registry.inner.chains.mark(&zeta).is_none());
+        assert!(registry.inner.chains.registration(&zeta).is_none());
         assert!(registry.inner.keyring.ids(&zeta).await.is_empty());
     }
     drop(registry);

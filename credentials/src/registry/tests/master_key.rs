@@ -167,7 +167,7 @@ async fn a_rotation_that_is_cut_off_at_any_step_is_finished_or_forgotten_at_the_
     let inner = &registry.inner;
     let to = inner.announce_keys(&act()).await.unwrap();
     let (begun, announced) = with_file.step();
-    inner.go_over(&to.signing_key).await.unwrap();
+    inner.adopt_signing_key(&to.signing_key).await.unwrap();
     let (_, gone_over) = with_file.step();
     let rewrapped = inner.keyring.rewrap(&to.master_key, Some(&to.signing_key));
     let rotated = rewrapped.await.unwrap();

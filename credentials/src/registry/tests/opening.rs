@@ -214,7 +214,7 @@ async fn a_key_of_a_workspace_that_store_and_heads_of_before_do_not_name_is_noti
     made.unwrap();
     let noticed = |registry: &Registry| {
         let inner = &registry.inner;
-        open::unnamed_keys(&inner.chains, &inner.keyring)
+        open::unregistered_keys(&inner.chains, &inner.keyring)
     };
     assert_eq!(noticed(&registry), []);
     fs::copy(installation.keyring(), before.keyring()).unwrap();
@@ -243,7 +243,9 @@ async fn a_full_disk_refuses_the_change_and_nothing_else() {
     let store = folder.path().join("store");
     let installation = Installation::new();
     let open = async |floors: Floors| {
-        let storage = EmbeddedStore::open_with_room(&store, floors).await.unwrap();
+        let storage = EmbeddedStore::open_with_floors(&store, floors)
+            .await
+            .unwrap();
         let registry = open_still(installation.options(storage.backend())).await;
         (storage, registry.unwrap())
     };

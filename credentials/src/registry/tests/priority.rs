@@ -4,7 +4,7 @@ use tokio::task::JoinHandle;
 
 use super::{erasing::acme, *};
 use crate::{
-    access::{MadeToken, NewToken, Role},
+    access::{CreatedToken, NewToken, Role},
     chains::Priority,
 };
 
@@ -70,7 +70,7 @@ async fn a_revocation_does_not_wait_for_a_backup_that_waits_for_everything_else(
     let lock = tracked.lock(Priority::Normal).await;
     let added = adding(&registry, &["a", "b"]).await;
     let inner = registry.inner.clone();
-    let alone = tokio::spawn(async move { drop(inner.begin_alone().await) });
+    let alone = tokio::spawn(async move { drop(inner.block_changes().await) });
     all_wait().await;
     let revoked = revoking(&registry, &id);
     all_wait().await;
@@ -115,7 +115,7 @@ async fn a_token_makes_nothing_more_once_its_revocation_waits() {
     };
     let robin = new("Robin");
     let made = registry.create_token(&act(), &Scope::All, robin).await;
-    let MadeToken { token, .. } = made.unwrap();
+    let CreatedToken { token, .. } = made.unwrap();
     let own = registry.inner.chains.own();
     let lock = own.lock(Priority::Normal).await;
     let by = ActorContext {

@@ -45,7 +45,7 @@ fn gone() -> SourceError {
 }
 
 fn away() -> SourceError {
-    SourceError::Away("sealed".into())
+    SourceError::Unavailable("sealed".into())
 }
 
 /// Of settings that let each workspace name what is under its own folder.
@@ -152,8 +152,8 @@ async fn a_refresh_reads_at_once_and_outlasts_an_outage_but_not_a_deletion() {
     vault.set(PATH, Err(gone()));
     registry.refresh(&id).await.unwrap();
     assert_eq!(used(&registry).unwrap_err(), Refusal::SecretGone);
-    let standing = &registry.reference_standings()[0];
-    assert!(!standing.usable && !standing.unknown);
+    let health = &registry.reference_health()[0];
+    assert!(!health.usable && !health.unknown);
 
     vault.set(PATH, Ok(("2", "sk-canary-reference-second")));
     registry.refresh(&id).await.unwrap();
@@ -165,7 +165,7 @@ async fn it_is_read_again_after_a_restart_and_refused_until_then() {
     let (installation, registry, vault, id) = one_reference().await;
     drop(registry);
     let registry = installation.open().await;
-    assert_eq!(used(&registry).unwrap_err(), Refusal::SecretAway);
+    assert_eq!(used(&registry).unwrap_err(), Refusal::SecretUnavailable);
     assert!(!registry.credential(&id).unwrap().damaged);
     follow(&registry, &vault).await;
     assert_eq!(used(&registry).unwrap(), "sk-canary-reference-first");
@@ -254,9 +254,9 @@ async fn the_same_secret_is_found_wherever_it_is_kept() {
     assert!(registry.duplicates(&sealed).is_empty());
     vault.set(PATH, Ok(("2", "sk-canary-reference-second")));
     registry.refresh(&id).await.unwrap();
-    let twins = registry.duplicates(&sealed);
-    assert_eq!(twins.len(), 1);
-    assert_eq!(twins[0].id, id);
+    let duplicates = registry.duplicates(&sealed);
+    assert_eq!(duplicates.len(), 1);
+    assert_eq!(duplicates[0].id, id);
 }
 
 /// What is on record of the secret in Vault, oldest first.

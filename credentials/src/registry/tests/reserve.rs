@@ -30,7 +30,7 @@ async fn on_the_reserve() -> Crowded {
         .create_token(&act(), &Scope::All, new_token())
         .await
         .unwrap();
-    storage.leave_room_for(Effect::EndsSooner);
+    storage.reserve_disk_space_for(Effect::EndsSooner);
     Crowded {
         installation,
         storage,
@@ -136,7 +136,7 @@ async fn bringing_an_end_nearer_again_and_again_leaves_room_for_revoking() {
     } = on_the_reserve().await;
     let edit = async |second| registry.edit(&act(), &b, ending(second)).await;
     edit(NOW + 9 * DAY).await.unwrap();
-    storage.leave_room_for(Effect::EndsUse);
+    storage.reserve_disk_space_for(Effect::EndsUse);
     check_full("a second nearer", edit(NOW + 9 * DAY - 1).await);
     let revoked = registry.revoke(&act(), &b, Revocation::default()).await;
     assert_eq!(revoked.unwrap().status, Status::Revoked);
@@ -189,7 +189,7 @@ async fn a_start_without_room_for_what_it_has_to_record_serves_and_a_later_one_r
         installation.tamper(&at, |document| document[9] ^= 1);
     }
     let storage = Arc::new(Faulty::new(installation.backend()));
-    storage.leave_room_for(Effect::EndsSooner);
+    storage.reserve_disk_space_for(Effect::EndsSooner);
     let registry = open_still(installation.options(storage.backend())).await;
     let registry = registry.unwrap();
     assert_eq!(seen(&registry).await, head);

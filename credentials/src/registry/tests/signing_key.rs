@@ -1,7 +1,7 @@
 //! Rotating the key that signs heads: cut off anywhere, beside a second process, and what the old key is worth afterwards.
 
 use keyside_store::{
-    PublicKey, Signer, Trust,
+    PublicKey, Signer, TrustedKeys,
     chain::{Damage, Head},
     faulty::Fault,
 };
@@ -138,7 +138,7 @@ async fn what_the_old_key_signs_after_a_rotation_is_refused_in_every_chain() {
         let pristine = installation.stored(&at);
         // A later one than what is there, by who has the old key.
         let forged = {
-            let mut head = Head::claimed(&pristine).unwrap();
+            let mut head = Head::parse_unverified(&pristine).unwrap();
             head.seq += 1;
             head.sign(&chain, &id, &*old)
         };
@@ -227,7 +227,7 @@ async fn a_key_that_a_rotation_has_left_behind_is_never_used() {
     let trust = registry.inner.keyring.trust();
     assert_eq!(
         trust,
-        Trust::from(new),
+        TrustedKeys::from(new),
         "the one that was left is forgotten"
     );
     all_signed_with(&new, &installation, &id_of(&registry));
@@ -240,7 +240,7 @@ async fn a_second_authority_goes_on_at_every_step_and_signs_as_it_has_to() {
     let to = one.inner.announce_keys(&act()).await.unwrap();
     add(&other, "announced").await;
     make(&other, "announced").await;
-    one.inner.go_over(&to.signing_key).await.unwrap();
+    one.inner.adopt_signing_key(&to.signing_key).await.unwrap();
     add(&other, "gone-over").await;
     make(&other, "gone-over").await;
     let rewrapped = one
@@ -254,7 +254,7 @@ async fn a_second_authority_goes_on_at_every_step_and_signs_as_it_has_to() {
         registry.catch_up().await.unwrap();
         serves(registry).await;
         let trust = registry.inner.keyring.trust();
-        assert_eq!(trust, Trust::from(to.signing_key));
+        assert_eq!(trust, TrustedKeys::from(to.signing_key));
         add(registry, &format!("after-{n}")).await;
     }
     all_signed_with(&to.signing_key, &installation, &id_of(&one));
@@ -285,7 +285,7 @@ async fn a_process_that_only_reads_follows_a_rotation() {
     let reader = Registry::open_to_read(options(&installation, installation.backend())).await;
     let reader = reader.unwrap();
     let to = one.inner.announce_keys(&act()).await.unwrap();
-    one.inner.go_over(&to.signing_key).await.unwrap();
+    one.inner.adopt_signing_key(&to.signing_key).await.unwrap();
     reader.catch_up().await.unwrap();
     serves(&reader).await;
     one.inner.settle_keys().await.unwrap();

@@ -139,7 +139,7 @@ impl Shared {
             }
             Err(error) => return came_too_late("revoke", &error),
         }
-        other.inner.read_all_anew().await.unwrap();
+        other.inner.refresh_all().await.unwrap();
         let found = other.credential(id).unwrap();
         assert_eq!(found.status, Status::Revoked, "after a look");
     }
@@ -309,7 +309,7 @@ async fn of_ten_thousand_changes_that_two_processes_make_at_once_none_is_lost() 
     }
     let [one, other] = &registries;
     for registry in &registries {
-        registry.inner.read_all_anew().await.unwrap();
+        registry.inner.refresh_all().await.unwrap();
     }
     is_what_was_done(one, &shared).await;
     same(one, other);
@@ -323,7 +323,7 @@ async fn is_what_was_done(registry: &Registry, shared: &Shared) {
     let verified = registry.audit().verify().await.unwrap();
     assert_eq!(
         verified.heads.len(),
-        1 + registry.inner.chains.marks().len()
+        1 + registry.inner.chains.registrations().len()
     );
     let keys = registry.list(&Filter::default());
     assert!(keys.iter().all(|key| !key.damaged));
@@ -396,13 +396,13 @@ async fn a_look_shows_what_another_process_has_made_changed_and_erased() {
     made.unwrap();
     let a = one.add(&act(), key("a", "sk-1")).await.unwrap().credential;
     assert!(other.credential(&a.id).is_none());
-    other.inner.read_all_anew().await.unwrap();
+    other.inner.refresh_all().await.unwrap();
     same(&one, &other);
     let answer = |registry: &Registry| opened(registry.resolver().resolve(&ask("acme")));
     assert_eq!(answer(&other).as_deref(), Ok("sk-1"));
     let acme = "acme".parse().unwrap();
     one.rotate_workspace_key(&act(), &acme).await.unwrap();
-    other.inner.read_all_anew().await.unwrap();
+    other.inner.refresh_all().await.unwrap();
     assert_eq!(
         answer(&other).as_deref(),
         Ok("sk-1"),

@@ -45,7 +45,7 @@ fn named(installation: &Installation) -> BTreeSet<String> {
         serde_json::from_slice::<CredentialDocument>(document).ok()
     });
     let versions = documents.flat_map(|document| document.versions);
-    let blobs = versions.flat_map(|version| [version.sealed, version.trace]);
+    let blobs = versions.flat_map(|version| [version.sealed, version.metadata]);
     blobs
         .filter_map(|blob| Some(SealingKey::id_in(&blob)?.to_owned()))
         .collect()

@@ -1,4 +1,5 @@
-//! A commit: objects first, then the swap of the head. Whoever loses the race has changed nothing, and decides again.
+//! Commits: writes the objects first, then swaps the head. A writer that loses the race has changed
+//! nothing, reads the new head and decides again.
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
@@ -6,8 +7,8 @@ use ring::rand::{SecureRandom, SystemRandom};
 
 use super::{
     Chain, CommitError, Damage, Entry, Head, Link, LoadError, ObjectRef, SegmentRef, State,
-    head::{HEAD_LIMIT, PAGES, TAIL},
-    load::SALT,
+    head::{HEAD_LIMIT, MAX_HEAD_PAGES, MAX_TAIL},
+    load::SALT_LEN,
     map::{Map, Page},
     record::{Batch, Segment},
 };
@@ -17,37 +18,38 @@ use crate::{
     signing::Signer,
 };
 
-/// What is to change.
+/// One change of a chain, to be committed.
 #[derive(Clone, Debug)]
 pub struct Change {
     /// When, in microseconds since the Unix epoch.
     pub at: i64,
-    /// How often the installation was restored.
+    /// How many times the installation was restored from a backup.
     pub epoch: u64,
-    /// Which one of its name the chain's workspace is.
+    /// Incarnation of the chain's workspace: increases when a workspace is created again after it
+    /// was erased.
     pub incarnation: u64,
-    /// What it does to the uses that there are.
+    /// What the change does to existing access; decides how full the disk may be.
     pub effect: Effect,
-    /// What is to be on record: at least one, each of at most [`Change::LONGEST_RECORD`] bytes.
+    /// Audit records of the change: at least one, each of at most [`Change::MAX_RECORD_LEN`] bytes.
     pub records: Vec<Vec<u8>>,
-    /// The documents that it writes and removes.
+    /// Documents to write and delete.
     pub writes: Vec<Write>,
-    /// The installation's head that it was decided on.
+    /// The installation's head that the change was decided on.
     pub decided_on: Option<Link>,
 }
 
-/// One document to write or to remove.
+/// One document to write or delete.
 #[derive(Clone, Debug)]
 pub struct Write {
-    /// What it is called within its chain.
+    /// The document's name within its chain.
     pub name: String,
-    /// Nothing removes it.
+    /// The new contents; `None` deletes the document.
     pub body: Option<Vec<u8>>,
 }
 
 impl Change {
-    /// Bytes of one record.
-    pub const LONGEST_RECORD: usize = 4096;
+    /// Maximum length of a record, in bytes.
+    pub const MAX_RECORD_LEN: usize = 4096;
 }
 
 impl Write {
@@ -59,7 +61,7 @@ impl Write {
         }
     }
 
-    /// Removes a document.
+    /// Deletes a document.
     pub fn remove(name: impl Into<String>) -> Self {
         Self {
             name: name.into(),
@@ -69,43 +71,47 @@ impl Write {
 }
 
 impl Chain {
-    /// Makes one change on top of `on`, or begins the chain. It is on disk when this returns.
+    /// Commits a change on top of `on`, or as the chain's first commit. Returns when it is on disk.
     ///
     /// # Errors
-    /// [`CommitError::OutcomeUnknown`] is the only one after which something may have changed.
+    /// Only [`CommitError::OutcomeUnknown`] leaves open whether the change was made; after any
+    /// other error nothing has changed.
     pub async fn commit(
         &self,
         on: Option<&Arc<State>>,
         key: &dyn Signer,
         change: Change,
     ) -> Result<Arc<State>, CommitError> {
-        let room = self.storage.expect_room(change.effect).await;
-        room.map_err(CommitError::NotBegun)?;
+        let space = self.storage.check_disk_space(change.effect).await;
+        space.map_err(CommitError::NotBegun)?;
         let mut attempt = Attempt::new(self, on);
         let state = match attempt.prepare(key, change).await {
             Ok(state) => Arc::new(state),
             Err(error) => {
-                attempt.give_up().await;
-                return Err(self.unless_replaced(on, error).await);
+                attempt.delete_written().await;
+                return Err(self.race_if_replaced(on, error).await);
             }
         };
         let expected = on.map(|on| on.bytes.as_slice());
         match self.swap(expected, &state, key).await {
             Ok(()) => {}
             Err(CommitError::Raced) => {
-                attempt.give_up().await;
+                attempt.delete_written().await;
                 return Err(CommitError::Raced);
             }
+            // The swap may have happened, so the objects must stay; otherwise a sweep deletes them.
             Err(error) => return Err(error),
         }
+        // Only now: until the new head is on disk, a power cut brings the previous one back.
         if let Some(on) = on {
-            self.forget(on, &state).await;
+            self.delete_replaced(on, &state).await;
         }
         Ok(state)
     }
 
-    /// What a head names is gone once it is replaced: then it is a race that was lost, and no damage.
-    async fn unless_replaced(&self, on: Option<&Arc<State>>, error: CommitError) -> CommitError {
+    /// Objects that a head names are deleted once that head is replaced. If one is missing for that
+    /// reason, the commit has lost a race, and the chain is not damaged.
+    async fn race_if_replaced(&self, on: Option<&Arc<State>>, error: CommitError) -> CommitError {
         let (CommitError::Damaged(_), Some(on)) = (&error, on) else {
             return error;
         };
@@ -115,7 +121,8 @@ impl Chain {
         }
     }
 
-    /// Swaps the head, and brings it to disk. An answer that does not come is asked for again: the same swap twice is one.
+    /// Swaps the head and syncs it to disk. If no answer arrives, retries the same swap, which is
+    /// idempotent.
     async fn swap(
         &self,
         expected: Option<&[u8]>,
@@ -143,23 +150,33 @@ impl Chain {
                     if there.as_deref() == Some(&state.bytes) {
                         break;
                     }
-                    // A conflict at the first try is an answer: nothing was written. An earlier try whose answer was lost may
-                    // have been made, and others may have committed on top of it: then what it wrote must stay.
-                    if attempts == 1 || !self.was_passed(state, key).await.map_err(unknown)? {
+                    // A conflict at the first attempt is a definite answer: nothing was written.
+                    // After a lost answer, an earlier attempt may have succeeded and others may
+                    // have committed on top of it: then its objects must stay.
+                    if attempts == 1
+                        || !self
+                            .is_ancestor_of_head(state, key)
+                            .await
+                            .map_err(unknown)?
+                    {
                         return Err(CommitError::Raced);
                     }
                     break;
                 }
                 Err(error @ StorageError::Failed { .. }) => return Err(unknown(error)),
-                Err(error) if attempts == SWAPS => return Err(unknown(error)),
-                Err(_) => tokio::time::sleep(BETWEEN_SWAPS).await,
+                Err(error) if attempts == MAX_SWAP_ATTEMPTS => return Err(unknown(error)),
+                Err(_) => tokio::time::sleep(SWAP_RETRY_DELAY).await,
             }
         }
         self.storage.sync().await.map_err(unknown)
     }
 
-    /// Whether `state` was committed, and others have committed on top of it.
-    async fn was_passed(&self, state: &Arc<State>, key: &dyn Signer) -> Result<bool, StorageError> {
+    /// Whether `state` was committed and is an ancestor of the current head.
+    async fn is_ancestor_of_head(
+        &self,
+        state: &Arc<State>,
+        key: &dyn Signer,
+    ) -> Result<bool, StorageError> {
         match self.refresh(state, &key.public().into()).await {
             Ok(_) => Ok(true),
             Err(LoadError::Damaged(Damage::Older { .. } | Damage::Forked)) => Ok(false),
@@ -168,21 +185,22 @@ impl Chain {
         }
     }
 
-    /// Removes what the head before named and this one does not. What fails is removed by the next sweep.
-    async fn forget(&self, before: &State, now: &State) {
+    /// Deletes the objects that the previous head named and this one does not. A failed deletion is
+    /// left to the next sweep.
+    async fn delete_replaced(&self, before: &State, now: &State) {
         let named: HashSet<_> = now.objects().collect();
         let garbage = before.objects().filter(|object| !named.contains(object));
         for object in garbage.collect::<Vec<_>>() {
             let deleted = self.storage.delete(&self.name.object_key(&object)).await;
             if let Err(error) = deleted {
-                tracing::debug!(chain = %self.name, %error, "garbage is left for the next start");
+                tracing::debug!(chain = %self.name, %error, "garbage is left to the next sweep");
                 return;
             }
         }
     }
 
-    /// Removes everything that `state` does not name, up to its commit: what a crash has left, or a lost race. Says how many
-    /// objects that were.
+    /// Deletes all objects up to the state's sequence number that it does not name: the remains of
+    /// crashes and lost races. Returns the number of deleted objects.
     ///
     /// # Errors
     /// The backend's.
@@ -196,7 +214,7 @@ impl Chain {
             hash: Hash::default(),
         });
         let there = self.storage.list(&self.name.objects()).await?;
-        // A commit that is under way writes for a later one.
+        // Objects with a higher sequence number belong to a commit in progress.
         let garbage = there
             .into_iter()
             .filter(|key| *key < last && !named.contains(key));
@@ -210,24 +228,24 @@ impl Chain {
 }
 
 impl State {
-    /// Every object that it names.
+    /// Every object that the head names.
     pub(super) fn objects(&self) -> impl Iterator<Item = ObjectRef> {
         self.map.objects().chain(self.head.tail.iter().copied())
     }
 }
 
-/// A commit on its way to the swap.
+/// A commit whose head is not swapped yet.
 struct Attempt<'a> {
     chain: &'a Chain,
     on: Option<&'a Arc<State>>,
     seq: u64,
-    salt: [u8; SALT],
+    salt: [u8; SALT_LEN],
     written: Vec<ObjectRef>,
 }
 
 impl<'a> Attempt<'a> {
     fn new(chain: &'a Chain, on: Option<&'a Arc<State>>) -> Self {
-        let mut salt = [0; SALT];
+        let mut salt = [0; SALT_LEN];
         let filled = SystemRandom::new().fill(&mut salt);
         filled.expect("the system's random number generator answers");
         Self {
@@ -239,15 +257,15 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    /// Writes the objects, and makes the head that names them.
+    /// Writes the objects, and builds the head that names them.
     async fn prepare(&mut self, key: &dyn Signer, change: Change) -> Result<State, CommitError> {
         let before = self.on.map(|on| &on.head);
-        let (tail, segment) = self.end_of_log().await?;
+        let (tail, segment) = self.next_tail().await?;
         let mut map = self.on.map(|on| on.map.clone()).unwrap_or_default();
         for write in change.writes {
             self.apply(&mut map, write).await?;
         }
-        map.expect_fit()?;
+        map.check_capacity()?;
         self.write_pages(&mut map).await?;
         let batch = self.batch(before, change.at, change.records)?;
         let object = self.put(&encoded(&batch)).await?;
@@ -285,11 +303,11 @@ impl<'a> Attempt<'a> {
     ) -> Result<Batch, CommitError> {
         let too_long = records
             .iter()
-            .find(|record| record.len() > Change::LONGEST_RECORD);
+            .find(|record| record.len() > Change::MAX_RECORD_LEN);
         if let Some(record) = too_long {
             return Err(CommitError::RecordTooLong {
                 len: record.len(),
-                limit: Change::LONGEST_RECORD,
+                limit: Change::MAX_RECORD_LEN,
             });
         }
         Ok(Batch {
@@ -301,13 +319,14 @@ impl<'a> Attempt<'a> {
         })
     }
 
-    /// The commits that the new head names besides its own. A full tail becomes a segment, which is on disk before any head
-    /// names it; made from a head that is on disk, it is the same whoever makes it.
-    async fn end_of_log(&self) -> Result<(Vec<ObjectRef>, Option<SegmentRef>), CommitError> {
+    /// The earlier commits that the new head will name. A full tail is moved to a segment, which is
+    /// on disk before any head names it. It is built from a head that is on disk, so concurrent
+    /// writers build identical segments.
+    async fn next_tail(&self) -> Result<(Vec<ObjectRef>, Option<SegmentRef>), CommitError> {
         let Some(on) = self.on else {
             return Ok((Vec::new(), None));
         };
-        if on.head.tail.len() < TAIL {
+        if on.head.tail.len() < MAX_TAIL {
             return Ok((on.head.tail.clone(), on.head.segment));
         }
         let batches = self
@@ -357,7 +376,7 @@ impl<'a> Attempt<'a> {
                 });
             }
         }
-        map.index = match map.pages.len() > PAGES {
+        map.index = match map.pages.len() > MAX_HEAD_PAGES {
             true => Some(self.put(&encoded(&map.page_objects())).await?),
             false => None,
         };
@@ -377,8 +396,8 @@ impl<'a> Attempt<'a> {
         Ok(object)
     }
 
-    /// Removes what was written for nothing. What fails is removed by the next sweep.
-    async fn give_up(self) {
+    /// Deletes the objects of a failed attempt. A failed deletion is left to the next sweep.
+    async fn delete_written(self) {
         for object in &self.written {
             let key = self.chain.name.object_key(object);
             if self.chain.storage.delete(&key).await.is_err() {
@@ -392,6 +411,6 @@ fn encoded<T: serde::Serialize>(contents: &T) -> Vec<u8> {
     postcard::to_extend(contents, Vec::new()).expect("names, numbers and bytes serialize")
 }
 
-/// How often a swap is tried whose answer did not come.
-const SWAPS: u32 = 3;
-const BETWEEN_SWAPS: Duration = Duration::from_millis(50);
+/// Attempts of a swap that gets no answer.
+const MAX_SWAP_ATTEMPTS: u32 = 3;
+const SWAP_RETRY_DELAY: Duration = Duration::from_millis(50);

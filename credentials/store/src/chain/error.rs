@@ -1,82 +1,95 @@
-//! What can be wrong with a chain, and why it is not read or not changed.
+//! What can be wrong with a chain, and why a read or a commit failed.
 
 use crate::error::StorageError;
 
-/// What is wrong with a chain.
+/// Damage found in a chain.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Damage {
-    /// It is cut short, or no head at all.
+    /// The head is truncated, or not a head.
     #[error("its head cannot be read")]
     HeadUnreadable,
-    /// A later release has written it.
+    /// A later release wrote the head.
     #[error(
         "its head has format {format}, and this release knows 1: use the release that wrote it"
     )]
     HeadNewer {
-        /// The format that it names.
+        /// The head's format number.
         format: u8,
     },
-    /// The signature is not that of the key that signs this chain.
+    /// The signature was not made by this chain's signing key.
     #[error("its head is not signed by this installation: edited, or written by someone else")]
     HeadForged,
-    /// It was there, as far as is known from elsewhere.
+    /// The head is missing although another record proves that it existed.
     #[error("its head is gone")]
     HeadGone,
-    /// A state from before was put in the place of a later one.
+    /// The head was replaced by an earlier one (rollback).
     #[error("its head was put back to an older state ({})", older(found, known))]
     Older {
-        /// The epoch and sequence number that are there.
+        /// Epoch and sequence number of the stored head.
         found: (u64, u64),
-        /// Those that were there.
+        /// Epoch and sequence number of the newest head seen.
         known: (u64, u64),
     },
-    /// It is not the continuation of what was seen.
+    /// The head is not a continuation of the head last seen.
     #[error(
-        "its head does not lead on from the state that was last seen: another history was put in its place"
+        "its head does not continue the state that was last seen: another history was put in its place"
     )]
     Forked,
-    /// The copy of its head that was kept outside the store is gone. Only that shows whether the head is the newest.
+    /// The anchor, the copy of the head outside the store, is missing. Without it a rollback of the
+    /// whole store cannot be detected.
     #[error(
-        "the copy of its head in {file} is gone, so that nobody can tell whether the chain is the newest"
+        "the copy of its head in {file} is gone, and only that shows whether the chain is the newest"
     )]
     AnchorGone {
-        /// The file, as the data folder has it.
+        /// The anchor's path, relative to the data folder.
         file: String,
     },
-    /// The copy of its head that was kept outside the store is not a head that this installation has signed for this chain.
+    /// The anchor is not a head that this installation has signed for this chain.
     #[error(
         "the copy of its head in {file} is damaged: cut short, edited, or of another chain or installation"
     )]
     AnchorDamaged {
-        /// The file, as the data folder has it.
+        /// The anchor's path, relative to the data folder.
         file: String,
     },
-    /// A page of the map is not what the head names.
+    /// The keyring is of an epoch before the head's: what is committed with it would be refused from then on.
+    #[error(
+        "its head is of epoch {head}, and the keyring of epoch {keyring}: the keyring was put back to a state before the \
+         last restore"
+    )]
+    KeyringOlder {
+        /// The epoch of the head.
+        head: u64,
+        /// The epoch of the keyring.
+        keyring: u64,
+    },
+    /// A page of the map does not match the hash in the head.
     #[error("a page of its map is gone or edited")]
     PageGone,
-    /// A commit's records are not what the head names.
+    /// The records of a commit do not match the hash in the head.
     #[error("the records of commit {seq} are gone or edited")]
     CommitGone {
         /// The commit's sequence number.
         seq: u64,
     },
-    /// A segment is not what its successor names.
+    /// A segment does not match the hash in its successor.
     #[error("segment {number} of its records is gone or edited")]
     Segment {
-        /// Its number.
+        /// The segment's number, from 1.
         number: u64,
     },
 }
 
 impl Damage {
-    /// Whether it is the copy of the head outside the store that is damaged or gone. The chain itself may be sound then.
-    pub fn is_of_anchor(&self) -> bool {
+    /// Whether only the anchor is damaged or missing. The chain itself may be intact then.
+    pub fn is_anchor_damage(&self) -> bool {
         matches!(self, Self::AnchorGone { .. } | Self::AnchorDamaged { .. })
     }
 }
 
-/// A restore begins a new epoch, and the sequence numbers of two epochs cannot be compared.
+/// Names the epochs if they differ: a restore begins a new epoch, and sequence numbers of different
+/// epochs are not comparable.
 fn older(found: &(u64, u64), known: &(u64, u64)) -> String {
     match found.0 == known.0 {
         true => format!("commit {}, and commit {} was seen", found.1, known.1),
@@ -87,10 +100,10 @@ fn older(found: &(u64, u64), known: &(u64, u64)) -> String {
     }
 }
 
-/// Why a chain was not read.
+/// Why a chain could not be read.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum LoadError {
-    /// It is not what was written.
+    /// The chain is damaged.
     #[error(transparent)]
     Damaged(#[from] Damage),
     /// The backend failed.
@@ -98,37 +111,37 @@ pub enum LoadError {
     Storage(#[from] StorageError),
 }
 
-/// Why a commit was not made, or is not known to have been.
+/// Why a commit failed, or why its outcome is unknown.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CommitError {
-    /// Another one came first. Nothing was changed: read the head, and decide again.
-    #[error("someone else has changed the chain meanwhile")]
+    /// Another commit won the race. Nothing was changed: read the head and decide again.
+    #[error("another writer has changed the chain in the meantime")]
     Raced,
     /// The backend failed before the swap. Nothing was changed.
     #[error(transparent)]
     NotBegun(StorageError),
-    /// The backend did not answer to the swap, or failed afterwards. The change was made or not; the head tells, once it has
-    /// passed `seq`.
+    /// The backend did not answer the swap, or failed after it. Whether the change was made can be
+    /// read from the head once it has passed `seq`.
     #[error("whether the change was made is not known: {error}")]
     OutcomeUnknown {
-        /// The sequence number that the commit has, if it was made.
+        /// The commit's sequence number, if it was made.
         seq: u64,
-        /// What the backend said.
+        /// The backend's error.
         error: StorageError,
     },
-    /// A record is larger than any reader expects.
+    /// A record is longer than [`Change::MAX_RECORD_LEN`](super::Change::MAX_RECORD_LEN).
     #[error("a record has {len} bytes, and {limit} are the limit")]
     RecordTooLong {
-        /// Its length.
+        /// Bytes of the record.
         len: usize,
-        /// The longest that there may be.
+        /// Maximum, in bytes.
         limit: usize,
     },
-    /// The chain has as many documents as it can.
+    /// The chain holds the maximum number of documents.
     #[error("there are more than 32,768 documents, which is the limit")]
     TooManyDocuments,
-    /// What was to be moved to the archive is not what was written.
+    /// The commits to be moved to a segment are damaged.
     #[error(transparent)]
     Damaged(Damage),
 }

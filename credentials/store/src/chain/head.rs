@@ -1,70 +1,74 @@
-//! The head: the only thing that is overwritten, and what everything else is reached from.
+//! The head of a chain: the only object that is overwritten, and the root from which all others are
+//! reached.
 //!
-//! Stored is the format, the fields in postcard's form, and an Ed25519 signature over both, the installation and the chain.
+//! Stored as one byte for the format, the fields in postcard encoding, and an Ed25519 signature
+//! over both, the installation id and the chain's name.
 
 use serde::{Deserialize, Serialize};
 
 use super::{ChainName, Damage};
 use crate::{
     hash::Hash,
-    signing::{PublicKey, Signature, Signer, Trust},
+    signing::{PublicKey, Signature, Signer, TrustedKeys},
 };
 
-/// What is true of a chain.
+/// The current state of a chain.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Head {
-    /// How often the installation was restored from a backup.
+    /// How many times the installation was restored from a backup.
     pub epoch: u64,
-    /// Which one of its name the chain's workspace is: one that was erased and made again is another one.
+    /// Incarnation of the chain's workspace: increases when a workspace is created again after it
+    /// was erased.
     pub incarnation: u64,
-    /// How many commits there were, this one included.
+    /// Number of commits so far, including this one.
     pub seq: u64,
-    /// When, in microseconds since the Unix epoch.
+    /// Time of the commit, in microseconds since the Unix epoch.
     pub at: i64,
-    /// How many records there are.
+    /// Number of records so far.
     pub records: u64,
-    /// The chain hash after the last of them.
+    /// The chain hash after the last record.
     pub hash: Hash,
-    /// The pages of the map, in order of the names in them; none where there are too many.
+    /// Pages of the map, in order of their names; empty if there are more than 64, which are listed
+    /// in `index`.
     pub pages: Vec<ObjectRef>,
-    /// The list of the pages then.
+    /// An object that lists the pages, if there are more than 64.
     pub index: Option<ObjectRef>,
     /// The newest commits, oldest first; at most 32.
     pub tail: Vec<ObjectRef>,
-    /// The last segment of the commits before.
+    /// The segment with the commits before `tail`.
     pub segment: Option<SegmentRef>,
-    /// The installation's head that it was decided on.
+    /// The installation's head that the commit was decided on.
     pub decided_on: Option<Link>,
 }
 
-/// An object, by the commit that it was written for and the hash of its bytes.
+/// Refers to an object by the sequence number of its commit and the hash of its bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ObjectRef {
-    /// The sequence number of that commit.
+    /// Sequence number of the commit that wrote it.
     pub seq: u64,
-    /// SHA-256.
+    /// SHA-256 of its bytes, salt included.
     pub hash: Hash,
 }
 
-/// A segment, by its number, from 1, and the hash of its bytes.
+/// Refers to a segment by its number and the hash of its bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SegmentRef {
-    /// Its number.
+    /// Number, from 1.
     pub number: u64,
-    /// SHA-256.
+    /// SHA-256 of its bytes.
     pub hash: Hash,
 }
 
-/// A state of a chain, in as few words as tell it from all others.
+/// Identifies one state of a chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Link {
-    /// The epoch.
+    /// How many times the installation was restored from a backup.
     pub epoch: u64,
-    /// The sequence number.
+    /// Sequence number of the commit.
     pub seq: u64,
-    /// How many records there were.
+    /// Number of records up to it.
     pub records: u64,
-    /// The chain hash.
+    /// The chain hash after the last of them.
     pub hash: Hash,
 }
 
@@ -79,7 +83,7 @@ impl Head {
         }
     }
 
-    /// As it is stored, signed.
+    /// Encodes and signs the head, as it is stored.
     pub fn sign(&self, chain: &ChainName, installation: &str, key: &dyn Signer) -> Vec<u8> {
         let mut bytes = vec![FORMAT];
         bytes = postcard::to_extend(self, bytes).expect("numbers and hashes serialize");
@@ -88,31 +92,31 @@ impl Head {
         bytes
     }
 
-    /// The head in `bytes`, if `key` has signed it for this chain of this installation.
+    /// Decodes a head and verifies that `key` signed it for this chain of this installation.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// The damage found.
     pub fn verify(
         bytes: &[u8],
         chain: &ChainName,
         installation: &str,
         key: &PublicKey,
     ) -> Result<Self, Damage> {
-        let verified = Self::verify_under(bytes, chain, installation, &Trust::from(*key));
+        let verified = Self::verify_under(bytes, chain, installation, &TrustedKeys::from(*key));
         verified.map(|(head, _)| head)
     }
 
-    /// The same where any key of `trust` may have signed it, and which one has.
+    /// Like [`Self::verify`], with any key of `trust`. Returns the key that signed, too.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// The damage found.
     pub fn verify_under(
         bytes: &[u8],
         chain: &ChainName,
         installation: &str,
-        trust: &Trust,
+        trust: &TrustedKeys,
     ) -> Result<(Self, PublicKey), Damage> {
-        let head = Self::claimed(bytes)?;
+        let head = Self::parse_unverified(bytes)?;
         let (signed, signature) = bytes.split_last_chunk().ok_or(Damage::HeadUnreadable)?;
         let signature = Signature::from(*signature);
         let signer = trust.signer(&message(chain, installation, signed), &signature);
@@ -121,11 +125,11 @@ impl Head {
             .ok_or(Damage::HeadForged)
     }
 
-    /// What `bytes` claim to be, unverified.
+    /// Decodes a head without verifying its signature.
     ///
     /// # Errors
-    /// When they are no head that this release can read.
-    pub fn claimed(bytes: &[u8]) -> Result<Self, Damage> {
+    /// The bytes are not a head that this release can read.
+    pub fn parse_unverified(bytes: &[u8]) -> Result<Self, Damage> {
         let (signed, _) = bytes
             .split_last_chunk::<64>()
             .ok_or(Damage::HeadUnreadable)?;
@@ -140,15 +144,16 @@ impl Head {
 }
 
 fn message(chain: &ChainName, installation: &str, bytes: &[u8]) -> Vec<u8> {
-    // Ids and names are short, and hold no NUL.
+    // NUL is a safe separator: ids and chain names cannot contain it.
     let context = format!("keyside head\0{installation}\0{chain}\0");
     [context.as_bytes(), bytes].concat()
 }
 
+/// First byte of a stored head.
 const FORMAT: u8 = 1;
-/// Pages that a head has room for.
-pub(super) const PAGES: usize = 64;
-/// Commits that a head names one by one.
-pub(super) const TAIL: usize = 32;
-/// Bytes of a head. Any backend takes as much in one write.
+/// Maximum number of pages that a head lists itself.
+pub(super) const MAX_HEAD_PAGES: usize = 64;
+/// Maximum number of commits in a head's tail.
+pub(super) const MAX_TAIL: usize = 32;
+/// Maximum size of a head, in bytes. Every backend can write this much at once.
 pub(super) const HEAD_LIMIT: usize = 4096;

@@ -1,5 +1,5 @@
-//! Reading a chain: its head, the pages that it names, and documents. Nothing is believed that the head's signature does not
-//! vouch for.
+//! Reads a chain: its head, the pages that the head names, and documents. Accepts only what the
+//! head's signature vouches for.
 
 use std::sync::Arc;
 
@@ -8,28 +8,28 @@ use super::{
     head::Link,
     map::{Map, Page},
 };
-use crate::{error::StorageError, hash::Hash, signing::Trust};
+use crate::{error::StorageError, hash::Hash, signing::TrustedKeys};
 
 impl Chain {
-    /// The chain as it is now; nothing where it was never begun.
+    /// Loads the current state; `None` if the chain has no commit yet.
     ///
     /// # Errors
-    /// When it is not what was written, or the backend fails.
-    pub async fn load(&self, trust: &Trust) -> Result<Option<Arc<State>>, LoadError> {
+    /// The chain is damaged, or the backend fails.
+    pub async fn load(&self, trust: &TrustedKeys) -> Result<Option<Arc<State>>, LoadError> {
         match self.head_bytes().await? {
             None => Ok(None),
             Some(bytes) => self.state_of(bytes, trust, None).await.map(Some),
         }
     }
 
-    /// The chain as it is now, if that is another state than `known`.
+    /// Loads the current state, if it differs from `known`.
     ///
     /// # Errors
-    /// When it is not what was written, or not a continuation of `known`, or the backend fails.
+    /// The chain is damaged, is not a continuation of `known`, or the backend fails.
     pub async fn refresh(
         &self,
         known: &Arc<State>,
-        trust: &Trust,
+        trust: &TrustedKeys,
     ) -> Result<Option<Arc<State>>, LoadError> {
         let mut bytes = self.head_bytes().await?.ok_or(Damage::HeadGone)?;
         loop {
@@ -37,11 +37,12 @@ impl Chain {
                 return Ok(None);
             }
             let state = self.state_of(bytes, trust, Some(known)).await?;
-            let leads_on = self.expect_after(known.head.link(), &state.head).await;
+            let leads_on = self.check_continues(known.head.link(), &state.head).await;
             let Err(error) = leads_on else {
                 return Ok(Some(state));
             };
-            // What it named may be gone because it was replaced meanwhile.
+            // An object that this head names may be missing because the head was replaced
+            // meanwhile.
             bytes = self.head_bytes().await?.ok_or(Damage::HeadGone)?;
             if bytes == state.bytes {
                 return Err(error);
@@ -49,13 +50,13 @@ impl Chain {
         }
     }
 
-    /// Refuses a head that is not `known`, or a continuation of it.
+    /// Accepts a head only if it is `known` or a continuation of it.
     ///
     /// # Errors
     /// [`Damage::Older`] and [`Damage::Forked`], or the backend's failure.
-    pub async fn expect_after(&self, known: Link, head: &Head) -> Result<(), LoadError> {
+    pub async fn check_continues(&self, known: Link, head: &Head) -> Result<(), LoadError> {
         if head.epoch > known.epoch {
-            // A restore has begun another history.
+            // A restore from a backup begins a new history.
             return Ok(());
         }
         let (found, seen) = ((head.epoch, head.seq), (known.epoch, known.seq));
@@ -63,10 +64,11 @@ impl Chain {
             let older = Damage::Older { found, known: seen };
             return Err(older.into());
         }
-        self.expect_leads_on(known, head).await
+        self.check_leads_on(known, head).await
     }
 
-    /// The bytes of documents, each checked against its hash: nothing for what is gone or edited.
+    /// Reads the contents of documents and checks their hashes; `None` for those that are missing
+    /// or edited.
     ///
     /// # Errors
     /// The backend's.
@@ -78,17 +80,17 @@ impl Chain {
         self.objects(&objects).await
     }
 
-    /// What stands where a document should, believed or not: for telling people what it claims to be.
+    /// Reads a document without checking its hash, to report what a damaged document claims to be.
     ///
     /// # Errors
     /// The backend's.
-    pub async fn claims(&self, entry: &Entry) -> Result<Option<Vec<u8>>, StorageError> {
+    pub async fn read_unverified(&self, entry: &Entry) -> Result<Option<Vec<u8>>, StorageError> {
         let key = self.name.object_key(&entry.object);
         let found = self.storage.get(&key).await?;
         Ok(found.and_then(|bytes| unsalted(&bytes)))
     }
 
-    /// What stands where the head should, believed or not: for telling one finding from another.
+    /// Reads the head without verifying it, to tell kinds of damage apart.
     ///
     /// # Errors
     /// The backend's.
@@ -96,7 +98,8 @@ impl Chain {
         self.storage.get(&self.name.head_key()).await
     }
 
-    /// Objects without their salt; nothing for those that are gone or do not have their hash.
+    /// Reads objects without their salt; `None` for those that are missing or do not match their
+    /// hash.
     pub(super) async fn objects(
         &self,
         objects: &[ObjectRef],
@@ -116,7 +119,7 @@ impl Chain {
     async fn state_of(
         &self,
         mut bytes: Vec<u8>,
-        trust: &Trust,
+        trust: &TrustedKeys,
         known: Option<&Arc<State>>,
     ) -> Result<Arc<State>, LoadError> {
         loop {
@@ -132,7 +135,7 @@ impl Chain {
                     }));
                 }
                 Err(LoadError::Damaged(Damage::PageGone)) => {
-                    // The head that named it may have been replaced meanwhile, and the page with it.
+                    // The head may have been replaced meanwhile, and the page deleted with it.
                     let now = self.head_bytes().await?.ok_or(Damage::HeadGone)?;
                     if now == bytes {
                         return Err(Damage::PageGone.into());
@@ -177,10 +180,11 @@ fn parse<T: serde::de::DeserializeOwned>(bytes: Option<Vec<u8>>) -> Result<T, Lo
     Ok(parsed.ok_or(Damage::PageGone)?)
 }
 
-/// An object begins with bytes of its attempt alone, so that no two attempts write the same object, and the one that lost may
-/// remove what it wrote.
+/// Removes the salt that an object begins with. The salt is random for each attempt, so two
+/// attempts never write the same object, and the one that loses may delete all its objects.
 pub(super) fn unsalted(bytes: &[u8]) -> Option<Vec<u8>> {
-    bytes.get(SALT..).map(<[u8]>::to_vec)
+    bytes.get(SALT_LEN..).map(<[u8]>::to_vec)
 }
 
-pub(super) const SALT: usize = 8;
+/// Bytes. Only has to differ between concurrent attempts at one commit.
+pub(super) const SALT_LEN: usize = 8;

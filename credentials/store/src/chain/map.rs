@@ -1,4 +1,4 @@
-//! The map from documents to objects, in pages that a commit replaces one by one.
+//! The map from document names to objects, in pages that a commit replaces individually.
 
 use std::sync::Arc;
 
@@ -6,30 +6,30 @@ use serde::{Deserialize, Serialize};
 
 use super::{CommitError, head::ObjectRef};
 
-/// One document.
+/// One document of the map.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
-    /// What it is called within its chain.
+    /// The document's name within its chain.
     pub name: Box<str>,
-    /// How often it was written, from 1.
+    /// Number of writes so far, from 1.
     pub revision: u64,
-    /// Its bytes.
+    /// The object with its contents.
     pub object: ObjectRef,
 }
 
-/// All documents of a chain. One map and the next share the pages that did not change.
+/// All documents of a chain. Successive maps share unchanged pages.
 #[derive(Clone, Default)]
 pub(super) struct Map {
     pub(super) pages: Vec<Arc<Page>>,
-    /// The list of the pages, where there are more than a head has room for.
+    /// The object that lists the pages, if there are more than fit into a head.
     pub(super) index: Option<ObjectRef>,
 }
 
-/// Documents whose names follow each other.
+/// Documents with adjacent names.
 pub(super) struct Page {
-    /// Where it stands; none while it is not written.
+    /// Where the page is stored; `None` until it is written.
     pub(super) object: Option<ObjectRef>,
-    /// In order of their names, and never empty.
+    /// Sorted by name, never empty.
     pub(super) entries: Vec<Entry>,
 }
 
@@ -46,7 +46,7 @@ impl Map {
         at.ok().map(|at| &page.entries[at])
     }
 
-    /// The last page that begins at or before `name`, or the first.
+    /// The last page that begins at or before `name`, or the first page.
     fn page_of(&self, name: &str) -> usize {
         let after = self
             .pages
@@ -54,7 +54,7 @@ impl Map {
         after.saturating_sub(1)
     }
 
-    /// Puts a document in, in the place of the one of its name.
+    /// Inserts a document, or replaces the one with the same name.
     pub(super) fn insert(&mut self, entry: Entry) {
         let at = self.page_of(&entry.name);
         let Some(page) = self.pages.get(at) else {
@@ -66,14 +66,14 @@ impl Map {
             Ok(there) => entries[there] = entry,
             Err(place) => entries.insert(place, entry),
         }
-        if entries.len() > ENTRIES {
-            let upper = entries.split_off(ENTRIES / 2);
+        if entries.len() > MAX_PAGE_ENTRIES {
+            let upper = entries.split_off(MAX_PAGE_ENTRIES / 2);
             self.pages.insert(at + 1, Page::unwritten(upper));
         }
         self.pages[at] = Page::unwritten(entries);
     }
 
-    /// Takes a document out.
+    /// Removes a document.
     pub(super) fn remove(&mut self, name: &str) -> Option<Entry> {
         let at = self.page_of(name);
         let page = self.pages.get(at)?;
@@ -90,20 +90,20 @@ impl Map {
     }
 
     /// # Errors
-    /// Where there are more documents than a chain takes.
-    pub(super) fn expect_fit(&self) -> Result<(), CommitError> {
-        match self.pages.len() > MOST_PAGES {
+    /// The chain has more documents than it may hold.
+    pub(super) fn check_capacity(&self) -> Result<(), CommitError> {
+        match self.pages.len() > MAX_PAGES {
             true => Err(CommitError::TooManyDocuments),
             false => Ok(()),
         }
     }
 
-    /// Its pages, once they are written.
+    /// The pages, all of which must be written.
     pub(super) fn page_objects(&self) -> Vec<ObjectRef> {
         self.pages.iter().filter_map(|page| page.object).collect()
     }
 
-    /// Everything that it names.
+    /// Every object that the map names.
     pub(super) fn objects(&self) -> impl Iterator<Item = ObjectRef> {
         let pages = self.pages.iter().filter_map(|page| page.object);
         let documents = self.documents().map(|entry| entry.object);
@@ -120,10 +120,11 @@ impl Page {
     }
 }
 
-/// Documents of a page: some 5 KB.
-const ENTRIES: usize = 64;
-/// Pages of a chain: 32,768 documents at least, and an index of 40 KB.
-const MOST_PAGES: usize = 1024;
+/// Maximum number of documents in a page: about 5 KB.
+const MAX_PAGE_ENTRIES: usize = 64;
+/// Maximum number of pages in a chain: at least 32,768 documents, since pages split in half, and an
+/// index of 40 KB.
+const MAX_PAGES: usize = 1024;
 
 #[cfg(test)]
 mod tests {
@@ -148,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_the_order_a_map_is_sorted_and_finds_what_is_in_it() {
+    fn a_map_is_sorted_and_searchable_for_any_insertion_order() {
         let mut map = Map::default();
         for number in (0..1_000).map(|number| number * 7 % 1_000) {
             map.insert(entry(number));
@@ -170,7 +171,7 @@ mod tests {
             for number in 0..32_768 {
                 map.insert(entry(number * step % 32_768));
             }
-            map.expect_fit().unwrap();
+            map.check_capacity().unwrap();
             assert_eq!(map.documents().count(), 32_768);
         }
     }

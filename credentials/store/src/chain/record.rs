@@ -1,4 +1,4 @@
-//! Records: commits as the head's tail names them, and segments of those before.
+//! Records: batches of one commit each, named by the head's tail, and segments of older batches.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -15,36 +15,36 @@ use crate::hash::Hash;
 pub(super) struct Batch {
     pub(super) seq: u64,
     pub(super) at: i64,
-    /// How many records there were before.
+    /// Number of records before this batch.
     pub(super) before: u64,
-    /// The chain hash before.
+    /// The chain hash before this batch.
     pub(super) previous: Hash,
     pub(super) records: Vec<Vec<u8>>,
 }
 
-/// Commits that a head names no more, oldest first.
+/// Batches that the head no longer names, oldest first.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Segment {
     pub(super) number: u64,
-    /// The hash of the segment before.
+    /// Hash of the previous segment.
     pub(super) previous: Option<Hash>,
     pub(super) batches: Vec<Batch>,
 }
 
-/// A record as it stands in its chain.
+/// A record and its position in the chain.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Stored {
-    /// Counts from 1, without gaps.
+pub struct StoredRecord {
+    /// Position in the chain: from 1, without gaps.
     pub position: u64,
-    /// The sequence number of its commit.
+    /// Sequence number of its commit.
     pub seq: u64,
-    /// When that was, in microseconds since the Unix epoch.
+    /// Time of its commit, in microseconds since the Unix epoch.
     pub at: i64,
-    /// The chain hash before it.
+    /// The chain hash before this record.
     pub previous: Hash,
-    /// The chain hash after it.
+    /// The chain hash after this record.
     pub hash: Hash,
-    /// The record.
+    /// The record's contents.
     pub bytes: Vec<u8>,
 }
 
@@ -53,7 +53,7 @@ impl Batch {
         self.before + self.records.len() as u64
     }
 
-    /// The chain hash after its last record.
+    /// The chain hash after the batch's last record.
     pub(super) fn hash(&self) -> Hash {
         let records = self.records.iter();
         records.fold(self.previous, |hash, record| {
@@ -61,7 +61,7 @@ impl Batch {
         })
     }
 
-    pub(super) fn stored(self) -> impl Iterator<Item = Stored> {
+    pub(super) fn stored(self) -> impl Iterator<Item = StoredRecord> {
         let Self {
             seq,
             at,
@@ -73,7 +73,7 @@ impl Batch {
         numbered.scan(previous, move |hash, (position, bytes)| {
             let previous = *hash;
             *hash = previous.followed_by(Hash::of(&bytes));
-            Some(Stored {
+            Some(StoredRecord {
                 position,
                 seq,
                 at,
@@ -95,24 +95,25 @@ impl Segment {
         postcard::to_extend(self, Vec::new()).expect("numbers and bytes serialize")
     }
 
-    /// How many records there were before its first.
+    /// Number of records before the segment.
     fn before(&self) -> u64 {
         self.batches[0].before
     }
 }
 
-/// What was read last: who reads a log reads its neighbours next.
+/// The tail and the segment positions read last: someone who reads a log usually reads the
+/// neighbouring records next.
 #[derive(Default)]
-pub(super) struct Read {
-    /// With the chain hash that it leads to.
+pub(super) struct ReadCache {
+    /// The tail, with the chain hash it leads to.
     tail: Option<(Hash, Arc<Vec<Batch>>)>,
     segment: Option<(SegmentRef, Arc<Segment>)>,
-    /// How many records there are before the segment of this hash.
+    /// Number of records before a segment, by the segment's hash.
     before: HashMap<Hash, u64>,
 }
 
-/// Adds the records from position `from` on to those that were found, up to `limit`.
-fn take(batches: &[Batch], from: u64, limit: usize, found: &mut Vec<Stored>) {
+/// Appends the records from position `from` on to `found`, up to `limit`.
+fn take(batches: &[Batch], from: u64, limit: usize, found: &mut Vec<StoredRecord>) {
     let later = batches.iter().filter(|batch| batch.end() >= from);
     let records = later.flat_map(|batch| batch.clone().stored());
     let wanted = records.filter(|record| record.position >= from);
@@ -120,19 +121,19 @@ fn take(batches: &[Batch], from: u64, limit: usize, found: &mut Vec<Stored>) {
 }
 
 impl Chain {
-    /// Up to `limit` records of a head from position `from` on, oldest first.
+    /// Reads up to `limit` records from position `from` on, oldest first.
     ///
     /// # Errors
-    /// When one of them is not what was written, or the backend fails.
+    /// One of them is damaged, or the backend fails.
     pub async fn records(
         &self,
         head: &Head,
         from: u64,
         limit: usize,
-    ) -> Result<Vec<Stored>, LoadError> {
+    ) -> Result<Vec<StoredRecord>, LoadError> {
         let mut found = Vec::new();
         let from = from.max(1);
-        let in_tail = self.tail_again(head).await?;
+        let in_tail = self.cached_tail(head).await?;
         let tail_begins = in_tail.first().map_or(head.records, |batch| batch.before);
         if from <= tail_begins
             && let Some(last) = head.segment
@@ -148,8 +149,8 @@ impl Chain {
         Ok(found)
     }
 
-    /// The tail of a head; of the one that was read last, without reading it again.
-    async fn tail_again(&self, head: &Head) -> Result<Arc<Vec<Batch>>, LoadError> {
+    /// The tail of a head, from the cache if it was read last.
+    async fn cached_tail(&self, head: &Head) -> Result<Arc<Vec<Batch>>, LoadError> {
         if let Some((_, known)) = self
             .last_read()
             .tail
@@ -163,19 +164,19 @@ impl Chain {
         Ok(tail)
     }
 
-    fn last_read(&self) -> MutexGuard<'_, Read> {
+    fn last_read(&self) -> MutexGuard<'_, ReadCache> {
         self.last_read
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How many records of a head are from before `at`, in microseconds since the Unix epoch.
+    /// Counts the records from before `at`, in microseconds since the Unix epoch.
     ///
     /// # Errors
     /// As with [`Self::records`].
     pub async fn records_before(&self, head: &Head, at: i64) -> Result<u64, LoadError> {
         let (mut low, mut high) = (0, head.records);
-        // The last position whose record is from before, found by halving: times never go back in a chain.
+        // Binary search for the last position before `at`: times never decrease within a chain.
         while low < high {
             let middle = low + (high - low).div_ceil(2);
             let record = self.records(head, middle, 1).await?;
@@ -187,14 +188,15 @@ impl Chain {
         Ok(low)
     }
 
-    /// Whether a head leads on from a state that was seen before: its records are that state's, and more.
+    /// Checks that `head` continues the state `known`: that its history contains that state's
+    /// records.
     ///
     /// # Errors
     /// [`Damage::Forked`] if it does not, or the backend's failure.
-    pub(super) async fn expect_leads_on(&self, known: Link, head: &Head) -> Result<(), LoadError> {
+    pub(super) async fn check_leads_on(&self, known: Link, head: &Head) -> Result<(), LoadError> {
         let (mut hash, mut position) = (known.hash, known.records);
         while position < head.records {
-            let records = self.records(head, position + 1, AT_ONCE).await?;
+            let records = self.records(head, position + 1, BATCH_SIZE).await?;
             if records.is_empty() {
                 return Err(Damage::Forked.into());
             }
@@ -211,7 +213,7 @@ impl Chain {
         }
     }
 
-    /// The commits that a head names one by one.
+    /// Reads the batches in the head's tail.
     pub(super) async fn tail(&self, head: &Head) -> Result<Vec<Batch>, LoadError> {
         let objects = self.objects(&head.tail).await?;
         let batches = head.tail.iter().zip(objects).map(|(object, bytes)| {
@@ -221,7 +223,7 @@ impl Chain {
         batches.collect()
     }
 
-    /// The segment that holds the record at `position`, found by halving.
+    /// Finds the segment that holds the record at `position`, by binary search.
     async fn segment_of(&self, last: SegmentRef, position: u64) -> Result<u64, LoadError> {
         let (mut low, mut high) = (1, last.number);
         while low < high {
@@ -234,7 +236,7 @@ impl Chain {
         Ok(low)
     }
 
-    /// How many records there are before a segment.
+    /// Number of records before a segment.
     async fn before(&self, last: SegmentRef, number: u64) -> Result<u64, LoadError> {
         let hash = self.known_segments().get(&number).copied();
         if let Some(before) = hash.and_then(|hash| self.last_read().before.get(&hash).copied()) {
@@ -247,7 +249,8 @@ impl Chain {
         Ok(before)
     }
 
-    /// One segment, followed from the last one: each names the hash of the one before.
+    /// Reads one segment. Follows the links from the last segment, each of which names the hash of
+    /// its predecessor.
     async fn segment(&self, last: SegmentRef, wanted: u64) -> Result<Arc<Segment>, LoadError> {
         let mut at = self.known_segment(last, wanted);
         let is_known = |(known, _): &&(SegmentRef, Arc<Segment>)| *known == at;
@@ -278,7 +281,7 @@ impl Chain {
     /// The nearest segment at or after `wanted` whose hash is known.
     fn known_segment(&self, last: SegmentRef, wanted: u64) -> SegmentRef {
         let mut known = self.known_segments();
-        // Another head may have named another one.
+        // The known hash may come from another head.
         if known
             .get(&last.number)
             .is_some_and(|hash| *hash != last.hash)
@@ -303,5 +306,5 @@ pub(super) fn read_batch(object: &ObjectRef, bytes: &[u8]) -> Result<Batch, Load
     batch.map_err(|_| Damage::CommitGone { seq: object.seq }.into())
 }
 
-/// Records that are looked at together.
-const AT_ONCE: usize = 1024;
+/// Records read at a time.
+const BATCH_SIZE: usize = 1024;

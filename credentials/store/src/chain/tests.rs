@@ -1,11 +1,10 @@
-//! Chains over memory: what commits lead to, and what becomes of them when others commit too, answers are lost, or somebody
-//! edits what is stored.
+//! Chains on the memory backend: commits, races, lost answers and edited storage.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use super::*;
 use crate::{
-    Effect, Memory, SigningKey, StorageError, Trust,
+    Effect, Memory, SigningKey, StorageError, TrustedKeys,
     faulty::{Fault, Faulty},
 };
 
@@ -13,7 +12,7 @@ fn key() -> SigningKey {
     SigningKey::from_seed(&[7; 32])
 }
 
-fn trust() -> Trust {
+fn trust() -> TrustedKeys {
     key().public().into()
 }
 
@@ -68,7 +67,7 @@ async fn bodies(chain: &Chain, state: &State) -> BTreeMap<String, String> {
 }
 
 #[tokio::test]
-async fn what_was_committed_is_what_is_loaded() {
+async fn a_committed_state_is_loaded_again() {
     let memory = Arc::new(Memory::new());
     let chain = over(&memory);
     assert!(chain.load(&trust()).await.unwrap().is_none());
@@ -93,7 +92,7 @@ async fn what_was_committed_is_what_is_loaded() {
 }
 
 #[tokio::test]
-async fn nothing_that_no_head_names_is_left_behind() {
+async fn a_commit_leaves_no_garbage_behind() {
     let memory = Arc::new(Memory::new());
     let chain = over(&memory);
     let state = commits(&chain, 100).await;
@@ -150,7 +149,7 @@ async fn records_are_read_from_segments_and_tail_alike() {
 }
 
 #[tokio::test]
-async fn who_loses_the_race_has_changed_nothing_and_sees_what_the_other_did() {
+async fn a_lost_race_changes_nothing_and_shows_the_winner_s_state() {
     let memory = Arc::new(Memory::new());
     let (mine, yours) = (over(&memory), over(&memory));
     let one = commit(&mine, None, put("a", "1")).await;
@@ -168,7 +167,7 @@ async fn who_loses_the_race_has_changed_nothing_and_sees_what_the_other_did() {
 }
 
 #[tokio::test]
-async fn of_many_at_once_each_change_is_made_once() {
+async fn concurrent_changes_are_each_made_once() {
     let memory = Arc::new(Memory::new());
     commit(&over(&memory), None, put("count", "0")).await;
     let counting = (0..8).map(|_| {
@@ -205,22 +204,22 @@ async fn of_many_at_once_each_change_is_made_once() {
     assert!(stored <= 35, "{stored}");
 }
 
-/// Nothing where it was replaced while it was read.
+/// `None` if the document was replaced while it was read.
 async fn bodies_of(chain: &Chain, state: &State) -> Option<u32> {
     let bytes = chain.read(state.documents()).await.unwrap().pop()??;
     String::from_utf8(bytes).unwrap().parse().ok()
 }
 
-/// At every write of a commit, with answers lost and writes refused: either it happened, and the error does not say
-/// otherwise, or it did not.
+/// Fails every write of a commit in turn, with and without its effect: the commit either happened,
+/// or had no effect and returned an error.
 #[tokio::test(start_paused = true)]
-async fn a_commit_that_fails_anywhere_is_whole_or_has_not_begun() {
+async fn a_commit_that_fails_at_any_write_is_complete_or_has_changed_nothing() {
     for fault in [Fault::Refused, Fault::AnswerLost] {
         for (number, count) in (1..40).flat_map(|number| [(number, 1), (number, 100)]) {
             let memory = Arc::new(Memory::new());
             let faulty = Arc::new(Faulty::new(Backend::of(memory.clone())));
             let chain = chain(&faulty.backend());
-            // The next commit makes a segment.
+            // The tail is full, so the next commit writes a segment.
             let before = commits(&chain, 32).await;
             faulty.fail(number, count, fault);
             let writes = [put("a", "1"), put("doc/01", "changed")].concat();
@@ -244,16 +243,16 @@ async fn a_commit_that_fails_anywhere_is_whole_or_has_not_begun() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_commit_whose_answer_was_lost_is_made_although_others_have_gone_on_from_it() {
+async fn a_commit_whose_answer_was_lost_is_found_below_later_commits() {
     let memory = Arc::new(Memory::new());
     let faulty = Arc::new(Faulty::new(Backend::of(memory.clone())));
     let (one, other) = (chain(&faulty.backend()), over(&memory));
     let before = commits(&one, 3).await;
-    // After a document, a page and the records: the swap.
+    // The fourth write is the swap, after a document, a page and the records.
     faulty.fail(4, 1, Fault::AnswerLost);
     let key = key();
     let first = one.commit(Some(&before), &key, change(put("a", "1")));
-    // While the first one waits before it swaps again.
+    // Runs while the first commit waits before its second attempt.
     let second = async {
         let now = other.load(&trust()).await.unwrap().unwrap();
         assert_eq!(now.head.seq, 4);
@@ -267,9 +266,9 @@ async fn a_commit_whose_answer_was_lost_is_made_although_others_have_gone_on_fro
     assert_eq!(other.verify(&second.head).await.unwrap().broken, None);
 }
 
-/// Two swaps without an answer, of which none was made: the chain leads on from another commit.
+/// Neither of two unanswered swaps was made: the chain continues from another commit.
 #[tokio::test(start_paused = true)]
-async fn a_commit_that_was_refused_is_no_commit_although_others_have_made_one() {
+async fn a_refused_swap_is_a_lost_race_although_another_commit_succeeded() {
     let memory = Arc::new(Memory::new());
     let faulty = Arc::new(Faulty::new(Backend::of(memory.clone())));
     let (one, other) = (chain(&faulty.backend()), over(&memory));
@@ -286,7 +285,7 @@ async fn a_commit_that_was_refused_is_no_commit_although_others_have_made_one() 
 }
 
 #[tokio::test]
-async fn an_older_head_and_another_history_are_told_from_what_follows() {
+async fn a_rollback_and_a_fork_are_distinguished_from_a_continuation() {
     let memory = Arc::new(Memory::new());
     let chain = over(&memory);
     let early = commits(&chain, 40).await;
@@ -299,7 +298,7 @@ async fn an_older_head_and_another_history_are_told_from_what_follows() {
         state
     };
     let seen = |contents: &Memory| Arc::new(contents.copy());
-    // Put back whole.
+    // The whole store was rolled back.
     let older = over(&seen(&before)).refresh(&late, &trust()).await;
     assert!(matches!(
         older,
@@ -308,7 +307,7 @@ async fn an_older_head_and_another_history_are_told_from_what_follows() {
             known: (0, 120)
         }))
     ));
-    // Gone on from there in another way.
+    // The rolled-back store continued differently.
     let forked = seen(&before);
     let fork = over(&forked);
     let mut state = fork.load(&trust()).await.unwrap().unwrap();
@@ -317,10 +316,13 @@ async fn an_older_head_and_another_history_are_told_from_what_follows() {
     }
     let found = fork.refresh(&late, &trust()).await;
     assert!(matches!(found, Err(LoadError::Damaged(Damage::Forked))));
-    // Both lead on from where they parted, over several segments.
+    // Both continue the common ancestor, over several segments.
     let known = early.head.link();
-    fork.expect_after(known, &state.head).await.unwrap();
-    over(&memory).expect_after(known, &late.head).await.unwrap();
+    fork.check_continues(known, &state.head).await.unwrap();
+    over(&memory)
+        .check_continues(known, &late.head)
+        .await
+        .unwrap();
 }
 
 #[test]
@@ -339,7 +341,7 @@ fn an_older_state_names_epochs_only_where_they_differ() {
 }
 
 #[tokio::test]
-async fn a_head_is_of_one_chain_one_installation_and_one_key() {
+async fn a_head_is_bound_to_one_chain_one_installation_and_one_key() {
     let memory = Arc::new(Memory::new());
     let backend = Backend::of(memory.clone());
     let state = commits(&over(&memory), 3).await;
@@ -350,7 +352,7 @@ async fn a_head_is_of_one_chain_one_installation_and_one_key() {
         .objects
         .insert(head_key, state.bytes.clone());
     let other_installation = Chain::new(ChainName::workspace("acme"), &"ins_2".into(), &backend);
-    let other_key = Trust::from(SigningKey::from_seed(&[8; 32]).public());
+    let other_key = TrustedKeys::from(SigningKey::from_seed(&[8; 32]).public());
     for loaded in [
         other_name.load(&trust()).await,
         other_installation.load(&trust()).await,
@@ -364,7 +366,7 @@ async fn a_head_is_of_one_chain_one_installation_and_one_key() {
 }
 
 #[tokio::test]
-async fn a_chain_goes_over_to_another_key_which_a_reader_has_to_trust() {
+async fn a_chain_can_change_its_signing_key_and_a_reader_must_trust_the_new_one() {
     let memory = Arc::new(Memory::new());
     let chain = over(&memory);
     let one = commit(&chain, None, put("a", "1")).await;
@@ -382,12 +384,12 @@ async fn a_chain_goes_over_to_another_key_which_a_reader_has_to_trust() {
         refused,
         Err(LoadError::Damaged(Damage::HeadForged))
     ));
-    let both: Trust = [key().public(), next.public()].into_iter().collect();
+    let both: TrustedKeys = [key().public(), next.public()].into_iter().collect();
     let seen = chain.refresh(&one, &both).await.unwrap().unwrap();
     assert_eq!((&seen.head, seen.signer()), (&two.head, next.public()));
 }
 
-/// Whatever byte of whatever is stored is edited, it is found.
+/// Edits every byte of everything that is stored.
 #[tokio::test]
 async fn an_edit_of_any_byte_is_found() {
     let memory = Arc::new(Memory::new());
@@ -435,7 +437,7 @@ async fn is_whole(memory: &Arc<Memory>, known: &Arc<State>) -> bool {
 }
 
 #[tokio::test]
-async fn a_head_never_outgrows_what_any_backend_takes() {
+async fn a_head_never_exceeds_its_size_limit() {
     let chain = over(&Arc::new(Memory::new()));
     let writes = (0..5_000).map(|number| Write::put(format!("credential/{number:032}"), vec![1]));
     let mut state = commit(&chain, None, writes.collect()).await;
@@ -450,7 +452,7 @@ async fn a_head_never_outgrows_what_any_backend_takes() {
     let writes = (0..4_000).map(|number| Write::remove(format!("credential/{number:032}")));
     let fewer = commit(&chain, Some(&loaded), writes.collect()).await;
     assert!(fewer.head.index.is_none());
-    // The largest that there is: a full tail, a segment, and as many pages as there is room for.
+    // The largest possible head: a full tail, a segment, and the maximum number of pages.
     let writes = (0..2_048).map(|number| Write::put(format!("other/{number:032}"), vec![1]));
     let mut state = commit(&chain, Some(&fewer), writes.collect()).await;
     for _ in 0..40 {
@@ -460,7 +462,7 @@ async fn a_head_never_outgrows_what_any_backend_takes() {
 }
 
 #[tokio::test]
-async fn a_page_and_the_list_of_pages_are_damage_of_the_chain_where_they_are_gone() {
+async fn a_missing_page_or_page_list_is_reported_as_damage() {
     let memory = Arc::new(Memory::new());
     let writes = (0..5_000).map(|number| Write::put(format!("credential/{number:032}"), vec![1]));
     let state = commit(&over(&memory), None, writes.collect()).await;
@@ -477,13 +479,13 @@ async fn a_page_and_the_list_of_pages_are_damage_of_the_chain_where_they_are_gon
 }
 
 #[tokio::test]
-async fn without_room_nothing_is_begun() {
+async fn without_disk_space_no_commit_begins() {
     let memory = Arc::new(Memory::new());
     let faulty = Arc::new(Faulty::new(Backend::of(memory.clone())));
     let chain = chain(&faulty.backend());
     let state = commits(&chain, 2).await;
     let before = memory.copy();
-    faulty.leave_room_for(Effect::Finishes);
+    faulty.reserve_disk_space_for(Effect::Finishes);
     let refused = chain
         .commit(Some(&state), &key(), change(put("a", "1")))
         .await;

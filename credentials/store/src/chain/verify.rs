@@ -1,25 +1,25 @@
-//! Checking all records of a chain, from the first one on.
+//! Verifies all records of a chain, from the first one on.
 
 use std::fmt;
 
 use super::{Chain, Head, LoadError, record::Segment};
 use crate::{error::StorageError, hash::Hash};
 
-/// The first record of a chain that is not what was written.
+/// The first record of a chain that is damaged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Break {
-    /// Its position.
+    /// Position of the record, from 1.
     pub position: u64,
-    /// What is wrong with it.
+    /// What is wrong with it, as the predicate of a sentence.
     pub finding: &'static str,
 }
 
-/// What checking a chain came to.
+/// The result of verifying a chain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verified {
-    /// How many records there are, up to the break if there is one.
+    /// Number of intact records: all, or those before the first damaged one.
     pub records: u64,
-    /// The first that is not what was written.
+    /// The first damaged record.
     pub broken: Option<Break>,
 }
 
@@ -30,63 +30,64 @@ impl fmt::Display for Break {
 }
 
 impl Chain {
-    /// Reads all records of a head, and holds them against it.
+    /// Reads all records up to a head and checks them against it.
     ///
     /// # Errors
-    /// The backend's. What is wrong with a record is in the answer.
+    /// The backend's. Damage is part of the result.
     pub async fn verify(&self, head: &Head) -> Result<Verified, StorageError> {
-        // First, because the next commit may remove what it is in; segments stay.
+        // Reads the tail first, because the next commit may delete its objects. Segments are never
+        // deleted.
         let tail = self.tail(head).await;
-        let mut walk = Walk::default();
+        let mut verifier = RecordVerifier::default();
         let last = head.segment.map_or(0, |last| last.number);
         for number in 1..=last {
             let bytes = self.archive.get(self.name.as_str(), number).await?;
-            if let Err(broken) = walk.segment(number, bytes.as_deref()) {
-                return Ok(walk.broken(broken));
+            if let Err(broken) = verifier.segment(number, bytes.as_deref()) {
+                return Ok(verifier.broken(broken));
             }
         }
-        if walk.segment_hash != head.segment.map(|last| last.hash) {
+        if verifier.segment_hash != head.segment.map(|last| last.hash) {
             let finding = "or one after it was edited";
-            let position = walk.segment_begins + 1;
-            return Ok(walk.broken(Break { position, finding }));
+            let position = verifier.segment_begins + 1;
+            return Ok(verifier.broken(Break { position, finding }));
         }
         let batches = match tail {
             Ok(batches) => batches,
             Err(LoadError::Storage(error)) => return Err(error),
             Err(LoadError::Damaged(_)) => {
-                let broken = walk.next("is gone or was edited, or one soon after it");
-                return Ok(walk.broken(broken));
+                let broken = verifier.next("is gone or was edited, or one soon after it");
+                return Ok(verifier.broken(broken));
             }
         };
         for batch in batches {
-            if batch.before != walk.records || batch.previous != walk.hash {
-                let broken = walk.next("does not follow the one before it");
-                return Ok(walk.broken(broken));
+            if batch.before != verifier.records || batch.previous != verifier.hash {
+                let broken = verifier.next("does not follow the one before it");
+                return Ok(verifier.broken(broken));
             }
-            (walk.records, walk.hash) = (batch.end(), batch.hash());
+            (verifier.records, verifier.hash) = (batch.end(), batch.hash());
         }
-        if walk.records != head.records || walk.hash != head.hash {
-            let broken = walk.next("is not what the head says");
-            return Ok(walk.broken(broken));
+        if verifier.records != head.records || verifier.hash != head.hash {
+            let broken = verifier.next("is not what the head says");
+            return Ok(verifier.broken(broken));
         }
         Ok(Verified {
-            records: walk.records,
+            records: verifier.records,
             broken: None,
         })
     }
 }
 
-/// How far the records were followed.
+/// The position and hashes up to which the chain is verified.
 #[derive(Default)]
-struct Walk {
+struct RecordVerifier {
     records: u64,
     hash: Hash,
     segment_hash: Option<Hash>,
-    /// Records before the last segment.
+    /// Number of records before the last segment.
     segment_begins: u64,
 }
 
-impl Walk {
+impl RecordVerifier {
     fn segment(&mut self, number: u64, bytes: Option<&[u8]>) -> Result<(), Break> {
         let bytes = bytes.ok_or_else(|| self.next("is missing"))?;
         let segment = Segment::parse(bytes).filter(|segment| segment.number == number);

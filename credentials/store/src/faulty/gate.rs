@@ -1,37 +1,37 @@
-//! A gate: tasks that reach it wait while a test holds it.
+//! A gate that tests close to make tasks wait at a known point.
 
 use tokio::sync::watch;
 
-/// Open until a test [holds](Self::hold) it.
+/// Open, unless a test [holds](Self::hold) it closed.
 #[derive(Default)]
 pub struct Gate {
     held: watch::Sender<bool>,
     arrived: watch::Sender<usize>,
 }
 
-/// Keeps a gate closed until it is dropped.
-pub struct Held<'a>(&'a Gate);
+/// Keeps the gate closed until it is dropped.
+pub struct GateGuard<'a>(&'a Gate);
 
 impl Gate {
-    /// Closes it.
-    pub fn hold(&self) -> Held<'_> {
+    /// Closes the gate.
+    pub fn hold(&self) -> GateGuard<'_> {
         self.held.send_replace(true);
-        Held(self)
+        GateGuard(self)
     }
 
-    /// Waits until so many have come to the gate while it was closed.
+    /// Waits until `count` tasks have arrived at the closed gate.
     pub async fn arrived(&self, count: usize) {
         let mut arrived = self.arrived.subscribe();
         let waited = arrived.wait_for(|some| *some >= count).await;
         waited.expect("the gate has the sender");
     }
 
-    /// How many have come to the gate while it was closed.
+    /// Number of tasks that have arrived while the gate was closed.
     pub fn arrivals(&self) -> usize {
         *self.arrived.borrow()
     }
 
-    /// Goes through it, once it is open.
+    /// Waits until the gate is open.
     pub async fn pass(&self) {
         let mut held = self.held.subscribe();
         let is_held = *held.borrow();
@@ -43,7 +43,7 @@ impl Gate {
     }
 }
 
-impl Drop for Held<'_> {
+impl Drop for GateGuard<'_> {
     fn drop(&mut self) {
         self.0.held.send_replace(false);
     }

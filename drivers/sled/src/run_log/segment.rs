@@ -1,5 +1,5 @@
-//! One file of a log: entries one behind the other, each with its position, its length and a checksum before it (64, 64
-//! and 32 bits, big-endian). What is no such entry is passed over.
+//! One file of a log: entries one after another, each with a header of position, length and
+//! checksum (64, 64 and 32 bits, big-endian). Anything else in the file is skipped.
 
 use std::{
     fs::{File, OpenOptions},
@@ -13,14 +13,14 @@ use std::{
 
 use keyside_store::Edit;
 
-/// An open file, and where its entries lie.
+/// An open file, and the offsets of its entries.
 pub(super) struct Segment {
     first: u64,
     file: Arc<File>,
     slots: Vec<Slot>,
 }
 
-/// Where an entry lies.
+/// Position of an entry, and the range of its bytes in the file.
 struct Slot {
     position: u64,
     bytes: Range<usize>,
@@ -28,7 +28,7 @@ struct Slot {
 
 impl Segment {
     pub(super) fn open(path: &Path, first: u64) -> io::Result<Self> {
-        // One that cannot be written can be read.
+        // Falls back to reading if the file cannot be opened for writing.
         let file = File::options().read(true).write(true).open(path);
         let file = file.or_else(|_| File::open(path))?;
         let mut contents = Vec::new();
@@ -36,7 +36,7 @@ impl Segment {
         Ok(Self::of(file, first, &contents))
     }
 
-    /// Makes the file, in the place of one that may have been there.
+    /// Writes the file, and replaces it if it exists.
     pub(super) fn write(path: &Path, first: u64, contents: &[u8]) -> io::Result<Self> {
         let file = OpenOptions::new()
             .read(true)
@@ -57,7 +57,7 @@ impl Segment {
         }
     }
 
-    /// Takes away what a crash has left half written.
+    /// Cuts off an entry that a crash has left half written.
     pub(super) fn cut_torn_end(&mut self) -> io::Result<()> {
         let (len, whole) = (self.file.metadata()?.len(), self.len());
         if len > whole {
@@ -71,13 +71,13 @@ impl Segment {
         self.first
     }
 
-    /// The position of its last entry, or of the one before its first.
+    /// Position of the last entry; before the first entry, the position before it.
     pub(super) fn last(&self) -> u64 {
         let last = self.slots.last();
         last.map_or(self.first - 1, |slot| slot.position)
     }
 
-    /// Bytes up to the end of its last entry.
+    /// Offset of the end of the last entry.
     pub(super) fn len(&self) -> u64 {
         self.slots.last().map_or(0, |slot| slot.bytes.end) as u64
     }
@@ -91,7 +91,8 @@ impl Segment {
         let mut bytes = Vec::with_capacity(HEADER_LEN + entry.len());
         put(position, entry, &mut bytes);
         if let Err(error) = self.file.write_all_at(&bytes, end) {
-            // A part of an entry that nobody would find again, to forget what is in it.
+            // Removes the half-written entry: the next append would only overwrite its beginning,
+            // and `edit` could not find the rest to erase it.
             let _ = self.file.set_len(end);
             return Err(error);
         }
@@ -103,7 +104,7 @@ impl Segment {
         Ok(())
     }
 
-    /// Up to `limit` entries from position `from` on.
+    /// Reads up to `limit` entries from position `from` on.
     pub(super) fn entries(&self, from: u64, limit: usize) -> io::Result<Vec<(u64, Vec<u8>)>> {
         let before = self.slots.partition_point(|slot| slot.position < from);
         let found = self.slots[before..].iter().take(limit);
@@ -118,7 +119,7 @@ impl Segment {
     }
 }
 
-/// Makes of what a file holds what it is to hold after `edit` has seen its entries.
+/// Passes the entries of a file to `edit` and collects the result in `new`.
 pub(super) fn edit(old: &[u8], first: u64, edit: &mut Edit, new: &mut Vec<u8>) {
     new.clear();
     new.reserve(old.len());
@@ -138,7 +139,8 @@ fn put(position: u64, entry: &[u8], into: &mut Vec<u8>) {
     into.extend(entry);
 }
 
-/// The entries of a file, whose positions rise from `first` on. After damage the next one is found byte by byte.
+/// Finds the entries of a file, whose positions increase from `first` on. After damage, searches
+/// for the next entry byte by byte.
 fn slots(contents: &[u8], first: u64) -> impl Iterator<Item = Slot> {
     let (mut at, mut next) = (0, first);
     iter::from_fn(move || {
@@ -150,7 +152,8 @@ fn slots(contents: &[u8], first: u64) -> impl Iterator<Item = Slot> {
     })
 }
 
-/// Position and length of an entry that begins here, if it is a whole one, from position `next` on.
+/// Position and length of the entry that begins here, if it is intact and its position is at least
+/// `next`.
 fn entry(bytes: &[u8], next: u64) -> Option<(u64, usize)> {
     let (position, rest) = bytes.split_first_chunk()?;
     let (len, rest) = rest.split_first_chunk()?;

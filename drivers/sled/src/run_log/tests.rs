@@ -5,26 +5,26 @@ use tempfile::TempDir;
 use super::*;
 use crate::Floors;
 
-fn opened(folder: &TempDir) -> Segments {
+fn opened(folder: &TempDir) -> SegmentedLog {
     with_reserve(folder, 0)
 }
 
-fn with_reserve(folder: &TempDir, reserve: u64) -> Segments {
-    let room = Room {
+fn with_reserve(folder: &TempDir, reserve: u64) -> SegmentedLog {
+    let disk_space = DiskSpace {
         folder: folder.path().to_owned(),
         floors: Floors::above(reserve),
     };
-    Segments::open(&folder.path().join("runs"), room).unwrap()
+    SegmentedLog::open(&folder.path().join("runs"), disk_space).unwrap()
 }
 
-/// Large enough for three to fill a file.
+/// Three of these fill a file.
 fn large(position: u64) -> Vec<u8> {
     let mut entry = vec![position as u8; 400 << 10];
     entry[..8].copy_from_slice(&position.to_be_bytes());
     entry
 }
 
-fn filled(folder: &TempDir, positions: impl IntoIterator<Item = u64>) -> Segments {
+fn filled(folder: &TempDir, positions: impl IntoIterator<Item = u64>) -> SegmentedLog {
     let log = opened(folder);
     for position in positions {
         log.append(position, &large(position)).unwrap();
@@ -32,7 +32,7 @@ fn filled(folder: &TempDir, positions: impl IntoIterator<Item = u64>) -> Segment
     log
 }
 
-fn positions(log: &Segments) -> Vec<u64> {
+fn positions(log: &SegmentedLog) -> Vec<u64> {
     let entries = log.entries(0, usize::MAX).unwrap();
     for (position, entry) in &entries {
         assert_eq!(entry, &large(*position));
@@ -47,7 +47,7 @@ fn files(folder: &TempDir) -> Vec<PathBuf> {
     files
 }
 
-/// Does to a file what a crash or a disk may.
+/// Damages a file, as a crash or a disk might.
 fn change(path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
     let mut contents = fs::read(path).unwrap();
     change(&mut contents);
@@ -72,7 +72,7 @@ fn entries_come_back_from_any_file_also_after_opening_again() {
 }
 
 #[test]
-fn an_end_that_was_torn_off_is_cut_wherever_it_was_and_the_next_entry_takes_its_place() {
+fn a_torn_entry_is_cut_off_and_the_next_one_takes_its_place() {
     let folder = tempfile::tempdir().unwrap();
     let log = opened(&folder);
     for position in 1..=3 {
@@ -97,12 +97,12 @@ fn an_end_that_was_torn_off_is_cut_wherever_it_was_and_the_next_entry_takes_its_
 }
 
 #[test]
-fn damage_costs_the_entries_that_it_has_hit_and_no_other() {
+fn damage_loses_only_the_damaged_entries() {
     let folder = tempfile::tempdir().unwrap();
     drop(filled(&folder, 1..=5));
     let (first, last) = (&files(&folder)[0], &files(&folder)[1]);
     let entry = fs::metadata(first).unwrap().len() as usize / 3;
-    // The length of the second entry, and something inside of the fourth.
+    // The length of the second entry, and a byte inside the fourth.
     change(first, |bytes| bytes[entry + 10] ^= 1);
     change(last, |bytes| bytes[1_000] ^= 1);
     let log = opened(&folder);
@@ -113,7 +113,7 @@ fn damage_costs_the_entries_that_it_has_hit_and_no_other() {
 }
 
 #[test]
-fn a_file_of_which_nothing_is_left_still_says_where_the_log_goes_on() {
+fn an_empty_file_still_gives_the_next_position() {
     let folder = tempfile::tempdir().unwrap();
     drop(filled(&folder, 1..=4));
     change(&files(&folder)[1], Vec::clear);
@@ -126,7 +126,7 @@ fn a_file_of_which_nothing_is_left_still_says_where_the_log_goes_on() {
 }
 
 #[test]
-fn whole_files_are_forgotten_and_never_the_last() {
+fn whole_files_are_deleted_but_never_the_last() {
     let folder = tempfile::tempdir().unwrap();
     let log = filled(&folder, 1..=8);
     for (before, left) in [(3, 1), (4, 4), (6, 4), (100, 7)] {
@@ -141,7 +141,7 @@ fn whole_files_are_forgotten_and_never_the_last() {
 }
 
 #[test]
-fn of_what_was_edited_nothing_is_left_in_any_file_nor_of_what_was_damaged() {
+fn an_edit_leaves_no_old_or_damaged_data_in_any_file() {
     let folder = tempfile::tempdir().unwrap();
     let log = filled(&folder, 1..=5);
     change(&files(&folder)[0], |bytes| bytes[10] ^= 1);
@@ -151,7 +151,7 @@ fn of_what_was_edited_nothing_is_left_in_any_file_nor_of_what_was_damaged() {
         .iter()
         .map(|file| file.metadata().unwrap().len() >> 10)
         .collect::<Vec<_>>();
-    // Of the first file the third entry is left, of the second the fifth.
+    // The third entry is left in the first file, and the fifth in the second.
     assert_eq!(sizes, [400, 400]);
     log.append(6, &large(6)).unwrap();
     for log in [log, opened(&folder)] {
@@ -169,17 +169,17 @@ fn of_what_was_edited_nothing_is_left_in_any_file_nor_of_what_was_damaged() {
 }
 
 #[test]
-fn an_edit_that_was_cut_off_leaves_what_was_there_and_nothing_beside_it() {
+fn an_interrupted_edit_leaves_the_old_file_and_no_temporary_file() {
     let folder = tempfile::tempdir().unwrap();
     drop(filled(&folder, 1..=2));
-    let unfinished = files(&folder)[0].with_extension(UNFINISHED);
+    let unfinished = files(&folder)[0].with_extension(TEMPORARY_SUFFIX);
     fs::write(&unfinished, "half").unwrap();
     assert_eq!(positions(&opened(&folder)), [1, 2]);
     assert_eq!(files(&folder).len(), 1);
 }
 
 #[test]
-fn what_is_no_file_of_the_log_is_left_alone() {
+fn files_that_do_not_belong_to_the_log_are_ignored() {
     let folder = tempfile::tempdir().unwrap();
     drop(filled(&folder, 1..=2));
     for name in ["0.log", "5.log", "notes", "notes.new"] {
@@ -190,7 +190,7 @@ fn what_is_no_file_of_the_log_is_left_alone() {
 }
 
 #[test]
-fn a_disk_without_room_refuses_what_is_new_and_gives_what_is_there() {
+fn a_full_disk_refuses_writes_and_allows_reads() {
     let folder = tempfile::tempdir().unwrap();
     drop(filled(&folder, 1..=4));
     let log = with_reserve(&folder, u64::MAX);
@@ -203,7 +203,7 @@ fn a_disk_without_room_refuses_what_is_new_and_gives_what_is_there() {
 }
 
 #[test]
-fn folder_and_files_are_their_owners_alone() {
+fn only_the_owner_can_read_folder_and_files() {
     let folder = tempfile::tempdir().unwrap();
     let log = filled(&folder, 1..=4);
     log.edit(Box::new(|_, _: &[u8]| Some(Vec::new()))).unwrap();

@@ -1,4 +1,4 @@
-//! Files that were damaged, taken or replaced: mended from a copy, or said with path and remedy.
+//! Damaged, missing and replaced files: restored from a copy, or reported with path and remedy.
 
 use super::*;
 
@@ -29,7 +29,7 @@ async fn conf_and_its_copy_are_each_restored_from_the_other() {
 }
 
 #[tokio::test]
-async fn a_store_whose_files_were_emptied_or_taken_is_damaged_not_new() {
+async fn a_store_with_empty_or_missing_files_is_damaged_not_new() {
     for (files, is_emptied) in [
         (vec!["db"], false),
         (vec!["db"], true),
@@ -53,7 +53,7 @@ async fn a_store_whose_files_were_emptied_or_taken_is_damaged_not_new() {
             "{files:?}: {error}"
         );
         assert_says_what_to_do(&error, folder.path());
-        assert!(EmbeddedStore::is_made(folder.path()).unwrap());
+        assert!(EmbeddedStore::exists_in(folder.path()).unwrap());
     }
 }
 
@@ -65,7 +65,7 @@ fn remove_snapshots(folder: &Path) {
     }
 }
 
-/// One line with the path and the remedy, and none of sled's own words.
+/// Checks for one line with path and remedy, and without sled's own terms.
 fn assert_says_what_to_do(error: &StoreOpenError, folder: &Path) {
     let said = error.to_string();
     let path = folder.display().to_string();
@@ -77,7 +77,7 @@ fn assert_says_what_to_do(error: &StoreOpenError, folder: &Path) {
     }
 }
 
-/// Names of what is in a store's folder, with those of run records. Each is either a file or not.
+/// Names of the store's files and folders, including the run records; true for files.
 fn names_in(folder: &Path) -> Vec<(String, bool)> {
     let here = fs::read_dir(folder).unwrap().map(|entry| {
         let path = entry.unwrap().path();
@@ -90,10 +90,10 @@ fn names_in(folder: &Path) -> Vec<(String, bool)> {
 }
 
 #[tokio::test]
-async fn damage_to_any_file_is_mended_or_said_with_path_and_remedy() {
+async fn damage_to_any_file_is_repaired_or_reported_with_path_and_remedy() {
     let whole = tempfile::tempdir().unwrap();
     used(whole.path()).await;
-    // With a snapshot, which sled makes while it opens.
+    // sled writes a snapshot while it opens.
     drop(opened(whole.path()).await);
     for (name, _) in names_in(whole.path()).into_iter().filter(|(_, file)| *file) {
         let contents = fs::read(whole.path().join(&name)).unwrap();
@@ -116,7 +116,7 @@ async fn damage_to_any_file_is_mended_or_said_with_path_and_remedy() {
 }
 
 #[tokio::test]
-async fn a_folder_in_the_place_of_a_file_and_the_other_way_round_is_named() {
+async fn a_folder_in_place_of_a_file_and_the_reverse_is_named() {
     let whole = tempfile::tempdir().unwrap();
     used(whole.path()).await;
     drop(opened(whole.path()).await);

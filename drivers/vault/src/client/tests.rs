@@ -1,10 +1,10 @@
-//! Answers that do not come, and what is said of them.
+//! Responses that never arrive, and the error texts for that.
 
 use keyside_config::{VaultAuth, VaultToken};
 use serde_json::Value;
 
 use super::*;
-use crate::stand_in::{NEVER, StandIn};
+use crate::fake_vault::{FakeVault, NO_ANSWER};
 
 fn auth() -> VaultAuth {
     VaultAuth::Token(VaultToken::Variable)
@@ -12,19 +12,19 @@ fn auth() -> VaultAuth {
 
 #[tokio::test]
 async fn a_slow_answer_names_the_time_limit() {
-    let vault = StandIn::start(|_| (NEVER, Value::Null)).await;
+    let vault = FakeVault::start(|_| (NO_ANSWER, Value::Null)).await;
     let mut settings = vault.settings(auth());
     settings.timeout = Duration::from_millis(50);
     let http = Http::open(&settings).unwrap();
     let call = Call::new(Method::GET, "kv/x");
     let error = http.send(None, &call).await.err().unwrap();
-    assert!(error.is_away());
+    assert!(error.is_unavailable());
     assert!(error.to_string().contains("vault.timeout"), "{error}");
 }
 
 #[tokio::test]
 async fn a_port_where_nothing_listens_names_the_address() {
-    let vault = StandIn::start(|_| (200, Value::Null)).await;
+    let vault = FakeVault::start(|_| (200, Value::Null)).await;
     let mut settings = vault.settings(auth());
     let free = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = free.local_addr().unwrap();
@@ -34,7 +34,7 @@ async fn a_port_where_nothing_listens_names_the_address() {
     let call = Call::new(Method::GET, "kv/x");
     let error = http.send(None, &call).await.err().unwrap();
     let said = error.to_string();
-    assert!(error.is_away());
+    assert!(error.is_unavailable());
     assert!(
         said.contains(&address.to_string()) && said.contains("vault.address"),
         "{said}"
@@ -42,9 +42,9 @@ async fn a_port_where_nothing_listens_names_the_address() {
 }
 
 #[tokio::test]
-async fn whether_it_is_sealed_is_asked_without_a_token() {
+async fn checking_the_seal_status_needs_no_token() {
     for (status, said) in [(200, None), (503, Some("sealed"))] {
-        let vault = StandIn::start(move |_| (status, Value::Null)).await;
+        let vault = FakeVault::start(move |_| (status, Value::Null)).await;
         let http = Http::open(&vault.settings(auth())).unwrap();
         let answered = http.date().await;
         let error = answered.err().map(|error| error.to_string());
@@ -58,17 +58,17 @@ async fn whether_it_is_sealed_is_asked_without_a_token() {
 
 #[tokio::test]
 async fn a_redirect_is_not_followed_because_the_token_would_go_along() {
-    let vault = StandIn::start(|_| (307, Value::Null)).await;
+    let vault = FakeVault::start(|_| (307, Value::Null)).await;
     let http = Http::open(&vault.settings(auth())).unwrap();
     let call = Call::new(Method::GET, "kv/x");
     let error = http.send(None, &call).await.err().unwrap();
-    assert!(error.is_away());
+    assert!(error.is_unavailable());
     assert_eq!(vault.asked("").len(), 1);
 }
 
 #[tokio::test]
 async fn a_file_without_a_certificate_is_named_with_its_setting() {
-    let vault = StandIn::start(|_| (200, Value::Null)).await;
+    let vault = FakeVault::start(|_| (200, Value::Null)).await;
     let mut settings = vault.settings(auth());
     settings.address.scheme = keyside_config::Scheme::Https;
     let ca = tempfile::NamedTempFile::new().unwrap();
@@ -78,8 +78,8 @@ async fn a_file_without_a_certificate_is_named_with_its_setting() {
 }
 
 #[tokio::test]
-async fn a_path_is_escaped_below_the_address_s_own() {
-    let vault = StandIn::start(|_| (200, Value::Null)).await;
+async fn a_path_is_escaped_and_appended_to_the_address_s_path() {
+    let vault = FakeVault::start(|_| (200, Value::Null)).await;
     let mut settings = vault.settings(auth());
     settings.address.path = "/vault".to_owned();
     let http = Http::open(&settings).unwrap();

@@ -1,4 +1,5 @@
-//! Which certificates count on the way to Vault: the authorities of the settings or the system's, and our own.
+//! TLS to Vault: the certificate authorities of the settings or of the system, and our client
+//! certificate.
 
 use std::{fs, io, path::Path};
 
@@ -8,14 +9,15 @@ use zeroize::Zeroizing;
 
 use crate::error::VaultError;
 
-/// Adds authorities and the client certificate. As for Vault's own tools, named authorities replace the system's.
+/// Configures authorities and the client certificate. As in Vault's own tools, configured
+/// authorities replace the system's.
 pub(super) fn configure(
     builder: ClientBuilder,
     settings: &Vault,
 ) -> Result<ClientBuilder, VaultError> {
     let builder = builder.tls_backend_rustls();
     if settings.address.scheme == Scheme::Http {
-        // Else a machine without any authority fails at building the client.
+        // Without this, building the client fails on a machine that has no certificate authorities.
         return Ok(builder.tls_certs_only([]));
     }
     let authorities = authorities(settings)?;

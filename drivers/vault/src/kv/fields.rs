@@ -1,7 +1,8 @@
-//! The fields of a secret: the one that is asked for, read into memory that is zeroed, and of everything else only what it is.
+//! The fields of a secret. Reads the requested one into memory that is zeroed, and of the others
+//! only their type.
 //!
-//! They are left as raw JSON until then. serde_json unescapes a text in a buffer of its own, which it frees as it is, and Go
-//! escapes `&`, `<` and `>`, which a key may hold.
+//! Fields stay raw JSON until then: serde_json unescapes strings in a buffer that it does not zero,
+//! and Go escapes `&`, `<` and `>`, which a key may contain.
 
 use std::collections::BTreeMap;
 
@@ -15,34 +16,34 @@ use zeroize::Zeroizing;
 #[serde(transparent)]
 pub(super) struct Fields<'a>(#[serde(borrow)] BTreeMap<String, &'a RawValue>);
 
-/// Why there is no text in a field.
-pub(super) enum Missing {
-    /// There is no such field. These there are.
+/// Why a field has no usable text.
+pub(super) enum MissingField {
+    /// The field does not exist; `there` lists those that do.
     Field { there: Vec<String> },
-    /// It is empty.
+    /// The text is empty.
     Empty,
-    /// It is something else than a text.
+    /// The value is not a string, but this type.
     NoText(&'static str),
 }
 
 impl Fields<'_> {
-    /// The text of a field.
-    pub(super) fn take(mut self, name: &str) -> Result<Zeroizing<Vec<u8>>, Missing> {
+    /// Takes the text of a field.
+    pub(super) fn take(mut self, name: &str) -> Result<Zeroizing<Vec<u8>>, MissingField> {
         let Some(value) = self.0.remove(name) else {
-            return Err(Missing::Field {
+            return Err(MissingField::Field {
                 there: self.0.into_keys().collect(),
             });
         };
         match unescaped(value.get()) {
-            Some(text) if text.is_empty() => Err(Missing::Empty),
-            // The buffer itself, and no copy.
+            Some(text) if text.is_empty() => Err(MissingField::Empty),
+            // Takes the buffer itself, so that no copy is left behind.
             Some(mut text) => Ok(Zeroizing::new(std::mem::take(&mut *text).into_bytes())),
-            None => Err(Missing::NoText(kind(value.get()))),
+            None => Err(MissingField::NoText(kind(value.get()))),
         }
     }
 }
 
-/// What a JSON value is that is no text.
+/// The type of a JSON value that is not a string.
 fn kind(json: &str) -> &'static str {
     match json.as_bytes().first() {
         Some(b'"') => "half of a surrogate pair, or has one inside",
@@ -62,14 +63,14 @@ mod tests {
         let fields: Fields = serde_json::from_slice(json.as_bytes()).unwrap();
         match fields.take(name) {
             Ok(text) => Ok(String::from_utf8(text.to_vec()).unwrap()),
-            Err(Missing::NoText(kind)) => Err(kind),
-            Err(Missing::Empty) => Err("empty"),
-            Err(Missing::Field { .. }) => Err("not there"),
+            Err(MissingField::NoText(kind)) => Err(kind),
+            Err(MissingField::Empty) => Err("empty"),
+            Err(MissingField::Field { .. }) => Err("not there"),
         }
     }
 
     #[test]
-    fn a_field_is_its_text_whatever_it_is_escaped_with_or_what_it_is_instead() {
+    fn a_field_is_its_unescaped_text_or_the_type_it_has_instead() {
         let json = r#"{"plain":"sk-1","escaped":"sk\u0026\"2","key":3,"list":["sk"],"object":{"a":"sk"},"flag":false,
                        "null": null, "nothing":"", "half":"sk\ud83d", "n\u0061me":"sk-4"}"#;
         for (name, expected) in [
@@ -90,11 +91,11 @@ mod tests {
     }
 
     #[test]
-    fn the_buffer_of_a_text_is_handed_on_and_not_copied() {
+    fn the_buffer_of_a_text_is_moved_not_copied() {
         let text = format!(r#"{{"key":"{}"}}"#, "\\u0061".repeat(1_000));
         let fields: Fields = serde_json::from_str(&text).unwrap();
         let key = fields.take("key").ok().unwrap();
-        // Room for the escapes shows that it is the one that was read into.
+        // The capacity includes space for the escapes, so this is the buffer that was parsed into.
         assert_eq!((key.len(), key.capacity()), (1_000, 6_000));
     }
 }

@@ -1,35 +1,36 @@
-//! Why a secret is not to be had, in a sentence with the path and the remedy. Names of fields may be said; values never.
+//! Why a secret cannot be read, with its path and the remedy. Messages may contain names of fields,
+//! never values.
 
 use keyside_credentials::source::VaultReference;
 
-use super::fields::Missing;
-use crate::{error::fit_for_a_line, mounts::Mount};
+use super::fields::MissingField;
+use crate::{error::single_line, mounts::Mount};
 
-/// What Vault's answer says of a secret that cannot be read.
+/// Why a secret cannot be read, according to Vault's response.
 pub(super) enum Refusal<'a> {
-    /// 403, with a token that is alive.
+    /// 403, although the token is valid.
     Forbidden,
-    /// There is nothing at the path, nor the metadata of anything.
+    /// The path has no secret and no metadata.
     Nothing,
-    /// The version was there.
-    Gone(Gone),
-    /// The field.
-    Field(&'a Missing),
-    /// A version is asked for where none are counted.
+    /// The version no longer exists.
+    Gone(VersionGone),
+    /// The field is missing or unusable.
+    Field(&'a MissingField),
+    /// A version is requested in a KV engine of version 1.
     NoVersions,
 }
 
-/// What was done to a version.
-pub(super) enum Gone {
-    /// It can be restored.
+/// How a version was removed.
+pub(super) enum VersionGone {
+    /// Deleted: can be restored.
     Deleted(u64),
-    /// It cannot.
+    /// Destroyed: cannot be restored.
     Destroyed(u64),
 }
 
 impl Refusal<'_> {
     pub(super) fn explain(&self, mount: &Mount, path: &str, reference: &VaultReference) -> String {
-        let shown = fit_for_a_line(&format!("{}/{path}", mount.path));
+        let shown = single_line(&format!("{}/{path}", mount.path));
         match self {
             Self::Forbidden if path.starts_with(API_PART) => format!(
                 "Vault does not allow Keyside's token to read {shown}; leave out `{API_PART}`, which only the API of KV version 2 \
@@ -53,15 +54,15 @@ impl Refusal<'_> {
                     "there is no secret at {shown} in Vault; check path and vault.namespace"
                 ),
             },
-            Self::Gone(Gone::Deleted(version)) => format!(
+            Self::Gone(VersionGone::Deleted(version)) => format!(
                 "version {version} of {shown} was deleted in Vault; restore it with `vault kv undelete`, or write a new one"
             ),
-            Self::Gone(Gone::Destroyed(version)) => {
+            Self::Gone(VersionGone::Destroyed(version)) => {
                 format!("version {version} of {shown} was destroyed in Vault; write a new one")
             }
             Self::Field(missing) => format!(
                 "field `{}` of {shown} in Vault {}",
-                fit_for_a_line(&reference.field),
+                single_line(&reference.field),
                 wrong(missing)
             ),
             Self::NoVersions => format!(
@@ -71,47 +72,50 @@ impl Refusal<'_> {
     }
 }
 
-/// What people copy from requests into the path of a secret.
+/// The path segment that people copy from API requests.
 const API_PART: &str = "data/";
 
-/// The path that no mount is known for.
+/// The message for a path without a known mount.
 pub(super) fn no_mount(path: &str) -> String {
-    let path = fit_for_a_line(path);
+    let path = single_line(path);
     format!(
-        "Vault tells no KV mount for {path}: nothing is mounted there, or the policy of Keyside's token names no path in it. Check \
-         path, vault.namespace and policy, or say `mount` beside the path"
+        "Vault does not reveal the KV mount of {path}: nothing is mounted there, or the policy of Keyside's token names no path in it. Check \
+         path, vault.namespace and policy, or set `mount` beside the path"
     )
 }
 
-pub(super) fn odd_path(path: &str) -> String {
+pub(super) fn invalid_path(path: &str) -> String {
     format!(
-        "`{}` is no path of a secret in Vault; expected a mount and a name, such as kv/teams/acme/openai",
-        fit_for_a_line(path)
+        "`{}` is not the path of a secret in Vault; expected a mount and a name, such as kv/teams/acme/openai",
+        single_line(path)
     )
 }
 
-fn wrong(missing: &Missing) -> String {
+fn wrong(missing: &MissingField) -> String {
     match missing {
-        Missing::Empty => "is empty; write the key into it".to_owned(),
-        Missing::NoText(kind) => format!("is {kind}; a key is a string"),
-        Missing::Field { there } if there.is_empty() => "is not there; nor is any other".to_owned(),
-        Missing::Field { there } => {
+        MissingField::Empty => "is empty; write the key into it".to_owned(),
+        MissingField::NoText(kind) => format!("is {kind}; a key is a string"),
+        MissingField::Field { there } if there.is_empty() => {
+            "is not there; nor is any other".to_owned()
+        }
+        MissingField::Field { there } => {
             let names: Vec<_> = there
                 .iter()
-                .take(MOST_NAMES)
-                .map(|name| fit_for_a_line(name))
+                .take(MAX_FIELD_NAMES)
+                .map(|name| single_line(name))
                 .collect();
             format!("is not there; these are: {}", names.join(", "))
         }
     }
 }
 
-/// The line that is missing in a policy.
+/// The policy line that would permit the request.
 fn policy(mount: &Mount, path: &str) -> String {
     format!(
         "path \"{}\" {{ capabilities = [\"read\"] }}",
-        fit_for_a_line(&mount.data_path(path))
+        single_line(&mount.data_path(path))
     )
 }
 
-const MOST_NAMES: usize = 20;
+/// Maximum number of field names in a message.
+const MAX_FIELD_NAMES: usize = 20;

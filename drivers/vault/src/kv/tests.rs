@@ -1,4 +1,4 @@
-//! Secrets at their edges: versions, deletions, policies, and mounts that Vault does not tell of.
+//! Edge cases of secrets: versions, deletions, policies, and mounts that Vault does not reveal.
 
 use std::sync::Mutex;
 
@@ -7,17 +7,17 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    stand_in::{Asked, StandIn, refused, signed_in},
+    fake_vault::{FakeVault, ReceivedRequest, refused, signed_in},
     value_key::ValueKey,
 };
 
 const KEY: &str = "sk-canary-5521";
 
-/// A client of a stand-in that everybody may sign in to, with `answers` for the rest.
+/// A client of a fake Vault that accepts every sign-in and responds with `answers` otherwise.
 async fn client(
-    answers: impl Fn(&Asked) -> (u16, Value) + Send + Sync + 'static,
-) -> (StandIn, std::sync::Arc<Vault>, tempfile::NamedTempFile) {
-    let vault = StandIn::start(move |asked| match asked.line.as_str() {
+    answers: impl Fn(&ReceivedRequest) -> (u16, Value) + Send + Sync + 'static,
+) -> (FakeVault, std::sync::Arc<Vault>, tempfile::NamedTempFile) {
+    let vault = FakeVault::start(move |asked| match asked.line.as_str() {
         "POST auth/jwt/login" => signed_in("hvs.one", 3600),
         "GET auth/token/lookup-self" => (200, json!({ "data": {} })),
         _ => answers(asked),
@@ -69,14 +69,14 @@ fn secret(reading: Result<Reading, SourceError>) -> (String, String) {
             (version, String::from_utf8(secret.to_vec()).unwrap())
         }
         Ok(Reading::Unchanged) => panic!("unchanged"),
-        Err(SourceError::Gone(why) | SourceError::Away(why)) => panic!("{why}"),
+        Err(SourceError::Gone(why) | SourceError::Unavailable(why)) => panic!("{why}"),
     }
 }
 
 fn refusal_of(reading: Result<Reading, SourceError>) -> String {
     match reading {
         Err(SourceError::Gone(why)) => why,
-        Err(SourceError::Away(why)) => panic!("away: {why}"),
+        Err(SourceError::Unavailable(why)) => panic!("away: {why}"),
         Ok(_) => panic!("read"),
     }
 }
@@ -87,7 +87,7 @@ const METADATA: &str = "GET kv/teams/metadata/acme/openai";
 const PATH: &str = "kv/teams/acme/openai";
 
 #[tokio::test]
-async fn a_follower_of_version_2_asks_for_metadata_until_something_changed() {
+async fn following_version_2_polls_metadata_until_something_changed() {
     let current = std::sync::Arc::new(Mutex::new(7));
     let now = current.clone();
     let (vault, client, _jwt) = client(move |asked| {
@@ -118,7 +118,7 @@ async fn a_follower_of_version_2_asks_for_metadata_until_something_changed() {
 }
 
 #[tokio::test]
-async fn without_a_policy_for_metadata_the_data_is_asked() {
+async fn without_a_policy_for_metadata_the_data_is_read() {
     let (vault, client, _jwt) = client(|asked| match asked.line.as_str() {
         MOUNTS => mounted("kv/teams/", "2"),
         DATA => version_2(7, json!({ "api_key": KEY })),
@@ -135,7 +135,7 @@ async fn without_a_policy_for_metadata_the_data_is_asked() {
 }
 
 #[tokio::test]
-async fn a_deletion_time_to_come_is_for_vault_to_judge() {
+async fn a_future_deletion_time_is_left_to_vault() {
     let (_vault, client, _jwt) = client(|asked| match asked.line.as_str() {
         MOUNTS => mounted("kv/teams/", "2"),
         DATA => version_2(7, json!({ "api_key": KEY })),
@@ -163,7 +163,7 @@ async fn a_pinned_version_is_the_one_that_is_read() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_read_says_why_and_what_to_do() {
+async fn an_unreadable_secret_is_explained_with_a_remedy() {
     let gone = |destroyed| {
         let metadata = json!({ "version": 7, "deletion_time": "2026-01-01T00:00:00Z", "destroyed": destroyed });
         (
@@ -203,7 +203,7 @@ async fn what_cannot_be_read_says_why_and_what_to_do() {
 }
 
 #[tokio::test]
-async fn an_outage_is_no_refusal() {
+async fn an_outage_is_not_a_refusal() {
     for status in [429, 472, 473, 500, 502, 503] {
         let (_vault, client, _jwt) = client(move |asked| match asked.line.as_str() {
             MOUNTS => mounted("kv/teams/", "2"),
@@ -211,7 +211,7 @@ async fn an_outage_is_no_refusal() {
         })
         .await;
         let read = read(&client, &reference(PATH), None).await;
-        assert!(matches!(read, Err(SourceError::Away(_))), "{status}");
+        assert!(matches!(read, Err(SourceError::Unavailable(_))), "{status}");
     }
 }
 
@@ -243,8 +243,8 @@ async fn version_1_is_followed_by_a_keyed_hash() {
 }
 
 #[tokio::test]
-async fn a_mount_that_vault_does_not_tell_is_given_beside_the_path() {
-    let answers = |asked: &Asked| match asked.line.as_str() {
+async fn a_mount_that_vault_does_not_reveal_can_be_configured() {
+    let answers = |asked: &ReceivedRequest| match asked.line.as_str() {
         "GET secret/openai" => (200, json!({ "data": { "api_key": KEY } })),
         _ => refused(403, "preflight capability check returned 403"),
     };
@@ -267,7 +267,7 @@ async fn a_path_that_a_url_would_resolve_is_refused() {
     let (vault, client, _jwt) = client(|asked| panic!("{}", asked.line)).await;
     for path in ["kv/../sys/seal", "kv//x", "kv", "", "kv/./x", "kv/x\n"] {
         let why = refusal_of(read(&client, &reference(path), None).await);
-        assert!(why.contains("is no path"), "{why}");
+        assert!(why.contains("is not the path"), "{why}");
     }
     assert_eq!(vault.asked("").len(), 0);
 }
@@ -283,8 +283,8 @@ async fn another_engine_is_named() {
     assert!(why.contains("of type transit"), "{why}");
 }
 
-/// A mount `kv` of version 2 that tells no token what it is, as its API answers: the secret of `globex`, and nothing else.
-fn hidden_version_2(asked: &Asked) -> (u16, Value) {
+/// A mount `kv` of version 2 whose policy reveals only one secret, that of `globex`.
+fn forbidden_version_2(asked: &ReceivedRequest) -> (u16, Value) {
     match asked.line.as_str() {
         "GET kv/data/globex/openai" => version_2(7, json!({ "api_key": KEY })),
         "GET kv/metadata/globex/openai" => {
@@ -298,7 +298,7 @@ fn hidden_version_2(asked: &Asked) -> (u16, Value) {
 }
 
 #[tokio::test]
-async fn a_workspace_that_is_called_as_a_part_of_the_api_reads_nothing_of_others() {
+async fn a_workspace_named_like_an_api_segment_reads_no_other_workspace() {
     for (mount, path, field) in [
         ("kv", "kv/data/globex/openai", "data"),
         ("kv", "kv/data/globex/openai", "api_key"),
@@ -306,7 +306,7 @@ async fn a_workspace_that_is_called_as_a_part_of_the_api_reads_nothing_of_others
         ("kv", "kv/metadata/globex/openai", "created_time"),
         ("kv/metadata", "kv/metadata/globex/openai", "created_time"),
     ] {
-        let (_vault, client, _jwt) = client(hidden_version_2).await;
+        let (_vault, client, _jwt) = client(forbidden_version_2).await;
         let given = VaultReference {
             mount: Some(mount.to_owned()),
             field: field.to_owned(),
@@ -318,10 +318,10 @@ async fn a_workspace_that_is_called_as_a_part_of_the_api_reads_nothing_of_others
 }
 
 #[tokio::test]
-async fn where_vault_tells_the_mount_such_a_path_is_inside_of_it() {
+async fn if_vault_reveals_the_mount_such_a_path_is_in_it() {
     let (vault, client, _jwt) = client(|asked| match asked.line.as_str() {
         "GET sys/internal/ui/mounts/kv/data/globex/openai" => mounted("kv/", "2"),
-        _ => hidden_version_2(asked),
+        _ => forbidden_version_2(asked),
     })
     .await;
     refusal_of(read(&client, &reference("kv/data/globex/openai"), None).await);
@@ -338,11 +338,11 @@ async fn a_mount_that_is_being_upgraded_is_an_outage() {
     })
     .await;
     let read = read(&client, &reference(PATH), None).await;
-    assert!(matches!(read, Err(SourceError::Away(_))));
+    assert!(matches!(read, Err(SourceError::Unavailable(_))));
 }
 
 #[tokio::test]
-async fn a_secret_that_is_gone_is_asked_for_once_a_look() {
+async fn a_missing_secret_is_requested_once_per_poll() {
     let (vault, client, _jwt) = client(|asked| match asked.line.as_str() {
         MOUNTS => mounted("kv/teams/", "2"),
         _ => (404, json!({ "errors": [] })),
@@ -356,7 +356,7 @@ async fn a_secret_that_is_gone_is_asked_for_once_a_look() {
 }
 
 #[tokio::test]
-async fn a_mount_that_became_one_of_version_2_is_noticed() {
+async fn a_mount_that_was_upgraded_to_version_2_is_noticed() {
     let upgraded = std::sync::Arc::new(Mutex::new(false));
     let now = upgraded.clone();
     let (_vault, client, _jwt) = client(move |asked| {

@@ -1,4 +1,4 @@
-//! Sign-in, renewal and 403s, as a Vault that answers at will sees them.
+//! Sign-in, renewal and 403s, against a fake Vault.
 
 use std::{
     io::Write as _,
@@ -14,7 +14,7 @@ use tempfile::NamedTempFile;
 
 use crate::{
     Vault, VaultError,
-    stand_in::{StandIn, refused, signed_in},
+    fake_vault::{FakeVault, refused, signed_in},
 };
 
 const SECRET_ID: &str = "canary-secret-id";
@@ -43,7 +43,7 @@ const LOOKUP: &str = "GET auth/token/lookup-self";
 
 #[tokio::test]
 async fn a_hundred_readers_sign_in_once() {
-    let vault = StandIn::start(|asked| match asked.line.as_str() {
+    let vault = FakeVault::start(|asked| match asked.line.as_str() {
         LOGIN => signed_in("hvs.one", 3600),
         _ => found(),
     })
@@ -73,7 +73,7 @@ async fn a_hundred_readers_sign_in_once() {
 
 #[tokio::test]
 async fn every_request_carries_the_namespace_and_an_id_of_its_own() {
-    let vault = StandIn::start(|asked| match asked.line.as_str() {
+    let vault = FakeVault::start(|asked| match asked.line.as_str() {
         LOGIN => signed_in("hvs.one", 3600),
         _ => found(),
     })
@@ -98,8 +98,8 @@ async fn every_request_carries_the_namespace_and_an_id_of_its_own() {
 }
 
 #[tokio::test]
-async fn a_403_with_a_live_token_is_about_the_call() {
-    let vault = StandIn::start(|asked| match asked.line.as_str() {
+async fn a_403_with_a_valid_token_is_about_the_call() {
+    let vault = FakeVault::start(|asked| match asked.line.as_str() {
         LOGIN => signed_in("hvs.one", 3600),
         LOOKUP => found(),
         _ => refused(403, "permission denied"),
@@ -109,7 +109,7 @@ async fn a_403_with_a_live_token_is_about_the_call() {
     let client = Vault::open(&vault.settings(approle(&secret_id, false))).unwrap();
     let error = client.get("kv/x").await.unwrap_err();
     assert_eq!(error.status(), Some(403));
-    assert!(!error.is_away());
+    assert!(!error.is_unavailable());
     assert_eq!(vault.asked(LOGIN).len(), 1);
     assert_eq!(vault.asked(LOOKUP).len(), 1);
 }
@@ -117,7 +117,7 @@ async fn a_403_with_a_live_token_is_about_the_call() {
 #[tokio::test]
 async fn a_revoked_token_is_replaced_once_for_all_readers() {
     let logins = Arc::new(AtomicUsize::new(0));
-    let vault = StandIn::start(move |asked| {
+    let vault = FakeVault::start(move |asked| {
         if asked.line == LOGIN {
             let number = logins.fetch_add(1, SeqCst);
             return signed_in(&format!("hvs.{number}"), 3600);
@@ -143,9 +143,9 @@ async fn a_revoked_token_is_replaced_once_for_all_readers() {
 }
 
 #[tokio::test]
-async fn where_no_token_may_look_itself_up_a_403_is_about_the_call_and_not_followed_by_sign_ins() {
+async fn without_self_lookup_a_403_is_about_the_call_and_causes_no_sign_ins() {
     let logins = Arc::new(AtomicUsize::new(0));
-    let vault = StandIn::start(move |asked| match asked.line.as_str() {
+    let vault = FakeVault::start(move |asked| match asked.line.as_str() {
         LOGIN => signed_in(&format!("hvs.{}", logins.fetch_add(1, SeqCst)), 3600),
         "GET kv/allowed" => found(),
         _ => refused(403, "permission denied"),
@@ -164,7 +164,7 @@ async fn where_no_token_may_look_itself_up_a_403_is_about_the_call_and_not_follo
 
 #[tokio::test]
 async fn a_refused_sign_in_is_not_repeated_by_every_reader_and_repeats_no_secret() {
-    let vault = StandIn::start(|_| refused(400, &format!("invalid secret id {SECRET_ID}"))).await;
+    let vault = FakeVault::start(|_| refused(400, &format!("invalid secret id {SECRET_ID}"))).await;
     let secret_id = file(SECRET_ID);
     let client = Vault::open(&vault.settings(approle(&secret_id, false))).unwrap();
     let readers = (0..100).map(|_| {
@@ -189,8 +189,8 @@ async fn a_refused_sign_in_is_not_repeated_by_every_reader_and_repeats_no_secret
 }
 
 #[tokio::test]
-async fn a_lease_is_renewed_while_nobody_asks() {
-    let vault = StandIn::start(|asked| match asked.line.as_str() {
+async fn a_lease_is_renewed_while_nobody_uses_the_token() {
+    let vault = FakeVault::start(|asked| match asked.line.as_str() {
         LOGIN => signed_in("hvs.one", 3),
         "POST auth/token/renew-self" => signed_in("hvs.one", 3600),
         _ => found(),
@@ -207,7 +207,7 @@ async fn a_lease_is_renewed_while_nobody_asks() {
 #[tokio::test]
 async fn a_lease_that_cannot_be_renewed_is_followed_by_a_sign_in() {
     let again = Arc::new(AtomicBool::new(false));
-    let vault = StandIn::start(move |asked| match asked.line.as_str() {
+    let vault = FakeVault::start(move |asked| match asked.line.as_str() {
         LOGIN if again.swap(true, SeqCst) => signed_in("hvs.two", 3600),
         LOGIN => signed_in("hvs.one", 3),
         "POST auth/token/renew-self" => refused(400, "lease is not renewable"),
@@ -225,7 +225,7 @@ async fn a_lease_that_cannot_be_renewed_is_followed_by_a_sign_in() {
 #[tokio::test]
 async fn a_wrapped_secret_id_is_unwrapped_once() {
     let logins = Arc::new(AtomicUsize::new(0));
-    let vault = StandIn::start(move |asked| match asked.line.as_str() {
+    let vault = FakeVault::start(move |asked| match asked.line.as_str() {
         "POST sys/wrapping/unwrap" => (200, json!({ "data": { "secret_id": SECRET_ID } })),
         LOGIN => signed_in(&format!("hvs.{}", logins.fetch_add(1, SeqCst)), 3600),
         _ if asked.header("x-vault-token") == Some("hvs.0") => refused(403, "permission denied"),
@@ -248,7 +248,7 @@ async fn the_service_account_s_token_is_read_again_at_each_sign_in() {
     let logins = Arc::new(AtomicUsize::new(0));
     let jwt = file("jwt.one");
     let path = jwt.path().to_owned();
-    let vault = StandIn::start(move |asked| match asked.line.as_str() {
+    let vault = FakeVault::start(move |asked| match asked.line.as_str() {
         "POST auth/kubernetes/login" => {
             std::fs::write(&path, "jwt.two").unwrap();
             signed_in(&format!("hvs.{}", logins.fetch_add(1, SeqCst)), 3600)
@@ -274,8 +274,8 @@ async fn the_service_account_s_token_is_read_again_at_each_sign_in() {
 }
 
 #[tokio::test]
-async fn while_vault_does_not_tell_whether_the_token_lives_nothing_is_refused() {
-    let vault = StandIn::start(|asked| match asked.line.as_str() {
+async fn while_a_token_s_validity_is_unknown_nothing_is_refused() {
+    let vault = FakeVault::start(|asked| match asked.line.as_str() {
         LOGIN => signed_in("hvs.one", 3600),
         LOOKUP => refused(503, "Vault is sealed"),
         _ => refused(403, "permission denied"),
@@ -284,12 +284,12 @@ async fn while_vault_does_not_tell_whether_the_token_lives_nothing_is_refused() 
     let secret_id = file(SECRET_ID);
     let client = Vault::open(&vault.settings(approle(&secret_id, false))).unwrap();
     let error = client.get("kv/x").await.unwrap_err();
-    assert!(error.is_away(), "{error}");
+    assert!(error.is_unavailable(), "{error}");
 }
 
 #[tokio::test]
 async fn debug_shows_where_vault_is_and_no_token() {
-    let vault = StandIn::start(|_| signed_in("hvs.canary", 3600)).await;
+    let vault = FakeVault::start(|_| signed_in("hvs.canary", 3600)).await;
     let secret_id = file(SECRET_ID);
     let client = Vault::open(&vault.settings(approle(&secret_id, false))).unwrap();
     client.sign_in().await.unwrap();

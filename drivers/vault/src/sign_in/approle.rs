@@ -1,4 +1,5 @@
-//! Signs in as an AppRole. A secret id may come wrapped: the wrapping token can be used once, so what it unwraps to is kept.
+//! Signs in with AppRole. A wrapped secret id is cached, because its wrapping token can be used
+//! only once.
 
 use std::{path::Path, sync::Arc};
 
@@ -11,17 +12,17 @@ use super::Login;
 use crate::{
     client::{Call, Http},
     error::VaultError,
-    lease::{Grant, Token},
+    lease::{IssuedToken, Token},
     secret_file,
 };
 
-/// The file with a secret id, or with the token that one is wrapped by.
+/// The file that contains a secret id, or the wrapping token of one.
 pub(super) struct SecretIdFile<'a> {
     pub(super) path: &'a Path,
     pub(super) wrapped: bool,
 }
 
-/// The last wrapping token that was used, and the secret id that it was for.
+/// The wrapping token that was used last, and its secret id.
 pub(super) type Unwrapped = Mutex<Option<(Zeroizing<String>, Zeroizing<String>)>>;
 
 #[derive(Serialize)]
@@ -36,7 +37,7 @@ pub(super) async fn sign_in(
     role_id: &str,
     file: SecretIdFile<'_>,
     unwrapped: &Arc<Unwrapped>,
-) -> Result<Grant, VaultError> {
+) -> Result<IssuedToken, VaultError> {
     let read = secret_file::read("vault.secret_id_file", file.path).await?;
     let secret_id = match file.wrapped {
         false => read,
@@ -57,8 +58,8 @@ pub(super) async fn sign_in(
     login.send(http, &body).await
 }
 
-/// The secret id for a wrapping token, from Vault the first time. Runs to its end even if the caller goes away: the answer
-/// cannot be asked for again.
+/// Exchanges a wrapping token for the secret id. Runs to completion even if the caller is
+/// cancelled, because the wrapping token cannot be used again.
 async fn unwrap(
     http: &Arc<Http>,
     path: &Path,
@@ -95,14 +96,14 @@ async fn ask(http: &Http, path: &Path, wrapping: &str) -> Result<Zeroizing<Strin
     let answer = http.send(Some(token.header()), &call).await?;
     if !answer.is_success() {
         return Err(VaultError::SignIn(format!(
-            "the wrapping token in {} (vault.secret_id_file) is not valid: it has expired, or was used already, perhaps by somebody \
+            "the wrapping token in {} (vault.secret_id_file) is not valid: it has expired, or was used already, perhaps by someone \
              else. Put a new wrapped secret id there; without wrapping, set vault.secret_id_wrapped = false",
             path.display()
         )));
     }
     let envelope: Envelope = answer.read(&call).map_err(|_| {
         VaultError::SignIn(format!(
-            "what the wrapping token in {} (vault.secret_id_file) unwraps to is no secret id",
+            "the wrapping token in {} (vault.secret_id_file) does not wrap a secret id",
             path.display()
         ))
     })?;

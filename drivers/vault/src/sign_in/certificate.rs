@@ -1,11 +1,11 @@
-//! Signs in with the client certificate of the connection.
+//! Signs in with the connection's client certificate.
 
 use serde::Serialize;
 
 use super::{Login, shown};
-use crate::{client::Http, error::VaultError, lease::Grant};
+use crate::{client::Http, error::VaultError, lease::IssuedToken};
 
-/// vaultrs calls the field `cert_name`, which Vault does not know.
+/// vaultrs names the field `cert_name`, which Vault does not know.
 #[derive(Serialize)]
 struct Body<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -16,7 +16,7 @@ pub(super) async fn sign_in(
     http: &Http,
     mount: &str,
     role: Option<&str>,
-) -> Result<Grant, VaultError> {
+) -> Result<IssuedToken, VaultError> {
     let login = Login {
         mount,
         look_at: format!("{}, vault.client_certificate", shown(role)),

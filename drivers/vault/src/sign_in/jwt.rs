@@ -1,12 +1,12 @@
-//! Signs in with a JWT: the service account's token of a pod (method `kubernetes`), or that of another issuer (`jwt`). Both methods
-//! take the same request.
+//! Signs in with a JWT: a pod's service account token (method `kubernetes`), or one of another
+//! issuer (`jwt`). Both methods take the same request.
 
 use std::path::Path;
 
 use serde::Serialize;
 
 use super::{Login, shown};
-use crate::{client::Http, error::VaultError, lease::Grant, secret_file};
+use crate::{client::Http, error::VaultError, lease::IssuedToken, secret_file};
 
 #[derive(Serialize)]
 struct Body<'a> {
@@ -20,7 +20,7 @@ pub(super) async fn sign_in(
     mount: &str,
     role: Option<&str>,
     file: &Path,
-) -> Result<Grant, VaultError> {
+) -> Result<IssuedToken, VaultError> {
     let jwt = secret_file::read("vault.jwt_file", file).await?;
     let login = Login {
         mount,

@@ -1,4 +1,4 @@
-//! Takes a token that something else made, and asks Vault how long it lives.
+//! Uses a token that was created elsewhere, and asks Vault for its lease.
 
 use std::{env, path::Path};
 
@@ -11,11 +11,11 @@ use super::seconds;
 use crate::{
     client::{Call, Http},
     error::VaultError,
-    lease::{Grant, Token},
+    lease::{IssuedToken, Token},
     secret_file,
 };
 
-pub(super) async fn sign_in(http: &Http, source: &VaultToken) -> Result<Grant, VaultError> {
+pub(super) async fn sign_in(http: &Http, source: &VaultToken) -> Result<IssuedToken, VaultError> {
     #[derive(Deserialize)]
     struct Envelope {
         data: Lookup,
@@ -45,7 +45,7 @@ pub(super) async fn sign_in(http: &Http, source: &VaultToken) -> Result<Grant, V
         )));
     }
     let found: Envelope = answer.read(&call)?;
-    Ok(Grant {
+    Ok(IssuedToken {
         token,
         duration: seconds(found.data.ttl),
         renewable: found.data.renewable,
@@ -61,7 +61,7 @@ fn variable() -> Result<Zeroizing<String>, VaultError> {
     match held.as_ref().map(|text| text.trim()) {
         Ok(token) if !token.is_empty() => Ok(Zeroizing::new(token.to_owned())),
         _ => Err(VaultError::SignIn(
-            "VAULT_TOKEN holds no token; use vault.token_file, which is safer".to_owned(),
+            "VAULT_TOKEN contains no token; use vault.token_file, which is safer".to_owned(),
         )),
     }
 }

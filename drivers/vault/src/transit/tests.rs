@@ -1,9 +1,10 @@
-//! Transit's answers and refusals. The contract of key services runs against a real OpenBao (`tests/vault`).
+//! Transit's responses and errors. The KMS contract suite runs against a real OpenBao
+//! (`tests/vault`).
 
 use keyside_config::VaultAuth;
 
 use super::*;
-use crate::stand_in::{Asked, StandIn, refused, signed_in};
+use crate::fake_vault::{FakeVault, ReceivedRequest, refused, signed_in};
 
 const HERE: Wrapping<'_> = Wrapping {
     installation: "ins_1",
@@ -12,11 +13,11 @@ const HERE: Wrapping<'_> = Wrapping {
     signer: "",
 };
 
-/// Transit on a stand-in that everybody may sign in to, with `answers` for the rest.
+/// Transit over a fake Vault that accepts every sign-in and responds with `answers` otherwise.
 async fn transit(
-    answers: impl Fn(&Asked) -> (u16, Value) + Send + Sync + 'static,
-) -> (StandIn, Transit, tempfile::NamedTempFile) {
-    let vault = StandIn::start(move |asked| match asked.line.as_str() {
+    answers: impl Fn(&ReceivedRequest) -> (u16, Value) + Send + Sync + 'static,
+) -> (FakeVault, Transit, tempfile::NamedTempFile) {
+    let vault = FakeVault::start(move |asked| match asked.line.as_str() {
         "POST auth/jwt/login" => signed_in("hvs.one", 3600),
         "GET auth/token/lookup-self" => (200, json!({ "data": {} })),
         _ => answers(asked),
@@ -37,9 +38,9 @@ async fn transit(
     (vault, Transit::new(client, &settings, true), jwt)
 }
 
-/// What Transit has wrapped, as it is stored.
-fn wrapped(by: &str) -> Vec<u8> {
-    Wrapped::from_transit(by, "vault:v1:AAECAwQF").unwrap()
+/// A workspace key wrapped by the Transit key `transit_key`, as stored.
+fn wrapped(transit_key: &str) -> Vec<u8> {
+    Wrapped::from_transit(transit_key, "vault:v1:AAECAwQF").unwrap()
 }
 
 fn ciphertext() -> (u16, Value) {
@@ -50,7 +51,7 @@ fn ciphertext() -> (u16, Value) {
 }
 
 #[tokio::test]
-async fn a_key_is_created_before_it_wraps_and_the_wrapping_goes_along() {
+async fn a_key_is_created_before_it_wraps_and_associated_data_is_sent() {
     let (vault, transit, _jwt) = transit(|asked| match asked.line.as_str() {
         "POST team/transit/keys/keyside-acme" => (200, json!({ "data": { "exportable": false } })),
         "POST team/transit/encrypt/keyside-acme" => ciphertext(),
@@ -58,9 +59,9 @@ async fn a_key_is_created_before_it_wraps_and_the_wrapping_goes_along() {
     })
     .await;
     let wrapped = transit.wrap(&HERE, &[7; KEY_LEN]).await.unwrap();
-    let by = transit.wrapped_by(&wrapped).unwrap();
-    assert_eq!(by, "team/transit/keyside-acme");
-    assert_eq!(by, transit.name("acme"));
+    let transit_key = transit.wrapped_by(&wrapped).unwrap();
+    assert_eq!(transit_key, "team/transit/keyside-acme");
+    assert_eq!(transit_key, transit.name("acme"));
     let asked = vault.asked("POST team/transit/encrypt/").remove(0);
     let body: Value = serde_json::from_str(&asked.body).unwrap();
     assert_eq!(body["plaintext"], BASE64_STANDARD.encode([7u8; KEY_LEN]));
@@ -69,7 +70,7 @@ async fn a_key_is_created_before_it_wraps_and_the_wrapping_goes_along() {
 }
 
 #[tokio::test]
-async fn a_key_that_may_leave_vault_wraps_nothing() {
+async fn an_exportable_key_wraps_nothing() {
     for name in ["exportable", "allow_plaintext_backup"] {
         let answer = json!({ "data": { name: true } });
         let (vault, transit, _jwt) = transit(move |_| (200, answer.clone())).await;
@@ -80,16 +81,19 @@ async fn a_key_that_may_leave_vault_wraps_nothing() {
 }
 
 #[tokio::test]
-async fn what_is_stored_never_decides_where_a_request_goes() {
+async fn stored_data_never_decides_where_a_request_goes() {
     let (vault, transit, _jwt) = transit(|asked| refused(404, &asked.line)).await;
-    for by in [
+    for transit_key in [
         "team/transit/keyside-globex",
         "transit/keyside-acme",
         "sys/seal",
         "../sys/seal",
         "",
     ] {
-        let error = transit.unwrap(&HERE, &wrapped(by)).await.unwrap_err();
+        let error = transit
+            .unwrap(&HERE, &wrapped(transit_key))
+            .await
+            .unwrap_err();
         assert!(
             matches!(error, KmsError::OtherWrappingKey { .. }),
             "{error}"
@@ -99,7 +103,7 @@ async fn what_is_stored_never_decides_where_a_request_goes() {
 }
 
 #[tokio::test]
-async fn refusals_outages_and_damage_are_told_apart() {
+async fn refusals_outages_and_damage_are_distinguished() {
     let unwrap = async |status, said: &'static str| {
         let (_vault, transit, _jwt) = transit(move |_| refused(status, said)).await;
         let wrapped = wrapped("team/transit/keyside-acme");
@@ -131,7 +135,7 @@ async fn refusals_outages_and_damage_are_told_apart() {
     }
     for status in [429, 473, 500, 503] {
         let error = unwrap(status, "").await;
-        assert!(matches!(error, KmsError::Away { .. }), "{error}");
+        assert!(matches!(error, KmsError::Unavailable { .. }), "{error}");
     }
 }
 
@@ -172,7 +176,7 @@ fn only_a_whole_key_is_decoded() {
 }
 
 #[test]
-fn texts_in_json_are_wiped_wherever_they_are() {
+fn all_strings_in_json_are_zeroed() {
     let mut value = json!({ "data": { "plaintext": "a2V5", "of": ["a2V5", 1, null] } });
     wipe(&mut value);
     assert_eq!(

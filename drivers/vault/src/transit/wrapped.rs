@@ -1,15 +1,17 @@
-//! A workspace key that Transit has wrapped, as it is stored: a byte for the format, the path of the Transit key behind its
-//! length (16 bits), the version of that key (32 bits, both big-endian), and Transit's own bytes.
+//! A workspace key wrapped by Transit, as stored: a format byte, the length of the Transit key's
+//! path (16 bits), the path, the Transit key's version (32 bits), and Transit's ciphertext.
+//! Integers are big-endian.
 //!
-//! As bytes and not as Transit's text: two texts in base64 can mean the same bytes.
+//! Stored as bytes instead of Transit's text, because two base64 texts can decode to the same
+//! bytes.
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use keyside_credentials::kms::FORMATS;
 
-/// One, taken apart.
+/// The parsed form.
 pub(super) struct Wrapped<'a> {
     /// The Transit key, as `<mount>/<name>`.
-    pub(super) by: &'a str,
+    pub(super) transit_key: &'a str,
     version: u32,
     ciphertext: &'a [u8],
 }
@@ -18,27 +20,27 @@ impl<'a> Wrapped<'a> {
     pub(super) fn parse(bytes: &'a [u8]) -> Option<Self> {
         let (format, rest) = bytes.split_first()?;
         let (len, rest) = rest.split_first_chunk::<2>()?;
-        let (by, rest) = rest.split_at_checked(u16::from_be_bytes(*len).into())?;
+        let (transit_key, rest) = rest.split_at_checked(u16::from_be_bytes(*len).into())?;
         let (version, ciphertext) = rest.split_first_chunk::<4>()?;
         let wrapped = Self {
-            by: std::str::from_utf8(by).ok()?,
+            transit_key: std::str::from_utf8(transit_key).ok()?,
             version: u32::from_be_bytes(*version),
             ciphertext,
         };
-        // Transit takes version 0 for 1.
+        // Transit treats version 0 as 1.
         (*format == FORMAT && wrapped.version > 0).then_some(wrapped)
     }
 
-    /// The bytes to store for `vault:v<version>:<base64>`, which Transit answers.
-    pub(super) fn from_transit(by: &str, text: &str) -> Option<Vec<u8>> {
+    /// The bytes to store for Transit's `vault:v<version>:<base64>`.
+    pub(super) fn from_transit(transit_key: &str, text: &str) -> Option<Vec<u8>> {
         let (version, ciphertext) = text.strip_prefix("vault:v")?.split_once(':')?;
         let version: u32 = version.parse().ok().filter(|version| *version > 0)?;
         let ciphertext = BASE64_STANDARD.decode(ciphertext).ok()?;
-        let len = u16::try_from(by.len()).ok()?;
+        let len = u16::try_from(transit_key.len()).ok()?;
         let parts: [&[u8]; 5] = [
             &[FORMAT],
             &len.to_be_bytes(),
-            by.as_bytes(),
+            transit_key.as_bytes(),
             &version.to_be_bytes(),
             &ciphertext,
         ];
@@ -60,17 +62,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_transit_answered_comes_back_as_it_was() {
+    fn transit_s_ciphertext_round_trips() {
         let text = "vault:v12:AAECAwQF";
         let stored = Wrapped::from_transit("transit/keyside-acme", text).unwrap();
         let wrapped = Wrapped::parse(&stored).unwrap();
-        assert_eq!(wrapped.by, "transit/keyside-acme");
+        assert_eq!(wrapped.transit_key, "transit/keyside-acme");
         assert_eq!(wrapped.to_transit(), text);
         assert_eq!((stored[0], DRIVER), (2, "vault"));
     }
 
     #[test]
-    fn what_is_cut_short_or_of_another_format_is_not_taken() {
+    fn truncated_data_and_other_formats_are_refused() {
         let stored = Wrapped::from_transit("t/k", "vault:v1:AA==").unwrap();
         for len in 0..stored.len() - 1 {
             assert!(Wrapped::parse(&stored[..len]).is_none(), "{len}");

@@ -1,5 +1,6 @@
-//! What the installation's chain says of each workspace: that it is there, and how far its own chain had come. It names a
-//! workspace before that one's chain begins, and goes on naming it when it is erased.
+//! The installation's register of workspaces: which exist, and which state each chain was last
+//! linked at. A workspace is registered before its chain begins, and stays registered after it was
+//! erased.
 
 use jiff::Timestamp;
 use keyside_store::{chain::Link, chain::Write};
@@ -7,69 +8,69 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::WorkspaceId;
 
-/// One workspace, there or erased.
+/// A workspace that exists or was erased.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Mark {
-    /// Which one of its id. Each is higher than the one before.
+pub(crate) struct Registration {
+    /// Counts the workspaces that had this id, from 1.
     pub(crate) incarnation: u64,
     pub(crate) is_there: bool,
-    /// When it was made: shown where its own chain is damaged.
+    /// Time of creation; shown if the workspace's own chain is damaged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) created_at: Option<Timestamp>,
-    /// What its chain begins with, until that has begun and its head is kept outside the store as well: a crash in between
-    /// is finished from here.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) making: Option<Making>,
-    /// A state that its chain had.
+    /// The content of the chain's first commit, until that commit and its anchor are written:
+    /// recovery uses it after a crash.
+    #[serde(default, rename = "making", skip_serializing_if = "Option::is_none")]
+    pub(crate) pending: Option<PendingCreation>,
+    /// The last linked state of the workspace's chain.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) link: Option<Link>,
-    /// The last one of its id that is no more.
+    /// The last workspace with this id that was erased.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) erased: Option<Erased>,
+    pub(crate) erased: Option<Erasure>,
 }
 
-/// A workspace that is being made.
+/// A workspace that is being created.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Making {
+pub(crate) struct PendingCreation {
     pub(crate) name: String,
     pub(crate) created_by: crate::model::ActorId,
     pub(crate) created_at: Timestamp,
     pub(crate) request_id: String,
 }
 
-/// The end of a workspace.
+/// How a workspace was erased.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Erased {
+pub(crate) struct Erasure {
     pub(crate) at: Timestamp,
-    /// Where the installation's chain tells of it.
+    /// The position of the record in the installation's chain.
     pub(crate) position: u64,
-    /// How many records its own chain had then.
+    /// Number of records in the workspace's chain at that time.
     pub(crate) records: u64,
-    /// Ids of the keys that are to be no more.
+    /// The ids of the keys to destroy.
     pub(crate) keys: Vec<String>,
 }
 
-impl Mark {
+impl Registration {
     pub(super) fn unreadable() -> Self {
         Self {
             incarnation: 0,
             is_there: true,
             created_at: None,
-            making: None,
+            pending: None,
             link: None,
             erased: None,
         }
     }
 
-    /// The mark as it is written.
+    /// The document to write.
     pub(crate) fn write(&self, workspace: &WorkspaceId) -> Write {
         let body = serde_json::to_vec(self).expect("texts and numbers serialize");
         Write::put(format!("{PREFIX}{workspace}"), body)
     }
 }
 
-/// What the names of marks begin with.
+/// Prefix of the documents' names.
 pub(super) const PREFIX: &str = "workspace/";

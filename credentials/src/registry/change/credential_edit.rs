@@ -1,14 +1,14 @@
-//! One credential, held for a change: nobody else changes it or its workspace meanwhile.
+//! A change of one credential: holds the locks, so nothing else changes it or its workspace.
 
 use std::sync::Arc;
 
 use keyside_config::Provider;
 
-use super::{Begun, about, detail};
+use super::{ChangeGuard, about, detail};
 use crate::{
     chains::{Priority, Turn},
     damage::Damage,
-    documents::{CredentialDocument, Document, Trace, WorkspaceDocument},
+    documents::{CredentialDocument, Document, SecretMetadata, WorkspaceDocument},
     keyring::Keyring,
     model::{ActorContext, CredentialId, WorkspaceId},
     record::{Draft, Event},
@@ -18,39 +18,39 @@ use crate::{
     snapshot::{CredentialEntry, WorkspaceEntry},
 };
 
-/// A credential as it is, and as it is to be.
-pub(in crate::registry) struct Held<'a> {
+/// A credential before and after a change.
+pub(in crate::registry) struct CredentialEdit<'a> {
     inner: &'a Inner,
-    /// What it is made into. Versions whose time is over are destroyed in it already.
+    /// The new document. Ended versions are already destroyed in it.
     pub(in crate::registry) document: CredentialDocument,
-    /// What it was.
+    /// The credential before the change.
     pub(in crate::registry) entry: Arc<CredentialEntry>,
     pub(in crate::registry) workspace: Arc<WorkspaceEntry>,
-    /// Seals what is written.
+    /// The key that seals new data.
     pub(in crate::registry) key: Arc<SealingKey>,
     pub(in crate::registry) now: jiff::Timestamp,
-    /// The records of the versions that are destroyed with it, because their time is over or another takes their place.
+    /// Records for versions that this change destroys because they ended or are superseded.
     pub(in crate::registry) ended: Vec<Draft>,
-    _begun: Begun<'a, Turn>,
+    _guard: ChangeGuard<'a, Turn>,
 }
 
 impl Inner {
-    pub(in crate::registry) async fn hold(
+    pub(in crate::registry) async fn begin_edit(
         &self,
         by: &ActorContext,
         id: &CredentialId,
-    ) -> Result<Held<'_>, ChangeError> {
-        self.hold_with(Priority::Normal, by, id).await
+    ) -> Result<CredentialEdit<'_>, ChangeError> {
+        self.begin_edit_with(Priority::Normal, by, id).await
     }
 
-    pub(in crate::registry) async fn hold_with(
+    pub(in crate::registry) async fn begin_edit_with(
         &self,
         priority: Priority,
         by: &ActorContext,
         id: &CredentialId,
-    ) -> Result<Held<'_>, ChangeError> {
+    ) -> Result<CredentialEdit<'_>, ChangeError> {
         let of = self.workspace_of(id).await?;
-        let begun = self.begin_in(by, &of, priority).await?;
+        let guard = self.lock_workspace(by, &of, priority).await?;
         let snapshot = self.snapshot.load();
         let found = snapshot.credential(id);
         let (workspace, entry) = found.ok_or_else(|| match snapshot.workspace_of(id) {
@@ -62,7 +62,7 @@ impl Inner {
         }
         let is_sound = match entry.document.reference {
             Some(_) => entry.damage().is_none(),
-            None => entry.trace().is_some(),
+            None => entry.metadata().is_some(),
         };
         if !is_sound {
             return Err(ChangeError::Damaged);
@@ -70,9 +70,9 @@ impl Inner {
         let key = self.keyring.current(&of).ok_or(ChangeError::Damaged)?;
         let now = self.clock.now();
         let mut document = entry.document.clone();
-        if let (Some(_), Some(trace)) = (entry.reference(), entry.trace()) {
-            let retraced = document.retrace(&key, trace, &self.keyring);
-            retraced.map_err(|_| ChangeError::Damaged)?;
+        if let (Some(_), Some(metadata)) = (entry.reference(), entry.metadata()) {
+            let updated = document.update_metadata(&key, metadata, &self.keyring);
+            updated.map_err(|_| ChangeError::Damaged)?;
         }
         let ended = document.destroy_ended(now);
         let ended = ended
@@ -86,7 +86,7 @@ impl Inner {
                 )
             })
             .collect();
-        Ok(Held {
+        Ok(CredentialEdit {
             inner: self,
             document,
             entry: entry.clone(),
@@ -94,11 +94,11 @@ impl Inner {
             key,
             now,
             ended,
-            _begun: begun,
+            _guard: guard,
         })
     }
 
-    /// The workspace of a credential. One that is not known here may have been made by another process.
+    /// The workspace of a credential. If it is unknown, another process may have created it.
     pub(super) async fn workspace_of(&self, id: &CredentialId) -> Result<WorkspaceId, ChangeError> {
         let of = || {
             let snapshot = self.snapshot.load();
@@ -108,7 +108,7 @@ impl Inner {
         if let Some(of) = of() {
             return Ok(of);
         }
-        self.read_all_anew().await?;
+        self.refresh_all().await?;
         of().ok_or_else(|| self.not_stored(id))
     }
 
@@ -124,17 +124,18 @@ impl Inner {
             true => Event::VersionDestroyed,
             false => Event::RotationAbandoned,
         };
-        let trace = document.open_trace(version, &self.keyring).ok();
+        let metadata = document.open_metadata(version, &self.keyring).ok();
         Draft {
-            detail: trace.and_then(|trace| detail(key, &trace.fingerprint)),
+            detail: metadata.and_then(|metadata| detail(key, &metadata.fingerprint)),
             note: Some(format!("version {version}")),
             ..about(event, by, document)
         }
     }
 }
 
-impl Held<'_> {
-    /// Refuses where whoever asks has seen another state, where it is withdrawn, and where its workspace is damaged.
+impl CredentialEdit<'_> {
+    /// Refuses if the caller has seen another revision, the credential is revoked, or its workspace
+    /// is damaged.
     pub(in crate::registry) fn expect_open(
         &self,
         expected: Option<u64>,
@@ -149,7 +150,7 @@ impl Held<'_> {
         }
     }
 
-    /// Refuses where the secret is kept in Vault, and so replaced there.
+    /// Refuses if the secret is kept in Vault: it is replaced there.
     pub(in crate::registry) fn expect_sealed(&self) -> Result<(), ChangeError> {
         match self.entry.reference() {
             Some(reference) => Err(ChangeError::KeptInVault { reference }),
@@ -157,7 +158,7 @@ impl Held<'_> {
         }
     }
 
-    /// What tells which secret is in use.
+    /// Identifies the secret in use: the version's number, and the source's version.
     pub(in crate::registry) fn in_use(&self) -> (u32, Option<String>) {
         let followed = self.entry.declared.as_ref();
         let version = followed.and_then(|followed| followed.version.clone());
@@ -172,7 +173,7 @@ impl Held<'_> {
         }
     }
 
-    /// Destroys what another rotation is still trying.
+    /// Destroys the staged version of another rotation.
     pub(in crate::registry) fn abandon_staged(&mut self, by: &ActorContext) {
         for version in self.document.destroy_staged(self.now) {
             let record = self.inner.destroyed(by, &self.document, version, &self.key);
@@ -189,13 +190,16 @@ impl Held<'_> {
         &self.inner.keyring
     }
 
-    /// What may be known of a version's secret.
-    pub(in crate::registry) fn trace(&self, version: u32) -> Result<Trace, ChangeError> {
-        let trace = self.document.open_trace(version, &self.inner.keyring);
-        trace.map_err(|_| ChangeError::Damaged)
+    /// The metadata of a version.
+    pub(in crate::registry) fn metadata(
+        &self,
+        version: u32,
+    ) -> Result<SecretMetadata, ChangeError> {
+        let metadata = self.document.open_metadata(version, &self.inner.keyring);
+        metadata.map_err(|_| ChangeError::Damaged)
     }
 
-    /// Leave to try one version of it, whether or not requests get it.
+    /// A grant for testing one version, whether or not requests may use it.
     pub(in crate::registry) fn on_trial(&self, version: u32) -> Grant {
         let (document, signals) = (self.document.clone(), self.entry.signals.clone());
         let keyring = &self.inner.keyring;
@@ -205,20 +209,20 @@ impl Held<'_> {
         })
     }
 
-    /// What its record begins with: the event, and the fingerprint of the secret that it is about.
+    /// An audit record with an event and the secret's fingerprint.
     pub(in crate::registry) fn record(
         &self,
         event: Event,
         by: &ActorContext,
-        trace: &Trace,
+        metadata: &SecretMetadata,
     ) -> Draft {
         Draft {
-            detail: detail(&self.key, &trace.fingerprint),
+            detail: detail(&self.key, &metadata.fingerprint),
             ..about(event, by, &self.document)
         }
     }
 
-    /// Makes the change, and shows it. `settings` is the workspace's document, where that changes too.
+    /// Commits and publishes the change. `settings` is the workspace's document, if it changes too.
     pub(in crate::registry) async fn commit(
         mut self,
         draft: Draft,
@@ -235,18 +239,13 @@ impl Held<'_> {
         let entry = self.entry.with(self.document, &self.inner.keyring);
         let settings = settings.unwrap_or_else(|| self.workspace.document.clone());
         self.inner
-            .show_credential(&self.workspace, settings, entry, Some(state));
+            .publish_credential(&self.workspace, settings, entry, Some(state));
         Ok(())
     }
 
-    /// Puts something on record that changes nothing of it.
+    /// Commits an audit record without changing the credential.
     pub(in crate::registry) async fn note(self, draft: Draft) -> Result<(), ChangeError> {
-        let Self {
-            inner, workspace, ..
-        } = &self;
-        let state = inner.commit_in(workspace, vec![draft], Vec::new()).await?;
-        let settings = workspace.document.clone();
-        inner.show(Arc::new(workspace.with_all(settings, []).at(state)));
-        Ok(())
+        let recorded = self.inner.commit_record(&self.workspace, draft).await;
+        recorded.map(drop)
     }
 }

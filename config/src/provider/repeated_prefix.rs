@@ -1,22 +1,23 @@
-//! Finds a base URL that ends with what the routes begin with: `https://gw.example/v1` with routes `/v1/…`.
+//! Detects a base URL that ends with the beginning of its routes: `https://gw.example/v1` with
+//! routes `/v1/…`.
 
 use super::{Provider, Upstream};
 use crate::base_url::BaseUrl;
 
-/// A base URL whose path ends with what routes of its provider begin with, or with a whole route, so that upstream paths have
-/// it twice.
+/// A base URL whose path ends with the beginning of its provider's routes, or with a whole route,
+/// so that upstream paths would contain it twice.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DoubledPath {
+pub struct RepeatedPrefix {
     /// The repeated part: one or more whole segments, such as `/v1`.
     pub part: String,
-    /// The base URL without it, which is most likely the right one.
+    /// The base URL without the repeated part, which is probably the right one.
     pub without: BaseUrl,
 }
 
 impl Provider {
-    /// The part of its base URL's path that its routes repeat, if there is one. Providers with a host for each credential
-    /// have none.
-    pub fn doubled_path(&self) -> Option<DoubledPath> {
+    /// The part of the base URL's path that the routes repeat, if any. `None` for providers with a
+    /// host per credential.
+    pub fn repeated_prefix(&self) -> Option<RepeatedPrefix> {
         let Upstream::Fixed(url) = &self.upstream else {
             return None;
         };
@@ -34,11 +35,11 @@ impl Provider {
             path,
             ..url.clone()
         };
-        Some(DoubledPath { part, without })
+        Some(RepeatedPrefix { part, without })
     }
 }
 
-/// What a route's path begins with, up to the first segment that is a pattern.
+/// The segments of a route's path before the first one with a star.
 fn literal_segments(path: &str) -> Vec<String> {
     let segments = path.split('/').skip(1).map(str::to_owned);
     segments.take_while(|part| !part.contains('*')).collect()
@@ -48,19 +49,19 @@ fn literal_segments(path: &str) -> Vec<String> {
 mod tests {
     use crate::{Catalogue, catalogue, layers::Node};
 
-    /// The base URL that `written` should have been, for a provider with these routes.
+    /// Checks which base URL is suggested instead of `written`, for a provider with these routes.
     #[track_caller]
     fn check(written: &str, routes: &str, expected: Option<(&str, &str)>) {
         let over = Node::builtin(&format!(
             "[mine]\nbase_url = '{written}'\nroutes = [{routes}]"
         ));
         let mut layer = catalogue::layer(Some(&over));
-        layer.lay(over);
-        let settled = layer.read().and_then(Catalogue::settle).unwrap();
-        let doubled = settled.get("mine").unwrap().doubled_path();
-        let doubled = doubled.map(|doubled| (doubled.part, doubled.without.to_string()));
+        layer.merge(over);
+        let built = layer.read().and_then(Catalogue::build).unwrap();
+        let repeated = built.get("mine").unwrap().repeated_prefix();
+        let repeated = repeated.map(|repeated| (repeated.part, repeated.without.to_string()));
         let expected = expected.map(|(part, url)| (part.to_owned(), url.to_owned()));
-        assert_eq!(doubled, expected, "{written} and {routes}");
+        assert_eq!(repeated, expected, "{written} and {routes}");
     }
 
     #[test]
@@ -124,7 +125,7 @@ mod tests {
     #[test]
     fn no_built_in_provider_repeats_its_path() {
         for provider in Catalogue::builtin().iter() {
-            assert_eq!(provider.doubled_path(), None, "{}", provider.id);
+            assert_eq!(provider.repeated_prefix(), None, "{}", provider.id);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What is put on record once, however often it is found.
+//! Records a finding once, however often it is made.
 
 use keyside_store::chain::CommitError;
 
@@ -6,15 +6,15 @@ use super::Inner;
 use crate::{chains::Priority, record::Draft};
 
 impl Inner {
-    /// Puts something on record, unless it is there already.
-    pub(super) async fn once(&self, mark: &str, draft: Draft) -> Result<(), CommitError> {
+    /// Commits `draft` to the installation's chain, unless `key` was recorded before.
+    pub(super) async fn record_once(&self, key: &str, draft: Draft) -> Result<(), CommitError> {
         let _changing = self.chains.own().lock(Priority::Normal).await;
         self.chains
             .change_state(|state| {
-                if state.remembers(mark) {
+                if state.remembers(key) {
                     return Vec::new();
                 }
-                state.remember(mark);
+                state.remember(key);
                 vec![draft.clone()]
             })
             .await

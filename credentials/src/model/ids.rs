@@ -1,18 +1,19 @@
-//! Names: each is checked once, where it enters, and is cheap to clone afterwards.
+//! Ids and other short texts: validated where they enter, and cheap to clone.
 
 use std::{borrow::Borrow, fmt, str::FromStr, sync::Arc};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// A text that is not the name it was given as. The text itself is not repeated: it may have been pasted by mistake.
+/// A text that is not valid as the given kind of id. Does not repeat the text: it may be a secret
+/// that was pasted by mistake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{what} is {rule}")]
-pub struct NameError {
+pub struct IdError {
     what: &'static str,
     rule: &'static str,
 }
 
-/// A newtype over `Arc<str>` that only its `FromStr` can make.
+/// A newtype over `Arc<str>` that only its `FromStr` creates.
 macro_rules! name {
     ($(#[$doc:meta])* $name:ident, $what:literal, $rule:literal, $accepts:expr) => {
         $(#[$doc])*
@@ -27,29 +28,29 @@ macro_rules! name {
         }
 
         impl FromStr for $name {
-            type Err = NameError;
+            type Err = IdError;
 
-            fn from_str(text: &str) -> Result<Self, NameError> {
+            fn from_str(text: &str) -> Result<Self, IdError> {
                 let accepts: fn(&str) -> bool = $accepts;
                 match accepts(text) {
                     true => Ok(Self(text.into())),
-                    false => Err(NameError { what: $what, rule: $rule }),
+                    false => Err(IdError { what: $what, rule: $rule }),
                 }
             }
         }
 
         impl TryFrom<String> for $name {
-            type Error = NameError;
+            type Error = IdError;
 
-            fn try_from(text: String) -> Result<Self, NameError> {
+            fn try_from(text: String) -> Result<Self, IdError> {
                 text.parse()
             }
         }
 
         impl TryFrom<&str> for $name {
-            type Error = NameError;
+            type Error = IdError;
 
-            fn try_from(text: &str) -> Result<Self, NameError> {
+            fn try_from(text: &str) -> Result<Self, IdError> {
                 text.parse()
             }
         }
@@ -93,33 +94,34 @@ macro_rules! name {
 }
 
 name!(
-    /// A workspace: 1 to 64 of `a-z`, `0-9` and `-`.
+    /// A workspace's id: 1 to 64 of `a-z`, `0-9` and `-`.
     WorkspaceId, "a workspace id", "1 to 64 of a-z, 0-9 and -",
     |text| (1..=64).contains(&text.len()) && text.bytes().all(is_slug)
 );
 
 name!(
-    /// A credential: `cred_` and 26 characters of lower-case base32 (128 random bits).
+    /// A credential's id: `cred_` and 26 characters of lower-case base32 (128 random bits).
     CredentialId, "a credential id", "cred_ and 26 characters of lower-case base32",
     |text| text.strip_prefix("cred_").is_some_and(|rest| rest.len() == 26 && rest.bytes().all(is_base32))
 );
 
 name!(
-    /// The name a credential has for people, unique among those of its workspace and provider that are not revoked: 1 to 64
-    /// visible ASCII characters, with spaces between them. It travels in a response header, so nothing else is let in.
+    /// A credential's display name, unique among those of its workspace and provider that are not
+    /// revoked: 1 to 64 visible ASCII characters, with spaces between them. Sent in a response
+    /// header, hence the restriction.
     Label, "a label", "1 to 64 visible ASCII characters, with spaces only between them",
     is_visible_phrase
 );
 
 name!(
-    /// What a credential is used for (`ci-smoke`), with the same form as a label.
+    /// A credential's purpose (`ci-smoke`), in the same form as a label.
     UsageTag, "a usage tag", "1 to 64 visible ASCII characters, with spaces only between them",
     is_visible_phrase
 );
 
 name!(
-    /// Who acts: an opaque id. The person's name lives elsewhere, so that they can be forgotten without breaking the
-    /// audit log.
+    /// An actor's opaque id. Names are stored elsewhere, so that a person can be erased without
+    /// breaking the audit log.
     ActorId, "an actor id", "1 to 64 of a-z, A-Z, 0-9, -, _, . and :",
     |text| (1..=64).contains(&text.len()) && text.bytes().all(is_actor)
 );
@@ -129,19 +131,19 @@ impl CredentialId {
         Self(random_id("cred_").into())
     }
 
-    /// The one that 128 bits come to: the same bits, the same id.
+    /// The id with these 128 bits.
     pub(crate) fn from_bits(bits: [u8; 16]) -> Self {
         Self(id("cred_", bits).into())
     }
 }
 
 impl ActorId {
-    /// Keyside itself: first start, recovery, what it found damaged.
+    /// Keyside itself: first start, recovery, findings of damage.
     pub fn system() -> Self {
         Self("system".into())
     }
 
-    /// Someone who has not shown who they are.
+    /// A caller that is not authenticated.
     pub fn anonymous() -> Self {
         Self("anonymous".into())
     }
@@ -157,7 +159,7 @@ pub(crate) fn random_id(prefix: &str) -> String {
 fn id(prefix: &str, bits: [u8; 16]) -> String {
     let mut text = String::with_capacity(prefix.len() + 26);
     text.push_str(prefix);
-    // 26 digits of five bits, from the top; the last one has two bits of padding.
+    // 26 digits of five bits, most significant first; the last one has two bits of padding.
     let wide = u128::from_be_bytes(bits);
     text.extend((0..26).map(|digit| {
         let shift = 123 - 5 * digit;

@@ -1,4 +1,5 @@
-//! That the clock is right, though chains tell later times: a document of the installation's chain.
+//! Records that the clock is right although chains have later times: a document of the
+//! installation's chain.
 
 use std::sync::Arc;
 
@@ -9,24 +10,25 @@ use serde::{Deserialize, Serialize};
 use super::{Chains, Tracked};
 use crate::record::{Draft, Event};
 
-/// The clock as it was accepted last.
+/// The last time that the clock was accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Accepted {
-    /// Times up to this one that were told before are from a clock that was ahead.
+pub(crate) struct AcceptedClock {
+    /// Earlier commits up to this time are from a clock that was ahead.
     pub(crate) ahead_until: Timestamp,
-    /// The commit of the installation's chain that says so.
+    /// The sequence number of the accepting commit in the installation's chain.
     pub(crate) seq: u64,
 }
 
-impl Accepted {
-    /// Whether a head tells what the time was: it was written since, or it is later than anything that was told before.
+impl AcceptedClock {
+    /// Whether a head's time can be trusted: it was committed after the clock was accepted, or is
+    /// later than all times before.
     pub(crate) fn believes(&self, head: &Head) -> bool {
         let was_written_since = head.decided_on.is_some_and(|on| on.seq >= self.seq);
         was_written_since || head.at > self.ahead_until.as_microsecond()
     }
 
-    /// The document as it is written.
+    /// The document to write.
     pub(crate) fn write(&self) -> Write {
         let body = serde_json::to_vec(self).expect("times and numbers serialize");
         Write::put(ACCEPTED, body)
@@ -34,8 +36,9 @@ impl Accepted {
 }
 
 impl Chains {
-    /// The time of a commit on top of `on`: now, or when `on` was committed, if another process did that by a clock that is ahead.
-    /// Times never go back in a chain, since the log is read by time; except when the clock is accepted.
+    /// The time of a commit on top of `on`: now, or the time of `on` if another process's clock is
+    /// ahead. Times in a chain never decrease, because the log is searched by time, except when the
+    /// clock is accepted.
     pub(super) fn time_on(
         &self,
         tracked: &Tracked,
@@ -48,8 +51,8 @@ impl Chains {
         };
         let mut events = drafts.iter().map(|draft| draft.event);
         let accepts = events.any(|event| event == Event::ClockAccepted);
-        let accepted = self.marks.load().accepted;
-        // The installation's own chain went on when the clock was accepted.
+        let accepted = self.registrations.load().accepted;
+        // The installation's own chain continued when the clock was accepted.
         let is_own = tracked.chain.name() == self.own.chain.name();
         let is_believed = is_own || accepted.is_none_or(|it| it.believes(&on.head));
         match is_believed && !accepts {
@@ -59,5 +62,5 @@ impl Chains {
     }
 }
 
-/// What it is called.
+/// The document's name.
 pub(super) const ACCEPTED: &str = "clock";

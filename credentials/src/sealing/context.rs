@@ -1,65 +1,66 @@
-//! Where something sealed or authenticated belongs. The place is never stored with it: it is said anew by whoever opens it,
-//! so that what was moved does not open.
+//! What sealed or authenticated data belongs to. The context is not stored with the data: the code
+//! that opens it must supply it, so data that was moved elsewhere does not open.
 
 use super::{ALGORITHM, FORMAT};
 use crate::model::{ActorId, CredentialId, WorkspaceId};
 
-/// A place, and with it the purpose.
+/// A context, including the purpose.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Place<'a> {
-    /// The secret of one version of a credential.
+pub(crate) enum SealContext<'a> {
+    /// The secret of a credential's version.
     Secret {
         workspace: &'a WorkspaceId,
         credential: &'a CredentialId,
         version: u32,
         provider: &'a str,
-        /// Empty where the provider has one host for all.
+        /// Empty if the provider has one host for all customers.
         endpoint: &'a str,
     },
-    /// What may be known of a secret: its fingerprint and hint.
-    Trace {
+    /// The metadata of a version's secret.
+    SecretMetadata {
         workspace: &'a WorkspaceId,
         credential: &'a CredentialId,
         version: u32,
     },
     /// A stored document.
     Document { key: &'a str },
-    /// The id of a credential that comes from an idempotency key.
+    /// Derives a credential's id from an idempotency key.
     CredentialId {
         workspace: &'a WorkspaceId,
         actor: &'a ActorId,
     },
-    /// A workspace key under a master key.
+    /// A workspace key, wrapped with a master key.
     WrappedKey {
         installation: &'a str,
         workspace: &'a str,
         key: &'a str,
         signer: &'a str,
     },
-    /// What a record of the audit log says that must become unreadable with its workspace.
+    /// The part of an audit record that becomes unreadable when its workspace is erased.
     RecordDetail {
         workspace: &'a WorkspaceId,
         record: u64,
     },
-    /// A secret of Vault's in the cache on disk.
+    /// A secret from Vault in the cache on disk.
     CachedSecret {
         /// Vault's address.
         address: &'a str,
-        /// Empty where requests name none.
+        /// Empty if the settings name none.
         namespace: &'a str,
-        /// Empty where the settings leave it to Vault.
+        /// Empty for Vault's default mount.
         mount: &'a str,
         path: &'a str,
         field: &'a str,
-        /// The version that the settings fix.
+        /// The version that the settings pin.
         pinned: Option<u64>,
         credential: &'a CredentialId,
     },
 }
 
-impl Place<'_> {
-    /// The associated data: each field behind its length. Format, algorithm and installation come first everywhere. No two
-    /// purposes can meet: they have another number of fields, or one has a word where the other has an id that is none.
+impl SealContext<'_> {
+    /// The associated data: every field with its length. Format, algorithm and installation come
+    /// first. Contexts of different purposes never collide: they differ in the number of fields, or
+    /// one has a constant where the other has an id that cannot equal it.
     pub(crate) fn associated_data(&self, installation: &str) -> Vec<u8> {
         let head: [&[u8]; 3] = [&[FORMAT], ALGORITHM.as_bytes(), installation.as_bytes()];
         match self {
@@ -76,7 +77,7 @@ impl Place<'_> {
                 provider.as_bytes(),
                 endpoint.as_bytes(),
             ])),
-            Self::Trace {
+            Self::SecretMetadata {
                 workspace,
                 credential,
                 version,
@@ -96,7 +97,7 @@ impl Place<'_> {
                 actor.as_str().as_bytes(),
                 b"",
             ])),
-            // A master key belongs to no installation; what it wraps does.
+            // A master key belongs to no installation; the key that it wraps does.
             Self::WrappedKey {
                 installation,
                 workspace,
@@ -144,7 +145,8 @@ impl Place<'_> {
     }
 }
 
-/// Each field behind its length (32 bits, big-endian), so that no two lists of fields give the same bytes.
+/// Concatenates fields, each with its length (32 bits, big-endian), so that different lists never
+/// give the same bytes.
 pub(crate) fn fields<'a>(fields: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(192);
     for field in fields {
@@ -155,7 +157,7 @@ pub(crate) fn fields<'a>(fields: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8> 
 }
 
 pub(super) fn field_len(field: &[u8]) -> [u8; 4] {
-    // Names and ids are bounded; a document never comes near 4 GiB.
+    // Names and ids are bounded, and documents are far below 4 GiB.
     u32::try_from(field.len())
         .expect("a field below 4 GiB")
         .to_be_bytes()

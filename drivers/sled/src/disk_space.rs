@@ -1,34 +1,36 @@
-//! How much room a disk must have for something to be written to it.
+//! The free disk space that a write requires.
 
 use std::path::PathBuf;
 
 use keyside_store::{Effect, StorageError};
 
-/// Asked before something is written: what meets a full disk in the middle of a write may not get over it.
+/// Checked before each write: a write that fails half-way on a full disk may leave a file that
+/// cannot be continued.
 #[derive(Clone)]
-pub(super) struct Room {
-    /// Where it will be written.
+pub(super) struct DiskSpace {
+    /// The folder whose disk is written to.
     pub(super) folder: PathBuf,
     pub(super) floors: Floors,
 }
 
-/// Bytes of the disk that must be free for a change of each effect. What may be done without end leaves what is below its
-/// floor to the effects after it.
+/// Minimum free disk space in bytes, for changes of each effect. Changes that can be repeated
+/// without limit have higher floors, and so leave space for those that cannot.
 #[derive(Clone, Copy, Debug)]
 pub struct Floors {
-    /// For a change that adds.
+    /// For [`Effect::Adds`].
     pub adds: u64,
-    /// For one that brings an end nearer.
+    /// For [`Effect::EndsSooner`].
     pub ends_sooner: u64,
-    /// For one that ends a use.
+    /// For [`Effect::EndsUse`].
     pub ends_use: u64,
-    /// For what has begun.
+    /// For [`Effect::Finishes`].
     pub finishes: u64,
 }
 
 impl Floors {
-    /// Those of a store in use. The lowest one is enough for what sled writes at once, two of its segments (512 KiB each): a
-    /// write of sled 0.34.7 that fails half-way leaves a store that takes none before a restart.
+    /// The floors of a store in use. The lowest is enough for what sled writes at once, two
+    /// segments of 512 KiB: after a write that failed half-way, sled 0.34.7 accepts no more writes
+    /// until a restart.
     pub const USUAL: Self = Self {
         adds: 16 << 20,
         ends_sooner: 8 << 20,
@@ -46,7 +48,7 @@ impl Floors {
     }
 }
 
-impl Room {
+impl DiskSpace {
     pub(super) fn check(&self, effect: Effect) -> Result<(), StorageError> {
         let needed = self.floors.of(effect);
         let available = self.available()?;
@@ -56,7 +58,7 @@ impl Room {
         }
     }
 
-    /// Bytes of the disk that this user may still fill.
+    /// Free bytes that this user may fill.
     pub(super) fn available(&self) -> Result<u64, StorageError> {
         let disk = nix::sys::statvfs::statvfs(&self.folder).map_err(StorageError::unavailable)?;
         Ok(disk.blocks_available() * disk.fragment_size())
@@ -64,7 +66,7 @@ impl Room {
 }
 
 impl Floors {
-    /// What is on record is finished, and all else needs this much.
+    /// No floor for completing recorded changes, and this many bytes for all others.
     pub const fn above(bytes: u64) -> Self {
         Self {
             adds: bytes,
@@ -80,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_may_be_done_without_end_stops_before_it_has_used_up_the_room_of_what_ends_a_use() {
+    fn floors_leave_disk_space_for_changes_that_end_access() {
         let order = [
             Effect::Adds,
             Effect::EndsSooner,

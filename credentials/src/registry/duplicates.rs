@@ -1,6 +1,8 @@
-//! Who else has the same secret: an index by fingerprint, so that asking costs the same however many credentials there are.
+//! Finds credentials with the same secret: an index by fingerprint, so that the cost does not
+//! depend on the number of credentials.
 //!
-//! Fingerprints stand sealed, so it is made when someone first asks. What it names is held against the snapshot again.
+//! Fingerprints are sealed, so the index is built on first use. Results are checked against the
+//! snapshot.
 
 use std::{
     collections::{HashMap, HashSet, hash_map::Entry},
@@ -13,12 +15,12 @@ use crate::{
 };
 
 #[derive(Default)]
-pub(super) struct Twins(Mutex<Option<Index>>);
+pub(super) struct DuplicateIndex(Mutex<Option<Index>>);
 
 type Index = HashMap<Fingerprint, HashSet<CredentialId>>;
 
-impl Twins {
-    /// A credential has another secret from now on. Called once the snapshot shows it.
+impl DuplicateIndex {
+    /// Records a changed secret. Called after the snapshot was published.
     pub(super) fn note(
         &self,
         id: &CredentialId,
@@ -42,12 +44,13 @@ impl Twins {
         }
     }
 
-    /// Everything was read anew, or a part of it is gone for good.
+    /// Drops the index after a bulk change.
     pub(super) fn forget(&self) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    /// Credentials that may have it. `load` gives the snapshot as it is while no note can come between.
+    /// Credentials that may have this fingerprint. `load` returns the snapshot; it is called under
+    /// the index's lock.
     pub(super) fn candidates<S: AsRef<Snapshot>>(
         &self,
         fingerprint: &Fingerprint,
@@ -64,8 +67,8 @@ fn index_of(snapshot: &Snapshot) -> Index {
     let mut index = Index::new();
     let workspaces = snapshot.workspaces.values();
     for entry in workspaces.flat_map(|workspace| workspace.credentials.values()) {
-        if let Some(trace) = entry.trace() {
-            let having = index.entry(trace.fingerprint.clone()).or_default();
+        if let Some(metadata) = entry.metadata() {
+            let having = index.entry(metadata.fingerprint.clone()).or_default();
             having.insert(entry.document.id.clone());
         }
     }

@@ -1,7 +1,7 @@
-//! What may be known of a secret without having it: a fingerprint and a hint.
+//! What may be known about a secret without having it: a fingerprint and a hint.
 //!
-//! Both are written to storage only sealed. A fingerprint of a short secret could be guessed from, by anyone with a copy
-//! of the disk.
+//! Both are stored only sealed: with a copy of the disk, a short secret could be guessed from its
+//! fingerprint.
 
 use std::{borrow::Cow, fmt};
 
@@ -11,12 +11,13 @@ use sha2::{Digest, Sha256};
 
 use crate::{encoding::hex, secret::Secret};
 
-/// `sha256:` and the first 16 hex digits of SHA-256 of the secret, so that anyone who has the secret can compute it.
+/// `sha256:` and the first 16 hex digits of the secret's SHA-256, which anyone who has the secret
+/// can compute.
 #[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Fingerprint(Box<str>);
 
 impl Fingerprint {
-    /// Of a secret.
+    /// The fingerprint of a secret.
     pub fn of(secret: &Secret) -> Self {
         let digest = Sha256::digest(secret.expose());
         Self(format!("sha256:{}", hex(&digest[..8])).into())
@@ -28,13 +29,13 @@ impl Fingerprint {
     }
 }
 
-/// The prefix that tells what kind of key it is, and its last four characters: `sk-proj-…wXyZ`.
+/// A recognisable prefix and the last four characters: `sk-proj-…wXyZ`.
 #[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Hint(Box<str>);
 
 impl Hint {
-    /// Of a secret, with the first of `prefixes` that it starts with. A secret too short to give four characters away
-    /// shows none of them.
+    /// The hint of a secret, with the first of `prefixes` that it starts with. A secret that is too
+    /// short shows no characters at its end.
     pub fn of(secret: &Secret, prefixes: &[String]) -> Self {
         let text = secret.expose();
         let prefix = prefixes
@@ -56,13 +57,13 @@ impl Hint {
     }
 }
 
-/// Whether it looks like the provider's keys usually do.
+/// Whether a secret matches the pattern of its provider's keys.
 pub(crate) fn has_usual_form(secret: &Secret, rules: &KeyRules) -> bool {
     str::from_utf8(secret.expose()).is_ok_and(|text| rules.pattern.is_match(text))
 }
 
-/// The kind of key it is, if it is one that its provider's catalogue entry says is never stored.
-/// The catalogue's example is one of them: it may have been pasted from a page that shows it.
+/// The kind of key, if its provider's catalogue entry says that it must not be stored. The
+/// catalogue's own example is one: it may have been copied from a documentation page.
 pub(crate) fn refused_kind<'a>(
     secret: &Secret,
     rules: &'a KeyRules,
@@ -78,8 +79,9 @@ pub(crate) fn refused_kind<'a>(
     rules.refusal(text).map(Cow::Borrowed)
 }
 
-/// The names of other providers whose keys have the form of this one, if its own provider's have not. Forms without a
-/// beginning that tells them apart are left out: many providers' keys are 32 letters and digits.
+/// The names of other providers whose key pattern and prefix match this secret, if its own
+/// provider's pattern does not. Patterns without a prefix are ignored: many providers' keys are 32
+/// letters and digits.
 pub fn other_providers<'a>(
     secret: &Secret,
     provider: &str,
@@ -99,9 +101,9 @@ pub fn other_providers<'a>(
     others.map(|other| other.name.as_str()).collect()
 }
 
-/// Characters shown at the end.
+/// Number of characters shown at the end.
 const TAIL: usize = 4;
-/// Characters that must stay hidden for the end to be shown.
+/// Number of characters that must stay hidden for the end to be shown.
 const MIN_HIDDEN: usize = 12;
 
 macro_rules! text {

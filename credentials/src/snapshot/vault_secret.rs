@@ -1,26 +1,27 @@
-//! Entries of stored credentials whose secrets stay in Vault. What was read there is sealed under a key of this process.
+//! Entries of stored credentials whose secrets are kept in Vault. Secrets are sealed in memory
+//! under a key of this process.
 
 use std::sync::{Arc, OnceLock};
 
 use jiff::Timestamp;
 
-use super::{CredentialEntry, Followed, Keys, Unusable, Usable};
+use super::{CredentialEntry, Keys, SourceStatus, Unusable, Usable};
 use crate::{
-    documents::{CredentialDocument, Trace},
+    documents::{CredentialDocument, SecretMetadata},
     sealing::SealingKey,
     secret::Secret,
     source::{SourceReference, VaultReference},
 };
 
-/// A secret that was replaced where it is kept. Its provider may still repeat it.
+/// A secret that was replaced in Vault. Its provider may still echo it.
 #[derive(Clone)]
-pub(crate) struct Earlier {
+pub(crate) struct PreviousSecret {
     pub(super) usable: Usable,
     pub(super) until: Timestamp,
 }
 
 impl CredentialEntry {
-    /// Where its secret is kept, if it is stored without one and still in use.
+    /// The secret's place in Vault, unless the credential is revoked.
     pub(crate) fn reference(&self) -> Option<VaultReference> {
         let document = &self.document;
         let reference = document.reference.clone();
@@ -29,24 +30,24 @@ impl CredentialEntry {
             .map(VaultReference::from)
     }
 
-    /// Why there is no secret to use, if it is kept elsewhere and was not read.
+    /// Why no secret was read, if it is kept in Vault.
     pub(crate) fn unread(&self) -> Option<String> {
-        let is_unread = matches!(self.usable, Err(Unusable::Gone | Unusable::Away));
+        let is_unread = matches!(self.usable, Err(Unusable::Gone | Unusable::Unavailable));
         let said = self.declared.as_ref().and_then(|it| it.fault.clone());
         is_unread.then(|| said.unwrap_or_else(|| "Vault was not asked yet".to_owned()))
     }
 
-    /// This credential with another document. A secret that is kept elsewhere is used as before.
+    /// This credential with another document. A secret in Vault stays in use.
     pub(crate) fn with(&self, document: CredentialDocument, keys: &impl Keys) -> Self {
-        let goes_on = self.damage().is_none()
+        let keeps_secret = self.damage().is_none()
             && document.revoked_at.is_none()
             && document.reference.is_some()
             && document.reference == self.document.reference;
         let fresh = Self::new(document, keys, self.signals.clone());
-        match goes_on && fresh.damage().is_none() {
+        match keeps_secret && fresh.damage().is_none() {
             true => Self {
                 usable: self.usable.clone(),
-                earlier: self.earlier.clone(),
+                previous: self.previous.clone(),
                 declared: self.declared.clone(),
                 ..fresh
             },
@@ -54,43 +55,43 @@ impl CredentialEntry {
         }
     }
 
-    /// This credential with the secret that was found where it is kept.
+    /// This credential with a secret that was read from Vault.
     pub(crate) fn with_secret(
         &self,
         secret: &Secret,
-        trace: Trace,
+        metadata: SecretMetadata,
         key: &Arc<SealingKey>,
         until: Timestamp,
     ) -> Self {
         let document = &self.document;
-        let place = document.secret_place(document.current);
+        let context = document.secret_context(document.current);
         let usable = Usable {
             version: document.current,
-            associated_data: place.associated_data(key.installation()),
-            sealed: key.seal_secret(&place, secret),
-            trace: OnceLock::from(Some(trace)),
+            associated_data: context.associated_data(key.installation()),
+            sealed: key.seal_secret(&context, secret),
+            metadata: OnceLock::from(Some(metadata)),
             key: key.clone(),
         };
         let before = self.usable.as_ref().ok().cloned();
-        let earlier = before.map(|usable| Arc::new(Earlier { usable, until }));
+        let previous = before.map(|usable| Arc::new(PreviousSecret { usable, until }));
         Self {
             usable: Ok(usable),
-            earlier: earlier.or_else(|| self.earlier.clone()),
-            ..self.told_anew()
+            previous: previous.or_else(|| self.previous.clone()),
+            ..self.without_status()
         }
     }
 
-    /// This credential without a secret to use.
-    pub(crate) fn withdrawn(&self, why: Unusable) -> Self {
+    /// This credential without a usable secret.
+    pub(crate) fn unusable(&self, why: Unusable) -> Self {
         Self {
             usable: Err(why),
-            ..self.told_anew()
+            ..self.without_status()
         }
     }
 
-    /// This credential with something else to say of where its secret is kept.
-    pub(crate) fn said_of(self, version: Option<&str>, fault: Option<String>) -> Self {
-        let followed = self.reference().map(|reference| Followed {
+    /// This credential with another state of its source.
+    pub(crate) fn with_source_status(self, version: Option<&str>, fault: Option<String>) -> Self {
+        let followed = self.reference().map(|reference| SourceStatus {
             source: SourceReference::Vault(reference),
             version: version.map(str::to_owned),
             fault,

@@ -1,4 +1,4 @@
-//! A stand-in for Vault in unit tests: answers over real HTTP what a test says, and keeps what it was asked.
+//! A fake Vault for unit tests: serves a test's responses over real HTTP, and records the requests.
 
 use std::{
     net::SocketAddr,
@@ -15,39 +15,39 @@ use tokio::{
     task::JoinHandle,
 };
 
-/// What a test answers to `METHOD /path?query`: a status and a body.
-type Answers = dyn Fn(&Asked) -> (u16, Value) + Send + Sync;
+/// A test's response, as status and body, to a received request.
+type Answers = dyn Fn(&ReceivedRequest) -> (u16, Value) + Send + Sync;
 
-/// A running stand-in; it stops when it is dropped.
-pub(crate) struct StandIn {
+/// A running fake Vault. Stops when it is dropped.
+pub(crate) struct FakeVault {
     address: SocketAddr,
-    asked: Arc<Mutex<Vec<Asked>>>,
+    asked: Arc<Mutex<Vec<ReceivedRequest>>>,
     came: Arc<Notify>,
     serving: JoinHandle<()>,
 }
 
-/// A request that came.
+/// A request that the fake received.
 #[derive(Clone, Debug)]
-pub(crate) struct Asked {
-    /// `GET sys/health`, without `/v1/`.
+pub(crate) struct ReceivedRequest {
+    /// Method and path with query: `GET sys/health`, without `/v1/`.
     pub(crate) line: String,
-    /// All header lines, names in lower case.
+    /// All header lines, with names in lower case.
     head: String,
     pub(crate) body: String,
 }
 
-/// The status of an answer that never comes.
-pub(crate) const NEVER: u16 = 0;
+/// A status that makes the fake never respond.
+pub(crate) const NO_ANSWER: u16 = 0;
 
-impl StandIn {
+impl FakeVault {
     pub(crate) async fn start(
-        answers: impl Fn(&Asked) -> (u16, Value) + Send + Sync + 'static,
+        answers: impl Fn(&ReceivedRequest) -> (u16, Value) + Send + Sync + 'static,
     ) -> Self {
-        // The binary does it at start; a second time is refused, which is fine.
+        // The binary installs it at start. A second installation fails, which is fine.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let asked: Arc<Mutex<Vec<Asked>>> = Arc::default();
+        let asked: Arc<Mutex<Vec<ReceivedRequest>>> = Arc::default();
         let came: Arc<Notify> = Arc::default();
         let answers: Arc<Answers> = Arc::new(answers);
         let (kept, notified) = (asked.clone(), came.clone());
@@ -67,7 +67,7 @@ impl StandIn {
         }
     }
 
-    /// Settings that lead here.
+    /// Settings that point to this fake.
     pub(crate) fn settings(&self, auth: VaultAuth) -> keyside_config::Vault {
         keyside_config::Vault {
             address: BaseUrl::parse(&format!("http://{}", self.address), false).unwrap(),
@@ -86,14 +86,14 @@ impl StandIn {
         }
     }
 
-    /// All requests so far whose line begins like this.
-    pub(crate) fn asked(&self, line: &str) -> Vec<Asked> {
+    /// All received requests whose line begins with `line`.
+    pub(crate) fn asked(&self, line: &str) -> Vec<ReceivedRequest> {
         let asked = self.asked.lock().unwrap();
         let asked = asked.iter().filter(|asked| asked.line.starts_with(line));
         asked.cloned().collect()
     }
 
-    /// Waits until so many of such requests have come.
+    /// Waits until `times` requests whose line begins with `line` have arrived.
     pub(crate) async fn wait_for(&self, times: usize, line: &str) {
         loop {
             let came = self.came.notified();
@@ -107,13 +107,13 @@ impl StandIn {
     }
 }
 
-impl Drop for StandIn {
+impl Drop for FakeVault {
     fn drop(&mut self) {
         self.serving.abort();
     }
 }
 
-impl Asked {
+impl ReceivedRequest {
     /// The value of a header, by its name in lower case.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.head
@@ -122,13 +122,13 @@ impl Asked {
     }
 }
 
-/// The answer to a sign-in, and to a renewal.
+/// The response to a sign-in or a renewal.
 pub(crate) fn signed_in(token: &str, seconds: u64) -> (u16, Value) {
     let auth = json!({ "client_token": token, "lease_duration": seconds, "renewable": true });
     (200, json!({ "auth": auth }))
 }
 
-/// An answer with Vault's form of errors.
+/// An error response in Vault's form.
 pub(crate) fn refused(status: u16, said: &str) -> (u16, Value) {
     (status, json!({ "errors": [said] }))
 }
@@ -136,14 +136,14 @@ pub(crate) fn refused(status: u16, said: &str) -> (u16, Value) {
 async fn serve(
     mut stream: TcpStream,
     answers: &Answers,
-    kept: &Mutex<Vec<Asked>>,
+    kept: &Mutex<Vec<ReceivedRequest>>,
     came: &Notify,
 ) -> std::io::Result<()> {
     let asked = read(&mut stream).await?;
     kept.lock().unwrap().push(asked.clone());
     came.notify_waiters();
     let (status, body) = answers(&asked);
-    if status == NEVER {
+    if status == NO_ANSWER {
         return std::future::pending().await;
     }
     let body = match &body {
@@ -158,7 +158,7 @@ async fn serve(
     stream.shutdown().await
 }
 
-async fn read(stream: &mut TcpStream) -> std::io::Result<Asked> {
+async fn read(stream: &mut TcpStream) -> std::io::Result<ReceivedRequest> {
     let mut bytes = Vec::new();
     let end = loop {
         let end = bytes.windows(4).position(|four| four == b"\r\n\r\n");
@@ -172,7 +172,7 @@ async fn read(stream: &mut TcpStream) -> std::io::Result<Asked> {
     };
     let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
     let (line, headers) = head.split_once("\r\n").unwrap_or((head.as_str(), ""));
-    let mut asked = Asked {
+    let mut asked = ReceivedRequest {
         line: line.trim_end_matches(" HTTP/1.1").replacen("/v1/", "", 1),
         head: headers.to_owned(),
         body: String::new(),

@@ -1,5 +1,6 @@
-//! What concerns two chains, and a crash between their commits. The order is such that it closes and never opens: a workspace
-//! is named before it begins, and names nothing before it is said to be erased.
+//! Recovers from a crash between two commits to different chains. Their order closes access and
+//! never opens it: a workspace is registered before its chain begins, and its chain ends before the
+//! erasure is recorded.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -10,7 +11,7 @@ use keyside_store::chain::{CommitError, LoadError};
 
 use super::{ChangeError, Inner};
 use crate::{
-    chains::{Making, Mark, Priority, not_begun},
+    chains::{PendingCreation, Priority, Registration, load_failed},
     documents::{Document, WORKSPACE, WorkspaceDocument},
     keyring::KeyringError,
     model::{ActorContext, WorkspaceId},
@@ -19,20 +20,20 @@ use crate::{
 };
 
 impl Inner {
-    /// Finishes what a crash has left half done.
-    pub(super) async fn finish(&self) -> Result<(), ChangeError> {
-        let marks = self.chains.marks();
-        for (id, mark) in marks.iter() {
+    /// Finishes what a crash has interrupted.
+    pub(super) async fn recover(&self) -> Result<(), ChangeError> {
+        let registrations = self.chains.registrations();
+        for (id, registration) in registrations.iter() {
             let tracked = self.chains.of(id);
             let _changing = tracked.lock(Priority::Normal).await;
-            if let Err(error) = self.finish_one(id, mark).await {
+            if let Err(error) = self.recover_workspace(id, registration).await {
                 tracing::error!(workspace = %id, %error, "what a crash has left half done is finished at a later start");
             }
             let link = tracked.state().map(|state| state.head.link());
-            let is_making = mark.making.is_some();
-            if mark.is_there && (link != mark.link || is_making) {
-                // What was being made is soon said to have begun.
-                self.links.changed(id, is_making);
+            let is_pending = registration.pending.is_some();
+            if registration.is_there && (link != registration.link || is_pending) {
+                // Clears `pending` soon.
+                self.links.changed(id, is_pending);
             }
         }
         if let Err(error) = self.destroy_erased_keys().await {
@@ -41,41 +42,41 @@ impl Inner {
         self.settle_keys().await
     }
 
-    /// The workspace's lock is held by who asks.
-    pub(super) async fn finish_one(
+    /// Recovers one workspace. The caller holds its lock.
+    pub(super) async fn recover_workspace(
         &self,
         id: &WorkspaceId,
-        mark: &Mark,
+        registration: &Registration,
     ) -> Result<(), CommitError> {
-        if !mark.is_there {
+        if !registration.is_there {
             return Ok(());
         }
         let tracked = self.chains.of(id);
-        if mark.making.is_some() {
-            // A chain that is damaged or gone is no reason to begin another in its place.
+        if registration.pending.is_some() {
+            // A damaged or missing chain must not be replaced by a new one.
             match self.chains.refresh(&tracked).await {
                 Err(LoadError::Damaged(_)) => return Ok(()),
-                refreshed => drop(refreshed.map_err(not_begun)?),
+                refreshed => drop(refreshed.map_err(load_failed)?),
             }
         }
         let state = tracked.state();
         let is_begun = state
             .as_ref()
-            .is_some_and(|state| state.head.incarnation == mark.incarnation);
-        if mark.making.is_some() && is_begun {
+            .is_some_and(|state| state.head.incarnation == registration.incarnation);
+        if registration.pending.is_some() && is_begun {
             self.chains.write_first_anchor(&tracked).await;
         }
-        match (&mark.making, is_begun) {
-            (Some(making), false) => {
+        match (&registration.pending, is_begun) {
+            (Some(pending), false) => {
                 tracing::info!(workspace = %id, "making a workspace that a crash has cut off");
-                self.begin_chain(id, mark, making).await?;
+                self.create_chain(id, registration, pending).await?;
             }
             (_, true) if state.is_some_and(|state| state.document(WORKSPACE).is_none()) => {
                 tracing::info!(workspace = %id, "erasing a workspace, which a crash has cut off");
-                let ended = self.end_of(id).await.map_err(not_begun)?;
-                self.say_erased(id, ended).await?;
-                let mark = self.chains.mark(id);
-                if let Some(erased) = mark.and_then(|mark| mark.erased) {
+                let end = self.chain_end(id).await.map_err(load_failed)?;
+                self.record_erasure(id, end).await?;
+                let registration = self.chains.registration(id);
+                if let Some(erased) = registration.and_then(|it| it.erased) {
                     self.runs.erase(id.clone(), erased.at).await;
                 }
             }
@@ -84,13 +85,13 @@ impl Inner {
         Ok(())
     }
 
-    /// Keys of workspaces that are erased on record. What fails is tried again.
+    /// Destroys the keys of erased workspaces. Retried at the next change or start.
     ///
     /// # Errors
-    /// Where the keyring cannot be replaced.
+    /// The keyring cannot be replaced.
     pub(super) async fn destroy_erased_keys(&self) -> Result<(), KeyringError> {
-        let marks = self.chains.marks();
-        let erased = marks.values().filter_map(|mark| mark.erased.as_ref());
+        let registrations = self.chains.registrations();
+        let erased = registrations.values().filter_map(|it| it.erased.as_ref());
         let keys: HashSet<String> = erased.flat_map(|erased| erased.keys.clone()).collect();
         if !keys.is_empty() {
             self.keyring.destroy(&keys).await?;
@@ -98,25 +99,25 @@ impl Inner {
         Ok(())
     }
 
-    /// Begins the chain of a workspace that the installation has named.
-    pub(super) async fn begin_chain(
+    /// Begins the chain of a registered workspace.
+    pub(super) async fn create_chain(
         &self,
         id: &WorkspaceId,
-        mark: &Mark,
-        making: &Making,
+        registration: &Registration,
+        pending: &PendingCreation,
     ) -> Result<Arc<WorkspaceEntry>, CommitError> {
         let document = WorkspaceDocument {
             id: id.clone(),
-            incarnation: mark.incarnation,
-            name: making.name.clone(),
-            created_by: making.created_by.clone(),
-            created_at: making.created_at,
+            incarnation: registration.incarnation,
+            name: pending.name.clone(),
+            created_by: pending.created_by.clone(),
+            created_at: pending.created_at,
             revision: 1,
             defaults: BTreeMap::new(),
         };
         let by = ActorContext {
-            actor: making.created_by.clone(),
-            request_id: making.request_id.clone(),
+            actor: pending.created_by.clone(),
+            request_id: pending.request_id.clone(),
         };
         let begun = Draft {
             workspace: Some(id.clone()),
@@ -125,18 +126,22 @@ impl Inner {
         let tracked = self.chains.of(id);
         let on = tracked.state();
         let writes = vec![document.write()];
-        let commit =
-            self.chains
-                .commit(&tracked, on.as_ref(), mark.incarnation, vec![begun], writes);
+        let commit = self.chains.commit(
+            &tracked,
+            on.as_ref(),
+            registration.incarnation,
+            vec![begun],
+            writes,
+        );
         let state = commit.await?;
         let entry = WorkspaceEntry::new(document, None, [], []).at(state);
         let entry = Arc::new(entry);
-        self.show(entry.clone());
+        self.publish(entry.clone());
         Ok(entry)
     }
 }
 
-/// A chain that is damaged cannot be gone on with.
+/// Maps errors of commits. Nothing can be committed to a damaged chain.
 impl From<CommitError> for ChangeError {
     fn from(error: CommitError) -> Self {
         match error {

@@ -1,0 +1,172 @@
+//! The first read of a chain in a process: compares its head with its anchor and with the last link
+//! to it.
+//!
+//! An anchor is written after the head, so a crash can leave a chain's first head without one.
+//! Until the workspace's registration is no longer pending, its anchor may be missing. The
+//! registration stops being pending only once the anchor exists (`registry/links.rs`): after that,
+//! a missing anchor was removed.
+
+use std::{path::PathBuf, sync::Arc};
+
+use keyside_store::{
+    StorageError, TrustedKeys,
+    chain::{Chain, ChainName, Damage, Link, LoadError, State},
+};
+
+use super::{Chains, Registration, Tracked};
+use crate::model::WorkspaceId;
+
+impl Chains {
+    /// Whether the installation's own chain has an anchor.
+    pub(crate) fn has_installation_anchor(&self) -> bool {
+        self.has_anchor(&self.own)
+    }
+
+    pub(crate) fn has_anchor(&self, tracked: &Tracked) -> bool {
+        self.anchors.has(tracked.chain.name())
+    }
+
+    /// The path of a workspace's anchor within the data folder.
+    pub(crate) fn anchor_file(&self, workspace: &WorkspaceId) -> String {
+        self.anchors
+            .shown(&ChainName::workspace(workspace.as_str()))
+    }
+
+    /// The workspaces that have an anchor, each with its file.
+    pub(crate) fn anchored_workspaces(&self) -> Vec<(WorkspaceId, PathBuf)> {
+        self.anchors.workspaces()
+    }
+
+    /// Writes the anchor of a chain that has none because of a crash.
+    pub(crate) async fn write_first_anchor(&self, tracked: &Tracked) {
+        if let Some(state) = tracked.state().filter(|_| !self.has_anchor(tracked)) {
+            self.anchors.write(tracked.chain.name(), &state).await;
+        }
+    }
+
+    /// Loads a chain whose anchor is damaged or missing, if that is all that is wrong: only for
+    /// ending the chain. The head is checked against the last link alone, so it may be older than
+    /// the anchored one.
+    ///
+    /// # Errors
+    /// The backend failed.
+    pub(crate) async fn load_ignoring_anchor(
+        &self,
+        tracked: &Tracked,
+    ) -> Result<Option<Arc<State>>, StorageError> {
+        match self.refresh(tracked).await {
+            Err(LoadError::Damaged(damage)) if damage.is_anchor_damage() => {}
+            Err(LoadError::Storage(error)) => return Err(error),
+            Err(LoadError::Damaged(_)) => return Ok(None),
+            // The anchor has been restored in the meantime.
+            Ok(_) => return Ok(tracked.state()),
+        }
+        let trust = self.keyring.trust();
+        let registration = self.registration_of(tracked.chain.name());
+        let linked: Vec<_> = registration.and_then(|it| it.link).into_iter().collect();
+        let state = match tracked.chain.load(&trust).await {
+            Ok(found) => verify_descent(&tracked.chain, found, &linked, &trust).await,
+            Err(error) => Err(error),
+        };
+        match state {
+            Ok(state) => Ok(state),
+            Err(LoadError::Storage(error)) => Err(error),
+            Err(LoadError::Damaged(_)) => Ok(None),
+        }
+    }
+
+    /// Reads a chain for the first time.
+    pub(super) async fn first_read(
+        &self,
+        tracked: &Tracked,
+        trust: &TrustedKeys,
+    ) -> Result<Option<Arc<State>>, LoadError> {
+        let chain = &tracked.chain;
+        let name = chain.name();
+        // In this order, because of concurrent processes: a registration requires only heads and
+        // anchors that were written before it.
+        let registration = self.registration_of(name);
+        let mut found = chain.load(trust).await?;
+        let requires_anchor = self.requires_anchor(name, registration.as_ref(), found.as_deref());
+        let anchored = self.anchors.read(name, &self.keyring)?;
+        if found.is_none() && anchored.is_some() {
+            // Another process may have begun the chain in the meantime.
+            found = chain.load(trust).await?;
+        }
+        let linked = registration.and_then(|it| it.link);
+        let known: Vec<_> = anchored.into_iter().chain(linked).collect();
+        let state = verify_descent(chain, found, &known, trust).await?;
+        if let Some(state) = &state
+            && state.head.epoch > self.epoch
+        {
+            return Err(Damage::KeyringOlder {
+                head: state.head.epoch,
+                keyring: self.epoch,
+            }
+            .into());
+        }
+        match (state, requires_anchor && anchored.is_none()) {
+            (Some(_), true) => Err(Damage::AnchorGone {
+                file: self.anchors.shown(name),
+            }
+            .into()),
+            (None, true) => Err(Damage::HeadGone.into()),
+            (state, false) => Ok(state),
+        }
+    }
+
+    fn registration_of(&self, chain: &ChainName) -> Option<Registration> {
+        let registrations = self.registrations.load();
+        registrations.all.get(chain.workspace_id()?).cloned()
+    }
+
+    /// Whether this chain must have an anchor.
+    fn requires_anchor(
+        &self,
+        chain: &ChainName,
+        registration: Option<&Registration>,
+        state: Option<&State>,
+    ) -> bool {
+        // A read-only process may run on another machine than the anchors.
+        if self.keyring.signer().is_none() {
+            return false;
+        }
+        match chain.workspace_id() {
+            Some(_) => registration.is_some_and(|it| it.pending.is_none()),
+            // The very first start may have been interrupted after its first commit.
+            None => state.is_some_and(|state| state.head.seq > 1 || self.keyring.has_workspaces()),
+        }
+    }
+}
+
+/// Refuses a head that does not descend from all states that are `known` of its chain.
+async fn verify_descent(
+    chain: &Chain,
+    found: Option<Arc<State>>,
+    known: &[Link],
+    trust: &TrustedKeys,
+) -> Result<Option<Arc<State>>, LoadError> {
+    let Some(mut state) = found else {
+        return match known.is_empty() {
+            true => Ok(None),
+            false => Err(Damage::HeadGone.into()),
+        };
+    };
+    'looking: loop {
+        for known in known {
+            let descends = chain.check_continues(*known, &state.head).await;
+            let Err(error) = descends else {
+                continue;
+            };
+            // A concurrent commit may have removed what the head named.
+            match chain.refresh(&state, trust).await {
+                Ok(Some(newer)) => {
+                    state = newer;
+                    continue 'looking;
+                }
+                _ => return Err(error),
+            }
+        }
+        return Ok(Some(state));
+    }
+}
