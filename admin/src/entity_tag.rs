@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tag_tells_one_life_from_another_and_says_what_was_seen() {
+    fn a_tag_identifies_lineage_and_revision() {
         let first = tagged(0, 7).tag();
         for other in [tagged(1, 7).tag(), tagged(0, 8).tag(), tagged(7, 0).tag()] {
             assert_ne!(first, other);
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tag_that_was_never_one_of_ours_says_nothing() {
+    fn a_foreign_tag_is_not_parsed() {
         for tag in [
             "3-0-0",
             "\"3\"",

@@ -65,8 +65,8 @@ impl<'a> Form<'a> {
         self.errors.push(FieldError::field(name, why));
     }
 
-    /// Reads the fields as a `T`. `others` are fields of other bodies, with the reason why
-    /// they do not belong here; any other field that `T` does not have is unknown.
+    /// Reads the fields as a `T`. `others` are fields of other bodies, with the reason why they do
+    /// not belong here; any other field that `T` does not have is unknown.
     ///
     /// # Errors
     /// The problem that names each wrong field.

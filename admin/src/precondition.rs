@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_that_must_not_be_blind_asks_for_the_header() {
+    fn a_change_that_requires_if_match_fails_without_it() {
         let seen = SeenState::parse(OURS).unwrap();
         let error = IfMatch::Absent.required(seen.lineage).unwrap_err();
         assert_eq!(error.kind(), Kind::PreconditionRequired);
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_done_with_another_state_than_was_seen_is_refused() {
+    fn an_outdated_state_is_refused() {
         let seen = SeenState::parse(OURS).unwrap();
         for passes in [IfMatch::Absent, IfMatch::Any, IfMatch::State(Some(seen))] {
             assert!(passes.check(seen.lineage, 7).is_ok(), "{passes:?}");
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_seen_in_another_life_is_no_state_of_this_one() {
+    fn a_state_of_another_lineage_never_matches() {
         let seen = SeenState::parse(OURS).unwrap();
         let other = SeenState::parse("\"7-00000000000000bb-0123456789abcdef\"").unwrap();
         assert_eq!(IfMatch::State(Some(seen)).expected(seen.lineage), Some(7));

@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_that_spent_its_budget_waits_and_no_other_one_does() {
+    fn an_address_at_its_rate_limit_does_not_block_other_addresses() {
         let limits = RateLimits::new(NonZeroU32::MIN);
         let request = |address| limits.check_request(RateLimitKey::Address(ip(address)));
         for _ in 0..2 {
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn guesses_from_everywhere_are_counted_together_too() {
+    fn invalid_tokens_from_all_addresses_are_counted_together() {
         let limits = RateLimits::new(NonZeroU32::MIN);
         let guesses = (0..100).map(|n| limits.check_invalid_token(ip(&format!("192.0.2.{n}"))));
         let let_through = guesses.filter(Result::is_ok).count();
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn those_who_are_known_are_gone_through_once_a_second_at_most() {
+    fn keys_are_swept_at_most_once_a_second() {
         let budgets =
             KeyedLimiter::<PeerNetwork>::new(Quota::per_minute(INVALID_TOKENS_PER_ADDRESS));
         let began = Instant::now();

@@ -1,4 +1,4 @@
-//! Bad input: each field of each body, wrong in each way by itself, is answered with its name, and
+//! Bad input: each field of each body, wrong in each way by itself, is named in the response, and
 //! nothing is written.
 
 use super::*;
@@ -345,7 +345,7 @@ async fn each_field_that_is_wrong_is_named_and_nothing_is_written() {
 }
 
 #[tokio::test]
-async fn a_field_that_must_be_there_is_named_when_it_is_not() {
+async fn a_missing_required_field_is_named() {
     let api = Api::with_workspace().await;
     api.linked().await;
     let before = api.log.writes();

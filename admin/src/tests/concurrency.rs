@@ -1,4 +1,4 @@
-//! What costs more than others is done a few at a time, and never keeps a change waiting.
+//! Expensive requests run a few at a time, and never delay a change.
 
 use http::Response;
 use tokio::task::JoinHandle;
@@ -87,7 +87,7 @@ async fn a_receipt_that_has_not_arrived_keeps_no_check_waiting() {
 }
 
 #[tokio::test]
-async fn a_token_has_one_export_at_a_time_until_the_last_byte_and_others_have_theirs() {
+async fn a_token_has_one_export_at_a_time_until_its_last_byte_is_sent() {
     let api = Api::with_workspace().await;
     let owner = api.another("owner").await;
     let archive = "/api/workspaces/acme/export";
@@ -111,7 +111,7 @@ async fn a_token_has_one_export_at_a_time_until_the_last_byte_and_others_have_th
 }
 
 #[tokio::test]
-async fn tokens_that_make_tokens_have_no_more_exports_in_all() {
+async fn tokens_created_by_a_token_share_the_total_of_exports() {
     let api = Api::open().await;
     let mut unread = Vec::new();
     for _ in 0..4 {
@@ -129,7 +129,7 @@ async fn tokens_that_make_tokens_have_no_more_exports_in_all() {
 }
 
 #[tokio::test]
-async fn one_backup_is_made_at_a_time() {
+async fn one_backup_runs_at_a_time() {
     let api = Api::open().await;
     let owner = api.another("owner").await;
     let unread = api.begin(api.request("POST", "/api/backup"));
@@ -142,7 +142,7 @@ async fn one_backup_is_made_at_a_time() {
 }
 
 #[tokio::test]
-async fn the_lists_of_a_token_are_made_one_after_the_other() {
+async fn the_lists_of_a_token_run_one_at_a_time() {
     let api = Api::open().await;
     let viewer = api.another("viewer").await;
     let held = api.log.records.hold();
@@ -180,7 +180,7 @@ async fn a_token_that_checks_the_log_all_the_time_keeps_no_other_from_it() {
 }
 
 #[tokio::test]
-async fn four_lists_of_a_token_wait_and_more_are_refused() {
+async fn four_lists_of_a_token_are_queued_and_more_are_refused() {
     let api = Api::open().await;
     let held = api.log.records.hold();
     let lists: Vec<_> = (0..5)
@@ -198,7 +198,7 @@ async fn four_lists_of_a_token_wait_and_more_are_refused() {
 }
 
 #[tokio::test]
-async fn nothing_is_done_for_those_who_left_while_they_waited() {
+async fn queued_work_is_cancelled_when_its_client_disconnects() {
     let api = Api::open().await;
     let held = api.log.records.hold();
     let first = api.begin(api.request("GET", RECORDS));
@@ -236,7 +236,7 @@ async fn a_token_that_is_revoked_while_it_waits_gets_no_list() {
 }
 
 #[tokio::test]
-async fn a_provider_that_says_nothing_is_asked_once_for_a_token_and_nobody_waits() {
+async fn a_token_has_one_live_check_at_a_time_and_the_next_is_refused_at_once() {
     let api = Api::with_workspace().await;
     let id = api.post(CREDENTIALS, &new_credential(json!({}))).await.id();
     let path = format!("{CREDENTIALS}/{id}");
@@ -260,7 +260,7 @@ async fn a_provider_that_says_nothing_is_asked_once_for_a_token_and_nobody_waits
 }
 
 #[tokio::test]
-async fn a_token_has_eight_bodies_on_their_way_and_others_have_theirs() {
+async fn a_token_may_send_eight_bodies_at_once_and_other_tokens_are_not_affected() {
     let api = Api::open().await;
     let owner = api.another("owner").await;
     let json = "application/json";
@@ -288,7 +288,7 @@ async fn a_token_has_eight_bodies_on_their_way_and_others_have_theirs() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_reader_that_takes_too_long_loses_the_turn_and_the_rest() {
+async fn a_client_that_reads_too_slowly_loses_its_permit_and_the_rest_of_the_body() {
     let api = Api::open().await;
     let unread = api.begin(api.request("POST", "/api/backup"));
     let unread = unread.await.unwrap().unwrap();
