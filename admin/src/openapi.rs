@@ -8,7 +8,7 @@ use serde::Serialize;
 use utoipa::{
     OpenApi, ToSchema,
     openapi::{
-        HttpMethod, Ref, RefOr, Required, SecurityRequirement,
+        Content, HttpMethod, Ref, RefOr, Required, Response, ResponseBuilder, SecurityRequirement,
         path::{Operation, ParameterIn},
         security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
     },
@@ -138,10 +138,10 @@ fn statuses(operation: &Operation, path: &str) -> Vec<String> {
         .collect()
 }
 
-fn problem() -> utoipa::openapi::Response {
+fn problem() -> Response {
     let schema = Ref::from_schema_name("Problem");
-    let content = utoipa::openapi::Content::new(Some(schema));
-    utoipa::openapi::ResponseBuilder::new()
+    let content = Content::new(Some(schema));
+    ResponseBuilder::new()
         .description("The problem, and what to do next")
         .content("application/problem+json", content)
         .build()

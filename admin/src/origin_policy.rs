@@ -4,7 +4,10 @@
 //! token by themselves, so the token stops most attacks; these checks also stop probing and DNS
 //! rebinding.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use axum::{
     extract::{Request, State},
@@ -31,8 +34,8 @@ impl OriginPolicy {
         // Not 0.0.0.0: browsers connect it to this machine and skip their local-network checks.
         if !listen.ip().is_unspecified() {
             hosts.push(match listen.ip() {
-                std::net::IpAddr::V4(ip) => ip.to_string(),
-                std::net::IpAddr::V6(ip) => format!("[{ip}]"),
+                IpAddr::V4(ip) => ip.to_string(),
+                IpAddr::V6(ip) => format!("[{ip}]"),
             });
         }
         let public: Option<Uri> = public_url.parse().ok();

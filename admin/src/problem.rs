@@ -5,6 +5,8 @@
 
 mod kind;
 
+use std::fmt::Display;
+
 use axum::response::{IntoResponse, Response};
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use keyside_credentials::{ActorId, ChangeError, CommitError, StorageError};
@@ -443,7 +445,7 @@ impl Problem {
 }
 
 /// The error's text as a sentence.
-fn sentence(error: &impl std::fmt::Display) -> String {
+fn sentence(error: &impl Display) -> String {
     let text = error.to_string();
     let mut chars = text.chars();
     match chars.next() {

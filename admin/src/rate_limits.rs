@@ -26,7 +26,6 @@ use governor::{
     clock::{Clock, MonotonicClock, Reference},
 };
 use http::{Extensions, HeaderValue, header};
-
 use keyside_credentials::ActorId;
 
 use crate::{

@@ -4,7 +4,6 @@ mod csv;
 mod export;
 
 use axum::{Json, extract::State, response::Response};
-
 use jiff::Timestamp;
 use keyside_credentials::{
     ActorId, AuditRecord, ChainName, CredentialId, Fingerprint, Hash, PublicKey, Receipt, Scope,

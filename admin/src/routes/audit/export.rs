@@ -6,9 +6,12 @@
 
 use std::sync::Arc;
 
-use axum::{body::Body, response::Response};
+use axum::{
+    body::{Body, Bytes},
+    response::Response,
+};
 use http::{HeaderValue, header};
-use http_body_util::channel::{Channel, Sender};
+use http_body_util::channel::{Channel, SendError, Sender};
 use jiff::Timestamp;
 use keyside_credentials::{
     Hash, PublicKey, Registry, StorageError,
@@ -70,7 +73,7 @@ pub(super) fn stream(
     from: Option<Timestamp>,
     format: Format,
 ) -> Response {
-    let (mut lines, body) = Channel::<axum::body::Bytes, StorageError>::new(BATCHES_AHEAD);
+    let (mut lines, body) = Channel::<Bytes, StorageError>::new(BATCHES_AHEAD);
     tokio::spawn(async move {
         if let Err(Stopped::Storage(error)) =
             send(&registry, filter, from, format, &mut lines).await
@@ -98,7 +101,7 @@ async fn send(
     filter: AuditFilter,
     from: Option<Timestamp>,
     format: Format,
-    lines: &mut Sender<axum::body::Bytes, StorageError>,
+    lines: &mut Sender<Bytes, StorageError>,
 ) -> Result<(), Stopped> {
     let audit = registry.audit();
     let mut export = audit.export(filter, from);
@@ -129,8 +132,8 @@ impl From<StorageError> for Stopped {
     }
 }
 
-impl From<http_body_util::channel::SendError> for Stopped {
-    fn from(_: http_body_util::channel::SendError) -> Self {
+impl From<SendError> for Stopped {
+    fn from(_: SendError) -> Self {
         Self::Unheard
     }
 }
