@@ -87,7 +87,7 @@ fn the_command_line_rotates_and_says_what_to_keep() {
         &["workspace", "rotate-key", "acme", "--admin-url", &url],
         b"",
     );
-    assert!(exit.stdout.contains("Sealed 1 keys"), "{exit:#?}");
+    assert!(exit.stdout.contains("Encrypted 1 keys"), "{exit:#?}");
     assert_eq!(keyside.ask(&Ask::chat()).status(), 200);
 }
 

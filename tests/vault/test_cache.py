@@ -38,7 +38,7 @@ def a_sidecar_that_is_killed_during_an_outage_serves_again_and_says_from_where(
     assert _value(first, FROM_CACHE) == 0
     doctor = {found["name"]: found for found in json.loads(first.command("doctor", "--json").stdout)}
     assert doctor["vault cache"]["state"] == "ok", doctor
-    assert "1 of 1" in doctor["vault cache"]["said"], doctor
+    assert "1 of 1" in doctor["vault cache"]["message"], doctor
 
     mortal_corner.bao.kill()
     first.kill()

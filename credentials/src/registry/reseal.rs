@@ -135,7 +135,7 @@ impl Inner {
             }
             let sealed = reseal(document, &self.keyring, key);
             let sealed = sealed.inspect_err(|damage| {
-                tracing::error!(credential = %document.id, %damage, "left as it is");
+                tracing::error!(credential = %document.id, %damage, "a credential cannot be opened and is left unchanged");
                 unopenable.insert(document.id.clone());
             });
             sealed.ok()

@@ -1,94 +1,104 @@
-//! A key as people read it.
+//! Formats a key for people.
+
+use std::ops::Deref;
 
 use keyside_admin::wire::{CredentialView, Duplicate, VersionView};
 use keyside_credentials::{Clock, SystemClock, Timestamp, VersionState};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Answer, Failure};
+use super::{Failure, Output};
 use crate::{
     cli::{
-        items::another_form,
+        items::unexpected_format,
         table::{Table, local},
     },
-    client::about_keys,
+    client::credentials_as_keys,
 };
 
-/// A key as the admin API shows it. Fields that a newer server adds are ignored.
+/// A credential as the admin API shows it. Unknown fields of newer servers are ignored.
 #[derive(Deserialize)]
 #[serde(transparent)]
 pub(super) struct Credential(CredentialView);
 
+impl Deref for Credential {
+    type Target = CredentialView;
+
+    fn deref(&self) -> &CredentialView {
+        &self.0
+    }
+}
+
 impl Credential {
     pub(super) fn of(value: &Value) -> Result<Self, Failure> {
-        Self::deserialize(value).map_err(|_| another_form("a key"))
+        Self::deserialize(value).map_err(|_| unexpected_format("a key"))
     }
 
-    pub(super) fn workspace(&self) -> &str {
-        self.0.workspace_id.as_str()
-    }
-
-    /// One line: what it is, for whom.
-    pub(super) fn in_words(&self, verb: &str) -> String {
-        let default = if self.0.is_default { ", default" } else { "" };
-        let (id, workspace) = (&self.0.id, &self.0.workspace_id);
-        match (&self.0.provider, &self.0.label, &self.0.environment) {
+    /// One line: the verb, and which key of which workspace.
+    pub(super) fn summary(&self, verb: &str) -> String {
+        let default = if self.is_default { ", default" } else { "" };
+        let (id, workspace) = (&self.id, &self.workspace_id);
+        match (&self.provider, &self.label, &self.environment) {
             (Some(provider), Some(label), Some(environment)) => format!(
                 "{verb} {id}: {provider} key \"{label}\" of workspace {workspace} ({environment}{default}, {})",
-                self.shown_hint()
+                self.hint_or_dash()
             ),
             _ => format!("{verb} {id}: key of workspace {workspace} (its record is lost{default})"),
         }
     }
 
-    /// What names it to the person who is about to revoke it, and what that is.
-    pub(super) fn called(&self) -> (&str, &'static str) {
-        match &self.0.label {
+    /// The name to type before it is revoked, and what kind of name that is.
+    pub(super) fn name_to_confirm(&self) -> (&str, &'static str) {
+        match &self.label {
             Some(label) => (label.as_str(), "label"),
-            None => (self.0.id.as_str(), "id"),
+            None => (self.id.as_str(), "id"),
         }
     }
 
-    /// Its provider and its label. Says what to do where its record is lost, before anybody is asked for a secret.
+    /// Returns provider and label.
+    ///
+    /// # Errors
+    /// Its record is lost. Called before a prompt for a secret.
     pub(super) fn expect_readable(&self) -> Result<(&str, &str), Failure> {
-        match (&self.0.provider, &self.0.label) {
+        match (&self.provider, &self.label) {
             (Some(provider), Some(label)) => Ok((provider.as_str(), label.as_str())),
             _ => Err(Failure::failed(
-                "the record of this key is lost, so that its secret cannot be replaced",
+                "the record of this key is lost, so its secret cannot be replaced",
             )
             .next("Revoke it with `keyside key revoke ID`, and add the key again.")),
         }
     }
 
-    /// Says beside the answer what is unusual about it.
-    pub(super) fn remark_on(&self, answer: &Answer) {
-        for warning in &self.0.warnings {
-            answer.remark(&format!("warning: {}", about_keys(warning)));
+    /// Prints the key's warnings on standard error.
+    pub(super) fn print_warnings(&self, output: &Output) {
+        for warning in &self.warnings {
+            output.note(&format!("warning: {}", credentials_as_keys(warning)));
         }
-        let duplicates: Vec<_> = self.0.duplicates.iter().flatten().collect();
+        let duplicates: Vec<_> = self.duplicates.iter().flatten().collect();
         if let [first, others @ ..] = duplicates.as_slice() {
             let more = match others.len() {
                 0 => String::new(),
                 count => format!(
                     ", and as {count} more; `keyside key show {}` lists them",
-                    self.0.id
+                    self.id
                 ),
             };
-            answer.remark(&format!(
+            output.note(&format!(
                 "warning: the same secret is stored as {}{more}",
-                duplicate(first)
+                name_of(first)
             ));
         }
     }
 
-    /// Whether both have the same secret in use, as far as their fingerprints tell.
+    /// Whether both have the same current secret, judged by their fingerprints.
     pub(super) fn has_secret_of(&self, other: &Self) -> bool {
-        self.0.fingerprint.is_some() && self.0.fingerprint == other.0.fingerprint
+        self.fingerprint.is_some() && self.fingerprint == other.fingerprint
     }
 
-    /// Says where a secret that stays in Vault is replaced, before anybody is asked for one.
+    /// Fails if the secret stays in Vault, and names the place to replace it. Called before a
+    /// prompt for a secret.
     pub(super) fn expect_sealed(&self) -> Result<(), Failure> {
-        match (&self.0.secret_ref, &self.0.source) {
+        match (&self.secret_ref, &self.source) {
             (Some(_), Some(source)) => Err(Failure::failed(format!(
                 "the secret of this key stays in Vault ({source}), and is rotated there"
             ))
@@ -97,20 +107,19 @@ impl Credential {
         }
     }
 
-    /// The versions that are not gone.
+    /// The versions that are not destroyed.
     fn shown_versions(&self) -> String {
-        let there = self
-            .0
+        let kept = self
             .versions
             .iter()
-            .filter(|it| it.state != VersionState::Destroyed);
-        let shown: Vec<_> = there
+            .filter(|version| version.state != VersionState::Destroyed);
+        let shown: Vec<_> = kept
             .map(|version| {
                 let VersionView { number, .. } = version;
                 let state = text(&version.state);
                 match (version.grace_until, &version.source_version) {
-                    (Some(end), _) => format!("{number} {state} (ends {})", distance(end)),
-                    (None, Some(there)) => format!("{number} {state} (version {there} there)"),
+                    (Some(end), _) => format!("{number} {state} (ends {})", relative_time(end)),
+                    (None, Some(source)) => format!("{number} {state} (version {source} there)"),
                     (None, None) => format!("{number} {state}"),
                 }
             })
@@ -122,50 +131,50 @@ impl Credential {
         }
     }
 
-    /// Every field there is.
-    pub(super) fn show(&self, value: &Value, answer: &Answer) -> Result<(), Failure> {
-        answer.give(value, |answer| answer.table(&self.fields()))
+    /// Prints every field.
+    pub(super) fn show(&self, value: &Value, output: &Output) -> Result<(), Failure> {
+        output.print(value, |output| output.table(&self.fields()))
     }
 
     fn fields(&self) -> Table {
         let time = |at: Option<Timestamp>| {
-            at.map(|at| format!("{} ({})", local(at), distance(at)))
+            at.map(|at| format!("{} ({})", local(at), relative_time(at)))
                 .unwrap_or_else(none)
         };
         let mut table = Table::new([]);
         let rows = [
-            ("id", self.0.id.to_string()),
-            ("workspace", self.0.workspace_id.to_string()),
-            ("provider", text(&self.0.provider)),
-            ("label", text(&self.0.label)),
-            ("environment", text(&self.0.environment)),
+            ("id", self.id.to_string()),
+            ("workspace", self.workspace_id.to_string()),
+            ("provider", text(&self.provider)),
+            ("label", text(&self.label)),
+            ("environment", text(&self.environment)),
             ("status", self.shown_status()),
             (
                 "default",
-                if self.0.is_default { "yes" } else { "no" }.to_owned(),
+                if self.is_default { "yes" } else { "no" }.to_owned(),
             ),
-            ("usage tag", text(&self.0.usage_tag)),
-            ("endpoint", text(&self.0.endpoint)),
-            ("hint", self.shown_hint()),
-            ("fingerprint", text(&self.0.fingerprint)),
-            ("expires", time(self.0.expires_at)),
+            ("usage tag", text(&self.usage_tag)),
+            ("endpoint", text(&self.endpoint)),
+            ("hint", self.hint_or_dash()),
+            ("fingerprint", text(&self.fingerprint)),
+            ("expires", time(self.expires_at)),
             ("created", self.shown_creation()),
             ("versions", self.shown_versions()),
-            ("last rotated", time(self.0.last_rotated_at)),
-            ("last used", time(self.0.last_used_at)),
-            ("last verified", time(self.0.last_verified_at)),
-            ("verification", text(&self.0.verification)),
+            ("last rotated", time(self.last_rotated_at)),
+            ("last used", time(self.last_used_at)),
+            ("last verified", time(self.last_verified_at)),
+            ("verification", text(&self.verification)),
         ];
         let kept = [
-            ("kept in", &self.0.source),
-            ("version there", &self.0.source_version),
-            ("not read", &self.0.source_fault),
+            ("kept in", &self.source),
+            ("version there", &self.source_version),
+            ("not read", &self.source_fault),
         ];
         let kept = kept
             .into_iter()
             .filter_map(|(name, value)| Some((name, value.clone()?)));
-        let duplicates = self.0.duplicates.iter().flatten();
-        let duplicates = duplicates.map(|other| ("same secret", duplicate(other)));
+        let duplicates = self.duplicates.iter().flatten();
+        let duplicates = duplicates.map(|duplicate| ("same secret", name_of(duplicate)));
         for (name, value) in rows.into_iter().chain(kept).chain(duplicates) {
             table.row([name.to_owned(), value]);
         }
@@ -173,40 +182,42 @@ impl Credential {
     }
 
     fn shown_creation(&self) -> String {
-        match (self.0.created_at, &self.0.created_by) {
-            (Some(at), Some(by)) => format!("{} ({}) by {by}", local(at), distance(at)),
+        match (self.created_at, &self.created_by) {
+            (Some(at), Some(by)) => format!("{} ({}) by {by}", local(at), relative_time(at)),
             _ => none(),
         }
     }
 
     fn shown_status(&self) -> String {
-        match (&self.0.status, self.0.damaged) {
+        match (&self.status, self.damaged) {
             (Some(status), true) => format!("{status}, damaged"),
             (Some(status), false) => status.to_string(),
             (None, _) => "damaged".to_owned(),
         }
     }
 
-    /// Where its secret is kept, if not here, and which version is used.
+    /// Where the secret is kept if not in Keyside, and which version is used.
     fn shown_source(&self) -> String {
-        match (&self.0.source, &self.0.source_version) {
+        match (&self.source, &self.source_version) {
             (Some(source), Some(version)) => format!("{source}, version {version}"),
             (Some(source), None) => format!("{source}, not read"),
             (None, _) => none(),
         }
     }
 
-    fn shown_hint(&self) -> String {
-        text(&self.0.hint)
+    fn hint_or_dash(&self) -> String {
+        text(&self.hint)
     }
 }
 
-pub(super) fn table(credentials: &[Credential], answer: &Answer) -> String {
+pub(super) fn table(credentials: &[Credential], output: &Output) -> String {
     if credentials.is_empty() {
         return "No keys. `keyside key add --workspace ID --provider ID` stores one.\n".to_owned();
     }
-    // Most have none that is kept elsewhere, and need no column for it.
-    let elsewhere = credentials.iter().any(|it| it.0.source.is_some());
+    // The column is shown only if some secret is kept elsewhere.
+    let elsewhere = credentials
+        .iter()
+        .any(|credential| credential.source.is_some());
     let mut heading = vec![
         "WORKSPACE",
         "PROVIDER",
@@ -224,27 +235,29 @@ pub(super) fn table(credentials: &[Credential], answer: &Answer) -> String {
     for credential in credentials {
         let source = elsewhere.then(|| credential.shown_source());
         let cells = [
-            credential.0.workspace_id.to_string(),
-            text(&credential.0.provider),
-            text(&credential.0.label),
-            text(&credential.0.environment),
+            credential.workspace_id.to_string(),
+            text(&credential.provider),
+            text(&credential.label),
+            text(&credential.environment),
             credential.shown_status(),
-            if credential.0.is_default { "yes" } else { "" }.to_owned(),
-            credential.shown_hint(),
-            credential.0.expires_at.map(distance).unwrap_or_else(none),
+            if credential.is_default { "yes" } else { "" }.to_owned(),
+            credential.hint_or_dash(),
             credential
-                .0
+                .expires_at
+                .map(relative_time)
+                .unwrap_or_else(none),
+            credential
                 .last_used_at
-                .map_or_else(|| "never".to_owned(), distance),
-            credential.0.id.to_string(),
+                .map_or_else(|| "never".to_owned(), relative_time),
+            credential.id.to_string(),
         ];
         table.row(cells.into_iter().chain(source));
     }
-    answer.table(&table)
+    output.table(&table)
 }
 
-/// How far off a time is, in its largest unit: `in 12 days`, `3 hours ago`.
-fn distance(at: Timestamp) -> String {
+/// The difference from now, in its largest unit: `in 12 days`, `3 hours ago`.
+fn relative_time(at: Timestamp) -> String {
     let seconds = at.as_second() - SystemClock.now().as_second();
     let units = [("day", 86_400), ("hour", 3_600), ("minute", 60)];
     let unit = units
@@ -267,7 +280,7 @@ fn distance(at: Timestamp) -> String {
     }
 }
 
-/// A field as its JSON has it.
+/// A field as its JSON has it, or a dash.
 fn text(value: &impl Serialize) -> String {
     match serde_json::to_value(value) {
         Ok(Value::String(text)) => text,
@@ -275,7 +288,7 @@ fn text(value: &impl Serialize) -> String {
     }
 }
 
-fn duplicate(other: &Duplicate) -> String {
+fn name_of(other: &Duplicate) -> String {
     let (provider, label, workspace) = (&other.provider, &other.label, &other.workspace_id);
     format!("{provider} key \"{label}\" of workspace {workspace}")
 }

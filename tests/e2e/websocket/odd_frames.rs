@@ -57,16 +57,25 @@ fn a_frame_that_no_server_may_send_ends_the_tunnel_before_it() {
             said.len() <= text("before").len() + frame(0x01, "a").len(),
             "{name}: {said:?}"
         );
-        let told = keyside.log_line(says("request"));
-        let outcome = field(&told, "outcome");
+        let request = keyside.log_line(says("request"));
+        let outcome = field(&request, "outcome");
         assert_eq!(
             outcome.as_deref(),
             Some("upstream_aborted"),
-            "{name}: {told}"
+            "{name}: {request}"
         );
-        keyside.log_line(says(
+        let cut = keyside.log_line(says(
             "a WebSocket was closed because its upstream sent invalid data",
         ));
+        for (field_name, expected) in [
+            ("request_id", field(&request, "request_id")),
+            ("workspace", Some("acme".to_owned())),
+            ("provider", Some("openai".to_owned())),
+        ] {
+            assert!(expected.is_some(), "{name}: {request}");
+            let carried = cut[field_name].as_str();
+            assert_eq!(carried, expected.as_deref(), "{name}: {cut}");
+        }
     }
 }
 

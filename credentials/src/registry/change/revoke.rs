@@ -72,15 +72,15 @@ impl Inner {
         }
         let is_first = lost.revoked_at.is_none();
         let cuts = revocation.cut && !lost.signals.is_cut();
-        let said: Vec<_> = [(is_first, LOST), (cuts, CUT)]
+        let notes: Vec<_> = [(is_first, LOST), (cuts, CUT)]
             .into_iter()
             .filter_map(|(is_so, text)| is_so.then_some(text))
             .collect();
-        if !said.is_empty() {
+        if !notes.is_empty() {
             let draft = Draft {
                 workspace: Some(of.clone()),
                 credential: Some(id.clone()),
-                note: Some(said.join("; ")),
+                note: Some(notes.join("; ")),
                 ..Draft::new(Event::CredentialRevoked, by)
             };
             self.commit_lost(workspace, lost, draft).await?;
