@@ -87,7 +87,7 @@ impl<'a> Form<'a> {
             return Err(Problem::fields(self.errors));
         }
         let given = self.given.iter();
-        let given = given.map(|(name, value)| (name.as_str(), Value::Json(*value)));
+        let given = given.map(|(name, value)| (name.as_str(), Value::Json(value)));
         let read = T::deserialize(MapDeserializer::<_, ValueError>::new(given));
         read.map_err(|error| {
             let error = FieldError::parameter(WHOLE_BODY, error.to_string());
@@ -98,7 +98,7 @@ impl<'a> Form<'a> {
     fn value(&self, name: &str) -> Value<'a> {
         let mut given = self.given.iter();
         let found = given.find(|(given, _)| given.as_str() == name);
-        found.map_or(Value::Absent, |(_, value)| Value::Json(*value))
+        found.map_or(Value::Absent, |(_, value)| Value::Json(value))
     }
 
     fn is_wrong(&self, name: &str) -> bool {

@@ -116,7 +116,7 @@ fn visit_object<'de, V: Visitor<'de>>(json: &'de str, visitor: V) -> Result<V::V
     let fields = fields.named();
     let entries = fields
         .iter()
-        .map(|(name, value)| (name.as_str(), Value::Json(*value)));
+        .map(|(name, value)| (name.as_str(), Value::Json(value)));
     visitor.visit_map(MapDeserializer::<_, ValueError>::new(entries))
 }
 

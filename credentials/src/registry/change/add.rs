@@ -81,7 +81,7 @@ impl Inner {
         let idempotency = new
             .idempotency
             .clone()
-            .map(|by_key| by_key.to_record(by, &warnings));
+            .map(|by_key| by_key.into_record(by, &warnings));
         let metadata = SecretMetadata::of(secret, &provider.key.prefix, idempotency);
         let mut document = unsealed(by, id.clone(), new, endpoint, now);
         document.source = input.version().map(SourceDocument::Version);
