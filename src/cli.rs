@@ -8,6 +8,7 @@ mod arguments;
 mod audit;
 mod backup;
 mod check;
+mod choice;
 mod clock;
 mod confirm;
 mod doctor;

@@ -16,6 +16,6 @@ pub use self::{
         CredentialEdit, CredentialRollback, CredentialRotation, CredentialView, Duplicate,
         NewCredential, SecretRef, VersionView, WriteOnly,
     },
-    token::NewToken,
-    workspace::NewWorkspace,
+    token::{NewToken, TokenView},
+    workspace::{NewWorkspace, WorkspaceView},
 };

@@ -9,12 +9,7 @@ use keyside_config::Sources;
 use keyside_credentials::{ActorId, CredentialId, WorkspaceId};
 use serde_json::{Value, json};
 
-use super::{
-    Admin, Failure, Output,
-    key::key_id,
-    table::{Table, field_cell},
-    workspace,
-};
+use super::{Admin, Failure, Output, items::filter, key::key_id, table::Table, workspace};
 use crate::client::{Client, ClientError};
 
 /// The commands on the audit log.
@@ -77,26 +72,14 @@ impl Filters {
         }
     }
 
-    /// All values are of forms that need no escape in a query.
     fn query(&self) -> String {
-        let filters = [
-            (
-                "workspaceId",
-                self.workspace.as_ref().map(ToString::to_string),
-            ),
-            ("actor", self.actor.as_ref().map(ToString::to_string)),
-            ("event", self.event.clone()),
-            (
-                "credentialId",
-                self.credential.as_ref().map(ToString::to_string),
-            ),
-        ];
-        let given = filters
-            .into_iter()
-            .filter_map(|(name, value)| Some((name, value?)));
-        given
-            .map(|(name, value)| format!("&{name}={value}"))
-            .collect()
+        [
+            filter("workspaceId", &self.workspace),
+            filter("actor", &self.actor),
+            filter("event", &self.event),
+            filter("credentialId", &self.credential),
+        ]
+        .concat()
     }
 }
 
@@ -127,24 +110,10 @@ impl List {
             }
         }
         let page = json!({ "items": items, "nextCursor": cursor });
-        output.print(&page, |output| table(&items, output))
+        output.print(&page, |output| {
+            output.table(&Table::of_items(&items, COLUMNS))
+        })
     }
-}
-
-fn table(items: &[Value], output: &Output) -> String {
-    let mut table = Table::new(["AT", "EVENT", "ACTOR", "WORKSPACE", "KEY", "NOTE"]);
-    for item in items {
-        let text = |field| item[field].as_str().unwrap_or("-").to_owned();
-        table.row([
-            field_cell(item, "at"),
-            text("event"),
-            text("actor"),
-            text("workspaceId"),
-            text("credentialId"),
-            text("note"),
-        ]);
-    }
-    output.table(&table)
 }
 
 /// Parses an event's name, known to this version or not: the server decides.
@@ -157,3 +126,13 @@ fn event(text: &str) -> Result<String, String> {
 }
 
 const AUDIT: &str = "/api/audit";
+
+/// Headings, and the fields of a record below them.
+const COLUMNS: [(&str, &str); 6] = [
+    ("AT", "at"),
+    ("EVENT", "event"),
+    ("ACTOR", "actor"),
+    ("WORKSPACE", "workspaceId"),
+    ("KEY", "credentialId"),
+    ("NOTE", "note"),
+];

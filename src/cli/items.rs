@@ -1,8 +1,13 @@
-//! Reads lists of the admin API.
+//! Reads and prints what the admin API returns: single resources, and lists.
 
-use serde_json::Value;
+use std::fmt::Display;
 
-use crate::{client::Client, failure::Failure};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use super::{Failure, Output};
+use crate::client::Client;
 
 /// Returns every item of a list, page by page.
 pub(crate) async fn list_all(
@@ -24,6 +29,42 @@ pub(crate) async fn list_all(
             None => return Ok(items),
         }
     }
+}
+
+/// Prints a list as JSON, or as the table that `table` makes of its items. `expected` says what an
+/// item is.
+pub(crate) fn print_list<T: DeserializeOwned>(
+    items: &[Value],
+    expected: &str,
+    output: &Output,
+    table: impl FnOnce(&[T], &Output) -> String,
+) -> Result<(), Failure> {
+    let read = read_all(items, expected)?;
+    let page = json!({ "items": items, "nextCursor": null });
+    output.print(&page, |output| table(&read, output))
+}
+
+/// Reads one resource. Unknown fields of newer servers are ignored.
+pub(crate) fn read<T: DeserializeOwned>(value: &Value, expected: &str) -> Result<T, Failure> {
+    T::deserialize(value).map_err(|_| unexpected_format(expected))
+}
+
+pub(crate) fn read_all<T: DeserializeOwned>(
+    items: &[Value],
+    expected: &str,
+) -> Result<Vec<T>, Failure> {
+    items.iter().map(|item| read(item, expected)).collect()
+}
+
+/// A parameter for the query of a list: `&name=value`, or nothing without a value.
+pub(crate) fn filter(name: &str, value: &Option<impl Display>) -> String {
+    let value = value.as_ref().map(|value| escaped(&value.to_string()));
+    value.map_or_else(String::new, |value| format!("&{name}={value}"))
+}
+
+/// A value in a query.
+pub(crate) fn escaped(text: &str) -> String {
+    utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
 }
 
 /// The failure for a response in a format that this release cannot read.

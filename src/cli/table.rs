@@ -1,6 +1,7 @@
 //! Tables in plain text.
 
 use jiff::{Timestamp, tz::TimeZone};
+use serde::Serialize;
 use serde_json::Value;
 
 use crate::terminal::printable;
@@ -19,16 +20,28 @@ impl Table {
         }
     }
 
-    /// A table of a JSON object's fields, with names for people.
-    pub(crate) fn of_fields<'a>(
-        object: &Value,
-        fields: impl IntoIterator<Item = (&'a str, &'a str)>,
+    /// A row for each field of one thing: its name for people, and its value.
+    pub(crate) fn of_fields<'a>(fields: impl IntoIterator<Item = (&'a str, String)>) -> Self {
+        let rows = fields.into_iter();
+        Self::new([]).with_rows(rows.map(|(name, value)| [name.to_owned(), value]))
+    }
+
+    /// A row for each JSON object. `columns` are headings, each with the field below it.
+    pub(crate) fn of_items<const N: usize>(
+        items: &[Value],
+        columns: [(&'static str, &str); N],
     ) -> Self {
-        let mut table = Self::new([]);
-        for (name, field) in fields {
-            table.row([name.to_owned(), field_cell(object, field)]);
-        }
-        table
+        let rows = items.iter();
+        Self::new(columns.map(|(heading, _)| heading))
+            .with_rows(rows.map(|item| columns.map(|(_, field)| field_cell(item, field))))
+    }
+
+    pub(crate) fn with_rows(
+        mut self,
+        rows: impl IntoIterator<Item: IntoIterator<Item = String>>,
+    ) -> Self {
+        rows.into_iter().for_each(|cells| self.row(cells));
+        self
     }
 
     pub(crate) fn row(&mut self, cells: impl IntoIterator<Item = String>) {
@@ -79,15 +92,20 @@ impl Table {
     }
 }
 
-/// A value as text, or a dash without one: a count that was not reported is not 0, and a refused
-/// request may name no provider.
-fn cell(value: &Value) -> String {
-    match value {
-        Value::Null => "-".to_owned(),
-        Value::String(text) if text.is_empty() => "-".to_owned(),
-        Value::String(text) => text.clone(),
-        number => number.to_string(),
+/// A value as its JSON has it, or a dash without one: a count that was not reported is not 0, and a
+/// refused request may name no provider.
+pub(crate) fn cell(value: &impl Serialize) -> String {
+    match serde_json::to_value(value) {
+        Ok(Value::Null) | Err(_) => none(),
+        Ok(Value::String(text)) if text.is_empty() => none(),
+        Ok(Value::String(text)) => text,
+        Ok(number) => number.to_string(),
     }
+}
+
+/// Shown in place of a value that is absent.
+pub(crate) fn none() -> String {
+    "-".to_owned()
 }
 
 /// A field of a JSON object as text. A field whose name marks it as a time is shown in the system's
