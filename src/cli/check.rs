@@ -44,23 +44,18 @@ pub(crate) fn run(sources: &Sources, output: &Output) -> Result<(), Failure> {
 }
 
 fn table(effective: &[EffectiveSetting], output: &Output) -> String {
-    let mut table = Table::new(["SETTING", "VALUE", "FROM"]);
-    for setting in effective {
-        table.row([
-            setting.key.clone(),
-            setting.value.clone(),
-            setting.origin.to_string(),
-        ]);
-    }
-    output.table(&table)
+    let rows = effective.iter().map(|setting| {
+        let origin = setting.origin.to_string();
+        [setting.key.clone(), setting.value.clone(), origin]
+    });
+    output.table(&Table::new(["SETTING", "VALUE", "FROM"]).with_rows(rows))
 }
 
 /// The default route, and the providers that have another.
 fn egress_table(routes: Vec<EffectiveEgress>, output: &Output) -> String {
-    let mut table = Table::new(["PROVIDER", "EGRESS", "BECAUSE"]);
-    for route in routes {
+    let rows = routes.into_iter().map(|route| {
         let provider = route.provider.unwrap_or_else(|| "(all others)".to_owned());
-        table.row([provider, route.via, route.because]);
-    }
-    output.table(&table)
+        [provider, route.via, route.because]
+    });
+    output.table(&Table::new(["PROVIDER", "EGRESS", "BECAUSE"]).with_rows(rows))
 }

@@ -3,13 +3,13 @@
 use clap::{Args, Subcommand};
 use keyside_config::{DUMMY_KEY, ProviderId, Settings, Sources, nearest};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{
     Admin, Failure, Output,
-    items::{CREDENTIALS, list_all, unexpected_format},
+    items::{CREDENTIALS, list_all, print_list, read_all, unexpected_format},
     proxy_address,
-    table::Table,
+    table::{Table, cell, none},
 };
 use crate::client::Client;
 
@@ -17,16 +17,9 @@ use crate::client::Client;
 #[derive(Subcommand)]
 pub(crate) enum Command {
     /// List the providers, with the number of keys of each
-    List(List),
+    List(Admin),
     /// Show a provider's address, how to create a key, and how to configure SDKs
     Show(Show),
-}
-
-/// `keyside provider list`.
-#[derive(Args)]
-pub(crate) struct List {
-    #[command(flatten)]
-    admin: Admin,
 }
 
 /// `keyside provider show`.
@@ -102,22 +95,20 @@ pub(crate) async fn run(
     output: &Output,
 ) -> Result<(), Failure> {
     match command {
-        Command::List(list) => {
-            let client = list.admin.client(sources)?;
+        Command::List(admin) => {
+            let client = admin.client(sources)?;
             let items = items(&client).await?;
-            let providers = read(&items)?;
             let keys = list_all(&client, CREDENTIALS, "").await?;
-            let page = json!({ "items": items, "nextCursor": null });
-            output.print(&page, |output| table(&providers, &keys, output))
+            print_list(&items, A_PROVIDER, output, |providers, output| {
+                table(providers, &keys, output)
+            })
         }
         Command::Show(show) => {
             let items = items(&show.admin.client(sources)?).await?;
-            let providers = read(&items)?;
+            let providers: Vec<Provider> = read_all(&items, A_PROVIDER)?;
             let index = position(&providers, show.id.as_str())?;
-            let address = address(sources);
-            output.print(&items[index], |output| {
-                output.table(&providers[index].fields(&address))
-            })
+            let fields = providers[index].fields(&address(sources));
+            output.print(&items[index], |output| output.table(&fields))
         }
     }
 }
@@ -128,7 +119,8 @@ pub(crate) async fn run(
 /// # Errors
 /// The catalogue has no such provider.
 pub(crate) async fn find(client: &Client, id: &str) -> Result<Option<Provider>, Failure> {
-    let known = items(client).await.and_then(|items| read(&items));
+    let known = items(client).await;
+    let known = known.and_then(|items| read_all::<Provider>(&items, A_PROVIDER));
     let Ok(mut providers) = known else {
         return Ok(None);
     };
@@ -142,12 +134,6 @@ async fn items(client: &Client) -> Result<Vec<Value>, Failure> {
         Value::Array(items) => Ok(items),
         _ => Err(unexpected_format("a list of providers")),
     }
-}
-
-fn read(items: &[Value]) -> Result<Vec<Provider>, Failure> {
-    let providers = items.iter().map(Provider::deserialize);
-    let providers = providers.collect::<Result<_, _>>();
-    providers.map_err(|_| unexpected_format("a provider"))
 }
 
 /// The index of the provider with this id.
@@ -165,19 +151,19 @@ fn position(providers: &[Provider], id: &str) -> Result<usize, Failure> {
 }
 
 fn table(providers: &[Provider], keys: &[Value], output: &Output) -> String {
-    let mut table = Table::new(["ID", "NAME", "KEYS", "CREATE KEYS AT", "DOCUMENTATION"]);
-    for provider in providers {
+    let rows = providers.iter().map(|provider| {
         let is_counted =
             |key: &&Value| key["provider"] == provider.id && key["status"] != "revoked";
-        table.row([
+        [
             provider.id.clone(),
             provider.name.clone(),
             keys.iter().filter(is_counted).count().to_string(),
-            or_none(&provider.links.console),
-            or_none(&provider.links.docs),
-        ]);
-    }
-    output.table(&table)
+            cell(&provider.links.console),
+            cell(&provider.links.docs),
+        ]
+    });
+    let heading = ["ID", "NAME", "KEYS", "CREATE KEYS AT", "DOCUMENTATION"];
+    output.table(&Table::new(heading).with_rows(rows))
 }
 
 impl Provider {
@@ -192,27 +178,23 @@ impl Provider {
         let base_url = match (&self.base_url, &self.endpoint) {
             (Some(url), _) => url.clone(),
             (None, Some(endpoint)) => format!("each key's own, such as {}", endpoint.example),
-            (None, None) => or_none(""),
+            (None, None) => none(),
         };
         let steps = self.steps.iter().zip(1..);
+        let steps = steps.map(|(step, number)| format!("{number}. {step}"));
         let sdks = self.sdks.iter().flat_map(|sdk| sdk.lines(address));
         for (name, values) in [
             ("id", vec![self.id.clone()]),
             ("name", vec![self.name.clone()]),
             ("base URL", vec![base_url]),
-            ("a key looks like", vec![or_none(&self.key.example)]),
+            ("a key looks like", vec![cell(&self.key.example)]),
             ("a key may", self.key.scopes.clone()),
-            ("create keys at", vec![or_none(&self.links.console)]),
-            (
-                "creating a key",
-                steps
-                    .map(|(step, number)| format!("{number}. {step}"))
-                    .collect(),
-            ),
+            ("create keys at", vec![cell(&self.links.console)]),
+            ("creating a key", steps.collect()),
             ("SDKs", sdks.collect()),
-            ("rate limits", vec![or_none(&self.rate_limits)]),
-            ("for testing", vec![or_none(&self.sandbox.note)]),
-            ("documentation", vec![or_none(&self.links.docs)]),
+            ("rate limits", vec![cell(&self.rate_limits)]),
+            ("for testing", vec![cell(&self.sandbox.note)]),
+            ("documentation", vec![cell(&self.links.docs)]),
         ] {
             for (row, value) in values.into_iter().enumerate() {
                 let name = if row == 0 { name } else { "" };
@@ -247,9 +229,6 @@ fn address(sources: &Sources) -> String {
     proxy.map_or("PROXY".to_owned(), |proxy| proxy.address.to_string())
 }
 
-fn or_none(text: &str) -> String {
-    let text = if text.is_empty() { "-" } else { text };
-    text.to_owned()
-}
+const A_PROVIDER: &str = "a provider";
 
 const PROVIDERS: &str = "/api/integrations/providers";
