@@ -139,9 +139,7 @@ pub(crate) enum Command {
 /// or a secret, and a key that was pasted in the wrong place is in the arguments of the others.
 pub(crate) fn run() -> ExitCode {
     if let Err(error) = process::harden() {
-        let failure = Failure::failed(error.to_string());
-        failure.print();
-        return failure.exit_code();
+        return Failure::failed(error.to_string()).print();
     }
     let cli = match arguments::parse(std::env::args_os()) {
         Ok(cli) => cli,
@@ -149,10 +147,7 @@ pub(crate) fn run() -> ExitCode {
     };
     match dispatch(cli) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            failure.print();
-            failure.exit_code()
-        }
+        Err(failure) => failure.print(),
     }
 }
 

@@ -55,8 +55,7 @@ impl Client {
         path: &str,
         body: &T,
     ) -> Result<Value, ClientError> {
-        let body = json(body).into();
-        self.call(Method::POST, path, Some(body)).await
+        self.call(Method::POST, path, Some(json(body).into())).await
     }
 
     pub(crate) async fn patch<T: Serialize>(
@@ -64,8 +63,8 @@ impl Client {
         path: &str,
         body: &T,
     ) -> Result<Value, ClientError> {
-        let body = json(body).into();
-        self.call(Method::PATCH, path, Some(body)).await
+        self.call(Method::PATCH, path, Some(json(body).into()))
+            .await
     }
 
     /// A POST with a secret beside the other fields.
@@ -181,11 +180,8 @@ async fn exchange(
 ) -> Result<(StatusCode, Bytes), ClientError> {
     let work = async {
         let response = http.request(request).await;
-        read(
-            base,
-            response.map_err(|error| ClientError::unreachable(base, &error))?,
-        )
-        .await
+        let response = response.map_err(|error| ClientError::unreachable(base, &error))?;
+        read(base, response).await
     };
     in_time(base, work).await
 }
@@ -208,9 +204,10 @@ async fn in_time<T>(
 ) -> Result<T, ClientError> {
     match tokio::time::timeout(DEADLINE, work).await {
         Ok(answered) => answered,
-        Err(_elapsed) => Err(ClientError::Timeout {
-            base: base.to_owned(),
-        }),
+        Err(_elapsed) => {
+            let base = base.to_owned();
+            Err(ClientError::Timeout { base })
+        }
     }
 }
 
