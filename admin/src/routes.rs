@@ -11,8 +11,6 @@ mod runs;
 mod tokens;
 mod workspaces;
 
-use std::str::FromStr;
-
 use axum::{
     Router,
     extract::{FromRequestParts, Path},
@@ -165,9 +163,4 @@ impl<S: Send + Sync> FromRequestParts<S> for Segment {
             Err(_) => Err(no_such_path()),
         }
     }
-}
-
-/// A parameter of a domain type. Its errors state the rule and do not repeat the text.
-fn parsed<T: FromStr<Err: ToString>>(text: &str) -> Result<T, String> {
-    text.parse().map_err(|error: T::Err| error.to_string())
 }

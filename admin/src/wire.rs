@@ -10,7 +10,7 @@ mod read;
 mod token;
 mod workspace;
 
-pub(crate) use self::credential::CredentialChange;
+pub(crate) use self::{credential::CredentialChange, read::parsed};
 pub use self::{
     credential::{
         CredentialEdit, CredentialRollback, CredentialRotation, CredentialView, Duplicate,

@@ -71,7 +71,7 @@ pub(super) async fn list(
 ) -> Result<Json<Page<CredentialView>>, Problem> {
     let filter = Filter {
         within: caller.scope().clone(),
-        workspace: query.optional("workspaceId", super::parsed),
+        workspace: query.optional("workspaceId", wire::parsed),
         provider: query.optional("provider", |text| known_provider(&state, text)),
         status: query.optional("status", form::choice),
         environment: query.optional("environment", form::choice),
@@ -200,7 +200,10 @@ fn with_warnings(
     Tagged {
         lineage: Lineage::of_epoch(registry),
         revision: credential.revision,
-        view: CredentialView::of(credential, warnings).with_duplicates(duplicates),
+        view: CredentialView {
+            duplicates,
+            ..CredentialView::of(credential, warnings)
+        },
     }
 }
 

@@ -17,6 +17,7 @@ use crate::{
     query::Parameters,
     schemas::{queries, types},
     state::AdminState,
+    wire,
 };
 
 /// The latest runs that match, newest first. Never contents of requests or responses.
@@ -43,7 +44,7 @@ pub(super) async fn list(
 fn filter(caller: &Caller, query: &mut Parameters) -> RunFilter {
     RunFilter {
         within: caller.scope().clone(),
-        workspace: query.optional("workspaceId", super::parsed),
+        workspace: query.optional("workspaceId", wire::parsed),
         provider: query.optional("provider", text),
         label: query.optional("label", text),
         request_id: query.optional("requestId", text),

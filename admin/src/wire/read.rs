@@ -130,23 +130,17 @@ impl<const MAX: usize> FromText for Bounded<MAX> {
     }
 }
 
-impl FromText for WorkspaceId {
-    fn from_text(text: &str) -> Result<Self, String> {
-        parsed(text)
-    }
+macro_rules! parsed {
+    ($($name:ident),*) => {
+        $(impl FromText for $name {
+            fn from_text(text: &str) -> Result<Self, String> {
+                parsed(text)
+            }
+        })*
+    };
 }
 
-impl FromText for Label {
-    fn from_text(text: &str) -> Result<Self, String> {
-        parsed(text)
-    }
-}
-
-impl FromText for UsageTag {
-    fn from_text(text: &str) -> Result<Self, String> {
-        parsed(text)
-    }
-}
+parsed!(Label, UsageTag, WorkspaceId);
 
 impl FromText for Timestamp {
     fn from_text(text: &str) -> Result<Self, String> {
@@ -156,6 +150,7 @@ impl FromText for Timestamp {
     }
 }
 
-fn parsed<T: FromStr<Err: ToString>>(text: &str) -> Result<T, String> {
+/// Parses a type of the domain. Its errors state the rule and do not repeat the text.
+pub(crate) fn parsed<T: FromStr<Err: ToString>>(text: &str) -> Result<T, String> {
     text.parse().map_err(|error: T::Err| error.to_string())
 }

@@ -63,12 +63,8 @@ pub struct TokenView {
     /// How the token differs from the request. Only in the response that creates the token.
     pub warnings: Vec<String>,
     /// The text to send as bearer token. Only in the response that creates it.
-    #[serde(
-        default,
-        skip_serializing_if = "Option::is_none",
-        serialize_with = "write_text",
-        deserialize_with = "read_text"
-    )]
+    #[serde(default, deserialize_with = "read_text")]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "write_text")]
     #[schema(value_type = Option<String>)]
     pub token: Option<Zeroizing<String>>,
 }

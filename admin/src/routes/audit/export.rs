@@ -10,7 +10,6 @@ use axum::{
     body::{Body, Bytes},
     response::Response,
 };
-use http::{HeaderValue, header};
 use http_body_util::channel::{Channel, SendError, Sender};
 use jiff::Timestamp;
 use keyside_credentials::{
@@ -20,6 +19,7 @@ use keyside_credentials::{
 use serde::{Deserialize, Serialize};
 
 use super::{RecordView, csv};
+use crate::routes::file;
 
 /// The format of the lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -41,13 +41,6 @@ impl Format {
         match self {
             Self::Ndjson => "application/x-ndjson",
             Self::Csv => "text/csv; charset=utf-8; header=present",
-        }
-    }
-
-    fn disposition(self) -> &'static str {
-        match self {
-            Self::Ndjson => r#"attachment; filename="keyside-audit.ndjson""#,
-            Self::Csv => r#"attachment; filename="keyside-audit.csv""#,
         }
     }
 
@@ -75,25 +68,15 @@ pub(super) fn stream(
 ) -> Response {
     let (mut lines, body) = Channel::<Bytes, StorageError>::new(BATCHES_AHEAD);
     tokio::spawn(async move {
-        if let Err(Stopped::Storage(error)) =
-            send(&registry, filter, from, format, &mut lines).await
-        {
+        let sent = send(&registry, filter, from, format, &mut lines).await;
+        if let Err(Stopped::Storage(error)) = sent {
             tracing::error!(%error, "an export of the audit log failed");
             // So that the client sees an incomplete response.
             lines.abort(error);
         }
     });
-    let mut response = Response::new(Body::new(body));
-    let headers = response.headers_mut();
-    headers.insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static(format.media_type()),
-    );
-    headers.insert(
-        header::CONTENT_DISPOSITION,
-        HeaderValue::from_static(format.disposition()),
-    );
-    response
+    let name = format!("keyside-audit.{}", format.name());
+    file::attachment(format.media_type(), &name, Body::new(body))
 }
 
 async fn send(

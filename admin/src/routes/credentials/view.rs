@@ -1,8 +1,8 @@
 //! From the domain's credentials to their views on the wire.
 
 use keyside_credentials::{
-    Credential, CredentialId, Declared, Listed, LostCredential, Status, Version, VersionState,
-    WorkspaceId, source::VaultReference,
+    Credential, Declared, Listed, LostCredential, Status, Version, VersionState,
+    source::VaultReference,
 };
 
 use crate::wire::{CredentialView, Duplicate, SecretRef, VersionView};
@@ -65,19 +65,11 @@ impl CredentialView {
             is_default: lost.is_default,
             last_used_at: lost.last_used_at,
             damaged: true,
-            ..Self::empty(lost.id, lost.workspace)
-        }
-    }
-
-    fn empty(id: CredentialId, workspace_id: WorkspaceId) -> Self {
-        Self {
-            id,
-            workspace_id,
+            id: lost.id,
+            workspace_id: lost.workspace,
             provider: None,
             label: None,
             environment: None,
-            status: None,
-            is_default: false,
             usage_tag: None,
             expires_at: None,
             endpoint: None,
@@ -86,7 +78,6 @@ impl CredentialView {
             created_by: None,
             created_at: None,
             last_rotated_at: None,
-            last_used_at: None,
             last_verified_at: None,
             verification: None,
             versions: Vec::new(),
@@ -94,14 +85,9 @@ impl CredentialView {
             source: None,
             source_version: None,
             source_fault: None,
-            damaged: false,
             warnings: Vec::new(),
             duplicates: None,
         }
-    }
-
-    pub(super) fn with_duplicates(self, duplicates: Option<Vec<Duplicate>>) -> Self {
-        Self { duplicates, ..self }
     }
 }
 
