@@ -35,17 +35,8 @@ use crate::{
     warnings, web,
 };
 
-/// `keyside serve`: runs until a signal.
-pub(crate) fn serve(sources: &Sources) -> Result<(), Failure> {
-    run(sources, Process::Serve)
-}
-
-/// `keyside proxy`: the same without a store and without the admin API.
-pub(crate) fn proxy(sources: &Sources) -> Result<(), Failure> {
-    run(sources, Process::Proxy)
-}
-
-fn run(sources: &Sources, process: Process) -> Result<(), Failure> {
+/// `keyside serve`, or `keyside proxy`, which has no store and no admin API: runs until a signal.
+pub(crate) fn run(sources: &Sources, process: Process) -> Result<(), Failure> {
     let validated = ValidatedSettings::new(Settings::load(sources)?.settings, process)?;
     if let Some(app) = App::open(validated)? {
         app.bind()?.run(|_| {});

@@ -45,7 +45,7 @@ use keyside_config::Sources;
 use keyside_credentials::process;
 
 use self::{admin::Admin, output::Output};
-use crate::failure::Failure;
+use crate::{app, failure::Failure, validated_settings::Process};
 
 /// The sidecar that holds the keys: requests leave without a key, Keyside attaches it.
 #[derive(Parser)]
@@ -157,8 +157,8 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
     let sources = Sources::from_process(cli.config);
     let output = Output::new(cli.json);
     match cli.command {
-        Command::Serve => crate::app::serve(&sources),
-        Command::Proxy => crate::app::proxy(&sources),
+        Command::Serve => app::run(&sources, Process::Serve),
+        Command::Proxy => app::run(&sources, Process::Proxy),
         Command::Demo => crate::demo::run(&sources),
         Command::Check => check::run(&sources, &output),
         Command::Doctor(doctor) => wait_for(doctor.run(&sources, &output)),

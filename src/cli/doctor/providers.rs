@@ -101,15 +101,12 @@ impl Targets {
         for (id, endpoint) in used {
             match catalogue.get(&id) {
                 Some(provider) => targets.add(provider, endpoint.as_deref()),
-                None => targets.not_checked.push(
-                    Finding::warn(
-                        provider_name(&id),
-                        "there are credentials for it, but it is not in the settings",
-                    )
-                    .fix(format!(
-                        "Put [providers.{id}] back, or revoke its credentials."
-                    )),
-                ),
+                None => {
+                    let said = "there are credentials for it, but it is not in the settings";
+                    let fix = format!("Put [providers.{id}] back, or revoke its credentials.");
+                    let finding = Finding::warn(provider_name(&id), said).fix(fix);
+                    targets.not_checked.push(finding);
+                }
             }
         }
         if all {
