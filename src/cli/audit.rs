@@ -7,9 +7,15 @@ mod verify;
 use clap::{Args, Subcommand};
 use keyside_config::Sources;
 use keyside_credentials::{ActorId, CredentialId, WorkspaceId};
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::{Admin, Failure, Output, items::filter, key::key_id, table::Table, workspace};
+use super::{
+    Admin, Failure, Output,
+    items::{filter, list},
+    key::key_id,
+    table::Table,
+    workspace,
+};
 use crate::client::{Client, ClientError};
 
 /// The commands on the audit log.
@@ -84,31 +90,13 @@ impl Filters {
 }
 
 impl List {
-    /// A page may be short and still have a next page: a rare record may be some pages away.
     async fn run(&self, sources: &Sources, output: &Output) -> Result<(), Failure> {
         let client = self.admin.client(sources)?;
-        let (mut items, mut cursor) = (Vec::new(), Value::Null);
-        let wanted = self.limit as usize;
-        while items.len() < wanted {
-            let limit = (wanted - items.len()).min(1_000);
-            let after = cursor.as_str().map(|cursor| format!("&cursor={cursor}"));
-            let filters = self.filters.query();
-            let path = format!(
-                "{AUDIT}?limit={limit}{filters}{}",
-                after.unwrap_or_default()
-            );
-            let mut page = match client.get(&path).await {
-                Ok(page) => page,
-                Err(error) => return Err(self.filters.explained(&client, error).await),
-            };
-            if let Some(Value::Array(more)) = page.get_mut("items").map(Value::take) {
-                items.extend(more);
-            }
-            cursor = page["nextCursor"].take();
-            if cursor.is_null() {
-                break;
-            }
-        }
+        let (filters, wanted) = (self.filters.query(), self.limit as usize);
+        let (items, cursor) = match list(&client, AUDIT, &filters, wanted).await {
+            Ok(found) => found,
+            Err(error) => return Err(self.filters.explained(&client, error).await),
+        };
         let page = json!({ "items": items, "nextCursor": cursor });
         output.print(&page, |output| {
             output.table(&Table::of_items(&items, COLUMNS))

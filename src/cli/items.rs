@@ -7,28 +7,42 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::{Failure, Output};
-use crate::client::Client;
+use crate::client::{Client, ClientError};
 
-/// Returns every item of a list, page by page.
+/// Returns every item of a list.
 pub(crate) async fn list_all(
     client: &Client,
     path: &str,
     filters: &str,
 ) -> Result<Vec<Value>, Failure> {
-    let mut items = Vec::new();
-    let mut cursor = String::new();
-    loop {
-        let mut page = client
-            .get(&format!("{path}?limit=1000{filters}{cursor}"))
-            .await?;
-        if let Some(Value::Array(more)) = page.get_mut("items").map(Value::take) {
+    let (items, _) = list(client, path, filters, usize::MAX).await?;
+    Ok(items)
+}
+
+/// Returns up to `wanted` items of a list, page by page, and the cursor of the next page. A page
+/// may be short and still have a next one: a rare item may be some pages away.
+pub(crate) async fn list(
+    client: &Client,
+    path: &str,
+    filters: &str,
+    wanted: usize,
+) -> Result<(Vec<Value>, Value), ClientError> {
+    let (mut items, mut cursor) = (Vec::new(), Value::Null);
+    while items.len() < wanted {
+        let limit = (wanted - items.len()).min(1_000);
+        let after = filter("cursor", &cursor.as_str());
+        let path = format!("{path}?limit={limit}{filters}{after}");
+        let mut page = client.get(&path).await?;
+        let mut field = |name: &str| page.get_mut(name).map_or(Value::Null, Value::take);
+        if let Value::Array(more) = field("items") {
             items.extend(more);
         }
-        match page["nextCursor"].as_str() {
-            Some(next) => cursor = format!("&cursor={next}"),
-            None => return Ok(items),
+        cursor = field("nextCursor");
+        if cursor.is_null() {
+            break;
         }
     }
+    Ok((items, cursor))
 }
 
 /// Prints a list as JSON, or as the table that `table` makes of its items. `expected` says what an

@@ -12,6 +12,9 @@ pub(crate) struct Table {
     rows: Vec<Vec<String>>,
 }
 
+/// A column of a table: its heading, and its cell for an item.
+pub(crate) type Column<T> = (&'static str, fn(&T) -> String);
+
 impl Table {
     pub(crate) fn new(heading: impl Into<Vec<&'static str>>) -> Self {
         Self {
@@ -24,6 +27,13 @@ impl Table {
     pub(crate) fn of_fields<'a>(fields: impl IntoIterator<Item = (&'a str, String)>) -> Self {
         let rows = fields.into_iter();
         Self::new([]).with_rows(rows.map(|(name, value)| [name.to_owned(), value]))
+    }
+
+    /// A row for each item.
+    pub(crate) fn of<T>(items: &[T], columns: &[Column<T>]) -> Self {
+        let heading: Vec<_> = columns.iter().map(|(heading, _)| *heading).collect();
+        let cells = |item| columns.iter().map(move |(_, cell)| cell(item));
+        Self::new(heading).with_rows(items.iter().map(cells))
     }
 
     /// A row for each JSON object. `columns` are headings, each with the field below it.
@@ -54,11 +64,10 @@ impl Table {
         let mut text = String::new();
         if !self.heading.is_empty() {
             let heading = line(self.heading.iter().copied(), &widths);
-            text.push_str(&if colour {
-                format!("\x1b[1m{heading}\x1b[0m\n")
-            } else {
-                format!("{heading}\n")
-            });
+            text += &match colour {
+                true => format!("\x1b[1m{heading}\x1b[0m\n"),
+                false => format!("{heading}\n"),
+            };
         }
         for row in &self.rows {
             text.push_str(&line(row.iter().map(String::as_str), &widths));
@@ -68,27 +77,15 @@ impl Table {
     }
 
     fn widths(&self) -> Vec<usize> {
-        let columns = self
-            .rows
-            .iter()
-            .map(Vec::len)
-            .chain([self.heading.len()])
-            .max()
-            .unwrap_or(0);
-        let width = |column: usize| {
-            let cells = self
-                .rows
-                .iter()
-                .filter_map(|row| row.get(column))
-                .map(String::as_str);
-            let heading = self.heading.get(column).copied();
-            cells
-                .chain(heading)
-                .map(|cell| cell.chars().count())
-                .max()
-                .unwrap_or(0)
-        };
-        (0..columns).map(width).collect()
+        let width = |cell: &str| cell.chars().count();
+        let mut widths: Vec<_> = self.heading.iter().map(|cell| width(cell)).collect();
+        for row in &self.rows {
+            widths.resize(widths.len().max(row.len()), 0);
+            for (widest, cell) in widths.iter_mut().zip(row) {
+                *widest = width(cell).max(*widest);
+            }
+        }
+        widths
     }
 }
 

@@ -16,7 +16,7 @@ use super::{
     confirm::Confirmation,
     duration::end,
     items::{list_all, print_list, read},
-    table::{Table, cell, local, none},
+    table::{Column, Table, cell, local, none},
 };
 
 /// The commands on tokens.
@@ -148,18 +148,7 @@ impl fmt::Display for Summary<'_> {
 }
 
 fn table(tokens: &[TokenView], output: &Output) -> String {
-    let rows = tokens.iter().map(|token| {
-        [
-            token.id.to_string(),
-            cell(&token.name),
-            cell(&token.role),
-            workspaces(token),
-            cell(&token.status),
-            time(token.last_used_at),
-            time(token.expires_at),
-        ]
-    });
-    output.table(&Table::new(HEADING).with_rows(rows))
+    output.table(&Table::of(tokens, &COLUMNS))
 }
 
 fn fields(token: &TokenView) -> Table {
@@ -203,12 +192,12 @@ const ROLES: [(&str, &str); 3] = [
     ("viewer", "Read"),
 ];
 
-const HEADING: [&str; 7] = [
-    "ID",
-    "NAME",
-    "ROLE",
-    "WORKSPACES",
-    "STATUS",
-    "LAST USED",
-    "EXPIRES",
+const COLUMNS: [Column<TokenView>; 7] = [
+    ("ID", |token| token.id.to_string()),
+    ("NAME", |token| cell(&token.name)),
+    ("ROLE", |token| cell(&token.role)),
+    ("WORKSPACES", workspaces),
+    ("STATUS", |token| cell(&token.status)),
+    ("LAST USED", |token| time(token.last_used_at)),
+    ("EXPIRES", |token| time(token.expires_at)),
 ];

@@ -13,7 +13,7 @@ use super::{
     confirm::Confirmation,
     download::Download,
     items::{list_all, print_list, read},
-    table::{Table, cell, local},
+    table::{Column, Table, cell, local},
 };
 use crate::{
     client::{Client, ClientError},
@@ -232,11 +232,7 @@ fn table(workspaces: &[WorkspaceView], output: &Output) -> String {
     if workspaces.is_empty() {
         return "No workspaces. `keyside workspace add ID` creates one.\n".to_owned();
     }
-    let rows = workspaces.iter().map(|workspace| {
-        let (name, created) = (cell(&workspace.name), local(workspace.created_at));
-        [workspace.id.to_string(), name, created]
-    });
-    output.table(&Table::new(["ID", "NAME", "CREATED"]).with_rows(rows))
+    output.table(&Table::of(workspaces, &COLUMNS))
 }
 
 const WORKSPACES: &str = "/api/workspaces";
@@ -247,3 +243,9 @@ const UNKNOWN: &str = "workspace-unknown";
 
 /// A command that does not need Keyside waits no longer for one.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(2);
+
+const COLUMNS: [Column<WorkspaceView>; 3] = [
+    ("ID", |workspace| workspace.id.to_string()),
+    ("NAME", |workspace| cell(&workspace.name)),
+    ("CREATED", |workspace| local(workspace.created_at)),
+];

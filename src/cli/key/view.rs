@@ -11,7 +11,7 @@ use super::{Failure, Output};
 use crate::{
     cli::{
         items::read,
-        table::{Table, cell, local, none},
+        table::{Column, Table, cell, local, none},
     },
     client::credentials_as_keys,
 };
@@ -202,41 +202,20 @@ pub(super) fn table(credentials: &[Credential], output: &Output) -> String {
     if credentials.is_empty() {
         return "No keys. `keyside key add --workspace ID --provider ID` stores one.\n".to_owned();
     }
-    // The column is shown only if some secret is kept elsewhere.
-    let elsewhere = credentials
-        .iter()
-        .any(|credential| credential.source.is_some());
-    let mut heading = vec![
-        "WORKSPACE",
-        "PROVIDER",
-        "LABEL",
-        "ENVIRONMENT",
-        "STATUS",
-        "DEFAULT",
-        "HINT",
-        "EXPIRES",
-        "LAST USED",
-        "ID",
-    ];
-    heading.extend(elsewhere.then_some("KEPT IN"));
-    let rows = credentials.iter().map(|credential| {
-        let source = elsewhere.then(|| credential.shown_source());
-        let (expiry, last_used) = (credential.expires_at, credential.last_used_at);
-        let cells = [
-            credential.workspace_id.to_string(),
-            cell(&credential.provider),
-            cell(&credential.label),
-            cell(&credential.environment),
-            credential.shown_status(),
-            if credential.is_default { "yes" } else { "" }.to_owned(),
-            cell(&credential.hint),
-            expiry.map_or_else(none, relative_time),
-            last_used.map_or_else(|| "never".to_owned(), relative_time),
-            credential.id.to_string(),
-        ];
-        cells.into_iter().chain(source)
-    });
-    output.table(&Table::new(heading).with_rows(rows))
+    let mut columns = COLUMNS.to_vec();
+    if credentials.iter().any(|one| one.source.is_some()) {
+        columns.push(("KEPT IN", Credential::shown_source));
+    }
+    output.table(&Table::of(credentials, &columns))
+}
+
+fn default_mark(credential: &Credential) -> String {
+    if credential.is_default { "yes" } else { "" }.to_owned()
+}
+
+fn last_use(credential: &Credential) -> String {
+    let at = credential.last_used_at;
+    at.map_or_else(|| "never".to_owned(), relative_time)
 }
 
 /// The difference from now, in its largest unit: `in 12 days`, `3 hours ago`.
@@ -264,3 +243,18 @@ fn name_of(other: &Duplicate) -> String {
 }
 
 pub(super) const A_KEY: &str = "a key";
+
+const COLUMNS: [Column<Credential>; 10] = [
+    ("WORKSPACE", |key| key.workspace_id.to_string()),
+    ("PROVIDER", |key| cell(&key.provider)),
+    ("LABEL", |key| cell(&key.label)),
+    ("ENVIRONMENT", |key| cell(&key.environment)),
+    ("STATUS", Credential::shown_status),
+    ("DEFAULT", default_mark),
+    ("HINT", |key| cell(&key.hint)),
+    ("EXPIRES", |key| {
+        key.expires_at.map_or_else(none, relative_time)
+    }),
+    ("LAST USED", last_use),
+    ("ID", |key| key.id.to_string()),
+];
