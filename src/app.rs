@@ -136,13 +136,9 @@ impl App {
 
     /// Binds every listener.
     pub(crate) fn bind(mut self) -> Result<Ready, Failure> {
-        let admin = match self.backing.registry() {
-            Some(_) => {
-                let bound = web::bind("admin.listen", self.settings.admin.listen);
-                Some(bound.map_err(failed)?)
-            }
-            None => None,
-        };
+        let bind_admin = || web::bind("admin.listen", self.settings.admin.listen);
+        let admin = self.backing.registry().map(|_| bind_admin());
+        let admin = admin.transpose().map_err(failed)?;
         let admin_address = admin.as_ref().map(|(_, address)| *address);
         let (observed, signals) = match self.early.take() {
             Some(EarlyHandles { observe, signals }) => (observe, Some(signals)),
@@ -239,13 +235,7 @@ impl Ready {
     /// Serves until a signal. Calls `started` once all listeners accept, and returns when all
     /// requests in flight have ended or were cut off.
     pub(crate) fn run(self, started: impl FnOnce(&Addresses) + Send + 'static) {
-        let Self {
-            app,
-            server,
-            drain,
-            addresses,
-            signals,
-        } = self;
+        let (app, addresses) = (self.app, self.addresses);
         let ready = move || {
             let proxy: Vec<_> = addresses.proxy.iter().map(ToString::to_string).collect();
             tracing::info!(
@@ -257,25 +247,18 @@ impl Ready {
             started(&addresses);
         };
         let lifecycle = Lifecycle {
-            drain,
+            drain: self.drain,
             deadline: app.settings.proxy.deadlines.drain,
-            signals: Mutex::new(signals),
+            signals: Mutex::new(self.signals),
             ready: Mutex::new(Some(Box::new(ready))),
         };
-        server.run(RunArgs {
-            shutdown_signal: Box::new(lifecycle),
-        });
-        let App {
-            backing,
-            runtime,
-            _telemetry,
-            ..
-        } = app;
-        runtime.block_on(backing.flush());
+        let shutdown_signal = Box::new(lifecycle);
+        self.server.run(RunArgs { shutdown_signal });
+        app.runtime.block_on(app.backing.flush());
         tracing::info!("stopped");
-        drop(backing);
+        drop(app.backing);
         // A network file system that does not respond must not prevent the exit.
-        runtime.shutdown_timeout(EXIT_TIMEOUT);
+        app.runtime.shutdown_timeout(EXIT_TIMEOUT);
     }
 }
 

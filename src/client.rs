@@ -67,26 +67,16 @@ impl Client {
             .await
     }
 
-    /// A POST with a secret beside the other fields.
-    pub(crate) async fn post_secret<T: Serialize>(
+    /// A request with a secret beside the other fields.
+    pub(crate) async fn send_secret<T: Serialize>(
         &self,
+        method: Method,
         path: &str,
         secret: Zeroizing<String>,
         others: &T,
     ) -> Result<Value, ClientError> {
         let body = wiped(with_secret(secret, others));
-        self.call(Method::POST, path, Some(body)).await
-    }
-
-    /// A PATCH with a secret beside the other fields.
-    pub(crate) async fn patch_secret<T: Serialize>(
-        &self,
-        path: &str,
-        secret: Zeroizing<String>,
-        others: &T,
-    ) -> Result<Value, ClientError> {
-        let body = wiped(with_secret(secret, others));
-        self.call(Method::PATCH, path, Some(body)).await
+        self.call(method, path, Some(body)).await
     }
 
     pub(crate) async fn delete(&self, path: &str) -> Result<Value, ClientError> {

@@ -4,6 +4,7 @@ mod change;
 mod view;
 
 use clap::{Args, Subcommand};
+use hyper::Method;
 use keyside_admin::wire::{NewCredential, SecretRef};
 use keyside_config::{ProviderId, Sources, VaultReference};
 use keyside_credentials::{
@@ -177,7 +178,9 @@ impl Add {
             true => client.post(CREDENTIALS, &body).await,
             false => {
                 let secret = self.secret.read(Some(&owner), output)?;
-                client.post_secret(CREDENTIALS, secret, &body).await
+                client
+                    .send_secret(Method::POST, CREDENTIALS, secret, &body)
+                    .await
             }
         };
         let added = match added {

@@ -10,7 +10,7 @@ use axum::{
     body::{Body, Bytes},
     response::Response,
 };
-use http_body_util::channel::{Channel, SendError, Sender};
+use http_body_util::channel::{Channel, Sender};
 use jiff::Timestamp;
 use keyside_credentials::{
     Hash, PublicKey, Registry, StorageError,
@@ -69,7 +69,7 @@ pub(super) fn stream(
     let (mut lines, body) = Channel::<Bytes, StorageError>::new(BATCHES_AHEAD);
     tokio::spawn(async move {
         let sent = send(&registry, filter, from, format, &mut lines).await;
-        if let Err(Stopped::Storage(error)) = sent {
+        if let Err(error) = sent {
             tracing::error!(%error, "an export of the audit log failed");
             // So that the client sees an incomplete response.
             lines.abort(error);
@@ -79,51 +79,33 @@ pub(super) fn stream(
     file::attachment(format.media_type(), &name, Body::new(body))
 }
 
+/// Stops early, without an error, if the client disconnects.
 async fn send(
     registry: &Registry,
     filter: AuditFilter,
     from: Option<Timestamp>,
     format: Format,
     lines: &mut Sender<Bytes, StorageError>,
-) -> Result<(), Stopped> {
+) -> Result<(), StorageError> {
     let audit = registry.audit();
     let mut export = audit.export(filter, from);
     let mut text = format.begin();
     while let Some(found) = export.next().await? {
         text.extend(found.into_iter().map(|line| format.line(line)));
         let batch = std::mem::take(&mut text);
-        if !batch.is_empty() {
-            lines.send_data(batch.into()).await?;
+        if !batch.is_empty() && lines.send_data(batch.into()).await.is_err() {
+            return Ok(());
         }
     }
     if !text.is_empty() {
-        lines.send_data(text.into()).await?;
+        let _ = lines.send_data(text.into()).await;
     }
     Ok(())
 }
 
-/// Why an export stopped early.
-enum Stopped {
-    Storage(StorageError),
-    /// The client disconnected.
-    Unheard,
-}
-
-impl From<StorageError> for Stopped {
-    fn from(error: StorageError) -> Self {
-        Self::Storage(error)
-    }
-}
-
-impl From<SendError> for Stopped {
-    fn from(_: SendError) -> Self {
-        Self::Unheard
-    }
-}
-
 /// A line of NDJSON.
 #[derive(Serialize)]
-#[serde(untagged)]
+#[serde(untagged, rename_all_fields = "camelCase")]
 enum Line {
     Record {
         #[serde(flatten)]
@@ -131,20 +113,16 @@ enum Line {
         /// The record as it is stored.
         stored: String,
     },
-    Hidden(Hidden),
+    /// A record outside of the caller's scope or of the filter.
+    Hidden {
+        chain: String,
+        position: u64,
+        record_hash: Hash,
+    },
     End {
         chain: String,
         end: End,
     },
-}
-
-/// A record outside of the caller's scope or of the filter.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Hidden {
-    chain: String,
-    position: u64,
-    record_hash: Hash,
 }
 
 #[derive(Serialize)]
@@ -169,11 +147,11 @@ impl Line {
                 chain,
                 position,
                 record,
-            } => Self::Hidden(Hidden {
+            } => Self::Hidden {
                 chain: chain.to_string(),
                 position,
                 record_hash: record,
-            }),
+            },
             audit::Line::End {
                 chain,
                 installation,
