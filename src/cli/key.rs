@@ -195,18 +195,15 @@ impl Add {
         let credential = Credential::of(&added)?;
         credential.print_warnings(output);
         let known = match known {
-            None => provider::find(&client, self.provider.as_str())
-                .await
-                .ok()
-                .flatten(),
-            known => known,
+            None => provider::find(&client, self.provider.as_str()).await,
+            known => Ok(known),
         };
-        let lines = known.map_or(String::new(), |known| {
-            sdk_lines::of(&known, sources, self.workspace.as_str())
-        });
-        output.print(&added, |_| {
-            format!("{}\n{lines}", credential.summary("Stored"))
-        })
+        let known = known.ok().flatten();
+        let workspace = self.workspace.as_str();
+        let lines = known.map(|known| sdk_lines::of(&known, sources, workspace));
+        let lines = lines.unwrap_or_default();
+        let summary = credential.summary("Stored");
+        output.print(&added, |_| format!("{summary}\n{lines}"))
     }
 
     /// Checks everything but the secret, so that nobody pastes one in vain. Returns the provider,

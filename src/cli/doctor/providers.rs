@@ -10,14 +10,7 @@ use keyside_config::{BaseUrl, Catalogue, Provider, Settings, Upstream};
 use keyside_proxy::{Egress, Reachable, Unreachable, check_reachable};
 use tokio::task::JoinSet;
 
-use super::{PATIENCE, clock::ClockEvidence, finding::Finding};
-
-/// The findings, and the providers' dates.
-#[derive(Default)]
-pub(super) struct ProvidersReport {
-    pub(super) findings: Vec<Finding>,
-    pub(super) clock: ClockEvidence,
-}
+use super::{PATIENCE, clock::Report, finding::Finding};
 
 /// The providers in use, each with an endpoint if known.
 pub(super) struct ProvidersInUse {
@@ -39,8 +32,8 @@ pub(super) async fn check(
     egress: Egress,
     used: ProvidersInUse,
     all: bool,
-) -> ProvidersReport {
-    let mut report = ProvidersReport::default();
+) -> Report {
+    let mut report = Report::default();
     let Targets {
         by_name,
         not_checked,

@@ -8,22 +8,15 @@ use keyside_credentials::SourceHealth;
 use keyside_vault::{KvVersion, Vault, VaultError};
 use tokio::time::timeout;
 
-use super::{PATIENCE, clock::ClockEvidence, finding::Finding};
+use super::{PATIENCE, clock::Report, finding::Finding};
 use crate::declared;
-
-/// The findings, and Vault's date.
-#[derive(Default)]
-pub(super) struct VaultReport {
-    pub(super) findings: Vec<Finding>,
-    pub(super) clock: ClockEvidence,
-}
 
 pub(super) async fn check(
     settings: &Settings,
     vault: Option<&Arc<Vault>>,
     can_sign_in: bool,
-) -> VaultReport {
-    let mut report = VaultReport::default();
+) -> Report {
+    let mut report = Report::default();
     let mut readable = settings.clone();
     let signed_in = match vault {
         Some(vault) => report.can_read(settings, vault, can_sign_in).await,
@@ -41,7 +34,7 @@ pub(super) async fn check(
     report
 }
 
-impl VaultReport {
+impl Report {
     /// Whether secrets can be read from Vault.
     async fn can_read(&mut self, settings: &Settings, vault: &Vault, can_sign_in: bool) -> bool {
         if !self.answers(settings, vault).await {

@@ -1,22 +1,17 @@
 //! From the domain's credentials to their views on the wire.
 
 use keyside_credentials::{
-    Credential, Declared, Listed, LostCredential, Status, Version, VersionState,
-    source::VaultReference,
+    Credential, Listed, LostCredential, Status, Version, VersionState, source::VaultReference,
 };
 
 use crate::wire::{CredentialView, Duplicate, SecretRef, VersionView};
 
 impl CredentialView {
     pub(super) fn of(credential: Credential, warnings: Vec<String>) -> Self {
-        let (source, source_version, source_fault) = match credential.declared {
-            Some(Declared {
-                source,
-                version,
-                fault,
-            }) => (Some(source), version, fault),
-            None => (None, None, None),
-        };
+        let declared = credential.declared;
+        let (source, source_version, source_fault) = declared.map_or((None, None, None), |from| {
+            (Some(from.source), from.version, from.fault)
+        });
         Self {
             id: credential.id,
             workspace_id: credential.workspace,
