@@ -49,7 +49,7 @@ fn secret_of(grant: &Grant) -> Vec<u8> {
     grant.open().unwrap().expose().to_vec()
 }
 
-/// Looks until it is so.
+/// Polls until `condition` holds.
 async fn until(condition: impl Fn() -> bool) {
     let in_time = tokio::time::timeout(Duration::from_secs(30), async {
         while !condition() {
@@ -64,7 +64,7 @@ fn file(path: &Path) -> SourceReference {
 }
 
 #[tokio::test]
-async fn a_file_is_followed_through_its_changes() {
+async fn changes_of_a_secret_file_are_picked_up() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("key");
     fs::write(&path, "sk-canary-declared-first\n").unwrap();
@@ -84,7 +84,7 @@ async fn a_file_is_followed_through_its_changes() {
     let grant = resolve(&declared, None).unwrap();
     assert_eq!(secret_of(&grant), b"sk-canary-declared-first");
     assert_eq!(grant.label().as_str(), "main");
-    // The one that is missing refuses its own requests only.
+    // A missing file only refuses requests for its own credential.
     assert_eq!(
         resolve(&declared, Some("other")).unwrap_err(),
         Refusal::SecretGone
@@ -95,7 +95,7 @@ async fn a_file_is_followed_through_its_changes() {
     until(|| resolve(&declared, None).unwrap().version() == 2).await;
     let grant = resolve(&declared, None).unwrap();
     assert_eq!(secret_of(&grant), b"sk-canary-declared-second");
-    // Answers are searched for the one before too.
+    // Responses are also searched for the previous secret.
     let others = grant.open_others(|| SystemClock.now());
     assert_eq!(others.len(), 1);
     assert_eq!(others[0].expose(), b"sk-canary-declared-first");
@@ -111,7 +111,7 @@ async fn a_file_is_followed_through_its_changes() {
     until(|| resolve(&declared, None).is_ok()).await;
 }
 
-/// A Vault that answers what the test says.
+/// A Vault whose answer the test sets.
 #[derive(Default)]
 struct Scripted(Mutex<Option<Result<(&'static str, &'static str), SourceError>>>);
 
@@ -140,7 +140,7 @@ impl SecretSource for Scripted {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_secret_in_vault_outlasts_an_outage_and_not_its_deletion() {
+async fn a_vault_secret_stays_usable_in_an_outage_but_not_after_its_deletion() {
     let vault = Arc::new(Scripted::default());
     vault.set(Ok(("1", "sk-canary-vault-first")));
     let reference = "vault:kv/teams/acme#api_key".parse().unwrap();
@@ -166,7 +166,7 @@ async fn a_secret_in_vault_outlasts_an_outage_and_not_its_deletion() {
 }
 
 #[test]
-fn an_id_is_the_same_wherever_it_is_declared() {
+fn a_declared_credential_has_the_same_id_in_every_process() {
     let id = || id_of("acme", "openai", "main");
     assert_eq!(id(), id());
     assert_ne!(id(), id_of("acme", "openai", "other"));
@@ -188,7 +188,7 @@ impl SecretSource for Silent {
 }
 
 #[tokio::test]
-async fn a_file_is_followed_while_vault_answers_none_of_many() {
+async fn changes_of_a_file_are_picked_up_while_many_vault_reads_hang() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("key");
     fs::write(&path, "sk-canary-declared-first").unwrap();

@@ -39,7 +39,7 @@ async fn used(folder: &Path) {
 }
 
 #[tokio::test]
-async fn it_keeps_the_contract() {
+async fn the_embedded_store_keeps_the_contract() {
     let folders: Vec<_> = (0..4).map(|_| tempfile::tempdir().unwrap()).collect();
     contract::storage(opened(folders[0].path()).await).await;
     contract::archive(opened(folders[1].path()).await).await;

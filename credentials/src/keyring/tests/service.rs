@@ -1,4 +1,4 @@
-//! A keyring whose keys are wrapped by a service over a network.
+//! A keyring whose keys are wrapped by a remote service.
 
 use std::sync::{
     Mutex as SyncMutex,
@@ -11,14 +11,14 @@ use tokio::sync::Barrier;
 use super::*;
 use crate::kms::KmsSource;
 
-/// The `local` driver, as if it were far away.
+/// The `local` driver as a remote service.
 struct Network {
     inner: Arc<dyn KeyService>,
-    /// Lets workspaces' keys unwrap only once as many as this ask at the same time.
+    /// Unwraps workspace keys only when this many calls wait at the same time.
     together: Option<Barrier>,
     running: AtomicUsize,
     most: AtomicUsize,
-    /// What each call for a workspace fails with.
+    /// The error for each workspace whose calls fail.
     fails: SyncMutex<HashMap<String, fn() -> KmsError>>,
     forgotten: SyncMutex<Vec<String>>,
     can_make_new: bool,
@@ -126,7 +126,7 @@ async fn keys_are_unwrapped_sixteen_at_a_time_and_keep_their_order() {
         keyring.add(&workspace).await.unwrap();
         keyring.add_next(&workspace).await.unwrap();
     }
-    // With fewer at a time this would wait for ever.
+    // With fewer calls at a time this would never return.
     let service = Arc::new(Network {
         together: Some(Barrier::new(16)),
         ..Network::new()
@@ -141,7 +141,7 @@ async fn keys_are_unwrapped_sixteen_at_a_time_and_keep_their_order() {
 }
 
 #[tokio::test]
-async fn a_refusal_leaves_one_workspace_out_and_a_service_that_is_away_all() {
+async fn a_refused_key_leaves_out_its_workspace_and_an_unreachable_service_is_an_error() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("keyring");
     let service = Arc::new(Network::new());
@@ -163,7 +163,7 @@ async fn a_refusal_leaves_one_workspace_out_and_a_service_that_is_away_all() {
 }
 
 #[tokio::test]
-async fn a_workspace_is_forgotten_by_the_service_before_its_last_key_is_gone() {
+async fn the_service_forgets_a_workspace_before_its_last_key_is_destroyed() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("keyring");
     let service = Arc::new(Network::new());
@@ -181,7 +181,7 @@ async fn a_workspace_is_forgotten_by_the_service_before_its_last_key_is_gone() {
     service.fails.lock().unwrap().clear();
     assert_eq!(keyring.destroy(&all).await.unwrap(), 1);
     assert_eq!(*service.forgotten.lock().unwrap(), ["acme"]);
-    // Refused for good: the keys are gone from the file all the same.
+    // Refused permanently: the keys are deleted from the file nevertheless.
     keyring.add(&acme()).await.unwrap();
     service.fail_for("acme", refused);
     let all = keyring.ids(&acme()).await.into_iter().collect();
@@ -190,7 +190,7 @@ async fn a_workspace_is_forgotten_by_the_service_before_its_last_key_is_gone() {
 }
 
 #[tokio::test]
-async fn a_rotation_wraps_every_key_again_where_the_service_rotates_its_own() {
+async fn a_rotation_rewraps_every_key_when_the_service_rotates_its_own_key() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("keyring");
     let service = Arc::new(Network::new());
@@ -200,10 +200,10 @@ async fn a_rotation_wraps_every_key_again_where_the_service_rotates_its_own() {
     let to = keyring.next_master_key().await.unwrap();
     assert_eq!(to, service.name(""));
     let rewrapped = keyring.rewrap(&to, None).await.unwrap();
-    // The installation's own, the one that signs, and that of acme.
+    // The installation's own key, the signing key, and that of acme.
     assert_eq!((rewrapped.keys, rewrapped.previous), (3, to.clone()));
     assert_ne!(keyring.to_json().await, before);
-    // On record at every start from now on; nothing is left to finish.
+    // Every later start repeats this for a recorded rotation; nothing is left to do.
     let after = keyring.to_json().await;
     keyring.settle(Some(&to), None).await.unwrap();
     assert_eq!(keyring.to_json().await, after);
@@ -216,9 +216,9 @@ async fn a_rotation_wraps_every_key_again_where_the_service_rotates_its_own() {
     );
 }
 
-/// Wrapped together with the old signing key, it would never open again.
+/// If it were wrapped together with the old signing key, it would never unwrap again.
 #[tokio::test]
-async fn a_key_that_is_refused_for_now_keeps_the_old_signing_key_until_it_unwraps() {
+async fn the_old_signing_key_is_kept_while_the_service_refuses_a_workspace_key() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("keyring");
     let service = Arc::new(Network::new());
@@ -243,7 +243,7 @@ async fn a_key_that_is_refused_for_now_keeps_the_old_signing_key_until_it_unwrap
 }
 
 #[tokio::test]
-async fn a_process_that_only_reads_makes_no_keys() {
+async fn a_read_only_process_creates_no_keys() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("keyring");
     let reader = Arc::new(Network {

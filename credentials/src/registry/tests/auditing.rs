@@ -1,4 +1,4 @@
-//! Reading the log across chains, and taking it away.
+//! Searching the audit log across chains, and exporting it.
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use keyside_store::PublicKey;
@@ -8,14 +8,14 @@ use serde_json::{Value, json};
 use super::*;
 use crate::audit::{Checked, Cursor, ExportError, verify_export};
 
-/// Something that is put on record, somewhere.
+/// An event that is audited in some chain.
 #[derive(Clone, Debug)]
 enum Happens {
     /// In the chain of one of the workspaces.
     Add(usize),
-    /// In the installation's.
+    /// In the installation's chain.
     Refuse,
-    /// In both.
+    /// In both chains.
     Link,
     Later(i64),
 }
@@ -46,7 +46,7 @@ fn cases(cases: u32) -> TestRunner {
     })
 }
 
-/// An installation with three workspaces, to which this has happened.
+/// An installation with three workspaces and this history.
 async fn led(history: &[Happens]) -> (Installation, Arc<Registry>) {
     let installation = Installation::new();
     let registry = installation.open().await;
@@ -77,7 +77,7 @@ async fn led(history: &[Happens]) -> (Installation, Arc<Registry>) {
     (installation, registry)
 }
 
-/// All that a search finds, page after page.
+/// All records that a search finds, page by page.
 async fn paged(registry: &Registry, filter: &AuditFilter, page: usize) -> Vec<AuditRecord> {
     let (mut all, mut before) = (Vec::new(), None::<Cursor>);
     loop {
@@ -87,7 +87,7 @@ async fn paged(registry: &Registry, filter: &AuditFilter, page: usize) -> Vec<Au
         let Some(next) = found.before else {
             return all;
         };
-        // As it goes through an address.
+        // Through the text form, as in a URL.
         assert_eq!(next.to_string().parse::<Cursor>().as_ref(), Ok(&next));
         before = Some(next);
     }
@@ -98,7 +98,7 @@ fn limited_to(workspace: &str) -> Scope {
 }
 
 #[test]
-fn pages_of_whatever_size_are_the_whole_log_newest_first() {
+fn audit_pages_of_any_size_add_up_to_the_whole_log_newest_first() {
     let filters = [
         AuditFilter::default(),
         AuditFilter {
@@ -131,14 +131,14 @@ fn pages_of_whatever_size_are_the_whole_log_newest_first() {
     outcome.unwrap();
 }
 
-/// Short enough for people to read when a test fails.
+/// A short form, readable when a test fails.
 fn places(records: &[AuditRecord]) -> Vec<String> {
     let place = |it: &AuditRecord| format!("{} {} {}", it.at, it.chain, it.position);
     records.iter().map(place).collect()
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_is_limited_sees_neither_other_workspaces_nor_what_is_about_none() {
+async fn an_export_with_a_limited_scope_hides_other_workspaces_and_records_about_none() {
     let all = [
         Happens::Add(0),
         Happens::Add(1),
@@ -171,14 +171,14 @@ async fn whoever_is_limited_sees_neither_other_workspaces_nor_what_is_about_none
     ] {
         assert!(!file.contains(hidden), "{hidden}");
     }
-    // What is hidden is there as its hash, and the whole is checked all the same.
+    // Hidden records are included as hashes, so the whole export can be verified.
     let checked = checked(&file, &registry.audit().public_key()).unwrap();
     assert_eq!(checked.chains, 2);
     let (hidden, all) = (checked.hidden, checked.records);
     assert!(hidden > 0 && all == hidden + 3, "{checked:?}");
 }
 
-/// An export as it is written to a file: one JSON object a line.
+/// An export as it is written to a file: one JSON object per line.
 pub(super) async fn written(registry: &Registry, filter: AuditFilter) -> String {
     let mut export = registry.audit().export(filter, None);
     let mut file = String::new();
@@ -224,7 +224,7 @@ pub(super) fn checked(file: &str, key: &PublicKey) -> Result<Checked, ExportErro
 }
 
 #[test]
-fn any_export_is_confirmed_with_the_public_key_alone_and_by_no_other() {
+fn any_export_verifies_with_the_public_key_alone_and_with_no_other_key() {
     let outcome = cases(30).run(&history(), |history| {
         runtime().block_on(async {
             let (_installation, registry) = led(&history).await;
@@ -244,7 +244,7 @@ fn any_export_is_confirmed_with_the_public_key_alone_and_by_no_other() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn any_line_of_an_export_that_is_edited_left_out_moved_or_doubled_is_found() {
+async fn any_edited_missing_moved_or_duplicated_line_of_an_export_is_detected() {
     let all = [
         Happens::Add(0),
         Happens::Refuse,
@@ -275,7 +275,7 @@ async fn any_line_of_an_export_that_is_edited_left_out_moved_or_doubled_is_found
             let mut doubled = lines.clone();
             doubled.insert(at, line);
             let (one, next) = (chain_in(&lines[at]), chain_in(&lines[to]));
-            // Which of two chains comes first is of no matter.
+            // The order of two chains does not matter.
             let is_moved = one == next && at < to;
             for (what, lines) in [
                 ("edited", Some(edited)),
@@ -301,7 +301,7 @@ fn chain_in(line: &str) -> Value {
     serde_json::from_str::<Value>(line).unwrap()["chain"].clone()
 }
 
-/// Another text, hash or head in the same form.
+/// Another text, hash or head in the same format.
 fn edit_line(line: &str) -> String {
     let mut json: Value = serde_json::from_str(line).unwrap();
     if let Some(stored) = json["stored"].as_str() {

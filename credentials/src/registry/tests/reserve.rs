@@ -1,4 +1,4 @@
-//! A disk of which nothing but the reserve is left: uses can be ended, and nothing can be added.
+//! A disk with no space but the reserve: access can be ended, but nothing can be added.
 
 use keyside_store::{Effect, chain::CommitError, faulty::Fault};
 
@@ -8,7 +8,7 @@ use crate::{
     model::Status,
 };
 
-/// `acme` with the keys `a`, rotated once, and `b`, and a token, on a disk that holds no more.
+/// `acme` with the keys `a`, rotated once, and `b`, and a token, on a disk that is otherwise full.
 struct Crowded {
     installation: Installation,
     storage: Arc<Faulty>,
@@ -67,7 +67,7 @@ fn check_full<T>(name: &str, outcome: Result<T, ChangeError>) {
 }
 
 #[tokio::test]
-async fn what_adds_or_keeps_a_use_leaves_the_reserve_alone() {
+async fn changes_that_add_or_extend_access_do_not_use_the_reserve() {
     let Crowded {
         installation: _installation,
         storage,
@@ -95,7 +95,7 @@ async fn what_adds_or_keeps_a_use_leaves_the_reserve_alone() {
     check_full("rotate at once", registry.rotate(by, &a, at_once).await);
     let back = Rollback::default();
     check_full("roll back", registry.roll_back(by, &a, back).await);
-    // That it ends sooner too does not make it one that only ends something.
+    // An earlier expiry does not turn it into a change that only ends access.
     check_full("rename", registry.edit(by, &b, renamed).await);
     let made = registry.create_token(by, all, new_token()).await;
     check_full("make a token", made);
@@ -111,7 +111,7 @@ async fn what_adds_or_keeps_a_use_leaves_the_reserve_alone() {
 }
 
 #[tokio::test]
-async fn an_end_that_moves_away_leaves_the_reserve_alone_and_one_that_comes_nearer_does_not() {
+async fn only_an_expiry_moved_to_an_earlier_time_may_use_the_reserve() {
     let crowded = on_the_reserve().await;
     let edit = async |edit: Edit| crowded.registry.edit(&act(), &crowded.b, edit).await;
     edit(ending(NOW + 9 * DAY)).await.unwrap();
@@ -126,7 +126,7 @@ async fn an_end_that_moves_away_leaves_the_reserve_alone_and_one_that_comes_near
 }
 
 #[tokio::test]
-async fn bringing_an_end_nearer_again_and_again_leaves_room_for_revoking() {
+async fn repeatedly_moving_an_expiry_earlier_leaves_space_for_a_revocation() {
     let Crowded {
         installation: _installation,
         storage,
@@ -143,7 +143,7 @@ async fn bringing_an_end_nearer_again_and_again_leaves_room_for_revoking() {
 }
 
 #[tokio::test]
-async fn what_ends_a_use_is_done_on_the_reserve() {
+async fn changes_that_end_access_use_the_reserve() {
     let Crowded {
         installation,
         registry,
@@ -161,7 +161,7 @@ async fn what_ends_a_use_is_done_on_the_reserve() {
         assert_eq!(revoked.status, Status::Revoked);
     }
     assert!(opened(registry.resolver().resolve(&ask("acme"))).is_ok());
-    // The version that was in grace is no more to be had, nor are its sealed bytes.
+    // The version in grace is destroyed with its sealed bytes.
     assert_eq!(sealed_versions(&installation), 2);
     installation.clock.set(NOW + 2 * DAY);
     registry.inner.sweep().await;
@@ -177,7 +177,7 @@ async fn what_ends_a_use_is_done_on_the_reserve() {
 }
 
 #[tokio::test]
-async fn a_start_without_room_for_what_it_has_to_record_serves_and_a_later_one_records_it() {
+async fn a_start_without_space_for_its_audit_records_serves_and_a_later_one_writes_them() {
     let (installation, registry) = Installation::with_acme().await;
     let added = registry.add(&act(), key("a", "sk-a")).await.unwrap();
     let b = registry.add(&act(), key("b", "sk-b")).await.unwrap();
@@ -206,7 +206,7 @@ async fn a_start_without_room_for_what_it_has_to_record_serves_and_a_later_one_r
 }
 
 #[tokio::test]
-async fn a_revocation_that_cannot_be_recorded_even_there_does_not_happen() {
+async fn a_revocation_that_the_reserve_has_no_space_for_is_refused() {
     let Crowded {
         installation, b, ..
     } = on_the_reserve().await;

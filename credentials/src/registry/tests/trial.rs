@@ -1,4 +1,4 @@
-//! Rotations whose new key has to pass a check first.
+//! Rotations whose new key must pass a check by its provider first.
 
 use std::sync::Mutex;
 
@@ -12,7 +12,7 @@ use crate::{
     live_check::{Finding, LiveCheck},
 };
 
-/// A provider that is asked about one key, and says this of it.
+/// A provider that is called for one key, and gives this result.
 struct Says(&'static str, Verification);
 
 #[async_trait]
@@ -24,7 +24,7 @@ impl LiveCheck for Says {
     }
 }
 
-/// To `sk-2`, if the provider takes it.
+/// A rotation to `sk-2` if the provider accepts it.
 fn checked(check: Arc<dyn LiveCheck>) -> Rotation {
     Rotation {
         check: Some(check),
@@ -32,7 +32,7 @@ fn checked(check: Arc<dyn LiveCheck>) -> Rotation {
     }
 }
 
-/// The same, under way.
+/// The same in a task of its own.
 fn rotating(
     registry: &Arc<Registry>,
     id: &CredentialId,
@@ -42,7 +42,7 @@ fn rotating(
     tokio::spawn(async move { registry.rotate(&act(), &id, checked(check)).await })
 }
 
-/// Withdraws the key while another is tried, or replaces it.
+/// Revokes or replaces the key during a check.
 async fn come_between(registry: &Registry, id: &CredentialId, revoked: bool) -> Credential {
     match revoked {
         true => {
@@ -72,7 +72,7 @@ fn status(verification: Verification, status: u16) -> Finding {
     }
 }
 
-/// A provider that says yes once it is let to.
+/// A provider that accepts a key when the test lets it answer.
 struct Waits(Mutex<Option<(oneshot::Sender<()>, oneshot::Receiver<()>)>>);
 
 impl Waits {
@@ -95,7 +95,7 @@ impl LiveCheck for Waits {
 }
 
 #[tokio::test]
-async fn a_key_that_the_provider_takes_is_promoted_and_says_so() {
+async fn a_key_that_the_provider_accepts_is_promoted_and_audited() {
     for verdict in [Verification::Accepted, Verification::Limited] {
         let (_installation, registry, id) = one_key().await;
         let from = seen(&registry).await;
@@ -124,7 +124,7 @@ async fn a_key_that_the_provider_takes_is_promoted_and_says_so() {
 }
 
 #[tokio::test]
-async fn a_key_that_does_not_pass_is_destroyed_and_the_old_one_used_as_ever() {
+async fn a_key_that_fails_its_check_is_destroyed_and_the_old_one_stays_in_use() {
     for verdict in [Verification::Rejected, Verification::Unreachable] {
         let (installation, registry, id) = one_key().await;
         let from = seen(&registry).await;
@@ -153,7 +153,7 @@ async fn a_key_that_does_not_pass_is_destroyed_and_the_old_one_used_as_ever() {
 }
 
 #[tokio::test]
-async fn while_a_key_is_tried_nobody_gets_it_and_nobody_waits() {
+async fn during_a_check_the_new_key_is_unused_and_nobody_waits() {
     let (_installation, registry, id) = one_key().await;
     let (check, was_asked, answer) = Waits::new();
     let rotating = rotating(&registry, &id, check);
@@ -196,7 +196,7 @@ async fn while_a_key_is_tried_nobody_gets_it_and_nobody_waits() {
 }
 
 #[tokio::test]
-async fn what_is_done_while_a_key_is_tried_is_not_undone_by_its_promotion() {
+async fn a_promotion_does_not_undo_changes_made_during_the_check() {
     for (revoked, kept) in [(true, 0), (false, 2)] {
         let (installation, registry, id) = one_key().await;
         let from = seen(&registry).await;
@@ -229,7 +229,7 @@ async fn what_is_done_while_a_key_is_tried_is_not_undone_by_its_promotion() {
 }
 
 #[tokio::test]
-async fn what_a_crash_leaves_staged_is_never_used_and_swept_after_its_time() {
+async fn a_version_left_staged_by_a_crash_is_never_used_and_is_swept_later() {
     let (installation, registry, id) = one_key().await;
     let (check, was_asked, _answer) = Waits::new();
     let rotating = rotating(&registry, &id, check);
@@ -255,7 +255,7 @@ async fn what_a_crash_leaves_staged_is_never_used_and_swept_after_its_time() {
 }
 
 #[tokio::test]
-async fn what_the_provider_says_of_the_key_in_use_is_noted_and_takes_it_from_nobody() {
+async fn the_result_of_checking_the_key_in_use_is_noted_and_does_not_disable_it() {
     for verdict in [
         Verification::Accepted,
         Verification::Limited,
@@ -279,7 +279,7 @@ async fn what_the_provider_says_of_the_key_in_use_is_noted_and_takes_it_from_nob
 }
 
 #[tokio::test]
-async fn what_is_said_of_a_key_that_was_replaced_or_revoked_meanwhile_is_not_noted() {
+async fn the_result_of_a_check_is_dropped_if_the_key_was_replaced_or_revoked_meanwhile() {
     for revoked in [true, false] {
         let (_installation, registry, id) = one_key().await;
         let (check, was_asked, answer) = Waits::new();
@@ -301,7 +301,7 @@ async fn what_is_said_of_a_key_that_was_replaced_or_revoked_meanwhile_is_not_not
 }
 
 #[tokio::test]
-async fn a_key_whose_actor_loses_access_while_it_is_tried_is_destroyed_and_not_used() {
+async fn a_staged_key_is_destroyed_if_its_actor_loses_access_during_the_check() {
     let (_installation, registry, id) = one_key().await;
     let new = NewToken {
         name: "Robin".to_owned(),

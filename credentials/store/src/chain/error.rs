@@ -53,7 +53,8 @@ pub enum Damage {
         /// The anchor's path, relative to the data folder.
         file: String,
     },
-    /// The keyring is of an epoch before the head's: what is committed with it would be refused from then on.
+    /// The keyring is of an epoch before the head's: what is committed with it would be refused
+    /// from then on.
     #[error(
         "its head is of epoch {head}, and the keyring of epoch {keyring}: the keyring was put back to a state before the \
          last restore"

@@ -149,7 +149,7 @@ async fn records_are_read_from_segments_and_tail_alike() {
 }
 
 #[tokio::test]
-async fn a_lost_race_changes_nothing_and_shows_the_winner_s_state() {
+async fn a_lost_race_changes_nothing_and_shows_the_state_of_the_winner() {
     let memory = Arc::new(Memory::new());
     let (mine, yours) = (over(&memory), over(&memory));
     let one = commit(&mine, None, put("a", "1")).await;

@@ -38,7 +38,7 @@ impl Place {
 }
 
 #[test]
-fn an_adopted_key_stands_in_the_place_of_the_old_one_which_is_kept() {
+fn an_adopted_key_replaces_the_old_one_which_is_kept_as_retired() {
     let place = Place::new();
     let mut keys = place.find();
     let old = keys.current.id().to_owned();
@@ -59,7 +59,7 @@ fn an_adopted_key_stands_in_the_place_of_the_old_one_which_is_kept() {
 }
 
 #[test]
-fn a_key_that_a_rotation_has_left_is_found_and_can_be_forgotten() {
+fn a_key_left_by_an_interrupted_rotation_is_found_and_can_be_deleted() {
     let place = Place::new();
     let new = place.find().make_next().unwrap().id().to_owned();
     let mut keys = place.find();
@@ -70,12 +70,12 @@ fn a_key_that_a_rotation_has_left_is_found_and_can_be_forgotten() {
 }
 
 #[test]
-fn a_key_that_could_not_take_its_place_is_never_written_over() {
+fn an_adopted_key_whose_file_could_not_be_moved_is_never_overwritten() {
     let place = Place::new();
     let mut keys = place.find();
     let old = keys.current.id().to_owned();
     let new = keys.make_next().unwrap().id().to_owned();
-    // Where the copy of the old key is to be written.
+    // Blocks the path of the copy of the old key.
     let blocker = place
         .folder
         .path()
@@ -95,13 +95,13 @@ fn a_key_that_could_not_take_its_place_is_never_written_over() {
 }
 
 #[test]
-fn the_old_key_is_kept_although_the_new_one_stands_in_its_place_before_that_is_known() {
+fn the_old_key_stays_retired_although_the_sync_after_the_move_failed() {
     let place = Place::new();
     let mut keys = place.find();
     let old = keys.current.id().to_owned();
     let new = keys.make_next().unwrap().id().to_owned();
     keys.adopt(&new).unwrap();
-    // The folder could not be synced: what was moved has been moved all the same.
+    // As if syncing the folder had failed: the file was moved nevertheless.
     keys.misplaced = true;
     let third = keys.make_next().unwrap().id().to_owned();
     let retired = place
@@ -115,7 +115,7 @@ fn the_old_key_is_kept_although_the_new_one_stands_in_its_place_before_that_is_k
 }
 
 #[test]
-fn a_key_that_a_person_has_put_in_the_old_ones_place_meanwhile_is_kept_too() {
+fn a_key_file_replaced_by_an_operator_during_a_rotation_is_kept_too() {
     let place = Place::new();
     let mut keys = place.find();
     let new = keys.make_next().unwrap().id().to_owned();
@@ -130,7 +130,7 @@ fn a_key_that_a_person_has_put_in_the_old_ones_place_meanwhile_is_kept_too() {
 }
 
 #[test]
-fn a_key_that_a_person_has_put_beside_it_is_neither_used_nor_removed() {
+fn a_key_file_that_an_operator_put_beside_it_is_neither_used_nor_deleted() {
     let place = Place::new();
     place.find();
     let beside = place.folder.path().join("master-key.new");
@@ -144,7 +144,7 @@ fn a_key_that_a_person_has_put_beside_it_is_neither_used_nor_removed() {
 }
 
 #[test]
-fn half_a_key_that_a_kill_has_left_is_cleared_away() {
+fn a_half_written_key_left_by_a_kill_is_deleted() {
     let place = Place::new();
     place.find();
     fs::write(
@@ -157,7 +157,7 @@ fn half_a_key_that_a_kill_has_left_is_cleared_away() {
 }
 
 #[test]
-fn a_file_that_cannot_be_replaced_says_how_to_do_it_by_hand() {
+fn a_key_file_that_cannot_be_replaced_names_the_manual_procedure() {
     let place = Place::new();
     place.find();
     let link = place.folder.path().join("link");
@@ -173,7 +173,7 @@ fn a_file_that_cannot_be_replaced_says_how_to_do_it_by_hand() {
 }
 
 #[test]
-fn a_restore_never_makes_the_key_that_it_looks_for() {
+fn a_restore_never_generates_the_key_that_it_needs() {
     let place = Place::new();
     let error = Kms::open_existing(&KmsSource::Local(place.settings()), Path::new("keyring"));
     let error = error.err().unwrap().to_string();

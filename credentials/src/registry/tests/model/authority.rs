@@ -1,4 +1,4 @@
-//! One authority: the real thing, over storage that can fail it.
+//! One authority: a real registry, on storage that can fail.
 
 use jiff::Timestamp;
 use keyside_config::Verification;
@@ -16,7 +16,7 @@ pub(super) struct Authority {
     pub(super) registry: Arc<Registry>,
 }
 
-/// What an authority takes steps in.
+/// What an authority takes its steps with.
 pub(super) struct Surroundings<'a> {
     pub(super) installation: &'a Installation,
     pub(super) backend: &'a Backend,
@@ -34,7 +34,7 @@ impl Authority {
         }
     }
 
-    /// Takes one step after the other. After a crash the next step is taken by the process that follows.
+    /// Takes the steps in order. After a crash a new process takes the next step.
     pub(super) async fn take_all(
         &mut self,
         number: usize,
@@ -55,7 +55,7 @@ impl Authority {
         taken
     }
 
-    /// What follows is slow where storage was, and does not fail.
+    /// Storage of the new process is as slow as before, but does not fail.
     async fn restart(&mut self, around: &Surroundings<'_>) {
         let storage = Arc::new(Faulty::new(around.backend.clone()));
         if let Some(weather) = around.weather {
@@ -79,7 +79,7 @@ impl Authority {
             | Step::Edit(who, _)
             | Step::Revoke(who, ..) => around.ids.get(who % around.ids.len().max(1)).cloned(),
         };
-        // As this authority has seen it, which may be before the other one changed it.
+        // As this authority has seen it, perhaps before the other one changed it.
         let view = of.as_ref().and_then(|id| self.registry.credential(id));
         let expected = view.map(|view| view.revision - u64::from(step.is_stale()));
         let (said, made) = match (step, &of) {
@@ -187,7 +187,7 @@ fn once(key: Option<u8>, request: &str) -> Option<Idempotency> {
     })
 }
 
-/// A provider that says the same of every key.
+/// A provider that gives the same result for every key.
 struct Says(Verification);
 
 #[async_trait::async_trait]

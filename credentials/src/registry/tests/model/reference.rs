@@ -1,4 +1,4 @@
-//! The rules, said once more and as plainly as they can be.
+//! The rules for credentials, written a second time in the simplest possible form.
 
 use std::collections::HashMap;
 
@@ -10,18 +10,18 @@ use crate::{
     registry::ChangeError,
 };
 
-/// What came of a step.
+/// The outcome of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Said {
     Yes,
-    /// It was done before.
+    /// An identical earlier request was answered.
     Again,
     No(&'static str),
-    /// There is none to do it to.
+    /// The credential does not exist.
     Nobody,
     /// It was done or not.
     Unknown,
-    /// Storage has failed, and nothing was done.
+    /// Storage failed, and nothing was done.
     Unavailable,
 }
 
@@ -33,10 +33,10 @@ pub(super) struct Taken {
     pub(super) of: Option<CredentialId>,
     /// The revision that the caller has seen.
     pub(super) expected: Option<u64>,
-    /// When it was asked for: the ends in it are relative to that.
+    /// The time of the call, to which its expiry times are relative.
     pub(super) asked: i64,
     pub(super) said: Said,
-    /// The credential that it made, as far as that was said.
+    /// The created credential, if there was an answer.
     pub(super) made: Option<CredentialId>,
 }
 
@@ -85,9 +85,9 @@ pub(super) struct Reference {
 
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Known {
-    /// Nothing until it is seen in a list, where no answer has told it.
+    /// `None` if the answer was lost, until a list shows it.
     pub(super) id: Option<CredentialId>,
-    /// Read off the list whenever the two are compared; counted in between.
+    /// Copied from each compared list; counted in between.
     pub(super) revision: u64,
     pub(super) label: usize,
     pub(super) provider: usize,
@@ -96,10 +96,10 @@ pub(super) struct Known {
     revoked: bool,
     pub(super) rotated: Option<i64>,
     pub(super) verification: Option<Verification>,
-    /// A place in `versions`.
+    /// Index in `versions`.
     pub(super) current: usize,
     pub(super) versions: Vec<KnownVersion>,
-    /// The idempotency key, and what was asked for with it.
+    /// The idempotency key, and the request that used it.
     made_by: Option<(u8, String)>,
     rotated_by: HashMap<u8, String>,
 }
@@ -107,17 +107,17 @@ pub(super) struct Known {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct KnownVersion {
     pub(super) secret: u8,
-    /// Ended by hand, or replaced without grace.
+    /// Destroyed by a change, or replaced without grace.
     destroyed: bool,
     until: Option<i64>,
-    /// When its secret ends, while it is not the current one.
+    /// When its secret expires, while it is not the current one.
     expires: Option<i64>,
 }
 
 type Outcome = Result<Said, &'static str>;
 
-/// Adds every state that the steps of two authorities can have led to from `state`: in any order that keeps each one's own,
-/// each decided at one of `times`, so that all said what they said.
+/// Adds every state to which the steps of two authorities can have led from `state`: in any
+/// interleaving, each decided at one of `times`, with the outcomes that they had.
 pub(super) fn outcomes(
     state: &Reference,
     steps: [&[Taken]; 2],
@@ -176,7 +176,8 @@ impl Reference {
         outcome.unwrap_or_else(Said::No)
     }
 
-    /// Puts the credentials into this order: which of two was made first tells no states apart.
+    /// Sorts the credentials in this order: the order of their creation does not distinguish
+    /// states.
     pub(super) fn arrange(&mut self, ids: &[&CredentialId]) {
         let place = |at: &usize| {
             let id = self.credentials[*at].id.as_ref();
@@ -254,7 +255,7 @@ impl Reference {
         }
         let now = self.now;
         let known = &mut self.credentials[who];
-        // A key that made the credential was used for another request than any rotation.
+        // The key that created the credential was used with another request than a rotation.
         let made_by = known.made_by.as_ref().map(|(key, _)| *key);
         if rotate.once.is_some() && rotate.once == made_by {
             return Err("key reused");
@@ -373,7 +374,7 @@ impl Reference {
         Ok(Said::Yes)
     }
 
-    /// The one credential that has the label: one that was revoked has given it up.
+    /// The credential that has the label: a revoked one has given it up.
     fn holder(&self, provider: usize, label: usize) -> Option<usize> {
         let mut known = self.credentials.iter();
         known.position(|known| known.is_labelled(provider, label) && !known.revoked)
