@@ -113,16 +113,16 @@ async fn changes_of_a_secret_file_are_picked_up() {
 
 /// A Vault whose answer the test sets.
 #[derive(Default)]
-struct Scripted(Mutex<Option<Result<(&'static str, &'static str), SourceError>>>);
+struct ScriptedVault(Mutex<Option<Result<(&'static str, &'static str), SourceError>>>);
 
-impl Scripted {
+impl ScriptedVault {
     fn set(&self, answer: Result<(&'static str, &'static str), SourceError>) {
         *self.0.lock().unwrap() = Some(answer);
     }
 }
 
 #[async_trait]
-impl SecretSource for Scripted {
+impl SecretSource for ScriptedVault {
     async fn read(
         &self,
         _reference: &VaultReference,
@@ -141,7 +141,7 @@ impl SecretSource for Scripted {
 
 #[tokio::test(start_paused = true)]
 async fn a_vault_secret_stays_usable_in_an_outage_but_not_after_its_deletion() {
-    let vault = Arc::new(Scripted::default());
+    let vault = Arc::new(ScriptedVault::default());
     vault.set(Ok(("1", "sk-canary-vault-first")));
     let reference = "vault:kv/teams/acme#api_key".parse().unwrap();
     let declared = open(vec![declared("main", reference)], Some(vault.clone()));
@@ -174,10 +174,10 @@ fn a_declared_credential_has_the_same_id_in_every_process() {
 }
 
 /// A Vault that never answers.
-struct Silent;
+struct HangingVault;
 
 #[async_trait]
-impl SecretSource for Silent {
+impl SecretSource for HangingVault {
     async fn read(
         &self,
         _reference: &VaultReference,
@@ -197,7 +197,7 @@ async fn changes_of_a_file_are_picked_up_while_many_vault_reads_hang() {
         declared(&format!("vault-{number}"), reference.parse().unwrap())
     });
     let all = many.chain([declared("file", file(&path))]).collect();
-    let declared = open(all, Some(Arc::new(Silent)));
+    let declared = open(all, Some(Arc::new(HangingVault)));
     let following = declared.clone();
     tokio::spawn(async move { following.follow().await });
     let version = || resolve(&declared, Some("file")).map(|grant| grant.version());

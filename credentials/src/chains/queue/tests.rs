@@ -30,8 +30,8 @@ fn poll(waiter: &mut Waiter) -> Option<Turn> {
 }
 
 /// Takes the lock, which must be free.
-fn free(queue: &Arc<Queue>) -> Turn {
-    poll(&mut waiter(queue, Normal)).expect("it is free")
+fn lock_now(queue: &Arc<Queue>) -> Turn {
+    poll(&mut waiter(queue, Normal)).expect("the lock is free")
 }
 
 /// Polls all waiters: the number of the one that got the lock, and the lock.
@@ -50,7 +50,7 @@ fn next(waiters: &mut [Option<Waiter>]) -> Option<(usize, Turn)> {
 fn order(waiters: &mut [Option<Waiter>]) -> Vec<usize> {
     let mut order = Vec::new();
     while let Some((number, turn)) = next(waiters) {
-        assert!(next(waiters).is_none(), "two have it");
+        assert!(next(waiters).is_none(), "two waiters have the lock");
         order.push(number);
         drop(turn);
     }
@@ -63,24 +63,24 @@ fn waiting(queue: &Arc<Queue>, priorities: &[Priority]) -> Vec<Option<Waiter>> {
         .iter()
         .map(|priority| Some(waiter(queue, *priority)))
         .collect();
-    assert!(next(&mut waiters).is_none(), "somebody has it");
+    assert!(next(&mut waiters).is_none(), "a waiter got the lock");
     waiters
 }
 
 #[test]
 fn high_priority_callers_go_first_and_each_priority_keeps_its_order() {
     let queue = Arc::new(Queue::default());
-    let held = free(&queue);
+    let held = lock_now(&queue);
     let mut waiters = waiting(&queue, &[Normal, Normal, High, Normal, High]);
     drop(held);
     assert_eq!(order(&mut waiters), [2, 4, 0, 1, 3]);
-    drop(free(&queue));
+    drop(lock_now(&queue));
 }
 
 #[test]
 fn a_high_priority_caller_overtakes_waiting_callers_but_not_the_next_lock_holder() {
     let queue = Arc::new(Queue::default());
-    let held = free(&queue);
+    let held = lock_now(&queue);
     let mut waiters = waiting(&queue, &[Normal, Normal]);
     drop(held);
     // The first waiter was granted the lock, but has not been polled since.
@@ -92,24 +92,24 @@ fn a_high_priority_caller_overtakes_waiting_callers_but_not_the_next_lock_holder
 fn a_cancelled_caller_changes_nothing_for_the_others() {
     let priorities = [Normal, High, Normal, High];
     let all = [1, 3, 0, 2];
-    for gone in 0..1 << priorities.len() {
-        let is_gone = |number: &usize| gone & (1 << number) != 0;
+    for cancelled in 0..1 << priorities.len() {
+        let is_cancelled = |number: &usize| cancelled & (1 << number) != 0;
         for has_turn in [false, true] {
             let queue = Arc::new(Queue::default());
-            let mut held = Some(free(&queue));
+            let mut held = Some(lock_now(&queue));
             let mut waiters = waiting(&queue, &priorities);
             if has_turn {
                 // The first waiter is cancelled after it was granted the lock and before it was
                 // polled.
                 held = None;
             }
-            for number in (0..priorities.len()).filter(is_gone) {
+            for number in (0..priorities.len()).filter(is_cancelled) {
                 waiters[number] = None;
             }
             drop(held);
-            let left: Vec<_> = all.into_iter().filter(|it| !is_gone(it)).collect();
-            assert_eq!(order(&mut waiters), left, "{gone:b}, {has_turn}");
-            drop(free(&queue));
+            let left: Vec<_> = all.into_iter().filter(|it| !is_cancelled(it)).collect();
+            assert_eq!(order(&mut waiters), left, "{cancelled:b}, {has_turn}");
+            drop(lock_now(&queue));
             drop(waiters);
             assert_eq!(Arc::strong_count(&queue), 1, "a lock is left over");
         }
@@ -120,7 +120,7 @@ fn a_cancelled_caller_changes_nothing_for_the_others() {
 fn a_lock_future_dropped_before_its_first_poll_blocks_nobody() {
     let queue = Arc::new(Queue::default());
     drop(waiter(&queue, High));
-    let held = free(&queue);
+    let held = lock_now(&queue);
     drop(waiter(&queue, High));
     let mut waiters = waiting(&queue, &[Normal]);
     drop(held);
@@ -130,11 +130,11 @@ fn a_lock_future_dropped_before_its_first_poll_blocks_nobody() {
 #[test]
 fn a_hundred_thousand_callers_can_be_cancelled_at_once() {
     let queue = Arc::new(Queue::default());
-    let held = free(&queue);
+    let held = lock_now(&queue);
     let mut waiters = waiting(&queue, &[Normal; 100_000]);
     waiters.clear();
     drop(held);
-    drop(free(&queue));
+    drop(lock_now(&queue));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -171,5 +171,5 @@ async fn the_lock_is_exclusive_and_never_lost_among_many_tasks_of_which_some_are
     for task in tasks {
         task.await.unwrap();
     }
-    drop(free(&queue));
+    drop(lock_now(&queue));
 }

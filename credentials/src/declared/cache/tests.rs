@@ -23,17 +23,17 @@ const SECRET: &str = "sk-canary-cache-0f2b9d51c7";
 struct Machine {
     home: tempfile::TempDir,
     clock: Arc<HeldClock>,
-    vault: Arc<Answers>,
+    vault: Arc<FakeVault>,
     address: &'static str,
 }
 
 /// A Vault that gives the same answer for every path until a test changes it.
-struct Answers(Mutex<Answer>);
+struct FakeVault(Mutex<Answer>);
 
 type Answer = Result<(&'static str, &'static str), SourceError>;
 
 #[async_trait]
-impl SecretSource for Answers {
+impl SecretSource for FakeVault {
     async fn read(
         &self,
         _reference: &VaultReference,
@@ -76,7 +76,7 @@ impl Machine {
         Self {
             home,
             clock: Arc::new(HeldClock::at(START)),
-            vault: Arc::new(Answers(Mutex::new(Ok(("1", SECRET))))),
+            vault: Arc::new(FakeVault(Mutex::new(Ok(("1", SECRET))))),
             address: "https://vault.internal:8200",
         }
     }
@@ -312,7 +312,7 @@ fn a_clock_set_back_invalidates_the_cache_and_is_reported() {
         assert!(fault.contains("from the future"), "{fault}");
         assert!(fault.contains("correct the clock"), "{fault}");
         until(|| !machine.file().exists()).await;
-        assert!(declared.cache_fault().is_some(), "it stays said");
+        assert!(declared.cache_fault().is_some(), "the fault stays reported");
     });
 }
 

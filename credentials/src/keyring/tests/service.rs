@@ -12,7 +12,7 @@ use super::*;
 use crate::kms::KmsSource;
 
 /// The `local` driver as a remote service.
-struct Network {
+struct RemoteService {
     inner: Arc<dyn KeyService>,
     /// Unwraps workspace keys only when this many calls wait at the same time.
     together: Option<Barrier>,
@@ -24,7 +24,7 @@ struct Network {
     can_make_new: bool,
 }
 
-impl Network {
+impl RemoteService {
     fn new() -> Self {
         Self {
             inner: kms(1).service(),
@@ -53,7 +53,7 @@ impl Network {
 }
 
 #[async_trait]
-impl KeyService for Network {
+impl KeyService for RemoteService {
     fn name(&self, workspace: &str) -> String {
         self.inner.name(workspace)
     }
@@ -97,7 +97,7 @@ impl KeyService for Network {
     }
 }
 
-async fn open(path: &Path, service: &Arc<Network>) -> Result<Keyring, KeyringError> {
+async fn open(path: &Path, service: &Arc<RemoteService>) -> Result<Keyring, KeyringError> {
     let kms = Kms::open(&KmsSource::Service(service.clone()), path)?;
     Keyring::open_or_create(path, kms).await
 }
@@ -120,16 +120,16 @@ fn refused() -> KmsError {
 async fn keys_are_unwrapped_sixteen_at_a_time_and_keep_their_order() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("keyring");
-    let keyring = open(&path, &Arc::new(Network::new())).await.unwrap();
+    let keyring = open(&path, &Arc::new(RemoteService::new())).await.unwrap();
     let ids = |n: usize| format!("w{n}").parse::<WorkspaceId>().unwrap();
     for workspace in (0..16).map(ids) {
         keyring.add(&workspace).await.unwrap();
         keyring.add_next(&workspace).await.unwrap();
     }
     // With fewer calls at a time this would never return.
-    let service = Arc::new(Network {
+    let service = Arc::new(RemoteService {
         together: Some(Barrier::new(16)),
-        ..Network::new()
+        ..RemoteService::new()
     });
     let again = open(&path, &service).await.unwrap();
     assert_eq!(service.most.load(Ordering::SeqCst), 16);
@@ -144,7 +144,7 @@ async fn keys_are_unwrapped_sixteen_at_a_time_and_keep_their_order() {
 async fn a_refused_key_leaves_out_its_workspace_and_an_unreachable_service_is_an_error() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("keyring");
-    let service = Arc::new(Network::new());
+    let service = Arc::new(RemoteService::new());
     let keyring = open(&path, &service).await.unwrap();
     let globex: WorkspaceId = "globex".parse().unwrap();
     keyring.add(&acme()).await.unwrap();
@@ -166,7 +166,7 @@ async fn a_refused_key_leaves_out_its_workspace_and_an_unreachable_service_is_an
 async fn the_service_forgets_a_workspace_before_its_last_key_is_destroyed() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("keyring");
-    let service = Arc::new(Network::new());
+    let service = Arc::new(RemoteService::new());
     let keyring = open(&path, &service).await.unwrap();
     keyring.add(&acme()).await.unwrap();
     keyring.add_next(&acme()).await.unwrap();
@@ -193,7 +193,7 @@ async fn the_service_forgets_a_workspace_before_its_last_key_is_destroyed() {
 async fn a_rotation_rewraps_every_key_when_the_service_rotates_its_own_key() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("keyring");
-    let service = Arc::new(Network::new());
+    let service = Arc::new(RemoteService::new());
     let keyring = open(&path, &service).await.unwrap();
     keyring.add(&acme()).await.unwrap();
     let before = keyring.to_json().await;
@@ -221,7 +221,7 @@ async fn a_rotation_rewraps_every_key_when_the_service_rotates_its_own_key() {
 async fn the_old_signing_key_is_kept_while_the_service_refuses_a_workspace_key() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("keyring");
-    let service = Arc::new(Network::new());
+    let service = Arc::new(RemoteService::new());
     let keyring = open(&path, &service).await.unwrap();
     let id = keyring.add(&acme()).await.unwrap().id().to_owned();
     let (to, old) = (service.name(""), keyring.public_key());
@@ -246,13 +246,13 @@ async fn the_old_signing_key_is_kept_while_the_service_refuses_a_workspace_key()
 async fn a_read_only_process_creates_no_keys() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("keyring");
-    let reader = Arc::new(Network {
+    let reader = Arc::new(RemoteService {
         can_make_new: false,
-        ..Network::new()
+        ..RemoteService::new()
     });
     assert!(open(&path, &reader).await.is_err());
     assert!(!path.exists());
-    let keyring = open(&path, &Arc::new(Network::new())).await.unwrap();
+    let keyring = open(&path, &Arc::new(RemoteService::new())).await.unwrap();
     keyring.add(&acme()).await.unwrap();
     let keyring = open(&path, &reader).await.unwrap();
     assert!(keyring.current(&acme()).is_some());

@@ -10,7 +10,7 @@ use crate::audit::{Checked, Cursor, ExportError, verify_export};
 
 /// An event that is audited in some chain.
 #[derive(Clone, Debug)]
-enum Happens {
+enum Action {
     /// In the chain of one of the workspaces.
     Add(usize),
     /// In the installation's chain.
@@ -22,12 +22,12 @@ enum Happens {
 
 const WORKSPACES: [&str; 3] = ["acme", "beta", "gamma"];
 
-fn history() -> impl Strategy<Value = Vec<Happens>> {
+fn history() -> impl Strategy<Value = Vec<Action>> {
     let happens = prop_oneof![
-        4 => (0..WORKSPACES.len()).prop_map(Happens::Add),
-        2 => Just(Happens::Refuse),
-        1 => Just(Happens::Link),
-        2 => (1..3i64).prop_map(Happens::Later),
+        4 => (0..WORKSPACES.len()).prop_map(Action::Add),
+        2 => Just(Action::Refuse),
+        1 => Just(Action::Link),
+        2 => (1..3i64).prop_map(Action::Later),
     ];
     proptest::collection::vec(happens, 1..60)
 }
@@ -47,7 +47,7 @@ fn cases(cases: u32) -> TestRunner {
 }
 
 /// An installation with three workspaces and this history.
-async fn led(history: &[Happens]) -> (Installation, Arc<Registry>) {
+async fn installation_after(history: &[Action]) -> (Installation, Arc<Registry>) {
     let installation = Installation::new();
     let registry = installation.open().await;
     for id in WORKSPACES {
@@ -56,19 +56,19 @@ async fn led(history: &[Happens]) -> (Installation, Arc<Registry>) {
     }
     for (n, happens) in history.iter().enumerate() {
         match happens {
-            Happens::Add(at) => {
+            Action::Add(at) => {
                 let new = NewCredential {
                     workspace: WORKSPACES[*at].parse().unwrap(),
                     ..key(&format!("k{n}"), "sk-1")
                 };
                 registry.add(&act(), new).await.unwrap();
             }
-            Happens::Refuse => {
+            Action::Refuse => {
                 let refused = registry.audit().refused(&act(), "wrong-token").await;
                 refused.unwrap();
             }
-            Happens::Link => registry.inner.link(true).await,
-            Happens::Later(seconds) => {
+            Action::Link => registry.inner.link(true).await,
+            Action::Later(seconds) => {
                 let clock = &installation.clock;
                 clock.set(clock.now().as_second() + seconds);
             }
@@ -114,10 +114,10 @@ fn audit_pages_of_any_size_add_up_to_the_whole_log_newest_first() {
             ..AuditFilter::default()
         },
     ];
-    let lives = (history(), 1..70usize);
-    let outcome = cases(60).run(&lives, |(history, page)| {
+    let inputs = (history(), 1..70usize);
+    let outcome = cases(60).run(&inputs, |(history, page)| {
         runtime().block_on(async {
-            let (_installation, registry) = led(&history).await;
+            let (_installation, registry) = installation_after(&history).await;
             for filter in &filters {
                 let mut expected = exported(&registry, filter.clone()).await;
                 expected.reverse();
@@ -139,23 +139,18 @@ fn places(records: &[AuditRecord]) -> Vec<String> {
 
 #[tokio::test(start_paused = true)]
 async fn an_export_with_a_limited_scope_hides_other_workspaces_and_records_about_none() {
-    let all = [
-        Happens::Add(0),
-        Happens::Add(1),
-        Happens::Refuse,
-        Happens::Link,
-    ];
-    let (_installation, registry) = led(&all).await;
+    let all = [Action::Add(0), Action::Add(1), Action::Refuse, Action::Link];
+    let (_installation, registry) = installation_after(&all).await;
     let filter = AuditFilter {
         within: limited_to("beta"),
         ..AuditFilter::default()
     };
-    let told = exported(&registry, filter.clone()).await;
+    let recorded = exported(&registry, filter.clone()).await;
     let beta = Some("beta".parse().unwrap());
-    assert!(told.iter().all(|record| record.workspace == beta));
-    let told: Vec<_> = told.iter().map(|record| record.event).collect();
+    assert!(recorded.iter().all(|record| record.workspace == beta));
+    let recorded: Vec<_> = recorded.iter().map(|record| record.event).collect();
     assert_eq!(
-        told,
+        recorded,
         [
             Event::WorkspaceCreated,
             Event::ChainBegun,
@@ -227,8 +222,8 @@ pub(super) fn checked(file: &str, key: &PublicKey) -> Result<Checked, ExportErro
 fn any_export_verifies_with_the_public_key_alone_and_with_no_other_key() {
     let outcome = cases(30).run(&history(), |history| {
         runtime().block_on(async {
-            let (_installation, registry) = led(&history).await;
-            let (_other, elsewhere) = led(&[]).await;
+            let (_installation, registry) = installation_after(&history).await;
+            let (_other, elsewhere) = installation_after(&[]).await;
             let file = written(&registry, AuditFilter::default()).await;
             let verified = registry.audit().verify().await.unwrap();
             let found = checked(&file, &registry.audit().public_key()).unwrap();
@@ -246,13 +241,13 @@ fn any_export_verifies_with_the_public_key_alone_and_with_no_other_key() {
 #[tokio::test(start_paused = true)]
 async fn any_edited_missing_moved_or_duplicated_line_of_an_export_is_detected() {
     let all = [
-        Happens::Add(0),
-        Happens::Refuse,
-        Happens::Add(1),
-        Happens::Add(0),
-        Happens::Link,
+        Action::Add(0),
+        Action::Refuse,
+        Action::Add(1),
+        Action::Add(0),
+        Action::Link,
     ];
-    let (_installation, registry) = led(&all).await;
+    let (_installation, registry) = installation_after(&all).await;
     let key = registry.audit().public_key();
     for within in [Scope::All, limited_to("acme")] {
         let filter = AuditFilter {

@@ -297,8 +297,8 @@ async fn a_revocation_with_cut_notifies_requests_in_flight_with_that_key_only() 
     }
     old.cut().await;
     assert!(new.is_cut() && !bystander.is_cut());
-    let told = since(&registry, &head).await;
-    assert_eq!(told.len(), 1, "{told:?}");
+    let recorded = since(&registry, &head).await;
+    assert_eq!(recorded.len(), 1, "{recorded:?}");
     registry.revoke(&act(), &other, cut).await.unwrap();
     assert!(bystander.is_cut(), "at once, too");
 }
@@ -312,7 +312,7 @@ async fn duplicates_of_a_secret_are_found_in_every_workspace() {
         .unwrap();
     let duplicate = NewCredential {
         workspace: "globex".parse().unwrap(),
-        ..key("twin", "sk-1")
+        ..key("duplicate", "sk-1")
     };
     let duplicate = registry.add(&act(), duplicate).await.unwrap().credential;
     registry.add(&act(), key("other", "sk-2")).await.unwrap();
@@ -322,8 +322,8 @@ async fn duplicates_of_a_secret_are_found_in_every_workspace() {
     assert!(registry.duplicates(&duplicate.id).is_empty());
     assert_eq!(registry.duplicates(&id)[0].label.as_str(), "other");
     let back = registry.roll_back(&act(), &id, Rollback::default()).await;
-    let twin_of_back = registry.duplicates(&back.unwrap().id);
-    assert_eq!(twin_of_back, std::slice::from_ref(&duplicate));
+    let duplicates_of_back = registry.duplicates(&back.unwrap().id);
+    assert_eq!(duplicates_of_back, std::slice::from_ref(&duplicate));
     let gone = registry
         .revoke(&act(), &duplicate.id, Revocation::default())
         .await;

@@ -45,7 +45,7 @@ fn at(second: i64) -> Timestamp {
 
 /// A key that expires in ten days, and a record that was written while the clock was a year ahead.
 /// The clock is right again.
-async fn jumped() -> Installation {
+async fn after_clock_jump() -> Installation {
     let (installation, registry) = Installation::with_acme().await;
     let ends = NewCredential {
         expires_at: Some(at(NOW + 10 * DAY)),
@@ -66,7 +66,7 @@ async fn answers(registry: &Registry) -> Result<String, Refusal> {
 
 #[tokio::test]
 async fn an_accepted_clock_is_used_from_the_next_start_on_and_audited() {
-    let installation = jumped().await;
+    let installation = after_clock_jump().await;
     let registry = installation.open().await;
     assert_eq!(answers(&registry).await, Err(Refusal::CredentialExpired));
     drop(registry);
@@ -76,8 +76,8 @@ async fn an_accepted_clock_is_used_from_the_next_start_on_and_audited() {
     let registry = installation.open().await;
     assert_eq!(answers(&registry).await.unwrap(), "sk-1");
     registry.audit().verify().await.unwrap();
-    let told = records(&registry).await;
-    let record = told.iter().find(|it| it.event == Event::ClockAccepted);
+    let recorded = records(&registry).await;
+    let record = recorded.iter().find(|it| it.event == Event::ClockAccepted);
     let record = record.unwrap();
     assert_eq!(record.at, clock);
     let note = record.note.as_ref().unwrap();
@@ -90,12 +90,12 @@ async fn an_accepted_clock_is_used_from_the_next_start_on_and_audited() {
     drop(registry);
     assert_eq!(answers(&*installation.open().await).await.unwrap(), "sk-2");
     let latest = installation.chains_at_rest().await.latest();
-    assert_eq!(latest, clock, "no longer the time that the log told");
+    assert_eq!(latest, clock, "the time of the log is no longer used");
 }
 
 #[tokio::test]
 async fn keys_expired_when_the_clock_was_accepted_do_not_revive_when_it_is_set_back() {
-    let installation = jumped().await;
+    let installation = after_clock_jump().await;
     installation.clock.set(NOW + 11 * DAY);
     installation.accept_clock().await;
     installation.clock.set(NOW);
@@ -104,8 +104,7 @@ async fn keys_expired_when_the_clock_was_accepted_do_not_revive_when_it_is_set_b
 }
 
 #[tokio::test]
-async fn runs_are_kept_although_the_workspaces_predecessor_was_erased_with_the_clock_ahead()
-{
+async fn runs_are_kept_although_the_workspaces_predecessor_was_erased_with_the_clock_ahead() {
     let (installation, registry) = Installation::with_acme().await;
     installation.clock.set(NOW + 365 * DAY);
     erase(&registry).await;
@@ -126,7 +125,7 @@ async fn runs_are_kept_although_the_workspaces_predecessor_was_erased_with_the_c
 
 #[tokio::test]
 async fn a_chain_written_while_the_clock_was_ahead_uses_the_accepted_time() {
-    let installation = jumped().await;
+    let installation = after_clock_jump().await;
     installation.accept_clock().await;
     let registry = installation.open().await;
     let new = NewCredential {
@@ -134,9 +133,9 @@ async fn a_chain_written_while_the_clock_was_ahead_uses_the_accepted_time() {
         ..key("a", "sk-1")
     };
     let added = registry.add(&act(), new).await.unwrap();
-    let told = records(&registry).await;
+    let recorded = records(&registry).await;
     let of_it = |it: &&AuditRecord| it.credential.as_ref() == Some(&added.credential.id);
-    assert_eq!(told.iter().find(of_it).unwrap().at, at(NOW + DAY));
+    assert_eq!(recorded.iter().find(of_it).unwrap().at, at(NOW + DAY));
 }
 
 impl Installation {
@@ -151,8 +150,7 @@ impl Installation {
 }
 
 #[tokio::test]
-async fn with_another_clock_ahead_record_times_never_decrease_and_no_page_misses_a_record()
- {
+async fn with_another_clock_ahead_record_times_never_decrease_and_no_page_misses_a_record() {
     let (installation, registry) = Installation::with_acme().await;
     let other = installation.open_ahead().await;
     other.add(&act(), key("a", "sk-1")).await.unwrap();

@@ -151,7 +151,7 @@ async fn before() -> (Installation, CredentialId) {
     (installation, id)
 }
 
-/// Everything in which a change is visible, except `globex`, which [`goes_on`] checks.
+/// Everything in which a change is visible, except `globex`, which [`check_continues`] checks.
 fn shown(registry: &Registry) -> String {
     let mut keys = registry.list(&Filter::default());
     keys.retain(|key| key.workspace != id_of("globex"));
@@ -182,7 +182,7 @@ fn shown(registry: &Registry) -> String {
 }
 
 /// Checks what holds after any failure: nothing is damaged, the log verifies, and changes work.
-async fn goes_on(registry: &Registry, context: &str) {
+async fn check_continues(registry: &Registry, context: &str) {
     let keys = registry.list(&Filter::default());
     assert!(keys.iter().all(|key| !key.damaged), "{context}");
     let workspaces = registry.workspaces(&Scope::All);
@@ -248,7 +248,7 @@ async fn fails_at_each_write(name: &str, change: Change, count: usize, fault: Fa
         let outcome = change(registry.clone(), id.clone()).await;
         let reached = storage.heal();
         if count == 1 {
-            goes_on(&registry, &context).await;
+            check_continues(&registry, &context).await;
         }
         drop(registry);
         // After a power cut the anchors may be behind the store.
@@ -263,7 +263,7 @@ async fn fails_at_each_write(name: &str, change: Change, count: usize, fault: Fa
             Err(_) => assert_eq!(found, old, "{context}"),
         }
         if count > 1 {
-            goes_on(&registry, &context).await;
+            check_continues(&registry, &context).await;
         }
         if !reached {
             outcome.unwrap_or_else(|error| panic!("{context}: {error}"));
@@ -288,11 +288,13 @@ async fn a_sweep_interrupted_at_any_write_is_completed_by_the_next_one() {
         registry.inner.sweep().await;
         registry.inner.chains.sweep().await.unwrap();
         assert_eq!(sealed_versions(&installation), 2, "write {at}");
-        let told = records(&registry).await;
-        let swept = told.iter().filter(|it| it.event == Event::VersionDestroyed);
+        let recorded = records(&registry).await;
+        let swept = recorded
+            .iter()
+            .filter(|it| it.event == Event::VersionDestroyed);
         let swept: Vec<_> = swept.map(|it| it.credential.clone()).collect();
         assert_eq!(swept, [Some(id.clone())], "write {at}");
-        goes_on(&registry, "after a sweep").await;
+        check_continues(&registry, "after a sweep").await;
         if !reached {
             assert!(at > WRITES, "{at}");
             break;
@@ -313,14 +315,17 @@ async fn an_audit_note_whose_answer_was_lost_is_recorded_once_or_twice_and_the_n
             storage.heal();
             let second = registry.audit().refused(&act(), "unauthenticated").await;
             second.unwrap();
-            let told = events(&registry, &start).await;
+            let recorded = events(&registry, &start).await;
             let may_be = match first {
                 Ok(()) => 2..=2,
                 Err(CommitError::OutcomeUnknown { .. }) => 1..=2,
                 Err(_) => 1..=1,
             };
-            assert!(may_be.contains(&told.len()), "{at}, {fault:?}: {told:?}");
-            assert!(told.iter().all(|event| *event == Event::Refused));
+            assert!(
+                may_be.contains(&recorded.len()),
+                "{at}, {fault:?}: {recorded:?}"
+            );
+            assert!(recorded.iter().all(|event| *event == Event::Refused));
             registry.audit().verify().await.unwrap();
         }
     }

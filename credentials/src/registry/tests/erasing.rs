@@ -95,17 +95,19 @@ async fn is_erased(registry: &Registry) {
     assert_eq!(&*runs[0].workspace, "globex");
     assert!(registry.inner.keyring.ids(&acme()).await.is_empty());
     registry.audit().verify().await.unwrap();
-    let told = records(registry).await;
+    let recorded = records(registry).await;
     let of_acme = |record: &&AuditRecord| record.workspace == Some(acme());
     assert!(
-        told.iter()
+        recorded
+            .iter()
             .filter(of_acme)
             .all(|record| record.fingerprint.is_none())
     );
-    let others = told.iter().filter(|record| !of_acme(record));
+    let others = recorded.iter().filter(|record| !of_acme(record));
     assert_eq!(others.filter(|it| it.fingerprint.is_some()).count(), 1);
     assert!(
-        told.iter()
+        recorded
+            .iter()
             .all(|record| record.event != Event::DocumentDamaged)
     );
 }
@@ -290,8 +292,8 @@ async fn a_damaged_workspace_can_be_erased_too() {
         drop(registry);
         let registry = installation.open().await;
         assert_eq!(registry.workspaces(&Scope::All).len(), 1);
-        let told = events(&registry, &before).await;
-        assert_eq!(told, [Event::WorkspaceErased], "{damaged:?}");
+        let recorded = events(&registry, &before).await;
+        assert_eq!(recorded, [Event::WorkspaceErased], "{damaged:?}");
     }
 }
 
@@ -331,9 +333,9 @@ async fn an_erasure_revokes_its_tokens_and_none_opens_a_later_workspace_of_that_
         .unwrap();
     let mut named = [alone.token.id.clone(), both.token.id.clone()];
     named.sort();
-    let mut told = receipt.tokens;
-    told.sort();
-    assert_eq!(told, named);
+    let mut revoked = receipt.tokens;
+    revoked.sort();
+    assert_eq!(revoked, named);
     registry
         .create_workspace(&act(), workspace("acme"))
         .await
@@ -404,8 +406,8 @@ async fn the_scope_of_a_later_workspace_of_that_id_finds_no_record_of_the_erased
             let mut exported = exported(&registry, filter).await;
             exported.reverse();
             assert_eq!(exported, found.records);
-            let told = exported.iter().map(|record| record.event);
-            told.collect::<Vec<_>>()
+            let recorded = exported.iter().map(|record| record.event);
+            recorded.collect::<Vec<_>>()
         };
         let limited = Scope::Only(Arc::new([acme()].into()));
         let of_the_later = [Event::ChainBegun, Event::WorkspaceCreated];

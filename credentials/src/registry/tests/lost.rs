@@ -67,8 +67,10 @@ fn ids(listed: &[Listed]) -> Vec<&CredentialId> {
     listed.iter().map(Listed::id).collect()
 }
 
-fn damages(told: &[AuditRecord]) -> Vec<&AuditRecord> {
-    let damages = told.iter().filter(|it| it.event == Event::DocumentDamaged);
+fn damages(recorded: &[AuditRecord]) -> Vec<&AuditRecord> {
+    let damages = recorded
+        .iter()
+        .filter(|it| it.event == Event::DocumentDamaged);
     damages.collect()
 }
 
@@ -97,8 +99,8 @@ async fn a_lost_credential_is_listed_refused_and_audited_once() {
             assert_eq!(answers[2].as_deref(), Ok("sk-globex-a"), "{what}");
             let default = opened(registry.resolver().resolve(&ask("acme")));
             assert_eq!(default, undecryptable, "{what}");
-            let told = records(&registry).await;
-            let damages = damages(&told);
+            let recorded = records(&registry).await;
+            let damages = damages(&recorded);
             assert_eq!(damages.len(), 1, "{what}");
             assert_eq!(damages[0].credential.as_ref(), Some(a), "{what}");
         }
@@ -186,11 +188,11 @@ async fn a_lost_credential_can_only_be_revoked_and_the_others_can_change() {
             };
             assert_eq!((revoked.is_revoked, revoked.revision), (true, 2), "{what}");
         }
-        let told = since(&registry, &before).await;
-        assert_eq!(told.len(), 1, "{what}: {told:?}");
-        assert_eq!(told[0].event, Event::CredentialRevoked, "{what}");
-        assert_eq!(told[0].credential.as_ref(), Some(a), "{what}");
-        assert_eq!(told[0].workspace, Some(acme()), "{what}");
+        let recorded = since(&registry, &before).await;
+        assert_eq!(recorded.len(), 1, "{what}: {recorded:?}");
+        assert_eq!(recorded[0].event, Event::CredentialRevoked, "{what}");
+        assert_eq!(recorded[0].credential.as_ref(), Some(a), "{what}");
+        assert_eq!(recorded[0].workspace, Some(acme()), "{what}");
         registry.audit().verify().await.unwrap();
         registry.rotate(&act(), b, to("sk-acme-b2")).await.unwrap();
         // The old storage key is no longer read.
@@ -320,8 +322,8 @@ async fn is_damaged_whole(installation: &Installation) {
         assert_eq!(answers[2].as_deref(), Ok("sk-globex-a"));
         let added = registry.add(&act(), key("c", "sk-c")).await;
         assert!(matches!(added, Err(ChangeError::Damaged)), "{added:?}");
-        let told = records(&registry).await;
-        let damages = damages(&told);
+        let recorded = records(&registry).await;
+        let damages = damages(&recorded);
         assert_eq!(damages.len(), 1);
         assert_eq!(damages[0].workspace, Some(acme()));
         let note = damages[0].note.as_deref().unwrap();
@@ -341,8 +343,8 @@ async fn a_second_damage_of_a_head_is_audited_beside_the_first() {
         installation.tamper("workspace/acme/head", flip);
         for _ in 0..2 {
             let registry = installation.open().await;
-            let told = records(&registry).await;
-            assert_eq!(damages(&told).len(), count);
+            let recorded = records(&registry).await;
+            assert_eq!(damages(&recorded).len(), count);
         }
     }
     installation.remove("workspace/acme/head");

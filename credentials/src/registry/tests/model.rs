@@ -24,7 +24,7 @@ use proptest::{
 };
 
 use self::{
-    authority::{Authority, Surroundings},
+    authority::{Authority, StepContext},
     comparison::{compare_answers, compare_views},
     reference::{Reference, outcomes},
     step::{Steps, Turn, turns},
@@ -42,31 +42,31 @@ fn any_history_in_memory_matches_the_reference() {
     let (made, registry) = runtime.block_on(Installation::with_acme());
     drop((registry, runtime));
     run(rounds(), || {
-        let mut life = Life::new(Kind::Memory, made.copy());
-        life.start();
-        life
+        let mut history = History::new(Kind::Memory, made.copy());
+        history.start();
+        history
     });
 }
 
 #[test]
 fn any_history_on_disk_matches_the_reference() {
-    run(rounds().div_ceil(LIVES_TO_ONE_ON_DISK), || {
-        let mut life = Life::new(Kind::Disk, Installation::new());
-        life.start();
-        life.on(0, async |registry| {
+    run(rounds().div_ceil(MEMORY_HISTORIES_PER_DISK_HISTORY), || {
+        let mut history = History::new(Kind::Disk, Installation::new());
+        history.start();
+        history.on(0, async |registry| {
             let made = registry.create_workspace(&act(), workspace("acme")).await;
             made.unwrap();
         });
-        life
+        history
     });
 }
 
 fn rounds() -> u32 {
     let rounds = std::env::var("KEYSIDE_MODEL_ROUNDS");
-    rounds.map_or(LIVES, |rounds| rounds.parse().unwrap())
+    rounds.map_or(HISTORIES, |rounds| rounds.parse().unwrap())
 }
 
-fn run(cases: u32, begin: impl Fn() -> Life) {
+fn run(cases: u32, begin: impl Fn() -> History) {
     let seed = std::env::var("KEYSIDE_MODEL_SEED");
     let seed = seed.map_or_else(|_| crate::entropy::number(), |seed| seed.parse().unwrap());
     let config = ProptestConfig {
@@ -79,12 +79,13 @@ fn run(cases: u32, begin: impl Fn() -> Life) {
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
     let outcome = TestRunner::new_with_rng(config, rng).run(&turns(), |turns| {
-        let mut life = begin();
+        let mut history = begin();
         for turn in turns {
-            life.take(&turn)
+            history
+                .take(&turn)
                 .map_err(|error| TestCaseError::fail(format!("{turn:?}: {error}")))?;
         }
-        life.end()
+        history.end()
     });
     if let Err(error) = outcome {
         let rounds = rounds();
@@ -130,7 +131,7 @@ async fn opened_again(folder: &Path) -> Arc<EmbeddedStore> {
 }
 
 /// The real installation and the reference.
-struct Life {
+struct History {
     kind: Kind,
     installation: Installation,
     running: Option<Running>,
@@ -151,7 +152,7 @@ struct Running {
     backend: Backend,
 }
 
-impl Life {
+impl History {
     fn new(kind: Kind, installation: Installation) -> Self {
         Self {
             kind,
@@ -229,23 +230,23 @@ impl Life {
     fn take_steps(&mut self, steps: &Steps) -> Result<bool, TestCaseError> {
         let before = self.now();
         let running = self.running.as_mut().unwrap();
-        let around = Surroundings {
+        let context = StepContext {
             installation: &self.installation,
             backend: &running.backend,
             ids: &self.ids,
-            weather: steps.weather,
+            conditions: steps.conditions,
         };
         let [one, other] = &mut running.authorities;
         let passes = async {
             if let Some((wait, seconds)) = steps.passes {
                 tokio::time::sleep(Duration::from_millis(wait)).await;
-                around.installation.clock.set(before + seconds);
+                context.installation.clock.set(before + seconds);
             }
         };
         let (of_one, of_other, ()) = running.runtime.block_on(async {
             tokio::join!(
-                one.take_all(0, &steps.of[0], &around),
-                other.take_all(1, &steps.of[1], &around),
+                one.take_all(0, &steps.of[0], &context),
+                other.take_all(1, &steps.of[1], &context),
                 passes,
             )
         });
@@ -261,7 +262,7 @@ impl Life {
         );
         self.states = found;
         let mut taken = of_one.iter().chain(&of_other);
-        Ok(taken.all(|taken| taken.said.is_refusal()))
+        Ok(taken.all(|taken| taken.outcome.is_refusal()))
     }
 
     fn back_up(&mut self, authority: usize) {
@@ -381,7 +382,7 @@ impl Life {
         self.take(&Turn::Restart)?;
         self.take(&Turn::Sweep(0))?;
         let storage = self.running.as_ref().unwrap().backend.storage.clone();
-        let (stored, told) = self.on(0, async |registry| {
+        let (stored, recorded) = self.on(0, async |registry| {
             registry.inner.chains.sweep().await.unwrap();
             let chain = registry.inner.chains.of(&"acme".parse().unwrap());
             let next = chain.state().map_or(0, |state| state.head.seq + 1);
@@ -401,7 +402,12 @@ impl Life {
             .sum();
         let state = &self.states[0];
         prop_assert_eq!(sealed, state.sealed_versions(), "sealed bytes in the store");
-        let count = |event| told.iter().filter(|record| record.event == event).count();
+        let count = |event| {
+            recorded
+                .iter()
+                .filter(|record| record.event == event)
+                .count()
+        };
         let counts = [
             Event::CredentialCreated,
             Event::CredentialRotated,
@@ -417,9 +423,9 @@ impl Life {
 }
 
 /// Histories in memory, unless `KEYSIDE_MODEL_ROUNDS` is set.
-const LIVES: u32 = 250;
+const HISTORIES: u32 = 250;
 /// The disk is slower by this factor.
-const LIVES_TO_ONE_ON_DISK: u32 = 15;
+const MEMORY_HISTORIES_PER_DISK_HISTORY: u32 = 15;
 /// States that no list distinguishes: the expiry of a version that is not in use, an idempotency
 /// key.
 const MOST_STATES: usize = 64;

@@ -16,8 +16,10 @@ async fn the_receipt_counts_the_deleted_objects_and_names_its_audit_record() {
     let receipt = erase(&registry).await;
     assert_eq!(receipt.destroyed_keys, keys);
     assert_eq!((receipt.credentials, &receipt.erased_by), (1, &act().actor));
-    let told = records(&registry).await;
-    let mut of_installation = told.iter().filter(|it| it.chain.workspace_id().is_none());
+    let recorded = records(&registry).await;
+    let mut of_installation = recorded
+        .iter()
+        .filter(|it| it.chain.workspace_id().is_none());
     let record = of_installation.find(|it| it.position == receipt.audit.position);
     let record = record.unwrap();
     assert_eq!(
@@ -149,8 +151,8 @@ async fn a_receipt_proves_an_edit_or_a_rollback_of_the_log() {
 async fn each_erased_workspace_of_one_id_has_its_own_receipt() {
     let (_installation, registry, _) = two_workspaces().await;
     let first = erase(&registry).await;
-    let anew = registry.create_workspace(&act(), workspace("acme")).await;
-    anew.unwrap();
+    let recreated = registry.create_workspace(&act(), workspace("acme")).await;
+    recreated.unwrap();
     let second = erase(&registry).await;
     assert_ne!(first.id, second.id);
     assert_ne!(first.destroyed_keys, second.destroyed_keys);

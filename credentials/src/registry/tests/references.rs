@@ -260,13 +260,14 @@ async fn duplicates_are_found_among_stored_secrets_and_references() {
 }
 
 /// The audit records about the secret in Vault, oldest first.
-async fn told(registry: &Registry) -> Vec<(Event, String)> {
+async fn recorded(registry: &Registry) -> Vec<(Event, String)> {
     let records = records(registry).await;
-    let told = records.into_iter().filter(|record| {
+    let recorded = records.into_iter().filter(|record| {
         let event = record.event;
         event == Event::CredentialSourceChanged || event == Event::CredentialSourceLost
     });
-    told.map(|record| (record.event, record.note.unwrap()))
+    recorded
+        .map(|record| (record.event, record.note.unwrap()))
         .collect()
 }
 
@@ -278,14 +279,14 @@ fn version(number: u32) -> (Event, String) {
 #[tokio::test]
 async fn each_used_version_and_the_loss_of_its_source_are_audited_once() {
     let (_installation, registry, vault, id) = one_reference().await;
-    assert!(told(&registry).await.is_empty(), "its creation is");
+    assert!(recorded(&registry).await.is_empty(), "its creation is");
     let look = || async { registry.refresh(&id).await.unwrap() };
     vault.set(PATH, Ok(("2", "sk-canary-reference-second")));
     look().await;
     look().await;
     vault.set(PATH, Err(away()));
     look().await;
-    assert_eq!(told(&registry).await, [version(2)]);
+    assert_eq!(recorded(&registry).await, [version(2)]);
     let records = records(&registry).await;
     let changed = records.last().unwrap();
     assert_eq!(changed.actor, ActorId::system());
@@ -297,14 +298,18 @@ async fn each_used_version_and_the_loss_of_its_source_are_audited_once() {
     vault.set(PATH, Err(gone()));
     look().await;
     look().await;
-    let lost = told(&registry).await.split_off(1);
+    let lost = recorded(&registry).await.split_off(1);
     assert_eq!(lost.len(), 1);
     assert_eq!(lost[0].0, Event::CredentialSourceLost);
     assert_eq!(lost[0].1, format!("vault:{PATH}#api_key: 404"));
 
     vault.set(PATH, Ok(("2", "sk-canary-reference-second")));
     look().await;
-    assert_eq!(told(&registry).await[2..], [version(2)], "it is used again");
+    assert_eq!(
+        recorded(&registry).await[2..],
+        [version(2)],
+        "it is used again"
+    );
     registry.audit().verify().await.unwrap();
 }
 
@@ -334,7 +339,7 @@ async fn a_restart_audits_only_changes_since_the_last_process() {
         vault.set(PATH, answer);
         follow(&registry, &vault).await;
         expected.extend(news);
-        assert_eq!(told(&registry).await, expected);
+        assert_eq!(recorded(&registry).await, expected);
     }
 }
 
@@ -347,5 +352,5 @@ async fn a_revoked_reference_is_no_longer_audited() {
         .unwrap();
     vault.set(PATH, Ok(("2", "sk-canary-reference-second")));
     assert!(registry.refresh(&id).await.is_err());
-    assert!(told(&registry).await.is_empty());
+    assert!(recorded(&registry).await.is_empty());
 }

@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// `acme` with the keys `a`, rotated once, and `b`, and a token, on a disk that is otherwise full.
-struct Crowded {
+struct FullDisk {
     installation: Installation,
     storage: Arc<Faulty>,
     registry: Arc<Registry>,
@@ -18,7 +18,7 @@ struct Crowded {
     token: ActorId,
 }
 
-async fn on_the_reserve() -> Crowded {
+async fn with_full_disk() -> FullDisk {
     let (installation, registry) = Installation::with_acme().await;
     drop(registry);
     let (storage, registry) = installation.open_faulty().await;
@@ -31,7 +31,7 @@ async fn on_the_reserve() -> Crowded {
         .await
         .unwrap();
     storage.reserve_disk_space_for(Effect::EndsSooner);
-    Crowded {
+    FullDisk {
         installation,
         storage,
         registry,
@@ -68,14 +68,14 @@ fn check_full<T>(name: &str, outcome: Result<T, ChangeError>) {
 
 #[tokio::test]
 async fn changes_that_add_or_extend_access_do_not_use_the_reserve() {
-    let Crowded {
+    let FullDisk {
         installation: _installation,
         storage,
         registry,
         a,
         b,
         ..
-    } = on_the_reserve().await;
+    } = with_full_disk().await;
     let head = seen(&registry).await;
     let writes = storage.writes();
     let at_once = Rotation {
@@ -112,8 +112,8 @@ async fn changes_that_add_or_extend_access_do_not_use_the_reserve() {
 
 #[tokio::test]
 async fn only_an_expiry_moved_to_an_earlier_time_may_use_the_reserve() {
-    let crowded = on_the_reserve().await;
-    let edit = async |edit: Edit| crowded.registry.edit(&act(), &crowded.b, edit).await;
+    let full_disk = with_full_disk().await;
+    let edit = async |edit: Edit| full_disk.registry.edit(&act(), &full_disk.b, edit).await;
     edit(ending(NOW + 9 * DAY)).await.unwrap();
     edit(ending(NOW + 2 * DAY)).await.unwrap();
     check_full("later", edit(ending(NOW + 3 * DAY)).await);
@@ -127,13 +127,13 @@ async fn only_an_expiry_moved_to_an_earlier_time_may_use_the_reserve() {
 
 #[tokio::test]
 async fn repeatedly_moving_an_expiry_earlier_leaves_space_for_a_revocation() {
-    let Crowded {
+    let FullDisk {
         installation: _installation,
         storage,
         registry,
         b,
         ..
-    } = on_the_reserve().await;
+    } = with_full_disk().await;
     let edit = async |second| registry.edit(&act(), &b, ending(second)).await;
     edit(NOW + 9 * DAY).await.unwrap();
     storage.reserve_disk_space_for(Effect::EndsUse);
@@ -144,14 +144,14 @@ async fn repeatedly_moving_an_expiry_earlier_leaves_space_for_a_revocation() {
 
 #[tokio::test]
 async fn changes_that_end_access_use_the_reserve() {
-    let Crowded {
+    let FullDisk {
         installation,
         registry,
         a,
         b,
         token,
         ..
-    } = on_the_reserve().await;
+    } = with_full_disk().await;
     let cut = Revocation {
         cut: true,
         ..Revocation::default()
@@ -198,18 +198,18 @@ async fn a_start_without_space_for_its_audit_records_serves_and_a_later_one_writ
     assert_eq!(registry.access().tokens(&Scope::All).len(), 0);
     drop(registry);
     let registry = installation.open().await;
-    let told = events(&registry, &head).await;
-    let damaged = told.iter().filter(|it| **it == Event::DocumentDamaged);
+    let recorded = events(&registry, &head).await;
+    let damaged = recorded.iter().filter(|it| **it == Event::DocumentDamaged);
     assert_eq!(damaged.count(), 2);
-    assert!(told.contains(&Event::TokenCreated));
+    assert!(recorded.contains(&Event::TokenCreated));
     assert_eq!(registry.access().tokens(&Scope::All).len(), 1);
 }
 
 #[tokio::test]
 async fn a_revocation_that_the_reserve_has_no_space_for_is_refused() {
-    let Crowded {
+    let FullDisk {
         installation, b, ..
-    } = on_the_reserve().await;
+    } = with_full_disk().await;
     let (storage, registry) = installation.open_faulty().await;
     let head = seen(&registry).await;
     storage.fail(1, usize::MAX, Fault::Refused);

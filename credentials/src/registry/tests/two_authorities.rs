@@ -34,7 +34,7 @@ const CHANGES: usize = 10_000;
 /// Workspaces that are never erased.
 const LASTING: usize = 6;
 /// Workspaces that are erased and created again.
-const FLEETING: usize = 2;
+const TEMPORARY: usize = 2;
 const TASKS: usize = 16;
 
 impl Shared {
@@ -143,7 +143,7 @@ impl Shared {
         }
         other.inner.refresh_all().await.unwrap();
         let found = other.credential(id).unwrap();
-        assert_eq!(found.status, Status::Revoked, "after a look");
+        assert_eq!(found.status, Status::Revoked, "after catching up");
     }
 
     /// Creates a token in one process, uses it in the other, and revokes it in either.
@@ -171,7 +171,7 @@ impl Shared {
         ));
         assert!(
             other.access().authenticate(&made.text).is_some(),
-            "once it has looked"
+            "after catching up"
         );
         let label = format!("t{}", self.unique());
         let new = NewCredential {
@@ -196,8 +196,8 @@ impl Shared {
     }
 
     /// Creates, uses or erases a workspace that other tasks create, use and erase.
-    async fn fleet(&self, registry: &Registry, dice: &mut Dice) {
-        let id = fleeting(dice.below(FLEETING));
+    async fn use_temporary(&self, registry: &Registry, dice: &mut Dice) {
+        let id = temporary(dice.below(TEMPORARY));
         match dice.below(3) {
             0 => match registry
                 .create_workspace(&act(), workspace(id.as_str()))
@@ -210,13 +210,13 @@ impl Shared {
             1 => {
                 let new = NewCredential {
                     workspace: id,
-                    ..key(&format!("f{}", self.unique()), "sk-fleeting")
+                    ..key(&format!("f{}", self.unique()), "sk-temporary")
                 };
                 match registry.add(&act(), new).await {
-                    Ok(_) => self.was_done("added to a fleeting one"),
+                    Ok(_) => self.was_done("added to a temporary workspace"),
                     // Erased before it could be listed.
                     Err(ChangeError::WorkspaceUnknown | ChangeError::CredentialUnknown) => {}
-                    Err(error) => panic!("add to a fleeting one: {error}"),
+                    Err(error) => panic!("add to a temporary workspace: {error}"),
                 }
             }
             _ => match registry.erase_workspace(&act(), &id, None).await {
@@ -240,7 +240,7 @@ impl Shared {
                 continue;
             }
             if kind < 8 {
-                self.fleet(registry, &mut dice).await;
+                self.use_temporary(registry, &mut dice).await;
                 continue;
             }
             let id = self.some_live(at, &mut dice);
@@ -269,8 +269,8 @@ fn lasting(at: usize) -> WorkspaceId {
     format!("lasting-{at}").parse().unwrap()
 }
 
-fn fleeting(at: usize) -> WorkspaceId {
-    format!("fleeting-{at}").parse().unwrap()
+fn temporary(at: usize) -> WorkspaceId {
+    format!("temporary-{at}").parse().unwrap()
 }
 
 /// Two processes on one store.
@@ -351,9 +351,9 @@ async fn is_what_was_done(registry: &Registry, shared: &Shared) {
     let count = |what| counts.get(what).copied().unwrap_or(0);
     let of_lasting = keys.iter().filter(|key| is_lasting(&key.workspace));
     assert_eq!(of_lasting.count(), count("added"));
-    let told = records(registry).await;
-    let told = |event: Event| {
-        let of_event = told.iter().filter(|record| {
+    let recorded = records(registry).await;
+    let recorded = |event: Event| {
+        let of_event = recorded.iter().filter(|record| {
             let workspace = record.workspace.as_ref();
             record.event == event && workspace.is_none_or(is_lasting)
         });
@@ -367,13 +367,13 @@ async fn is_what_was_done(registry: &Registry, shared: &Shared) {
         (Event::TokenRevoked, "token revoked"),
         (Event::DocumentDamaged, "never"),
     ] {
-        assert_eq!(told(event), count(what), "{event:?}");
+        assert_eq!(recorded(event), count(what), "{event:?}");
         assert!(
             what == "never" || count(what) > 50,
             "{what} was hardly done"
         );
     }
-    for what in ["made", "erased", "added to a fleeting one"] {
+    for what in ["made", "erased", "added to a temporary workspace"] {
         assert!(count(what) > 10, "{what} was hardly done: {counts:?}");
     }
 }

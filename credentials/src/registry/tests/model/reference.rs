@@ -12,13 +12,13 @@ use crate::{
 
 /// The outcome of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Said {
+pub(super) enum StepOutcome {
     Yes,
     /// An identical earlier request was answered.
     Again,
     No(&'static str),
     /// The credential does not exist.
-    Nobody,
+    NotFound,
     /// It was done or not.
     Unknown,
     /// Storage failed, and nothing was done.
@@ -35,12 +35,12 @@ pub(super) struct Taken {
     pub(super) expected: Option<u64>,
     /// The time of the call, to which its expiry times are relative.
     pub(super) asked: i64,
-    pub(super) said: Said,
+    pub(super) outcome: StepOutcome,
     /// The created credential, if there was an answer.
     pub(super) made: Option<CredentialId>,
 }
 
-impl Said {
+impl StepOutcome {
     pub(super) fn of_result<T>(outcome: Result<T, ChangeError>) -> Self {
         outcome.map_or_else(|error| Self::of(&error), |_| Self::Yes)
     }
@@ -49,7 +49,7 @@ impl Said {
     pub(super) fn is_refusal(self) -> bool {
         match self {
             Self::No(why) => why != "check failed",
-            Self::Nobody | Self::Unavailable => true,
+            Self::NotFound | Self::Unavailable => true,
             Self::Yes | Self::Again | Self::Unknown => false,
         }
     }
@@ -114,7 +114,7 @@ pub(super) struct KnownVersion {
     expires: Option<i64>,
 }
 
-type Outcome = Result<Said, &'static str>;
+type StepResult = Result<StepOutcome, &'static str>;
 
 /// Adds every state to which the steps of two authorities can have led from `state`: in any
 /// interleaving, each decided at one of `times`, with the outcomes that they had.
@@ -133,15 +133,20 @@ pub(super) fn outcomes(
         };
         let mut others = steps;
         others[authority] = rest;
-        if matches!(first.said, Said::Unknown | Said::Unavailable) {
+        if matches!(
+            first.outcome,
+            StepOutcome::Unknown | StepOutcome::Unavailable
+        ) {
             outcomes(state, others, times, found);
         }
         for now in times {
             let mut next = state.clone();
             next.now = *now;
-            let said = next.take(first);
+            let outcome = next.take(first);
             next.now = state.now;
-            if said == first.said || (first.said, said) == (Said::Unknown, Said::Yes) {
+            if outcome == first.outcome
+                || (first.outcome, outcome) == (StepOutcome::Unknown, StepOutcome::Yes)
+            {
                 outcomes(&next, others, times, found);
             }
         }
@@ -158,22 +163,22 @@ impl Reference {
         }
     }
 
-    pub(super) fn take(&mut self, taken: &Taken) -> Said {
+    pub(super) fn take(&mut self, taken: &Taken) -> StepOutcome {
         let of = taken.of.as_ref();
         let at = of.and_then(|id| {
             let mut known = self.credentials.iter();
             known.position(|known| known.id.as_ref() == Some(id))
         });
         let outcome = match (&taken.step, at) {
-            (Step::Restart, _) => Ok(Said::Yes),
+            (Step::Restart, _) => Ok(StepOutcome::Yes),
             (Step::Create(create), _) => self.create(create, taken),
-            (_, None) => Ok(Said::Nobody),
+            (_, None) => Ok(StepOutcome::NotFound),
             (Step::Rotate(_, rotate), Some(at)) => self.rotate(at, rotate, taken),
             (Step::RollBack(_, to, _), Some(at)) => self.roll_back(at, *to, taken.expected),
             (Step::Edit(_, edit), Some(at)) => self.edit(at, edit, taken),
             (Step::Revoke(..), Some(at)) => self.revoke(at, taken.expected),
         };
-        outcome.unwrap_or_else(Said::No)
+        outcome.unwrap_or_else(StepOutcome::No)
     }
 
     /// Sorts the credentials in this order: the order of their creation does not distinguish
@@ -193,7 +198,7 @@ impl Reference {
         }
     }
 
-    fn create(&mut self, create: &Create, taken: &Taken) -> Outcome {
+    fn create(&mut self, create: &Create, taken: &Taken) -> StepResult {
         let request = format!("{create:?}");
         let made_by = create.once.map(|key| (key, request));
         let mut before = self
@@ -204,7 +209,7 @@ impl Reference {
             && let Some((_, before)) = before.find(|(other, _)| other == key)
         {
             return if before == request {
-                Ok(Said::Again)
+                Ok(StepOutcome::Again)
             } else {
                 Err("key reused")
             };
@@ -245,10 +250,10 @@ impl Reference {
             rotated_by: HashMap::new(),
         });
         self.counts[0] += 1;
-        Ok(Said::Yes)
+        Ok(StepOutcome::Yes)
     }
 
-    fn rotate(&mut self, who: usize, rotate: &Rotate, taken: &Taken) -> Outcome {
+    fn rotate(&mut self, who: usize, rotate: &Rotate, taken: &Taken) -> StepResult {
         let request = format!("{rotate:?}");
         if rotate.grace > 90 * 86_400 {
             return Err("grace too long");
@@ -261,7 +266,7 @@ impl Reference {
             return Err("key reused");
         }
         match rotate.once.and_then(|key| known.rotated_by.get(&key)) {
-            Some(before) if *before == request => return Ok(Said::Again),
+            Some(before) if *before == request => return Ok(StepOutcome::Again),
             Some(_) => return Err("key reused"),
             None => {}
         }
@@ -299,10 +304,10 @@ impl Reference {
         }
         known.revision += 1;
         self.counts[1] += 1;
-        Ok(Said::Yes)
+        Ok(StepOutcome::Yes)
     }
 
-    fn roll_back(&mut self, who: usize, to: Option<u32>, expected: Option<u64>) -> Outcome {
+    fn roll_back(&mut self, who: usize, to: Option<u32>, expected: Option<u64>) -> StepResult {
         let now = self.now;
         let known = &mut self.credentials[who];
         known.expect_open(expected)?;
@@ -325,10 +330,10 @@ impl Reference {
         known.verification = None;
         known.revision += 1;
         self.counts[3] += 1;
-        Ok(Said::Yes)
+        Ok(StepOutcome::Yes)
     }
 
-    fn edit(&mut self, who: usize, edit: &Edit, taken: &Taken) -> Outcome {
+    fn edit(&mut self, who: usize, edit: &Edit, taken: &Taken) -> StepResult {
         let (now, is_default) = (self.now, self.is_default(who));
         let known = &self.credentials[who];
         let (provider, environment) = (known.provider, known.environment);
@@ -358,10 +363,10 @@ impl Reference {
         if becomes_default {
             self.defaults.insert((provider, environment), who);
         }
-        Ok(Said::Yes)
+        Ok(StepOutcome::Yes)
     }
 
-    fn revoke(&mut self, who: usize, expected: Option<u64>) -> Outcome {
+    fn revoke(&mut self, who: usize, expected: Option<u64>) -> StepResult {
         let known = &mut self.credentials[who];
         known.expect(expected)?;
         if !known.revoked {
@@ -371,7 +376,7 @@ impl Reference {
         for version in &mut known.versions {
             version.destroyed = true;
         }
-        Ok(Said::Yes)
+        Ok(StepOutcome::Yes)
     }
 
     /// The credential that has the label: a revoked one has given it up.

@@ -29,14 +29,14 @@ pub(super) enum Turn {
 pub(super) struct Steps {
     pub(super) of: [Vec<Step>; 2],
     /// How storage behaves; without it nothing is slow and nothing fails.
-    pub(super) weather: Option<Weather>,
+    pub(super) conditions: Option<StorageConditions>,
     /// After this many milliseconds of waiting the clock advances by this many seconds.
     pub(super) passes: Option<(u64, i64)>,
 }
 
 /// How storage behaves.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Weather {
+pub(super) struct StorageConditions {
     pub(super) seed: u64,
     /// Whether operations fail and authorities crash.
     pub(super) faults: bool,
@@ -93,7 +93,7 @@ pub(super) fn secret(number: u8) -> String {
     format!("sk-{number}")
 }
 
-impl Weather {
+impl StorageConditions {
     /// The incidents of the operations of one authority, in order.
     pub(super) fn incidents(self, authority: usize) -> impl FnMut() -> Incident + Send + 'static {
         let mut dice = Dice::of(self.seed.wrapping_add(authority as u64));
@@ -172,11 +172,12 @@ fn alone(authority: usize, step: Step) -> Steps {
 
 fn together() -> impl Strategy<Value = Steps> {
     let some = || proptest::collection::vec(step().prop_map(Step::without_check), 0..3);
-    let weather = (any::<u64>(), any::<bool>()).prop_map(|(seed, faults)| Weather { seed, faults });
+    let conditions =
+        (any::<u64>(), any::<bool>()).prop_map(|(seed, faults)| StorageConditions { seed, faults });
     let passes = proptest::option::weighted(0.2, (0..400u64, seconds()));
-    (some(), some(), weather, passes).prop_map(|(one, other, weather, passes)| Steps {
+    (some(), some(), conditions, passes).prop_map(|(one, other, conditions, passes)| Steps {
         of: [one, other],
-        weather: Some(weather),
+        conditions: Some(conditions),
         passes,
     })
 }

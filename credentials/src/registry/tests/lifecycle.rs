@@ -365,10 +365,10 @@ async fn each_change_is_audited_with_actor_request_and_fingerprint() {
         .await
         .unwrap();
     let records = records(&registry).await;
-    let told: Vec<_> = records.iter().map(|record| record.event).collect();
+    let recorded: Vec<_> = records.iter().map(|record| record.event).collect();
     // All at the same time, so sorted by chain.
     assert_eq!(
-        told,
+        recorded,
         [
             Event::TokenCreated,
             Event::WorkspaceCreated,

@@ -78,8 +78,10 @@ async fn repeating_an_interrupted_workspace_creation_creates_it_once() {
                 assert_eq!((made.incarnation, made.damaged), (1, false), "{context}");
                 let answer = opened(registry.resolver().resolve(&ask("acme")));
                 assert_eq!(answer.as_deref(), Ok("sk-a"), "{context}");
-                let told = records(&registry).await;
-                let made = told.iter().filter(|it| it.event == Event::WorkspaceCreated);
+                let recorded = records(&registry).await;
+                let made = recorded
+                    .iter()
+                    .filter(|it| it.event == Event::WorkspaceCreated);
                 assert_eq!(made.count(), 1, "{context}");
                 registry.audit().verify().await.unwrap();
             }
@@ -156,13 +158,13 @@ async fn an_erasure_interrupted_in_one_process_is_completed_once_by_another() {
         storage.fail(at, usize::MAX, Fault::Refused);
         let first = registry.erase_workspace(&act(), &acme(), None).await;
         let reached = storage.heal();
-        let began_anew = {
+        let recreated = {
             let erased = other.erase_workspace(&act(), &acme(), None).await;
             erased.unwrap();
             let made = other.create_workspace(&act(), workspace("acme")).await;
             made.unwrap()
         };
-        assert_eq!(began_anew.incarnation, 2, "write {at}");
+        assert_eq!(recreated.incarnation, 2, "write {at}");
         other.add(&act(), key("new", "sk-new")).await.unwrap();
         // The interrupted process continues with the current state.
         let old = WorkspaceState {

@@ -13,10 +13,10 @@ use crate::{
 };
 
 /// A provider that is called for one key, and gives this result.
-struct Says(&'static str, Verification);
+struct FixedResult(&'static str, Verification);
 
 #[async_trait]
-impl LiveCheck for Says {
+impl LiveCheck for FixedResult {
     async fn check(&self, grant: &Grant) -> Finding {
         let asked = opened(Ok(grant.clone())).unwrap();
         assert_eq!(asked, self.0, "the key that is tried");
@@ -36,7 +36,7 @@ fn checked(check: Arc<dyn LiveCheck>) -> Rotation {
 fn rotating(
     registry: &Arc<Registry>,
     id: &CredentialId,
-    check: Arc<Waits>,
+    check: Arc<BlockedCheck>,
 ) -> JoinHandle<Result<Saved, ChangeError>> {
     let (registry, id) = (registry.clone(), id.clone());
     tokio::spawn(async move { registry.rotate(&act(), &id, checked(check)).await })
@@ -73,9 +73,9 @@ fn status(verification: Verification, status: u16) -> Finding {
 }
 
 /// A provider that accepts a key when the test lets it answer.
-struct Waits(Mutex<Option<(oneshot::Sender<()>, oneshot::Receiver<()>)>>);
+struct BlockedCheck(Mutex<Option<(oneshot::Sender<()>, oneshot::Receiver<()>)>>);
 
-impl Waits {
+impl BlockedCheck {
     fn new() -> (Arc<Self>, oneshot::Receiver<()>, oneshot::Sender<()>) {
         let (asked, was_asked) = oneshot::channel();
         let (answer, may_answer) = oneshot::channel();
@@ -85,7 +85,7 @@ impl Waits {
 }
 
 #[async_trait]
-impl LiveCheck for Waits {
+impl LiveCheck for BlockedCheck {
     async fn check(&self, _: &Grant) -> Finding {
         let (asked, may_answer) = self.0.lock().unwrap().take().unwrap();
         asked.send(()).unwrap();
@@ -99,7 +99,7 @@ async fn a_key_that_the_provider_accepts_is_promoted_and_audited() {
     for verdict in [Verification::Accepted, Verification::Limited] {
         let (_installation, registry, id) = one_key().await;
         let from = seen(&registry).await;
-        let rotation = checked(Arc::new(Says("sk-2", verdict)));
+        let rotation = checked(Arc::new(FixedResult("sk-2", verdict)));
         let credential = registry
             .rotate(&act(), &id, rotation)
             .await
@@ -128,7 +128,7 @@ async fn a_key_that_fails_its_check_is_destroyed_and_the_old_one_stays_in_use() 
     for verdict in [Verification::Rejected, Verification::Unreachable] {
         let (installation, registry, id) = one_key().await;
         let from = seen(&registry).await;
-        let rotation = checked(Arc::new(Says("sk-2", verdict)));
+        let rotation = checked(Arc::new(FixedResult("sk-2", verdict)));
         let refused = registry.rotate(&act(), &id, rotation).await;
         assert!(matches!(refused, Err(ChangeError::CheckFailed(said)) if said == found(verdict)));
         assert_eq!(
@@ -155,7 +155,7 @@ async fn a_key_that_fails_its_check_is_destroyed_and_the_old_one_stays_in_use() 
 #[tokio::test]
 async fn during_a_check_the_new_key_is_unused_and_nobody_waits() {
     let (_installation, registry, id) = one_key().await;
-    let (check, was_asked, answer) = Waits::new();
+    let (check, was_asked, answer) = BlockedCheck::new();
     let rotating = rotating(&registry, &id, check);
     was_asked.await.unwrap();
     let staged = registry.credential(&id).unwrap();
@@ -200,7 +200,7 @@ async fn a_promotion_does_not_undo_changes_made_during_the_check() {
     for (revoked, kept) in [(true, 0), (false, 2)] {
         let (installation, registry, id) = one_key().await;
         let from = seen(&registry).await;
-        let (check, was_asked, answer) = Waits::new();
+        let (check, was_asked, answer) = BlockedCheck::new();
         let rotating = rotating(&registry, &id, check);
         was_asked.await.unwrap();
         let before = come_between(&registry, &id, revoked).await;
@@ -217,10 +217,10 @@ async fn a_promotion_does_not_undo_changes_made_during_the_check() {
             ),
         };
         assert!(expected, "{error}");
-        let told = events(&registry, &from).await;
+        let recorded = events(&registry, &from).await;
         assert!(
-            told.contains(&event),
-            "what became of the staged one: {told:?}"
+            recorded.contains(&event),
+            "what became of the staged one: {recorded:?}"
         );
         assert_eq!(registry.credential(&id).unwrap(), before);
         assert_eq!(states(&before)[1], VersionState::Destroyed);
@@ -231,7 +231,7 @@ async fn a_promotion_does_not_undo_changes_made_during_the_check() {
 #[tokio::test]
 async fn a_version_left_staged_by_a_crash_is_never_used_and_is_swept_later() {
     let (installation, registry, id) = one_key().await;
-    let (check, was_asked, _answer) = Waits::new();
+    let (check, was_asked, _answer) = BlockedCheck::new();
     let rotating = rotating(&registry, &id, check);
     was_asked.await.unwrap();
     // The process ends here.
@@ -265,7 +265,7 @@ async fn the_result_of_checking_the_key_in_use_is_noted_and_does_not_disable_it(
         let (installation, registry, id) = one_key().await;
         let from = seen(&registry).await;
         installation.clock.set(NOW + 60);
-        let check = Arc::new(Says("sk-1", verdict));
+        let check = Arc::new(FixedResult("sk-1", verdict));
         let (credential, finding) = registry.verify(&act(), &id, check).await.unwrap();
         assert_eq!(finding, found(verdict));
         assert_eq!(credential.verification, Some(verdict));
@@ -273,8 +273,8 @@ async fn the_result_of_checking_the_key_in_use_is_noted_and_does_not_disable_it(
         assert_eq!(credential.last_verified_at.is_some(), answered);
         let still = opened(registry.resolver().resolve(&ask("acme")));
         assert_eq!(still.unwrap(), "sk-1");
-        let told = events(&registry, &from).await;
-        assert_eq!(told, [Event::CredentialVerified]);
+        let recorded = events(&registry, &from).await;
+        assert_eq!(recorded, [Event::CredentialVerified]);
     }
 }
 
@@ -282,7 +282,7 @@ async fn the_result_of_checking_the_key_in_use_is_noted_and_does_not_disable_it(
 async fn the_result_of_a_check_is_dropped_if_the_key_was_replaced_or_revoked_meanwhile() {
     for revoked in [true, false] {
         let (_installation, registry, id) = one_key().await;
-        let (check, was_asked, answer) = Waits::new();
+        let (check, was_asked, answer) = BlockedCheck::new();
         let verifying = tokio::spawn({
             let (registry, id) = (registry.clone(), id.clone());
             async move { registry.verify(&act(), &id, check).await }
@@ -311,7 +311,7 @@ async fn a_staged_key_is_destroyed_if_its_actor_loses_access_during_the_check() 
     };
     let made = registry.create_token(&act(), &Scope::All, new).await;
     let actor = made.unwrap().token.id;
-    let (check, was_asked, answer) = Waits::new();
+    let (check, was_asked, answer) = BlockedCheck::new();
     let rotating = {
         let (registry, id) = (registry.clone(), id.clone());
         let by = ActorContext {
