@@ -1,11 +1,13 @@
+use std::{fs, path::Path, sync::Mutex};
+
+use async_trait::async_trait;
+use keyside_config::EnvironmentPin;
+
 use super::*;
 use crate::{
     CredentialQuery, Grant, Refusal, SystemClock,
     source::{Reading, SourceError, VaultReference},
 };
-use async_trait::async_trait;
-use keyside_config::EnvironmentPin;
-use std::{fs, path::Path, sync::Mutex};
 
 fn declared(label: &str, source: SourceReference) -> DeclaredCredential {
     DeclaredCredential {

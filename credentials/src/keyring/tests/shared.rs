@@ -47,7 +47,7 @@ async fn keys_replaced_or_destroyed_by_one_process_are_so_for_the_other_after_it
     let path = folder.path().join("keyring");
     let [one, other] = two(&path).await;
     let first = one.add(&acme()).await.unwrap();
-    assert!(other.current(&acme()).is_none(), "it has not looked yet");
+    assert!(other.current(&acme()).is_none(), "it has not caught up yet");
     let next = other.add_next(&acme()).await.unwrap();
     assert_eq!(other.ids(&acme()).await, [first.id(), next.id()]);
     one.catch_up().await.unwrap();

@@ -367,12 +367,12 @@ async fn refused_uses_are_audited_at_most_once_an_hour_per_credential_and_kind()
     };
     (0..100).for_each(|_| attempt_both());
     let records = recorded(2).await;
-    let said: Vec<_> = records
+    let found: Vec<_> = records
         .iter()
         .map(|record| (record.event, record.credential.clone()))
         .collect();
     assert_eq!(
-        said,
+        found,
         [
             (Event::RevokedUseAttempted, Some(revoked)),
             (Event::ExpiredUseAttempted, Some(expired))

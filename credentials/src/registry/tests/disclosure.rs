@@ -1,7 +1,6 @@
 //! Passes a canary key through every operation of the registry, and searches all output for it.
 
 use base64::{Engine, prelude::BASE64_STANDARD};
-
 use keyside_store::hex;
 
 use super::*;

@@ -130,7 +130,9 @@ async fn a_key_that_fails_its_check_is_destroyed_and_the_old_one_stays_in_use() 
         let from = seen(&registry).await;
         let rotation = checked(Arc::new(FixedResult("sk-2", verdict)));
         let refused = registry.rotate(&act(), &id, rotation).await;
-        assert!(matches!(refused, Err(ChangeError::CheckFailed(said)) if said == found(verdict)));
+        assert!(
+            matches!(refused, Err(ChangeError::CheckFailed(finding)) if finding == found(verdict))
+        );
         assert_eq!(
             opened(registry.resolver().resolve(&ask("acme"))).unwrap(),
             "sk-1"

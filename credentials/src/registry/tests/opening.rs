@@ -76,10 +76,10 @@ async fn no_store_is_created_if_a_keyring_or_anchors_of_a_lost_one_exist() {
     assert!(refused());
     let aside = keyring.with_file_name("aside");
     fs::rename(&heads, &aside).unwrap();
-    assert!(refused(), "the keyring tells");
+    assert!(refused(), "the keyring proves it");
     fs::rename(&aside, &heads).unwrap();
     fs::remove_file(&keyring).unwrap();
-    assert!(refused(), "the heads tell");
+    assert!(refused(), "the anchors prove it");
     fs::rename(&heads, &aside).unwrap();
     assert!(!refused());
     assert!(!keyring.exists() && !heads.exists(), "nothing is made");

@@ -216,14 +216,14 @@ async fn a_path_that_the_settings_do_not_allow_is_never_read_from_vault() {
         .await
         .unwrap_err();
     assert!(matches!(error, ChangeError::ReferenceNotAllowed { .. }));
-    let said = error.to_string();
-    assert!(said.contains("vault.references.allow"), "{said}");
-    assert!(said.contains("kv/teams/acme/"), "{said}");
+    let message = error.to_string();
+    assert!(message.contains("vault.references.allow"), "{message}");
+    assert!(message.contains("kv/teams/acme/"), "{message}");
 
     let (_installation, registry) = Installation::with_acme().await;
     let error = registry.add(&act(), referring("default", PATH)).await;
-    let said = error.unwrap_err().to_string();
-    assert!(said.contains("permits no paths"), "{said}");
+    let message = error.unwrap_err().to_string();
+    assert!(message.contains("permits no paths"), "{message}");
 }
 
 #[tokio::test]

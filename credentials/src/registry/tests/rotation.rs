@@ -31,7 +31,7 @@ async fn a_rotation_is_used_at_once_and_requests_in_flight_keep_the_old_key() {
     assert_eq!(
         credential.versions[0].grace_until,
         Some(end),
-        "a day, if nobody says otherwise"
+        "a day by default"
     );
     assert_eq!(
         credential.last_rotated_at,
