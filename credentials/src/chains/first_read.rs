@@ -6,11 +6,11 @@
 //! registration stops being pending only once the anchor exists (`registry/links.rs`): after that,
 //! a missing anchor was removed.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{cmp::Ordering, path::PathBuf, sync::Arc};
 
 use keyside_store::{
     StorageError, TrustedKeys,
-    chain::{Chain, ChainName, Damage, Link, LoadError, State},
+    chain::{Chain, ChainName, Damage, Head, Link, LoadError, State},
 };
 
 use super::{Chains, Registration, Tracked};
@@ -69,7 +69,7 @@ impl Chains {
             Err(error) => Err(error),
         };
         match state {
-            Ok(state) => Ok(state),
+            Ok(state) => Ok(state.filter(|state| self.check_epoch(&state.head).is_ok())),
             Err(LoadError::Storage(error)) => Err(error),
             Err(LoadError::Damaged(_)) => Ok(None),
         }
@@ -96,14 +96,8 @@ impl Chains {
         let linked = registration.and_then(|it| it.link);
         let known: Vec<_> = anchored.into_iter().chain(linked).collect();
         let state = verify_descent(chain, found, &known, trust).await?;
-        if let Some(state) = &state
-            && state.head.epoch > self.epoch
-        {
-            return Err(Damage::KeyringOlder {
-                head: state.head.epoch,
-                keyring: self.epoch,
-            }
-            .into());
+        if let Some(state) = &state {
+            self.check_epoch(&state.head)?;
         }
         match (state, requires_anchor && anchored.is_none()) {
             (Some(_), true) => Err(Damage::AnchorGone {
@@ -118,6 +112,17 @@ impl Chains {
     fn registration_of(&self, chain: &ChainName) -> Option<Registration> {
         let registrations = self.registrations.load();
         registrations.all.get(chain.workspace_id()?).cloned()
+    /// Refuses a head of another epoch than the keyring's: a restore raises the epoch in every chain
+    /// and in the keyring, so either of them was put back to a state before the restore.
+    fn check_epoch(&self, head: &Head) -> Result<(), Damage> {
+        let (head, keyring) = (head.epoch, self.epoch);
+        match head.cmp(&keyring) {
+            Ordering::Less => Err(Damage::HeadOlder { head, keyring }),
+            Ordering::Equal => Ok(()),
+            Ordering::Greater => Err(Damage::KeyringOlder { head, keyring }),
+        }
+    }
+
     }
 
     /// Whether this chain must have an anchor.

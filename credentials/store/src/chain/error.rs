@@ -64,6 +64,24 @@ pub enum Damage {
         /// The epoch of the keyring.
         keyring: u64,
     },
+    /// The head is of an epoch before the keyring's: the store and the anchors were put back together.
+    #[error(
+        "its head is of epoch {head}, and the keyring of epoch {keyring}: the store and the heads were put back to a \
+         state before the last restore"
+    )]
+    HeadOlder {
+        /// The epoch of the head.
+        head: u64,
+        /// The epoch of the keyring.
+        keyring: u64,
+    },
+    /// A document of the installation's chain that something else depends on does not match the hash
+    /// in the map, or cannot be parsed.
+    #[error("the document {document} of the installation's chain is gone or edited")]
+    DocumentGone {
+        /// The document's name.
+        document: String,
+    },
     /// A page of the map does not match the hash in the head.
     #[error("a page of its map is gone or edited")]
     PageGone,
