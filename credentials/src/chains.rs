@@ -6,6 +6,7 @@
 
 mod accepted_clock;
 mod anchors;
+mod decided_on;
 mod first_read;
 mod queue;
 mod reading;
@@ -32,6 +33,7 @@ use self::{accepted_clock::ACCEPTED, queue::Queue};
 pub(crate) use self::{
     accepted_clock::AcceptedClock,
     anchors::{Anchors, HEADS},
+    decided_on::PutBack,
     queue::{Priority, Turn},
     registration::{Erasure, PendingCreation, Registration},
     state::InstallationState,

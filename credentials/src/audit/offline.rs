@@ -97,10 +97,25 @@ impl OfflineAudit {
     async fn read_heads(&self) -> Result<Vec<Break>, StorageError> {
         let mut untrusted = Vec::new();
         untrusted.extend(self.read_own_head().await?);
+        let is_own_trusted = untrusted.is_empty();
         for (id, registration) in self.chains.registrations().iter() {
             untrusted.extend(self.read_head_of(id, registration).await?);
         }
+        if is_own_trusted && let Some(found) = self.own_put_back().await? {
+            untrusted.insert(0, found);
+        }
         Ok(untrusted)
+    }
+
+    /// Checks the installation's own chain against the heads of workspaces.
+    async fn own_put_back(&self) -> Result<Option<Break>, StorageError> {
+        let finding = match self.chains.own_put_back().await {
+            Ok(None) => return Ok(None),
+            Ok(Some(found)) => format!("{found}. {PUT_BACK}"),
+            Err(LoadError::Damaged(damage)) => format!("{damage}. {PUT_BACK}"),
+            Err(LoadError::Storage(error)) => return Err(error),
+        };
+        Ok(Some(broken(self.chains.own().chain.name(), finding)))
     }
 
     /// Checks the installation's own chain as a start does.
@@ -293,6 +308,9 @@ impl OfflineAudit {
 /// A finding about a chain as a whole.
 fn broken(chain: &ChainName, finding: impl Into<String>) -> Break {
     Break {
+/// The remedy for what no single file in `heads/` mends.
+const PUT_BACK: &str = "Put back the newest copy of the whole data folder, or restore a backup";
+
         chain: chain.clone(),
         position: 0,
         finding: finding.into(),

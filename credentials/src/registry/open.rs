@@ -23,7 +23,7 @@ use super::{
 use crate::{
     access::{Access, EnsureOwnerError},
     audit::Audit,
-    chains::{Anchors, Chains, HEADS, pause},
+    chains::{Anchors, Chains, HEADS, PutBack, pause},
     clock::Ratchet,
     damage::Damage,
     documents::WORKSPACE,
@@ -148,6 +148,7 @@ impl Inner {
             clock,
         });
         let findings = inner.read_workspaces().await?;
+        inner.expect_own_newest(&heads).await?;
         inner.clock.at_least(inner.chains.latest());
         if role == Role::Authority {
             tolerate_full_disk("what was found damaged", inner.report(findings).await)?;
@@ -207,6 +208,19 @@ impl Inner {
     }
 
     /// Reads a workspace's chain, and publishes the workspace if it has changed. A workspace that
+    /// Refuses an installation's chain that is older than what the workspaces' heads were decided
+    /// on.
+    async fn expect_own_newest(&self, heads: &Path) -> Result<(), OpenError> {
+        let found = match self.chains.own_put_back().await {
+            Ok(None) => return Ok(()),
+            Ok(Some(found)) => found,
+            Err(error) => return Err(OpenError::of_own_chain(error, heads)),
+        };
+        let PutBack { shown_by, damage } = found;
+        tracing::error!(%shown_by, %damage, "a workspace was changed on a state of the installation that is gone");
+        Err(OpenError::of_own_chain(damage.into(), heads))
+    }
+
     /// fails authentication is published as damaged.
     pub(super) async fn read_workspace(
         &self,

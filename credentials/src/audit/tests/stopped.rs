@@ -138,6 +138,32 @@ async fn a_store_that_is_older_than_the_heads_is_found() {
     stopped.check_finds(&older).await;
 }
 
+/// Nothing beside the store is newer: only the head of the workspace tells.
+#[tokio::test]
+async fn an_installation_put_back_with_its_head_beside_the_keyring_is_found() {
+    let memory = Arc::new(Memory::new());
+    let (folder, registry) = open_on(&memory).await;
+    let older = memory.copy();
+    let refused = registry.audit().refused(&act(), "wrong-token").await;
+    refused.unwrap();
+    add(&registry, "later".to_owned()).await;
+    let stopped = Stopped::of(memory.copy(), &folder);
+    let older = older.contents().objects.clone();
+    let head = &older["installation/head"];
+    fs::write(stopped.folder.path().join("heads/installation"), head).unwrap();
+    let own = older
+        .iter()
+        .filter(|(key, _)| key.starts_with("installation/"));
+    stopped.tamper(|objects| objects.extend(own.map(|(key, bytes)| (key.clone(), bytes.clone()))));
+    stopped
+        .check_finds(&[
+            "the chain installation",
+            "put back to an older state",
+            "the head of workspace/acme shows that",
+        ])
+        .await;
+}
+
 #[tokio::test]
 async fn a_workspace_whose_head_or_pages_are_gone_is_found() {
     let stopped = Stopped::with_a_key().await;
