@@ -286,7 +286,12 @@ impl From<ChangeError> for Problem {
                 "Restore the data folder from a backup, or store the key again under a new label. Where the whole workspace is \
                  damaged, it can also be erased (DELETE /api/workspaces/{id}) and made again.",
             ),
-            ChangeError::ChainDamaged(_) => Self::new(
+            ChangeError::InstallationDamaged(_) => Self::new(
+                Kind::RecordDamaged,
+                said,
+                "Put back the newest copy of the whole data folder, or restore a backup. Nothing was changed.",
+            ),
+            ChangeError::ChainDamaged { .. } => Self::new(
                 Kind::RecordDamaged,
                 said,
                 "Choose another id, put back the newest copy of the whole data folder, or restore a backup. Nothing was changed.",

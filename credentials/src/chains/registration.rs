@@ -22,7 +22,8 @@ pub(crate) struct Registration {
     /// recovery uses it after a crash.
     #[serde(default, rename = "making", skip_serializing_if = "Option::is_none")]
     pub(crate) pending: Option<PendingCreation>,
-    /// The last linked state of the workspace's chain.
+    /// The last linked state of the workspace's chain. Of an erased workspace: the end of the
+    /// chain, so that a chain that was cut since is refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) link: Option<Link>,
     /// The last workspace with this id that was erased.

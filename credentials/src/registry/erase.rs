@@ -7,7 +7,7 @@
 
 use keyside_store::{
     StorageError,
-    chain::{CommitError, LoadError, Write},
+    chain::{CommitError, Link, LoadError, Write},
 };
 
 use super::{ChangeError, Inner, Registry, change::retry_on_race};
@@ -29,6 +29,8 @@ pub(super) struct ChainEnd {
     note: String,
     /// Number of records in the chain.
     records: u64,
+    /// The chain's last state. `None` if its head was not trusted, so that it could not be ended.
+    link: Option<Link>,
 }
 
 impl Registry {
@@ -109,6 +111,7 @@ impl Inner {
         };
         // A workspace whose head is not trusted is erased by its registration alone.
         let has_ended = at.is_some();
+            link: None,
         if let Some(at) = at {
             let names = at.documents().map(|entry| entry.name.to_string());
             let writes: Vec<_> = names.map(Write::remove).collect();
@@ -125,6 +128,7 @@ impl Inner {
         }
         self.snapshot.rcu(|snapshot| snapshot.without(id));
         // It may have fingerprints of erased secrets.
+            end.link = Some(state.head.link());
         self.duplicates.forget();
         // Its own chain has ended, so the erasure will be finished in any case.
         let said = self.record_erasure(id, Some(end)).await;
@@ -164,6 +168,7 @@ impl Inner {
             })
         }))
     }
+                link: Some(state.head.link()),
 
     /// Records the erasure in the installation's chain, removes the workspace from tokens, and
     /// destroys its keys.
@@ -198,6 +203,8 @@ impl Inner {
                 keys: end.keys.clone(),
             });
             let draft = Draft {
+            // A chain that is cut before its end is refused from now on, and its id with it.
+            registration.link = end.link.or(registration.link);
                 workspace: Some(id.clone()),
                 note: Some(end.note.clone()),
                 keys: Some(KeyOperation::Destroy(end.keys.clone())),

@@ -145,8 +145,19 @@ pub enum ChangeError {
     #[error("the stored record failed authentication and cannot be changed")]
     Damaged,
     /// The chain of this id failed authentication. It outlives each workspace of the id.
-    #[error("what is stored under this id is not believed: {0}")]
-    ChainDamaged(Damage),
+    #[error(
+        "what is stored under this id is not believed, neither its head in the store nor the copy of it in {file}: {damage}"
+    )]
+    ChainDamaged {
+        /// The anchor's path within the data folder.
+        file: String,
+        /// What is wrong with the chain.
+        damage: Damage,
+    },
+    /// A document of the installation's chain failed authentication: the registration of a
+    /// workspace, or the state that a rotation of keys depends on. A change would replace it.
+    #[error("{0}")]
+    InstallationDamaged(Damage),
     /// There is an anchor for this id although no workspace was registered.
     #[error(
         "{file} in the data folder is in the way: it is the head of a workspace that this installation has never had"

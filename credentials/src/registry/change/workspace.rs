@@ -98,7 +98,12 @@ impl Inner {
         }
         // Detected before anything is written, so that no workspace is left incomplete.
         match self.chains.refresh(&tracked).await {
-            Err(LoadError::Damaged(damage)) => return Err(ChangeError::ChainDamaged(damage)),
+            Err(LoadError::Damaged(damage)) => {
+                return Err(ChangeError::ChainDamaged {
+                    file: self.chains.anchor_file(&new.id),
+                    damage,
+                });
+            }
             refreshed => drop(refreshed.map_err(load_failed)?),
         }
         // Keys of an erased predecessor first: the new workspace must not use a key that is to be

@@ -358,7 +358,8 @@ async fn an_id_whose_earlier_chain_is_damaged_is_refused_before_anything_is_writ
     let registry = installation.open().await;
     let refused = registry.create_workspace(&act(), workspace("acme")).await;
     let error = refused.unwrap_err();
-    assert!(matches!(error, ChangeError::ChainDamaged(_)), "{error}");
+    let is_chain = matches!(error, ChangeError::ChainDamaged { .. });
+    assert!(is_chain, "{error}");
     assert!(
         error.to_string().contains("heads/workspace.acme"),
         "{error}"
