@@ -241,10 +241,15 @@ impl Chains {
         let entries = changed.iter().map(|(_, entry)| *entry);
         let bodies = self.own.chain.read(entries.collect::<Vec<_>>()).await?;
         let is_complete = bodies.iter().all(Option::is_some);
-        for ((id, _), body) in changed.into_iter().zip(bodies) {
+        for ((id, entry), body) in changed.into_iter().zip(bodies) {
             let registration = body.and_then(|body| serde_json::from_slice(&body).ok());
             if registration.is_none() {
-                tracing::error!(workspace = %id, "what the installation says of a workspace is damaged");
+                tracing::error!(
+                    workspace = %id,
+                    document = %entry.name,
+                    "this document of the installation's chain is gone or edited, and the workspace is not used: put back \
+                     the newest copy of the whole data folder, or restore a backup"
+                );
                 objects.remove(&id);
             }
             all.insert(id, registration.unwrap_or_else(Registration::unreadable));

@@ -17,6 +17,8 @@ pub(crate) enum Damage {
         "the head of its workspace is not what was written: edited, put back to an older state, or gone"
     )]
     Head,
+    #[error("what the installation's chain says of its workspace is gone or edited")]
+    Registration,
     #[error("a page of the map of its workspace is gone or edited, so nobody can tell what it has")]
     Map,
     #[error(transparent)]
@@ -26,6 +28,6 @@ pub(crate) enum Damage {
 impl Damage {
     /// Whether the whole chain is damaged, so that nothing can be committed to it.
     pub(crate) fn is_of_chain(self) -> bool {
-        matches!(self, Self::Head | Self::Map)
+        matches!(self, Self::Head | Self::Registration | Self::Map)
     }
 }

@@ -10,7 +10,7 @@ use std::{
 use jiff::Timestamp;
 use keyside_store::{
     Backend, StorageError,
-    chain::{ChainName, LoadError},
+    chain::{ChainName, Damage, LoadError},
 };
 
 use super::{Audit, Break, Receipt, Verified, VerifyError};
@@ -163,12 +163,15 @@ impl OfflineAudit {
         };
         let name = tracked.chain.name();
         let path = Anchors::path(&self.heads, name);
-        let finding = match damage.is_anchor_damage() {
-            true => format!("{damage}. Put {} back from the newest copy", path.display()),
-            false => format!(
-                "{damage}; {} has the head that was acknowledged last",
-                path.display()
-            ),
+        let path = path.display();
+        let finding = match damage {
+            _ if damage.is_anchor_damage() => {
+                format!("{damage}. Put {path} back from the newest copy")
+            }
+            Damage::DocumentGone { .. } | Damage::HeadOlder { .. } => {
+                format!("{damage}. {PUT_BACK}")
+            }
+            _ => format!("{damage}; {path} has the head that was acknowledged last"),
         };
         Ok(Some(broken(name, finding)))
     }
@@ -305,12 +308,12 @@ impl OfflineAudit {
     }
 }
 
-/// A finding about a chain as a whole.
-fn broken(chain: &ChainName, finding: impl Into<String>) -> Break {
-    Break {
 /// The remedy for what no single file in `heads/` mends.
 const PUT_BACK: &str = "Put back the newest copy of the whole data folder, or restore a backup";
 
+/// A finding about a chain as a whole.
+fn broken(chain: &ChainName, finding: impl Into<String>) -> Break {
+    Break {
         chain: chain.clone(),
         position: 0,
         finding: finding.into(),

@@ -304,8 +304,11 @@ impl AuditFilter {
     }
 }
 
-/// Whether a record is about an erased predecessor of the workspace.
+/// Whether a record is about an erased predecessor of the workspace, or may be.
 fn is_of_erased(record: &Record, chain: &ChainName, registration: Option<Registration>) -> bool {
+    if registration.as_ref().is_some_and(|it| it.is_unreadable) {
+        return true;
+    }
     let Some(erased) = registration.and_then(|it| it.erased) else {
         return false;
     };

@@ -86,6 +86,9 @@ impl Chains {
         // In this order, because of concurrent processes: a registration requires only heads and
         // anchors that were written before it.
         let registration = self.registration_of(name);
+        if let (Some(registration), Some(workspace)) = (&registration, name.workspace_id()) {
+            registration.check_readable(workspace)?;
+        }
         let mut found = chain.load(trust).await?;
         let requires_anchor = self.requires_anchor(name, registration.as_ref(), found.as_deref());
         let anchored = self.anchors.read(name, &self.keyring)?;
@@ -109,9 +112,6 @@ impl Chains {
         }
     }
 
-    fn registration_of(&self, chain: &ChainName) -> Option<Registration> {
-        let registrations = self.registrations.load();
-        registrations.all.get(chain.workspace_id()?).cloned()
     /// Refuses a head of another epoch than the keyring's: a restore raises the epoch in every chain
     /// and in the keyring, so either of them was put back to a state before the restore.
     fn check_epoch(&self, head: &Head) -> Result<(), Damage> {
@@ -123,6 +123,9 @@ impl Chains {
         }
     }
 
+    fn registration_of(&self, chain: &ChainName) -> Option<Registration> {
+        let registrations = self.registrations.load();
+        registrations.all.get(chain.workspace_id()?).cloned()
     }
 
     /// Whether this chain must have an anchor.

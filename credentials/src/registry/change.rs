@@ -247,6 +247,10 @@ impl Inner {
             .workspaces
             .get(id)
             .ok_or_else(|| self.no_workspace(id))?;
+        if let Some(registration) = self.chains.registration(id) {
+            let readable = registration.check_readable(id.as_str());
+            readable.map_err(CommitError::Damaged)?;
+        }
         match workspace.damage {
             Some(_) => Err(ChangeError::Damaged),
             None => Ok(workspace.clone()),

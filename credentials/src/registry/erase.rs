@@ -76,6 +76,9 @@ impl Inner {
             .chains
             .registration(id)
             .ok_or(ChangeError::WorkspaceUnknown)?;
+        // Its incarnation is unknown: a successor could get that of an earlier workspace.
+        let readable = registration.check_readable(id.as_str());
+        readable.map_err(CommitError::Damaged)?;
         let current = WorkspaceState {
             incarnation: registration.incarnation,
             revision: workspace.document.revision,
@@ -108,10 +111,10 @@ impl Inner {
             },
             note: random_id("ers_"),
             records: state.as_ref().map_or(0, |state| state.head.records),
+            link: None,
         };
         // A workspace whose head is not trusted is erased by its registration alone.
         let has_ended = at.is_some();
-            link: None,
         if let Some(at) = at {
             let names = at.documents().map(|entry| entry.name.to_string());
             let writes: Vec<_> = names.map(Write::remove).collect();
@@ -125,10 +128,10 @@ impl Inner {
             let workspace = WorkspaceEntry::clone(&workspace).at(at);
             let state = self.commit_in(&workspace, vec![draft], writes).await?;
             end.records = state.head.records;
+            end.link = Some(state.head.link());
         }
         self.snapshot.rcu(|snapshot| snapshot.without(id));
         // It may have fingerprints of erased secrets.
-            end.link = Some(state.head.link());
         self.duplicates.forget();
         // Its own chain has ended, so the erasure will be finished in any case.
         let said = self.record_erasure(id, Some(end)).await;
@@ -165,10 +168,10 @@ impl Inner {
                 summary: record.erased?,
                 note: record.note?,
                 records: last,
+                link: Some(state.head.link()),
             })
         }))
     }
-                link: Some(state.head.link()),
 
     /// Records the erasure in the installation's chain, removes the workspace from tokens, and
     /// destroys its keys.
@@ -186,6 +189,10 @@ impl Inner {
             let on = self.refresh_installation_state().await?;
             // Another process may have recorded it, and even created a successor.
             let registration = self.chains.registration(id);
+            if let Some(registration) = &registration {
+                let readable = registration.check_readable(id.as_str());
+                readable.map_err(CommitError::Damaged)?;
+            }
             let registration = registration.filter(|registration| {
                 registration.is_there && registration.incarnation == end.summary.incarnation
             });
@@ -196,6 +203,8 @@ impl Inner {
             let tokens = self.access.after_erasure(id, now);
             registration.is_there = false;
             registration.pending = None;
+            // A chain that is cut before its end is refused from now on, and its id with it.
+            registration.link = end.link.or(registration.link);
             registration.erased = Some(Erasure {
                 at: now,
                 position: on.as_ref().map_or(0, |on| on.head.records) + 1,
@@ -203,8 +212,6 @@ impl Inner {
                 keys: end.keys.clone(),
             });
             let draft = Draft {
-            // A chain that is cut before its end is refused from now on, and its id with it.
-            registration.link = end.link.or(registration.link);
                 workspace: Some(id.clone()),
                 note: Some(end.note.clone()),
                 keys: Some(KeyOperation::Destroy(end.keys.clone())),

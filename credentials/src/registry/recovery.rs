@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use keyside_store::chain::{CommitError, LoadError};
+use keyside_store::chain::{CommitError, Damage, LoadError};
 
 use super::{ChangeError, Inner};
 use crate::{
@@ -149,6 +149,9 @@ impl From<CommitError> for ChangeError {
             CommitError::NotBegun(error) => Self::StoreUnavailable(error),
             CommitError::OutcomeUnknown { seq, error } => Self::OutcomeUnknown { seq, error },
             CommitError::TooManyDocuments => Self::TooMany,
+            CommitError::Damaged(damage @ Damage::DocumentGone { .. }) => {
+                Self::InstallationDamaged(damage)
+            }
             CommitError::Damaged(_) => Self::Damaged,
             error => Self::StoreUnavailable(keyside_store::StorageError::unavailable(error)),
         }

@@ -129,12 +129,11 @@ impl Inner {
 
     /// Finishes a recorded rotation, and discards any other.
     pub(super) async fn settle_keys(&self) -> Result<(), ChangeError> {
-        let refreshed = self.chains.refresh(self.chains.own()).await;
-        refreshed.map_err(load_failed)?;
-        let Some(own) = self.chains.own().state() else {
+        let read = self.chains.installation_state().await;
+        let (own, state) = read.map_err(load_failed)?;
+        if own.is_none() {
             return Ok(());
-        };
-        let state = InstallationState::read(&self.chains, &own).await?;
+        }
         let keys = self.keyring.signing();
         let successor = state.announced().filter(|key| keys.is_successor(key));
         if let Some(successor) = &successor {

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use keyside_store::{StorageError, chain::LoadError};
+use keyside_store::{
+    StorageError,
+    chain::{CommitError, LoadError},
+};
 
 use super::is_valid_name;
 use crate::{
@@ -88,6 +91,10 @@ impl Inner {
         let both = (of_workspace, own.lock(Priority::Normal).await);
         let guard = self.begin_change(by, both, gate).await?;
         let before = self.chains.registration(&new.id);
+        if let Some(before) = &before {
+            let readable = before.check_readable(new.id.as_str());
+            readable.map_err(CommitError::Damaged)?;
+        }
         if let Some(before) = before.as_ref().filter(|before| before.is_there) {
             return self.resume_creation(&new.id, before);
         }
@@ -124,6 +131,7 @@ impl Inner {
             }),
             link: before.as_ref().and_then(|before| before.link),
             erased: before.and_then(|before| before.erased),
+            is_unreadable: false,
         };
         let draft = Draft {
             workspace: Some(new.id.clone()),

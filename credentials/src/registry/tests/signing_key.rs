@@ -24,7 +24,7 @@ async fn begun() -> Installation {
 }
 
 /// With the same master key, in a service that rotates it by itself: one that is given as bytes cannot be replaced.
-fn options(installation: &Installation, backend: Backend) -> OpenOptions {
+pub(super) fn options(installation: &Installation, backend: Backend) -> OpenOptions {
     let local = Kms::local(MasterKey::parse(&[9; 32], "a test").unwrap());
     let service = KmsSource::Service(local.service());
     OpenOptions {

@@ -340,7 +340,13 @@ async fn is_found(installation: &Installation, chain: &str, what: &str) {
             Ok(secret) => assert_eq!(secret, right, "{what}"),
             Err(refusal) => {
                 assert_eq!(refusal, Refusal::CredentialUndecryptable, "{what}");
-                assert_eq!(chain, format!("workspace/{workspace}"), "{what}");
+                let id = workspace.parse().unwrap();
+                let registration = registry.inner.chains.registration(&id).unwrap();
+                let damaged = match registration.is_unreadable {
+                    true => "installation".to_owned(),
+                    false => format!("workspace/{workspace}"),
+                };
+                assert_eq!(chain, damaged, "{what}");
             }
         }
     }
