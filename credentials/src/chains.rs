@@ -247,8 +247,8 @@ impl Chains {
                 tracing::error!(
                     workspace = %id,
                     document = %entry.name,
-                    "this document of the installation's chain is gone or edited, and the workspace is not used: put back \
-                     the newest copy of the whole data folder, or restore a backup"
+                    "the registration of a workspace is missing or edited, and the workspace is not used: put back the newest \
+                     copy of the whole data folder, or restore a backup"
                 );
                 objects.remove(&id);
             }
@@ -322,7 +322,7 @@ impl Chains {
                 }
                 // Another process has already committed on top: the next refresh loads both.
                 Ok((_, false)) => {}
-                Err(error) => tracing::warn!(%error, "what was just written cannot be read"),
+                Err(error) => tracing::warn!(%error, "a commit cannot be read back"),
             }
         } else {
             tracked.advance(&state);

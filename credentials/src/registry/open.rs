@@ -156,7 +156,7 @@ impl Inner {
             tolerate_full_disk("the restore", inner.record_restore().await)?;
             inner.ensure_owner().await?;
             if let Err(error) = inner.recover().await {
-                tracing::error!(%error, "what a crash has left half done is finished at a later start");
+                tracing::error!(%error, "recovery from a crash failed: a later start retries");
             }
         }
         let own = inner.chains.own().state().map(|own| own.head.link());
@@ -217,7 +217,7 @@ impl Inner {
             Err(error) => return Err(OpenError::of_own_chain(error, heads)),
         };
         let PutBack { shown_by, damage } = found;
-        tracing::error!(%shown_by, %damage, "a workspace was changed on a state of the installation that is gone");
+        tracing::error!(%shown_by, %damage, "a workspace was changed on a newer state of the installation");
         Err(OpenError::of_own_chain(damage.into(), heads))
     }
 
@@ -236,7 +236,7 @@ impl Inner {
                 let file = self.chains.anchor_file(id);
                 tracing::error!(
                     workspace = %id, %damage, file,
-                    "the audit log of an erased workspace is not believed: {RESTORE}"
+                    "the audit log of an erased workspace failed verification: {RESTORE}"
                 );
             }
             return Ok(Vec::new());
@@ -258,7 +258,7 @@ impl Inner {
                 return Ok(Vec::new());
             }
             let damage = "the head of an erased workspace was put in the place of its successor's";
-            tracing::error!(workspace = %id, damage, "a workspace is not believed, and not used: {REMEDY}");
+            tracing::error!(workspace = %id, damage, "a workspace failed verification and is not used: {REMEDY}");
             let damage = damage.to_owned();
             return self.publish_damaged(id, Damage::Head, damage).await;
         }
@@ -335,7 +335,7 @@ impl Inner {
             chain::Damage::DocumentGone { .. } => (Damage::Registration, RESTORE),
             _ => (Damage::Head, REMEDY),
         };
-        tracing::error!(workspace = %id, %damage, "a workspace is not believed, and not used: {remedy}");
+        tracing::error!(workspace = %id, %damage, "a workspace failed verification and is not used: {remedy}");
         self.publish_damaged(id, kind, damage.to_string()).await
     }
 
@@ -442,7 +442,7 @@ fn warn_about_unregistered(
 fn tolerate_full_disk(what: &str, outcome: Result<(), CommitError>) -> Result<(), OpenError> {
     match outcome {
         Err(CommitError::NotBegun(error @ StorageError::Full { .. })) => {
-            tracing::error!(%error, "{what} is not put on record before a later start");
+            tracing::error!(%error, "the disk is full: {what} is recorded at a later start");
             Ok(())
         }
         Err(CommitError::NotBegun(error) | CommitError::OutcomeUnknown { error, .. }) => {

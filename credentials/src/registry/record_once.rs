@@ -27,7 +27,7 @@ impl Inner {
         match recorded {
             // Nothing can be remembered, so each start would record it again.
             Err(CommitError::Damaged(damage @ Damage::DocumentGone { .. })) => {
-                tracing::warn!(%damage, finding = key, "not put on record before the document is put back");
+                tracing::warn!(%damage, finding = key, "recorded at the first start after the document is put back");
                 Ok(())
             }
             recorded => recorded,
@@ -40,7 +40,10 @@ impl Inner {
             let Finding {
                 location, damage, ..
             } = &finding;
-            tracing::error!(location, "not believed, and not used: {damage}");
+            tracing::error!(
+                location,
+                "a document failed authentication and is not used: {damage}"
+            );
             let hash = finding.hash.map(|hash| hash.to_string());
             let key = format!("{location} {}", hash.unwrap_or_default());
             let draft = Draft {
@@ -64,8 +67,7 @@ impl Inner {
         };
         tracing::error!(
             %damage,
-            "until it is put back, the master key cannot be rotated, and what else is found damaged is not put on record: \
-             {RESTORE}"
+            "until it is put back, the master key cannot be rotated, and no other damage is recorded: {RESTORE}"
         );
         let draft = Draft {
             note: Some(damage.to_string()),
