@@ -296,6 +296,12 @@ impl From<ChangeError> for Problem {
                 said,
                 "Move that file away and send the request again, or choose another id. Nothing was changed.",
             ),
+            ChangeError::AnchorsDamaged { .. } => Self::new(
+                Kind::RecordDamaged,
+                said,
+                "Put those files back from the newest copy of the data folder, or erase their workspaces; then rotate again. Nothing \
+                 was changed.",
+            ),
             ChangeError::MasterKeyFixed(_) => Self::new(
                 Kind::MasterKeyFixed,
                 said,

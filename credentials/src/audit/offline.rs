@@ -151,7 +151,7 @@ impl OfflineAudit {
         let finding = match damage.is_anchor_damage() {
             true => format!("{damage}. Put {} back from the newest copy", path.display()),
             false => format!(
-                "{damage}; {} has the head that was acknowledged last",
+                "{damage}. {} is the copy of the head that was acknowledged last, unless it was replaced too",
                 path.display()
             ),
         };

@@ -149,11 +149,23 @@ pub enum ChangeError {
     ChainDamaged(Damage),
     /// There is an anchor for this id although no workspace was registered.
     #[error(
-        "{file} in the data folder is in the way: it is the head of a workspace that this installation has never had"
+        "the file {} is in the way: it is the head of a workspace that this installation has never had",
+        file.display()
     )]
     HeadInTheWay {
-        /// The file's path within the data folder.
-        file: String,
+        /// The file's path.
+        file: PathBuf,
+    },
+    /// The anchors of workspaces are damaged or missing, and a rotation would make it useless to
+    /// put them back.
+    #[error(
+        "these copies of heads are missing or damaged: {}. After a rotation of the keys it would not help any more to put \
+         them back",
+        listed(files)
+    )]
+    AnchorsDamaged {
+        /// The files' paths.
+        files: Vec<PathBuf>,
     },
     /// Only an operator can replace the master key.
     #[error(transparent)]
@@ -193,6 +205,15 @@ fn not_taken(finding: &Finding) -> String {
         }
         (_, None) => "the provider does not answer".to_owned(),
     }
+}
+
+/// Paths for people.
+pub(super) fn listed(files: &[PathBuf]) -> String {
+    let files: Vec<_> = files
+        .iter()
+        .map(|file| file.display().to_string())
+        .collect();
+    files.join(", ")
 }
 
 fn not_permitted(allowed: &[String]) -> String {
@@ -251,7 +272,8 @@ pub enum OpenError {
     },
     /// The installation's own chain failed verification.
     #[error(
-        "the installation's own chain is not believed: {damage}{}",
+        "the installation's own chain, in the data folder {}, is not believed: {damage}{}",
+        heads.parent().unwrap_or(heads).display(),
         remedy(damage, heads)
     )]
     Damaged {
@@ -302,7 +324,8 @@ fn remedy(damage: &Damage, heads: &Path) -> String {
         }
         Damage::Older { .. } => format!(
             ". Put back the newest copy of the whole data folder. If the older state is wanted, restore a backup of it \
-             (`keyside restore --older`); {heads} has the heads that were acknowledged last"
+             (`keyside restore --older`). {heads} keeps copies of the heads that were acknowledged last, unless it was \
+             replaced too"
         ),
         Damage::Forked => format!(
             ". The store and {heads} come from two different copies of the installation: put back the whole data folder \
@@ -314,6 +337,10 @@ fn remedy(damage: &Damage, heads: &Path) -> String {
         ),
         Damage::AnchorDamaged { .. } => {
             ". Put that file back from the newest copy of the data folder, or restore a backup"
+                .to_owned()
+        }
+        Damage::AnchorUnreadable { .. } => {
+            ". Correct that path, put the file back from the newest copy of the data folder, or restore a backup"
                 .to_owned()
         }
         _ => ". Put back the newest copy of the whole data folder, or restore a backup".to_owned(),

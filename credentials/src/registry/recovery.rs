@@ -39,7 +39,8 @@ impl Inner {
         if let Err(error) = self.destroy_erased_keys().await {
             tracing::warn!(%error, "a workspace is erased on record, and its keys are still there");
         }
-        self.settle_keys().await
+        self.settle_keys().await?;
+        self.forget_unannounced_keys().await
     }
 
     /// Recovers one workspace. The caller holds its lock.
