@@ -11,6 +11,7 @@ use std::{
 use keyside_config::Settings;
 use keyside_credentials::{
     KeyringError, Kms, KmsError, OpenError, OpenOptions, Registry, StorageError, SystemClock,
+    backup,
 };
 use keyside_sled::EmbeddedStore;
 
@@ -74,6 +75,7 @@ async fn attempts(
     let (store, keyring) = (folder.join("store"), folder.join("keyring"));
     // A new one in the place of a lost one would be in the way of a restore.
     if !EmbeddedStore::exists_in(&store).map_err(failed)? {
+        backup::expect_none_interrupted(&store, &keyring).map_err(misconfigured)?;
         Registry::expect_no_store_lost(&keyring).map_err(unopened)?;
     }
     let store = EmbeddedStore::open(&store).await;

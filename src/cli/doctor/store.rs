@@ -6,6 +6,7 @@ use std::{collections::BTreeSet, io::ErrorKind, path::Path};
 use keyside_credentials::{
     KeyringError, KmsSource,
     audit::{OfflineAudit, VerifyError},
+    backup,
 };
 use keyside_sled::{EmbeddedStore, StoreOpenError};
 
@@ -98,6 +99,11 @@ impl Looked {
     async fn open(&mut self, setup: &StoreSetup, running: &Running) -> Read {
         let [store, keyring, heads] =
             ["store", "keyring", "heads"].map(|name| setup.folder.join(name));
+        let interrupted = backup::expect_none_interrupted(&store, &keyring);
+        if let (false, Err(error)) = (store.exists(), interrupted) {
+            self.findings.push(Finding::fail("store", error));
+            return Read::Partly;
+        }
         if ![&store, &keyring, &heads].iter().any(|path| path.exists()) {
             self.findings.push(not_made(&setup.folder));
             return Read::Whole;
