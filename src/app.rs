@@ -1,65 +1,71 @@
-//! Composes the process: settings in, listeners out.
+//! Composes the process from the settings.
 //!
-//! Nothing here decides anything about requests or credentials; it opens, binds
-//! and hands over, so that every error that can be known at start is known before
-//! the first request.
+//! It opens stores and binds listeners, and decides nothing about requests or credentials. Every
+//! error that can be found at startup is reported before the first request.
 
-use crate::backing::Backing;
-use crate::declared_health::DeclaredHealth;
-use crate::failure::{Failure, failed};
-use crate::inventory::Inventory;
-use crate::lifecycle::{Lifecycle, Signals};
-use crate::observe::{self, Observed};
-use crate::opening::{self, Early};
-use crate::runnable::{Process, Runnable, StoreSetup};
-use crate::store_health::StoreHealth;
-use crate::{allocator, declared, descriptors, telemetry, warnings, web};
+use std::{
+    net::SocketAddr,
+    path::Path,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
 use keyside_admin::AdminOptions;
 use keyside_config::{AllowedReferences, ListenAddress, Roots, Settings, Sources};
-use keyside_credentials::source::SecretSource;
-use keyside_credentials::{KmsSource, ReferenceOptions, SystemClock};
+use keyside_credentials::{KmsSource, ReferenceOptions, SystemClock, source::SecretSource};
 use keyside_proxy::{Bound, Dependencies, Drain, Egress, Metrics};
 use keyside_vault::Vault;
-use pingora_core::server::configuration::ServerConf;
-use pingora_core::server::{RunArgs, Server};
-use std::net::SocketAddr;
-use std::path::Path;
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
-use tokio::runtime::Runtime;
-use tokio::time::timeout;
+use pingora_core::server::{RunArgs, Server, configuration::ServerConf};
+use tokio::{runtime::Runtime, time::timeout};
+
+use crate::{
+    allocator,
+    backing::Backing,
+    declared,
+    declared_health::DeclaredHealth,
+    descriptors,
+    failure::{Failure, failed},
+    inventory::Inventory,
+    lifecycle::{Lifecycle, Signals},
+    observe::{self, ObserveState},
+    startup::{self, EarlyHandles},
+    store_health::StoreHealth,
+    telemetry,
+    validated_settings::{Process, StoreSetup, ValidatedSettings},
+    warnings, web,
+};
 
 /// `keyside serve`: runs until a signal.
 pub(crate) fn serve(sources: &Sources) -> Result<(), Failure> {
     run(sources, Process::Serve)
 }
 
-/// `keyside proxy`: the same without a store and without the admin app.
+/// `keyside proxy`: the same without a store and without the admin API.
 pub(crate) fn proxy(sources: &Sources) -> Result<(), Failure> {
     run(sources, Process::Proxy)
 }
 
 fn run(sources: &Sources, process: Process) -> Result<(), Failure> {
-    let runnable = Runnable::of(Settings::load(sources)?.settings, process)?;
-    if let Some(app) = App::open(runnable)? {
+    let validated = ValidatedSettings::new(Settings::load(sources)?.settings, process)?;
+    if let Some(app) = App::open(validated)? {
         app.bind()?.run(|_| {});
     }
     Ok(())
 }
 
-/// The domain, open, before any listener.
+/// The opened domain, before any listener is bound.
 pub(crate) struct App {
     pub(crate) settings: Arc<Settings>,
     pub(crate) backing: Backing,
     egress: Arc<Egress>,
-    /// Where the registry's own tasks run; outlives pingora's runtimes.
+    /// Runs the registry's own tasks, and outlives pingora's runtimes.
     pub(crate) runtime: Runtime,
-    /// What a start that may have to wait has opened before the others.
-    early: Option<Early>,
+    /// Opened first if the start may have to wait for a key service.
+    early: Option<EarlyHandles>,
     _telemetry: telemetry::Telemetry,
 }
 
-/// All listeners bound.
+/// The process with all listeners bound.
 pub(crate) struct Ready {
     app: App,
     server: Server,
@@ -68,7 +74,7 @@ pub(crate) struct Ready {
     signals: Option<Signals>,
 }
 
-/// Where the process listens, with the ports that were really given.
+/// The addresses of the listeners, with the real ports where settings have 0.
 #[derive(Clone)]
 pub(crate) struct Addresses {
     pub(crate) proxy: Vec<ListenAddress>,
@@ -77,25 +83,25 @@ pub(crate) struct Addresses {
 }
 
 impl App {
-    /// Opens what requests are answered from. With a key service over the network it waits for that; nothing where a signal
-    /// ends the wait.
-    pub(crate) fn open(runnable: Runnable) -> Result<Option<Self>, Failure> {
-        let Runnable {
+    /// Opens the credential store and the declared credentials. Waits for a key service that is
+    /// reached over the network; returns `None` if a signal ended the wait.
+    pub(crate) fn open(validated: ValidatedSettings) -> Result<Option<Self>, Failure> {
+        let ValidatedSettings {
             mut settings,
             store,
             vault,
             cache,
             filter,
             egress,
-        } = runnable;
+        } = validated;
         let telemetry = telemetry::start(settings.log.format, filter).map_err(failed)?;
         for warning in warnings::of(&settings) {
             tracing::warn!("{warning}");
         }
-        announce(&egress, &settings);
+        log_egress(&egress, &settings);
         let open_files = descriptors::raise_limit().map_err(failed)?;
-        descriptors::fit(&mut settings.proxy.limits, open_files);
-        // The one crypto provider in the tree; an error only says that it is there already.
+        descriptors::lower_limits(&mut settings.proxy.limits, open_files);
+        // Fails only if it is already installed.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
@@ -109,14 +115,14 @@ impl App {
             Some(StoreSetup {
                 kms: KmsSource::Service(_),
                 ..
-            }) => Some(Early::open(&settings, &runtime)?),
+            }) => Some(EarlyHandles::open(&settings, &runtime)?),
             _ => None,
         };
         let backing = match store {
             Some(setup) => {
-                let opened = opening::registry(&settings, &setup, early.as_mut());
+                let opened = startup::registry(&settings, &setup, early.as_mut());
                 let Some(registry) = runtime.block_on(opened)? else {
-                    // A name that is still being looked up must not hold it up.
+                    // A pending DNS lookup must not delay the exit.
                     runtime.shutdown_background();
                     return Ok(None);
                 };
@@ -124,8 +130,9 @@ impl App {
             }
             None => Backing::declared_only(declared),
         };
-        // Those whose sources do not answer are waited for in the background.
-        let _ = runtime.block_on(async { timeout(FIRST_LOOK, backing.follow(references)).await });
+        // Sources that do not answer in this time are waited for in the background.
+        let _ = runtime
+            .block_on(async { timeout(FIRST_READ_TIMEOUT, backing.follow(references)).await });
         Ok(Some(Self {
             settings: Arc::new(settings),
             backing,
@@ -147,8 +154,8 @@ impl App {
         };
         let admin_address = admin.as_ref().map(|(_, address)| *address);
         let (observed, signals) = match self.early.take() {
-            Some(Early { observe, signals }) => (observe, Some(signals)),
-            None => (opening::bind_observe(&self.settings)?, None),
+            Some(EarlyHandles { observe, signals }) => (observe, Some(signals)),
+            None => (startup::bind_observe(&self.settings)?, None),
         };
         let (observe, observe_address) = observed;
         let settings = match admin_address {
@@ -169,9 +176,9 @@ impl App {
             collect: allocator::collect,
         })
         .map_err(failed)?;
-        self.register_own(&metrics).map_err(failed)?;
+        self.register_metrics(&metrics).map_err(failed)?;
         let live_check = proxy.live_check.clone();
-        let observed = Observed {
+        let observed = ObserveState {
             metrics,
             drain: drain.clone(),
             backing: self.backing.clone(),
@@ -204,14 +211,15 @@ impl App {
         })
     }
 
-    /// What links to the admin app begin with. A sidecar has none of its own; the settings may name one.
+    /// The URL that links to the admin app begin with. `keyside proxy` has no admin app, but the
+    /// settings may name another one.
     fn links(&self, settings: &Settings) -> Option<Arc<str>> {
         let admin = &settings.admin;
         let is_named = admin.public_url != format!("http://{}", admin.listen);
         (self.backing.registry().is_some() || is_named).then(|| admin.public_url.as_str().into())
     }
 
-    /// Links follow the port that was really given, where the setting asked for any.
+    /// If `admin.listen` has port 0, `admin.public_url` gets the real port.
     fn settings_with_links(&self, admin: SocketAddr) -> Arc<Settings> {
         if self.settings.admin.listen == admin {
             return self.settings.clone();
@@ -224,7 +232,7 @@ impl App {
         Arc::new(settings)
     }
 
-    fn register_own(&self, metrics: &prometheus::Registry) -> prometheus::Result<()> {
+    fn register_metrics(&self, metrics: &prometheus::Registry) -> prometheus::Result<()> {
         if let Some(registry) = self.backing.registry() {
             let inventory = Inventory::new(registry.clone(), &self.settings.catalogue)?;
             metrics.register(Box::new(inventory))?;
@@ -232,13 +240,13 @@ impl App {
         }
         let declared = self.backing.declared().clone();
         metrics.register(Box::new(DeclaredHealth::new(declared)?))?;
-        opening::register_process(metrics)
+        startup::register_process(metrics)
     }
 }
 
 impl Ready {
-    /// Serves until a signal, calls `started` once all listeners accept, and
-    /// returns when everything in flight has ended or was cut.
+    /// Serves until a signal. Calls `started` once all listeners accept, and returns when all
+    /// requests in flight have ended or were cut off.
     pub(crate) fn run(self, started: impl FnOnce(&Addresses) + Send + 'static) {
         let Self {
             app,
@@ -275,18 +283,18 @@ impl Ready {
         runtime.block_on(backing.flush());
         tracing::info!("stopped");
         drop(backing);
-        // A network file system that does not answer must not keep the process from ending.
-        runtime.shutdown_timeout(LAST_READS);
+        // A network file system that does not respond must not prevent the exit.
+        runtime.shutdown_timeout(EXIT_TIMEOUT);
     }
 }
 
-/// One line: by which way providers are reached, and which authorities count through a proxy.
-fn announce(egress: &Egress, settings: &Settings) {
-    let mut ways = egress.effective(&settings.catalogue).into_iter();
-    let Some(usual) = ways.next() else {
+/// Logs how providers are reached, and which certificate authorities are trusted behind a proxy.
+fn log_egress(egress: &Egress, settings: &Settings) {
+    let mut routes = egress.effective(&settings.catalogue).into_iter();
+    let Some(default) = routes.next() else {
         return;
     };
-    let others = ways.filter_map(|way| Some(format!("{}: {}", way.provider?, way.via)));
+    let others = routes.filter_map(|route| Some(format!("{}: {}", route.provider?, route.via)));
     let others: Vec<_> = others.collect();
     let roots = match settings.egress.roots {
         Roots::Public => "public",
@@ -294,8 +302,8 @@ fn announce(egress: &Egress, settings: &Settings) {
     };
     let ca_file = settings.egress.ca_file.as_deref().map(Path::display);
     tracing::info!(
-        via = usual.via,
-        because = usual.because,
+        via = default.via,
+        because = default.because,
         others = others.join(", "),
         roots,
         ca_file = ca_file.map(tracing::field::display),
@@ -303,7 +311,7 @@ fn announce(egress: &Egress, settings: &Settings) {
     );
 }
 
-/// How the secrets of stored credentials that stay in Vault are followed.
+/// The options for following stored credentials whose secrets stay in Vault.
 fn references(settings: &Settings, vault: Option<Arc<Vault>>) -> ReferenceOptions {
     let vault = vault.map(|vault| vault as Arc<dyn SecretSource>);
     match &settings.vault {
@@ -313,22 +321,23 @@ fn references(settings: &Settings, vault: Option<Arc<Vault>>) -> ReferenceOption
             outage: of.outage,
             allowed: of.references.clone(),
         },
-        // Where an earlier start had a [vault], there may be some; each says what is missing.
+        // Credentials from an earlier start with a [vault] table may still exist. Each reports what
+        // is missing.
         None => ReferenceOptions {
             vault: None,
-            poll: UNREADABLE_POLL,
+            poll: DEFAULT_POLL,
             outage: Duration::ZERO,
             allowed: AllowedReferences::default(),
         },
     }
 }
 
-/// pingora's server with nothing left to its defaults that touches the machine:
-/// no daemon, no upgrade socket in a shared folder, no grace period of its own.
+/// Creates pingora's server without the defaults that affect the machine: no daemon, no upgrade
+/// socket in a shared folder, no grace period of its own.
 fn server(proxy: Bound, workers: usize) -> Server {
     let conf = ServerConf {
         threads: 1,
-        // A worker that is alone has nobody to share its tasks with, and does without what sharing costs.
+        // A single worker has nobody to share tasks with, so work stealing would only cost time.
         work_stealing: workers > 1,
         daemon: false,
         grace_period_seconds: Some(0),
@@ -345,9 +354,9 @@ fn server(proxy: Bound, workers: usize) -> Server {
     server
 }
 
-/// How often it is looked whether a secret in Vault can be read, where no settings say how.
-const UNREADABLE_POLL: Duration = Duration::from_secs(3600);
-/// How long a start waits for secrets that are kept elsewhere. Most are there in a fraction of it.
-const FIRST_LOOK: Duration = Duration::from_secs(2);
-/// How long the end waits for files that are being read or written.
-const LAST_READS: Duration = Duration::from_secs(5);
+/// How often secrets in Vault are read again if no settings say so.
+const DEFAULT_POLL: Duration = Duration::from_secs(3600);
+/// How long a start waits for secrets that are kept elsewhere. Most arrive in a fraction of it.
+const FIRST_READ_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long the exit waits for file reads and writes.
+const EXIT_TIMEOUT: Duration = Duration::from_secs(5);

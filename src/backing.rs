@@ -1,4 +1,5 @@
-//! What requests are answered from: the store, with what the settings declare laid over it, or what they declare alone.
+//! The credentials that requests use: those in the store, overlaid by those that the settings
+//! declare, or the declared ones alone.
 
 use std::sync::Arc;
 
@@ -6,7 +7,7 @@ use keyside_credentials::{
     DeclaredCredentials, ReferenceOptions, Registry, Resolver, Runs, SourceHealth,
 };
 
-/// Where credentials are, and where records of their use go.
+/// The credentials, and the log of their use.
 #[derive(Clone)]
 pub(crate) struct Backing {
     registry: Option<Arc<Registry>>,
@@ -15,7 +16,7 @@ pub(crate) struct Backing {
 }
 
 impl Backing {
-    /// `keyside serve`.
+    /// For `keyside serve`: a store, with the declared credentials over it.
     pub(crate) fn stored(registry: Arc<Registry>, declared: Arc<DeclaredCredentials>) -> Self {
         registry.overlay_declared(declared.clone());
         Self {
@@ -25,7 +26,7 @@ impl Backing {
         }
     }
 
-    /// `keyside proxy`.
+    /// For `keyside proxy`: declared credentials only.
     pub(crate) fn declared_only(declared: Arc<DeclaredCredentials>) -> Self {
         Self {
             registry: None,
@@ -34,7 +35,7 @@ impl Backing {
         }
     }
 
-    /// The store, where there is one.
+    /// For `keyside proxy`: declared credentials only.
     pub(crate) fn registry(&self) -> Option<&Arc<Registry>> {
         self.registry.as_ref()
     }
@@ -43,7 +44,8 @@ impl Backing {
         &self.declared
     }
 
-    /// Follows the secrets that are kept elsewhere, for as long as the runtime lives. Returns once each was looked for once.
+    /// Starts following secrets that are kept elsewhere, for as long as the runtime lives. Returns
+    /// once each was read for the first time.
     pub(crate) async fn follow(&self, references: ReferenceOptions) {
         let stored = async {
             if let Some(registry) = &self.registry {
@@ -53,7 +55,7 @@ impl Backing {
         tokio::join!(self.declared.follow(), stored);
     }
 
-    /// How each credential stands whose secret is kept elsewhere.
+    /// The state of each credential whose secret is kept elsewhere.
     pub(crate) fn source_health(&self) -> Vec<SourceHealth> {
         let stored = self.registry.as_ref();
         let stored = stored.map_or_else(Vec::new, |registry| registry.reference_health());
@@ -75,7 +77,7 @@ impl Backing {
         }
     }
 
-    /// Returns when what is written behind is on disk.
+    /// Returns when all buffered records are on disk.
     pub(crate) async fn flush(&self) {
         if let Some(registry) = &self.registry {
             registry.flush().await;

@@ -1,9 +1,9 @@
-//! The command line: what can be asked, who answers it, and how a failure is told.
+//! The command line: commands, their options, and how results and failures are printed.
 //!
-//! A secret is never an argument: arguments stand in the process list and in shell histories.
+//! A secret is never an argument, because arguments are visible in the process list and in shell
+//! histories.
 
 mod admin;
-mod answer;
 mod arguments;
 mod audit;
 mod backup;
@@ -19,6 +19,7 @@ mod items;
 mod key;
 mod master_key;
 mod offline;
+mod output;
 mod pasted;
 mod prompt;
 mod provider;
@@ -42,7 +43,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use keyside_config::Sources;
 use keyside_credentials::process;
 
-use self::{admin::Admin, answer::Answer};
+use self::{admin::Admin, output::Output};
 use crate::failure::Failure;
 
 /// The sidecar that holds the keys: requests leave without a key, Keyside attaches it.
@@ -58,64 +59,67 @@ pub(crate) struct Cli {
     #[arg(long, global = true, value_name = "FILE", help_heading = EVERYWHERE)]
     pub(crate) config: Option<PathBuf>,
 
-    /// Answer in JSON instead of for people
+    /// Print JSON instead of text
     #[arg(long, global = true, help_heading = EVERYWHERE)]
     pub(crate) json: bool,
 
-    /// What to do
+    /// The command
     #[command(subcommand)]
     pub(crate) command: Command,
 }
 
-/// What can be asked.
+/// The commands.
 #[derive(Subcommand)]
 pub(crate) enum Command {
     /// Run the proxy, the admin API and the observe listener in one process
     Serve,
-    /// Run the proxy alone: the sidecar, which attaches the keys that the settings declare and has no store
+    /// Run the proxy alone: the sidecar, which attaches the keys that the settings declare and has
+    /// no store
     Proxy,
-    /// Run all of it on throwaway data, with a built-in provider and one key already there; reads no settings
+    /// Run everything on throwaway data, with a built-in provider and a key; reads no settings
     Demo,
-    /// Validate the settings without touching the network, and print each with where it came from
+    /// Validate the settings without network access, and print each with its origin
     Check,
-    /// Look for what is wrong: settings, permissions, clock, store, master key, Vault, the way to providers
+    /// Diagnose problems: settings, permissions, clock, store, master key, Vault, network path to
+    /// providers
     Doctor(doctor::Doctor),
-    /// Ask a running Keyside whether it is ready; for containers and service managers
+    /// Check whether a running Keyside is ready; for containers and service managers
     Healthcheck(healthcheck::Healthcheck),
-    /// Print what points a client at Keyside, such as Claude Code or an SDK: eval "$(keyside env CLIENT -w WORKSPACE)"
+    /// Print the variables that point a client at Keyside, such as Claude Code or an SDK: eval
+    /// "$(keyside env CLIENT -w WORKSPACE)"
     Env(env::Env),
     /// Provider keys: add, list, show, rotate, roll back, verify, edit, revoke
     #[command(subcommand)]
     Key(key::Key),
-    /// Providers: list the catalogue, show how a key is made and SDKs are pointed at it
+    /// Providers: list the catalogue, show how to create a key and configure SDKs
     #[command(subcommand)]
     Provider(provider::Command),
-    /// What keys were used for: list and find runs
+    /// Runs: list and find the requests that keys were used for
     #[command(subcommand)]
     Run(run::Run),
-    /// Workspaces: add, list, show, export, erase, give a new key
+    /// Workspaces: add, list, show, export, erase, rotate the key
     #[command(subcommand)]
     Workspace(workspace::Workspace),
-    /// Make, list, show and revoke tokens: who may use the admin API
+    /// Tokens of the admin API: create, list, show, revoke
     #[command(subcommand)]
     Token(token::Token),
-    /// Read, export and check the audit log: who did what
+    /// Audit log: list, export and verify records of who did what
     #[command(subcommand)]
     Audit(audit::Audit),
-    /// Make or replace the key that wraps everything
+    /// Master key, which wraps all other keys: generate, rotate
     #[command(subcommand)]
     MasterKey(master_key::MasterKey),
-    /// Write everything there is into one sealed file, while Keyside runs
+    /// Back up everything into one sealed file, while Keyside runs
     Backup(backup::Backup),
     /// Restore a backup into a data folder without a store, while no Keyside runs on it
     Restore(backup::Restore),
-    /// Say that the clock is right where the audit log is ahead of it
+    /// Clock: accept it although the audit log is ahead of it
     #[command(subcommand)]
     Clock(clock::Clock),
-    /// Vault and OpenBao: print the policy that these settings need
+    /// Vault and OpenBao: print the policy that these settings require
     #[command(subcommand)]
     Vault(vault::Vault),
-    /// Print the admin API's description: OpenAPI 3.1, in JSON
+    /// Print the OpenAPI 3.1 description of the admin API, in JSON
     #[command(name = "openapi")]
     OpenApi,
     /// Print the version
@@ -127,14 +131,15 @@ pub(crate) enum Command {
     },
 }
 
-/// Reads the arguments, does what they say and returns the exit code: 0 done, 1 failed, 2 usage, 78 configuration.
+/// Parses the arguments, runs the command and returns the exit code: 0 success, 1 failure, 2 usage,
+/// 78 configuration.
 ///
-/// Every command first gives up what would let its memory out: most of them hold a token or a secret, and a key that was
-/// pasted in the wrong place is in the arguments of the others.
+/// Every command first hardens the process against reading its memory: most commands hold a token
+/// or a secret, and a key that was pasted in the wrong place is in the arguments of the others.
 pub(crate) fn run() -> ExitCode {
     if let Err(error) = process::harden() {
         let failure = Failure::failed(error.to_string());
-        failure.tell();
+        failure.print();
         return failure.exit_code();
     }
     let cli = match arguments::parse(std::env::args_os()) {
@@ -144,45 +149,46 @@ pub(crate) fn run() -> ExitCode {
     match dispatch(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            failure.tell();
+            failure.print();
             failure.exit_code()
         }
     }
 }
 
-/// `serve` and `demo` bring runtimes of their own, so nothing here runs inside of one before it knows which command it is.
+/// `serve` and `demo` create runtimes of their own, so no runtime is started before the command is
+/// known.
 fn dispatch(cli: Cli) -> Result<(), Failure> {
     let sources = Sources::from_process(cli.config);
-    let answer = Answer::new(cli.json);
+    let output = Output::new(cli.json);
     match cli.command {
         Command::Serve => crate::app::serve(&sources),
         Command::Proxy => crate::app::proxy(&sources),
         Command::Demo => crate::demo::run(&sources),
-        Command::Check => check::run(&sources, &answer),
-        Command::Doctor(doctor) => wait_for(doctor.run(&sources, &answer)),
-        Command::Healthcheck(ask) => wait_for(healthcheck::run(ask, &sources, &answer)),
-        Command::Env(env) => wait_for(env::run(env, &sources, &answer)),
-        Command::Key(key) => wait_for(key::run(key, &sources, &answer)),
-        Command::Provider(provider) => wait_for(provider::run(provider, &sources, &answer)),
-        Command::Run(run) => wait_for(run::run(run, &sources, &answer)),
-        Command::Workspace(workspace) => wait_for(workspace::run(workspace, &sources, &answer)),
-        Command::Token(token) => wait_for(token::run(token, &sources, &answer)),
-        Command::Audit(audit) => wait_for(audit::run(audit, &sources, &answer)),
-        Command::MasterKey(master_key) => wait_for(master_key::run(&master_key, &sources, &answer)),
-        Command::Backup(backup) => wait_for(backup.run(&sources, &answer)),
-        Command::Restore(restore) => wait_for(restore.run(&sources, &answer)),
-        Command::Clock(clock) => wait_for(clock::run(clock, &sources, &answer)),
-        Command::Vault(vault) => wait_for(vault::run(&vault, &sources, &answer)),
-        Command::OpenApi => answer.bytes(keyside_admin::openapi().as_bytes()),
-        Command::Version => version::run(&answer),
-        Command::Completions { shell } => completions(shell, &answer),
+        Command::Check => check::run(&sources, &output),
+        Command::Doctor(doctor) => wait_for(doctor.run(&sources, &output)),
+        Command::Healthcheck(check) => wait_for(healthcheck::run(check, &sources, &output)),
+        Command::Env(env) => wait_for(env::run(env, &sources, &output)),
+        Command::Key(key) => wait_for(key::run(key, &sources, &output)),
+        Command::Provider(provider) => wait_for(provider::run(provider, &sources, &output)),
+        Command::Run(run) => wait_for(run::run(run, &sources, &output)),
+        Command::Workspace(workspace) => wait_for(workspace::run(workspace, &sources, &output)),
+        Command::Token(token) => wait_for(token::run(token, &sources, &output)),
+        Command::Audit(audit) => wait_for(audit::run(audit, &sources, &output)),
+        Command::MasterKey(master_key) => wait_for(master_key::run(&master_key, &sources, &output)),
+        Command::Backup(backup) => wait_for(backup.run(&sources, &output)),
+        Command::Restore(restore) => wait_for(restore.run(&sources, &output)),
+        Command::Clock(clock) => wait_for(clock::run(clock, &sources, &output)),
+        Command::Vault(vault) => wait_for(vault::run(&vault, &sources, &output)),
+        Command::OpenApi => output.write(keyside_admin::openapi().as_bytes()),
+        Command::Version => version::run(&output),
+        Command::Completions { shell } => completions(shell, &output),
     }
 }
 
-fn completions(shell: clap_complete::Shell, answer: &Answer) -> Result<(), Failure> {
+fn completions(shell: clap_complete::Shell, output: &Output) -> Result<(), Failure> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "keyside", &mut script);
-    answer.bytes(&script)
+    output.write(&script)
 }
 
 fn wait_for(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
@@ -190,11 +196,13 @@ fn wait_for(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failu
         .enable_all()
         .build();
     let runtime = runtime.map_err(|error| {
-        Failure::failed(format!("the system gave no event loop: {error}"))
-            .next("Raise the limit on open files and try again.")
+        Failure::failed(format!(
+            "the system could not create an event loop: {error}"
+        ))
+        .next("Raise the limit on open files and try again.")
     })?;
     runtime.block_on(work)
 }
 
-/// Above the options that every command takes, so that they do not stand between its own.
-const EVERYWHERE: &str = "Options everywhere";
+/// The heading of the options that every command has, so that they do not mix with its own.
+const EVERYWHERE: &str = "Global options";

@@ -1,5 +1,7 @@
-//! A small client of the admin API, for the command line. It follows no redirect and takes no proxy from the
-//! environment: the token goes where it was told to, and nowhere else.
+//! The command line's client of the admin API.
+//!
+//! It follows no redirect and uses no proxy from the environment, so the token goes only to the
+//! configured address.
 
 mod download;
 mod error;
@@ -17,11 +19,12 @@ use hyper::{
     header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, IF_MATCH},
 };
 use keyside_config::BaseUrl;
+use serde::Serialize;
 use serde_json::Value;
 use zeroize::Zeroizing;
 
 use self::transport::Http;
-pub(crate) use self::{download::Incoming, error::ClientError, problem::about_keys};
+pub(crate) use self::{download::IncomingFile, error::ClientError, problem::credentials_as_keys};
 
 /// One admin API and the token for it.
 pub(crate) struct Client {
@@ -32,12 +35,12 @@ pub(crate) struct Client {
 
 impl Client {
     /// # Errors
-    /// When `base` is no address, or the token could not stand in a header.
+    /// When `base` is not an address, or the token contains characters that a header cannot.
     pub(crate) fn new(base: &str, token: &str) -> Result<Self, ClientError> {
         let authorization = bearer(token)?;
         let base = address(base)?;
         Ok(Self {
-            http: transport::to(&base),
+            http: transport::http_client(&base),
             base: base.to_string(),
             authorization,
         })
@@ -47,33 +50,41 @@ impl Client {
         self.call(Method::GET, path, None).await
     }
 
-    pub(crate) async fn post(&self, path: &str, body: &Value) -> Result<Value, ClientError> {
-        let body = body.to_string().into();
+    pub(crate) async fn post<T: Serialize>(
+        &self,
+        path: &str,
+        body: &T,
+    ) -> Result<Value, ClientError> {
+        let body = json(body).into();
         self.call(Method::POST, path, Some(body)).await
     }
 
-    pub(crate) async fn patch(&self, path: &str, body: &Value) -> Result<Value, ClientError> {
-        let body = body.to_string().into();
+    pub(crate) async fn patch<T: Serialize>(
+        &self,
+        path: &str,
+        body: &T,
+    ) -> Result<Value, ClientError> {
+        let body = json(body).into();
         self.call(Method::PATCH, path, Some(body)).await
     }
 
-    /// The same with a secret beside the other fields.
-    pub(crate) async fn post_secret(
+    /// A POST with a secret beside the other fields.
+    pub(crate) async fn post_secret<T: Serialize>(
         &self,
         path: &str,
         secret: Zeroizing<String>,
-        others: &Value,
+        others: &T,
     ) -> Result<Value, ClientError> {
         let body = wiped(with_secret(secret, others));
         self.call(Method::POST, path, Some(body)).await
     }
 
-    /// The same with a secret beside the other fields.
-    pub(crate) async fn patch_secret(
+    /// A PATCH with a secret beside the other fields.
+    pub(crate) async fn patch_secret<T: Serialize>(
         &self,
         path: &str,
         secret: Zeroizing<String>,
-        others: &Value,
+        others: &T,
     ) -> Result<Value, ClientError> {
         let body = wiped(with_secret(secret, others));
         self.call(Method::PATCH, path, Some(body)).await
@@ -109,13 +120,13 @@ impl Client {
             .uri(format!("{}{path}", self.base))
             .header(AUTHORIZATION, self.authorization.clone());
         if body.is_some() {
-            // Who types a command means the thing as it is now.
+            // A person who runs a command means the current state, whatever its version.
             request = request
                 .header(CONTENT_TYPE, "application/json")
                 .header(IF_MATCH, "*");
         }
         let request = request.body(Full::new(body.unwrap_or_default()));
-        request.map_err(|_| ClientError::Address)
+        request.map_err(|_| ClientError::InvalidAddress)
     }
 }
 
@@ -124,18 +135,22 @@ fn bearer(token: &str) -> Result<HeaderValue, ClientError> {
     line.extend_from_slice(BEARER);
     line.extend_from_slice(token.as_bytes());
     let value = HeaderValue::from_maybe_shared(wiped(line));
-    let mut value = value.map_err(|_| ClientError::Token)?;
+    let mut value = value.map_err(|_| ClientError::InvalidToken)?;
     value.set_sensitive(true);
     Ok(value)
 }
 
-/// A JSON object of the secret and the `others`, in a buffer of its own that never grows: growing would leave a part of the
-/// secret behind in freed memory. The secret itself is wiped when this returns.
-fn with_secret(secret: Zeroizing<String>, others: &Value) -> Zeroizing<Vec<u8>> {
-    let others = others.to_string();
+fn json(body: &impl Serialize) -> String {
+    serde_json::to_string(body).expect("a body is written to memory")
+}
+
+/// A JSON object of the secret and the `others`, in a buffer that never grows: growing would leave
+/// part of the secret in freed memory. The secret itself is wiped when this returns.
+fn with_secret(secret: Zeroizing<String>, others: &impl Serialize) -> Zeroizing<Vec<u8>> {
+    let others = json(others);
     let others = others.strip_prefix('{').unwrap_or("}");
     let comma = if others == "}" { "" } else { "," };
-    // The longest escape has six bytes, for one.
+    // The longest escape of one byte has six bytes.
     let most = FIRST.len() + 6 * secret.len() + 2 + comma.len() + others.len();
     let mut body = Zeroizing::new(Vec::with_capacity(most));
     body.extend_from_slice(FIRST);
@@ -145,18 +160,18 @@ fn with_secret(secret: Zeroizing<String>, others: &Value) -> Zeroizing<Vec<u8>> 
     body
 }
 
-/// Bytes that are wiped when the last of those who send them lets go. hyper (1) writes a body from where it is, and
-/// copies it only where a connection takes one piece at a time.
+/// Bytes that are wiped when their last owner drops them. hyper (1) writes a body from where it is,
+/// and copies it only if the connection takes one slice at a time.
 fn wiped(bytes: Zeroizing<Vec<u8>>) -> Bytes {
     Bytes::from_owner(bytes)
 }
 
-/// Status and body of one path, asked for without a token.
+/// Requests a path without a token. Returns status and body.
 pub(crate) async fn probe(base: &str, path: &str) -> Result<(StatusCode, Bytes), ClientError> {
     let base = address(base)?;
     let request = Request::get(format!("{base}{path}")).body(Full::default());
-    let request = request.map_err(|_| ClientError::Address)?;
-    exchange(&transport::to(&base), &base.to_string(), request).await
+    let request = request.map_err(|_| ClientError::InvalidAddress)?;
+    exchange(&transport::http_client(&base), &base.to_string(), request).await
 }
 
 async fn exchange(
@@ -193,18 +208,19 @@ async fn in_time<T>(
 ) -> Result<T, ClientError> {
     match tokio::time::timeout(DEADLINE, work).await {
         Ok(answered) => answered,
-        Err(_elapsed) => Err(ClientError::Silent {
+        Err(_elapsed) => Err(ClientError::Timeout {
             base: base.to_owned(),
         }),
     }
 }
 
-/// Scheme, host and port. Whether plaintext will do is for the caller to say, who knows what travels.
+/// Parses scheme, host and port. The caller decides whether plaintext is acceptable, because it
+/// knows what is sent.
 fn address(base: &str) -> Result<BaseUrl, ClientError> {
-    let url = BaseUrl::parse(base, true).map_err(|_| ClientError::Address)?;
+    let url = BaseUrl::parse(base, true).map_err(|_| ClientError::InvalidAddress)?;
     match url.path.is_empty() {
         true => Ok(url),
-        false => Err(ClientError::Address),
+        false => Err(ClientError::InvalidAddress),
     }
 }
 
@@ -212,7 +228,7 @@ const BEARER: &[u8] = b"Bearer ";
 
 const FIRST: &[u8] = b"{\"secret\":";
 
-/// A change waits for the disk, not longer.
+/// A change waits for the disk, but not longer.
 const DEADLINE: Duration = Duration::from_secs(30);
 
 /// A page of a thousand items is about one megabyte.

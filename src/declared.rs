@@ -1,4 +1,4 @@
-//! The credentials that the settings declare.
+//! Creates the credentials that the settings declare.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,7 +10,7 @@ use keyside_vault::Vault;
 
 use crate::failure::{Failure, misconfigured};
 
-/// Not followed yet.
+/// Creates them without reading their secrets.
 pub(crate) fn of(
     settings: &Settings,
     vault: Option<Arc<Vault>>,
@@ -18,7 +18,7 @@ pub(crate) fn of(
 ) -> Result<Arc<DeclaredCredentials>, Failure> {
     let (poll, outage) = match &settings.vault {
         Some(vault) => (vault.poll, vault.outage),
-        // No secret is followed there.
+        // Without Vault there is nothing to poll.
         None => (Duration::MAX, Duration::MAX),
     };
     let options = DeclaredOptions {

@@ -1,13 +1,16 @@
-//! How declared credentials stand, read at each scrape.
+//! Metrics of declared credentials, read at each scrape.
 
-use keyside_credentials::DeclaredCredentials;
-use prometheus::core::{Collector, Desc};
-use prometheus::proto::MetricFamily;
-use prometheus::{IntGauge, IntGaugeVec, Opts};
 use std::sync::Arc;
 
-/// `keyside_declared_credential_usable{workspace,provider,label}`, and with a cache
-/// `keyside_declared_credential_from_cache` likewise and `keyside_vault_cache_failed`.
+use keyside_credentials::DeclaredCredentials;
+use prometheus::{
+    IntGauge, IntGaugeVec, Opts,
+    core::{Collector, Desc},
+    proto::MetricFamily,
+};
+
+/// Collects `keyside_declared_credential_usable{workspace,provider,label}`, and with a cache
+/// `keyside_declared_credential_from_cache` with the same labels and `keyside_vault_cache_failed`.
 pub(crate) struct DeclaredHealth {
     declared: Arc<DeclaredCredentials>,
     usable: IntGaugeVec,

@@ -1,62 +1,70 @@
-//! `keyside demo`: all of Keyside on throwaway data, with a provider of its own,
-//! so that the whole way of a request can be seen without a key or an account.
+//! `keyside demo`: runs all of Keyside on throwaway data, with a built-in provider.
+//!
+//! It shows the whole path of a request without a key or an account.
 
 mod sandbox;
 
-use crate::app::{Addresses, App};
-use crate::failure::Failure;
-use crate::runnable::{Process, Runnable};
+use std::{
+    collections::BTreeMap,
+    fmt::Display,
+    fs::OpenOptions,
+    io::{self, IsTerminal, Write},
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+};
+
 use keyside_config::{DUMMY_KEY, ListenAddress, Settings, Sources};
 use keyside_credentials::{
     ActorContext, ActorId, Environment, MasterKey, NewCredential, NewWorkspace, Secret,
 };
 use sandbox::Sandbox;
-use std::collections::BTreeMap;
-use std::fmt::Display;
-use std::fs::OpenOptions;
-use std::io::{self, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
-/// Runs until a signal; what it stored is then gone. Nothing of a real installation is looked at: its master key could be
-/// opened here, and replaced. Of `sources` only the addresses in the environment count.
+use crate::{
+    app::{Addresses, App},
+    failure::Failure,
+    validated_settings::{Process, ValidatedSettings},
+};
+
+/// Runs until a signal, then deletes its data. It never reads the settings of a real installation,
+/// whose master key it could open and replace: of `sources` it uses only the listen addresses in
+/// the environment.
 pub(crate) fn run(sources: &Sources) -> Result<(), Failure> {
     let folder = TempDir::with_prefix("keyside-demo-").map_err(failed)?;
     let provider = TcpListener::bind("127.0.0.1:0").map_err(failed)?;
     let address = provider.local_addr().map_err(failed)?;
-    make_master_key(&master_key(folder.path())).map_err(failed)?;
+    create_master_key(&master_key(folder.path())).map_err(failed)?;
     let settings = Settings::load(&throwaway(sources, folder.path(), address))?.settings;
-    let Some(app) = App::open(Runnable::of(settings, Process::Serve)?)? else {
+    let Some(app) = App::open(ValidatedSettings::new(settings, Process::Serve)?)? else {
         return Ok(());
     };
-    // As long as a real one, and made anew: nothing about the demo is a known key.
+    // Random and as long as a real key, so that no demo has a known key.
     let key = format!("sandbox-{}", random_hex()?);
     app.runtime
         .spawn(serve_sandbox(provider, Sandbox::new(key.clone())));
     app.runtime.block_on(add_key(&app, key))?;
     let token = folder.path().join("data").join("admin-token");
     app.bind()?
-        .run(move |addresses| tell(&greeting(addresses, &token)));
+        .run(move |addresses| print(&greeting(addresses, &token)));
     Ok(())
 }
 
-/// Whoever reads the lines may have left; what they describe runs all the same.
-fn tell(lines: &str) {
+/// Ignores a closed standard output: the demo works without its message.
+fn print(lines: &str) {
     let mut stdout = io::stdout().lock();
     let _ = stdout
         .write_all(lines.as_bytes())
         .and_then(|()| stdout.flush());
 }
 
-/// Where the demo's master key is. Named in the settings like one that is kept on purpose: that it goes with the data is
-/// what the demo is for, and no reason for a warning.
+/// The path of the demo's master key. The settings name it, because Keyside warns of a master key
+/// that it generated beside the data.
 fn master_key(folder: &Path) -> PathBuf {
     folder.join("master-key")
 }
 
-fn make_master_key(path: &Path) -> io::Result<()> {
+fn create_master_key(path: &Path) -> io::Result<()> {
     let file = OpenOptions::new()
         .write(true)
         .create_new(true)
@@ -65,7 +73,10 @@ fn make_master_key(path: &Path) -> io::Result<()> {
     writeln!(file?, "{}", *MasterKey::generate())
 }
 
-/// Settings of the demo's own: data and master key in `folder`, the sandbox at `provider`.
+/// The demo's settings: data and master key in `folder`, the sandbox at `provider`.
+///
+/// The connection limits are small enough for a low limit on open files, which would be a warning.
+/// On a terminal only warnings and requests are logged, so that the message stays visible.
 fn throwaway(sources: &Sources, folder: &Path, provider: SocketAddr) -> Sources {
     let data = folder.join("data").display().to_string();
     let mut environment = BTreeMap::from([
@@ -80,7 +91,14 @@ fn throwaway(sources: &Sources, folder: &Path, provider: SocketAddr) -> Sources 
         ),
         ("KEYSIDE_EGRESS__PROXY".to_owned(), "direct".to_owned()),
     ]);
-    for (name, port) in USUAL_PORTS {
+    for name in ["CONNECTIONS", "UPSTREAM_CONNECTIONS"] {
+        let variable = format!("KEYSIDE_PROXY__LIMITS__{name}");
+        environment.insert(variable, CONNECTIONS.to_string());
+    }
+    if io::stderr().is_terminal() {
+        environment.insert("KEYSIDE_LOG__FILTER".to_owned(), FILTER.to_owned());
+    }
+    for (name, port) in DEFAULT_PORTS {
         let address = listen(sources.environment.get(name), port);
         environment.insert(name.to_owned(), address.to_string());
     }
@@ -88,13 +106,13 @@ fn throwaway(sources: &Sources, folder: &Path, provider: SocketAddr) -> Sources 
     Sources { file, environment }
 }
 
-/// The one TCP address that was asked for, else the usual one, else, where that is taken, any port.
-fn listen(asked: Option<&String>, port: u16) -> SocketAddr {
-    let asked = asked.and_then(|address| address.parse().ok());
-    let usual = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    let free = || TcpListener::bind(usual).and_then(|socket| socket.local_addr());
+/// The TCP address in the environment, else the default one, else any port if that one is in use.
+fn listen(configured: Option<&String>, port: u16) -> SocketAddr {
+    let configured = configured.and_then(|address| address.parse().ok());
+    let default = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let free = || TcpListener::bind(default).and_then(|socket| socket.local_addr());
     let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    asked.or_else(|| free().ok()).unwrap_or(any)
+    configured.or_else(|| free().ok()).unwrap_or(any)
 }
 
 async fn serve_sandbox(socket: TcpListener, sandbox: Sandbox) -> std::io::Result<()> {
@@ -179,7 +197,13 @@ fn failed(error: impl Display) -> Failure {
 
 const WORKSPACE: &str = "demo";
 
-const USUAL_PORTS: [(&str, u16); 3] = [
+/// Enough for a person with a few SDKs.
+const CONNECTIONS: usize = 256;
+
+/// The log filter on a terminal: warnings, and one line per request.
+const FILTER: &str = "warn,keyside::request=info";
+
+const DEFAULT_PORTS: [(&str, u16); 3] = [
     ("KEYSIDE_PROXY__LISTEN", 7380),
     ("KEYSIDE_ADMIN__LISTEN", 7381),
     ("KEYSIDE_OBSERVE__LISTEN", 7382),

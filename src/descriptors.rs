@@ -1,14 +1,15 @@
-//! How many files the process may have open: raised as far as the system lets it, and shared out so that clients of the
-//! proxy leave room for revoking a key, for metrics, and for the store.
+//! Raises the limit on open files as far as the system allows, and divides it so that the proxy's
+//! clients leave room for the admin API, metrics and the store.
+
+use std::io;
 
 use keyside_config::Limits;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use std::io;
 
-/// Raises the limit on open files to the hard one, and returns it.
+/// Raises the soft limit on open files to the hard limit, and returns it.
 ///
 /// # Errors
-/// When the system refuses.
+/// The system's error.
 pub(crate) fn raise_limit() -> io::Result<u64> {
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     if soft < hard {
@@ -17,46 +18,47 @@ pub(crate) fn raise_limit() -> io::Result<u64> {
     Ok(hard)
 }
 
-/// Lowers what the settings ask for to what `open_files` has room for: client connections get half of it, upstream
-/// connections the other half. Logs what it lowers.
-pub(crate) fn fit(limits: &mut Limits, open_files: u64) {
+/// Lowers the connection limits to what `open_files` permits: half for clients and half for
+/// upstreams. Logs each limit that it lowers.
+pub(crate) fn lower_limits(limits: &mut Limits, open_files: u64) {
     let half = open_files.saturating_sub(RESERVED) / 2;
     let half = usize::try_from(half).unwrap_or(usize::MAX).max(1);
-    for (setting, asked) in [
+    for (setting, limit) in [
         ("connections", &mut limits.connections),
         ("upstream_connections", &mut limits.upstream_connections),
     ] {
-        if *asked > half {
+        if *limit > half {
             tracing::warn!(
-                asked = *asked,
+                asked = *limit,
                 fitting = half,
                 open_files,
-                "proxy.limits.{setting} is lowered to what the limit on open files has room for: raise the hard limit \
-                 (ulimit -Hn, LimitNOFILE=), or ask for fewer"
+                "proxy.limits.{setting} is lowered to fit the limit on open files: raise the hard \
+                 limit (ulimit -Hn, LimitNOFILE=), or configure fewer"
             );
-            *asked = half;
+            *limit = half;
         }
     }
 }
 
-/// Both of the other listeners full, twice what the store, the logs and the runtimes hold open, clients that are told
-/// that there is no place for them, and look-ups of names.
+/// Reserved: full admin and observe listeners, twice what the store, logs and runtimes hold open,
+/// clients that are rejected at the limit, and DNS lookups.
 const RESERVED: u64 = 2 * crate::web::CONNECTIONS as u64 + 128;
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use keyside_config::{Settings, Sources};
+
+    use super::*;
 
     fn fitted(open_files: u64) -> (usize, usize) {
         let settings = Settings::load(&Sources::default()).unwrap().settings;
         let mut limits = settings.proxy.limits;
-        fit(&mut limits, open_files);
+        lower_limits(&mut limits, open_files);
         (limits.connections, limits.upstream_connections)
     }
 
     #[test]
-    fn what_fits_is_left_as_it_was_asked_for() {
+    fn limits_that_fit_are_not_lowered() {
         for open_files in [1_048_576, u64::MAX] {
             assert_eq!(fitted(open_files), (10_000, 10_000));
         }

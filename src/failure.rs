@@ -1,4 +1,4 @@
-//! How a command fails: what was expected, what was found, the next step, and an exit code.
+//! The failure of a command: what was expected, what was found, the next step, and an exit code.
 
 use std::{
     fmt::{self, Display},
@@ -10,11 +10,11 @@ use keyside_config::SettingsError;
 
 use crate::{client::ClientError, terminal::colour_wanted};
 
-/// Why a command did not do what it was asked to.
+/// Why a command failed.
 #[derive(Debug)]
 pub(crate) struct Failure {
     class: Class,
-    said: String,
+    message: String,
     next: Option<String>,
 }
 
@@ -26,23 +26,23 @@ enum Class {
 }
 
 impl Failure {
-    /// Something went wrong that trying again, or mending the surroundings, may help. Exit code 1.
-    pub(crate) fn failed(said: impl Into<String>) -> Self {
-        Self::new(Class::Failed, said)
+    /// A failure that a retry, or a change outside of the settings, may end. Exit code 1.
+    pub(crate) fn failed(message: impl Into<String>) -> Self {
+        Self::new(Class::Failed, message)
     }
 
-    /// The arguments do not make sense together. Exit code 2, the same as clap's own.
-    pub(crate) fn usage(said: impl Into<String>) -> Self {
-        Self::new(Class::Usage, said)
+    /// Arguments that do not fit together. Exit code 2, the same as clap's.
+    pub(crate) fn usage(message: impl Into<String>) -> Self {
+        Self::new(Class::Usage, message)
     }
 
-    /// The settings, or what they point at, have to be changed. Exit code 78, `EX_CONFIG` of sysexits.h: service
-    /// managers are told not to restart on it.
-    pub(crate) fn configuration(said: impl Into<String>) -> Self {
-        Self::new(Class::Configuration, said)
+    /// The settings, or what they refer to, must be changed. Exit code 78 (`EX_CONFIG` of
+    /// sysexits.h), on which service managers do not restart.
+    pub(crate) fn configuration(message: impl Into<String>) -> Self {
+        Self::new(Class::Configuration, message)
     }
 
-    /// Says what to do about it.
+    /// Adds the next step for the user.
     #[must_use]
     pub(crate) fn next(mut self, step: impl Into<String>) -> Self {
         self.next = Some(step.into());
@@ -57,8 +57,8 @@ impl Failure {
         })
     }
 
-    /// Prints it on standard error. If even that is closed there is nobody left to tell.
-    pub(crate) fn tell(&self) {
+    /// Prints the failure on standard error. If that is closed, nobody can be told.
+    pub(crate) fn print(&self) {
         let mut stderr = std::io::stderr().lock();
         let colour = stderr.is_terminal() && colour_wanted();
         let label = if colour {
@@ -69,10 +69,10 @@ impl Failure {
         let _ = writeln!(stderr, "{label} {self}");
     }
 
-    fn new(class: Class, said: impl Into<String>) -> Self {
+    fn new(class: Class, message: impl Into<String>) -> Self {
         Self {
             class,
-            said: said.into(),
+            message: message.into(),
             next: None,
         }
     }
@@ -80,7 +80,7 @@ impl Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.said)?;
+        f.write_str(&self.message)?;
         match &self.next {
             Some(step) => write!(f, "\n  next: {step}"),
             None => Ok(()),
@@ -100,20 +100,19 @@ impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Self {
         let next = error.next_step();
         let failure = match error {
-            ClientError::Address => Self::usage(error.to_string()),
+            ClientError::InvalidAddress => Self::usage(error.to_string()),
             _ => Self::failed(error.to_string()),
         };
         failure.next(next)
     }
 }
 
-/// The surroundings have to change; trying again may help. These errors name
-/// their remedy themselves.
+/// A failure with an error's own message, which names the remedy; a retry may help.
 pub(crate) fn failed(error: impl Display) -> Failure {
     Failure::failed(error.to_string())
 }
 
-/// The settings, or what they point at, have to change.
+/// A configuration failure with an error's own message.
 pub(crate) fn misconfigured(error: impl Display) -> Failure {
     Failure::configuration(error.to_string())
 }

@@ -1,20 +1,24 @@
-//! Counts stored credentials at each scrape, since their status follows the
-//! clock: one expires without anybody writing anything.
+//! Metrics of stored credentials. Counted at each scrape, because a credential's status changes
+//! with time alone: it expires without a write.
+
+use std::sync::Arc;
 
 use keyside_config::Catalogue;
 use keyside_credentials::{Credential, Filter, Registry, Status};
-use prometheus::core::{Collector, Desc};
-use prometheus::proto::MetricFamily;
-use prometheus::{IntCounterVec, IntGaugeVec, Opts};
-use std::sync::Arc;
+use prometheus::{
+    IntCounterVec, IntGaugeVec, Opts,
+    core::{Collector, Desc},
+    proto::MetricFamily,
+};
 
-/// What is stored, when it ends, and how often it was rotated.
+/// Collects the counts, expiry times and rotations of stored credentials.
 pub(crate) struct Inventory {
     registry: Arc<Registry>,
     providers: Vec<String>,
-    /// `integration_credentials_total{provider,status}`: a gauge by nature.
+    /// `integration_credentials_total{provider,status}`: a gauge, whatever its name says.
     credentials: IntGaugeVec,
-    /// `integration_credential_expiry_timestamp_seconds{workspace,provider,label}`, for those that end and are not revoked.
+    /// `integration_credential_expiry_timestamp_seconds{workspace,provider,label}`, for credentials
+    /// that expire and are not revoked.
     expiries: IntGaugeVec,
     /// `credential_rotations_total{provider}`.
     rotations: IntCounterVec,
@@ -47,7 +51,7 @@ impl Inventory {
     }
 
     fn count(&self) {
-        // A stored key's provider may be gone from the settings, and counts all the same.
+        // A stored credential is counted even if its provider is no longer in the settings.
         self.credentials.reset();
         for provider in &self.providers {
             for status in Status::ALL {
@@ -57,7 +61,7 @@ impl Inventory {
             }
             self.rotations.with_label_values(&[provider]);
         }
-        // What was revoked or no longer ends has no series.
+        // Revoked credentials, and those that no longer expire, have no series.
         self.expiries.reset();
         for credential in self.registry.list(&Filter::default()) {
             self.count_one(&credential);

@@ -1,4 +1,4 @@
-//! The KMS that the settings name, with its driver.
+//! Chooses the driver of the KMS that the settings name.
 
 use std::sync::Arc;
 
@@ -8,7 +8,8 @@ use keyside_vault::{Transit, Vault};
 
 use crate::failure::Failure;
 
-/// Nothing is asked over the network yet, and no master key is read or made. `vault` is the client that the settings lead to.
+/// Chooses it without using the network, and without reading or creating a master key. `vault` is
+/// the client that the settings configure.
 pub(crate) fn source(
     settings: &Settings,
     vault: Option<&Arc<Vault>>,
@@ -19,7 +20,7 @@ pub(crate) fn source(
             let service = Transit::new(vault.clone(), transit, true);
             return Ok(KmsSource::Service(Arc::new(service)));
         }
-        // Settings with this driver have a client.
+        // Settings with this driver always have a client.
         (Kms::Vault(_), None) => "vault",
         (Kms::Aws, _) => "aws",
         (Kms::Azure, _) => "azure",

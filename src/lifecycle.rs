@@ -1,33 +1,38 @@
-//! From ready to gone: what a signal starts, and in which order.
+//! Handles shutdown signals.
 //!
-//! SIGTERM, SIGINT, SIGHUP or SIGQUIT: not ready, but serving on; each client is
-//! asked to come back elsewhere; once nothing is in flight, or the deadline has
-//! passed, new requests are refused and pingora stops. A second signal stops at
-//! once, whichever it is. A SIGHUP that was ignored at the start, as nohup(1) has it,
-//! stays ignored.
+//! After SIGTERM, SIGINT, SIGHUP or SIGQUIT the process reports not ready but keeps serving, and
+//! asks each client to reconnect elsewhere. When nothing is in flight, or the deadline has passed,
+//! it refuses new requests and stops pingora. A second signal, whichever it is, stops at once. A
+//! SIGHUP that was ignored at the start, as nohup(1) arranges, stays ignored.
+
+use std::{sync::Mutex, time::Duration};
 
 use async_trait::async_trait;
 use keyside_proxy::{Drain, Phase};
 use pingora_core::server::{ShutdownSignal, ShutdownSignalWatch};
-use std::sync::Mutex;
-use std::time::Duration;
-use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::time::{sleep, timeout};
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    time::{sleep, timeout},
+};
 
 /// Tells pingora when to stop.
 pub(crate) struct Lifecycle {
     pub(crate) drain: Drain,
     pub(crate) deadline: Duration,
-    /// Those that were received before already, if any were: one that came since is not lost.
+    /// Signal handlers that were already installed, so that no earlier signal is lost.
     pub(crate) signals: Mutex<Option<Signals>>,
-    /// Called once, when all services have been started.
+    /// Called once, when all services have started.
     pub(crate) ready: Mutex<Option<Box<dyn FnOnce() + Send>>>,
 }
 
 #[async_trait]
 impl ShutdownSignalWatch for Lifecycle {
     async fn recv(&self) -> ShutdownSignal {
-        let received = self.signals.lock().ok().and_then(|mut held| held.take());
+        let received = self
+            .signals
+            .lock()
+            .ok()
+            .and_then(|mut signals| signals.take());
         let mut signals = match received.map_or_else(Signals::new, Ok) {
             Ok(signals) => signals,
             Err(error) => {
@@ -45,7 +50,7 @@ impl ShutdownSignalWatch for Lifecycle {
             "draining; a second signal stops at once"
         );
         tokio::select! {
-            () = self.leave() => {}
+            () = self.drain_requests() => {}
             signal = signals.next() => self.stop_at_once(signal),
         }
         ShutdownSignal::GracefulTerminate
@@ -60,17 +65,17 @@ impl Lifecycle {
         }
     }
 
-    /// Waits for what is in flight, then tells whoever comes too late.
-    async fn leave(&self) {
+    /// Waits until no request is in flight, then refuses new ones for a moment.
+    async fn drain_requests(&self) {
         if timeout(self.deadline, self.drain.idle()).await.is_err() {
             let in_flight = self.drain.in_flight();
             tracing::warn!(
                 in_flight,
-                "proxy.deadlines.drain has passed; cutting what is left"
+                "proxy.deadlines.drain has passed; cutting off the requests in flight"
             );
         }
         self.drain.advance(Phase::Closing);
-        sleep(FAREWELL).await;
+        sleep(CLOSING_PERIOD).await;
     }
 
     fn stop_at_once(&self, signal: &str) {
@@ -78,24 +83,24 @@ impl Lifecycle {
         tracing::warn!(
             signal,
             in_flight,
-            "stopping at once; cutting what is in flight"
+            "stopping at once; cutting off the requests in flight"
         );
-        // What is cut from here on is recorded as such.
+        // Requests cut off from here on are recorded as cut by the drain.
         self.drain.advance(Phase::Closing);
     }
 }
 
-/// The signals that ask us to leave.
+/// The signals that start a shutdown.
 pub(crate) struct Signals {
     terminate: Signal,
     interrupt: Signal,
-    /// `None` if it is ignored: handling a signal would end that.
+    /// `None` if SIGHUP is ignored: a handler would end that.
     hangup: Option<Signal>,
     quit: Signal,
 }
 
 impl Signals {
-    /// From here on none of them ends the process by itself.
+    /// Installs the handlers. From then on none of these signals ends the process by itself.
     pub(crate) fn new() -> std::io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
@@ -118,7 +123,7 @@ impl Signals {
     }
 }
 
-/// Waits for a signal; for ever if it is ignored.
+/// Waits for a signal, forever if it is ignored.
 async fn received(signal: &mut Option<Signal>) {
     match signal {
         Some(signal) => {
@@ -143,9 +148,9 @@ fn ignores(status: &str, signal: i32) -> bool {
     mask.is_some_and(|mask| mask & (1 << (signal - 1)) != 0)
 }
 
-/// How long a request is still refused in so many words, and HTTP/2 connections
-/// have to send their GOAWAY, before the sockets close.
-const FAREWELL: Duration = Duration::from_millis(50);
+/// How long new requests get a refusal, and HTTP/2 connections may send their GOAWAY, before the
+/// sockets close.
+const CLOSING_PERIOD: Duration = Duration::from_millis(50);
 
 #[cfg(test)]
 mod tests {

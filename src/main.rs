@@ -12,21 +12,21 @@ mod descriptors;
 mod failure;
 mod inventory;
 mod kms;
+mod kms_wait;
 mod lifecycle;
 mod observe;
-mod opening;
-mod runnable;
+mod startup;
 mod store_health;
 mod telemetry;
 mod terminal;
+mod validated_settings;
 mod vault;
-mod waiting;
 mod warnings;
 mod web;
 
 fn main() -> std::process::ExitCode {
-    // Huge pages save the odd TLB miss and cost 45 MB: the allocator asks for them, and
-    // each part of the process would touch a little of its own.
+    // Huge pages save few TLB misses and cost 45 MB: the allocator requests them, and each part of
+    // the process would touch a little of its own.
     let _ = nix::sys::prctl::set_thp_disable(true);
     cli::run()
 }

@@ -1,25 +1,28 @@
-//! `/metrics`, `/healthz`, `/readyz`: what a scraper and an orchestrator ask.
-//! Never a secret, never a write.
+//! The observe listener: `/metrics`, `/healthz` and `/readyz`. It shows no secret and changes
+//! nothing.
 
-use crate::backing::Backing;
-use axum::Router;
-use axum::extract::State;
-use axum::http::{StatusCode, header};
-use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::{
+    Router,
+    extract::State,
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::get,
+};
 use keyside_credentials::{DeclaredCredentials, FromCache, Registry, Runs, SourceHealth};
 use keyside_proxy::{Drain, Phase};
 use prometheus::{Encoder, TextEncoder};
 
-/// What can be asked.
+use crate::backing::Backing;
+
+/// What the handlers read.
 #[derive(Clone)]
-pub(crate) struct Observed {
+pub(crate) struct ObserveState {
     pub(crate) metrics: prometheus::Registry,
     pub(crate) drain: Drain,
     pub(crate) backing: Backing,
 }
 
-pub(crate) fn router(observed: Observed) -> Router {
+pub(crate) fn router(observed: ObserveState) -> Router {
     let metrics = observed.metrics.clone();
     Router::new()
         .route("/readyz", get(ready))
@@ -27,7 +30,7 @@ pub(crate) fn router(observed: Observed) -> Router {
         .merge(without_readiness(metrics))
 }
 
-/// What can be asked whether or not there is anything to be ready with.
+/// The routes that work before the store is open too.
 pub(crate) fn without_readiness(measured: prometheus::Registry) -> Router {
     Router::new()
         .route("/metrics", get(metrics))
@@ -48,10 +51,11 @@ async fn metrics(State(measured): State<prometheus::Registry>) -> Response {
     }
 }
 
-/// Ready is who answers requests. What is wrong besides is said below it, and in the metrics.
-async fn ready(State(observed): State<Observed>) -> (StatusCode, String) {
+/// Ready means that requests are answered. Other faults are listed below the state, and in the
+/// metrics.
+async fn ready(State(observed): State<ObserveState>) -> (StatusCode, String) {
     let backing = &observed.backing;
-    let (status, mut said) = match observed.drain.phase() {
+    let (status, mut text) = match observed.drain.phase() {
         Phase::Serving if backing.runs().refuses() => {
             (StatusCode::SERVICE_UNAVAILABLE, "refusing\n".to_owned())
         }
@@ -70,16 +74,16 @@ async fn ready(State(observed): State<Observed>) -> (StatusCode, String) {
         .chain(run_details(backing.runs()))
         .chain(secret_details(backing.source_health()))
         .chain(cache_details(backing.declared()));
-    details.for_each(|detail| said.push_str(&detail));
-    (status, said)
+    details.for_each(|detail| text.push_str(&detail));
+    (status, text)
 }
 
-/// Whether a sidecar has nothing to answer some requests with, only because nothing could be read yet.
+/// Whether some declared secret was never read yet, so that its requests would be refused.
 fn is_waiting(declared: &DeclaredCredentials) -> bool {
     declared.source_health().iter().any(|health| health.unknown)
 }
 
-/// A line for each credential whose secret is kept elsewhere and was not read.
+/// One line per credential whose secret is kept elsewhere and could not be read.
 fn secret_details(source_health: Vec<SourceHealth>) -> Vec<String> {
     let line = |health: SourceHealth| {
         let (fault, meanwhile) = match (health.fault, health.cached) {
@@ -109,13 +113,13 @@ fn secret_details(source_health: Vec<SourceHealth>) -> Vec<String> {
     source_health.into_iter().filter_map(line).collect()
 }
 
-/// A line where a restart during an outage of Vault would find no current copy.
+/// One line if a restart during an outage of Vault would find no current copy.
 fn cache_details(declared: &DeclaredCredentials) -> Option<String> {
     let fault = declared.cache_fault()?;
     Some(format!("vault.cache: {fault}\n"))
 }
 
-/// A line for each thing that is wrong with the store.
+/// One line if the store accepts no changes.
 fn store_details(registry: &Registry) -> Option<String> {
     let failure = registry.storage_failure()?;
     Some(format!(

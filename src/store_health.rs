@@ -1,12 +1,15 @@
-//! Whether what is written reaches the disk, read at each scrape: the store and the run records say so themselves.
+//! Metrics of the store's health, read at each scrape.
 
-use keyside_credentials::Registry;
-use prometheus::core::{Collector, Desc};
-use prometheus::proto::MetricFamily;
-use prometheus::{IntCounter, IntGauge};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// The store's state, and what has no record.
+use keyside_credentials::Registry;
+use prometheus::{
+    IntCounter, IntGauge,
+    core::{Collector, Desc},
+    proto::MetricFamily,
+};
+
+/// Collects whether writes to the store fail, and how many requests have no run record.
 pub(crate) struct StoreHealth {
     registry: Arc<Registry>,
     /// `keyside_store_failed`.
@@ -44,7 +47,7 @@ impl Collector for StoreHealth {
     fn collect(&self) -> Vec<MetricFamily> {
         let has_failed = self.registry.storage_failure().is_some();
         self.failed.set(has_failed.into());
-        // Of two scrapes at once, each would add what is missing.
+        // Two scrapes at the same time would each add the difference.
         let _alone = self.scrape.lock().unwrap_or_else(PoisonError::into_inner);
         let unrecorded = self.registry.runs().unrecorded();
         let counted = self.unrecorded.get();

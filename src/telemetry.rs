@@ -1,54 +1,61 @@
-//! Log lines: JSON, or short ones for people on a terminal, on standard error.
+//! Writes log lines to standard error: JSON, or short lines for people at a terminal.
 //!
-//! Other crates' debug and trace lines never reach a sink, whatever the filter
-//! says: some of them print headers.
+//! Debug and trace lines of other crates are never written, whatever the filter says: some of them
+//! print headers.
 
 mod json;
 mod pretty;
 mod sink;
+mod span_fields;
 
-use crate::terminal::colour_wanted;
+use std::io::{self, IsTerminal};
+
 use json::Json;
 use keyside_config::{Log, LogFormat};
 use pretty::Pretty;
-use sink::Sink;
-use std::io::{self, IsTerminal};
-use tracing::level_filters::LevelFilter;
-use tracing::{Level, Metadata};
-use tracing_subscriber::filter::filter_fn;
-use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{EnvFilter, Layer, Registry, fmt};
+use sink::{Sink, WriterThread};
+use span_fields::SpanFields;
+use tracing::{Level, Metadata, level_filters::LevelFilter};
+use tracing_subscriber::{
+    EnvFilter, Layer, Registry, filter::filter_fn, fmt, layer::SubscriberExt,
+    util::SubscriberInitExt,
+};
 
-/// Writes what is still in the buffer when it is dropped.
-pub(crate) struct Telemetry(#[expect(dead_code, reason = "held for its Drop")] sink::Writing);
+use crate::terminal::colour_wanted;
 
-/// The filter cannot be read.
+/// Keeps logging running. Writes the buffered lines when it is dropped.
+pub(crate) struct Telemetry(#[expect(dead_code, reason = "held for its Drop")] WriterThread);
+
+/// `log.filter` cannot be parsed.
 #[derive(Debug, thiserror::Error)]
-#[error("log.filter is no list of directives such as \"info,keyside_proxy=debug\": {0}")]
+#[error("log.filter must be a list of directives, such as \"info,keyside_proxy=debug\": {0}")]
 pub(crate) struct FilterError(#[from] tracing_subscriber::filter::ParseError);
 
-/// The system gives no thread.
+/// The system refused to start a thread.
 #[derive(Debug, thiserror::Error)]
 #[error("the thread that writes log lines could not be started: {0}")]
 pub(crate) struct StartError(#[from] io::Error);
 
-/// What `log.filter` means.
+/// Parses `log.filter`. Without a directive, lines from INFO up are written.
 pub(crate) fn filter(log: &Log) -> Result<EnvFilter, FilterError> {
     let filter = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into());
     Ok(filter.parse(&log.filter)?)
 }
 
 /// Starts logging.
+///
+/// The filters are global layers. As filters of a layer of their own they would cost each request
+/// another look-up whenever its span is entered or left.
 pub(crate) fn start(format: LogFormat, filter: EnvFilter) -> Result<Telemetry, StartError> {
     let json = is_json(format);
-    let (sink, writing) = sink::start(if json { json::dropped } else { pretty::dropped })?;
-    let lines = lines(json, sink).with_filter(filter_fn(may_be_written));
+    let dropped = if json { json::dropped } else { pretty::dropped };
+    let (sink, writer) = sink::start(dropped)?;
     tracing_subscriber::registry()
-        .with(lines)
+        .with(lines(json, sink))
+        .with(filter_fn(may_be_written))
         .with(filter)
         .init();
-    Ok(Telemetry(writing))
+    Ok(Telemetry(writer))
 }
 
 fn is_json(format: LogFormat) -> bool {
@@ -60,7 +67,7 @@ fn is_json(format: LogFormat) -> bool {
 }
 
 fn lines(json: bool, sink: Sink) -> Box<dyn Layer<Registry> + Send + Sync> {
-    let layer = fmt::layer().with_writer(sink);
+    let layer = fmt::layer().with_writer(sink).fmt_fields(SpanFields);
     match json {
         true => layer.event_format(Json).boxed(),
         false => layer
@@ -70,6 +77,7 @@ fn lines(json: bool, sink: Sink) -> Box<dyn Layer<Registry> + Send + Sync> {
     }
 }
 
+/// Whether a line or span may be used at all: Keyside's own, and warnings and errors of others.
 fn may_be_written(metadata: &Metadata<'_>) -> bool {
     metadata.target().starts_with("keyside") || *metadata.level() <= Level::WARN
 }

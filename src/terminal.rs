@@ -1,11 +1,11 @@
-//! What the person at a terminal has asked for, and what a terminal can show.
+//! What terminals can show, and whether the user wants colour.
 
-/// <https://no-color.org>: any value but the empty one turns colour off.
+/// Whether `NO_COLOR` permits colour: any non-empty value disables it (<https://no-color.org>).
 pub(crate) fn colour_wanted() -> bool {
     std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
-/// `text` with each control character replaced: what comes from elsewhere may hold escape sequences.
+/// Replaces control characters: text from elsewhere may contain escape sequences.
 pub(crate) fn printable(text: &str) -> String {
     text.replace(char::is_control, "\u{fffd}")
 }

@@ -1,4 +1,4 @@
-//! The one client of Vault that a process has: for the KMS and for declared credentials alike.
+//! Opens the process's one Vault client, which the KMS and declared credentials share.
 
 use std::sync::Arc;
 
@@ -8,12 +8,12 @@ use keyside_vault::Vault;
 
 use crate::failure::Failure;
 
-/// Nothing is asked over the network yet. `None` where nothing in the settings uses Vault.
+/// Creates the client without using the network. `None` if the settings have no Vault.
 pub(crate) fn open(settings: &Settings) -> Result<Option<Arc<Vault>>, Failure> {
     let Some(vault) = &settings.vault else {
         return Ok(None);
     };
-    // The one crypto provider in the tree; an error only says that it is there already.
+    // Fails only if it is already installed.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let vault = Vault::open(vault);
     vault
@@ -21,7 +21,7 @@ pub(crate) fn open(settings: &Settings) -> Result<Option<Arc<Vault>>, Failure> {
         .map_err(|error| Failure::configuration(error.to_string()))
 }
 
-/// The cache that the settings name, with its key. Nothing in it is read yet.
+/// The options of the cache that the settings name, with its key. Reads nothing from the cache yet.
 pub(crate) fn cache(settings: &Settings) -> Result<Option<CacheOptions>, Failure> {
     let Some(vault) = &settings.vault else {
         return Ok(None);
@@ -38,7 +38,8 @@ pub(crate) fn cache(settings: &Settings) -> Result<Option<CacheOptions>, Failure
     }))
 }
 
-/// Whether a command can sign in beside the service. A wrapped secret id can be used once, and the service needs it.
+/// Whether a command may sign in while the service runs. A wrapped secret id works once, and the
+/// service needs it.
 pub(crate) fn can_sign_in_beside(settings: &Settings) -> bool {
     let auth = settings.vault.as_ref().map(|vault| &vault.auth);
     !matches!(

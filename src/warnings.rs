@@ -1,12 +1,12 @@
-//! What in the settings can be run and still deserves a second look: said by `serve` at start and by `check`, in the same
-//! words.
+//! Warnings about settings that can be run but are probably wrong. `serve` logs them at the start
+//! and `check` prints them, in the same words.
 
 use keyside_config::{
     Catalogue, EgressProxy, ListenAddress, Listener, Provider, Settings, SourceReference,
 };
 use keyside_proxy::ProxyVariables;
 
-/// One sentence or two for each, with the way out.
+/// One warning per finding, with the remedy.
 pub(crate) fn of(settings: &Settings) -> Vec<String> {
     let listeners = settings.proxy.listeners.iter();
     let providers = settings.catalogue.iter();
@@ -22,7 +22,7 @@ pub(crate) fn of(settings: &Settings) -> Vec<String> {
         .collect()
 }
 
-/// The data plane asks for no token, so the network decides who may spend.
+/// The data plane requires no token, so the network decides who can use the keys.
 fn open_to_the_network(listener: &Listener) -> Option<String> {
     let ListenAddress::Tcp(address) = listener.address else {
         return None;
@@ -36,7 +36,7 @@ fn open_to_the_network(listener: &Listener) -> Option<String> {
     })
 }
 
-/// Proxy variables that have no effect, where they are what decides.
+/// Proxy variables that have no effect, if the settings use them.
 fn environment(settings: &Settings) -> Vec<String> {
     let mut providers = settings.catalogue.iter();
     let is_asked = settings.egress.proxy == EgressProxy::Environment
@@ -47,19 +47,19 @@ fn environment(settings: &Settings) -> Vec<String> {
     }
 }
 
-/// Only declared secrets are kept in it, so that somebody may rely on a cache that stays empty.
+/// The cache holds declared secrets only, so an operator may rely on a cache that stays empty.
 fn cache_of_nothing(settings: &Settings) -> Option<String> {
     settings.vault.as_ref()?.cache.as_ref()?;
     let mut sources = settings.declared.iter().map(|declared| &declared.source);
     let is_in_vault = |source: &SourceReference| matches!(source, SourceReference::Vault(_));
     (!sources.any(is_in_vault)).then(|| {
-        "vault.cache: it keeps what [[credential]] tables read from Vault, and none does; stored keys with a secretRef are not \
-         in it"
+        "vault.cache: it caches secrets that [[credential]] tables read from Vault, and no table \
+         does; stored keys with a secretRef are not cached"
             .to_owned()
     })
 }
 
-/// A mistyped id overlays nothing: the built-in provider stays as it is.
+/// A mistyped id adds a provider instead of changing the built-in one.
 fn mistyped(provider: &Provider) -> Option<String> {
     let id = provider.id.as_str();
     let meant = Catalogue::probably_meant(id)?;
@@ -68,20 +68,22 @@ fn mistyped(provider: &Provider) -> Option<String> {
     ))
 }
 
-/// Gateways are documented with the base URL that goes into an SDK, which ends in what Keyside's routes begin with.
+/// Gateways document the base URL for SDKs, which ends with the prefix that Keyside's routes begin
+/// with.
 fn repeated_prefix(provider: &Provider) -> Option<String> {
     let repeated = provider.repeated_prefix()?;
     let (id, part, without) = (&provider.id, &repeated.part, &repeated.without);
     Some(format!(
-        "providers.{id}.base_url ends with {part}, with which routes of this provider begin: requests go to \
-         {without}{part}{part}/…. Most likely it should be {without}"
+        "providers.{id}.base_url ends with {part}, which the routes of this provider begin with: \
+         requests go to {without}{part}{part}/…. Most likely it should be {without}"
     ))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use keyside_config::{EnvironmentPin, Upstream};
+
+    use super::*;
 
     fn warns(address: &str, workspaces: &[&str]) -> bool {
         let listener = Listener {
@@ -90,11 +92,11 @@ mod tests {
             environment: EnvironmentPin::Any,
             peer_uids: Vec::new(),
         };
-        open_to_the_network(&listener).is_some_and(|said| said.contains(address))
+        open_to_the_network(&listener).is_some_and(|warning| warning.contains(address))
     }
 
     #[test]
-    fn an_unpinned_listener_that_the_network_reaches_is_warned_of() {
+    fn an_unpinned_listener_on_the_network_is_warned_of() {
         for address in [
             "0.0.0.0:7380",
             "[::]:7380",
@@ -122,10 +124,10 @@ mod tests {
             provider.id = id.parse().unwrap();
             mistyped(&provider)
         };
-        let said = called("opnai").unwrap();
+        let warning = called("opnai").unwrap();
         assert!(
-            said.contains("[providers.opnai] is a new provider; did you mean openai?"),
-            "{said}"
+            warning.contains("[providers.opnai] is a new provider; did you mean openai?"),
+            "{warning}"
         );
         for id in ["openai", "openai-eu", "openai2", "local"] {
             assert_eq!(called(id), None, "{id}");
@@ -133,19 +135,19 @@ mod tests {
     }
 
     #[test]
-    fn a_base_url_that_repeats_the_routes_is_told_with_the_right_one() {
+    fn a_base_url_that_repeats_the_routes_prefix_is_warned_of_with_the_right_one() {
         let mut provider = Provider::clone(Catalogue::builtin().get("openai").unwrap());
         assert_eq!(repeated_prefix(&provider), None);
         if let Upstream::Fixed(url) = &mut provider.upstream {
             url.path = "/llm/v1".into();
         }
-        let said = repeated_prefix(&provider).unwrap();
+        let warning = repeated_prefix(&provider).unwrap();
         for part in [
             "providers.openai.base_url ends with /v1",
             "requests go to https://api.openai.com/llm/v1/v1/…",
             "it should be https://api.openai.com/llm",
         ] {
-            assert!(said.contains(part), "no {part:?} in {said}");
+            assert!(warning.contains(part), "no {part:?} in {warning}");
         }
     }
 }

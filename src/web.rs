@@ -1,27 +1,28 @@
-//! Serves an axum router as one of pingora's services, on a socket bound before.
+//! Serves an axum router as a pingora service, on a socket that is bound beforehand.
 
-mod arriving;
-mod room;
-mod socket;
+mod client_socket;
+mod connection_limit;
+mod request_body;
 
-use arriving::Arriving;
+use std::{
+    io,
+    net::{SocketAddr, TcpListener},
+    pin::pin,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
 use async_trait::async_trait;
-use axum::Router;
-use axum::extract::ConnectInfo;
-use hyper::Request;
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
+use axum::{Router, extract::ConnectInfo};
+use client_socket::ClientSocket;
+use connection_limit::{ConnectionLimit, ConnectionSlot};
+use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use pingora_core::server::ShutdownWatch;
-use pingora_core::services::background::{BackgroundService, GenBackgroundService};
-use room::{Place, Room};
-use socket::Socket;
-use std::io;
-use std::net::{SocketAddr, TcpListener};
-use std::pin::pin;
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use pingora_core::{
+    server::ShutdownWatch,
+    services::background::{BackgroundService, GenBackgroundService},
+};
+use request_body::RequestBody;
 use tokio::net::TcpStream;
 
 /// A router and its socket.
@@ -30,7 +31,7 @@ pub(crate) struct Web {
     socket: Mutex<Option<TcpListener>>,
 }
 
-/// An address of `admin.listen` or `observe.listen` cannot be had.
+/// The address in `admin.listen` or `observe.listen` could not be bound.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "cannot listen on {address}: {source}; choose another address in {setting}, or stop what uses it"
@@ -41,7 +42,8 @@ pub(crate) struct BindError {
     source: io::Error,
 }
 
-/// Binds now, so that a taken address is known before anything starts.
+/// Binds `address`, so that an address in use is reported before anything starts. Returns the bound
+/// address too, which has the real port where the setting has 0.
 pub(crate) fn bind(
     setting: &'static str,
     address: SocketAddr,
@@ -49,8 +51,8 @@ pub(crate) fn bind(
     let bind = || {
         let socket = TcpListener::bind(address)?;
         socket.set_nonblocking(true)?;
-        let given = socket.local_addr()?;
-        io::Result::Ok((socket, given))
+        let bound = socket.local_addr()?;
+        io::Result::Ok((socket, bound))
     };
     bind().map_err(|source| BindError {
         setting,
@@ -59,7 +61,7 @@ pub(crate) fn bind(
     })
 }
 
-/// The service, with one thread: administration and scraping are rare.
+/// The pingora service, which has one thread: administration and scraping are rare.
 pub(crate) fn service(
     name: &str,
     router: Router,
@@ -72,13 +74,13 @@ pub(crate) fn service(
     GenBackgroundService::new(name.to_owned(), Arc::new(web))
 }
 
-/// Serves outside of pingora, until it is told to stop or nobody is left to tell it.
-pub(crate) async fn serve_until(router: Router, socket: TcpListener, stopped: ShutdownWatch) {
+/// Serves without pingora, until `shutdown` becomes true or its sender is dropped.
+pub(crate) async fn serve_until(router: Router, socket: TcpListener, shutdown: ShutdownWatch) {
     let web = Web {
         router,
         socket: Mutex::new(Some(socket)),
     };
-    web.start(stopped).await;
+    web.start(shutdown).await;
 }
 
 #[async_trait]
@@ -95,7 +97,7 @@ impl BackgroundService for Web {
 
 impl Web {
     async fn accept(&self, listener: &tokio::net::TcpListener, mut shutdown: ShutdownWatch) {
-        let room = Room::of(CONNECTIONS);
+        let limit = ConnectionLimit::new(CONNECTIONS);
         loop {
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
@@ -103,40 +105,40 @@ impl Web {
             };
             match accepted {
                 Ok((stream, peer)) => {
-                    let place = room.admit();
+                    let slot = limit.admit();
                     let router = self.router.clone();
-                    let serving = serve(stream, peer, place.clone(), router, shutdown.clone());
+                    let serving = serve(stream, peer, slot.clone(), router, shutdown.clone());
                     tokio::spawn(async move {
                         tokio::select! {
                             () = serving => {}
-                            () = place.is_needed() => {}
+                            () = slot.evicted() => {}
                         }
                     });
                 }
-                // Out of descriptors, most likely: they come back as clients leave.
-                Err(_) => tokio::time::sleep(BREATH).await,
+                // Most likely out of file descriptors, which are freed as clients disconnect.
+                Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
             }
         }
     }
 }
 
-/// Serves one connection until it ends, or the process does.
+/// Serves one connection until it ends or the process shuts down.
 async fn serve(
     stream: TcpStream,
     peer: SocketAddr,
-    place: Arc<Place>,
+    slot: Arc<ConnectionSlot>,
     router: Router,
     mut shutdown: ShutdownWatch,
 ) {
-    let socket = Socket::new(stream, place.clone(), keyside_proxy::unacknowledged);
+    let socket = ClientSocket::new(stream, slot.clone(), keyside_proxy::unacknowledged);
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(ConnectInfo(peer));
-        let (mut router, place) = (router.clone(), place.clone());
+        let (mut router, slot) = (router.clone(), slot.clone());
         async move {
-            let request = request.map(|body| Arriving::new(body, place.clone()));
-            let answered = tower_service::Service::call(&mut router, request).await;
-            place.answering(false);
-            answered
+            let request = request.map(|body| RequestBody::new(body, slot.clone()));
+            let response = tower_service::Service::call(&mut router, request).await;
+            slot.set_awaits_response(false);
+            response
         }
     });
     let mut http = http1::Builder::new();
@@ -144,15 +146,16 @@ async fn serve(
         .header_read_timeout(HEADER_DEADLINE);
     let mut connection = pin!(http.serve_connection(TokioIo::new(socket), service));
     tokio::select! {
-        // An error here is the client's: it left, stalled, or spoke no HTTP.
+        // An error here is the client's doing: it disconnected, stalled, or did not speak HTTP.
         _ = connection.as_mut() => return,
         _ = shutdown.wait_for(|stop| *stop) => connection.as_mut().graceful_shutdown(),
     }
     let _ = connection.await;
 }
 
-/// Clients at once, of either listener.
+/// Connections per listener.
 pub(crate) const CONNECTIONS: usize = 128;
-/// For a request's head, and between two requests.
+/// How long a request's head may take, and the pause between two requests.
 const HEADER_DEADLINE: Duration = Duration::from_secs(10);
-const BREATH: Duration = Duration::from_millis(100);
+/// The pause after a failed accept.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

@@ -242,7 +242,7 @@ impl Chains {
         for ((id, _), body) in changed.into_iter().zip(bodies) {
             let registration = body.and_then(|body| serde_json::from_slice(&body).ok());
             if registration.is_none() {
-                tracing::error!(workspace = %id, "what the installation says of a workspace is damaged");
+                tracing::error!(workspace = %id, "the registration of a workspace is damaged");
                 objects.remove(&id);
             }
             all.insert(id, registration.unwrap_or_else(Registration::unreadable));
@@ -315,7 +315,7 @@ impl Chains {
                 }
                 // Another process has already committed on top: the next refresh loads both.
                 Ok((_, false)) => {}
-                Err(error) => tracing::warn!(%error, "what was just written cannot be read"),
+                Err(error) => tracing::warn!(%error, "a commit cannot be read back"),
             }
         } else {
             tracked.advance(&state);

@@ -11,13 +11,15 @@ pub(crate) enum Damage {
     Edited,
     #[error("its key is not in the keyring")]
     KeyGone,
-    #[error("it stands in another place than it was written for")]
+    #[error("it was moved from the place it was written for")]
     Misplaced,
     #[error(
         "the head of its workspace is not what was written: edited, put back to an older state, or gone"
     )]
     Head,
-    #[error("a page of the map of its workspace is gone or edited, so nobody can tell what it has")]
+    #[error(
+        "a page of its workspace's map is missing or edited, so the workspace's contents are unknown"
+    )]
     Map,
     #[error(transparent)]
     Sealed(#[from] SealError),

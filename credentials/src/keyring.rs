@@ -395,7 +395,7 @@ impl Stored {
                 Err(error) => tracing::error!(
                     %workspace,
                     %error,
-                    "the workspace is erased, and its wrapping key is still in the key service: delete it there"
+                    "an erased workspace's wrapping key is still in the key service: delete it there"
                 ),
                 Ok(()) => {}
             }

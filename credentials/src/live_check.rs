@@ -50,10 +50,10 @@ impl Finding {
 
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let said = self.verification.as_str();
+        let verdict = self.verification.as_str();
         match self.status {
-            Some(status) => write!(f, "{said}, the provider answered {status}"),
-            None => write!(f, "{said}, the provider did not answer"),
+            Some(status) => write!(f, "{verdict}, the provider answered {status}"),
+            None => write!(f, "{verdict}, the provider did not answer"),
         }
     }
 }

@@ -187,7 +187,7 @@ impl Grant {
             return Err(Refusal::CredentialUndecryptable);
         };
         usable.open().map(Secret::unsealed).map_err(|error| {
-            tracing::error!(credential = %self.credential_id(), %error, "a credential does not open");
+            tracing::error!(credential = %self.credential_id(), %error, "a credential cannot be opened");
             signals::attempt(&self.0, Refusal::CredentialUndecryptable);
             Refusal::CredentialUndecryptable
         })
@@ -201,7 +201,7 @@ impl Grant {
         let opened = opened.filter_map(|secret| {
             secret
                 .inspect_err(|error| {
-                    tracing::error!(credential = %self.credential_id(), %error, "an older version does not open");
+                    tracing::error!(credential = %self.credential_id(), %error, "an older version cannot be opened");
                 })
                 .ok()
         });

@@ -185,7 +185,7 @@ impl fmt::Debug for SealingKey {
 /// Why a sealed blob or a MAC was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum SealError {
-    #[error("it is not in a form this release knows")]
+    #[error("its format is unknown to this release")]
     Malformed,
     #[error("it names another key")]
     OtherKey,

@@ -76,8 +76,8 @@ pub(crate) async fn read_vault(
     known: Option<&str>,
 ) -> Result<Lookup, SourceError> {
     let Some(vault) = vault else {
-        let said = "the settings have no [vault] table; say there where Vault is";
-        return Err(SourceError::Gone(said.into()));
+        let reason = "the settings have no [vault] table; say there where Vault is";
+        return Err(SourceError::Gone(reason.into()));
     };
     match vault.read(reference, known).await? {
         Reading::Unchanged => Ok(Lookup::Unchanged),
@@ -107,7 +107,7 @@ pub(crate) fn next_poll_delay(poll: Duration) -> Duration {
 /// [`SourceError::Gone`], except if this process lacks file descriptors or memory, which says
 /// nothing about the file. An unresponsive file system cannot be told from a missing file.
 pub(crate) fn read_file(path: &Path) -> Result<Secret, SourceError> {
-    let gone = |said: String| SourceError::Gone(format!("{}: {said}", path.display()));
+    let gone = |reason: String| SourceError::Gone(format!("{}: {reason}", path.display()));
     let unreadable = |error: io::Error| {
         if is_shortage(&error) {
             let path = path.display();
@@ -150,8 +150,8 @@ pub fn read_small(path: &Path, longest: usize) -> io::Result<Zeroizing<Vec<u8>>>
         return Err(io::Error::other("it is a folder; name the file in it"));
     }
     if !kind.is_file() {
-        let said = "it is no file that can be read again; name a regular file";
-        return Err(io::Error::other(said));
+        let reason = "it is no file that can be read again; name a regular file";
+        return Err(io::Error::other(reason));
     }
     // Allocated at full length: a buffer that grows leaves unwiped copies in freed memory.
     let mut text = Zeroizing::new(Vec::with_capacity(longest + 1));

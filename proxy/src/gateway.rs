@@ -31,6 +31,7 @@ use http::{
 use hyper::{body::Incoming, upgrade::OnUpgrade};
 use keyside_config::{ErrorShape, Settings};
 use keyside_credentials::{Clock, CredentialQuery, Grant, Resolver, Secret, runs::Runs};
+use tracing::{Instrument, Span};
 
 use crate::{
     activity::InFlightGuard,
@@ -106,6 +107,8 @@ struct Permit {
     secret: Secret,
     run_id: Option<Box<str>>,
     tag: Option<Box<str>>,
+    /// Adds the request's id to every log line written on its behalf.
+    span: Span,
 }
 
 impl Gateway {
@@ -150,8 +153,13 @@ impl Gateway {
         let body = in_flight.body(body);
         let body = RequestBody::new(&head, body, self.settings.proxy.deadlines.body_idle);
         let over_http1 = head.version < Version::HTTP_2;
-        let mut response = match self.permit(&head, known_peer) {
-            Ok(Some(permit)) => self.forward(permit, head, body, arrival, in_flight).await,
+        let mut response = match self.permit(&head, known_peer, arrival.request_id) {
+            Ok(Some(permit)) => {
+                let span = permit.span.clone();
+                self.forward(permit, head, body, arrival, in_flight)
+                    .instrument(span)
+                    .await
+            }
             Ok(None) => base_url_response(&head.method, in_flight),
             Err(refusal) => self.refuse_unpermitted(refusal, &head, arrival, in_flight),
         };
@@ -168,7 +176,12 @@ impl Gateway {
 
     /// Checks a request by its head alone, without I/O or waiting. `None` for a probe of a base
     /// URL, which the gateway answers itself.
-    fn permit(&self, head: &Head, known_peer: bool) -> Result<Option<Permit>, Refusal> {
+    fn permit(
+        &self,
+        head: &Head,
+        known_peer: bool,
+        request_id: RequestId,
+    ) -> Result<Option<Permit>, Refusal> {
         if self.drain.phase() == Phase::Closing {
             return Err(Refusal::Draining);
         }
@@ -204,18 +217,22 @@ impl Gateway {
             return Err(keyside_credentials::Refusal::StoreUnavailable.into());
         }
         let quota_permit = self.requests.try_acquire(grant.workspace());
+        let quota_permit = quota_permit.ok_or(Refusal::Overloaded)?;
         let upgrade = route.upgrade && upgrade::is_websocket(head);
+        let span = request_span(request_id, &grant);
+        let secret = span.in_scope(|| grant.open())?;
         Ok(Some(Permit {
-            quota_permit: quota_permit.ok_or(Refusal::Overloaded)?,
+            quota_permit,
             destination: destination.clone(),
             rest,
             shape: route.error,
             upgrade,
             metered: route.meters(&head.method, upgrade),
-            secret: grant.open()?,
+            secret,
             grant,
             run_id: admitted.run_id.map(Into::into),
             tag: admitted.tag.map(Into::into),
+            span,
         }))
     }
 
@@ -253,6 +270,7 @@ impl Gateway {
             secret,
             run_id,
             tag,
+            span,
         } = permit;
         let held = (in_flight, quota_permit);
         let mut record =
@@ -282,10 +300,10 @@ impl Gateway {
         };
         match client {
             Some(client) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
-                upgrade::tunnel(client, response, pipeline, stream_idle).map(|()| Body::Empty)
+                upgrade::tunnel(client, response, pipeline, stream_idle, span).map(|()| Body::Empty)
             }
             _ => relay::relay(response, lease, pipeline, stream_idle)
-                .map(|answer| Body::Relayed(Box::new(answer))),
+                .map(|relay| Body::relayed(relay, span)),
         }
     }
 
@@ -347,6 +365,22 @@ impl Gateway {
             _ => Ok(answer),
         })
     }
+}
+
+/// The span in which one permitted request is handled, until the last byte of its response. Log
+/// lines written inside it carry its fields.
+///
+/// Created once per permitted request; refusals by the head pay nothing for it. The level is ERROR
+/// so that any filter that writes lines enables it too, and it has no parent, which saves a lookup.
+/// Its values are copied once and formatted only when a line is written.
+fn request_span(request_id: RequestId, grant: &Grant) -> Span {
+    tracing::error_span!(
+        parent: None,
+        "request",
+        request_id = request_id.as_str(),
+        workspace = grant.workspace().as_str(),
+        provider = &**grant.provider(),
+    )
 }
 
 /// Answers a probe of a base URL: 200 for HEAD, 204 for OPTIONS, the same for every caller.

@@ -28,6 +28,7 @@ use tokio::{
     sync::watch,
     time::{Instant, sleep_until},
 };
+use tracing::{Instrument, Span};
 
 use crate::{
     hop::list_contains,
@@ -45,12 +46,14 @@ pub(crate) fn is_websocket(head: &Parts) -> bool {
         && list_contains(&head.headers, &header::UPGRADE, "websocket")
 }
 
-/// Answers the handshake and carries bytes until one side ends.
+/// Answers the handshake and carries bytes until one side ends, in a task inside the request's
+/// span.
 pub(crate) fn tunnel(
     client: OnUpgrade,
     mut answer: Response<Incoming>,
     pipeline: ResponsePipeline,
     stream_idle: Duration,
+    span: Span,
 ) -> Response<()> {
     let upstream = hyper::upgrade::on(&mut answer);
     let (mut head, _) = answer.into_parts();
@@ -63,7 +66,8 @@ pub(crate) fn tunnel(
     head.extensions = http::Extensions::new();
     head.version = Version::HTTP_11;
     pipeline.record.in_flight.becomes_tunnel();
-    tokio::spawn(run_tunnel(client, upstream, frames, pipeline, stream_idle));
+    let tunnel = run_tunnel(client, upstream, frames, pipeline, stream_idle);
+    tokio::spawn(tunnel.instrument(span));
     Response::from_parts(head, ())
 }
 
@@ -91,9 +95,8 @@ async fn run_tunnel(
         Ok(()) => pipeline.record.completed(),
         Err(error) => {
             if error.kind() == io::ErrorKind::InvalidData {
-                let request_id = pipeline.record.request_id.as_str();
-                tracing::warn!(request_id, %error, "a WebSocket was closed because its upstream \
-                    sent invalid data");
+                tracing::warn!(%error, "a WebSocket was closed because its upstream sent invalid \
+                    data");
             }
             pipeline.record.aborted();
         }

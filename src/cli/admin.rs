@@ -1,4 +1,4 @@
-//! Where the admin API is, and the token for it: from flags, from the environment, from the settings, in this order.
+//! Finds the admin API's address and token: in flags, then the environment, then the settings.
 
 use std::{fs::File, path::PathBuf};
 
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::client::Client;
 
-/// Flags of every command that speaks to a running Keyside.
+/// The flags of every command that uses a running Keyside.
 #[derive(Args, Default)]
 pub(crate) struct Admin {
     /// The admin API's address [default: $KEYSIDE_ADMIN_URL, else admin.listen of the settings]
@@ -25,10 +25,11 @@ pub(crate) struct Admin {
 }
 
 impl Admin {
-    /// A client for the admin API. The settings are only read for what neither flags nor environment say.
+    /// Creates a client of the admin API. Reads the settings only for what flags and environment do
+    /// not give.
     pub(crate) fn client(&self, sources: &Sources) -> Result<Client, Failure> {
         let url = match self.admin_url.clone().or_else(|| variable(URL)) {
-            Some(url) => not_in_the_clear(url)?,
+            Some(url) => require_tls(url)?,
             None => from_settings(sources)?,
         };
         Ok(Client::new(&url, &self.token(sources)?)?)
@@ -56,8 +57,8 @@ impl Admin {
     }
 }
 
-/// To another machine, the token and the pasted key travel under TLS or not at all.
-pub(super) fn not_in_the_clear(url: String) -> Result<String, Failure> {
+/// Refuses plaintext to another machine: it would expose the token and keys.
+pub(super) fn require_tls(url: String) -> Result<String, Failure> {
     match BaseUrl::parse(&url, false) {
         Err(BaseUrlError::Plaintext) => Err(Failure::usage(
             "expected https:// for another machine, found http://: token and keys would travel in the clear",
@@ -67,7 +68,7 @@ pub(super) fn not_in_the_clear(url: String) -> Result<String, Failure> {
     }
 }
 
-/// This machine's own address, whichever it is. A listener on all addresses is reached over loopback.
+/// This machine's address. A listener on all addresses is reached over loopback.
 fn from_settings(sources: &Sources) -> Result<String, Failure> {
     let listen = Settings::load(sources)?.settings.admin.listen;
     Ok(format!("http://{}", super::healthcheck::reachable(listen)))
@@ -75,7 +76,7 @@ fn from_settings(sources: &Sources) -> Result<String, Failure> {
 
 fn read(path: PathBuf, named: &str) -> Result<Zeroizing<String>, Failure> {
     let file = File::open(path).map_err(ReadError::from);
-    let text = file.and_then(|file| sensitive::text(file, TOKEN_LIMIT));
+    let text = file.and_then(|file| sensitive::read_text(file, TOKEN_LIMIT));
     let text = text.map_err(|error| {
         Failure::failed(format!("expected {named}, found: {error}")).next(
             "Run this where `keyside serve` runs, as the same user, or give --token-file or KEYSIDE_TOKEN.",
@@ -84,7 +85,7 @@ fn read(path: PathBuf, named: &str) -> Result<Zeroizing<String>, Failure> {
     Ok(trimmed(text))
 }
 
-/// Without what an editor leaves around it.
+/// Removes whitespace that an editor may have added.
 fn trimmed(text: Zeroizing<String>) -> Zeroizing<String> {
     Zeroizing::new(text.trim().to_owned())
 }
@@ -96,6 +97,6 @@ fn variable(name: &str) -> Option<String> {
 
 const URL: &str = "KEYSIDE_ADMIN_URL";
 const TOKEN: &str = "KEYSIDE_TOKEN";
-/// Ours have 46 bytes.
+/// In bytes. Keyside's own tokens have 46.
 const TOKEN_LIMIT: usize = 4096;
-const HEADING: &str = "Which Keyside";
+const HEADING: &str = "Connection options";

@@ -1,4 +1,5 @@
-//! Reads the arguments. What does not fit is refused without repeating it where it may be a pasted key.
+//! Parses the arguments. An invalid argument is refused without repeating it, because it may be a
+//! pasted key.
 
 use std::{error::Error, ffi::OsString, process::ExitCode};
 
@@ -9,7 +10,7 @@ use clap::{
 
 use super::{Cli, Failure};
 
-/// The arguments, or the exit code when all has been said already: help, the version, a mistake.
+/// Returns the parsed arguments, or the exit code if help, a version or an error was printed.
 pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, ExitCode> {
     let mut error = match Cli::try_parse_from(arguments) {
         Ok(cli) => return Ok(cli),
@@ -17,12 +18,12 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli
     };
     if is_stray_value(&error) {
         let failure = stray_value();
-        failure.tell();
+        failure.print();
         return Err(failure.exit_code());
     }
     if hide_values(&mut error) {
-        let failure = unfit_value(&error);
-        failure.tell();
+        let failure = invalid_value(&error);
+        failure.print();
         return Err(failure.exit_code());
     }
     // Help and version go to standard output with code 0, mistakes to standard error with code 2.
@@ -30,7 +31,8 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli
     Err(ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2)))
 }
 
-/// A value where only options stand: most often the key itself, after `key add`.
+/// Whether a value was given where only options are allowed: most often the key itself, after `key
+/// add`.
 pub(super) fn is_stray_value(error: &clap::Error) -> bool {
     let argument = error.get(ContextKind::InvalidArg);
     error.kind() == ErrorKind::UnknownArgument
@@ -44,18 +46,18 @@ pub(super) fn stray_value() -> Failure {
     )
 }
 
-/// Removes the user's own values from the error: a key may be anywhere on a command line. Says whether the reason repeats it too,
-/// which clap does not let us change.
+/// Removes the user's values from the error, because any of them may be a key. Returns whether the
+/// error's reason repeats one too, which clap does not let us change.
 pub(super) fn hide_values(error: &mut clap::Error) -> bool {
     let reason = error.source().map(ToString::to_string);
     let mut is_repeated = false;
     for kind in [ContextKind::InvalidValue, ContextKind::InvalidSubcommand] {
         let given = match error.get(kind) {
-            // Empty: a value is missing, and clap says so.
+            // An empty value means that one is missing, which clap reports.
             Some(ContextValue::String(given)) if !given.is_empty() => given.clone(),
             _ => continue,
         };
-        // The name of a command that lacks one of its own.
+        // This is the name of a command that lacks a subcommand, not a value of the user's.
         if error.kind() == ErrorKind::MissingSubcommand {
             continue;
         }
@@ -67,8 +69,8 @@ pub(super) fn hide_values(error: &mut clap::Error) -> bool {
     is_repeated
 }
 
-/// A value that the reason why it does not fit repeats.
-pub(super) fn unfit_value(error: &clap::Error) -> Failure {
+/// The failure for an invalid value that clap's own reason would repeat.
+pub(super) fn invalid_value(error: &clap::Error) -> Failure {
     let argument = match error.get(ContextKind::InvalidArg) {
         Some(ContextValue::String(argument)) => argument.as_str(),
         _ => "an argument",
@@ -77,10 +79,10 @@ pub(super) fn unfit_value(error: &clap::Error) -> Failure {
         .next("See what it takes with --help.")
 }
 
-/// Printed in place of the user's value.
+/// Printed instead of the user's value.
 const NOT_REPEATED: &str = "(not repeated, in case it is a secret)";
 
-/// clap's own consistency checks, which it only makes in a debug build.
+/// clap's own consistency checks, which it makes only in a debug build.
 #[cfg(test)]
 pub(super) fn assert_consistent() {
     <Cli as clap::CommandFactory>::command().debug_assert();

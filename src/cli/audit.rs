@@ -1,4 +1,4 @@
-//! `keyside audit`: who did what, to read, to take away, to check.
+//! `keyside audit`: lists, exports and verifies the audit log.
 
 mod export;
 mod key;
@@ -10,27 +10,27 @@ use keyside_credentials::{ActorId, CredentialId, WorkspaceId};
 use serde_json::{Value, json};
 
 use super::{
-    Admin, Answer, Failure,
+    Admin, Failure, Output,
     key::key_id,
-    table::{Table, cell_of},
+    table::{Table, field_cell},
     workspace,
 };
 use crate::client::{Client, ClientError};
 
-/// What can be done with the audit log.
+/// The commands on the audit log.
 #[derive(Subcommand)]
 pub(crate) enum Audit {
     /// List records, newest first
     List(List),
     /// Write records to standard output, oldest first
     Export(export::Export),
-    /// Check that no record was edited, removed or added, or that a receipt is in the log
+    /// Verify that no record was edited, removed or added, or that a receipt is in the log
     Verify(verify::Verify),
     /// Print the public key that checks exports and receipts on another machine
     Key(key::Key),
 }
 
-/// Which records.
+/// Filters for records.
 #[derive(Args)]
 struct Filters {
     /// Only about this workspace
@@ -52,24 +52,24 @@ struct Filters {
 pub(crate) struct List {
     #[command(flatten)]
     filters: Filters,
-    /// How many at most, 1 to 1000000
+    /// Maximum number of records, 1 to 1000000
     #[arg(long, short = 'n', default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     limit: u32,
     #[command(flatten)]
     admin: Admin,
 }
 
-pub(crate) async fn run(audit: Audit, sources: &Sources, answer: &Answer) -> Result<(), Failure> {
+pub(crate) async fn run(audit: Audit, sources: &Sources, output: &Output) -> Result<(), Failure> {
     match audit {
-        Audit::List(list) => list.run(sources, answer).await,
-        Audit::Export(export) => export.run(sources, answer).await,
-        Audit::Verify(verify) => verify.run(sources, answer).await,
-        Audit::Key(key) => key.run(sources, answer).await,
+        Audit::List(list) => list.run(sources, output).await,
+        Audit::Export(export) => export.run(sources, output).await,
+        Audit::Verify(verify) => verify.run(sources, output).await,
+        Audit::Key(key) => key.run(sources, output).await,
     }
 }
 
 impl Filters {
-    /// Names the workspace that was probably meant, if there is none of the given name.
+    /// Converts an error. If the workspace does not exist, suggests the most similar one.
     async fn explained(&self, client: &Client, error: ClientError) -> Failure {
         match &self.workspace {
             Some(id) => workspace::explained(client, id, error).await,
@@ -101,8 +101,8 @@ impl Filters {
 }
 
 impl List {
-    /// A page may be short and lead on: a rare record is some pages away.
-    async fn run(&self, sources: &Sources, answer: &Answer) -> Result<(), Failure> {
+    /// A page may be short and still have a next page: a rare record may be some pages away.
+    async fn run(&self, sources: &Sources, output: &Output) -> Result<(), Failure> {
         let client = self.admin.client(sources)?;
         let (mut items, mut cursor) = (Vec::new(), Value::Null);
         let wanted = self.limit as usize;
@@ -127,16 +127,16 @@ impl List {
             }
         }
         let page = json!({ "items": items, "nextCursor": cursor });
-        answer.give(&page, |answer| table(&items, answer))
+        output.print(&page, |output| table(&items, output))
     }
 }
 
-fn table(items: &[Value], answer: &Answer) -> String {
+fn table(items: &[Value], output: &Output) -> String {
     let mut table = Table::new(["AT", "EVENT", "ACTOR", "WORKSPACE", "KEY", "NOTE"]);
     for item in items {
         let text = |field| item[field].as_str().unwrap_or("-").to_owned();
         table.row([
-            cell_of(item, "at"),
+            field_cell(item, "at"),
             text("event"),
             text("actor"),
             text("workspaceId"),
@@ -144,10 +144,10 @@ fn table(items: &[Value], answer: &Answer) -> String {
             text("note"),
         ]);
     }
-    answer.table(&table)
+    output.table(&table)
 }
 
-/// A name of an event, known to this version or not: the server is the one to say.
+/// Parses an event's name, known to this version or not: the server decides.
 fn event(text: &str) -> Result<String, String> {
     let fits = |byte: u8| byte.is_ascii_lowercase() || byte == b'_';
     match !text.is_empty() && text.bytes().all(fits) {

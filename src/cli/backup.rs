@@ -1,4 +1,4 @@
-//! `keyside backup` and `keyside restore`: everything there is, in one sealed file and back.
+//! `keyside backup` and `keyside restore`: everything in one sealed file, and back.
 
 use std::path::{Path, PathBuf};
 
@@ -8,8 +8,8 @@ use keyside_credentials::backup::{self, Header, OpeningStore, RestoreError};
 use keyside_sled::EmbeddedStore;
 use serde_json::{Value, json};
 
-use super::{Admin, Answer, Failure, download::Download};
-use crate::{failure::failed, kms, runnable::data_folder, vault};
+use super::{Admin, Failure, Output, download::Download};
+use crate::{failure::failed, kms, validated_settings::data_folder, vault};
 
 /// `keyside backup`.
 #[derive(Args)]
@@ -24,18 +24,19 @@ pub(crate) struct Backup {
 /// `keyside restore`.
 #[derive(Args)]
 pub(crate) struct Restore {
-    /// A file that `keyside backup` has written
+    /// A file that `keyside backup` wrote
     file: PathBuf,
-    /// It may take the place of another installation, of which something remains in the data folder
+    /// Allow it to replace another installation, of which files remain in the data folder
     #[arg(long)]
     other_installation: bool,
-    /// It may be older than what was in the data folder last: what was revoked or erased since comes back
+    /// Allow a backup older than the last state of the data folder: what was revoked or erased
+    /// since becomes valid again
     #[arg(long)]
     older: bool,
 }
 
 impl Backup {
-    pub(super) async fn run(&self, sources: &Sources, answer: &Answer) -> Result<(), Failure> {
+    pub(super) async fn run(&self, sources: &Sources, output: &Output) -> Result<(), Failure> {
         let client = self.admin.client(sources)?;
         let download = Download::begin(
             &client,
@@ -45,12 +46,12 @@ impl Backup {
         )
         .await?;
         let written = download.finish().await?;
-        // A file that is only found to be wrong when it is needed is worse than none.
+        // A backup that turns out to be invalid only when it is needed is worse than none.
         let header = backup::check(written.path()).map_err(refused)?;
         let path = written.keep();
         let mut view = view(&header);
         view["file"] = json!(path);
-        answer.give(&view, |_| {
+        output.print(&view, |_| {
             format!(
                 "Wrote {}: installation {}, {}. It opens with master key {} only: keep that elsewhere\n",
                 path.display(),
@@ -63,12 +64,12 @@ impl Backup {
 }
 
 impl Restore {
-    pub(super) async fn run(&self, sources: &Sources, answer: &Answer) -> Result<(), Failure> {
+    pub(super) async fn run(&self, sources: &Sources, output: &Output) -> Result<(), Failure> {
         let settings = Settings::load(sources)?.settings;
         let path = data_folder(&settings.store)?;
         let kms = kms::source(&settings, vault::open(&settings)?.as_ref())?;
         let store = path.join("store");
-        // A first start that was refused has left one; it has nothing in it.
+        // A refused first start may have left an empty store.
         let removed = EmbeddedStore::remove_unused(&store).await;
         removed.map_err(failed)?;
         let restore = backup::Restore {
@@ -85,7 +86,7 @@ impl Restore {
         view["epoch"] = json!(restored.epoch);
         view["objects"] = json!(restored.documents);
         view["auditRecords"] = json!(restored.audit_records);
-        answer.give(&view, |_| {
+        output.print(&view, |_| {
             format!(
                 "Restored installation {} as of {} into {}: {} objects, {} audit records. Start it with `keyside serve`\n",
                 restored.header.installation,
@@ -119,7 +120,7 @@ fn view(header: &Header) -> Value {
     })
 }
 
-/// These errors name their remedy themselves.
+/// Converts an error, which names its own remedy.
 fn refused(error: RestoreError) -> Failure {
     match error {
         RestoreError::Kms(_) => Failure::configuration(error.to_string()),

@@ -1,49 +1,49 @@
-//! `keyside check`: whether this release can run the settings, where each came from, and how providers are
-//! reached. No network, and nothing is written.
+//! `keyside check`: checks that this release can run the settings, and shows the origin of each and
+//! how providers are reached. Uses no network and writes nothing.
 
 use keyside_config::{EffectiveSetting, Loaded, Settings, Sources};
 use keyside_proxy::EffectiveEgress;
 use serde_json::json;
 
-use super::{Answer, Failure, table::Table};
+use super::{Failure, Output, table::Table};
 use crate::{
-    runnable::{Process, Runnable},
+    validated_settings::{Process, ValidatedSettings},
     warnings,
 };
 
-pub(crate) fn run(sources: &Sources, answer: &Answer) -> Result<(), Failure> {
+pub(crate) fn run(sources: &Sources, output: &Output) -> Result<(), Failure> {
     let Loaded {
         settings,
         effective,
     } = Settings::load(sources)?;
-    let Runnable {
+    let ValidatedSettings {
         settings, egress, ..
     } = {
         let process = Process::for_store(&settings.store);
-        Runnable::of(settings, process)?
+        ValidatedSettings::new(settings, process)?
     };
     let warnings = warnings::of(&settings);
     let routes = egress.effective(&settings.catalogue);
     for warning in &warnings {
-        answer.remark(&format!("warning: {warning}"));
+        output.note(&format!("warning: {warning}"));
     }
     let lines: Vec<_> = effective
         .iter()
         .map(|setting| json!({ "key": setting.key, "value": setting.value, "origin": setting.origin.to_string() }))
         .collect();
-    answer.give(
+    output.print(
         &json!({ "settings": lines, "egress": routes, "warnings": warnings }),
-        |answer| {
+        |output| {
             format!(
                 "{}\n{}",
-                table(&effective, answer),
-                egress_table(routes, answer)
+                table(&effective, output),
+                egress_table(routes, output)
             )
         },
     )
 }
 
-fn table(effective: &[EffectiveSetting], answer: &Answer) -> String {
+fn table(effective: &[EffectiveSetting], output: &Output) -> String {
     let mut table = Table::new(["SETTING", "VALUE", "FROM"]);
     for setting in effective {
         table.row([
@@ -52,15 +52,15 @@ fn table(effective: &[EffectiveSetting], answer: &Answer) -> String {
             setting.origin.to_string(),
         ]);
     }
-    answer.table(&table)
+    output.table(&table)
 }
 
-/// The usual route, and the providers that take another.
-fn egress_table(routes: Vec<EffectiveEgress>, answer: &Answer) -> String {
+/// The default route, and the providers that have another.
+fn egress_table(routes: Vec<EffectiveEgress>, output: &Output) -> String {
     let mut table = Table::new(["PROVIDER", "EGRESS", "BECAUSE"]);
     for route in routes {
         let provider = route.provider.unwrap_or_else(|| "(all others)".to_owned());
         table.row([provider, route.via, route.because]);
     }
-    answer.table(&table)
+    output.table(&table)
 }

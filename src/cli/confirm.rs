@@ -1,34 +1,34 @@
-//! What cannot be undone is asked for by name.
+//! Asks for a confirmation by name before an action that cannot be undone.
 
 use std::io::{self, IsTerminal, Write};
 
 use super::Failure;
 
-/// Something that will not come back.
-pub(crate) struct Final<'a> {
-    /// What is about to happen, as a sentence without its end.
-    pub(crate) about_to: String,
-    /// What has to be typed, and what that is.
+/// An action that cannot be undone.
+pub(crate) struct Confirmation<'a> {
+    /// The action, as a sentence without its final period.
+    pub(crate) action: String,
+    /// The name to type, and what kind of name it is.
     pub(crate) name: &'a str,
-    pub(crate) called: &'static str,
-    /// What was not done if it was not.
-    pub(crate) otherwise: &'static str,
+    pub(crate) name_kind: &'static str,
+    /// What to say if the name was not typed.
+    pub(crate) if_declined: &'static str,
 }
 
-impl Final<'_> {
-    /// Asks for the name on a terminal.
+impl Confirmation<'_> {
+    /// Asks for the name on the terminal.
     pub(crate) fn confirm(&self) -> Result<(), Failure> {
         if !io::stdin().is_terminal() {
             return Err(Failure::usage(
                 "expected a confirmation, found no terminal to ask for it on",
             )
-            .next("Give --yes to go on without being asked."));
+            .next("Give --yes to continue without a confirmation."));
         }
         let _ = write!(
             io::stderr().lock(),
-            "{}. This is final.\nType the {} to go on: ",
-            self.about_to,
-            self.called
+            "{}. This cannot be undone.\nType the {} to continue: ",
+            self.action,
+            self.name_kind
         );
         let mut typed = String::new();
         let read = io::stdin().read_line(&mut typed);
@@ -36,7 +36,7 @@ impl Final<'_> {
             true => Ok(()),
             false => Err(Failure::failed(format!(
                 "expected the {}, found something else: {}",
-                self.called, self.otherwise
+                self.name_kind, self.if_declined
             ))),
         }
     }

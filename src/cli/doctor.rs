@@ -1,7 +1,7 @@
-//! `keyside doctor`: looks at all that a support person would ask for, and says what to do where something is wrong.
+//! `keyside doctor`: checks what a support engineer would ask for, and gives a fix for each fault.
 //!
-//! Nothing is changed, no key is sent, and no secret is printed. What the service says itself is not said here in other words:
-//! the checks open and read with the service's own code, and print its errors.
+//! It changes nothing, sends no key and prints no secret. The checks open and read with the
+//! service's own code and print its errors, so that both use the same words.
 
 mod cache;
 mod clock;
@@ -19,11 +19,11 @@ use keyside_config::{Settings, Sources};
 
 use self::{
     finding::{Finding, State},
-    running::Running,
+    running::RunningInstance,
 };
-use super::{Answer, Failure};
+use super::{Failure, Output};
 use crate::{
-    runnable::{Process, Runnable},
+    validated_settings::{Process, ValidatedSettings},
     vault::can_sign_in_beside,
     warnings,
 };
@@ -31,88 +31,88 @@ use crate::{
 /// `keyside doctor`.
 #[derive(Args)]
 pub(crate) struct Doctor {
-    /// Try every provider of the settings, and not only those that there are credentials for
+    /// Check every provider of the settings, not only those with credentials
     #[arg(long)]
     all: bool,
 }
 
 impl Doctor {
-    pub(crate) async fn run(&self, sources: &Sources, answer: &Answer) -> Result<(), Failure> {
+    pub(crate) async fn run(&self, sources: &Sources, output: &Output) -> Result<(), Failure> {
         let settings = Settings::load(sources)?.settings;
         let process = Process::for_store(&settings.store);
-        let runnable = Runnable::of(settings, process)?;
-        // The one crypto provider in the tree; an error only says that it is there already.
+        let validated = ValidatedSettings::new(settings, process)?;
+        // Fails only if it is already installed.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let findings = self.examine(runnable).await;
-        answer.give(&findings, |_| in_words(&findings))?;
+        let findings = self.examine(validated).await;
+        output.print(&findings, |_| as_text(&findings))?;
         let failed = findings.iter().filter(|found| found.state == State::Fail);
         match failed.count() {
             0 => Ok(()),
             failed => {
                 let all = findings.len();
                 Err(Failure::failed(format!("{failed} of {all} checks failed"))
-                    .next("Do what is said for each, and run `keyside doctor` again."))
+                    .next("Apply each fix, and run `keyside doctor` again."))
             }
         }
     }
 
-    async fn examine(&self, runnable: Runnable) -> Vec<Finding> {
-        let Runnable {
+    async fn examine(&self, validated: ValidatedSettings) -> Vec<Finding> {
+        let ValidatedSettings {
             settings,
             store: setup,
             vault: client,
             cache,
             egress,
             ..
-        } = runnable;
-        let mut findings = settings_of(&settings);
-        findings.extend(permissions::look(&settings, setup.as_ref()));
-        let running = Running::ask(&settings).await;
+        } = validated;
+        let mut findings = settings_findings(&settings);
+        findings.extend(permissions::check(&settings, setup.as_ref()));
+        let running = RunningInstance::probe(&settings).await;
         findings.extend(running.finding());
         let can_sign_in = can_sign_in_beside(&settings);
         let stored = async {
             match &setup {
-                Some(setup) => store::look(setup, &running, can_sign_in).await,
-                None => store::Looked::default(),
+                Some(setup) => store::check(setup, &running, can_sign_in).await,
+                None => store::StoreReport::default(),
             }
         };
-        let in_vault = vault::look(&settings, client.as_ref(), can_sign_in);
-        let cached = cache::look(&settings, cache);
+        let in_vault = vault::check(&settings, client.as_ref(), can_sign_in);
+        let cached = cache::check(&settings, cache);
         let (stored, in_vault, cached) = tokio::join!(stored, in_vault, cached);
         let mut used = stored.used;
         used.extend(settings.declared.iter().map(|credential| {
             let provider = credential.provider.to_string();
             (provider, credential.endpoint.clone())
         }));
-        let used = providers::Used {
+        let used = providers::ProvidersInUse {
             hosts: used,
-            is_all: !stored.is_partly_unread,
+            is_complete: !stored.is_partly_unread,
         };
-        let reached = providers::look(&settings, egress, used, self.all).await;
+        let reached = providers::check(&settings, egress, used, self.all).await;
         let mut clock = stored.clock;
-        clock.join(in_vault.clock);
-        clock.join(reached.clock);
+        clock.merge(in_vault.clock);
+        clock.merge(reached.clock);
         findings.extend(stored.findings);
         findings.extend(in_vault.findings);
         findings.extend(cached);
         findings.extend(reached.findings);
-        findings.push(clock.judge());
+        findings.push(clock.finding());
         findings
     }
 }
 
-/// They have been read; what deserves a second look is said as `check` says it.
-fn settings_of(settings: &Settings) -> Vec<Finding> {
+/// The settings were parsed; prints the same warnings as `check`.
+fn settings_findings(settings: &Settings) -> Vec<Finding> {
     let warnings = warnings::of(settings).into_iter();
     let warnings = warnings.map(|warning| Finding::warn("settings", warning));
     let read = Finding::ok("settings", "this release can run them");
     std::iter::once(read).chain(warnings).collect()
 }
 
-fn in_words(findings: &[Finding]) -> String {
+fn as_text(findings: &[Finding]) -> String {
     let lines = findings.iter().map(|found| format!("{found}\n"));
     lines.collect()
 }
 
-/// How long each answer across the network is waited for.
+/// How long to wait for each response over the network.
 const PATIENCE: Duration = Duration::from_secs(5);

@@ -1,4 +1,5 @@
-//! A file from the admin API, onto the disk of whoever asked. Never over one that is there, and gone again unless it is whole.
+//! Downloads a file of the admin API to disk. Never overwrites a file, and removes the new one
+//! unless it is complete.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -10,30 +11,31 @@ use std::{
 use hyper::Method;
 
 use super::Failure;
-use crate::client::{Client, Incoming};
+use crate::client::{Client, IncomingFile};
 
-/// A file on its way.
+/// A download in progress.
 pub(crate) struct Download {
-    incoming: Incoming,
+    incoming: IncomingFile,
     file: File,
-    written: Written,
+    written: NewFile,
 }
 
-/// A file that is there, and removed again unless it is kept.
-pub(crate) struct Written {
+/// A new file, which is removed when dropped unless `keep` was called.
+pub(crate) struct NewFile {
     path: PathBuf,
     kept: bool,
 }
 
 impl Download {
-    /// Asks for it with a POST. Without `out` it gets the name that the answer gives it, in the current folder.
+    /// Requests the file with a POST. Without `out` it is named as the response suggests, else
+    /// `default_name`, in the current folder.
     pub(crate) async fn begin(
         client: &Client,
         path: &str,
         out: Option<&Path>,
-        otherwise: &str,
+        default_name: &str,
     ) -> Result<Self, Failure> {
-        // Looked at first: what is asked for may be put on record.
+        // Checked first, because the request itself may be recorded.
         if let Some(out) = out.filter(|out| out.exists()) {
             return Err(unwritable(out, &io::ErrorKind::AlreadyExists.into()));
         }
@@ -41,7 +43,7 @@ impl Download {
         let out = match (out, incoming.name()) {
             (Some(out), _) => out.to_owned(),
             (None, Some(name)) => name.into(),
-            (None, None) => otherwise.into(),
+            (None, None) => default_name.into(),
         };
         let file = OpenOptions::new()
             .write(true)
@@ -52,18 +54,18 @@ impl Download {
         Ok(Self {
             incoming,
             file,
-            written: Written {
+            written: NewFile {
                 path: out,
                 kept: false,
             },
         })
     }
 
-    /// Writes it down to the disk.
-    pub(crate) async fn finish(mut self) -> Result<Written, Failure> {
+    /// Writes the file to disk and syncs it.
+    pub(crate) async fn finish(mut self) -> Result<NewFile, Failure> {
         while let Some(piece) = self.incoming.next().await? {
-            let taken = self.file.write_all(&piece);
-            taken.map_err(|error| unwritable(&self.written.path, &error))?;
+            let written = self.file.write_all(&piece);
+            written.map_err(|error| unwritable(&self.written.path, &error))?;
         }
         let on_disk = self.file.sync_all();
         let on_disk = on_disk.and_then(|()| sync_folder_of(&self.written.path));
@@ -72,7 +74,7 @@ impl Download {
     }
 }
 
-impl Written {
+impl NewFile {
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
@@ -83,7 +85,7 @@ impl Written {
     }
 }
 
-impl Drop for Written {
+impl Drop for NewFile {
     fn drop(&mut self) {
         if !self.kept {
             let _ = fs::remove_file(&self.path);
@@ -91,8 +93,8 @@ impl Drop for Written {
     }
 }
 
-/// Brings the name of a new file to disk: a power cut may else take it, and the file is of no use without. A folder that
-/// may be written to and not read cannot be synced, and is left to the system.
+/// Syncs the folder of a new file, without whose entry a power cut would lose the file. A folder
+/// that may be written but not read cannot be synced, and is left to the system.
 pub(crate) fn sync_folder_of(path: &Path) -> io::Result<()> {
     let folder = path
         .parent()

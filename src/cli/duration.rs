@@ -1,10 +1,10 @@
-//! Durations as arguments: a number and one of s, m, h and d. And the time at which something ends.
+//! Parses durations such as `24h`, and end times.
 
 use std::time::Duration;
 
 use keyside_credentials::Timestamp;
 
-/// `0`, `90s`, `30m`, `24h`, `7d`.
+/// Parses `0`, `90s`, `30m`, `24h` or `7d`.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let expected = || "expected 0, or a number and s, m, h or d, such as 24h".to_owned();
     if text == "0" {
@@ -18,7 +18,7 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     Ok(Duration::from_secs(seconds))
 }
 
-/// A time, or a date for its beginning in UTC.
+/// Parses a time, or a date as its start in UTC.
 pub(crate) fn end(text: &str) -> Result<Timestamp, String> {
     let time = text.parse::<Timestamp>();
     let time = time.or_else(|_| format!("{text}T00:00:00Z").parse());

@@ -1,5 +1,6 @@
-//! `keyside env`: what points a client tool at Keyside, for a shell to `eval`. It needs no running Keyside and no token; where both
-//! are at hand, a mistyped workspace is found.
+//! `keyside env`: shell lines that point a client tool at Keyside, for `eval`.
+//!
+//! Needs no running Keyside and no token; with both, it detects a mistyped workspace.
 
 use std::net::SocketAddr;
 
@@ -9,7 +10,7 @@ use keyside_credentials::WorkspaceId;
 use serde_json::{Value, json};
 
 use super::{
-    Admin, Answer, Failure, healthcheck::reachable, proxy_address, shell, table::Table, workspace,
+    Admin, Failure, Output, healthcheck::reachable, proxy_address, shell, table::Table, workspace,
 };
 
 /// `keyside env`.
@@ -21,21 +22,22 @@ pub(crate) struct Env {
     /// The workspace whose keys it uses
     #[arg(long, short, requires = "client")]
     workspace: Option<WorkspaceId>,
-    /// The proxy's address as the client reaches it [default: the first TCP listener that the workspace may use]
+    /// The proxy's address for the client [default: the first TCP listener that the workspace may
+    /// use]
     #[arg(long, value_name = "HOST:PORT", requires = "client")]
     listener: Option<String>,
 }
 
-pub(crate) async fn run(env: Env, sources: &Sources, answer: &Answer) -> Result<(), Failure> {
+pub(crate) async fn run(env: Env, sources: &Sources, output: &Output) -> Result<(), Failure> {
     let (Some(client), Some(workspace)) = (env.client, env.workspace) else {
-        return list(answer);
+        return list(output);
     };
     let recipe = Recipe::named(&client).map_err(|unknown| {
         Failure::usage(unknown.to_string()).next("`keyside env` lists all clients.")
     })?;
     let listener = match env.listener {
-        Some(listener) => base_url(&for_clients(listener, answer))?,
-        None => from_settings(sources, &workspace, answer)?,
+        Some(listener) => base_url(&for_clients(listener, output))?,
+        None => from_settings(sources, &workspace, output)?,
     };
     let address = listener.to_string();
     let target = RecipeTarget {
@@ -46,17 +48,17 @@ pub(crate) async fn run(env: Env, sources: &Sources, answer: &Answer) -> Result<
         Ok(client) => workspace::known_to(&client, &workspace).await?,
         Err(_) => false,
     };
-    let lines = Lines {
+    let setup = ClientSetup {
         recipe: recipe.filled(target),
         is_known,
         workspace,
         no_proxy: no_proxy(&recipe, &listener),
         address,
     };
-    answer.give(&lines.json(), |_| lines.script())
+    output.print(&setup.json(), |_| setup.script())
 }
 
-fn list(answer: &Answer) -> Result<(), Failure> {
+fn list(output: &Output) -> Result<(), Failure> {
     let recipes = Recipe::all();
     let json = |recipe: &Recipe| {
         json!({
@@ -67,7 +69,7 @@ fn list(answer: &Answer) -> Result<(), Failure> {
         })
     };
     let items: Vec<_> = recipes.iter().map(json).collect();
-    answer.give(&json!({ "items": items }), |answer| {
+    output.print(&json!({ "items": items }), |output| {
         let mut table = Table::new(["CLIENT", "NAME", "PROVIDERS", "TESTED WITH"]);
         for recipe in &recipes {
             table.row([
@@ -77,7 +79,7 @@ fn list(answer: &Answer) -> Result<(), Failure> {
                 recipe.tested.clone().unwrap_or_else(|| "-".to_owned()),
             ]);
         }
-        answer.table(&table)
+        output.table(&table)
     })
 }
 
@@ -85,13 +87,13 @@ fn providers(recipe: &Recipe) -> Vec<&str> {
     recipe.providers.iter().map(ProviderId::as_str).collect()
 }
 
-/// A listener on all addresses is no address to connect to.
-fn for_clients(listener: String, answer: &Answer) -> String {
+/// Replaces the address of a listener on all addresses, to which clients cannot connect.
+fn for_clients(listener: String, output: &Output) -> String {
     match listener.parse::<SocketAddr>() {
         Ok(address) if address.ip().is_unspecified() => {
             let address = reachable(address);
-            answer.remark(&format!(
-                "remark: clients connect to {address}; another machine needs this one's own address"
+            output.note(&format!(
+                "note: clients connect to {address}; other machines need this one's own address"
             ));
             address.to_string()
         }
@@ -99,7 +101,7 @@ fn for_clients(listener: String, answer: &Answer) -> String {
     }
 }
 
-/// A host and a port as the base of a URL.
+/// Parses a host and a port as a base URL.
 fn base_url(listener: &str) -> Result<BaseUrl, Failure> {
     let url = BaseUrl::parse(&format!("http://{listener}"), true).ok();
     let url =
@@ -113,11 +115,11 @@ fn base_url(listener: &str) -> Result<BaseUrl, Failure> {
 fn from_settings(
     sources: &Sources,
     workspace: &WorkspaceId,
-    answer: &Answer,
+    output: &Output,
 ) -> Result<BaseUrl, Failure> {
     let settings = Settings::load(sources)?.settings;
     let proxy = proxy_address::of(&settings, workspace.as_str()).ok_or_else(|| {
-        Failure::failed("the proxy listens on Unix sockets alone, which no base URL can name").next(
+        Failure::failed("the proxy listens on Unix sockets only, which no base URL can name").next(
             "Add a TCP address to proxy.listen, such as 127.0.0.1:7380, or write code for the socket as docs/SDKS.md shows.",
         )
     })?;
@@ -128,7 +130,7 @@ fn from_settings(
         .next("Give the address from its log with --listener, or set a port."));
     }
     if let Some(pins) = &proxy.pinned_to {
-        answer.remark(&format!(
+        output.note(&format!(
             "warning: the listener {} is pinned to other workspaces ({}) and refuses requests for {workspace}",
             proxy.address,
             pins.join(", ")
@@ -137,7 +139,7 @@ fn from_settings(
     base_url(&proxy.address.to_string())
 }
 
-/// The hosts that the client has to reach without a proxy.
+/// The hosts that the client must reach without a proxy.
 fn no_proxy(recipe: &Recipe, listener: &BaseUrl) -> Vec<String> {
     if !recipe.no_proxy {
         return Vec::new();
@@ -149,17 +151,17 @@ fn no_proxy(recipe: &Recipe, listener: &BaseUrl) -> Vec<String> {
     hosts
 }
 
-/// A recipe whose placeholders have been replaced, in both forms of an answer.
-struct Lines {
+/// A recipe with its placeholders replaced, for both output formats.
+struct ClientSetup {
     recipe: Recipe,
     workspace: WorkspaceId,
-    /// Whether a running Keyside was asked for the workspace, and has it.
+    /// Whether a running Keyside confirmed that the workspace exists.
     is_known: bool,
     address: String,
     no_proxy: Vec<String>,
 }
 
-impl Lines {
+impl ClientSetup {
     fn json(&self) -> Value {
         let recipe = &self.recipe;
         let variables = recipe.variables.iter();
@@ -188,12 +190,14 @@ impl Lines {
         })
     }
 
-    /// The commands first, then the comments: `eval` without quotes joins all lines into one, which the first comment ends.
+    /// Commands first, then comments: `eval` without quotes joins all lines into one, which the
+    /// first comment ends.
     fn script(&self) -> String {
         self.commands() + &self.comments()
     }
 
-    /// The exports last: where all lines are joined into one, what follows an `export` is one more name to export.
+    /// Exports last: if all lines are joined into one, whatever follows an `export` is one more
+    /// name to export.
     fn commands(&self) -> String {
         let recipe = &self.recipe;
         let mut lines: String = recipe.unset.iter().map(|name| shell::unset(name)).collect();
@@ -216,7 +220,7 @@ impl Lines {
         let mut lines = shell::comment(&format!("{name} ({tested}): {docs}"));
         if !self.is_known {
             lines += &shell::comment(&format!(
-                "Not checked: whether workspace {} exists. No Keyside was at hand with a token.",
+                "Not checked: whether workspace {} exists. No running Keyside was reachable with a token.",
                 self.workspace
             ));
         }

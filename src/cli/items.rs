@@ -1,11 +1,15 @@
-//! Reading the lists of the admin API.
+//! Reads lists of the admin API.
 
 use serde_json::Value;
 
 use crate::{client::Client, failure::Failure};
 
-/// Every item of a list, page by page.
-pub(crate) async fn all(client: &Client, path: &str, filters: &str) -> Result<Vec<Value>, Failure> {
+/// Returns every item of a list, page by page.
+pub(crate) async fn list_all(
+    client: &Client,
+    path: &str,
+    filters: &str,
+) -> Result<Vec<Value>, Failure> {
     let mut items = Vec::new();
     let mut cursor = String::new();
     loop {
@@ -22,13 +26,13 @@ pub(crate) async fn all(client: &Client, path: &str, filters: &str) -> Result<Ve
     }
 }
 
-/// What the server sent is not what this release reads.
-pub(crate) fn another_form(expected: &str) -> Failure {
+/// The failure for a response in a format that this release cannot read.
+pub(crate) fn unexpected_format(expected: &str) -> Failure {
     Failure::failed(format!(
-        "expected {expected} from Keyside, found another form"
+        "expected {expected} from Keyside, found another format"
     ))
     .next("Use the `keyside` of the same version as the server's (`keyside version`).")
 }
 
-/// The list of all keys.
+/// The path of all keys.
 pub(crate) const CREDENTIALS: &str = "/api/integrations/credentials";

@@ -4,6 +4,7 @@ mod change;
 mod view;
 
 use clap::{Args, Subcommand, ValueEnum};
+use keyside_admin::wire::{NewCredential, SecretRef};
 use keyside_config::{ProviderId, Sources, VaultReference};
 use keyside_credentials::{CredentialId, Label, Timestamp, UsageTag, WorkspaceId};
 use serde_json::{Value, json};
@@ -13,38 +14,38 @@ use self::{
     view::Credential,
 };
 use super::{
-    Admin, Answer, Failure,
-    confirm::Final,
+    Admin, Failure, Output,
+    confirm::Confirmation,
     duration::end,
-    items::{CREDENTIALS, all},
+    items::{CREDENTIALS, list_all},
     provider::{self, Provider},
     sdk_lines,
-    secret::{SecretFrom, Wanted},
+    secret::{SecretInput, SecretOwner},
     workspace,
 };
 use crate::client::Client;
 
-/// What can be done with keys.
+/// The commands on keys.
 #[derive(Subcommand)]
 pub(crate) enum Key {
-    /// Store a key. It is asked for, unless --secret-file, --stdin or --from-vault says where it is
+    /// Store a key. Prompts for it unless --secret-file, --stdin or --from-vault is given
     Add(Box<Add>),
-    /// List keys; never the secrets
+    /// List keys, without their secrets
     List(List),
     /// Show everything about one key but its secret
-    Show(One),
-    /// Put a new secret in the place of a key's. It is asked for, unless --secret-file or --stdin says where it is
+    Show(KeyArguments),
+    /// Replace a key's secret. Prompts for it unless --secret-file or --stdin is given
     Rotate(Rotate),
-    /// Go back to the secret before, while it is kept
+    /// Return to the previous secret, while it is kept
     #[command(name = "rollback")]
     RollBack(RollBack),
-    /// Read a key that stays in Vault at once, instead of at the next poll
-    Refresh(One),
-    /// Ask the provider whether it takes a key, and note what it says
-    Verify(One),
-    /// Change a key's label, usage tag, end, or make it the default
+    /// Read a key that stays in Vault now instead of at the next poll
+    Refresh(KeyArguments),
+    /// Ask the provider whether it accepts a key, and record the result
+    Verify(KeyArguments),
+    /// Change a key's label, usage tag or expiry, or make it the default
     Edit(Edit),
-    /// Withdraw a key at once and for good
+    /// Revoke a key immediately and permanently
     Revoke(Revoke),
 }
 
@@ -57,27 +58,28 @@ pub(crate) struct Add {
     /// The provider it is for, such as openai
     #[arg(long, short)]
     provider: ProviderId,
-    /// Its name, unique among the keys of this workspace and provider that are not revoked
+    /// Its name, unique among the unrevoked keys of this workspace and provider
     #[arg(long, short, default_value = "default")]
     label: Label,
-    /// Whether it costs money
+    /// Whether requests with it cost money
     #[arg(long, short, default_value = "live")]
     environment: Environment,
     /// What it is used for
     #[arg(long)]
     usage_tag: Option<UsageTag>,
-    /// When it ends: a time such as 2027-01-31T12:00:00Z, or a date, at whose beginning in UTC it ends
+    /// Expiry: a time such as 2027-01-31T12:00:00Z, or a date, which means its start in UTC
     #[arg(long, value_name = "TIME", value_parser = end)]
     expires_at: Option<Timestamp>,
-    /// The provider's host, for providers that give each customer one (Azure OpenAI)
+    /// The provider's host, for providers with a host per customer (Azure OpenAI)
     #[arg(long, value_name = "URL")]
     endpoint: Option<String>,
-    /// Make it the default of its workspace, provider and environment; the first one is anyway
+    /// Make it the default of its workspace, provider and environment; the first one always is
     #[arg(long)]
     default: bool,
     #[command(flatten)]
-    secret: SecretFrom,
-    /// Leave the key in Vault, and follow it there: the path with the mount at its beginning, and the field
+    secret: SecretInput,
+    /// Leave the key in Vault and follow it there: the path, beginning with the mount, and the
+    /// field
     #[arg(
         long,
         value_name = "PATH#FIELD",
@@ -85,7 +87,7 @@ pub(crate) struct Add {
         conflicts_with_all = ["secret_file", "stdin"]
     )]
     from_vault: Option<VaultReference>,
-    /// The mount in that path, where Vault may not be asked for it
+    /// The mount in that path, if Vault may not be asked for it
     #[arg(long, requires = "from_vault")]
     mount: Option<String>,
     #[command(flatten)]
@@ -111,10 +113,10 @@ pub(crate) struct List {
     admin: Admin,
 }
 
-/// One key.
+/// The arguments of a command on one key.
 #[derive(Args)]
-pub(crate) struct One {
-    /// Its id, as `keyside key list` shows it
+pub(crate) struct KeyArguments {
+    /// The key's id, as `keyside key list` shows it
     #[arg(value_parser = key_id)]
     id: CredentialId,
     #[command(flatten)]
@@ -125,11 +127,11 @@ pub(crate) struct One {
 #[derive(Args)]
 pub(crate) struct Revoke {
     #[command(flatten)]
-    one: One,
-    /// Cut off answers that are still coming in
+    one: KeyArguments,
+    /// Cut off responses in flight
     #[arg(long)]
     cut: bool,
-    /// Do not ask for the label first
+    /// Skip the confirmation
     #[arg(long, short)]
     yes: bool,
 }
@@ -148,58 +150,58 @@ enum Status {
     Revoked,
 }
 
-pub(crate) async fn run(key: Key, sources: &Sources, answer: &Answer) -> Result<(), Failure> {
+pub(crate) async fn run(key: Key, sources: &Sources, output: &Output) -> Result<(), Failure> {
     match key {
-        Key::Add(add) => add.run(sources, answer).await,
-        Key::List(list) => list.run(sources, answer).await,
+        Key::Add(add) => add.run(sources, output).await,
+        Key::List(list) => list.run(sources, output).await,
         Key::Show(one) => {
             let shown = one.admin.client(sources)?.get(&path(&one.id)).await?;
-            Credential::of(&shown)?.show(&shown, answer)
+            Credential::of(&shown)?.show(&shown, output)
         }
-        Key::Rotate(rotate) => rotate.run(sources, answer).await,
-        Key::RollBack(back) => back.run(sources, answer).await,
-        Key::Refresh(one) => change::refresh(&one, sources, answer).await,
-        Key::Verify(one) => change::verify(&one, sources, answer).await,
-        Key::Edit(edit) => edit.run(sources, answer).await,
-        Key::Revoke(revoke) => revoke.run(sources, answer).await,
+        Key::Rotate(rotate) => rotate.run(sources, output).await,
+        Key::RollBack(back) => back.run(sources, output).await,
+        Key::Refresh(one) => change::refresh(&one, sources, output).await,
+        Key::Verify(one) => change::verify(&one, sources, output).await,
+        Key::Edit(edit) => edit.run(sources, output).await,
+        Key::Revoke(revoke) => revoke.run(sources, output).await,
     }
 }
 
 impl Add {
-    /// Reports a missing token and a mistyped workspace or provider before it asks for the key.
-    async fn run(&self, sources: &Sources, answer: &Answer) -> Result<(), Failure> {
+    /// Reports a missing token and a mistyped workspace or provider before it prompts for the key.
+    async fn run(&self, sources: &Sources, output: &Output) -> Result<(), Failure> {
         let client = self.admin.client(sources)?;
-        let known = match self.from_vault.is_none() && self.secret.is_asked_for() {
-            true => self.expect_what_is_known(&client).await?,
-            // Nobody waits at a prompt: the server says what is wrong, and then it is looked up what was meant.
+        let known = match self.from_vault.is_none() && self.secret.is_prompted() {
+            true => self.check_arguments(&client).await?,
+            // Without a prompt the server reports the error, and only then a suggestion is looked
+            // up.
             false => None,
         };
-        let wanted = Wanted {
+        let owner = SecretOwner {
             workspace: self.workspace.as_str(),
             provider: self.provider.as_str(),
             label: self.label.as_str(),
             known: known.as_ref(),
         };
-        let added = match &self.from_vault {
-            Some(reference) => client.post(CREDENTIALS, &self.referring(reference)).await,
-            None => {
-                let secret = self.secret.read(Some(&wanted), answer)?;
-                client
-                    .post_secret(CREDENTIALS, secret, &self.others())
-                    .await
+        let body = self.body();
+        let added = match body.secret_ref.is_some() {
+            true => client.post(CREDENTIALS, &body).await,
+            false => {
+                let secret = self.secret.read(Some(&owner), output)?;
+                client.post_secret(CREDENTIALS, secret, &body).await
             }
         };
         let added = match added {
             Ok(added) => added,
             Err(error) => {
                 if known.is_none() {
-                    self.expect_what_is_known(&client).await?;
+                    self.check_arguments(&client).await?;
                 }
                 return Err(error.into());
             }
         };
         let credential = Credential::of(&added)?;
-        credential.remark_on(answer);
+        credential.print_warnings(output);
         let known = match known {
             None => provider::find(&client, self.provider.as_str())
                 .await
@@ -210,28 +212,29 @@ impl Add {
         let lines = known.map_or(String::new(), |known| {
             sdk_lines::of(&known, sources, self.workspace.as_str())
         });
-        answer.give(&added, |_| {
-            format!("{}\n{lines}", credential.in_words("Stored"))
+        output.print(&added, |_| {
+            format!("{}\n{lines}", credential.summary("Stored"))
         })
     }
 
-    /// What can be wrong without the secret: nobody should paste one and then learn it. Returns what is known of the provider.
-    async fn expect_what_is_known(&self, client: &Client) -> Result<Option<Provider>, Failure> {
+    /// Checks everything but the secret, so that nobody pastes one in vain. Returns the provider,
+    /// if the catalogue can be read.
+    async fn check_arguments(&self, client: &Client) -> Result<Option<Provider>, Failure> {
         workspace::expect(client, &self.workspace).await?;
         let known = provider::find(client, self.provider.as_str()).await?;
         if known.as_ref().is_some_and(Provider::needs_endpoint) && self.endpoint.is_none() {
             return Err(Failure::usage(
                 "expected --endpoint, found none: each key of this provider names its own host",
             )
-            .next("`keyside provider show ID` has an example of it."));
+            .next("`keyside provider show ID` shows an example."));
         }
-        self.expect_free_label(client).await?;
+        self.check_label_is_free(client).await?;
         Ok(known)
     }
 
-    async fn expect_free_label(&self, client: &Client) -> Result<(), Failure> {
+    async fn check_label_is_free(&self, client: &Client) -> Result<(), Failure> {
         let filters = format!("&workspaceId={}&provider={}", self.workspace, self.provider);
-        let items = all(client, CREDENTIALS, &filters).await?;
+        let items = list_all(client, CREDENTIALS, &filters).await?;
         let label = self.label.as_str();
         let is_taken = |item: &Value| item["label"] == label && item["status"] != "revoked";
         match items.iter().any(is_taken) {
@@ -243,34 +246,40 @@ impl Add {
         }
     }
 
-    /// All of a key whose secret stays in Vault.
-    fn referring(&self, reference: &VaultReference) -> Value {
-        let mut body = self.others();
-        body["secretRef"] = json!({
-            "mount": self.mount,
-            "path": reference.path,
-            "field": reference.field,
+    /// The request body without the secret, which the client writes itself.
+    fn body(&self) -> NewCredential {
+        let secret_ref = self.from_vault.as_ref().map(|reference| SecretRef {
+            mount: self.mount.clone(),
+            path: reference.path.clone(),
+            field: reference.field.clone(),
+            version: None,
         });
-        body
+        NewCredential {
+            workspace_id: self.workspace.clone(),
+            provider: self.provider.to_string(),
+            label: self.label.clone(),
+            environment: Some(self.environment.into()),
+            secret: None,
+            secret_ref,
+            usage_tag: self.usage_tag.clone(),
+            expires_at: self.expires_at,
+            endpoint: self.endpoint.clone(),
+            default: Some(self.default),
+        }
     }
+}
 
-    /// What is said of the key besides its secret.
-    fn others(&self) -> Value {
-        json!({
-            "workspaceId": self.workspace,
-            "provider": self.provider.as_str(),
-            "label": self.label,
-            "environment": word(self.environment),
-            "usageTag": self.usage_tag,
-            "expiresAt": self.expires_at.map(|at| at.to_string()),
-            "endpoint": self.endpoint,
-            "default": self.default,
-        })
+impl From<Environment> for keyside_credentials::Environment {
+    fn from(environment: Environment) -> Self {
+        match environment {
+            Environment::Live => Self::Live,
+            Environment::Sandbox => Self::Sandbox,
+        }
     }
 }
 
 impl List {
-    async fn run(&self, sources: &Sources, answer: &Answer) -> Result<(), Failure> {
+    async fn run(&self, sources: &Sources, output: &Output) -> Result<(), Failure> {
         let client = self.admin.client(sources)?;
         if let Some(workspace) = &self.workspace {
             workspace::expect(&client, workspace).await?;
@@ -278,16 +287,16 @@ impl List {
         if let Some(provider) = &self.provider {
             provider::find(&client, provider.as_str()).await?;
         }
-        let items = all(&client, CREDENTIALS, &self.query()).await?;
+        let items = list_all(&client, CREDENTIALS, &self.query()).await?;
         let credentials = items
             .iter()
             .map(Credential::of)
             .collect::<Result<Vec<_>, _>>()?;
         let page = json!({ "items": items, "nextCursor": null });
-        answer.give(&page, |answer| view::table(&credentials, answer))
+        output.print(&page, |output| view::table(&credentials, output))
     }
 
-    /// All values are of forms that need no escape in a query.
+    /// No value needs an escape in a query.
     fn query(&self) -> String {
         let filters = [
             (
@@ -295,8 +304,8 @@ impl List {
                 self.workspace.as_ref().map(ToString::to_string),
             ),
             ("provider", self.provider.as_ref().map(ToString::to_string)),
-            ("status", self.status.map(word)),
-            ("environment", self.environment.map(word)),
+            ("status", self.status.map(value_name)),
+            ("environment", self.environment.map(value_name)),
         ];
         let filters = filters
             .into_iter()
@@ -306,16 +315,16 @@ impl List {
 }
 
 impl Revoke {
-    async fn run(&self, sources: &Sources, answer: &Answer) -> Result<(), Failure> {
+    async fn run(&self, sources: &Sources, output: &Output) -> Result<(), Failure> {
         let client = self.one.admin.client(sources)?;
         if !self.yes {
             let credential = Credential::of(&client.get(&path(&self.one.id)).await?)?;
-            let (name, called) = credential.called();
-            Final {
-                about_to: credential.in_words("About to revoke"),
+            let (name, name_kind) = credential.name_to_confirm();
+            Confirmation {
+                action: credential.summary("About to revoke"),
                 name,
-                called,
-                otherwise: "nothing was revoked",
+                name_kind,
+                if_declined: "nothing was revoked",
             }
             .confirm()?;
         }
@@ -324,13 +333,11 @@ impl Revoke {
             .delete(&format!("{}{cut}", path(&self.one.id)))
             .await?;
         let credential = Credential::of(&revoked)?;
-        answer.give(&revoked, |_| {
-            format!("{}\n", credential.in_words("Revoked"))
-        })
+        output.print(&revoked, |_| format!("{}\n", credential.summary("Revoked")))
     }
 }
 
-/// A field of a secret in Vault, as settings and answers write it or without `vault:`.
+/// Parses a field of a secret in Vault, with or without `vault:`.
 fn in_vault(text: &str) -> Result<VaultReference, String> {
     let place = text.strip_prefix("vault:").unwrap_or(text);
     place.parse().map_err(|_| {
@@ -339,7 +346,7 @@ fn in_vault(text: &str) -> Result<VaultReference, String> {
     })
 }
 
-/// A key's id, which the API calls a credential's.
+/// Parses a key's id, which the API calls a credential's.
 pub(crate) fn key_id(text: &str) -> Result<CredentialId, String> {
     text.parse().map_err(|_| {
         "expected the id of a key, as `keyside key list` shows it: cred_ and 26 letters and digits"
@@ -351,8 +358,8 @@ fn path(id: &CredentialId) -> String {
     format!("{CREDENTIALS}/{id}")
 }
 
-/// A choice's name, which is the same here and on the wire.
-pub(crate) fn word(choice: impl ValueEnum) -> String {
+/// The name of a choice, which the API uses too.
+pub(crate) fn value_name(choice: impl ValueEnum) -> String {
     choice
         .to_possible_value()
         .map(|value| value.get_name().to_owned())

@@ -1,4 +1,4 @@
-//! `keyside master-key`: the key that wraps the workspaces' keys.
+//! `keyside master-key`: the key that wraps the workspace keys.
 
 use std::{fs::OpenOptions, io::Write, os::unix::fs::OpenOptionsExt, path::PathBuf};
 
@@ -6,19 +6,19 @@ use clap::Subcommand;
 use keyside_config::Sources;
 use serde_json::{Value, json};
 
-use super::{Admin, Answer, Failure, download::sync_folder_of};
+use super::{Admin, Failure, Output, download::sync_folder_of};
 
-/// What can be done with master keys.
+/// The commands on master keys.
 #[derive(Subcommand)]
 pub(crate) enum MasterKey {
     /// Print a new master key: 32 random bytes in base64
     Generate {
-        /// Write it to a new file that only you may read, instead of printing it
+        /// Write it to a new file with mode 600 instead of printing it
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
     },
-    /// Wrap all keys with a new master key, or with the newest versions of keys that were rotated in Vault, and replace the key
-    /// that signs the audit log, while requests go on
+    /// Wrap all keys with a new master key, or with the newest versions of keys that were rotated
+    /// in Vault, and replace the key that signs the audit log, while requests continue
     Rotate {
         #[command(flatten)]
         admin: Admin,
@@ -28,31 +28,31 @@ pub(crate) enum MasterKey {
 pub(crate) async fn run(
     command: &MasterKey,
     sources: &Sources,
-    answer: &Answer,
+    output: &Output,
 ) -> Result<(), Failure> {
     match command {
-        MasterKey::Generate { out } => generate(out.as_ref(), answer),
-        MasterKey::Rotate { admin } => rotate(admin, sources, answer).await,
+        MasterKey::Generate { out } => generate(out.as_ref(), output),
+        MasterKey::Rotate { admin } => rotate(admin, sources, output).await,
     }
 }
 
-async fn rotate(admin: &Admin, sources: &Sources, answer: &Answer) -> Result<(), Failure> {
+async fn rotate(admin: &Admin, sources: &Sources, output: &Output) -> Result<(), Failure> {
     let rotated = admin
         .client(sources)?
         .post("/api/master-key/rotate", &json!({}))
         .await?;
     for warning in rotated["warnings"].as_array().into_iter().flatten() {
-        answer.remark(&format!("warning: {}", text(warning)));
+        output.note(&format!("warning: {}", text(warning)));
     }
-    answer.give(&rotated, |_| match rotated["masterKey"] == rotated["previous"] {
+    output.print(&rotated, |_| match rotated["masterKey"] == rotated["previous"] {
         true => format!(
-            "Wrapped {} keys with the newest versions in the key service ({} and the workspaces' own). Keyside does not rotate \
-             those: do that there, before this. {SIGNING}\n",
+            "Wrapped {} keys with the newest versions in the key service ({} and the workspaces' own). Keyside does not \
+             rotate those: do that there first. {SIGNING}\n",
             rotated["keys"],
             text(&rotated["masterKey"]),
         ),
         false => format!(
-            "Wrapped {} keys with {}. {} is kept for older backups: once none is needed, destroy its file. {SIGNING}\n",
+            "Wrapped {} keys with {}. {} is kept for older backups: delete its file once you need none of them. {SIGNING}\n",
             rotated["keys"],
             text(&rotated["masterKey"]),
             text(&rotated["previous"]),
@@ -64,21 +64,21 @@ fn text(value: &Value) -> &str {
     value.as_str().unwrap_or("?")
 }
 
-fn generate(out: Option<&PathBuf>, answer: &Answer) -> Result<(), Failure> {
+fn generate(out: Option<&PathBuf>, output: &Output) -> Result<(), Failure> {
     let key = keyside_credentials::MasterKey::generate();
     match out {
         Some(path) => {
             write_new(path, &key)?;
             let written = json!({ "file": path });
-            answer.give(&written, |_| {
+            output.print(&written, |_| {
                 format!("Wrote a new master key to {}\n", path.display())
             })
         }
-        None => answer.give(&json!({ "masterKey": *key }), |_| format!("{}\n", *key)),
+        None => output.print(&json!({ "masterKey": *key }), |_| format!("{}\n", *key)),
     }
 }
 
-/// Never over a file that is there: it may be the key that everything is sealed with.
+/// Never overwrites a file: it may be the key that everything is encrypted with.
 fn write_new(path: &PathBuf, key: &str) -> Result<(), Failure> {
     let file = OpenOptions::new()
         .write(true)

@@ -1,4 +1,4 @@
-//! The data folder that the settings name, while nobody serves it.
+//! Opens the data folder that the settings name, while no process serves it.
 
 use std::{
     fmt::Display,
@@ -13,14 +13,14 @@ use keyside_sled::{EmbeddedStore, StoreOpenError};
 use super::Failure;
 use crate::{kms, vault};
 
-/// A data folder, and its log.
-pub(super) struct Folder {
+/// A data folder and its audit log.
+pub(super) struct OfflineFolder {
     path: PathBuf,
     pub(super) log: OfflineAudit,
 }
 
-impl Folder {
-    /// For reading: no byte in it changes.
+impl OfflineFolder {
+    /// Opens it read-only: no byte changes.
     pub(super) async fn open(sources: &Sources) -> Result<Self, Failure> {
         Self::opened(sources, async |store| {
             EmbeddedStore::open_read_only(store).await
@@ -28,7 +28,7 @@ impl Folder {
         .await
     }
 
-    /// To write a record.
+    /// Opens it to write a record.
     pub(super) async fn open_to_write(sources: &Sources) -> Result<Self, Failure> {
         Self::opened(sources, async |store| EmbeddedStore::open(store).await).await
     }
@@ -41,12 +41,12 @@ impl Folder {
         let Store::Sled { path } = &settings.store else {
             return Err(
                 Failure::usage("expected a data folder, found a store across the network")
-                    .next("Ask a running Keyside: there is nothing here to be read without one."),
+                    .next("Use a running Keyside: without an embedded store there is nothing to read offline."),
             );
         };
         let kms = kms::source(&settings, vault::open(&settings)?.as_ref())?;
         let store = path.join("store");
-        // Opening what is not there would make it.
+        // Opening a missing store would create it.
         let exists = EmbeddedStore::exists_in(&store);
         if !exists.map_err(|error| unreadable(path, error))? {
             let missing = format!("there is no store in {}", store.display());

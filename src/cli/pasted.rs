@@ -1,7 +1,9 @@
-//! Removes what is pasted around a key: whitespace, quotes, a variable's name, a header's name, a comment.
+//! Removes what was pasted around a key: whitespace, quotes, a variable's name, a header's name, a
+//! comment.
 //!
-//! In place: the key never leaves its one buffer, which is zeroed. A provider's key holds no whitespace, quote or colon;
-//! anything else could be part of one, so it is kept where the text begins as the provider's keys do.
+//! Works in place, so the key never leaves its one buffer, which is zeroed. A provider's key
+//! contains no whitespace, quote or colon. Anything else could be part of a key, so it is kept if
+//! the text begins like the provider's keys.
 
 use std::ops::Range;
 
@@ -9,7 +11,8 @@ use keyside_credentials::SHORTEST_SECRET;
 
 use super::shell;
 
-/// Removes what surrounds a key, layer by layer, and says what it was. `prefixes` are what the provider's keys begin with.
+/// Removes the layers around a key and returns what they were. `prefixes` are the prefixes of the
+/// provider's keys.
 pub(super) fn strip(text: &mut String, prefixes: &[String]) -> Vec<&'static str> {
     let mut removed = Vec::new();
     while let Some((inside, layer)) = outermost(text, prefixes) {
@@ -22,7 +25,7 @@ pub(super) fn strip(text: &mut String, prefixes: &[String]) -> Vec<&'static str>
     removed
 }
 
-/// What is inside of the outermost layer, and what the layer is. It is never all of the text.
+/// The range inside the outermost layer, and what the layer is. It is never the whole text.
 fn outermost(text: &str, prefixes: &[String]) -> Option<(Range<usize>, &'static str)> {
     let to_the_end = |start: usize| start..text.len();
     if let Some(inside) = whitespace(text) {
@@ -60,7 +63,8 @@ fn whitespace(text: &str) -> Option<Range<usize>> {
     (end - start < text.len()).then_some(start..end)
 }
 
-/// ` # where it is from`; what is before it. A `#` in quotes begins none.
+/// A trailing comment such as ` # from the team's account`; returns the range before it. A `#`
+/// inside quotes begins no comment.
 fn comment(text: &str) -> Option<Range<usize>> {
     let start = text.find(" #").or_else(|| text.find("\t#"))?;
     let is_closed = |quote: char| text[..start].matches(quote).count().is_multiple_of(2);
@@ -70,8 +74,8 @@ fn comment(text: &str) -> Option<Range<usize>> {
         .then_some(0..start)
 }
 
-/// The comma or semicolon after a whole entry or statement, or the backslash of a line that goes on; what is before it. A
-/// provider of one's own may have keys that end with one, so something else has to show where the key is.
+/// A trailing comma or semicolon, or the backslash of a continued line; returns the range before
+/// it. A custom provider's keys may end with one, so something else must show where the key is.
 fn punctuation(text: &str, prefixes: &[String]) -> Option<Range<usize>> {
     if let Some(line) = text.strip_suffix(" \\") {
         return Some(0..line.len());
@@ -81,7 +85,7 @@ fn punctuation(text: &str, prefixes: &[String]) -> Option<Range<usize>> {
     is_shown.then_some(0..entry.len())
 }
 
-/// `"name": ` of JSON or Python; where the value begins.
+/// `"name": ` of JSON or Python; returns where the value begins.
 fn quoted_name(text: &str) -> Option<usize> {
     let quote = ['"', '\'']
         .into_iter()
@@ -93,7 +97,7 @@ fn quoted_name(text: &str) -> Option<usize> {
     (is_name && value.trim().len() >= SHORTEST_SECRET).then(|| text.len() - value.len())
 }
 
-/// `-H ` of curl; where the header begins.
+/// `-H ` of curl; returns where the header begins.
 fn option(text: &str) -> Option<usize> {
     let rest = ["--header", "-H"]
         .into_iter()
@@ -111,24 +115,25 @@ fn quotes(text: &str) -> Option<Range<usize>> {
     Some(opening.len_utf8()..text.len() - closing.len_utf8())
 }
 
-/// `x-api-key: `; where the key begins.
+/// `x-api-key: `; returns where the key begins.
 fn header(text: &str) -> Option<usize> {
     let (name, value) = text.split_once(':')?;
-    // Compared as it is: a copy of it might be one of the key.
+    // Compared in place, because a copy might be a copy of the key.
     let is_known = HEADERS
         .iter()
         .any(|known| name.trim().eq_ignore_ascii_case(known));
     is_known.then(|| text.len() - value.len())
 }
 
-/// `Bearer `; where the key begins.
+/// `Bearer `; returns where the key begins.
 fn scheme(text: &str) -> Option<usize> {
     let begins = text.get(..BEARER.len())?.eq_ignore_ascii_case(BEARER);
     begins.then_some(BEARER.len())
 }
 
-/// `export NAME=` and the same in other shells, or `NAME=` and `NAME: ` with a name that variables for keys have; where the
-/// key begins. What follows has to be long enough for one: the `=` that base64 ends with is no assignment.
+/// `export NAME=` and its forms in other shells, or `NAME=` and `NAME: ` with a name that is
+/// typical for keys; returns where the key begins. The value must be long enough for a key, because
+/// the `=` at the end of base64 is not an assignment.
 fn variable(text: &str) -> Option<usize> {
     let is_assignment = |(name, value): &(&str, &str), is_usual: bool| {
         let name = name.trim_end();
@@ -148,7 +153,7 @@ fn variable(text: &str) -> Option<usize> {
     Some(text.len() - value.len())
 }
 
-/// What follows a shell's command to set a variable, and what it has between name and value.
+/// What follows a shell's command to set a variable, and the separator between name and value.
 fn command(text: &str) -> Option<(&str, char)> {
     COMMANDS.into_iter().find_map(|(command, separator)| {
         let begins = text.get(..command.len())?.eq_ignore_ascii_case(command);
@@ -156,7 +161,8 @@ fn command(text: &str) -> Option<(&str, char)> {
     })
 }
 
-/// Of POSIX shells, PowerShell, fish, csh and cmd. `set ` is after those that begin with it.
+/// Commands of POSIX shells, PowerShell, fish, csh and cmd. `set ` comes after those that begin
+/// with it.
 const COMMANDS: [(&str, char); 8] = [
     ("export ", '='),
     ("$env:", '='),
@@ -196,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn what_surrounds_a_key_is_removed_with_a_word() {
+    fn each_layer_around_a_key_is_removed_and_named() {
         let cases: [(&str, &[&str]); 31] = [
             ("KEY", &[]),
             (" KEY\t", &["whitespace"]),
@@ -256,7 +262,7 @@ mod tests {
             ),
         ];
         for (pasted, expected) in cases {
-            // The last one is the placeholder; a variable's name may end with it too.
+            // The last KEY is the placeholder; a variable's name may end with KEY too.
             let (before, after) = pasted.rsplit_once("KEY").unwrap();
             let pasted = format!("{before}{KEY}{after}");
             for prefixes in [&[][..], &["sk-proj-", "sk-"]] {
@@ -268,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_looks_like_a_layer_is_left_alone() {
+    fn a_text_that_only_resembles_a_layer_is_kept() {
         for text in [
             "",
             "\"",
@@ -314,9 +320,10 @@ mod tests {
         assert_eq!(text.capacity(), capacity);
     }
 
-    /// Every key that differs from a provider's example in one place, or has one more character, and is of its form.
+    /// Tries every key of a provider's format that differs from its example in one character, or
+    /// has one more.
     #[test]
-    fn a_key_of_its_providers_form_is_never_changed() {
+    fn a_key_of_its_provider_s_format_is_never_changed() {
         let mut tried = 0;
         for provider in Catalogue::builtin().iter() {
             let key = &provider.key;

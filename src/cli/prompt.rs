@@ -1,7 +1,7 @@
-//! A line that is typed or pasted at the terminal and not shown, read into one buffer that is wiped.
+//! Reads a typed or pasted line without echo, into one buffer that is wiped.
 //!
-//! A byte at a time and without the terminal's own line editing: that takes no line of more than 4095 bytes (termios(3)),
-//! and a secret may be longer.
+//! Reads byte by byte and without the terminal's own line editing, which accepts at most 4095 bytes
+//! per line (termios(3)); a secret may be longer.
 
 use std::{
     fs::{File, OpenOptions},
@@ -22,123 +22,125 @@ use zeroize::Zeroizing;
 
 use super::sensitive::{ReadError, into_text};
 
-/// Asks for a line of at most `limit` bytes on the terminal of this process, wherever its input comes from.
+/// Prompts for a line of at most `limit` bytes on this process's terminal, even if standard input
+/// is redirected.
 pub(super) fn ask(question: &str, limit: usize) -> Result<Zeroizing<String>, ReadError> {
     let terminal = OpenOptions::new().read(true).write(true).open("/dev/tty")?;
     loop {
         match ask_once(&terminal, question, limit)? {
-            Typed::Line(bytes) => return into_text(bytes),
-            // As the terminal would have done, once it is as it was.
-            Typed::Signal(signal) => raise(signal).map_err(io::Error::from)?,
-            // It was delivered when it was no longer held back.
-            Typed::SignalFromOutside => {}
+            Input::Line(bytes) => return into_text(bytes),
+            // Sends the signal as the terminal would have done, now that its settings are restored.
+            Input::Signal(signal) => raise(signal).map_err(io::Error::from)?,
+            // It was delivered when the signals were unblocked.
+            Input::ExternalSignal => {}
         }
-        // The signal is ignored, or it stopped this process and another let it go on.
+        // The signal is ignored, or it stopped this process, which was continued since.
     }
 }
 
-fn ask_once(mut terminal: &File, question: &str, limit: usize) -> Result<Typed, ReadError> {
-    // Dropped in the opposite order: the terminal is as it was before a signal can end this process.
-    let signals = HeldSignals::hold()?;
-    let _unseen = Unseen::on(terminal)?;
+fn ask_once(mut terminal: &File, question: &str, limit: usize) -> Result<Input, ReadError> {
+    // Dropped in reverse order, so the terminal is restored before a signal can end this process.
+    let signals = BlockedSignals::block()?;
+    let _no_echo = NoEcho::enable(terminal)?;
     terminal.write_all(question.as_bytes())?;
     let mut keys = Keyboard {
         terminal,
         signals: &signals.pending,
     };
-    let typed = only_line(&mut keys, limit);
+    let typed = read_single_line(&mut keys, limit);
     terminal.write_all(b"\n")?;
     typed
 }
 
-/// Signals that would end or stop this process, held back until this is dropped. No other thread may run that does not
-/// hold them back: it would take them.
-struct HeldSignals {
+/// Blocks signals that would end or stop this process, until this is dropped. Every other thread
+/// must block them too, or it would receive them.
+struct BlockedSignals {
     pending: SignalFd,
     before: SigSet,
 }
 
-impl HeldSignals {
-    fn hold() -> io::Result<Self> {
+impl BlockedSignals {
+    fn block() -> io::Result<Self> {
         let before = SigSet::thread_get_mask()?;
-        let mut held = SigSet::empty();
-        // One that is blocked already would be pending for good.
-        for signal in ENDING {
+        let mut blocked = SigSet::empty();
+        // A signal that was blocked before would stay pending.
+        for signal in BLOCKED_SIGNALS {
             if !before.contains(signal) {
-                held.add(signal);
+                blocked.add(signal);
             }
         }
-        let pending = SignalFd::with_flags(&held, SfdFlags::SFD_CLOEXEC)?;
-        held.thread_block()?;
+        let pending = SignalFd::with_flags(&blocked, SfdFlags::SFD_CLOEXEC)?;
+        blocked.thread_block()?;
         Ok(Self { pending, before })
     }
 }
 
-impl Drop for HeldSignals {
+impl Drop for BlockedSignals {
     fn drop(&mut self) {
         let _ = self.before.thread_set_mask();
     }
 }
 
-/// A terminal that shows nothing of what is typed, until this is dropped.
+/// Disables the terminal's echo until this is dropped.
 ///
-/// What was typed before, and what is left unread after, is discarded (`TCSAFLUSH`, as getpass(3) does): the shell would
-/// show the rest of a paste, run it, and keep it in its history.
-struct Unseen<'a> {
+/// Earlier input, and input that is left unread, is discarded (`TCSAFLUSH`, as getpass(3) does):
+/// the shell would show the rest of a paste, run it, and keep it in its history.
+struct NoEcho<'a> {
     terminal: &'a File,
     before: Termios,
 }
 
-impl<'a> Unseen<'a> {
-    fn on(terminal: &'a File) -> io::Result<Self> {
+impl<'a> NoEcho<'a> {
+    fn enable(terminal: &'a File) -> io::Result<Self> {
         let before = tcgetattr(terminal)?;
-        let mut unseen = before.clone();
+        let mut no_echo = before.clone();
         let shown = LocalFlags::ECHO | LocalFlags::ECHONL;
-        // Keys that send signals come as bytes too, so that each has its place among the others.
-        unseen
+        // Keys that send signals arrive as bytes too, in order with the others.
+        no_echo
             .local_flags
             .remove(shown | LocalFlags::ICANON | LocalFlags::ISIG);
-        unseen.control_chars[SpecialCharacterIndices::VMIN as usize] = 1;
-        unseen.control_chars[SpecialCharacterIndices::VTIME as usize] = 0;
-        tcsetattr(terminal, SetArg::TCSAFLUSH, &unseen)?;
+        no_echo.control_chars[SpecialCharacterIndices::VMIN as usize] = 1;
+        no_echo.control_chars[SpecialCharacterIndices::VTIME as usize] = 0;
+        tcsetattr(terminal, SetArg::TCSAFLUSH, &no_echo)?;
         Ok(Self { terminal, before })
     }
 }
 
-impl Drop for Unseen<'_> {
+impl Drop for NoEcho<'_> {
     fn drop(&mut self) {
         let _ = tcsetattr(self.terminal, SetArg::TCSAFLUSH, &self.before);
     }
 }
 
-/// Where typed bytes come from.
+/// A source of typed bytes.
 trait Keys {
     /// Waits for the next byte or signal.
-    fn next(&mut self) -> io::Result<Came>;
+    fn next(&mut self) -> io::Result<KeyEvent>;
 
-    /// Discards what has come already and follows at once. Says whether that was more than the ends of lines.
+    /// Discards input that is available or follows at once. Returns whether it contained more than
+    /// line ends.
     fn discard(&mut self) -> io::Result<bool>;
 }
 
-enum Came {
+enum KeyEvent {
     Byte(u8),
     Signal,
     End,
 }
 
-/// A terminal, and the signals that come meanwhile.
+/// A terminal, and signals that arrive meanwhile.
 struct Keyboard<'a> {
     terminal: &'a File,
     signals: &'a SignalFd,
 }
 
 impl Keys for Keyboard<'_> {
-    fn next(&mut self) -> io::Result<Came> {
+    fn next(&mut self) -> io::Result<KeyEvent> {
         match self.wait(PollTimeout::NONE)? {
-            Ready::Signal => Ok(Came::Signal),
+            Ready::Signal => Ok(KeyEvent::Signal),
             Ready::Terminal | Ready::Neither => {
                 let byte = byte(&mut self.terminal)?;
-                Ok(byte.map_or(Came::End, Came::Byte))
+                Ok(byte.map_or(KeyEvent::End, KeyEvent::Byte))
             }
         }
     }
@@ -174,7 +176,7 @@ impl Keyboard<'_> {
                 Err(error) => return Err(error.into()),
             }
         }
-        // Flags that nix does not know are for the read to explain.
+        // If nix does not know a flag, the read reports the error.
         let [signal, terminal] = watched.map(|one| one.any().unwrap_or(true));
         Ok(match (signal, terminal) {
             (true, _) => Ready::Signal,
@@ -184,79 +186,84 @@ impl Keyboard<'_> {
     }
 }
 
-/// What came of typing.
-enum Typed {
+/// What was typed.
+enum Input {
     Line(Zeroizing<Vec<u8>>),
     /// A key that sends a signal.
     Signal(Signal),
-    SignalFromOutside,
+    ExternalSignal,
 }
 
-/// Reads a line and refuses it when more follows at once: only the first line of a paste would be saved.
-fn only_line(keys: &mut impl Keys, limit: usize) -> Result<Typed, ReadError> {
+/// Reads a line and refuses it if more follows at once: only the first line of a paste would be
+/// saved.
+fn read_single_line(keys: &mut impl Keys, limit: usize) -> Result<Input, ReadError> {
     let typed = line(keys, limit);
-    if matches!(typed, Ok(Typed::Signal(_) | Typed::SignalFromOutside)) {
+    if matches!(typed, Ok(Input::Signal(_) | Input::ExternalSignal)) {
         return typed;
     }
     match (keys.discard()?, typed) {
-        (true, Ok(_)) => Err(ReadError::Lines),
+        (true, Ok(_)) => Err(ReadError::MultipleLines),
         (_, typed) => typed,
     }
 }
 
-/// Reads up to the end of a line, with what a terminal offers to correct it: a character back, all of it away.
-fn line(keys: &mut impl Keys, limit: usize) -> Result<Typed, ReadError> {
+/// Reads up to the end of a line, with a terminal's editing keys: delete a character, delete
+/// everything.
+fn line(keys: &mut impl Keys, limit: usize) -> Result<Input, ReadError> {
     let mut typed = Zeroizing::new(Vec::with_capacity(limit));
-    let mut came = keys.next()?;
+    let mut event = keys.next()?;
     loop {
-        let byte = match came {
-            Came::Byte(byte) => byte,
-            Came::Signal => return Ok(Typed::SignalFromOutside),
-            Came::End => break,
+        let byte = match event {
+            KeyEvent::Byte(byte) => byte,
+            KeyEvent::Signal => return Ok(Input::ExternalSignal),
+            KeyEvent::End => break,
         };
         match byte {
-            b'\n' | b'\r' => return Ok(Typed::Line(typed)),
-            INTERRUPT => return Ok(Typed::Signal(Signal::SIGINT)),
-            QUIT => return Ok(Typed::Signal(Signal::SIGQUIT)),
-            SUSPEND => return Ok(Typed::Signal(Signal::SIGTSTP)),
+            b'\n' | b'\r' => return Ok(Input::Line(typed)),
+            INTERRUPT => return Ok(Input::Signal(Signal::SIGINT)),
+            QUIT => return Ok(Input::Signal(Signal::SIGQUIT)),
+            SUSPEND => return Ok(Input::Signal(Signal::SIGTSTP)),
             END if typed.is_empty() => break,
-            BACKSPACE | DELETE => take_back(&mut typed),
+            BACKSPACE | DELETE => delete_last(&mut typed),
             // A secret is one word.
             CLEAR_LINE | CLEAR_WORD => typed.clear(),
             ESCAPE => {
-                came = after_sequence(keys)?;
+                event = skip_escape_sequence(keys)?;
                 continue;
             }
             control if control.is_ascii_control() => {}
             _ if typed.len() == limit => return Err(ReadError::TooLong(limit)),
             byte => typed.push(byte),
         }
-        came = keys.next()?;
+        event = keys.next()?;
     }
     match typed.is_empty() {
         true => Err(io::Error::from(ErrorKind::UnexpectedEof).into()),
-        false => Ok(Typed::Line(typed)),
+        false => Ok(Input::Line(typed)),
     }
 }
 
-/// The last character, which in UTF-8 is its first byte and those that go on from it.
-fn take_back(typed: &mut Vec<u8>) {
+/// Deletes the last character, with all its UTF-8 bytes.
+fn delete_last(typed: &mut Vec<u8>) {
     while typed.pop().is_some_and(|byte| byte & 0xc0 == 0x80) {}
 }
 
-/// Passes over what an arrow key or the like sends after an escape, up to its final byte (ECMA-48 section 5.4), and gives
-/// what comes next. A control character is no part of it and ends it early; anything else may be part of the secret.
-fn after_sequence(keys: &mut impl Keys) -> Result<Came, ReadError> {
+/// Skips the escape sequence of an arrow key or similar, up to its final byte (ECMA-48 section
+/// 5.4), and returns what comes next. A control character ends the sequence early; any other byte
+/// may belong to the secret.
+fn skip_escape_sequence(keys: &mut impl Keys) -> Result<KeyEvent, ReadError> {
     match keys.next()? {
-        Came::Byte(b'[' | b'O') => {}
-        Came::Byte(byte) if !byte.is_ascii_control() => return Err(ReadError::Escape),
+        KeyEvent::Byte(b'[' | b'O') => {}
+        KeyEvent::Byte(byte) if !byte.is_ascii_control() => return Err(ReadError::EscapeSequence),
         other => return Ok(other),
     }
     loop {
         match keys.next()? {
-            Came::Byte(0x20..=0x3f) => {}
-            Came::Byte(0x40..=0x7e) => return keys.next().map_err(ReadError::from),
-            Came::Byte(byte) if !byte.is_ascii_control() => return Err(ReadError::Escape),
+            KeyEvent::Byte(0x20..=0x3f) => {}
+            KeyEvent::Byte(0x40..=0x7e) => return keys.next().map_err(ReadError::from),
+            KeyEvent::Byte(byte) if !byte.is_ascii_control() => {
+                return Err(ReadError::EscapeSequence);
+            }
             other => return Ok(other),
         }
     }
@@ -274,8 +281,8 @@ fn byte(from: &mut impl Read) -> io::Result<Option<u8>> {
     }
 }
 
-/// What ends or stops a process that does not handle it, and may come from outside.
-const ENDING: [Signal; 8] = [
+/// Signals that end or stop a process that does not handle them, and that others may send.
+const BLOCKED_SIGNALS: [Signal; 8] = [
     Signal::SIGALRM,
     Signal::SIGHUP,
     Signal::SIGINT,
@@ -286,7 +293,7 @@ const ENDING: [Signal; 8] = [
     Signal::SIGUSR2,
 ];
 
-/// Milliseconds between two pieces of one paste, at most. Nobody types the next line that soon.
+/// Milliseconds: the longest gap inside one paste. Nobody types the next line that soon.
 const PASTE_GAP: u8 = 50;
 
 const INTERRUPT: u8 = 0x03;
@@ -304,8 +311,8 @@ mod tests {
     use super::*;
 
     impl Keys for &[u8] {
-        fn next(&mut self) -> io::Result<Came> {
-            Ok(byte(self)?.map_or(Came::End, Came::Byte))
+        fn next(&mut self) -> io::Result<KeyEvent> {
+            Ok(byte(self)?.map_or(KeyEvent::End, KeyEvent::Byte))
         }
 
         fn discard(&mut self) -> io::Result<bool> {
@@ -314,19 +321,19 @@ mod tests {
         }
     }
 
-    fn outcome(keys: &str) -> Result<Typed, ReadError> {
-        only_line(&mut keys.as_bytes(), 10)
+    fn outcome(keys: &str) -> Result<Input, ReadError> {
+        read_single_line(&mut keys.as_bytes(), 10)
     }
 
     fn typed(keys: &str) -> Option<String> {
         match outcome(keys) {
-            Ok(Typed::Line(typed)) => Some(String::from_utf8(typed.to_vec()).unwrap()),
-            Ok(Typed::Signal(_) | Typed::SignalFromOutside) | Err(_) => None,
+            Ok(Input::Line(typed)) => Some(String::from_utf8(typed.to_vec()).unwrap()),
+            Ok(Input::Signal(_) | Input::ExternalSignal) | Err(_) => None,
         }
     }
 
     #[test]
-    fn a_key_that_stands_for_a_signal_is_that_signal_wherever_it_comes() {
+    fn a_key_that_sends_a_signal_does_so_anywhere_in_a_line() {
         for (byte, expected) in [
             ('\u{3}', Signal::SIGINT),
             ('\u{1c}', Signal::SIGQUIT),
@@ -342,7 +349,7 @@ mod tests {
             ] {
                 let signal = outcome(&format!("{before}{byte}more\n"));
                 assert!(
-                    matches!(signal, Ok(Typed::Signal(signal)) if signal == expected),
+                    matches!(signal, Ok(Input::Signal(signal)) if signal == expected),
                     "{before:?}"
                 );
             }
@@ -352,24 +359,30 @@ mod tests {
     #[test]
     fn more_than_one_line_is_refused_and_all_of_it_is_discarded() {
         let mut keys = "sk-1\nsk-2\nsk-3\n".as_bytes();
-        assert!(matches!(only_line(&mut keys, 10), Err(ReadError::Lines)));
+        assert!(matches!(
+            read_single_line(&mut keys, 10),
+            Err(ReadError::MultipleLines)
+        ));
         assert!(keys.is_empty());
         let mut keys = "0123456789and more\nand more\n".as_bytes();
-        let long = only_line(&mut keys, 10);
+        let long = read_single_line(&mut keys, 10);
         assert!(matches!(long, Err(ReadError::TooLong(10))));
         assert!(keys.is_empty());
     }
 
     #[test]
-    fn an_escape_never_takes_a_character_of_the_secret_with_it() {
+    fn an_escape_sequence_never_swallows_a_character_of_the_secret() {
         for keys in ["\u{1b}sk-1\n", "sk\u{1b}-1\n", "sk\u{1b}[é-1\n"] {
-            assert!(matches!(outcome(keys), Err(ReadError::Escape)), "{keys:?}");
+            assert!(
+                matches!(outcome(keys), Err(ReadError::EscapeSequence)),
+                "{keys:?}"
+            );
         }
         assert_eq!(typed("sk-1\u{1b}\n").as_deref(), Some("sk-1"));
     }
 
     #[test]
-    fn a_line_is_what_is_left_when_it_ends() {
+    fn a_line_contains_what_remains_after_editing() {
         for (keys, left) in [
             ("sk-1\n", "sk-1"),
             ("sk-1\r", "sk-1"),
@@ -390,7 +403,7 @@ mod tests {
     }
 
     #[test]
-    fn an_interrupt_an_end_and_a_line_that_is_too_long_are_none() {
+    fn an_interrupt_an_end_and_a_line_that_is_too_long_give_no_line() {
         for keys in ["", "\u{4}", "sk-1\u{3}\n", "0123456789a\n"] {
             assert_eq!(typed(keys), None, "{keys:?}");
         }
@@ -398,7 +411,7 @@ mod tests {
 
     #[test]
     fn the_buffer_of_a_line_never_grows() {
-        let Ok(Typed::Line(typed)) = line(&mut "0123456789\n".as_bytes(), 10) else {
+        let Ok(Input::Line(typed)) = line(&mut "0123456789\n".as_bytes(), 10) else {
             panic!("no line");
         };
         assert_eq!(typed.capacity(), 10);

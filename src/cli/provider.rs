@@ -6,19 +6,19 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
-    Admin, Answer, Failure,
-    items::{CREDENTIALS, all, another_form},
+    Admin, Failure, Output,
+    items::{CREDENTIALS, list_all, unexpected_format},
     proxy_address,
     table::Table,
 };
 use crate::client::Client;
 
-/// What can be done with providers.
+/// The commands on providers.
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    /// List the providers, with how many keys each has
+    /// List the providers, with the number of keys of each
     List(List),
-    /// Show where a provider is, how a key of it is made, and how SDKs are pointed at it
+    /// Show a provider's address, how to create a key, and how to configure SDKs
     Show(Show),
 }
 
@@ -32,13 +32,14 @@ pub(crate) struct List {
 /// `keyside provider show`.
 #[derive(Args)]
 pub(crate) struct Show {
-    /// Its id, as `keyside provider list` shows it
+    /// The provider's id, as `keyside provider list` shows it
     id: ProviderId,
     #[command(flatten)]
     admin: Admin,
 }
 
-/// What the admin API says of a provider, as far as it is shown. Fields that a newer server adds are no obstacle.
+/// The fields of a provider in the admin API that are shown. Unknown fields of newer servers are
+/// ignored.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Provider {
@@ -59,17 +60,17 @@ struct Endpoint {
     example: String,
 }
 
-/// What its keys look like.
+/// The format of its keys.
 #[derive(Deserialize)]
 pub(crate) struct Key {
-    /// A made-up one; empty where none is known.
+    /// An invented example; empty if none is known.
     #[serde(default)]
     pub(crate) example: String,
     pub(crate) prefixes: Vec<String>,
     scopes: Vec<String>,
 }
 
-/// Its own pages; empty where none is known.
+/// The provider's own pages; empty if none are known.
 #[derive(Deserialize)]
 pub(crate) struct Links {
     docs: String,
@@ -81,47 +82,48 @@ struct Sandbox {
     note: String,
 }
 
-/// How one SDK is pointed at Keyside.
+/// How to configure one SDK for Keyside.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Sdk {
     pub(crate) name: String,
-    /// The environment variable, or the option in code, that takes the base URL.
+    /// The environment variable, or the option in code, for the base URL.
     pub(crate) variable: String,
-    /// The environment variables that take a dummy key.
+    /// The environment variables for a dummy key.
     #[serde(default)]
     pub(crate) key_variables: Vec<String>,
-    /// With `{workspaceId}` where the workspace goes.
+    /// The path, with `{workspaceId}` in place of the workspace.
     pub(crate) base_url_path: String,
 }
 
 pub(crate) async fn run(
     command: Command,
     sources: &Sources,
-    answer: &Answer,
+    output: &Output,
 ) -> Result<(), Failure> {
     match command {
         Command::List(list) => {
             let client = list.admin.client(sources)?;
             let items = items(&client).await?;
             let providers = read(&items)?;
-            let keys = all(&client, CREDENTIALS, "").await?;
+            let keys = list_all(&client, CREDENTIALS, "").await?;
             let page = json!({ "items": items, "nextCursor": null });
-            answer.give(&page, |answer| table(&providers, &keys, answer))
+            output.print(&page, |output| table(&providers, &keys, output))
         }
         Command::Show(show) => {
             let items = items(&show.admin.client(sources)?).await?;
             let providers = read(&items)?;
-            let place = place(&providers, show.id.as_str())?;
+            let index = position(&providers, show.id.as_str())?;
             let address = address(sources);
-            answer.give(&items[place], |answer| {
-                answer.table(&providers[place].fields(&address))
+            output.print(&items[index], |output| {
+                output.table(&providers[index].fields(&address))
             })
         }
     }
 }
 
-/// What is known of one provider. `None` where the catalogue cannot be read, which stops nobody from storing a key.
+/// Returns one provider, or `None` if the catalogue cannot be read, which must not prevent storing
+/// a key.
 ///
 /// # Errors
 /// The catalogue has no such provider.
@@ -130,26 +132,26 @@ pub(crate) async fn find(client: &Client, id: &str) -> Result<Option<Provider>, 
     let Ok(mut providers) = known else {
         return Ok(None);
     };
-    let place = place(&providers, id)?;
-    Ok(Some(providers.swap_remove(place)))
+    let index = position(&providers, id)?;
+    Ok(Some(providers.swap_remove(index)))
 }
 
 async fn items(client: &Client) -> Result<Vec<Value>, Failure> {
     let mut page = client.get(PROVIDERS).await?;
     match page["items"].take() {
         Value::Array(items) => Ok(items),
-        _ => Err(another_form("a list of providers")),
+        _ => Err(unexpected_format("a list of providers")),
     }
 }
 
 fn read(items: &[Value]) -> Result<Vec<Provider>, Failure> {
     let providers = items.iter().map(Provider::deserialize);
     let providers = providers.collect::<Result<_, _>>();
-    providers.map_err(|_| another_form("a provider"))
+    providers.map_err(|_| unexpected_format("a provider"))
 }
 
-/// Where the provider with this id is.
-fn place(providers: &[Provider], id: &str) -> Result<usize, Failure> {
+/// The index of the provider with this id.
+fn position(providers: &[Provider], id: &str) -> Result<usize, Failure> {
     let ids = || providers.iter().map(|provider| provider.id.as_str());
     ids().position(|known| known == id).ok_or_else(|| {
         Failure::failed(match nearest(id, ids()) {
@@ -157,24 +159,25 @@ fn place(providers: &[Provider], id: &str) -> Result<usize, Failure> {
             None => "there is no such provider".to_owned(),
         })
         .next(
-            "`keyside provider list` lists the ones there are; another is added in the settings, as [providers.ID].",
+            "`keyside provider list` lists the providers; add another one in the settings, as [providers.ID].",
         )
     })
 }
 
-fn table(providers: &[Provider], keys: &[Value], answer: &Answer) -> String {
-    let mut table = Table::new(["ID", "NAME", "KEYS", "KEYS ARE MADE AT", "DOCUMENTATION"]);
+fn table(providers: &[Provider], keys: &[Value], output: &Output) -> String {
+    let mut table = Table::new(["ID", "NAME", "KEYS", "CREATE KEYS AT", "DOCUMENTATION"]);
     for provider in providers {
-        let of_it = |key: &&Value| key["provider"] == provider.id && key["status"] != "revoked";
+        let is_counted =
+            |key: &&Value| key["provider"] == provider.id && key["status"] != "revoked";
         table.row([
             provider.id.clone(),
             provider.name.clone(),
-            keys.iter().filter(of_it).count().to_string(),
+            keys.iter().filter(is_counted).count().to_string(),
             or_none(&provider.links.console),
             or_none(&provider.links.docs),
         ]);
     }
-    answer.table(&table)
+    output.table(&table)
 }
 
 impl Provider {
@@ -183,7 +186,7 @@ impl Provider {
         self.endpoint.is_some()
     }
 
-    /// Every field that a person makes use of; a list goes on in rows without a name.
+    /// Every field for people; a list continues in rows without a name.
     fn fields(&self, address: &str) -> Table {
         let mut table = Table::new([]);
         let base_url = match (&self.base_url, &self.endpoint) {
@@ -199,9 +202,9 @@ impl Provider {
             ("base URL", vec![base_url]),
             ("a key looks like", vec![or_none(&self.key.example)]),
             ("a key may", self.key.scopes.clone()),
-            ("keys are made at", vec![or_none(&self.links.console)]),
+            ("create keys at", vec![or_none(&self.links.console)]),
             (
-                "making a key",
+                "creating a key",
                 steps
                     .map(|(step, number)| format!("{number}. {step}"))
                     .collect(),
@@ -211,8 +214,8 @@ impl Provider {
             ("for testing", vec![or_none(&self.sandbox.note)]),
             ("documentation", vec![or_none(&self.links.docs)]),
         ] {
-            for (place, value) in values.into_iter().enumerate() {
-                let name = if place == 0 { name } else { "" };
+            for (row, value) in values.into_iter().enumerate() {
+                let name = if row == 0 { name } else { "" };
                 table.row([name.to_owned(), value]);
             }
         }
@@ -221,12 +224,12 @@ impl Provider {
 }
 
 impl Sdk {
-    /// The path of its base URL for this workspace.
+    /// The path of the base URL for this workspace.
     pub(crate) fn path(&self, workspace: &str) -> String {
         self.base_url_path.replace("{workspaceId}", workspace)
     }
 
-    /// The base URL, and the variables that take a dummy key.
+    /// The base URL, and the variables for a dummy key.
     fn lines(&self, address: &str) -> Vec<String> {
         let path = self.path("WORKSPACE");
         let base_url = format!("{}=http://{address}{path}  # {}", self.variable, self.name);
@@ -236,7 +239,7 @@ impl Sdk {
     }
 }
 
-/// Where this machine reaches the proxy, or a word in its place where the settings do not say.
+/// The proxy's address from this machine, or a placeholder if the settings do not say.
 fn address(sources: &Sources) -> String {
     let settings = Settings::load(sources).ok();
     let proxy = settings.and_then(|loaded| proxy_address::of(&loaded.settings, ""));

@@ -1,4 +1,4 @@
-//! The proxy's address for clients of one workspace, from the settings.
+//! Finds the proxy's address for clients of one workspace in the settings.
 
 use std::net::SocketAddr;
 
@@ -9,14 +9,15 @@ use super::healthcheck::reachable;
 /// A TCP listener of the proxy.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct ProxyAddress {
-    /// As this machine reaches it.
+    /// The address to connect to from this machine.
     pub(crate) address: SocketAddr,
-    /// The workspaces it is pinned to, if the one that was asked for is not among them: it refuses that one's requests.
+    /// The workspaces that the listener is pinned to, if the requested one is not among them: it
+    /// refuses that one's requests.
     pub(crate) pinned_to: Option<Vec<String>>,
 }
 
-/// The first TCP listener that the workspace may use, else the first one. `None` where all are Unix sockets: they have no
-/// URL that an SDK takes.
+/// Returns the first TCP listener that the workspace may use, else the first one. `None` if all are
+/// Unix sockets, for which SDKs have no URL.
 pub(crate) fn of(settings: &Settings, workspace: &str) -> Option<ProxyAddress> {
     first(&settings.proxy.listeners, workspace)
 }
@@ -48,7 +49,7 @@ mod tests {
 
     use super::*;
 
-    /// An address, and the workspaces it is pinned to.
+    /// An address, and the workspaces that it is pinned to.
     type Written = (&'static str, &'static [&'static str]);
 
     const SOCKET: Written = ("unix:/run/keyside/proxy.sock", &[]);
@@ -56,7 +57,7 @@ mod tests {
     const ACME: Written = ("127.0.0.1:7390", &["beta", "acme"]);
     const BETA: Written = ("127.0.0.1:7391", &["beta"]);
 
-    /// The address that is chosen for workspace `acme`, and the pins that keep it out.
+    /// The chosen address for workspace `acme`, and the pins that exclude it.
     fn chosen(listeners: &[Written]) -> Option<(String, Option<Vec<String>>)> {
         let listener = |(address, workspaces): &Written| Listener {
             address: address.parse().unwrap(),

@@ -1,4 +1,4 @@
-//! `keyside run`: what keys were used for, and which requests were refused. Never what was asked or answered.
+//! `keyside run`: the requests that keys were used for, and refused ones. Never their content.
 
 use clap::{Args, Subcommand, builder::PossibleValuesParser};
 use jiff::{civil::DateTime, tz::TimeZone};
@@ -8,17 +8,17 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
 use super::{
-    Admin, Answer, Failure,
+    Admin, Failure, Output,
     duration::duration,
     provider,
-    table::{Table, cell_of},
+    table::{Table, field_cell},
     workspace,
 };
 
-/// What can be done with runs.
+/// The commands on runs.
 #[derive(Subcommand)]
 pub(crate) enum Run {
-    /// List the latest runs that fit, newest first
+    /// List the latest matching runs, newest first
     List(Box<List>),
     /// Show everything about one run
     Show(Show),
@@ -33,7 +33,7 @@ pub(crate) struct List {
     /// Only of this provider
     #[arg(long, short)]
     provider: Option<ProviderId>,
-    /// Only with the key that had this label
+    /// Only with the key that has this label
     #[arg(long, short)]
     label: Option<Label>,
     /// Only with this id, as the runner sent it in X-Keyside-Run
@@ -42,19 +42,21 @@ pub(crate) struct List {
     /// Only with this tag, as the runner sent it in X-Keyside-Tag
     #[arg(long)]
     tag: Option<String>,
-    /// Only with this status, such as 429: the provider's, or Keyside's where it refused; 0 for those that got no response
+    /// Only with this status, such as 429: the provider's, or Keyside's for refusals; 0 without a
+    /// response
     #[arg(long, short, value_parser = clap::value_parser!(u16).range(0..=599))]
     status: Option<u16>,
-    /// Only those that ended so: forwarded, or refused with this code
+    /// Only with this outcome: forwarded, or refused with this code
     #[arg(long, short, value_parser = PossibleValuesParser::new(keyside_proxy::outcomes()))]
     outcome: Option<String>,
-    /// Only those since then: a time as this command shows it, or 2027-01-31T00:00:00Z, or how long ago, such as 2h
+    /// Only since this time: as this command shows times, as 2027-01-31T00:00:00Z, or as an age
+    /// such as 2h
     #[arg(long, value_name = "TIME", value_parser = moment)]
     since: Option<Timestamp>,
-    /// Only those before then, likewise
+    /// Only before this time, in the same formats
     #[arg(long, value_name = "TIME", value_parser = moment)]
     until: Option<Timestamp>,
-    /// How many at most, 1 to 1000
+    /// Maximum number of runs, 1 to 1000
     #[arg(long, short = 'n', default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=1000))]
     limit: u16,
     #[command(flatten)]
@@ -64,21 +66,21 @@ pub(crate) struct List {
 /// `keyside run show`.
 #[derive(Args)]
 pub(crate) struct Show {
-    /// Its request id, as `keyside run list` shows it, or as the response's X-Keyside-Request-Id
+    /// The request id, as `keyside run list` shows it, or from the response's X-Keyside-Request-Id
     id: String,
     #[command(flatten)]
     admin: Admin,
 }
 
-pub(crate) async fn run(run: Run, sources: &Sources, answer: &Answer) -> Result<(), Failure> {
+pub(crate) async fn run(run: Run, sources: &Sources, output: &Output) -> Result<(), Failure> {
     match run {
-        Run::List(list) => list.run(sources, answer).await,
-        Run::Show(show) => show.run(sources, answer).await,
+        Run::List(list) => list.run(sources, output).await,
+        Run::Show(show) => show.run(sources, output).await,
     }
 }
 
 impl List {
-    async fn run(&self, sources: &Sources, answer: &Answer) -> Result<(), Failure> {
+    async fn run(&self, sources: &Sources, output: &Output) -> Result<(), Failure> {
         let client = self.admin.client(sources)?;
         if let Some(workspace) = &self.workspace {
             workspace::expect(&client, workspace).await?;
@@ -89,7 +91,7 @@ impl List {
             provider::find(&client, id.as_str()).await?;
         }
         let shown = json!({ "items": items, "nextCursor": null });
-        answer.give(&shown, |answer| table(items, answer))
+        output.print(&shown, |output| table(items, output))
     }
 
     fn query(&self) -> String {
@@ -120,22 +122,22 @@ impl List {
 }
 
 impl Show {
-    async fn run(&self, sources: &Sources, answer: &Answer) -> Result<(), Failure> {
+    async fn run(&self, sources: &Sources, output: &Output) -> Result<(), Failure> {
         let client = self.admin.client(sources)?;
         let path = format!("{RUNS}?limit=1&requestId={}", escaped(&self.id));
         let page = client.get(&path).await?;
         match page["items"].get(0) {
-            Some(run) => answer.give(run, |answer| answer.table(&Table::of_fields(run, FIELDS))),
-            None => Err(Failure::failed("there is no such run on record").next(
-                "`keyside run list` lists the latest; the oldest go once there are more than runs.keep.",
+            Some(run) => output.print(run, |output| output.table(&Table::of_fields(run, FIELDS))),
+            None => Err(Failure::failed("there is no such run in the records").next(
+                "`keyside run list` lists the latest; the oldest are deleted once there are more than runs.keep.",
             )),
         }
     }
 }
 
-fn table(items: &[Value], answer: &Answer) -> String {
+fn table(items: &[Value], output: &Output) -> String {
     if items.is_empty() {
-        return "No runs that fit.\n".to_owned();
+        return "No runs match.\n".to_owned();
     }
     let mut table = Table::new([
         "AT",
@@ -152,12 +154,13 @@ fn table(items: &[Value], answer: &Answer) -> String {
         "REQUEST",
     ]);
     for item in items {
-        table.row(COLUMNS.map(|field| cell_of(item, field)));
+        table.row(COLUMNS.map(|field| field_cell(item, field)));
     }
-    answer.table(&table)
+    output.table(&table)
 }
 
-/// A time, or how long ago: `2h`. A time without a zone is of this system, as `run list` shows them.
+/// Parses a time, or an age such as `2h`. A time without a zone is in the system's, as `run list`
+/// shows them.
 fn moment(text: &str) -> Result<Timestamp, String> {
     if let Ok(at) = text.parse() {
         return Ok(at);
@@ -224,7 +227,7 @@ mod tests {
     use crate::cli::table::local;
 
     #[test]
-    fn a_moment_is_a_time_or_how_long_ago() {
+    fn a_moment_is_a_time_or_an_age() {
         let at: Timestamp = "2027-01-31T00:00:00Z".parse().unwrap();
         assert_eq!(moment("2027-01-31T00:00:00Z"), Ok(at));
         let shown = local(at);

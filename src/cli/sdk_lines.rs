@@ -1,4 +1,4 @@
-//! The lines that point a provider's SDKs at Keyside, to be copied into a shell.
+//! The shell lines that configure a provider's SDKs for Keyside.
 
 use keyside_config::{DUMMY_KEY, Settings, Sources};
 
@@ -7,7 +7,8 @@ use super::{
     proxy_address, shell,
 };
 
-/// Lines for each of a provider's SDKs. Nothing where the settings have no address for them: the key is stored all the same.
+/// Returns the lines for each of a provider's SDKs; empty if the settings have no address for them,
+/// since the key is stored anyway.
 pub(crate) fn of(provider: &Provider, sources: &Sources, workspace: &str) -> String {
     let settings = Settings::load(sources).ok();
     let proxy = settings.and_then(|loaded| proxy_address::of(&loaded.settings, workspace));
@@ -55,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn an_option_in_code_is_a_comment_and_its_key_is_exported_all_the_same() {
+    fn an_option_in_code_is_a_comment_and_its_key_is_exported_too() {
         assert_eq!(
             lines_of("server_url", &["A", "B"]),
             "\n# an SDK: in code, server_url = \"http://127.0.0.1:7380/w/acme/openai/v1\"\n\

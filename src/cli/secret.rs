@@ -1,4 +1,4 @@
-//! Where a secret comes from: a file, standard input, or a prompt that does not echo.
+//! Reads a secret from a file, standard input, or a prompt without echo.
 
 use std::{
     fs::File,
@@ -13,26 +13,26 @@ use keyside_config::Catalogue;
 use zeroize::Zeroizing;
 
 use super::{
-    Answer, Failure, pasted, prompt,
+    Failure, Output, pasted, prompt,
     provider::Provider,
     sensitive::{self, ReadError, trim_newline},
 };
 use crate::terminal::printable;
 
-/// Whose secret is asked for.
-pub(crate) struct Wanted<'a> {
+/// The key that the secret belongs to.
+pub(crate) struct SecretOwner<'a> {
     pub(crate) workspace: &'a str,
     /// The provider's id.
     pub(crate) provider: &'a str,
     pub(crate) label: &'a str,
-    /// What is known of the provider.
+    /// The provider in the catalogue, if it could be read.
     pub(crate) known: Option<&'a Provider>,
 }
 
-/// The two ways besides the prompt.
+/// The options for reading a secret without a prompt.
 #[derive(Args)]
 #[group(multiple = false)]
-pub(crate) struct SecretFrom {
+pub(crate) struct SecretInput {
     /// Read the secret from a file
     #[arg(long, value_name = "FILE")]
     secret_file: Option<PathBuf>,
@@ -42,7 +42,7 @@ pub(crate) struct SecretFrom {
     stdin: bool,
 }
 
-impl SecretFrom {
+impl SecretInput {
     #[cfg(test)]
     pub(super) fn file(path: &std::path::Path) -> Self {
         Self {
@@ -51,37 +51,39 @@ impl SecretFrom {
         }
     }
 
-    /// Whether a person is asked for it.
-    pub(crate) fn is_asked_for(&self) -> bool {
+    /// Whether the secret is read at a prompt.
+    pub(crate) fn is_prompted(&self) -> bool {
         self.secret_file.is_none() && !self.stdin
     }
 
-    /// The secret, without the newline that ends a file and without what was pasted around it. The server checks its form.
+    /// Reads the secret, without its final newline and without what was pasted around it. The
+    /// server checks its format.
     pub(crate) fn read(
         &self,
-        wanted: Option<&Wanted<'_>>,
-        answer: &Answer,
+        owner: Option<&SecretOwner<'_>>,
+        output: &Output,
     ) -> Result<Zeroizing<String>, Failure> {
         let mut secret = match (&self.secret_file, self.stdin) {
-            // The name is not repeated: it may be the key itself.
-            (Some(path), _) => all_of(File::open(path), "the file named by --secret-file"),
-            (None, true) => all_of(standard_input(), "standard input"),
-            (None, false) => prompt(&wanted.map_or(String::new(), Wanted::question)),
+            // The file name is not repeated, because it may be the key itself.
+            (Some(path), _) => read_all(File::open(path), "the file named by --secret-file"),
+            (None, true) => read_all(standard_input(), "standard input"),
+            (None, false) => prompt(&owner.map_or(String::new(), SecretOwner::question)),
         }?;
         trim_newline(&mut secret);
-        let removed = pasted::strip(&mut secret, &prefixes(wanted));
+        let removed = pasted::strip(&mut secret, &prefixes(owner));
         if !removed.is_empty() {
-            answer.remark(&format!("Removed around the key: {}", removed.join(", ")));
+            output.note(&format!("Removed around the key: {}", removed.join(", ")));
         }
         match secret.is_empty() {
-            true => Err(Failure::failed("expected a secret, found nothing").next(ELSEWHERE)),
+            true => Err(Failure::failed("expected a secret, found nothing").next(OTHER_WAYS)),
             false => Ok(secret),
         }
     }
 }
 
-impl Wanted<'_> {
-    /// Whose key it is, what it looks like, where to get it. Some of it comes from the server.
+impl SecretOwner<'_> {
+    /// The prompt: whose key it is, what it looks like, and where to get it. Some of this comes
+    /// from the server.
     fn question(&self) -> String {
         let (workspace, label) = (self.workspace, self.label);
         let name = self
@@ -94,22 +96,23 @@ impl Wanted<'_> {
         }
         let console = self.known.map_or("", |known| known.links.console.as_str());
         if !console.is_empty() {
-            question.push_str(&format!("; keys are made at {console}"));
+            question.push_str(&format!("; create one at {console}"));
         }
         format!("{}\nSecret (not shown): ", printable(&question))
     }
 }
 
-/// What the provider's keys begin with, or the keys of every built-in provider where it is not known which.
-fn prefixes(wanted: Option<&Wanted<'_>>) -> Vec<String> {
+/// The prefixes of the provider's keys, or of every built-in provider's if it is not known which
+/// one.
+fn prefixes(owner: Option<&SecretOwner<'_>>) -> Vec<String> {
     let catalogue = Catalogue::builtin();
     let built_in = |provider: &Arc<keyside_config::Provider>| provider.key.prefix.clone();
-    match wanted {
-        Some(Wanted {
+    match owner {
+        Some(SecretOwner {
             known: Some(known), ..
         }) => known.key.prefixes.clone(),
-        Some(wanted) => catalogue
-            .get(wanted.provider)
+        Some(owner) => catalogue
+            .get(owner.provider)
             .map(built_in)
             .unwrap_or_default(),
         None => catalogue.iter().flat_map(built_in).collect(),
@@ -119,35 +122,35 @@ fn prefixes(wanted: Option<&Wanted<'_>>) -> Vec<String> {
 fn prompt(question: &str) -> Result<Zeroizing<String>, Failure> {
     if !io::stdin().is_terminal() {
         return Err(
-            Failure::usage("expected a secret, found no terminal to ask for it on").next(ELSEWHERE),
+            Failure::usage("expected a secret, found no terminal to prompt on").next(OTHER_WAYS),
         );
     }
     let typed = prompt::ask(question, LIMIT);
     typed.map_err(|error| unreadable("the prompt", error))
 }
 
-/// Past the buffer of [`io::Stdin`], which nobody wipes.
+/// Bypasses the buffer of [`io::Stdin`], which is never wiped.
 fn standard_input() -> io::Result<File> {
     io::stdin().as_fd().try_clone_to_owned().map(File::from)
 }
 
-fn all_of(from: io::Result<File>, named: &str) -> Result<Zeroizing<String>, Failure> {
+fn read_all(from: io::Result<File>, named: &str) -> Result<Zeroizing<String>, Failure> {
     let text = from.map_err(ReadError::from);
-    let text = text.and_then(|from| sensitive::text(from, LIMIT));
+    let text = text.and_then(|from| sensitive::read_text(from, LIMIT));
     text.map_err(|error| unreadable(named, error))
 }
 
 fn unreadable(named: &str, error: ReadError) -> Failure {
     let next = match error {
-        ReadError::TooLong(_) => "Give a file that holds the key and nothing else.",
-        ReadError::Lines => "Give it with --secret-file FILE. Nothing of it was saved.",
-        _ => ELSEWHERE,
+        ReadError::TooLong(_) => "Give a file that contains the key and nothing else.",
+        ReadError::MultipleLines => "Give it with --secret-file FILE. Nothing was saved.",
+        _ => OTHER_WAYS,
     };
     Failure::failed(format!("expected a secret in {named}, found: {error}")).next(next)
 }
 
-const ELSEWHERE: &str =
+const OTHER_WAYS: &str =
     "Give the secret with --secret-file FILE, with --stdin, or at the prompt of a terminal.";
 
-/// The longest secret there is, and the newline that may end it.
+/// The longest secret, and its final newline, in bytes.
 const LIMIT: usize = 8192 + 2;

@@ -1,30 +1,31 @@
-//! Secrets and tokens on their way in: each in one buffer, which has its full size from the beginning and is wiped.
+//! Reads secrets and tokens, each into one buffer that has its full size from the start and is
+//! wiped.
 //!
-//! A buffer that grows leaves its earlier, shorter self behind in freed memory, and so does a reader with a buffer of its
-//! own. So what is read here is read from a file descriptor, straight into the one buffer.
+//! A buffer that grows leaves copies in freed memory, and so does a reader with a buffer of its
+//! own. So everything is read from a file descriptor straight into the one buffer.
 
 use std::io::{self, ErrorKind, Read};
 
 use zeroize::Zeroizing;
 
-/// Why there is no text.
+/// Why a secret could not be read.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ReadError {
     #[error("more than {0} bytes")]
     TooLong(usize),
-    #[error("something that is not UTF-8")]
-    NoText,
+    #[error("text that is not UTF-8")]
+    NotUtf8,
     #[error("more than one line was pasted")]
-    Lines,
-    #[error("an escape that belongs to no arrow key")]
-    Escape,
+    MultipleLines,
+    #[error("an escape sequence that is not an arrow key")]
+    EscapeSequence,
     #[error(transparent)]
     Io(#[from] io::Error),
 }
 
-/// All of `from`, which must not have a buffer of its own. At most `limit` bytes.
-pub(super) fn text(mut from: impl Read, limit: usize) -> Result<Zeroizing<String>, ReadError> {
-    // One byte more tells whether it goes on.
+/// Reads all of `from`, which must not have a buffer of its own. At most `limit` bytes.
+pub(super) fn read_text(mut from: impl Read, limit: usize) -> Result<Zeroizing<String>, ReadError> {
+    // One more byte shows whether there is more.
     let mut bytes = Zeroizing::new(vec![0; limit + 1]);
     let mut length = 0;
     while length < bytes.len() {
@@ -42,16 +43,16 @@ pub(super) fn text(mut from: impl Read, limit: usize) -> Result<Zeroizing<String
     into_text(bytes)
 }
 
-/// The same bytes as a text, in the same buffer.
+/// Converts the bytes to text in the same buffer.
 pub(super) fn into_text(mut bytes: Zeroizing<Vec<u8>>) -> Result<Zeroizing<String>, ReadError> {
     if str::from_utf8(&bytes).is_err() {
-        return Err(ReadError::NoText);
+        return Err(ReadError::NotUtf8);
     }
     let text = String::from_utf8(std::mem::take(&mut *bytes));
-    text.map(Zeroizing::new).map_err(|_| ReadError::NoText)
+    text.map(Zeroizing::new).map_err(|_| ReadError::NotUtf8)
 }
 
-/// Without the newline that a file or a line ends with. Shortened in place.
+/// Removes the final newline, in place.
 pub(super) fn trim_newline(text: &mut String) {
     if text.ends_with('\n') {
         text.pop();
@@ -65,7 +66,7 @@ pub(super) fn trim_newline(text: &mut String) {
 mod tests {
     use super::*;
 
-    /// A reader that gives a byte at a time, and is interrupted before each.
+    /// A reader that returns one byte at a time and is interrupted before each.
     struct Slow<'a>(&'a [u8], bool);
 
     impl Read for Slow<'_> {
@@ -82,19 +83,19 @@ mod tests {
     fn a_text_is_read_to_its_end_and_never_into_a_second_buffer() {
         for length in [0, 1, 99, 100] {
             let given = "k".repeat(length);
-            let read = text(Slow(given.as_bytes(), false), 100).unwrap();
+            let read = read_text(Slow(given.as_bytes(), false), 100).unwrap();
             assert_eq!(*read, given);
-            // Another capacity would be that of another buffer, and the first one freed as it was.
+            // Another capacity would mean another buffer, and the first one freed unwiped.
             assert_eq!(read.capacity(), 101);
         }
     }
 
     #[test]
     fn what_is_too_long_or_no_text_is_refused() {
-        let long = text(Slow(&[b'k'; 101], false), 100);
+        let long = read_text(Slow(&[b'k'; 101], false), 100);
         assert!(matches!(long, Err(ReadError::TooLong(100))));
-        let binary = text(&b"k\xff"[..], 100);
-        assert!(matches!(binary, Err(ReadError::NoText)));
+        let binary = read_text(&b"k\xff"[..], 100);
+        assert!(matches!(binary, Err(ReadError::NotUtf8)));
     }
 
     #[test]

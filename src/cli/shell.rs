@@ -1,10 +1,11 @@
-//! Lines that a POSIX shell can `eval`.
+//! Formats lines that a POSIX shell can `eval`.
 
-/// `export NAME="value"`, with the value quoted so that nothing in it is expanded.
+/// Formats `export NAME="value"`, quoted so that the shell expands nothing in the value.
 pub(crate) fn export(name: &str, value: &str) -> String {
     let mut quoted = String::with_capacity(value.len());
     for letter in value.chars() {
-        // What a backslash escapes between double quotes (POSIX.1-2024, Shell Command Language, 2.2.3).
+        // The characters that a backslash escapes between double quotes (POSIX.1-2024, Shell
+        // Command Language, 2.2.3).
         if matches!(letter, '$' | '`' | '"' | '\\') {
             quoted.push('\\');
         }
@@ -13,13 +14,15 @@ pub(crate) fn export(name: &str, value: &str) -> String {
     format!("export {name}=\"{quoted}\"\n")
 }
 
-/// `unset NAME;`. The semicolon separates it from the next line where `eval` without quotes joins them.
+/// Formats `unset NAME;`. The semicolon separates it from the next line if `eval` without quotes
+/// joins them.
 pub(crate) fn unset(name: &str) -> String {
     format!("unset {name};\n")
 }
 
-/// Puts these hosts in front of what `NO_PROXY` and `no_proxy` list, unless they are there. A client reads one of the two and
-/// ignores the other, so a variable that is not set begins with what the other one lists.
+/// Prepends these hosts to `NO_PROXY` and `no_proxy`, unless they are listed already. A client
+/// reads one of the two and ignores the other, so an unset variable starts with the other one's
+/// list.
 pub(crate) fn exempt_from_proxy(hosts: &str) -> String {
     let in_front = |name: &str, other: &str| {
         format!(
@@ -31,14 +34,14 @@ pub(crate) fn exempt_from_proxy(hosts: &str) -> String {
     format!("{upper}\n{lower}\nexport NO_PROXY no_proxy\n")
 }
 
-/// Every line as a comment.
+/// Formats every line as a comment.
 pub(crate) fn comment(text: &str) -> String {
     let line = |line: &str| format!("# {line}").trim_end().to_owned() + "\n";
     text.lines().map(line).collect()
 }
 
-/// Whether it is an environment variable's name, which POSIX has in capitals, rather than an option in code such as
-/// `server_url`.
+/// Whether it is the name of an environment variable, which POSIX writes in capitals, rather than
+/// an option in code such as `server_url`.
 pub(crate) fn is_variable(name: &str) -> bool {
     let fits = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
     !name.is_empty() && name.bytes().all(fits) && !name.starts_with(|c: char| c.is_ascii_digit())
@@ -58,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn an_exemption_begins_with_what_either_variable_lists() {
+    fn an_exemption_keeps_what_either_variable_lists() {
         assert_eq!(
             exempt_from_proxy("localhost,::1"),
             r#"case ",${NO_PROXY:=${no_proxy:-}}," in *",localhost,::1,"*) ;; *) NO_PROXY="localhost,::1${NO_PROXY:+,$NO_PROXY}" ;; esac;
@@ -75,7 +78,7 @@ export NO_PROXY no_proxy
     }
 
     #[test]
-    fn an_option_in_code_is_no_variable() {
+    fn an_option_in_code_is_not_a_variable() {
         assert!(is_variable("OPENAI_BASE_URL") && is_variable("A1"));
         assert!(!is_variable("server_url") && !is_variable("1A") && !is_variable(""));
     }

@@ -1,11 +1,11 @@
-//! Tables in plain text, as wide as they need to be.
+//! Tables in plain text.
 
 use jiff::{Timestamp, tz::TimeZone};
 use serde_json::Value;
 
 use crate::terminal::printable;
 
-/// Rows under a heading, or names with values when there is none.
+/// Rows under a heading, or names with values without one.
 pub(crate) struct Table {
     heading: Vec<&'static str>,
     rows: Vec<Vec<String>>,
@@ -19,14 +19,14 @@ impl Table {
         }
     }
 
-    /// Fields of a JSON object under the names that people read.
+    /// A table of a JSON object's fields, with names for people.
     pub(crate) fn of_fields<'a>(
         object: &Value,
         fields: impl IntoIterator<Item = (&'a str, &'a str)>,
     ) -> Self {
         let mut table = Self::new([]);
         for (name, field) in fields {
-            table.row([name.to_owned(), cell_of(object, field)]);
+            table.row([name.to_owned(), field_cell(object, field)]);
         }
         table
     }
@@ -79,7 +79,8 @@ impl Table {
     }
 }
 
-/// A dash where there is no value: a count that was not reported is not 0, and a refused request may name no provider.
+/// A value as text, or a dash without one: a count that was not reported is not 0, and a refused
+/// request may name no provider.
 fn cell(value: &Value) -> String {
     match value {
         Value::Null => "-".to_owned(),
@@ -89,8 +90,9 @@ fn cell(value: &Value) -> String {
     }
 }
 
-/// A field of a JSON object. One whose name says that it is a time is shown in that of this system, as log lines are.
-pub(crate) fn cell_of(object: &Value, field: &str) -> String {
+/// A field of a JSON object as text. A field whose name marks it as a time is shown in the system's
+/// time zone, as in log lines.
+pub(crate) fn field_cell(object: &Value, field: &str) -> String {
     let value = &object[field];
     let is_time = field == "at" || field.ends_with("At");
     let time = value.as_str().filter(|_| is_time);
@@ -100,7 +102,7 @@ pub(crate) fn cell_of(object: &Value, field: &str) -> String {
     }
 }
 
-/// A time as people read it, in the time of this system: `TZ`, else `/etc/localtime`, else UTC.
+/// Formats a time in the system's time zone: `TZ`, else `/etc/localtime`, else UTC.
 pub(crate) fn local(at: Timestamp) -> String {
     in_zone(at, TimeZone::system())
 }
@@ -124,7 +126,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_time_is_shown_in_that_of_the_zone() {
+    fn a_time_is_shown_in_its_zone() {
         let at: Timestamp = "2026-11-22T23:03:07.9Z".parse().unwrap();
         for (hours, expected) in [(0, "2026-11-22 23:03:07"), (2, "2026-11-23 01:03:07")] {
             let zone = TimeZone::fixed(jiff::tz::offset(hours));
@@ -133,12 +135,12 @@ mod tests {
     }
 
     #[test]
-    fn only_a_field_that_is_a_time_is_taken_for_one() {
+    fn only_a_field_named_as_a_time_is_shown_as_one() {
         let time = "2026-11-22T23:03:07Z";
         let object = json!({ "at": time, "tag": time, "revokedAt": null, "flat": 3 });
-        assert_eq!(cell_of(&object, "at"), local(time.parse().unwrap()));
-        assert_eq!(cell_of(&object, "tag"), time);
-        assert_eq!(cell_of(&object, "revokedAt"), "-");
-        assert_eq!(cell_of(&object, "flat"), "3");
+        assert_eq!(field_cell(&object, "at"), local(time.parse().unwrap()));
+        assert_eq!(field_cell(&object, "tag"), time);
+        assert_eq!(field_cell(&object, "revokedAt"), "-");
+        assert_eq!(field_cell(&object, "flat"), "3");
     }
 }

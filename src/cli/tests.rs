@@ -1,12 +1,12 @@
-//! The command line's own rules: what it takes, what it refuses to take, and what it never repeats. What the commands do
-//! is tested from outside, with the real binary.
+//! Tests the command line's own rules: what it accepts, what it refuses, and what it never repeats.
+//! The end-to-end tests run the commands with the real binary.
 
 use std::{ffi::OsString, io::Write, process::ExitCode};
 
 use clap::Parser;
 
 use super::{
-    secret::{SecretFrom, Wanted},
+    secret::{SecretInput, SecretOwner},
     *,
 };
 
@@ -20,7 +20,7 @@ fn the_arguments_are_consistent() {
 }
 
 #[test]
-fn every_command_of_the_contract_is_there() {
+fn every_documented_command_is_accepted() {
     for line in [
         "keyside serve --config keyside.toml",
         "keyside demo",
@@ -75,7 +75,7 @@ fn every_command_of_the_contract_is_there() {
 }
 
 #[test]
-fn there_is_no_flag_for_a_secret_and_no_place_for_one() {
+fn no_flag_or_argument_takes_a_secret() {
     for line in [
         "keyside key add -w acme -p openai --secret sk-canary",
         "keyside key add -w acme -p openai --secret=sk-canary",
@@ -96,7 +96,7 @@ fn there_is_no_flag_for_a_secret_and_no_place_for_one() {
 }
 
 #[test]
-fn what_does_not_fit_is_not_repeated_where_it_may_be_a_key() {
+fn an_invalid_argument_that_may_be_a_key_is_not_repeated() {
     let stray = parse("keyside key add -w acme -p openai sk-canary").err();
     let stray = stray.filter(arguments::is_stray_value);
     assert!(stray.is_some());
@@ -114,7 +114,7 @@ fn what_does_not_fit_is_not_repeated_where_it_may_be_a_key() {
 }
 
 #[test]
-fn a_key_in_the_place_of_any_value_is_not_repeated() {
+fn a_key_given_as_any_value_is_not_repeated() {
     for line in [
         "keyside key list -w sk-CANARY",
         "keyside env curl -w sk-CANARY",
@@ -139,7 +139,7 @@ fn a_key_in_the_place_of_any_value_is_not_repeated() {
         let said = match arguments::is_stray_value(&error) {
             true => arguments::stray_value().to_string(),
             false => match arguments::hide_values(&mut error) {
-                true => arguments::unfit_value(&error).to_string(),
+                true => arguments::invalid_value(&error).to_string(),
                 false => error.to_string(),
             },
         };
@@ -149,7 +149,7 @@ fn a_key_in_the_place_of_any_value_is_not_repeated() {
 }
 
 #[test]
-fn a_key_in_the_place_of_the_settings_file_is_not_repeated() {
+fn a_key_given_as_the_settings_file_is_not_repeated() {
     let said = |path: &str| {
         let sources = Sources::from_process(Some(path.into()));
         let loaded = keyside_config::Settings::load(&sources);
@@ -166,13 +166,13 @@ fn a_key_in_the_place_of_the_settings_file_is_not_repeated() {
 }
 
 fn read_secret(file: &std::path::Path) -> Result<zeroize::Zeroizing<String>, Failure> {
-    let wanted = Wanted {
+    let owner = SecretOwner {
         workspace: "acme",
         provider: "openai",
         label: "default",
         known: None,
     };
-    SecretFrom::file(file).read(Some(&wanted), &Answer::new(false))
+    SecretInput::file(file).read(Some(&owner), &Output::new(false))
 }
 
 #[test]
@@ -195,7 +195,7 @@ fn a_secret_file_is_read_without_the_newline_that_ends_it() {
 }
 
 #[test]
-fn a_key_that_was_given_as_the_name_of_a_file_is_not_repeated() {
+fn a_key_given_as_a_file_name_is_not_repeated() {
     let failure = read_secret("sk-canary".as_ref()).err();
     let said = failure
         .map(|failure| failure.to_string())
@@ -205,7 +205,7 @@ fn a_key_that_was_given_as_the_name_of_a_file_is_not_repeated() {
 }
 
 #[test]
-fn a_file_that_is_no_key_is_not_read_to_its_end() {
+fn a_file_without_a_key_is_not_read_to_its_end() {
     let failure = read_secret("/dev/zero".as_ref()).err();
     assert!(failure.is_some());
 }
@@ -223,7 +223,7 @@ fn a_table_is_as_wide_as_it_needs_and_shows_no_control_character() {
 }
 
 #[test]
-fn a_failure_says_what_comes_next() {
+fn a_failure_names_the_next_step() {
     let failure = Failure::configuration("expected a port, found a fish").next("Give a port.");
     assert_eq!(
         failure.to_string(),
@@ -245,10 +245,6 @@ fn a_token_goes_to_another_machine_only_under_tls() {
         ("http://keys.example.test", false),
         ("http://10.0.0.5:7381", false),
     ] {
-        assert_eq!(
-            admin::not_in_the_clear(url.to_owned()).is_ok(),
-            fits,
-            "{url}"
-        );
+        assert_eq!(admin::require_tls(url.to_owned()).is_ok(), fits, "{url}");
     }
 }

@@ -1,4 +1,4 @@
-//! `keyside token`: who may use the admin API.
+//! `keyside token`: tokens of the admin API.
 
 use std::fmt;
 
@@ -8,40 +8,41 @@ use keyside_credentials::{ActorId, Timestamp, WorkspaceId};
 use serde_json::{Value, json};
 
 use super::{
-    Admin, Answer, Failure,
-    confirm::Final,
+    Admin, Failure, Output,
+    confirm::Confirmation,
     duration::end,
-    items::all,
-    key::word,
-    table::{Table, cell_of},
+    items::list_all,
+    key::value_name,
+    table::{Table, field_cell},
 };
 
-/// What can be done with tokens.
+/// The commands on tokens.
 #[derive(Subcommand)]
 pub(crate) enum Token {
-    /// Make a token and print it, this once
+    /// Create a token and print it, only this once
     Create(Create),
-    /// List the tokens, those that are no longer good included
+    /// List the tokens, including revoked and expired ones
     List(List),
-    /// Show one token; never its text
+    /// Show one token, without its text
     Show(Show),
-    /// Withdraw a token at once and for good
+    /// Revoke a token immediately and permanently
     Revoke(Revoke),
 }
 
 /// `keyside token create`.
 #[derive(Args)]
 pub(crate) struct Create {
-    /// What it is for, or whose
+    /// What or whom it is for
     #[arg(long, short)]
     name: String,
-    /// What it allows
+    /// What it permits
     #[arg(long, short)]
     role: Role,
-    /// A workspace that it is limited to; may be given several times [default: all workspaces]
+    /// Limit it to a workspace; may be repeated [default: all workspaces]
     #[arg(long, short, value_name = "ID")]
     workspace: Vec<WorkspaceId>,
-    /// When it ends: a time such as 2027-01-31T12:00:00Z, or a date, at whose beginning in UTC it ends [default: never]
+    /// Expiry: a time such as 2027-01-31T12:00:00Z, or a date, which means its start in UTC
+    /// [default: never]
     #[arg(long, value_name = "TIME", value_parser = end)]
     expires_at: Option<Timestamp>,
     #[command(flatten)]
@@ -58,7 +59,7 @@ pub(crate) struct List {
 /// `keyside token show`.
 #[derive(Args)]
 pub(crate) struct Show {
-    /// Its id, as `keyside token list` shows it
+    /// The token's id, as `keyside token list` shows it
     id: ActorId,
     #[command(flatten)]
     admin: Admin,
@@ -67,9 +68,9 @@ pub(crate) struct Show {
 /// `keyside token revoke`.
 #[derive(Args)]
 pub(crate) struct Revoke {
-    /// Its id, as `keyside token list` shows it
+    /// The token's id, as `keyside token list` shows it
     id: ActorId,
-    /// Do not ask for the name first
+    /// Skip the confirmation
     #[arg(long, short)]
     yes: bool,
     #[command(flatten)]
@@ -80,48 +81,48 @@ pub(crate) struct Revoke {
 enum Role {
     /// Everything
     Owner,
-    /// Reads, and changes keys
+    /// Read, and change keys
     Editor,
-    /// Reads
+    /// Read
     Viewer,
 }
 
-pub(crate) async fn run(token: Token, sources: &Sources, answer: &Answer) -> Result<(), Failure> {
+pub(crate) async fn run(token: Token, sources: &Sources, output: &Output) -> Result<(), Failure> {
     match token {
-        Token::Create(create) => create.run(sources, answer).await,
+        Token::Create(create) => create.run(sources, output).await,
         Token::List(list) => {
-            let items = all(&list.admin.client(sources)?, TOKENS, "").await?;
+            let items = list_all(&list.admin.client(sources)?, TOKENS, "").await?;
             let page = json!({ "items": items, "nextCursor": null });
-            answer.give(&page, |answer| table(&items, answer))
+            output.print(&page, |output| table(&items, output))
         }
         Token::Show(show) => {
             let path = format!("{TOKENS}/{}", show.id);
             let token = show.admin.client(sources)?.get(&path).await?;
-            answer.give(&token, |answer| answer.table(&fields(&token)))
+            output.print(&token, |output| output.table(&fields(&token)))
         }
-        Token::Revoke(revoke) => revoke.run(sources, answer).await,
+        Token::Revoke(revoke) => revoke.run(sources, output).await,
     }
 }
 
 impl Create {
-    /// The token alone goes to standard output, so that it can go straight into a file.
-    async fn run(&self, sources: &Sources, answer: &Answer) -> Result<(), Failure> {
+    /// Only the token goes to standard output, so that it can be redirected into a file.
+    async fn run(&self, sources: &Sources, output: &Output) -> Result<(), Failure> {
         let body = json!({
             "name": self.name,
-            "role": word(self.role),
+            "role": value_name(self.role),
             "workspaces": (!self.workspace.is_empty()).then_some(&self.workspace),
             "expiresAt": self.expires_at.map(|at| at.to_string()),
         });
-        let made = self.admin.client(sources)?.post(TOKENS, &body).await?;
-        for warning in made["warnings"].as_array().into_iter().flatten() {
+        let created = self.admin.client(sources)?.post(TOKENS, &body).await?;
+        for warning in created["warnings"].as_array().into_iter().flatten() {
             let warning = warning.as_str().unwrap_or_default();
-            answer.remark(&format!("warning: {warning}"));
+            output.note(&format!("warning: {warning}"));
         }
-        let token = made["token"].as_str().unwrap_or_default();
-        answer.give(&made, |answer| {
-            answer.remark(&format!(
-                "{}. It is shown this once:",
-                InWords("Made", &made)
+        let token = created["token"].as_str().unwrap_or_default();
+        output.print(&created, |output| {
+            output.note(&format!(
+                "{}. It is shown only this once:",
+                Summary("Created", &created)
             ));
             format!("{token}\n")
         })
@@ -129,28 +130,28 @@ impl Create {
 }
 
 impl Revoke {
-    async fn run(&self, sources: &Sources, answer: &Answer) -> Result<(), Failure> {
+    async fn run(&self, sources: &Sources, output: &Output) -> Result<(), Failure> {
         let client = self.admin.client(sources)?;
         let path = format!("{TOKENS}/{}", self.id);
         if !self.yes {
             let token = client.get(&path).await?;
-            Final {
-                about_to: InWords("About to revoke", &token).to_string(),
+            Confirmation {
+                action: Summary("About to revoke", &token).to_string(),
                 name: token["name"].as_str().unwrap_or_default(),
-                called: "name",
-                otherwise: "nothing was revoked",
+                name_kind: "name",
+                if_declined: "nothing was revoked",
             }
             .confirm()?;
         }
         let revoked = client.delete(&path).await?;
-        answer.give(&revoked, |_| format!("{}\n", InWords("Revoked", &revoked)))
+        output.print(&revoked, |_| format!("{}\n", Summary("Revoked", &revoked)))
     }
 }
 
-/// One line: what became of which token.
-struct InWords<'a>(&'a str, &'a Value);
+/// One line: what happened to which token.
+struct Summary<'a>(&'a str, &'a Value);
 
-impl fmt::Display for InWords<'_> {
+impl fmt::Display for Summary<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(verb, token) = self;
         let text = |field| token[field].as_str().unwrap_or("-");
@@ -159,7 +160,7 @@ impl fmt::Display for InWords<'_> {
     }
 }
 
-fn table(items: &[Value], answer: &Answer) -> String {
+fn table(items: &[Value], output: &Output) -> String {
     let mut table = Table::new([
         "ID",
         "NAME",
@@ -177,11 +178,11 @@ fn table(items: &[Value], answer: &Answer) -> String {
             text("role"),
             workspaces(item),
             text("status"),
-            cell_of(item, "lastUsedAt"),
-            cell_of(item, "expiresAt"),
+            field_cell(item, "lastUsedAt"),
+            field_cell(item, "expiresAt"),
         ]);
     }
-    answer.table(&table)
+    output.table(&table)
 }
 
 fn fields(token: &Value) -> Table {
@@ -189,7 +190,7 @@ fn fields(token: &Value) -> Table {
     for (name, field) in FIELDS {
         let value = match field {
             "workspaces" => workspaces(token),
-            field => cell_of(token, field),
+            field => field_cell(token, field),
         };
         table.row([name.to_owned(), value]);
     }

@@ -1,25 +1,25 @@
-//! `keyside vault`: what an administrator of Vault or OpenBao has to know of these settings.
+//! `keyside vault`: what an administrator of Vault or OpenBao needs for these settings.
 
 mod policy;
 
 use clap::Subcommand;
 use keyside_config::Sources;
 
-use super::{Answer, Failure};
+use super::{Failure, Output};
 
-/// What can be done about Vault.
+/// The commands on Vault.
 #[derive(Subcommand)]
 pub(crate) enum Vault {
-    /// Print the least policy that these settings need, as `vault policy write` takes it
+    /// Print the minimal policy that these settings need, in the format of `vault policy write`
     Policy(policy::Policy),
 }
 
 pub(crate) async fn run(
     command: &Vault,
     sources: &Sources,
-    answer: &Answer,
+    output: &Output,
 ) -> Result<(), Failure> {
     match command {
-        Vault::Policy(policy) => policy.run(sources, answer).await,
+        Vault::Policy(policy) => policy.run(sources, output).await,
     }
 }

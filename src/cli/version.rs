@@ -4,11 +4,11 @@ use std::env::consts::{ARCH, OS};
 
 use serde_json::json;
 
-use super::{Answer, Failure};
+use super::{Failure, Output};
 
-pub(crate) fn run(answer: &Answer) -> Result<(), Failure> {
+pub(crate) fn run(output: &Output) -> Result<(), Failure> {
     let version = json!({ "name": "keyside", "version": VERSION, "os": OS, "arch": ARCH });
-    answer.give(&version, |_| format!("keyside {VERSION} ({ARCH}-{OS})\n"))
+    output.print(&version, |_| format!("keyside {VERSION} ({ARCH}-{OS})\n"))
 }
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");

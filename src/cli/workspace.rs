@@ -1,4 +1,4 @@
-//! `keyside workspace`: who may use which keys, through the admin API.
+//! `keyside workspace`: workspaces, through the admin API.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -8,40 +8,40 @@ use keyside_credentials::WorkspaceId;
 use serde_json::{Value, json};
 
 use super::{
-    Admin, Answer, Failure,
-    confirm::Final,
+    Admin, Failure, Output,
+    confirm::Confirmation,
     download::Download,
-    items::all,
-    table::{Table, cell_of},
+    items::list_all,
+    table::{Table, field_cell},
 };
 use crate::{
     client::{Client, ClientError},
     terminal::printable,
 };
 
-/// What can be done with workspaces.
+/// The commands on workspaces.
 #[derive(Subcommand)]
 pub(crate) enum Workspace {
-    /// Make a workspace
+    /// Create a workspace
     Add(Add),
     /// List the workspaces
     List(List),
     /// Show one workspace
     Show(Show),
-    /// Write everything of a workspace but its secrets into a tar archive
+    /// Export a workspace without its secrets into a tar archive
     Export(Export),
-    /// Destroy a workspace for good: its key, its records, its runs
+    /// Erase a workspace permanently: its encryption key, records and runs
     Erase(Erase),
-    /// Seal everything of a workspace anew, under a new key
+    /// Encrypt a workspace's keys again, under a new workspace key
     RotateKey(RotateKey),
 }
 
 /// `keyside workspace add`.
 #[derive(Args)]
 pub(crate) struct Add {
-    /// What requests will be tagged with: 1 to 64 of a-z, 0-9 and -
+    /// The id that requests name: 1 to 64 of a-z, 0-9 and -
     id: WorkspaceId,
-    /// Its name for people [default: the id]
+    /// Display name [default: the id]
     #[arg(long)]
     name: Option<String>,
     #[command(flatten)]
@@ -81,7 +81,7 @@ pub(crate) struct Export {
 pub(crate) struct Erase {
     /// The workspace
     id: WorkspaceId,
-    /// Do not ask for the id first
+    /// Skip the confirmation
     #[arg(long, short)]
     yes: bool,
     #[command(flatten)]
@@ -100,23 +100,23 @@ pub(crate) struct RotateKey {
 pub(crate) async fn run(
     workspace: Workspace,
     sources: &Sources,
-    answer: &Answer,
+    output: &Output,
 ) -> Result<(), Failure> {
     match workspace {
         Workspace::Add(add) => {
             let body = json!({ "id": add.id, "name": add.name });
-            let made = add.admin.client(sources)?.post(WORKSPACES, &body).await?;
-            answer.give(&made, |_| format!("Made workspace {}\n", add.id))
+            let created = add.admin.client(sources)?.post(WORKSPACES, &body).await?;
+            output.print(&created, |_| format!("Created workspace {}\n", add.id))
         }
         Workspace::List(list) => {
-            let items = all(&list.admin.client(sources)?, WORKSPACES, "").await?;
+            let items = list_all(&list.admin.client(sources)?, WORKSPACES, "").await?;
             let page = json!({ "items": items, "nextCursor": null });
-            answer.give(&page, |answer| table(&items, answer))
+            output.print(&page, |output| table(&items, output))
         }
-        Workspace::Show(show) => show.run(sources, answer).await,
-        Workspace::Export(export) => export.run(sources, answer).await,
-        Workspace::Erase(erase) => erase.run(sources, answer).await,
-        Workspace::RotateKey(rotate) => rotate.run(sources, answer).await,
+        Workspace::Show(show) => show.run(sources, output).await,
+        Workspace::Export(export) => export.run(sources, output).await,
+        Workspace::Erase(erase) => erase.run(sources, output).await,
+        Workspace::RotateKey(rotate) => rotate.run(sources, output).await,
     }
 }
 
@@ -125,32 +125,33 @@ pub(crate) async fn expect(client: &Client, id: &WorkspaceId) -> Result<(), Fail
     look_up(client, id).await.map(drop)
 }
 
-/// Whether a Keyside at hand knows the workspace: false where none could be asked, or did not answer in time.
+/// Whether a reachable Keyside has the workspace; false if none responds in time.
 ///
 /// # Errors
 /// It has no such workspace.
 pub(crate) async fn known_to(client: &Client, id: &WorkspaceId) -> Result<bool, Failure> {
     let path = path(id);
     let asked = client.get(&path);
-    match tokio::time::timeout(AT_HAND, asked).await {
+    match tokio::time::timeout(LOOKUP_TIMEOUT, asked).await {
         Ok(Ok(_)) => Ok(true),
         Ok(Err(error)) if error.is(UNKNOWN) => Err(explained(client, id, error).await),
         Ok(Err(_)) | Err(_) => Ok(false),
     }
 }
 
-/// The failure of a call for a workspace, which names the one that was probably meant if there is no such one.
+/// Converts an error about a workspace. If there is no such workspace, suggests the most similar
+/// one.
 pub(crate) async fn explained(client: &Client, id: &WorkspaceId, error: ClientError) -> Failure {
     if !error.is(UNKNOWN) {
         return error.into();
     }
-    let items = match all(client, WORKSPACES, "").await {
+    let items = match list_all(client, WORKSPACES, "").await {
         Ok(items) => items,
         Err(failure) => return failure,
     };
     let ids = items.iter().filter_map(|item| item["id"].as_str());
     match nearest(id.as_str(), ids) {
-        // The one that was given is not repeated: it may be a key.
+        // The given id is not repeated, because it may be a key.
         Some(meant) => {
             Failure::failed(format!("there is no such workspace; did you mean {meant}?"))
                 .next(error.next_step())
@@ -171,75 +172,75 @@ fn path(id: &WorkspaceId) -> String {
 }
 
 impl Show {
-    async fn run(&self, sources: &Sources, answer: &Answer) -> Result<(), Failure> {
+    async fn run(&self, sources: &Sources, output: &Output) -> Result<(), Failure> {
         let workspace = look_up(&self.admin.client(sources)?, &self.id).await?;
-        answer.give(&workspace, |answer| {
+        output.print(&workspace, |output| {
             let mut table = Table::of_fields(&workspace, FIELDS);
             if workspace["damaged"] == true {
                 table.row(["damaged".to_owned(), "yes".to_owned()]);
             }
-            answer.table(&table)
+            output.table(&table)
         })
     }
 }
 
 impl Export {
-    async fn run(&self, sources: &Sources, answer: &Answer) -> Result<(), Failure> {
+    async fn run(&self, sources: &Sources, output: &Output) -> Result<(), Failure> {
         let client = self.admin.client(sources)?;
         let path = format!("{WORKSPACES}/{}/export", self.id);
         let download = Download::begin(&client, &path, self.out.as_deref(), "workspace.tar");
         let file = download.await?.finish().await?.keep();
         let written = json!({ "workspaceId": self.id, "file": file });
-        answer.give(&written, |_| {
+        output.print(&written, |_| {
             format!("Wrote workspace {} to {}\n", self.id, file.display())
         })
     }
 }
 
 impl Erase {
-    /// The receipt alone goes to standard output, so that it can go straight into a file.
-    async fn run(&self, sources: &Sources, answer: &Answer) -> Result<(), Failure> {
+    /// Only the receipt goes to standard output, so that it can be redirected into a file.
+    async fn run(&self, sources: &Sources, output: &Output) -> Result<(), Failure> {
         let client = self.admin.client(sources)?;
         let path = path(&self.id);
         if !self.yes {
             let workspace = client.get(&path).await?;
             let name = workspace["name"].as_str().unwrap_or_default();
-            Final {
-                about_to: format!(
+            Confirmation {
+                action: format!(
                     "About to erase workspace {} ({}) with all its keys and runs",
                     self.id,
                     printable(name)
                 ),
                 name: self.id.as_str(),
-                called: "id",
-                otherwise: "nothing was erased",
+                name_kind: "id",
+                if_declined: "nothing was erased",
             }
             .confirm()?;
         }
         let receipt = client.delete(&path).await?;
-        answer.remark(&format!(
+        output.note(&format!(
             "Erased workspace {}. Keep the receipt; `keyside audit verify --receipt FILE` checks it.",
             self.id
         ));
         let kept = serde_json::to_string_pretty(&receipt).unwrap_or_default();
-        answer.give(&receipt, |_| format!("{kept}\n"))
+        output.print(&receipt, |_| format!("{kept}\n"))
     }
 }
 
 impl RotateKey {
-    async fn run(&self, sources: &Sources, answer: &Answer) -> Result<(), Failure> {
+    async fn run(&self, sources: &Sources, output: &Output) -> Result<(), Failure> {
         let path = format!("{WORKSPACES}/{}/rotate-key", self.id);
         let client = self.admin.client(sources)?;
         let rotated = client.post(&path, &json!({})).await?;
         if rotated["damaged"] != 0 {
-            answer.remark(&format!(
-                "warning: {} keys do not open and were left as they are",
+            output.note(&format!(
+                "warning: {} keys cannot be decrypted and were not changed",
                 rotated["damaged"]
             ));
         }
-        answer.give(&rotated, |_| {
+        output.print(&rotated, |_| {
             format!(
-                "Sealed {} keys of workspace {} under {}\n",
+                "Encrypted {} keys of workspace {} under {}\n",
                 rotated["credentials"],
                 self.id,
                 rotated["key"].as_str().unwrap_or("?")
@@ -248,23 +249,23 @@ impl RotateKey {
     }
 }
 
-fn table(items: &[Value], answer: &Answer) -> String {
+fn table(items: &[Value], output: &Output) -> String {
     if items.is_empty() {
-        return "No workspaces. `keyside workspace add ID` makes one.\n".to_owned();
+        return "No workspaces. `keyside workspace add ID` creates one.\n".to_owned();
     }
     let mut table = Table::new(["ID", "NAME", "CREATED"]);
     for item in items {
-        table.row(["id", "name", "createdAt"].map(|field| cell_of(item, field)));
+        table.row(["id", "name", "createdAt"].map(|field| field_cell(item, field)));
     }
-    answer.table(&table)
+    output.table(&table)
 }
 
 const WORKSPACES: &str = "/api/workspaces";
 
 const UNKNOWN: &str = "workspace-unknown";
 
-/// A command that needs no Keyside does not wait longer for one.
-const AT_HAND: Duration = Duration::from_secs(2);
+/// A command that does not need Keyside waits no longer for one.
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(2);
 
 const FIELDS: [(&str, &str); 4] = [
     ("id", "id"),

@@ -1,4 +1,5 @@
-//! An answer that is a file, taken piece by piece: it may be larger than memory, and take longer than other answers.
+//! Downloads a file chunk by chunk: it may be larger than memory, and take longer than other
+//! responses.
 
 use axum::body::Bytes;
 use http_body_util::BodyExt;
@@ -10,27 +11,27 @@ use hyper::{
 
 use super::{Client, ClientError, in_time, read};
 
-/// A file on its way.
-pub(crate) struct Incoming {
+/// A file that is being downloaded.
+pub(crate) struct IncomingFile {
     base: String,
     name: Option<String>,
     body: Body,
 }
 
 impl Client {
-    /// Asks for a file.
+    /// Requests a file.
     pub(crate) async fn download(
         &self,
         method: Method,
         path: &str,
-    ) -> Result<Incoming, ClientError> {
+    ) -> Result<IncomingFile, ClientError> {
         let request = self.request(method, path, None)?;
         let base = &self.base;
         let answered = async {
             let response = self.http.request(request).await;
             let response = response.map_err(|error| ClientError::unreachable(base, &error))?;
             if response.status().is_success() {
-                return Ok(Incoming {
+                return Ok(IncomingFile {
                     base: base.clone(),
                     name: name(response.headers()),
                     body: response.into_body(),
@@ -44,13 +45,13 @@ impl Client {
     }
 }
 
-impl Incoming {
-    /// What the server would call it.
+impl IncomingFile {
+    /// The file name that the server suggests.
     pub(crate) fn name(&self) -> Option<&str> {
         self.name.as_deref()
     }
 
-    /// The next piece; nothing at the end.
+    /// The next chunk, or `None` at the end.
     pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, ClientError> {
         let base = self.base.clone();
         loop {
@@ -60,7 +61,7 @@ impl Incoming {
             });
             match frame.await?.map(|frame| frame.into_data()) {
                 Some(Ok(data)) => return Ok(Some(data)),
-                // Trailers: nothing of the file.
+                // Trailers, which are not part of the file.
                 Some(Err(_)) => {}
                 None => return Ok(None),
             }
@@ -68,11 +69,11 @@ impl Incoming {
     }
 }
 
-/// A name without a path in it: whatever answers, it does not choose the folder.
+/// The suggested name, if it has no path: the server must not choose the folder.
 fn name(headers: &HeaderMap) -> Option<String> {
     let disposition = headers.get(CONTENT_DISPOSITION)?.to_str().ok()?;
     let name = disposition.split_once("filename=\"")?.1.split('"').next()?;
-    let harmless = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-    let fit = !name.is_empty() && !name.starts_with('.') && name.bytes().all(harmless);
-    fit.then(|| name.to_owned())
+    let is_safe = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    let is_valid = !name.is_empty() && !name.starts_with('.') && name.bytes().all(is_safe);
+    is_valid.then(|| name.to_owned())
 }

@@ -1,4 +1,4 @@
-//! What the admin API says no to, and what keeps it from being asked.
+//! Errors of the admin API, and of reaching it.
 
 use std::{error::Error, fmt};
 
@@ -7,38 +7,38 @@ use serde_json::Value;
 
 use super::problem::Problem;
 
-/// Why there is no answer, or not the one that was hoped for.
+/// Why a call failed.
 #[derive(Debug)]
 pub(crate) enum ClientError {
-    /// No address of an admin API.
-    Address,
-    /// A token that could not stand in a header.
-    Token,
-    /// No connection, or one that broke.
+    /// The address is not that of an admin API.
+    InvalidAddress,
+    /// The token contains characters that a header cannot.
+    InvalidToken,
+    /// The connection failed or broke.
     Unreachable {
-        /// Who was called.
+        /// The address that was called.
         base: String,
-        /// The innermost reason.
+        /// The root cause.
         reason: String,
     },
-    /// Connected, and then nothing.
-    Silent {
-        /// Who was called.
+    /// No response in time.
+    Timeout {
+        /// The address that was called.
         base: String,
     },
-    /// Something answered that is no admin API.
-    Foreign {
-        /// Who was called.
+    /// The response is not from an admin API.
+    NotAdminApi {
+        /// The address that was called.
         base: String,
-        /// What it said.
+        /// Its status.
         status: StatusCode,
     },
-    /// The admin API said why not.
+    /// The admin API refused, with a problem document.
     Problem(Box<Problem>),
 }
 
 impl ClientError {
-    /// hyper's own message is `client error (Connect)`; what a person needs is at the end of the chain.
+    /// hyper's own message is `client error (Connect)`; the useful one is the last of the chain.
     pub(super) fn unreachable(base: &str, error: &(dyn Error + 'static)) -> Self {
         let mut innermost = error;
         while let Some(source) = innermost.source() {
@@ -55,32 +55,32 @@ impl ClientError {
         let problem = body.and_then(|body| serde_json::from_value(body).ok());
         match problem {
             Some(problem) if !status.is_success() => Self::Problem(Box::new(problem)),
-            _ => Self::Foreign {
+            _ => Self::NotAdminApi {
                 base: base.to_owned(),
                 status,
             },
         }
     }
 
-    /// Whether the admin API said no for this reason: the last part of a problem's `type`.
+    /// Whether the admin API refused for this reason: the last part of a problem's `type`.
     pub(crate) fn is(&self, kind: &str) -> bool {
         matches!(self, Self::Problem(problem) if problem.kind() == kind)
     }
 
-    /// What to do about it.
+    /// The next step for the user.
     pub(crate) fn next_step(&self) -> String {
         match self {
-            Self::Address => "Give one with --admin-url or KEYSIDE_ADMIN_URL, or leave both out to use the settings.".to_owned(),
-            Self::Token => "Give the token that `keyside serve` left in its data folder, on one line.".to_owned(),
+            Self::InvalidAddress => "Give an address with --admin-url or KEYSIDE_ADMIN_URL, or leave both out to use the settings.".to_owned(),
+            Self::InvalidToken => "Give the token that `keyside serve` left in its data folder, on one line.".to_owned(),
             Self::Unreachable { base, .. } if base.starts_with("https:") => {
-                "See that it runs there and that its certificate is good; SSL_CERT_FILE names an authority of your own."
+                "Check that it runs there and that its certificate is valid; SSL_CERT_FILE names a certificate authority of your own."
                     .to_owned()
             }
             Self::Unreachable { .. } => {
-                "Start it with `keyside serve`, or say where it is with --admin-url or KEYSIDE_ADMIN_URL.".to_owned()
+                "Start it with `keyside serve`, or give its address with --admin-url or KEYSIDE_ADMIN_URL.".to_owned()
             }
-            Self::Silent { .. } => "Look at its log: it may be waiting for its disk.".to_owned(),
-            Self::Foreign { .. } => "Give the admin API's own address (admin.listen), not the proxy's.".to_owned(),
+            Self::Timeout { .. } => "Check its log: it may be waiting for its disk.".to_owned(),
+            Self::NotAdminApi { .. } => "Give the admin API's own address (admin.listen), not the proxy's.".to_owned(),
             Self::Problem(problem) => problem.next_step(),
         }
     }
@@ -89,20 +89,22 @@ impl ClientError {
 impl fmt::Display for ClientError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Address => f.write_str(
-                "expected an address such as http://127.0.0.1:7381, found something else",
-            ),
-            Self::Token => f.write_str("expected a token, found characters that no token has"),
+            Self::InvalidAddress => {
+                f.write_str("expected an address such as http://127.0.0.1:7381, found another text")
+            }
+            Self::InvalidToken => {
+                f.write_str("expected a token, found characters that no token has")
+            }
             Self::Unreachable { base, reason } => {
                 write!(f, "expected Keyside at {base}, found: {reason}")
             }
-            Self::Silent { base } => {
-                write!(f, "expected an answer from {base}, found none in time")
+            Self::Timeout { base } => {
+                write!(f, "expected a response from {base}, found none in time")
             }
-            Self::Foreign { base, status } => {
+            Self::NotAdminApi { base, status } => {
                 write!(
                     f,
-                    "expected the admin API at {base}, found something else that answers {status}"
+                    "expected the admin API at {base}, found another server that answers {status}"
                 )
             }
             Self::Problem(problem) => problem.fmt(f),

@@ -1,10 +1,11 @@
-//! Puts a problem document of the admin API into the command line's words: options for fields, commands for paths.
+//! Translates problem documents of the admin API into the command line's terms: options for fields,
+//! commands for paths.
 
 use std::fmt;
 
 use serde::Deserialize;
 
-/// A problem document (RFC 9457) as the admin API sends it.
+/// A problem document of the admin API (RFC 9457).
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Problem {
@@ -27,47 +28,47 @@ struct FieldError {
 }
 
 impl Problem {
-    /// The last part of its `type`, as docs/API.md lists them.
+    /// The last part of its `type`; docs/API.md lists them.
     pub(super) fn kind(&self) -> &str {
         self.kind.rsplit(':').next().unwrap_or_default()
     }
 
-    /// What to do about it: the server's own remedy, unless that speaks of HTTP requests.
+    /// The next step: the server's remedy, unless that is about HTTP requests.
     pub(super) fn next_step(&self) -> String {
         let kind = self.kind();
         match NEXT.iter().find(|(kinds, _)| kinds.contains(&kind)) {
             Some((_, next)) => (*next).to_owned(),
-            None => about_keys(&self.remedy),
+            None => credentials_as_keys(&self.remedy),
         }
     }
 }
 
-/// What the API says of credentials, which the command line calls keys. Names of settings and paths stay.
-pub(crate) fn about_keys(said: &str) -> String {
+/// Replaces credential with key, as the command line calls them. Names of settings and paths stay.
+pub(crate) fn credentials_as_keys(text: &str) -> String {
     let word = |word: &str| match word.contains(['[', '/', '_', '`']) {
         true => word.to_owned(),
         false => word
             .replace("credential", "key")
             .replace("Credential", "Key"),
     };
-    said.split(' ').map(word).collect::<Vec<_>>().join(" ")
+    text.split(' ').map(word).collect::<Vec<_>>().join(" ")
 }
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.kind(), self.errors.as_slice()) {
-            // The detail only names the fields that come after it.
+            // The detail only lists the fields that follow.
             ("fields-invalid", [error]) => return error.fmt(f),
             ("fields-invalid", errors @ [_, ..]) => {
-                f.write_str("some options are not as expected")?;
+                f.write_str("some options are invalid")?;
                 return errors.iter().try_for_each(|error| write!(f, "\n  {error}"));
             }
             ("precondition-failed", _) => {
                 return f.write_str("someone else changed it at the same moment");
             }
-            _ => f.write_str(&about_keys(&self.detail))?,
+            _ => f.write_str(&credentials_as_keys(&self.detail))?,
         }
-        // A server error is in the server's log under this id; a client error says all there is to know.
+        // The server logged a server error under this id; a client error is complete as it is.
         match self.status >= 500 && !self.request_id.is_empty() {
             true => write!(f, " (request {})", self.request_id),
             false => Ok(()),
@@ -78,37 +79,46 @@ impl fmt::Display for Problem {
 impl fmt::Display for FieldError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let field = &self.field;
-        let detail = about_keys(&self.detail);
+        let detail = credentials_as_keys(&self.detail);
         let option = OPTIONS.iter().find(|(name, _)| name == field);
         match (option, field.as_str()) {
             (Some((_, option)), _) => write!(f, "{option}: {detail}"),
             // Errors of this field name the secret themselves.
             (None, "secret") => f.write_str(&detail),
             (None, name) if name.starts_with('(') => write!(f, "{name}: {detail}"),
-            (None, name) => write!(f, "--{name}: {detail}"),
+            (None, name) => write!(f, "--{}: {detail}", kebab_case(name)),
         }
     }
 }
 
-/// Fields whose option has another name.
-const OPTIONS: [(&str, &str); 10] = [
+/// The usual name of an option for a field: `usageTag` is `usage-tag`.
+fn kebab_case(field: &str) -> String {
+    let mut option = String::with_capacity(field.len() + 2);
+    for character in field.chars() {
+        if character.is_ascii_uppercase() {
+            option.push('-');
+        }
+        option.push(character.to_ascii_lowercase());
+    }
+    option
+}
+
+/// API fields whose option has another name.
+const OPTIONS: [(&str, &str); 7] = [
     ("credentialId", "--key"),
-    ("expiresAt", "--expires-at"),
     ("graceSeconds", "--grace"),
     ("id", "the id"),
     ("requestId", "the id"),
-    ("runId", "--run-id"),
-    ("usageTag", "--usage-tag"),
     ("version", "--to"),
     ("workspaceId", "--workspace"),
     ("workspaces", "--workspace"),
 ];
 
-/// What to do about the kinds whose remedy speaks of HTTP requests.
+/// Next steps for problems whose remedy is about HTTP requests.
 const NEXT: [(&[&str], &str); 9] = [
     (
         &["unauthenticated"],
-        "Give a good token with --token-file or KEYSIDE_TOKEN; `keyside serve` leaves the owner's in its data folder.",
+        "Give a valid token with --token-file or KEYSIDE_TOKEN; `keyside serve` writes the owner's token into its data folder.",
     ),
     (
         &["fields-invalid"],
@@ -116,32 +126,29 @@ const NEXT: [(&[&str], &str); 9] = [
     ),
     (
         &["workspace-unknown"],
-        "`keyside workspace list` lists the ones there are, `keyside workspace add ID` makes one.",
+        "`keyside workspace list` lists the workspaces, `keyside workspace add ID` creates one.",
     ),
     (
         &["credential-unknown"],
-        "`keyside key list` lists the ones there are.",
+        "`keyside key list` lists the keys.",
     ),
-    (
-        &["token-unknown"],
-        "`keyside token list` lists the ones there are.",
-    ),
+    (&["token-unknown"], "`keyside token list` lists the tokens."),
     (
         &["nothing-in-grace"],
-        "Put the secret that is wanted in place with `keyside key rotate`.",
+        "Set the secret that you want with `keyside key rotate`.",
     ),
     (
         &[
             "too-many-requests",
-            "already-running",
+            "too-many-in-progress",
             "body-timeout",
             "precondition-failed",
         ],
         "Nothing was changed. Wait a moment and run the command again.",
     ),
     (
-        &["erasing-unfinished"],
-        "It goes on by itself. Run the command again: once nothing is left, it prints the receipt.",
+        &["erasure-incomplete"],
+        "It continues in the background. Run the command again later: once it is finished, it prints the receipt.",
     ),
     (
         &[
@@ -187,12 +194,12 @@ mod tests {
             json!([{ "field": "label", "detail": "a" }, { "field": "expiresAt", "detail": "b" }]);
         assert_eq!(
             problem("fields-invalid", 422, errors).to_string(),
-            "some options are not as expected\n  --label: a\n  --expires-at: b"
+            "some options are invalid\n  --label: a\n  --expires-at: b"
         );
     }
 
     #[test]
-    fn what_its_fields_only_repeat_is_said_once() {
+    fn a_detail_is_not_repeated_by_its_fields() {
         let errors = json!([{ "field": "workspaceId", "detail": "no such workspace" }]);
         let unknown = problem("workspace-unknown", 404, errors);
         assert_eq!(unknown.to_string(), "It is so.");
@@ -204,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_went_wrong_on_the_other_side_comes_with_the_requests_id() {
+    fn only_a_server_error_comes_with_the_request_s_id() {
         assert_eq!(
             problem("internal", 500, json!([])).to_string(),
             "It is so. (request req_1)"
@@ -226,12 +233,12 @@ mod tests {
             ),
             ("See `credential_missing`.", "See `credential_missing`."),
         ] {
-            assert_eq!(about_keys(said), expected);
+            assert_eq!(credentials_as_keys(said), expected);
         }
     }
 
     #[test]
-    fn no_word_of_the_api_is_in_what_is_said_here() {
+    fn next_steps_and_options_contain_no_term_of_the_api() {
         let next = NEXT.iter().map(|(_, next)| *next);
         let options = OPTIONS.iter().map(|(_, option)| *option);
         for said in next.chain(options) {

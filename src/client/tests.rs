@@ -1,19 +1,19 @@
-//! The client against servers that are, and are not, an admin API.
+//! Tests the client against admin APIs and other servers.
 
 use axum::{Json, Router, http::StatusCode, routing::get};
 use serde_json::json;
 
 use super::*;
 
-/// Serves `router` on a port of its own and gives its address.
-async fn served(router: Router) -> String {
+/// Serves `router` on any port and returns its address.
+async fn serve(router: Router) -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move { axum::serve(listener, router).await });
     format!("http://{address}")
 }
 
-async fn asked(base: &str) -> Result<Value, ClientError> {
+async fn get_workspaces(base: &str) -> Result<Value, ClientError> {
     Client::new(base, "token")?.get("/api/workspaces").await
 }
 
@@ -41,7 +41,7 @@ fn an_address_is_scheme_host_and_port_and_nothing_else() {
 }
 
 #[test]
-fn a_token_that_could_not_stand_in_a_header_is_not_repeated() {
+fn a_token_that_a_header_cannot_contain_is_not_repeated() {
     let error = Client::new("http://127.0.0.1:1", "sk-canary\nx").err();
     let said = error
         .map(|error| format!("{error} {error:?}"))
@@ -50,14 +50,14 @@ fn a_token_that_could_not_stand_in_a_header_is_not_repeated() {
 }
 
 #[tokio::test]
-async fn nobody_there_is_said_with_the_way_out() {
-    let error = asked("http://127.0.0.1:1").await.unwrap_err();
+async fn a_refused_connection_is_reported_with_the_next_step() {
+    let error = get_workspaces("http://127.0.0.1:1").await.unwrap_err();
     assert!(error.to_string().contains("Connection refused"), "{error}");
     assert!(error.next_step().contains("keyside serve"));
 }
 
 #[tokio::test]
-async fn a_problem_is_told_with_its_fields_and_its_remedy() {
+async fn a_problem_is_shown_with_its_fields_and_its_remedy() {
     let problem = json!({
         "type": "urn:keyside:problem:fields-invalid", "title": "t", "status": 422, "detail": "Not as expected.",
         "remedy": "Correct it.", "requestId": "req_1",
@@ -67,7 +67,7 @@ async fn a_problem_is_told_with_its_fields_and_its_remedy() {
         "/api/workspaces",
         get(async move || (StatusCode::UNPROCESSABLE_ENTITY, Json(problem))),
     );
-    let error = asked(&served(router).await).await.unwrap_err();
+    let error = get_workspaces(&serve(router).await).await.unwrap_err();
     assert_eq!(error.to_string(), "--label: is missing");
     assert!(error.next_step().contains("--help"), "{error}");
     assert!(error.is("fields-invalid") && !error.is("label-taken"));
@@ -75,12 +75,12 @@ async fn a_problem_is_told_with_its_fields_and_its_remedy() {
 
 #[tokio::test]
 async fn something_else_on_that_port_is_not_taken_for_keyside() {
-    let base = served(Router::new()).await;
-    let error = asked(&base).await.unwrap_err();
+    let base = serve(Router::new()).await;
+    let error = get_workspaces(&base).await.unwrap_err();
     assert!(
         matches!(
             error,
-            ClientError::Foreign {
+            ClientError::NotAdminApi {
                 status: StatusCode::NOT_FOUND,
                 ..
             }
@@ -98,28 +98,28 @@ async fn a_redirect_does_not_take_the_token_elsewhere() {
         )
         .route("/elsewhere", get(async || Json(json!({}))));
     assert!(matches!(
-        asked(&served(router).await).await,
-        Err(ClientError::Foreign { .. })
+        get_workspaces(&serve(router).await).await,
+        Err(ClientError::NotAdminApi { .. })
     ));
 }
 
 #[tokio::test]
 async fn the_token_travels_only_under_a_certificate_that_is_trusted() {
-    let (base, authority) = served_under_tls().await;
-    let error = asked(&base).await.unwrap_err();
+    let (base, authority) = serve_tls().await;
+    let error = get_workspaces(&base).await.unwrap_err();
     assert!(error.to_string().contains("certificate"), "{error}");
     assert!(error.next_step().contains("SSL_CERT_FILE"));
 
     let mut roots = rustls::RootCertStore::empty();
     roots.add(authority).unwrap();
     let mut client = Client::new(&base, "token").unwrap();
-    client.http = transport::trusting(roots);
+    client.http = transport::with_roots(roots);
     let answer = client.get("/api/workspaces").await.unwrap();
     assert_eq!(answer["authorization"], "Bearer token");
 }
 
-/// A server with a certificate of its own making, which says what it was sent.
-async fn served_under_tls() -> (String, rustls::pki_types::CertificateDer<'static>) {
+/// A server with a self-signed certificate, which responds with the request's `authorization`.
+async fn serve_tls() -> (String, rustls::pki_types::CertificateDer<'static>) {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let certificate = made.cert.der().clone();
     let key = rustls::pki_types::PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());

@@ -1,4 +1,4 @@
-//! Connections: plaintext, or TLS under the certificates that this system trusts.
+//! The HTTP client: plaintext, or TLS with the certificates that this system trusts.
 
 use axum::body::Bytes;
 use http_body_util::Full;
@@ -10,20 +10,21 @@ use hyper_util::{
 use keyside_config::{BaseUrl, Scheme};
 use rustls::{ClientConfig, RootCertStore};
 
-/// What sends a request.
+/// The HTTP client.
 pub(super) type Http = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
 
-/// For one server. The system's certificates are only read where they are needed: that takes longer than the request.
-pub(super) fn to(base: &BaseUrl) -> Http {
-    trusting(match base.scheme {
+/// A client for one server. Loads the system's certificates only for HTTPS, because that takes
+/// longer than the request.
+pub(super) fn http_client(base: &BaseUrl) -> Http {
+    with_roots(match base.scheme {
         Scheme::Http => RootCertStore::empty(),
-        Scheme::Https => of_this_system(),
+        Scheme::Https => system_roots(),
     })
 }
 
-/// For servers under these authorities.
-pub(super) fn trusting(roots: RootCertStore) -> Http {
-    // An error only says that it is installed already.
+/// A client that trusts these certificate authorities.
+pub(super) fn with_roots(roots: RootCertStore) -> Http {
+    // Fails only if it is already installed.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let tls = ClientConfig::builder()
         .with_root_certificates(roots)
@@ -36,8 +37,9 @@ pub(super) fn trusting(roots: RootCertStore) -> Http {
     Client::builder(TokioExecutor::new()).build(connector)
 }
 
-/// `SSL_CERT_FILE` and `SSL_CERT_DIR` are heeded. What cannot be read is left out, and what is under it not trusted.
-fn of_this_system() -> RootCertStore {
+/// The system's certificates, or those of `SSL_CERT_FILE` and `SSL_CERT_DIR`. A certificate that
+/// cannot be read is not trusted.
+fn system_roots() -> RootCertStore {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     roots

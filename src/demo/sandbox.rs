@@ -1,6 +1,8 @@
-//! The built-in sandbox provider: it stands where OpenAI or Anthropic would, so that `keyside demo` shows the whole way
-//! of a request without a key, an account or the network. It speaks both dialects closely enough for their SDKs, and it
-//! knows nothing of Keyside: what it accepts is one key, exactly, the way a real provider does.
+//! The built-in sandbox provider, in place of OpenAI or Anthropic.
+//!
+//! With it `keyside demo` shows the whole path of a request without a key, an account or the
+//! network. It speaks both dialects closely enough for their SDKs and knows nothing of Keyside:
+//! like a real provider it accepts exactly one key.
 
 mod chat;
 mod messages;
@@ -12,16 +14,22 @@ mod stream;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
-use axum::Router;
-use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::http::{HeaderMap, Method, Uri, header};
-use axum::middleware::{self, Next};
-use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::{
+    Router,
+    extract::{DefaultBodyLimit, Request, State},
+    http::{HeaderMap, Method, Uri, header},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
 
 use self::refusal::{Dialect, Refusal};
 
@@ -29,28 +37,28 @@ use self::refusal::{Dialect, Refusal};
 pub struct Sandbox {
     key: String,
     pause: Duration,
-    answered: AtomicU64,
+    responses: AtomicU64,
 }
 
 impl Sandbox {
-    /// A provider that answers requests which carry `key`, and no others.
+    /// Creates a provider that accepts `key` and no other.
     pub fn new(key: impl Into<String>) -> Self {
         Self {
             key: key.into(),
             pause: PAUSE,
-            answered: AtomicU64::new(0),
+            responses: AtomicU64::new(0),
         }
     }
 
-    /// Streams without waiting before each event.
+    /// Streams without a pause before each event.
     #[cfg(test)]
-    fn hurried(mut self) -> Self {
+    fn without_pause(mut self) -> Self {
         self.pause = Duration::ZERO;
         self
     }
 
-    /// Whether this is the one credential and the only one: a second header, or another provider's header beside it, is
-    /// what a client's own key that leaked through would look like, and has to show.
+    /// Whether the request carries the one credential and no other. A second header, or another
+    /// provider's header, would be a client's own key that leaked through, and must be noticed.
     fn accepts(&self, headers: &HeaderMap) -> bool {
         let mut presented = headers.get_all(header::AUTHORIZATION).iter();
         let bearer = presented
@@ -63,13 +71,13 @@ impl Sandbox {
                 .all(|name| !headers.contains_key(*name))
     }
 
-    /// The next number of an answer, for its id.
+    /// The next response number, for its id.
     fn number(&self) -> u64 {
-        self.answered.fetch_add(1, Ordering::Relaxed) + 1
+        self.responses.fetch_add(1, Ordering::Relaxed) + 1
     }
 }
 
-/// The provider's routes, to be served on a listener of their own.
+/// The provider's routes, for a listener of its own.
 pub fn router(sandbox: Sandbox) -> Router {
     let sandbox = Arc::new(sandbox);
     Router::new()
@@ -99,7 +107,7 @@ async fn unknown(method: Method, uri: Uri, headers: HeaderMap) -> Refusal {
     Refusal::route(Dialect::of(uri.path(), &headers), &method, uri.path())
 }
 
-/// Seconds since 1970, as providers stamp their answers.
+/// Seconds since 1970, as in providers' responses.
 #[expect(
     clippy::disallowed_methods,
     reason = "a provider has a clock of its own; nothing in Keyside depends on it"
@@ -113,7 +121,7 @@ fn now() -> u64 {
 /// Long enough to see a stream arrive word by word, short enough not to bore.
 const PAUSE: Duration = Duration::from_millis(25);
 
-/// A prompt with pictures in it fits; the answer only looks at its text.
+/// In bytes: a prompt with images fits, although the response only uses its text.
 const BODY_LIMIT: usize = 32 << 20;
 
 const OTHER_CREDENTIALS: [&str; 4] = [

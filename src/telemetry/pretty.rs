@@ -1,63 +1,69 @@
-//! Short lines for a person at a terminal: local time, level, message, fields.
+//! Formats short log lines for a person at a terminal: local time, level, message, fields.
 //!
-//! `12:03:07 WARN  client turned away limit=1024`. The head of the audit log, a hash that only a program can compare, is left
-//! to the JSON lines. Durations have a unit that fits them, and the ids of a request that went well are cut to what tells
-//! them apart: whoever follows one up finds it whole in `keyside run list` or in the JSON lines.
+//! `12:03:07 WARN client turned away limit=1024`. The head of the audit log is omitted, because
+//! only a program can compare the hash. Durations get a fitting unit. Ids are shortened where a
+//! line is not an error's own: `keyside run list` and the JSON lines have them in full.
 
+use std::{borrow::Cow, fmt};
+
+use jiff::{Timestamp, tz::TimeZone};
+use tracing::{
+    Event, Level, Subscriber,
+    field::{Field, Visit},
+};
+use tracing_subscriber::{
+    fmt::{FmtContext, FormatEvent, format::Writer},
+    registry::LookupSpan,
+};
+
+use super::span_fields::{self, SpanFields};
 use crate::terminal::printable;
-use jiff::Timestamp;
-use jiff::tz::TimeZone;
-use std::borrow::Cow;
-use std::fmt;
-use tracing::field::{Field, Visit};
-use tracing::{Event, Level, Subscriber};
-use tracing_subscriber::fmt::format::Writer;
-use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
-use tracing_subscriber::registry::LookupSpan;
 
-/// Formats events. Spans are left out: Keyside has none.
+/// Formats events as short lines.
 pub(super) struct Pretty {
     zone: TimeZone,
 }
 
 impl Pretty {
-    /// In the time of this system: `TZ`, else `/etc/localtime`, else UTC.
+    /// Shows times in the system's time zone: `TZ`, else `/etc/localtime`, else UTC.
     pub(super) fn local() -> Self {
         let zone = TimeZone::system();
         Self { zone }
     }
 
-    fn clock(&self, time: Timestamp) -> String {
+    fn local_time(&self, time: Timestamp) -> String {
         let local = time.to_zoned(self.zone.clone());
         local.strftime("%H:%M:%S").to_string()
     }
 }
 
-impl<S, N> FormatEvent<S, N> for Pretty
+impl<S> FormatEvent<S, SpanFields> for Pretty
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
-    N: for<'a> FormatFields<'a> + 'static,
 {
     #[expect(
         clippy::disallowed_methods,
-        reason = "a log line has the time at which it is written, not that of a clock passed in"
+        reason = "a log line has the time at which it is written, not the time of an injected clock"
     )]
     fn format_event(
         &self,
-        _: &FmtContext<'_, S, N>,
+        context: &FmtContext<'_, S, SpanFields>,
         mut line: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
         let level = *event.metadata().level();
-        let mut said = Said {
-            cuts_ids: event.metadata().target() == REQUEST && level == Level::INFO,
-            ..Said::default()
+        let mut shown = ShownFields {
+            shortens_ids: event.metadata().target() == REQUEST && level == Level::INFO,
+            ..ShownFields::default()
         };
-        event.record(&mut said);
-        if said.has_hash && said.fields.is_empty() {
+        event.record(&mut shown);
+        if shown.has_audit_head && shown.fields.is_empty() {
             return Ok(());
         }
-        let time = self.clock(Timestamp::now());
+        span_fields::for_each(context, event, |name, value| {
+            shown.add(name, &shortened(value));
+        });
+        let time = self.local_time(Timestamp::now());
         match line.has_ansi_escapes() {
             true => write!(
                 line,
@@ -66,11 +72,11 @@ where
             )?,
             false => write!(line, "{time} {level:<5} ")?,
         }
-        writeln!(line, "{}{}", said.message, said.fields)
+        writeln!(line, "{}{}", shown.message, shown.fields)
     }
 }
 
-/// Codes of ECMA-48 section 8.3.117.
+/// The SGR parameter for a level (ECMA-48 section 8.3.117).
 fn colour(level: Level) -> &'static str {
     match level {
         Level::ERROR => "1;31",
@@ -79,19 +85,19 @@ fn colour(level: Level) -> &'static str {
     }
 }
 
-/// What an event says.
+/// The message and fields of an event, as the line shows them.
 #[derive(Default)]
-struct Said {
+struct ShownFields {
     message: String,
     fields: String,
-    /// Whether a hash was left out.
-    has_hash: bool,
-    /// Whether ids are shown by their ends alone.
-    cuts_ids: bool,
+    /// Whether the head of the audit log was omitted.
+    has_audit_head: bool,
+    /// Whether the event's own ids are shortened.
+    shortens_ids: bool,
 }
 
-impl Said {
-    /// A value with spaces is quoted, so that its end is seen.
+impl ShownFields {
+    /// Appends ` name=value`. A value with spaces is quoted, so that its end is visible.
     fn add(&mut self, name: &str, value: &str) {
         let quoted = value.is_empty() || (value.contains(' ') && !value.starts_with('"'));
         let quote = if quoted { "\"" } else { "" };
@@ -101,12 +107,12 @@ impl Said {
     }
 }
 
-impl Visit for Said {
+impl Visit for ShownFields {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         let text = format!("{value:?}");
         match field.name() {
             "message" => self.message.push_str(&printable(&text)),
-            AUDIT_HEAD => self.has_hash = true,
+            AUDIT_HEAD => self.has_audit_head = true,
             name => self.add(name, &text),
         }
     }
@@ -114,7 +120,7 @@ impl Visit for Said {
     fn record_str(&mut self, field: &Field, value: &str) {
         match field.name() {
             "message" => self.message.push_str(&printable(value)),
-            name if self.cuts_ids => self.add(name, &cut(value)),
+            name if self.shortens_ids => self.add(name, &shortened(value)),
             name => self.add(name, value),
         }
     }
@@ -127,8 +133,8 @@ impl Visit for Said {
     }
 }
 
-/// `req_0000c0de000000000000000a` as `req_…00000a`; what is no such id as it is.
-fn cut(value: &str) -> Cow<'_, str> {
+/// Shortens `req_0000c0de000000000000000a` to `req_…00000a`. Other values stay as they are.
+fn shortened(value: &str) -> Cow<'_, str> {
     let is_part = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric());
     match value.split_once('_') {
         Some((kind, id)) if id.len() >= LONG_ID && is_part(kind) && is_part(id) => {
@@ -138,7 +144,7 @@ fn cut(value: &str) -> Cow<'_, str> {
     }
 }
 
-/// A number of microseconds in the unit that leaves few digits.
+/// Microseconds, in the unit that needs the fewest digits.
 fn duration(microseconds: u64) -> String {
     let of = |unit: u64| microseconds as f64 / unit as f64;
     match microseconds {
@@ -149,43 +155,44 @@ fn duration(microseconds: u64) -> String {
     }
 }
 
-/// Says that lines were dropped.
+/// The line that reports dropped lines.
 pub(super) fn dropped(lines: usize) -> String {
     format!("WARN  log lines dropped lines={lines}\n")
 }
 
-/// The target of the lines about forwarded and refused requests.
+/// The target of the lines that report forwarded and refused requests.
 const REQUEST: &str = "keyside::request";
 
-/// What the names of fields with such a duration end in.
+/// The suffix of fields that hold microseconds.
 const MICROSECONDS: &str = "_us";
 
-/// From how many characters on an id is cut, and how many of them are left. The last ones are a counter or random.
+/// Characters after the `_` from which on an id is shortened, and how many of its last characters
+/// remain. Those are a counter or random.
 const LONG_ID: usize = 20;
 const ID_END: usize = 6;
 
-/// The field with the head of the audit log.
+/// The field that holds the head of the audit log.
 const AUDIT_HEAD: &str = "audit_head";
 
 #[cfg(test)]
 mod tests {
-    use super::super::json::tests::Lines;
-    use super::*;
+    use super::{super::json::tests::Lines, *};
 
-    fn line(ansi: bool, say: impl FnOnce()) -> String {
+    fn line(ansi: bool, log: impl FnOnce()) -> String {
         let lines = Lines::default();
         let subscriber = tracing_subscriber::fmt()
             .with_ansi(ansi)
+            .fmt_fields(SpanFields)
             .event_format(Pretty {
                 zone: TimeZone::UTC,
             })
             .with_writer(lines.clone())
             .finish();
-        tracing::subscriber::with_default(subscriber, say);
+        tracing::subscriber::with_default(subscriber, log);
         lines.text()
     }
 
-    /// What follows the time of a line.
+    /// The line without its time.
     fn after_time(line: &str) -> &str {
         let (time, rest) = line.split_at(9);
         let is_time = time.bytes().zip(b"dd:dd:dd ").all(|(is, form)| match form {
@@ -197,16 +204,16 @@ mod tests {
     }
 
     #[test]
-    fn a_time_is_that_of_the_zone() {
+    fn a_time_is_shown_in_the_system_s_zone() {
         let time: Timestamp = "2026-11-22T10:03:07.9Z".parse().unwrap();
         for (hours, expected) in [(0, "10:03:07"), (2, "12:03:07"), (-11, "23:03:07")] {
             let zone = TimeZone::fixed(jiff::tz::offset(hours));
-            assert_eq!(Pretty { zone }.clock(time), expected);
+            assert_eq!(Pretty { zone }.local_time(time), expected);
         }
     }
 
     #[test]
-    fn a_line_is_a_time_a_level_a_message_and_what_is_known() {
+    fn a_line_is_a_time_a_level_a_message_and_its_fields() {
         let absent = None::<u64>;
         let line = line(false, || {
             tracing::warn!(status = 429_u16, tokens = absent, name = "a b", path = ?"/v1", ok = true, "turned away");
@@ -216,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hash_that_nobody_can_use_is_left_out_and_what_is_about_it_alone_is_no_line() {
+    fn the_audit_head_is_omitted_and_so_is_a_line_with_nothing_else() {
         let alone = line(
             false,
             || tracing::info!(audit_head = %"7 sha256:ab", "audit record on disk"),
@@ -230,32 +237,41 @@ mod tests {
     }
 
     #[test]
-    fn a_request_that_went_well_is_told_with_short_ids_and_a_duration_that_can_be_read() {
-        let (request, key) = (
-            "req_0000c0de000000000000000a",
-            "cred_abcdefghijklmnopqrstuvwxyz",
-        );
-        let well = line(false, || {
+    fn a_successful_request_has_short_ids_and_a_readable_duration() {
+        let (request, key) = (REQUEST_ID, "cred_abcdefghijklmnopqrstuvwxyz");
+        let success = line(false, || {
             tracing::info!(target: "keyside::request", request_id = request, credential = key, workspace = "req_a",
                 latency_us = 38_412_u64, "request");
         });
         assert_eq!(
-            after_time(&well),
+            after_time(&success),
             "INFO  request request_id=req_\u{2026}00000a credential=cred_\u{2026}uvwxyz workspace=req_a latency=38ms\n"
         );
-        // This one is followed up.
-        let ill = line(
+        // Somebody will look for this one's id.
+        let failure = line(
             false,
             || tracing::warn!(target: "keyside::request", request_id = request, "request"),
         );
         assert_eq!(
-            after_time(&ill),
+            after_time(&failure),
             format!("WARN  request request_id={request}\n")
         );
         let other = line(false, || tracing::info!(credential = key, "rotated"));
         assert_eq!(
             after_time(&other),
             format!("INFO  rotated credential={key}\n")
+        );
+    }
+
+    #[test]
+    fn a_line_within_a_request_ends_with_its_short_id() {
+        let line = line(false, || {
+            let span = tracing::error_span!("request", request_id = REQUEST_ID, workspace = "acme");
+            span.in_scope(|| tracing::warn!(attempt = 2, "failed"));
+        });
+        assert_eq!(
+            after_time(&line),
+            "WARN  failed attempt=2 request_id=req_\u{2026}00000a workspace=acme\n"
         );
     }
 
@@ -286,9 +302,11 @@ mod tests {
     }
 
     #[test]
-    fn colours_are_there_only_where_they_are_wanted() {
-        let say = || tracing::warn!("said");
-        assert!(line(true, say).contains("\x1b[33mWARN "));
-        assert!(!line(false, say).contains('\x1b'));
+    fn a_line_is_coloured_only_on_request() {
+        let log = || tracing::warn!("failed");
+        assert!(line(true, log).contains("\x1b[33mWARN "));
+        assert!(!line(false, log).contains('\x1b'));
     }
+
+    const REQUEST_ID: &str = "req_0000c0de000000000000000a";
 }

@@ -1,91 +1,93 @@
-//! Log lines on their way to standard error.
+//! Buffers log lines for standard error.
 //!
-//! A line costs a request one copy under a lock. A thread of its own writes what
-//! has gathered, so that a slow terminal slows no request down, and a busy minute
-//! makes a few writes of many lines.
+//! A line costs a request one copy under a lock. A separate thread writes the buffer, so a slow
+//! terminal does not slow requests down, and under load many lines share one write.
 
-use std::io::{self, Write};
-use std::mem;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::{
+    io::{self, Write},
+    mem,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
 use tracing_subscriber::fmt::MakeWriter;
 
-/// Takes lines. Cheap to clone.
+/// Buffers lines. Cheap to clone.
 #[derive(Clone, Default)]
 pub(super) struct Sink(Arc<Shared>);
 
 #[derive(Default)]
 struct Shared {
-    gathered: Mutex<Gathered>,
+    buffer: Mutex<Buffer>,
     changed: Condvar,
 }
 
 #[derive(Default)]
-struct Gathered {
+struct Buffer {
     lines: Vec<u8>,
     dropped: usize,
     closed: bool,
 }
 
-/// Writes what is left when it is dropped.
-pub(super) struct Writing {
+/// The thread that writes the buffer. Dropping this writes the rest and ends the thread.
+pub(super) struct WriterThread {
     sink: Sink,
     thread: Option<JoinHandle<()>>,
 }
 
-/// Starts the thread that writes; `dropped` says how many lines it had to drop, in a line of the same form.
-pub(super) fn start(dropped: fn(usize) -> String) -> io::Result<(Sink, Writing)> {
+/// Starts the thread. `dropped` formats the line that reports how many lines were dropped.
+pub(super) fn start(dropped: fn(usize) -> String) -> io::Result<(Sink, WriterThread)> {
     let sink = Sink::default();
-    let own = sink.clone();
+    let source = sink.clone();
     let thread = thread::Builder::new()
         .name("log".into())
-        .spawn(move || own.write_out(io::stderr(), dropped))?;
-    let writing = Writing {
+        .spawn(move || source.write_out(io::stderr(), dropped))?;
+    let writer = WriterThread {
         sink: sink.clone(),
         thread: Some(thread),
     };
-    Ok((sink, writing))
+    Ok((sink, writer))
 }
 
 impl Sink {
-    fn lock(&self) -> MutexGuard<'_, Gathered> {
-        self.0
-            .gathered
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Buffer> {
+        self.0.buffer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn take(&self, line: &[u8]) {
-        let mut gathered = self.lock();
-        if gathered.lines.len() + line.len() > BYTES_BEHIND {
-            gathered.dropped += 1;
+    fn push(&self, line: &[u8]) {
+        let mut buffer = self.lock();
+        if buffer.lines.len() + line.len() > BUFFER_LIMIT {
+            buffer.dropped += 1;
             return;
         }
-        let first = gathered.lines.is_empty();
-        gathered.lines.extend_from_slice(line);
+        let first = buffer.lines.is_empty();
+        buffer.lines.extend_from_slice(line);
         if first {
             self.0.changed.notify_one();
         }
     }
 
-    /// Until the sink is closed and empty.
-    fn write_out(&self, mut to: impl Write, tell_dropped: fn(usize) -> String) {
+    /// Writes the buffer to `output` until the sink is closed and empty.
+    fn write_out(&self, mut output: impl Write, dropped_line: fn(usize) -> String) {
         let mut lines = Vec::new();
         loop {
-            let waiting = |gathered: &mut Gathered| gathered.lines.is_empty() && !gathered.closed;
-            let gathered = self.0.changed.wait_while(self.lock(), waiting);
-            let gathered = gathered.unwrap_or_else(PoisonError::into_inner);
-            let open = |gathered: &mut Gathered| !gathered.closed;
-            let gathered = self.0.changed.wait_timeout_while(gathered, GATHER, open);
-            let (mut gathered, _) = gathered.unwrap_or_else(PoisonError::into_inner);
-            mem::swap(&mut lines, &mut gathered.lines);
-            let (dropped, closed) = (mem::take(&mut gathered.dropped), gathered.closed);
-            drop(gathered);
-            // There is nobody to tell that standard error is gone.
-            let _ = to.write_all(&lines);
+            let waiting = |buffer: &mut Buffer| buffer.lines.is_empty() && !buffer.closed;
+            let buffer = self.0.changed.wait_while(self.lock(), waiting);
+            let buffer = buffer.unwrap_or_else(PoisonError::into_inner);
+            let open = |buffer: &mut Buffer| !buffer.closed;
+            let buffer = self
+                .0
+                .changed
+                .wait_timeout_while(buffer, BATCH_PERIOD, open);
+            let (mut buffer, _) = buffer.unwrap_or_else(PoisonError::into_inner);
+            mem::swap(&mut lines, &mut buffer.lines);
+            let (dropped, closed) = (mem::take(&mut buffer.dropped), buffer.closed);
+            drop(buffer);
+            // Without standard error there is nowhere to report a failed write.
+            let _ = output.write_all(&lines);
             if dropped > 0 {
-                let _ = to.write_all(tell_dropped(dropped).as_bytes());
+                let _ = output.write_all(dropped_line(dropped).as_bytes());
             }
             lines.clear();
             if closed {
@@ -95,7 +97,7 @@ impl Sink {
     }
 }
 
-impl Drop for Writing {
+impl Drop for WriterThread {
     fn drop(&mut self) {
         self.sink.lock().closed = true;
         self.sink.0.changed.notify_one();
@@ -105,10 +107,10 @@ impl Drop for Writing {
     }
 }
 
-/// One line: the formatter hands it over whole.
+/// Each write is one line: the formatter hands lines over whole.
 impl Write for &Sink {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.take(line);
+        self.push(line);
         Ok(line.len())
     }
 
@@ -125,7 +127,7 @@ impl<'a> MakeWriter<'a> for Sink {
     }
 }
 
-/// How long lines gather before they are written.
-const GATHER: Duration = Duration::from_millis(10);
-/// What may wait for a slow sink; lines beyond it are dropped and counted.
-const BYTES_BEHIND: usize = 4 << 20;
+/// How long lines are collected before they are written together.
+const BATCH_PERIOD: Duration = Duration::from_millis(10);
+/// Bytes that may wait for a slow standard error. Lines beyond it are dropped and counted.
+const BUFFER_LIMIT: usize = 4 << 20;

@@ -1,5 +1,5 @@
-//! The command line as a person and a script use it: answers on standard output, errors with a next
-//! step on standard error, exit codes that mean something, and no way to put a secret into a flag.
+//! The command line for people and scripts: results on standard output, errors with a next step on
+//! standard error, meaningful exit codes, and no flag for a secret.
 
 use crate::harness::{Ask, Builder, Exit, KEY, Keyside, Upstream};
 use serde_json::Value;
@@ -10,7 +10,7 @@ const FAILED: i32 = 1;
 const USAGE: i32 = 2;
 const CONFIGURATION: i32 = 78;
 
-/// A running one, and a person beside it with the same settings.
+/// A running Keyside, and a person on the same machine with the same settings.
 struct Desk {
     keyside: Keyside,
     url: String,
@@ -25,7 +25,7 @@ impl Desk {
         Self { keyside, url }
     }
 
-    /// Runs a command that speaks to the running one.
+    /// Runs a command that uses the running Keyside.
     fn run(&self, arguments: &[&str], stdin: &[u8]) -> Exit {
         let arguments = [arguments, &["--admin-url", &self.url]].concat();
         self.builder().run(&arguments, stdin)
@@ -60,7 +60,7 @@ fn a_key_is_added_from_a_file_and_from_standard_input_and_used() {
 }
 
 #[test]
-fn json_answers_are_json_and_nothing_else() {
+fn json_output_is_json_and_nothing_else() {
     let upstream = Upstream::ok();
     let desk = Desk::new(&upstream);
     let json = |arguments: &[&str], stdin: &[u8]| -> Value {
@@ -111,7 +111,7 @@ fn json_answers_are_json_and_nothing_else() {
 }
 
 #[test]
-fn a_person_reads_the_hint_and_never_the_secret() {
+fn text_output_has_the_hint_and_never_the_secret() {
     let upstream = Upstream::ok();
     let desk = Desk::new(&upstream);
     check(OK, &desk.run(&["workspace", "add", "acme"], b""));
@@ -132,7 +132,7 @@ fn a_person_reads_the_hint_and_never_the_secret() {
 }
 
 #[test]
-fn what_fails_says_the_next_step_and_exits_with_1() {
+fn a_failure_names_the_next_step_and_exits_with_1() {
     let upstream = Upstream::ok();
     let desk = Desk::new(&upstream);
     let add = adding(&["--stdin"]);
@@ -161,7 +161,7 @@ fn what_fails_says_the_next_step_and_exits_with_1() {
 }
 
 #[test]
-fn what_makes_no_sense_exits_with_2_and_repeats_no_pasted_key() {
+fn invalid_arguments_exit_with_2_and_no_pasted_key_is_repeated() {
     let builder = Keyside::builder();
     let flag = format!("--secret={KEY}");
     for arguments in [
@@ -247,7 +247,7 @@ fn check_validates_without_starting_and_repeats_no_value_of_the_environment() {
 }
 
 #[test]
-fn check_and_serve_warn_of_a_listener_that_the_network_reaches_and_that_is_not_pinned() {
+fn check_and_serve_warn_of_an_unpinned_listener_on_the_network() {
     let listening = |entry: &str| Keyside::builder().set("proxy.listen", &format!("[{entry}]"));
     for address in ["0.0.0.0:0", "[::]:0", "192.0.2.1:7380"] {
         let builder = listening(&format!("{address:?}"));
@@ -280,7 +280,7 @@ fn check_and_serve_warn_of_a_listener_that_the_network_reaches_and_that_is_not_p
 }
 
 #[test]
-fn check_passes_nothing_that_serve_refuses() {
+fn check_accepts_nothing_that_serve_refuses() {
     for (name, value) in [
         ("log.filter", "keyside=loudest"),
         ("store.backend", "vault"),
@@ -296,7 +296,7 @@ fn check_passes_nothing_that_serve_refuses() {
 }
 
 #[test]
-fn healthcheck_tells_ready_from_draining_and_from_nobody() {
+fn healthcheck_distinguishes_ready_from_draining_and_absent() {
     let upstream = Upstream::ok();
     let desk = Desk::new(&upstream);
     let url = format!("http://{}", desk.keyside.observe_addr());
@@ -311,7 +311,7 @@ fn healthcheck_tells_ready_from_draining_and_from_nobody() {
 }
 
 #[test]
-fn a_generated_master_key_is_32_bytes_new_each_time_and_never_written_over_another() {
+fn a_generated_master_key_is_32_random_bytes_and_never_overwrites_another() {
     let builder = Keyside::builder();
     let print = || check(OK, &builder.run(&["master-key", "generate"], b"")).stdout;
     let (one, other) = (print(), print());
@@ -330,7 +330,7 @@ fn a_generated_master_key_is_32_bytes_new_each_time_and_never_written_over_anoth
 }
 
 #[test]
-fn a_clock_that_is_not_behind_the_log_is_not_accepted_and_none_is_while_keyside_runs() {
+fn clock_accept_refuses_a_clock_that_is_not_behind_and_a_running_keyside() {
     let keyside = Keyside::builder().start();
     let accept = ["clock", "accept", "--yes"];
     check_says(
@@ -363,7 +363,7 @@ fn version_and_completions_are_printed() {
     check(USAGE, &builder.run(&["completions", "cmd.exe"], b""));
 }
 
-/// `key add` with something more.
+/// `key add` with further arguments.
 fn adding<'a>(more: &[&'a str]) -> Vec<&'a str> {
     [&ADD[..], more].concat()
 }
@@ -383,7 +383,7 @@ fn check_says(code: i32, exit: &Exit, part: &str) {
     assert!(!exit.stderr.contains(KEY), "{exit:#?}");
 }
 
-/// The least there is to say about a new key.
+/// The required arguments of a new key.
 const ID: &str = "cred_aaaaaaaaaaaaaaaaaaaaaaaaaa";
 
 const ADD: [&str; 6] = ["key", "add", "--workspace", "acme", "--provider", "openai"];

@@ -1,4 +1,4 @@
-//! `keyside demo`: what it prints works as printed.
+//! `keyside demo`: the printed lines work when copied.
 
 use crate::harness::{Builder, Exit, Keyside, PATIENCE, Process, eventually, field};
 use nix::sys::signal::Signal;
@@ -42,7 +42,7 @@ fn the_printed_line_for_the_admin_api_shows_the_key_and_not_its_secret() {
 }
 
 #[test]
-fn the_printed_variables_lead_each_sdk_to_an_answer() {
+fn the_printed_variables_work_for_each_sdk() {
     let demo = Demo::start(any_ports(Keyside::builder()));
     let openai = demo.line("export", "OPENAI_BASE_URL=");
     let anthropic = demo.line("export", "ANTHROPIC_BASE_URL=");
@@ -67,7 +67,7 @@ fn the_printed_variables_lead_each_sdk_to_an_answer() {
 }
 
 #[test]
-fn a_demo_does_not_warn_of_a_master_key_that_it_throws_away() {
+fn a_demo_does_not_warn_about_its_own_master_key() {
     let demo = Demo::start(any_ports(Keyside::builder()));
     let is_ready = |line: &serde_json::Value| field(line, "message").as_deref() == Some("ready");
     assert!(demo.process.log_line(is_ready).is_some());
@@ -77,7 +77,7 @@ fn a_demo_does_not_warn_of_a_master_key_that_it_throws_away() {
 
 #[test]
 fn two_demos_run_side_by_side() {
-    // On the usual ports, or on others where those are taken, be it by another test's.
+    // On the default ports, or on others if another process, such as another test's, uses those.
     let one = Demo::start(Keyside::builder());
     let other = Demo::start(Keyside::builder());
     for demo in [&one, &other] {
@@ -87,7 +87,7 @@ fn two_demos_run_side_by_side() {
 }
 
 #[test]
-fn a_demo_keeps_its_hands_off_a_real_installation() {
+fn a_demo_does_not_touch_a_real_installation() {
     let real = Keyside::builder();
     let master_key = real.home().join("real.master-key");
     let file = master_key.to_str().expect("text");
@@ -114,7 +114,7 @@ fn a_demo_keeps_its_hands_off_a_real_installation() {
 }
 
 #[test]
-fn a_demo_of_which_nobody_reads_the_lines_runs_all_the_same() {
+fn a_demo_whose_output_is_closed_keeps_running() {
     let unread = r#"mkfifo lines; true < lines & exec "$0" "$@" > lines"#;
     let demo = any_ports(Keyside::builder())
         .variable("PATH", &std::env::var("PATH").expect("a path to programs"))
@@ -149,7 +149,7 @@ fn a_demo_leaves_nothing_behind() {
     assert_eq!(home, expected, "it wrote into the working folder");
 }
 
-/// A running demo that has said all it has to say.
+/// A running demo that has printed its message.
 struct Demo {
     process: Process,
     said: String,
@@ -166,7 +166,7 @@ impl Demo {
         Self { process, said }
     }
 
-    /// The line that begins with `word` and has `part` in it, ready for a shell.
+    /// The line that begins with `word` and contains `part`, ready for a shell.
     fn line(&self, word: &str, part: &str) -> String {
         let mut lines = self.said.lines().map(str::trim);
         let found = lines.find(|line| line.starts_with(word) && line.contains(part));
@@ -176,7 +176,7 @@ impl Demo {
     }
 }
 
-/// The three addresses are all that a demo takes from its surroundings.
+/// A demo takes nothing but the three addresses from its environment.
 fn any_ports(builder: Builder) -> Builder {
     let listeners = ["PROXY", "ADMIN", "OBSERVE"];
     listeners.iter().fold(builder, |builder, listener| {
@@ -184,7 +184,7 @@ fn any_ports(builder: Builder) -> Builder {
     })
 }
 
-/// Runs a line as a person would who has copied it.
+/// Runs a line as a person would after copying it.
 fn sh(line: &str) -> Exit {
     Process::spawn(Command::new("sh").args(["-c", line]), None).exit_within(PATIENCE)
 }

@@ -1,4 +1,5 @@
-//! `keyside doctor`: each line is ok or says what to do, nothing is changed by looking, and no key is sent or printed.
+//! `keyside doctor`: each line is ok or has a fix, nothing is changed, and no key is sent or
+//! printed.
 
 use crate::harness::tls::{Authority, VALID};
 use crate::harness::{Ask, Builder, Exit, KEY, Keyside, Then, Upstream, reply};
@@ -19,7 +20,7 @@ fn doctor(builder: &Builder) -> Exit {
     exit
 }
 
-/// The line that begins like this, with the fix that may follow.
+/// The line with this beginning, and its fix if there is one.
 fn line<'a>(exit: &'a Exit, beginning: &str) -> &'a str {
     let from = exit.stdout.find(beginning);
     let from = from.unwrap_or_else(|| panic!("no {beginning:?} in {exit:#?}"));
@@ -52,7 +53,7 @@ fn nobody_listens() -> String {
 }
 
 #[test]
-fn a_running_one_is_asked_and_its_providers_are_reached_without_a_key() {
+fn a_running_keyside_is_asked_and_its_providers_are_reached_without_a_key() {
     let upstream =
         Upstream::answering(|_| reply(200, "Date: Sun, 29 Nov 2020 02:55:57 GMT\r\n", b""));
     let keyside = Keyside::with_openai(&upstream.base_url());
@@ -82,7 +83,7 @@ fn a_running_one_is_asked_and_its_providers_are_reached_without_a_key() {
 }
 
 #[test]
-fn a_stopped_one_is_opened_read_and_left_as_it_was() {
+fn the_store_of_a_stopped_keyside_is_read_and_not_changed() {
     let upstream = Upstream::ok();
     let (builder, _) = Keyside::with_openai(&upstream.base_url()).stop();
     for _ in 0..2 {
@@ -98,7 +99,7 @@ fn a_stopped_one_is_opened_read_and_left_as_it_was() {
 }
 
 #[test]
-fn a_store_without_its_lock_file_is_read_and_none_is_made() {
+fn a_store_without_its_lock_file_is_read_and_no_lock_file_is_created() {
     let upstream = Upstream::ok();
     let (builder, _) = Keyside::with_openai(&upstream.base_url()).stop();
     let lock = builder.home().join("data/store/lock");
@@ -112,11 +113,11 @@ fn a_store_without_its_lock_file_is_read_and_none_is_made() {
 }
 
 #[test]
-fn before_the_first_start_nothing_is_wrong_and_nothing_is_made() {
+fn before_the_first_start_nothing_fails_and_nothing_is_created() {
     let builder = Keyside::builder();
     let exit = doctor(&builder);
     assert_eq!(exit.code, Some(0), "{exit:#?}");
-    assert!(line(&exit, "ok   store").contains("the first start makes it"));
+    assert!(line(&exit, "ok   store").contains("the first start creates it"));
     assert!(line(&exit, "ok   providers").contains("--all"));
     assert!(line(&exit, "warn clock").contains("nothing to compare"));
     for name in ["data", "data.master-key"] {
@@ -125,7 +126,7 @@ fn before_the_first_start_nothing_is_wrong_and_nothing_is_made() {
 }
 
 #[test]
-fn a_wrong_master_key_is_found() {
+fn a_wrong_master_key_is_reported() {
     let (builder, _) = Keyside::with_openai(&Upstream::ok().base_url()).stop();
     let made = builder.run(&["master-key", "generate", "--out", "other.key"], b"");
     assert_eq!(made.code, Some(0), "{made:#?}");
@@ -141,7 +142,7 @@ fn a_wrong_master_key_is_found() {
 }
 
 #[test]
-fn a_store_without_its_keyring_is_found_and_no_new_one_is_made() {
+fn a_store_without_its_keyring_is_reported_and_no_keyring_is_created() {
     let (builder, _) = Keyside::with_openai(&Upstream::ok().base_url()).stop();
     let keyring = builder.home().join("data/keyring");
     fs::remove_file(&keyring).expect("a keyring");
@@ -154,7 +155,7 @@ fn a_store_without_its_keyring_is_found_and_no_new_one_is_made() {
 }
 
 #[test]
-fn a_master_key_that_others_can_read_is_found_with_the_command_that_mends_it() {
+fn a_master_key_that_others_can_read_is_reported_with_its_chmod_command() {
     use std::os::unix::fs::PermissionsExt;
 
     let (builder, _) = Keyside::with_openai(&Upstream::ok().base_url()).stop();
@@ -168,7 +169,7 @@ fn a_master_key_that_others_can_read_is_found_with_the_command_that_mends_it() {
 }
 
 #[test]
-fn a_declared_file_that_every_user_can_read_deserves_a_second_look() {
+fn a_declared_file_that_every_user_can_read_is_a_warning() {
     use std::os::unix::fs::PermissionsExt;
 
     let upstream = Upstream::ok();
@@ -185,7 +186,7 @@ fn a_declared_file_that_every_user_can_read_deserves_a_second_look() {
 }
 
 #[test]
-fn a_provider_that_is_not_reached_is_named_with_what_to_do() {
+fn a_provider_that_cannot_be_reached_is_named_with_a_fix() {
     let file = "file:openai-key";
     let builder = sidecar(file, &nobody_listens());
     fs::write(builder.home().join("openai-key"), DECLARED).expect("a writable folder");
@@ -199,7 +200,7 @@ fn a_provider_that_is_not_reached_is_named_with_what_to_do() {
 }
 
 #[test]
-fn an_upstream_under_an_authority_that_is_not_trusted_is_found() {
+fn an_upstream_with_an_untrusted_certificate_is_reported() {
     let (trusted, other) = (Authority::new(), Authority::new());
     let upstream = other.issue(&["localhost"], VALID).upstream(|_, line| {
         line.write(reply(200, "", b"{}"));
@@ -230,7 +231,7 @@ fn a_declared_file_that_is_missing_is_named_with_the_setting() {
 }
 
 #[test]
-fn a_vault_that_is_away_is_the_one_thing_that_is_said_of_it() {
+fn an_unreachable_vault_is_the_only_finding_about_vault() {
     let upstream = Upstream::ok();
     let vault = nobody_listens();
     let builder = sidecar("vault:kv/acme/openai#api_key", &upstream.base_url())
@@ -242,7 +243,7 @@ fn a_vault_that_is_away_is_the_one_thing_that_is_said_of_it() {
 }
 
 #[test]
-fn a_program_gets_a_list() {
+fn json_output_is_a_list_of_findings() {
     let builder = sidecar("file:openai-key", &nobody_listens());
     let exit = builder.run(&["doctor", "--json"], b"");
     assert_eq!(exit.code, Some(1), "{exit:#?}");
@@ -254,11 +255,11 @@ fn a_program_gets_a_list() {
     let of_provider = |found: &&Value| found["name"] == "provider openai";
     let provider = findings.iter().find(of_provider).expect("the provider");
     assert_eq!(provider["state"], "fail");
-    assert!(provider["said"].is_string() && provider["fix"].is_string());
+    assert!(provider["message"].is_string() && provider["fix"].is_string());
 }
 
 #[test]
-fn settings_that_do_not_load_are_an_error_of_configuration() {
+fn settings_that_do_not_load_are_a_configuration_error() {
     let builder = Keyside::builder().set("proxy.threads", r#""many""#);
     let exit = doctor(&builder);
     assert_eq!(exit.code, Some(78), "{exit:#?}");
@@ -267,7 +268,7 @@ fn settings_that_do_not_load_are_an_error_of_configuration() {
 }
 
 #[test]
-fn the_policy_is_printed_where_no_vault_answers() {
+fn the_policy_is_printed_though_vault_does_not_respond() {
     let builder = sidecar("vault:kv/acme/openai#api_key", &nobody_listens())
         .variable("VAULT_ADDR", &nobody_listens())
         .variable("VAULT_TOKEN", VAULT_TOKEN);
@@ -281,7 +282,7 @@ fn the_policy_is_printed_where_no_vault_answers() {
         assert!(exit.stdout.contains(rule), "no {rule:?} in {exit:#?}");
     }
     assert!(
-        exit.stdout.contains("Vault did not say the mount"),
+        exit.stdout.contains("Vault did not report the mount"),
         "{exit:#?}"
     );
     let none = Keyside::builder().run(&["vault", "policy"], b"");

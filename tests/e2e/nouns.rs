@@ -1,9 +1,9 @@
-//! `keyside NOUN list|show`: what there is, found by what a person knows of it, and told in the command line's own words.
+//! `keyside NOUN list|show`: lists and lookups, in the command line's own terms.
 
 use crate::harness::{Ask, Exit, KEY, Keyside, Upstream, eventually};
 use serde_json::Value;
 
-/// A running one with a key, and a person beside it.
+/// A running Keyside with a key, and a person on the same machine.
 struct Desk {
     keyside: Keyside,
     url: String,
@@ -84,7 +84,7 @@ fn providers_are_listed_with_their_keys_and_shown_with_what_a_person_needs() {
 }
 
 #[test]
-fn a_run_is_listed_in_the_time_of_the_person_who_asks_and_found_by_it() {
+fn a_run_is_listed_in_local_time_and_found_by_local_time() {
     let desk = Desk::new(&Upstream::ok());
     assert_eq!(desk.keyside.ask(&Ask::chat()).status(), 200);
     let items = eventually("the run is on record", || {
@@ -95,7 +95,7 @@ fn a_run_is_listed_in_the_time_of_the_person_who_asks_and_found_by_it() {
     let (day, time) = at.split_once('T').expect("RFC 3339, in JSON lines as ever");
     let (hour, rest) = (time[..2].parse::<u32>().expect("an hour"), &time[2..8]);
     let local = format!(" {:02}{rest}", (hour + 2) % 24);
-    // Two hours east of Greenwich, in the form of POSIX.
+    // Two hours east of Greenwich, in POSIX notation.
     let there = |arguments: &[&str]| {
         let arguments = [arguments, &["--admin-url", &desk.url]].concat();
         let builder = desk.keyside.builder_of().clone().variable("TZ", "EAST-2");
@@ -123,7 +123,7 @@ fn a_run_is_listed_in_the_time_of_the_person_who_asks_and_found_by_it() {
 }
 
 #[test]
-fn going_back_to_a_version_with_the_same_secret_says_that_nothing_changes() {
+fn a_rollback_to_a_version_with_the_same_secret_warns() {
     let desk = Desk::new(&Upstream::ok());
     let id = desk.json(&["key", "list"])["items"][0]["id"].clone();
     let id = id.as_str().expect("an id");
@@ -148,7 +148,7 @@ fn going_back_to_a_version_with_the_same_secret_says_that_nothing_changes() {
 }
 
 #[test]
-fn a_run_is_found_by_what_its_runner_knows_of_it() {
+fn a_run_is_found_by_its_run_id_tag_and_status() {
     let desk = Desk::new(&Upstream::ok());
     let ask = Ask::chat()
         .header("X-Keyside-Run", "ci 1/2&x")
@@ -224,7 +224,7 @@ fn a_workspace_and_a_token_are_shown() {
 }
 
 #[test]
-fn a_workspace_that_is_not_there_is_an_error_that_names_the_nearest() {
+fn an_unknown_workspace_is_an_error_that_suggests_the_nearest() {
     let desk = Desk::new(&Upstream::ok());
     for arguments in [
         &["key", "list", "-w", "acmee"][..],
@@ -254,7 +254,7 @@ fn a_workspace_that_is_not_there_is_an_error_that_names_the_nearest() {
     assert!(!far.contains("did you mean"), "{far}");
 }
 
-/// With the admin API from the environment, and a proxy that listens on the usual port.
+/// Runs a command with the admin API from the environment, and the proxy on its default port.
 fn with_usual_port(desk: &Desk, arguments: &[&str]) -> Exit {
     let desk_of = desk.keyside.builder_of().clone();
     let desk_of = desk_of.variable("KEYSIDE_ADMIN_URL", &desk.url);
@@ -264,7 +264,7 @@ fn with_usual_port(desk: &Desk, arguments: &[&str]) -> Exit {
 }
 
 #[test]
-fn a_provider_that_is_not_there_is_an_error_that_names_the_nearest() {
+fn an_unknown_provider_is_an_error_that_suggests_the_nearest() {
     let desk = Desk::new(&Upstream::ok());
     for arguments in [
         &["key", "list", "-p", "opnai"][..],
@@ -283,7 +283,7 @@ fn a_provider_that_is_not_there_is_an_error_that_names_the_nearest() {
 }
 
 #[test]
-fn a_key_of_a_kind_that_calls_no_models_is_refused_with_what_to_make_instead() {
+fn a_key_of_a_kind_that_cannot_call_models_is_refused_with_an_alternative() {
     let desk = Desk::new(&Upstream::ok());
     for (provider, key) in [
         ("openai", "sk-admin-e2eKeySideOnly0123456789"),
@@ -304,7 +304,7 @@ fn a_key_of_a_kind_that_calls_no_models_is_refused_with_what_to_make_instead() {
 }
 
 #[test]
-fn no_word_of_the_api_is_in_what_a_person_reads() {
+fn no_term_of_the_api_is_in_the_output_for_people() {
     let desk = Desk::new(&Upstream::ok());
     let key = &desk.keyside.list()[0];
     let id = key["id"].as_str().expect("an id");

@@ -1,5 +1,5 @@
-//! How a request ended is said three times (in its run record, in the metrics, in the log) and each time it is the same,
-//! whichever versions of HTTP the two sides speak.
+//! How a request ended is reported three times (in its run record, in the metrics, in the log),
+//! each time the same, for any HTTP versions of the two sides.
 
 use crate::harness::h2_upstream::{H2Answer, over_h2};
 use crate::harness::h2c::H2c;
@@ -8,7 +8,7 @@ use crate::harness::{
 };
 use serde_json::Value;
 
-/// A name, the outcome, what an HTTP/1.1 upstream writes, and what becomes of its connection.
+/// A name, the outcome, what an HTTP/1.1 upstream writes, and what happens to its connection.
 type Ending = (&'static str, &'static str, Vec<u8>, Then);
 
 fn endings() -> Vec<Ending> {
@@ -47,7 +47,7 @@ fn endings() -> Vec<Ending> {
     ]
 }
 
-/// A client of either version, as far as its own part in how a request ends.
+/// A client of either HTTP version, as far as it affects how a request ends.
 #[derive(Clone, Copy, Debug)]
 enum Client {
     Http1,
@@ -57,13 +57,13 @@ enum Client {
 impl Client {
     const BOTH: [Self; 2] = [Self::Http1, Self::Http2];
 
-    /// Reads the whole answer, or goes when its head is there.
+    /// Reads the whole response, or disconnects after its head.
     fn ask(self, keyside: &Keyside, ask: &Ask, leaves: bool) {
         match (self, leaves) {
             (Self::Http1, false) => {
                 let mut wire = keyside.wire();
                 wire.send(ask.bytes());
-                // None, where it broke off before there was anything to send.
+                // `None` if it was aborted before anything could be sent.
                 drop(wire.answer());
             }
             (Self::Http2, false) => drop(H2c::connect(keyside.proxy_addr()).ask(ask)),
@@ -82,20 +82,20 @@ impl Client {
     }
 }
 
-/// What Keyside has said of ended requests so far.
-struct Said<'a> {
+/// What Keyside has reported of ended requests so far.
+struct Reports<'a> {
     keyside: &'a Keyside,
     outcomes: Vec<&'static str>,
 }
 
-impl<'a> Said<'a> {
-    fn by(keyside: &'a Keyside) -> Self {
+impl<'a> Reports<'a> {
+    fn of(keyside: &'a Keyside) -> Self {
         let outcomes = Vec::new();
         Self { keyside, outcomes }
     }
 
-    /// Checks what is said of the next request, whose run is called `run`.
-    fn also(&mut self, run: &str, outcome: &'static str) {
+    /// Checks the reports of the next request, whose run is called `run`.
+    fn check_next(&mut self, run: &str, outcome: &'static str) {
         let record = eventually(run, || self.run(run));
         assert_eq!(record["outcome"], outcome, "{run}: the run record");
         let id = record["requestId"].as_str();
@@ -114,6 +114,11 @@ impl<'a> Said<'a> {
         assert_eq!(lines, 1, "{run}: one line a request");
         let explained = field(&line, "cause").is_some() && field(&line, "remedy").is_some();
         assert_eq!(explained, outcome == "unanswered", "{run}: {line}");
+        // The line has these fields itself, so those of the request's span are not added.
+        for name in ["request_id", "workspace", "provider"] {
+            assert!(line["fields"].get(name).is_some(), "{run}: {line}");
+            assert!(line.get(name).is_none(), "{run}: {line}");
+        }
         self.outcomes.push(outcome);
         let counted = self.outcomes.iter().filter(|one| **one == outcome).count();
         let series = format!(
@@ -137,7 +142,7 @@ fn chat(run: &str) -> Ask {
 }
 
 #[test]
-fn every_ending_over_an_http_1_upstream_is_told_as_what_it_was() {
+fn every_ending_over_an_http_1_upstream_is_reported_correctly() {
     let endings = endings();
     let script = endings.clone();
     let upstream = Upstream::scripted(move |seen, line| {
@@ -147,16 +152,16 @@ fn every_ending_over_an_http_1_upstream_is_told_as_what_it_was() {
         *then
     });
     let keyside = Keyside::with_openai(&upstream.base_url());
-    let mut said = Said::by(&keyside);
+    let mut reports = Reports::of(&keyside);
     for client in Client::BOTH {
         for (number, (name, outcome, ..)) in endings.iter().enumerate() {
             let run = format!("{client:?}, {name}");
             let ask = chat(&run).header("X-Ending", number.to_string());
             client.ask(&keyside, &ask, *outcome == "client_closed");
-            said.also(&run, outcome);
+            reports.check_next(&run, outcome);
         }
     }
-    // Whatever ends well is followed by the next on the same connection, trailers or not.
+    // After a successful end the next request uses the same connection, with or without trailers.
     let ill = endings
         .iter()
         .filter(|(_, outcome, _, then)| *then == Then::Close || *outcome == "client_closed");
@@ -164,7 +169,7 @@ fn every_ending_over_an_http_1_upstream_is_told_as_what_it_was() {
 }
 
 #[test]
-fn every_ending_over_an_http_2_upstream_is_told_as_what_it_was() {
+fn every_ending_over_an_http_2_upstream_is_reported_correctly() {
     let body = H2Answer {
         pieces: vec![b"body".to_vec()],
         ..H2Answer::default()
@@ -195,14 +200,14 @@ fn every_ending_over_an_http_2_upstream_is_told_as_what_it_was() {
         ),
     ] {
         let (_upstream, keyside) = over_h2(false, answer);
-        let mut said = Said::by(&keyside);
+        let mut reports = Reports::of(&keyside);
         for client in Client::BOTH {
             let run = format!("{client:?}, {name}");
             client.ask(&keyside, &chat(&run), false);
-            said.also(&run, outcome);
+            reports.check_next(&run, outcome);
         }
     }
     let (_upstream, keyside) = over_h2(false, of_length(8));
     Client::Http1.ask(&keyside, &chat("half of it"), false);
-    Said::by(&keyside).also("half of it", "upstream_aborted");
+    Reports::of(&keyside).check_next("half of it", "upstream_aborted");
 }

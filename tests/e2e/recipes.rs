@@ -1,4 +1,4 @@
-//! `keyside env` and the lines after `key add`: what is printed is evaluated by a real shell.
+//! `keyside env` and the lines after `key add`: a real shell evaluates what is printed.
 
 use crate::harness::{Builder, Exit, KEY, Keyside};
 use serde_json::Value;
@@ -7,7 +7,7 @@ use std::fs;
 use std::process::Command;
 
 #[test]
-fn what_is_printed_sets_the_variables_in_a_shell_and_does_nothing_else() {
+fn the_output_sets_the_variables_in_a_shell_and_does_nothing_else() {
     let builder = Keyside::builder();
     let clients = clients(&builder);
     assert!(clients.contains(&"openai".to_owned()), "{clients:?}");
@@ -96,7 +96,7 @@ fn the_path_names_the_workspace_and_the_provider() {
 }
 
 #[test]
-fn the_documentation_shows_what_is_printed() {
+fn the_documentation_shows_the_output() {
     let page = include_str!("../../docs/CLIENTS.md");
     let builder = Keyside::builder();
     for client in clients(&builder) {
@@ -126,7 +126,7 @@ fn the_listener_that_the_workspace_may_use_is_printed() {
 }
 
 #[test]
-fn what_cannot_be_printed_says_why_and_what_to_do() {
+fn a_failure_names_its_cause_and_the_next_step() {
     let builder = Keyside::builder();
     let socket = builder
         .clone()
@@ -154,13 +154,13 @@ fn what_cannot_be_printed_says_why_and_what_to_do() {
 }
 
 #[test]
-fn a_new_key_comes_with_lines_for_a_shell_also_for_a_provider_of_ones_own() {
+fn a_new_key_comes_with_lines_for_a_shell_also_for_a_custom_provider() {
     let keyside = Keyside::builder()
         .set("providers.mine.base_url", r#""https://llm.example""#)
         .start();
     keyside.workspace("acme");
     let url = format!("http://{}", keyside.admin_addr());
-    // Only the command reads this: the running one is on a port that the system chose.
+    // Only the command reads this setting: the running Keyside is on a port that the system chose.
     let desk = keyside
         .builder_of()
         .clone()
@@ -206,7 +206,7 @@ fn a_new_key_comes_with_lines_for_a_shell_also_for_a_provider_of_ones_own() {
 }
 
 #[test]
-fn check_and_serve_warn_of_a_base_url_that_repeats_what_the_routes_begin_with() {
+fn check_and_serve_warn_of_a_base_url_that_repeats_the_routes_prefix() {
     let builder = Keyside::builder().provider("openai", "https://gw.example/llm/v1");
     let exit = builder.run(&["check"], b"");
     assert_eq!(exit.code, Some(0), "{exit:#?}");
@@ -232,13 +232,13 @@ fn clients(builder: &Builder) -> Vec<String> {
         .collect()
 }
 
-/// What `keyside env` prints for workspace `acme` with the usual listener.
+/// The output of `keyside env` for workspace `acme` with the default listener.
 fn env(builder: &Builder, client: &str, more: &[&str]) -> String {
     let ask = ["env", client, "-w", "acme", "--listener", "127.0.0.1:7380"];
     succeeded(builder.run(&[&ask[..], more].concat(), b""))
 }
 
-/// The environment of a shell after `eval`, which finds the script in `$1`.
+/// The environment of a shell after `eval` of the script in `$1`.
 fn variables_after(builder: &Builder, eval: &str, script: &str) -> BTreeMap<String, String> {
     let command = format!("{eval}; env -0");
     let output = Command::new("/bin/sh")
@@ -262,7 +262,7 @@ fn variables_after(builder: &Builder, eval: &str, script: &str) -> BTreeMap<Stri
         .collect()
 }
 
-/// What a recipe exempts from a proxy.
+/// The hosts that a recipe exempts from a proxy.
 const HOSTS: &str = "localhost,127.0.0.1,::1";
 
 fn succeeded(exit: Exit) -> String {

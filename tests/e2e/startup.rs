@@ -1,19 +1,19 @@
-//! What keeps Keyside from starting is said with its remedy and an exit code, and costs nothing:
-//! the next start under right conditions serves what was there before.
+//! Errors at startup have a remedy and an exit code, and lose nothing: the next start under the
+//! right conditions serves the same data.
 
 use crate::harness::{Ask, Builder, Exit, KEY, Keyside, Upstream};
 use std::fs;
 use std::net::TcpListener;
 use std::path::Path;
 
-/// Trying again, or mending the surroundings, may help.
+/// A retry, or a change outside of the settings, may help.
 const FAILED: i32 = 1;
 
-/// The settings, or what they point at, have to be changed; service managers do not try again.
+/// The settings, or what they refer to, must be changed; service managers do not restart.
 const CONFIGURATION: i32 = 78;
 
 #[test]
-fn a_second_process_on_the_same_folder_is_refused_and_the_first_serves_on() {
+fn a_second_process_on_the_same_folder_is_refused_and_the_first_keeps_serving() {
     let upstream = Upstream::wanting_key();
     let keyside = Keyside::with_openai(&upstream.base_url());
     for _ in 0..3 {
@@ -26,7 +26,7 @@ fn a_second_process_on_the_same_folder_is_refused_and_the_first_serves_on() {
 }
 
 #[test]
-fn a_wrong_master_key_is_refused_and_the_right_one_serves_on() {
+fn a_wrong_master_key_is_refused_and_the_right_one_still_works() {
     let upstream = Upstream::wanting_key();
     let (builder, _) = Keyside::with_openai(&upstream.base_url()).stop();
     let other = new_master_key(&builder, "other.key");
@@ -53,7 +53,7 @@ fn a_wrong_master_key_is_refused_and_the_right_one_serves_on() {
 }
 
 #[test]
-fn a_master_key_that_is_gone_is_asked_for_and_not_replaced_by_a_new_one() {
+fn a_missing_master_key_is_reported_and_not_replaced_by_a_new_one() {
     let upstream = Upstream::wanting_key();
     let (builder, _) = Keyside::with_openai(&upstream.base_url()).stop();
     let file = builder.home().join("data.master-key");
@@ -82,7 +82,7 @@ fn a_master_key_that_is_gone_is_asked_for_and_not_replaced_by_a_new_one() {
 }
 
 #[test]
-fn a_master_key_that_is_none_is_refused_and_not_repeated() {
+fn an_invalid_master_key_is_refused_and_not_repeated() {
     let upstream = Upstream::wanting_key();
     let (builder, _) = Keyside::with_openai(&upstream.base_url()).stop();
     for content in [
@@ -150,7 +150,7 @@ fn a_port_in_use_is_named_with_its_setting() {
 }
 
 #[test]
-fn a_bad_settings_file_is_refused_with_file_line_and_what_to_write() {
+fn an_invalid_settings_file_is_refused_with_file_line_and_correction() {
     let upstream = Upstream::wanting_key();
     let (builder, _) = Keyside::with_openai(&upstream.base_url()).stop();
     for (name, toml, says) in [
@@ -211,7 +211,7 @@ fn a_bad_settings_file_is_refused_with_file_line_and_what_to_write() {
 }
 
 #[test]
-fn a_settings_file_that_is_not_there_is_named() {
+fn a_missing_settings_file_is_named() {
     let builder = Keyside::builder();
     let elsewhere = ["serve", "--config", "elsewhere.toml"];
     let exit = refused(&builder.clone().arguments(&elsewhere));
@@ -220,7 +220,7 @@ fn a_settings_file_that_is_not_there_is_named() {
 }
 
 #[test]
-fn a_data_folder_that_cannot_be_made_is_named() {
+fn a_data_folder_that_cannot_be_created_is_named() {
     let builder = Keyside::builder().set("store.path", r#""keyside.toml/data""#);
     let exit = refused(&builder);
     assert!(
@@ -232,7 +232,7 @@ fn a_data_folder_that_cannot_be_made_is_named() {
 }
 
 #[test]
-fn what_belongs_to_keyside_alone_is_readable_to_its_user_alone() {
+fn only_keyside_s_user_can_read_its_secret_files() {
     use std::os::unix::fs::PermissionsExt;
     let upstream = Upstream::wanting_key();
     let keyside = Keyside::with_openai(&upstream.base_url());
@@ -254,7 +254,7 @@ fn what_belongs_to_keyside_alone_is_readable_to_its_user_alone() {
     }
 }
 
-/// Starts it, which must fail.
+/// Starts Keyside, which must fail.
 pub fn refused(builder: &Builder) -> Exit {
     match builder.clone().try_start() {
         Ok(keyside) => panic!("started all the same:\n{}", keyside.logs()),
@@ -262,7 +262,7 @@ pub fn refused(builder: &Builder) -> Exit {
     }
 }
 
-/// Checks that the key of `acme` is attached as ever.
+/// Checks that the key of `acme` is still attached.
 pub fn check_serves(keyside: &Keyside) {
     let answer = keyside.ask(&Ask::chat());
     assert_eq!(answer.status(), 200, "{}", answer.text());

@@ -1,8 +1,9 @@
-//! What a person at a terminal sees: the prompt for a secret, and log lines.
+//! What a terminal shows: the prompt for a secret, and log lines.
 
-use crate::harness::{Ask, KEY, Keyside, Upstream};
+use crate::harness::{Ask, KEY, Keyside, Upstream, Wire};
 
-/// One with workspace `acme`, whose OpenAI keys are sent to `upstream`, and where its admin API is.
+/// A Keyside with workspace `acme`, whose OpenAI keys are sent to `upstream`, and its admin
+/// address.
 fn with_acme(upstream: &Upstream) -> (Keyside, String) {
     let builder = Keyside::builder().provider("openai", &upstream.base_url());
     let keyside = builder.start();
@@ -12,7 +13,7 @@ fn with_acme(upstream: &Upstream) -> (Keyside, String) {
 }
 
 #[test]
-fn the_prompt_says_whose_key_it_is_and_what_is_pasted_around_it_is_removed() {
+fn the_prompt_names_the_key_and_text_pasted_around_it_is_removed() {
     let upstream = Upstream::wanting_key();
     let (keyside, url) = with_acme(&upstream);
     let add = [
@@ -59,7 +60,7 @@ fn the_prompt_says_whose_key_it_is_and_what_is_pasted_around_it_is_removed() {
     let (code, shown) = terminal.end();
     assert_eq!(code, Some(1), "{shown}");
     assert!(
-        shown.contains("Make a secret key of a project instead."),
+        shown.contains("Create a secret key in a project instead."),
         "{shown}"
     );
     assert!(!shown.contains("e2eKeySideOnlyAnAdminKey"), "shown");
@@ -67,7 +68,7 @@ fn the_prompt_says_whose_key_it_is_and_what_is_pasted_around_it_is_removed() {
 }
 
 #[test]
-fn what_is_mistyped_is_told_before_a_secret_is_asked_for() {
+fn a_mistyped_argument_is_reported_before_the_prompt_for_a_secret() {
     let upstream = Upstream::ok();
     let (keyside, url) = with_acme(&upstream);
     for (workspace, provider, meant) in [
@@ -93,7 +94,36 @@ fn what_is_mistyped_is_told_before_a_secret_is_asked_for() {
 }
 
 #[test]
-fn log_lines_are_short_and_coloured_only_where_that_is_wanted() {
+fn a_demo_shows_its_message_and_then_requests_but_no_lines_of_its_start() {
+    let listeners = ["PROXY", "ADMIN", "OBSERVE"];
+    let builder = Keyside::builder().variable("NO_COLOR", "1");
+    let builder = listeners.iter().fold(builder, |builder, listener| {
+        builder.variable(&format!("KEYSIDE_{listener}__LISTEN"), "127.0.0.1:0")
+    });
+    let mut terminal = builder.terminal(&["demo"]);
+    let shown = terminal.until("/api/integrations/credentials\r\n");
+    assert!(shown.starts_with("Keyside is running"), "{shown:?}");
+    let (_, rest) = shown.split_once("OPENAI_BASE_URL=http://").expect("a URL");
+    let (base, _) = rest.split_once(' ').expect("a URL that ends");
+    let (address, path) = base.split_once('/').expect("a path");
+    let mut wire = Wire::tcp(address.parse().expect("an address"));
+    wire.send(format!(
+        "GET /{path}/models HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
+    ));
+    assert_eq!(wire.answer().expect("an answer").status(), 200);
+    let shown = terminal.until("provider=sandbox");
+    let logged: Vec<_> = shown
+        .lines()
+        .filter(|line| ["INFO ", "WARN "].iter().any(|level| line.contains(level)))
+        .collect();
+    assert!(
+        matches!(logged.as_slice(), [line] if line.contains(" INFO  request request_id=req_\u{2026}")),
+        "{logged:?}"
+    );
+}
+
+#[test]
+fn log_lines_are_short_and_coloured_unless_no_color_is_set() {
     for (no_color, coloured) in [("", true), ("1", false)] {
         let builder = Keyside::builder().variable("NO_COLOR", no_color);
         let mut terminal = builder.terminal(&["serve"]);

@@ -70,7 +70,7 @@ impl VerifyError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReceiptError {
     /// The signature is not this installation's.
-    #[error("this installation did not give the receipt out, or it was changed since")]
+    #[error("this installation did not issue the receipt, or it was edited")]
     Foreign,
     /// The signature is valid, but the log does not have that record.
     #[error(

@@ -35,7 +35,7 @@ pub enum FileError {
     #[error("it cannot be read: {0}")]
     Io(#[from] io::Error),
     /// A line is not in the export format.
-    #[error("line {line} is none of an export in NDJSON")]
+    #[error("line {line} is not in the format of an NDJSON export")]
     NotALine {
         /// Line number, from 1.
         line: usize,
@@ -106,7 +106,7 @@ pub enum FileError {
         chain: String,
     },
     /// The file has no chains.
-    #[error("there is no chain in it")]
+    #[error("the file has no chains")]
     Empty,
 }
 

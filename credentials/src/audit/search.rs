@@ -140,7 +140,7 @@ impl Source {
             Ok(records) => Ok(records),
             Err(LoadError::Storage(error)) => Err(error),
             Err(LoadError::Damaged(damage)) => {
-                tracing::error!(chain = %self.name, from, %damage, "audit records are left out");
+                tracing::error!(chain = %self.name, from, %damage, "damaged audit records are omitted from a search");
                 Ok(Vec::new())
             }
         }

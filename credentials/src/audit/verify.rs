@@ -152,7 +152,7 @@ impl Audit {
                         return Err(VerifyError::Broken(Break {
                             chain: tracked.chain.name().clone(),
                             position: link.records,
-                            finding: "is not the one that the installation's chain knows"
+                            finding: "is not the one that the installation's chain has linked"
                                 .to_owned(),
                         }));
                     }

@@ -13,7 +13,7 @@ use crate::{keyring::KeyringError, kms::KmsError};
 pub enum RestoreError {
     /// The restore would overwrite an existing store.
     #[error(
-        "there is a store at {} already, and a restore writes over none: stop Keyside and move its data folder aside, \
+        "there is a store at {} already, and a restore does not overwrite it: stop Keyside and move its data folder aside, \
          or name another one in store.path",
         folder.display()
     )]

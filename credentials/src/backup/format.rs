@@ -169,11 +169,11 @@ impl Reader {
         let mut found = [0; 32];
         self.fill(&mut found)?;
         if *expected != found {
-            return Err(self.damaged("its checksum is another"));
+            return Err(self.damaged("its checksum does not match"));
         }
         match self.file.read(&mut [0]) {
             Ok(0) => Ok(()),
-            _ => Err(self.damaged("something follows its end")),
+            _ => Err(self.damaged("there is data after its end")),
         }
     }
 

@@ -106,7 +106,7 @@ impl Inner {
             };
             writer.send(begin).await;
             if let Err(error) = self.write(&mut writer, state).await {
-                tracing::error!(%error, "a backup was not finished");
+                tracing::error!(%error, "a backup failed");
                 let _ = to.send(Err(error)).await;
             } else {
                 writer.finish().await;
@@ -163,7 +163,7 @@ impl Inner {
             Err(LoadError::Storage(error)) => return Err(error.into()),
             Err(LoadError::Damaged(damage)) => match tracked.chain.name().workspace_id() {
                 Some(workspace) => {
-                    tracing::error!(workspace, %damage, "backed up as it was before the damage, if at all");
+                    tracing::error!(workspace, %damage, "a damaged chain is backed up in its last trusted state, if there is one");
                 }
                 None => return Err(CommitError::Damaged(damage).into()),
             },
@@ -241,7 +241,8 @@ impl Inner {
 /// authenticate it.
 fn owner_token(path: &Path) -> Option<Item> {
     let read = file::read_if_exists(path);
-    let read = read.inspect_err(|error| tracing::warn!(%error, "not in the backup"));
+    let read =
+        read.inspect_err(|error| tracing::warn!(%error, "the owner token is not in the backup"));
     read.ok()
         .flatten()
         .map(|text| Item::OwnerToken(text.into()))

@@ -89,7 +89,7 @@ impl Anchors {
         let installation = keyring.installation().installation();
         let head = Head::verify_under(&bytes, chain, installation, &keyring.trust());
         let (head, _) = head.map_err(|damage| {
-            tracing::error!(file = %path.display(), %damage, "the copy of a chain's head is damaged");
+            tracing::error!(file = %path.display(), %damage, "the anchor of a chain is damaged");
             Damage::AnchorDamaged {
                 file: self.shown(chain),
             }
@@ -100,7 +100,7 @@ impl Anchors {
     /// Writes the anchor for a state. A failure is only logged: the change itself is on disk.
     pub(crate) async fn write(&self, chain: &ChainName, state: &Arc<State>) {
         if let Err(error) = self.keep(chain, state).await {
-            tracing::warn!(%error, "the head of a chain could not be kept beside the store");
+            tracing::warn!(%error, "the anchor of a chain could not be written");
         }
     }
 

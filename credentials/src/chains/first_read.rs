@@ -96,6 +96,7 @@ impl Chains {
         let linked = registration.and_then(|it| it.link);
         let known: Vec<_> = anchored.into_iter().chain(linked).collect();
         let state = verify_descent(chain, found, &known, trust).await?;
+        // A commit with the older keyring would carry its epoch, and readers refuse an older epoch.
         if let Some(state) = &state
             && state.head.epoch > self.epoch
         {

@@ -31,7 +31,7 @@ pub enum KeyringError {
     /// A development build before the first release wrote the file, in another format.
     #[error(
         "the keyring {} and the store beside it were made by a development build before 0.1, whose form no release reads: \
-         begin anew with an empty data folder, and add the keys again",
+         start with an empty data folder, and create the credentials again",
         path.display()
     )]
     Development {

@@ -59,7 +59,7 @@ pub(super) async fn unwrap_all(
                 unwrapped.insert(index, Arc::new(key));
             }
             Err(error) if error.is_about_one_key() => {
-                tracing::error!(%workspace, key = id, %error, "a workspace key is not used");
+                tracing::error!(%workspace, key = id, %error, "a workspace key does not unwrap and is not used");
             }
             Err(error) => return Err(error),
         }

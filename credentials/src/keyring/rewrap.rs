@@ -157,7 +157,7 @@ impl Keyring {
             tracing::info!(
                 master_key = to,
                 keys,
-                "finished a rotation of the keys of the installation"
+                "finished an interrupted rotation of the installation's keys"
             );
             return Ok(());
         }
@@ -165,7 +165,7 @@ impl Keyring {
         if let Some(files) = stored.kms.master_key_files_mut()
             && let Err(error) = files.forget_next()
         {
-            tracing::warn!(%error, "a master key that was never used is left");
+            tracing::warn!(%error, "an unused master key could not be removed");
         }
         Ok(())
     }
@@ -259,7 +259,7 @@ async fn rewrap(
         match service.unwrap(&from, &key.wrapped).await {
             Ok(root) => key.wrapped = service.wrap(&to, &root).await?,
             Err(error) if error.is_about_one_key() => {
-                tracing::error!(workspace, key = key.id, %error, "a workspace key is left as it is");
+                tracing::error!(workspace, key = key.id, %error, "a workspace key does not unwrap and is left unchanged");
                 let may_unwrap = !matches!(error, KmsError::NotAuthentic { .. });
                 if succeeded.is_some() && may_unwrap {
                     left = Some((format!("{} of {workspace}", key.id), error));

@@ -93,7 +93,11 @@ impl SigningKeys {
                 Err(error @ KmsError::Unavailable { .. }) => return Err(error.into()),
                 found => {
                     let error = found.err().map(|error| error.to_string());
-                    tracing::error!(key = key.key.id, error, "a new signing key is not trusted");
+                    tracing::error!(
+                        key = key.key.id,
+                        error,
+                        "a successor of the signing key is not trusted"
+                    );
                 }
             }
         }

@@ -90,7 +90,7 @@ impl MasterKey {
             .map_err(KmsError::File)?;
         tracing::warn!(
             path = %path.display(),
-            "made a master key beside the data: whoever copies both has every secret. Before production keep it \
+            "made a master key beside the data: a copy of both gives access to every secret. Before production keep it \
              elsewhere, and name it in KMS_MASTER_KEY_FILE"
         );
         Self::read(path)

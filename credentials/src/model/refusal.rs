@@ -28,10 +28,10 @@ pub enum Refusal {
     #[error("the credential store cannot be reached")]
     StoreUnavailable,
     /// The selected credential's secret is missing at its source, or may not be read.
-    #[error("the credential's secret is not where it is kept")]
+    #[error("the credential's secret is missing at its source")]
     SecretGone,
     /// The source of the selected credential's secret is unavailable.
-    #[error("where the credential's secret is kept cannot be reached")]
+    #[error("the source of the credential's secret is unavailable")]
     SecretUnavailable,
 }
 

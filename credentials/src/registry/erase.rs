@@ -127,8 +127,8 @@ impl Inner {
         // It may have fingerprints of erased secrets.
         self.duplicates.forget();
         // Its own chain has ended, so the erasure will be finished in any case.
-        let said = self.record_erasure(id, Some(end)).await;
-        said.map_err(|error| match error {
+        let recorded = self.record_erasure(id, Some(end)).await;
+        recorded.map_err(|error| match error {
             CommitError::NotBegun(error) | CommitError::OutcomeUnknown { error, .. }
                 if has_ended =>
             {
@@ -217,7 +217,7 @@ impl Inner {
                     tokens.iter().for_each(|token| self.access.publish(token));
                     self.snapshot.rcu(|snapshot| snapshot.without(id));
                     if let Err(error) = self.destroy_erased_keys().await {
-                        tracing::warn!(%error, "a workspace is erased on record, and its keys are still there");
+                        tracing::warn!(%error, "the keys of an erased workspace could not be destroyed yet");
                     }
                     return Ok(());
                 }

@@ -22,7 +22,7 @@ pub enum ChangeError {
     #[error("there is no such workspace")]
     WorkspaceUnknown,
     /// The id is taken.
-    #[error("there is a workspace of this id already")]
+    #[error("a workspace with this id exists already")]
     WorkspaceExists,
     /// The display name is empty, too long, or has control characters.
     #[error("a name is 1 to 200 characters without control characters")]
@@ -98,10 +98,10 @@ pub enum ChangeError {
     #[error("it is the last token that owns everything")]
     LastOwner,
     /// The token was revoked or expired while the request was in progress.
-    #[error("the token that asks is not good any more")]
+    #[error("the token is revoked or has expired")]
     AccessEnded,
     /// A limited principal must name the workspaces of a new token.
-    #[error("whoever is limited to workspaces names the ones that the token is for")]
+    #[error("a token that is limited to workspaces can only create tokens for named workspaces")]
     ScopeExceeded,
     /// The caller has seen another revision.
     #[error("it has changed meanwhile")]
@@ -127,7 +127,7 @@ pub enum ChangeError {
     )]
     TooManyInGrace,
     /// The version is current, staged, destroyed or unknown.
-    #[error("version {number} is not one that can be rolled back to")]
+    #[error("version {number} cannot be rolled back to")]
     VersionNotInGrace {
         /// The version's number.
         number: u32,
@@ -139,13 +139,13 @@ pub enum ChangeError {
     #[error("another secret took its place while the provider was asked")]
     Replaced,
     /// A default can only be replaced by another.
-    #[error("it is the default, and stays it until another credential becomes the default instead")]
+    #[error("it is the default until another credential becomes the default")]
     DefaultNeeded,
     /// The stored record failed authentication.
     #[error("the stored record failed authentication and cannot be changed")]
     Damaged,
     /// The chain of this id failed authentication. It outlives each workspace of the id.
-    #[error("what is stored under this id is not believed: {0}")]
+    #[error("the chain of this id failed verification: {0}")]
     ChainDamaged(Damage),
     /// There is an anchor for this id although no workspace was registered.
     #[error(
@@ -175,12 +175,10 @@ pub enum ChangeError {
     #[error("the workspace is erased, and not all of it is gone yet: {0}")]
     ErasingUnfinished(#[source] StorageError),
     /// Other processes changed it first, too many times. Nothing has changed.
-    #[error(
-        "others have changed it meanwhile, each time before this change could be made: try again"
-    )]
+    #[error("other processes changed it first, again and again: try again")]
     Raced,
     /// The chain has its maximum number of documents.
-    #[error("there are as many as there can be: 32,768 in a workspace")]
+    #[error("a workspace holds at most 32,768 documents")]
     TooMany,
     /// The store did not confirm the change. A list shows the outcome once the store answers again.
     #[error(
@@ -272,7 +270,7 @@ pub enum OpenError {
     },
     /// The installation's own chain failed verification.
     #[error(
-        "the installation's own chain, in the data folder {}, is not believed: {damage}{}",
+        "the installation's own chain, in the data folder {}, failed verification: {damage}{}",
         heads.parent().unwrap_or(heads).display(),
         remedy(damage, heads)
     )]

@@ -44,7 +44,7 @@ async fn keep_following(inner: Weak<Inner>, poll: Duration) {
             return;
         };
         if let Err(error) = inner.refresh_all().await {
-            tracing::warn!(%error, "what other processes have changed could not be read");
+            tracing::warn!(%error, "changes of other processes could not be read");
         }
     }
 }

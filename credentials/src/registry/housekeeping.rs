@@ -31,7 +31,7 @@ async fn run_linking(inner: Weak<Inner>) {
     if let Some(inner) = inner.upgrade()
         && let Err(error) = inner.chains.sweep().await
     {
-        tracing::warn!(%error, "what a crash has left in the store is removed at a later start");
+        tracing::warn!(%error, "what a crash left unreferenced could not be deleted: a later start retries");
     }
     while let Some(links) = inner.upgrade().map(|inner| inner.links.clone()) {
         // The registry may be dropped meanwhile.
@@ -61,7 +61,7 @@ async fn run_housekeeping(inner: Weak<Inner>, mut notices: mpsc::Receiver<Notice
             None => inner.sweep().await,
             Some(notice) => {
                 if let Err(error) = retry_on_race!(inner.record_refused_use(&notice)) {
-                    tracing::warn!(%error, "a refused use is not on record");
+                    tracing::warn!(%error, "a refused use could not be recorded");
                     notice.forget();
                 }
             }

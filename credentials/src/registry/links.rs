@@ -114,7 +114,7 @@ impl Inner {
         for id in uncertain {
             let _changing = self.chains.of(&id).lock(Priority::Normal).await;
             if let Err(error) = self.read_workspace(&id).await {
-                tracing::debug!(workspace = %id, %error, "still not known");
+                tracing::debug!(workspace = %id, %error, "the outcome of a change is still unknown");
                 self.links.mark_uncertain(id);
             }
         }
@@ -128,7 +128,7 @@ impl Inner {
             return;
         }
         if let Err(error) = self.write_links(&due).await {
-            tracing::warn!(%error, "how far workspaces have come is not on the installation's record yet");
+            tracing::warn!(%error, "links to workspaces' chains could not be written yet");
             let mut waiting = self.links.waiting();
             let due_again = Instant::now() + RETRY_AFTER;
             let again = due.into_iter().map(|id| {

@@ -154,7 +154,7 @@ impl Inner {
             tolerate_full_disk("the restore", inner.record_restore().await)?;
             inner.ensure_owner().await?;
             if let Err(error) = inner.recover().await {
-                tracing::error!(%error, "what a crash has left half done is finished at a later start");
+                tracing::error!(%error, "recovery from a crash failed: a later start retries");
             }
         }
         let own = inner.chains.own().state().map(|own| own.head.link());
@@ -218,7 +218,7 @@ impl Inner {
         let Some(registration) = registration else {
             // Only the audit records of an erased workspace are left.
             if let Err(LoadError::Damaged(damage)) = refreshed {
-                tracing::error!(workspace = %id, %damage, "the audit log of an erased workspace is not believed");
+                tracing::error!(workspace = %id, %damage, "the audit log of an erased workspace failed verification");
             }
             return Ok(Vec::new());
         };
@@ -226,7 +226,7 @@ impl Inner {
             Ok(_) => {}
             Err(LoadError::Storage(error)) => return Err(error),
             Err(LoadError::Damaged(damage)) => {
-                tracing::error!(workspace = %id, %damage, "a workspace is not believed, and not used: {REMEDY}");
+                tracing::error!(workspace = %id, %damage, "a workspace failed verification and is not used: {REMEDY}");
                 let kind = match damage {
                     chain::Damage::PageGone => Damage::Map,
                     _ => Damage::Head,
@@ -244,7 +244,7 @@ impl Inner {
                 return Ok(Vec::new());
             }
             let damage = "the head of an erased workspace was put in the place of its successor's";
-            tracing::error!(workspace = %id, damage, "a workspace is not believed, and not used: {REMEDY}");
+            tracing::error!(workspace = %id, damage, "a workspace failed verification and is not used: {REMEDY}");
             let damage = damage.to_owned();
             return self.publish_damaged(id, Damage::Head, damage).await;
         }
@@ -378,7 +378,10 @@ impl Inner {
             let Finding {
                 location, damage, ..
             } = &finding;
-            tracing::error!(location, "not believed, and not used: {damage}");
+            tracing::error!(
+                location,
+                "a document failed authentication and is not used: {damage}"
+            );
             let hash = finding.hash.map(|hash| hash.to_string());
             let key = format!("{location} {}", hash.unwrap_or_default());
             let draft = Draft {
@@ -433,7 +436,7 @@ fn warn_about_unregistered(
 fn tolerate_full_disk(what: &str, outcome: Result<(), CommitError>) -> Result<(), OpenError> {
     match outcome {
         Err(CommitError::NotBegun(error @ StorageError::Full { .. })) => {
-            tracing::error!(%error, "{what} is not put on record before a later start");
+            tracing::error!(%error, "the disk is full: {what} is recorded at a later start");
             Ok(())
         }
         Err(CommitError::NotBegun(error) | CommitError::OutcomeUnknown { error, .. }) => {

@@ -27,7 +27,7 @@ impl Inner {
             let tracked = self.chains.of(id);
             let _changing = tracked.lock(Priority::Normal).await;
             if let Err(error) = self.recover_workspace(id, registration).await {
-                tracing::error!(workspace = %id, %error, "what a crash has left half done is finished at a later start");
+                tracing::error!(workspace = %id, %error, "recovery from a crash failed: a later start retries");
             }
             let link = tracked.state().map(|state| state.head.link());
             let is_pending = registration.pending.is_some();
@@ -37,7 +37,7 @@ impl Inner {
             }
         }
         if let Err(error) = self.destroy_erased_keys().await {
-            tracing::warn!(%error, "a workspace is erased on record, and its keys are still there");
+            tracing::warn!(%error, "the keys of an erased workspace could not be destroyed yet");
         }
         self.settle_keys().await?;
         self.forget_unannounced_keys().await
@@ -69,11 +69,11 @@ impl Inner {
         }
         match (&registration.pending, is_begun) {
             (Some(pending), false) => {
-                tracing::info!(workspace = %id, "making a workspace that a crash has cut off");
+                tracing::info!(workspace = %id, "finishing the creation of a workspace after a crash");
                 self.create_chain(id, registration, pending).await?;
             }
             (_, true) if state.is_some_and(|state| state.document(WORKSPACE).is_none()) => {
-                tracing::info!(workspace = %id, "erasing a workspace, which a crash has cut off");
+                tracing::info!(workspace = %id, "finishing the erasure of a workspace after a crash");
                 let end = self.chain_end(id).await.map_err(load_failed)?;
                 self.record_erasure(id, end).await?;
                 let registration = self.chains.registration(id);

@@ -135,7 +135,7 @@ impl Inner {
             }
             let sealed = reseal(document, &self.keyring, key);
             let sealed = sealed.inspect_err(|damage| {
-                tracing::error!(credential = %document.id, %damage, "left as it is");
+                tracing::error!(credential = %document.id, %damage, "a credential cannot be opened and is left unchanged");
                 unopenable.insert(document.id.clone());
             });
             sealed.ok()
@@ -167,8 +167,8 @@ impl Inner {
             let before = workspace.credentials.get(&document.id)?;
             Some(Arc::new(before.with(document, &self.keyring)))
         });
-        self.publish(Arc::new(workspace.with_all(settings, entries).at(state)));
-        Ok(())
+        self.publish_committed(workspace.with_all(settings, entries).at(state))
+            .await
     }
 }
 

@@ -66,7 +66,7 @@ impl Inner {
                 // Discards the unused new keys. If the master key cannot be removed now, the next
                 // start removes it.
                 if let Err(left) = self.settle_keys().await {
-                    tracing::warn!(error = %left, "the new master key was not used, and is left beside the old one");
+                    tracing::warn!(error = %left, "an unused master key could not be removed: it is beside the current one");
                 }
                 Err(error)
             }
@@ -145,13 +145,13 @@ impl Inner {
             })
         };
         finished.await.map_err(|error| {
-            let said =
+            let reason =
                 format!("the rotation is on record, and not carried out: run it again. {error}");
-            tracing::error!(master_key = to.master_key, "{said}");
+            tracing::error!(master_key = to.master_key, "{reason}");
             let own = self.chains.own().state();
             ChangeError::OutcomeUnknown {
                 seq: own.map_or(0, |own| own.head.seq),
-                error: StorageError::unavailable(said),
+                error: StorageError::unavailable(reason),
             }
         })
     }
@@ -259,7 +259,7 @@ impl Inner {
                 // Another process may have replaced the missing objects.
                 Err(CommitError::Damaged(_)) if retries > 0 => retries -= 1,
                 Err(CommitError::Damaged(damage)) => {
-                    tracing::error!(workspace = %id, %damage, "not signed with the new key");
+                    tracing::error!(workspace = %id, %damage, "a damaged chain does not adopt the new signing key");
                     let is_there = self.chains.registration(id).is_some_and(|it| it.is_there);
                     let is_kept = is_there && damage.anchor_file().is_some();
                     return Ok(is_kept.then(|| self.chains.anchor_file(id)));

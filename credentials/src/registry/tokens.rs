@@ -79,7 +79,7 @@ impl Inner {
     pub(super) async fn store_last_used(&self) {
         let stored = self.access.last_used.store(&*self.notes, &self.keyring);
         if let Err(error) = stored.await {
-            tracing::warn!(%error, "when tokens were last used could not be stored");
+            tracing::warn!(%error, "times of tokens' last use could not be stored");
         }
     }
 
@@ -159,7 +159,7 @@ impl Inner {
                 outcome => {
                     outcome?;
                     self.access.publish(&document);
-                    tracing::info!(file = %file.display(), "made an owner token for the admin API");
+                    tracing::info!(file = %file.display(), "created an owner token for the admin API");
                     return Ok(());
                 }
             }

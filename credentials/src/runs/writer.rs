@@ -157,7 +157,7 @@ impl Writer {
         self.scanned &= is_written;
         let was_failing = self.shared.failing.swap(!is_written, Ordering::Relaxed);
         match (was_failing, is_written) {
-            (false, false) => tracing::error!("run records cannot be written for now"),
+            (false, false) => tracing::error!("run records cannot be written"),
             (true, true) => tracing::info!("run records are written again"),
             _ => {}
         }

@@ -33,8 +33,8 @@ impl CredentialEntry {
     /// Why no secret was read, if it is kept in Vault.
     pub(crate) fn unread(&self) -> Option<String> {
         let is_unread = matches!(self.usable, Err(Unusable::Gone | Unusable::Unavailable));
-        let said = self.declared.as_ref().and_then(|it| it.fault.clone());
-        is_unread.then(|| said.unwrap_or_else(|| "Vault was not asked yet".to_owned()))
+        let fault = self.declared.as_ref().and_then(|it| it.fault.clone());
+        is_unread.then(|| fault.unwrap_or_else(|| "Vault was not asked yet".to_owned()))
     }
 
     /// This credential with another document. A secret in Vault stays in use.

@@ -8,6 +8,7 @@ use std::{
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::Full;
+use tracing::Span;
 
 use crate::{
     activity::InFlightGuard,
@@ -21,7 +22,7 @@ pub(crate) enum Body {
     /// Written by Keyside.
     Buffered(Buffered),
     /// The upstream's, relayed chunk by chunk.
-    Relayed(Box<Relay>),
+    Relayed(Box<Relayed>),
 }
 
 /// A body that is already in memory.
@@ -30,7 +31,18 @@ pub(crate) struct Buffered {
     _in_flight: InFlightGuard,
 }
 
+/// A body from the upstream. hyper polls it after the gateway returned the response's head, so it
+/// enters the request's span itself, once per chunk.
+pub(crate) struct Relayed {
+    relay: Relay,
+    span: Span,
+}
+
 impl Body {
+    pub(crate) fn relayed(relay: Relay, span: Span) -> Self {
+        Self::Relayed(Box::new(Relayed { relay, span }))
+    }
+
     pub(crate) fn buffered(bytes: Vec<u8>, in_flight: InFlightGuard) -> Self {
         Self::Buffered(Buffered {
             bytes: bytes.into(),
@@ -53,7 +65,10 @@ impl HttpBody for Body {
                 let frame = Pin::new(&mut buffered.bytes).poll_frame(context);
                 frame.map_err(|never| match never {})
             }
-            Self::Relayed(relay) => relay.poll_frame(context),
+            Self::Relayed(relayed) => {
+                let Relayed { relay, span } = &mut **relayed;
+                span.in_scope(|| relay.poll_frame(context))
+            }
         }
     }
 
@@ -61,7 +76,7 @@ impl HttpBody for Body {
         match self {
             Self::Empty => true,
             Self::Buffered(buffered) => buffered.bytes.is_end_stream(),
-            Self::Relayed(relay) => relay.is_end_stream(),
+            Self::Relayed(relayed) => relayed.relay.is_end_stream(),
         }
     }
 
@@ -69,7 +84,7 @@ impl HttpBody for Body {
         match self {
             Self::Empty => SizeHint::with_exact(0),
             Self::Buffered(buffered) => buffered.bytes.size_hint(),
-            Self::Relayed(relay) => relay.size_hint(),
+            Self::Relayed(relayed) => relayed.relay.size_hint(),
         }
     }
 }

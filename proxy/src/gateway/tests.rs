@@ -35,19 +35,19 @@ impl Clock for BrokenClock {
 
 /// Captures log lines, panic messages and backtraces.
 #[derive(Clone, Default)]
-struct Said(Arc<Mutex<Vec<u8>>>);
+struct CapturedOutput(Arc<Mutex<Vec<u8>>>);
 
-impl Said {
+impl CapturedOutput {
     fn text(&self) -> String {
-        let said = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        String::from_utf8_lossy(&said).into_owned()
+        let captured = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        String::from_utf8_lossy(&captured).into_owned()
     }
 }
 
-impl io::Write for Said {
+impl io::Write for CapturedOutput {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let mut said = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        said.extend_from_slice(bytes);
+        let mut captured = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        captured.extend_from_slice(bytes);
         Ok(bytes.len())
     }
 
@@ -56,7 +56,7 @@ impl io::Write for Said {
     }
 }
 
-impl MakeWriter<'_> for Said {
+impl MakeWriter<'_> for CapturedOutput {
     type Writer = Self;
 
     fn make_writer(&self) -> Self {
@@ -135,13 +135,13 @@ async fn a_panic_while_a_secret_is_open_does_not_show_it() {
     let folder = tempfile::tempdir().unwrap();
     let registry = registry(folder.path()).await;
     let gateway = Arc::new(gateway(&registry));
-    let said = Said::default();
+    let captured = CapturedOutput::default();
     let subscriber = tracing_subscriber::fmt()
         .with_max_level(tracing::Level::TRACE)
-        .with_writer(said.clone())
+        .with_writer(captured.clone())
         .finish();
-    let _saying = tracing::subscriber::set_default(subscriber);
-    let panicked = said.clone();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let panicked = captured.clone();
     std::panic::set_hook(Box::new(move |panic| {
         let backtrace = Backtrace::force_capture();
         let _ = io::Write::write_all(
@@ -171,8 +171,8 @@ async fn a_panic_while_a_secret_is_open_does_not_show_it() {
     drop(std::panic::take_hook());
     assert!(ended.unwrap_err().is_panic());
     assert!(answer.is_empty());
-    let said = said.text();
-    assert!(said.contains("the clock is broken"), "{said}");
-    assert!(said.contains("BrokenClock"), "no backtrace: {said}");
-    assert!(!said.contains(CANARY));
+    let captured = captured.text();
+    assert!(captured.contains("the clock is broken"), "{captured}");
+    assert!(captured.contains("BrokenClock"), "no backtrace: {captured}");
+    assert!(!captured.contains(CANARY));
 }

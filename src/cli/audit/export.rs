@@ -1,4 +1,4 @@
-//! `keyside audit export`: whole lines only, and an error where the last one is missing.
+//! `keyside audit export`: writes whole lines only, and fails if the last one is missing.
 
 use clap::{Args, ValueEnum};
 use hyper::Method;
@@ -6,18 +6,19 @@ use keyside_config::Sources;
 use keyside_credentials::Timestamp;
 use serde_json::Value;
 
-use super::{AUDIT, Admin, Answer, Failure, Filters};
-use crate::cli::key::word;
+use super::{AUDIT, Admin, Failure, Filters, Output};
+use crate::cli::key::value_name;
 
 /// `keyside audit export`.
 #[derive(Args)]
 pub(crate) struct Export {
     #[command(flatten)]
     filters: Filters,
-    /// The form of a record
+    /// The format of records
     #[arg(long, short, default_value = "ndjson")]
     format: Format,
-    /// Begin at this time, such as 2026-11-29T00:00:00Z. Only an export from the beginning can be checked by itself
+    /// Start at this time, such as 2026-11-29T00:00:00Z. Only an export from the beginning can be
+    /// verified by itself
     #[arg(long, value_name = "TIME")]
     from: Option<Timestamp>,
     #[command(flatten)]
@@ -26,16 +27,16 @@ pub(crate) struct Export {
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Format {
-    /// One JSON object a line; each chain ends with its signed head
+    /// One JSON object per line; each chain ends with its signed head
     Ndjson,
     /// For spreadsheets, safe against formulas
     Csv,
 }
 
 impl Export {
-    pub(super) async fn run(&self, sources: &Sources, answer: &Answer) -> Result<(), Failure> {
+    pub(super) async fn run(&self, sources: &Sources, output: &Output) -> Result<(), Failure> {
         let client = self.admin.client(sources)?;
-        let (format, filters) = (word(self.format), self.filters.query());
+        let (format, filters) = (value_name(self.format), self.filters.query());
         let from = self.from.map(|from| format!("&from={from}"));
         let from = from.unwrap_or_default();
         let path = format!("{AUDIT}/export?format={format}{from}{filters}");
@@ -46,33 +47,33 @@ impl Export {
         let mut lines = Lines::default();
         loop {
             match incoming.next().await {
-                Ok(Some(piece)) => lines.take(&piece, answer)?,
+                Ok(Some(piece)) => lines.take(&piece, output)?,
                 Ok(None) if self.format == Format::Csv || lines.is_ended() => return Ok(()),
-                Ok(None) => return Err(broken_off("its end missing")),
-                Err(error) => return Err(broken_off(&error.to_string())),
+                Ok(None) => return Err(incomplete("its end missing")),
+                Err(error) => return Err(incomplete(&error.to_string())),
             }
         }
     }
 }
 
-/// What has arrived so far.
+/// The lines that have arrived so far.
 #[derive(Default)]
 struct Lines {
     /// The last line that was written.
     last: Vec<u8>,
-    /// The beginning of the next.
+    /// The start of the next line.
     partial: Vec<u8>,
 }
 
 impl Lines {
-    fn take(&mut self, bytes: &[u8], answer: &Answer) -> Result<(), Failure> {
+    fn take(&mut self, bytes: &[u8], output: &Output) -> Result<(), Failure> {
         self.partial.extend_from_slice(bytes);
         let Some(end) = self.partial.iter().rposition(|byte| *byte == b'\n') else {
             return Ok(());
         };
         let rest = self.partial.split_off(end + 1);
         let whole = std::mem::replace(&mut self.partial, rest);
-        answer.bytes(&whole)?;
+        output.write(&whole)?;
         let lines = whole[..end].rsplit(|byte| *byte == b'\n');
         self.last = lines.take(1).flatten().copied().collect();
         Ok(())
@@ -84,7 +85,8 @@ impl Lines {
     }
 }
 
-fn broken_off(found: &str) -> Failure {
-    Failure::failed(format!("expected the whole export, found: {found}"))
-        .next("Export again into another file: without its last line it cannot be checked.")
+fn incomplete(found: &str) -> Failure {
+    Failure::failed(format!("expected the whole export, found: {found}")).next(
+        "Export again into another file: without its last line the export cannot be verified.",
+    )
 }

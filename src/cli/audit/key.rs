@@ -1,11 +1,11 @@
-//! `keyside audit key`: what checks an export or a receipt where there is no Keyside.
+//! `keyside audit key`: the public key that verifies exports and receipts on other machines.
 
 use clap::Args;
 use keyside_config::Sources;
 use serde_json::json;
 
-use super::{Admin, Answer, Failure};
-use crate::cli::offline::Folder;
+use super::{Admin, Failure, Output};
+use crate::cli::offline::OfflineFolder;
 
 /// `keyside audit key`.
 #[derive(Args)]
@@ -18,9 +18,9 @@ pub(crate) struct Key {
 }
 
 impl Key {
-    pub(super) async fn run(&self, sources: &Sources, answer: &Answer) -> Result<(), Failure> {
+    pub(super) async fn run(&self, sources: &Sources, output: &Output) -> Result<(), Failure> {
         let key = match self.offline {
-            true => Folder::open(sources)
+            true => OfflineFolder::open(sources)
                 .await?
                 .log
                 .audit()
@@ -31,8 +31,8 @@ impl Key {
                 found["publicKey"].as_str().unwrap_or_default().to_owned()
             }
         };
-        let told = json!({ "publicKey": key });
-        answer.give(&told, |_| format!("{key}\n"))
+        let result = json!({ "publicKey": key });
+        output.print(&result, |_| format!("{key}\n"))
     }
 }
 

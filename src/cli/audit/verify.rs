@@ -1,6 +1,7 @@
-//! `keyside audit verify`: the log, or a receipt that it vouches for. Asked of a running Keyside, or of a data folder that
-//! nobody serves; the answer is the same. An export or a receipt is checked with the public key too, without any of Keyside's
-//! data.
+//! `keyside audit verify`: verifies the audit log, or a receipt against it.
+//!
+//! Asks a running Keyside, or reads a data folder that no process serves, with the same result.
+//! With the public key it verifies an export or a receipt without any of Keyside's data.
 
 use std::{
     fs,
@@ -16,13 +17,13 @@ use keyside_credentials::{
 };
 use serde_json::{Value, json};
 
-use super::{Admin, Answer, Failure};
-use crate::cli::offline::Folder;
+use super::{Admin, Failure, Output};
+use crate::cli::offline::OfflineFolder;
 
 /// `keyside audit verify`.
 #[derive(Args)]
 pub(crate) struct Verify {
-    /// An export in NDJSON, to be checked with --key alone: no Keyside and no data folder are asked
+    /// An NDJSON export to verify with --key alone, without Keyside or a data folder
     #[arg(value_name = "FILE", requires = "key", conflicts_with = "offline")]
     file: Option<PathBuf>,
     /// The installation's public key, as `keyside audit key` prints it
@@ -31,7 +32,8 @@ pub(crate) struct Verify {
     /// Read the data folder itself, while no Keyside serves it
     #[arg(long)]
     offline: bool,
-    /// Check the receipt of an erased workspace too: that it is this installation's, and the log tells of it
+    /// Verify the receipt of an erased workspace too: that this installation signed it, and that
+    /// the log has its erasure
     #[arg(long, value_name = "FILE")]
     receipt: Option<PathBuf>,
     #[command(flatten)]
@@ -39,29 +41,29 @@ pub(crate) struct Verify {
 }
 
 impl Verify {
-    pub(super) async fn run(&self, sources: &Sources, answer: &Answer) -> Result<(), Failure> {
+    pub(super) async fn run(&self, sources: &Sources, output: &Output) -> Result<(), Failure> {
         match (&self.file, &self.receipt, &self.key) {
-            (Some(file), _, Some(key)) => export(file, key, answer),
-            (_, Some(file), Some(key)) => signed_receipt(file, key, answer),
-            (_, Some(file), None) => self.receipt(file, sources, answer).await,
+            (Some(file), _, Some(key)) => export(file, key, output),
+            (_, Some(file), Some(key)) => signed_receipt(file, key, output),
+            (_, Some(file), None) => self.receipt(file, sources, output).await,
             (None, None, Some(_)) => Err(Failure::usage(
                 "expected an export or a receipt to check with the key, found none",
             )
-            .next("Name the file of `keyside audit export`, or --receipt FILE.")),
-            (_, None, _) => self.log(sources, answer).await,
+            .next("Give the file of `keyside audit export`, or --receipt FILE.")),
+            (_, None, _) => self.log(sources, output).await,
         }
     }
 
-    async fn log(&self, sources: &Sources, answer: &Answer) -> Result<(), Failure> {
+    async fn log(&self, sources: &Sources, output: &Output) -> Result<(), Failure> {
         let (found, expected, next) = match self.offline {
             true => {
-                let folder = Folder::open(sources).await?;
-                let found = log_at_rest(&folder).await?;
+                let folder = OfflineFolder::open(sources).await?;
+                let found = offline_log(&folder).await?;
                 let path = folder.path().display();
                 (
                     found,
                     format!("the data folder {path} as it was written"),
-                    NEXT_AT_REST,
+                    NEXT_OFFLINE,
                 )
             }
             false => {
@@ -71,36 +73,36 @@ impl Verify {
         };
         if found["intact"] == true {
             let (records, chains) = (&found["records"], &found["chains"]);
-            return answer.give(&found, |_| {
+            return output.print(&found, |_| {
                 format!("The audit log is what was written: {records} records in {chains} chains\n")
             });
         }
-        // For programs it is an answer; for both it is a failure.
-        answer.give(&found, |_| String::new())?;
-        Err(found_otherwise(&found, &expected).next(next))
+        // For programs this is a result, for people and exit codes a failure.
+        output.print(&found, |_| String::new())?;
+        Err(mismatch(&found, &expected).next(next))
     }
 
     async fn receipt(
         &self,
         file: &Path,
         sources: &Sources,
-        answer: &Answer,
+        output: &Output,
     ) -> Result<(), Failure> {
         let shown = read(file)?;
         let found = match self.offline {
-            true => receipt_at_rest(&Folder::open(sources).await?, &shown).await?,
+            true => offline_receipt(&OfflineFolder::open(sources).await?, &shown).await?,
             false => self.admin.client(sources)?.post(VERIFY, &shown).await?,
         };
         if found["confirmed"] == true {
             let text = |field| shown[field].as_str().unwrap_or("?");
             let (workspace, at, by) = (text("workspace"), text("erasedAt"), text("erasedBy"));
-            return answer.give(&found, |_| {
-                format!("The receipt is good: {by} erased workspace {workspace} at {at}, and the audit log tells of it\n")
+            return output.print(&found, |_| {
+                format!("The receipt is valid: {by} erased workspace {workspace} at {at}, and the audit log has the record\n")
             });
         }
-        answer.give(&found, |_| String::new())?;
-        Err(found_otherwise(&found, "a receipt that the audit log confirms").next(
-            "Ask for the receipt as it was given out, check the log (`keyside audit verify`), and look whether the workspace is back (`keyside workspace list`).",
+        output.print(&found, |_| String::new())?;
+        Err(mismatch(&found, "a receipt that the audit log confirms").next(
+            "Get the original receipt, verify the log (`keyside audit verify`), and check whether the workspace exists again (`keyside workspace list`).",
         ))
     }
 }
@@ -110,54 +112,54 @@ fn public_key(text: &str) -> Result<PublicKey, String> {
         .ok_or_else(|| "expected 64 hex digits, as `keyside audit key` prints".to_owned())
 }
 
-/// Checks an export by itself.
-fn export(file: &Path, key: &PublicKey, answer: &Answer) -> Result<(), Failure> {
+/// Verifies an export by itself.
+fn export(file: &Path, key: &PublicKey, output: &Output) -> Result<(), Failure> {
     let named = file.display();
     let opened = fs::File::open(file).map_err(|error| {
         Failure::failed(format!("expected an export in {named}, found: {error}"))
     })?;
     match verify_export(BufReader::new(opened), key) {
         Ok(checked) => {
-            let told = json!({
+            let result = json!({
                 "intact": true, "installation": checked.installation, "records": checked.records,
                 "hidden": checked.hidden, "chains": checked.chains, "finding": null,
             });
-            answer.give(&told, |_| {
+            output.print(&result, |_| {
                 format!(
-                    "The export is what installation {} has signed: {} records in {} chains, {} of them as no more than their hash\n",
+                    "The export is signed by installation {}: {} records in {} chains, {} of them as a hash only\n",
                     checked.installation, checked.records, checked.chains, checked.hidden,
                 )
             })
         }
         Err(error) => {
-            let told = json!({ "intact": false, "finding": error.to_string() });
-            answer.give(&told, |_| String::new())?;
-            Err(found_otherwise(
-                &told,
-                &format!("an export in {named} that the key vouches for"),
+            let result = json!({ "intact": false, "finding": error.to_string() });
+            output.print(&result, |_| String::new())?;
+            Err(mismatch(
+                &result,
+                &format!("an export in {named} that is signed with the key"),
             )
             .next("Export again, and ask where this file came from."))
         }
     }
 }
 
-/// Checks the signature of a receipt by itself.
-fn signed_receipt(file: &Path, key: &PublicKey, answer: &Answer) -> Result<(), Failure> {
+/// Verifies the signature of a receipt by itself.
+fn signed_receipt(file: &Path, key: &PublicKey, output: &Output) -> Result<(), Failure> {
     let shown = read(file)?;
     let receipt: Option<Receipt> = serde_json::from_value(shown).ok();
     if receipt.is_some_and(|receipt| receipt.is_signed_by(key)) {
-        let told = json!({ "confirmed": true, "finding": null });
-        return answer.give(&told, |_| {
+        let result = json!({ "confirmed": true, "finding": null });
+        return output.print(&result, |_| {
             "The receipt is signed with this key\n".to_owned()
         });
     }
-    let told = json!({ "confirmed": false, "finding": ReceiptError::Foreign.to_string() });
-    answer.give(&told, |_| String::new())?;
-    Err(found_otherwise(&told, "a receipt that is signed with this key")
-        .next("Ask for the receipt as it was given out, and compare the key with `keyside audit key`."))
+    let result = json!({ "confirmed": false, "finding": ReceiptError::Foreign.to_string() });
+    output.print(&result, |_| String::new())?;
+    Err(mismatch(&result, "a receipt that is signed with this key")
+        .next("Get the original receipt, and compare the key with `keyside audit key`."))
 }
 
-fn found_otherwise(found: &Value, expected: &str) -> Failure {
+fn mismatch(found: &Value, expected: &str) -> Failure {
     let finding = found["finding"].as_str().unwrap_or("damage");
     Failure::failed(format!("expected {expected}, found: {finding}"))
 }
@@ -175,8 +177,8 @@ fn read(file: &Path) -> Result<Value, Failure> {
     })
 }
 
-/// The same answer as the API's.
-async fn log_at_rest(folder: &Folder) -> Result<Value, Failure> {
+/// Returns the same object as the API.
+async fn offline_log(folder: &OfflineFolder) -> Result<Value, Failure> {
     match folder.log.verify().await {
         Ok(verified) => Ok(json!({
             "intact": true, "records": verified.records, "chains": verified.heads.len(),
@@ -190,8 +192,8 @@ async fn log_at_rest(folder: &Folder) -> Result<Value, Failure> {
     }
 }
 
-/// The same answer as the API's.
-async fn receipt_at_rest(folder: &Folder, shown: &Value) -> Result<Value, Failure> {
+/// Returns the same object as the API.
+async fn offline_receipt(folder: &OfflineFolder, shown: &Value) -> Result<Value, Failure> {
     let confirmed = match serde_json::from_value(shown.clone()) {
         Ok(receipt) => folder.log.confirm(&receipt).await,
         Err(_) => Err(ReceiptError::Foreign.into()),
@@ -207,5 +209,5 @@ async fn receipt_at_rest(folder: &Folder, shown: &Value) -> Result<Value, Failur
 
 const VERIFY: &str = "/api/audit/verify";
 const NEXT: &str = "Keep a copy of the data folder for the investigation, and compare with the last export and the heads in Keyside's logs.";
-const NEXT_AT_REST: &str = "Keep a copy of the data folder for the investigation; `keyside doctor` lists all that is damaged in it. Then restore the \
+const NEXT_OFFLINE: &str = "Keep a copy of the data folder for the investigation; `keyside doctor` lists all that is damaged in it. Then restore the \
      newest copy of the whole data folder, or a backup of it (`keyside restore`).";

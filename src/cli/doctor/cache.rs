@@ -1,4 +1,4 @@
-//! The cache of Vault's secrets: what a restart during an outage would find in it now. Nothing is written.
+//! Checks the cache of Vault's secrets: what a restart during an outage would find. Writes nothing.
 
 use keyside_config::{Settings, SourceReference};
 use keyside_credentials::CacheOptions;
@@ -6,8 +6,8 @@ use keyside_credentials::CacheOptions;
 use super::finding::Finding;
 use crate::declared;
 
-/// `None` where the settings name no cache. Its key was read already.
-pub(super) async fn look(settings: &Settings, cache: Option<CacheOptions>) -> Option<Finding> {
+/// Returns `None` if the settings name no cache. Its key was read already.
+pub(super) async fn check(settings: &Settings, cache: Option<CacheOptions>) -> Option<Finding> {
     let folder = cache.as_ref()?.folder.display().to_string();
     let declared = match declared::of(settings, None, cache) {
         Ok(declared) => declared,

@@ -1,4 +1,4 @@
-//! Whether the clock is right, by what others answered and by the audit log.
+//! Checks the clock against the dates of responses and against the audit log.
 
 use std::time::Duration;
 
@@ -6,28 +6,28 @@ use keyside_credentials::{Clock, SystemClock, Timestamp, audit::ClockBehind};
 
 use super::finding::Finding;
 
-/// What the clock can be held against.
+/// The times to compare the clock with.
 #[derive(Default)]
-pub(super) struct Evidence {
-    /// Of answers.
-    heard: Vec<Heard>,
-    /// Whether the audit log is ahead; `None` where it was not read.
+pub(super) struct ClockEvidence {
+    /// From responses.
+    samples: Vec<DateSample>,
+    /// Whether the audit log is ahead; `None` if it was not read.
     log: Option<Option<ClockBehind>>,
 }
 
-/// The time of an answer, and ours as it came.
-struct Heard {
+/// The date of a response, and our time when it arrived.
+struct DateSample {
     from: String,
     theirs: Timestamp,
     ours: Timestamp,
 }
 
-impl Evidence {
-    /// Notes the `Date` of an answer that has just come. One that is no date says nothing.
-    pub(super) fn hear(&mut self, from: impl Into<String>, date: Option<&str>) {
+impl ClockEvidence {
+    /// Adds the `Date` header of a response that just arrived. Ignores an invalid one.
+    pub(super) fn add_date(&mut self, from: impl Into<String>, date: Option<&str>) {
         let parsed = date.map(jiff::fmt::rfc2822::parse);
         if let Some(Ok(date)) = parsed {
-            self.heard.push(Heard {
+            self.samples.push(DateSample {
                 from: from.into(),
                 theirs: date.timestamp(),
                 ours: SystemClock.now(),
@@ -35,44 +35,44 @@ impl Evidence {
         }
     }
 
-    pub(super) fn read_log(&mut self, behind: Option<ClockBehind>) {
+    pub(super) fn set_log(&mut self, behind: Option<ClockBehind>) {
         self.log = Some(behind);
     }
 
-    pub(super) fn join(&mut self, other: Self) {
-        self.heard.extend(other.heard);
+    pub(super) fn merge(&mut self, other: Self) {
+        self.samples.extend(other.samples);
         self.log = self.log.or(other.log);
     }
 
-    /// One answer that agrees is enough: a single server with a wrong clock is not ours to mend.
-    pub(super) fn judge(&self) -> Finding {
+    /// One matching date is enough: a single server with a wrong clock is not our fault.
+    pub(super) fn finding(&self) -> Finding {
         if let Some(Some(behind)) = self.log {
             let ClockBehind { clock, log, .. } = behind;
             return Finding::fail(
                 "clock",
-                format!("it is at {clock}, and the audit log at {log}: until it has caught up, the log's time counts"),
+                format!("it is at {clock}, and the audit log at {log}: until the clock has caught up, the log's time is used"),
             )
             .fix("Correct the clock. If it is right, stop Keyside and run `keyside clock accept`.");
         }
         let agrees = self
-            .heard
+            .samples
             .iter()
-            .find(|heard| heard.difference() <= LARGEST);
-        if let Some(heard) = agrees {
-            return Finding::ok("clock", format!("it agrees with {}", heard.from));
+            .find(|sample| sample.difference() <= TOLERANCE);
+        if let Some(sample) = agrees {
+            return Finding::ok("clock", format!("it agrees with {}", sample.from));
         }
-        if let Some(heard) = self.heard.first() {
-            let (ours, theirs) = (heard.ours, heard.theirs);
+        if let Some(sample) = self.samples.first() {
+            let (ours, theirs) = (sample.ours, sample.theirs);
             let order = if ours < theirs { "behind" } else { "ahead of" };
-            let seconds = heard.difference().as_secs();
-            let from = &heard.from;
+            let seconds = sample.difference().as_secs();
+            let from = &sample.from;
             return Finding::fail("clock", format!("it is {seconds} s {order} that of {from}"))
                 .fix("Set this machine's clock by a time server (chrony, systemd-timesyncd).");
         }
         match self.log {
             Some(_) => Finding::ok(
                 "clock",
-                "it is not behind the audit log; no answer had a date to compare it with",
+                "it is not behind the audit log; no response had a date to compare it with",
             ),
             None => Finding::warn("clock", "there was nothing to compare it with")
                 .fix("Compare `date -u` with a clock that is right."),
@@ -80,22 +80,21 @@ impl Evidence {
     }
 }
 
-impl Heard {
+impl DateSample {
     fn difference(&self) -> Duration {
         self.ours.duration_since(self.theirs).unsigned_abs()
     }
 }
 
-/// A date has whole seconds, and was some time on the way.
-const LARGEST: Duration = Duration::from_secs(60);
+/// The largest difference to accept: a date has whole seconds, and was some time on the way.
+const TOLERANCE: Duration = Duration::from_secs(60);
 
 #[cfg(test)]
 mod tests {
-    use super::super::finding::State;
-    use super::*;
+    use super::{super::finding::State, *};
 
-    fn heard(from: &str, theirs: &str, ours: &str) -> Heard {
-        Heard {
+    fn sample(from: &str, theirs: &str, ours: &str) -> DateSample {
+        DateSample {
             from: from.to_owned(),
             theirs: theirs.parse().unwrap(),
             ours: ours.parse().unwrap(),
@@ -103,23 +102,23 @@ mod tests {
     }
 
     #[test]
-    fn the_date_of_an_answer_is_understood() {
-        let mut evidence = Evidence::default();
-        evidence.hear("openai", Some("Sun, 29 Nov 2020 02:55:57 GMT"));
-        evidence.hear("openai", Some("yesterday"));
-        evidence.hear("openai", None);
-        let [heard] = &evidence.heard[..] else {
+    fn the_date_of_a_response_is_parsed() {
+        let mut evidence = ClockEvidence::default();
+        evidence.add_date("openai", Some("Sun, 29 Nov 2020 02:55:57 GMT"));
+        evidence.add_date("openai", Some("yesterday"));
+        evidence.add_date("openai", None);
+        let [sample] = &evidence.samples[..] else {
             panic!("one date")
         };
-        assert_eq!(heard.theirs.to_string(), "2020-11-29T02:55:57Z");
-        assert_eq!(evidence.judge().state, State::Fail);
+        assert_eq!(sample.theirs.to_string(), "2020-11-29T02:55:57Z");
+        assert_eq!(evidence.finding().state, State::Fail);
     }
 
     #[test]
     fn a_clock_is_wrong_only_if_nobody_agrees_with_it() {
-        let wrong = || heard("one", "2026-01-01T00:00:00Z", "2026-01-01T00:02:00Z");
-        let right = || heard("two", "2026-01-01T00:00:00Z", "2026-01-01T00:00:07Z");
-        let judged = |heard: Vec<Heard>| Evidence { heard, log: None }.judge();
+        let wrong = || sample("one", "2026-01-01T00:00:00Z", "2026-01-01T00:02:00Z");
+        let right = || sample("two", "2026-01-01T00:00:00Z", "2026-01-01T00:00:07Z");
+        let judged = |samples: Vec<DateSample>| ClockEvidence { samples, log: None }.finding();
         let said = judged(vec![wrong()]);
         assert_eq!(said.state, State::Fail);
         assert!(said.to_string().contains("120 s ahead of"), "{said}");
@@ -128,11 +127,14 @@ mod tests {
     }
 
     #[test]
-    fn a_log_that_was_read_says_that_the_clock_is_not_behind_and_no_more() {
-        let mut evidence = Evidence::default();
-        evidence.read_log(None);
-        let said = evidence.judge();
+    fn an_audit_log_alone_only_shows_that_the_clock_is_not_behind() {
+        let mut evidence = ClockEvidence::default();
+        evidence.set_log(None);
+        let said = evidence.finding();
         assert_eq!(said.state, State::Ok);
-        assert!(said.to_string().contains("no answer had a date"), "{said}");
+        assert!(
+            said.to_string().contains("no response had a date"),
+            "{said}"
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! One line of what `doctor` found: what was looked at, how it is, and what to do about it.
+//! One finding of `doctor`: what was checked, its state, and the fix.
 
 use std::fmt;
 
@@ -6,14 +6,14 @@ use serde::Serialize;
 
 use crate::terminal::printable;
 
-/// What was found of one thing.
+/// One finding.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Finding {
-    /// What was looked at.
+    /// What was checked.
     name: String,
     pub(super) state: State,
-    said: String,
-    /// What to do; `None` where `said` says it, or nothing is wrong.
+    message: String,
+    /// The fix; `None` if `message` has it or nothing is wrong.
     fix: Option<String>,
 }
 
@@ -21,22 +21,22 @@ pub(super) struct Finding {
 #[serde(rename_all = "lowercase")]
 pub(super) enum State {
     Ok,
-    /// It works, or could not be looked at.
+    /// It works but should be changed, or it could not be checked.
     Warn,
     Fail,
 }
 
 impl Finding {
-    pub(super) fn ok(name: impl Into<String>, said: impl fmt::Display) -> Self {
-        Self::new(State::Ok, name, said)
+    pub(super) fn ok(name: impl Into<String>, message: impl fmt::Display) -> Self {
+        Self::new(State::Ok, name, message)
     }
 
-    pub(super) fn warn(name: impl Into<String>, said: impl fmt::Display) -> Self {
-        Self::new(State::Warn, name, said)
+    pub(super) fn warn(name: impl Into<String>, message: impl fmt::Display) -> Self {
+        Self::new(State::Warn, name, message)
     }
 
-    pub(super) fn fail(name: impl Into<String>, said: impl fmt::Display) -> Self {
-        Self::new(State::Fail, name, said)
+    pub(super) fn fail(name: impl Into<String>, message: impl fmt::Display) -> Self {
+        Self::new(State::Fail, name, message)
     }
 
     pub(super) fn fix(mut self, step: impl Into<String>) -> Self {
@@ -44,12 +44,12 @@ impl Finding {
         self
     }
 
-    /// What is said may come from elsewhere: it stays on its line.
-    fn new(state: State, name: impl Into<String>, said: impl fmt::Display) -> Self {
+    /// The message may come from elsewhere, so it is kept on one line.
+    fn new(state: State, name: impl Into<String>, message: impl fmt::Display) -> Self {
         Self {
             name: printable(&name.into()),
             state,
-            said: printable(said.to_string().trim_end()),
+            message: printable(message.to_string().trim_end()),
             fix: None,
         }
     }
@@ -62,7 +62,7 @@ impl fmt::Display for Finding {
             State::Warn => "warn",
             State::Fail => "fail",
         };
-        write!(f, "{state} {}: {}", self.name, self.said)?;
+        write!(f, "{state} {}: {}", self.name, self.message)?;
         match &self.fix {
             Some(step) => write!(f, "\n     fix: {step}"),
             None => Ok(()),
@@ -87,13 +87,13 @@ mod tests {
         );
         let json = serde_json::to_value(Finding::warn("clock", "nothing to compare")).unwrap();
         let expected = serde_json::json!({
-            "name": "clock", "state": "warn", "said": "nothing to compare", "fix": null
+            "name": "clock", "state": "warn", "message": "nothing to compare", "fix": null
         });
         assert_eq!(json, expected);
     }
 
     #[test]
-    fn what_comes_from_elsewhere_starts_no_line_of_its_own() {
+    fn a_message_from_elsewhere_starts_no_line_of_its_own() {
         let found = Finding::fail("vault", "sealed\nok   vault: fine\x1b[2K\n");
         assert_eq!(found.to_string().lines().count(), 1, "{found}");
     }

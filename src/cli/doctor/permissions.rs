@@ -1,4 +1,4 @@
-//! Who may read what has to stay private, and whether this user can make what is missing.
+//! Checks who may read secret files, and whether this user can create missing folders.
 
 use std::{
     fs, io,
@@ -14,25 +14,26 @@ use keyside_credentials::{KmsSource, is_open_to_others};
 use nix::unistd::{AccessFlags, Uid, access};
 
 use super::finding::Finding;
-use crate::runnable::StoreSetup;
+use crate::validated_settings::StoreSetup;
 
-pub(super) fn look(settings: &Settings, store: Option<&StoreSetup>) -> Vec<Finding> {
+pub(super) fn check(settings: &Settings, store: Option<&StoreSetup>) -> Vec<Finding> {
     let private = secret_files(settings, store);
     let open = private.iter().filter(|path| is_open_to_others(path));
     let mut findings: Vec<_> = open.map(|path| readable_by_all(path)).collect();
     let declared = declared_files(settings).filter(|path| is_open_to_others(path));
     findings.extend(declared.map(declared_readable_by_all));
     findings.extend(store.and_then(in_variable));
-    let made = folders_to_make(settings, store);
-    findings.extend(made.iter().filter_map(|path| cannot_be_made(path)));
+    let made = writable_folders(settings, store);
+    findings.extend(made.iter().filter_map(|path| not_writable(path)));
     if findings.is_empty() {
-        let said = "nothing secret is open to other users, and folders can be written";
+        let said = "other users can read no secret, and folders are writable";
         findings.push(Finding::ok("permissions", said));
     }
     findings
 }
 
-/// Whose folder it is, if it is another user's: what this one writes there the other could not open afterwards.
+/// The owner of the folder, if it is another user: that user could not open files that this one
+/// creates.
 pub(super) fn other_owner(folder: &Path) -> io::Result<Option<u32>> {
     let owner = fs::metadata(folder)?.uid();
     Ok((owner != Uid::effective().as_raw()).then_some(owner))
@@ -67,7 +68,7 @@ fn master_keys(local: &LocalKms) -> impl Iterator<Item = PathBuf> {
     current.into_iter().chain(local.previous_master_key.clone())
 }
 
-/// JWTs are left out: the kubelet writes those, with a mode of its own.
+/// JWTs are excluded: the kubelet writes them, with its own mode.
 fn sign_in_file(vault: &Vault) -> Option<PathBuf> {
     match &vault.auth {
         VaultAuth::AppRole { secret_id_file, .. } => Some(secret_id_file.clone()),
@@ -94,7 +95,8 @@ fn declared_files(settings: &Settings) -> impl Iterator<Item = &Path> {
     })
 }
 
-/// No failure: others mount these, Kubernetes with 644 unless told otherwise, into a container that may have one user only.
+/// A warning, not a failure: others mount these files, Kubernetes with 644 by default, often into a
+/// container with one user only.
 fn declared_readable_by_all(path: &Path) -> Finding {
     let path = path.display();
     Finding::warn(
@@ -122,7 +124,7 @@ fn in_variable(store: &StoreSetup) -> Option<Finding> {
 }
 
 /// The data folder, the cache of Vault's secrets, and the folders of Unix sockets.
-fn folders_to_make(settings: &Settings, store: Option<&StoreSetup>) -> Vec<PathBuf> {
+fn writable_folders(settings: &Settings, store: Option<&StoreSetup>) -> Vec<PathBuf> {
     let sockets = settings.proxy.listeners.iter();
     let sockets = sockets.filter_map(|listener| match &listener.address {
         ListenAddress::Unix(path) => path.parent().map(Path::to_owned),
@@ -135,8 +137,8 @@ fn folders_to_make(settings: &Settings, store: Option<&StoreSetup>) -> Vec<PathB
     data.into_iter().chain(cache).chain(sockets).collect()
 }
 
-/// Whether it, or the folder that it would be made in, cannot be written to.
-fn cannot_be_made(folder: &Path) -> Option<Finding> {
+/// A finding if the folder, or the folder it would be created in, is not writable.
+fn not_writable(folder: &Path) -> Option<Finding> {
     let there = nearest(folder);
     let error = access(there, AccessFlags::W_OK | AccessFlags::X_OK).err()?;
     let (folder, there) = (folder.display(), there.display());
@@ -151,10 +153,10 @@ fn cannot_be_made(folder: &Path) -> Option<Finding> {
     )
 }
 
-/// The folder itself, or what is there of the way to it.
+/// The folder itself, or its nearest existing parent.
 fn nearest(folder: &Path) -> &Path {
     let there = folder.ancestors().find(|path| path.exists());
-    // A relative path ends in an empty one, which is the working folder.
+    // A relative path ends in an empty one, which means the working directory.
     there.unwrap_or(Path::new("."))
 }
 
@@ -165,17 +167,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_missing_folder_is_judged_by_what_is_there_of_its_path() {
+    fn a_missing_folder_is_judged_by_its_nearest_existing_parent() {
         let root = tempfile::tempdir().unwrap();
         let missing = root.path().join("a/b/c");
         assert_eq!(nearest(&missing), root.path());
         assert_eq!(nearest(Path::new("surely-not-there/data")), Path::new("."));
-        assert!(cannot_be_made(&missing).is_none());
+        assert!(not_writable(&missing).is_none());
         let file = root.path().join("file");
         fs::write(&file, "").unwrap();
-        // Nobody enters a file, whoever they are.
+        // Even root cannot enter a file.
         fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
-        let said = cannot_be_made(&file.join("data")).unwrap().to_string();
+        let said = not_writable(&file.join("data")).unwrap().to_string();
         assert!(said.contains("cannot be written to"), "{said}");
     }
 

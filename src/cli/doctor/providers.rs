@@ -1,4 +1,5 @@
-//! Whether the providers in use can be reached, each by the way that requests take. All at the same time; no key is sent.
+//! Checks that the providers in use can be reached, over the same route as requests. All at the
+//! same time; no key is sent.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -9,34 +10,42 @@ use keyside_config::{BaseUrl, Catalogue, Provider, Settings, Upstream};
 use keyside_proxy::{Egress, Reachable, Unreachable, check_reachable};
 use tokio::task::JoinSet;
 
-use super::{PATIENCE, clock::Evidence, finding::Finding};
+use super::{PATIENCE, clock::ClockEvidence, finding::Finding};
 
-/// What was found, and when providers say it is.
+/// The findings, and the providers' dates.
 #[derive(Default)]
-pub(super) struct Looked {
+pub(super) struct ProvidersReport {
     pub(super) findings: Vec<Finding>,
-    pub(super) clock: Evidence,
+    pub(super) clock: ClockEvidence,
 }
 
-/// The providers in use, each with an endpoint where it is known.
-pub(super) struct Used {
+/// The providers in use, each with an endpoint if known.
+pub(super) struct ProvidersInUse {
     pub(super) hosts: BTreeSet<(String, Option<String>)>,
-    /// Whether there are no others: everything that may name one was read.
-    pub(super) is_all: bool,
+    /// Whether the list is complete: everything that may name a provider was read.
+    pub(super) is_complete: bool,
 }
 
-/// What is tried, by host: a provider may have several.
+/// What to check, by host: a provider may have several.
 #[derive(Default)]
 struct Targets {
     by_name: BTreeMap<String, (Arc<Provider>, BaseUrl)>,
-    not_tried: Vec<Finding>,
+    not_checked: Vec<Finding>,
 }
 
-/// With `all`, those that are not in use are tried too.
-pub(super) async fn look(settings: &Settings, egress: Egress, used: Used, all: bool) -> Looked {
-    let mut looked = Looked::default();
-    let Targets { by_name, not_tried } = Targets::of(&settings.catalogue, used.hosts, all);
-    looked.findings.extend(not_tried);
+/// With `all`, also checks providers that are not in use.
+pub(super) async fn check(
+    settings: &Settings,
+    egress: Egress,
+    used: ProvidersInUse,
+    all: bool,
+) -> ProvidersReport {
+    let mut report = ProvidersReport::default();
+    let Targets {
+        by_name,
+        not_checked,
+    } = Targets::of(&settings.catalogue, used.hosts, all);
+    report.findings.extend(not_checked);
     let (egress, proxy) = (Arc::new(egress), Arc::new(settings.proxy.clone()));
     let mut trying = JoinSet::new();
     for (name, (provider, base)) in by_name {
@@ -49,28 +58,28 @@ pub(super) async fn look(settings: &Settings, egress: Egress, used: Used, all: b
     let mut tried = BTreeMap::new();
     while let Some(Ok((name, base, reached))) = trying.join_next().await {
         if let Ok(Reachable { date, .. }) = &reached {
-            looked.clock.hear(base.to_string(), date.as_deref());
+            report.clock.add_date(base.to_string(), date.as_deref());
         }
         tried.insert(name.clone(), finding(name, &base, reached));
     }
-    looked.findings.extend(tried.into_values());
-    if looked.findings.is_empty() {
-        looked.findings.push(none_tried(used.is_all));
+    report.findings.extend(tried.into_values());
+    if report.findings.is_empty() {
+        report.findings.push(none_checked(used.is_complete));
     }
-    looked
+    report
 }
 
-fn none_tried(is_all: bool) -> Finding {
-    match is_all {
+fn none_checked(is_complete: bool) -> Finding {
+    match is_complete {
         true => Finding::ok(
             "providers",
-            "no credential is in use, so none was tried; --all tries every one",
+            "no credential is in use, so none was checked; --all checks every provider",
         ),
         false => Finding::warn(
             "providers",
-            "none was tried: the store was not read completely, so the credentials in it are not known",
+            "none was checked: the store was not read completely, so its credentials are not known",
         )
-        .fix("Do what is said of the store, or try every provider: `keyside doctor --all`."),
+        .fix("Fix the store, or check every provider: `keyside doctor --all`."),
     }
 }
 
@@ -92,10 +101,10 @@ impl Targets {
         for (id, endpoint) in used {
             match catalogue.get(&id) {
                 Some(provider) => targets.add(provider, endpoint.as_deref()),
-                None => targets.not_tried.push(
+                None => targets.not_checked.push(
                     Finding::warn(
                         provider_name(&id),
-                        "there are credentials for it, and the settings do not know it",
+                        "there are credentials for it, but it is not in the settings",
                     )
                     .fix(format!(
                         "Put [providers.{id}] back, or revoke its credentials."
@@ -104,7 +113,7 @@ impl Targets {
             }
         }
         if all {
-            for provider in catalogue.iter().filter(|provider| is_elsewhere(provider)) {
+            for provider in catalogue.iter().filter(|provider| is_remote(provider)) {
                 targets.add(provider, None);
             }
         }
@@ -119,23 +128,24 @@ impl Targets {
                 .accept(endpoint)
                 .map(|base| (format!("provider {id} at {}", base.host), base))
                 .map_err(|error| Finding::fail(provider_name(id), error)),
-            // A running Keyside tells only that there are credentials for it.
+            // A running Keyside reports only that there are credentials for it.
             (Upstream::PerCredential(_), None) => Err(Finding::warn(
                 provider_name(id),
-                "not tried: each credential names its own host, which only its store tells",
+                "not checked: each credential names its own host, which is only in the store",
             )),
         };
         match found {
             Ok((name, base)) => {
                 self.by_name.insert(name, (provider.clone(), base));
             }
-            Err(finding) => self.not_tried.push(finding),
+            Err(finding) => self.not_checked.push(finding),
         }
     }
 }
 
-/// A stand-in on this machine, such as the sandbox of `keyside demo`, need not run where nobody has a key for it.
-fn is_elsewhere(provider: &Provider) -> bool {
+/// Whether it is on another machine. A local provider, such as the sandbox of `keyside demo`, need
+/// not run if nobody has a key for it.
+fn is_remote(provider: &Provider) -> bool {
     matches!(&provider.upstream, Upstream::Fixed(base) if !base.is_loopback())
 }
 
@@ -145,8 +155,7 @@ fn provider_name(id: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::finding::State;
-    use super::*;
+    use super::{super::finding::State, *};
 
     fn targets(used: &[(&str, Option<&str>)], all: bool) -> Targets {
         let used = used
@@ -163,30 +172,34 @@ mod tests {
         let names: Vec<_> = targets.by_name.keys().map(String::as_str).collect();
         let at = "provider azure-openai at a.openai.azure.com";
         assert_eq!(names, [at, "provider openai"]);
-        assert!(targets.not_tried.is_empty());
+        assert!(targets.not_checked.is_empty());
     }
 
     #[test]
     fn no_credential_is_in_use_only_where_all_of_them_are_known() {
-        assert_eq!(none_tried(true).state, State::Ok);
-        let unknown = none_tried(false);
+        assert_eq!(none_checked(true).state, State::Ok);
+        let unknown = none_checked(false);
         assert_eq!(unknown.state, State::Warn);
         assert!(!unknown.to_string().contains("no credential"), "{unknown}");
     }
 
     #[test]
-    fn what_cannot_be_tried_is_said() {
+    fn a_provider_that_cannot_be_checked_is_reported() {
         let targets = targets(&[("azure-openai", None), ("gone", None)], false);
         assert!(targets.by_name.is_empty());
-        let states: Vec<_> = targets.not_tried.iter().map(|found| found.state).collect();
+        let states: Vec<_> = targets
+            .not_checked
+            .iter()
+            .map(|found| found.state)
+            .collect();
         assert_eq!(states, [State::Warn, State::Warn]);
     }
 
     #[test]
-    fn a_stored_endpoint_that_is_not_the_provider_s_is_not_connected_to() {
+    fn a_stored_endpoint_outside_of_the_provider_s_rule_is_not_connected_to() {
         let targets = targets(&[("azure-openai", Some("https://169.254.169.254"))], false);
         assert!(targets.by_name.is_empty());
-        assert_eq!(targets.not_tried[0].state, State::Fail);
+        assert_eq!(targets.not_checked[0].state, State::Fail);
     }
 
     #[test]
@@ -194,6 +207,6 @@ mod tests {
         let targets = targets(&[], true);
         assert!(targets.by_name.len() > 10);
         assert!(!targets.by_name.contains_key("provider sandbox"));
-        assert!(targets.not_tried.is_empty());
+        assert!(targets.not_checked.is_empty());
     }
 }

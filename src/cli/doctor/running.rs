@@ -1,4 +1,4 @@
-//! What a running Keyside says of itself at its observe listener, which needs no token.
+//! Asks a running Keyside about its state at the observe listener, which needs no token.
 
 use std::collections::BTreeSet;
 
@@ -9,32 +9,32 @@ use tokio::time::timeout;
 use super::{PATIENCE, finding::Finding};
 use crate::{cli::healthcheck, client};
 
-/// What answers where the settings have the observe listener.
-pub(super) struct Running {
+/// What responds at the configured observe address.
+pub(super) struct RunningInstance {
     /// `http://127.0.0.1:7382`.
     pub(super) base: String,
     pub(super) state: State,
 }
 
 pub(super) enum State {
-    /// With a line for each thing that is wrong all the same.
+    /// Ready, with a line per fault.
     Ready(Vec<String>),
-    /// Not ready, and why.
+    /// Not ready, with the reasons.
     NotReady(Vec<String>),
-    /// Something answers that is no Keyside.
-    Stranger(StatusCode),
-    /// Nothing answers.
+    /// Another server responds.
+    NotKeyside(StatusCode),
+    /// Nothing responds.
     Absent,
-    /// The port is any that the system gives, so there is nowhere to ask.
-    AnyPort,
+    /// The settings have port 0, so the port is unknown.
+    UnknownPort,
 }
 
-impl Running {
-    pub(super) async fn ask(settings: &Settings) -> Self {
+impl RunningInstance {
+    pub(super) async fn probe(settings: &Settings) -> Self {
         let listen = settings.observe.listen;
         let base = format!("http://{}", healthcheck::reachable(listen));
         let state = match listen.port() {
-            0 => State::AnyPort,
+            0 => State::UnknownPort,
             _ => match timeout(PATIENCE, client::probe(&base, "/readyz")).await {
                 Ok(Ok((status, body))) => State::of(status, &String::from_utf8_lossy(&body)),
                 Ok(Err(_)) | Err(_) => State::Absent,
@@ -43,7 +43,7 @@ impl Running {
         Self { base, state }
     }
 
-    /// Nothing where none runs: `doctor` is also for before the first start.
+    /// `None` if no Keyside runs: `doctor` also works before the first start.
     pub(super) fn finding(&self) -> Option<Finding> {
         let base = &self.base;
         match &self.state {
@@ -62,16 +62,16 @@ impl Running {
                     "keyside",
                     format!("not ready at {base}: {}", said.join("; ")),
                 )
-                .fix("Its log says what it is waiting for, or why it is draining."),
+                .fix("Its log says what it waits for, or why it is draining."),
             ),
-            State::Stranger(status) => Some(
+            State::NotKeyside(status) => Some(
                 Finding::fail(
                     "keyside",
-                    format!("what answers at {base} is not Keyside: {status} to /readyz"),
+                    format!("the server at {base} is not Keyside: it responds {status} to /readyz"),
                 )
                 .fix("Choose another address in observe.listen, or stop what uses it."),
             ),
-            State::Absent | State::AnyPort => None,
+            State::Absent | State::UnknownPort => None,
         }
     }
 
@@ -79,7 +79,8 @@ impl Running {
         matches!(self.state, State::Ready(_) | State::NotReady(_))
     }
 
-    /// The providers that it has usable credentials for, by its metrics; `None` where they do not tell.
+    /// The providers that it has usable credentials for, from its metrics; `None` if they do not
+    /// say.
     pub(super) async fn providers(&self) -> Option<BTreeSet<String>> {
         match timeout(PATIENCE, client::probe(&self.base, "/metrics")).await {
             Ok(Ok((_, body))) => providers_in(&String::from_utf8_lossy(&body)),
@@ -89,18 +90,18 @@ impl Running {
 }
 
 impl State {
-    /// The first line is the state, the others what is wrong.
+    /// The first line of the body is the state, the others are faults.
     fn of(status: StatusCode, body: &str) -> Self {
         let lines = body.lines().map(str::to_owned);
         match status {
             StatusCode::OK if body.starts_with("ready\n") => Self::Ready(lines.skip(1).collect()),
             StatusCode::SERVICE_UNAVAILABLE => Self::NotReady(lines.collect()),
-            status => Self::Stranger(status),
+            status => Self::NotKeyside(status),
         }
     }
 }
 
-/// `None` while it has not opened its store: then it counts no credentials.
+/// `None` while its store is not open: then it counts no credentials.
 fn providers_in(metrics: &str) -> Option<BTreeSet<String>> {
     let mut counts = metrics
         .lines()
@@ -126,14 +127,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_running_one_is_told_from_what_else_may_answer() {
+    fn a_running_keyside_is_told_from_other_servers() {
         let of = |status: u16, body| State::of(StatusCode::from_u16(status).unwrap(), body);
         let ready = of(200, "ready\nruns: records cannot be written\n");
         assert!(matches!(ready, State::Ready(faults) if faults.len() == 1));
         let waiting = of(503, "waiting\ncredential a\n");
         assert!(matches!(waiting, State::NotReady(said) if said[0] == "waiting"));
-        assert!(matches!(of(404, "ready\n"), State::Stranger(_)));
-        assert!(matches!(of(200, "<html>"), State::Stranger(_)));
+        assert!(matches!(of(404, "ready\n"), State::NotKeyside(_)));
+        assert!(matches!(of(200, "<html>"), State::NotKeyside(_)));
     }
 
     #[test]
@@ -150,7 +151,7 @@ integration_credentials_total{provider=\"openai\",status=\"active\"} 2
     }
 
     #[test]
-    fn one_that_counts_no_credentials_yet_does_not_say_that_there_are_none() {
+    fn metrics_without_counts_do_not_mean_that_there_are_no_credentials() {
         assert_eq!(
             providers_in("keyside_build_info{version=\"0.1.0\"} 1\n"),
             None

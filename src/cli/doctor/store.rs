@@ -1,5 +1,7 @@
-//! Whether the store can be opened, with the master key that the settings lead to. A store in use is left to the process that
-//! has it; another user's is not opened, because that user could not open afterwards what this one writes.
+//! Checks that the store opens with the configured master key.
+//!
+//! A store in use is left to its process. Another user's store is not opened, because that user
+//! could not open files that this one creates.
 
 use std::{collections::BTreeSet, io::ErrorKind, path::Path};
 
@@ -11,57 +13,62 @@ use keyside_credentials::{
 use keyside_sled::{EmbeddedStore, StoreOpenError};
 
 use super::{
-    clock::Evidence,
+    clock::ClockEvidence,
     finding::Finding,
     permissions,
-    running::{Running, State},
+    running::{RunningInstance, State},
 };
-use crate::runnable::StoreSetup;
+use crate::validated_settings::StoreSetup;
 
-/// What was found, and what the stored credentials are for: providers, each with an endpoint where it is known.
+/// The findings, and the destinations of stored credentials: providers, each with an endpoint if
+/// known.
 #[derive(Default)]
-pub(super) struct Looked {
+pub(super) struct StoreReport {
     pub(super) findings: Vec<Finding>,
     pub(super) used: BTreeSet<(String, Option<String>)>,
-    /// Whether there may be credentials that `used` says nothing of.
+    /// Whether there may be credentials that are not in `used`.
     pub(super) is_partly_unread: bool,
-    pub(super) clock: Evidence,
+    pub(super) clock: ClockEvidence,
 }
 
-/// How far the store was read.
+/// How much of the store was read.
 enum Read {
     Whole,
     Partly,
-    /// It was left to the process that has it, or to its owner.
+    /// It was left to its process or its owner.
     NotOpened,
 }
 
-/// `can_sign_in` tells whether a key service that is in Vault may be asked.
-pub(super) async fn look(setup: &StoreSetup, running: &Running, can_sign_in: bool) -> Looked {
-    let mut looked = Looked::default();
-    let read = match closed(setup, can_sign_in) {
+/// `can_sign_in`: whether a key service in Vault may be used.
+pub(super) async fn check(
+    setup: &StoreSetup,
+    running: &RunningInstance,
+    can_sign_in: bool,
+) -> StoreReport {
+    let mut report = StoreReport::default();
+    let read = match reason_not_to_open(setup, can_sign_in) {
         Some(finding) => {
-            looked.findings.push(finding);
+            report.findings.push(finding);
             Read::NotOpened
         }
-        None => looked.open(setup, running).await,
+        None => report.open(setup, running).await,
     };
-    let told = match running.answers() {
+    let reported = match running.answers() {
         true => running.providers().await,
         false => None,
     };
-    looked.is_partly_unread = match read {
+    report.is_partly_unread = match read {
         Read::Whole => false,
         Read::Partly => true,
-        Read::NotOpened => told.is_none(),
+        Read::NotOpened => reported.is_none(),
     };
-    let told = told.into_iter().flatten();
-    looked.used.extend(told.map(|id| (id, None)));
-    looked
+    let reported = reported.into_iter().flatten();
+    report.used.extend(reported.map(|id| (id, None)));
+    report
 }
 
-/// Why it is not opened at all.
-fn closed(setup: &StoreSetup, can_sign_in: bool) -> Option<Finding> {
+/// The reason not to open the store, if any.
+fn reason_not_to_open(setup: &StoreSetup, can_sign_in: bool) -> Option<Finding> {
     let shown = setup.folder.display();
     match permissions::other_owner(&setup.folder) {
         Err(error) if error.kind() == ErrorKind::NotFound => None,
@@ -79,7 +86,7 @@ fn closed(setup: &StoreSetup, can_sign_in: bool) -> Option<Finding> {
         Ok(None) if !can_sign_in && matches!(setup.kms, KmsSource::Service(_)) => Some(
             Finding::warn(
                 "store",
-                "not opened: that takes a sign-in to Vault, and the wrapped secret id can be used once",
+                "not opened: that requires a sign-in to Vault, and the wrapped secret id works only once",
             )
             .fix("Ask the running Keyside: `keyside healthcheck`."),
         ),
@@ -87,16 +94,16 @@ fn closed(setup: &StoreSetup, can_sign_in: bool) -> Option<Finding> {
     }
 }
 
-fn not_made(folder: &Path) -> Finding {
+fn not_created(folder: &Path) -> Finding {
     let folder = folder.display();
     Finding::ok(
         "store",
-        format!("there is none at {folder} yet; the first start makes it"),
+        format!("there is none at {folder} yet; the first start creates it"),
     )
 }
 
-impl Looked {
-    async fn open(&mut self, setup: &StoreSetup, running: &Running) -> Read {
+impl StoreReport {
+    async fn open(&mut self, setup: &StoreSetup, running: &RunningInstance) -> Read {
         let [store, keyring, heads] =
             ["store", "keyring", "heads"].map(|name| setup.folder.join(name));
         let interrupted = backup::expect_none_interrupted(&store, &keyring);
@@ -105,7 +112,7 @@ impl Looked {
             return Read::Partly;
         }
         if ![&store, &keyring, &heads].iter().any(|path| path.exists()) {
-            self.findings.push(not_made(&setup.folder));
+            self.findings.push(not_created(&setup.folder));
             return Read::Whole;
         }
         let opened = match EmbeddedStore::open_read_only(&store).await {
@@ -132,7 +139,7 @@ impl Looked {
         }
     }
 
-    /// Reads what a start reads.
+    /// Reads everything that a start reads.
     async fn inspect(&mut self, folder: &Path, log: &OfflineAudit) -> Read {
         let inspected = log.inspect().await;
         let shown = folder.display();
@@ -146,9 +153,9 @@ impl Looked {
         self.used.extend(inspected.destinations);
         let behind = log.clock_behind();
         let is_sound = inspected.damage.is_empty();
-        // What is damaged may be what has the latest time.
+        // The damaged records may be the latest ones.
         if is_sound || behind.is_some() {
-            self.clock.read_log(behind);
+            self.clock.set_log(behind);
         }
         let damage = inspected.damage.into_iter();
         let damage = damage.map(|found| Finding::fail("store", format!("{shown}: {found}")));
@@ -170,7 +177,7 @@ impl Looked {
     }
 }
 
-/// What keeps a store from being read that no process has.
+/// The error of a store that no process uses.
 fn not_opened(folder: &Path, error: VerifyError) -> Finding {
     match error {
         VerifyError::Kms(_) | VerifyError::Keyring(KeyringError::Kms(_)) => {
@@ -187,21 +194,21 @@ fn not_opened(folder: &Path, error: VerifyError) -> Finding {
     }
 }
 
-fn in_use(folder: &Path, running: &Running) -> Finding {
+fn in_use(folder: &Path, running: &RunningInstance) -> Finding {
     let (folder, base) = (folder.display(), &running.base);
     match running.state {
         State::Ready(_) | State::NotReady(_) => Finding::ok(
             "store",
             format!("{folder} is in use by the Keyside at {base}"),
         ),
-        State::AnyPort => Finding::warn(
+        State::UnknownPort => Finding::warn(
             "store",
             format!(
-                "{folder} is in use by a process that cannot be asked: observe.listen has port 0"
+                "{folder} is in use by a process at an unknown address: observe.listen has port 0"
             ),
         )
         .fix("Give observe.listen a port."),
-        State::Absent | State::Stranger(_) => Finding::fail(
+        State::Absent | State::NotKeyside(_) => Finding::fail(
             "store",
             format!("{folder} is in use by a process, and no Keyside answers at {base}"),
         )

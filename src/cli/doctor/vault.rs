@@ -1,5 +1,5 @@
-//! Vault: whether it answers, whether it lets Keyside sign in; and the secrets of declared credentials, read as the service
-//! reads them.
+//! Checks that Vault responds and accepts Keyside's sign-in, and reads the secrets of declared
+//! credentials as the service does.
 
 use std::sync::Arc;
 
@@ -8,41 +8,41 @@ use keyside_credentials::SourceHealth;
 use keyside_vault::{KvVersion, Vault, VaultError};
 use tokio::time::timeout;
 
-use super::{PATIENCE, clock::Evidence, finding::Finding};
+use super::{PATIENCE, clock::ClockEvidence, finding::Finding};
 use crate::declared;
 
-/// What was found, and when Vault says it is.
+/// The findings, and Vault's date.
 #[derive(Default)]
-pub(super) struct Looked {
+pub(super) struct VaultReport {
     pub(super) findings: Vec<Finding>,
-    pub(super) clock: Evidence,
+    pub(super) clock: ClockEvidence,
 }
 
-pub(super) async fn look(
+pub(super) async fn check(
     settings: &Settings,
     vault: Option<&Arc<Vault>>,
     can_sign_in: bool,
-) -> Looked {
-    let mut looked = Looked::default();
+) -> VaultReport {
+    let mut report = VaultReport::default();
     let mut readable = settings.clone();
     let signed_in = match vault {
-        Some(vault) => looked.can_read(settings, vault, can_sign_in).await,
+        Some(vault) => report.can_read(settings, vault, can_sign_in).await,
         None => false,
     };
     if !signed_in {
-        // What is said of Vault is the reason for each of them.
+        // The finding about Vault explains why none of them can be read.
         let is_file = |source: &SourceReference| matches!(source, SourceReference::File(_));
         readable
             .declared
             .retain(|credential| is_file(&credential.source));
     }
     let vault = vault.filter(|_| signed_in);
-    looked.findings.extend(declared(&readable, vault).await);
-    looked
+    report.findings.extend(declared(&readable, vault).await);
+    report
 }
 
-impl Looked {
-    /// Whether Vault can be asked for secrets.
+impl VaultReport {
+    /// Whether secrets can be read from Vault.
     async fn can_read(&mut self, settings: &Settings, vault: &Vault, can_sign_in: bool) -> bool {
         if !self.answers(settings, vault).await {
             return false;
@@ -59,11 +59,11 @@ impl Looked {
         let date = timeout(PATIENCE, vault.date()).await;
         let finding = match &date {
             Ok(Ok(date)) => {
-                self.clock.hear("Vault", date.as_deref());
+                self.clock.add_date("Vault", date.as_deref());
                 Finding::ok("vault", format!("{address} answers"))
             }
             Ok(Err(error @ VaultError::ErrorResponse(_))) => Finding::fail("vault", error)
-                .fix("See `vault status`, and unseal it or look into its log."),
+                .fix("Check `vault status`, and unseal it or read its log."),
             Ok(Err(error)) => Finding::fail("vault", error),
             Err(_) => silent(&address),
         };
@@ -78,7 +78,7 @@ impl Looked {
                 let left = left.as_secs();
                 Finding::ok(
                     "vault sign-in",
-                    format!("the token lives {left} s before it is renewed"),
+                    format!("the token is valid for {left} s before it is renewed"),
                 )
             }
             Ok(Ok(None)) => Finding::ok("vault sign-in", "the token does not end"),
@@ -104,12 +104,12 @@ fn silent(address: &str) -> Finding {
 fn wrapped_secret_id() -> Finding {
     Finding::warn(
         "vault sign-in",
-        "not tried, and nothing read from Vault: the wrapped secret id can be used once, and Keyside needs it",
+        "not checked, and nothing was read from Vault: the wrapped secret id works only once, and Keyside needs it",
     )
     .fix("Ask the running Keyside: its /readyz names each secret that it cannot read.")
 }
 
-/// Reads the secret of each, and keeps none.
+/// Reads the secret of each credential, and keeps none.
 async fn declared(settings: &Settings, vault: Option<&Arc<Vault>>) -> Vec<Finding> {
     let declared = match declared::of(settings, vault.cloned(), None) {
         Ok(declared) => declared,
@@ -136,19 +136,19 @@ fn of(health: SourceHealth, source: &SourceReference, vault: Option<&Arc<Vault>>
     match fault {
         Some(fault) => Finding::fail(name, fault),
         None if usable => {
-            let place = place(source, vault).unwrap_or_default();
-            Finding::ok(name, format!("{shown} can be read{place}"))
+            let engine = engine(source, vault).unwrap_or_default();
+            Finding::ok(name, format!("{shown} can be read{engine}"))
         }
         None => {
             let said = format!("{shown} was not read within {} s", PATIENCE.as_secs());
             Finding::fail(name, said)
-                .fix("Run doctor again; where it stays so, Vault is too slow for its keys.")
+                .fix("Run doctor again; if the result is the same, Vault is too slow.")
         }
     }
 }
 
-/// The KV engine, which a policy has to fit.
-fn place(source: &SourceReference, vault: Option<&Arc<Vault>>) -> Option<String> {
+/// The KV engine of the secret, which a policy must match.
+fn engine(source: &SourceReference, vault: Option<&Arc<Vault>>) -> Option<String> {
     let SourceReference::Vault(reference) = source else {
         return None;
     };

@@ -3,41 +3,43 @@
 use std::time::Duration;
 
 use clap::Args;
+use keyside_admin::wire::{CredentialEdit, CredentialRollback, CredentialRotation};
 use keyside_config::Sources;
 use keyside_credentials::{Label, Timestamp, UsageTag};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use super::{One, path, view::Credential};
+use super::{KeyArguments, path, view::Credential};
 use crate::cli::{
-    Answer, Failure,
+    Failure, Output,
     duration::{duration, end},
     provider,
-    secret::{SecretFrom, Wanted},
+    secret::{SecretInput, SecretOwner},
 };
 
 /// `keyside key rotate`.
 #[derive(Args)]
 pub(crate) struct Rotate {
     #[command(flatten)]
-    one: One,
-    /// How long the old secret is kept to roll back to: 0, or a number and s, m, h or d, at most 90d
+    one: KeyArguments,
+    /// How long the old secret is kept for a rollback: 0, or a number and s, m, h or d, at most 90d
     #[arg(long, value_name = "TIME", default_value = "24h", value_parser = duration)]
     grace: Duration,
-    /// Have the provider asked about the new secret first; if it does not take it, the old one stays in use
+    /// Ask the provider about the new secret first; if it rejects the secret, the old one stays in
+    /// use
     #[arg(long)]
     check: bool,
     #[command(flatten)]
-    end: End,
+    expiry: Expiry,
     #[command(flatten)]
-    secret: SecretFrom,
+    secret: SecretInput,
 }
 
 /// `keyside key rollback`.
 #[derive(Args)]
 pub(crate) struct RollBack {
     #[command(flatten)]
-    one: One,
-    /// The version to go back to; the newest in grace if this is left out
+    one: KeyArguments,
+    /// The version to return to [default: the newest in grace]
     #[arg(long, value_name = "NUMBER")]
     to: Option<u32>,
 }
@@ -46,39 +48,40 @@ pub(crate) struct RollBack {
 #[derive(Args)]
 pub(crate) struct Edit {
     #[command(flatten)]
-    one: One,
-    /// Its new name, unique among the keys of its workspace and provider that are not revoked
+    one: KeyArguments,
+    /// Its new name, unique among the unrevoked keys of its workspace and provider
     #[arg(long, short)]
     label: Option<Label>,
     /// What it is used for
     #[arg(long)]
     usage_tag: Option<UsageTag>,
-    /// It is used for nothing in particular
+    /// Remove the usage tag
     #[arg(long, conflicts_with = "usage_tag")]
     no_usage_tag: bool,
     #[command(flatten)]
-    end: End,
+    expiry: Expiry,
     /// Make it the default of its workspace, provider and environment
     #[arg(long)]
     default: bool,
 }
 
-/// When a key stops being used from now on.
+/// The options for a key's expiry.
 #[derive(Args)]
-struct End {
-    /// When it ends from now on: a time such as 2027-01-31T12:00:00Z, or a date, at whose beginning in UTC it ends
+struct Expiry {
+    /// New expiry: a time such as 2027-01-31T12:00:00Z, or a date, which means its start in UTC
     #[arg(long, value_name = "TIME", value_parser = end)]
     expires_at: Option<Timestamp>,
-    /// It no longer ends
+    /// Remove the expiry
     #[arg(long, conflicts_with = "expires_at")]
     never_expires: bool,
 }
 
 impl Rotate {
-    /// Reports a key that does not exist before it asks for the secret, and says whose secret it asks for.
-    pub(super) async fn run(&self, sources: &Sources, answer: &Answer) -> Result<(), Failure> {
+    /// Reports a key that does not exist before it prompts for the secret, and names the key in the
+    /// prompt.
+    pub(super) async fn run(&self, sources: &Sources, output: &Output) -> Result<(), Failure> {
         let client = self.one.admin.client(sources)?;
-        let asked_for = match self.secret.is_asked_for() {
+        let current = match self.secret.is_prompted() {
             true => {
                 let credential = Credential::of(&client.get(&path(&self.one.id)).await?)?;
                 credential.expect_sealed()?;
@@ -88,15 +91,17 @@ impl Rotate {
             }
             false => None,
         };
-        let mut body = Map::new();
-        body.insert("graceSeconds".to_owned(), self.grace.as_secs().into());
-        body.insert("check".to_owned(), self.check.into());
-        self.end.put_into(&mut body);
-        let wanted = match &asked_for {
+        let body = CredentialRotation {
+            secret: None,
+            grace_seconds: Some(self.grace.as_secs()),
+            check: Some(self.check),
+            expires_at: self.expiry.change(),
+        };
+        let owner = match &current {
             Some((credential, known)) => {
                 let (provider, label) = credential.expect_readable()?;
-                Some(Wanted {
-                    workspace: &credential.workspace_id,
+                Some(SecretOwner {
+                    workspace: credential.workspace_id.as_str(),
                     provider,
                     label,
                     known: known.as_ref(),
@@ -104,110 +109,109 @@ impl Rotate {
             }
             None => None,
         };
-        let secret = self.secret.read(wanted.as_ref(), answer)?;
+        let secret = self.secret.read(owner.as_ref(), output)?;
         let rotated = client
-            .patch_secret(&path(&self.one.id), secret, &Value::Object(body))
+            .patch_secret(&path(&self.one.id), secret, &body)
             .await?;
-        tell(&rotated, "Rotated", answer)
+        print_key(&rotated, "Rotated", output)
     }
 }
 
 impl RollBack {
-    pub(super) async fn run(&self, sources: &Sources, answer: &Answer) -> Result<(), Failure> {
+    pub(super) async fn run(&self, sources: &Sources, output: &Output) -> Result<(), Failure> {
         let client = self.one.admin.client(sources)?;
         let one = path(&self.one.id);
         let before = Credential::of(&client.get(&one).await?)?;
         let path = format!("{one}/rollback");
-        let back = client.post(&path, &json!({ "version": self.to })).await?;
+        let back = client
+            .post(&path, &CredentialRollback { version: self.to })
+            .await?;
         if Credential::of(&back)?.has_secret_of(&before) {
-            answer.remark(
+            output.note(
                 "warning: both versions have the same secret, so requests carry the same key as before; \
                  `keyside key show ID` lists the versions, and --to NUMBER goes back to another one",
             );
         }
-        tell(&back, "Rolled back", answer)
+        print_key(&back, "Rolled back", output)
     }
 }
 
-/// `keyside key refresh`: a key that cannot be read is a failure, so that scripts notice.
-pub(super) async fn refresh(one: &One, sources: &Sources, answer: &Answer) -> Result<(), Failure> {
+/// `keyside key refresh`: fails if the key cannot be read, so that scripts notice.
+pub(super) async fn refresh(
+    one: &KeyArguments,
+    sources: &Sources,
+    output: &Output,
+) -> Result<(), Failure> {
     let path = format!("{}/refresh", path(&one.id));
     let refreshed = one.admin.client(sources)?.post(&path, &json!({})).await?;
     match refreshed["sourceFault"].as_str() {
-        None => tell(&refreshed, "Read", answer),
+        None => print_key(&refreshed, "Read", output),
         Some(fault) => {
-            answer.give(&refreshed, |_| String::new())?;
+            output.print(&refreshed, |_| String::new())?;
             Err(Failure::failed(format!("the secret was not read: {fault}")))
         }
     }
 }
 
-/// `keyside key verify`: a key that its provider does not take is a failure, so that scripts notice.
-pub(super) async fn verify(one: &One, sources: &Sources, answer: &Answer) -> Result<(), Failure> {
+/// `keyside key verify`: fails if the provider does not accept the key, so that scripts notice.
+pub(super) async fn verify(
+    one: &KeyArguments,
+    sources: &Sources,
+    output: &Output,
+) -> Result<(), Failure> {
     let path = format!("{}/verify", path(&one.id));
     let verified = one.admin.client(sources)?.post(&path, &json!({})).await?;
     match verified["verification"].as_str() {
-        Some("accepted") => tell(&verified, "Accepted", answer),
-        Some("limited") => tell(&verified, "Accepted in part", answer),
+        Some("accepted") => print_key(&verified, "Accepted", output),
+        Some("limited") => print_key(&verified, "Accepted in part", output),
         _ => {
             let credential = Credential::of(&verified)?;
-            // The warnings say what the provider answered, and what to do.
-            credential.remark_on(answer);
-            answer.give(&verified, |_| String::new())?;
+            // The warnings say what the provider answered and what to do.
+            credential.print_warnings(output);
+            output.print(&verified, |_| String::new())?;
             let verb = match verified["verification"].as_str() {
                 Some("rejected") => "not accepted",
                 _ => "not verified",
             };
-            Err(Failure::failed(credential.in_words(verb)))
+            Err(Failure::failed(credential.summary(verb)))
         }
     }
 }
 
 impl Edit {
-    pub(super) async fn run(&self, sources: &Sources, answer: &Answer) -> Result<(), Failure> {
+    pub(super) async fn run(&self, sources: &Sources, output: &Output) -> Result<(), Failure> {
         let body = self.body();
-        if body.is_empty() {
+        if body == CredentialEdit::default() {
             return Err(Failure::usage("expected something to change, found nothing")
                 .next("`keyside key edit --help` lists what can be changed; a new secret comes with `key rotate`."));
         }
         let client = self.one.admin.client(sources)?;
-        let edited = client
-            .patch(&path(&self.one.id), &Value::Object(body))
-            .await?;
-        tell(&edited, "Changed", answer)
+        let edited = client.patch(&path(&self.one.id), &body).await?;
+        print_key(&edited, "Changed", output)
     }
 
-    fn body(&self) -> Map<String, Value> {
-        let mut body = Map::new();
-        if let Some(label) = &self.label {
-            body.insert("label".to_owned(), label.as_str().into());
-        }
-        if let Some(tag) = &self.usage_tag {
-            body.insert("usageTag".to_owned(), tag.as_str().into());
-        } else if self.no_usage_tag {
-            body.insert("usageTag".to_owned(), Value::Null);
-        }
-        if self.default {
-            body.insert("default".to_owned(), true.into());
-        }
-        self.end.put_into(&mut body);
-        body
-    }
-}
-
-impl End {
-    fn put_into(&self, body: &mut Map<String, Value>) {
-        if let Some(end) = self.expires_at {
-            body.insert("expiresAt".to_owned(), end.to_string().into());
-        } else if self.never_expires {
-            body.insert("expiresAt".to_owned(), Value::Null);
+    fn body(&self) -> CredentialEdit {
+        let tag = self.usage_tag.clone().map(Some);
+        CredentialEdit {
+            label: self.label.clone(),
+            usage_tag: tag.or_else(|| self.no_usage_tag.then_some(None)),
+            expires_at: self.expiry.change(),
+            default: self.default.then_some(true),
         }
     }
 }
 
-/// What the key is now, and what there is to be said of it.
-fn tell(value: &Value, verb: &str, answer: &Answer) -> Result<(), Failure> {
+impl Expiry {
+    /// The new expiry: `None` keeps it, `Some(None)` removes it.
+    fn change(&self) -> Option<Option<Timestamp>> {
+        let end = self.expires_at.map(Some);
+        end.or_else(|| self.never_expires.then_some(None))
+    }
+}
+
+/// Prints the key's new state and its warnings.
+fn print_key(value: &Value, verb: &str, output: &Output) -> Result<(), Failure> {
     let credential = Credential::of(value)?;
-    credential.remark_on(answer);
-    answer.give(value, |_| format!("{}\n", credential.in_words(verb)))
+    credential.print_warnings(output);
+    output.print(value, |_| format!("{}\n", credential.summary(verb)))
 }

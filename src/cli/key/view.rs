@@ -1,125 +1,81 @@
-//! A key as people read it.
+//! Formats a key for people.
 
-use std::fmt;
+use std::ops::Deref;
 
-use keyside_credentials::{Clock, SystemClock, Timestamp};
-use serde::Deserialize;
+use keyside_admin::wire::{CredentialView, Duplicate, VersionView};
+use keyside_credentials::{Clock, SystemClock, Timestamp, VersionState};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Answer, Failure};
+use super::{Failure, Output};
 use crate::{
     cli::{
-        items::another_form,
+        items::unexpected_format,
         table::{Table, local},
     },
-    client::about_keys,
+    client::credentials_as_keys,
 };
 
-/// What the admin API says of a credential, as far as it is shown. Fields that a newer server adds are no obstacle. Of one
-/// whose record cannot be read there is neither provider nor label, nor what only the record said.
+/// A credential as the admin API shows it. Unknown fields of newer servers are ignored.
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Credential {
-    id: String,
-    pub(super) workspace_id: String,
-    provider: Option<String>,
-    label: Option<String>,
-    environment: Option<String>,
-    status: Option<String>,
-    is_default: bool,
-    usage_tag: Option<String>,
-    expires_at: Option<Timestamp>,
-    endpoint: Option<String>,
-    fingerprint: Option<String>,
-    hint: Option<String>,
-    created_by: Option<String>,
-    created_at: Option<Timestamp>,
-    last_rotated_at: Option<Timestamp>,
-    last_used_at: Option<Timestamp>,
-    last_verified_at: Option<Timestamp>,
-    verification: Option<String>,
-    secret_ref: Option<Value>,
-    source: Option<String>,
-    source_version: Option<String>,
-    source_fault: Option<String>,
-    #[serde(default)]
-    damaged: bool,
-    #[serde(default)]
-    warnings: Vec<String>,
-    #[serde(default)]
-    versions: Vec<Version>,
-    duplicates: Option<Vec<Twin>>,
-}
+#[serde(transparent)]
+pub(super) struct Credential(CredentialView);
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Version {
-    number: u32,
-    state: String,
-    grace_until: Option<Timestamp>,
-    source_version: Option<String>,
-}
+impl Deref for Credential {
+    type Target = CredentialView;
 
-/// Another key with the same secret.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Twin {
-    workspace_id: String,
-    provider: String,
-    label: String,
-}
-
-impl fmt::Display for Twin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (provider, label, workspace) = (&self.provider, &self.label, &self.workspace_id);
-        write!(f, "{provider} key \"{label}\" of workspace {workspace}")
+    fn deref(&self) -> &CredentialView {
+        &self.0
     }
 }
 
 impl Credential {
     pub(super) fn of(value: &Value) -> Result<Self, Failure> {
-        Self::deserialize(value).map_err(|_| another_form("a key"))
+        Self::deserialize(value).map_err(|_| unexpected_format("a key"))
     }
 
-    /// One line: what it is, for whom.
-    pub(super) fn in_words(&self, verb: &str) -> String {
+    /// One line: the verb, and which key of which workspace.
+    pub(super) fn summary(&self, verb: &str) -> String {
         let default = if self.is_default { ", default" } else { "" };
         let (id, workspace) = (&self.id, &self.workspace_id);
         match (&self.provider, &self.label, &self.environment) {
             (Some(provider), Some(label), Some(environment)) => format!(
                 "{verb} {id}: {provider} key \"{label}\" of workspace {workspace} ({environment}{default}, {})",
-                self.shown_hint()
+                self.hint_or_dash()
             ),
             _ => format!("{verb} {id}: key of workspace {workspace} (its record is lost{default})"),
         }
     }
 
-    /// What names it to the person who is about to revoke it, and what that is.
-    pub(super) fn called(&self) -> (&str, &'static str) {
+    /// The name to type before it is revoked, and what kind of name that is.
+    pub(super) fn name_to_confirm(&self) -> (&str, &'static str) {
         match &self.label {
             Some(label) => (label.as_str(), "label"),
             None => (self.id.as_str(), "id"),
         }
     }
 
-    /// Its provider and its label. Says what to do where its record is lost, before anybody is asked for a secret.
+    /// Returns provider and label.
+    ///
+    /// # Errors
+    /// Its record is lost. Called before a prompt for a secret.
     pub(super) fn expect_readable(&self) -> Result<(&str, &str), Failure> {
         match (&self.provider, &self.label) {
             (Some(provider), Some(label)) => Ok((provider.as_str(), label.as_str())),
             _ => Err(Failure::failed(
-                "the record of this key is lost, so that its secret cannot be replaced",
+                "the record of this key is lost, so its secret cannot be replaced",
             )
             .next("Revoke it with `keyside key revoke ID`, and add the key again.")),
         }
     }
 
-    /// Says beside the answer what is unusual about it.
-    pub(super) fn remark_on(&self, answer: &Answer) {
+    /// Prints the key's warnings on standard error.
+    pub(super) fn print_warnings(&self, output: &Output) {
         for warning in &self.warnings {
-            answer.remark(&format!("warning: {}", about_keys(warning)));
+            output.note(&format!("warning: {}", credentials_as_keys(warning)));
         }
-        let twins: Vec<_> = self.duplicates.iter().flatten().collect();
-        if let [first, others @ ..] = twins.as_slice() {
+        let duplicates: Vec<_> = self.duplicates.iter().flatten().collect();
+        if let [first, others @ ..] = duplicates.as_slice() {
             let more = match others.len() {
                 0 => String::new(),
                 count => format!(
@@ -127,18 +83,20 @@ impl Credential {
                     self.id
                 ),
             };
-            answer.remark(&format!(
-                "warning: the same secret is stored as {first}{more}"
+            output.note(&format!(
+                "warning: the same secret is stored as {}{more}",
+                name_of(first)
             ));
         }
     }
 
-    /// Whether both have the same secret in use, as far as their fingerprints tell.
+    /// Whether both have the same current secret, judged by their fingerprints.
     pub(super) fn has_secret_of(&self, other: &Self) -> bool {
         self.fingerprint.is_some() && self.fingerprint == other.fingerprint
     }
 
-    /// Says where a secret that stays in Vault is replaced, before anybody is asked for one.
+    /// Fails if the secret stays in Vault, and names the place to replace it. Called before a
+    /// prompt for a secret.
     pub(super) fn expect_sealed(&self) -> Result<(), Failure> {
         match (&self.secret_ref, &self.source) {
             (Some(_), Some(source)) => Err(Failure::failed(format!(
@@ -149,15 +107,19 @@ impl Credential {
         }
     }
 
-    /// The versions that are not gone.
+    /// The versions that are not destroyed.
     fn shown_versions(&self) -> String {
-        let there = self.versions.iter().filter(|it| it.state != "destroyed");
-        let shown: Vec<_> = there
+        let kept = self
+            .versions
+            .iter()
+            .filter(|version| version.state != VersionState::Destroyed);
+        let shown: Vec<_> = kept
             .map(|version| {
-                let Version { number, state, .. } = version;
+                let VersionView { number, .. } = version;
+                let state = text(&version.state);
                 match (version.grace_until, &version.source_version) {
-                    (Some(end), _) => format!("{number} {state} (ends {})", distance(end)),
-                    (None, Some(there)) => format!("{number} {state} (version {there} there)"),
+                    (Some(end), _) => format!("{number} {state} (ends {})", relative_time(end)),
+                    (None, Some(source)) => format!("{number} {state} (version {source} there)"),
                     (None, None) => format!("{number} {state}"),
                 }
             })
@@ -169,20 +131,20 @@ impl Credential {
         }
     }
 
-    /// Every field there is.
-    pub(super) fn show(&self, value: &Value, answer: &Answer) -> Result<(), Failure> {
-        answer.give(value, |answer| answer.table(&self.fields()))
+    /// Prints every field.
+    pub(super) fn show(&self, value: &Value, output: &Output) -> Result<(), Failure> {
+        output.print(value, |output| output.table(&self.fields()))
     }
 
     fn fields(&self) -> Table {
         let time = |at: Option<Timestamp>| {
-            at.map(|at| format!("{} ({})", local(at), distance(at)))
+            at.map(|at| format!("{} ({})", local(at), relative_time(at)))
                 .unwrap_or_else(none)
         };
         let mut table = Table::new([]);
         let rows = [
-            ("id", self.id.clone()),
-            ("workspace", self.workspace_id.clone()),
+            ("id", self.id.to_string()),
+            ("workspace", self.workspace_id.to_string()),
             ("provider", text(&self.provider)),
             ("label", text(&self.label)),
             ("environment", text(&self.environment)),
@@ -193,7 +155,7 @@ impl Credential {
             ),
             ("usage tag", text(&self.usage_tag)),
             ("endpoint", text(&self.endpoint)),
-            ("hint", self.shown_hint()),
+            ("hint", self.hint_or_dash()),
             ("fingerprint", text(&self.fingerprint)),
             ("expires", time(self.expires_at)),
             ("created", self.shown_creation()),
@@ -211,9 +173,9 @@ impl Credential {
         let kept = kept
             .into_iter()
             .filter_map(|(name, value)| Some((name, value.clone()?)));
-        let twins = self.duplicates.iter().flatten();
-        let twins = twins.map(|twin| ("same secret", twin.to_string()));
-        for (name, value) in rows.into_iter().chain(kept).chain(twins) {
+        let duplicates = self.duplicates.iter().flatten();
+        let duplicates = duplicates.map(|duplicate| ("same secret", name_of(duplicate)));
+        for (name, value) in rows.into_iter().chain(kept).chain(duplicates) {
             table.row([name.to_owned(), value]);
         }
         table
@@ -221,7 +183,7 @@ impl Credential {
 
     fn shown_creation(&self) -> String {
         match (self.created_at, &self.created_by) {
-            (Some(at), Some(by)) => format!("{} ({}) by {by}", local(at), distance(at)),
+            (Some(at), Some(by)) => format!("{} ({}) by {by}", local(at), relative_time(at)),
             _ => none(),
         }
     }
@@ -229,12 +191,12 @@ impl Credential {
     fn shown_status(&self) -> String {
         match (&self.status, self.damaged) {
             (Some(status), true) => format!("{status}, damaged"),
-            (Some(status), false) => status.clone(),
+            (Some(status), false) => status.to_string(),
             (None, _) => "damaged".to_owned(),
         }
     }
 
-    /// Where its secret is kept, if not here, and which version is used.
+    /// Where the secret is kept if not in Keyside, and which version is used.
     fn shown_source(&self) -> String {
         match (&self.source, &self.source_version) {
             (Some(source), Some(version)) => format!("{source}, version {version}"),
@@ -243,17 +205,19 @@ impl Credential {
         }
     }
 
-    fn shown_hint(&self) -> String {
+    fn hint_or_dash(&self) -> String {
         text(&self.hint)
     }
 }
 
-pub(super) fn table(credentials: &[Credential], answer: &Answer) -> String {
+pub(super) fn table(credentials: &[Credential], output: &Output) -> String {
     if credentials.is_empty() {
         return "No keys. `keyside key add --workspace ID --provider ID` stores one.\n".to_owned();
     }
-    // Most have none that is kept elsewhere, and need no column for it.
-    let elsewhere = credentials.iter().any(|it| it.source.is_some());
+    // The column is shown only if some secret is kept elsewhere.
+    let elsewhere = credentials
+        .iter()
+        .any(|credential| credential.source.is_some());
     let mut heading = vec![
         "WORKSPACE",
         "PROVIDER",
@@ -271,26 +235,29 @@ pub(super) fn table(credentials: &[Credential], answer: &Answer) -> String {
     for credential in credentials {
         let source = elsewhere.then(|| credential.shown_source());
         let cells = [
-            credential.workspace_id.clone(),
+            credential.workspace_id.to_string(),
             text(&credential.provider),
             text(&credential.label),
             text(&credential.environment),
             credential.shown_status(),
             if credential.is_default { "yes" } else { "" }.to_owned(),
-            credential.shown_hint(),
-            credential.expires_at.map(distance).unwrap_or_else(none),
+            credential.hint_or_dash(),
+            credential
+                .expires_at
+                .map(relative_time)
+                .unwrap_or_else(none),
             credential
                 .last_used_at
-                .map_or_else(|| "never".to_owned(), distance),
-            credential.id.clone(),
+                .map_or_else(|| "never".to_owned(), relative_time),
+            credential.id.to_string(),
         ];
         table.row(cells.into_iter().chain(source));
     }
-    answer.table(&table)
+    output.table(&table)
 }
 
-/// How far off a time is, in its largest unit: `in 12 days`, `3 hours ago`.
-fn distance(at: Timestamp) -> String {
+/// The difference from now, in its largest unit: `in 12 days`, `3 hours ago`.
+fn relative_time(at: Timestamp) -> String {
     let seconds = at.as_second() - SystemClock.now().as_second();
     let units = [("day", 86_400), ("hour", 3_600), ("minute", 60)];
     let unit = units
@@ -313,8 +280,17 @@ fn distance(at: Timestamp) -> String {
     }
 }
 
-fn text(value: &Option<String>) -> String {
-    value.clone().unwrap_or_else(none)
+/// A field as its JSON has it, or a dash.
+fn text(value: &impl Serialize) -> String {
+    match serde_json::to_value(value) {
+        Ok(Value::String(text)) => text,
+        _ => none(),
+    }
+}
+
+fn name_of(other: &Duplicate) -> String {
+    let (provider, label, workspace) = (&other.provider, &other.label, &other.workspace_id);
+    format!("{provider} key \"{label}\" of workspace {workspace}")
 }
 
 fn none() -> String {

@@ -1,7 +1,8 @@
-//! `keyside vault policy`: the least policy in HCL for what the settings name. Each path of a declared key is named in full; stored
-//! ones come and go, so that those have the prefixes of `vault.references.allow`.
+//! `keyside vault policy`: the minimal policy in HCL for the settings.
 //!
-//! Finding the mount of a path needs no rule: Vault tells it to every token that may read something in the mount.
+//! It names each path of a declared key in full. Stored keys come and go, so for them it has the
+//! prefixes of `vault.references.allow`. Finding the mount of a path needs no rule: Vault reports
+//! it to every token that may read something in the mount.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,13 +19,13 @@ use keyside_credentials::source::SourceError;
 use keyside_vault::{KvVersion, Mount, Vault};
 use serde_json::json;
 
-use super::{Answer, Failure};
-use crate::{runnable::Process, terminal::printable, vault};
+use super::{Failure, Output};
+use crate::{terminal::printable, validated_settings::Process, vault};
 
 /// `keyside vault policy`.
 #[derive(Args)]
 pub(crate) struct Policy {
-    /// The process that signs in [default: the one that `store.backend` is for]
+    /// The process that signs in [default: the one for `store.backend`]
     #[arg(long, value_enum)]
     role: Option<Role>,
 }
@@ -33,7 +34,8 @@ pub(crate) struct Policy {
 enum Role {
     /// `keyside proxy`: reads the keys that the settings declare
     Sidecar,
-    /// `keyside serve`: also reads what vault.references.allow permits, and wraps its workspace keys where kms.driver is "vault"
+    /// `keyside serve`: also reads what vault.references.allow permits, and wraps its workspace
+    /// keys if kms.driver is "vault"
     Serve,
 }
 
@@ -41,40 +43,40 @@ enum Role {
 #[derive(Default)]
 struct Rules {
     by_path: BTreeMap<String, Rule>,
-    /// A mount or its version is what the settings suggest, and not what Vault said.
+    /// Whether a mount or its version comes from the settings or a guess instead of from Vault.
     assumes: bool,
 }
 
 struct Rule {
     capabilities: &'static [&'static str],
-    /// What it is for, in comments.
+    /// What it is for, as comments.
     reasons: BTreeSet<String>,
 }
 
-/// Finds mounts. Vault is asked for those that the settings do not name.
+/// Finds mounts, and asks Vault for those that the settings do not name.
 struct Mounts {
     vault: Option<Arc<Vault>>,
-    told: Vec<Mount>,
+    reported: Vec<Mount>,
 }
 
-/// The KV engine of a secret, and how it is known.
-struct Found {
+/// The KV engine of a secret, and where that is known from.
+struct LocatedMount {
     mount: Mount,
-    how: How,
+    origin: Origin,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum How {
-    Told,
-    Set,
-    Guessed,
+enum Origin {
+    Vault,
+    Settings,
+    Guess,
 }
 
-/// One of `vault.references.allow`.
+/// One prefix of `vault.references.allow`.
 struct Prefix {
-    /// As messages have it.
+    /// As messages show it.
     shown: String,
-    /// As policies have it: `+` is any one segment.
+    /// As policies write it: `+` is any one segment.
     pattern: String,
     /// A path under it.
     example: String,
@@ -94,7 +96,7 @@ impl Prefix {
 }
 
 impl Policy {
-    pub(super) async fn run(&self, sources: &Sources, answer: &Answer) -> Result<(), Failure> {
+    pub(super) async fn run(&self, sources: &Sources, output: &Output) -> Result<(), Failure> {
         let settings = Settings::load(sources)?.settings;
         let usual = match Process::for_store(&settings.store) {
             Process::Proxy => Role::Sidecar,
@@ -132,12 +134,13 @@ impl Policy {
         rules.own_token();
         let namespace = settings.vault.and_then(|vault| vault.namespace);
         let text = rules.to_hcl(role, namespace.as_deref());
-        answer.give(&json!({ "policy": text }), |_| text.clone())
+        output.print(&json!({ "policy": text }), |_| text.clone())
     }
 }
 
 impl Mounts {
-    /// An administrator may print the policy where Keyside cannot sign in yet, and where its files are not: then nothing is asked.
+    /// An administrator may print the policy where Keyside cannot sign in, or where its files are
+    /// missing. Then Vault is not asked.
     fn of(settings: &Settings) -> Self {
         let vault = match vault::can_sign_in_beside(settings) {
             true => vault::open(settings).ok().flatten(),
@@ -145,17 +148,17 @@ impl Mounts {
         };
         Self {
             vault,
-            told: Vec::new(),
+            reported: Vec::new(),
         }
     }
 
-    async fn find(&mut self, path: &str, mount: Option<&str>) -> Result<Found, Failure> {
+    async fn find(&mut self, path: &str, mount: Option<&str>) -> Result<LocatedMount, Failure> {
         if let Some(mount) = mount {
-            return Ok(Found::second_version(mount, How::Set));
+            return Ok(LocatedMount::second_version(mount, Origin::Settings));
         }
         let of_path = |mount: &&Mount| mount.rest_of(path).is_some();
-        if let Some(mount) = self.told.iter().find(of_path) {
-            return Ok(Found::told(mount));
+        if let Some(mount) = self.reported.iter().find(of_path) {
+            return Ok(LocatedMount::reported(mount));
         }
         let asked = match &self.vault {
             Some(vault) => vault.mount_of(path).await,
@@ -163,44 +166,44 @@ impl Mounts {
         };
         match asked {
             Ok(Some(mount)) if mount.rest_of(path).is_some() => {
-                let found = Found::told(&mount);
-                self.told.push(mount);
+                let found = LocatedMount::reported(&mount);
+                self.reported.push(mount);
                 return Ok(found);
             }
             Ok(_) => {}
             Err(SourceError::Gone(reason)) => return Err(Failure::configuration(reason)),
-            // The next path would wait as long.
+            // The next path would wait as long again.
             Err(SourceError::Unavailable(_)) => self.vault = None,
         }
         let first = path.split('/').next().unwrap_or(path);
-        Ok(Found::second_version(first, How::Guessed))
+        Ok(LocatedMount::second_version(first, Origin::Guess))
     }
 }
 
-impl Found {
-    fn told(mount: &Mount) -> Self {
+impl LocatedMount {
+    fn reported(mount: &Mount) -> Self {
         Self {
             mount: mount.clone(),
-            how: How::Told,
+            origin: Origin::Vault,
         }
     }
 
-    fn second_version(mount: &str, how: How) -> Self {
+    fn second_version(mount: &str, origin: Origin) -> Self {
         let mount = Mount {
             path: mount.to_owned(),
             version: KvVersion::V2,
         };
-        Self { mount, how }
+        Self { mount, origin }
     }
 }
 
 impl Rules {
-    /// Reading a declared credential's key, and the metadata that tells of another version.
+    /// Permits reading a declared credential's key, and the metadata that shows a new version.
     fn secret(
         &mut self,
         credential: &DeclaredCredential,
         reference: &VaultReference,
-        found: &Found,
+        found: &LocatedMount,
     ) -> Result<(), Failure> {
         let mount = &found.mount;
         let rest = mount.rest_of(&reference.path).unwrap_or_default();
@@ -214,7 +217,7 @@ impl Rules {
                 "Keep the key at a path without \", ${ and {{, without a segment + and without * at the end.",
             ));
         }
-        self.assumes |= found.how != How::Told;
+        self.assumes |= found.origin != Origin::Vault;
         let DeclaredCredential {
             workspace,
             provider,
@@ -222,10 +225,10 @@ impl Rules {
             ..
         } = credential;
         let mut of = format!("of credential {workspace}/{provider}/{label}");
-        if found.how == How::Guessed {
+        if found.origin == Origin::Guess {
             let _ = write!(
                 of,
-                "; Vault did not say the mount, so it is taken to be {}: set `mount` if it is another",
+                "; Vault did not report the mount, so {} is assumed: set `mount` if it is another",
                 mount.path
             );
         }
@@ -236,17 +239,18 @@ impl Rules {
         Ok(())
     }
 
-    /// Reading what a prefix of `vault.references.allow` lets stored credentials name, of whichever workspace.
-    fn references(&mut self, prefix: &Prefix, found: &Found) -> Result<(), Failure> {
-        let told = found
+    /// Permits reading what a prefix of `vault.references.allow` permits stored credentials to
+    /// name, in any workspace.
+    fn references(&mut self, prefix: &Prefix, found: &LocatedMount) -> Result<(), Failure> {
+        let reported = found
             .mount
             .rest_of(&prefix.pattern)
             .map(|rest| (found, rest));
-        // A mount of a workspace's own is not that of the others.
+        // A mount of one workspace is not that of the others.
         let first = prefix.pattern.split('/').next().unwrap_or_default();
-        let guessed = Found::second_version(first, How::Guessed);
-        let (Found { mount, how }, rest) = match told {
-            Some(told) => told,
+        let guessed = LocatedMount::second_version(first, Origin::Guess);
+        let (LocatedMount { mount, origin }, rest) = match reported {
+            Some(reported) => reported,
             None => (
                 &guessed,
                 guessed.mount.rest_of(&prefix.pattern).unwrap_or_default(),
@@ -260,12 +264,12 @@ impl Rules {
             return Err(Failure::configuration(said)
                 .next("Use one without \", ${ and {{ and without a segment +."));
         }
-        self.assumes |= *how != How::Told;
+        self.assumes |= *origin != Origin::Vault;
         let mut of = format!("of stored credentials under {}", prefix.shown);
-        if *how == How::Guessed {
+        if *origin == Origin::Guess {
             let _ = write!(
                 of,
-                "; Vault did not say the mount, so it is taken to be {}",
+                "; Vault did not report the mount, so {} is assumed",
                 mount.path
             );
         }
@@ -280,7 +284,8 @@ impl Rules {
         Ok(())
     }
 
-    /// What docs/CONFIGURATION.md says that Transit has to allow. Workspaces come and go, so it names a prefix.
+    /// Permits what docs/CONFIGURATION.md requires for Transit. Workspaces come and go, so it has a
+    /// prefix.
     fn transit(&mut self, transit: &TransitKms) {
         let TransitKms { mount, key_prefix } = transit;
         for (operation, capabilities) in TRANSIT {
@@ -294,12 +299,12 @@ impl Rules {
             (
                 "auth/token/lookup-self",
                 &["read"],
-                "whether Keyside's token is alive",
+                "checking whether Keyside's token is valid",
             ),
             (
                 "auth/token/renew-self",
                 &["update"],
-                "keeping Keyside's token alive",
+                "renewing Keyside's token",
             ),
         ];
         for (path, capabilities, reason) in rules {
@@ -320,8 +325,7 @@ impl Rules {
             Role::Sidecar => "proxy",
             Role::Serve => "serve",
         };
-        let mut text =
-            format!("# The least that `keyside {process}` needs of Vault with these settings.\n");
+        let mut text = format!("# The minimal policy of `keyside {process}` for these settings.\n");
         if let Some(namespace) = namespace {
             let _ = writeln!(text, "# For namespace {}.", printable(namespace));
         }
@@ -349,7 +353,7 @@ impl Rules {
     }
 }
 
-/// Whether a policy takes the path for itself: no end of a text, no template, no wildcard.
+/// Whether a policy reads the path literally: without quotes, templates and wildcards.
 fn is_literal(path: &str) -> bool {
     let means_more = ["\"", "${", "{{"].iter().any(|sign| path.contains(sign));
     !means_more && !path.ends_with('*') && path.split('/').all(|segment| segment != "+")

@@ -2,16 +2,20 @@
 
 use std::sync::Arc;
 
-use axum::Json;
-use axum::extract::State;
-use axum::response::{IntoResponse, Response};
+use axum::{
+    Json,
+    extract::State,
+    response::{IntoResponse, Response},
+};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::refusal::Asked;
-use super::reply::{Reply, Turn};
-use super::stream::Events;
-use super::{Sandbox, now};
+use super::{
+    Sandbox, now,
+    refusal::JsonRequest,
+    reply::{Reply, Turn},
+    stream::Events,
+};
 
 #[derive(Deserialize)]
 pub(super) struct Chat {
@@ -33,35 +37,35 @@ struct StreamOptions {
 
 pub(super) async fn complete(
     State(sandbox): State<Arc<Sandbox>>,
-    Asked(chat): Asked<Chat>,
+    JsonRequest(chat): JsonRequest<Chat>,
 ) -> Response {
     let reply = Reply::to(
         &chat.messages,
         chat.max_completion_tokens.or(chat.max_tokens),
     );
-    let answer = Answer {
+    let completion = Completion {
         id: format!("chatcmpl-sandbox{}", sandbox.number()),
         created: now(),
         model: chat.model,
         reply,
     };
     if !chat.stream {
-        return Json(answer.whole()).into_response();
+        return Json(completion.whole()).into_response();
     }
     let usage = chat
         .stream_options
         .is_some_and(|options| options.include_usage);
-    answer.events(usage).respond(sandbox.pause)
+    completion.events(usage).respond(sandbox.pause)
 }
 
-struct Answer {
+struct Completion {
     id: String,
     created: u64,
     model: String,
     reply: Reply,
 }
 
-impl Answer {
+impl Completion {
     fn whole(&self) -> Value {
         json!({
             "id": self.id,
@@ -80,8 +84,8 @@ impl Answer {
         })
     }
 
-    /// With usage asked for, every chunk but the last says `"usage": null`: that is not a count of zero, and a meter
-    /// that takes it for one is wrong, so the sandbox does as OpenAI does.
+    /// If usage is requested, every chunk but the last has `"usage": null`, as with OpenAI. That is
+    /// not a count of zero, and a meter that reads it as one is wrong.
     fn events(&self, usage: bool) -> Events {
         let mut events = Events::default();
         let mut chunk = |choices: Value, counts: Value| {

@@ -2,16 +2,20 @@
 
 use std::sync::Arc;
 
-use axum::Json;
-use axum::extract::State;
-use axum::response::{IntoResponse, Response};
+use axum::{
+    Json,
+    extract::State,
+    response::{IntoResponse, Response},
+};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::Sandbox;
-use super::refusal::Asked;
-use super::reply::{Reply, Turn};
-use super::stream::Events;
+use super::{
+    Sandbox,
+    refusal::JsonRequest,
+    reply::{Reply, Turn},
+    stream::Events,
+};
 
 #[derive(Deserialize)]
 pub(super) struct Create {
@@ -26,29 +30,29 @@ pub(super) struct Create {
 
 pub(super) async fn create(
     State(sandbox): State<Arc<Sandbox>>,
-    Asked(create): Asked<Create>,
+    JsonRequest(create): JsonRequest<Create>,
 ) -> Response {
     let mut turns = vec![Turn::of("system", create.system)];
     turns.extend(create.messages);
     let reply = Reply::to(&turns, Some(create.max_tokens));
-    let answer = Answer {
+    let completion = Completion {
         id: format!("msg_sandbox{}", sandbox.number()),
         model: create.model,
         reply,
     };
     if create.stream {
-        return answer.events().respond(sandbox.pause);
+        return completion.events().respond(sandbox.pause);
     }
-    Json(answer.whole()).into_response()
+    Json(completion.whole()).into_response()
 }
 
-struct Answer {
+struct Completion {
     id: String,
     model: String,
     reply: Reply,
 }
 
-impl Answer {
+impl Completion {
     fn whole(&self) -> Value {
         let content = json!([{ "type": "text", "text": self.reply.text(), "citations": null }]);
         self.message(
@@ -58,8 +62,8 @@ impl Answer {
         )
     }
 
-    /// Usage is told twice, the second time cumulatively: `message_start` counts the input and the first token of the
-    /// output, `message_delta` all of the output.
+    /// Usage is reported twice, the second time cumulatively: `message_start` has the input and the
+    /// first output token, `message_delta` the whole output.
     fn events(&self) -> Events {
         let mut events = Events::default();
         events.named(

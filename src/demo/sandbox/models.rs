@@ -1,7 +1,9 @@
-//! The models that the sandbox offers. It answers to any model's name; these are the ones it lists.
+//! The models that the sandbox lists. It accepts any model's name.
 
-use axum::Json;
-use axum::http::{HeaderMap, Uri};
+use axum::{
+    Json,
+    http::{HeaderMap, Uri},
+};
 use serde_json::{Value, json};
 
 use super::refusal::Dialect;
@@ -27,6 +29,6 @@ pub(super) async fn list(uri: Uri, headers: HeaderMap) -> Json<Value> {
 
 const MODELS: [&str; 2] = ["sandbox-large", "sandbox-small"];
 
-/// The same moment in the two providers' forms.
+/// The same time in the two providers' formats.
 const RELEASED: u64 = 1_767_225_600;
 const RELEASED_AT: &str = "2026-01-01T00:00:00Z";

@@ -1,13 +1,15 @@
-//! What the sandbox says when it does not answer, in the shape of the provider whose SDK is asking.
+//! The sandbox's errors, in the format of the provider whose SDK sent the request.
 
-use axum::Json;
-use axum::extract::{FromRequest, Request};
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
-use axum::response::{IntoResponse, Response};
+use axum::{
+    Json,
+    extract::{FromRequest, Request},
+    http::{HeaderMap, HeaderValue, Method, StatusCode},
+    response::{IntoResponse, Response},
+};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-/// Whose API a request speaks.
+/// The provider whose API a request uses.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Dialect {
     OpenAi,
@@ -15,7 +17,8 @@ pub(super) enum Dialect {
 }
 
 impl Dialect {
-    /// Both providers have a `/v1/models`; Anthropic's SDK names its version in a header on every request.
+    /// Both providers have a `/v1/models`; Anthropic's SDK names its version in a header on every
+    /// request.
     pub(super) fn of(path: &str, headers: &HeaderMap) -> Self {
         if path.starts_with("/v1/messages") || headers.contains_key("anthropic-version") {
             Self::Anthropic
@@ -25,7 +28,7 @@ impl Dialect {
     }
 }
 
-/// An error as a provider reports it. It never repeats the key that it was given.
+/// An error as a provider reports it. It never repeats the given key.
 #[derive(Debug)]
 pub(super) struct Refusal {
     dialect: Dialect,
@@ -82,7 +85,7 @@ impl Refusal {
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let mut response = (self.status, Json(self.body())).into_response();
-        // SDKs retry what looks passing. Nothing here is.
+        // SDKs retry errors that look temporary. None is here.
         response
             .headers_mut()
             .insert("x-should-retry", HeaderValue::from_static("false"));
@@ -90,10 +93,10 @@ impl IntoResponse for Refusal {
     }
 }
 
-/// A request body, or the provider's own words for what is wrong with it.
-pub(super) struct Asked<T>(pub(super) T);
+/// A JSON request body, or the provider's error for an invalid one.
+pub(super) struct JsonRequest<T>(pub(super) T);
 
-impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Asked<T> {
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonRequest<T> {
     type Rejection = Refusal;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {

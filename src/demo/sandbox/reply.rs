@@ -1,10 +1,10 @@
-//! What the sandbox says: always the same, but for the words that it was sent. One word counts as one token, so that
-//! the usage it reports can be checked by counting.
+//! The sandbox's replies: always the same, except for the words of the prompt. One word counts as
+//! one token, so that the reported usage can be checked by counting.
 
 use serde::Deserialize;
 use serde_json::Value;
 
-/// One turn of a conversation, in either dialect: `content` is a string, or blocks with a `text` in them.
+/// One turn of a conversation, in either dialect: `content` is a string, or blocks with a `text`.
 #[derive(Deserialize)]
 pub(super) struct Turn {
     #[serde(default)]
@@ -14,7 +14,7 @@ pub(super) struct Turn {
 }
 
 impl Turn {
-    /// A turn said by nobody in particular: a system prompt, or an input that is a bare string.
+    /// A turn without a `role` of its own: a system prompt, or an input that is only a string.
     pub(super) fn of(role: &str, content: Value) -> Self {
         Self {
             role: role.to_owned(),
@@ -27,16 +27,16 @@ impl Turn {
     }
 }
 
-/// An answer, in the pieces that a stream sends it in.
+/// A reply, in the pieces of its stream.
 pub(super) struct Reply {
     pub(super) pieces: Vec<String>,
     pub(super) input_tokens: usize,
-    /// Whether the limit that the client set cut it short.
+    /// Whether the client's limit truncated it.
     pub(super) cut: bool,
 }
 
 impl Reply {
-    /// Answers the last thing that the user said, in at most `limit` tokens.
+    /// Replies to the user's last message, in at most `limit` tokens.
     pub(super) fn to(turns: &[Turn], limit: Option<usize>) -> Self {
         let input_tokens = turns.iter().map(|turn| words(&turn.text())).sum();
         let said = turns
@@ -79,11 +79,11 @@ fn answer(said: &str) -> String {
         format!("You said: {}. ", said.join(" "))
     };
     format!(
-        "Hello from the Keyside sandbox. {greeting}This request reached me with my key, and whoever sent it never held it."
+        "Hello from the Keyside sandbox. {greeting}This request reached me with my key, and its sender never had it."
     )
 }
 
-/// The text in a string, in a block, or in a list of either; pictures and tool calls have none.
+/// The text of a string, of a block, or of a list of either; images and tool calls have none.
 fn text(content: &Value) -> String {
     match content {
         Value::String(text) => text.clone(),
@@ -102,5 +102,5 @@ fn words(text: &str) -> usize {
     text.split_whitespace().count()
 }
 
-/// Enough to recognise one's own prompt in the answer, without sending a book back.
+/// Enough to recognise the prompt in the reply, without sending a book back.
 const REPEATED_WORDS: usize = 40;

@@ -2,16 +2,20 @@
 
 use std::sync::Arc;
 
-use axum::Json;
-use axum::extract::State;
-use axum::response::{IntoResponse, Response};
+use axum::{
+    Json,
+    extract::State,
+    response::{IntoResponse, Response},
+};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::refusal::{Asked, Dialect, Refusal};
-use super::reply::{Reply, Turn};
-use super::stream::Events;
-use super::{Sandbox, now};
+use super::{
+    Sandbox, now,
+    refusal::{Dialect, JsonRequest, Refusal},
+    reply::{Reply, Turn},
+    stream::Events,
+};
 
 #[derive(Deserialize)]
 pub(super) struct Create {
@@ -26,12 +30,12 @@ pub(super) struct Create {
 
 pub(super) async fn create(
     State(sandbox): State<Arc<Sandbox>>,
-    Asked(create): Asked<Create>,
+    JsonRequest(create): JsonRequest<Create>,
 ) -> Result<Response, Refusal> {
     let mut turns = vec![Turn::of("system", create.instructions.clone())];
     turns.extend(turns_of(create.input)?);
     let number = sandbox.number();
-    let answer = Answer {
+    let completion = Completion {
         id: format!("resp_sandbox{number}"),
         message: format!("msg_sandbox{number}"),
         created: now(),
@@ -41,12 +45,12 @@ pub(super) async fn create(
         reply: Reply::to(&turns, create.max_output_tokens),
     };
     if create.stream {
-        return Ok(answer.events().respond(sandbox.pause));
+        return Ok(completion.events().respond(sandbox.pause));
     }
-    Ok(Json(answer.finished()).into_response())
+    Ok(Json(completion.finished()).into_response())
 }
 
-/// `input` is a string that the user says, or a list of items, of which messages count and tool results do not.
+/// `input` is a string from the user, or a list of items. Messages count, tool results do not.
 fn turns_of(input: Value) -> Result<Vec<Turn>, Refusal> {
     match input {
         text @ Value::String(_) => Ok(vec![Turn::of("user", text)]),
@@ -61,7 +65,7 @@ fn turns_of(input: Value) -> Result<Vec<Turn>, Refusal> {
     }
 }
 
-struct Answer {
+struct Completion {
     id: String,
     message: String,
     created: u64,
@@ -71,7 +75,7 @@ struct Answer {
     reply: Reply,
 }
 
-impl Answer {
+impl Completion {
     fn finished(&self) -> Value {
         let mut response =
             self.response(self.final_status(), json!([self.item(self.final_status())]));

@@ -1,12 +1,11 @@
-//! The sandbox at its router: shapes are held against what the SDKs require, usage against counted words.
+//! Tests the sandbox's router: formats against what the SDKs require, usage against counted words.
 
-use super::*;
-
-use axum::body::Body;
-use axum::http::StatusCode;
+use axum::{body::Body, http::StatusCode};
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use tower::ServiceExt;
+
+use super::*;
 
 const KEY: &str = "sandbox-0123456789";
 
@@ -186,7 +185,7 @@ async fn the_models_are_listed_in_both_dialects() {
 
 #[tokio::test]
 async fn a_stream_arrives_in_pieces() {
-    let sandbox = router(Sandbox::new(KEY).hurried());
+    let sandbox = router(Sandbox::new(KEY).without_pause());
     let request = Request::post("/v1/chat/completions")
         .header("authorization", format!("Bearer {KEY}"))
         .header("content-type", "application/json")
@@ -224,7 +223,7 @@ async fn call(
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
-    let sandbox = router(Sandbox::new(KEY).hurried());
+    let sandbox = router(Sandbox::new(KEY).without_pause());
     let response = sandbox
         .oneshot(request.body(Body::from(body.to_owned())).unwrap())
         .await

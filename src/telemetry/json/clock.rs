@@ -1,15 +1,17 @@
 //! The time of a line, in RFC 3339 with microseconds.
 //!
-//! All of it but the fraction is the same for each line of a second, and is made
-//! once a second and thread.
+//! Everything but the fraction is formatted once per second and thread.
+
+use std::{
+    cell::RefCell,
+    fmt::{self, Write},
+};
 
 use jiff::Timestamp;
-use std::cell::RefCell;
-use std::fmt::{self, Write};
 
 #[expect(
     clippy::disallowed_methods,
-    reason = "a line is written when it is said, whatever a test's clock says"
+    reason = "a log line has the time at which it is written, not the time of an injected clock"
 )]
 pub(super) fn write_now(line: &mut impl Write) -> fmt::Result {
     write(Timestamp::now(), line)
@@ -27,7 +29,7 @@ fn write(time: Timestamp, line: &mut impl Write) -> fmt::Result {
         line.write_str(text)
     })?;
     let micros = time.subsec_microsecond().unsigned_abs();
-    // One digit more than there are, so that zeros in front are written too.
+    // The added leading 1 keeps leading zeros, and is cut off.
     line.write_str(&itoa::Buffer::new().format(1_000_000 + micros)[1..])?;
     line.write_char('Z')
 }

@@ -1,4 +1,4 @@
-//! Frames that could hide an echo, because they cannot be read: the tunnel ends before they reach the client.
+//! Unreadable frames could hide an echo: the tunnel ends before they reach the client.
 
 use super::{Line, frame, opened, switching, text, upgrade};
 use crate::harness::{KEY, Keyside, Message, Then, Upstream, expect, field, holds};
@@ -46,7 +46,7 @@ fn a_frame_that_no_server_may_send_ends_the_tunnel_before_it() {
         let sent = [text("before"), bad].concat();
         let upstream = switching(move |line: &mut Line| {
             line.write(&sent);
-            // Not this side ends it.
+            // Keyside closes it, not this side.
             while line.some(u64::MAX).is_ok_and(|bytes| !bytes.is_empty()) {}
         });
         let keyside = Keyside::with_openai(&upstream.base_url());
@@ -57,21 +57,30 @@ fn a_frame_that_no_server_may_send_ends_the_tunnel_before_it() {
             said.len() <= text("before").len() + frame(0x01, "a").len(),
             "{name}: {said:?}"
         );
-        let told = keyside.log_line(says("request"));
-        let outcome = field(&told, "outcome");
+        let request = keyside.log_line(says("request"));
+        let outcome = field(&request, "outcome");
         assert_eq!(
             outcome.as_deref(),
             Some("upstream_aborted"),
-            "{name}: {told}"
+            "{name}: {request}"
         );
-        keyside.log_line(says(
+        let cut = keyside.log_line(says(
             "a WebSocket was closed because its upstream sent invalid data",
         ));
+        for (field_name, expected) in [
+            ("request_id", field(&request, "request_id")),
+            ("workspace", Some("acme".to_owned())),
+            ("provider", Some("openai".to_owned())),
+        ] {
+            assert!(expected.is_some(), "{name}: {request}");
+            let carried = cut[field_name].as_str();
+            assert_eq!(carried, expected.as_deref(), "{name}: {cut}");
+        }
     }
 }
 
-/// The answer to a handshake that offers `offered`, from an upstream that agrees to `agreed` and then sends a compressed
-/// frame; and what follows it.
+/// The answer to a handshake that offers `offered`, from an upstream that agrees to `agreed` and
+/// then sends a compressed frame; and what follows it.
 fn agreeing(settings: &str, offered: Option<&str>, agreed: &str) -> (Message, Vec<u8>) {
     let head = format!(
         "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\

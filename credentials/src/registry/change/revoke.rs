@@ -1,7 +1,5 @@
 //! Revokes a credential, which is final. Goes before other waiting changes of the workspace.
 
-use std::sync::Arc;
-
 use super::format_versions;
 use crate::{
     chains::Priority,
@@ -72,15 +70,15 @@ impl Inner {
         }
         let is_first = lost.revoked_at.is_none();
         let cuts = revocation.cut && !lost.signals.is_cut();
-        let said: Vec<_> = [(is_first, LOST), (cuts, CUT)]
+        let notes: Vec<_> = [(is_first, LOST), (cuts, CUT)]
             .into_iter()
             .filter_map(|(is_so, text)| is_so.then_some(text))
             .collect();
-        if !said.is_empty() {
+        if !notes.is_empty() {
             let draft = Draft {
                 workspace: Some(of.clone()),
                 credential: Some(id.clone()),
-                note: Some(said.join("; ")),
+                note: Some(notes.join("; ")),
                 ..Draft::new(Event::CredentialRevoked, by)
             };
             self.commit_lost(workspace, lost, draft).await?;
@@ -113,8 +111,8 @@ impl Inner {
             writes.push(left.write());
         }
         let state = self.commit_in(workspace, vec![draft], writes).await?;
-        self.publish(Arc::new(workspace.with_lost(lost).at(state)));
-        Ok(())
+        self.publish_committed(workspace.with_lost(lost).at(state))
+            .await
     }
 }
 

@@ -17,7 +17,7 @@ impl Inner {
             .filter(|entry| entry.usable.is_ok() && entry.document.has_ended(now));
         for entry in credentials {
             if let Err(error) = retry_on_race!(self.sweep_one(&entry.document.id)) {
-                tracing::warn!(%error, "versions whose grace has ended are not swept yet");
+                tracing::warn!(%error, "versions whose grace period has ended could not be removed yet");
                 return;
             }
         }

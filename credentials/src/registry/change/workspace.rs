@@ -29,7 +29,7 @@ impl Inner {
             ChangeError::StoreUnavailable(error) => ChangeError::OutcomeUnknown { seq: 1, error },
             ChangeError::Raced => ChangeError::OutcomeUnknown {
                 seq: 1,
-                error: StorageError::unavailable("others change it again and again"),
+                error: StorageError::unavailable("other processes keep changing it"),
             },
             error => error,
         })?;

@@ -62,7 +62,7 @@ impl Inner {
                 workspace = %follower.workspace,
                 credential = %id,
                 %error,
-                "which version of a secret in Vault is used is not on record yet"
+                "the version of a secret in Vault could not be recorded yet"
             ),
         }
     }

@@ -14,7 +14,7 @@ fn credential(label: &str, source: &str) -> DeclaredCredential {
     }
 }
 
-fn add(rules: &mut Rules, label: &str, path: &str, found: &Found) -> Result<(), Failure> {
+fn add(rules: &mut Rules, label: &str, path: &str, found: &LocatedMount) -> Result<(), Failure> {
     let credential = credential(label, &format!("vault:{path}#api_key"));
     let SourceReference::Vault(reference) = &credential.source else {
         panic!("a source in Vault")
@@ -32,7 +32,7 @@ fn lines(text: &str) -> Vec<&str> {
 fn two_credentials_at_one_path_share_its_rules_and_all_are_sorted() {
     let mut rules = Rules::default();
     rules.own_token();
-    let found = Found::second_version("kv/teams", How::Set);
+    let found = LocatedMount::second_version("kv/teams", Origin::Settings);
     for label in ["main", "ci"] {
         add(&mut rules, label, "kv/teams/acme/openai", &found).unwrap();
     }
@@ -62,7 +62,13 @@ fn in_version_1_there_is_no_metadata_to_read() {
         path: "secret".to_owned(),
         version: KvVersion::V1,
     };
-    add(&mut rules, "main", "secret/openai", &Found::told(&mount)).unwrap();
+    add(
+        &mut rules,
+        "main",
+        "secret/openai",
+        &LocatedMount::reported(&mount),
+    )
+    .unwrap();
     let text = rules.to_hcl(Role::Sidecar, None);
     assert_eq!(
         lines(&text),
@@ -74,22 +80,22 @@ fn in_version_1_there_is_no_metadata_to_read() {
 #[test]
 fn a_mount_that_is_guessed_is_said_to_be() {
     let mut rules = Rules::default();
-    let found = Found::second_version("kv", How::Guessed);
+    let found = LocatedMount::second_version("kv", Origin::Guess);
     add(&mut rules, "main", "kv/teams/openai", &found).unwrap();
     let text = rules.to_hcl(Role::Sidecar, None);
-    assert!(text.contains("taken to be kv"), "{text}");
+    assert!(text.contains("kv is assumed"), "{text}");
     assert!(text.contains(r#"path "kv/data/teams/openai" {"#), "{text}");
 }
 
 #[test]
 fn a_path_that_a_policy_would_read_as_more_than_itself_is_refused() {
     for path in ["kv/a*", "kv/+/a", "kv/{{x}}", "kv/a\"b", "kv/${x"] {
-        let found = Found::second_version("kv", How::Set);
+        let found = LocatedMount::second_version("kv", Origin::Settings);
         let refused = add(&mut Rules::default(), "main", path, &found);
         assert!(refused.is_err(), "{path}");
     }
     for path in ["kv/a*b", "kv/a+", "kv/{x}", "kv/$x"] {
-        let found = Found::second_version("kv", How::Set);
+        let found = LocatedMount::second_version("kv", Origin::Settings);
         let added = add(&mut Rules::default(), "main", path, &found);
         assert!(added.is_ok(), "{path}");
     }
@@ -98,7 +104,7 @@ fn a_path_that_a_policy_would_read_as_more_than_itself_is_refused() {
 #[test]
 fn a_label_with_a_line_break_adds_no_rule() {
     let mut rules = Rules::default();
-    let found = Found::second_version("kv", How::Set);
+    let found = LocatedMount::second_version("kv", Origin::Settings);
     let label = "main\npath \"*\" { capabilities = [\"sudo\"] }";
     add(&mut rules, label, "kv/a", &found).unwrap();
     let text = rules.to_hcl(Role::Sidecar, None);
@@ -130,20 +136,25 @@ fn what_stored_keys_may_name_is_a_prefix_for_any_workspace() {
     for (prefix, found, data, metadata) in [
         (
             "kv/teams/{workspace}/",
-            Found::second_version("kv/teams", How::Set),
+            LocatedMount::second_version("kv/teams", Origin::Settings),
             "kv/teams/data/+/*",
             Some("kv/teams/metadata/+/*"),
         ),
         (
             "kv/teams/{workspace}/ai",
-            Found::second_version("kv", How::Guessed),
+            LocatedMount::second_version("kv", Origin::Guess),
             "kv/data/teams/+/ai/*",
             Some("kv/metadata/teams/+/ai/*"),
         ),
-        ("kv/{workspace}", Found::told(&version_1), "kv/+/*", None),
         (
             "kv/{workspace}",
-            Found::second_version("kv/workspace", How::Guessed),
+            LocatedMount::reported(&version_1),
+            "kv/+/*",
+            None,
+        ),
+        (
+            "kv/{workspace}",
+            LocatedMount::second_version("kv/workspace", Origin::Guess),
             "kv/data/+/*",
             Some("kv/metadata/+/*"),
         ),
@@ -165,7 +176,7 @@ fn what_stored_keys_may_name_is_a_prefix_for_any_workspace() {
 #[test]
 fn a_prefix_that_a_policy_would_read_as_more_than_itself_is_refused() {
     for prefix in ["kv/+/a", "kv/+"] {
-        let found = Found::second_version("kv", How::Set);
+        let found = LocatedMount::second_version("kv", Origin::Settings);
         let prefix = Prefix::all(&allowed(prefix)).next().unwrap();
         assert!(Rules::default().references(&prefix, &found).is_err());
     }

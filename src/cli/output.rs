@@ -1,4 +1,4 @@
-//! What a command prints on standard output: text for people, or JSON for programs. Nothing else ever goes there.
+//! Prints the result of a command on standard output, as text or JSON, and nothing else there.
 
 use std::io::{self, ErrorKind, IsTerminal, Write};
 
@@ -7,13 +7,13 @@ use serde::Serialize;
 use super::{Failure, table::Table};
 use crate::terminal::colour_wanted;
 
-/// Where answers go, and in which form.
-pub(crate) struct Answer {
+/// The form in which results are printed.
+pub(crate) struct Output {
     json: bool,
     colour: bool,
 }
 
-impl Answer {
+impl Output {
     pub(crate) fn new(json: bool) -> Self {
         Self {
             json,
@@ -21,29 +21,29 @@ impl Answer {
         }
     }
 
-    /// One answer in both forms, of which only the asked-for one is made.
-    pub(crate) fn give<T: Serialize>(
+    /// Prints `value` as JSON, or the text that `text` returns for people.
+    pub(crate) fn print<T: Serialize>(
         &self,
         value: &T,
-        people: impl FnOnce(&Self) -> String,
+        text: impl FnOnce(&Self) -> String,
     ) -> Result<(), Failure> {
         if !self.json {
-            return self.bytes(people(self).as_bytes());
+            return self.write(text(self).as_bytes());
         }
         let json = serde_json::to_string_pretty(value);
         let json = json.map_err(|error| {
-            Failure::failed(format!("the answer cannot be written as JSON: {error}"))
+            Failure::failed(format!("the result cannot be written as JSON: {error}"))
         })?;
-        self.bytes(format!("{json}\n").as_bytes())
+        self.write(format!("{json}\n").as_bytes())
     }
 
-    /// A table as this terminal shows it.
+    /// Formats a table for this terminal.
     pub(crate) fn table(&self, table: &Table) -> String {
         table.render(self.colour)
     }
 
-    /// Bytes as they are. A reader that has seen enough (`| head`) is no failure.
-    pub(crate) fn bytes(&self, bytes: &[u8]) -> Result<(), Failure> {
+    /// Writes bytes to standard output. A reader that closes it early (`| head`) is not a failure.
+    pub(crate) fn write(&self, bytes: &[u8]) -> Result<(), Failure> {
         let mut stdout = io::stdout().lock();
         match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
             Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Failure::failed(format!(
@@ -53,8 +53,8 @@ impl Answer {
         }
     }
 
-    /// A remark beside the answer, on standard error so that the answer stays clean.
-    pub(crate) fn remark(&self, text: &str) {
+    /// Prints a note on standard error, so that the result on standard output can be parsed.
+    pub(crate) fn note(&self, text: &str) {
         let _ = writeln!(io::stderr().lock(), "{text}");
     }
 }

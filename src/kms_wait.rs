@@ -1,4 +1,5 @@
-//! A start that waits for the key service: until it answers, the observe listener alone is there, and says why and for how long.
+//! Waits for the key service at startup. Meanwhile only the observe listener is open, and reports
+//! the reason and the duration.
 
 use std::{
     fmt::Write,
@@ -16,42 +17,42 @@ use tokio::{
 
 use crate::{observe, web};
 
-/// One that is under way; its page ends with it.
-pub(crate) struct Waiting {
-    page: Arc<Page>,
-    /// Where the page is.
+/// A wait in progress. Dropping it closes its status page.
+pub(crate) struct KmsWait {
+    page: Arc<StatusPage>,
+    /// The observe listener's address, for the log.
     address: SocketAddr,
     _end: watch::Sender<bool>,
 }
 
-/// What readiness tells.
-struct Page {
+/// The state that `/readyz` shows.
+struct StatusPage {
     since: Timestamp,
-    begun: Instant,
-    found: Mutex<Found>,
+    started: Instant,
+    last: Mutex<LastAttempt>,
 }
 
-/// What the last attempt found.
+/// The result of the last attempt.
 #[derive(Default)]
-struct Found {
+struct LastAttempt {
     reason: Option<String>,
     attempts: u32,
 }
 
-impl Waiting {
-    /// Serves the page on the observe listener's socket, which stays bound for what comes after.
+impl KmsWait {
+    /// Serves the status page on the observe listener's socket, which stays bound afterwards.
     ///
     /// # Errors
-    /// The system's, where it gives no second handle of the socket.
+    /// The system's error, if it cannot duplicate the socket.
     pub(crate) fn start(
         observe: &TcpListener,
         address: SocketAddr,
         metrics: prometheus::Registry,
     ) -> std::io::Result<Self> {
-        let page = Arc::new(Page {
+        let page = Arc::new(StatusPage {
             since: SystemClock.now(),
-            begun: Instant::now(),
-            found: Mutex::default(),
+            started: Instant::now(),
+            last: Mutex::default(),
         });
         let (end, ended) = watch::channel(false);
         let router = Router::new()
@@ -66,44 +67,44 @@ impl Waiting {
         })
     }
 
-    /// Says what an attempt has found, and returns when it is time for the next.
-    pub(crate) async fn for_next(&self, reason: String) {
+    /// Records and logs a failed attempt, and returns when it is time for the next one.
+    pub(crate) async fn pause_after_failure(&self, reason: String) {
         let pause = {
-            let mut found = self.page.found();
-            if found.reason.as_ref() != Some(&reason) {
+            let mut last = self.page.last_attempt();
+            if last.reason.as_ref() != Some(&reason) {
                 tracing::warn!(
                     observe = %self.address,
                     reason,
-                    "waiting for the key service: not ready, and neither proxy nor admin listen yet"
+                    "waiting for the key service; the proxy and the admin API do not listen yet"
                 );
             }
-            found.reason = Some(reason);
-            found.attempts += 1;
-            pause(found.attempts)
+            last.reason = Some(reason);
+            last.attempts += 1;
+            pause(last.attempts)
         };
         sleep(pause).await;
     }
 
-    /// Says that it is over, if there was anything to wait for.
-    pub(crate) fn over(self) {
-        if self.page.found().attempts > 0 {
-            let seconds = self.page.begun.elapsed().as_secs();
+    /// Logs that the wait is over, if there was one.
+    pub(crate) fn finish(self) {
+        if self.page.last_attempt().attempts > 0 {
+            let seconds = self.page.started.elapsed().as_secs();
             tracing::info!(seconds, "the key service answers");
         }
     }
 }
 
-impl Page {
-    /// What a panic leaves is what was found before it.
-    fn found(&self) -> MutexGuard<'_, Found> {
-        self.found.lock().unwrap_or_else(PoisonError::into_inner)
+impl StatusPage {
+    /// A panic cannot leave the values in a bad state.
+    fn last_attempt(&self) -> MutexGuard<'_, LastAttempt> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn text(&self) -> String {
         let mut text = "waiting\n".to_owned();
-        let found = self.found();
-        let reason = found.reason.as_deref().unwrap_or(NO_ANSWER_YET);
-        let (since, seconds) = (self.since, self.begun.elapsed().as_secs());
+        let last = self.last_attempt();
+        let reason = last.reason.as_deref().unwrap_or(NO_ANSWER_YET);
+        let (since, seconds) = (self.since, self.started.elapsed().as_secs());
         let _ = writeln!(
             text,
             "store: {reason}; waiting since {since}, for {seconds} s"
@@ -112,24 +113,25 @@ impl Page {
     }
 }
 
-async fn ready(State(page): State<Arc<Page>>) -> (StatusCode, String) {
+async fn ready(State(page): State<Arc<StatusPage>>) -> (StatusCode, String) {
     (StatusCode::SERVICE_UNAVAILABLE, page.text())
 }
 
-/// Doubles up to a limit, and takes up to half of it off by chance, so that many that wait do not come at once.
+/// The pause after an attempt: doubles up to a limit, minus a random part of up to half, so that
+/// many processes do not retry at the same time.
 fn pause(attempts: u32) -> Duration {
-    let longest = FIRST_PAUSE * 2_u32.saturating_pow(attempts.saturating_sub(1).min(10));
+    let max = FIRST_PAUSE * 2_u32.saturating_pow(attempts.saturating_sub(1).min(10));
     let mut bytes = [0; 4];
-    // Without randomness nothing is spread; there is nothing else to lose.
+    // Without random bytes the pause only has no random part.
     let _ = getrandom::fill(&mut bytes);
     let chance = f64::from(u32::from_be_bytes(bytes)) / f64::from(u32::MAX);
-    longest.min(LONGEST_PAUSE).mul_f64(1.0 - chance / 2.0)
+    max.min(MAX_PAUSE).mul_f64(1.0 - chance / 2.0)
 }
 
 const NO_ANSWER_YET: &str = "the key service was asked, and has not answered yet";
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
-/// Bounds how long after the end of an outage the next attempt comes.
-const LONGEST_PAUSE: Duration = Duration::from_secs(3);
+/// The next attempt comes at most this long after the end of an outage.
+const MAX_PAUSE: Duration = Duration::from_secs(3);
 
 #[cfg(test)]
 mod tests {

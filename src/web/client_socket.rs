@@ -1,41 +1,49 @@
-//! A client's socket: says when something moves, and ends when the client takes nothing of its answer.
+//! A client's socket. Reports activity to the connection's slot, and closes when the client stops
+//! reading its response.
 
-use super::room::Place;
-use std::future::Future;
-use std::io;
-use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll, ready};
-use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Instant, Sleep, sleep};
+use std::{
+    future::Future,
+    io,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
 
-/// The socket of the client at a place.
-pub(super) struct Socket<S> {
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::{Instant, Sleep, sleep},
+};
+
+use super::connection_limit::ConnectionSlot;
+
+/// The socket of the client in `slot`.
+pub(super) struct ClientSocket<S> {
     stream: S,
-    place: Arc<Place>,
-    /// How many bytes that were written the client has not acknowledged yet, where the kernel tells.
+    slot: Arc<ConnectionSlot>,
+    /// How many written bytes the client has not acknowledged yet, where the kernel reports it.
     unacknowledged: fn(&S) -> Option<usize>,
     stall: Option<Stall>,
 }
 
-/// A write that cannot go on. The kernel lets a slow reader's go on late, so that what the client acknowledges counts too.
+/// A pending write. For a slow reader the kernel accepts more only in large steps, so bytes that
+/// the client acknowledges count as progress too.
 struct Stall {
     since: Instant,
     deadline: Pin<Box<Sleep>>,
     unacknowledged: Option<usize>,
 }
 
-impl<S> Socket<S> {
+impl<S> ClientSocket<S> {
     pub(super) fn new(
         stream: S,
-        place: Arc<Place>,
+        slot: Arc<ConnectionSlot>,
         unacknowledged: fn(&S) -> Option<usize>,
     ) -> Self {
         let stall = None;
         Self {
             stream,
-            place,
+            slot,
             unacknowledged,
             stall,
         }
@@ -48,7 +56,7 @@ impl<S> Socket<S> {
     ) -> Poll<io::Result<T>> {
         if polled.is_ready() {
             self.stall = None;
-            self.place.moved();
+            self.slot.touch();
             return polled;
         }
         let unacknowledged = || (self.unacknowledged)(&self.stream);
@@ -64,7 +72,7 @@ impl<S> Socket<S> {
             let Some((now, _)) = counts.filter(|(now, before)| now < before) else {
                 return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
             };
-            self.place.moved();
+            self.slot.touch();
             stall.unacknowledged = Some(now);
             let deadline = Instant::now() + WRITE_DEADLINE;
             stall.deadline.as_mut().reset(deadline);
@@ -72,19 +80,19 @@ impl<S> Socket<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Socket<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for ClientSocket<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let read = ready!(Pin::new(&mut self.stream).poll_read(context, buffer));
-        self.place.moved();
+        self.slot.touch();
         Poll::Ready(read)
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Socket<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for ClientSocket<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -107,7 +115,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Socket<S> {
         self.stream.is_write_vectored()
     }
 
-    /// A TCP stream has no buffer of its own: this never waits, and is no sign of the client.
+    /// A TCP stream has no buffer of its own, so this never waits and says nothing about the
+    /// client.
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_flush(context)
     }
@@ -117,22 +126,23 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Socket<S> {
     }
 }
 
-/// For a client to take the next piece of an answer.
+/// How long a client has to read the next part of a response.
 const WRITE_DEADLINE: Duration = Duration::from_secs(30);
-/// For one write to go on, however steadily the client acknowledges what went before.
+/// How long one write may be pending, however steadily the client acknowledges earlier bytes.
 const STALL_LIMIT: Duration = Duration::from_secs(10 * 60);
 
 #[cfg(test)]
 mod tests {
-    use super::super::room::Room;
-    use super::*;
     use std::cell::Cell;
+
     use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
+    use super::{super::connection_limit::ConnectionLimit, *};
+
     #[tokio::test(start_paused = true)]
-    async fn a_client_that_takes_nothing_is_let_go_and_one_that_is_slow_is_not() {
+    async fn a_client_that_reads_nothing_is_disconnected_and_a_slow_one_is_not() {
         let (mut client, server) = duplex(16);
-        let mut socket = Socket::new(server, Room::of(1).admit(), |_| None);
+        let mut socket = ClientSocket::new(server, ConnectionLimit::new(1).admit(), |_| None);
         let slow = tokio::spawn(async move {
             for _ in 0..4 {
                 sleep(WRITE_DEADLINE * 2 / 3).await;
@@ -149,14 +159,16 @@ mod tests {
     }
 
     thread_local! {
-        /// What the kernel would say; the test has a thread of its own.
+        /// What the kernel would report. Each test has a thread of its own.
         static UNACKNOWLEDGED: Cell<usize> = const { Cell::new(10) };
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_client_that_acknowledges_without_letting_a_write_go_on_is_not_let_go() {
+    async fn a_client_that_acknowledges_bytes_keeps_its_connection_though_a_write_is_pending() {
         let (_client, server) = duplex(16);
-        let mut socket = Socket::new(server, Room::of(1).admit(), |_| Some(UNACKNOWLEDGED.get()));
+        let mut socket = ClientSocket::new(server, ConnectionLimit::new(1).admit(), |_| {
+            Some(UNACKNOWLEDGED.get())
+        });
         let slow = tokio::spawn(async {
             for left in (0..10).rev() {
                 sleep(WRITE_DEADLINE * 2 / 3).await;
@@ -180,10 +192,10 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_client_that_acknowledges_next_to_nothing_is_let_go_in_the_end() {
+    async fn a_client_that_acknowledges_next_to_nothing_is_disconnected_in_the_end() {
         let (_client, server) = duplex(16);
         UNACKNOWLEDGED.set(1_000_000);
-        let mut socket = Socket::new(server, Room::of(1).admit(), falling);
+        let mut socket = ClientSocket::new(server, ConnectionLimit::new(1).admit(), falling);
         let began = Instant::now();
         let error = socket.write_all(&[0; 1024]).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);

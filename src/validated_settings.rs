@@ -1,7 +1,10 @@
-//! What of all that settings may say this release can run: asked before anything is opened, by `check` and `serve` alike.
+//! Checks that this release can run the settings, before anything is opened. `check`, `doctor` and
+//! `serve` share it.
 
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use keyside_config::{Settings, Store};
 use keyside_credentials::{CacheOptions, KmsSource};
@@ -9,43 +12,46 @@ use keyside_proxy::{Egress, ProxyVariables};
 use keyside_vault::Vault;
 use tracing_subscriber::EnvFilter;
 
-use crate::failure::{Failure, misconfigured};
-use crate::{declared, kms, telemetry, vault};
+use crate::{
+    declared,
+    failure::{Failure, misconfigured},
+    kms, telemetry, vault,
+};
 
-/// Settings that can be run, as far as that shows without network and data.
-pub(crate) struct Runnable {
+/// Settings that this release can run, as far as it can tell without network and data.
+pub(crate) struct ValidatedSettings {
     pub(crate) settings: Settings,
-    /// What a store takes; nothing where there is none.
+    /// What a store needs; `None` without a store.
     pub(crate) store: Option<StoreSetup>,
-    /// The client of Vault, where something uses it.
+    /// The client of Vault, if the settings have one.
     pub(crate) vault: Option<Arc<Vault>>,
-    /// The sealed copy of what is read from Vault, where the settings name one.
+    /// The sealed cache of secrets from Vault, if the settings name one.
     pub(crate) cache: Option<CacheOptions>,
-    /// What `log.filter` means.
+    /// The parsed `log.filter`.
     pub(crate) filter: EnvFilter,
-    /// By which way providers are reached.
+    /// How providers are reached.
     pub(crate) egress: Egress,
 }
 
-/// What a store takes.
+/// What a store needs.
 pub(crate) struct StoreSetup {
-    /// The embedded store's folder, with what belongs beside the store.
+    /// The data folder: the embedded store and the files beside it.
     pub(crate) folder: PathBuf,
-    /// What wraps the workspace keys.
+    /// The key service that wraps the workspace keys.
     pub(crate) kms: KmsSource,
 }
 
-/// Which process the settings are for.
+/// The process that the settings are for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Process {
-    /// Data plane and admin app over a store.
+    /// The data plane and the admin API, on a store.
     Serve,
-    /// The data plane alone, over what the settings declare.
+    /// The data plane alone, with the declared credentials.
     Proxy,
 }
 
 impl Process {
-    /// The one that can run on this store.
+    /// The process that runs with this store.
     pub(crate) fn for_store(store: &Store) -> Self {
         match store {
             Store::None => Self::Proxy,
@@ -54,12 +60,15 @@ impl Process {
     }
 }
 
-impl Runnable {
-    /// Refuses what has to be changed first.
-    pub(crate) fn of(settings: Settings, process: Process) -> Result<Self, Failure> {
+impl ValidatedSettings {
+    /// Checks the settings for `process`.
+    ///
+    /// # Errors
+    /// The first setting that must be changed.
+    pub(crate) fn new(settings: Settings, process: Process) -> Result<Self, Failure> {
         let vault = vault::open(&settings)?;
         let cache = vault::cache(&settings)?;
-        // Labels and usage tags are read by the domain; nothing is looked for yet.
+        // The domain parses labels and usage tags; no secret is read yet.
         declared::of(&settings, None, None)?;
         let store = match process {
             Process::Serve => Some(StoreSetup {
@@ -67,7 +76,7 @@ impl Runnable {
                 kms: kms::source(&settings, vault.as_ref())?,
             }),
             Process::Proxy => {
-                sidecar(&settings)?;
+                check_sidecar(&settings)?;
                 None
             }
         };
@@ -85,8 +94,8 @@ impl Runnable {
     }
 }
 
-/// What has to be so for a data plane without a store.
-fn sidecar(settings: &Settings) -> Result<(), Failure> {
+/// What `keyside proxy` requires of the settings.
+fn check_sidecar(settings: &Settings) -> Result<(), Failure> {
     match settings.declared.is_empty() {
         true => Err(Failure::configuration(
             "`keyside proxy` has no store, and the settings declare no credential",
@@ -96,7 +105,7 @@ fn sidecar(settings: &Settings) -> Result<(), Failure> {
     }
 }
 
-/// The folder of the one store that there is so far.
+/// The data folder of the embedded store, the only store so far.
 pub(crate) fn data_folder(store: &Store) -> Result<&Path, Failure> {
     match store {
         Store::Sled { path } => Ok(path),

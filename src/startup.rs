@@ -1,4 +1,4 @@
-//! Opens the store, and where a key service over the network does not answer, waits for that.
+//! Opens the store, and waits while a key service that is reached over the network does not answer.
 
 use std::{
     error::Error,
@@ -14,25 +14,25 @@ use keyside_credentials::{
     backup,
 };
 use keyside_sled::EmbeddedStore;
-
 use tokio::runtime::Runtime;
 
 use crate::{
     failure::{Failure, failed, misconfigured},
+    kms_wait::KmsWait,
     lifecycle::Signals,
-    runnable::StoreSetup,
-    waiting::Waiting,
+    validated_settings::StoreSetup,
     web,
 };
 
-/// Who asks whether it is ready is answered while it waits, and a signal ends it then.
-pub(crate) struct Early {
+/// What is opened before the store if the start may have to wait: the observe listener, which
+/// reports the wait, and signal handlers, which end it.
+pub(crate) struct EarlyHandles {
     pub(crate) observe: (TcpListener, SocketAddr),
     pub(crate) signals: Signals,
 }
 
-impl Early {
-    /// `runtime` is the one that signals are received on.
+impl EarlyHandles {
+    /// `runtime` receives the signals.
     pub(crate) fn open(settings: &Settings, runtime: &Runtime) -> Result<Self, Failure> {
         let _entered = runtime.enter();
         Ok(Self {
@@ -42,22 +42,23 @@ impl Early {
     }
 }
 
-/// Opens the registry. With `early` it waits for the key service as long as that may help; nothing where a signal ends that.
+/// Opens the registry. With `early`, waits for the key service as long as that may help, and
+/// returns `None` if a signal ended the wait.
 pub(crate) async fn registry(
     settings: &Settings,
     setup: &StoreSetup,
-    early: Option<&mut Early>,
+    early: Option<&mut EarlyHandles>,
 ) -> Result<Option<Arc<Registry>>, Failure> {
-    let Some(Early { observe, signals }) = early else {
-        return attempts(settings, setup, None).await.map(Some);
+    let Some(EarlyHandles { observe, signals }) = early else {
+        return open_registry(settings, setup, None).await.map(Some);
     };
     let metrics = prometheus::Registry::new();
     register_process(&metrics).map_err(failed)?;
     let (socket, address) = observe;
-    let waiting = Waiting::start(socket, *address, metrics).map_err(failed)?;
+    let waiting = KmsWait::start(socket, *address, metrics).map_err(failed)?;
     tokio::select! {
-        opened = attempts(settings, setup, Some(&waiting)) => {
-            waiting.over();
+        opened = open_registry(settings, setup, Some(&waiting)) => {
+            waiting.finish();
             opened.map(Some)
         }
         signal = signals.next() => {
@@ -67,23 +68,23 @@ pub(crate) async fn registry(
     }
 }
 
-async fn attempts(
+async fn open_registry(
     settings: &Settings,
     StoreSetup { folder, kms }: &StoreSetup,
-    waiting: Option<&Waiting>,
+    waiting: Option<&KmsWait>,
 ) -> Result<Arc<Registry>, Failure> {
     let (store, keyring) = (folder.join("store"), folder.join("keyring"));
-    // A new one in the place of a lost one would be in the way of a restore.
+    // A new store in place of a lost one would make a restore refuse.
     if !EmbeddedStore::exists_in(&store).map_err(failed)? {
         backup::expect_none_interrupted(&store, &keyring).map_err(misconfigured)?;
-        Registry::expect_no_store_lost(&keyring).map_err(unopened)?;
+        Registry::expect_no_store_lost(&keyring).map_err(open_failure)?;
     }
     let store = EmbeddedStore::open(&store).await;
     let store = store.map_err(failed)?;
     let registry = loop {
         let options = OpenOptions {
             backend: store.backend(),
-            kms: Kms::open(kms, &keyring).map_err(without_master_key)?,
+            kms: Kms::open(kms, &keyring).map_err(kms_failure)?,
             keyring: keyring.clone(),
             catalogue: Arc::new(settings.catalogue.clone()),
             rules: settings.credentials.clone(),
@@ -91,22 +92,23 @@ async fn attempts(
         };
         match (Registry::open(options).await, waiting) {
             (Ok(registry), _) => break registry,
-            // The keyring is opened first of all: nothing was begun yet.
-            (Err(error), Some(waiting)) if passes_by_itself(&error) => {
-                waiting.for_next(error.to_string()).await;
+            // The keyring is opened first, so nothing else has happened yet.
+            (Err(error), Some(waiting)) if is_outage(&error) => {
+                waiting.pause_after_failure(error.to_string()).await;
             }
-            (Err(error), _) => return Err(unopened(error)),
+            (Err(error), _) => return Err(open_failure(error)),
         }
     };
     registry.runs().set_retention(settings.runs.keep);
     registry.runs().set_when_full(settings.runs.when_full);
-    // A disk that is full already is found before the first request.
+    // Finds a full disk before the first request.
     registry.runs().flush().await;
     Ok(registry)
 }
 
-/// Whether it is a key service that is away, and no setting, policy or sign-in is the cause.
-fn passes_by_itself(error: &OpenError) -> bool {
+/// Whether the error is an outage of the key service, which no change of settings, policies or
+/// credentials would end.
+fn is_outage(error: &OpenError) -> bool {
     matches!(
         error,
         OpenError::Keyring(KeyringError::Kms(KmsError::Unavailable {
@@ -116,9 +118,9 @@ fn passes_by_itself(error: &OpenError) -> bool {
     )
 }
 
-/// A disk that is full or fails, or a key service that is away, is not for the settings to mend, and may be mended by the
-/// next start.
-fn unopened(error: OpenError) -> Failure {
+/// Maps an error of the registry to a failure. A full or failing disk, or an outage of the key
+/// service, may be over at the next start; anything else needs a change of settings.
+fn open_failure(error: OpenError) -> Failure {
     let may_pass = match &error {
         OpenError::Storage(error) => matches!(
             error,
@@ -126,7 +128,7 @@ fn unopened(error: OpenError) -> Failure {
         ),
         OpenError::Keyring(KeyringError::Kms(KmsError::Unavailable { .. })) => true,
         OpenError::TokenFile(file) => file.kind() == ErrorKind::StorageFull,
-        error => has_no_room(error),
+        error => is_disk_full(error),
     };
     match may_pass {
         true => failed(error),
@@ -134,15 +136,15 @@ fn unopened(error: OpenError) -> Failure {
     }
 }
 
-fn without_master_key(error: KmsError) -> Failure {
-    match has_no_room(&error) {
+fn kms_failure(error: KmsError) -> Failure {
+    match is_disk_full(&error) {
         true => failed(error),
         false => misconfigured(error),
     }
 }
 
-/// Whether what is at the bottom of it is a disk without room.
-fn has_no_room(error: &(dyn Error + 'static)) -> bool {
+/// Whether the root cause is a full disk.
+fn is_disk_full(error: &(dyn Error + 'static)) -> bool {
     let mut causes = iter::successors(Some(error), |&error| error.source());
     causes.any(|cause| {
         let cause = cause.downcast_ref::<io::Error>();
@@ -154,7 +156,7 @@ pub(crate) fn bind_observe(settings: &Settings) -> Result<(TcpListener, SocketAd
     web::bind("observe.listen", settings.observe.listen).map_err(failed)
 }
 
-/// What is measured of every process.
+/// Registers the metrics that every process has.
 pub(crate) fn register_process(metrics: &prometheus::Registry) -> prometheus::Result<()> {
     let build = prometheus::Opts::new("keyside_build_info", "The running version; always 1.");
     let build =
