@@ -305,6 +305,11 @@ impl From<ChangeError> for Problem {
                 said,
                 "Choose another id, restore the newest copy of the whole data folder, or restore a backup. Nothing was changed.",
             ),
+            ChangeError::LogDamaged(_) => Self::new(
+                Kind::RecordDamaged,
+                said,
+                "Put back the newest copy of the whole data folder, or restore a backup. `keyside audit verify` lists what is damaged.",
+            ),
             ChangeError::HeadInTheWay { .. } => Self::new(
                 Kind::RecordDamaged,
                 said,

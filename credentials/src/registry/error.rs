@@ -10,7 +10,13 @@ use keyside_store::{
 };
 
 use super::request::GRACE_LIMIT;
-use crate::{keyring::KeyringError, kms::KmsError, live_check::Finding, model::Label};
+use crate::{
+    audit::{Break, ReadError},
+    keyring::KeyringError,
+    kms::KmsError,
+    live_check::Finding,
+    model::Label,
+};
 
 /// Why a change was not made. Nothing has changed, with three exceptions:
 /// [`ChangeError::ErasingUnfinished`], [`ChangeError::OutcomeUnknown`], and
@@ -144,6 +150,9 @@ pub enum ChangeError {
     /// The stored record failed authentication.
     #[error("the stored record failed authentication and cannot be changed")]
     Damaged,
+    /// Audit records that were to be exported are damaged.
+    #[error("the audit log is damaged: {0}")]
+    LogDamaged(Break),
     /// The chain of this id failed authentication. It outlives each workspace of the id.
     #[error("the chain of this id failed verification: {0}")]
     ChainDamaged(Damage),
@@ -222,6 +231,15 @@ fn not_permitted(allowed: &[String]) -> String {
             "the setting vault.references.allow does not permit this path; name one under {}, or extend the setting",
             allowed.join(" or ")
         ),
+    }
+}
+
+impl From<ReadError> for ChangeError {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Damaged(found) => Self::LogDamaged(found),
+            ReadError::Storage(error) => Self::StoreUnavailable(error),
+        }
     }
 }
 
