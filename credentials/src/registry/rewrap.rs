@@ -180,32 +180,33 @@ impl Inner {
     /// Removes successors of the signing key that a crash has left before one of them was
     /// announced. Nothing is signed with them.
     pub(super) async fn forget_unannounced_keys(&self) -> Result<(), ChangeError> {
-        if !self.keyring.signing().has_successors() || self.announced_successor().await?.is_some() {
+        let (keys, needed) = (self.keyring.signing(), self.needed_keys().await?);
+        if !keys.has_successors() || needed.iter().any(|key| keys.is_successor(key)) {
             return Ok(());
         }
         let removed = self.keyring.remove_successors().await?;
         // Another process may have announced one in the meantime.
         let refreshed = self.chains.refresh(self.chains.own()).await;
         refreshed.map_err(load_failed)?;
-        if let Some(own) = self.chains.own().state() {
-            let announced = InstallationState::read(&self.chains, &own)
-                .await?
-                .announced();
-            if announced.is_some_and(|announced| removed.has(&announced)) {
-                self.keyring.put_back(removed).await?;
-            }
+        let needed = self.needed_keys().await?;
+        if needed.iter().any(|key| removed.has(key)) {
+            self.keyring.put_back(removed).await?;
         }
         Ok(())
     }
 
-    /// The announced signing key that the keyring has not replaced the current one with yet.
-    async fn announced_successor(&self) -> Result<Option<PublicKey>, ChangeError> {
+    /// The announced signing key, and the one that has signed the installation's head: the
+    /// announcement may be damaged.
+    async fn needed_keys(&self) -> Result<Vec<PublicKey>, ChangeError> {
         let Some(own) = self.chains.own().state() else {
-            return Ok(None);
+            return Ok(Vec::new());
         };
         let state = InstallationState::read(&self.chains, &own).await?;
-        let keys = self.keyring.signing();
-        Ok(state.announced().filter(|key| keys.is_successor(key)))
+        Ok(state
+            .announced()
+            .into_iter()
+            .chain([own.signer()])
+            .collect())
     }
 
     /// Makes every chain adopt an announced signing key. The installation's is first, so that the
