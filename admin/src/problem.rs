@@ -310,10 +310,21 @@ impl From<ChangeError> for Problem {
                 said,
                 "Choose another id, restore the newest copy of the whole data folder, or restore a backup. Nothing was changed.",
             ),
+            ChangeError::LogDamaged(_) => Self::new(
+                Kind::RecordDamaged,
+                said,
+                "Put back the newest copy of the whole data folder, or restore a backup. `keyside audit verify` lists what is damaged.",
+            ),
             ChangeError::HeadInTheWay { .. } => Self::new(
                 Kind::RecordDamaged,
                 said,
                 "Move that file away and send the request again, or choose another id. Nothing was changed.",
+            ),
+            ChangeError::AnchorsDamaged { .. } => Self::new(
+                Kind::RecordDamaged,
+                said,
+                "Put those files back from the newest copy of the data folder, or erase their workspaces; then rotate again. Nothing \
+                 was changed.",
             ),
             ChangeError::MasterKeyFixed(_) => Self::new(
                 Kind::MasterKeyNotRotatable,

@@ -171,7 +171,9 @@ impl OfflineAudit {
             Damage::DocumentGone { .. } | Damage::HeadOlder { .. } => {
                 format!("{damage}. {PUT_BACK}")
             }
-            _ => format!("{damage}; {path} has the head that was acknowledged last"),
+            _ => format!(
+                "{damage}. {path} is the copy of the head that was acknowledged last, unless it was replaced too"
+            ),
         };
         Ok(Some(broken(name, finding)))
     }

@@ -26,10 +26,10 @@ impl Chains {
         self.anchors.has(tracked.chain.name())
     }
 
-    /// The path of a workspace's anchor within the data folder.
-    pub(crate) fn anchor_file(&self, workspace: &WorkspaceId) -> String {
+    /// The path of a workspace's anchor.
+    pub(crate) fn anchor_file(&self, workspace: &WorkspaceId) -> PathBuf {
         self.anchors
-            .shown(&ChainName::workspace(workspace.as_str()))
+            .path_of(&ChainName::workspace(workspace.as_str()))
     }
 
     /// The workspaces that have an anchor, each with its file.

@@ -431,8 +431,8 @@ fn warn_about_unregistered(
     for id in unregistered_keys(chains, keyring) {
         tracing::warn!(
             workspace = %id,
-            "the keyring has a key for a workspace that this installation has never had. A crash while the workspace was \
-             created leaves one behind, which does no harm: creating the workspace uses it. If there was such a workspace, \
+            "the keyring has a key for a workspace that this installation has never had. A crash or a full disk while \
+             the workspace was created leaves one behind, which does no harm: creating the workspace uses it. If there was such a workspace, \
              the store and heads/ were put back to a state before it: put back the newest copy of the whole data folder"
         );
     }

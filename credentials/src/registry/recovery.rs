@@ -39,7 +39,8 @@ impl Inner {
         if let Err(error) = self.destroy_erased_keys().await {
             tracing::warn!(%error, "the keys of an erased workspace could not be destroyed yet");
         }
-        self.settle_keys().await
+        self.settle_keys().await?;
+        self.forget_unannounced_keys().await
     }
 
     /// Recovers one workspace. The caller holds its lock.

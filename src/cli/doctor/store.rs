@@ -8,6 +8,7 @@ use std::{collections::BTreeSet, io::ErrorKind, path::Path};
 use keyside_credentials::{
     KeyringError, KmsSource,
     audit::{OfflineAudit, VerifyError},
+    backup,
 };
 use keyside_sled::{EmbeddedStore, StoreOpenError};
 
@@ -105,6 +106,11 @@ impl StoreReport {
     async fn open(&mut self, setup: &StoreSetup, running: &RunningInstance) -> Read {
         let [store, keyring, heads] =
             ["store", "keyring", "heads"].map(|name| setup.folder.join(name));
+        let interrupted = backup::expect_none_interrupted(&store, &keyring);
+        if let (false, Err(error)) = (store.exists(), interrupted) {
+            self.findings.push(Finding::fail("store", error));
+            return Read::Partly;
+        }
         if ![&store, &keyring, &heads].iter().any(|path| path.exists()) {
             self.findings.push(not_created(&setup.folder));
             return Read::Whole;

@@ -117,7 +117,9 @@ impl Inner {
         // destroyed.
         self.destroy_erased_keys().await?;
         // A key without a workspace is harmless; a workspace without a key would be lost.
-        self.keyring.add(&new.id).await?;
+        self.keyring.catch_up().await?;
+        let had_key = self.keyring.current(&new.id).is_some();
+        let key = self.keyring.add(&new.id).await?;
         let created_at = self.clock.now();
         let registration = Registration {
             incarnation: before.as_ref().map_or(0, |before| before.incarnation) + 1,
@@ -138,9 +140,23 @@ impl Inner {
             ..Draft::new(Event::WorkspaceCreated, by)
         };
         let writes = vec![registration.write(&new.id)];
-        self.commit_own(guard.on.as_ref(), vec![draft], writes)
-            .await?;
-        Ok(registration)
+        let committed = self.commit_own(guard.on.as_ref(), vec![draft], writes);
+        match committed.await {
+            Err(error @ ChangeError::StoreUnavailable(StorageError::Full { .. })) if !had_key => {
+                self.destroy_unused_key(&new.id, key.id()).await;
+                Err(error)
+            }
+            committed => committed.map(|_| registration),
+        }
+    }
+
+    /// Destroys the key of a workspace that was refused for want of disk space. If this fails, the
+    /// key does no harm: creating the workspace later uses it.
+    async fn destroy_unused_key(&self, workspace: &WorkspaceId, key: &str) {
+        let destroyed = self.keyring.destroy(&[key.to_owned()].into()).await;
+        if let Err(error) = destroyed {
+            tracing::warn!(%workspace, %error, "the keyring keeps a key for a workspace that was not created");
+        }
     }
 
     /// Resumes a creation that a crash interrupted, though it was another request's.

@@ -69,7 +69,7 @@ fn check_full<T>(name: &str, outcome: Result<T, ChangeError>) {
 #[tokio::test]
 async fn what_adds_or_keeps_a_use_leaves_the_reserve_alone() {
     let Crowded {
-        installation: _installation,
+        installation,
         storage,
         registry,
         a,
@@ -90,6 +90,10 @@ async fn what_adds_or_keeps_a_use_leaves_the_reserve_alone() {
     let acme = "acme".parse().unwrap();
     let made = registry.create_workspace(by, workspace("globex")).await;
     check_full("make a workspace", made);
+    let keys = registry.inner.keyring.ids(&"globex".parse().unwrap()).await;
+    assert!(keys.is_empty(), "a key is left in the keyring");
+    let keyring = fs::read_to_string(installation.keyring()).unwrap();
+    assert!(!keyring.contains("globex"), "{keyring}");
     check_full("add a key", registry.add(by, key("c", "sk-c")).await);
     check_full("rotate", registry.rotate(by, &a, to("sk-3")).await);
     check_full("rotate at once", registry.rotate(by, &a, at_once).await);

@@ -440,3 +440,49 @@ async fn surgery_on_any_anchor_is_found() {
         }
     }
 }
+
+/// An export that looked whole would hide exactly what was removed.
+#[tokio::test]
+async fn an_export_and_a_search_say_which_chain_has_records_that_cannot_be_read() {
+    let whole = patient().await;
+    let removed = whole.copy();
+    {
+        let mut contents = removed.memory.contents();
+        let segments = &mut contents.segments;
+        segments.retain(|(chain, _), _| chain != "workspace/acme");
+    }
+    let headless = whole.copy();
+    headless.remove("workspace/acme/head");
+    for (installation, what) in [(removed, "a segment"), (headless, "the head")] {
+        let registry = installation.open().await;
+        let mut export = registry.audit().export(AuditFilter::default(), None);
+        let (mut ends, mut damaged) = (Vec::new(), Vec::new());
+        loop {
+            match export.next().await {
+                Ok(None) => break,
+                Ok(Some(lines)) => ends.extend(lines.into_iter().filter_map(|line| match line {
+                    Line::End { chain, .. } => Some(chain.to_string()),
+                    Line::Record(_) | Line::Hidden { .. } => None,
+                })),
+                Err(ReadError::Damaged(found)) => damaged.push(found.chain.to_string()),
+                Err(error) => panic!("{what}: {error}"),
+            }
+        }
+        assert_eq!(ends, ["installation", "workspace/globex"], "{what}");
+        assert_eq!(damaged, ["workspace/acme"], "{what}");
+        let all = AuditFilter::default();
+        let page = registry.audit().search(&all, None, 1_000).await.unwrap();
+        let damaged = page.damaged.iter().map(|found| found.chain.to_string());
+        assert_eq!(damaged.collect::<Vec<_>>(), ["workspace/acme"], "{what}");
+        let exported = registry
+            .export_workspace(&act(), &"acme".parse().unwrap())
+            .await;
+        assert!(exported.is_err(), "{what}");
+        let of_globex = AuditFilter {
+            workspace: Some("globex".parse().unwrap()),
+            ..AuditFilter::default()
+        };
+        let page = registry.audit().search(&of_globex, None, 9).await.unwrap();
+        assert!(page.damaged.is_empty(), "{what}");
+    }
+}

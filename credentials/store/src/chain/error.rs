@@ -47,11 +47,21 @@ pub enum Damage {
     },
     /// The anchor is not a head that this installation has signed for this chain.
     #[error(
-        "the copy of its head in {file} is damaged: cut short, edited, or of another chain or installation"
+        "the copy of its head in {file} is damaged: cut short, edited, of another chain or installation, or signed with a \
+         key that was replaced"
     )]
     AnchorDamaged {
         /// The anchor's path, relative to the data folder.
         file: String,
+    },
+    /// The anchor exists and cannot be read: a folder in its place, missing permissions, a disk
+    /// that fails.
+    #[error("the copy of its head cannot be read: {error}")]
+    AnchorUnreadable {
+        /// The anchor's path, relative to the data folder.
+        file: String,
+        /// The file system's error, with the path.
+        error: String,
     },
     /// The keyring is of an epoch before the head's: what is committed with it would be refused from then on.
     #[error(
@@ -100,9 +110,19 @@ pub enum Damage {
 }
 
 impl Damage {
+    /// The path of the anchor, relative to the data folder, if that is what is damaged or missing.
+    pub fn anchor_file(&self) -> Option<&str> {
+        match self {
+            Self::AnchorGone { file }
+            | Self::AnchorDamaged { file }
+            | Self::AnchorUnreadable { file, .. } => Some(file),
+            _ => None,
+        }
+    }
+
     /// Whether only the anchor is damaged or missing. The chain itself may be intact then.
     pub fn is_anchor_damage(&self) -> bool {
-        matches!(self, Self::AnchorGone { .. } | Self::AnchorDamaged { .. })
+        self.anchor_file().is_some()
     }
 }
 
