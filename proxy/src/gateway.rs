@@ -416,7 +416,7 @@ fn request_span(request_id: RequestId, grant: &Grant) -> Span {
         "request",
         request_id = request_id.as_str(),
         workspace = grant.workspace().as_str(),
-        provider = &**grant.provider(),
+        provider = grant.provider().as_str(),
     )
 }
 

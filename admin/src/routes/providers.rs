@@ -1,7 +1,7 @@
 //! `/api/integrations/providers`: what is known about each provider, for those who make a key.
 
 use axum::{Json, extract::State};
-use keyside_config::{Auth, Provider, Upstream};
+use keyside_config::{Auth, Provider, ProviderId, Upstream};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -26,7 +26,8 @@ pub(super) async fn list(
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct ProviderView {
-    id: String,
+    #[schema(value_type = String)]
+    id: ProviderId,
     name: String,
     auth: AuthView,
     /// The one address it has, or null.
@@ -103,7 +104,7 @@ impl ProviderView {
             ),
         };
         Self {
-            id: provider.id.to_string(),
+            id: provider.id.clone(),
             name: provider.name.clone(),
             auth: AuthView::of(&provider.auth),
             base_url,

@@ -214,13 +214,12 @@ impl Gateway {
         let Some(workspace) = workspace.and_then(|workspace| workspace.parse().ok()) else {
             return;
         };
-        let provider = context.provider.map(|provider| provider.id.as_str());
         let latency = arrival.at.elapsed().as_micros();
         self.ledger.refused(Run {
             at: self.ledger.clock.now(),
             request_id: arrival.request_id.as_str().into(),
             workspace,
-            provider: provider.unwrap_or_default().into(),
+            provider: context.provider.map(|provider| provider.id.clone()),
             used: None,
             status: refusal.status().as_u16(),
             outcome: refusal.code(),

@@ -1,6 +1,7 @@
 //! A credential on the wire.
 
 use jiff::Timestamp;
+use keyside_config::ProviderId;
 use keyside_credentials::{
     ActorId, Credential, CredentialId, Declared, Environment, Fingerprint, Hint, Label, Listed,
     LostCredential, Status, UsageTag, Verification, Version, VersionState, WorkspaceId,
@@ -22,7 +23,8 @@ pub(crate) struct CredentialView {
     id: CredentialId,
     #[schema(value_type = String)]
     workspace_id: WorkspaceId,
-    provider: Option<String>,
+    #[schema(value_type = Option<String>)]
+    provider: Option<ProviderId>,
     #[schema(value_type = Option<String>)]
     label: Option<Label>,
     #[schema(value_type = Option<words::Environment>)]
@@ -80,7 +82,8 @@ pub(crate) struct Twin {
     id: CredentialId,
     #[schema(value_type = String)]
     workspace_id: WorkspaceId,
-    provider: String,
+    #[schema(value_type = String)]
+    provider: ProviderId,
     #[schema(value_type = String)]
     label: Label,
 }
@@ -110,7 +113,7 @@ impl CredentialView {
         Self {
             id: credential.id,
             workspace_id: credential.workspace,
-            provider: Some(credential.provider.to_string()),
+            provider: Some(credential.provider),
             label: Some(credential.label),
             environment: Some(credential.environment),
             status: Some(credential.status),
@@ -202,7 +205,7 @@ impl Twin {
         Self {
             id: credential.id,
             workspace_id: credential.workspace,
-            provider: credential.provider.to_string(),
+            provider: credential.provider,
             label: credential.label,
         }
     }
