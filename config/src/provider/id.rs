@@ -105,4 +105,14 @@ mod tests {
         assert_eq!(BTreeMap::from([(id.clone(), 1)]).get("openai"), Some(&1));
         assert_eq!(HashMap::from([(id, 1)]).get("openai"), Some(&1));
     }
+
+    #[test]
+    fn an_id_is_stored_as_its_text() {
+        let id: ProviderId = "openai".parse().unwrap();
+        let stored = serde_json::to_string(&BTreeMap::from([(&id, &id)])).unwrap();
+        assert_eq!(stored, r#"{"openai":"openai"}"#);
+        let read: BTreeMap<ProviderId, ProviderId> = serde_json::from_str(&stored).unwrap();
+        assert_eq!(read.get("openai"), Some(&id));
+        assert!(serde_json::from_str::<ProviderId>("\"w\"").is_err());
+    }
 }

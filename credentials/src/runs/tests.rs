@@ -76,6 +76,18 @@ async fn a_run_comes_back_as_it_was_noted_newest_first() {
 }
 
 #[tokio::test]
+async fn a_run_without_a_provider_is_stored_with_an_empty_one() {
+    let runs = Runs::start(Arc::new(Memory::new()), HashMap::new());
+    runs.record(Run {
+        provider: None,
+        ..run(1)
+    });
+    runs.flush().await;
+    let stored = runs.recent(1, &Scope::All).await;
+    assert_eq!(&*stored[0].provider, "");
+}
+
+#[tokio::test]
 async fn each_filter_lets_exactly_its_own_runs_pass() {
     let runs = Runs::start(Arc::new(Memory::new()), HashMap::new());
     let odd = Run {
