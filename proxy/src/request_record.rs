@@ -168,7 +168,7 @@ impl RequestRecord {
                     tracing::Level::$level,
                     request_id = self.request_id.as_str(),
                     workspace = self.grant.workspace().as_str(),
-                    provider = &*self.destination.id,
+                    provider = self.destination.provider.id.as_str(),
                     credential = self.grant.credential_id().as_str(),
                     status = self.status,
                     outcome = self.outcome.as_str(),
@@ -196,7 +196,7 @@ impl RequestRecord {
             at: self.at,
             request_id: self.request_id.as_str().into(),
             workspace: self.grant.workspace().clone(),
-            provider: self.destination.id.clone(),
+            provider: Some(self.destination.provider.id.clone()),
             used: Some(Used {
                 credential: self.grant.credential_id().clone(),
                 label: self.grant.label().clone(),

@@ -5,6 +5,7 @@ mod export;
 
 use axum::{Json, extract::State, response::Response};
 use jiff::Timestamp;
+use keyside_config::ProviderId;
 use keyside_credentials::{
     ActorId, AuditRecord, ChainName, CredentialId, Fingerprint, Hash, PublicKey, Receipt, Scope,
     WorkspaceId,
@@ -202,7 +203,8 @@ pub(super) struct RecordView {
     workspace_id: Option<WorkspaceId>,
     #[schema(value_type = Option<String>)]
     credential_id: Option<CredentialId>,
-    provider: Option<String>,
+    #[schema(value_type = Option<String>)]
+    provider: Option<ProviderId>,
     /// Null also after the workspace is erased.
     #[schema(value_type = Option<String>)]
     fingerprint: Option<Fingerprint>,

@@ -8,6 +8,7 @@ use std::{
 };
 
 use jiff::Timestamp;
+use keyside_config::ProviderId;
 use keyside_store::{
     Backend, StorageError,
     chain::{ChainName, Damage, LoadError},
@@ -45,7 +46,7 @@ pub struct Inspection {
     pub damage: Vec<Break>,
     /// Provider and endpoint of each usable credential. For diagnosing connections, never for
     /// sending a secret.
-    pub destinations: BTreeSet<(String, Option<String>)>,
+    pub destinations: BTreeSet<(ProviderId, Option<String>)>,
 }
 
 /// A clock that is behind the log. A start uses the log's time until the clock has caught up.
@@ -241,7 +242,7 @@ impl OfflineAudit {
         for credential in entry.credentials.values() {
             let document = &credential.document;
             if credential.damage().is_none() && document.revoked_at.is_none() {
-                let destination = (document.provider.to_string(), document.endpoint.clone());
+                let destination = (document.provider.clone(), document.endpoint.clone());
                 inspection.destinations.insert(destination);
             }
         }

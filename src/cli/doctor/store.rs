@@ -5,6 +5,7 @@
 
 use std::{collections::BTreeSet, io::ErrorKind, path::Path};
 
+use keyside_config::ProviderId;
 use keyside_credentials::{
     KeyringError, KmsSource,
     audit::{OfflineAudit, VerifyError},
@@ -25,7 +26,7 @@ use crate::validated_settings::StoreSetup;
 #[derive(Default)]
 pub(super) struct StoreReport {
     pub(super) findings: Vec<Finding>,
-    pub(super) used: BTreeSet<(String, Option<String>)>,
+    pub(super) used: BTreeSet<(ProviderId, Option<String>)>,
     /// Whether there may be credentials that are not in `used`.
     pub(super) is_partly_unread: bool,
     pub(super) clock: ClockEvidence,

@@ -77,7 +77,8 @@ async fn nothing_is_found_in_a_sound_store_and_its_credentials_tell_their_provid
     assert_eq!(stopped.damage().await, Vec::<String>::new());
     let inspected = stopped.offline().await.inspect().await.unwrap();
     let destinations: Vec<_> = inspected.destinations.into_iter().collect();
-    assert_eq!(destinations, [("openai".to_owned(), None)]);
+    let openai = "openai".parse::<keyside_config::ProviderId>().unwrap();
+    assert_eq!(destinations, [(openai, None)]);
     let names = fs::read_dir(stopped.folder.path()).unwrap().count();
     assert_eq!(
         names, 2,

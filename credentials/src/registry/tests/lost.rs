@@ -127,7 +127,7 @@ async fn a_lost_credential_passes_only_filters_that_it_is_known_to_pass() {
     assert!(registry.list_all(&revoked).is_empty());
     for narrower in [
         Filter {
-            provider: Some("openai".to_owned()),
+            provider: "openai".parse().ok(),
             ..all.clone()
         },
         Filter {

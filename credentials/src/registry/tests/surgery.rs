@@ -276,7 +276,7 @@ async fn sealed_bytes_open_nowhere_but_in_their_own_version_credential_provider_
     elsewhere.endpoint = Some("https://evil.openai.azure.com".to_owned());
     assert!(!opens(elsewhere));
     let mut another = azure;
-    another.provider = "openai".into();
+    another.provider = "openai".parse().unwrap();
     assert!(!opens(another));
 }
 
