@@ -30,7 +30,7 @@ use http::{
 };
 use hyper::{body::Incoming, upgrade::OnUpgrade};
 use keyside_config::{ErrorShape, Settings};
-use keyside_credentials::{Clock, CredentialQuery, Grant, Resolver, Secret, runs::Runs};
+use keyside_credentials::{Clock, CredentialQuery, Grant, RequestId, Resolver, Secret, runs::Runs};
 use tracing::{Instrument, Span};
 
 use crate::{
@@ -48,8 +48,7 @@ use crate::{
     refusal::{Refusal, RefusalBudget, Sent},
     relay::{self, ResponsePipeline},
     request_body::RequestBody,
-    request_id::{Arrival, RequestId},
-    request_record::RequestRecord,
+    request_record::{Arrival, RequestRecord},
     route::{self, Target},
     scrub::Scrub,
     suggestion,

@@ -12,12 +12,9 @@ mod shape;
 pub(crate) use budget::RefusalBudget;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use keyside_config::{ErrorShape, Provider, headers::REQUEST_ID};
-use keyside_credentials as credentials;
+use keyside_credentials::{self as credentials, RequestId};
 
-use crate::{
-    request_id::RequestId,
-    suggestion::{Correction, Suggestion},
-};
+use crate::suggestion::{Correction, Suggestion};
 
 /// The cause of a refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -11,8 +11,7 @@ use super::{Body, Gateway, Head, REVOKED};
 use crate::{
     activity::InFlightGuard,
     refusal::{Refusal, RefusalContext, SanitizedTarget, sanitize},
-    request_id::Arrival,
-    request_record::RequestRecord,
+    request_record::{Arrival, RequestRecord},
     route::{self, Target},
     suggestion::{self, RefusedRequest, Suggestion},
     upstream::Failure,
