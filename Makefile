@@ -1,4 +1,4 @@
-# Keyside's tasks. `make` alone lists them. Each one installs what it needs and does not find, and says so first.
+# Keyside's tasks. `make` lists them. Each task installs missing tools, and says so first.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -18,7 +18,7 @@ run: ## Build Keyside and start the demo: no account, no key, nothing kept
 	cargo build --release --locked
 	@exec $(target_dir)/release/keyside demo
 
-test: ## Every test but those of coding agents: Rust, documentation examples, the providers' real SDKs, the libraries over them, a real OpenBao, and the API at random
+test: ## Every test but those of coding agents: Rust, documentation examples, the providers' real SDKs, libraries that use them, a real OpenBao, and random API requests
 	@$(need) cargo cc cmake nextest venv npm curl ip
 	cargo nextest run --workspace --locked
 	@tests/checks/doctests
@@ -27,19 +27,19 @@ test: ## Every test but those of coding agents: Rust, documentation examples, th
 	KEYSIDE_BIN=$(target_dir)/debug/keyside tests/vault/run.sh -m "not slow"
 	KEYSIDE_BIN=$(target_dir)/debug/keyside tests/api/run.sh
 
-clients: ## The recipes in config/recipes with every real client, coding agents too: 3 GB to install at first (ARGS go to pytest)
+clients: ## The recipes in config/recipes with every real client, including coding agents: 3 GB to install (ARGS go to pytest)
 	@$(need) cargo cc cmake venv npm curl
 	cargo build --locked
 	KEYSIDE_BIN=$(target_dir)/debug/keyside tests/clients/run.sh $(ARGS)
 
-check: check-fmt check-clippy check-structure check-docs check-providers check-api check-scripts check-dependencies ## All that CI asks besides the tests
+check: check-fmt check-clippy check-structure check-docs check-providers check-api check-scripts check-dependencies ## Every CI check except the tests
 
-vault: ## Keyside before a real OpenBao, also what waits for leases to end (ARGS go to pytest)
+vault: ## Keyside with a real OpenBao, including tests that wait for leases to expire (ARGS go to pytest)
 	@$(need) cargo cc cmake venv
 	cargo build --locked --workspace --bins --examples
 	KEYSIDE_BIN=$(target_dir)/debug/keyside tests/vault/run.sh $(ARGS)
 
-bench: ## Measure against nginx on this machine, side by side (ARGS=--declared: a sidecar with a declared key beside the store; ARGS=start: how fast it starts; ARGS=lists: the admin API, ARGS=revoke: how soon a key is used no more)
+bench: ## Measure against nginx on this machine, side by side (ARGS=--declared: a declared key against the store; ARGS=start: start time; ARGS=lists: lists of the admin API; ARGS=revoke: how long a revoked key is still used)
 	@$(need) cargo cc cmake
 	tests/bench/run.sh $(ARGS)
 
@@ -47,7 +47,7 @@ fmt: ## Format the Rust sources
 	@$(need) cargo rustfmt
 	cargo fmt --all
 
-clean: ## Remove what was built
+clean: ## Delete build output
 	cargo clean
 
 .PHONY: check-fmt check-clippy check-structure check-docs check-providers check-api check-scripts check-dependencies
@@ -60,7 +60,7 @@ check-clippy:
 	@$(need) cargo cc cmake clippy
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 
-# Which crate may depend on which, which module on which, and where a secret may be opened; first that these checks catch what they should.
+# Dependencies between crates and between modules, and the files that may open a secret. selftest.py first proves that the checks work.
 check-structure:
 	@python3 -B tests/checks/selftest.py --quiet
 	@python3 tests/checks/arrows.py
@@ -74,11 +74,11 @@ check-docs:
 	@tests/checks/clients.py
 	@tests/checks/settings.py
 
-# Every call of the providers' SDKs is on one list: forwarded, forwarded if allowed, or refused.
+# Every call of the providers' SDKs is on exactly one list: forwarded, forwarded if allowed, or refused.
 check-providers:
 	@tests/checks/sdk_calls.py
 
-# docs/openapi.json is what the code says.
+# docs/openapi.json matches the code.
 check-api:
 	@$(need) cargo cc cmake
 	@tests/checks/openapi

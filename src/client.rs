@@ -19,6 +19,7 @@ use hyper::{
     header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, IF_MATCH},
 };
 use keyside_config::BaseUrl;
+use serde::Serialize;
 use serde_json::Value;
 use zeroize::Zeroizing;
 
@@ -49,33 +50,41 @@ impl Client {
         self.call(Method::GET, path, None).await
     }
 
-    pub(crate) async fn post(&self, path: &str, body: &Value) -> Result<Value, ClientError> {
-        let body = body.to_string().into();
+    pub(crate) async fn post<T: Serialize>(
+        &self,
+        path: &str,
+        body: &T,
+    ) -> Result<Value, ClientError> {
+        let body = json(body).into();
         self.call(Method::POST, path, Some(body)).await
     }
 
-    pub(crate) async fn patch(&self, path: &str, body: &Value) -> Result<Value, ClientError> {
-        let body = body.to_string().into();
+    pub(crate) async fn patch<T: Serialize>(
+        &self,
+        path: &str,
+        body: &T,
+    ) -> Result<Value, ClientError> {
+        let body = json(body).into();
         self.call(Method::PATCH, path, Some(body)).await
     }
 
     /// A POST with a secret beside the other fields.
-    pub(crate) async fn post_secret(
+    pub(crate) async fn post_secret<T: Serialize>(
         &self,
         path: &str,
         secret: Zeroizing<String>,
-        others: &Value,
+        others: &T,
     ) -> Result<Value, ClientError> {
         let body = wiped(with_secret(secret, others));
         self.call(Method::POST, path, Some(body)).await
     }
 
     /// A PATCH with a secret beside the other fields.
-    pub(crate) async fn patch_secret(
+    pub(crate) async fn patch_secret<T: Serialize>(
         &self,
         path: &str,
         secret: Zeroizing<String>,
-        others: &Value,
+        others: &T,
     ) -> Result<Value, ClientError> {
         let body = wiped(with_secret(secret, others));
         self.call(Method::PATCH, path, Some(body)).await
@@ -131,10 +140,14 @@ fn bearer(token: &str) -> Result<HeaderValue, ClientError> {
     Ok(value)
 }
 
+fn json(body: &impl Serialize) -> String {
+    serde_json::to_string(body).expect("a body is written to memory")
+}
+
 /// A JSON object of the secret and the `others`, in a buffer that never grows: growing would leave
 /// part of the secret in freed memory. The secret itself is wiped when this returns.
-fn with_secret(secret: Zeroizing<String>, others: &Value) -> Zeroizing<Vec<u8>> {
-    let others = others.to_string();
+fn with_secret(secret: Zeroizing<String>, others: &impl Serialize) -> Zeroizing<Vec<u8>> {
+    let others = json(others);
     let others = others.strip_prefix('{').unwrap_or("}");
     let comma = if others == "}" { "" } else { "," };
     // The longest escape of one byte has six bytes.

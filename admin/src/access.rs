@@ -1,8 +1,9 @@
-//! Who sends a request, whether they may, and what is there for them.
+//! Authentication and authorization of requests.
 //!
-//! Each request is authenticated first. A route then asks for the permission that the table of routes says, and the handler
-//! gets a [`Caller`]: the only way to find a workspace or a credential by what the request names, so that one outside of
-//! the caller's scope is not there at all.
+//! Each request is authenticated first. Each route then requires the permission that the route
+//! table gives it, and the handler gets a [`Caller`]. A `Caller` is the only way to look up a
+//! workspace or a credential by an id in the request, so resources outside of the caller's scope do
+//! not exist for it.
 
 use std::sync::Arc;
 
@@ -18,90 +19,91 @@ use keyside_credentials::{
 };
 
 use crate::{
-    exchange::Client,
     problem::{Kind, Problem},
     request_id::RequestId,
+    request_log::ClientConnection,
 };
 
-/// Runs once a request. Keeps nobody out: that is for the routes, and for the paths that are none.
-pub(crate) async fn recognise(
+/// Runs once per request, before the rate limit. It rejects nobody: routes do, and so does the
+/// fallback for unknown paths.
+pub(crate) async fn authenticate(
     State(registry): State<Arc<Registry>>,
     mut request: Request,
     next: Next,
 ) -> Response {
     let principal = principal(registry.access(), request.headers());
-    request.extensions_mut().insert(Recognised(principal));
+    request.extensions_mut().insert(Authentication(principal));
     next.run(request).await
 }
 
-/// Runs once a request, on each route that asks for a permission.
-pub(crate) async fn permit(
+/// Runs once per request, on each route that requires a permission.
+pub(crate) async fn authorize(
     State(permission): State<Permission>,
     mut request: Request,
     next: Next,
 ) -> Result<Response, Problem> {
-    let caller = Caller::recognised(request.extensions())?;
-    caller.must(permission)?;
+    let caller = Caller::authenticated(request.extensions())?;
+    caller.require(permission)?;
     request.extensions_mut().insert(caller);
     Ok(next.run(request).await)
 }
 
-/// What a request's headers came to.
+/// The result of authenticating a request, stored in its extensions.
 #[derive(Clone)]
-struct Recognised(Result<Principal, Stranger>);
+struct Authentication(Result<Principal, AuthenticationError>);
 
-/// Why it is not known who sends a request.
+/// Why a request is not authenticated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Stranger {
-    /// There is no token, or not exactly one.
-    NoToken,
-    /// There is one, and it is none of ours, or no longer.
-    WrongToken,
+pub(crate) enum AuthenticationError {
+    /// No Authorization header, more than one, or one without a bearer token.
+    MissingToken,
+    /// A token that this installation never issued, or that is expired or revoked.
+    InvalidToken,
 }
 
-/// The one who asks, once the route has let them in.
+/// The authenticated caller of a route whose permission it has.
 #[derive(Clone)]
 pub(crate) struct Caller {
     principal: Principal,
     request_id: String,
-    client: Client,
+    client: ClientConnection,
 }
 
 impl Caller {
-    /// Whoever it is, whatever they may.
-    pub(crate) fn recognised(extensions: &Extensions) -> Result<Self, Problem> {
-        let recognised = extensions.get::<Recognised>();
+    /// The authenticated caller, without a check of permissions.
+    pub(crate) fn authenticated(extensions: &Extensions) -> Result<Self, Problem> {
+        let authentication = extensions.get::<Authentication>();
         let id = extensions.get::<RequestId>();
-        let client = extensions.get::<Client>();
-        match (recognised, id.zip(client)) {
-            (Some(Recognised(Ok(principal))), Some((RequestId(id), client))) => Ok(Self {
+        let client = extensions.get::<ClientConnection>();
+        match (authentication, id.zip(client)) {
+            (Some(Authentication(Ok(principal))), Some((RequestId(id), client))) => Ok(Self {
                 principal: principal.clone(),
                 request_id: id.clone(),
                 client: client.clone(),
             }),
-            (Some(Recognised(Err(stranger))), _) => Err((*stranger).into()),
-            // A route that was put outside of the layers: nobody may act there.
-            _ => Err(Problem::internal(NOT_GUARDED)),
+            (Some(Authentication(Err(error))), _) => Err((*error).into()),
+            // A route outside of the authentication layer: fail closed.
+            _ => Err(Problem::internal(NOT_AUTHENTICATED)),
         }
     }
 
-    /// Holds the caller to a permission beyond that of the route.
-    pub(crate) fn must(&self, permission: Permission) -> Result<(), Problem> {
+    /// Checks a permission in addition to that of the route. A denial is audited.
+    pub(crate) fn require(&self, permission: Permission) -> Result<(), Problem> {
         let permitted = self.principal.may(permission);
         permitted.map_err(|denial| denied(denial).refusing(&self.principal.actor))
     }
 
-    /// Who it is.
+    /// The token's actor, role and scope.
     pub(crate) fn principal(&self) -> &Principal {
         &self.principal
     }
 
-    /// The reader of the answer.
-    pub(crate) fn client(&self) -> &Client {
+    /// The connection of the client that waits for the response.
+    pub(crate) fn client(&self) -> &ClientConnection {
         &self.client
     }
 
-    /// Refuses where the token was revoked after the request was authenticated.
+    /// Rejects a token that was revoked after the request was authenticated.
     pub(crate) fn still_has_access(&self, registry: &Registry) -> Result<(), Problem> {
         match registry.access().has_ended(&self.principal.actor) {
             true => Err(ChangeError::AccessEnded.into()),
@@ -109,41 +111,43 @@ impl Caller {
         }
     }
 
-    /// For the audit record of what they change.
-    pub(crate) fn act(&self) -> ActorContext {
+    /// The actor and request id for audit records of the caller's changes.
+    pub(crate) fn context(&self) -> ActorContext {
         ActorContext {
             actor: self.principal.actor.clone(),
             request_id: self.request_id.clone(),
         }
     }
 
-    /// The workspaces that are there for them; lists leave out all others.
+    /// The workspaces that the caller can access. Lists omit all others.
     pub(crate) fn scope(&self) -> &Scope {
         &self.principal.scope
     }
 
-    /// The workspace that a path names.
+    /// The workspace with the id in a path.
     pub(crate) fn workspace(&self, registry: &Registry, id: &str) -> Result<Workspace, Problem> {
         let found = registry.workspace(&self.workspace_id(id)?);
-        found.ok_or_else(|| self.absent(Problem::workspace_unknown()))
+        found.ok_or_else(|| self.not_found(Problem::workspace_unknown()))
     }
 
-    /// The id of the workspace that a path names, be it there or no more.
+    /// The workspace id in a path, whether or not the workspace still exists.
     pub(crate) fn workspace_id(&self, id: &str) -> Result<WorkspaceId, Problem> {
         let id: Option<WorkspaceId> = id.parse().ok();
         id.filter(|id| self.scope().holds(id))
-            .ok_or_else(|| self.absent(Problem::workspace_unknown()))
+            .ok_or_else(|| self.not_found(Problem::workspace_unknown()))
     }
 
-    /// The credential that a path names. An id that cannot be one leads to the same answer as one that is not there.
+    /// The credential with the id in a path. A malformed id is answered like one that does not
+    /// exist.
     pub(crate) fn listed(&self, registry: &Registry, id: &str) -> Result<Listed, Problem> {
         let id: Option<CredentialId> = id.parse().ok();
         id.and_then(|id| registry.find(&id))
             .filter(|listed| self.scope().holds(listed.workspace()))
-            .ok_or_else(|| self.absent(Problem::credential_unknown()))
+            .ok_or_else(|| self.not_found(Problem::credential_unknown()))
     }
 
-    /// The same for what takes a record that can be read: of one that is lost nothing can be used or changed.
+    /// Like [`Self::listed`], for operations that need a readable record: a lost credential can
+    /// only be revoked.
     pub(crate) fn credential(&self, registry: &Registry, id: &str) -> Result<Credential, Problem> {
         match self.listed(registry, id)? {
             Listed::Known(credential) => Ok(*credential),
@@ -151,36 +155,38 @@ impl Caller {
         }
     }
 
-    /// The token that a path names.
+    /// The token with the id in a path.
     pub(crate) fn token(&self, registry: &Registry, id: &str) -> Result<Token, Problem> {
         let id: Option<ActorId> = id.parse().ok();
         id.and_then(|id| registry.access().find(&id))
             .filter(|token| self.scope().covers(&token.scope))
-            .ok_or_else(|| self.absent(Problem::token_unknown()))
+            .ok_or_else(|| self.not_found(Problem::token_unknown()))
     }
 
-    /// Lets the caller into the workspace that a body names. Whether there is one is for the registry to say, in the same
-    /// words: `unknown`.
-    pub(crate) fn enter(
+    /// Checks that the workspace in a body is within the caller's scope. Whether it exists is up to
+    /// the registry, whose error must be the same: `unknown`.
+    pub(crate) fn enter_workspace(
         &self,
         workspace: &WorkspaceId,
         unknown: impl Into<Problem>,
     ) -> Result<(), Problem> {
         match self.scope().holds(workspace) {
             true => Ok(()),
-            false => Err(self.absent(unknown.into())),
+            false => Err(self.not_found(unknown.into())),
         }
     }
 
-    /// Lets the caller look into the workspace that a filter names, if it names one. One that is not there holds nothing.
-    pub(crate) fn look_into(&self, workspace: Option<&WorkspaceId>) -> Result<(), Problem> {
+    /// Checks that the workspace in a filter, if any, is within the caller's scope. The list of a
+    /// workspace that does not exist is empty.
+    pub(crate) fn check_filter(&self, workspace: Option<&WorkspaceId>) -> Result<(), Problem> {
         workspace.map_or(Ok(()), |workspace| {
-            self.enter(workspace, Problem::workspace_unknown())
+            self.enter_workspace(workspace, Problem::workspace_unknown())
         })
     }
 
-    /// Someone who is limited may be probing; what they asked for is put on record, whether or not it exists elsewhere.
-    fn absent(&self, problem: Problem) -> Problem {
+    /// A caller with a limited scope may be probing for ids, so the attempt is audited whether or
+    /// not the resource exists.
+    fn not_found(&self, problem: Problem) -> Problem {
         match self.scope() {
             Scope::All => problem,
             Scope::Only(_) => problem.refusing(&self.principal.actor),
@@ -192,47 +198,52 @@ impl<S: Sync> FromRequestParts<S> for Caller {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
-        // Not there: a route that asks for no permission, so nobody may act on it.
+        // Absent on a route that requires no permission: fail closed.
         let caller = parts.extensions.get::<Self>().cloned();
-        caller.ok_or_else(|| Problem::internal(NOT_GUARDED))
+        caller.ok_or_else(|| Problem::internal(NOT_AUTHENTICATED))
     }
 }
 
-/// Whether a request shows a token that is wrong.
-pub(crate) fn is_guess(extensions: &Extensions) -> bool {
-    let recognised = extensions.get::<Recognised>();
-    recognised.is_some_and(|Recognised(found)| found.as_ref().err() == Some(&Stranger::WrongToken))
+/// Whether the request carries a token that is not valid.
+pub(crate) fn has_invalid_token(extensions: &Extensions) -> bool {
+    let authentication = extensions.get::<Authentication>();
+    authentication.is_some_and(|Authentication(found)| {
+        found.as_ref().err() == Some(&AuthenticationError::InvalidToken)
+    })
 }
 
-fn principal(access: &Access, headers: &HeaderMap) -> Result<Principal, Stranger> {
-    let token = bearer(headers).ok_or(Stranger::NoToken)?;
-    access.authenticate(token).ok_or(Stranger::WrongToken)
+fn principal(access: &Access, headers: &HeaderMap) -> Result<Principal, AuthenticationError> {
+    let token = bearer(headers).ok_or(AuthenticationError::MissingToken)?;
+    access
+        .authenticate(token)
+        .ok_or(AuthenticationError::InvalidToken)
 }
 
-/// The token of the one Authorization header. The scheme is case-insensitive (RFC 9110 section 11.1).
+/// The token of the Authorization header, if there is exactly one. The scheme is case-insensitive
+/// (RFC 9110 section 11.1).
 fn bearer(headers: &HeaderMap) -> Option<&str> {
     let mut given = headers.get_all(header::AUTHORIZATION).iter();
     let (scheme, token) = given.next()?.to_str().ok()?.split_once(' ')?;
     (scheme.eq_ignore_ascii_case("bearer") && given.next().is_none()).then_some(token.trim())
 }
 
-/// RFC 6750 section 3: a challenge names no error where no token was shown.
-impl From<Stranger> for Problem {
-    fn from(stranger: Stranger) -> Self {
-        let (detail, challenge) = match stranger {
-            Stranger::NoToken => (
+/// RFC 6750 section 3: the challenge has no error code if the request carries no token.
+impl From<AuthenticationError> for Problem {
+    fn from(error: AuthenticationError) -> Self {
+        let (detail, challenge) = match error {
+            AuthenticationError::MissingToken => (
                 "The request carries no bearer token.",
                 r#"Bearer realm="keyside""#,
             ),
-            Stranger::WrongToken => (
-                "The token is not one of this server's.",
+            AuthenticationError::InvalidToken => (
+                "The bearer token is not valid.",
                 r#"Bearer realm="keyside", error="invalid_token""#,
             ),
         };
         Self::new(
             Kind::Unauthenticated,
             detail,
-            "Send `Authorization: Bearer <token>`. The owner's token is in the file `admin-token` of the data folder.",
+            "Send `Authorization: Bearer <token>`. The first owner token is in the file `admin-token` of the data folder.",
         )
         .with_header(header::WWW_AUTHENTICATE, challenge)
     }
@@ -247,11 +258,11 @@ fn denied(denial: Denial) -> Problem {
         ),
         Denial::Limited => (
             Kind::PermissionDenied,
-            "This concerns the whole installation, and the token is limited to some workspaces.",
-            "Ask someone whose token is not limited to workspaces.",
+            "This affects the whole installation, and the token is limited to some workspaces.",
+            "Ask an owner whose token is not limited to workspaces.",
         ),
     };
     Problem::new(kind, detail, remedy)
 }
 
-const NOT_GUARDED: &str = "the route is not behind the layer that authenticates its callers";
+const NOT_AUTHENTICATED: &str = "the route is outside of the authentication layer";

@@ -1,4 +1,5 @@
-//! The body of a request, bounded in size and in time, in a buffer that is wiped: there is a secret in it.
+//! Reads request bodies, limited in size and time, into a buffer that is wiped: a body can hold a
+//! secret.
 
 use std::time::Duration;
 
@@ -12,15 +13,16 @@ use zeroize::Zeroizing;
 
 use crate::{
     access::Caller,
+    concurrency::WorkKind,
     problem::{Kind, Problem},
     state::AdminState,
-    turns::Work,
 };
 
-/// A JSON document as it came, not looked at yet.
+/// A JSON document that is not parsed yet.
 ///
-/// What the HTTP server keeps of it in its own read buffer is beyond reach; nothing after that outlives the request. The one
-/// exception is the body of `POST /api/audit/verify`, of which serde_json makes texts of its own: a receipt holds no secret.
+/// The HTTP server's own read buffer is out of reach; every other copy is wiped when the request
+/// ends. The exception is the body of `POST /api/audit/verify`, from which serde_json makes strings
+/// of its own: a receipt holds no secret.
 pub(crate) struct JsonBody(Zeroizing<Vec<u8>>);
 
 impl JsonBody {
@@ -36,7 +38,7 @@ impl FromRequest<AdminState> for JsonBody {
         let (mut parts, body) = request.into_parts();
         expect_json(&parts.headers)?;
         let caller = Caller::from_request_parts(&mut parts, state).await?;
-        let _turn = state.turns.take(Work::Body, &caller)?;
+        let _permit = state.concurrency.try_acquire(WorkKind::Body, &caller)?;
         match tokio::time::timeout(DEADLINE, read(body)).await {
             Ok(read) => read.map(Self),
             Err(_elapsed) => Err(too_slow()),
@@ -44,7 +46,7 @@ impl FromRequest<AdminState> for JsonBody {
     }
 }
 
-/// Allocated at its full size at once: a buffer that grows leaves its earlier, shorter self behind unwiped.
+/// Allocated at its full size at once: growing would leave unwiped copies of a prefix behind.
 async fn read(mut body: Body) -> Result<Zeroizing<Vec<u8>>, Problem> {
     let mut bytes = Zeroizing::new(Vec::with_capacity(LIMIT));
     while let Some(frame) = body.frame().await {
@@ -60,7 +62,8 @@ async fn read(mut body: Body) -> Result<Zeroizing<Vec<u8>>, Problem> {
     Ok(bytes)
 }
 
-/// A form that a page could post without asking first is no JSON; neither is what would have to be unpacked.
+/// A page of another site can send other media types without a CORS preflight. Compressed bodies
+/// are not accepted either.
 fn expect_json(headers: &HeaderMap) -> Result<(), Problem> {
     let media_type = headers
         .get(header::CONTENT_TYPE)
@@ -76,7 +79,7 @@ fn expect_json(headers: &HeaderMap) -> Result<(), Problem> {
 fn not_json() -> Problem {
     Problem::new(
         Kind::MediaTypeUnsupported,
-        "The body is expected to be JSON, uncompressed.",
+        "The body must be uncompressed JSON.",
         "Send `Content-Type: application/json` and no Content-Encoding.",
     )
 }
@@ -84,8 +87,8 @@ fn not_json() -> Problem {
 fn too_large() -> Problem {
     Problem::new(
         Kind::BodyTooLarge,
-        format!("A body has at most {LIMIT} bytes here."),
-        "A secret has at most 8192 bytes: look at what was pasted.",
+        format!("The body is larger than {LIMIT} bytes."),
+        "A secret has at most 8192 bytes: check what was pasted.",
     )
 }
 
@@ -100,7 +103,7 @@ fn too_slow() -> Problem {
 fn cut_short() -> Problem {
     Problem::new(
         Kind::RequestMalformed,
-        "The body broke off or is not framed as HTTP says.",
+        "The body ended early or is not framed as HTTP requires.",
         "Send the request again.",
     )
 }

@@ -1,9 +1,9 @@
 //! Strong entity tags (RFC 9110 section 8.8.3) of single resources.
 //!
-//! A tag is the revision, the life that the revision is of, and a digest of the representation. The digest makes it strong: a
-//! status that came with time or a later use changes the bytes, though nobody changed the resource. What a precondition
-//! protects is the revision of that life alone (`precondition.rs`), so that the traffic of a key does not keep people from
-//! editing it.
+//! A tag consists of the revision, its lineage, and a digest of the representation. The digest
+//! makes it strong: time and use change the representation (`status`, `lastUsedAt`) without
+//! changing the revision. Preconditions compare only lineage and revision (`precondition.rs`), so
+//! traffic on a key does not block people from editing it.
 
 use axum::{
     Json,
@@ -16,58 +16,58 @@ use sha2::{Digest, Sha256};
 
 /// A resource's representation with its tag.
 pub(crate) struct Tagged<T> {
-    pub(crate) life: Life,
+    pub(crate) lineage: Lineage,
     pub(crate) revision: u64,
     pub(crate) view: T,
 }
 
-/// What a resource's revisions are counted in. Where they are counted from the beginning again, or from an earlier one,
-/// that is another life, and what was seen in the one before is not what is there now.
+/// The series that a revision belongs to. A restored backup, or a new workspace with an erased id,
+/// starts another lineage: equal revisions of two lineages are different states.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Life(u64);
+pub(crate) struct Lineage(u64);
 
-impl Life {
-    /// Of what has its id for good, such as a credential or a token. A backup that is restored takes it back to an earlier
-    /// revision.
-    pub(crate) fn of_this_epoch(registry: &Registry) -> Self {
+impl Lineage {
+    /// For resources whose id is never reused, such as credentials and tokens. Restoring a backup
+    /// starts a new epoch.
+    pub(crate) fn of_epoch(registry: &Registry) -> Self {
         Self::of(registry.epoch(), 0)
     }
 
-    /// Of a workspace, whose id another one may have had, or may get.
+    /// For a workspace, whose id can be reused after it is erased.
     pub(crate) fn of_workspace(registry: &Registry, incarnation: u64) -> Self {
         Self::of(registry.epoch(), incarnation)
     }
 
     fn of(epoch: u64, incarnation: u64) -> Self {
         let digest = Sha256::digest([epoch.to_be_bytes(), incarnation.to_be_bytes()].concat());
-        let mut life = [0; 8];
-        life.copy_from_slice(&digest[..8]);
-        Self(u64::from_be_bytes(life))
+        let mut lineage = [0; 8];
+        lineage.copy_from_slice(&digest[..8]);
+        Self(u64::from_be_bytes(lineage))
     }
 }
 
-/// What one of our own strong tags says of the state that its reader saw.
+/// The state that a tag of ours identifies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Seen {
-    pub(crate) life: Life,
+pub(crate) struct SeenState {
+    pub(crate) lineage: Lineage,
     pub(crate) revision: u64,
 }
 
-impl Seen {
-    /// Nothing if the tag was never one of ours.
+impl SeenState {
+    /// `None` for a tag that is not ours.
     pub(crate) fn parse(tag: &str) -> Option<Self> {
         let tag = tag.strip_prefix('"')?.strip_suffix('"')?;
         let (revision, rest) = tag.split_once('-')?;
-        let (life, _digest) = rest.split_once('-')?;
+        let (lineage, _digest) = rest.split_once('-')?;
         Some(Self {
-            life: Life(u64::from_str_radix(life, 16).ok()?),
+            lineage: Lineage(u64::from_str_radix(lineage, 16).ok()?),
             revision: revision.parse().ok()?,
         })
     }
 }
 
 impl<T: Serialize> Tagged<T> {
-    /// The answer to a read: the representation, or 304 for one that the client has already.
+    /// The response to a read: the representation, or 304 if the client's copy is current.
     pub(crate) fn read(self, headers: &HeaderMap) -> Response {
         let tag = self.tag();
         let unchanged = listed(headers, header::IF_NONE_MATCH)
@@ -78,7 +78,7 @@ impl<T: Serialize> Tagged<T> {
         }
     }
 
-    /// The answer to a creation: the representation, and where it is from now on.
+    /// The response to a creation: 201 with the representation and its Location.
     pub(crate) fn created(self, location: &str) -> Response {
         let mut response = (StatusCode::CREATED, self).into_response();
         if let Ok(location) = HeaderValue::from_str(location) {
@@ -94,7 +94,7 @@ impl<T: Serialize> Tagged<T> {
             .iter()
             .map(|byte| format!("{byte:02x}"))
             .collect();
-        format!("\"{}-{:016x}-{digest}\"", self.revision, self.life.0)
+        format!("\"{}-{:016x}-{digest}\"", self.revision, self.lineage.0)
     }
 }
 
@@ -127,26 +127,26 @@ mod tests {
 
     fn tagged(epoch: u64, incarnation: u64) -> Tagged<&'static str> {
         Tagged {
-            life: Life::of(epoch, incarnation),
+            lineage: Lineage::of(epoch, incarnation),
             revision: 3,
             view: "the same",
         }
     }
 
     #[test]
-    fn a_tag_tells_one_life_from_another_and_says_what_was_seen() {
+    fn a_tag_identifies_lineage_and_revision() {
         let first = tagged(0, 7).tag();
         for other in [tagged(1, 7).tag(), tagged(0, 8).tag(), tagged(7, 0).tag()] {
             assert_ne!(first, other);
-            assert_ne!(Seen::parse(&first), Seen::parse(&other));
+            assert_ne!(SeenState::parse(&first), SeenState::parse(&other));
         }
         assert_eq!(first, tagged(0, 7).tag());
-        let seen = Seen::parse(&first).unwrap();
-        assert_eq!((seen.life, seen.revision), (Life::of(0, 7), 3));
+        let seen = SeenState::parse(&first).unwrap();
+        assert_eq!((seen.lineage, seen.revision), (Lineage::of(0, 7), 3));
     }
 
     #[test]
-    fn a_tag_that_was_never_one_of_ours_says_nothing() {
+    fn a_foreign_tag_is_not_parsed() {
         for tag in [
             "3-0-0",
             "\"3\"",
@@ -156,7 +156,7 @@ mod tests {
             "W/\"3-0-0\"",
             "\"\"",
         ] {
-            assert_eq!(Seen::parse(tag), None, "{tag}");
+            assert_eq!(SeenState::parse(tag), None, "{tag}");
         }
     }
 }

@@ -1,35 +1,41 @@
-//! The fields of a JSON object, read one by one, so that all that is wrong with them is said at once.
+//! Reads the body of a request as one of the types in `wire.rs`, and reports every wrong field at
+//! once.
 //!
-//! serde's own messages are never shown: they repeat the value that they stumble over, and the one in the wrong place is
-//! the secret.
+//! serde stops at the first error, so each field is read by itself first, with a `Deserialize` that
+//! sees only this field. serde_json's own messages are never shown: they quote the value, which may
+//! be a secret in the wrong field.
 
-mod read;
+mod value;
 
-use std::{collections::HashSet, fmt};
+use std::{collections::HashSet, fmt, iter};
 
 use keyside_credentials::json_text::unescaped;
 use serde::{
     Deserializer,
-    de::{DeserializeOwned, MapAccess, Visitor},
+    de::{DeserializeOwned, MapAccess, Visitor, value::MapDeserializer},
 };
 use serde_json::value::RawValue;
 use zeroize::Zeroizing;
 
-pub(crate) use self::read::{
-    Given, flag, one_of, parsed, reference, secret, set, text, timestamp, whole, word,
-};
+use self::value::{Value, ValueError};
+pub(crate) use self::value::{choice, fields};
 use crate::problem::{FieldError, Kind, Problem};
 
-/// A body's fields, and what was wrong with them so far.
+/// Reads a body whose fields need no further rule.
+pub(crate) fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    Form::parse(body)?.read(&[])
+}
+
+/// The fields of a body, and the errors so far.
 pub(crate) struct Form<'a> {
     given: Vec<(Zeroizing<String>, &'a RawValue)>,
     errors: Vec<FieldError>,
 }
 
 impl<'a> Form<'a> {
-    /// Takes the body apart into its fields. Names that are not `known`, or that come twice, are noted as wrong. Takes a time
-    /// that is linear in the length of the body, whatever is in it.
-    pub(crate) fn parse(body: &'a [u8], known: &[&str]) -> Result<Self, Problem> {
+    /// Splits the body into its fields. A repeated name is an error. Takes linear time, whatever
+    /// the body holds.
+    pub(crate) fn parse(body: &'a [u8]) -> Result<Self, Problem> {
         expect_object(body)?;
         let mut deserializer = serde_json::Deserializer::from_slice(body);
         let fields = deserializer
@@ -39,89 +45,77 @@ impl<'a> Form<'a> {
         if fields.count > FIELDS_MAX {
             return Err(too_many(fields.count));
         }
-        // A name that is no text is none that is known.
-        let name = |json: &RawValue| {
-            let text = unescaped(json.get());
-            text.unwrap_or_else(|| Zeroizing::new("\u{fffd}".to_owned()))
-        };
-        let given = fields.first.into_iter();
         let mut form = Self {
-            given: given.map(|(json, value)| (name(json), value)).collect(),
+            given: fields.named(),
             errors: Vec::new(),
         };
-        form.note_unknown(known);
         form.note_repeated();
         Ok(form)
     }
 
-    /// A field that must be there.
-    pub(crate) fn required<T>(&mut self, name: &'static str, read: impl Read<T>) -> Option<T> {
-        match self.value(name) {
-            Some(raw) => self.note(name, read(Given(raw))),
-            None => self.note(name, Err("is missing".to_owned())),
-        }
-    }
-
-    /// A field that may be left out, or be null. What cannot be read counts as left out here and keeps
-    /// [`Form::finish`] from succeeding.
-    pub(crate) fn optional<T>(&mut self, name: &'static str, read: impl Read<T>) -> Option<T> {
-        let raw = self.value(name)?;
-        match raw.get() {
-            "null" => None,
-            _ => self.note(name, read(Given(raw))),
-        }
-    }
-
-    /// A field that may be left out, and of which null says that there is to be nothing.
-    pub(crate) fn nullable<T>(
-        &mut self,
-        name: &'static str,
-        read: impl Read<T>,
-    ) -> Option<Option<T>> {
-        let raw = self.value(name)?;
-        match raw.get() {
-            "null" => Some(None),
-            _ => self.note(name, read(Given(raw))).map(Some),
-        }
-    }
-
-    /// Whether a field is there, whatever it holds.
+    /// Whether the body has this field with a value other than null.
     pub(crate) fn has(&self, name: &str) -> bool {
-        self.value(name).is_some()
+        let mut given = self.given.iter();
+        given.any(|(given, value)| given.as_str() == name && value.get() != "null")
     }
 
-    /// A field that may not be there, and why.
+    /// Reports a field as wrong, and does not read it.
     pub(crate) fn refuse(&mut self, name: &'static str, why: &str) {
-        if self.has(name) {
-            self.errors.push(FieldError::field(name, why));
+        self.given.retain(|(given, _)| given.as_str() != name);
+        self.errors.push(FieldError::field(name, why));
+    }
+
+    /// Reads the fields as a `T`. `others` are fields of other bodies, with the reason why they do
+    /// not belong here; any other field that `T` does not have is unknown.
+    ///
+    /// # Errors
+    /// The problem that names each wrong field.
+    pub(crate) fn read<T: DeserializeOwned>(
+        mut self,
+        others: &[(&[&str], &str)],
+    ) -> Result<T, Problem> {
+        let fields = fields::<T>();
+        self.note_foreign(fields, others);
+        for name in fields {
+            if !self.is_wrong(name)
+                && let Some(detail) = fault::<T>(name, self.value(name))
+            {
+                self.errors.push(FieldError::field(name, detail));
+            }
         }
-    }
-
-    /// What the fields came to, or the problem document about all that are wrong.
-    pub(crate) fn finish<T>(self, read: Option<T>) -> Result<T, Problem> {
-        match read {
-            Some(read) if self.errors.is_empty() => Ok(read),
-            _ => Err(Problem::fields(self.errors)),
+        if !self.errors.is_empty() {
+            return Err(Problem::fields(self.errors));
         }
+        let given = self.given.iter();
+        let given = given.map(|(name, value)| (name.as_str(), Value::Json(value)));
+        let read = T::deserialize(MapDeserializer::<_, ValueError>::new(given));
+        read.map_err(|error| {
+            let error = FieldError::parameter(WHOLE_BODY, error.to_string());
+            Problem::fields(vec![error])
+        })
     }
 
-    fn value(&self, name: &str) -> Option<&'a RawValue> {
-        let given = self.given.iter().find(|(given, _)| given.as_str() == name);
-        given.map(|(_, raw)| *raw)
+    fn value(&self, name: &str) -> Value<'a> {
+        let mut given = self.given.iter();
+        let found = given.find(|(given, _)| given.as_str() == name);
+        found.map_or(Value::Absent, |(_, value)| Value::Json(value))
     }
 
-    fn note<T>(&mut self, name: &'static str, read: Result<T, String>) -> Option<T> {
-        read.map_err(|detail| self.errors.push(FieldError::field(name, detail)))
-            .ok()
+    fn is_wrong(&self, name: &str) -> bool {
+        self.errors.iter().any(|error| error.field == name)
     }
 
-    fn note_unknown(&mut self, known: &[&str]) {
-        let unknown = |name: &&str| !known.contains(name);
+    fn note_foreign(&mut self, fields: &[&str], others: &[(&[&str], &str)]) {
+        let unknown = format!("is not a field here; the fields are {}", fields.join(", "));
+        let why = |name: &str| {
+            let mut others = others.iter();
+            let other = others.find(|(names, _)| names.contains(&name));
+            other.map_or(unknown.as_str(), |(_, why)| *why)
+        };
         let names = self.given.iter().map(|(name, _)| name.as_str());
-        let detail = format!("is not a field here; the fields are {}", known.join(", "));
         let errors = names
-            .filter(unknown)
-            .map(|name| FieldError::field(presentable(name), &*detail));
+            .filter(|name| !fields.contains(name))
+            .map(|name| FieldError::field(presentable(name), why(name)));
         self.errors.extend(errors);
     }
 
@@ -130,12 +124,12 @@ impl<'a> Form<'a> {
         let names = self.given.iter().map(|(name, _)| name.as_str());
         let errors = names
             .filter(|name| !seen.insert(*name))
-            .map(|name| FieldError::field(presentable(name), "is there twice"));
+            .map(|name| FieldError::field(presentable(name), "is repeated"));
         self.errors.extend(errors);
     }
 }
 
-/// A document that this API itself has made, as a whole; nothing if it is an object of another form.
+/// Reads a document that this API issued, as a whole; nothing if it is an object of another form.
 pub(crate) fn object<T: DeserializeOwned>(body: &[u8]) -> Result<Option<T>, Problem> {
     expect_object(body)?;
     let _object: serde_json::Map<String, serde_json::Value> =
@@ -143,21 +137,38 @@ pub(crate) fn object<T: DeserializeOwned>(body: &[u8]) -> Result<Option<T>, Prob
     Ok(serde_json::from_slice(body).ok())
 }
 
-/// How one field's value is read. The error says what was expected and what kind of thing was found, never the value.
-pub(crate) trait Read<T>: FnOnce(Given<'_>) -> Result<T, String> {}
+/// What is wrong with one field of a `T`, if anything.
+fn fault<T: DeserializeOwned>(name: &'static str, value: Value<'_>) -> Option<String> {
+    let field = MapDeserializer::<_, ValueError>::new(iter::once((name, value)));
+    match T::deserialize(field) {
+        Err(ValueError::Wrong(detail)) => Some(detail),
+        // The other fields are absent here.
+        Ok(_) | Err(ValueError::Incomplete(_)) => None,
+    }
+}
 
-impl<T, F: FnOnce(Given<'_>) -> Result<T, String>> Read<T> for F {}
-
-/// Collects an object's fields, names and values still in JSON.
+/// Collects the fields of an object, names and values still in JSON.
 struct Fields;
 
-/// An object's fields.
+/// The fields of an object.
 #[derive(Default)]
 struct Collected<'de> {
-    /// As many as are read at most.
+    /// The first [`FIELDS_MAX`].
     first: Vec<(&'de RawValue, &'de RawValue)>,
-    /// How many there are.
+    /// How many the object has.
     count: usize,
+}
+
+impl<'de> Collected<'de> {
+    fn named(self) -> Vec<(Zeroizing<String>, &'de RawValue)> {
+        // A name whose escapes are not valid text matches no field.
+        let name = |json: &RawValue| {
+            let text = unescaped(json.get());
+            text.unwrap_or_else(|| Zeroizing::new("\u{fffd}".to_owned()))
+        };
+        let fields = self.first.into_iter();
+        fields.map(|(json, value)| (name(json), value)).collect()
+    }
 }
 
 impl<'de> Visitor<'de> for Fields {
@@ -169,7 +180,7 @@ impl<'de> Visitor<'de> for Fields {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut fields = Collected::default();
-        // serde_json (1.0.154) gives a name as raw JSON too, which serde's other formats do not.
+        // serde_json (1.0.154) returns a name as raw JSON too; other formats of serde do not.
         while let Some(field) = map.next_entry()? {
             fields.count += 1;
             if fields.count <= FIELDS_MAX {
@@ -180,8 +191,8 @@ impl<'de> Visitor<'de> for Fields {
     }
 }
 
-/// A name that could be a misspelt field. Whatever else stands where a name should is not repeated: letters and
-/// underscores alone are no key of any provider.
+/// A name that could be a misspelt field. Anything else is not repeated: no provider has keys of
+/// letters and underscores alone.
 fn presentable(name: &str) -> &str {
     let plain = |byte: u8| byte.is_ascii_alphabetic() || byte == b'_';
     match name.len() <= 32 && name.bytes().all(plain) {
@@ -190,21 +201,19 @@ fn presentable(name: &str) -> &str {
     }
 }
 
-/// Before the parser sees it: its error about anything else quotes that, and may be about the secret.
+/// Runs before the parser, whose error about anything but an object quotes it.
 fn expect_object(body: &[u8]) -> Result<(), Problem> {
     let first = body.iter().find(|byte| !b" \t\r\n".contains(byte));
     match first {
         Some(b'{') => Ok(()),
-        _ => Err(no_object(
-            "The body is expected to be a JSON object.".to_owned(),
-        )),
+        _ => Err(no_object("The body is not a JSON object.".to_owned())),
     }
 }
 
-/// Only the place is taken from the parser's error, not its words.
+/// Takes only the position from the parser's error: its text may quote the body.
 fn malformed(error: &serde_json::Error) -> Problem {
     no_object(format!(
-        "The body is not valid JSON: it goes wrong in line {}, column {}.",
+        "The body is not valid JSON: line {}, column {}.",
         error.line(),
         error.column()
     ))
@@ -220,8 +229,60 @@ fn no_object(detail: String) -> Problem {
 
 fn too_many(count: usize) -> Problem {
     let detail = format!("has {count} fields; at most {FIELDS_MAX} are read");
-    Problem::fields(vec![FieldError::parameter("(the whole body)", detail)])
+    Problem::fields(vec![FieldError::parameter(WHOLE_BODY, detail)])
 }
 
 /// Several times what any body here has.
 const FIELDS_MAX: usize = 64;
+
+/// The place of an error that concerns no single field.
+const WHOLE_BODY: &str = "(the whole body)";
+
+#[cfg(test)]
+mod tests {
+    use keyside_credentials::Environment;
+
+    use super::*;
+    use crate::wire::{CredentialEdit, NewCredential};
+
+    #[test]
+    fn serde_names_the_fields_of_a_body_in_the_order_of_their_declaration() {
+        assert_eq!(
+            fields::<CredentialEdit>(),
+            ["label", "usageTag", "expiresAt", "default"]
+        );
+    }
+
+    #[test]
+    fn every_field_that_is_missing_or_wrong_is_named_and_its_value_is_not_repeated() {
+        let body =
+            br#"{"provider": ["sk-canary"], "environment": "sk-canary", "secret": 7, "labels": 1}"#;
+        let problem = read::<NewCredential>(body).err().unwrap();
+        let said = format!("{problem:?}");
+        assert!(!said.contains("sk-canary"), "{said}");
+        for field in [
+            "workspaceId",
+            "provider",
+            "label",
+            "environment",
+            "secret",
+            "labels",
+        ] {
+            assert!(said.contains(&format!("#/{field}\"")), "{field}: {said}");
+        }
+        assert!(said.contains("expected live or sandbox"), "{said}");
+    }
+
+    #[test]
+    fn null_removes_a_value_and_an_absent_field_keeps_it() {
+        let edit: CredentialEdit = read(br#"{"usageTag": null}"#).unwrap();
+        assert_eq!((edit.usage_tag, edit.expires_at), (Some(None), None));
+    }
+
+    #[test]
+    fn a_choice_is_one_of_the_names_on_the_wire() {
+        assert_eq!(choice("sandbox"), Ok(Environment::Sandbox));
+        let error = choice::<Environment>("sk-canary").unwrap_err();
+        assert_eq!(error, "expected live or sandbox");
+    }
+}

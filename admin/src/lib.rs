@@ -1,30 +1,32 @@
-//! The admin API: how people and CI add, list and withdraw keys.
+//! The admin API, with which people and CI add, list, rotate and revoke keys.
 //!
-//! Owns the wire (JSON, problem documents, entity tags) and who may speak to it. Every rule about workspaces and
-//! credentials is the registry's; nothing here can read a secret, and what is pasted here goes straight into one.
+//! Owns the HTTP interface (JSON, problem documents, entity tags), authentication and
+//! authorization. All rules about workspaces and credentials are in the registry. Nothing here can
+//! read a secret: a secret in a request goes straight into `Secret`.
 
 #![deny(missing_docs)]
 
 mod access;
 mod body;
+mod concurrency;
 mod entity_tag;
-mod exchange;
 mod form;
-mod guard;
-mod limits;
 mod openapi;
+mod origin_policy;
 mod page;
 mod precondition;
 mod problem;
 mod query;
-mod refusals;
+mod rate_limits;
+mod refusal_audit;
 mod request_id;
+mod request_log;
 mod routes;
 mod schemas;
 mod state;
 #[cfg(test)]
 mod tests;
-mod turns;
+pub mod wire;
 
 use std::{net::SocketAddr, num::NonZeroU32, sync::Arc};
 
@@ -33,46 +35,49 @@ use keyside_config::Catalogue;
 use keyside_credentials::{LiveCheck, Registry};
 
 pub use self::openapi::openapi;
-use self::{limits::Limits, state::AdminState};
+use self::{rate_limits::RateLimits, state::AdminState};
 
-/// What the API works on.
+/// What the API needs to run.
 pub struct AdminOptions {
-    /// Workspaces, credentials, runs, the audit log, and who has access.
+    /// Workspaces, credentials, runs, the audit log and access tokens.
     pub registry: Arc<Registry>,
-    /// The known providers.
+    /// The catalogue of providers.
     pub catalogue: Arc<Catalogue>,
-    /// Asks them about keys.
+    /// Sends live checks to providers.
     pub live_check: Arc<dyn LiveCheck>,
-    /// The address that the API is bound to.
+    /// The address that the listener is bound to.
     pub listen: SocketAddr,
-    /// What people type to reach it, without a slash at the end. Its host is one that requests may name.
+    /// The URL that people use, without a slash at the end. Requests may name its host.
     pub public_url: String,
-    /// What one token may send, and one address without any.
+    /// The rate limit per token, and per address for requests without a valid token.
     pub requests_per_second: NonZeroU32,
 }
 
-/// The whole API.
+/// The router of the API.
 ///
-/// Each request passes, in this order: a task, an id and a log line of its own; the checks that no browser was talked into
-/// sending it; authentication; the caller's budget; and, route by route, whether they may (`routes.rs` says what each asks
-/// for). Only then is its body read.
+/// Each request passes these layers in order: request id, task and log line; the check of Host and
+/// Origin; authentication; the rate limit; and the permission of its route (`routes.rs`). Only then
+/// is its body read.
 pub fn router(options: AdminOptions) -> Router {
-    let guard = Arc::new(guard::Guard::new(options.listen, &options.public_url));
-    let refusals = Arc::new(refusals::Refusals::new(options.registry.clone()));
+    let guard = Arc::new(origin_policy::OriginPolicy::new(
+        options.listen,
+        &options.public_url,
+    ));
+    let refusals = Arc::new(refusal_audit::RefusalAudit::new(options.registry.clone()));
     let state = AdminState {
         registry: options.registry,
         catalogue: options.catalogue,
         live_check: options.live_check,
-        limits: Arc::new(Limits::new(options.requests_per_second)),
-        turns: Arc::default(),
+        limits: Arc::new(RateLimits::new(options.requests_per_second)),
+        concurrency: Arc::default(),
         description: openapi,
     };
-    let recognise = middleware::from_fn_with_state(state.registry.clone(), access::recognise);
-    let limit = middleware::from_fn_with_state(state.limits.clone(), limits::check);
+    let authenticate = middleware::from_fn_with_state(state.registry.clone(), access::authenticate);
+    let limit = middleware::from_fn_with_state(state.limits.clone(), rate_limits::check);
     routes::router()
         .layer(limit)
-        .layer(recognise)
-        .layer(middleware::from_fn_with_state(guard, guard::check))
-        .layer(middleware::from_fn_with_state(refusals, exchange::carry))
+        .layer(authenticate)
+        .layer(middleware::from_fn_with_state(guard, origin_policy::check))
+        .layer(middleware::from_fn_with_state(refusals, request_log::track))
         .with_state(state)
 }

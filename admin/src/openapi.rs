@@ -1,5 +1,5 @@
-//! The API's own description (OpenAPI 3.1), made from the routes: from what their handlers say of themselves, and from
-//! what all of them have in common, which no handler repeats.
+//! The OpenAPI 3.1 description, built from the routes' `#[utoipa::path]` and from what all routes
+//! share.
 
 use std::sync::LazyLock;
 
@@ -8,7 +8,7 @@ use serde::Serialize;
 use utoipa::{
     OpenApi, ToSchema,
     openapi::{
-        HttpMethod, Ref, RefOr, Required, SecurityRequirement,
+        Content, HttpMethod, Ref, RefOr, Required, Response, ResponseBuilder, SecurityRequirement,
         path::{Operation, ParameterIn},
         security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
     },
@@ -19,7 +19,7 @@ use crate::{
     routes::{self, Route},
 };
 
-/// The description in JSON, as `/openapi.json` and `keyside openapi` give it.
+/// The description as JSON, as `/openapi.json` and `keyside openapi` return it.
 pub fn openapi() -> &'static str {
     static JSON: LazyLock<String> = LazyLock::new(|| {
         let mut json = describe().to_pretty_json().unwrap_or_default();
@@ -33,19 +33,19 @@ pub fn openapi() -> &'static str {
 #[openapi(
     info(
         title = "Keyside admin API",
-        description = "Add, rotate and withdraw provider keys; say who may; read who did.\n\n\
+        description = "Create, rotate and revoke provider keys, control access, and read the audit log.\n\n\
             Errors are problem documents (RFC 9457) with a stable `type`; docs/API.md lists them.",
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
     components(schemas(ProblemDocument)),
     tags(
-        (name = "credentials", description = "Provider keys. A secret goes in and never comes out."),
-        (name = "workspaces", description = "Who may use which keys."),
-        (name = "installation", description = "All there is: the key that wraps it, a copy of it."),
-        (name = "runs", description = "What keys were used for."),
-        (name = "audit", description = "Who did what."),
-        (name = "access", description = "Who may use this API."),
-        (name = "catalogue", description = "What holds for everyone."),
+        (name = "credentials", description = "Provider keys. No response has a secret."),
+        (name = "workspaces", description = "Workspaces, which separate the keys of teams and tenants."),
+        (name = "installation", description = "Operations on the whole installation: master key and backup."),
+        (name = "runs", description = "Requests that the proxy handled."),
+        (name = "audit", description = "The audit log."),
+        (name = "access", description = "Tokens for this API."),
+        (name = "catalogue", description = "The provider catalogue and this description."),
     )
 )]
 struct Frame;
@@ -54,22 +54,22 @@ struct Frame;
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = Problem)]
-#[allow(dead_code, reason = "described, and written by `Problem::render`")]
+#[allow(dead_code, reason = "described here; `Problem::render` writes it")]
 struct ProblemDocument {
-    /// What went wrong, for programs.
+    /// The type of the problem, for programs.
     #[serde(rename = "type")]
     #[schema(pattern = "^urn:keyside:problem:[a-z0-9-]+$")]
     kind: String,
-    /// The same for people.
+    /// The type of the problem, for people.
     title: String,
     status: u16,
-    /// What is wrong this time. Never repeats a value that came in.
+    /// What is wrong with this request. Never repeats a value of the request.
     detail: String,
     /// What to do next.
     remedy: String,
-    /// Also in the log and in the audit record.
+    /// The request's id, which the log and the audit record have too.
     request_id: String,
-    /// What is wrong with single fields.
+    /// The fields that are wrong.
     #[schema(required = false)]
     errors: Vec<FieldError>,
 }
@@ -91,7 +91,8 @@ fn describe() -> utoipa::openapi::OpenApi {
     document
 }
 
-/// Says of an operation what follows from its place in the table and from its parts.
+/// Adds the security requirement and the error responses that follow from an operation's parameters
+/// and body.
 fn complete(route: &mut Route) {
     let operation = &mut route.operation;
     let bearer = SecurityRequirement::new(BEARER, Vec::<String>::new());
@@ -108,7 +109,7 @@ fn complete(route: &mut Route) {
     }
 }
 
-/// The problems that any operation of such parts may end in.
+/// The error statuses of any operation with such parameters and body.
 fn statuses(operation: &Operation, path: &str) -> Vec<String> {
     let parameters = || {
         let parameters = operation.parameters.iter().flatten();
@@ -137,11 +138,11 @@ fn statuses(operation: &Operation, path: &str) -> Vec<String> {
         .collect()
 }
 
-fn problem() -> utoipa::openapi::Response {
+fn problem() -> Response {
     let schema = Ref::from_schema_name("Problem");
-    let content = utoipa::openapi::Content::new(Some(schema));
-    utoipa::openapi::ResponseBuilder::new()
-        .description("Why not, and what to do next")
+    let content = Content::new(Some(schema));
+    ResponseBuilder::new()
+        .description("The problem, and what to do next")
         .content("application/problem+json", content)
         .build()
 }

@@ -1,9 +1,10 @@
-//! Lists, a page at a time.
+//! Pages of lists.
 
 use serde::Serialize;
 use utoipa::ToSchema;
 
-/// One page. `nextCursor` is opaque: it leads to what follows this page, also when the list has changed meanwhile.
+/// One page. `nextCursor` is opaque; it continues after this page even if the list has changed
+/// since.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Page<T> {
@@ -12,8 +13,9 @@ pub(crate) struct Page<T> {
 }
 
 impl<T> Page<T> {
-    /// The first `limit` of `rest`, each as `view` shows it. The cursor is `place` of the last one, if more follow.
-    pub(crate) fn cut<S>(
+    /// The first `limit` items of `rest`, mapped by `view`. If more follow, the cursor is `place`
+    /// of the last item.
+    pub(crate) fn first<S>(
         rest: impl IntoIterator<Item = S>,
         limit: usize,
         place: impl Fn(&S) -> String,
@@ -29,13 +31,13 @@ impl<T> Page<T> {
         }
     }
 
-    /// What was found so far, and where to look on.
-    pub(crate) fn leading_on(items: Vec<T>, next_cursor: Option<String>) -> Self {
+    /// A page that may be short, with the cursor to continue from.
+    pub(crate) fn with_cursor(items: Vec<T>, next_cursor: Option<String>) -> Self {
         Self { items, next_cursor }
     }
 
-    /// All there is.
-    pub(crate) fn whole(items: Vec<T>) -> Self {
+    /// The complete list on one page.
+    pub(crate) fn complete(items: Vec<T>) -> Self {
         Self {
             items,
             next_cursor: None,

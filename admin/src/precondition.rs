@@ -1,55 +1,55 @@
-//! What a request says of the state that it was decided on: the revision that it saw (`If-Match`, RFC 9110 section
-//! 13.1.1), or that it may be a repetition (`Idempotency-Key`, draft-ietf-httpapi-idempotency-key-header).
+//! The preconditions of a request: the revision that the client saw (`If-Match`, RFC 9110 section
+//! 13.1.1), and its retry key (`Idempotency-Key`, draft-ietf-httpapi-idempotency-key-header).
 
 use axum::extract::FromRequestParts;
 use http::{HeaderMap, HeaderName, header, request::Parts};
 
 use crate::{
-    entity_tag::{Life, Seen, listed},
+    entity_tag::{Lineage, SeenState, listed},
     problem::{FieldError, Kind, Problem},
 };
 
-/// The state that the caller saw.
+/// The state that the client expects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum IfMatch {
-    /// The caller does not say.
+    /// No If-Match header.
     Absent,
-    /// `*`: whichever it is.
+    /// `*`: any state.
     Any,
-    /// This one; nothing for a tag that was never one of ours.
-    State(Option<Seen>),
+    /// A tag; `None` for one that is not ours.
+    State(Option<SeenState>),
 }
 
 impl IfMatch {
-    /// For a change that must not be made blindly: the revision to hold it to, nothing for any. 428 without the header.
-    /// `life` is the resource's own.
-    pub(crate) fn required(self, life: Life) -> Result<Option<u64>, Problem> {
+    /// For changes that require the header: the expected revision, or `None` for any. Without the
+    /// header the answer is 428. `lineage` is that of the resource.
+    pub(crate) fn required(self, lineage: Lineage) -> Result<Option<u64>, Problem> {
         match self {
             Self::Absent => Err(Problem::new(
                 Kind::PreconditionRequired,
-                "A change says which state it was decided on. Nothing was changed.",
-                "Read the resource and send its ETag as If-Match; `If-Match: *` changes it whatever it is.",
+                "This change requires an If-Match header. Nothing was changed.",
+                "Read the resource and send its ETag as If-Match; `If-Match: *` changes any state.",
             )),
-            seen => Ok(seen.heeded(life)),
+            seen => Ok(seen.expected(lineage)),
         }
     }
 
-    /// For a change that may be made blindly: the revision to hold it to, if the caller says one. `life` is the resource's
-    /// own.
-    pub(crate) fn heeded(self, life: Life) -> Option<u64> {
+    /// For changes with an optional header: the expected revision, or `None` for any. `lineage` is
+    /// that of the resource.
+    pub(crate) fn expected(self, lineage: Lineage) -> Option<u64> {
         match self {
             Self::Absent | Self::Any => None,
-            Self::State(Some(seen)) if seen.life == life => Some(seen.revision),
+            Self::State(Some(seen)) if seen.lineage == lineage => Some(seen.revision),
             Self::State(_) => Some(NEVER),
         }
     }
 }
 
 impl IfMatch {
-    /// For what is done with the state that is there now: 412 if the caller saw another. `life` and `revision` are the
-    /// resource's own.
-    pub(crate) fn expect(self, life: Life, revision: u64) -> Result<(), Problem> {
-        match self.heeded(life) {
+    /// For actions on the current state: 412 if the client expects another. `lineage` and
+    /// `revision` are those of the resource.
+    pub(crate) fn check(self, lineage: Lineage, revision: u64) -> Result<(), Problem> {
+        match self.expected(lineage) {
             Some(seen) if seen != revision => Err(Problem::superseded()),
             _ => Ok(()),
         }
@@ -66,7 +66,7 @@ impl<S: Sync> FromRequestParts<S> for IfMatch {
         let mut tags = listed(&parts.headers, header::IF_MATCH);
         match (tags.next(), tags.next()) {
             (Some("*"), None) => Ok(Self::Any),
-            (Some(tag), None) if is_entity_tag(tag) => Ok(Self::State(Seen::parse(tag))),
+            (Some(tag), None) if is_entity_tag(tag) => Ok(Self::State(SeenState::parse(tag))),
             _ => Err(malformed(
                 header::IF_MATCH,
                 "expected one entity tag in quotes, or *",
@@ -75,7 +75,7 @@ impl<S: Sync> FromRequestParts<S> for IfMatch {
     }
 }
 
-/// The caller's name for what it asks for, so that asking twice makes it once. It is no secret and may be stored.
+/// The client's key for safe retries. It is not secret and may be stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct IdempotencyKey(pub(crate) Option<String>);
 
@@ -97,7 +97,7 @@ impl<S: Sync> FromRequestParts<S> for IdempotencyKey {
     }
 }
 
-/// The draft wants it quoted; most clients send it bare, so either will do and both are the same key.
+/// The draft quotes the key, but most clients send it bare. Both forms are the same key.
 fn idempotency_key(headers: &HeaderMap) -> Option<&str> {
     let mut given = headers.get_all(IDEMPOTENCY_KEY).iter();
     let value = given.next()?.to_str().ok()?.trim();
@@ -110,7 +110,8 @@ fn idempotency_key(headers: &HeaderMap) -> Option<&str> {
     (fits && given.next().is_none()).then_some(key)
 }
 
-/// Whether it has the form of a tag (RFC 9110 section 8.8.3), whoever made it. A comma begins another one here.
+/// Whether this is an entity tag (RFC 9110 section 8.8.3) of any server. A comma ends a tag here,
+/// because it separates list members.
 fn is_entity_tag(tag: &str) -> bool {
     let quoted = tag.strip_prefix("W/").unwrap_or(tag);
     let opaque = quoted
@@ -129,7 +130,7 @@ fn malformed(name: HeaderName, detail: &str) -> Problem {
     .with_errors(vec![FieldError::parameter(name.as_str(), detail)])
 }
 
-/// A revision that no resource gets to.
+/// A revision that no resource reaches, so that the comparison always fails.
 const NEVER: u64 = u64::MAX;
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -149,7 +150,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_state_is_read_from_one_strong_tag_of_ours() {
-        let ours = Seen::parse(OURS);
+        let ours = SeenState::parse(OURS);
         assert!(ours.is_some());
         let weak = format!("W/{OURS}");
         for (lines, seen) in [
@@ -175,34 +176,34 @@ mod tests {
     }
 
     #[test]
-    fn a_change_that_must_not_be_blind_asks_for_the_header() {
-        let seen = Seen::parse(OURS).unwrap();
-        let error = IfMatch::Absent.required(seen.life).unwrap_err();
+    fn a_change_that_requires_if_match_fails_without_it() {
+        let seen = SeenState::parse(OURS).unwrap();
+        let error = IfMatch::Absent.required(seen.lineage).unwrap_err();
         assert_eq!(error.kind(), Kind::PreconditionRequired);
-        assert_eq!(IfMatch::Any.required(seen.life).unwrap(), None);
+        assert_eq!(IfMatch::Any.required(seen.lineage).unwrap(), None);
         let given = IfMatch::State(Some(seen));
-        assert_eq!(given.required(seen.life).unwrap(), Some(7));
+        assert_eq!(given.required(seen.lineage).unwrap(), Some(7));
     }
 
     #[test]
-    fn what_is_done_with_another_state_than_was_seen_is_refused() {
-        let seen = Seen::parse(OURS).unwrap();
+    fn an_outdated_state_is_refused() {
+        let seen = SeenState::parse(OURS).unwrap();
         for passes in [IfMatch::Absent, IfMatch::Any, IfMatch::State(Some(seen))] {
-            assert!(passes.expect(seen.life, 7).is_ok(), "{passes:?}");
+            assert!(passes.check(seen.lineage, 7).is_ok(), "{passes:?}");
         }
         for (stale, revision) in [(Some(seen), 8), (None, 7)] {
-            let error = IfMatch::State(stale).expect(seen.life, revision);
+            let error = IfMatch::State(stale).check(seen.lineage, revision);
             assert_eq!(error.unwrap_err().kind(), Kind::PreconditionFailed);
         }
     }
 
     #[test]
-    fn what_was_seen_in_another_life_is_no_state_of_this_one() {
-        let seen = Seen::parse(OURS).unwrap();
-        let other = Seen::parse("\"7-00000000000000bb-0123456789abcdef\"").unwrap();
-        assert_eq!(IfMatch::State(Some(seen)).heeded(seen.life), Some(7));
+    fn a_state_of_another_lineage_never_matches() {
+        let seen = SeenState::parse(OURS).unwrap();
+        let other = SeenState::parse("\"7-00000000000000bb-0123456789abcdef\"").unwrap();
+        assert_eq!(IfMatch::State(Some(seen)).expected(seen.lineage), Some(7));
         for stale in [Some(other), None] {
-            assert_eq!(IfMatch::State(stale).heeded(seen.life), Some(NEVER));
+            assert_eq!(IfMatch::State(stale).expected(seen.lineage), Some(NEVER));
         }
     }
 

@@ -1,9 +1,11 @@
-//! What a caller reads when the answer is no: RFC 9457 problem documents.
+//! Error responses: RFC 9457 problem documents.
 //!
-//! A problem says what is wrong, names the fields, and what to do next. It never repeats a value that came in: any of
-//! them may be a secret in the wrong place.
+//! A problem names the error, the fields and the next step. It never repeats a value of the
+//! request, which may be a secret in the wrong field.
 
 mod kind;
+
+use std::fmt::Display;
 
 use axum::response::{IntoResponse, Response};
 use http::{HeaderName, HeaderValue, StatusCode, header};
@@ -13,7 +15,7 @@ use utoipa::ToSchema;
 
 pub(crate) use self::kind::Kind;
 
-/// A request that gets no other answer.
+/// An error response.
 #[derive(Clone, Debug)]
 pub(crate) struct Problem {
     kind: Kind,
@@ -21,18 +23,18 @@ pub(crate) struct Problem {
     remedy: &'static str,
     errors: Box<[FieldError]>,
     headers: Vec<(HeaderName, HeaderValue)>,
-    /// Who was kept out, where that is known.
+    /// The actor whose access was refused, if it is to be audited.
     refused: Option<ActorId>,
-    /// What went wrong here: for the log, never for the answer.
+    /// The internal cause: only for the log.
     cause: Option<Box<str>>,
 }
 
-/// What is wrong with one field of a body, or one parameter of a query.
+/// An error of one field of a body, or one parameter of a query.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub(crate) struct FieldError {
-    /// Its name on the wire.
+    /// The name in the request.
     pub(crate) field: String,
-    /// Where it stands in the body, as a JSON pointer (RFC 6901) in fragment form; parameters have none.
+    /// A JSON pointer (RFC 6901) in fragment form; absent for parameters.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) pointer: Option<String>,
     /// What was expected.
@@ -76,7 +78,7 @@ impl Problem {
         }
     }
 
-    /// Fields that are not what they should be. The first ones are named; of the rest it is said how many they are.
+    /// Reports invalid fields: names the first [`ERRORS_MAX`] and counts the rest.
     pub(crate) fn fields(mut errors: Vec<FieldError>) -> Self {
         let more = match errors.len().saturating_sub(ERRORS_MAX) {
             0 => String::new(),
@@ -96,13 +98,23 @@ impl Problem {
         .with_errors(errors)
     }
 
-    /// Something that is our own fault. What it was goes to the log, under the request's id.
-    pub(crate) fn internal(cause: impl Into<Box<str>>) -> Self {
-        let remedy = "Look for the request's id in Keyside's log and report what stands there.";
-        Self::new(Kind::Internal, "The request could not be finished.", remedy).caused_by(cause)
+    /// Reports one invalid field of the body.
+    pub(crate) fn field(name: &str, detail: impl Into<String>) -> Self {
+        Self::fields(vec![FieldError::field(name, detail)])
     }
 
-    /// Says in the log, under the request's id, what the answer does not.
+    /// An error of this server. The log has the cause under the request's id.
+    pub(crate) fn internal(cause: impl Into<Box<str>>) -> Self {
+        let remedy = "Find the request's id in Keyside's log and report the error there.";
+        Self::new(
+            Kind::Internal,
+            "The request failed because of an error in Keyside.",
+            remedy,
+        )
+        .caused_by(cause)
+    }
+
+    /// Adds a cause for the log that the response does not have.
     fn caused_by(self, cause: impl Into<Box<str>>) -> Self {
         Self {
             cause: Some(cause.into()),
@@ -124,7 +136,8 @@ impl Problem {
         self
     }
 
-    /// Puts it on record that `actor` was kept out, whatever the answer says: one that hides what there is says nothing.
+    /// Has the refusal of `actor` audited, whatever the kind. A 404 that hides a resource is
+    /// audited this way.
     pub(crate) fn refusing(mut self, actor: &ActorId) -> Self {
         self.refused = Some(actor.clone());
         self
@@ -134,16 +147,16 @@ impl Problem {
         self.kind
     }
 
-    /// Who was kept out, for the audit log; nothing where the answer is no refusal.
+    /// The actor for the audit record, or `None` if this is not a refusal.
     pub(crate) fn refused(&self) -> Option<ActorId> {
         let known = self.refused.clone();
         known.or_else(|| self.kind.is_refusal().then(ActorId::anonymous))
     }
 
-    /// The one place where a refusal or an error becomes bytes, and where what only we may know of it goes to the log.
+    /// Renders every error response, and logs the internal cause.
     pub(crate) fn render(&self, request_id: &str) -> Response {
         if let Some(cause) = &self.cause {
-            tracing::error!(request_id, cause, "a request could not be finished");
+            tracing::error!(request_id, cause, "a request failed");
         }
         let body = serde_json::to_vec(&Document {
             kind: self.kind.uri(),
@@ -165,7 +178,8 @@ impl Problem {
     }
 }
 
-/// A handler's error travels to the outermost layer as it is; that one knows the request's id, and audits and logs.
+/// The problem travels in the response's extensions to the outermost layer, which knows the request
+/// id, audits and renders.
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let mut response = self.kind.status().into_response();
@@ -188,7 +202,7 @@ struct Document<'a> {
     errors: &'a [FieldError],
 }
 
-/// Why the registry did not make a change, in the caller's terms.
+/// Why the registry rejected a change, in the terms of the API.
 impl From<ChangeError> for Problem {
     fn from(error: ChangeError) -> Self {
         let said = sentence(&error);
@@ -196,27 +210,27 @@ impl From<ChangeError> for Problem {
             ChangeError::WorkspaceUnknown => Self::new(
                 Kind::WorkspaceUnknown,
                 said,
-                "Make the workspace first (POST /api/workspaces, `keyside workspace add`), or correct the id.",
+                "Create the workspace first (POST /api/workspaces, `keyside workspace add`), or correct the id.",
             )
             .with_errors(vec![FieldError::field("workspaceId", "no such workspace")]),
             ChangeError::WorkspaceExists => Self::new(
                 Kind::WorkspaceExists,
                 said,
-                "Use the workspace that is there, or choose another id.",
+                "Use the existing workspace, or choose another id.",
             )
             .with_errors(vec![FieldError::field("id", "taken")]),
             ChangeError::LabelTaken { .. } => Self::new(
                 Kind::LabelTaken,
                 said,
-                "Choose another label, or revoke the credential that has this one: a revoked credential gives its label up.",
+                "Choose another label, or revoke the credential that has this one: the labels of revoked credentials can be reused.",
             )
             .with_errors(vec![FieldError::field("label", "taken")]),
             ChangeError::CredentialUnknown => Self::credential_unknown(),
             ChangeError::Declared => Self::new(
                 Kind::DeclaredInSettings,
                 said,
-                "Change its [[credential]] table, or its secret where that is kept. To store keys for a workspace that only \
-                 the settings name, make it first (`keyside workspace add`).",
+                "Change its [[credential]] table, or its secret at its source. To store keys for a workspace that only \
+                 the settings name, create it first (`keyside workspace add`).",
             ),
             ChangeError::KeptInVault { .. } => Self::new(
                 Kind::KeptInVault,
@@ -226,21 +240,21 @@ impl From<ChangeError> for Problem {
             ChangeError::NotKeptInVault => Self::new(
                 Kind::NotKeptInVault,
                 said,
-                "There is nothing to refresh. A new secret comes with PATCH and `secret` (`keyside key rotate`).",
+                "There is nothing to refresh. Replace the secret with PATCH and `secret` (`keyside key rotate`).",
             ),
             ChangeError::SecretUnread { .. } => Self::new(
-                Kind::SecretUnread,
+                Kind::SecretUnavailable,
                 said,
-                "See that Vault answers and lets Keyside read the secret, then try again.",
+                "Check that Vault is reachable and permits Keyside to read the secret, then try again.",
             ),
             ChangeError::ReferenceNotAllowed { .. } | ChangeError::ReferenceRefused { .. } => {
-                one_field("secretRef", said)
+                Self::field("secretRef", said)
             }
             ChangeError::TokenUnknown => Self::token_unknown(),
             ChangeError::LastOwner => Self::new(
                 Kind::LastOwner,
                 said,
-                "Make another owner's token that is not limited to workspaces first.",
+                "First create another owner token that is not limited to workspaces.",
             ),
             ChangeError::AccessEnded => Self::new(
                 Kind::Unauthenticated,
@@ -248,12 +262,12 @@ impl From<ChangeError> for Problem {
                 "Send the request with another token.",
             )
             .with_header(header::WWW_AUTHENTICATE, r#"Bearer realm="keyside", error="invalid_token""#),
-            ChangeError::ScopeExceeded => one_field("workspaces", said),
+            ChangeError::ScopeExceeded => Self::field("workspaces", said),
             ChangeError::Superseded { .. } => Self::superseded(),
             ChangeError::IdempotencyKeyReused => Self::new(
                 Kind::IdempotencyKeyReused,
                 said,
-                "Send another Idempotency-Key, or exactly the request that this one was used for.",
+                "Send another Idempotency-Key, or repeat the original request exactly.",
             ),
             ChangeError::Revoked => Self::new(
                 Kind::CredentialRevoked,
@@ -263,33 +277,33 @@ impl From<ChangeError> for Problem {
             ChangeError::NothingInGrace => Self::new(
                 Kind::NothingInGrace,
                 said,
-                "Rotate to the secret that is wanted (PATCH with `secret`, `keyside key rotate`).",
+                "Rotate to the secret that you need (PATCH with `secret`, `keyside key rotate`).",
             ),
             ChangeError::CheckFailed(_) => Self::new(
                 Kind::SecretRefused,
                 said,
-                "The old secret is used as before. Look at the new one in the provider's console and send it again.",
+                "The old secret stays in use. Check the new one in the provider's console and send it again.",
             ),
             ChangeError::Replaced => Self::new(
                 Kind::SecretReplaced,
                 said,
-                "Ask again: it is about the one in use then.",
+                "Send the request again to check the secret that is in use now.",
             ),
             ChangeError::GraceTooLong | ChangeError::TooManyInGrace => {
-                one_field("graceSeconds", said)
+                Self::field("graceSeconds", said)
             }
-            ChangeError::VersionNotInGrace { .. } => one_field("version", said),
-            ChangeError::DefaultNeeded => one_field("default", said),
+            ChangeError::VersionNotInGrace { .. } => Self::field("version", said),
+            ChangeError::DefaultNeeded => Self::field("default", said),
             ChangeError::Damaged => Self::new(
                 Kind::RecordDamaged,
                 said,
                 "Restore the data folder from a backup, or store the key again under a new label. Where the whole workspace is \
-                 damaged, it can also be erased (DELETE /api/workspaces/{id}) and made again.",
+                 damaged, it can also be erased (DELETE /api/workspaces/{id}) and created again.",
             ),
             ChangeError::ChainDamaged(_) => Self::new(
                 Kind::RecordDamaged,
                 said,
-                "Choose another id, put back the newest copy of the whole data folder, or restore a backup. Nothing was changed.",
+                "Choose another id, restore the newest copy of the whole data folder, or restore a backup. Nothing was changed.",
             ),
             ChangeError::HeadInTheWay { .. } => Self::new(
                 Kind::RecordDamaged,
@@ -297,49 +311,49 @@ impl From<ChangeError> for Problem {
                 "Move that file away and send the request again, or choose another id. Nothing was changed.",
             ),
             ChangeError::MasterKeyFixed(_) => Self::new(
-                Kind::MasterKeyFixed,
+                Kind::MasterKeyNotRotatable,
                 said,
-                "Give a new master key and name the old one in kms.previous_master_key_file, restart, and rotate again.",
+                "Configure a new master key, set kms.previous_master_key_file to the old one, restart, and rotate again.",
             ),
-            ChangeError::NameUnfit => one_field("name", said),
-            ChangeError::ProviderUnknown => one_field(
+            ChangeError::NameUnfit => Self::field("name", said),
+            ChangeError::ProviderUnknown => Self::field(
                 "provider",
                 "the catalogue has no such provider",
             ),
             ChangeError::EndpointMissing { .. }
             | ChangeError::EndpointRefused(_)
-            | ChangeError::EndpointNotTaken => one_field("endpoint", said),
-            ChangeError::SecretOfOtherKind { why } => one_field("secret", why),
-            ChangeError::ExpiryPast => one_field("expiresAt", said),
+            | ChangeError::EndpointNotTaken => Self::field("endpoint", said),
+            ChangeError::SecretOfOtherKind { why } => Self::field("secret", why),
+            ChangeError::ExpiryPast => Self::field("expiresAt", said),
             ChangeError::ErasingUnfinished(_) => Self::new(
-                Kind::ErasingUnfinished,
-                "The workspace is erased, and storage has not let go of all of it yet.",
-                "It goes on by itself. Send the request again: once nothing is left, the answer is the receipt.",
+                Kind::ErasureIncomplete,
+                "The workspace is erased, and some of its data is not deleted from storage yet.",
+                "The deletion continues by itself. Send the request again: once nothing is left, the response is the receipt.",
             )
             .with_header(header::RETRY_AFTER, "5")
             .caused_by(said),
             ChangeError::OutcomeUnknown { .. } => Self::new(
                 Kind::OutcomeUnknown,
-                "The store did not say whether it took the change.",
-                "Look at what is listed before you try again: the change may have been made. With an Idempotency-Key, sending the \
-                 same request again is safe.",
+                "The store did not confirm whether it made the change.",
+                "List the resources before you retry: the change may have been made. With an Idempotency-Key, sending the same \
+                 request again is safe.",
             )
             .with_header(header::RETRY_AFTER, "5")
             .caused_by(said),
             ChangeError::Raced => Self::new(
                 Kind::StoreUnavailable,
-                "Others changed the same thing each time before this change could be made, so nothing was changed.",
+                "Concurrent changes prevented this one each time, so nothing was changed.",
                 "Try again.",
             )
             .with_header(header::RETRY_AFTER, "1"),
-            ChangeError::TooMany => one_field("workspaceId", said),
+            ChangeError::TooMany => Self::field("workspaceId", said),
             ChangeError::StoreUnavailable(storage) => Self::from(storage),
             _ => Self::internal(said),
         }
     }
 }
 
-/// Nothing was changed: where that is not certain, the error is another.
+/// The store is unchanged: if that is uncertain, the error is `ChangeError::OutcomeUnknown`.
 impl From<StorageError> for Problem {
     fn from(error: StorageError) -> Self {
         let (detail, remedy) = match &error {
@@ -348,19 +362,19 @@ impl From<StorageError> for Problem {
                 "Free some space on the disk of the data folder and try again.",
             ),
             StorageError::Conflict { .. } => (
-                "Someone else wrote at the same moment, so nothing was changed.",
+                "Another process wrote at the same time, so nothing was changed.",
                 "Try again.",
             ),
             StorageError::Failed { .. } => (
-                "A write to the store has failed, so nothing was changed, and nothing is accepted until Keyside is restarted.",
-                "Look at the disk of the data folder, then restart Keyside. Requests are answered meanwhile.",
+                "A write to the store failed, so nothing was changed, and no change is accepted until Keyside is restarted.",
+                "Check the disk of the data folder, then restart Keyside. The proxy keeps serving requests meanwhile.",
             ),
             _ => (
                 "The store cannot be written, so nothing was changed.",
-                "Look at Keyside's log for what the store says, then try again.",
+                "Check Keyside's log for the error of the store, then try again.",
             ),
         };
-        tracing::error!(%error, "a change was not made");
+        tracing::error!(%error, "a change failed");
         Self::new(Kind::StoreUnavailable, detail, remedy).with_header(header::RETRY_AFTER, "5")
     }
 }
@@ -372,68 +386,66 @@ impl From<CommitError> for Problem {
 }
 
 impl Problem {
-    /// Storage did not hand out what was asked for.
+    /// The store could not be read.
     pub(crate) fn unreadable(error: StorageError) -> Self {
         tracing::error!(%error, "the store could not be read");
         Self::new(
             Kind::StoreUnavailable,
             "The store cannot be read.",
-            "Look at Keyside's log for what the store says, then try again.",
+            "Check Keyside's log for the error of the store, then try again.",
         )
         .with_header(header::RETRY_AFTER, "5")
     }
 
-    /// Also what someone without access to it is told.
+    /// The same answer if the workspace is outside of the caller's scope.
     pub(crate) fn workspace_unknown() -> Self {
         Self::new(
             Kind::WorkspaceUnknown,
             "There is no such workspace.",
-            "GET /api/workspaces lists the ones there are (`keyside workspace list`).",
+            "GET /api/workspaces lists the existing ones (`keyside workspace list`).",
         )
     }
 
-    /// Also what someone without access to it is told: nothing shows what exists.
+    /// The same answer if the credential is outside of the caller's scope, so that nothing reveals
+    /// that it exists.
     pub(crate) fn credential_unknown() -> Self {
         Self::new(
             Kind::CredentialUnknown,
             "There is no such credential.",
-            "GET /api/integrations/credentials lists the ones there are (`keyside key list`).",
+            "GET /api/integrations/credentials lists the existing ones (`keyside key list`).",
         )
     }
 }
 
 impl Problem {
-    /// One of several; which, is not said to those who may not see it.
+    /// One of several workspaces does not exist. The answer does not say which: the caller may not
+    /// be permitted to know.
     pub(crate) fn workspaces_unknown() -> Self {
         let error = FieldError::field("workspaces", "one of them does not exist");
         Self::workspace_unknown().with_errors(vec![error])
     }
 
-    /// The state that a change was decided on is gone.
+    /// The resource has changed since the client read it.
     pub(crate) fn superseded() -> Self {
         Self::new(
             Kind::PreconditionFailed,
-            "It has changed since the entity tag in If-Match was given out. Nothing was changed now.",
-            "Read it again, decide again, and send its new ETag as If-Match.",
+            "The resource has changed since the ETag in If-Match. This request changed nothing.",
+            "Read it again, and send the change again with its new ETag as If-Match.",
         )
     }
 
-    /// Also what someone who may not see it is told.
+    /// The same answer if the token is outside of the caller's scope.
     pub(crate) fn token_unknown() -> Self {
         Self::new(
             Kind::TokenUnknown,
             "There is no such token.",
-            "GET /api/tokens lists the ones there are (`keyside token list`).",
+            "GET /api/tokens lists the existing ones (`keyside token list`).",
         )
     }
 }
 
-fn one_field(name: &str, detail: impl Into<String>) -> Problem {
-    Problem::fields(vec![FieldError::field(name, detail)])
-}
-
-/// An error's text as a sentence of its own.
-fn sentence(error: &impl std::fmt::Display) -> String {
+/// The error's text as a sentence.
+fn sentence(error: &impl Display) -> String {
     let text = error.to_string();
     let mut chars = text.chars();
     match chars.next() {
@@ -442,7 +454,7 @@ fn sentence(error: &impl std::fmt::Display) -> String {
     }
 }
 
-/// More than any body here has fields; a body that has made-up ones is not answered at length.
+/// More than any valid body has fields, so that an invalid body does not get a long response.
 const ERRORS_MAX: usize = 16;
 
 const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");

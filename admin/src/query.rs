@@ -1,11 +1,12 @@
-//! The parameters of a query, read one by one, so that a misspelt filter is an error and not a longer list.
+//! Reads query parameters one by one. An unknown parameter is an error, because a misspelt filter
+//! would otherwise list too much.
 
 use axum::extract::{FromRequestParts, Query};
 use http::request::Parts;
 
 use crate::problem::{FieldError, Kind, Problem};
 
-/// A query's parameters, and what was wrong with them so far.
+/// The parameters of a query, and the errors so far.
 pub(crate) struct Parameters {
     given: Vec<(String, String)>,
     known: Vec<&'static str>,
@@ -32,7 +33,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Parameters {
 }
 
 impl Parameters {
-    /// A parameter that may be left out. The error says what was expected, never what was found.
+    /// An optional parameter. The error states the rule and never repeats the value.
     pub(crate) fn optional<T>(
         &mut self,
         name: &'static str,
@@ -42,14 +43,14 @@ impl Parameters {
         let mut values = self.given.iter().filter(|(given, _)| given == name);
         let (_, value) = values.next()?;
         let read = match values.next() {
-            Some(_) => Err("is there twice".to_owned()),
+            Some(_) => Err("is repeated".to_owned()),
             None => read(value),
         };
         read.map_err(|detail| self.errors.push(FieldError::parameter(name, detail)))
             .ok()
     }
 
-    /// How many items are wanted at most.
+    /// The maximum number of items on a page.
     pub(crate) fn limit(&mut self) -> usize {
         let read = |text: &str| {
             let number = text.parse().ok();
@@ -59,19 +60,19 @@ impl Parameters {
         self.optional("limit", read).unwrap_or(LIMIT)
     }
 
-    /// Where the page before ended, if there was one.
+    /// The position where the previous page ended, if the query has a cursor.
     pub(crate) fn cursor<T>(&mut self, read: impl FnOnce(&str) -> Option<T>) -> Option<T> {
         self.optional("cursor", |text| {
-            let unknown = || "is not a cursor of this list; begin again without one".to_owned();
+            let unknown = || "is not a cursor of this list; start again without one".to_owned();
             read(text).ok_or_else(unknown)
         })
     }
 
-    /// Succeeds if all that was given was asked for and could be read.
+    /// Succeeds if all parameters are known and valid.
     pub(crate) fn finish(mut self) -> Result<(), Problem> {
         let unknown = |(name, _): &&(String, String)| !self.known.contains(&name.as_str());
         if self.given.iter().any(|pair| unknown(&pair)) {
-            // Not by its name: a key that was pasted into the address bar ends up here too.
+            // The name is not repeated: it may be a key that was pasted into the address bar.
             let detail = format!("the parameters here are {}", self.known.join(", "));
             self.errors
                 .push(FieldError::parameter("(unknown parameter)", detail));
@@ -83,6 +84,6 @@ impl Parameters {
     }
 }
 
-/// Items of a page unless the query says otherwise.
+/// The default number of items on a page.
 const LIMIT: usize = 100;
 const LIMIT_MAX: usize = 1000;

@@ -1,4 +1,4 @@
-//! The paths, and what stands behind each.
+//! The route table: paths, required permissions and handlers.
 
 mod audit;
 mod credentials;
@@ -30,19 +30,19 @@ use crate::{
     state::AdminState,
 };
 
-/// A method of a path, what it asks for, what answers, and how it is described.
+/// A method of a path with its permission, its handler and its description.
 pub(crate) struct Route {
     pub(crate) method: Method,
     pub(crate) path: String,
-    /// What the caller must be allowed to do.
+    /// The permission that the caller must have.
     pub(crate) needs: Permission,
     pub(crate) operation: Operation,
     pub(crate) schemas: Vec<(String, RefOr<Schema>)>,
     answer: MethodRouter<AdminState>,
 }
 
-/// All there are: what each asks for, and its handler, which says method and path in its `#[utoipa::path]`. A path's
-/// `{id}` is one that [`Caller`] finds; `tests/permissions.rs` has a row for each line here.
+/// All routes. The handler's `#[utoipa::path]` declares method and path; `{id}` is looked up
+/// through [`Caller`]. `tests/permissions.rs` has a row for each line here.
 #[rustfmt::skip]
 pub(crate) fn table() -> Vec<Route> {
     use Permission::*;
@@ -50,7 +50,7 @@ pub(crate) fn table() -> Vec<Route> {
         Route::new(ReadCredentials, routes!(credentials::list)),
         Route::new(ChangeCredentials, routes!(credentials::create)),
         Route::new(ReadCredentials, routes!(credentials::show)),
-        Route::new(ChangeCredentials, routes!(credentials::change::apply)),
+        Route::new(ChangeCredentials, routes!(credentials::change::update)),
         Route::new(ChangeCredentials, routes!(credentials::change::roll_back)),
         Route::new(ChangeCredentials, routes!(credentials::change::revoke)),
         Route::new(ChangeCredentials, routes!(credentials::verify::verify)),
@@ -59,9 +59,9 @@ pub(crate) fn table() -> Vec<Route> {
         Route::new(ReadWorkspaces, routes!(workspaces::list)),
         Route::new(CreateWorkspaces, routes!(workspaces::create)),
         Route::new(ReadWorkspaces, routes!(workspaces::show)),
-        Route::new(EraseWorkspace, routes!(workspaces::whole::erase)),
-        Route::new(ExportWorkspace, routes!(workspaces::whole::export)),
-        Route::new(RotateWorkspaceKey, routes!(workspaces::whole::rotate_key)),
+        Route::new(EraseWorkspace, routes!(workspaces::lifecycle::erase)),
+        Route::new(ExportWorkspace, routes!(workspaces::lifecycle::export)),
+        Route::new(RotateWorkspaceKey, routes!(workspaces::lifecycle::rotate_key)),
         Route::new(RotateMasterKey, routes!(installation::rotate_master_key)),
         Route::new(Backup, routes!(installation::backup)),
         Route::new(ReadRuns, routes!(runs::list)),
@@ -78,7 +78,7 @@ pub(crate) fn table() -> Vec<Route> {
     ]
 }
 
-/// The table, and the page for people.
+/// The router of the table and of the static guide.
 pub(crate) fn router() -> Router<AdminState> {
     let routes = table().into_iter().map(Route::guarded);
     routes
@@ -91,13 +91,13 @@ pub(crate) fn router() -> Router<AdminState> {
 }
 
 impl Route {
-    /// Of a handler that says one method of one path.
+    /// From a handler that declares one method of one path.
     fn new(needs: Permission, (schemas, paths, answer): UtoipaMethodRouter<AdminState>) -> Self {
         let (path, item) = paths
             .paths
             .into_iter()
             .next()
-            .expect("a handler says its path");
+            .expect("a handler declares its path");
         let operations = [
             (Method::GET, item.get),
             (Method::POST, item.post),
@@ -108,7 +108,7 @@ impl Route {
         let mut said = operations
             .into_iter()
             .filter_map(|(method, operation)| Some((method, operation?)));
-        let (method, operation) = said.next().expect("a handler says its method");
+        let (method, operation) = said.next().expect("a handler declares its method");
         Self {
             method,
             path,
@@ -119,16 +119,16 @@ impl Route {
         }
     }
 
-    /// What answers, behind what it asks for.
+    /// The handler, behind the check of its permission.
     fn guarded(self) -> (String, MethodRouter<AdminState>) {
-        let permit = middleware::from_fn_with_state(self.needs, access::permit);
+        let permit = middleware::from_fn_with_state(self.needs, access::authorize);
         (self.path, self.answer.route_layer(permit))
     }
 }
 
-/// Nobody without a token learns which paths there are.
+/// Without a valid token the answer is 401, so that it does not reveal which paths exist.
 async fn unknown_route(extensions: Extensions) -> Problem {
-    let known = Caller::recognised(&extensions);
+    let known = Caller::authenticated(&extensions);
     known.err().unwrap_or_else(no_such_path)
 }
 
@@ -136,11 +136,11 @@ async fn wrong_method(extensions: Extensions) -> Problem {
     let no_such_method = || {
         Problem::new(
             Kind::MethodNotAllowed,
-            "The path is there, but not with this method.",
+            "The path does not support this method.",
             "Use one of the methods in the Allow header.",
         )
     };
-    let known = Caller::recognised(&extensions);
+    let known = Caller::authenticated(&extensions);
     known.err().unwrap_or_else(no_such_method)
 }
 
@@ -148,11 +148,11 @@ fn no_such_path() -> Problem {
     Problem::new(
         Kind::RouteUnknown,
         "The API has no such path.",
-        "GET /openapi.json describes all there are.",
+        "GET /openapi.json describes all paths.",
     )
 }
 
-/// The part of a path that names one resource. What is not even text names none.
+/// The `{id}` of a path. An id that is not UTF-8 is an unknown path.
 struct Segment(String);
 
 impl<S: Send + Sync> FromRequestParts<S> for Segment {
@@ -167,7 +167,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Segment {
     }
 }
 
-/// A parameter that the domain knows how to read. Its errors say the rule and do not repeat the text.
+/// A parameter of a domain type. Its errors state the rule and do not repeat the text.
 fn parsed<T: FromStr<Err: ToString>>(text: &str) -> Result<T, String> {
     text.parse().map_err(|error: T::Err| error.to_string())
 }

@@ -1,5 +1,6 @@
-//! What bodies and queries look like, in types that are only described: what comes in is read without them.
+//! Types that only describe bodies and queries to OpenAPI. `wire.rs` has those that are read and
+//! written.
 
 pub(crate) mod bodies;
 pub(crate) mod queries;
-pub(crate) mod words;
+pub(crate) mod types;

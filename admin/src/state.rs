@@ -1,4 +1,4 @@
-//! What the handlers share.
+//! The state that all handlers share.
 
 use std::sync::Arc;
 
@@ -7,28 +7,32 @@ use keyside_credentials::{LiveCheck, Registry};
 
 use crate::{
     access::Caller,
-    limits::Limits,
+    concurrency::{ConcurrencyLimits, ConcurrencyPermit, WorkKind},
     problem::Problem,
-    turns::{Turn, Turns, Work},
+    rate_limits::RateLimits,
 };
 
-/// Cloned for each request; all of it is shared.
+/// Cloned for each request; every field is shared.
 #[derive(Clone)]
 pub(crate) struct AdminState {
     pub(crate) registry: Arc<Registry>,
     pub(crate) catalogue: Arc<Catalogue>,
     pub(crate) live_check: Arc<dyn LiveCheck>,
-    pub(crate) limits: Arc<Limits>,
-    pub(crate) turns: Arc<Turns>,
-    /// What the API says of itself, as JSON; made when it is first asked for.
+    pub(crate) limits: Arc<RateLimits>,
+    pub(crate) concurrency: Arc<ConcurrencyLimits>,
+    /// Returns the OpenAPI description as JSON; built on first use.
     pub(crate) description: fn() -> &'static str,
 }
 
 impl AdminState {
-    /// The caller's turn, if they still have access once it has come.
-    pub(crate) async fn turn(&self, work: Work, caller: &Caller) -> Result<Turn, Problem> {
-        let turn = self.turns.wait(work, caller).await?;
+    /// A permit, if the caller still has access after waiting for it.
+    pub(crate) async fn acquire(
+        &self,
+        work: WorkKind,
+        caller: &Caller,
+    ) -> Result<ConcurrencyPermit, Problem> {
+        let permit = self.concurrency.acquire(work, caller).await?;
         caller.still_has_access(&self.registry)?;
-        Ok(turn)
+        Ok(permit)
     }
 }

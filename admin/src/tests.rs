@@ -1,5 +1,5 @@
-//! The API at its router, over a registry in memory. Every answer that any of these tests gets is searched for the
-//! secret that went in.
+//! The API at its router, over a registry in memory. Every answer that any of these tests gets is
+//! searched for the secret that went in.
 
 mod access;
 mod audit;
@@ -7,21 +7,21 @@ mod bad_input;
 mod bounds;
 mod browsers;
 mod changing;
+mod concurrency;
 mod creating;
 mod damaged;
-mod exchange;
 mod guide;
-mod limits;
+mod lifecycle;
 mod lists;
 mod permissions;
+mod rate_limits;
 mod references;
+mod request_log;
 mod resources;
 mod secrecy;
 mod tokens;
-mod turns;
 mod uncertain;
 mod verifying;
-mod whole;
 
 use std::{num::NonZeroU32, sync::Arc};
 
@@ -192,7 +192,8 @@ impl Api {
         all
     }
 
-    /// Every record of the audit log, oldest first, but for those that link chains: they come when they are due.
+    /// Every record of the audit log, oldest first, but for those that link chains: they come when
+    /// they are due.
     async fn audit(&self) -> Vec<AuditRecord> {
         let (audit, all) = (self.registry.audit(), AuditFilter::default());
         let found = audit.search(&all, None, 1000).await;
@@ -202,8 +203,9 @@ impl Api {
         records
     }
 
-    /// Returns when the installation's chain has a link to that of the one workspace that was made, which comes a moment
-    /// later. Unless something ends a use, nothing is written by itself from then on.
+    /// Returns when the installation's chain has a link to that of the one workspace that was made,
+    /// which comes a moment later. Unless something ends a use, nothing is written by itself from
+    /// then on.
     async fn linked(&self) {
         let filter = AuditFilter {
             event: Some(LINKED),
@@ -287,7 +289,8 @@ fn anonymous(method: &str, path: &str) -> http::request::Builder {
         .header("host", "127.0.0.1:7381")
 }
 
-/// A credential that can be stored as it is, with some fields set otherwise. `null` in `other` leaves a field out.
+/// A credential that can be stored as it is, with some fields set otherwise. `null` in `other`
+/// leaves a field out.
 fn new_credential(other: Value) -> Value {
     let mut body = json!({
         "workspaceId": "acme",

@@ -4,6 +4,7 @@ mod change;
 mod view;
 
 use clap::{Args, Subcommand, ValueEnum};
+use keyside_admin::wire::{NewCredential, SecretRef};
 use keyside_config::{ProviderId, Sources, VaultReference};
 use keyside_credentials::{CredentialId, Label, Timestamp, UsageTag, WorkspaceId};
 use serde_json::{Value, json};
@@ -182,17 +183,12 @@ impl Add {
             label: self.label.as_str(),
             known: known.as_ref(),
         };
-        let added = match &self.from_vault {
-            Some(reference) => {
-                client
-                    .post(CREDENTIALS, &self.reference_body(reference))
-                    .await
-            }
-            None => {
+        let body = self.body();
+        let added = match body.secret_ref.is_some() {
+            true => client.post(CREDENTIALS, &body).await,
+            false => {
                 let secret = self.secret.read(Some(&owner), output)?;
-                client
-                    .post_secret(CREDENTIALS, secret, &self.other_fields())
-                    .await
+                client.post_secret(CREDENTIALS, secret, &body).await
             }
         };
         let added = match added {
@@ -250,29 +246,35 @@ impl Add {
         }
     }
 
-    /// The request body of a key whose secret stays in Vault.
-    fn reference_body(&self, reference: &VaultReference) -> Value {
-        let mut body = self.other_fields();
-        body["secretRef"] = json!({
-            "mount": self.mount,
-            "path": reference.path,
-            "field": reference.field,
+    /// The request body without the secret, which the client writes itself.
+    fn body(&self) -> NewCredential {
+        let secret_ref = self.from_vault.as_ref().map(|reference| SecretRef {
+            mount: self.mount.clone(),
+            path: reference.path.clone(),
+            field: reference.field.clone(),
+            version: None,
         });
-        body
+        NewCredential {
+            workspace_id: self.workspace.clone(),
+            provider: self.provider.to_string(),
+            label: self.label.clone(),
+            environment: Some(self.environment.into()),
+            secret: None,
+            secret_ref,
+            usage_tag: self.usage_tag.clone(),
+            expires_at: self.expires_at,
+            endpoint: self.endpoint.clone(),
+            default: Some(self.default),
+        }
     }
+}
 
-    /// The fields of the request body besides the secret.
-    fn other_fields(&self) -> Value {
-        json!({
-            "workspaceId": self.workspace,
-            "provider": self.provider.as_str(),
-            "label": self.label,
-            "environment": value_name(self.environment),
-            "usageTag": self.usage_tag,
-            "expiresAt": self.expires_at.map(|at| at.to_string()),
-            "endpoint": self.endpoint,
-            "default": self.default,
-        })
+impl From<Environment> for keyside_credentials::Environment {
+    fn from(environment: Environment) -> Self {
+        match environment {
+            Environment::Live => Self::Live,
+            Environment::Sandbox => Self::Sandbox,
+        }
     }
 }
 

@@ -86,20 +86,29 @@ impl fmt::Display for FieldError {
             // Errors of this field name the secret themselves.
             (None, "secret") => f.write_str(&detail),
             (None, name) if name.starts_with('(') => write!(f, "{name}: {detail}"),
-            (None, name) => write!(f, "--{name}: {detail}"),
+            (None, name) => write!(f, "--{}: {detail}", kebab_case(name)),
         }
     }
 }
 
+/// The usual name of an option for a field: `usageTag` is `usage-tag`.
+fn kebab_case(field: &str) -> String {
+    let mut option = String::with_capacity(field.len() + 2);
+    for character in field.chars() {
+        if character.is_ascii_uppercase() {
+            option.push('-');
+        }
+        option.push(character.to_ascii_lowercase());
+    }
+    option
+}
+
 /// API fields whose option has another name.
-const OPTIONS: [(&str, &str); 10] = [
+const OPTIONS: [(&str, &str); 7] = [
     ("credentialId", "--key"),
-    ("expiresAt", "--expires-at"),
     ("graceSeconds", "--grace"),
     ("id", "the id"),
     ("requestId", "the id"),
-    ("runId", "--run-id"),
-    ("usageTag", "--usage-tag"),
     ("version", "--to"),
     ("workspaceId", "--workspace"),
     ("workspaces", "--workspace"),
@@ -131,14 +140,14 @@ const NEXT: [(&[&str], &str); 9] = [
     (
         &[
             "too-many-requests",
-            "already-running",
+            "too-many-in-progress",
             "body-timeout",
             "precondition-failed",
         ],
         "Nothing was changed. Wait a moment and run the command again.",
     ),
     (
-        &["erasing-unfinished"],
+        &["erasure-incomplete"],
         "It continues in the background. Run the command again later: once it is finished, it prints the receipt.",
     ),
     (

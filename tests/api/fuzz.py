@@ -1,7 +1,8 @@
-"""Runs schemathesis against a Keyside of its own, with one workspace and one key in it.
+"""Runs schemathesis against a new Keyside with one workspace and one key.
 
-Every check of schemathesis is on; schemathesis.toml says what each operation is excused from, and why. Exit code 0 when
-all of them hold and the owner is still let in at the end: a run that locked itself out has shown nothing.
+All checks of schemathesis are on; schemathesis.toml lists the exceptions of each operation, with
+reasons. Exit code 0 if all pass and the owner can still authenticate at the end: a run that locked
+itself out proves nothing.
 """
 
 import http.server
@@ -34,7 +35,7 @@ suffixes = ["azure.invalid"]
 
 
 class Provider(http.server.BaseHTTPRequestHandler):
-    """In the place of all providers: whatever is asked for, no request leaves this machine, and any key is taken."""
+    """Replaces all providers: no request leaves this machine, and every key is accepted."""
 
     def do_GET(self):
         self.rfile.read(int(self.headers.get("Content-Length") or 0))

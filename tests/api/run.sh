@@ -1,6 +1,6 @@
 #!/bin/sh
-# Calls the admin API of the real keyside, named by KEYSIDE_BIN or else the debug build, in every way that its committed
-# description (docs/openapi.json) allows and forbids. What it installs is kept and installed again only when a pin changes.
+# Calls the admin API of the real keyside (KEYSIDE_BIN, or else the debug build) with requests that its committed
+# description (docs/openapi.json) allows and forbids. Installs packages once, and again only when a pin changes.
 # Arguments go to schemathesis: `run.sh --max-examples 500`.
 set -eu
 

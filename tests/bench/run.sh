@@ -1,13 +1,13 @@
 #!/bin/sh
-# Builds what is measured and what measures, then compares Keyside with nginx. Arguments go to `keyside-bench run`;
-# `run.sh start` measures how fast Keyside starts instead, `run.sh lists` how fast the admin API lists many keys,
-# `run.sh revoke` how soon a key is used no more. `run.sh --declared` compares a sidecar's declared key with the store.
+# Builds Keyside and the benchmark, then compares Keyside with nginx. Arguments go to `keyside-bench run`;
+# `run.sh start` measures the start time instead, `run.sh lists` the admin API's lists of many keys,
+# `run.sh revoke` how long a revoked key is still used. `run.sh --declared` compares a sidecar's declared key with the store.
 set -eu
 cd "$(dirname "$0")/../.."
 
 if ! [ -x /usr/sbin/nginx ]; then
     tests/checks/need nginx
-    # The package starts a server of its own on port 80; nothing here wants it.
+    # The package starts an unneeded server on port 80.
     if [ -d /run/systemd/system ] && [ "$(id -u)" = 0 ]; then
         systemctl disable --now nginx
     fi
@@ -17,7 +17,7 @@ cargo build --locked --profile dist --bin keyside
 cargo build --locked --release -p keyside-bench
 target=${CARGO_TARGET_DIR:-target}
 
-# A stream takes a descriptor at each of its two ends here, and the load opens 1,000 of them.
+# Each stream needs a descriptor at both of its ends in this process, and the load opens 1,000.
 ulimit -n 8192 2>/dev/null || ulimit -n "$(ulimit -H -n)"
 
 command=run

@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""Which crate may stand on which: the arrows of ARCHITECTURE.md, checked against what Cargo resolved.
+"""Which crate may depend on which: the arrows in ARCHITECTURE.md, checked against what Cargo
+resolved.
 
-Two rules. A workspace crate depends only on the workspace crates below it, in every kind of dependency (normal,
-build, dev). And some outside crates may not be reachable from some of ours at all, however long the path: the
-security perimeter must stay readable without knowing an HTTP server.
+Two rules. A workspace crate depends only on the workspace crates below it, in every kind of
+dependency (normal, build, dev). And some outside crates must not be reachable from some of ours,
+directly or indirectly: the security perimeter must be readable without knowledge of an HTTP server.
 
-Exit code 0 when both hold, 1 with one line for each arrow that is not allowed.
+Exit code 0 if both hold, 1 with one line for each arrow that is not allowed.
 """
 
 import argparse
@@ -13,13 +14,14 @@ import json
 import subprocess
 import sys
 
-# crate -> workspace crates it may name. Missing from here: not allowed in the workspace.
+# crate -> workspace crates that it may depend on. A crate that is missing here is not allowed in
+# the workspace.
 ALLOWED = {
     "keyside": {"keyside-proxy", "keyside-admin", "keyside-vault", "keyside-sled", "keyside-credentials", "keyside-config"},
     "keyside-proxy": {"keyside-credentials", "keyside-store", "keyside-config"},
     "keyside-admin": {"keyside-credentials", "keyside-store", "keyside-config"},
     "keyside-vault": {"keyside-credentials", "keyside-config"},
-    # The driver is for its tests, which run over a real store too.
+    # The driver is for its tests, which also use a real store.
     "keyside-credentials": {"keyside-store", "keyside-sled", "keyside-config"},
     "keyside-sled": {"keyside-store"},
     "keyside-store": set(),
@@ -40,7 +42,8 @@ UNREACHABLE = {
     "keyside": {"pingora-proxy", "aws-lc-rs", "aws-lc-sys", "openssl", "openssl-sys", "native-tls"},
 }
 
-# crate -> outside crates that it may reach but not name in its own Cargo.toml: storage is behind the perimeter.
+# crate -> outside crates that it may reach indirectly but not depend on itself: storage is behind
+# the perimeter.
 UNNAMED = {
     "keyside": {"sled", "chacha20poly1305", "hkdf"},
     "keyside-proxy": {"sled", "chacha20poly1305", "hkdf"},

@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Where a plaintext secret may be opened: only the files named here call `expose` on a `Secret`.
+"""The files that may open a plaintext secret: only these may call `expose` on a `Secret`.
 
-The list is short on purpose; a new entry is a change to the security perimeter and is reviewed as one. The same
-script holds the type to its promise: `Secret` has no Debug, Display, Clone or Serialize, derived or written out.
+The list is intentionally short; a new entry changes the security perimeter and is reviewed as such.
+The script also checks that `Secret` has no Debug, Display, Clone or Serialize, derived or written
+by hand.
 
-Exit code 0 when all holds, 1 with file:line for each place that does not.
+Exit code 0 if the rules hold, 1 with file:line for each violation.
 """
 
 import argparse
@@ -12,7 +13,7 @@ import pathlib
 import re
 import sys
 
-# file (or folder, with a trailing slash) -> why it has to see plaintext.
+# file (or folder, with a trailing slash) -> why it must see plaintext.
 ALLOWED = {
     "credentials/src/secret.rs": "the type itself",
     "credentials/src/model/secret_metadata.rs": "fingerprint and hint are computed from the plaintext",
@@ -45,12 +46,12 @@ def code_only(text):
 
 
 def shipped(code):
-    """Without the unit tests, which stand last in a file and open only secrets that they made up."""
+    """Without the unit tests, which are last in a file and open only invented secrets."""
     return code[: match.start()] if (match := TESTS.search(code)) else code
 
 
 def is_unit_test(path):
-    """`foo/tests.rs`, or a file of `foo/tests/`: modules that only a test build has."""
+    """`foo/tests.rs`, or a file in `foo/tests/`: modules that exist only in test builds."""
     return path.endswith("/tests.rs") or ("/src/" in path and "/tests/" in path)
 
 

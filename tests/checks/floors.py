@@ -1,19 +1,22 @@
 #!/usr/bin/env python3
-"""Which module may import which, inside each crate of the workspace: floors.toml, checked against the sources.
+"""Which module may import which, inside each crate of the workspace: floors.toml, checked against
+the sources.
 
-A module is a file or folder of the crate's `src`. Four rules for what a build without tests compiles:
+A module is a file or folder of the crate's `src`. Four rules for non-test code:
 
-- No cycle: neither among the modules of a crate, nor among the modules of one folder. The file above a folder (`foo.rs`
-  beside `foo/`) belongs to every module in it: it may use them and they it.
-- No import from a lower floor to a higher one; each module is on exactly one floor. The crate root is above all of them.
+- No cycle: neither among the modules of a crate, nor among the modules of one folder. The file
+  above a folder (`foo.rs` beside `foo/`) belongs to every module in it: it may use them and they
+  it.
+- No import from a lower floor to a higher one; each module is on exactly one floor. The crate root
+  is above all of them.
 - Nothing is imported from the crate root: `crate::Name` fails if `Name` is no module.
-- An import names the module that has the item, not another one that re-exports it. Between the files of one folder, and
-  where `foo.rs` re-exports what is in `foo/`, it may.
+- An import names the module that has the item, not another one that re-exports it. Exceptions:
+  between the files of one folder, and if `foo.rs` re-exports items of `foo/`.
 
-Unit tests are exempt: they are leaves, and set up what they test with all that there is. What needs no path is not seen:
-methods, fields, and what a macro writes.
+Unit tests are exempt: nothing depends on them, and they may use any module for their setup. The
+check does not see methods, fields, and code that a macro generates.
 
-Exit code 0 when all hold, 1 with file:line for each import that breaks a rule.
+Exit code 0 if all hold, 1 with file:line for each import that breaks a rule.
 """
 
 import argparse
@@ -93,7 +96,8 @@ def in_crate(root, crate, folder, floors):
 
 
 def crate_modules(root, folder):
-    """The modules that a build without tests compiles, by their path from the crate root: () is the root itself."""
+    """The modules that a build without tests compiles, by their path from the crate root: () is the
+    root itself."""
     modules = {}
     main = next(name for name in ("lib.rs", "main.rs") if (root / folder / name).exists())
     waiting = [((), root / folder / main, root / folder)]
@@ -128,7 +132,8 @@ def without_tests(code):
 
 
 def item_end(code, start):
-    """Where the item ends that begins at `start`: after its `;`, its block, or (a field or an arm) its comma."""
+    """Where the item ends that begins at `start`: after its `;`, its block, or (a field or an arm)
+    its comma."""
     is_use = re.match(r"(?:pub(?:\([^)]*\))?\s+)?use\b", code[start:])
     depth = 0
     for at in range(start, len(code)):
@@ -147,7 +152,8 @@ def item_end(code, start):
 
 
 def inline_modules(code, name):
-    """Modules written in their parent's file, innermost first: path, start and end of their text."""
+    """Modules written in their parent's file, innermost first: path, start and end of their text.
+    """
     found = []
     for match in MODULE.finditer(code):
         if match.group(2) == "{":
@@ -186,7 +192,8 @@ def split(path):
 
 
 def use_tree(text, prefix=()):
-    """Each path of a `use` item with the name that it gives it: `a::{b, c::d as e}` is (a::b, b), (a::c::d, e)."""
+    """Each path of a `use` item with the name that it gives it: `a::{b, c::d as e}` is (a::b, b),
+    (a::c::d, e)."""
     text = text.strip()
     head, brace, inner = text.partition("{")
     if brace:
@@ -214,7 +221,8 @@ def parts(text):
 
 
 def from_root(modules, importer, path):
-    """The path from the crate root; None for one that leads to another crate or to a name of the same module."""
+    """The path from the crate root; None for one that leads to another crate or to a name of the
+    same module."""
     first = path[0]
     if first == "crate":
         return path[1:]
@@ -227,7 +235,8 @@ def from_root(modules, importer, path):
 
 
 def resolve(modules, path):
-    """The module that has what `path` names, and the top module that the path itself names: () if it names none."""
+    """The module that has what `path` names, and the top module that the path itself names: () if
+    it names none."""
     passed = path[:1] if path[:1] in modules else ()
     here, rest = (), path
     for _ in range(64):
@@ -286,7 +295,8 @@ def reached(below, start):
 
 
 def upward(crate, tops, imports, floors):
-    """Imports from a lower floor to a higher one, modules on no floor or on two, and names that are no module."""
+    """Imports from a lower floor to a higher one, modules on no floor or on two, and names that are
+    no module."""
     listed = [module for floor in floors for module in floor]
     yield from (f"{TABLE}: {crate}: {module} is on no floor" for module in sorted(tops - set(listed)))
     yield from (f"{TABLE}: {crate}: {module} is no module" for module in sorted(set(listed) - tops))

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The house rules about files: how they are named, how they begin, how long they are, and which may say `unsafe`.
+"""The rules for files: their names, how they begin, their length, and which may use `unsafe`.
 
 Exit code 0 when all hold, 1 with a line for each file that breaks one.
 """
@@ -11,7 +11,8 @@ import sys
 
 from exposure import code_only, is_unit_test, line
 
-# The files that need `unsafe`, each with the reason in its first lines. Elsewhere the compiler denies it.
+# The files that need `unsafe`, each with the reason in its first lines. Elsewhere the compiler
+# denies it.
 UNSAFE = {"proxy/src/client_socket.rs", "src/allocator.rs"}
 LONGEST = 500
 SKIPPED = {"target", ".git", ".venv", "node_modules"}

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Every relative link in the Markdown files leads to a file that is there, and to a heading that is in it."""
+"""Every relative link in the Markdown files leads to a file that is there, and to a heading that is
+in it."""
 
 import pathlib
 import re

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""docs/API.md lists every type of problem of admin/src/problem/kind.rs with its status, and no other.
+"""docs/API.md lists every type of problem of admin/src/problem/kind.rs with its status, and no
+other.
 
 Exit code 0 when it does, 1 with a line for each that is missing, wrong or unknown.
 """

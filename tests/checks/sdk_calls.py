@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""Every request that a provider's own Python SDK can send is decided on: one list has it, and only one.
+"""Every request that a provider's own Python SDK can send is on exactly one list.
 
-The lists are `routes` and `stored_routes` in config/providers/, and refused_calls.toml, beside this file, of what is on
-neither on purpose. The SDKs are those of sdk-requirements.txt, installed into the cache folder on first use.
+The lists are `routes` and `stored_routes` in config/providers/, and refused_calls.toml, next to
+this file, for calls that are intentionally in neither. The SDKs are those of sdk-requirements.txt,
+installed into the cache folder on first use.
 
-Exit code 0 when all is decided, 1 with a line for each call that is on no list or on two, and for each entry of
-refused_calls.toml that no SDK needs.
+Exit code 0 if that holds, 1 with a line for each call that is on no list or on two, and for each
+entry of refused_calls.toml that no SDK needs.
 """
 
 import dataclasses
@@ -25,7 +26,7 @@ ROOT = HERE.parents[1]
 PROVIDERS = ROOT / "config" / "providers"
 REFUSED = HERE / "refused_calls.toml"
 
-# Providers that no SDK here speaks to.
+# Providers without an SDK here.
 WITHOUT_SDK = {
     "deepseek": "has none of its own: its documentation uses OpenAI's and Anthropic's",
     "sandbox": "has none of its own: it is the stand-in that Keyside runs",
@@ -78,7 +79,7 @@ SOCKETS = {
     },
 }
 
-# Requests that an SDK puts together by hand, and the text in its source that shows them.
+# Requests that an SDK builds by hand, and the text in its source that shows them.
 BY_HAND = {
     "together": [
         ("POST", "/v1/files", "together/resources/files.py", 'upload_manager.upload("/v1/files"'),
@@ -100,13 +101,13 @@ BY_HAND = {
 
 @dataclasses.dataclass(frozen=True)
 class Sdk:
-    """What is read of one SDK, and how its paths become those of a provider's catalogue entry."""
+    """How to read one SDK, and how its paths map to those of a provider's catalogue entry."""
 
     provider: str
     distribution: str
     package: str
     readers: tuple
-    # What the base URL ends in where the SDK's paths begin.
+    # The end of the base URL, before the SDK's paths.
     prefix: str = ""
     # Calls that go to another path below the prefix: OpenAI's for Azure.
     deployments: bool = False
@@ -120,7 +121,7 @@ class Sdk:
         return {dataclasses.replace(call, path=self.path(call, deployments)) for call in found}
 
     def path(self, call, deployments):
-        # One of OpenRouter's calls has a base URL of its own, without the prefix.
+        # One of OpenRouter's calls has another base URL, without the prefix.
         if call.path.startswith("/api/"):
             return call.path
         inside = "/deployments/{model}" if call.method == "POST" and call.path in deployments else ""
@@ -132,8 +133,8 @@ def read(folder, readers):
     return frozenset(call for reader, packages in readers for call in reader(folder, packages))
 
 
-# Not read: programs that come with an SDK (command lines, Fireworks' trainer, Mistral's workers), which call services of
-# their own.
+# Not read: programs that come with an SDK (command lines, Fireworks' trainer, Mistral's workers),
+# which call other services.
 OPENAI = ((sdk_sources.stainless, ("openai/resources", "openai/lib")),)
 SDKS = (
     Sdk(
@@ -204,7 +205,8 @@ def entries(routes):
 
 
 def pattern(path, excepted=()):
-    """As PathPattern of the config crate matches: `*` inside a segment, but for excepted ones, `**` for one or more."""
+    """Matches as the config crate's PathPattern does: `*` inside a segment, except excluded names,
+    `**` for one or more."""
     names = "|".join(re.escape(name) for name in excepted)
     barred = f"(?!(?i:{names})(?:/|$))" if names else ""
     many = f"{barred}[^/]+(?:/{barred}[^/]+)*"
@@ -217,7 +219,8 @@ def starred(part, barred):
 
 
 def violations(provider, calls, lists):
-    """`calls` is {call: the SDK that sends it}, `lists` {list: its entries}, the refused ones under "refused"."""
+    """`calls` is {call: the SDK that sends it}, `lists` {list: its entries}, the refused ones under
+    "refused"."""
     for call, sdk in sorted(calls.items()):
         deciding = {name: exact for name, listed in lists.items() if (exact := exactness(call, listed)) is not None}
         kind = "WebSocket " if call.upgrade else ""
@@ -235,23 +238,26 @@ def violations(provider, calls, lists):
 
 
 def exactness(call, listed):
-    """How few stars the entry has that fits a call best, as a number that grows; None where none fits."""
+    """The specificity of the entry that fits a call best: higher with fewer stars; None if none
+    fits."""
     return max((-entry.written.count("*") for entry in listed if entry.covers(call)), default=None)
 
 
 def is_exception(deciding):
-    """Whether a list names exactly what a star of a stricter one covers too: `videos/models` and `videos/*`.
+    """Whether a list names exactly a path that a star of a stricter one also covers:
+    `videos/models` and `videos/*`.
 
-    The other way round, a star would forward what a stricter list decided otherwise.
+    The other way round, a star would forward a path that a stricter list refuses.
     """
     exact = [deciding[name] for name in ("routes", "stored_routes", "refused") if name in deciding]
     return all(looser > stricter for looser, stricter in zip(exact, exact[1:]))
 
 
 def reached(provider, calls, lists):
-    """A star that covers what a stricter list names at that place: `workflows/*/execute` and `workflows/deployments/**`.
+    """A star that covers a name in a stricter list: `workflows/*/execute` and
+    `workflows/deployments/**`.
 
-    What an SDK sends itself, `calls` decide on.
+    The calls that an SDK sends are checked by `calls`.
     """
     sent = {(call.method, call.path) for call in calls}
     names = [name for name in ("routes", "stored_routes", "refused") if name in lists]
@@ -268,7 +274,8 @@ def reached(provider, calls, lists):
 
 
 def common(loose, strict):
-    """A path that both entries cover, with a name of the stricter one where the looser one has a star; None where none is."""
+    """A path that both entries cover, with a name of the stricter one where the looser one has a
+    star; None where none is."""
     if (loose.method, loose.upgrade) != (strict.method, strict.upgrade):
         return None
     ours, theirs = (entry.written.rsplit(" ", 1)[1].split("/")[1:] for entry in (loose, strict))
@@ -284,7 +291,8 @@ def common(loose, strict):
 
 
 def named(entry, strict, path):
-    """Whether an entry names the path at least as exactly as the stricter one: that was decided on purpose."""
+    """Whether an entry names the path at least as exactly as the stricter one, and so was intended.
+    """
     fits = (entry.method, entry.upgrade) == (strict.method, strict.upgrade) and entry.path.fullmatch(path)
     return bool(fits) and entry.written.count("*") <= strict.written.count("*") and "**" not in strict.written
 
@@ -309,7 +317,7 @@ def twice(provider, lists):
 
 
 def lists_of(provider, catalogue, refused):
-    """{list: entries} of one provider; each refused call has to say why."""
+    """{list: entries} of one provider; each refused call must have a reason."""
     return {
         "routes": list(entries(catalogue["routes"])),
         "stored_routes": list(entries(catalogue.get("stored_routes", ()))),
@@ -318,7 +326,7 @@ def lists_of(provider, catalogue, refused):
 
 
 def installed():
-    """The folder in which the pinned SDKs are."""
+    """The folder of the pinned SDKs."""
     found = subprocess.run(
         [HERE / "tools", "sdk-requirements.txt", "--no-deps", "--no-compile"], check=True, stdout=subprocess.PIPE, text=True
     )

@@ -1,8 +1,8 @@
 """Reads from the sources of an installed SDK which requests it can send.
 
-An SDK is parsed, never imported or run. Each reader knows the form in which one generator writes its calls, and yields
-`Call`s whose path has `{name}` where an argument goes. What it sees and cannot read is an error, so that no call is
-skipped without a word.
+An SDK is parsed, never imported or run. Each reader knows the form in which one generator writes
+its calls, and yields `Call`s whose path has `{name}` where an argument goes. A call that it cannot
+read is an error, so that none is skipped silently.
 """
 
 import ast
@@ -16,7 +16,8 @@ PLACEHOLDER = re.compile(r"\{[^{}]*\}")
 
 @dataclasses.dataclass(frozen=True, order=True)
 class Call:
-    """One request: the path as the SDK writes it, and the file (below the SDK's folder) that sends it."""
+    """One request: the path as the SDK writes it, and the file (below the SDK's folder) that sends
+    it."""
 
     method: str
     path: str
@@ -40,7 +41,8 @@ def stainless(folder, packages):
 
 
 def stainless_method(call):
-    """The method, or None where the call is no request: only `self` and its clients send any."""
+    """The method, or None if the call is not a request: only `self` and its clients send requests.
+    """
     name = getattr(call.func, "attr", "")
     owner = ast.unparse(call.func.value) if isinstance(call.func, ast.Attribute) else ""
     if name == "_get_api_list":
@@ -53,7 +55,8 @@ def stainless_method(call):
 
 
 def speakeasy(folder, packages):
-    """`self._build_request(method="POST", path="/v1/chat", …)`: Mistral, OpenRouter, a part of Google's."""
+    """`self._build_request(method="POST", path="/v1/chat", …)`: Mistral, OpenRouter, a part of
+    Google's."""
     for file, tree in parsed(folder, packages, "_build_request"):
         for call in calls_in(tree):
             if getattr(call.func, "attr", "") not in {"_build_request", "_build_request_async"}:
@@ -87,7 +90,8 @@ def botocore(folder, packages):
 
 
 def grpc(folder, packages):
-    """`channel.unary_unary('/xai_api.Chat/GetCompletion', …)`: xAI. A gRPC call is a POST to a path of its own over HTTP/2."""
+    """`channel.unary_unary('/xai_api.Chat/GetCompletion', …)`: xAI. A gRPC call is a POST over
+    HTTP/2, each to a different path."""
     for file, tree in parsed(folder, packages, "grpc.Channel"):
         for call in calls_in(tree):
             if getattr(call.func, "attr", "") in {"unary_unary", "unary_stream", "stream_unary", "stream_stream"}:
@@ -96,9 +100,10 @@ def grpc(folder, packages):
 
 
 def google(folder, packages):
-    """`path = '{model}:generateContent'` and then `self._api_client.request('post', path, …)`: google-genai.
+    """`path = '{model}:generateContent'` and then `self._api_client.request('post', path, …)`:
+    google-genai.
 
-    What a branch for the other platform (Vertex) sends is left out.
+    Branches for the other platform (Vertex) are skipped.
     """
     for file, tree in parsed(folder, packages, "self._api_client"):
         for function in ast.walk(tree):
@@ -126,7 +131,8 @@ def google_method(node, file):
 
 
 def google_path(node, file):
-    """The path that an assignment to `path` gives; one that only appends a query to it gives none."""
+    """The path that an assignment to `path` gives; one that only appends a query to it gives none.
+    """
     if not (isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) in {"path", "endpoint_url"}):
         return None
     written = ast.unparse(node.value)
@@ -170,7 +176,7 @@ def google_names(file, path):
 
 
 def gemini_nodes(function):
-    """The nodes of a function's body without what only runs for Vertex."""
+    """The nodes of a function's body, without code that only runs for Vertex."""
     waiting = list(function.body)
     while waiting:
         node = waiting.pop()
@@ -185,10 +191,11 @@ def gemini_nodes(function):
 
 
 def sockets(folder, package, written):
-    """The WebSocket handshakes of a package: `written` has for each file that opens one {text in it: path}.
+    """The WebSocket handshakes of a package: `written` has for each file that opens one {text in
+    it: path}.
 
-    No generator writes these, so that each is a form of its own. A new file that opens one, or a text that is gone, is an
-    error.
+    No generator writes these, so each has its own form. A new file that opens one, or a text that
+    is missing, is an error.
     """
     opening = {file: text for file, text in sources(folder, [package]) if IMPORTS_SOCKETS.search(text)}
     if unknown := sorted(set(opening) - set(written)):
@@ -212,7 +219,8 @@ def parsed(folder, packages, marker):
 
 
 def sources(folder, packages):
-    """(file below the folder, its text) of each source below `packages`, but for the SDK's own tests."""
+    """(file below the folder, its text) of each source below `packages`, except the SDK's own
+    tests."""
     for package in packages:
         files = sorted((folder / package).rglob("*.py"))
         if not files:
@@ -234,12 +242,12 @@ def literal(node, default=None):
     return node.value if isinstance(node, ast.Constant) else default
 
 
-# Paths that the SDK takes from an earlier answer, as the documentation has them.
+# Paths that the SDK takes from an earlier response; these are the documented ones.
 ATTRIBUTES = {"batch.results_url": "/v1/messages/batches/{id}/results"}
 
 
 def text_of(node, file, at):
-    """The text that an expression gives, with `{name}` for what only a run can tell."""
+    """The text of an expression, with `{name}` for parts that are only known at run time."""
     match node:
         case ast.Constant(value=str(text)):
             return text
@@ -247,7 +255,7 @@ def text_of(node, file, at):
             return "".join(v.value if isinstance(v, ast.Constant) else f"{{{ast.unparse(v.value)}}}" for v in values)
         case ast.BinOp(left=left, op=ast.Add(), right=right):
             return text_of(left, file, at) + text_of(right, file, at)
-        # Keyside is the base URL, so that of two forms only the one with a base URL of its own is sent.
+        # Keyside is the base URL, so only the form for a custom base URL is sent.
         case ast.IfExp(test=ast.UnaryOp(op=ast.Not(), operand=ast.Attribute(attr="_base_url_overridden"))):
             return text_of(node.orelse, file, at)
         case ast.IfExp(test=ast.Attribute(attr="_base_url_overridden")):

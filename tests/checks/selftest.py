@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The checks are themselves checked: each is shown a tree that breaks its rule and must say so."""
+"""Tests of the checks: each must report a tree that breaks its rule."""
 
 import pathlib
 import tempfile
@@ -62,7 +62,7 @@ class Exposure(unittest.TestCase):
         text = '// s.expose()\n/* s.expose() */ const A: &str = "s.expose()"; const B: &str = r#"s.expose()"#;'
         self.assertEqual(self.found(tree={"src/main.rs": text}), [])
 
-    def test_unit_tests_may_open_secrets_and_what_stands_before_them_may_not(self):
+    def test_unit_tests_may_open_secrets_but_code_before_them_may_not(self):
         tests = "#[cfg(test)]\nmod tests {\n    fn f(s: &Secret) { s.expose(); }\n}\n"
         self.assertEqual(self.found(tree={"admin/src/api.rs": tests}), [])
         self.assertEqual(len(self.found(tree={"admin/src/api.rs": "fn f(s: &Secret) { s.expose(); }\n" + tests})), 1)
@@ -76,7 +76,7 @@ class Exposure(unittest.TestCase):
             text = SECRET + f"impl {trait} for Secret {{}}"
             self.assertEqual(len(self.found(tree={"credentials/src/secret.rs": text})), 1, trait)
 
-    def test_a_type_that_went_missing_is_found(self):
+    def test_a_missing_type_is_found(self):
         found = self.found(tree={"credentials/src/secret.rs": "pub struct Renamed;"})
         self.assertEqual(len(found), 1, found)
 
@@ -128,7 +128,7 @@ class Arrows(unittest.TestCase):
         self.assertEqual(len(arrows.violations(metadata(("keyside-admin", "sled", None)))), 2)
         self.assertEqual(len(arrows.violations(metadata(("keyside-credentials", "sled", None)))), 1)
 
-    def test_a_new_crate_has_to_be_placed(self):
+    def test_a_new_crate_must_be_listed(self):
         drawn = metadata()
         drawn["packages"].append({"id": "keyside-new", "name": "keyside-new", "dependencies": []})
         drawn["workspace_members"].append("keyside-new")
@@ -136,7 +136,8 @@ class Arrows(unittest.TestCase):
 
 
 class Floors(unittest.TestCase):
-    """On a crate `c` with the modules `low`, `middle` (a folder) and `high`, in this order of floors."""
+    """On a crate `c` with the modules `low`, `middle` (a folder) and `high`, in this order of
+    floors."""
 
     LOW = "//! Low.\npub struct Low;\npub struct Other;\n"
     MIDDLE = "//! Middle.\nmod a;\nmod b;\npub use self::a::A;\nuse crate::low::Low;\n"
@@ -247,7 +248,7 @@ class Floors(unittest.TestCase):
         found = self.found("")
         self.assertIn(f"{floors.TABLE}: the crate c is not there", found)
 
-    def test_sources_that_are_not_found_are_found_out(self):
+    def test_missing_sources_are_reported(self):
         self.assertNotEqual(self.found(tree={"src/lib.rs": "//! C.\n"}), [])
 
 
@@ -289,7 +290,7 @@ class Links(unittest.TestCase):
     def test_a_link_to_nothing_is_found(self):
         self.assertEqual(len(self.found("[a](GONE.md)")), 1)
 
-    def test_a_link_to_a_heading_that_went_is_found(self):
+    def test_a_link_to_a_missing_heading_is_found(self):
         self.assertEqual(len(self.found("[a](OTHER.md#gone)", OTHER="## Here\n")), 1)
 
 
@@ -395,7 +396,7 @@ class SdkSources(unittest.TestCase):
             path.write_text(source, encoding="utf-8")
             return sorted((call.method, call.path) for call in reader(pathlib.Path(folder), [file.split("/")[0]]))
 
-    def test_each_generators_form_is_read(self):
+    def test_the_form_of_each_generator_is_read(self):
         template = 'self._post(path_template("/files/{id}?beta=true", id=id))'
         hosts = 'self._get(("https://h" if not self._client._base_url_overridden else "") + "/a")'
         listed = 'self._get_api_list("/search", method="post")'
@@ -423,7 +424,7 @@ class SdkSources(unittest.TestCase):
         with self.assertRaises(sdk_sources.Unreadable):
             self.read(sdk_sources.google, "def f(self):\n  self._api_client.request('get', path)\n")
 
-    def test_a_new_websocket_and_one_that_went_are_errors(self):
+    def test_a_new_websocket_and_a_removed_one_are_errors(self):
         def reader(written):
             return lambda folder, packages: sdk_sources.sockets(folder, packages[0], written)
 
@@ -435,7 +436,7 @@ class SdkSources(unittest.TestCase):
 
 
 class Summary(unittest.TestCase):
-    def test_the_closing_lines_of_every_runner_are_added_up(self):
+    def test_the_summaries_of_every_runner_are_added_up(self):
         log = "\n".join(
             (
                 "\x1b[32m     Summary\x1b[0m [  12.345s] 7 tests run: 5 passed (1 slow), 1 failed, 1 timed out, 3 skipped",

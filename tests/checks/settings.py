@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """docs/CONFIGURATION.md names every setting of config/defaults.toml with its default.
 
-Exit code 0 when it does, 1 with a line for each that is missing or differs.
+Exit code 0 if it does, 1 with a line for each that is missing or differs.
 """
 
 import json
@@ -24,7 +24,8 @@ def leaves(table, prefix=""):
 
 
 def documented(page):
-    """{setting: what its row says in the column of defaults}; a row's key may leave out its heading's one section."""
+    """{setting: what its row says in the column of defaults}; a row's key may leave out its
+    heading's one section."""
     found, sections = {}, []
     for line in page.splitlines():
         if line.startswith("#"):

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""Adds up what the test runners said in a log and ends with one plain line: `N passed, N failed`.
+"""Adds up the test runners' results in a log and prints one line: `N passed, N failed`.
 
-Knows the closing lines of cargo-nextest, of libtest (documentation examples), of pytest and of node's test runner.
+Recognises the summaries of cargo-nextest, of libtest (documentation examples), of pytest and of
+node's test runner.
 """
 
 import pathlib
@@ -25,7 +26,7 @@ def count(pattern, line):
 
 
 def totals(text):
-    """(the closing lines, tests passed, tests failed) of a log."""
+    """(the summary lines, tests passed, tests failed) of a log."""
     lines = [line.strip() for line in ESCAPES.sub("", text).splitlines()]
     closing = [line for line in lines if any(pattern.search(line) for pattern in CLOSING)]
     return closing, sum(count(PASSED, line) for line in closing), sum(count(FAILED, line) for line in closing)

@@ -1,4 +1,5 @@
-"""The stage: a stand-in for each provider, the real keyside in front of them, and an empty home for each client."""
+"""Fixtures: a fake of each provider, the real keyside in front of them, and an empty home for each
+client."""
 
 import os
 import socket
@@ -25,11 +26,11 @@ TOOL_ANSWER = "The tool reports snow."
 
 @dataclass(frozen=True)
 class Refusal:
-    """A mistake in a base URL, and what Keyside's answer to it has to say to the person who made it."""
+    """A mistake in a base URL, and what Keyside's response must say."""
 
     code: str
     path: str
-    """After the address, with the provider's id to be filled in."""
+    """The part after the address, with a placeholder for the provider's id."""
     text: str
 
     def base(self, address: str) -> Callable[[str], str]:
@@ -52,7 +53,8 @@ class Stage:
     keyside: Keyside
 
     def assert_only_the_real_key_arrived(self, *providers: str):
-        """These providers, or else some, were asked, always with the key of the workspace and with nothing else."""
+        """These providers (by default: any) received requests, always with the workspace's key and
+        no other credential."""
         for provider in providers or self._asked():
             upstream = self.upstreams[provider]
             assert {seen.credentials for seen in upstream.seen} == {(upstream.key,)}, (provider, upstream.seen)
@@ -67,7 +69,8 @@ class Stage:
 
 @dataclass
 class Home:
-    """An empty home folder, and the environment of a client that runs there: nothing of the person at the keyboard."""
+    """An empty home folder, and the environment of a client that runs there, without the
+    developer's own variables."""
 
     folder: Path
     variables: dict[str, str] = field(default_factory=dict)
@@ -86,7 +89,7 @@ class Home:
             file.write_text(text)
 
     def run(self, *argv: str | Path, programs: Path, given: str = "", within: float = 120) -> subprocess.CompletedProcess:
-        """Runs a client to its end; its programs, and the system's, are on the path."""
+        """Runs a client until it exits; its programs, and the system's, are on the path."""
         path = f"{programs}{os.pathsep}{os.environ['PATH']}"
         return subprocess.run(
             argv,
@@ -121,7 +124,7 @@ def _running(tmp_path_factory) -> Iterator[Stage]:
 
 @pytest.fixture
 def stage(_running) -> Stage:
-    """The stage, whose providers have seen nothing yet."""
+    """The fixtures, with providers that have received no request yet."""
     for upstream in _running.upstreams.values():
         upstream.seen.clear()
     return _running
@@ -136,7 +139,8 @@ def home(tmp_path) -> Home:
 
 @pytest.fixture
 def corporate_proxy() -> Iterator[dict[str, str]]:
-    """The variables of a proxy that answers nothing, and what a recipe prints so that loopback is not sent there."""
+    """The variables for a proxy that refuses connections, and a recipe's lines that exempt
+    loopback."""
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))  # reserved and not listening, so each connection is refused
         address = f"http://127.0.0.1:{bound.getsockname()[1]}"

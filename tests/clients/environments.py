@@ -1,4 +1,5 @@
-"""Installs each client, pinned, in a folder of its own outside the checkout: they do not agree on their dependencies."""
+"""Installs each client, pinned, in a separate folder outside the checkout: their dependencies
+conflict."""
 
 import hashlib
 import os
@@ -13,7 +14,7 @@ import pytest
 FOLDER = Path(__file__).parent / "environments"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "keyside"
 
-#: The first Python that a client cannot be installed for, where there is one.
+#: The first Python version that a client does not support, if any.
 TOO_NEW = {"aider": (3, 13)}
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 FOLDER = Path(__file__).parents[2] / "config/recipes"
 ADDRESS = "http://127.0.0.1:7380"
 DUMMY = "keyside"
-#: What a recipe has printed beside its own variables unless it says `no_proxy = false`.
+#: Printed in addition to a recipe's own variables, unless it says `no_proxy = false`.
 NO_PROXY = {"NO_PROXY": "localhost,127.0.0.1,::1"}
 
 _PLACEHOLDER = re.compile(r"\{([a-z0-9-]+)\}")
@@ -17,12 +17,12 @@ _PLACEHOLDER = re.compile(r"\{([a-z0-9-]+)\}")
 
 @dataclass(frozen=True)
 class Filled:
-    """A recipe for one workspace at one address: what a person sets, writes and runs."""
+    """A recipe for one workspace at one address: variables, files and commands."""
 
     variables: dict[str, str]
     unset: list[str]
     files: dict[str, str]
-    """Contents by path, which begins with `~/` or is relative to the folder that the client runs in."""
+    """Contents by path; a path begins with `~/` or is relative to the client's working folder."""
     examples: list[tuple[str, str]]
     """Language and text."""
 
@@ -47,7 +47,7 @@ class Recipe:
         return {name for text in self.texts for name in _PLACEHOLDER.findall(text)}
 
     def fill(self, workspace: str, address: str = ADDRESS, base: Callable[[str], str] | None = None) -> Filled:
-        """`base` makes a provider's base URL out of its id, in place of the right one."""
+        """`base` builds a provider's (wrong) base URL from its id."""
         base = base or (lambda provider: f"{address}/w/{workspace}/{provider}")
         values = {"workspace": workspace, "address": address, "dummy": DUMMY}
         values |= {provider: base(provider) for provider in self.providers}

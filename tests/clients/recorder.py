@@ -1,4 +1,5 @@
-"""A stand-in for every provider at once: notes each request's head, and answers in the shape that its path asks for."""
+"""A fake of all providers: records each request's head, and responds in the format that its path
+requires."""
 
 import json
 import threading
@@ -15,7 +16,7 @@ _BLOCKS = [{"type": "text", "text": TEXT}]
 _CHAT_USAGE = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
 _USAGE = {"input_tokens": 1, "output_tokens": 1}
 
-#: The answer by what a path ends with; the first that fits.
+#: The response by the end of the path; the first match applies.
 ANSWERS = {
     "/chat/completions": {
         **_CREATED,
@@ -68,7 +69,7 @@ class Head:
     """Method and path, without the query."""
     credentials: tuple[str, ...]
     text: str
-    """All of it."""
+    """The whole head."""
 
 
 class Recorder:

@@ -1,4 +1,5 @@
-"""Command-line clients, each as its recipe configures it: the recipe's example unchanged, a stream, and a tool."""
+"""Command-line clients, each as its recipe configures it: the recipe's example unchanged, a stream,
+and a tool."""
 
 import re
 from dataclasses import dataclass
@@ -10,22 +11,23 @@ import recipes
 from conftest import ANSWER, GOOD, REFUSALS, TOOL_ANSWER, Home
 
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
-#: In the folder that a client runs in; the stand-in has its tool read it.
+#: In the client's working folder; the fake model calls a tool that reads it.
 NOTE = "snow in Oslo\n"
-#: What aimock makes of the answer when it streams; some clients print each piece in a line of JSON.
+#: The pieces in which aimock streams the answer; some clients print each piece in a line of JSON.
 PIECES = ("One, two, three, as", "the stand-in counts.")
 
 
 @dataclass(frozen=True)
 class Command:
-    """How a client is asked to print what is streamed, and to use a tool."""
+    """Arguments that make a client print a stream, and use a tool."""
 
     id: str
     stream: str | None = None
     tool: str | None = None
-    """None where the client offers a model no tools."""
+    """None if the client offers a model no tools."""
     repeats: frozenset[str] = frozenset()
-    """Refusals that the client repeats for a minute before it shows them, so they are not tried; see README.md."""
+    """Refusals that the client retries for a minute before it shows them, so the tests skip them;
+    see README.md."""
 
 
 LLM_TOOL = "llm -m gpt-4o --functions 'def get_weather(city: str): return \"snow in \" + city' 'weather in Oslo'"
@@ -39,7 +41,8 @@ COMMANDS = (
     Command(
         "codex",
         stream="codex exec --skip-git-repo-check --json 'count to three'",
-        # For its default model, Codex offers one tool in a form of its own, which aimock cannot call.
+        # For its default model, Codex offers one tool in a special format, which aimock cannot
+        # call.
         tool="codex exec --skip-git-repo-check --dangerously-bypass-approvals-and-sandbox -m gpt-5 'weather in Oslo'",
     ),
     Command(
@@ -101,7 +104,7 @@ def streams_and_tools_work_behind_a_corporate_proxy(command: Command, stage, hom
         if refusal.code not in command.repeats
     ],
 )
-def a_refusal_is_read_by_the_person(command: Command, refusal, stage, home):
+def a_refusal_s_message_is_shown_to_the_user(command: Command, refusal, stage, home):
     filled = recipes.load(command.id).fill(GOOD, base=refusal.base(stage.keyside.proxy))
     home.set_up(filled)
 
@@ -122,5 +125,5 @@ def _run(command: Command, home: Home, text: str):
 
 
 def _plain(said: str) -> str:
-    """Without colours, and in one line however the client wraps its lines."""
+    """Without colours and line breaks."""
     return " ".join(ESCAPES.sub("", said).split())

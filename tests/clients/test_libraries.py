@@ -1,4 +1,5 @@
-"""Libraries, each as its recipe configures it: the recipe's example unchanged, and a program that makes every call."""
+"""Libraries, each as its recipe configures it: the recipe's example unchanged, and a program that
+makes every call."""
 
 import json
 import shutil
@@ -12,7 +13,7 @@ from conftest import ANSWER, GOOD, REFUSALS, TOOL_ANSWER, Home
 from recipes import Recipe
 from upstream import SUITE
 
-#: What each library is run with.
+#: The providers that each library is run with.
 LIBRARIES = {
     "boto3": "python",
     "langchain": "python",
@@ -23,7 +24,7 @@ LIBRARIES = {
     "vercel-ai-sdk": "javascript",
 }
 KINDS = ("plain", "stream", "tool")
-#: What else than the answer is streamed: from Bedrock a tool's input, for the reason that the program gives.
+#: Streamed text that differs from the answer: for Bedrock a tool's input; its program says why.
 STREAMED = {"bedrock": '{"city":"Oslo"}'}
 
 EACH = pytest.mark.parametrize("library", LIBRARIES)
@@ -47,7 +48,7 @@ def the_example_prints_the_answer(library, stage, home):
 
 @EACH
 def calls_are_answered_and_refusals_are_read_behind_a_corporate_proxy(library, stage, home, corporate_proxy):
-    """One process for both: most of the time goes into importing the library."""
+    """One process for both: importing the library takes most of the time."""
     recipe, address = recipes.load(library), stage.keyside.proxy
     home.set_up(recipe.fill(GOOD, address))
     home.variables |= corporate_proxy
@@ -70,7 +71,7 @@ def calls_are_answered_and_refusals_are_read_behind_a_corporate_proxy(library, s
 
 
 def botocore_sends_no_bearer_token_over_http(stage, home):
-    """Why the recipe has access keys, and says that the token must not be set beside them."""
+    """The reason why the recipe has access keys, and says that the token must be unset."""
     filled = recipes.load("boto3").fill(GOOD, stage.keyside.proxy)
     home.set_up(filled)
     home.variables["AWS_BEARER_TOKEN_BEDROCK"] = recipes.DUMMY
@@ -82,13 +83,13 @@ def botocore_sends_no_bearer_token_over_http(stage, home):
 
 
 def _task(recipe: Recipe, base: Callable[[str], str], calls: list[str]) -> dict:
-    """Calls with the recipe's variables; where code hands over the base URL, it has it from `BASE_…`."""
+    """Calls with the recipe's variables; code that passes the base URL reads it from `BASE_…`."""
     variables = {f"BASE_{provider.upper()}": base(provider) for provider in recipe.providers}
     return {"variables": variables | recipe.fill(GOOD, base=base).variables, "calls": calls}
 
 
 def _ask(library: str, home: Home, *tasks: dict) -> list[dict]:
-    """What the library's program reports of each call, in order."""
+    """The report of the library's program for each call, in order."""
     suffix = {"python": "py", "javascript": "mjs"}[LIBRARIES[library]]
     program = (SUITE / f"programs/ask_{library}.{suffix}").read_text()
     shutil.copy(SUITE / "programs/asked.py", home.work)

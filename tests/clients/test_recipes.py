@@ -1,4 +1,5 @@
-"""The recipes as data: what they name exists, and what they say is tested is what is installed here."""
+"""The recipes as data: everything they name exists, and the version they call tested is installed
+here."""
 
 import pytest
 
@@ -6,7 +7,7 @@ import environments
 import recipes
 from recipes import Recipe
 
-#: Run with the SDK suite's own packages, or with what every machine has, not here.
+#: Tested elsewhere, with the SDK suite's packages or with programs that every machine has.
 ELSEWHERE = {"curl", "openai"}
 
 EVERY = pytest.mark.parametrize("recipe", recipes.every(), ids=lambda recipe: recipe.id)

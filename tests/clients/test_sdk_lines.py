@@ -1,4 +1,5 @@
-"""What `key add` prints for each SDK in config/providers/ is run: the real SDK, in a new process, with those lines alone."""
+"""Runs the lines that `key add` prints for each SDK in config/providers/: the real SDK, in a new
+process, with only those lines."""
 
 import json
 import re
@@ -29,7 +30,7 @@ OPENAI, ANTHROPIC = "openai (Python, Node)", "anthropic (Python, TypeScript)"
 
 @dataclass(frozen=True)
 class Runs:
-    """What runs an entry, and the request that the provider documents for it."""
+    """The program that runs an entry, and the request that the provider documents for it."""
 
     request: str
     python: str | None = None
@@ -46,7 +47,7 @@ def _anthropic(path: str) -> Runs:
     return Runs(f"POST {path}", "anthropic", "anthropic")
 
 
-#: Each entry of the catalogue: the provider, and the SDK as the catalogue calls it.
+#: Each entry of the catalogue: the provider, and the SDK's name in the catalogue.
 RUNS = {
     ("anthropic", ANTHROPIC): _anthropic("/v1/messages"),
     ("azure-openai", "openai (AzureOpenAI client, with an API version set)"): _openai(
@@ -83,7 +84,7 @@ RUNS = {
     ("openrouter", "openrouter (Python)"): Runs("POST /api/v1/chat/completions", python="openrouter"),
     ("openrouter", "@openrouter/sdk (TypeScript)"): Runs("POST /api/v1/chat/completions", npm="openrouter"),
     ("perplexity", "perplexityai (Python, TypeScript)"): Runs("POST /chat/completions", "perplexityai", "perplexity"),
-    # The provider has its Responses API below /v1, and chat completions beside it.
+    # The provider's Responses API is below /v1, chat completions are not.
     ("perplexity", OPENAI): _openai("/v1/responses", "openai_responses"),
     ("sandbox", OPENAI): _openai("/v1/chat/completions"),
     ("sandbox", ANTHROPIC): _anthropic("/v1/messages"),
@@ -110,7 +111,7 @@ class Printed:
 
     variables: dict[str, str]
     options: dict[str, str]
-    """What they say is to be set in code."""
+    """The options that the lines tell to set in code."""
 
 
 class Stage:
@@ -122,7 +123,7 @@ class Stage:
         self.keyside = Keyside(binary(), folder, providers)
         self.keyside.add_workspace(WORKSPACE)
         self.keys = {id: canary(next(iter(data["key"]["prefix"]), "")) for id, data in CATALOGUE.items()}
-        # A person's settings name the port; these have it from the system.
+        # Real settings name the port; here the system chooses it.
         port = self.keyside.proxy.rpartition(":")[2]
         (folder / "person.toml").write_text(f'[proxy]\nlisten = ["127.0.0.1:{port}"]\n')
         self.printed = cache(self._printed)

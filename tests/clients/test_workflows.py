@@ -1,4 +1,5 @@
-"""GitHub Actions: the recipe's workflow fits the schema, and its steps do what they should. GitHub's runner is not run."""
+"""GitHub Actions: the recipe's workflow fits the schema, and its steps work. GitHub's runner is not
+used."""
 
 import json
 
@@ -28,7 +29,7 @@ def the_workflow_is_valid_and_its_steps_get_the_answer(stage, home):
     assert job["env"] == filled.variables
     home.variables |= job["env"]
     for step in job["steps"]:
-        # As GitHub's runner does where a step names no shell.
+        # As GitHub's runner does for a step without `shell`.
         done = home.run("bash", "-e", "-c", step["run"], programs=programs)
         assert ANSWER in done.stdout, done.stdout + done.stderr
     stage.assert_only_the_real_key_arrived("openai")

@@ -1,4 +1,4 @@
-"""A provider as Keyside meets it: notes which credential came with each request, and lets aimock answer."""
+"""A fake provider: records the credential of each request, and lets aimock respond."""
 
 import http.client
 import json
@@ -27,7 +27,8 @@ class Seen:
     method: str
     path: str
     credentials: tuple[str, ...]
-    """The value of each header and query parameter that can hold a key, without the word before it."""
+    """The value of each header and query parameter that can contain a key, without a prefix such as
+    `Bearer`."""
 
 
 class Upstream:
@@ -93,19 +94,21 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def credentials(request: BaseHTTPRequestHandler) -> tuple[str, ...]:
-    """The value of each header and query parameter of a request that can hold a key, without the word before it."""
+    """The value of each header and query parameter of a request that can contain a key, without a
+    prefix such as `Bearer`."""
     query = urllib.parse.parse_qs(urllib.parse.urlsplit(request.path).query)
     headers = [request.headers[name].removeprefix("Bearer ") for name in CREDENTIAL_HEADERS if name in request.headers]
     return (*headers, *query.get("key", ()))
 
 
 def _spelt_as_aimock_reads_it(body: bytes) -> bytes:
-    """Google takes each name of a field in two spellings; LiteLLM writes the one that aimock does not know."""
+    """Google accepts two spellings of each field's name; LiteLLM uses the one that aimock does not
+    know."""
     for snake, camel in GEMINI_FIELDS.items():
         body = body.replace(snake, camel)
     return body
 
 
 def _as_aimock_has_it(path: str) -> str:
-    """aimock has Gemini's methods under v1beta alone; Google's newer SDKs ask under v1."""
+    """aimock has Gemini's methods only under v1beta; Google's newer SDKs use v1."""
     return path.replace("/v1/models/", "/v1beta/models/", 1) if ":" in path else path

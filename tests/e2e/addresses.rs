@@ -1,12 +1,14 @@
-//! Names of upstreams that resolve to where no provider lives: asked, checked, not connected to.
+//! Names of upstreams that resolve to non-public addresses: resolved and checked, never connected
+//! to.
 //!
-//! The names are numbers: the system's resolver reads them as addresses (inet_aton(3)) while they
-//! are no address to anything that parses one, so no name server is needed to resolve badly.
+//! The names are numbers: the system's resolver reads them as addresses (inet_aton(3)), but address
+//! parsers do not, so the tests need no malicious name server.
 
 use crate::harness::{Ask, KEY, Keyside, Upstream, expect, holds};
 
-/// Configures OpenAI at the name `host`. Its requests must be refused for what the name resolves to,
-/// and the stand-in that listens at that port of every loopback address must not hear of them.
+/// Configures OpenAI at the name `host`. Its requests must be refused because of the name's
+/// address, and the server that listens at that port on every loopback address must not receive
+/// them.
 fn check(name: &str, host: &str, upstream: &Upstream, allow_private: bool) {
     let base_url = format!("http://{host}:{}", upstream.address().port());
     let keyside = Keyside::builder()
@@ -46,7 +48,7 @@ fn a_name_that_resolves_to_no_public_address_is_not_connected_to() {
 }
 
 #[test]
-fn leave_to_use_a_private_network_is_no_leave_for_this_machine_or_the_metadata_service() {
+fn allow_private_does_not_allow_this_machine_or_the_metadata_service() {
     let upstream = Upstream::ok();
     for (name, host) in [
         ("the unspecified address", "0"),

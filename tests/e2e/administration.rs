@@ -1,5 +1,5 @@
-//! Tokens and the audit log on the command line: given out, limited, withdrawn; read, taken away, checked, also on a
-//! data folder at rest.
+//! The command line for tokens (create, limit, revoke) and for the audit log (read, export, verify,
+//! also while Keyside is stopped).
 
 use crate::harness::{Ask, Builder, CREDENTIALS, Exit, KEY, Keyside, Wire};
 use serde_json::{Value, json};
@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-/// A running one with workspace `acme` and its key, and a person beside it.
+/// A running Keyside with workspace `acme` and its key, and a user of the command line.
 struct Office {
     keyside: Keyside,
     url: String,
@@ -26,7 +26,7 @@ impl Office {
             .run(&[&words, &["--admin-url", &self.url][..]].concat(), b"")
     }
 
-    /// What a command that must succeed prints.
+    /// The output of a command that must succeed.
     fn printed(&self, words: &str) -> String {
         let exit = self.run(words);
         assert_eq!(exit.code, Some(0), "{words}: {exit:#?}");
@@ -42,7 +42,7 @@ impl Office {
         self.keyside.builder_of()
     }
 
-    /// Makes a token and keeps it in the file `token`.
+    /// Creates a token and stores it in the file `token`.
     fn token(&self, options: &str) -> Value {
         let made = self.json(&format!("token create {options}"));
         let text = made["token"].as_str().expect("its text");
@@ -52,7 +52,7 @@ impl Office {
 }
 
 #[test]
-fn a_token_opens_what_it_was_made_for_until_it_is_revoked() {
+fn a_token_allows_what_it_was_created_for_until_it_is_revoked() {
     let office = Office::open();
     office.keyside.workspace("beta");
     let made = office.token("--name CI --role viewer --workspace acme");
@@ -99,7 +99,7 @@ fn a_token_outlives_the_process_that_made_it() {
 }
 
 #[test]
-fn a_cookie_is_nobody_and_there_is_nowhere_to_sign_in() {
+fn a_cookie_does_not_authenticate_and_there_is_no_sign_in() {
     let keyside = Keyside::builder().start();
     let host = keyside.admin_addr().to_string();
     let token = keyside.token();
@@ -115,7 +115,7 @@ fn a_cookie_is_nobody_and_there_is_nowhere_to_sign_in() {
 }
 
 #[test]
-fn wrong_tokens_are_few_a_minute_and_keep_nobody_out_who_has_a_right_one() {
+fn wrong_tokens_are_rate_limited_and_do_not_lock_out_valid_ones() {
     let keyside = Keyside::builder().start();
     let guess = Ask::new("GET", "/api/workspaces")
         .set("Host", &keyside.admin_addr().to_string())
@@ -135,7 +135,7 @@ fn wrong_tokens_are_few_a_minute_and_keep_nobody_out_who_has_a_right_one() {
 }
 
 #[test]
-fn the_log_tells_what_happened_newest_first() {
+fn the_audit_log_lists_events_newest_first() {
     let office = Office::open();
     let credential = office.keyside.list()[0].clone();
     office.keyside.revoke(&credential);
@@ -156,14 +156,14 @@ fn the_log_tells_what_happened_newest_first() {
 }
 
 #[test]
-fn an_export_is_checked_with_the_public_key_alone() {
+fn an_export_is_verified_with_only_the_public_key() {
     let office = Office::open();
     let whole = office.printed("audit export");
     let key = office.printed("audit key");
     let key = key.trim();
     let elsewhere = tempfile::tempdir().expect("a folder");
     let file = elsewhere.path().join("export.ndjson");
-    // No settings, no data folder, no Keyside that runs.
+    // No settings, no data folder, no running Keyside.
     let verify = |text: &str, key: &str| {
         fs::write(&file, text).expect("a file");
         let file = file.to_str().expect("a path");
@@ -195,7 +195,7 @@ fn an_export_is_checked_with_the_public_key_alone() {
 }
 
 #[test]
-fn the_log_is_checked_while_serving_and_at_rest() {
+fn the_audit_log_is_verified_while_running_and_offline() {
     let office = Office::open();
     let online = office.json("audit verify");
     assert_eq!(online["intact"], true);
@@ -209,14 +209,14 @@ fn the_log_is_checked_while_serving_and_at_rest() {
     let (builder, _) = office.keyside.stop();
     let at_rest = builder.run(&["audit", "verify", "--offline", "--json"], b"");
     let at_rest: Value = serde_json::from_str(&at_rest.stdout).expect("JSON");
-    // How far the workspace has come is put on record in between.
+    // A link to the workspace's chain is recorded in between.
     assert_eq!(at_rest["intact"], true);
     assert_eq!(at_rest["chains"], online["chains"]);
     assert!(at_rest["records"].as_u64() >= online["records"].as_u64());
 }
 
 #[test]
-fn a_log_that_was_put_back_to_an_older_state_is_named_at_rest() {
+fn an_offline_check_reports_a_log_that_was_put_back_to_an_older_state() {
     let (builder, _) = Office::open().keyside.stop();
     let (store, older) = (
         builder.home().join("data/store"),
@@ -240,7 +240,7 @@ fn a_log_that_was_put_back_to_an_older_state_is_named_at_rest() {
 }
 
 #[test]
-fn checking_at_rest_makes_nothing_where_nothing_is() {
+fn an_offline_check_creates_nothing_in_an_empty_folder() {
     let builder = Keyside::builder();
     let exit = builder.run(&["audit", "verify", "--offline"], b"");
     assert_eq!(exit.code, Some(1), "{exit:#?}");
@@ -257,14 +257,14 @@ fn the_description_that_is_printed_is_the_one_that_is_served() {
     assert!(printed.contains(CREDENTIALS));
 }
 
-/// With modes and times, as `cp -a` does.
+/// Preserves modes and times, as `cp -a` does.
 fn copy(from: &Path, to: &Path) {
     let status = Command::new("cp").arg("-a").arg(from).arg(to).status();
     assert!(status.expect("cp").success());
 }
 
 #[test]
-fn a_key_of_a_provider_that_is_gone_from_the_settings_is_counted_once_at_each_scrape() {
+fn a_key_of_a_provider_removed_from_the_settings_is_counted_once_at_each_scrape() {
     let keyside = Keyside::builder()
         .set("providers.mine.base_url", r#""https://llm.example""#)
         .start()

@@ -1,4 +1,5 @@
-//! A backup that is taken under writes comes back as one state on another machine, and what is no backup does not.
+//! A backup that is made during writes restores one consistent state on another machine; an invalid
+//! file is refused.
 
 use crate::harness::{Ask, Builder, CREDENTIALS, Exit, Keyside, Upstream, Wire};
 use crate::startup::{check_serves, refused};
@@ -10,7 +11,7 @@ use std::sync::mpsc;
 use std::thread;
 
 #[test]
-fn a_backup_under_writes_comes_back_with_all_that_was_acknowledged_before_it() {
+fn a_backup_during_writes_restores_everything_acknowledged_before_it() {
     let upstream = Upstream::wanting_key();
     let keyside = Keyside::with_openai(&upstream.base_url());
     let done = AtomicBool::new(false);
@@ -56,7 +57,7 @@ fn a_backup_under_writes_comes_back_with_all_that_was_acknowledged_before_it() {
 }
 
 #[test]
-fn a_restore_over_something_or_from_half_a_file_is_refused_with_what_to_do() {
+fn a_restore_over_a_store_or_from_half_a_file_is_refused_with_the_remedy() {
     let upstream = Upstream::wanting_key();
     let keyside = Keyside::with_openai(&upstream.base_url());
     let exit = desk(&keyside, &["backup", "--out", "b.keyside"]);
@@ -85,7 +86,7 @@ fn a_restore_over_something_or_from_half_a_file_is_refused_with_what_to_do() {
 }
 
 #[test]
-fn a_store_that_a_refused_first_start_has_left_is_not_in_the_way_of_a_restore() {
+fn a_store_left_by_a_refused_first_start_does_not_block_a_restore() {
     let upstream = Upstream::wanting_key();
     let keyside = Keyside::with_openai(&upstream.base_url());
     let exit = desk(&keyside, &["backup", "--out", "b.keyside"]);
@@ -99,9 +100,9 @@ fn a_store_that_a_refused_first_start_has_left_is_not_in_the_way_of_a_restore() 
     check_serves(&restored.start());
 }
 
-/// What was restored goes through revisions that it had before, with another content.
+/// After a restore, revisions are assigned again, with different content.
 #[test]
-fn a_tag_from_before_a_restore_changes_nothing_after_it() {
+fn an_etag_from_before_a_restore_does_not_match_after_it() {
     let upstream = Upstream::wanting_key();
     let keyside = Keyside::with_openai(&upstream.base_url());
     let exit = desk(&keyside, &["backup", "--out", "b.keyside"]);
@@ -135,7 +136,7 @@ fn another_machine(like: &Builder, upstream: &Upstream) -> Builder {
     there
 }
 
-/// Runs a command that speaks to the running one.
+/// Runs a command that uses the running Keyside.
 fn desk(keyside: &Keyside, arguments: &[&str]) -> Exit {
     let url = format!("http://{}", keyside.admin_addr());
     let arguments = [arguments, &["--admin-url", &url]].concat();

@@ -1,4 +1,4 @@
-//! Wrong base URLs: the request is served all the same, or its refusal names the base URL that is right.
+//! Wrong base URLs: the request is served anyway, or its refusal names the right base URL.
 
 mod probing;
 mod secrecy;
@@ -8,7 +8,7 @@ use crate::harness::h2c::H2c;
 use crate::harness::{Ask, Keyside, Message, Upstream, expect};
 use table::{EITHER, MISTAKES, NO_PROVIDER};
 
-/// A request that names the proxy as `origin` does.
+/// A request with the `Host` of `origin`.
 fn ask(origin: &str, request: &str) -> Ask {
     let (method, target) = request.split_once(' ').expect("a method and a target");
     let ask = match method {
@@ -22,7 +22,7 @@ fn origin_of(keyside: &Keyside) -> String {
     format!("http://{}", keyside.proxy_addr())
 }
 
-/// The sentence that a person reads.
+/// The message.
 fn message_of(answer: &Message) -> String {
     let body = answer.json();
     expect::message_of(&body)
@@ -30,7 +30,8 @@ fn message_of(answer: &Message) -> String {
         .to_owned()
 }
 
-/// Every URL of this origin in a message, without the origin and without the sentence's own punctuation.
+/// Every URL of this origin in a message, without the origin and without the sentence's own
+/// punctuation.
 fn bases<'a>(message: &'a str, origin: &str) -> Vec<&'a str> {
     let rest = message.split(origin).skip(1);
     rest.map(|rest| {
@@ -50,7 +51,7 @@ fn sets(message: &str, variable: &str, origin: &str, base: &str) -> bool {
 }
 
 #[test]
-fn there_are_at_least_thirty_of_them_and_no_two_are_the_same() {
+fn the_table_has_at_least_thirty_different_mistakes() {
     let mut requests: Vec<_> = MISTAKES
         .iter()
         .map(|mistake| mistake.request)
@@ -113,7 +114,7 @@ fn a_path_without_a_known_provider_is_refused_with_a_base_url_that_has_one() {
 }
 
 #[test]
-fn a_workspace_without_w_before_it_is_refused_with_the_base_url_that_has_it() {
+fn a_workspace_without_w_before_it_is_refused_with_the_right_base_url() {
     let upstream = Upstream::ok();
     let keyside = Keyside::with_openai(&upstream.base_url());
     let origin = origin_of(&keyside);
@@ -130,7 +131,7 @@ fn a_workspace_without_w_before_it_is_refused_with_the_base_url_that_has_it() {
 }
 
 #[test]
-fn what_is_written_otherwise_is_served_or_refused_with_what_is_right() {
+fn a_path_that_is_written_differently_is_served_or_refused_with_the_right_one() {
     let upstream = Upstream::ok();
     let builder = ["openai", "anthropic", "gemini"]
         .iter()

@@ -1,4 +1,4 @@
-//! A body leaves with one framing that everybody reads alike, or not at all.
+//! A body is forwarded with one unambiguous framing, or not at all.
 
 mod trailers;
 
@@ -20,7 +20,7 @@ fn head<'a>(method: &'a str, path: &'a str) -> Vec<Field<'a>> {
     ]
 }
 
-/// A request as a client of HTTP/2 sends it frame by frame, on a connection of its own.
+/// A request that an HTTP/2 client sends frame by frame, over a new connection.
 fn send(keyside: &Keyside, fields: &[Field<'_>], frames: &[u8]) -> Fate {
     let mut client = Frames::connect(keyside.proxy_addr());
     client.write(HEADERS, END_HEADERS, 1, &block(fields));
@@ -28,7 +28,7 @@ fn send(keyside: &Keyside, fields: &[Field<'_>], frames: &[u8]) -> Fate {
     client.fate(1)
 }
 
-/// A request over HTTP/1.1 whose lengths are these, each in a field of its own.
+/// A request over HTTP/1.1 with these lengths, each in a separate field.
 fn with_lengths(lengths: &[&str], body: &[u8]) -> Vec<u8> {
     let ask = Ask::chat().bare();
     let ask = lengths
@@ -37,7 +37,7 @@ fn with_lengths(lengths: &[&str], body: &[u8]) -> Vec<u8> {
     [&ask.head()[..], body].concat()
 }
 
-/// Checks that the only length a request left with is its body's.
+/// Checks that the forwarded request has only its body's length.
 fn check_one_length(name: &str, seen: &Seen, body: &[u8]) {
     let length = body.len().to_string();
     let lengths = seen.headers_named("content-length");
@@ -46,7 +46,7 @@ fn check_one_length(name: &str, seen: &Seen, body: &[u8]) {
     assert!(seen.body == body, "{name}: {:?}", seen.text());
 }
 
-/// The answer to what was sent on a connection of its own, if there was one.
+/// The response to bytes on a new connection, if any.
 fn answer_to(keyside: &Keyside, bytes: &[u8]) -> Option<Message> {
     let mut wire = keyside.wire();
     wire.send(bytes);
@@ -54,7 +54,7 @@ fn answer_to(keyside: &Keyside, bytes: &[u8]) -> Option<Message> {
 }
 
 #[test]
-fn a_length_leaves_as_one_canonical_number() {
+fn a_length_is_forwarded_as_one_canonical_number() {
     let pair = Pair::new();
     let body = [b'x'; 200];
     let one: &[(&str, &[&str])] = &[
@@ -68,7 +68,7 @@ fn a_length_leaves_as_one_canonical_number() {
         let answer = answer_to(&pair.keyside, &with_lengths(lengths, &body));
         let answer = answer.unwrap_or_else(|| panic!("{name}: closed without an answer"));
         let seen = pair.upstream.requests().split_off(before);
-        // Nobody writes more digits than a number has; to refuse them is as right.
+        // No client sends extra digits; refusing them is right, too.
         if answer.status() == 400 && name.starts_with("many") {
             assert!(seen.is_empty(), "{name}: refused, and forwarded: {seen:?}");
             continue;
@@ -81,7 +81,7 @@ fn a_length_leaves_as_one_canonical_number() {
 }
 
 #[test]
-fn equal_lengths_leave_as_one_or_are_refused() {
+fn equal_lengths_are_forwarded_as_one_or_refused() {
     let pair = Pair::new();
     let cases: &[(&str, &[&str])] = &[
         ("two in one field", &["5, 5"]),
@@ -102,7 +102,8 @@ fn equal_lengths_leave_as_one_or_are_refused() {
     pair.upstream.assert_only_requests();
 }
 
-/// What arrived of a request whose body is `hello`: one with one length where it was accepted, otherwise nothing.
+/// The upstream's request with body `hello`: one with one length if it was accepted, otherwise
+/// none.
 fn check_one_or_none(name: &str, accepted: bool, seen: &[Seen]) {
     assert_eq!(seen.len(), usize::from(accepted), "{name}: {seen:?}");
     for seen in seen {
@@ -111,7 +112,7 @@ fn check_one_or_none(name: &str, accepted: bool, seen: &[Seen]) {
 }
 
 #[test]
-fn equal_lengths_over_h2c_leave_as_one_or_are_refused() {
+fn equal_lengths_over_h2c_are_forwarded_as_one_or_refused() {
     let pair = Pair::new();
     let cases: &[(&str, &[&[u8]])] = &[
         ("a leading zero", &[b"05"]),
@@ -135,7 +136,7 @@ fn equal_lengths_over_h2c_leave_as_one_or_are_refused() {
 }
 
 #[test]
-fn equal_lengths_over_h2c_leave_as_one_or_are_refused_to_an_http_2_upstream() {
+fn equal_lengths_over_h2c_are_forwarded_as_one_or_refused_to_an_http_2_upstream() {
     let (upstream, keyside) = over_h2(true, H2Answer::default());
     for lengths in [&["5", "5"][..], &["05"], &["5, 5"], &["5", "05"]] {
         let before = upstream.requests().len();
@@ -188,7 +189,7 @@ fn lengths_that_differ_are_refused() {
     upstream.assert_only_requests();
 }
 
-/// What came of a request with the body `of a GET`: the provider has it, or the client is told that it is refused.
+/// The result of a request with the body `of a GET`: the provider received it, or it was refused.
 fn check_not_dropped(name: &str, status: u16, bodies: &[Vec<u8>]) {
     match status {
         200 => assert_eq!(bodies, [b"of a GET"], "{name}: the bodies that arrived"),
@@ -270,7 +271,7 @@ fn the_body_of_a_get_is_forwarded_or_refused_over_an_http_2_upstream() {
 }
 
 #[test]
-fn a_get_without_a_body_leaves_without_a_framing() {
+fn a_get_without_a_body_is_forwarded_without_framing() {
     let pair = Pair::new();
     let ask = Ask::get(MODELS);
     let (seen, answer) = pair.exchange(&ask, reply(200, "", b"ok"));
@@ -302,8 +303,8 @@ fn transfer_codings_other_than_chunked_are_refused_on_both_sides() {
     expect::refused("an answer", &answer, 502, "upstream_unreachable");
 }
 
-/// Sends these beginnings of chunked bodies and keeps the connection open: each has to be refused and closed at once, which
-/// is before any deadline is over.
+/// Sends these beginnings of chunked bodies and keeps the connection open: each must be refused and
+/// closed at once, before any deadline.
 fn check_refused_at_once(cases: &[(&str, Vec<u8>)]) {
     let upstream = Upstream::ok();
     let keyside = Keyside::with_openai(&upstream.base_url());
@@ -333,7 +334,7 @@ fn a_chunk_extension_without_a_name_is_refused_at_once() {
         .collect();
     // The last chunk has extensions too.
     cases.push(("0;", b"5\r\nhello\r\n0;\r\n".to_vec()));
-    // And none has to be complete to be wrong.
+    // Incomplete ones are wrong, too.
     cases.push(("nothing after it", b"5;\r\n".to_vec()));
     check_refused_at_once(&cases);
 }
@@ -369,7 +370,7 @@ fn a_bare_lf_after_the_last_chunk_is_refused_at_once() {
 }
 
 #[test]
-fn a_chunk_extension_that_is_one_does_no_harm() {
+fn a_valid_chunk_extension_is_accepted() {
     let pair = Pair::new();
     for extension in [
         ";a",
@@ -397,7 +398,7 @@ fn a_chunk_extension_that_is_one_does_no_harm() {
 }
 
 #[test]
-fn a_chunk_of_a_kept_connection_is_judged_like_the_first() {
+fn chunks_of_later_requests_on_a_connection_are_checked_too() {
     let upstream = Upstream::ok();
     let keyside = Keyside::with_openai(&upstream.base_url());
     let mut wire = keyside.wire();

@@ -1,4 +1,5 @@
-//! An answer that breaks off at the upstream reaches the client as far as it came, head first, and then breaks off there.
+//! A response that breaks off at the upstream reaches the client as far as it arrived, and then
+//! breaks off there.
 
 use crate::harness::h2_upstream::{H2Answer, over_h2};
 use crate::harness::h2c::H2c;
@@ -13,9 +14,9 @@ use std::net::TcpStream;
 /// How the upstream's connection ends.
 #[derive(Clone, Copy, Debug)]
 enum Break {
-    /// With all that was written.
+    /// After everything that was written is delivered.
     Close,
-    /// By a reset, which takes back what has not arrived.
+    /// By a reset, which discards bytes that have not arrived.
     Reset,
 }
 
@@ -25,7 +26,7 @@ enum Client {
     Http2,
 }
 
-/// An upstream that writes `answer` to each request and breaks off, and Keyside before it.
+/// An upstream that writes `answer` to each request and breaks off, behind Keyside.
 fn breaking(how: Break, answer: Vec<u8>) -> (Upstream, Keyside) {
     let accept = Box::new(move |stream: TcpStream| -> io::Result<Box<dyn Stream>> {
         if let Break::Reset = how {
@@ -45,7 +46,7 @@ fn breaking(how: Break, answer: Vec<u8>) -> (Upstream, Keyside) {
     (upstream, keyside)
 }
 
-/// What a client gets of an answer. That its head comes is expected of every one.
+/// The part of a response that a client receives. The head must always arrive.
 fn answer_to(client: Client, keyside: &Keyside) -> Message {
     match client {
         Client::Http1 => {
@@ -108,8 +109,8 @@ fn every_byte_of_a_body_that_arrived_is_passed_on_before_the_break() {
 }
 
 #[test]
-fn more_than_fits_into_a_window_is_passed_on_before_the_break_too() {
-    // Several times what an HTTP/2 client takes before it gives its window back.
+fn a_body_larger_than_a_window_is_passed_on_before_the_break_too() {
+    // Several times as much as an HTTP/2 client accepts before it enlarges its window.
     let body = vec![b'x'; 300_000];
     let [(_, head), ..] = heads();
     let (_upstream, keyside) = breaking(Break::Close, [head, body.clone()].concat());
@@ -119,7 +120,7 @@ fn more_than_fits_into_a_window_is_passed_on_before_the_break_too() {
 }
 
 #[test]
-fn what_was_held_back_as_the_beginning_of_the_key_is_passed_on_before_the_break() {
+fn bytes_held_back_as_a_possible_key_are_passed_on_before_the_break() {
     let beginning = &crate::harness::KEY[..12];
     let [(_, head), ..] = heads();
     let answer = [head, b"echo: ".to_vec(), beginning.into()].concat();
@@ -135,7 +136,7 @@ fn what_was_held_back_as_the_beginning_of_the_key_is_passed_on_before_the_break(
 }
 
 #[test]
-fn an_answer_that_ends_with_the_connection_breaks_off_in_a_reset() {
+fn an_aborted_response_without_framing_ends_in_a_reset() {
     let ask =
         "GET /openai/v1/models HTTP/1.0\r\nHost: localhost\r\nX-Keyside-Workspace: acme\r\n\r\n";
     let [_, (_, head), _] = heads();
@@ -157,7 +158,7 @@ fn an_answer_that_ends_with_the_connection_breaks_off_in_a_reset() {
 }
 
 #[test]
-fn a_reset_without_an_error_in_the_middle_of_an_answer_is_no_end_of_it() {
+fn a_reset_without_an_error_does_not_end_a_response_cleanly() {
     let (_upstream, keyside) = over_h2(
         false,
         H2Answer {

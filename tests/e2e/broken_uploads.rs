@@ -1,5 +1,5 @@
-//! A request whose client takes it back is never delivered as a whole one, and one that its provider does not take holds
-//! nothing for ever.
+//! A request that its client cancels is never delivered as complete, and one that its provider does
+//! not read holds no resources forever.
 
 use crate::harness::frames::{DATA, END_HEADERS, Frames, HEADERS, RST_STREAM, block};
 use crate::harness::h2_upstream::{H2Answer, over_h2};
@@ -37,7 +37,7 @@ fn take_back_often(keyside: &Keyside) {
 }
 
 #[test]
-fn a_request_that_its_client_reset_is_not_delivered_as_a_whole_one() {
+fn a_request_that_its_client_reset_is_not_delivered_as_complete() {
     let upstream = Upstream::ok();
     let keyside = Keyside::with_openai(&upstream.base_url());
     take_back_often(&keyside);
@@ -45,15 +45,16 @@ fn a_request_that_its_client_reset_is_not_delivered_as_a_whole_one() {
 }
 
 #[test]
-fn a_request_that_its_client_reset_is_not_delivered_whole_over_http_2() {
+fn a_request_that_its_client_reset_is_not_delivered_as_complete_over_http_2() {
     let (upstream, keyside) = over_h2(true, H2Answer::default());
     take_back_often(&keyside);
     assert_eq!(upstream.requests().len(), 1, "{:#?}", upstream.requests());
 }
 
-/// hyper does not read on while bytes lie behind an answer, so it does not learn that the connection has ended.
+/// hyper stops reading while bytes follow a response, so it does not notice that the connection has
+/// closed.
 #[test]
-fn an_upload_that_is_answered_twice_and_cut_off_gives_its_place_back() {
+fn an_upload_that_is_answered_twice_and_cut_off_releases_its_slot() {
     let upstream = Upstream::raw(|line| {
         if let Ok(Some(_)) = line.head("") {
             line.write(
@@ -67,7 +68,7 @@ fn an_upload_that_is_answered_twice_and_cut_off_gives_its_place_back() {
         .set("proxy.limits.upstream_connections", "2")
         .start()
         .with_key();
-    // Its client leaves while the rest is on its way.
+    // The client disconnects during the upload.
     let mut wire = keyside.wire();
     let large = Ask::chat().body(&vec![b'x'; 4 * 1024 * 1024]).bytes();
     wire.send(&large[..large.len() - 1]);

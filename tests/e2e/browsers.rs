@@ -1,8 +1,9 @@
-//! A web page on this machine may not speak, by whatever name and trick it calls.
+//! A web page on this machine is refused, whatever host name or trick it uses.
 
 use crate::harness::{Ask, Keyside, Upstream, Wire, expect, reply};
 
-/// Sends each request and expects this refusal, with nothing upstream and nothing allowed to a page.
+/// Sends each request and expects this refusal, with nothing upstream and nothing allowed to a
+/// page.
 fn check(code: &str, cases: Vec<(&str, Ask)>) {
     let upstream = Upstream::ok();
     let keyside = Keyside::with_openai(&upstream.base_url());
@@ -71,7 +72,7 @@ fn a_request_of_a_web_page_is_refused() {
 }
 
 #[test]
-fn a_browser_that_sends_no_origin_is_known_by_what_else_it_sends() {
+fn a_browser_without_an_origin_is_recognised_by_other_headers() {
     let get = || Ask::get("/openai/v1/models");
     check(
         "browser_not_allowed",
@@ -97,7 +98,8 @@ fn a_program_may_send_what_node_s_fetch_sends() {
 
 #[test]
 fn under_a_name_of_the_network_a_get_needs_a_header_that_no_page_can_send() {
-    // No browser sends Fetch Metadata over plain http to such a name, and with an image no Origin either.
+    // No browser sends Fetch Metadata over plain http to such a name, and with an image no Origin
+    // either.
     let upstream = Upstream::ok();
     let keyside = Keyside::builder()
         .provider("openai", &upstream.base_url())
@@ -236,7 +238,7 @@ fn every_name_of_ours_is_served() {
 }
 
 #[test]
-fn no_other_listener_allows_a_page_anything() {
+fn no_other_listener_grants_anything_to_a_page() {
     let keyside = Keyside::builder().start();
     let token = format!("Bearer {}", keyside.token());
     let pages = [
@@ -257,7 +259,7 @@ fn no_other_listener_allows_a_page_anything() {
 }
 
 #[test]
-fn what_the_upstream_allows_a_page_is_not_passed_on() {
+fn cors_headers_of_the_upstream_are_not_passed_on() {
     let headers = "Access-Control-Allow-Origin: *\r\nAccess-Control-Allow-Private-Network: true\r\n\
         Alt-Svc: h3=\":443\"\r\nX-Plain: kept\r\n";
     let upstream = Upstream::answering(move |_| reply(200, headers, b"{}"));

@@ -1,4 +1,4 @@
-//! What one side sends is what the other side gets, byte for byte, over HTTP/1.1.
+//! Each side receives exactly the bytes that the other sends, over HTTP/1.1.
 
 use crate::harness::{
     Ask, Ending, Keyside, Pair, Upstream, chunk_of, chunked_head, reply, reply_in_chunks,
@@ -48,7 +48,7 @@ fn corpus() -> Vec<(&'static str, Vec<u8>)> {
     ]
 }
 
-/// Fails with a position and not with ten megabytes of text.
+/// Fails with a position instead of ten megabytes of text.
 fn assert_same(name: &str, got: &[u8], sent: &[u8]) {
     let differs = got.iter().zip(sent).position(|(a, b)| a != b);
     let lengths = (got.len(), sent.len());
@@ -236,7 +236,7 @@ fn the_upstream_s_own_errors_arrive_as_they_are() {
 }
 
 #[test]
-fn an_interim_answer_does_not_take_the_place_of_the_final_one() {
+fn an_interim_response_does_not_replace_the_final_one() {
     let interim = b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n".to_vec();
     let both = [interim, reply(200, "", b"final")].concat();
     let upstream = Upstream::answering(move |_| both.clone());
@@ -251,7 +251,7 @@ fn an_interim_answer_does_not_take_the_place_of_the_final_one() {
 }
 
 #[test]
-fn a_client_that_waits_for_100_continue_is_told_to_go_on() {
+fn a_client_that_waits_for_100_continue_gets_it() {
     let upstream = Upstream::ok();
     let keyside = Keyside::with_openai(&upstream.base_url());
     let ask = Ask::chat().header("Expect", "100-continue").body(b"waited");

@@ -1,5 +1,5 @@
-//! A key of its own is put through every path and then looked for, in every coding, in everything that
-//! Keyside says, shows or stores. It may be in one place: the request to its provider.
+//! Sends a unique key through every path and then searches for it, in every encoding, in everything
+//! that Keyside prints, shows or stores. It may only be in the request to its provider.
 
 mod codings;
 mod declared;
@@ -16,14 +16,14 @@ use serde_json::{Value, json};
 use std::fs;
 use std::net::TcpListener;
 
-/// Where a master key is made when none is given.
+/// The default file of the master key.
 const MASTER_KEY: &str = "data.master-key";
 
-/// What is hidden, and who must not give it away.
+/// The canaries, and the Keyside that must not leak them.
 struct Hunt {
     /// The providers' key.
     key: Canary,
-    /// What a client sends as its own credential: it goes nowhere at all.
+    /// The client's own credential, which must go nowhere.
     own: Canary,
     keyside: Keyside,
     upstream: Upstream,
@@ -31,7 +31,7 @@ struct Hunt {
 }
 
 #[test]
-fn a_key_is_found_nowhere_but_in_the_requests_to_its_provider() {
+fn a_key_is_only_in_requests_to_its_provider() {
     let mut hunt = Hunt::new(Canary::like_a_key());
     hunt.add_keys();
     hunt.successes();
@@ -47,7 +47,7 @@ fn a_key_is_found_nowhere_but_in_the_requests_to_its_provider() {
 }
 
 #[test]
-fn a_key_of_odd_characters_is_found_nowhere_either() {
+fn a_key_with_special_characters_is_only_in_requests_to_its_provider() {
     let mut hunt = Hunt::new(Canary::of_odd_characters());
     hunt.add_keys();
     hunt.successes();
@@ -60,7 +60,7 @@ fn a_key_of_odd_characters_is_found_nowhere_either() {
 }
 
 #[test]
-fn a_key_that_no_longer_opens_is_found_nowhere_either() {
+fn a_key_that_no_longer_opens_is_nowhere() {
     let mut hunt = Hunt::new(Canary::like_a_key());
     hunt.add_keys();
     let mut hunt = hunt.with_a_damaged_keyring();
@@ -69,7 +69,7 @@ fn a_key_that_no_longer_opens_is_found_nowhere_either() {
 }
 
 impl Hunt {
-    /// Everything is logged, and each provider fails in a way of its own.
+    /// Everything is logged, and each provider fails differently.
     fn new(key: Canary) -> Self {
         let hunt = Self::start(key, Keyside::builder());
         for workspace in ["acme", "other"] {
@@ -144,7 +144,8 @@ impl Hunt {
         added.json()
     }
 
-    /// Sends a request with a credential of the client's own in every place that takes one, and returns the status.
+    /// Sends a request with the client's own credential in every possible place, and returns the
+    /// status.
     fn ask(&mut self, name: &str, mut ask: Ask) -> u16 {
         let own = self.own.text().to_owned();
         let joint = if ask.target.contains('?') { '&' } else { '?' };
@@ -160,7 +161,8 @@ impl Hunt {
         answer.status()
     }
 
-    /// That the key did go where it belongs, once a request, is what makes finding it nowhere else worth something.
+    /// Proves that the key was sent to its provider once per request; otherwise finding it nowhere
+    /// else would mean nothing.
     fn assert_delivered(&self) {
         let requests = self.upstream.requests();
         assert!(requests.len() >= 5, "only {} requests", requests.len());
@@ -177,7 +179,7 @@ impl Hunt {
         let home = self.keyside.builder_of().home().to_owned();
         let master = fs::read_to_string(home.join(MASTER_KEY)).expect("a master key");
         let master = Canary::of(master.trim());
-        // The folder lives as long as what it was started with.
+        // The builder owns the folder.
         let (_builder, exit) = self.keyside.stop();
         self.sweep.saw("standard error", exit.stderr.as_bytes());
         self.sweep.saw("standard output", exit.stdout.as_bytes());
@@ -194,7 +196,8 @@ impl Hunt {
     }
 }
 
-/// A provider that answers as the header `X-Case` says. What it says of the key it learns from the request.
+/// A provider that responds as the header `X-Case` says, and reads the key to echo from the
+/// request.
 fn provider() -> Upstream {
     Upstream::scripted(|seen, line| {
         let key = ["authorization", "x-goog-api-key"]
@@ -264,7 +267,7 @@ fn count(bytes: &[u8], needle: &str) -> usize {
         .count()
 }
 
-/// A request of these very bytes, and whatever comes back until the connection closes.
+/// Sends exactly these bytes and returns everything until the connection closes.
 fn raw(wire: &mut Wire, bytes: &[u8]) -> Vec<u8> {
     wire.send(bytes);
     wire.until_close()

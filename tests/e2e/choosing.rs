@@ -1,4 +1,4 @@
-//! Which workspace a request is for, and which of its keys it gets: decided the same way every time.
+//! Which workspace a request is for, and which of its keys is used.
 
 use crate::harness::{Ask, Keyside, Message, Upstream, expect, holds};
 use serde_json::json;
@@ -49,7 +49,7 @@ impl Acme {
 }
 
 #[test]
-fn the_tag_may_stand_in_the_header_the_path_or_a_header_of_one_s_own() {
+fn the_workspace_may_be_in_the_header_the_path_or_a_configured_header() {
     let upstream = Upstream::ok();
     let keyside = Keyside::builder()
         .provider("openai", &upstream.base_url())
@@ -120,7 +120,7 @@ fn a_key_saved_as_default_takes_over_at_once() {
 }
 
 #[test]
-fn without_a_wish_live_goes_before_sandbox() {
+fn live_is_preferred_to_sandbox_by_default() {
     let acme = Acme::without_keys();
     acme.save("ci", "sandbox", SANDBOX, false);
     acme.gives("sandbox only", &Ask::chat(), "ci", SANDBOX);

@@ -71,7 +71,7 @@ const PROVIDERS: &[Provider] = &[
     ),
 ];
 
-/// What the client believes to be its credential.
+/// The client's own credential.
 const OWN: &str = "client-own-credential-ZZ81";
 
 /// Keyside with the same key for every provider, all of them at one upstream.
@@ -89,7 +89,8 @@ fn with_every_provider(upstream: &Upstream) -> Keyside {
     keyside
 }
 
-/// Sends `ask` for each provider and checks what left: our key once, in its place, and `OWN` nowhere.
+/// Sends `ask` for each provider and checks what left: our key once, in its place, and `OWN`
+/// nowhere.
 fn check(name: &str, vary: impl Fn(Ask) -> Ask) {
     let upstream = Upstream::ok();
     let keyside = with_every_provider(&upstream);
@@ -102,7 +103,7 @@ fn check(name: &str, vary: impl Fn(Ask) -> Ask) {
             answer.text()
         );
         let seen = upstream.requests().pop().expect("a request");
-        // What its SDK leaves to the base URL, Keyside sets.
+        // Keyside adds the part of the path that this SDK expects in the base URL.
         let below = match *provider {
             "fireworks" => "/inference",
             _ => "",
@@ -125,7 +126,7 @@ fn check(name: &str, vary: impl Fn(Ask) -> Ask) {
 }
 
 #[test]
-fn the_table_of_this_module_is_the_whole_catalogue() {
+fn this_table_covers_the_whole_catalogue() {
     let keyside = Keyside::builder().start();
     let listed = keyside
         .admin("GET", "/api/integrations/providers", None)
@@ -172,7 +173,7 @@ fn a_credential_in_any_header_is_replaced_by_ours() {
 }
 
 #[test]
-fn a_credential_under_a_name_of_another_service_is_not_sent_along() {
+fn a_credential_under_another_service_s_name_is_removed() {
     check("relatives of the providers' headers", |ask| {
         ask.header("X_Api_Key", OWN)
             .header("ApiKey", OWN)
@@ -189,7 +190,7 @@ fn a_credential_under_a_name_of_another_service_is_not_sent_along() {
 }
 
 #[test]
-fn what_the_sdks_send_along_reaches_the_provider() {
+fn other_headers_of_the_sdks_reach_the_provider() {
     let upstream = Upstream::ok();
     let keyside = Keyside::with_openai(&upstream.base_url());
     let names = [
@@ -249,7 +250,7 @@ fn two_authorization_headers_are_refused_or_replaced() {
 }
 
 #[test]
-fn a_credential_in_the_query_is_taken_out_and_the_rest_stays() {
+fn a_credential_in_the_query_is_removed_and_the_rest_stays() {
     let upstream = Upstream::ok();
     let keyside = Keyside::with_openai(&upstream.base_url());
     let cases = [

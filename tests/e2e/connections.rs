@@ -59,7 +59,7 @@ fn pipelined_requests_are_answered_in_order() {
 }
 
 #[test]
-fn a_client_s_connection_close_is_its_own() {
+fn a_client_s_connection_close_does_not_reach_the_upstream() {
     let upstream = Upstream::ok();
     let keyside = Keyside::with_openai(&upstream.base_url());
     for _ in 0..3 {
@@ -71,7 +71,7 @@ fn a_client_s_connection_close_is_its_own() {
     assert_eq!(upstream.connections(), 1, "it is not passed on");
 }
 
-/// The upstream treats the request number `fail_at` (from 0) with `fault`, all others well.
+/// The upstream applies `fault` to request number `fail_at` (from 0), and serves all others.
 /// That request must be answered 502 and have been delivered once.
 fn check_delivered_once(
     name: &str,
@@ -140,7 +140,7 @@ fn an_upstream_that_closes_in_the_middle_of_a_request_gets_it_once() {
 }
 
 #[test]
-fn a_pooled_connection_that_the_upstream_closed_while_idle_does_no_harm() {
+fn a_pooled_connection_that_the_upstream_closed_while_idle_fails_no_request() {
     let upstream = Upstream::scripted(|_, line| {
         line.write(reply(200, "", b"{}"));
         Then::Close
@@ -149,7 +149,8 @@ fn a_pooled_connection_that_the_upstream_closed_while_idle_does_no_harm() {
     let mut wire = keyside.wire();
     for n in 0..20 {
         let answer = wire.ask(&Ask::chat());
-        // The close may race the next request: then an error is right, a second delivery is not.
+        // The close may race with the next request: then an error is fine, a second delivery is
+        // not.
         assert!(
             [200, 502].contains(&answer.status()),
             "round {n}: {}",
@@ -192,11 +193,11 @@ fn an_answer_cut_by_the_upstream_is_cut_for_the_client() {
 }
 
 #[test]
-fn a_client_that_leaves_takes_its_request_with_it() {
+fn a_client_that_disconnects_cancels_its_request() {
     let (gone, left) = std::sync::mpsc::channel();
     let gone = std::sync::Mutex::new(gone);
     let upstream = Upstream::scripted(move |_, line| {
-        // The end of the connection, which comes only if Keyside gives the request up.
+        // The connection closes only if Keyside cancels the request.
         let _ = line.peek();
         let _ = gone.lock().expect("one request").send(());
         Then::Close
@@ -228,7 +229,7 @@ fn a_client_of_http_1_0_gets_an_answer_that_it_can_read() {
 }
 
 #[test]
-fn a_client_that_leaves_in_the_middle_of_its_body_delivers_no_whole_request() {
+fn a_client_that_disconnects_during_its_body_delivers_no_complete_request() {
     let upstream = Upstream::ok();
     let keyside = Keyside::with_openai(&upstream.base_url());
     for ask in [
@@ -238,7 +239,7 @@ fn a_client_that_leaves_in_the_middle_of_its_body_delivers_no_whole_request() {
         let before = upstream.cut().len();
         let mut wire = keyside.wire();
         wire.send([ask.head(), chunk_of(b"only the beginning")].concat());
-        // It is on its way before the client goes.
+        // The request has been sent before the client disconnects.
         eventually("the beginning", || {
             holds(&upstream.bytes(), "only the beginning").then_some(())
         });

@@ -1,9 +1,9 @@
-//! CR, LF, NUL and their like: refused where they are written, and never passed on raw.
+//! CR, LF, NUL and other control characters: refused on input, and never forwarded raw.
 
 use crate::harness::{Ask, Keyside, Upstream, field, holds};
 use serde_json::{Value, json};
 
-/// Each of these stands in the middle of a value, so that no trimming takes it away.
+/// Each is in the middle of a value, so that trimming does not remove it.
 const BAD: &[(&str, &str)] = &[
     ("CR LF", "x\r\nX-Injected: 1"),
     ("LF", "x\ny"),
@@ -95,7 +95,7 @@ fn a_usage_tag_with_a_control_character_is_refused_at_write() {
 }
 
 #[test]
-fn a_newline_at_the_end_of_a_pasted_secret_is_forgiven() {
+fn a_newline_at_the_end_of_a_pasted_secret_is_removed() {
     let upstream = Upstream::ok();
     let keyside = Keyside::builder()
         .provider("openai", &upstream.base_url())

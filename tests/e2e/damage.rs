@@ -1,5 +1,6 @@
-//! A data folder that lost files, was cut short or put back to an older state: noticed and said with
-//! its remedy, or mended; never served as if nothing had been there, and whole again once restored.
+//! A data folder with lost or truncated files, or put back to an older state: Keyside reports it
+//! with the remedy, or repairs it. It never starts as if the folder were empty, and a restore
+//! works.
 
 use crate::harness::{Ask, Builder, CREDENTIALS, Exit, KEY, Keyside, Upstream, Wire};
 use crate::startup::{check_serves, refused};
@@ -14,7 +15,7 @@ fn a_lost_store_with_its_keyring_left_is_not_replaced_by_an_empty_one() {
     fs::remove_dir_all(builder.home().join("data/store")).expect("a folder");
     check_refused_with_remedy("no store", &refused(&builder));
     check_refused_with_remedy("no store, asked again", &refused(&builder));
-    // The anchor may be missing, say the notes on it; the keyring alone must tell then.
+    // The anchor may be missing; then the keyring alone must reveal the loss.
     let _ = fs::remove_file(builder.home().join("data/audit-head"));
     check_refused_with_remedy("no store and no anchor", &refused(&builder));
     assert!(!builder.home().join("data/store").exists(), "one was made");
@@ -22,7 +23,7 @@ fn a_lost_store_with_its_keyring_left_is_not_replaced_by_an_empty_one() {
 }
 
 #[test]
-fn a_start_that_is_refused_over_a_lost_store_is_not_in_the_way_of_a_restore() {
+fn a_start_refused_over_a_lost_store_does_not_block_a_restore() {
     let upstream = Upstream::wanting_key();
     let keyside = Keyside::with_openai(&upstream.base_url());
     let url = format!("http://{}", keyside.admin_addr());
@@ -35,7 +36,7 @@ fn a_start_that_is_refused_over_a_lost_store_is_not_in_the_way_of_a_restore() {
     let exit = refused(&builder);
     check_refused_with_remedy("no store", &exit);
     assert!(!store.exists(), "one was made");
-    // What the process has put on record by itself since the backup does not matter here.
+    // Records that the process itself has written since the backup do not matter here.
     let exit = builder.run(&["restore", "--older", "b.keyside"], b"");
     assert_eq!(exit.code, Some(0), "{exit:#?}");
     check_serves(&builder.start());
@@ -82,7 +83,7 @@ fn a_damaged_keyring_is_named_and_left_as_it_is() {
 }
 
 #[test]
-fn every_file_of_the_store_that_is_damaged_is_noticed_or_mended() {
+fn damage_to_any_file_of_the_store_is_detected_or_repaired() {
     let upstream = Upstream::wanting_key();
     let (builder, backup) = stopped(&upstream);
     let store = backup.join("store");
@@ -144,7 +145,7 @@ fn an_older_copy_of_the_store_does_not_bring_a_revoked_key_back() {
 }
 
 #[test]
-fn heads_that_are_gone_or_edited_are_named_by_doctor_and_by_the_check_at_rest() {
+fn doctor_and_the_offline_check_report_missing_and_edited_heads() {
     let upstream = Upstream::wanting_key();
     let (builder, backup) = stopped(&upstream);
     let heads = builder.home().join("data/heads");
@@ -162,7 +163,7 @@ fn heads_that_are_gone_or_edited_are_named_by_doctor_and_by_the_check_at_rest() 
 }
 
 #[test]
-fn an_older_store_is_named_by_doctor_and_by_the_check_at_rest() {
+fn doctor_and_the_offline_check_report_an_older_store() {
     let upstream = Upstream::wanting_key();
     let (builder, backup) = stopped(&upstream);
     let keyside = builder.start();
@@ -186,7 +187,7 @@ fn a_store_that_does_not_open_is_not_said_to_be_without_credentials() {
 }
 
 #[test]
-fn a_token_file_that_was_taken_away_costs_neither_the_token_nor_the_keys() {
+fn deleting_the_token_file_revokes_neither_the_token_nor_the_keys() {
     let upstream = Upstream::wanting_key();
     let (builder, backup) = stopped(&upstream);
     fs::remove_file(builder.home().join("data/admin-token")).expect("a file");
@@ -237,7 +238,8 @@ fn a_key_whose_record_is_gone_is_listed_as_damaged_and_can_be_revoked() {
     assert_eq!(keyside.ask(&other).status(), 200);
 }
 
-/// Takes the stored record of a key of `acme` away, as someone could who writes to the store.
+/// Deletes the stored record of a key of `acme`, as an attacker with write access to the store
+/// could.
 fn remove_record(builder: &Builder, id: &str) {
     let folder = builder.home().join("data/store");
     let begins = format!("{{\"id\":\"{id}\"");
@@ -251,7 +253,7 @@ fn remove_record(builder: &Builder, id: &str) {
         let mut removed = 0;
         for key in storage.list("workspace/acme/object/").await.expect("keys") {
             let object = storage.get(&key).await.expect("a read");
-            // Each object begins with eight bytes of its own.
+            // Each object begins with eight random bytes.
             let record = object.as_deref().and_then(|object| object.get(8..));
             if record.is_some_and(|record| record.starts_with(begins.as_bytes())) {
                 storage.delete(&key).await.expect("a removal");
@@ -272,8 +274,8 @@ fn stopped(upstream: &Upstream) -> (Builder, PathBuf) {
     (builder, backup)
 }
 
-/// Starts on a damaged folder. Either it says what is wrong and how to mend it, or it serves the key
-/// as ever, or it refuses that very key as not to be opened. It must not seem to have no key.
+/// Starts with a damaged folder. Keyside must report the damage with a remedy, or serve the key
+/// normally, or refuse that key as undecryptable. It must not behave as if there were no key.
 fn check_noticed(name: &str, builder: &Builder) {
     match builder.clone().try_start() {
         Err(exit) => check_refused_with_remedy(name, &exit),
@@ -293,7 +295,7 @@ fn check_noticed(name: &str, builder: &Builder) {
     }
 }
 
-/// Doctor and the check of the log at rest both fail, and say what is wrong and what to do about it.
+/// `doctor` and `audit verify --offline` both fail, with the cause and the remedy.
 fn check_told(name: &str, builder: &Builder, part: &str) {
     let doctor = builder.run(&["doctor"], b"");
     let is_told = |line: &str| line.starts_with("fail store: ") && line.contains(part);
@@ -321,7 +323,7 @@ fn check_refused_with_remedy(name: &str, exit: &Exit) {
     assert!(!said.contains("panicked"), "{name}: {exit:#?}");
 }
 
-/// Puts the copy back; the next start serves what was there.
+/// Puts the copy back; the next start serves the earlier data.
 fn check_restored(builder: &Builder, backup: &Path) {
     restore(builder, backup);
     check_serves(&builder.clone().start());
@@ -359,7 +361,7 @@ fn files_under(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// The bits of a stretch in the middle, turned over.
+/// Flips the bits of a range in the middle.
 fn turned(whole: &[u8]) -> Vec<u8> {
     let mut bytes = whole.to_vec();
     let middle = bytes.len() / 2;

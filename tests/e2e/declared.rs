@@ -1,4 +1,5 @@
-//! Keys that the settings declare stand beside stored ones: requests use both, and the API changes only the latter.
+//! Declared keys together with stored ones: requests use both, and the API changes only the stored
+//! ones.
 
 use crate::harness::{Ask, Builder, KEY, Keyside, Upstream, Wire, eventually};
 use nix::sys::stat::Mode;
@@ -9,7 +10,7 @@ use std::fs;
 const DECLARED: &str = "sk-proj-declared-one-0123456789abcdefgh";
 const LATER: &str = "sk-proj-declared-two-0123456789abcdefgh";
 
-/// Keyside with a stored key of `acme`, labelled `default`, and one that is declared beside it, labelled `file`.
+/// Keyside with a stored key of `acme`, labelled `default`, and a declared one, labelled `file`.
 fn beside_a_stored_one() -> (Upstream, Keyside) {
     let upstream = Upstream::ok();
     let builder = Keyside::builder().provider("openai", &upstream.base_url());
@@ -62,7 +63,7 @@ fn a_declared_key_is_used_by_its_label_and_where_nothing_is_stored() {
 }
 
 #[test]
-fn a_declared_key_is_shown_with_its_source_and_not_changed_here() {
+fn a_declared_key_is_shown_with_its_source_and_cannot_be_changed() {
     let (_upstream, keyside) = beside_a_stored_one();
     let key = declared(&keyside);
     let source = key["source"].as_str().expect("a source");
@@ -102,7 +103,7 @@ fn a_declared_key_is_shown_with_its_source_and_not_changed_here() {
 }
 
 #[test]
-fn another_secret_in_the_file_is_the_next_request_s_and_none_is_refused() {
+fn a_new_secret_in_the_file_is_used_without_refusing_a_request() {
     let (upstream, keyside) = beside_a_stored_one();
     let ask = Ask::chat().header("X-Keyside-Label", "file");
     let path = keyside.builder_of().home().join("key");
@@ -133,7 +134,7 @@ fn another_secret_in_the_file_is_the_next_request_s_and_none_is_refused() {
     }
 }
 
-/// A sidecar whose only key is in the file `key`, which is still to be written.
+/// A sidecar whose only key is in the file `key`, which does not exist yet.
 fn sidecar(upstream: &Upstream) -> Builder {
     Keyside::sidecar()
         .provider("openai", &upstream.base_url())
@@ -141,7 +142,7 @@ fn sidecar(upstream: &Upstream) -> Builder {
 }
 
 #[test]
-fn a_fifo_in_the_place_of_a_key_is_refused_and_holds_up_nothing() {
+fn a_fifo_instead_of_a_key_is_refused_and_blocks_nothing() {
     let upstream = Upstream::ok();
     let builder = sidecar(&upstream);
     let path = builder.home().join("key");
@@ -166,7 +167,7 @@ fn a_fifo_in_the_place_of_a_key_is_refused_and_holds_up_nothing() {
 }
 
 #[test]
-fn a_key_that_is_swapped_all_the_time_fails_no_request_and_the_last_one_stays() {
+fn replacing_a_key_constantly_fails_no_request_and_the_last_one_is_used() {
     let upstream = Upstream::ok();
     let builder = sidecar(&upstream);
     let (path, next) = (builder.home().join("key"), builder.home().join("next"));
@@ -188,7 +189,7 @@ fn a_key_that_is_swapped_all_the_time_fails_no_request_and_the_last_one_stays() 
 }
 
 #[test]
-fn what_no_start_would_accept_is_found_by_check() {
+fn check_finds_what_no_start_would_accept() {
     let upstream = Upstream::ok();
     let named = |workspace: &str, label: &str| {
         let builder = Keyside::sidecar().provider("openai", &upstream.base_url());

@@ -1,9 +1,10 @@
-//! Where a request goes is decided by configuration, never by the client.
+//! Configuration determines a request's destination, never the client.
 
 use crate::harness::{Ask, CHAT, KEY, Keyside, Pair, Upstream, expect, reply};
 
-/// Sends raw bytes in which `{ELSEWHERE}` is another server's authority. Whatever is answered,
-/// that server must stay unknown, and what the configured one saw must be addressed to it.
+/// Sends raw bytes in which `{ELSEWHERE}` is another server's authority. Whatever the response,
+/// that server must receive nothing, and the configured server only requests that are addressed to
+/// it.
 fn check(cases: &[(&str, &str)]) {
     let (upstream, elsewhere) = (Upstream::ok(), Upstream::ok());
     let keyside = Keyside::builder()
@@ -185,7 +186,7 @@ fn anything_but_exactly_one_host_that_is_ours_is_refused() {
 }
 
 #[test]
-fn headers_that_name_a_host_decide_nothing() {
+fn headers_that_name_a_host_do_not_change_the_destination() {
     let (upstream, elsewhere) = (Upstream::ok(), Upstream::ok());
     let keyside = Keyside::with_openai(&upstream.base_url());
     let other = elsewhere.address().to_string();
@@ -220,7 +221,7 @@ fn headers_that_name_a_host_decide_nothing() {
 }
 
 #[test]
-fn nothing_beside_the_request_line_names_another_method() {
+fn only_the_request_line_determines_the_method() {
     let upstream = Upstream::ok();
     let keyside = Keyside::with_openai(&upstream.base_url());
     let query = "?$httpMethod=DELETE&%24httpMethod=DELETE&_method=DELETE&X-HTTP-Method-Override=DELETE\

@@ -1,5 +1,5 @@
-//! A disk without room: changes are refused with a problem document, nothing is half-written, keys
-//! that are there are served on, and everything acknowledged outlives it.
+//! A full disk: changes are refused with a problem document, nothing is half-written, existing keys
+//! keep working, and everything acknowledged survives.
 
 use crate::harness::{Ask, Builder, KEY, Keyside, Message, Upstream, eventually, runs_as_root};
 use crate::startup::{check_serves, refused};
@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 #[test]
-fn a_full_disk_refuses_changes_and_room_brings_them_back() {
+fn changes_are_refused_on_a_full_disk_and_accepted_when_space_is_freed() {
     if !runs_as_root() {
         return;
     }
@@ -42,7 +42,7 @@ fn a_full_disk_refuses_changes_and_room_brings_them_back() {
 }
 
 #[test]
-fn a_disk_that_fills_up_under_changes_costs_nothing_acknowledged() {
+fn a_disk_that_fills_up_loses_no_acknowledged_change() {
     if !runs_as_root() {
         return;
     }
@@ -60,7 +60,7 @@ fn a_disk_that_fills_up_under_changes_costs_nothing_acknowledged() {
     });
     made.extend(more);
     check_unchanged(&keyside, &made);
-    // A power cut while the disk is full, and no room at the next start either.
+    // A power cut while the disk is full, and still no space at the next start.
     let keyside = keyside.kill9().start();
     check_unchanged(&keyside, &made);
     check_refused(&try_key(&keyside, "still-full"));
@@ -73,7 +73,7 @@ fn a_disk_that_fills_up_under_changes_costs_nothing_acknowledged() {
 }
 
 #[test]
-fn a_start_needs_no_room_and_neither_does_the_next_one() {
+fn a_start_needs_no_disk_space_and_neither_does_the_next_one() {
     if !runs_as_root() {
         return;
     }
@@ -82,7 +82,7 @@ fn a_start_needs_no_room_and_neither_does_the_next_one() {
     let disk = SmallDisk::under(&builder);
     let mut keyside = builder.start().with_key();
     let mut made = vec![keyside.list()[0].clone()];
-    // sled goes on in a segment that it has not filled up, which it does while it opens.
+    // sled continues a partly filled segment while it opens.
     made.push(keyside.add_key("acme", "openai", "another", KEY));
     let mut filled = Vec::new();
     for round in 0..3 {
@@ -99,13 +99,13 @@ fn a_start_needs_no_room_and_neither_does_the_next_one() {
         (answer.status() == 201).then(|| answer.json())
     });
     made.push(view);
-    // What the starts have used is kept aside again.
+    // The space that the starts used is reserved again.
     disk.fill();
     check_unchanged(&keyside.kill9().start(), &made);
 }
 
 #[test]
-fn a_first_start_without_room_says_so_and_the_next_one_with_room_begins_well() {
+fn a_first_start_on_a_full_disk_says_so_and_the_next_with_space_succeeds() {
     if !runs_as_root() {
         return;
     }
@@ -132,7 +132,7 @@ fn a_store_that_may_not_grow_refuses_changes_and_keeps_what_it_acknowledged() {
     let unsignalled = ["/bin/sh", "-c", r#"trap '' XFSZ; exec "$0" "$@""#];
     let keyside = builder.launched_by(&unsignalled).start().with_key();
     let mut made = vec![keyside.list()[0].clone()];
-    // What the system says then (EFBIG) is not what the free space of the disk foretells.
+    // The error (EFBIG) occurs although the disk has free space.
     let db = keyside.data().join("store/db");
     limit_files_to(fs::metadata(db).expect("sled's log").len(), &keyside);
     made.extend(keys_until_refused(&keyside, &AtomicBool::new(true)));
@@ -145,7 +145,8 @@ fn a_store_that_may_not_grow_refuses_changes_and_keeps_what_it_acknowledged() {
     check_unchanged(&keyside, &made);
 }
 
-/// Makes keys one after the other until one is refused; once `full` is set, a thousand more at most.
+/// Creates keys one after another until one is refused; after `full` is set, at most a thousand
+/// more.
 fn keys_until_refused(keyside: &Keyside, full: &AtomicBool) -> Vec<Value> {
     let (mut made, mut left) = (Vec::new(), 1_000);
     for number in 0.. {
@@ -161,7 +162,7 @@ fn keys_until_refused(keyside: &Keyside, full: &AtomicBool) -> Vec<Value> {
     made
 }
 
-/// Checks the refusal that a client can work with.
+/// Checks the refusal that the client receives.
 pub fn check_refused(answer: &Message) {
     let text = answer.text();
     assert_eq!(answer.status(), 503, "{text}");
@@ -176,7 +177,7 @@ pub fn check_refused(answer: &Message) {
     let kinds = kinds.map(|kind| format!("urn:keyside:problem:{kind}"));
     let kind = problem["type"].as_str().unwrap_or_default();
     assert!(kinds.iter().any(|known| known == kind), "{text}");
-    // Said only where it is certain.
+    // Only said if it is certain.
     let says_so = problem["detail"].as_str().unwrap_or_default();
     let is_certain = says_so.contains("nothing was changed");
     assert_eq!(is_certain, kind == kinds[0], "{text}");
@@ -187,8 +188,8 @@ pub fn check_refused(answer: &Message) {
     }
 }
 
-/// Checks that there is what was acknowledged and nothing else, and that the key still leaves. Of the key whose outcome was
-/// said to be unknown, nothing is known.
+/// Checks that exactly the acknowledged keys exist, except one with an unknown outcome, and that
+/// requests still use their key.
 fn check_unchanged(keyside: &Keyside, made: &[Value]) {
     let there = keyside.everything();
     let is_made = |view: &&Value| made.iter().any(|made| made["id"] == view["id"]);
@@ -204,7 +205,7 @@ fn check_unchanged(keyside: &Keyside, made: &[Value]) {
     check_serves(keyside);
 }
 
-/// Checks that what a request does is on record again.
+/// Checks that requests are recorded again.
 pub fn check_recorded(keyside: &Keyside) {
     let answer = keyside.ask(&Ask::chat());
     let id = answer.header("x-keyside-request-id").expect("an id");
@@ -248,7 +249,7 @@ impl SmallDisk {
         }
     }
 
-    /// Takes all the room there is; the file to remove for having it back.
+    /// Fills the disk; returns the file to delete to free it again.
     pub fn fill(&self) -> PathBuf {
         self.fill_as("ballast")
     }

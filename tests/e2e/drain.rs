@@ -1,5 +1,5 @@
-//! Leaving: what is in flight is finished, newcomers are served and told to go elsewhere, and the
-//! process ends as soon as nothing is left, or cuts what is left when its time is over.
+//! Shutdown: requests in flight finish, new ones are served with `Connection: close`, and the
+//! process exits when nothing is left, or cuts off the rest at the deadline.
 
 use crate::harness::frames::{self, END_HEADERS, END_STREAM, Frames};
 use crate::harness::gate::Gate;
@@ -11,7 +11,7 @@ use nix::sys::signal::Signal;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Each of these asks the process to end well.
+/// The signals for a graceful shutdown.
 const ASKING: [Signal; 4] = [
     Signal::SIGTERM,
     Signal::SIGINT,
@@ -22,14 +22,14 @@ const ASKING: [Signal; 4] = [
 /// How many streams are in flight when the signal comes.
 const STREAMS: usize = 1_000;
 
-/// "At once", with room for a machine that is busy with other tests.
+/// "At once", on a machine that is busy with other tests.
 const AT_ONCE: Duration = Duration::from_secs(3);
 
 #[test]
-fn a_thousand_streams_are_finished_after_sigterm_and_newcomers_are_told_to_close() {
+fn a_thousand_streams_finish_after_sigterm_and_new_requests_get_connection_close() {
     allow_sockets(4 * STREAMS);
     let (upstream, gate) = streaming();
-    // Longer than the test is patient: whatever ends, ends because it is done.
+    // Longer than the test waits: streams end only because they are finished.
     let mut keyside = draining_for(&upstream, "300s");
     let mut kept = keyside.wire();
     assert_eq!(kept.ask(&Ask::get("/openai/v1/models")).status(), 200);
@@ -65,7 +65,7 @@ fn a_thousand_streams_are_finished_after_sigterm_and_newcomers_are_told_to_close
 }
 
 #[test]
-fn a_stream_that_does_not_end_is_cut_at_the_deadline_and_looks_cut() {
+fn a_stream_that_does_not_end_is_aborted_visibly_at_the_deadline() {
     let (upstream, _gate) = streaming();
     let mut keyside = draining_for(&upstream, "1s");
     let mut over_http1 = opened(&keyside);
@@ -94,7 +94,7 @@ fn a_stream_that_does_not_end_is_cut_at_the_deadline_and_looks_cut() {
 }
 
 #[test]
-fn an_answer_that_is_cut_at_the_deadline_does_not_look_whole_whatever_its_framing() {
+fn a_response_cut_at_the_deadline_never_looks_complete() {
     for (name, head) in [
         ("chunks", "Transfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n"),
         ("a length", "Content-Length: 100\r\n\r\nfirst"),
@@ -126,7 +126,7 @@ fn an_idle_process_ends_at_once_on_each_signal_that_asks_it_to() {
     let upstream = Upstream::ok();
     for signal in ASKING {
         let mut keyside = draining_for(&upstream, "300s");
-        // Connections that are open and idle are no reason to stay.
+        // Idle connections do not delay the exit.
         let mut idle = keyside.wire();
         assert_eq!(idle.ask(&Ask::chat()).status(), 200);
         let (unused, admin) = (keyside.wire(), Wire::tcp(keyside.admin_addr()));
@@ -150,7 +150,7 @@ fn an_idle_process_ends_at_once_on_each_signal_that_asks_it_to() {
 }
 
 #[test]
-fn a_hangup_that_was_ignored_at_the_start_stays_ignored() {
+fn a_sighup_that_was_ignored_at_the_start_stays_ignored() {
     let keyside = Keyside::builder()
         .launched_by(&["sh", "-c", "trap '' HUP; exec \"$@\"", "sh"])
         .start();
@@ -207,7 +207,7 @@ fn a_second_signal_ends_it_without_waiting_and_says_so_first() {
 }
 
 #[test]
-fn whatever_the_deadline_cuts_is_recorded_as_cut_by_it() {
+fn requests_cut_by_the_deadline_are_recorded_as_cut_by_drain() {
     let (upstream, gate) = streaming();
     let mut keyside = draining_for(&upstream, "200ms");
     let _over_http1 = opened(&keyside);
@@ -218,7 +218,7 @@ fn whatever_the_deadline_cuts_is_recorded_as_cut_by_it() {
     let mut unanswered = keyside.wire();
     unanswered.send(Ask::chat().header("X-Unanswered", "1").bytes());
     upstream.wait_for(4);
-    // One that has ended before is none of them.
+    // One that ended earlier does not count.
     assert_eq!(keyside.ask(&Ask::get("/openai/v1/models")).status(), 200);
     keyside.term();
     let exit = keyside.exit_within(PATIENCE);
@@ -243,7 +243,7 @@ fn says(message: &str) -> impl Fn(&serde_json::Value) -> bool {
     move |line| field(line, "message").is_some_and(|said| said.contains(message))
 }
 
-/// The outcomes in the run records of one that has ended, as the next one finds them.
+/// The outcomes in the run records of a stopped process, read by the next one.
 fn recorded(ended: Keyside) -> Vec<String> {
     let keyside = ended.builder_of().clone().start();
     let runs = keyside.admin("GET", "/api/runs", None).json();
@@ -276,7 +276,7 @@ fn an_http2_connection_is_sent_goaway_and_its_open_stream_is_finished() {
 }
 
 #[test]
-fn a_tunnel_is_in_flight_too_and_ends_with_its_peers() {
+fn a_tunnel_counts_as_in_flight_and_ends_with_its_peers() {
     let gate = Arc::new(Gate::default());
     let at = Arc::clone(&gate);
     let upstream = Upstream::scripted(move |_, line| {
@@ -312,8 +312,8 @@ fn upgrade() -> Ask {
         .header("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")
 }
 
-/// A provider whose streams wait for the gate between their events. A tunnel waits as well, and so does a request that is
-/// to have no answer; anything else but a chat is answered at once.
+/// A provider whose streams wait for the gate between events. Tunnels wait as well, and so do
+/// requests that must get no response; all other requests except chats get one at once.
 fn streaming() -> (Upstream, Arc<Gate>) {
     let gate = Arc::new(Gate::default());
     let at = Arc::clone(&gate);

@@ -1,5 +1,5 @@
-//! What was acknowledged is there after kill -9, whenever it strikes: in the middle of changes, of a
-//! first start, of a start that is mending what the last kill has left.
+//! Acknowledged changes survive kill -9 at any time: during changes, during a first start, during a
+//! start that repairs the effects of the last kill.
 
 use crate::harness::{Ask, Builder, CREDENTIALS, Keyside, Upstream, Wire, reply};
 use serde_json::{Value, json};
@@ -10,16 +10,16 @@ use std::sync::mpsc::{self, Sender};
 use std::thread;
 use std::time::Duration;
 
-/// How many installations go through it side by side.
+/// Number of installations in parallel.
 const INSTALLATIONS: usize = 4;
 
-/// After how many acknowledgements an installation is killed, each time it runs: from the first to most of them.
+/// Number of acknowledgements before each kill: from the first to most of them.
 const KILLED_AFTER: [usize; 5] = [1, 30, 120, 280, 600];
 
-/// How many creates are under way each time.
+/// Number of concurrent creates each time.
 const CREATES: usize = 1_000;
 
-/// How many connections they come over.
+/// Number of connections for them.
 const CONNECTIONS: usize = 16;
 
 /// Views by label, as they were acknowledged.
@@ -35,7 +35,7 @@ fn every_acknowledged_key_is_there_after_kill_9_during_a_thousand_creates() {
     });
 }
 
-/// Kills an installation again and again; nothing acknowledged may be missing at any time after.
+/// Kills an installation repeatedly; nothing acknowledged may ever be missing afterwards.
 fn check_survives(killed_after: &[usize]) {
     let upstream = knowing_every_secret();
     let mut builder = Keyside::builder().provider("openai", &upstream.base_url());
@@ -61,7 +61,7 @@ fn check_survives(killed_after: &[usize]) {
 }
 
 #[test]
-fn a_first_start_that_is_killed_is_repeated_without_a_person() {
+fn a_first_start_that_is_killed_can_be_repeated() {
     for moment in moments() {
         let builder = Keyside::builder().provider("openai", "http://127.0.0.1:9");
         kill_during_start(&builder, moment);
@@ -71,7 +71,7 @@ fn a_first_start_that_is_killed_is_repeated_without_a_person() {
 }
 
 #[test]
-fn a_start_that_is_killed_while_it_mends_is_repeated_without_loss() {
+fn a_start_that_is_killed_during_repair_can_be_repeated_without_loss() {
     let upstream = knowing_every_secret();
     let keyside = Keyside::builder()
         .provider("openai", &upstream.base_url())
@@ -115,7 +115,7 @@ fn killed_during_creates(keyside: Keyside, round: usize, after: usize) -> (Build
     let (token, address) = (keyside.token(), keyside.admin_addr());
     let (heard, acknowledgements) = mpsc::channel();
     let next = AtomicUsize::new(0);
-    // All of them first: the first acknowledgement may be the last thing that it does.
+    // Send all of them first: the process may be killed after the first acknowledgement.
     let connected = [(); CONNECTIONS].map(|()| TcpStream::connect(address).expect("a listener"));
     thread::scope(|scope| {
         for stream in connected {
@@ -196,7 +196,8 @@ fn check_usable(keyside: &Keyside) {
     }
 }
 
-/// A provider that answers 200 to the secret that belongs to the label in `X-Label`, and 401 to any other.
+/// A provider that answers 200 to the secret that belongs to the label in `X-Label`, and 401 to any
+/// other.
 fn knowing_every_secret() -> Upstream {
     Upstream::answering(|seen| {
         let label = seen.header("x-label").expect("the test's own header");
@@ -224,12 +225,12 @@ fn text(view: &Value, field: &str) -> String {
     view[field].as_str().expect("text").to_owned()
 }
 
-/// Moments in the life of a starting process, from its first instruction to after it is ready.
+/// Points in time during a start, from the first instruction until after it is ready.
 fn moments() -> impl Iterator<Item = Duration> {
     (0..20).map(|step| Duration::from_millis(step * step / 2))
 }
 
-/// Kills a starting process at that moment. This is the fault, not a wait for something.
+/// Kills a starting process after that time. The sleep is the fault, not a wait for an event.
 fn kill_during_start(builder: &Builder, moment: Duration) {
     let mut process = builder.spawn(&["serve"], None);
     let (_never, alarm) = mpsc::channel::<()>();

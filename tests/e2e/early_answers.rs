@@ -1,4 +1,5 @@
-//! A provider that answers before it has read the request: the client gets that answer, whole, and its connection lives on.
+//! A provider that responds before it has read the request: the client gets the complete response,
+//! and its connection stays open.
 
 use crate::harness::frames::{
     DATA, END_HEADERS, END_STREAM, Frame, Frames, GOAWAY, HEADERS, RST_STREAM, block,
@@ -13,12 +14,13 @@ use std::io::Write;
 use std::net::{Shutdown, TcpStream};
 use std::thread;
 
-/// Far more than sockets and windows hold.
+/// Far more than sockets and windows buffer.
 const LARGE: usize = 20 * 1024 * 1024;
 const TRIES: usize = 30;
 const SAID: &str = "that is too large for me";
 
-/// Reads the beginning of a request, answers, and closes with the rest unread, which resets the connection.
+/// Reads the beginning of a request, responds, and closes with the rest unread, which resets the
+/// connection.
 fn too_large(line: &mut Line) {
     if let Ok(Some(_)) = line.head("") {
         let _ = line.piece();
@@ -40,7 +42,7 @@ fn over_tls() -> (Upstream, Keyside) {
     (upstream, builder.start().with_key())
 }
 
-/// Uploads on one thread and reads on another, as clients do that hear an early answer.
+/// Uploads on one thread and reads on another, like clients that detect an early response.
 fn by_http_1(keyside: &Keyside, ask: &Ask) -> Option<Message> {
     let stream = TcpStream::connect(keyside.proxy_addr()).expect("a listener");
     let [mut writing, ending] = [0; 2].map(|_| stream.try_clone().expect("a socket"));
@@ -49,7 +51,7 @@ fn by_http_1(keyside: &Keyside, ask: &Ask) -> Option<Message> {
     thread::scope(|scope| {
         scope.spawn(move || drop(writing.write_all(&ask.bytes())));
         let answer = Wire::from_tcp(stream).answer();
-        // The upload ends here if it has not by itself.
+        // Ends the upload if it has not ended yet.
         let _ = ending.shutdown(Shutdown::Both);
         answer
     })
@@ -59,7 +61,8 @@ fn by_h2c(keyside: &Keyside, ask: &Ask) -> Option<Message> {
     Some(H2c::connect(keyside.proxy_addr()).ask(ask))
 }
 
-/// Uploads as often as it takes to lose an answer to the race, with a length and in chunks by turns.
+/// Uploads often enough that the race would lose a response, alternating between a length and
+/// chunks.
 fn check(
     name: &str,
     tries: usize,
@@ -89,7 +92,7 @@ fn asks_by_http_1() -> [Ask; 2] {
     [Ask::chat().body(&body), Ask::chat().chunks(&pieces, "")]
 }
 
-/// For HTTP/2, where one just says no length.
+/// For HTTP/2, where the length is omitted.
 fn asks_by_h2c() -> [Ask; 2] {
     let ask = Ask::chat().body(&vec![b'x'; LARGE]);
     [ask.clone(), ask.without("Content-Length")]
@@ -120,8 +123,9 @@ fn a_413_in_the_middle_of_an_upload_reaches_an_h2c_client_from_behind_tls() {
 }
 
 #[test]
-fn a_413_of_an_http_2_upstream_that_wants_no_more_reaches_every_client() {
-    // Answers at the first piece of a body, and resets the stream without an error (RFC 9113, section 8.1).
+fn a_413_from_an_http_2_upstream_that_stops_the_upload_reaches_every_client() {
+    // Answers at the first piece of a body, and resets the stream without an error (RFC 9113,
+    // section 8.1).
     let (_upstream, keyside) = over_frames(|_, session| {
         let mut answered = 0;
         while let Some(frame) = session.event() {
@@ -176,7 +180,7 @@ fn whole_answer(name: &str, client: &mut Frames, stream: u32) -> Vec<u8> {
     panic!("{name}: closed before the end of the answer: {seen:?}")
 }
 
-/// Nothing but the connection's own affairs comes while the client goes on sending.
+/// While the client continues to send, only frames about the connection arrive.
 fn check_not_reset(name: &str, client: &mut Frames, rounds: usize) {
     for round in 0..rounds {
         assert!(

@@ -1,4 +1,4 @@
-//! An upstream that says the key back: the client never reads it, and reads everything else.
+//! An upstream that echoes the key: the client never sees it, but everything else.
 
 mod fields;
 mod forms;
@@ -10,7 +10,7 @@ use crate::harness::{
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 
-/// What the client must read in the key's place: as many bytes, so that lengths stay true.
+/// The mask that replaces the key: as many bytes, so that lengths stay correct.
 fn masked(text: &str) -> String {
     text.replace(KEY, &"*".repeat(KEY.len()))
 }
@@ -123,7 +123,7 @@ fn a_key_sent_byte_by_byte_is_masked() {
 }
 
 #[test]
-fn a_key_cut_in_time_is_masked_and_nothing_else_waits() {
+fn a_key_sent_in_two_parts_is_masked_and_nothing_else_waits() {
     for cut in [1, KEY.len() / 2, KEY.len() - 1] {
         let (go, gate) = channel();
         let upstream = in_two_steps(gate, cut);
@@ -132,7 +132,7 @@ fn a_key_cut_in_time_is_masked_and_nothing_else_waits() {
         wire.send(Ask::chat().bytes());
         let head = wire.head().expect("a head before the body ends");
         assert_eq!(head.status(), 200);
-        // The first half of the key is on its way; what precedes it must not wait for the rest.
+        // The first half of the key has arrived; bytes before it must not wait for the rest.
         let mut body = wire.body_until("before ");
         go.send(()).expect("the upstream");
         while let Some(piece) = wire.piece() {
@@ -271,7 +271,7 @@ fn a_secret_too_short_to_be_masked_is_refused_wherever_one_is_given() {
 }
 
 #[test]
-fn the_upstream_is_asked_for_an_encoding_in_which_an_echo_shows() {
+fn the_upstream_is_asked_for_an_encoding_that_can_be_searched() {
     let upstream = Upstream::ok();
     let keyside = Keyside::with_openai(&upstream.base_url());
     keyside.ask(&Ask::chat().header("Accept-Encoding", "gzip, br, zstd"));

@@ -1,4 +1,4 @@
-//! Upstreams behind an egress proxy: it passes bytes on, and sees neither a key nor a request.
+//! Upstreams behind an egress proxy, which forwards bytes and sees neither keys nor requests.
 
 mod refusing;
 mod settings;
@@ -12,7 +12,7 @@ use crate::harness::{
 use std::fs;
 use std::path::Path;
 
-/// What only the proxies know, so that an answer shows that nothing else resolved it.
+/// A name that only the proxies know, so a response proves that they resolved it.
 const HOST: &str = "upstream.test";
 
 /// A provider behind TLS that answers everything.
@@ -34,7 +34,7 @@ fn quoted(path: &Path) -> String {
     format!("{:?}", path.to_str().expect("a plain path"))
 }
 
-/// Checks that a proxy was asked for the upstream, and passed on nothing that it could read.
+/// Checks that a proxy was asked for the upstream, and could read none of the forwarded bytes.
 fn check_passed(name: &str, proxy: &EgressProxy, upstream: &Upstream) {
     let target = format!("{HOST}:{}", upstream.address().port());
     let targets = proxy.targets();
@@ -110,7 +110,7 @@ fn a_proxy_gets_the_user_and_password_that_are_for_it_and_nobody_else_sees_them(
 }
 
 #[test]
-fn a_live_check_takes_the_same_way() {
+fn a_live_check_takes_the_same_route() {
     let authority = Authority::new();
     let upstream = answering(&authority.issue(&[HOST], VALID));
     let proxy = EgressProxy::http(&upstream);
@@ -150,7 +150,7 @@ fn a_proxy_that_dies_in_the_middle_of_a_stream_cuts_the_answer_and_nothing_is_se
 }
 
 #[test]
-fn loopback_and_plain_http_are_reached_directly_whatever_proxy_there_is() {
+fn loopback_and_plain_http_never_use_a_proxy() {
     let authority = Authority::new();
     let secured = answering(&authority.issue(&["localhost", "127.0.0.1"], VALID));
     let plain = Upstream::ok();
@@ -160,7 +160,7 @@ fn loopback_and_plain_http_are_reached_directly_whatever_proxy_there_is() {
         secured.base_url(),
         secured.url_for("localhost"),
     ] {
-        // The file counts on this way too.
+        // The file applies to this route, too.
         let builder = trusting(&authority, &plain)
             .provider("openai", &base_url)
             .variable("HTTPS_PROXY", &proxy.url())
@@ -207,7 +207,7 @@ fn no_proxy_is_asked_for_a_metadata_service_under_any_spelling() {
 }
 
 #[test]
-fn a_provider_takes_the_way_that_it_names() {
+fn a_provider_s_own_egress_setting_is_used() {
     let authority = Authority::new();
     let upstream = answering(&authority.issue(&[HOST], VALID));
     for (usual, own) in [("direct", "environment"), ("direct", "url"), ("url", "url")] {
@@ -231,7 +231,7 @@ fn a_provider_takes_the_way_that_it_names() {
 }
 
 #[test]
-fn what_is_exempt_from_the_proxy_never_gets_there() {
+fn exempt_hosts_never_use_the_proxy() {
     let authority = Authority::new();
     let upstream = answering(&authority.issue(&[HOST], VALID));
     let proxy = EgressProxy::http(&upstream);
@@ -262,7 +262,7 @@ fn what_is_exempt_from_the_proxy_never_gets_there() {
 #[test]
 fn a_proxy_that_inspects_tls_gets_no_key_unless_its_authority_is_named() {
     let (inspector, other) = (Authority::new(), Authority::new());
-    // What a client sees of a proxy that ends TLS itself: another certificate for the same name.
+    // As with a proxy that terminates TLS: another certificate for the same name.
     let upstream = answering(&inspector.issue(&[HOST], VALID));
     let proxy = EgressProxy::http(&upstream);
     // Where companies put it: among the system's authorities.

@@ -1,4 +1,5 @@
-//! A workspace is taken away and erased from the command line; nothing of it answers afterwards, nor after kill -9.
+//! A workspace is exported and erased from the command line; afterwards it does not work, not even
+//! after kill -9.
 
 use crate::harness::{Ask, Exit, Keyside, Upstream, eventually};
 use serde_json::Value;
@@ -76,7 +77,7 @@ fn runs(keyside: &Keyside) -> Vec<Value> {
     runs["items"].as_array().expect("a list").clone()
 }
 
-/// What stands in the files of run records.
+/// The contents of the run record files.
 fn run_files(keyside: &Keyside) -> String {
     let files = fs::read_dir(keyside.data().join("store/runs")).expect("a folder");
     let contents = files.map(|file| fs::read(file.expect("an entry").path()).expect("a file"));

@@ -1,5 +1,5 @@
-//! An fsync that fails is final: Linux reports it once and takes the pages for written, so that the next one says nothing.
-//! Here the C library's calls fail for as long as a file says so.
+//! A failed fsync is final: Linux reports it once and marks the pages clean, so the next fsync
+//! would succeed. These tests make the C library's calls fail while a file says so.
 
 use crate::disk_full::{check_recorded, check_refused, try_key};
 use crate::harness::{Ask, Builder, CREDENTIALS, Keyside, Message, Upstream, eventually, expect};
@@ -91,7 +91,7 @@ fn requests_that_cannot_be_recorded_are_refused_where_the_settings_say_so() {
     let ready = keyside.observed("/readyz");
     assert_eq!(ready.status(), 503, "{}", ready.text());
     assert!(ready.text().contains("\nruns: "), "{}", ready.text());
-    // What would be refused anyway is refused for what it is.
+    // An invalid request gets its own error.
     let unknown = keyside.ask(&Ask::chat().workspace("nobody"));
     assert_eq!(unknown.json()["code"], "workspace_unknown");
     fault.end();
@@ -110,11 +110,11 @@ fn try_large_key(keyside: &Keyside) -> Message {
     }))
 }
 
-/// What decides whether calls fail.
+/// Controls whether calls fail.
 struct Fault(PathBuf);
 
 impl Fault {
-    /// From now on, no file or folder is synced in whose path this stands.
+    /// From now on, syncing a file or folder whose path contains this text fails.
     fn begin(&self, what: &str) {
         let new = self.0.with_extension("new");
         fs::write(&new, what).expect("a writable folder");
@@ -147,7 +147,7 @@ fn failing(builder: Builder, upstream: &Upstream) -> (Builder, Fault) {
     (builder, Fault(fault))
 }
 
-/// What is read at each call: which paths fail, if any.
+/// Read at each call: the paths that fail, if any.
 const SOURCE: &str = r#"
 #define _GNU_SOURCE
 #include <errno.h>

@@ -1,4 +1,4 @@
-//! Which group a request belongs to, where it goes, and what no group forwards.
+//! Each request's group, its upstream path, and requests that no group forwards.
 
 use crate::harness::{Ask, Keyside, Upstream, eventually, expect, reply};
 
@@ -22,7 +22,7 @@ fn ask(request: &str) -> Ask {
     }
 }
 
-/// Checks that requests reach the provider at a path: (the request, the path there).
+/// Checks the upstream path of requests: (request, upstream path).
 fn check_forwarded(keyside: &Keyside, upstream: &Upstream, requests: &[(&str, &str)]) {
     for (request, path) in requests {
         let answer = keyside.ask(&ask(request));
@@ -32,7 +32,7 @@ fn check_forwarded(keyside: &Keyside, upstream: &Upstream, requests: &[(&str, &s
     }
 }
 
-/// Checks that requests are refused before they leave; each refusal has `words`.
+/// Checks that requests are refused before they are sent; each refusal contains `words`.
 fn check_refused(keyside: &Keyside, upstream: &Upstream, requests: &[&str], words: &str) {
     let before = upstream.requests().len();
     for request in requests {

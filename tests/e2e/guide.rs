@@ -1,8 +1,8 @@
-//! The links in refusals lead to a page that says what to do, with commands that exist.
+//! The links in refusals lead to a page that explains the remedy, with existing commands.
 
 use crate::harness::{Ask, Keyside, Message, Wire};
 
-/// The page at a path of the admin listener, as a browser asks for it when a person follows a link.
+/// A page of the admin listener, requested as by a browser that follows a link.
 fn followed(keyside: &Keyside, path: &str) -> Message {
     let ask = Ask::new("GET", path)
         .set("Host", &keyside.admin_addr().to_string())

@@ -1,4 +1,5 @@
-//! A client that ends its half of the connection: after its last request it is waiting for the answer, otherwise it has left.
+//! A client that closes its sending side: after its last request it waits for the response,
+//! otherwise it has disconnected.
 
 use crate::harness::gate::Gate;
 use crate::harness::{
@@ -8,7 +9,8 @@ use crate::harness::{
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 
-/// An upstream that answers a request with `X-Waits` once the gate is at 1, in two events, and any other at once.
+/// An upstream that responds to a request with `X-Waits` when the gate is at 1, in two events, and
+/// to others at once.
 fn waiting() -> (Upstream, Arc<Gate>) {
     let gate = Arc::new(Gate::default());
     let at = Arc::clone(&gate);
@@ -28,7 +30,8 @@ fn waiting() -> (Upstream, Arc<Gate>) {
     (upstream, gate)
 }
 
-/// Keyside has one thread: once it has answered another connection, it has seen what came over the first before.
+/// Keyside has one thread: when it has responded on another connection, it has read everything that
+/// arrived earlier.
 fn let_it_be_seen(keyside: &Keyside) {
     assert_eq!(keyside.ask(&Ask::chat()).text(), "at once");
 }
@@ -80,7 +83,7 @@ fn a_client_that_half_closes_after_its_last_request_gets_its_answer() {
         wire.body_until("two");
         while wire.piece().is_some() {}
         assert_eq!(wire.ending(), ending, "{name}");
-        // Nobody said that it should stay open.
+        // Without keep-alive.
         assert!(wire.until_close().is_empty(), "{name}");
     }
 }
@@ -104,7 +107,7 @@ fn a_client_that_half_closes_after_its_last_request_hears_a_refusal() {
     assert!(upstream.requests().is_empty());
 }
 
-/// An upstream that says when the connection of a request ends without an answer.
+/// An upstream that reports when a connection closes before the response.
 fn abandoned() -> (Upstream, Receiver<()>) {
     let (gone, left) = channel();
     let gone = Mutex::new(gone);
@@ -163,7 +166,7 @@ fn a_last_request_whose_body_breaks_off_is_not_delivered() {
         if let Some(answer) = wire.answer() {
             expect::refused(name, &answer, 400, "request_malformed");
         }
-        // Well before `body_idle`: that it cannot come any more is known.
+        // Well before `body_idle`, because the rest can no longer arrive.
         assert!(wire.until_close().is_empty(), "{name}");
     }
     assert!(upstream.requests().is_empty(), "{:?}", upstream.requests());

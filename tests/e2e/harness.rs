@@ -1,7 +1,7 @@
-//! What every subject stands on: the binary, its surroundings, and bytes over sockets.
+//! The harness: the binary, its environment, and bytes over sockets.
 //!
-//! Blocking sockets and threads throughout. Nothing waits for a time to pass: waiting is for an
-//! event (a request arrives, a line is logged, a connection closes), and has a limit.
+//! Uses only blocking sockets and threads. Nothing sleeps: each wait is for an event (a request
+//! arrives, a line is logged, a connection closes), and has a limit.
 
 mod ask;
 mod builder;
@@ -46,7 +46,7 @@ pub const KEY: &str = "sk-proj-e2eKeySideOnly0123456789abcdefghijklmnopqrstuvwxy
 /// The secret of workspace `other`, where a second one is needed.
 pub const OTHER_KEY: &str = "sk-proj-e2eKeySideOther9876543210zyxwvutsrqponmlkjihgfedcbaW3";
 
-/// Asks again and again until `probe` has an answer.
+/// Polls `probe` until it returns a value.
 pub fn eventually<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + PATIENCE;
     loop {
@@ -58,7 +58,7 @@ pub fn eventually<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-/// Asks again and again until `probe` has said the same for half a second: what it looks at has come to rest.
+/// Polls `probe` until its value has not changed for half a second.
 pub fn settled<T: PartialEq>(what: &str, mut probe: impl FnMut() -> T) -> T {
     let (mut last, mut times) = (probe(), 0);
     eventually(what, || {

@@ -1,5 +1,5 @@
-//! Heads of 64 KB and of 256 fields pass, of requests and of answers, whichever versions of HTTP the two sides speak. Larger
-//! ones are refused, and nothing else is.
+//! Heads of 64 KB and of 256 fields pass, in requests and responses, for all combinations of HTTP
+//! versions. Only larger ones are refused.
 
 use crate::harness::h2_upstream::{H2Answer, H2Upstream, over_h2_answering};
 use crate::harness::h2c::H2c;
@@ -7,7 +7,7 @@ use crate::harness::{Ask, Keyside, Message, Upstream, expect, reply};
 
 type Fields = Vec<(String, String)>;
 
-/// A name, and fields that are within the limits together with the few that every message has.
+/// A name, and fields that are within the limits together with the usual ones.
 fn within() -> Vec<(&'static str, Fields)> {
     vec![
         ("60 KB in one field", sized(1, 60 * 1024)),
@@ -28,7 +28,7 @@ fn beyond() -> Vec<(&'static str, Fields)> {
     ]
 }
 
-/// So many fields, whose values are so long together.
+/// This many fields, with values of this total length.
 fn sized(count: usize, bytes: usize) -> Fields {
     let value = "a".repeat(bytes / count);
     (0..count)
@@ -47,12 +47,12 @@ fn with(fields: &Fields) -> Ask {
         .fold(Ask::chat(), |ask, (name, value)| ask.header(name, value))
 }
 
-/// A request to be answered with the fields of this number in the table.
+/// A request for a response with the fields at this index in the table.
 fn asking_for(number: usize) -> Ask {
     Ask::chat().header("X-Wanted", number.to_string())
 }
 
-/// Those of a message's fields that a test has put there.
+/// The fields of a message that the test has added.
 fn ours<'a>(fields: impl IntoIterator<Item = (&'a str, &'a str)>) -> Fields {
     fields
         .into_iter()
@@ -70,7 +70,7 @@ fn of_message(message: &Message) -> Fields {
     )
 }
 
-/// Whether the same fields are there; the order of different names says nothing.
+/// Whether both have the same fields; the order of different names does not matter.
 fn check_same(name: &str, mut got: Fields, sent: &Fields) {
     let mut sent = sent.clone();
     got.sort();
@@ -287,7 +287,7 @@ fn lower_limits_hold_on_both_sides_and_in_both_versions() {
     }
 }
 
-/// hyper looks at the size of a head only when it has come in several pieces.
+/// hyper checks a head's size only if it arrives in several pieces.
 #[test]
 fn a_head_is_as_large_in_one_piece_as_in_many() {
     let upstream = Upstream::ok();

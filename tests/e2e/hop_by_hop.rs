@@ -1,4 +1,4 @@
-//! Headers of one hop, and those that `Connection` nominates, end here and never displace ours.
+//! Hop-by-hop headers, and those that `Connection` names, are removed and never replace ours.
 
 use crate::harness::{Ask, KEY, Pair, Seen, reply, reply_in_chunks};
 

@@ -1,10 +1,11 @@
-//! Upstreams that break the protocol: the client gets an error or a cut, never another's answer.
+//! Upstreams that violate the protocol: the client gets an error or an aborted response, never
+//! another client's.
 
 use crate::harness::{Ask, KEY, Keyside, Then, Upstream, expect, reply};
 use std::sync::Mutex;
 use std::sync::mpsc::channel;
 
-/// Answers with these bytes and closes; the client must get a 502 of ours.
+/// Responds with these bytes and closes; the client must get a 502 from Keyside.
 fn check_unusable(cases: &[(&str, Vec<u8>)]) {
     let answers: Vec<_> = cases.iter().map(|(_, answer)| answer.clone()).collect();
     let upstream = Upstream::scripted(move |seen, line| {

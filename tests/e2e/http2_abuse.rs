@@ -1,4 +1,4 @@
-//! HTTP/2 that breaks the rules: reset or answered with an error, and nothing odd goes upstream.
+//! HTTP/2 that violates the protocol: reset or answered with an error, and never forwarded.
 
 use crate::harness::frames::{
     CONTINUATION, DATA, END_HEADERS, END_STREAM, Fate, Frames, HEADERS, PING, RST_STREAM, SETTINGS,
@@ -66,7 +66,7 @@ fn a_malformed_head_is_never_forwarded() {
         let fate = send(&keyside, &[HEAD, &[*field]].concat(), None);
         let arrived = upstream.requests();
         match fate {
-            // Some are legal to ignore; what then arrives must be the plain request.
+            // Some may be ignored; then the plain request must arrive.
             Fate::Answered { ok: true } => {
                 let seen = arrived
                     .last()
@@ -198,7 +198,7 @@ fn floods_end_the_connection_and_not_the_service() {
     for (name, flood) in floods {
         let mut frames = Frames::connect(keyside.proxy_addr());
         let cut = (0..20_000).any(|n| !flood(&mut frames, n));
-        // The peer's end shows on a later write; what it said before is the GOAWAY or nothing.
+        // A later write shows that the peer has closed; before that it sent a GOAWAY or nothing.
         assert!(cut || frames.fate(u32::MAX) == Fate::Gone, "{name}");
     }
     let answer = keyside.ask(&Ask::chat());

@@ -1,4 +1,5 @@
-//! What is kept for clients that do not read is bounded for the process, however wide they open their windows, and given back.
+//! Memory for clients that do not read is limited per process, whatever their windows, and returned
+//! afterwards.
 
 use crate::harness::crowd::Crowd;
 use crate::harness::frames::{END_HEADERS, END_STREAM, Frames, HEADERS, block, frame};
@@ -11,14 +12,15 @@ const CLIENTS: usize = 30;
 /// As many as one connection may have by default.
 const STREAMS: u32 = 128;
 const ANSWER: usize = 1024 * 1024;
-/// How much more than idle, in KiB: while the clients are there, and when they have gone. A request in flight takes 40 to 60
-/// KiB in a debug build before anything is buffered for it.
+/// KiB above idle: with the clients connected, and after they have disconnected. A request in
+/// flight takes 40 to 60 KiB in a debug build before anything is buffered for it.
 const HELD: u64 = 384 * 1024;
 const GIVEN_BACK: u64 = 80 * 1024;
 
 const MODELS: &str = "/openai/v1/models";
 
-/// Asks for as many answers as a connection may have at once, lets all of them come, and reads nothing.
+/// Requests as many concurrent responses as a connection may have, allows all of them, and reads
+/// nothing.
 fn unreading(keyside: &Keyside) -> Frames {
     let mut client = Frames::connect_wide(keyside.proxy_addr());
     let head = block(&[

@@ -1,4 +1,5 @@
-//! Clients that stop reading hold up nobody else at the same provider, and no connection carries two credentials.
+//! Clients that stop reading do not delay others at the same provider, and no connection carries
+//! two credentials.
 
 use crate::harness::h2_upstream::{H2Answer, H2Request, over_h2_answering};
 use crate::harness::h2c::H2c;
@@ -7,7 +8,7 @@ use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 use std::thread;
 
-/// More than all buffers between the provider and a client hold.
+/// More than all buffers between provider and client.
 const ENDLESS: usize = 256 * 1024 * 1024;
 /// More than a stream's window on the way.
 const LARGE: usize = 2 * 1024 * 1024;
@@ -94,7 +95,7 @@ fn stalled_streams_of_one_client_connection_hold_up_no_other_client() {
     check_served(&name, &large(LARGE), &keyside);
 }
 
-/// Sends requests of three credentials at once, again and again, each with its name in a header.
+/// Repeatedly sends concurrent requests with three credentials, each with its name in a header.
 fn mix(keyside: &Keyside) {
     keyside.add(json!({
         "workspaceId": "acme", "provider": "openai", "label": "second",

@@ -1,15 +1,16 @@
-//! Providers of an operator's own, which take their key under a name that only the settings know: in the query, or in a
-//! header that no provider of the catalogue has.
+//! Custom providers that take their key under a name from the settings: in the query, or in a
+//! header that no built-in provider uses.
 
 use crate::harness::{Ask, KEY, Keyside, Upstream, holds, reply};
 
-/// What the client believes to be its credential.
+/// The client's own credential.
 const OWN: &str = "client-own-credential-ZZ81";
-/// A key that a query cannot hold as it is.
+/// A key that must be escaped in a query.
 const RESERVED: &str = "e2e/key+with=reserved/characters+0123456789";
 const RESERVED_ESCAPED: &str = "e2e%2Fkey%2Bwith%3Dreserved%2Fcharacters%2B0123456789";
 
-/// Keyside at its loudest with OpenAI and two providers more at `upstream`, `secret` being the key for all of them.
+/// Keyside at the most verbose level with OpenAI and two more providers at `upstream`, all with the
+/// key `secret`.
 fn with_own_providers(upstream: &Upstream, secret: &str) -> Keyside {
     let url = upstream.base_url();
     let keyside = Keyside::builder()

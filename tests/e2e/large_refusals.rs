@@ -1,11 +1,11 @@
-//! A client that is still sending when its answer is decided hears the answer, and not a reset.
+//! A client that is still sending when it is refused receives the refusal, not a reset.
 
 use crate::harness::{Ask, Keyside, Message, Upstream, Wire, expect, reply};
 use std::io::Write;
 use std::net::TcpStream;
 use std::thread;
 
-/// As large as a request with a few pictures in it: more than any socket takes at once.
+/// As large as a request with a few images: more than a socket's buffers.
 const LARGE: usize = 10 * 1024 * 1024;
 
 /// Sends the request as an SDK does, writing all of it before it reads.

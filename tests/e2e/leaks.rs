@@ -1,8 +1,8 @@
-//! The key leaves in one place, the upstream's request: nothing that the wire says holds it in any form.
+//! The key is only in the upstream's request: no response contains it in any form.
 
 use crate::harness::{Ask, CHAT, KEY, Keyside, Pair, Upstream, Wire, holds, reply};
 
-/// How a leak could be written down: raw, and in the forms that logs and encoders give it.
+/// The forms of a leak: raw, and as logs and encoders would write it.
 fn forms(secret: &str) -> Vec<String> {
     let bytes = secret.as_bytes();
     let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -14,7 +14,8 @@ fn forms(secret: &str) -> Vec<String> {
         })
         .collect();
     let reversed = secret.chars().rev().collect();
-    // A key inside other bytes can stand at three offsets of base64; whole groups of it show.
+    // Inside other bytes, a key can have three offsets in base64; only whole groups are
+    // recognisable.
     let inner = (0..3).map(|skip| base64(&bytes[skip..]));
     let inner = inner.map(|text| text[..text.len() - 4].to_owned());
     [
@@ -86,7 +87,7 @@ fn no_answer_of_any_kind_holds_the_key() {
             "a malformed request",
             Ask::chat().header("X-Keyside-Environment", "x"),
         ),
-        // A client that has the key already is told nothing by what it sends itself.
+        // If the client sends the key itself, an echo reveals nothing.
         (
             "the key sent as a credential",
             Ask::chat().header("Authorization", format!("Bearer {KEY}")),

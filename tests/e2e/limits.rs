@@ -1,4 +1,4 @@
-//! What one process takes on is bounded, and room that is given back is used again.
+//! The process's resources are limited, and released ones are reused.
 
 use crate::harness::{Ask, Keyside, Upstream, Wire, allow_sockets, eventually, expect, field};
 use std::time::{Duration, Instant};
@@ -49,7 +49,7 @@ fn clients_beyond_the_limit_are_let_go_whatever_they_say() {
         .start();
     let mut held = keyside.wire();
     assert_eq!(held.ask(&Ask::chat()).status(), 400, "a workspace unknown");
-    // They would be gone by themselves at the header deadline, ten seconds on, and at the others later.
+    // They would be closed at the header deadline after ten seconds, and later at the others.
     let began = Instant::now();
     for said in ["", "GET /", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"] {
         let mut beyond = keyside.wire();
@@ -105,7 +105,7 @@ fn silent_clients_of_the_other_listeners_keep_nobody_out_there() {
     let keyside = Keyside::builder().start().with_key();
     let crowd = |address| -> Vec<Wire> { (0..300).map(|_| Wire::tcp(address)).collect() };
     let silent = [keyside.admin_addr(), keyside.observe_addr()].map(crowd);
-    // They would be gone by themselves at the header deadline, ten seconds on.
+    // They would be closed at the header deadline after ten seconds.
     let began = Instant::now();
     assert_eq!(keyside.observed("/healthz").status(), 200);
     keyside.revoke(&keyside.list()[0]);
@@ -116,7 +116,7 @@ fn silent_clients_of_the_other_listeners_keep_nobody_out_there() {
 
 #[test]
 fn a_body_is_no_larger_in_memory_than_what_is_in_flight() {
-    // 64 MB through a process that is told nothing of the size in advance.
+    // 64 MB of unannounced size.
     const PIECE: usize = 1024 * 1024;
     const PIECES: usize = 64;
     let upstream = Upstream::raw(|line| {
@@ -167,7 +167,7 @@ fn bodies_that_one_token_sends_slowly_keep_no_other_out_of_the_admin_api() {
             wire
         })
         .collect();
-    // The owner has come, and has not said anything when the next one comes.
+    // The owner has connected but not sent anything when the next one connects.
     let mut owner = Wire::tcp(keyside.admin_addr());
     let next = Wire::tcp(keyside.admin_addr());
     let answer = owner.ask(&keyside.admin_ask("GET", "/api/tokens", None));

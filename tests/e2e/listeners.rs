@@ -1,4 +1,4 @@
-//! Each listener has its rules: Unix sockets with their peers, and pins of workspace and environment.
+//! The rules of listeners: peers of Unix sockets, and pins to workspace and environment.
 
 use crate::harness::{Ask, KEY, Keyside, Upstream, Wire, expect, holds};
 use serde_json::json;

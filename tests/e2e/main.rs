@@ -1,4 +1,4 @@
-//! Keyside from outside the process: the real binary, raw sockets, one module a subject.
+//! End-to-end tests: the real binary, raw sockets, one module per subject.
 
 #![allow(
     unreachable_pub,

@@ -1,4 +1,4 @@
-//! Whatever is not a request gets an answer or a close, soon, and never reaches an upstream.
+//! Bytes that are not a request get an error or a close promptly, and never reach an upstream.
 
 use crate::harness::{Ask, Keyside, Upstream, expect};
 use std::thread;

@@ -1,4 +1,5 @@
-//! The master key is replaced while requests go on, and however it is cut off, the next start opens everything.
+//! The master key is rotated while requests continue, and after any interruption the next start
+//! opens everything.
 
 use crate::harness::{Ask, Keyside, Upstream, Wire};
 use serde_json::json;
@@ -110,7 +111,7 @@ fn killed_during_rotation(keyside: Keyside, moment: Duration) -> crate::harness:
         .header("Authorization", format!("Bearer {}", keyside.token()));
     let mut wire = Wire::tcp(keyside.admin_addr());
     wire.send(ask.bytes());
-    // This is the fault, not a wait for something.
+    // The sleep is the fault, not a wait for an event.
     let (_never, alarm) = mpsc::channel::<()>();
     let _ = alarm.recv_timeout(moment);
     keyside.kill9()

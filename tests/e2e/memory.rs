@@ -1,4 +1,4 @@
-//! What a process holds in its memory, freed or not: no secret that it has let go of.
+//! A process's memory, freed or not, contains no secret that it no longer needs.
 
 use crate::canary::codings;
 use crate::harness::{
@@ -12,15 +12,16 @@ use std::io::{ErrorKind, Read};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::FileExt;
 
-/// A text that exists nowhere else. Longer than a block of any hash: of the last block a copy may stay on a stack.
+/// A unique text, longer than a block of any hash function: a copy of the last block may stay on a
+/// stack.
 fn canary(kind: &str) -> String {
     let number = || RandomState::new().build_hasher().finish();
     let numbers: String = (0..8).map(|_| format!("{:016x}", number())).collect();
     format!("{kind}-{numbers}")
 }
 
-/// What of `wanted` stands in memory that the process may write to, but for its first [`FREED`] bytes. Nothing where even root
-/// may not look.
+/// Occurrences of `wanted`, without its first [`FREED`] bytes, in the process's writable memory.
+/// None if even root may not read it.
 fn found_in_memory(pid: u32, wanted: &[&str]) -> Option<Vec<bool>> {
     let mut found = vec![false; wanted.len()];
     look_into_memory(pid, |bytes| {
@@ -31,8 +32,8 @@ fn found_in_memory(pid: u32, wanted: &[&str]) -> Option<Vec<bool>> {
     Some(found)
 }
 
-/// Whether a key stands anywhere but in heads of requests to its provider, which the HTTP library keeps
-/// (docs/SECURITY-MODEL.md, "What is not defended").
+/// Whether a key is anywhere except in heads of requests to its provider, which the HTTP library
+/// keeps (docs/SECURITY-MODEL.md, "What is not defended").
 fn found_outside_of_heads(pid: u32, key: &str) -> Option<bool> {
     let mut found = false;
     let (begun, rest) = key.split_at(FREED);
@@ -44,7 +45,8 @@ fn found_outside_of_heads(pid: u32, key: &str) -> Option<bool> {
     Some(found)
 }
 
-/// Shows all memory that the process may write to and that is there, piece by piece. Nothing where even root may not look.
+/// Reads all present, writable memory of the process, piece by piece. Nothing if even root may not
+/// read it.
 fn look_into_memory(pid: u32, mut look: impl FnMut(&[u8])) -> Option<()> {
     let folder = format!("/proc/{pid}");
     let memory = match File::open(format!("{folder}/mem")) {
@@ -70,7 +72,7 @@ fn look_into_memory(pid: u32, mut look: impl FnMut(&[u8])) -> Option<()> {
             let start = (first + at) * page;
             at += run.len() as u64;
             let mut bytes = vec![0; run.len() * page as usize];
-            // What was given back meanwhile is gone.
+            // Unmapped meanwhile.
             if run[0] && memory.read_exact_at(&mut bytes, start).is_ok() {
                 look(&bytes);
             }
@@ -88,7 +90,7 @@ fn writable(line: &str) -> Option<(u64, u64)> {
     Some((number(start)?, number(end)?)).filter(|_| is_writable)
 }
 
-/// The smallest there is: a region of larger ones has an entry for each small one all the same.
+/// The smallest page size: a region of larger pages still has an entry for each small one.
 fn page_size(folder: &str) -> u64 {
     let smaps = fs::read_to_string(format!("{folder}/smaps")).expect("its maps");
     let sizes = smaps
@@ -98,7 +100,7 @@ fn page_size(folder: &str) -> u64 {
     1024 * kilobytes.min().expect("a size")
 }
 
-/// Where it begins, found by its first byte: there are many bytes to look at.
+/// The position of its first byte; a fast search, because there are many bytes.
 fn places<'a>(bytes: &'a [u8], wanted: &'a str) -> impl Iterator<Item = usize> + 'a {
     let wanted = wanted.as_bytes();
     let mut from = 0;
@@ -113,7 +115,7 @@ fn places<'a>(bytes: &'a [u8], wanted: &'a str) -> impl Iterator<Item = usize> +
     })
 }
 
-/// As it is, and in what a buffer would hold that it was encoded in.
+/// The text itself, and its encodings that a buffer could contain.
 fn forms(secret: &str) -> Vec<String> {
     let usual = |name: &String| name == "raw" || name == "hex" || name.starts_with("base64 ");
     let forms = codings(secret.as_bytes()).into_iter();
@@ -122,7 +124,7 @@ fn forms(secret: &str) -> Vec<String> {
     texts.collect()
 }
 
-/// Says where root may not look either, as in a container without `CAP_SYS_PTRACE`.
+/// Reports if even root may not read it, as in a container without `CAP_SYS_PTRACE`.
 fn not_shown() {
     assert!(env::var_os("CI").is_none(), "needs to look into memory");
     eprintln!("not shown here: memory of other processes cannot be read");
@@ -157,7 +159,7 @@ fn a_secret_that_was_sent_with_escapes_leaves_no_copy_in_memory() {
     // Good, beside a field that is not.
     let refused = send("POST", CREDENTIALS, new("", &beside));
     assert_eq!(refused.status(), 422, "{}", refused.text());
-    // Where something else is expected, and as a name.
+    // In a field of another type, and as a field's name.
     let misplaced = format!(r#"{{"default":"{pasted}","{pasted}":"{pasted}"}}"#);
     assert_eq!(send("PATCH", &path, misplaced).status(), 422);
     assert_eq!(send("PATCH", &path, format!("\"{pasted}\"")).status(), 400);
@@ -165,7 +167,7 @@ fn a_secret_that_was_sent_with_escapes_leaves_no_copy_in_memory() {
     wanted.push(&label);
     match found_in_memory(keyside.pid(), &wanted) {
         None => not_shown(),
-        // That the label is found shows that memory was looked at.
+        // Finding the label proves that memory was searched.
         Some(found) => assert_eq!(found, [false, false, false, false, true]),
     }
 }
@@ -208,14 +210,14 @@ fn a_declared_key_leaves_no_copy_in_memory_but_in_heads_of_requests() {
     wanted.push(&label);
     let look = || {
         let mut found = found_in_memory(keyside.pid(), &wanted)?;
-        // That the label is found shows that memory was looked at.
+        // Finding the label proves that memory was searched.
         assert_eq!(found.pop(), Some(true), "the label is not in memory");
         let found = found.iter().zip(&wanted).filter(|(found, _)| **found);
         let mut found: Vec<_> = found.map(|(_, wanted)| *wanted).collect();
         found.extend(found_outside_of_heads(keyside.pid(), &used)?.then_some("the used key"));
         Some(found)
     };
-    // A file that is being read while it is looked for is in memory, and rightly so: twice is no accident.
+    // Keyside may be reading the file during the search; the same finding twice is a leak.
     match look().map(|found| {
         if found.is_empty() {
             Some(found)
@@ -229,7 +231,7 @@ fn a_declared_key_leaves_no_copy_in_memory_but_in_heads_of_requests() {
 }
 
 #[test]
-fn a_command_that_has_sent_a_secret_holds_it_no_longer() {
+fn a_command_that_has_sent_a_secret_keeps_no_copy() {
     if !runs_as_root() {
         return;
     }
@@ -244,7 +246,7 @@ fn a_command_that_has_sent_a_secret_holds_it_no_longer() {
             eventually("the secret gone", || {
                 let found = found_in_memory(pid, &[&secret, command[command.len() - 1]]);
                 is_shown = found.is_some();
-                // That its argument is found shows that memory was looked at.
+                // Finding its argument proves that memory was searched.
                 found
                     .is_none_or(|found| found == [false, true])
                     .then_some(())
@@ -276,9 +278,9 @@ enum Input {
     File,
 }
 
-/// A command that has sent all of its secret and waits for an answer that does not come.
+/// A command that has sent its secret and waits for a response that does not come.
 fn waiting(command: &[&str], input: Input, secret: &str) -> (crate::harness::Process, TcpStream) {
-    // A core dump is allowed where the system does: that it is not is for the command to see to.
+    // The test allows core dumps; the command itself must turn them off.
     let script = r#"ulimit -c "$(ulimit -H -c)"; exec "$0" "$@""#;
     let builder = Keyside::builder().launched_by(&["/bin/sh", "-c", script]);
     let server = TcpListener::bind("127.0.0.1:0").expect("a port");
@@ -315,7 +317,7 @@ fn is_whole(request: &[u8]) -> bool {
     head.is_some_and(|(at, _)| serde_json::from_slice::<Value>(&request[at + 4..]).is_ok())
 }
 
-/// So many bytes at most of a block that was freed are overwritten by the allocator, which keeps its lists there.
+/// The most bytes of a freed block that the allocator overwrites with its lists.
 const FREED: usize = 16;
 
 fn escaped(secret: &str) -> String {

@@ -1,12 +1,12 @@
-//! A provider's name that comes to mean another address between two requests: looked up, checked and connected to anew
-//! each time, in a network of the test's own with a public address in it.
+//! A provider's name whose address changes between two requests: it is resolved, checked and
+//! connected to again each time. Runs in the test's own network, which has a public address.
 
 use crate::harness::{Ask, Builder, KEY, Keyside, Wire, expect, runs_as_root};
 use std::fs;
 use std::path::PathBuf;
 
-/// Makes the network, puts the test's own file in the place of `/etc/hosts`, and goes on with the provider's stand-in.
-/// What is sent to 2001:4860:4860::8888 goes to a neighbour that is not there.
+/// Creates the network, mounts the test's own `/etc/hosts`, and continues with the fake provider.
+/// Packets to 2001:4860:4860::8888 go to a neighbour that does not exist.
 const LAUNCHER: &str = "
     ip link set lo up && ip address add 8.8.4.4/32 dev lo && ip address add 169.254.169.254/32 dev lo &&
     ip address add 10.1.2.3/32 dev lo &&
@@ -15,8 +15,8 @@ const LAUNCHER: &str = "
     ip neighbour add 2001:4860:4860::8888 lladdr 02:00:00:00:00:01 dev near &&
     mount --bind hosts /etc/hosts && exec python3 provider.py \"$@\"";
 
-/// Listens on all addresses there, and becomes what follows. A process beside it, which ends with it, answers and notes
-/// where each connection was made to.
+/// Listens on all addresses there, and executes the rest of the command. A second process, which
+/// exits with it, responds and records the destination of each connection.
 const PROVIDER: &str = r#"
 import ctypes, os, signal, socket, sys
 
@@ -73,7 +73,7 @@ fn asked(keyside: &Keyside) -> Vec<String> {
 }
 
 #[test]
-fn a_name_that_comes_to_mean_the_metadata_service_is_not_followed_there() {
+fn a_name_that_changes_to_the_metadata_service_is_refused() {
     if !runs_as_root() {
         return;
     }
@@ -97,12 +97,12 @@ fn a_name_that_comes_to_mean_the_metadata_service_is_not_followed_there() {
 }
 
 #[test]
-fn an_address_that_swallows_everything_does_not_keep_the_others_from_being_tried() {
+fn an_unresponsive_address_does_not_prevent_trying_the_others() {
     if !runs_as_root() {
         return;
     }
     let (keyside, socket) = in_a_network_of_its_own(false);
-    // The resolver puts IPv6 first (RFC 6724), and nobody ever hears of what is sent there.
+    // The resolver returns IPv6 first (RFC 6724), and packets to it are lost.
     means(keyside.builder_of(), &["2001:4860:4860::8888", "8.8.4.4"]);
     let answer = Wire::unix(&socket).ask(&Ask::chat());
     assert_eq!(answer.status(), 200, "{}", answer.text());
@@ -110,7 +110,7 @@ fn an_address_that_swallows_everything_does_not_keep_the_others_from_being_tried
 }
 
 #[test]
-fn a_name_leads_into_a_private_network_only_where_that_is_meant() {
+fn a_name_may_resolve_to_a_private_network_only_with_allow_private() {
     if !runs_as_root() {
         return;
     }

@@ -1,9 +1,9 @@
-//! The path that was checked is the path that is forwarded, and nothing escapes the policy.
+//! The forwarded path is the path that was checked, and no path escapes the policy.
 
 use crate::harness::{Ask, KEY, Keyside, Upstream, expect};
 
-/// Asks for each target. `None`: it must be refused and nothing may leave. `Some`: it may be refused,
-/// or forwarded as exactly this.
+/// Requests each target. `None`: it must be refused, and nothing may be forwarded. `Some`: it may
+/// be refused, or forwarded exactly as this.
 fn check(cases: &[(&str, &str, Option<&str>)]) {
     let upstream = Upstream::ok();
     let keyside = Keyside::with_openai(&upstream.base_url());
@@ -280,7 +280,7 @@ fn control_and_other_odd_characters_are_refused() {
 }
 
 #[test]
-fn what_manages_keys_and_organisations_is_out_of_reach() {
+fn key_and_organisation_management_is_refused() {
     check(&[
         (
             "organisation keys",

@@ -1,4 +1,4 @@
-//! What was acknowledged is there after a power cut, at whatever moment, and the start after it succeeds.
+//! Acknowledged changes survive a power cut at any moment, and the next start succeeds.
 
 mod busy;
 
@@ -13,7 +13,7 @@ use std::fs;
 /// Keys that a rotation of the workspace's key seals again, in one change.
 const KEYS: usize = 30;
 
-/// How often the power is cut where nothing else is going on.
+/// Number of power cuts while nothing else happens.
 const ROUNDS: usize = 4;
 
 /// What was acknowledged so far.
@@ -51,7 +51,7 @@ fn changes_that_were_acknowledged_are_there_after_a_power_cut() {
 }
 
 #[test]
-fn a_disk_that_is_gone_refuses_changes_until_a_restart_and_requests_go_on() {
+fn after_a_disk_failure_changes_are_refused_until_a_restart_and_requests_continue() {
     let Some((mut disk, _upstream, builder)) = on_a_disk() else {
         return;
     };
@@ -100,7 +100,7 @@ impl Acknowledged {
         self.revoked.insert(label.to_owned());
     }
 
-    /// Checks that all of it is so, and that nothing is damaged, acknowledged or not.
+    /// Checks the acknowledged state, and that nothing is damaged, acknowledged or not.
     fn check(&self, keyside: &Keyside) {
         let views = views(keyside);
         for label in &self.added {
@@ -127,7 +127,7 @@ impl Acknowledged {
     }
 }
 
-/// An installation whose data folder is on a disk of its own, where this machine has such.
+/// An installation whose data folder is on a separate disk, if this machine supports it.
 fn on_a_disk() -> Option<(LoopDisk, Upstream, Builder)> {
     let upstream = Upstream::answering(|seen| {
         let label = seen.header("x-label").expect("the test's own header");
@@ -162,7 +162,7 @@ fn labelled(label: &str) -> Ask {
         .header("X-Label", label)
 }
 
-/// Long enough for a change of all keys to be more than sled's log takes in one piece.
+/// Long enough that a change of all keys exceeds a single write of sled's log.
 fn secret(label: &str) -> String {
     let mut secret = format!("sk-proj-powercut0123456789-{label}-");
     secret.push_str(&"abcdefghijklmnopqrstuvwxyz012345".repeat(125));

@@ -1,4 +1,4 @@
-//! What happens at the same moment: requests against the revocation of their key, changes against each other.
+//! Races: requests against the revocation of their key, and changes against each other.
 
 use crate::harness::{Ask, Builder, CREDENTIALS, KEY, Keyside, Upstream, Wire, expect, reply};
 use serde_json::{Value, json};
@@ -9,10 +9,10 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Side by side, each with a workspace of its own, so that no change waits for another's.
+/// In parallel, each with its own workspace, so that changes do not wait for each other.
 const RACERS: usize = 16;
 
-/// In the suite; the variable asks for another number.
+/// The default; the variable sets another number.
 const RACES: usize = 320;
 const RACES_IN_A_WORKSPACE: usize = 25;
 const RACES_VARIABLE: &str = "KEYSIDE_E2E_RACES";
@@ -55,7 +55,7 @@ fn no_request_that_begins_after_a_revocation_succeeds_however_they_race() {
     used.report(&acknowledged);
 }
 
-/// One that revokes a key while requests use it, again and again.
+/// Repeatedly revokes a key while requests use it.
 struct Racer<'a> {
     keyside: &'a Keyside,
     number: usize,
@@ -79,7 +79,7 @@ impl<'a> Racer<'a> {
         }
     }
 
-    /// To a new workspace: a change costs more where there are more keys, and revoked ones stay.
+    /// Moves to a new workspace: changes cost more with more keys, and revoked ones stay.
     fn move_on(&mut self) {
         self.workspaces += 1;
         self.workspace = format!("racer-{}-{}", self.number, self.workspaces);
@@ -91,7 +91,7 @@ impl<'a> Racer<'a> {
         let name = format!("race-{race}");
         let body = json!({
             "workspaceId": self.workspace, "provider": "openai", "label": name,
-            // Of its own: an answer to an owner names all keys that hold the same secret.
+            // Unique: a response to an owner lists all keys with the same secret.
             "secret": format!("{KEY}{race}"),
         });
         let added = self.keyside.admin_ask("POST", CREDENTIALS, Some(&body));
@@ -107,7 +107,7 @@ impl<'a> Racer<'a> {
 
         let revoked = AtomicBool::new(false);
         let acknowledged = thread::scope(|scope| {
-            // Uses the key as fast as it can until it may not.
+            // Uses the key as fast as possible until it is refused.
             scope.spawn(|| {
                 loop {
                     // Read before the request is sent: what is sent later must be refused.
@@ -143,8 +143,8 @@ impl LastUses {
         uses.insert(race.to_owned(), Instant::now());
     }
 
-    /// Says how long keys were used after their revocation had been acknowledged. Measured, not asserted: a request that
-    /// had begun before may be slow.
+    /// Prints how long keys were used after their revocation was acknowledged. Not asserted,
+    /// because a request that had begun earlier may be slow.
     fn report(&self, acknowledged: &HashMap<String, Instant>) {
         let uses = self.0.lock().expect("no panic");
         let after = |(race, at): (&String, &Instant)| {
@@ -221,7 +221,7 @@ fn change(round: usize, number: usize) -> Value {
     }
 }
 
-/// One whose budget of requests is not what is looked at.
+/// A builder without the limit on admin requests.
 fn unhurried() -> Builder {
     Keyside::builder().set("admin.requests_per_second", "1000000")
 }

@@ -1,4 +1,4 @@
-//! Each refusal occurs, with its status, its code and the way out, and leaves nothing upstream.
+//! Each refusal has its status, code and remedy, and sends nothing upstream.
 
 mod shapes;
 
@@ -19,7 +19,7 @@ fn check(keyside: &Keyside, upstream: &Upstream, cases: &[(&str, u16, Ask)]) {
 }
 
 #[test]
-fn what_the_request_lacks_is_said() {
+fn a_refusal_says_what_the_request_lacks() {
     let upstream = Upstream::ok();
     let keyside = Keyside::with_openai(&upstream.base_url());
     keyside.workspace("empty");
@@ -180,11 +180,11 @@ fn an_upstream_that_nobody_listens_at_is_unreachable() {
 }
 
 #[test]
-fn whoever_comes_after_the_drain_deadline_is_told_to_retry() {
+fn requests_after_the_drain_deadline_are_told_to_retry() {
     let upstream = Upstream::scripted(|_, line| {
         line.write(chunked_head(""));
         line.write(chunk_of(b"begun"));
-        // Never ended: only the deadline ends it.
+        // Only the deadline ends it.
         let _ = line.peek();
         Then::Close
     });
@@ -198,7 +198,7 @@ fn whoever_comes_after_the_drain_deadline_is_told_to_retry() {
     assert_eq!(stream.head().expect("a head").status(), 200);
     stream.body_until("begun");
     keyside.term();
-    // Unknown workspaces are refused all the same, so that no further stream is begun meanwhile.
+    // Unknown workspaces are refused, so no further stream begins meanwhile.
     let refusal = eventually("the deadline passes", || {
         let mut wire = keyside.wire();
         wire.send(Ask::chat().workspace("nobody").bytes());

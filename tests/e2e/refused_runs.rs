@@ -1,9 +1,10 @@
-//! Refused requests are among the runs: of known workspaces, without a credential, and no more than so many a minute.
+//! Refused requests are recorded as runs: for known workspaces, without a credential, and at most a
+//! certain number a minute.
 
 use crate::harness::{Ask, Keyside, Message, Upstream, eventually};
 use serde_json::{Value, json};
 
-/// How many a minute are recorded for a workspace.
+/// The number recorded per workspace and minute.
 const A_MINUTE: usize = 60;
 
 fn runs(keyside: &Keyside) -> Vec<Value> {
@@ -71,7 +72,7 @@ fn a_refusal_is_a_run_with_its_code_and_without_a_credential() {
 }
 
 #[test]
-fn a_refusal_of_no_known_workspace_is_no_run() {
+fn a_refusal_for_an_unknown_workspace_is_not_a_run() {
     let keyside = Keyside::builder().start();
     keyside.workspace("acme");
     for ask in [
@@ -104,7 +105,7 @@ fn a_flood_of_refusals_is_counted_and_not_all_recorded() {
         .iter()
         .filter(|run| run["workspaceId"] == "acme")
         .count();
-    // Twice as many, where a minute ended meanwhile.
+    // Twice as many if a new minute began meanwhile.
     assert!(
         (A_MINUTE..=2 * A_MINUTE).contains(&recorded),
         "{recorded} of {flood}"

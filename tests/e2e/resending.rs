@@ -1,4 +1,4 @@
-//! A request is sent again where its provider cannot have processed it, and only there.
+//! A request is sent again only if its provider cannot have processed it.
 
 mod serial;
 
@@ -20,7 +20,7 @@ enum At {
     End,
 }
 
-/// A provider that refuses streams, and what came of the others.
+/// A provider that refuses streams, and the requests that it processed.
 struct Refuser {
     at: At,
     /// Whether the request of this number, counted from 0 over all attempts, is refused.
@@ -94,7 +94,7 @@ fn of_size(size: usize) -> Vec<u8> {
     (0..size).map(|n| (n % 251) as u8).collect()
 }
 
-/// Requests that are small enough to be at hand, with their bodies.
+/// Requests that are small enough to be buffered, with their bodies.
 fn small() -> Vec<(&'static str, Ask, Vec<u8>)> {
     let (some, much) = (of_size(10 * 1024), of_size(60 * 1024));
     let pieces: Vec<_> = some.chunks(1000).collect();
@@ -255,7 +255,8 @@ fn no_request_fails_while_connections_go_away() {
 
 #[test]
 fn streams_that_a_provider_may_have_processed_are_not_sent_again_when_it_goes_away() {
-    // Stream 1 warms the connection up. Of the ten that follow, it says of five that it may have processed them, and breaks off.
+    // Stream 1 opens the connection. Of the ten that follow, the provider may have processed five
+    // according to its GOAWAY, and then it breaks off.
     const LAST: u32 = 11;
     let first = Processed::default();
     let later = Processed::default();
@@ -308,7 +309,7 @@ fn streams_that_a_provider_may_have_processed_are_not_sent_again_when_it_goes_aw
     }
 }
 
-/// A peer that has begun to answer a request did process it, whatever it says afterwards.
+/// A peer that has begun to respond did process the request, whatever it claims afterwards.
 #[test]
 fn a_request_whose_answer_had_begun_is_not_sent_again() {
     type End = fn(&mut Session<'_>, u32);

@@ -1,4 +1,5 @@
-//! A disk on which only the reserve is left: keys are revoked, nothing is added, and requests are recorded no more.
+//! A disk on which only the reserve is left: keys can be revoked but not added, and requests are
+//! not recorded.
 
 use crate::disk_full::{SmallDisk, check_recorded, check_refused, try_key, try_workspace};
 use crate::harness::{
@@ -8,11 +9,11 @@ use serde_json::{Value, json};
 use std::fs::{self, OpenOptions};
 use std::path::PathBuf;
 
-/// Bytes that are free: less than what is kept in reserve, more than what is needed to write at all.
+/// Free bytes: less than the reserve, but enough to write.
 const FREE: u64 = 10 << 20;
 
 #[test]
-fn below_the_reserve_keys_tokens_and_workspaces_can_be_ended_and_nothing_be_added() {
+fn in_the_reserve_keys_tokens_and_workspaces_can_be_ended_but_nothing_added() {
     if !runs_as_root() {
         return;
     }
@@ -98,7 +99,7 @@ fn requests_on_a_full_disk_are_served_and_counted_or_refused_as_the_settings_say
         assert_eq!(answer.status(), status, "{when_full}: {}", answer.text());
         let unrecorded = "\nkeyside_runs_unrecorded_total 0\n";
         assert!(!keyside.metrics().contains(unrecorded), "{when_full}");
-        // A start finds it before it has served anything.
+        // A start detects it before the first request.
         let keyside = keyside.kill9().start();
         if when_full == "refuse" {
             assert_eq!(keyside.observed("/readyz").status(), 503);
@@ -120,7 +121,7 @@ fn edited(keyside: &Keyside, key: &Value, end: &str) -> Message {
     keyside.admin("PATCH", &path, Some(&body))
 }
 
-/// Fills the disk up to the reserve; the file to remove for having its room back.
+/// Fills the disk up to the reserve; returns the file to delete to free it again.
 fn all_but_the_reserve(disk: &SmallDisk) -> PathBuf {
     let ballast = disk.fill();
     let file = OpenOptions::new().write(true).open(&ballast);

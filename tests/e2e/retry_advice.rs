@@ -1,5 +1,5 @@
-//! What SDKs are told about retries: yes where nothing was sent, no where a provider may have acted on the request and charges
-//! for it.
+//! `x-should-retry`: true if nothing was sent, false if the provider may have acted on the request
+//! and charges for it.
 
 use crate::harness::frames::HEADERS;
 use crate::harness::h2_session::{frames_for, over_frames};
@@ -8,7 +8,7 @@ use crate::harness::tls::{Authority, VALID};
 use crate::harness::{Ask, Builder, Keyside, Line, Then, Upstream, expect, holds, reply};
 use std::net::TcpListener;
 
-/// What a client of either version is told.
+/// The response to a client with either version.
 fn check(name: &str, keyside: &Keyside, status: u16, code: &str, retry: &str) {
     for (client, answer) in [
         ("HTTP/1.1", keyside.ask(&Ask::chat())),
@@ -31,7 +31,7 @@ fn at_over_tls(upstream: &Upstream) -> Builder {
     Keyside::builder().provider("openai", &url)
 }
 
-/// Takes all that comes and says nothing.
+/// Reads everything and never responds.
 fn mute(line: &mut Line) {
     while line.some(u64::MAX).is_ok_and(|bytes| !bytes.is_empty()) {}
 }

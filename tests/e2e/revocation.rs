@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 use std::thread;
 
-/// Enough to keep several requests in every step of the way at any moment.
+/// Enough that several requests are in every step at any moment.
 const CONNECTIONS: usize = 32;
 
 #[test]
@@ -101,7 +101,7 @@ fn an_answer_that_had_begun_is_finished_after_a_revocation() {
 
 #[test]
 fn an_answer_that_had_begun_is_cut_off_when_the_revocation_says_so() {
-    // Talks on where the second is asked for, and says nothing more where it is not.
+    // Continues the stream if the second request asks for it, otherwise stays silent.
     for talks in [true, false] {
         let (go, gate) = channel::<()>();
         let gate = Mutex::new(gate);

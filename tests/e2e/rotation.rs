@@ -1,10 +1,11 @@
-//! A key is replaced while requests are under way: none of them fails, and none that begins afterwards uses the old one.
+//! A key is rotated during requests: none of them fails, and none that begins afterwards uses the
+//! old key.
 
 use crate::harness::{Ask, KEY, Keyside, Upstream, eventually};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
-/// Enough to keep several requests in every step of the way at any moment.
+/// Enough that several requests are in every step at any moment.
 const CONNECTIONS: usize = 32;
 
 #[test]

@@ -1,4 +1,4 @@
-//! Slow clients and silent upstreams: cut at the deadline, while the healthy are served.
+//! Slow clients and silent upstreams: cut off at the deadline, while others are served.
 
 use crate::harness::{
     Ask, CHAT, Keyside, PATIENCE, Then, Upstream, Wire, chunk_of, chunked_head, expect, reply,
@@ -12,7 +12,7 @@ use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
 const DEADLINE: Duration = Duration::from_secs(1);
-/// How much later than the deadline a close may come on a machine that is busy.
+/// Allowed delay of a close after the deadline, on a busy machine.
 const GRACE: Duration = Duration::from_secs(10);
 /// Between two bytes of a slow client: often enough to defeat any limit on single reads.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -26,8 +26,8 @@ const EVERY: [&str; 6] = [
     "stream_idle",
 ];
 
-/// Keyside with these deadlines at one second and all others as they are by default, which is longer
-/// than any test: what is cut is cut by these.
+/// Keyside with these deadlines at one second. The defaults of all others are longer than any test,
+/// so only these can cut.
 fn hasty(upstream: &Upstream, deadlines: &[&str]) -> Keyside {
     let builder = Keyside::builder().provider("openai", &upstream.base_url());
     deadlines
@@ -52,7 +52,8 @@ fn check_cut(name: &str, slow: impl FnOnce()) {
     );
 }
 
-/// A request that is not answered in time names the setting to raise, and the log says what was waited for.
+/// A request that is not answered in time names the setting to raise, and the log says what was
+/// waited for.
 fn check_timeout(keyside: &Keyside, setting: &str, cause: &str) {
     let answer = keyside.ask(&Ask::chat());
     expect::refused("silence", &answer, 504, "upstream_timeout");
@@ -135,7 +136,7 @@ fn check_refused(wire: &mut Wire) {
 }
 
 #[test]
-fn slow_clients_do_not_hold_up_the_healthy() {
+fn slow_clients_do_not_delay_others() {
     let upstream = Upstream::ok();
     let keyside = Keyside::builder()
         .provider("openai", &upstream.base_url())
@@ -154,7 +155,7 @@ fn slow_clients_do_not_hold_up_the_healthy() {
     for _ in 0..20 {
         assert_eq!(keyside.ask(&Ask::chat()).status(), 200);
     }
-    // They were served beside the slow, not after them.
+    // They were served in parallel with the slow ones, not after them.
     for stream in &slow {
         stream.set_nonblocking(true).expect("a socket");
         let waiting = stream.peek(&mut [0]).expect_err("nothing was said to it");
@@ -180,7 +181,7 @@ fn an_upstream_that_never_answers_is_a_timeout() {
 }
 
 #[test]
-fn a_stream_that_falls_silent_ends_in_an_error_and_no_clean_end() {
+fn a_stream_that_stalls_ends_in_an_error() {
     let upstream = Upstream::scripted(|_, line| {
         line.write(chunked_head("Content-Type: text/event-stream\r\n"));
         line.write(chunk_of(b"data: one\n\n"));
@@ -226,10 +227,10 @@ fn a_stream_that_keeps_coming_outlives_every_idle_limit() {
 }
 
 #[test]
-fn a_client_that_stops_reading_is_let_go() {
+fn a_client_that_stops_reading_is_disconnected() {
     let upstream = Upstream::scripted(|_, line| {
         line.write(chunked_head(""));
-        // Until the other side gives up: a client that reads nothing must not hold this for ever.
+        // Until the other side closes: a client that reads nothing must not block this forever.
         while line.write(chunk_of(&[b'x'; 64 * 1024])) {}
         Then::Close
     });
@@ -248,11 +249,13 @@ fn a_client_that_stops_reading_is_let_go() {
     assert!(start.elapsed() < PATIENCE);
 }
 
-/// Long enough that the kernel calls a full socket writable again only after several deadlines: it wants to be rid of a
-/// megabyte first, and a narrow client takes some 50 KB at a time. Short enough that many fit into a deadline.
+/// Long enough that the kernel reports a full socket as writable only after several deadlines (it
+/// first has to send a megabyte, and this client reads some 50 KB at a time), but short enough that
+/// many fit into a deadline.
 const SIP: Duration = Duration::from_millis(200);
 
-/// Reads slowly for several deadlines; a client that is cut for it is no longer in flight when they are over.
+/// Reads slowly for several deadlines; a client that was cut off would no longer be in flight
+/// afterwards.
 fn check_kept_while_it_reads(name: &str, keyside: &Keyside, wire: &mut Wire) {
     let start = Instant::now();
     wire.sip(SIP, || start.elapsed() < 4 * DEADLINE);
@@ -264,7 +267,7 @@ fn check_kept_while_it_reads(name: &str, keyside: &Keyside, wire: &mut Wire) {
 }
 
 #[test]
-fn a_client_that_reads_slowly_is_no_client_that_stops_reading() {
+fn a_client_that_reads_slowly_is_not_disconnected() {
     let upstream = Upstream::scripted(|_, line| {
         line.write(chunked_head(""));
         while line.write(chunk_of(&[b'x'; 64 * 1024])) {}
@@ -282,7 +285,7 @@ fn a_client_that_reads_slowly_from_a_tunnel_keeps_it() {
         line.write(
             "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n",
         );
-        // Frames of 125 bytes of binary data, as far as anybody looks into them.
+        // Frames of 125 bytes of binary data.
         let frame = [&[0x82, 125][..], &[b'x'; 125]].concat();
         while line.write(frame.repeat(512)) {}
         Then::Close
@@ -304,7 +307,7 @@ fn a_client_whose_upstream_reads_its_body_slowly_is_not_taken_for_silent() {
         let Ok(Some(_)) = line.head("") else { return };
         let start = Instant::now();
         while start.elapsed() < 3 * DEADLINE {
-            // Little enough that none of what follows fits into the sockets between.
+            // So small that the rest does not fit into the sockets' buffers.
             std::thread::park_timeout(SIP);
             let _ = line.piece();
         }
@@ -320,7 +323,7 @@ fn a_client_whose_upstream_reads_its_body_slowly_is_not_taken_for_silent() {
 }
 
 #[test]
-fn an_upstream_that_lets_nobody_in_is_a_timeout() {
+fn an_upstream_that_accepts_no_connection_is_a_timeout() {
     let (listener, _held) = full_queue();
     let address = listener.local_addr().expect("a bound port");
     let keyside = Keyside::builder()
@@ -333,7 +336,7 @@ fn an_upstream_that_lets_nobody_in_is_a_timeout() {
     });
 }
 
-/// A listener whose queue is full, so that who connects to it hears nothing (listen(2)).
+/// A listener whose queue is full, so that connections to it get no response (listen(2)).
 fn full_queue() -> (TcpListener, Vec<TcpStream>) {
     let (family, kind) = (AddressFamily::Inet, SockType::Stream);
     let socket = socket(family, kind, SockFlag::SOCK_CLOEXEC, None).expect("a socket");

@@ -1,28 +1,28 @@
-//! Requests that two parsers could read differently: refused, or one request and no second.
+//! Requests that two parsers could read differently: refused, or forwarded as exactly one request.
 
 mod lines;
 
 use crate::harness::{Ask, Keyside, Upstream, holds};
 use std::thread;
 
-/// What may come of a case.
+/// The allowed results of a case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Must {
-    /// Status 400 and a close, and nothing upstream that is whole.
+    /// Status 400 and a close, and no complete request upstream.
     Refuse,
     /// That, or exactly one request upstream.
     NotSplit,
-    /// An error or a close, and nothing upstream that is whole: it broke on the way.
+    /// An error or a close, and no complete request upstream: it was aborted.
     Break,
 }
 use Must::{Break, NotSplit, Refuse};
 
-/// What an attacker wants to be read as a request of its own.
+/// The request that an attacker wants to smuggle.
 const SECOND: &str = "GET /openai/v1/models?smuggled HTTP/1.1\r\n\
     Host: localhost\r\nX-Keyside-Workspace: acme\r\n\r\n";
 
-/// Sends each case on a connection of its own and reads until it closes.
-/// `{SECOND}` stands for the smuggled request, `{LENGTH}` for the size of what follows the headers.
+/// Sends each case over a new connection and reads until it closes.
+/// `{SECOND}` is the smuggled request, `{LENGTH}` the size of the bytes after the headers.
 fn check(cases: &[(&str, Must, &str)]) {
     let upstream = Upstream::ok();
     let keyside = Keyside::builder()
@@ -245,7 +245,7 @@ fn what_follows_a_refused_upgrade_is_not_tunnelled() {
         .answer()
         .expect("the upstream's own refusal to upgrade");
     assert_eq!(answer.status(), 200, "{}", answer.text());
-    // What was sent too early may be served as the ordinary request it is, or dropped.
+    // Bytes that were sent too early may be served as an ordinary request, or dropped.
     wire.finish();
     wire.until_close();
     let arrived = upstream.bytes();

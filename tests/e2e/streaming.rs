@@ -1,4 +1,4 @@
-//! Server-sent events arrive as they are sent: at once, unchanged, wherever the network cuts them.
+//! Server-sent events arrive at once and unchanged, wherever the network splits them.
 
 use crate::harness::{
     Ask, Ending, Keyside, Then, Upstream, chunk_of, chunked_head, expect, reply_in_chunks,
@@ -6,7 +6,7 @@ use crate::harness::{
 use std::sync::Mutex;
 use std::sync::mpsc::channel;
 
-/// A stream with all that a reader of it may stumble over: usage, null usage, other line ends, UTF-8.
+/// A stream with difficult content: usage, null usage, other line ends, UTF-8.
 const EVENTS: &str = "event: message_start\ndata: {\"usage\":null,\"delta\":\"h\u{e9}\u{1f511}\"}\n\n\
     : a comment\r\n\r\ndata: {\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":4}}\r\rid\n\ndata: [DONE]\n\n";
 
@@ -130,7 +130,7 @@ fn an_answer_that_comes_before_the_request_s_end_is_passed_on() {
 }
 
 #[test]
-fn an_answer_without_a_length_ends_with_a_mark() {
+fn a_response_without_a_length_ends_with_a_last_chunk() {
     let upstream = Upstream::scripted(|_, line| {
         line.write("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n");
         line.write(EVENTS);
@@ -162,7 +162,7 @@ fn a_slow_reader_slows_the_upstream_instead_of_filling_memory() {
     let mut wire = keyside.wire();
     wire.send(Ask::chat().bytes());
     assert_eq!(wire.head().expect("a head").status(), 200);
-    // Nothing is read until the upstream's writing has come to a halt in full buffers.
+    // Nothing is read until full buffers stop the upstream's writing.
     let mut last = 0;
     let mut still = 0;
     crate::harness::eventually("the upstream comes to a halt", || {

@@ -60,7 +60,7 @@ fn the_prompt_names_the_key_and_text_pasted_around_it_is_removed() {
     let (code, shown) = terminal.end();
     assert_eq!(code, Some(1), "{shown}");
     assert!(
-        shown.contains("Make a secret key of a project instead."),
+        shown.contains("Create a secret key in a project instead."),
         "{shown}"
     );
     assert!(!shown.contains("e2eKeySideOnlyAnAdminKey"), "shown");

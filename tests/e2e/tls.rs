@@ -1,4 +1,4 @@
-//! An upstream that cannot prove who it is gets no byte of the key.
+//! An upstream that cannot prove its identity gets no byte of the key.
 
 use crate::harness::tls::{Authority, Identity, VALID, Years};
 use crate::harness::{Ask, Keyside, Then, Upstream, expect, reply};
@@ -20,7 +20,7 @@ fn answering(identity: &Identity) -> Upstream {
     })
 }
 
-/// Calls a provider that is configured as `host` and shows `identity`.
+/// Calls a provider that is configured as `host` and presents `identity`.
 fn check_refused(name: &str, host: &str, identity: &Identity) {
     let authority = Authority::new();
     check_refused_under(name, &authority, host, identity);
@@ -121,10 +121,10 @@ fn an_upstream_that_speaks_no_tls_gets_nothing() {
     assert!(!crate::harness::holds(&upstream.bytes(), "Bearer"));
 }
 
-/// In TLS 1.3 the client has its handshake behind it, and the request on its way, when it hears that its certificate was
-/// wanted (RFC 8446 section 4.4.2.4).
+/// In TLS 1.3 the client has finished its handshake and sent the request when it learns that a
+/// client certificate was required (RFC 8446 section 4.4.2.4).
 #[test]
-fn an_upstream_that_complains_after_the_handshake_is_not_said_to_have_got_no_key() {
+fn a_tls_alert_after_the_handshake_is_not_reported_as_unsent() {
     let authority = Authority::new();
     let identity = authority.issue(&["localhost"], VALID);
     let upstream = identity.upstream_for(&authority);

@@ -1,4 +1,5 @@
-//! Connections to providers and open files are bounded and shared out: a hog is told so, others and the owner are served.
+//! Connections to providers and open files are limited and shared: a greedy workspace is refused,
+//! others and the owner are served.
 
 use crate::harness::frames::{END_HEADERS, Frames, HEADERS, block, frame};
 use crate::harness::h2c::{H2Stream, H2c};
@@ -13,7 +14,8 @@ const LIMITS: [&str; 2] = [
     "proxy.limits.upstream_connections_per_destination",
 ];
 
-/// A client that sends half of each request and waits, so that each takes an upstream connection.
+/// A client that sends half of each request and waits, so that each occupies an upstream
+/// connection.
 struct Hog {
     client: H2c,
     held: Vec<H2Stream>,
@@ -21,7 +23,8 @@ struct Hog {
 }
 
 impl Hog {
-    /// Sends half of `ask` so many times, and returns when each either has arrived at `upstream` or was refused.
+    /// Sends half of `ask` this many times, and returns when each has arrived at `upstream` or was
+    /// refused.
     fn new(keyside: &Keyside, upstream: &Upstream, ask: &Ask, times: usize) -> Self {
         let mut client = H2c::connect(keyside.proxy_addr());
         let open = |_| {
@@ -52,14 +55,15 @@ impl Hog {
     }
 }
 
-/// Tells each half of a request from the others of its test.
+/// Distinguishes each half-sent request from the others of its test.
 static HALVES: AtomicUsize = AtomicUsize::new(0);
 
 fn chat() -> Ask {
     Ask::chat().bare()
 }
 
-/// Keyside with one of its limits at `limit`, and with OpenAI keys of the workspaces `acme` and `other`.
+/// Keyside with one of its limits at `limit`, and with OpenAI keys of the workspaces `acme` and
+/// `other`.
 fn limited(setting: &str, limit: usize, upstream: &Upstream) -> Keyside {
     Keyside::builder()
         .provider("openai", &upstream.base_url())
@@ -114,7 +118,7 @@ fn half_sent_requests_take_no_more_than_half_of_the_upstream_connections() {
 }
 
 #[test]
-fn what_a_hog_held_can_be_had_again_when_it_leaves() {
+fn slots_of_a_greedy_workspace_are_free_again_after_it_disconnects() {
     for setting in LIMITS {
         let upstream = Upstream::ok();
         let keyside = limited(setting, 4, &upstream);
@@ -124,7 +128,7 @@ fn what_a_hog_held_can_be_had_again_when_it_leaves() {
         eventually("an answer to who was refused", || {
             (keyside.ask(&Ask::chat()).status() == 200).then_some(())
         });
-        // Nothing of what it held is lost: as many can be had as before.
+        // All slots that it held are free again.
         let again = Hog::new(&keyside, &upstream, &chat(), 6);
         assert!(!again.held.is_empty(), "{setting}: nothing can be had");
     }
@@ -157,7 +161,7 @@ fn an_owner_revokes_while_every_upstream_connection_is_taken() {
 }
 
 #[test]
-fn however_many_workspaces_hoard_a_newcomer_is_served() {
+fn a_new_workspace_is_served_however_many_others_are_greedy() {
     for setting in LIMITS {
         let upstream = Upstream::ok();
         let keyside = limited(setting, 32, &upstream);
@@ -186,7 +190,7 @@ fn however_many_workspaces_hoard_a_newcomer_is_served() {
 }
 
 #[test]
-fn connections_that_lie_idle_keep_no_newcomer_out() {
+fn idle_connections_do_not_block_new_workspaces() {
     for setting in LIMITS {
         let upstream = Upstream::ok();
         let keyside = limited(setting, 2, &upstream);
@@ -207,7 +211,7 @@ fn connections_that_lie_idle_keep_no_newcomer_out() {
 }
 
 #[test]
-fn a_full_destination_leaves_the_others_alone() {
+fn a_full_destination_does_not_affect_others() {
     let upstream = Upstream::ok();
     let keyside = Keyside::builder()
         .provider("openai", &upstream.base_url())
@@ -244,7 +248,7 @@ fn a_refusal_for_want_of_a_connection_has_the_provider_s_own_shape() {
     drop(hog);
 }
 
-/// A connection with as many half-sent requests as one may have, which is left alone from then on.
+/// A connection with the maximum of half-sent requests, then left alone.
 fn flood(keyside: &Keyside) -> Frames {
     let mut client = Frames::connect(keyside.proxy_addr());
     let head = block(&[
@@ -257,7 +261,7 @@ fn flood(keyside: &Keyside) -> Frames {
     let requests: Vec<u8> = (0..128)
         .flat_map(|n| frame(HEADERS, END_HEADERS, 2 * n + 1, &head))
         .collect();
-    // Some get no place, and are closed.
+    // Some get no slot, and are closed.
     client.write_raw(&requests);
     client
 }
@@ -296,7 +300,7 @@ fn a_flood_of_half_sent_requests_leaves_descriptors_to_the_owner() {
     }
 }
 
-/// The answer to another workspace on a connection of its own, unless that is closed without.
+/// The response to another workspace over a new connection, unless that closes without one.
 fn other_asks(keyside: &Keyside) -> Option<Message> {
     let mut wire = keyside.wire();
     wire.send(Ask::chat().workspace("other").bytes());

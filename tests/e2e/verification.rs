@@ -1,4 +1,5 @@
-//! A key is shown to its provider by Keyside itself: by the way of every request, with the one that costs least.
+//! Keyside checks a key with its provider: on the same path as every request, with the cheapest
+//! request.
 
 use crate::harness::{CREDENTIALS, KEY, Keyside, Message, Upstream, expect, reply};
 use serde_json::{Value, json};
@@ -20,7 +21,7 @@ fn verify(keyside: &Keyside, id: &str) -> Message {
 }
 
 #[test]
-fn each_answer_of_a_provider_is_read_as_what_it_says_of_the_key() {
+fn each_response_of_a_provider_is_interpreted_correctly() {
     let cases = [
         ("openai", 200, "{}", "accepted"),
         ("openai", 401, "{}", "rejected"),
@@ -65,7 +66,7 @@ fn each_answer_of_a_provider_is_read_as_what_it_says_of_the_key() {
 }
 
 #[test]
-fn a_check_is_the_catalogues_request_with_the_key_and_nothing_of_the_asker() {
+fn a_live_check_sends_the_catalogue_s_request_with_only_the_key() {
     let upstream = Upstream::ok();
     let (keyside, id) = with_key_for("perplexity", &upstream.base_url());
     assert_eq!(verify(&keyside, &id).json()["verification"], "accepted");
@@ -87,7 +88,7 @@ fn a_check_is_the_catalogues_request_with_the_key_and_nothing_of_the_asker() {
 }
 
 #[test]
-fn what_came_of_a_check_is_on_record_and_the_key_is_not() {
+fn the_result_of_a_live_check_is_audited_without_the_key() {
     let echo = format!(r#"{{"error":{{"message":"Incorrect API key provided: {KEY}."}}}}"#);
     let upstream = Upstream::answering(move |_| reply(401, "", echo.as_bytes()));
     let (keyside, id) = with_key_for("openai", &upstream.base_url());
@@ -102,7 +103,7 @@ fn what_came_of_a_check_is_on_record_and_the_key_is_not() {
 }
 
 #[test]
-fn a_provider_that_is_not_there_is_unreachable_and_says_nothing_of_the_key() {
+fn an_unreachable_provider_is_reported_and_the_key_stays_active() {
     let (keyside, id) = with_key_for("openai", "http://127.0.0.1:1");
     let view = verify(&keyside, &id).json();
     assert_eq!(view["verification"], "unreachable");

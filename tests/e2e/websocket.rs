@@ -1,4 +1,5 @@
-//! A WebSocket upgrade passes through, and after it bytes flow both ways untouched, in whole frames from the upstream.
+//! A WebSocket handshake is forwarded; then bytes flow unchanged in both directions, from the
+//! upstream in whole frames.
 
 mod echoes;
 mod odd_frames;
@@ -28,7 +29,7 @@ const SWITCHING: &str = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade
     Upgrade: websocket\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\
     Sec-WebSocket-Protocol: realtime\r\n\r\n";
 
-/// Accepts the upgrade and hands the line to `speak`.
+/// Accepts the upgrade and passes the connection to `speak`.
 fn switching(speak: impl Fn(&mut Line) + Send + Sync + 'static) -> Upstream {
     Upstream::scripted(move |_, line| {
         line.write(SWITCHING);
@@ -57,8 +58,8 @@ fn text(payload: impl AsRef<[u8]>) -> Vec<u8> {
     frame(0x81, payload)
 }
 
-/// Sends back whatever comes. What the client sends is nobody's business but the upstream's, so here it sends what a server
-/// may send.
+/// Echoes everything. Keyside does not check the client's bytes, so the client here sends frames
+/// that a server may send.
 fn echo(line: &mut Line) {
     while let Ok(bytes) = line.some(u64::MAX) {
         if bytes.is_empty() || !line.write(bytes) {
@@ -117,7 +118,7 @@ fn an_upgrade_reaches_the_upstream_with_the_key_and_its_own_headers() {
 }
 
 #[test]
-fn an_upstream_that_selects_a_subprotocol_it_was_not_offered_is_not_spoken_with() {
+fn a_subprotocol_that_was_not_offered_fails_the_handshake() {
     let upstream = switching(echo);
     let keyside = Keyside::with_openai(&upstream.base_url());
     for (name, ask) in [
@@ -258,7 +259,7 @@ fn an_answer_101_that_nobody_asked_for_opens_no_tunnel() {
 }
 
 #[test]
-fn a_tunnel_is_one_of_the_connections_there_may_be() {
+fn a_tunnel_counts_as_a_connection() {
     let upstream = switching(echo);
     let keyside = Keyside::builder()
         .provider("openai", &upstream.base_url())

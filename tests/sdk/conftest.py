@@ -1,4 +1,4 @@
-"""The stage: one aimock a provider, the real keyside in front of them all, and keys that can be searched for."""
+"""Fixtures: one aimock per provider, the real keyside in front of them, and canary keys."""
 
 import os
 import uuid
@@ -15,10 +15,11 @@ from harness.keyside import Keyside, binary
 #: A provider's recognisable key prefix, by the provider's id in Keyside.
 PREFIXES = {"openai": "sk-proj-", "azure-openai": "az-", "anthropic": "sk-ant-api03-", "gemini": "AIza"}
 
-#: What a program is given in place of a key; were it to reach a provider, that would answer 401.
+#: A program's dummy key; a provider that received it would respond with 401.
 DUMMY_KEY = "sk-dummy-goes-nowhere"
 
-#: Workspaces: one whose keys work, one whose keys its providers reject, one whose keys are revoked, one without keys.
+#: Workspaces: one whose keys work, one whose keys its providers reject, one whose keys are revoked,
+#: one without keys.
 GOOD, STALE, RETIRED, EMPTY = "acme", "stale", "retired", "empty"
 
 TAG_FORMS = ("header", "path")
@@ -36,7 +37,8 @@ class Stage:
 
 @pytest.fixture(scope="session", autouse=True)
 def a_clean_environment():
-    """What is set for the person at the keyboard neither configures an SDK nor sends loopback requests elsewhere."""
+    """Removes the developer's own variables that would configure an SDK or send loopback requests
+    to a proxy."""
     sdk_settings = ("OPENAI_", "AZURE_", "ANTHROPIC_", "GOOGLE_", "GEMINI_")
     for name in list(os.environ):
         if name.startswith(sdk_settings) or name.lower().endswith("_proxy"):
@@ -66,13 +68,14 @@ def keyside(stage) -> Keyside:
 
 @pytest.fixture
 def test_id() -> str:
-    """Sent as `X-Test-Id`, it finds this test's requests in the journal of a provider."""
+    """Sent as `X-Test-Id`, to find this test's requests in a provider's journal."""
     return uuid.uuid4().hex
 
 
 @pytest.fixture
 def through_keyside(stage, test_id) -> Callable[..., Way]:
-    """Points a client at Keyside, with a dummy key and the workspace named in the header or in the path."""
+    """Points a client at Keyside, with a dummy key and the workspace named in the header or in the
+    path."""
 
     def way(provider: str, workspace: str = GOOD, *, tag="path", headers=None, retries: int | None = None) -> Way:
         headers = {"X-Test-Id": test_id, **(headers or {})}
@@ -86,7 +89,7 @@ def through_keyside(stage, test_id) -> Callable[..., Way]:
 
 @pytest.fixture
 def directly(stage) -> Callable[..., Way]:
-    """Points a client at the provider itself, with the real key: what Keyside must not make a difference to."""
+    """Points a client directly at the provider, with the real key, for comparison."""
 
     def way(provider: str, *, api_key: str | None = None, retries: int | None = None) -> Way:
         aimock = stage.providers[provider]
@@ -102,7 +105,7 @@ def arrived(stage, test_id) -> Callable[[str], list[dict]]:
 
 
 def pytest_collection_modifyitems(items):
-    """The search for keys comes after everything that could have let one out."""
+    """Runs the search for keys after all other tests."""
     items.sort(key=lambda item: item.path.name == "test_canaries.py")
 
 

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs what the suite needs (its Python packages outside the checkout, its npm packages beside package.json), each
+# Installs the suite's dependencies (Python packages outside the checkout, npm packages next to package.json), each
 # only when a pin has changed, and prints the path of the virtual environment.
 set -eu
 
@@ -22,7 +22,7 @@ node=$(node --version 2>/dev/null || echo none)
 [ "$(printf 'v20.15\n%s\n' "$node" | sort -V | head -n 1)" = v20.15 ] || fail "needs Node.js 20.15 or later, found $node"
 command -v npm >/dev/null || fail "needs npm: apt-get install npm"
 
-# One virtual environment for each set of pins and interpreter.
+# One virtual environment per set of pins and interpreter.
 pins=$({ cat requirements.txt; "$python" -VV; } | sha256sum | cut -c1-16)
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/keyside
 venv=$cache/sdk-$pins
@@ -33,7 +33,7 @@ if [ ! -e "$venv/complete" ]; then
     touch "$venv/complete"
 fi
 
-# Beside package.json, where Node looks for it.
+# Next to package.json, where Node looks for it.
 lock=$(sha256sum <package-lock.json | cut -c1-16)
 if [ ! -e "node_modules/.complete-$lock" ]; then
     npm ci --no-audit --no-fund --loglevel=error >&2

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Runs the suite of the real SDKs against the real keyside, named by KEYSIDE_BIN or else the debug build.
-# What it installs is kept and installed again only when a pin changes. Arguments go to pytest: `run.sh -k realtime`.
+# Runs the tests of the real SDKs with the real keyside (KEYSIDE_BIN, or else the debug build).
+# Installs packages once, and again only when a pin changes. Arguments go to pytest: `run.sh -k realtime`.
 set -eu
 
 start=$PWD

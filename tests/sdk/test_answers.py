@@ -1,4 +1,5 @@
-"""An unmodified program with a dummy key gets its answer, and nobody upstream can tell that Keyside was there."""
+"""An unmodified program with a dummy key gets its response, and the upstream cannot detect Keyside.
+"""
 
 import re
 
@@ -56,7 +57,8 @@ def the_answer_says_which_credential_gave_it(through_keyside):
 
 @EACH_CALL
 def the_provider_sees_the_program_and_not_keyside(call: Call, stage, through_keyside, arrived):
-    """The tag, the proxy's own traces and the loopback address stay here; the SDK's headers go through."""
+    """Keyside removes the tag, proxy headers and the loopback address; the SDK's own headers are
+    forwarded."""
     selectors = {"X-Keyside-Label": "default", "X-Keyside-Run": "run-1", "X-Keyside-Tag": "nightly"}
     way = through_keyside(call.provider, GOOD, tag="header", headers={**selectors, "Cookie": "session=1"})
 
@@ -77,7 +79,8 @@ def the_v1_api_of_azure_takes_the_plain_openai_client(through_keyside, arrived):
     assert [request["path"] for request in arrived("azure-openai")] == ["/openai/v1/responses"]
 
 
-def gemini_without_a_version_asked_for_gets_through_too(through_keyside):
-    """The SDK's default is /v1, which Gemini has and aimock has not: what comes back is aimock's own 404."""
+def gemini_with_the_sdk_s_default_version_is_forwarded_too(through_keyside):
+    """The SDK's default is /v1, which Gemini has but aimock does not: the response is aimock's 404.
+    """
     with through_keyside("gemini").to_gemini(api_version=None) as client, pytest.raises(ClientError, match="Not found"):
         client.models.generate_content(model=calls.GEMINI, contents=PROMPT)

@@ -1,4 +1,4 @@
-"""After everything else: no stored key stands in anything that Keyside wrote or says, in any disguise."""
+"""Runs last: no stored key occurs in anything that Keyside wrote or printed, in any encoding."""
 
 import base64
 import json
@@ -40,7 +40,7 @@ def the_search_sees_through_a_disguise(disguise):
 
 
 def no_key_stands_in_anything_that_keyside_wrote(stage):
-    """Ends Keyside, so that what it says last is searched too: it is the last test of all."""
+    """Stops Keyside, so that its last output is searched too: this is the last test."""
     keyside = stage.keyside
     written = {"/metrics": keyside.metrics()}
     written |= {page: keyside.ask_admin(page) for page in PAGES}

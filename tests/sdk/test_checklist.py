@@ -1,5 +1,5 @@
-"""The manual checklist that Keyside grew from, steps 1, 3, 5 and 6, in one go: the command line on one side, a program with
-the real SDK on the other."""
+"""Steps 1, 3, 5 and 6 of Keyside's original manual checklist, in one test: with the command line,
+and a program with the real SDK."""
 
 import csv
 import io
@@ -31,7 +31,7 @@ def own_keyside(tmp_path, aimock):
     keyside.stop()
 
 
-def a_key_is_added_rotated_revoked_and_all_of_it_is_on_record(own_keyside, aimock):
+def adding_rotating_and_revoking_a_key_is_audited(own_keyside, aimock):
     keyside, (first, second) = own_keyside, aimock.keys
     keyside.command("workspace", "add", WORKSPACE)
 
@@ -41,7 +41,8 @@ def a_key_is_added_rotated_revoked_and_all_of_it_is_on_record(own_keyside, aimoc
     assert [record["event"] for record in _records(keyside, added["id"])] == ["credential_created"]
     assert _ask(keyside) == ANSWER
 
-    # 3. Rotate credential: `lastRotatedAt` moves, the new key is used, and earlier runs keep their reference.
+    # 3. Rotate credential: `lastRotatedAt` moves, the new key is used, and earlier runs keep their
+    #    reference.
     rotated = _key(keyside, "rotate", added["id"], given=second)
     assert rotated["lastRotatedAt"] is not None
     assert rotated["fingerprint"] != added["fingerprint"]
@@ -58,7 +59,8 @@ def a_key_is_added_rotated_revoked_and_all_of_it_is_on_record(own_keyside, aimoc
     assert "revoked" in refused.value.message
     assert refused.value.body["remediation"].startswith(PUBLIC_URL)
 
-    # 6. Audit review: the export has each change with who made it and the fingerprint of the secret.
+    # 6. Audit review: the export has each change with who made it and the fingerprint of the
+    #    secret.
     changes = [
         ("credential_created", added["fingerprint"]),
         ("credential_rotated", rotated["fingerprint"]),
@@ -88,7 +90,7 @@ def _records(keyside: Keyside, credential: str) -> list[dict]:
 
 
 def _runs(keyside: Keyside, count: int) -> list[dict]:
-    """Runs are written behind, so they are asked for until they are there."""
+    """Runs are written asynchronously, so this polls until they are there."""
     patience = time.monotonic() + 10
     while len(runs := json.loads(keyside.ask_admin("/api/runs"))["items"]) < count and time.monotonic() < patience:
         pass

@@ -1,4 +1,4 @@
-"""Behind a company's proxy: an SDK's requests go through one that others made, which sees no key."""
+"""Behind a company's proxy: an SDK's requests pass through a real proxy, which sees no key."""
 
 import json
 import ssl
@@ -76,7 +76,8 @@ def provider(authority):
 
 @pytest.fixture
 def behind(tmp_path, authority, provider):
-    """Starts a proxy, and a Keyside that has no other way out; returns both, and the key that is stored."""
+    """Starts a proxy, and a Keyside that can only use that proxy; returns both, and the stored key.
+    """
     running = []
 
     def start(protocol: str, asked: str | None = None, given: str | None = None):

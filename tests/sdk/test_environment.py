@@ -1,4 +1,4 @@
-"""A program that is not touched at all: two variables in its environment move it behind Keyside."""
+"""An unmodified program: two environment variables make it use Keyside."""
 
 import anthropic
 import openai
@@ -12,7 +12,7 @@ from harness.aimock import ANSWER
 PROMPT = "count to three"
 
 
-def openai_is_moved_by_two_variables(keyside, monkeypatch):
+def two_variables_point_openai_at_keyside(keyside, monkeypatch):
     monkeypatch.setenv("OPENAI_BASE_URL", f"{keyside.proxy}/w/{GOOD}/openai/v1")
     monkeypatch.setenv("OPENAI_API_KEY", DUMMY_KEY)
 
@@ -20,14 +20,14 @@ def openai_is_moved_by_two_variables(keyside, monkeypatch):
         assert client.responses.create(model=calls.GPT, input=PROMPT).output_text == ANSWER
 
 
-def anthropic_is_moved_by_two_variables(keyside, monkeypatch):
+def two_variables_point_anthropic_at_keyside(keyside, monkeypatch):
     monkeypatch.setenv("ANTHROPIC_BASE_URL", f"{keyside.proxy}/w/{GOOD}/anthropic")
     monkeypatch.setenv("ANTHROPIC_API_KEY", DUMMY_KEY)
 
     assert _ask_anthropic() == ANSWER
 
 
-def azure_is_moved_by_two_variables_beside_its_version(keyside, monkeypatch):
+def two_variables_and_a_version_point_azure_at_keyside(keyside, monkeypatch):
     monkeypatch.setenv("AZURE_OPENAI_ENDPOINT", f"{keyside.proxy}/w/{GOOD}/azure-openai")
     monkeypatch.setenv("AZURE_OPENAI_API_KEY", DUMMY_KEY)
     monkeypatch.setenv("OPENAI_API_VERSION", "2024-10-21")
@@ -37,7 +37,7 @@ def azure_is_moved_by_two_variables_beside_its_version(keyside, monkeypatch):
     assert completion.choices[0].message.content == ANSWER
 
 
-def gemini_is_moved_by_two_variables_beside_its_version(keyside, monkeypatch):
+def two_variables_and_a_version_point_gemini_at_keyside(keyside, monkeypatch):
     monkeypatch.setenv("GOOGLE_GEMINI_BASE_URL", f"{keyside.proxy}/w/{GOOD}/gemini")
     monkeypatch.setenv("GEMINI_API_KEY", DUMMY_KEY)
     monkeypatch.setenv("GOOGLE_GENAI_API_VERSION", "beta")

@@ -1,4 +1,5 @@
-"""What a provider says when it fails reaches the program as the SDK's own exception, as if Keyside were not there."""
+"""A provider's error reaches the program as the SDK's own exception, as if Keyside were not there.
+"""
 
 import pytest
 

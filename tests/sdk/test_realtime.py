@@ -1,4 +1,5 @@
-"""OpenAI's realtime client speaks WebSocket through Keyside: the upgrade gets the key, the frames pass as they are."""
+"""OpenAI's realtime client uses a WebSocket through Keyside: the handshake gets the key, the frames
+pass unchanged."""
 
 import asyncio
 
@@ -74,7 +75,8 @@ def a_realtime_upgrade_is_not_allowed_elsewhere(through_keyside):
 
 
 def _converse(way: Way, prompt: str) -> list[tuple[str, str]]:
-    """One question and the events up to the end of its answer: each one's type and the text heard until then."""
+    """One question and the events up to the end of its answer: each one's type and the text heard
+    until then."""
     events, heard = [], ""
     with way.to_openai() as client, client.realtime.connect(model=MODEL) as connection:
         connection.session.update(session={"type": "realtime", "output_modalities": ["text"]})

@@ -1,4 +1,5 @@
-"""What Keyside itself refuses reaches the program as the SDK's own exception, with our message, and is asked once."""
+"""A refusal reaches the program as the SDK's own exception, with our message, and the SDK does not
+retry."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from harness.keyside import PUBLIC_URL
 
 @dataclass(frozen=True)
 class Refusal:
-    """A reason to refuse, and how to bring it about."""
+    """A reason to refuse, and how to cause it."""
 
     code: str
     status: int
@@ -29,10 +30,11 @@ REFUSALS = [
     Refusal("label_unknown", 400, GOOD, {"X-Keyside-Label": "no-such-label"}),
 ]
 
-#: What people call the providers.
+#: The providers' display names.
 NAMES = {"openai": "OpenAI", "azure-openai": "Azure OpenAI", "anthropic": "Anthropic", "gemini": "Gemini"}
 
-#: A call of each SDK that no workflow may make: it would read or make keys. Each SDK puts the credential in itself.
+#: A call of each SDK that no workflow may make, because it reads or creates keys. Each SDK adds the
+#: credential itself.
 FORBIDDEN: dict[str, Callable[[Way], Any]] = {
     "openai": lambda way: _admin(way).organization.admin_api_keys.create(name="more"),
     "azure-openai": lambda way: way.to_azure().get("/organization/projects", cast_to=object),
@@ -44,7 +46,7 @@ FORBIDDEN: dict[str, Callable[[Way], Any]] = {
 @EACH_CALL
 @pytest.mark.parametrize("refusal", REFUSALS, ids=lambda refusal: refusal.code)
 @pytest.mark.parametrize("tag", TAG_FORMS)
-def a_refusal_is_the_sdks_own_exception_and_is_asked_once(call: Call, refusal, tag, keyside, through_keyside, arrived):
+def a_refusal_is_the_sdks_own_exception_and_is_not_retried(call: Call, refusal, tag, keyside, through_keyside, arrived):
     refused_before = keyside.refusals(refusal.code)
     way = through_keyside(call.provider, refusal.workspace, tag=tag, headers=refusal.headers, retries=2)
 
@@ -56,7 +58,7 @@ def a_refusal_is_the_sdks_own_exception_and_is_asked_once(call: Call, refusal, t
 
 
 @pytest.mark.parametrize("provider", FORBIDDEN)
-def a_path_outside_the_catalogue_is_refused_whatever_the_sdk_makes_of_it(provider, keyside, through_keyside, arrived):
+def a_path_outside_the_catalogue_is_refused_with_every_sdk(provider, keyside, through_keyside, arrived):
     refused_before = keyside.refusals("path_not_allowed")
 
     with pytest.raises(Exception) as raised:
@@ -76,7 +78,7 @@ def the_message_can_be_acted_on_by_who_reads_only_that(call: Call, through_keysi
 
 
 def _admin(way: Way):
-    """The part of the OpenAI SDK that asks for a key of another kind: a dummy one, too."""
+    """The part of the OpenAI SDK that requires another kind of key; it gets a dummy, too."""
     return way.to_openai().with_options(admin_api_key=DUMMY_KEY).admin
 
 

@@ -1,4 +1,5 @@
-"""What an answer cost is read in passing, in each provider's own form, and counted once."""
+"""Token usage is read from each provider's own format while the response passes, and counted once.
+"""
 
 import pytest
 
@@ -8,7 +9,7 @@ from harness.calls import Call
 
 PROMPT = "count to three"
 
-#: A chat stream tells its usage only to those who ask for it, which no program has to.
+#: A chat stream reports its usage only on request, and programs need not request it.
 TELLING = [call for call in calls.CALLS if not (call.streams and "-chat-" in call.name)]
 
 

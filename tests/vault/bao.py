@@ -1,4 +1,4 @@
-"""A real OpenBao with storage that survives it: it can be killed, restarted, sealed and unsealed."""
+"""A real OpenBao with persistent storage: tests can kill, restart, seal and unseal it."""
 
 import json
 import os
@@ -42,7 +42,7 @@ audit "file" "requests" {{
 
 
 class Refused(Exception):
-    """OpenBao's answer to a request that it did not grant."""
+    """OpenBao's response to a refused request."""
 
     def __init__(self, status: int, errors: list[str]):
         super().__init__(f"{status}: {'; '.join(errors)}")
@@ -52,7 +52,7 @@ class Refused(Exception):
 
 @dataclass(frozen=True)
 class Tls:
-    """An authority of the suite's own."""
+    """A certificate authority for the suite."""
 
     authority: trustme.CA
     ca_file: Path
@@ -88,7 +88,7 @@ def new_authority(folder: Path) -> Tls:
 
 
 class Client:
-    """Requests to OpenBao's API, as root unless they say otherwise."""
+    """Requests to OpenBao's API, as root by default."""
 
     def __init__(self, address: str, context: ssl.SSLContext, root: str = "", timeout: float = 20):
         self.address, self.root, self._timeout = address, root, timeout
@@ -98,7 +98,8 @@ class Client:
     def ask(
         self, method: str, path: str, body: Any = None, *, token: str | None = "", namespace: str = "", headers=None
     ) -> dict:
-        """The answer to a granted request, made as root unless `token` names another (None: nobody)."""
+        """The response to a successful request, as root unless `token` is given (None: without a
+        token)."""
         headers = dict(headers or {})
         if token is not None:
             headers["X-Vault-Token"] = token or self.root
@@ -111,7 +112,7 @@ class Client:
         return parsed
 
     def send(self, method: str, path: str, body: Any = None, headers=None) -> tuple[int, bytes]:
-        """Status and body of one request, whatever they are."""
+        """Status and body of one request, successful or not."""
         request = urllib.request.Request(
             f"{self.address}/v1/{path}",
             data=None if body is None else json.dumps(body).encode(),
@@ -126,7 +127,7 @@ class Client:
 
 
 class Bao(Client):
-    """One server on loopback, initialised and unsealed; `folder` is all that it writes to."""
+    """One server on loopback, initialised and unsealed; it writes only to `folder`."""
 
     def __init__(self, folder: Path, tls: Tls):
         self.folder, self.tls = folder, tls
@@ -149,7 +150,7 @@ class Bao(Client):
         assert eventually(lambda: self._health() in (200, 429, 501, 503), within=30), self.said()
 
     def kill(self):
-        """As the kernel does when memory runs out: without a word to anybody."""
+        """SIGKILL, as from the kernel when memory runs out."""
         self._child.signal(signal.SIGKILL)
         self._child.stop()
 
@@ -162,7 +163,7 @@ class Bao(Client):
         assert eventually(lambda: self._health() == 200, within=30), self.said()
 
     def up_again(self):
-        """Whatever a test did to it, it runs and is unsealed afterwards."""
+        """Starts and unseals it after any test."""
         if self._health() is None:
             self.kill()
             self.start()
@@ -181,10 +182,10 @@ class Bao(Client):
         except OSError:
             return None
 
-    # Other ways to it
+    # Other clients and the audit log
 
     def at(self, address: str, timeout: float = 20) -> Client:
-        """A client of the same server at another address: a proxy's."""
+        """A client of the same server at another address, such as a proxy's."""
         return Client(address, self.tls.client_context(), self.root, timeout)
 
     def with_context(self, context: ssl.SSLContext) -> Client:
@@ -217,7 +218,7 @@ class Bao(Client):
         self.ask("POST", "auth/token/revoke", {"token": token})
 
     def revoke_all_of(self, mount: str):
-        """Ends every token that was ever issued by this way of signing in."""
+        """Revokes every token that this auth method issued."""
         self.ask("PUT", f"sys/leases/revoke-prefix/auth/{mount}/login")
 
     def _settled(self, mount: str) -> bool:
@@ -229,7 +230,7 @@ class Bao(Client):
 
 
 def free_port() -> int:
-    """A port that is free now. Whoever binds it next must do so at once."""
+    """A port that is free now: bind it at once."""
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         return bound.getsockname()[1]

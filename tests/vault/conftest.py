@@ -1,4 +1,5 @@
-"""The stage: one OpenBao for most tests, a mount and a policy for each, a provider, and sidecars that are searched."""
+"""Fixtures: one OpenBao for most tests, a mount and a policy for each, a provider, and sidecars
+whose output is searched."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -20,7 +21,8 @@ from slow import Slow
 
 @pytest.fixture(scope="session", autouse=True)
 def a_clean_environment():
-    """What is set for the person at the keyboard names no Vault and sends no loopback request elsewhere."""
+    """Removes the developer's own variables that would name a Vault or send loopback requests to a
+    proxy."""
     for name in list(os.environ):
         if name.startswith(("VAULT_", "BAO_", "KMS_", "KEYSIDE_")) and name != "KEYSIDE_BIN":
             del os.environ[name]
@@ -42,7 +44,7 @@ def issuers(tls) -> Iterator[Issuers]:
 
 @pytest.fixture(scope="session")
 def bao(tmp_path_factory, tls, issuers) -> Iterator[Bao]:
-    """The OpenBao of all tests that do it no harm."""
+    """The OpenBao for tests that do not disturb it."""
     running = _start(tmp_path_factory.mktemp("bao") / "server", tls, issuers)
     yield running
     running.stop()
@@ -57,7 +59,7 @@ def _mortal(tmp_path_factory, tls, issuers) -> Iterator[Bao]:
 
 @pytest.fixture
 def mortal_bao(_mortal) -> Iterator[Bao]:
-    """An OpenBao to be killed and sealed; it is up again for the next test."""
+    """An OpenBao that tests may kill and seal; it runs again for the next test."""
     yield _mortal
     _mortal.up_again()
 
@@ -71,7 +73,8 @@ def provider() -> Iterator[Provider]:
 
 @dataclass
 class Corner:
-    """What one test has of OpenBao: a mount for its keys, and a policy that lets a sidecar read them."""
+    """One test's part of OpenBao: a mount for its keys, and a policy that lets a sidecar read them.
+    """
 
     bao: Bao
     folder: Path
@@ -87,15 +90,15 @@ class Corner:
         self.allow("*")
 
     def allow(self, *paths: str):
-        """The policy lets a sidecar read these paths of the mount and no others."""
+        """Lets a sidecar read only these paths of the mount."""
         kinds = ("data/", "metadata/") if self.version == 2 else ("",)
         allowed = [f"{self.mount}/{kind}{path}" for kind in kinds for path in paths]
         rules = [f'path "{path}" {{ capabilities = ["read"] }}\n' for path in allowed]
-        # A policy without any rule is refused, and one that forbids is what an administrator would write.
+        # An empty policy is refused, and an administrator would write one that denies.
         self.bao.write_policy(self.policy, "".join(rules) or f'path "{self.mount}/*" {{ capabilities = ["deny"] }}')
 
     def new_key(self, path: str = "acme/openai", **others: str) -> str:
-        """Writes a key that no other test has and returns it; `others` are further fields beside it."""
+        """Writes and returns a unique key; `others` are further fields of the secret."""
         return self.write_key(canary("sk-proj-"), path, **others)
 
     def write_key(self, key: str, path: str = "acme/openai", **others: str) -> str:
@@ -111,8 +114,8 @@ class Corner:
         return f"vault:{self.mount}/{path}#{field}"
 
     def audited(self, refused: bool = False) -> list[str]:
-        """The paths that OpenBao was asked for since the test began, but not by the suite, which is root; with
-        `refused`, those that it did not grant."""
+        """The paths requested from OpenBao since the test began, except by the suite, which is
+        root; with `refused`, only refused requests."""
         type = "response" if refused else "request"
         since = [entry for entry in self.bao.audited()[self._begun :] if entry["type"] == type and not _by_root(entry)]
         return [entry["request"]["path"] for entry in since if not refused or entry.get("error")]
@@ -125,13 +128,13 @@ class Corner:
 
 @pytest.fixture
 def canaries() -> list[str]:
-    """The secrets of this test: none may stand in anything that Keyside writes."""
+    """The secrets of this test: Keyside must not write any of them."""
     return []
 
 
 @pytest.fixture
 def folder(tmp_path) -> Path:
-    """Where a sidecar runs, and where the files are that it reads."""
+    """A sidecar's working folder, with the files that it reads."""
     return tmp_path
 
 
@@ -147,7 +150,7 @@ def mortal_corner(mortal_bao, folder, issuers, canaries) -> Corner:
 
 @pytest.fixture
 def before_bao(bao) -> Iterator[Slow]:
-    """A proxy before OpenBao that makes it ill."""
+    """A proxy in front of OpenBao that simulates faults."""
     slow = Slow(bao)
     yield slow
     slow.stop()
@@ -155,7 +158,7 @@ def before_bao(bao) -> Iterator[Slow]:
 
 @pytest.fixture
 def start(folder, provider, canaries) -> Iterator[Callable[..., Sidecar]]:
-    """Starts sidecars. After the test, all that they wrote and say is searched for the test's secrets."""
+    """Starts sidecars. After the test, searches all their output for the test's secrets."""
     running: list[Sidecar] = []
 
     def start(credentials: list[Settings] | str, vault: Settings | Login | None = None, **more) -> Sidecar:
@@ -195,7 +198,7 @@ def _start(folder: Path, tls: Tls, issuers: Issuers) -> Bao:
 
 
 def pytest_terminal_summary(terminalreporter):
-    """A skipped test proves nothing, so it is said at the end, in the last lines that somebody reads."""
+    """A skipped test proves nothing, so the last lines report it."""
     skipped = terminalreporter.stats.get("skipped", [])
     if not skipped:
         return

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs what the suite needs outside the checkout, again only when a pin has changed, and prints the path of the
+# Installs the suite's dependencies outside the checkout, again only when a pin has changed, and prints the path of the
 # virtual environment. OpenBao's server is in one of the packages.
 set -eu
 
@@ -19,7 +19,7 @@ for candidate in python3 python3.14 python3.13 python3.12 python3.11; do
 done
 [ -n "$python" ] || fail "needs Python 3.11 or later: apt-get install python3 python3-venv"
 
-# One virtual environment for each set of pins and interpreter.
+# One virtual environment per set of pins and interpreter.
 pins=$({ cat requirements.txt; "$python" -VV; } | sha256sum | cut -c1-16)
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/keyside
 venv=$cache/vault-$pins

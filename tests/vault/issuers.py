@@ -1,4 +1,4 @@
-"""Who vouches for a workload: a signer of JWTs, and the part of Kubernetes' API server that reviews tokens."""
+"""Identity providers: a JWT issuer, and Kubernetes' TokenReview API."""
 
 import base64
 import json
@@ -14,7 +14,7 @@ from bao import Tls, unique
 
 
 class Signer:
-    """Signs JWTs with a key of its own (RS256)."""
+    """Signs JWTs with its own key (RS256)."""
 
     def __init__(self):
         self._key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
@@ -25,7 +25,7 @@ class Signer:
         return self._key.public_key().public_bytes(encoding, form).decode()
 
     def sign(self, *, lasts: float = 3600, **claims) -> str:
-        """A token that ends in `lasts` seconds."""
+        """A token that expires in `lasts` seconds."""
         now = int(time.time())
         claims = {"iat": now - 60, "nbf": now - 60, "exp": now + int(lasts), "jti": unique("jwt"), **claims}
         signed = f"{_part({'alg': 'RS256', 'typ': 'JWT'})}.{_part(claims)}"
@@ -34,7 +34,7 @@ class Signer:
 
 
 class Kubernetes:
-    """Answers TokenReviews over TLS; a service account's token is good while it is in `valid`."""
+    """Answers TokenReviews over TLS; a service account's token is valid while it is in `valid`."""
 
     REVIEWER = "reviewer-of-tokens"
 
@@ -46,7 +46,7 @@ class Kubernetes:
         self.url = f"https://127.0.0.1:{self._server.server_port}"
 
     def new_token(self, namespace: str, account: str) -> str:
-        """What the kubelet projects into a pod of this service account."""
+        """The token that the kubelet projects into a pod of this service account."""
         subject, uid = f"system:serviceaccount:{namespace}:{account}", unique("uid")
         about = {"namespace": namespace, "serviceaccount": {"name": account, "uid": uid}}
         audience = "https://kubernetes.default.svc"
@@ -60,7 +60,8 @@ class Kubernetes:
 
 
 class TlsServer(ThreadingHTTPServer):
-    """An HTTP server that shakes hands in the connection's own thread, so that one client holds up no other."""
+    """An HTTP server that does the TLS handshake in the connection's own thread, so that clients do
+    not block each other."""
 
     daemon_threads = True
     context: ssl.SSLContext
@@ -70,7 +71,7 @@ class TlsServer(ThreadingHTTPServer):
             with self.context.wrap_socket(request, server_side=True) as secured:
                 super().finish_request(secured, client_address)
         except OSError:
-            pass  # the client went away, or does not trust the certificate: it will say so itself
+            pass  # the client disconnected or does not trust the certificate, and reports that itself
 
 
 def serve_tls(handler: type[BaseHTTPRequestHandler], context: ssl.SSLContext) -> TlsServer:

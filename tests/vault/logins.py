@@ -1,4 +1,4 @@
-"""Every way of signing in: what is set up in OpenBao for it, and what the settings of `[vault]` then say."""
+"""Every auth method: its setup in OpenBao, and the `[vault]` settings for it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -14,11 +14,11 @@ class Login:
 
     settings: Settings
     mount: str
-    """The name under which OpenBao has the way of signing in: its path below `auth/`."""
+    """The auth method's path below `auth/` in OpenBao."""
     file: Path | None = None
-    """Holds the secret that the sidecar signs in with."""
+    """The file with the secret that the sidecar signs in with."""
     secrets: list[str] = field(default_factory=list)
-    """What must not be seen in anything that is written."""
+    """Secrets that must not appear in any output."""
 
     def at(self, address: str) -> Settings:
         return {**self.settings, "address": address}
@@ -32,14 +32,14 @@ class Login:
 
 @dataclass
 class Issuers:
-    """Who vouches for the sidecar before OpenBao."""
+    """The identity providers that OpenBao trusts."""
 
     kubernetes: Kubernetes
     signer: Signer
 
 
 def enable_all(bao: Bao, issuers: Issuers, namespace: str = ""):
-    """Enables every way of signing in at its default path; once a server and namespace."""
+    """Enables every auth method at its default path; once per server and namespace."""
     for type in ("approle", "jwt", "kubernetes", "cert"):
         bao.enable_auth(type, type, namespace)
     bao.ask("POST", "auth/jwt/config", {"jwt_validation_pubkeys": [issuers.signer.public_key]}, namespace=namespace)
@@ -66,7 +66,7 @@ def by_approle(bao: Bao, issuers: Issuers, folder: Path, policy: str, *, namespa
 
 
 def by_wrapped_approle(bao: Bao, issuers: Issuers, folder: Path, policy: str, **role) -> Login:
-    """As a platform hands a secret id over: in a token that can be unwrapped once."""
+    """A secret id in a wrapping token, which can be unwrapped once."""
     login = by_approle(bao, issuers, folder, policy, **role)
     path = f"auth/approle/role/{login.settings['role_id']}/secret-id"
     login.settings["secret_id_wrapped"] = True
@@ -110,7 +110,7 @@ def by_certificate(bao: Bao, issuers: Issuers, folder: Path, policy: str, **role
 
 
 def by_token_file(bao: Bao, issuers: Issuers, folder: Path, policy: str, **settings) -> Login:
-    """As Vault Agent leaves a token; without `auth`, since that follows from the file."""
+    """A token file as Vault Agent writes it; without `auth`, which follows from the file."""
     file = folder / "token"
     login = Login({**_common(bao), "token_file": str(file)}, "token")
     return login._holding(file, bao.new_token(policy, no_default_policy=False, **settings))
@@ -127,7 +127,7 @@ WAYS: dict[str, Callable[..., Login]] = {
 
 
 def write_secret(file: Path, secret: str):
-    """Replaces the file as a careful writer does: never empty, never half."""
+    """Replaces the file atomically: never empty, never partial."""
     beside = file.with_name(f".{file.name}.new")
     beside.write_text(secret)
     beside.chmod(0o600)

@@ -1,15 +1,16 @@
-"""What a process holds in memory that it may write to, freed or not (proc_pid_mem(5)). Root alone may look."""
+"""Searches a process's writable memory, freed or not (proc_pid_mem(5)). Needs root."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 PAGE = 4096
-#: Bytes of a page's entry in `pagemap`; its highest bit says that the page is there (proc_pid_pagemap(5)).
+#: Bytes of a page's entry in `pagemap`; its highest bit says that the page is present
+#: (proc_pid_pagemap(5)).
 ENTRY = 8
 
 
 def places(pid: int, wanted: bytes, around: int = 64) -> list[tuple[bytes, bytes]]:
-    """For each place where `wanted` is, the bytes before it and after it."""
+    """For each occurrence of `wanted`, the bytes before it and after it."""
     found = []
     for piece in _pieces(Path(f"/proc/{pid}")):
         at = piece.find(wanted)
@@ -31,12 +32,12 @@ def _pieces(process: Path) -> Iterator[bytes]:
                 memory.seek(first * PAGE)
                 try:
                     yield memory.read((last - first) * PAGE)
-                except OSError:  # given back meanwhile
+                except OSError:  # unmapped meanwhile
                     continue
 
 
 def _present(pagemap, first: int, last: int) -> Iterator[tuple[int, int]]:
-    """The runs of pages that are there: most of what is reserved was never touched."""
+    """The ranges of present pages: most reserved memory was never touched."""
     pagemap.seek(first * ENTRY)
     entries = pagemap.read((last - first) * ENTRY)
     begun = None

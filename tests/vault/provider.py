@@ -1,4 +1,5 @@
-"""A provider as Keyside meets it: some keys are good and anything else is a 401. The keys can change while it runs."""
+"""A fake provider that accepts certain keys and responds to others with 401. The keys can change
+while it runs."""
 
 import json
 import threading
@@ -17,7 +18,8 @@ ANSWER = {
 
 
 class Provider:
-    """Speaks OpenAI's chat completions. aimock, of the SDK suite, reads its keys once; these rotate."""
+    """Implements OpenAI's chat completions. The SDK suite's aimock reads its keys only once; here
+    they rotate."""
 
     def __init__(self):
         self.good: set[str] = set()

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Runs the real keyside, named by KEYSIDE_BIN or else the debug build, against a real OpenBao, which the suite starts.
-# What it installs is kept and installed again only when a pin changes. Arguments go to pytest: `run.sh -k seal`.
+# Runs the real keyside (KEYSIDE_BIN, or else the debug build) with a real OpenBao, which the suite starts.
+# Installs packages once, and again only when a pin changes. Arguments go to pytest: `run.sh -k seal`.
 set -eu
 
 start=$PWD

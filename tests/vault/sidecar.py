@@ -1,4 +1,4 @@
-"""`keyside proxy`: how the suite configures, starts and asks it."""
+"""`keyside proxy`: how the suite configures and starts it and sends requests."""
 
 import functools
 import http.client
@@ -18,22 +18,23 @@ from harness.child import Child
 from harness.keyside import binary, ready
 from harness.web import eventually, fetch
 
-#: How often the tests let Keyside look at Vault, in seconds.
+#: `vault.poll` in the tests, in seconds.
 POLL = 0.25
 POLL_SETTING = f"{int(POLL * 1000)}ms"
-#: Seconds until a change is in use: a poll and a second, as for a poll of one second. The rest is for busy machines.
+#: Seconds until a change is in use: a poll and a second, as for a poll of one second. The rest is
+#: for busy machines.
 SOON = 2.0
-#: For how many seconds something has to stay as it is: a few polls.
+#: How many seconds a state must last: a few polls.
 A_WHILE = 4 * POLL
 
-#: How long Keyside may wait for one answer of Vault's, and how long one that waited for Vault would take at least. A
-#: request that takes less did not wait; the bound is far from what a request takes, for busy machines.
+#: `vault.timeout`, and the least time of a request that waits for Vault. A request that takes less
+#: did not wait; the bound is far above a normal request's time, for busy machines.
 TIMEOUT_SETTING = "5s"
 AT_ONCE = 3.0
 
-#: What is said of a key that Vault or the folder no longer has, or no longer lets Keyside read.
+#: Refusals for a key that is gone or that Keyside may no longer read.
 GONE = {("credential_missing", 401), ("credential_revoked", 401), ("store_unavailable", 503)}
-#: What is said while nothing is known of the key, or for too long.
+#: Refusals while the key is unknown, or was not confirmed for too long.
 UNKNOWN = {("store_unavailable", 503)}
 
 Settings = dict[str, object]
@@ -53,7 +54,7 @@ def declared(source: str, workspace: str = "acme", **more: str) -> Settings:
 
 @dataclass(frozen=True)
 class Answer:
-    """What the runner got, and how long it took, in seconds."""
+    """The runner's response, and how long it took, in seconds."""
 
     status: int
     code: str | None
@@ -78,9 +79,10 @@ class Sidecar:
         environment: dict[str, str] | None = None,
         ordinary: bool = False,
     ):
-        """`environment` is added to the process's; an `ordinary` process is bound by file permissions, also as root."""
+        """`environment` is added to the process's; an `ordinary` process obeys file permissions
+        even as root."""
         self.folder = folder
-        # Ports of our own choice: a sidecar that waits for Vault has not said `ready`, and yet is asked.
+        # Fixed ports: tests send requests to a sidecar that waits for Vault before it logs `ready`.
         self._proxy, self._observe = free_port(), free_port()
         self.environment = {"PATH": os.environ["PATH"], **(environment or {})}
         listeners = (f"127.0.0.1:{self._proxy}", f"127.0.0.1:{self._observe}")
@@ -90,10 +92,10 @@ class Sidecar:
             argv = ["setpriv", "--bounding-set=-dac_override,-dac_read_search", "--inh-caps=-all", *argv]
         self._child = Child(argv, env=self.environment, cwd=folder)
 
-    # What it says of itself
+    # Its own endpoints
 
     def readiness(self) -> tuple[int | None, str]:
-        """Status and lines of `/readyz`; None while nothing listens."""
+        """Status and lines of `/readyz`; None while the port is closed."""
         try:
             status, body = fetch(f"http://127.0.0.1:{self._observe}/readyz")
         except OSError:
@@ -105,7 +107,7 @@ class Sidecar:
         return self
 
     def is_up(self, within: float = 20) -> "Sidecar":
-        """Answers on the observe listener, ready or not."""
+        """Responds on the observe listener, ready or not."""
         assert eventually(lambda: self.readiness()[0] is not None, within), self.log()[-4000:]
         return self
 
@@ -151,7 +153,7 @@ class Sidecar:
         return self._child.stop()
 
     def kill(self):
-        """As the kernel does when memory runs out."""
+        """SIGKILL, as from the kernel when memory runs out."""
         self._child.signal(signal.SIGKILL)
         self._child.stop()
 
@@ -211,7 +213,7 @@ class Runner:
 
 
 class Load:
-    """Runners that ask again and again, from `with` to its end."""
+    """Runners that send requests in a loop inside a `with` block."""
 
     def __init__(self, runners: list[Runner]):
         self.answers: list[Answer] = []
@@ -219,7 +221,7 @@ class Load:
         self._threads = [threading.Thread(target=self._run, args=(runner,), daemon=True) for runner in runners]
 
     def goes_on(self, seconds: float):
-        """Lets the load go on for so long: for what has to stay true, not for something to come."""
+        """Continues the load for this time, to check that a state lasts."""
         self._over.wait(seconds)
 
     @property
@@ -237,7 +239,7 @@ class Load:
 
     def _run(self, runner: Runner):
         with runner:
-            while not self._over.wait(0.01):  # the pause keeps the suite from measuring its own interpreter
+            while not self._over.wait(0.01):  # without the pause, the suite would measure its own interpreter
                 self.answers.append(runner.ask())
 
     def __enter__(self) -> "Load":
@@ -264,14 +266,14 @@ def command(*arguments: str, cwd: Path, env: dict[str, str] | None = None) -> su
 
 @functools.cache
 def commands() -> frozenset[str]:
-    """The commands that this build of Keyside has."""
+    """The commands of this build of Keyside."""
     listed = subprocess.run([binary(), "--help"], capture_output=True, text=True, check=True).stdout
     _, _, after = listed.partition("Commands:\n")
     return frozenset(line.split()[0] for line in after.partition("\n\n")[0].splitlines() if line.strip())
 
 
 def needs(name: str) -> pytest.MarkDecorator:
-    """Skips what cannot run before this command exists; the summary at the end says how many did not."""
+    """Skips tests if this build lacks the command; the summary at the end counts them."""
     return pytest.mark.skipif(name not in commands(), reason=f"this keyside has no command `{name}`")
 
 

@@ -1,4 +1,4 @@
-"""A proxy before OpenBao that can be told to answer as an ill server does: late, wrongly, in part, or never."""
+"""A proxy in front of OpenBao that simulates faults: late, wrong, partial or no responses."""
 
 import http.client
 import json
@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler
 from bao import Bao
 from issuers import serve_tls
 
-#: What each status means when a Vault in a cluster or behind a quota answers with it.
+#: The meaning of each status from a Vault in a cluster or with a quota.
 ERRORS = {
     429: "request path \"kv/data\": rate limit quota exceeded",
     472: "disaster recovery secondary",
@@ -23,18 +23,18 @@ ERRORS = {
 
 @dataclass(frozen=True)
 class Fault:
-    """How requests that come from now on are treated; no field set is no fault."""
+    """The fault for new requests; without any field, none."""
 
     status: int | None = None
-    """Answered with this instead of by OpenBao."""
+    """Responds with this status instead of OpenBao's response."""
     delay: float = 0
-    """Seconds before the request is passed on."""
+    """Seconds before the request is forwarded."""
     hangs: bool = False
-    """Reads the request and never answers."""
+    """Reads the request and never responds."""
     cuts: bool = False
-    """Closes the connection in the middle of the answer."""
+    """Closes the connection in the middle of the response."""
     only: str = ""
-    """Concerns just the paths that begin with this, after `/v1/`."""
+    """Only for paths that begin with this, after `/v1/`."""
 
 
 HEALTHY = Fault()
@@ -51,7 +51,7 @@ class Asked:
 
 
 class Slow:
-    """Listens with a certificate of the same authority; healthy until `fault` is set."""
+    """Listens with a certificate of the same authority; no fault until `fault` is set."""
 
     def __init__(self, bao: Bao):
         self._bao = bao
@@ -68,7 +68,7 @@ class Slow:
 
     @fault.setter
     def fault(self, fault: Fault):
-        """Requests that hang end without an answer when the fault changes."""
+        """Hanging requests end without a response when the fault changes."""
         over, self._over = self._over, threading.Event()
         self._fault = fault
         over.set()

@@ -1,4 +1,5 @@
-"""The sealed cache: a sidecar that is started again during an outage serves, for as long as the outage may last."""
+"""The sealed cache: a sidecar that restarts during an outage serves requests until `vault.outage`
+is over."""
 
 import json
 from pathlib import Path
@@ -13,7 +14,7 @@ from slow import Fault
 
 pytestmark = needs("proxy")
 
-#: After an outage Keyside tries again with a backoff, so this takes longer than a poll.
+#: After an outage Keyside retries with a backoff, so this takes longer than a poll.
 RECOVERED = 15
 FROM_CACHE = "keyside_declared_credential_from_cache"
 
@@ -71,7 +72,7 @@ def a_sidecar_that_is_killed_during_an_outage_serves_again_and_says_from_where(
 
 
 @pytest.mark.slow
-def what_is_in_the_cache_is_refused_and_deleted_once_the_outage_is_over(mortal_corner, cache, start, provider):
+def cached_keys_are_refused_and_deleted_when_the_allowed_outage_is_over(mortal_corner, cache, start, provider):
     provider.good = {mortal_corner.new_key()}
     login = _with(mortal_corner.login(), cache, outage="15s", timeout="1s")
     first = start(mortal_corner.source(), login).becomes_ready()
@@ -97,7 +98,7 @@ def what_is_in_the_cache_is_refused_and_deleted_once_the_outage_is_over(mortal_c
     assert eventually(lambda: _files(cache), within=5), "it is kept again"
 
 
-def what_vault_has_deleted_is_not_in_the_cache_either(mortal_corner, cache, start, provider):
+def a_key_deleted_in_vault_is_deleted_from_the_cache(mortal_corner, cache, start, provider):
     provider.good = {mortal_corner.new_key()}
     login = _with(mortal_corner.login(), cache)
     first = start(mortal_corner.source(), login).becomes_ready()
@@ -128,7 +129,7 @@ def a_key_that_changed_while_keyside_was_down_is_used_from_the_first_request(cor
 
 
 @pytest.mark.parametrize("damage", ["bytes", "folder"])
-def a_cache_that_cannot_be_used_is_named_and_stops_no_start(damage, corner, cache, start, provider, before_bao):
+def an_unusable_cache_is_reported_and_does_not_prevent_a_start(damage, corner, cache, start, provider, before_bao):
     provider.good = {corner.new_key()}
     login = _with(corner.login(), cache)
     login.settings["address"] = before_bao.address

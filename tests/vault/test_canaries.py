@@ -1,4 +1,5 @@
-"""The search that follows each test of a sidecar finds secrets; and what no other test starts is searched here."""
+"""Proves that the search after each sidecar test finds secrets, and searches the commands that no
+other test runs."""
 
 import base64
 import os
@@ -28,8 +29,9 @@ def the_search_finds_a_key_and_any_token_and_nothing_else(corner):
 
 @needs("proxy")
 @pytest.mark.parametrize("fault", [Fault(), Fault(status=403), Fault(status=500), Fault(cuts=True)], ids=str)
-def nothing_secret_is_said_when_signing_in_and_reading_fails(fault, corner, start, before_bao):
-    """`start` searches what was written; here it is made to write about each request that carries a secret."""
+def no_secret_is_printed_when_signing_in_or_reading_fails(fault, corner, start, before_bao):
+    """`start` searches the output; this test makes Keyside log each request that carries a secret.
+    """
     corner.new_key()
     before_bao.fault = fault
     sidecar = start(corner.source(), corner.login().at(before_bao.address)).is_up()
@@ -40,7 +42,7 @@ def nothing_secret_is_said_when_signing_in_and_reading_fails(fault, corner, star
 
 
 @needs("proxy")
-def a_key_that_cannot_be_one_is_refused_without_being_shown(corner, start):
+def an_invalid_key_is_refused_without_being_shown(corner, start):
     broken = canary("sk-proj-") + "\nX-Injected: 1"
     corner.canaries.append(broken.partition("\n")[0])
     corner.bao.ask("POST", f"{corner.mount}/data/acme/openai", {"data": {"api_key": broken}})
@@ -56,7 +58,8 @@ def a_key_that_cannot_be_one_is_refused_without_being_shown(corner, start):
 def a_key_is_in_memory_only_where_the_http_library_has_left_a_message(
     version, bao, folder, issuers, canaries, start, provider
 ):
-    """What Keyside itself held of it is wiped: each copy that there is has the beginning of a message before it."""
+    """Keyside wipes its own copies: each remaining copy is preceded by the beginning of an HTTP
+    message."""
     corner = Corner(bao, folder, issuers, canaries, version=version)
     first, second = (_long_key() for _ in range(2))
     provider.good = {first, second}
@@ -68,10 +71,10 @@ def a_key_is_in_memory_only_where_the_http_library_has_left_a_message(
         assert provider.saw(second, within=10)
     assert sidecar.ask().status == 200
 
-    # That the path is found shows that memory was looked at.
+    # Finding the path proves that memory was searched.
     assert places(sidecar.pid, f"{corner.mount}/acme/openai".encode())
     for key in (first, second):
-        # A request that has just been answered may still hold its key.
+        # A request that has just finished may still hold its key.
         assert eventually(lambda key=key: _outside_of_messages(sidecar, key) == [], within=5), (
             _outside_of_messages(sidecar, key)
         )
@@ -79,17 +82,19 @@ def a_key_is_in_memory_only_where_the_http_library_has_left_a_message(
             assert places(sidecar.pid, encoded) == []
 
 
-#: Of a block of memory that was freed, the allocator overwrites so many bytes at most.
+#: The most bytes of a freed block that the allocator overwrites.
 FREED = 16
 
 
 def _long_key() -> str:
-    """Longer than a block of any hash, of which the last one may stay on a stack. JSON of Go's escapes the `&`."""
+    """Longer than a block of any hash function, whose last block may stay on the stack. Go's JSON
+    escapes the `&`."""
     return canary(f"sk-proj-{secrets.token_hex(64)}&")
 
 
 def _outside_of_messages(sidecar: Sidecar, key: str) -> list[bytes]:
-    """What is before each copy of the key, up to its `&`, that is not in a request to the provider or an answer of Vault's."""
+    """The bytes before each copy of the key (up to its `&`) that is not in a request to the
+    provider or a response from Vault."""
     begun, rest = key[:FREED].encode(), key[FREED : key.index("&")].encode()
     beginnings = (b"authorization: Bearer " + begun, b'"api_key":"' + begun)
     return [before for before, _ in places(sidecar.pid, rest) if not before.endswith(beginnings)]

@@ -1,4 +1,5 @@
-"""What Keyside costs Vault: one sign-in a process, no read a request, and a fast start with many keys."""
+"""Keyside's load on Vault: one sign-in per process, no read per request, and a fast start with many
+keys."""
 
 import time
 
@@ -11,7 +12,7 @@ KEYS = 200
 START = 2.0
 
 
-def two_hundred_declared_keys_are_there_within_two_seconds_after_one_sign_in(corner, start, provider):
+def two_hundred_declared_keys_are_ready_within_two_seconds_after_one_sign_in(corner, start, provider):
     credentials = []
     for number in range(KEYS):
         provider.good.add(corner.new_key(f"team-{number}/openai"))
@@ -28,7 +29,7 @@ def two_hundred_declared_keys_are_there_within_two_seconds_after_one_sign_in(cor
     assert took < START
 
 
-def no_request_is_a_read_or_a_sign_in(corner, start, provider):
+def no_request_reads_from_vault_or_signs_in(corner, start, provider):
     provider.good = {corner.new_key()}
     login = corner.login()
     login.settings["poll"] = "1h"
@@ -43,7 +44,8 @@ def no_request_is_a_read_or_a_sign_in(corner, start, provider):
 
 
 def a_key_that_does_not_change_is_not_read_again(corner, start, provider):
-    """What is polled is the version: the audit log of Vault names every read of a key, and should name few."""
+    """Keyside polls only the version: Vault's audit log records every read of a key, and should
+    contain few."""
     provider.good = {corner.new_key()}
     sidecar = start(corner.source(), corner.login()).becomes_ready()
 

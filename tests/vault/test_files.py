@@ -1,4 +1,5 @@
-"""Keys in files: followed as Kubernetes, Docker, systemd and people change them, and refused when they are gone."""
+"""Keys in files: updated as Kubernetes, Docker, systemd and people change them, and refused when
+they are gone."""
 
 import os
 from pathlib import Path
@@ -25,7 +26,8 @@ def new_key(canaries, provider):
 
 
 class Volume:
-    """A mounted Secret as the kubelet writes it: each version in a folder of its own, `..data` leads to the last."""
+    """A mounted Secret as the kubelet writes it: each version in a new folder; `..data` links to
+    the newest."""
 
     def __init__(self, folder: Path):
         self.folder = folder
@@ -85,7 +87,7 @@ def a_secret_that_kubernetes_swaps_is_used_within_its_poll_and_no_request_fails(
 
 
 def a_key_of_the_same_length_and_time_is_a_change(folder, start, provider, new_key):
-    """Followed by content: a restored backup or `cp -p` keeps size and time."""
+    """Compared by content, because a restored backup or `cp -p` keeps size and time."""
     file = folder / "openai"
     file.write_text(new_key())
     os.utime(file, (1_700_000_000, 1_700_000_000))

@@ -1,4 +1,4 @@
-"""docs/VAULT.md as somebody follows it: the commands are taken from the page and run against an empty OpenBao."""
+"""Follows docs/VAULT.md: runs the page's commands with an empty OpenBao."""
 
 import os
 import re
@@ -23,11 +23,11 @@ BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 @dataclass(frozen=True)
 class Guide:
-    """The section's blocks, in their order."""
+    """The section's code blocks, in order."""
 
     settings: str
     commands: list[str]
-    """One a line; continued lines are joined."""
+    """One per line; continued lines are joined."""
 
     @classmethod
     def read(cls) -> "Guide":
@@ -39,7 +39,7 @@ class Guide:
 
 
 class Reader:
-    """Somebody at a terminal, who is root in an OpenBao with nothing in it."""
+    """A user at a terminal, who is root in an empty OpenBao."""
 
     def __init__(self, bao: Bao, folder: Path):
         (programs := folder / "bin").mkdir()
@@ -89,7 +89,7 @@ def reader(empty_bao, folder, guide) -> Reader:
 
 @pytest.fixture
 def keys(reader) -> list[str]:
-    """The two keys that the page supposes to be in files."""
+    """The two key files that the page assumes."""
     keys = [canary("sk-proj-"), canary("sk-proj-")]
     for name, key in zip(("openai-key", "next-openai-key"), keys, strict=True):
         (reader.folder / name).write_text(key)
@@ -106,10 +106,11 @@ def the_page_has_the_commands_that_are_run_here(guide):
 
 @needs("proxy")
 @needs("vault")
-def who_follows_the_page_has_a_sidecar_that_follows_the_key(guide, reader, keys, empty_bao, provider):
+def the_commands_on_the_page_start_a_sidecar_that_uses_the_newest_key(guide, reader, keys, empty_bao, provider):
     provider.good = set(keys)
     port = free_port()
-    # What differs from the page: where Vault, the provider and the listeners are, on a machine with other tests on it.
+    # Differences from the page: the addresses of Vault, the provider and the listeners, because
+    # other tests run on this machine.
     reader.environment |= {
         "KEYSIDE_VAULT__ADDRESS": empty_bao.address,
         "KEYSIDE_PROVIDERS__OPENAI__BASE_URL": provider.url,
@@ -140,7 +141,8 @@ def who_follows_the_page_has_a_sidecar_that_follows_the_key(guide, reader, keys,
 
 @pytest.mark.slow
 def its_commands_to_openbao_lead_to_a_sign_in_that_reads_the_key(guide, reader, keys, empty_bao):
-    """What can be shown without Keyside. The policy is what `keyside vault policy` is to print at least."""
+    """The part that needs no Keyside, with the least policy that `keyside vault policy` must print.
+    """
     (reader.folder / "keyside-acme.hcl").write_text('path "kv/data/teams/acme/openai" { capabilities = ["read"] }\n')
     for command in guide.commands:
         if not command.startswith(("keyside", "curl")):

@@ -1,4 +1,4 @@
-"""Settings that are wrong in one place: what Keyside says names the place and what to do."""
+"""Settings with one mistake: Keyside's message names the mistake and the remedy."""
 
 import os
 from collections.abc import Callable
@@ -18,14 +18,14 @@ Arranged = tuple[list[Settings], Settings]
 
 @dataclass(frozen=True)
 class Mistake:
-    """Something wrong, and the words that lead somebody to it."""
+    """A mistake, and the words that must be in the message."""
 
     name: str
     arrange: Callable[[Corner], Arranged]
     names: tuple[str, ...]
-    """Each is in what is said; `{mount}` and `{folder}` are filled in."""
+    """All must be in the message; `{mount}` and `{folder}` are placeholders."""
     remedy: tuple[str, ...]
-    """One of these is, in small letters: what is to be changed or looked at."""
+    """At least one must be, in lower case: what to change or check."""
 
 
 def _source(source: Callable[[Corner], str], **more: str) -> Callable[[Corner], Arranged]:
@@ -109,7 +109,7 @@ MISTAKES = [
     ),
     Mistake("field", _source(lambda corner: corner.source(field="apikey")), (IN_VAULT, "apikey"), ("field",)),
     Mistake("number in the field", _number, (IN_VAULT, "api_key"), ("text", "string")),
-    # Version 2's API has `data/` in its paths, Vault's own CLI and a source have not.
+    # Version 2's API has `data/` in its paths; Vault's CLI and `source` do not.
     Mistake(
         "path with data/",
         _source(lambda corner: f"vault:{corner.mount}/data/acme/openai#api_key"),
@@ -154,7 +154,8 @@ def a_mistake_is_named_with_its_setting_and_remedy(mistake, corner, folder, star
     def complete(said: str) -> bool:
         return all(name in said for name in names) and any(word in said.lower() for word in mistake.remedy)
 
-    # Some are found before anything listens; then the process says so and ends, and there is no page to read.
+    # Some mistakes are found before anything listens; then the process reports them and exits,
+    # without a `/readyz`.
     assert eventually(lambda: complete(sidecar.readiness()[1]) or sidecar.ended is not None, within=10), (
         f"/readyz says {sidecar.readiness()}, which lacks {names} or all of {mistake.remedy}"
     )
@@ -162,13 +163,13 @@ def a_mistake_is_named_with_its_setting_and_remedy(mistake, corner, folder, star
         assert sidecar.ask().status in (401, 503)
     else:
         assert sidecar.ended in (1, 78)
-    # The log is written behind.
+    # The log is written asynchronously.
     explained = eventually(lambda: any(map(complete, sidecar.log().splitlines())), within=10)
     assert explained, f"no line of the log has {names} and one of {mistake.remedy}"
 
 
-def what_was_wrong_is_put_right_without_a_restart(corner, start, provider):
-    """Where the mistake is in Vault and not in the settings, Keyside looks again."""
+def a_mistake_in_vault_can_be_fixed_without_a_restart(corner, start, provider):
+    """If the mistake is in Vault and not in the settings, Keyside polls again."""
     login = corner.login()
     sidecar = start(corner.source(), login).is_up()
     assert eventually(lambda: f"{corner.mount}/acme/openai" in sidecar.readiness()[1], within=10)

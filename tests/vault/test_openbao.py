@@ -1,4 +1,4 @@
-"""What the contract takes for granted about OpenBao, and that the stage itself does what the other tests rely on."""
+"""Assumptions about OpenBao, and tests of the fixtures themselves."""
 
 import base64
 import http.client
@@ -13,7 +13,7 @@ from slow import Fault
 
 
 def _sign_in(bao, login, at: str) -> dict:
-    """Signs in as Keyside is to do it, at this path below `auth/`."""
+    """Signs in as Keyside does, at this path below `auth/`."""
     secret = login.file.read_text()
     body = {
         "approle": {"role_id": login.settings.get("role_id"), "secret_id": secret},
@@ -90,7 +90,7 @@ def a_deleted_and_a_destroyed_version_are_404_and_the_metadata_says_which(corner
     assert second["destroyed"]
 
 
-def the_mount_of_a_path_is_told_to_who_may_read_it_and_to_nobody_else(corner):
+def the_mount_of_a_path_is_shown_only_to_tokens_that_may_read_it(corner):
     reader, stranger = corner.bao.new_token(corner.policy), corner.bao.new_token(unique("nothing"))
     where = f"sys/internal/ui/mounts/{corner.mount}/acme/openai"
 
@@ -143,13 +143,13 @@ def transit_opens_only_with_the_same_associated_data(bao):
             bao.ask("POST", f"{transit}/decrypt/{name}", wrong)
         assert refused.value.status in (400, 500)
 
-    # After a rotation the old text opens still, and new ones are of the new version.
+    # After a rotation old ciphertext still opens, and new ciphertext has the new version.
     bao.ask("POST", f"{transit}/keys/{name}/rotate", {})
     assert bao.ask("POST", f"{transit}/decrypt/{name}", opened)["data"]["plaintext"] == plaintext
     assert bao.ask("POST", f"{transit}/encrypt/{name}", sealed)["data"]["ciphertext"].startswith("vault:v2:")
 
 
-def a_transit_key_is_not_exported_and_is_deleted_only_when_told_twice(bao):
+def a_transit_key_is_not_exportable_and_needs_deletion_to_be_allowed_first(bao):
     transit, name = unique("transit"), "keyside-acme"
     bao.mount(transit, "transit")
     bao.ask("POST", f"{transit}/keys/{name}", {})
@@ -164,7 +164,7 @@ def a_transit_key_is_not_exported_and_is_deleted_only_when_told_twice(bao):
     assert gone.value.status == 404
 
 
-def what_was_written_is_there_after_a_kill_and_after_a_seal(mortal_corner):
+def secrets_survive_a_kill_and_a_seal(mortal_corner):
     bao, key = mortal_corner.bao, mortal_corner.new_key()
     token = bao.new_token(mortal_corner.policy)
 

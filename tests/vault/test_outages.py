@@ -1,4 +1,5 @@
-"""Vault away, sealed, slow or ill: a key that was read serves, no request waits, and it recovers without help."""
+"""Vault down, sealed, slow or faulty: a key that was read stays in use, no request waits, and
+Keyside recovers by itself."""
 
 import pytest
 
@@ -20,10 +21,10 @@ ILLNESSES = {
     "cuts its answers": Fault(cuts=True),
 }
 
-#: Of these, what differs from the others only in a number waits for `make vault`.
+#: Cases that differ from others only in a number run only with `make vault`.
 SELDOM = ("472", "473", "500", "503", "too slow")
 
-#: After an outage Keyside tries again with a backoff, so this takes longer than a poll.
+#: After an outage Keyside retries with a backoff, so this takes longer than a poll.
 RECOVERED = 15
 
 
@@ -48,7 +49,7 @@ def a_warm_key_serves_at_once_whatever_ails_vault(illness, corner, start, provid
 
 
 @pytest.mark.parametrize("illness", ["503", "never answers"])
-def a_cold_key_is_503_at_once_while_warm_ones_serve(illness, corner, start, provider, before_bao):
+def an_unread_key_gets_503_at_once_while_read_ones_are_used(illness, corner, start, provider, before_bao):
     provider.good = {corner.new_key(), corner.new_key("cold/openai")}
     before_bao.fault = Fault(**{**vars(ILLNESSES[illness]), "only": f"{corner.mount}/data/cold"})
     credentials = [declared(corner.source()), declared(corner.source("cold/openai"), workspace="cold")]
@@ -62,7 +63,7 @@ def a_cold_key_is_503_at_once_while_warm_ones_serve(illness, corner, start, prov
     assert eventually(lambda: sidecar.ask("cold").status == 200, within=RECOVERED)
 
 
-def a_killed_vault_is_not_noticed_and_followed_again_when_it_is_back(mortal_corner, start, provider):
+def killing_vault_fails_no_request_and_polling_continues_afterwards(mortal_corner, start, provider):
     provider.good = {mortal_corner.new_key()}
     sidecar = start(mortal_corner.source(), mortal_corner.login()).becomes_ready()
 
@@ -79,7 +80,7 @@ def a_killed_vault_is_not_noticed_and_followed_again_when_it_is_back(mortal_corn
     load.assert_nobody_noticed()
 
 
-def a_sealed_vault_is_not_noticed_and_followed_again_when_it_is_unsealed(mortal_corner, start, provider):
+def sealing_vault_fails_no_request_and_polling_continues_afterwards(mortal_corner, start, provider):
     provider.good = {mortal_corner.new_key()}
     sidecar = start(mortal_corner.source(), mortal_corner.login()).becomes_ready()
 
@@ -160,7 +161,8 @@ def a_start_before_vault_listens_becomes_ready_by_itself(mortal_corner, start, p
 
 
 def _assert_the_outage_shows(sidecar):
-    """Serving goes on, so it is ready; the details and the log say what serves on borrowed time."""
+    """Requests are served, so it is ready; the details and the log name the keys that will expire.
+    """
     status, details = sidecar.readiness()
     assert status == 200
     assert "vault" in details.lower(), details

@@ -1,4 +1,4 @@
-"""`keyside vault policy`: enough for what the settings name, and nothing more."""
+"""`keyside vault policy`: exactly the permissions that the settings need."""
 
 import pytest
 
@@ -10,7 +10,7 @@ pytestmark = needs("vault")
 
 @pytest.fixture
 def printed(corner, folder, provider) -> str:
-    """The policy for one key of the mount; written under the name that the test's tokens have."""
+    """The policy for one key of the mount, written under the name in the test's tokens."""
     provider.good = {corner.new_key()}
     corner.new_key("other/openai")
     credential = declared(corner.source(), mount=corner.mount)
@@ -69,7 +69,7 @@ def it_names_each_path_and_no_pattern(printed, corner):
     assert not [path for path in paths if "*" in path or "+" in path]
 
 
-def for_the_same_settings_it_is_the_same_text(printed, folder):
+def the_same_settings_give_the_same_policy(printed, folder):
     again = command("vault", "policy", "--config", "keyside.toml", cwd=folder)
     assert again.stdout == printed
 

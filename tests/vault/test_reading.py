@@ -1,4 +1,4 @@
-"""Keys in KV v1 and v2: found, followed when they change, and refused when they are gone."""
+"""Keys in KV v1 and v2: found, updated when they change, and refused when they are gone."""
 
 import pytest
 
@@ -22,7 +22,7 @@ def a_key_is_read(versioned, start, provider):
     assert set(provider.seen) == provider.good
 
 
-def the_mount_may_be_said_where_vault_does_not_tell_it(versioned, start, provider, before_bao):
+def the_mount_can_be_configured_if_vault_does_not_reveal_it(versioned, start, provider, before_bao):
     before_bao.fault = Fault(status=403, only="sys/internal/ui/mounts")
     provider.good = {versioned.new_key()}
     credential = declared(versioned.source(), mount=versioned.mount)
@@ -150,6 +150,6 @@ def two_labels_of_one_secret_have_each_its_field(corner, start, provider):
 
 
 def _assert_the_page_says_which(sidecar, corner: Corner):
-    """In the details of readiness and in the log: which secret, so that somebody can look after it."""
+    """The details of `/readyz` and the log name the secret."""
     assert f"{corner.mount}/acme/openai" in sidecar.readiness()[1]
     assert f"{corner.mount}/acme/openai" in sidecar.log()

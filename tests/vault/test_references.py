@@ -1,4 +1,5 @@
-"""`secretRef`: keys that `keyside serve` stores by reference stay in OpenBao, and are followed there."""
+"""`secretRef`: keys that `keyside serve` stores by reference stay in OpenBao, and are updated from
+there."""
 
 import json
 import subprocess
@@ -21,7 +22,7 @@ CREDENTIALS = "/api/integrations/credentials"
 
 @dataclass
 class Authority:
-    """A running `keyside serve` whose workspaces may name what is under a folder of their own."""
+    """A running `keyside serve` whose workspaces may each name secrets in their own folder."""
 
     keyside: Keyside
     corner: Corner
@@ -72,7 +73,8 @@ def _settings(corner: Corner, address: str = "", **vault: str) -> dict[str, Sett
 
 @pytest.fixture
 def start_serve(folder, provider, canaries) -> Iterator[Callable[..., Authority]]:
-    """Starts `keyside serve`, on the same folder each time. In the end, all that it wrote is searched."""
+    """Starts `keyside serve`, with the same folder each time. At the end, searches all its output.
+    """
     running: list[Keyside] = []
 
     def start_serve(corner: Corner, *workspaces: str, address: str = "", **vault: str) -> Authority:
@@ -186,7 +188,7 @@ def a_secret_that_is_gone_is_refused_and_on_record_once(way, authority, corner, 
     assert eventually(lambda: len(authority.told("credential_source_changed")) == 1, within=SOON)
 
 
-def a_revoked_one_is_refused_and_asked_for_no_more(authority, corner, provider):
+def a_revoked_key_is_refused_and_not_polled(authority, corner, provider):
     provider.good = {corner.new_key()}
     id = authority.add()
     assert authority.ask().status == 200
@@ -200,7 +202,7 @@ def a_revoked_one_is_refused_and_asked_for_no_more(authority, corner, provider):
     assert authority.show(id)["status"] == "revoked"
 
 
-def one_is_revoked_while_vault_is_away(corner, start_serve, provider, before_bao):
+def a_key_can_be_revoked_while_vault_is_down(corner, start_serve, provider, before_bao):
     provider.good = {corner.new_key()}
     authority = start_serve(corner, "acme", address=before_bao.address, timeout="1s")
     id = authority.add()
@@ -225,7 +227,7 @@ def a_restart_reads_it_again_and_puts_nothing_on_record(authority, corner, provi
     assert eventually(lambda: len(third.told("credential_source_changed")) == 1, within=SOON)
 
 
-def a_start_without_vault_refuses_what_is_cold_and_recovers(corner, start_serve, provider, before_bao):
+def a_start_without_vault_refuses_unread_keys_and_recovers(corner, start_serve, provider, before_bao):
     provider.good = {corner.new_key()}
     authority = start_serve(corner, "acme", address=before_bao.address, timeout="1s")
     authority.add()
@@ -265,7 +267,7 @@ def a_start_without_vault_refuses_what_is_cold_and_recovers(corner, start_serve,
         "",
     ],
 )
-def a_path_that_is_not_under_the_workspace_s_own_prefix_is_not_asked_of_vault(path, authority, corner):
+def a_path_outside_the_workspace_s_prefix_is_not_requested_from_vault(path, authority, corner):
     for rest in ("globex/openai", "acme-2/openai", "acme/openai", "data/acme/openai"):
         corner.new_key(rest)
     status, answer = authority.try_add(path.format(mount=corner.mount))
@@ -293,7 +295,7 @@ def a_workspace_cannot_name_what_another_may(authority, corner, provider):
 
 @pytest.mark.parametrize("workspace", ["data", "metadata", "subkeys"])
 @pytest.mark.parametrize("hidden", [False, True], ids=["told", "hidden"])
-def a_workspace_that_is_called_as_a_part_of_the_api_reads_only_its_own(
+def a_workspace_named_like_a_part_of_the_api_reads_only_its_own_folder(
     hidden, workspace, corner, start_serve, provider, before_bao
 ):
     """In the API of KV version 2 the secret `globex/openai` is at `data/globex/openai`."""
@@ -323,7 +325,7 @@ def a_workspace_that_is_called_as_a_part_of_the_api_reads_only_its_own(
 
 @pytest.fixture
 def printed(corner, folder, provider, start_serve) -> str:
-    """The policy for the prefix; written under the name that the test's tokens have."""
+    """The policy for the prefix, written under the name in the test's tokens."""
     authority = start_serve(corner)
     done = command("vault", "policy", "--config", "keyside.toml", cwd=folder)
     assert done.returncode == 0, done.stderr
@@ -332,7 +334,7 @@ def printed(corner, folder, provider, start_serve) -> str:
     return done.stdout
 
 
-def with_nothing_but_the_printed_policy_keys_are_added_and_followed(printed, corner, start_serve, provider):
+def the_printed_policy_is_enough_to_add_and_update_keys(printed, corner, start_serve, provider):
     provider.good = {corner.new_key()}
     before = len(corner.audited(refused=True))
     authority = start_serve(corner, "acme")
@@ -371,7 +373,7 @@ def nothing_but_what_the_prefix_permits_can_be_read_with_it(printed, corner):
         assert refused.value.status == 403, path
 
 
-def it_names_the_prefix_for_any_workspace_and_the_sidecar_s_has_it_not(printed, corner, folder):
+def the_policy_of_serve_has_the_prefix_and_the_sidecar_s_does_not(printed, corner, folder):
     paths = [line.split('"')[1] for line in printed.splitlines() if line.startswith("path ")]
     assert f"{corner.mount}/data/+/*" in paths
     assert f"{corner.mount}/metadata/+/*" in paths

@@ -1,4 +1,5 @@
-"""`keyside serve` with `kms.driver = "vault"`: keys in its own store, sealed under keys that Transit wraps."""
+"""`keyside serve` with `kms.driver = "vault"`: keys in its own store, sealed under keys that
+Transit wraps."""
 
 import functools
 import re
@@ -18,7 +19,7 @@ from logins import by_approle
 from sidecar import Runner, command
 from slow import Fault, Slow
 
-#: What docs/CONFIGURATION.md says that Keyside needs.
+#: The policy in docs/CONFIGURATION.md.
 POLICY = """\
 path "{mount}/keys/keyside-*" {{ capabilities = ["create", "update", "delete"] }}
 path "{mount}/encrypt/keyside-*" {{ capabilities = ["update"] }}
@@ -38,7 +39,7 @@ pytestmark = pytest.mark.skipif(not _has_the_driver(), reason="this keyside has 
 
 #: From the end of an outage until Keyside is ready: both the sign-in and the start back off.
 RECOVERED = 20
-#: In which a process ends that was asked to, whatever Vault does.
+#: Seconds in which a process must exit when asked to, whatever Vault does.
 AT_ONCE = 3.0
 
 
@@ -49,7 +50,8 @@ def policy(mortal_bao) -> str:
 
 @pytest.fixture
 def serve(mortal_bao, policy, folder, issuers, provider, canaries) -> Iterator[Callable[..., Keyside]]:
-    """Starts `keyside serve` on the same folder each time. In the end, all that it wrote is searched."""
+    """Starts `keyside serve` with the same folder each time. At the end, searches all its output.
+    """
     mount = unique("transit")
     mortal_bao.mount(mount, "transit")
     mortal_bao.write_policy(policy, POLICY.format(mount=mount))
@@ -167,7 +169,7 @@ def a_signal_ends_the_wait_at_once(away, stored, serve, mortal_bao: Bao):
         ("policy", "", "allow update on"),
     ],
 )
-def what_waiting_does_not_mend_ends_the_start_with_the_remedy(
+def an_error_that_waiting_cannot_fix_ends_the_start_with_the_remedy(
     wrong, setting, remedy, stored, mortal_bao: Bao, policy, folder
 ):
     stored.stop()
@@ -209,7 +211,7 @@ def _readiness(keyside: Keyside) -> tuple[int, str]:
 
 
 def _waited(keyside: Keyside) -> int:
-    """For how many seconds it says that it has waited."""
+    """The seconds that it reports to have waited."""
     return int(re.search(r", for (\d+) s$", _readiness(keyside)[1], re.MULTILINE)[1])
 
 

@@ -1,4 +1,4 @@
-"""Every way of signing in, what is signed in again when a token ends, and that it is once a process."""
+"""Every auth method; signing in again when a token expires; one sign-in per process."""
 
 import pytest
 
@@ -75,7 +75,7 @@ def a_revoked_token_leads_to_another_sign_in_and_no_request_notices(way, corner,
 
 
 def a_token_file_is_read_again_when_its_token_was_revoked(corner, start, provider):
-    """Vault Agent writes the next token there; between the two, a warm key serves."""
+    """Vault Agent writes the next token there; meanwhile, keys in memory stay in use."""
     provider.good = {corner.new_key()}
     login = corner.login("token file")
     sidecar = start(corner.source(), login).becomes_ready()
@@ -142,7 +142,7 @@ def a_lease_at_its_end_of_all_ends_leads_to_another_sign_in_in_time(corner, star
 
 
 @pytest.mark.slow
-def a_sign_in_that_fails_is_tried_again_without_a_storm(corner, start, provider, before_bao):
+def a_failed_sign_in_is_retried_with_a_backoff(corner, start, provider, before_bao):
     provider.good = {corner.new_key()}
     login = corner.login()
     before_bao.fault = Fault(status=403, only="auth/")

@@ -1,4 +1,4 @@
-"""Transit as the KMS, with a policy that allows what docs/CONFIGURATION.md says and nothing else."""
+"""Transit as the KMS, with exactly the policy in docs/CONFIGURATION.md."""
 
 import os
 import subprocess
@@ -25,7 +25,7 @@ def mount(bao) -> str:
 
 
 def _contract(bao: Bao, mount: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    """Runs the example that asserts what every key service must do."""
+    """Runs the contract suite of key services, as an example program."""
     policy = unique("authority")
     bao.write_policy(policy, AUTHORITY.format(mount=mount))
     environment = {
@@ -46,7 +46,7 @@ def transit_keeps_the_contract_of_a_key_service(bao, mount, folder):
     assert done.stdout == "upheld\n"
 
 
-def its_keys_do_not_leave_and_are_deleted_with_their_workspace(bao, mount, folder):
+def transit_keys_are_not_exportable_and_are_deleted_with_their_workspace(bao, mount, folder):
     assert _contract(bao, mount, folder).returncode == 0
     keys = bao.ask("LIST", f"{mount}/keys")["data"]["keys"]
     # The workspace `installation` has a key of its own. `acme` was erased, and then created again.

@@ -1,8 +1,8 @@
-//! The kinds of problem there are: a stable type, a title and a status each.
+//! The kinds of problems, each with a stable type, a title and a status.
 
 use http::StatusCode;
 
-/// What went wrong. Its `type` is what programs may rely on; titles and details are for people.
+/// The kind of a problem. Programs may rely on its `type`; title and detail are for people.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Unauthenticated,
@@ -14,7 +14,7 @@ pub(crate) enum Kind {
     RequestMalformed,
     MediaTypeUnsupported,
     TooManyRequests,
-    AlreadyRunning,
+    TooManyInProgress,
     BodyTooLarge,
     BodyTimeout,
     FieldsInvalid,
@@ -26,7 +26,7 @@ pub(crate) enum Kind {
     DeclaredInSettings,
     KeptInVault,
     NotKeptInVault,
-    SecretUnread,
+    SecretUnavailable,
     LabelTaken,
     CredentialRevoked,
     NothingInGrace,
@@ -36,15 +36,15 @@ pub(crate) enum Kind {
     PreconditionFailed,
     PreconditionRequired,
     RecordDamaged,
-    MasterKeyFixed,
-    ErasingUnfinished,
+    MasterKeyNotRotatable,
+    ErasureIncomplete,
     OutcomeUnknown,
     StoreUnavailable,
     Internal,
 }
 
 impl Kind {
-    /// `type`. A URN, so that it stays the same wherever Keyside runs and whoever hosts its pages.
+    /// The `type`: a URN, so that it does not depend on a host.
     pub(crate) fn uri(self) -> String {
         format!("urn:keyside:problem:{}", self.name())
     }
@@ -62,7 +62,7 @@ impl Kind {
         self.row().2
     }
 
-    /// Whether somebody was kept from something, rather than mistaken about it. These are audited.
+    /// Whether the request was refused access rather than being wrong. Refusals are audited.
     pub(crate) fn is_refusal(self) -> bool {
         matches!(
             self,
@@ -76,42 +76,42 @@ impl Kind {
     #[rustfmt::skip]
     fn row(self) -> (&'static str, StatusCode, &'static str) {
         match self {
-            Self::Unauthenticated => ("unauthenticated", StatusCode::UNAUTHORIZED, "A token is needed"),
-            Self::PermissionDenied => ("permission-denied", StatusCode::FORBIDDEN, "The token does not allow it"),
+            Self::Unauthenticated => ("unauthenticated", StatusCode::UNAUTHORIZED, "A valid token is required"),
+            Self::PermissionDenied => ("permission-denied", StatusCode::FORBIDDEN, "The token does not permit this"),
             Self::HostNotAllowed => ("host-not-allowed", StatusCode::FORBIDDEN, "The Host is not this server's"),
-            Self::BrowserNotAllowed => ("browser-not-allowed", StatusCode::FORBIDDEN, "Another site's page may not call this"),
-            Self::RouteUnknown => ("route-unknown", StatusCode::NOT_FOUND, "There is nothing here"),
-            Self::MethodNotAllowed => ("method-not-allowed", StatusCode::METHOD_NOT_ALLOWED, "Not with this method"),
-            Self::RequestMalformed => ("request-malformed", StatusCode::BAD_REQUEST, "The request cannot be read"),
-            Self::MediaTypeUnsupported => ("media-type-unsupported", StatusCode::UNSUPPORTED_MEDIA_TYPE, "The body has another form than JSON"),
+            Self::BrowserNotAllowed => ("browser-not-allowed", StatusCode::FORBIDDEN, "Pages of other sites cannot call this"),
+            Self::RouteUnknown => ("route-unknown", StatusCode::NOT_FOUND, "Unknown path"),
+            Self::MethodNotAllowed => ("method-not-allowed", StatusCode::METHOD_NOT_ALLOWED, "Method not allowed"),
+            Self::RequestMalformed => ("request-malformed", StatusCode::BAD_REQUEST, "Malformed request"),
+            Self::MediaTypeUnsupported => ("media-type-unsupported", StatusCode::UNSUPPORTED_MEDIA_TYPE, "Unsupported media type"),
             Self::TooManyRequests => ("too-many-requests", StatusCode::TOO_MANY_REQUESTS, "Too many requests"),
-            Self::AlreadyRunning => ("already-running", StatusCode::TOO_MANY_REQUESTS, "It is running already"),
-            Self::BodyTooLarge => ("body-too-large", StatusCode::PAYLOAD_TOO_LARGE, "The body is too large"),
-            Self::BodyTimeout => ("body-timeout", StatusCode::REQUEST_TIMEOUT, "The body took too long"),
-            Self::FieldsInvalid => ("fields-invalid", StatusCode::UNPROCESSABLE_ENTITY, "Some fields are not as expected"),
-            Self::WorkspaceUnknown => ("workspace-unknown", StatusCode::NOT_FOUND, "There is no such workspace"),
-            Self::WorkspaceExists => ("workspace-exists", StatusCode::CONFLICT, "The workspace exists already"),
-            Self::CredentialUnknown => ("credential-unknown", StatusCode::NOT_FOUND, "There is no such credential"),
-            Self::TokenUnknown => ("token-unknown", StatusCode::NOT_FOUND, "There is no such token"),
-            Self::LastOwner => ("last-owner", StatusCode::CONFLICT, "It is the last owner's token"),
-            Self::DeclaredInSettings => ("declared-in-settings", StatusCode::CONFLICT, "The settings declare it"),
+            Self::TooManyInProgress => ("too-many-in-progress", StatusCode::TOO_MANY_REQUESTS, "Too many of this kind are in progress"),
+            Self::BodyTooLarge => ("body-too-large", StatusCode::PAYLOAD_TOO_LARGE, "Body too large"),
+            Self::BodyTimeout => ("body-timeout", StatusCode::REQUEST_TIMEOUT, "Body timeout"),
+            Self::FieldsInvalid => ("fields-invalid", StatusCode::UNPROCESSABLE_ENTITY, "Invalid fields"),
+            Self::WorkspaceUnknown => ("workspace-unknown", StatusCode::NOT_FOUND, "Unknown workspace"),
+            Self::WorkspaceExists => ("workspace-exists", StatusCode::CONFLICT, "The workspace already exists"),
+            Self::CredentialUnknown => ("credential-unknown", StatusCode::NOT_FOUND, "Unknown credential"),
+            Self::TokenUnknown => ("token-unknown", StatusCode::NOT_FOUND, "Unknown token"),
+            Self::LastOwner => ("last-owner", StatusCode::CONFLICT, "This is the last owner token"),
+            Self::DeclaredInSettings => ("declared-in-settings", StatusCode::CONFLICT, "The settings declare this credential"),
             Self::KeptInVault => ("kept-in-vault", StatusCode::CONFLICT, "The secret is kept in Vault"),
-            Self::NotKeptInVault => ("not-kept-in-vault", StatusCode::CONFLICT, "The secret is stored here"),
-            Self::SecretUnread => ("secret-unread", StatusCode::SERVICE_UNAVAILABLE, "The secret was not read from Vault"),
+            Self::NotKeptInVault => ("not-kept-in-vault", StatusCode::CONFLICT, "The secret is not kept in Vault"),
+            Self::SecretUnavailable => ("secret-unavailable", StatusCode::SERVICE_UNAVAILABLE, "The secret could not be read from Vault"),
             Self::LabelTaken => ("label-taken", StatusCode::CONFLICT, "The label is taken"),
             Self::CredentialRevoked => ("credential-revoked", StatusCode::CONFLICT, "The credential was revoked"),
-            Self::NothingInGrace => ("nothing-in-grace", StatusCode::CONFLICT, "No earlier version is left"),
-            Self::SecretRefused => ("secret-refused", StatusCode::UNPROCESSABLE_ENTITY, "The new secret did not pass its check"),
-            Self::SecretReplaced => ("secret-replaced", StatusCode::CONFLICT, "The secret was replaced meanwhile"),
-            Self::IdempotencyKeyReused => ("idempotency-key-reused", StatusCode::UNPROCESSABLE_ENTITY, "The idempotency key is taken"),
-            Self::PreconditionFailed => ("precondition-failed", StatusCode::PRECONDITION_FAILED, "It has changed meanwhile"),
-            Self::PreconditionRequired => ("precondition-required", StatusCode::PRECONDITION_REQUIRED, "If-Match is needed"),
+            Self::NothingInGrace => ("nothing-in-grace", StatusCode::CONFLICT, "No version is in grace"),
+            Self::SecretRefused => ("secret-refused", StatusCode::UNPROCESSABLE_ENTITY, "The new secret failed its live check"),
+            Self::SecretReplaced => ("secret-replaced", StatusCode::CONFLICT, "The secret was replaced during the check"),
+            Self::IdempotencyKeyReused => ("idempotency-key-reused", StatusCode::UNPROCESSABLE_ENTITY, "The idempotency key was used for another request"),
+            Self::PreconditionFailed => ("precondition-failed", StatusCode::PRECONDITION_FAILED, "The resource has changed"),
+            Self::PreconditionRequired => ("precondition-required", StatusCode::PRECONDITION_REQUIRED, "If-Match is required"),
             Self::RecordDamaged => ("record-damaged", StatusCode::CONFLICT, "The stored record is damaged"),
-            Self::MasterKeyFixed => ("master-key-fixed", StatusCode::CONFLICT, "The master key cannot be replaced from here"),
-            Self::ErasingUnfinished => ("erasing-unfinished", StatusCode::SERVICE_UNAVAILABLE, "Something is left to be removed"),
-            Self::OutcomeUnknown => ("outcome-unknown", StatusCode::SERVICE_UNAVAILABLE, "Whether it was changed is not known"),
-            Self::StoreUnavailable => ("store-unavailable", StatusCode::SERVICE_UNAVAILABLE, "The store cannot be written"),
-            Self::Internal => ("internal", StatusCode::INTERNAL_SERVER_ERROR, "Something went wrong here"),
+            Self::MasterKeyNotRotatable => ("master-key-not-rotatable", StatusCode::CONFLICT, "The master key cannot be rotated through the API"),
+            Self::ErasureIncomplete => ("erasure-incomplete", StatusCode::SERVICE_UNAVAILABLE, "The erasure is not complete"),
+            Self::OutcomeUnknown => ("outcome-unknown", StatusCode::SERVICE_UNAVAILABLE, "The outcome of the change is unknown"),
+            Self::StoreUnavailable => ("store-unavailable", StatusCode::SERVICE_UNAVAILABLE, "The store is unavailable"),
+            Self::Internal => ("internal", StatusCode::INTERNAL_SERVER_ERROR, "Internal error"),
         }
     }
 }

@@ -1,10 +1,9 @@
-//! `/api/audit`: who did what, to read, to take away, to check.
+//! `/api/audit`: list, export and verify the audit log.
 
 mod csv;
 mod export;
 
 use axum::{Json, extract::State, response::Response};
-
 use jiff::Timestamp;
 use keyside_credentials::{
     ActorId, AuditRecord, ChainName, CredentialId, Fingerprint, Hash, PublicKey, Receipt, Scope,
@@ -17,16 +16,17 @@ use utoipa::ToSchema;
 use crate::{
     access::Caller,
     body::JsonBody,
+    concurrency::WorkKind,
     form,
     page::Page,
     problem::Problem,
     query::Parameters,
     schemas::{bodies, queries},
     state::AdminState,
-    turns::Work,
 };
 
-/// Records, newest first. A page may be short, or empty, and lead on: how far back one looks at once is limited.
+/// Audit records, newest first. A page may be short or empty and still have a `nextCursor`: each
+/// request searches a limited number of records.
 #[utoipa::path(
     get, path = "/api/audit", tag = "audit", operation_id = "listAuditRecords",
     params(queries::RecordFilter, queries::Limit, queries::RecordCursor),
@@ -41,18 +41,19 @@ pub(super) async fn list(
     let limit = query.limit();
     let before = query.cursor(|text| text.parse().ok());
     query.finish()?;
-    look_into(&state, &caller, filter.workspace.as_ref())?;
-    let _turn = state.turn(Work::List, &caller).await?;
+    check_filter(&state, &caller, filter.workspace.as_ref())?;
+    let _permit = state.acquire(WorkKind::List, &caller).await?;
     let found = state.registry.audit().search(&filter, before, limit).await;
     let found = found.map_err(Problem::unreadable)?;
     let records = found.records.into_iter().map(RecordView::of).collect();
     let cursor = found.before.map(|cursor| cursor.to_string());
-    Ok(Json(Page::leading_on(records, cursor)))
+    Ok(Json(Page::with_cursor(records, cursor)))
 }
 
-/// All records that pass, chain by chain, oldest first. That they leave is on record before the first one does. In NDJSON, what is
-/// left out of a chain is there as its hash, and each chain ends with its signed head, so that whoever has the installation's
-/// public key can check the whole (`keyside audit verify FILE --key KEY`).
+/// Exports the matching records, chain by chain, oldest first. The export itself is audited before
+/// the first record is sent. In NDJSON, records that do not match are replaced by their hash, and
+/// each chain ends with its signed head, so that anyone with the installation's public key can
+/// verify the file (`keyside audit verify FILE --key KEY`).
 #[utoipa::path(
     get, path = "/api/audit/export", tag = "audit", operation_id = "exportAuditRecords",
     params(queries::RecordFilter, queries::ExportForm),
@@ -66,33 +67,33 @@ pub(super) async fn export(
     mut query: Parameters,
 ) -> Result<Response, Problem> {
     let filter = filter(&caller, &mut query);
-    let format = query.optional("format", |text| form::word(&export::FORMATS, text));
+    let format = query.optional("format", form::choice);
     let from = query.optional("from", |text| {
         let time = text.parse::<Timestamp>();
         time.map_err(|_| "expected a time, such as 2026-11-29T00:00:00Z".to_owned())
     });
     query.finish()?;
-    look_into(&state, &caller, filter.workspace.as_ref())?;
+    check_filter(&state, &caller, filter.workspace.as_ref())?;
     let format = format.unwrap_or(export::Format::Ndjson);
-    let turn = state.turns.take(Work::Export, &caller)?;
-    state.limits.recorded_read(&caller)?;
+    let permit = state.concurrency.try_acquire(WorkKind::Export, &caller)?;
+    state.limits.check_audited_read(&caller)?;
     let note = match from {
         Some(from) => format!("{}, from {from}", format.name()),
         None => format.name().to_owned(),
     };
-    let act = caller.act();
+    let act = caller.context();
     for workspace in taken(&filter) {
         let audit = state.registry.audit();
         audit.exported(&act, workspace, &note).await?;
     }
     let response = export::stream(state.registry.clone(), filter, from, format);
-    Ok(turn.until_sent(response))
+    Ok(permit.hold_until_sent(response))
 }
 
-/// Reads the whole log, and says which record is the first that is not what was written. One check runs at a time.
+/// Verifies the whole log and reports the first record that fails. One check runs at a time.
 #[utoipa::path(
     get, path = "/api/audit/verify", tag = "audit", operation_id = "verifyAuditLog",
-    responses((status = 200, body = VerifyView, description = "Whether it is what was written"))
+    responses((status = 200, body = VerifyView, description = "The result"))
 )]
 pub(super) async fn verify(
     State(state): State<AdminState>,
@@ -100,10 +101,10 @@ pub(super) async fn verify(
     query: Parameters,
 ) -> Result<Json<VerifyView>, Problem> {
     query.finish()?;
-    let turn = state.turn(Work::AuditCheck, &caller).await?;
+    let permit = state.acquire(WorkKind::AuditCheck, &caller).await?;
     let registry = state.registry;
-    let checked = turn.aside(async move { registry.audit().verify().await });
-    let (verified, _turn) = checked.await?;
+    let checked = permit.run_blocking(async move { registry.audit().verify().await });
+    let (verified, _permit) = checked.await?;
     match verified {
         Ok(verified) => Ok(Json(VerifyView {
             intact: true,
@@ -118,8 +119,8 @@ pub(super) async fn verify(
     }
 }
 
-/// The Ed25519 key that checks every head and receipt of this installation. It is no secret: with it, an export is checked on
-/// another machine.
+/// The Ed25519 public key that verifies the heads and receipts of this installation, for example to
+/// verify an export on another machine.
 #[utoipa::path(
     get, path = "/api/audit/key", tag = "audit", operation_id = "getAuditKey",
     responses((status = 200, body = PublicKeyView, description = "The public key"))
@@ -134,12 +135,12 @@ pub(super) async fn key(
     }))
 }
 
-/// Checks the receipt of an erased workspace: whether this installation gave it out, and whether the log is what was written
-/// and tells of it. Anything else is no receipt of ours. It is a check of the log too, and one runs at a time.
+/// Verifies the receipt of an erased workspace: that this installation issued it, and that the
+/// audit log is intact and has the erasure. One check of the log runs at a time.
 #[utoipa::path(
     post, path = "/api/audit/verify", tag = "audit", operation_id = "verifyReceipt",
-    request_body(content = bodies::ShownReceipt, description = "A receipt, as it was given out"),
-    responses((status = 200, body = ConfirmView, description = "Whether it is confirmed"))
+    request_body(content = bodies::ShownReceipt, description = "A receipt as it was issued"),
+    responses((status = 200, body = ConfirmView, description = "The result"))
 )]
 pub(super) async fn confirm(
     State(state): State<AdminState>,
@@ -149,10 +150,10 @@ pub(super) async fn confirm(
     let receipt: Option<Receipt> = form::object(body.bytes())?;
     let confirmed = match receipt {
         Some(receipt) => {
-            let turn = state.turn(Work::AuditCheck, &caller).await?;
+            let permit = state.acquire(WorkKind::AuditCheck, &caller).await?;
             let registry = state.registry;
             let checked = async move { registry.audit().confirm(&receipt).await };
-            let (confirmed, _turn) = turn.aside(checked).await?;
+            let (confirmed, _permit) = permit.run_blocking(checked).await?;
             confirmed
         }
         None => Err(ReceiptError::Foreign.into()),
@@ -168,13 +169,13 @@ pub(super) async fn confirm(
     }))
 }
 
-/// A record on the wire.
+/// An audit record.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct RecordView {
-    /// `installation`, or `workspace/` and an id: the chain that the record is in.
+    /// The chain of the record: `installation`, or `workspace/` and an id.
     chain: String,
-    /// Its place there, from 1.
+    /// The position in the chain, from 1.
     position: u64,
     at: Timestamp,
     #[schema(value_type = String)]
@@ -187,19 +188,20 @@ pub(super) struct RecordView {
     #[schema(value_type = Option<String>)]
     credential_id: Option<CredentialId>,
     provider: Option<String>,
-    /// Null too once the workspace was erased.
+    /// Null also after the workspace is erased.
     #[schema(value_type = Option<String>)]
     fingerprint: Option<Fingerprint>,
     note: Option<String>,
-    /// The chain hash after it: SHA-256 of `previous` and the SHA-256 of the record as it is stored.
+    /// The chain hash after the record: SHA-256 of `previous` and the SHA-256 of the record as it
+    /// is stored.
     #[schema(value_type = String)]
     hash: Hash,
-    /// The chain hash before it.
+    /// The chain hash before the record.
     #[schema(value_type = String)]
     previous: Hash,
 }
 
-/// What checks the heads.
+/// The key that verifies heads and receipts.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct PublicKeyView {
@@ -208,21 +210,21 @@ pub(super) struct PublicKeyView {
     public_key: PublicKey,
 }
 
-/// What checking came to.
+/// The result of verifying the audit log.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct VerifyView {
     intact: bool,
-    /// How many records there are, in all chains.
+    /// The number of records in all chains.
     records: Option<u64>,
-    /// How many chains: the installation's, and one a workspace, erased ones included.
+    /// The number of chains: the installation's, and one per workspace, including erased ones.
     chains: Option<usize>,
-    /// The chain that is not what was written.
+    /// The chain that failed.
     #[schema(value_type = Option<String>)]
     chain: Option<ChainName>,
-    /// The first record that is not; none where it is the chain's head.
+    /// The first record that failed; null if the head of the chain did.
     position: Option<u64>,
-    /// What is wrong with it.
+    /// Why verification failed.
     finding: Option<String>,
 }
 
@@ -239,12 +241,12 @@ impl VerifyView {
     }
 }
 
-/// What checking a receipt came to.
+/// The result of verifying a receipt.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct ConfirmView {
     confirmed: bool,
-    /// Why it is not.
+    /// Why the receipt is not confirmed.
     finding: Option<String>,
 }
 
@@ -268,7 +270,7 @@ impl RecordView {
     }
 }
 
-/// The log could not be looked at.
+/// The log could not be read for verification.
 fn unverified(error: VerifyError) -> Problem {
     match error {
         VerifyError::Storage(error) => Problem::unreadable(error),
@@ -276,8 +278,9 @@ fn unverified(error: VerifyError) -> Problem {
     }
 }
 
-/// Where it goes on record that records leave: with each workspace that they are of, so that those who may read only that
-/// one's log see it; with none if they are of all.
+/// The workspaces whose chains get the audit record of an export: each exported one, so that
+/// readers of only that workspace's log see it; none (the installation's chain) for an export of
+/// all.
 fn taken(filter: &AuditFilter) -> Vec<Option<&WorkspaceId>> {
     match (&filter.workspace, &filter.within) {
         (Some(workspace), _) => vec![Some(workspace)],
@@ -286,13 +289,14 @@ fn taken(filter: &AuditFilter) -> Vec<Option<&WorkspaceId>> {
     }
 }
 
-/// Lets the caller look into the workspace that the filter names, if it names one. An erased one has records too.
-fn look_into(
+/// Checks that the workspace in the filter, if any, exists or existed: erased workspaces have
+/// records too.
+fn check_filter(
     state: &AdminState,
     caller: &Caller,
     workspace: Option<&WorkspaceId>,
 ) -> Result<(), Problem> {
-    caller.look_into(workspace)?;
+    caller.check_filter(workspace)?;
     let registry = &state.registry;
     let has_records =
         |id: &WorkspaceId| registry.workspace(id).is_some() || registry.audit().has_erased(id);
@@ -308,7 +312,7 @@ fn filter(caller: &Caller, query: &mut Parameters) -> AuditFilter {
         workspace: query.optional("workspaceId", super::parsed),
         actor: query.optional("actor", super::parsed),
         event: query.optional("event", |name| {
-            Event::parse(name).ok_or_else(|| "there is no such event".to_owned())
+            Event::parse(name).ok_or_else(|| "is not the name of an event".to_owned())
         }),
         credential: query.optional("credentialId", super::parsed),
     }

@@ -1,4 +1,4 @@
-//! `/api/integrations/credentials`: the secret goes in, and never comes out.
+//! `/api/integrations/credentials`: create, list and read credentials. No response has a secret.
 
 pub(super) mod change;
 pub(super) mod refresh;
@@ -10,33 +10,31 @@ use http::HeaderMap;
 use keyside_config::Catalogue;
 use keyside_credentials::{
     ChangeError, Credential, Environment, Filter, Listed, NewCredential, NewSecret, Permission,
-    Registry, Saved, Secret, Status, UsageTag, other_providers,
+    Registry, Saved, Secret, other_providers,
 };
 
-use self::{
-    change::once,
-    view::{CredentialView, Twin},
-};
+use self::change::idempotency;
 use super::Segment;
 use crate::{
     access::Caller,
     body::JsonBody,
-    entity_tag::{Life, Tagged},
+    concurrency::WorkKind,
+    entity_tag::{Lineage, Tagged},
     form::{self, Form},
     page::Page,
     precondition::IdempotencyKey,
     problem::Problem,
     query::Parameters,
-    schemas::{bodies, queries},
+    schemas::queries,
     state::AdminState,
-    turns::Work,
+    wire::{self, CredentialView, Duplicate, WriteOnly},
 };
 
-/// Stores a key that was pasted. The body is gone, wiped, when this returns.
+/// Stores a provider key.
 #[utoipa::path(
     post, path = "/api/integrations/credentials", tag = "credentials", operation_id = "createCredential",
-    params(queries::IdempotencyKey), request_body = bodies::NewCredential,
-    responses((status = 201, body = CredentialView, description = "Stored"), (status = 404), (status = 409))
+    params(queries::IdempotencyKey), request_body = wire::NewCredential,
+    responses((status = 201, body = CredentialView, description = "Created"), (status = 404), (status = 409))
 )]
 pub(super) async fn create(
     State(state): State<AdminState>,
@@ -45,21 +43,22 @@ pub(super) async fn create(
     body: JsonBody,
 ) -> Result<Response, Problem> {
     let new = NewCredential {
-        idempotency: once(key, body.bytes()),
+        idempotency: idempotency(key, body.bytes()),
         ..read_new(body.bytes())?
     };
-    caller.enter(&new.workspace, ChangeError::WorkspaceUnknown)?;
+    caller.enter_workspace(&new.workspace, ChangeError::WorkspaceUnknown)?;
     let foreign = match &new.secret {
         NewSecret::Given(secret) => foreign(&state.catalogue, &new.provider, secret),
         NewSecret::InVault(_) => None,
     };
-    let added = state.registry.add(&caller.act(), new).await?;
+    let added = state.registry.add(&caller.context(), new).await?;
     let location = format!("{PATH}/{}", added.credential.id);
     Ok(saved(&state.registry, &caller, added, foreign).created(&location))
 }
 
-/// Credentials, in order of workspace, provider, label and age. Revoked ones stay. In each workspace those come last whose
-/// record cannot be read: their provider, label and environment are null, and pass no filter.
+/// Credentials, ordered by workspace, provider, label and age, including revoked ones. Credentials
+/// whose record cannot be read are at the end of their workspace: their provider, label and
+/// environment are null, and match no filter.
 #[utoipa::path(
     get, path = "/api/integrations/credentials", tag = "credentials", operation_id = "listCredentials",
     params(queries::CredentialFilter, queries::Limit, queries::CredentialCursor),
@@ -74,20 +73,20 @@ pub(super) async fn list(
         within: caller.scope().clone(),
         workspace: query.optional("workspaceId", super::parsed),
         provider: query.optional("provider", |text| known_provider(&state, text)),
-        status: query.optional("status", word(&STATUSES)),
-        environment: query.optional("environment", word(&ENVIRONMENTS)),
+        status: query.optional("status", form::choice),
+        environment: query.optional("environment", form::choice),
     };
     let limit = query.limit();
     let after = query.cursor(|cursor| place(&caller, &state.registry, cursor));
     query.finish()?;
-    caller.look_into(filter.workspace.as_ref())?;
-    let _turn = state.turn(Work::List, &caller).await?;
+    caller.check_filter(filter.workspace.as_ref())?;
+    let _permit = state.acquire(WorkKind::List, &caller).await?;
     let all = state.registry.list_all(&filter).into_iter();
     let rest = all.skip_while(|listed| {
         let after = after.as_ref();
         after.is_some_and(|after| listed.list_order() <= after.list_order())
     });
-    Ok(Json(Page::cut(
+    Ok(Json(Page::first(
         rest,
         limit,
         |listed| listed.id().to_string(),
@@ -95,7 +94,7 @@ pub(super) async fn list(
     )))
 }
 
-/// One credential; never its secret.
+/// One credential, without its secret.
 #[utoipa::path(
     get, path = "/api/integrations/credentials/{id}", tag = "credentials", operation_id = "getCredential",
     params(("id" = String, Path)),
@@ -112,49 +111,37 @@ pub(super) async fn show(
 }
 
 fn read_new(body: &[u8]) -> Result<NewCredential, Problem> {
-    let mut form = Form::parse(body, &FIELDS)?;
-    let workspace = form.required("workspaceId", form::parsed);
-    let provider = form.required("provider", form::text(64));
-    let label = form.required("label", form::parsed);
-    let environment = form.optional("environment", form::one_of(&ENVIRONMENTS));
-    let secret = read_secret(&mut form);
-    let usage_tag = form.optional("usageTag", form::parsed::<UsageTag>);
-    let expires_at = form.optional("expiresAt", form::timestamp);
-    let endpoint = form.optional("endpoint", form::text(512));
-    let default = form.optional("default", form::flag);
-    let new = || {
-        Some(NewCredential {
-            workspace: workspace?,
-            provider: provider?,
-            label: label?,
-            environment: environment.unwrap_or(Environment::Live),
-            secret: secret?,
-            usage_tag,
-            expires_at,
-            endpoint,
-            default: default.unwrap_or(false),
-            idempotency: None,
-        })
-    };
-    form.finish(new())
-}
-
-/// The secret itself, or where it stays: exactly one of the two.
-fn read_secret(form: &mut Form<'_>) -> Option<NewSecret> {
+    let mut form = Form::parse(body)?;
     match (form.has("secret"), form.has("secretRef")) {
-        (true, true) => {
-            form.refuse("secretRef", "is there beside `secret`; send one of the two");
-            None
-        }
-        (false, true) => {
-            let reference = form.required("secretRef", form::reference);
-            reference.map(NewSecret::InVault)
-        }
-        (_, false) => form.required("secret", form::secret).map(NewSecret::Given),
+        (true, true) => form.refuse(
+            "secretRef",
+            "is present beside `secret`; send one of the two",
+        ),
+        (false, false) => form.refuse("secret", "is missing"),
+        _ => {}
     }
+    let new: wire::NewCredential = form.read(&[])?;
+    let reference = new.secret_ref.and_then(|place| place.reference());
+    let secret = match (new.secret, reference) {
+        (Some(WriteOnly(secret)), _) => NewSecret::Given(secret),
+        (None, Some(reference)) => NewSecret::InVault(reference),
+        (None, None) => return Err(Problem::field("secret", "is missing")),
+    };
+    Ok(NewCredential {
+        workspace: new.workspace_id,
+        provider: new.provider,
+        label: new.label,
+        environment: new.environment.unwrap_or(Environment::Live),
+        secret,
+        usage_tag: new.usage_tag,
+        expires_at: new.expires_at,
+        endpoint: new.endpoint,
+        default: new.default.unwrap_or(false),
+        idempotency: None,
+    })
 }
 
-/// What was stored, with what there is to say of it.
+/// The stored credential with its warnings.
 fn saved(
     registry: &Registry,
     caller: &Caller,
@@ -166,12 +153,12 @@ fn saved(
     with_warnings(registry, caller, saved.credential, warnings)
 }
 
-/// The warning that a key looks like one of another provider, which was probably meant.
+/// A warning if the key has the usual form of another provider's keys.
 fn foreign(catalogue: &Catalogue, provider: &str, secret: &Secret) -> Option<String> {
     let others = other_providers(secret, provider, catalogue);
     (!others.is_empty()).then(|| {
         format!(
-            "it has the usual form of a key of {}: see that it is stored for the right provider",
+            "it has the usual form of a key of {}: check that it is stored for the right provider",
             others.join(" or ")
         )
     })
@@ -181,7 +168,7 @@ fn tagged(registry: &Registry, caller: &Caller, credential: Credential) -> Tagge
     with_warnings(registry, caller, credential, Vec::new())
 }
 
-/// The same, also of one whose record cannot be read. Nobody can tell who else has its secret.
+/// Like [`tagged`], also for a credential whose record cannot be read. Its duplicates are unknown.
 fn tagged_as_listed(
     registry: &Registry,
     caller: &Caller,
@@ -190,33 +177,35 @@ fn tagged_as_listed(
     match listed {
         Listed::Known(credential) => tagged(registry, caller, *credential),
         Listed::Lost(lost) => Tagged {
-            life: Life::of_this_epoch(registry),
+            lineage: Lineage::of_epoch(registry),
             revision: lost.revision,
             view: CredentialView::lost(lost),
         },
     }
 }
 
-/// Who else has the same secret is only for those who see everything.
+/// Only callers with access to the whole installation see which other credentials have the same
+/// secret.
 fn with_warnings(
     registry: &Registry,
     caller: &Caller,
     credential: Credential,
     warnings: Vec<String>,
 ) -> Tagged<CredentialView> {
-    let twins = || registry.duplicates(&credential.id).into_iter();
+    let others = || registry.duplicates(&credential.id).into_iter();
     let duplicates = caller
-        .must(Permission::SeeDuplicates)
+        .require(Permission::SeeDuplicates)
         .is_ok()
-        .then(|| twins().map(Twin::of).collect());
+        .then(|| others().map(Duplicate::of).collect());
     Tagged {
-        life: Life::of_this_epoch(registry),
+        lineage: Lineage::of_epoch(registry),
         revision: credential.revision,
         view: CredentialView::of(credential, warnings).with_duplicates(duplicates),
     }
 }
 
-/// A cursor is the id of the last one shown. Records are never removed, so its place in the order can be found again.
+/// The cursor is the id of the last credential on the page. Records are never removed, so its
+/// position can be found again.
 fn place(caller: &Caller, registry: &Registry, cursor: &str) -> Option<Listed> {
     caller.listed(registry, cursor).ok()
 }
@@ -228,33 +217,4 @@ fn known_provider(state: &AdminState, text: &str) -> Result<String, String> {
     }
 }
 
-fn word<T: Copy>(words: &'static [(&'static str, T)]) -> impl FnOnce(&str) -> Result<T, String> {
-    move |text| form::word(words, text)
-}
-
 const PATH: &str = "/api/integrations/credentials";
-
-const FIELDS: [&str; 10] = [
-    "workspaceId",
-    "provider",
-    "label",
-    "environment",
-    "secret",
-    "secretRef",
-    "usageTag",
-    "expiresAt",
-    "endpoint",
-    "default",
-];
-
-const ENVIRONMENTS: [(&str, Environment); 2] = [
-    ("live", Environment::Live),
-    ("sandbox", Environment::Sandbox),
-];
-
-const STATUSES: [(&str, Status); 4] = [
-    ("active", Status::Active),
-    ("expiring", Status::Expiring),
-    ("expired", Status::Expired),
-    ("revoked", Status::Revoked),
-];

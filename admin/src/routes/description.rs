@@ -1,4 +1,4 @@
-//! `/openapi.json`: what the API says of itself.
+//! `/openapi.json`: the description of the API.
 
 use axum::{
     extract::State,
@@ -8,7 +8,7 @@ use http::header;
 
 use crate::state::AdminState;
 
-/// This description.
+/// The OpenAPI description of the API.
 #[utoipa::path(
     get, path = "/openapi.json", tag = "catalogue", operation_id = "describeApi",
     responses((status = 200, description = "OpenAPI 3.1", body = Object))

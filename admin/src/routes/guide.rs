@@ -1,15 +1,16 @@
-//! The static page that refusals link to: how to remedy each with the command line.
+//! The static page that refusals link to. It explains the remedy for each refusal with the command
+//! line.
 //!
-//! Anyone who reaches the listener may read it, without a token: it is the same for everyone, holds nothing of this
-//! installation, and repeats nothing of the request. It is not a part of the API, so it is in no row of the table of
-//! routes, and so not in the description either.
+//! It needs no token: it is the same for everyone, holds nothing of this installation and repeats
+//! nothing of the request. It is not part of the API, so it has no row in the route table and is
+//! not in the OpenAPI description.
 
 use axum::{Router, response::IntoResponse, routing::get};
 use http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 
 use crate::state::AdminState;
 
-/// All of [`PAGES`], and what they are styled with.
+/// The paths in [`PAGES`] and their stylesheet.
 pub(super) fn router() -> Router<AdminState> {
     PAGES
         .iter()
@@ -17,7 +18,7 @@ pub(super) fn router() -> Router<AdminState> {
         .route("/keyside.css", get(stylesheet))
 }
 
-/// Whether the page is at this path.
+/// Whether the guide is served at this path.
 pub(crate) fn is_at(path: &str) -> bool {
     PAGES.contains(&path)
 }
@@ -38,5 +39,5 @@ async fn stylesheet() -> impl IntoResponse {
 /// The paths that `proxy/src/refusal/messages.rs` links to.
 const PAGES: [&str; 5] = ["/", "/keys", "/keys/new", "/workspaces", "/providers"];
 
-/// Its own stylesheet and nothing else: no script, no image, no form, no frame around it.
+/// Allows only its own stylesheet: no scripts, images, forms or frames.
 const POLICY: &str = "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";

@@ -1,4 +1,4 @@
-//! `/api/master-key`, `/api/backup`: what concerns everything there is.
+//! `/api/master-key`, `/api/backup`: operations on the whole installation.
 
 use axum::{
     Json,
@@ -12,18 +12,21 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::file;
-use crate::{access::Caller, problem::Problem, schemas::bodies, state::AdminState, turns::Work};
+use crate::{
+    access::Caller, concurrency::WorkKind, problem::Problem, schemas::bodies, state::AdminState,
+};
 
-/// Wraps every key with a new master key, and replaces the key that signs heads. Requests go on meanwhile.
+/// Wraps every key with the new master key, and replaces the key that signs heads. Requests
+/// continue meanwhile.
 #[utoipa::path(
     post, path = "/api/master-key/rotate", tag = "installation", operation_id = "rotateMasterKey",
-    responses((status = 200, body = RotatedView, description = "What it came to"), (status = 409))
+    responses((status = 200, body = RotatedView, description = "Rotated"), (status = 409))
 )]
 pub(super) async fn rotate_master_key(
     State(state): State<AdminState>,
     caller: Caller,
 ) -> Result<Json<RotatedView>, Problem> {
-    let rotated = state.registry.rotate_master_key(&caller.act()).await?;
+    let rotated = state.registry.rotate_master_key(&caller.context()).await?;
     Ok(Json(RotatedView {
         master_key: rotated.master_key,
         previous: rotated.previous,
@@ -32,7 +35,8 @@ pub(super) async fn rotate_master_key(
     }))
 }
 
-/// One sealed file of everything, piece by piece. A failure on the way cuts the connection, and what came so far has no end.
+/// Streams a sealed backup of the whole installation. If it fails on the way, the connection is
+/// closed and the file is incomplete.
 #[utoipa::path(
     post, path = "/api/backup", tag = "installation", operation_id = "backup",
     responses((status = 200, body = bodies::File, content_type = "application/octet-stream", description = "The backup"))
@@ -41,17 +45,17 @@ pub(super) async fn backup(
     State(state): State<AdminState>,
     caller: Caller,
 ) -> Result<Response, Problem> {
-    let turn = state.turns.take(Work::Backup, &caller)?;
-    state.limits.recorded_read(&caller)?;
-    let backup = state.registry.backup(&caller.act()).await?;
+    let permit = state.concurrency.try_acquire(WorkKind::Backup, &caller)?;
+    state.limits.check_audited_read(&caller)?;
+    let backup = state.registry.backup(&caller.context()).await?;
     let name = format!("{}.keyside", backup.header.id);
     let (to, body) = Channel::new(1);
     tokio::spawn(send(backup, to));
-    let response = file::answer("application/octet-stream", &name, Body::new(body));
-    Ok(turn.until_sent(response))
+    let response = file::attachment("application/octet-stream", &name, Body::new(body));
+    Ok(permit.hold_until_sent(response))
 }
 
-/// Ends early when nobody listens any more.
+/// Stops when the client disconnects.
 async fn send(mut backup: Backup, mut to: Sender<Bytes, StorageError>) {
     while let Some(piece) = backup.next().await {
         let sent = match piece {
@@ -64,15 +68,15 @@ async fn send(mut backup: Backup, mut to: Sender<Bytes, StorageError>) {
     }
 }
 
-/// What a rotation came to, on the wire.
+/// The result of rotating the master key.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct RotatedView {
-    /// The id of the master key that wraps everything now.
+    /// The id of the new master key.
     master_key: String,
-    /// The one before.
+    /// The id of the previous master key.
     previous: String,
-    /// How many keys were wrapped anew.
+    /// The number of keys that were rewrapped.
     keys: usize,
     warnings: Vec<String>,
 }

@@ -1,4 +1,4 @@
-//! `/api/integrations/providers`: what is known about each provider, for those who make a key.
+//! `/api/integrations/providers`: the catalogue of providers.
 
 use axum::{Json, extract::State};
 use keyside_config::{Auth, Provider, Upstream};
@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 
 use crate::{page::Page, problem::Problem, query::Parameters, state::AdminState};
 
-/// The catalogue of providers, with the steps to make a key for each.
+/// The catalogue of providers, with the steps to create a key for each.
 #[utoipa::path(
     get, path = "/api/integrations/providers", tag = "catalogue", operation_id = "listProviders",
     responses((status = 200, body = Page<ProviderView>, description = "All of them"))
@@ -19,19 +19,19 @@ pub(super) async fn list(
     query.finish()?;
     let providers = state.catalogue.iter();
     let views = providers.map(|provider| ProviderView::of(provider));
-    Ok(Json(Page::whole(views.collect())))
+    Ok(Json(Page::complete(views.collect())))
 }
 
-/// A provider on the wire.
+/// A provider.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct ProviderView {
     id: String,
     name: String,
     auth: AuthView,
-    /// The one address it has, or null.
+    /// The base URL; null if each credential has its own.
     base_url: Option<String>,
-    /// The rule for each credential's own address, or null.
+    /// The rule for the endpoints of credentials; null if the provider has one base URL.
     endpoint: Option<EndpointView>,
     key: KeyView,
     steps: Vec<String>,
@@ -59,9 +59,9 @@ struct EndpointView {
 
 #[derive(Serialize, ToSchema)]
 struct KeyView {
-    /// The usual form, as a regular expression.
+    /// The usual form of a key, as a regular expression.
     pattern: String,
-    /// A made-up key of that form.
+    /// An invented key of that form.
     example: String,
     prefixes: Vec<String>,
     scopes: Vec<String>,
@@ -84,9 +84,9 @@ struct SandboxView {
 struct SdkView {
     name: String,
     variable: String,
-    /// What its value looks like behind the proxy's address.
+    /// The path to append to the proxy's address.
     base_url_path: String,
-    /// The environment variables that have to hold some key, which may be any word.
+    /// The environment variables in which the SDK expects a key; any dummy value works.
     key_variables: Vec<String>,
 }
 

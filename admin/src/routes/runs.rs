@@ -1,4 +1,4 @@
-//! `/api/runs`: what keys were used for, newest first.
+//! `/api/runs`: the latest requests through the proxy.
 
 use axum::{Json, extract::State};
 use jiff::Timestamp;
@@ -11,15 +11,15 @@ use utoipa::ToSchema;
 
 use crate::{
     access::Caller,
+    concurrency::WorkKind,
     page::Page,
     problem::Problem,
     query::Parameters,
-    schemas::{queries, words},
+    schemas::{queries, types},
     state::AdminState,
-    turns::Work,
 };
 
-/// The latest runs that pass, newest first. Never what was asked or answered.
+/// The latest runs that match, newest first. Never contents of requests or responses.
 #[utoipa::path(
     get, path = "/api/runs", tag = "runs", operation_id = "listRuns",
     params(queries::RunFilter, queries::Limit),
@@ -33,11 +33,11 @@ pub(super) async fn list(
     let filter = filter(&caller, &mut query);
     let limit = query.limit();
     query.finish()?;
-    caller.look_into(filter.workspace.as_ref())?;
-    let _turn = state.turn(Work::List, &caller).await?;
+    caller.check_filter(filter.workspace.as_ref())?;
+    let _permit = state.acquire(WorkKind::List, &caller).await?;
     let runs = state.registry.runs().search(limit, &filter).await;
     let views = runs.into_iter().map(RunView::of).collect();
-    Ok(Json(Page::whole(views)))
+    Ok(Json(Page::complete(views)))
 }
 
 fn filter(caller: &Caller, query: &mut Parameters) -> RunFilter {
@@ -56,12 +56,12 @@ fn filter(caller: &Caller, query: &mut Parameters) -> RunFilter {
     }
 }
 
-/// What a runner said, or what a key was called that may be gone: any text may be looked for.
+/// Any text: it came from a runner, or is a label that no longer exists.
 fn text(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-/// 0 finds requests that got no response, whose status is null in the answer.
+/// 0 finds requests without a response; their status is null in the list.
 fn status(text: &str) -> Result<u16, String> {
     let number = text.parse().ok();
     let number = number.filter(|number| *number <= 599);
@@ -73,7 +73,7 @@ fn time(text: &str) -> Result<Timestamp, String> {
     text.parse().map_err(|_| expected.to_owned())
 }
 
-/// A run on the wire. Never what was asked or answered.
+/// A request through the proxy, without contents.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct RunView {
@@ -82,35 +82,37 @@ pub(super) struct RunView {
     request_id: Box<str>,
     #[schema(value_type = String)]
     workspace_id: Box<str>,
-    /// Null where a request was refused that names none.
+    /// Null if a refused request names no provider.
     #[schema(value_type = Option<String>)]
     provider: Option<Box<str>>,
-    /// Null where the request was refused without a credential, as are label and environment.
+    /// Null if the request was refused before a credential was chosen, as are label and
+    /// environment.
     #[schema(value_type = Option<String>)]
     credential_id: Option<Box<str>>,
     #[schema(value_type = Option<String>)]
     label: Option<Box<str>>,
-    #[schema(value_type = Option<words::Environment>)]
+    #[schema(value_type = Option<types::Environment>)]
     environment: Option<Environment>,
-    /// The provider's status, or null where it gave none; of a refusal, Keyside's.
+    /// The provider's status, or Keyside's for a refusal; null without a response.
     status: Option<u16>,
-    /// How it ended; of a refusal, its code.
+    /// How the request ended; the code of a refusal.
     #[schema(value_type = String)]
     outcome: Box<str>,
-    /// Method and path that were refused, after the provider; null for what was not.
+    /// The method and path that were refused, relative to the provider; null for other outcomes.
     #[schema(value_type = Option<String>)]
     refused: Option<Box<str>>,
     latency_ms: f64,
     time_to_first_byte_ms: Option<f64>,
-    /// All that are billed as input, cached ones included; null where the provider did not tell, as with all counts.
+    /// Tokens billed as input, including cached ones; null, as all counts, if the provider did not
+    /// report it.
     input_tokens: Option<u64>,
-    /// All that are billed as output, reasoning included.
+    /// Tokens billed as output, including reasoning.
     output_tokens: Option<u64>,
-    /// Of the input, those read from a cache.
+    /// Input tokens read from a cache.
     cached_input_tokens: Option<u64>,
-    /// Of the input, those written to a cache.
+    /// Input tokens written to a cache.
     cache_write_tokens: Option<u64>,
-    /// Of the output, those the model reasoned with.
+    /// Output tokens used for reasoning.
     reasoning_tokens: Option<u64>,
     #[schema(value_type = Option<String>)]
     run_id: Option<Box<str>>,

@@ -1,6 +1,6 @@
-//! `/api/tokens`: who may use the API. A token's text is in the answer that made it, and nowhere else.
+//! `/api/tokens`: access to the API. Only the response that creates a token has its text.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::sync::Arc;
 
 use axum::{Json, extract::State, response::Response};
 use http::HeaderMap;
@@ -16,22 +16,23 @@ use super::Segment;
 use crate::{
     access::Caller,
     body::JsonBody,
-    entity_tag::{Life, Tagged},
-    form::{self, Form},
+    concurrency::WorkKind,
+    entity_tag::{Lineage, Tagged},
+    form,
     page::Page,
     precondition::IfMatch,
     problem::Problem,
     query::Parameters,
-    schemas::{bodies, queries, words},
+    schemas::{queries, types},
     state::AdminState,
-    turns::Work,
+    wire,
 };
 
-/// Makes a token. Its text is in this answer and nowhere else.
+/// Creates a token. Only this response has its text.
 #[utoipa::path(
     post, path = "/api/tokens", tag = "access", operation_id = "createToken",
-    request_body = bodies::NewToken,
-    responses((status = 201, body = TokenView, description = "Made"), (status = 404))
+    request_body = wire::NewToken,
+    responses((status = 201, body = TokenView, description = "Created"), (status = 404))
 )]
 pub(super) async fn create(
     State(state): State<AdminState>,
@@ -39,7 +40,7 @@ pub(super) async fn create(
     body: JsonBody,
 ) -> Result<Response, Problem> {
     let new = read_new(body.bytes())?;
-    let act = caller.act();
+    let act = caller.context();
     let made = state.registry.create_token(&act, caller.scope(), new);
     let made = made.await.map_err(|error| match error {
         ChangeError::WorkspaceUnknown => Problem::workspaces_unknown(),
@@ -52,7 +53,7 @@ pub(super) async fn create(
     Ok(tagged.created(&location))
 }
 
-/// Tokens, oldest first. Those that are no longer good stay listed.
+/// Tokens, oldest first, including expired and revoked ones.
 #[utoipa::path(
     get, path = "/api/tokens", tag = "access", operation_id = "listTokens",
     params(queries::Limit, queries::TokenCursor),
@@ -66,17 +67,17 @@ pub(super) async fn list(
     let limit = query.limit();
     let after = query.cursor(place);
     query.finish()?;
-    let _turn = state.turn(Work::List, &caller).await?;
+    let _permit = state.acquire(WorkKind::List, &caller).await?;
     let all = state.registry.access().tokens(caller.scope());
     let rest = all.into_iter().skip_while(|token| {
         let after = after.as_ref();
         after.is_some_and(|(made, id)| (order(token), &token.id) <= (*made, id))
     });
     let cursor = |token: &Token| format!("{}-{}", order(token), token.id);
-    Ok(Json(Page::cut(rest, limit, cursor, TokenView::of)))
+    Ok(Json(Page::first(rest, limit, cursor, TokenView::of)))
 }
 
-/// One token; never its text.
+/// One token, without its text.
 #[utoipa::path(
     get, path = "/api/tokens/{id}", tag = "access", operation_id = "getToken",
     params(("id" = String, Path)),
@@ -92,7 +93,8 @@ pub(super) async fn show(
     Ok(tagged(&state.registry, token).read(&headers))
 }
 
-/// Withdraws a token, at once and for good. `If-Match` is heeded and not asked for: a leaked token is withdrawn first.
+/// Revokes a token immediately and permanently. `If-Match` is optional: a leaked token is revoked
+/// first.
 #[utoipa::path(
     delete, path = "/api/tokens/{id}", tag = "access", operation_id = "revokeToken",
     params(("id" = String, Path), queries::IfMatch),
@@ -105,38 +107,38 @@ pub(super) async fn revoke(
     seen: IfMatch,
 ) -> Result<Tagged<TokenView>, Problem> {
     let token = caller.token(&state.registry, &id)?;
-    let (act, scope) = (caller.act(), caller.scope());
-    let expected = seen.heeded(Life::of_this_epoch(&state.registry));
+    let (act, scope) = (caller.context(), caller.scope());
+    let expected = seen.expected(Lineage::of_epoch(&state.registry));
     let revoked = state
         .registry
         .revoke_token(&act, scope, &token.id, expected);
     Ok(tagged(&state.registry, revoked.await?))
 }
 
-/// A token on the wire.
+/// A token.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct TokenView {
     #[schema(value_type = String)]
     id: ActorId,
     name: String,
-    #[schema(value_type = words::Role)]
+    #[schema(value_type = types::Role)]
     role: Role,
-    /// What it is limited to; null for all workspaces.
+    /// The workspaces that the token is limited to; null for all.
     #[schema(value_type = Option<Vec<String>>)]
     workspaces: Option<Vec<WorkspaceId>>,
-    #[schema(value_type = words::TokenStatus)]
+    #[schema(value_type = types::TokenStatus)]
     status: TokenStatus,
     #[schema(value_type = String)]
     created_by: ActorId,
     created_at: Timestamp,
     expires_at: Option<Timestamp>,
     revoked_at: Option<Timestamp>,
-    /// Kept up a minute behind.
+    /// Accurate to about a minute.
     last_used_at: Option<Timestamp>,
-    /// What is different from what was asked for. Only in the answer to its creation.
+    /// How the token differs from the request. Only in the response that creates the token.
     warnings: Vec<String>,
-    /// The text to send. Only in the answer to its creation.
+    /// The text to send as bearer token. Only in the response that creates it.
     #[serde(serialize_with = "text", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     token: Option<Zeroizing<String>>,
@@ -161,7 +163,7 @@ impl TokenView {
     }
 }
 
-/// The workspaces of a scope; nothing for all of them.
+/// The workspaces of a scope; `None` for all.
 fn workspaces(scope: &Scope) -> Option<Vec<WorkspaceId>> {
     match scope {
         Scope::All => None,
@@ -170,28 +172,22 @@ fn workspaces(scope: &Scope) -> Option<Vec<WorkspaceId>> {
 }
 
 fn read_new(body: &[u8]) -> Result<NewToken, Problem> {
-    let mut form = Form::parse(body, &["name", "role", "workspaces", "expiresAt"])?;
-    let name = form.required("name", form::text(200));
-    let role = form.required("role", form::one_of(&ROLES));
-    let only: Option<BTreeSet<WorkspaceId>> = form.optional("workspaces", form::set(1_000));
-    let expires_at = form.optional("expiresAt", form::timestamp);
-    let new = || {
-        Some(NewToken {
-            name: name?,
-            role: role?,
-            scope: only.map_or(Scope::All, |only| Scope::Only(Arc::new(only))),
-            expires_at,
-        })
-    };
-    form.finish(new())
+    let new: wire::NewToken = form::read(body)?;
+    let scope = new.workspaces.map(|only| Scope::Only(Arc::new(only)));
+    Ok(NewToken {
+        name: new.name,
+        role: new.role,
+        scope: scope.unwrap_or(Scope::All),
+        expires_at: new.expires_at,
+    })
 }
 
-/// When a token was made, which is the order of the list.
+/// The creation time, by which the list is ordered.
 fn order(token: &Token) -> i64 {
     token.created_at.as_microsecond()
 }
 
-/// The place that a cursor stands for, whether or not the token there is still to be seen.
+/// The position of a cursor, whether or not its token is still visible to the caller.
 fn place(cursor: &str) -> Option<(i64, ActorId)> {
     let (made, id) = cursor.split_once('-')?;
     let is_number = made.bytes().all(|byte| byte.is_ascii_digit());
@@ -200,7 +196,7 @@ fn place(cursor: &str) -> Option<(i64, ActorId)> {
 
 fn tagged(registry: &Registry, token: Token) -> Tagged<TokenView> {
     Tagged {
-        life: Life::of_this_epoch(registry),
+        lineage: Lineage::of_epoch(registry),
         revision: token.revision,
         view: TokenView::of(token),
     }
@@ -216,9 +212,3 @@ fn text<S: serde::Serializer>(
 }
 
 const PATH: &str = "/api/tokens";
-
-const ROLES: [(&str, Role); 3] = [
-    ("owner", Role::Owner),
-    ("editor", Role::Editor),
-    ("viewer", Role::Viewer),
-];

@@ -1,6 +1,6 @@
-//! `/api/workspaces`: who may use which keys.
+//! `/api/workspaces`: create, list and read workspaces.
 
-pub(super) mod whole;
+pub(super) mod lifecycle;
 
 use axum::{Json, extract::State, response::Response};
 use http::HeaderMap;
@@ -13,17 +13,18 @@ use super::Segment;
 use crate::{
     access::Caller,
     body::JsonBody,
-    entity_tag::{Life, Tagged},
-    form::{self, Form},
+    concurrency::WorkKind,
+    entity_tag::{Lineage, Tagged},
+    form,
     page::Page,
     problem::Problem,
     query::Parameters,
-    schemas::{bodies, queries},
+    schemas::queries,
     state::AdminState,
-    turns::Work,
+    wire,
 };
 
-/// A workspace on the wire.
+/// A workspace.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct WorkspaceView {
@@ -36,11 +37,11 @@ pub(super) struct WorkspaceView {
     damaged: bool,
 }
 
-/// Makes a workspace, with a key of its own.
+/// Creates a workspace with an encryption key of its own.
 #[utoipa::path(
     post, path = "/api/workspaces", tag = "workspaces", operation_id = "createWorkspace",
-    request_body = bodies::NewWorkspace,
-    responses((status = 201, body = WorkspaceView, description = "Made"), (status = 409))
+    request_body = wire::NewWorkspace,
+    responses((status = 201, body = WorkspaceView, description = "Created"), (status = 409))
 )]
 pub(super) async fn create(
     State(state): State<AdminState>,
@@ -48,12 +49,15 @@ pub(super) async fn create(
     body: JsonBody,
 ) -> Result<Response, Problem> {
     let new = read_new(body.bytes())?;
-    let workspace = state.registry.create_workspace(&caller.act(), new).await?;
+    let workspace = state
+        .registry
+        .create_workspace(&caller.context(), new)
+        .await?;
     let location = format!("/api/workspaces/{}", workspace.id);
     Ok(tagged(&state.registry, workspace).created(&location))
 }
 
-/// The workspaces that are there for the caller, by id.
+/// The workspaces that the caller can access, ordered by id.
 #[utoipa::path(
     get, path = "/api/workspaces", tag = "workspaces", operation_id = "listWorkspaces",
     params(queries::Limit, queries::WorkspaceCursor),
@@ -67,12 +71,12 @@ pub(super) async fn list(
     let limit = query.limit();
     let after: Option<WorkspaceId> = query.cursor(|cursor| cursor.parse().ok());
     query.finish()?;
-    let _turn = state.turn(Work::List, &caller).await?;
+    let _permit = state.acquire(WorkKind::List, &caller).await?;
     let all = state.registry.workspaces(caller.scope()).into_iter();
     let rest =
         all.skip_while(|workspace| after.as_ref().is_some_and(|after| workspace.id <= *after));
     let place = |workspace: &Workspace| workspace.id.to_string();
-    Ok(Json(Page::cut(rest, limit, place, WorkspaceView::of)))
+    Ok(Json(Page::first(rest, limit, place, WorkspaceView::of)))
 }
 
 /// One workspace.
@@ -91,21 +95,18 @@ pub(super) async fn show(
     Ok(tagged(&state.registry, workspace).read(&headers))
 }
 
-/// Without a name for people, the id is the name.
+/// The name defaults to the id.
 fn read_new(body: &[u8]) -> Result<NewWorkspace, Problem> {
-    let mut form = Form::parse(body, &["id", "name"])?;
-    let id: Option<WorkspaceId> = form.required("id", form::parsed);
-    let name = form.optional("name", form::text(200));
-    let new = id.map(|id| NewWorkspace {
+    let wire::NewWorkspace { id, name } = form::read(body)?;
+    Ok(NewWorkspace {
         name: name.unwrap_or_else(|| id.to_string()),
         id,
-    });
-    form.finish(new)
+    })
 }
 
 fn tagged(registry: &Registry, workspace: Workspace) -> Tagged<WorkspaceView> {
     Tagged {
-        life: Life::of_workspace(registry, workspace.incarnation),
+        lineage: Lineage::of_workspace(registry, workspace.incarnation),
         revision: workspace.revision,
         view: WorkspaceView::of(workspace),
     }

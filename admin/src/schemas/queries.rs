@@ -1,16 +1,18 @@
-//! The parameters of queries as the description shows them. `query.rs` reads them one by one.
+//! Query parameters and headers as OpenAPI describes them. `query.rs` and `precondition.rs` read
+//! them.
 #![allow(dead_code, reason = "described, never made")]
 
 use jiff::Timestamp;
 use utoipa::IntoParams;
 
-use super::words::{Environment, Format, Status};
+use super::types::{Environment, Format, Status};
 
-/// Where a list goes on. The forms differ, so that what is no cursor is known at once; they mean nothing to the caller.
+/// Cursors. Each list has its own form, so that a cursor of another list is an error; clients treat
+/// them as opaque.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct WorkspaceCursor {
-    /// `nextCursor` of the page before.
+    /// The `nextCursor` of the previous page.
     #[param(pattern = "^[a-z0-9-]{1,64}$")]
     cursor: Option<String>,
 }
@@ -18,7 +20,7 @@ pub(crate) struct WorkspaceCursor {
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct TokenCursor {
-    /// `nextCursor` of the page before.
+    /// The `nextCursor` of the previous page.
     #[param(pattern = "^[0-9]{1,18}-[A-Za-z0-9_.:-]{1,64}$")]
     cursor: Option<String>,
 }
@@ -26,7 +28,7 @@ pub(crate) struct TokenCursor {
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct RecordCursor {
-    /// `nextCursor` of the page before.
+    /// The `nextCursor` of the previous page.
     #[param(
         pattern = r"^[0-9]{1,17}\.[1-9][0-9]{0,17}\.(installation|workspace/[a-z0-9-]{1,64})$"
     )]
@@ -36,16 +38,16 @@ pub(crate) struct RecordCursor {
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct CredentialCursor {
-    /// `nextCursor` of the page before.
+    /// The `nextCursor` of the previous page.
     #[param(pattern = "^cred_[a-z2-7]{26}$")]
     cursor: Option<String>,
 }
 
-/// How many at most.
+/// The maximum number of items.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct Limit {
-    /// 100 unless said otherwise.
+    /// 100 by default.
     #[param(minimum = 1, maximum = 1000)]
     limit: Option<u16>,
 }
@@ -55,7 +57,7 @@ pub(crate) struct Limit {
 pub(crate) struct CredentialFilter {
     #[param(pattern = "^[a-z0-9-]{1,64}$")]
     workspace_id: Option<String>,
-    /// An id of the catalogue.
+    /// The id of a provider in the catalogue.
     provider: Option<String>,
     status: Option<Status>,
     environment: Option<Environment>,
@@ -66,7 +68,7 @@ pub(crate) struct CredentialFilter {
 pub(crate) struct RecordFilter {
     #[param(pattern = "^[a-z0-9-]{1,64}$")]
     workspace_id: Option<String>,
-    /// A token's id, or `system`, or `anonymous`.
+    /// The id of a token, `system`, or `anonymous`.
     #[param(pattern = "^[A-Za-z0-9_.:-]{1,64}$")]
     actor: Option<String>,
     /// The name of an event, such as `credential_revoked`.
@@ -75,46 +77,47 @@ pub(crate) struct RecordFilter {
     credential_id: Option<String>,
 }
 
-/// Which runs; each text is compared as a whole.
+/// Filters for runs. Texts must match exactly.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query, rename_all = "camelCase")]
 pub(crate) struct RunFilter {
     #[param(pattern = "^[a-z0-9-]{1,64}$")]
     workspace_id: Option<String>,
     provider: Option<String>,
-    /// The label that the key had at the time.
+    /// The label of the credential at the time.
     label: Option<String>,
-    /// The id in responses and logs.
+    /// The id of the request in responses and logs.
     request_id: Option<String>,
-    /// The runner's own id.
+    /// The id that the runner gave.
     run_id: Option<String>,
     tag: Option<String>,
-    /// The provider's status, or Keyside's of a refusal; 0 finds those that got no response.
+    /// The provider's status, or Keyside's for a refusal; 0 finds requests without a response.
     #[param(minimum = 0, maximum = 599)]
     status: Option<u16>,
     outcome: Option<String>,
-    /// Those that came in then or later.
+    /// Requests that arrived at this time or later.
     since: Option<Timestamp>,
-    /// Those that came in before.
+    /// Requests that arrived before this time.
     until: Option<Timestamp>,
 }
 
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct ExportForm {
-    /// NDJSON unless said otherwise.
+    /// NDJSON by default.
     #[param(inline)]
     format: Option<Format>,
-    /// The time to begin at. An export from the beginning is the one that can be checked with the public key alone.
+    /// The first time to export. Only an export from the beginning can be verified with the public
+    /// key alone.
     from: Option<Timestamp>,
 }
 
-/// The header of a change that is held to what its author saw.
+/// An optional precondition.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Header)]
 pub(crate) struct IfMatch {
-    /// The ETag of the representation that the change was decided on. Where the resource has changed since, the answer is
-    /// 412 and nothing is changed.
+    /// The ETag of the representation that the change is based on. If the resource has changed
+    /// since, the answer is 412 and nothing is changed.
     #[param(
         rename = "If-Match",
         value_type = String,
@@ -124,12 +127,12 @@ pub(crate) struct IfMatch {
     if_match: Option<String>,
 }
 
-/// The same, where a change cannot be made without.
+/// A required precondition.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Header)]
 pub(crate) struct IfMatchRequired {
-    /// The ETag of the representation that the change was decided on. Without one the answer is 428; where the resource has
-    /// changed since, it is 412, and nothing is changed.
+    /// The ETag of the representation that the change is based on. Without it the answer is 428; if
+    /// the resource has changed since, the answer is 412 and nothing is changed.
     #[param(
         rename = "If-Match",
         pattern = r#"^(\*|"[0-9]{1,18}-[0-9a-f]{16}-[0-9a-f]{16}")$"#
@@ -140,7 +143,8 @@ pub(crate) struct IfMatchRequired {
 #[derive(IntoParams)]
 #[into_params(parameter_in = Header)]
 pub(crate) struct IdempotencyKey {
-    /// A name for this request: sent again with it, it gets the same answer and changes nothing.
+    /// A key for safe retries: the same request with the same key gets the same response and
+    /// changes nothing.
     #[param(
         rename = "Idempotency-Key",
         value_type = String,
@@ -153,6 +157,6 @@ pub(crate) struct IdempotencyKey {
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct Cut {
-    /// Whether answers that are still coming in are cut off too. They run to their end unless said otherwise.
+    /// Whether responses in flight are cut off too; false by default.
     cut: Option<bool>,
 }

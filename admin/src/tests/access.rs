@@ -1,4 +1,4 @@
-//! Nobody gets past the token, and whoever tried is on record.
+//! Requests without a valid token are refused and audited.
 
 use std::time::Duration;
 
@@ -58,7 +58,7 @@ async fn the_scheme_of_the_token_is_read_without_regard_to_case() {
 }
 
 #[tokio::test]
-async fn a_refusal_is_on_record_with_its_request_id_before_it_is_told() {
+async fn a_refusal_is_audited_with_its_request_id_before_the_response() {
     let api = Api::open().await;
     let refused = api.send(anonymous("GET", "/api/workspaces")).await;
     let records = api.audit().await;
@@ -70,7 +70,7 @@ async fn a_refusal_is_on_record_with_its_request_id_before_it_is_told() {
 }
 
 #[tokio::test]
-async fn knocking_without_end_does_not_fill_the_disk() {
+async fn repeated_refusals_do_not_fill_the_disk() {
     let api = Api::open().await;
     let before = api.audit().await.len();
     for _ in 0..200 {
@@ -88,7 +88,7 @@ async fn knocking_without_end_does_not_fill_the_disk() {
 }
 
 #[tokio::test]
-async fn a_limited_token_hides_its_probing_neither_behind_strangers_nor_behind_another_token() {
+async fn each_token_has_its_own_count_of_audited_refusals() {
     let api = Api::with_workspace().await;
     let new = json!({ "name": "CI", "role": "viewer", "workspaces": ["acme"] });
     let mut tokens = Vec::new();
@@ -131,7 +131,7 @@ async fn an_unknown_path_and_a_wrong_method_are_problems_too() {
 }
 
 #[tokio::test]
-async fn whoever_is_limited_and_reaches_beyond_is_on_record_by_name() {
+async fn a_request_out_of_scope_is_audited_with_its_actor() {
     let api = Api::with_workspace().await;
     let new = json!({ "name": "CI", "role": "viewer", "workspaces": ["acme"] });
     let made = api.post("/api/tokens", &new).await.json();

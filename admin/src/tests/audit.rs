@@ -1,4 +1,4 @@
-//! The audit log at the API: searched, taken away, checked.
+//! The audit log: list, export, verify.
 
 use keyside_credentials::{
     PublicKey,
@@ -285,7 +285,7 @@ async fn a_workspaces_export_holds_nothing_of_another() {
 }
 
 #[tokio::test]
-async fn taking_the_log_away_is_on_record_with_what_was_taken() {
+async fn an_export_of_the_log_is_audited_with_its_filter() {
     let (api, _) = storied().await;
     let from = "2026-01-02T03:04:05Z";
     api.get(&format!(
@@ -302,7 +302,7 @@ async fn taking_the_log_away_is_on_record_with_what_was_taken() {
 }
 
 #[tokio::test]
-async fn whoever_is_limited_takes_the_log_of_their_workspaces_on_record_in_each() {
+async fn an_export_with_a_limited_token_is_audited_in_each_workspace() {
     let (api, _) = storied().await;
     api.post("/api/workspaces", &json!({ "id": "gamma" })).await;
     let owner = api.owner_of(&["acme", "beta"]).await;
@@ -319,7 +319,7 @@ async fn whoever_is_limited_takes_the_log_of_their_workspaces_on_record_in_each(
 }
 
 #[tokio::test]
-async fn a_workspace_that_is_not_ones_own_is_no_filter_and_asking_is_on_record() {
+async fn a_filter_by_a_workspace_out_of_scope_is_audited() {
     let (api, _) = storied().await;
     let owner = api.owner_of(&["acme"]).await;
     for path in [AUDIT, "/api/audit/export", CREDENTIALS, "/api/runs"] {
@@ -341,7 +341,7 @@ async fn a_workspace_that_is_not_ones_own_is_no_filter_and_asking_is_on_record()
 }
 
 #[tokio::test]
-async fn a_workspace_that_never_was_has_no_log_and_an_erased_one_has() {
+async fn an_erased_workspace_has_an_audit_log_and_an_unknown_one_has_none() {
     let (api, _) = storied().await;
     let before = api.audit().await.len();
     for path in [AUDIT, "/api/audit/export"] {

@@ -1,4 +1,5 @@
-//! Bad input: each field of each body, wrong in each way by itself, is answered with its name, and nothing is written.
+//! Bad input: each field of each body, wrong in each way by itself, is named in the response, and
+//! nothing is written.
 
 use super::*;
 
@@ -107,6 +108,10 @@ fn forms(credential: &str) -> Vec<Form> {
                 ),
                 ("expiresAt", times()),
                 ("default", [flags(), refused(&[json!(false)])].concat()),
+                (
+                    "secretRef",
+                    refused(&[json!({ "path": "kv/teams/acme/openai", "field": "api_key" })]),
+                ),
                 ("graceSeconds", [numbers(), refused(&[json!(60)])].concat()),
                 // Even as it is: what a credential is for is not for this request to say.
                 (
@@ -146,6 +151,10 @@ fn forms(credential: &str) -> Vec<Form> {
                 ),
                 ("default", [flags(), refused(&[json!(true)])].concat()),
                 ("workspaceId", refused(&[json!("other")])),
+                (
+                    "secretRef",
+                    refused(&[json!({ "path": "kv/teams/acme/openai", "field": "api_key" })]),
+                ),
                 unknown(),
             ],
         ),
@@ -336,7 +345,7 @@ async fn each_field_that_is_wrong_is_named_and_nothing_is_written() {
 }
 
 #[tokio::test]
-async fn a_field_that_must_be_there_is_named_when_it_is_not() {
+async fn a_missing_required_field_is_named() {
     let api = Api::with_workspace().await;
     api.linked().await;
     let before = api.log.writes();

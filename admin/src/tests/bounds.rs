@@ -1,4 +1,4 @@
-//! What a body may cost, whatever is in it.
+//! Limits on the cost of a body, whatever it holds.
 
 use super::*;
 
@@ -27,7 +27,7 @@ async fn of_many_wrong_fields_some_are_named_and_the_rest_are_counted() {
 }
 
 #[tokio::test]
-async fn a_body_full_of_fields_is_answered_in_a_few_words() {
+async fn a_body_with_thousands_of_fields_gets_a_short_response() {
     let api = Api::with_workspace().await;
     let repeated = format!("{{{}\"id\":\"beta\"}}", "\"id\":\"beta\",".repeat(4_000));
     for body in [with_others(64), with_others(6_000), repeated] {
@@ -46,7 +46,7 @@ async fn a_body_full_of_fields_is_answered_in_a_few_words() {
 }
 
 #[tokio::test]
-async fn a_list_that_is_too_long_is_answered_in_a_few_words() {
+async fn a_field_with_too_many_items_gets_a_short_response() {
     let api = Api::with_workspace().await;
     for items in ["1,", "\"a\",", "[],", "{},"] {
         let items = items.repeat(60_000 / items.len());

@@ -1,4 +1,4 @@
-//! Pages of other sites, and names that were rebound to this address, get nothing: not even with the token.
+//! Pages of other sites and rebound host names are refused, even with a valid token.
 
 use super::*;
 
@@ -104,7 +104,7 @@ async fn a_page_of_another_site_is_refused_and_one_of_ours_is_not() {
 }
 
 #[tokio::test]
-async fn a_preflight_is_told_nothing() {
+async fn a_preflight_reveals_nothing() {
     let api = Api::open().await;
     let preflight = anonymous("OPTIONS", CREDENTIALS)
         .header("origin", "https://attacker.test")

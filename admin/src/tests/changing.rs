@@ -1,4 +1,4 @@
-//! A stored credential is given a new secret, the one before, other words, or its end.
+//! Changes to a stored credential: rotation, rollback, edit and revocation.
 
 use keyside_credentials::audit::Event;
 
@@ -69,7 +69,7 @@ async fn a_new_secret_rotates_and_can_be_rolled_back() {
 }
 
 #[tokio::test]
-async fn without_grace_there_is_nothing_to_go_back_to() {
+async fn without_grace_there_is_no_rollback() {
     let api = Api::with_workspace().await;
     let path = stored(&api, json!({})).await;
     let rotated = patch(&api, &path, json!({ "secret": NEXT, "graceSeconds": 0 })).await;
@@ -89,7 +89,7 @@ async fn without_grace_there_is_nothing_to_go_back_to() {
 }
 
 #[tokio::test]
-async fn what_is_not_the_secret_is_edited_and_null_takes_it_away() {
+async fn metadata_is_edited_and_null_removes_a_value() {
     let api = Api::with_workspace().await;
     let path = stored(&api, json!({ "expiresAt": in_days(9) })).await;
     let edit = json!({ "label": "QA Sandbox", "usageTag": "ci-smoke", "expiresAt": in_days(90) });
@@ -115,7 +115,7 @@ async fn what_is_not_the_secret_is_edited_and_null_takes_it_away() {
 }
 
 #[tokio::test]
-async fn a_change_says_what_it_saw_and_of_two_only_the_first_is_made() {
+async fn a_change_requires_if_match_and_the_second_of_two_fails() {
     let api = Api::with_workspace().await;
     let path = stored(&api, json!({})).await;
     let rollback = format!("{path}/rollback");
@@ -146,7 +146,7 @@ async fn a_change_says_what_it_saw_and_of_two_only_the_first_is_made() {
 }
 
 #[tokio::test]
-async fn a_request_that_comes_twice_is_done_once_and_answered_alike() {
+async fn a_retry_with_an_idempotency_key_gets_the_same_response() {
     let api = Api::with_workspace().await;
     let once = |key| [("idempotency-key", key), ("if-match", "*")];
     let create = new_credential(json!({}));
@@ -182,7 +182,7 @@ async fn a_request_that_comes_twice_is_done_once_and_answered_alike() {
 }
 
 #[tokio::test]
-async fn a_withdrawal_can_cut_what_is_in_flight_and_ends_all_changes() {
+async fn a_revocation_can_cut_requests_in_flight_and_prevents_changes() {
     let api = Api::with_workspace().await;
     let path = stored(&api, json!({})).await;
     let wrong = api.delete(&format!("{path}?cut=maybe")).await;
@@ -216,7 +216,7 @@ async fn a_withdrawal_can_cut_what_is_in_flight_and_ends_all_changes() {
 }
 
 #[tokio::test]
-async fn a_secret_that_is_stored_twice_is_told_with_where_it_is() {
+async fn a_secret_that_is_stored_twice_names_its_duplicates() {
     let api = Api::with_workspace().await;
     let made = api
         .post("/api/workspaces", &json!({ "id": "globex" }))
@@ -242,7 +242,7 @@ async fn a_secret_that_is_stored_twice_is_told_with_where_it_is() {
 }
 
 #[tokio::test]
-async fn what_needs_no_state_still_heeds_the_one_that_is_named() {
+async fn an_optional_if_match_is_checked() {
     let api = Api::with_workspace().await;
     let id = api.post(CREDENTIALS, &new_credential(json!({}))).await.id();
     let credential = format!("{CREDENTIALS}/{id}");

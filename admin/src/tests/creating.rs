@@ -1,11 +1,11 @@
-//! What can be stored, and what each mistake is told.
+//! Creating credentials, and the errors for invalid bodies.
 
 use keyside_credentials::audit::Event;
 
 use super::*;
 
 #[tokio::test]
-async fn a_stored_credential_comes_back_with_everything_but_its_secret() {
+async fn a_created_credential_is_returned_without_its_secret() {
     let api = Api::with_workspace().await;
     let body = new_credential(json!({
         "environment": "sandbox", "usageTag": "ci-smoke", "expiresAt": in_days(90),
@@ -38,7 +38,7 @@ async fn a_stored_credential_comes_back_with_everything_but_its_secret() {
 }
 
 #[tokio::test]
-async fn a_change_is_on_record_under_the_id_of_its_request() {
+async fn a_change_is_audited_with_its_request_id() {
     let api = Api::with_workspace().await;
     let answer = api.post(CREDENTIALS, &new_credential(json!({}))).await;
     let records = api.audit().await;
@@ -49,7 +49,7 @@ async fn a_change_is_on_record_under_the_id_of_its_request() {
 }
 
 #[tokio::test]
-async fn live_is_the_environment_of_a_key_that_does_not_say() {
+async fn the_environment_defaults_to_live() {
     let api = Api::with_workspace().await;
     let answer = api.post(CREDENTIALS, &new_credential(json!({}))).await;
     assert_eq!(answer.json()["environment"], "live");
@@ -89,7 +89,7 @@ async fn a_key_of_another_provider_is_stored_with_a_warning_that_names_it() {
 }
 
 #[tokio::test]
-async fn all_that_is_wrong_is_said_at_once() {
+async fn all_wrong_fields_are_named_at_once() {
     let api = Api::with_workspace().await;
     let body = json!({ "provider": 1, "label": "", "secret": "", "labels": [], "default": null });
     let answer = api.post(CREDENTIALS, &body).await;
@@ -102,7 +102,7 @@ async fn all_that_is_wrong_is_said_at_once() {
 }
 
 #[tokio::test]
-async fn a_field_that_comes_twice_is_not_chosen_between() {
+async fn a_repeated_field_is_an_error() {
     let api = Api::with_workspace().await;
     let body = new_credential(json!({})).to_string();
     let twice = body.replacen('{', r#"{"label": "other", "#, 1);
@@ -111,7 +111,7 @@ async fn a_field_that_comes_twice_is_not_chosen_between() {
 }
 
 #[tokio::test]
-async fn what_is_no_json_object_is_a_problem() {
+async fn a_body_that_is_not_a_json_object_is_malformed() {
     let api = Api::with_workspace().await;
     for body in [
         "",
@@ -135,7 +135,7 @@ async fn what_is_no_json_object_is_a_problem() {
 }
 
 #[tokio::test]
-async fn a_body_is_json_and_says_so() {
+async fn a_body_that_is_not_declared_as_json_is_refused() {
     let api = Api::with_workspace().await;
     let body = new_credential(json!({})).to_string();
     let form = "application/x-www-form-urlencoded";
@@ -182,7 +182,7 @@ async fn a_body_is_bounded() {
 }
 
 #[tokio::test]
-async fn an_unknown_workspace_is_not_made_by_a_typing_error() {
+async fn a_misspelt_workspace_id_does_not_create_a_workspace() {
     let api = Api::with_workspace().await;
     let body = new_credential(json!({ "workspaceId": "acmee" }));
     let answer = api.post(CREDENTIALS, &body).await;
@@ -218,7 +218,7 @@ async fn a_taken_label_or_workspace_is_a_conflict() {
 }
 
 #[tokio::test]
-async fn an_endpoint_is_asked_for_where_the_provider_has_one_for_each_customer() {
+async fn an_endpoint_is_required_for_providers_with_one_per_customer() {
     let api = Api::with_workspace().await;
     let azure = |endpoint: Value| {
         new_credential(json!({ "provider": "azure-openai", "endpoint": endpoint }))
@@ -238,7 +238,7 @@ async fn an_endpoint_is_asked_for_where_the_provider_has_one_for_each_customer()
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_that_does_not_arrive_is_not_waited_for() {
+async fn a_body_that_does_not_arrive_times_out() {
     let api = Api::with_workspace().await;
     let (mut sender, body) = http_body_util::channel::Channel::<axum::body::Bytes>::new(1);
     sender.send_data("{\"label\":".into()).await.unwrap();

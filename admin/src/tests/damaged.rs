@@ -24,7 +24,7 @@ fn is_shown_as_lost(view: &Value, path: &str) {
 }
 
 #[tokio::test]
-async fn a_lost_credential_is_shown_with_null_for_what_nobody_knows() {
+async fn a_lost_credential_is_listed_with_null_fields() {
     let (api, path) = with_lost().await;
     let shown = api.get(&path).await;
     assert_eq!(shown.status, StatusCode::OK, "{}", shown.body);

@@ -1,4 +1,4 @@
-//! Lists: filtered, page by page, in an order that holds.
+//! Lists: filters, pages and order.
 
 use super::*;
 
@@ -79,7 +79,7 @@ async fn pages_miss_none_of_the_credentials_that_have_had_one_label() {
 }
 
 #[tokio::test]
-async fn a_list_is_narrowed_by_each_filter() {
+async fn each_filter_narrows_a_list() {
     let api = Api::with_workspace().await;
     api.post("/api/workspaces", &json!({ "id": "beta" })).await;
     for other in [
@@ -109,7 +109,7 @@ async fn a_list_is_narrowed_by_each_filter() {
 }
 
 #[tokio::test]
-async fn a_filter_that_cannot_be_right_is_an_error_and_not_a_longer_list() {
+async fn an_invalid_filter_is_an_error_and_not_a_longer_list() {
     let api = Api::with_workspace().await;
     for (query, field) in [
         ("status=alive", "status"),
@@ -132,7 +132,7 @@ async fn a_filter_that_cannot_be_right_is_an_error_and_not_a_longer_list() {
 }
 
 #[tokio::test]
-async fn the_catalogue_tells_how_to_make_a_key() {
+async fn the_catalogue_has_the_steps_to_create_a_key() {
     let api = Api::open().await;
     let page = api.get("/api/integrations/providers").await.json();
     let providers = page["items"].as_array().unwrap();

@@ -1,4 +1,4 @@
-//! Every route, asked for by every role, in the caller's own workspace and in another one.
+//! Every route with every role, within the caller's scope and outside of it.
 
 use keyside_credentials::{NewToken, Role, Scope};
 
@@ -101,7 +101,7 @@ fn every_route_has_a_row_and_every_row_a_route() {
 }
 
 #[tokio::test]
-async fn each_role_may_what_its_row_says_and_nothing_exists_beyond_its_workspaces() {
+async fn each_role_has_exactly_the_permissions_of_its_rows_within_its_scope() {
     for row in rows() {
         for role in [Role::Owner, Role::Editor, Role::Viewer] {
             let world = World::new(role).await;
@@ -138,7 +138,7 @@ async fn each_role_may_what_its_row_says_and_nothing_exists_beyond_its_workspace
 }
 
 #[tokio::test]
-async fn no_change_is_made_that_cannot_be_put_on_record() {
+async fn no_change_is_made_that_cannot_be_audited() {
     for row in rows() {
         let reads = ["/verify", "/refresh"];
         let is_change = row.method != "GET" && !reads.iter().any(|end| row.path.ends_with(end));

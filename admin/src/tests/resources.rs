@@ -1,4 +1,4 @@
-//! Single resources: their entity tags, and what withdrawing one does.
+//! Single resources: entity tags and revocation.
 
 use super::*;
 
@@ -9,7 +9,7 @@ async fn stored(api: &Api) -> (String, Answer) {
 }
 
 #[tokio::test]
-async fn a_tag_stays_while_nothing_changes_and_saves_the_second_read() {
+async fn an_etag_is_stable_and_answers_304() {
     let api = Api::with_workspace().await;
     let (path, made) = stored(&api).await;
     let read = api.get(&path).await;
@@ -30,7 +30,7 @@ async fn a_tag_stays_while_nothing_changes_and_saves_the_second_read() {
 }
 
 #[tokio::test]
-async fn a_revoked_credential_stays_listed_and_says_so() {
+async fn a_revoked_credential_stays_listed_as_revoked() {
     let api = Api::with_workspace().await;
     let (path, _) = stored(&api).await;
     let revoked = api.delete(&path).await;
@@ -49,7 +49,7 @@ async fn a_revoked_credential_stays_listed_and_says_so() {
 }
 
 #[tokio::test]
-async fn a_change_is_held_to_the_revision_that_its_sender_saw() {
+async fn a_change_with_an_outdated_etag_is_refused() {
     let api = Api::with_workspace().await;
     let (path, made) = stored(&api).await;
     for stale in ["\"999-0000000000000000\"", "\"x\"", "W/\"1-0\""] {
@@ -65,7 +65,7 @@ async fn a_change_is_held_to_the_revision_that_its_sender_saw() {
 }
 
 #[tokio::test]
-async fn what_is_not_there_cannot_be_told_from_what_cannot_be() {
+async fn an_unknown_id_and_a_malformed_one_get_the_same_answer() {
     let api = Api::with_workspace().await;
     let absent = format!("{CREDENTIALS}/cred_aaaaaaaaaaaaaaaaaaaaaaaaaa");
     let pasted = format!("{CREDENTIALS}/{SECRET}");

@@ -1,5 +1,5 @@
-//! A secret in the wrong place is repeated nowhere: not in an answer, which every test looks at, and not in a log line
-//! at any level.
+//! A secret in the wrong place is repeated nowhere: not in an answer, which every test looks at,
+//! and not in a log line at any level.
 
 use std::{
     io,
@@ -103,8 +103,8 @@ async fn no_answer_and_no_log_line_repeats_what_was_pasted_in_the_wrong_place() 
 pub(super) struct Lines(Arc<Mutex<Vec<u8>>>);
 
 impl Lines {
-    /// Takes what is logged at any level until the guard is dropped. A test has one thread, and the tasks that it starts
-    /// run on it too.
+    /// Takes what is logged at any level until the guard is dropped. A test has one thread, and the
+    /// tasks that it starts run on it too.
     pub(super) fn collect(&self) -> DefaultGuard {
         let subscriber = tracing_subscriber::fmt()
             .with_max_level(tracing::Level::TRACE)

@@ -1,4 +1,4 @@
-//! Tokens: given out once, limited, withdrawn.
+//! Tokens: created, limited, revoked.
 
 use super::*;
 
@@ -16,7 +16,7 @@ async fn made(api: &Api, new: Value) -> Value {
 }
 
 #[tokio::test]
-async fn a_token_is_shown_once_and_its_text_is_nowhere_after() {
+async fn the_text_of_a_token_is_returned_once() {
     let api = Api::with_workspace().await;
     let new = json!({ "name": "CI of Robin", "role": "editor", "workspaces": ["acme"] });
     let answer = api.post(TOKENS, &new).await;
@@ -35,7 +35,7 @@ async fn a_token_is_shown_once_and_its_text_is_nowhere_after() {
 }
 
 #[tokio::test]
-async fn a_token_that_is_to_outlive_its_maker_comes_with_a_warning() {
+async fn a_token_that_would_outlive_its_creator_is_shortened_with_a_warning() {
     let api = Api::open().await;
     let end = "2099-01-01T00:00:00Z";
     let ends = json!({ "name": "one", "role": "owner", "expiresAt": end });
@@ -83,7 +83,7 @@ async fn the_last_token_that_owns_everything_cannot_be_revoked() {
 }
 
 #[tokio::test]
-async fn an_owner_of_some_workspaces_gives_access_to_those_and_sees_no_other_token() {
+async fn a_limited_owner_manages_only_tokens_within_its_scope() {
     let api = Api::with_workspace().await;
     api.post("/api/workspaces", &json!({ "id": "beta" })).await;
     let owner = made(

@@ -1,4 +1,4 @@
-//! A store that does not say whether it took a change.
+//! A store that does not confirm whether it made a change.
 
 use keyside_credentials::audit::Event;
 
@@ -14,7 +14,7 @@ async fn send_once(api: &Api) -> Answer {
 }
 
 #[tokio::test]
-async fn nobody_is_told_that_nothing_was_changed_where_that_is_not_known() {
+async fn an_uncertain_outcome_is_not_reported_as_unchanged() {
     let api = Api::with_workspace().await;
     api.linked().await;
     api.log.fail_syncs(true);
@@ -41,7 +41,7 @@ async fn nobody_is_told_that_nothing_was_changed_where_that_is_not_known() {
 }
 
 #[tokio::test]
-async fn where_there_is_no_room_nothing_was_changed_and_it_is_said() {
+async fn a_full_disk_is_reported_as_unchanged() {
     let api = Api::with_workspace().await;
     api.log.reserve_disk_space_for(Effect::Finishes);
     let full = send_once(&api).await;

@@ -1,4 +1,4 @@
-//! A key is shown to its provider, and what that says is noted.
+//! Live checks of a key by its provider.
 
 use std::sync::Mutex;
 
@@ -47,7 +47,7 @@ fn found(verification: Verification, status: u16) -> Finding {
 const NEXT: &str = "sk-proj-CanaryOfTheKeyOnTrial0123456789abcdefghijklmnopqrstuvw";
 
 #[tokio::test]
-async fn what_the_provider_says_is_shown_noted_and_comes_with_what_to_do() {
+async fn a_live_check_is_returned_and_audited_with_a_remedy() {
     let api = Api::with_workspace().await;
     let id = api.post(CREDENTIALS, &new_credential(json!({}))).await.id();
     let verify = format!("{CREDENTIALS}/{id}/verify");
@@ -87,7 +87,7 @@ async fn what_the_provider_says_is_shown_noted_and_comes_with_what_to_do() {
 }
 
 #[tokio::test]
-async fn a_provider_that_does_not_answer_takes_nothing_from_when_it_last_did() {
+async fn an_unreachable_provider_does_not_change_the_time_of_the_last_verification() {
     let api = Api::with_workspace().await;
     let id = api.post(CREDENTIALS, &new_credential(json!({}))).await.id();
     let verify = format!("{CREDENTIALS}/{id}/verify");

@@ -207,7 +207,8 @@ impl Inner {
         draft: Draft,
     ) -> Result<Arc<State>, ChangeError> {
         let state = self.commit_in(workspace, vec![draft], Vec::new()).await?;
-        self.publish(Arc::new(workspace.clone().at(state.clone())));
+        self.publish_committed(workspace.clone().at(state.clone()))
+            .await?;
         Ok(state)
     }
 
@@ -255,39 +256,71 @@ impl Inner {
 
     /// Publishes a workspace to requests, unless a later state is known: a slow reader must not
     /// restore what was revoked meanwhile. Workspaces change concurrently, so the swap is retried.
-    pub(super) fn publish(&self, workspace: Arc<WorkspaceEntry>) {
+    /// Returns whether it was published.
+    pub(super) fn publish(&self, workspace: Arc<WorkspaceEntry>) -> bool {
         let tracked = self.chains.of(&workspace.document.id);
+        let mut is_published = false;
         self.snapshot.rcu(|snapshot| {
             let at = workspace.at.as_ref();
-            match at.is_some_and(|at| tracked.is_newer_than(at)) {
-                true => Snapshot::clone(snapshot),
-                false => Snapshot::with(snapshot, workspace.clone()),
+            is_published = !at.is_some_and(|at| tracked.is_newer_than(at));
+            match is_published {
+                true => Snapshot::with(snapshot, workspace.clone()),
+                false => Snapshot::clone(snapshot),
             }
         });
+        is_published
     }
 
-    /// Publishes a workspace of which one credential changed, and perhaps its own document.
-    pub(super) fn publish_credential(
+    /// Publishes a state that was just committed, so that requests see no older one when this
+    /// returns. Where a later state is known, its reader may not have published it yet: then the
+    /// chain is read and published here.
+    pub(super) async fn publish_committed(
+        &self,
+        workspace: WorkspaceEntry,
+    ) -> Result<(), ChangeError> {
+        let id = workspace.document.id.clone();
+        let seq = workspace.at.as_ref().map_or(0, |at| at.head.seq);
+        if self.publish(Arc::new(workspace)) {
+            return Ok(());
+        }
+        match self.read_workspace(&id).await {
+            Ok(findings) => Ok(self.report(findings).await?),
+            Err(error) => {
+                self.links.mark_uncertain(id);
+                Err(ChangeError::OutcomeUnknown { seq, error })
+            }
+        }
+    }
+
+    /// Publishes a committed change of one credential, and perhaps of its workspace's own document.
+    pub(super) async fn publish_credential(
         &self,
         workspace: &WorkspaceEntry,
         settings: WorkspaceDocument,
         entry: CredentialEntry,
-        state: Option<Arc<State>>,
-    ) {
+        state: Arc<State>,
+    ) -> Result<(), ChangeError> {
         let entry = Arc::new(entry);
         let changed = workspace.with_all(settings, [entry.clone()]);
-        self.publish(Arc::new(match state {
-            Some(state) => changed.at(state),
-            None => changed,
-        }));
+        self.publish_committed(changed.at(state)).await?;
+        self.credential_changed(workspace, &entry);
+        Ok(())
+    }
+
+    /// Updates what is derived from one credential that was published.
+    pub(super) fn credential_changed(
+        &self,
+        workspace: &WorkspaceEntry,
+        entry: &Arc<CredentialEntry>,
+    ) {
         let id = &entry.document.id;
         let before = workspace.credentials.get(id);
         let fingerprint =
             |entry: &Arc<CredentialEntry>| Some(entry.metadata()?.fingerprint.clone());
         self.duplicates
-            .note(id, before.and_then(fingerprint), fingerprint(&entry));
+            .note(id, before.and_then(fingerprint), fingerprint(entry));
         // Nobody waits for its first poll.
-        self.follow(&entry, &Arc::new(Semaphore::new(0)));
+        self.follow(entry, &Arc::new(Semaphore::new(0)));
     }
 }
 

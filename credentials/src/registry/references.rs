@@ -388,7 +388,10 @@ impl Inner {
         // It may have been revoked or found damaged meanwhile.
         if entry.reference().is_some() && entry.damage().is_none() {
             let entry = change(entry);
-            self.publish_credential(workspace, workspace.document.clone(), entry, None);
+            let entry = Arc::new(entry);
+            let settings = workspace.document.clone();
+            self.publish(Arc::new(workspace.with_all(settings, [entry.clone()])));
+            self.credential_changed(workspace, &entry);
         }
     }
 }

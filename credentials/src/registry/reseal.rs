@@ -167,8 +167,8 @@ impl Inner {
             let before = workspace.credentials.get(&document.id)?;
             Some(Arc::new(before.with(document, &self.keyring)))
         });
-        self.publish(Arc::new(workspace.with_all(settings, entries).at(state)));
-        Ok(())
+        self.publish_committed(workspace.with_all(settings, entries).at(state))
+            .await
     }
 }
 

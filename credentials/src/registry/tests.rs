@@ -18,6 +18,7 @@ mod master_key;
 mod model;
 mod opening;
 mod priority;
+mod publishing;
 mod receipts;
 mod references;
 mod repetition;

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use clap::Args;
+use keyside_admin::wire::{CredentialEdit, CredentialRollback, CredentialRotation};
 use keyside_config::Sources;
 use keyside_credentials::{Label, Timestamp, UsageTag};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::{KeyArguments, path, view::Credential};
 use crate::cli::{
@@ -90,15 +91,17 @@ impl Rotate {
             }
             false => None,
         };
-        let mut body = Map::new();
-        body.insert("graceSeconds".to_owned(), self.grace.as_secs().into());
-        body.insert("check".to_owned(), self.check.into());
-        self.expiry.add_to(&mut body);
+        let body = CredentialRotation {
+            secret: None,
+            grace_seconds: Some(self.grace.as_secs()),
+            check: Some(self.check),
+            expires_at: self.expiry.change(),
+        };
         let owner = match &current {
             Some((credential, known)) => {
                 let (provider, label) = credential.expect_readable()?;
                 Some(SecretOwner {
-                    workspace: &credential.workspace_id,
+                    workspace: credential.workspace_id.as_str(),
                     provider,
                     label,
                     known: known.as_ref(),
@@ -108,7 +111,7 @@ impl Rotate {
         };
         let secret = self.secret.read(owner.as_ref(), output)?;
         let rotated = client
-            .patch_secret(&path(&self.one.id), secret, &Value::Object(body))
+            .patch_secret(&path(&self.one.id), secret, &body)
             .await?;
         print_key(&rotated, "Rotated", output)
     }
@@ -120,7 +123,9 @@ impl RollBack {
         let one = path(&self.one.id);
         let before = Credential::of(&client.get(&one).await?)?;
         let path = format!("{one}/rollback");
-        let back = client.post(&path, &json!({ "version": self.to })).await?;
+        let back = client
+            .post(&path, &CredentialRollback { version: self.to })
+            .await?;
         if Credential::of(&back)?.has_secret_of(&before) {
             output.note(
                 "warning: both versions have the same secret, so requests carry the same key as before; \
@@ -176,42 +181,31 @@ pub(super) async fn verify(
 impl Edit {
     pub(super) async fn run(&self, sources: &Sources, output: &Output) -> Result<(), Failure> {
         let body = self.body();
-        if body.is_empty() {
+        if body == CredentialEdit::default() {
             return Err(Failure::usage("expected something to change, found nothing")
                 .next("`keyside key edit --help` lists what can be changed; a new secret comes with `key rotate`."));
         }
         let client = self.one.admin.client(sources)?;
-        let edited = client
-            .patch(&path(&self.one.id), &Value::Object(body))
-            .await?;
+        let edited = client.patch(&path(&self.one.id), &body).await?;
         print_key(&edited, "Changed", output)
     }
 
-    fn body(&self) -> Map<String, Value> {
-        let mut body = Map::new();
-        if let Some(label) = &self.label {
-            body.insert("label".to_owned(), label.as_str().into());
+    fn body(&self) -> CredentialEdit {
+        let tag = self.usage_tag.clone().map(Some);
+        CredentialEdit {
+            label: self.label.clone(),
+            usage_tag: tag.or_else(|| self.no_usage_tag.then_some(None)),
+            expires_at: self.expiry.change(),
+            default: self.default.then_some(true),
         }
-        if let Some(tag) = &self.usage_tag {
-            body.insert("usageTag".to_owned(), tag.as_str().into());
-        } else if self.no_usage_tag {
-            body.insert("usageTag".to_owned(), Value::Null);
-        }
-        if self.default {
-            body.insert("default".to_owned(), true.into());
-        }
-        self.expiry.add_to(&mut body);
-        body
     }
 }
 
 impl Expiry {
-    fn add_to(&self, body: &mut Map<String, Value>) {
-        if let Some(end) = self.expires_at {
-            body.insert("expiresAt".to_owned(), end.to_string().into());
-        } else if self.never_expires {
-            body.insert("expiresAt".to_owned(), Value::Null);
-        }
+    /// The new expiry: `None` keeps it, `Some(None)` removes it.
+    fn change(&self) -> Option<Option<Timestamp>> {
+        let end = self.expires_at.map(Some);
+        end.or_else(|| self.never_expires.then_some(None))
     }
 }
 

@@ -1,9 +1,10 @@
 //! Formats a key for people.
 
-use std::fmt;
+use std::ops::Deref;
 
-use keyside_credentials::{Clock, SystemClock, Timestamp};
-use serde::Deserialize;
+use keyside_admin::wire::{CredentialView, Duplicate, VersionView};
+use keyside_credentials::{Clock, SystemClock, Timestamp, VersionState};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{Failure, Output};
@@ -15,65 +16,16 @@ use crate::{
     client::credentials_as_keys,
 };
 
-/// The fields of a credential in the admin API that are shown. Unknown fields of newer servers are
-/// ignored. A credential whose record cannot be read has neither provider nor label, nor other
-/// fields of the record.
+/// A credential as the admin API shows it. Unknown fields of newer servers are ignored.
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Credential {
-    id: String,
-    pub(super) workspace_id: String,
-    provider: Option<String>,
-    label: Option<String>,
-    environment: Option<String>,
-    status: Option<String>,
-    is_default: bool,
-    usage_tag: Option<String>,
-    expires_at: Option<Timestamp>,
-    endpoint: Option<String>,
-    fingerprint: Option<String>,
-    hint: Option<String>,
-    created_by: Option<String>,
-    created_at: Option<Timestamp>,
-    last_rotated_at: Option<Timestamp>,
-    last_used_at: Option<Timestamp>,
-    last_verified_at: Option<Timestamp>,
-    verification: Option<String>,
-    secret_ref: Option<Value>,
-    source: Option<String>,
-    source_version: Option<String>,
-    source_fault: Option<String>,
-    #[serde(default)]
-    damaged: bool,
-    #[serde(default)]
-    warnings: Vec<String>,
-    #[serde(default)]
-    versions: Vec<Version>,
-    duplicates: Option<Vec<Duplicate>>,
-}
+#[serde(transparent)]
+pub(super) struct Credential(CredentialView);
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Version {
-    number: u32,
-    state: String,
-    grace_until: Option<Timestamp>,
-    source_version: Option<String>,
-}
+impl Deref for Credential {
+    type Target = CredentialView;
 
-/// Another key with the same secret.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Duplicate {
-    workspace_id: String,
-    provider: String,
-    label: String,
-}
-
-impl fmt::Display for Duplicate {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (provider, label, workspace) = (&self.provider, &self.label, &self.workspace_id);
-        write!(f, "{provider} key \"{label}\" of workspace {workspace}")
+    fn deref(&self) -> &CredentialView {
+        &self.0
     }
 }
 
@@ -132,7 +84,8 @@ impl Credential {
                 ),
             };
             output.note(&format!(
-                "warning: the same secret is stored as {first}{more}"
+                "warning: the same secret is stored as {}{more}",
+                name_of(first)
             ));
         }
     }
@@ -159,10 +112,11 @@ impl Credential {
         let kept = self
             .versions
             .iter()
-            .filter(|version| version.state != "destroyed");
+            .filter(|version| version.state != VersionState::Destroyed);
         let shown: Vec<_> = kept
             .map(|version| {
-                let Version { number, state, .. } = version;
+                let VersionView { number, .. } = version;
+                let state = text(&version.state);
                 match (version.grace_until, &version.source_version) {
                     (Some(end), _) => format!("{number} {state} (ends {})", relative_time(end)),
                     (None, Some(source)) => format!("{number} {state} (version {source} there)"),
@@ -189,8 +143,8 @@ impl Credential {
         };
         let mut table = Table::new([]);
         let rows = [
-            ("id", self.id.clone()),
-            ("workspace", self.workspace_id.clone()),
+            ("id", self.id.to_string()),
+            ("workspace", self.workspace_id.to_string()),
             ("provider", text(&self.provider)),
             ("label", text(&self.label)),
             ("environment", text(&self.environment)),
@@ -220,7 +174,7 @@ impl Credential {
             .into_iter()
             .filter_map(|(name, value)| Some((name, value.clone()?)));
         let duplicates = self.duplicates.iter().flatten();
-        let duplicates = duplicates.map(|duplicate| ("same secret", duplicate.to_string()));
+        let duplicates = duplicates.map(|duplicate| ("same secret", name_of(duplicate)));
         for (name, value) in rows.into_iter().chain(kept).chain(duplicates) {
             table.row([name.to_owned(), value]);
         }
@@ -237,7 +191,7 @@ impl Credential {
     fn shown_status(&self) -> String {
         match (&self.status, self.damaged) {
             (Some(status), true) => format!("{status}, damaged"),
-            (Some(status), false) => status.clone(),
+            (Some(status), false) => status.to_string(),
             (None, _) => "damaged".to_owned(),
         }
     }
@@ -281,7 +235,7 @@ pub(super) fn table(credentials: &[Credential], output: &Output) -> String {
     for credential in credentials {
         let source = elsewhere.then(|| credential.shown_source());
         let cells = [
-            credential.workspace_id.clone(),
+            credential.workspace_id.to_string(),
             text(&credential.provider),
             text(&credential.label),
             text(&credential.environment),
@@ -295,7 +249,7 @@ pub(super) fn table(credentials: &[Credential], output: &Output) -> String {
             credential
                 .last_used_at
                 .map_or_else(|| "never".to_owned(), relative_time),
-            credential.id.clone(),
+            credential.id.to_string(),
         ];
         table.row(cells.into_iter().chain(source));
     }
@@ -326,8 +280,17 @@ fn relative_time(at: Timestamp) -> String {
     }
 }
 
-fn text(value: &Option<String>) -> String {
-    value.clone().unwrap_or_else(none)
+/// A field as its JSON has it, or a dash.
+fn text(value: &impl Serialize) -> String {
+    match serde_json::to_value(value) {
+        Ok(Value::String(text)) => text,
+        _ => none(),
+    }
+}
+
+fn name_of(other: &Duplicate) -> String {
+    let (provider, label, workspace) = (&other.provider, &other.label, &other.workspace_id);
+    format!("{provider} key \"{label}\" of workspace {workspace}")
 }
 
 fn none() -> String {

@@ -1,4 +1,4 @@
-//! As much of Keyside's admin API as the bench uses, over plain sockets.
+//! A small client of Keyside's admin API, over plain sockets.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -27,13 +27,13 @@ impl Admin {
         })
     }
 
-    /// Makes a workspace.
+    /// Creates a workspace.
     pub(crate) async fn create_workspace(&self, id: &str) -> Result<()> {
         let new = json!({ "id": id, "name": id });
         self.post("/api/workspaces", &new).await.map(drop)
     }
 
-    /// Adds a live key; its id.
+    /// Adds a live key and returns its id.
     pub(crate) async fn add_key(
         &self,
         workspace: &str,
@@ -59,12 +59,12 @@ impl Admin {
         self.address
     }
 
-    /// A GET, to be sent as often as one likes over one connection.
+    /// A GET request, to be sent repeatedly over one connection.
     pub(crate) fn get_request(&self, path: &str) -> Vec<u8> {
         self.bodyless("GET", path, "")
     }
 
-    /// What a GET is answered with, on a connection of its own.
+    /// The response to a GET, over a new connection.
     pub(crate) async fn get(&self, path: &str) -> Result<Value> {
         let request = self.bodyless("GET", path, "Connection: close\r\n");
         self.exchange(&request, 200).await
@@ -88,8 +88,8 @@ impl Admin {
         self.exchange(request.as_bytes(), 201).await
     }
 
-    /// One request on a connection of its own, and the JSON that it is answered with; any status but the `wanted` one is an
-    /// error that shows the answer.
+    /// Sends one request over a new connection and returns the JSON response; any status except
+    /// `wanted` is an error that shows the response.
     async fn exchange(&self, request: &[u8], wanted: u16) -> Result<Value> {
         let address = self.address;
         let mut socket = TcpStream::connect(address)

@@ -1,4 +1,5 @@
-//! The processes that are compared, each started fresh, pinned to one core and stopped by its own pid.
+//! The processes that are compared, each started fresh, pinned to one core and stopped by its own
+//! pid.
 
 mod keyside;
 mod nginx;
@@ -15,7 +16,7 @@ use tempfile::TempDir;
 use crate::wire::{self, Headers};
 use process::Process;
 
-/// What can be measured.
+/// The programs that can be measured.
 #[derive(Clone, Debug)]
 pub(crate) enum Kind {
     /// Debian's nginx with the same header injection.
@@ -27,7 +28,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    /// Starts one in front of `upstream`, with everything of it in a folder that goes with it.
+    /// Starts one in front of `upstream`, with all its files in a temporary folder.
     pub(crate) async fn start(&self, upstream: SocketAddr) -> Result<Contender> {
         match self {
             Self::Nginx => nginx::start(upstream).await,
@@ -46,7 +47,7 @@ impl Kind {
     }
 }
 
-/// One that runs and answers.
+/// A running contender.
 pub(crate) struct Contender {
     process: Process,
     /// The process whose CPU and memory count.
@@ -57,12 +58,12 @@ pub(crate) struct Contender {
 }
 
 impl Contender {
-    /// The request that this one forwards as `/v1/chat/completions`.
+    /// The request that this contender forwards as `/v1/chat/completions`.
     pub(crate) fn request(&self, headers: Headers, stream: bool) -> Vec<u8> {
         wire::request(self.address, self.path, headers, stream)
     }
 
-    /// Asks it to end and waits until it has.
+    /// Stops it and waits until it has exited.
     pub(crate) async fn stop(self) -> Result<()> {
         self.process.stop().await
     }

@@ -1,11 +1,11 @@
-//! What Linux says about processes and the machine, from `/proc`.
+//! Facts about processes and the machine, from `/proc`.
 
 use std::fs;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-/// User and system time that all threads of a process have had (proc_pid_stat(5), fields 14 and 15).
+/// User and system time of all threads of a process (proc_pid_stat(5), fields 14 and 15).
 pub(crate) fn cpu(pid: u32) -> Result<Duration> {
     let path = format!("/proc/{pid}/stat");
     let stat = fs::read_to_string(&path)
@@ -34,7 +34,7 @@ pub(crate) fn children(pid: u32) -> Result<Vec<u32>> {
         .collect()
 }
 
-/// Time that all cores together were busy or taken away by the hypervisor, since boot (proc_stat(5)).
+/// Time that all cores together were busy or stolen by the hypervisor, since boot (proc_stat(5)).
 pub(crate) fn machine_busy() -> Result<Duration> {
     let stat = fs::read_to_string("/proc/stat")?;
     let first = stat.lines().next().context("/proc/stat is empty")?;
@@ -43,7 +43,8 @@ pub(crate) fn machine_busy() -> Result<Duration> {
         .skip(1)
         .map(str::parse)
         .collect::<Result<_, _>>()?;
-    // user nice system idle iowait irq softirq steal guest guest_nice; the guests are counted in user already.
+    // user nice system idle iowait irq softirq steal guest guest_nice; the guests are counted in
+    // user already.
     let busy = ticks
         .iter()
         .take(8)
@@ -74,7 +75,8 @@ pub(crate) fn machine() -> String {
 }
 
 fn cpu_in_stat(stat: &str) -> Option<Duration> {
-    // The second field is the command in brackets and may hold anything, so fields are counted after the last one.
+    // The second field is the command in brackets and may contain anything, so fields are counted
+    // after the last bracket.
     let (_, after) = stat.rsplit_once(')')?;
     let mut fields = after.split_whitespace().skip(11);
     let user: u64 = fields.next()?.parse().ok()?;
@@ -86,7 +88,8 @@ fn from_ticks(ticks: u64) -> Duration {
     Duration::from_millis(ticks * 1000 / TICKS_A_SECOND)
 }
 
-/// `USER_HZ`, which the kernel's interface fixes at 100 on every architecture that Keyside is built for.
+/// `USER_HZ`, which the kernel's interface fixes at 100 on every architecture that Keyside is built
+/// for.
 const TICKS_A_SECOND: u64 = 100;
 
 #[cfg(test)]

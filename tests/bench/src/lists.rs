@@ -11,13 +11,13 @@ use crate::report;
 use crate::requests::{self, Load};
 use crate::store::{self, Store};
 
-/// What to measure.
+/// Options of the measurement.
 #[derive(Args, Clone)]
 pub(crate) struct Plan {
     /// The binary, built with `cargo build --profile dist`.
     #[arg(long, default_value = "target/dist/keyside")]
     keyside: PathBuf,
-    /// Seconds for each question.
+    /// Seconds for each query.
     #[arg(long, default_value_t = 5)]
     seconds: u64,
     /// Connections, each with one request at a time.
@@ -26,18 +26,18 @@ pub(crate) struct Plan {
     /// Credentials in the store.
     #[arg(long, default_value_t = 10_000)]
     credentials: usize,
-    /// Of these, in each workspace.
+    /// Credentials in each workspace.
     #[arg(long, default_value_t = 10)]
     in_a_workspace: usize,
-    /// Where the store is kept from one run to the next; filling it takes a while.
+    /// The folder that keeps the store between runs; filling it takes a while.
     #[arg(long, default_value = "target/bench-lists")]
     store: PathBuf,
-    /// Put the table between the `lists` markers of this file.
+    /// Write the table between the `lists` markers of this file.
     #[arg(long)]
     write: Option<PathBuf>,
 }
 
-/// Asks each question as often as there is time, and prints how long the answers took.
+/// Repeats each query for its time, and prints the latencies.
 pub(crate) async fn run(plan: &Plan) -> Result<()> {
     let store = Store {
         folder: plan.store.clone(),
@@ -71,8 +71,8 @@ pub(crate) async fn run(plan: &Plan) -> Result<()> {
     Ok(())
 }
 
-/// What people and their scripts ask for, the dearest included: whole pages, the end of the list, filters that find all
-/// and filters that find nothing.
+/// Common queries, including the most expensive: whole pages, the end of the list, filters that
+/// match everything, and filters that match nothing.
 async fn questions(admin: &Admin, plan: &Plan) -> Result<Vec<(&'static str, String)>> {
     let middle = plan.credentials / plan.in_a_workspace / 2;
     let cursor = last_cursor(admin).await?;
@@ -101,7 +101,7 @@ async fn questions(admin: &Admin, plan: &Plan) -> Result<Vec<(&'static str, Stri
         .collect())
 }
 
-/// Where the last page of 100 begins.
+/// The cursor of the last page of 100.
 async fn last_cursor(admin: &Admin) -> Result<String> {
     let mut cursor = None;
     loop {
@@ -121,5 +121,5 @@ fn row(name: &str, load: &Load) -> String {
 }
 
 const CREDENTIALS: &str = "/api/integrations/credentials";
-/// Milliseconds that 99 of 100 answers stay within.
+/// The goal for the 99th percentile, in milliseconds.
 const GOAL: f64 = 50.0;

@@ -1,7 +1,9 @@
-//! The benchmark behind `make bench`: Keyside and nginx, each pinned to one core, in turn, on the same upstream.
+//! The benchmark behind `make bench`: Keyside and nginx, each pinned to one core, in turn, on the
+//! same upstream.
 //!
-//! The upstream and the load live in this one process, on one thread and one core, in plain socket code: what is
-//! measured is the process between them. It knows Keyside only from outside: its settings, its admin API, `/proc`.
+//! Upstream and load are in this one process, on one thread and one core, in plain socket code, so
+//! that the process between them is measured. It uses only Keyside's settings, admin API and
+//! `/proc`.
 
 mod admin;
 mod contender;
@@ -43,20 +45,21 @@ enum Command {
     Start(start::Plan),
     /// Measures how long the admin API takes to list and to filter many credentials.
     Lists(lists::Plan),
-    /// Measures how long a key is used after its revocation was acknowledged, while many connections call with it.
+    /// Measures how long a key is used after its revocation was acknowledged, while many
+    /// connections call with it.
     Revoke(revoke::Plan),
-    /// Runs only the upstream, for work with a profiler.
+    /// Runs only the upstream, for use with a profiler.
     Upstream {
         /// Where to listen.
         #[arg(long, default_value = "127.0.0.1:9100")]
         listen: SocketAddr,
     },
-    /// Runs only the load against something that is already there, for work with a profiler.
+    /// Runs only the load against a running process, for use with a profiler.
     Load {
-        /// The address to ask.
+        /// The address to send requests to.
         #[arg(long)]
         target: SocketAddr,
-        /// The path to ask for; Keyside's begins with the provider.
+        /// The path to request; Keyside's begins with the provider.
         #[arg(long, default_value = "/openai/v1/chat/completions")]
         path: String,
         /// Connections, each with one request at a time.
@@ -65,11 +68,11 @@ enum Command {
         /// Seconds to run.
         #[arg(long, default_value_t = 10)]
         seconds: u64,
-        /// The headers of an SDK instead of the few of a plain client.
+        /// The headers of an SDK instead of a plain client's.
         #[arg(long)]
         sdk: bool,
     },
-    /// Starts Keyside as `run` does and leaves it under load, for work with a profiler.
+    /// Starts Keyside as `run` does and keeps it under load, for use with a profiler.
     Profile {
         /// The binary.
         #[arg(long, default_value = "target/dist/keyside")]
@@ -77,19 +80,19 @@ enum Command {
         /// Seconds to run.
         #[arg(long, default_value_t = 20)]
         seconds: u64,
-        /// 1,000 streams in place of 32 connections.
+        /// 1,000 streams instead of 32 connections.
         #[arg(long)]
         streams: bool,
-        /// nginx in place of Keyside.
+        /// nginx instead of Keyside.
         #[arg(long)]
         nginx: bool,
-        /// The headers of an SDK instead of the few of a plain client.
+        /// The headers of an SDK instead of a plain client's.
         #[arg(long)]
         sdk: bool,
     },
 }
 
-/// One thread: the load must not take the core of what it measures.
+/// One thread: the load must not use the core of the process under test.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<()> {
     match Cli::parse().command {

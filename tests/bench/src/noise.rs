@@ -1,4 +1,5 @@
-//! Whether anything else ran on the machine: numbers taken while it did are worth little, and the report says so.
+//! Measures the load of other processes: results taken while they run are unreliable, and the
+//! report says so.
 
 use std::time::Instant;
 
@@ -7,27 +8,27 @@ use anyhow::Result;
 use crate::contender::Contender;
 use crate::facts;
 
-/// What other processes took of the machine while something was measured.
+/// The CPU share of other processes during measurements.
 #[derive(Default)]
 pub(crate) struct Noise {
     worst: f64,
 }
 
-/// One phase that is being watched.
+/// One phase being watched.
 pub(crate) struct Watch {
     began: Instant,
     measured: u32,
-    /// The machine's busy time, less that of the contender and of the bench.
+    /// The machine's busy time, minus that of the contender and of the benchmark.
     others: f64,
 }
 
 impl Noise {
-    /// The largest share of one core that others took in any phase.
+    /// The largest share of one core that others used in any phase.
     pub(crate) fn worst(&self) -> f64 {
         self.worst
     }
 
-    /// Begins to watch while `contender` is measured.
+    /// Starts to watch while `contender` is measured.
     pub(crate) fn watch(&self, contender: &Contender) -> Result<Watch> {
         Ok(Watch {
             began: Instant::now(),
@@ -36,7 +37,7 @@ impl Noise {
         })
     }
 
-    /// Ends it and keeps the share if it is the largest so far.
+    /// Stops watching and keeps the share if it is the largest so far.
     pub(crate) fn note(&mut self, watch: Watch) -> Result<()> {
         let taken = others(watch.measured)? - watch.others;
         self.worst = self.worst.max(taken / watch.began.elapsed().as_secs_f64());

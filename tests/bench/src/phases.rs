@@ -1,4 +1,4 @@
-//! The three phases that a contender goes through in a round, each of which fills its part of the sample.
+//! The three phases of a round; each fills its part of the sample.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::requests::Load;
 use crate::streams::Streams;
 use crate::{facts, requests, wire};
 
-/// One connection, one request after the other, against the same without anything in between.
+/// One connection, one request after another, compared with the same requests without a proxy.
 pub(crate) async fn added_latency(
     contender: &Contender,
     upstream: SocketAddr,
@@ -39,7 +39,7 @@ pub(crate) async fn added_latency(
     Ok(())
 }
 
-/// Many streams at once: CPU for each event, and memory while all are open.
+/// Many concurrent streams: CPU per event, and memory while all are open.
 pub(crate) async fn streaming(
     contender: &Contender,
     plan: &Plan,
@@ -61,7 +61,7 @@ pub(crate) async fn streaming(
     streams.finish(plan.pace().all_events()).await
 }
 
-/// As many requests as each can take, in turns of a second: nothing that passes over the machine meets only one.
+/// Maximum load, in turns of a second, so that a disturbance affects both contenders.
 pub(crate) async fn load(
     pair: &[Contender; 2],
     mut order: [usize; 2],
@@ -87,7 +87,7 @@ pub(crate) async fn load(
     Ok(())
 }
 
-/// What one contender's turns under load come to.
+/// The sum of one contender's turns under load.
 #[derive(Default)]
 struct Turns {
     load: Load,
@@ -116,12 +116,12 @@ impl Turns {
     }
 }
 
-/// The share of `time` that falls on each of `count`, in microseconds.
+/// `time` divided by `count`, in microseconds.
 pub(crate) fn micros_each(time: Duration, count: u64) -> f64 {
     time.as_secs_f64() * 1e6 / count as f64
 }
 
-/// The direct request has to carry the key itself.
+/// The direct request must carry the key itself.
 fn keyed(request: &[u8]) -> Result<Vec<u8>> {
     Ok(String::from_utf8(request.to_vec())?
         .replace("Bearer dummy", &format!("Bearer {}", wire::SECRET))

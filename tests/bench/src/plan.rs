@@ -1,4 +1,4 @@
-//! What the rounds measure, as the command line says it.
+//! Command-line options of the rounds.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,13 +9,13 @@ use crate::contender::Kind;
 use crate::upstream::Pace;
 use crate::wire::Headers;
 
-/// What to measure.
+/// Options of the measurement.
 #[derive(Args, Clone)]
 pub(crate) struct Plan {
     /// The binary, built with `cargo build --profile dist`.
     #[arg(long, default_value = "target/dist/keyside")]
     pub(crate) keyside: PathBuf,
-    /// Rounds; each measures both.
+    /// Number of rounds; each measures both.
     #[arg(long, default_value_t = 5)]
     pub(crate) rounds: usize,
     /// Connections of the request load.
@@ -33,22 +33,22 @@ pub(crate) struct Plan {
     /// Seconds of streaming that count.
     #[arg(long, default_value_t = 6)]
     pub(crate) stream_seconds: u64,
-    /// Seconds of one request after the other for the added latency, and as long without a proxy.
+    /// Seconds of sequential requests for the added latency, and the same time without a proxy.
     #[arg(long, default_value_t = 2)]
     pub(crate) latency_seconds: u64,
-    /// Send the headers of an SDK instead of the few of a plain client.
+    /// Send the headers of an SDK instead of a plain client's.
     #[arg(long)]
     pub(crate) sdk: bool,
-    /// nginx against nginx: shows what the method itself spreads.
+    /// nginx against nginx: shows the noise of the method.
     #[arg(long)]
     pub(crate) control: bool,
     /// Keyside with a declared key, against Keyside with the key in its store.
     #[arg(long, conflicts_with = "control")]
     pub(crate) declared: bool,
-    /// Repeat a round in which other processes took more than this share of one core.
+    /// Repeat a round in which other processes used more than this share of one core.
     #[arg(long, default_value_t = 0.10)]
     pub(crate) noise: f64,
-    /// Put the table between the `bench` markers of this file.
+    /// Write the table between the `bench` markers of this file.
     #[arg(long)]
     pub(crate) write: Option<PathBuf>,
 }
@@ -69,7 +69,8 @@ impl Plan {
         Headers::from_flag(self.sdk)
     }
 
-    /// Streams long enough for the last to open, the measured time, and a second of margin on either side.
+    /// Streams long enough for the last to open, the measured time, and a second of margin on
+    /// either side.
     pub(crate) fn pace(&self) -> Pace {
         let opening = self.streams as u64 / 1000 * 2;
         let seconds = opening + 2 + self.stream_seconds;

@@ -1,4 +1,4 @@
-//! The table: for each metric both medians, and the ratio with its spread over the rounds.
+//! The table: for each metric both medians, and the ratio with its range over the rounds.
 
 use std::fmt;
 use std::fs;
@@ -9,10 +9,10 @@ use anyhow::{Context, Result};
 
 use crate::facts;
 
-/// What one round measured of one contender.
+/// One contender's measurements in one round.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Sample {
-    /// Microseconds of CPU for a request.
+    /// Microseconds of CPU per request.
     pub(crate) cpu_per_request: f64,
     /// Requests a second.
     pub(crate) throughput: f64,
@@ -20,15 +20,16 @@ pub(crate) struct Sample {
     pub(crate) p50: f64,
     /// Microseconds.
     pub(crate) p99: f64,
-    /// Microseconds of CPU for an event.
+    /// Microseconds of CPU per event.
     pub(crate) cpu_per_event: f64,
     /// Megabytes resident with all streams open.
     pub(crate) streams_memory: f64,
     /// Megabytes resident after the request load.
     pub(crate) loaded_memory: f64,
-    /// Microseconds that one request takes longer than without a proxy.
+    /// Microseconds that a request takes longer than without a proxy.
     pub(crate) added_latency: f64,
-    /// Share of its core that the contender used under the request load; well below 1 the load was the bottleneck.
+    /// Share of its core that the contender used under the request load; if it is well below 1, the
+    /// load was the bottleneck.
     pub(crate) busy: f64,
 }
 
@@ -47,7 +48,7 @@ enum Target {
     Own(f64),
 }
 
-/// The rows, in order; limits are those of the project's goals.
+/// The rows, in order, with the project's goals as limits.
 const METRICS: [Metric; 8] = [
     Metric {
         name: "CPU per request, 32 connections (µs)",
@@ -99,12 +100,13 @@ const METRICS: [Metric; 8] = [
     },
 ];
 
-/// What the candidate is held against, and so which goals count.
+/// The baseline, which determines the goals.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Yardstick {
     /// The goals are those of [`METRICS`].
     Nginx,
-    /// Keyside with the key in its store: where nginx's ratio has a limit, the difference has to be within noise.
+    /// Keyside with the key in its store: metrics with a limit for nginx's ratio must not differ
+    /// beyond noise.
     Store,
 }
 
@@ -148,7 +150,7 @@ impl Report {
         self.noise = self.noise.max(noise);
     }
 
-    /// The markers that its table belongs between.
+    /// The name of the markers around its table.
     pub(crate) fn markers(&self) -> &'static str {
         match (self.yardstick, self.sdk) {
             (Yardstick::Nginx, false) => "bench",
@@ -191,7 +193,7 @@ impl Report {
         )
     }
 
-    /// Shares of the core that both used under the request load.
+    /// Both contenders' shares of the core under the request load.
     fn busy(&self) -> [f64; 2] {
         [
             median(self.rounds.iter().map(|(baseline, _)| baseline.busy)),
@@ -212,7 +214,7 @@ impl Target {
 }
 
 impl Target {
-    /// Whether at least one round, the one of the ratio `low`, shows no difference.
+    /// Whether at least one round, the one with the ratio `low`, shows no difference.
     fn within_noise(&self, low: f64) -> String {
         match self {
             Self::Ratio(_) if low <= 1.0 => "min ≤ 1: met".to_owned(),
@@ -277,7 +279,7 @@ pub(crate) fn brief(baseline: &Sample, candidate: &Sample, noise: f64) -> String
     )
 }
 
-/// Replaces what stands between the markers called `name` in `file`.
+/// Replaces the text between the markers called `name` in `file`.
 pub(crate) fn write(file: &Path, name: &str, text: &str) -> Result<()> {
     let page =
         fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;

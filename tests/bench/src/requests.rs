@@ -1,4 +1,5 @@
-//! The closed-loop load: some connections, one request at a time on each, every latency kept.
+//! The closed-loop load: several connections, one request at a time on each, every latency
+//! recorded.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -13,17 +14,17 @@ use tokio::task::JoinSet;
 
 use crate::wire;
 
-/// What a load measured.
+/// The results of a load.
 #[derive(Default)]
 pub(crate) struct Load {
     /// Latencies in ascending order, in nanoseconds.
     latencies: Vec<u32>,
-    /// From the first request to the last answer.
+    /// From the first request to the last response.
     elapsed: Duration,
 }
 
 impl Load {
-    /// Takes in another, as if both had been one.
+    /// Merges another result into this one.
     pub(crate) fn add(&mut self, mut other: Self) {
         self.latencies.append(&mut other.latencies);
         self.latencies.sort_unstable();
@@ -35,7 +36,7 @@ impl Load {
         self.elapsed
     }
 
-    /// Requests answered.
+    /// Completed requests.
     pub(crate) fn requests(&self) -> usize {
         self.latencies.len()
     }
@@ -45,13 +46,13 @@ impl Load {
         self.latencies.len() as f64 / self.elapsed.as_secs_f64()
     }
 
-    /// The latency that `share` of the requests stayed within, in microseconds.
+    /// The `share` quantile of the latencies, in microseconds.
     pub(crate) fn within(&self, share: f64) -> f64 {
         at(&self.latencies, share).map_or(f64::NAN, |nanos| f64::from(nanos) / 1e3)
     }
 }
 
-/// The value that `share` of those in ascending order stay within.
+/// The `share` quantile of values in ascending order.
 pub(crate) fn at<T: Copy>(sorted: &[T], share: f64) -> Option<T> {
     let last = sorted.len().saturating_sub(1);
     let position = (share * last as f64).round() as usize;
@@ -69,7 +70,8 @@ impl fmt::Display for Load {
     }
 }
 
-/// Asks `target` on `connections` connections for as long as `time`. The first answer that is not a 200 ends it.
+/// Sends requests to `target` on `connections` connections for `time`. The first response that is
+/// not a 200 is an error.
 pub(crate) async fn run(
     target: SocketAddr,
     request: &[u8],

@@ -1,8 +1,10 @@
-//! How long a key is still used after its revocation was acknowledged, while many connections call with it.
+//! How long a key is still used after its revocation was acknowledged, while many connections call
+//! with it.
 //!
-//! Keys are revoked one after another. Each is called with on every connection, as fast as answers come, until it is
-//! refused there; the upstream notes when it saw the key last. A request that was sent after the acknowledgement and
-//! succeeds all the same ends the run: that is not slow but wrong.
+//! Keys are revoked one after another. Every connection sends requests with the key, as fast as
+//! responses come, until it is refused; the upstream records when it last saw the key. If a request
+//! that was sent after the acknowledgement succeeds, the run fails: that would be a bug, not a
+//! latency.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -23,7 +25,7 @@ use crate::contender::{Server, write_settings};
 use crate::upstream::{self, LastUses};
 use crate::{report, requests, wire};
 
-/// What to measure.
+/// Options of the measurement.
 #[derive(Args, Clone)]
 pub(crate) struct Plan {
     /// The binary, built with `cargo build --profile dist`.
@@ -32,15 +34,15 @@ pub(crate) struct Plan {
     /// Keys to revoke, one after another.
     #[arg(long, default_value_t = 200)]
     keys: usize,
-    /// Connections that call with each, one request at a time on each.
+    /// Connections that use each key, one request at a time on each.
     #[arg(long, default_value_t = 32)]
     connections: usize,
-    /// Put the table between the `revoke` markers of this file.
+    /// Write the table between the `revoke` markers of this file.
     #[arg(long)]
     write: Option<PathBuf>,
 }
 
-/// Revokes all keys under load and prints how long each was used after.
+/// Revokes all keys under load and prints how long each was used afterwards.
 pub(crate) async fn run(plan: &Plan) -> Result<()> {
     ensure!(plan.keys > 0 && plan.connections > 0, "nothing to measure");
     let uses = LastUses::default();
@@ -69,7 +71,8 @@ pub(crate) async fn run(plan: &Plan) -> Result<()> {
     Ok(())
 }
 
-/// Adds a key, revokes it while all call with it, and waits until it is refused to all; when that was acknowledged.
+/// Adds a key, revokes it while all connections use it, and waits until all are refused. Returns
+/// when the revocation was acknowledged.
 async fn revoke_one(number: usize, admin: &Admin, callers: &mut Vec<Caller>) -> Result<Instant> {
     let label = format!("key-{number}");
     let key = admin
@@ -87,7 +90,7 @@ async fn revoke_one(number: usize, admin: &Admin, callers: &mut Vec<Caller>) -> 
             race.revoked.store(true, Ordering::SeqCst);
             acknowledged
         }
-        // Only a failure ends a caller before.
+        // A caller that ended earlier has failed.
         Some(ended) = calling.join_next() => {
             ended??;
             bail!("{label} was refused before it was revoked");
@@ -99,9 +102,9 @@ async fn revoke_one(number: usize, admin: &Admin, callers: &mut Vec<Caller>) -> 
     Ok(acknowledged)
 }
 
-/// One key's last moments.
+/// State of one key's revocation.
 struct Race {
-    /// Callers that have not been answered often enough yet.
+    /// Callers that have not received enough responses yet.
     warming: AtomicUsize,
     warm: Notify,
     /// Its revocation was acknowledged.
@@ -128,7 +131,7 @@ impl Race {
     }
 }
 
-/// A connection to the proxy, which stays from one key to the next.
+/// A connection to the proxy, reused for all keys.
 struct Caller {
     proxy: SocketAddr,
     socket: TcpStream,
@@ -151,7 +154,7 @@ impl Caller {
         Ok(callers)
     }
 
-    /// Uses the key until it may not.
+    /// Uses the key until it is refused.
     async fn call(mut self, label: String, race: Arc<Race>) -> Result<Self> {
         let path = "/openai/v1/chat/completions";
         let request = wire::request(self.proxy, path, wire::Headers::Plain, false);
@@ -192,12 +195,12 @@ fn table(plan: &Plan, after: &[Duration]) -> String {
     .join("\n")
 }
 
-/// Of its own: an answer to an owner names all keys that hold the same secret.
+/// Unique: a response to an owner lists all keys with the same secret.
 fn secret(number: usize) -> String {
     format!("sk-proj-bench{number:043}")
 }
 
-/// Answers on each connection before the key is revoked.
+/// Responses on each connection before the key is revoked.
 const WARM: u32 = 5;
 /// Milliseconds.
 const GOAL: f64 = 250.0;

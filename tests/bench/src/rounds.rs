@@ -1,5 +1,5 @@
-//! The rounds: in each, both contenders are started fresh and go through each phase one right after the other, so
-//! that both meet the same mood of the machine. The order alternates from round to round.
+//! The rounds: in each, both contenders start fresh and run each phase directly after one another,
+//! so that the state of the machine is the same for both. The order alternates.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -58,7 +58,7 @@ pub(crate) async fn run(plan: &Plan) -> Result<()> {
     Ok(())
 }
 
-/// One round. The one whose turn it is not waits, without load.
+/// One round. While one contender is measured, the other is idle.
 async fn round(
     kinds: &[Kind; 2],
     order: [usize; 2],
@@ -84,7 +84,7 @@ async fn round(
     Ok(samples)
 }
 
-/// Keeps one contender under load and says its pid, for a profiler.
+/// Keeps one contender under load and prints its pid, for a profiler.
 pub(crate) async fn profile(
     what: &Kind,
     time: Duration,
@@ -124,8 +124,9 @@ pub(crate) async fn profile(
     contender.stop().await
 }
 
-/// Keeps the load's core from ever sleeping. Waking it is an interrupt to another core, which on a virtual machine costs
-/// as much as half a request; it would be charged to the contender, and most to the one that lets the load wait longest.
+/// Prevents the load's core from sleeping. Waking it takes an interrupt to another core, which on a
+/// virtual machine costs as much as half a request; it would be charged to the contender, and
+/// mostly to the slower one.
 fn stay_awake() {
     tokio::spawn(async {
         loop {

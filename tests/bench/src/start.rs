@@ -1,4 +1,5 @@
-//! The time from the start of the process to its line "ready": on an empty store, and with many credentials.
+//! The time from the start of the process to its line "ready": on an empty store, and with many
+//! credentials.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -9,7 +10,7 @@ use clap::Args;
 use crate::report::{self, median};
 use crate::store::{self, Store};
 
-/// What to measure.
+/// Options of the measurement.
 #[derive(Args, Clone)]
 pub(crate) struct Plan {
     /// The binary, built with `cargo build --profile dist`.
@@ -21,10 +22,10 @@ pub(crate) struct Plan {
     /// Credentials in the full store.
     #[arg(long, default_value_t = 10_000)]
     credentials: usize,
-    /// Where the full store is kept from one run to the next; filling it takes a while.
+    /// The folder that keeps the full store between runs; filling it takes a while.
     #[arg(long, default_value = "target/bench-store")]
     store: PathBuf,
-    /// Put the table between the `start` markers of this file.
+    /// Write the table between the `start` markers of this file.
     #[arg(long)]
     write: Option<PathBuf>,
 }

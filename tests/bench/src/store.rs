@@ -1,4 +1,4 @@
-//! Stores with many credentials in them, filled through the admin API once and kept from one run to the next.
+//! Stores with many credentials, filled once through the admin API and kept between runs.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use crate::admin::Admin;
 use crate::contender::{Server, write_settings};
 
-/// A store to be filled.
+/// A store to fill.
 pub(crate) struct Store {
     /// Where it is kept.
     pub(crate) folder: PathBuf,
@@ -18,14 +18,14 @@ pub(crate) struct Store {
     pub(crate) in_a_workspace: usize,
 }
 
-/// Serves what is in `folder`, without an upstream.
+/// Serves the store in `folder`, without an upstream.
 pub(crate) async fn serve(keyside: &Path, folder: &Path) -> Result<Server> {
     let config = write_settings(folder, UNUSED_UPSTREAM.parse()?)?;
     Server::start(keyside, &config, &folder.join("stderr.log")).await
 }
 
 impl Store {
-    /// Fills it, unless it is full already.
+    /// Fills it, unless it is already full.
     pub(crate) async fn fill(&self, keyside: &Path) -> Result<()> {
         let filled = self.folder.join("credentials");
         let wanted = format!("{} by {}", self.credentials, self.in_a_workspace);
@@ -88,5 +88,5 @@ async fn fill_share(
 }
 
 const WRITERS: usize = 8;
-/// Nothing is forwarded; settings only need some address.
+/// Nothing is forwarded; the settings need an address.
 const UNUSED_UPSTREAM: &str = "127.0.0.1:9";

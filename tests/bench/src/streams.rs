@@ -1,4 +1,5 @@
-//! The streaming load: many SSE streams at once, each counted event by event and checked to its end.
+//! The streaming load: many SSE streams at once, each counted event by event and checked to its
+//! end.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use tokio::time::sleep;
 
 use crate::wire;
 
-/// Streams under way.
+/// Streams in progress.
 pub(crate) struct Streams {
     tasks: JoinSet<Result<u64>>,
     counters: Arc<Counters>,
@@ -27,7 +28,8 @@ struct Counters {
 }
 
 impl Streams {
-    /// Opens `count` streams, a few in each millisecond, and returns once the first event of each has come.
+    /// Opens `count` streams, a few per millisecond, and returns when each has delivered its first
+    /// event.
     pub(crate) async fn open(target: SocketAddr, request: &[u8], count: usize) -> Result<Self> {
         let request: Arc<[u8]> = request.into();
         let mut streams = Self {
@@ -57,7 +59,7 @@ impl Streams {
         self.counters.events.load(Ordering::Relaxed)
     }
 
-    /// Waits for the end of all streams; each must have brought exactly `events` and ended properly.
+    /// Waits for the end of all streams; each must deliver exactly `events` and end properly.
     pub(crate) async fn finish(mut self, events: u64) -> Result<()> {
         while let Some(done) = self.tasks.join_next().await {
             let seen = done??;
@@ -70,7 +72,7 @@ impl Streams {
     }
 }
 
-/// One stream, through to its last chunk; the number of its events.
+/// Reads one stream to its last chunk and returns the number of events.
 async fn stream(target: SocketAddr, request: Arc<[u8]>, counters: Arc<Counters>) -> Result<u64> {
     let mut socket = TcpStream::connect(target)
         .await
@@ -112,7 +114,8 @@ async fn read(socket: &mut TcpStream, buffer: &mut [u8]) -> Result<usize> {
     }
 }
 
-/// Counts events by the empty line that ends each. The chunk framing around them uses CRLF and cannot look like one.
+/// Counts events by the empty line that ends each. The chunk framing around them uses CRLF and
+/// cannot look like one.
 #[derive(Default)]
 struct EventCounter {
     /// The last bytes seen; enough for the last chunk, `0\r\n\r\n`.

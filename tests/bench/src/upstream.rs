@@ -1,6 +1,6 @@
-//! The stand-in for a provider: keep-alive HTTP/1.1, a chat completion with usage, or the same as a stream at a
-//! steady pace. It answers 401 to a request that does not carry exactly the bench's key; where it is to note which keys it
-//! sees, any one will do.
+//! The fake provider: keep-alive HTTP/1.1, a chat completion with usage, or the same as a stream at
+//! a steady pace. It responds with 401 unless a request carries exactly the benchmark's key; when
+//! it records keys, it accepts any.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -16,7 +16,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::wire;
 
-/// How a stream runs.
+/// Length and pace of a stream.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Pace {
     /// Content events of one stream; four more frame them: role, finish, usage, `[DONE]`.
@@ -32,13 +32,13 @@ impl Pace {
         interval: Duration::from_millis(50),
     };
 
-    /// Events that a client counts on one whole stream.
+    /// Events that a client counts in one complete stream.
     pub(crate) fn all_events(self) -> u64 {
         self.events + 4
     }
 }
 
-/// When each key was seen last.
+/// When each key was last seen.
 #[derive(Clone, Default)]
 pub(crate) struct LastUses(Arc<Mutex<HashMap<Vec<u8>, Instant>>>);
 
@@ -59,7 +59,7 @@ pub(crate) async fn start(listen: SocketAddr, pace: Pace) -> Result<SocketAddr> 
     serve_on(listen, Script::new(pace, Keys::TheBenchs)).await
 }
 
-/// The same, taking any key and noting when it did.
+/// The same, but accepts any key and records when.
 pub(crate) async fn start_noting(listen: SocketAddr, uses: LastUses) -> Result<SocketAddr> {
     serve_on(listen, Script::new(Pace::DEFAULT, Keys::Any(uses))).await
 }
@@ -73,14 +73,14 @@ async fn serve_on(listen: SocketAddr, script: Script) -> Result<SocketAddr> {
     tokio::spawn(async move {
         while let Ok((socket, _)) = listener.accept().await {
             let script = Arc::clone(&script);
-            // A connection that breaks shows at the client, which counts.
+            // The client detects a broken connection.
             tokio::spawn(async move { serve(socket, &script).await });
         }
     });
     Ok(address)
 }
 
-/// All that is ever said, laid out once.
+/// All responses, built once.
 struct Script {
     pace: Pace,
     keys: Keys,
@@ -145,10 +145,10 @@ async fn serve(mut socket: TcpStream, script: &Script) -> Result<()> {
     Ok(())
 }
 
-/// Which keys are taken.
+/// The accepted keys.
 enum Keys {
     TheBenchs,
-    /// Any, and it is noted when.
+    /// Any; records when each was seen.
     Any(LastUses),
 }
 
@@ -170,7 +170,7 @@ enum Asked {
     Keyless,
 }
 
-/// Takes one whole request off the connection; None when the peer has closed it.
+/// Reads one complete request; None if the peer has closed the connection.
 async fn next_request(
     socket: &mut TcpStream,
     buffer: &mut BytesMut,
@@ -210,7 +210,7 @@ fn parse(bytes: &[u8], keys: &Keys) -> Result<Option<(usize, Asked)>> {
     Ok(Some((whole, asked)))
 }
 
-/// What is in the one `Authorization` that there is.
+/// The value of the only `Authorization` header.
 fn key<'a>(headers: &[httparse::Header<'a>]) -> Option<&'a [u8]> {
     let mut found = headers
         .iter()
@@ -230,7 +230,7 @@ fn answer() -> Vec<u8> {
     .into_bytes()
 }
 
-/// One chat chunk as OpenAI sends it when usage was asked for: `usage` is null in all but the last.
+/// One chat chunk as OpenAI sends it if usage was requested: `usage` is null in all but the last.
 fn event(delta: &str, finish: &str, usage: &str) -> String {
     format!(
         "data: {{\"id\":\"{ID}\",\"object\":\"chat.completion.chunk\",\"created\":1760000000,\"model\":\"{MODEL}\",\"service_tier\":\"default\",\"system_fingerprint\":\"fp_bench0000\",\"choices\":[{{\"index\":0,\"delta\":{delta},\"logprobs\":null,\"finish_reason\":{finish}}}],\"usage\":{usage}}}\n\n"

@@ -1,4 +1,4 @@
-//! The bytes that go over the wire, and as much parsing as telling a good answer from a bad one takes.
+//! Requests as bytes, and enough parsing to check responses.
 
 use std::net::SocketAddr;
 
@@ -13,7 +13,7 @@ pub(crate) const SECRET: &str = "sk-proj-bench0000000000000000000000000000000000
 /// The workspace that holds it.
 pub(crate) const WORKSPACE: &str = "bench";
 
-/// Which headers the load sends beside the necessary ones.
+/// The headers that the load sends in addition to the necessary ones.
 #[derive(Clone, Copy)]
 pub(crate) enum Headers {
     /// Those of a plain HTTP client.
@@ -50,7 +50,7 @@ impl Headers {
     }
 }
 
-/// A whole chat request: small JSON, with a dummy key as SDKs insist on one.
+/// A complete chat request: small JSON, with a dummy key as SDKs send one.
 pub(crate) fn request(host: SocketAddr, path: &str, headers: Headers, stream: bool) -> Vec<u8> {
     let stream = if stream {
         r#","stream":true,"stream_options":{"include_usage":true}"#
@@ -76,7 +76,7 @@ pub(crate) fn with_header(request: &[u8], name: &str, value: &str) -> Vec<u8> {
     [first_line, header.as_bytes(), rest].concat()
 }
 
-/// What stands in a response's head.
+/// Facts from a response's head.
 pub(crate) struct Head {
     /// Bytes up to and including the empty line.
     pub(crate) length: usize,
@@ -114,12 +114,13 @@ pub(crate) fn content_length(headers: &[httparse::Header<'_>]) -> Result<Option<
     })?))
 }
 
-/// Reads one response with a length through to its end; anything but a 200 is an error that shows the answer.
+/// Reads one response with a length to its end; any status but 200 is an error that shows the
+/// response.
 pub(crate) async fn read_answer(socket: &mut TcpStream, buffer: &mut BytesMut) -> Result<()> {
     read(socket, buffer, Head::must_be_ok).await.map(drop)
 }
 
-/// Reads one response with a length through to its end, whatever its status is.
+/// Reads one response with a length to its end, with any status.
 pub(crate) async fn read_any_answer(socket: &mut TcpStream, buffer: &mut BytesMut) -> Result<u16> {
     read(socket, buffer, |_, _| Ok(())).await
 }
@@ -158,7 +159,7 @@ impl Head {
                 .context("the answer came without a Content-Length")?)
     }
 
-    /// An error that shows the answer, unless it is a 200.
+    /// An error that shows the response, unless it is a 200.
     pub(crate) fn must_be_ok(&self, seen: &[u8]) -> Result<()> {
         if self.status != 200 {
             bail!(

@@ -1,4 +1,4 @@
-"""The AWS SDK's Bedrock runtime client, configured by the environment alone."""
+"""The AWS SDK's Bedrock runtime client, configured only by the environment."""
 
 import boto3
 from asked import answer_for
@@ -23,7 +23,8 @@ def plain():
 
 
 def stream():
-    # Not text: aimock opens a block of text with an event that AWS does not send, and botocore does not accept.
+    # Not text: aimock begins a text block with an event that AWS does not send and botocore
+    # rejects.
     answer = boto3.client("bedrock-runtime").converse_stream(
         modelId=MODEL, messages=user("weather in Oslo"), toolConfig={"tools": [GET_WEATHER]}
     )

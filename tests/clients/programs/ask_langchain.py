@@ -1,4 +1,4 @@
-"""LangChain's chat models, configured by the environment alone."""
+"""LangChain's chat models, configured only by the environment."""
 
 from asked import answer_for
 from langchain_anthropic import ChatAnthropic

@@ -1,4 +1,4 @@
-"""LiteLLM's `completion`, configured by the environment alone."""
+"""LiteLLM's `completion`, configured only by the environment."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""OpenAI's Agents SDK, configured by the environment alone."""
+"""OpenAI's Agents SDK, configured only by the environment."""
 
 import asyncio
 
@@ -33,7 +33,7 @@ def use_tool():
     yield here(Runner.run(agent(tools=[get_weather]), "weather in Oslo")).final_output
 
 
-# The SDK keeps its connections from one call to the next, and they belong to one event loop.
+# The SDK reuses connections between calls, and they belong to one event loop.
 here = asyncio.new_event_loop().run_until_complete
 
 answer_for({"openai plain": plain, "openai stream": stream, "openai tool": use_tool})

@@ -1,4 +1,4 @@
-"""pydantic-ai's agents, configured by the environment alone."""
+"""pydantic-ai's agents, configured only by the environment."""
 
 import asyncio
 

@@ -1,4 +1,5 @@
-"""Makes the calls that a test asks for on standard input, and reports each on standard output as a line of JSON."""
+"""Makes the calls that a test asks for on standard input, and reports each on standard output as a
+line of JSON."""
 
 import json
 import os
@@ -6,7 +7,8 @@ import sys
 
 
 def answer_for(calls):
-    """`calls` maps a name such as `openai stream` to a function that makes the call and yields the text as it comes.
+    """`calls` maps a name such as `openai stream` to a function that makes the call and yields the
+    text as it comes.
 
     Each line of the input names calls, and the variables that they are made with.
     """

@@ -1,7 +1,7 @@
-"""One call of one SDK, made as a program does that has its address and key from the environment alone.
+"""One call of one SDK, by a program that has its address and key only from the environment.
 
-Arguments: the SDK, and as JSON the options in code that Keyside printed. Prints the answer's text. Regions, API versions and
-models are the program's own.
+Arguments: the SDK, and as JSON the options in code that Keyside printed. Prints the response's
+text. Regions, API versions and models are constants of this program.
 """
 
 import json

@@ -1,5 +1,5 @@
-//! HEAD and OPTIONS of a base URL, by which clients find out whether anything is there: answered here, without the
-//! provider.
+//! HEAD and OPTIONS of a base URL, with which clients probe the server: answered by Keyside without
+//! the provider.
 
 use crate::harness::h2c::H2c;
 use crate::harness::{Ask, Keyside, Message, Upstream, eventually, expect};
@@ -22,7 +22,8 @@ fn pointing_at(upstream: &Upstream) -> Keyside {
         .with_key()
 }
 
-/// Both methods of every base URL, without a workspace but in the path: a client probes before it sends its headers.
+/// Both methods of every base URL, with the workspace only in the path: a client probes before it
+/// sends its headers.
 fn probes() -> impl Iterator<Item = (u16, Ask)> {
     BASES.into_iter().flat_map(|base| {
         [("HEAD", 200), ("OPTIONS", 204)].map(|(method, status)| (status, Ask::new(method, base)))
@@ -48,7 +49,7 @@ fn a_probe_of_a_base_url_is_answered_without_the_provider_and_is_no_run() {
         check_probed(&ask, &http2.ask(&ask), status);
     }
     assert_eq!(upstream.connections(), 0);
-    // A later run is there, so the earlier ones would be too.
+    // A later run is recorded, so the earlier ones would be too.
     let chat = wire.ask(&Ask::chat().header("X-Keyside-Run", "later"));
     assert_eq!(chat.status(), 200, "in step: {}", chat.text());
     let runs = eventually("the run is recorded", || {

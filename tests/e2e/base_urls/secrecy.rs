@@ -1,5 +1,5 @@
-//! A refusal repeats the method and the path after the provider, in the answer and in the log, and nothing else of the
-//! request's target: no query, and no segment that may be a key.
+//! A refusal repeats the method and the path after the provider, in the response and in the log,
+//! but no query and no segment that may be a key.
 
 use super::message_of;
 use crate::harness::{Ask, KEY, Keyside, Message, expect, field};
@@ -17,7 +17,7 @@ fn log_line(keyside: &Keyside, answer: &Message) -> Value {
     })
 }
 
-/// Everything that is said of a request that must be refused: the answer, then the log line.
+/// The response to a request that must be refused, and its log line.
 fn said(keyside: &Keyside, ask: &Ask) -> (Message, Value) {
     let answer = keyside.ask(ask);
     assert!([400, 403].contains(&answer.status()), "{}", answer.text());
@@ -25,7 +25,8 @@ fn said(keyside: &Keyside, ask: &Ask) -> (Message, Value) {
     (answer, line)
 }
 
-/// Expects a refusal whose message holds this method and path, and whose log line has them in fields.
+/// Expects a refusal whose message contains this method and path, and whose log line has them as
+/// fields.
 fn check(keyside: &Keyside, ask: &Ask, method: &str, path: &str) {
     let (answer, line) = said(keyside, ask);
     let message = message_of(&answer);
@@ -61,7 +62,7 @@ fn a_host_that_is_not_ours_is_in_the_answer_and_in_the_log() {
 }
 
 #[test]
-fn a_query_is_nowhere() {
+fn the_query_is_never_repeated() {
     let keyside = Keyside::builder().start();
     keyside.workspace("acme");
     for target in [
@@ -94,7 +95,7 @@ fn a_segment_that_may_be_a_key_is_masked() {
 }
 
 #[test]
-fn a_key_in_a_wrong_place_is_nowhere() {
+fn a_key_in_the_wrong_place_is_never_repeated() {
     let keyside = Keyside::builder().start();
     keyside.workspace("acme");
     for key in [KEY, LOWER_CASE_KEY] {
@@ -103,12 +104,12 @@ fn a_key_in_a_wrong_place_is_nowhere() {
             "POST /openai/v1/{key}/chat/completions",
             "POST /openai/v1/chat/completions/{key}",
             "POST /openai/v1/nothing/{key}/",
-            // The rest of these is near a route, which repeats a part of what was asked.
+            // The rest resembles a route, and the suggestion repeats a part of the path.
             "GET /openai/models/{key}",
             "GET /openai/v1/v1/models/{key}",
             "POST /gemini/models/{key}:generateContent",
             "POST /azure-openai/deployments/{key}/chat/completions",
-            // Where a provider or a workspace should be.
+            // In the place of a provider or a workspace.
             "POST /{key}/v1/chat/completions",
             "POST /{key}/openai/v1/chat/completions",
             "POST /w/acme/{key}/v1/chat/completions",

@@ -1,21 +1,23 @@
-//! The mistakes, one a row: what a client sends because of its base URL, and what would be right.
+//! The mistakes, one per row: the request that results from a wrong base URL, and the right base
+//! URL.
 
-/// A path that is near one that Keyside forwards.
+/// A path similar to one that Keyside forwards.
 pub(super) struct Mistake {
     pub(super) request: &'static str,
     /// The routes that the client may mean; the refusal names one.
     pub(super) meant: &'static [&'static str],
-    /// Variables and what they should be set to, after the origin. More than one where the request does not show which
-    /// SDK sent it, or which part of the path is from the base URL; the refusal names one.
+    /// Variables and what they should be set to, after the origin. More than one where the request
+    /// does not show which SDK sent it, or which part of the path is from the base URL; the refusal
+    /// names one.
     pub(super) right: &'static [(&'static str, &'static str)],
 }
 
-/// A path that has one meaning but is not written as the route is.
+/// A path with only one meaning that is written differently from the route.
 pub(super) struct Either {
     pub(super) request: &'static str,
-    /// What reaches the provider where the request is served.
+    /// The path that reaches the provider if the request is served.
     pub(super) path: &'static str,
-    /// What the base URL should be where it is not.
+    /// The right base URL if it is not.
     pub(super) base: &'static str,
 }
 
@@ -132,7 +134,8 @@ pub(super) const MISTAKES: &[Mistake] = &[
     row("POST /bedrock/openai/v1/model/amazon.nova-micro-v1:0/converse", CONVERSE, &[(BEDROCK, "/bedrock"), (BEDROCK_CLAUDE, "/bedrock")]),
 ];
 
-/// Requests that name no provider, or one that Keyside does not know, and the base URLs of which one is named.
+/// Requests that name no provider, or one that Keyside does not know, and the base URLs of which
+/// one is named.
 #[rustfmt::skip]
 pub(super) const NO_PROVIDER: &[(&str, &[&str])] = &[
     ("POST /v1/chat/completions", &["/openai/v1"]),

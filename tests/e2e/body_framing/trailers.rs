@@ -1,11 +1,11 @@
-//! Trailers over HTTP/2 have no pseudo-header fields, however they are written.
+//! Trailers over HTTP/2 with pseudo-header fields are refused in every encoding.
 
 use super::{Field, head, send};
 use crate::harness::frames::{DATA, END_HEADERS, END_STREAM, Fate, Frames, HEADERS, block, frame};
 use crate::harness::h2_upstream::{H2Answer, over_h2};
 use crate::harness::{Ask, CHAT, Keyside, Upstream};
 
-/// The trailers of a request, which ends with them.
+/// The trailers that end a request.
 fn trailers(field: Field<'_>) -> Vec<u8> {
     let block = block(&[("x-check", b"7"), field]);
     let data = frame(DATA, 0, 1, b"hello");
@@ -52,7 +52,8 @@ fn trailers_with_a_pseudo_header_are_refused_before_an_http_2_upstream() {
     assert_eq!(keyside.ask(&Ask::chat()).status(), 200, "and it serves on");
 }
 
-/// As compressing clients do, which name a field that they have sent before by its place in the connection's table.
+/// Like compressing clients, which refer to an earlier field by its index in the connection's
+/// table.
 #[test]
 fn the_same_trailers_pass_request_after_request() {
     let upstream = Upstream::ok();
@@ -68,14 +69,15 @@ fn the_same_trailers_pass_request_after_request() {
     assert_eq!(upstream.requests().len(), 3);
 }
 
-/// A field can be named by its place in a table that only the two sides of a connection know.
+/// A field can be an index into a table that only both ends of the connection know.
 #[test]
 fn trailers_with_a_pseudo_header_of_an_earlier_request_are_refused() {
     let upstream = Upstream::ok();
     let keyside = Keyside::with_openai(&upstream.base_url());
     let path = [&[0x44, CHAT.len() as u8][..], CHAT.as_bytes()].concat();
     let ordinary = [&[0x40, 5][..], b"x-sum", &[1], b"8"].concat();
-    // The path is the newest entry but one when the trailers come: it has index 63, the ordinary field 62.
+    // The path is the newest entry but one when the trailers come: it has index 63, the ordinary
+    // field 62.
     for hidden in [
         &[0xbf][..],
         &[0xbe, 0xbf],

@@ -1,9 +1,9 @@
-//! One secret and all the forms in which it could turn up.
+//! One secret and all the encodings in which it could appear.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
 
-/// A text that exists nowhere else.
+/// A unique text.
 pub struct Canary {
     text: String,
     /// Forms by their first bytes, so that one pass over a haystack finds any of them.
@@ -13,7 +13,7 @@ pub struct Canary {
 /// Each form is at least this long.
 const PREFIX: usize = 8;
 
-/// As much of it as would do harm. Views may show its first and last few characters.
+/// The harmful part: views may show its first and last few characters.
 const FRAGMENT: usize = 16;
 
 impl Canary {
@@ -22,7 +22,8 @@ impl Canary {
         Self::of(&format!("sk-proj-{}", random(ALPHANUMERIC, 56)))
     }
 
-    /// All that a secret may hold: what JSON, URLs, shells, logs and patterns would escape.
+    /// All characters that a secret may contain, including those that JSON, URLs, shells, logs and
+    /// patterns escape.
     pub fn of_odd_characters() -> Self {
         Self::of(&random(ODD, 64))
     }
@@ -47,7 +48,7 @@ impl Canary {
         &self.text
     }
 
-    /// The coding in which a part of it stands in these bytes.
+    /// The encoding in which a part of it occurs in these bytes.
     pub fn found_in(&self, bytes: &[u8]) -> Option<&str> {
         (0..bytes.len()).find_map(|at| {
             let forms = self.forms.get(bytes[at..].first_chunk::<PREFIX>()?)?;
@@ -57,7 +58,7 @@ impl Canary {
     }
 }
 
-/// The same bytes in every form that a log, a file format or a mistake could give them.
+/// The same bytes in every form that a log, a file format or a bug could produce.
 pub fn codings(bytes: &[u8]) -> Vec<(String, Vec<u8>)> {
     let mut forms = vec![("raw".to_owned(), bytes.to_vec())];
     let mut add = |coding: &str, form: String| forms.push((coding.to_owned(), form.into_bytes()));
@@ -103,7 +104,7 @@ pub fn codings(bytes: &[u8]) -> Vec<(String, Vec<u8>)> {
     forms
 }
 
-/// What base64 makes of these bytes when `alignment` others stand before them: the digits that depend on nothing else.
+/// The base64 digits that depend only on these bytes if `alignment` others precede them.
 fn base64(bytes: &[u8], alignment: usize, digits: &[u8; 64]) -> String {
     let bit = |at: usize| bytes[at / 8] >> (7 - at % 8) & 1;
     let first = (alignment * 8).next_multiple_of(6) - alignment * 8;
@@ -125,7 +126,7 @@ fn url(byte: u8, upper: bool) -> String {
     }
 }
 
-/// The standard library's own source of randomness; what is asked of it here is to be unique.
+/// The standard library's source of randomness; here it only needs to be unique.
 fn random(from: &[u8], length: usize) -> String {
     let pick = |_| {
         let number = RandomState::new().build_hasher().finish();
@@ -148,7 +149,7 @@ fn a_canary_is_found_in_every_coding_and_only_where_it_is() {
         let planted = [b"before ".as_slice(), &whole, b" after"].concat();
         assert!(canary.found_in(&planted).is_some(), "not found: {coding}");
     }
-    // Coded elsewhere: `printf 'x{key}' | base64`, with nothing, one and two bytes before it.
+    // Computed with `printf 'x{key}' | base64`, with zero, one and two bytes before it.
     for coded in [
         "c2stcHJvai1hYmMvZGVmK2doaSJqa2wlbW5vXHBxcj1zdHV+dnd4",
         "eHNrLXByb2otYWJjL2RlZitnaGkiamtsJW1ub1xwcXI9c3R1fnZ3eA==",

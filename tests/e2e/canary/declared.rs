@@ -1,4 +1,5 @@
-//! The same hunt over `keyside proxy`, whose keys are read from a file: the file is the one more place that may hold them.
+//! The same search for `keyside proxy`, which reads keys from a file: only the file may contain
+//! them as well.
 
 use super::Hunt;
 use super::codings::Canary;
@@ -9,7 +10,7 @@ use std::fs;
 const FILE: &str = "key";
 
 #[test]
-fn a_declared_key_is_found_nowhere_but_in_its_file_and_in_the_requests_to_its_provider() {
+fn a_declared_key_is_only_in_its_file_and_in_requests_to_its_provider() {
     let mut hunt = Hunt::over_a_sidecar(Canary::like_a_key());
     hunt.successes();
     hunt.refusals();
@@ -23,7 +24,7 @@ fn a_declared_key_is_found_nowhere_but_in_its_file_and_in_the_requests_to_its_pr
 }
 
 #[test]
-fn a_declared_key_of_odd_characters_is_found_nowhere_else_either() {
+fn a_declared_key_with_special_characters_is_only_in_its_file_and_requests() {
     let mut hunt = Hunt::over_a_sidecar(Canary::of_odd_characters());
     hunt.successes();
     hunt.refusals();
@@ -35,18 +36,18 @@ fn a_declared_key_of_odd_characters_is_found_nowhere_else_either() {
 }
 
 impl Hunt {
-    /// Each provider that the requests of the other hunts go to has a declared key, all in one file.
+    /// Each provider of the other searches has a declared key, all in one file.
     fn over_a_sidecar(key: Canary) -> Self {
         let mut builder = Keyside::sidecar();
         fs::write(builder.home().join(FILE), key.text()).expect("a writable folder");
         for provider in ["openai", "gemini", "mistral", "groq", "xai"] {
             builder = builder.declare("acme", provider, "default", FILE);
         }
-        // A workspace that is known, and has no key for what it is asked for.
+        // A known workspace without a key for the request.
         Self::start(key, builder.declare("other", "gemini", "default", FILE))
     }
 
-    /// What is wrong with a file is said in the log, on `/readyz` and by `doctor`; each time the key is in it.
+    /// The log, `/readyz` and `doctor` report faults of a file that contains the key.
     fn files_that_are_no_key(&mut self) {
         let key = self.key.text().to_owned();
         let file = self.keyside.builder_of().home().join(FILE);
@@ -62,7 +63,7 @@ impl Hunt {
             fs::write(&file, contents).expect("a writable folder");
             let page = eventually("/readyz says what is wrong", || {
                 let page = self.keyside.observed("/readyz");
-                // Each of the six credentials is followed by itself.
+                // Each of the six credentials is polled separately.
                 (page.text().matches(said).count() == 6).then_some(page)
             });
             self.sweep.saw("/readyz", &page.raw);
@@ -77,7 +78,7 @@ impl Hunt {
         });
     }
 
-    /// What the commands say that read the same settings; `doctor` reads the keys too.
+    /// The output of commands that read the same settings; `doctor` also reads the keys.
     fn commands_beside_it(&mut self) {
         let builder = self.keyside.builder_of().clone();
         for command in [

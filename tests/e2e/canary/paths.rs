@@ -1,4 +1,4 @@
-//! The ways on which a key, or a client's own, could get lost.
+//! Paths on which the key, or the client's credential, could leak.
 
 use super::{Hunt, raw};
 use crate::harness::{Ask, CREDENTIALS, Wire, eventually, h2c::H2c};
@@ -87,7 +87,7 @@ impl Hunt {
         self.sweep.saw("workspace_not_allowed", &pinned.raw);
     }
 
-    /// Keys that have come to their end.
+    /// Keys that are expired, revoked or replaced.
     pub fn ended_keys(&mut self) {
         let gone = Ask::chat().header("X-Keyside-Label", "gone");
         assert_eq!(self.ask("credential_revoked", gone), 401);
@@ -97,7 +97,7 @@ impl Hunt {
         });
     }
 
-    /// Requests that are broken off or broken, each with the client's own credential in it.
+    /// Aborted and malformed requests, each with the client's own credential.
     pub fn malformed_requests(&mut self) {
         let own = self.own.text();
         let head = "POST /openai/v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nX-Keyside-Workspace: acme\r\nConnection: close\r\n";
@@ -125,7 +125,7 @@ impl Hunt {
         }
     }
 
-    /// What the upstream says of the key is masked before the client reads it.
+    /// The upstream's echoes of the key are masked before the client reads them.
     pub fn echoes(&mut self) {
         for (case, status) in [
             ("echo in a body", 401),
@@ -157,7 +157,7 @@ impl Hunt {
         assert_eq!(self.ask("cut", Ask::chat().header("X-Case", "cut")), 200);
     }
 
-    /// The key pasted into places of the admin API where it does not belong.
+    /// The key in the wrong fields of the admin API.
     pub fn mistakes_at_the_admin_api(&mut self) {
         let key = self.key.text().to_owned();
         let whole =

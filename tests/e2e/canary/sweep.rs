@@ -1,4 +1,4 @@
-//! Everything that Keyside says, shows or stores, gathered to be searched.
+//! Collects everything that Keyside prints, shows or stores, to search it.
 
 use super::codings::Canary;
 use crate::harness::{CREDENTIALS, Keyside};
@@ -7,7 +7,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
 
-/// What was seen, by where.
+/// The collected bytes, by source.
 #[derive(Default)]
 pub struct Sweep {
     seen: Vec<(String, Vec<u8>)>,
@@ -49,13 +49,13 @@ impl Sweep {
         }
     }
 
-    /// What the system shows of it.
+    /// Information from the operating system.
     fn process(&mut self, keyside: &Keyside) {
         let process = format!("/proc/{}", keyside.pid());
         for file in ["environ", "cmdline", "comm", "status", "maps", "limits"] {
             self.file_of_process(&format!("{process}/{file}"));
         }
-        // What would be in a core dump is not looked through: there is none.
+        // There are no core dumps to search.
         let limits = fs::read_to_string(format!("{process}/limits")).expect("its limits");
         let mut limits = limits.lines();
         let core = limits.find_map(|line| line.strip_prefix("Max core file size"));
@@ -72,7 +72,8 @@ impl Sweep {
         self.files(folder, folder);
     }
 
-    /// Fails on the first place that holds any part of it in any coding. `but` may hold it.
+    /// Fails on the first source that contains any part of it in any encoding. `but` may contain
+    /// it.
     pub fn assert_without(&self, what: &str, canary: &Canary, but: &[&str]) {
         assert!(!self.seen.is_empty(), "nothing was looked at");
         for (place, bytes) in &self.seen {
@@ -102,7 +103,7 @@ impl Sweep {
         }
     }
 
-    /// A process that does not show its environment even to its own user has nothing to be searched.
+    /// If even its own user may not read the process's environment, there is nothing to search.
     fn file_of_process(&mut self, file: &str) {
         match fs::read(file) {
             Ok(bytes) => self.saw(file, &bytes),
@@ -125,5 +126,5 @@ const ADMIN_PAGES: [&str; 11] = [
     "/api/tokens",
 ];
 
-/// What is taken away whole.
+/// Exports and backups.
 const ADMIN_FILES: [&str; 2] = ["/api/workspaces/acme/export", "/api/backup"];

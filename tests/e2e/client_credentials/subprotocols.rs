@@ -1,4 +1,4 @@
-//! A WebSocket client can put its key into the name of a subprotocol.
+//! A WebSocket client can send its key as the name of a subprotocol.
 
 use super::OWN;
 use crate::harness::{Ask, KEY, Keyside, Upstream, holds};
@@ -13,7 +13,7 @@ fn a_subprotocol_without_an_upgrade_carries_no_credential_either() {
 }
 
 #[test]
-fn a_credential_in_a_subprotocol_is_taken_out_and_the_rest_stays() {
+fn a_credential_in_a_subprotocol_is_removed_and_the_rest_stays() {
     let cases: &[(&[&str], &[&str])] = &[
         (
             &["realtime, openai-insecure-api-key.{OWN}, openai-beta.realtime-v1"],

@@ -1,8 +1,8 @@
-//! The key in what stands around a body: names of headers and trailers, and values in any form.
+//! The key outside of the body: in names of headers and trailers, and in values in any form.
 
 use crate::harness::{Ask, KEY, Keyside, Message, Pair, Upstream, expect, reply, reply_in_chunks};
 
-/// Fails if the key stands in any header or trailer, in any case: names lose it.
+/// Fails if the key is in any header or trailer, in any case, because names are case-insensitive.
 fn check_fields(name: &str, answer: &Message) {
     expect::keyless(name, answer);
     let key = KEY.to_lowercase();

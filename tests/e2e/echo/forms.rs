@@ -1,4 +1,4 @@
-//! The key in other forms than its own: escaped as URLs, JSON and HTML escape, all of it or some.
+//! The key escaped for URLs, JSON or HTML, completely or partly.
 
 use crate::harness::{Ask, KEY, Keyside, Pair, Then, Upstream, chunk_of, chunked_head, reply};
 
@@ -138,7 +138,7 @@ fn a_key_of_odd_characters_is_masked_as_json_and_html_have_it() {
 }
 
 #[test]
-fn escapes_of_anything_else_come_as_they_were_sent() {
+fn escapes_of_other_text_are_unchanged() {
     let half = &KEY[..KEY.len() - 1];
     let pair = Pair::new();
     for body in [

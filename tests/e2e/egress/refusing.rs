@@ -1,4 +1,5 @@
-//! A proxy that refuses, lies, dies or says nothing: the request is refused, names the proxy, and is not sent directly.
+//! A proxy that refuses, lies, dies or does not respond: the request is refused with the proxy's
+//! name, and never sent directly.
 
 use super::{EgressProxy, answering, quoted, trusting};
 use crate::harness::tls::{Authority, VALID};
@@ -6,7 +7,8 @@ use crate::harness::{Ask, Upstream, expect};
 use std::fs;
 use std::net::TcpListener;
 
-/// Asks through a proxy at `url`, and expects a refusal that names it; `cause` is in the log.
+/// Sends a request through a proxy at `url`, and expects a refusal that names it, with `cause` in
+/// the log.
 fn check_refused(name: &str, url: &str, answer: (u16, &str), cause: &str) {
     check_refused_with(name, url, None, answer, cause);
 }
@@ -87,7 +89,7 @@ fn a_proxy_that_refuses_is_named_with_what_can_be_done() {
 }
 
 #[test]
-fn wrong_credentials_are_told_from_a_refusal() {
+fn wrong_credentials_are_distinguished_from_a_refusal() {
     let upstream = Upstream::ok();
     for proxy in [
         EgressProxy::http_for(&upstream, Some("Basic bWU6cmlnaHQ=")),
@@ -103,7 +105,7 @@ fn wrong_credentials_are_told_from_a_refusal() {
 }
 
 #[test]
-fn a_proxy_whose_answer_cannot_be_read_is_told_from_one_that_refuses() {
+fn an_unreadable_proxy_response_is_distinguished_from_a_refusal() {
     let huge = format!("HTTP/1.1 200 OK\r\nX-Huge: {}\r\n\r\n", "x".repeat(1 << 20));
     for (name, answer, cause) in [
         ("nothing", "", "not that of an HTTP proxy"),
@@ -135,7 +137,7 @@ fn a_proxy_whose_answer_cannot_be_read_is_told_from_one_that_refuses() {
 }
 
 #[test]
-fn a_proxy_that_goes_away_before_tls_is_open_is_no_fault_of_the_certificate() {
+fn a_proxy_that_disconnects_before_tls_is_not_reported_as_a_certificate_error() {
     let proxy = EgressProxy::answering("HTTP/1.1 200 OK\r\n\r\n");
     check_refused(
         "gone",

@@ -1,4 +1,4 @@
-//! `check` and the start report egress settings that cannot be used, and show which routes are in effect.
+//! `check` and the start report unusable egress settings, and show the routes in effect.
 
 use super::{Authority, Builder, Keyside, quoted};
 use serde_json::Value;
@@ -6,7 +6,7 @@ use std::fs;
 
 const CANARY: &str = "canary-egress-setting-90be";
 
-/// Checks that neither command runs these settings, and that both say these parts and no password.
+/// Checks that both commands refuse these settings, with these words and without a password.
 fn check_unusable(builder: &Builder, parts: &[&str]) {
     for command in ["check", "serve"] {
         let exit = builder.run(&[command], b"");
@@ -68,7 +68,7 @@ fn a_file_that_is_missing_or_holds_something_else_is_named() {
 }
 
 #[test]
-fn what_no_variable_of_a_proxy_can_do_is_warned_of() {
+fn proxy_variables_without_effect_are_warned_of() {
     let proxied = Keyside::builder().variable("HTTPS_PROXY", "http://proxy.example");
     let exempting = |list: &str| proxied.clone().variable("NO_PROXY", list);
     for (builder, expected) in [
@@ -93,7 +93,7 @@ fn what_no_variable_of_a_proxy_can_do_is_warned_of() {
 }
 
 #[test]
-fn check_shows_the_way_of_each_provider_that_takes_another() {
+fn check_shows_each_provider_with_another_route() {
     let authority = Authority::new();
     let builder = Keyside::builder()
         .set("providers.openai.egress", r#""direct""#)

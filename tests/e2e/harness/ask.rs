@@ -1,6 +1,6 @@
-//! Requests as a workflow runner writes them, byte for byte.
+//! Builds a runner's requests, byte for byte.
 
-/// A request under construction; what is not set is not sent.
+/// A request builder; it sends nothing that was not set.
 #[derive(Clone, Debug)]
 pub struct Ask {
     pub method: String,
@@ -34,7 +34,7 @@ impl Ask {
             .body(br#"{"model":"m"}"#)
     }
 
-    /// The request that most tests vary.
+    /// The base request of most tests.
     pub fn chat() -> Self {
         Self::post(CHAT)
     }
@@ -44,7 +44,7 @@ impl Ask {
             .header("X-Keyside-Workspace", id)
     }
 
-    /// Adds a header, whether or not there is one of that name.
+    /// Adds a header, even if one with that name exists.
     pub fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
         self.headers
             .push((name.to_owned(), value.as_ref().to_vec()));

@@ -1,4 +1,4 @@
-//! How to start Keyside: settings, surroundings, and the wait until it is ready.
+//! Starts Keyside: settings, environment, and waiting until it is ready.
 
 use super::PATIENCE;
 use super::keyside::Keyside;
@@ -41,7 +41,7 @@ impl Builder {
             .set("store.path", r#""data""#)
     }
 
-    /// `keyside proxy` in the place of `serve`: without a store, with what is [declared](Self::declare).
+    /// `keyside proxy` instead of `serve`: without a store, with [declared](Self::declare) keys.
     pub fn sidecar() -> Self {
         Self::new()
             .unset("store.path")
@@ -49,7 +49,7 @@ impl Builder {
             .arguments(&["proxy"])
     }
 
-    /// Declares a key that is kept in a file of the folder.
+    /// Declares a key whose secret is in a file in the folder.
     pub fn declare(self, workspace: &str, provider: &str, label: &str, file: &str) -> Self {
         let path = self.home().join(file);
         let source = format!("file:{}", path.display());
@@ -58,14 +58,14 @@ impl Builder {
         ))
     }
 
-    /// One setting by its dotted name; the value is TOML. A later one of the same name counts.
+    /// Sets one setting by its dotted name; the value is TOML. The last value wins.
     pub fn set(self, name: &str, toml: &str) -> Self {
         let mut builder = self.unset(name);
         builder.settings.push((name.to_owned(), toml.to_owned()));
         builder
     }
 
-    /// Leaves a setting to its default.
+    /// Resets a setting to its default.
     pub fn unset(mut self, name: &str) -> Self {
         self.settings.retain(|(known, _)| known != name);
         self
@@ -101,13 +101,13 @@ impl Builder {
         self
     }
 
-    /// A command that the binary and its arguments are appended to, and that becomes it in the end.
+    /// A wrapper command that finally executes the binary with its arguments.
     pub fn launched_by(mut self, launcher: &[&str]) -> Self {
         self.launcher = launcher.iter().map(|&word| word.to_owned()).collect();
         self
     }
 
-    /// Under a limit on open files as the shell's `ulimit` takes it, whatever this process has.
+    /// Sets the limit on open files, in the form of the shell's `ulimit`.
     pub fn open_files(self, limit: &str) -> Self {
         let script = format!(r#"ulimit {limit}; exec "$0" "$@""#);
         self.launched_by(&["/bin/sh", "-c", &script])
@@ -118,13 +118,13 @@ impl Builder {
         self.home.path()
     }
 
-    /// Starts it and waits until it says that it is ready.
+    /// Starts it and waits until it is ready.
     pub fn start(self) -> Keyside {
         self.try_start()
             .unwrap_or_else(|exit| panic!("did not start: {exit:#?}"))
     }
 
-    /// Starts it; the error is a process that ended before it was ready.
+    /// Starts it; an error is a process that exited before it was ready.
     pub fn try_start(self) -> Result<Keyside, Exit> {
         let arguments: Vec<_> = self.arguments.iter().map(String::as_str).collect();
         let mut process = self.spawn(&arguments, None);

@@ -1,4 +1,5 @@
-//! A provider's stand-in for thousands of connections at once: HTTP/1.1 without TLS on one thread, and one large answer to all.
+//! A fake provider for thousands of connections: HTTP/1.1 without TLS on one thread, with one large
+//! response for all.
 
 use super::holds;
 use std::net::SocketAddr;
@@ -9,17 +10,17 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Builder;
 
-/// A listening stand-in; it stops with the test process.
+/// A listening fake provider; it stops with the test process.
 pub struct Crowd {
     address: SocketAddr,
     sent: Arc<AtomicUsize>,
 }
 
-/// What its answers, and those of [`super::h2_upstream`], are made of.
+/// The contents of its responses, and of those of [`super::h2_upstream`].
 pub static ZEROES: [u8; 16 * 1024] = [0; 16 * 1024];
 
 impl Crowd {
-    /// Answers each request, which must have no body, with so many zeroes.
+    /// Responds to each request, which must have no body, with this many zeroes.
     pub fn answering(size: usize) -> Self {
         let runtime = Builder::new_current_thread()
             .enable_all()

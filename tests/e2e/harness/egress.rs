@@ -1,6 +1,7 @@
-//! Egress proxies' stand-ins: HTTP `CONNECT` and SOCKS5 over real sockets, recording every byte that they see.
+//! Fake egress proxies: HTTP `CONNECT` and SOCKS5 over real sockets, recording every byte.
 //!
-//! They know one upstream, whatever name they are asked for: names such as `upstream.test` resolve nowhere else.
+//! They connect to one upstream, whatever the requested name: names such as `upstream.test` resolve
+//! nowhere else.
 
 use super::Upstream;
 use super::tls::Identity;
@@ -31,12 +32,12 @@ struct State {
 }
 
 impl EgressProxy {
-    /// Passes everybody on to `upstream`.
+    /// Connects every client to `upstream`.
     pub fn http(upstream: &Upstream) -> Self {
         Self::http_for(upstream, None)
     }
 
-    /// The same for those who send this value of `Proxy-Authorization` alone; others get 407.
+    /// The same, but only for clients with this value of `Proxy-Authorization`; others get 407.
     pub fn http_for(upstream: &Upstream, authorization: Option<&'static str>) -> Self {
         let to = upstream.address();
         Self::listening("http", move |mut client, record| {
@@ -59,7 +60,7 @@ impl EgressProxy {
         })
     }
 
-    /// Passes on to `upstream` those who say this user and password, if any.
+    /// Connects clients with this user and password, if any, to `upstream`.
     pub fn socks5(upstream: &Upstream, password: Option<(&'static str, &'static str)>) -> Self {
         let to = upstream.address();
         Self::listening("socks5", move |mut client, record| {
@@ -70,19 +71,19 @@ impl EgressProxy {
         })
     }
 
-    /// Answers whatever it is asked with these bytes and closes.
+    /// Responds to every request with these bytes and closes.
     pub fn answering(answer: impl Into<Vec<u8>>) -> Self {
         let answer = answer.into();
         Self::listening("http", move |mut client, record| {
             head(&mut client, &record)?;
             client.write_all(&answer)?;
             client.shutdown(Shutdown::Write)?;
-            // Whoever closes with bytes unread resets, which can take the answer along.
+            // Closing with unread bytes resets the connection, which can discard the response.
             client.read_to_end(&mut Vec::new()).map(drop)
         })
     }
 
-    /// Takes what it is asked, and never answers.
+    /// Reads requests and never responds.
     pub fn silent() -> Self {
         Self::listening("http", |mut client, record| {
             head(&mut client, &record)?;
@@ -103,7 +104,7 @@ impl EgressProxy {
                 let (record, serve) = (Arc::clone(&shared), Arc::clone(&serve));
                 let kept = client.try_clone().expect("a socket");
                 record.lock().clients.push(kept);
-                // A client that has gone is not this side's failure.
+                // A disconnected client is not an error here.
                 thread::spawn(move || serve(client, record));
             }
         });
@@ -134,12 +135,12 @@ impl EgressProxy {
         self.record.lock().clients.len()
     }
 
-    /// What connections were asked for, as `host:port`.
+    /// The requested destinations, as `host:port`.
     pub fn targets(&self) -> Vec<String> {
         self.record.lock().targets.clone()
     }
 
-    /// Every byte that it has seen of its clients, after TLS with itself.
+    /// Every byte received from its clients, after its own TLS.
     pub fn bytes(&self) -> Vec<u8> {
         self.record.lock().bytes.clone()
     }
@@ -249,7 +250,7 @@ fn some(client: &mut impl Read, record: &Record, length: u8) -> io::Result<Vec<u
     Ok(bytes)
 }
 
-/// Passes bytes on in both directions until both have ended.
+/// Copies bytes in both directions until both have ended.
 fn pass(client: TcpStream, to: SocketAddr, record: &Arc<Record>) -> io::Result<()> {
     let upstream = TcpStream::connect(to)?;
     let (up, down) = (client.try_clone()?, upstream.try_clone()?);
@@ -281,12 +282,13 @@ fn secured(mut client: TcpStream, config: &Arc<ServerConfig>) -> io::Result<Secu
     Ok(StreamOwned::new(session, client))
 }
 
-/// [`pass`] for a client behind TLS, whose session is one for both directions: one thread waits for either side.
+/// [`pass`] for a client behind TLS, whose session is one for both directions: one thread waits for
+/// either side.
 fn pass_secured(mut client: Secured, to: SocketAddr, record: &Record) -> io::Result<()> {
     let mut upstream = TcpStream::connect(to)?;
     let mut block = vec![0; 64 * 1024];
     loop {
-        // What came with the head is in the session already.
+        // Bytes that arrived with the head are already in the session.
         let waiting = client
             .conn
             .process_new_packets()

@@ -1,9 +1,9 @@
-//! What every answer of one kind must look like, said once.
+//! Assertions that many tests share.
 
 use super::{KEY, Message};
 use serde_json::Value;
 
-/// Checks a refusal of Keyside's own: status, code, the way out, and a request id that is said twice.
+/// Checks a refusal by Keyside: status, code, remedy, and the request id in both places.
 pub fn refused(name: &str, answer: &Message, status: u16, code: &str) {
     let text = answer.text();
     assert_eq!(answer.status(), status, "{name}: {text}");
@@ -30,13 +30,13 @@ pub fn refused(name: &str, answer: &Message, status: u16, code: &str) {
     closed_to_browsers(name, answer);
 }
 
-/// The sentence that a person reads, wherever the provider's shape has it.
+/// The message, wherever the provider's error shape has it.
 pub fn message_of(body: &Value) -> Option<&str> {
     let nested = body.get("error").and_then(|error| error.get("message"));
     nested.or_else(|| body.get("message"))?.as_str()
 }
 
-/// Checks that the key stands nowhere in an answer.
+/// Checks that the key is nowhere in a response.
 pub fn keyless(name: &str, answer: &Message) {
     assert!(
         !answer.holds(KEY),
@@ -45,7 +45,7 @@ pub fn keyless(name: &str, answer: &Message) {
     );
 }
 
-/// Checks that an answer allows no web page anything.
+/// Checks that a response grants nothing to web pages.
 pub fn closed_to_browsers(name: &str, answer: &Message) {
     let allows =
         |(key, _): &&(String, String)| key.to_ascii_lowercase().starts_with("access-control-");

@@ -1,5 +1,5 @@
-//! HTTP/2 written by hand (RFC 9113), for what no well-behaved client would send and what only frames show.
-//! The server's side is in [`super::h2_session`].
+//! HTTP/2 frames by hand (RFC 9113), to send what no well-behaved client sends and to inspect
+//! frames. The server's side is in [`super::h2_session`].
 
 use super::PATIENCE;
 use std::io::{Read, Write};
@@ -33,15 +33,15 @@ pub const END_STREAM: u8 = 1;
 pub const ACK: u8 = 1;
 pub const END_HEADERS: u8 = 4;
 
-/// Settings that open each stream's window as far as it goes (RFC 9113, section 6.5.2).
+/// Settings with the largest stream window (RFC 9113, section 6.5.2).
 pub const WIDE_STREAMS: &[u8] = &[0, 4, 0x7f, 0xff, 0xff, 0xff];
-/// Opens the connection's window as far as it goes: by 2^31 - 1 less the 65,535 bytes that it has.
+/// Opens the connection's window to its maximum: by 2^31 - 1 minus the initial 65,535 bytes.
 pub const WIDE_CONNECTION: &[u8] = &[0x7f, 0xff, 0, 0];
 
-/// What came of a stream.
+/// The result of a stream.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Fate {
-    /// An answer; whether its status is 200 is all that its first byte tells.
+    /// A response; its first byte only shows whether the status is 200.
     Answered { ok: bool },
     /// The stream was reset.
     Reset,
@@ -54,7 +54,7 @@ impl Frames {
         Self::connect_with(address, &[])
     }
 
-    /// A client that lets the server send all that it has, whether or not it reads it.
+    /// A client that lets the server send everything, whether or not it reads it.
     pub fn connect_wide(address: SocketAddr) -> Self {
         let mut frames = Self::connect_with(address, WIDE_STREAMS);
         frames.write(WINDOW_UPDATE, 0, 0, WIDE_CONNECTION);
@@ -112,7 +112,7 @@ impl<S: Read + Write> Frames<S> {
         })
     }
 
-    /// Reads until it is decided what comes of `stream`.
+    /// Reads until the result of `stream` is known.
     pub fn fate(&mut self, stream: u32) -> Fate {
         while let Some(frame) = self.read() {
             match frame.kind {
@@ -130,7 +130,8 @@ impl<S: Read + Write> Frames<S> {
         Fate::Gone
     }
 
-    /// Every frame that comes before the answer to a ping of ours: what the peer sent until it read the ping.
+    /// Every frame before the response to our ping: all frames that the peer sent before it read
+    /// the ping.
     pub fn until_pong(&mut self) -> Vec<Frame> {
         let mut seen = Vec::new();
         self.write(PING, 0, 0, &[7; 8]);

@@ -1,9 +1,9 @@
-//! A gate that a test opens step by step while any number of stand-ins wait at it.
+//! A gate that a test opens step by step while fake servers wait at it.
 
 use super::PATIENCE;
 use std::sync::{Condvar, Mutex};
 
-/// How far things may go.
+/// The current step.
 #[derive(Default)]
 pub struct Gate {
     step: Mutex<usize>,
@@ -11,13 +11,13 @@ pub struct Gate {
 }
 
 impl Gate {
-    /// Lets everybody go on to `step`.
+    /// Opens the gate up to `step`.
     pub fn open(&self, step: usize) {
         *self.step.lock().expect("no panic") = step;
         self.opened.notify_all();
     }
 
-    /// Waits until `step` is open; `false` when that takes for ever.
+    /// Waits until `step` is open; `false` after a long timeout.
     pub fn wait_for(&self, step: usize) -> bool {
         let now = self.step.lock().expect("no panic");
         let closed = |now: &mut usize| *now < step;

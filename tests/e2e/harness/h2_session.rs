@@ -1,4 +1,5 @@
-//! The server's side of HTTP/2 frame by frame: a provider that refuses streams, goes away or breaks off when it is told to.
+//! The server's side of HTTP/2 frame by frame: a provider that refuses streams, sends GOAWAY or
+//! breaks off on demand.
 
 use super::frames::{
     ACK, DATA, END_HEADERS, END_STREAM, Frame, Frames, GOAWAY, HEADERS, PING, RST_STREAM, SETTINGS,
@@ -18,8 +19,8 @@ pub type Session<'a> = Frames<&'a mut Box<dyn Stream>>;
 pub const NO_ERROR: u32 = 0;
 pub const REFUSED_STREAM: u32 = 7;
 
-/// Keyside with workspace `acme` and its OpenAI key, and OpenAI at a stand-in that plays `script` on each connection, which
-/// it gets with its number, counted from 0. The connection ends with the script.
+/// Keyside with workspace `acme` and its OpenAI key, and a fake OpenAI that runs `script` on each
+/// connection, with the connection's number from 0. The connection closes when the script ends.
 pub fn over_frames(
     script: impl Fn(usize, &mut Session<'_>) + Send + Sync + 'static,
 ) -> (Upstream, Keyside) {
@@ -56,7 +57,7 @@ fn accept(stream: &mut Box<dyn Stream>) -> Option<Session<'_>> {
 }
 
 impl Session<'_> {
-    /// The next frame that is about a stream; `None` at the connection's end.
+    /// The next frame of a stream; `None` at the connection's end.
     pub fn event(&mut self) -> Option<Frame> {
         loop {
             let frame = self.read()?;
@@ -73,15 +74,16 @@ impl Session<'_> {
         }
     }
 
-    /// Answers a stream, whole. The body has to fit into one frame.
+    /// Sends a complete response. The body must fit into one frame.
     pub fn answer(&mut self, stream: u32, status: u16, body: impl AsRef<[u8]>) -> bool {
-        // ":status" stands at 8 in the static table; its value follows (RFC 7541, section 6.2.2 and appendix A).
+        // ":status" stands at 8 in the static table; its value follows (RFC 7541, section 6.2.2 and
+        // appendix A).
         let head = [&[8, 3], status.to_string().as_bytes()].concat();
         self.write(HEADERS, END_HEADERS, stream, &head)
             && self.write(DATA, END_STREAM, stream, body.as_ref())
     }
 
-    /// Says that an answer follows, as `103 Early Hints`.
+    /// Announces a response with `103 Early Hints`.
     pub fn early_hints(&mut self, stream: u32) -> bool {
         self.write(HEADERS, END_HEADERS, stream, &[8, 3, b'1', b'0', b'3'])
     }
@@ -91,7 +93,7 @@ impl Session<'_> {
         self.write(RST_STREAM, 0, stream, &code.to_be_bytes())
     }
 
-    /// Says that no stream above `last` was processed, nor will be.
+    /// Sends a GOAWAY: no stream above `last` was or will be processed.
     pub fn go_away(&mut self, last: u32) -> bool {
         let payload = [last.to_be_bytes(), NO_ERROR.to_be_bytes()].concat();
         self.write(GOAWAY, 0, 0, &payload)
@@ -103,7 +105,7 @@ impl Session<'_> {
 pub struct Bodies(HashMap<u32, Vec<u8>>);
 
 impl Bodies {
-    /// Takes a frame in. Returns the body of the request that ends with it.
+    /// Adds a frame. Returns the body of the request that ends with it.
     pub fn take(&mut self, frame: &Frame) -> Option<Vec<u8>> {
         if frame.kind == RST_STREAM {
             self.0.remove(&frame.stream);

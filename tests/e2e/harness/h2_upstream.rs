@@ -1,4 +1,4 @@
-//! A provider's stand-in that speaks HTTP/2 over TLS.
+//! A fake provider with HTTP/2 over TLS.
 
 use super::Keyside;
 use super::crowd::ZEROES;
@@ -17,13 +17,13 @@ use tokio::runtime::Builder;
 use tokio::sync::Barrier;
 use tokio_rustls::TlsAcceptor;
 
-/// A listening stand-in; it stops with the test process.
+/// A listening fake provider; it stops with the test process.
 pub struct H2Upstream {
     address: SocketAddr,
     shared: Arc<Shared>,
 }
 
-/// What all its connections share.
+/// State that all connections share.
 struct Shared {
     acceptor: TlsAcceptor,
     streams: Option<u32>,
@@ -35,7 +35,7 @@ struct Shared {
     zeroes: AtomicUsize,
 }
 
-/// Decides what a request is answered.
+/// Chooses the response to a request.
 type Answers = dyn Fn(&H2Request) -> H2Answer + Send + Sync;
 
 /// A request as it arrived.
@@ -48,7 +48,7 @@ pub struct H2Request {
     pub connection: usize,
 }
 
-/// What to answer.
+/// The response.
 #[derive(Clone, Debug, Default)]
 pub struct H2Answer {
     pub headers: Vec<(String, String)>,
@@ -56,19 +56,19 @@ pub struct H2Answer {
     /// How many zeroes follow the pieces, as fast as the windows let them.
     pub zeroes: usize,
     pub trailer: Option<(&'static str, &'static str)>,
-    /// Announces that the pieces are this long together. The stream ends in an empty frame all the same.
+    /// Announces the total length of the pieces. The stream still ends with an empty frame.
     pub length: Option<usize>,
     /// Ends the stream in an error after the pieces.
     pub reset: bool,
-    /// Ends the stream by a reset that names no error, once the pieces have left.
+    /// Ends the stream with a reset without an error, after the pieces were sent.
     pub stopped: bool,
-    /// How many streams a connection may have at once, if that is to be said.
+    /// The maximum of concurrent streams per connection, if announced.
     pub streams: Option<u32>,
-    /// Keeps each answer to a request with `X-Together` back until this many of them wait.
+    /// Delays responses to requests with `X-Together` until this many are waiting.
     pub together: usize,
 }
 
-/// Keyside with workspace `acme` and its OpenAI key, and OpenAI at such a stand-in.
+/// Keyside with workspace `acme` and its OpenAI key, in front of this fake OpenAI.
 pub fn over_h2(echo: bool, answer: H2Answer) -> (H2Upstream, Keyside) {
     let authority = Authority::new();
     let upstream = H2Upstream::start(&authority.issue(&["localhost"], VALID), echo, answer);
@@ -156,7 +156,7 @@ impl Shared {
         if let Some(streams) = self.streams {
             http.max_concurrent_streams(streams);
         }
-        // A client may go before it has said a word.
+        // A client may disconnect before it has sent anything.
         let Ok(mut connection) = http.handshake(stream).await else {
             return;
         };
@@ -174,7 +174,7 @@ impl Shared {
         let (parts, mut incoming) = request.into_parts();
         let mut body = Vec::new();
         while let Some(piece) = incoming.data().await {
-            // What was cut is not recorded, nor answered.
+            // Aborted requests are not recorded and get no response.
             let Ok(piece) = piece else { return };
             body.extend_from_slice(&piece);
             let _ = incoming.flow_control().release_capacity(piece.len());
@@ -211,7 +211,7 @@ impl Shared {
         match answer.trailer {
             _ if answer.reset => out.send_reset(h2::Reason::INTERNAL_ERROR),
             _ if answer.stopped => {
-                // A reset takes back what has not left; the connection's task gets its turn to write it.
+                // A reset discards unsent bytes, so let the connection's task write them first.
                 for _ in 0..64 {
                     tokio::task::yield_now().await;
                 }
@@ -228,7 +228,7 @@ impl Shared {
         }
     }
 
-    /// Sends so many zeroes, and nothing that would have to wait for a window in the memory of this process.
+    /// Sends this many zeroes, without buffering more than the window allows.
     async fn pour(&self, out: &mut SendStream<Bytes>, mut left: usize) {
         while left > 0 {
             out.reserve_capacity(left.min(ZEROES.len()));

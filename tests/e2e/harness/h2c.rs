@@ -1,4 +1,4 @@
-//! A client that speaks HTTP/2 without TLS, well-behaved: what only abuse does is in [`super::frames`].
+//! A well-behaved client with HTTP/2 without TLS; for abuse see [`super::frames`].
 
 use super::message::{Ending, Message};
 use super::{Ask, PATIENCE};
@@ -18,7 +18,7 @@ pub struct H2c {
     streams: SendRequest<Bytes>,
 }
 
-/// One stream: a request that may still be going out, and its answer coming in.
+/// One stream: a request that may still be sent, and its response.
 pub struct H2Stream {
     out: SendStream<Bytes>,
     response: Option<ResponseFuture>,
@@ -67,7 +67,7 @@ impl H2c {
 
     /// Sends a part of a request's body, as fast as the window lets it.
     pub fn send(&self, stream: &mut H2Stream, part: &[u8], last: bool) {
-        // A peer that has answered already may reset what is still coming; the answer tells.
+        // A peer that has already responded may reset the upload; the response shows the result.
         let _ = stream.out.send_data(Bytes::copy_from_slice(part), last);
         self.runtime.block_on(tokio::task::yield_now());
     }
@@ -79,7 +79,7 @@ impl H2c {
         stream.out.send_trailers(trailers).expect("an open stream");
     }
 
-    /// Whether an answer has begun by now. Lets the connection work for a moment.
+    /// Whether a response has begun. Lets the connection's task run briefly.
     pub fn is_answered(&self, stream: &mut H2Stream) -> bool {
         if let Some(response) = &mut stream.response {
             let moment = async { timeout(Duration::from_millis(1), response).await };
@@ -126,7 +126,7 @@ impl H2c {
                 if let Some(Ok(bytes)) = &piece {
                     let _ = body.flow_control().release_capacity(bytes.len());
                 }
-                // An empty frame is how an end may come that was not known before.
+                // An empty frame may mark the end.
                 match piece {
                     Some(Ok(bytes)) if bytes.is_empty() => {}
                     piece => return piece,

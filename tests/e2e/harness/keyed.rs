@@ -1,4 +1,4 @@
-//! A provider that knows its key: what a test asks when it wants to know whether the right one still leaves.
+//! A provider that accepts only one key, to check that Keyside still attaches the right one.
 
 use super::{KEY, Upstream, reply};
 

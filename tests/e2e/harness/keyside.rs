@@ -1,4 +1,4 @@
-//! Keyside under test, running: what a runner, a person and an operator can do with it.
+//! A running Keyside under test, with the actions of runners, users and operators.
 
 use super::process::{Exit, Process};
 use super::{Ask, Builder, Message, PATIENCE, Wire};
@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// A running one; dropping it kills it.
+/// A running Keyside; dropping it kills it.
 pub struct Keyside {
     pub(super) builder: Builder,
     pub(super) process: Process,
@@ -99,7 +99,7 @@ impl Keyside {
         Wire::tcp(self.proxy_addr())
     }
 
-    /// One request over a connection of its own.
+    /// One request over a new connection.
     pub fn ask(&self, request: &Ask) -> Message {
         self.wire().ask(request)
     }
@@ -116,7 +116,7 @@ impl Keyside {
         Wire::tcp(self.admin_addr()).ask(&self.admin_ask(method, path, body))
     }
 
-    /// The same, to be sent when and where the test says.
+    /// The same as a request, for the test to send.
     pub fn admin_ask(&self, method: &str, path: &str, body: Option<&Value>) -> Ask {
         let ask = Ask::new(method, path)
             .set("Host", &self.admin_addr().to_string())
@@ -130,7 +130,7 @@ impl Keyside {
         }
     }
 
-    /// Makes a workspace.
+    /// Creates a workspace.
     pub fn workspace(&self, id: &str) {
         let body = json!({ "id": id, "name": id });
         let made = self.admin("POST", "/api/workspaces", Some(&body));
@@ -163,7 +163,7 @@ impl Keyside {
         listed.json()["items"].as_array().expect("a list").clone()
     }
 
-    /// Puts another secret in the place of a credential's.
+    /// Replaces a credential's secret.
     pub fn rotate(&self, credential: &Value, secret: &str) {
         let id = credential["id"].as_str().expect("an id");
         let body = json!({ "secret": secret });
@@ -193,8 +193,8 @@ impl Keyside {
         self.process.pid()
     }
 
-    /// The highest resident size so far, in KiB (proc_pid_status(5)), which the kernel counts by page and thread:
-    /// a later one can be a little lower.
+    /// The highest resident size so far, in KiB (proc_pid_status(5)), which the kernel counts by
+    /// page and thread: a later one can be a little lower.
     pub fn peak_memory(&self) -> u64 {
         self.memory("VmHWM:")
     }
@@ -218,12 +218,12 @@ impl Keyside {
         number.expect("a number of KiB")
     }
 
-    /// Everything said so far on standard error.
+    /// Everything written to standard error so far.
     pub fn logs(&self) -> String {
         self.process.stderr()
     }
 
-    /// Everything said so far on standard output.
+    /// Everything written to standard output so far.
     pub fn stdout(&self) -> String {
         self.process.stdout()
     }
@@ -239,17 +239,17 @@ impl Keyside {
         self.process.signal(signal);
     }
 
-    /// Asks it to end, without waiting.
+    /// Sends SIGTERM, without waiting.
     pub fn term(&self) {
         self.signal(Signal::SIGTERM);
     }
 
-    /// Waits until it has ended by itself.
+    /// Waits until it has exited by itself.
     pub fn exit_within(&mut self, limit: Duration) -> Exit {
         self.process.exit_within(limit)
     }
 
-    /// Asks it to end and waits; returns its last words.
+    /// Sends SIGTERM and waits; returns its output.
     pub fn stop(mut self) -> (Builder, Exit) {
         self.term();
         let exit = self.exit_within(PATIENCE);
@@ -263,5 +263,5 @@ impl Keyside {
     }
 }
 
-/// Where credentials live in the admin API.
+/// The path of credentials in the admin API.
 pub const CREDENTIALS: &str = "/api/integrations/credentials";

@@ -1,4 +1,4 @@
-//! A small ext4 file system of a test's own, in a file, in the place of the data folder. Its power can be cut.
+//! A small ext4 file system in a file, mounted as the data folder. Tests can cut its power.
 
 use super::Builder;
 use std::fs::{self, File};
@@ -17,7 +17,8 @@ pub struct LoopDisk {
 }
 
 impl LoopDisk {
-    /// Makes and mounts one, where this machine lets the test; `None` is said on standard error.
+    /// Creates and mounts one if this machine allows it; otherwise prints why on standard error and
+    /// returns `None`.
     pub fn under(builder: &Builder) -> Option<Self> {
         Self::try_under(builder)
             .inspect_err(|why| {
@@ -49,8 +50,8 @@ impl LoopDisk {
         Ok(disk)
     }
 
-    /// Shuts the file system down where it stands: what is not on disk, its own journal included, is lost. From then on
-    /// writes to it fail.
+    /// Shuts the file system down: everything that is not on disk is lost, including its journal.
+    /// From then on writes to it fail.
     pub fn cut_power(&mut self) {
         let mut switch = self.switch.take().expect("power to cut");
         let mut line = switch.stdin.take().expect("a pipe");
@@ -60,7 +61,7 @@ impl LoopDisk {
         assert!(cut.status.success(), "{cut:?}");
     }
 
-    /// Mounts what is left. Nobody may have a file of it open.
+    /// Mounts it again. No process may have a file on it open.
     pub fn restore_power(&mut self) {
         run("umount", &[text(&self.folder)])
             .and_then(|_| self.mount())
@@ -91,7 +92,7 @@ impl Drop for LoopDisk {
     }
 }
 
-/// Runs a program of the system, which may stand where only root looks for it, and returns what it says.
+/// Runs a system program, also from root's program folders, and returns its output.
 fn run(program: &str, arguments: &[&str]) -> Result<String, String> {
     let script = r#"PATH="$PATH:/usr/sbin:/sbin"; exec "$0" "$@""#;
     let ended = Command::new("/bin/sh")
@@ -116,12 +117,14 @@ fn text(path: &Path) -> &str {
     path.to_str().expect("a path in UTF-8")
 }
 
-/// `EXT4_IOC_SHUTDOWN` with `EXT4_GOING_FLAGS_NOLOGFLUSH` (fs/ext4/ext4.h): an ioctl, which takes `unsafe` in Rust.
+/// `EXT4_IOC_SHUTDOWN` with `EXT4_GOING_FLAGS_NOLOGFLUSH` (fs/ext4/ext4.h): an ioctl, which takes
+/// `unsafe` in Rust.
 const CUT_POWER: &str = "
 import fcntl, os, struct, sys
 sys.stdin.readline()
 fcntl.ioctl(os.open(sys.argv[1], os.O_RDONLY), 0x8004587D, struct.pack('I', 2))
 ";
 
-/// Room for a store that hundreds of power cuts interrupt, above the reserve that it leaves. The file is sparse.
+/// Space for a store through hundreds of power cuts, in addition to its reserve. The file is
+/// sparse.
 const SIZE: u64 = 512 << 20;

@@ -1,4 +1,4 @@
-//! One HTTP/1.1 message as it came off a socket.
+//! One HTTP/1.1 message as read from a socket.
 
 /// A request or a response, whole.
 #[derive(Clone, Debug)]
@@ -26,9 +26,9 @@ pub enum Ending {
     Length,
     /// The last chunk and its trailers.
     Chunked,
-    /// The connection's clean end, where nothing else marks one.
+    /// The connection's clean end, if there is no other framing.
     Close,
-    /// The connection ended before the framing said so.
+    /// The connection closed before the end of the framing.
     Cut,
 }
 
@@ -76,7 +76,7 @@ impl Message {
             .unwrap_or_else(|error| panic!("{error} in {:?} {:?}", self.start, self.text()))
     }
 
-    /// Whether these bytes stand anywhere in it: start line, headers, framing or body.
+    /// Whether these bytes occur anywhere in it: start line, headers, framing or body.
     pub fn holds(&self, needle: &str) -> bool {
         holds(&self.raw, needle) || holds(&self.body, needle)
     }
@@ -87,9 +87,9 @@ impl Message {
     }
 }
 
-/// Whether `needle` stands somewhere in `bytes`.
+/// Whether `needle` occurs in `bytes`.
 pub fn holds(bytes: &[u8], needle: &str) -> bool {
-    // Everything holds nothing; a window of it would be no window.
+    // The empty needle always occurs; `windows(0)` would panic.
     needle.is_empty()
         || bytes
             .windows(needle.len())

@@ -1,9 +1,9 @@
-//! Keyside between a client and an upstream whose next answer the test sets.
+//! Keyside between a client and an upstream whose next response the test sets.
 
 use super::{Ask, Keyside, Message, Seen, Upstream};
 use std::sync::{Arc, Mutex};
 
-/// One of each, for a table of exchanges.
+/// One of each, for tables of requests and responses.
 pub struct Pair {
     pub upstream: Upstream,
     pub keyside: Keyside,
@@ -29,7 +29,7 @@ impl Pair {
         *self.answer.lock().expect("no panic") = answer;
     }
 
-    /// One exchange on a connection of its own: what the upstream got, and what the client got.
+    /// One request over a new connection: the upstream's request and the client's response.
     pub fn exchange(&self, ask: &Ask, answer: Vec<u8>) -> (Seen, Message) {
         self.will_answer(answer);
         let before = self.upstream.requests().len();

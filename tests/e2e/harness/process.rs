@@ -1,4 +1,4 @@
-//! The binary as a child process: started, watched through its output, signalled, reaped.
+//! The binary as a child process: start it, watch its output, signal it, reap it.
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -18,7 +18,7 @@ pub struct Process {
     pumps: Vec<JoinHandle<()>>,
 }
 
-/// How a process ended, and all that it said.
+/// A process's exit status and output.
 #[derive(Clone, Debug)]
 pub struct Exit {
     /// The exit status; `None` when a signal ended it.
@@ -106,7 +106,7 @@ impl Process {
         self.collected(status)
     }
 
-    /// Ends it at once, whatever it is doing.
+    /// Kills it.
     pub fn kill(&mut self) -> Exit {
         let _ = self.child.kill();
         let status = self.child.wait().expect("a child");

@@ -1,6 +1,6 @@
-//! Takes a byte stream apart into messages, strictly.
+//! A strict parser of a byte stream into messages.
 //!
-//! Written by hand on purpose: a library on this side would forgive or hide what the tests are about.
+//! Intentionally written by hand: a library would accept or hide the bytes under test.
 
 use super::message::{Ending, Message};
 use std::io::{self, Read};
@@ -111,7 +111,7 @@ impl<S: Read> Reader<S> {
         }
     }
 
-    /// Whatever comes next, framing or not; empty at the connection's end.
+    /// The next bytes, without parsing; empty at the connection's end.
     pub fn some(&mut self, most: u64) -> io::Result<Vec<u8>> {
         if self.taken == self.buffer.len() && !self.fill()? {
             return Ok(Vec::new());

@@ -1,11 +1,12 @@
-//! Root, for what only root may do: of the machine, or else of namespaces of the test's own.
+//! Root privileges for tests that need them: real root, or root in the test's own namespaces.
 
 use std::env;
 use std::process::Command;
 use std::thread;
 
-/// Whether the test is to go on here. Where this user is not root, it runs once more in a process that is root in its own
-/// namespaces, and passes if it passes there. A system that has none for users is said to show nothing, and fails in CI.
+/// Whether the test continues here. If this user is not root, the test runs again in a process that
+/// is root in its own namespaces, and passes if it passes there. On a system without user
+/// namespaces it proves nothing, says so, and fails in CI.
 pub fn runs_as_root() -> bool {
     if nix::unistd::geteuid().is_root() {
         return true;

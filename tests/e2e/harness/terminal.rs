@@ -1,4 +1,4 @@
-//! A terminal with a person at it: a command has it as its controlling one, and everything it shows can be read.
+//! A terminal with a user: the command's controlling terminal, whose output the test can read.
 
 use super::PATIENCE;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -15,7 +15,7 @@ pub struct Terminal {
     shown: String,
 }
 
-/// Makes its standard input the controlling terminal of what it becomes (setsid(1)).
+/// Makes its standard input the command's controlling terminal (setsid(1)).
 pub const LAUNCHER: [&str; 2] = ["/usr/bin/setsid", "--ctty"];
 
 impl Terminal {
@@ -26,7 +26,8 @@ impl Terminal {
         command.stdin(end()).stdout(end()).stderr(end());
         let child = command.spawn();
         let child = child.unwrap_or_else(|error| panic!("{command:?}: {error}"));
-        // With the command go the last ends of the terminal that this process has: the child's end is the end.
+        // Dropping the command closes this process's ends of the terminal, so the child's exit
+        // closes it.
         drop((command, slave));
         Self {
             person: File::from(master),
@@ -35,7 +36,7 @@ impl Terminal {
         }
     }
 
-    /// Waits until `part` is shown, and gives everything so far.
+    /// Waits until `part` is shown, and returns everything so far.
     pub fn until(&mut self, part: &str) -> String {
         while !self.shown.contains(part) {
             assert!(self.read_on(), "no {part:?} in {:?}", self.shown);
@@ -49,7 +50,7 @@ impl Terminal {
         typed.expect("a terminal");
     }
 
-    /// Waits for the end of the command; gives its exit status, and everything that was shown.
+    /// Waits for the command to exit; returns its exit status and everything that was shown.
     pub fn end(mut self) -> (Option<i32>, String) {
         while self.read_on() {}
         let status = self.child.wait().expect("a child");

@@ -1,4 +1,4 @@
-//! A certificate authority of the test's own, and stand-ins that speak TLS under it.
+//! A test certificate authority, and fake providers with TLS under it.
 
 use super::upstream::{Accept, Line, Seen, Stream, Then, Upstream};
 use super::{Builder, Keyside};
@@ -14,17 +14,17 @@ use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// An authority that nobody trusts unless told to.
+/// An authority that is not trusted by default.
 pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
     pem: String,
 }
 
-/// When a certificate is good, in years from the first to the last day.
+/// A certificate's validity, in years.
 #[derive(Clone, Copy, Debug)]
 pub struct Years(pub i32, pub i32);
 
-/// Good throughout any run of the tests.
+/// Valid during any test run.
 pub const VALID: Years = Years(2020, 2120);
 
 /// A certificate with its key, ready to serve.
@@ -73,7 +73,7 @@ impl Authority {
 }
 
 impl Identity {
-    /// One that nobody but itself vouches for.
+    /// A self-signed certificate.
     pub fn self_signed(names: &[&str]) -> Self {
         let key = KeyPair::generate().expect("a key");
         let certificate = leaf(names, VALID).self_signed(&key).expect("a certificate");
@@ -105,7 +105,7 @@ impl Identity {
         Arc::new(config)
     }
 
-    /// A stand-in for a provider that shows this identity and speaks HTTP/1.1.
+    /// A fake provider with this identity and HTTP/1.1.
     pub fn upstream(
         &self,
         script: impl Fn(&Seen, &mut Line) -> Then + Send + Sync + 'static,
@@ -122,7 +122,7 @@ impl Identity {
         Upstream::raw_accepting(accept(self.server(protocols)), script)
     }
 
-    /// One that lets nobody in but who has a certificate of `authority`.
+    /// One that requires a client certificate from `authority`.
     pub fn upstream_for(&self, authority: &Authority) -> Upstream {
         let certificate = CertificateDer::from_pem_slice(authority.pem.as_bytes());
         let mut roots = RootCertStore::empty();

@@ -1,4 +1,5 @@
-//! Providers' stand-ins: real servers in the test process that record every byte and answer as told.
+//! Fake providers: real servers in the test process that record every byte and respond as
+//! configured.
 
 use super::PATIENCE;
 use super::message::Message;
@@ -25,7 +26,7 @@ impl Deref for Seen {
     }
 }
 
-/// What becomes of a connection after an answer.
+/// What to do with a connection after a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Then {
     Keep,
@@ -40,7 +41,7 @@ impl<S: Read + Write + Send> Stream for S {}
 pub type Line = Reader<Box<dyn Stream>>;
 
 impl Line {
-    /// Writes and flushes; a peer that has gone is not this side's failure.
+    /// Writes and flushes; a disconnected peer is not an error.
     pub fn write(&mut self, bytes: impl AsRef<[u8]>) -> bool {
         let stream = self.stream();
         stream
@@ -50,7 +51,7 @@ impl Line {
     }
 }
 
-/// A listening stand-in; it stops with the test process.
+/// A listening fake provider; it stops with the test process.
 pub struct Upstream {
     address: SocketAddr,
     scheme: &'static str,
@@ -72,7 +73,7 @@ struct State {
     bytes: Vec<u8>,
 }
 
-/// Turns an accepted connection into the stream to speak over, which for TLS means its handshake.
+/// Turns an accepted connection into a stream; for TLS it does the handshake.
 pub type Accept = dyn Fn(TcpStream) -> io::Result<Box<dyn Stream>> + Send + Sync;
 
 impl Upstream {
@@ -89,7 +90,7 @@ impl Upstream {
         Self::answering(|_| reply(200, "Content-Type: application/json\r\n", br#"{"ok":true}"#))
     }
 
-    /// Lets `script` write the answer to each request, in its own time.
+    /// Lets `script` write the response to each request.
     pub fn scripted(script: impl Fn(&Seen, &mut Line) -> Then + Send + Sync + 'static) -> Self {
         Self::listening("http", plain(), move |record, connection, line| {
             while let Some(seen) = record.next(connection, line) {
@@ -114,7 +115,7 @@ impl Upstream {
         })
     }
 
-    /// Hands over each connection unread; nothing but connections and bytes is recorded.
+    /// Passes each connection to the test unread; records only connections and bytes.
     pub fn raw(script: impl Fn(&mut Line) + Send + Sync + 'static) -> Self {
         Self::listening("http", plain(), move |_, _, line| script(line))
     }
@@ -214,7 +215,7 @@ impl Upstream {
         self.record.lock().bytes.clone()
     }
 
-    /// Fails if anything that arrived was not a well-formed request.
+    /// Fails if anything but well-formed requests arrived.
     pub fn assert_only_requests(&self) {
         let state = self.record.lock();
         assert!(

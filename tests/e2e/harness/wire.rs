@@ -1,4 +1,5 @@
-//! The client's side of a connection: raw bytes out, strict messages back, and silence is a failure.
+//! The client's side of a connection: sends raw bytes, parses responses strictly, and fails on
+//! silence.
 
 use super::message::Message;
 use super::reader::Reader;
@@ -14,10 +15,10 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
-/// How long a side may say nothing before a test calls it silence.
+/// How long a side may send nothing before the test fails.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Lets this process have so many open, for a test that plays many clients and their provider.
+/// Raises this process's limit on open files, for tests with many clients and providers.
 pub fn allow_sockets(count: usize) {
     let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).expect("a limit");
     setrlimit(Resource::RLIMIT_NOFILE, most, most).expect("a limit within the hard one");
@@ -27,9 +28,9 @@ pub fn allow_sockets(count: usize) {
     );
 }
 
-/// What both kinds of socket can do.
+/// Operations of both kinds of socket.
 pub trait Socket: Read + Write + Send {
-    /// Makes a read that takes longer than this an error; `None` waits for ever.
+    /// A read that takes longer than this is an error; `None` waits forever.
     fn patience(&self, patience: Option<Duration>) -> io::Result<()>;
     /// Ends the writing half.
     fn finish(&self) -> io::Result<()>;
@@ -65,7 +66,7 @@ impl Wire {
         Self::from_tcp(TcpStream::connect(address).expect("a listener"))
     }
 
-    /// One whose kernel takes little more than the client has read.
+    /// A connection with a small receive buffer.
     pub fn narrow(address: SocketAddr) -> Self {
         let (family, kind) = (AddressFamily::Inet, SockType::Stream);
         let socket = socket(family, kind, SockFlag::SOCK_CLOEXEC, None).expect("a socket");
@@ -93,7 +94,7 @@ impl Wire {
         }
     }
 
-    /// Writes all of it. A peer that has gone already is not a failure here: the answer tells.
+    /// Writes all of it. A disconnected peer is not an error here: the response shows the result.
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
         let socket = self.reader.stream();
         socket
@@ -150,12 +151,12 @@ impl Wire {
         body
     }
 
-    /// Whatever comes next, framing or not; empty when the connection has ended.
+    /// The next bytes, without parsing; empty if the connection has closed.
     pub fn some(&mut self) -> Vec<u8> {
         spoken(self.reader.some(u64::MAX))
     }
 
-    /// Reads once after each `pause`, for as long as `goes_on`; a connection that ends meanwhile is a failure.
+    /// Reads once after each `pause`, while `goes_on`; fails if the connection closes meanwhile.
     pub fn sip(&mut self, pause: Duration, goes_on: impl Fn() -> bool) {
         while goes_on() {
             thread::park_timeout(pause);
@@ -175,7 +176,7 @@ impl Wire {
         bytes
     }
 
-    /// Everything until the connection closes; never closing is a failure.
+    /// Everything until the connection closes; fails if it does not close.
     pub fn until_close(&mut self) -> Vec<u8> {
         let mut bytes = Vec::new();
         loop {
@@ -187,8 +188,8 @@ impl Wire {
         }
     }
 
-    /// Writes `byte` again and again, one each `pause`, until the peer answers or closes.
-    /// The pause is a read that waits for just that.
+    /// Writes `byte` once per `pause` until the peer responds or closes.
+    /// The pause is a read with this timeout.
     pub fn drip(&mut self, mut next: impl FnMut() -> u8, pause: Duration) {
         self.reader
             .stream()

@@ -1,6 +1,8 @@
-//! The power is cut at random moments of a busy admin API: what was acknowledged is there afterwards, and every start succeeds.
+//! Power cuts at random moments of a busy admin API: acknowledged changes survive, and every start
+//! succeeds.
 //!
-//! `KEYSIDE_POWER_CUTS` sets how often, and `KEYSIDE_POWER_CUTS_SEED` what is drawn; a failure prints the seed.
+//! `KEYSIDE_POWER_CUTS` sets the number of cuts, and `KEYSIDE_POWER_CUTS_SEED` the seed; a failure
+//! prints the seed.
 
 use crate::harness::{Ask, Builder, CREDENTIALS, Keyside, LoopDisk, Wire};
 use serde_json::{Value, json};
@@ -16,19 +18,20 @@ const CUTS: usize = 50;
 const CUTS_VARIABLE: &str = "KEYSIDE_POWER_CUTS";
 const SEED_VARIABLE: &str = "KEYSIDE_POWER_CUTS_SEED";
 
-/// Clients that change keys, each in a workspace of its own.
+/// Clients that change keys, each in its own workspace.
 const EDITORS: usize = 4;
-/// Ids of the workspaces that one more client makes and erases.
+/// Ids of the workspaces that another client creates and erases.
 const SITES: usize = 6;
 /// Acknowledgements after which the power is cut at the latest.
 const MOST_ACKNOWLEDGEMENTS: usize = 40;
 /// Microseconds between the last of them and the cut, unless another one comes first.
 const MOST_MICROSECONDS: usize = 8_000;
-/// Starts after which the editors move to new workspaces, so that neither the lists nor the disk fill up.
+/// Starts after which the editors move to new workspaces, so that neither the lists nor the disk
+/// fill up.
 const STARTS_TO_A_MOVE: usize = 8;
 /// Starts after which the whole audit log is checked.
 const STARTS_TO_A_CHECK: usize = 10;
-/// Versions of a key that is rotated no more: 50 are kept.
+/// Number of versions after which a key is not rotated again: 50 are kept.
 const MOST_VERSIONS: usize = 20;
 
 #[test]
@@ -76,7 +79,7 @@ impl Clients {
         }
     }
 
-    /// Checks that everything acknowledged is there, and nothing else but what was under way.
+    /// Checks that exactly the acknowledged changes exist, and possibly pending ones.
     fn check(&mut self, keyside: &Keyside) {
         let workspaces = keyside.pages("/api/workspaces");
         let credentials = keyside.everything();
@@ -94,14 +97,14 @@ impl Clients {
         }
     }
 
-    /// Has all clients make changes, cuts the power at a moment that is drawn, and kills the process.
+    /// Lets all clients make changes, cuts the power at a random moment, and kills the process.
     fn cut_while_busy(
         &mut self,
         keyside: Keyside,
         disk: &mut LoopDisk,
         dice: &mut Dice,
     ) -> Builder {
-        // What they ask with, before the disk may be gone that the token is on.
+        // Read the token before the cut: it is on that disk.
         let template = keyside.admin_ask("GET", "/", Some(&json!({})));
         let (heard, acknowledgements) = mpsc::channel();
         let desk = || Desk::at(keyside.admin_addr(), &template, &heard);
@@ -144,7 +147,7 @@ impl Desk {
         }
     }
 
-    /// What a change came to, if it was acknowledged.
+    /// The result of a change, if it was acknowledged.
     fn change(&mut self, method: &str, path: &str, body: Option<&Value>) -> Option<Value> {
         let template = self.template.clone();
         let mut ask = match body {
@@ -166,7 +169,7 @@ impl Desk {
     }
 }
 
-/// Adds, rotates and revokes keys of one workspace, one change after the other.
+/// Adds, rotates and revokes keys of one workspace, one change after another.
 struct Editor {
     number: usize,
     workspaces: usize,
@@ -176,7 +179,7 @@ struct Editor {
     pending: Option<Pending>,
 }
 
-/// What was asked for and not acknowledged.
+/// The change that was requested but not acknowledged.
 enum Pending {
     /// A key with this label.
     Add(String),
@@ -195,7 +198,7 @@ impl Editor {
         }
     }
 
-    /// Two ids in turn: what is left of an erased workspace does not pile up.
+    /// Alternates between two ids, so that remains of erased workspaces do not accumulate.
     fn workspace(&self) -> String {
         format!("editor-{}-{}", self.number, self.workspaces % 2)
     }
@@ -265,7 +268,7 @@ impl Editor {
         format!("sk-proj-powercut0123456789abcdefghijklmnopqrstuvwxyz-{number}-{secrets}")
     }
 
-    /// What was pending is known afterwards.
+    /// Afterwards the outcome of the pending change is known.
     fn check(&mut self, listed: &[Value]) {
         let workspace = self.workspace();
         let listed = listed.iter();
@@ -291,7 +294,7 @@ impl Editor {
     }
 }
 
-/// Makes and erases workspaces, one after the other, and uses their ids again.
+/// Creates and erases workspaces, one after another, and reuses their ids.
 #[derive(Default)]
 struct Maker {
     /// What was acknowledged.
@@ -319,7 +322,7 @@ impl Maker {
         Some(())
     }
 
-    /// What was pending is known afterwards.
+    /// Afterwards the outcome of the pending change is known.
     fn check(&mut self, listed: &[Value]) {
         let ids = listed.iter().map(|view| text(view, "id"));
         let there: BTreeSet<_> = ids.filter(|id| id.starts_with("site-")).collect();
@@ -336,7 +339,7 @@ impl Maker {
     }
 }
 
-/// What a change of a key can be seen by.
+/// The fields of a key that a change affects.
 fn shown(view: &Value) -> Value {
     let fields = [
         "label",
@@ -374,7 +377,7 @@ impl Drop for Seed {
     }
 }
 
-/// Numbers that look random: xorshift, by George Marsaglia.
+/// Pseudo-random numbers: xorshift, by George Marsaglia.
 struct Dice(u64);
 
 impl Dice {

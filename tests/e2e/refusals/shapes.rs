@@ -1,4 +1,5 @@
-//! A refusal looks like the provider's own errors, so that its SDK raises its usual exception.
+//! A refusal has the shape of the provider's own errors, so that its SDK raises its usual
+//! exception.
 
 use crate::harness::{Ask, Keyside, expect};
 

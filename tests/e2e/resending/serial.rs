@@ -1,4 +1,4 @@
-//! Kept connections over HTTP/1.1, which a provider may close while a request is on its way.
+//! Kept HTTP/1.1 connections, which a provider may close while a request is being sent.
 
 use crate::harness::{Ask, Keyside, Line, Message, PATIENCE, Seen, Then, Upstream, expect, reply};
 use std::sync::mpsc::channel;
@@ -7,8 +7,8 @@ const MODELS: &str = "/openai/v1/models";
 /// What requests of these tests may do.
 const ROUTES: &str = r#"["GET HEAD PUT DELETE /v1/models", "POST /v1/chat/completions"]"#;
 
-/// A provider that breaks off where a request says so: `fault` is done to requests with `X-Fault` on the connections before
-/// `healthy`, counted from 0.
+/// A provider that breaks off on demand: applies `fault` to requests with `X-Fault` on connections
+/// before number `healthy`, from 0.
 fn breaking(
     healthy: usize,
     fault: impl Fn(&mut Line) + Send + Sync + 'static,
@@ -33,8 +33,8 @@ fn breaking(
     (upstream, keyside)
 }
 
-/// Sends a request of no consequence, so that a connection is kept, and then one that the fault is done to. Returns the
-/// answer to it and how it arrived, once or more often.
+/// Sends a harmless request, so that a connection is kept, and then one with the fault. Returns its
+/// response, and every copy of it that arrived.
 fn on_a_kept_connection(upstream: &Upstream, keyside: &Keyside, ask: &Ask) -> (Message, Vec<Seen>) {
     let mut wire = keyside.wire();
     let first = wire.ask(&Ask::get(MODELS));
@@ -117,7 +117,7 @@ fn a_get_is_not_sent_again_when_a_new_connection_closes() {
 
 #[test]
 fn an_idle_connection_is_let_go_before_its_provider_closes_it() {
-    // Says which provider's connection was closed by Keyside, in the order in which they were.
+    // Reports which provider's connection Keyside closed, in order.
     let (closed, order) = channel::<&'static str>();
     let keeping = |name: &'static str, keep_alive: &'static str| {
         let closed = closed.clone();
@@ -144,7 +144,7 @@ fn an_idle_connection_is_let_go_before_its_provider_closes_it() {
         "gsk_e2eKeySideOnly0123456789abcdefghijklmnopqrstuvwxyz01234567",
     );
     let hasty = Ask::post("/groq/openai/v1/chat/completions");
-    // The one that is to be let go first is used last.
+    // The connection that must close first is used last.
     for ask in [Ask::chat(), hasty.clone()] {
         let answer = keyside.ask(&ask);
         assert_eq!(answer.status(), 200, "{}", answer.text());

@@ -1,4 +1,5 @@
-//! An upstream that says the key back over a WebSocket: the client never reads it, and gets every frame in its size.
+//! An upstream that echoes the key over a WebSocket: the client never sees it, and every frame
+//! keeps its size.
 
 use super::{Line, frame, opened, switching, text, upgrade};
 use crate::harness::{KEY, Keyside, Then, Upstream, expect, holds};
@@ -7,7 +8,7 @@ fn stars(text: &str) -> String {
     "*".repeat(text.len())
 }
 
-/// What the client reads when the upstream writes these pieces, each in a write of its own.
+/// The bytes that the client reads if the upstream writes these pieces, each in a separate write.
 fn through(pieces: Vec<Vec<u8>>) -> Vec<u8> {
     let upstream = switching(move |line: &mut Line| {
         for piece in &pieces {
@@ -89,7 +90,7 @@ fn a_ping_between_fragments_passes_at_once_and_the_key_around_it_is_masked() {
         let upstream = switching(move |line| {
             line.write(frame(0x01, front));
             line.write(frame(0x89, "ping"));
-            // Goes on once the client has answered.
+            // Continues after the client's response.
             if line.some(u64::MAX).is_ok_and(|pong| holds(&pong, "pong")) {
                 line.write(frame(0x80, back));
             }
@@ -121,7 +122,7 @@ fn a_key_in_a_ping_a_pong_or_a_close_is_masked() {
 }
 
 #[test]
-fn what_only_begins_like_the_key_comes_as_it_was_sent() {
+fn text_that_only_begins_like_the_key_is_unchanged() {
     let (front, back) = KEY.split_at(20);
     let sent = [
         fragments(&["a ", front, "and no more"]),

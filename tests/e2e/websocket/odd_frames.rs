@@ -1,4 +1,4 @@
-//! Frames that could hide an echo, because they cannot be read: the tunnel ends before they reach the client.
+//! Unreadable frames could hide an echo: the tunnel ends before they reach the client.
 
 use super::{Line, frame, opened, switching, text, upgrade};
 use crate::harness::{KEY, Keyside, Message, Then, Upstream, expect, field, holds};
@@ -46,7 +46,7 @@ fn a_frame_that_no_server_may_send_ends_the_tunnel_before_it() {
         let sent = [text("before"), bad].concat();
         let upstream = switching(move |line: &mut Line| {
             line.write(&sent);
-            // Not this side ends it.
+            // Keyside closes it, not this side.
             while line.some(u64::MAX).is_ok_and(|bytes| !bytes.is_empty()) {}
         });
         let keyside = Keyside::with_openai(&upstream.base_url());
@@ -79,8 +79,8 @@ fn a_frame_that_no_server_may_send_ends_the_tunnel_before_it() {
     }
 }
 
-/// The answer to a handshake that offers `offered`, from an upstream that agrees to `agreed` and then sends a compressed
-/// frame; and what follows it.
+/// The answer to a handshake that offers `offered`, from an upstream that agrees to `agreed` and
+/// then sends a compressed frame; and what follows it.
 fn agreeing(settings: &str, offered: Option<&str>, agreed: &str) -> (Message, Vec<u8>) {
     let head = format!(
         "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\

@@ -1,5 +1,5 @@
-//! Clients that are no browsers send an `Origin` too, made from the URL that they call: our own. A page sends Fetch
-//! Metadata with it.
+//! Some programs also send an `Origin`, built from the URL that they call: our own. A web page
+//! sends Fetch Metadata with it.
 
 use super::{echo, switching, upgrade};
 use crate::harness::{Ask, Keyside, expect};
@@ -70,7 +70,7 @@ fn a_handshake_with_another_origin_or_fetch_metadata_is_refused() {
 }
 
 #[test]
-fn our_own_origin_without_a_handshake_is_a_page_s() {
+fn our_own_origin_without_a_handshake_is_a_browser() {
     let upstream = switching(echo);
     let keyside = Keyside::with_openai(&upstream.base_url());
     let host = keyside.proxy_addr().to_string();

@@ -1,1 +1,2 @@
-"""The stage for the suite: the programs it runs, the SDK calls it makes, and the search for leaked keys."""
+"""The suite's harness: the programs it runs, the SDK calls it makes, and the search for leaked
+keys."""

@@ -1,4 +1,4 @@
-"""aimock in the part of one provider: it knows its keys, and anything else it is shown is a 401."""
+"""aimock as one provider: it accepts certain keys, and responds to all others with 401."""
 
 import json
 import os
@@ -11,7 +11,7 @@ from harness.web import fetch
 
 SUITE = Path(__file__).parent.parent
 AIMOCK = SUITE / "node_modules/@copilotkit/aimock/dist/aimock-cli.js"
-#: What the providers say when they are asked to count to three, and what they charge for it.
+#: The providers' response to a request to count to three, and the tokens they bill.
 _COUNTED = json.loads((SUITE / "fixtures/answers.json").read_text())["fixtures"][0]["response"]
 ANSWER: str = _COUNTED["content"]
 TOKENS: dict[str, int] = {"input": _COUNTED["usage"]["input_tokens"], "output": _COUNTED["usage"]["output_tokens"]}
@@ -20,10 +20,10 @@ LISTENING = re.compile(rb"aimock server listening on (http://\S+)")
 
 
 class Aimock:
-    """A provider that accepts exactly `key`, and `others` beside it, in whichever of the known headers they come."""
+    """A provider that accepts exactly `key` and `others`, in any of the known headers."""
 
     def __init__(self, key: str, *others: str, suite: Path = SUITE):
-        """`suite` is the folder whose `fixtures/` say what is answered."""
+        """`suite` is the folder with the responses, in `fixtures/`."""
         self.key = key
         self.keys = [key, *others]
         self._child = Child(

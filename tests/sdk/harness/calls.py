@@ -1,6 +1,8 @@
-"""Every way in which the tested programs ask a model: SDK, endpoint, plain or streaming, sync or async.
+"""Every kind of call that the tested programs make: SDK, endpoint, plain or streaming, sync or
+async.
 
-The SDKs are used as their own documentation shows. A `Way` is all that changes when a program moves behind Keyside.
+The SDKs are used as their own documentation shows. A `Way` is everything that changes when a
+program uses Keyside.
 """
 
 import asyncio
@@ -16,20 +18,20 @@ from google.genai import types
 
 GPT, CLAUDE, GEMINI = "gpt-4o", "claude-opus-5", "gemini-2.5-flash"
 
-#: Takes in the answer, piece by piece.
+#: Receives the response piece by piece.
 Hear = Callable[[str | None], Any]
 
 
 @dataclass(frozen=True)
 class Way:
-    """Where a client is pointed, and with what."""
+    """A client's base URL, key and headers."""
 
     origin: str
-    """The base URL, without what the SDK's own default has after the host (such as `/v1`)."""
+    """The base URL, without the path in the SDK's own default (such as `/v1`)."""
     api_key: str
     headers: dict[str, str] = field(default_factory=dict)
     retries: int | None = None
-    """None leaves the SDK its default."""
+    """None keeps the SDK's default."""
 
     def to_openai(self, kind: type[openai.OpenAI] | type[openai.AsyncOpenAI] = openai.OpenAI):
         return kind(base_url=f"{self.origin}/v1", **self._stainless())
@@ -41,7 +43,7 @@ class Way:
         return kind(base_url=self.origin, **self._stainless())
 
     def to_gemini(self, api_version: str | None = "v1beta") -> genai.Client:
-        """aimock speaks v1beta only, so that is asked for; None leaves the SDK its default."""
+        """aimock supports only v1beta; None keeps the SDK's default."""
         attempts = None if self.retries is None else types.HttpRetryOptions(attempts=self.retries + 1)
         options = types.HttpOptions(
             base_url=self.origin, headers=self.headers, api_version=api_version, retry_options=attempts
@@ -55,7 +57,8 @@ class Way:
 
 @dataclass(frozen=True)
 class Call:
-    """One way of asking: `ask(way, prompt, hear)` returns when the answer is complete, or raises."""
+    """One kind of call: `ask(way, prompt, hear)` returns when the response is complete, or raises.
+    """
 
     name: str
     provider: str
@@ -65,7 +68,7 @@ class Call:
 
 @dataclass
 class Outcome:
-    """What the calling program got: the pieces of the answer, and the exception that ended it, if one did."""
+    """What the calling program received: the pieces of the response, and the exception, if any."""
 
     pieces: list[str]
     error: Exception | None
@@ -76,7 +79,7 @@ class Outcome:
 
 
 def make(call: Call, way: Way, prompt: str) -> Outcome:
-    """Makes the call and keeps whatever comes of it."""
+    """Makes the call and returns its result or exception."""
     pieces: list[str] = []
     try:
         call.ask(way, prompt, lambda piece: piece and pieces.append(piece))
@@ -89,7 +92,7 @@ def _user(prompt: str) -> list[dict[str, str]]:
     return [{"role": "user", "content": prompt}]
 
 
-# OpenAI: chat completions (which the Azure client speaks too)
+# OpenAI: chat completions (also with the Azure client)
 
 
 def _chat(client, prompt: str, hear: Hear):

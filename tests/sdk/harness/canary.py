@@ -1,4 +1,4 @@
-"""Keys that can be searched for: each is unique, and each is looked for in every usual disguise."""
+"""Canary keys: each is unique, and is searched for in every common encoding."""
 
 import base64
 import secrets
@@ -6,12 +6,12 @@ import urllib.parse
 
 
 def canary(prefix: str) -> str:
-    """A key that is unmistakably ours. The `+` and `/` make its URL-encoded form differ from its raw one."""
+    """A recognisable key. The `+` and `/` make its URL-encoded form differ from its raw one."""
     return f"{prefix}canary+{secrets.token_hex(16)}/end"
 
 
 def leaks(key: str, haystack: bytes) -> list[str]:
-    """The disguises in which `key` stands in `haystack`: none, when it is kept."""
+    """The encodings in which `key` occurs in `haystack`: empty if it did not leak."""
     return [name for name, needle in _disguises(key) if needle in haystack]
 
 
@@ -23,7 +23,7 @@ def _disguises(key: str):
     yield "url", urllib.parse.quote(key, safe="").encode()
     yield "debug", ", ".join(str(byte) for byte in raw).encode()  # how Rust prints bytes
     for offset in range(3):
-        # Inside a longer base64 text the key starts at any of three offsets in a group; the first and last
-        # characters of its form depend on its neighbours, those between do not.
+        # Inside a longer base64 text the key starts at any of three offsets in a group; the first
+        # and last characters of its form depend on its neighbours, those between do not.
         for alphabet, encode in ("base64", base64.b64encode), ("base64url", base64.urlsafe_b64encode):
             yield f"{alphabet}+{offset}", encode(b"\0" * offset + raw)[4 if offset else 0 : -4]

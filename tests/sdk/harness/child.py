@@ -1,4 +1,4 @@
-"""A program that the suite runs: everything it says is kept, and it alone is stopped."""
+"""A program that the suite runs: its output is recorded, and only this process is stopped."""
 
 import subprocess
 import threading
@@ -10,7 +10,7 @@ Found = TypeVar("Found")
 
 
 class Output:
-    """What one stream of a program has said so far, byte for byte."""
+    """The output of one stream of a program so far, byte for byte."""
 
     def __init__(self, pipe: IO[bytes]):
         self._lines: list[bytes] = []
@@ -24,7 +24,7 @@ class Output:
             return b"".join(self._lines)
 
     def first(self, find: Callable[[bytes], Found | None], within: float) -> Found:
-        """The first line of which `find` makes something; fails when none comes `within` seconds."""
+        """The first result of `find` on a line; fails if there is none `within` seconds."""
         seen = 0
 
         def found_or_ended():
@@ -86,7 +86,7 @@ class Child:
         self._process.send_signal(number)
 
     def stop(self, within: float = 30) -> int:
-        """Asks the program to end and returns its exit code; ends it by force when it does not listen."""
+        """Asks the program to exit and returns its exit code; kills it if it does not exit."""
         self._process.terminate()
         try:
             return self._process.wait(within)

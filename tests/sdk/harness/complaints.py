@@ -1,4 +1,5 @@
-"""How each SDK says that a request failed: its exception types, and where it keeps status and details."""
+"""How each SDK reports a failed request: its exception types, and where it keeps status and
+details."""
 
 import json
 
@@ -44,5 +45,5 @@ def status_of(error: Exception) -> int:
 
 
 def details_of(error: Exception) -> str:
-    """The provider's error object as the program finds it on the exception, as JSON text."""
+    """The provider's error object in the exception, as JSON text."""
     return json.dumps(error.details if isinstance(error, errors.APIError) else error.body, ensure_ascii=False)

@@ -1,4 +1,4 @@
-"""What stands between Keyside and a provider in a company's network: pproxy, a proxy that others made and use."""
+"""A proxy as in a company's network: pproxy, a proxy by other authors that is in real use."""
 
 import os
 import sys
@@ -11,7 +11,8 @@ HOST = "upstream.test"
 
 
 class Proxy:
-    """pproxy, speaking `protocol` (`http` or `socks5`) with those who say `user:password`, if that is asked for."""
+    """pproxy with `protocol` (`http` or `socks5`); if `user:password` is given, clients must
+    authenticate with it."""
 
     def __init__(self, protocol: str, credentials: str | None = None):
         asked = f"#{credentials}" if credentials else ""
@@ -25,11 +26,11 @@ class Proxy:
 
     @property
     def said(self) -> bytes:
-        """Which connections it was asked for; it is told to say so."""
+        """The connections that clients requested, from its log."""
         return self._child.stdout.everything()
 
     def asked_for(self, target: str) -> bool:
-        """Whether it connects, or has connected, somebody to `target`."""
+        """Whether it connects, or has connected, a client to `target`."""
         return self._child.stdout.first(lambda line: True if target.encode() in line else None, within=10)
 
     def stop(self):

@@ -1,4 +1,4 @@
-"""The real `keyside` binary, serving on free ports from a folder of its own."""
+"""The real `keyside` binary, serving on free ports from a temporary folder."""
 
 import json
 import os
@@ -11,7 +11,7 @@ import pytest
 from harness.child import Child, Output
 from harness.web import fetch
 
-#: Stands in for the address of the admin page, which refusals link to.
+#: A fake address of the admin page, which refusals link to.
 PUBLIC_URL = "https://keys.example.test"
 
 SETTINGS = """\
@@ -35,8 +35,9 @@ base_url = "{base_url}"
 
 
 class Keyside:
-    """A running Keyside; `folder` is all that it can write to, `providers` maps ids to base URLs, `tables` has more
-    settings: strings, and lists of them. One that `waits` is not ready yet, and only asked at `observe`."""
+    """A running Keyside; `folder` is all that it can write to, `providers` maps ids to base URLs,
+    `tables` has more settings: strings, and lists of them. One that `waits` is not ready yet, and
+    only asked at `observe`."""
 
     def __init__(
         self,
@@ -79,7 +80,7 @@ class Keyside:
     def try_admin(
         self, path: str, *, body: dict | None = None, method: str | None = None, headers: dict[str, str] | None = None
     ) -> tuple[int, bytes]:
-        """Status and body of an admin request, granted or not."""
+        """Status and body of an admin request, successful or not."""
         headers = {"Authorization": f"Bearer {self._token}", **(headers or {})}
         return fetch(f"{self.admin}{path}", headers=headers, body=body, method=method)
 
@@ -90,7 +91,7 @@ class Keyside:
         return answer
 
     def command(self, *arguments: str, given: str = "") -> str:
-        """What a `keyside` command prints when it succeeds; `given` is its standard input."""
+        """The output of a successful `keyside` command; `given` is its standard input."""
         done = subprocess.run(
             [self._binary, *arguments, "--admin-url", self.admin, "--token-file", "data/admin-token"],
             cwd=self.folder,
@@ -144,13 +145,13 @@ class Keyside:
 
 
 def ready(line: bytes) -> dict[str, str] | None:
-    """The fields of the log line that names the addresses, when this line is it."""
+    """The fields of the log line with the addresses, if this is that line."""
     fields = _fields(line)
     return fields if fields.get("message") == "ready" else None
 
 
 def waiting(line: bytes) -> dict[str, str] | None:
-    """Likewise for the line that says why it is not ready yet."""
+    """The same for the line that says why it is not ready yet."""
     fields = _fields(line)
     return fields if fields.get("message", "").startswith("waiting for the key service") else None
 

@@ -1,4 +1,4 @@
-"""The few plain HTTP requests that the suite makes itself, beside those of the SDKs."""
+"""The plain HTTP requests that the suite makes itself, without an SDK."""
 
 import json
 import time
@@ -26,10 +26,10 @@ def fetch(url: str, *, headers=None, body: Any = None, method: str | None = None
 
 
 def eventually(check: Callable[[], bool], within: float = 5) -> bool:
-    """Whether `check` comes true before the deadline, asked again and again."""
+    """Polls `check` until it is true or the deadline is over."""
     deadline = time.monotonic() + within
     while not check():
         if time.monotonic() > deadline:
             return False
-        time.sleep(0.01)  # the pause between two looks, not a guess at how long something takes
+        time.sleep(0.01)  # the interval between two polls, not a guess of how long something takes
     return True

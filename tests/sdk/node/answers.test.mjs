@@ -1,4 +1,4 @@
-// An unmodified program with a dummy key gets its answer.
+// An unmodified program with a dummy key gets its response.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";

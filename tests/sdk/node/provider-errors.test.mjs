@@ -1,4 +1,4 @@
-// What the provider says when it fails is the SDK's own error, as if Keyside were not there.
+// A provider's error becomes the SDK's own error, as if Keyside were not there.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";

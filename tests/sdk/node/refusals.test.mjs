@@ -1,4 +1,4 @@
-// What Keyside itself refuses is the SDK's own error, with our message, and is asked once.
+// A refusal becomes the SDK's own error, with our message, and the SDK does not retry.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";

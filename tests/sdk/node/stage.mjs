@@ -1,4 +1,4 @@
-// Where the tests' clients are pointed: through Keyside with a dummy key, or straight at the provider with its key.
+// Base URLs and keys of the tests' clients: Keyside with a dummy key, or the provider itself with its key.
 
 import assert from "node:assert/strict";
 import { setTimeout as pause } from "node:timers/promises";
@@ -33,7 +33,7 @@ export const calls = {
     for await (const chunk of stream) yield chunk.choices[0]?.delta.content ?? "";
   },
   async *responses(client, prompt) {
-    // aimock leaves `output_text` to the SDK's own helper, as the API does.
+    // As in the real API, `output_text` comes from the SDK's own helper, not from aimock.
     const response = await client.responses.create({ model: "gpt-4o", input: prompt });
     yield response.output.flatMap((item) => item.content ?? []).map((part) => part.text).join("");
   },

@@ -1,5 +1,5 @@
-//! CSV (RFC 4180) that is safe to open in a spreadsheet: a cell that it would take for a formula begins with an
-//! apostrophe, which spreadsheets take for "this is text".
+//! CSV (RFC 4180) that is safe to open in a spreadsheet: a cell that would be a formula begins with
+//! an apostrophe, which spreadsheets read as "this is text".
 
 use keyside_credentials::AuditRecord;
 

@@ -1,30 +1,33 @@
-//! The log on its way out: a batch at a time, so that neither side has to hold it.
+//! Streams the audit log in batches, so that neither side holds all of it in memory.
 //!
-//! In NDJSON each chain ends with a line of another shape, with its signed head: where it is missing, the export broke off. Each
-//! record's line has the record as it is stored besides, which is what the chain hash is made of.
+//! In NDJSON each chain ends with a line that has its signed head; without this line the export is
+//! incomplete. The line of a record also has the record as it is stored, from which the chain hash
+//! is computed.
 
 use std::sync::Arc;
 
-use axum::{body::Body, response::Response};
+use axum::{
+    body::{Body, Bytes},
+    response::Response,
+};
 use http::{HeaderValue, header};
-use http_body_util::channel::{Channel, Sender};
+use http_body_util::channel::{Channel, SendError, Sender};
 use jiff::Timestamp;
 use keyside_credentials::{
     Hash, PublicKey, Registry, StorageError,
     audit::{self, AuditFilter},
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{RecordView, csv};
 
-/// What the lines look like.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The format of the lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub(super) enum Format {
     Ndjson,
     Csv,
 }
-
-pub(super) const FORMATS: [(&str, Format); 2] = [("ndjson", Format::Ndjson), ("csv", Format::Csv)];
 
 impl Format {
     pub(super) fn name(self) -> &'static str {
@@ -70,13 +73,13 @@ pub(super) fn stream(
     from: Option<Timestamp>,
     format: Format,
 ) -> Response {
-    let (mut lines, body) = Channel::<axum::body::Bytes, StorageError>::new(BATCHES_AHEAD);
+    let (mut lines, body) = Channel::<Bytes, StorageError>::new(BATCHES_AHEAD);
     tokio::spawn(async move {
         if let Err(Stopped::Storage(error)) =
             send(&registry, filter, from, format, &mut lines).await
         {
-            tracing::error!(%error, "an export of the audit log broke off");
-            // So that the client sees an end that is none.
+            tracing::error!(%error, "an export of the audit log failed");
+            // So that the client sees an incomplete response.
             lines.abort(error);
         }
     });
@@ -98,7 +101,7 @@ async fn send(
     filter: AuditFilter,
     from: Option<Timestamp>,
     format: Format,
-    lines: &mut Sender<axum::body::Bytes, StorageError>,
+    lines: &mut Sender<Bytes, StorageError>,
 ) -> Result<(), Stopped> {
     let audit = registry.audit();
     let mut export = audit.export(filter, from);
@@ -116,10 +119,10 @@ async fn send(
     Ok(())
 }
 
-/// Why an export did not come to its end.
+/// Why an export stopped early.
 enum Stopped {
     Storage(StorageError),
-    /// The client has left.
+    /// The client disconnected.
     Unheard,
 }
 
@@ -129,8 +132,8 @@ impl From<StorageError> for Stopped {
     }
 }
 
-impl From<http_body_util::channel::SendError> for Stopped {
-    fn from(_: http_body_util::channel::SendError) -> Self {
+impl From<SendError> for Stopped {
+    fn from(_: SendError) -> Self {
         Self::Unheard
     }
 }
@@ -142,7 +145,7 @@ enum Line {
     Record {
         #[serde(flatten)]
         record: Box<RecordView>,
-        /// As it is stored.
+        /// The record as it is stored.
         stored: String,
     },
     Hidden(Hidden),
@@ -152,7 +155,7 @@ enum Line {
     },
 }
 
-/// A record that may not be shown, or was not asked for.
+/// A record outside of the caller's scope or of the filter.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Hidden {
@@ -167,7 +170,7 @@ struct End {
     installation: String,
     records: u64,
     hash: Hash,
-    /// Base64 of the head as it is stored, signed.
+    /// Base64 of the signed head as it is stored.
     head: String,
     public_key: PublicKey,
 }
@@ -215,5 +218,5 @@ fn ndjson(line: &impl Serialize) -> String {
     json
 }
 
-/// A client that reads slowly holds no more than this of the log in memory.
+/// How many batches wait in memory for a slow client.
 const BATCHES_AHEAD: usize = 2;

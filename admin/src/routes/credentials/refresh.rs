@@ -1,18 +1,19 @@
-//! The secret that stays in Vault, as it is there now.
+//! Reads a secret in Vault immediately.
 
 use axum::extract::State;
 
-use super::{CredentialView, tagged};
+use super::tagged;
 use crate::{
     access::Caller, entity_tag::Tagged, problem::Problem, routes::Segment, state::AdminState,
+    wire::CredentialView,
 };
 
-/// Reads the secret of a credential that was stored with a `secretRef` at once, instead of at the next poll. `sourceFault` says
-/// why it could not be read.
+/// Reads the secret of a credential with a `secretRef` immediately instead of at the next poll. If
+/// that fails, `sourceFault` has the reason.
 #[utoipa::path(
     post, path = "/api/integrations/credentials/{id}/refresh", tag = "credentials", operation_id = "refreshCredential",
     params(("id" = String, Path)),
-    responses((status = 200, body = CredentialView, description = "Looked for; `sourceVersion` is what is used now"), (status = 404), (status = 409))
+    responses((status = 200, body = CredentialView, description = "Refreshed; `sourceVersion` is the version in use"), (status = 404), (status = 409))
 )]
 pub(in crate::routes) async fn refresh(
     State(state): State<AdminState>,

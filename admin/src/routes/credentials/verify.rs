@@ -1,26 +1,27 @@
-//! What the provider itself says of a stored key.
+//! Live checks of a stored key.
 
 use axum::extract::State;
 use keyside_credentials::{Finding, Verification};
 
-use super::{CredentialView, with_warnings};
+use super::with_warnings;
 use crate::{
     access::Caller,
-    entity_tag::{Life, Tagged},
+    concurrency::WorkKind,
+    entity_tag::{Lineage, Tagged},
     precondition::IfMatch,
     problem::Problem,
     routes::Segment,
     schemas::queries,
     state::AdminState,
-    turns::Work,
+    wire::CredentialView,
 };
 
-/// Asks the provider whether it takes the key in use, and puts on record what it says. The key stays in use whatever that
-/// is.
+/// Asks the provider whether it accepts the current secret, and audits the result. The secret stays
+/// in use whatever the result.
 #[utoipa::path(
     post, path = "/api/integrations/credentials/{id}/verify", tag = "credentials", operation_id = "verifyCredential",
     params(("id" = String, Path), queries::IfMatch),
-    responses((status = 200, body = CredentialView, description = "Asked; `verification` is what came of it"), (status = 404), (status = 409))
+    responses((status = 200, body = CredentialView, description = "Checked; `verification` is the result"), (status = 404), (status = 409))
 )]
 pub(in crate::routes) async fn verify(
     State(state): State<AdminState>,
@@ -29,27 +30,29 @@ pub(in crate::routes) async fn verify(
     seen: IfMatch,
 ) -> Result<Tagged<CredentialView>, Problem> {
     let credential = caller.credential(&state.registry, &id)?;
-    seen.expect(Life::of_this_epoch(&state.registry), credential.revision)?;
+    seen.check(Lineage::of_epoch(&state.registry), credential.revision)?;
     let id = credential.id;
-    let _turn = state.turns.take(Work::LiveCheck, &caller)?;
-    let (act, check) = (caller.act(), state.live_check);
+    let _permit = state
+        .concurrency
+        .try_acquire(WorkKind::LiveCheck, &caller)?;
+    let (act, check) = (caller.context(), state.live_check);
     let (credential, finding) = state.registry.verify(&act, &id, check).await?;
     let advice = advice(finding).into_iter().collect();
     Ok(with_warnings(&state.registry, &caller, credential, advice))
 }
 
-/// What to do about it, if anything.
+/// The remedy, unless the provider accepts the key.
 fn advice(finding: Finding) -> Option<String> {
     let remedy = match finding.verification {
         Verification::Accepted => return None,
         Verification::Limited => {
-            "the key works for a part of what it may be asked: look at its permissions and at what is left to spend in the provider's console"
+            "the key works for some requests: check its permissions and the remaining budget in the provider's console"
         }
         Verification::Rejected => {
-            "requests with it fail: make a new key in the provider's console and rotate to it, or revoke this one"
+            "requests with it fail: create a new key in the provider's console and rotate to it, or revoke this one"
         }
         Verification::Unreachable => {
-            "nothing is known of the key: look at the provider's status page and at Keyside's log, and try again"
+            "the check was inconclusive: check the provider's status page and Keyside's log, and try again"
         }
     };
     Some(format!("{finding}; {remedy}"))

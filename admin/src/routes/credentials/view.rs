@@ -1,101 +1,11 @@
-//! A credential on the wire.
+//! From the domain's credentials to their views on the wire.
 
-use jiff::Timestamp;
 use keyside_credentials::{
-    ActorId, Credential, CredentialId, Declared, Environment, Fingerprint, Hint, Label, Listed,
-    LostCredential, Status, UsageTag, Verification, Version, VersionState, WorkspaceId,
-    source::VaultReference,
+    Credential, CredentialId, Declared, Listed, LostCredential, Status, Version, VersionState,
+    WorkspaceId, source::VaultReference,
 };
-use serde::Serialize;
-use utoipa::ToSchema;
 
-use crate::schemas::words;
-
-/// Everything about a credential but its secret. Fields without a value are null, so that the shape is always the same.
-///
-/// `provider`, `label`, `environment`, `createdBy` and `createdAt` are null only where the record cannot be read, and `damaged`
-/// is true then; `status` is null there too until the credential is revoked.
-#[derive(Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct CredentialView {
-    #[schema(value_type = String)]
-    id: CredentialId,
-    #[schema(value_type = String)]
-    workspace_id: WorkspaceId,
-    provider: Option<String>,
-    #[schema(value_type = Option<String>)]
-    label: Option<Label>,
-    #[schema(value_type = Option<words::Environment>)]
-    environment: Option<Environment>,
-    #[schema(value_type = Option<words::Status>)]
-    status: Option<Status>,
-    is_default: bool,
-    #[schema(value_type = Option<String>)]
-    usage_tag: Option<UsageTag>,
-    expires_at: Option<Timestamp>,
-    endpoint: Option<String>,
-    #[schema(value_type = Option<String>)]
-    fingerprint: Option<Fingerprint>,
-    #[schema(value_type = Option<String>)]
-    hint: Option<Hint>,
-    #[schema(value_type = Option<String>)]
-    created_by: Option<ActorId>,
-    created_at: Option<Timestamp>,
-    last_rotated_at: Option<Timestamp>,
-    last_used_at: Option<Timestamp>,
-    last_verified_at: Option<Timestamp>,
-    #[schema(value_type = Option<words::Verification>)]
-    verification: Option<Verification>,
-    versions: Vec<VersionView>,
-    /// Where in Vault its secret stays, if it was stored without one.
-    secret_ref: Option<SecretRefView>,
-    /// Where its secret is kept, if not here: it is changed there then, and not here.
-    source: Option<String>,
-    /// The version that is used, as the source counts.
-    source_version: Option<String>,
-    /// Why its secret was not read the last time.
-    source_fault: Option<String>,
-    /// Whether its record failed authentication or cannot be read: what is shown is then what the record claims, if anything.
-    damaged: bool,
-    warnings: Vec<String>,
-    /// Others with the same secret. Null in lists, and to those who do not see everything.
-    duplicates: Option<Vec<Twin>>,
-}
-
-/// A field of a secret in Vault.
-#[derive(Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-struct SecretRefView {
-    mount: Option<String>,
-    path: String,
-    field: String,
-    version: Option<u64>,
-}
-
-/// Another credential with the same secret.
-#[derive(Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Twin {
-    #[schema(value_type = String)]
-    id: CredentialId,
-    #[schema(value_type = String)]
-    workspace_id: WorkspaceId,
-    provider: String,
-    #[schema(value_type = String)]
-    label: Label,
-}
-
-#[derive(Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-struct VersionView {
-    number: u32,
-    #[schema(value_type = words::VersionState)]
-    state: VersionState,
-    created_at: Timestamp,
-    grace_until: Option<Timestamp>,
-    /// Of the one in use, if its secret stays in Vault: the version there.
-    source_version: Option<String>,
-}
+use crate::wire::{CredentialView, Duplicate, SecretRef, VersionView};
 
 impl CredentialView {
     pub(super) fn of(credential: Credential, warnings: Vec<String>) -> Self {
@@ -131,7 +41,7 @@ impl CredentialView {
                 .into_iter()
                 .map(|version| VersionView::of(version, source_version.as_ref()))
                 .collect(),
-            secret_ref: credential.reference.map(SecretRefView::of),
+            secret_ref: credential.reference.map(SecretRef::of),
             source,
             source_version,
             source_fault,
@@ -141,7 +51,6 @@ impl CredentialView {
         }
     }
 
-    /// As lists show it.
     pub(super) fn listed(listed: Listed) -> Self {
         match listed {
             Listed::Known(credential) => Self::of(*credential, Vec::new()),
@@ -149,16 +58,26 @@ impl CredentialView {
         }
     }
 
-    /// One whose record cannot be read: what only that said is null.
+    /// Of a credential whose record cannot be read: fields that only the record holds are null.
     pub(super) fn lost(lost: LostCredential) -> Self {
         Self {
-            id: lost.id,
-            workspace_id: lost.workspace,
+            status: lost.is_revoked.then_some(Status::Revoked),
+            is_default: lost.is_default,
+            last_used_at: lost.last_used_at,
+            damaged: true,
+            ..Self::empty(lost.id, lost.workspace)
+        }
+    }
+
+    fn empty(id: CredentialId, workspace_id: WorkspaceId) -> Self {
+        Self {
+            id,
+            workspace_id,
             provider: None,
             label: None,
             environment: None,
-            status: lost.is_revoked.then_some(Status::Revoked),
-            is_default: lost.is_default,
+            status: None,
+            is_default: false,
             usage_tag: None,
             expires_at: None,
             endpoint: None,
@@ -167,7 +86,7 @@ impl CredentialView {
             created_by: None,
             created_at: None,
             last_rotated_at: None,
-            last_used_at: lost.last_used_at,
+            last_used_at: None,
             last_verified_at: None,
             verification: None,
             versions: Vec::new(),
@@ -175,18 +94,18 @@ impl CredentialView {
             source: None,
             source_version: None,
             source_fault: None,
-            damaged: true,
+            damaged: false,
             warnings: Vec::new(),
             duplicates: None,
         }
     }
 
-    pub(super) fn with_duplicates(self, duplicates: Option<Vec<Twin>>) -> Self {
+    pub(super) fn with_duplicates(self, duplicates: Option<Vec<Duplicate>>) -> Self {
         Self { duplicates, ..self }
     }
 }
 
-impl SecretRefView {
+impl SecretRef {
     fn of(reference: VaultReference) -> Self {
         Self {
             mount: reference.mount,
@@ -197,7 +116,7 @@ impl SecretRefView {
     }
 }
 
-impl Twin {
+impl Duplicate {
     pub(super) fn of(credential: Credential) -> Self {
         Self {
             id: credential.id,

@@ -81,7 +81,7 @@ impl Inner {
         let idempotency = new
             .idempotency
             .clone()
-            .map(|by_key| by_key.to_record(by, &warnings));
+            .map(|by_key| by_key.into_record(by, &warnings));
         let metadata = SecretMetadata::of(secret, &provider.key.prefix, idempotency);
         let mut document = unsealed(by, id.clone(), new, endpoint, now);
         document.source = input.version().map(SourceDocument::Version);
@@ -107,7 +107,8 @@ impl Inner {
             entry = self.with_initial_secret(&entry, initial, metadata);
         }
         let settings = settings.unwrap_or_else(|| workspace.document.clone());
-        self.publish_credential(&workspace, settings, entry, Some(state));
+        self.publish_credential(&workspace, settings, entry, state)
+            .await?;
         Ok(ChangeOutcome {
             id,
             warnings,

@@ -239,8 +239,8 @@ impl CredentialEdit<'_> {
         let entry = self.entry.with(self.document, &self.inner.keyring);
         let settings = settings.unwrap_or_else(|| self.workspace.document.clone());
         self.inner
-            .publish_credential(&self.workspace, settings, entry, Some(state));
-        Ok(())
+            .publish_credential(&self.workspace, settings, entry, state)
+            .await
     }
 
     /// Commits an audit record without changing the credential.

@@ -12,7 +12,7 @@ use crate::{
 
 impl Idempotency {
     /// The record to store with the new version.
-    pub(super) fn to_record(self, by: &ActorContext, warnings: &[Warning]) -> IdempotencyRecord {
+    pub(super) fn into_record(self, by: &ActorContext, warnings: &[Warning]) -> IdempotencyRecord {
         IdempotencyRecord {
             key: self.of_actor(by),
             request: self.request,

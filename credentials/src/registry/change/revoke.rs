@@ -1,7 +1,5 @@
 //! Revokes a credential, which is final. Goes before other waiting changes of the workspace.
 
-use std::sync::Arc;
-
 use super::format_versions;
 use crate::{
     chains::Priority,
@@ -113,8 +111,8 @@ impl Inner {
             writes.push(left.write());
         }
         let state = self.commit_in(workspace, vec![draft], writes).await?;
-        self.publish(Arc::new(workspace.with_lost(lost).at(state)));
-        Ok(())
+        self.publish_committed(workspace.with_lost(lost).at(state))
+            .await
     }
 }
 

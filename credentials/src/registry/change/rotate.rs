@@ -244,7 +244,7 @@ impl CredentialEdit<'_> {
         warnings: &[Warning],
     ) -> Result<(u32, SecretMetadata), ChangeError> {
         let idempotency = rotation.idempotency.clone();
-        let idempotency = idempotency.map(|by_key| by_key.to_record(by, warnings));
+        let idempotency = idempotency.map(|by_key| by_key.into_record(by, warnings));
         let metadata =
             SecretMetadata::of(&rotation.secret, &self.provider()?.key.prefix, idempotency);
         let version = self

@@ -1,5 +1,6 @@
-//! Keyside as it is shipped: one worker thread, everything else at its default, the key added through the admin API; or the
-//! sidecar alone, the key declared in the settings and kept in a file.
+//! Keyside as it is shipped: one worker thread, everything else at its default, the key added
+//! through the admin API; or the sidecar alone, the key declared in the settings and kept in a
+//! file.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -76,7 +77,8 @@ pub(super) fn version(binary: &Path) -> Result<String> {
     Ok(printed.lines().next().unwrap_or("keyside").to_owned())
 }
 
-/// Writes settings that keep everything in `folder`, on ports of the kernel's choice; the path of the file.
+/// Writes settings that keep everything in `folder`, on ports chosen by the kernel; returns the
+/// path.
 pub(crate) fn write_settings(folder: &Path, upstream: SocketAddr) -> Result<PathBuf> {
     let data = folder.join("data");
     let settings = format!(
@@ -88,7 +90,7 @@ pub(crate) fn write_settings(folder: &Path, upstream: SocketAddr) -> Result<Path
     Ok(path)
 }
 
-/// A running `keyside serve` that has said that it is ready.
+/// A running `keyside serve` that has logged `ready`.
 pub(crate) struct Server {
     process: Process,
     /// From the start of the process to its line "ready".
@@ -113,18 +115,18 @@ impl Server {
         })
     }
 
-    /// Its admin API, as the owner whose token lies in the data folder under `folder`.
+    /// Its admin API, with the owner token in the data folder under `folder`.
     pub(crate) fn admin(&self, folder: &Path) -> Result<Admin> {
         Admin::new(self.admin, &folder.join("data/admin-token"))
     }
 
-    /// Ends it.
+    /// Stops it.
     pub(crate) async fn stop(self) -> Result<()> {
         self.process.stop().await
     }
 }
 
-/// A process that has said that it is ready, and what it said.
+/// A process that has logged `ready`, with the fields of that line.
 struct Started {
     process: Process,
     ready: Value,
@@ -158,7 +160,7 @@ impl Started {
     }
 }
 
-/// The fields of the log line that says that all listeners are open.
+/// The fields of the log line `ready`.
 fn ready_line(log: &str) -> Option<Value> {
     let mut fields = log
         .lines()

@@ -1,4 +1,4 @@
-//! nginx as the yardstick: one worker, pooled upstream, one header set, an access log in a file.
+//! nginx, the baseline: one worker, pooled upstream, one header set, an access log in a file.
 
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
@@ -49,7 +49,7 @@ pub(super) fn version() -> Result<String> {
     Ok(line.trim_start_matches("nginx version: ").replace('/', " "))
 }
 
-/// The master only supervises; the work is its one child's.
+/// The master only supervises; its only child does the work.
 async fn worker(master: u32) -> Result<u32> {
     loop {
         if let Some(&worker) = facts::children(master)?.first() {
@@ -59,7 +59,7 @@ async fn worker(master: u32) -> Result<u32> {
     }
 }
 
-/// nginx cannot choose a port by itself, so this asks the kernel for one and gives it back.
+/// nginx cannot choose a port itself, so this takes a free one from the kernel and releases it.
 fn free_address() -> Result<SocketAddr> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
 }
@@ -69,12 +69,12 @@ fn path(path: &Path) -> Result<&str> {
         .context("the temporary folder's name is not UTF-8")
 }
 
-/// As someone would set it up who wants streams to arrive as they are sent: `proxy_buffering off`. The limits on
-/// requests per connection are lifted so that neither side pays for reconnecting.
+/// The usual settings for streaming: `proxy_buffering off`. Without limits on requests per
+/// connection, so that neither side pays for reconnecting.
 fn settings(folder: &Path, address: SocketAddr, upstream: SocketAddr) -> String {
     let folder = folder.display();
     let secret = wire::SECRET;
-    // Run by root, the worker would otherwise lose its rights to the temporary folder.
+    // Otherwise root's worker would change its user and lose access to the temporary folder.
     let user = if nix::unistd::geteuid().is_root() {
         "user root;"
     } else {

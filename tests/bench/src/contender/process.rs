@@ -1,4 +1,4 @@
-//! A child process on its core, which never outlives the bench.
+//! A child process, pinned to its core, which never outlives the benchmark.
 
 use std::fs::File;
 use std::path::Path;
@@ -13,7 +13,8 @@ use tokio::time::sleep;
 /// The core of the process under test. `run.sh` puts the bench itself on another.
 const CORE: &str = "0";
 
-/// What a login shell or a service manager gives: whoever needs more files raises it, and the bench's own limit is no help.
+/// The usual limit of a login shell or service manager. A contender that needs more raises it; the
+/// benchmark's own limit must not help it.
 const USUAL_OPEN_FILES: &str = "--nofile=1024:";
 
 /// A running child.
@@ -22,7 +23,8 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Starts `program` pinned to the core under test; what it prints on standard error goes to the file `log`.
+    /// Starts `program` pinned to the core under test; what it prints on standard error goes to the
+    /// file `log`.
     pub(crate) fn start(program: &Path, arguments: &[&str], log: &Path) -> Result<Self> {
         let child = Command::new("taskset")
             .args(["-c", CORE, "prlimit", USUAL_OPEN_FILES])
@@ -54,7 +56,7 @@ impl Process {
         Ok(())
     }
 
-    /// SIGTERM, then SIGKILL to one that is still there after five seconds.
+    /// SIGTERM, then SIGKILL after five seconds.
     pub(crate) async fn stop(mut self) -> Result<()> {
         self.signal(Signal::SIGTERM);
         let patience = Instant::now() + Duration::from_secs(5);
@@ -74,14 +76,14 @@ impl Process {
 
     fn signal(&self, signal: Signal) {
         if let Ok(pid) = i32::try_from(self.pid()) {
-            // It may be gone already, which is what the signal is for.
+            // It may have exited already, as intended.
             let _ = kill(Pid::from_raw(pid), signal);
         }
     }
 }
 
 impl Drop for Process {
-    /// Not SIGKILL, even on the way out of an error: nginx's master takes its worker along only on SIGTERM.
+    /// Not SIGKILL, even after an error: nginx's master stops its worker only on SIGTERM.
     fn drop(&mut self) {
         if matches!(self.child.try_wait(), Ok(None)) {
             self.signal(Signal::SIGTERM);

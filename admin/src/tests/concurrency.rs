@@ -1,4 +1,4 @@
-//! What costs more than others is done a few at a time, and never keeps a change waiting.
+//! Expensive requests run a few at a time, and never delay a change.
 
 use http::Response;
 use tokio::task::JoinHandle;
@@ -38,9 +38,9 @@ async fn status(answering: Answering) -> StatusCode {
     answering.await.unwrap().unwrap().status()
 }
 
-fn assert_already_running(answer: &Answer) {
+fn assert_too_many_in_progress(answer: &Answer) {
     assert_eq!(answer.status, StatusCode::TOO_MANY_REQUESTS);
-    assert_eq!(answer.kind(), "already-running", "{}", answer.body);
+    assert_eq!(answer.kind(), "too-many-in-progress", "{}", answer.body);
     assert_eq!(answer.header("retry-after"), "5");
 }
 
@@ -52,12 +52,12 @@ async fn the_log_is_checked_once_at_a_time_and_no_change_waits_for_it() {
     let held = api.log.records.hold();
     let first = api.begin(api.request("GET", CHECK));
     api.log.records.arrived(1).await;
-    assert_already_running(&api.get(CHECK).await);
-    assert_already_running(&api.post(CHECK, &receipt).await);
+    assert_too_many_in_progress(&api.get(CHECK).await);
+    assert_too_many_in_progress(&api.post(CHECK, &receipt).await);
     let second = api.begin(viewer("GET", CHECK));
     yield_to_others().await;
     assert_eq!(api.log.records.arrivals(), 1, "one check at a time");
-    assert_already_running(&api.send(viewer("GET", CHECK)).await);
+    assert_too_many_in_progress(&api.send(viewer("GET", CHECK)).await);
     // The check stands still in the middle of the log.
     let change = api.post("/api/workspaces", &json!({ "id": "beta" })).await;
     assert_eq!(change.status, StatusCode::CREATED, "{}", change.body);
@@ -87,7 +87,7 @@ async fn a_receipt_that_has_not_arrived_keeps_no_check_waiting() {
 }
 
 #[tokio::test]
-async fn a_token_has_one_export_at_a_time_until_the_last_byte_and_others_have_theirs() {
+async fn a_token_has_one_export_at_a_time_until_its_last_byte_is_sent() {
     let api = Api::with_workspace().await;
     let owner = api.another("owner").await;
     let archive = "/api/workspaces/acme/export";
@@ -97,11 +97,11 @@ async fn a_token_has_one_export_at_a_time_until_the_last_byte_and_others_have_th
         .unwrap()
         .unwrap();
     assert_eq!(unread.status(), StatusCode::OK);
-    assert_already_running(&api.get(EXPORT).await);
-    assert_already_running(&api.post(archive, &json!({})).await);
+    assert_too_many_in_progress(&api.get(EXPORT).await);
+    assert_too_many_in_progress(&api.post(archive, &json!({})).await);
     let theirs = api.begin(owner("POST", archive)).await.unwrap().unwrap();
     assert_eq!(theirs.status(), StatusCode::OK);
-    assert_already_running(&api.send(owner("GET", EXPORT)).await);
+    assert_too_many_in_progress(&api.send(owner("GET", EXPORT)).await);
     drop((unread, theirs));
     assert_eq!(api.get(EXPORT).await.status, StatusCode::OK);
     let archive = api.post(archive, &json!({})).await;
@@ -111,7 +111,7 @@ async fn a_token_has_one_export_at_a_time_until_the_last_byte_and_others_have_th
 }
 
 #[tokio::test]
-async fn tokens_that_make_tokens_have_no_more_exports_in_all() {
+async fn tokens_created_by_a_token_share_the_total_of_exports() {
     let api = Api::open().await;
     let mut unread = Vec::new();
     for _ in 0..4 {
@@ -123,26 +123,26 @@ async fn tokens_that_make_tokens_have_no_more_exports_in_all() {
             .iter()
             .all(|answer| answer.status() == StatusCode::OK)
     );
-    assert_already_running(&api.get(EXPORT).await);
+    assert_too_many_in_progress(&api.get(EXPORT).await);
     unread.pop();
     assert_eq!(api.get(EXPORT).await.status, StatusCode::OK);
 }
 
 #[tokio::test]
-async fn one_backup_is_made_at_a_time() {
+async fn one_backup_runs_at_a_time() {
     let api = Api::open().await;
     let owner = api.another("owner").await;
     let unread = api.begin(api.request("POST", "/api/backup"));
     let unread = unread.await.unwrap().unwrap();
     assert_eq!(unread.status(), StatusCode::OK);
-    assert_already_running(&api.send(owner("POST", "/api/backup")).await);
+    assert_too_many_in_progress(&api.send(owner("POST", "/api/backup")).await);
     drop(unread);
     let answer = api.send(owner("POST", "/api/backup")).await;
     assert_eq!(answer.status, StatusCode::OK);
 }
 
 #[tokio::test]
-async fn the_lists_of_a_token_are_made_one_after_the_other() {
+async fn the_lists_of_a_token_run_one_at_a_time() {
     let api = Api::open().await;
     let viewer = api.another("viewer").await;
     let held = api.log.records.hold();
@@ -172,7 +172,7 @@ async fn a_token_that_checks_the_log_all_the_time_keeps_no_other_from_it() {
     let mine = api.begin(api.request("GET", CHECK));
     yield_to_others().await;
     for _ in 0..20 {
-        assert_already_running(&api.send(viewer("GET", CHECK)).await);
+        assert_too_many_in_progress(&api.send(viewer("GET", CHECK)).await);
     }
     drop(held);
     assert_eq!(status(running).await, StatusCode::OK);
@@ -180,15 +180,15 @@ async fn a_token_that_checks_the_log_all_the_time_keeps_no_other_from_it() {
 }
 
 #[tokio::test]
-async fn four_lists_of_a_token_wait_and_more_are_refused() {
+async fn four_lists_of_a_token_are_queued_and_more_are_refused() {
     let api = Api::open().await;
     let held = api.log.records.hold();
     let lists: Vec<_> = (0..5)
         .map(|_| api.begin(api.request("GET", RECORDS)))
         .collect();
     yield_to_others().await;
-    assert_already_running(&api.get(RECORDS).await);
-    assert_already_running(&api.get("/api/tokens").await);
+    assert_too_many_in_progress(&api.get(RECORDS).await);
+    assert_too_many_in_progress(&api.get("/api/tokens").await);
     assert_eq!(api.log.records.arrivals(), 1);
     drop(held);
     for list in lists {
@@ -198,7 +198,7 @@ async fn four_lists_of_a_token_wait_and_more_are_refused() {
 }
 
 #[tokio::test]
-async fn nothing_is_done_for_those_who_left_while_they_waited() {
+async fn queued_work_is_cancelled_when_its_client_disconnects() {
     let api = Api::open().await;
     let held = api.log.records.hold();
     let first = api.begin(api.request("GET", RECORDS));
@@ -236,7 +236,7 @@ async fn a_token_that_is_revoked_while_it_waits_gets_no_list() {
 }
 
 #[tokio::test]
-async fn a_provider_that_says_nothing_is_asked_once_for_a_token_and_nobody_waits() {
+async fn a_token_has_one_live_check_at_a_time_and_the_next_is_refused_at_once() {
     let api = Api::with_workspace().await;
     let id = api.post(CREDENTIALS, &new_credential(json!({}))).await.id();
     let path = format!("{CREDENTIALS}/{id}");
@@ -245,7 +245,7 @@ async fn a_provider_that_says_nothing_is_asked_once_for_a_token_and_nobody_waits
     let asked = api.begin(api.request("POST", &verify));
     api.provider.gate.arrived(1).await;
     for _ in 0..20 {
-        assert_already_running(&api.send(api.request("POST", &verify)).await);
+        assert_too_many_in_progress(&api.send(api.request("POST", &verify)).await);
     }
     let rotation = api
         .request("PATCH", &path)
@@ -253,14 +253,14 @@ async fn a_provider_that_says_nothing_is_asked_once_for_a_token_and_nobody_waits
         .header("content-type", "application/json");
     let body = json!({ "secret": format!("{SECRET}Next"), "check": true });
     let rotated = api.send_body(rotation, body.to_string().into()).await;
-    assert_already_running(&rotated);
+    assert_too_many_in_progress(&rotated);
     assert_eq!(api.provider.gate.arrivals(), 1);
     drop(held);
     assert_eq!(status(asked).await, StatusCode::OK);
 }
 
 #[tokio::test]
-async fn a_token_has_eight_bodies_on_their_way_and_others_have_theirs() {
+async fn a_token_may_send_eight_bodies_at_once_and_other_tokens_are_not_affected() {
     let api = Api::open().await;
     let owner = api.another("owner").await;
     let json = "application/json";
@@ -275,7 +275,7 @@ async fn a_token_has_eight_bodies_on_their_way_and_others_have_theirs() {
     }
     yield_to_others().await;
     let ninth = owner("POST", "/api/workspaces").header("content-type", json);
-    assert_already_running(&api.send_body(ninth, r#"{"id":"beta"}"#.into()).await);
+    assert_too_many_in_progress(&api.send_body(ninth, r#"{"id":"beta"}"#.into()).await);
     let mine = api.post("/api/workspaces", &json!({ "id": "beta" })).await;
     assert_eq!(mine.status, StatusCode::CREATED, "{}", mine.body);
     drop(senders);
@@ -288,12 +288,12 @@ async fn a_token_has_eight_bodies_on_their_way_and_others_have_theirs() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_reader_that_takes_too_long_loses_the_turn_and_the_rest() {
+async fn a_client_that_reads_too_slowly_loses_its_permit_and_the_rest_of_the_body() {
     let api = Api::open().await;
     let unread = api.begin(api.request("POST", "/api/backup"));
     let unread = unread.await.unwrap().unwrap();
     assert_eq!(unread.status(), StatusCode::OK);
-    assert_already_running(&api.post("/api/backup", &json!({})).await);
+    assert_too_many_in_progress(&api.post("/api/backup", &json!({})).await);
     tokio::time::advance(std::time::Duration::from_secs(10 * 60 + 1)).await;
     yield_to_others().await;
     let next = api.post("/api/backup", &json!({})).await;

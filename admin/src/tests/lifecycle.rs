@@ -1,4 +1,4 @@
-//! What is done to a workspace or to the installation as a whole.
+//! Operations on a whole workspace or the whole installation.
 
 use super::*;
 
@@ -44,7 +44,7 @@ async fn an_erased_workspace_gives_a_receipt_and_is_gone() {
 }
 
 #[tokio::test]
-async fn a_tag_of_an_erased_workspace_erases_no_other_one_that_has_its_id() {
+async fn an_etag_of_an_erased_workspace_does_not_match_a_new_one_with_its_id() {
     let api = Api::with_workspace().await;
     let path = "/api/workspaces/acme";
     let seen = api.get(path).await.header("etag").to_owned();
@@ -92,7 +92,7 @@ async fn a_receipt_can_be_checked_with_the_public_key_alone() {
 }
 
 #[tokio::test]
-async fn a_receipt_is_confirmed_and_whatever_else_is_shown_is_not() {
+async fn only_an_unaltered_receipt_is_confirmed() {
     let api = with_key().await;
     let receipt = api.delete("/api/workspaces/acme").await.json();
     let confirmed = api.post("/api/audit/verify", &receipt).await.json();
@@ -125,7 +125,7 @@ async fn an_export_is_a_tar_archive_to_keep() {
 }
 
 #[tokio::test]
-async fn keys_are_replaced_and_everything_goes_on() {
+async fn workspace_and_master_keys_are_rotated() {
     let api = with_key().await;
     let answer = api
         .post("/api/workspaces/acme/rotate-key", &json!({}))

@@ -1,18 +1,18 @@
-//! What surrounds every request, with handlers that do what ours should never do.
+//! The outermost layer, over handlers that panic or hang.
 
 use std::{sync::Mutex, time::Duration};
 
 use axum::{middleware, routing::get};
 
 use super::{secrecy::Lines, *};
-use crate::{exchange, refusals::Refusals};
+use crate::{refusal_audit::RefusalAudit, request_log};
 
 fn around(api: &Api, router: Router) -> Api {
-    let refusals = Arc::new(Refusals::new(api.registry.clone()));
+    let refusals = Arc::new(RefusalAudit::new(api.registry.clone()));
     Api {
         log: api.log.clone(),
         memory: api.memory.clone(),
-        router: router.layer(middleware::from_fn_with_state(refusals, exchange::carry)),
+        router: router.layer(middleware::from_fn_with_state(refusals, request_log::track)),
         registry: api.registry.clone(),
         token: api.token.clone(),
         provider: api.provider.clone(),
@@ -21,7 +21,7 @@ fn around(api: &Api, router: Router) -> Api {
 }
 
 #[tokio::test]
-async fn a_panic_is_answered_with_a_problem_and_not_with_a_cut_connection() {
+async fn a_panic_becomes_a_problem_and_not_a_closed_connection() {
     let api = Api::open().await;
     let log = Lines::default();
     let _guard = log.collect();
@@ -39,7 +39,7 @@ async fn a_panic_is_answered_with_a_problem_and_not_with_a_cut_connection() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_goes_on_to_its_end_when_its_client_hangs_up() {
+async fn a_request_completes_after_its_client_disconnects() {
     let api = Api::open().await;
     let (done, mut told) = tokio::sync::mpsc::channel(1);
     let (go_on, wait) = tokio::sync::oneshot::channel();

@@ -1,5 +1,5 @@
-//! One request and its answer, from outside: an id, a task of its own, headers that every answer has, one log line, and
-//! the audit record of a refusal.
+//! The outermost layer: gives each request an id and a task of its own, adds headers to every
+//! response, audits refusals, and writes one log line per request.
 
 use std::{sync::Arc, time::Instant};
 
@@ -11,43 +11,49 @@ use axum::{
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use tokio::sync::watch;
 
-use crate::{problem::Problem, refusals::Refusals, request_id::RequestId};
+use crate::{problem::Problem, refusal_audit::RefusalAudit, request_id::RequestId};
 
-/// Runs once a request, outermost.
+/// Runs once per request, outermost.
 ///
-/// The rest runs in a task of its own: a client that hangs up early is audited and logged like any other, and a panic
-/// becomes an answer instead of a cut connection.
-pub(crate) async fn carry(
-    State(refusals): State<Arc<Refusals>>,
+/// The handler runs in a task of its own, so a request whose client disconnects is still audited
+/// and logged, and a panic becomes a 500 response instead of a closed connection.
+pub(crate) async fn track(
+    State(refusals): State<Arc<RefusalAudit>>,
     mut request: Request,
     next: Next,
 ) -> Response {
     let id = RequestId::random();
     request.extensions_mut().insert(id.clone());
-    // Dropped with this future, which hyper (1.x) does when the connection ends.
+    // Dropped with this future, which hyper (1.x) drops when the connection ends.
     let (_present, client) = watch::channel(());
-    request.extensions_mut().insert(Client(client));
+    request.extensions_mut().insert(ClientConnection(client));
     let answered = tokio::spawn(answer(refusals, id.clone(), request, next)).await;
-    // The panic's own words went to standard error; they are nobody's to repeat.
+    // The panic message went to standard error. It may contain anything, so it is not repeated.
     let mut response =
-        answered.unwrap_or_else(|_panic| Problem::internal("it panicked").render(&id.0));
+        answered.unwrap_or_else(|_panic| Problem::internal("the handler panicked").render(&id.0));
     add_headers(&id, response.headers_mut());
     response
 }
 
-/// Whether someone still waits for the answer. What has begun goes on without them; what waits for its turn does not.
+/// Tells whether the client is still connected. Work that has begun continues without it; queued
+/// work is cancelled.
 #[derive(Clone)]
-pub(crate) struct Client(watch::Receiver<()>);
+pub(crate) struct ClientConnection(watch::Receiver<()>);
 
-impl Client {
-    /// Waits until the client has left.
-    pub(crate) async fn has_left(&self) {
+impl ClientConnection {
+    /// Completes when the client disconnects.
+    pub(crate) async fn disconnected(&self) {
         let mut present = self.0.clone();
         while present.changed().await.is_ok() {}
     }
 }
 
-async fn answer(refusals: Arc<Refusals>, id: RequestId, request: Request, next: Next) -> Response {
+async fn answer(
+    refusals: Arc<RefusalAudit>,
+    id: RequestId,
+    request: Request,
+    next: Next,
+) -> Response {
     let started = Instant::now();
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().cloned();
@@ -64,7 +70,7 @@ async fn answer(refusals: Arc<Refusals>, id: RequestId, request: Request, next: 
 
 fn rendered(problem: &Problem, id: &RequestId, before: &HeaderMap) -> Response {
     let mut response = problem.render(&id.0);
-    // The router itself knows which methods a path has; RFC 9110 section 15.5.6 wants them said.
+    // The router knows the methods of a path; RFC 9110 section 15.5.6 requires them in Allow.
     if let Some(allow) = before.get(header::ALLOW) {
         response.headers_mut().insert(header::ALLOW, allow.clone());
     }
@@ -75,14 +81,15 @@ fn add_headers(id: &RequestId, headers: &mut HeaderMap) {
     if let Ok(id) = HeaderValue::from_str(&id.0) {
         headers.insert(REQUEST_ID, id);
     }
-    for (name, value) in EVERYWHERE {
+    for (name, value) in DEFAULT_HEADERS {
         headers
             .entry(name)
             .or_insert(HeaderValue::from_static(value));
     }
 }
 
-/// The route's pattern stands in the line, never the path itself: that may be anything, a pasted key included.
+/// Logs the pattern of the route and never the path, which may contain anything, including a pasted
+/// key.
 fn log(
     method: &Method,
     route: Option<&MatchedPath>,
@@ -100,7 +107,7 @@ fn log(
     );
 }
 
-/// A method is a token of the client's choosing too.
+/// The client chooses the method too, so only standard ones are logged.
 fn known(method: &Method) -> &str {
     match KNOWN.contains(method) {
         true => method.as_str(),
@@ -120,9 +127,9 @@ const KNOWN: [Method; 7] = [
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-keyside-request-id");
 
-/// No answer is for caches or frames, or for a page of another site to read; there is no `Access-Control-Allow-*`. A handler
-/// that sets one of these itself (`routes/guide.rs` does) is taken at its word.
-const EVERYWHERE: [(HeaderName, &str); 5] = [
+/// Responses are not cached, not framed, and not readable by pages of other sites: there is no
+/// `Access-Control-Allow-*`. Headers that a handler has set (`routes/guide.rs` does) are kept.
+const DEFAULT_HEADERS: [(HeaderName, &str); 5] = [
     (header::CACHE_CONTROL, "no-store"),
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (header::REFERRER_POLICY, "no-referrer"),

@@ -1,8 +1,9 @@
-//! The audit records of requests that were turned away.
+//! Audits refused requests.
 //!
-//! Anyone who reaches the listener can be turned away as often as they like, and each record waits for the disk. Past a
-//! number a minute they are counted instead, so that nobody can fill the disk; the log has a line for each all the same.
-//! Each token is counted for itself, and those of whom nothing is known together: so nobody hides what another one does.
+//! Anyone who reaches the listener can cause refusals, and each audit record is a write to disk.
+//! Beyond a number per minute they are only counted, so that nobody can fill the disk; the log
+//! still has a line for each. Each token has its own count, and all unauthenticated requests share
+//! one, so that nobody can hide another's refusals.
 
 use std::{
     collections::HashMap,
@@ -15,26 +16,27 @@ use tokio::time::Instant;
 
 use crate::{problem::Kind, request_id::RequestId};
 
-/// What was turned away of late.
-pub(crate) struct Refusals {
+/// The refusals of the last minute, by actor.
+pub(crate) struct RefusalAudit {
     registry: Arc<Registry>,
     windows: Mutex<HashMap<ActorId, Window>>,
 }
 
-/// One actor's refusals of a minute.
+/// The refusals of one actor within a minute.
 struct Window {
     began: Instant,
     recorded: u32,
     counted: u64,
 }
 
-impl Refusals {
+impl RefusalAudit {
     pub(crate) fn new(registry: Arc<Registry>) -> Self {
         let windows = Mutex::default();
         Self { registry, windows }
     }
 
-    /// Notes that someone was kept out, before they are told. The refusal stands whether or not it can be recorded.
+    /// Writes the audit record before the response is sent. If that fails, the request is refused
+    /// all the same.
     pub(crate) async fn audit(&self, id: &RequestId, actor: ActorId, kind: Kind) {
         let Some(note) = self.note(&actor, kind) else {
             return;
@@ -48,15 +50,15 @@ impl Refusals {
         }
     }
 
-    /// What to write for one more refusal, or nothing when it is only counted.
+    /// The note of the audit record, or `None` if the refusal is only counted.
     fn note(&self, actor: &ActorId, kind: Kind) -> Option<String> {
-        // A window is a count; whatever a panic left of it will do.
+        // Counts, which are usable even after a panic.
         let mut windows = self.windows.lock().unwrap_or_else(PoisonError::into_inner);
         windows.retain(|_, window| !window.is_over() || window.counted > 0);
         let window = windows
             .entry(actor.clone())
             .or_insert_with(Window::starting);
-        window.note(kind, singly(actor))
+        window.note(kind, max_records(actor))
     }
 }
 
@@ -73,12 +75,12 @@ impl Window {
         self.began.elapsed() >= LENGTH
     }
 
-    fn note(&mut self, kind: Kind, singly: u32) -> Option<String> {
+    fn note(&mut self, kind: Kind, max_records: u32) -> Option<String> {
         let before = match self.is_over() {
             true => std::mem::replace(self, Self::starting()).counted,
             false => 0,
         };
-        if self.recorded >= singly {
+        if self.recorded >= max_records {
             self.counted += 1;
             return None;
         }
@@ -90,9 +92,9 @@ impl Window {
     }
 }
 
-/// How many records of an actor's refusals a minute may have. A token's: more than a person's mistakes, less than a disk
-/// notices. Nobody's: what there is to know of them is how many they are.
-fn singly(actor: &ActorId) -> u32 {
+/// The number of records per minute: for a token more than a person's mistakes and less than a disk
+/// notices; for all unauthenticated requests together one, with the count of the rest.
+fn max_records(actor: &ActorId) -> u32 {
     match *actor == ActorId::anonymous() {
         true => 1,
         false => 20,

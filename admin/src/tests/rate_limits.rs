@@ -1,4 +1,4 @@
-//! Whose budget a request is taken from.
+//! Which rate limit a request counts against.
 
 use keyside_credentials::audit::Event;
 
@@ -16,14 +16,14 @@ async fn spend_the_address(api: &Api) {
 }
 
 #[tokio::test]
-async fn an_address_that_others_have_spent_keeps_no_token_out() {
+async fn an_address_at_its_rate_limit_does_not_block_a_valid_token() {
     let api = Api::slow().await;
     spend_the_address(&api).await;
     assert_eq!(api.get(WORKSPACES).await.status, StatusCode::OK);
 }
 
 #[tokio::test]
-async fn a_page_of_another_site_spends_nobodys_budget() {
+async fn a_page_of_another_site_does_not_count_against_a_rate_limit() {
     let api = Api::slow().await;
     for _ in 0..10 {
         let page = api
@@ -37,7 +37,7 @@ async fn a_page_of_another_site_spends_nobodys_budget() {
 }
 
 #[tokio::test]
-async fn a_token_has_a_budget_of_its_own() {
+async fn a_token_has_a_rate_limit_of_its_own() {
     let api = Api::slow().await;
     let mut spent = false;
     for _ in 0..100 {
@@ -50,7 +50,7 @@ async fn a_token_has_a_budget_of_its_own() {
 }
 
 #[tokio::test]
-async fn guessing_tokens_soon_has_to_wait_and_that_it_was_tried_is_on_record() {
+async fn invalid_tokens_are_rate_limited_and_audited() {
     let api = Api::open().await;
     guess_till_refused(&api).await;
     let waiting = api.send(guess()).await;
@@ -60,7 +60,7 @@ async fn guessing_tokens_soon_has_to_wait_and_that_it_was_tried_is_on_record() {
 }
 
 #[tokio::test]
-async fn guesses_from_the_owners_own_address_keep_nobody_out_who_has_a_token() {
+async fn invalid_tokens_from_an_address_do_not_block_valid_tokens_there() {
     let api = Api::open().await;
     guess_till_refused(&api).await;
     for _ in 0..20 {
@@ -72,7 +72,7 @@ async fn guesses_from_the_owners_own_address_keep_nobody_out_who_has_a_token() {
 
 /// A revoked token is as wrong as one that never was.
 #[tokio::test]
-async fn a_token_that_is_no_longer_good_counts_as_a_guess() {
+async fn a_revoked_token_counts_as_an_invalid_token() {
     let api = Api::open().await;
     let new = json!({ "name": "CI", "role": "viewer" });
     let made = api.post("/api/tokens", &new).await.json();
@@ -88,7 +88,7 @@ async fn a_token_that_is_no_longer_good_counts_as_a_guess() {
 
 /// Whatever is wrong with the caller is answered without a byte of a body that may never come.
 #[tokio::test]
-async fn the_caller_and_the_budget_come_before_the_body() {
+async fn authentication_and_rate_limits_come_before_the_body() {
     let api = Api::slow().await;
     let new = json!({ "name": "CI", "role": "viewer" });
     let viewer = api.post("/api/tokens", &new).await.json();

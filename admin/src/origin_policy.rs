@@ -1,9 +1,13 @@
-//! Keeps browsers of other sites out, before anything else is looked at.
+//! Rejects requests that a browser sends for a page of another site, before authentication.
 //!
-//! A server on localhost is reachable from every page that the same person has open. No browser adds a bearer token by
-//! itself, so the token alone would do against most of it; with these checks probing finds nothing either.
+//! Every page in a person's browser can reach a server on localhost. Browsers do not add a bearer
+//! token by themselves, so the token stops most attacks; these checks also stop probing and DNS
+//! rebinding.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use axum::{
     extract::{Request, State},
@@ -17,21 +21,21 @@ use crate::{
     routes::guide,
 };
 
-/// The names that this server goes by.
-pub(crate) struct Guard {
+/// The hosts and the origin that requests may name.
+pub(crate) struct OriginPolicy {
     hosts: Vec<String>,
     public_origin: String,
 }
 
-impl Guard {
-    /// Loopback's names, the address it is bound to, and the host that people were told.
+impl OriginPolicy {
+    /// Allows the loopback names, the bound address, and the host of `public_url`.
     pub(crate) fn new(listen: SocketAddr, public_url: &str) -> Self {
         let mut hosts = LOOPBACK.map(str::to_owned).to_vec();
-        // 0.0.0.0 is no name: browsers take it for this machine and leave their checks aside.
+        // Not 0.0.0.0: browsers connect it to this machine and skip their local-network checks.
         if !listen.ip().is_unspecified() {
             hosts.push(match listen.ip() {
-                std::net::IpAddr::V4(ip) => ip.to_string(),
-                std::net::IpAddr::V6(ip) => format!("[{ip}]"),
+                IpAddr::V4(ip) => ip.to_string(),
+                IpAddr::V6(ip) => format!("[{ip}]"),
             });
         }
         let public: Option<Uri> = public_url.parse().ok();
@@ -48,7 +52,7 @@ impl Guard {
         }
     }
 
-    /// A page that was rebound to this address still sends its own name.
+    /// Against DNS rebinding: a rebound page still sends its own host name.
     fn host(&self, uri: &Uri, headers: &HeaderMap) -> Result<Authority, Problem> {
         let mut given = headers.get_all(header::HOST).iter();
         let host = given
@@ -56,7 +60,8 @@ impl Guard {
             .map(|value| value.to_str().ok()?.parse::<Authority>().ok());
         let named = match (host, given.next(), uri.authority()) {
             (Some(Some(host)), None, None) => host,
-            // An absolute target, or HTTP/2's pseudo-header: it must not differ from a Host beside it.
+            // An absolute request target or HTTP/2's `:authority` must not differ from the Host
+            // header.
             (Some(Some(host)), None, Some(target)) if host == *target => host,
             (None, None, Some(target)) => target.clone(),
             _ => return Err(malformed_host()),
@@ -68,7 +73,7 @@ impl Guard {
         }
     }
 
-    /// Fetch Metadata where the browser sends it, the origin where it does not. Programs send neither.
+    /// Checks Fetch Metadata if the browser sends it, and Origin otherwise. Programs send neither.
     fn page(&self, host: &Authority, headers: &HeaderMap) -> Result<(), Problem> {
         let sites = headers.get_all(SEC_FETCH_SITE);
         let same_site = sites
@@ -90,22 +95,22 @@ impl Guard {
     }
 }
 
-/// Runs once a request, before the token is looked at.
+/// Runs once per request, before authentication.
 pub(crate) async fn check(
-    State(guard): State<Arc<Guard>>,
+    State(guard): State<Arc<OriginPolicy>>,
     request: Request,
     next: Next,
 ) -> Result<Response, Problem> {
     let host = guard.host(request.uri(), request.headers())?;
-    if !opens_the_guide(&request) {
+    if !is_guide_navigation(&request) {
         guard.page(&host, request.headers())?;
     }
     Ok(next.run(request).await)
 }
 
-/// Whether a person follows a refusal's link, from a log viewer or another site, to the page that is the same for everyone.
-/// What a page loads by itself (a frame, an image, a fetch) has another mode or destination.
-fn opens_the_guide(request: &Request) -> bool {
+/// Whether a person follows a link of a refusal, from a log viewer or another site, to the static
+/// guide. Subresource requests (frames, images, fetches) have another mode or destination.
+fn is_guide_navigation(request: &Request) -> bool {
     let headers = request.headers();
     let says = |name: HeaderName, expected: &str| {
         let mut values = headers.get_all(name).iter();
@@ -127,7 +132,7 @@ fn origin_of(uri: &Uri) -> String {
 fn malformed_host() -> Problem {
     Problem::new(
         Kind::RequestMalformed,
-        "A request names its host exactly once.",
+        "The Host header is missing, repeated or malformed.",
         "Send one Host header, with the address that the request goes to.",
     )
 }
@@ -135,7 +140,7 @@ fn malformed_host() -> Problem {
 fn host_not_allowed() -> Problem {
     Problem::new(
         Kind::HostNotAllowed,
-        "The request names a host that this server does not go by.",
+        "The Host header does not name this server.",
         "Use the address in admin.public_url, or localhost. To reach it by another name, set admin.public_url to that.",
     )
 }
@@ -143,7 +148,7 @@ fn host_not_allowed() -> Problem {
 fn browser_not_allowed() -> Problem {
     Problem::new(
         Kind::BrowserNotAllowed,
-        "A browser sent this for a page of another site.",
+        "A browser sent this request for a page of another site.",
         "Call the API from a program, or from Keyside's own pages.",
     )
 }

@@ -1,4 +1,4 @@
-//! What is done to a workspace as a whole: taken away, destroyed, sealed under another key.
+//! Operations on a whole workspace: export, erasure and rotation of its key.
 
 use axum::{Json, extract::State, response::Response};
 use keyside_credentials::{ChangeError, Receipt, Registry, Workspace, WorkspaceId, WorkspaceState};
@@ -7,16 +7,17 @@ use utoipa::ToSchema;
 
 use crate::{
     access::Caller,
-    entity_tag::Life,
+    concurrency::WorkKind,
+    entity_tag::Lineage,
     precondition::IfMatch,
     problem::Problem,
     routes::{Segment, file},
     schemas::{bodies, queries},
     state::AdminState,
-    turns::Work,
 };
 
-/// Everything of a workspace but its secrets, as a tar archive. A POST, because it is put on record.
+/// Exports a workspace without its secrets, as a tar archive. A POST, because the export is
+/// audited.
 #[utoipa::path(
     post, path = "/api/workspaces/{id}/export", tag = "workspaces", operation_id = "exportWorkspace",
     params(("id" = String, Path), queries::IfMatch),
@@ -29,20 +30,21 @@ pub(in crate::routes) async fn export(
     seen: IfMatch,
 ) -> Result<Response, Problem> {
     let workspace = caller.workspace(&state.registry, &id)?;
-    expect(&state.registry, &workspace, seen)?;
+    check(&state.registry, &workspace, seen)?;
     let workspace = workspace.id;
-    let turn = state.turns.take(Work::Export, &caller)?;
-    state.limits.recorded_read(&caller)?;
+    let permit = state.concurrency.try_acquire(WorkKind::Export, &caller)?;
+    state.limits.check_audited_read(&caller)?;
     let name = format!("{workspace}.tar");
-    let (act, registry) = (caller.act(), state.registry);
-    let made = turn.aside(async move { registry.export_workspace(&act, &workspace).await });
-    let (archive, turn) = made.await?;
-    let response = file::answer("application/x-tar", &name, archive?.into());
-    Ok(turn.until_sent(response))
+    let (act, registry) = (caller.context(), state.registry);
+    let made =
+        permit.run_blocking(async move { registry.export_workspace(&act, &workspace).await });
+    let (archive, permit) = made.await?;
+    let response = file::attachment("application/x-tar", &name, archive?.into());
+    Ok(permit.hold_until_sent(response))
 }
 
-/// Erases a workspace for good: its keys, its records, its runs. `If-Match` is heeded and not asked for. Asked for again
-/// after that, the answer is the same receipt, for as long as no other workspace has the id.
+/// Erases a workspace permanently: its keys, its records and its runs. `If-Match` is optional. A
+/// retry returns the same receipt until a new workspace has the id.
 #[utoipa::path(
     delete, path = "/api/workspaces/{id}", tag = "workspaces", operation_id = "eraseWorkspace",
     params(("id" = String, Path), queries::IfMatch),
@@ -55,7 +57,7 @@ pub(in crate::routes) async fn erase(
     seen: IfMatch,
 ) -> Result<Json<Receipt>, Problem> {
     let id = caller.workspace_id(&id)?;
-    let act = caller.act();
+    let act = caller.context();
     let expected = expected(&state.registry, &id, seen);
     let erased = state.registry.erase_workspace(&act, &id, expected);
     let receipt = erased.await.map_err(|error| match error {
@@ -65,29 +67,29 @@ pub(in crate::routes) async fn erase(
     Ok(Json(receipt?))
 }
 
-/// The state that a workspace is held to. That it is still the same one is for the registry to see, under its lock.
+/// The state that the client expects. The registry compares it under the workspace's lock.
 fn expected(registry: &Registry, id: &WorkspaceId, seen: IfMatch) -> Option<WorkspaceState> {
     let there = registry.workspace(id);
     let incarnation = there.map_or(0, |workspace| workspace.incarnation);
-    let revision = seen.heeded(Life::of_workspace(registry, incarnation))?;
+    let revision = seen.expected(Lineage::of_workspace(registry, incarnation))?;
     Some(WorkspaceState {
         incarnation,
         revision,
     })
 }
 
-/// Holds what takes nothing away to the state that the caller saw. It is looked at before the workspace's lock is held: what
-/// comes between changes nothing that a new key or an export would make worse.
-fn expect(registry: &Registry, workspace: &Workspace, seen: IfMatch) -> Result<(), Problem> {
-    let life = Life::of_workspace(registry, workspace.incarnation);
-    seen.expect(life, workspace.revision)
+/// Checks `If-Match` for operations that destroy nothing. It runs before the workspace is locked: a
+/// change in between does no harm to an export or a rotation.
+fn check(registry: &Registry, workspace: &Workspace, seen: IfMatch) -> Result<(), Problem> {
+    let lineage = Lineage::of_workspace(registry, workspace.incarnation);
+    seen.check(lineage, workspace.revision)
 }
 
-/// Makes a new key for a workspace, and seals everything of it anew.
+/// Creates a new key for a workspace and reseals all of its secrets.
 #[utoipa::path(
     post, path = "/api/workspaces/{id}/rotate-key", tag = "workspaces", operation_id = "rotateWorkspaceKey",
     params(("id" = String, Path), queries::IfMatch),
-    responses((status = 200, body = ResealedView, description = "What it came to"), (status = 409))
+    responses((status = 200, body = ResealedView, description = "Rotated"), (status = 409))
 )]
 pub(in crate::routes) async fn rotate_key(
     State(state): State<AdminState>,
@@ -96,10 +98,10 @@ pub(in crate::routes) async fn rotate_key(
     seen: IfMatch,
 ) -> Result<Json<ResealedView>, Problem> {
     let workspace = caller.workspace(&state.registry, &id)?;
-    expect(&state.registry, &workspace, seen)?;
+    check(&state.registry, &workspace, seen)?;
     let resealed = state
         .registry
-        .rotate_workspace_key(&caller.act(), &workspace.id)
+        .rotate_workspace_key(&caller.context(), &workspace.id)
         .await?;
     Ok(Json(ResealedView {
         workspace_id: resealed.workspace,
@@ -109,16 +111,16 @@ pub(in crate::routes) async fn rotate_key(
     }))
 }
 
-/// What a new key came to, on the wire.
+/// The result of rotating the key of a workspace.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(in crate::routes) struct ResealedView {
     #[schema(value_type = String)]
     workspace_id: WorkspaceId,
-    /// The id of the key that seals now.
+    /// The id of the new key.
     key: String,
-    /// How many were sealed anew.
+    /// The number of credentials that were resealed.
     credentials: usize,
-    /// How many do not open and were left as they are.
+    /// The number of credentials that could not be opened and are unchanged.
     damaged: usize,
 }

@@ -1,0 +1,21 @@
+//! The JSON of the API, each field declared once: routes read and write these types, the OpenAPI
+//! description is derived from them, and the command line sends and reads them too.
+//!
+//! serde's `rename_all` gives the names on the wire, `Option` says which fields may be absent, and
+//! `schemas/types.rs` has the patterns that several types share. Which fields a body may have is
+//! asked of serde (`form::fields`), never listed again.
+
+mod credential;
+mod read;
+mod token;
+mod workspace;
+
+pub(crate) use self::credential::CredentialChange;
+pub use self::{
+    credential::{
+        CredentialEdit, CredentialRollback, CredentialRotation, CredentialView, Duplicate,
+        NewCredential, SecretRef, VersionView, WriteOnly,
+    },
+    token::NewToken,
+    workspace::NewWorkspace,
+};
