@@ -1,7 +1,7 @@
 //! Answers refused requests, logs them and records them as runs.
 
 use http::{Method, Response, header};
-use keyside_config::ErrorShape;
+use keyside_config::{ErrorShape, RequestHost};
 use keyside_credentials::{
     WorkspaceId,
     runs::{Run, Tokens},
@@ -104,7 +104,8 @@ impl Gateway {
         workspace: Option<&str>,
         path: &str,
     ) -> SanitizedTarget<'a> {
-        let host = text(head, header::HOST).or(head.uri.authority().map(|host| host.as_str()));
+        let host = RequestHost::of(&head.uri, &head.headers).ok();
+        let host = host.map(|host| host.authority);
         let address = match host.filter(|_| self.policy.recognise(head).is_ok()) {
             Some(host) if self.policy.has_url() => format!("http://{host}"),
             _ => "…".into(),
