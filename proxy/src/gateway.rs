@@ -32,7 +32,7 @@ use http::{
 };
 use hyper::{body::Incoming, upgrade::OnUpgrade};
 use keyside_config::{ErrorShape, Route, Settings};
-use keyside_credentials::{Clock, CredentialQuery, Grant, Resolver, Secret, runs::Runs};
+use keyside_credentials::{Clock, CredentialQuery, Grant, RequestId, Resolver, Secret, runs::Runs};
 use parsed_head::ParsedHead;
 use tracing::{Instrument, Span};
 
@@ -51,8 +51,7 @@ use crate::{
     refusal::{Refusal, RefusalBudget, Sent},
     relay::{self, ResponsePipeline},
     request_body::RequestBody,
-    request_id::{Arrival, RequestId},
-    request_record::RequestRecord,
+    request_record::{Arrival, RequestRecord},
     route::{self, RequestPath},
     scrub::Scrub,
     upgrade::{self, Offer},

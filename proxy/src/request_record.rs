@@ -9,18 +9,21 @@ use std::{
 };
 
 use keyside_credentials::{
-    Grant, Timestamp,
+    Grant, RequestId, Timestamp,
     runs::{Run, Tokens, Used},
 };
 
 use crate::{
-    activity::InFlightGuard,
-    destination::Destination,
-    ledger::Ledger,
-    metrics::Outcome,
+    activity::InFlightGuard, destination::Destination, ledger::Ledger, metrics::Outcome,
     quota::QuotaPermit,
-    request_id::{Arrival, RequestId},
 };
+
+/// When a request's head arrived, and the id that it was given.
+#[derive(Clone, Copy)]
+pub(crate) struct Arrival {
+    pub(crate) request_id: RequestId,
+    pub(crate) at: Instant,
+}
 
 /// The record of one request that was granted a credential.
 pub(crate) struct RequestRecord {

@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 
 use http::Method;
-use keyside_config::{Provider, Route};
+use keyside_config::{Provider, Route, hex_number};
 
 use crate::refusal::Refusal;
 
@@ -137,8 +137,7 @@ fn unescape_unreserved(path: &str) -> Result<Cow<'_, str>, Refusal> {
     plain.push_str(pieces.next().unwrap_or_default());
     for piece in pieces {
         let digits = piece.get(..2).ok_or(Refusal::PathNotAllowed)?;
-        let strict = digits.bytes().all(|digit| digit.is_ascii_hexdigit());
-        let byte = u8::from_str_radix(digits, 16).ok().filter(|_| strict);
+        let byte = hex_number(digits.as_bytes()).and_then(|number| u8::try_from(number).ok());
         match byte.ok_or(Refusal::PathNotAllowed)? {
             byte if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) => {
                 plain.push(char::from(byte));

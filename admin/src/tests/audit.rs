@@ -434,7 +434,8 @@ async fn a_page_and_an_export_without_damaged_records_do_not_look_complete() {
     let api = Api::with_workspace().await;
     for n in 0..40 {
         let label = format!("k{n}");
-        let made = api.post(CREDENTIALS, &new_credential(json!({ "label": label })));
+        let new = new_credential(json!({ "label": label }));
+        let made = api.post(CREDENTIALS, &new);
         assert_eq!(made.await.status, StatusCode::CREATED);
     }
     let path = format!("{AUDIT}?limit=1000");

@@ -155,11 +155,12 @@ pub enum ChangeError {
     LogDamaged(Break),
     /// The chain of this id failed authentication. It outlives each workspace of the id.
     #[error(
-        "the chain of this id failed verification (its head in the store, or the copy in {file}): {damage}"
+        "the chain of this id failed verification (its head in the store, or the copy in {}): {damage}",
+        file.display()
     )]
     ChainDamaged {
-        /// The anchor's path within the data folder.
-        file: String,
+        /// The anchor.
+        file: PathBuf,
         /// What is wrong with the chain.
         damage: Damage,
     },

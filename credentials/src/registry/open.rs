@@ -235,7 +235,7 @@ impl Inner {
             if let Err(LoadError::Damaged(damage)) = refreshed {
                 let file = self.chains.anchor_file(id);
                 tracing::error!(
-                    workspace = %id, %damage, file,
+                    workspace = %id, %damage, file = %file.display(),
                     "the audit log of an erased workspace failed verification: {RESTORE}"
                 );
             }

@@ -185,27 +185,21 @@ impl Inner {
         }
         let removed = self.keyring.remove_successors().await?;
         // Another process may have announced one in the meantime.
-        let refreshed = self.chains.refresh(self.chains.own()).await;
-        refreshed.map_err(load_failed)?;
-        let needed = self.needed_keys().await?;
-        if needed.iter().any(|key| removed.has(key)) {
-            self.keyring.put_back(removed).await?;
+        let needed = self.needed_keys().await;
+        match &needed {
+            Ok(needed) if !needed.iter().any(|key| removed.has(key)) => {}
+            _ => self.keyring.put_back(removed).await?,
         }
-        Ok(())
+        needed.map(drop)
     }
 
     /// The announced signing key, and the one that has signed the installation's head: the
     /// announcement may be damaged.
     async fn needed_keys(&self) -> Result<Vec<PublicKey>, ChangeError> {
-        let Some(own) = self.chains.own().state() else {
-            return Ok(Vec::new());
-        };
-        let state = InstallationState::read(&self.chains, &own).await?;
-        Ok(state
-            .announced()
-            .into_iter()
-            .chain([own.signer()])
-            .collect())
+        let read = self.chains.installation_state().await;
+        let (own, state) = read.map_err(load_failed)?;
+        let signer = own.map(|own| own.signer());
+        Ok(state.announced().into_iter().chain(signer).collect())
     }
 
     /// Makes every chain adopt an announced signing key. The installation's is first, so that the

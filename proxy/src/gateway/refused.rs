@@ -1,7 +1,7 @@
 //! Answers refused requests, logs them and records them as runs.
 
 use http::{Method, Response, header};
-use keyside_config::ErrorShape;
+use keyside_config::{ErrorShape, RequestHost};
 use keyside_credentials::{
     WorkspaceId,
     runs::{Run, Tokens},
@@ -11,8 +11,7 @@ use super::{Body, Denied, Gateway, Head, ParsedHead, REVOKED};
 use crate::{
     activity::InFlightGuard,
     refusal::{Refusal, RefusalContext, SanitizedTarget, sanitize},
-    request_id::Arrival,
-    request_record::RequestRecord,
+    request_record::{Arrival, RequestRecord},
     route::Target,
     suggestion::{self, RefusedRequest, Suggestion},
     upstream::Failure,
@@ -97,7 +96,8 @@ impl Gateway {
         path: &str,
     ) -> SanitizedTarget<'a> {
         let head = parsed.head;
-        let host = text(head, header::HOST).or(head.uri.authority().map(|host| host.as_str()));
+        let host = RequestHost::of(&head.uri, &head.headers).ok();
+        let host = host.map(|host| host.authority);
         let address = match host.filter(|_| parsed.recognised.is_ok()) {
             Some(host) if self.policy.has_url() => format!("http://{host}"),
             _ => "…".into(),

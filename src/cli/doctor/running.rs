@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 
 use hyper::StatusCode;
-use keyside_config::{ProviderId, Settings};
+use keyside_config::{ProviderId, Settings, reachable};
 use tokio::time::timeout;
 
 use super::{PATIENCE, finding::Finding};
-use crate::{cli::healthcheck, client};
+use crate::client;
 
 /// What responds at the configured observe address.
 pub(super) struct RunningInstance {
@@ -32,7 +32,7 @@ pub(super) enum State {
 impl RunningInstance {
     pub(super) async fn probe(settings: &Settings) -> Self {
         let listen = settings.observe.listen;
-        let base = format!("http://{}", healthcheck::reachable(listen));
+        let base = format!("http://{}", reachable(listen));
         let state = match listen.port() {
             0 => State::UnknownPort,
             _ => match timeout(PATIENCE, client::probe(&base, "/readyz")).await {
