@@ -334,7 +334,7 @@ fn run(n: u64) -> Run {
         at: jiff::Timestamp::from_second(1_795_305_600 + n as i64).unwrap(),
         request_id: "r".repeat(4_000).into(),
         workspace: "acme".parse().unwrap(),
-        provider: "openai".into(),
+        provider: "openai".parse().ok(),
         used: Some(crate::runs::Used {
             credential: format!("cred_{}", "a".repeat(26)).parse().unwrap(),
             label: "a".parse().unwrap(),

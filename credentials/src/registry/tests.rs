@@ -21,6 +21,7 @@ mod model;
 mod opening;
 mod priority;
 mod publishing;
+mod put_back;
 mod receipts;
 mod references;
 mod repetition;
@@ -46,7 +47,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::{
-    audit::{AuditFilter, AuditRecord, Event, Line},
+    audit::{AuditFilter, AuditRecord, Event, Line, ReadError},
     chains::HEADS,
     clock::held::HeldClock,
     kms::MasterKey,
@@ -313,7 +314,14 @@ async fn all_records(registry: &Registry) -> Vec<AuditRecord> {
 async fn exported(registry: &Registry, filter: AuditFilter) -> Vec<AuditRecord> {
     let mut export = registry.audit().export(filter, None);
     let mut records = Vec::new();
-    while let Some(lines) = export.next().await.unwrap() {
+    loop {
+        let lines = match export.next().await {
+            Ok(Some(lines)) => lines,
+            Ok(None) => break,
+            // The chains that are not damaged follow.
+            Err(ReadError::Damaged(_)) => continue,
+            Err(error) => panic!("{error}"),
+        };
         records.extend(lines.into_iter().filter_map(|line| match line {
             Line::Record(record) => Some(*record),
             Line::Hidden { .. } | Line::End { .. } => None,

@@ -10,7 +10,7 @@ fn run(n: u64) -> Run {
         at: Timestamp::from_microsecond(1_795_305_600_000_000 + n as i64).unwrap(),
         request_id: format!("req_{n}").into(),
         workspace: "acme".parse().unwrap(),
-        provider: "openai".into(),
+        provider: "openai".parse().ok(),
         used: Some(Used {
             credential: credential(),
             label: "default".parse().unwrap(),
@@ -76,11 +76,23 @@ async fn runs_are_returned_as_recorded_newest_first() {
 }
 
 #[tokio::test]
+async fn a_run_without_a_provider_is_stored_with_an_empty_one() {
+    let runs = Runs::start(Arc::new(Memory::new()), HashMap::new());
+    runs.record(Run {
+        provider: None,
+        ..run(1)
+    });
+    runs.flush().await;
+    let stored = runs.recent(1, &Scope::All).await;
+    assert_eq!(&*stored[0].provider, "");
+}
+
+#[tokio::test]
 async fn each_filter_matches_exactly_its_own_runs() {
     let runs = Runs::start(Arc::new(Memory::new()), HashMap::new());
     let odd = Run {
         workspace: "globex".parse().unwrap(),
-        provider: "anthropic".into(),
+        provider: "anthropic".parse().ok(),
         used: run(1).used.map(|used| Used {
             label: "ci".parse().unwrap(),
             ..used

@@ -18,16 +18,30 @@ pub(super) fn lock(folder: &Path) -> Result<File, StoreOpenError> {
     let path = folder.join(LOCK);
     let mut options = File::options();
     let options = options.create(true).truncate(false).write(true);
-    take(options.open(&path), &path, folder)
+    let lock = take(options.open(&path), &path, folder)?;
+    // If the lock file was deleted while a process has the store open, only sled's own lock shows
+    // that process. Unlocked again, because sled takes this lock itself.
+    let db = folder.join(DB);
+    if db.is_file() {
+        let probe = take(File::open(&db), &db, folder)?;
+        probe.unlock().map_err(FileError::at(&db))?;
+    }
+    Ok(lock)
 }
 
-/// Like [`lock`], without creating the lock file. If it was deleted, sled's own lock on its log
-/// shows whether a process has the store open.
-pub(super) fn lock_existing(folder: &Path) -> Result<File, StoreOpenError> {
-    let mut paths = [LOCK, DB].map(|name| folder.join(name)).into_iter();
-    let path = paths.find(|path| path.exists());
-    let path = path.ok_or_else(|| StoreOpenError::no_store(folder))?;
-    take(File::open(&path), &path, folder)
+/// Like [`lock`], without creating the lock file. Takes sled's own lock on its log too: a process
+/// whose lock file was deleted or replaced holds only that one.
+pub(super) fn lock_existing(folder: &Path) -> Result<Vec<File>, StoreOpenError> {
+    let mut locks = Vec::new();
+    for path in [LOCK, DB].map(|name| folder.join(name)) {
+        if path.exists() {
+            locks.push(take(File::open(&path), &path, folder)?);
+        }
+    }
+    match locks.is_empty() {
+        true => Err(StoreOpenError::no_store(folder)),
+        false => Ok(locks),
+    }
 }
 
 fn take(opened: io::Result<File>, path: &Path, folder: &Path) -> Result<File, StoreOpenError> {

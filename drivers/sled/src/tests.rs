@@ -238,6 +238,25 @@ async fn a_folder_in_use_is_refused_and_opens_once_it_is_free() {
     opened(folder.path()).await;
 }
 
+/// A lock file that a second start creates is locked by nobody once that start was refused.
+#[tokio::test]
+async fn a_store_in_use_is_refused_although_its_lock_file_was_deleted() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = opened(folder.path()).await;
+    fs::remove_file(folder.path().join("lock")).unwrap();
+    for _ in 0..2 {
+        let error = refused(folder.path()).await;
+        assert!(matches!(error, StoreOpenError::Locked { .. }), "{error}");
+        assert!(error.to_string().contains("stop that process"), "{error}");
+        assert!(folder.path().join("lock").exists());
+        let error = refused_reading(folder.path()).await;
+        assert!(matches!(error, StoreOpenError::Locked { .. }), "{error}");
+    }
+    drop(first);
+    drop(EmbeddedStore::open_read_only(folder.path()).await.unwrap());
+    opened(folder.path()).await;
+}
+
 #[tokio::test]
 async fn only_a_store_without_commits_is_removed() {
     let parent = tempfile::tempdir().unwrap();

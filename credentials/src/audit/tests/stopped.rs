@@ -77,7 +77,8 @@ async fn nothing_is_found_in_a_sound_store_and_its_credentials_tell_their_provid
     assert_eq!(stopped.damage().await, Vec::<String>::new());
     let inspected = stopped.offline().await.inspect().await.unwrap();
     let destinations: Vec<_> = inspected.destinations.into_iter().collect();
-    assert_eq!(destinations, [("openai".to_owned(), None)]);
+    let openai = "openai".parse::<keyside_config::ProviderId>().unwrap();
+    assert_eq!(destinations, [(openai, None)]);
     let names = fs::read_dir(stopped.folder.path()).unwrap().count();
     assert_eq!(
         names, 2,
@@ -136,6 +137,32 @@ async fn a_store_that_is_older_than_the_heads_is_found() {
     let path = head.display().to_string();
     let older = ["put back to an older state", path.as_str()];
     stopped.check_finds(&older).await;
+}
+
+/// Nothing beside the store is newer: only the head of the workspace tells.
+#[tokio::test]
+async fn an_installation_put_back_with_its_head_beside_the_keyring_is_found() {
+    let memory = Arc::new(Memory::new());
+    let (folder, registry) = open_on(&memory).await;
+    let older = memory.copy();
+    let refused = registry.audit().refused(&act(), "wrong-token").await;
+    refused.unwrap();
+    add(&registry, "later".to_owned()).await;
+    let stopped = Stopped::of(memory.copy(), &folder);
+    let older = older.contents().objects.clone();
+    let head = &older["installation/head"];
+    fs::write(stopped.folder.path().join("heads/installation"), head).unwrap();
+    let own = older
+        .iter()
+        .filter(|(key, _)| key.starts_with("installation/"));
+    stopped.tamper(|objects| objects.extend(own.map(|(key, bytes)| (key.clone(), bytes.clone()))));
+    stopped
+        .check_finds(&[
+            "the chain installation",
+            "put back to an older state",
+            "the head of workspace/acme shows that",
+        ])
+        .await;
 }
 
 #[tokio::test]

@@ -158,3 +158,61 @@ async fn a_keyring_of_before_the_restore_is_refused_before_anything_is_committed
     let registry = place.open().await;
     assert_eq!(opened(&registry, "a").unwrap(), "sk-a");
 }
+
+/// The heads agree with the store: only the keyring tells that there was a restore.
+#[tokio::test]
+async fn a_store_and_heads_of_before_the_restore_are_refused_with_the_keyring_of_after_it() {
+    let (place, registry) = Place::begun().await;
+    let file = place.path("backup");
+    backup(&registry, &file).await;
+    close(&place, registry).await;
+    let swap = |name: &str, to: &str| {
+        fs::rename(place.path(name), place.path(&format!("{name}-{to}"))).unwrap();
+    };
+    let put = |name: &str, from: &str| {
+        fs::rename(place.path(&format!("{name}-{from}")), place.path(name)).unwrap();
+    };
+    for name in ["store", "heads"] {
+        swap(name, "before");
+    }
+    place.restore_as(&file, false, true).await.unwrap();
+    for name in ["store", "heads"] {
+        swap(name, "after");
+        put(name, "before");
+    }
+    let Err(OpenError::Damaged { damage, .. }) = place.try_open().await else {
+        panic!("the store of epoch 0 was taken");
+    };
+    let older = Damage::HeadOlder {
+        head: 0,
+        keyring: 1,
+    };
+    assert_eq!(damage, older);
+    for name in ["store", "heads"] {
+        swap(name, "before");
+        put(name, "after");
+    }
+    let registry = place.open().await;
+    assert_eq!(opened(&registry, "a").unwrap(), "sk-a");
+}
+
+#[tokio::test]
+async fn a_workspace_put_back_with_its_anchor_to_before_the_restore_is_not_used() {
+    let (place, registry) = Place::begun().await;
+    let file = place.path("backup");
+    backup(&registry, &file).await;
+    close(&place, registry).await;
+    let acme = ChainName::workspace("acme");
+    let backend = place.backend().await;
+    let before = head(&backend, &acme).await;
+    drop(backend);
+    place.lose_the_store();
+    place.restore_as(&file, false, true).await.unwrap();
+    put_back(&place, &acme, &before).await;
+    fs::write(place.path("heads").join("workspace.acme"), &before).unwrap();
+    let registry = place.open().await;
+    let found = broken(&registry).await;
+    assert_eq!((&found.chain, found.position), (&acme, 0));
+    assert!(found.finding.contains("the last restore"), "{found}");
+    assert!(opened(&registry, "a").is_err());
+}

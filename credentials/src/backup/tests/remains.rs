@@ -95,16 +95,16 @@ async fn another_installation_is_not_replaced_unless_someone_says_so_and_its_key
     let keyring = fs::read(other.path("keyring")).unwrap();
     let error = other.restore(&file).await.unwrap_err();
     assert!(
-        matches!(error, RestoreError::OtherInstallation { here: Some(_), .. }),
+        matches!(error, RestoreError::OtherInstallation { .. }),
         "{error}"
     );
     // Only the heads of its chains remain.
     fs::rename(other.path("keyring"), other.path("aside")).unwrap();
-    let error = other.restore(&file).await.unwrap_err();
-    assert!(
-        matches!(error, RestoreError::OtherInstallation { here: None, .. }),
-        "{error}"
-    );
+    for (is_other, is_older) in [(false, false), (true, false), (false, true)] {
+        let error = other.restore_as(&file, is_other, is_older).await;
+        let error = error.unwrap_err();
+        assert!(matches!(error, RestoreError::UnknownHead { .. }), "{error}");
+    }
     fs::rename(other.path("aside"), other.path("keyring")).unwrap();
     other.restore_as(&file, true, false).await.unwrap();
     assert_eq!(
@@ -127,6 +127,27 @@ async fn a_restore_that_was_cut_off_has_restored_nothing_and_can_be_begun_again(
     there.lose_the_store();
     there.restore(&file).await.unwrap();
     assert!(!there.path("store.restoring").exists());
+    assert_eq!(opened(&*there.open().await, "a").unwrap(), "sk-a");
+}
+
+#[tokio::test]
+async fn what_a_restore_that_was_killed_has_left_is_named_and_the_next_one_removes_it() {
+    let (place, registry) = Place::begun().await;
+    let file = place.path("backup");
+    backup(&registry, &file).await;
+    let there = Place::with_key_of(&place);
+    let check = || expect_none_interrupted(&there.path("store"), &there.path("keyring"));
+    check().unwrap();
+    let left = ["store.restoring", "heads.restoring"].map(|name| there.path(name));
+    for folder in &left {
+        fs::create_dir(folder).unwrap();
+        fs::write(folder.join("db"), "half a file").unwrap();
+        let said = check().unwrap_err().to_string();
+        assert!(said.contains("`keyside restore` again"), "{said}");
+        assert!(said.contains(".restoring remains"), "{said}");
+    }
+    there.restore(&file).await.unwrap();
+    check().unwrap();
     assert_eq!(opened(&*there.open().await, "a").unwrap(), "sk-a");
 }
 

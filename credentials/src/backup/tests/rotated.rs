@@ -60,3 +60,28 @@ async fn a_backup_from_the_middle_of_a_rotation_is_finished_where_it_is_restored
     let registry = place.open().await;
     assert_eq!(opened(&registry, "a").unwrap(), "sk-a");
 }
+
+/// It is not said to be of another installation, and that flag alone does not undo what happened since.
+#[tokio::test]
+async fn a_head_from_after_a_rotation_without_its_keyring_is_not_taken_for_another_installations() {
+    let (place, registry) = Place::begun().await;
+    let file = place.path("backup");
+    backup(&registry, &file).await;
+    let rotated = registry.rotate_master_key(&act()).await.unwrap();
+    close(&place, registry).await;
+    place.lose_the_store();
+    fs::remove_file(place.path("keyring")).unwrap();
+    let retired = place.path(&format!("master-key.retired-{}", rotated.previous));
+    fs::copy(retired, place.master_key()).unwrap();
+    for (is_other, is_older) in [(false, false), (true, false), (false, true)] {
+        let error = place.restore_as(&file, is_other, is_older).await;
+        let error = error.unwrap_err();
+        assert!(matches!(error, RestoreError::UnknownHead { .. }), "{error}");
+        let head = place.path("heads/installation").display().to_string();
+        for part in [&*head, "after a rotation of its keys", "--older"] {
+            assert!(error.to_string().contains(part), "no {part}: {error}");
+        }
+    }
+    place.restore_as(&file, true, true).await.unwrap();
+    assert_eq!(opened(&*place.open().await, "a").unwrap(), "sk-a");
+}

@@ -391,3 +391,22 @@ async fn refused_uses_are_audited_at_most_once_an_hour_per_credential_and_kind()
     assert_eq!(again, [hour_later; 2], "not a second sooner");
     registry.audit().verify().await.unwrap();
 }
+
+/// An older state that is put back without its anchor would bring the later end back.
+#[tokio::test(start_paused = true)]
+async fn an_end_that_comes_nearer_is_linked_at_once() {
+    let (_installation, registry, id) = one_key().await;
+    registry.inner.link(true).await;
+    let nearer = Edit {
+        label: Some("renamed".parse().unwrap()),
+        expires_at: Some(Some(jiff::Timestamp::from_second(NOW + DAY).unwrap())),
+        ..Edit::default()
+    };
+    registry.edit(&act(), &id, nearer).await.unwrap();
+    tokio::time::advance(std::time::Duration::from_secs(1)).await;
+    registry.inner.link(false).await;
+    let acme = "acme".parse().unwrap();
+    let link = registry.inner.chains.registration(&acme).unwrap().link;
+    let state = registry.inner.chains.of(&acme).state().unwrap();
+    assert_eq!(link, Some(state.head.link()));
+}

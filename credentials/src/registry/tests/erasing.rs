@@ -41,7 +41,7 @@ pub(super) fn run(workspace: &str, credential: &CredentialId, second: i64) -> Ru
         at: jiff::Timestamp::from_second(second).unwrap(),
         request_id: "req_1".into(),
         workspace: workspace.parse().unwrap(),
-        provider: "openai".into(),
+        provider: "openai".parse().ok(),
         used: Some(crate::runs::Used {
             credential: credential.clone(),
             label: "a".parse().unwrap(),

@@ -358,7 +358,8 @@ async fn an_id_whose_earlier_chain_is_damaged_is_refused_before_anything_is_writ
     let registry = installation.open().await;
     let refused = registry.create_workspace(&act(), workspace("acme")).await;
     let error = refused.unwrap_err();
-    assert!(matches!(error, ChangeError::ChainDamaged(_)), "{error}");
+    let is_chain = matches!(error, ChangeError::ChainDamaged { .. });
+    assert!(is_chain, "{error}");
     assert!(
         error.to_string().contains("heads/workspace.acme"),
         "{error}"
@@ -393,7 +394,12 @@ async fn a_stray_head_refuses_its_id_before_anything_is_written_and_is_no_reason
         let before = all_records(&registry).await.len();
         let refused = registry.create_workspace(&act(), workspace("zeta")).await;
         match refused {
-            Err(ChangeError::HeadInTheWay { file }) => assert_eq!(file, "heads/workspace.zeta"),
+            Err(error @ ChangeError::HeadInTheWay { .. }) => {
+                let said = error.to_string();
+                let anchor = installation.heads().join("workspace.zeta");
+                let named = format!("the file {} is in the way", anchor.display());
+                assert!(said.starts_with(&named), "{said}");
+            }
             other => panic!("{other:?}"),
         }
         assert_eq!(all_records(&registry).await.len(), before);
@@ -430,4 +436,34 @@ async fn an_installation_of_another_history_is_refused_with_a_remedy_of_its_own(
     let said = error.to_string();
     assert!(said.contains("two different copies"), "{said}");
     assert!(!said.contains("--older"), "{said}");
+}
+
+/// A folder in its place, as a wrong copy leaves one. Permissions are not asked of a test that runs as root.
+#[tokio::test]
+async fn an_anchor_that_cannot_be_read_damages_its_workspace_alone_with_the_path() {
+    let (installation, _) = two_workspaces().await;
+    let registry = installation.open().await;
+    registry.inner.link(true).await;
+    drop(registry);
+    let in_place = |name: &str| {
+        let path = installation.heads().join(name);
+        fs::remove_file(&path).unwrap();
+        fs::create_dir(&path).unwrap();
+        path
+    };
+    let path = in_place("workspace.acme");
+    let registry = installation.open().await;
+    stops_acme(&registry, "a folder").await;
+    let told = records(&registry).await;
+    let named = told.iter().find(|it| it.event == Event::DocumentDamaged);
+    let said = named.unwrap().note.clone().unwrap();
+    assert!(said.contains(&path.display().to_string()), "{said}");
+    drop(registry);
+    let path = in_place("installation");
+    let error = installation.try_open().await.err().unwrap();
+    let said = error.to_string();
+    assert!(matches!(error, OpenError::Damaged { .. }), "{said}");
+    for part in [&*path.display().to_string(), "newest copy"] {
+        assert!(said.contains(part), "no {part}: {said}");
+    }
 }

@@ -129,7 +129,7 @@ async fn a_lost_credential_matches_a_filter_only_on_known_fields() {
     assert!(registry.list_all(&revoked).is_empty());
     for narrower in [
         Filter {
-            provider: Some("openai".to_owned()),
+            provider: "openai".parse().ok(),
             ..all.clone()
         },
         Filter {

@@ -24,7 +24,7 @@ async fn begun() -> Installation {
 }
 
 /// With the same master key, in a service that rotates it by itself: one that is given as bytes cannot be replaced.
-fn options(installation: &Installation, backend: Backend) -> OpenOptions {
+pub(super) fn options(installation: &Installation, backend: Backend) -> OpenOptions {
     let local = Kms::local(MasterKey::parse(&[9; 32], "a test").unwrap());
     let service = KmsSource::Service(local.service());
     OpenOptions {
@@ -221,6 +221,10 @@ async fn a_key_that_a_rotation_has_left_behind_is_never_used() {
     drop(registry);
     let registry = open(&installation).await;
     assert_eq!(registry.audit().public_key(), old);
+    let trust = registry.inner.keyring.trust();
+    assert_eq!(trust, TrustedKeys::from(old), "a start forgets it");
+    let keyring = fs::read_to_string(installation.keyring()).unwrap();
+    assert!(!keyring.contains("successors"), "{keyring}");
     registry.rotate_master_key(&act()).await.unwrap();
     let new = registry.audit().public_key();
     assert!(new != old && new != left);
@@ -316,6 +320,72 @@ async fn a_damaged_workspace_does_not_keep_the_old_key_alive() {
         workspace.unwrap().damaged
     };
     assert!(is_damaged("globex") && !is_damaged("initech"));
+}
+
+/// `globex`, from whose head only the copy outside the store is taken. Returns its path and contents.
+async fn without_anchor() -> (Installation, PathBuf, Vec<u8>) {
+    let installation = begun().await;
+    let registry = open(&installation).await;
+    registry.inner.link(true).await;
+    drop(registry);
+    let anchor = installation.heads().join("workspace.globex");
+    let kept = fs::read(&anchor).unwrap();
+    fs::remove_file(&anchor).unwrap();
+    (installation, anchor, kept)
+}
+
+fn names_the_anchor(refused: Result<crate::Rewrapped, ChangeError>, anchor: &Path) {
+    match refused {
+        Err(ChangeError::AnchorsDamaged { files }) => assert_eq!(files, [anchor]),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Put back after a rotation, it would be signed with a key that is refused.
+#[tokio::test]
+async fn a_rotation_waits_until_an_anchor_is_put_back_or_its_workspace_is_erased() {
+    let (installation, anchor, kept) = without_anchor().await;
+    let registry = open(&installation).await;
+    let old = registry.audit().public_key();
+    names_the_anchor(registry.rotate_master_key(&act()).await, &anchor);
+    assert_eq!(registry.inner.keyring.trust(), TrustedKeys::from(old));
+    drop(registry);
+    fs::write(&anchor, kept).unwrap();
+    let registry = open(&installation).await;
+    registry.rotate_master_key(&act()).await.unwrap();
+    serves(&registry).await;
+    let new = registry.audit().public_key();
+    assert_ne!(new, old);
+    drop(registry);
+    fs::remove_file(&anchor).unwrap();
+    let registry = open(&installation).await;
+    names_the_anchor(registry.rotate_master_key(&act()).await, &anchor);
+    let globex: WorkspaceId = "globex".parse().unwrap();
+    let erased = registry.erase_workspace(&act(), &globex, None).await;
+    erased.unwrap();
+    registry.rotate_master_key(&act()).await.unwrap();
+    assert_ne!(registry.audit().public_key(), new);
+}
+
+#[tokio::test]
+async fn a_start_that_finishes_a_rotation_trusts_the_old_key_until_an_anchor_is_put_back() {
+    let (installation, anchor, kept) = without_anchor().await;
+    fs::write(&anchor, &kept).unwrap();
+    let registry = open(&installation).await;
+    let old = registry.audit().public_key();
+    let to = registry.inner.announce_keys(&act()).await.unwrap();
+    drop(registry);
+    fs::remove_file(&anchor).unwrap();
+    let registry = open(&installation).await;
+    assert_eq!(registry.inner.keyring.public_key(), old);
+    names_the_anchor(registry.rotate_master_key(&act()).await, &anchor);
+    drop(registry);
+    fs::write(&anchor, kept).unwrap();
+    let registry = open(&installation).await;
+    serves(&registry).await;
+    let new = to.signing_key;
+    assert_eq!(registry.inner.keyring.trust(), TrustedKeys::from(new));
+    all_signed_with(&new, &installation, &id_of(&registry));
 }
 
 #[tokio::test]

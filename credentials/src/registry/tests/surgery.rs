@@ -276,7 +276,7 @@ async fn sealed_bytes_open_nowhere_but_in_their_own_version_credential_provider_
     elsewhere.endpoint = Some("https://evil.openai.azure.com".to_owned());
     assert!(!opens(elsewhere));
     let mut another = azure;
-    another.provider = "openai".into();
+    another.provider = "openai".parse().unwrap();
     assert!(!opens(another));
 }
 
@@ -340,7 +340,13 @@ async fn is_found(installation: &Installation, chain: &str, what: &str) {
             Ok(secret) => assert_eq!(secret, right, "{what}"),
             Err(refusal) => {
                 assert_eq!(refusal, Refusal::CredentialUndecryptable, "{what}");
-                assert_eq!(chain, format!("workspace/{workspace}"), "{what}");
+                let id = workspace.parse().unwrap();
+                let registration = registry.inner.chains.registration(&id).unwrap();
+                let damaged = match registration.is_unreadable {
+                    true => "installation".to_owned(),
+                    false => format!("workspace/{workspace}"),
+                };
+                assert_eq!(chain, damaged, "{what}");
             }
         }
     }
@@ -432,5 +438,51 @@ async fn surgery_on_any_anchor_is_found() {
             )
             .await;
         }
+    }
+}
+
+/// An export that looked whole would hide exactly what was removed.
+#[tokio::test]
+async fn an_export_and_a_search_say_which_chain_has_records_that_cannot_be_read() {
+    let whole = patient().await;
+    let removed = whole.copy();
+    {
+        let mut contents = removed.memory.contents();
+        let segments = &mut contents.segments;
+        segments.retain(|(chain, _), _| chain != "workspace/acme");
+    }
+    let headless = whole.copy();
+    headless.remove("workspace/acme/head");
+    for (installation, what) in [(removed, "a segment"), (headless, "the head")] {
+        let registry = installation.open().await;
+        let mut export = registry.audit().export(AuditFilter::default(), None);
+        let (mut ends, mut damaged) = (Vec::new(), Vec::new());
+        loop {
+            match export.next().await {
+                Ok(None) => break,
+                Ok(Some(lines)) => ends.extend(lines.into_iter().filter_map(|line| match line {
+                    Line::End { chain, .. } => Some(chain.to_string()),
+                    Line::Record(_) | Line::Hidden { .. } => None,
+                })),
+                Err(ReadError::Damaged(found)) => damaged.push(found.chain.to_string()),
+                Err(error) => panic!("{what}: {error}"),
+            }
+        }
+        assert_eq!(ends, ["installation", "workspace/globex"], "{what}");
+        assert_eq!(damaged, ["workspace/acme"], "{what}");
+        let all = AuditFilter::default();
+        let page = registry.audit().search(&all, None, 1_000).await.unwrap();
+        let damaged = page.damaged.iter().map(|found| found.chain.to_string());
+        assert_eq!(damaged.collect::<Vec<_>>(), ["workspace/acme"], "{what}");
+        let exported = registry
+            .export_workspace(&act(), &"acme".parse().unwrap())
+            .await;
+        assert!(exported.is_err(), "{what}");
+        let of_globex = AuditFilter {
+            workspace: Some("globex".parse().unwrap()),
+            ..AuditFilter::default()
+        };
+        let page = registry.audit().search(&of_globex, None, 9).await.unwrap();
+        assert!(page.damaged.is_empty(), "{what}");
     }
 }

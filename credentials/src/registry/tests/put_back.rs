@@ -1,0 +1,232 @@
+//! Someone with write access to the store and to `heads/`, who puts chains back together with their anchors or damages what the
+//! installation's chain says of them: the other chains and the keyring still tell.
+
+use keyside_store::chain::Damage;
+
+use super::{
+    erasing::{self, acme},
+    signing_key,
+    tampering::{answers, two_workspaces},
+    *,
+};
+use crate::{
+    access::{NewToken, Role},
+    audit::VerifyError,
+};
+
+impl Installation {
+    /// Puts everything of a chain back to what it was in `older`, its anchor included.
+    fn put_back_with_anchor(&self, chain: &str, older: &Installation) {
+        self.put_back(chain, &older.memory);
+        let anchor = chain.replace('/', ".");
+        let from = older.heads().join(&anchor);
+        fs::copy(from, self.heads().join(&anchor)).unwrap();
+    }
+}
+
+/// Where a document of the installation's chain is stored.
+fn document(registry: &Registry, name: &str) -> String {
+    let state = registry.inner.chains.own().state().unwrap();
+    let entry = state.document(name).unwrap();
+    ChainName::installation().object_key(&entry.object)
+}
+
+/// Removes an object, or edits it.
+fn damage(installation: &Installation, at: &str, is_removed: bool) {
+    match is_removed {
+        true => installation.remove(at),
+        false => installation.tamper(at, |bytes| bytes[SALT] ^= 1),
+    }
+}
+
+/// The chain that the first finding is about, and the finding.
+async fn found(registry: &Registry) -> (String, String) {
+    match registry.audit().verify().await {
+        Err(VerifyError::Broken(found)) => (found.chain.to_string(), found.finding),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// A revoked key that is to come back: only the registration tells that the chain is older.
+#[tokio::test]
+async fn a_workspace_whose_registration_is_damaged_is_not_used_and_not_linked_erased_or_made_again()
+{
+    for is_removed in [true, false] {
+        let (installation, [a, ..]) = two_workspaces().await;
+        let registry = installation.open().await;
+        registry.inner.link(true).await;
+        let older = installation.copy();
+        let revoked = registry.revoke(&act(), &a, Revocation::default()).await;
+        revoked.unwrap();
+        registry.inner.link(true).await;
+        let at = document(&registry, "workspace/acme");
+        drop(registry);
+        damage(&installation, &at, is_removed);
+        installation.put_back_with_anchor("workspace/acme", &older);
+        for _ in 0..2 {
+            let registry = installation.open().await;
+            let undecryptable = Err(Refusal::CredentialUndecryptable);
+            let [a, b, globex] = answers(&registry);
+            assert_eq!([&a, &b], [&undecryptable, &undecryptable]);
+            assert_eq!(globex.as_deref(), Ok("sk-globex-a"));
+            assert!(registry.workspace(&acme()).unwrap().damaged);
+            let (by, id) = (act(), acme());
+            for refused in [
+                registry.add(&by, key("c", "sk-c")).await.map(drop),
+                registry.erase_workspace(&by, &id, None).await.map(drop),
+                registry
+                    .create_workspace(&by, workspace("acme"))
+                    .await
+                    .map(drop),
+            ] {
+                let error = refused.unwrap_err();
+                let is_named = matches!(error, ChangeError::InstallationDamaged(_));
+                assert!(is_named, "{error}");
+                assert!(error.to_string().contains("workspace/acme"), "{error}");
+            }
+            // As a clean stop does.
+            registry.inner.links.changed(&acme(), true);
+            registry.inner.link(true).await;
+            assert_eq!(document(&registry, "workspace/acme"), at, "not replaced");
+            assert_eq!(found(&registry).await.0, "installation");
+            let told = records(&registry).await;
+            let named = told.iter().filter(|it| it.event == Event::DocumentDamaged);
+            assert_eq!(named.count(), 1, "on record, and once");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_registration_that_is_damaged_while_a_process_runs_stops_its_workspace() {
+    let (installation, [a, ..]) = two_workspaces().await;
+    let registry = installation.open().await;
+    let other = installation.open().await;
+    let revoked = other.revoke(&act(), &a, Revocation::default()).await;
+    revoked.unwrap();
+    other.inner.link(true).await;
+    let at = document(&other, "workspace/acme");
+    let whole = installation.stored(&at);
+    installation.remove(&at);
+    registry.catch_up().await.unwrap();
+    let [_, b, globex] = answers(&registry);
+    assert_eq!(b, Err(Refusal::CredentialUndecryptable));
+    assert_eq!(globex.as_deref(), Ok("sk-globex-a"));
+    installation.put(&at, &whole);
+    let registry = installation.open().await;
+    let [a, b, _] = answers(&registry);
+    assert_eq!(a, Err(Refusal::CredentialRevoked));
+    assert_eq!(b.as_deref(), Ok("sk-acme-b"));
+}
+
+/// A revoked token that is to come back.
+#[tokio::test]
+async fn an_installation_put_back_with_its_anchor_is_refused_if_a_workspace_was_changed_since() {
+    let token = || NewToken {
+        name: "another owner".to_owned(),
+        role: Role::Owner,
+        scope: Scope::All,
+        expires_at: None,
+    };
+    let (installation, _) = two_workspaces().await;
+    let registry = installation.open().await;
+    let made = registry.create_token(&act(), &Scope::All, token()).await;
+    let id = made.unwrap().token.id;
+    let older = installation.copy();
+    let revoked = registry.revoke_token(&act(), &Scope::All, &id, None).await;
+    revoked.unwrap();
+    registry.add(&act(), key("c", "sk-acme-c")).await.unwrap();
+    drop(registry);
+    let newest = installation.copy();
+    installation.put_back_with_anchor("installation", &older);
+    let refused = async |installation: &Installation| match installation.try_open().await {
+        Err(error @ OpenError::Damaged { .. }) => error,
+        Err(other) => panic!("{other}"),
+        Ok(_) => panic!("the older state was accepted"),
+    };
+    let error = refused(&installation).await;
+    let is_older = matches!(
+        error,
+        OpenError::Damaged {
+            damage: Damage::Older { .. },
+            ..
+        }
+    );
+    assert!(is_older, "{error}");
+    assert!(error.to_string().contains("newest copy"), "{error}");
+    // The older state went on elsewhere, so that it is the longer one.
+    let elsewhere = older.open().await;
+    for _ in 0..4 {
+        let made = elsewhere.create_token(&act(), &Scope::All, token()).await;
+        made.unwrap();
+    }
+    drop(elsewhere);
+    installation.put_back_with_anchor("installation", &older);
+    let error = refused(&installation).await;
+    let is_forked = matches!(
+        error,
+        OpenError::Damaged {
+            damage: Damage::Forked,
+            ..
+        }
+    );
+    assert!(is_forked, "{error}");
+    installation.put_back_with_anchor("installation", &newest);
+    let registry = installation.open().await;
+    registry.audit().verify().await.unwrap();
+}
+
+/// The end of the chain is not linked as other states are.
+#[tokio::test]
+async fn the_chain_of_an_erased_workspace_cut_before_its_end_is_found_and_its_id_refused() {
+    let (installation, registry, _) = erasing::two_workspaces().await;
+    registry.inner.link(true).await;
+    let before = installation.copy();
+    erasing::erase(&registry).await;
+    drop(registry);
+    installation.put_back_with_anchor("workspace/acme", &before);
+    let registry = installation.open().await;
+    let answer = registry.resolver().resolve(&ask("acme"));
+    assert_eq!(answer.err(), Some(Refusal::WorkspaceUnknown));
+    let (chain, finding) = found(&registry).await;
+    assert_eq!(chain, "workspace/acme");
+    assert!(finding.contains("older state"), "{finding}");
+    let made = registry.create_workspace(&act(), workspace("acme")).await;
+    let error = made.unwrap_err();
+    let is_chain = matches!(error, ChangeError::ChainDamaged { .. });
+    assert!(is_chain, "{error}");
+    let said = error.to_string();
+    assert!(said.contains("heads/workspace.acme"), "{said}");
+}
+
+#[tokio::test]
+async fn a_damaged_state_of_the_installation_is_on_record_and_is_not_replaced_by_a_rotation() {
+    let (installation, registry, _) = erasing::two_workspaces().await;
+    drop(registry);
+    let options = || signing_key::options(&installation, installation.backend());
+    let registry = open_still(options()).await.unwrap();
+    registry.rotate_master_key(&act()).await.unwrap();
+    let at = document(&registry, "state");
+    let whole = installation.stored(&at);
+    drop(registry);
+    for is_removed in [false, true] {
+        damage(&installation, &at, is_removed);
+        let registry = open_still(options()).await.unwrap();
+        let answer = opened(registry.resolver().resolve(&ask("globex")));
+        assert_eq!(answer.as_deref(), Ok("sk-globex"));
+        let told = records(&registry).await;
+        let named = told.iter().any(|it| {
+            let note = it.note.as_deref().unwrap_or_default();
+            it.event == Event::DocumentDamaged && note.contains("document state")
+        });
+        assert!(named, "{told:?}");
+        let error = registry.rotate_master_key(&act()).await.unwrap_err();
+        let is_named = matches!(error, ChangeError::InstallationDamaged(_));
+        assert!(is_named, "{error}");
+        assert_eq!(document(&registry, "state"), at, "not replaced");
+        assert_eq!(found(&registry).await.0, "installation");
+        installation.put(&at, &whole);
+    }
+    let registry = open_still(options()).await.unwrap();
+    registry.inner.settle_keys().await.unwrap();
+    registry.audit().verify().await.unwrap();
+}
