@@ -318,7 +318,7 @@ async fn exported(registry: &Registry, filter: AuditFilter) -> Vec<AuditRecord> 
         let lines = match export.next().await {
             Ok(Some(lines)) => lines,
             Ok(None) => break,
-            // The chains that are not damaged follow.
+            // Continues with the chains that are not damaged.
             Err(ReadError::Damaged(_)) => continue,
             Err(error) => panic!("{error}"),
         };

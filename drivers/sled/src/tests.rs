@@ -238,7 +238,7 @@ async fn a_folder_in_use_is_refused_and_opens_once_it_is_free() {
     opened(folder.path()).await;
 }
 
-/// A lock file that a second start creates is locked by nobody once that start was refused.
+/// After a second start was refused, the lock file that it created is unlocked.
 #[tokio::test]
 async fn a_store_in_use_is_refused_although_its_lock_file_was_deleted() {
     let folder = tempfile::tempdir().unwrap();

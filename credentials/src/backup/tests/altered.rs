@@ -1,4 +1,4 @@
-//! What someone has altered in a backup that they could open, or in the store before it was backed up.
+//! Edits to a backup by an attacker who can decrypt it, or to the store before the backup was made.
 
 use super::{
     format::{Reader, Sealer},
@@ -20,7 +20,7 @@ impl Place {
         key.await.unwrap()
     }
 
-    /// Alters what is in a backup, and seals it again as a backup is sealed.
+    /// Edits the contents of a backup and seals it again, as a real backup is sealed.
     async fn alter(&self, file: &Path, alter: impl FnOnce(&mut Vec<Item>)) {
         let (mut reader, header) = Reader::open(file).unwrap();
         let mut chunks = Vec::new();
@@ -44,7 +44,7 @@ impl Place {
 
 const ACME: &str = "workspace/acme";
 
-/// The bytes of the one item that `is_it` names.
+/// The bytes of the only item that `is_it` accepts.
 fn bytes_of(items: &mut [Item], is_it: impl Fn(&Item) -> bool) -> &mut Vec<u8> {
     let mut found = items.iter_mut().filter(|item| is_it(item));
     let it = found.next().expect("it is in the backup");
@@ -61,7 +61,7 @@ fn is_head_of(chain: &str) -> impl Fn(&Item) -> bool {
     move |item| matches!(item, Item::Head { chain: of, .. } if of == chain)
 }
 
-/// An object of acme's that holds all of these texts and none of those.
+/// An object of acme's that contains all of these texts and none of those.
 fn is_object_with(texts: &[&str], others: &[&str]) -> impl Fn(&Item) -> bool {
     let holds = |bytes: &[u8], text: &str| {
         let text = text.as_bytes();
@@ -83,7 +83,7 @@ fn flip_in_the_middle(bytes: &mut [u8]) {
 }
 
 #[tokio::test]
-async fn an_altered_head_or_that_of_another_chain_is_refused_and_nothing_is_left() {
+async fn an_edited_head_or_the_head_of_another_chain_is_refused_and_nothing_is_restored() {
     let (place, registry) = Place::begun().await;
     let file = place.path("backup");
     backup(&registry, &file).await;
@@ -113,12 +113,12 @@ async fn an_altered_head_or_that_of_another_chain_is_refused_and_nothing_is_left
 }
 
 #[tokio::test]
-async fn an_altered_credential_shows_as_damage_and_is_not_served() {
+async fn an_edited_credential_is_reported_as_damaged_and_not_served() {
     let (place, registry) = Place::begun().await;
     registry.add(&act(), key("b")).await.unwrap();
     let file = place.path("backup");
     backup(&registry, &file).await;
-    // Still JSON, so that it can be told what it claims to be.
+    // Still valid JSON, so that it can be reported which credential it claims to be.
     let relabel = |items: &mut Vec<Item>| {
         let label = "\"label\":\"b\"";
         let (with, without) = ([label], ["\"event\":"]);
@@ -149,7 +149,7 @@ async fn an_altered_credential_shows_as_damage_and_is_not_served() {
 }
 
 #[tokio::test]
-async fn an_altered_record_shows_as_damage() {
+async fn an_edited_record_is_reported_as_damage() {
     let (place, registry) = Place::begun().await;
     let file = place.path("backup");
     backup(&registry, &file).await;
@@ -167,9 +167,9 @@ async fn an_altered_record_shows_as_damage() {
 }
 
 #[tokio::test]
-async fn a_segment_that_was_altered_or_left_out_shows_as_damage() {
+async fn an_edited_or_missing_segment_is_reported_as_damage() {
     let (place, registry) = Place::begun().await;
-    // A head names 32 commits one by one.
+    // A head names at most 32 commits individually.
     for n in 0..40 {
         registry.add(&act(), key(&format!("n{n}"))).await.unwrap();
     }
@@ -195,14 +195,14 @@ async fn a_segment_that_was_altered_or_left_out_shows_as_damage() {
         let found = broken(&restored).await;
         assert_eq!(found.chain.as_str(), ACME);
         assert!((1..40).contains(&found.position), "{found}");
-        // What is true now is not in it.
+        // The current state is not in the segment.
         assert_eq!(opened(&restored, "n0").unwrap(), "sk-n0");
     }
 }
 
-/// One workspace that is not believed must not keep all others from being backed up.
+/// One damaged workspace must not prevent the backup of all others.
 #[tokio::test]
-async fn what_is_not_believed_in_one_workspace_is_left_out_and_not_believed_after_the_restore() {
+async fn a_damaged_workspace_is_left_out_of_the_backup_and_is_damaged_after_the_restore() {
     let (place, registry) = Place::begun().await;
     registry
         .create_workspace(&act(), workspace("globex"))

@@ -1,4 +1,5 @@
-//! A restore begins another history: every chain goes on in a higher epoch, and no head of the history before is taken.
+//! A restore starts a new epoch: every chain continues with a higher epoch, and heads from before
+//! the restore are refused.
 
 use super::*;
 
@@ -16,7 +17,7 @@ async fn head(backend: &Backend, chain: &ChainName) -> Vec<u8> {
     head.unwrap_or_else(|| panic!("{chain} has no head"))
 }
 
-/// Puts a head in the place of the one that is there, which is returned.
+/// Replaces a head and returns the previous one.
 async fn put_back(place: &Place, chain: &ChainName, bytes: &[u8]) -> Vec<u8> {
     let backend = place.backend().await;
     let there = head(&backend, chain).await;
@@ -42,7 +43,7 @@ async fn with_an_erased_workspace() -> (Place, Arc<Registry>) {
 }
 
 #[tokio::test]
-async fn the_epoch_rises_in_every_chain_with_every_restore_and_changes_go_on_in_it() {
+async fn each_restore_increases_the_epoch_of_every_chain_and_changes_continue_in_it() {
     let (place, registry) = with_an_erased_workspace().await;
     let file = place.path("backup");
     backup(&registry, &file).await;
@@ -77,7 +78,7 @@ async fn the_epoch_rises_in_every_chain_with_every_restore_and_changes_go_on_in_
 }
 
 #[tokio::test]
-async fn without_the_keyring_the_heads_tell_the_epoch() {
+async fn without_a_keyring_the_epoch_is_taken_from_the_anchors() {
     let (place, registry) = Place::begun().await;
     let (old, new) = (place.path("old"), place.path("new"));
     backup(&registry, &old).await;
@@ -87,7 +88,7 @@ async fn without_the_keyring_the_heads_tell_the_epoch() {
     place.restore_as(&old, false, true).await.unwrap();
     place.lose_the_store();
     fs::remove_file(place.path("keyring")).unwrap();
-    // Its log is longer than that of the restored one, and belongs to the history before.
+    // Its log is longer than the restored one, but belongs to the epoch before.
     let error = place.restore(&new).await.unwrap_err();
     assert!(matches!(error, RestoreError::Older { .. }), "{error}");
     assert!(error.to_string().contains("epoch"), "{error}");
@@ -95,9 +96,9 @@ async fn without_the_keyring_the_heads_tell_the_epoch() {
     assert_eq!(restored.epoch, 2);
 }
 
-/// All that the heads name is there, in the backup's very form: only the epoch tells.
+/// All objects that the head names exist, byte for byte as in the backup: only the epoch differs.
 #[tokio::test]
-async fn a_head_of_before_the_restore_is_refused() {
+async fn a_head_from_before_the_restore_is_refused() {
     let (place, registry) = with_an_erased_workspace().await;
     let file = place.path("backup");
     backup(&registry, &file).await;
@@ -134,9 +135,9 @@ async fn a_head_of_before_the_restore_is_refused() {
     assert_eq!(opened(&registry, "a").unwrap(), "sk-a");
 }
 
-/// A change that it signed would be of the epoch before, and no later start would believe the chain.
+/// A change that it signed would be of the epoch before, and later starts would refuse the chain.
 #[tokio::test]
-async fn a_keyring_of_before_the_restore_is_refused_before_anything_is_committed() {
+async fn a_keyring_from_before_the_restore_is_refused_before_any_commit() {
     let (place, registry) = Place::begun().await;
     let file = place.path("backup");
     backup(&registry, &file).await;
@@ -159,9 +160,9 @@ async fn a_keyring_of_before_the_restore_is_refused_before_anything_is_committed
     assert_eq!(opened(&registry, "a").unwrap(), "sk-a");
 }
 
-/// The heads agree with the store: only the keyring tells that there was a restore.
+/// The anchors match the store: only the keyring proves that there was a restore.
 #[tokio::test]
-async fn a_store_and_heads_of_before_the_restore_are_refused_with_the_keyring_of_after_it() {
+async fn a_store_and_anchors_from_before_the_restore_are_refused_with_the_later_keyring() {
     let (place, registry) = Place::begun().await;
     let file = place.path("backup");
     backup(&registry, &file).await;
@@ -197,7 +198,7 @@ async fn a_store_and_heads_of_before_the_restore_are_refused_with_the_keyring_of
 }
 
 #[tokio::test]
-async fn a_workspace_put_back_with_its_anchor_to_before_the_restore_is_not_used() {
+async fn a_rollback_of_a_workspace_and_its_anchor_to_before_the_restore_is_not_served() {
     let (place, registry) = Place::begun().await;
     let file = place.path("backup");
     backup(&registry, &file).await;

@@ -1,9 +1,9 @@
-//! What a restore makes of what it finds in its way.
+//! What a restore does with existing files.
 
 use super::*;
 
 #[tokio::test]
-async fn a_store_that_is_there_is_never_written_over() {
+async fn a_restore_never_overwrites_an_existing_store() {
     let (place, registry) = Place::begun().await;
     let file = place.path("backup");
     backup(&registry, &file).await;
@@ -13,7 +13,7 @@ async fn a_store_that_is_there_is_never_written_over() {
 }
 
 #[tokio::test]
-async fn another_master_key_says_which_is_wanted_and_none_is_made() {
+async fn a_wrong_master_key_names_the_required_one_and_none_is_generated() {
     let (place, registry) = Place::begun().await;
     let file = place.path("backup");
     let header = backup(&registry, &file).await;
@@ -31,7 +31,7 @@ async fn another_master_key_says_which_is_wanted_and_none_is_made() {
 }
 
 #[tokio::test]
-async fn what_happened_since_is_only_undone_when_someone_says_so() {
+async fn later_changes_are_only_discarded_with_confirmation() {
     let (place, registry) = Place::begun().await;
     let (old, new) = (place.path("old"), place.path("new"));
     backup(&registry, &old).await;
@@ -57,15 +57,15 @@ async fn what_happened_since_is_only_undone_when_someone_says_so() {
     let registry = place.open().await;
     assert_eq!(opened(&registry, "a").unwrap(), "sk-a");
     close(&place, registry).await;
-    // The newer one is of the epoch before now, though its log is longer.
+    // The newer state is of the previous epoch, although its log is longer.
     place.lose_the_store();
     let error = place.restore(&new).await.unwrap_err();
     assert!(error.to_string().contains("epoch"), "{error}");
 }
 
-/// The installation's own chain tells of it an hour later.
+/// The installation's own chain links to the change an hour later.
 #[tokio::test]
-async fn a_key_that_was_added_since_is_something_that_happened() {
+async fn a_key_added_since_the_backup_counts_as_a_later_change() {
     let (place, registry) = Place::begun().await;
     let file = place.path("backup");
     backup(&registry, &file).await;
@@ -84,7 +84,7 @@ async fn a_key_that_was_added_since_is_something_that_happened() {
 }
 
 #[tokio::test]
-async fn another_installation_is_not_replaced_unless_someone_says_so_and_its_keyring_is_kept() {
+async fn another_installation_is_replaced_only_with_confirmation_and_its_keyring_is_kept() {
     let (place, registry) = Place::begun().await;
     let file = place.path("backup");
     backup(&registry, &file).await;
@@ -98,7 +98,7 @@ async fn another_installation_is_not_replaced_unless_someone_says_so_and_its_key
         matches!(error, RestoreError::OtherInstallation { .. }),
         "{error}"
     );
-    // Only the heads of its chains remain.
+    // Only the anchors of its chains remain.
     fs::rename(other.path("keyring"), other.path("aside")).unwrap();
     for (is_other, is_older) in [(false, false), (true, false), (false, true)] {
         let error = other.restore_as(&file, is_other, is_older).await;
@@ -115,7 +115,7 @@ async fn another_installation_is_not_replaced_unless_someone_says_so_and_its_key
 }
 
 #[tokio::test]
-async fn a_restore_that_was_cut_off_has_restored_nothing_and_can_be_begun_again() {
+async fn an_interrupted_restore_has_restored_nothing_and_can_be_repeated() {
     let (place, registry) = Place::begun().await;
     let file = place.path("backup");
     backup(&registry, &file).await;
@@ -131,7 +131,7 @@ async fn a_restore_that_was_cut_off_has_restored_nothing_and_can_be_begun_again(
 }
 
 #[tokio::test]
-async fn what_a_restore_that_was_killed_has_left_is_named_and_the_next_one_removes_it() {
+async fn the_remains_of_a_killed_restore_are_reported_and_removed_by_the_next_one() {
     let (place, registry) = Place::begun().await;
     let file = place.path("backup");
     backup(&registry, &file).await;
@@ -152,7 +152,7 @@ async fn what_a_restore_that_was_killed_has_left_is_named_and_the_next_one_remov
 }
 
 #[tokio::test]
-async fn the_keyring_that_remains_is_kept_whosoever_it_is_and_none_is_written_over() {
+async fn any_keyring_found_by_a_restore_is_kept_and_no_kept_one_is_overwritten() {
     let (place, registry) = Place::begun().await;
     let file = place.path("backup");
     backup(&registry, &file).await;
@@ -168,7 +168,7 @@ async fn the_keyring_that_remains_is_kept_whosoever_it_is_and_none_is_written_ov
         fs::read(place.path("keyring.before-restore-0")).unwrap(),
         first
     );
-    // As if the first one had been put back by hand, and something made since.
+    // As if an operator had put the first one back, and something was created since.
     let second = fs::read(place.path("keyring")).unwrap();
     fs::write(place.path("keyring.before-restore-1"), "someone's").unwrap();
     place.lose_the_store();
@@ -180,7 +180,7 @@ async fn the_keyring_that_remains_is_kept_whosoever_it_is_and_none_is_written_ov
 }
 
 #[tokio::test]
-async fn leave_to_replace_another_installation_is_none_to_go_back_in_the_same_one() {
+async fn permission_to_replace_another_installation_does_not_allow_a_rollback_of_the_same_one() {
     let (place, registry) = Place::begun().await;
     let (old, new) = (place.path("old"), place.path("new"));
     backup(&registry, &old).await;
@@ -198,7 +198,7 @@ async fn leave_to_replace_another_installation_is_none_to_go_back_in_the_same_on
 }
 
 #[tokio::test]
-async fn the_owners_token_that_is_left_after_a_restore_is_the_backups() {
+async fn the_owner_token_after_a_restore_is_that_of_the_backup() {
     let (place, registry) = Place::begun().await;
     let file = place.path("backup");
     backup(&registry, &file).await;

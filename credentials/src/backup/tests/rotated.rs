@@ -1,9 +1,9 @@
-//! Backups from before a rotation of the signing key, from after it, and from the middle of it.
+//! Backups from before, after and during a rotation of the signing key.
 
 use super::*;
 
 #[tokio::test]
-async fn a_backup_from_before_a_rotation_and_one_from_after_it_are_restored_each_with_its_key() {
+async fn backups_from_before_and_after_a_rotation_are_restored_with_their_own_signing_key() {
     let (place, registry) = Place::begun().await;
     let (old, new) = (place.path("old"), place.path("new"));
     backup(&registry, &old).await;
@@ -13,7 +13,7 @@ async fn a_backup_from_before_a_rotation_and_one_from_after_it_are_restored_each
     backup(&registry, &new).await;
     close(&place, registry).await;
     place.lose_the_store();
-    // The heads that are here are signed with a key that the older backup does not know.
+    // The existing anchors are signed with a key that the older backup does not know.
     let kept = place.path("kept-master-key");
     fs::copy(place.master_key(), &kept).unwrap();
     let retired = place.path(&format!("master-key.retired-{}", rotated.previous));
@@ -38,7 +38,7 @@ async fn a_backup_from_before_a_rotation_and_one_from_after_it_are_restored_each
 }
 
 #[tokio::test]
-async fn a_backup_from_the_middle_of_a_rotation_is_finished_where_it_is_restored() {
+async fn a_rotation_interrupted_by_a_backup_completes_after_the_restore() {
     let (place, registry) = Place::begun().await;
     let file = place.path("backup");
     let old_key = registry.audit().public_key();
@@ -61,9 +61,10 @@ async fn a_backup_from_the_middle_of_a_rotation_is_finished_where_it_is_restored
     assert_eq!(opened(&registry, "a").unwrap(), "sk-a");
 }
 
-/// It is not said to be of another installation, and that flag alone does not undo what happened since.
+/// It is not reported as another installation, and the flag for that does not allow discarding
+/// later changes.
 #[tokio::test]
-async fn a_head_from_after_a_rotation_without_its_keyring_is_not_taken_for_another_installations() {
+async fn an_anchor_from_after_a_rotation_is_not_mistaken_for_another_installations() {
     let (place, registry) = Place::begun().await;
     let file = place.path("backup");
     backup(&registry, &file).await;

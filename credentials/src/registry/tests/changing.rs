@@ -392,9 +392,9 @@ async fn refused_uses_are_audited_at_most_once_an_hour_per_credential_and_kind()
     registry.audit().verify().await.unwrap();
 }
 
-/// An older state that is put back without its anchor would bring the later end back.
+/// A rollback without the anchor would restore the later expiry.
 #[tokio::test(start_paused = true)]
-async fn an_end_that_comes_nearer_is_linked_at_once() {
+async fn an_expiry_moved_to_an_earlier_time_is_linked_at_once() {
     let (_installation, registry, id) = one_key().await;
     registry.inner.link(true).await;
     let nearer = Edit {

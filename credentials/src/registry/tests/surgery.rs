@@ -1,5 +1,5 @@
-//! Byte surgery on versions, by someone with write access to the store: what was swapped, moved, prolonged or put back is
-//! found and named, and none of it is served.
+//! Edits of sealed versions by an attacker with write access to the store: swapped, moved, extended
+//! or rolled back, they are detected and reported, and none is served.
 
 use serde_json::Value;
 
@@ -9,7 +9,7 @@ use crate::{audit::VerifyError, documents::CredentialDocument, snapshot::Credent
 /// Keys of two versions each, the older one in grace.
 struct Ward {
     installation: Installation,
-    /// Of openai in acme; the others differ from it in one thing each.
+    /// A key for openai in acme; each of the others differs from it in one respect.
     patient: CredentialId,
     sibling: CredentialId,
     other_provider: CredentialId,
@@ -54,7 +54,7 @@ impl Ward {
         self.installation.stored(&at)
     }
 
-    /// What a document says.
+    /// A stored document as JSON.
     fn json(&self, id: &CredentialId) -> Value {
         serde_json::from_slice(&self.stored(id)[SALT..]).unwrap()
     }
@@ -64,7 +64,7 @@ impl Ward {
         self.installation.put(&at, document);
     }
 
-    /// Makes a document say something else, in the place of what the map names.
+    /// Edits a document in place, under the storage key that the map names.
     fn operate(&self, id: &CredentialId, change: impl FnOnce(&mut Value)) {
         let (mut document, mut json) = (self.stored(id), self.json(id));
         let before = json.clone();
@@ -75,7 +75,7 @@ impl Ward {
         self.put(id, &document);
     }
 
-    /// Expects `id` to be refused, named and closed to changes, and its neighbours to be served.
+    /// Expects `id` to be refused, reported and closed to changes, and the other keys to be served.
     async fn expect_only(&self, id: &CredentialId, what: &str) {
         let registry = self.installation.open().await;
         for credential in registry.list(&Filter::default()) {
@@ -124,7 +124,7 @@ impl Ward {
 }
 
 #[tokio::test]
-async fn sealed_versions_that_were_swapped_or_taken_from_elsewhere_are_found() {
+async fn sealed_versions_swapped_or_copied_from_elsewhere_are_detected() {
     type Source = fn(&Ward) -> &CredentialId;
     let sources: [(&str, Source); 4] = [
         ("another credential", |ward| &ward.sibling),
@@ -151,7 +151,7 @@ async fn sealed_versions_that_were_swapped_or_taken_from_elsewhere_are_found() {
 }
 
 #[tokio::test]
-async fn a_version_that_was_made_current_prolonged_or_renumbered_is_found() {
+async fn a_version_made_current_extended_or_renumbered_is_detected() {
     type Surgery = fn(&mut Value);
     let surgeries: [(&str, Surgery); 6] = [
         ("made current", |json| json["current"] = 1.into()),
@@ -179,7 +179,7 @@ async fn a_version_that_was_made_current_prolonged_or_renumbered_is_found() {
 }
 
 #[tokio::test]
-async fn an_edited_endpoint_or_provider_of_a_rotated_key_is_found() {
+async fn an_edited_endpoint_or_provider_of_a_rotated_key_is_detected() {
     for (field, value) in [
         ("endpoint", "https://evil.openai.azure.com"),
         ("provider", "openai"),
@@ -209,7 +209,7 @@ async fn an_edited_endpoint_or_provider_of_a_rotated_key_is_found() {
 }
 
 #[tokio::test]
-async fn an_older_document_put_back_after_a_rotation_a_rollback_or_a_withdrawal_is_found() {
+async fn an_older_document_put_back_after_a_rotation_a_rollback_or_a_revocation_is_detected() {
     for what in ["rotated", "rolled back", "revoked", "destroyed"] {
         let ward = Ward::new().await;
         let older = ward.stored(&ward.patient);
@@ -240,9 +240,10 @@ async fn an_older_document_put_back_after_a_rotation_a_rollback_or_a_withdrawal_
     }
 }
 
-/// The seal itself, as if the heads had been forged: it is the last defence, and holds alone.
+/// The seal by itself, as if the heads had been forged: it is the last defence, and must hold
+/// alone.
 #[tokio::test]
-async fn sealed_bytes_open_nowhere_but_in_their_own_version_credential_provider_and_endpoint() {
+async fn sealed_bytes_decrypt_only_in_their_own_version_credential_provider_and_endpoint() {
     let ward = Ward::new().await;
     let registry = ward.installation.open().await;
     let snapshot = registry.inner.snapshot.load_full();
@@ -280,7 +281,7 @@ async fn sealed_bytes_open_nowhere_but_in_their_own_version_credential_provider_
     assert!(!opens(another));
 }
 
-/// What is done to one thing that is stored.
+/// An edit of one stored value.
 type Surgery = fn(&mut Vec<u8>, &[u8]);
 
 const SURGERIES: [(&str, Surgery); 6] = [
@@ -299,7 +300,7 @@ const SURGERIES: [(&str, Surgery); 6] = [
     }),
 ];
 
-/// Two workspaces, of which one has a chain so long that it has a segment.
+/// Two workspaces, one of them with a chain so long that it has a segment.
 async fn patient() -> Installation {
     let (installation, registry) = Installation::with_acme().await;
     let made = registry.create_workspace(&act(), workspace("globex")).await;
@@ -324,7 +325,8 @@ async fn patient() -> Installation {
     installation
 }
 
-/// Opens it after surgery on something of a chain. Nothing that was touched is served, and it is found.
+/// Opens the installation after an edit of one stored value of a chain. Nothing affected is served,
+/// and the damage is reported.
 async fn is_found(installation: &Installation, chain: &str, what: &str) {
     let registry = match installation.try_open().await {
         Ok(registry) => registry,
@@ -363,7 +365,7 @@ fn chain_of(key: &str) -> &str {
 }
 
 #[tokio::test]
-async fn surgery_on_any_object_page_or_head_is_found_and_not_served() {
+async fn surgery_on_any_object_page_or_head_is_detected_and_not_served() {
     let whole = patient().await;
     let objects = whole.memory.contents().objects.clone();
     let others = objects.values().skip(1).chain(objects.values().next());
@@ -380,7 +382,7 @@ async fn surgery_on_any_object_page_or_head_is_found_and_not_served() {
 }
 
 #[tokio::test]
-async fn surgery_on_any_byte_of_a_head_is_found() {
+async fn surgery_on_any_byte_of_a_head_is_detected() {
     let whole = patient().await;
     for chain in ["installation", "workspace/acme"] {
         let head = format!("{chain}/head");
@@ -394,7 +396,7 @@ async fn surgery_on_any_byte_of_a_head_is_found() {
 }
 
 #[tokio::test]
-async fn surgery_on_any_segment_is_found() {
+async fn surgery_on_any_segment_is_detected() {
     let whole = patient().await;
     let segments = whole.memory.contents().segments.clone();
     for (key, bytes) in &segments {
@@ -417,7 +419,7 @@ async fn surgery_on_any_segment_is_found() {
 }
 
 #[tokio::test]
-async fn surgery_on_any_anchor_is_found() {
+async fn surgery_on_any_anchor_is_detected() {
     let whole = patient().await;
     for entry in fs::read_dir(whole.heads()).unwrap() {
         let name = entry.unwrap().file_name().into_string().unwrap();
@@ -441,9 +443,9 @@ async fn surgery_on_any_anchor_is_found() {
     }
 }
 
-/// An export that looked whole would hide exactly what was removed.
+/// An export that looked complete would hide exactly the removed records.
 #[tokio::test]
-async fn an_export_and_a_search_say_which_chain_has_records_that_cannot_be_read() {
+async fn an_export_and_a_search_name_the_chain_with_unreadable_records() {
     let whole = patient().await;
     let removed = whole.copy();
     {
