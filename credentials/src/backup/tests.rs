@@ -27,11 +27,11 @@ mod remains;
 mod rotated;
 
 /// A data folder, and a master key beside it.
-struct Place {
+struct Machine {
     folder: TempDir,
 }
 
-impl Place {
+impl Machine {
     fn new() -> Self {
         Self {
             folder: tempfile::tempdir().unwrap(),
@@ -40,9 +40,9 @@ impl Place {
 
     /// Another data folder with the same master key.
     fn with_key_of(other: &Self) -> Self {
-        let place = Self::new();
-        fs::copy(other.master_key(), place.master_key()).unwrap();
-        place
+        let machine = Self::new();
+        fs::copy(other.master_key(), machine.master_key()).unwrap();
+        machine
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -91,16 +91,16 @@ impl Place {
     }
 
     /// A running installation with a workspace and a key.
-    async fn begun() -> (Self, Arc<Registry>) {
-        let place = Self::new();
-        let registry = place.open().await;
+    async fn running() -> (Self, Arc<Registry>) {
+        let machine = Self::new();
+        let registry = machine.open().await;
         registry
             .create_workspace(&act(), workspace("acme"))
             .await
             .unwrap();
         linked(&registry, "acme").await;
         registry.add(&act(), key("a")).await.unwrap();
-        (place, registry)
+        (machine, registry)
     }
 
     async fn restore(&self, file: &Path) -> Result<Restored, RestoreError> {
@@ -202,9 +202,9 @@ async fn backup(registry: &Registry, to: &Path) -> Header {
 }
 
 /// Waits until the store is released.
-async fn close(place: &Place, registry: Arc<Registry>) {
+async fn close(machine: &Machine, registry: Arc<Registry>) {
     drop(registry);
-    drop(place.backend().await);
+    drop(machine.backend().await);
 }
 
 /// All records, oldest first, except links between chains, whose time is not fixed.
@@ -250,12 +250,12 @@ async fn broken(registry: &Registry) -> crate::audit::Break {
 
 #[tokio::test]
 async fn a_backup_restores_completely_on_another_machine_with_the_same_master_key() {
-    let (place, registry) = Place::begun().await;
-    let file = place.path("backup");
-    let token = fs::read_to_string(place.path("admin-token")).unwrap();
+    let (machine, registry) = Machine::running().await;
+    let file = machine.path("backup");
+    let token = fs::read_to_string(machine.path("admin-token")).unwrap();
     let header = backup(&registry, &file).await;
     assert_eq!(check(&file).unwrap(), header);
-    let there = Place::with_key_of(&place);
+    let there = Machine::with_key_of(&machine);
     let restored = there.restore(&file).await.unwrap();
     assert_eq!((restored.epoch, &restored.header), (1, &header));
     let restored = there.open().await;
@@ -284,7 +284,7 @@ async fn a_backup_restores_completely_on_another_machine_with_the_same_master_ke
 
 #[tokio::test]
 async fn restored_run_records_continue_after_deleted_ones() {
-    let (place, registry) = Place::begun().await;
+    let (machine, registry) = Machine::running().await;
     registry.runs().set_retention(100);
     for n in 0..600 {
         registry.runs().record(run(n));
@@ -292,11 +292,11 @@ async fn restored_run_records_continue_after_deleted_ones() {
             registry.runs().flush().await;
         }
     }
-    let file = place.path("backup");
+    let file = machine.path("backup");
     backup(&registry, &file).await;
     let kept = registry.runs().recent(usize::MAX, &Scope::All).await;
     assert!((100..600).contains(&kept.len()), "{}", kept.len());
-    let there = Place::with_key_of(&place);
+    let there = Machine::with_key_of(&machine);
     assert!(there.restore(&file).await.unwrap().run_blocks > 0);
     let restored = there.open().await;
     assert_eq!(restored.runs().recent(usize::MAX, &Scope::All).await, kept);
@@ -308,7 +308,7 @@ async fn restored_run_records_continue_after_deleted_ones() {
 
 #[tokio::test]
 async fn a_label_reused_after_a_revocation_resolves_to_the_new_key_after_a_restore() {
-    let (place, registry) = Place::begun().await;
+    let (machine, registry) = Machine::running().await;
     let filter = Filter::default();
     let gone = registry.list(&filter)[0].id.clone();
     let revoked = registry.revoke(&act(), &gone, Revocation::default()).await;
@@ -320,9 +320,9 @@ async fn a_label_reused_after_a_revocation_resolves_to_the_new_key_after_a_resto
         ..key("a")
     };
     registry.add(&act(), replacement).await.unwrap();
-    let file = place.path("backup");
+    let file = machine.path("backup");
     backup(&registry, &file).await;
-    let there = Place::with_key_of(&place);
+    let there = Machine::with_key_of(&machine);
     there.restore(&file).await.unwrap();
     let restored = there.open().await;
     assert_eq!(opened(&restored, "a").as_deref(), Ok("sk-replacement"));
@@ -354,7 +354,7 @@ fn run(n: u64) -> Run {
 
 #[tokio::test]
 async fn a_backup_during_writes_is_consistent_and_has_every_earlier_acknowledged_change() {
-    let (place, registry) = Place::begun().await;
+    let (machine, registry) = Machine::running().await;
     let writing = registry.clone();
     let writer = tokio::spawn(async move {
         for n in 0..200 {
@@ -369,10 +369,10 @@ async fn a_backup_during_writes_is_consistent_and_has_every_earlier_acknowledged
         .into_iter()
         .map(|it| it.label.to_string())
         .collect();
-    let file = place.path("backup");
+    let file = machine.path("backup");
     backup(&registry, &file).await;
     writer.await.unwrap();
-    let there = Place::with_key_of(&place);
+    let there = Machine::with_key_of(&machine);
     there.restore(&file).await.unwrap();
     let restored = there.open().await;
     let kept = restored.list(&Filter::default());
@@ -388,11 +388,11 @@ async fn a_backup_during_writes_is_consistent_and_has_every_earlier_acknowledged
 
 #[tokio::test]
 async fn a_damaged_truncated_or_extended_backup_is_refused_and_nothing_is_written() {
-    let (place, registry) = Place::begun().await;
-    let file = place.path("backup");
+    let (machine, registry) = Machine::running().await;
+    let file = machine.path("backup");
     backup(&registry, &file).await;
     let whole = fs::read(&file).unwrap();
-    let there = Place::with_key_of(&place);
+    let there = Machine::with_key_of(&machine);
     let refused = async |contents: &[u8]| {
         fs::write(&file, contents).unwrap();
         let error = there.restore(&file).await.unwrap_err();
@@ -443,11 +443,11 @@ async fn a_damaged_truncated_or_extended_backup_is_refused_and_nothing_is_writte
 #[tokio::test]
 async fn an_edited_backup_with_a_recomputed_checksum_does_not_decrypt() {
     use sha2::Digest;
-    let (place, registry) = Place::begun().await;
-    let file = place.path("backup");
+    let (machine, registry) = Machine::running().await;
+    let file = machine.path("backup");
     backup(&registry, &file).await;
     let whole = fs::read(&file).unwrap();
-    let there = Place::with_key_of(&place);
+    let there = Machine::with_key_of(&machine);
     // In the header's epoch, and in the last chunk.
     let epoch = whole
         .windows(9)
@@ -469,10 +469,10 @@ async fn an_edited_backup_with_a_recomputed_checksum_does_not_decrypt() {
 
 #[tokio::test]
 async fn only_the_header_of_a_backup_is_readable() {
-    let (place, registry) = Place::begun().await;
-    let file = place.path("backup");
+    let (machine, registry) = Machine::running().await;
+    let file = machine.path("backup");
     backup(&registry, &file).await;
-    let token = fs::read_to_string(place.path("admin-token")).unwrap();
+    let token = fs::read_to_string(machine.path("admin-token")).unwrap();
     let contents = fs::read(&file).unwrap();
     let holds = |text: &str| {
         let text = text.as_bytes();

@@ -7,6 +7,7 @@ mod changing;
 mod clock;
 mod crash;
 mod disclosure;
+mod edited_bytes;
 mod erasing;
 mod exporting;
 mod heads;
@@ -29,7 +30,6 @@ mod reserve;
 mod resolving;
 mod rotation;
 mod signing_key;
-mod surgery;
 mod tampering;
 mod two_authorities;
 mod workspace_key;
@@ -110,7 +110,7 @@ impl Installation {
     }
 
     async fn try_open(&self) -> Result<Arc<Registry>, OpenError> {
-        open_still(self.options(self.backend())).await
+        open_without_tasks(self.options(self.backend())).await
     }
 
     /// With background tasks: sweeps, links between chains, and notes of refused uses.
@@ -122,7 +122,7 @@ impl Installation {
     /// The same installation on storage that can be made to fail.
     async fn open_faulty(&self) -> (Arc<Faulty>, Arc<Registry>) {
         let faulty = Arc::new(Faulty::new(self.backend()));
-        let registry = open_still(self.options(faulty.backend())).await;
+        let registry = open_without_tasks(self.options(faulty.backend())).await;
         (faulty, registry.unwrap())
     }
 
@@ -190,7 +190,7 @@ impl Installation {
 }
 
 /// Without background tasks, so that nothing happens but what a test does.
-async fn open_still(options: OpenOptions) -> Result<Arc<Registry>, OpenError> {
+async fn open_without_tasks(options: OpenOptions) -> Result<Arc<Registry>, OpenError> {
     let Opened { inner, .. } = Inner::open(options, open::Role::Authority).await?;
     Ok(Arc::new(Registry { inner }))
 }
@@ -376,7 +376,7 @@ impl Dice {
 }
 
 /// Runs all tasks until they wait for a lock that the test holds.
-async fn all_wait() {
+async fn let_all_wait() {
     for _ in 0..100 {
         tokio::task::yield_now().await;
     }

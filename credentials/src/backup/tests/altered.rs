@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{keyring::Keyring, sealing::SealingKey};
 
-impl Place {
+impl Machine {
     /// The key of a backup's chunks.
     async fn chunk_key(&self, header: &Header) -> SealingKey {
         let kms = Kms::open_existing(&self.kms(), &self.path("keyring")).unwrap();
@@ -84,11 +84,11 @@ fn flip_in_the_middle(bytes: &mut [u8]) {
 
 #[tokio::test]
 async fn an_edited_head_or_the_head_of_another_chain_is_refused_and_nothing_is_restored() {
-    let (place, registry) = Place::begun().await;
-    let file = place.path("backup");
+    let (machine, registry) = Machine::running().await;
+    let file = machine.path("backup");
     backup(&registry, &file).await;
     let kept = fs::read(&file).unwrap();
-    let there = Place::with_key_of(&place);
+    let there = Machine::with_key_of(&machine);
     let refused = async || {
         let error = there.restore(&file).await.unwrap_err();
         assert!(matches!(error, RestoreError::Damaged { .. }), "{error}");
@@ -100,23 +100,23 @@ async fn an_edited_head_or_the_head_of_another_chain_is_refused_and_nothing_is_r
     };
     for chain in ["installation", ACME] {
         let flip = |items: &mut Vec<Item>| flip_in_the_middle(bytes_of(items, is_head_of(chain)));
-        place.alter(&file, flip).await;
+        machine.alter(&file, flip).await;
         refused().await;
     }
     let exchange = |items: &mut Vec<Item>| {
         let other = bytes_of(items, is_head_of("installation")).clone();
         *bytes_of(items, is_head_of(ACME)) = other;
     };
-    place.alter(&file, exchange).await;
+    machine.alter(&file, exchange).await;
     refused().await;
     there.restore(&file).await.unwrap();
 }
 
 #[tokio::test]
 async fn an_edited_credential_is_reported_as_damaged_and_not_served() {
-    let (place, registry) = Place::begun().await;
+    let (machine, registry) = Machine::running().await;
     registry.add(&act(), key("b")).await.unwrap();
-    let file = place.path("backup");
+    let file = machine.path("backup");
     backup(&registry, &file).await;
     // Still valid JSON, so that it can be reported which credential it claims to be.
     let relabel = |items: &mut Vec<Item>| {
@@ -128,8 +128,8 @@ async fn an_edited_credential_is_reported_as_damaged_and_not_served() {
         let at = windows.position(|window| window == label.as_bytes());
         bytes[at.unwrap() + label.len() - 2] = b'c';
     };
-    place.alter(&file, relabel).await;
-    let there = Place::with_key_of(&place);
+    machine.alter(&file, relabel).await;
+    let there = Machine::with_key_of(&machine);
     there.restore(&file).await.unwrap();
     let restored = there.open().await;
     let damaged: Vec<_> = restored
@@ -150,15 +150,15 @@ async fn an_edited_credential_is_reported_as_damaged_and_not_served() {
 
 #[tokio::test]
 async fn an_edited_record_is_reported_as_damage() {
-    let (place, registry) = Place::begun().await;
-    let file = place.path("backup");
+    let (machine, registry) = Machine::running().await;
+    let file = machine.path("backup");
     backup(&registry, &file).await;
     let record = |items: &mut Vec<Item>| {
         let created = is_object_with(&["\"event\":\"credential_created\""], &[]);
         flip_in_the_middle(bytes_of(items, created));
     };
-    place.alter(&file, record).await;
-    let there = Place::with_key_of(&place);
+    machine.alter(&file, record).await;
+    let there = Machine::with_key_of(&machine);
     there.restore(&file).await.unwrap();
     let restored = there.open().await;
     let found = broken(&restored).await;
@@ -168,12 +168,12 @@ async fn an_edited_record_is_reported_as_damage() {
 
 #[tokio::test]
 async fn an_edited_or_missing_segment_is_reported_as_damage() {
-    let (place, registry) = Place::begun().await;
+    let (machine, registry) = Machine::running().await;
     // A head names at most 32 commits individually.
     for n in 0..40 {
         registry.add(&act(), key(&format!("n{n}"))).await.unwrap();
     }
-    let file = place.path("backup");
+    let file = machine.path("backup");
     backup(&registry, &file).await;
     let kept = fs::read(&file).unwrap();
     let is_first =
@@ -188,8 +188,8 @@ async fn an_edited_or_missing_segment_is_reported_as_damage() {
     let alterations: [Alteration<'_>; 2] = [&flip, &leave_out];
     for alter in alterations {
         fs::write(&file, &kept).unwrap();
-        place.alter(&file, alter).await;
-        let there = Place::with_key_of(&place);
+        machine.alter(&file, alter).await;
+        let there = Machine::with_key_of(&machine);
         there.restore(&file).await.unwrap();
         let restored = there.open().await;
         let found = broken(&restored).await;
@@ -203,14 +203,14 @@ async fn an_edited_or_missing_segment_is_reported_as_damage() {
 /// One damaged workspace must not prevent the backup of all others.
 #[tokio::test]
 async fn a_damaged_workspace_is_left_out_of_the_backup_and_is_damaged_after_the_restore() {
-    let (place, registry) = Place::begun().await;
+    let (machine, registry) = Machine::running().await;
     registry
         .create_workspace(&act(), workspace("globex"))
         .await
         .unwrap();
     registry.add(&act(), key_of("globex", "g")).await.unwrap();
-    close(&place, registry).await;
-    let backend = place.backend().await;
+    close(&machine, registry).await;
+    let backend = machine.backend().await;
     let head = ChainName::of(ACME).head_key();
     let there = backend.storage.get(&head).await.unwrap().unwrap();
     let mut altered = there.clone();
@@ -219,11 +219,11 @@ async fn a_damaged_workspace_is_left_out_of_the_backup_and_is_damaged_after_the_
     swapped.unwrap();
     backend.storage.sync().await.unwrap();
     drop(backend);
-    let registry = place.open().await;
+    let registry = machine.open().await;
     assert!(opened(&registry, "a").is_err());
-    let file = place.path("backup");
+    let file = machine.path("backup");
     backup(&registry, &file).await;
-    let there = Place::with_key_of(&place);
+    let there = Machine::with_key_of(&machine);
     there.restore(&file).await.unwrap();
     let restored = there.open().await;
     assert_eq!(opened_of(&restored, "globex", "g").unwrap(), "sk-g");

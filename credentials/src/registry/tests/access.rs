@@ -153,14 +153,14 @@ async fn a_conditional_revocation_of_a_token_fails_if_the_token_changed_before()
     while registry.workspace(&acme).is_some() {
         tokio::task::yield_now().await;
     }
-    all_wait().await;
+    let_all_wait().await;
     let (of, token) = (registry.clone(), id.clone());
     let revoked = async move {
         let (by, seen) = (act(), Some(revision));
         of.revoke_token(&by, &Scope::All, &token, seen).await
     };
     let revoked = tokio::spawn(revoked);
-    all_wait().await;
+    let_all_wait().await;
     drop(changing);
     erased.await.unwrap().unwrap();
     let current = registry.access().find(&id).unwrap().revision;

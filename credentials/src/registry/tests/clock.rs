@@ -145,7 +145,7 @@ impl Installation {
             clock: Arc::new(HeldClock::at(NOW + 3_600)),
             ..self.options(self.backend())
         };
-        open_still(options).await.unwrap()
+        open_without_tasks(options).await.unwrap()
     }
 }
 

@@ -451,7 +451,7 @@ async fn a_conditional_erasure_fails_if_the_workspace_changed_before() {
     let lock = tracked.lock(Priority::Normal).await;
     let of = registry.clone();
     let erased = tokio::spawn(async move { of.erase_workspace(&act(), &acme(), Some(seen)).await });
-    all_wait().await;
+    let_all_wait().await;
     other.add(&act(), default).await.unwrap();
     drop(lock);
     let erased = erased.await.unwrap();

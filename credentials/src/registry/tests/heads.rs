@@ -43,8 +43,10 @@ async fn stops_acme(registry: &Registry, what: &str) {
         Err(VerifyError::Broken(found)) => assert_eq!(found.chain.as_str(), "workspace/acme"),
         other => panic!("{what}: {other:?}"),
     }
-    let told = records(registry).await;
-    let named = told.iter().filter(|it| it.event == Event::DocumentDamaged);
+    let recorded = records(registry).await;
+    let named = recorded
+        .iter()
+        .filter(|it| it.event == Event::DocumentDamaged);
     assert_eq!(named.count(), 1, "{what}");
 }
 
@@ -198,8 +200,7 @@ async fn a_commit_missing_from_the_log_is_reported_and_its_credentials_are_serve
 /// An attacker with write access to the store puts the last head of an erased workspace in place of
 /// that of the workspace that has its id now.
 #[tokio::test]
-async fn an_erased_workspaces_head_in_place_of_its_successors_is_detected_and_not_served()
- {
+async fn an_erased_workspaces_head_in_place_of_its_successors_is_detected_and_not_served() {
     for is_anchored in [true, false] {
         let (installation, registry, id) = erasing::two_workspaces().await;
         let erased = installation.memory.copy();
@@ -233,8 +234,10 @@ async fn an_erased_workspaces_head_in_place_of_its_successors_is_detected_and_no
             let added = registry.add(&act(), key("b", "sk-b")).await;
             assert!(matches!(added, Err(ChangeError::Damaged)), "{added:?}");
             assert!(registry.audit().verify().await.is_err());
-            let told = records(&registry).await;
-            let named = told.iter().filter(|it| it.event == Event::DocumentDamaged);
+            let recorded = records(&registry).await;
+            let named = recorded
+                .iter()
+                .filter(|it| it.event == Event::DocumentDamaged);
             assert_eq!(named.count(), 1, "on record, and once");
         }
     }
@@ -257,15 +260,16 @@ async fn a_rollback_of_a_workspace_without_its_anchor_is_reported_and_not_served
     fs::remove_file(installation.heads().join("workspace.acme")).unwrap();
     let registry = installation.open().await;
     stops_acme(&registry, "no anchor").await;
-    let told = records(&registry).await;
-    let mut named = told.iter().filter(|it| it.event == Event::DocumentDamaged);
+    let recorded = records(&registry).await;
+    let mut named = recorded
+        .iter()
+        .filter(|it| it.event == Event::DocumentDamaged);
     let note = named.next().unwrap().note.clone().unwrap();
     assert!(note.contains("heads/workspace.acme is gone"), "{note}");
 }
 
 #[tokio::test]
-async fn an_anchor_not_written_before_a_crash_is_written_at_the_start_and_required_from_then_on()
-{
+async fn an_anchor_not_written_before_a_crash_is_written_at_the_start_and_required_from_then_on() {
     let (installation, registry, _) = erasing::two_workspaces().await;
     drop(registry);
     let anchor = installation.heads().join("workspace.acme");
@@ -458,8 +462,10 @@ async fn an_unreadable_anchor_damages_only_its_workspace_and_is_reported_with_it
     let path = in_place("workspace.acme");
     let registry = installation.open().await;
     stops_acme(&registry, "a folder").await;
-    let told = records(&registry).await;
-    let named = told.iter().find(|it| it.event == Event::DocumentDamaged);
+    let recorded = records(&registry).await;
+    let named = recorded
+        .iter()
+        .find(|it| it.event == Event::DocumentDamaged);
     let said = named.unwrap().note.clone().unwrap();
     assert!(said.contains(&path.display().to_string()), "{said}");
     drop(registry);

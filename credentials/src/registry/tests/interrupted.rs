@@ -34,7 +34,7 @@ async fn a_change_that_waited_for_an_interrupted_one_is_made_on_top_of_its_outco
             let (registry, id) = (registry.clone(), id.clone());
             tokio::spawn(async move { registry.edit(&act(), &id, renamed(label)).await })
         });
-        all_wait().await;
+        let_all_wait().await;
         drop(lock);
         let [first, second] = &mut edits;
         let first = first.await.unwrap();

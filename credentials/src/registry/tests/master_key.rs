@@ -60,7 +60,7 @@ impl WithFile {
         settings: &LocalKms,
     ) -> Result<Arc<Registry>, OpenError> {
         let keyring = self.installation.keyring();
-        open_still(OpenOptions {
+        open_without_tasks(OpenOptions {
             kms: Kms::open(&KmsSource::Local(settings.clone()), &keyring).unwrap(),
             ..self.installation.options(backend)
         })

@@ -91,7 +91,7 @@ async fn a_wrong_master_key_names_the_required_one_and_changes_nothing() {
     drop(registry);
     let before = installation.memory.copy();
     let kms = Kms::local(MasterKey::parse(&[10; 32], "a test").unwrap());
-    let error = open_still(OpenOptions {
+    let error = open_without_tasks(OpenOptions {
         kms,
         ..installation.options(installation.backend())
     })
@@ -246,7 +246,7 @@ async fn a_full_disk_refuses_only_the_change() {
         let storage = EmbeddedStore::open_with_floors(&store, floors)
             .await
             .unwrap();
-        let registry = open_still(installation.options(storage.backend())).await;
+        let registry = open_without_tasks(installation.options(storage.backend())).await;
         (storage, registry.unwrap())
     };
     let (storage, registry) = open(Floors::above(0)).await;
@@ -313,7 +313,7 @@ async fn the_store_on_disk_is_read_back_after_a_restart() {
     let open = async || {
         let storage = EmbeddedStore::open(&folder.path().join("store")).await;
         let storage = storage.unwrap();
-        let registry = open_still(installation.options(storage.backend())).await;
+        let registry = open_without_tasks(installation.options(storage.backend())).await;
         (storage, registry.unwrap())
     };
     let (storage, registry) = open().await;

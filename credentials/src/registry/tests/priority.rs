@@ -17,7 +17,7 @@ async fn adding(registry: &Arc<Registry>, labels: &[&str]) -> Vec<Adding> {
         tokio::spawn(async move { registry.add(&act(), new).await })
     });
     let adding: Vec<_> = adding.collect();
-    all_wait().await;
+    let_all_wait().await;
     adding
 }
 
@@ -37,7 +37,7 @@ async fn a_revocation_overtakes_waiting_additions() {
     let lock = tracked.lock(Priority::Normal).await;
     let added = adding(&registry, &["a", "b", "c", "d"]).await;
     let revoked = revoking(&registry, &id);
-    all_wait().await;
+    let_all_wait().await;
     drop(lock);
     revoked.await.unwrap().unwrap();
     for added in added {
@@ -71,9 +71,9 @@ async fn a_revocation_overtakes_a_waiting_backup() {
     let added = adding(&registry, &["a", "b"]).await;
     let inner = registry.inner.clone();
     let alone = tokio::spawn(async move { drop(inner.block_changes().await) });
-    all_wait().await;
+    let_all_wait().await;
     let revoked = revoking(&registry, &id);
-    all_wait().await;
+    let_all_wait().await;
     drop(lock);
     alone.await.unwrap();
     revoked.await.unwrap().unwrap();
@@ -92,7 +92,7 @@ async fn an_erasure_overtakes_waiting_additions_which_are_refused() {
     let added = adding(&registry, &["a"]).await;
     let of = registry.clone();
     let erased = tokio::spawn(async move { of.erase_workspace(&act(), &acme(), None).await });
-    all_wait().await;
+    let_all_wait().await;
     drop(lock);
     erased.await.unwrap().unwrap();
     for added in added {
@@ -127,13 +127,13 @@ async fn a_revocation_of_a_token_overtakes_the_tokens_own_waiting_change() {
         let made = of.create_token(&by, &Scope::All, another).await;
         made.map(|made| made.token)
     });
-    all_wait().await;
+    let_all_wait().await;
     let of = registry.clone();
     let revoked = tokio::spawn(async move {
         let revoked = of.revoke_token(&act(), &Scope::All, &token.id, None).await;
         revoked.map(drop)
     });
-    all_wait().await;
+    let_all_wait().await;
     drop(lock);
     revoked.await.unwrap().unwrap();
     let made = made.await.unwrap();

@@ -50,8 +50,7 @@ async fn found(registry: &Registry) -> (String, String) {
 
 /// A rollback would revive a revoked key, and only the registration proves that the chain is older.
 #[tokio::test]
-async fn a_workspace_with_a_damaged_registration_is_not_served_linked_erased_or_recreated()
-{
+async fn a_workspace_with_a_damaged_registration_is_not_served_linked_erased_or_recreated() {
     for is_removed in [true, false] {
         let (installation, [a, ..]) = two_workspaces().await;
         let registry = installation.open().await;
@@ -90,8 +89,10 @@ async fn a_workspace_with_a_damaged_registration_is_not_served_linked_erased_or_
             registry.inner.link(true).await;
             assert_eq!(document(&registry, "workspace/acme"), at, "not replaced");
             assert_eq!(found(&registry).await.0, "installation");
-            let told = records(&registry).await;
-            let named = told.iter().filter(|it| it.event == Event::DocumentDamaged);
+            let recorded = records(&registry).await;
+            let named = recorded
+                .iter()
+                .filter(|it| it.event == Event::DocumentDamaged);
             assert_eq!(named.count(), 1, "on record, and once");
         }
     }
@@ -204,22 +205,22 @@ async fn a_damaged_installation_document_is_audited_and_not_replaced_by_a_rotati
     let (installation, registry, _) = erasing::two_workspaces().await;
     drop(registry);
     let options = || signing_key::options(&installation, installation.backend());
-    let registry = open_still(options()).await.unwrap();
+    let registry = open_without_tasks(options()).await.unwrap();
     registry.rotate_master_key(&act()).await.unwrap();
     let at = document(&registry, "state");
     let whole = installation.stored(&at);
     drop(registry);
     for is_removed in [false, true] {
         damage(&installation, &at, is_removed);
-        let registry = open_still(options()).await.unwrap();
+        let registry = open_without_tasks(options()).await.unwrap();
         let answer = opened(registry.resolver().resolve(&ask("globex")));
         assert_eq!(answer.as_deref(), Ok("sk-globex"));
-        let told = records(&registry).await;
-        let named = told.iter().any(|it| {
+        let recorded = records(&registry).await;
+        let named = recorded.iter().any(|it| {
             let note = it.note.as_deref().unwrap_or_default();
             it.event == Event::DocumentDamaged && note.contains("document state")
         });
-        assert!(named, "{told:?}");
+        assert!(named, "{recorded:?}");
         let error = registry.rotate_master_key(&act()).await.unwrap_err();
         let is_named = matches!(error, ChangeError::InstallationDamaged(_));
         assert!(is_named, "{error}");
@@ -227,7 +228,7 @@ async fn a_damaged_installation_document_is_audited_and_not_replaced_by_a_rotati
         assert_eq!(found(&registry).await.0, "installation");
         installation.put(&at, &whole);
     }
-    let registry = open_still(options()).await.unwrap();
+    let registry = open_without_tasks(options()).await.unwrap();
     registry.inner.settle_keys().await.unwrap();
     registry.audit().verify().await.unwrap();
 }

@@ -194,7 +194,7 @@ async fn a_start_without_space_for_its_audit_records_serves_and_a_later_one_writ
     }
     let storage = Arc::new(Faulty::new(installation.backend()));
     storage.reserve_disk_space_for(Effect::EndsSooner);
-    let registry = open_still(installation.options(storage.backend())).await;
+    let registry = open_without_tasks(installation.options(storage.backend())).await;
     let registry = registry.unwrap();
     assert_eq!(seen(&registry).await, head);
     let found = registry.credential(&b.credential.id).unwrap();

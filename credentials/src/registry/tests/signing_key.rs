@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// `globex` with a key, and the chain of `acme`, which is erased.
-async fn begun() -> Installation {
+async fn with_erased_workspace() -> Installation {
     let (installation, registry, _) = erasing::two_workspaces().await;
     erasing::erase(&registry).await;
     drop(registry);
@@ -37,7 +37,7 @@ pub(super) fn options(installation: &Installation, backend: Backend) -> OpenOpti
 
 async fn open(installation: &Installation) -> Arc<Registry> {
     let options = options(installation, installation.backend());
-    open_still(options).await.unwrap()
+    open_without_tasks(options).await.unwrap()
 }
 
 async fn serves(registry: &Registry) {
@@ -90,7 +90,7 @@ async fn make(registry: &Registry, id: &str) {
 
 #[tokio::test]
 async fn a_rotation_signs_every_chain_with_the_new_key_and_is_audited() {
-    let installation = begun().await;
+    let installation = with_erased_workspace().await;
     let registry = open(&installation).await;
     let old = registry.audit().public_key();
     let start = seen(&registry).await;
@@ -100,10 +100,13 @@ async fn a_rotation_signs_every_chain_with_the_new_key_and_is_audited() {
     let new = registry.audit().public_key();
     assert_ne!(new, old);
     all_signed_with(&new, &installation, &id_of(&registry));
-    let told = since(&registry, &start).await;
-    let told: Vec<_> = told.iter().map(|it| (it.event, it.note.clone())).collect();
+    let recorded = since(&registry, &start).await;
+    let recorded: Vec<_> = recorded
+        .iter()
+        .map(|it| (it.event, it.note.clone()))
+        .collect();
     assert_eq!(
-        told,
+        recorded,
         [
             (Event::MasterKeyRotated, Some(rotated.master_key)),
             (Event::SigningKeyRotated, Some(new.to_string())),
@@ -128,7 +131,7 @@ async fn a_rotation_signs_every_chain_with_the_new_key_and_is_audited() {
 
 #[tokio::test]
 async fn a_head_signed_with_the_old_key_after_a_rotation_is_refused_in_every_chain() {
-    let installation = begun().await;
+    let installation = with_erased_workspace().await;
     let before = heads(&installation);
     let registry = open(&installation).await;
     let id = id_of(&registry);
@@ -153,7 +156,7 @@ async fn a_head_signed_with_the_old_key_after_a_rotation_is_refused_in_every_cha
                 }
                 other => panic!("{chain}: {other:?}"),
             }
-            let opened = open_still(options(&installation, installation.backend())).await;
+            let opened = open_without_tasks(options(&installation, installation.backend())).await;
             match (chain.workspace_id(), opened) {
                 (None, Err(OpenError::Damaged { damage, .. })) => {
                     assert_eq!(damage, Damage::HeadForged);
@@ -173,13 +176,13 @@ async fn a_head_signed_with_the_old_key_after_a_rotation_is_refused_in_every_cha
 
 #[tokio::test(start_paused = true)]
 async fn a_rotation_interrupted_at_any_write_is_completed_at_the_start_or_not_begun() {
-    let prepared = begun().await;
+    let prepared = with_erased_workspace().await;
     for fault in [Fault::Refused, Fault::AnswerLost] {
         for at in 1.. {
             let context = format!("write {at}: {fault:?}");
             let installation = prepared.copy();
             let storage = Arc::new(Faulty::new(installation.backend()));
-            let registry = open_still(options(&installation, storage.backend())).await;
+            let registry = open_without_tasks(options(&installation, storage.backend())).await;
             let registry = registry.unwrap();
             let (old, id) = (registry.audit().public_key(), id_of(&registry));
             storage.fail(at, usize::MAX, fault);
@@ -216,7 +219,7 @@ const WRITES: usize = 9;
 
 #[tokio::test]
 async fn a_successor_left_by_an_interrupted_rotation_is_never_used() {
-    let installation = begun().await;
+    let installation = with_erased_workspace().await;
     let registry = open(&installation).await;
     let old = registry.audit().public_key();
     let left = registry.inner.keyring.add_successor().await.unwrap();
@@ -241,7 +244,7 @@ async fn a_successor_left_by_an_interrupted_rotation_is_never_used() {
 
 #[tokio::test]
 async fn a_second_authority_commits_at_every_step_with_the_right_key() {
-    let installation = begun().await;
+    let installation = with_erased_workspace().await;
     let (one, other) = (open(&installation).await, open(&installation).await);
     let to = one.inner.announce_keys(&act()).await.unwrap();
     add(&other, "announced").await;
@@ -268,7 +271,7 @@ async fn a_second_authority_commits_at_every_step_with_the_right_key() {
 
 #[tokio::test]
 async fn a_second_authority_that_was_idle_during_a_rotation_continues() {
-    let installation = begun().await;
+    let installation = with_erased_workspace().await;
     let (one, other) = (open(&installation).await, open(&installation).await);
     one.rotate_master_key(&act()).await.unwrap();
     let new = one.audit().public_key();
@@ -286,7 +289,7 @@ async fn a_second_authority_that_was_idle_during_a_rotation_continues() {
 
 #[tokio::test]
 async fn a_read_only_process_follows_a_rotation() {
-    let installation = begun().await;
+    let installation = with_erased_workspace().await;
     let one = open(&installation).await;
     let reader = Registry::open_to_read(options(&installation, installation.backend())).await;
     let reader = reader.unwrap();
@@ -306,7 +309,7 @@ async fn a_read_only_process_follows_a_rotation() {
 /// Otherwise a damaged workspace would keep a stolen key trusted.
 #[tokio::test]
 async fn a_damaged_workspace_does_not_keep_the_old_key_trusted() {
-    let installation = begun().await;
+    let installation = with_erased_workspace().await;
     let older = installation.memory.copy();
     let registry = open(&installation).await;
     make(&registry, "initech").await;
@@ -326,7 +329,7 @@ async fn a_damaged_workspace_does_not_keep_the_old_key_trusted() {
 
 /// An installation in which only the anchor of `globex` is missing, with its path and contents.
 async fn without_anchor() -> (Installation, PathBuf, Vec<u8>) {
-    let installation = begun().await;
+    let installation = with_erased_workspace().await;
     let registry = open(&installation).await;
     registry.inner.link(true).await;
     drop(registry);
@@ -411,7 +414,7 @@ async fn a_receipt_from_before_a_rotation_is_confirmed_and_can_be_issued_under_t
 /// contains the record of the new key.
 #[tokio::test]
 async fn an_auditor_follows_a_rotation_from_one_export_to_the_next() {
-    let installation = begun().await;
+    let installation = with_erased_workspace().await;
     let registry = open(&installation).await;
     let old = registry.audit().public_key();
     let before = written(&registry, AuditFilter::default()).await;

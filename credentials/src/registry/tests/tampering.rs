@@ -92,8 +92,8 @@ async fn refuses_only_a(what: &str, tamper: impl FnOnce(&Installation, &str, &[C
     drop(registry);
     // Detected at each start, and audited once.
     let registry = installation.open().await;
-    let told = events(&registry, &before).await;
-    assert_eq!(told, [Event::DocumentDamaged], "{what}");
+    let recorded = events(&registry, &before).await;
+    assert_eq!(recorded, [Event::DocumentDamaged], "{what}");
 }
 
 #[tokio::test]

@@ -27,7 +27,7 @@ pub(super) struct StepContext<'a> {
 impl Authority {
     pub(super) async fn open(installation: &Installation, backend: &Backend) -> Self {
         let storage = Arc::new(Faulty::new(backend.clone()));
-        let registry = open_still(installation.options(storage.backend())).await;
+        let registry = open_without_tasks(installation.options(storage.backend())).await;
         Self {
             storage,
             registry: registry.unwrap(),
@@ -66,7 +66,7 @@ impl Authority {
             storage.draw(slow.incidents(2));
         }
         let options = context.installation.options(storage.backend());
-        self.registry = open_still(options).await.unwrap();
+        self.registry = open_without_tasks(options).await.unwrap();
         self.storage = storage;
     }
 
