@@ -138,7 +138,7 @@ fn a_configured_key_file_that_is_missing_is_never_created() {
 }
 
 #[tokio::test]
-async fn it_keeps_the_contract_of_a_key_service() {
+async fn the_local_driver_keeps_the_contract_of_a_key_service() {
     let service = |byte| Kms::local(master_key(byte)).service();
     contract::upheld_by(service(7), service(8)).await;
 }
