@@ -7,7 +7,6 @@ mod verify;
 use clap::{Args, Subcommand};
 use keyside_config::Sources;
 use keyside_credentials::{ActorId, CredentialId, WorkspaceId};
-use serde_json::json;
 
 use super::{
     Admin, Failure, Output,
@@ -93,13 +92,15 @@ impl List {
     async fn run(&self, sources: &Sources, output: &Output) -> Result<(), Failure> {
         let client = self.admin.client(sources)?;
         let (filters, wanted) = (self.filters.query(), self.limit as usize);
-        let (items, cursor) = match list(&client, AUDIT, &filters, wanted).await {
-            Ok(found) => found,
+        let page = match list(&client, AUDIT, &filters, wanted).await {
+            Ok(page) => page,
             Err(error) => return Err(self.filters.explained(&client, error).await),
         };
-        let page = json!({ "items": items, "nextCursor": cursor });
+        for warning in &page.warnings {
+            output.note(&format!("warning: {warning}"));
+        }
         output.print(&page, |output| {
-            output.table(&Table::of_items(&items, COLUMNS))
+            output.table(&Table::of_items(&page.items, COLUMNS))
         })
     }
 }

@@ -54,7 +54,8 @@ fn table(effective: &[EffectiveSetting], output: &Output) -> String {
 /// The default route, and the providers that have another.
 fn egress_table(routes: Vec<EffectiveEgress>, output: &Output) -> String {
     let rows = routes.into_iter().map(|route| {
-        let provider = route.provider.unwrap_or_else(|| "(all others)".to_owned());
+        let provider = route.provider.map(|id| id.to_string());
+        let provider = provider.unwrap_or_else(|| "(all others)".to_owned());
         [provider, route.via, route.because]
     });
     output.table(&Table::new(["PROVIDER", "EGRESS", "BECAUSE"]).with_rows(rows))

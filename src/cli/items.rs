@@ -1,9 +1,9 @@
 //! Reads and prints what the admin API returns: single resources, and lists.
 
-use std::fmt::Display;
+use std::{collections::BTreeSet, fmt::Display};
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use serde::de::DeserializeOwned;
+use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 use super::{Failure, Output};
@@ -15,34 +15,49 @@ pub(crate) async fn list_all(
     path: &str,
     filters: &str,
 ) -> Result<Vec<Value>, Failure> {
-    let (items, _) = list(client, path, filters, usize::MAX).await?;
-    Ok(items)
+    let found = list(client, path, filters, usize::MAX).await?;
+    Ok(found.items)
 }
 
-/// Returns up to `wanted` items of a list, page by page, and the cursor of the next page. A page
-/// may be short and still have a next one: a rare item may be some pages away.
+/// The start of a list.
+#[derive(Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Listing {
+    pub(crate) items: Vec<Value>,
+    /// Null at the end of the list.
+    next_cursor: Value,
+    /// The warnings of all pages.
+    pub(crate) warnings: BTreeSet<String>,
+}
+
+/// Returns up to `wanted` items of a list, page by page. A page may be short and still have a next
+/// one: a rare item may be some pages away.
 pub(crate) async fn list(
     client: &Client,
     path: &str,
     filters: &str,
     wanted: usize,
-) -> Result<(Vec<Value>, Value), ClientError> {
-    let (mut items, mut cursor) = (Vec::new(), Value::Null);
-    while items.len() < wanted {
-        let limit = (wanted - items.len()).min(1_000);
-        let after = filter("cursor", &cursor.as_str());
+) -> Result<Listing, ClientError> {
+    let mut found = Listing::default();
+    while found.items.len() < wanted {
+        let limit = (wanted - found.items.len()).min(1_000);
+        let after = filter("cursor", &found.next_cursor.as_str());
         let path = format!("{path}?limit={limit}{filters}{after}");
         let mut page = client.get(&path).await?;
         let mut field = |name: &str| page.get_mut(name).map_or(Value::Null, Value::take);
         if let Value::Array(more) = field("items") {
-            items.extend(more);
+            found.items.extend(more);
         }
-        cursor = field("nextCursor");
-        if cursor.is_null() {
+        if let Value::Array(more) = field("warnings") {
+            let more = more.iter().filter_map(Value::as_str);
+            found.warnings.extend(more.map(str::to_owned));
+        }
+        found.next_cursor = field("nextCursor");
+        if found.next_cursor.is_null() {
             break;
         }
     }
-    Ok((items, cursor))
+    Ok(found)
 }
 
 /// Prints a list as JSON, or as the table that `table` makes of its items. `expected` says what an

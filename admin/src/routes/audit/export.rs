@@ -13,8 +13,8 @@ use axum::{
 use http_body_util::channel::{Channel, Sender};
 use jiff::Timestamp;
 use keyside_credentials::{
-    Hash, PublicKey, Registry, StorageError,
-    audit::{self, AuditFilter},
+    Hash, PublicKey, Registry,
+    audit::{self, AuditFilter, ReadError},
 };
 use serde::{Deserialize, Serialize};
 
@@ -66,11 +66,10 @@ pub(super) fn stream(
     from: Option<Timestamp>,
     format: Format,
 ) -> Response {
-    let (mut lines, body) = Channel::<Bytes, StorageError>::new(BATCHES_AHEAD);
+    let (mut lines, body) = Channel::<Bytes, ReadError>::new(BATCHES_AHEAD);
     tokio::spawn(async move {
-        let sent = send(&registry, filter, from, format, &mut lines).await;
-        if let Err(error) = sent {
-            tracing::error!(%error, "an export of the audit log failed");
+        if let Err(error) = send(&registry, filter, from, format, &mut lines).await {
+            tracing::error!(%error, "an export of the audit log is incomplete");
             // So that the client sees an incomplete response.
             lines.abort(error);
         }
@@ -85,12 +84,23 @@ async fn send(
     filter: AuditFilter,
     from: Option<Timestamp>,
     format: Format,
-    lines: &mut Sender<Bytes, StorageError>,
-) -> Result<(), StorageError> {
+    lines: &mut Sender<Bytes, ReadError>,
+) -> Result<(), ReadError> {
     let audit = registry.audit();
     let mut export = audit.export(filter, from);
     let mut text = format.begin();
-    while let Some(found) = export.next().await? {
+    let mut damaged = None;
+    loop {
+        let found = match export.next().await {
+            Ok(Some(found)) => found,
+            Ok(None) => break,
+            // The chains that are not damaged are sent, and then the response is cut.
+            Err(error @ ReadError::Damaged(_)) => {
+                damaged = damaged.or(Some(error));
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
         text.extend(found.into_iter().map(|line| format.line(line)));
         let batch = std::mem::take(&mut text);
         if !batch.is_empty() && lines.send_data(batch.into()).await.is_err() {
@@ -100,7 +110,7 @@ async fn send(
     if !text.is_empty() {
         let _ = lines.send_data(text.into()).await;
     }
-    Ok(())
+    damaged.map_or(Ok(()), Err)
 }
 
 /// A line of NDJSON.
