@@ -196,17 +196,14 @@ impl From<ChangeError> for Problem {
             return Self::new(kind, said, remedy).with_errors(at_fault(&error));
         }
         match error {
-            ChangeError::CredentialUnknown => Self::credential_unknown(),
             ChangeError::ReferenceNotAllowed { .. } | ChangeError::ReferenceRefused { .. } => {
                 Self::field("secretRef", said)
             }
-            ChangeError::TokenUnknown => Self::token_unknown(),
-            ChangeError::AccessEnded => Self::new(
-                Kind::Unauthenticated,
-                said,
-                "Send the request with another token.",
-            )
-            .with_header(header::WWW_AUTHENTICATE, INVALID_TOKEN),
+            ChangeError::AccessEnded => {
+                let remedy = "Send the request with another token.";
+                Self::new(Kind::Unauthenticated, said, remedy)
+                    .with_header(header::WWW_AUTHENTICATE, INVALID_TOKEN)
+            }
             ChangeError::ScopeExceeded => Self::field("workspaces", said),
             ChangeError::Superseded { .. } => Self::superseded(),
             ChangeError::GraceTooLong | ChangeError::TooManyInGrace => {
@@ -215,10 +212,9 @@ impl From<ChangeError> for Problem {
             ChangeError::VersionNotInGrace { .. } => Self::field("version", said),
             ChangeError::DefaultNeeded => Self::field("default", said),
             ChangeError::NameUnfit => Self::field("name", said),
-            ChangeError::ProviderUnknown => Self::field(
-                "provider",
-                "the catalogue has no such provider",
-            ),
+            ChangeError::ProviderUnknown => {
+                Self::field("provider", "the catalogue has no such provider")
+            }
             ChangeError::EndpointMissing { .. }
             | ChangeError::EndpointRefused(_)
             | ChangeError::EndpointNotTaken => Self::field("endpoint", said),
@@ -239,12 +235,11 @@ impl From<ChangeError> for Problem {
             )
             .with_header(header::RETRY_AFTER, "5")
             .caused_by(said),
-            ChangeError::Raced => Self::new(
-                Kind::StoreUnavailable,
-                "Concurrent changes prevented this one each time, so nothing was changed.",
-                "Try again.",
-            )
-            .with_header(header::RETRY_AFTER, "1"),
+            ChangeError::Raced => {
+                let detail = "Concurrent changes prevented this one each time, so nothing was changed.";
+                Self::new(Kind::StoreUnavailable, detail, "Try again.")
+                    .with_header(header::RETRY_AFTER, "1")
+            }
             ChangeError::TooMany => Self::field("workspaceId", said),
             ChangeError::StoreUnavailable(storage) => Self::from(storage),
             _ => Self::internal(said),
@@ -305,16 +300,6 @@ impl Problem {
         )
     }
 
-    /// The same answer if the credential is outside of the caller's scope, so that nothing reveals
-    /// that it exists.
-    pub(crate) fn credential_unknown() -> Self {
-        Self::new(
-            Kind::CredentialUnknown,
-            "There is no such credential.",
-            "GET /api/integrations/credentials lists the existing ones (`keyside key list`).",
-        )
-    }
-
     /// One of several workspaces does not exist. The answer does not say which: the caller may not
     /// be permitted to know.
     pub(crate) fn workspaces_unknown() -> Self {
@@ -330,15 +315,6 @@ impl Problem {
             "Read it again, and send the change again with its new ETag as If-Match.",
         )
     }
-
-    /// The same answer if the token is outside of the caller's scope.
-    pub(crate) fn token_unknown() -> Self {
-        Self::new(
-            Kind::TokenUnknown,
-            "There is no such token.",
-            "GET /api/tokens lists the existing ones (`keyside token list`).",
-        )
-    }
 }
 
 /// The kind and the remedy of a rejection whose detail is the error's own text.
@@ -347,6 +323,8 @@ fn rejection(error: &ChangeError) -> Option<(Kind, &'static str)> {
     Some(match error {
         ChangeError::WorkspaceUnknown => (Kind::WorkspaceUnknown, "Create the workspace first (POST /api/workspaces, `keyside workspace add`), or correct the id."),
         ChangeError::WorkspaceExists => (Kind::WorkspaceExists, "Use the existing workspace, or choose another id."),
+        ChangeError::CredentialUnknown => (Kind::CredentialUnknown, "GET /api/integrations/credentials lists the existing ones (`keyside key list`)."),
+        ChangeError::TokenUnknown => (Kind::TokenUnknown, "GET /api/tokens lists the existing ones (`keyside token list`)."),
         ChangeError::LabelTaken { .. } => (Kind::LabelTaken, "Choose another label, or revoke the credential that has this one: the labels of revoked credentials can be reused."),
         ChangeError::Declared => (Kind::DeclaredInSettings, "Change its [[credential]] table, or its secret at its source. To store keys for a workspace that only \
             the settings name, create it first (`keyside workspace add`)."),

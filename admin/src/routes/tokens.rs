@@ -160,11 +160,7 @@ fn place(cursor: &str) -> Option<(i64, ActorId)> {
 }
 
 fn tagged(registry: &Registry, token: Token) -> Tagged<TokenView> {
-    Tagged {
-        lineage: Lineage::of_epoch(registry),
-        revision: token.revision,
-        view: TokenView::of(token),
-    }
+    Tagged::of_epoch(registry, token.revision, TokenView::of(token))
 }
 
 const PATH: &str = "/api/tokens";
