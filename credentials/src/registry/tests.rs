@@ -50,7 +50,9 @@ use crate::{
     chains::HEADS,
     clock::held::HeldClock,
     kms::MasterKey,
-    model::{ActorId, Environment, Refusal, VersionState, Warning},
+    model::{
+        ActorContext, ActorId, Credential, Environment, Refusal, Scope, VersionState, Warning,
+    },
     resolver::{CredentialQuery, Grant},
     secret::{SHORTEST_SECRET, Secret},
 };
@@ -190,8 +192,8 @@ impl Installation {
 
 /// Without what goes on by itself, so that nothing happens but what a test does.
 async fn open_still(options: OpenOptions) -> Result<Arc<Registry>, OpenError> {
-    let Opened { inner, .. } = Inner::open(options, open::Role::Authority).await?;
-    Ok(Arc::new(Registry { inner }))
+    let (registry, _) = Registry::open_as(open::Role::Authority, options).await?;
+    Ok(registry)
 }
 
 fn copy_files(from: &Path, to: &Path) {

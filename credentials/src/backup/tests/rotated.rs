@@ -42,8 +42,8 @@ async fn a_backup_from_the_middle_of_a_rotation_is_finished_where_it_is_restored
     let (place, registry) = Place::begun().await;
     let file = place.path("backup");
     let old_key = registry.audit().public_key();
-    let announced = registry.run_to_completion(|inner| async move {
-        let to = inner.announce_keys(&act()).await?;
+    let announced = registry.run_to_completion(|registry| async move {
+        let to = registry.announce_keys(&act()).await?;
         Ok(to.signing_key)
     });
     let new_key = announced.await.unwrap();

@@ -18,7 +18,7 @@ fn new_token(role: Role) -> NewToken {
     }
 }
 
-async fn made(registry: &Registry, new: NewToken) -> CreatedToken {
+async fn made(registry: &Arc<Registry>, new: NewToken) -> CreatedToken {
     let made = registry.create_token(&act(), &Scope::All, new).await;
     made.unwrap()
 }
@@ -143,7 +143,7 @@ async fn a_change_to_a_token_that_came_before_its_revocation_is_noticed() {
         ..new_token(Role::Viewer)
     };
     let Token { id, revision, .. } = made(&registry, new).await.token;
-    let own = registry.inner.chains.own();
+    let own = registry.chains.own();
     let changing = own.lock(Priority::Normal).await;
     let of = registry.clone();
     let acme: WorkspaceId = "acme".parse().unwrap();
@@ -235,7 +235,7 @@ async fn a_stored_token_that_was_edited_lets_nobody_in() {
 #[tokio::test]
 async fn a_search_looks_at_a_bounded_number_of_records_and_leads_on_to_what_lies_further_back() {
     let (_installation, registry) = Installation::with_acme().await;
-    let chains = &registry.inner.chains;
+    let chains = &registry.chains;
     for _ in 0..201 {
         let on = chains.own().state();
         let drafts = vec![Draft::new(Event::Refused, &act()); 100];

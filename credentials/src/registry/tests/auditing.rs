@@ -67,7 +67,7 @@ async fn led(history: &[Happens]) -> (Installation, Arc<Registry>) {
                 let refused = registry.audit().refused(&act(), "wrong-token").await;
                 refused.unwrap();
             }
-            Happens::Link => registry.inner.link(true).await,
+            Happens::Link => registry.link(true).await,
             Happens::Later(seconds) => {
                 let clock = &installation.clock;
                 clock.set(clock.now().as_second() + seconds);

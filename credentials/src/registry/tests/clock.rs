@@ -161,7 +161,7 @@ async fn where_the_clock_of_another_process_is_ahead_times_do_not_go_back_and_no
         .create_workspace(&act(), workspace("initech"))
         .await;
     made.unwrap();
-    registry.inner.refresh_all().await.unwrap();
+    registry.catch_up().await.unwrap();
     let by_time = all_records(&registry).await;
     let mut last = Seen::new();
     for record in &by_time {

@@ -181,7 +181,7 @@ fn shown(registry: &Registry) -> String {
 }
 
 /// What holds whatever happened: nothing is damaged, the log is whole, and changes go on.
-async fn goes_on(registry: &Registry, context: &str) {
+async fn goes_on(registry: &Arc<Registry>, context: &str) {
     let keys = registry.list(&Filter::default());
     assert!(keys.iter().all(|key| !key.damaged), "{context}");
     let workspaces = registry.workspaces(&Scope::All);
@@ -280,12 +280,12 @@ async fn a_sweep_that_is_cut_off_anywhere_is_done_by_the_next_one() {
         let installation = prepared.copy();
         let (storage, registry) = installation.open_faulty().await;
         storage.fail(at, usize::MAX, Fault::Refused);
-        registry.inner.sweep().await;
+        registry.sweep().await;
         let reached = storage.heal();
         drop(registry);
         let registry = installation.open().await;
-        registry.inner.sweep().await;
-        registry.inner.chains.sweep().await.unwrap();
+        registry.sweep().await;
+        registry.chains.sweep().await.unwrap();
         assert_eq!(sealed_versions(&installation), 2, "write {at}");
         let told = records(&registry).await;
         let swept = told.iter().filter(|it| it.event == Event::VersionDestroyed);

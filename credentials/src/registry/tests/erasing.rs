@@ -61,7 +61,7 @@ pub(super) fn acme() -> WorkspaceId {
     "acme".parse().unwrap()
 }
 
-pub(super) async fn erase(registry: &Registry) -> Receipt {
+pub(super) async fn erase(registry: &Arc<Registry>) -> Receipt {
     let erased = registry.erase_workspace(&act(), &acme(), None).await;
     erased.unwrap()
 }
@@ -92,7 +92,7 @@ async fn is_erased(registry: &Registry) {
     let runs = registry.runs().recent(10, &Scope::All).await;
     assert_eq!(runs.len(), 1, "{runs:?}");
     assert_eq!(&*runs[0].workspace, "globex");
-    assert!(registry.inner.keyring.ids(&acme()).await.is_empty());
+    assert!(registry.keyring.ids(&acme()).await.is_empty());
     registry.audit().verify().await.unwrap();
     let told = records(registry).await;
     let of_acme = |record: &&AuditRecord| record.workspace == Some(acme());
@@ -234,7 +234,7 @@ async fn a_keyring_that_cannot_be_replaced_is_finished_with_before_the_next_chan
         .create_workspace(&act(), workspace("initech"))
         .await
         .unwrap();
-    assert!(registry.inner.keyring.ids(&acme()).await.is_empty());
+    assert!(registry.keyring.ids(&acme()).await.is_empty());
     let receipt = erase(&registry).await;
     registry.audit().confirm(&receipt).await.unwrap();
     let runs = registry.runs().recent(10, &Scope::All).await;
@@ -412,7 +412,7 @@ async fn whoever_is_limited_to_a_later_one_of_its_name_finds_no_record_of_it() {
         // Beginning, credential and end of the first, and the beginning of the second, in its chain; in the
         // installation's, that the first was made and erased, and that the second was made.
         assert_eq!(found(Scope::All).await.len(), 4 + 3);
-        let of_acme = registry.inner.records_of(&acme()).await.unwrap();
+        let of_acme = registry.records_of(&acme()).await.unwrap();
         assert_eq!(of_acme.len(), 2, "in an archive of the later one");
     }
 }
@@ -421,9 +421,9 @@ async fn whoever_is_limited_to_a_later_one_of_its_name_finds_no_record_of_it() {
 async fn no_fingerprint_of_it_stays_in_memory() {
     let (_installation, registry, id) = two_workspaces().await;
     let fingerprint = registry.credential(&id).unwrap().fingerprint.unwrap();
-    let snapshot = &registry.inner.snapshot;
+    let snapshot = &registry.snapshot;
     let candidates = || {
-        let duplicates = &registry.inner.duplicates;
+        let duplicates = &registry.duplicates;
         duplicates.candidates(&fingerprint, || snapshot.load_full())
     };
     assert_eq!(candidates(), [id]);
@@ -443,7 +443,7 @@ async fn a_change_that_came_before_the_erasing_is_noticed() {
         default: true,
         ..key("b", "sk-b")
     };
-    let tracked = registry.inner.chains.of(&acme());
+    let tracked = registry.chains.of(&acme());
     let lock = tracked.lock(Priority::Normal).await;
     let of = registry.clone();
     let erased = tokio::spawn(async move { of.erase_workspace(&act(), &acme(), Some(seen)).await });
@@ -467,7 +467,7 @@ async fn a_change_that_came_before_the_erasing_is_noticed() {
 #[tokio::test]
 async fn a_refused_use_that_is_noted_late_is_not_told_to_whoever_has_the_name_now() {
     let (_installation, registry, id) = two_workspaces().await;
-    let snapshot = registry.inner.snapshot.load_full();
+    let snapshot = registry.snapshot.load_full();
     let (_, entry) = snapshot.credential(&id).unwrap();
     let notice = Notice {
         entry: entry.clone(),
@@ -480,6 +480,6 @@ async fn a_refused_use_that_is_noted_late_is_not_told_to_whoever_has_the_name_no
         .await
         .unwrap();
     let before = seen(&registry).await;
-    registry.inner.record_refused_use(&notice).await.unwrap();
+    registry.record_refused_use(&notice).await.unwrap();
     assert_eq!(seen(&registry).await, before);
 }

@@ -27,7 +27,7 @@ async fn a_change_that_waited_for_one_that_stopped_half_way_is_made_on_top_of_it
     for at in 1..=5 {
         let installation = prepared.copy();
         let (storage, registry) = installation.open_faulty().await;
-        let tracked = registry.inner.chains.of(&acme());
+        let tracked = registry.chains.of(&acme());
         let lock = tracked.lock(Priority::Normal).await;
         storage.fail(at, 1, Fault::Refused);
         let mut edits = ["first", "second"].map(|label| {
@@ -134,7 +134,7 @@ async fn an_erasing_that_stopped_half_way_comes_to_its_end_when_it_is_asked_for_
             drop(registry);
             let registry = installation.open().await;
             assert!(registry.workspace(&acme()).is_none(), "{context}");
-            assert!(registry.inner.keyring.ids(&acme()).await.is_empty());
+            assert!(registry.keyring.ids(&acme()).await.is_empty());
             let found = registry.access().find(&token).unwrap();
             assert_eq!(found.status, TokenStatus::Revoked, "{context}");
             assert!(!found.scope.holds("acme"), "{context}");

@@ -22,7 +22,7 @@ async fn revoked_since() -> (Installation, Arc<Registry>, Memory) {
 }
 
 /// The chain of acme is not believed, and everything else goes on.
-async fn stops_acme(registry: &Registry, what: &str) {
+async fn stops_acme(registry: &Arc<Registry>, what: &str) {
     let added = registry.add(&act(), key("c", "sk-acme-c")).await;
     assert!(
         matches!(added, Err(ChangeError::Damaged)),
@@ -54,17 +54,17 @@ async fn a_workspace_put_back_to_an_older_state_is_found_while_running_and_at_th
     installation.put_back("workspace/acme", &older);
     stops_acme(&registry, "running").await;
     drop(registry);
-    stops_acme(&*installation.open().await, "at a start").await;
+    stops_acme(&installation.open().await, "at a start").await;
 }
 
 #[tokio::test]
 async fn a_workspace_put_back_together_with_its_anchor_is_found_by_the_link_of_the_installation() {
     let (installation, registry, older) = revoked_since().await;
-    registry.inner.link(true).await;
+    registry.link(true).await;
     drop(registry);
     installation.put_back("workspace/acme", &older);
     fs::remove_file(installation.heads().join("workspace.acme")).unwrap();
-    stops_acme(&*installation.open().await, "linked").await;
+    stops_acme(&installation.open().await, "linked").await;
 }
 
 #[tokio::test]
@@ -111,7 +111,7 @@ async fn another_history_is_found_although_it_is_as_long_or_longer() {
         let what = format!("{more} commits");
         stops_acme(&registry, &what).await;
         drop(registry);
-        stops_acme(&*installation.open().await, &what).await;
+        stops_acme(&installation.open().await, &what).await;
     }
 }
 
@@ -128,12 +128,7 @@ fn sign_again(installation: &Installation, key: &SigningKey, id: &str) {
 #[tokio::test]
 async fn heads_signed_by_someone_else_are_refused_also_with_their_key_in_the_keyring() {
     let (installation, registry, _) = revoked_since().await;
-    let id = registry
-        .inner
-        .keyring
-        .installation()
-        .installation()
-        .to_owned();
+    let id = registry.keyring.installation().installation().to_owned();
     let public = registry.audit().public_key();
     drop(registry);
     let forger = SigningKey::from_seed(&[7; 32]);
@@ -175,7 +170,7 @@ async fn a_head_of_a_later_release_is_no_tampering_and_says_so() {
 #[tokio::test]
 async fn a_commit_that_is_gone_from_the_log_is_named_and_what_it_made_is_served() {
     let (installation, registry, _) = revoked_since().await;
-    let state = registry.inner.chains.of(&erasing::acme()).state().unwrap();
+    let state = registry.chains.of(&erasing::acme()).state().unwrap();
     let chain = ChainName::workspace("acme");
     for object in &state.head.tail {
         let at = chain.object_key(object);
@@ -204,7 +199,7 @@ async fn the_head_of_an_erased_workspace_put_onto_its_successor_is_found_and_not
         let again = registry.create_workspace(&act(), workspace("acme")).await;
         again.unwrap();
         let new = registry.add(&act(), key("a", "sk-new")).await.unwrap();
-        registry.inner.link(true).await;
+        registry.link(true).await;
         drop(registry);
         for (key, bytes) in &erased.contents().objects {
             if key.starts_with("workspace/acme/") {
@@ -242,7 +237,7 @@ async fn the_head_of_an_erased_workspace_put_onto_its_successor_is_found_and_not
 async fn a_workspace_put_back_to_an_older_state_without_its_anchor_is_named_and_not_used() {
     let (installation, [a, ..]) = two_workspaces().await;
     let registry = installation.open().await;
-    registry.inner.link(true).await;
+    registry.link(true).await;
     let older = installation.memory.copy();
     let edit = Edit {
         label: Some("renamed".parse().unwrap()),
@@ -273,7 +268,7 @@ async fn an_anchor_that_a_crash_has_left_unwritten_is_written_at_the_start_and_m
     assert_eq!(answer.as_deref(), Ok("sk-acme"));
     assert!(anchor.exists());
     registry.audit().verify().await.unwrap();
-    registry.inner.link(true).await;
+    registry.link(true).await;
     drop(registry);
     fs::remove_file(&anchor).unwrap();
     let registry = installation.open().await;
@@ -288,25 +283,21 @@ async fn a_workspace_counts_as_being_made_until_its_anchor_is_there() {
     let anchor = installation.heads().join("workspace.acme");
     fs::remove_file(&anchor).unwrap();
     let pending = || {
-        let registration = registry
-            .inner
-            .chains
-            .registration(&erasing::acme())
-            .unwrap();
+        let registration = registry.chains.registration(&erasing::acme()).unwrap();
         registration.pending.is_some()
     };
-    registry.inner.link(true).await;
+    registry.link(true).await;
     assert!(pending());
     registry.add(&act(), key("b", "sk-b")).await.unwrap();
     assert!(anchor.exists());
-    registry.inner.link(true).await;
+    registry.link(true).await;
     assert!(!pending());
 }
 
 #[tokio::test]
 async fn a_process_that_only_reads_needs_no_anchors() {
     let (installation, registry, _) = erasing::two_workspaces().await;
-    registry.inner.link(true).await;
+    registry.link(true).await;
     drop(registry);
     fs::remove_dir_all(installation.heads()).unwrap();
     let options = installation.options(installation.backend());
@@ -319,7 +310,7 @@ async fn a_process_that_only_reads_needs_no_anchors() {
 async fn a_workspace_whose_anchor_is_damaged_or_gone_is_erased_and_its_id_can_be_used_again() {
     for is_gone in [true, false] {
         let (installation, registry, _) = erasing::two_workspaces().await;
-        registry.inner.link(true).await;
+        registry.link(true).await;
         drop(registry);
         let anchor = installation.heads().join("workspace.acme");
         match is_gone {
@@ -338,7 +329,7 @@ async fn a_workspace_whose_anchor_is_damaged_or_gone_is_erased_and_its_id_can_be
         let again = registry.create_workspace(&act(), workspace("acme")).await;
         again.unwrap();
         registry.add(&act(), key("a", "sk-new")).await.unwrap();
-        registry.inner.link(true).await;
+        registry.link(true).await;
         for registry in [registry, installation.open().await] {
             let answer = opened(registry.resolver().resolve(&ask("acme")));
             assert_eq!(answer.as_deref(), Ok("sk-new"));
@@ -364,20 +355,9 @@ async fn an_id_whose_earlier_chain_is_damaged_is_refused_before_anything_is_writ
         error.to_string().contains("heads/workspace.acme"),
         "{error}"
     );
-    let registration = registry
-        .inner
-        .chains
-        .registration(&erasing::acme())
-        .unwrap();
+    let registration = registry.chains.registration(&erasing::acme()).unwrap();
     assert!(!registration.is_there && registration.pending.is_none());
-    assert!(
-        registry
-            .inner
-            .keyring
-            .ids(&erasing::acme())
-            .await
-            .is_empty()
-    );
+    assert!(registry.keyring.ids(&erasing::acme()).await.is_empty());
     fs::write(&anchor, whole).unwrap();
     let again = registry.create_workspace(&act(), workspace("acme")).await;
     assert_eq!(again.unwrap().incarnation, 2);
@@ -403,8 +383,8 @@ async fn a_stray_head_refuses_its_id_before_anything_is_written_and_is_no_reason
             other => panic!("{other:?}"),
         }
         assert_eq!(all_records(&registry).await.len(), before);
-        assert!(registry.inner.chains.registration(&zeta).is_none());
-        assert!(registry.inner.keyring.ids(&zeta).await.is_empty());
+        assert!(registry.chains.registration(&zeta).is_none());
+        assert!(registry.keyring.ids(&zeta).await.is_empty());
     }
     drop(registry);
     let registry = installation.open().await;
@@ -443,7 +423,7 @@ async fn an_installation_of_another_history_is_refused_with_a_remedy_of_its_own(
 async fn an_anchor_that_cannot_be_read_damages_its_workspace_alone_with_the_path() {
     let (installation, _) = two_workspaces().await;
     let registry = installation.open().await;
-    registry.inner.link(true).await;
+    registry.link(true).await;
     drop(registry);
     let in_place = |name: &str| {
         let path = installation.heads().join(name);

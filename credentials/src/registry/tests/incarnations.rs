@@ -14,7 +14,7 @@ pub(super) fn state(registry: &Registry) -> WorkspaceState {
 }
 
 /// The same id again, in the same instant, by the same person.
-async fn erase_and_make_again(registry: &Registry) {
+async fn erase_and_make_again(registry: &Arc<Registry>) {
     let erased = registry.erase_workspace(&act(), &acme(), None).await;
     erased.unwrap();
     let again = registry.create_workspace(&act(), workspace("acme")).await;

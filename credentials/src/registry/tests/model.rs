@@ -181,9 +181,9 @@ impl Life {
     }
 
     /// Asks one authority while the other does nothing.
-    fn on<T>(&self, authority: usize, ask: impl AsyncFnOnce(&Registry) -> T) -> T {
+    fn on<T>(&self, authority: usize, ask: impl AsyncFnOnce(&Arc<Registry>) -> T) -> T {
         let running = self.running.as_ref().unwrap();
-        let registry = &*running.authorities[authority].registry;
+        let registry = &running.authorities[authority].registry;
         running.runtime.block_on(ask(registry))
     }
 
@@ -199,7 +199,7 @@ impl Life {
                 false
             }
             Turn::Sweep(authority) => {
-                self.on(*authority, async |registry| registry.inner.sweep().await);
+                self.on(*authority, async |registry| registry.sweep().await);
                 false
             }
             Turn::Restart => {
@@ -332,7 +332,7 @@ impl Life {
     fn compare(&mut self, is_refused: bool) -> Result<(), TestCaseError> {
         let authority = self.turns % 2;
         let views = self.on(authority, async |registry| {
-            registry.inner.refresh_all().await.unwrap();
+            registry.catch_up().await.unwrap();
             registry.list(&Filter::default())
         });
         let revisions: BTreeMap<_, _> = views
@@ -380,8 +380,8 @@ impl Life {
         self.take(&Turn::Sweep(0))?;
         let storage = self.running.as_ref().unwrap().backend.storage.clone();
         let (stored, told) = self.on(0, async |registry| {
-            registry.inner.chains.sweep().await.unwrap();
-            let chain = registry.inner.chains.of(&"acme".parse().unwrap());
+            registry.chains.sweep().await.unwrap();
+            let chain = registry.chains.of(&"acme".parse().unwrap());
             let next = chain.state().map_or(0, |state| state.head.seq + 1);
             let mut keys = storage.list("workspace/acme/object/").await.unwrap();
             // What a crash has left of the commit after the head may be another process's, under way.

@@ -26,7 +26,7 @@ impl Installation {
 
 /// Where a document of the installation's chain is stored.
 fn document(registry: &Registry, name: &str) -> String {
-    let state = registry.inner.chains.own().state().unwrap();
+    let state = registry.chains.own().state().unwrap();
     let entry = state.document(name).unwrap();
     ChainName::installation().object_key(&entry.object)
 }
@@ -54,11 +54,11 @@ async fn a_workspace_whose_registration_is_damaged_is_not_used_and_not_linked_er
     for is_removed in [true, false] {
         let (installation, [a, ..]) = two_workspaces().await;
         let registry = installation.open().await;
-        registry.inner.link(true).await;
+        registry.link(true).await;
         let older = installation.copy();
         let revoked = registry.revoke(&act(), &a, Revocation::default()).await;
         revoked.unwrap();
-        registry.inner.link(true).await;
+        registry.link(true).await;
         let at = document(&registry, "workspace/acme");
         drop(registry);
         damage(&installation, &at, is_removed);
@@ -85,8 +85,8 @@ async fn a_workspace_whose_registration_is_damaged_is_not_used_and_not_linked_er
                 assert!(error.to_string().contains("workspace/acme"), "{error}");
             }
             // As a clean stop does.
-            registry.inner.links.changed(&acme(), true);
-            registry.inner.link(true).await;
+            registry.links.changed(&acme(), true);
+            registry.link(true).await;
             assert_eq!(document(&registry, "workspace/acme"), at, "not replaced");
             assert_eq!(found(&registry).await.0, "installation");
             let told = records(&registry).await;
@@ -103,7 +103,7 @@ async fn a_registration_that_is_damaged_while_a_process_runs_stops_its_workspace
     let other = installation.open().await;
     let revoked = other.revoke(&act(), &a, Revocation::default()).await;
     revoked.unwrap();
-    other.inner.link(true).await;
+    other.link(true).await;
     let at = document(&other, "workspace/acme");
     let whole = installation.stored(&at);
     installation.remove(&at);
@@ -179,7 +179,7 @@ async fn an_installation_put_back_with_its_anchor_is_refused_if_a_workspace_was_
 #[tokio::test]
 async fn the_chain_of_an_erased_workspace_cut_before_its_end_is_found_and_its_id_refused() {
     let (installation, registry, _) = erasing::two_workspaces().await;
-    registry.inner.link(true).await;
+    registry.link(true).await;
     let before = installation.copy();
     erasing::erase(&registry).await;
     drop(registry);
@@ -227,6 +227,6 @@ async fn a_damaged_state_of_the_installation_is_on_record_and_is_not_replaced_by
         installation.put(&at, &whole);
     }
     let registry = open_still(options()).await.unwrap();
-    registry.inner.settle_keys().await.unwrap();
+    registry.settle_keys().await.unwrap();
     registry.audit().verify().await.unwrap();
 }

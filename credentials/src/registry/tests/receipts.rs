@@ -12,7 +12,7 @@ use crate::{
 #[tokio::test]
 async fn the_receipt_says_what_went_and_where_the_log_tells_of_it() {
     let (_installation, registry, _) = two_workspaces().await;
-    let keys = registry.inner.keyring.ids(&acme()).await;
+    let keys = registry.keyring.ids(&acme()).await;
     let receipt = erase(&registry).await;
     assert_eq!(receipt.destroyed_keys, keys);
     assert_eq!((receipt.credentials, &receipt.erased_by), (1, &act().actor));
@@ -132,7 +132,7 @@ async fn a_receipt_shows_when_the_log_was_edited_or_put_back_to_before() {
     let (installation, registry, _) = two_workspaces().await;
     let before = installation.copy();
     let receipt = erase(&registry).await;
-    let state = registry.inner.chains.own().state().unwrap();
+    let state = registry.chains.own().state().unwrap();
     let first = ChainName::installation().object_key(&state.head.tail[0]);
     installation.tamper(&first, |record| record[80] ^= 1);
     let error = registry.audit().confirm(&receipt).await.unwrap_err();

@@ -90,7 +90,7 @@ async fn what_adds_or_keeps_a_use_leaves_the_reserve_alone() {
     let acme = "acme".parse().unwrap();
     let made = registry.create_workspace(by, workspace("globex")).await;
     check_full("make a workspace", made);
-    let keys = registry.inner.keyring.ids(&"globex".parse().unwrap()).await;
+    let keys = registry.keyring.ids(&"globex".parse().unwrap()).await;
     assert!(keys.is_empty(), "a key is left in the keyring");
     let keyring = fs::read_to_string(installation.keyring()).unwrap();
     assert!(!keyring.contains("globex"), "{keyring}");
@@ -168,7 +168,7 @@ async fn what_ends_a_use_is_done_on_the_reserve() {
     // The version that was in grace is no more to be had, nor are its sealed bytes.
     assert_eq!(sealed_versions(&installation), 2);
     installation.clock.set(NOW + 2 * DAY);
-    registry.inner.sweep().await;
+    registry.sweep().await;
     assert_eq!(sealed_versions(&installation), 1);
     let withdrawn = registry
         .revoke_token(&act(), &Scope::All, &token, None)

@@ -231,7 +231,7 @@ async fn an_older_document_put_back_after_a_rotation_a_rollback_or_a_withdrawal_
             ),
             _ => {
                 ward.installation.clock.set(NOW + DAY);
-                registry.inner.sweep().await;
+                registry.sweep().await;
             }
         }
         drop(registry);
@@ -245,7 +245,7 @@ async fn an_older_document_put_back_after_a_rotation_a_rollback_or_a_withdrawal_
 async fn sealed_bytes_open_nowhere_but_in_their_own_version_credential_provider_and_endpoint() {
     let ward = Ward::new().await;
     let registry = ward.installation.open().await;
-    let snapshot = registry.inner.snapshot.load_full();
+    let snapshot = registry.snapshot.load_full();
     let document = |id| snapshot.credential(id).unwrap().1.document.clone();
     let opens = |document: CredentialDocument| {
         let signals = snapshot
@@ -254,7 +254,7 @@ async fn sealed_bytes_open_nowhere_but_in_their_own_version_credential_provider_
             .1
             .signals
             .clone();
-        let entry = CredentialEntry::new(document, &registry.inner.keyring, signals);
+        let entry = CredentialEntry::new(document, &registry.keyring, signals);
         entry.usable.is_ok_and(|usable| usable.open().is_ok())
     };
     let azure = document(&ward.with_endpoint);
@@ -319,7 +319,7 @@ async fn patient() -> Installation {
             registry.revoke(&act(), &id, revocation).await.unwrap();
         }
     }
-    registry.inner.link(true).await;
+    registry.link(true).await;
     assert!(!installation.memory.contents().segments.is_empty());
     installation
 }
@@ -341,7 +341,7 @@ async fn is_found(installation: &Installation, chain: &str, what: &str) {
             Err(refusal) => {
                 assert_eq!(refusal, Refusal::CredentialUndecryptable, "{what}");
                 let id = workspace.parse().unwrap();
-                let registration = registry.inner.chains.registration(&id).unwrap();
+                let registration = registry.chains.registration(&id).unwrap();
                 let damaged = match registration.is_unreadable {
                     true => "installation".to_owned(),
                     false => format!("workspace/{workspace}"),

@@ -61,7 +61,7 @@ impl Shared {
         self.number.fetch_add(1, Ordering::SeqCst)
     }
 
-    async fn add(&self, registry: &Registry, at: usize, dice: &mut Dice) {
+    async fn add(&self, registry: &Arc<Registry>, at: usize, dice: &mut Dice) {
         let new = NewCredential {
             workspace: lasting(at),
             environment: match dice.below(2) {
@@ -85,7 +85,7 @@ impl Shared {
         }
     }
 
-    async fn rotate(&self, registry: &Registry, id: &CredentialId, seen: Option<u64>) {
+    async fn rotate(&self, registry: &Arc<Registry>, id: &CredentialId, seen: Option<u64>) {
         let rotation = Rotation {
             grace: Duration::ZERO,
             expected: seen,
@@ -99,7 +99,7 @@ impl Shared {
 
     async fn edit(
         &self,
-        registry: &Registry,
+        registry: &Arc<Registry>,
         id: &CredentialId,
         seen: Option<u64>,
         dice: &mut Dice,
@@ -121,7 +121,13 @@ impl Shared {
     }
 
     /// And the other process refuses the key as soon as it has looked.
-    async fn revoke(&self, registry: &Registry, other: &Registry, at: usize, id: &CredentialId) {
+    async fn revoke(
+        &self,
+        registry: &Arc<Registry>,
+        other: &Arc<Registry>,
+        at: usize,
+        id: &CredentialId,
+    ) {
         let there = registry.credential(id);
         // Revoking twice is no change, and one that is not known here yet may be revoked.
         let Some(there) = there.filter(|it| it.status != Status::Revoked) else {
@@ -139,13 +145,13 @@ impl Shared {
             }
             Err(error) => return came_too_late("revoke", &error),
         }
-        other.inner.refresh_all().await.unwrap();
+        other.catch_up().await.unwrap();
         let found = other.credential(id).unwrap();
         assert_eq!(found.status, Status::Revoked, "after a look");
     }
 
     /// A token that one makes opens the other, until one revokes it.
-    async fn token(&self, registry: &Registry, other: &Registry, at: usize) {
+    async fn token(&self, registry: &Arc<Registry>, other: &Arc<Registry>, at: usize) {
         let new = NewToken {
             name: "Robin".to_owned(),
             role: Role::Editor,
@@ -194,7 +200,7 @@ impl Shared {
     }
 
     /// Makes, uses or erases a workspace that others make, use and erase.
-    async fn fleet(&self, registry: &Registry, dice: &mut Dice) {
+    async fn fleet(&self, registry: &Arc<Registry>, dice: &mut Dice) {
         let id = fleeting(dice.below(FLEETING));
         match dice.below(3) {
             0 => match registry
@@ -228,8 +234,8 @@ impl Shared {
 
     async fn work(&self, task: usize) {
         let mut dice = Dice::of(task as u64 + 1);
-        let registry = &*self.registries[task % 2];
-        let other = &*self.registries[(task + 1) % 2];
+        let registry = &self.registries[task % 2];
+        let other = &self.registries[(task + 1) % 2];
         while self.done.load(Ordering::SeqCst) < CHANGES {
             let at = dice.below(LASTING);
             let kind = dice.below(100);
@@ -309,7 +315,7 @@ async fn of_ten_thousand_changes_that_two_processes_make_at_once_none_is_lost() 
     }
     let [one, other] = &registries;
     for registry in &registries {
-        registry.inner.refresh_all().await.unwrap();
+        registry.catch_up().await.unwrap();
     }
     is_what_was_done(one, &shared).await;
     same(one, other);
@@ -323,7 +329,7 @@ async fn is_what_was_done(registry: &Registry, shared: &Shared) {
     let verified = registry.audit().verify().await.unwrap();
     assert_eq!(
         verified.heads.len(),
-        1 + registry.inner.chains.registrations().len()
+        1 + registry.chains.registrations().len()
     );
     let keys = registry.list(&Filter::default());
     assert!(keys.iter().all(|key| !key.damaged));
@@ -396,13 +402,13 @@ async fn a_look_shows_what_another_process_has_made_changed_and_erased() {
     made.unwrap();
     let a = one.add(&act(), key("a", "sk-1")).await.unwrap().credential;
     assert!(other.credential(&a.id).is_none());
-    other.inner.refresh_all().await.unwrap();
+    other.catch_up().await.unwrap();
     same(&one, &other);
     let answer = |registry: &Registry| opened(registry.resolver().resolve(&ask("acme")));
     assert_eq!(answer(&other).as_deref(), Ok("sk-1"));
     let acme = "acme".parse().unwrap();
     one.rotate_workspace_key(&act(), &acme).await.unwrap();
-    other.inner.refresh_all().await.unwrap();
+    other.catch_up().await.unwrap();
     assert_eq!(
         answer(&other).as_deref(),
         Ok("sk-1"),

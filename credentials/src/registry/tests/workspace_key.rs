@@ -107,12 +107,12 @@ async fn a_rotation_that_is_cut_off_serves_all_keys_and_goes_on_where_it_was() {
         serves(&registry);
         assert_eq!(reached, at < 10_000, "{at}");
         assert!(reached || outcome.is_ok(), "{at}: {outcome:?}");
-        let keys = registry.inner.keyring.ids(&acme()).await;
+        let keys = registry.keyring.ids(&acme()).await;
         let left = registry
             .rotate_workspace_key(&act(), &acme())
             .await
             .unwrap();
-        registry.inner.chains.sweep().await.unwrap();
+        registry.chains.sweep().await.unwrap();
         assert_eq!(named(&installation), [left.key.clone()].into(), "{at}");
         // Unless all was done but the clearing away, the key that was begun with is gone on with.
         if left.credentials < KEYS {
@@ -129,7 +129,7 @@ async fn a_workspace_without_keys_gets_a_new_one_too() {
         .await
         .unwrap();
     assert_eq!(resealed.credentials, 0);
-    let current = registry.inner.keyring.current(&acme()).unwrap();
+    let current = registry.keyring.current(&acme()).unwrap();
     assert_eq!(current.id(), resealed.key);
     let unknown = registry
         .rotate_workspace_key(&act(), &"nowhere".parse().unwrap())
@@ -149,13 +149,13 @@ async fn changes_and_a_second_rotation_come_between_and_all_ends_under_one_key()
     );
     added.unwrap();
     drop(backup.unwrap());
-    let last = registry.inner.keyring.current(&acme()).unwrap();
+    let last = registry.keyring.current(&acme()).unwrap();
     assert!([one.unwrap().key, other.unwrap().key].contains(&last.id().to_owned()));
     assert_eq!(
         named(&installation),
         [last.id().to_owned()].into(),
         "of {} keys",
-        registry.inner.keyring.ids(&acme()).await.len()
+        registry.keyring.ids(&acme()).await.len()
     );
     serves(&registry);
     drop(registry);
@@ -183,8 +183,8 @@ async fn what_does_not_open_is_left_as_it_is_and_counted() {
 #[tokio::test]
 async fn a_new_key_is_made_although_something_old_does_not_open_any_more() {
     let (installation, registry, id) = one_key().await;
-    let first = registry.inner.keyring.ids(&acme()).await;
-    registry.inner.keyring.add_next(&acme()).await.unwrap();
+    let first = registry.keyring.ids(&acme()).await;
+    registry.keyring.add_next(&acme()).await.unwrap();
     // Of the destroyed version its trace stays, under the first key, which then does not unwrap any more.
     let rotation = Rotation {
         grace: std::time::Duration::ZERO,
@@ -192,9 +192,9 @@ async fn a_new_key_is_made_although_something_old_does_not_open_any_more() {
     };
     registry.rotate(&act(), &id, rotation).await.unwrap();
     let first = first.into_iter().collect();
-    registry.inner.keyring.destroy(&first).await.unwrap();
+    registry.keyring.destroy(&first).await.unwrap();
     for _ in 0..2 {
-        let before = registry.inner.keyring.current(&acme()).unwrap();
+        let before = registry.keyring.current(&acme()).unwrap();
         let resealed = registry
             .rotate_workspace_key(&act(), &acme())
             .await
