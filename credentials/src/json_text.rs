@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_text_is_what_serde_json_reads() {
+    fn texts_are_decoded_as_by_serde_json() {
         for json in [
             r#""""#,
             r#""sk-plain""#,
@@ -91,7 +91,7 @@ mod tests {
 
     /// Escapes that no JSON parser lets through are no text either, and never a panic.
     #[test]
-    fn what_is_no_json_is_no_text() {
+    fn invalid_json_strings_are_refused() {
         for json in [
             "",
             "\"",
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn the_buffer_of_a_text_never_grows() {
+    fn the_buffer_of_a_text_is_never_reallocated() {
         for json in [
             format!("\"{}\"", "\\u0061".repeat(1_000)),
             format!("\"{}\"", "a\\u20ac\\n".repeat(1_000)),

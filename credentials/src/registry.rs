@@ -1,4 +1,5 @@
-//! The control plane's entry point: all changes to workspaces and credentials, and their views.
+//! The control plane's entry point: all changes to workspaces and credentials, and their views. Each
+//! public operation is in the file of its concern.
 
 mod change;
 mod duplicates;

@@ -1,7 +1,8 @@
 //! The changes. Each reads the current state of the workspace's chain, builds the new documents,
 //! commits them on that state, and publishes the result to the data plane. After a lost race it
 //! decides again. Changes of one chain are serialized; those that end the use of a key go first
-//! ([`Priority`]). One file for each concern; shared parts are here and in `credential_edit.rs`.
+//! ([`Priority`]). One file for each concern, with its public method above the function that
+//! decides; shared parts are here and in `credential_edit.rs`.
 
 /// Repeats a change after lost races, a bounded number of times. A macro, because an async closure
 /// over borrowed values is not known to be `Send` (rust-lang/rust#102211).

@@ -21,7 +21,7 @@ use crate::{
     snapshot::signals::{Attempt, Notice},
 };
 
-/// Starts the tasks on the current runtime. They end when `registry` is dropped.
+/// Starts the tasks on the current runtime. They end when the registry is dropped.
 pub(super) fn start(registry: &Arc<Registry>, notices: mpsc::Receiver<Notice>) {
     tokio::spawn(run_housekeeping(Arc::downgrade(registry), notices));
     tokio::spawn(run_linking(Arc::downgrade(registry)));

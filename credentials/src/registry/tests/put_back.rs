@@ -1,5 +1,6 @@
-//! Someone with write access to the store and to `heads/`, who puts chains back together with their anchors or damages what the
-//! installation's chain says of them: the other chains and the keyring still tell.
+//! Rollbacks of chains with their anchors, and damage to the installation's records about them, by
+//! an attacker with write access to the store and to `heads/`: the other chains and the keyring
+//! prove them.
 
 use keyside_store::chain::Damage;
 
@@ -15,7 +16,7 @@ use crate::{
 };
 
 impl Installation {
-    /// Puts everything of a chain back to what it was in `older`, its anchor included.
+    /// Puts everything of a chain back to its state in `older`, including its anchor.
     fn put_back_with_anchor(&self, chain: &str, older: &Installation) {
         self.put_back(chain, &older.memory);
         let anchor = chain.replace('/', ".");
@@ -24,14 +25,14 @@ impl Installation {
     }
 }
 
-/// Where a document of the installation's chain is stored.
+/// The storage key of a document of the installation's chain.
 fn document(registry: &Registry, name: &str) -> String {
     let state = registry.chains.own().state().unwrap();
     let entry = state.document(name).unwrap();
     ChainName::installation().object_key(&entry.object)
 }
 
-/// Removes an object, or edits it.
+/// Deletes or edits an object.
 fn damage(installation: &Installation, at: &str, is_removed: bool) {
     match is_removed {
         true => installation.remove(at),
@@ -39,7 +40,7 @@ fn damage(installation: &Installation, at: &str, is_removed: bool) {
     }
 }
 
-/// The chain that the first finding is about, and the finding.
+/// The chain of the first damage found, and the damage.
 async fn found(registry: &Registry) -> (String, String) {
     match registry.audit().verify().await {
         Err(VerifyError::Broken(found)) => (found.chain.to_string(), found.finding),
@@ -47,10 +48,9 @@ async fn found(registry: &Registry) -> (String, String) {
     }
 }
 
-/// A revoked key that is to come back: only the registration tells that the chain is older.
+/// A rollback would revive a revoked key, and only the registration proves that the chain is older.
 #[tokio::test]
-async fn a_workspace_whose_registration_is_damaged_is_not_used_and_not_linked_erased_or_made_again()
-{
+async fn a_workspace_with_a_damaged_registration_is_not_served_linked_erased_or_recreated() {
     for is_removed in [true, false] {
         let (installation, [a, ..]) = two_workspaces().await;
         let registry = installation.open().await;
@@ -84,20 +84,22 @@ async fn a_workspace_whose_registration_is_damaged_is_not_used_and_not_linked_er
                 assert!(is_named, "{error}");
                 assert!(error.to_string().contains("workspace/acme"), "{error}");
             }
-            // As a clean stop does.
+            // As an orderly stop does.
             registry.links.changed(&acme(), true);
             registry.link(true).await;
             assert_eq!(document(&registry, "workspace/acme"), at, "not replaced");
             assert_eq!(found(&registry).await.0, "installation");
-            let told = records(&registry).await;
-            let named = told.iter().filter(|it| it.event == Event::DocumentDamaged);
+            let recorded = records(&registry).await;
+            let named = recorded
+                .iter()
+                .filter(|it| it.event == Event::DocumentDamaged);
             assert_eq!(named.count(), 1, "on record, and once");
         }
     }
 }
 
 #[tokio::test]
-async fn a_registration_that_is_damaged_while_a_process_runs_stops_its_workspace() {
+async fn a_registration_damaged_at_run_time_disables_its_workspace() {
     let (installation, [a, ..]) = two_workspaces().await;
     let registry = installation.open().await;
     let other = installation.open().await;
@@ -118,9 +120,9 @@ async fn a_registration_that_is_damaged_while_a_process_runs_stops_its_workspace
     assert_eq!(b.as_deref(), Ok("sk-acme-b"));
 }
 
-/// A revoked token that is to come back.
+/// A rollback would revive a revoked token.
 #[tokio::test]
-async fn an_installation_put_back_with_its_anchor_is_refused_if_a_workspace_was_changed_since() {
+async fn a_rollback_of_the_installation_and_its_anchor_is_refused_if_a_workspace_changed_since() {
     let token = || NewToken {
         name: "another owner".to_owned(),
         role: Role::Owner,
@@ -153,7 +155,7 @@ async fn an_installation_put_back_with_its_anchor_is_refused_if_a_workspace_was_
     );
     assert!(is_older, "{error}");
     assert!(error.to_string().contains("newest copy"), "{error}");
-    // The older state went on elsewhere, so that it is the longer one.
+    // The older state was continued elsewhere, so it is longer.
     let elsewhere = older.open().await;
     for _ in 0..4 {
         let made = elsewhere.create_token(&act(), &Scope::All, token()).await;
@@ -175,9 +177,9 @@ async fn an_installation_put_back_with_its_anchor_is_refused_if_a_workspace_was_
     registry.audit().verify().await.unwrap();
 }
 
-/// The end of the chain is not linked as other states are.
+/// The end of the chain is not linked like its other states.
 #[tokio::test]
-async fn the_chain_of_an_erased_workspace_cut_before_its_end_is_found_and_its_id_refused() {
+async fn an_erased_workspaces_chain_truncated_before_its_end_is_detected_and_its_id_refused() {
     let (installation, registry, _) = erasing::two_workspaces().await;
     registry.link(true).await;
     let before = installation.copy();
@@ -199,26 +201,26 @@ async fn the_chain_of_an_erased_workspace_cut_before_its_end_is_found_and_its_id
 }
 
 #[tokio::test]
-async fn a_damaged_state_of_the_installation_is_on_record_and_is_not_replaced_by_a_rotation() {
+async fn a_damaged_installation_document_is_audited_and_not_replaced_by_a_rotation() {
     let (installation, registry, _) = erasing::two_workspaces().await;
     drop(registry);
     let options = || signing_key::options(&installation, installation.backend());
-    let registry = open_still(options()).await.unwrap();
+    let registry = open_without_tasks(options()).await.unwrap();
     registry.rotate_master_key(&act()).await.unwrap();
     let at = document(&registry, "state");
     let whole = installation.stored(&at);
     drop(registry);
     for is_removed in [false, true] {
         damage(&installation, &at, is_removed);
-        let registry = open_still(options()).await.unwrap();
+        let registry = open_without_tasks(options()).await.unwrap();
         let answer = opened(registry.resolver().resolve(&ask("globex")));
         assert_eq!(answer.as_deref(), Ok("sk-globex"));
-        let told = records(&registry).await;
-        let named = told.iter().any(|it| {
+        let recorded = records(&registry).await;
+        let named = recorded.iter().any(|it| {
             let note = it.note.as_deref().unwrap_or_default();
             it.event == Event::DocumentDamaged && note.contains("document state")
         });
-        assert!(named, "{told:?}");
+        assert!(named, "{recorded:?}");
         let error = registry.rotate_master_key(&act()).await.unwrap_err();
         let is_named = matches!(error, ChangeError::InstallationDamaged(_));
         assert!(is_named, "{error}");
@@ -226,7 +228,7 @@ async fn a_damaged_state_of_the_installation_is_on_record_and_is_not_replaced_by
         assert_eq!(found(&registry).await.0, "installation");
         installation.put(&at, &whole);
     }
-    let registry = open_still(options()).await.unwrap();
+    let registry = open_without_tasks(options()).await.unwrap();
     registry.settle_keys().await.unwrap();
     registry.audit().verify().await.unwrap();
 }

@@ -63,7 +63,8 @@ pub enum Damage {
         /// The file system's error, with the path.
         error: String,
     },
-    /// The keyring is of an epoch before the head's: what is committed with it would be refused from then on.
+    /// The keyring is of an epoch before the head's: changes committed with it would be refused
+    /// from then on.
     #[error(
         "its head is of epoch {head}, and the keyring of epoch {keyring}: the keyring was put back to a state before the \
          last restore"
@@ -74,7 +75,8 @@ pub enum Damage {
         /// The epoch of the keyring.
         keyring: u64,
     },
-    /// The head is of an epoch before the keyring's: the store and the anchors were put back together.
+    /// The head is of an epoch before the keyring's: the store and the anchors were put back
+    /// together.
     #[error(
         "its head is of epoch {head}, and the keyring of epoch {keyring}: the store and the heads were put back to a \
          state before the last restore"
@@ -85,8 +87,8 @@ pub enum Damage {
         /// The epoch of the keyring.
         keyring: u64,
     },
-    /// A document of the installation's chain that something else depends on does not match the hash
-    /// in the map, or cannot be parsed.
+    /// A document of the installation's chain that something else depends on does not match the
+    /// hash in the map, or cannot be parsed.
     #[error("the document {document} of the installation's chain is gone or edited")]
     DocumentGone {
         /// The document's name.
