@@ -1,4 +1,4 @@
-//! Background tasks: sweep ended versions, record refused uses, write links.
+//! Background tasks: sweep ended versions, record refused uses, write links, store times of last use.
 
 use std::{
     sync::{Arc, Weak},
@@ -13,6 +13,7 @@ use tokio::{
 use super::{
     ChangeError, Registry,
     change::{about, detail, retry_on_race},
+    tokens,
 };
 use crate::{
     chains::Priority,
@@ -25,6 +26,7 @@ use crate::{
 pub(super) fn start(registry: &Arc<Registry>, notices: mpsc::Receiver<Notice>) {
     tokio::spawn(run_housekeeping(Arc::downgrade(registry), notices));
     tokio::spawn(run_linking(Arc::downgrade(registry)));
+    tokio::spawn(tokens::keep_last_used(Arc::downgrade(registry)));
 }
 
 async fn run_linking(registry: Weak<Registry>) {

@@ -19,7 +19,7 @@ use tokio::{
 
 use super::{
     OpenError, OpenOptions, Registry, duplicates::DuplicateIndex, housekeeping,
-    references::References, tokens,
+    references::References,
 };
 use crate::{
     access::{Access, EnsureOwnerError},
@@ -58,7 +58,6 @@ impl Registry {
     pub async fn open(options: OpenOptions) -> Result<Arc<Self>, OpenError> {
         let (registry, notices) = Self::open_as(Role::Authority, options).await?;
         housekeeping::start(&registry, notices);
-        tokio::spawn(tokens::keep_last_used(Arc::downgrade(&registry)));
         Ok(registry)
     }
 
