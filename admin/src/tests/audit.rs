@@ -432,15 +432,15 @@ fn hex(bytes: &[u8]) -> String {
 #[tokio::test]
 async fn a_page_and_an_export_without_damaged_records_do_not_look_complete() {
     let api = Api::with_workspace().await;
+    let path = format!("{AUDIT}?limit=1000");
+    let page = api.get(&path).await.json();
+    assert_eq!(page["warnings"], json!([]));
     for n in 0..40 {
         let label = format!("k{n}");
         let new = new_credential(json!({ "label": label }));
         let made = api.post(CREDENTIALS, &new);
         assert_eq!(made.await.status, StatusCode::CREATED);
     }
-    let path = format!("{AUDIT}?limit=1000");
-    let page = api.get(&path).await.json();
-    assert_eq!(page["warnings"], json!([]));
     {
         let mut contents = api.memory.contents();
         assert!(!contents.segments.is_empty());

@@ -5,6 +5,8 @@ use std::{
     io,
     os::unix::fs::MetadataExt,
     path::Path,
+    process, thread,
+    time::{Duration, Instant},
 };
 
 use keyside_store::file::FileError;
@@ -23,7 +25,7 @@ pub(super) fn lock(folder: &Path) -> Result<File, StoreOpenError> {
     // that process. Unlocked again, because sled takes this lock itself.
     let db = folder.join(DB);
     if db.is_file() {
-        let probe = take(File::open(&db), &db, folder)?;
+        let probe = take_db(&db, folder)?;
         probe.unlock().map_err(FileError::at(&db))?;
     }
     Ok(lock)
@@ -33,14 +35,36 @@ pub(super) fn lock(folder: &Path) -> Result<File, StoreOpenError> {
 /// whose lock file was deleted or replaced holds only that one.
 pub(super) fn lock_existing(folder: &Path) -> Result<Vec<File>, StoreOpenError> {
     let mut locks = Vec::new();
-    for path in [LOCK, DB].map(|name| folder.join(name)) {
-        if path.exists() {
-            locks.push(take(File::open(&path), &path, folder)?);
-        }
+    let (path, db) = (folder.join(LOCK), folder.join(DB));
+    if path.exists() {
+        locks.push(take(File::open(&path), &path, folder)?);
+    }
+    if db.exists() {
+        locks.push(take_db(&db, folder)?);
     }
     match locks.is_empty() {
         true => Err(StoreOpenError::no_store(folder)),
         false => Ok(locks),
+    }
+}
+
+/// Takes sled's lock on its log. A store that this process has just closed may hold it a little
+/// longer: sled 0.34.7 closes the file in a thread of its own.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the system has no lock with a deadline"
+)]
+fn take_db(db: &Path, folder: &Path) -> Result<File, StoreOpenError> {
+    let deadline = Instant::now() + CLOSING;
+    loop {
+        match take(File::open(db), db, folder) {
+            Err(StoreOpenError::Locked { holder, .. })
+                if holder == Some(process::id()) && Instant::now() < deadline =>
+            {
+                thread::sleep(CLOSING_POLL);
+            }
+            taken => return taken,
+        }
     }
 }
 
@@ -75,3 +99,6 @@ fn holder(file: &File) -> Option<u32> {
 pub(super) const LOCK: &str = "lock";
 /// sled's log, which contains all values. sled locks it while it is open.
 pub(super) const DB: &str = "db";
+/// How long sled may take to close its files, a multiple of what was seen.
+const CLOSING: Duration = Duration::from_millis(500);
+const CLOSING_POLL: Duration = Duration::from_millis(5);
