@@ -1,4 +1,5 @@
-//! Background tasks: sweep ended versions, record refused uses, write links, store times of last use.
+//! Background tasks: sweep ended versions, record refused uses, write links, store times of tokens'
+//! last use.
 
 use std::{
     sync::{Arc, Weak},
