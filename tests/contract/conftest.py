@@ -14,7 +14,7 @@ PROVIDERS = every_provider()
 
 
 def pytest_configure(config):
-    unknown = set(MODE.expected) - {provider.id for provider in PROVIDERS}
+    unknown = set(MODE.expected) - {provider.id for provider in PROVIDERS if provider.interactions(live=True)}
     if unknown:
         pytest.exit(f"KEYSIDE_CONTRACT_EXPECT has no contract for {', '.join(sorted(unknown))}", returncode=1)
     if MODE.expected and not MODE.live:
@@ -28,16 +28,16 @@ def pytest_generate_tests(metafunc):
 
 
 def pytest_collection_modifyitems(items):
-    """Runs the search for keys after all other tests; against the providers themselves, only that and the contracts."""
-    live_files = ("test_contracts.py", "test_canaries.py")
+    """Runs the searches for connections and keys last; against the providers themselves, only contracts and the latter."""
     if MODE.live:
-        items[:] = [item for item in items if item.path.name in live_files]
-    items.sort(key=lambda item: item.path.name == "test_canaries.py")
+        items[:] = [item for item in items if item.path.name in ("test_contracts.py", "test_canaries.py")]
+    last = ["test_egress.py", "test_canaries.py"]
+    items.sort(key=lambda item: last.index(item.path.name) if item.path.name in last else -1)
 
 
 @pytest.fixture(scope="session")
 def stage(tmp_path_factory) -> Iterator[Stage]:
-    available = [provider for provider in PROVIDERS if not MODE.missing(provider)]
+    available = [provider for provider in PROVIDERS if provider.interactions(MODE.live) and not MODE.missing(provider)]
     stage = Stage(tmp_path_factory.mktemp("keyside"), MODE, available)
     try:
         yield stage.start()

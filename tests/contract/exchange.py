@@ -13,6 +13,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 from relay import CREDENTIAL_HEADERS
+from shapes import mismatches
 
 TIMEOUT = 60
 #: The last event of OpenAI's streams, which is not JSON.
@@ -56,7 +57,7 @@ def ask(url: str, method: str, headers: dict[str, str], body: Any) -> Answer:
 
 
 def converse(url: str, headers: dict[str, str], messages: list[Any], until: dict) -> Answer:
-    """A WebSocket: sends each message, once the one before it was answered if it says so, and reads up to the event `until`."""
+    """A WebSocket: sends the messages, and reads up to an event like `until`."""
     _assert_no_credential(headers)
     # Without a proxy: websockets would take the environment's.
     address = url.replace("http", "ws", 1)
@@ -66,25 +67,19 @@ def converse(url: str, headers: dict[str, str], messages: list[Any], until: dict
             answer = Answer(handshake.status_code, {name.lower(): value for name, value in handshake.headers.raw_items()})
             for message in messages:
                 channel.send(json.dumps(message))
-            while not (answer.events and _contains(answer.events[-1], until)):
+            while not answer.events or mismatches(answer.events[-1], until):
                 answer.events.append(json.loads(channel.recv(timeout=TIMEOUT)))
     except InvalidStatus as refused:
         response = refused.response
         answer = Answer(response.status_code, {name.lower(): value for name, value in response.headers.raw_items()})
         answer.events = list(_events(answer.media_type, response.body or b""))
-    except ConnectionClosed:
+    except (ConnectionClosed, TimeoutError):
         answer.complete = False
     return answer
 
 
 def _assert_no_credential(headers: dict[str, str]):
     assert not {name.lower() for name in headers} & set(CREDENTIAL_HEADERS), "the client sends no credential"
-
-
-def _contains(event: Any, part: dict) -> bool:
-    if not isinstance(part, dict):
-        return event == part
-    return isinstance(event, dict) and all(name in event and _contains(event[name], value) for name, value in part.items())
 
 
 def _events(media_type: str, received: bytes) -> Iterator[Any]:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import urllib.parse
 import uuid
 from dataclasses import dataclass, field
@@ -33,8 +34,6 @@ class Mode:
         """Why this provider cannot be asked."""
         if not self.live:
             return None
-        if not provider.data["live"]:
-            return "there is no such provider: it is Keyside's own, for the demo"
         unset = [name for name in provider.variables if not os.environ.get(name)]
         return f"{' and '.join(unset)} is not set" if unset else None
 
@@ -54,7 +53,7 @@ class Stage:
     keyside: Keyside | None = None
     keys: dict[str, str] = field(default_factory=dict, repr=False)
     """The good key of each provider."""
-    wrong_keys: list[str] = field(default_factory=list, repr=False)
+    wrong_keys: dict[str, str] = field(default_factory=dict, repr=False)
     relays: dict[str, Relay] = field(default_factory=dict)
 
     def start(self) -> "Stage":
@@ -65,16 +64,16 @@ class Stage:
         for workspace in WORKSPACES.values():
             self.keyside.add_workspace(workspace)
         for provider in self.providers:
-            wrong = canary(provider.data["credential"]["prefix"])
-            self.wrong_keys.append(wrong)
+            self.wrong_keys[provider.id] = canary(provider.data["credential"]["prefix"])
             self.keyside.add_key(WORKSPACES["good"], provider.id, self.keys[provider.id])
-            self.keyside.add_key(WORKSPACES["wrong"], provider.id, wrong)
+            self.keyside.add_key(WORKSPACES["wrong"], provider.id, self.wrong_keys[provider.id])
         return self
 
     def stop(self):
         for running in (self.keyside, *self.relays.values(), self.aimock, self.sentinel):
             if running:
                 running.stop()
+        shutil.rmtree(self.folder)  # real keys, and what decrypts them
 
     def keeps(self, interaction: Interaction):
         """Makes one interaction and checks the response, what arrived at the provider, and the run record."""
@@ -104,8 +103,7 @@ class Stage:
             return
         (request,) = arrived
         place = interaction.provider.data["credential"]
-        position = [provider.id for provider in self.providers].index(interaction.provider.id)
-        key = self.keys[interaction.provider.id] if interaction.key == "good" else self.wrong_keys[position]
+        key = (self.keys if interaction.key == "good" else self.wrong_keys)[interaction.provider.id]
         below = interaction.provider.data.get("below", "")
         assert (request.method, request.target) == (interaction.method, f"{below}{interaction.path}")
         assert request.credentials == {place["header"]: [place["value"].replace("{key}", key)]}
