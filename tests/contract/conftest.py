@@ -28,7 +28,7 @@ def pytest_generate_tests(metafunc):
 
 
 def pytest_collection_modifyitems(items):
-    """Runs the searches for connections and keys last; against the providers themselves, only contracts and the latter."""
+    """Runs the searches for connections and keys last; live, only the contracts and the search for keys."""
     if MODE.live:
         items[:] = [item for item in items if item.path.name in ("test_contracts.py", "test_canaries.py")]
     last = ["test_egress.py", "test_canaries.py"]

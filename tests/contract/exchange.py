@@ -1,11 +1,11 @@
-"""The client: makes one interaction's request through Keyside, without any credential, and reads the response as events."""
+"""The client: makes requests through Keyside, without any credential, and reads each response as events."""
 
 import binascii
 import http.client
 import json
 import struct
 import urllib.parse
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -45,7 +45,7 @@ def ask(url: str, method: str, headers: dict[str, str], body: Any) -> Answer:
     try:
         connection.request(method, f"{parts.path}{f'?{parts.query}' if parts.query else ''}", content, fields | headers)
         response = connection.getresponse()
-        answer = Answer(response.status, {name.lower(): value for name, value in response.getheaders()})
+        answer = Answer(response.status, _lower(response.getheaders()))
         try:
             received = response.read()
         except http.client.IncompleteRead as cut:
@@ -59,23 +59,27 @@ def ask(url: str, method: str, headers: dict[str, str], body: Any) -> Answer:
 def converse(url: str, headers: dict[str, str], messages: list[Any], until: dict) -> Answer:
     """A WebSocket: sends the messages, and reads up to an event like `until`."""
     _assert_no_credential(headers)
-    # Without a proxy: websockets would take the environment's.
     address = url.replace("http", "ws", 1)
     try:
+        # Without the environment's proxy, which websockets would use.
         with connect(address, additional_headers=headers, open_timeout=TIMEOUT, proxy=None) as channel:
             handshake = channel.response
-            answer = Answer(handshake.status_code, {name.lower(): value for name, value in handshake.headers.raw_items()})
+            answer = Answer(handshake.status_code, _lower(handshake.headers.raw_items()))
             for message in messages:
                 channel.send(json.dumps(message))
             while not answer.events or mismatches(answer.events[-1], until):
                 answer.events.append(json.loads(channel.recv(timeout=TIMEOUT)))
     except InvalidStatus as refused:
         response = refused.response
-        answer = Answer(response.status_code, {name.lower(): value for name, value in response.headers.raw_items()})
+        answer = Answer(response.status_code, _lower(response.headers.raw_items()))
         answer.events = list(_events(answer.media_type, response.body or b""))
     except (ConnectionClosed, TimeoutError):
         answer.complete = False
     return answer
+
+
+def _lower(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
+    return {name.lower(): value for name, value in headers}
 
 
 def _assert_no_credential(headers: dict[str, str]):

@@ -4,17 +4,28 @@ aimock's own journal hides credentials, and accepts a key in any header that som
 """
 
 import contextlib
+import http.client
 import json
 import socket
 import socketserver
 import threading
 import urllib.parse
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 #: Headers in which a credential can travel.
-CREDENTIAL_HEADERS = ("authorization", "proxy-authorization", "x-api-key", "x-goog-api-key", "api-key", "xi-api-key", "cookie")
+CREDENTIAL_HEADERS = (
+    "authorization",
+    "proxy-authorization",
+    "x-api-key",
+    "x-goog-api-key",
+    "api-key",
+    "xi-api-key",
+    "cookie",
+)
 CREDENTIAL_PARAMETERS = ("key", "api_key", "api-key", "access_token")
+FRAMING = ("connection", "content-length", "transfer-encoding")
 
 
 @dataclass
@@ -51,6 +62,8 @@ class Relay:
         self.arrived: list[Arrived] = []
         self.mock = urllib.parse.urlsplit(mock)
         self.paths = paths
+        self.more_usage: dict[str, dict] = {}
+        """Counts that the provider reports and aimock does not, by the path of the object that they belong to."""
         self._server = _Server(("127.0.0.1", 0), type("Handler", (_Handler,), {"relay": self}))
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
@@ -59,11 +72,27 @@ class Relay:
         self._server.shutdown()
         self._server.server_close()
 
+    def prepare(self, more_usage: dict[str, dict]):
+        """For the next interaction."""
+        self.arrived = []
+        self.more_usage = more_usage
+
     def as_mock_has_it(self, target: str) -> str:
         for begin, replacement in self.paths.items():
             if target.startswith(begin):
                 return replacement + target[len(begin) :]
         return target
+
+
+    def with_more_usage(self, text: bytes) -> bytes:
+        event = json.loads(text)
+        for path, more in self.more_usage.items():
+            usage = event
+            for name in path.split("."):
+                usage = usage.get(name) if isinstance(usage, dict) else None
+            if isinstance(usage, dict):
+                _merge(usage, more)
+        return json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 class _Server(socketserver.ThreadingTCPServer):
@@ -90,9 +119,13 @@ class _Handler(socketserver.StreamRequestHandler):
         head += "".join(f"{name}: {value}\r\n" for name, value in kept)
         with socket.create_connection((self.relay.mock.hostname, self.relay.mock.port)) as mock:
             mock.sendall(f"{head}\r\n".encode("latin-1"))
-            length = None if upgrade else int(dict(headers).get("content-length", 0))
-            threading.Thread(target=self._forward, args=(mock, request, length), daemon=True).start()
-            self._respond(mock)
+            if upgrade:
+                threading.Thread(target=self._forward, args=(mock, request, None), daemon=True).start()
+                self._splice(mock)
+            else:
+                # The whole body first: a refusal may come before it was read.
+                self._forward(mock, request, int(dict(headers).get("content-length", 0)))
+                self._respond(mock, method)
 
     def finish(self):
         with contextlib.suppress(OSError):
@@ -112,11 +145,47 @@ class _Handler(socketserver.StreamRequestHandler):
                 request.sent += piece
                 mock.sendall(piece)
 
-    def _respond(self, mock: socket.socket):
-        """Passes on the response, and a cut in it. aimock's streams promise to keep the connection."""
-        with contextlib.suppress(OSError), mock.makefile("rb") as response:
-            while (line := response.readline()).strip():
-                self.wfile.write(line.replace(b"keep-alive", b"close") if line.lower().startswith(b"connection:") else line)
-            self.wfile.write(line)
-            while piece := response.read1(65536):
+    def _respond(self, mock: socket.socket, method: str):
+        """Passes on the response, and a cut in it."""
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            response = http.client.HTTPResponse(mock, method=method)
+            response.begin()
+            head = f"HTTP/1.1 {response.status} {response.reason}\r\n"
+            kept = [(name, value) for name, value in response.getheaders() if name.lower() not in FRAMING]
+            head += "".join(f"{name}: {value}\r\n" for name, value in kept)
+            self.wfile.write(f"{head}transfer-encoding: chunked\r\nconnection: close\r\n\r\n".encode("latin-1"))
+            for piece in filter(None, self._pieces(response)):
+                self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece))
+            self.wfile.write(b"0\r\n\r\n")
+
+    def _pieces(self, response: http.client.HTTPResponse) -> Iterator[bytes]:
+        media_type = response.headers.get_content_type()
+        if media_type == "application/json":
+            yield self.relay.with_more_usage(response.read())
+            return
+        rest = b""
+        while piece := response.read1(65536):
+            if media_type != "text/event-stream":
+                yield piece
+                continue
+            *lines, rest = (rest + piece).split(b"\n")
+            yield b"".join(self._line(line) + b"\n" for line in lines)
+        yield rest
+
+    def _line(self, line: bytes) -> bytes:
+        begin = b"data: "
+        return begin + self.relay.with_more_usage(line[len(begin) :]) if line.startswith(begin + b"{") else line
+
+    def _splice(self, mock: socket.socket):
+        """A WebSocket, from the provider to the client."""
+        with contextlib.suppress(OSError):
+            while piece := mock.recv(65536):
                 self.wfile.write(piece)
+
+
+def _merge(into: dict, more: dict):
+    for name, value in more.items():
+        if isinstance(value, dict):
+            _merge(into.setdefault(name, {}), value)
+        else:
+            into[name] = value

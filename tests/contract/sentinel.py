@@ -1,4 +1,4 @@
-"""Keyside's egress proxy in this suite: records what was meant to leave the machine, and refuses it."""
+"""Keyside's egress proxy in this suite: records each request that would leave the machine, and refuses it."""
 
 import socketserver
 import threading
@@ -8,7 +8,8 @@ class Sentinel:
     def __init__(self):
         self.heads: list[bytes] = []
         """The head of each request: `CONNECT host:port` and headers."""
-        self._server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"sentinel": self}))
+        handler = type("Handler", (_Handler,), {"sentinel": self})
+        self._server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), handler)
         self._server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()

@@ -1,8 +1,8 @@
 """What a response must be like: the matching rules of the data files.
 
-An object must have the fields of the shape, and may have others, as providers add fields without notice. A field whose name ends
-in `?` may be absent. A list has at least one item, and each must match. A string that begins with `$` names types (`$string|null`),
-with `~` a regular expression, with `@` another shape of `shapes.json`. Anything else is a literal.
+An object must have the fields of the shape and may have others, as providers add fields without notice; a field whose
+name ends in `?` may be absent. A list has at least one item, and each must match. A string that begins with `$` names
+types (`$string|null`), with `~` a regular expression, with `@` a shape in `shapes.json`. All else is a literal.
 """
 
 import json

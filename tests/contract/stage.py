@@ -78,11 +78,13 @@ class Stage:
     def keeps(self, interaction: Interaction):
         """Makes one interaction and checks the response, what arrived at the provider, and the run record."""
         run = uuid.uuid4().hex
-        arrived_before = len(self._arrived(interaction.provider))
+        relay = self.relays.get(interaction.provider.id)
+        if relay:
+            relay.prepare(interaction.more_usage)
         answer = self._exchange(interaction, run)
         assert interaction.problems(answer) == []
-        if not self.mode.live:
-            self._assert_arrived(interaction, self._arrived(interaction.provider)[arrived_before:])
+        if relay:
+            self._assert_arrived(interaction, relay.arrived)
         self._assert_recorded(interaction, answer, run)
 
     def _exchange(self, interaction: Interaction, run: str) -> Answer:
@@ -91,10 +93,6 @@ class Stage:
         if socket := interaction.socket:
             return converse(f"{origin}{interaction.path}", headers, socket["send"], socket["until"])
         return ask(f"{origin}{interaction.path}", interaction.method, headers, interaction.body)
-
-    def _arrived(self, provider: Provider) -> list[Arrived]:
-        relay = self.relays.get(provider.id)
-        return relay.arrived if relay else []
 
     def _assert_arrived(self, interaction: Interaction, arrived: list[Arrived]):
         """The provider received the client's request once, with the workspace's key where it wants it, and no other."""

@@ -43,7 +43,9 @@ def the_sentinel_has_seen_nothing(stage):
     assert stage.sentinel.targets == []
 
 
-@pytest.mark.skipif(os.environ.get("KEYSIDE_CONTRACT_ISOLATED") != "1", reason="this system cannot make a network namespace")
+@pytest.mark.skipif(
+    os.environ.get("KEYSIDE_CONTRACT_ISOLATED") != "1", reason="this system cannot make a network namespace"
+)
 def the_suite_has_no_network_but_loopback():
     interfaces = [line.split(":")[0].strip() for line in Path("/proc/net/dev").read_text().splitlines() if ":" in line]
     assert interfaces == ["lo"]
@@ -51,4 +53,5 @@ def the_suite_has_no_network_but_loopback():
 
 def _touch(stage, provider: Provider):
     interaction = next(one for one in provider.interactions(live=False) if not one.socket)
-    ask(f"{stage.keyside.proxy}/w/{WORKSPACES['good']}/{provider.id}{interaction.path}", interaction.method, {}, interaction.body)
+    origin = f"{stage.keyside.proxy}/w/{WORKSPACES['good']}/{provider.id}"
+    ask(f"{origin}{interaction.path}", interaction.method, {}, interaction.body)

@@ -15,7 +15,8 @@ from harness.keyside import binary
 
 SUITE = Path(__file__).parent
 BODY, STREAM, SOCKET = "a chat completion", "a streamed chat completion", "a response over a WebSocket"
-CUT, MISSING = "a stream that the provider cuts off", "a key that is missing, which Keyside refuses in the provider's format"
+CUT = "a stream that the provider cuts off"
+MISSING = "a key that is missing, which Keyside refuses in the provider's format"
 
 
 @pytest.mark.parametrize(
