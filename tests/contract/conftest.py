@@ -51,11 +51,11 @@ def current_mode() -> Mode:
 
 
 def pytest_terminal_summary(terminalreporter):
-    """A skipped contract proves nothing, so the last lines report it."""
+    """A skipped test proves nothing, so the last lines report it."""
     skipped = terminalreporter.stats.get("skipped", [])
     if not skipped:
         return
     reasons = sorted({report.longrepr[2].removeprefix("Skipped: ") for report in skipped})
-    terminalreporter.section(f"{len(skipped)} INTERACTIONS WERE NOT CHECKED", sep="!", red=True, bold=True)
+    terminalreporter.section(f"{len(skipped)} TESTS DID NOT RUN", sep="!", red=True, bold=True)
     for reason in reasons:
         terminalreporter.line(reason, red=True)

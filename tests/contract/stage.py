@@ -82,7 +82,8 @@ class Stage:
         if relay:
             relay.prepare(interaction.more_usage)
         answer = self._exchange(interaction, run)
-        assert interaction.problems(answer) == []
+        problems = interaction.problems(answer)
+        assert not problems, "; ".join(problems)
         if relay:
             self._assert_arrived(interaction, relay.arrived)
         self._assert_recorded(interaction, answer, run)
