@@ -65,7 +65,7 @@ impl Collector for DeclaredHealth {
         for health in self.declared.source_health() {
             let labels = [
                 health.workspace.as_str(),
-                &health.provider,
+                health.provider.as_str(),
                 health.label.as_str(),
             ];
             let usable = self.usable.with_label_values(&labels);

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use keyside_config::Catalogue;
+use keyside_config::{Catalogue, ProviderId};
 use keyside_credentials::{Credential, Filter, Registry, Status};
 use prometheus::{
     IntCounterVec, IntGaugeVec, Opts,
@@ -14,7 +14,7 @@ use prometheus::{
 /// Collects the counts, expiry times and rotations of stored credentials.
 pub(crate) struct Inventory {
     registry: Arc<Registry>,
-    providers: Vec<String>,
+    providers: Vec<ProviderId>,
     /// `integration_credentials_total{provider,status}`: a gauge, whatever its name says.
     credentials: IntGaugeVec,
     /// `integration_credential_expiry_timestamp_seconds{workspace,provider,label}`, for credentials
@@ -42,7 +42,7 @@ impl Inventory {
             registry,
             providers: catalogue
                 .iter()
-                .map(|provider| provider.id.to_string())
+                .map(|provider| provider.id.clone())
                 .collect(),
             credentials: IntGaugeVec::new(credentials, &["provider", "status"])?,
             expiries: IntGaugeVec::new(expiries, &["workspace", "provider", "label"])?,
@@ -53,7 +53,7 @@ impl Inventory {
     fn count(&self) {
         // A stored credential is counted even if its provider is no longer in the settings.
         self.credentials.reset();
-        for provider in &self.providers {
+        for provider in self.providers.iter().map(ProviderId::as_str) {
             for status in Status::ALL {
                 self.credentials
                     .with_label_values(&[provider, status.as_str()])
@@ -67,20 +67,20 @@ impl Inventory {
             self.count_one(&credential);
         }
         for (provider, rotations) in self.registry.rotations() {
-            let counter = self.rotations.with_label_values(&[&*provider]);
+            let counter = self.rotations.with_label_values(&[provider.as_str()]);
             counter.inc_by(rotations.saturating_sub(counter.get()));
         }
     }
 
     fn count_one(&self, credential: &Credential) {
         self.credentials
-            .with_label_values(&[&credential.provider[..], credential.status.as_str()])
+            .with_label_values(&[credential.provider.as_str(), credential.status.as_str()])
             .inc();
         let end = credential.expires_at;
         if let Some(end) = end.filter(|_| credential.status != Status::Revoked) {
-            let workspace = credential.workspace.as_str();
+            let (workspace, label) = (credential.workspace.as_str(), credential.label.as_str());
             self.expiries
-                .with_label_values(&[workspace, &credential.provider, credential.label.as_str()])
+                .with_label_values(&[workspace, credential.provider.as_str(), label])
                 .set(end.as_second());
         }
     }

@@ -11,6 +11,7 @@ use std::{
 use keyside_config::Settings;
 use keyside_credentials::{
     KeyringError, Kms, KmsError, OpenError, OpenOptions, Registry, StorageError, SystemClock,
+    backup,
 };
 use keyside_sled::EmbeddedStore;
 use tokio::runtime::Runtime;
@@ -75,6 +76,7 @@ async fn open_registry(
     let (store, keyring) = (folder.join("store"), folder.join("keyring"));
     // A new store in place of a lost one would make a restore refuse.
     if !EmbeddedStore::exists_in(&store).map_err(failed)? {
+        backup::expect_none_interrupted(&store, &keyring).map_err(misconfigured)?;
         Registry::expect_no_store_lost(&keyring).map_err(open_failure)?;
     }
     let store = EmbeddedStore::open(&store).await;

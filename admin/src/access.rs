@@ -15,12 +15,11 @@ use axum::{
 use http::{Extensions, HeaderMap, header, request::Parts};
 use keyside_credentials::{
     Access, ActorContext, ActorId, ChangeError, Credential, CredentialId, Denial, Listed,
-    Permission, Principal, Registry, Scope, Token, Workspace, WorkspaceId,
+    Permission, Principal, Registry, RequestId, Scope, Token, Workspace, WorkspaceId,
 };
 
 use crate::{
     problem::{Kind, Problem},
-    request_id::RequestId,
     request_log::ClientConnection,
 };
 
@@ -76,9 +75,9 @@ impl Caller {
         let id = extensions.get::<RequestId>();
         let client = extensions.get::<ClientConnection>();
         match (authentication, id.zip(client)) {
-            (Some(Authentication(Ok(principal))), Some((RequestId(id), client))) => Ok(Self {
+            (Some(Authentication(Ok(principal))), Some((id, client))) => Ok(Self {
                 principal: principal.clone(),
-                request_id: id.clone(),
+                request_id: id.as_str().to_owned(),
                 client: client.clone(),
             }),
             (Some(Authentication(Err(error))), _) => Err((*error).into()),

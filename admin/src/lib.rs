@@ -19,7 +19,6 @@ mod problem;
 mod query;
 mod rate_limits;
 mod refusal_audit;
-mod request_id;
 mod request_log;
 mod routes;
 mod schemas;

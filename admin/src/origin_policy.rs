@@ -4,10 +4,7 @@
 //! token by themselves, so the token stops most attacks; these checks also stop probing and DNS
 //! rebinding.
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    sync::Arc,
-};
+use std::{net::SocketAddr, sync::Arc};
 
 use axum::{
     extract::{Request, State},
@@ -15,6 +12,10 @@ use axum::{
     response::Response,
 };
 use http::{HeaderMap, HeaderName, Method, Uri, header, uri::Authority};
+use keyside_config::{
+    AllowedHosts, RequestHost,
+    headers::{SEC_FETCH_DEST, SEC_FETCH_MODE, SEC_FETCH_SITE},
+};
 
 use crate::{
     problem::{Kind, Problem},
@@ -23,62 +24,38 @@ use crate::{
 
 /// The hosts and the origin that requests may name.
 pub(crate) struct OriginPolicy {
-    hosts: Vec<String>,
+    hosts: AllowedHosts,
     public_origin: String,
 }
 
 impl OriginPolicy {
     /// Allows the loopback names, the bound address, and the host of `public_url`.
     pub(crate) fn new(listen: SocketAddr, public_url: &str) -> Self {
-        let mut hosts = LOOPBACK.map(str::to_owned).to_vec();
-        // Not 0.0.0.0: browsers connect it to this machine and skip their local-network checks.
-        if !listen.ip().is_unspecified() {
-            hosts.push(match listen.ip() {
-                IpAddr::V4(ip) => ip.to_string(),
-                IpAddr::V6(ip) => format!("[{ip}]"),
-            });
-        }
         let public: Option<Uri> = public_url.parse().ok();
-        hosts.extend(
-            public
-                .as_ref()
-                .and_then(Uri::host)
-                .map(str::to_ascii_lowercase),
-        );
+        let public_host = public.as_ref().and_then(Uri::host).map(str::to_owned);
         let public_origin = public.as_ref().map(origin_of).unwrap_or_default();
         Self {
-            hosts,
+            hosts: AllowedHosts::new(listen, public_host),
             public_origin,
         }
     }
 
     /// Against DNS rebinding: a rebound page still sends its own host name.
-    fn host(&self, uri: &Uri, headers: &HeaderMap) -> Result<Authority, Problem> {
-        let mut given = headers.get_all(header::HOST).iter();
-        let host = given
-            .next()
-            .map(|value| value.to_str().ok()?.parse::<Authority>().ok());
-        let named = match (host, given.next(), uri.authority()) {
-            (Some(Some(host)), None, None) => host,
-            // An absolute request target or HTTP/2's `:authority` must not differ from the Host
-            // header.
-            (Some(Some(host)), None, Some(target)) if host == *target => host,
-            (None, None, Some(target)) => target.clone(),
-            _ => return Err(malformed_host()),
-        };
-        let name = named.host().to_ascii_lowercase();
-        match self.hosts.contains(&name) && !named.as_str().contains('@') {
-            true => Ok(named),
+    fn host<'a>(&self, uri: &'a Uri, headers: &'a HeaderMap) -> Result<RequestHost<'a>, Problem> {
+        let host = RequestHost::of(uri, headers).map_err(|_| malformed_host())?;
+        match self.hosts.include(host) {
+            true => Ok(host),
             false => Err(host_not_allowed()),
         }
     }
 
     /// Checks Fetch Metadata if the browser sends it, and Origin otherwise. Programs send neither.
-    fn page(&self, host: &Authority, headers: &HeaderMap) -> Result<(), Problem> {
+    fn page(&self, host: RequestHost<'_>, headers: &HeaderMap) -> Result<(), Problem> {
         let sites = headers.get_all(SEC_FETCH_SITE);
         let same_site = sites
             .iter()
             .all(|site| site == "same-origin" || site == "none");
+        let host = host.authority;
         let own = |origin: &str| {
             origin == self.public_origin
                 || origin.eq_ignore_ascii_case(&format!("http://{host}"))
@@ -103,7 +80,7 @@ pub(crate) async fn check(
 ) -> Result<Response, Problem> {
     let host = guard.host(request.uri(), request.headers())?;
     if !is_guide_navigation(&request) {
-        guard.page(&host, request.headers())?;
+        guard.page(host, request.headers())?;
     }
     Ok(next.run(request).await)
 }
@@ -152,9 +129,3 @@ fn browser_not_allowed() -> Problem {
         "Call the API from a program, or from Keyside's own pages.",
     )
 }
-
-const LOOPBACK: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
-
-const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
-const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
-const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");

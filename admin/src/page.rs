@@ -31,11 +31,6 @@ impl<T> Page<T> {
         }
     }
 
-    /// A page that may be short, with the cursor to continue from.
-    pub(crate) fn with_cursor(items: Vec<T>, next_cursor: Option<String>) -> Self {
-        Self { items, next_cursor }
-    }
-
     /// The complete list on one page.
     pub(crate) fn complete(items: Vec<T>) -> Self {
         Self {

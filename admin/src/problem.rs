@@ -300,15 +300,31 @@ impl From<ChangeError> for Problem {
                 "Restore the data folder from a backup, or store the key again under a new label. Where the whole workspace is \
                  damaged, it can also be erased (DELETE /api/workspaces/{id}) and created again.",
             ),
-            ChangeError::ChainDamaged(_) => Self::new(
+            ChangeError::InstallationDamaged(_) => Self::new(
+                Kind::RecordDamaged,
+                said,
+                "Put back the newest copy of the whole data folder, or restore a backup. Nothing was changed.",
+            ),
+            ChangeError::ChainDamaged { .. } => Self::new(
                 Kind::RecordDamaged,
                 said,
                 "Choose another id, restore the newest copy of the whole data folder, or restore a backup. Nothing was changed.",
+            ),
+            ChangeError::LogDamaged(_) => Self::new(
+                Kind::RecordDamaged,
+                said,
+                "Put back the newest copy of the whole data folder, or restore a backup. `keyside audit verify` lists what is damaged.",
             ),
             ChangeError::HeadInTheWay { .. } => Self::new(
                 Kind::RecordDamaged,
                 said,
                 "Move that file away and send the request again, or choose another id. Nothing was changed.",
+            ),
+            ChangeError::AnchorsDamaged { .. } => Self::new(
+                Kind::RecordDamaged,
+                said,
+                "Put those files back from the newest copy of the data folder, or erase their workspaces; then rotate again. Nothing \
+                 was changed.",
             ),
             ChangeError::MasterKeyFixed(_) => Self::new(
                 Kind::MasterKeyNotRotatable,

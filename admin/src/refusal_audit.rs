@@ -11,10 +11,10 @@ use std::{
     time::Duration,
 };
 
-use keyside_credentials::{ActorContext, ActorId, Registry};
+use keyside_credentials::{ActorContext, ActorId, Registry, RequestId};
 use tokio::time::Instant;
 
-use crate::{problem::Kind, request_id::RequestId};
+use crate::problem::Kind;
 
 /// The refusals of the last minute, by actor.
 pub(crate) struct RefusalAudit {
@@ -43,10 +43,10 @@ impl RefusalAudit {
         };
         let act = ActorContext {
             actor,
-            request_id: id.0.clone(),
+            request_id: id.as_str().to_owned(),
         };
         if let Err(error) = self.registry.audit().refused(&act, &note).await {
-            tracing::error!(request_id = id.0, %error, "a refusal could not be recorded");
+            tracing::error!(request_id = id.as_str(), %error, "a refusal could not be recorded");
         }
     }
 

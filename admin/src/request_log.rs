@@ -9,9 +9,11 @@ use axum::{
     response::Response,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use keyside_config::headers::REQUEST_ID;
+use keyside_credentials::RequestId;
 use tokio::sync::watch;
 
-use crate::{problem::Problem, refusal_audit::RefusalAudit, request_id::RequestId};
+use crate::{problem::Problem, refusal_audit::RefusalAudit};
 
 /// Runs once per request, outermost.
 ///
@@ -22,15 +24,15 @@ pub(crate) async fn track(
     mut request: Request,
     next: Next,
 ) -> Response {
-    let id = RequestId::random();
-    request.extensions_mut().insert(id.clone());
+    let id = RequestId::next();
+    request.extensions_mut().insert(id);
     // Dropped with this future, which hyper (1.x) drops when the connection ends.
     let (_present, client) = watch::channel(());
     request.extensions_mut().insert(ClientConnection(client));
-    let answered = tokio::spawn(answer(refusals, id.clone(), request, next)).await;
+    let answered = tokio::spawn(answer(refusals, id, request, next)).await;
     // The panic message went to standard error. It may contain anything, so it is not repeated.
-    let mut response =
-        answered.unwrap_or_else(|_panic| Problem::internal("the handler panicked").render(&id.0));
+    let mut response = answered
+        .unwrap_or_else(|_panic| Problem::internal("the handler panicked").render(id.as_str()));
     add_headers(&id, response.headers_mut());
     response
 }
@@ -69,7 +71,7 @@ async fn answer(
 }
 
 fn rendered(problem: &Problem, id: &RequestId, before: &HeaderMap) -> Response {
-    let mut response = problem.render(&id.0);
+    let mut response = problem.render(id.as_str());
     // The router knows the methods of a path; RFC 9110 section 15.5.6 requires them in Allow.
     if let Some(allow) = before.get(header::ALLOW) {
         response.headers_mut().insert(header::ALLOW, allow.clone());
@@ -78,7 +80,7 @@ fn rendered(problem: &Problem, id: &RequestId, before: &HeaderMap) -> Response {
 }
 
 fn add_headers(id: &RequestId, headers: &mut HeaderMap) {
-    if let Ok(id) = HeaderValue::from_str(&id.0) {
+    if let Ok(id) = HeaderValue::from_str(id.as_str()) {
         headers.insert(REQUEST_ID, id);
     }
     for (name, value) in DEFAULT_HEADERS {
@@ -98,7 +100,7 @@ fn log(
     started: Instant,
 ) {
     tracing::info!(
-        request_id = id.0,
+        request_id = id.as_str(),
         method = known(method),
         route = route.map_or("unknown", MatchedPath::as_str),
         status = response.status().as_u16(),
@@ -124,8 +126,6 @@ const KNOWN: [Method; 7] = [
     Method::DELETE,
     Method::OPTIONS,
 ];
-
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-keyside-request-id");
 
 /// Responses are not cached, not framed, and not readable by pages of other sites: there is no
 /// `Access-Control-Allow-*`. Headers that a handler has set (`routes/guide.rs` does) are kept.

@@ -1,6 +1,11 @@
 //! Listen addresses.
 
-use std::{fmt, net::SocketAddr, path::PathBuf, str::FromStr};
+use std::{
+    fmt,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::PathBuf,
+    str::FromStr,
+};
 
 use serde::{Deserializer, de::Error};
 
@@ -48,6 +53,17 @@ impl fmt::Display for ListenAddress {
     }
 }
 
+/// The address at which clients on this machine reach a listener: loopback if it listens on all
+/// addresses.
+pub fn reachable(listen: SocketAddr) -> SocketAddr {
+    let address: IpAddr = match listen.ip() {
+        IpAddr::V4(address) if address.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(address) if address.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        address => address,
+    };
+    SocketAddr::new(address, listen.port())
+}
+
 /// For serde: a TCP address only.
 pub(crate) fn tcp<'de, D: Deserializer<'de>>(from: D) -> Result<SocketAddr, D::Error> {
     match parsed::text(from)? {
@@ -77,6 +93,18 @@ mod tests {
     fn an_address_is_written_as_it_is_read() {
         for text in ["127.0.0.1:7380", "[::1]:0", "unix:/run/keyside/proxy.sock"] {
             assert_eq!(text.parse::<ListenAddress>().unwrap().to_string(), text);
+        }
+    }
+
+    #[test]
+    fn a_listener_on_all_addresses_is_reached_over_loopback() {
+        for (listen, address) in [
+            ("0.0.0.0:7380", "127.0.0.1:7380"),
+            ("[::]:7380", "[::1]:7380"),
+            ("10.1.2.3:7380", "10.1.2.3:7380"),
+        ] {
+            let found = reachable(listen.parse().unwrap());
+            assert_eq!(found.to_string(), address, "{listen}");
         }
     }
 

@@ -1,11 +1,9 @@
 //! The base URL of an upstream: scheme, host, port and path prefix, none of which a client can
 //! influence.
 
-use std::{
-    fmt,
-    net::{IpAddr, Ipv6Addr},
-    str::FromStr,
-};
+use std::{fmt, net::IpAddr, str::FromStr};
+
+use crate::host::{bracketed, is_loopback, parse_port, split_port, unbracketed};
 
 /// The address of an upstream. Only built by [`BaseUrl::parse`], so always valid.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -73,7 +71,7 @@ impl BaseUrl {
 
     /// Whether the host is a loopback name or address.
     pub fn is_loopback(&self) -> bool {
-        self.host == "localhost" || self.host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+        is_loopback(&self.host)
     }
 }
 
@@ -172,45 +170,17 @@ impl FromStr for Host {
 #[error("expected a host name or an IP address, without a port")]
 pub(crate) struct HostError;
 
-/// The host as in a URL: IPv6 addresses in brackets (RFC 3986 section 3.2.2).
-pub(crate) fn bracketed(host: &str) -> String {
-    match host.contains(':') {
-        true => format!("[{host}]"),
-        false => host.to_owned(),
-    }
-}
-
 /// Splits an authority into the host, without brackets, and the port if there is one.
 pub(crate) fn split_authority(authority: &str) -> Result<(&str, Option<u16>), BaseUrlError> {
     if authority.contains('@') {
         return Err(BaseUrlError::Userinfo);
     }
-    let (host, port) = match authority.strip_prefix('[') {
-        Some(rest) => {
-            let (host, port) = rest.split_once(']').ok_or(BaseUrlError::Host)?;
-            host.parse::<Ipv6Addr>().map_err(|_| BaseUrlError::Host)?;
-            match port.strip_prefix(':') {
-                Some(port) => (host, Some(port)),
-                None if port.is_empty() => (host, None),
-                None => return Err(BaseUrlError::Host),
-            }
-        }
-        None => {
-            let (host, port) = authority
-                .split_once(':')
-                .map_or((authority, None), |(host, port)| (host, Some(port)));
-            is_dns_name(host)
-                .then_some((host, port))
-                .ok_or(BaseUrlError::Host)?
-        }
-    };
-    Ok((host, port.map(parse_port).transpose()?))
-}
-
-fn parse_port(text: &str) -> Result<u16, BaseUrlError> {
-    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
-    let port = text.parse().ok().filter(|port| digits && *port != 0);
-    port.ok_or(BaseUrlError::Port)
+    let (host, port) = split_port(authority).ok_or(BaseUrlError::Host)?;
+    if !host.starts_with('[') && !is_dns_name(host) {
+        return Err(BaseUrlError::Host);
+    }
+    let port = port.map(|port| parse_port(port).ok_or(BaseUrlError::Port));
+    Ok((unbracketed(host), port.transpose()?))
 }
 
 /// RFC 1123 section 2.1: letters, digits and hyphens in labels of at most 63. IPv4 addresses match

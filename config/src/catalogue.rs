@@ -14,7 +14,7 @@ use crate::{
 /// All providers: the built-in ones, overridden and extended by `[providers.*]`.
 #[derive(Clone, Debug)]
 pub struct Catalogue {
-    providers: BTreeMap<String, Arc<Provider>>,
+    providers: BTreeMap<ProviderId, Arc<Provider>>,
 }
 
 impl Catalogue {
@@ -32,7 +32,7 @@ impl Catalogue {
     /// The provider whose id is most similar to `name`, if one is similar enough. Case and hyphens
     /// do not count.
     pub fn most_similar(&self, name: &str) -> Option<&Arc<Provider>> {
-        let known = self.providers.keys().map(String::as_str);
+        let known = self.providers.keys().map(ProviderId::as_str);
         self.get(nearest(name, known)?)
     }
 
@@ -56,12 +56,11 @@ impl Catalogue {
 
     pub(crate) fn build(documents: Documents) -> Result<Self, Mismatch> {
         let provider = |(id, document): (ProviderId, ProviderDocument)| {
-            let (name, key) = (id.to_string(), format!("providers.{id}"));
-            let meant = Self::probably_meant(id.as_str());
+            let meant = Self::probably_meant(&id);
             let provider = document
-                .build(id, meant)
-                .map_err(|mismatch| mismatch.below(&key))?;
-            Ok((name, Arc::new(provider)))
+                .build(id.clone(), meant)
+                .map_err(|mismatch| mismatch.below(&format!("providers.{id}")))?;
+            Ok((id, Arc::new(provider)))
         };
         let providers = documents
             .into_iter()

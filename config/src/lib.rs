@@ -2,8 +2,9 @@
 //!
 //! Defines what an operator may configure (`keyside.toml`, the environment), what is known about
 //! each provider (`providers/*.toml`), and how client tools are pointed at Keyside
-//! (`recipes/*.toml`). Knows nothing about sockets or storage, and holds no secret: no setting
-//! contains one.
+//! (`recipes/*.toml`). Also what all crates must agree on about HTTP: header names, escapes, and
+//! which host a request names. Knows nothing about sockets or storage, and holds no secret: no
+//! setting contains one.
 
 #![deny(missing_docs)]
 
@@ -15,7 +16,10 @@ mod duration;
 mod egress_proxy;
 mod embedded;
 mod error;
+mod escapes;
 mod field;
+pub mod headers;
+mod host;
 mod layers;
 mod metadata;
 mod origin;
@@ -29,13 +33,15 @@ mod similarity;
 mod slug;
 mod sources;
 
-pub use address::{AddressError, ListenAddress};
+pub use address::{AddressError, ListenAddress, reachable};
 pub use base_url::{BaseUrl, BaseUrlError, Scheme};
 pub use catalogue::Catalogue;
 pub use credential_names::CredentialNames;
 pub use egress_proxy::{EgressProxy, EgressProxyError};
 pub use error::SettingsError;
+pub use escapes::{hex_number, unescaped};
 pub use field::NormalName;
+pub use host::{AllowedHosts, RequestHost, RequestHostError};
 pub use metadata::{is_metadata_address, is_metadata_host};
 pub use origin::Origin;
 pub use pattern::{Completion, ExceptedName, PathPattern, PathPatternError};

@@ -3,7 +3,8 @@
 use std::{fmt, str::FromStr};
 
 use crate::{
-    base_url::{BaseUrlError, bracketed, split_authority},
+    base_url::{BaseUrlError, split_authority},
+    host::bracketed,
     metadata::is_metadata_host,
 };
 

@@ -168,7 +168,7 @@ async fn records(registry: &Registry) {
             at: SystemClock.now(),
             request_id: format!("req_{n}").into(),
             workspace: grant.workspace().clone(),
-            provider: grant.provider().clone(),
+            provider: Some(grant.provider().clone()),
             used: Some(Used {
                 credential: grant.credential_id().clone(),
                 label: grant.label().clone(),

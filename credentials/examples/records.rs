@@ -89,7 +89,7 @@ fn run(n: u64) -> Run {
         at: SystemClock.now(),
         request_id: format!("req_{n:026}").into(),
         workspace: format!("w-{}", n % 10).parse().expect("a workspace id"),
-        provider: "openai".into(),
+        provider: "openai".parse().ok(),
         used: Some(Used {
             credential: credential.parse().expect("a credential id"),
             label: "default".parse().expect("a label"),

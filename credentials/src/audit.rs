@@ -16,7 +16,7 @@ use std::sync::Arc;
 use keyside_store::chain::CommitError;
 
 pub use self::{
-    error::{Break, ReceiptError, VerifyError},
+    error::{Break, ReadError, ReceiptError, VerifyError},
     export::{Export, Line},
     export_file::{Checked, FileError as ExportError, verify_export},
     offline::{ClockBehind, Inspection, OfflineAudit},

@@ -15,7 +15,7 @@ pub use self::{
     error::RestoreError,
     format::{Header, check},
     make::Backup,
-    restore::{OpenStore, OpeningStore, Restore, Restored},
+    restore::{OpenStore, OpeningStore, Restore, Restored, expect_none_interrupted},
 };
 
 #[cfg(test)]

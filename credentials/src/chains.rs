@@ -6,6 +6,7 @@
 
 mod accepted_clock;
 mod anchors;
+mod decided_on;
 mod first_read;
 mod queue;
 mod reading;
@@ -32,6 +33,7 @@ use self::{accepted_clock::ACCEPTED, queue::Queue};
 pub(crate) use self::{
     accepted_clock::AcceptedClock,
     anchors::{Anchors, HEADS},
+    decided_on::PutBack,
     queue::{Priority, Turn},
     registration::{Erasure, PendingCreation, Registration},
     state::InstallationState,
@@ -239,10 +241,15 @@ impl Chains {
         let entries = changed.iter().map(|(_, entry)| *entry);
         let bodies = self.own.chain.read(entries.collect::<Vec<_>>()).await?;
         let is_complete = bodies.iter().all(Option::is_some);
-        for ((id, _), body) in changed.into_iter().zip(bodies) {
+        for ((id, entry), body) in changed.into_iter().zip(bodies) {
             let registration = body.and_then(|body| serde_json::from_slice(&body).ok());
             if registration.is_none() {
-                tracing::error!(workspace = %id, "the registration of a workspace is damaged");
+                tracing::error!(
+                    workspace = %id,
+                    document = %entry.name,
+                    "the registration of a workspace is missing or edited, and the workspace is not used: put back the newest \
+                     copy of the whole data folder, or restore a backup"
+                );
                 objects.remove(&id);
             }
             all.insert(id, registration.unwrap_or_else(Registration::unreadable));

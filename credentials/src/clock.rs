@@ -96,7 +96,7 @@ pub(crate) mod held {
     }
 
     #[test]
-    fn the_time_does_not_go_back_when_the_clock_does() {
+    fn time_never_decreases_when_the_clock_is_set_back() {
         let held = Arc::new(HeldClock::at(1_000));
         let ratchet = Ratchet::new(held.clone());
         held.set(2_000);

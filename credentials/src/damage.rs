@@ -17,6 +17,8 @@ pub(crate) enum Damage {
         "the head of its workspace is not what was written: edited, put back to an older state, or gone"
     )]
     Head,
+    #[error("the workspace's registration in the installation's chain is missing or edited")]
+    Registration,
     #[error(
         "a page of its workspace's map is missing or edited, so the workspace's contents are unknown"
     )]
@@ -28,6 +30,6 @@ pub(crate) enum Damage {
 impl Damage {
     /// Whether the whole chain is damaged, so that nothing can be committed to it.
     pub(crate) fn is_of_chain(self) -> bool {
-        matches!(self, Self::Head | Self::Map)
+        matches!(self, Self::Head | Self::Registration | Self::Map)
     }
 }

@@ -20,7 +20,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
-use keyside_config::{Catalogue, DeclaredCredential, DeclaredEnvironment};
+use keyside_config::{Catalogue, DeclaredCredential, DeclaredEnvironment, ProviderId};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
@@ -86,7 +86,7 @@ pub struct SourceHealth {
     /// The workspace that may use it.
     pub workspace: WorkspaceId,
     /// The provider's id.
-    pub provider: Arc<str>,
+    pub provider: ProviderId,
     /// The credential's label.
     pub label: Label,
     /// Where the secret is kept.
@@ -202,12 +202,11 @@ pub struct DeclaredError {
 }
 
 fn document(declared: &DeclaredCredential, now: Timestamp) -> Result<CredentialDocument, IdError> {
-    let provider = declared.provider.as_str();
     let usage_tag = declared.usage_tag.as_deref().map(str::parse::<UsageTag>);
     Ok(CredentialDocument {
-        id: id_of(&declared.workspace, provider, &declared.label),
+        id: id_of(&declared.workspace, &declared.provider, &declared.label),
         workspace: declared.workspace.parse()?,
-        provider: provider.into(),
+        provider: declared.provider.clone(),
         label: declared.label.parse()?,
         environment: match declared.environment {
             DeclaredEnvironment::Live => Environment::Live,
@@ -262,7 +261,7 @@ fn workspaces(items: &[Item], now: Timestamp) -> Vec<Arc<WorkspaceEntry>> {
             .push(item);
     }
     let entry = |(id, items): (&WorkspaceId, Vec<&Item>)| {
-        let mut defaults: BTreeMap<String, Defaults> = BTreeMap::new();
+        let mut defaults: BTreeMap<ProviderId, Defaults> = BTreeMap::new();
         for CredentialDocument {
             id,
             provider,
@@ -270,7 +269,7 @@ fn workspaces(items: &[Item], now: Timestamp) -> Vec<Arc<WorkspaceEntry>> {
             ..
         } in items.iter().map(|item| &item.document)
         {
-            let of_provider = defaults.entry(provider.to_string()).or_default();
+            let of_provider = defaults.entry(provider.clone()).or_default();
             if of_provider.of(*environment).is_none() {
                 of_provider.set(*environment, id.clone());
             }

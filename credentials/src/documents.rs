@@ -3,10 +3,10 @@
 
 mod versions;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use keyside_config::Verification;
+use keyside_config::{ProviderId, Verification};
 use keyside_store::{
     Hash,
     chain::{Entry, Write},
@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
     damage::Damage,
-    encoding::{arc_str, base64_bytes},
+    encoding::base64_bytes,
     keyring::Keyring,
     model::{
         ActorId, CredentialId, Environment, Fingerprint, Hint, Label, UsageTag, Warning,
@@ -33,8 +33,7 @@ use crate::{
 pub(crate) struct CredentialDocument {
     pub(crate) id: CredentialId,
     pub(crate) workspace: WorkspaceId,
-    #[serde(with = "arc_str")]
-    pub(crate) provider: Arc<str>,
+    pub(crate) provider: ProviderId,
     pub(crate) label: Label,
     pub(crate) environment: Environment,
     pub(crate) usage_tag: Option<UsageTag>,
@@ -155,7 +154,7 @@ pub(crate) struct WorkspaceDocument {
     pub(crate) created_by: ActorId,
     pub(crate) created_at: Timestamp,
     pub(crate) revision: u64,
-    pub(crate) defaults: BTreeMap<String, Defaults>,
+    pub(crate) defaults: BTreeMap<ProviderId, Defaults>,
 }
 
 /// A provider's credentials for requests without a label.

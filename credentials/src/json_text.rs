@@ -4,6 +4,7 @@
 //! wiping: a secret with `\u0061` in it would stay in freed memory. Texts are therefore parsed as
 //! raw JSON and unescaped here.
 
+use keyside_config::hex_number;
 use zeroize::Zeroizing;
 
 /// The text of a JSON string, in a buffer that is wiped when dropped. `None` if `json` is not a
@@ -53,10 +54,8 @@ fn unicode(rest: &str) -> Option<(char, &str)> {
 
 fn code_unit(rest: &str) -> Option<(u16, &str)> {
     let (digits, rest) = rest.split_at_checked(4)?;
-    // `from_str_radix` also accepts a sign.
-    let is_hex = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
-    let unit = u16::from_str_radix(digits, 16).ok().filter(|_| is_hex)?;
-    Some((unit, rest))
+    let unit = hex_number(digits.as_bytes())?;
+    Some((u16::try_from(unit).ok()?, rest))
 }
 
 const HIGH_SURROGATES: std::ops::Range<u16> = 0xd800..0xdc00;
@@ -66,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_text_is_what_serde_json_reads() {
+    fn texts_are_decoded_as_by_serde_json() {
         for json in [
             r#""""#,
             r#""sk-plain""#,
@@ -92,7 +91,7 @@ mod tests {
 
     /// Escapes that no JSON parser lets through are no text either, and never a panic.
     #[test]
-    fn what_is_no_json_is_no_text() {
+    fn invalid_json_strings_are_refused() {
         for json in [
             "",
             "\"",
@@ -110,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn the_buffer_of_a_text_never_grows() {
+    fn the_buffer_of_a_text_is_never_reallocated() {
         for json in [
             format!("\"{}\"", "\\u0061".repeat(1_000)),
             format!("\"{}\"", "a\\u20ac\\n".repeat(1_000)),

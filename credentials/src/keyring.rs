@@ -374,6 +374,8 @@ impl Stored {
 
     async fn replace(&mut self, changed: KeyringFile, path: &Path) -> Result<(), KeyringError> {
         changed.clone().replace_blocking(path).await?;
+        // Another process may make the file what it was when it was loaded.
+        self.caught_up.clear();
         self.file = changed;
         Ok(())
     }

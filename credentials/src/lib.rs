@@ -57,7 +57,7 @@ pub use kms::{Kms, KmsError, KmsSource, MasterKey};
 pub use live_check::{Finding, LiveCheck};
 pub use model::{
     ActorContext, ActorId, Credential, CredentialId, Declared, Environment, Fingerprint, Hint,
-    IdError, Label, Listed, LostCredential, Refusal, Scope, Status, UsageTag, Version,
+    IdError, Label, Listed, LostCredential, Refusal, RequestId, Scope, Status, UsageTag, Version,
     VersionState, Warning, Workspace, WorkspaceId, WorkspaceState, other_providers,
 };
 pub use record::AuditRecord;

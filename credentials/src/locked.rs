@@ -144,7 +144,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_come_back_as_they_were_put_in() {
+    fn keys_are_returned_as_stored() {
         let memory = LockedMemory::default();
         let held: Vec<_> = (0..200u8)
             .map(|n| memory.hold(&[n; 32], &[n ^ 255; 32]))
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slot_is_wiped_when_it_is_let_go_and_used_again() {
+    fn a_released_slot_is_wiped_and_reused() {
         let memory = LockedMemory::default();
         let kept = memory.hold(&[1; 32], &[2; 32]);
         let gone = memory.hold(&[3; 32], &[4; 32]);

@@ -5,6 +5,7 @@ mod actor_context;
 mod credential;
 mod ids;
 mod refusal;
+mod request_id;
 mod scope;
 mod secret_metadata;
 mod warning;
@@ -17,6 +18,7 @@ pub use self::{
     },
     ids::{ActorId, CredentialId, IdError, Label, UsageTag, WorkspaceId},
     refusal::Refusal,
+    request_id::RequestId,
     scope::Scope,
     secret_metadata::{Fingerprint, Hint, other_providers},
     warning::Warning,

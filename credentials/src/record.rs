@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use keyside_config::ProviderId;
 use keyside_store::{
     Effect, Hash,
     chain::{ChainName, Link, StoredRecord},
@@ -142,8 +143,8 @@ pub struct AuditRecord {
     pub workspace: Option<WorkspaceId>,
     /// The credential that it concerns.
     pub credential: Option<CredentialId>,
-    /// The provider's id.
-    pub provider: Option<String>,
+    /// The provider of the credential.
+    pub provider: Option<ProviderId>,
     /// Fingerprint of the secret. `None` also after the workspace was erased: it is sealed under
     /// the workspace's key.
     pub fingerprint: Option<Fingerprint>,
@@ -172,7 +173,7 @@ pub(crate) struct Record {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) credential: Option<CredentialId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) provider: Option<String>,
+    pub(crate) provider: Option<ProviderId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) note: Option<String>,
     /// The part that must become unreadable when the workspace is erased, sealed under its key.
@@ -226,7 +227,7 @@ pub(crate) struct Draft {
     pub(crate) by: ActorContext,
     pub(crate) workspace: Option<WorkspaceId>,
     pub(crate) credential: Option<CredentialId>,
-    pub(crate) provider: Option<String>,
+    pub(crate) provider: Option<ProviderId>,
     pub(crate) note: Option<String>,
     pub(crate) detail: Option<(Arc<SealingKey>, Detail)>,
     pub(crate) keys: Option<KeyOperation>,

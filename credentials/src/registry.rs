@@ -26,7 +26,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use keyside_config::{Catalogue, CredentialRules};
+use keyside_config::{Catalogue, CredentialRules, ProviderId};
 use keyside_store::{Backend, Notes, StorageError, chain::State};
 use tokio::sync::RwLock;
 
@@ -96,7 +96,7 @@ pub(crate) struct Inner {
     /// Changes hold it shared; a backup holds it exclusively.
     gate: RwLock<()>,
     /// Rotations since the process started, by provider.
-    rotations: Mutex<HashMap<Arc<str>, u64>>,
+    rotations: Mutex<HashMap<ProviderId, u64>>,
     notices: Arc<Notices>,
     duplicates: DuplicateIndex,
     declared: OnceLock<Overlaid>,

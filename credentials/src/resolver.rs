@@ -6,7 +6,7 @@
 use std::{fmt, sync::Arc};
 
 use jiff::Timestamp;
-use keyside_config::EnvironmentPin;
+use keyside_config::{EnvironmentPin, ProviderId};
 
 use crate::{
     clock::Ratchet,
@@ -148,7 +148,7 @@ impl Grant {
     }
 
     /// The provider that the secret may be sent to.
-    pub fn provider(&self) -> &Arc<str> {
+    pub fn provider(&self) -> &ProviderId {
         &self.0.document.provider
     }
 

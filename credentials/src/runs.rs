@@ -18,7 +18,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use keyside_config::WhenFull;
+use keyside_config::{ProviderId, WhenFull};
 use keyside_store::{Memory, RunLog, StorageError};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -43,8 +43,8 @@ pub struct Run {
     pub request_id: Box<str>,
     /// The workspace.
     pub workspace: WorkspaceId,
-    /// The provider's id.
-    pub provider: Arc<str>,
+    /// The provider; `None` for a refusal of a request that names no known one.
+    pub provider: Option<ProviderId>,
     /// The credential; `None` if the request was refused without one.
     pub used: Option<Used>,
     /// The upstream's status; 0 without a response; for a refusal, its own status.

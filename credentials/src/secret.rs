@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn what_could_not_stand_in_a_header_is_refused() {
+    fn a_secret_invalid_in_a_header_is_refused() {
         assert_eq!(read(""), Err(SecretError::Empty));
         assert_eq!(read("\n"), Err(SecretError::Empty));
         assert_eq!(read(" sk"), Err(SecretError::SpaceAtTheEnds));
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_in_the_place_of_a_key_is_refused() {
+    fn a_placeholder_for_a_key_is_refused() {
         for text in [
             "$KEY",
             "$OPENAI_API_KEY",

@@ -201,7 +201,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_holds_what_a_hash_map_holds_and_earlier_versions_stay_as_they_were(
+        fn the_map_equals_a_hash_map_and_earlier_versions_do_not_change(
             changes in proptest::collection::vec((0..400u16, proptest::option::weighted(0.7, any::<u8>())), 0..600)
         ) {
             let mut map = SharedMap::default();
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_of_one_hash_all_have_their_place() {
+    fn keys_with_equal_hashes_are_all_kept() {
         let map: SharedMap<_, _> = (0..50).map(|n| (Colliding(n), n)).collect();
         for n in 0..50 {
             assert_eq!(map.get(&Colliding(n)), Some(&n));
@@ -251,7 +251,7 @@ mod tests {
     struct Counted(#[expect(dead_code, reason = "only its count is looked at")] Arc<()>);
 
     #[test]
-    fn the_ten_thousandth_entry_costs_what_the_first_ones_did() {
+    fn the_ten_thousandth_insertion_costs_as_much_as_the_first() {
         let token = Arc::new(());
         let mut map: SharedMap<_, _> = (0..10_000).map(|n| (n, Counted(token.clone()))).collect();
         for n in 10_000..10_100 {

@@ -17,6 +17,7 @@ use std::{
 };
 
 use jiff::Timestamp;
+use keyside_config::ProviderId;
 use keyside_store::chain::State;
 use zeroize::Zeroizing;
 
@@ -54,7 +55,7 @@ pub(crate) struct WorkspaceEntry {
     pub(crate) credentials: SharedMap<CredentialId, Arc<CredentialEntry>>,
     /// Credentials whose records cannot be read; disjoint from `credentials`.
     pub(crate) lost: SharedMap<CredentialId, Lost>,
-    providers: HashMap<Arc<str>, Choices>,
+    providers: HashMap<ProviderId, Choices>,
 }
 
 /// The credentials of one provider that requests can select.
@@ -241,17 +242,14 @@ impl WorkspaceEntry {
     }
 
     fn update_all_defaults(&mut self) {
-        let providers: Vec<Arc<str>> = {
-            let providers = self.document.defaults.keys();
-            providers.map(|provider| provider.as_str().into()).collect()
-        };
+        let providers: Vec<_> = self.document.defaults.keys().cloned().collect();
         for provider in providers {
             self.update_defaults(provider);
         }
     }
 
-    fn update_defaults(&mut self, provider: Arc<str>) {
-        let Some(defaults) = self.document.defaults.get(&*provider) else {
+    fn update_defaults(&mut self, provider: ProviderId) {
+        let Some(defaults) = self.document.defaults.get(&provider) else {
             return;
         };
         let choice = |id: &CredentialId| {
@@ -272,7 +270,7 @@ impl WorkspaceEntry {
 
     /// Whether the credential is the default of its provider and environment.
     pub(crate) fn is_default(&self, credential: &CredentialDocument) -> bool {
-        let defaults = self.document.defaults.get(&*credential.provider);
+        let defaults = self.document.defaults.get(&credential.provider);
         defaults.and_then(|defaults| defaults.of(credential.environment)) == Some(&credential.id)
     }
 

@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_holds_a_secret_or_the_reason_names_it_and_the_remedy() {
+    fn an_unusable_secret_file_is_reported_with_its_path_and_remedy() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("key");
         assert!(refused(&path).contains("there is no such file"));
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_regular_file_is_refused_without_waiting_for_it() {
+    fn anything_but_a_regular_file_is_refused_without_blocking() {
         let folder = tempfile::tempdir().unwrap();
         let fifo = folder.path().join("fifo");
         nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn a_shortage_of_this_process_says_nothing_of_the_file() {
+    fn shortages_of_the_process_are_distinguished_from_file_errors() {
         for (code, is_short) in [
             (Errno::EMFILE, true),
             (Errno::ENFILE, true),

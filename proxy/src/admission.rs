@@ -9,10 +9,7 @@
 //! simple GET of a page looks like a program's request. There a program must send a header that a
 //! page cannot send without a preflight, which is refused.
 
-use std::{
-    borrow::Cow,
-    net::{IpAddr, SocketAddr},
-};
+use std::{borrow::Cow, net::SocketAddr};
 
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Version,
@@ -21,17 +18,18 @@ use http::{
     },
     request::Parts,
 };
-use keyside_config::{EnvironmentPin, ListenAddress, Listener, Proxy};
+use keyside_config::{
+    AllowedHosts, EnvironmentPin, ListenAddress, Listener, Proxy, RequestHost, RequestHostError,
+    headers::{SEC_FETCH_DEST, SEC_FETCH_MODE, SEC_FETCH_SITE, WORKSPACE},
+};
 use keyside_credentials::Environment;
-use percent_encoding::percent_decode_str;
 
 use crate::{headers, hop::is_only_chunked, refusal::Refusal, upgrade::is_websocket};
 
 /// The admission rules of one listener.
 pub(crate) struct ListenerPolicy {
-    /// Accepted values of the `Host` header, in lower case; `None` on a Unix socket, which no web
-    /// page can reach.
-    hosts: Option<Vec<String>>,
+    /// The hosts that a request may name; `None` on a Unix socket, which no web page can reach.
+    hosts: Option<AllowedHosts>,
     workspaces: Vec<String>,
     environment: EnvironmentPin,
     tag_headers: Vec<HeaderName>,
@@ -52,16 +50,8 @@ impl ListenerPolicy {
         let hosts = match listener.address {
             ListenAddress::Unix(_) => None,
             ListenAddress::Tcp(configured) => {
-                let own = ["localhost", "127.0.0.1", "[::1]"].map(String::from);
-                // 0.0.0.0 is not accepted: browsers let pages connect to it.
-                let address =
-                    Some(bound.unwrap_or(configured)).filter(|a| !a.ip().is_unspecified());
-                Some(
-                    own.into_iter()
-                        .chain(address.map(host_of))
-                        .chain(proxy.hosts.iter().cloned())
-                        .collect(),
-                )
+                let address = bound.unwrap_or(configured);
+                Some(AllowedHosts::new(address, proxy.hosts.iter().cloned()))
             }
         };
         Self {
@@ -100,20 +90,17 @@ impl ListenerPolicy {
     /// Checks who is calling: accepted `Host`, no browser, a well-formed target. Checks nothing
     /// about the workspace yet.
     pub(crate) fn recognise(&self, head: &Parts) -> Result<(), Refusal> {
-        let host = host_name(head)?;
-        let ours = |name: &String| name.eq_ignore_ascii_case(host);
-        if self
-            .hosts
-            .as_ref()
-            .is_some_and(|hosts| !hosts.iter().any(ours))
-        {
+        let host = RequestHost::of(&head.uri, &head.headers);
+        let host = host.map_err(|RequestHostError(fault)| Refusal::RequestMalformed(fault))?;
+        let hosts = self.hosts.as_ref();
+        if hosts.is_some_and(|hosts| !hosts.include(host)) {
             return Err(Refusal::HostNotAllowed);
         }
         let mut signs = BROWSER_HEADERS.iter();
         if signs.any(|sign| head.headers.contains_key(sign)) && !is_own_websocket_handshake(head) {
             return Err(Refusal::BrowserNotAllowed);
         }
-        if self.hosts.is_some() && !is_loopback(host) && may_be_a_web_page(head) {
+        if self.hosts.is_some() && !host.is_loopback() && may_be_a_web_page(head) {
             return Err(Refusal::BrowserNotExcluded);
         }
         check_target(head)
@@ -133,7 +120,7 @@ impl ListenerPolicy {
         Ok(Admitted {
             workspace,
             label: single_value(fields, &headers::LABEL)?
-                .map(decode_label)
+                .map(label)
                 .transpose()?,
             environment: single_value(fields, &headers::ENVIRONMENT)?
                 .map(environment)
@@ -168,35 +155,12 @@ impl ListenerPolicy {
     }
 }
 
-/// The host that the request names, without its port.
-fn host_name(head: &Parts) -> Result<&str, Refusal> {
-    let mut fields = head.headers.get_all(HOST).iter();
-    let field = fields
-        .next()
-        .map(|host| host.to_str().map_err(|_| BAD_HOST))
-        .transpose()?;
-    if fields.next().is_some() {
-        return Err(Refusal::RequestMalformed("has more than one Host header"));
-    }
-    // HTTP/2 names the host in `:authority`, which hyper puts into the target.
-    let authority = head
-        .uri
-        .authority()
-        .filter(|_| head.version == Version::HTTP_2);
-    let host = match (authority.map(http::uri::Authority::as_str), field) {
-        (Some(authority), Some(field)) if authority != field => return Err(BAD_HOST),
-        (Some(host), _) | (None, Some(host)) => host,
-        (None, None) => return Err(Refusal::RequestMalformed("has no Host header")),
-    };
-    without_port(host).ok_or(BAD_HOST)
-}
-
 /// Whether this is a WebSocket handshake of a program whose library sets `Origin`: to the
 /// listener's own address, which serves no pages, and without the other headers that browsers add.
 fn is_own_websocket_handshake(head: &Parts) -> bool {
     let mut others = BROWSER_HEADERS.iter().filter(|sign| **sign != ORIGIN);
     let has_others = others.any(|sign| head.headers.contains_key(sign))
-        || head.headers.contains_key("sec-fetch-mode");
+        || head.headers.contains_key(SEC_FETCH_MODE);
     let value = |name| head.headers.get(name).and_then(|value| value.to_str().ok());
     let ours = value(ORIGIN)
         .zip(value(HOST))
@@ -206,30 +170,6 @@ fn is_own_websocket_handshake(head: &Parts) -> bool {
         });
     let only_one = head.headers.get_all(ORIGIN).iter().count() == 1;
     ours && only_one && !has_others && is_websocket(head)
-}
-
-/// `host` or `host:port`, where a host is a name, an IPv4 address or an IPv6
-/// address in brackets (RFC 9110 section 7.2).
-fn without_port(host: &str) -> Option<&str> {
-    let end = match host.strip_prefix('[') {
-        Some(literal) => literal.find(']')? + 2,
-        None => host.find(':').unwrap_or(host.len()),
-    };
-    let (name, port) = host.split_at(end);
-    let port_is_fine = match port.strip_prefix(':') {
-        Some(digits) => digits.parse::<u16>().is_ok() && digits.bytes().all(|b| b.is_ascii_digit()),
-        None => port.is_empty(),
-    };
-    let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"-._[]:".contains(&byte);
-    (port_is_fine && !name.is_empty() && name.bytes().all(legal)).then_some(name)
-}
-
-/// Whether every browser treats plain http to this host as trustworthy and sends Fetch Metadata
-/// there.
-fn is_loopback(host: &str) -> bool {
-    let literal = host.trim_start_matches('[').trim_end_matches(']');
-    let address = literal.parse::<IpAddr>();
-    host.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())
 }
 
 /// Whether a page could have sent this without a preflight and without `Origin`, which browsers
@@ -258,13 +198,6 @@ fn is_browser_authentication(value: &HeaderValue) -> bool {
 
 /// `Authorization` schemes for which browsers ask their user (RFC 7617, 7616, 4559).
 const BROWSER_SCHEMES: [&str; 4] = ["basic", "digest", "negotiate", "ntlm"];
-
-fn host_of(address: SocketAddr) -> String {
-    match address {
-        SocketAddr::V4(address) => address.ip().to_string(),
-        SocketAddr::V6(address) => format!("[{}]", address.ip()),
-    }
-}
 
 /// Accepts origin-form targets in visible ASCII only (RFC 9112 section 3.2.1): no proxy requests,
 /// no tunnels, nothing that could name another destination.
@@ -307,12 +240,9 @@ fn single_value<'a>(fields: &'a HeaderMap, name: &HeaderName) -> Result<Option<&
     value.transpose().map_err(|_| unreadable)
 }
 
-/// Labels outside ASCII are percent-encoded, in requests as in responses.
-fn decode_label(label: &str) -> Result<Cow<'_, str>, Refusal> {
+fn label(text: &str) -> Result<Cow<'_, str>, Refusal> {
     let unreadable = Refusal::RequestMalformed("has an X-Keyside-Label that is not valid UTF-8");
-    percent_decode_str(label)
-        .decode_utf8()
-        .map_err(|_| unreadable)
+    headers::decode_label(text).ok_or(unreadable)
 }
 
 fn environment(text: &str) -> Result<Environment, Refusal> {
@@ -338,8 +268,8 @@ fn check_length(text: &str) -> Result<&str, Refusal> {
 /// (undici, `lib/web/fetch/util.js`).
 static BROWSER_HEADERS: [HeaderName; 7] = [
     ORIGIN,
-    headers::SEC_FETCH_SITE,
-    HeaderName::from_static("sec-fetch-dest"),
+    SEC_FETCH_SITE,
+    SEC_FETCH_DEST,
     HeaderName::from_static("sec-fetch-user"),
     HeaderName::from_static("sec-ch-ua"),
     UPGRADE_INSECURE_REQUESTS,
@@ -353,11 +283,10 @@ static PREFLIGHT_HEADERS: [HeaderName; 5] = [
     HeaderName::from_static("x-api-key"),
     HeaderName::from_static("api-key"),
     HeaderName::from_static("x-goog-api-key"),
-    headers::WORKSPACE,
+    WORKSPACE,
 ];
 
 const MAX_TAG: usize = 128;
-const BAD_HOST: Refusal = Refusal::RequestMalformed("has a Host header that is not well-formed");
 const AMBIGUOUS_WORKSPACE: Refusal = Refusal::RequestMalformed("names two workspaces");
 
 #[cfg(test)]

@@ -9,7 +9,8 @@ use std::{
 };
 
 use keyside_config::{
-    self as config, Catalogue, CredentialNames, Deadlines, EndpointRule, Provider, Proxy,
+    self as config, Catalogue, CredentialNames, Deadlines, EndpointRule, Provider, ProviderId,
+    Proxy,
 };
 
 use crate::{
@@ -23,12 +24,11 @@ use crate::{
 };
 
 /// All destinations by provider id.
-pub(crate) struct Destinations(HashMap<Box<str>, Arc<Destination>>);
+pub(crate) struct Destinations(HashMap<ProviderId, Arc<Destination>>);
 
 /// A provider as requests use it.
 pub(crate) struct Destination {
     pub(crate) provider: Arc<Provider>,
-    pub(crate) id: Arc<str>,
     /// Names of credential headers and parameters, which no client's request may carry to any
     /// provider.
     pub(crate) credentials: Arc<CredentialNames>,
@@ -58,7 +58,7 @@ pub(crate) struct SharedResources {
     process_wide: Arc<Quota>,
     requests: Arc<Quota>,
     pools: Arc<AllPools>,
-    by_provider: HashMap<Box<str>, Arc<Quota>>,
+    by_provider: HashMap<ProviderId, Arc<Quota>>,
     credentials: Arc<CredentialNames>,
 }
 
@@ -74,7 +74,7 @@ impl SharedResources {
         let heads = HeadLimits::of(limits);
         let quota = |provider: &Arc<Provider>| {
             let quota = Quota::new(limits.upstream_connections_per_destination);
-            (provider.id.as_str().into(), quota)
+            (provider.id.clone(), quota)
         };
         let (direct, proxied) = (egress.direct_tls(), egress.proxied_tls());
         let dialer = Dialer::new(&direct, &proxied, proxy.deadlines.connect, heads);
@@ -89,7 +89,7 @@ impl SharedResources {
         }
     }
 
-    fn quotas(&self, provider: &str) -> ConnectionQuotas {
+    fn quotas(&self, provider: &ProviderId) -> ConnectionQuotas {
         let destination = self.by_provider.get(provider);
         ConnectionQuotas {
             process_wide: self.process_wide.clone(),
@@ -109,7 +109,7 @@ impl Destinations {
     ) -> Self {
         let ready = |provider: &Arc<Provider>| {
             let destination = Destination::new(provider.clone(), deadlines, metrics, shared);
-            (provider.id.as_str().into(), Arc::new(destination))
+            (provider.id.clone(), Arc::new(destination))
         };
         Self(catalogue.iter().map(ready).collect())
     }
@@ -126,7 +126,7 @@ impl Destination {
         metrics: &Metrics,
         shared: &SharedResources,
     ) -> Self {
-        let quotas = shared.quotas(provider.id.as_str());
+        let quotas = shared.quotas(&provider.id);
         let target = match &provider.upstream {
             config::Upstream::Fixed(base) => {
                 let route = shared.egress.route(&provider, base);
@@ -139,10 +139,9 @@ impl Destination {
             }
         };
         Self {
-            id: provider.id.as_str().into(),
             credentials: shared.credentials.clone(),
             usage: Arc::new(meter::Rules::new(&provider.usage)),
-            metrics: metrics.provider(provider.id.as_str()),
+            metrics: metrics.provider(&provider.id),
             first_byte: provider
                 .deadlines
                 .first_byte

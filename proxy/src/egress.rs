@@ -16,7 +16,9 @@ use std::{
     sync::Arc,
 };
 
-use keyside_config::{self as config, BaseUrl, Catalogue, Provider, Roots, Scheme, Upstream};
+use keyside_config::{
+    self as config, BaseUrl, Catalogue, Provider, ProviderId, Roots, Scheme, Upstream,
+};
 use rustls::{ClientConfig, RootCertStore};
 use serde::Serialize;
 use zeroize::Zeroizing;
@@ -31,7 +33,7 @@ use crate::upstream::{
 pub struct Egress {
     default: RouteChoice,
     /// By id, the providers whose settings choose another route.
-    overrides: HashMap<Box<str>, RouteChoice>,
+    overrides: HashMap<ProviderId, RouteChoice>,
     direct: Arc<RootCertStore>,
     proxied: Arc<RootCertStore>,
 }
@@ -39,8 +41,8 @@ pub struct Egress {
 /// The route of one provider, or of all that have no entry of their own.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct EffectiveEgress {
-    /// The provider's id; `None` for the default route.
-    pub provider: Option<String>,
+    /// The provider; `None` for the default route.
+    pub provider: Option<ProviderId>,
     /// `direct`, or the proxy without its password.
     pub via: String,
     /// The setting, variable or rule that decided.
@@ -113,10 +115,9 @@ impl Egress {
         let mut overrides = HashMap::new();
         for provider in catalogue.iter() {
             if let Some(choice) = &provider.egress {
-                let id = provider.id.as_str();
-                let setting = format!("providers.{id}.egress");
+                let setting = format!("providers.{}.egress", provider.id);
                 let choice = RouteChoice::of(settings, choice, &setting, variables)?;
-                overrides.insert(id.into(), choice);
+                overrides.insert(provider.id.clone(), choice);
             }
         }
         let added = AddedRoots::read(settings.ca_file.as_deref())?;
@@ -158,7 +159,7 @@ impl Egress {
                 Upstream::PerCredential(_) => None,
             };
             EffectiveEgress {
-                provider: Some(provider.id.to_string()),
+                provider: Some(provider.id.clone()),
                 via: exception.map_or_else(|| choice.via(), |_| DIRECT.to_owned()),
                 because: exception.map_or_else(|| choice.because.clone(), str::to_owned),
             }
@@ -190,9 +191,7 @@ impl Egress {
     }
 
     fn choice(&self, provider: &Provider) -> &RouteChoice {
-        self.overrides
-            .get(provider.id.as_str())
-            .unwrap_or(&self.default)
+        self.overrides.get(&provider.id).unwrap_or(&self.default)
     }
 }
 

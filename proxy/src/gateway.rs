@@ -13,10 +13,12 @@
 //! recorded exactly once.
 
 mod body;
+mod parsed_head;
 mod refused;
 
 use std::{
     future::poll_fn,
+    ops::ControlFlow,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -29,13 +31,14 @@ use http::{
     HeaderValue, Method, Request, Response, StatusCode, Version, header, request::Parts as Head,
 };
 use hyper::{body::Incoming, upgrade::OnUpgrade};
-use keyside_config::{ErrorShape, Settings};
-use keyside_credentials::{Clock, CredentialQuery, Grant, Resolver, Secret, runs::Runs};
+use keyside_config::{ErrorShape, Route, Settings};
+use keyside_credentials::{Clock, CredentialQuery, Grant, RequestId, Resolver, Secret, runs::Runs};
+use parsed_head::ParsedHead;
 use tracing::{Instrument, Span};
 
 use crate::{
     activity::InFlightGuard,
-    admission::ListenerPolicy,
+    admission::{Admitted, ListenerPolicy},
     destination::{Destination, Destinations},
     drain::{Drain, Phase},
     egress::Egress,
@@ -48,11 +51,9 @@ use crate::{
     refusal::{Refusal, RefusalBudget, Sent},
     relay::{self, ResponsePipeline},
     request_body::RequestBody,
-    request_id::{Arrival, RequestId},
-    request_record::RequestRecord,
-    route::{self, Target},
+    request_record::{Arrival, RequestRecord},
+    route::{self, RequestPath},
     scrub::Scrub,
-    suggestion,
     upgrade::{self, Offer},
     upstream::{self, Failure, LeasedResponse},
 };
@@ -111,6 +112,21 @@ struct Permit {
     span: Span,
 }
 
+/// Why a request may not be forwarded, and the route that had been found by then.
+struct Denied<'a> {
+    refusal: Refusal,
+    route: Option<&'a Route>,
+}
+
+impl From<Refusal> for Denied<'_> {
+    fn from(refusal: Refusal) -> Self {
+        Self {
+            refusal,
+            route: None,
+        }
+    }
+}
+
 impl Gateway {
     pub(crate) fn new(
         dependencies: &Dependencies,
@@ -153,15 +169,14 @@ impl Gateway {
         let body = in_flight.body(body);
         let body = RequestBody::new(&head, body, self.settings.proxy.deadlines.body_idle);
         let over_http1 = head.version < Version::HTTP_2;
-        let mut response = match self.permit(&head, known_peer, arrival.request_id) {
-            Ok(Some(permit)) => {
+        let mut response = match self.check(&head, known_peer, arrival, in_flight) {
+            ControlFlow::Continue((permit, in_flight)) => {
                 let span = permit.span.clone();
                 self.forward(permit, head, body, arrival, in_flight)
                     .instrument(span)
                     .await
             }
-            Ok(None) => base_url_response(&head.method, in_flight),
-            Err(refusal) => self.refuse_unpermitted(refusal, &head, arrival, in_flight),
+            ControlFlow::Break(response) => response,
         };
         // hyper closes an HTTP/1.1 connection after this header. On HTTP/2 the connection sends
         // GOAWAY instead.
@@ -174,53 +189,62 @@ impl Gateway {
         response
     }
 
-    /// Checks a request by its head alone, without I/O or waiting. `None` for a probe of a base
-    /// URL, which the gateway answers itself.
-    fn permit(
+    /// Permits a request or answers it at once. A refusal is written from what `permit` read and
+    /// decided.
+    fn check(
         &self,
         head: &Head,
         known_peer: bool,
+        arrival: Arrival,
+        in_flight: InFlightGuard,
+    ) -> ControlFlow<Response<Body>, (Permit, InFlightGuard)> {
+        let path = RequestPath::read(head.uri.path());
+        let parsed = self.parse(head, &path);
+        match self.permit(&parsed, known_peer, arrival.request_id) {
+            Ok(Some(permit)) => ControlFlow::Continue((permit, in_flight)),
+            Ok(None) => ControlFlow::Break(base_url_response(&head.method, in_flight)),
+            Err(denied) => {
+                ControlFlow::Break(self.refuse_unpermitted(denied, &parsed, arrival, in_flight))
+            }
+        }
+    }
+
+    /// Checks a request by its head alone, without I/O or waiting. `None` for a probe of a base
+    /// URL, which the gateway answers itself.
+    fn permit<'a>(
+        &self,
+        parsed: &ParsedHead<'a>,
+        known_peer: bool,
         request_id: RequestId,
-    ) -> Result<Option<Permit>, Refusal> {
+    ) -> Result<Option<Permit>, Denied<'a>> {
+        let head = parsed.head;
         if self.drain.phase() == Phase::Closing {
-            return Err(Refusal::Draining);
+            return Err(Refusal::Draining.into());
         }
         if !known_peer {
-            return Err(Refusal::PeerNotAllowed);
+            return Err(Refusal::PeerNotAllowed.into());
         }
         if !self.heads.allow(&head.headers) {
-            return Err(Refusal::HeadTooLarge);
+            return Err(Refusal::HeadTooLarge.into());
         }
-        self.policy.recognise(head)?;
-        let path = route::normalise(head.uri.path())?;
-        let target = route::split(&path);
-        if matches!(head.method, Method::HEAD | Method::OPTIONS) && self.is_base_url(&path) {
+        parsed.recognised?;
+        parsed.path.checked?;
+        if matches!(head.method, Method::HEAD | Method::OPTIONS) && parsed.is_base_url() {
             return Ok(None);
         }
-        let path_tag = target.as_ref().and_then(|target| target.workspace);
-        let admitted = self.policy.admit(&head.headers, path_tag)?;
-        let Target { provider, rest, .. } = target.ok_or(Refusal::ProviderUnknown)?;
-        let destination = self
-            .destinations
-            .get(provider)
-            .ok_or(Refusal::ProviderUnknown)?;
-        let (route, rest) = route::find(&destination.provider, &head.method, rest)
+        let admitted = parsed.admitted.as_ref().map_err(|refusal| *refusal)?;
+        let (Some(target), Some(destination)) = (&parsed.target, parsed.destination) else {
+            return Err(Refusal::ProviderUnknown.into());
+        };
+        let (route, rest) = route::find(&destination.provider, &head.method, target.rest)
             .ok_or(Refusal::PathNotAllowed)?;
-        let grant = self.resolver.resolve(&CredentialQuery {
-            workspace: admitted.workspace,
-            provider,
-            label: admitted.label.as_deref(),
-            environment: admitted.environment,
-            pin: self.policy.pin(),
-        })?;
-        if self.ledger.runs.refuses() {
-            return Err(keyside_credentials::Refusal::StoreUnavailable.into());
-        }
-        let quota_permit = self.requests.try_acquire(grant.workspace());
-        let quota_permit = quota_permit.ok_or(Refusal::Overloaded)?;
+        let (grant, secret, quota_permit, span) = self
+            .grant(admitted, target.provider, request_id)
+            .map_err(|refusal| Denied {
+                refusal,
+                route: Some(route),
+            })?;
         let upgrade = route.upgrade && upgrade::is_websocket(head);
-        let span = request_span(request_id, &grant);
-        let secret = span.in_scope(|| grant.open())?;
         Ok(Some(Permit {
             quota_permit,
             destination: destination.clone(),
@@ -236,17 +260,29 @@ impl Gateway {
         }))
     }
 
-    /// Whether a path is a base URL's. Claude Code probes it with HEAD and takes a refusal for an
-    /// outage.
-    fn is_base_url(&self, path: &str) -> bool {
-        match route::split(path) {
-            Some(Target { provider: "", .. }) => true,
-            Some(Target { provider, rest, .. }) => self
-                .destinations
-                .get(provider)
-                .is_some_and(|destination| suggestion::is_base_url(&destination.provider, rest)),
-            None => path == "/",
+    /// Resolves the credential of an admitted request and opens its secret, if the workspace may
+    /// have one more request in flight.
+    fn grant(
+        &self,
+        admitted: &Admitted<'_>,
+        provider: &str,
+        request_id: RequestId,
+    ) -> Result<(Grant, Secret, QuotaPermit, Span), Refusal> {
+        let grant = self.resolver.resolve(&CredentialQuery {
+            workspace: admitted.workspace,
+            provider,
+            label: admitted.label.as_deref(),
+            environment: admitted.environment,
+            pin: self.policy.pin(),
+        })?;
+        if self.ledger.runs.refuses() {
+            return Err(keyside_credentials::Refusal::StoreUnavailable.into());
         }
+        let quota_permit = self.requests.try_acquire(grant.workspace());
+        let quota_permit = quota_permit.ok_or(Refusal::Overloaded)?;
+        let span = request_span(request_id, &grant);
+        let secret = span.in_scope(|| grant.open())?;
+        Ok((grant, secret, quota_permit, span))
     }
 
     /// Forwards a permitted request and returns its response, or a refusal. From here on the
@@ -379,7 +415,7 @@ fn request_span(request_id: RequestId, grant: &Grant) -> Span {
         "request",
         request_id = request_id.as_str(),
         workspace = grant.workspace().as_str(),
-        provider = &**grant.provider(),
+        provider = grant.provider().as_str(),
     )
 }
 

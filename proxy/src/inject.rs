@@ -13,13 +13,13 @@ use http::{
 };
 use keyside_config::{AcceptEncoding, Auth};
 use keyside_credentials::Secret;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
+use percent_encoding::percent_encode;
 use zeroize::Zeroizing;
 
 use crate::{
     destination::Destination,
     hop::{is_handshake, list_contains, list_values, may_forward, nominated, retain},
-    query,
+    query::{self, RESERVED},
     refusal::Refusal,
 };
 
@@ -174,13 +174,6 @@ fn is_handshake_field(name: &HeaderName) -> bool {
             | header::SEC_WEBSOCKET_EXTENSIONS
     )
 }
-
-/// Everything except the unreserved characters of RFC 3986 (section 2.3).
-const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~');
 
 #[cfg(test)]
 mod tests;

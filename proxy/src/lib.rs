@@ -33,7 +33,6 @@ mod reclaim;
 mod refusal;
 mod relay;
 mod request_body;
-mod request_id;
 mod request_record;
 mod route;
 mod scrub;

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 
+use keyside_config::ProviderId;
 use keyside_credentials::runs::Tokens;
 use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
@@ -171,7 +172,8 @@ impl Metrics {
         }
     }
 
-    pub(crate) fn provider(&self, id: &str) -> ProviderMetrics {
+    pub(crate) fn provider(&self, id: &ProviderId) -> ProviderMetrics {
+        let id = id.as_str();
         let detail = |kind: &str| self.token_details.with_label_values(&[id, kind]);
         ProviderMetrics {
             outcomes: Outcome::ALL

@@ -34,7 +34,7 @@ impl LiveCheck for Probe {
         let asked = timeout(CHECK_TIMEOUT, self.ask(grant)).await;
         let found = asked.unwrap_or(Err(Refusal::UpstreamTimeout(Wait::FirstByte).into()));
         found.unwrap_or_else(|failure| {
-            let provider = &**grant.provider();
+            let provider = grant.provider().as_str();
             tracing::warn!(
                 provider,
                 code = failure.refusal.code(),

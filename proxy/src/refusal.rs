@@ -11,14 +11,10 @@ mod shape;
 
 pub(crate) use budget::RefusalBudget;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
-use keyside_config::{ErrorShape, Provider};
-use keyside_credentials as credentials;
+use keyside_config::{ErrorShape, Provider, headers::REQUEST_ID};
+use keyside_credentials::{self as credentials, RequestId};
 
-use crate::{
-    headers,
-    request_id::RequestId,
-    suggestion::{Correction, Suggestion},
-};
+use crate::suggestion::{Correction, Suggestion};
 
 /// The cause of a refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -242,7 +238,7 @@ impl Refusal {
         // The OpenAI and Anthropic SDKs read this before they look at the status.
         headers.insert("x-should-retry", flag(self.retry_can_help()));
         if let Ok(id) = HeaderValue::from_str(request_id.as_str()) {
-            headers.insert(headers::REQUEST_ID, id.clone());
+            headers.insert(REQUEST_ID, id.clone());
             headers.insert(shape::request_id_header(shape), id);
         }
         if shape == ErrorShape::Bedrock {

@@ -5,7 +5,6 @@
 mod delayed_error;
 
 use std::{
-    borrow::Cow,
     pin::Pin,
     task::{Context, Poll, ready},
     time::Duration,
@@ -16,8 +15,8 @@ use delayed_error::DelayedError;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, header};
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
+use keyside_config::headers::REQUEST_ID;
 use keyside_credentials::Grant;
-use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 use crate::{
     headers::{self, is_keyside_header},
@@ -134,9 +133,9 @@ fn may_reach_client(name: &HeaderName) -> bool {
 /// Adds the headers that name the request and the credential it used.
 fn add_credential_headers(record: &RequestRecord, fields: &mut HeaderMap) {
     let grant = &record.grant;
-    let label: Cow<'_, str> = utf8_percent_encode(grant.label().as_str(), NOT_IN_A_HEADER).into();
+    let label = headers::encode_label(grant.label().as_str());
     let values = [
-        (headers::REQUEST_ID, record.request_id.as_str()),
+        (REQUEST_ID, record.request_id.as_str()),
         (headers::CREDENTIAL, grant.credential_id().as_str()),
         (headers::CREDENTIAL_LABEL, &label),
         (headers::ENVIRONMENT, grant.environment().as_str()),
@@ -308,6 +307,3 @@ impl RevocationSignal {
         one_shot.poll(grant.is_cut(), context)
     }
 }
-
-/// Control characters, which a header value cannot contain, and `%` itself.
-const NOT_IN_A_HEADER: &AsciiSet = &CONTROLS.add(b'%');

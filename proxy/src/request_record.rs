@@ -9,18 +9,21 @@ use std::{
 };
 
 use keyside_credentials::{
-    Grant, Timestamp,
+    Grant, RequestId, Timestamp,
     runs::{Run, Tokens, Used},
 };
 
 use crate::{
-    activity::InFlightGuard,
-    destination::Destination,
-    ledger::Ledger,
-    metrics::Outcome,
+    activity::InFlightGuard, destination::Destination, ledger::Ledger, metrics::Outcome,
     quota::QuotaPermit,
-    request_id::{Arrival, RequestId},
 };
+
+/// When a request's head arrived, and the id that it was given.
+#[derive(Clone, Copy)]
+pub(crate) struct Arrival {
+    pub(crate) request_id: RequestId,
+    pub(crate) at: Instant,
+}
 
 /// The record of one request that was granted a credential.
 pub(crate) struct RequestRecord {
@@ -168,7 +171,7 @@ impl RequestRecord {
                     tracing::Level::$level,
                     request_id = self.request_id.as_str(),
                     workspace = self.grant.workspace().as_str(),
-                    provider = &*self.destination.id,
+                    provider = self.destination.provider.id.as_str(),
                     credential = self.grant.credential_id().as_str(),
                     status = self.status,
                     outcome = self.outcome.as_str(),
@@ -196,7 +199,7 @@ impl RequestRecord {
             at: self.at,
             request_id: self.request_id.as_str().into(),
             workspace: self.grant.workspace().clone(),
-            provider: self.destination.id.clone(),
+            provider: Some(self.destination.provider.id.clone()),
             used: Some(Used {
                 credential: self.grant.credential_id().clone(),
                 label: self.grant.label().clone(),

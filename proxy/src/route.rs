@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 
 use http::Method;
-use keyside_config::{Provider, Route};
+use keyside_config::{Provider, Route, hex_number};
 
 use crate::refusal::Refusal;
 
@@ -20,10 +20,42 @@ pub(crate) struct Target<'a> {
     pub(crate) rest: &'a str,
 }
 
+/// A request's path, read once.
+pub(crate) struct RequestPath<'a> {
+    /// As the client sent it.
+    pub(crate) written: &'a str,
+    /// Normalised. If servers could read the path differently, only refusals use this: it is then
+    /// without double slashes, if that makes it unambiguous, or else as the client sent it.
+    pub(crate) text: Cow<'a, str>,
+    /// Whether `text` may be forwarded.
+    pub(crate) checked: Result<(), Refusal>,
+}
+
+impl<'a> RequestPath<'a> {
+    pub(crate) fn read(written: &'a str) -> Self {
+        let (text, checked) = match normalise(written) {
+            Ok(text) => (text, Ok(())),
+            Err(refusal) => (without_double_slashes(written), Err(refusal)),
+        };
+        Self {
+            written,
+            text,
+            checked,
+        }
+    }
+}
+
+fn without_double_slashes(written: &str) -> Cow<'_, str> {
+    match normalise(&written.replace("//", "/")) {
+        Ok(text) => Cow::Owned(text.into_owned()),
+        Err(_) => Cow::Borrowed(written),
+    }
+}
+
 /// Returns the path if all servers read it alike. Escaped slashes are kept, for identifiers that
 /// contain slashes (`PathPattern` says where); the path must then be unambiguous both with them and
 /// with them decoded, so that neither reading climbs up.
-pub(crate) fn normalise(path: &str) -> Result<Cow<'_, str>, Refusal> {
+fn normalise(path: &str) -> Result<Cow<'_, str>, Refusal> {
     let path = unescape_unreserved(path)?;
     let undone = path
         .contains(ESCAPED_SLASH)
@@ -105,8 +137,7 @@ fn unescape_unreserved(path: &str) -> Result<Cow<'_, str>, Refusal> {
     plain.push_str(pieces.next().unwrap_or_default());
     for piece in pieces {
         let digits = piece.get(..2).ok_or(Refusal::PathNotAllowed)?;
-        let strict = digits.bytes().all(|digit| digit.is_ascii_hexdigit());
-        let byte = u8::from_str_radix(digits, 16).ok().filter(|_| strict);
+        let byte = hex_number(digits.as_bytes()).and_then(|number| u8::try_from(number).ok());
         match byte.ok_or(Refusal::PathNotAllowed)? {
             byte if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) => {
                 plain.push(char::from(byte));

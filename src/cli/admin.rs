@@ -3,7 +3,7 @@
 use std::{fs::File, path::PathBuf};
 
 use clap::Args;
-use keyside_config::{BaseUrl, BaseUrlError, Settings, Sources, Store};
+use keyside_config::{BaseUrl, BaseUrlError, Settings, Sources, Store, reachable};
 use zeroize::Zeroizing;
 
 use super::{
@@ -71,7 +71,7 @@ pub(super) fn require_tls(url: String) -> Result<String, Failure> {
 /// This machine's address. A listener on all addresses is reached over loopback.
 fn from_settings(sources: &Sources) -> Result<String, Failure> {
     let listen = Settings::load(sources)?.settings.admin.listen;
-    Ok(format!("http://{}", super::healthcheck::reachable(listen)))
+    Ok(format!("http://{}", reachable(listen)))
 }
 
 fn read(path: PathBuf, named: &str) -> Result<Zeroizing<String>, Failure> {

@@ -4,6 +4,8 @@ mod export;
 mod key;
 mod verify;
 
+use std::collections::BTreeSet;
+
 use clap::{Args, Subcommand};
 use keyside_config::Sources;
 use keyside_credentials::{ActorId, CredentialId, WorkspaceId};
@@ -105,6 +107,7 @@ impl List {
     async fn run(&self, sources: &Sources, output: &Output) -> Result<(), Failure> {
         let client = self.admin.client(sources)?;
         let (mut items, mut cursor) = (Vec::new(), Value::Null);
+        let mut warnings = BTreeSet::new();
         let wanted = self.limit as usize;
         while items.len() < wanted {
             let limit = (wanted - items.len()).min(1_000);
@@ -121,12 +124,17 @@ impl List {
             if let Some(Value::Array(more)) = page.get_mut("items").map(Value::take) {
                 items.extend(more);
             }
+            let damaged = page["warnings"].as_array().into_iter().flatten();
+            warnings.extend(damaged.filter_map(|it| it.as_str().map(str::to_owned)));
             cursor = page["nextCursor"].take();
             if cursor.is_null() {
                 break;
             }
         }
-        let page = json!({ "items": items, "nextCursor": cursor });
+        for warning in &warnings {
+            output.note(&format!("warning: {warning}"));
+        }
+        let page = json!({ "items": items, "nextCursor": cursor, "warnings": warnings });
         output.print(&page, |output| table(&items, output))
     }
 }

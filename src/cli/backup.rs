@@ -9,7 +9,7 @@ use keyside_sled::EmbeddedStore;
 use serde_json::{Value, json};
 
 use super::{Admin, Failure, Output, download::Download};
-use crate::{failure::failed, kms, validated_settings::data_folder, vault};
+use crate::{client::Client, failure::failed, kms, validated_settings::data_folder, vault};
 
 /// `keyside backup`.
 #[derive(Args)]
@@ -59,7 +59,30 @@ impl Backup {
                 header.created_at,
                 header.master_key,
             )
-        })
+        })?;
+        expect_intact(&client, &path, output).await
+    }
+}
+
+/// A backup copies damage as it is stored. Fails if there is any, so that nobody relies on it.
+async fn expect_intact(client: &Client, file: &Path, output: &Output) -> Result<(), Failure> {
+    match client.get("/api/audit/verify").await {
+        Ok(log) => match log["finding"].as_str() {
+            None => Ok(()),
+            Some(finding) => Err(Failure::failed(format!(
+                "expected an intact store to back up, found: {finding}"
+            ))
+            .next(format!(
+                "{} has the rest, and the damage as it is. Keep the last backup from before the damage.",
+                file.display()
+            ))),
+        },
+        Err(error) => {
+            output.note(&format!(
+                "warning: the store was not checked for damage, which the backup would have too: {error}"
+            ));
+            Ok(())
+        }
     }
 }
 

@@ -59,7 +59,10 @@ fn table(effective: &[EffectiveSetting], output: &Output) -> String {
 fn egress_table(routes: Vec<EffectiveEgress>, output: &Output) -> String {
     let mut table = Table::new(["PROVIDER", "EGRESS", "BECAUSE"]);
     for route in routes {
-        let provider = route.provider.unwrap_or_else(|| "(all others)".to_owned());
+        let provider = match route.provider {
+            Some(id) => id.to_string(),
+            None => "(all others)".to_owned(),
+        };
         table.row([provider, route.via, route.because]);
     }
     output.table(&table)

@@ -15,7 +15,7 @@ mod vault;
 use std::time::Duration;
 
 use clap::Args;
-use keyside_config::{Settings, Sources};
+use keyside_config::{DeclaredCredential, Settings, Sources};
 
 use self::{
     finding::{Finding, State},
@@ -80,10 +80,9 @@ impl Doctor {
         let cached = cache::check(&settings, cache);
         let (stored, in_vault, cached) = tokio::join!(stored, in_vault, cached);
         let mut used = stored.used;
-        used.extend(settings.declared.iter().map(|credential| {
-            let provider = credential.provider.to_string();
-            (provider, credential.endpoint.clone())
-        }));
+        let destination =
+            |declared: &DeclaredCredential| (declared.provider.clone(), declared.endpoint.clone());
+        used.extend(settings.declared.iter().map(destination));
         let used = providers::ProvidersInUse {
             hosts: used,
             is_complete: !stored.is_partly_unread,

@@ -5,13 +5,11 @@
 use std::net::SocketAddr;
 
 use clap::Args;
-use keyside_config::{BaseUrl, ProviderId, Recipe, RecipeTarget, Settings, Sources};
+use keyside_config::{BaseUrl, ProviderId, Recipe, RecipeTarget, Settings, Sources, reachable};
 use keyside_credentials::WorkspaceId;
 use serde_json::{Value, json};
 
-use super::{
-    Admin, Failure, Output, healthcheck::reachable, proxy_address, shell, table::Table, workspace,
-};
+use super::{Admin, Failure, Output, proxy_address, shell, table::Table, workspace};
 
 /// `keyside env`.
 #[derive(Args)]

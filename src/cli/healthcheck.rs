@@ -1,10 +1,8 @@
 //! `keyside healthcheck`: asks a running Keyside for its health, so that a container image needs no
 //! curl.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-
 use clap::Args;
-use keyside_config::{Settings, Sources};
+use keyside_config::{Settings, Sources, reachable};
 use serde_json::json;
 
 use super::{Failure, Output};
@@ -51,15 +49,4 @@ pub(crate) async fn run(
         .next("Its log says what it waits for, or why it is draining."));
     }
     output.print(&json!({ "status": wanted }), |_| format!("{wanted}\n"))
-}
-
-/// The address to connect to for a listening address: a listener on all addresses is reached over
-/// loopback.
-pub(crate) fn reachable(listen: SocketAddr) -> SocketAddr {
-    let loopback = match listen.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
-        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
-        named => named,
-    };
-    SocketAddr::new(loopback, listen.port())
 }

@@ -2,9 +2,7 @@
 
 use std::net::SocketAddr;
 
-use keyside_config::{ListenAddress, Listener, Settings};
-
-use super::healthcheck::reachable;
+use keyside_config::{ListenAddress, Listener, Settings, reachable};
 
 /// A TCP listener of the proxy.
 #[derive(Debug, PartialEq, Eq)]

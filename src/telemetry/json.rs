@@ -225,8 +225,9 @@ pub(super) mod tests {
     fn a_line_within_a_request_has_the_fields_of_its_span_at_the_top_level() {
         let line = line(|| {
             let span = tracing::error_span!("request", request_id = "req_1", workspace = "acme");
+            let _request = span.enter();
             let other = tracing::error_span!(target: "another_crate", "task", request_id = "x");
-            span.in_scope(|| other.in_scope(|| tracing::warn!(attempt = 2, "failed")));
+            other.in_scope(|| tracing::warn!(attempt = 2, "failed"));
         });
         assert_eq!(line["request_id"], "req_1");
         assert_eq!(line["workspace"], "acme");

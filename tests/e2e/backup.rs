@@ -137,6 +137,37 @@ fn another_machine(like: &Builder, upstream: &Upstream) -> Builder {
 }
 
 /// Runs a command that uses the running Keyside.
+/// A backup has the damage too, and an export that looked whole would hide what was removed.
+#[test]
+fn a_backup_and_an_export_of_a_log_that_lost_records_fail_and_say_of_which_chain() {
+    let upstream = Upstream::wanting_key();
+    let keyside = Keyside::with_openai(&upstream.base_url());
+    let mut wire = Wire::tcp(keyside.admin_addr());
+    for number in 0..40 {
+        let answer = wire.ask(&adding(&keyside, &format!("k{number}")));
+        assert_eq!(answer.status(), 201, "{}", answer.text());
+    }
+    let home = keyside.builder_of().home().to_owned();
+    let segments = home.join("data/store/audit/workspace/acme");
+    fs::remove_dir_all(&segments).expect("segments of the log");
+    let all: [&[&str]; 3] = [
+        &["backup", "--out", "b.keyside"],
+        &["audit", "export"],
+        &["audit", "export", "--format", "csv"],
+    ];
+    for arguments in all {
+        let exit = desk(&keyside, arguments);
+        assert_eq!(exit.code, Some(1), "{arguments:?}: {exit:#?}");
+        let is_named = exit.stderr.contains("workspace/acme");
+        assert!(is_named, "{arguments:?}: {exit:#?}");
+    }
+    assert!(home.join("b.keyside").exists(), "what can be read is kept");
+    let exit = desk(&keyside, &["audit", "list", "--limit", "1000"]);
+    assert_eq!(exit.code, Some(0), "{exit:#?}");
+    let is_named = exit.stderr.contains("warning: ") && exit.stderr.contains("workspace/acme");
+    assert!(is_named, "{exit:#?}");
+}
+
 fn desk(keyside: &Keyside, arguments: &[&str]) -> Exit {
     let url = format!("http://{}", keyside.admin_addr());
     let arguments = [arguments, &["--admin-url", &url]].concat();

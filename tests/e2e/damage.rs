@@ -42,6 +42,35 @@ fn a_start_refused_over_a_lost_store_does_not_block_a_restore() {
     check_serves(&builder.start());
 }
 
+/// A store that is begun there would be in the way of restoring again.
+#[test]
+fn a_start_beside_what_a_killed_restore_has_left_is_refused_until_it_was_run_again() {
+    let upstream = Upstream::wanting_key();
+    let keyside = Keyside::with_openai(&upstream.base_url());
+    let url = format!("http://{}", keyside.admin_addr());
+    let backup = ["backup", "--out", "b.keyside", "--admin-url", &url];
+    let exit = keyside.builder_of().run(&backup, b"");
+    assert_eq!(exit.code, Some(0), "{exit:#?}");
+    let builder = keyside.kill9();
+    let data = builder.home().join("data");
+    for folder in ["store", "heads"] {
+        fs::remove_dir_all(data.join(folder)).expect("a folder");
+    }
+    fs::remove_file(data.join("keyring")).expect("a file");
+    fs::create_dir(data.join("store.restoring")).expect("a folder");
+    let exit = refused(&builder);
+    for part in ["store.restoring", "`keyside restore` again"] {
+        assert!(exit.stderr.contains(part), "no {part}: {exit:#?}");
+    }
+    assert!(!data.join("store").exists(), "one was made");
+    let exit = builder.run(&["doctor"], b"");
+    assert_eq!(exit.code, Some(1), "{exit:#?}");
+    assert!(exit.stdout.contains("`keyside restore` again"), "{exit:#?}");
+    let exit = builder.run(&["restore", "b.keyside"], b"");
+    assert_eq!(exit.code, Some(0), "{exit:#?}");
+    check_serves(&builder.start());
+}
+
 #[test]
 fn a_lost_keyring_with_its_store_left_is_not_replaced_by_a_new_one() {
     let upstream = Upstream::wanting_key();

@@ -38,8 +38,10 @@ pub use root::runs_as_root;
 pub use upstream::{Line, Seen, Stream, Then, Upstream, chunked_head, reply, reply_in_chunks};
 pub use wire::{PATIENCE, Wire, allow_sockets};
 
-use std::thread;
-use std::time::{Duration, Instant};
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
 /// The secret of workspace `acme` in most tests. Long enough to be unique, formed like a real one.
 pub const KEY: &str = "sk-proj-e2eKeySideOnly0123456789abcdefghijklmnopqrstuvwxyzQ7";

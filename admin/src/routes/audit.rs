@@ -5,6 +5,7 @@ mod export;
 
 use axum::{Json, extract::State, response::Response};
 use jiff::Timestamp;
+use keyside_config::ProviderId;
 use keyside_credentials::{
     ActorId, AuditRecord, ChainName, CredentialId, Fingerprint, Hash, PublicKey, Receipt, Scope,
     WorkspaceId,
@@ -18,7 +19,6 @@ use crate::{
     body::JsonBody,
     concurrency::WorkKind,
     form,
-    page::Page,
     problem::Problem,
     query::Parameters,
     schemas::{bodies, queries},
@@ -30,13 +30,13 @@ use crate::{
 #[utoipa::path(
     get, path = "/api/audit", tag = "audit", operation_id = "listAuditRecords",
     params(queries::RecordFilter, queries::Limit, queries::RecordCursor),
-    responses((status = 200, body = Page<RecordView>, description = "A page"), (status = 404))
+    responses((status = 200, body = RecordPage, description = "A page"), (status = 404))
 )]
 pub(super) async fn list(
     State(state): State<AdminState>,
     caller: Caller,
     mut query: Parameters,
-) -> Result<Json<Page<RecordView>>, Problem> {
+) -> Result<Json<RecordPage>, Problem> {
     let filter = filter(&caller, &mut query);
     let limit = query.limit();
     let before = query.cursor(|text| text.parse().ok());
@@ -46,8 +46,14 @@ pub(super) async fn list(
     let found = state.registry.audit().search(&filter, before, limit).await;
     let found = found.map_err(Problem::unreadable)?;
     let records = found.records.into_iter().map(RecordView::of).collect();
-    let cursor = found.before.map(|cursor| cursor.to_string());
-    Ok(Json(Page::with_cursor(records, cursor)))
+    let warnings = found.damaged.iter();
+    Ok(Json(RecordPage {
+        items: records,
+        next_cursor: found.before.map(|cursor| cursor.to_string()),
+        warnings: warnings
+            .map(|found| format!("damaged records are missing here: {found}"))
+            .collect(),
+    }))
 }
 
 /// Exports the matching records, chain by chain, oldest first. The export itself is audited before
@@ -169,6 +175,16 @@ pub(super) async fn confirm(
     }))
 }
 
+/// A page of audit records. `nextCursor` is opaque.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct RecordPage {
+    items: Vec<RecordView>,
+    next_cursor: Option<String>,
+    /// Chains with damaged records that are missing on this page, each with what is wrong.
+    warnings: Vec<String>,
+}
+
 /// An audit record.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -187,7 +203,8 @@ pub(super) struct RecordView {
     workspace_id: Option<WorkspaceId>,
     #[schema(value_type = Option<String>)]
     credential_id: Option<CredentialId>,
-    provider: Option<String>,
+    #[schema(value_type = Option<String>)]
+    provider: Option<ProviderId>,
     /// Null also after the workspace is erased.
     #[schema(value_type = Option<String>)]
     fingerprint: Option<Fingerprint>,

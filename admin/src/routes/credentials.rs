@@ -7,7 +7,7 @@ mod view;
 
 use axum::{Json, extract::State, response::Response};
 use http::HeaderMap;
-use keyside_config::Catalogue;
+use keyside_config::{Catalogue, ProviderId};
 use keyside_credentials::{
     ChangeError, Credential, Environment, Filter, Listed, NewCredential, NewSecret, Permission,
     Registry, Saved, Secret, other_providers,
@@ -210,9 +210,9 @@ fn place(caller: &Caller, registry: &Registry, cursor: &str) -> Option<Listed> {
     caller.listed(registry, cursor).ok()
 }
 
-fn known_provider(state: &AdminState, text: &str) -> Result<String, String> {
+fn known_provider(state: &AdminState, text: &str) -> Result<ProviderId, String> {
     match state.catalogue.get(text) {
-        Some(_) => Ok(text.to_owned()),
+        Some(provider) => Ok(provider.id.clone()),
         None => Err("the catalogue has no such provider".to_owned()),
     }
 }

@@ -1,7 +1,7 @@
 //! `/api/integrations/providers`: the catalogue of providers.
 
 use axum::{Json, extract::State};
-use keyside_config::{Auth, Provider, Upstream};
+use keyside_config::{Auth, Provider, ProviderId, Upstream};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -26,7 +26,8 @@ pub(super) async fn list(
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct ProviderView {
-    id: String,
+    #[schema(value_type = String)]
+    id: ProviderId,
     name: String,
     auth: AuthView,
     /// The base URL; null if each credential has its own.
@@ -103,7 +104,7 @@ impl ProviderView {
             ),
         };
         Self {
-            id: provider.id.to_string(),
+            id: provider.id.clone(),
             name: provider.name.clone(),
             auth: AuthView::of(&provider.auth),
             base_url,

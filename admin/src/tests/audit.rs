@@ -427,3 +427,37 @@ fn sha256(bytes: &[u8]) -> [u8; 32] {
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
+
+/// What was removed must not be what nobody notices.
+#[tokio::test]
+async fn a_page_and_an_export_without_damaged_records_do_not_look_complete() {
+    let api = Api::with_workspace().await;
+    let path = format!("{AUDIT}?limit=1000");
+    let page = api.get(&path).await.json();
+    assert_eq!(page["warnings"], json!([]));
+    for n in 0..40 {
+        let label = format!("k{n}");
+        let new = new_credential(json!({ "label": label }));
+        let made = api.post(CREDENTIALS, &new);
+        assert_eq!(made.await.status, StatusCode::CREATED);
+    }
+    {
+        let mut contents = api.memory.contents();
+        assert!(!contents.segments.is_empty());
+        contents.segments.clear();
+    }
+    let page = api.get(&path).await.json();
+    let warning = page["warnings"][0].as_str().unwrap();
+    assert!(warning.contains("workspace/acme"), "{warning}");
+    for format in ["ndjson", "csv"] {
+        let request = api.request("GET", &format!("{AUDIT}/export?format={format}"));
+        let request = request.body(Body::empty()).unwrap();
+        let response = api.router.clone().oneshot(request).await.unwrap();
+        assert_eq!(response.status(), StatusCode::OK);
+        let body = response.into_body().collect().await;
+        assert!(
+            body.is_err(),
+            "{format}: the export ends as if it were whole"
+        );
+    }
+}

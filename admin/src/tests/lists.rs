@@ -240,7 +240,7 @@ fn run(credential: &Value, number: u64) -> keyside_credentials::runs::Run {
         at: SystemClock.now(),
         request_id: format!("req-{number}").into(),
         workspace: "acme".parse().unwrap(),
-        provider: "openai".into(),
+        provider: "openai".parse().ok(),
         used: Some(keyside_credentials::runs::Used {
             credential: credential["id"].as_str().unwrap().parse().unwrap(),
             label: "default".parse().unwrap(),

@@ -1,6 +1,7 @@
 //! A credential on the wire: what creates it, what changes it, and its view.
 
 use jiff::Timestamp;
+use keyside_config::ProviderId;
 use keyside_credentials::{
     ActorId, CredentialId, Environment, Fingerprint, Hint, Label, Secret, Status, UsageTag,
     Verification, VersionState, WorkspaceId, source::VaultReference,
@@ -181,7 +182,8 @@ pub struct CredentialView {
     #[schema(value_type = types::WorkspaceId)]
     pub workspace_id: WorkspaceId,
     /// The id of a provider in the catalogue.
-    pub provider: Option<String>,
+    #[schema(value_type = Option<String>)]
+    pub provider: Option<ProviderId>,
     /// Unique among the credentials of the workspace and provider that are not revoked.
     #[schema(value_type = Option<types::Label>)]
     pub label: Option<Label>,
@@ -252,7 +254,8 @@ pub struct Duplicate {
     #[schema(value_type = types::WorkspaceId)]
     pub workspace_id: WorkspaceId,
     /// The id of its provider in the catalogue.
-    pub provider: String,
+    #[schema(value_type = String)]
+    pub provider: ProviderId,
     /// Its label.
     #[schema(value_type = types::Label)]
     pub label: Label,

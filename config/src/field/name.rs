@@ -5,6 +5,8 @@ use std::borrow::Cow;
 
 use http::HeaderName;
 
+use crate::escapes::unescaped;
+
 /// A name as words of lower-case ASCII letters and digits, joined by `-`: both `X_Api_Key` and
 /// `$x-api-key` become `x-api-key`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -175,46 +177,6 @@ fn begins_word(letters: &[char], at: usize) -> bool {
                 || before.is_ascii_digit()
                 || (before.is_ascii_uppercase() && after.is_some_and(char::is_ascii_lowercase))
         })
-}
-
-/// Undoes all escapes, including those that only appear once others are undone: `%2561` is `a`. A
-/// server that decodes once would see a `%` there, which no name that matters contains.
-///
-/// One pass, so that deeply nested escapes cost no more than other names.
-fn unescaped(written: &str) -> String {
-    let mut name = Vec::with_capacity(written.len());
-    for byte in written.bytes() {
-        name.push(byte);
-        while undo_last_escape(&mut name) {}
-    }
-    String::from_utf8_lossy(&name).into_owned()
-}
-
-/// Replaces an escape at the end of the name: `%61`, or `%u0061` as ASP.NET reads it.
-fn undo_last_escape(name: &mut Vec<u8>) -> bool {
-    if let [.., b'%', high, low] = name[..]
-        && let Some(value) = hexadecimal(&[high, low])
-        && let Ok(byte) = u8::try_from(value)
-    {
-        name.truncate(name.len() - 3);
-        name.push(byte);
-        return true;
-    }
-    if let [.., b'%', b'u' | b'U', a, b, c, d] = name[..]
-        && let Some(value) = hexadecimal(&[a, b, c, d])
-    {
-        let character = char::from_u32(value).unwrap_or(char::REPLACEMENT_CHARACTER);
-        name.truncate(name.len() - 6);
-        name.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
-        return true;
-    }
-    false
-}
-
-fn hexadecimal(digits: &[u8]) -> Option<u32> {
-    digits.iter().try_fold(0, |value, digit| {
-        Some(value * 16 + char::from(*digit).to_digit(16)?)
-    })
 }
 
 #[cfg(test)]

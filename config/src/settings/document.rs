@@ -1,10 +1,6 @@
 //! The settings as written in TOML, and their conversion to [`Settings`].
 
-use std::{
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    num::NonZeroU32,
-    path::PathBuf,
-};
+use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf};
 
 use serde::Deserialize;
 
@@ -118,7 +114,7 @@ impl AdminDocument {
             Some(url) => BaseUrl::parse(&url, true)
                 .map_err(|error| Mismatch::new("admin.public_url", error))?
                 .to_string(),
-            None => format!("http://{}", loopback_if_unspecified(self.listen)),
+            None => format!("http://{}", address::reachable(self.listen)),
         };
         Ok(Admin {
             listen: self.listen,
@@ -127,16 +123,6 @@ impl AdminDocument {
                 .unwrap_or(NonZeroU32::MIN),
         })
     }
-}
-
-/// The loopback address of a listener on all addresses.
-fn loopback_if_unspecified(listen: SocketAddr) -> SocketAddr {
-    let loopback: IpAddr = match listen.ip() {
-        address if !address.is_unspecified() => address,
-        IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
-    };
-    SocketAddr::new(loopback, listen.port())
 }
 
 impl StoreDocument {

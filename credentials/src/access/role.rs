@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_a_viewer_may_an_editor_may_and_an_owner_too() {
+    fn each_role_has_all_permissions_of_the_lower_ones() {
         for permission in Permission::ALL {
             let roles = permission.row().roles;
             assert!(roles.contains(&Role::Owner), "{permission:?}");
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn a_limited_owner_owns_nothing_of_the_installation_and_everything_of_the_workspace() {
+    fn an_owner_with_a_limited_scope_may_erase_its_workspace_but_not_manage_the_installation() {
         let owner = Principal {
             actor: ActorId::system(),
             role: Role::Owner,
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn a_scope_covers_what_lies_within_it() {
+    fn a_scope_covers_narrower_scopes() {
         let (both, one) = (only(&["acme", "beta"]), only(&["acme"]));
         assert!(Scope::All.covers(&Scope::All) && Scope::All.covers(&one));
         assert!(both.covers(&one) && one.covers(&one));
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn a_limited_scope_holds_what_it_names_and_nothing_else() {
+    fn a_limited_scope_contains_only_the_named_workspaces() {
         let scope = only(&["acme"]);
         assert!(scope.holds("acme") && !scope.holds("acm") && !scope.holds("beta"));
     }

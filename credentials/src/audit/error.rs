@@ -31,6 +31,17 @@ impl fmt::Display for Break {
     }
 }
 
+/// Why audit records could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// Records are damaged or missing.
+    #[error("{0}")]
+    Damaged(Break),
+    /// The store could not be read.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
 /// Why the log could not be verified.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

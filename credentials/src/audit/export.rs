@@ -7,7 +7,7 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use jiff::Timestamp;
 use keyside_store::{Hash, PublicKey, StorageError, chain::ChainName};
 
-use super::{Audit, AuditFilter, search::Source};
+use super::{Audit, AuditFilter, Break, ReadError, search::Source};
 use crate::record::AuditRecord;
 
 /// An export in progress. It ends at the heads that were known when it began.
@@ -18,6 +18,8 @@ pub struct Export<'a> {
     sources: VecDeque<Arc<Source>>,
     /// The next position in the first source; `None` until the start position was looked up.
     next: Option<u64>,
+    /// Chains that cannot be read at all.
+    unreadable: Vec<Break>,
 }
 
 /// A line of an export.
@@ -57,6 +59,7 @@ impl Audit {
         let sources = self.chains_for(&filter).into_iter().map(Arc::new);
         Export {
             sources: sources.collect(),
+            unreadable: self.unreadable_for(&filter),
             audit: self,
             filter,
             from,
@@ -69,17 +72,28 @@ impl Export<'_> {
     /// The next lines; `None` after the last.
     ///
     /// # Errors
-    /// The backend failed.
-    pub async fn next(&mut self) -> Result<Option<Vec<Line>>, StorageError> {
+    /// The backend failed, or a chain is damaged. After [`ReadError::Damaged`] the export is
+    /// incomplete, and the next call continues with the next chain.
+    pub async fn next(&mut self) -> Result<Option<Vec<Line>>, ReadError> {
         let Some(source) = self.sources.front().cloned() else {
-            return Ok(None);
+            return match self.unreadable.pop() {
+                Some(found) => Err(ReadError::Damaged(found)),
+                None => Ok(None),
+            };
         };
         let head = &source.state.head;
         let next = match self.next {
             Some(next) => next,
             None => self.first(&source).await?,
         };
-        let read = source.read(next, BATCH).await?;
+        let read = match source.read(next, BATCH).await {
+            Err(error @ ReadError::Damaged(_)) => {
+                self.sources.pop_front();
+                self.next = None;
+                return Err(error);
+            }
+            read => read?,
+        };
         let Some(last) = read.last() else {
             self.sources.pop_front();
             self.next = None;
@@ -110,7 +124,7 @@ impl Export<'_> {
             return Ok(1);
         };
         let before = source.before(from.as_microsecond()).await;
-        // If the chain is damaged, `read` returns nothing from any position.
+        // If the chain is damaged, `read` reports it.
         Ok(before.unwrap_or(0) + 1)
     }
 }

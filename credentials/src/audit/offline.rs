@@ -8,9 +8,10 @@ use std::{
 };
 
 use jiff::Timestamp;
+use keyside_config::ProviderId;
 use keyside_store::{
     Backend, StorageError,
-    chain::{ChainName, LoadError},
+    chain::{ChainName, Damage, LoadError},
 };
 
 use super::{Audit, Break, Receipt, Verified, VerifyError};
@@ -45,7 +46,7 @@ pub struct Inspection {
     pub damage: Vec<Break>,
     /// Provider and endpoint of each usable credential. For diagnosing connections, never for
     /// sending a secret.
-    pub destinations: BTreeSet<(String, Option<String>)>,
+    pub destinations: BTreeSet<(ProviderId, Option<String>)>,
 }
 
 /// A clock that is behind the log. A start uses the log's time until the clock has caught up.
@@ -97,10 +98,25 @@ impl OfflineAudit {
     async fn read_heads(&self) -> Result<Vec<Break>, StorageError> {
         let mut untrusted = Vec::new();
         untrusted.extend(self.read_own_head().await?);
+        let is_own_trusted = untrusted.is_empty();
         for (id, registration) in self.chains.registrations().iter() {
             untrusted.extend(self.read_head_of(id, registration).await?);
         }
+        if is_own_trusted && let Some(found) = self.own_put_back().await? {
+            untrusted.insert(0, found);
+        }
         Ok(untrusted)
+    }
+
+    /// Checks the installation's own chain against the heads of workspaces.
+    async fn own_put_back(&self) -> Result<Option<Break>, StorageError> {
+        let finding = match self.chains.own_put_back().await {
+            Ok(None) => return Ok(None),
+            Ok(Some(found)) => format!("{found}. {PUT_BACK}"),
+            Err(LoadError::Damaged(damage)) => format!("{damage}. {PUT_BACK}"),
+            Err(LoadError::Storage(error)) => return Err(error),
+        };
+        Ok(Some(broken(self.chains.own().chain.name(), finding)))
     }
 
     /// Checks the installation's own chain as a start does.
@@ -148,11 +164,16 @@ impl OfflineAudit {
         };
         let name = tracked.chain.name();
         let path = Anchors::path(&self.heads, name);
-        let finding = match damage.is_anchor_damage() {
-            true => format!("{damage}. Put {} back from the newest copy", path.display()),
-            false => format!(
-                "{damage}; {} has the head that was acknowledged last",
-                path.display()
+        let path = path.display();
+        let finding = match damage {
+            _ if damage.is_anchor_damage() => {
+                format!("{damage}. Put {path} back from the newest copy")
+            }
+            Damage::DocumentGone { .. } | Damage::HeadOlder { .. } => {
+                format!("{damage}. {PUT_BACK}")
+            }
+            _ => format!(
+                "{damage}. {path} is the copy of the head that was acknowledged last, unless it was replaced too"
             ),
         };
         Ok(Some(broken(name, finding)))
@@ -221,7 +242,7 @@ impl OfflineAudit {
         for credential in entry.credentials.values() {
             let document = &credential.document;
             if credential.damage().is_none() && document.revoked_at.is_none() {
-                let destination = (document.provider.to_string(), document.endpoint.clone());
+                let destination = (document.provider.clone(), document.endpoint.clone());
                 inspection.destinations.insert(destination);
             }
         }
@@ -289,6 +310,9 @@ impl OfflineAudit {
         })
     }
 }
+
+/// The remedy for what no single file in `heads/` mends.
+const PUT_BACK: &str = "Put back the newest copy of the whole data folder, or restore a backup";
 
 /// A finding about a chain as a whole.
 fn broken(chain: &ChainName, finding: impl Into<String>) -> Break {

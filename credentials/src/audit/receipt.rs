@@ -5,12 +5,14 @@
 //! time. An auditor who has the installation's public key can verify it on another machine.
 
 use jiff::Timestamp;
-use keyside_store::{PublicKey, Signature, Signer, StorageError, chain::StoredRecord};
+use keyside_store::{
+    PublicKey, Signature, Signer, StorageError,
+    chain::{LoadError, StoredRecord},
+};
 use serde::{Deserialize, Serialize};
 
 use super::{Audit, Break, Head, ReceiptError, VerifyError};
 use crate::{
-    chains::InstallationState,
     model::{ActorId, WorkspaceId},
     record::{Event, KeyOperation, Record},
 };
@@ -116,14 +118,7 @@ impl Audit {
             return Ok(None);
         };
         let records = self.chains.records(own, &state.head, position, 1).await;
-        let records = records.map_err(|error| match error {
-            keyside_store::chain::LoadError::Storage(error) => VerifyError::Storage(error),
-            keyside_store::chain::LoadError::Damaged(damage) => VerifyError::Broken(Break {
-                chain: own.chain.name().clone(),
-                position,
-                finding: damage.to_string(),
-            }),
-        })?;
+        let records = records.map_err(|error| self.own_damaged(position, error))?;
         let stored = records.first().filter(|stored| stored.position == position);
         let installation = self.keyring.installation().installation();
         let signing = self.keyring.signing().signer(&self.chains.public_key());
@@ -132,16 +127,24 @@ impl Audit {
     }
 
     /// Whether the installation signs, or has signed, with this key.
-    async fn has_signed_with(&self, key: &PublicKey) -> Result<bool, StorageError> {
+    async fn has_signed_with(&self, key: &PublicKey) -> Result<bool, VerifyError> {
         if *key == self.chains.public_key() {
             return Ok(true);
         }
-        match self.chains.own().state() {
-            Some(own) => {
-                let state = InstallationState::read(&self.chains, &own).await?;
-                Ok(state.signing_keys.contains(key))
-            }
-            None => Ok(false),
+        let read = self.chains.installation_state().await;
+        let (_, state) = read.map_err(|error| self.own_damaged(0, error))?;
+        Ok(state.signing_keys.contains(key))
+    }
+
+    /// The error for the installation's chain.
+    fn own_damaged(&self, position: u64, error: LoadError) -> VerifyError {
+        match error {
+            LoadError::Storage(error) => VerifyError::Storage(error),
+            LoadError::Damaged(damage) => VerifyError::Broken(Break {
+                chain: self.chains.own().chain.name().clone(),
+                position,
+                finding: damage.to_string(),
+            }),
         }
     }
 

@@ -4,10 +4,10 @@ use std::{collections::BinaryHeap, fmt, str::FromStr, sync::Arc};
 
 use keyside_store::{
     StorageError,
-    chain::{ChainName, LoadError, State, StoredRecord},
+    chain::{ChainName, Damage, LoadError, State, StoredRecord},
 };
 
-use super::Audit;
+use super::{Audit, Break, ReadError};
 use crate::{
     chains::{Chains, Registration, Tracked},
     model::{ActorId, CredentialId, Scope, WorkspaceId},
@@ -46,13 +46,15 @@ pub struct AuditPage {
     pub records: Vec<AuditRecord>,
     /// Where the next page begins, if there may be more. A page may be empty before the last.
     pub before: Option<Cursor>,
+    /// Why records are missing on this page: damaged chains, each with what is wrong.
+    pub damaged: Vec<Break>,
 }
 
 impl Audit {
     /// Up to `limit` records before `before`, newest first.
     ///
     /// # Errors
-    /// The backend failed. Damaged records are omitted and logged; `verify` reports them.
+    /// The backend failed. Damaged records are omitted, and the page says so.
     pub async fn search(
         &self,
         filter: &AuditFilter,
@@ -60,26 +62,23 @@ impl Audit {
         limit: usize,
     ) -> Result<AuditPage, StorageError> {
         let mut merge = Merge::new(self.chains_for(filter), before);
-        let mut records = Vec::new();
+        merge.damaged = self.unreadable_for(filter);
+        let (mut records, mut is_exhausted) = (Vec::new(), false);
         for _ in 0..MAX_SCANNED {
             let Some((at, chain, stored)) = merge.next().await? else {
-                return Ok(AuditPage {
-                    records,
-                    before: None,
-                });
+                is_exhausted = true;
+                break;
             };
             records.extend(self.shown(filter, &chain.name, stored));
-            if records.len() == limit {
-                return Ok(AuditPage {
-                    records,
-                    before: Some(at),
-                });
-            }
             merge.last = Some(at);
+            if records.len() == limit {
+                break;
+            }
         }
         Ok(AuditPage {
             records,
-            before: merge.last,
+            before: merge.last.filter(|_| !is_exhausted),
+            damaged: merge.damaged,
         })
     }
 
@@ -99,15 +98,30 @@ impl Audit {
     pub(super) fn chains_for(&self, filter: &AuditFilter) -> Vec<Source> {
         let chains = &self.chains;
         let registrations = chains.registrations();
-        let workspaces = registrations.keys().filter(|id| {
-            filter.within.holds(id) && filter.workspace.as_ref().is_none_or(|wanted| wanted == *id)
-        });
+        let workspaces = registrations.keys().filter(|id| filter.may_match(id));
         let of_workspaces = workspaces.map(|id| chains.of(id));
         [chains.own().clone()]
             .into_iter()
             .chain(of_workspaces)
             .filter_map(|tracked| Source::of(chains, tracked))
             .collect()
+    }
+
+    /// The workspaces' chains that may have matching records and cannot be read at all.
+    pub(super) fn unreadable_for(&self, filter: &AuditFilter) -> Vec<Break> {
+        let registrations = self.chains.registrations();
+        let begun = registrations
+            .iter()
+            .filter(|(_, it)| it.is_there && it.pending.is_none());
+        let matching = begun.filter(|(id, _)| filter.may_match(id));
+        let chains = matching.map(|(id, _)| self.chains.of(id));
+        let unreadable = chains.filter(|tracked| tracked.state().is_none());
+        let damaged = unreadable.map(|tracked| Break {
+            chain: tracked.chain.name().clone(),
+            position: 0,
+            finding: "its head failed verification, so none of its records can be read".to_owned(),
+        });
+        damaged.collect()
     }
 }
 
@@ -129,20 +143,28 @@ impl Source {
         })
     }
 
-    /// Up to `limit` records from a position; none if they are damaged.
+    /// Up to `limit` records from a position.
     pub(super) async fn read(
         &self,
         from: u64,
         limit: usize,
-    ) -> Result<Vec<StoredRecord>, StorageError> {
+    ) -> Result<Vec<StoredRecord>, ReadError> {
         let head = &self.state.head;
         match self.chains.records(&self.tracked, head, from, limit).await {
             Ok(records) => Ok(records),
-            Err(LoadError::Storage(error)) => Err(error),
+            Err(LoadError::Storage(error)) => Err(error.into()),
             Err(LoadError::Damaged(damage)) => {
-                tracing::error!(chain = %self.name, from, %damage, "damaged audit records are omitted from a search");
-                Ok(Vec::new())
+                tracing::error!(chain = %self.name, from, %damage, "damaged audit records are omitted");
+                Err(ReadError::Damaged(self.broken(&damage)))
             }
+        }
+    }
+
+    fn broken(&self, damage: &Damage) -> Break {
+        Break {
+            chain: self.name.clone(),
+            position: 0,
+            finding: damage.to_string(),
         }
     }
 
@@ -157,6 +179,8 @@ impl Source {
 struct Merge {
     cursors: BinaryHeap<ChainReader>,
     last: Option<Cursor>,
+    /// The first damage found in each chain.
+    damaged: Vec<Break>,
 }
 
 /// The read position in one chain.
@@ -169,6 +193,8 @@ struct ChainReader {
     /// Oldest first: `pop` returns the next record.
     read: Vec<StoredRecord>,
     is_started: bool,
+    /// Why records are missing in `read`.
+    damage: Option<Break>,
 }
 
 impl Merge {
@@ -183,10 +209,12 @@ impl Merge {
             source: Arc::new(source),
             read: Vec::new(),
             is_started: false,
+            damage: None,
         });
         Self {
             cursors: readings.collect(),
             last: before,
+            damaged: Vec::new(),
         }
     }
 
@@ -194,6 +222,11 @@ impl Merge {
         while let Some(mut reading) = self.cursors.pop() {
             let was_known = !reading.read.is_empty();
             reading.fill(self.last.as_ref()).await?;
+            if let Some(found) = reading.damage.take()
+                && self.damaged.iter().all(|it| it.chain != found.chain)
+            {
+                self.damaged.push(found);
+            }
             let Some(newest) = reading.read.last() else {
                 continue;
             };
@@ -243,14 +276,24 @@ impl ChainReader {
             self.before = match self.source.before(last.at + 1).await {
                 Ok(count) => count + 1,
                 Err(LoadError::Storage(error)) => return Err(error),
-                Err(LoadError::Damaged(_)) => 1,
+                Err(LoadError::Damaged(damage)) => {
+                    self.damage = Some(self.source.broken(&damage));
+                    1
+                }
             };
         }
         let chain = self.source.name.as_str();
         while self.read.is_empty() && self.before > 1 {
             let from = self.before.saturating_sub(WINDOW).max(1);
             let count = (self.before - from) as usize;
-            let read = self.source.read(from, count).await?;
+            let read = match self.source.read(from, count).await {
+                Ok(read) => read,
+                Err(ReadError::Storage(error)) => return Err(error),
+                Err(ReadError::Damaged(found)) => {
+                    self.damage = Some(found);
+                    Vec::new()
+                }
+            };
             let is_before = |stored: &StoredRecord| {
                 last.is_none_or(|last| {
                     (stored.at, chain, stored.position) < (last.at, &*last.chain, last.position)
@@ -284,6 +327,12 @@ impl Ord for ChainReader {
 }
 
 impl AuditFilter {
+    /// Whether the chain of a workspace may have matching records.
+    fn may_match(&self, workspace: &WorkspaceId) -> bool {
+        let wanted = self.workspace.as_ref();
+        self.within.holds(workspace) && wanted.is_none_or(|wanted| wanted == workspace)
+    }
+
     pub(super) fn passes(&self, record: &Record, chain: &ChainName, chains: &Chains) -> bool {
         fn is<T: PartialEq>(wanted: &Option<T>, found: Option<&T>) -> bool {
             wanted.is_none() || wanted.as_ref() == found
@@ -304,8 +353,11 @@ impl AuditFilter {
     }
 }
 
-/// Whether a record is about an erased predecessor of the workspace.
+/// Whether a record is about an erased predecessor of the workspace, or may be.
 fn is_of_erased(record: &Record, chain: &ChainName, registration: Option<Registration>) -> bool {
+    if registration.as_ref().is_some_and(|it| it.is_unreadable) {
+        return true;
+    }
     let Some(erased) = registration.and_then(|it| it.erased) else {
         return false;
     };

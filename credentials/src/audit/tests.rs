@@ -1,4 +1,4 @@
-//! Reading the log while it goes on, and at rest.
+//! Verifies and exports the log while it grows, and offline.
 
 mod stopped;
 
@@ -65,9 +65,9 @@ async fn add(registry: &Registry, label: String) {
     registry.add(&act(), key).await.unwrap();
 }
 
-/// The next commit after the 32nd puts those before it into a segment, and removes them where they were.
+/// The commit after the 32nd moves those before it into a segment and deletes the originals.
 #[tokio::test]
-async fn an_export_holds_what_was_there_when_it_began_whatever_is_committed_meanwhile() {
+async fn an_export_contains_the_records_from_its_start_despite_later_commits() {
     let (_folder, registry) = open().await;
     for n in 0..5 {
         add(&registry, format!("before-{n}")).await;
@@ -92,14 +92,14 @@ async fn an_export_holds_what_was_there_when_it_began_whatever_is_committed_mean
             }
         }
     }
-    // The chain's beginning, and five keys.
+    // The chain's first record, and five keys.
     let positions: Vec<_> = records.iter().map(|record| record.position).collect();
     assert_eq!(positions, [1, 2, 3, 4, 5, 6]);
     assert_eq!(ends, [(6, records[5].hash)]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_check_of_a_log_that_goes_on_finds_nothing_wrong() {
+async fn verifying_a_growing_log_finds_no_damage() {
     let (_folder, registry) = open().await;
     let writing = registry.clone();
     let writer = tokio::spawn(async move {

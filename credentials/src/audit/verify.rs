@@ -65,6 +65,13 @@ impl Audit {
             let tracked = self.chains.of(id);
             self.verify_one(&tracked, &mut verified).await?;
         }
+        if let Some(found) = self.chains.own_put_back().await.map_err(unreadable)? {
+            return Err(VerifyError::Broken(Break {
+                chain: self.chains.own().chain.name().clone(),
+                position: 0,
+                finding: found.to_string(),
+            }));
+        }
         self.verify_links().await?;
         Ok(verified)
     }

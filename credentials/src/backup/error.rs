@@ -60,20 +60,44 @@ pub enum RestoreError {
         /// The finding, as a phrase for people.
         finding: &'static str,
     },
-    /// The existing keyring or heads belong to another installation.
+    /// A restore was killed, and its temporary folders remain.
+    #[error(
+        "a restore was interrupted, and {} remains of it: run `keyside restore` again, or delete what ends in .restoring \
+         beside it to start without the backup",
+        left.display()
+    )]
+    Interrupted {
+        /// The folder that remains.
+        left: PathBuf,
+    },
+    /// The existing keyring belongs to another installation.
     #[error(
         "the backup is of installation {backup}, and what remains in {} is of {here}. If it is to take that one's place, \
          say so with --other-installation",
-        folder.display(),
-        here = here.as_deref().unwrap_or("another")
+        folder.display()
     )]
     OtherInstallation {
         /// The data folder.
         folder: PathBuf,
         /// The backup's installation.
         backup: String,
-        /// The existing installation, if its id is known.
-        here: Option<String>,
+        /// The existing installation.
+        here: String,
+    },
+    /// No known key has signed the existing head of the installation's chain, so its age cannot be
+    /// compared with the backup's.
+    #[error(
+        "no key of the backup, which is of installation {backup}, or of a keyring here has signed {}. That file is of the same \
+         installation, from after a rotation of its keys, and then the backup is older; or of another one; or damaged. Take a \
+         backup from after the rotation, or put the keyring that belongs to it back. If the backup is to replace it all the \
+         same, say so with --other-installation and --older",
+        head.display()
+    )]
+    UnknownHead {
+        /// The head's file.
+        head: PathBuf,
+        /// The backup's installation.
+        backup: String,
     },
     /// The restore would undo later changes.
     #[error(

@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_buffer_with_the_owners_token_never_grows() {
+    fn the_buffer_with_the_owner_token_is_never_reallocated() {
         let items = [
             Item::OwnerToken(b"ks_secret".to_vec().into()),
             Item::Object {

@@ -47,7 +47,8 @@ pub struct Restore<'a> {
     pub keyring: &'a Path,
     /// The key service. Opened after the file was verified.
     pub kms: &'a KmsSource,
-    /// Allow replacing another installation. Without one, this allows nothing.
+    /// Allow replacing another installation. Without one, this allows nothing. If it is unknown
+    /// whose the existing state is, this and `older` are both needed.
     pub other_installation: bool,
     /// Allow a backup that is older than the existing state.
     pub older: bool,
@@ -117,9 +118,8 @@ impl Restore<'_> {
         existing: Option<ExistingKeyring>,
         (signing, here): (&SigningKeys, TrustedKeys),
     ) -> Result<Restored, RestoreError> {
-        let aside = file::with_suffix(self.store, ".restoring");
+        let [aside, heads] = temporary(self.store, self.keyring);
         remove_if_there(&aside)?;
-        let heads = file::with_suffix(&self.heads(), ".restoring");
         remove_if_there(&heads)?;
         let backend = (self.open)(&aside).await?;
         let mut import = Import {
@@ -170,8 +170,14 @@ impl Restore<'_> {
         existing: Option<&ExistingKeyring>,
     ) -> Result<(), RestoreError> {
         match existing {
-            Some(existing) if existing.installation() != header.installation => {
-                self.other(header, Some(existing.installation().to_owned()))
+            Some(existing)
+                if existing.installation() != header.installation && !self.other_installation =>
+            {
+                Err(RestoreError::OtherInstallation {
+                    folder: self.keyring.parent().unwrap_or(Path::new(".")).to_owned(),
+                    backup: header.installation.clone(),
+                    here: existing.installation().to_owned(),
+                })
             }
             _ => Ok(()),
         }
@@ -194,8 +200,8 @@ impl Restore<'_> {
         }
     }
 
-    /// Checks the existing head of the installation's chain, which a key of its own installation
-    /// signed. Returns the head's epoch: without a keyring it is the only known one.
+    /// Checks the existing head of the installation's chain. Returns the head's epoch: without a
+    /// keyring it is the only known one.
     fn no_older_head(
         &self,
         header: &Header,
@@ -209,8 +215,20 @@ impl Restore<'_> {
         };
         let verified = Head::verify_under(&bytes, &own, &header.installation, here);
         let Ok((head, _)) = verified else {
-            self.other(header, None)?;
-            return Ok(0);
+            // Without another installation's keyring, the head may be of this one, signed after a
+            // rotation: then the backup is older. A killed restore of this backup has replaced the
+            // other keyring.
+            let is_other = existing.is_some_and(|existing| {
+                existing.installation() != header.installation
+                    || existing.restored_from() == Some(&*header.id)
+            });
+            return match self.other_installation && (is_other || self.older) {
+                true => Ok(0),
+                false => Err(RestoreError::UnknownHead {
+                    head: anchor,
+                    backup: header.installation.clone(),
+                }),
+            };
         };
         if !self.older && existing.is_none() && head.epoch > header.epoch {
             return Err(older_epoch(header, head.epoch));
@@ -226,17 +244,6 @@ impl Restore<'_> {
         Ok(head.epoch)
     }
 
-    fn other(&self, header: &Header, here: Option<String>) -> Result<(), RestoreError> {
-        match self.other_installation {
-            true => Ok(()),
-            false => Err(RestoreError::OtherInstallation {
-                folder: self.keyring.parent().unwrap_or(Path::new(".")).to_owned(),
-                backup: header.installation.clone(),
-                here,
-            }),
-        }
-    }
-
     fn heads(&self) -> PathBuf {
         self.keyring.with_file_name(HEADS)
     }
@@ -244,6 +251,25 @@ impl Restore<'_> {
     fn token_file(&self) -> PathBuf {
         self.keyring.with_file_name("admin-token")
     }
+}
+
+/// Call this before creating a missing store: after a restore that was killed, a new store would be
+/// in the way of restoring again.
+///
+/// # Errors
+/// [`RestoreError::Interrupted`].
+pub fn expect_none_interrupted(store: &Path, keyring: &Path) -> Result<(), RestoreError> {
+    let mut folders = temporary(store, keyring).into_iter();
+    match folders.find(|folder| folder.exists()) {
+        Some(left) => Err(RestoreError::Interrupted { left }),
+        None => Ok(()),
+    }
+}
+
+/// The folders in which a restore writes the store and the heads.
+fn temporary(store: &Path, keyring: &Path) -> [PathBuf; 2] {
+    let heads = keyring.with_file_name(HEADS);
+    [store, heads.as_path()].map(|folder| file::with_suffix(folder, ".restoring"))
 }
 
 /// The items of a file, opened chunk by chunk.

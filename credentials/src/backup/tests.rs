@@ -27,22 +27,22 @@ mod remains;
 mod rotated;
 
 /// A data folder, and a master key beside it.
-struct Place {
+struct Machine {
     folder: TempDir,
 }
 
-impl Place {
+impl Machine {
     fn new() -> Self {
         Self {
             folder: tempfile::tempdir().unwrap(),
         }
     }
 
-    /// Another folder with the same master key.
+    /// Another data folder with the same master key.
     fn with_key_of(other: &Self) -> Self {
-        let place = Self::new();
-        fs::copy(other.master_key(), place.master_key()).unwrap();
-        place
+        let machine = Self::new();
+        fs::copy(other.master_key(), machine.master_key()).unwrap();
+        machine
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -78,10 +78,10 @@ impl Place {
         .await
     }
 
-    /// What is in the store, without the registry.
+    /// The store's backend, without a registry.
     async fn backend(&self) -> Backend {
         loop {
-            // The task that writes the runs of the one before lets go of the store a moment later.
+            // The run writer of the previous registry releases the store a moment later.
             match EmbeddedStore::open(&self.path("store")).await {
                 Ok(store) => return store.backend(),
                 Err(StoreOpenError::Locked { .. }) => tokio::task::yield_now().await,
@@ -90,17 +90,17 @@ impl Place {
         }
     }
 
-    /// One with a workspace and a key, running.
-    async fn begun() -> (Self, Arc<Registry>) {
-        let place = Self::new();
-        let registry = place.open().await;
+    /// A running installation with a workspace and a key.
+    async fn running() -> (Self, Arc<Registry>) {
+        let machine = Self::new();
+        let registry = machine.open().await;
         registry
             .create_workspace(&act(), workspace("acme"))
             .await
             .unwrap();
         linked(&registry, "acme").await;
         registry.add(&act(), key("a")).await.unwrap();
-        (place, registry)
+        (machine, registry)
     }
 
     async fn restore(&self, file: &Path) -> Result<Restored, RestoreError> {
@@ -132,7 +132,7 @@ impl Place {
         restore.run(file).await
     }
 
-    /// What a disk that lost the store leaves.
+    /// Deletes the store, as if its disk was lost.
     fn lose_the_store(&self) {
         fs::remove_dir_all(self.path("store")).unwrap();
     }
@@ -162,7 +162,7 @@ fn key_of(workspace: &str, label: &str) -> NewCredential {
         provider: "openai".to_owned(),
         label: label.parse().unwrap(),
         environment: Environment::Live,
-        // Padded to the length that a secret must have; `opened` takes the padding off.
+        // Padded to the minimum length of a secret; `opened` removes the padding.
         secret: Secret::from_plaintext(format!("sk-{label:-<5}").into_bytes())
             .unwrap()
             .into(),
@@ -201,13 +201,13 @@ async fn backup(registry: &Registry, to: &Path) -> Header {
     backup.header
 }
 
-/// Waits until the store is let go of.
-async fn close(place: &Place, registry: Arc<Registry>) {
+/// Waits until the store is released.
+async fn close(machine: &Machine, registry: Arc<Registry>) {
     drop(registry);
-    drop(place.backend().await);
+    drop(machine.backend().await);
 }
 
-/// All records, oldest first, but for those that link chains: they come when they are due.
+/// All records, oldest first, except links between chains, whose time is not fixed.
 async fn records(registry: &Registry) -> Vec<AuditRecord> {
     let all = AuditFilter::default();
     let found = registry.audit().search(&all, None, 1_000).await;
@@ -217,8 +217,9 @@ async fn records(registry: &Registry) -> Vec<AuditRecord> {
     records
 }
 
-/// Returns when the installation's chain tells how far that of a workspace has come, which it does a moment after a change
-/// that makes the workspace or ends a use. From then on nothing is written by itself.
+/// Returns when the installation's chain has linked to a workspace's, which it does a moment after
+/// a change that creates the workspace or ends access. After that nothing is written in the
+/// background.
 async fn linked(registry: &Registry, workspace: &str) {
     let id: crate::WorkspaceId = workspace.parse().unwrap();
     let is_linked = async || {
@@ -239,7 +240,7 @@ async fn linked(registry: &Registry, workspace: &str) {
     tokio::time::timeout(limit, until_linked).await.unwrap();
 }
 
-/// What checking the whole log finds, which is something.
+/// Verifies the whole log, which must fail, and returns the damage.
 async fn broken(registry: &Registry) -> crate::audit::Break {
     match registry.audit().verify().await {
         Err(VerifyError::Broken(found)) => found,
@@ -248,13 +249,13 @@ async fn broken(registry: &Registry) -> crate::audit::Break {
 }
 
 #[tokio::test]
-async fn a_backup_comes_back_whole_on_another_machine_with_the_same_master_key() {
-    let (place, registry) = Place::begun().await;
-    let file = place.path("backup");
-    let token = fs::read_to_string(place.path("admin-token")).unwrap();
+async fn a_backup_restores_completely_on_another_machine_with_the_same_master_key() {
+    let (machine, registry) = Machine::running().await;
+    let file = machine.path("backup");
+    let token = fs::read_to_string(machine.path("admin-token")).unwrap();
     let header = backup(&registry, &file).await;
     assert_eq!(check(&file).unwrap(), header);
-    let there = Place::with_key_of(&place);
+    let there = Machine::with_key_of(&machine);
     let restored = there.restore(&file).await.unwrap();
     assert_eq!((restored.epoch, &restored.header), (1, &header));
     let restored = there.open().await;
@@ -282,8 +283,8 @@ async fn a_backup_comes_back_whole_on_another_machine_with_the_same_master_key()
 }
 
 #[tokio::test]
-async fn run_records_come_back_and_go_on_where_the_oldest_were_forgotten() {
-    let (place, registry) = Place::begun().await;
+async fn restored_run_records_continue_after_deleted_ones() {
+    let (machine, registry) = Machine::running().await;
     registry.runs().set_retention(100);
     for n in 0..600 {
         registry.runs().record(run(n));
@@ -291,11 +292,11 @@ async fn run_records_come_back_and_go_on_where_the_oldest_were_forgotten() {
             registry.runs().flush().await;
         }
     }
-    let file = place.path("backup");
+    let file = machine.path("backup");
     backup(&registry, &file).await;
     let kept = registry.runs().recent(usize::MAX, &Scope::All).await;
     assert!((100..600).contains(&kept.len()), "{}", kept.len());
-    let there = Place::with_key_of(&place);
+    let there = Machine::with_key_of(&machine);
     assert!(there.restore(&file).await.unwrap().run_blocks > 0);
     let restored = there.open().await;
     assert_eq!(restored.runs().recent(usize::MAX, &Scope::All).await, kept);
@@ -306,8 +307,8 @@ async fn run_records_come_back_and_go_on_where_the_oldest_were_forgotten() {
 }
 
 #[tokio::test]
-async fn a_label_that_a_revoked_key_gave_up_leads_to_its_replacement_after_a_restore() {
-    let (place, registry) = Place::begun().await;
+async fn a_label_reused_after_a_revocation_resolves_to_the_new_key_after_a_restore() {
+    let (machine, registry) = Machine::running().await;
     let filter = Filter::default();
     let gone = registry.list(&filter)[0].id.clone();
     let revoked = registry.revoke(&act(), &gone, Revocation::default()).await;
@@ -319,22 +320,22 @@ async fn a_label_that_a_revoked_key_gave_up_leads_to_its_replacement_after_a_res
         ..key("a")
     };
     registry.add(&act(), replacement).await.unwrap();
-    let file = place.path("backup");
+    let file = machine.path("backup");
     backup(&registry, &file).await;
-    let there = Place::with_key_of(&place);
+    let there = Machine::with_key_of(&machine);
     there.restore(&file).await.unwrap();
     let restored = there.open().await;
     assert_eq!(opened(&restored, "a").as_deref(), Ok("sk-replacement"));
     assert_eq!(restored.list(&filter), registry.list(&filter));
 }
 
-/// A large one: some hundred fill a file.
+/// A large record: a few hundred fill a file.
 fn run(n: u64) -> Run {
     Run {
         at: jiff::Timestamp::from_second(1_795_305_600 + n as i64).unwrap(),
         request_id: "r".repeat(4_000).into(),
         workspace: "acme".parse().unwrap(),
-        provider: "openai".into(),
+        provider: "openai".parse().ok(),
         used: Some(crate::runs::Used {
             credential: format!("cred_{}", "a".repeat(26)).parse().unwrap(),
             label: "a".parse().unwrap(),
@@ -352,8 +353,8 @@ fn run(n: u64) -> Run {
 }
 
 #[tokio::test]
-async fn a_backup_under_writes_is_one_state_and_nothing_acknowledged_before_it_is_missing() {
-    let (place, registry) = Place::begun().await;
+async fn a_backup_during_writes_is_consistent_and_has_every_earlier_acknowledged_change() {
+    let (machine, registry) = Machine::running().await;
     let writing = registry.clone();
     let writer = tokio::spawn(async move {
         for n in 0..200 {
@@ -368,10 +369,10 @@ async fn a_backup_under_writes_is_one_state_and_nothing_acknowledged_before_it_i
         .into_iter()
         .map(|it| it.label.to_string())
         .collect();
-    let file = place.path("backup");
+    let file = machine.path("backup");
     backup(&registry, &file).await;
     writer.await.unwrap();
-    let there = Place::with_key_of(&place);
+    let there = Machine::with_key_of(&machine);
     there.restore(&file).await.unwrap();
     let restored = there.open().await;
     let kept = restored.list(&Filter::default());
@@ -386,12 +387,12 @@ async fn a_backup_under_writes_is_one_state_and_nothing_acknowledged_before_it_i
 }
 
 #[tokio::test]
-async fn a_damaged_cut_or_lengthened_file_is_refused_and_nothing_is_written() {
-    let (place, registry) = Place::begun().await;
-    let file = place.path("backup");
+async fn a_damaged_truncated_or_extended_backup_is_refused_and_nothing_is_written() {
+    let (machine, registry) = Machine::running().await;
+    let file = machine.path("backup");
     backup(&registry, &file).await;
     let whole = fs::read(&file).unwrap();
-    let there = Place::with_key_of(&place);
+    let there = Machine::with_key_of(&machine);
     let refused = async |contents: &[u8]| {
         fs::write(&file, contents).unwrap();
         let error = there.restore(&file).await.unwrap_err();
@@ -440,13 +441,13 @@ async fn a_damaged_cut_or_lengthened_file_is_refused_and_nothing_is_written() {
 }
 
 #[tokio::test]
-async fn a_file_whose_checksum_was_made_to_fit_does_not_open() {
+async fn an_edited_backup_with_a_recomputed_checksum_does_not_decrypt() {
     use sha2::Digest;
-    let (place, registry) = Place::begun().await;
-    let file = place.path("backup");
+    let (machine, registry) = Machine::running().await;
+    let file = machine.path("backup");
     backup(&registry, &file).await;
     let whole = fs::read(&file).unwrap();
-    let there = Place::with_key_of(&place);
+    let there = Machine::with_key_of(&machine);
     // In the header's epoch, and in the last chunk.
     let epoch = whole
         .windows(9)
@@ -467,11 +468,11 @@ async fn a_file_whose_checksum_was_made_to_fit_does_not_open() {
 }
 
 #[tokio::test]
-async fn nothing_in_a_backup_is_readable_but_its_header() {
-    let (place, registry) = Place::begun().await;
-    let file = place.path("backup");
+async fn only_the_header_of_a_backup_is_readable() {
+    let (machine, registry) = Machine::running().await;
+    let file = machine.path("backup");
     backup(&registry, &file).await;
-    let token = fs::read_to_string(place.path("admin-token")).unwrap();
+    let token = fs::read_to_string(machine.path("admin-token")).unwrap();
     let contents = fs::read(&file).unwrap();
     let holds = |text: &str| {
         let text = text.as_bytes();

@@ -44,6 +44,11 @@ impl Anchors {
         folder.join(file_name(chain))
     }
 
+    /// The path of a chain's anchor.
+    pub(crate) fn path_of(&self, chain: &ChainName) -> PathBuf {
+        Self::path(&self.0.folder, chain)
+    }
+
     /// The path of a chain's anchor within the data folder; the whole folder if that is missing.
     pub(crate) fn shown(&self, chain: &ChainName) -> String {
         match self.0.folder.exists() {
@@ -74,8 +79,11 @@ impl Anchors {
         keyring: &Keyring,
     ) -> Result<Option<Link>, LoadError> {
         let path = Self::path(&self.0.folder, chain);
-        let read = file::read_if_exists(&path).map_err(StorageError::unavailable)?;
-        let Some(bytes) = read else {
+        let read = file::read_if_exists(&path).map_err(|error| Damage::AnchorUnreadable {
+            file: self.shown(chain),
+            error: error.to_string(),
+        });
+        let Some(bytes) = read? else {
             return Ok(None);
         };
         let installation = keyring.installation().installation();

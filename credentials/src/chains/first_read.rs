@@ -6,11 +6,11 @@
 //! registration stops being pending only once the anchor exists (`registry/links.rs`): after that,
 //! a missing anchor was removed.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{cmp::Ordering, path::PathBuf, sync::Arc};
 
 use keyside_store::{
     StorageError, TrustedKeys,
-    chain::{Chain, ChainName, Damage, Link, LoadError, State},
+    chain::{Chain, ChainName, Damage, Head, Link, LoadError, State},
 };
 
 use super::{Chains, Registration, Tracked};
@@ -26,10 +26,10 @@ impl Chains {
         self.anchors.has(tracked.chain.name())
     }
 
-    /// The path of a workspace's anchor within the data folder.
-    pub(crate) fn anchor_file(&self, workspace: &WorkspaceId) -> String {
+    /// The path of a workspace's anchor.
+    pub(crate) fn anchor_file(&self, workspace: &WorkspaceId) -> PathBuf {
         self.anchors
-            .shown(&ChainName::workspace(workspace.as_str()))
+            .path_of(&ChainName::workspace(workspace.as_str()))
     }
 
     /// The workspaces that have an anchor, each with its file.
@@ -69,7 +69,7 @@ impl Chains {
             Err(error) => Err(error),
         };
         match state {
-            Ok(state) => Ok(state),
+            Ok(state) => Ok(state.filter(|state| self.check_epoch(&state.head).is_ok())),
             Err(LoadError::Storage(error)) => Err(error),
             Err(LoadError::Damaged(_)) => Ok(None),
         }
@@ -86,6 +86,9 @@ impl Chains {
         // In this order, because of concurrent processes: a registration requires only heads and
         // anchors that were written before it.
         let registration = self.registration_of(name);
+        if let (Some(registration), Some(workspace)) = (&registration, name.workspace_id()) {
+            registration.check_readable(workspace)?;
+        }
         let mut found = chain.load(trust).await?;
         let requires_anchor = self.requires_anchor(name, registration.as_ref(), found.as_deref());
         let anchored = self.anchors.read(name, &self.keyring)?;
@@ -96,15 +99,8 @@ impl Chains {
         let linked = registration.and_then(|it| it.link);
         let known: Vec<_> = anchored.into_iter().chain(linked).collect();
         let state = verify_descent(chain, found, &known, trust).await?;
-        // A commit with the older keyring would carry its epoch, and readers refuse an older epoch.
-        if let Some(state) = &state
-            && state.head.epoch > self.epoch
-        {
-            return Err(Damage::KeyringOlder {
-                head: state.head.epoch,
-                keyring: self.epoch,
-            }
-            .into());
+        if let Some(state) = &state {
+            self.check_epoch(&state.head)?;
         }
         match (state, requires_anchor && anchored.is_none()) {
             (Some(_), true) => Err(Damage::AnchorGone {
@@ -113,6 +109,17 @@ impl Chains {
             .into()),
             (None, true) => Err(Damage::HeadGone.into()),
             (state, false) => Ok(state),
+        }
+    }
+
+    /// Refuses a head of another epoch than the keyring's: a restore raises the epoch in every chain
+    /// and in the keyring, so either of them was put back to a state before the restore.
+    fn check_epoch(&self, head: &Head) -> Result<(), Damage> {
+        let (head, keyring) = (head.epoch, self.epoch);
+        match head.cmp(&keyring) {
+            Ordering::Less => Err(Damage::HeadOlder { head, keyring }),
+            Ordering::Equal => Ok(()),
+            Ordering::Greater => Err(Damage::KeyringOlder { head, keyring }),
         }
     }
 

@@ -3,7 +3,7 @@
 //! erased.
 
 use jiff::Timestamp;
-use keyside_store::{chain::Link, chain::Write};
+use keyside_store::chain::{Damage, Link, Write};
 use serde::{Deserialize, Serialize};
 
 use crate::model::WorkspaceId;
@@ -22,12 +22,17 @@ pub(crate) struct Registration {
     /// recovery uses it after a crash.
     #[serde(default, rename = "making", skip_serializing_if = "Option::is_none")]
     pub(crate) pending: Option<PendingCreation>,
-    /// The last linked state of the workspace's chain.
+    /// The last linked state of the workspace's chain. Of an erased workspace: the end of the
+    /// chain, so that a chain that was cut since is refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) link: Option<Link>,
     /// The last workspace with this id that was erased.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) erased: Option<Erasure>,
+    /// Set if this replaces a document that is gone or edited. Nothing is known of the workspace
+    /// then: not its incarnation, not whether it was erased.
+    #[serde(skip)]
+    pub(crate) is_unreadable: bool,
 }
 
 /// A workspace that is being created.
@@ -54,6 +59,8 @@ pub(crate) struct Erasure {
 }
 
 impl Registration {
+    /// Replaces a registration that is gone or edited. Counts as there, so that it is shown, and
+    /// nothing is created under its id.
     pub(super) fn unreadable() -> Self {
         Self {
             incarnation: 0,
@@ -62,6 +69,18 @@ impl Registration {
             pending: None,
             link: None,
             erased: None,
+            is_unreadable: true,
+        }
+    }
+
+    /// Refuses a workspace whose registration is gone or edited. Without it, an older state of the
+    /// workspace's chain, or the chain of an erased predecessor, would be accepted.
+    pub(crate) fn check_readable(&self, workspace: &str) -> Result<(), Damage> {
+        match self.is_unreadable {
+            true => Err(Damage::DocumentGone {
+                document: format!("{PREFIX}{workspace}"),
+            }),
+            false => Ok(()),
         }
     }
 

@@ -90,9 +90,15 @@ impl Chains {
             true => on.cloned(),
             false => self.own.state(),
         };
-        match own {
-            Some(own) => Ok(InstallationState::read(self, &own).await?.announced()),
-            None => Ok(None),
+        let Some(own) = own else {
+            return Ok(None);
+        };
+        match InstallationState::read(self, &own).await {
+            Ok(state) => Ok(state.announced()),
+            // Either the commit will lose a race, or no rotation can be finished until the document
+            // is put back: until then chains stay with the keys that they are signed with.
+            Err(LoadError::Damaged(_)) => Ok(None),
+            Err(LoadError::Storage(error)) => Err(error),
         }
     }
 

@@ -1,11 +1,11 @@
 //! The installation's `state` document, and the record that accepts the clock.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use jiff::Timestamp;
 use keyside_store::{
-    PublicKey, StorageError,
-    chain::{CommitError, State, Write},
+    PublicKey,
+    chain::{CommitError, Damage, LoadError, State, Write},
 };
 use serde::{Deserialize, Serialize};
 
@@ -26,13 +26,25 @@ pub(crate) struct InstallationState {
 }
 
 impl InstallationState {
-    pub(crate) async fn read(chains: &Chains, state: &State) -> Result<Self, StorageError> {
+    /// Reads the document as of `state`.
+    ///
+    /// A document that is gone or edited is never replaced by an empty one. The findings could be
+    /// forgotten, but not the keys: without them a rotation that is under way would count as
+    /// finished, and the keyring would forget the key that chains are already signed with.
+    ///
+    /// # Errors
+    /// [`Damage::DocumentGone`], also if a concurrent commit has replaced the document; or the
+    /// backend failed.
+    pub(super) async fn read(chains: &Chains, state: &State) -> Result<Self, LoadError> {
         let Some(entry) = state.document(NAME) else {
             return Ok(Self::default());
         };
         let body = chains.own().chain.read([entry]).await?.pop().flatten();
         let read = body.and_then(|body| serde_json::from_slice(&body).ok());
-        Ok(read.unwrap_or_default())
+        let gone = || Damage::DocumentGone {
+            document: NAME.to_owned(),
+        };
+        Ok(read.ok_or_else(gone)?)
     }
 
     pub(crate) fn write(&self) -> Write {
@@ -67,6 +79,32 @@ impl InstallationState {
 }
 
 impl Chains {
+    /// The newest state of the installation's chain, and the `state` document in it.
+    ///
+    /// # Errors
+    /// The chain or the document is damaged, or the backend failed.
+    pub(crate) async fn installation_state(
+        &self,
+    ) -> Result<(Option<Arc<State>>, InstallationState), LoadError> {
+        loop {
+            self.refresh(self.own()).await?;
+            let Some(on) = self.own().state() else {
+                return Ok((None, InstallationState::default()));
+            };
+            let read = InstallationState::read(self, &on).await;
+            match read {
+                Err(LoadError::Damaged(damage)) => {
+                    // A concurrent commit may have replaced it.
+                    self.refresh(self.own()).await?;
+                    if !self.own().is_newer_than(&on) {
+                        return Err(damage.into());
+                    }
+                }
+                read => return Ok((Some(on), read?)),
+            }
+        }
+    }
+
     /// Changes the `state` document and commits the records that `change` returns; does nothing if
     /// there are none. The caller holds the chain's lock.
     pub(crate) async fn change_state(
@@ -74,15 +112,8 @@ impl Chains {
         mut change: impl FnMut(&mut InstallationState) -> Vec<Draft>,
     ) -> Result<(), CommitError> {
         for _ in 0..MAX_RACES {
-            self.refresh(self.own()).await.map_err(load_failed)?;
-            let on = self.own().state();
-            let mut state = match &on {
-                Some(on) => {
-                    let read = InstallationState::read(self, on).await;
-                    read.map_err(CommitError::NotBegun)?
-                }
-                None => InstallationState::default(),
-            };
+            let read = self.installation_state().await;
+            let (on, mut state) = read.map_err(load_failed)?;
             let drafts = change(&mut state);
             if drafts.is_empty() {
                 return Ok(());

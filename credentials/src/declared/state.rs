@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_outlasts_an_outage_and_then_is_withdrawn() {
+    fn a_secret_stays_usable_until_the_outage_limit_and_is_then_refused() {
         let mut state = held();
         let start = Instant::now();
         assert_eq!(state.not_read(away(), start, OUTAGE), Change::StatusOnly);
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn an_outage_begins_anew_after_a_reading() {
+    fn a_successful_read_resets_the_outage() {
         let mut state = held();
         let start = Instant::now();
         state.not_read(away(), start, OUTAGE);
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_gone_is_withdrawn_at_once() {
+    fn a_deleted_secret_is_refused_at_once() {
         let mut state = held();
         let now = Instant::now();
         let change = state.not_read(gone(), now, OUTAGE);
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_from_the_cache_ends_by_whichever_clock_is_first() {
+    fn a_cached_secret_expires_by_whichever_clock_is_first() {
         let start = Instant::now();
         let at = |second| Timestamp::from_second(second).unwrap();
         for (waited, clock, change) in [
@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_from_the_cache_is_read_again_and_gone_once_the_source_says_so() {
+    fn a_cached_secret_is_read_again_and_refused_once_the_source_reports_its_deletion() {
         let start = Instant::now();
         let mut state = from_cache(start, 1_000);
         assert_eq!((state.version(), state.version_read()), (Some("1"), None));
@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_never_read_stays_unknown_in_an_outage() {
+    fn a_secret_that_was_never_read_stays_unknown_in_an_outage() {
         let mut state = State::default();
         let now = Instant::now();
         assert_eq!(state.not_read(away(), now, OUTAGE), Change::StatusOnly);

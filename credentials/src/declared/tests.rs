@@ -1,11 +1,13 @@
+use std::{fs, path::Path, sync::Mutex};
+
+use async_trait::async_trait;
+use keyside_config::EnvironmentPin;
+
 use super::*;
 use crate::{
     CredentialQuery, Grant, Refusal, SystemClock,
     source::{Reading, SourceError, VaultReference},
 };
-use async_trait::async_trait;
-use keyside_config::EnvironmentPin;
-use std::{fs, path::Path, sync::Mutex};
 
 fn declared(label: &str, source: SourceReference) -> DeclaredCredential {
     DeclaredCredential {
@@ -49,7 +51,7 @@ fn secret_of(grant: &Grant) -> Vec<u8> {
     grant.open().unwrap().expose().to_vec()
 }
 
-/// Looks until it is so.
+/// Polls until `condition` holds.
 async fn until(condition: impl Fn() -> bool) {
     let in_time = tokio::time::timeout(Duration::from_secs(30), async {
         while !condition() {
@@ -64,7 +66,7 @@ fn file(path: &Path) -> SourceReference {
 }
 
 #[tokio::test]
-async fn a_file_is_followed_through_its_changes() {
+async fn changes_of_a_secret_file_are_picked_up() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("key");
     fs::write(&path, "sk-canary-declared-first\n").unwrap();
@@ -84,7 +86,7 @@ async fn a_file_is_followed_through_its_changes() {
     let grant = resolve(&declared, None).unwrap();
     assert_eq!(secret_of(&grant), b"sk-canary-declared-first");
     assert_eq!(grant.label().as_str(), "main");
-    // The one that is missing refuses its own requests only.
+    // A missing file only refuses requests for its own credential.
     assert_eq!(
         resolve(&declared, Some("other")).unwrap_err(),
         Refusal::SecretGone
@@ -95,7 +97,7 @@ async fn a_file_is_followed_through_its_changes() {
     until(|| resolve(&declared, None).unwrap().version() == 2).await;
     let grant = resolve(&declared, None).unwrap();
     assert_eq!(secret_of(&grant), b"sk-canary-declared-second");
-    // Answers are searched for the one before too.
+    // Responses are also searched for the previous secret.
     let others = grant.open_others(|| SystemClock.now());
     assert_eq!(others.len(), 1);
     assert_eq!(others[0].expose(), b"sk-canary-declared-first");
@@ -111,18 +113,18 @@ async fn a_file_is_followed_through_its_changes() {
     until(|| resolve(&declared, None).is_ok()).await;
 }
 
-/// A Vault that answers what the test says.
+/// A Vault whose answer the test sets.
 #[derive(Default)]
-struct Scripted(Mutex<Option<Result<(&'static str, &'static str), SourceError>>>);
+struct ScriptedVault(Mutex<Option<Result<(&'static str, &'static str), SourceError>>>);
 
-impl Scripted {
+impl ScriptedVault {
     fn set(&self, answer: Result<(&'static str, &'static str), SourceError>) {
         *self.0.lock().unwrap() = Some(answer);
     }
 }
 
 #[async_trait]
-impl SecretSource for Scripted {
+impl SecretSource for ScriptedVault {
     async fn read(
         &self,
         _reference: &VaultReference,
@@ -140,8 +142,8 @@ impl SecretSource for Scripted {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_secret_in_vault_outlasts_an_outage_and_not_its_deletion() {
-    let vault = Arc::new(Scripted::default());
+async fn a_vault_secret_stays_usable_in_an_outage_but_not_after_its_deletion() {
+    let vault = Arc::new(ScriptedVault::default());
     vault.set(Ok(("1", "sk-canary-vault-first")));
     let reference = "vault:kv/teams/acme#api_key".parse().unwrap();
     let declared = open(vec![declared("main", reference)], Some(vault.clone()));
@@ -166,7 +168,7 @@ async fn a_secret_in_vault_outlasts_an_outage_and_not_its_deletion() {
 }
 
 #[test]
-fn an_id_is_the_same_wherever_it_is_declared() {
+fn a_declared_credential_has_the_same_id_in_every_process() {
     let id = || id_of("acme", "openai", "main");
     assert_eq!(id(), id());
     assert_ne!(id(), id_of("acme", "openai", "other"));
@@ -174,10 +176,10 @@ fn an_id_is_the_same_wherever_it_is_declared() {
 }
 
 /// A Vault that never answers.
-struct Silent;
+struct HangingVault;
 
 #[async_trait]
-impl SecretSource for Silent {
+impl SecretSource for HangingVault {
     async fn read(
         &self,
         _reference: &VaultReference,
@@ -188,7 +190,7 @@ impl SecretSource for Silent {
 }
 
 #[tokio::test]
-async fn a_file_is_followed_while_vault_answers_none_of_many() {
+async fn changes_of_a_file_are_picked_up_while_many_vault_reads_hang() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("key");
     fs::write(&path, "sk-canary-declared-first").unwrap();
@@ -197,7 +199,7 @@ async fn a_file_is_followed_while_vault_answers_none_of_many() {
         declared(&format!("vault-{number}"), reference.parse().unwrap())
     });
     let all = many.chain([declared("file", file(&path))]).collect();
-    let declared = open(all, Some(Arc::new(Silent)));
+    let declared = open(all, Some(Arc::new(HangingVault)));
     let following = declared.clone();
     tokio::spawn(async move { following.follow().await });
     let version = || resolve(&declared, Some("file")).map(|grant| grant.version());

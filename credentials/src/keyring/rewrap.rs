@@ -9,7 +9,7 @@ use keyside_store::PublicKey;
 
 use super::{
     Keyring, KeyringError, KeyringFile, Stored, signing,
-    stored::{KeyBinding, WrappedKey},
+    stored::{KeyBinding, SuccessorKey, WrappedKey},
 };
 use crate::kms::{KeyService, KmsError, Wrapping};
 
@@ -25,6 +25,15 @@ pub struct Rewrapped {
     pub keys: usize,
     /// What an operator must still do, and why: an old key could not be replaced everywhere.
     pub warning: Option<String>,
+}
+
+/// Successors of the signing key that were removed from the keyring.
+pub(crate) struct RemovedSuccessors(Vec<SuccessorKey>);
+
+impl RemovedSuccessors {
+    pub(crate) fn has(&self, key: &PublicKey) -> bool {
+        self.0.iter().any(|it| it.public_key == *key)
+    }
 }
 
 impl Keyring {
@@ -53,6 +62,27 @@ impl Keyring {
         stored.replace(changed, &self.path).await?;
         self.reload_signing_keys(&stored).await?;
         Ok(public_key)
+    }
+
+    /// Removes all successors of the signing key.
+    pub(crate) async fn remove_successors(&self) -> Result<RemovedSuccessors, KeyringError> {
+        let mut stored = self.stored.lock().await;
+        let _lock = stored.lock(&self.path, &self.signing()).await?;
+        let mut changed = stored.file.clone();
+        let removed = std::mem::take(&mut changed.successors);
+        stored.replace(changed, &self.path).await?;
+        self.reload_signing_keys(&stored).await?;
+        Ok(RemovedSuccessors(removed))
+    }
+
+    /// Puts removed successors back.
+    pub(crate) async fn put_back(&self, removed: RemovedSuccessors) -> Result<(), KeyringError> {
+        let mut stored = self.stored.lock().await;
+        let _lock = stored.lock(&self.path, &self.signing()).await?;
+        let mut changed = stored.file.clone();
+        changed.successors.extend(removed.0);
+        stored.replace(changed, &self.path).await?;
+        self.reload_signing_keys(&stored).await
     }
 
     /// Wraps all keys with the master key `to` and makes it the current one. `successor` becomes

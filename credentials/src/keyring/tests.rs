@@ -1,4 +1,4 @@
-//! The keyring over its file, with a local master key.
+//! The keyring file, with a local master key.
 
 mod service;
 mod shared;
@@ -20,7 +20,7 @@ fn acme() -> WorkspaceId {
 const CONTEXT: SealContext<'_> = SealContext::Document { key: "a" };
 
 #[tokio::test]
-async fn a_key_that_was_added_opens_what_it_sealed_after_a_restart() {
+async fn an_added_key_decrypts_its_secrets_after_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("keyring");
     let keyring = Keyring::open_or_create(&path, kms(1)).await.unwrap();
@@ -36,7 +36,7 @@ async fn a_key_that_was_added_opens_what_it_sealed_after_a_restart() {
 }
 
 #[tokio::test]
-async fn a_wrong_master_key_is_told_at_once() {
+async fn a_wrong_master_key_is_reported_on_opening() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("keyring");
     Keyring::open_or_create(&path, kms(1)).await.unwrap();
@@ -48,7 +48,7 @@ async fn a_wrong_master_key_is_told_at_once() {
 }
 
 #[tokio::test]
-async fn a_key_moved_to_another_workspace_is_not_taken() {
+async fn a_key_moved_to_another_workspace_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("keyring");
     let keyring = Keyring::open_or_create(&path, kms(1)).await.unwrap();
@@ -63,7 +63,7 @@ async fn a_key_moved_to_another_workspace_is_not_taken() {
 }
 
 #[tokio::test]
-async fn the_file_holds_nothing_that_opens_without_the_master_key() {
+async fn the_file_contains_no_usable_key_without_the_master_key() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("keyring");
     let keyring = Keyring::open_or_create(&path, kms(1)).await.unwrap();
@@ -75,13 +75,13 @@ async fn the_file_holds_nothing_that_opens_without_the_master_key() {
 }
 
 #[tokio::test]
-async fn damage_a_later_format_and_that_of_a_development_build_are_told_apart() {
+async fn damage_a_later_format_and_a_development_format_are_different_errors() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("keyring");
     let refused = async |contents: &str| {
         std::fs::write(&path, contents).unwrap();
         let error = Keyring::open_or_create(&path, kms(1)).await.err().unwrap();
-        // Whatever it is, it is not replaced.
+        // Whatever the file contains, it is not replaced.
         assert_eq!(std::fs::read_to_string(&path).unwrap(), contents);
         error
     };
@@ -101,7 +101,7 @@ async fn damage_a_later_format_and_that_of_a_development_build_are_told_apart() 
 }
 
 #[tokio::test]
-async fn heads_are_signed_with_one_key_that_a_restart_does_not_change() {
+async fn the_signing_key_survives_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("keyring");
     let keyring = Keyring::open_or_create(&path, kms(1)).await.unwrap();
@@ -115,9 +115,10 @@ async fn heads_are_signed_with_one_key_that_a_restart_does_not_change() {
     assert!(json.contains(&public.to_string()), "for people to read");
 }
 
-/// What someone does who can write every file and cannot use the master key: the store could then be signed again by them.
+/// An attacker who can write every file but cannot use the master key must not be able to sign the
+/// store again.
 #[tokio::test]
-async fn no_key_opens_beside_a_public_key_that_it_was_not_wrapped_with() {
+async fn no_key_unwraps_if_the_public_key_was_replaced() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("keyring");
     let keyring = Keyring::open_or_create(&path, kms(1)).await.unwrap();
@@ -133,7 +134,7 @@ async fn no_key_opens_beside_a_public_key_that_it_was_not_wrapped_with() {
         matches!(error, KeyringError::Kms(KmsError::NotAuthentic { .. })),
         "{error}"
     );
-    // Each key by itself refuses it, not only the first that is looked at.
+    // Every key is bound to the public key, not only the first one that is unwrapped.
     let memory = LockedMemory::default();
     let keys = open::unwrap_all(&kms(1).service(), &file, &memory).await;
     assert!(keys.unwrap().values().all(Vec::is_empty));
@@ -142,9 +143,9 @@ async fn no_key_opens_beside_a_public_key_that_it_was_not_wrapped_with() {
     assert!(keyring.current(&acme()).is_some());
 }
 
-/// Nothing is wrapped together with it either.
+/// Nothing is wrapped together with the replaced public key, either.
 #[tokio::test]
-async fn a_public_key_that_is_swapped_while_a_process_runs_is_not_taken_over() {
+async fn a_public_key_replaced_at_run_time_is_not_trusted() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("keyring");
     let keyring = Keyring::open_or_create(&path, kms(1)).await.unwrap();
@@ -166,7 +167,7 @@ async fn a_public_key_that_is_swapped_while_a_process_runs_is_not_taken_over() {
 }
 
 #[tokio::test]
-async fn who_only_reads_opens_what_was_sealed_and_has_nothing_to_sign_with() {
+async fn a_read_only_keyring_decrypts_and_cannot_sign() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("keyring");
     for error in [
@@ -190,7 +191,7 @@ async fn who_only_reads_opens_what_was_sealed_and_has_nothing_to_sign_with() {
 
 /// The header of a backup shows one to everyone.
 #[tokio::test]
-async fn a_key_that_was_wrapped_for_something_else_does_not_sign() {
+async fn a_key_wrapped_for_another_purpose_does_not_sign() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("keyring");
     let keyring = Keyring::open_or_create(&path, kms(1)).await.unwrap();
@@ -207,7 +208,7 @@ async fn a_key_that_was_wrapped_for_something_else_does_not_sign() {
 }
 
 #[tokio::test]
-async fn a_key_that_a_crash_has_left_is_used_and_not_replaced() {
+async fn a_key_left_by_a_crash_is_used_and_not_replaced() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("keyring");
     let keyring = Keyring::open_or_create(&path, kms(1)).await.unwrap();

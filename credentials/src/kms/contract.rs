@@ -11,15 +11,15 @@ use super::{KeyService, Wrapping};
 ///
 /// `service` may create keys. `other` is of the same driver and wraps with other keys.
 pub async fn upheld_by(service: Arc<dyn KeyService>, other: Arc<dyn KeyService>) {
-    what_is_wrapped_unwraps_and_names_its_key(&*service).await;
-    it_unwraps_only_for_what_it_was_wrapped_for(&*service).await;
+    a_wrapped_key_unwraps_and_names_its_wrapping_key(&*service).await;
+    a_wrapped_key_unwraps_only_in_its_own_context(&*service).await;
     damaged_bytes_do_not_unwrap(&*service).await;
     another_key_does_not_unwrap_it(&*service, &*other).await;
     many_unwrap_at_the_same_time(&service).await;
     forgetting_a_workspace_leaves_the_others(&*service).await;
 }
 
-async fn what_is_wrapped_unwraps_and_names_its_key(service: &dyn KeyService) {
+async fn a_wrapped_key_unwraps_and_names_its_wrapping_key(service: &dyn KeyService) {
     let own = Wrapping {
         workspace: "",
         ..HERE
@@ -42,7 +42,7 @@ async fn what_is_wrapped_unwraps_and_names_its_key(service: &dyn KeyService) {
     }
 }
 
-async fn it_unwraps_only_for_what_it_was_wrapped_for(service: &dyn KeyService) {
+async fn a_wrapped_key_unwraps_only_in_its_own_context(service: &dyn KeyService) {
     let wrapped = service.wrap(&HERE, &KEY).await.expect("a wrapped key");
     for elsewhere in [
         Wrapping {

@@ -1,9 +1,9 @@
 //! Views: what may be shown of a workspace and of a credential.
 
-use std::{fmt, sync::Arc};
+use std::fmt;
 
 use jiff::Timestamp;
-use keyside_config::{VaultReference, Verification};
+use keyside_config::{ProviderId, VaultReference, Verification};
 use serde::{Deserialize, Serialize};
 
 use super::{ActorId, CredentialId, Fingerprint, Hint, Label, UsageTag, WorkspaceId};
@@ -15,8 +15,8 @@ pub struct Credential {
     pub id: CredentialId,
     /// The workspace that may use it.
     pub workspace: WorkspaceId,
-    /// The provider's id in the catalogue.
-    pub provider: Arc<str>,
+    /// The provider. The catalogue may not have it any more.
+    pub provider: ProviderId,
     /// Unique among the credentials of its workspace and provider that are not revoked.
     pub label: Label,
     /// Whether using it costs money.

@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn a_label_never_carries_what_a_header_or_a_log_line_could_trip_over() {
+    fn a_label_contains_no_characters_unsafe_in_headers_or_logs() {
         assert!("QA Sandbox".parse::<Label>().is_ok());
         for wrong in [
             "",
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn a_random_credential_id_is_one_that_parses_and_never_the_same() {
+    fn random_credential_ids_parse_and_are_unique() {
         let (one, two) = (CredentialId::random(), CredentialId::random());
         assert_ne!(one, two);
         assert_eq!(one.as_str().parse(), Ok(one));

@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn a_providers_example_is_no_key() {
+    fn the_example_key_of_a_provider_is_refused() {
         for provider in Catalogue::builtin().iter() {
             let example = secret(&provider.key.example);
             assert!(refused_kind(&example, &provider.key).is_some());
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_belongs_to_another_provider_names_it() {
+    fn a_key_in_another_providers_format_names_that_provider() {
         let catalogue = Catalogue::builtin();
         let others = |text: &str, provider| other_providers(&secret(text), provider, &catalogue);
         let anthropic = "sk-ant-api03-CanaryOfAnotherProvider";
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fingerprint_is_what_sha256sum_prints_for_the_secret() {
+    fn a_fingerprint_equals_the_output_of_sha256sum() {
         assert_eq!(
             Fingerprint::of(&secret("abcdefgh")).as_str(),
             "sha256:9c56cc51b374c3ba"
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hint_of_a_short_secret_gives_nothing_of_it_away() {
+    fn a_hint_of_a_short_secret_shows_none_of_its_characters() {
         assert_eq!(Hint::of(&secret("hunter22"), &[]).as_str(), "…");
         assert_eq!(
             Hint::of(&secret("sk-hunter2"), &["sk-".to_owned()]).as_str(),

@@ -248,6 +248,10 @@ impl Inner {
             .workspaces
             .get(id)
             .ok_or_else(|| self.no_workspace(id))?;
+        if let Some(registration) = self.chains.registration(id) {
+            let readable = registration.check_readable(id.as_str());
+            readable.map_err(CommitError::Damaged)?;
+        }
         match workspace.damage {
             Some(_) => Err(ChangeError::Damaged),
             None => Ok(workspace.clone()),
@@ -336,7 +340,7 @@ pub(super) fn about(event: Event, by: &ActorContext, document: &CredentialDocume
     Draft {
         workspace: Some(document.workspace.clone()),
         credential: Some(document.id.clone()),
-        provider: Some(document.provider.to_string()),
+        provider: Some(document.provider.clone()),
         ..Draft::new(event, by)
     }
 }
@@ -359,7 +363,7 @@ fn with_default(
     workspace.revision += 1;
     let defaults = workspace
         .defaults
-        .entry(credential.provider.to_string())
+        .entry(credential.provider.clone())
         .or_default();
     defaults.set(credential.environment, credential.id.clone());
     workspace

@@ -7,7 +7,7 @@
 
 use keyside_store::{
     StorageError,
-    chain::{CommitError, LoadError, Write},
+    chain::{CommitError, Link, LoadError, Write},
 };
 
 use super::{ChangeError, Inner, Registry, change::retry_on_race};
@@ -29,6 +29,8 @@ pub(super) struct ChainEnd {
     note: String,
     /// Number of records in the chain.
     records: u64,
+    /// The chain's last state. `None` if its head was not trusted, so that it could not be ended.
+    link: Option<Link>,
 }
 
 impl Registry {
@@ -74,6 +76,9 @@ impl Inner {
             .chains
             .registration(id)
             .ok_or(ChangeError::WorkspaceUnknown)?;
+        // Its incarnation is unknown: a successor could get that of an earlier workspace.
+        let readable = registration.check_readable(id.as_str());
+        readable.map_err(CommitError::Damaged)?;
         let current = WorkspaceState {
             incarnation: registration.incarnation,
             revision: workspace.document.revision,
@@ -106,6 +111,7 @@ impl Inner {
             },
             note: random_id("ers_"),
             records: state.as_ref().map_or(0, |state| state.head.records),
+            link: None,
         };
         // A workspace whose head is not trusted is erased by its registration alone.
         let has_ended = at.is_some();
@@ -122,6 +128,7 @@ impl Inner {
             let workspace = WorkspaceEntry::clone(&workspace).at(at);
             let state = self.commit_in(&workspace, vec![draft], writes).await?;
             end.records = state.head.records;
+            end.link = Some(state.head.link());
         }
         self.snapshot.rcu(|snapshot| snapshot.without(id));
         // It may have fingerprints of erased secrets.
@@ -161,6 +168,7 @@ impl Inner {
                 summary: record.erased?,
                 note: record.note?,
                 records: last,
+                link: Some(state.head.link()),
             })
         }))
     }
@@ -181,6 +189,10 @@ impl Inner {
             let on = self.refresh_installation_state().await?;
             // Another process may have recorded it, and even created a successor.
             let registration = self.chains.registration(id);
+            if let Some(registration) = &registration {
+                let readable = registration.check_readable(id.as_str());
+                readable.map_err(CommitError::Damaged)?;
+            }
             let registration = registration.filter(|registration| {
                 registration.is_there && registration.incarnation == end.summary.incarnation
             });
@@ -191,6 +203,8 @@ impl Inner {
             let tokens = self.access.after_erasure(id, now);
             registration.is_there = false;
             registration.pending = None;
+            // A chain that is cut before its end is refused from now on, and its id with it.
+            registration.link = end.link.or(registration.link);
             registration.erased = Some(Erasure {
                 at: now,
                 position: on.as_ref().map_or(0, |on| on.head.records) + 1,

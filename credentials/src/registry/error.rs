@@ -10,7 +10,13 @@ use keyside_store::{
 };
 
 use super::request::GRACE_LIMIT;
-use crate::{keyring::KeyringError, kms::KmsError, live_check::Finding, model::Label};
+use crate::{
+    audit::{Break, ReadError},
+    keyring::KeyringError,
+    kms::KmsError,
+    live_check::Finding,
+    model::Label,
+};
 
 /// Why a change was not made. Nothing has changed, with three exceptions:
 /// [`ChangeError::ErasingUnfinished`], [`ChangeError::OutcomeUnknown`], and
@@ -144,16 +150,43 @@ pub enum ChangeError {
     /// The stored record failed authentication.
     #[error("the stored record failed authentication and cannot be changed")]
     Damaged,
+    /// Audit records that were to be exported are damaged.
+    #[error("the audit log is damaged: {0}")]
+    LogDamaged(Break),
     /// The chain of this id failed authentication. It outlives each workspace of the id.
-    #[error("the chain of this id failed verification: {0}")]
-    ChainDamaged(Damage),
+    #[error(
+        "the chain of this id failed verification (its head in the store, or the copy in {}): {damage}",
+        file.display()
+    )]
+    ChainDamaged {
+        /// The anchor.
+        file: PathBuf,
+        /// What is wrong with the chain.
+        damage: Damage,
+    },
+    /// A document of the installation's chain failed authentication: the registration of a
+    /// workspace, or the state that a rotation of keys depends on. A change would replace it.
+    #[error("{0}")]
+    InstallationDamaged(Damage),
     /// There is an anchor for this id although no workspace was registered.
     #[error(
-        "{file} in the data folder is in the way: it is the head of a workspace that this installation has never had"
+        "the file {} is in the way: it is the head of a workspace that this installation has never had",
+        file.display()
     )]
     HeadInTheWay {
-        /// The file's path within the data folder.
-        file: String,
+        /// The file's path.
+        file: PathBuf,
+    },
+    /// The anchors of workspaces are damaged or missing, and a rotation would make it useless to
+    /// put them back.
+    #[error(
+        "these copies of heads are missing or damaged: {}. After a rotation of the keys it would not help any more to put \
+         them back",
+        listed(files)
+    )]
+    AnchorsDamaged {
+        /// The files' paths.
+        files: Vec<PathBuf>,
     },
     /// Only an operator can replace the master key.
     #[error(transparent)]
@@ -193,6 +226,15 @@ fn not_taken(finding: &Finding) -> String {
     }
 }
 
+/// Paths for people.
+pub(super) fn listed(files: &[PathBuf]) -> String {
+    let files: Vec<_> = files
+        .iter()
+        .map(|file| file.display().to_string())
+        .collect();
+    files.join(", ")
+}
+
 fn not_permitted(allowed: &[String]) -> String {
     match allowed {
         [] => "the setting vault.references.allow permits no paths; add a prefix such as \"kv/teams/{workspace}/\" to it"
@@ -201,6 +243,15 @@ fn not_permitted(allowed: &[String]) -> String {
             "the setting vault.references.allow does not permit this path; name one under {}, or extend the setting",
             allowed.join(" or ")
         ),
+    }
+}
+
+impl From<ReadError> for ChangeError {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Damaged(found) => Self::LogDamaged(found),
+            ReadError::Storage(error) => Self::StoreUnavailable(error),
+        }
     }
 }
 
@@ -249,7 +300,8 @@ pub enum OpenError {
     },
     /// The installation's own chain failed verification.
     #[error(
-        "the installation's own chain failed verification: {damage}{}",
+        "the installation's own chain, in the data folder {}, failed verification: {damage}{}",
+        heads.parent().unwrap_or(heads).display(),
         remedy(damage, heads)
     )]
     Damaged {
@@ -300,7 +352,8 @@ fn remedy(damage: &Damage, heads: &Path) -> String {
         }
         Damage::Older { .. } => format!(
             ". Put back the newest copy of the whole data folder. If the older state is wanted, restore a backup of it \
-             (`keyside restore --older`); {heads} has the heads that were acknowledged last"
+             (`keyside restore --older`). {heads} keeps copies of the heads that were acknowledged last, unless it was \
+             replaced too"
         ),
         Damage::Forked => format!(
             ". The store and {heads} come from two different copies of the installation: put back the whole data folder \
@@ -312,6 +365,10 @@ fn remedy(damage: &Damage, heads: &Path) -> String {
         ),
         Damage::AnchorDamaged { .. } => {
             ". Put that file back from the newest copy of the data folder, or restore a backup"
+                .to_owned()
+        }
+        Damage::AnchorUnreadable { .. } => {
+            ". Correct that path, put the file back from the newest copy of the data folder, or restore a backup"
                 .to_owned()
         }
         _ => ". Put back the newest copy of the whole data folder, or restore a backup".to_owned(),

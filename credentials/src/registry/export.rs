@@ -5,13 +5,13 @@ mod form;
 
 use std::sync::Arc;
 
-use keyside_store::{StorageError, chain::State};
+use keyside_store::chain::State;
 use serde_json::json;
 
 use self::archive::Archive;
 use super::{ChangeError, Filter, Inner, Registry, change::retry_on_race};
 use crate::{
-    audit::{AuditFilter, Head, Line},
+    audit::{AuditFilter, Head, Line, ReadError},
     chains::Priority,
     model::{ActorContext, Scope, WorkspaceId},
     record::{AuditRecord, Draft, Event},
@@ -55,7 +55,7 @@ impl Registry {
         id: &WorkspaceId,
         state: &State,
         snapshot: &Snapshot,
-    ) -> Result<(), StorageError> {
+    ) -> Result<(), ChangeError> {
         let workspace = snapshot.workspaces.get(id);
         archive.json("workspace.json", &workspace.map(|it| form::workspace(it)));
         let filter = Filter {
@@ -98,10 +98,7 @@ impl Inner {
 
     /// The audit records that a principal limited to this workspace may see, without those of
     /// erased predecessors.
-    pub(super) async fn records_of(
-        &self,
-        id: &WorkspaceId,
-    ) -> Result<Vec<AuditRecord>, StorageError> {
+    pub(super) async fn records_of(&self, id: &WorkspaceId) -> Result<Vec<AuditRecord>, ReadError> {
         let filter = AuditFilter {
             within: Scope::Only(Arc::new([id.clone()].into())),
             ..AuditFilter::default()

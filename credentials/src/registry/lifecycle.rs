@@ -5,6 +5,8 @@ use std::{
     sync::{Arc, PoisonError},
 };
 
+use keyside_config::ProviderId;
+
 use super::{change::retry_on_race, in_order};
 use crate::{
     live_check::{Finding, LiveCheck},
@@ -144,7 +146,7 @@ impl Registry {
     }
 
     /// Rotations since the process started, by provider.
-    pub fn rotations(&self) -> HashMap<Arc<str>, u64> {
+    pub fn rotations(&self) -> HashMap<ProviderId, u64> {
         self.inner
             .rotations
             .lock()

@@ -148,7 +148,9 @@ impl Inner {
             let (mut links, mut writes) = (Vec::new(), Vec::new());
             for id in due {
                 let state = self.chains.of(id).state();
-                let registration = self.chains.registration(id).filter(|it| it.is_there);
+                // A link must not replace a registration that cannot be read by one that can.
+                let registration = self.chains.registration(id);
+                let registration = registration.filter(|it| it.is_there && !it.is_unreadable);
                 let Some((state, mut registration)) = state.zip(registration) else {
                     continue;
                 };

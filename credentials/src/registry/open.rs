@@ -23,7 +23,7 @@ use super::{
 use crate::{
     access::{Access, EnsureOwnerError},
     audit::Audit,
-    chains::{Anchors, Chains, HEADS, pause},
+    chains::{Anchors, Chains, HEADS, PutBack, pause},
     clock::Ratchet,
     damage::Damage,
     documents::WORKSPACE,
@@ -148,8 +148,10 @@ impl Inner {
             clock,
         });
         let findings = inner.read_workspaces().await?;
+        inner.expect_own_newest(&heads).await?;
         inner.clock.at_least(inner.chains.latest());
         if role == Role::Authority {
+            tolerate_full_disk("what was found damaged", inner.report_state().await)?;
             tolerate_full_disk("what was found damaged", inner.report(findings).await)?;
             tolerate_full_disk("the restore", inner.record_restore().await)?;
             inner.ensure_owner().await?;
@@ -206,6 +208,19 @@ impl Inner {
         }
     }
 
+    /// Refuses an installation's chain that is older than what the workspaces' heads were decided
+    /// on.
+    async fn expect_own_newest(&self, heads: &Path) -> Result<(), OpenError> {
+        let found = match self.chains.own_put_back().await {
+            Ok(None) => return Ok(()),
+            Ok(Some(found)) => found,
+            Err(error) => return Err(OpenError::of_own_chain(error, heads)),
+        };
+        let PutBack { shown_by, damage } = found;
+        tracing::error!(%shown_by, %damage, "a workspace was changed on a newer state of the installation");
+        Err(OpenError::of_own_chain(damage.into(), heads))
+    }
+
     /// Reads a workspace's chain, and publishes the workspace if it has changed. A workspace that
     /// fails authentication is published as damaged.
     pub(super) async fn read_workspace(
@@ -218,21 +233,20 @@ impl Inner {
         let Some(registration) = registration else {
             // Only the audit records of an erased workspace are left.
             if let Err(LoadError::Damaged(damage)) = refreshed {
-                tracing::error!(workspace = %id, %damage, "the audit log of an erased workspace failed verification");
+                let file = self.chains.anchor_file(id);
+                tracing::error!(
+                    workspace = %id, %damage, file = %file.display(),
+                    "the audit log of an erased workspace failed verification: {RESTORE}"
+                );
             }
             return Ok(Vec::new());
         };
-        match refreshed {
-            Ok(_) => {}
+        // Again: the registration may have been damaged since the chain was first read.
+        let readable = registration.check_readable(id.as_str());
+        match refreshed.and_then(|_| Ok(readable?)) {
+            Ok(()) => {}
             Err(LoadError::Storage(error)) => return Err(error),
-            Err(LoadError::Damaged(damage)) => {
-                tracing::error!(workspace = %id, %damage, "a workspace failed verification and is not used: {REMEDY}");
-                let kind = match damage {
-                    chain::Damage::PageGone => Damage::Map,
-                    _ => Damage::Head,
-                };
-                return self.publish_damaged(id, kind, damage.to_string()).await;
-            }
+            Err(LoadError::Damaged(damage)) => return self.refuse_workspace(id, &damage).await,
         }
         let Some(state) = tracked.state() else {
             // Registered, but not begun yet.
@@ -310,6 +324,21 @@ impl Inner {
         }
     }
 
+    /// Publishes a workspace whose chain failed verification.
+    async fn refuse_workspace(
+        &self,
+        id: &WorkspaceId,
+        damage: &chain::Damage,
+    ) -> Result<Vec<Finding>, StorageError> {
+        let (kind, remedy) = match damage {
+            chain::Damage::PageGone => (Damage::Map, REMEDY),
+            chain::Damage::DocumentGone { .. } => (Damage::Registration, RESTORE),
+            _ => (Damage::Head, REMEDY),
+        };
+        tracing::error!(workspace = %id, %damage, "a workspace failed verification and is not used: {remedy}");
+        self.publish_damaged(id, kind, damage.to_string()).await
+    }
+
     async fn publish_damaged(
         &self,
         id: &WorkspaceId,
@@ -371,29 +400,6 @@ impl Inner {
         };
         self.record_once(&key, restored).await
     }
-
-    /// Records each finding once, although every start finds it again.
-    pub(super) async fn report(&self, findings: Vec<Finding>) -> Result<(), CommitError> {
-        for finding in findings {
-            let Finding {
-                location, damage, ..
-            } = &finding;
-            tracing::error!(
-                location,
-                "a document failed authentication and is not used: {damage}"
-            );
-            let hash = finding.hash.map(|hash| hash.to_string());
-            let key = format!("{location} {}", hash.unwrap_or_default());
-            let draft = Draft {
-                note: Some(format!("{location}: {damage}")),
-                workspace: finding.workspace,
-                credential: finding.credential,
-                ..Draft::new(Event::DocumentDamaged, &ActorContext::system("start"))
-            };
-            self.record_once(&key, draft).await?;
-        }
-        Ok(())
-    }
 }
 
 /// Workspaces that have keys but are not registered.
@@ -425,8 +431,8 @@ fn warn_about_unregistered(
     for id in unregistered_keys(chains, keyring) {
         tracing::warn!(
             workspace = %id,
-            "the keyring has a key for a workspace that this installation has never had. A crash while the workspace was \
-             created leaves one behind, which does no harm: creating the workspace uses it. If there was such a workspace, \
+            "the keyring has a key for a workspace that this installation has never had. A crash or a full disk while \
+             the workspace was created leaves one behind, which does no harm: creating the workspace uses it. If there was such a workspace, \
              the store and heads/ were put back to a state before it: put back the newest copy of the whole data folder"
         );
     }
@@ -450,6 +456,9 @@ fn tolerate_full_disk(what: &str, outcome: Result<(), CommitError>) -> Result<()
 /// For a workspace whose chain failed verification.
 const REMEDY: &str =
     "put back the newest copy of the whole data folder, restore a backup, or erase the workspace";
+/// For what only a newer copy of the data mends.
+pub(super) const RESTORE: &str =
+    "put back the newest copy of the whole data folder, or restore a backup";
 /// How often to read again while a state's documents are being replaced.
 const MAX_RETRIES: u32 = 20;
 /// Workspaces that are read at the same time.

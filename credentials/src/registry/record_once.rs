@@ -1,15 +1,21 @@
 //! Records a finding once, however often it is made.
 
-use keyside_store::chain::CommitError;
+use keyside_store::chain::{CommitError, Damage, LoadError};
 
-use super::Inner;
-use crate::{chains::Priority, record::Draft};
+use super::{Inner, open::RESTORE};
+use crate::{
+    chains::Priority,
+    model::ActorContext,
+    record::{Draft, Event},
+    snapshot::Finding,
+};
 
 impl Inner {
     /// Commits `draft` to the installation's chain, unless `key` was recorded before.
     pub(super) async fn record_once(&self, key: &str, draft: Draft) -> Result<(), CommitError> {
         let _changing = self.chains.own().lock(Priority::Normal).await;
-        self.chains
+        let recorded = self
+            .chains
             .change_state(|state| {
                 if state.remembers(key) {
                     return Vec::new();
@@ -17,6 +23,60 @@ impl Inner {
                 state.remember(key);
                 vec![draft.clone()]
             })
-            .await
+            .await;
+        match recorded {
+            // Nothing can be remembered, so each start would record it again.
+            Err(CommitError::Damaged(damage @ Damage::DocumentGone { .. })) => {
+                tracing::warn!(%damage, finding = key, "recorded at the first start after the document is put back");
+                Ok(())
+            }
+            recorded => recorded,
+        }
+    }
+
+    /// Records each finding once, although every start finds it again.
+    pub(super) async fn report(&self, findings: Vec<Finding>) -> Result<(), CommitError> {
+        for finding in findings {
+            let Finding {
+                location, damage, ..
+            } = &finding;
+            tracing::error!(
+                location,
+                "a document failed authentication and is not used: {damage}"
+            );
+            let hash = finding.hash.map(|hash| hash.to_string());
+            let key = format!("{location} {}", hash.unwrap_or_default());
+            let draft = Draft {
+                note: Some(format!("{location}: {damage}")),
+                workspace: finding.workspace,
+                credential: finding.credential,
+                ..Draft::new(Event::DocumentDamaged, &ActorContext::system("start"))
+            };
+            self.record_once(&key, draft).await?;
+        }
+        Ok(())
+    }
+
+    /// Records that the `state` document is damaged: at each start, because nothing else remembers
+    /// what was recorded.
+    pub(super) async fn report_state(&self) -> Result<(), CommitError> {
+        let damage = match self.chains.installation_state().await {
+            Ok(_) => return Ok(()),
+            Err(LoadError::Damaged(damage)) => damage,
+            Err(LoadError::Storage(error)) => return Err(CommitError::NotBegun(error)),
+        };
+        tracing::error!(
+            %damage,
+            "until it is put back, the master key cannot be rotated, and no other damage is recorded: {RESTORE}"
+        );
+        let draft = Draft {
+            note: Some(damage.to_string()),
+            ..Draft::new(Event::DocumentDamaged, &ActorContext::system("start"))
+        };
+        let _changing = self.chains.own().lock(Priority::Normal).await;
+        let committed = self
+            .chains
+            .commit_to_installation(|_| (vec![draft.clone()], Vec::new()));
+        committed.await
     }
 }

@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use keyside_store::chain::{CommitError, LoadError};
+use keyside_store::chain::{CommitError, Damage, LoadError};
 
 use super::{ChangeError, Inner};
 use crate::{
@@ -39,7 +39,8 @@ impl Inner {
         if let Err(error) = self.destroy_erased_keys().await {
             tracing::warn!(%error, "the keys of an erased workspace could not be destroyed yet");
         }
-        self.settle_keys().await
+        self.settle_keys().await?;
+        self.forget_unannounced_keys().await
     }
 
     /// Recovers one workspace. The caller holds its lock.
@@ -149,6 +150,9 @@ impl From<CommitError> for ChangeError {
             CommitError::NotBegun(error) => Self::StoreUnavailable(error),
             CommitError::OutcomeUnknown { seq, error } => Self::OutcomeUnknown { seq, error },
             CommitError::TooManyDocuments => Self::TooMany,
+            CommitError::Damaged(damage @ Damage::DocumentGone { .. }) => {
+                Self::InstallationDamaged(damage)
+            }
             CommitError::Damaged(_) => Self::Damaged,
             error => Self::StoreUnavailable(keyside_store::StorageError::unavailable(error)),
         }

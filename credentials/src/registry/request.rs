@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
+use keyside_config::ProviderId;
 use keyside_store::Hash;
 
 use crate::{
@@ -36,7 +37,7 @@ pub struct NewWorkspace {
 pub struct NewCredential {
     /// The workspace that may use it.
     pub workspace: WorkspaceId,
-    /// The provider's id in the catalogue.
+    /// The provider's id, as the caller wrote it: only the catalogue says whether it is one.
     pub provider: String,
     /// Unique among the credentials of this workspace and provider that are not revoked.
     pub label: Label,
@@ -155,7 +156,7 @@ pub struct Filter {
     /// In this workspace.
     pub workspace: Option<WorkspaceId>,
     /// For this provider.
-    pub provider: Option<String>,
+    pub provider: Option<ProviderId>,
     /// With this status now.
     pub status: Option<Status>,
     /// For this environment.

@@ -4,7 +4,7 @@
 //!
 //! | step | where | after a crash |
 //! |---|---|---|
-//! | create the next master key and a successor of the signing key | beside the master key; keyring | unused: the next rotation creates others |
+//! | create the next master key and a successor of the signing key | beside the master key; keyring | unused: the next start removes them |
 //! | announce both, signed with the old key | installation's chain | the next start finishes |
 //! | every chain adopts the new signing key, erased workspaces' too | chains, `heads/` | both keys are trusted; the next start finishes |
 //! | wrap every key again with the new public key; forget the old signing key | keyring, in one replacement | the old key's signatures are refused; the start moves the master key into place |
@@ -12,12 +12,14 @@
 //! Other processes learn of the successor from the keyring, when they read a head that they do not
 //! trust (`Chains::refresh`).
 
+use std::path::PathBuf;
+
 use keyside_store::{
     PublicKey, StorageError,
-    chain::{CommitError, Damage},
+    chain::{CommitError, Damage, LoadError},
 };
 
-use super::{ChangeError, Inner, Registry};
+use super::{ChangeError, Inner, Registry, error::listed};
 use crate::{
     chains::{InstallationState, MAX_RACES, Priority, Tracked, load_failed, pause},
     documents::WORKSPACE,
@@ -55,6 +57,7 @@ impl Inner {
         // First: an announced signing key of an unfinished rotation may be as old as the keys that
         // this rotation replaces.
         self.settle_keys().await?;
+        self.expect_readable_anchors().await?;
         match self.announce_keys(by).await {
             Ok(to) => self.finish_rotation(&to).await,
             // Keeps the new keys: a start that finds them recorded needs them.
@@ -67,6 +70,26 @@ impl Inner {
                 }
                 Err(error)
             }
+        }
+    }
+
+    /// Refuses while a workspace is damaged only by its anchor: the rotation could not give that
+    /// chain the new signing key, and putting the anchor back would not help any more.
+    async fn expect_readable_anchors(&self) -> Result<(), ChangeError> {
+        let mut files = Vec::new();
+        let registrations = self.chains.registrations();
+        for (id, registration) in registrations.iter() {
+            let refreshed = self.chains.refresh(&self.chains.of(id)).await;
+            if let Err(LoadError::Damaged(damage)) = refreshed
+                && damage.anchor_file().is_some()
+                && registration.is_there
+            {
+                files.push(self.chains.anchor_file(id));
+            }
+        }
+        match files.is_empty() {
+            true => Ok(()),
+            false => Err(ChangeError::AnchorsDamaged { files }),
         }
     }
 
@@ -111,9 +134,15 @@ impl Inner {
     /// Finishes a recorded rotation. Errors do not say that nothing has changed.
     pub(super) async fn finish_rotation(&self, to: &NewKeys) -> Result<Rewrapped, ChangeError> {
         let finished = async {
-            self.adopt_signing_key(&to.signing_key).await?;
-            let rewrapped = self.keyring.rewrap(&to.master_key, Some(&to.signing_key));
-            Ok::<_, ChangeError>(rewrapped.await?)
+            let left = self.adopt_signing_key(&to.signing_key).await?;
+            let successor = left.is_empty().then_some(&to.signing_key);
+            let rewrapped = self.keyring.rewrap(&to.master_key, successor).await?;
+            let warnings = [rewrapped.warning.clone(), old_key_kept(&left)];
+            let warnings: Vec<_> = warnings.into_iter().flatten().collect();
+            Ok::<_, ChangeError>(Rewrapped {
+                warning: (!warnings.is_empty()).then(|| warnings.join(". ")),
+                ..rewrapped
+            })
         };
         finished.await.map_err(|error| {
             let reason =
@@ -129,31 +158,66 @@ impl Inner {
 
     /// Finishes a recorded rotation, and discards any other.
     pub(super) async fn settle_keys(&self) -> Result<(), ChangeError> {
-        let refreshed = self.chains.refresh(self.chains.own()).await;
-        refreshed.map_err(load_failed)?;
-        let Some(own) = self.chains.own().state() else {
+        let read = self.chains.installation_state().await;
+        let (own, state) = read.map_err(load_failed)?;
+        if own.is_none() {
             return Ok(());
-        };
-        let state = InstallationState::read(&self.chains, &own).await?;
+        }
         let keys = self.keyring.signing();
-        let successor = state.announced().filter(|key| keys.is_successor(key));
-        if let Some(successor) = &successor {
-            self.adopt_signing_key(successor).await?;
+        let mut successor = state.announced().filter(|key| keys.is_successor(key));
+        if let Some(announced) = successor {
+            let left = self.adopt_signing_key(&announced).await?;
+            if let Some(warning) = old_key_kept(&left) {
+                tracing::warn!("{warning}");
+                successor = None;
+            }
         }
         let master_key = state.master_key.as_deref();
         Ok(self.keyring.settle(master_key, successor.as_ref()).await?)
     }
 
+    /// Removes successors of the signing key that a crash has left before one of them was
+    /// announced. Nothing is signed with them.
+    pub(super) async fn forget_unannounced_keys(&self) -> Result<(), ChangeError> {
+        let (keys, needed) = (self.keyring.signing(), self.needed_keys().await?);
+        if !keys.has_successors() || needed.iter().any(|key| keys.is_successor(key)) {
+            return Ok(());
+        }
+        let removed = self.keyring.remove_successors().await?;
+        // Another process may have announced one in the meantime.
+        let needed = self.needed_keys().await;
+        match &needed {
+            Ok(needed) if !needed.iter().any(|key| removed.has(key)) => {}
+            _ => self.keyring.put_back(removed).await?,
+        }
+        needed.map(drop)
+    }
+
+    /// The announced signing key, and the one that has signed the installation's head: the
+    /// announcement may be damaged.
+    async fn needed_keys(&self) -> Result<Vec<PublicKey>, ChangeError> {
+        let read = self.chains.installation_state().await;
+        let (own, state) = read.map_err(load_failed)?;
+        let signer = own.map(|own| own.signer());
+        Ok(state.announced().into_iter().chain(signer).collect())
+    }
+
     /// Makes every chain adopt an announced signing key. The installation's is first, so that the
-    /// chain of any workspace registered afterwards begins under the new key.
-    pub(super) async fn adopt_signing_key(&self, to: &PublicKey) -> Result<(), CommitError> {
+    /// chain of any workspace registered afterwards begins under the new key. Returns the anchors
+    /// that must be put back first: their workspaces still need the old key.
+    pub(super) async fn adopt_signing_key(
+        &self,
+        to: &PublicKey,
+    ) -> Result<Vec<PathBuf>, CommitError> {
         self.adopt_in_installation(to).await?;
         let registrations = self.chains.registrations();
+        let mut left = Vec::new();
         for id in registrations.keys() {
-            self.adopt_in_workspace(id, to).await?;
+            left.extend(self.adopt_in_workspace(id, to).await?);
         }
         let synced = self.chains.sync_anchors().await;
-        synced.map_err(CommitError::NotBegun)
+        synced.map_err(CommitError::NotBegun)?;
+        Ok(left)
     }
 
     async fn adopt_in_installation(&self, to: &PublicKey) -> Result<(), CommitError> {
@@ -173,12 +237,13 @@ impl Inner {
     }
 
     /// A damaged chain is left behind, and is refused from then on for its signature: it must not
-    /// keep the old key trusted.
+    /// keep the old key trusted. Only a damaged anchor, which can be put back, keeps it trusted;
+    /// its path is returned.
     async fn adopt_in_workspace(
         &self,
         id: &WorkspaceId,
         to: &PublicKey,
-    ) -> Result<(), CommitError> {
+    ) -> Result<Option<PathBuf>, CommitError> {
         let tracked = self.chains.of(id);
         let _changing = tracked.lock(Priority::Normal).await;
         let _gate = self.gate.read().await;
@@ -189,10 +254,12 @@ impl Inner {
                 Err(CommitError::Damaged(_)) if retries > 0 => retries -= 1,
                 Err(CommitError::Damaged(damage)) => {
                     tracing::error!(workspace = %id, %damage, "a damaged chain does not adopt the new signing key");
-                    return Ok(());
+                    let is_there = self.chains.registration(id).is_some_and(|it| it.is_there);
+                    let is_kept = is_there && damage.anchor_file().is_some();
+                    return Ok(is_kept.then(|| self.chains.anchor_file(id)));
                 }
                 Err(CommitError::Raced) => {}
-                outcome => return outcome,
+                outcome => return outcome.map(|()| None),
             }
             pause().await;
         }
@@ -231,6 +298,18 @@ impl Inner {
         }
         self.chains.adopt_signing_key(tracked, on, to).await
     }
+}
+
+/// Says why the old signing key is still trusted.
+fn old_key_kept(anchors: &[PathBuf]) -> Option<String> {
+    if anchors.is_empty() {
+        return None;
+    }
+    Some(format!(
+        "the old signing key is still trusted, because these copies of heads are missing or damaged: {}. Put them back from \
+         the newest copy of the data folder and restart, or erase their workspaces and restart",
+        listed(anchors)
+    ))
 }
 
 /// How often to read a chain again before its damage counts.

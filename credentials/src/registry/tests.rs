@@ -1,4 +1,5 @@
-//! The registry as its callers see it, over storage in memory that a test can break, cut and tamper with.
+//! Tests of the registry through its public API, on memory storage that a test can make fail, roll
+//! back or edit.
 
 mod access;
 mod auditing;
@@ -6,19 +7,22 @@ mod changing;
 mod clock;
 mod crash;
 mod disclosure;
+mod edited_bytes;
 mod erasing;
 mod exporting;
-mod half_way;
 mod heads;
 mod incarnations;
+mod interrupted;
 mod labels;
-mod life;
+mod lifecycle;
+mod live_check;
 mod lost;
 mod master_key;
 mod model;
 mod opening;
 mod priority;
 mod publishing;
+mod put_back;
 mod receipts;
 mod references;
 mod repetition;
@@ -26,9 +30,7 @@ mod reserve;
 mod resolving;
 mod rotation;
 mod signing_key;
-mod surgery;
 mod tampering;
-mod trial;
 mod two_authorities;
 mod workspace_key;
 
@@ -45,7 +47,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::{
-    audit::{AuditFilter, AuditRecord, Event, Line},
+    audit::{AuditFilter, AuditRecord, Event, Line, ReadError},
     chains::HEADS,
     clock::held::HeldClock,
     kms::MasterKey,
@@ -54,7 +56,7 @@ use crate::{
     secret::{SHORTEST_SECRET, Secret},
 };
 
-/// An installation: a data folder, its storage, and a clock that stands still.
+/// An installation: a data folder, its storage, and a clock that only the test advances.
 struct Installation {
     folder: TempDir,
     memory: Arc<Memory>,
@@ -63,7 +65,7 @@ struct Installation {
 
 impl Installation {
     fn new() -> Self {
-        // In memory where the system has a folder for that: nothing here is about what a disk does.
+        // On a memory file system if there is one: these tests are not about disks.
         let in_memory = tempfile::tempdir_in("/dev/shm");
         Self {
             folder: in_memory.or_else(|_| tempfile::tempdir()).unwrap(),
@@ -72,7 +74,7 @@ impl Installation {
         }
     }
 
-    /// One with the workspace `acme` in it.
+    /// An installation with the workspace `acme`.
     async fn with_acme() -> (Self, Arc<Registry>) {
         let installation = Self::new();
         let registry = installation.open().await;
@@ -83,7 +85,7 @@ impl Installation {
         (installation, registry)
     }
 
-    /// The whole of it as it is now, to go on from apart.
+    /// An independent copy of the current state.
     fn copy(&self) -> Self {
         let copy = Self {
             memory: Arc::new(self.memory.copy()),
@@ -94,8 +96,8 @@ impl Installation {
         copy
     }
 
-    /// This data folder with another store in it, which was copied from an earlier state; the heads that were acknowledged
-    /// since stay where they are.
+    /// This data folder with another store, copied from an earlier state. The anchors stay as they
+    /// are.
     fn with_store(self, memory: Memory) -> Self {
         Self {
             memory: Arc::new(memory),
@@ -108,19 +110,19 @@ impl Installation {
     }
 
     async fn try_open(&self) -> Result<Arc<Registry>, OpenError> {
-        open_still(self.options(self.backend())).await
+        open_without_tasks(self.options(self.backend())).await
     }
 
-    /// With what goes on by itself: sweeps, links between chains, and notes of refused uses.
+    /// With background tasks: sweeps, links between chains, and notes of refused uses.
     async fn open_running(&self) -> Arc<Registry> {
         let registry = Registry::open(self.options(self.backend())).await;
         registry.unwrap()
     }
 
-    /// The same installation over storage that fails where told.
+    /// The same installation on storage that can be made to fail.
     async fn open_faulty(&self) -> (Arc<Faulty>, Arc<Registry>) {
         let faulty = Arc::new(Faulty::new(self.backend()));
-        let registry = open_still(self.options(faulty.backend())).await;
+        let registry = open_without_tasks(self.options(faulty.backend())).await;
         (faulty, registry.unwrap())
     }
 
@@ -143,12 +145,12 @@ impl Installation {
         self.folder.path().join("keyring")
     }
 
-    /// The folder of the heads that were acknowledged last.
+    /// The folder of the anchors.
     fn heads(&self) -> PathBuf {
         self.folder.path().join(HEADS)
     }
 
-    /// The key under which the one document is stored that begins with this.
+    /// The storage key of the only document that begins with this text.
     fn stored_at(&self, begins: &str) -> String {
         let contents = self.memory.contents();
         let mut found = contents.objects.iter().filter(|(_, bytes)| {
@@ -162,7 +164,7 @@ impl Installation {
         key.clone()
     }
 
-    /// The same for a credential's document.
+    /// The storage key of a credential's document.
     fn stored_credential(&self, id: &CredentialId) -> String {
         self.stored_at(&format!("{{\"id\":\"{id}\""))
     }
@@ -171,13 +173,13 @@ impl Installation {
         self.memory.contents().objects[key].clone()
     }
 
-    /// Makes something else of what is stored under a key.
+    /// Edits the stored value of a key.
     fn tamper(&self, key: &str, change: impl FnOnce(&mut Vec<u8>)) {
         let mut contents = self.memory.contents();
         change(contents.objects.get_mut(key).unwrap());
     }
 
-    /// Everything that is stored: objects, heads, segments, runs and notes.
+    /// All stored values: objects, heads, segments, runs and notes.
     fn all_stored(&self) -> Vec<Vec<u8>> {
         let contents = self.memory.contents();
         let objects = contents.objects.values();
@@ -187,8 +189,8 @@ impl Installation {
     }
 }
 
-/// Without what goes on by itself, so that nothing happens but what a test does.
-async fn open_still(options: OpenOptions) -> Result<Arc<Registry>, OpenError> {
+/// Without background tasks, so that nothing happens but what a test does.
+async fn open_without_tasks(options: OpenOptions) -> Result<Arc<Registry>, OpenError> {
     let Opened { inner, .. } = Inner::open(options, open::Role::Authority).await?;
     Ok(Arc::new(Registry { inner }))
 }
@@ -224,12 +226,12 @@ fn workspace(id: &str) -> NewWorkspace {
     }
 }
 
-/// A short text is padded to the length that a secret must have; [`plain`] takes the padding off.
+/// A secret of this text, padded to the minimum length; [`plain`] removes the padding.
 fn secret(text: &str) -> Secret {
     Secret::from_plaintext(format!("{text:-<SHORTEST_SECRET$}").into_bytes()).unwrap()
 }
 
-/// A live key of openai for `acme`.
+/// A live OpenAI key for `acme`.
 fn key(label: &str, text: &str) -> NewCredential {
     NewCredential {
         workspace: "acme".parse().unwrap(),
@@ -252,7 +254,7 @@ async fn one_key() -> (Installation, Arc<Registry>, CredentialId) {
     (installation, registry, saved.credential.id)
 }
 
-/// A rotation like the ones that nobody says much about.
+/// A rotation with default options.
 fn to(text: &str) -> Rotation {
     Rotation::to(secret(text))
 }
@@ -281,7 +283,7 @@ fn states(credential: &Credential) -> Vec<VersionState> {
     versions.map(|version| version.state).collect()
 }
 
-/// How many versions have sealed bytes in storage.
+/// Number of versions with sealed bytes in storage.
 fn sealed_versions(installation: &Installation) -> usize {
     let stored = installation.all_stored();
     let texts = stored.iter().map(|bytes| String::from_utf8_lossy(bytes));
@@ -290,7 +292,7 @@ fn sealed_versions(installation: &Installation) -> usize {
         .sum()
 }
 
-/// All that is on record, by time, then by chain; without what chains keep for themselves.
+/// All audit records, by time, then by chain, without those that chains write about themselves.
 async fn records(registry: &Registry) -> Vec<AuditRecord> {
     let mut records = all_records(registry).await;
     records.retain(|record| {
@@ -303,16 +305,23 @@ async fn records(registry: &Registry) -> Vec<AuditRecord> {
     records
 }
 
-/// The same with where chains begin and end, and how far they had come.
+/// All audit records, including those that chains write about themselves.
 async fn all_records(registry: &Registry) -> Vec<AuditRecord> {
     exported(registry, AuditFilter::default()).await
 }
 
-/// What of it passes.
+/// The audit records that a filter matches.
 async fn exported(registry: &Registry, filter: AuditFilter) -> Vec<AuditRecord> {
     let mut export = registry.audit().export(filter, None);
     let mut records = Vec::new();
-    while let Some(lines) = export.next().await.unwrap() {
+    loop {
+        let lines = match export.next().await {
+            Ok(Some(lines)) => lines,
+            Ok(None) => break,
+            // Continues with the chains that are not damaged.
+            Err(ReadError::Damaged(_)) => continue,
+            Err(error) => panic!("{error}"),
+        };
         records.extend(lines.into_iter().filter_map(|line| match line {
             Line::Record(record) => Some(*record),
             Line::Hidden { .. } | Line::End { .. } => None,
@@ -322,7 +331,7 @@ async fn exported(registry: &Registry, filter: AuditFilter) -> Vec<AuditRecord> 
     records
 }
 
-/// How far each chain has come, without what chains keep for themselves.
+/// The last position in each chain, not counting records that chains write about themselves.
 type Seen = BTreeMap<ChainName, u64>;
 
 async fn seen(registry: &Registry) -> Seen {
@@ -334,7 +343,7 @@ async fn seen(registry: &Registry) -> Seen {
     seen
 }
 
-/// What is on record since then.
+/// The audit records after `seen`.
 async fn since(registry: &Registry, seen: &Seen) -> Vec<AuditRecord> {
     let mut records = records(registry).await;
     records.retain(|record| {
@@ -349,12 +358,12 @@ async fn events(registry: &Registry, seen: &Seen) -> Vec<Event> {
     records.iter().map(|record| record.event).collect()
 }
 
-/// Numbers that look random: xorshift, by George Marsaglia.
+/// Pseudo-random numbers: xorshift, by George Marsaglia.
 struct Dice(u64);
 
 impl Dice {
     fn of(seed: u64) -> Self {
-        // It never leaves 0.
+        // Xorshift never leaves 0.
         Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
     }
 
@@ -366,8 +375,8 @@ impl Dice {
     }
 }
 
-/// Lets everything run until nothing moves any more: all wait for a lock that the test holds.
-async fn all_wait() {
+/// Runs all tasks until they wait for a lock that the test holds.
+async fn let_all_wait() {
     for _ in 0..100 {
         tokio::task::yield_now().await;
     }
@@ -376,5 +385,5 @@ async fn all_wait() {
 /// 22 November 2026.
 const NOW: i64 = 1_795_305_600;
 const DAY: i64 = 86_400;
-/// Random bytes that each object begins with.
+/// Length of the random salt at the start of each object.
 const SALT: usize = 8;

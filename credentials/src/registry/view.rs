@@ -77,7 +77,7 @@ impl Viewer<'_> {
         filter
             .provider
             .as_ref()
-            .is_none_or(|provider| **provider == *document.provider)
+            .is_none_or(|provider| *provider == document.provider)
             && filter
                 .environment
                 .is_none_or(|environment| environment == document.environment)

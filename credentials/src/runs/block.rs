@@ -17,7 +17,7 @@ pub struct StoredRun {
     pub request_id: Box<str>,
     /// The workspace.
     pub workspace: Box<str>,
-    /// The provider's id.
+    /// The provider's id; empty if the request named no known one.
     pub provider: Box<str>,
     /// The credential; `None` if the request was refused without one.
     pub used: Option<StoredUse>,
@@ -157,7 +157,7 @@ impl<'a> Block<'a> {
 fn parts(run: &Run) -> (Use<'_>, Row<'_>) {
     let about = Use {
         workspace: run.workspace.as_str(),
-        provider: &run.provider,
+        provider: run.provider.as_deref().unwrap_or_default(),
         credential: run.used.as_ref().map(|used| {
             let (credential, label) = (used.credential.as_str(), used.label.as_str());
             (credential, label, used.environment)

@@ -10,7 +10,7 @@ fn run(n: u64) -> Run {
         at: Timestamp::from_microsecond(1_795_305_600_000_000 + n as i64).unwrap(),
         request_id: format!("req_{n}").into(),
         workspace: "acme".parse().unwrap(),
-        provider: "openai".into(),
+        provider: "openai".parse().ok(),
         used: Some(Used {
             credential: credential(),
             label: "default".parse().unwrap(),
@@ -47,7 +47,7 @@ fn numbers(runs: &[StoredRun]) -> Vec<u64> {
 }
 
 #[tokio::test]
-async fn a_run_comes_back_as_it_was_noted_newest_first() {
+async fn runs_are_returned_as_recorded_newest_first() {
     let runs = Runs::start(Arc::new(Memory::new()), HashMap::new());
     (0..3).for_each(|n| runs.record(run(n)));
     runs.flush().await;
@@ -76,11 +76,23 @@ async fn a_run_comes_back_as_it_was_noted_newest_first() {
 }
 
 #[tokio::test]
-async fn each_filter_lets_exactly_its_own_runs_pass() {
+async fn a_run_without_a_provider_is_stored_with_an_empty_one() {
+    let runs = Runs::start(Arc::new(Memory::new()), HashMap::new());
+    runs.record(Run {
+        provider: None,
+        ..run(1)
+    });
+    runs.flush().await;
+    let stored = runs.recent(1, &Scope::All).await;
+    assert_eq!(&*stored[0].provider, "");
+}
+
+#[tokio::test]
+async fn each_filter_matches_exactly_its_own_runs() {
     let runs = Runs::start(Arc::new(Memory::new()), HashMap::new());
     let odd = Run {
         workspace: "globex".parse().unwrap(),
-        provider: "anthropic".into(),
+        provider: "anthropic".parse().ok(),
         used: run(1).used.map(|used| Used {
             label: "ci".parse().unwrap(),
             ..used
@@ -217,7 +229,7 @@ async fn each_filter_lets_exactly_its_own_runs_pass() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_run_is_written_behind_within_a_tenth_of_a_second_without_being_asked_for() {
+async fn a_run_is_written_within_a_tenth_of_a_second_without_a_flush() {
     let storage = Arc::new(Memory::new());
     let runs = Runs::start(storage.clone(), HashMap::new());
     runs.record(run(1));
@@ -231,7 +243,7 @@ async fn a_run_is_written_behind_within_a_tenth_of_a_second_without_being_asked_
 }
 
 #[tokio::test]
-async fn records_come_back_after_a_restart_and_so_does_when_a_key_was_last_used() {
+async fn runs_and_last_used_times_survive_a_restart() {
     let storage = Arc::new(Memory::new());
     let runs = Runs::start(storage.clone(), HashMap::new());
     assert_eq!(runs.last_used(&credential()), None);
@@ -248,7 +260,7 @@ async fn records_come_back_after_a_restart_and_so_does_when_a_key_was_last_used(
 }
 
 #[tokio::test]
-async fn the_oldest_go_first_and_enough_stay_also_after_a_restart() {
+async fn the_oldest_runs_are_deleted_first_and_enough_are_kept_after_a_restart() {
     let storage = Arc::new(Memory::new());
     for _ in 0..2 {
         let runs = Runs::start(storage.clone(), HashMap::new());
@@ -264,7 +276,7 @@ async fn the_oldest_go_first_and_enough_stay_also_after_a_restart() {
 }
 
 #[tokio::test]
-async fn what_damage_has_taken_out_of_the_log_is_passed_over() {
+async fn damaged_blocks_of_the_log_are_skipped() {
     let storage = Arc::new(Memory::new());
     let runs = Runs::start(storage.clone(), HashMap::new());
     for n in 0..6 {
@@ -283,9 +295,9 @@ async fn what_damage_has_taken_out_of_the_log_is_passed_over() {
 }
 
 #[tokio::test]
-async fn a_full_queue_drops_and_counts_and_never_waits() {
+async fn a_full_queue_drops_and_counts_records_without_waiting() {
     let runs = Runs::start(Arc::new(Memory::new()), HashMap::new());
-    // On one thread the writer gets no turn meanwhile.
+    // On a single thread the writer cannot run meanwhile.
     (0..QUEUE_CAPACITY as u64 + 10).for_each(|n| runs.record(run(n)));
     assert_eq!((runs.unrecorded(), runs.are_recorded()), (10, false));
     runs.flush().await;
@@ -297,11 +309,11 @@ async fn a_full_queue_drops_and_counts_and_never_waits() {
 }
 
 #[tokio::test]
-async fn storage_that_fails_loses_records_and_takes_the_next_ones() {
+async fn failing_storage_loses_records_and_accepts_the_next_ones() {
     for fault in [Fault::Refused, Fault::AnswerLost] {
         let storage = faulty();
         let runs = Runs::start(storage.clone(), HashMap::new());
-        // The writer looks through the log first, which is a write too.
+        // At its start the writer scans the log, which counts as a write.
         runs.flush().await;
         storage.fail(1, 1, fault);
         runs.record(run(1));
@@ -315,11 +327,11 @@ async fn storage_that_fails_loses_records_and_takes_the_next_ones() {
 }
 
 #[tokio::test]
-async fn of_records_that_are_lost_in_part_only_those_that_are_not_on_disk_count() {
+async fn after_a_partial_write_only_records_that_are_not_on_disk_are_counted_as_lost() {
     let storage = faulty();
     let runs = Runs::start(storage.clone(), HashMap::new());
     runs.flush().await;
-    // The first block is taken, the second one is not.
+    // The first block is accepted, the second one is not.
     storage.fail(2, 1, Fault::Refused);
     (0..600).for_each(|n| runs.record(run(n)));
     runs.flush().await;
@@ -329,12 +341,13 @@ async fn of_records_that_are_lost_in_part_only_those_that_are_not_on_disk_count(
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_lost_while_the_writer_empties_the_queue_refuses_requests_for_no_longer() {
+async fn requests_are_served_again_although_a_record_was_lost_during_a_queue_drain() {
     let runs = Runs::start(Arc::new(Memory::new()), HashMap::new());
     runs.set_when_full(WhenFull::Refuse);
     runs.flush().await;
     assert!(!runs.refuses());
-    // As `record` does when the queue was full, and the writer has emptied it and waits for the next message by now.
+    // As `record` does when the queue is full, although the writer has already drained it and waits
+    // for the next message.
     runs.lose();
     assert!(runs.refuses());
     is_recorded_again(&runs).await;
@@ -342,7 +355,7 @@ async fn what_is_lost_while_the_writer_empties_the_queue_refuses_requests_for_no
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_cannot_be_recorded_is_refused_where_the_settings_say_so_and_for_no_longer() {
+async fn requests_are_refused_only_if_configured_and_only_while_they_cannot_be_recorded() {
     for (when_full, refuses) in [(WhenFull::Serve, false), (WhenFull::Refuse, true)] {
         let storage = faulty();
         let runs = Runs::start(storage.clone(), HashMap::new());
@@ -354,7 +367,7 @@ async fn what_cannot_be_recorded_is_refused_where_the_settings_say_so_and_for_no
         runs.flush().await;
         assert_eq!((runs.are_recorded(), runs.refuses()), (false, refuses));
         assert!(storage.heal());
-        // Without another request: there may be none.
+        // Without another request, because there may be none.
         is_recorded_again(&runs).await;
         assert!(!runs.refuses());
         runs.record(run(2));
@@ -365,7 +378,7 @@ async fn what_cannot_be_recorded_is_refused_where_the_settings_say_so_and_for_no
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_disk_that_is_full_at_the_start_is_found_before_a_request_is_served_unrecorded() {
+async fn a_disk_full_at_the_start_is_detected_before_any_request_is_served_unrecorded() {
     let storage = faulty();
     let runs = Runs::start(storage.clone(), HashMap::new());
     storage.fail(1, usize::MAX, Fault::Refused);
@@ -377,7 +390,7 @@ async fn a_disk_that_is_full_at_the_start_is_found_before_a_request_is_served_un
     is_recorded_again(&runs).await;
 }
 
-/// Within the time after which a refused client may come back, and a little more.
+/// Waits for the retry interval of a refused client, and a little more.
 async fn is_recorded_again(runs: &Runs) {
     let again = async {
         while !runs.are_recorded() {
@@ -389,7 +402,7 @@ async fn is_recorded_again(runs: &Runs) {
 }
 
 #[tokio::test]
-async fn a_block_of_another_form_is_left_out() {
+async fn a_malformed_block_is_skipped() {
     let storage = Arc::new(Memory::new());
     storage.append(1, b"\x01noise".to_vec()).await.unwrap();
     storage

@@ -56,10 +56,10 @@ impl Bound {
     }
 }
 
-/// Computed apart from this crate: HKDF and HMAC with Python's `hmac`, XChaCha20-Poly1305 from the draft's text, checked
-/// against the draft's own vector (A.3.1).
+/// Computed without this crate: HKDF and HMAC with Python's `hmac`, XChaCha20-Poly1305 from the
+/// draft's text, checked against the draft's own vector (A.3.1).
 #[test]
-fn a_secret_is_sealed_as_the_specification_says() {
+fn a_secret_is_sealed_as_specified() {
     let nonce: [u8; 24] = std::array::from_fn(|index| 0x40 + index as u8);
     let bound = bound();
     let associated_data = bound.context().associated_data("ins_test");
@@ -85,7 +85,7 @@ fn a_secret_is_sealed_as_the_specification_says() {
 }
 
 #[test]
-fn a_document_is_authenticated_as_the_specification_says() {
+fn a_document_is_authenticated_as_specified() {
     let mac = key("k-1", "ins_test", 0).mac(
         &SealContext::Document {
             key: "credentials/acme/x",
@@ -99,7 +99,7 @@ fn a_document_is_authenticated_as_the_specification_says() {
 }
 
 #[test]
-fn what_was_moved_to_any_other_place_does_not_open() {
+fn a_sealed_secret_does_not_decrypt_in_any_other_context() {
     let here = bound();
     let blob = here.key().seal(&here.context(), b"sk-canary");
     let elsewhere = [
@@ -147,7 +147,7 @@ fn what_was_moved_to_any_other_place_does_not_open() {
 }
 
 #[test]
-fn no_purpose_opens_what_was_sealed_for_another() {
+fn a_blob_sealed_for_one_purpose_does_not_decrypt_for_another() {
     let bound = bound();
     let key = bound.key();
     let (workspace, credential) = (&bound.workspace, &bound.credential);
@@ -213,7 +213,7 @@ fn no_purpose_opens_what_was_sealed_for_another() {
 }
 
 #[test]
-fn every_single_bit_of_a_blob_counts() {
+fn a_flip_of_any_bit_of_a_blob_is_detected() {
     let bound = bound();
     let blob = bound.key().seal(&bound.context(), b"sk-canary");
     for bit in 0..blob.len() * 8 {
@@ -227,7 +227,7 @@ fn every_single_bit_of_a_blob_counts() {
 }
 
 #[test]
-fn sealing_the_same_twice_shows_no_likeness() {
+fn sealing_the_same_secret_twice_gives_unrelated_blobs() {
     let bound = bound();
     let key = bound.key();
     let (one, two) = (
@@ -239,14 +239,14 @@ fn sealing_the_same_twice_shows_no_likeness() {
 }
 
 #[test]
-fn a_key_shows_nothing_of_itself() {
+fn the_debug_output_of_a_key_hides_it() {
     let shown = format!("{:?}", key("k-1", "ins_test", 0));
     assert_eq!(shown, r#"SealingKey { id: "k-1", .. }"#);
 }
 
 proptest! {
     #[test]
-    fn whatever_is_sealed_opens_again(secret in proptest::collection::vec(any::<u8>(), 0..9000)) {
+    fn any_sealed_secret_decrypts_again(secret in proptest::collection::vec(any::<u8>(), 0..9000)) {
         let bound = bound();
         let key = bound.key();
         let blob = key.seal(&bound.context(), &secret);
@@ -254,14 +254,14 @@ proptest! {
     }
 
     #[test]
-    fn noise_is_refused_and_never_a_panic(noise in proptest::collection::vec(any::<u8>(), 0..200)) {
+    fn random_bytes_are_refused_without_a_panic(noise in proptest::collection::vec(any::<u8>(), 0..200)) {
         let bound = bound();
         prop_assert!(bound.open(&noise).is_err());
         prop_assert!(bound.open(&[&[FORMAT, 3], b"k-1".as_slice(), &noise].concat()).is_err());
     }
 
     #[test]
-    fn two_lists_of_fields_never_give_the_same_bytes(
+    fn different_lists_of_fields_encode_to_different_bytes(
         one in proptest::collection::vec("[a-c\0]{0,3}", 0..4),
         two in proptest::collection::vec("[a-c\0]{0,3}", 0..4),
     ) {

@@ -98,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hex_is_read_as_it_was_written() {
+    fn hex_decodes_to_the_encoded_bytes() {
         let hash = Hash::of(b"a");
         assert_eq!(unhex(&hash.to_string()), Some(*hash.as_bytes()));
         assert_eq!(unhex::<32>("00"), None);
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn the_order_of_records_is_in_the_chain_hash() {
+    fn the_chain_hash_depends_on_the_order_of_records() {
         let (one, two) = (Hash::of(b"1"), Hash::of(b"2"));
         let start = Hash::default();
         assert_ne!(

@@ -29,7 +29,7 @@ pub(super) struct OpenedFolder {
 /// ends, even if it is killed.
 #[allow(dead_code, reason = "held, never read")]
 pub(super) struct StoreLock {
-    lock: File,
+    locks: Vec<File>,
     copy: Option<tempfile::TempDir>,
 }
 
@@ -49,7 +49,10 @@ pub(super) fn open(folder: &Path, reserve: &ReserveFile) -> Result<OpenedFolder,
     };
     // sled fsyncs a snapshot but not the folder in which it renames it.
     file::sync_folder(folder).map_err(FileError::at(folder))?;
-    let held = StoreLock { lock, copy: None };
+    let held = StoreLock {
+        locks: vec![lock],
+        copy: None,
+    };
     Ok(OpenedFolder { db, held })
 }
 
@@ -150,7 +153,7 @@ fn is_empty(folder: &Path) -> Result<bool, FileError> {
 }
 
 /// Locks a folder in which creating a store was interrupted.
-pub(super) fn lock_unfinished(folder: &Path) -> Option<File> {
+pub(super) fn lock_unfinished(folder: &Path) -> Option<Vec<File>> {
     match folder.join(CREATION_MARKER).exists() {
         true => lock_existing(folder).ok(),
         false => None,
@@ -174,7 +177,7 @@ pub(super) fn remove_atomically(folder: &Path) -> Result<(), FileError> {
 /// Opens a copy of sled's files in a temporary folder. Fails like [`open`] if a process serves the
 /// store: a copy made during writes would be inconsistent. Errors name `folder`, not the copy.
 pub(super) fn open_copy(folder: &Path) -> Result<OpenedFolder, StoreOpenError> {
-    let lock = lock_existing(folder)?;
+    let locks = lock_existing(folder)?;
     if folder.join(CREATION_MARKER).exists() || !folder.join(DB).exists() {
         return Err(StoreOpenError::no_store(folder));
     }
@@ -196,7 +199,7 @@ pub(super) fn open_copy(folder: &Path) -> Result<OpenedFolder, StoreOpenError> {
     let db = open_db(copy.path(), folder)?;
     check_sentinel(folder, &db)?;
     let copy = Some(copy);
-    let held = StoreLock { lock, copy };
+    let held = StoreLock { locks, copy };
     Ok(OpenedFolder { db, held })
 }
 

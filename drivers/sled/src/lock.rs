@@ -5,6 +5,8 @@ use std::{
     io,
     os::unix::fs::MetadataExt,
     path::Path,
+    process, thread,
+    time::{Duration, Instant},
 };
 
 use keyside_store::file::FileError;
@@ -18,16 +20,52 @@ pub(super) fn lock(folder: &Path) -> Result<File, StoreOpenError> {
     let path = folder.join(LOCK);
     let mut options = File::options();
     let options = options.create(true).truncate(false).write(true);
-    take(options.open(&path), &path, folder)
+    let lock = take(options.open(&path), &path, folder)?;
+    // If the lock file was deleted while a process has the store open, only sled's own lock shows
+    // that process. Unlocked again, because sled takes this lock itself.
+    let db = folder.join(DB);
+    if db.is_file() {
+        let probe = take_db(&db, folder)?;
+        probe.unlock().map_err(FileError::at(&db))?;
+    }
+    Ok(lock)
 }
 
-/// Like [`lock`], without creating the lock file. If it was deleted, sled's own lock on its log
-/// shows whether a process has the store open.
-pub(super) fn lock_existing(folder: &Path) -> Result<File, StoreOpenError> {
-    let mut paths = [LOCK, DB].map(|name| folder.join(name)).into_iter();
-    let path = paths.find(|path| path.exists());
-    let path = path.ok_or_else(|| StoreOpenError::no_store(folder))?;
-    take(File::open(&path), &path, folder)
+/// Like [`lock`], without creating the lock file. Takes sled's own lock on its log too: a process
+/// whose lock file was deleted or replaced holds only that one.
+pub(super) fn lock_existing(folder: &Path) -> Result<Vec<File>, StoreOpenError> {
+    let mut locks = Vec::new();
+    let (path, db) = (folder.join(LOCK), folder.join(DB));
+    if path.exists() {
+        locks.push(take(File::open(&path), &path, folder)?);
+    }
+    if db.exists() {
+        locks.push(take_db(&db, folder)?);
+    }
+    match locks.is_empty() {
+        true => Err(StoreOpenError::no_store(folder)),
+        false => Ok(locks),
+    }
+}
+
+/// Takes sled's lock on its log. A store that this process has just closed may hold it a little
+/// longer: sled 0.34.7 closes the file in a thread of its own.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the system has no lock with a deadline"
+)]
+fn take_db(db: &Path, folder: &Path) -> Result<File, StoreOpenError> {
+    let deadline = Instant::now() + CLOSING;
+    loop {
+        match take(File::open(db), db, folder) {
+            Err(StoreOpenError::Locked { holder, .. })
+                if holder == Some(process::id()) && Instant::now() < deadline =>
+            {
+                thread::sleep(CLOSING_POLL);
+            }
+            taken => return taken,
+        }
+    }
 }
 
 fn take(opened: io::Result<File>, path: &Path, folder: &Path) -> Result<File, StoreOpenError> {
@@ -61,3 +99,6 @@ fn holder(file: &File) -> Option<u32> {
 pub(super) const LOCK: &str = "lock";
 /// sled's log, which contains all values. sled locks it while it is open.
 pub(super) const DB: &str = "db";
+/// How long sled may take to close its files, a multiple of what was seen.
+const CLOSING: Duration = Duration::from_millis(500);
+const CLOSING_POLL: Duration = Duration::from_millis(5);

@@ -39,7 +39,7 @@ async fn used(folder: &Path) {
 }
 
 #[tokio::test]
-async fn it_keeps_the_contract() {
+async fn the_embedded_store_keeps_the_contract() {
     let folders: Vec<_> = (0..4).map(|_| tempfile::tempdir().unwrap()).collect();
     contract::storage(opened(folders[0].path()).await).await;
     contract::archive(opened(folders[1].path()).await).await;
@@ -167,11 +167,11 @@ async fn errors_of_a_read_only_store_name_its_folder_and_not_the_copy() {
         let Err(error) = EmbeddedStore::open_read_only(&store).await else {
             continue;
         };
-        let said = error.to_string();
+        let message = error.to_string();
         let temporary = std::env::temp_dir().display().to_string();
-        let elsewhere = said.replace(&store.display().to_string(), "");
-        assert!(said.contains("of-the-test"), "{file}: {said}");
-        assert!(!elsewhere.contains(&temporary), "{file}: {said}");
+        let elsewhere = message.replace(&store.display().to_string(), "");
+        assert!(message.contains("of-the-test"), "{file}: {message}");
+        assert!(!elsewhere.contains(&temporary), "{file}: {message}");
     }
 }
 
@@ -221,17 +221,39 @@ async fn a_folder_in_use_is_refused_and_opens_once_it_is_free() {
     let folder = tempfile::tempdir().unwrap();
     let first = opened(folder.path()).await;
     let error = refused(folder.path()).await;
-    let said = error.to_string();
-    assert!(said.contains("stop that process"), "{said}");
-    assert!(!said.contains("Vault"), "{said}");
+    let message = error.to_string();
+    assert!(message.contains("stop that process"), "{message}");
+    assert!(!message.contains("Vault"), "{message}");
     let StoreOpenError::Locked { holder, .. } = error else {
         panic!("{error}");
     };
     if let Some(holder) = holder {
         assert_eq!(holder, std::process::id());
-        assert!(said.contains(&format!("the process {holder}:")), "{said}");
+        assert!(
+            message.contains(&format!("the process {holder}:")),
+            "{message}"
+        );
     }
     drop(first);
+    opened(folder.path()).await;
+}
+
+/// After a second start was refused, the lock file that it created is unlocked.
+#[tokio::test]
+async fn a_store_in_use_is_refused_although_its_lock_file_was_deleted() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = opened(folder.path()).await;
+    fs::remove_file(folder.path().join("lock")).unwrap();
+    for _ in 0..2 {
+        let error = refused(folder.path()).await;
+        assert!(matches!(error, StoreOpenError::Locked { .. }), "{error}");
+        assert!(error.to_string().contains("stop that process"), "{error}");
+        assert!(folder.path().join("lock").exists());
+        let error = refused_reading(folder.path()).await;
+        assert!(matches!(error, StoreOpenError::Locked { .. }), "{error}");
+    }
+    drop(first);
+    drop(EmbeddedStore::open_read_only(folder.path()).await.unwrap());
     opened(folder.path()).await;
 }
 

@@ -6,7 +6,8 @@ mod tls;
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use keyside_config::BaseUrl;
+use keyside_config::{BaseUrl, headers::REQUEST_ID};
+use keyside_credentials::RequestId;
 use reqwest::{
     Body, Client, Method, Proxy, Request, Response, Url,
     dns::{Addrs, Name, Resolve, Resolving},
@@ -336,11 +337,7 @@ fn chain(error: &reqwest::Error) -> String {
 /// The value of `X-Keyside-Request-Id`, which Vault's audit log records if an operator enables it
 /// (`sys/config/auditing/request-headers`).
 fn request_id() -> HeaderValue {
-    let mut bytes = [0; 16];
-    // If there is no randomness, the id is all zeros. It only helps people to find a log line.
-    let _ = getrandom::fill(&mut bytes);
-    let id = format!("{:032x}", u128::from_be_bytes(bytes));
-    HeaderValue::from_str(&id).expect("hexadecimal digits")
+    HeaderValue::from_str(RequestId::next().as_str()).expect("letters, digits and an underscore")
 }
 
 const VAULT_TOKEN: HeaderName = HeaderName::from_static("x-vault-token");
@@ -348,7 +345,6 @@ const VAULT_NAMESPACE: HeaderName = HeaderName::from_static("x-vault-namespace")
 /// Vault Agent and Vault Proxy may be configured to require this header (`require_request_header`),
 /// as a protection against SSRF.
 const VAULT_REQUEST: HeaderName = HeaderName::from_static("x-vault-request");
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-keyside-request-id");
 
 /// Maximum length of a response, in bytes. Vault itself accepts entries of at most 1 MiB.
 const MAX_RESPONSE_BODY: usize = 4 << 20;

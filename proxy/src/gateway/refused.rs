@@ -1,19 +1,18 @@
 //! Answers refused requests, logs them and records them as runs.
 
 use http::{Method, Response, header};
-use keyside_config::ErrorShape;
+use keyside_config::{ErrorShape, RequestHost};
 use keyside_credentials::{
     WorkspaceId,
     runs::{Run, Tokens},
 };
 
-use super::{Body, Gateway, Head, REVOKED};
+use super::{Body, Denied, Gateway, Head, ParsedHead, REVOKED};
 use crate::{
     activity::InFlightGuard,
     refusal::{Refusal, RefusalContext, SanitizedTarget, sanitize},
-    request_id::Arrival,
-    request_record::RequestRecord,
-    route::{self, Target},
+    request_record::{Arrival, RequestRecord},
+    route::Target,
     suggestion::{self, RefusedRequest, Suggestion},
     upstream::Failure,
 };
@@ -23,30 +22,22 @@ impl Gateway {
     /// here, so that accepted requests do not pay for them.
     pub(super) fn refuse_unpermitted(
         &self,
-        refusal: Refusal,
-        head: &Head,
+        denied: Denied<'_>,
+        parsed: &ParsedHead<'_>,
         arrival: Arrival,
         in_flight: InFlightGuard,
     ) -> Response<Body> {
-        let written = head.uri.path();
-        let plain = written.replace("//", "/");
-        let path = route::normalise(written).or_else(|_| route::normalise(&plain));
-        let path = path.unwrap_or(written.into());
-        let target = route::split(&path);
-        let path_tag = target.as_ref().and_then(|target| target.workspace);
-        let admitted = self.policy.admit(&head.headers, path_tag);
-        let admitted = admitted.as_ref().ok();
-        let destination = target
-            .as_ref()
-            .and_then(|target| self.destinations.get(target.provider));
-        let provider = destination.map(|destination| &*destination.provider);
-        let rest = match (&target, provider) {
+        let Denied { refusal, route } = denied;
+        let (head, path) = (parsed.head, parsed.path);
+        let admitted = parsed.admitted.as_ref().ok();
+        let provider = parsed.destination.map(|destination| &*destination.provider);
+        let rest = match (&parsed.target, provider) {
             (Some(target), Some(_)) => target.rest,
-            (Some(target), None) => after_workspace(&path, target),
-            (None, _) => &path,
+            (Some(target), None) => after_workspace(&path.text, target),
+            (None, _) => &path.text,
         };
-        let of_path = provider.and_then(|provider| {
-            let mut routes = provider.routes.iter();
+        let route = route.or_else(|| {
+            let mut routes = provider?.routes.iter();
             routes.find(|route| route.path.matches(rest))
         });
         let asked = RefusedRequest {
@@ -69,9 +60,9 @@ impl Gateway {
             }
             _ => None,
         };
-        let shown_path = match route::normalise(written).is_ok() {
-            true => rest,
-            false => written,
+        let shown_path = match path.checked {
+            Ok(()) => rest,
+            Err(_) => path.written,
         };
         let context = RefusalContext {
             workspace: admitted
@@ -84,8 +75,8 @@ impl Gateway {
             environment: admitted
                 .and_then(|admitted| admitted.environment)
                 .or(self.policy.pinned_environment()),
-            shape: of_path.and_then(|route| route.error),
-            target: Some(self.sanitized_target(refusal, head, path_tag, shown_path)),
+            shape: route.and_then(|route| route.error),
+            target: Some(self.sanitized_target(refusal, parsed, shown_path)),
             proxy: None,
             suggestion: suggestion
                 .map(|suggestion| suggestion.with_path(|path| sanitize::path(path, catalogue))),
@@ -101,16 +92,17 @@ impl Gateway {
     fn sanitized_target<'a>(
         &self,
         refusal: Refusal,
-        head: &'a Head,
-        workspace: Option<&str>,
+        parsed: &ParsedHead<'a>,
         path: &str,
     ) -> SanitizedTarget<'a> {
-        let host = text(head, header::HOST).or(head.uri.authority().map(|host| host.as_str()));
-        let address = match host.filter(|_| self.policy.recognise(head).is_ok()) {
+        let head = parsed.head;
+        let host = RequestHost::of(&head.uri, &head.headers).ok();
+        let host = host.map(|host| host.authority);
+        let address = match host.filter(|_| parsed.recognised.is_ok()) {
             Some(host) if self.policy.has_url() => format!("http://{host}"),
             _ => "…".into(),
         };
-        let workspace = match workspace {
+        let workspace = match parsed.path_tag() {
             Some(known) if self.may_use(known) => format!("/w/{known}"),
             None if refusal != Refusal::WorkspaceMissing => String::new(),
             _ => "/w/WORKSPACE".into(),
@@ -222,13 +214,12 @@ impl Gateway {
         let Some(workspace) = workspace.and_then(|workspace| workspace.parse().ok()) else {
             return;
         };
-        let provider = context.provider.map(|provider| provider.id.as_str());
         let latency = arrival.at.elapsed().as_micros();
         self.ledger.refused(Run {
             at: self.ledger.clock.now(),
             request_id: arrival.request_id.as_str().into(),
             workspace,
-            provider: provider.unwrap_or_default().into(),
+            provider: context.provider.map(|provider| provider.id.clone()),
             used: None,
             status: refusal.status().as_u16(),
             outcome: refusal.code(),

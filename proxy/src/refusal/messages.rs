@@ -3,10 +3,13 @@
 use http::Method;
 use keyside_config::Group;
 use keyside_credentials::{Environment, Refusal as Denied};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::utf8_percent_encode;
 
 use super::{Refusal, RefusalContext, Sent, Wait};
-use crate::suggestion::{Correction, Suggestion};
+use crate::{
+    query::RESERVED,
+    suggestion::{Correction, Suggestion},
+};
 
 /// A sentence or two. Workspace, label, host, method and path are the client's own text, which JSON
 /// escapes; nothing else of the request is repeated.
@@ -294,10 +297,3 @@ pub(super) fn remediation(
     let query = parameters.collect::<Vec<_>>().join("&");
     format!("{public_url}{page}?{query}")
 }
-
-/// All but the unreserved characters of RFC 3986.
-const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~');

@@ -1,8 +1,7 @@
 //! Chooses which parts of a refused request's target may be repeated: enough to see the mistake,
 //! and nothing that may be a key.
 
-use keyside_config::Catalogue;
-use percent_encoding::percent_decode_str;
+use keyside_config::{Catalogue, unescaped};
 
 /// The path as a refusal may show it, at most [`MAX_LENGTH`] characters. A segment that looks like
 /// a key becomes `…`. Keys can contain slashes, so after such a segment only names that occur in
@@ -56,19 +55,6 @@ pub(crate) fn looks_like_key(text: &str, catalogue: &Catalogue) -> bool {
         || is_uuid(&plain)
 }
 
-/// Percent-decodes repeatedly, for escaped escapes.
-fn unescaped(text: &str) -> String {
-    let mut plain = text.to_owned();
-    for _ in 0..MAX_ESCAPE_LAYERS {
-        let next = percent_decode_str(&plain).decode_utf8_lossy().into_owned();
-        if next == plain {
-            break;
-        }
-        plain = next;
-    }
-    plain
-}
-
 /// Whether a run of letters and digits looks random rather than like words.
 fn is_random(run: &str) -> bool {
     let has_digit = run.bytes().any(|byte| byte.is_ascii_digit());
@@ -96,8 +82,6 @@ const RANDOM_LENGTH: usize = 24;
 const RANDOM_LENGTH_WITH_DIGIT: usize = 16;
 /// Changes between upper and lower case that count as random; in a name each word makes two.
 const RANDOM_CASE_CHANGES: usize = 5;
-/// Layers of escapes that are decoded.
-const MAX_ESCAPE_LAYERS: usize = 3;
 
 #[cfg(test)]
 mod tests {
@@ -119,6 +103,7 @@ mod tests {
             ("/v1/sk-ant-api03-not-to-be-seen", "/v1/…"),
             ("/%73k-proj-abc/v1/messages", "/…/v1/messages"),
             ("/v1/%2573k-proj-abc", "/v1/…"),
+            ("/v1/%2525252573k-proj-abc", "/v1/…"),
             ("/v1/SK-PROJ-abc", "/v1/…"),
             ("/v1/GOCSPX-aBcD_fGhI", "/v1/…"),
             ("/v1/wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", "/v1/…/…/…"),

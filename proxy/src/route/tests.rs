@@ -29,6 +29,21 @@ fn a_target_names_provider_and_path_with_or_without_a_workspace() {
 }
 
 #[test]
+fn a_path_that_is_refused_is_read_as_closely_as_possible() {
+    for (written, text, accepted) in [
+        ("/openai/v1/%6dodels", "/openai/v1/models", true),
+        ("/w/acme//openai/v1", "/w/acme/openai/v1", false),
+        ("/w/acme/openai/../v1", "/w/acme/openai/../v1", false),
+        ("/w//acme/../v1", "/w//acme/../v1", false),
+    ] {
+        let path = RequestPath::read(written);
+        assert_eq!(path.text, text);
+        assert_eq!(path.checked.is_ok(), accepted, "{written}");
+        assert_eq!(path.written, written);
+    }
+}
+
+#[test]
 fn a_path_has_one_reading_or_is_refused() {
     for (path, expected) in [
         ("/openai/v1/models", Some("/openai/v1/models")),

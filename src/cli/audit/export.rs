@@ -7,7 +7,7 @@ use keyside_credentials::Timestamp;
 use serde_json::Value;
 
 use super::{AUDIT, Admin, Failure, Filters, Output};
-use crate::cli::key::value_name;
+use crate::{cli::key::value_name, client::Client};
 
 /// `keyside audit export`.
 #[derive(Args)]
@@ -49,8 +49,8 @@ impl Export {
             match incoming.next().await {
                 Ok(Some(piece)) => lines.take(&piece, output)?,
                 Ok(None) if self.format == Format::Csv || lines.is_ended() => return Ok(()),
-                Ok(None) => return Err(incomplete("its end missing")),
-                Err(error) => return Err(incomplete(&error.to_string())),
+                Ok(None) => return Err(incomplete(&client, "its end missing").await),
+                Err(error) => return Err(incomplete(&client, &error.to_string()).await),
             }
         }
     }
@@ -85,7 +85,18 @@ impl Lines {
     }
 }
 
-fn incomplete(found: &str) -> Failure {
+/// Keyside cuts an export of damaged records, and a check of the log says which they are.
+async fn incomplete(client: &Client, found: &str) -> Failure {
+    let checked = client.get(&format!("{AUDIT}/verify")).await.ok();
+    let finding = checked.as_ref().and_then(|log| log["finding"].as_str());
+    if let Some(finding) = finding {
+        return Failure::failed(format!(
+            "expected the whole export, found a damaged audit log: {finding}"
+        ))
+        .next(
+            "Everything else was exported. Put back the newest copy of the whole data folder, or restore a backup, and export again.",
+        );
+    }
     Failure::failed(format!("expected the whole export, found: {found}")).next(
         "Export again into another file: without its last line the export cannot be verified.",
     )

@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use keyside_config::{BaseUrl, Catalogue, Provider, Settings, Upstream};
+use keyside_config::{BaseUrl, Catalogue, Provider, ProviderId, Settings, Upstream};
 use keyside_proxy::{Egress, Reachable, Unreachable, check_reachable};
 use tokio::task::JoinSet;
 
@@ -21,7 +21,7 @@ pub(super) struct ProvidersReport {
 
 /// The providers in use, each with an endpoint if known.
 pub(super) struct ProvidersInUse {
-    pub(super) hosts: BTreeSet<(String, Option<String>)>,
+    pub(super) hosts: BTreeSet<(ProviderId, Option<String>)>,
     /// Whether the list is complete: everything that may name a provider was read.
     pub(super) is_complete: bool,
 }
@@ -96,7 +96,7 @@ fn finding(name: String, base: &BaseUrl, reached: Result<Reachable, Unreachable>
 }
 
 impl Targets {
-    fn of(catalogue: &Catalogue, used: BTreeSet<(String, Option<String>)>, all: bool) -> Self {
+    fn of(catalogue: &Catalogue, used: BTreeSet<(ProviderId, Option<String>)>, all: bool) -> Self {
         let mut targets = Self::default();
         for (id, endpoint) in used {
             match catalogue.get(&id) {
@@ -160,7 +160,7 @@ mod tests {
     fn targets(used: &[(&str, Option<&str>)], all: bool) -> Targets {
         let used = used
             .iter()
-            .map(|(id, endpoint)| ((*id).to_owned(), endpoint.map(str::to_owned)))
+            .map(|(id, endpoint)| (id.parse().unwrap(), endpoint.map(str::to_owned)))
             .collect();
         Targets::of(&Catalogue::builtin(), used, all)
     }

@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 
 use hyper::StatusCode;
-use keyside_config::Settings;
+use keyside_config::{ProviderId, Settings, reachable};
 use tokio::time::timeout;
 
 use super::{PATIENCE, finding::Finding};
-use crate::{cli::healthcheck, client};
+use crate::client;
 
 /// What responds at the configured observe address.
 pub(super) struct RunningInstance {
@@ -32,7 +32,7 @@ pub(super) enum State {
 impl RunningInstance {
     pub(super) async fn probe(settings: &Settings) -> Self {
         let listen = settings.observe.listen;
-        let base = format!("http://{}", healthcheck::reachable(listen));
+        let base = format!("http://{}", reachable(listen));
         let state = match listen.port() {
             0 => State::UnknownPort,
             _ => match timeout(PATIENCE, client::probe(&base, "/readyz")).await {
@@ -81,7 +81,7 @@ impl RunningInstance {
 
     /// The providers that it has usable credentials for, from its metrics; `None` if they do not
     /// say.
-    pub(super) async fn providers(&self) -> Option<BTreeSet<String>> {
+    pub(super) async fn providers(&self) -> Option<BTreeSet<ProviderId>> {
         match timeout(PATIENCE, client::probe(&self.base, "/metrics")).await {
             Ok(Ok((_, body))) => providers_in(&String::from_utf8_lossy(&body)),
             Ok(Err(_)) | Err(_) => None,
@@ -102,7 +102,7 @@ impl State {
 }
 
 /// `None` while its store is not open: then it counts no credentials.
-fn providers_in(metrics: &str) -> Option<BTreeSet<String>> {
+fn providers_in(metrics: &str) -> Option<BTreeSet<ProviderId>> {
     let mut counts = metrics
         .lines()
         .filter_map(|line| line.strip_prefix("integration_credentials_total{"))
@@ -116,7 +116,7 @@ fn providers_in(metrics: &str) -> Option<BTreeSet<String>> {
         };
         let is_usable = matches!(value("status").as_deref(), Some("active" | "expiring"));
         (is_usable && count != "0")
-            .then(|| value("provider"))
+            .then(|| value("provider")?.parse::<ProviderId>().ok())
             .flatten()
     };
     Some(counts.filter_map(usable).collect())
@@ -147,7 +147,8 @@ integration_credentials_total{provider=\"mistral\",status=\"expiring\"} 1
 integration_credentials_total{provider=\"openai\",status=\"active\"} 2
 ";
         let found = providers_in(metrics).expect("counts");
-        assert_eq!(found.into_iter().collect::<Vec<_>>(), ["mistral", "openai"]);
+        let found: Vec<_> = found.iter().map(ProviderId::as_str).collect();
+        assert_eq!(found, ["mistral", "openai"]);
     }
 
     #[test]

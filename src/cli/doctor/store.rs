@@ -5,9 +5,11 @@
 
 use std::{collections::BTreeSet, io::ErrorKind, path::Path};
 
+use keyside_config::ProviderId;
 use keyside_credentials::{
     KeyringError, KmsSource,
     audit::{OfflineAudit, VerifyError},
+    backup,
 };
 use keyside_sled::{EmbeddedStore, StoreOpenError};
 
@@ -24,7 +26,7 @@ use crate::validated_settings::StoreSetup;
 #[derive(Default)]
 pub(super) struct StoreReport {
     pub(super) findings: Vec<Finding>,
-    pub(super) used: BTreeSet<(String, Option<String>)>,
+    pub(super) used: BTreeSet<(ProviderId, Option<String>)>,
     /// Whether there may be credentials that are not in `used`.
     pub(super) is_partly_unread: bool,
     pub(super) clock: ClockEvidence,
@@ -105,6 +107,11 @@ impl StoreReport {
     async fn open(&mut self, setup: &StoreSetup, running: &RunningInstance) -> Read {
         let [store, keyring, heads] =
             ["store", "keyring", "heads"].map(|name| setup.folder.join(name));
+        let interrupted = backup::expect_none_interrupted(&store, &keyring);
+        if let (false, Err(error)) = (store.exists(), interrupted) {
+            self.findings.push(Finding::fail("store", error));
+            return Read::Partly;
+        }
         if ![&store, &keyring, &heads].iter().any(|path| path.exists()) {
             self.findings.push(not_created(&setup.folder));
             return Read::Whole;

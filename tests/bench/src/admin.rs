@@ -1,13 +1,13 @@
 //! A small client of Keyside's admin API, over plain sockets.
 
-use std::fs;
-use std::net::SocketAddr;
-use std::path::Path;
+use std::{fs, net::SocketAddr, path::Path};
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 
 /// The API of one running Keyside.
 #[derive(Clone)]
@@ -54,7 +54,7 @@ impl Admin {
         self.exchange(&request, 200).await.map(drop)
     }
 
-    /// Where it is.
+    /// Its address.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }

@@ -7,8 +7,7 @@ mod process;
 
 pub(crate) use keyside::{Server, write_settings};
 
-use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::{net::SocketAddr, path::PathBuf};
 
 use anyhow::Result;
 use tempfile::TempDir;

@@ -1,7 +1,6 @@
 //! Facts about processes and the machine, from `/proc`.
 
-use std::fs;
-use std::time::Duration;
+use std::{fs, time::Duration};
 
 use anyhow::{Context, Result};
 

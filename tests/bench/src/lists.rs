@@ -1,15 +1,16 @@
 //! How long the admin API takes to list and to filter many credentials.
 
-use std::path::PathBuf;
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use anyhow::{Context, Result};
 use clap::Args;
 
-use crate::admin::Admin;
-use crate::report;
-use crate::requests::{self, Load};
-use crate::store::{self, Store};
+use crate::{
+    admin::Admin,
+    report,
+    requests::{self, Load},
+    store::{self, Store},
+};
 
 /// Options of the measurement.
 #[derive(Args, Clone)]
@@ -109,7 +110,7 @@ async fn last_cursor(admin: &Admin) -> Result<String> {
         let path = format!("{CREDENTIALS}?limit=100{}", after.unwrap_or_default());
         match admin.get(&path).await?["nextCursor"].as_str() {
             Some(next) => cursor = Some(next.to_owned()),
-            None => return cursor.context("all of it is one page"),
+            None => return cursor.context("the list has a single page"),
         }
     }
 }

@@ -5,8 +5,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 
-use crate::contender::Contender;
-use crate::facts;
+use crate::{contender::Contender, facts};
 
 /// The CPU share of other processes during measurements.
 #[derive(Default)]

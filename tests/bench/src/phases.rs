@@ -1,18 +1,20 @@
 //! The three phases of a round; each fills its part of the sample.
 
-use std::net::SocketAddr;
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use anyhow::Result;
 use tokio::time::sleep;
 
-use crate::contender::Contender;
-use crate::noise::Noise;
-use crate::plan::Plan;
-use crate::report::Sample;
-use crate::requests::Load;
-use crate::streams::Streams;
-use crate::{facts, requests, wire};
+use crate::{
+    contender::Contender,
+    facts,
+    noise::Noise,
+    plan::Plan,
+    report::Sample,
+    requests::{self, Load},
+    streams::Streams,
+    wire,
+};
 
 /// One connection, one request after another, compared with the same requests without a proxy.
 pub(crate) async fn added_latency(

@@ -1,13 +1,10 @@
 //! Command-line options of the rounds.
 
-use std::path::PathBuf;
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
 
-use crate::contender::Kind;
-use crate::upstream::Pace;
-use crate::wire::Headers;
+use crate::{contender::Kind, upstream::Pace, wire::Headers};
 
 /// Options of the measurement.
 #[derive(Args, Clone)]

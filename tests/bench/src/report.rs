@@ -1,9 +1,6 @@
 //! The table: for each metric both medians, and the ratio with its range over the rounds.
 
-use std::fmt;
-use std::fs;
-use std::path::Path;
-use std::process::Command;
+use std::{fmt, fs, path::Path, process::Command};
 
 use anyhow::{Context, Result};
 
@@ -204,11 +201,11 @@ impl Report {
 
 impl Target {
     fn verdict(&self, ratio: f64, own: f64) -> String {
-        let said = |met| if met { "met" } else { "**missed**" };
+        let verdict = |met| if met { "met" } else { "**missed**" };
         match self {
             Self::None => String::new(),
-            Self::Ratio(limit) => format!("ratio ≤ {limit}: {}", said(ratio <= *limit)),
-            Self::Own(limit) => format!("≤ {limit:.0} MB: {}", said(own <= *limit)),
+            Self::Ratio(limit) => format!("ratio ≤ {limit}: {}", verdict(ratio <= *limit)),
+            Self::Own(limit) => format!("≤ {limit:.0} MB: {}", verdict(own <= *limit)),
         }
     }
 }
@@ -328,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn goals_are_those_of_what_it_is_held_against() {
+    fn goals_depend_on_the_baseline() {
         let row = |yardstick, ratios: [f64; 3]| {
             let names = ["one".to_owned(), "other".to_owned()];
             let mut report = Report::new(names, yardstick, false).unwrap();

@@ -6,24 +6,28 @@
 //! that was sent after the acknowledgement succeeds, the run fails: that would be a bug, not a
 //! latency.
 
-use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::{
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result, bail, ensure};
 use bytes::BytesMut;
 use clap::Args;
-use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
-use tokio::sync::Notify;
-use tokio::task::JoinSet;
+use tokio::{io::AsyncWriteExt, net::TcpStream, sync::Notify, task::JoinSet};
 
-use crate::admin::Admin;
-use crate::contender::{Server, write_settings};
-use crate::upstream::{self, LastUses};
-use crate::{report, requests, wire};
+use crate::{
+    admin::Admin,
+    contender::{Server, write_settings},
+    report, requests,
+    upstream::{self, LastUses},
+    wire,
+};
 
 /// Options of the measurement.
 #[derive(Args, Clone)]

@@ -1,20 +1,22 @@
 //! The rounds: in each, both contenders start fresh and run each phase directly after one another,
 //! so that the state of the machine is the same for both. The order alternates.
 
-use std::net::SocketAddr;
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use anyhow::Result;
 
-use crate::contender::Kind;
-use crate::noise::Noise;
-use crate::phases;
-use crate::plan::Plan;
-use crate::report::{self, Report, Sample, Yardstick};
-use crate::streams::Streams;
-use crate::upstream::{self, Pace};
-use crate::wire::Headers;
-use crate::{facts, requests};
+use crate::{
+    contender::Kind,
+    facts,
+    noise::Noise,
+    phases,
+    plan::Plan,
+    report::{self, Report, Sample, Yardstick},
+    requests,
+    streams::Streams,
+    upstream::{self, Pace},
+    wire::Headers,
+};
 
 /// Runs all rounds and prints the report.
 pub(crate) async fn run(plan: &Plan) -> Result<()> {

@@ -1,14 +1,18 @@
 //! The time from the start of the process to its line "ready": on an empty store, and with many
 //! credentials.
 
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::Result;
 use clap::Args;
 
-use crate::report::{self, median};
-use crate::store::{self, Store};
+use crate::{
+    report::{self, median},
+    store::{self, Store},
+};
 
 /// Options of the measurement.
 #[derive(Args, Clone)]

@@ -1,14 +1,18 @@
 //! Stores with many credentials, filled once through the admin API and kept between runs.
 
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Instant,
+};
 
 use anyhow::{Context, Result};
 use tokio::task::JoinSet;
 
-use crate::admin::Admin;
-use crate::contender::{Server, write_settings};
+use crate::{
+    admin::Admin,
+    contender::{Server, write_settings},
+};
 
 /// A store to fill.
 pub(crate) struct Store {

@@ -4,8 +4,7 @@ use std::net::SocketAddr;
 
 use anyhow::{Context, Result, bail};
 use bytes::{Buf, BytesMut};
-use tokio::io::AsyncReadExt;
-use tokio::net::TcpStream;
+use tokio::{io::AsyncReadExt, net::TcpStream};
 
 /// The key that a contender must attach; the upstream refuses a request without it.
 pub(crate) const SECRET: &str = "sk-proj-bench0000000000000000000000000000000000000000bench";

@@ -10,7 +10,7 @@ pub struct Ask {
 }
 
 impl Ask {
-    /// Any method and target, with a `Host` that is Keyside's and nothing else.
+    /// Any method and target, with no header but a `Host` that is Keyside's.
     pub fn new(method: &str, target: &str) -> Self {
         let (method, target) = (method.to_owned(), target.to_owned());
         let ask = Self {
@@ -62,7 +62,7 @@ impl Ask {
         self
     }
 
-    /// A body with its length.
+    /// Sets a body and its `Content-Length`.
     pub fn body(mut self, body: &[u8]) -> Self {
         self.body = body.to_vec();
         let length = body.len().to_string();
@@ -103,7 +103,7 @@ impl Ask {
         bytes
     }
 
-    /// All of it.
+    /// The whole request.
     pub fn bytes(&self) -> Vec<u8> {
         let mut bytes = self.head();
         bytes.extend_from_slice(&self.body);

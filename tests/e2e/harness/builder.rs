@@ -1,17 +1,18 @@
 //! Starts Keyside: settings, environment, and waiting until it is ready.
 
-use super::PATIENCE;
-use super::keyside::Keyside;
-use super::process::{Exit, Process};
-use super::terminal::{self, Terminal};
+use std::{fs, path::Path, process::Command, sync::Arc};
+
 use serde_json::Value;
-use std::fs;
-use std::path::Path;
-use std::process::Command;
-use std::sync::Arc;
 use tempfile::TempDir;
 
-/// How to start one.
+use super::{
+    PATIENCE,
+    keyside::Keyside,
+    process::{Exit, Process},
+    terminal::{self, Terminal},
+};
+
+/// Settings for starting Keyside.
 #[derive(Clone)]
 pub struct Builder {
     home: Arc<TempDir>,

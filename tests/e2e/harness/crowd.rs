@@ -1,14 +1,22 @@
 //! A fake provider for thousands of connections: HTTP/1.1 without TLS on one thread, with one large
 //! response for all.
 
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    runtime::Builder,
+};
+
 use super::holds;
-use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::runtime::Builder;
 
 /// A listening fake provider; it stops with the test process.
 pub struct Crowd {
@@ -42,7 +50,7 @@ impl Crowd {
         Self { address, sent }
     }
 
-    /// What goes into `base_url`.
+    /// Its value for `base_url`.
     pub fn base_url(&self) -> String {
         format!("http://{}", self.address)
     }

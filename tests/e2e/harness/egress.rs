@@ -3,15 +3,18 @@
 //! They connect to one upstream, whatever the requested name: names such as `upstream.test` resolve
 //! nowhere else.
 
-use super::Upstream;
-use super::tls::Identity;
+use std::{
+    io::{self, Read, Write},
+    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
+    os::fd::AsFd,
+    sync::{Arc, Mutex, MutexGuard},
+    thread,
+};
+
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
-use std::io::{self, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::os::fd::AsFd;
-use std::sync::{Arc, Mutex, MutexGuard};
-use std::thread;
+
+use super::{Upstream, tls::Identity};
 
 /// A listening proxy; it stops with the test process.
 pub struct EgressProxy {
@@ -20,7 +23,7 @@ pub struct EgressProxy {
     record: Arc<Record>,
 }
 
-/// What a proxy has seen.
+/// What a proxy has received.
 #[derive(Default)]
 struct Record(Mutex<State>);
 
@@ -115,7 +118,7 @@ impl EgressProxy {
         }
     }
 
-    /// What goes into the settings.
+    /// Its URL for the settings.
     pub fn url(&self) -> String {
         format!("{}://{}", self.scheme, self.address)
     }
@@ -125,7 +128,7 @@ impl EgressProxy {
         format!("{}://{userinfo}@{}", self.scheme, self.address)
     }
 
-    /// What messages call it.
+    /// Its name in error messages.
     pub fn name(&self) -> String {
         self.address.to_string()
     }
@@ -163,7 +166,7 @@ impl Record {
     }
 }
 
-/// Reads a request to connect and answers it; true if the way is open.
+/// Reads a request to connect and answers it; true if the tunnel is open.
 fn connect(
     client: &mut (impl Read + Write),
     record: &Record,
@@ -226,7 +229,7 @@ fn socks5(
     Ok(true)
 }
 
-/// Reads up to an empty line, and not a byte more.
+/// Reads exactly up to an empty line.
 fn head(client: &mut impl Read, record: &Record) -> io::Result<String> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {

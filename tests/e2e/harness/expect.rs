@@ -1,7 +1,8 @@
 //! Assertions that many tests share.
 
-use super::{KEY, Message};
 use serde_json::Value;
+
+use super::{KEY, Message};
 
 /// Checks a refusal by Keyside: status, code, remedy, and the request id in both places.
 pub fn refused(name: &str, answer: &Message, status: u16, code: &str) {

@@ -1,9 +1,12 @@
 //! HTTP/2 frames by hand (RFC 9113), to send what no well-behaved client sends and to inspect
 //! frames. The server's side is in [`super::h2_session`].
 
+use std::{
+    io::{Read, Write},
+    net::{SocketAddr, TcpStream},
+};
+
 use super::PATIENCE;
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
 
 /// One side of a connection, a client's by default.
 pub struct Frames<S = TcpStream> {
@@ -29,7 +32,7 @@ pub const WINDOW_UPDATE: u8 = 8;
 pub const CONTINUATION: u8 = 9;
 
 pub const END_STREAM: u8 = 1;
-/// Of settings and pings.
+/// Acknowledges settings and pings.
 pub const ACK: u8 = 1;
 pub const END_HEADERS: u8 = 4;
 

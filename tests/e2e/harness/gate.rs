@@ -1,7 +1,8 @@
 //! A gate that a test opens step by step while fake servers wait at it.
 
-use super::PATIENCE;
 use std::sync::{Condvar, Mutex};
+
+use super::PATIENCE;
 
 /// The current step.
 #[derive(Default)]

@@ -1,16 +1,21 @@
 //! The server's side of HTTP/2 frame by frame: a provider that refuses streams, sends GOAWAY or
 //! breaks off on demand.
 
-use super::frames::{
-    ACK, DATA, END_HEADERS, END_STREAM, Frame, Frames, GOAWAY, HEADERS, PING, RST_STREAM, SETTINGS,
-    WIDE_CONNECTION, WIDE_STREAMS, WINDOW_UPDATE,
+use std::{
+    collections::HashMap,
+    io::Read,
+    sync::atomic::{AtomicUsize, Ordering},
 };
-use super::tls::{Authority, VALID};
-use super::upstream::Stream;
-use super::{Keyside, Upstream};
-use std::collections::HashMap;
-use std::io::Read;
-use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::{
+    Keyside, Upstream,
+    frames::{
+        ACK, DATA, END_HEADERS, END_STREAM, Frame, Frames, GOAWAY, HEADERS, PING, RST_STREAM,
+        SETTINGS, WIDE_CONNECTION, WIDE_STREAMS, WINDOW_UPDATE,
+    },
+    tls::{Authority, VALID},
+    upstream::Stream,
+};
 
 /// A connection from Keyside.
 pub type Session<'a> = Frames<&'a mut Box<dyn Stream>>;
@@ -28,7 +33,7 @@ pub fn over_frames(
     (upstream, builder.start().with_key())
 }
 
-/// The same before its start.
+/// The same, not started yet.
 pub fn frames_for(
     script: impl Fn(usize, &mut Session<'_>) + Send + Sync + 'static,
 ) -> (Upstream, super::Builder) {
@@ -45,7 +50,7 @@ pub fn frames_for(
     (upstream, builder)
 }
 
-/// Reads the preface, and lets the client send all that it has.
+/// Reads the preface, and opens all windows to the client.
 fn accept(stream: &mut Box<dyn Stream>) -> Option<Session<'_>> {
     let mut preface = [0; 24];
     stream.read_exact(&mut preface).ok()?;
@@ -76,7 +81,7 @@ impl Session<'_> {
 
     /// Sends a complete response. The body must fit into one frame.
     pub fn answer(&mut self, stream: u32, status: u16, body: impl AsRef<[u8]>) -> bool {
-        // ":status" stands at 8 in the static table; its value follows (RFC 7541, section 6.2.2 and
+        // 8 is ":status" in the static table; its value follows (RFC 7541, section 6.2.2 and
         // appendix A).
         let head = [&[8, 3], status.to_string().as_bytes()].concat();
         self.write(HEADERS, END_HEADERS, stream, &head)
@@ -121,7 +126,7 @@ impl Bodies {
         }
     }
 
-    /// How many bytes of a body are here.
+    /// Number of bytes of a body received so far.
     pub fn so_far(&self, stream: u32) -> usize {
         self.0.get(&stream).map_or(0, Vec::len)
     }

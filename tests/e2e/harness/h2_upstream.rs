@@ -1,21 +1,30 @@
 //! A fake provider with HTTP/2 over TLS.
 
-use super::Keyside;
-use super::crowd::ZEROES;
-use super::tls::{Authority, Identity, VALID};
+use std::{
+    future::poll_fn,
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+};
+
 use bytes::Bytes;
-use h2::SendStream;
-use h2::server::SendResponse;
+use h2::{SendStream, server::SendResponse};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
-use std::future::poll_fn;
-use std::net::SocketAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
-use std::thread;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::runtime::Builder;
-use tokio::sync::Barrier;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    runtime::Builder,
+    sync::Barrier,
+};
 use tokio_rustls::TlsAcceptor;
+
+use super::{
+    Keyside,
+    crowd::ZEROES,
+    tls::{Authority, Identity, VALID},
+};
 
 /// A listening fake provider; it stops with the test process.
 pub struct H2Upstream {
@@ -76,7 +85,7 @@ pub fn over_h2(echo: bool, answer: H2Answer) -> (H2Upstream, Keyside) {
     (upstream, builder.start().with_key())
 }
 
-/// The same, with an answer to each request of its own.
+/// The same, with a function that answers each request.
 pub fn over_h2_answering(
     answers: impl Fn(&H2Request) -> H2Answer + Send + Sync + 'static,
 ) -> (H2Upstream, Keyside) {
@@ -94,7 +103,7 @@ impl H2Upstream {
         Self::listening(identity, echo, answer, Box::new(move |_| same.clone()))
     }
 
-    /// `usual` says what connections are told.
+    /// Connection settings are taken from `usual`.
     fn listening(identity: &Identity, echo: bool, usual: H2Answer, answers: Box<Answers>) -> Self {
         let runtime = Builder::new_current_thread()
             .enable_all()
@@ -126,7 +135,7 @@ impl H2Upstream {
         Self { address, shared }
     }
 
-    /// What goes into `base_url`.
+    /// Its value for `base_url`.
     pub fn url_for(&self, host: &str) -> String {
         format!("https://{host}:{}", self.address.port())
     }

@@ -1,16 +1,23 @@
 //! A well-behaved client with HTTP/2 without TLS; for abuse see [`super::frames`].
 
-use super::message::{Ending, Message};
-use super::{Ask, PATIENCE};
+use std::{net::SocketAddr, time::Duration};
+
 use bytes::Bytes;
-use h2::client::{ResponseFuture, SendRequest};
-use h2::{RecvStream, SendStream};
+use h2::{
+    RecvStream, SendStream,
+    client::{ResponseFuture, SendRequest},
+};
 use http::{HeaderMap, Request, Response, Version};
-use std::net::SocketAddr;
-use std::time::Duration;
-use tokio::net::TcpStream;
-use tokio::runtime::{Builder, Runtime};
-use tokio::time::timeout;
+use tokio::{
+    net::TcpStream,
+    runtime::{Builder, Runtime},
+    time::timeout,
+};
+
+use super::{
+    Ask, PATIENCE,
+    message::{Ending, Message},
+};
 
 /// One connection with any number of streams.
 pub struct H2c {

@@ -1,13 +1,14 @@
 //! A running Keyside under test, with the actions of runners, users and operators.
 
-use super::process::{Exit, Process};
-use super::{Ask, Builder, Message, PATIENCE, Wire};
+use std::{fs, net::SocketAddr, path::PathBuf, time::Duration};
+
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
-use std::fs;
-use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::time::Duration;
+
+use super::{
+    Ask, Builder, Message, PATIENCE, Wire,
+    process::{Exit, Process},
+};
 
 /// A running Keyside; dropping it kills it.
 pub struct Keyside {
@@ -29,7 +30,8 @@ impl Keyside {
         Builder::sidecar()
     }
 
-    /// One with workspace `acme`, whose OpenAI key is [`KEY`](super::KEY), sent to `base_url`.
+    /// A Keyside with workspace `acme`, whose OpenAI key is [`KEY`](super::KEY), with OpenAI at
+    /// `base_url`.
     pub fn with_openai(base_url: &str) -> Self {
         Self::builder()
             .provider("openai", base_url)
@@ -77,7 +79,7 @@ impl Keyside {
         self.observe
     }
 
-    /// How it was started; `home()` of it is the folder.
+    /// The builder it was started with.
     pub fn builder_of(&self) -> &Builder {
         &self.builder
     }

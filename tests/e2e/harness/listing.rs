@@ -1,7 +1,8 @@
 //! Whole lists of the admin API, however many pages they take.
 
-use super::{CREDENTIALS, Keyside};
 use serde_json::Value;
+
+use super::{CREDENTIALS, Keyside};
 
 impl Keyside {
     /// Every credential's view, page by page.

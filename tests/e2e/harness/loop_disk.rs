@@ -1,18 +1,21 @@
 //! A small ext4 file system in a file, mounted as the data folder. Tests can cut its power.
 
-use super::Builder;
-use std::fs::{self, File};
-use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::{
+    fs::{self, File},
+    io::Write,
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+};
 
-/// A mounted one; dropping it unmounts and detaches it.
+use super::Builder;
+
+/// A mounted disk; dropping it unmounts and detaches it.
 pub struct LoopDisk {
     folder: PathBuf,
     device: String,
     /// Waits for a line to cut the power: at once, not when an interpreter has started.
     switch: Option<Child>,
-    /// Keeps the folder that it is mounted in until it no longer is.
+    /// Keeps the mount folder until it is unmounted.
     _home: Builder,
 }
 

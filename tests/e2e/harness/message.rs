@@ -7,11 +7,11 @@ pub struct Message {
     pub start: String,
     /// Headers in the order of arrival, names as they were written.
     pub headers: Vec<(String, String)>,
-    /// The body, with any chunked framing taken off.
+    /// The body, without chunked framing.
     pub body: Vec<u8>,
-    /// What followed the last chunk.
+    /// The trailers after the last chunk.
     pub trailers: Vec<(String, String)>,
-    /// How the body came to its end.
+    /// How the body ended.
     pub ending: Ending,
     /// Every byte from the start line to the end of the body.
     pub raw: Vec<u8>,
@@ -20,7 +20,7 @@ pub struct Message {
 /// How a body ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
-    /// There is none, by method, status or the absence of any framing.
+    /// There is no body, by method, status or the absence of any framing.
     Empty,
     /// All bytes that `Content-Length` promised.
     Length,
@@ -81,7 +81,7 @@ impl Message {
         holds(&self.raw, needle) || holds(&self.body, needle)
     }
 
-    /// Whether its body came to the end that its framing announced.
+    /// Whether its body ended as its framing announced.
     pub fn is_whole(&self) -> bool {
         self.ending != Ending::Cut
     }

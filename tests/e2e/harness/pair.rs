@@ -1,9 +1,10 @@
 //! Keyside between a client and an upstream whose next response the test sets.
 
-use super::{Ask, Keyside, Message, Seen, Upstream};
 use std::sync::{Arc, Mutex};
 
-/// One of each, for tables of requests and responses.
+use super::{Ask, Keyside, Message, Seen, Upstream};
+
+/// Keyside and an upstream, for tables of requests and responses.
 pub struct Pair {
     pub upstream: Upstream,
     pub keyside: Keyside,

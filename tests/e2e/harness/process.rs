@@ -1,14 +1,19 @@
 //! The binary as a child process: start it, watch its output, signal it, reap it.
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use std::{
+    io::{Read, Write},
+    os::unix::process::ExitStatusExt,
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::{Arc, Condvar, Mutex},
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use serde_json::Value;
-use std::io::{Read, Write};
-use std::os::unix::process::ExitStatusExt;
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Condvar, Mutex};
-use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
 
 /// A running process whose output is collected as it comes.
 pub struct Process {
@@ -132,9 +137,13 @@ impl Drop for Process {
         let _ = self.child.kill();
         let _ = self.child.wait();
         if thread::panicking() {
-            let said = self.stderr();
-            let from = said.char_indices().rev().nth(6000).map_or(0, |(at, _)| at);
-            eprintln!("--- keyside said:\n{}---", &said[from..]);
+            let output = self.stderr();
+            let from = output
+                .char_indices()
+                .rev()
+                .nth(6000)
+                .map_or(0, |(at, _)| at);
+            eprintln!("--- output of keyside:\n{}---", &output[from..]);
         }
     }
 }
@@ -153,8 +162,11 @@ impl Output {
                 return found;
             }
             let left = deadline.saturating_duration_since(Instant::now());
-            let said = String::from_utf8_lossy(&state.0).into_owned();
-            assert!(!left.is_zero(), "not said in time; it said:\n{said}");
+            let output = String::from_utf8_lossy(&state.0).into_owned();
+            assert!(
+                !left.is_zero(),
+                "not printed in time; its output:\n{output}"
+            );
             state = self.changed.wait_timeout(state, left).expect("no panic").0;
         }
     }

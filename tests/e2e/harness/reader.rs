@@ -2,8 +2,9 @@
 //!
 //! Intentionally written by hand: a library would accept or hide the bytes under test.
 
-use super::message::{Ending, Message};
 use std::io::{self, Read};
+
+use super::message::{Ending, Message};
 
 /// Reads messages from one side of a connection.
 pub struct Reader<S> {
@@ -15,7 +16,7 @@ pub struct Reader<S> {
     trailers: Vec<(String, String)>,
 }
 
-/// What is still to come of the present body.
+/// The unread rest of the current body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Body {
     Left(u64),

@@ -1,8 +1,6 @@
 //! Root privileges for tests that need them: real root, or root in the test's own namespaces.
 
-use std::env;
-use std::process::Command;
-use std::thread;
+use std::{env, process::Command, thread};
 
 /// Whether the test continues here. If this user is not root, the test runs again in a process that
 /// is root in its own namespaces, and passes if it passes there. On a system without user
@@ -31,8 +29,8 @@ pub fn runs_as_root() -> bool {
     let binary = env::current_exe().expect("a path");
     let again = unshare().arg(binary).args(["--exact", name]).output();
     let again = again.expect("unshare(1)");
-    let said = String::from_utf8_lossy(&again.stdout);
-    let passed = again.status.success() && said.contains("1 passed");
-    assert!(passed, "{said}{}", String::from_utf8_lossy(&again.stderr));
+    let output = String::from_utf8_lossy(&again.stdout);
+    let passed = again.status.success() && output.contains("1 passed");
+    assert!(passed, "{output}{}", String::from_utf8_lossy(&again.stderr));
     false
 }

@@ -1,12 +1,18 @@
 //! A terminal with a user: the command's controlling terminal, whose output the test can read.
 
+use std::{
+    fs::File,
+    io::{Read, Write},
+    os::fd::AsFd,
+    process::{Child, Command, Stdio},
+};
+
+use nix::{
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+    pty::{OpenptyResult, openpty},
+};
+
 use super::PATIENCE;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::pty::{OpenptyResult, openpty};
-use std::fs::File;
-use std::io::{Read, Write};
-use std::os::fd::AsFd;
-use std::process::{Child, Command, Stdio};
 
 /// A command on a terminal of its own; dropping it kills it.
 pub struct Terminal {
@@ -57,7 +63,7 @@ impl Terminal {
         (status.code(), self.shown.clone())
     }
 
-    /// Whether there was more. The last end that closes is an error here (EIO).
+    /// Reads more output; `false` at the end, which is an error on Linux (EIO).
     fn read_on(&mut self) -> bool {
         let mut watched = [PollFd::new(self.person.as_fd(), PollFlags::POLLIN)];
         let patience = PollTimeout::try_from(PATIENCE).expect("a short time");

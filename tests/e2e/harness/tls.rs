@@ -1,18 +1,23 @@
 //! A test certificate authority, and fake providers with TLS under it.
 
-use super::upstream::{Accept, Line, Seen, Stream, Then, Upstream};
-use super::{Builder, Keyside};
+use std::{
+    fs, io,
+    net::TcpStream,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
-use rustls::server::WebPkiClientVerifier;
-use rustls::server::danger::ClientCertVerifier;
-use rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned};
-use std::fs;
-use std::io;
-use std::net::TcpStream;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use rustls::{
+    RootCertStore, ServerConfig, ServerConnection, StreamOwned,
+    pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, pem::PemObject},
+    server::{WebPkiClientVerifier, danger::ClientCertVerifier},
+};
+
+use super::{
+    Builder, Keyside,
+    upstream::{Accept, Line, Seen, Stream, Then, Upstream},
+};
 
 /// An authority that is not trusted by default.
 pub struct Authority {
@@ -113,7 +118,7 @@ impl Identity {
         Upstream::accepting(accept(self.server(&["http/1.1"])), script)
     }
 
-    /// One that offers these protocols and leaves each connection to `script`.
+    /// A fake provider that offers these protocols and passes each connection to `script`.
     pub fn raw_upstream(
         &self,
         protocols: &[&str],
@@ -122,7 +127,7 @@ impl Identity {
         Upstream::raw_accepting(accept(self.server(protocols)), script)
     }
 
-    /// One that requires a client certificate from `authority`.
+    /// A fake provider that requires a client certificate from `authority`.
     pub fn upstream_for(&self, authority: &Authority) -> Upstream {
         let certificate = CertificateDer::from_pem_slice(authority.pem.as_bytes());
         let mut roots = RootCertStore::empty();

@@ -1,14 +1,15 @@
 //! Fake providers: real servers in the test process that record every byte and respond as
 //! configured.
 
-use super::PATIENCE;
-use super::message::Message;
-use super::reader::Reader;
-use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::ops::Deref;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
-use std::thread;
+use std::{
+    io::{self, Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
+    ops::Deref,
+    sync::{Arc, Condvar, Mutex, MutexGuard},
+    thread,
+};
+
+use super::{PATIENCE, message::Message, reader::Reader};
 
 /// One request as it arrived.
 #[derive(Clone, Debug)]
@@ -164,12 +165,12 @@ impl Upstream {
         self.address
     }
 
-    /// What goes into `base_url`, by address.
+    /// Its value for `base_url`, by address.
     pub fn base_url(&self) -> String {
         format!("{}://{}", self.scheme, self.address)
     }
 
-    /// What goes into `base_url`, by another name for the same machine.
+    /// Its value for `base_url`, by another name for the same machine.
     pub fn url_for(&self, host: &str) -> String {
         format!("{}://{host}:{}", self.scheme, self.address.port())
     }
@@ -186,7 +187,7 @@ impl Upstream {
         requests[0].clone()
     }
 
-    /// Waits until `count` requests are here.
+    /// Waits until `count` requests have arrived.
     pub fn wait_for(&self, count: usize) -> Vec<Seen> {
         let state = self.record.lock();
         let few = |state: &mut State| state.requests.len() < count;

@@ -1,19 +1,23 @@
 //! The client's side of a connection: sends raw bytes, parses responses strictly, and fails on
 //! silence.
 
-use super::message::Message;
-use super::reader::Reader;
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use nix::sys::socket::{
-    AddressFamily, SockFlag, SockType, SockaddrStorage, connect, setsockopt, socket, sockopt,
+use std::{
+    io::{self, Read, Write},
+    net::{Shutdown, SocketAddr, TcpStream},
+    os::{fd::AsRawFd, unix::net::UnixStream},
+    path::Path,
+    thread,
+    time::Duration,
 };
-use std::io::{self, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::os::fd::AsRawFd;
-use std::os::unix::net::UnixStream;
-use std::path::Path;
-use std::thread;
-use std::time::Duration;
+
+use nix::sys::{
+    resource::{Resource, getrlimit, setrlimit},
+    socket::{
+        AddressFamily, SockFlag, SockType, SockaddrStorage, connect, setsockopt, socket, sockopt,
+    },
+};
+
+use super::{message::Message, reader::Reader};
 
 /// How long a side may send nothing before the test fails.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -32,7 +36,7 @@ pub fn allow_sockets(count: usize) {
 pub trait Socket: Read + Write + Send {
     /// A read that takes longer than this is an error; `None` waits forever.
     fn patience(&self, patience: Option<Duration>) -> io::Result<()>;
-    /// Ends the writing half.
+    /// Shuts down the writing half.
     fn finish(&self) -> io::Result<()>;
 }
 
@@ -94,7 +98,7 @@ impl Wire {
         }
     }
 
-    /// Writes all of it. A disconnected peer is not an error here: the response shows the result.
+    /// Writes all bytes. A disconnected peer is not an error here: the response shows the result.
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
         let socket = self.reader.stream();
         socket
@@ -103,7 +107,7 @@ impl Wire {
             .is_ok()
     }
 
-    /// Ends the writing half.
+    /// Shuts down the writing half.
     pub fn finish(&mut self) {
         let _ = self.reader.stream().finish();
     }

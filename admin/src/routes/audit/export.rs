@@ -14,8 +14,8 @@ use http::{HeaderValue, header};
 use http_body_util::channel::{Channel, SendError, Sender};
 use jiff::Timestamp;
 use keyside_credentials::{
-    Hash, PublicKey, Registry, StorageError,
-    audit::{self, AuditFilter},
+    Hash, PublicKey, Registry,
+    audit::{self, AuditFilter, ReadError},
 };
 use serde::{Deserialize, Serialize};
 
@@ -73,15 +73,15 @@ pub(super) fn stream(
     from: Option<Timestamp>,
     format: Format,
 ) -> Response {
-    let (mut lines, body) = Channel::<Bytes, StorageError>::new(BATCHES_AHEAD);
+    let (mut lines, body) = Channel::<Bytes, ReadError>::new(BATCHES_AHEAD);
     tokio::spawn(async move {
-        if let Err(Stopped::Storage(error)) =
-            send(&registry, filter, from, format, &mut lines).await
-        {
-            tracing::error!(%error, "an export of the audit log failed");
-            // So that the client sees an incomplete response.
-            lines.abort(error);
-        }
+        let error = match send(&registry, filter, from, format, &mut lines).await {
+            Ok(()) | Err(Stopped::Unheard) => return,
+            Err(Stopped::Read(error)) => error,
+        };
+        tracing::error!(%error, "an export of the audit log is incomplete");
+        // So that the client sees an incomplete response.
+        lines.abort(error);
     });
     let mut response = Response::new(Body::new(body));
     let headers = response.headers_mut();
@@ -101,12 +101,23 @@ async fn send(
     filter: AuditFilter,
     from: Option<Timestamp>,
     format: Format,
-    lines: &mut Sender<Bytes, StorageError>,
+    lines: &mut Sender<Bytes, ReadError>,
 ) -> Result<(), Stopped> {
     let audit = registry.audit();
     let mut export = audit.export(filter, from);
     let mut text = format.begin();
-    while let Some(found) = export.next().await? {
+    let mut damaged = None;
+    loop {
+        let found = match export.next().await {
+            Ok(Some(found)) => found,
+            Ok(None) => break,
+            // The chains that are not damaged are sent, and then the response is cut.
+            Err(error @ ReadError::Damaged(_)) => {
+                damaged = damaged.or(Some(error));
+                continue;
+            }
+            Err(error) => return Err(Stopped::Read(error)),
+        };
         text.extend(found.into_iter().map(|line| format.line(line)));
         let batch = std::mem::take(&mut text);
         if !batch.is_empty() {
@@ -116,20 +127,17 @@ async fn send(
     if !text.is_empty() {
         lines.send_data(text.into()).await?;
     }
-    Ok(())
+    match damaged {
+        Some(error) => Err(Stopped::Read(error)),
+        None => Ok(()),
+    }
 }
 
 /// Why an export stopped early.
 enum Stopped {
-    Storage(StorageError),
+    Read(ReadError),
     /// The client disconnected.
     Unheard,
-}
-
-impl From<StorageError> for Stopped {
-    fn from(error: StorageError) -> Self {
-        Self::Storage(error)
-    }
 }
 
 impl From<SendError> for Stopped {

@@ -20,7 +20,7 @@ impl CredentialView {
         Self {
             id: credential.id,
             workspace_id: credential.workspace,
-            provider: Some(credential.provider.to_string()),
+            provider: Some(credential.provider),
             label: Some(credential.label),
             environment: Some(credential.environment),
             status: Some(credential.status),
@@ -121,7 +121,7 @@ impl Duplicate {
         Self {
             id: credential.id,
             workspace_id: credential.workspace,
-            provider: credential.provider.to_string(),
+            provider: credential.provider,
             label: credential.label,
         }
     }

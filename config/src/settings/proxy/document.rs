@@ -8,7 +8,10 @@ use serde::Deserialize;
 use super::{
     AcceptEncoding, Deadlines, EnvironmentPin, Limits, Listener, Proxy, listen::ListenEntry,
 };
-use crate::{address::ListenAddress, base_url::Host, field, layers::Mismatch, parsed, slug::Slug};
+use crate::{
+    address::ListenAddress, base_url::Host, field, headers::WORKSPACE, layers::Mismatch, parsed,
+    slug::Slug,
+};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -121,6 +124,3 @@ fn tag_headers(further: Vec<TagHeader>) -> Vec<HeaderName> {
         .chain(further.filter(|name| *name != WORKSPACE))
         .collect()
 }
-
-/// The default header for the workspace tag.
-const WORKSPACE: HeaderName = HeaderName::from_static("x-keyside-workspace");

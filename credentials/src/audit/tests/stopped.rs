@@ -1,4 +1,5 @@
-//! A store that no process serves: what a start would not believe is found, and where it is.
+//! Verifies a store that no process serves: everything that a start would refuse is reported, with
+//! its location.
 
 use std::{collections::BTreeMap, fs};
 
@@ -7,7 +8,7 @@ use jiff::Timestamp;
 use super::*;
 use crate::KmsSource;
 
-/// A copy of an installation: its store, and the folder with its keyring and heads.
+/// A copy of an installation: its store, and the folder with its keyring and anchors.
 struct Stopped {
     folder: TempDir,
     memory: Memory,
@@ -34,7 +35,7 @@ impl Stopped {
         Self { folder, memory }
     }
 
-    /// Changes what is stored, as someone with write access may.
+    /// Edits the store, as an attacker with write access could.
     fn tamper(&self, with: impl FnOnce(&mut BTreeMap<String, Vec<u8>>)) {
         with(&mut self.memory.contents().objects);
     }
@@ -46,7 +47,7 @@ impl Stopped {
         OfflineAudit::open(backend, &keyring, &kms).await.unwrap()
     }
 
-    /// All that is found, of which `verify` tells the first.
+    /// All damage found. `verify` reports only the first.
     async fn damage(&self) -> Vec<String> {
         let offline = self.offline().await;
         let damage = offline.inspect().await.unwrap().damage;
@@ -72,12 +73,13 @@ fn is_credential(object: &[u8]) -> bool {
 }
 
 #[tokio::test]
-async fn nothing_is_found_in_a_sound_store_and_its_credentials_tell_their_providers() {
+async fn an_intact_store_has_no_damage_and_lists_its_destinations() {
     let stopped = Stopped::with_a_key().await;
     assert_eq!(stopped.damage().await, Vec::<String>::new());
     let inspected = stopped.offline().await.inspect().await.unwrap();
     let destinations: Vec<_> = inspected.destinations.into_iter().collect();
-    assert_eq!(destinations, [("openai".to_owned(), None)]);
+    let openai = "openai".parse::<keyside_config::ProviderId>().unwrap();
+    assert_eq!(destinations, [(openai, None)]);
     let names = fs::read_dir(stopped.folder.path()).unwrap().count();
     assert_eq!(
         names, 2,
@@ -86,7 +88,7 @@ async fn nothing_is_found_in_a_sound_store_and_its_credentials_tell_their_provid
 }
 
 #[tokio::test]
-async fn heads_beside_the_keyring_that_are_gone_or_edited_are_found() {
+async fn a_missing_or_edited_installation_anchor_is_reported() {
     let stopped = Stopped::with_a_key().await;
     let heads = stopped.folder.path().join("heads");
     let own = heads.join("installation");
@@ -102,7 +104,7 @@ async fn heads_beside_the_keyring_that_are_gone_or_edited_are_found() {
 }
 
 #[tokio::test]
-async fn an_edited_head_of_a_workspace_beside_the_keyring_is_found() {
+async fn an_edited_workspace_anchor_is_reported() {
     let stopped = Stopped::with_a_key().await;
     let head = stopped.folder.path().join("heads/workspace.acme");
     fs::write(&head, "edited").unwrap();
@@ -113,7 +115,7 @@ async fn an_edited_head_of_a_workspace_beside_the_keyring_is_found() {
 }
 
 #[tokio::test]
-async fn a_store_without_anything_is_not_taken_for_a_new_one() {
+async fn an_emptied_store_is_not_treated_as_a_new_one() {
     let stopped = Stopped::with_a_key().await;
     stopped.tamper(BTreeMap::clear);
     stopped
@@ -126,7 +128,7 @@ async fn a_store_without_anything_is_not_taken_for_a_new_one() {
 }
 
 #[tokio::test]
-async fn a_store_that_is_older_than_the_heads_is_found() {
+async fn a_store_older_than_the_anchors_is_reported() {
     let memory = Arc::new(Memory::new());
     let (folder, registry) = open_on(&memory).await;
     let older = memory.copy();
@@ -138,8 +140,34 @@ async fn a_store_that_is_older_than_the_heads_is_found() {
     stopped.check_finds(&older).await;
 }
 
+/// No anchor is newer than the store: only the head of the workspace proves the rollback.
 #[tokio::test]
-async fn a_workspace_whose_head_or_pages_are_gone_is_found() {
+async fn a_rollback_of_the_installation_with_its_anchor_is_reported() {
+    let memory = Arc::new(Memory::new());
+    let (folder, registry) = open_on(&memory).await;
+    let older = memory.copy();
+    let refused = registry.audit().refused(&act(), "wrong-token").await;
+    refused.unwrap();
+    add(&registry, "later".to_owned()).await;
+    let stopped = Stopped::of(memory.copy(), &folder);
+    let older = older.contents().objects.clone();
+    let head = &older["installation/head"];
+    fs::write(stopped.folder.path().join("heads/installation"), head).unwrap();
+    let own = older
+        .iter()
+        .filter(|(key, _)| key.starts_with("installation/"));
+    stopped.tamper(|objects| objects.extend(own.map(|(key, bytes)| (key.clone(), bytes.clone()))));
+    stopped
+        .check_finds(&[
+            "the chain installation",
+            "put back to an older state",
+            "the head of workspace/acme shows that",
+        ])
+        .await;
+}
+
+#[tokio::test]
+async fn a_missing_workspace_head_or_map_page_is_reported() {
     let stopped = Stopped::with_a_key().await;
     let whole = stopped.memory.copy();
     stopped.tamper(|objects| drop(objects.remove("workspace/acme/head")));
@@ -155,7 +183,7 @@ async fn a_workspace_whose_head_or_pages_are_gone_is_found() {
 }
 
 #[tokio::test]
-async fn a_credential_that_is_gone_or_edited_is_found_and_tells_no_provider() {
+async fn a_missing_or_edited_credential_is_reported_and_adds_no_destination() {
     let stopped = Stopped::with_a_key().await;
     stopped.tamper(|objects| {
         let credentials = objects.values_mut();
@@ -174,7 +202,7 @@ async fn a_credential_that_is_gone_or_edited_is_found_and_tells_no_provider() {
 }
 
 #[tokio::test]
-async fn a_clock_is_not_accepted_where_that_would_put_back_a_head_that_is_gone() {
+async fn accepting_the_clock_does_not_recreate_a_missing_anchor() {
     let stopped = Stopped::with_a_key().await;
     let head = stopped.folder.path().join("heads/installation");
     fs::remove_file(&head).unwrap();

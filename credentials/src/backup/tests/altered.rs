@@ -1,4 +1,4 @@
-//! What someone has altered in a backup that they could open, or in the store before it was backed up.
+//! Edits to a backup by an attacker who can decrypt it, or to the store before the backup was made.
 
 use super::{
     format::{Reader, Sealer},
@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{keyring::Keyring, sealing::SealingKey};
 
-impl Place {
+impl Machine {
     /// The key of a backup's chunks.
     async fn chunk_key(&self, header: &Header) -> SealingKey {
         let kms = Kms::open_existing(&self.kms(), &self.path("keyring")).unwrap();
@@ -20,7 +20,7 @@ impl Place {
         key.await.unwrap()
     }
 
-    /// Alters what is in a backup, and seals it again as a backup is sealed.
+    /// Edits the contents of a backup and seals it again, as a real backup is sealed.
     async fn alter(&self, file: &Path, alter: impl FnOnce(&mut Vec<Item>)) {
         let (mut reader, header) = Reader::open(file).unwrap();
         let mut chunks = Vec::new();
@@ -44,7 +44,7 @@ impl Place {
 
 const ACME: &str = "workspace/acme";
 
-/// The bytes of the one item that `is_it` names.
+/// The bytes of the only item that `is_it` accepts.
 fn bytes_of(items: &mut [Item], is_it: impl Fn(&Item) -> bool) -> &mut Vec<u8> {
     let mut found = items.iter_mut().filter(|item| is_it(item));
     let it = found.next().expect("it is in the backup");
@@ -61,7 +61,7 @@ fn is_head_of(chain: &str) -> impl Fn(&Item) -> bool {
     move |item| matches!(item, Item::Head { chain: of, .. } if of == chain)
 }
 
-/// An object of acme's that holds all of these texts and none of those.
+/// An object of acme's that contains all of these texts and none of those.
 fn is_object_with(texts: &[&str], others: &[&str]) -> impl Fn(&Item) -> bool {
     let holds = |bytes: &[u8], text: &str| {
         let text = text.as_bytes();
@@ -83,12 +83,12 @@ fn flip_in_the_middle(bytes: &mut [u8]) {
 }
 
 #[tokio::test]
-async fn an_altered_head_or_that_of_another_chain_is_refused_and_nothing_is_left() {
-    let (place, registry) = Place::begun().await;
-    let file = place.path("backup");
+async fn an_edited_head_or_the_head_of_another_chain_is_refused_and_nothing_is_restored() {
+    let (machine, registry) = Machine::running().await;
+    let file = machine.path("backup");
     backup(&registry, &file).await;
     let kept = fs::read(&file).unwrap();
-    let there = Place::with_key_of(&place);
+    let there = Machine::with_key_of(&machine);
     let refused = async || {
         let error = there.restore(&file).await.unwrap_err();
         assert!(matches!(error, RestoreError::Damaged { .. }), "{error}");
@@ -100,25 +100,25 @@ async fn an_altered_head_or_that_of_another_chain_is_refused_and_nothing_is_left
     };
     for chain in ["installation", ACME] {
         let flip = |items: &mut Vec<Item>| flip_in_the_middle(bytes_of(items, is_head_of(chain)));
-        place.alter(&file, flip).await;
+        machine.alter(&file, flip).await;
         refused().await;
     }
     let exchange = |items: &mut Vec<Item>| {
         let other = bytes_of(items, is_head_of("installation")).clone();
         *bytes_of(items, is_head_of(ACME)) = other;
     };
-    place.alter(&file, exchange).await;
+    machine.alter(&file, exchange).await;
     refused().await;
     there.restore(&file).await.unwrap();
 }
 
 #[tokio::test]
-async fn an_altered_credential_shows_as_damage_and_is_not_served() {
-    let (place, registry) = Place::begun().await;
+async fn an_edited_credential_is_reported_as_damaged_and_not_served() {
+    let (machine, registry) = Machine::running().await;
     registry.add(&act(), key("b")).await.unwrap();
-    let file = place.path("backup");
+    let file = machine.path("backup");
     backup(&registry, &file).await;
-    // Still JSON, so that it can be told what it claims to be.
+    // Still valid JSON, so that it can be reported which credential it claims to be.
     let relabel = |items: &mut Vec<Item>| {
         let label = "\"label\":\"b\"";
         let (with, without) = ([label], ["\"event\":"]);
@@ -128,8 +128,8 @@ async fn an_altered_credential_shows_as_damage_and_is_not_served() {
         let at = windows.position(|window| window == label.as_bytes());
         bytes[at.unwrap() + label.len() - 2] = b'c';
     };
-    place.alter(&file, relabel).await;
-    let there = Place::with_key_of(&place);
+    machine.alter(&file, relabel).await;
+    let there = Machine::with_key_of(&machine);
     there.restore(&file).await.unwrap();
     let restored = there.open().await;
     let damaged: Vec<_> = restored
@@ -149,16 +149,16 @@ async fn an_altered_credential_shows_as_damage_and_is_not_served() {
 }
 
 #[tokio::test]
-async fn an_altered_record_shows_as_damage() {
-    let (place, registry) = Place::begun().await;
-    let file = place.path("backup");
+async fn an_edited_record_is_reported_as_damage() {
+    let (machine, registry) = Machine::running().await;
+    let file = machine.path("backup");
     backup(&registry, &file).await;
     let record = |items: &mut Vec<Item>| {
         let created = is_object_with(&["\"event\":\"credential_created\""], &[]);
         flip_in_the_middle(bytes_of(items, created));
     };
-    place.alter(&file, record).await;
-    let there = Place::with_key_of(&place);
+    machine.alter(&file, record).await;
+    let there = Machine::with_key_of(&machine);
     there.restore(&file).await.unwrap();
     let restored = there.open().await;
     let found = broken(&restored).await;
@@ -167,13 +167,13 @@ async fn an_altered_record_shows_as_damage() {
 }
 
 #[tokio::test]
-async fn a_segment_that_was_altered_or_left_out_shows_as_damage() {
-    let (place, registry) = Place::begun().await;
-    // A head names 32 commits one by one.
+async fn an_edited_or_missing_segment_is_reported_as_damage() {
+    let (machine, registry) = Machine::running().await;
+    // A head names at most 32 commits individually.
     for n in 0..40 {
         registry.add(&act(), key(&format!("n{n}"))).await.unwrap();
     }
-    let file = place.path("backup");
+    let file = machine.path("backup");
     backup(&registry, &file).await;
     let kept = fs::read(&file).unwrap();
     let is_first =
@@ -188,29 +188,29 @@ async fn a_segment_that_was_altered_or_left_out_shows_as_damage() {
     let alterations: [Alteration<'_>; 2] = [&flip, &leave_out];
     for alter in alterations {
         fs::write(&file, &kept).unwrap();
-        place.alter(&file, alter).await;
-        let there = Place::with_key_of(&place);
+        machine.alter(&file, alter).await;
+        let there = Machine::with_key_of(&machine);
         there.restore(&file).await.unwrap();
         let restored = there.open().await;
         let found = broken(&restored).await;
         assert_eq!(found.chain.as_str(), ACME);
         assert!((1..40).contains(&found.position), "{found}");
-        // What is true now is not in it.
+        // The current state is not in the segment.
         assert_eq!(opened(&restored, "n0").unwrap(), "sk-n0");
     }
 }
 
-/// One workspace that is not believed must not keep all others from being backed up.
+/// One damaged workspace must not prevent the backup of all others.
 #[tokio::test]
-async fn what_is_not_believed_in_one_workspace_is_left_out_and_not_believed_after_the_restore() {
-    let (place, registry) = Place::begun().await;
+async fn a_damaged_workspace_is_left_out_of_the_backup_and_is_damaged_after_the_restore() {
+    let (machine, registry) = Machine::running().await;
     registry
         .create_workspace(&act(), workspace("globex"))
         .await
         .unwrap();
     registry.add(&act(), key_of("globex", "g")).await.unwrap();
-    close(&place, registry).await;
-    let backend = place.backend().await;
+    close(&machine, registry).await;
+    let backend = machine.backend().await;
     let head = ChainName::of(ACME).head_key();
     let there = backend.storage.get(&head).await.unwrap().unwrap();
     let mut altered = there.clone();
@@ -219,11 +219,11 @@ async fn what_is_not_believed_in_one_workspace_is_left_out_and_not_believed_afte
     swapped.unwrap();
     backend.storage.sync().await.unwrap();
     drop(backend);
-    let registry = place.open().await;
+    let registry = machine.open().await;
     assert!(opened(&registry, "a").is_err());
-    let file = place.path("backup");
+    let file = machine.path("backup");
     backup(&registry, &file).await;
-    let there = Place::with_key_of(&place);
+    let there = Machine::with_key_of(&machine);
     there.restore(&file).await.unwrap();
     let restored = there.open().await;
     assert_eq!(opened_of(&restored, "globex", "g").unwrap(), "sk-g");

@@ -1,23 +1,23 @@
-//! What a restore makes of what it finds in its way.
+//! What a restore does with existing files.
 
 use super::*;
 
 #[tokio::test]
-async fn a_store_that_is_there_is_never_written_over() {
-    let (place, registry) = Place::begun().await;
-    let file = place.path("backup");
+async fn a_restore_never_overwrites_an_existing_store() {
+    let (machine, registry) = Machine::running().await;
+    let file = machine.path("backup");
     backup(&registry, &file).await;
-    let error = place.restore_as(&file, true, true).await.unwrap_err();
+    let error = machine.restore_as(&file, true, true).await.unwrap_err();
     assert!(matches!(error, RestoreError::StoreThere { .. }), "{error}");
     assert_eq!(opened(&registry, "a").unwrap(), "sk-a");
 }
 
 #[tokio::test]
-async fn another_master_key_says_which_is_wanted_and_none_is_made() {
-    let (place, registry) = Place::begun().await;
-    let file = place.path("backup");
+async fn a_wrong_master_key_names_the_required_one_and_none_is_generated() {
+    let (machine, registry) = Machine::running().await;
+    let file = machine.path("backup");
     let header = backup(&registry, &file).await;
-    let there = Place::new();
+    let there = Machine::new();
     let error = there.restore(&file).await.unwrap_err();
     assert!(
         matches!(error, RestoreError::Kms(KmsError::NotThere { .. })),
@@ -31,9 +31,9 @@ async fn another_master_key_says_which_is_wanted_and_none_is_made() {
 }
 
 #[tokio::test]
-async fn what_happened_since_is_only_undone_when_someone_says_so() {
-    let (place, registry) = Place::begun().await;
-    let (old, new) = (place.path("old"), place.path("new"));
+async fn later_changes_are_only_discarded_with_confirmation() {
+    let (machine, registry) = Machine::running().await;
+    let (old, new) = (machine.path("old"), machine.path("new"));
     backup(&registry, &old).await;
     let id = registry.list(&Filter::default())[0].id.clone();
     registry
@@ -42,69 +42,69 @@ async fn what_happened_since_is_only_undone_when_someone_says_so() {
         .unwrap();
     linked(&registry, "acme").await;
     backup(&registry, &new).await;
-    close(&place, registry).await;
-    place.lose_the_store();
-    let error = place.restore(&old).await.unwrap_err();
+    close(&machine, registry).await;
+    machine.lose_the_store();
+    let error = machine.restore(&old).await.unwrap_err();
     assert!(matches!(error, RestoreError::Older { .. }), "{error}");
     assert!(error.to_string().contains("--older"), "{error}");
-    place.restore(&new).await.unwrap();
-    let registry = place.open().await;
+    machine.restore(&new).await.unwrap();
+    let registry = machine.open().await;
     assert!(opened(&registry, "a").is_err());
-    close(&place, registry).await;
-    place.lose_the_store();
-    let restored = place.restore_as(&old, false, true).await.unwrap();
+    close(&machine, registry).await;
+    machine.lose_the_store();
+    let restored = machine.restore_as(&old, false, true).await.unwrap();
     assert_eq!(restored.epoch, 2);
-    let registry = place.open().await;
+    let registry = machine.open().await;
     assert_eq!(opened(&registry, "a").unwrap(), "sk-a");
-    close(&place, registry).await;
-    // The newer one is of the epoch before now, though its log is longer.
-    place.lose_the_store();
-    let error = place.restore(&new).await.unwrap_err();
+    close(&machine, registry).await;
+    // The newer state is of the previous epoch, although its log is longer.
+    machine.lose_the_store();
+    let error = machine.restore(&new).await.unwrap_err();
     assert!(error.to_string().contains("epoch"), "{error}");
 }
 
-/// The installation's own chain tells of it an hour later.
+/// The installation's own chain links to the change an hour later.
 #[tokio::test]
-async fn a_key_that_was_added_since_is_something_that_happened() {
-    let (place, registry) = Place::begun().await;
-    let file = place.path("backup");
+async fn a_key_added_since_the_backup_counts_as_a_later_change() {
+    let (machine, registry) = Machine::running().await;
+    let file = machine.path("backup");
     backup(&registry, &file).await;
     registry.add(&act(), key("b")).await.unwrap();
-    close(&place, registry).await;
-    place.lose_the_store();
-    let error = place.restore(&file).await.unwrap_err();
+    close(&machine, registry).await;
+    machine.lose_the_store();
+    let error = machine.restore(&file).await.unwrap_err();
     assert!(matches!(error, RestoreError::Older { .. }), "{error}");
     assert!(error.to_string().contains("workspace/acme"), "{error}");
     for left in ["store", "store.restoring", "heads.restoring"] {
-        assert!(!place.path(left).exists(), "{left}");
+        assert!(!machine.path(left).exists(), "{left}");
     }
-    place.restore_as(&file, false, true).await.unwrap();
-    let registry = place.open().await;
+    machine.restore_as(&file, false, true).await.unwrap();
+    let registry = machine.open().await;
     assert!(opened(&registry, "a").is_ok() && opened(&registry, "b").is_err());
 }
 
 #[tokio::test]
-async fn another_installation_is_not_replaced_unless_someone_says_so_and_its_keyring_is_kept() {
-    let (place, registry) = Place::begun().await;
-    let file = place.path("backup");
+async fn another_installation_is_replaced_only_with_confirmation_and_its_keyring_is_kept() {
+    let (machine, registry) = Machine::running().await;
+    let file = machine.path("backup");
     backup(&registry, &file).await;
-    let other = Place::with_key_of(&place);
+    let other = Machine::with_key_of(&machine);
     let theirs = other.open().await;
     close(&other, theirs).await;
     other.lose_the_store();
     let keyring = fs::read(other.path("keyring")).unwrap();
     let error = other.restore(&file).await.unwrap_err();
     assert!(
-        matches!(error, RestoreError::OtherInstallation { here: Some(_), .. }),
+        matches!(error, RestoreError::OtherInstallation { .. }),
         "{error}"
     );
-    // Only the heads of its chains remain.
+    // Only the anchors of its chains remain.
     fs::rename(other.path("keyring"), other.path("aside")).unwrap();
-    let error = other.restore(&file).await.unwrap_err();
-    assert!(
-        matches!(error, RestoreError::OtherInstallation { here: None, .. }),
-        "{error}"
-    );
+    for (is_other, is_older) in [(false, false), (true, false), (false, true)] {
+        let error = other.restore_as(&file, is_other, is_older).await;
+        let error = error.unwrap_err();
+        assert!(matches!(error, RestoreError::UnknownHead { .. }), "{error}");
+    }
     fs::rename(other.path("aside"), other.path("keyring")).unwrap();
     other.restore_as(&file, true, false).await.unwrap();
     assert_eq!(
@@ -115,11 +115,11 @@ async fn another_installation_is_not_replaced_unless_someone_says_so_and_its_key
 }
 
 #[tokio::test]
-async fn a_restore_that_was_cut_off_has_restored_nothing_and_can_be_begun_again() {
-    let (place, registry) = Place::begun().await;
-    let file = place.path("backup");
+async fn an_interrupted_restore_has_restored_nothing_and_can_be_repeated() {
+    let (machine, registry) = Machine::running().await;
+    let file = machine.path("backup");
     backup(&registry, &file).await;
-    let there = Place::with_key_of(&place);
+    let there = Machine::with_key_of(&machine);
     there.restore(&file).await.unwrap();
     // All but the last step.
     fs::rename(there.path("store"), there.path("store.restoring")).unwrap();
@@ -131,58 +131,79 @@ async fn a_restore_that_was_cut_off_has_restored_nothing_and_can_be_begun_again(
 }
 
 #[tokio::test]
-async fn the_keyring_that_remains_is_kept_whosoever_it_is_and_none_is_written_over() {
-    let (place, registry) = Place::begun().await;
-    let file = place.path("backup");
+async fn the_remains_of_a_killed_restore_are_reported_and_removed_by_the_next_one() {
+    let (machine, registry) = Machine::running().await;
+    let file = machine.path("backup");
+    backup(&registry, &file).await;
+    let there = Machine::with_key_of(&machine);
+    let check = || expect_none_interrupted(&there.path("store"), &there.path("keyring"));
+    check().unwrap();
+    let left = ["store.restoring", "heads.restoring"].map(|name| there.path(name));
+    for folder in &left {
+        fs::create_dir(folder).unwrap();
+        fs::write(folder.join("db"), "half a file").unwrap();
+        let said = check().unwrap_err().to_string();
+        assert!(said.contains("`keyside restore` again"), "{said}");
+        assert!(said.contains(".restoring remains"), "{said}");
+    }
+    there.restore(&file).await.unwrap();
+    check().unwrap();
+    assert_eq!(opened(&*there.open().await, "a").unwrap(), "sk-a");
+}
+
+#[tokio::test]
+async fn any_keyring_found_by_a_restore_is_kept_and_no_kept_one_is_overwritten() {
+    let (machine, registry) = Machine::running().await;
+    let file = machine.path("backup");
     backup(&registry, &file).await;
     registry
         .create_workspace(&act(), workspace("globex"))
         .await
         .unwrap();
-    close(&place, registry).await;
-    place.lose_the_store();
-    let first = fs::read(place.path("keyring")).unwrap();
-    place.restore_as(&file, false, true).await.unwrap();
+    close(&machine, registry).await;
+    machine.lose_the_store();
+    let first = fs::read(machine.path("keyring")).unwrap();
+    machine.restore_as(&file, false, true).await.unwrap();
     assert_eq!(
-        fs::read(place.path("keyring.before-restore-0")).unwrap(),
+        fs::read(machine.path("keyring.before-restore-0")).unwrap(),
         first
     );
-    // As if the first one had been put back by hand, and something made since.
-    let second = fs::read(place.path("keyring")).unwrap();
-    fs::write(place.path("keyring.before-restore-1"), "someone's").unwrap();
-    place.lose_the_store();
-    place.restore_as(&file, false, true).await.unwrap();
-    let read = |name: &str| fs::read(place.path(name)).unwrap();
+    // As if an operator had put the first one back, and something was created since.
+    let second = fs::read(machine.path("keyring")).unwrap();
+    fs::write(machine.path("keyring.before-restore-1"), "someone's").unwrap();
+    machine.lose_the_store();
+    machine.restore_as(&file, false, true).await.unwrap();
+    let read = |name: &str| fs::read(machine.path(name)).unwrap();
     assert_eq!(read("keyring.before-restore-0"), first);
     assert_eq!(read("keyring.before-restore-1"), b"someone's");
     assert_eq!(read("keyring.before-restore-1-2"), second);
 }
 
 #[tokio::test]
-async fn leave_to_replace_another_installation_is_none_to_go_back_in_the_same_one() {
-    let (place, registry) = Place::begun().await;
-    let (old, new) = (place.path("old"), place.path("new"));
+async fn permission_to_replace_another_installation_does_not_allow_a_rollback_of_the_same_one() {
+    let (machine, registry) = Machine::running().await;
+    let (old, new) = (machine.path("old"), machine.path("new"));
     backup(&registry, &old).await;
     registry.add(&act(), key("b")).await.unwrap();
     backup(&registry, &new).await;
-    close(&place, registry).await;
-    place.lose_the_store();
-    let error = place.restore_as(&old, true, false).await.unwrap_err();
+    close(&machine, registry).await;
+    machine.lose_the_store();
+    let error = machine.restore_as(&old, true, false).await.unwrap_err();
     assert!(matches!(error, RestoreError::Older { .. }), "{error}");
-    place.restore_as(&new, true, false).await.unwrap();
-    place.lose_the_store();
-    fs::remove_dir_all(place.path("heads")).unwrap();
-    let error = place.restore_as(&old, true, false).await.unwrap_err();
+    machine.restore_as(&new, true, false).await.unwrap();
+    machine.lose_the_store();
+    fs::remove_dir_all(machine.path("heads")).unwrap();
+    let error = machine.restore_as(&old, true, false).await.unwrap_err();
     assert!(error.to_string().contains("epoch"), "{error}");
 }
 
 #[tokio::test]
-async fn the_owners_token_that_is_left_after_a_restore_is_the_backups() {
-    let (place, registry) = Place::begun().await;
-    let file = place.path("backup");
+async fn the_owner_token_after_a_restore_is_that_of_the_backup() {
+    let (machine, registry) = Machine::running().await;
+    let file = machine.path("backup");
     backup(&registry, &file).await;
-    let token = fs::read_to_string(place.path("admin-token")).unwrap();
-    let other = Place::with_key_of(&place);
+    let token = fs::read_to_string(machine.path("admin-token")).unwrap();
+    let other = Machine::with_key_of(&machine);
     let theirs = other.open().await;
     close(&other, theirs).await;
     other.lose_the_store();
@@ -191,8 +212,8 @@ async fn the_owners_token_that_is_left_after_a_restore_is_the_backups() {
     let read = |name: &str| fs::read_to_string(other.path(name)).unwrap();
     assert_eq!(read("admin-token"), token);
     assert_eq!(read("admin-token.before-restore-0"), their_token);
-    fs::remove_file(place.path("admin-token")).unwrap();
-    let without = place.path("without");
+    fs::remove_file(machine.path("admin-token")).unwrap();
+    let without = machine.path("without");
     backup(&registry, &without).await;
     other.lose_the_store();
     other.restore_as(&without, false, true).await.unwrap();

@@ -1,35 +1,35 @@
-//! Backups from before a rotation of the signing key, from after it, and from the middle of it.
+//! Backups from before, after and during a rotation of the signing key.
 
 use super::*;
 
 #[tokio::test]
-async fn a_backup_from_before_a_rotation_and_one_from_after_it_are_restored_each_with_its_key() {
-    let (place, registry) = Place::begun().await;
-    let (old, new) = (place.path("old"), place.path("new"));
+async fn backups_from_before_and_after_a_rotation_are_restored_with_their_own_signing_key() {
+    let (machine, registry) = Machine::running().await;
+    let (old, new) = (machine.path("old"), machine.path("new"));
     backup(&registry, &old).await;
     let old_key = registry.audit().public_key();
     let rotated = registry.rotate_master_key(&act()).await.unwrap();
     let new_key = registry.audit().public_key();
     backup(&registry, &new).await;
-    close(&place, registry).await;
-    place.lose_the_store();
-    // The heads that are here are signed with a key that the older backup does not know.
-    let kept = place.path("kept-master-key");
-    fs::copy(place.master_key(), &kept).unwrap();
-    let retired = place.path(&format!("master-key.retired-{}", rotated.previous));
-    fs::copy(retired, place.master_key()).unwrap();
-    let error = place.restore(&old).await.unwrap_err();
+    close(&machine, registry).await;
+    machine.lose_the_store();
+    // The existing anchors are signed with a key that the older backup does not know.
+    let kept = machine.path("kept-master-key");
+    fs::copy(machine.master_key(), &kept).unwrap();
+    let retired = machine.path(&format!("master-key.retired-{}", rotated.previous));
+    fs::copy(retired, machine.master_key()).unwrap();
+    let error = machine.restore(&old).await.unwrap_err();
     assert!(matches!(error, RestoreError::Older { .. }), "{error}");
-    place.restore_as(&old, false, true).await.unwrap();
-    let registry = place.open().await;
+    machine.restore_as(&old, false, true).await.unwrap();
+    let registry = machine.open().await;
     assert_eq!(opened(&registry, "a").unwrap(), "sk-a");
     assert_eq!(registry.audit().public_key(), old_key);
     registry.audit().verify().await.unwrap();
-    close(&place, registry).await;
-    place.lose_the_store();
-    fs::copy(&kept, place.master_key()).unwrap();
-    place.restore_as(&new, false, true).await.unwrap();
-    let registry = place.open().await;
+    close(&machine, registry).await;
+    machine.lose_the_store();
+    fs::copy(&kept, machine.master_key()).unwrap();
+    machine.restore_as(&new, false, true).await.unwrap();
+    let registry = machine.open().await;
     assert_eq!(opened(&registry, "a").unwrap(), "sk-a");
     assert_eq!(registry.audit().public_key(), new_key);
     registry.audit().verify().await.unwrap();
@@ -38,9 +38,9 @@ async fn a_backup_from_before_a_rotation_and_one_from_after_it_are_restored_each
 }
 
 #[tokio::test]
-async fn a_backup_from_the_middle_of_a_rotation_is_finished_where_it_is_restored() {
-    let (place, registry) = Place::begun().await;
-    let file = place.path("backup");
+async fn a_rotation_interrupted_by_a_backup_completes_after_the_restore() {
+    let (machine, registry) = Machine::running().await;
+    let file = machine.path("backup");
     let old_key = registry.audit().public_key();
     let announced = registry.run_to_completion(|inner| async move {
         let to = inner.announce_keys(&act()).await?;
@@ -49,14 +49,40 @@ async fn a_backup_from_the_middle_of_a_rotation_is_finished_where_it_is_restored
     let new_key = announced.await.unwrap();
     assert_ne!(old_key, new_key);
     backup(&registry, &file).await;
-    close(&place, registry).await;
-    place.lose_the_store();
-    place.restore(&file).await.unwrap();
-    let registry = place.open().await;
+    close(&machine, registry).await;
+    machine.lose_the_store();
+    machine.restore(&file).await.unwrap();
+    let registry = machine.open().await;
     assert_eq!(registry.audit().public_key(), new_key);
     assert_eq!(opened(&registry, "a").unwrap(), "sk-a");
     registry.audit().verify().await.unwrap();
-    close(&place, registry).await;
-    let registry = place.open().await;
+    close(&machine, registry).await;
+    let registry = machine.open().await;
     assert_eq!(opened(&registry, "a").unwrap(), "sk-a");
+}
+
+/// It is not reported as another installation, and the flag for that does not allow discarding
+/// later changes.
+#[tokio::test]
+async fn an_anchor_from_after_a_rotation_is_not_mistaken_for_another_installations() {
+    let (machine, registry) = Machine::running().await;
+    let file = machine.path("backup");
+    backup(&registry, &file).await;
+    let rotated = registry.rotate_master_key(&act()).await.unwrap();
+    close(&machine, registry).await;
+    machine.lose_the_store();
+    fs::remove_file(machine.path("keyring")).unwrap();
+    let retired = machine.path(&format!("master-key.retired-{}", rotated.previous));
+    fs::copy(retired, machine.master_key()).unwrap();
+    for (is_other, is_older) in [(false, false), (true, false), (false, true)] {
+        let error = machine.restore_as(&file, is_other, is_older).await;
+        let error = error.unwrap_err();
+        assert!(matches!(error, RestoreError::UnknownHead { .. }), "{error}");
+        let head = machine.path("heads/installation").display().to_string();
+        for part in [&*head, "after a rotation of its keys", "--older"] {
+            assert!(error.to_string().contains(part), "no {part}: {error}");
+        }
+    }
+    machine.restore_as(&file, true, true).await.unwrap();
+    assert_eq!(opened(&*machine.open().await, "a").unwrap(), "sk-a");
 }

@@ -1,4 +1,4 @@
-//! The lock of a chain: its order, callers that give up, and many at once.
+//! The lock of a chain: order, cancelled callers, and many concurrent callers.
 
 use std::{
     pin::Pin,
@@ -11,7 +11,7 @@ use super::{
     *,
 };
 
-/// Somebody who waits for the lock. Polled by hand, so that it is known who came first.
+/// A caller waiting for the lock. Polled by hand, so that the order of arrival is known.
 type Waiter = Pin<Box<dyn Future<Output = Turn>>>;
 
 fn waiter(queue: &Arc<Queue>, priority: Priority) -> Waiter {
@@ -29,12 +29,12 @@ fn poll(waiter: &mut Waiter) -> Option<Turn> {
     }
 }
 
-/// The lock, which is free.
-fn free(queue: &Arc<Queue>) -> Turn {
-    poll(&mut waiter(queue, Normal)).expect("it is free")
+/// Takes the lock, which must be free.
+fn lock_now(queue: &Arc<Queue>) -> Turn {
+    poll(&mut waiter(queue, Normal)).expect("the lock is free")
 }
 
-/// The number of the one that has the lock, and the lock.
+/// Polls all waiters: the number of the one that got the lock, and the lock.
 fn next(waiters: &mut [Option<Waiter>]) -> Option<(usize, Turn)> {
     for (number, waiting) in waiters.iter_mut().enumerate() {
         let Some(turn) = waiting.as_mut().and_then(poll) else {
@@ -46,69 +46,70 @@ fn next(waiters: &mut [Option<Waiter>]) -> Option<(usize, Turn)> {
     None
 }
 
-/// Those that get the lock, in the order in which they do. No two have it at once.
+/// The order in which the waiters get the lock, each alone.
 fn order(waiters: &mut [Option<Waiter>]) -> Vec<usize> {
     let mut order = Vec::new();
     while let Some((number, turn)) = next(waiters) {
-        assert!(next(waiters).is_none(), "two have it");
+        assert!(next(waiters).is_none(), "two waiters have the lock");
         order.push(number);
         drop(turn);
     }
     order
 }
 
-/// They have come, in this order, and wait.
+/// Waiters that have arrived in this order.
 fn waiting(queue: &Arc<Queue>, priorities: &[Priority]) -> Vec<Option<Waiter>> {
     let mut waiters: Vec<_> = priorities
         .iter()
         .map(|priority| Some(waiter(queue, *priority)))
         .collect();
-    assert!(next(&mut waiters).is_none(), "somebody has it");
+    assert!(next(&mut waiters).is_none(), "a waiter got the lock");
     waiters
 }
 
 #[test]
-fn what_ends_a_use_goes_first_and_each_priority_keeps_its_order() {
+fn high_priority_callers_go_first_and_each_priority_keeps_its_order() {
     let queue = Arc::new(Queue::default());
-    let held = free(&queue);
+    let held = lock_now(&queue);
     let mut waiters = waiting(&queue, &[Normal, Normal, High, Normal, High]);
     drop(held);
     assert_eq!(order(&mut waiters), [2, 4, 0, 1, 3]);
-    drop(free(&queue));
+    drop(lock_now(&queue));
 }
 
 #[test]
-fn what_ends_a_use_goes_before_those_that_wait_and_not_before_the_one_whose_turn_it_is() {
+fn a_high_priority_caller_overtakes_waiting_callers_but_not_the_next_lock_holder() {
     let queue = Arc::new(Queue::default());
-    let held = free(&queue);
+    let held = lock_now(&queue);
     let mut waiters = waiting(&queue, &[Normal, Normal]);
     drop(held);
-    // It is the first one's turn, which has not looked yet.
+    // The first waiter was granted the lock, but has not been polled since.
     waiters.extend(waiting(&queue, &[High]));
     assert_eq!(order(&mut waiters), [0, 2, 1]);
 }
 
 #[test]
-fn whoever_gives_up_loses_their_own_place_alone() {
+fn a_cancelled_caller_changes_nothing_for_the_others() {
     let priorities = [Normal, High, Normal, High];
     let all = [1, 3, 0, 2];
-    for gone in 0..1 << priorities.len() {
-        let is_gone = |number: &usize| gone & (1 << number) != 0;
+    for cancelled in 0..1 << priorities.len() {
+        let is_cancelled = |number: &usize| cancelled & (1 << number) != 0;
         for has_turn in [false, true] {
             let queue = Arc::new(Queue::default());
-            let mut held = Some(free(&queue));
+            let mut held = Some(lock_now(&queue));
             let mut waiters = waiting(&queue, &priorities);
             if has_turn {
-                // The first one gives up when the lock is its own already, and it has not looked.
+                // The first waiter is cancelled after it was granted the lock and before it was
+                // polled.
                 held = None;
             }
-            for number in (0..priorities.len()).filter(is_gone) {
+            for number in (0..priorities.len()).filter(is_cancelled) {
                 waiters[number] = None;
             }
             drop(held);
-            let left: Vec<_> = all.into_iter().filter(|it| !is_gone(it)).collect();
-            assert_eq!(order(&mut waiters), left, "{gone:b}, {has_turn}");
-            drop(free(&queue));
+            let left: Vec<_> = all.into_iter().filter(|it| !is_cancelled(it)).collect();
+            assert_eq!(order(&mut waiters), left, "{cancelled:b}, {has_turn}");
+            drop(lock_now(&queue));
             drop(waiters);
             assert_eq!(Arc::strong_count(&queue), 1, "a lock is left over");
         }
@@ -116,10 +117,10 @@ fn whoever_gives_up_loses_their_own_place_alone() {
 }
 
 #[test]
-fn a_caller_that_never_waited_holds_up_nobody() {
+fn a_lock_future_dropped_before_its_first_poll_blocks_nobody() {
     let queue = Arc::new(Queue::default());
     drop(waiter(&queue, High));
-    let held = free(&queue);
+    let held = lock_now(&queue);
     drop(waiter(&queue, High));
     let mut waiters = waiting(&queue, &[Normal]);
     drop(held);
@@ -127,17 +128,17 @@ fn a_caller_that_never_waited_holds_up_nobody() {
 }
 
 #[test]
-fn any_number_may_give_up_at_once() {
+fn a_hundred_thousand_callers_can_be_cancelled_at_once() {
     let queue = Arc::new(Queue::default());
-    let held = free(&queue);
+    let held = lock_now(&queue);
     let mut waiters = waiting(&queue, &[Normal; 100_000]);
     waiters.clear();
     drop(held);
-    drop(free(&queue));
+    drop(lock_now(&queue));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn no_turn_is_lost_among_many_tasks_of_which_some_give_up() {
+async fn the_lock_is_exclusive_and_never_lost_among_many_tasks_of_which_some_are_cancelled() {
     let queue = Arc::new(Queue::default());
     let inside = Arc::new(AtomicUsize::new(0));
     let tasks: Vec<_> = (0..64)
@@ -170,5 +171,5 @@ async fn no_turn_is_lost_among_many_tasks_of_which_some_give_up() {
     for task in tasks {
         task.await.unwrap();
     }
-    drop(free(&queue));
+    drop(lock_now(&queue));
 }

@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_private_and_elsewhere_or_the_error_says_what_to_do() {
+    fn a_readable_or_misplaced_key_is_refused_with_a_remedy() {
         let home = tempfile::tempdir().unwrap();
         let (path, folder) = (home.path().join("key"), home.path().join("cache"));
         assert!(refused(&path, &folder).contains("keyside master-key generate"));
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn what_others_mount_may_be_readable_through_a_group() {
+    fn a_key_file_of_another_owner_may_be_group_readable() {
         assert!(is_private(0o440, false));
         assert!(!is_private(0o440, true));
         for mode in [0o444, 0o460, 0o604] {
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn a_master_key_of_the_same_bytes_is_another_key() {
+    fn a_master_key_of_the_same_bytes_is_a_different_key() {
         let text = MasterKey::generate();
         let master = MasterKey::parse(text.as_bytes(), "a test").unwrap();
         let raw = raw_key(text.as_bytes()).unwrap();

@@ -19,21 +19,21 @@ const OUTAGE: Duration = Duration::from_secs(900);
 const START: i64 = 1_000_000;
 const SECRET: &str = "sk-canary-cache-0f2b9d51c7";
 
-/// A machine: its clock, its key, its cache and what its Vault answers.
+/// A machine: its clock, its key, its cache and the answers of its Vault.
 struct Machine {
     home: tempfile::TempDir,
     clock: Arc<HeldClock>,
-    vault: Arc<Answers>,
+    vault: Arc<FakeVault>,
     address: &'static str,
 }
 
-/// A Vault that answers the same to every path until a test says otherwise.
-struct Answers(Mutex<Answer>);
+/// A Vault that gives the same answer for every path until a test changes it.
+struct FakeVault(Mutex<Answer>);
 
 type Answer = Result<(&'static str, &'static str), SourceError>;
 
 #[async_trait]
-impl SecretSource for Answers {
+impl SecretSource for FakeVault {
     async fn read(
         &self,
         _reference: &VaultReference,
@@ -76,7 +76,7 @@ impl Machine {
         Self {
             home,
             clock: Arc::new(HeldClock::at(START)),
-            vault: Arc::new(Answers(Mutex::new(Ok(("1", SECRET))))),
+            vault: Arc::new(FakeVault(Mutex::new(Ok(("1", SECRET))))),
             address: "https://vault.internal:8200",
         }
     }
@@ -120,14 +120,15 @@ impl Machine {
         DeclaredCredentials::new(options).unwrap()
     }
 
-    /// A start with one credential.
+    /// Starts a process with one credential.
     async fn start(&self) -> Arc<DeclaredCredentials> {
         let declared = self.process(vec![declared("main", "vault:kv/teams/acme#api_key")]);
         declared.follow().await;
         declared
     }
 
-    /// The same, and an end once the cache is on disk. Nothing of a process runs on when its runtime is dropped.
+    /// Starts a process and ends it once the cache is on disk. Dropping its runtime stops all
+    /// tasks.
     async fn run_once(&self) {
         let declared = self.start().await;
         until(|| self.file().exists()).await;
@@ -148,7 +149,7 @@ fn write_key(path: &Path) {
     fs::set_permissions(path, Permissions::from_mode(0o600)).unwrap();
 }
 
-/// Runs in a runtime of its own, which ends as a killed process does.
+/// Runs in its own runtime, which stops as abruptly as a killed process.
 fn in_a_process<T>(task: impl Future<Output = T>) -> T {
     let mut builder = tokio::runtime::Builder::new_current_thread();
     let runtime = builder.enable_all().start_paused(true).build().unwrap();
@@ -176,7 +177,7 @@ fn resolve(declared: &DeclaredCredentials, label: &str) -> Result<Vec<u8>, Refus
 }
 
 #[test]
-fn a_start_during_an_outage_serves_what_was_read_before_it_and_says_so() {
+fn a_start_during_an_outage_serves_the_cached_secret_and_reports_it() {
     let machine = Machine::new();
     in_a_process(machine.run_once());
     let written = fs::read(machine.file()).unwrap();
@@ -208,10 +209,10 @@ fn a_start_during_an_outage_serves_what_was_read_before_it_and_says_so() {
 }
 
 #[test]
-fn the_first_answer_of_vault_decides_and_not_the_version_in_the_cache() {
+fn the_first_answer_of_vault_replaces_the_cached_version_even_if_its_number_is_lower() {
     let machine = Machine::new();
     in_a_process(machine.run_once());
-    // The path was deleted and written again: the count began at 1.
+    // The path was deleted and written again, so its version restarted at 1.
     machine.answers(Ok(("1", "sk-canary-cache-another")));
     in_a_process(async {
         let declared = machine.start().await;
@@ -222,7 +223,7 @@ fn the_first_answer_of_vault_decides_and_not_the_version_in_the_cache() {
 }
 
 #[test]
-fn an_entry_is_used_until_the_outage_ends_and_then_deleted() {
+fn an_entry_is_used_until_the_outage_limit_and_then_deleted() {
     let machine = Machine::new();
     in_a_process(machine.run_once());
     machine.answers(away());
@@ -254,7 +255,7 @@ fn an_entry_is_used_until_the_outage_ends_and_then_deleted() {
 }
 
 #[test]
-fn an_entry_is_as_old_as_the_last_confirmation() {
+fn the_age_of_an_entry_counts_from_its_last_confirmation() {
     let machine = Machine::new();
     let cache = machine.cache();
     let at = |second| Timestamp::from_second(START + second).unwrap();
@@ -266,18 +267,18 @@ fn an_entry_is_as_old_as_the_last_confirmation() {
     assert!(cache.due(at(1)).is_none(), "nothing has changed");
     cache.confirm(&context, at(800));
     assert!(cache.due(at(1_699)).is_none(), "it is still good");
-    // A tenth of the outage later.
+    // A tenth of the outage limit later.
     cache.contents().written = None;
     let (entries, _) = cache.due(at(1_699)).unwrap();
     assert_eq!(entries[0].confirmed(), Some(at(800)));
-    // Too old, and good again once Vault answers.
+    // Too old, and valid again once Vault answers.
     assert!(cache.due(at(1_700)).unwrap().0.is_empty());
     cache.confirm(&context, at(1_800));
     assert_eq!(cache.due(at(1_800)).unwrap().0.len(), 1);
 }
 
 #[test]
-fn another_version_replaces_the_one_in_the_cache() {
+fn a_new_version_replaces_the_cached_one() {
     let machine = Machine::new();
     in_a_process(async {
         let declared = machine.start().await;
@@ -296,7 +297,7 @@ fn another_version_replaces_the_one_in_the_cache() {
 }
 
 #[test]
-fn a_clock_that_was_set_back_makes_the_copy_useless_and_is_named() {
+fn a_clock_set_back_invalidates_the_cache_and_is_reported() {
     let machine = Machine::new();
     in_a_process(machine.run_once());
     machine.answers(away());
@@ -311,12 +312,12 @@ fn a_clock_that_was_set_back_makes_the_copy_useless_and_is_named() {
         assert!(fault.contains("from the future"), "{fault}");
         assert!(fault.contains("correct the clock"), "{fault}");
         until(|| !machine.file().exists()).await;
-        assert!(declared.cache_fault().is_some(), "it stays said");
+        assert!(declared.cache_fault().is_some(), "the fault stays reported");
     });
 }
 
 #[test]
-fn what_vault_takes_back_is_deleted_on_disk_too() {
+fn a_secret_deleted_in_vault_is_deleted_from_the_cache_file() {
     let machine = Machine::new();
     in_a_process(async {
         let declared = machine.start().await;
@@ -336,7 +337,7 @@ fn what_vault_takes_back_is_deleted_on_disk_too() {
 }
 
 #[test]
-fn an_entry_is_good_for_its_own_credential_place_and_vault_alone() {
+fn an_entry_is_valid_only_for_its_own_credential_path_and_vault() {
     let mut machine = Machine::new();
     in_a_process(machine.run_once());
     machine.answers(away());
@@ -360,7 +361,7 @@ fn an_entry_is_good_for_its_own_credential_place_and_vault_alone() {
             resolve(&declared, "main").unwrap_err(),
             Refusal::SecretUnavailable
         );
-        // What no credential of the settings can use is not kept.
+        // An entry that no configured credential can use is deleted.
         until(|| !machine.file().exists()).await;
     });
     fs::write(machine.file(), whole).unwrap();
@@ -371,9 +372,10 @@ fn an_entry_is_good_for_its_own_credential_place_and_vault_alone() {
     });
 }
 
-/// With the key, as only a fault of ours could: the associated data holds where the MAC over the file does not help.
+/// With the key, as after a bug in Keyside: the associated data binds the entry even where the MAC
+/// over the file does not.
 #[test]
-fn a_secret_that_is_moved_to_another_entry_does_not_open() {
+fn a_secret_moved_to_another_entry_does_not_decrypt() {
     let machine = Machine::new();
     let cache = machine.cache();
     let (id, one, other) = (id(), reference("kv/one"), reference("kv/other"));
@@ -393,7 +395,7 @@ fn a_secret_that_is_moved_to_another_entry_does_not_open() {
 }
 
 #[test]
-fn a_damaged_foreign_or_open_cache_is_named_and_does_not_stop_a_start() {
+fn a_damaged_foreign_or_world_readable_cache_is_reported_and_does_not_prevent_a_start() {
     let machine = Machine::new();
     in_a_process(machine.run_once());
     machine.answers(away());
@@ -443,7 +445,7 @@ fn a_damaged_foreign_or_open_cache_is_named_and_does_not_stop_a_start() {
 }
 
 #[test]
-fn a_folder_that_cannot_be_made_is_named_and_requests_are_served() {
+fn a_cache_folder_that_cannot_be_created_is_reported_and_requests_are_served() {
     let machine = Machine::new();
     fs::write(machine.folder(), "a file in its place").unwrap();
     in_a_process(async {
@@ -456,7 +458,7 @@ fn a_folder_that_cannot_be_made_is_named_and_requests_are_served() {
 }
 
 #[tokio::test]
-async fn a_file_that_cannot_be_replaced_is_deleted_if_it_holds_what_vault_took_back() {
+async fn a_cache_file_that_cannot_be_replaced_is_deleted_if_it_contains_a_deleted_secret() {
     let machine = Machine::new();
     let cache = machine.cache();
     let (id, one, other) = (id(), reference("kv/one"), reference("kv/other"));

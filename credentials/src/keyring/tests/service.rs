@@ -1,4 +1,4 @@
-//! A keyring whose keys are wrapped by a service over a network.
+//! A keyring whose keys are wrapped by a remote service.
 
 use std::sync::{
     Mutex as SyncMutex,
@@ -11,20 +11,20 @@ use tokio::sync::Barrier;
 use super::*;
 use crate::kms::KmsSource;
 
-/// The `local` driver, as if it were far away.
-struct Network {
+/// The `local` driver as a remote service.
+struct RemoteService {
     inner: Arc<dyn KeyService>,
-    /// Lets workspaces' keys unwrap only once as many as this ask at the same time.
+    /// Unwraps workspace keys only when this many calls wait at the same time.
     together: Option<Barrier>,
     running: AtomicUsize,
     most: AtomicUsize,
-    /// What each call for a workspace fails with.
+    /// The error for each workspace whose calls fail.
     fails: SyncMutex<HashMap<String, fn() -> KmsError>>,
     forgotten: SyncMutex<Vec<String>>,
     can_make_new: bool,
 }
 
-impl Network {
+impl RemoteService {
     fn new() -> Self {
         Self {
             inner: kms(1).service(),
@@ -53,7 +53,7 @@ impl Network {
 }
 
 #[async_trait]
-impl KeyService for Network {
+impl KeyService for RemoteService {
     fn name(&self, workspace: &str) -> String {
         self.inner.name(workspace)
     }
@@ -97,7 +97,7 @@ impl KeyService for Network {
     }
 }
 
-async fn open(path: &Path, service: &Arc<Network>) -> Result<Keyring, KeyringError> {
+async fn open(path: &Path, service: &Arc<RemoteService>) -> Result<Keyring, KeyringError> {
     let kms = Kms::open(&KmsSource::Service(service.clone()), path)?;
     Keyring::open_or_create(path, kms).await
 }
@@ -120,16 +120,16 @@ fn refused() -> KmsError {
 async fn keys_are_unwrapped_sixteen_at_a_time_and_keep_their_order() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("keyring");
-    let keyring = open(&path, &Arc::new(Network::new())).await.unwrap();
+    let keyring = open(&path, &Arc::new(RemoteService::new())).await.unwrap();
     let ids = |n: usize| format!("w{n}").parse::<WorkspaceId>().unwrap();
     for workspace in (0..16).map(ids) {
         keyring.add(&workspace).await.unwrap();
         keyring.add_next(&workspace).await.unwrap();
     }
-    // With fewer at a time this would wait for ever.
-    let service = Arc::new(Network {
+    // With fewer calls at a time this would never return.
+    let service = Arc::new(RemoteService {
         together: Some(Barrier::new(16)),
-        ..Network::new()
+        ..RemoteService::new()
     });
     let again = open(&path, &service).await.unwrap();
     assert_eq!(service.most.load(Ordering::SeqCst), 16);
@@ -141,10 +141,10 @@ async fn keys_are_unwrapped_sixteen_at_a_time_and_keep_their_order() {
 }
 
 #[tokio::test]
-async fn a_refusal_leaves_one_workspace_out_and_a_service_that_is_away_all() {
+async fn a_refused_key_leaves_out_its_workspace_and_an_unreachable_service_is_an_error() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("keyring");
-    let service = Arc::new(Network::new());
+    let service = Arc::new(RemoteService::new());
     let keyring = open(&path, &service).await.unwrap();
     let globex: WorkspaceId = "globex".parse().unwrap();
     keyring.add(&acme()).await.unwrap();
@@ -163,10 +163,10 @@ async fn a_refusal_leaves_one_workspace_out_and_a_service_that_is_away_all() {
 }
 
 #[tokio::test]
-async fn a_workspace_is_forgotten_by_the_service_before_its_last_key_is_gone() {
+async fn the_service_forgets_a_workspace_before_its_last_key_is_destroyed() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("keyring");
-    let service = Arc::new(Network::new());
+    let service = Arc::new(RemoteService::new());
     let keyring = open(&path, &service).await.unwrap();
     keyring.add(&acme()).await.unwrap();
     keyring.add_next(&acme()).await.unwrap();
@@ -181,7 +181,7 @@ async fn a_workspace_is_forgotten_by_the_service_before_its_last_key_is_gone() {
     service.fails.lock().unwrap().clear();
     assert_eq!(keyring.destroy(&all).await.unwrap(), 1);
     assert_eq!(*service.forgotten.lock().unwrap(), ["acme"]);
-    // Refused for good: the keys are gone from the file all the same.
+    // Refused permanently: the keys are deleted from the file nevertheless.
     keyring.add(&acme()).await.unwrap();
     service.fail_for("acme", refused);
     let all = keyring.ids(&acme()).await.into_iter().collect();
@@ -190,20 +190,20 @@ async fn a_workspace_is_forgotten_by_the_service_before_its_last_key_is_gone() {
 }
 
 #[tokio::test]
-async fn a_rotation_wraps_every_key_again_where_the_service_rotates_its_own() {
+async fn a_rotation_rewraps_every_key_when_the_service_rotates_its_own_key() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("keyring");
-    let service = Arc::new(Network::new());
+    let service = Arc::new(RemoteService::new());
     let keyring = open(&path, &service).await.unwrap();
     keyring.add(&acme()).await.unwrap();
     let before = keyring.to_json().await;
     let to = keyring.next_master_key().await.unwrap();
     assert_eq!(to, service.name(""));
     let rewrapped = keyring.rewrap(&to, None).await.unwrap();
-    // The installation's own, the one that signs, and that of acme.
+    // The installation's own key, the signing key, and that of acme.
     assert_eq!((rewrapped.keys, rewrapped.previous), (3, to.clone()));
     assert_ne!(keyring.to_json().await, before);
-    // On record at every start from now on; nothing is left to finish.
+    // Every later start repeats this for a recorded rotation; nothing is left to do.
     let after = keyring.to_json().await;
     keyring.settle(Some(&to), None).await.unwrap();
     assert_eq!(keyring.to_json().await, after);
@@ -216,12 +216,12 @@ async fn a_rotation_wraps_every_key_again_where_the_service_rotates_its_own() {
     );
 }
 
-/// Wrapped together with the old signing key, it would never open again.
+/// If it were wrapped together with the old signing key, it would never unwrap again.
 #[tokio::test]
-async fn a_key_that_is_refused_for_now_keeps_the_old_signing_key_until_it_unwraps() {
+async fn the_old_signing_key_is_kept_while_the_service_refuses_a_workspace_key() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("keyring");
-    let service = Arc::new(Network::new());
+    let service = Arc::new(RemoteService::new());
     let keyring = open(&path, &service).await.unwrap();
     let id = keyring.add(&acme()).await.unwrap().id().to_owned();
     let (to, old) = (service.name(""), keyring.public_key());
@@ -243,16 +243,16 @@ async fn a_key_that_is_refused_for_now_keeps_the_old_signing_key_until_it_unwrap
 }
 
 #[tokio::test]
-async fn a_process_that_only_reads_makes_no_keys() {
+async fn a_read_only_process_creates_no_keys() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("keyring");
-    let reader = Arc::new(Network {
+    let reader = Arc::new(RemoteService {
         can_make_new: false,
-        ..Network::new()
+        ..RemoteService::new()
     });
     assert!(open(&path, &reader).await.is_err());
     assert!(!path.exists());
-    let keyring = open(&path, &Arc::new(Network::new())).await.unwrap();
+    let keyring = open(&path, &Arc::new(RemoteService::new())).await.unwrap();
     keyring.add(&acme()).await.unwrap();
     let keyring = open(&path, &reader).await.unwrap();
     assert!(keyring.current(&acme()).is_some());

@@ -1,4 +1,4 @@
-//! Two processes with one keyring, as two authorities on one backend have it.
+//! Two processes with one keyring, such as two authorities on one backend.
 
 use super::*;
 
@@ -13,7 +13,7 @@ async fn two(path: &Path) -> [Arc<Keyring>; 2] {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn both_add_keys_at_the_same_time_and_none_is_lost() {
+async fn keys_added_by_two_processes_at_the_same_time_are_all_kept() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("keyring");
     let keyrings = two(&path).await;
@@ -42,12 +42,12 @@ async fn both_add_keys_at_the_same_time_and_none_is_lost() {
 }
 
 #[tokio::test]
-async fn what_one_has_replaced_or_destroyed_is_so_for_the_other_once_it_looks() {
+async fn keys_replaced_or_destroyed_by_one_process_are_so_for_the_other_after_it_catches_up() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("keyring");
     let [one, other] = two(&path).await;
     let first = one.add(&acme()).await.unwrap();
-    assert!(other.current(&acme()).is_none(), "it has not looked yet");
+    assert!(other.current(&acme()).is_none(), "it has not caught up yet");
     let next = other.add_next(&acme()).await.unwrap();
     assert_eq!(other.ids(&acme()).await, [first.id(), next.id()]);
     one.catch_up().await.unwrap();
@@ -56,7 +56,7 @@ async fn what_one_has_replaced_or_destroyed_is_so_for_the_other_once_it_looks() 
         assert_eq!(keyring.current(&acme()).unwrap().id(), next.id());
         assert!(keyring.key(&acme(), first.id()).is_some());
     }
-    // One that has not looked destroys what the other has made since.
+    // A process destroys a key that the other has added since it last caught up.
     let last = one.add_next(&acme()).await.unwrap();
     let all = [&first, &next, &last].map(|key| key.id().to_owned());
     assert_eq!(other.destroy(&all.into()).await.unwrap(), 3);
@@ -65,9 +65,9 @@ async fn what_one_has_replaced_or_destroyed_is_so_for_the_other_once_it_looks() 
     assert!(one.ids(&acme()).await.is_empty());
 }
 
-/// The one that has not rotated knows no key that the file is wrapped with now.
+/// The process that has not rotated has no master key that unwraps the file now.
 #[tokio::test]
-async fn keys_that_are_known_are_not_lost_to_a_master_key_that_the_other_has_rotated() {
+async fn known_keys_stay_usable_after_the_other_process_rotates_the_master_key() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("keyring");
     let local = crate::KmsSource::Local(keyside_config::LocalKms {

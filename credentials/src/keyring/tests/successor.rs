@@ -1,8 +1,8 @@
-//! Successors of the signing key: who trusts them, and that nobody adds one who cannot use the KMS.
+//! Successors of the signing key: who trusts them, and that none can be added without the KMS.
 
 use super::*;
 
-/// The one master key that [`kms`] has.
+/// The only master key of [`kms`].
 fn master_key() -> String {
     kms(1).service().name("")
 }
@@ -11,7 +11,7 @@ fn both(one: PublicKey, other: PublicKey) -> TrustedKeys {
     [one, other].into_iter().collect()
 }
 
-/// Has a successor take over.
+/// Adds a successor and makes it the signing key.
 async fn rotated(keyring: &Keyring) -> PublicKey {
     let next = keyring.add_successor().await.unwrap();
     keyring.rewrap(&master_key(), Some(&next)).await.unwrap();
@@ -19,7 +19,7 @@ async fn rotated(keyring: &Keyring) -> PublicKey {
 }
 
 #[tokio::test]
-async fn a_successor_is_trusted_at_once_and_takes_over_with_every_key() {
+async fn a_successor_is_trusted_at_once_and_replaces_the_signing_key_when_all_keys_are_rewrapped() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("keyring");
     let keyring = Keyring::open_or_create(&path, kms(1)).await.unwrap();
@@ -38,7 +38,7 @@ async fn a_successor_is_trusted_at_once_and_takes_over_with_every_key() {
         assert!(next.verify(b"head", &signature));
     }
     let rewrapped = keyring.rewrap(&master_key(), Some(&next)).await.unwrap();
-    // The new signing key, the installation's own, and that of acme.
+    // The new signing key, the installation's own key, and that of acme.
     assert_eq!((rewrapped.keys, rewrapped.warning), (3, None));
     for opened in [
         &keyring,
@@ -55,7 +55,7 @@ async fn a_successor_is_trusted_at_once_and_takes_over_with_every_key() {
 }
 
 #[tokio::test]
-async fn who_only_reads_follows_whether_or_not_it_has_seen_the_successor_before() {
+async fn a_read_only_keyring_follows_a_rotation_even_if_it_never_saw_the_successor() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("keyring");
     let keyring = Keyring::open_or_create(&path, kms(1)).await.unwrap();
@@ -74,9 +74,9 @@ async fn who_only_reads_follows_whether_or_not_it_has_seen_the_successor_before(
     }
 }
 
-/// One that was the signing key itself, and was stolen then.
+/// A stolen former signing key, in each form in which it was once stored.
 #[tokio::test]
-async fn no_key_becomes_a_successor_again_or_without_the_kms() {
+async fn no_former_or_forged_key_is_accepted_as_a_successor() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("keyring");
     let keyring = Keyring::open_or_create(&path, kms(1)).await.unwrap();
@@ -112,7 +112,7 @@ async fn no_key_becomes_a_successor_again_or_without_the_kms() {
         let reader = Keyring::open_to_read(&path, kms(1)).await.unwrap();
         assert_eq!(reader.trust(), TrustedKeys::from(now));
     }
-    // Nor does a successor of now pass under another public key.
+    // A current successor is not accepted under another public key, either.
     good.replace(&path).unwrap();
     let keyring = Keyring::open_or_create(&path, kms(1)).await.unwrap();
     keyring.add_successor().await.unwrap();
@@ -127,9 +127,10 @@ async fn no_key_becomes_a_successor_again_or_without_the_kms() {
     }
 }
 
-/// The one that has not rotated knows no key that the file is wrapped with now, and has the successor in memory.
+/// The process that has not rotated has no master key that unwraps the file now, but has the
+/// successor in memory.
 #[tokio::test]
-async fn a_process_without_the_new_master_key_goes_over_to_a_successor_that_it_has_seen() {
+async fn a_process_without_the_new_master_key_switches_to_a_successor_that_it_has_loaded() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("keyring");
     let local = crate::KmsSource::Local(keyside_config::LocalKms {

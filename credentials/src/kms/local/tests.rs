@@ -33,7 +33,7 @@ fn a_generated_key_parses_with_and_without_its_newline_and_padding() {
 }
 
 #[test]
-fn what_is_no_key_is_refused_by_name_and_not_repeated() {
+fn an_invalid_key_is_refused_by_its_source_without_its_content() {
     for wrong in ["", "hunter2", "c2hvcnQ=", &"A".repeat(64), &"A".repeat(100)] {
         let error = MasterKey::parse(wrong.as_bytes(), "/etc/keyside/key")
             .err()
@@ -48,7 +48,7 @@ fn what_is_no_key_is_refused_by_name_and_not_repeated() {
 }
 
 #[test]
-fn a_wrapped_key_unwraps_where_it_was_wrapped_for_and_nowhere_else() {
+fn a_wrapped_key_unwraps_only_in_the_context_it_was_wrapped_for() {
     let master_key = master_key(7);
     let wrapped = master_key.wrap(&HERE, &[42; 32]);
     assert_eq!(*master_key.unwrap(&HERE, &wrapped).unwrap(), [42; 32]);
@@ -83,7 +83,7 @@ fn a_wrapped_key_unwraps_where_it_was_wrapped_for_and_nowhere_else() {
 }
 
 #[test]
-fn the_wrong_master_key_is_told_from_damage_and_both_are_named() {
+fn a_wrong_master_key_and_damage_are_different_errors() {
     let wrapped = master_key(7).wrap(&HERE, &[42; 32]);
     let error = master_key(8).unwrap(&HERE, &wrapped).unwrap_err();
     let KmsError::WrongMasterKey { expected, given } = &error else {
@@ -97,7 +97,7 @@ fn the_wrong_master_key_is_told_from_damage_and_both_are_named() {
 }
 
 #[test]
-fn without_any_setting_a_key_is_made_once_for_its_owner_alone() {
+fn without_settings_a_key_is_generated_once_and_only_its_owner_can_read_it() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("data.master-key");
     let source = MasterKeySource::Generated(path.clone());
@@ -108,7 +108,7 @@ fn without_any_setting_a_key_is_made_once_for_its_owner_alone() {
 }
 
 #[test]
-fn no_new_key_is_made_where_an_old_one_has_wrapped_something() {
+fn no_key_is_generated_if_a_keyring_exists() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("data.master-key");
     let keyring = folder.path().join("keyring");
@@ -121,7 +121,7 @@ fn no_new_key_is_made_where_an_old_one_has_wrapped_something() {
 }
 
 #[test]
-fn a_named_file_that_is_not_there_is_never_made() {
+fn a_configured_key_file_that_is_missing_is_never_created() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("key");
     let error = MasterKey::find(
@@ -138,13 +138,13 @@ fn a_named_file_that_is_not_there_is_never_made() {
 }
 
 #[tokio::test]
-async fn it_keeps_the_contract_of_a_key_service() {
+async fn the_local_driver_keeps_the_contract_of_a_key_service() {
     let service = |byte| Kms::local(master_key(byte)).service();
     contract::upheld_by(service(7), service(8)).await;
 }
 
 #[test]
-fn a_key_that_another_driver_has_wrapped_names_it() {
+fn a_key_wrapped_by_another_driver_names_that_driver() {
     let wrapped = [b"\x02".as_slice(), &[7; 60]].concat();
     let error = master_key(7).unwrap(&HERE, &wrapped).unwrap_err();
     assert!(

@@ -83,7 +83,7 @@ impl Inner {
             .clone()
             .map(|by_key| by_key.into_record(by, &warnings));
         let metadata = SecretMetadata::of(secret, &provider.key.prefix, idempotency);
-        let mut document = unsealed(by, id.clone(), new, endpoint, now);
+        let mut document = unsealed(by, id.clone(), new, (&provider, endpoint), now);
         document.source = input.version().map(SourceDocument::Version);
         let version = match input {
             SecretInput::Given(secret) => document.seal(&key, secret, &metadata, now),
@@ -215,13 +215,13 @@ fn unsealed(
     by: &ActorContext,
     id: CredentialId,
     new: &NewCredential,
-    endpoint: Option<String>,
+    (provider, endpoint): (&Provider, Option<String>),
     now: Timestamp,
 ) -> CredentialDocument {
     CredentialDocument {
         id,
         workspace: new.workspace.clone(),
-        provider: new.provider.as_str().into(),
+        provider: provider.id.clone(),
         label: new.label.clone(),
         environment: new.environment,
         usage_tag: new.usage_tag.clone(),

@@ -28,10 +28,15 @@ impl Inner {
             let mut draft = edit.record(Event::CredentialEdited, by, &metadata);
             // Field names only: a label may be a person's name, and the log is permanent.
             draft.note = Some(changed.join(", "));
-            if changed == ["expiresAt"] && edit.ends_sooner() {
+            let (ends_sooner, workspace) = (edit.ends_sooner(), edit.document.workspace.clone());
+            if changed == ["expiresAt"] && ends_sooner {
                 draft.effect = Effect::EndsSooner;
             }
             edit.commit(draft, settings).await?;
+            if ends_sooner {
+                // Linked at once, so that an older state cannot bring the later end back.
+                self.links.changed(&workspace, true);
+            }
         }
         Ok(ChangeOutcome {
             id: id.clone(),

@@ -4,10 +4,10 @@
 //! is released while the provider is asked, so that other changes, revocations above all, need not
 //! wait.
 
-use std::{sync::Arc, sync::PoisonError, time::Duration};
+use std::{sync::PoisonError, time::Duration};
 
 use jiff::Timestamp;
-use keyside_config::Verification;
+use keyside_config::{ProviderId, Verification};
 
 use super::{
     ChangeOutcome,
@@ -167,7 +167,7 @@ impl Inner {
         Err(ChangeError::CheckFailed(*finding))
     }
 
-    fn count_rotation(&self, provider: Arc<str>) {
+    fn count_rotation(&self, provider: ProviderId) {
         let mut rotations = self
             .rotations
             .lock()

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use keyside_store::{StorageError, chain::LoadError};
+use keyside_store::{
+    StorageError,
+    chain::{CommitError, LoadError},
+};
 
 use super::is_valid_name;
 use crate::{
@@ -88,6 +91,10 @@ impl Inner {
         let both = (of_workspace, own.lock(Priority::Normal).await);
         let guard = self.begin_change(by, both, gate).await?;
         let before = self.chains.registration(&new.id);
+        if let Some(before) = &before {
+            let readable = before.check_readable(new.id.as_str());
+            readable.map_err(CommitError::Damaged)?;
+        }
         if let Some(before) = before.as_ref().filter(|before| before.is_there) {
             return self.resume_creation(&new.id, before);
         }
@@ -98,14 +105,21 @@ impl Inner {
         }
         // Detected before anything is written, so that no workspace is left incomplete.
         match self.chains.refresh(&tracked).await {
-            Err(LoadError::Damaged(damage)) => return Err(ChangeError::ChainDamaged(damage)),
+            Err(LoadError::Damaged(damage)) => {
+                return Err(ChangeError::ChainDamaged {
+                    file: self.chains.anchor_file(&new.id),
+                    damage,
+                });
+            }
             refreshed => drop(refreshed.map_err(load_failed)?),
         }
         // Keys of an erased predecessor first: the new workspace must not use a key that is to be
         // destroyed.
         self.destroy_erased_keys().await?;
         // A key without a workspace is harmless; a workspace without a key would be lost.
-        self.keyring.add(&new.id).await?;
+        self.keyring.catch_up().await?;
+        let had_key = self.keyring.current(&new.id).is_some();
+        let key = self.keyring.add(&new.id).await?;
         let created_at = self.clock.now();
         let registration = Registration {
             incarnation: before.as_ref().map_or(0, |before| before.incarnation) + 1,
@@ -119,15 +133,30 @@ impl Inner {
             }),
             link: before.as_ref().and_then(|before| before.link),
             erased: before.and_then(|before| before.erased),
+            is_unreadable: false,
         };
         let draft = Draft {
             workspace: Some(new.id.clone()),
             ..Draft::new(Event::WorkspaceCreated, by)
         };
         let writes = vec![registration.write(&new.id)];
-        self.commit_own(guard.on.as_ref(), vec![draft], writes)
-            .await?;
-        Ok(registration)
+        let committed = self.commit_own(guard.on.as_ref(), vec![draft], writes);
+        match committed.await {
+            Err(error @ ChangeError::StoreUnavailable(StorageError::Full { .. })) if !had_key => {
+                self.destroy_unused_key(&new.id, key.id()).await;
+                Err(error)
+            }
+            committed => committed.map(|_| registration),
+        }
+    }
+
+    /// Destroys the key of a workspace that was refused for want of disk space. If this fails, the
+    /// key does no harm: creating the workspace later uses it.
+    async fn destroy_unused_key(&self, workspace: &WorkspaceId, key: &str) {
+        let destroyed = self.keyring.destroy(&[key.to_owned()].into()).await;
+        if let Err(error) = destroyed {
+            tracing::warn!(%workspace, %error, "the keyring keeps a key for a workspace that was not created");
+        }
     }
 
     /// Resumes a creation that a crash interrupted, though it was another request's.

@@ -1,6 +1,7 @@
 //! The JSON format of exports. Separate from the views, so that either can change without the
 //! other.
 
+use keyside_config::ProviderId;
 use serde_json::{Value, json};
 
 use crate::{
@@ -24,9 +25,9 @@ pub(super) fn workspace(entry: &WorkspaceEntry) -> Value {
     })
 }
 
-fn default((provider, defaults): (&String, &Defaults)) -> (String, Value) {
+fn default((provider, defaults): (&ProviderId, &Defaults)) -> (String, Value) {
     let defaults = json!({ "live": defaults.live, "sandbox": defaults.sandbox });
-    (provider.clone(), defaults)
+    (provider.to_string(), defaults)
 }
 
 pub(super) fn listed(listed: &Listed) -> Value {
@@ -74,7 +75,7 @@ fn credential(credential: &Credential) -> Value {
     });
     json!({
         "id": credential.id,
-        "provider": &*credential.provider,
+        "provider": credential.provider,
         "label": credential.label,
         "environment": credential.environment,
         "status": credential.status,

@@ -1,4 +1,4 @@
-//! Reading the log across chains, and taking it away.
+//! Searching the audit log across chains, and exporting it.
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use keyside_store::PublicKey;
@@ -8,26 +8,26 @@ use serde_json::{Value, json};
 use super::*;
 use crate::audit::{Checked, Cursor, ExportError, verify_export};
 
-/// Something that is put on record, somewhere.
+/// An event that is audited in some chain.
 #[derive(Clone, Debug)]
-enum Happens {
+enum Action {
     /// In the chain of one of the workspaces.
     Add(usize),
-    /// In the installation's.
+    /// In the installation's chain.
     Refuse,
-    /// In both.
+    /// In both chains.
     Link,
     Later(i64),
 }
 
 const WORKSPACES: [&str; 3] = ["acme", "beta", "gamma"];
 
-fn history() -> impl Strategy<Value = Vec<Happens>> {
+fn history() -> impl Strategy<Value = Vec<Action>> {
     let happens = prop_oneof![
-        4 => (0..WORKSPACES.len()).prop_map(Happens::Add),
-        2 => Just(Happens::Refuse),
-        1 => Just(Happens::Link),
-        2 => (1..3i64).prop_map(Happens::Later),
+        4 => (0..WORKSPACES.len()).prop_map(Action::Add),
+        2 => Just(Action::Refuse),
+        1 => Just(Action::Link),
+        2 => (1..3i64).prop_map(Action::Later),
     ];
     proptest::collection::vec(happens, 1..60)
 }
@@ -46,8 +46,8 @@ fn cases(cases: u32) -> TestRunner {
     })
 }
 
-/// An installation with three workspaces, to which this has happened.
-async fn led(history: &[Happens]) -> (Installation, Arc<Registry>) {
+/// An installation with three workspaces and this history.
+async fn installation_after(history: &[Action]) -> (Installation, Arc<Registry>) {
     let installation = Installation::new();
     let registry = installation.open().await;
     for id in WORKSPACES {
@@ -56,19 +56,19 @@ async fn led(history: &[Happens]) -> (Installation, Arc<Registry>) {
     }
     for (n, happens) in history.iter().enumerate() {
         match happens {
-            Happens::Add(at) => {
+            Action::Add(at) => {
                 let new = NewCredential {
                     workspace: WORKSPACES[*at].parse().unwrap(),
                     ..key(&format!("k{n}"), "sk-1")
                 };
                 registry.add(&act(), new).await.unwrap();
             }
-            Happens::Refuse => {
+            Action::Refuse => {
                 let refused = registry.audit().refused(&act(), "wrong-token").await;
                 refused.unwrap();
             }
-            Happens::Link => registry.inner.link(true).await,
-            Happens::Later(seconds) => {
+            Action::Link => registry.inner.link(true).await,
+            Action::Later(seconds) => {
                 let clock = &installation.clock;
                 clock.set(clock.now().as_second() + seconds);
             }
@@ -77,7 +77,7 @@ async fn led(history: &[Happens]) -> (Installation, Arc<Registry>) {
     (installation, registry)
 }
 
-/// All that a search finds, page after page.
+/// All records that a search finds, page by page.
 async fn paged(registry: &Registry, filter: &AuditFilter, page: usize) -> Vec<AuditRecord> {
     let (mut all, mut before) = (Vec::new(), None::<Cursor>);
     loop {
@@ -87,7 +87,7 @@ async fn paged(registry: &Registry, filter: &AuditFilter, page: usize) -> Vec<Au
         let Some(next) = found.before else {
             return all;
         };
-        // As it goes through an address.
+        // Through the text form, as in a URL.
         assert_eq!(next.to_string().parse::<Cursor>().as_ref(), Ok(&next));
         before = Some(next);
     }
@@ -98,7 +98,7 @@ fn limited_to(workspace: &str) -> Scope {
 }
 
 #[test]
-fn pages_of_whatever_size_are_the_whole_log_newest_first() {
+fn audit_pages_of_any_size_add_up_to_the_whole_log_newest_first() {
     let filters = [
         AuditFilter::default(),
         AuditFilter {
@@ -114,10 +114,10 @@ fn pages_of_whatever_size_are_the_whole_log_newest_first() {
             ..AuditFilter::default()
         },
     ];
-    let lives = (history(), 1..70usize);
-    let outcome = cases(60).run(&lives, |(history, page)| {
+    let inputs = (history(), 1..70usize);
+    let outcome = cases(60).run(&inputs, |(history, page)| {
         runtime().block_on(async {
-            let (_installation, registry) = led(&history).await;
+            let (_installation, registry) = installation_after(&history).await;
             for filter in &filters {
                 let mut expected = exported(&registry, filter.clone()).await;
                 expected.reverse();
@@ -131,31 +131,26 @@ fn pages_of_whatever_size_are_the_whole_log_newest_first() {
     outcome.unwrap();
 }
 
-/// Short enough for people to read when a test fails.
+/// A short form, readable when a test fails.
 fn places(records: &[AuditRecord]) -> Vec<String> {
     let place = |it: &AuditRecord| format!("{} {} {}", it.at, it.chain, it.position);
     records.iter().map(place).collect()
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_is_limited_sees_neither_other_workspaces_nor_what_is_about_none() {
-    let all = [
-        Happens::Add(0),
-        Happens::Add(1),
-        Happens::Refuse,
-        Happens::Link,
-    ];
-    let (_installation, registry) = led(&all).await;
+async fn an_export_with_a_limited_scope_hides_other_workspaces_and_records_about_none() {
+    let all = [Action::Add(0), Action::Add(1), Action::Refuse, Action::Link];
+    let (_installation, registry) = installation_after(&all).await;
     let filter = AuditFilter {
         within: limited_to("beta"),
         ..AuditFilter::default()
     };
-    let told = exported(&registry, filter.clone()).await;
+    let recorded = exported(&registry, filter.clone()).await;
     let beta = Some("beta".parse().unwrap());
-    assert!(told.iter().all(|record| record.workspace == beta));
-    let told: Vec<_> = told.iter().map(|record| record.event).collect();
+    assert!(recorded.iter().all(|record| record.workspace == beta));
+    let recorded: Vec<_> = recorded.iter().map(|record| record.event).collect();
     assert_eq!(
-        told,
+        recorded,
         [
             Event::WorkspaceCreated,
             Event::ChainBegun,
@@ -171,14 +166,14 @@ async fn whoever_is_limited_sees_neither_other_workspaces_nor_what_is_about_none
     ] {
         assert!(!file.contains(hidden), "{hidden}");
     }
-    // What is hidden is there as its hash, and the whole is checked all the same.
+    // Hidden records are included as hashes, so the whole export can be verified.
     let checked = checked(&file, &registry.audit().public_key()).unwrap();
     assert_eq!(checked.chains, 2);
     let (hidden, all) = (checked.hidden, checked.records);
     assert!(hidden > 0 && all == hidden + 3, "{checked:?}");
 }
 
-/// An export as it is written to a file: one JSON object a line.
+/// An export as it is written to a file: one JSON object per line.
 pub(super) async fn written(registry: &Registry, filter: AuditFilter) -> String {
     let mut export = registry.audit().export(filter, None);
     let mut file = String::new();
@@ -224,11 +219,11 @@ pub(super) fn checked(file: &str, key: &PublicKey) -> Result<Checked, ExportErro
 }
 
 #[test]
-fn any_export_is_confirmed_with_the_public_key_alone_and_by_no_other() {
+fn any_export_verifies_with_the_public_key_alone_and_with_no_other_key() {
     let outcome = cases(30).run(&history(), |history| {
         runtime().block_on(async {
-            let (_installation, registry) = led(&history).await;
-            let (_other, elsewhere) = led(&[]).await;
+            let (_installation, registry) = installation_after(&history).await;
+            let (_other, elsewhere) = installation_after(&[]).await;
             let file = written(&registry, AuditFilter::default()).await;
             let verified = registry.audit().verify().await.unwrap();
             let found = checked(&file, &registry.audit().public_key()).unwrap();
@@ -244,15 +239,15 @@ fn any_export_is_confirmed_with_the_public_key_alone_and_by_no_other() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn any_line_of_an_export_that_is_edited_left_out_moved_or_doubled_is_found() {
+async fn any_edited_missing_moved_or_duplicated_line_of_an_export_is_detected() {
     let all = [
-        Happens::Add(0),
-        Happens::Refuse,
-        Happens::Add(1),
-        Happens::Add(0),
-        Happens::Link,
+        Action::Add(0),
+        Action::Refuse,
+        Action::Add(1),
+        Action::Add(0),
+        Action::Link,
     ];
-    let (_installation, registry) = led(&all).await;
+    let (_installation, registry) = installation_after(&all).await;
     let key = registry.audit().public_key();
     for within in [Scope::All, limited_to("acme")] {
         let filter = AuditFilter {
@@ -275,7 +270,7 @@ async fn any_line_of_an_export_that_is_edited_left_out_moved_or_doubled_is_found
             let mut doubled = lines.clone();
             doubled.insert(at, line);
             let (one, next) = (chain_in(&lines[at]), chain_in(&lines[to]));
-            // Which of two chains comes first is of no matter.
+            // The order of two chains does not matter.
             let is_moved = one == next && at < to;
             for (what, lines) in [
                 ("edited", Some(edited)),
@@ -301,7 +296,7 @@ fn chain_in(line: &str) -> Value {
     serde_json::from_str::<Value>(line).unwrap()["chain"].clone()
 }
 
-/// Another text, hash or head in the same form.
+/// Another text, hash or head in the same format.
 fn edit_line(line: &str) -> String {
     let mut json: Value = serde_json::from_str(line).unwrap();
     if let Some(stored) = json["stored"].as_str() {

@@ -1,4 +1,4 @@
-//! Edits, withdrawals, and changes that come too late.
+//! Edits, revocations, and changes with an outdated revision.
 
 use jiff::Timestamp;
 
@@ -13,7 +13,7 @@ fn labelled(label: &'static str) -> CredentialQuery<'static> {
 }
 
 #[tokio::test]
-async fn an_edit_changes_what_is_not_the_secret_and_records_names_without_values() {
+async fn an_edit_changes_everything_but_the_secret_and_audits_field_names_without_values() {
     let (installation, registry, id) = one_key().await;
     let from = seen(&registry).await;
     let end = Some(Timestamp::from_second(NOW + DAY).unwrap());
@@ -75,7 +75,7 @@ async fn an_edit_changes_what_is_not_the_secret_and_records_names_without_values
 }
 
 #[tokio::test]
-async fn a_taken_label_a_past_expiry_and_a_default_without_heir_are_refused() {
+async fn an_edit_to_a_taken_label_a_past_expiry_or_without_any_default_is_refused() {
     let (_installation, registry, id) = one_key().await;
     registry.add(&act(), key("other", "sk-2")).await.unwrap();
     let edit = async |edit: Edit| registry.edit(&act(), &id, edit).await.map(drop);
@@ -105,7 +105,7 @@ async fn a_taken_label_a_past_expiry_and_a_default_without_heir_are_refused() {
 }
 
 #[tokio::test]
-async fn saving_says_which_default_stays_and_which_gives_way() {
+async fn creating_a_key_reports_the_kept_or_replaced_default() {
     let (_installation, registry, first) = one_key().await;
     let default = || Some("default".parse().unwrap());
     let saved = registry.add(&act(), key("b", "sk-2")).await.unwrap();
@@ -144,7 +144,7 @@ async fn saving_says_which_default_stays_and_which_gives_way() {
 }
 
 #[tokio::test]
-async fn a_change_that_is_based_on_an_older_state_is_refused_and_changes_nothing() {
+async fn a_change_with_an_outdated_revision_is_refused_and_changes_nothing() {
     let (_installation, registry, id) = one_key().await;
     registry.rotate(&act(), &id, to("sk-2")).await.unwrap();
     let before = registry.credential(&id).unwrap();
@@ -198,7 +198,7 @@ async fn a_change_that_is_based_on_an_older_state_is_refused_and_changes_nothing
 }
 
 #[tokio::test]
-async fn of_many_who_edit_what_they_saw_exactly_one_wins() {
+async fn of_many_concurrent_edits_of_one_revision_exactly_one_succeeds() {
     let (_installation, registry, id) = one_key().await;
     let editing: Vec<_> = (0..16)
         .map(|n| {
@@ -230,7 +230,7 @@ async fn of_many_who_edit_what_they_saw_exactly_one_wins() {
 }
 
 #[tokio::test]
-async fn revoking_destroys_every_version_and_keeps_the_record_with_its_fingerprint() {
+async fn a_revocation_destroys_every_version_and_keeps_the_record_with_its_fingerprint() {
     let (installation, registry, id) = one_key().await;
     registry.rotate(&act(), &id, to("sk-2")).await.unwrap();
     let before = registry.credential(&id).unwrap();
@@ -267,7 +267,7 @@ async fn revoking_destroys_every_version_and_keeps_the_record_with_its_fingerpri
 }
 
 #[tokio::test]
-async fn whoever_is_in_flight_learns_that_it_is_cut_and_nobody_else() {
+async fn a_revocation_with_cut_notifies_requests_in_flight_with_that_key_only() {
     let (_installation, registry, id) = one_key().await;
     let other = registry
         .add(&act(), key("other", "sk-9"))
@@ -297,14 +297,14 @@ async fn whoever_is_in_flight_learns_that_it_is_cut_and_nobody_else() {
     }
     old.cut().await;
     assert!(new.is_cut() && !bystander.is_cut());
-    let told = since(&registry, &head).await;
-    assert_eq!(told.len(), 1, "{told:?}");
+    let recorded = since(&registry, &head).await;
+    assert_eq!(recorded.len(), 1, "{recorded:?}");
     registry.revoke(&act(), &other, cut).await.unwrap();
     assert!(bystander.is_cut(), "at once, too");
 }
 
 #[tokio::test]
-async fn the_same_secret_is_found_wherever_it_is_in_use() {
+async fn duplicates_of_a_secret_are_found_in_every_workspace() {
     let (_installation, registry, id) = one_key().await;
     registry
         .create_workspace(&act(), workspace("globex"))
@@ -312,7 +312,7 @@ async fn the_same_secret_is_found_wherever_it_is_in_use() {
         .unwrap();
     let duplicate = NewCredential {
         workspace: "globex".parse().unwrap(),
-        ..key("twin", "sk-1")
+        ..key("duplicate", "sk-1")
     };
     let duplicate = registry.add(&act(), duplicate).await.unwrap().credential;
     registry.add(&act(), key("other", "sk-2")).await.unwrap();
@@ -322,8 +322,8 @@ async fn the_same_secret_is_found_wherever_it_is_in_use() {
     assert!(registry.duplicates(&duplicate.id).is_empty());
     assert_eq!(registry.duplicates(&id)[0].label.as_str(), "other");
     let back = registry.roll_back(&act(), &id, Rollback::default()).await;
-    let twin_of_back = registry.duplicates(&back.unwrap().id);
-    assert_eq!(twin_of_back, std::slice::from_ref(&duplicate));
+    let duplicates_of_back = registry.duplicates(&back.unwrap().id);
+    assert_eq!(duplicates_of_back, std::slice::from_ref(&duplicate));
     let gone = registry
         .revoke(&act(), &duplicate.id, Revocation::default())
         .await;
@@ -335,7 +335,7 @@ async fn the_same_secret_is_found_wherever_it_is_in_use() {
 }
 
 #[tokio::test]
-async fn uses_that_come_to_nothing_are_on_record_at_most_once_an_hour_and_kind() {
+async fn refused_uses_are_audited_at_most_once_an_hour_per_credential_and_kind() {
     let (installation, registry, revoked) = one_key().await;
     drop(registry);
     let registry = installation.open_running().await;
@@ -367,12 +367,12 @@ async fn uses_that_come_to_nothing_are_on_record_at_most_once_an_hour_and_kind()
     };
     (0..100).for_each(|_| attempt_both());
     let records = recorded(2).await;
-    let said: Vec<_> = records
+    let found: Vec<_> = records
         .iter()
         .map(|record| (record.event, record.credential.clone()))
         .collect();
     assert_eq!(
-        said,
+        found,
         [
             (Event::RevokedUseAttempted, Some(revoked)),
             (Event::ExpiredUseAttempted, Some(expired))
@@ -390,4 +390,23 @@ async fn uses_that_come_to_nothing_are_on_record_at_most_once_an_hour_and_kind()
     let hour_later = Timestamp::from_second(NOW + 60 + 3_600).unwrap();
     assert_eq!(again, [hour_later; 2], "not a second sooner");
     registry.audit().verify().await.unwrap();
+}
+
+/// A rollback without the anchor would restore the later expiry.
+#[tokio::test(start_paused = true)]
+async fn an_expiry_moved_to_an_earlier_time_is_linked_at_once() {
+    let (_installation, registry, id) = one_key().await;
+    registry.inner.link(true).await;
+    let nearer = Edit {
+        label: Some("renamed".parse().unwrap()),
+        expires_at: Some(Some(jiff::Timestamp::from_second(NOW + DAY).unwrap())),
+        ..Edit::default()
+    };
+    registry.edit(&act(), &id, nearer).await.unwrap();
+    tokio::time::advance(std::time::Duration::from_secs(1)).await;
+    registry.inner.link(false).await;
+    let acme = "acme".parse().unwrap();
+    let link = registry.inner.chains.registration(&acme).unwrap().link;
+    let state = registry.inner.chains.of(&acme).state().unwrap();
+    assert_eq!(link, Some(state.head.link()));
 }

@@ -1,4 +1,5 @@
-//! A clock that was ahead when the log was written: the log's time counts, until someone says that the clock is right.
+//! A clock that was ahead when the log was written: the log's time is used until an operator
+//! accepts the clock.
 
 use jiff::Timestamp;
 
@@ -9,7 +10,8 @@ use super::{
 use crate::record::Draft;
 
 impl Installation {
-    /// The chains, while no registry is open on them. As [`OfflineAudit`](crate::audit::OfflineAudit) does, with the clock of the test.
+    /// Loads the chains without a registry, like [`OfflineAudit`](crate::audit::OfflineAudit), with
+    /// the test's clock.
     async fn chains_at_rest(&self) -> Chains {
         let kms = Kms::local(MasterKey::parse(&[9; 32], "a test").unwrap());
         let keyring = Keyring::open_or_create(&self.keyring(), kms).await.unwrap();
@@ -23,7 +25,7 @@ impl Installation {
         chains
     }
 
-    /// Says that the clock is right; what the log told.
+    /// Accepts the clock, and returns the time of the log.
     async fn accept_clock(&self) -> Timestamp {
         let chains = self.chains_at_rest().await;
         let log = chains.latest();
@@ -41,8 +43,9 @@ fn at(second: i64) -> Timestamp {
     Timestamp::from_second(second).unwrap()
 }
 
-/// A key that ends in ten days, and a record that was made while the clock was a year ahead. It is right again.
-async fn jumped() -> Installation {
+/// A key that expires in ten days, and a record that was written while the clock was a year ahead.
+/// The clock is right again.
+async fn after_clock_jump() -> Installation {
     let (installation, registry) = Installation::with_acme().await;
     let ends = NewCredential {
         expires_at: Some(at(NOW + 10 * DAY)),
@@ -62,8 +65,8 @@ async fn answers(registry: &Registry) -> Result<String, Refusal> {
 }
 
 #[tokio::test]
-async fn a_clock_that_is_accepted_counts_from_the_next_start_on_and_that_is_on_record() {
-    let installation = jumped().await;
+async fn an_accepted_clock_is_used_from_the_next_start_on_and_audited() {
+    let installation = after_clock_jump().await;
     let registry = installation.open().await;
     assert_eq!(answers(&registry).await, Err(Refusal::CredentialExpired));
     drop(registry);
@@ -73,13 +76,13 @@ async fn a_clock_that_is_accepted_counts_from_the_next_start_on_and_that_is_on_r
     let registry = installation.open().await;
     assert_eq!(answers(&registry).await.unwrap(), "sk-1");
     registry.audit().verify().await.unwrap();
-    let told = records(&registry).await;
-    let record = told.iter().find(|it| it.event == Event::ClockAccepted);
+    let recorded = records(&registry).await;
+    let record = recorded.iter().find(|it| it.event == Event::ClockAccepted);
     let record = record.unwrap();
     assert_eq!(record.at, clock);
     let note = record.note.as_ref().unwrap();
     assert!(note.contains(&log.to_string()), "{note}");
-    // The next record is made by it, and so is the start after that.
+    // The next record has the accepted time, and so does the next start.
     registry
         .rotate(&act(), &only(&registry), to("sk-2"))
         .await
@@ -87,12 +90,12 @@ async fn a_clock_that_is_accepted_counts_from_the_next_start_on_and_that_is_on_r
     drop(registry);
     assert_eq!(answers(&*installation.open().await).await.unwrap(), "sk-2");
     let latest = installation.chains_at_rest().await.latest();
-    assert_eq!(latest, clock, "no longer the time that the log told");
+    assert_eq!(latest, clock, "the time of the log is no longer used");
 }
 
 #[tokio::test]
-async fn what_had_expired_when_the_clock_was_accepted_does_not_revive_when_it_is_set_back_again() {
-    let installation = jumped().await;
+async fn keys_expired_when_the_clock_was_accepted_do_not_revive_when_it_is_set_back() {
+    let installation = after_clock_jump().await;
     installation.clock.set(NOW + 11 * DAY);
     installation.accept_clock().await;
     installation.clock.set(NOW);
@@ -101,8 +104,7 @@ async fn what_had_expired_when_the_clock_was_accepted_does_not_revive_when_it_is
 }
 
 #[tokio::test]
-async fn runs_of_a_workspace_are_kept_though_one_of_its_name_was_erased_while_the_clock_was_ahead()
-{
+async fn runs_are_kept_although_the_workspaces_predecessor_was_erased_with_the_clock_ahead() {
     let (installation, registry) = Installation::with_acme().await;
     installation.clock.set(NOW + 365 * DAY);
     erase(&registry).await;
@@ -122,8 +124,8 @@ async fn runs_of_a_workspace_are_kept_though_one_of_its_name_was_erased_while_th
 }
 
 #[tokio::test]
-async fn a_chain_of_a_clock_that_was_ahead_tells_the_time_that_was_accepted() {
-    let installation = jumped().await;
+async fn a_chain_written_while_the_clock_was_ahead_uses_the_accepted_time() {
+    let installation = after_clock_jump().await;
     installation.accept_clock().await;
     let registry = installation.open().await;
     let new = NewCredential {
@@ -131,9 +133,9 @@ async fn a_chain_of_a_clock_that_was_ahead_tells_the_time_that_was_accepted() {
         ..key("a", "sk-1")
     };
     let added = registry.add(&act(), new).await.unwrap();
-    let told = records(&registry).await;
+    let recorded = records(&registry).await;
     let of_it = |it: &&AuditRecord| it.credential.as_ref() == Some(&added.credential.id);
-    assert_eq!(told.iter().find(of_it).unwrap().at, at(NOW + DAY));
+    assert_eq!(recorded.iter().find(of_it).unwrap().at, at(NOW + DAY));
 }
 
 impl Installation {
@@ -143,13 +145,12 @@ impl Installation {
             clock: Arc::new(HeldClock::at(NOW + 3_600)),
             ..self.options(self.backend())
         };
-        open_still(options).await.unwrap()
+        open_without_tasks(options).await.unwrap()
     }
 }
 
 #[tokio::test]
-async fn where_the_clock_of_another_process_is_ahead_times_do_not_go_back_and_no_page_misses_a_record()
- {
+async fn with_another_clock_ahead_record_times_never_decrease_and_no_page_misses_a_record() {
     let (installation, registry) = Installation::with_acme().await;
     let other = installation.open_ahead().await;
     other.add(&act(), key("a", "sk-1")).await.unwrap();
@@ -184,7 +185,7 @@ async fn where_the_clock_of_another_process_is_ahead_times_do_not_go_back_and_no
 }
 
 #[tokio::test]
-async fn runs_of_a_workspace_are_kept_though_the_log_was_ahead_when_one_of_its_name_was_erased() {
+async fn runs_are_kept_although_the_log_was_ahead_when_the_predecessor_was_erased() {
     let (installation, registry) = Installation::with_acme().await;
     let other = installation.open_ahead().await;
     let made = other.create_workspace(&act(), workspace("globex")).await;

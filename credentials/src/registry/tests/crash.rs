@@ -1,5 +1,5 @@
-//! Each change, cut off at each of its writes: by storage that fails once, for good, or loses its answers. A power cut leaves
-//! the same store behind as storage that fails for good.
+//! Interrupts each change at each of its writes: storage fails once, fails permanently, or loses
+//! its answers. A power cut leaves the same store as a permanent failure.
 
 use std::pin::Pin;
 
@@ -14,7 +14,7 @@ use crate::{
 type Outcome = Pin<Box<dyn Future<Output = Result<(), ChangeError>> + Send>>;
 type Change = fn(Arc<Registry>, CredentialId) -> Outcome;
 
-/// The changes, each starting from [`before`].
+/// The changes, each applied to [`before`].
 const CHANGES: [(&str, Change); 14] = [
     ("make a workspace", |registry, _| {
         Box::pin(async move {
@@ -112,7 +112,7 @@ const CHANGES: [(&str, Change); 14] = [
     }),
 ];
 
-/// Fewer than any of them needs: a document, a page, a record, the head, and the disk.
+/// Fewer writes than any of them needs: a document, a page, a record, the head, and the sync.
 const WRITES: usize = 5;
 
 fn id_of(workspace: &str) -> WorkspaceId {
@@ -128,7 +128,8 @@ fn for_acme(role: Role) -> NewToken {
     }
 }
 
-/// `acme` with the keys `a`, rotated once, and `z`, and a token for it; `globex`; and `initech`, which was erased.
+/// `acme` with the keys `a`, rotated once, and `z`, and a token for it; `globex`; and `initech`,
+/// which was erased.
 async fn before() -> (Installation, CredentialId) {
     let (installation, registry) = Installation::with_acme().await;
     for id in ["globex", "initech"] {
@@ -150,7 +151,7 @@ async fn before() -> (Installation, CredentialId) {
     (installation, id)
 }
 
-/// Everything a change can be seen by; `globex` is left to [`goes_on`].
+/// Everything in which a change is visible, except `globex`, which [`check_continues`] checks.
 fn shown(registry: &Registry) -> String {
     let mut keys = registry.list(&Filter::default());
     keys.retain(|key| key.workspace != id_of("globex"));
@@ -180,8 +181,8 @@ fn shown(registry: &Registry) -> String {
     format!("{workspaces:?} {keys:?} {tokens:?} {answer:?}")
 }
 
-/// What holds whatever happened: nothing is damaged, the log is whole, and changes go on.
-async fn goes_on(registry: &Registry, context: &str) {
+/// Checks what holds after any failure: nothing is damaged, the log verifies, and changes work.
+async fn check_continues(registry: &Registry, context: &str) {
     let keys = registry.list(&Filter::default());
     assert!(keys.iter().all(|key| !key.damaged), "{context}");
     let workspaces = registry.workspaces(&Scope::All);
@@ -197,7 +198,7 @@ async fn goes_on(registry: &Registry, context: &str) {
     assert_eq!(next.credential.status, Status::Active, "{context}");
 }
 
-/// What an error says of what has happened.
+/// What an error claims about the outcome.
 fn may_have_happened(error: &ChangeError, context: &str) -> bool {
     match error {
         ChangeError::OutcomeUnknown { .. } | ChangeError::ErasingUnfinished(_) => true,
@@ -207,21 +208,21 @@ fn may_have_happened(error: &ChangeError, context: &str) -> bool {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_change_is_whole_or_not_begun_wherever_storage_fails_for_good() {
+async fn a_change_is_complete_or_not_begun_at_whichever_write_storage_fails_permanently() {
     for (name, change) in CHANGES {
         fails_at_each_write(name, change, usize::MAX, Fault::Refused).await;
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_change_is_whole_or_not_begun_wherever_answers_are_lost_for_good() {
+async fn a_change_is_complete_or_not_begun_at_whichever_write_answers_are_lost_permanently() {
     for (name, change) in CHANGES {
         fails_at_each_write(name, change, usize::MAX, Fault::AnswerLost).await;
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn storage_that_fails_once_at_any_write_is_recovered_from_without_a_restart() {
+async fn a_single_storage_failure_at_any_write_is_recovered_from_without_a_restart() {
     for (name, change) in CHANGES {
         fails_at_each_write(name, change, 1, Fault::Refused).await;
         fails_at_each_write(name, change, 1, Fault::AnswerLost).await;
@@ -247,10 +248,10 @@ async fn fails_at_each_write(name: &str, change: Change, count: usize, fault: Fa
         let outcome = change(registry.clone(), id.clone()).await;
         let reached = storage.heal();
         if count == 1 {
-            goes_on(&registry, &context).await;
+            check_continues(&registry, &context).await;
         }
         drop(registry);
-        // After a power cut the heads that were acknowledged last may be behind.
+        // After a power cut the anchors may be behind the store.
         copy_files(&prepared.heads(), &installation.heads());
         let registry = installation.open().await;
         let found = shown(&registry);
@@ -262,7 +263,7 @@ async fn fails_at_each_write(name: &str, change: Change, count: usize, fault: Fa
             Err(_) => assert_eq!(found, old, "{context}"),
         }
         if count > 1 {
-            goes_on(&registry, &context).await;
+            check_continues(&registry, &context).await;
         }
         if !reached {
             outcome.unwrap_or_else(|error| panic!("{context}: {error}"));
@@ -273,7 +274,7 @@ async fn fails_at_each_write(name: &str, change: Change, count: usize, fault: Fa
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_sweep_that_is_cut_off_anywhere_is_done_by_the_next_one() {
+async fn a_sweep_interrupted_at_any_write_is_completed_by_the_next_one() {
     let (prepared, id) = before().await;
     prepared.clock.set(NOW + DAY);
     for at in 1.. {
@@ -287,11 +288,13 @@ async fn a_sweep_that_is_cut_off_anywhere_is_done_by_the_next_one() {
         registry.inner.sweep().await;
         registry.inner.chains.sweep().await.unwrap();
         assert_eq!(sealed_versions(&installation), 2, "write {at}");
-        let told = records(&registry).await;
-        let swept = told.iter().filter(|it| it.event == Event::VersionDestroyed);
+        let recorded = records(&registry).await;
+        let swept = recorded
+            .iter()
+            .filter(|it| it.event == Event::VersionDestroyed);
         let swept: Vec<_> = swept.map(|it| it.credential.clone()).collect();
         assert_eq!(swept, [Some(id.clone())], "write {at}");
-        goes_on(&registry, "after a sweep").await;
+        check_continues(&registry, "after a sweep").await;
         if !reached {
             assert!(at > WRITES, "{at}");
             break;
@@ -300,7 +303,7 @@ async fn a_sweep_that_is_cut_off_anywhere_is_done_by_the_next_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_note_whose_answer_was_lost_is_there_once_or_twice_and_the_next_follows_it() {
+async fn an_audit_note_whose_answer_was_lost_is_recorded_once_or_twice_and_the_next_follows_it() {
     for fault in [Fault::Refused, Fault::AnswerLost] {
         let (prepared, _) = before().await;
         for at in 1..8 {
@@ -312,14 +315,17 @@ async fn a_note_whose_answer_was_lost_is_there_once_or_twice_and_the_next_follow
             storage.heal();
             let second = registry.audit().refused(&act(), "unauthenticated").await;
             second.unwrap();
-            let told = events(&registry, &start).await;
+            let recorded = events(&registry, &start).await;
             let may_be = match first {
                 Ok(()) => 2..=2,
                 Err(CommitError::OutcomeUnknown { .. }) => 1..=2,
                 Err(_) => 1..=1,
             };
-            assert!(may_be.contains(&told.len()), "{at}, {fault:?}: {told:?}");
-            assert!(told.iter().all(|event| *event == Event::Refused));
+            assert!(
+                may_be.contains(&recorded.len()),
+                "{at}, {fault:?}: {recorded:?}"
+            );
+            assert!(recorded.iter().all(|event| *event == Event::Refused));
             registry.audit().verify().await.unwrap();
         }
     }

@@ -1,7 +1,6 @@
-//! A canary key goes through everything that the registry does, and is then looked for in everything that comes out.
+//! Passes a canary key through every operation of the registry, and searches all output for it.
 
 use base64::{Engine, prelude::BASE64_STANDARD};
-
 use keyside_store::hex;
 
 use super::*;
@@ -54,7 +53,7 @@ async fn no_view_error_debug_output_or_stored_byte_shows_a_secret() {
 }
 
 #[tokio::test]
-async fn nothing_from_which_a_secret_could_be_guessed_is_stored_in_the_clear() {
+async fn nothing_that_helps_to_guess_a_secret_is_stored_in_plaintext() {
     let (installation, registry) = Installation::with_acme().await;
     let added = registry
         .add(&act(), key("default", CANARY))
@@ -71,7 +70,7 @@ async fn nothing_from_which_a_secret_could_be_guessed_is_stored_in_the_clear() {
     }
 }
 
-/// Everything in the store, and once more what stands in it as base64, at whatever depth.
+/// Everything in the store, and its base64 decoded to any depth.
 fn stored(installation: &Installation) -> Vec<String> {
     let mut stored = installation.all_stored();
     let mut at = 0;
@@ -90,7 +89,7 @@ fn stored(installation: &Installation) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn what_is_stored_in_the_clear_would_be_found() {
+async fn plaintext_in_the_store_would_be_found() {
     let (installation, registry) = Installation::with_acme().await;
     registry.add(&act(), key("default", CANARY)).await.unwrap();
     let sealed = format!(r#"{{"sealed":"{}"}}"#, BASE64_STANDARD.encode(CANARY));

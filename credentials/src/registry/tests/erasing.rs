@@ -1,4 +1,5 @@
-//! A workspace that was erased: nothing of it opens again, from no copy of the data, and everything else goes on.
+//! After an erasure nothing of the workspace can be decrypted from any copy of the data, and
+//! everything else continues.
 
 use keyside_store::faulty::Fault;
 
@@ -40,7 +41,7 @@ pub(super) fn run(workspace: &str, credential: &CredentialId, second: i64) -> Ru
         at: jiff::Timestamp::from_second(second).unwrap(),
         request_id: "req_1".into(),
         workspace: workspace.parse().unwrap(),
-        provider: "openai".into(),
+        provider: "openai".parse().ok(),
         used: Some(crate::runs::Used {
             credential: credential.clone(),
             label: "a".parse().unwrap(),
@@ -66,13 +67,13 @@ pub(super) async fn erase(registry: &Registry) -> Receipt {
     erased.unwrap()
 }
 
-/// A document of a credential, as it is stored.
+/// The stored document of a credential.
 fn document(installation: &Installation, id: &CredentialId) -> CredentialDocument {
     let object = installation.stored(&installation.stored_credential(id));
     serde_json::from_slice(&object[SALT..]).unwrap()
 }
 
-/// What holds once `acme` is erased, also after a restart.
+/// Checks what holds after `acme` is erased, and after a restart.
 async fn is_erased(registry: &Registry) {
     let known: Vec<_> = registry
         .workspaces(&Scope::All)
@@ -94,23 +95,25 @@ async fn is_erased(registry: &Registry) {
     assert_eq!(&*runs[0].workspace, "globex");
     assert!(registry.inner.keyring.ids(&acme()).await.is_empty());
     registry.audit().verify().await.unwrap();
-    let told = records(registry).await;
+    let recorded = records(registry).await;
     let of_acme = |record: &&AuditRecord| record.workspace == Some(acme());
     assert!(
-        told.iter()
+        recorded
+            .iter()
             .filter(of_acme)
             .all(|record| record.fingerprint.is_none())
     );
-    let others = told.iter().filter(|record| !of_acme(record));
+    let others = recorded.iter().filter(|record| !of_acme(record));
     assert_eq!(others.filter(|it| it.fingerprint.is_some()).count(), 1);
     assert!(
-        told.iter()
+        recorded
+            .iter()
             .all(|record| record.event != Event::DocumentDamaged)
     );
 }
 
 #[tokio::test]
-async fn an_erased_workspace_is_gone_now_and_after_a_restart_and_the_chain_is_whole() {
+async fn an_erased_workspace_is_gone_now_and_after_a_restart_and_the_log_verifies() {
     let (installation, registry, _) = two_workspaces().await;
     registry
         .erase_workspace(&act(), &acme(), None)
@@ -130,7 +133,7 @@ async fn an_erased_workspace_is_gone_now_and_after_a_restart_and_the_chain_is_wh
 }
 
 #[tokio::test]
-async fn documents_from_before_yield_nothing_with_the_keyring_that_remains() {
+async fn old_documents_do_not_decrypt_with_the_keyring_after_an_erasure() {
     let (installation, registry, id) = two_workspaces().await;
     let before = installation.copy();
     registry
@@ -138,7 +141,7 @@ async fn documents_from_before_yield_nothing_with_the_keyring_that_remains() {
         .await
         .unwrap();
     drop(registry);
-    // An old copy of the whole data folder, under the keyring that remains.
+    // An old copy of the whole data folder, with the current keyring.
     let old_keyring = fs::read(before.keyring()).unwrap();
     fs::copy(installation.keyring(), before.keyring()).unwrap();
     let registry = before.open().await;
@@ -149,7 +152,7 @@ async fn documents_from_before_yield_nothing_with_the_keyring_that_remains() {
     let shown = registry.credential(&id).unwrap();
     assert!(shown.damaged && shown.fingerprint.is_none());
     drop(registry);
-    // The limit: an old copy of the keyring together with the master key that wrapped it.
+    // The limit: an old copy of the keyring, together with the master key that wrapped it.
     let path = installation.folder.path().join("old-keyring");
     fs::write(&path, &old_keyring).unwrap();
     let open = async |master_key: u8| {
@@ -167,7 +170,7 @@ async fn documents_from_before_yield_nothing_with_the_keyring_that_remains() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_erasing_that_is_cut_off_anywhere_is_whole_or_not_begun_after_a_restart() {
+async fn an_erasure_interrupted_at_any_write_is_complete_or_not_begun_after_a_restart() {
     let mut erased = 0;
     let (prepared, ..) = two_workspaces().await;
     for at in 1.. {
@@ -188,7 +191,7 @@ async fn an_erasing_that_is_cut_off_anywhere_is_whole_or_not_begun_after_a_resta
             is_erased(&registry).await;
             let receipt = erase(&registry).await;
             registry.audit().confirm(&receipt).await.unwrap();
-            // Whoever got one at once has got this one.
+            // A receipt returned by the first attempt is the same one.
             assert!(outcome.is_err() || outcome.unwrap() == receipt);
             erased += 1;
         }
@@ -200,7 +203,7 @@ async fn an_erasing_that_is_cut_off_anywhere_is_whole_or_not_begun_after_a_resta
 }
 
 #[tokio::test]
-async fn a_key_that_outlived_a_crash_is_destroyed_at_the_start() {
+async fn a_workspace_key_left_by_a_crash_is_destroyed_at_the_start() {
     let (installation, registry, _) = two_workspaces().await;
     let keyring = fs::read(installation.keyring()).unwrap();
     registry
@@ -215,7 +218,7 @@ async fn a_key_that_outlived_a_crash_is_destroyed_at_the_start() {
 }
 
 #[tokio::test]
-async fn a_keyring_that_cannot_be_replaced_is_finished_with_before_the_next_change() {
+async fn an_erasure_whose_keyring_could_not_be_written_is_completed_before_the_next_change() {
     let (installation, registry, _) = two_workspaces().await;
     let blocker = installation.folder.path().join("keyring.new");
     fs::create_dir(&blocker).unwrap();
@@ -242,13 +245,13 @@ async fn a_keyring_that_cannot_be_replaced_is_finished_with_before_the_next_chan
 }
 
 #[tokio::test]
-async fn a_workspace_of_the_same_id_begins_anew_and_keeps_its_key_and_its_runs() {
+async fn a_workspace_with_the_id_of_an_erased_one_starts_empty_with_its_own_key_and_runs() {
     let (installation, registry, id) = two_workspaces().await;
     registry
         .erase_workspace(&act(), &acme(), None)
         .await
         .unwrap();
-    // A request that was under way says so only now.
+    // A request in flight is recorded only now.
     registry.runs().record(run("acme", &id, NOW));
     installation.clock.set(NOW + 10);
     registry
@@ -289,13 +292,13 @@ async fn a_damaged_workspace_can_be_erased_too() {
         drop(registry);
         let registry = installation.open().await;
         assert_eq!(registry.workspaces(&Scope::All).len(), 1);
-        let told = events(&registry, &before).await;
-        assert_eq!(told, [Event::WorkspaceErased], "{damaged:?}");
+        let recorded = events(&registry, &before).await;
+        assert_eq!(recorded, [Event::WorkspaceErased], "{damaged:?}");
     }
 }
 
 #[tokio::test]
-async fn runs_are_gone_from_what_is_stored_not_only_from_what_is_shown() {
+async fn erased_runs_are_deleted_from_storage_and_not_only_hidden() {
     let (installation, registry, _) = two_workspaces().await;
     registry
         .erase_workspace(&act(), &acme(), None)
@@ -310,7 +313,7 @@ async fn runs_are_gone_from_what_is_stored_not_only_from_what_is_shown() {
 }
 
 #[tokio::test]
-async fn tokens_for_it_alone_are_revoked_and_no_token_opens_a_later_one_of_its_name() {
+async fn an_erasure_revokes_its_tokens_and_none_opens_a_later_workspace_of_that_id() {
     let (installation, registry, _) = two_workspaces().await;
     let token = async |workspaces: &[&str]| {
         let scope = workspaces.iter().map(|id| id.parse().unwrap()).collect();
@@ -330,9 +333,9 @@ async fn tokens_for_it_alone_are_revoked_and_no_token_opens_a_later_one_of_its_n
         .unwrap();
     let mut named = [alone.token.id.clone(), both.token.id.clone()];
     named.sort();
-    let mut told = receipt.tokens;
-    told.sort();
-    assert_eq!(told, named);
+    let mut revoked = receipt.tokens;
+    revoked.sort();
+    assert_eq!(revoked, named);
     registry
         .create_workspace(&act(), workspace("acme"))
         .await
@@ -346,7 +349,7 @@ async fn tokens_for_it_alone_are_revoked_and_no_token_opens_a_later_one_of_its_n
 }
 
 #[tokio::test]
-async fn a_token_for_it_alone_keeps_no_name_and_is_not_shown_to_a_later_owner() {
+async fn a_token_of_an_erased_workspace_loses_its_name_and_is_hidden_from_a_later_owner() {
     let (_installation, registry, _) = two_workspaces().await;
     let acme_alone = Scope::Only(Arc::new([acme()].into()));
     let new = |name: &str| NewToken {
@@ -382,7 +385,7 @@ async fn a_token_for_it_alone_keeps_no_name_and_is_not_shown_to_a_later_owner() 
 }
 
 #[tokio::test]
-async fn whoever_is_limited_to_a_later_one_of_its_name_finds_no_record_of_it() {
+async fn the_scope_of_a_later_workspace_of_that_id_finds_no_record_of_the_erased_one() {
     let (installation, registry, _) = two_workspaces().await;
     registry
         .erase_workspace(&act(), &acme(), None)
@@ -403,14 +406,15 @@ async fn whoever_is_limited_to_a_later_one_of_its_name_finds_no_record_of_it() {
             let mut exported = exported(&registry, filter).await;
             exported.reverse();
             assert_eq!(exported, found.records);
-            let told = exported.iter().map(|record| record.event);
-            told.collect::<Vec<_>>()
+            let recorded = exported.iter().map(|record| record.event);
+            recorded.collect::<Vec<_>>()
         };
         let limited = Scope::Only(Arc::new([acme()].into()));
         let of_the_later = [Event::ChainBegun, Event::WorkspaceCreated];
         assert_eq!(found(limited).await, of_the_later);
-        // Beginning, credential and end of the first, and the beginning of the second, in its chain; in the
-        // installation's, that the first was made and erased, and that the second was made.
+        // In the workspace's chain: the first one's start, credential and end, and the second one's
+        // start. In the installation's: that the first was created and erased, and that the second
+        // was created.
         assert_eq!(found(Scope::All).await.len(), 4 + 3);
         let of_acme = registry.inner.records_of(&acme()).await.unwrap();
         assert_eq!(of_acme.len(), 2, "in an archive of the later one");
@@ -418,7 +422,7 @@ async fn whoever_is_limited_to_a_later_one_of_its_name_finds_no_record_of_it() {
 }
 
 #[tokio::test]
-async fn no_fingerprint_of_it_stays_in_memory() {
+async fn no_fingerprint_of_an_erased_workspace_stays_in_memory() {
     let (_installation, registry, id) = two_workspaces().await;
     let fingerprint = registry.credential(&id).unwrap().fingerprint.unwrap();
     let snapshot = &registry.inner.snapshot;
@@ -435,7 +439,7 @@ async fn no_fingerprint_of_it_stays_in_memory() {
 }
 
 #[tokio::test]
-async fn a_change_that_came_before_the_erasing_is_noticed() {
+async fn a_conditional_erasure_fails_if_the_workspace_changed_before() {
     let (installation, registry, _) = two_workspaces().await;
     let other = installation.open().await;
     let seen = state(&registry);
@@ -447,7 +451,7 @@ async fn a_change_that_came_before_the_erasing_is_noticed() {
     let lock = tracked.lock(Priority::Normal).await;
     let of = registry.clone();
     let erased = tokio::spawn(async move { of.erase_workspace(&act(), &acme(), Some(seen)).await });
-    all_wait().await;
+    let_all_wait().await;
     other.add(&act(), default).await.unwrap();
     drop(lock);
     let erased = erased.await.unwrap();
@@ -465,7 +469,7 @@ async fn a_change_that_came_before_the_erasing_is_noticed() {
 }
 
 #[tokio::test]
-async fn a_refused_use_that_is_noted_late_is_not_told_to_whoever_has_the_name_now() {
+async fn a_refused_use_noted_late_is_not_recorded_in_a_later_workspace_of_that_id() {
     let (_installation, registry, id) = two_workspaces().await;
     let snapshot = registry.inner.snapshot.load_full();
     let (_, entry) = snapshot.credential(&id).unwrap();

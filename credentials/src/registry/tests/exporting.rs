@@ -21,7 +21,7 @@ fn files(archive: &[u8]) -> Vec<(String, Vec<u8>)> {
 }
 
 #[tokio::test]
-async fn an_export_holds_everything_of_one_workspace_and_no_secret() {
+async fn an_export_contains_everything_of_one_workspace_and_no_secret() {
     let (_installation, registry) = Installation::with_acme().await;
     registry
         .create_workspace(&act(), workspace("globex"))
@@ -83,7 +83,7 @@ async fn an_export_holds_everything_of_one_workspace_and_no_secret() {
 }
 
 #[tokio::test]
-async fn an_export_that_cannot_be_put_on_record_does_not_happen() {
+async fn an_export_that_cannot_be_audited_is_refused() {
     let (installation, registry) = Installation::with_acme().await;
     drop(registry);
     let (storage, registry) = installation.open_faulty().await;

@@ -1,4 +1,4 @@
-//! Heads that were put back, forged, or are those of another history; and logs that were cut.
+//! Heads that were rolled back, forged, or taken from a forked history; and truncated logs.
 
 use keyside_store::{
     SigningKey,
@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{audit::VerifyError, keyring::KeyringError};
 
-/// `acme` whose key `a` was revoked since `older`, and is to come back.
+/// `acme`, whose key `a` was revoked after `older`: a rollback would revive it.
 async fn revoked_since() -> (Installation, Arc<Registry>, Memory) {
     let (installation, [a, ..]) = two_workspaces().await;
     let older = installation.memory.copy();
@@ -21,7 +21,7 @@ async fn revoked_since() -> (Installation, Arc<Registry>, Memory) {
     (installation, registry, older)
 }
 
-/// The chain of acme is not believed, and everything else goes on.
+/// Checks that acme's chain is refused and everything else works.
 async fn stops_acme(registry: &Registry, what: &str) {
     let added = registry.add(&act(), key("c", "sk-acme-c")).await;
     assert!(
@@ -43,13 +43,15 @@ async fn stops_acme(registry: &Registry, what: &str) {
         Err(VerifyError::Broken(found)) => assert_eq!(found.chain.as_str(), "workspace/acme"),
         other => panic!("{what}: {other:?}"),
     }
-    let told = records(registry).await;
-    let named = told.iter().filter(|it| it.event == Event::DocumentDamaged);
+    let recorded = records(registry).await;
+    let named = recorded
+        .iter()
+        .filter(|it| it.event == Event::DocumentDamaged);
     assert_eq!(named.count(), 1, "{what}");
 }
 
 #[tokio::test]
-async fn a_workspace_put_back_to_an_older_state_is_found_while_running_and_at_the_start() {
+async fn a_rollback_of_a_workspace_is_detected_at_run_time_and_at_the_start() {
     let (installation, registry, older) = revoked_since().await;
     installation.put_back("workspace/acme", &older);
     stops_acme(&registry, "running").await;
@@ -58,7 +60,7 @@ async fn a_workspace_put_back_to_an_older_state_is_found_while_running_and_at_th
 }
 
 #[tokio::test]
-async fn a_workspace_put_back_together_with_its_anchor_is_found_by_the_link_of_the_installation() {
+async fn a_rollback_of_a_workspace_and_its_anchor_is_detected_by_the_installations_link() {
     let (installation, registry, older) = revoked_since().await;
     registry.inner.link(true).await;
     drop(registry);
@@ -68,7 +70,7 @@ async fn a_workspace_put_back_together_with_its_anchor_is_found_by_the_link_of_t
 }
 
 #[tokio::test]
-async fn an_installation_put_back_to_an_older_state_is_refused() {
+async fn a_rollback_of_the_installation_is_refused() {
     let (installation, registry, _) = revoked_since().await;
     let older = installation.memory.copy();
     let made = registry
@@ -93,9 +95,10 @@ async fn an_installation_put_back_to_an_older_state_is_refused() {
     assert!(is_older, "{error}");
 }
 
-/// The same installation went two ways from one state on, in one of which a key was not revoked.
+/// The same installation was continued twice from one state, and only one continuation revoked a
+/// key.
 #[tokio::test]
-async fn another_history_is_found_although_it_is_as_long_or_longer() {
+async fn a_forked_history_is_detected_even_if_it_is_longer() {
     for more in [1, 3] {
         let (installation, [a, ..]) = two_workspaces().await;
         let apart = installation.copy();
@@ -115,7 +118,8 @@ async fn another_history_is_found_although_it_is_as_long_or_longer() {
     }
 }
 
-/// Signs the heads of all chains with another key, as someone would who has everything but the key service.
+/// Signs the heads of all chains with another key, like an attacker who has everything but the key
+/// service.
 fn sign_again(installation: &Installation, key: &SigningKey, id: &str) {
     for (at, bytes) in &mut installation.memory.contents().objects {
         if let Some(chain) = at.strip_suffix("/head") {
@@ -126,7 +130,7 @@ fn sign_again(installation: &Installation, key: &SigningKey, id: &str) {
 }
 
 #[tokio::test]
-async fn heads_signed_by_someone_else_are_refused_also_with_their_key_in_the_keyring() {
+async fn heads_signed_with_a_foreign_key_are_refused_even_if_the_keyring_lists_it() {
     let (installation, registry, _) = revoked_since().await;
     let id = registry
         .inner
@@ -162,7 +166,7 @@ async fn heads_signed_by_someone_else_are_refused_also_with_their_key_in_the_key
 }
 
 #[tokio::test]
-async fn a_head_of_a_later_release_is_no_tampering_and_says_so() {
+async fn a_head_of_a_later_release_is_not_reported_as_tampering() {
     let (installation, registry, _) = revoked_since().await;
     drop(registry);
     installation.tamper("installation/head", |head| head[0] += 1);
@@ -173,7 +177,7 @@ async fn a_head_of_a_later_release_is_no_tampering_and_says_so() {
 }
 
 #[tokio::test]
-async fn a_commit_that_is_gone_from_the_log_is_named_and_what_it_made_is_served() {
+async fn a_commit_missing_from_the_log_is_reported_and_its_credentials_are_served() {
     let (installation, registry, _) = revoked_since().await;
     let state = registry.inner.chains.of(&erasing::acme()).state().unwrap();
     let chain = ChainName::workspace("acme");
@@ -193,10 +197,10 @@ async fn a_commit_that_is_gone_from_the_log_is_named_and_what_it_made_is_served(
     }
 }
 
-/// Someone who can write to the store puts the end of an erased workspace back, in the place of the one that has its id now.
+/// An attacker with write access to the store puts the last head of an erased workspace in place of
+/// that of the workspace that has its id now.
 #[tokio::test]
-async fn the_head_of_an_erased_workspace_put_onto_its_successor_is_found_and_nothing_of_either_served()
- {
+async fn an_erased_workspaces_head_in_place_of_its_successors_is_detected_and_not_served() {
     for is_anchored in [true, false] {
         let (installation, registry, id) = erasing::two_workspaces().await;
         let erased = installation.memory.copy();
@@ -230,16 +234,18 @@ async fn the_head_of_an_erased_workspace_put_onto_its_successor_is_found_and_not
             let added = registry.add(&act(), key("b", "sk-b")).await;
             assert!(matches!(added, Err(ChangeError::Damaged)), "{added:?}");
             assert!(registry.audit().verify().await.is_err());
-            let told = records(&registry).await;
-            let named = told.iter().filter(|it| it.event == Event::DocumentDamaged);
+            let recorded = records(&registry).await;
+            let named = recorded
+                .iter()
+                .filter(|it| it.event == Event::DocumentDamaged);
             assert_eq!(named.count(), 1, "on record, and once");
         }
     }
 }
 
-/// Nothing but the anchor could tell: no link is as new as the state that is put back.
+/// Only the anchor could prove it: no link is as new as the state that is put back.
 #[tokio::test]
-async fn a_workspace_put_back_to_an_older_state_without_its_anchor_is_named_and_not_used() {
+async fn a_rollback_of_a_workspace_without_its_anchor_is_reported_and_not_served() {
     let (installation, [a, ..]) = two_workspaces().await;
     let registry = installation.open().await;
     registry.inner.link(true).await;
@@ -254,19 +260,20 @@ async fn a_workspace_put_back_to_an_older_state_without_its_anchor_is_named_and_
     fs::remove_file(installation.heads().join("workspace.acme")).unwrap();
     let registry = installation.open().await;
     stops_acme(&registry, "no anchor").await;
-    let told = records(&registry).await;
-    let mut named = told.iter().filter(|it| it.event == Event::DocumentDamaged);
+    let recorded = records(&registry).await;
+    let mut named = recorded
+        .iter()
+        .filter(|it| it.event == Event::DocumentDamaged);
     let note = named.next().unwrap().note.clone().unwrap();
     assert!(note.contains("heads/workspace.acme is gone"), "{note}");
 }
 
 #[tokio::test]
-async fn an_anchor_that_a_crash_has_left_unwritten_is_written_at_the_start_and_missed_from_then_on()
-{
+async fn an_anchor_not_written_before_a_crash_is_written_at_the_start_and_required_from_then_on() {
     let (installation, registry, _) = erasing::two_workspaces().await;
     drop(registry);
     let anchor = installation.heads().join("workspace.acme");
-    // As if the process had ended between the first head and this.
+    // As if the process had ended between the first head and its anchor.
     fs::remove_file(&anchor).unwrap();
     let registry = installation.open().await;
     let answer = opened(registry.resolver().resolve(&ask("acme")));
@@ -281,9 +288,9 @@ async fn an_anchor_that_a_crash_has_left_unwritten_is_written_at_the_start_and_m
     assert!(!anchor.exists(), "none is made");
 }
 
-/// An anchor that cannot be written is no reason to miss it later.
+/// An anchor that could not be written must not be reported as missing later.
 #[tokio::test]
-async fn a_workspace_counts_as_being_made_until_its_anchor_is_there() {
+async fn a_workspace_creation_is_incomplete_until_its_anchor_is_written() {
     let (installation, registry, _) = erasing::two_workspaces().await;
     let anchor = installation.heads().join("workspace.acme");
     fs::remove_file(&anchor).unwrap();
@@ -304,7 +311,7 @@ async fn a_workspace_counts_as_being_made_until_its_anchor_is_there() {
 }
 
 #[tokio::test]
-async fn a_process_that_only_reads_needs_no_anchors() {
+async fn a_read_only_process_needs_no_anchors() {
     let (installation, registry, _) = erasing::two_workspaces().await;
     registry.inner.link(true).await;
     drop(registry);
@@ -316,7 +323,7 @@ async fn a_process_that_only_reads_needs_no_anchors() {
 }
 
 #[tokio::test]
-async fn a_workspace_whose_anchor_is_damaged_or_gone_is_erased_and_its_id_can_be_used_again() {
+async fn a_workspace_with_a_damaged_or_missing_anchor_can_be_erased_and_its_id_reused() {
     for is_gone in [true, false] {
         let (installation, registry, _) = erasing::two_workspaces().await;
         registry.inner.link(true).await;
@@ -348,7 +355,7 @@ async fn a_workspace_whose_anchor_is_damaged_or_gone_is_erased_and_its_id_can_be
 }
 
 #[tokio::test]
-async fn an_id_whose_earlier_chain_is_damaged_is_refused_before_anything_is_written() {
+async fn an_id_with_a_damaged_earlier_chain_is_refused_before_any_write() {
     let (installation, registry, _) = erasing::two_workspaces().await;
     erasing::erase(&registry).await;
     drop(registry);
@@ -358,7 +365,8 @@ async fn an_id_whose_earlier_chain_is_damaged_is_refused_before_anything_is_writ
     let registry = installation.open().await;
     let refused = registry.create_workspace(&act(), workspace("acme")).await;
     let error = refused.unwrap_err();
-    assert!(matches!(error, ChangeError::ChainDamaged(_)), "{error}");
+    let is_chain = matches!(error, ChangeError::ChainDamaged { .. });
+    assert!(is_chain, "{error}");
     assert!(
         error.to_string().contains("heads/workspace.acme"),
         "{error}"
@@ -383,7 +391,7 @@ async fn an_id_whose_earlier_chain_is_damaged_is_refused_before_anything_is_writ
 }
 
 #[tokio::test]
-async fn a_stray_head_refuses_its_id_before_anything_is_written_and_is_no_reason_not_to_start() {
+async fn a_stray_head_makes_its_id_refused_before_any_write_and_does_not_prevent_a_start() {
     let (installation, registry) = Installation::with_acme().await;
     let zeta: WorkspaceId = "zeta".parse().unwrap();
     let of_acme = fs::read(installation.heads().join("workspace.acme")).unwrap();
@@ -393,7 +401,12 @@ async fn a_stray_head_refuses_its_id_before_anything_is_written_and_is_no_reason
         let before = all_records(&registry).await.len();
         let refused = registry.create_workspace(&act(), workspace("zeta")).await;
         match refused {
-            Err(ChangeError::HeadInTheWay { file }) => assert_eq!(file, "heads/workspace.zeta"),
+            Err(error @ ChangeError::HeadInTheWay { .. }) => {
+                let said = error.to_string();
+                let anchor = installation.heads().join("workspace.zeta");
+                let named = format!("the file {} is in the way", anchor.display());
+                assert!(said.starts_with(&named), "{said}");
+            }
             other => panic!("{other:?}"),
         }
         assert_eq!(all_records(&registry).await.len(), before);
@@ -408,7 +421,7 @@ async fn a_stray_head_refuses_its_id_before_anything_is_written_and_is_no_reason
 }
 
 #[tokio::test]
-async fn an_installation_of_another_history_is_refused_with_a_remedy_of_its_own() {
+async fn a_forked_installation_is_refused_with_its_own_remedy() {
     let (installation, registry) = Installation::with_acme().await;
     drop(registry);
     let apart = installation.copy();
@@ -430,4 +443,37 @@ async fn an_installation_of_another_history_is_refused_with_a_remedy_of_its_own(
     let said = error.to_string();
     assert!(said.contains("two different copies"), "{said}");
     assert!(!said.contains("--older"), "{said}");
+}
+
+/// A folder at its path, as after a wrong copy. File permissions would not stop a test that runs as
+/// root.
+#[tokio::test]
+async fn an_unreadable_anchor_damages_only_its_workspace_and_is_reported_with_its_path() {
+    let (installation, _) = two_workspaces().await;
+    let registry = installation.open().await;
+    registry.inner.link(true).await;
+    drop(registry);
+    let in_place = |name: &str| {
+        let path = installation.heads().join(name);
+        fs::remove_file(&path).unwrap();
+        fs::create_dir(&path).unwrap();
+        path
+    };
+    let path = in_place("workspace.acme");
+    let registry = installation.open().await;
+    stops_acme(&registry, "a folder").await;
+    let recorded = records(&registry).await;
+    let named = recorded
+        .iter()
+        .find(|it| it.event == Event::DocumentDamaged);
+    let said = named.unwrap().note.clone().unwrap();
+    assert!(said.contains(&path.display().to_string()), "{said}");
+    drop(registry);
+    let path = in_place("installation");
+    let error = installation.try_open().await.err().unwrap();
+    let said = error.to_string();
+    assert!(matches!(error, OpenError::Damaged { .. }), "{said}");
+    for part in [&*path.display().to_string(), "newest copy"] {
+        assert!(said.contains(part), "no {part}: {said}");
+    }
 }

@@ -1,4 +1,5 @@
-//! Two workspaces that have one id after each other: nothing that was seen of the first is true of the second.
+//! Two workspaces that have the same id one after the other: nothing known about the first applies
+//! to the second.
 
 use keyside_store::Hash;
 
@@ -13,7 +14,7 @@ pub(super) fn state(registry: &Registry) -> WorkspaceState {
     }
 }
 
-/// The same id again, in the same instant, by the same person.
+/// Creates a workspace with the same id again, at the same time and by the same actor.
 async fn erase_and_make_again(registry: &Registry) {
     let erased = registry.erase_workspace(&act(), &acme(), None).await;
     erased.unwrap();
@@ -22,7 +23,7 @@ async fn erase_and_make_again(registry: &Registry) {
 }
 
 #[tokio::test]
-async fn a_state_that_was_seen_of_an_erased_workspace_is_none_of_the_next_one() {
+async fn a_state_of_an_erased_workspace_does_not_match_its_successor() {
     let (installation, registry) = Installation::with_acme().await;
     let seen = state(&registry);
     erase_and_make_again(&registry).await;
@@ -40,7 +41,7 @@ async fn a_state_that_was_seen_of_an_erased_workspace_is_none_of_the_next_one() 
 }
 
 #[tokio::test]
-async fn a_workspaces_own_changes_do_not_make_it_another_one() {
+async fn changes_within_a_workspace_keep_its_incarnation() {
     let (_installation, registry) = Installation::with_acme().await;
     let made = state(&registry);
     registry.add(&act(), key("a", "sk-1")).await.unwrap();
@@ -52,7 +53,7 @@ async fn a_workspaces_own_changes_do_not_make_it_another_one() {
 }
 
 #[tokio::test]
-async fn an_idempotency_key_of_an_erased_workspace_leads_to_no_credential_of_the_next_one() {
+async fn an_idempotency_key_of_an_erased_workspace_matches_nothing_in_its_successor() {
     let (_installation, registry) = Installation::with_acme().await;
     let new = || NewCredential {
         idempotency: Some(Idempotency {

@@ -1,4 +1,4 @@
-//! A label belongs to the one credential that is not revoked.
+//! A label belongs to the only credential with it that is not revoked.
 
 use keyside_store::Hash;
 
@@ -24,7 +24,7 @@ fn relabelled(label: &str) -> Edit {
 }
 
 #[tokio::test]
-async fn the_replacement_of_a_revoked_key_takes_its_label_and_its_place() {
+async fn the_replacement_of_a_revoked_key_takes_its_label_and_default_role() {
     let (installation, registry, leaked) = one_key().await;
     revoke(&registry, &leaked).await;
     let resolver = registry.resolver();
@@ -37,7 +37,7 @@ async fn the_replacement_of_a_revoked_key_takes_its_label_and_its_place() {
     assert!(saved.credential.is_default);
     replaced(&registry).await;
     drop(registry);
-    // Where it is read in whatever order storage lists it.
+    // A restart reads documents in the order in which storage lists them.
     let reopened = installation.open().await;
     replaced(&reopened).await;
 }
@@ -53,7 +53,7 @@ async fn replaced(registry: &Registry) {
 }
 
 #[tokio::test]
-async fn an_edit_may_take_the_label_of_a_revoked_key_and_gives_it_back() {
+async fn an_edit_can_take_the_label_of_a_revoked_key_and_release_it() {
     let (_installation, registry, gone) = one_key().await;
     let other = registry.add(&act(), key("other", "sk-2")).await.unwrap();
     let other = other.credential.id;
@@ -70,13 +70,13 @@ async fn an_edit_may_take_the_label_of_a_revoked_key_and_gives_it_back() {
     edited.unwrap();
     assert_eq!(asked("default"), Err(Refusal::CredentialRevoked));
     assert_eq!(asked("third").as_deref(), Ok("sk-2"));
-    // The revoked one is as final as before.
+    // The revoked key stays revoked.
     let back = registry.edit(&act(), &gone, relabelled("fourth")).await;
     assert!(matches!(back, Err(ChangeError::Revoked)));
 }
 
 #[tokio::test]
-async fn where_only_revoked_keys_have_a_label_the_one_revoked_last_is_what_was_asked_for() {
+async fn a_label_of_revoked_keys_only_resolves_to_the_one_revoked_last() {
     let (installation, registry, first) = one_key().await;
     revoke(&registry, &first).await;
     installation.clock.set(NOW + 60);
@@ -103,7 +103,7 @@ async fn where_only_revoked_keys_have_a_label_the_one_revoked_last_is_what_was_a
 }
 
 #[tokio::test]
-async fn a_repetition_of_the_request_that_made_a_revoked_key_makes_no_other_one() {
+async fn repeating_the_request_that_created_a_revoked_key_creates_no_other() {
     let (_installation, registry) = Installation::with_acme().await;
     let new = || NewCredential {
         idempotency: Some(Idempotency {
@@ -126,7 +126,7 @@ async fn a_repetition_of_the_request_that_made_a_revoked_key_makes_no_other_one(
 }
 
 #[tokio::test]
-async fn of_many_who_take_the_label_of_a_revoked_key_at_once_exactly_one_succeeds() {
+async fn of_many_concurrent_creations_with_the_label_of_a_revoked_key_exactly_one_succeeds() {
     let (_installation, registry, gone) = one_key().await;
     revoke(&registry, &gone).await;
     let saving: Vec<_> = (0..16)
@@ -142,9 +142,10 @@ async fn of_many_who_take_the_label_of_a_revoked_key_at_once_exactly_one_succeed
     assert_eq!(saved, 1);
 }
 
-/// An attacker who can write to the store can free no label, and can put nothing in front of the key that has one.
+/// An attacker with write access to the store can neither free a label nor shadow the key that has
+/// it.
 #[tokio::test]
-async fn a_document_that_was_edited_neither_frees_its_label_nor_takes_another_ones() {
+async fn an_edited_document_neither_frees_its_label_nor_takes_another() {
     let (installation, registry, id) = one_key().await;
     registry.add(&act(), key("other", "sk-2")).await.unwrap();
     drop(registry);
@@ -171,7 +172,7 @@ async fn a_document_that_was_edited_neither_frees_its_label_nor_takes_another_on
 }
 
 #[tokio::test]
-async fn a_list_has_those_of_one_label_in_the_order_of_their_age() {
+async fn a_list_orders_credentials_of_one_label_by_age() {
     let (installation, registry) = Installation::with_acme().await;
     let mut made = Vec::new();
     for n in 0..4 {

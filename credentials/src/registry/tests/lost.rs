@@ -1,5 +1,5 @@
-//! Credentials whose records are gone, cut short, or those of others: what their workspace's map still says of them is listed,
-//! and they are refused, on record, and revoked by their ids.
+//! Credentials whose documents are missing, truncated, or replaced by others: they are listed with
+//! what their workspace's map says about them, refused, audited, and can be revoked by id.
 
 use keyside_store::Hash;
 
@@ -10,7 +10,7 @@ use super::{
 };
 use crate::model::{LostCredential, Status};
 
-/// What is done to the stored record of the first of three credentials.
+/// An edit of the stored document of the first of three credentials.
 type Fault = fn(&Installation, &str, &[CredentialId; 3]);
 
 const FAULTS: [(&str, Fault); 4] = [
@@ -28,7 +28,7 @@ const FAULTS: [(&str, Fault); 4] = [
     }),
 ];
 
-/// Acme's default `a` after a fault, with where its record was and what that was.
+/// Acme's default `a` after a fault, with the storage key and contents of its document before.
 struct Loss {
     installation: Installation,
     ids: [CredentialId; 3],
@@ -54,7 +54,7 @@ impl Loss {
         self.installation.put(&self.at, &self.record);
     }
 
-    /// What is known of it.
+    /// The credential as it is listed.
     fn lost(&self, registry: &Registry) -> LostCredential {
         match registry.find(&self.ids[0]) {
             Some(Listed::Lost(lost)) => lost,
@@ -67,13 +67,15 @@ fn ids(listed: &[Listed]) -> Vec<&CredentialId> {
     listed.iter().map(Listed::id).collect()
 }
 
-fn damages(told: &[AuditRecord]) -> Vec<&AuditRecord> {
-    let damages = told.iter().filter(|it| it.event == Event::DocumentDamaged);
+fn damages(recorded: &[AuditRecord]) -> Vec<&AuditRecord> {
+    let damages = recorded
+        .iter()
+        .filter(|it| it.event == Event::DocumentDamaged);
     damages.collect()
 }
 
 #[tokio::test]
-async fn a_lost_credential_is_listed_refused_and_on_record_once() {
+async fn a_lost_credential_is_listed_refused_and_audited_once() {
     for (what, fault) in FAULTS {
         let loss = Loss::by(fault).await;
         let [a, b, globex] = &loss.ids;
@@ -97,8 +99,8 @@ async fn a_lost_credential_is_listed_refused_and_on_record_once() {
             assert_eq!(answers[2].as_deref(), Ok("sk-globex-a"), "{what}");
             let default = opened(registry.resolver().resolve(&ask("acme")));
             assert_eq!(default, undecryptable, "{what}");
-            let told = records(&registry).await;
-            let damages = damages(&told);
+            let recorded = records(&registry).await;
+            let damages = damages(&recorded);
             assert_eq!(damages.len(), 1, "{what}");
             assert_eq!(damages[0].credential.as_ref(), Some(a), "{what}");
         }
@@ -110,7 +112,7 @@ async fn a_lost_credential_is_listed_refused_and_on_record_once() {
 }
 
 #[tokio::test]
-async fn a_lost_credential_passes_only_filters_that_it_is_known_to_pass() {
+async fn a_lost_credential_matches_a_filter_only_on_known_fields() {
     let loss = Loss::by(FAULTS[0].1).await;
     let registry = loss.installation.open().await;
     let [a, b, globex] = &loss.ids;
@@ -127,7 +129,7 @@ async fn a_lost_credential_passes_only_filters_that_it_is_known_to_pass() {
     assert!(registry.list_all(&revoked).is_empty());
     for narrower in [
         Filter {
-            provider: Some("openai".to_owned()),
+            provider: "openai".parse().ok(),
             ..all.clone()
         },
         Filter {
@@ -153,7 +155,7 @@ async fn a_lost_credential_passes_only_filters_that_it_is_known_to_pass() {
 }
 
 #[tokio::test]
-async fn a_lost_credential_takes_no_change_but_its_revocation_and_the_others_go_on() {
+async fn a_lost_credential_can_only_be_revoked_and_the_others_can_change() {
     for (what, fault) in FAULTS {
         let loss = Loss::by(fault).await;
         let [a, b, _] = &loss.ids;
@@ -178,7 +180,7 @@ async fn a_lost_credential_takes_no_change_but_its_revocation_and_the_others_go_
             "{what}: {refused:?}"
         );
         let before = seen(&registry).await;
-        // The second time changes nothing.
+        // The second revocation changes nothing.
         for _ in 0..2 {
             let revoked = registry.revoke_lost(&act(), a, Revocation::default()).await;
             let Listed::Lost(revoked) = revoked.unwrap() else {
@@ -186,14 +188,14 @@ async fn a_lost_credential_takes_no_change_but_its_revocation_and_the_others_go_
             };
             assert_eq!((revoked.is_revoked, revoked.revision), (true, 2), "{what}");
         }
-        let told = since(&registry, &before).await;
-        assert_eq!(told.len(), 1, "{what}: {told:?}");
-        assert_eq!(told[0].event, Event::CredentialRevoked, "{what}");
-        assert_eq!(told[0].credential.as_ref(), Some(a), "{what}");
-        assert_eq!(told[0].workspace, Some(acme()), "{what}");
+        let recorded = since(&registry, &before).await;
+        assert_eq!(recorded.len(), 1, "{what}: {recorded:?}");
+        assert_eq!(recorded[0].event, Event::CredentialRevoked, "{what}");
+        assert_eq!(recorded[0].credential.as_ref(), Some(a), "{what}");
+        assert_eq!(recorded[0].workspace, Some(acme()), "{what}");
         registry.audit().verify().await.unwrap();
         registry.rotate(&act(), b, to("sk-acme-b2")).await.unwrap();
-        // Where the record was, nothing looks any more.
+        // The old storage key is no longer read.
         loss.put_back();
         for registry in [registry, loss.installation.open().await] {
             assert!(loss.lost(&registry).is_revoked, "{what}");
@@ -212,7 +214,7 @@ async fn a_lost_credential_takes_no_change_but_its_revocation_and_the_others_go_
 }
 
 #[tokio::test]
-async fn the_label_of_a_lost_credential_is_free_and_its_next_holder_keeps_it() {
+async fn the_label_of_a_lost_credential_can_be_taken_and_its_new_owner_keeps_it() {
     let loss = Loss::by(FAULTS[0].1).await;
     loss.installation.clock.set(NOW + DAY);
     let registry = loss.installation.open().await;
@@ -235,7 +237,7 @@ async fn the_label_of_a_lost_credential_is_free_and_its_next_holder_keeps_it() {
 }
 
 #[tokio::test]
-async fn a_repeated_creation_does_not_write_over_a_lost_credential() {
+async fn a_repeated_creation_does_not_overwrite_a_lost_credential() {
     let (installation, registry) = Installation::with_acme().await;
     let once = || NewCredential {
         idempotency: Some(Idempotency {
@@ -267,7 +269,7 @@ async fn a_new_workspace_key_counts_a_lost_credential_as_damaged() {
 }
 
 #[tokio::test]
-async fn a_revocation_leaves_a_workspace_whole_whose_own_document_is_lost() {
+async fn a_revocation_works_in_a_workspace_whose_own_document_is_lost() {
     let (installation, [_, b, _]) = two_workspaces().await;
     let at = installation.stored_at("{\"id\":\"acme\"");
     let document = installation.stored(&at);
@@ -286,7 +288,7 @@ async fn a_revocation_leaves_a_workspace_whole_whose_own_document_is_lost() {
 }
 
 #[tokio::test]
-async fn a_page_of_the_map_that_is_gone_or_edited_is_damage_of_the_whole_workspace() {
+async fn a_missing_or_edited_map_page_damages_the_whole_workspace() {
     let (whole, _) = two_workspaces().await;
     let registry = whole.open().await;
     for n in 0..70 {
@@ -309,7 +311,7 @@ async fn a_page_of_the_map_that_is_gone_or_edited_is_damage_of_the_whole_workspa
     }
 }
 
-/// Acme is refused as a whole, its damage is named once, and it can be erased.
+/// Checks that acme is refused as a whole, its damage is reported once, and it can be erased.
 async fn is_damaged_whole(installation: &Installation) {
     for _ in 0..2 {
         let registry = installation.open().await;
@@ -320,8 +322,8 @@ async fn is_damaged_whole(installation: &Installation) {
         assert_eq!(answers[2].as_deref(), Ok("sk-globex-a"));
         let added = registry.add(&act(), key("c", "sk-c")).await;
         assert!(matches!(added, Err(ChangeError::Damaged)), "{added:?}");
-        let told = records(&registry).await;
-        let damages = damages(&told);
+        let recorded = records(&registry).await;
+        let damages = damages(&recorded);
         assert_eq!(damages.len(), 1);
         assert_eq!(damages[0].workspace, Some(acme()));
         let note = damages[0].note.as_deref().unwrap();
@@ -334,15 +336,15 @@ async fn is_damaged_whole(installation: &Installation) {
 }
 
 #[tokio::test]
-async fn a_second_damage_of_a_head_is_on_record_beside_the_first() {
+async fn a_second_damage_of_a_head_is_audited_beside_the_first() {
     let (installation, _) = two_workspaces().await;
     for count in [1, 2] {
         let flip = |head: &mut Vec<u8>| head[60 + count] ^= 1;
         installation.tamper("workspace/acme/head", flip);
         for _ in 0..2 {
             let registry = installation.open().await;
-            let told = records(&registry).await;
-            assert_eq!(damages(&told).len(), count);
+            let recorded = records(&registry).await;
+            assert_eq!(damages(&recorded).len(), count);
         }
     }
     installation.remove("workspace/acme/head");

@@ -1,4 +1,4 @@
-//! Going over to another master key, cut off at each of its steps.
+//! Rotations of the master key, interrupted at each step.
 
 use keyside_config::{LocalKms, MasterKeySource};
 use keyside_store::{faulty::Fault, file::with_suffix};
@@ -6,7 +6,7 @@ use keyside_store::{faulty::Fault, file::with_suffix};
 use super::*;
 use crate::kms::KmsSource;
 
-/// An installation whose master key stands in a file beside the data.
+/// An installation whose master key is in a file beside the data.
 struct WithFile {
     installation: Installation,
     keys: TempDir,
@@ -33,7 +33,7 @@ impl WithFile {
         self.keys.path().join("master-key")
     }
 
-    /// Of the master key in the file.
+    /// The id of the master key in the file.
     fn id(&self) -> String {
         let text = fs::read(self.file()).unwrap();
         MasterKey::parse(&text, "a test").unwrap().id().to_owned()
@@ -60,14 +60,14 @@ impl WithFile {
         settings: &LocalKms,
     ) -> Result<Arc<Registry>, OpenError> {
         let keyring = self.installation.keyring();
-        open_still(OpenOptions {
+        open_without_tasks(OpenOptions {
             kms: Kms::open(&KmsSource::Local(settings.clone()), &keyring).unwrap(),
             ..self.installation.options(backend)
         })
         .await
     }
 
-    /// The files that a rotation touches.
+    /// The files that a rotation changes.
     fn files(&self) -> Vec<(PathBuf, Vec<u8>)> {
         let folder = fs::read_dir(self.keys.path()).unwrap();
         let mut paths: Vec<_> = folder.map(|entry| entry.unwrap().path()).collect();
@@ -106,7 +106,7 @@ async fn serves(registry: &Registry) {
 }
 
 #[tokio::test]
-async fn a_rotation_wraps_every_key_anew_and_keeps_the_old_one_aside() {
+async fn a_rotation_rewraps_every_key_and_keeps_the_old_master_key_as_retired() {
     let with_file = WithFile::new().await;
     let before = with_file.files();
     let registry = with_file.open().await;
@@ -133,7 +133,7 @@ async fn a_rotation_wraps_every_key_anew_and_keeps_the_old_one_aside() {
     assert_eq!(record.unwrap().note.as_ref(), Some(&rotated.master_key));
     let keyring = fs::read_to_string(with_file.installation.keyring()).unwrap();
     assert_eq!(keyring.matches("\"wrapped\"").count(), 5);
-    // The old key is kept, and opens only the old keyring.
+    // The old key is kept, and unwraps only the old keyring.
     let name = format!("master-key.retired-{}", rotated.previous);
     let retired = fs::read(with_file.keys.path().join(name)).unwrap();
     assert_eq!(retired, of(&before, &with_file.file()).1);
@@ -143,7 +143,7 @@ async fn a_rotation_wraps_every_key_anew_and_keeps_the_old_one_aside() {
     assert!(with_file.open_with(backend, &settings).await.is_err());
 }
 
-/// The files of a rotation, and the installation beside them, as a kill leaves them after one of its steps.
+/// The files of a rotation, and its installation, as a kill after one of its steps leaves them.
 type Step = (Vec<(PathBuf, Vec<u8>)>, Installation);
 
 impl WithFile {
@@ -151,7 +151,7 @@ impl WithFile {
         (self.files(), self.installation.copy())
     }
 
-    /// Goes back to there. The store to go on with.
+    /// Restores that state, and returns the store to continue with.
     fn go_back(&self, files: &[(PathBuf, Vec<u8>)], installation: &Installation) -> Arc<Memory> {
         self.put(files);
         copy_files(&installation.heads(), &self.installation.heads());
@@ -160,7 +160,7 @@ impl WithFile {
 }
 
 #[tokio::test]
-async fn a_rotation_that_is_cut_off_at_any_step_is_finished_or_forgotten_at_the_start() {
+async fn a_rotation_killed_at_any_step_is_completed_or_undone_at_the_start() {
     let with_file = WithFile::new().await;
     let (old, before) = with_file.step();
     let registry = with_file.open().await;
@@ -182,7 +182,7 @@ async fn a_rotation_that_is_cut_off_at_any_step_is_finished_or_forgotten_at_the_
     let made = vec![old_file.clone(), old_keyring, new_beside.clone()];
     let wrapped = vec![old_file.clone(), new_keyring.clone(), new_beside.clone()];
     let kept = vec![old_file, new_keyring, new_beside, retired];
-    // What a kill leaves after each step, and whether the rotation is finished.
+    // The state after a kill at each step, and whether the rotation is complete.
     let cuts = [
         (&old, &before, false),
         (&made, &before, false),
@@ -206,12 +206,12 @@ async fn a_rotation_that_is_cut_off_at_any_step_is_finished_or_forgotten_at_the_
         let found = with_file.files();
         assert_eq!(names(&found), names(expected), "step {step}");
         assert_eq!(of(&found, &file), of(expected, &file), "step {step}");
-        // And once more, from there: the next one works.
+        // The next rotation from there works.
         let registry = with_file.open_over(Backend::of(memory)).await;
         registry.rotate_master_key(&act()).await.unwrap();
         serves(&registry).await;
     }
-    // No kill, but a store that was put back to before: its heads are signed with the key that was retired.
+    // Not a kill, but a rolled-back store: its heads are signed with the retired key.
     let memory = with_file.go_back(&wrapped, &before);
     let settings = with_file.settings();
     let opened = with_file.open_with(Backend::of(memory), &settings).await;
@@ -220,7 +220,7 @@ async fn a_rotation_that_is_cut_off_at_any_step_is_finished_or_forgotten_at_the_
 }
 
 #[tokio::test(start_paused = true)]
-async fn storage_that_fails_at_any_step_leaves_a_rotation_whole_or_not_begun() {
+async fn a_storage_failure_at_any_step_leaves_a_rotation_complete_or_not_begun() {
     for fault in [Fault::Refused, Fault::AnswerLost] {
         for at in 1.. {
             let with_file = WithFile::new().await;
@@ -264,10 +264,10 @@ async fn storage_that_fails_at_any_step_leaves_a_rotation_whole_or_not_begun() {
 }
 
 #[tokio::test]
-async fn a_rotation_that_is_on_record_is_never_said_to_have_changed_nothing() {
+async fn a_rotation_that_was_recorded_is_never_reported_as_unchanged() {
     let with_file = WithFile::new().await;
     let registry = with_file.open().await;
-    // In the place where the keyring is written before it has its name.
+    // Blocks the temporary file of the keyring.
     let in_the_way = with_suffix(&with_file.installation.keyring(), ".new");
     fs::create_dir(&in_the_way).unwrap();
     let error = registry.rotate_master_key(&act()).await.unwrap_err();
@@ -290,7 +290,7 @@ async fn a_rotation_that_is_on_record_is_never_said_to_have_changed_nothing() {
     assert_eq!(recorded(&registry).await, Some(with_file.id()));
 }
 
-/// The master key that the log tells to go over to.
+/// The master key that the log says to rotate to.
 async fn recorded(registry: &Registry) -> Option<String> {
     let records = records(registry).await;
     let mut rotations = records
@@ -299,11 +299,11 @@ async fn recorded(registry: &Registry) -> Option<String> {
     rotations.next()?.note
 }
 
-/// At least: a document, a page, a record, the head, and the disk.
+/// The least number of writes: a document, a page, a record, the head, and the sync.
 const STEPS: usize = 5;
 
 #[tokio::test]
-async fn a_key_that_people_have_put_in_place_is_gone_over_to() {
+async fn a_master_key_installed_by_an_operator_is_adopted() {
     let with_file = WithFile::new().await;
     let (old, new) = (
         with_file.keys.path().join("old"),

@@ -1,11 +1,13 @@
-//! Random lives of credentials, held against a reference that is too simple to be wrong: one list in memory, with no
-//! storage, no sealing, no chain and no audit log.
+//! Random histories of credentials, compared with a reference model that is too simple to be wrong:
+//! a list in memory, without storage, sealing, chains and audit log.
 //!
-//! Two authorities change them on one backend at the same time. Storage is slow and loses answers, authorities crash and are
-//! opened again, and the store goes back to a backup. What two steps at the same time, or a lost answer, leave open is a set of
-//! states of the reference, until the next list tells which of them it is.
+//! Two authorities change them concurrently on one backend. Storage is slow and loses answers,
+//! authorities crash and restart, and the store is restored from a backup. Concurrent steps and
+//! lost answers leave several possible states of the reference, until the next list shows which of
+//! them is the real one.
 //!
-//! `KEYSIDE_MODEL_ROUNDS` sets how many lives there are, and `KEYSIDE_MODEL_SEED` which; a failure names both.
+//! `KEYSIDE_MODEL_ROUNDS` sets the number of histories, and `KEYSIDE_MODEL_SEED` selects them; a
+//! failure prints both.
 
 mod authority;
 mod comparison;
@@ -22,7 +24,7 @@ use proptest::{
 };
 
 use self::{
-    authority::{Authority, Surroundings},
+    authority::{Authority, StepContext},
     comparison::{compare_answers, compare_views},
     reference::{Reference, outcomes},
     step::{Steps, Turn, turns},
@@ -34,37 +36,37 @@ use crate::{
 };
 
 #[test]
-fn any_life_in_memory_is_one_that_the_reference_leads() {
-    // Made once and copied: most of what it costs is waiting for the disk that holds the keyring.
+fn any_history_in_memory_matches_the_reference() {
+    // Created once and copied: most of the time is spent waiting for the disk with the keyring.
     let runtime = runtime();
     let (made, registry) = runtime.block_on(Installation::with_acme());
     drop((registry, runtime));
     run(rounds(), || {
-        let mut life = Life::new(Kind::Memory, made.copy());
-        life.start();
-        life
+        let mut history = History::new(Kind::Memory, made.copy());
+        history.start();
+        history
     });
 }
 
 #[test]
-fn any_life_on_disk_is_one_that_the_reference_leads() {
-    run(rounds().div_ceil(LIVES_TO_ONE_ON_DISK), || {
-        let mut life = Life::new(Kind::Disk, Installation::new());
-        life.start();
-        life.on(0, async |registry| {
+fn any_history_on_disk_matches_the_reference() {
+    run(rounds().div_ceil(MEMORY_HISTORIES_PER_DISK_HISTORY), || {
+        let mut history = History::new(Kind::Disk, Installation::new());
+        history.start();
+        history.on(0, async |registry| {
             let made = registry.create_workspace(&act(), workspace("acme")).await;
             made.unwrap();
         });
-        life
+        history
     });
 }
 
 fn rounds() -> u32 {
     let rounds = std::env::var("KEYSIDE_MODEL_ROUNDS");
-    rounds.map_or(LIVES, |rounds| rounds.parse().unwrap())
+    rounds.map_or(HISTORIES, |rounds| rounds.parse().unwrap())
 }
 
-fn run(cases: u32, begin: impl Fn() -> Life) {
+fn run(cases: u32, begin: impl Fn() -> History) {
     let seed = std::env::var("KEYSIDE_MODEL_SEED");
     let seed = seed.map_or_else(|_| crate::entropy::number(), |seed| seed.parse().unwrap());
     let config = ProptestConfig {
@@ -77,12 +79,13 @@ fn run(cases: u32, begin: impl Fn() -> Life) {
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
     let outcome = TestRunner::new_with_rng(config, rng).run(&turns(), |turns| {
-        let mut life = begin();
+        let mut history = begin();
         for turn in turns {
-            life.take(&turn)
+            history
+                .take(&turn)
                 .map_err(|error| TestCaseError::fail(format!("{turn:?}: {error}")))?;
         }
-        life.end()
+        history.end()
     });
     if let Err(error) = outcome {
         let rounds = rounds();
@@ -92,11 +95,11 @@ fn run(cases: u32, begin: impl Fn() -> Life) {
 
 fn runtime() -> tokio::runtime::Runtime {
     let mut runtime = tokio::runtime::Builder::new_current_thread();
-    // Nobody waits for time to pass but storage that is slow.
+    // Only slow storage waits for time to pass.
     runtime.enable_all().start_paused(true).build().unwrap()
 }
 
-/// Where it is all kept.
+/// The kind of backend.
 #[derive(Clone, Copy)]
 enum Kind {
     Memory,
@@ -116,7 +119,7 @@ fn store(installation: &Installation) -> PathBuf {
     installation.folder.path().join("store")
 }
 
-/// sled lets go of its files in threads of its own, some time after it was dropped.
+/// sled releases its files in its own threads, some time after it was dropped.
 async fn opened_again(folder: &Path) -> Arc<EmbeddedStore> {
     for _ in 0..1_000 {
         match EmbeddedStore::open(folder).await {
@@ -127,17 +130,17 @@ async fn opened_again(folder: &Path) -> Arc<EmbeddedStore> {
     EmbeddedStore::open(folder).await.unwrap()
 }
 
-/// The real thing beside the reference.
-struct Life {
+/// The real installation and the reference.
+struct History {
     kind: Kind,
     installation: Installation,
     running: Option<Running>,
-    /// The states that there may be: more than one where no list can tell them apart.
+    /// The possible states: more than one where no list can distinguish them.
     states: Vec<Reference>,
-    /// In the order in which they were first listed.
+    /// Ids in the order in which they were first listed.
     ids: Vec<CredentialId>,
     revisions: BTreeMap<CredentialId, u64>,
-    /// The states that there may have been when the last backup was made.
+    /// The possible states when the last backup was made.
     backed_up: Option<Vec<Reference>>,
     turns: usize,
 }
@@ -149,7 +152,7 @@ struct Running {
     backend: Backend,
 }
 
-impl Life {
+impl History {
     fn new(kind: Kind, installation: Installation) -> Self {
         Self {
             kind,
@@ -180,7 +183,7 @@ impl Life {
         });
     }
 
-    /// Asks one authority while the other does nothing.
+    /// Calls one authority while the other does nothing.
     fn on<T>(&self, authority: usize, ask: impl AsyncFnOnce(&Registry) -> T) -> T {
         let running = self.running.as_ref().unwrap();
         let registry = &*running.authorities[authority].registry;
@@ -223,27 +226,27 @@ impl Life {
         self.compare(is_refused)
     }
 
-    /// Has both authorities take their steps. Says whether all of them were refused.
+    /// Lets both authorities take their steps. Returns whether all were refused.
     fn take_steps(&mut self, steps: &Steps) -> Result<bool, TestCaseError> {
         let before = self.now();
         let running = self.running.as_mut().unwrap();
-        let around = Surroundings {
+        let context = StepContext {
             installation: &self.installation,
             backend: &running.backend,
             ids: &self.ids,
-            weather: steps.weather,
+            conditions: steps.conditions,
         };
         let [one, other] = &mut running.authorities;
         let passes = async {
             if let Some((wait, seconds)) = steps.passes {
                 tokio::time::sleep(Duration::from_millis(wait)).await;
-                around.installation.clock.set(before + seconds);
+                context.installation.clock.set(before + seconds);
             }
         };
         let (of_one, of_other, ()) = running.runtime.block_on(async {
             tokio::join!(
-                one.take_all(0, &steps.of[0], &around),
-                other.take_all(1, &steps.of[1], &around),
+                one.take_all(0, &steps.of[0], &context),
+                other.take_all(1, &steps.of[1], &context),
                 passes,
             )
         });
@@ -259,7 +262,7 @@ impl Life {
         );
         self.states = found;
         let mut taken = of_one.iter().chain(&of_other);
-        Ok(taken.all(|taken| taken.said.is_refusal()))
+        Ok(taken.all(|taken| taken.outcome.is_refusal()))
     }
 
     fn back_up(&mut self, authority: usize) {
@@ -275,7 +278,7 @@ impl Life {
         self.backed_up = Some(self.states.clone());
     }
 
-    /// Goes back to the last backup, into a store of its own.
+    /// Restores the last backup into a new store.
     fn restore(&mut self) {
         let Some(states) = self.backed_up.clone() else {
             return;
@@ -286,7 +289,7 @@ impl Life {
         match self.kind {
             Kind::Memory => self.installation.memory = Arc::default(),
             Kind::Disk => {
-                // Once nobody holds it any more.
+                // Once no task uses it any more.
                 drop(runtime.block_on(opened_again(&store)));
                 fs::remove_dir_all(&store).unwrap();
             }
@@ -328,7 +331,7 @@ impl Life {
         self.start();
     }
 
-    /// Everything that can be seen of it, and everything that it answers, by one authority after the other.
+    /// Compares all listed credentials and all answers to queries, one authority after the other.
     fn compare(&mut self, is_refused: bool) -> Result<(), TestCaseError> {
         let authority = self.turns % 2;
         let views = self.on(authority, async |registry| {
@@ -368,23 +371,23 @@ impl Life {
     fn list_ids(&mut self, mut views: Vec<Credential>) {
         self.ids.retain(|id| self.revisions.contains_key(id));
         views.retain(|view| !self.ids.contains(&view.id));
-        // Ids are random, and the same seed is to take the same steps.
+        // Ids are random, but the same seed must take the same steps.
         views.sort_by_key(|view| (view.provider.clone(), view.label.as_str().to_owned()));
         self.ids.extend(views.into_iter().map(|view| view.id));
     }
 
-    /// At the end, after a sweep: what the store holds, and what the log says. What crashes have left is garbage to a new
-    /// process.
+    /// At the end, after a sweep: checks the contents of the store and the log. To a new process,
+    /// the remains of crashes are garbage.
     fn end(mut self) -> Result<(), TestCaseError> {
         self.take(&Turn::Restart)?;
         self.take(&Turn::Sweep(0))?;
         let storage = self.running.as_ref().unwrap().backend.storage.clone();
-        let (stored, told) = self.on(0, async |registry| {
+        let (stored, recorded) = self.on(0, async |registry| {
             registry.inner.chains.sweep().await.unwrap();
             let chain = registry.inner.chains.of(&"acme".parse().unwrap());
             let next = chain.state().map_or(0, |state| state.head.seq + 1);
             let mut keys = storage.list("workspace/acme/object/").await.unwrap();
-            // What a crash has left of the commit after the head may be another process's, under way.
+            // A crashed commit after the head may as well be another process's commit in progress.
             keys.retain(|key| *key < format!("workspace/acme/object/{next:016x}"));
             let stored = storage.get_all(&keys).await.unwrap();
             registry.audit().verify().await.unwrap();
@@ -399,7 +402,12 @@ impl Life {
             .sum();
         let state = &self.states[0];
         prop_assert_eq!(sealed, state.sealed_versions(), "sealed bytes in the store");
-        let count = |event| told.iter().filter(|record| record.event == event).count();
+        let count = |event| {
+            recorded
+                .iter()
+                .filter(|record| record.event == event)
+                .count()
+        };
         let counts = [
             Event::CredentialCreated,
             Event::CredentialRotated,
@@ -414,9 +422,10 @@ impl Life {
     }
 }
 
-/// Lives in memory, where `KEYSIDE_MODEL_ROUNDS` says nothing else.
-const LIVES: u32 = 250;
-/// The disk is that much slower.
-const LIVES_TO_ONE_ON_DISK: u32 = 15;
-/// States that no list tells apart: the end of a version that is not in use, an idempotency key.
+/// Histories in memory, unless `KEYSIDE_MODEL_ROUNDS` is set.
+const HISTORIES: u32 = 250;
+/// The disk is slower by this factor.
+const MEMORY_HISTORIES_PER_DISK_HISTORY: u32 = 15;
+/// States that no list distinguishes: the expiry of a version that is not in use, an idempotency
+/// key.
 const MOST_STATES: usize = 64;

@@ -7,7 +7,7 @@ use super::*;
 use crate::{access::Role, keyring::KeyringError, kms::KmsError};
 
 #[tokio::test]
-async fn the_first_start_leaves_an_owner_token_that_works_and_is_kept_only_hashed() {
+async fn the_first_start_writes_a_working_owner_token_and_stores_only_its_hash() {
     let installation = Installation::new();
     let registry = installation.open().await;
     let file = registry.access().token_file().to_owned();
@@ -36,7 +36,7 @@ async fn the_first_start_leaves_an_owner_token_that_works_and_is_kept_only_hashe
 }
 
 #[tokio::test]
-async fn a_token_slipped_into_the_store_lets_nobody_in() {
+async fn a_token_planted_in_the_store_is_refused() {
     let installation = Installation::new();
     let other = Installation::new();
     drop((installation.open().await, other.open().await));
@@ -51,7 +51,7 @@ async fn a_token_slipped_into_the_store_lets_nobody_in() {
 }
 
 #[tokio::test]
-async fn a_missing_keyring_over_data_is_never_answered_with_a_new_one() {
+async fn a_missing_keyring_is_never_replaced_if_there_is_data() {
     let (installation, registry) = Installation::with_acme().await;
     drop(registry);
     fs::remove_file(installation.keyring()).unwrap();
@@ -62,7 +62,7 @@ async fn a_missing_keyring_over_data_is_never_answered_with_a_new_one() {
 }
 
 #[tokio::test]
-async fn no_store_is_made_where_keyring_or_heads_belong_to_a_lost_one() {
+async fn no_store_is_created_if_a_keyring_or_anchors_of_a_lost_one_exist() {
     let (installation, registry) = Installation::with_acme().await;
     drop(registry);
     let (keyring, heads) = (installation.keyring(), installation.heads());
@@ -76,22 +76,22 @@ async fn no_store_is_made_where_keyring_or_heads_belong_to_a_lost_one() {
     assert!(refused());
     let aside = keyring.with_file_name("aside");
     fs::rename(&heads, &aside).unwrap();
-    assert!(refused(), "the keyring tells");
+    assert!(refused(), "the keyring proves it");
     fs::rename(&aside, &heads).unwrap();
     fs::remove_file(&keyring).unwrap();
-    assert!(refused(), "the heads tell");
+    assert!(refused(), "the anchors prove it");
     fs::rename(&heads, &aside).unwrap();
     assert!(!refused());
     assert!(!keyring.exists() && !heads.exists(), "nothing is made");
 }
 
 #[tokio::test]
-async fn a_wrong_master_key_says_which_is_wanted_and_changes_nothing() {
+async fn a_wrong_master_key_names_the_required_one_and_changes_nothing() {
     let (installation, registry) = Installation::with_acme().await;
     drop(registry);
     let before = installation.memory.copy();
     let kms = Kms::local(MasterKey::parse(&[10; 32], "a test").unwrap());
-    let error = open_still(OpenOptions {
+    let error = open_without_tasks(OpenOptions {
         kms,
         ..installation.options(installation.backend())
     })
@@ -114,7 +114,7 @@ async fn a_wrong_master_key_says_which_is_wanted_and_changes_nothing() {
 }
 
 #[tokio::test]
-async fn a_store_put_back_to_an_older_state_is_refused_with_the_remedy() {
+async fn a_rolled_back_store_is_refused_with_the_remedy() {
     let (installation, registry, _) = one_key().await;
     let older = installation.memory.copy();
     let made = registry.create_workspace(&act(), workspace("globex")).await;
@@ -136,7 +136,7 @@ async fn a_store_put_back_to_an_older_state_is_refused_with_the_remedy() {
 }
 
 #[tokio::test]
-async fn a_store_put_back_of_which_only_a_workspace_is_older_serves_all_but_that() {
+async fn a_store_with_one_rolled_back_workspace_serves_all_others() {
     let (installation, registry, id) = one_key().await;
     let older = installation.memory.copy();
     let revoked = registry.revoke(&act(), &id, Revocation::default()).await;
@@ -152,20 +152,20 @@ async fn a_store_put_back_of_which_only_a_workspace_is_older_serves_all_but_that
 }
 
 #[tokio::test]
-async fn an_emptied_store_is_refused_while_anything_tells_of_one() {
+async fn an_emptied_store_is_refused_if_anything_proves_that_it_had_data() {
     let (installation, registry) = Installation::with_acme().await;
     drop(registry);
     let installation = installation.with_store(Memory::new());
     for _ in 0..2 {
         let error = installation.try_open().await.err().unwrap();
         assert!(matches!(error, OpenError::StoreMissing { .. }), "{error}");
-        // The second time, no more than the keys of workspaces tell.
+        // The second time, only the workspace keys in the keyring prove it.
         let _ = fs::remove_dir_all(installation.heads());
     }
 }
 
 #[tokio::test]
-async fn heads_that_are_gone_are_missed_and_one_that_was_torn_is_named() {
+async fn missing_and_truncated_anchors_are_reported() {
     let (installation, registry) = Installation::with_acme().await;
     drop(registry);
     let whole = installation.copy();
@@ -189,7 +189,7 @@ async fn heads_that_are_gone_are_missed_and_one_that_was_torn_is_named() {
 }
 
 #[tokio::test]
-async fn a_first_start_that_was_cut_off_before_its_head_was_kept_is_gone_on_with() {
+async fn a_first_start_interrupted_before_its_anchor_is_continued() {
     let installation = Installation::new();
     drop(installation.open().await);
     fs::remove_dir_all(installation.heads()).unwrap();
@@ -207,7 +207,7 @@ async fn a_first_start_that_was_cut_off_before_its_head_was_kept_is_gone_on_with
 }
 
 #[tokio::test]
-async fn a_key_of_a_workspace_that_store_and_heads_of_before_do_not_name_is_noticed() {
+async fn a_keyring_newer_than_a_rolled_back_store_and_its_anchors_is_detected() {
     let (installation, registry) = Installation::with_acme().await;
     let before = installation.copy();
     let made = registry.create_workspace(&act(), workspace("globex")).await;
@@ -223,7 +223,7 @@ async fn a_key_of_a_workspace_that_store_and_heads_of_before_do_not_name_is_noti
 }
 
 #[tokio::test]
-async fn heads_that_are_behind_after_a_power_cut_are_no_finding() {
+async fn anchors_behind_the_store_after_a_power_cut_are_accepted() {
     let (installation, registry) = Installation::with_acme().await;
     let before = installation.copy();
     for n in 0..70 {
@@ -238,7 +238,7 @@ async fn heads_that_are_behind_after_a_power_cut_are_no_finding() {
 }
 
 #[tokio::test]
-async fn a_full_disk_refuses_the_change_and_nothing_else() {
+async fn a_full_disk_refuses_only_the_change() {
     let folder = tempfile::tempdir().unwrap();
     let store = folder.path().join("store");
     let installation = Installation::new();
@@ -246,7 +246,7 @@ async fn a_full_disk_refuses_the_change_and_nothing_else() {
         let storage = EmbeddedStore::open_with_floors(&store, floors)
             .await
             .unwrap();
-        let registry = open_still(installation.options(storage.backend())).await;
+        let registry = open_without_tasks(installation.options(storage.backend())).await;
         (storage, registry.unwrap())
     };
     let (storage, registry) = open(Floors::above(0)).await;
@@ -285,7 +285,7 @@ async fn a_full_disk_refuses_the_change_and_nothing_else() {
     registry.add(&act(), key("more", "sk-2")).await.unwrap();
 }
 
-/// Waits for the task that writes run records: it has the store as well.
+/// Waits for the task that writes run records, which has the store open, too.
 async fn close(registry: Arc<Registry>, storage: Arc<EmbeddedStore>) {
     drop(registry);
     while Arc::strong_count(&storage) > 1 {
@@ -294,9 +294,9 @@ async fn close(registry: Arc<Registry>, storage: Arc<EmbeddedStore>) {
 }
 
 #[tokio::test]
-async fn a_keyring_that_cannot_be_replaced_refuses_the_workspace() {
+async fn a_workspace_is_not_created_if_the_keyring_cannot_be_written() {
     let (installation, registry) = Installation::with_acme().await;
-    // A folder where the temporary file should go: root may write everywhere else.
+    // A folder at the path of the temporary file: root may write everywhere else.
     fs::create_dir(installation.folder.path().join("keyring.new")).unwrap();
     let error = registry
         .create_workspace(&act(), workspace("globex"))
@@ -307,13 +307,13 @@ async fn a_keyring_that_cannot_be_replaced_refuses_the_workspace() {
 }
 
 #[tokio::test]
-async fn the_store_on_disk_is_the_one_that_comes_back() {
+async fn the_store_on_disk_is_read_back_after_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let installation = Installation::new();
     let open = async || {
         let storage = EmbeddedStore::open(&folder.path().join("store")).await;
         let storage = storage.unwrap();
-        let registry = open_still(installation.options(storage.backend())).await;
+        let registry = open_without_tasks(installation.options(storage.backend())).await;
         (storage, registry.unwrap())
     };
     let (storage, registry) = open().await;
@@ -349,7 +349,7 @@ async fn the_store_on_disk_is_the_one_that_comes_back() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_log_that_grows_while_it_is_verified_is_whole() {
+async fn a_log_that_grows_during_its_verification_verifies() {
     let (_installation, registry) = Installation::with_acme().await;
     let growing = tokio::spawn({
         let registry = registry.clone();

@@ -1,4 +1,4 @@
-//! What ends the use of a key goes before everything else that waits for the same chain.
+//! Changes that end access overtake everything else that waits for the same chain.
 
 use tokio::task::JoinHandle;
 
@@ -10,14 +10,14 @@ use crate::{
 
 type Adding = JoinHandle<Result<Saved, ChangeError>>;
 
-/// Additions that have begun, in this order.
+/// Starts additions, which wait in this order.
 async fn adding(registry: &Arc<Registry>, labels: &[&str]) -> Vec<Adding> {
     let adding = labels.iter().map(|label| {
         let (registry, new) = (registry.clone(), key(label, &format!("sk-{label}")));
         tokio::spawn(async move { registry.add(&act(), new).await })
     });
     let adding: Vec<_> = adding.collect();
-    all_wait().await;
+    let_all_wait().await;
     adding
 }
 
@@ -30,14 +30,14 @@ fn revoking(registry: &Arc<Registry>, id: &CredentialId) -> JoinHandle<Result<()
 }
 
 #[tokio::test]
-async fn a_revocation_goes_before_what_waits() {
+async fn a_revocation_overtakes_waiting_additions() {
     let (_installation, registry, id) = one_key().await;
     let before = seen(&registry).await;
     let tracked = registry.inner.chains.of(&acme());
     let lock = tracked.lock(Priority::Normal).await;
     let added = adding(&registry, &["a", "b", "c", "d"]).await;
     let revoked = revoking(&registry, &id);
-    all_wait().await;
+    let_all_wait().await;
     drop(lock);
     revoked.await.unwrap().unwrap();
     for added in added {
@@ -63,7 +63,7 @@ async fn a_revocation_goes_before_what_waits() {
 }
 
 #[tokio::test]
-async fn a_revocation_does_not_wait_for_a_backup_that_waits_for_everything_else() {
+async fn a_revocation_overtakes_a_waiting_backup() {
     let (_installation, registry, id) = one_key().await;
     let before = seen(&registry).await;
     let tracked = registry.inner.chains.of(&acme());
@@ -71,9 +71,9 @@ async fn a_revocation_does_not_wait_for_a_backup_that_waits_for_everything_else(
     let added = adding(&registry, &["a", "b"]).await;
     let inner = registry.inner.clone();
     let alone = tokio::spawn(async move { drop(inner.block_changes().await) });
-    all_wait().await;
+    let_all_wait().await;
     let revoked = revoking(&registry, &id);
-    all_wait().await;
+    let_all_wait().await;
     drop(lock);
     alone.await.unwrap();
     revoked.await.unwrap().unwrap();
@@ -85,14 +85,14 @@ async fn a_revocation_does_not_wait_for_a_backup_that_waits_for_everything_else(
 }
 
 #[tokio::test]
-async fn nothing_that_waits_is_added_to_a_workspace_that_is_erased() {
+async fn an_erasure_overtakes_waiting_additions_which_are_refused() {
     let (_installation, registry, _) = one_key().await;
     let tracked = registry.inner.chains.of(&acme());
     let lock = tracked.lock(Priority::Normal).await;
     let added = adding(&registry, &["a"]).await;
     let of = registry.clone();
     let erased = tokio::spawn(async move { of.erase_workspace(&act(), &acme(), None).await });
-    all_wait().await;
+    let_all_wait().await;
     drop(lock);
     erased.await.unwrap().unwrap();
     for added in added {
@@ -105,7 +105,7 @@ async fn nothing_that_waits_is_added_to_a_workspace_that_is_erased() {
 }
 
 #[tokio::test]
-async fn a_token_makes_nothing_more_once_its_revocation_waits() {
+async fn a_revocation_of_a_token_overtakes_the_tokens_own_waiting_change() {
     let (_installation, registry) = Installation::with_acme().await;
     let new = |name: &str| NewToken {
         name: name.to_owned(),
@@ -127,13 +127,13 @@ async fn a_token_makes_nothing_more_once_its_revocation_waits() {
         let made = of.create_token(&by, &Scope::All, another).await;
         made.map(|made| made.token)
     });
-    all_wait().await;
+    let_all_wait().await;
     let of = registry.clone();
     let revoked = tokio::spawn(async move {
         let revoked = of.revoke_token(&act(), &Scope::All, &token.id, None).await;
         revoked.map(drop)
     });
-    all_wait().await;
+    let_all_wait().await;
     drop(lock);
     revoked.await.unwrap().unwrap();
     let made = made.await.unwrap();

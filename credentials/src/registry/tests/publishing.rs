@@ -1,10 +1,10 @@
-//! A change is answered once requests see it.
+//! A change is answered only after requests see it.
 
 use super::{erasing::acme, *};
 use crate::snapshot::WorkspaceEntry;
 
 #[tokio::test]
-async fn a_commit_that_a_reader_has_overtaken_is_seen_by_requests_when_it_is_answered() {
+async fn a_commit_is_visible_to_requests_when_it_is_answered_even_if_a_reader_loaded_it_first() {
     let (installation, registry, id) = one_key().await;
     let inner = &registry.inner;
     let committed = inner.snapshot.load().workspaces.get(&acme()).cloned();
@@ -12,7 +12,7 @@ async fn a_commit_that_a_reader_has_overtaken_is_seen_by_requests_when_it_is_ans
     let by = act();
     let revoked = other.revoke(&by, &id, Revocation::default());
     revoked.await.unwrap();
-    // A reader knows the later state, and has not published it yet.
+    // A reader has loaded the new state and has not published it yet.
     let tracked = inner.chains.of(&acme());
     inner.chains.refresh(&tracked).await.unwrap();
     let resolver = registry.resolver();

@@ -1,4 +1,4 @@
-//! The receipt of an erased workspace: to be had as often as it is asked for, and to be checked.
+//! The receipt of an erased workspace: it can be fetched at any time, and verified.
 
 use super::{
     erasing::{acme, erase, two_workspaces},
@@ -10,14 +10,16 @@ use crate::{
 };
 
 #[tokio::test]
-async fn the_receipt_says_what_went_and_where_the_log_tells_of_it() {
+async fn the_receipt_counts_the_deleted_objects_and_names_its_audit_record() {
     let (_installation, registry, _) = two_workspaces().await;
     let keys = registry.inner.keyring.ids(&acme()).await;
     let receipt = erase(&registry).await;
     assert_eq!(receipt.destroyed_keys, keys);
     assert_eq!((receipt.credentials, &receipt.erased_by), (1, &act().actor));
-    let told = records(&registry).await;
-    let mut of_installation = told.iter().filter(|it| it.chain.workspace_id().is_none());
+    let recorded = records(&registry).await;
+    let mut of_installation = recorded
+        .iter()
+        .filter(|it| it.chain.workspace_id().is_none());
     let record = of_installation.find(|it| it.position == receipt.audit.position);
     let record = record.unwrap();
     assert_eq!(
@@ -31,7 +33,7 @@ async fn the_receipt_says_what_went_and_where_the_log_tells_of_it() {
 }
 
 #[tokio::test]
-async fn the_same_receipt_is_to_be_had_again_also_after_a_restart() {
+async fn a_receipt_can_be_fetched_again_after_a_restart() {
     let (installation, registry, _) = two_workspaces().await;
     let receipt = erase(&registry).await;
     let head = seen(&registry).await;
@@ -39,7 +41,7 @@ async fn the_same_receipt_is_to_be_had_again_also_after_a_restart() {
     drop(registry);
     let registry = installation.open().await;
     assert_eq!(erase(&registry).await, receipt);
-    // A state that was seen before it was erased is of no matter any more.
+    // A precondition on a state from before the erasure no longer matters.
     let as_seen = WorkspaceState {
         incarnation: 7,
         revision: 7,
@@ -55,7 +57,7 @@ async fn the_same_receipt_is_to_be_had_again_also_after_a_restart() {
 }
 
 #[tokio::test]
-async fn a_receipt_is_confirmed_as_it_was_given_out_and_not_otherwise() {
+async fn only_an_unedited_receipt_is_confirmed() {
     let (installation, registry, _) = two_workspaces().await;
     let receipt = erase(&registry).await;
     let json = serde_json::to_value(&receipt).unwrap();
@@ -87,9 +89,9 @@ fn is_foreign(error: &VerifyError) -> bool {
     matches!(error, VerifyError::Receipt(ReceiptError::Foreign))
 }
 
-/// On another machine, with nothing but the receipt and the key that `keyside audit key` prints.
+/// On another machine, with only the receipt and the key that `keyside audit key` prints.
 #[tokio::test]
-async fn a_receipt_is_checked_with_the_public_key_alone_whatever_field_was_edited() {
+async fn an_edit_of_any_field_of_a_receipt_is_detected_with_the_public_key_alone() {
     let (_installation, registry, _) = two_workspaces().await;
     let receipt = erase(&registry).await;
     let key = registry.audit().public_key();
@@ -128,7 +130,7 @@ async fn a_receipt_is_checked_with_the_public_key_alone_whatever_field_was_edite
 }
 
 #[tokio::test]
-async fn a_receipt_shows_when_the_log_was_edited_or_put_back_to_before() {
+async fn a_receipt_proves_an_edit_or_a_rollback_of_the_log() {
     let (installation, registry, _) = two_workspaces().await;
     let before = installation.copy();
     let receipt = erase(&registry).await;
@@ -138,7 +140,7 @@ async fn a_receipt_shows_when_the_log_was_edited_or_put_back_to_before() {
     let error = registry.audit().confirm(&receipt).await.unwrap_err();
     assert!(matches!(error, VerifyError::Broken(_)), "{error}");
     drop(registry);
-    // The whole data folder, from before.
+    // The whole data folder from before.
     let registry = before.open().await;
     let error = registry.audit().confirm(&receipt).await.unwrap_err();
     let is_missed = matches!(error, VerifyError::Receipt(ReceiptError::NotInLog));
@@ -146,11 +148,11 @@ async fn a_receipt_shows_when_the_log_was_edited_or_put_back_to_before() {
 }
 
 #[tokio::test]
-async fn each_workspace_that_had_a_name_has_a_receipt_of_its_own() {
+async fn each_erased_workspace_of_one_id_has_its_own_receipt() {
     let (_installation, registry, _) = two_workspaces().await;
     let first = erase(&registry).await;
-    let anew = registry.create_workspace(&act(), workspace("acme")).await;
-    anew.unwrap();
+    let recreated = registry.create_workspace(&act(), workspace("acme")).await;
+    recreated.unwrap();
     let second = erase(&registry).await;
     assert_ne!(first.id, second.id);
     assert_ne!(first.destroyed_keys, second.destroyed_keys);

@@ -10,7 +10,7 @@ use crate::source::{Reading, SecretSource, SourceError};
 
 type Scripted = Result<(&'static str, &'static str), SourceError>;
 
-/// A Vault that answers what the test says.
+/// A Vault whose answers the test sets.
 #[derive(Default)]
 struct Vault {
     answers: Mutex<HashMap<String, Scripted>>,
@@ -48,7 +48,7 @@ fn away() -> SourceError {
     SourceError::Unavailable("sealed".into())
 }
 
-/// Of settings that let each workspace name what is under its own folder.
+/// Settings that let each workspace refer to secrets in its own folder.
 fn allowed() -> AllowedReferences {
     let set = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     let sources = Sources {
@@ -118,7 +118,7 @@ async fn a_reference_is_used_at_once_and_its_secret_is_never_stored() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_new_version_is_followed_and_the_one_before_still_masked() {
+async fn a_new_version_is_picked_up_and_the_previous_one_stays_masked() {
     let (_installation, registry, vault, id) = one_reference().await;
     vault.set(PATH, Ok(("2", "sk-canary-reference-second")));
     tokio::time::timeout(Duration::from_secs(60), async {
@@ -137,7 +137,7 @@ async fn a_new_version_is_followed_and_the_one_before_still_masked() {
 }
 
 #[tokio::test]
-async fn a_refresh_reads_at_once_and_outlasts_an_outage_but_not_a_deletion() {
+async fn a_refresh_reads_at_once_and_keeps_the_secret_in_an_outage_but_not_after_a_deletion() {
     let (_installation, registry, vault, id) = one_reference().await;
     vault.set(PATH, Ok(("2", "sk-canary-reference-second")));
     let refreshed = registry.refresh(&id).await.unwrap();
@@ -161,7 +161,7 @@ async fn a_refresh_reads_at_once_and_outlasts_an_outage_but_not_a_deletion() {
 }
 
 #[tokio::test]
-async fn it_is_read_again_after_a_restart_and_refused_until_then() {
+async fn a_reference_is_refused_after_a_restart_until_it_is_read() {
     let (installation, registry, vault, id) = one_reference().await;
     drop(registry);
     let registry = installation.open().await;
@@ -172,7 +172,7 @@ async fn it_is_read_again_after_a_restart_and_refused_until_then() {
 }
 
 #[tokio::test]
-async fn a_secret_in_vault_is_not_rotated_here() {
+async fn a_reference_cannot_be_rotated_in_keyside() {
     let (_installation, registry, _vault, id) = one_reference().await;
     let rotated = registry.rotate(&act(), &id, to("another")).await;
     assert!(matches!(rotated, Err(ChangeError::KeptInVault { .. })));
@@ -184,7 +184,7 @@ async fn a_secret_in_vault_is_not_rotated_here() {
 }
 
 #[tokio::test]
-async fn an_edit_keeps_the_secret_and_a_revocation_ends_it_whether_or_not_vault_answers() {
+async fn a_reference_can_be_edited_and_revoked_while_vault_is_unavailable() {
     let (_installation, registry, vault, id) = one_reference().await;
     let edit = Edit {
         usage_tag: Some(Some("ci".parse().unwrap())),
@@ -207,7 +207,7 @@ async fn an_edit_keeps_the_secret_and_a_revocation_ends_it_whether_or_not_vault_
 }
 
 #[tokio::test]
-async fn what_the_settings_do_not_permit_is_not_asked_of_vault() {
+async fn a_path_that_the_settings_do_not_allow_is_never_read_from_vault() {
     let (_installation, registry, vault, _id) = one_reference().await;
     let foreign = "kv/teams/globex/openai";
     vault.set(foreign, Ok(("1", "sk-canary-of-somebody-else")));
@@ -216,18 +216,18 @@ async fn what_the_settings_do_not_permit_is_not_asked_of_vault() {
         .await
         .unwrap_err();
     assert!(matches!(error, ChangeError::ReferenceNotAllowed { .. }));
-    let said = error.to_string();
-    assert!(said.contains("vault.references.allow"), "{said}");
-    assert!(said.contains("kv/teams/acme/"), "{said}");
+    let message = error.to_string();
+    assert!(message.contains("vault.references.allow"), "{message}");
+    assert!(message.contains("kv/teams/acme/"), "{message}");
 
     let (_installation, registry) = Installation::with_acme().await;
     let error = registry.add(&act(), referring("default", PATH)).await;
-    let said = error.unwrap_err().to_string();
-    assert!(said.contains("permits no paths"), "{said}");
+    let message = error.unwrap_err().to_string();
+    assert!(message.contains("permits no paths"), "{message}");
 }
 
 #[tokio::test]
-async fn a_secret_that_cannot_be_read_or_used_makes_no_credential() {
+async fn a_reference_to_an_unreadable_or_unusable_secret_is_not_created() {
     let (_installation, registry, vault, _id) = one_reference().await;
     let path = "kv/teams/acme/other";
     let by = act();
@@ -247,7 +247,7 @@ async fn a_secret_that_cannot_be_read_or_used_makes_no_credential() {
 }
 
 #[tokio::test]
-async fn the_same_secret_is_found_wherever_it_is_kept() {
+async fn duplicates_are_found_among_stored_secrets_and_references() {
     let (_installation, registry, vault, id) = one_reference().await;
     let sealed = key("sealed", "sk-canary-reference-second");
     let sealed = registry.add(&act(), sealed).await.unwrap().credential.id;
@@ -259,14 +259,15 @@ async fn the_same_secret_is_found_wherever_it_is_kept() {
     assert_eq!(duplicates[0].id, id);
 }
 
-/// What is on record of the secret in Vault, oldest first.
-async fn told(registry: &Registry) -> Vec<(Event, String)> {
+/// The audit records about the secret in Vault, oldest first.
+async fn recorded(registry: &Registry) -> Vec<(Event, String)> {
     let records = records(registry).await;
-    let told = records.into_iter().filter(|record| {
+    let recorded = records.into_iter().filter(|record| {
         let event = record.event;
         event == Event::CredentialSourceChanged || event == Event::CredentialSourceLost
     });
-    told.map(|record| (record.event, record.note.unwrap()))
+    recorded
+        .map(|record| (record.event, record.note.unwrap()))
         .collect()
 }
 
@@ -276,16 +277,16 @@ fn version(number: u32) -> (Event, String) {
 }
 
 #[tokio::test]
-async fn each_version_that_is_used_is_on_record_once_and_so_is_its_end() {
+async fn each_used_version_and_the_loss_of_its_source_are_audited_once() {
     let (_installation, registry, vault, id) = one_reference().await;
-    assert!(told(&registry).await.is_empty(), "its creation is");
+    assert!(recorded(&registry).await.is_empty(), "its creation is");
     let look = || async { registry.refresh(&id).await.unwrap() };
     vault.set(PATH, Ok(("2", "sk-canary-reference-second")));
     look().await;
     look().await;
     vault.set(PATH, Err(away()));
     look().await;
-    assert_eq!(told(&registry).await, [version(2)]);
+    assert_eq!(recorded(&registry).await, [version(2)]);
     let records = records(&registry).await;
     let changed = records.last().unwrap();
     assert_eq!(changed.actor, ActorId::system());
@@ -297,24 +298,28 @@ async fn each_version_that_is_used_is_on_record_once_and_so_is_its_end() {
     vault.set(PATH, Err(gone()));
     look().await;
     look().await;
-    let lost = told(&registry).await.split_off(1);
+    let lost = recorded(&registry).await.split_off(1);
     assert_eq!(lost.len(), 1);
     assert_eq!(lost[0].0, Event::CredentialSourceLost);
     assert_eq!(lost[0].1, format!("vault:{PATH}#api_key: 404"));
 
     vault.set(PATH, Ok(("2", "sk-canary-reference-second")));
     look().await;
-    assert_eq!(told(&registry).await[2..], [version(2)], "it is used again");
+    assert_eq!(
+        recorded(&registry).await[2..],
+        [version(2)],
+        "it is used again"
+    );
     registry.audit().verify().await.unwrap();
 }
 
 #[tokio::test]
-async fn a_restart_tells_nothing_again_and_what_happened_meanwhile() {
+async fn a_restart_audits_only_changes_since_the_last_process() {
     let (installation, mut registry, vault, _id) = one_reference().await;
     let mut expected = Vec::new();
     for (answer, news) in [
         (Ok(("1", "sk-canary-reference-first")), None),
-        // As of KV version 1, whose versions have another text in each process.
+        // As with KV version 1, which has no version numbers: each process makes up its own.
         (Ok(("a1b2", "sk-canary-reference-first")), None),
         (Ok(("2", "sk-canary-reference-second")), Some(version(2))),
         (Ok(("2", "sk-canary-reference-second")), None),
@@ -334,12 +339,12 @@ async fn a_restart_tells_nothing_again_and_what_happened_meanwhile() {
         vault.set(PATH, answer);
         follow(&registry, &vault).await;
         expected.extend(news);
-        assert_eq!(told(&registry).await, expected);
+        assert_eq!(recorded(&registry).await, expected);
     }
 }
 
 #[tokio::test]
-async fn a_revoked_reference_is_not_spoken_of_any_more() {
+async fn a_revoked_reference_is_no_longer_audited() {
     let (_installation, registry, vault, id) = one_reference().await;
     registry
         .revoke(&act(), &id, Revocation::default())
@@ -347,5 +352,5 @@ async fn a_revoked_reference_is_not_spoken_of_any_more() {
         .unwrap();
     vault.set(PATH, Ok(("2", "sk-canary-reference-second")));
     assert!(registry.refresh(&id).await.is_err());
-    assert!(told(&registry).await.is_empty());
+    assert!(recorded(&registry).await.is_empty());
 }

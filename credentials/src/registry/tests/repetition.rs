@@ -1,4 +1,4 @@
-//! Requests that come twice.
+//! Repeated requests with an idempotency key.
 
 use keyside_store::Hash;
 
@@ -10,7 +10,7 @@ fn once(key: &str, request: &str) -> Option<Idempotency> {
 }
 
 #[tokio::test]
-async fn a_request_that_comes_twice_makes_one_credential_even_after_a_restart() {
+async fn a_repeated_request_creates_one_credential_even_after_a_restart() {
     let (installation, registry) = Installation::with_acme().await;
     registry.add(&act(), key("first", "sk-0")).await.unwrap();
     let new = |text: &str| NewCredential {
@@ -43,7 +43,7 @@ async fn a_request_that_comes_twice_makes_one_credential_even_after_a_restart() 
 }
 
 #[tokio::test]
-async fn a_rotation_that_comes_twice_makes_one_version_even_after_a_restart() {
+async fn a_repeated_rotation_creates_one_version_even_after_a_restart() {
     let (installation, registry, id) = one_key().await;
     let rotation = |text: &str| Rotation {
         idempotency: once("my-key", text),
@@ -71,7 +71,7 @@ async fn a_rotation_that_comes_twice_makes_one_version_even_after_a_restart() {
 }
 
 #[tokio::test]
-async fn nothing_of_an_idempotency_key_or_its_request_stands_in_the_store() {
+async fn no_idempotency_key_or_request_is_stored_in_plaintext() {
     let (installation, registry) = Installation::with_acme().await;
     let new = NewCredential {
         idempotency: once("sk-pasted-by-mistake", "body"),

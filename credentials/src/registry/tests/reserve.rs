@@ -1,4 +1,4 @@
-//! A disk of which nothing but the reserve is left: uses can be ended, and nothing can be added.
+//! A disk with no space but the reserve: access can be ended, but nothing can be added.
 
 use keyside_store::{Effect, chain::CommitError, faulty::Fault};
 
@@ -8,8 +8,8 @@ use crate::{
     model::Status,
 };
 
-/// `acme` with the keys `a`, rotated once, and `b`, and a token, on a disk that holds no more.
-struct Crowded {
+/// `acme` with the keys `a`, rotated once, and `b`, and a token, on a disk that is otherwise full.
+struct FullDisk {
     installation: Installation,
     storage: Arc<Faulty>,
     registry: Arc<Registry>,
@@ -18,7 +18,7 @@ struct Crowded {
     token: ActorId,
 }
 
-async fn on_the_reserve() -> Crowded {
+async fn with_full_disk() -> FullDisk {
     let (installation, registry) = Installation::with_acme().await;
     drop(registry);
     let (storage, registry) = installation.open_faulty().await;
@@ -31,7 +31,7 @@ async fn on_the_reserve() -> Crowded {
         .await
         .unwrap();
     storage.reserve_disk_space_for(Effect::EndsSooner);
-    Crowded {
+    FullDisk {
         installation,
         storage,
         registry,
@@ -67,15 +67,15 @@ fn check_full<T>(name: &str, outcome: Result<T, ChangeError>) {
 }
 
 #[tokio::test]
-async fn what_adds_or_keeps_a_use_leaves_the_reserve_alone() {
-    let Crowded {
-        installation: _installation,
+async fn changes_that_add_or_extend_access_do_not_use_the_reserve() {
+    let FullDisk {
+        installation,
         storage,
         registry,
         a,
         b,
         ..
-    } = on_the_reserve().await;
+    } = with_full_disk().await;
     let head = seen(&registry).await;
     let writes = storage.writes();
     let at_once = Rotation {
@@ -90,12 +90,16 @@ async fn what_adds_or_keeps_a_use_leaves_the_reserve_alone() {
     let acme = "acme".parse().unwrap();
     let made = registry.create_workspace(by, workspace("globex")).await;
     check_full("make a workspace", made);
+    let keys = registry.inner.keyring.ids(&"globex".parse().unwrap()).await;
+    assert!(keys.is_empty(), "a key is left in the keyring");
+    let keyring = fs::read_to_string(installation.keyring()).unwrap();
+    assert!(!keyring.contains("globex"), "{keyring}");
     check_full("add a key", registry.add(by, key("c", "sk-c")).await);
     check_full("rotate", registry.rotate(by, &a, to("sk-3")).await);
     check_full("rotate at once", registry.rotate(by, &a, at_once).await);
     let back = Rollback::default();
     check_full("roll back", registry.roll_back(by, &a, back).await);
-    // That it ends sooner too does not make it one that only ends something.
+    // An earlier expiry does not turn it into a change that only ends access.
     check_full("rename", registry.edit(by, &b, renamed).await);
     let made = registry.create_token(by, all, new_token()).await;
     check_full("make a token", made);
@@ -111,9 +115,9 @@ async fn what_adds_or_keeps_a_use_leaves_the_reserve_alone() {
 }
 
 #[tokio::test]
-async fn an_end_that_moves_away_leaves_the_reserve_alone_and_one_that_comes_nearer_does_not() {
-    let crowded = on_the_reserve().await;
-    let edit = async |edit: Edit| crowded.registry.edit(&act(), &crowded.b, edit).await;
+async fn only_an_expiry_moved_to_an_earlier_time_may_use_the_reserve() {
+    let full_disk = with_full_disk().await;
+    let edit = async |edit: Edit| full_disk.registry.edit(&act(), &full_disk.b, edit).await;
     edit(ending(NOW + 9 * DAY)).await.unwrap();
     edit(ending(NOW + 2 * DAY)).await.unwrap();
     check_full("later", edit(ending(NOW + 3 * DAY)).await);
@@ -126,14 +130,14 @@ async fn an_end_that_moves_away_leaves_the_reserve_alone_and_one_that_comes_near
 }
 
 #[tokio::test]
-async fn bringing_an_end_nearer_again_and_again_leaves_room_for_revoking() {
-    let Crowded {
+async fn repeatedly_moving_an_expiry_earlier_leaves_space_for_a_revocation() {
+    let FullDisk {
         installation: _installation,
         storage,
         registry,
         b,
         ..
-    } = on_the_reserve().await;
+    } = with_full_disk().await;
     let edit = async |second| registry.edit(&act(), &b, ending(second)).await;
     edit(NOW + 9 * DAY).await.unwrap();
     storage.reserve_disk_space_for(Effect::EndsUse);
@@ -143,15 +147,15 @@ async fn bringing_an_end_nearer_again_and_again_leaves_room_for_revoking() {
 }
 
 #[tokio::test]
-async fn what_ends_a_use_is_done_on_the_reserve() {
-    let Crowded {
+async fn changes_that_end_access_use_the_reserve() {
+    let FullDisk {
         installation,
         registry,
         a,
         b,
         token,
         ..
-    } = on_the_reserve().await;
+    } = with_full_disk().await;
     let cut = Revocation {
         cut: true,
         ..Revocation::default()
@@ -161,7 +165,7 @@ async fn what_ends_a_use_is_done_on_the_reserve() {
         assert_eq!(revoked.status, Status::Revoked);
     }
     assert!(opened(registry.resolver().resolve(&ask("acme"))).is_ok());
-    // The version that was in grace is no more to be had, nor are its sealed bytes.
+    // The version in grace is destroyed with its sealed bytes.
     assert_eq!(sealed_versions(&installation), 2);
     installation.clock.set(NOW + 2 * DAY);
     registry.inner.sweep().await;
@@ -177,7 +181,7 @@ async fn what_ends_a_use_is_done_on_the_reserve() {
 }
 
 #[tokio::test]
-async fn a_start_without_room_for_what_it_has_to_record_serves_and_a_later_one_records_it() {
+async fn a_start_without_space_for_its_audit_records_serves_and_a_later_one_writes_them() {
     let (installation, registry) = Installation::with_acme().await;
     let added = registry.add(&act(), key("a", "sk-a")).await.unwrap();
     let b = registry.add(&act(), key("b", "sk-b")).await.unwrap();
@@ -190,7 +194,7 @@ async fn a_start_without_room_for_what_it_has_to_record_serves_and_a_later_one_r
     }
     let storage = Arc::new(Faulty::new(installation.backend()));
     storage.reserve_disk_space_for(Effect::EndsSooner);
-    let registry = open_still(installation.options(storage.backend())).await;
+    let registry = open_without_tasks(installation.options(storage.backend())).await;
     let registry = registry.unwrap();
     assert_eq!(seen(&registry).await, head);
     let found = registry.credential(&b.credential.id).unwrap();
@@ -198,18 +202,18 @@ async fn a_start_without_room_for_what_it_has_to_record_serves_and_a_later_one_r
     assert_eq!(registry.access().tokens(&Scope::All).len(), 0);
     drop(registry);
     let registry = installation.open().await;
-    let told = events(&registry, &head).await;
-    let damaged = told.iter().filter(|it| **it == Event::DocumentDamaged);
+    let recorded = events(&registry, &head).await;
+    let damaged = recorded.iter().filter(|it| **it == Event::DocumentDamaged);
     assert_eq!(damaged.count(), 2);
-    assert!(told.contains(&Event::TokenCreated));
+    assert!(recorded.contains(&Event::TokenCreated));
     assert_eq!(registry.access().tokens(&Scope::All).len(), 1);
 }
 
 #[tokio::test]
-async fn a_revocation_that_cannot_be_recorded_even_there_does_not_happen() {
-    let Crowded {
+async fn a_revocation_that_the_reserve_has_no_space_for_is_refused() {
+    let FullDisk {
         installation, b, ..
-    } = on_the_reserve().await;
+    } = with_full_disk().await;
     let (storage, registry) = installation.open_faulty().await;
     let head = seen(&registry).await;
     storage.fail(1, usize::MAX, Fault::Refused);

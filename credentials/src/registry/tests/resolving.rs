@@ -3,8 +3,8 @@ use EnvironmentPin::Any;
 
 use super::*;
 
-/// What `acme` has: live keys `a` (default) and `b`, and a sandbox key `s` (default), for openai; only a sandbox key for
-/// gemini, only a live one for anthropic.
+/// `acme` with live keys `a` (default) and `b`, and a sandbox key `s` (default), for openai; only a
+/// sandbox key for gemini, only a live one for anthropic.
 async fn stocked() -> (Installation, Arc<Registry>) {
     let (installation, registry) = Installation::with_acme().await;
     for (provider, label, environment) in [
@@ -25,7 +25,7 @@ async fn stocked() -> (Installation, Arc<Registry>) {
 }
 
 #[tokio::test]
-async fn the_choice_depends_on_nothing_but_the_question() {
+async fn the_credential_depends_only_on_provider_label_environment_and_pin() {
     let (_installation, registry) = stocked().await;
     let resolver = registry.resolver();
     let sandbox = EnvironmentPin::Sandbox;
@@ -33,7 +33,7 @@ async fn the_choice_depends_on_nothing_but_the_question() {
     let missing = Err(Refusal::CredentialMissing);
     let not_allowed = Err(Refusal::EnvironmentNotAllowed);
     let cases = [
-        // provider, label, environment asked for, pin of the listener, outcome
+        // Provider, label, requested environment, pin of the listener, outcome.
         ("openai", None, None, Any, Ok("sk-openai-a")),
         ("openai", None, Some(Live), Any, Ok("sk-openai-a")),
         ("openai", None, Some(Sandbox), Any, Ok("sk-openai-s")),
@@ -95,7 +95,7 @@ async fn a_listener_pinned_to_sandbox_never_gets_a_live_key_whatever_is_asked() 
 }
 
 #[tokio::test]
-async fn an_unknown_workspace_is_unknown_and_a_known_one_known() {
+async fn a_resolver_knows_exactly_the_existing_workspaces() {
     let (_installation, registry) = stocked().await;
     let resolver = registry.resolver();
     assert!(resolver.knows("acme") && !resolver.knows("globex") && !resolver.knows(""));
@@ -118,7 +118,7 @@ async fn a_resolver_made_before_a_change_sees_it() {
 }
 
 #[test]
-fn every_refusal_has_a_code_of_its_own() {
+fn every_refusal_has_its_own_code() {
     let codes: std::collections::HashSet<_> =
         Refusal::ALL.iter().map(|refusal| refusal.code()).collect();
     assert_eq!(codes.len(), Refusal::ALL.len());
@@ -130,7 +130,7 @@ fn others(grant: &Grant, second: i64) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_grant_opens_the_versions_in_grace_too_until_they_end() {
+async fn a_grant_opens_versions_in_grace_until_they_expire() {
     let (installation, registry, id) = one_key().await;
     let resolve = |registry: &Registry| registry.resolver().resolve(&ask("acme")).unwrap();
     let of_one = resolve(&registry).open_others(|| panic!("no version ends"));

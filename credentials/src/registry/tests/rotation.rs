@@ -6,7 +6,7 @@ use super::*;
 use crate::model::Fingerprint;
 
 #[tokio::test]
-async fn a_rotation_is_used_at_once_and_what_is_in_flight_goes_on_with_the_old_key() {
+async fn a_rotation_is_used_at_once_and_requests_in_flight_keep_the_old_key() {
     let (installation, registry, id) = one_key().await;
     let in_flight = registry.resolver().resolve(&ask("acme")).unwrap();
     installation.clock.set(NOW + 60);
@@ -31,7 +31,7 @@ async fn a_rotation_is_used_at_once_and_what_is_in_flight_goes_on_with_the_old_k
     assert_eq!(
         credential.versions[0].grace_until,
         Some(end),
-        "a day, if nobody says otherwise"
+        "a day by default"
     );
     assert_eq!(
         credential.last_rotated_at,
@@ -50,7 +50,7 @@ async fn a_rotation_is_used_at_once_and_what_is_in_flight_goes_on_with_the_old_k
 }
 
 #[tokio::test]
-async fn a_key_of_a_kind_that_is_never_stored_leaves_the_old_one_in_use() {
+async fn a_rotation_to_a_refused_kind_of_key_keeps_the_old_one_in_use() {
     let (_installation, registry, id) = one_key().await;
     let from = seen(&registry).await;
     let refused = registry.rotate(&act(), &id, to("sk-admin-1")).await;
@@ -66,7 +66,7 @@ async fn a_key_of_a_kind_that_is_never_stored_leaves_the_old_one_in_use() {
 }
 
 #[tokio::test]
-async fn without_grace_the_old_version_is_destroyed_with_the_same_stroke() {
+async fn without_grace_the_old_version_is_destroyed_in_the_same_commit() {
     let (installation, registry, id) = one_key().await;
     let from = seen(&registry).await;
     let rotation = Rotation {
@@ -103,7 +103,7 @@ async fn a_grace_of_more_than_ninety_days_is_refused() {
 }
 
 #[tokio::test]
-async fn a_version_is_gone_with_the_second_its_grace_ends_and_its_bytes_with_the_sweep() {
+async fn a_version_is_unusable_when_its_grace_ends_and_its_bytes_are_deleted_by_the_sweep() {
     let (installation, registry, id) = one_key().await;
     registry.rotate(&act(), &id, to("sk-2")).await.unwrap();
     installation.clock.set(NOW + DAY - 1);
@@ -150,14 +150,14 @@ async fn a_version_is_gone_with_the_second_its_grace_ends_and_its_bytes_with_the
 }
 
 #[tokio::test]
-async fn a_start_sweeps_what_has_ended_meanwhile() {
+async fn a_start_sweeps_versions_whose_grace_has_ended() {
     let (installation, registry, id) = one_key().await;
     registry.rotate(&act(), &id, to("sk-2")).await.unwrap();
     let head = seen(&registry).await;
     drop(registry);
     installation.clock.set(NOW + DAY);
     let registry = installation.open_running().await;
-    // The first sweep is under way by itself; this waits for its outcome and starts none.
+    // The first sweep runs in the background; this waits for its outcome and starts none.
     while seen(&registry).await == head {
         tokio::task::yield_now().await;
     }
@@ -172,7 +172,7 @@ async fn a_start_sweeps_what_has_ended_meanwhile() {
 }
 
 #[tokio::test]
-async fn any_change_sweeps_its_own_credential_in_passing() {
+async fn any_change_sweeps_its_own_credential() {
     let (installation, registry, id) = one_key().await;
     registry.rotate(&act(), &id, to("sk-2")).await.unwrap();
     installation.clock.set(NOW + DAY);
@@ -191,7 +191,7 @@ async fn any_change_sweeps_its_own_credential_in_passing() {
 }
 
 #[tokio::test]
-async fn several_versions_are_in_grace_each_until_its_own_end_and_any_can_be_gone_back_to() {
+async fn several_versions_can_be_in_grace_and_any_of_them_can_be_rolled_back_to() {
     let (installation, registry, id) = one_key().await;
     let rotate = async |text: &str, hours: u64| {
         let grace = Duration::from_secs(hours * 3_600);
@@ -264,7 +264,7 @@ async fn several_versions_are_in_grace_each_until_its_own_end_and_any_can_be_gon
 }
 
 #[tokio::test]
-async fn a_rotation_says_what_is_unusual_about_the_new_secret() {
+async fn a_rotation_warns_about_an_unusual_secret() {
     let (installation, registry, id) = one_key().await;
     let warnings = async |text: &str| {
         let saved = registry.rotate(&act(), &id, to(text)).await.unwrap();
@@ -310,7 +310,7 @@ async fn a_rotation_says_what_is_unusual_about_the_new_secret() {
 }
 
 #[tokio::test]
-async fn of_very_many_versions_the_oldest_destroyed_ones_are_left_out() {
+async fn the_oldest_destroyed_of_very_many_versions_are_dropped() {
     let (_installation, registry, id) = one_key().await;
     for n in 2..=120 {
         let rotation = Rotation {
@@ -329,7 +329,7 @@ async fn of_very_many_versions_the_oldest_destroyed_ones_are_left_out() {
 }
 
 #[tokio::test]
-async fn a_version_that_is_gone_back_to_ends_when_it_was_to_end() {
+async fn a_rolled_back_version_keeps_its_own_expiry() {
     let (installation, registry) = Installation::with_acme().await;
     let at = |days| Some(jiff::Timestamp::from_second(NOW + days * DAY).unwrap());
     let new = NewCredential {
@@ -360,7 +360,7 @@ async fn a_version_that_is_gone_back_to_ends_when_it_was_to_end() {
 }
 
 #[tokio::test]
-async fn no_more_than_fifty_versions_are_kept_to_go_back_to_and_one_can_always_be_put_in_place() {
+async fn at_most_fifty_versions_are_in_grace_and_a_rotation_without_grace_always_works() {
     let (_installation, registry, id) = one_key().await;
     for number in 2..=51 {
         let rotated = registry

@@ -1,4 +1,5 @@
-//! Rotating the key that signs heads: cut off anywhere, beside a second process, and what the old key is worth afterwards.
+//! Rotations of the signing key: interrupted at any write, beside a second process, and what the
+//! old key can still sign afterwards.
 
 use keyside_store::{
     PublicKey, Signer, TrustedKeys,
@@ -16,15 +17,16 @@ use crate::{
 };
 
 /// `globex` with a key, and the chain of `acme`, which is erased.
-async fn begun() -> Installation {
+async fn with_erased_workspace() -> Installation {
     let (installation, registry, _) = erasing::two_workspaces().await;
     erasing::erase(&registry).await;
     drop(registry);
     installation
 }
 
-/// With the same master key, in a service that rotates it by itself: one that is given as bytes cannot be replaced.
-fn options(installation: &Installation, backend: Backend) -> OpenOptions {
+/// With the same master key in a service that can rotate it: a master key from bytes cannot be
+/// replaced.
+pub(super) fn options(installation: &Installation, backend: Backend) -> OpenOptions {
     let local = Kms::local(MasterKey::parse(&[9; 32], "a test").unwrap());
     let service = KmsSource::Service(local.service());
     OpenOptions {
@@ -35,7 +37,7 @@ fn options(installation: &Installation, backend: Backend) -> OpenOptions {
 
 async fn open(installation: &Installation) -> Arc<Registry> {
     let options = options(installation, installation.backend());
-    open_still(options).await.unwrap()
+    open_without_tasks(options).await.unwrap()
 }
 
 async fn serves(registry: &Registry) {
@@ -51,7 +53,7 @@ fn id_of(registry: &Registry) -> String {
     key.installation().to_owned()
 }
 
-/// Each head that is stored, with its chain.
+/// All stored heads with their chains.
 fn heads(installation: &Installation) -> Vec<(ChainName, Vec<u8>)> {
     let contents = installation.memory.contents();
     let heads = contents.objects.iter().filter_map(|(key, bytes)| {
@@ -61,7 +63,7 @@ fn heads(installation: &Installation) -> Vec<(ChainName, Vec<u8>)> {
     heads.collect()
 }
 
-/// Every head in the store and every anchor beside it is signed with `key`, and with no other.
+/// Checks that every head and every anchor is signed with `key` and with no other.
 fn all_signed_with(key: &PublicKey, installation: &Installation, id: &str) {
     let heads = heads(installation);
     assert!(heads.len() >= 3);
@@ -87,21 +89,24 @@ async fn make(registry: &Registry, id: &str) {
 }
 
 #[tokio::test]
-async fn a_rotation_has_every_chain_signed_with_another_key_and_puts_that_on_record() {
-    let installation = begun().await;
+async fn a_rotation_signs_every_chain_with_the_new_key_and_is_audited() {
+    let installation = with_erased_workspace().await;
     let registry = open(&installation).await;
     let old = registry.audit().public_key();
     let start = seen(&registry).await;
     let rotated = registry.rotate_master_key(&act()).await.unwrap();
-    // The new signing key, the installation's own, and that of globex.
+    // The new signing key, the installation's own key, and that of globex.
     assert_eq!((rotated.keys, rotated.warning), (3, None));
     let new = registry.audit().public_key();
     assert_ne!(new, old);
     all_signed_with(&new, &installation, &id_of(&registry));
-    let told = since(&registry, &start).await;
-    let told: Vec<_> = told.iter().map(|it| (it.event, it.note.clone())).collect();
+    let recorded = since(&registry, &start).await;
+    let recorded: Vec<_> = recorded
+        .iter()
+        .map(|it| (it.event, it.note.clone()))
+        .collect();
     assert_eq!(
-        told,
+        recorded,
         [
             (Event::MasterKeyRotated, Some(rotated.master_key)),
             (Event::SigningKeyRotated, Some(new.to_string())),
@@ -116,7 +121,7 @@ async fn a_rotation_has_every_chain_signed_with_another_key_and_puts_that_on_rec
     let keyring = fs::read_to_string(installation.keyring()).unwrap();
     assert!(keyring.contains(&new.to_string()) && !keyring.contains(&old.to_string()));
     assert!(!keyring.contains("successors"), "{keyring}");
-    // The name of an erased workspace is still to be had.
+    // The id of the erased workspace can be used again.
     make(&registry, "acme").await;
     let again = registry.rotate_master_key(&act()).await;
     again.unwrap();
@@ -125,8 +130,8 @@ async fn a_rotation_has_every_chain_signed_with_another_key_and_puts_that_on_rec
 }
 
 #[tokio::test]
-async fn what_the_old_key_signs_after_a_rotation_is_refused_in_every_chain() {
-    let installation = begun().await;
+async fn a_head_signed_with_the_old_key_after_a_rotation_is_refused_in_every_chain() {
+    let installation = with_erased_workspace().await;
     let before = heads(&installation);
     let registry = open(&installation).await;
     let id = id_of(&registry);
@@ -136,7 +141,7 @@ async fn what_the_old_key_signs_after_a_rotation_is_refused_in_every_chain() {
     for (chain, older) in before {
         let at = chain.head_key();
         let pristine = installation.stored(&at);
-        // A later one than what is there, by who has the old key.
+        // A later head than the current one, by an attacker who has the old key.
         let forged = {
             let mut head = Head::parse_unverified(&pristine).unwrap();
             head.seq += 1;
@@ -151,7 +156,7 @@ async fn what_the_old_key_signs_after_a_rotation_is_refused_in_every_chain() {
                 }
                 other => panic!("{chain}: {other:?}"),
             }
-            let opened = open_still(options(&installation, installation.backend())).await;
+            let opened = open_without_tasks(options(&installation, installation.backend())).await;
             match (chain.workspace_id(), opened) {
                 (None, Err(OpenError::Damaged { damage, .. })) => {
                     assert_eq!(damage, Damage::HeadForged);
@@ -170,21 +175,21 @@ async fn what_the_old_key_signs_after_a_rotation_is_refused_in_every_chain() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_rotation_that_is_cut_off_at_any_write_is_finished_at_the_start_or_not_begun() {
-    let prepared = begun().await;
+async fn a_rotation_interrupted_at_any_write_is_completed_at_the_start_or_not_begun() {
+    let prepared = with_erased_workspace().await;
     for fault in [Fault::Refused, Fault::AnswerLost] {
         for at in 1.. {
             let context = format!("write {at}: {fault:?}");
             let installation = prepared.copy();
             let storage = Arc::new(Faulty::new(installation.backend()));
-            let registry = open_still(options(&installation, storage.backend())).await;
+            let registry = open_without_tasks(options(&installation, storage.backend())).await;
             let registry = registry.unwrap();
             let (old, id) = (registry.audit().public_key(), id_of(&registry));
             storage.fail(at, usize::MAX, fault);
             let outcome = registry.rotate_master_key(&act()).await;
             let reached = storage.heal();
             if registry.inner.keyring.public_key() == old {
-                // A power cut may take what was kept of the heads, until the old key is gone.
+                // A power cut may lose the anchors until the old key is destroyed.
                 copy_files(&prepared.heads(), &installation.heads());
             }
             drop(registry);
@@ -209,18 +214,22 @@ async fn a_rotation_that_is_cut_off_at_any_write_is_finished_at_the_start_or_not
     }
 }
 
-/// At least: three chains, each with a record, the head, and the disk.
+/// The least number of writes: three chains, each with a record, the head, and the sync.
 const WRITES: usize = 9;
 
 #[tokio::test]
-async fn a_key_that_a_rotation_has_left_behind_is_never_used() {
-    let installation = begun().await;
+async fn a_successor_left_by_an_interrupted_rotation_is_never_used() {
+    let installation = with_erased_workspace().await;
     let registry = open(&installation).await;
     let old = registry.audit().public_key();
     let left = registry.inner.keyring.add_successor().await.unwrap();
     drop(registry);
     let registry = open(&installation).await;
     assert_eq!(registry.audit().public_key(), old);
+    let trust = registry.inner.keyring.trust();
+    assert_eq!(trust, TrustedKeys::from(old), "a start forgets it");
+    let keyring = fs::read_to_string(installation.keyring()).unwrap();
+    assert!(!keyring.contains("successors"), "{keyring}");
     registry.rotate_master_key(&act()).await.unwrap();
     let new = registry.audit().public_key();
     assert!(new != old && new != left);
@@ -234,8 +243,8 @@ async fn a_key_that_a_rotation_has_left_behind_is_never_used() {
 }
 
 #[tokio::test]
-async fn a_second_authority_goes_on_at_every_step_and_signs_as_it_has_to() {
-    let installation = begun().await;
+async fn a_second_authority_commits_at_every_step_with_the_right_key() {
+    let installation = with_erased_workspace().await;
     let (one, other) = (open(&installation).await, open(&installation).await);
     let to = one.inner.announce_keys(&act()).await.unwrap();
     add(&other, "announced").await;
@@ -261,8 +270,8 @@ async fn a_second_authority_goes_on_at_every_step_and_signs_as_it_has_to() {
 }
 
 #[tokio::test]
-async fn a_second_authority_that_has_slept_through_a_rotation_goes_on() {
-    let installation = begun().await;
+async fn a_second_authority_that_was_idle_during_a_rotation_continues() {
+    let installation = with_erased_workspace().await;
     let (one, other) = (open(&installation).await, open(&installation).await);
     one.rotate_master_key(&act()).await.unwrap();
     let new = one.audit().public_key();
@@ -271,7 +280,7 @@ async fn a_second_authority_that_has_slept_through_a_rotation_goes_on() {
     serves(&other).await;
     assert_eq!(other.audit().public_key(), new);
     all_signed_with(&new, &installation, &id_of(&other));
-    // And the other way round.
+    // The same with the roles exchanged.
     other.rotate_master_key(&act()).await.unwrap();
     add(&one, "c").await;
     serves(&one).await;
@@ -279,8 +288,8 @@ async fn a_second_authority_that_has_slept_through_a_rotation_goes_on() {
 }
 
 #[tokio::test]
-async fn a_process_that_only_reads_follows_a_rotation() {
-    let installation = begun().await;
+async fn a_read_only_process_follows_a_rotation() {
+    let installation = with_erased_workspace().await;
     let one = open(&installation).await;
     let reader = Registry::open_to_read(options(&installation, installation.backend())).await;
     let reader = reader.unwrap();
@@ -297,10 +306,10 @@ async fn a_process_that_only_reads_follows_a_rotation() {
     assert_eq!(reader.audit().public_key(), to.signing_key);
 }
 
-/// Else a damaged workspace would keep a key in use that was stolen.
+/// Otherwise a damaged workspace would keep a stolen key trusted.
 #[tokio::test]
-async fn a_damaged_workspace_does_not_keep_the_old_key_alive() {
-    let installation = begun().await;
+async fn a_damaged_workspace_does_not_keep_the_old_key_trusted() {
+    let installation = with_erased_workspace().await;
     let older = installation.memory.copy();
     let registry = open(&installation).await;
     make(&registry, "initech").await;
@@ -318,8 +327,74 @@ async fn a_damaged_workspace_does_not_keep_the_old_key_alive() {
     assert!(is_damaged("globex") && !is_damaged("initech"));
 }
 
+/// An installation in which only the anchor of `globex` is missing, with its path and contents.
+async fn without_anchor() -> (Installation, PathBuf, Vec<u8>) {
+    let installation = with_erased_workspace().await;
+    let registry = open(&installation).await;
+    registry.inner.link(true).await;
+    drop(registry);
+    let anchor = installation.heads().join("workspace.globex");
+    let kept = fs::read(&anchor).unwrap();
+    fs::remove_file(&anchor).unwrap();
+    (installation, anchor, kept)
+}
+
+fn names_the_anchor(refused: Result<crate::Rewrapped, ChangeError>, anchor: &Path) {
+    match refused {
+        Err(ChangeError::AnchorsDamaged { files }) => assert_eq!(files, [anchor]),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// If it were put back after a rotation, the key that signed it would be refused.
 #[tokio::test]
-async fn a_receipt_from_before_a_rotation_is_confirmed_and_can_be_had_under_the_new_key() {
+async fn a_rotation_is_refused_until_a_missing_anchor_is_restored_or_its_workspace_erased() {
+    let (installation, anchor, kept) = without_anchor().await;
+    let registry = open(&installation).await;
+    let old = registry.audit().public_key();
+    names_the_anchor(registry.rotate_master_key(&act()).await, &anchor);
+    assert_eq!(registry.inner.keyring.trust(), TrustedKeys::from(old));
+    drop(registry);
+    fs::write(&anchor, kept).unwrap();
+    let registry = open(&installation).await;
+    registry.rotate_master_key(&act()).await.unwrap();
+    serves(&registry).await;
+    let new = registry.audit().public_key();
+    assert_ne!(new, old);
+    drop(registry);
+    fs::remove_file(&anchor).unwrap();
+    let registry = open(&installation).await;
+    names_the_anchor(registry.rotate_master_key(&act()).await, &anchor);
+    let globex: WorkspaceId = "globex".parse().unwrap();
+    let erased = registry.erase_workspace(&act(), &globex, None).await;
+    erased.unwrap();
+    registry.rotate_master_key(&act()).await.unwrap();
+    assert_ne!(registry.audit().public_key(), new);
+}
+
+#[tokio::test]
+async fn a_start_that_completes_a_rotation_trusts_the_old_key_until_a_missing_anchor_is_restored() {
+    let (installation, anchor, kept) = without_anchor().await;
+    fs::write(&anchor, &kept).unwrap();
+    let registry = open(&installation).await;
+    let old = registry.audit().public_key();
+    let to = registry.inner.announce_keys(&act()).await.unwrap();
+    drop(registry);
+    fs::remove_file(&anchor).unwrap();
+    let registry = open(&installation).await;
+    assert_eq!(registry.inner.keyring.public_key(), old);
+    names_the_anchor(registry.rotate_master_key(&act()).await, &anchor);
+    drop(registry);
+    fs::write(&anchor, kept).unwrap();
+    let registry = open(&installation).await;
+    serves(&registry).await;
+    let new = to.signing_key;
+    assert_eq!(registry.inner.keyring.trust(), TrustedKeys::from(new));
+    all_signed_with(&new, &installation, &id_of(&registry));
+}
+
+#[tokio::test]
+async fn a_receipt_from_before_a_rotation_is_confirmed_and_can_be_issued_under_the_new_key() {
     let (installation, registry, _) = erasing::two_workspaces().await;
     let before = erasing::erase(&registry).await;
     drop(registry);
@@ -335,10 +410,11 @@ async fn a_receipt_from_before_a_rotation_is_confirmed_and_can_be_had_under_the_
     }
 }
 
-/// The first export says how far each chain had come; the second goes on from there, and has the new key on record.
+/// The first export shows how far each chain had come; the second continues from there, and
+/// contains the record of the new key.
 #[tokio::test]
 async fn an_auditor_follows_a_rotation_from_one_export_to_the_next() {
-    let installation = begun().await;
+    let installation = with_erased_workspace().await;
     let registry = open(&installation).await;
     let old = registry.audit().public_key();
     let before = written(&registry, AuditFilter::default()).await;

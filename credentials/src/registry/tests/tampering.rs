@@ -1,5 +1,5 @@
-//! Someone with write access to the store. Every clause ends the same way: nothing that was touched is served, it is still
-//! listed, it is on record once, and everything else goes on.
+//! Edits by an attacker with write access to the store. Each test ends the same way: an edited
+//! credential is not served but still listed, it is audited once, and everything else works.
 
 use super::*;
 use crate::audit::VerifyError;
@@ -39,7 +39,8 @@ impl Installation {
         self.memory.contents().objects.remove(key).unwrap();
     }
 
-    /// Puts everything of a chain back to what it was in `older`; what was written since stays beside it.
+    /// Puts everything of a chain back to its state in `older`. Objects written since stay in the
+    /// store.
     pub(super) fn put_back(&self, chain: &str, older: &Memory) {
         for (key, bytes) in &older.contents().objects {
             if key.starts_with(&format!("{chain}/")) {
@@ -49,7 +50,7 @@ impl Installation {
     }
 }
 
-/// What requests for `a` and `b` of acme, and for globex, are answered with.
+/// The answers to requests for `a` and `b` of acme, and for globex.
 pub(super) fn answers(registry: &Registry) -> [Result<String, Refusal>; 3] {
     let resolver = registry.resolver();
     let labelled = |workspace, label| {
@@ -65,7 +66,8 @@ pub(super) fn answers(registry: &Registry) -> [Result<String, Refusal>; 3] {
     ]
 }
 
-/// Tampers with the stored document of acme's key `a`, and expects that key to be refused and the others to be served.
+/// Edits the stored document of acme's key `a`, and expects that key to be refused and the others
+/// to be served.
 async fn refuses_only_a(what: &str, tamper: impl FnOnce(&Installation, &str, &[CredentialId; 3])) {
     let (installation, ids) = two_workspaces().await;
     let registry = installation.open().await;
@@ -88,14 +90,14 @@ async fn refuses_only_a(what: &str, tamper: impl FnOnce(&Installation, &str, &[C
     let verified = registry.audit().verify().await;
     assert!(matches!(verified, Err(VerifyError::Broken(_))), "{what}");
     drop(registry);
-    // Found again at each start, and on record once.
+    // Detected at each start, and audited once.
     let registry = installation.open().await;
-    let told = events(&registry, &before).await;
-    assert_eq!(told, [Event::DocumentDamaged], "{what}");
+    let recorded = events(&registry, &before).await;
+    assert_eq!(recorded, [Event::DocumentDamaged], "{what}");
 }
 
 #[tokio::test]
-async fn an_edit_of_a_document_is_found_whatever_it_says_now() {
+async fn any_edit_of_a_document_is_detected() {
     for (from, to) in [
         ("\"endpoint\":null", "\"endpoint\":\"https://evil.example\""),
         ("\"provider\":\"openai\"", "\"provider\":\"gemini\""),
@@ -147,7 +149,7 @@ async fn an_edit_of_a_document_is_found_whatever_it_says_now() {
 }
 
 #[tokio::test]
-async fn a_document_that_is_another_one_gone_or_cut_to_any_length_is_found_and_never_a_panic() {
+async fn a_replaced_missing_or_truncated_document_is_detected_without_a_panic() {
     refuses_only_a("of another key", |installation, at, [_, b, _]| {
         let other = installation.stored(&installation.stored_credential(b));
         installation.put(at, &other);
@@ -168,7 +170,7 @@ async fn a_document_that_is_another_one_gone_or_cut_to_any_length_is_found_and_n
 }
 
 #[tokio::test]
-async fn an_older_document_put_back_is_found() {
+async fn an_older_document_put_back_is_detected() {
     let (installation, [a, ..]) = two_workspaces().await;
     let at = installation.stored_credential(&a);
     let older = installation.stored(&at);
@@ -178,7 +180,7 @@ async fn an_older_document_put_back_is_found() {
         .await
         .unwrap();
     drop(registry);
-    // Where it was, nothing looks any more.
+    // The old storage key is no longer read.
     installation.put(&at, &older);
     let found = &answers(&*installation.open().await)[0];
     assert_eq!(*found, Err(Refusal::CredentialRevoked));
@@ -194,7 +196,7 @@ async fn an_older_document_put_back_is_found() {
 }
 
 #[tokio::test]
-async fn changed_defaults_are_found_and_stop_the_workspace() {
+async fn changed_defaults_are_detected_and_disable_the_workspace() {
     let (installation, [a, b, _]) = two_workspaces().await;
     let at = installation.stored_at("{\"id\":\"acme\"");
     installation.tamper(&at, |document| edit(document, a.as_str(), b.as_str()));
@@ -218,7 +220,7 @@ async fn changed_defaults_are_found_and_stop_the_workspace() {
 }
 
 #[tokio::test]
-async fn a_key_saved_beside_a_default_that_is_gone_takes_its_place() {
+async fn a_key_added_beside_a_missing_default_becomes_the_default() {
     let (installation, [a, ..]) = two_workspaces().await;
     let at = installation.stored_credential(&a);
     installation.remove(&at);
@@ -236,7 +238,7 @@ async fn a_key_saved_beside_a_default_that_is_gone_takes_its_place() {
 }
 
 #[tokio::test]
-async fn objects_and_segments_that_no_head_names_change_nothing() {
+async fn objects_and_segments_that_no_head_names_have_no_effect() {
     let (installation, ids) = two_workspaces().await;
     let other = installation.stored(&installation.stored_credential(&ids[1]));
     for seq in [1, 9, u64::MAX] {
@@ -252,7 +254,7 @@ async fn objects_and_segments_that_no_head_names_change_nothing() {
     let registry = installation.open().await;
     assert!(answers(&registry).iter().all(Result::is_ok));
     registry.audit().verify().await.unwrap();
-    // A chain comes to its first segments all the same.
+    // The chain writes its first segments nevertheless.
     for n in 0..70 {
         let more = key(&format!("k{n}"), "sk-more");
         registry.add(&act(), more).await.unwrap();

@@ -1,4 +1,4 @@
-//! Two processes that change one store at the same time, with nothing between them but its compare-and-swap.
+//! Two processes that change one store at the same time, coordinated only by its compare-and-swap.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -15,14 +15,15 @@ use crate::{
     model::Status,
 };
 
-/// What all tasks know, and what has to come of it.
+/// What all tasks know, and the expected outcome.
 struct Shared {
     registries: [Arc<Registry>; 2],
-    /// Credentials of each lasting workspace that are not revoked, as far as anybody was told.
+    /// Credentials of each lasting workspace that are not revoked, according to the answers so far.
     live: Mutex<Vec<Vec<CredentialId>>>,
     /// How often each was changed.
     changed: Mutex<HashMap<CredentialId, u64>>,
-    /// Which states somebody has seen and changed. Of those who saw the same one, no second may have come through.
+    /// The revisions on which a conditional change succeeded: at most one change per revision may
+    /// succeed.
     won: Mutex<HashSet<(CredentialId, u64)>>,
     counts: Mutex<HashMap<&'static str, usize>>,
     done: AtomicUsize,
@@ -30,10 +31,10 @@ struct Shared {
 }
 
 const CHANGES: usize = 10_000;
-/// Workspaces that stay.
+/// Workspaces that are never erased.
 const LASTING: usize = 6;
-/// Workspaces that are erased and made again.
-const FLEETING: usize = 2;
+/// Workspaces that are erased and created again.
+const TEMPORARY: usize = 2;
 const TASKS: usize = 16;
 
 impl Shared {
@@ -104,7 +105,7 @@ impl Shared {
         seen: Option<u64>,
         dice: &mut Dice,
     ) {
-        // Never the same twice, so that each one that comes through is a change.
+        // A different value each time, so that each successful edit is a change.
         let tag = format!("tag {}", self.unique());
         let edit = Edit {
             label: (dice.below(3) == 0).then(|| format!("l{}", dice.below(30)).parse().unwrap()),
@@ -120,10 +121,11 @@ impl Shared {
         }
     }
 
-    /// And the other process refuses the key as soon as it has looked.
+    /// Revokes a key, which the other process refuses once it has caught up.
     async fn revoke(&self, registry: &Registry, other: &Registry, at: usize, id: &CredentialId) {
         let there = registry.credential(id);
-        // Revoking twice is no change, and one that is not known here yet may be revoked.
+        // A second revocation changes nothing. A key unknown to this process may already be
+        // revoked.
         let Some(there) = there.filter(|it| it.status != Status::Revoked) else {
             return;
         };
@@ -141,10 +143,10 @@ impl Shared {
         }
         other.inner.refresh_all().await.unwrap();
         let found = other.credential(id).unwrap();
-        assert_eq!(found.status, Status::Revoked, "after a look");
+        assert_eq!(found.status, Status::Revoked, "after catching up");
     }
 
-    /// A token that one makes opens the other, until one revokes it.
+    /// Creates a token in one process, uses it in the other, and revokes it in either.
     async fn token(&self, registry: &Registry, other: &Registry, at: usize) {
         let new = NewToken {
             name: "Robin".to_owned(),
@@ -169,7 +171,7 @@ impl Shared {
         ));
         assert!(
             other.access().authenticate(&made.text).is_some(),
-            "once it has looked"
+            "after catching up"
         );
         let label = format!("t{}", self.unique());
         let new = NewCredential {
@@ -193,9 +195,9 @@ impl Shared {
         assert!(other.access().authenticate(&made.text).is_none());
     }
 
-    /// Makes, uses or erases a workspace that others make, use and erase.
-    async fn fleet(&self, registry: &Registry, dice: &mut Dice) {
-        let id = fleeting(dice.below(FLEETING));
+    /// Creates, uses or erases a workspace that other tasks create, use and erase.
+    async fn use_temporary(&self, registry: &Registry, dice: &mut Dice) {
+        let id = temporary(dice.below(TEMPORARY));
         match dice.below(3) {
             0 => match registry
                 .create_workspace(&act(), workspace(id.as_str()))
@@ -208,18 +210,18 @@ impl Shared {
             1 => {
                 let new = NewCredential {
                     workspace: id,
-                    ..key(&format!("f{}", self.unique()), "sk-fleeting")
+                    ..key(&format!("f{}", self.unique()), "sk-temporary")
                 };
                 match registry.add(&act(), new).await {
-                    Ok(_) => self.was_done("added to a fleeting one"),
-                    // It was erased before it could be shown.
+                    Ok(_) => self.was_done("added to a temporary workspace"),
+                    // Erased before it could be listed.
                     Err(ChangeError::WorkspaceUnknown | ChangeError::CredentialUnknown) => {}
-                    Err(error) => panic!("add to a fleeting one: {error}"),
+                    Err(error) => panic!("add to a temporary workspace: {error}"),
                 }
             }
             _ => match registry.erase_workspace(&act(), &id, None).await {
                 Ok(_) => self.was_done("erased"),
-                // The second: somebody else has the id since, or is on the way.
+                // The second case: another task has created the id since, or is creating it.
                 Err(ChangeError::WorkspaceUnknown | ChangeError::ErasingUnfinished(_)) => {}
                 Err(error) => panic!("erase: {error}"),
             },
@@ -238,7 +240,7 @@ impl Shared {
                 continue;
             }
             if kind < 8 {
-                self.fleet(registry, &mut dice).await;
+                self.use_temporary(registry, &mut dice).await;
                 continue;
             }
             let id = self.some_live(at, &mut dice);
@@ -246,7 +248,7 @@ impl Shared {
                 self.add(registry, at, &mut dice).await;
                 continue;
             };
-            // What is not known here yet is changed whatever its state.
+            // A key unknown to this process is changed unconditionally.
             let seen = registry.credential(&id).map(|it| it.revision);
             match kind {
                 28..60 => self.rotate(registry, &id, seen).await,
@@ -257,7 +259,7 @@ impl Shared {
     }
 }
 
-/// Somebody else was first.
+/// Another task was first.
 fn came_too_late(what: &str, error: &ChangeError) {
     let is_late = matches!(error, ChangeError::Superseded { .. } | ChangeError::Revoked);
     assert!(is_late, "{what}: {error}");
@@ -267,11 +269,11 @@ fn lasting(at: usize) -> WorkspaceId {
     format!("lasting-{at}").parse().unwrap()
 }
 
-fn fleeting(at: usize) -> WorkspaceId {
-    format!("fleeting-{at}").parse().unwrap()
+fn temporary(at: usize) -> WorkspaceId {
+    format!("temporary-{at}").parse().unwrap()
 }
 
-/// Two processes over one store.
+/// Two processes on one store.
 async fn two() -> (Installation, [Arc<Registry>; 2]) {
     let installation = Installation::new();
     let one = installation.open_running().await;
@@ -280,7 +282,7 @@ async fn two() -> (Installation, [Arc<Registry>; 2]) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn of_ten_thousand_changes_that_two_processes_make_at_once_none_is_lost() {
+async fn ten_thousand_concurrent_changes_by_two_processes_are_all_kept() {
     let (installation, registries) = two().await;
     for at in 0..LASTING {
         let id = lasting(at);
@@ -318,7 +320,7 @@ async fn of_ten_thousand_changes_that_two_processes_make_at_once_none_is_lost() 
     is_what_was_done(&again, &shared).await;
 }
 
-/// Every change that was confirmed is there, and nothing else is.
+/// Checks that all confirmed changes are there, and nothing else.
 async fn is_what_was_done(registry: &Registry, shared: &Shared) {
     let verified = registry.audit().verify().await.unwrap();
     assert_eq!(
@@ -349,9 +351,9 @@ async fn is_what_was_done(registry: &Registry, shared: &Shared) {
     let count = |what| counts.get(what).copied().unwrap_or(0);
     let of_lasting = keys.iter().filter(|key| is_lasting(&key.workspace));
     assert_eq!(of_lasting.count(), count("added"));
-    let told = records(registry).await;
-    let told = |event: Event| {
-        let of_event = told.iter().filter(|record| {
+    let recorded = records(registry).await;
+    let recorded = |event: Event| {
+        let of_event = recorded.iter().filter(|record| {
             let workspace = record.workspace.as_ref();
             record.event == event && workspace.is_none_or(is_lasting)
         });
@@ -365,18 +367,18 @@ async fn is_what_was_done(registry: &Registry, shared: &Shared) {
         (Event::TokenRevoked, "token revoked"),
         (Event::DocumentDamaged, "never"),
     ] {
-        assert_eq!(told(event), count(what), "{event:?}");
+        assert_eq!(recorded(event), count(what), "{event:?}");
         assert!(
             what == "never" || count(what) > 50,
             "{what} was hardly done"
         );
     }
-    for what in ["made", "erased", "added to a fleeting one"] {
+    for what in ["made", "erased", "added to a temporary workspace"] {
         assert!(count(what) > 10, "{what} was hardly done: {counts:?}");
     }
 }
 
-/// Both see the same.
+/// Checks that both see the same state.
 fn same(one: &Registry, other: &Registry) {
     assert_eq!(one.workspaces(&Scope::All), other.workspaces(&Scope::All));
     assert_eq!(one.list(&Filter::default()), other.list(&Filter::default()));
@@ -390,7 +392,7 @@ fn same(one: &Registry, other: &Registry) {
 }
 
 #[tokio::test]
-async fn a_look_shows_what_another_process_has_made_changed_and_erased() {
+async fn catching_up_shows_objects_created_changed_and_erased_by_another_process() {
     let (_installation, [one, other]) = two().await;
     let made = one.create_workspace(&act(), workspace("acme")).await;
     made.unwrap();
@@ -408,7 +410,7 @@ async fn a_look_shows_what_another_process_has_made_changed_and_erased() {
         Ok("sk-1"),
         "under a key that is new here"
     );
-    // Without a look, a change is decided on what is there.
+    // Even without catching up, a change is decided on the current state.
     one.rotate(&act(), &a.id, to("sk-2")).await.unwrap();
     let seen = other.credential(&a.id).unwrap().revision;
     let late = Edit {
@@ -432,9 +434,9 @@ async fn a_look_shows_what_another_process_has_made_changed_and_erased() {
     assert_eq!(answer(&other), Err(Refusal::WorkspaceUnknown));
 }
 
-/// What is written in passing must not hide from a process what another one has done to a token.
+/// A note must not hide another process's change to a token from this process.
 #[tokio::test]
-async fn a_token_revoked_elsewhere_is_refused_although_something_was_noted_in_between() {
+async fn a_token_revoked_by_another_process_is_refused_despite_a_note_in_between() {
     let (_installation, [one, other]) = two().await;
     let made = one.create_workspace(&act(), workspace("acme")).await;
     made.unwrap();

@@ -1,4 +1,4 @@
-//! A new key for a workspace, cut off between its commits.
+//! A new key for a workspace, interrupted between its commits.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use keyside_store::faulty::Fault;
 use super::{erasing::acme, *};
 use crate::{documents::CredentialDocument, sealing::SealingKey};
 
-/// `acme` with more keys than one commit takes.
+/// `acme` with more keys than fit into one commit.
 async fn with_many() -> (Installation, Arc<Registry>) {
     let (installation, registry) = Installation::with_acme().await;
     for n in 0..KEYS {
@@ -19,7 +19,7 @@ async fn with_many() -> (Installation, Arc<Registry>) {
 
 const KEYS: usize = 120;
 
-/// Every key is served, and none is damaged.
+/// Checks that every key is served and none is damaged.
 fn serves(registry: &Registry) {
     let resolver = registry.resolver();
     for n in 0..KEYS {
@@ -35,7 +35,7 @@ fn serves(registry: &Registry) {
     assert!(credentials.iter().all(|it| it.fingerprint.is_some()));
 }
 
-/// The ids of all keys that anything stored of `acme` names.
+/// The ids of all keys that any stored object of `acme` names.
 fn named(installation: &Installation) -> BTreeSet<String> {
     let contents = installation.memory.contents();
     let of_acme = contents.objects.iter();
@@ -52,7 +52,7 @@ fn named(installation: &Installation) -> BTreeSet<String> {
 }
 
 #[tokio::test]
-async fn everything_of_the_workspace_is_sealed_under_the_new_key_and_nothing_else_changes() {
+async fn a_rotation_seals_everything_in_the_workspace_with_the_new_key_and_changes_nothing_else() {
     let (installation, registry) = with_many().await;
     let grant = registry.resolver().resolve(&ask("acme")).unwrap();
     let resealed = registry
@@ -84,9 +84,9 @@ async fn everything_of_the_workspace_is_sealed_under_the_new_key_and_nothing_els
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_rotation_that_is_cut_off_serves_all_keys_and_goes_on_where_it_was() {
+async fn an_interrupted_rotation_serves_all_keys_and_continues_where_it_stopped() {
     let (prepared, _) = with_many().await;
-    // Around the first commit and the second; in between one step is like the other.
+    // Around the first and the second commit; all steps in between are alike.
     for at in [1, 2, 50]
         .into_iter()
         .chain(98..112)
@@ -114,7 +114,7 @@ async fn a_rotation_that_is_cut_off_serves_all_keys_and_goes_on_where_it_was() {
             .unwrap();
         registry.inner.chains.sweep().await.unwrap();
         assert_eq!(named(&installation), [left.key.clone()].into(), "{at}");
-        // Unless all was done but the clearing away, the key that was begun with is gone on with.
+        // Unless only the cleanup was left, the rotation continues with the key it started with.
         if left.credentials < KEYS {
             assert_eq!(keys.last(), Some(&left.key), "{at}");
         }
@@ -138,7 +138,7 @@ async fn a_workspace_without_keys_gets_a_new_one_too() {
 }
 
 #[tokio::test]
-async fn changes_and_a_second_rotation_come_between_and_all_ends_under_one_key() {
+async fn concurrent_changes_and_a_second_rotation_end_with_everything_under_one_key() {
     let (installation, registry) = with_many().await;
     let (by, id) = (act(), acme());
     let (one, other, added, backup) = tokio::join!(
@@ -163,12 +163,12 @@ async fn changes_and_a_second_rotation_come_between_and_all_ends_under_one_key()
 }
 
 #[tokio::test]
-async fn what_does_not_open_is_left_as_it_is_and_counted() {
+async fn secrets_that_do_not_decrypt_are_left_unchanged_and_counted() {
     let (installation, registry) = with_many().await;
     let id = registry.list(&Filter::default())[0].id.clone();
     drop(registry);
     let at = installation.stored_credential(&id);
-    // In its salt: what it claims to be can still be read.
+    // In its salt, so that the contents can still be read.
     installation.tamper(&at, |document| document[0] ^= 1);
     let registry = installation.open().await;
     let resealed = registry
@@ -181,11 +181,12 @@ async fn what_does_not_open_is_left_as_it_is_and_counted() {
 }
 
 #[tokio::test]
-async fn a_new_key_is_made_although_something_old_does_not_open_any_more() {
+async fn a_new_key_is_created_although_old_data_does_not_decrypt() {
     let (installation, registry, id) = one_key().await;
     let first = registry.inner.keyring.ids(&acme()).await;
     registry.inner.keyring.add_next(&acme()).await.unwrap();
-    // Of the destroyed version its trace stays, under the first key, which then does not unwrap any more.
+    // The metadata of the destroyed version stays, sealed with the first key, which no longer
+    // unwraps.
     let rotation = Rotation {
         grace: std::time::Duration::ZERO,
         ..to("sk-2")

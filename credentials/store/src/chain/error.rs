@@ -47,13 +47,24 @@ pub enum Damage {
     },
     /// The anchor is not a head that this installation has signed for this chain.
     #[error(
-        "the copy of its head in {file} is damaged: cut short, edited, or of another chain or installation"
+        "the copy of its head in {file} is damaged: cut short, edited, of another chain or installation, or signed with a \
+         key that was replaced"
     )]
     AnchorDamaged {
         /// The anchor's path, relative to the data folder.
         file: String,
     },
-    /// The keyring is of an epoch before the head's: what is committed with it would be refused from then on.
+    /// The anchor exists and cannot be read: a folder in its place, missing permissions, a disk
+    /// that fails.
+    #[error("the copy of its head cannot be read: {error}")]
+    AnchorUnreadable {
+        /// The anchor's path, relative to the data folder.
+        file: String,
+        /// The file system's error, with the path.
+        error: String,
+    },
+    /// The keyring is of an epoch before the head's: changes committed with it would be refused
+    /// from then on.
     #[error(
         "its head is of epoch {head}, and the keyring of epoch {keyring}: the keyring was put back to a state before the \
          last restore"
@@ -63,6 +74,25 @@ pub enum Damage {
         head: u64,
         /// The epoch of the keyring.
         keyring: u64,
+    },
+    /// The head is of an epoch before the keyring's: the store and the anchors were put back
+    /// together.
+    #[error(
+        "its head is of epoch {head}, and the keyring of epoch {keyring}: the store and the heads were put back to a \
+         state before the last restore"
+    )]
+    HeadOlder {
+        /// The epoch of the head.
+        head: u64,
+        /// The epoch of the keyring.
+        keyring: u64,
+    },
+    /// A document of the installation's chain that something else depends on does not match the
+    /// hash in the map, or cannot be parsed.
+    #[error("the document {document} of the installation's chain is gone or edited")]
+    DocumentGone {
+        /// The document's name.
+        document: String,
     },
     /// A page of the map does not match the hash in the head.
     #[error("a page of its map is gone or edited")]
@@ -82,9 +112,19 @@ pub enum Damage {
 }
 
 impl Damage {
+    /// The path of the anchor, relative to the data folder, if that is what is damaged or missing.
+    pub fn anchor_file(&self) -> Option<&str> {
+        match self {
+            Self::AnchorGone { file }
+            | Self::AnchorDamaged { file }
+            | Self::AnchorUnreadable { file, .. } => Some(file),
+            _ => None,
+        }
+    }
+
     /// Whether only the anchor is damaged or missing. The chain itself may be intact then.
     pub fn is_anchor_damage(&self) -> bool {
-        matches!(self, Self::AnchorGone { .. } | Self::AnchorDamaged { .. })
+        self.anchor_file().is_some()
     }
 }
 

@@ -149,7 +149,7 @@ async fn records_are_read_from_segments_and_tail_alike() {
 }
 
 #[tokio::test]
-async fn a_lost_race_changes_nothing_and_shows_the_winner_s_state() {
+async fn a_lost_race_changes_nothing_and_shows_the_state_of_the_winner() {
     let memory = Arc::new(Memory::new());
     let (mine, yours) = (over(&memory), over(&memory));
     let one = commit(&mine, None, put("a", "1")).await;
@@ -327,13 +327,13 @@ async fn a_rollback_and_a_fork_are_distinguished_from_a_continuation() {
 
 #[test]
 fn an_older_state_names_epochs_only_where_they_differ() {
-    let told = |found, known| Damage::Older { found, known }.to_string();
-    let same = told((1, 4), (1, 9));
+    let message = |found, known| Damage::Older { found, known }.to_string();
+    let same = message((1, 4), (1, 9));
     assert!(
         same.ends_with("(commit 4, and commit 9 was seen)"),
         "{same}"
     );
-    let other = told((0, 9), (1, 4));
+    let other = message((0, 9), (1, 4));
     assert!(
         other.ends_with("(commit 9 of epoch 0, and commit 4 of epoch 1 was seen)"),
         "{other}"

@@ -67,13 +67,13 @@ fn remove_snapshots(folder: &Path) {
 
 /// Checks for one line with path and remedy, and without sled's own terms.
 fn assert_says_what_to_do(error: &StoreOpenError, folder: &Path) {
-    let said = error.to_string();
+    let message = error.to_string();
     let path = folder.display().to_string();
     for part in [path.as_str(), "estore the whole data folder from a backup"] {
-        assert!(said.contains(part), "no {part:?}: {said}");
+        assert!(message.contains(part), "no {part:?}: {message}");
     }
     for part in ["backtrace", "Corruption", "\n"] {
-        assert!(!said.contains(part), "{part:?}: {said}");
+        assert!(!message.contains(part), "{part:?}: {message}");
     }
 }
 

@@ -2,21 +2,21 @@
 //! through the admin API; or the sidecar alone, the key declared in the settings and kept in a
 //! file.
 
-use std::fs;
-use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::time::{Duration, Instant};
+use std::{
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::Command,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::time::sleep;
 
-use super::Contender;
-use super::process::Process;
-use crate::admin::Admin;
-use crate::wire;
+use super::{Contender, process::Process};
+use crate::{admin::Admin, wire};
 
 pub(super) async fn start(binary: &Path, upstream: SocketAddr) -> Result<Contender> {
     let folder = tempfile::tempdir()?;

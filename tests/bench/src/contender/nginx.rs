@@ -1,17 +1,17 @@
 //! nginx, the baseline: one worker, pooled upstream, one header set, an access log in a file.
 
-use std::fs;
-use std::net::{SocketAddr, TcpListener};
-use std::path::Path;
-use std::process::Command;
-use std::time::Duration;
+use std::{
+    fs,
+    net::{SocketAddr, TcpListener},
+    path::Path,
+    process::Command,
+    time::Duration,
+};
 
 use anyhow::{Context, Result};
-use tokio::net::TcpStream;
-use tokio::time::sleep;
+use tokio::{net::TcpStream, time::sleep};
 
-use super::Contender;
-use super::process::Process;
+use super::{Contender, process::Process};
 use crate::{facts, wire};
 
 pub(super) async fn start(upstream: SocketAddr) -> Result<Contender> {

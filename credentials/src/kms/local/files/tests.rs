@@ -1,11 +1,11 @@
 use super::*;
 use crate::kms::{Kms, KmsSource};
 
-struct Place {
+struct Setup {
     folder: tempfile::TempDir,
 }
 
-impl Place {
+impl Setup {
     fn new() -> Self {
         Self {
             folder: tempfile::tempdir().unwrap(),
@@ -38,44 +38,44 @@ impl Place {
 }
 
 #[test]
-fn an_adopted_key_stands_in_the_place_of_the_old_one_which_is_kept() {
-    let place = Place::new();
-    let mut keys = place.find();
+fn an_adopted_key_replaces_the_old_one_which_is_kept_as_retired() {
+    let setup = Setup::new();
+    let mut keys = setup.find();
     let old = keys.current.id().to_owned();
     let new = keys.make_next().unwrap().id().to_owned();
     assert_eq!(keys.make_next().unwrap().id(), new, "made once");
     assert_eq!(keys.current.id(), old);
     keys.adopt(&new).unwrap();
     assert_eq!(keys.current.id(), new);
-    assert_eq!(place.find().current.id(), new);
+    assert_eq!(setup.find().current.id(), new);
     let retired = format!("master-key.retired-{old}");
-    assert_eq!(place.names(), ["master-key".to_owned(), retired.clone()]);
-    let kept = fs::read(place.folder.path().join(retired)).unwrap();
+    assert_eq!(setup.names(), ["master-key".to_owned(), retired.clone()]);
+    let kept = fs::read(setup.folder.path().join(retired)).unwrap();
     assert_eq!(MasterKey::parse(&kept, "a test").unwrap().id(), old);
     assert_eq!(
-        place.path().metadata().unwrap().permissions().mode() & 0o777,
+        setup.path().metadata().unwrap().permissions().mode() & 0o777,
         0o600
     );
 }
 
 #[test]
-fn a_key_that_a_rotation_has_left_is_found_and_can_be_forgotten() {
-    let place = Place::new();
-    let new = place.find().make_next().unwrap().id().to_owned();
-    let mut keys = place.find();
+fn a_key_left_by_an_interrupted_rotation_is_found_and_can_be_deleted() {
+    let setup = Setup::new();
+    let new = setup.find().make_next().unwrap().id().to_owned();
+    let mut keys = setup.find();
     assert!(keys.get(&new).is_some());
     keys.forget_next().unwrap();
-    assert_eq!(place.names(), ["master-key"]);
-    assert!(place.find().get(&new).is_none());
+    assert_eq!(setup.names(), ["master-key"]);
+    assert!(setup.find().get(&new).is_none());
 }
 
 #[test]
-fn a_key_that_could_not_take_its_place_is_never_written_over() {
-    let place = Place::new();
-    let mut keys = place.find();
+fn an_adopted_key_whose_file_could_not_be_moved_is_never_overwritten() {
+    let setup = Setup::new();
+    let mut keys = setup.find();
     let old = keys.current.id().to_owned();
     let new = keys.make_next().unwrap().id().to_owned();
-    // Where the copy of the old key is to be written.
+    // Blocks the path of the copy of the old key.
     let blocker = place
         .folder
         .path()
@@ -87,21 +87,21 @@ fn a_key_that_could_not_take_its_place_is_never_written_over() {
         keys.make_next().err(),
         Some(KmsError::NotReplaceable(_))
     ));
-    assert!(place.find().is_next(&new), "and a start finds it");
+    assert!(setup.find().is_next(&new), "and a start finds it");
     fs::remove_dir(&blocker).unwrap();
     let third = keys.make_next().unwrap().id().to_owned();
-    assert_eq!(place.find().current.id(), new);
-    assert!(place.find().is_next(&third));
+    assert_eq!(setup.find().current.id(), new);
+    assert!(setup.find().is_next(&third));
 }
 
 #[test]
-fn the_old_key_is_kept_although_the_new_one_stands_in_its_place_before_that_is_known() {
-    let place = Place::new();
-    let mut keys = place.find();
+fn the_old_key_stays_retired_although_the_sync_after_the_move_failed() {
+    let setup = Setup::new();
+    let mut keys = setup.find();
     let old = keys.current.id().to_owned();
     let new = keys.make_next().unwrap().id().to_owned();
     keys.adopt(&new).unwrap();
-    // The folder could not be synced: what was moved has been moved all the same.
+    // As if syncing the folder had failed: the file was moved nevertheless.
     keys.misplaced = true;
     let third = keys.make_next().unwrap().id().to_owned();
     let retired = place
@@ -110,33 +110,33 @@ fn the_old_key_is_kept_although_the_new_one_stands_in_its_place_before_that_is_k
         .join(format!("master-key.retired-{old}"));
     let kept = fs::read(retired).unwrap();
     assert_eq!(MasterKey::parse(&kept, "a test").unwrap().id(), old);
-    assert_eq!(place.find().current.id(), new);
-    assert!(place.find().is_next(&third));
+    assert_eq!(setup.find().current.id(), new);
+    assert!(setup.find().is_next(&third));
 }
 
 #[test]
-fn a_key_that_a_person_has_put_in_the_old_ones_place_meanwhile_is_kept_too() {
-    let place = Place::new();
-    let mut keys = place.find();
+fn a_key_file_replaced_by_an_operator_during_a_rotation_is_kept_too() {
+    let setup = Setup::new();
+    let mut keys = setup.find();
     let new = keys.make_next().unwrap().id().to_owned();
     let theirs = MasterKey::generate();
-    fs::write(place.path(), &*theirs).unwrap();
+    fs::write(setup.path(), &*theirs).unwrap();
     let theirs = MasterKey::parse(theirs.as_bytes(), "a test").unwrap();
     keys.adopt(&new).unwrap();
-    assert_eq!(place.find().current.id(), new);
+    assert_eq!(setup.find().current.id(), new);
     let retired = format!("master-key.retired-{}", theirs.id());
-    let kept = fs::read(place.folder.path().join(retired)).unwrap();
+    let kept = fs::read(setup.folder.path().join(retired)).unwrap();
     assert_eq!(MasterKey::parse(&kept, "a test").unwrap().id(), theirs.id());
 }
 
 #[test]
-fn a_key_that_a_person_has_put_beside_it_is_neither_used_nor_removed() {
-    let place = Place::new();
-    place.find();
-    let beside = place.folder.path().join("master-key.new");
+fn a_key_file_that_an_operator_put_beside_it_is_neither_used_nor_deleted() {
+    let setup = Setup::new();
+    setup.find();
+    let beside = setup.folder.path().join("master-key.new");
     let theirs = MasterKey::generate();
     fs::write(&beside, &*theirs).unwrap();
-    let mut keys = place.find();
+    let mut keys = setup.find();
     assert!(keys.next.is_none());
     let new = keys.make_next().unwrap().id().to_owned();
     keys.adopt(&new).unwrap();
@@ -144,42 +144,42 @@ fn a_key_that_a_person_has_put_beside_it_is_neither_used_nor_removed() {
 }
 
 #[test]
-fn half_a_key_that_a_kill_has_left_is_cleared_away() {
-    let place = Place::new();
-    place.find();
+fn a_half_written_key_left_by_a_kill_is_deleted() {
+    let setup = Setup::new();
+    setup.find();
     fs::write(
-        place.folder.path().join("master-key.next-of-keyside.new"),
+        setup.folder.path().join("master-key.next-of-keyside.new"),
         "half a k",
     )
     .unwrap();
-    assert!(place.find().next.is_none());
-    assert_eq!(place.names(), ["master-key"]);
+    assert!(setup.find().next.is_none());
+    assert_eq!(setup.names(), ["master-key"]);
 }
 
 #[test]
-fn a_file_that_cannot_be_replaced_says_how_to_do_it_by_hand() {
-    let place = Place::new();
-    place.find();
-    let link = place.folder.path().join("link");
-    std::os::unix::fs::symlink(place.path(), &link).unwrap();
+fn a_key_file_that_cannot_be_replaced_names_the_manual_procedure() {
+    let setup = Setup::new();
+    setup.find();
+    let link = setup.folder.path().join("link");
+    std::os::unix::fs::symlink(setup.path(), &link).unwrap();
     let settings = LocalKms {
         master_key: MasterKeySource::File(link),
-        ..place.settings()
+        ..setup.settings()
     };
     let mut keys = MasterKeyFiles::find(&settings, Path::new("keyring")).unwrap();
     let error = keys.make_next().err().unwrap().to_string();
     assert!(error.contains("kms.previous_master_key_file"), "{error}");
-    assert_eq!(place.names(), ["link", "master-key"]);
+    assert_eq!(setup.names(), ["link", "master-key"]);
 }
 
 #[test]
-fn a_restore_never_makes_the_key_that_it_looks_for() {
-    let place = Place::new();
-    let error = Kms::open_existing(&KmsSource::Local(place.settings()), Path::new("keyring"));
+fn a_restore_never_generates_the_key_that_it_needs() {
+    let setup = Setup::new();
+    let error = Kms::open_existing(&KmsSource::Local(setup.settings()), Path::new("keyring"));
     let error = error.err().unwrap().to_string();
     assert!(
         error.contains("the one there that the backup was made with"),
         "{error}"
     );
-    assert!(place.names().is_empty());
+    assert!(setup.names().is_empty());
 }

@@ -1,12 +1,12 @@
-//! One authority: the real thing, over storage that can fail it.
+//! One authority: a real registry, on storage that can fail.
 
 use jiff::Timestamp;
 use keyside_config::Verification;
 use keyside_store::Hash;
 
 use super::{
-    reference::{Said, Taken},
-    step::{self, Create, Edit as EditStep, LABELS, PROVIDERS, Rotate, Step, Weather},
+    reference::{StepOutcome, Taken},
+    step::{self, Create, Edit as EditStep, LABELS, PROVIDERS, Rotate, Step, StorageConditions},
     *,
 };
 use crate::live_check::{Finding, LiveCheck};
@@ -16,86 +16,86 @@ pub(super) struct Authority {
     pub(super) registry: Arc<Registry>,
 }
 
-/// What an authority takes steps in.
-pub(super) struct Surroundings<'a> {
+/// What an authority takes its steps with.
+pub(super) struct StepContext<'a> {
     pub(super) installation: &'a Installation,
     pub(super) backend: &'a Backend,
     pub(super) ids: &'a [CredentialId],
-    pub(super) weather: Option<Weather>,
+    pub(super) conditions: Option<StorageConditions>,
 }
 
 impl Authority {
     pub(super) async fn open(installation: &Installation, backend: &Backend) -> Self {
         let storage = Arc::new(Faulty::new(backend.clone()));
-        let registry = open_still(installation.options(storage.backend())).await;
+        let registry = open_without_tasks(installation.options(storage.backend())).await;
         Self {
             storage,
             registry: registry.unwrap(),
         }
     }
 
-    /// Takes one step after the other. After a crash the next step is taken by the process that follows.
+    /// Takes the steps in order. After a crash a new process takes the next step.
     pub(super) async fn take_all(
         &mut self,
         number: usize,
         steps: &[Step],
-        around: &Surroundings<'_>,
+        context: &StepContext<'_>,
     ) -> Vec<Taken> {
-        if let Some(weather) = around.weather {
-            self.storage.draw(weather.incidents(number));
+        if let Some(conditions) = context.conditions {
+            self.storage.draw(conditions.incidents(number));
         }
         let mut taken = Vec::new();
         for step in steps {
-            taken.push(self.take(step, around).await);
+            taken.push(self.take(step, context).await);
             if self.storage.has_crashed() {
-                self.restart(around).await;
+                self.restart(context).await;
             }
         }
         self.storage.heal();
         taken
     }
 
-    /// What follows is slow where storage was, and does not fail.
-    async fn restart(&mut self, around: &Surroundings<'_>) {
-        let storage = Arc::new(Faulty::new(around.backend.clone()));
-        if let Some(weather) = around.weather {
-            let slow = Weather {
+    /// Storage of the new process is as slow as before, but does not fail.
+    async fn restart(&mut self, context: &StepContext<'_>) {
+        let storage = Arc::new(Faulty::new(context.backend.clone()));
+        if let Some(conditions) = context.conditions {
+            let slow = StorageConditions {
                 faults: false,
-                ..weather
+                ..conditions
             };
             storage.draw(slow.incidents(2));
         }
-        let options = around.installation.options(storage.backend());
-        self.registry = open_still(options).await.unwrap();
+        let options = context.installation.options(storage.backend());
+        self.registry = open_without_tasks(options).await.unwrap();
         self.storage = storage;
     }
 
-    async fn take(&mut self, step: &Step, around: &Surroundings<'_>) -> Taken {
-        let asked = around.installation.clock.now().as_second();
+    async fn take(&mut self, step: &Step, context: &StepContext<'_>) -> Taken {
+        let asked = context.installation.clock.now().as_second();
         let of = match step {
             Step::Create(_) | Step::Restart => None,
             Step::Rotate(who, _)
             | Step::RollBack(who, ..)
             | Step::Edit(who, _)
-            | Step::Revoke(who, ..) => around.ids.get(who % around.ids.len().max(1)).cloned(),
+            | Step::Revoke(who, ..) => context.ids.get(who % context.ids.len().max(1)).cloned(),
         };
-        // As this authority has seen it, which may be before the other one changed it.
+        // As this authority has seen it, perhaps before the other one changed it.
         let view = of.as_ref().and_then(|id| self.registry.credential(id));
         let expected = view.map(|view| view.revision - u64::from(step.is_stale()));
-        let (said, made) = match (step, &of) {
+        let (outcome, made) = match (step, &of) {
             (Step::Restart, _) => {
-                self.restart(around).await;
-                (Said::Yes, None)
+                self.restart(context).await;
+                (StepOutcome::Yes, None)
             }
             (Step::Create(create), _) => self.create(create, asked).await,
-            (_, None) => (Said::Nobody, None),
+            (_, None) => (StepOutcome::NotFound, None),
             (Step::Rotate(_, rotate), Some(id)) => {
                 (self.rotate(id, rotate, expected, asked).await, None)
             }
             (Step::RollBack(_, to, _), Some(id)) => {
                 let rollback = Rollback { to: *to, expected };
                 let outcome = self.registry.roll_back(&act(), id, rollback).await;
-                (Said::of_result(outcome), None)
+                (StepOutcome::of_result(outcome), None)
             }
             (Step::Edit(_, edit), Some(id)) => (self.edit(id, edit, expected, asked).await, None),
             (Step::Revoke(_, cut, _), Some(id)) => {
@@ -104,7 +104,7 @@ impl Authority {
                     expected,
                 };
                 let outcome = self.registry.revoke(&act(), id, revocation).await;
-                (Said::of_result(outcome), None)
+                (StepOutcome::of_result(outcome), None)
             }
         };
         Taken {
@@ -112,12 +112,12 @@ impl Authority {
             of,
             expected,
             asked,
-            said,
+            outcome,
             made,
         }
     }
 
-    async fn create(&self, create: &Create, asked: i64) -> (Said, Option<CredentialId>) {
+    async fn create(&self, create: &Create, asked: i64) -> (StepOutcome, Option<CredentialId>) {
         let new = NewCredential {
             provider: PROVIDERS[create.provider].to_owned(),
             environment: create.environment,
@@ -127,9 +127,9 @@ impl Authority {
             ..key(LABELS[create.label], &step::secret(create.secret))
         };
         match self.registry.add(&act(), new).await {
-            Ok(saved) if saved.repeated => (Said::Again, None),
-            Ok(saved) => (Said::Yes, Some(saved.credential.id)),
-            Err(error) => (Said::of(&error), None),
+            Ok(saved) if saved.repeated => (StepOutcome::Again, None),
+            Ok(saved) => (StepOutcome::Yes, Some(saved.credential.id)),
+            Err(error) => (StepOutcome::of(&error), None),
         }
     }
 
@@ -139,7 +139,7 @@ impl Authority {
         rotate: &Rotate,
         expected: Option<u64>,
         asked: i64,
-    ) -> Said {
+    ) -> StepOutcome {
         let rotation = Rotation {
             grace: std::time::Duration::from_secs(rotate.grace),
             expires_at: rotate
@@ -147,12 +147,14 @@ impl Authority {
                 .map(|end| end.map(|seconds| later(asked, seconds))),
             expected,
             idempotency: once(rotate.once, &format!("{rotate:?}")),
-            check: rotate.check.map(|verdict| Arc::new(Says(verdict)) as _),
+            check: rotate
+                .check
+                .map(|verdict| Arc::new(FixedResult(verdict)) as _),
             ..to(&step::secret(rotate.secret))
         };
         match self.registry.rotate(&act(), id, rotation).await {
-            Ok(saved) if saved.repeated => Said::Again,
-            outcome => Said::of_result(outcome),
+            Ok(saved) if saved.repeated => StepOutcome::Again,
+            outcome => StepOutcome::of_result(outcome),
         }
     }
 
@@ -162,7 +164,7 @@ impl Authority {
         edit: &EditStep,
         expected: Option<u64>,
         asked: i64,
-    ) -> Said {
+    ) -> StepOutcome {
         let edit = Edit {
             label: edit.label.map(|label| LABELS[label].parse().unwrap()),
             usage_tag: None,
@@ -172,7 +174,7 @@ impl Authority {
             default: edit.default,
             expected,
         };
-        Said::of_result(self.registry.edit(&act(), id, edit).await)
+        StepOutcome::of_result(self.registry.edit(&act(), id, edit).await)
     }
 }
 
@@ -187,11 +189,11 @@ fn once(key: Option<u8>, request: &str) -> Option<Idempotency> {
     })
 }
 
-/// A provider that says the same of every key.
-struct Says(Verification);
+/// A provider that gives the same result for every key.
+struct FixedResult(Verification);
 
 #[async_trait::async_trait]
-impl LiveCheck for Says {
+impl LiveCheck for FixedResult {
     async fn check(&self, _: &Grant) -> Finding {
         Finding {
             verification: self.0,

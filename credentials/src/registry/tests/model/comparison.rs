@@ -1,4 +1,4 @@
-//! What an authority shows and answers, held against a state of the reference.
+//! Compares the lists and answers of an authority with a state of the reference.
 
 use jiff::Timestamp;
 use proptest::prelude::*;
@@ -10,7 +10,8 @@ use super::{
 };
 use crate::{model::Fingerprint, resolver::Resolver};
 
-/// Holds a list against a state, which takes over from it the ids and revisions that no answer has told.
+/// Compares a list with a state, and copies ids and revisions that no answer has told into the
+/// state.
 pub(super) fn compare_views(
     state: &mut Reference,
     views: &[Credential],
@@ -53,7 +54,7 @@ pub(super) fn compare_views(
     Ok(())
 }
 
-/// Finds the ids of credentials whose answers were lost.
+/// Finds the ids of credentials whose creation was answered by nothing.
 fn recognize(state: &mut Reference, views: &[Credential]) {
     for at in 0..state.credentials.len() {
         let lost = &state.credentials[at];

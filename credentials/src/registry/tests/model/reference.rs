@@ -1,4 +1,4 @@
-//! The rules, said once more and as plainly as they can be.
+//! The rules for credentials, written a second time in the simplest possible form.
 
 use std::collections::HashMap;
 
@@ -10,18 +10,18 @@ use crate::{
     registry::ChangeError,
 };
 
-/// What came of a step.
+/// The outcome of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Said {
+pub(super) enum StepOutcome {
     Yes,
-    /// It was done before.
+    /// An identical earlier request was answered.
     Again,
     No(&'static str),
-    /// There is none to do it to.
-    Nobody,
+    /// The credential does not exist.
+    NotFound,
     /// It was done or not.
     Unknown,
-    /// Storage has failed, and nothing was done.
+    /// Storage failed, and nothing was done.
     Unavailable,
 }
 
@@ -33,14 +33,14 @@ pub(super) struct Taken {
     pub(super) of: Option<CredentialId>,
     /// The revision that the caller has seen.
     pub(super) expected: Option<u64>,
-    /// When it was asked for: the ends in it are relative to that.
+    /// The time of the call, to which its expiry times are relative.
     pub(super) asked: i64,
-    pub(super) said: Said,
-    /// The credential that it made, as far as that was said.
+    pub(super) outcome: StepOutcome,
+    /// The created credential, if there was an answer.
     pub(super) made: Option<CredentialId>,
 }
 
-impl Said {
+impl StepOutcome {
     pub(super) fn of_result<T>(outcome: Result<T, ChangeError>) -> Self {
         outcome.map_or_else(|error| Self::of(&error), |_| Self::Yes)
     }
@@ -49,7 +49,7 @@ impl Said {
     pub(super) fn is_refusal(self) -> bool {
         match self {
             Self::No(why) => why != "check failed",
-            Self::Nobody | Self::Unavailable => true,
+            Self::NotFound | Self::Unavailable => true,
             Self::Yes | Self::Again | Self::Unknown => false,
         }
     }
@@ -85,9 +85,9 @@ pub(super) struct Reference {
 
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Known {
-    /// Nothing until it is seen in a list, where no answer has told it.
+    /// `None` if the answer was lost, until a list shows it.
     pub(super) id: Option<CredentialId>,
-    /// Read off the list whenever the two are compared; counted in between.
+    /// Copied from each compared list; counted in between.
     pub(super) revision: u64,
     pub(super) label: usize,
     pub(super) provider: usize,
@@ -96,10 +96,10 @@ pub(super) struct Known {
     revoked: bool,
     pub(super) rotated: Option<i64>,
     pub(super) verification: Option<Verification>,
-    /// A place in `versions`.
+    /// Index in `versions`.
     pub(super) current: usize,
     pub(super) versions: Vec<KnownVersion>,
-    /// The idempotency key, and what was asked for with it.
+    /// The idempotency key, and the request that used it.
     made_by: Option<(u8, String)>,
     rotated_by: HashMap<u8, String>,
 }
@@ -107,17 +107,17 @@ pub(super) struct Known {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct KnownVersion {
     pub(super) secret: u8,
-    /// Ended by hand, or replaced without grace.
+    /// Destroyed by a change, or replaced without grace.
     destroyed: bool,
     until: Option<i64>,
-    /// When its secret ends, while it is not the current one.
+    /// When its secret expires, while it is not the current one.
     expires: Option<i64>,
 }
 
-type Outcome = Result<Said, &'static str>;
+type StepResult = Result<StepOutcome, &'static str>;
 
-/// Adds every state that the steps of two authorities can have led to from `state`: in any order that keeps each one's own,
-/// each decided at one of `times`, so that all said what they said.
+/// Adds every state to which the steps of two authorities can have led from `state`: in any
+/// interleaving, each decided at one of `times`, with the outcomes that they had.
 pub(super) fn outcomes(
     state: &Reference,
     steps: [&[Taken]; 2],
@@ -133,15 +133,20 @@ pub(super) fn outcomes(
         };
         let mut others = steps;
         others[authority] = rest;
-        if matches!(first.said, Said::Unknown | Said::Unavailable) {
+        if matches!(
+            first.outcome,
+            StepOutcome::Unknown | StepOutcome::Unavailable
+        ) {
             outcomes(state, others, times, found);
         }
         for now in times {
             let mut next = state.clone();
             next.now = *now;
-            let said = next.take(first);
+            let outcome = next.take(first);
             next.now = state.now;
-            if said == first.said || (first.said, said) == (Said::Unknown, Said::Yes) {
+            if outcome == first.outcome
+                || (first.outcome, outcome) == (StepOutcome::Unknown, StepOutcome::Yes)
+            {
                 outcomes(&next, others, times, found);
             }
         }
@@ -158,25 +163,26 @@ impl Reference {
         }
     }
 
-    pub(super) fn take(&mut self, taken: &Taken) -> Said {
+    pub(super) fn take(&mut self, taken: &Taken) -> StepOutcome {
         let of = taken.of.as_ref();
         let at = of.and_then(|id| {
             let mut known = self.credentials.iter();
             known.position(|known| known.id.as_ref() == Some(id))
         });
         let outcome = match (&taken.step, at) {
-            (Step::Restart, _) => Ok(Said::Yes),
+            (Step::Restart, _) => Ok(StepOutcome::Yes),
             (Step::Create(create), _) => self.create(create, taken),
-            (_, None) => Ok(Said::Nobody),
+            (_, None) => Ok(StepOutcome::NotFound),
             (Step::Rotate(_, rotate), Some(at)) => self.rotate(at, rotate, taken),
             (Step::RollBack(_, to, _), Some(at)) => self.roll_back(at, *to, taken.expected),
             (Step::Edit(_, edit), Some(at)) => self.edit(at, edit, taken),
             (Step::Revoke(..), Some(at)) => self.revoke(at, taken.expected),
         };
-        outcome.unwrap_or_else(Said::No)
+        outcome.unwrap_or_else(StepOutcome::No)
     }
 
-    /// Puts the credentials into this order: which of two was made first tells no states apart.
+    /// Sorts the credentials in this order: the order of their creation does not distinguish
+    /// states.
     pub(super) fn arrange(&mut self, ids: &[&CredentialId]) {
         let place = |at: &usize| {
             let id = self.credentials[*at].id.as_ref();
@@ -192,7 +198,7 @@ impl Reference {
         }
     }
 
-    fn create(&mut self, create: &Create, taken: &Taken) -> Outcome {
+    fn create(&mut self, create: &Create, taken: &Taken) -> StepResult {
         let request = format!("{create:?}");
         let made_by = create.once.map(|key| (key, request));
         let mut before = self
@@ -203,7 +209,7 @@ impl Reference {
             && let Some((_, before)) = before.find(|(other, _)| other == key)
         {
             return if before == request {
-                Ok(Said::Again)
+                Ok(StepOutcome::Again)
             } else {
                 Err("key reused")
             };
@@ -244,23 +250,23 @@ impl Reference {
             rotated_by: HashMap::new(),
         });
         self.counts[0] += 1;
-        Ok(Said::Yes)
+        Ok(StepOutcome::Yes)
     }
 
-    fn rotate(&mut self, who: usize, rotate: &Rotate, taken: &Taken) -> Outcome {
+    fn rotate(&mut self, who: usize, rotate: &Rotate, taken: &Taken) -> StepResult {
         let request = format!("{rotate:?}");
         if rotate.grace > 90 * 86_400 {
             return Err("grace too long");
         }
         let now = self.now;
         let known = &mut self.credentials[who];
-        // A key that made the credential was used for another request than any rotation.
+        // The key that created the credential was used with another request than a rotation.
         let made_by = known.made_by.as_ref().map(|(key, _)| *key);
         if rotate.once.is_some() && rotate.once == made_by {
             return Err("key reused");
         }
         match rotate.once.and_then(|key| known.rotated_by.get(&key)) {
-            Some(before) if *before == request => return Ok(Said::Again),
+            Some(before) if *before == request => return Ok(StepOutcome::Again),
             Some(_) => return Err("key reused"),
             None => {}
         }
@@ -298,10 +304,10 @@ impl Reference {
         }
         known.revision += 1;
         self.counts[1] += 1;
-        Ok(Said::Yes)
+        Ok(StepOutcome::Yes)
     }
 
-    fn roll_back(&mut self, who: usize, to: Option<u32>, expected: Option<u64>) -> Outcome {
+    fn roll_back(&mut self, who: usize, to: Option<u32>, expected: Option<u64>) -> StepResult {
         let now = self.now;
         let known = &mut self.credentials[who];
         known.expect_open(expected)?;
@@ -324,10 +330,10 @@ impl Reference {
         known.verification = None;
         known.revision += 1;
         self.counts[3] += 1;
-        Ok(Said::Yes)
+        Ok(StepOutcome::Yes)
     }
 
-    fn edit(&mut self, who: usize, edit: &Edit, taken: &Taken) -> Outcome {
+    fn edit(&mut self, who: usize, edit: &Edit, taken: &Taken) -> StepResult {
         let (now, is_default) = (self.now, self.is_default(who));
         let known = &self.credentials[who];
         let (provider, environment) = (known.provider, known.environment);
@@ -357,10 +363,10 @@ impl Reference {
         if becomes_default {
             self.defaults.insert((provider, environment), who);
         }
-        Ok(Said::Yes)
+        Ok(StepOutcome::Yes)
     }
 
-    fn revoke(&mut self, who: usize, expected: Option<u64>) -> Outcome {
+    fn revoke(&mut self, who: usize, expected: Option<u64>) -> StepResult {
         let known = &mut self.credentials[who];
         known.expect(expected)?;
         if !known.revoked {
@@ -370,10 +376,10 @@ impl Reference {
         for version in &mut known.versions {
             version.destroyed = true;
         }
-        Ok(Said::Yes)
+        Ok(StepOutcome::Yes)
     }
 
-    /// The one credential that has the label: one that was revoked has given it up.
+    /// The credential that has the label: a revoked one has given it up.
     fn holder(&self, provider: usize, label: usize) -> Option<usize> {
         let mut known = self.credentials.iter();
         known.position(|known| known.is_labelled(provider, label) && !known.revoked)

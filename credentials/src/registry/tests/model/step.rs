@@ -1,4 +1,4 @@
-//! What can happen.
+//! The steps of a history.
 
 use std::time::Duration;
 
@@ -9,49 +9,49 @@ use proptest::prelude::*;
 use super::Dice;
 use crate::model::Environment;
 
-/// What happens before the authorities and the reference are compared again.
+/// A turn, after which the authorities are compared with the reference.
 #[derive(Clone, Debug)]
 pub(super) enum Turn {
     Steps(Steps),
     Advance(i64),
-    /// By which authority.
+    /// By the authority with this index.
     Sweep(usize),
-    /// Both authorities and the backend.
+    /// Restarts both authorities and the backend.
     Restart,
-    /// By which authority.
+    /// By the authority with this index.
     BackUp(usize),
-    /// The last backup, if there is one.
+    /// Restores the last backup, if there is one.
     Restore,
 }
 
-/// The steps of the two authorities, which go on at the same time.
+/// The steps of the two authorities, which run concurrently.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Steps {
     pub(super) of: [Vec<Step>; 2],
-    /// How storage behaves; nothing is slow and nothing fails without it.
-    pub(super) weather: Option<Weather>,
-    /// So many seconds pass by the clock after so many milliseconds of waiting.
+    /// How storage behaves; without it nothing is slow and nothing fails.
+    pub(super) conditions: Option<StorageConditions>,
+    /// After this many milliseconds of waiting the clock advances by this many seconds.
     pub(super) passes: Option<(u64, i64)>,
 }
 
 /// How storage behaves.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Weather {
+pub(super) struct StorageConditions {
     pub(super) seed: u64,
-    /// Whether operations fail, and authorities crash.
+    /// Whether operations fail and authorities crash.
     pub(super) faults: bool,
 }
 
-/// What one authority does.
+/// A step of one authority.
 #[derive(Clone, Debug)]
 pub(super) enum Step {
     Create(Create),
-    /// Whose place in the list, and how. The same for those below.
+    /// The credential's index in the list, as for the steps below, and the rotation.
     Rotate(usize, Rotate),
-    /// To which version, and whether it is asked for by someone who saw an older state.
+    /// The version, and whether the caller has seen an older state.
     RollBack(usize, Option<u32>, bool),
     Edit(usize, Edit),
-    /// Whether answers are cut off.
+    /// Whether requests in flight are cut, and whether the caller has seen an older state.
     Revoke(usize, bool, bool),
     Restart,
 }
@@ -85,7 +85,7 @@ pub(super) struct Edit {
     pub(super) stale: bool,
 }
 
-/// Few, so that steps meet.
+/// Few, so that steps collide.
 pub(super) const LABELS: [&str; 4] = ["a", "b", "c", "d"];
 pub(super) const PROVIDERS: [&str; 2] = ["openai", "anthropic"];
 
@@ -93,8 +93,8 @@ pub(super) fn secret(number: u8) -> String {
     format!("sk-{number}")
 }
 
-impl Weather {
-    /// What happens to the operations of one authority, one after the other.
+impl StorageConditions {
+    /// The incidents of the operations of one authority, in order.
     pub(super) fn incidents(self, authority: usize) -> impl FnMut() -> Incident + Send + 'static {
         let mut dice = Dice::of(self.seed.wrapping_add(authority as u64));
         move || {
@@ -129,7 +129,7 @@ impl Step {
         }
     }
 
-    /// A rotation with a check is two changes: between them, and half of them, the reference does not know.
+    /// A rotation with a check is two changes, and the reference has no state between them.
     fn without_check(self) -> Self {
         match self {
             Self::Rotate(who, rotate) => Self::Rotate(
@@ -172,11 +172,12 @@ fn alone(authority: usize, step: Step) -> Steps {
 
 fn together() -> impl Strategy<Value = Steps> {
     let some = || proptest::collection::vec(step().prop_map(Step::without_check), 0..3);
-    let weather = (any::<u64>(), any::<bool>()).prop_map(|(seed, faults)| Weather { seed, faults });
+    let conditions =
+        (any::<u64>(), any::<bool>()).prop_map(|(seed, faults)| StorageConditions { seed, faults });
     let passes = proptest::option::weighted(0.2, (0..400u64, seconds()));
-    (some(), some(), weather, passes).prop_map(|(one, other, weather, passes)| Steps {
+    (some(), some(), conditions, passes).prop_map(|(one, other, conditions, passes)| Steps {
         of: [one, other],
-        weather: Some(weather),
+        conditions: Some(conditions),
         passes,
     })
 }
@@ -272,7 +273,7 @@ fn once() -> impl Strategy<Value = Option<u8>> {
     proptest::option::weighted(0.2, 0..2u8)
 }
 
-/// Around the ends there are: a second before, at the second, long after.
+/// Around the existing expiry times: a second before, at the second, long after.
 fn seconds() -> impl Strategy<Value = i64> {
     prop_oneof![
         Just(1),

@@ -1,5 +1,5 @@
-//! Changes that wait for one that stopped half-way, and changes of two chains of which one was not reached: asking again
-//! comes to the end, and nothing is made twice.
+//! Changes that wait for an interrupted one, and changes of two chains of which only one was
+//! committed: a retry completes them, and nothing is done twice.
 
 use keyside_store::faulty::Fault;
 
@@ -21,9 +21,9 @@ fn renamed(label: &str) -> Edit {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_change_that_waited_for_one_that_stopped_half_way_is_made_on_top_of_it() {
+async fn a_change_that_waited_for_an_interrupted_one_is_made_on_top_of_its_outcome() {
     let (prepared, _, id) = one_key().await;
-    // Of the first: its document, page and record, the head, and the disk.
+    // The writes of the first: its document, page and record, the head, and the sync.
     for at in 1..=5 {
         let installation = prepared.copy();
         let (storage, registry) = installation.open_faulty().await;
@@ -34,7 +34,7 @@ async fn a_change_that_waited_for_one_that_stopped_half_way_is_made_on_top_of_it
             let (registry, id) = (registry.clone(), id.clone());
             tokio::spawn(async move { registry.edit(&act(), &id, renamed(label)).await })
         });
-        all_wait().await;
+        let_all_wait().await;
         drop(lock);
         let [first, second] = &mut edits;
         let first = first.await.unwrap();
@@ -59,7 +59,7 @@ async fn a_change_that_waited_for_one_that_stopped_half_way_is_made_on_top_of_it
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_workspace_whose_making_stopped_half_way_is_made_once_when_it_is_asked_for_again() {
+async fn repeating_an_interrupted_workspace_creation_creates_it_once() {
     for count in [1, usize::MAX] {
         for at in 1.. {
             let context = format!("write {at}, {count} of them");
@@ -78,8 +78,10 @@ async fn a_workspace_whose_making_stopped_half_way_is_made_once_when_it_is_asked
                 assert_eq!((made.incarnation, made.damaged), (1, false), "{context}");
                 let answer = opened(registry.resolver().resolve(&ask("acme")));
                 assert_eq!(answer.as_deref(), Ok("sk-a"), "{context}");
-                let told = records(&registry).await;
-                let made = told.iter().filter(|it| it.event == Event::WorkspaceCreated);
+                let recorded = records(&registry).await;
+                let made = recorded
+                    .iter()
+                    .filter(|it| it.event == Event::WorkspaceCreated);
                 assert_eq!(made.count(), 1, "{context}");
                 registry.audit().verify().await.unwrap();
             }
@@ -93,7 +95,7 @@ async fn a_workspace_whose_making_stopped_half_way_is_made_once_when_it_is_asked
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_erasing_that_stopped_half_way_comes_to_its_end_when_it_is_asked_for_again() {
+async fn repeating_an_interrupted_erasure_completes_it() {
     for count in [1, usize::MAX] {
         let (prepared, registry, _) = two_workspaces().await;
         let both = [acme(), "globex".parse().unwrap()];
@@ -118,7 +120,7 @@ async fn an_erasing_that_stopped_half_way_comes_to_its_end_when_it_is_asked_for_
                 let says_nothing = matches!(error, ChangeError::StoreUnavailable(_));
                 assert!(is_open || !says_nothing, "{context}: {error}");
             }
-            // It comes between, and must not undo what the erasing does to the same token.
+            // A change in between, which the erasure must not undo for the same token.
             let revoked = registry
                 .revoke_token(&act(), &Scope::All, &token, None)
                 .await;
@@ -149,22 +151,22 @@ async fn an_erasing_that_stopped_half_way_comes_to_its_end_when_it_is_asked_for_
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_one_process_has_left_half_done_is_finished_by_the_other_and_done_once() {
+async fn an_erasure_interrupted_in_one_process_is_completed_once_by_another() {
     for at in 1.. {
         let (installation, other, _) = two_workspaces().await;
         let (storage, registry) = installation.open_faulty().await;
         storage.fail(at, usize::MAX, Fault::Refused);
         let first = registry.erase_workspace(&act(), &acme(), None).await;
         let reached = storage.heal();
-        let began_anew = {
+        let recreated = {
             let erased = other.erase_workspace(&act(), &acme(), None).await;
             erased.unwrap();
             let made = other.create_workspace(&act(), workspace("acme")).await;
             made.unwrap()
         };
-        assert_eq!(began_anew.incarnation, 2, "write {at}");
+        assert_eq!(recreated.incarnation, 2, "write {at}");
         other.add(&act(), key("new", "sk-new")).await.unwrap();
-        // The one that had stopped goes on with what is there now.
+        // The interrupted process continues with the current state.
         let old = WorkspaceState {
             incarnation: 1,
             revision: 2,

@@ -1,5 +1,5 @@
-//! Byte surgery on versions, by someone with write access to the store: what was swapped, moved, prolonged or put back is
-//! found and named, and none of it is served.
+//! Edits of sealed versions, and of any stored bytes, by an attacker with write access to the
+//! store: they are detected and reported, and nothing affected is served.
 
 use serde_json::Value;
 
@@ -7,17 +7,17 @@ use super::*;
 use crate::{audit::VerifyError, documents::CredentialDocument, snapshot::CredentialEntry};
 
 /// Keys of two versions each, the older one in grace.
-struct Ward {
+struct RotatedKeys {
     installation: Installation,
-    /// Of openai in acme; the others differ from it in one thing each.
-    patient: CredentialId,
+    /// A key for openai in acme; each of the others differs from it in one respect.
+    target: CredentialId,
     sibling: CredentialId,
     other_provider: CredentialId,
     other_workspace: CredentialId,
     with_endpoint: CredentialId,
 }
 
-impl Ward {
+impl RotatedKeys {
     async fn new() -> Self {
         let (installation, registry) = Installation::with_acme().await;
         let made = registry.create_workspace(&act(), workspace("globex")).await;
@@ -33,16 +33,16 @@ impl Ward {
         };
         let globex = NewCredential {
             workspace: "globex".parse().unwrap(),
-            ..key("patient", "sk-globex-1")
+            ..key("target", "sk-globex-1")
         };
         let azure = NewCredential {
             endpoint: Some("https://acme.openai.azure.com".to_owned()),
             ..of("azure-openai", "azure", "sk-azure-1")
         };
         Self {
-            patient: keep(key("patient", "sk-patient-1"), "sk-patient-2").await,
+            target: keep(key("target", "sk-target-1"), "sk-target-2").await,
             sibling: keep(key("sibling", "sk-sibling-1"), "sk-sibling-2").await,
-            other_provider: keep(of("anthropic", "patient", "sk-ant-1"), "sk-ant-2").await,
+            other_provider: keep(of("anthropic", "target", "sk-ant-1"), "sk-ant-2").await,
             other_workspace: keep(globex, "sk-globex-2").await,
             with_endpoint: keep(azure, "sk-azure-2").await,
             installation,
@@ -54,7 +54,7 @@ impl Ward {
         self.installation.stored(&at)
     }
 
-    /// What a document says.
+    /// A stored document as JSON.
     fn json(&self, id: &CredentialId) -> Value {
         serde_json::from_slice(&self.stored(id)[SALT..]).unwrap()
     }
@@ -64,18 +64,18 @@ impl Ward {
         self.installation.put(&at, document);
     }
 
-    /// Makes a document say something else, in the place of what the map names.
-    fn operate(&self, id: &CredentialId, change: impl FnOnce(&mut Value)) {
+    /// Edits a document in place, under the storage key that the map names.
+    fn edit_document(&self, id: &CredentialId, change: impl FnOnce(&mut Value)) {
         let (mut document, mut json) = (self.stored(id), self.json(id));
         let before = json.clone();
         change(&mut json);
-        assert_ne!(json, before, "the surgery changes nothing");
+        assert_ne!(json, before, "the edit changes nothing");
         document.truncate(SALT);
         document.extend(serde_json::to_vec(&json).unwrap());
         self.put(id, &document);
     }
 
-    /// Expects `id` to be refused, named and closed to changes, and its neighbours to be served.
+    /// Expects `id` to be refused, reported and closed to changes, and the other keys to be served.
     async fn expect_only(&self, id: &CredentialId, what: &str) {
         let registry = self.installation.open().await;
         for credential in registry.list(&Filter::default()) {
@@ -98,8 +98,8 @@ impl Ward {
                 false => assert!(answer.unwrap().ends_with("-2"), "{what}"),
             }
         }
-        let told = records(&registry).await;
-        let named = told.iter().filter(|record| {
+        let recorded = records(&registry).await;
+        let named = recorded.iter().filter(|record| {
             record.event == Event::DocumentDamaged && record.credential.as_ref() == Some(id)
         });
         assert_eq!(named.count(), 1, "{what}");
@@ -124,41 +124,41 @@ impl Ward {
 }
 
 #[tokio::test]
-async fn sealed_versions_that_were_swapped_or_taken_from_elsewhere_are_found() {
-    type Source = fn(&Ward) -> &CredentialId;
+async fn sealed_versions_swapped_or_copied_from_elsewhere_are_detected() {
+    type Source = fn(&RotatedKeys) -> &CredentialId;
     let sources: [(&str, Source); 4] = [
-        ("another credential", |ward| &ward.sibling),
-        ("another provider", |ward| &ward.other_provider),
-        ("another workspace", |ward| &ward.other_workspace),
-        ("another endpoint", |ward| &ward.with_endpoint),
+        ("another credential", |keys| &keys.sibling),
+        ("another provider", |keys| &keys.other_provider),
+        ("another workspace", |keys| &keys.other_workspace),
+        ("another endpoint", |keys| &keys.with_endpoint),
     ];
     for field in ["sealed", "trace"] {
         for (what, source) in sources {
-            let ward = Ward::new().await;
-            let taken = ward.json(source(&ward))["versions"][1][field].clone();
-            ward.operate(&ward.patient, |json| json["versions"][1][field] = taken);
-            ward.expect_only(&ward.patient, &format!("{field} of {what}"))
+            let keys = RotatedKeys::new().await;
+            let taken = keys.json(source(&keys))["versions"][1][field].clone();
+            keys.edit_document(&keys.target, |json| json["versions"][1][field] = taken);
+            keys.expect_only(&keys.target, &format!("{field} of {what}"))
                 .await;
         }
-        let ward = Ward::new().await;
-        ward.operate(&ward.patient, |json| {
+        let keys = RotatedKeys::new().await;
+        keys.edit_document(&keys.target, |json| {
             let older = json["versions"][0][field].clone();
             json["versions"][1][field] = older;
         });
-        ward.expect_only(&ward.patient, &format!("{field} of another version"))
+        keys.expect_only(&keys.target, &format!("{field} of another version"))
             .await;
     }
 }
 
 #[tokio::test]
-async fn a_version_that_was_made_current_prolonged_or_renumbered_is_found() {
-    type Surgery = fn(&mut Value);
-    let surgeries: [(&str, Surgery); 6] = [
+async fn a_version_made_current_extended_or_renumbered_is_detected() {
+    type JsonEdit = fn(&mut Value);
+    let edits: [(&str, JsonEdit); 6] = [
         ("made current", |json| json["current"] = 1.into()),
-        ("prolonged", |json| {
+        ("extended", |json| {
             json["versions"][0]["until"] = "2099-01-01T00:00:00Z".into()
         }),
-        ("kept for ever", |json| {
+        ("without an end", |json| {
             json["versions"][0]["until"] = Value::Null
         }),
         ("renumbered", |json| {
@@ -171,23 +171,23 @@ async fn a_version_that_was_made_current_prolonged_or_renumbered_is_found() {
             drop(json["versions"].as_array_mut().unwrap().remove(0))
         }),
     ];
-    for (what, surgery) in surgeries {
-        let ward = Ward::new().await;
-        ward.operate(&ward.patient, surgery);
-        ward.expect_only(&ward.patient, what).await;
+    for (what, edit) in edits {
+        let keys = RotatedKeys::new().await;
+        keys.edit_document(&keys.target, edit);
+        keys.expect_only(&keys.target, what).await;
     }
 }
 
 #[tokio::test]
-async fn an_edited_endpoint_or_provider_of_a_rotated_key_is_found() {
+async fn an_edited_endpoint_or_provider_of_a_rotated_key_is_detected() {
     for (field, value) in [
         ("endpoint", "https://evil.openai.azure.com"),
         ("provider", "openai"),
         ("workspace", "globex"),
     ] {
-        let ward = Ward::new().await;
-        ward.operate(&ward.with_endpoint, |json| json[field] = value.into());
-        let registry = ward.installation.open().await;
+        let keys = RotatedKeys::new().await;
+        keys.edit_document(&keys.with_endpoint, |json| json[field] = value.into());
+        let registry = keys.installation.open().await;
         for workspace in ["acme", "globex"] {
             for provider in ["azure-openai", "openai"] {
                 let label = Some("azure");
@@ -199,22 +199,24 @@ async fn an_edited_endpoint_or_provider_of_a_rotated_key_is_found() {
                 assert!(registry.resolver().resolve(&asked).is_err(), "{field}");
             }
         }
-        let told = records(&registry).await;
-        let mut named = told.iter().filter(|it| it.event == Event::DocumentDamaged);
+        let recorded = records(&registry).await;
+        let mut named = recorded
+            .iter()
+            .filter(|it| it.event == Event::DocumentDamaged);
         let first = named.next().unwrap();
         let credential = first.credential.as_ref();
-        assert_eq!(credential, Some(&ward.with_endpoint), "{field}");
+        assert_eq!(credential, Some(&keys.with_endpoint), "{field}");
         assert!(named.next().is_none(), "{field}");
     }
 }
 
 #[tokio::test]
-async fn an_older_document_put_back_after_a_rotation_a_rollback_or_a_withdrawal_is_found() {
+async fn an_older_document_put_back_after_a_rotation_a_rollback_or_a_revocation_is_detected() {
     for what in ["rotated", "rolled back", "revoked", "destroyed"] {
-        let ward = Ward::new().await;
-        let older = ward.stored(&ward.patient);
-        let registry = ward.installation.open().await;
-        let id = &ward.patient;
+        let keys = RotatedKeys::new().await;
+        let older = keys.stored(&keys.target);
+        let registry = keys.installation.open().await;
+        let id = &keys.target;
         match what {
             "rotated" => drop(registry.rotate(&act(), id, to("sk-3")).await.unwrap()),
             "rolled back" => drop(
@@ -230,60 +232,56 @@ async fn an_older_document_put_back_after_a_rotation_a_rollback_or_a_withdrawal_
                     .unwrap(),
             ),
             _ => {
-                ward.installation.clock.set(NOW + DAY);
+                keys.installation.clock.set(NOW + DAY);
                 registry.inner.sweep().await;
             }
         }
         drop(registry);
-        ward.put(id, &older);
-        ward.expect_only(id, what).await;
+        keys.put(id, &older);
+        keys.expect_only(id, what).await;
     }
 }
 
-/// The seal itself, as if the heads had been forged: it is the last defence, and holds alone.
+/// The seal by itself, as if the heads had been forged: it is the last defence, and must hold
+/// alone.
 #[tokio::test]
-async fn sealed_bytes_open_nowhere_but_in_their_own_version_credential_provider_and_endpoint() {
-    let ward = Ward::new().await;
-    let registry = ward.installation.open().await;
+async fn sealed_bytes_decrypt_only_in_their_own_version_credential_provider_and_endpoint() {
+    let keys = RotatedKeys::new().await;
+    let registry = keys.installation.open().await;
     let snapshot = registry.inner.snapshot.load_full();
     let document = |id| snapshot.credential(id).unwrap().1.document.clone();
     let opens = |document: CredentialDocument| {
-        let signals = snapshot
-            .credential(&ward.patient)
-            .unwrap()
-            .1
-            .signals
-            .clone();
+        let signals = snapshot.credential(&keys.target).unwrap().1.signals.clone();
         let entry = CredentialEntry::new(document, &registry.inner.keyring, signals);
         entry.usable.is_ok_and(|usable| usable.open().is_ok())
     };
-    let azure = document(&ward.with_endpoint);
-    assert!(opens(document(&ward.patient)) && opens(azure.clone()));
+    let azure = document(&keys.with_endpoint);
+    assert!(opens(document(&keys.target)) && opens(azure.clone()));
     for from in [
-        &ward.sibling,
-        &ward.other_provider,
-        &ward.other_workspace,
-        &ward.with_endpoint,
+        &keys.sibling,
+        &keys.other_provider,
+        &keys.other_workspace,
+        &keys.with_endpoint,
     ] {
-        let mut patient = document(&ward.patient);
-        patient.versions[1].sealed = document(from).versions[1].sealed.clone();
-        assert!(!opens(patient));
+        let mut target = document(&keys.target);
+        target.versions[1].sealed = document(from).versions[1].sealed.clone();
+        assert!(!opens(target));
     }
-    let mut older = document(&ward.patient);
+    let mut older = document(&keys.target);
     older.versions[1].sealed = older.versions[0].sealed.clone();
     assert!(!opens(older));
     let mut elsewhere = azure.clone();
     elsewhere.endpoint = Some("https://evil.openai.azure.com".to_owned());
     assert!(!opens(elsewhere));
     let mut another = azure;
-    another.provider = "openai".into();
+    another.provider = "openai".parse().unwrap();
     assert!(!opens(another));
 }
 
-/// What is done to one thing that is stored.
-type Surgery = fn(&mut Vec<u8>, &[u8]);
+/// An edit of one stored value.
+type ByteEdit = fn(&mut Vec<u8>, &[u8]);
 
-const SURGERIES: [(&str, Surgery); 6] = [
+const EDITS: [(&str, ByteEdit); 6] = [
     ("its first byte flipped", |bytes, _| bytes[0] ^= 1),
     ("a byte in the middle flipped", |bytes, _| {
         let middle = bytes.len() / 2;
@@ -299,8 +297,8 @@ const SURGERIES: [(&str, Surgery); 6] = [
     }),
 ];
 
-/// Two workspaces, of which one has a chain so long that it has a segment.
-async fn patient() -> Installation {
+/// Two workspaces, one of them with a chain so long that it has a segment.
+async fn with_segment() -> Installation {
     let (installation, registry) = Installation::with_acme().await;
     let made = registry.create_workspace(&act(), workspace("globex")).await;
     made.unwrap();
@@ -324,8 +322,9 @@ async fn patient() -> Installation {
     installation
 }
 
-/// Opens it after surgery on something of a chain. Nothing that was touched is served, and it is found.
-async fn is_found(installation: &Installation, chain: &str, what: &str) {
+/// Opens the installation after an edit of one stored value of a chain. Nothing affected is served,
+/// and the damage is reported.
+async fn expect_detected(installation: &Installation, chain: &str, what: &str) {
     let registry = match installation.try_open().await {
         Ok(registry) => registry,
         Err(OpenError::Damaged { .. } | OpenError::StoreMissing { .. }) => {
@@ -340,7 +339,13 @@ async fn is_found(installation: &Installation, chain: &str, what: &str) {
             Ok(secret) => assert_eq!(secret, right, "{what}"),
             Err(refusal) => {
                 assert_eq!(refusal, Refusal::CredentialUndecryptable, "{what}");
-                assert_eq!(chain, format!("workspace/{workspace}"), "{what}");
+                let id = workspace.parse().unwrap();
+                let registration = registry.inner.chains.registration(&id).unwrap();
+                let damaged = match registration.is_unreadable {
+                    true => "installation".to_owned(),
+                    false => format!("workspace/{workspace}"),
+                };
+                assert_eq!(chain, damaged, "{what}");
             }
         }
     }
@@ -357,80 +362,126 @@ fn chain_of(key: &str) -> &str {
 }
 
 #[tokio::test]
-async fn surgery_on_any_object_page_or_head_is_found_and_not_served() {
-    let whole = patient().await;
+async fn an_edit_of_any_object_page_or_head_is_detected_and_not_served() {
+    let whole = with_segment().await;
     let objects = whole.memory.contents().objects.clone();
     let others = objects.values().skip(1).chain(objects.values().next());
     for ((key, _), other) in objects.iter().zip(others) {
-        for (how, surgery) in SURGERIES {
+        for (how, damage) in EDITS {
             let installation = whole.copy();
-            installation.tamper(key, |bytes| surgery(bytes, other));
-            is_found(&installation, chain_of(key), &format!("{key}: {how}")).await;
+            installation.tamper(key, |bytes| damage(bytes, other));
+            expect_detected(&installation, chain_of(key), &format!("{key}: {how}")).await;
         }
         let installation = whole.copy();
         installation.remove(key);
-        is_found(&installation, chain_of(key), &format!("{key}: removed")).await;
+        expect_detected(&installation, chain_of(key), &format!("{key}: removed")).await;
     }
 }
 
 #[tokio::test]
-async fn surgery_on_any_byte_of_a_head_is_found() {
-    let whole = patient().await;
+async fn a_flip_of_any_byte_of_a_head_is_detected() {
+    let whole = with_segment().await;
     for chain in ["installation", "workspace/acme"] {
         let head = format!("{chain}/head");
         let len = whole.stored(&head).len();
         for at in (0..len).step_by(37).chain([len - 64, len - 1]) {
             let installation = whole.copy();
             installation.tamper(&head, |bytes| bytes[at] ^= 1);
-            is_found(&installation, chain, &format!("{head}: byte {at}")).await;
+            expect_detected(&installation, chain, &format!("{head}: byte {at}")).await;
         }
     }
 }
 
 #[tokio::test]
-async fn surgery_on_any_segment_is_found() {
-    let whole = patient().await;
+async fn an_edit_of_any_segment_is_detected() {
+    let whole = with_segment().await;
     let segments = whole.memory.contents().segments.clone();
     for (key, bytes) in &segments {
         let (chain, number) = key;
-        for (how, surgery) in SURGERIES {
+        for (how, damage) in EDITS {
             let installation = whole.copy();
             let mut edited = bytes.clone();
-            surgery(&mut edited, b"another");
+            damage(&mut edited, b"another");
             {
                 let mut contents = installation.memory.contents();
                 contents.segments.insert(key.clone(), edited);
             }
             let what = format!("segment {number} of {chain}: {how}");
-            is_found(&installation, chain, &what).await;
+            expect_detected(&installation, chain, &what).await;
         }
         let installation = whole.copy();
         installation.memory.contents().segments.remove(key);
-        is_found(&installation, chain, "a segment that is gone").await;
+        expect_detected(&installation, chain, "a missing segment").await;
     }
 }
 
 #[tokio::test]
-async fn surgery_on_any_anchor_is_found() {
-    let whole = patient().await;
+async fn an_edit_of_any_anchor_is_detected() {
+    let whole = with_segment().await;
     for entry in fs::read_dir(whole.heads()).unwrap() {
         let name = entry.unwrap().file_name().into_string().unwrap();
         if name.starts_with('.') {
             continue;
         }
-        for (how, surgery) in SURGERIES {
+        for (how, damage) in EDITS {
             let installation = whole.copy();
             let path = installation.heads().join(&name);
             let mut bytes = fs::read(&path).unwrap();
-            surgery(&mut bytes, b"another");
+            damage(&mut bytes, b"another");
             fs::write(&path, bytes).unwrap();
             let chain = name.replace('.', "/");
-            is_found(
+            expect_detected(
                 &installation,
                 &chain,
                 &format!("the anchor of {name}: {how}"),
             )
             .await;
         }
+    }
+}
+
+/// An export that looked complete would hide exactly the removed records.
+#[tokio::test]
+async fn an_export_and_a_search_name_the_chain_with_unreadable_records() {
+    let whole = with_segment().await;
+    let removed = whole.copy();
+    {
+        let mut contents = removed.memory.contents();
+        let segments = &mut contents.segments;
+        segments.retain(|(chain, _), _| chain != "workspace/acme");
+    }
+    let headless = whole.copy();
+    headless.remove("workspace/acme/head");
+    for (installation, what) in [(removed, "a segment"), (headless, "the head")] {
+        let registry = installation.open().await;
+        let mut export = registry.audit().export(AuditFilter::default(), None);
+        let (mut ends, mut damaged) = (Vec::new(), Vec::new());
+        loop {
+            match export.next().await {
+                Ok(None) => break,
+                Ok(Some(lines)) => ends.extend(lines.into_iter().filter_map(|line| match line {
+                    Line::End { chain, .. } => Some(chain.to_string()),
+                    Line::Record(_) | Line::Hidden { .. } => None,
+                })),
+                Err(ReadError::Damaged(found)) => damaged.push(found.chain.to_string()),
+                Err(error) => panic!("{what}: {error}"),
+            }
+        }
+        assert_eq!(ends, ["installation", "workspace/globex"], "{what}");
+        assert_eq!(damaged, ["workspace/acme"], "{what}");
+        let all = AuditFilter::default();
+        let page = registry.audit().search(&all, None, 1_000).await.unwrap();
+        let damaged = page.damaged.iter().map(|found| found.chain.to_string());
+        assert_eq!(damaged.collect::<Vec<_>>(), ["workspace/acme"], "{what}");
+        let exported = registry
+            .export_workspace(&act(), &"acme".parse().unwrap())
+            .await;
+        assert!(exported.is_err(), "{what}");
+        let of_globex = AuditFilter {
+            workspace: Some("globex".parse().unwrap()),
+            ..AuditFilter::default()
+        };
+        let page = registry.audit().search(&of_globex, None, 9).await.unwrap();
+        assert!(page.damaged.is_empty(), "{what}");
     }
 }

@@ -1,4 +1,4 @@
-//! Rotations whose new key has to pass a check first.
+//! Rotations whose new key must pass a check by its provider first.
 
 use std::sync::Mutex;
 
@@ -12,11 +12,11 @@ use crate::{
     live_check::{Finding, LiveCheck},
 };
 
-/// A provider that is asked about one key, and says this of it.
-struct Says(&'static str, Verification);
+/// A provider that is called for one key, and gives this result.
+struct FixedResult(&'static str, Verification);
 
 #[async_trait]
-impl LiveCheck for Says {
+impl LiveCheck for FixedResult {
     async fn check(&self, grant: &Grant) -> Finding {
         let asked = opened(Ok(grant.clone())).unwrap();
         assert_eq!(asked, self.0, "the key that is tried");
@@ -24,7 +24,7 @@ impl LiveCheck for Says {
     }
 }
 
-/// To `sk-2`, if the provider takes it.
+/// A rotation to `sk-2` if the provider accepts it.
 fn checked(check: Arc<dyn LiveCheck>) -> Rotation {
     Rotation {
         check: Some(check),
@@ -32,17 +32,17 @@ fn checked(check: Arc<dyn LiveCheck>) -> Rotation {
     }
 }
 
-/// The same, under way.
+/// The same in a task of its own.
 fn rotating(
     registry: &Arc<Registry>,
     id: &CredentialId,
-    check: Arc<Waits>,
+    check: Arc<BlockedCheck>,
 ) -> JoinHandle<Result<Saved, ChangeError>> {
     let (registry, id) = (registry.clone(), id.clone());
     tokio::spawn(async move { registry.rotate(&act(), &id, checked(check)).await })
 }
 
-/// Withdraws the key while another is tried, or replaces it.
+/// Revokes or replaces the key during a check.
 async fn come_between(registry: &Registry, id: &CredentialId, revoked: bool) -> Credential {
     match revoked {
         true => {
@@ -72,10 +72,10 @@ fn status(verification: Verification, status: u16) -> Finding {
     }
 }
 
-/// A provider that says yes once it is let to.
-struct Waits(Mutex<Option<(oneshot::Sender<()>, oneshot::Receiver<()>)>>);
+/// A provider that accepts a key when the test lets it answer.
+struct BlockedCheck(Mutex<Option<(oneshot::Sender<()>, oneshot::Receiver<()>)>>);
 
-impl Waits {
+impl BlockedCheck {
     fn new() -> (Arc<Self>, oneshot::Receiver<()>, oneshot::Sender<()>) {
         let (asked, was_asked) = oneshot::channel();
         let (answer, may_answer) = oneshot::channel();
@@ -85,7 +85,7 @@ impl Waits {
 }
 
 #[async_trait]
-impl LiveCheck for Waits {
+impl LiveCheck for BlockedCheck {
     async fn check(&self, _: &Grant) -> Finding {
         let (asked, may_answer) = self.0.lock().unwrap().take().unwrap();
         asked.send(()).unwrap();
@@ -95,11 +95,11 @@ impl LiveCheck for Waits {
 }
 
 #[tokio::test]
-async fn a_key_that_the_provider_takes_is_promoted_and_says_so() {
+async fn a_key_that_the_provider_accepts_is_promoted_and_audited() {
     for verdict in [Verification::Accepted, Verification::Limited] {
         let (_installation, registry, id) = one_key().await;
         let from = seen(&registry).await;
-        let rotation = checked(Arc::new(Says("sk-2", verdict)));
+        let rotation = checked(Arc::new(FixedResult("sk-2", verdict)));
         let credential = registry
             .rotate(&act(), &id, rotation)
             .await
@@ -124,13 +124,15 @@ async fn a_key_that_the_provider_takes_is_promoted_and_says_so() {
 }
 
 #[tokio::test]
-async fn a_key_that_does_not_pass_is_destroyed_and_the_old_one_used_as_ever() {
+async fn a_key_that_fails_its_check_is_destroyed_and_the_old_one_stays_in_use() {
     for verdict in [Verification::Rejected, Verification::Unreachable] {
         let (installation, registry, id) = one_key().await;
         let from = seen(&registry).await;
-        let rotation = checked(Arc::new(Says("sk-2", verdict)));
+        let rotation = checked(Arc::new(FixedResult("sk-2", verdict)));
         let refused = registry.rotate(&act(), &id, rotation).await;
-        assert!(matches!(refused, Err(ChangeError::CheckFailed(said)) if said == found(verdict)));
+        assert!(
+            matches!(refused, Err(ChangeError::CheckFailed(finding)) if finding == found(verdict))
+        );
         assert_eq!(
             opened(registry.resolver().resolve(&ask("acme"))).unwrap(),
             "sk-1"
@@ -153,9 +155,9 @@ async fn a_key_that_does_not_pass_is_destroyed_and_the_old_one_used_as_ever() {
 }
 
 #[tokio::test]
-async fn while_a_key_is_tried_nobody_gets_it_and_nobody_waits() {
+async fn during_a_check_the_new_key_is_unused_and_nobody_waits() {
     let (_installation, registry, id) = one_key().await;
-    let (check, was_asked, answer) = Waits::new();
+    let (check, was_asked, answer) = BlockedCheck::new();
     let rotating = rotating(&registry, &id, check);
     was_asked.await.unwrap();
     let staged = registry.credential(&id).unwrap();
@@ -196,11 +198,11 @@ async fn while_a_key_is_tried_nobody_gets_it_and_nobody_waits() {
 }
 
 #[tokio::test]
-async fn what_is_done_while_a_key_is_tried_is_not_undone_by_its_promotion() {
+async fn a_promotion_does_not_undo_changes_made_during_the_check() {
     for (revoked, kept) in [(true, 0), (false, 2)] {
         let (installation, registry, id) = one_key().await;
         let from = seen(&registry).await;
-        let (check, was_asked, answer) = Waits::new();
+        let (check, was_asked, answer) = BlockedCheck::new();
         let rotating = rotating(&registry, &id, check);
         was_asked.await.unwrap();
         let before = come_between(&registry, &id, revoked).await;
@@ -217,10 +219,10 @@ async fn what_is_done_while_a_key_is_tried_is_not_undone_by_its_promotion() {
             ),
         };
         assert!(expected, "{error}");
-        let told = events(&registry, &from).await;
+        let recorded = events(&registry, &from).await;
         assert!(
-            told.contains(&event),
-            "what became of the staged one: {told:?}"
+            recorded.contains(&event),
+            "what became of the staged one: {recorded:?}"
         );
         assert_eq!(registry.credential(&id).unwrap(), before);
         assert_eq!(states(&before)[1], VersionState::Destroyed);
@@ -229,9 +231,9 @@ async fn what_is_done_while_a_key_is_tried_is_not_undone_by_its_promotion() {
 }
 
 #[tokio::test]
-async fn what_a_crash_leaves_staged_is_never_used_and_swept_after_its_time() {
+async fn a_version_left_staged_by_a_crash_is_never_used_and_is_swept_later() {
     let (installation, registry, id) = one_key().await;
-    let (check, was_asked, _answer) = Waits::new();
+    let (check, was_asked, _answer) = BlockedCheck::new();
     let rotating = rotating(&registry, &id, check);
     was_asked.await.unwrap();
     // The process ends here.
@@ -255,7 +257,7 @@ async fn what_a_crash_leaves_staged_is_never_used_and_swept_after_its_time() {
 }
 
 #[tokio::test]
-async fn what_the_provider_says_of_the_key_in_use_is_noted_and_takes_it_from_nobody() {
+async fn the_result_of_checking_the_key_in_use_is_noted_and_does_not_disable_it() {
     for verdict in [
         Verification::Accepted,
         Verification::Limited,
@@ -265,7 +267,7 @@ async fn what_the_provider_says_of_the_key_in_use_is_noted_and_takes_it_from_nob
         let (installation, registry, id) = one_key().await;
         let from = seen(&registry).await;
         installation.clock.set(NOW + 60);
-        let check = Arc::new(Says("sk-1", verdict));
+        let check = Arc::new(FixedResult("sk-1", verdict));
         let (credential, finding) = registry.verify(&act(), &id, check).await.unwrap();
         assert_eq!(finding, found(verdict));
         assert_eq!(credential.verification, Some(verdict));
@@ -273,16 +275,16 @@ async fn what_the_provider_says_of_the_key_in_use_is_noted_and_takes_it_from_nob
         assert_eq!(credential.last_verified_at.is_some(), answered);
         let still = opened(registry.resolver().resolve(&ask("acme")));
         assert_eq!(still.unwrap(), "sk-1");
-        let told = events(&registry, &from).await;
-        assert_eq!(told, [Event::CredentialVerified]);
+        let recorded = events(&registry, &from).await;
+        assert_eq!(recorded, [Event::CredentialVerified]);
     }
 }
 
 #[tokio::test]
-async fn what_is_said_of_a_key_that_was_replaced_or_revoked_meanwhile_is_not_noted() {
+async fn the_result_of_a_check_is_dropped_if_the_key_was_replaced_or_revoked_meanwhile() {
     for revoked in [true, false] {
         let (_installation, registry, id) = one_key().await;
-        let (check, was_asked, answer) = Waits::new();
+        let (check, was_asked, answer) = BlockedCheck::new();
         let verifying = tokio::spawn({
             let (registry, id) = (registry.clone(), id.clone());
             async move { registry.verify(&act(), &id, check).await }
@@ -301,7 +303,7 @@ async fn what_is_said_of_a_key_that_was_replaced_or_revoked_meanwhile_is_not_not
 }
 
 #[tokio::test]
-async fn a_key_whose_actor_loses_access_while_it_is_tried_is_destroyed_and_not_used() {
+async fn a_staged_key_is_destroyed_if_its_actor_loses_access_during_the_check() {
     let (_installation, registry, id) = one_key().await;
     let new = NewToken {
         name: "Robin".to_owned(),
@@ -311,7 +313,7 @@ async fn a_key_whose_actor_loses_access_while_it_is_tried_is_destroyed_and_not_u
     };
     let made = registry.create_token(&act(), &Scope::All, new).await;
     let actor = made.unwrap().token.id;
-    let (check, was_asked, answer) = Waits::new();
+    let (check, was_asked, answer) = BlockedCheck::new();
     let rotating = {
         let (registry, id) = (registry.clone(), id.clone());
         let by = ActorContext {

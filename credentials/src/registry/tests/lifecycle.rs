@@ -4,7 +4,7 @@ use super::*;
 use crate::model::Status;
 
 #[tokio::test]
-async fn a_stored_key_answers_for_its_workspace_and_is_shown_without_its_secret() {
+async fn a_stored_key_serves_its_workspace_and_is_shown_without_its_secret() {
     let (_installation, registry) = Installation::with_acme().await;
     let added = registry
         .add(&act(), key("default", "sk-proj-0123456789abcdefwXyZ"))
@@ -31,7 +31,7 @@ async fn a_stored_key_answers_for_its_workspace_and_is_shown_without_its_secret(
 }
 
 #[tokio::test]
-async fn everything_is_there_again_after_a_restart() {
+async fn everything_survives_a_restart() {
     let (installation, registry) = Installation::with_acme().await;
     for (label, environment) in [
         ("one", Environment::Live),
@@ -68,7 +68,7 @@ async fn everything_is_there_again_after_a_restart() {
 }
 
 #[tokio::test]
-async fn a_typing_error_makes_nothing() {
+async fn a_creation_with_invalid_fields_is_refused() {
     let (_installation, registry) = Installation::with_acme().await;
     let unknown = NewCredential {
         workspace: "acmee".parse().unwrap(),
@@ -145,7 +145,7 @@ async fn a_label_is_unique_within_workspace_and_provider() {
 }
 
 #[tokio::test]
-async fn of_many_who_save_one_label_at_once_exactly_one_succeeds() {
+async fn of_many_concurrent_creations_with_one_label_exactly_one_succeeds() {
     let (_installation, registry) = Installation::with_acme().await;
     let saving: Vec<_> = (0..16)
         .map(|n| {
@@ -166,7 +166,7 @@ async fn of_many_who_save_one_label_at_once_exactly_one_succeeds() {
 }
 
 #[tokio::test]
-async fn the_first_of_each_environment_is_the_default_until_another_is_said() {
+async fn the_first_key_of_each_environment_is_the_default_until_another_is_chosen() {
     let (_installation, registry) = Installation::with_acme().await;
     let defaults = async |new: NewCredential| {
         registry.add(&act(), new).await.unwrap();
@@ -199,7 +199,7 @@ async fn the_first_of_each_environment_is_the_default_until_another_is_said() {
 }
 
 #[tokio::test]
-async fn a_revoked_key_is_refused_at_once_stays_on_record_and_gives_way_as_default() {
+async fn a_revoked_key_is_refused_at_once_stays_listed_and_is_no_longer_the_default() {
     let (installation, registry) = Installation::with_acme().await;
     let resolver = registry.resolver();
     let id = registry
@@ -247,7 +247,7 @@ async fn a_revoked_key_is_refused_at_once_stays_on_record_and_gives_way_as_defau
 }
 
 #[tokio::test]
-async fn the_status_follows_the_time_and_nothing_revives_when_the_clock_goes_back() {
+async fn the_status_follows_the_clock_and_nothing_revives_when_it_is_set_back() {
     let (installation, registry) = Installation::with_acme().await;
     let end = Some(Timestamp::from_second(NOW + 31 * DAY).unwrap());
     let id = registry
@@ -293,7 +293,7 @@ async fn the_status_follows_the_time_and_nothing_revives_when_the_clock_goes_bac
 }
 
 #[tokio::test]
-async fn an_endpoint_is_asked_for_checked_and_carried_by_the_grant() {
+async fn a_required_endpoint_is_checked_and_passed_with_the_grant() {
     let (_installation, registry) = Installation::with_acme().await;
     let azure = |endpoint: Option<&str>| NewCredential {
         provider: "azure-openai".to_owned(),
@@ -331,7 +331,7 @@ async fn a_secret_of_an_unusual_form_is_stored_with_a_warning() {
 }
 
 #[tokio::test]
-async fn a_request_in_flight_keeps_the_version_it_began_with() {
+async fn a_request_in_flight_keeps_the_version_it_started_with() {
     let (_installation, registry) = Installation::with_acme().await;
     let id = registry
         .add(&act(), key("default", "sk-1"))
@@ -348,7 +348,7 @@ async fn a_request_in_flight_keeps_the_version_it_began_with() {
 }
 
 #[tokio::test]
-async fn each_change_is_on_record_with_actor_request_and_fingerprint() {
+async fn each_change_is_audited_with_actor_request_and_fingerprint() {
     let (_installation, registry) = Installation::with_acme().await;
     let added = registry
         .add(&act(), key("default", "abc"))
@@ -365,10 +365,10 @@ async fn each_change_is_on_record_with_actor_request_and_fingerprint() {
         .await
         .unwrap();
     let records = records(&registry).await;
-    let told: Vec<_> = records.iter().map(|record| record.event).collect();
-    // At one moment, so chain by chain.
+    let recorded: Vec<_> = records.iter().map(|record| record.event).collect();
+    // All at the same time, so sorted by chain.
     assert_eq!(
-        told,
+        recorded,
         [
             Event::TokenCreated,
             Event::WorkspaceCreated,
@@ -388,7 +388,7 @@ async fn each_change_is_on_record_with_actor_request_and_fingerprint() {
             "sha256:7549c99e66ce5479"
         );
     }
-    // Whatever was between them, each chain leads from one to the next.
+    // In each chain, each record contains the hash of the previous one.
     let all = all_records(&registry).await;
     for chain in ["installation", "workspace/acme"] {
         let of_chain = all.iter().filter(|it| it.chain.as_str() == chain);
@@ -406,16 +406,16 @@ async fn each_change_is_on_record_with_actor_request_and_fingerprint() {
 }
 
 #[tokio::test]
-async fn a_caller_who_hangs_up_does_not_leave_a_change_half_made() {
+async fn a_change_completes_although_its_caller_disconnects() {
     let (installation, registry) = Installation::with_acme().await;
     for n in 0..20 {
         let new = key(&format!("k{n}"), "sk-1");
         let by = act();
         let change = registry.add(&by, new);
-        // Dropped after its first step, like the handler of a connection that closes.
+        // Dropped after its first poll, like the handler of a connection that closes.
         let _ = tokio::time::timeout(std::time::Duration::ZERO, change).await;
     }
-    // Waits its turn behind all of them.
+    // Queues behind all of them.
     registry.add(&act(), key("last", "sk-2")).await.unwrap();
     let shown = registry.list(&Filter::default());
     assert_eq!(shown.len(), 21);
@@ -426,7 +426,7 @@ async fn a_caller_who_hangs_up_does_not_leave_a_change_half_made() {
 }
 
 #[tokio::test]
-async fn what_has_expired_does_not_revive_after_a_restart_with_the_clock_set_back() {
+async fn an_expired_key_does_not_revive_after_a_restart_with_the_clock_set_back() {
     let (installation, registry) = Installation::with_acme().await;
     let ends = NewCredential {
         expires_at: Some(Timestamp::from_second(NOW + DAY).unwrap()),

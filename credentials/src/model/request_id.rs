@@ -1,46 +1,42 @@
 //! The id of a request: in the response, the log, the run record and the audit log.
 
-use std::{
-    sync::{
-        LazyLock,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Instant,
+use std::sync::{
+    LazyLock,
+    atomic::{AtomicU64, Ordering},
 };
 
 /// `req_` and 24 hex digits. A random prefix makes it unique across processes, a counter within
 /// one. It is neither secret nor hard to guess.
 ///
-/// Stored as text, because each request writes it several times.
+/// Stored as text, because each request writes it several times. Does not allocate.
 #[derive(Clone, Copy)]
-pub(crate) struct RequestId([u8; LENGTH]);
-
-/// When a request's head arrived, and the id that it was given.
-#[derive(Clone, Copy)]
-pub(crate) struct Arrival {
-    pub(crate) request_id: RequestId,
-    pub(crate) at: Instant,
-}
+pub struct RequestId([u8; LENGTH]);
 
 impl RequestId {
-    pub(crate) fn next() -> Self {
-        static PROCESS: LazyLock<u32> =
-            LazyLock::new(|| getrandom::u32().unwrap_or_else(|_| std::process::id()));
+    /// The id of a new request. A client's own id is never used: clients could write into our logs
+    /// with it.
+    pub fn next() -> Self {
+        // Without randomness, ids repeat at worst; nothing is sealed then either.
+        static PROCESS: LazyLock<u64> =
+            LazyLock::new(|| getrandom::u64().unwrap_or_else(|_| std::process::id().into()));
         static COUNT: AtomicU64 = AtomicU64::new(1);
         Self::of(*PROCESS, COUNT.fetch_add(1, Ordering::Relaxed))
     }
 
-    fn of(process: u32, count: u64) -> Self {
+    /// Uses the lowest 48 bits of both: the audit log keeps ids of many processes for years, and no
+    /// process counts further.
+    fn of(process: u64, count: u64) -> Self {
         let mut text = [0; LENGTH];
         let (prefix, digits) = text.split_at_mut(PREFIX.len());
         prefix.copy_from_slice(PREFIX);
-        let (high, low) = digits.split_at_mut(8);
-        write_hex(process.into(), high);
+        let (high, low) = digits.split_at_mut(DIGITS / 2);
+        write_hex(process, high);
         write_hex(count, low);
         Self(text)
     }
 
-    pub(crate) fn as_str(&self) -> &str {
+    /// The text.
+    pub fn as_str(&self) -> &str {
         std::str::from_utf8(&self.0).unwrap_or_default()
     }
 }
@@ -54,7 +50,8 @@ fn write_hex(mut number: u64, digits: &mut [u8]) {
 }
 
 const PREFIX: &[u8] = b"req_";
-const LENGTH: usize = PREFIX.len() + 24;
+const DIGITS: usize = 24;
+const LENGTH: usize = PREFIX.len() + DIGITS;
 
 #[cfg(test)]
 mod tests {
@@ -62,8 +59,8 @@ mod tests {
 
     #[test]
     fn an_id_is_req_and_24_hex_digits() {
-        let id = RequestId::of(0xc0de, 0x1_2345_6789_abcd);
-        assert_eq!(id.as_str(), "req_0000c0de000123456789abcd");
+        let id = RequestId::of(0x1234_0000_0000_c0de, 0x2_3456_789a);
+        assert_eq!(id.as_str(), "req_00000000c0de00023456789a");
     }
 
     #[test]

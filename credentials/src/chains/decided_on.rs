@@ -1,0 +1,77 @@
+//! Compares the installation's own chain with the heads of the workspaces. Each of these names the
+//! installation's head that its commit was decided on. If the installation's chain does not have
+//! that state, it was put back to an older one, perhaps together with its anchor.
+
+use std::{fmt, sync::PoisonError};
+
+use keyside_store::chain::{ChainName, Damage, Link, LoadError};
+
+use super::{Chains, order};
+
+/// Evidence that the installation's chain was put back to an older state.
+pub(crate) struct PutBack {
+    /// The workspace's chain whose head was decided on a state that is gone.
+    pub(crate) shown_by: ChainName,
+    pub(crate) damage: Damage,
+}
+
+impl Chains {
+    /// Checks that the installation's chain has the newest state that the head of a workspace was
+    /// decided on. Call it after the workspaces' chains were read.
+    ///
+    /// # Errors
+    /// The installation's chain is damaged in another way, or the backend failed.
+    pub(crate) async fn own_put_back(&self) -> Result<Option<PutBack>, LoadError> {
+        let Some((shown_by, known)) = self.newest_decision() else {
+            return Ok(None);
+        };
+        let known_order = (known.epoch, known.seq);
+        if self.own.state().is_none_or(|own| order(&own) < known_order) {
+            // Another process may have committed to it since it was read here.
+            self.refresh(&self.own).await?;
+        }
+        let Some(own) = self.own.state() else {
+            return Ok(None);
+        };
+        let found = order(&own);
+        if found < known_order {
+            let known = known_order;
+            let damage = Damage::Older { found, known };
+            return Ok(Some(PutBack { shown_by, damage }));
+        }
+        if found.0 > known.epoch {
+            // Restored since: commits of the epoch before cannot be compared with this chain.
+            return Ok(None);
+        }
+        let at = self.records(&self.own, &own.head, known.records, 1).await;
+        let is_known = match at {
+            Ok(records) => records.first().is_some_and(|at| at.hash == known.hash),
+            // A record that is gone is found by `verify`, and proves nothing here.
+            Err(LoadError::Damaged(_)) => true,
+            Err(error) => return Err(error),
+        };
+        let damage = Damage::Forked;
+        Ok((!is_known).then_some(PutBack { shown_by, damage }))
+    }
+
+    /// The newest of the installation's states that the known heads of workspaces were decided on,
+    /// and the chain of that workspace.
+    fn newest_decision(&self) -> Option<(ChainName, Link)> {
+        let workspaces = self
+            .workspaces
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        let decisions = workspaces.values().filter_map(|tracked| {
+            let decided_on = tracked.state()?.head.decided_on?;
+            Some((tracked.chain.name().clone(), decided_on))
+        });
+        decisions.max_by_key(|(_, decided_on)| (decided_on.epoch, decided_on.seq))
+    }
+}
+
+impl fmt::Display for PutBack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { shown_by, damage } = self;
+        write!(f, "{damage}; the head of {shown_by} shows that")
+    }
+}
