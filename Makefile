@@ -8,7 +8,7 @@ MAKEFLAGS += --no-builtin-rules --no-print-directory
 need := tests/checks/need
 target_dir := $(abspath $(or $(CARGO_TARGET_DIR),target))
 
-.PHONY: help run test clients vault check bench fmt clean
+.PHONY: help run test clients contract vault check bench fmt clean
 
 help: ## List the tasks
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F '\t' '{ printf "  make %-8s %s\n", $$1, $$2 }'
@@ -18,11 +18,12 @@ run: ## Build Keyside and start the demo: no account, no key, nothing kept
 	cargo build --release --locked
 	@exec $(target_dir)/release/keyside demo
 
-test: ## Every test but those of coding agents: Rust, documentation examples, the providers' real SDKs, libraries that use them, a real OpenBao, and random API requests
+test: ## Every test but those of coding agents: Rust, documentation examples, the providers' real SDKs, libraries that use them, the providers' contracts, a real OpenBao, and random API requests
 	@$(need) cargo cc cmake nextest venv npm curl ip
 	cargo nextest run --workspace --locked
 	@tests/checks/doctests
 	KEYSIDE_BIN=$(target_dir)/debug/keyside tests/sdk/run.sh
+	KEYSIDE_BIN=$(target_dir)/debug/keyside tests/contract/run.sh
 	KEYSIDE_BIN=$(target_dir)/debug/keyside tests/clients/run.sh -m quick
 	KEYSIDE_BIN=$(target_dir)/debug/keyside tests/vault/run.sh -m "not slow"
 	KEYSIDE_BIN=$(target_dir)/debug/keyside tests/api/run.sh
@@ -31,6 +32,11 @@ clients: ## The recipes in config/recipes with every real client, including codi
 	@$(need) cargo cc cmake venv npm curl
 	cargo build --locked
 	KEYSIDE_BIN=$(target_dir)/debug/keyside tests/clients/run.sh $(ARGS)
+
+contract: ## Each provider's contract through Keyside, against aimock (KEYSIDE_CONTRACT_LIVE=1: against the providers whose keys are in the environment; ARGS go to pytest)
+	@$(need) cargo cc cmake venv npm ip
+	cargo build --locked
+	KEYSIDE_BIN=$(target_dir)/debug/keyside tests/contract/run.sh $(ARGS)
 
 check: check-fmt check-clippy check-structure check-docs check-providers check-api check-scripts check-dependencies ## Every CI check except the tests
 

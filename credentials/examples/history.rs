@@ -84,7 +84,7 @@ async fn fill(
 }
 
 async fn fill_workspace(
-    registry: &Registry,
+    registry: &Arc<Registry>,
     workspace: usize,
     edits: usize,
 ) -> Result<(), ChangeError> {
@@ -148,7 +148,7 @@ async fn export(registry: &Registry) -> Result<(), Box<dyn Error>> {
 
 /// Makes changes one after another, and compares them with an `fsync` of a small write on the same
 /// disk.
-async fn change(registry: &Registry, folder: &Path) -> Result<(), Box<dyn Error>> {
+async fn change(registry: &Arc<Registry>, folder: &Path) -> Result<(), Box<dyn Error>> {
     let id = registry.workspaces(&Scope::All);
     let workspace = id.first().ok_or("no workspace: `fill` first")?.id.clone();
     let filter = keyside_credentials::Filter {

@@ -55,7 +55,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 }
 
 /// Operations on the whole installation.
-async fn whole(registry: &Registry) -> Result<(), Box<dyn Error>> {
+async fn whole(registry: &Arc<Registry>) -> Result<(), Box<dyn Error>> {
     let began = Instant::now();
     let rotated = registry.rotate_master_key(&by()).await?;
     println!(

@@ -48,7 +48,7 @@ fn act() -> ActorContext {
     }
 }
 
-async fn add(registry: &Registry, label: String) {
+async fn add(registry: &Arc<Registry>, label: String) {
     let secret = format!("sk-canary-of-the-log-{label}");
     let key = NewCredential {
         workspace: "acme".parse().unwrap(),

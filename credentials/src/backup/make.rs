@@ -23,7 +23,7 @@ use crate::{
     chains::{Priority, Tracked},
     model::{ActorContext, random_id},
     record::{Draft, Event},
-    registry::{ChangeError, Inner, Registry},
+    registry::{ChangeError, Registry},
 };
 
 /// A backup that is being written.
@@ -61,23 +61,21 @@ impl Registry {
     ///
     /// # Errors
     /// The backup cannot be recorded, or storage failed.
-    pub async fn backup(&self, by: &ActorContext) -> Result<Backup, ChangeError> {
+    pub async fn backup(self: &Arc<Self>, by: &ActorContext) -> Result<Backup, ChangeError> {
         self.runs().flush().await;
         let (by, id) = (by.clone(), random_id("bak_"));
-        self.run_to_completion(|inner| async move {
-            inner.expect_access(&by)?;
+        self.run_to_completion(|registry| async move {
+            registry.expect_access(&by)?;
             let made = Draft {
                 note: Some(id.clone()),
                 ..Draft::new(Event::BackupMade, &by)
             };
-            inner.chains.append_record(made).await?;
-            inner.begin_backup(id).await
+            registry.chains.append_record(made).await?;
+            registry.begin_backup(id).await
         })
         .await
     }
-}
 
-impl Inner {
     async fn begin_backup(self: Arc<Self>, id: String) -> Result<Backup, ChangeError> {
         let guard = self.block_changes().await;
         let own = self.chains.own().lock(Priority::Normal).await;

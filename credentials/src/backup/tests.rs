@@ -191,7 +191,7 @@ fn opened_of(registry: &Registry, workspace: &str, label: &str) -> Result<String
     Ok(text.trim_end_matches('-').to_owned())
 }
 
-async fn backup(registry: &Registry, to: &Path) -> Header {
+async fn backup(registry: &Arc<Registry>, to: &Path) -> Header {
     let mut backup = registry.backup(&act()).await.unwrap();
     let mut file = Vec::new();
     while let Some(piece) = backup.next().await {
@@ -220,13 +220,13 @@ async fn records(registry: &Registry) -> Vec<AuditRecord> {
 /// Returns when the installation's chain has linked to a workspace's, which it does a moment after
 /// a change that creates the workspace or ends access. After that nothing is written in the
 /// background.
-async fn linked(registry: &Registry, workspace: &str) {
+async fn linked(registry: &Arc<Registry>, workspace: &str) {
     let id: crate::WorkspaceId = workspace.parse().unwrap();
     let is_linked = async || {
         let id = id.clone();
-        let is_linked = registry.run_to_completion(|inner| async move {
-            let link = inner.chains.registration(&id).and_then(|it| it.link);
-            let state = inner.chains.of(&id).state();
+        let is_linked = registry.run_to_completion(|registry| async move {
+            let link = registry.chains.registration(&id).and_then(|it| it.link);
+            let state = registry.chains.of(&id).state();
             Ok(link == state.map(|state| state.head.link()))
         });
         is_linked.await.unwrap()

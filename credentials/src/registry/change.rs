@@ -1,7 +1,8 @@
 //! The changes. Each reads the current state of the workspace's chain, builds the new documents,
 //! commits them on that state, and publishes the result to the data plane. After a lost race it
 //! decides again. Changes of one chain are serialized; those that end the use of a key go first
-//! ([`Priority`]). One file for each concern; shared parts are here and in `credential_edit.rs`.
+//! ([`Priority`]). One file for each concern, with its public method above the function that
+//! decides; shared parts are here and in `credential_edit.rs`.
 
 /// Repeats a change after lost races, a bounded number of times. A macro, because an async closure
 /// over borrowed values is not known to be `Send` (rust-lang/rust#102211).
@@ -42,7 +43,7 @@ use keyside_store::{
 use tokio::sync::{RwLockReadGuard, RwLockWriteGuard, Semaphore};
 
 pub(super) use self::{add::InitialSecret, credential_edit::CredentialEdit};
-use super::{ChangeError, Inner};
+use super::{ChangeError, Registry, Saved};
 use crate::{
     chains::{Priority, Turn, load_failed},
     documents::{CredentialDocument, TOKEN, WorkspaceDocument},
@@ -68,7 +69,16 @@ pub(super) struct ChangeGuard<'a, L> {
     _gate: RwLockReadGuard<'a, ()>,
 }
 
-impl Inner {
+impl Registry {
+    fn saved(&self, outcome: ChangeOutcome) -> Result<Saved, ChangeError> {
+        let credential = self.credential(&outcome.id);
+        Ok(Saved {
+            credential: credential.ok_or(ChangeError::CredentialUnknown)?,
+            warnings: outcome.warnings,
+            repeated: outcome.repeated,
+        })
+    }
+
     /// Locks a workspace for a change, and loads its current state: another process may have
     /// changed it.
     pub(super) async fn lock_workspace(
@@ -225,20 +235,6 @@ impl Inner {
         Ok(commit.await?)
     }
 
-    /// Loads all changes of other processes.
-    pub(super) async fn refresh_all(&self) -> Result<(), ChangeError> {
-        self.refresh_installation_state().await?;
-        let registrations = self.chains.registrations();
-        for id in registrations
-            .iter()
-            .filter(|(_, registration)| registration.is_there)
-            .map(|(id, _)| id)
-        {
-            self.read_workspace(id).await?;
-        }
-        Ok(())
-    }
-
     pub(super) fn sound_workspace(
         &self,
         id: &WorkspaceId,
@@ -324,7 +320,7 @@ impl Inner {
         self.duplicates
             .note(id, before.and_then(fingerprint), fingerprint(entry));
         // Nobody waits for its first poll.
-        self.follow(entry, &Arc::new(Semaphore::new(0)));
+        self.follow_reference(entry, &Arc::new(Semaphore::new(0)));
     }
 }
 

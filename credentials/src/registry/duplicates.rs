@@ -9,10 +9,30 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
+use super::{Registry, view::in_order};
 use crate::{
-    model::{CredentialId, Fingerprint},
+    model::{Credential, CredentialId, Fingerprint},
     snapshot::Snapshot,
 };
+
+impl Registry {
+    /// Other credentials with the same secret, in any workspace: in use, or in use when they were
+    /// revoked. Only for callers that may see all workspaces.
+    pub fn duplicates(&self, id: &CredentialId) -> Vec<Credential> {
+        let load = || self.snapshot.load_full();
+        let Some(fingerprint) = self.credential(id).and_then(|it| it.fingerprint) else {
+            return Vec::new();
+        };
+        let candidates = self.duplicates.candidates(&fingerprint, load);
+        let others = candidates.iter().filter(|other| *other != id);
+        let mut duplicates: Vec<_> = others
+            .filter_map(|other| self.credential(other))
+            .filter(|duplicate| duplicate.fingerprint.as_ref() == Some(&fingerprint))
+            .collect();
+        in_order(&mut duplicates);
+        duplicates
+    }
+}
 
 #[derive(Default)]
 pub(super) struct DuplicateIndex(Mutex<Option<Index>>);

@@ -5,12 +5,14 @@
 //! then the installation's chain records the erasure and narrows tokens; then the keys are
 //! destroyed. After a crash in between, the next start finishes.
 
+use std::sync::Arc;
+
 use keyside_store::{
     StorageError,
     chain::{CommitError, Link, LoadError, Write},
 };
 
-use super::{ChangeError, Inner, Registry, change::retry_on_race};
+use super::{ChangeError, Registry, change::retry_on_race};
 use crate::{
     access::TokenDocument,
     audit::{Receipt, VerifyError},
@@ -46,24 +48,22 @@ impl Registry {
     /// changed then. With [`ChangeError::ErasingUnfinished`] the erasure is recorded, and is
     /// finished before the next change or at the next start.
     pub async fn erase_workspace(
-        &self,
+        self: &Arc<Self>,
         by: &ActorContext,
         id: &WorkspaceId,
         expected: Option<WorkspaceState>,
     ) -> Result<Receipt, ChangeError> {
         let (by, id) = (by.clone(), id.clone());
-        self.run_to_completion(|inner| async move {
-            match retry_on_race!(inner.erase_workspace(&by, &id, expected)) {
-                Ok(()) | Err(ChangeError::WorkspaceUnknown) => inner.receipt(id).await,
+        self.run_to_completion(|registry| async move {
+            match retry_on_race!(registry.erase_workspace_once(&by, &id, expected)) {
+                Ok(()) | Err(ChangeError::WorkspaceUnknown) => registry.receipt(id).await,
                 Err(error) => Err(error),
             }
         })
         .await
     }
-}
 
-impl Inner {
-    async fn erase_workspace(
+    async fn erase_workspace_once(
         &self,
         by: &ActorContext,
         id: &WorkspaceId,

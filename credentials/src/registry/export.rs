@@ -9,7 +9,7 @@ use keyside_store::chain::State;
 use serde_json::json;
 
 use self::archive::Archive;
-use super::{ChangeError, Filter, Inner, Registry, change::retry_on_race};
+use super::{ChangeError, Filter, Registry, change::retry_on_race};
 use crate::{
     audit::{AuditFilter, Head, Line, ReadError},
     chains::Priority,
@@ -32,51 +32,24 @@ impl Registry {
         by: &ActorContext,
         id: &WorkspaceId,
     ) -> Result<Vec<u8>, ChangeError> {
-        let (state, snapshot) = retry_on_race!(self.inner.begin_export(by, id))?;
+        let (state, snapshot) = retry_on_race!(self.begin_export(by, id))?;
         let head = Head {
             position: state.head.records,
             hash: state.head.hash,
         };
-        let mut archive = Archive::at(self.inner.clock.now());
-        self.write(&mut archive, id, &state, &snapshot).await?;
+        let mut archive = Archive::at(self.clock.now());
+        self.write_export(&mut archive, id, &state, &snapshot)
+            .await?;
         Ok(archive.finish(json!({
             "format": "keyside-workspace-export/1",
-            "installation": self.inner.keyring.installation().installation(),
+            "installation": self.keyring.installation().installation(),
             "workspaceId": id,
-            "exportedAt": self.inner.clock.now(),
+            "exportedAt": self.clock.now(),
             "exportedBy": by.actor,
             "audit": head,
         })))
     }
 
-    async fn write(
-        &self,
-        archive: &mut Archive,
-        id: &WorkspaceId,
-        state: &State,
-        snapshot: &Snapshot,
-    ) -> Result<(), ChangeError> {
-        let workspace = snapshot.workspaces.get(id);
-        archive.json("workspace.json", &workspace.map(|it| form::workspace(it)));
-        let filter = Filter {
-            workspace: Some(id.clone()),
-            ..Filter::default()
-        };
-        let credentials = self.viewer().list_all(snapshot, &filter);
-        let credentials: Vec<_> = credentials.iter().map(form::listed).collect();
-        archive.json("credentials.json", &credentials);
-        let records = self.inner.records_of(id).await?;
-        let records = records
-            .iter()
-            .filter(|it| it.chain.workspace_id().is_none() || it.position <= state.head.records);
-        archive.lines("audit.ndjson", records.map(form::record));
-        let runs = self.inner.runs.of_workspace(id).await?;
-        archive.lines("runs.ndjson", runs.iter().map(form::run));
-        Ok(())
-    }
-}
-
-impl Inner {
     /// Records the export, and returns the state that it covers: the lock prevents changes in
     /// between.
     async fn begin_export(
@@ -94,6 +67,32 @@ impl Inner {
         };
         let state = self.commit_record(workspace, exported).await?;
         Ok((state, snapshot))
+    }
+
+    async fn write_export(
+        &self,
+        archive: &mut Archive,
+        id: &WorkspaceId,
+        state: &State,
+        snapshot: &Snapshot,
+    ) -> Result<(), ChangeError> {
+        let workspace = snapshot.workspaces.get(id);
+        archive.json("workspace.json", &workspace.map(|it| form::workspace(it)));
+        let filter = Filter {
+            workspace: Some(id.clone()),
+            ..Filter::default()
+        };
+        let credentials = self.viewer().list_all(snapshot, &filter);
+        let credentials: Vec<_> = credentials.iter().map(form::listed).collect();
+        archive.json("credentials.json", &credentials);
+        let records = self.records_of(id).await?;
+        let records = records
+            .iter()
+            .filter(|it| it.chain.workspace_id().is_none() || it.position <= state.head.records);
+        archive.lines("audit.ndjson", records.map(form::record));
+        let runs = self.runs.of_workspace(id).await?;
+        archive.lines("runs.ndjson", runs.iter().map(form::run));
+        Ok(())
     }
 
     /// The audit records that a principal limited to this workspace may see, without those of

@@ -6,10 +6,7 @@ use std::{
     time::Duration,
 };
 
-use super::{
-    ChangeError, Inner, OpenError, OpenOptions, Registry,
-    open::{Opened, Role},
-};
+use super::{ChangeError, OpenError, OpenOptions, Registry, open::Role};
 
 impl Registry {
     /// Opens the store read-only: the signing key stays wrapped, nothing is written or swept, and
@@ -18,14 +15,14 @@ impl Registry {
     /// # Errors
     /// Each error names a remedy.
     pub async fn open_to_read(options: OpenOptions) -> Result<Arc<Self>, OpenError> {
-        let Opened { inner, .. } = Inner::open(options, Role::Reader).await?;
-        Ok(Arc::new(Self { inner }))
+        let (registry, _) = Self::open_as(Role::Reader, options).await?;
+        Ok(registry)
     }
 
     /// Polls every head at this interval, for as long as the registry is open. After a failed poll
     /// the last known state is served, and the next one retries.
-    pub fn follow(&self, poll: Duration) {
-        tokio::spawn(keep_following(Arc::downgrade(&self.inner), poll));
+    pub fn follow(self: &Arc<Self>, poll: Duration) {
+        tokio::spawn(keep_following(Arc::downgrade(self), poll));
     }
 
     /// Loads the changes of other processes once.
@@ -33,17 +30,24 @@ impl Registry {
     /// # Errors
     /// The backend failed.
     pub async fn catch_up(&self) -> Result<(), ChangeError> {
-        self.inner.refresh_all().await
+        self.refresh_installation_state().await?;
+        let registrations = self.chains.registrations();
+        for (id, registration) in registrations.iter() {
+            if registration.is_there {
+                self.read_workspace(id).await?;
+            }
+        }
+        Ok(())
     }
 }
 
-async fn keep_following(inner: Weak<Inner>, poll: Duration) {
+async fn keep_following(registry: Weak<Registry>, poll: Duration) {
     loop {
         tokio::time::sleep(poll).await;
-        let Some(inner) = inner.upgrade() else {
+        let Some(registry) = registry.upgrade() else {
             return;
         };
-        if let Err(error) = inner.refresh_all().await {
+        if let Err(error) = registry.catch_up().await {
             tracing::warn!(%error, "changes of other processes could not be read");
         }
     }

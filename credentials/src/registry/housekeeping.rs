@@ -1,4 +1,5 @@
-//! Background tasks: sweep ended versions, record refused uses, write links.
+//! Background tasks: sweep ended versions, record refused uses, write links, store times of tokens'
+//! last use.
 
 use std::{
     sync::{Arc, Weak},
@@ -11,8 +12,9 @@ use tokio::{
 };
 
 use super::{
-    ChangeError, Inner,
+    ChangeError, Registry,
     change::{about, detail, retry_on_race},
+    tokens,
 };
 use crate::{
     chains::Priority,
@@ -21,29 +23,30 @@ use crate::{
     snapshot::signals::{Attempt, Notice},
 };
 
-/// Starts the tasks on the current runtime. They end when `inner` is dropped.
-pub(super) fn start(inner: &Arc<Inner>, notices: mpsc::Receiver<Notice>) {
-    tokio::spawn(run_housekeeping(Arc::downgrade(inner), notices));
-    tokio::spawn(run_linking(Arc::downgrade(inner)));
+/// Starts the tasks on the current runtime. They end when the registry is dropped.
+pub(super) fn start(registry: &Arc<Registry>, notices: mpsc::Receiver<Notice>) {
+    tokio::spawn(run_housekeeping(Arc::downgrade(registry), notices));
+    tokio::spawn(run_linking(Arc::downgrade(registry)));
+    tokio::spawn(tokens::keep_last_used(Arc::downgrade(registry)));
 }
 
-async fn run_linking(inner: Weak<Inner>) {
-    if let Some(inner) = inner.upgrade()
-        && let Err(error) = inner.chains.sweep().await
+async fn run_linking(registry: Weak<Registry>) {
+    if let Some(registry) = registry.upgrade()
+        && let Err(error) = registry.chains.sweep().await
     {
         tracing::warn!(%error, "what a crash left unreferenced could not be deleted: a later start retries");
     }
-    while let Some(links) = inner.upgrade().map(|inner| inner.links.clone()) {
+    while let Some(links) = registry.upgrade().map(|registry| registry.links.clone()) {
         // The registry may be dropped meanwhile.
         let _ = tokio::time::timeout(SWEEP_INTERVAL, links.wait()).await;
-        let Some(inner) = inner.upgrade() else {
+        let Some(registry) = registry.upgrade() else {
             return;
         };
-        inner.link_due().await;
+        registry.link_due().await;
     }
 }
 
-async fn run_housekeeping(inner: Weak<Inner>, mut notices: mpsc::Receiver<Notice>) {
+async fn run_housekeeping(registry: Weak<Registry>, mut notices: mpsc::Receiver<Notice>) {
     let mut minutes = interval(SWEEP_INTERVAL);
     minutes.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -54,13 +57,13 @@ async fn run_housekeeping(inner: Weak<Inner>, mut notices: mpsc::Receiver<Notice
             },
             _ = minutes.tick() => None,
         };
-        let Some(inner) = inner.upgrade() else {
+        let Some(registry) = registry.upgrade() else {
             return;
         };
         match notice {
-            None => inner.sweep().await,
+            None => registry.sweep().await,
             Some(notice) => {
-                if let Err(error) = retry_on_race!(inner.record_refused_use(&notice)) {
+                if let Err(error) = retry_on_race!(registry.record_refused_use(&notice)) {
                     tracing::warn!(%error, "a refused use could not be recorded");
                     notice.forget();
                 }
@@ -69,7 +72,7 @@ async fn run_housekeeping(inner: Weak<Inner>, mut notices: mpsc::Receiver<Notice
     }
 }
 
-impl Inner {
+impl Registry {
     /// Runs under the workspace's lock: a use that was refused before an erasure must not be
     /// recorded for the successor.
     pub(super) async fn record_refused_use(&self, notice: &Notice) -> Result<(), ChangeError> {

@@ -12,7 +12,7 @@ use std::{
 use keyside_store::chain::CommitError;
 use tokio::{sync::Notify, time::Instant};
 
-use super::Inner;
+use super::Registry;
 use crate::{
     chains::Priority,
     model::{ActorContext, WorkspaceId},
@@ -107,7 +107,7 @@ impl Links {
     }
 }
 
-impl Inner {
+impl Registry {
     /// Writes due links, and resolves unknown outcomes.
     pub(super) async fn link_due(&self) {
         let uncertain = std::mem::take(&mut self.links.waiting().uncertain);

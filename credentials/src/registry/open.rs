@@ -18,7 +18,8 @@ use tokio::{
 };
 
 use super::{
-    Inner, OpenError, OpenOptions, Registry, duplicates::DuplicateIndex, references::References,
+    OpenError, OpenOptions, Registry, duplicates::DuplicateIndex, housekeeping,
+    references::References,
 };
 use crate::{
     access::{Access, EnsureOwnerError},
@@ -46,14 +47,20 @@ pub(super) enum Role {
     Reader,
 }
 
-/// An open registry, before its background tasks were started.
-pub(super) struct Opened {
-    pub(super) inner: Arc<Inner>,
-    /// Receives refused uses of credentials.
-    pub(super) notices: mpsc::Receiver<Notice>,
-}
-
 impl Registry {
+    /// Opens the store: unwraps the workspace keys, authenticates every document, recovers from a
+    /// crash between two chains, and creates the owner token on the first start. The current
+    /// runtime must live as long as the process: background tasks write run records and sweep ended
+    /// versions.
+    ///
+    /// # Errors
+    /// Each error names a remedy.
+    pub async fn open(options: OpenOptions) -> Result<Arc<Self>, OpenError> {
+        let (registry, notices) = Self::open_as(Role::Authority, options).await?;
+        housekeeping::start(&registry, notices);
+        Ok(registry)
+    }
+
     /// Call this before creating a missing store: checks whether the keyring or the anchors belong
     /// to a store that was lost. Opens and creates nothing.
     ///
@@ -70,11 +77,13 @@ impl Registry {
             false => Ok(()),
         }
     }
-}
 
-impl Inner {
-    /// Opens the store as an authority or as a reader. A reader writes nothing.
-    pub(super) async fn open(options: OpenOptions, role: Role) -> Result<Opened, OpenError> {
+    /// Opens the store as an authority or as a reader, without background tasks. A reader writes
+    /// nothing. The receiver gets refused uses of credentials.
+    pub(super) async fn open_as(
+        role: Role,
+        options: OpenOptions,
+    ) -> Result<(Arc<Self>, mpsc::Receiver<Notice>), OpenError> {
         let OpenOptions {
             backend,
             keyring: path,
@@ -124,7 +133,7 @@ impl Inner {
             let erased = registration.erased.as_ref()?;
             Some((id.clone(), erased.at.min(now)))
         });
-        let inner = Arc::new(Self {
+        let registry = Arc::new(Self {
             access: Access::new(clock.clone(), &path.with_file_name("admin-token")),
             audit: Arc::new(Audit::new(chains.clone(), keyring.clone())),
             snapshot: Arc::new(ArcSwap::from_pointee(Snapshot::default())),
@@ -147,31 +156,28 @@ impl Inner {
             rules,
             clock,
         });
-        let findings = inner.read_workspaces().await?;
-        inner.expect_own_newest(&heads).await?;
-        inner.clock.at_least(inner.chains.latest());
+        let findings = registry.read_workspaces().await?;
+        registry.expect_own_newest(&heads).await?;
+        registry.clock.at_least(registry.chains.latest());
         if role == Role::Authority {
-            tolerate_full_disk("what was found damaged", inner.report_state().await)?;
-            tolerate_full_disk("what was found damaged", inner.report(findings).await)?;
-            tolerate_full_disk("the restore", inner.record_restore().await)?;
-            inner.ensure_owner().await?;
-            if let Err(error) = inner.recover().await {
+            tolerate_full_disk("what was found damaged", registry.report_state().await)?;
+            tolerate_full_disk("what was found damaged", registry.report(findings).await)?;
+            tolerate_full_disk("the restore", registry.record_restore().await)?;
+            registry.ensure_owner().await?;
+            if let Err(error) = registry.recover().await {
                 tracing::error!(%error, "recovery from a crash failed: a later start retries");
             }
         }
-        let own = inner.chains.own().state().map(|own| own.head.link());
+        let own = registry.chains.own().state().map(|own| own.head.link());
         let head = own.map_or_else(String::new, |own| {
             format!("installation {}:{}", own.records, own.hash)
         });
         tracing::info!(
-            workspaces = inner.snapshot.load().workspaces.len(),
+            workspaces = registry.snapshot.load().workspaces.len(),
             audit_head = %head,
             "opened the credential store"
         );
-        Ok(Opened {
-            inner,
-            notices: noted,
-        })
+        Ok((registry, noted))
     }
 
     /// Loads the tokens from the installation's chain. Tokens that fail authentication are dropped.
@@ -197,8 +203,8 @@ impl Inner {
             while reading.len() < CONCURRENT_READS
                 && let Some(id) = waiting.next()
             {
-                let inner = self.clone();
-                reading.spawn(async move { inner.read_workspace(&id).await });
+                let registry = self.clone();
+                reading.spawn(async move { registry.read_workspace(&id).await });
             }
             let Some(read) = reading.join_next().await else {
                 return Ok(findings);

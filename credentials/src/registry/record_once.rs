@@ -2,7 +2,7 @@
 
 use keyside_store::chain::{CommitError, Damage, LoadError};
 
-use super::{Inner, open::RESTORE};
+use super::{Registry, open::RESTORE};
 use crate::{
     chains::Priority,
     model::ActorContext,
@@ -10,7 +10,7 @@ use crate::{
     snapshot::Finding,
 };
 
-impl Inner {
+impl Registry {
     /// Commits `draft` to the installation's chain, unless `key` was recorded before.
     pub(super) async fn record_once(&self, key: &str, draft: Draft) -> Result<(), CommitError> {
         let _changing = self.chains.own().lock(Priority::Normal).await;

@@ -9,7 +9,7 @@ use std::{
 
 use keyside_store::chain::{CommitError, Damage, LoadError};
 
-use super::{ChangeError, Inner};
+use super::{ChangeError, Registry};
 use crate::{
     chains::{PendingCreation, Priority, Registration, load_failed},
     documents::{Document, WORKSPACE, WorkspaceDocument},
@@ -19,7 +19,7 @@ use crate::{
     snapshot::WorkspaceEntry,
 };
 
-impl Inner {
+impl Registry {
     /// Finishes what a crash has interrupted.
     pub(super) async fn recover(&self) -> Result<(), ChangeError> {
         let registrations = self.chains.registrations();

@@ -15,7 +15,7 @@ use keyside_config::AllowedReferences;
 use tokio::{runtime::Handle, sync::Semaphore, time::sleep};
 
 use self::recorded_source::RecordedSource;
-use super::{ChangeError, Inner, Registry, change::InitialSecret};
+use super::{ChangeError, Registry, change::InitialSecret};
 use crate::{
     chains::Priority,
     declared::{
@@ -52,7 +52,7 @@ pub(super) struct References {
 
 struct Following {
     options: ReferenceOptions,
-    inner: Weak<Inner>,
+    registry: Weak<Registry>,
     /// The runtime for followers: changes come from other runtimes, which may end sooner.
     runtime: Handle,
     at_once: Semaphore,
@@ -74,18 +74,18 @@ impl Registry {
     /// Follows the secrets of stored credentials in Vault for as long as the runtime lives. Returns
     /// once each was polled once. Until then no credential can be created with a reference; later
     /// calls have no effect.
-    pub async fn follow_references(&self, options: ReferenceOptions) {
+    pub async fn follow_references(self: &Arc<Self>, options: ReferenceOptions) {
         let following = Following {
             options,
-            inner: Arc::downgrade(&self.inner),
+            registry: Arc::downgrade(self),
             runtime: Handle::current(),
             at_once: Semaphore::new(CONCURRENT_READS),
         };
-        if self.inner.references.following.set(following).is_err() {
+        if self.references.following.set(following).is_err() {
             return;
         }
         let first_poll = Arc::new(Semaphore::new(0));
-        let started = self.inner.follow_all(&first_poll);
+        let started = self.follow_all(&first_poll);
         let _ = first_poll.acquire_many(started).await;
     }
 
@@ -94,16 +94,35 @@ impl Registry {
     ///
     /// # Errors
     /// The credential does not exist, is revoked, or its secret is not kept in Vault.
-    pub async fn refresh(&self, id: &CredentialId) -> Result<Credential, ChangeError> {
+    pub async fn refresh(self: &Arc<Self>, id: &CredentialId) -> Result<Credential, ChangeError> {
         let wanted = id.clone();
-        self.run_to_completion(|inner| async move { inner.refresh(&wanted).await })
+        self.run_to_completion(|registry| async move { registry.check_and_poll(&wanted).await })
             .await?;
         self.credential(id).ok_or(ChangeError::CredentialUnknown)
     }
 
+    async fn check_and_poll(&self, id: &CredentialId) -> Result<(), ChangeError> {
+        let entry = {
+            let snapshot = self.snapshot.load();
+            let found = snapshot.credential(id).map(|(_, entry)| entry.clone());
+            found.ok_or_else(|| self.not_stored(id))?
+        };
+        if entry.damage().is_some() {
+            return Err(ChangeError::Damaged);
+        }
+        if entry.document.revoked_at.is_some() {
+            return Err(ChangeError::Revoked);
+        }
+        if entry.reference().is_none() {
+            return Err(ChangeError::NotKeptInVault);
+        }
+        self.poll_once(id).await;
+        Ok(())
+    }
+
     /// The state of each stored credential's secret in Vault.
     pub fn reference_health(&self) -> Vec<SourceHealth> {
-        let snapshot = self.inner.snapshot.load();
+        let snapshot = self.snapshot.load();
         let workspaces = snapshot.workspaces.values();
         let entries = workspaces.flat_map(|workspace| workspace.credentials.values());
         entries.filter_map(|entry| health(entry)).collect()
@@ -127,7 +146,7 @@ impl References {
     }
 }
 
-impl Inner {
+impl Registry {
     /// Reads the secret of a new credential, if the settings allow its path.
     pub(super) async fn read_initial_secret(
         &self,
@@ -176,14 +195,18 @@ impl Inner {
         let workspaces = snapshot.workspaces.values();
         let entries = workspaces.flat_map(|workspace| workspace.credentials.values());
         let started = entries
-            .filter(|entry| self.follow(entry, first_poll))
+            .filter(|entry| self.follow_reference(entry, first_poll))
             .count();
         u32::try_from(started).unwrap_or(u32::MAX)
     }
 
     /// Starts to follow a published credential's secret, unless it is followed already or not kept
     /// in Vault.
-    pub(super) fn follow(&self, entry: &CredentialEntry, first_poll: &Arc<Semaphore>) -> bool {
+    pub(super) fn follow_reference(
+        &self,
+        entry: &CredentialEntry,
+        first_poll: &Arc<Semaphore>,
+    ) -> bool {
         let Some(following) = self.references.following.get() else {
             return false;
         };
@@ -213,29 +236,10 @@ impl Inner {
         };
         followers.insert(id.clone(), Arc::new(follower));
         let poll = following.options.poll;
-        let inner = following.inner.clone();
-        let task = keep_following(inner, id, poll, is_read, first_poll.clone());
+        let registry = following.registry.clone();
+        let task = keep_following(registry, id, poll, is_read, first_poll.clone());
         following.runtime.spawn(task);
         true
-    }
-
-    async fn refresh(&self, id: &CredentialId) -> Result<(), ChangeError> {
-        let entry = {
-            let snapshot = self.snapshot.load();
-            let found = snapshot.credential(id).map(|(_, entry)| entry.clone());
-            found.ok_or_else(|| self.not_stored(id))?
-        };
-        if entry.damage().is_some() {
-            return Err(ChangeError::Damaged);
-        }
-        if entry.document.revoked_at.is_some() {
-            return Err(ChangeError::Revoked);
-        }
-        if entry.reference().is_none() {
-            return Err(ChangeError::NotKeptInVault);
-        }
-        self.poll_once(id).await;
-        Ok(())
     }
 
     /// Whether to keep following. If not, the follower is removed under the same lock, so that a
@@ -397,7 +401,7 @@ impl Inner {
 }
 
 async fn keep_following(
-    inner: Weak<Inner>,
+    registry: Weak<Registry>,
     id: CredentialId,
     poll: Duration,
     mut is_read: bool,
@@ -405,10 +409,10 @@ async fn keep_following(
 ) {
     let mut first = Some(first_poll);
     loop {
-        let is_still_followed = match inner.upgrade() {
-            Some(inner) if inner.is_still_followed(&id) => {
+        let is_still_followed = match registry.upgrade() {
+            Some(registry) if registry.is_still_followed(&id) => {
                 if !std::mem::take(&mut is_read) {
-                    inner.poll_once(&id).await;
+                    registry.poll_once(&id).await;
                 }
                 true
             }

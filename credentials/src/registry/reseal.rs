@@ -5,7 +5,7 @@
 
 use std::{collections::HashSet, sync::Arc};
 
-use super::{ChangeError, Inner, Registry};
+use super::{ChangeError, Registry};
 use crate::{
     chains::{MAX_RACES, Priority, pause},
     damage::Damage,
@@ -38,18 +38,16 @@ impl Registry {
     /// # Errors
     /// The workspace does not exist, is damaged, or storage failed; finished commits stay.
     pub async fn rotate_workspace_key(
-        &self,
+        self: &Arc<Self>,
         by: &ActorContext,
         id: &WorkspaceId,
     ) -> Result<Resealed, ChangeError> {
         let (by, id) = (by.clone(), id.clone());
-        self.run_to_completion(|inner| async move { inner.rotate_workspace_key(&by, &id).await })
+        self.run_to_completion(|registry| async move { registry.reseal_all(&by, &id).await })
             .await
     }
-}
 
-impl Inner {
-    async fn rotate_workspace_key(
+    async fn reseal_all(
         &self,
         by: &ActorContext,
         id: &WorkspaceId,

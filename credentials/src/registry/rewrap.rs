@@ -12,14 +12,14 @@
 //! Other processes learn of the successor from the keyring, when they read a head that they do not
 //! trust (`Chains::refresh`).
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 use keyside_store::{
     PublicKey, StorageError,
     chain::{CommitError, Damage, LoadError},
 };
 
-use super::{ChangeError, Inner, Registry, error::listed};
+use super::{ChangeError, Registry, error::listed};
 use crate::{
     chains::{InstallationState, MAX_RACES, Priority, Tracked, load_failed, pause},
     documents::WORKSPACE,
@@ -44,14 +44,15 @@ impl Registry {
     /// The master key cannot be replaced from here, or storage failed before the rotation was
     /// recorded; nothing has changed then. [`ChangeError::OutcomeUnknown`] if it is, or may be,
     /// recorded and not finished: another rotation or the next start finishes it.
-    pub async fn rotate_master_key(&self, by: &ActorContext) -> Result<Rewrapped, ChangeError> {
+    pub async fn rotate_master_key(
+        self: &Arc<Self>,
+        by: &ActorContext,
+    ) -> Result<Rewrapped, ChangeError> {
         let by = by.clone();
-        self.run_to_completion(|inner| async move { inner.rotate_keys(&by).await })
+        self.run_to_completion(|registry| async move { registry.rotate_keys(&by).await })
             .await
     }
-}
 
-impl Inner {
     async fn rotate_keys(&self, by: &ActorContext) -> Result<Rewrapped, ChangeError> {
         let _alone = self.keyring.rotating.lock().await;
         // First: an announced signing key of an unfinished rotation may be as old as the keys that

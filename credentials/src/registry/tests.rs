@@ -51,7 +51,9 @@ use crate::{
     chains::HEADS,
     clock::held::HeldClock,
     kms::MasterKey,
-    model::{ActorId, Environment, Refusal, VersionState, Warning},
+    model::{
+        ActorContext, ActorId, Credential, Environment, Refusal, Scope, VersionState, Warning,
+    },
     resolver::{CredentialQuery, Grant},
     secret::{SHORTEST_SECRET, Secret},
 };
@@ -191,8 +193,8 @@ impl Installation {
 
 /// Without background tasks, so that nothing happens but what a test does.
 async fn open_without_tasks(options: OpenOptions) -> Result<Arc<Registry>, OpenError> {
-    let Opened { inner, .. } = Inner::open(options, open::Role::Authority).await?;
-    Ok(Arc::new(Registry { inner }))
+    let (registry, _) = Registry::open_as(open::Role::Authority, options).await?;
+    Ok(registry)
 }
 
 fn copy_files(from: &Path, to: &Path) {

@@ -13,7 +13,7 @@ use keyside_store::{
 };
 
 use super::{
-    ChangeError, Inner, Registry,
+    ChangeError, Registry,
     change::{ChangeGuard, is_valid_name, retry_on_race},
 };
 use crate::{
@@ -32,58 +32,19 @@ impl Registry {
     /// # Errors
     /// The request is invalid, or storage failed; nothing has changed then.
     pub async fn create_token(
-        &self,
+        self: &Arc<Self>,
         by: &ActorContext,
         within: &Scope,
         new: NewToken,
     ) -> Result<CreatedToken, ChangeError> {
         let (by, within) = (by.clone(), within.clone());
-        self.run_to_completion(|inner| async move {
-            retry_on_race!(inner.create_token(&by, &within, new.clone()))
+        self.run_to_completion(|registry| async move {
+            retry_on_race!(registry.create_token_once(&by, &within, new.clone()))
         })
         .await
     }
 
-    /// Revokes a token, which is final. Revoking twice changes nothing.
-    ///
-    /// # Errors
-    /// No such token in `within`, its revision is not `expected`, it is the last one that owns the
-    /// installation, or storage failed.
-    pub async fn revoke_token(
-        &self,
-        by: &ActorContext,
-        within: &Scope,
-        id: &ActorId,
-        expected: Option<u64>,
-    ) -> Result<Token, ChangeError> {
-        let (by, within, id) = (by.clone(), within.clone(), id.clone());
-        self.run_to_completion(|inner| async move {
-            retry_on_race!(inner.revoke_token(&by, &within, &id, expected))
-        })
-        .await
-    }
-}
-
-/// Stores times of last use, for as long as the registry is open.
-pub(super) async fn keep_last_used(registry: Weak<Inner>) {
-    loop {
-        tokio::time::sleep(STORE_INTERVAL).await;
-        let Some(inner) = registry.upgrade() else {
-            return;
-        };
-        inner.store_last_used().await;
-    }
-}
-
-impl Inner {
-    pub(super) async fn store_last_used(&self) {
-        let stored = self.access.last_used.store(&*self.notes, &self.keyring);
-        if let Err(error) = stored.await {
-            tracing::warn!(%error, "times of tokens' last use could not be stored");
-        }
-    }
-
-    async fn create_token(
+    async fn create_token_once(
         &self,
         by: &ActorContext,
         within: &Scope,
@@ -111,16 +72,84 @@ impl Inner {
         })
     }
 
-    /// Locks the installation's chain for a change. Under this lock the check that an owner remains
-    /// and the change are atomic.
-    pub(super) async fn lock_installation(
+    /// The current scope of the creator's token, which may have been narrowed since the request was
+    /// authenticated.
+    fn creator_scope(&self, by: &ActorContext, within: &Scope) -> Scope {
+        let creator = self.access.token(&by.actor);
+        creator.map_or_else(|| within.clone(), |creator| creator.scope())
+    }
+
+    /// Limits the new token to the expiry of its creator's.
+    fn limit_to_creator(&self, by: &ActorContext, new: &mut NewToken) -> Option<TokenWarning> {
+        let end = self.access.token(&by.actor)?.expires_at?;
+        if new.expires_at.is_some_and(|asked| asked <= end) {
+            return None;
+        }
+        new.expires_at = Some(end);
+        Some(TokenWarning::ExpiresWithCreator { end })
+    }
+
+    /// A workspace outside the creator's scope counts as unknown, whether or not it exists.
+    fn accept_scope(&self, within: &Scope, asked: &Scope) -> Result<(), ChangeError> {
+        let Scope::Only(workspaces) = asked else {
+            return match within.covers(asked) {
+                true => Ok(()),
+                false => Err(ChangeError::ScopeExceeded),
+            };
+        };
+        let registrations = self.chains.registrations();
+        let is_there = |id| within.holds(id) && registrations.get(id).is_some_and(|it| it.is_there);
+        match !workspaces.is_empty() && workspaces.iter().all(is_there) {
+            true => Ok(()),
+            false => Err(ChangeError::WorkspaceUnknown),
+        }
+    }
+
+    /// Revokes a token, which is final. Revoking twice changes nothing.
+    ///
+    /// # Errors
+    /// No such token in `within`, its revision is not `expected`, it is the last one that owns the
+    /// installation, or storage failed.
+    pub async fn revoke_token(
+        self: &Arc<Self>,
+        by: &ActorContext,
+        within: &Scope,
+        id: &ActorId,
+        expected: Option<u64>,
+    ) -> Result<Token, ChangeError> {
+        let (by, within, id) = (by.clone(), within.clone(), id.clone());
+        self.run_to_completion(|registry| async move {
+            retry_on_race!(registry.revoke_token_once(&by, &within, &id, expected))
+        })
+        .await
+    }
+
+    async fn revoke_token_once(
         &self,
         by: &ActorContext,
-        priority: Priority,
-    ) -> Result<ChangeGuard<'_, Turn>, ChangeError> {
-        let gate = self.gate.read().await;
-        let lock = self.chains.own().lock(priority).await;
-        self.begin_change(by, lock, gate).await
+        within: &Scope,
+        id: &ActorId,
+        expected: Option<u64>,
+    ) -> Result<Token, ChangeError> {
+        let guard = self.lock_installation(by, Priority::High).await?;
+        let token = self.access.token(id);
+        let token = token.filter(|token| within.covers(&token.scope()));
+        let token = token.ok_or(ChangeError::TokenUnknown)?;
+        let current = token.revision;
+        if expected.is_some_and(|expected| expected != current) {
+            return Err(ChangeError::Superseded { current });
+        }
+        if token.revoked_at.is_some() {
+            return Ok(self.access.view(&token));
+        }
+        if token.owns_everything() && !self.access.has_owner_besides(Some(id)) {
+            return Err(ChangeError::LastOwner);
+        }
+        let revoked = token.revoked(self.clock.now());
+        let draft = Draft::about_token(Event::TokenRevoked, by, &revoked);
+        self.commit_token(guard.on.as_ref(), draft, &revoked)
+            .await?;
+        Ok(self.access.view(&revoked))
     }
 
     /// Creates an owner token if no usable one exists: on the first start, or if the stored ones
@@ -167,64 +196,22 @@ impl Inner {
         Err(CommitError::Raced.into())
     }
 
-    /// The current scope of the creator's token, which may have been narrowed since the request was
-    /// authenticated.
-    fn creator_scope(&self, by: &ActorContext, within: &Scope) -> Scope {
-        let creator = self.access.token(&by.actor);
-        creator.map_or_else(|| within.clone(), |creator| creator.scope())
-    }
-
-    /// Limits the new token to the expiry of its creator's.
-    fn limit_to_creator(&self, by: &ActorContext, new: &mut NewToken) -> Option<TokenWarning> {
-        let end = self.access.token(&by.actor)?.expires_at?;
-        if new.expires_at.is_some_and(|asked| asked <= end) {
-            return None;
-        }
-        new.expires_at = Some(end);
-        Some(TokenWarning::ExpiresWithCreator { end })
-    }
-
-    async fn revoke_token(
+    /// Locks the installation's chain for a change. Under this lock the check that an owner remains
+    /// and the change are atomic.
+    pub(super) async fn lock_installation(
         &self,
         by: &ActorContext,
-        within: &Scope,
-        id: &ActorId,
-        expected: Option<u64>,
-    ) -> Result<Token, ChangeError> {
-        let guard = self.lock_installation(by, Priority::High).await?;
-        let token = self.access.token(id);
-        let token = token.filter(|token| within.covers(&token.scope()));
-        let token = token.ok_or(ChangeError::TokenUnknown)?;
-        let current = token.revision;
-        if expected.is_some_and(|expected| expected != current) {
-            return Err(ChangeError::Superseded { current });
-        }
-        if token.revoked_at.is_some() {
-            return Ok(self.access.view(&token));
-        }
-        if token.owns_everything() && !self.access.has_owner_besides(Some(id)) {
-            return Err(ChangeError::LastOwner);
-        }
-        let revoked = token.revoked(self.clock.now());
-        let draft = Draft::about_token(Event::TokenRevoked, by, &revoked);
-        self.commit_token(guard.on.as_ref(), draft, &revoked)
-            .await?;
-        Ok(self.access.view(&revoked))
+        priority: Priority,
+    ) -> Result<ChangeGuard<'_, Turn>, ChangeError> {
+        let gate = self.gate.read().await;
+        let lock = self.chains.own().lock(priority).await;
+        self.begin_change(by, lock, gate).await
     }
 
-    /// A workspace outside the creator's scope counts as unknown, whether or not it exists.
-    fn accept_scope(&self, within: &Scope, asked: &Scope) -> Result<(), ChangeError> {
-        let Scope::Only(workspaces) = asked else {
-            return match within.covers(asked) {
-                true => Ok(()),
-                false => Err(ChangeError::ScopeExceeded),
-            };
-        };
-        let registrations = self.chains.registrations();
-        let is_there = |id| within.holds(id) && registrations.get(id).is_some_and(|it| it.is_there);
-        match !workspaces.is_empty() && workspaces.iter().all(is_there) {
-            true => Ok(()),
-            false => Err(ChangeError::WorkspaceUnknown),
+    pub(super) async fn store_last_used(&self) {
+        let stored = self.access.last_used.store(&*self.notes, &self.keyring);
+        if let Err(error) = stored.await {
+            tracing::warn!(%error, "times of tokens' last use could not be stored");
         }
     }
 
@@ -238,6 +225,17 @@ impl Inner {
         self.commit_own(on, vec![draft], writes).await?;
         self.access.publish(document);
         Ok(())
+    }
+}
+
+/// Stores times of last use, for as long as the registry is open.
+pub(super) async fn keep_last_used(registry: Weak<Registry>) {
+    loop {
+        tokio::time::sleep(STORE_INTERVAL).await;
+        let Some(registry) = registry.upgrade() else {
+            return;
+        };
+        registry.store_last_used().await;
     }
 }
 

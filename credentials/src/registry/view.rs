@@ -1,30 +1,90 @@
-//! Converts snapshot entries into views.
+//! Lists and finds workspaces and credentials: converts snapshot entries into views.
 
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use keyside_config::CredentialRules;
 
-use super::Filter;
+use super::{Filter, Registry};
 use crate::{
     documents::{CredentialDocument, VersionDocument},
     model::{
-        Credential, CredentialId, Declared, Listed, LostCredential, Status, Version, VersionState,
-        Workspace,
+        Credential, CredentialId, Declared, Listed, LostCredential, Scope, Status, Version,
+        VersionState, Workspace, WorkspaceId,
     },
     runs::Runs,
     snapshot::{CredentialEntry, Lost, Snapshot, SourceStatus, WorkspaceEntry},
 };
 
+impl Registry {
+    /// The workspaces in `within`, ordered by id.
+    pub fn workspaces(&self, within: &Scope) -> Vec<Workspace> {
+        let snapshot = self.all().load();
+        let mut workspaces: Vec<_> = snapshot
+            .workspaces
+            .values()
+            .filter(|entry| within.holds(&entry.document.id))
+            .map(|entry| workspace(entry))
+            .collect();
+        workspaces.sort_unstable_by(|one, other| one.id.cmp(&other.id));
+        workspaces
+    }
+
+    /// The workspace with this id, in any scope.
+    pub fn workspace(&self, id: &WorkspaceId) -> Option<Workspace> {
+        let snapshot = self.all().load();
+        let entry = snapshot.workspaces.get(id)?;
+        Some(workspace(entry))
+    }
+
+    /// The credentials that match `filter`, in [list order](Credential::list_order), without
+    /// [lost](Listed::Lost) ones.
+    pub fn list(&self, filter: &Filter) -> Vec<Credential> {
+        let snapshot = self.all().load();
+        let mut credentials = self.viewer().list(&snapshot, filter);
+        in_order(&mut credentials);
+        credentials
+    }
+
+    /// The credentials that match `filter`, in [list order](Listed::list_order), including lost
+    /// ones. A lost credential matches only if every field that the filter selects is known.
+    pub fn list_all(&self, filter: &Filter) -> Vec<Listed> {
+        let snapshot = self.all().load();
+        self.viewer().list_all(&snapshot, filter)
+    }
+
+    /// The credential with this id, lost or not.
+    pub fn find(&self, id: &CredentialId) -> Option<Listed> {
+        let snapshot = self.all().load();
+        let workspace = snapshot.workspace_of(id)?;
+        self.viewer().find(workspace, id)
+    }
+
+    /// The credential with this id, unless it is lost.
+    pub fn credential(&self, id: &CredentialId) -> Option<Credential> {
+        let snapshot = self.all().load();
+        let (workspace, entry) = snapshot.credential(id)?;
+        Some(self.viewer().credential(workspace, entry))
+    }
+
+    pub(super) fn viewer(&self) -> Viewer<'_> {
+        Viewer {
+            runs: &self.runs,
+            rules: &self.rules,
+            now: self.clock.now(),
+        }
+    }
+}
+
 /// What views depend on besides the snapshot.
 pub(super) struct Viewer<'a> {
-    pub(super) runs: &'a Runs,
-    pub(super) rules: &'a CredentialRules,
-    pub(super) now: Timestamp,
+    runs: &'a Runs,
+    rules: &'a CredentialRules,
+    now: Timestamp,
 }
 
 impl Viewer<'_> {
-    pub(super) fn list(&self, snapshot: &Snapshot, filter: &Filter) -> Vec<Credential> {
+    fn list(&self, snapshot: &Snapshot, filter: &Filter) -> Vec<Credential> {
         let entries = workspaces(snapshot, filter).flat_map(|workspace| {
             workspace
                 .credentials
@@ -52,7 +112,7 @@ impl Viewer<'_> {
         all
     }
 
-    pub(super) fn find(&self, workspace: &WorkspaceEntry, id: &CredentialId) -> Option<Listed> {
+    fn find(&self, workspace: &WorkspaceEntry, id: &CredentialId) -> Option<Listed> {
         if let Some(entry) = workspace.credentials.get(id) {
             let credential = self.credential(workspace, entry);
             return Some(Listed::Known(Box::new(credential)));
@@ -86,11 +146,7 @@ impl Viewer<'_> {
                 .is_none_or(|status| status == self.status(document))
     }
 
-    pub(super) fn credential(
-        &self,
-        workspace: &WorkspaceEntry,
-        entry: &CredentialEntry,
-    ) -> Credential {
+    fn credential(&self, workspace: &WorkspaceEntry, entry: &CredentialEntry) -> Credential {
         let document = entry.document.clone();
         let metadata = entry.metadata();
         Credential {
@@ -142,6 +198,10 @@ impl Viewer<'_> {
             _ => Status::Active,
         }
     }
+}
+
+pub(super) fn in_order(credentials: &mut [Credential]) {
+    credentials.sort_unstable_by(|one, other| one.list_order().cmp(&other.list_order()));
 }
 
 /// The workspaces that a filter selects.

@@ -42,8 +42,8 @@ async fn a_rotation_interrupted_by_a_backup_completes_after_the_restore() {
     let (machine, registry) = Machine::running().await;
     let file = machine.path("backup");
     let old_key = registry.audit().public_key();
-    let announced = registry.run_to_completion(|inner| async move {
-        let to = inner.announce_keys(&act()).await?;
+    let announced = registry.run_to_completion(|registry| async move {
+        let to = registry.announce_keys(&act()).await?;
         Ok(to.signing_key)
     });
     let new_key = announced.await.unwrap();

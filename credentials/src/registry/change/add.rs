@@ -13,20 +13,30 @@ use crate::{
         ActorContext, CredentialId, Label, Warning, WorkspaceId, has_usual_form, refused_kind,
     },
     record::{Draft, Event},
-    registry::{ChangeError, Inner, NewCredential, NewSecret},
+    registry::{ChangeError, NewCredential, NewSecret, Registry, Saved},
     secret::Secret,
     snapshot::{CredentialEntry, WorkspaceEntry, signals::Signals},
     source::VaultReference,
 };
 
-impl Inner {
-    pub(in crate::registry) async fn add(
-        &self,
+impl Registry {
+    /// Creates a credential.
+    ///
+    /// # Errors
+    /// The request is invalid, or storage failed; nothing has changed then.
+    pub async fn add(
+        self: &Arc<Self>,
         by: &ActorContext,
-        new: &NewCredential,
-    ) -> Result<ChangeOutcome, ChangeError> {
-        let input = self.obtain_secret(&new.workspace, &new.secret).await?;
-        retry_on_race!(self.add_once(by, new, &input))
+        new: NewCredential,
+    ) -> Result<Saved, ChangeError> {
+        let by = by.clone();
+        let outcome = self
+            .run_to_completion(|registry| async move {
+                let input = registry.obtain_secret(&new.workspace, &new.secret).await?;
+                retry_on_race!(registry.add_once(&by, &new, &input))
+            })
+            .await?;
+        self.saved(outcome)
     }
 
     async fn add_once(

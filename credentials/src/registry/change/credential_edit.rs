@@ -12,7 +12,7 @@ use crate::{
     keyring::Keyring,
     model::{ActorContext, CredentialId, WorkspaceId},
     record::{Draft, Event},
-    registry::{ChangeError, Inner},
+    registry::{ChangeError, Registry},
     resolver::Grant,
     sealing::SealingKey,
     snapshot::{CredentialEntry, WorkspaceEntry},
@@ -20,7 +20,7 @@ use crate::{
 
 /// A credential before and after a change.
 pub(in crate::registry) struct CredentialEdit<'a> {
-    inner: &'a Inner,
+    registry: &'a Registry,
     /// The new document. Ended versions are already destroyed in it.
     pub(in crate::registry) document: CredentialDocument,
     /// The credential before the change.
@@ -34,7 +34,7 @@ pub(in crate::registry) struct CredentialEdit<'a> {
     _guard: ChangeGuard<'a, Turn>,
 }
 
-impl Inner {
+impl Registry {
     pub(in crate::registry) async fn begin_edit(
         &self,
         by: &ActorContext,
@@ -87,7 +87,7 @@ impl Inner {
             })
             .collect();
         Ok(CredentialEdit {
-            inner: self,
+            registry: self,
             document,
             entry: entry.clone(),
             workspace: workspace.clone(),
@@ -108,7 +108,7 @@ impl Inner {
         if let Some(of) = of() {
             return Ok(of);
         }
-        self.refresh_all().await?;
+        self.catch_up().await?;
         of().ok_or_else(|| self.not_stored(id))
     }
 
@@ -176,18 +176,20 @@ impl CredentialEdit<'_> {
     /// Destroys the staged version of another rotation.
     pub(in crate::registry) fn abandon_staged(&mut self, by: &ActorContext) {
         for version in self.document.destroy_staged(self.now) {
-            let record = self.inner.destroyed(by, &self.document, version, &self.key);
+            let record = self
+                .registry
+                .destroyed(by, &self.document, version, &self.key);
             self.ended.push(record);
         }
     }
 
     pub(in crate::registry) fn provider(&self) -> Result<Arc<Provider>, ChangeError> {
-        let provider = self.inner.catalogue.get(&self.document.provider);
+        let provider = self.registry.catalogue.get(&self.document.provider);
         provider.cloned().ok_or(ChangeError::ProviderUnknown)
     }
 
     pub(in crate::registry) fn keyring(&self) -> &Keyring {
-        &self.inner.keyring
+        &self.registry.keyring
     }
 
     /// The metadata of a version.
@@ -195,14 +197,14 @@ impl CredentialEdit<'_> {
         &self,
         version: u32,
     ) -> Result<SecretMetadata, ChangeError> {
-        let metadata = self.document.open_metadata(version, &self.inner.keyring);
+        let metadata = self.document.open_metadata(version, &self.registry.keyring);
         metadata.map_err(|_| ChangeError::Damaged)
     }
 
     /// A grant for testing one version, whether or not requests may use it.
     pub(in crate::registry) fn on_trial(&self, version: u32) -> Grant {
         let (document, signals) = (self.document.clone(), self.entry.signals.clone());
-        let keyring = &self.inner.keyring;
+        let keyring = &self.registry.keyring;
         Grant::on_trial(match self.entry.reference() {
             Some(_) => self.entry.with(document, keyring),
             None => CredentialEntry::of_version(document, version, keyring, signals),
@@ -233,19 +235,19 @@ impl CredentialEdit<'_> {
         writes.extend(settings.as_ref().map(Document::write));
         let drafts = [draft].into_iter().chain(self.ended).collect();
         let state = self
-            .inner
+            .registry
             .commit_in(&self.workspace, drafts, writes)
             .await?;
-        let entry = self.entry.with(self.document, &self.inner.keyring);
+        let entry = self.entry.with(self.document, &self.registry.keyring);
         let settings = settings.unwrap_or_else(|| self.workspace.document.clone());
-        self.inner
+        self.registry
             .publish_credential(&self.workspace, settings, entry, state)
             .await
     }
 
     /// Commits an audit record without changing the credential.
     pub(in crate::registry) async fn note(self, draft: Draft) -> Result<(), ChangeError> {
-        let recorded = self.inner.commit_record(&self.workspace, draft).await;
+        let recorded = self.registry.commit_record(&self.workspace, draft).await;
         recorded.map(drop)
     }
 }

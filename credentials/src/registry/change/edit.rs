@@ -1,5 +1,7 @@
 //! Edits a credential without its secret.
 
+use std::sync::Arc;
+
 use keyside_store::Effect;
 
 use super::{ChangeOutcome, credential_edit::CredentialEdit, other_label, with_default};
@@ -7,12 +9,31 @@ use crate::{
     documents::WorkspaceDocument,
     model::{ActorContext, CredentialId, Warning},
     record::Event,
-    registry::{ChangeError, Edit, Inner},
+    registry::{ChangeError, Edit, Registry, Saved},
 };
 
-impl Inner {
+impl Registry {
+    /// Edits everything except the secret.
+    ///
+    /// # Errors
+    /// Why not, or a failure of storage; nothing has changed then.
+    pub async fn edit(
+        self: &Arc<Self>,
+        by: &ActorContext,
+        id: &CredentialId,
+        edit: Edit,
+    ) -> Result<Saved, ChangeError> {
+        let (by, id) = (by.clone(), id.clone());
+        let outcome = self
+            .run_to_completion(|registry| async move {
+                retry_on_race!(registry.edit_once(&by, &id, edit.clone()))
+            })
+            .await?;
+        self.saved(outcome)
+    }
+
     /// An edit that changes nothing is not recorded.
-    pub(in crate::registry) async fn edit(
+    async fn edit_once(
         &self,
         by: &ActorContext,
         id: &CredentialId,

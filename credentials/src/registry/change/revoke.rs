@@ -1,18 +1,39 @@
 //! Revokes a credential, which is final. Goes before other waiting changes of the workspace.
 
+use std::sync::Arc;
+
 use super::format_versions;
 use crate::{
     chains::Priority,
     documents::{Document, LostDocument},
-    model::{ActorContext, CredentialId},
+    model::{ActorContext, Credential, CredentialId, Listed},
     record::{Draft, Event},
-    registry::{ChangeError, Inner, Revocation},
+    registry::{ChangeError, Registry, Revocation},
     snapshot::{Lost, WorkspaceEntry},
 };
 
-impl Inner {
+impl Registry {
+    /// Revokes a credential and destroys all versions of its secret, which is final. Its record
+    /// stays. Revoking twice changes nothing.
+    ///
+    /// # Errors
+    /// The credential does not exist, or storage failed.
+    pub async fn revoke(
+        self: &Arc<Self>,
+        by: &ActorContext,
+        id: &CredentialId,
+        revocation: Revocation,
+    ) -> Result<Credential, ChangeError> {
+        let (by, wanted) = (by.clone(), id.clone());
+        self.run_to_completion(|registry| async move {
+            retry_on_race!(registry.revoke_once(&by, &wanted, &revocation))
+        })
+        .await?;
+        self.credential(id).ok_or(ChangeError::CredentialUnknown)
+    }
+
     /// Revoking twice changes nothing, except that the second may cut off responses.
-    pub(in crate::registry) async fn revoke(
+    async fn revoke_once(
         &self,
         by: &ActorContext,
         id: &CredentialId,
@@ -44,9 +65,28 @@ impl Inner {
         Ok(())
     }
 
-    /// Revokes a credential whose record is lost: writes only that it is revoked, in place of the
-    /// record.
-    pub(in crate::registry) async fn revoke_lost(
+    /// Revokes a [lost credential](Listed::Lost), which is final. Its id stays listed. Revoking
+    /// twice changes nothing.
+    ///
+    /// # Errors
+    /// The credential does not exist, or storage failed. [`ChangeError::Superseded`] if its record
+    /// is back.
+    pub async fn revoke_lost(
+        self: &Arc<Self>,
+        by: &ActorContext,
+        id: &CredentialId,
+        revocation: Revocation,
+    ) -> Result<Listed, ChangeError> {
+        let (by, wanted) = (by.clone(), id.clone());
+        self.run_to_completion(|registry| async move {
+            retry_on_race!(registry.revoke_lost_once(&by, &wanted, &revocation))
+        })
+        .await?;
+        self.find(id).ok_or(ChangeError::CredentialUnknown)
+    }
+
+    /// Writes only that the credential is revoked, in place of its lost record.
+    async fn revoke_lost_once(
         &self,
         by: &ActorContext,
         id: &CredentialId,

@@ -1,16 +1,36 @@
 //! Rolls a credential back to a version in grace.
 
+use std::sync::Arc;
+
 use super::credential_edit::CredentialEdit;
 use crate::{
     documents::VersionDocument,
-    model::{ActorContext, CredentialId, VersionState},
+    model::{ActorContext, Credential, CredentialId, VersionState},
     record::Event,
-    registry::{ChangeError, Inner, Rollback},
+    registry::{ChangeError, Registry, Rollback},
 };
 
-impl Inner {
+impl Registry {
+    /// Makes a version in grace current again. The replaced one is in grace until the same end.
+    ///
+    /// # Errors
+    /// No such version, or storage failed; nothing has changed then.
+    pub async fn roll_back(
+        self: &Arc<Self>,
+        by: &ActorContext,
+        id: &CredentialId,
+        rollback: Rollback,
+    ) -> Result<Credential, ChangeError> {
+        let (by, wanted) = (by.clone(), id.clone());
+        self.run_to_completion(|registry| async move {
+            retry_on_race!(registry.roll_back_once(&by, &wanted, &rollback))
+        })
+        .await?;
+        self.credential(id).ok_or(ChangeError::CredentialUnknown)
+    }
+
     /// The replaced version is in grace until the same end, so that the rollback can be undone.
-    pub(in crate::registry) async fn roll_back(
+    async fn roll_back_once(
         &self,
         by: &ActorContext,
         id: &CredentialId,

@@ -4,7 +4,11 @@
 //! is released while the provider is asked, so that other changes, revocations above all, need not
 //! wait.
 
-use std::{sync::PoisonError, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use keyside_config::{ProviderId, Verification};
@@ -20,7 +24,7 @@ use crate::{
     live_check::Finding,
     model::{ActorContext, CredentialId, Fingerprint, VersionState, Warning},
     record::Event,
-    registry::{ChangeError, GRACE_LIMIT, Inner, Rotation},
+    registry::{ChangeError, GRACE_LIMIT, Registry, Rotation, Saved},
     resolver::Grant,
 };
 
@@ -49,8 +53,27 @@ struct Staged {
     metadata: SecretMetadata,
 }
 
-impl Inner {
-    pub(in crate::registry) async fn rotate(
+impl Registry {
+    /// Replaces the secret in use. Requests in progress continue with the previous one.
+    ///
+    /// # Errors
+    /// Why not, or a failure of storage; the previous secret stays in use then.
+    pub async fn rotate(
+        self: &Arc<Self>,
+        by: &ActorContext,
+        id: &CredentialId,
+        rotation: Rotation,
+    ) -> Result<Saved, ChangeError> {
+        let (by, id) = (by.clone(), id.clone());
+        let outcome = self
+            .run_to_completion(|registry| async move {
+                registry.rotate_in_steps(&by, &id, rotation).await
+            })
+            .await?;
+        self.saved(outcome)
+    }
+
+    async fn rotate_in_steps(
         &self,
         by: &ActorContext,
         id: &CredentialId,
@@ -165,6 +188,14 @@ impl Inner {
         edit.commit(draft, None).await?;
         access?;
         Err(ChangeError::CheckFailed(*finding))
+    }
+
+    /// Rotations since the process started, by provider.
+    pub fn rotations(&self) -> HashMap<ProviderId, u64> {
+        self.rotations
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     fn count_rotation(&self, provider: ProviderId) {

@@ -3,10 +3,10 @@
 
 use crate::{
     model::{ActorContext, CredentialId},
-    registry::{ChangeError, Inner},
+    registry::{ChangeError, Registry},
 };
 
-impl Inner {
+impl Registry {
     /// Sweeps all credentials. After a storage failure, the next sweep retries.
     pub(in crate::registry) async fn sweep(&self) {
         let (snapshot, now) = (self.snapshot.load_full(), self.clock.now());

@@ -9,13 +9,35 @@ use keyside_config::Verification;
 
 use crate::{
     live_check::{Finding, LiveCheck},
-    model::{ActorContext, CredentialId},
+    model::{ActorContext, Credential, CredentialId},
     record::Event,
-    registry::{ChangeError, Inner},
+    registry::{ChangeError, Registry},
 };
 
-impl Inner {
-    pub(in crate::registry) async fn verify(
+impl Registry {
+    /// Asks the provider about the secret in use, and records the verdict. The secret stays in use
+    /// in any case.
+    ///
+    /// # Errors
+    /// The credential does not exist, its secret was replaced meanwhile, or storage failed; nothing
+    /// is recorded then.
+    pub async fn verify(
+        self: &Arc<Self>,
+        by: &ActorContext,
+        id: &CredentialId,
+        check: Arc<dyn LiveCheck>,
+    ) -> Result<(Credential, Finding), ChangeError> {
+        let (by, wanted) = (by.clone(), id.clone());
+        let finding = self
+            .run_to_completion(|registry| async move {
+                registry.check_in_use(&by, &wanted, check).await
+            })
+            .await?;
+        let credential = self.credential(id).ok_or(ChangeError::CredentialUnknown)?;
+        Ok((credential, finding))
+    }
+
+    async fn check_in_use(
         &self,
         by: &ActorContext,
         id: &CredentialId,

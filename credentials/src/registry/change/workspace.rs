@@ -10,14 +10,32 @@ use keyside_store::{
 use super::is_valid_name;
 use crate::{
     chains::{PendingCreation, Priority, Registration, load_failed},
-    model::{ActorContext, WorkspaceId},
+    model::{ActorContext, Workspace, WorkspaceId},
     record::{Draft, Event},
-    registry::{ChangeError, Inner, NewWorkspace},
+    registry::{ChangeError, NewWorkspace, Registry, view},
     snapshot::WorkspaceEntry,
 };
 
-impl Inner {
-    pub(in crate::registry) async fn create_workspace(
+impl Registry {
+    /// Creates a workspace with a key of its own.
+    ///
+    /// # Errors
+    /// The id is taken, or storage failed; nothing has changed then.
+    pub async fn create_workspace(
+        self: &Arc<Self>,
+        by: &ActorContext,
+        new: NewWorkspace,
+    ) -> Result<Workspace, ChangeError> {
+        let by = by.clone();
+        let entry = self
+            .run_to_completion(
+                |registry| async move { registry.register_and_start(&by, &new).await },
+            )
+            .await?;
+        Ok(view::workspace(&entry))
+    }
+
+    async fn register_and_start(
         &self,
         by: &ActorContext,
         new: &NewWorkspace,

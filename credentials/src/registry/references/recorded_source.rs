@@ -9,7 +9,7 @@ use crate::{
     model::{ActorContext, CredentialId},
     record::Event,
     registry::{
-        ChangeError, Inner,
+        ChangeError, Registry,
         change::{CredentialEdit, retry_on_race},
     },
 };
@@ -43,7 +43,7 @@ impl RecordedSource {
     }
 }
 
-impl Inner {
+impl Registry {
     pub(super) async fn record_source_change(
         &self,
         follower: &Follower,

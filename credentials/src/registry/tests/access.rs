@@ -18,7 +18,7 @@ fn new_token(role: Role) -> NewToken {
     }
 }
 
-async fn made(registry: &Registry, new: NewToken) -> CreatedToken {
+async fn made(registry: &Arc<Registry>, new: NewToken) -> CreatedToken {
     let made = registry.create_token(&act(), &Scope::All, new).await;
     made.unwrap()
 }
@@ -143,7 +143,7 @@ async fn a_conditional_revocation_of_a_token_fails_if_the_token_changed_before()
         ..new_token(Role::Viewer)
     };
     let Token { id, revision, .. } = made(&registry, new).await.token;
-    let own = registry.inner.chains.own();
+    let own = registry.chains.own();
     let changing = own.lock(Priority::Normal).await;
     let of = registry.clone();
     let acme: WorkspaceId = "acme".parse().unwrap();
@@ -237,7 +237,7 @@ async fn a_token_edited_in_the_store_is_refused() {
 #[tokio::test]
 async fn an_audit_search_reads_a_bounded_number_of_records_and_returns_a_cursor_for_the_rest() {
     let (_installation, registry) = Installation::with_acme().await;
-    let chains = &registry.inner.chains;
+    let chains = &registry.chains;
     for _ in 0..201 {
         let on = chains.own().state();
         let drafts = vec![Draft::new(Event::Refused, &act()); 100];

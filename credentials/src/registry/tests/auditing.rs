@@ -67,7 +67,7 @@ async fn installation_after(history: &[Action]) -> (Installation, Arc<Registry>)
                 let refused = registry.audit().refused(&act(), "wrong-token").await;
                 refused.unwrap();
             }
-            Action::Link => registry.inner.link(true).await,
+            Action::Link => registry.link(true).await,
             Action::Later(seconds) => {
                 let clock = &installation.clock;
                 clock.set(clock.now().as_second() + seconds);

@@ -396,7 +396,7 @@ async fn refused_uses_are_audited_at_most_once_an_hour_per_credential_and_kind()
 #[tokio::test(start_paused = true)]
 async fn an_expiry_moved_to_an_earlier_time_is_linked_at_once() {
     let (_installation, registry, id) = one_key().await;
-    registry.inner.link(true).await;
+    registry.link(true).await;
     let nearer = Edit {
         label: Some("renamed".parse().unwrap()),
         expires_at: Some(Some(jiff::Timestamp::from_second(NOW + DAY).unwrap())),
@@ -404,9 +404,9 @@ async fn an_expiry_moved_to_an_earlier_time_is_linked_at_once() {
     };
     registry.edit(&act(), &id, nearer).await.unwrap();
     tokio::time::advance(std::time::Duration::from_secs(1)).await;
-    registry.inner.link(false).await;
+    registry.link(false).await;
     let acme = "acme".parse().unwrap();
-    let link = registry.inner.chains.registration(&acme).unwrap().link;
-    let state = registry.inner.chains.of(&acme).state().unwrap();
+    let link = registry.chains.registration(&acme).unwrap().link;
+    let state = registry.chains.of(&acme).state().unwrap();
     assert_eq!(link, Some(state.head.link()));
 }

@@ -162,7 +162,7 @@ async fn with_another_clock_ahead_record_times_never_decrease_and_no_page_misses
         .create_workspace(&act(), workspace("initech"))
         .await;
     made.unwrap();
-    registry.inner.refresh_all().await.unwrap();
+    registry.catch_up().await.unwrap();
     let by_time = all_records(&registry).await;
     let mut last = Seen::new();
     for record in &by_time {

@@ -182,7 +182,7 @@ fn shown(registry: &Registry) -> String {
 }
 
 /// Checks what holds after any failure: nothing is damaged, the log verifies, and changes work.
-async fn check_continues(registry: &Registry, context: &str) {
+async fn check_continues(registry: &Arc<Registry>, context: &str) {
     let keys = registry.list(&Filter::default());
     assert!(keys.iter().all(|key| !key.damaged), "{context}");
     let workspaces = registry.workspaces(&Scope::All);
@@ -281,12 +281,12 @@ async fn a_sweep_interrupted_at_any_write_is_completed_by_the_next_one() {
         let installation = prepared.copy();
         let (storage, registry) = installation.open_faulty().await;
         storage.fail(at, usize::MAX, Fault::Refused);
-        registry.inner.sweep().await;
+        registry.sweep().await;
         let reached = storage.heal();
         drop(registry);
         let registry = installation.open().await;
-        registry.inner.sweep().await;
-        registry.inner.chains.sweep().await.unwrap();
+        registry.sweep().await;
+        registry.chains.sweep().await.unwrap();
         assert_eq!(sealed_versions(&installation), 2, "write {at}");
         let recorded = records(&registry).await;
         let swept = recorded

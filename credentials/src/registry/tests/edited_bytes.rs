@@ -233,7 +233,7 @@ async fn an_older_document_put_back_after_a_rotation_a_rollback_or_a_revocation_
             ),
             _ => {
                 keys.installation.clock.set(NOW + DAY);
-                registry.inner.sweep().await;
+                registry.sweep().await;
             }
         }
         drop(registry);
@@ -248,11 +248,11 @@ async fn an_older_document_put_back_after_a_rotation_a_rollback_or_a_revocation_
 async fn sealed_bytes_decrypt_only_in_their_own_version_credential_provider_and_endpoint() {
     let keys = RotatedKeys::new().await;
     let registry = keys.installation.open().await;
-    let snapshot = registry.inner.snapshot.load_full();
+    let snapshot = registry.snapshot.load_full();
     let document = |id| snapshot.credential(id).unwrap().1.document.clone();
     let opens = |document: CredentialDocument| {
         let signals = snapshot.credential(&keys.target).unwrap().1.signals.clone();
-        let entry = CredentialEntry::new(document, &registry.inner.keyring, signals);
+        let entry = CredentialEntry::new(document, &registry.keyring, signals);
         entry.usable.is_ok_and(|usable| usable.open().is_ok())
     };
     let azure = document(&keys.with_endpoint);
@@ -317,7 +317,7 @@ async fn with_segment() -> Installation {
             registry.revoke(&act(), &id, revocation).await.unwrap();
         }
     }
-    registry.inner.link(true).await;
+    registry.link(true).await;
     assert!(!installation.memory.contents().segments.is_empty());
     installation
 }
@@ -340,7 +340,7 @@ async fn expect_detected(installation: &Installation, chain: &str, what: &str) {
             Err(refusal) => {
                 assert_eq!(refusal, Refusal::CredentialUndecryptable, "{what}");
                 let id = workspace.parse().unwrap();
-                let registration = registry.inner.chains.registration(&id).unwrap();
+                let registration = registry.chains.registration(&id).unwrap();
                 let damaged = match registration.is_unreadable {
                     true => "installation".to_owned(),
                     false => format!("workspace/{workspace}"),

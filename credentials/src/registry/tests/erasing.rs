@@ -62,7 +62,7 @@ pub(super) fn acme() -> WorkspaceId {
     "acme".parse().unwrap()
 }
 
-pub(super) async fn erase(registry: &Registry) -> Receipt {
+pub(super) async fn erase(registry: &Arc<Registry>) -> Receipt {
     let erased = registry.erase_workspace(&act(), &acme(), None).await;
     erased.unwrap()
 }
@@ -93,7 +93,7 @@ async fn is_erased(registry: &Registry) {
     let runs = registry.runs().recent(10, &Scope::All).await;
     assert_eq!(runs.len(), 1, "{runs:?}");
     assert_eq!(&*runs[0].workspace, "globex");
-    assert!(registry.inner.keyring.ids(&acme()).await.is_empty());
+    assert!(registry.keyring.ids(&acme()).await.is_empty());
     registry.audit().verify().await.unwrap();
     let recorded = records(registry).await;
     let of_acme = |record: &&AuditRecord| record.workspace == Some(acme());
@@ -237,7 +237,7 @@ async fn an_erasure_whose_keyring_could_not_be_written_is_completed_before_the_n
         .create_workspace(&act(), workspace("initech"))
         .await
         .unwrap();
-    assert!(registry.inner.keyring.ids(&acme()).await.is_empty());
+    assert!(registry.keyring.ids(&acme()).await.is_empty());
     let receipt = erase(&registry).await;
     registry.audit().confirm(&receipt).await.unwrap();
     let runs = registry.runs().recent(10, &Scope::All).await;
@@ -416,7 +416,7 @@ async fn the_scope_of_a_later_workspace_of_that_id_finds_no_record_of_the_erased
         // start. In the installation's: that the first was created and erased, and that the second
         // was created.
         assert_eq!(found(Scope::All).await.len(), 4 + 3);
-        let of_acme = registry.inner.records_of(&acme()).await.unwrap();
+        let of_acme = registry.records_of(&acme()).await.unwrap();
         assert_eq!(of_acme.len(), 2, "in an archive of the later one");
     }
 }
@@ -425,9 +425,9 @@ async fn the_scope_of_a_later_workspace_of_that_id_finds_no_record_of_the_erased
 async fn no_fingerprint_of_an_erased_workspace_stays_in_memory() {
     let (_installation, registry, id) = two_workspaces().await;
     let fingerprint = registry.credential(&id).unwrap().fingerprint.unwrap();
-    let snapshot = &registry.inner.snapshot;
+    let snapshot = &registry.snapshot;
     let candidates = || {
-        let duplicates = &registry.inner.duplicates;
+        let duplicates = &registry.duplicates;
         duplicates.candidates(&fingerprint, || snapshot.load_full())
     };
     assert_eq!(candidates(), [id]);
@@ -447,7 +447,7 @@ async fn a_conditional_erasure_fails_if_the_workspace_changed_before() {
         default: true,
         ..key("b", "sk-b")
     };
-    let tracked = registry.inner.chains.of(&acme());
+    let tracked = registry.chains.of(&acme());
     let lock = tracked.lock(Priority::Normal).await;
     let of = registry.clone();
     let erased = tokio::spawn(async move { of.erase_workspace(&act(), &acme(), Some(seen)).await });
@@ -471,7 +471,7 @@ async fn a_conditional_erasure_fails_if_the_workspace_changed_before() {
 #[tokio::test]
 async fn a_refused_use_noted_late_is_not_recorded_in_a_later_workspace_of_that_id() {
     let (_installation, registry, id) = two_workspaces().await;
-    let snapshot = registry.inner.snapshot.load_full();
+    let snapshot = registry.snapshot.load_full();
     let (_, entry) = snapshot.credential(&id).unwrap();
     let notice = Notice {
         entry: entry.clone(),
@@ -484,6 +484,6 @@ async fn a_refused_use_noted_late_is_not_recorded_in_a_later_workspace_of_that_i
         .await
         .unwrap();
     let before = seen(&registry).await;
-    registry.inner.record_refused_use(&notice).await.unwrap();
+    registry.record_refused_use(&notice).await.unwrap();
     assert_eq!(seen(&registry).await, before);
 }

@@ -22,7 +22,7 @@ async fn revoked_since() -> (Installation, Arc<Registry>, Memory) {
 }
 
 /// Checks that acme's chain is refused and everything else works.
-async fn stops_acme(registry: &Registry, what: &str) {
+async fn stops_acme(registry: &Arc<Registry>, what: &str) {
     let added = registry.add(&act(), key("c", "sk-acme-c")).await;
     assert!(
         matches!(added, Err(ChangeError::Damaged)),
@@ -56,17 +56,17 @@ async fn a_rollback_of_a_workspace_is_detected_at_run_time_and_at_the_start() {
     installation.put_back("workspace/acme", &older);
     stops_acme(&registry, "running").await;
     drop(registry);
-    stops_acme(&*installation.open().await, "at a start").await;
+    stops_acme(&installation.open().await, "at a start").await;
 }
 
 #[tokio::test]
 async fn a_rollback_of_a_workspace_and_its_anchor_is_detected_by_the_installations_link() {
     let (installation, registry, older) = revoked_since().await;
-    registry.inner.link(true).await;
+    registry.link(true).await;
     drop(registry);
     installation.put_back("workspace/acme", &older);
     fs::remove_file(installation.heads().join("workspace.acme")).unwrap();
-    stops_acme(&*installation.open().await, "linked").await;
+    stops_acme(&installation.open().await, "linked").await;
 }
 
 #[tokio::test]
@@ -114,7 +114,7 @@ async fn a_forked_history_is_detected_even_if_it_is_longer() {
         let what = format!("{more} commits");
         stops_acme(&registry, &what).await;
         drop(registry);
-        stops_acme(&*installation.open().await, &what).await;
+        stops_acme(&installation.open().await, &what).await;
     }
 }
 
@@ -132,12 +132,7 @@ fn sign_again(installation: &Installation, key: &SigningKey, id: &str) {
 #[tokio::test]
 async fn heads_signed_with_a_foreign_key_are_refused_even_if_the_keyring_lists_it() {
     let (installation, registry, _) = revoked_since().await;
-    let id = registry
-        .inner
-        .keyring
-        .installation()
-        .installation()
-        .to_owned();
+    let id = registry.keyring.installation().installation().to_owned();
     let public = registry.audit().public_key();
     drop(registry);
     let forger = SigningKey::from_seed(&[7; 32]);
@@ -179,7 +174,7 @@ async fn a_head_of_a_later_release_is_not_reported_as_tampering() {
 #[tokio::test]
 async fn a_commit_missing_from_the_log_is_reported_and_its_credentials_are_served() {
     let (installation, registry, _) = revoked_since().await;
-    let state = registry.inner.chains.of(&erasing::acme()).state().unwrap();
+    let state = registry.chains.of(&erasing::acme()).state().unwrap();
     let chain = ChainName::workspace("acme");
     for object in &state.head.tail {
         let at = chain.object_key(object);
@@ -208,7 +203,7 @@ async fn an_erased_workspaces_head_in_place_of_its_successors_is_detected_and_no
         let again = registry.create_workspace(&act(), workspace("acme")).await;
         again.unwrap();
         let new = registry.add(&act(), key("a", "sk-new")).await.unwrap();
-        registry.inner.link(true).await;
+        registry.link(true).await;
         drop(registry);
         for (key, bytes) in &erased.contents().objects {
             if key.starts_with("workspace/acme/") {
@@ -248,7 +243,7 @@ async fn an_erased_workspaces_head_in_place_of_its_successors_is_detected_and_no
 async fn a_rollback_of_a_workspace_without_its_anchor_is_reported_and_not_served() {
     let (installation, [a, ..]) = two_workspaces().await;
     let registry = installation.open().await;
-    registry.inner.link(true).await;
+    registry.link(true).await;
     let older = installation.memory.copy();
     let edit = Edit {
         label: Some("renamed".parse().unwrap()),
@@ -280,7 +275,7 @@ async fn an_anchor_not_written_before_a_crash_is_written_at_the_start_and_requir
     assert_eq!(answer.as_deref(), Ok("sk-acme"));
     assert!(anchor.exists());
     registry.audit().verify().await.unwrap();
-    registry.inner.link(true).await;
+    registry.link(true).await;
     drop(registry);
     fs::remove_file(&anchor).unwrap();
     let registry = installation.open().await;
@@ -295,25 +290,21 @@ async fn a_workspace_creation_is_incomplete_until_its_anchor_is_written() {
     let anchor = installation.heads().join("workspace.acme");
     fs::remove_file(&anchor).unwrap();
     let pending = || {
-        let registration = registry
-            .inner
-            .chains
-            .registration(&erasing::acme())
-            .unwrap();
+        let registration = registry.chains.registration(&erasing::acme()).unwrap();
         registration.pending.is_some()
     };
-    registry.inner.link(true).await;
+    registry.link(true).await;
     assert!(pending());
     registry.add(&act(), key("b", "sk-b")).await.unwrap();
     assert!(anchor.exists());
-    registry.inner.link(true).await;
+    registry.link(true).await;
     assert!(!pending());
 }
 
 #[tokio::test]
 async fn a_read_only_process_needs_no_anchors() {
     let (installation, registry, _) = erasing::two_workspaces().await;
-    registry.inner.link(true).await;
+    registry.link(true).await;
     drop(registry);
     fs::remove_dir_all(installation.heads()).unwrap();
     let options = installation.options(installation.backend());
@@ -326,7 +317,7 @@ async fn a_read_only_process_needs_no_anchors() {
 async fn a_workspace_with_a_damaged_or_missing_anchor_can_be_erased_and_its_id_reused() {
     for is_gone in [true, false] {
         let (installation, registry, _) = erasing::two_workspaces().await;
-        registry.inner.link(true).await;
+        registry.link(true).await;
         drop(registry);
         let anchor = installation.heads().join("workspace.acme");
         match is_gone {
@@ -345,7 +336,7 @@ async fn a_workspace_with_a_damaged_or_missing_anchor_can_be_erased_and_its_id_r
         let again = registry.create_workspace(&act(), workspace("acme")).await;
         again.unwrap();
         registry.add(&act(), key("a", "sk-new")).await.unwrap();
-        registry.inner.link(true).await;
+        registry.link(true).await;
         for registry in [registry, installation.open().await] {
             let answer = opened(registry.resolver().resolve(&ask("acme")));
             assert_eq!(answer.as_deref(), Ok("sk-new"));
@@ -371,20 +362,9 @@ async fn an_id_with_a_damaged_earlier_chain_is_refused_before_any_write() {
         error.to_string().contains("heads/workspace.acme"),
         "{error}"
     );
-    let registration = registry
-        .inner
-        .chains
-        .registration(&erasing::acme())
-        .unwrap();
+    let registration = registry.chains.registration(&erasing::acme()).unwrap();
     assert!(!registration.is_there && registration.pending.is_none());
-    assert!(
-        registry
-            .inner
-            .keyring
-            .ids(&erasing::acme())
-            .await
-            .is_empty()
-    );
+    assert!(registry.keyring.ids(&erasing::acme()).await.is_empty());
     fs::write(&anchor, whole).unwrap();
     let again = registry.create_workspace(&act(), workspace("acme")).await;
     assert_eq!(again.unwrap().incarnation, 2);
@@ -410,8 +390,8 @@ async fn a_stray_head_makes_its_id_refused_before_any_write_and_does_not_prevent
             other => panic!("{other:?}"),
         }
         assert_eq!(all_records(&registry).await.len(), before);
-        assert!(registry.inner.chains.registration(&zeta).is_none());
-        assert!(registry.inner.keyring.ids(&zeta).await.is_empty());
+        assert!(registry.chains.registration(&zeta).is_none());
+        assert!(registry.keyring.ids(&zeta).await.is_empty());
     }
     drop(registry);
     let registry = installation.open().await;
@@ -451,7 +431,7 @@ async fn a_forked_installation_is_refused_with_its_own_remedy() {
 async fn an_unreadable_anchor_damages_only_its_workspace_and_is_reported_with_its_path() {
     let (installation, _) = two_workspaces().await;
     let registry = installation.open().await;
-    registry.inner.link(true).await;
+    registry.link(true).await;
     drop(registry);
     let in_place = |name: &str| {
         let path = installation.heads().join(name);

@@ -27,7 +27,7 @@ async fn a_change_that_waited_for_an_interrupted_one_is_made_on_top_of_its_outco
     for at in 1..=5 {
         let installation = prepared.copy();
         let (storage, registry) = installation.open_faulty().await;
-        let tracked = registry.inner.chains.of(&acme());
+        let tracked = registry.chains.of(&acme());
         let lock = tracked.lock(Priority::Normal).await;
         storage.fail(at, 1, Fault::Refused);
         let mut edits = ["first", "second"].map(|label| {
@@ -136,7 +136,7 @@ async fn repeating_an_interrupted_erasure_completes_it() {
             drop(registry);
             let registry = installation.open().await;
             assert!(registry.workspace(&acme()).is_none(), "{context}");
-            assert!(registry.inner.keyring.ids(&acme()).await.is_empty());
+            assert!(registry.keyring.ids(&acme()).await.is_empty());
             let found = registry.access().find(&token).unwrap();
             assert_eq!(found.status, TokenStatus::Revoked, "{context}");
             assert!(!found.scope.holds("acme"), "{context}");

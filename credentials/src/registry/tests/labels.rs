@@ -11,7 +11,7 @@ fn labelled(label: &'static str) -> CredentialQuery<'static> {
     }
 }
 
-async fn revoke(registry: &Registry, id: &CredentialId) {
+async fn revoke(registry: &Arc<Registry>, id: &CredentialId) {
     let revoked = registry.revoke(&act(), id, Revocation::default()).await;
     revoked.unwrap();
 }
@@ -42,7 +42,7 @@ async fn the_replacement_of_a_revoked_key_takes_its_label_and_default_role() {
     replaced(&reopened).await;
 }
 
-async fn replaced(registry: &Registry) {
+async fn replaced(registry: &Arc<Registry>) {
     let resolver = registry.resolver();
     for asked in [labelled("default"), ask("acme")] {
         assert_eq!(opened(resolver.resolve(&asked)).as_deref(), Ok("sk-2"));

@@ -43,7 +43,7 @@ fn rotating(
 }
 
 /// Revokes or replaces the key during a check.
-async fn come_between(registry: &Registry, id: &CredentialId, revoked: bool) -> Credential {
+async fn come_between(registry: &Arc<Registry>, id: &CredentialId, revoked: bool) -> Credential {
     match revoked {
         true => {
             let revoked = registry.revoke(&act(), id, Revocation::default()).await;

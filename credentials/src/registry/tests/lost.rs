@@ -8,7 +8,7 @@ use super::{
     tampering::{answers, two_workspaces},
     *,
 };
-use crate::model::{LostCredential, Status};
+use crate::model::{Listed, LostCredential, Status};
 
 /// An edit of the stored document of the first of three credentials.
 type Fault = fn(&Installation, &str, &[CredentialId; 3]);
@@ -295,7 +295,7 @@ async fn a_missing_or_edited_map_page_damages_the_whole_workspace() {
         let more = key(&format!("k{n}"), "sk-more");
         registry.add(&act(), more).await.unwrap();
     }
-    let state = registry.inner.chains.of(&acme()).state().unwrap();
+    let state = registry.chains.of(&acme()).state().unwrap();
     drop(registry);
     assert!(state.head.pages.len() > 1, "one page holds them all");
     for page in &state.head.pages {
@@ -329,7 +329,7 @@ async fn is_damaged_whole(installation: &Installation) {
         let note = damages[0].note.as_deref().unwrap();
         assert!(note.contains("a page of its map"), "{note}");
     }
-    erase(&*installation.open().await).await;
+    erase(&installation.open().await).await;
     let registry = installation.open().await;
     assert!(registry.workspace(&acme()).is_none());
     assert_eq!(answers(&registry)[2].as_deref(), Ok("sk-globex-a"));

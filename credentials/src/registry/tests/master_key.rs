@@ -164,12 +164,13 @@ async fn a_rotation_killed_at_any_step_is_completed_or_undone_at_the_start() {
     let with_file = WithFile::new().await;
     let (old, before) = with_file.step();
     let registry = with_file.open().await;
-    let inner = &registry.inner;
-    let to = inner.announce_keys(&act()).await.unwrap();
+    let to = registry.announce_keys(&act()).await.unwrap();
     let (begun, announced) = with_file.step();
-    inner.adopt_signing_key(&to.signing_key).await.unwrap();
+    registry.adopt_signing_key(&to.signing_key).await.unwrap();
     let (_, gone_over) = with_file.step();
-    let rewrapped = inner.keyring.rewrap(&to.master_key, Some(&to.signing_key));
+    let rewrapped = registry
+        .keyring
+        .rewrap(&to.master_key, Some(&to.signing_key));
     let rotated = rewrapped.await.unwrap();
     let (new, done) = with_file.step();
     drop(registry);
@@ -274,9 +275,9 @@ async fn a_rotation_that_was_recorded_is_never_reported_as_unchanged() {
     assert!(matches!(error, ChangeError::StoreUnavailable(_)), "{error}");
     assert!(recorded(&registry).await.is_none());
     fs::remove_dir(&in_the_way).unwrap();
-    let to = registry.inner.announce_keys(&act()).await.unwrap();
+    let to = registry.announce_keys(&act()).await.unwrap();
     fs::create_dir(&in_the_way).unwrap();
-    let error = registry.inner.finish_rotation(&to).await.unwrap_err();
+    let error = registry.finish_rotation(&to).await.unwrap_err();
     assert!(
         matches!(error, ChangeError::OutcomeUnknown { .. }),
         "{error}"

@@ -184,9 +184,9 @@ impl History {
     }
 
     /// Calls one authority while the other does nothing.
-    fn on<T>(&self, authority: usize, ask: impl AsyncFnOnce(&Registry) -> T) -> T {
+    fn on<T>(&self, authority: usize, ask: impl AsyncFnOnce(&Arc<Registry>) -> T) -> T {
         let running = self.running.as_ref().unwrap();
-        let registry = &*running.authorities[authority].registry;
+        let registry = &running.authorities[authority].registry;
         running.runtime.block_on(ask(registry))
     }
 
@@ -202,7 +202,7 @@ impl History {
                 false
             }
             Turn::Sweep(authority) => {
-                self.on(*authority, async |registry| registry.inner.sweep().await);
+                self.on(*authority, async |registry| registry.sweep().await);
                 false
             }
             Turn::Restart => {
@@ -335,7 +335,7 @@ impl History {
     fn compare(&mut self, is_refused: bool) -> Result<(), TestCaseError> {
         let authority = self.turns % 2;
         let views = self.on(authority, async |registry| {
-            registry.inner.refresh_all().await.unwrap();
+            registry.catch_up().await.unwrap();
             registry.list(&Filter::default())
         });
         let revisions: BTreeMap<_, _> = views
@@ -383,8 +383,8 @@ impl History {
         self.take(&Turn::Sweep(0))?;
         let storage = self.running.as_ref().unwrap().backend.storage.clone();
         let (stored, recorded) = self.on(0, async |registry| {
-            registry.inner.chains.sweep().await.unwrap();
-            let chain = registry.inner.chains.of(&"acme".parse().unwrap());
+            registry.chains.sweep().await.unwrap();
+            let chain = registry.chains.of(&"acme".parse().unwrap());
             let next = chain.state().map_or(0, |state| state.head.seq + 1);
             let mut keys = storage.list("workspace/acme/object/").await.unwrap();
             // A crashed commit after the head may as well be another process's commit in progress.

@@ -33,7 +33,7 @@ fn revoking(registry: &Arc<Registry>, id: &CredentialId) -> JoinHandle<Result<()
 async fn a_revocation_overtakes_waiting_additions() {
     let (_installation, registry, id) = one_key().await;
     let before = seen(&registry).await;
-    let tracked = registry.inner.chains.of(&acme());
+    let tracked = registry.chains.of(&acme());
     let lock = tracked.lock(Priority::Normal).await;
     let added = adding(&registry, &["a", "b", "c", "d"]).await;
     let revoked = revoking(&registry, &id);
@@ -66,11 +66,11 @@ async fn a_revocation_overtakes_waiting_additions() {
 async fn a_revocation_overtakes_a_waiting_backup() {
     let (_installation, registry, id) = one_key().await;
     let before = seen(&registry).await;
-    let tracked = registry.inner.chains.of(&acme());
+    let tracked = registry.chains.of(&acme());
     let lock = tracked.lock(Priority::Normal).await;
     let added = adding(&registry, &["a", "b"]).await;
-    let inner = registry.inner.clone();
-    let alone = tokio::spawn(async move { drop(inner.block_changes().await) });
+    let blocking = registry.clone();
+    let alone = tokio::spawn(async move { drop(blocking.block_changes().await) });
     let_all_wait().await;
     let revoked = revoking(&registry, &id);
     let_all_wait().await;
@@ -87,7 +87,7 @@ async fn a_revocation_overtakes_a_waiting_backup() {
 #[tokio::test]
 async fn an_erasure_overtakes_waiting_additions_which_are_refused() {
     let (_installation, registry, _) = one_key().await;
-    let tracked = registry.inner.chains.of(&acme());
+    let tracked = registry.chains.of(&acme());
     let lock = tracked.lock(Priority::Normal).await;
     let added = adding(&registry, &["a"]).await;
     let of = registry.clone();
@@ -116,7 +116,7 @@ async fn a_revocation_of_a_token_overtakes_the_tokens_own_waiting_change() {
     let robin = new("Robin");
     let made = registry.create_token(&act(), &Scope::All, robin).await;
     let CreatedToken { token, .. } = made.unwrap();
-    let own = registry.inner.chains.own();
+    let own = registry.chains.own();
     let lock = own.lock(Priority::Normal).await;
     let by = ActorContext {
         actor: token.id.clone(),

@@ -27,7 +27,7 @@ impl Installation {
 
 /// The storage key of a document of the installation's chain.
 fn document(registry: &Registry, name: &str) -> String {
-    let state = registry.inner.chains.own().state().unwrap();
+    let state = registry.chains.own().state().unwrap();
     let entry = state.document(name).unwrap();
     ChainName::installation().object_key(&entry.object)
 }
@@ -54,11 +54,11 @@ async fn a_workspace_with_a_damaged_registration_is_not_served_linked_erased_or_
     for is_removed in [true, false] {
         let (installation, [a, ..]) = two_workspaces().await;
         let registry = installation.open().await;
-        registry.inner.link(true).await;
+        registry.link(true).await;
         let older = installation.copy();
         let revoked = registry.revoke(&act(), &a, Revocation::default()).await;
         revoked.unwrap();
-        registry.inner.link(true).await;
+        registry.link(true).await;
         let at = document(&registry, "workspace/acme");
         drop(registry);
         damage(&installation, &at, is_removed);
@@ -85,8 +85,8 @@ async fn a_workspace_with_a_damaged_registration_is_not_served_linked_erased_or_
                 assert!(error.to_string().contains("workspace/acme"), "{error}");
             }
             // As an orderly stop does.
-            registry.inner.links.changed(&acme(), true);
-            registry.inner.link(true).await;
+            registry.links.changed(&acme(), true);
+            registry.link(true).await;
             assert_eq!(document(&registry, "workspace/acme"), at, "not replaced");
             assert_eq!(found(&registry).await.0, "installation");
             let recorded = records(&registry).await;
@@ -105,7 +105,7 @@ async fn a_registration_damaged_at_run_time_disables_its_workspace() {
     let other = installation.open().await;
     let revoked = other.revoke(&act(), &a, Revocation::default()).await;
     revoked.unwrap();
-    other.inner.link(true).await;
+    other.link(true).await;
     let at = document(&other, "workspace/acme");
     let whole = installation.stored(&at);
     installation.remove(&at);
@@ -181,7 +181,7 @@ async fn a_rollback_of_the_installation_and_its_anchor_is_refused_if_a_workspace
 #[tokio::test]
 async fn an_erased_workspaces_chain_truncated_before_its_end_is_detected_and_its_id_refused() {
     let (installation, registry, _) = erasing::two_workspaces().await;
-    registry.inner.link(true).await;
+    registry.link(true).await;
     let before = installation.copy();
     erasing::erase(&registry).await;
     drop(registry);
@@ -229,6 +229,6 @@ async fn a_damaged_installation_document_is_audited_and_not_replaced_by_a_rotati
         installation.put(&at, &whole);
     }
     let registry = open_without_tasks(options()).await.unwrap();
-    registry.inner.settle_keys().await.unwrap();
+    registry.settle_keys().await.unwrap();
     registry.audit().verify().await.unwrap();
 }

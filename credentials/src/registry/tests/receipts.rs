@@ -12,7 +12,7 @@ use crate::{
 #[tokio::test]
 async fn the_receipt_counts_the_deleted_objects_and_names_its_audit_record() {
     let (_installation, registry, _) = two_workspaces().await;
-    let keys = registry.inner.keyring.ids(&acme()).await;
+    let keys = registry.keyring.ids(&acme()).await;
     let receipt = erase(&registry).await;
     assert_eq!(receipt.destroyed_keys, keys);
     assert_eq!((receipt.credentials, &receipt.erased_by), (1, &act().actor));
@@ -134,7 +134,7 @@ async fn a_receipt_proves_an_edit_or_a_rollback_of_the_log() {
     let (installation, registry, _) = two_workspaces().await;
     let before = installation.copy();
     let receipt = erase(&registry).await;
-    let state = registry.inner.chains.own().state().unwrap();
+    let state = registry.chains.own().state().unwrap();
     let first = ChainName::installation().object_key(&state.head.tail[0]);
     installation.tamper(&first, |record| record[80] ^= 1);
     let error = registry.audit().confirm(&receipt).await.unwrap_err();

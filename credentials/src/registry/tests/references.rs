@@ -65,7 +65,7 @@ fn allowed() -> AllowedReferences {
     loaded.settings.vault.unwrap().references
 }
 
-async fn follow(registry: &Registry, vault: &Arc<Vault>) {
+async fn follow(registry: &Arc<Registry>, vault: &Arc<Vault>) {
     let options = ReferenceOptions {
         vault: Some(vault.clone()),
         poll: Duration::from_secs(30),

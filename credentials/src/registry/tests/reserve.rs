@@ -90,7 +90,7 @@ async fn changes_that_add_or_extend_access_do_not_use_the_reserve() {
     let acme = "acme".parse().unwrap();
     let made = registry.create_workspace(by, workspace("globex")).await;
     check_full("make a workspace", made);
-    let keys = registry.inner.keyring.ids(&"globex".parse().unwrap()).await;
+    let keys = registry.keyring.ids(&"globex".parse().unwrap()).await;
     assert!(keys.is_empty(), "a key is left in the keyring");
     let keyring = fs::read_to_string(installation.keyring()).unwrap();
     assert!(!keyring.contains("globex"), "{keyring}");
@@ -168,7 +168,7 @@ async fn changes_that_end_access_use_the_reserve() {
     // The version in grace is destroyed with its sealed bytes.
     assert_eq!(sealed_versions(&installation), 2);
     installation.clock.set(NOW + 2 * DAY);
-    registry.inner.sweep().await;
+    registry.sweep().await;
     assert_eq!(sealed_versions(&installation), 1);
     let withdrawn = registry
         .revoke_token(&act(), &Scope::All, &token, None)

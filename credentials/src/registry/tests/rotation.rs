@@ -107,7 +107,7 @@ async fn a_version_is_unusable_when_its_grace_ends_and_its_bytes_are_deleted_by_
     let (installation, registry, id) = one_key().await;
     registry.rotate(&act(), &id, to("sk-2")).await.unwrap();
     installation.clock.set(NOW + DAY - 1);
-    registry.inner.sweep().await;
+    registry.sweep().await;
     assert_eq!(
         states(&registry.credential(&id).unwrap())[0],
         VersionState::Grace
@@ -133,8 +133,8 @@ async fn a_version_is_unusable_when_its_grace_ends_and_its_bytes_are_deleted_by_
     ));
     assert_eq!(sealed_versions(&installation), 2, "nothing has run yet");
     let from = seen(&registry).await;
-    registry.inner.sweep().await;
-    registry.inner.sweep().await;
+    registry.sweep().await;
+    registry.sweep().await;
     assert_eq!(sealed_versions(&installation), 1);
     assert_eq!(
         events(&registry, &from).await,

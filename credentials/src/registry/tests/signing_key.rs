@@ -49,7 +49,7 @@ async fn serves(registry: &Registry) {
 }
 
 fn id_of(registry: &Registry) -> String {
-    let key = registry.inner.keyring.installation();
+    let key = registry.keyring.installation();
     key.installation().to_owned()
 }
 
@@ -75,7 +75,7 @@ fn all_signed_with(key: &PublicKey, installation: &Installation, id: &str) {
     }
 }
 
-async fn add(registry: &Registry, label: &str) {
+async fn add(registry: &Arc<Registry>, label: &str) {
     let new = NewCredential {
         workspace: "globex".parse().unwrap(),
         ..key(label, &format!("sk-{label}"))
@@ -83,7 +83,7 @@ async fn add(registry: &Registry, label: &str) {
     registry.add(&act(), new).await.unwrap();
 }
 
-async fn make(registry: &Registry, id: &str) {
+async fn make(registry: &Arc<Registry>, id: &str) {
     let made = registry.create_workspace(&act(), workspace(id)).await;
     made.unwrap();
 }
@@ -135,7 +135,7 @@ async fn a_head_signed_with_the_old_key_after_a_rotation_is_refused_in_every_cha
     let before = heads(&installation);
     let registry = open(&installation).await;
     let id = id_of(&registry);
-    let old = registry.inner.keyring.signer().unwrap();
+    let old = registry.keyring.signer().unwrap();
     registry.rotate_master_key(&act()).await.unwrap();
     assert_ne!(registry.audit().public_key(), old.public());
     for (chain, older) in before {
@@ -188,7 +188,7 @@ async fn a_rotation_interrupted_at_any_write_is_completed_at_the_start_or_not_be
             storage.fail(at, usize::MAX, fault);
             let outcome = registry.rotate_master_key(&act()).await;
             let reached = storage.heal();
-            if registry.inner.keyring.public_key() == old {
+            if registry.keyring.public_key() == old {
                 // A power cut may lose the anchors until the old key is destroyed.
                 copy_files(&prepared.heads(), &installation.heads());
             }
@@ -222,18 +222,18 @@ async fn a_successor_left_by_an_interrupted_rotation_is_never_used() {
     let installation = with_erased_workspace().await;
     let registry = open(&installation).await;
     let old = registry.audit().public_key();
-    let left = registry.inner.keyring.add_successor().await.unwrap();
+    let left = registry.keyring.add_successor().await.unwrap();
     drop(registry);
     let registry = open(&installation).await;
     assert_eq!(registry.audit().public_key(), old);
-    let trust = registry.inner.keyring.trust();
+    let trust = registry.keyring.trust();
     assert_eq!(trust, TrustedKeys::from(old), "a start forgets it");
     let keyring = fs::read_to_string(installation.keyring()).unwrap();
     assert!(!keyring.contains("successors"), "{keyring}");
     registry.rotate_master_key(&act()).await.unwrap();
     let new = registry.audit().public_key();
     assert!(new != old && new != left);
-    let trust = registry.inner.keyring.trust();
+    let trust = registry.keyring.trust();
     assert_eq!(
         trust,
         TrustedKeys::from(new),
@@ -246,23 +246,20 @@ async fn a_successor_left_by_an_interrupted_rotation_is_never_used() {
 async fn a_second_authority_commits_at_every_step_with_the_right_key() {
     let installation = with_erased_workspace().await;
     let (one, other) = (open(&installation).await, open(&installation).await);
-    let to = one.inner.announce_keys(&act()).await.unwrap();
+    let to = one.announce_keys(&act()).await.unwrap();
     add(&other, "announced").await;
     make(&other, "announced").await;
-    one.inner.adopt_signing_key(&to.signing_key).await.unwrap();
+    one.adopt_signing_key(&to.signing_key).await.unwrap();
     add(&other, "gone-over").await;
     make(&other, "gone-over").await;
-    let rewrapped = one
-        .inner
-        .keyring
-        .rewrap(&to.master_key, Some(&to.signing_key));
+    let rewrapped = one.keyring.rewrap(&to.master_key, Some(&to.signing_key));
     rewrapped.await.unwrap();
     add(&other, "rewrapped").await;
     make(&other, "rewrapped").await;
     for (n, registry) in [&one, &other].into_iter().enumerate() {
         registry.catch_up().await.unwrap();
         serves(registry).await;
-        let trust = registry.inner.keyring.trust();
+        let trust = registry.keyring.trust();
         assert_eq!(trust, TrustedKeys::from(to.signing_key));
         add(registry, &format!("after-{n}")).await;
     }
@@ -293,16 +290,16 @@ async fn a_read_only_process_follows_a_rotation() {
     let one = open(&installation).await;
     let reader = Registry::open_to_read(options(&installation, installation.backend())).await;
     let reader = reader.unwrap();
-    let to = one.inner.announce_keys(&act()).await.unwrap();
-    one.inner.adopt_signing_key(&to.signing_key).await.unwrap();
+    let to = one.announce_keys(&act()).await.unwrap();
+    one.adopt_signing_key(&to.signing_key).await.unwrap();
     reader.catch_up().await.unwrap();
     serves(&reader).await;
-    one.inner.settle_keys().await.unwrap();
+    one.settle_keys().await.unwrap();
     add(&one, "b").await;
     reader.catch_up().await.unwrap();
     serves(&reader).await;
     assert_eq!(reader.list(&Filter::default()).len(), 2);
-    assert!(reader.inner.keyring.signer().is_none());
+    assert!(reader.keyring.signer().is_none());
     assert_eq!(reader.audit().public_key(), to.signing_key);
 }
 
@@ -331,7 +328,7 @@ async fn a_damaged_workspace_does_not_keep_the_old_key_trusted() {
 async fn without_anchor() -> (Installation, PathBuf, Vec<u8>) {
     let installation = with_erased_workspace().await;
     let registry = open(&installation).await;
-    registry.inner.link(true).await;
+    registry.link(true).await;
     drop(registry);
     let anchor = installation.heads().join("workspace.globex");
     let kept = fs::read(&anchor).unwrap();
@@ -353,7 +350,7 @@ async fn a_rotation_is_refused_until_a_missing_anchor_is_restored_or_its_workspa
     let registry = open(&installation).await;
     let old = registry.audit().public_key();
     names_the_anchor(registry.rotate_master_key(&act()).await, &anchor);
-    assert_eq!(registry.inner.keyring.trust(), TrustedKeys::from(old));
+    assert_eq!(registry.keyring.trust(), TrustedKeys::from(old));
     drop(registry);
     fs::write(&anchor, kept).unwrap();
     let registry = open(&installation).await;
@@ -378,18 +375,18 @@ async fn a_start_that_completes_a_rotation_trusts_the_old_key_until_a_missing_an
     fs::write(&anchor, &kept).unwrap();
     let registry = open(&installation).await;
     let old = registry.audit().public_key();
-    let to = registry.inner.announce_keys(&act()).await.unwrap();
+    let to = registry.announce_keys(&act()).await.unwrap();
     drop(registry);
     fs::remove_file(&anchor).unwrap();
     let registry = open(&installation).await;
-    assert_eq!(registry.inner.keyring.public_key(), old);
+    assert_eq!(registry.keyring.public_key(), old);
     names_the_anchor(registry.rotate_master_key(&act()).await, &anchor);
     drop(registry);
     fs::write(&anchor, kept).unwrap();
     let registry = open(&installation).await;
     serves(&registry).await;
     let new = to.signing_key;
-    assert_eq!(registry.inner.keyring.trust(), TrustedKeys::from(new));
+    assert_eq!(registry.keyring.trust(), TrustedKeys::from(new));
     all_signed_with(&new, &installation, &id_of(&registry));
 }
 

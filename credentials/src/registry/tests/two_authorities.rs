@@ -62,7 +62,7 @@ impl Shared {
         self.number.fetch_add(1, Ordering::SeqCst)
     }
 
-    async fn add(&self, registry: &Registry, at: usize, dice: &mut Dice) {
+    async fn add(&self, registry: &Arc<Registry>, at: usize, dice: &mut Dice) {
         let new = NewCredential {
             workspace: lasting(at),
             environment: match dice.below(2) {
@@ -86,7 +86,7 @@ impl Shared {
         }
     }
 
-    async fn rotate(&self, registry: &Registry, id: &CredentialId, seen: Option<u64>) {
+    async fn rotate(&self, registry: &Arc<Registry>, id: &CredentialId, seen: Option<u64>) {
         let rotation = Rotation {
             grace: Duration::ZERO,
             expected: seen,
@@ -100,7 +100,7 @@ impl Shared {
 
     async fn edit(
         &self,
-        registry: &Registry,
+        registry: &Arc<Registry>,
         id: &CredentialId,
         seen: Option<u64>,
         dice: &mut Dice,
@@ -122,7 +122,13 @@ impl Shared {
     }
 
     /// Revokes a key, which the other process refuses once it has caught up.
-    async fn revoke(&self, registry: &Registry, other: &Registry, at: usize, id: &CredentialId) {
+    async fn revoke(
+        &self,
+        registry: &Arc<Registry>,
+        other: &Arc<Registry>,
+        at: usize,
+        id: &CredentialId,
+    ) {
         let there = registry.credential(id);
         // A second revocation changes nothing. A key unknown to this process may already be
         // revoked.
@@ -141,13 +147,13 @@ impl Shared {
             }
             Err(error) => return came_too_late("revoke", &error),
         }
-        other.inner.refresh_all().await.unwrap();
+        other.catch_up().await.unwrap();
         let found = other.credential(id).unwrap();
         assert_eq!(found.status, Status::Revoked, "after catching up");
     }
 
     /// Creates a token in one process, uses it in the other, and revokes it in either.
-    async fn token(&self, registry: &Registry, other: &Registry, at: usize) {
+    async fn token(&self, registry: &Arc<Registry>, other: &Arc<Registry>, at: usize) {
         let new = NewToken {
             name: "Robin".to_owned(),
             role: Role::Editor,
@@ -196,7 +202,7 @@ impl Shared {
     }
 
     /// Creates, uses or erases a workspace that other tasks create, use and erase.
-    async fn use_temporary(&self, registry: &Registry, dice: &mut Dice) {
+    async fn use_temporary(&self, registry: &Arc<Registry>, dice: &mut Dice) {
         let id = temporary(dice.below(TEMPORARY));
         match dice.below(3) {
             0 => match registry
@@ -230,8 +236,8 @@ impl Shared {
 
     async fn work(&self, task: usize) {
         let mut dice = Dice::of(task as u64 + 1);
-        let registry = &*self.registries[task % 2];
-        let other = &*self.registries[(task + 1) % 2];
+        let registry = &self.registries[task % 2];
+        let other = &self.registries[(task + 1) % 2];
         while self.done.load(Ordering::SeqCst) < CHANGES {
             let at = dice.below(LASTING);
             let kind = dice.below(100);
@@ -311,7 +317,7 @@ async fn ten_thousand_concurrent_changes_by_two_processes_are_all_kept() {
     }
     let [one, other] = &registries;
     for registry in &registries {
-        registry.inner.refresh_all().await.unwrap();
+        registry.catch_up().await.unwrap();
     }
     is_what_was_done(one, &shared).await;
     same(one, other);
@@ -325,7 +331,7 @@ async fn is_what_was_done(registry: &Registry, shared: &Shared) {
     let verified = registry.audit().verify().await.unwrap();
     assert_eq!(
         verified.heads.len(),
-        1 + registry.inner.chains.registrations().len()
+        1 + registry.chains.registrations().len()
     );
     let keys = registry.list(&Filter::default());
     assert!(keys.iter().all(|key| !key.damaged));
@@ -398,13 +404,13 @@ async fn catching_up_shows_objects_created_changed_and_erased_by_another_process
     made.unwrap();
     let a = one.add(&act(), key("a", "sk-1")).await.unwrap().credential;
     assert!(other.credential(&a.id).is_none());
-    other.inner.refresh_all().await.unwrap();
+    other.catch_up().await.unwrap();
     same(&one, &other);
     let answer = |registry: &Registry| opened(registry.resolver().resolve(&ask("acme")));
     assert_eq!(answer(&other).as_deref(), Ok("sk-1"));
     let acme = "acme".parse().unwrap();
     one.rotate_workspace_key(&act(), &acme).await.unwrap();
-    other.inner.refresh_all().await.unwrap();
+    other.catch_up().await.unwrap();
     assert_eq!(
         answer(&other).as_deref(),
         Ok("sk-1"),

@@ -107,12 +107,12 @@ async fn an_interrupted_rotation_serves_all_keys_and_continues_where_it_stopped(
         serves(&registry);
         assert_eq!(reached, at < 10_000, "{at}");
         assert!(reached || outcome.is_ok(), "{at}: {outcome:?}");
-        let keys = registry.inner.keyring.ids(&acme()).await;
+        let keys = registry.keyring.ids(&acme()).await;
         let left = registry
             .rotate_workspace_key(&act(), &acme())
             .await
             .unwrap();
-        registry.inner.chains.sweep().await.unwrap();
+        registry.chains.sweep().await.unwrap();
         assert_eq!(named(&installation), [left.key.clone()].into(), "{at}");
         // Unless only the cleanup was left, the rotation continues with the key it started with.
         if left.credentials < KEYS {
@@ -129,7 +129,7 @@ async fn a_workspace_without_keys_gets_a_new_one_too() {
         .await
         .unwrap();
     assert_eq!(resealed.credentials, 0);
-    let current = registry.inner.keyring.current(&acme()).unwrap();
+    let current = registry.keyring.current(&acme()).unwrap();
     assert_eq!(current.id(), resealed.key);
     let unknown = registry
         .rotate_workspace_key(&act(), &"nowhere".parse().unwrap())
@@ -149,13 +149,13 @@ async fn concurrent_changes_and_a_second_rotation_end_with_everything_under_one_
     );
     added.unwrap();
     drop(backup.unwrap());
-    let last = registry.inner.keyring.current(&acme()).unwrap();
+    let last = registry.keyring.current(&acme()).unwrap();
     assert!([one.unwrap().key, other.unwrap().key].contains(&last.id().to_owned()));
     assert_eq!(
         named(&installation),
         [last.id().to_owned()].into(),
         "of {} keys",
-        registry.inner.keyring.ids(&acme()).await.len()
+        registry.keyring.ids(&acme()).await.len()
     );
     serves(&registry);
     drop(registry);
@@ -183,8 +183,8 @@ async fn secrets_that_do_not_decrypt_are_left_unchanged_and_counted() {
 #[tokio::test]
 async fn a_new_key_is_created_although_old_data_does_not_decrypt() {
     let (installation, registry, id) = one_key().await;
-    let first = registry.inner.keyring.ids(&acme()).await;
-    registry.inner.keyring.add_next(&acme()).await.unwrap();
+    let first = registry.keyring.ids(&acme()).await;
+    registry.keyring.add_next(&acme()).await.unwrap();
     // The metadata of the destroyed version stays, sealed with the first key, which no longer
     // unwraps.
     let rotation = Rotation {
@@ -193,9 +193,9 @@ async fn a_new_key_is_created_although_old_data_does_not_decrypt() {
     };
     registry.rotate(&act(), &id, rotation).await.unwrap();
     let first = first.into_iter().collect();
-    registry.inner.keyring.destroy(&first).await.unwrap();
+    registry.keyring.destroy(&first).await.unwrap();
     for _ in 0..2 {
-        let before = registry.inner.keyring.current(&acme()).unwrap();
+        let before = registry.keyring.current(&acme()).unwrap();
         let resealed = registry
             .rotate_workspace_key(&act(), &acme())
             .await

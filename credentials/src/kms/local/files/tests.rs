@@ -76,7 +76,7 @@ fn an_adopted_key_whose_file_could_not_be_moved_is_never_overwritten() {
     let old = keys.current.id().to_owned();
     let new = keys.make_next().unwrap().id().to_owned();
     // Blocks the path of the copy of the old key.
-    let blocker = place
+    let blocker = setup
         .folder
         .path()
         .join(format!("master-key.retired-{old}.new"));
@@ -104,7 +104,7 @@ fn the_old_key_stays_retired_although_the_sync_after_the_move_failed() {
     // As if syncing the folder had failed: the file was moved nevertheless.
     keys.misplaced = true;
     let third = keys.make_next().unwrap().id().to_owned();
-    let retired = place
+    let retired = setup
         .folder
         .path()
         .join(format!("master-key.retired-{old}"));
