@@ -6,6 +6,7 @@
 //! asked of serde (`form::fields`), never listed again.
 
 mod credential;
+mod provider;
 mod read;
 mod token;
 mod workspace;
@@ -16,6 +17,7 @@ pub use self::{
         CredentialEdit, CredentialRollback, CredentialRotation, CredentialView, Duplicate,
         NewCredential, SecretRef, VersionView, WriteOnly,
     },
+    provider::{AuthView, EndpointView, KeyView, LinksView, ProviderView, SandboxView, SdkView},
     token::{NewToken, TokenView},
     workspace::{NewWorkspace, WorkspaceView},
 };

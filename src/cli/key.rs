@@ -211,7 +211,8 @@ impl Add {
     async fn check_arguments(&self, client: &Client) -> Result<Option<Provider>, Failure> {
         workspace::expect(client, &self.workspace).await?;
         let known = provider::find(client, self.provider.as_str()).await?;
-        if known.as_ref().is_some_and(Provider::needs_endpoint) && self.endpoint.is_none() {
+        let needs_endpoint = |known: &Provider| known.endpoint.is_some();
+        if known.as_ref().is_some_and(needs_endpoint) && self.endpoint.is_none() {
             return Err(Failure::usage(
                 "expected --endpoint, found none: each key of this provider names its own host",
             )

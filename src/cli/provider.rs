@@ -1,8 +1,8 @@
 //! `keyside provider`: shows the catalogue of the running Keyside.
 
 use clap::{Args, Subcommand};
+pub(crate) use keyside_admin::wire::{ProviderView as Provider, SdkView as Sdk};
 use keyside_config::{DUMMY_KEY, ProviderId, Settings, Sources, nearest};
-use serde::Deserialize;
 use serde_json::Value;
 
 use super::{
@@ -31,64 +31,6 @@ pub(crate) struct Show {
     admin: Admin,
 }
 
-/// The fields of a provider in the admin API that are shown. Unknown fields of newer servers are
-/// ignored.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Provider {
-    id: String,
-    pub(crate) name: String,
-    base_url: Option<String>,
-    endpoint: Option<Endpoint>,
-    pub(crate) key: Key,
-    steps: Vec<String>,
-    pub(crate) links: Links,
-    rate_limits: String,
-    sandbox: Sandbox,
-    pub(crate) sdks: Vec<Sdk>,
-}
-
-#[derive(Deserialize)]
-struct Endpoint {
-    example: String,
-}
-
-/// The format of its keys.
-#[derive(Deserialize)]
-pub(crate) struct Key {
-    /// An invented example; empty if none is known.
-    #[serde(default)]
-    pub(crate) example: String,
-    pub(crate) prefixes: Vec<String>,
-    scopes: Vec<String>,
-}
-
-/// The provider's own pages; empty if none are known.
-#[derive(Deserialize)]
-pub(crate) struct Links {
-    docs: String,
-    pub(crate) console: String,
-}
-
-#[derive(Deserialize)]
-struct Sandbox {
-    note: String,
-}
-
-/// How to configure one SDK for Keyside.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Sdk {
-    pub(crate) name: String,
-    /// The environment variable, or the option in code, for the base URL.
-    pub(crate) variable: String,
-    /// The environment variables for a dummy key.
-    #[serde(default)]
-    pub(crate) key_variables: Vec<String>,
-    /// The path, with `{workspaceId}` in place of the workspace.
-    pub(crate) base_url_path: String,
-}
-
 pub(crate) async fn run(
     command: Command,
     sources: &Sources,
@@ -107,7 +49,7 @@ pub(crate) async fn run(
             let items = items(&show.admin.client(sources)?).await?;
             let providers: Vec<Provider> = read_all(&items, A_PROVIDER)?;
             let index = position(&providers, show.id.as_str())?;
-            let fields = providers[index].fields(&address(sources));
+            let fields = fields(&providers[index], &address(sources));
             output.print(&items[index], |output| output.table(&fields))
         }
     }
@@ -153,9 +95,9 @@ fn position(providers: &[Provider], id: &str) -> Result<usize, Failure> {
 fn table(providers: &[Provider], keys: &[Value], output: &Output) -> String {
     let rows = providers.iter().map(|provider| {
         let is_counted =
-            |key: &&Value| key["provider"] == provider.id && key["status"] != "revoked";
+            |key: &&Value| key["provider"] == provider.id.as_str() && key["status"] != "revoked";
         [
-            provider.id.clone(),
+            provider.id.to_string(),
             provider.name.clone(),
             keys.iter().filter(is_counted).count().to_string(),
             cell(&provider.links.console),
@@ -166,59 +108,50 @@ fn table(providers: &[Provider], keys: &[Value], output: &Output) -> String {
     output.table(&Table::new(heading).with_rows(rows))
 }
 
-impl Provider {
-    /// Whether each key has a host of its own.
-    pub(crate) fn needs_endpoint(&self) -> bool {
-        self.endpoint.is_some()
-    }
-
-    /// Every field for people; a list continues in rows without a name.
-    fn fields(&self, address: &str) -> Table {
-        let mut table = Table::new([]);
-        let base_url = match (&self.base_url, &self.endpoint) {
-            (Some(url), _) => url.clone(),
-            (None, Some(endpoint)) => format!("each key's own, such as {}", endpoint.example),
-            (None, None) => none(),
-        };
-        let steps = self.steps.iter().zip(1..);
-        let steps = steps.map(|(step, number)| format!("{number}. {step}"));
-        let sdks = self.sdks.iter().flat_map(|sdk| sdk.lines(address));
-        for (name, values) in [
-            ("id", vec![self.id.clone()]),
-            ("name", vec![self.name.clone()]),
-            ("base URL", vec![base_url]),
-            ("a key looks like", vec![cell(&self.key.example)]),
-            ("a key may", self.key.scopes.clone()),
-            ("create keys at", vec![cell(&self.links.console)]),
-            ("creating a key", steps.collect()),
-            ("SDKs", sdks.collect()),
-            ("rate limits", vec![cell(&self.rate_limits)]),
-            ("for testing", vec![cell(&self.sandbox.note)]),
-            ("documentation", vec![cell(&self.links.docs)]),
-        ] {
-            for (row, value) in values.into_iter().enumerate() {
-                let name = if row == 0 { name } else { "" };
-                table.row([name.to_owned(), value]);
-            }
+/// Every field for people; a list continues in rows without a name.
+fn fields(provider: &Provider, address: &str) -> Table {
+    let base_url = match (&provider.base_url, &provider.endpoint) {
+        (Some(url), _) => url.clone(),
+        (None, Some(endpoint)) => format!("each key's own, such as {}", endpoint.example),
+        (None, None) => none(),
+    };
+    let steps = provider.steps.iter().zip(1..);
+    let steps = steps.map(|(step, number)| format!("{number}. {step}"));
+    let sdks = provider.sdks.iter().flat_map(|sdk| lines(sdk, address));
+    let mut table = Table::new([]);
+    for (name, values) in [
+        ("id", vec![provider.id.to_string()]),
+        ("name", vec![provider.name.clone()]),
+        ("base URL", vec![base_url]),
+        ("a key looks like", vec![cell(&provider.key.example)]),
+        ("a key may", provider.key.scopes.clone()),
+        ("create keys at", vec![cell(&provider.links.console)]),
+        ("creating a key", steps.collect()),
+        ("SDKs", sdks.collect()),
+        ("rate limits", vec![cell(&provider.rate_limits)]),
+        ("for testing", vec![cell(&provider.sandbox.note)]),
+        ("documentation", vec![cell(&provider.links.docs)]),
+    ] {
+        for (row, value) in values.into_iter().enumerate() {
+            let name = if row == 0 { name } else { "" };
+            table.row([name.to_owned(), value]);
         }
-        table
     }
+    table
 }
 
-impl Sdk {
-    /// The path of the base URL for this workspace.
-    pub(crate) fn path(&self, workspace: &str) -> String {
-        self.base_url_path.replace("{workspaceId}", workspace)
-    }
+/// The base URL of an SDK, and the variables for a dummy key.
+fn lines(sdk: &Sdk, address: &str) -> Vec<String> {
+    let path = path(sdk, "WORKSPACE");
+    let base_url = format!("{}=http://{address}{path}  # {}", sdk.variable, sdk.name);
+    let keys = sdk.key_variables.iter();
+    let keys = keys.map(|variable| format!("{variable}={DUMMY_KEY}"));
+    [base_url].into_iter().chain(keys).collect()
+}
 
-    /// The base URL, and the variables for a dummy key.
-    fn lines(&self, address: &str) -> Vec<String> {
-        let path = self.path("WORKSPACE");
-        let base_url = format!("{}=http://{address}{path}  # {}", self.variable, self.name);
-        let keys = self.key_variables.iter();
-        let keys = keys.map(|variable| format!("{variable}={DUMMY_KEY}"));
-        [base_url].into_iter().chain(keys).collect()
-    }
+/// The path of an SDK's base URL for this workspace.
+pub(crate) fn path(sdk: &Sdk, workspace: &str) -> String {
+    sdk.base_url_path.replace("{workspaceId}", workspace)
 }
 
 /// The proxy's address from this machine, or a placeholder if the settings do not say.
