@@ -181,9 +181,8 @@ async fn read(
     response: Response<hyper::body::Incoming>,
 ) -> Result<(StatusCode, Bytes), ClientError> {
     let status = response.status();
-    let body = Limited::new(response.into_body(), BODY_LIMIT)
-        .collect()
-        .await;
+    let body = Limited::new(response.into_body(), BODY_LIMIT);
+    let body = body.collect().await;
     let body = body.map_err(|error| ClientError::unreachable(base, &*error))?;
     Ok((status, body.to_bytes()))
 }

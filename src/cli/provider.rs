@@ -1,5 +1,7 @@
 //! `keyside provider`: shows the catalogue of the running Keyside.
 
+use std::iter;
+
 use clap::{Args, Subcommand};
 pub(crate) use keyside_admin::wire::{ProviderView as Provider, SdkView as Sdk};
 use keyside_config::{DUMMY_KEY, ProviderId, Settings, Sources, nearest};
@@ -118,8 +120,7 @@ fn fields(provider: &Provider, address: &str) -> Table {
     let steps = provider.steps.iter().zip(1..);
     let steps = steps.map(|(step, number)| format!("{number}. {step}"));
     let sdks = provider.sdks.iter().flat_map(|sdk| lines(sdk, address));
-    let mut table = Table::new([]);
-    for (name, values) in [
+    let fields = [
         ("id", vec![provider.id.to_string()]),
         ("name", vec![provider.name.clone()]),
         ("base URL", vec![base_url]),
@@ -131,13 +132,11 @@ fn fields(provider: &Provider, address: &str) -> Table {
         ("rate limits", vec![cell(&provider.rate_limits)]),
         ("for testing", vec![cell(&provider.sandbox.note)]),
         ("documentation", vec![cell(&provider.links.docs)]),
-    ] {
-        for (row, value) in values.into_iter().enumerate() {
-            let name = if row == 0 { name } else { "" };
-            table.row([name.to_owned(), value]);
-        }
-    }
-    table
+    ];
+    Table::of_fields(fields.into_iter().flat_map(|(name, values)| {
+        let names = iter::once(name).chain(iter::repeat(""));
+        names.zip(values)
+    }))
 }
 
 /// The base URL of an SDK, and the variables for a dummy key.

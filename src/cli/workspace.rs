@@ -171,19 +171,14 @@ impl WorkspaceArguments {
         let path = format!("{}/rotate-key", path(&self.id));
         let client = self.admin.client(sources)?;
         let rotated = client.post(&path, &json!({})).await?;
-        if rotated["damaged"] != 0 {
-            output.note(&format!(
-                "warning: {} keys cannot be decrypted and were not changed",
-                rotated["damaged"]
-            ));
+        let (id, keys, damaged) = (&self.id, &rotated["credentials"], &rotated["damaged"]);
+        if *damaged != 0 {
+            let said = "keys cannot be decrypted and were not changed";
+            output.note(&format!("warning: {damaged} {said}"));
         }
+        let key = rotated["key"].as_str().unwrap_or("?");
         output.print(&rotated, |_| {
-            format!(
-                "Encrypted {} keys of workspace {} under {}\n",
-                rotated["credentials"],
-                self.id,
-                rotated["key"].as_str().unwrap_or("?")
-            )
+            format!("Encrypted {keys} keys of workspace {id} under {key}\n")
         })
     }
 }

@@ -101,12 +101,10 @@ pub(super) async fn revoke(
     seen: IfMatch,
 ) -> Result<Tagged<TokenView>, Problem> {
     let token = caller.token(&state.registry, &id)?;
-    let (act, scope) = (caller.context(), caller.scope());
-    let expected = seen.expected(Lineage::of_epoch(&state.registry));
-    let revoked = state
-        .registry
-        .revoke_token(&act, scope, &token.id, expected);
-    Ok(tagged(&state.registry, revoked.await?))
+    let (act, scope, registry) = (caller.context(), caller.scope(), &state.registry);
+    let expected = seen.expected(Lineage::of_epoch(registry));
+    let revoked = registry.revoke_token(&act, scope, &token.id, expected);
+    Ok(tagged(registry, revoked.await?))
 }
 
 impl TokenView {

@@ -33,10 +33,8 @@ pub(super) async fn create(
     body: JsonBody,
 ) -> Result<Response, Problem> {
     let new = read_new(body.bytes())?;
-    let workspace = state
-        .registry
-        .create_workspace(&caller.context(), new)
-        .await?;
+    let act = caller.context();
+    let workspace = state.registry.create_workspace(&act, new).await?;
     let location = format!("/api/workspaces/{}", workspace.id);
     Ok(tagged(&state.registry, workspace).created(&location))
 }

@@ -69,10 +69,8 @@ impl Report {
         let finding = match &lease {
             Ok(Ok(Some(left))) => {
                 let left = left.as_secs();
-                Finding::ok(
-                    "vault sign-in",
-                    format!("the token is valid for {left} s before it is renewed"),
-                )
+                let said = format!("the token is valid for {left} s before it is renewed");
+                Finding::ok("vault sign-in", said)
             }
             Ok(Ok(None)) => Finding::ok("vault sign-in", "the token does not end"),
             Ok(Err(error)) => Finding::fail("vault sign-in", error),
