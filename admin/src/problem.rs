@@ -293,11 +293,9 @@ impl Problem {
 
     /// The same answer if the workspace is outside of the caller's scope.
     pub(crate) fn workspace_unknown() -> Self {
-        Self::new(
-            Kind::WorkspaceUnknown,
-            "There is no such workspace.",
-            "GET /api/workspaces lists the existing ones (`keyside workspace list`).",
-        )
+        let detail = "There is no such workspace.";
+        let remedy = "GET /api/workspaces lists the existing ones (`keyside workspace list`).";
+        Self::new(Kind::WorkspaceUnknown, detail, remedy)
     }
 
     /// One of several workspaces does not exist. The answer does not say which: the caller may not
@@ -309,11 +307,10 @@ impl Problem {
 
     /// The resource has changed since the client read it.
     pub(crate) fn superseded() -> Self {
-        Self::new(
-            Kind::PreconditionFailed,
-            "The resource has changed since the ETag in If-Match. This request changed nothing.",
-            "Read it again, and send the change again with its new ETag as If-Match.",
-        )
+        let detail =
+            "The resource has changed since the ETag in If-Match. This request changed nothing.";
+        let remedy = "Read it again, and send the change again with its new ETag as If-Match.";
+        Self::new(Kind::PreconditionFailed, detail, remedy)
     }
 }
 
