@@ -77,15 +77,10 @@ impl App {
     /// Opens the credential store and the declared credentials. Waits for a key service that is
     /// reached over the network; returns `None` if a signal ended the wait.
     pub(crate) fn open(validated: ValidatedSettings) -> Result<Option<Self>, Failure> {
-        let ValidatedSettings {
-            mut settings,
-            store,
-            vault,
-            cache,
-            filter,
-            egress,
-        } = validated;
-        let telemetry = telemetry::start(settings.log.format, filter).map_err(failed)?;
+        let (mut settings, store) = (validated.settings, validated.store);
+        let (egress, vault) = (validated.egress, validated.vault);
+        let telemetry = telemetry::start(settings.log.format, validated.filter);
+        let telemetry = telemetry.map_err(failed)?;
         for warning in warnings::of(&settings) {
             tracing::warn!("{warning}");
         }
@@ -101,7 +96,7 @@ impl App {
             .build()
             .map_err(failed)?;
         let references = references(&settings, vault.clone());
-        let declared = declared::of(&settings, vault, cache)?;
+        let declared = declared::of(&settings, vault, validated.cache)?;
         let mut early = match &store {
             Some(StoreSetup {
                 kms: KmsSource::Service(_),
@@ -140,11 +135,10 @@ impl App {
         let admin = self.backing.registry().map(|_| bind_admin());
         let admin = admin.transpose().map_err(failed)?;
         let admin_address = admin.as_ref().map(|(_, address)| *address);
-        let (observed, signals) = match self.early.take() {
+        let ((observe, observe_address), signals) = match self.early.take() {
             Some(EarlyHandles { observe, signals }) => (observe, Some(signals)),
             None => (startup::bind_observe(&self.settings)?, None),
         };
-        let (observe, observe_address) = observed;
         let settings = match admin_address {
             Some(address) => self.settings_with_links(address),
             None => self.settings.clone(),

@@ -90,13 +90,8 @@ fn secret_details(source_health: Vec<SourceHealth>) -> Vec<String> {
             }
             (Some(fault), None) => (fault, "requests for it are refused".to_owned()),
         };
-        let SourceHealth {
-            workspace,
-            provider,
-            label,
-            source,
-            ..
-        } = health;
+        let (workspace, provider) = (health.workspace, health.provider);
+        let (label, source) = (health.label, health.source);
         Some(format!(
             "credential {workspace}/{provider}/{label} ({source}): {fault}; {meanwhile}\n"
         ))

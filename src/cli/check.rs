@@ -16,12 +16,9 @@ pub(crate) fn run(sources: &Sources, output: &Output) -> Result<(), Failure> {
         settings,
         effective,
     } = Settings::load(sources)?;
-    let ValidatedSettings {
-        settings, egress, ..
-    } = {
-        let process = Process::for_store(&settings.store);
-        ValidatedSettings::new(settings, process)?
-    };
+    let process = Process::for_store(&settings.store);
+    let validated = ValidatedSettings::new(settings, process)?;
+    let (settings, egress) = (validated.settings, validated.egress);
     let warnings = warnings::of(&settings);
     let routes = egress.effective(&settings.catalogue);
     for warning in &warnings {

@@ -34,14 +34,11 @@ pub(super) async fn check(
     all: bool,
 ) -> Report {
     let mut report = Report::default();
-    let Targets {
-        by_name,
-        not_checked,
-    } = Targets::of(&settings.catalogue, used.hosts, all);
-    report.findings.extend(not_checked);
+    let targets = Targets::of(&settings.catalogue, used.hosts, all);
+    report.findings.extend(targets.not_checked);
     let (egress, proxy) = (Arc::new(egress), Arc::new(settings.proxy.clone()));
     let mut trying = JoinSet::new();
-    for (name, (provider, base)) in by_name {
+    for (name, (provider, base)) in targets.by_name {
         let (egress, proxy) = (egress.clone(), proxy.clone());
         trying.spawn(async move {
             let reached = check_reachable(&egress, &proxy, &provider, &base, PATIENCE).await;

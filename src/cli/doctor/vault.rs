@@ -114,19 +114,12 @@ async fn declared(settings: &Settings, vault: Option<&Arc<Vault>>) -> Vec<Findin
 }
 
 fn of(health: SourceHealth, source: &SourceReference, vault: Option<&Arc<Vault>>) -> Finding {
-    let SourceHealth {
-        workspace,
-        provider,
-        label,
-        source: shown,
-        usable,
-        fault,
-        ..
-    } = health;
+    let (workspace, provider, label) = (health.workspace, health.provider, health.label);
     let name = format!("credential {workspace}/{provider}/{label}");
-    match fault {
+    let shown = health.source;
+    match health.fault {
         Some(fault) => Finding::fail(name, fault),
-        None if usable => {
+        None if health.usable => {
             let engine = engine(source, vault).unwrap_or_default();
             Finding::ok(name, format!("{shown} can be read{engine}"))
         }

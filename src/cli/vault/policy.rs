@@ -228,13 +228,8 @@ impl Rules {
                 "Keep the key at a path without \", ${ and {{, without a segment + and without * at the end.",
             ));
         }
-        let DeclaredCredential {
-            workspace,
-            provider,
-            label,
-            ..
-        } = credential;
-        let assumed = found.assumed(": set `mount` if it is another");
+        let (workspace, provider) = (&credential.workspace, &credential.provider);
+        let (label, assumed) = (&credential.label, found.assumed(SET_MOUNT));
         let of = format!("of credential {workspace}/{provider}/{label}{assumed}");
         self.read(found, rest, "the key", &of);
         Ok(())
@@ -346,6 +341,8 @@ fn is_literal(path: &str) -> bool {
     let means_more = ["\"", "${", "{{"].iter().any(|sign| path.contains(sign));
     !means_more && !path.ends_with('*') && path.split('/').all(|segment| segment != "+")
 }
+
+const SET_MOUNT: &str = ": set `mount` if it is another";
 
 const TRANSIT: [(&str, &[&str]); 3] = [
     ("decrypt", &["update"]),
