@@ -68,7 +68,7 @@ pub(crate) fn print_list<T: DeserializeOwned>(
     output: &Output,
     table: impl FnOnce(&[T], &Output) -> String,
 ) -> Result<(), Failure> {
-    let read = read_all(items, expected)?;
+    let read: Vec<T> = read_all(items, expected)?;
     let page = json!({ "items": items, "nextCursor": null });
     output.print(&page, |output| table(&read, output))
 }
