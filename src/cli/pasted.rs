@@ -156,8 +156,11 @@ fn command(text: &str) -> Option<(&str, char)> {
     })
 }
 
-/// Layers in front of a key; each function returns where the key begins.
-const IN_FRONT: [(fn(&str) -> Option<usize>, &str); 4] = [
+/// Finds where the key begins behind one layer.
+type Finder = fn(&str) -> Option<usize>;
+
+/// Layers in front of a key.
+const IN_FRONT: [(Finder, &str); 4] = [
     (option, "an option's name"),
     (header, "a header's name"),
     (scheme, "the word Bearer"),
