@@ -22,7 +22,7 @@ use keyside_store::{
     PublicKey, SigningKey, TrustedKeys,
     file::{self, with_suffix},
 };
-use tokio::sync::Mutex;
+use tokio::{sync::Mutex, task::spawn_blocking};
 use zeroize::Zeroizing;
 
 use self::stored::{KeyBinding, KeyringFile, WrappedKey};
@@ -111,7 +111,7 @@ impl Keyring {
     ) -> Result<Self, KeyringError> {
         let memory = LockedMemory::default();
         let service = kms.service();
-        let own = unwrap_own(&*service, &memory, &file).await?;
+        let own = unwrap_installation_key(&*service, &memory, &file).await?;
         let signing = SigningKeys::unwrap(&*service, &file, &memory, signs, None, path).await?;
         let workspaces = open::unwrap_all(&service, &file, &memory).await?;
         Ok(Self {
@@ -322,7 +322,7 @@ impl Keyring {
 /// The current file. It is replaced atomically, so reading needs no lock.
 async fn read(path: &Path) -> Result<Option<Vec<u8>>, KeyringError> {
     let path = path.to_owned();
-    let read = tokio::task::spawn_blocking(move || file::read_if_exists(&path)).await;
+    let read = spawn_blocking(move || file::read_if_exists(&path)).await;
     Ok(read.map_err(open::ended)??)
 }
 
@@ -335,7 +335,7 @@ impl Stored {
             let file = KeyringFile::read(&owned)?;
             Ok::<_, KeyringError>((lock, file))
         };
-        let read = tokio::task::spawn_blocking(read).await;
+        let read = spawn_blocking(read).await;
         let (lock, file) = read.map_err(open::ended)??;
         self.adopt_file(file, path, known).await?;
         Ok(lock)
@@ -435,7 +435,7 @@ async fn new_key(
 }
 
 /// Unwraps the installation's own key.
-async fn unwrap_own(
+async fn unwrap_installation_key(
     service: &dyn KeyService,
     memory: &LockedMemory,
     file: &KeyringFile,

@@ -76,7 +76,7 @@ impl Restore<'_> {
     /// # Errors
     /// Why not, and what to do. Replaced files are kept beside the new ones.
     pub async fn run(&self, file: &Path) -> Result<Restored, RestoreError> {
-        if is_there(self.store)? {
+        if has_entries(self.store)? {
             return Err(RestoreError::StoreThere {
                 folder: self.store.to_owned(),
             });
@@ -436,7 +436,7 @@ fn no_older_chain(
 }
 
 /// Whether the folder has any entries.
-fn is_there(folder: &Path) -> Result<bool, FileError> {
+fn has_entries(folder: &Path) -> Result<bool, FileError> {
     match fs::read_dir(folder) {
         Ok(mut entries) => Ok(entries.next().is_some()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),

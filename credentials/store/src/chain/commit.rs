@@ -4,6 +4,7 @@
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use ring::rand::{SecureRandom, SystemRandom};
+use tokio::time::sleep;
 
 use super::{
     Chain, CommitError, Damage, Entry, Head, Link, LoadError, ObjectRef, SegmentRef, State,
@@ -165,7 +166,7 @@ impl Chain {
                 }
                 Err(error @ StorageError::Failed { .. }) => return Err(unknown(error)),
                 Err(error) if attempts == MAX_SWAP_ATTEMPTS => return Err(unknown(error)),
-                Err(_) => tokio::time::sleep(SWAP_RETRY_DELAY).await,
+                Err(_) => sleep(SWAP_RETRY_DELAY).await,
             }
         }
         self.storage.sync().await.map_err(unknown)
@@ -413,4 +414,5 @@ fn encoded<T: serde::Serialize>(contents: &T) -> Vec<u8> {
 
 /// Attempts of a swap that gets no answer.
 const MAX_SWAP_ATTEMPTS: u32 = 3;
+/// Pause before a swap without an answer is sent again.
 const SWAP_RETRY_DELAY: Duration = Duration::from_millis(50);
