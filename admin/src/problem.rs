@@ -413,7 +413,7 @@ impl Problem {
         .with_header(header::RETRY_AFTER, "5")
     }
 
-    /// The same answer if the workspace is outside of the caller's scope.
+    /// The same response if the workspace is outside of the caller's scope.
     pub(crate) fn workspace_unknown() -> Self {
         Self::new(
             Kind::WorkspaceUnknown,
@@ -422,8 +422,8 @@ impl Problem {
         )
     }
 
-    /// The same answer if the credential is outside of the caller's scope, so that nothing reveals
-    /// that it exists.
+    /// The same response if the credential is outside of the caller's scope, so that nothing
+    /// reveals that it exists.
     pub(crate) fn credential_unknown() -> Self {
         Self::new(
             Kind::CredentialUnknown,
@@ -434,8 +434,8 @@ impl Problem {
 }
 
 impl Problem {
-    /// One of several workspaces does not exist. The answer does not say which: the caller may not
-    /// be permitted to know.
+    /// One of several workspaces does not exist. The response does not say which: the caller may
+    /// not be permitted to know.
     pub(crate) fn workspaces_unknown() -> Self {
         let error = FieldError::field("workspaces", "one of them does not exist");
         Self::workspace_unknown().with_errors(vec![error])
@@ -450,7 +450,7 @@ impl Problem {
         )
     }
 
-    /// The same answer if the token is outside of the caller's scope.
+    /// The same response if the token is outside of the caller's scope.
     pub(crate) fn token_unknown() -> Self {
         Self::new(
             Kind::TokenUnknown,
