@@ -96,7 +96,7 @@ pub(super) struct CachedSecret {
     pub(super) confirmed: Timestamp,
     /// End of its use, by the wall clock.
     pub(super) until: Timestamp,
-    /// Time until then.
+    /// From now until `until`.
     pub(super) remaining: Duration,
     pub(super) secret: Secret,
 }
