@@ -155,5 +155,5 @@ impl Chains {
 }
 
 const NAME: &str = "state";
-/// Findings; some 150 bytes each.
+/// Findings; about 150 bytes each.
 const MAX_REPORTED: usize = 500;

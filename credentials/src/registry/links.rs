@@ -186,5 +186,5 @@ const LINK_INTERVAL: Duration = Duration::from_secs(3_600);
 const RETRY_AFTER: Duration = Duration::from_secs(10);
 /// About twenty links fit into a record of 4 KiB.
 const LINKS_PER_RECORD: usize = 16;
-/// A chain is linked after this many commits. A start verifies some 10,000 records in 100 ms.
+/// A chain is linked after this many commits. A start verifies about 10,000 records in 100 ms.
 const MAX_UNLINKED_COMMITS: u32 = 64;

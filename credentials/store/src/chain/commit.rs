@@ -22,7 +22,7 @@ use crate::{
 /// One change of a chain, to be committed.
 #[derive(Clone, Debug)]
 pub struct Change {
-    /// When, in microseconds since the Unix epoch.
+    /// Time of the commit, in microseconds since the Unix epoch.
     pub at: i64,
     /// How many times the installation was restored from a backup.
     pub epoch: u64,
