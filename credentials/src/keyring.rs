@@ -266,8 +266,10 @@ impl Keyring {
         };
         let file = &stored.file;
         let unknown = file.without(is_known);
-        let there = file.workspaces.values().map(Vec::len).sum::<usize>();
-        if unknown.workspaces.is_empty() && there == known.values().map(Vec::len).sum::<usize>() {
+        let keys_in_file = file.workspaces.values().map(Vec::len).sum::<usize>();
+        if unknown.workspaces.is_empty()
+            && keys_in_file == known.values().map(Vec::len).sum::<usize>()
+        {
             stored.caught_up = json;
             return Ok(());
         }
@@ -284,7 +286,7 @@ impl Keyring {
         });
         let in_file: Keys = in_file.collect();
         // A key that failed to unwrap is retried later.
-        if in_file.values().map(Vec::len).sum::<usize>() == there {
+        if in_file.values().map(Vec::len).sum::<usize>() == keys_in_file {
             stored.caught_up = json;
         }
         *self.keys_mut() = in_file;

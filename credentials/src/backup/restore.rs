@@ -151,11 +151,11 @@ impl Restore<'_> {
     /// other token is unknown to the restored store.
     fn put_token(&self, token: Option<Zeroizing<Vec<u8>>>, epoch: u64) -> Result<(), FileError> {
         let path = self.token_file();
-        let there = file::read_if_exists(&path)?.map(Zeroizing::new);
-        if there == token {
+        let existing = file::read_if_exists(&path)?.map(Zeroizing::new);
+        if existing == token {
             return Ok(());
         }
-        if there.is_some() {
+        if existing.is_some() {
             keep_copy(&path, epoch)?;
         }
         match token {
@@ -425,10 +425,10 @@ fn no_older_chain(
         return Ok(());
     };
     match Head::verify_under(&bytes, name, installation, here) {
-        Ok((there, _)) if there.records > head.records => Err(RestoreError::Older {
+        Ok((acknowledged, _)) if acknowledged.records > head.records => Err(RestoreError::Older {
             finding: format!(
                 "its records of {name} end at {}, and those that were here at {}",
-                head.records, there.records
+                head.records, acknowledged.records
             ),
         }),
         _ => Ok(()),

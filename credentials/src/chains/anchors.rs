@@ -146,9 +146,9 @@ impl Written {
         let path = Anchors::path(&self.folder, chain);
         // Other processes on this machine use the same temporary file.
         let _lock = file::lock(&self.folder.join(".lock"))?;
-        let there =
+        let existing =
             file::read_if_exists(&path)?.and_then(|bytes| Head::parse_unverified(&bytes).ok());
-        if there.is_some_and(|there| (there.epoch, there.seq) > now) {
+        if existing.is_some_and(|existing| (existing.epoch, existing.seq) > now) {
             // The chain has moved on, perhaps under another signing key that will be the only
             // trusted one: keep the newer anchor.
             return Ok(());

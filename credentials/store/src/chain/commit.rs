@@ -147,8 +147,8 @@ impl Chain {
                     return Err(CommitError::NotBegun(error));
                 }
                 Err(StorageError::Conflict { .. }) => {
-                    let there = self.head_bytes().await.map_err(unknown)?;
-                    if there.as_deref() == Some(&state.bytes) {
+                    let stored = self.head_bytes().await.map_err(unknown)?;
+                    if stored.as_deref() == Some(&state.bytes) {
                         break;
                     }
                     // A conflict at the first attempt is a definite answer: nothing was written.
@@ -214,9 +214,9 @@ impl Chain {
             seq: state.head.seq + 1,
             hash: Hash::default(),
         });
-        let there = self.storage.list(&self.name.objects()).await?;
+        let keys = self.storage.list(&self.name.objects()).await?;
         // Objects with a higher sequence number belong to a commit in progress.
-        let garbage = there
+        let garbage = keys
             .into_iter()
             .filter(|key| *key < last && !named.contains(key));
         let mut removed = 0;
