@@ -35,17 +35,8 @@ use crate::{
     warnings, web,
 };
 
-/// `keyside serve`: runs until a signal.
-pub(crate) fn serve(sources: &Sources) -> Result<(), Failure> {
-    run(sources, Process::Serve)
-}
-
-/// `keyside proxy`: the same without a store and without the admin API.
-pub(crate) fn proxy(sources: &Sources) -> Result<(), Failure> {
-    run(sources, Process::Proxy)
-}
-
-fn run(sources: &Sources, process: Process) -> Result<(), Failure> {
+/// `keyside serve`, or `keyside proxy`, which has no store and no admin API: runs until a signal.
+pub(crate) fn run(sources: &Sources, process: Process) -> Result<(), Failure> {
     let validated = ValidatedSettings::new(Settings::load(sources)?.settings, process)?;
     if let Some(app) = App::open(validated)? {
         app.bind()?.run(|_| {});
@@ -86,15 +77,10 @@ impl App {
     /// Opens the credential store and the declared credentials. Waits for a key service that is
     /// reached over the network; returns `None` if a signal ended the wait.
     pub(crate) fn open(validated: ValidatedSettings) -> Result<Option<Self>, Failure> {
-        let ValidatedSettings {
-            mut settings,
-            store,
-            vault,
-            cache,
-            filter,
-            egress,
-        } = validated;
-        let telemetry = telemetry::start(settings.log.format, filter).map_err(failed)?;
+        let (mut settings, store) = (validated.settings, validated.store);
+        let (egress, vault) = (validated.egress, validated.vault);
+        let telemetry = telemetry::start(settings.log.format, validated.filter);
+        let telemetry = telemetry.map_err(failed)?;
         for warning in warnings::of(&settings) {
             tracing::warn!("{warning}");
         }
@@ -110,7 +96,7 @@ impl App {
             .build()
             .map_err(failed)?;
         let references = references(&settings, vault.clone());
-        let declared = declared::of(&settings, vault, cache)?;
+        let declared = declared::of(&settings, vault, validated.cache)?;
         let mut early = match &store {
             Some(StoreSetup {
                 kms: KmsSource::Service(_),
@@ -145,19 +131,14 @@ impl App {
 
     /// Binds every listener.
     pub(crate) fn bind(mut self) -> Result<Ready, Failure> {
-        let admin = match self.backing.registry() {
-            Some(_) => {
-                let bound = web::bind("admin.listen", self.settings.admin.listen);
-                Some(bound.map_err(failed)?)
-            }
-            None => None,
-        };
+        let bind_admin = || web::bind("admin.listen", self.settings.admin.listen);
+        let admin = self.backing.registry().map(|_| bind_admin());
+        let admin = admin.transpose().map_err(failed)?;
         let admin_address = admin.as_ref().map(|(_, address)| *address);
-        let (observed, signals) = match self.early.take() {
+        let ((observe, observe_address), signals) = match self.early.take() {
             Some(EarlyHandles { observe, signals }) => (observe, Some(signals)),
             None => (startup::bind_observe(&self.settings)?, None),
         };
-        let (observe, observe_address) = observed;
         let settings = match admin_address {
             Some(address) => self.settings_with_links(address),
             None => self.settings.clone(),
@@ -248,13 +229,7 @@ impl Ready {
     /// Serves until a signal. Calls `started` once all listeners accept, and returns when all
     /// requests in flight have ended or were cut off.
     pub(crate) fn run(self, started: impl FnOnce(&Addresses) + Send + 'static) {
-        let Self {
-            app,
-            server,
-            drain,
-            addresses,
-            signals,
-        } = self;
+        let (app, addresses) = (self.app, self.addresses);
         let ready = move || {
             let proxy: Vec<_> = addresses.proxy.iter().map(ToString::to_string).collect();
             tracing::info!(
@@ -266,25 +241,18 @@ impl Ready {
             started(&addresses);
         };
         let lifecycle = Lifecycle {
-            drain,
+            drain: self.drain,
             deadline: app.settings.proxy.deadlines.drain,
-            signals: Mutex::new(signals),
+            signals: Mutex::new(self.signals),
             ready: Mutex::new(Some(Box::new(ready))),
         };
-        server.run(RunArgs {
-            shutdown_signal: Box::new(lifecycle),
-        });
-        let App {
-            backing,
-            runtime,
-            _telemetry,
-            ..
-        } = app;
-        runtime.block_on(backing.flush());
+        let shutdown_signal = Box::new(lifecycle);
+        self.server.run(RunArgs { shutdown_signal });
+        app.runtime.block_on(app.backing.flush());
         tracing::info!("stopped");
-        drop(backing);
+        drop(app.backing);
         // A network file system that does not respond must not prevent the exit.
-        runtime.shutdown_timeout(EXIT_TIMEOUT);
+        app.runtime.shutdown_timeout(EXIT_TIMEOUT);
     }
 }
 

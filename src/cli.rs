@@ -8,6 +8,7 @@ mod arguments;
 mod audit;
 mod backup;
 mod check;
+mod choice;
 mod clock;
 mod confirm;
 mod doctor;
@@ -44,7 +45,7 @@ use keyside_config::Sources;
 use keyside_credentials::process;
 
 use self::{admin::Admin, output::Output};
-use crate::failure::Failure;
+use crate::{app, failure::Failure, validated_settings::Process};
 
 /// The sidecar that holds the keys: requests leave without a key, Keyside attaches it.
 #[derive(Parser)]
@@ -138,9 +139,7 @@ pub(crate) enum Command {
 /// or a secret, and a key that was pasted in the wrong place is in the arguments of the others.
 pub(crate) fn run() -> ExitCode {
     if let Err(error) = process::harden() {
-        let failure = Failure::failed(error.to_string());
-        failure.print();
-        return failure.exit_code();
+        return Failure::failed(error.to_string()).print();
     }
     let cli = match arguments::parse(std::env::args_os()) {
         Ok(cli) => cli,
@@ -148,10 +147,7 @@ pub(crate) fn run() -> ExitCode {
     };
     match dispatch(cli) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            failure.print();
-            failure.exit_code()
-        }
+        Err(failure) => failure.print(),
     }
 }
 
@@ -161,8 +157,8 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
     let sources = Sources::from_process(cli.config);
     let output = Output::new(cli.json);
     match cli.command {
-        Command::Serve => crate::app::serve(&sources),
-        Command::Proxy => crate::app::proxy(&sources),
+        Command::Serve => app::run(&sources, Process::Serve),
+        Command::Proxy => app::run(&sources, Process::Proxy),
         Command::Demo => crate::demo::run(&sources),
         Command::Check => check::run(&sources, &output),
         Command::Doctor(doctor) => wait_for(doctor.run(&sources, &output)),

@@ -55,8 +55,7 @@ impl Client {
         path: &str,
         body: &T,
     ) -> Result<Value, ClientError> {
-        let body = json(body).into();
-        self.call(Method::POST, path, Some(body)).await
+        self.call(Method::POST, path, Some(json(body).into())).await
     }
 
     pub(crate) async fn patch<T: Serialize>(
@@ -64,30 +63,20 @@ impl Client {
         path: &str,
         body: &T,
     ) -> Result<Value, ClientError> {
-        let body = json(body).into();
-        self.call(Method::PATCH, path, Some(body)).await
+        self.call(Method::PATCH, path, Some(json(body).into()))
+            .await
     }
 
-    /// A POST with a secret beside the other fields.
-    pub(crate) async fn post_secret<T: Serialize>(
+    /// A request with a secret beside the other fields.
+    pub(crate) async fn send_secret<T: Serialize>(
         &self,
+        method: Method,
         path: &str,
         secret: Zeroizing<String>,
         others: &T,
     ) -> Result<Value, ClientError> {
         let body = wiped(with_secret(secret, others));
-        self.call(Method::POST, path, Some(body)).await
-    }
-
-    /// A PATCH with a secret beside the other fields.
-    pub(crate) async fn patch_secret<T: Serialize>(
-        &self,
-        path: &str,
-        secret: Zeroizing<String>,
-        others: &T,
-    ) -> Result<Value, ClientError> {
-        let body = wiped(with_secret(secret, others));
-        self.call(Method::PATCH, path, Some(body)).await
+        self.call(method, path, Some(body)).await
     }
 
     pub(crate) async fn delete(&self, path: &str) -> Result<Value, ClientError> {
@@ -181,11 +170,8 @@ async fn exchange(
 ) -> Result<(StatusCode, Bytes), ClientError> {
     let work = async {
         let response = http.request(request).await;
-        read(
-            base,
-            response.map_err(|error| ClientError::unreachable(base, &error))?,
-        )
-        .await
+        let response = response.map_err(|error| ClientError::unreachable(base, &error))?;
+        read(base, response).await
     };
     in_time(base, work).await
 }
@@ -195,9 +181,8 @@ async fn read(
     response: Response<hyper::body::Incoming>,
 ) -> Result<(StatusCode, Bytes), ClientError> {
     let status = response.status();
-    let body = Limited::new(response.into_body(), BODY_LIMIT)
-        .collect()
-        .await;
+    let body = Limited::new(response.into_body(), BODY_LIMIT);
+    let body = body.collect().await;
     let body = body.map_err(|error| ClientError::unreachable(base, &*error))?;
     Ok((status, body.to_bytes()))
 }
@@ -208,9 +193,10 @@ async fn in_time<T>(
 ) -> Result<T, ClientError> {
     match tokio::time::timeout(DEADLINE, work).await {
         Ok(answered) => answered,
-        Err(_elapsed) => Err(ClientError::Timeout {
-            base: base.to_owned(),
-        }),
+        Err(_elapsed) => {
+            let base = base.to_owned();
+            Err(ClientError::Timeout { base })
+        }
     }
 }
 

@@ -6,7 +6,6 @@ mod sandbox;
 
 use std::{
     collections::BTreeMap,
-    fmt::Display,
     fs::OpenOptions,
     io::{self, IsTerminal, Write},
     net::{Ipv4Addr, SocketAddr, TcpListener},
@@ -23,7 +22,7 @@ use tempfile::TempDir;
 
 use crate::{
     app::{Addresses, App},
-    failure::Failure,
+    failure::{Failure, failed},
     validated_settings::{Process, ValidatedSettings},
 };
 
@@ -189,10 +188,6 @@ fn random_hex() -> Result<String, Failure> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).map_err(failed)?;
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
-}
-
-fn failed(error: impl Display) -> Failure {
-    Failure::failed(error.to_string())
 }
 
 const WORKSPACE: &str = "demo";

@@ -57,16 +57,16 @@ impl Failure {
         })
     }
 
-    /// Prints the failure on standard error. If that is closed, nobody can be told.
-    pub(crate) fn print(&self) {
+    /// Prints the failure on standard error, and returns the exit code. If standard error is closed,
+    /// nobody can be told.
+    pub(crate) fn print(&self) -> ExitCode {
         let mut stderr = std::io::stderr().lock();
-        let colour = stderr.is_terminal() && colour_wanted();
-        let label = if colour {
-            "\x1b[1;31merror:\x1b[0m"
-        } else {
-            "error:"
+        let label = match stderr.is_terminal() && colour_wanted() {
+            true => "\x1b[1;31merror:\x1b[0m",
+            false => "error:",
         };
         let _ = writeln!(stderr, "{label} {self}");
+        self.exit_code()
     }
 
     fn new(class: Class, message: impl Into<String>) -> Self {

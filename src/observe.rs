@@ -42,11 +42,10 @@ async fn metrics(State(measured): State<prometheus::Registry>) -> Response {
     let encoder = TextEncoder::new();
     let mut text = Vec::new();
     match encoder.encode(&measured.gather(), &mut text) {
-        Ok(()) => (
-            [(header::CONTENT_TYPE, encoder.format_type().to_owned())],
-            text,
-        )
-            .into_response(),
+        Ok(()) => {
+            let content_type = [(header::CONTENT_TYPE, encoder.format_type().to_owned())];
+            (content_type, text).into_response()
+        }
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
     }
 }
@@ -55,26 +54,18 @@ async fn metrics(State(measured): State<prometheus::Registry>) -> Response {
 /// metrics.
 async fn ready(State(observed): State<ObserveState>) -> (StatusCode, String) {
     let backing = &observed.backing;
-    let (status, mut text) = match observed.drain.phase() {
-        Phase::Serving if backing.runs().refuses() => {
-            (StatusCode::SERVICE_UNAVAILABLE, "refusing\n".to_owned())
-        }
-        Phase::Serving if backing.registry().is_none() && is_waiting(backing.declared()) => {
-            (StatusCode::SERVICE_UNAVAILABLE, "waiting\n".to_owned())
-        }
-        Phase::Serving => (StatusCode::OK, "ready\n".to_owned()),
-        Phase::Draining | Phase::Closing => {
-            (StatusCode::SERVICE_UNAVAILABLE, "draining\n".to_owned())
-        }
+    let waits = || backing.registry().is_none() && is_waiting(backing.declared());
+    let (status, state) = match observed.drain.phase() {
+        Phase::Serving if backing.runs().refuses() => (UNAVAILABLE, "refusing\n"),
+        Phase::Serving if waits() => (UNAVAILABLE, "waiting\n"),
+        Phase::Serving => (StatusCode::OK, "ready\n"),
+        Phase::Draining | Phase::Closing => (UNAVAILABLE, "draining\n"),
     };
-    let stored = backing.registry().map(|registry| store_details(registry));
-    let details = stored
-        .into_iter()
-        .flatten()
-        .chain(run_details(backing.runs()))
-        .chain(secret_details(backing.source_health()))
-        .chain(cache_details(backing.declared()));
-    details.for_each(|detail| text.push_str(&detail));
+    let mut text = state.to_owned();
+    text.extend(backing.registry().and_then(|one| store_details(one)));
+    text.extend(run_details(backing.runs()));
+    text.extend(secret_details(backing.source_health()));
+    text.extend(cache_details(backing.declared()));
     (status, text)
 }
 
@@ -99,13 +90,8 @@ fn secret_details(source_health: Vec<SourceHealth>) -> Vec<String> {
             }
             (Some(fault), None) => (fault, "requests for it are refused".to_owned()),
         };
-        let SourceHealth {
-            workspace,
-            provider,
-            label,
-            source,
-            ..
-        } = health;
+        let (workspace, provider) = (health.workspace, health.provider);
+        let (label, source) = (health.label, health.source);
         Some(format!(
             "credential {workspace}/{provider}/{label} ({source}): {fault}; {meanwhile}\n"
         ))
@@ -136,3 +122,5 @@ fn run_details(runs: &Runs) -> Option<String> {
         format!("runs: records cannot be written; {meanwhile}\n")
     })
 }
+
+const UNAVAILABLE: StatusCode = StatusCode::SERVICE_UNAVAILABLE;

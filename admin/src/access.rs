@@ -142,7 +142,7 @@ impl Caller {
         let id: Option<CredentialId> = id.parse().ok();
         id.and_then(|id| registry.find(&id))
             .filter(|listed| self.scope().holds(listed.workspace()))
-            .ok_or_else(|| self.not_found(Problem::credential_unknown()))
+            .ok_or_else(|| self.not_found(ChangeError::CredentialUnknown.into()))
     }
 
     /// Like [`Self::listed`], for operations that need a readable record: a lost credential can
@@ -159,7 +159,7 @@ impl Caller {
         let id: Option<ActorId> = id.parse().ok();
         id.and_then(|id| registry.access().find(&id))
             .filter(|token| self.scope().covers(&token.scope))
-            .ok_or_else(|| self.not_found(Problem::token_unknown()))
+            .ok_or_else(|| self.not_found(ChangeError::TokenUnknown.into()))
     }
 
     /// Checks that the workspace in a body is within the caller's scope. Whether it exists is up to
@@ -249,19 +249,17 @@ impl From<AuthenticationError> for Problem {
 }
 
 fn denied(denial: Denial) -> Problem {
-    let (kind, detail, remedy) = match denial {
+    let (detail, remedy) = match denial {
         Denial::Role => (
-            Kind::PermissionDenied,
             "The token's role does not allow this.",
             "Ask an owner to do it, or for a token with another role (`keyside token create --role`).",
         ),
         Denial::Limited => (
-            Kind::PermissionDenied,
             "This affects the whole installation, and the token is limited to some workspaces.",
             "Ask an owner whose token is not limited to workspaces.",
         ),
     };
-    Problem::new(kind, detail, remedy)
+    Problem::new(Kind::PermissionDenied, detail, remedy)
 }
 
 const NOT_AUTHENTICATED: &str = "the route is outside of the authentication layer";

@@ -77,35 +77,27 @@ fn expect_json(headers: &HeaderMap) -> Result<(), Problem> {
 }
 
 fn not_json() -> Problem {
-    Problem::new(
-        Kind::MediaTypeUnsupported,
-        "The body must be uncompressed JSON.",
-        "Send `Content-Type: application/json` and no Content-Encoding.",
-    )
+    let detail = "The body must be uncompressed JSON.";
+    let remedy = "Send `Content-Type: application/json` and no Content-Encoding.";
+    Problem::new(Kind::MediaTypeUnsupported, detail, remedy)
 }
 
 fn too_large() -> Problem {
-    Problem::new(
-        Kind::BodyTooLarge,
-        format!("The body is larger than {LIMIT} bytes."),
-        "A secret has at most 8192 bytes: check what was pasted.",
-    )
+    let detail = format!("The body is larger than {LIMIT} bytes.");
+    let remedy = "A secret has at most 8192 bytes: check what was pasted.";
+    Problem::new(Kind::BodyTooLarge, detail, remedy)
 }
 
 fn too_slow() -> Problem {
-    Problem::new(
-        Kind::BodyTimeout,
-        format!("The body did not arrive within {} s.", DEADLINE.as_secs()),
-        "Send the request again.",
-    )
+    let detail = format!("The body did not arrive within {} s.", DEADLINE.as_secs());
+    let remedy = "Send the request again.";
+    Problem::new(Kind::BodyTimeout, detail, remedy)
 }
 
 fn cut_short() -> Problem {
-    Problem::new(
-        Kind::RequestMalformed,
-        "The body ended early or is not framed as HTTP requires.",
-        "Send the request again.",
-    )
+    let detail = "The body ended early or is not framed as HTTP requires.";
+    let remedy = "Send the request again.";
+    Problem::new(Kind::RequestMalformed, detail, remedy)
 }
 
 /// Eight times the longest secret.

@@ -79,7 +79,7 @@ impl ConcurrencyLimits {
         caller: &Caller,
     ) -> Result<ConcurrencyPermit, Problem> {
         let mut permit = self.try_acquire(work, caller)?;
-        let queue = permit.slots.queue(&permit.actor, work);
+        let Queue(queue) = permit.slots.queue(&permit.actor, work);
         // tokio's semaphore (1.54) is fair and wakes only the next waiter.
         tokio::select! {
             biased;
@@ -143,17 +143,29 @@ impl WorkKind {
 }
 
 /// The permits of one kind.
+#[derive(Default)]
 struct Slots {
     in_use: Mutex<HashMap<ActorId, InUse>>,
     /// The queue that all tokens share.
-    exclusive: Arc<Semaphore>,
+    shared_queue: Queue,
 }
 
 /// The permits of one token.
+#[derive(Default)]
 struct InUse {
     count: usize,
     /// The queue of this token alone.
-    exclusive: Arc<Semaphore>,
+    queue: Queue,
+}
+
+/// A queue whose head runs alone.
+#[derive(Clone)]
+struct Queue(Arc<Semaphore>);
+
+impl Default for Queue {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(1)))
+    }
 }
 
 impl Slots {
@@ -173,39 +185,17 @@ impl Slots {
     }
 
     /// The queue that requests of this kind wait in.
-    fn queue(&self, actor: &ActorId, work: WorkKind) -> Arc<Semaphore> {
-        let own = || {
-            self.in_use()
-                .get(actor)
-                .map(|token| token.exclusive.clone())
-        };
+    fn queue(&self, actor: &ActorId, work: WorkKind) -> Queue {
+        let own = || self.in_use().get(actor).map(|token| token.queue.clone());
         match work {
-            WorkKind::List => own().unwrap_or_else(|| self.exclusive.clone()),
-            _ => self.exclusive.clone(),
+            WorkKind::List => own().unwrap_or_else(|| self.shared_queue.clone()),
+            _ => self.shared_queue.clone(),
         }
     }
 
     fn in_use(&self) -> MutexGuard<'_, HashMap<ActorId, InUse>> {
         // Every update is a single step, so the map is consistent even after a panic.
         self.in_use.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Default for Slots {
-    fn default() -> Self {
-        Self {
-            in_use: Mutex::default(),
-            exclusive: Arc::new(Semaphore::new(1)),
-        }
-    }
-}
-
-impl Default for InUse {
-    fn default() -> Self {
-        Self {
-            count: 0,
-            exclusive: Arc::new(Semaphore::new(1)),
-        }
     }
 }
 

@@ -66,6 +66,17 @@ impl SeenState {
     }
 }
 
+impl<T> Tagged<T> {
+    /// A resource whose id is never reused.
+    pub(crate) fn of_epoch(registry: &Registry, revision: u64, view: T) -> Self {
+        Self {
+            lineage: Lineage::of_epoch(registry),
+            revision,
+            view,
+        }
+    }
+}
+
 impl<T: Serialize> Tagged<T> {
     /// The response to a read: the representation, or 304 if the client's copy is current.
     pub(crate) fn read(self, headers: &HeaderMap) -> Response {

@@ -220,11 +220,8 @@ fn malformed(error: &serde_json::Error) -> Problem {
 }
 
 fn no_object(detail: String) -> Problem {
-    Problem::new(
-        Kind::RequestMalformed,
-        detail,
-        "Send one JSON object in UTF-8.",
-    )
+    let remedy = "Send one JSON object in UTF-8.";
+    Problem::new(Kind::RequestMalformed, detail, remedy)
 }
 
 fn too_many(count: usize) -> Problem {

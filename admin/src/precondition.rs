@@ -43,9 +43,7 @@ impl IfMatch {
             Self::State(_) => Some(NEVER),
         }
     }
-}
 
-impl IfMatch {
     /// For actions on the current state: 412 if the client expects another. `lineage` and
     /// `revision` are those of the resource.
     pub(crate) fn check(self, lineage: Lineage, revision: u64) -> Result<(), Problem> {
@@ -67,10 +65,10 @@ impl<S: Sync> FromRequestParts<S> for IfMatch {
         match (tags.next(), tags.next()) {
             (Some("*"), None) => Ok(Self::Any),
             (Some(tag), None) if is_entity_tag(tag) => Ok(Self::State(SeenState::parse(tag))),
-            _ => Err(malformed(
-                header::IF_MATCH,
-                "expected one entity tag in quotes, or *",
-            )),
+            _ => {
+                let expected = "expected one entity tag in quotes, or *";
+                Err(malformed(header::IF_MATCH, expected))
+            }
         }
     }
 }
@@ -87,13 +85,9 @@ impl<S: Sync> FromRequestParts<S> for IdempotencyKey {
             return Ok(Self(None));
         }
         let key = idempotency_key(&parts.headers);
-        let wrong = || {
-            malformed(
-                IDEMPOTENCY_KEY,
-                "expected one text of 1 to 128 visible ASCII characters",
-            )
-        };
-        key.map(|key| Self(Some(key.to_owned()))).ok_or_else(wrong)
+        let expected = "expected one text of 1 to 128 visible ASCII characters";
+        key.map(|key| Self(Some(key.to_owned())))
+            .ok_or_else(|| malformed(IDEMPOTENCY_KEY, expected))
     }
 }
 

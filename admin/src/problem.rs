@@ -44,22 +44,18 @@ pub(crate) struct FieldError {
 impl FieldError {
     /// About a field of the body.
     pub(crate) fn field(name: &str, detail: impl Into<String>) -> Self {
-        let pointer = Some(format!("#/{name}"));
-        let (field, detail) = (name.to_owned(), detail.into());
         Self {
-            field,
-            pointer,
-            detail,
+            pointer: Some(format!("#/{name}")),
+            ..Self::parameter(name, detail)
         }
     }
 
     /// About a parameter of the query.
     pub(crate) fn parameter(name: &str, detail: impl Into<String>) -> Self {
-        let (field, detail) = (name.to_owned(), detail.into());
         Self {
-            field,
+            field: name.to_owned(),
             pointer: None,
-            detail,
+            detail: detail.into(),
         }
     }
 }
@@ -86,16 +82,10 @@ impl Problem {
         };
         errors.truncate(ERRORS_MAX);
         let names: Vec<_> = errors.iter().map(|error| error.field.as_str()).collect();
-        let detail = format!(
-            "Not as expected: {}{more}. Nothing was changed.",
-            names.join(", ")
-        );
-        Self::new(
-            Kind::FieldsInvalid,
-            detail,
-            "Correct what `errors` names and send the request again.",
-        )
-        .with_errors(errors)
+        let names = names.join(", ");
+        let detail = format!("Not as expected: {names}{more}. Nothing was changed.");
+        let remedy = "Correct what `errors` names and send the request again.";
+        Self::new(Kind::FieldsInvalid, detail, remedy).with_errors(errors)
     }
 
     /// Reports one invalid field of the body.
@@ -105,13 +95,9 @@ impl Problem {
 
     /// An error of this server. The log has the cause under the request's id.
     pub(crate) fn internal(cause: impl Into<Box<str>>) -> Self {
+        let detail = "The request failed because of an error in Keyside.";
         let remedy = "Find the request's id in Keyside's log and report the error there.";
-        Self::new(
-            Kind::Internal,
-            "The request failed because of an error in Keyside.",
-            remedy,
-        )
-        .caused_by(cause)
+        Self::new(Kind::Internal, detail, remedy).caused_by(cause)
     }
 
     /// Adds a cause for the log that the response does not have.
@@ -206,136 +192,29 @@ struct Document<'a> {
 impl From<ChangeError> for Problem {
     fn from(error: ChangeError) -> Self {
         let said = sentence(&error);
+        if let Some((kind, remedy)) = rejection(&error) {
+            return Self::new(kind, said, remedy).with_errors(at_fault(&error));
+        }
         match error {
-            ChangeError::WorkspaceUnknown => Self::new(
-                Kind::WorkspaceUnknown,
-                said,
-                "Create the workspace first (POST /api/workspaces, `keyside workspace add`), or correct the id.",
-            )
-            .with_errors(vec![FieldError::field("workspaceId", "no such workspace")]),
-            ChangeError::WorkspaceExists => Self::new(
-                Kind::WorkspaceExists,
-                said,
-                "Use the existing workspace, or choose another id.",
-            )
-            .with_errors(vec![FieldError::field("id", "taken")]),
-            ChangeError::LabelTaken { .. } => Self::new(
-                Kind::LabelTaken,
-                said,
-                "Choose another label, or revoke the credential that has this one: the labels of revoked credentials can be reused.",
-            )
-            .with_errors(vec![FieldError::field("label", "taken")]),
-            ChangeError::CredentialUnknown => Self::credential_unknown(),
-            ChangeError::Declared => Self::new(
-                Kind::DeclaredInSettings,
-                said,
-                "Change its [[credential]] table, or its secret at its source. To store keys for a workspace that only \
-                 the settings name, create it first (`keyside workspace add`).",
-            ),
-            ChangeError::KeptInVault { .. } => Self::new(
-                Kind::KeptInVault,
-                said,
-                "Rotate it in Vault. Keyside follows within vault.poll, or at once with POST …/refresh (`keyside key refresh`).",
-            ),
-            ChangeError::NotKeptInVault => Self::new(
-                Kind::NotKeptInVault,
-                said,
-                "There is nothing to refresh. Replace the secret with PATCH and `secret` (`keyside key rotate`).",
-            ),
-            ChangeError::SecretUnread { .. } => Self::new(
-                Kind::SecretUnavailable,
-                said,
-                "Check that Vault is reachable and permits Keyside to read the secret, then try again.",
-            ),
             ChangeError::ReferenceNotAllowed { .. } | ChangeError::ReferenceRefused { .. } => {
                 Self::field("secretRef", said)
             }
-            ChangeError::TokenUnknown => Self::token_unknown(),
-            ChangeError::LastOwner => Self::new(
-                Kind::LastOwner,
-                said,
-                "First create another owner token that is not limited to workspaces.",
-            ),
-            ChangeError::AccessEnded => Self::new(
-                Kind::Unauthenticated,
-                said,
-                "Send the request with another token.",
-            )
-            .with_header(header::WWW_AUTHENTICATE, r#"Bearer realm="keyside", error="invalid_token""#),
+            ChangeError::AccessEnded => {
+                let remedy = "Send the request with another token.";
+                Self::new(Kind::Unauthenticated, said, remedy)
+                    .with_header(header::WWW_AUTHENTICATE, INVALID_TOKEN)
+            }
             ChangeError::ScopeExceeded => Self::field("workspaces", said),
             ChangeError::Superseded { .. } => Self::superseded(),
-            ChangeError::IdempotencyKeyReused => Self::new(
-                Kind::IdempotencyKeyReused,
-                said,
-                "Send another Idempotency-Key, or repeat the original request exactly.",
-            ),
-            ChangeError::Revoked => Self::new(
-                Kind::CredentialRevoked,
-                said,
-                "Store the key as a new credential. It may have the same label.",
-            ),
-            ChangeError::NothingInGrace => Self::new(
-                Kind::NothingInGrace,
-                said,
-                "Rotate to the secret that you need (PATCH with `secret`, `keyside key rotate`).",
-            ),
-            ChangeError::CheckFailed(_) => Self::new(
-                Kind::SecretRefused,
-                said,
-                "The old secret stays in use. Check the new one in the provider's console and send it again.",
-            ),
-            ChangeError::Replaced => Self::new(
-                Kind::SecretReplaced,
-                said,
-                "Send the request again to check the secret that is in use now.",
-            ),
             ChangeError::GraceTooLong | ChangeError::TooManyInGrace => {
                 Self::field("graceSeconds", said)
             }
             ChangeError::VersionNotInGrace { .. } => Self::field("version", said),
             ChangeError::DefaultNeeded => Self::field("default", said),
-            ChangeError::Damaged => Self::new(
-                Kind::RecordDamaged,
-                said,
-                "Restore the data folder from a backup, or store the key again under a new label. Where the whole workspace is \
-                 damaged, it can also be erased (DELETE /api/workspaces/{id}) and created again.",
-            ),
-            ChangeError::InstallationDamaged(_) => Self::new(
-                Kind::RecordDamaged,
-                said,
-                "Put back the newest copy of the whole data folder, or restore a backup. Nothing was changed.",
-            ),
-            ChangeError::ChainDamaged { .. } => Self::new(
-                Kind::RecordDamaged,
-                said,
-                "Choose another id, restore the newest copy of the whole data folder, or restore a backup. Nothing was changed.",
-            ),
-            ChangeError::LogDamaged(_) => Self::new(
-                Kind::RecordDamaged,
-                said,
-                "Put back the newest copy of the whole data folder, or restore a backup. `keyside audit verify` lists what is damaged.",
-            ),
-            ChangeError::HeadInTheWay { .. } => Self::new(
-                Kind::RecordDamaged,
-                said,
-                "Move that file away and send the request again, or choose another id. Nothing was changed.",
-            ),
-            ChangeError::AnchorsDamaged { .. } => Self::new(
-                Kind::RecordDamaged,
-                said,
-                "Put those files back from the newest copy of the data folder, or erase their workspaces; then rotate again. Nothing \
-                 was changed.",
-            ),
-            ChangeError::MasterKeyFixed(_) => Self::new(
-                Kind::MasterKeyNotRotatable,
-                said,
-                "Configure a new master key, set kms.previous_master_key_file to the old one, restart, and rotate again.",
-            ),
             ChangeError::NameUnfit => Self::field("name", said),
-            ChangeError::ProviderUnknown => Self::field(
-                "provider",
-                "the catalogue has no such provider",
-            ),
+            ChangeError::ProviderUnknown => {
+                Self::field("provider", "the catalogue has no such provider")
+            }
             ChangeError::EndpointMissing { .. }
             | ChangeError::EndpointRefused(_)
             | ChangeError::EndpointNotTaken => Self::field("endpoint", said),
@@ -356,12 +235,11 @@ impl From<ChangeError> for Problem {
             )
             .with_header(header::RETRY_AFTER, "5")
             .caused_by(said),
-            ChangeError::Raced => Self::new(
-                Kind::StoreUnavailable,
-                "Concurrent changes prevented this one each time, so nothing was changed.",
-                "Try again.",
-            )
-            .with_header(header::RETRY_AFTER, "1"),
+            ChangeError::Raced => {
+                let detail = "Concurrent changes prevented this one each time, so nothing was changed.";
+                Self::new(Kind::StoreUnavailable, detail, "Try again.")
+                    .with_header(header::RETRY_AFTER, "1")
+            }
             ChangeError::TooMany => Self::field("workspaceId", said),
             ChangeError::StoreUnavailable(storage) => Self::from(storage),
             _ => Self::internal(said),
@@ -415,25 +293,11 @@ impl Problem {
 
     /// The same response if the workspace is outside of the caller's scope.
     pub(crate) fn workspace_unknown() -> Self {
-        Self::new(
-            Kind::WorkspaceUnknown,
-            "There is no such workspace.",
-            "GET /api/workspaces lists the existing ones (`keyside workspace list`).",
-        )
+        let detail = "There is no such workspace.";
+        let remedy = "GET /api/workspaces lists the existing ones (`keyside workspace list`).";
+        Self::new(Kind::WorkspaceUnknown, detail, remedy)
     }
 
-    /// The same response if the credential is outside of the caller's scope, so that nothing
-    /// reveals that it exists.
-    pub(crate) fn credential_unknown() -> Self {
-        Self::new(
-            Kind::CredentialUnknown,
-            "There is no such credential.",
-            "GET /api/integrations/credentials lists the existing ones (`keyside key list`).",
-        )
-    }
-}
-
-impl Problem {
     /// One of several workspaces does not exist. The response does not say which: the caller may
     /// not be permitted to know.
     pub(crate) fn workspaces_unknown() -> Self {
@@ -443,21 +307,54 @@ impl Problem {
 
     /// The resource has changed since the client read it.
     pub(crate) fn superseded() -> Self {
-        Self::new(
-            Kind::PreconditionFailed,
-            "The resource has changed since the ETag in If-Match. This request changed nothing.",
-            "Read it again, and send the change again with its new ETag as If-Match.",
-        )
+        let detail =
+            "The resource has changed since the ETag in If-Match. This request changed nothing.";
+        let remedy = "Read it again, and send the change again with its new ETag as If-Match.";
+        Self::new(Kind::PreconditionFailed, detail, remedy)
     }
+}
 
-    /// The same response if the token is outside of the caller's scope.
-    pub(crate) fn token_unknown() -> Self {
-        Self::new(
-            Kind::TokenUnknown,
-            "There is no such token.",
-            "GET /api/tokens lists the existing ones (`keyside token list`).",
-        )
-    }
+/// The kind and the remedy of a rejection whose detail is the error's own text.
+#[rustfmt::skip]
+fn rejection(error: &ChangeError) -> Option<(Kind, &'static str)> {
+    Some(match error {
+        ChangeError::WorkspaceUnknown => (Kind::WorkspaceUnknown, "Create the workspace first (POST /api/workspaces, `keyside workspace add`), or correct the id."),
+        ChangeError::WorkspaceExists => (Kind::WorkspaceExists, "Use the existing workspace, or choose another id."),
+        ChangeError::CredentialUnknown => (Kind::CredentialUnknown, "GET /api/integrations/credentials lists the existing ones (`keyside key list`)."),
+        ChangeError::TokenUnknown => (Kind::TokenUnknown, "GET /api/tokens lists the existing ones (`keyside token list`)."),
+        ChangeError::LabelTaken { .. } => (Kind::LabelTaken, "Choose another label, or revoke the credential that has this one: the labels of revoked credentials can be reused."),
+        ChangeError::Declared => (Kind::DeclaredInSettings, "Change its [[credential]] table, or its secret at its source. To store keys for a workspace that only \
+            the settings name, create it first (`keyside workspace add`)."),
+        ChangeError::KeptInVault { .. } => (Kind::KeptInVault, "Rotate it in Vault. Keyside follows within vault.poll, or at once with POST …/refresh (`keyside key refresh`)."),
+        ChangeError::NotKeptInVault => (Kind::NotKeptInVault, "There is nothing to refresh. Replace the secret with PATCH and `secret` (`keyside key rotate`)."),
+        ChangeError::SecretUnread { .. } => (Kind::SecretUnavailable, "Check that Vault is reachable and permits Keyside to read the secret, then try again."),
+        ChangeError::LastOwner => (Kind::LastOwner, "First create another owner token that is not limited to workspaces."),
+        ChangeError::IdempotencyKeyReused => (Kind::IdempotencyKeyReused, "Send another Idempotency-Key, or repeat the original request exactly."),
+        ChangeError::Revoked => (Kind::CredentialRevoked, "Store the key as a new credential. It may have the same label."),
+        ChangeError::NothingInGrace => (Kind::NothingInGrace, "Rotate to the secret that you need (PATCH with `secret`, `keyside key rotate`)."),
+        ChangeError::CheckFailed(_) => (Kind::SecretRefused, "The old secret stays in use. Check the new one in the provider's console and send it again."),
+        ChangeError::Replaced => (Kind::SecretReplaced, "Send the request again to check the secret that is in use now."),
+        ChangeError::Damaged => (Kind::RecordDamaged, "Restore the data folder from a backup, or store the key again under a new label. Where the whole workspace is \
+            damaged, it can also be erased (DELETE /api/workspaces/{id}) and created again."),
+        ChangeError::InstallationDamaged(_) => (Kind::RecordDamaged, "Put back the newest copy of the whole data folder, or restore a backup. Nothing was changed."),
+        ChangeError::LogDamaged(_) => (Kind::RecordDamaged, "Put back the newest copy of the whole data folder, or restore a backup. `keyside audit verify` lists what is damaged."),
+        ChangeError::AnchorsDamaged { .. } => (Kind::RecordDamaged, "Put those files back from the newest copy of the data folder, or erase their workspaces; then rotate again. Nothing was changed."),
+        ChangeError::ChainDamaged { .. } => (Kind::RecordDamaged, "Choose another id, restore the newest copy of the whole data folder, or restore a backup. Nothing was changed."),
+        ChangeError::HeadInTheWay { .. } => (Kind::RecordDamaged, "Move that file away and send the request again, or choose another id. Nothing was changed."),
+        ChangeError::MasterKeyFixed(_) => (Kind::MasterKeyNotRotatable, "Configure a new master key, set kms.previous_master_key_file to the old one, restart, and rotate again."),
+        _ => return None,
+    })
+}
+
+/// The field of the body that a rejection concerns.
+fn at_fault(error: &ChangeError) -> Vec<FieldError> {
+    let (field, detail) = match error {
+        ChangeError::WorkspaceUnknown => ("workspaceId", "no such workspace"),
+        ChangeError::WorkspaceExists => ("id", "taken"),
+        ChangeError::LabelTaken { .. } => ("label", "taken"),
+        _ => return Vec::new(),
+    };
+    vec![FieldError::field(field, detail)]
 }
 
 /// The error's text as a sentence.
@@ -472,5 +369,7 @@ fn sentence(error: &impl Display) -> String {
 
 /// More than any valid body has fields, so that an invalid body does not get a long response.
 const ERRORS_MAX: usize = 16;
+
+const INVALID_TOKEN: &str = r#"Bearer realm="keyside", error="invalid_token""#;
 
 const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");

@@ -61,20 +61,16 @@ impl RateLimits {
                 "The address exceeded the rate limit for requests without a valid token."
             }
         };
-        self.requests
-            .take(key)
-            .map_err(|wait| too_many(detail, wait))
+        let taken = self.requests.take(key);
+        taken.map_err(|wait| too_many(detail, wait))
     }
 
     /// Counts a read that is audited, so that reads cannot fill the audit log.
     pub(crate) fn check_audited_read(&self, caller: &Caller) -> Result<(), Problem> {
         let actor = caller.principal().actor.clone();
-        self.audited_reads.take(actor).map_err(|wait| {
-            too_many(
-                "The token exceeded the rate limit for exports and backups.",
-                wait,
-            )
-        })
+        let detail = "The token exceeded the rate limit for exports and backups.";
+        let taken = self.audited_reads.take(actor);
+        taken.map_err(|wait| too_many(detail, wait))
     }
 
     /// Counts an invalid token, for the peer and in total.

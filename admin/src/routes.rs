@@ -11,8 +11,6 @@ mod runs;
 mod tokens;
 mod workspaces;
 
-use std::str::FromStr;
-
 use axum::{
     Router,
     extract::{FromRequestParts, Path},
@@ -134,22 +132,18 @@ async fn unknown_route(extensions: Extensions) -> Problem {
 
 async fn wrong_method(extensions: Extensions) -> Problem {
     let no_such_method = || {
-        Problem::new(
-            Kind::MethodNotAllowed,
-            "The path does not support this method.",
-            "Use one of the methods in the Allow header.",
-        )
+        let detail = "The path does not support this method.";
+        let remedy = "Use one of the methods in the Allow header.";
+        Problem::new(Kind::MethodNotAllowed, detail, remedy)
     };
     let known = Caller::authenticated(&extensions);
     known.err().unwrap_or_else(no_such_method)
 }
 
 fn no_such_path() -> Problem {
-    Problem::new(
-        Kind::RouteUnknown,
-        "The API has no such path.",
-        "GET /openapi.json describes all paths.",
-    )
+    let detail = "The API has no such path.";
+    let remedy = "GET /openapi.json describes all paths.";
+    Problem::new(Kind::RouteUnknown, detail, remedy)
 }
 
 /// The `{id}` of a path. An id that is not UTF-8 is an unknown path.
@@ -165,9 +159,4 @@ impl<S: Send + Sync> FromRequestParts<S> for Segment {
             Err(_) => Err(no_such_path()),
         }
     }
-}
-
-/// A parameter of a domain type. Its errors state the rule and do not repeat the text.
-fn parsed<T: FromStr<Err: ToString>>(text: &str) -> Result<T, String> {
-    text.parse().map_err(|error: T::Err| error.to_string())
 }

@@ -6,16 +6,18 @@
 //! asked of serde (`form::fields`), never listed again.
 
 mod credential;
+mod provider;
 mod read;
 mod token;
 mod workspace;
 
-pub(crate) use self::credential::CredentialChange;
+pub(crate) use self::{credential::CredentialChange, read::parsed};
 pub use self::{
     credential::{
         CredentialEdit, CredentialRollback, CredentialRotation, CredentialView, Duplicate,
         NewCredential, SecretRef, VersionView, WriteOnly,
     },
-    token::NewToken,
-    workspace::NewWorkspace,
+    provider::{AuthView, EndpointView, KeyView, LinksView, ProviderView, SandboxView, SdkView},
+    token::{NewToken, TokenView},
+    workspace::{NewWorkspace, WorkspaceView},
 };

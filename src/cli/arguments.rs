@@ -17,14 +17,10 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli
         Err(error) => error,
     };
     if is_stray_value(&error) {
-        let failure = stray_value();
-        failure.print();
-        return Err(failure.exit_code());
+        return Err(stray_value().print());
     }
     if hide_values(&mut error) {
-        let failure = invalid_value(&error);
-        failure.print();
-        return Err(failure.exit_code());
+        return Err(invalid_value(&error).print());
     }
     // Help and version go to standard output with code 0, mistakes to standard error with code 2.
     let _ = error.print();

@@ -4,17 +4,15 @@ mod export;
 mod key;
 mod verify;
 
-use std::collections::BTreeSet;
-
 use clap::{Args, Subcommand};
 use keyside_config::Sources;
 use keyside_credentials::{ActorId, CredentialId, WorkspaceId};
-use serde_json::{Value, json};
 
 use super::{
     Admin, Failure, Output,
+    items::{filter, list},
     key::key_id,
-    table::{Table, field_cell},
+    table::Table,
     workspace,
 };
 use crate::client::{Client, ClientError};
@@ -79,80 +77,32 @@ impl Filters {
         }
     }
 
-    /// All values are of forms that need no escape in a query.
     fn query(&self) -> String {
-        let filters = [
-            (
-                "workspaceId",
-                self.workspace.as_ref().map(ToString::to_string),
-            ),
-            ("actor", self.actor.as_ref().map(ToString::to_string)),
-            ("event", self.event.clone()),
-            (
-                "credentialId",
-                self.credential.as_ref().map(ToString::to_string),
-            ),
-        ];
-        let given = filters
-            .into_iter()
-            .filter_map(|(name, value)| Some((name, value?)));
-        given
-            .map(|(name, value)| format!("&{name}={value}"))
-            .collect()
+        [
+            filter("workspaceId", &self.workspace),
+            filter("actor", &self.actor),
+            filter("event", &self.event),
+            filter("credentialId", &self.credential),
+        ]
+        .concat()
     }
 }
 
 impl List {
-    /// A page may be short and still have a next page: a rare record may be some pages away.
     async fn run(&self, sources: &Sources, output: &Output) -> Result<(), Failure> {
         let client = self.admin.client(sources)?;
-        let (mut items, mut cursor) = (Vec::new(), Value::Null);
-        let mut warnings = BTreeSet::new();
-        let wanted = self.limit as usize;
-        while items.len() < wanted {
-            let limit = (wanted - items.len()).min(1_000);
-            let after = cursor.as_str().map(|cursor| format!("&cursor={cursor}"));
-            let filters = self.filters.query();
-            let path = format!(
-                "{AUDIT}?limit={limit}{filters}{}",
-                after.unwrap_or_default()
-            );
-            let mut page = match client.get(&path).await {
-                Ok(page) => page,
-                Err(error) => return Err(self.filters.explained(&client, error).await),
-            };
-            if let Some(Value::Array(more)) = page.get_mut("items").map(Value::take) {
-                items.extend(more);
-            }
-            let damaged = page["warnings"].as_array().into_iter().flatten();
-            warnings.extend(damaged.filter_map(|it| it.as_str().map(str::to_owned)));
-            cursor = page["nextCursor"].take();
-            if cursor.is_null() {
-                break;
-            }
-        }
-        for warning in &warnings {
+        let (filters, wanted) = (self.filters.query(), self.limit as usize);
+        let page = match list(&client, AUDIT, &filters, wanted).await {
+            Ok(page) => page,
+            Err(error) => return Err(self.filters.explained(&client, error).await),
+        };
+        for warning in &page.warnings {
             output.note(&format!("warning: {warning}"));
         }
-        let page = json!({ "items": items, "nextCursor": cursor, "warnings": warnings });
-        output.print(&page, |output| table(&items, output))
+        output.print(&page, |output| {
+            output.table(&Table::of_items(&page.items, COLUMNS))
+        })
     }
-}
-
-fn table(items: &[Value], output: &Output) -> String {
-    let mut table = Table::new(["AT", "EVENT", "ACTOR", "WORKSPACE", "KEY", "NOTE"]);
-    for item in items {
-        let text = |field| item[field].as_str().unwrap_or("-").to_owned();
-        table.row([
-            field_cell(item, "at"),
-            text("event"),
-            text("actor"),
-            text("workspaceId"),
-            text("credentialId"),
-            text("note"),
-        ]);
-    }
-    output.table(&table)
 }
 
 /// Parses an event's name, known to this version or not: the server decides.
@@ -165,3 +115,13 @@ fn event(text: &str) -> Result<String, String> {
 }
 
 const AUDIT: &str = "/api/audit";
+
+/// Headings, and the fields of a record below them.
+const COLUMNS: [(&str, &str); 6] = [
+    ("AT", "at"),
+    ("EVENT", "event"),
+    ("ACTOR", "actor"),
+    ("WORKSPACE", "workspaceId"),
+    ("KEY", "credentialId"),
+    ("NOTE", "note"),
+];

@@ -16,12 +16,9 @@ pub(crate) fn run(sources: &Sources, output: &Output) -> Result<(), Failure> {
         settings,
         effective,
     } = Settings::load(sources)?;
-    let ValidatedSettings {
-        settings, egress, ..
-    } = {
-        let process = Process::for_store(&settings.store);
-        ValidatedSettings::new(settings, process)?
-    };
+    let process = Process::for_store(&settings.store);
+    let validated = ValidatedSettings::new(settings, process)?;
+    let (settings, egress) = (validated.settings, validated.egress);
     let warnings = warnings::of(&settings);
     let routes = egress.effective(&settings.catalogue);
     for warning in &warnings {
@@ -44,26 +41,19 @@ pub(crate) fn run(sources: &Sources, output: &Output) -> Result<(), Failure> {
 }
 
 fn table(effective: &[EffectiveSetting], output: &Output) -> String {
-    let mut table = Table::new(["SETTING", "VALUE", "FROM"]);
-    for setting in effective {
-        table.row([
-            setting.key.clone(),
-            setting.value.clone(),
-            setting.origin.to_string(),
-        ]);
-    }
-    output.table(&table)
+    let rows = effective.iter().map(|setting| {
+        let origin = setting.origin.to_string();
+        [setting.key.clone(), setting.value.clone(), origin]
+    });
+    output.table(&Table::new(["SETTING", "VALUE", "FROM"]).with_rows(rows))
 }
 
 /// The default route, and the providers that have another.
 fn egress_table(routes: Vec<EffectiveEgress>, output: &Output) -> String {
-    let mut table = Table::new(["PROVIDER", "EGRESS", "BECAUSE"]);
-    for route in routes {
-        let provider = match route.provider {
-            Some(id) => id.to_string(),
-            None => "(all others)".to_owned(),
-        };
-        table.row([provider, route.via, route.because]);
-    }
-    output.table(&table)
+    let rows = routes.into_iter().map(|route| {
+        let provider = route.provider.map(|id| id.to_string());
+        let provider = provider.unwrap_or_else(|| "(all others)".to_owned());
+        [provider, route.via, route.because]
+    });
+    output.table(&Table::new(["PROVIDER", "EGRESS", "BECAUSE"]).with_rows(rows))
 }

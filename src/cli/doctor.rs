@@ -57,14 +57,7 @@ impl Doctor {
     }
 
     async fn examine(&self, validated: ValidatedSettings) -> Vec<Finding> {
-        let ValidatedSettings {
-            settings,
-            store: setup,
-            vault: client,
-            cache,
-            egress,
-            ..
-        } = validated;
+        let (settings, setup) = (validated.settings, validated.store);
         let mut findings = settings_findings(&settings);
         findings.extend(permissions::check(&settings, setup.as_ref()));
         let running = RunningInstance::probe(&settings).await;
@@ -76,8 +69,8 @@ impl Doctor {
                 None => store::StoreReport::default(),
             }
         };
-        let in_vault = vault::check(&settings, client.as_ref(), can_sign_in);
-        let cached = cache::check(&settings, cache);
+        let in_vault = vault::check(&settings, validated.vault.as_ref(), can_sign_in);
+        let cached = cache::check(&settings, validated.cache);
         let (stored, in_vault, cached) = tokio::join!(stored, in_vault, cached);
         let mut used = stored.used;
         let destination =
@@ -87,7 +80,7 @@ impl Doctor {
             hosts: used,
             is_complete: !stored.is_partly_unread,
         };
-        let reached = providers::check(&settings, egress, used, self.all).await;
+        let reached = providers::check(&settings, validated.egress, used, self.all).await;
         let mut clock = stored.clock;
         clock.merge(in_vault.clock);
         clock.merge(reached.clock);

@@ -9,7 +9,11 @@ use keyside_config::{BaseUrl, ProviderId, Recipe, RecipeTarget, Settings, Source
 use keyside_credentials::WorkspaceId;
 use serde_json::{Value, json};
 
-use super::{Admin, Failure, Output, proxy_address, shell, table::Table, workspace};
+use super::{
+    Admin, Failure, Output, proxy_address, shell,
+    table::{Column, Table, cell},
+    workspace,
+};
 
 /// `keyside env`.
 #[derive(Args)]
@@ -68,16 +72,7 @@ fn list(output: &Output) -> Result<(), Failure> {
     };
     let items: Vec<_> = recipes.iter().map(json).collect();
     output.print(&json!({ "items": items }), |output| {
-        let mut table = Table::new(["CLIENT", "NAME", "PROVIDERS", "TESTED WITH"]);
-        for recipe in &recipes {
-            table.row([
-                recipe.id.clone(),
-                recipe.name.clone(),
-                providers(recipe).join(", "),
-                recipe.tested.clone().unwrap_or_else(|| "-".to_owned()),
-            ]);
-        }
-        output.table(&table)
+        output.table(&Table::of(&recipes, &COLUMNS))
     })
 }
 
@@ -245,3 +240,10 @@ fn indented(text: &str) -> String {
 }
 
 const LOOPBACK: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
+
+const COLUMNS: [Column<Recipe>; 4] = [
+    ("CLIENT", |recipe| recipe.id.clone()),
+    ("NAME", |recipe| recipe.name.clone()),
+    ("PROVIDERS", |recipe| providers(recipe).join(", ")),
+    ("TESTED WITH", |recipe| cell(&recipe.tested)),
+];

@@ -1,29 +1,99 @@
-//! Reads lists of the admin API.
+//! Reads and prints what the admin API returns: single resources, and lists.
 
-use serde_json::Value;
+use std::{collections::BTreeSet, fmt::Display};
 
-use crate::{client::Client, failure::Failure};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::{Value, json};
 
-/// Returns every item of a list, page by page.
+use super::{Failure, Output};
+use crate::client::{Client, ClientError};
+
+/// Returns every item of a list.
 pub(crate) async fn list_all(
     client: &Client,
     path: &str,
     filters: &str,
 ) -> Result<Vec<Value>, Failure> {
-    let mut items = Vec::new();
-    let mut cursor = String::new();
-    loop {
-        let mut page = client
-            .get(&format!("{path}?limit=1000{filters}{cursor}"))
-            .await?;
-        if let Some(Value::Array(more)) = page.get_mut("items").map(Value::take) {
-            items.extend(more);
+    let found = list(client, path, filters, usize::MAX).await?;
+    Ok(found.items)
+}
+
+/// The start of a list.
+#[derive(Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Listing {
+    pub(crate) items: Vec<Value>,
+    /// Null at the end of the list.
+    next_cursor: Value,
+    /// The warnings of all pages.
+    pub(crate) warnings: BTreeSet<String>,
+}
+
+/// Returns up to `wanted` items of a list, page by page. A page may be short and still have a next
+/// one: a rare item may be some pages away.
+pub(crate) async fn list(
+    client: &Client,
+    path: &str,
+    filters: &str,
+    wanted: usize,
+) -> Result<Listing, ClientError> {
+    let mut found = Listing::default();
+    while found.items.len() < wanted {
+        let limit = (wanted - found.items.len()).min(1_000);
+        let after = filter("cursor", &found.next_cursor.as_str());
+        let path = format!("{path}?limit={limit}{filters}{after}");
+        let mut page = client.get(&path).await?;
+        let mut field = |name: &str| page.get_mut(name).map_or(Value::Null, Value::take);
+        if let Value::Array(more) = field("items") {
+            found.items.extend(more);
         }
-        match page["nextCursor"].as_str() {
-            Some(next) => cursor = format!("&cursor={next}"),
-            None => return Ok(items),
+        if let Value::Array(more) = field("warnings") {
+            let more = more.iter().filter_map(Value::as_str);
+            found.warnings.extend(more.map(str::to_owned));
+        }
+        found.next_cursor = field("nextCursor");
+        if found.next_cursor.is_null() {
+            break;
         }
     }
+    Ok(found)
+}
+
+/// Prints a list as JSON, or as the table that `table` makes of its items. `expected` says what an
+/// item is.
+pub(crate) fn print_list<T: DeserializeOwned>(
+    items: &[Value],
+    expected: &str,
+    output: &Output,
+    table: impl FnOnce(&[T], &Output) -> String,
+) -> Result<(), Failure> {
+    let read: Vec<T> = read_all(items, expected)?;
+    let page = json!({ "items": items, "nextCursor": null });
+    output.print(&page, |output| table(&read, output))
+}
+
+/// Reads one resource. Unknown fields of newer servers are ignored.
+pub(crate) fn read<T: DeserializeOwned>(value: &Value, expected: &str) -> Result<T, Failure> {
+    T::deserialize(value).map_err(|_| unexpected_format(expected))
+}
+
+pub(crate) fn read_all<T: DeserializeOwned>(
+    items: &[Value],
+    expected: &str,
+) -> Result<Vec<T>, Failure> {
+    items.iter().map(|item| read(item, expected)).collect()
+}
+
+/// A parameter for the query of a list: `&name=value`, or nothing without a value.
+pub(crate) fn filter(name: &str, value: &Option<impl Display>) -> String {
+    let value = value.as_ref().map(|value| escaped(&value.to_string()));
+    value.map_or_else(String::new, |value| format!("&{name}={value}"))
+}
+
+/// A value in a query.
+pub(crate) fn escaped(text: &str) -> String {
+    utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
 }
 
 /// The failure for a response in a format that this release cannot read.

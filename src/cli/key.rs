@@ -3,11 +3,14 @@
 mod change;
 mod view;
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand};
+use hyper::Method;
 use keyside_admin::wire::{NewCredential, SecretRef};
 use keyside_config::{ProviderId, Sources, VaultReference};
-use keyside_credentials::{CredentialId, Label, Timestamp, UsageTag, WorkspaceId};
-use serde_json::{Value, json};
+use keyside_credentials::{
+    CredentialId, Environment, Label, Status, Timestamp, UsageTag, WorkspaceId,
+};
+use serde_json::Value;
 
 use self::{
     change::{Edit, RollBack, Rotate},
@@ -15,9 +18,10 @@ use self::{
 };
 use super::{
     Admin, Failure, Output,
+    choice::choice,
     confirm::Confirmation,
     duration::end,
-    items::{CREDENTIALS, list_all},
+    items::{CREDENTIALS, filter, list_all, print_list},
     provider::{self, Provider},
     sdk_lines,
     secret::{SecretInput, SecretOwner},
@@ -62,7 +66,7 @@ pub(crate) struct Add {
     #[arg(long, short, default_value = "default")]
     label: Label,
     /// Whether requests with it cost money
-    #[arg(long, short, default_value = "live")]
+    #[arg(long, short, default_value = "live", value_parser = choice::<Environment>(ENVIRONMENTS))]
     environment: Environment,
     /// What it is used for
     #[arg(long)]
@@ -104,10 +108,10 @@ pub(crate) struct List {
     #[arg(long, short)]
     provider: Option<ProviderId>,
     /// Only with this status
-    #[arg(long, short)]
+    #[arg(long, short, value_parser = choice::<Status>(Status::ALL.map(Status::as_str)))]
     status: Option<Status>,
     /// Only for this environment
-    #[arg(long, short)]
+    #[arg(long, short, value_parser = choice::<Environment>(ENVIRONMENTS))]
     environment: Option<Environment>,
     #[command(flatten)]
     admin: Admin,
@@ -134,20 +138,6 @@ pub(crate) struct Revoke {
     /// Skip the confirmation
     #[arg(long, short)]
     yes: bool,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum Environment {
-    Live,
-    Sandbox,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum Status {
-    Active,
-    Expiring,
-    Expired,
-    Revoked,
 }
 
 pub(crate) async fn run(key: Key, sources: &Sources, output: &Output) -> Result<(), Failure> {
@@ -188,7 +178,9 @@ impl Add {
             true => client.post(CREDENTIALS, &body).await,
             false => {
                 let secret = self.secret.read(Some(&owner), output)?;
-                client.post_secret(CREDENTIALS, secret, &body).await
+                client
+                    .send_secret(Method::POST, CREDENTIALS, secret, &body)
+                    .await
             }
         };
         let added = match added {
@@ -203,18 +195,15 @@ impl Add {
         let credential = Credential::of(&added)?;
         credential.print_warnings(output);
         let known = match known {
-            None => provider::find(&client, self.provider.as_str())
-                .await
-                .ok()
-                .flatten(),
-            known => known,
+            None => provider::find(&client, self.provider.as_str()).await,
+            known => Ok(known),
         };
-        let lines = known.map_or(String::new(), |known| {
-            sdk_lines::of(&known, sources, self.workspace.as_str())
-        });
-        output.print(&added, |_| {
-            format!("{}\n{lines}", credential.summary("Stored"))
-        })
+        let known = known.ok().flatten();
+        let workspace = self.workspace.as_str();
+        let lines = known.map(|known| sdk_lines::of(&known, sources, workspace));
+        let lines = lines.unwrap_or_default();
+        let summary = credential.summary("Stored");
+        output.print(&added, |_| format!("{summary}\n{lines}"))
     }
 
     /// Checks everything but the secret, so that nobody pastes one in vain. Returns the provider,
@@ -222,7 +211,8 @@ impl Add {
     async fn check_arguments(&self, client: &Client) -> Result<Option<Provider>, Failure> {
         workspace::expect(client, &self.workspace).await?;
         let known = provider::find(client, self.provider.as_str()).await?;
-        if known.as_ref().is_some_and(Provider::needs_endpoint) && self.endpoint.is_none() {
+        let needs_endpoint = |known: &Provider| known.endpoint.is_some();
+        if known.as_ref().is_some_and(needs_endpoint) && self.endpoint.is_none() {
             return Err(Failure::usage(
                 "expected --endpoint, found none: each key of this provider names its own host",
             )
@@ -258,22 +248,13 @@ impl Add {
             workspace_id: self.workspace.clone(),
             provider: self.provider.to_string(),
             label: self.label.clone(),
-            environment: Some(self.environment.into()),
+            environment: Some(self.environment),
             secret: None,
             secret_ref,
             usage_tag: self.usage_tag.clone(),
             expires_at: self.expires_at,
             endpoint: self.endpoint.clone(),
             default: Some(self.default),
-        }
-    }
-}
-
-impl From<Environment> for keyside_credentials::Environment {
-    fn from(environment: Environment) -> Self {
-        match environment {
-            Environment::Live => Self::Live,
-            Environment::Sandbox => Self::Sandbox,
         }
     }
 }
@@ -288,29 +269,17 @@ impl List {
             provider::find(&client, provider.as_str()).await?;
         }
         let items = list_all(&client, CREDENTIALS, &self.query()).await?;
-        let credentials = items
-            .iter()
-            .map(Credential::of)
-            .collect::<Result<Vec<_>, _>>()?;
-        let page = json!({ "items": items, "nextCursor": null });
-        output.print(&page, |output| view::table(&credentials, output))
+        print_list(&items, view::A_KEY, output, view::table)
     }
 
-    /// No value needs an escape in a query.
     fn query(&self) -> String {
-        let filters = [
-            (
-                "workspaceId",
-                self.workspace.as_ref().map(ToString::to_string),
-            ),
-            ("provider", self.provider.as_ref().map(ToString::to_string)),
-            ("status", self.status.map(value_name)),
-            ("environment", self.environment.map(value_name)),
-        ];
-        let filters = filters
-            .into_iter()
-            .filter_map(|(name, value)| Some(format!("&{name}={}", value?)));
-        filters.collect()
+        [
+            filter("workspaceId", &self.workspace),
+            filter("provider", &self.provider),
+            filter("status", &self.status),
+            filter("environment", &self.environment),
+        ]
+        .concat()
     }
 }
 
@@ -358,10 +327,4 @@ fn path(id: &CredentialId) -> String {
     format!("{CREDENTIALS}/{id}")
 }
 
-/// The name of a choice, which the API uses too.
-pub(crate) fn value_name(choice: impl ValueEnum) -> String {
-    choice
-        .to_possible_value()
-        .map(|value| value.get_name().to_owned())
-        .unwrap_or_default()
-}
+const ENVIRONMENTS: [&str; 2] = ["live", "sandbox"];

@@ -25,31 +25,25 @@ pub(super) fn strip(text: &mut String, prefixes: &[String]) -> Vec<&'static str>
     removed
 }
 
+/// Finds the range inside a layer, and what the layer is.
+type Layer<'a> = (&'a dyn Fn(&str) -> Option<Range<usize>>, &'static str);
+
 /// The range inside the outermost layer, and what the layer is. It is never the whole text.
 fn outermost(text: &str, prefixes: &[String]) -> Option<(Range<usize>, &'static str)> {
-    let to_the_end = |start: usize| start..text.len();
-    if let Some(inside) = whitespace(text) {
-        Some((inside, "whitespace"))
-    } else if let Some(inside) = comment(text) {
-        Some((inside, "a comment"))
-    } else if let Some(inside) = punctuation(text, prefixes) {
-        Some((inside, "punctuation"))
-    } else if let Some(start) = quoted_name(text) {
-        Some((to_the_end(start), "a field's name"))
-    } else if let Some(inside) = quotes(text) {
-        Some((inside, "quotes"))
-    } else if begins_with_one_of(prefixes, text) {
-        None
-    } else if let Some(start) = option(text) {
-        Some((to_the_end(start), "an option's name"))
-    } else if let Some(start) = header(text) {
-        Some((to_the_end(start), "a header's name"))
-    } else if let Some(start) = scheme(text) {
-        Some((to_the_end(start), "the word Bearer"))
-    } else {
-        let start = variable(text)?;
-        Some((to_the_end(start), "a variable's name"))
+    let around: [Layer<'_>; 5] = [
+        (&whitespace, "whitespace"),
+        (&comment, "a comment"),
+        (&|text: &str| punctuation(text, prefixes), "punctuation"),
+        (&quoted_name, "a field's name"),
+        (&quotes, "quotes"),
+    ];
+    let mut around = around.iter();
+    let found = around.find_map(|(find, layer)| Some((find(text)?, *layer)));
+    if found.is_some() || begins_with_one_of(prefixes, text) {
+        return found;
     }
+    let mut in_front = IN_FRONT.iter();
+    in_front.find_map(|(find, layer)| Some((find(text)?..text.len(), *layer)))
 }
 
 fn begins_with_one_of(prefixes: &[String], text: &str) -> bool {
@@ -85,8 +79,8 @@ fn punctuation(text: &str, prefixes: &[String]) -> Option<Range<usize>> {
     is_shown.then_some(0..entry.len())
 }
 
-/// `"name": ` of JSON or Python; returns where the value begins.
-fn quoted_name(text: &str) -> Option<usize> {
+/// `"name": ` of JSON or Python; returns the value.
+fn quoted_name(text: &str) -> Option<Range<usize>> {
     let quote = ['"', '\'']
         .into_iter()
         .find(|quote| text.starts_with(*quote))?;
@@ -94,7 +88,8 @@ fn quoted_name(text: &str) -> Option<usize> {
     let value = rest.trim_start().strip_prefix([':', '='])?;
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
     let is_name = !name.is_empty() && name.bytes().all(fits);
-    (is_name && value.trim().len() >= SHORTEST_SECRET).then(|| text.len() - value.len())
+    let begin = text.len() - value.len();
+    (is_name && value.trim().len() >= SHORTEST_SECRET).then_some(begin..text.len())
 }
 
 /// `-H ` of curl; returns where the header begins.
@@ -160,6 +155,14 @@ fn command(text: &str) -> Option<(&str, char)> {
         begins.then(|| (text[command.len()..].trim_start(), separator))
     })
 }
+
+/// Layers in front of a key; each function returns where the key begins.
+const IN_FRONT: [(fn(&str) -> Option<usize>, &str); 4] = [
+    (option, "an option's name"),
+    (header, "a header's name"),
+    (scheme, "the word Bearer"),
+    (variable, "a variable's name"),
+];
 
 /// Commands of POSIX shells, PowerShell, fish, csh and cmd. `set ` comes after those that begin
 /// with it.

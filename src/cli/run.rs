@@ -4,12 +4,12 @@ use clap::{Args, Subcommand, builder::PossibleValuesParser};
 use jiff::{civil::DateTime, tz::TimeZone};
 use keyside_config::{ProviderId, Sources};
 use keyside_credentials::{Clock, Label, SystemClock, Timestamp, WorkspaceId};
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{
     Admin, Failure, Output,
     duration::duration,
+    items::{escaped, filter},
     provider,
     table::{Table, field_cell},
     workspace,
@@ -85,39 +85,32 @@ impl List {
         if let Some(workspace) = &self.workspace {
             workspace::expect(&client, workspace).await?;
         }
-        let page = client.get(&format!("{RUNS}?{}", self.query())).await?;
+        let path = format!("{RUNS}?limit={}{}", self.limit, self.query());
+        let page = client.get(&path).await?;
         let items = page["items"].as_array().map_or(&[][..], Vec::as_slice);
         if let (Some(id), true) = (&self.provider, items.is_empty()) {
             provider::find(&client, id.as_str()).await?;
         }
         let shown = json!({ "items": items, "nextCursor": null });
-        output.print(&shown, |output| table(items, output))
+        output.print(&shown, |output| match items.is_empty() {
+            true => "No runs match.\n".to_owned(),
+            false => output.table(&Table::of_items(items, COLUMNS)),
+        })
     }
 
     fn query(&self) -> String {
-        let text = |value: &Option<String>| value.as_deref().map(escaped);
-        let filters = [
-            ("limit", Some(self.limit.to_string())),
-            (
-                "workspaceId",
-                self.workspace.as_ref().map(ToString::to_string),
-            ),
-            ("provider", self.provider.as_ref().map(ToString::to_string)),
-            (
-                "label",
-                self.label.as_ref().map(|label| escaped(label.as_str())),
-            ),
-            ("runId", text(&self.run_id)),
-            ("tag", text(&self.tag)),
-            ("status", self.status.map(|status| status.to_string())),
-            ("outcome", text(&self.outcome)),
-            ("since", self.since.map(|at| at.to_string())),
-            ("until", self.until.map(|at| at.to_string())),
-        ];
-        let given = filters
-            .into_iter()
-            .filter_map(|(name, value)| Some(format!("{name}={}", value?)));
-        given.collect::<Vec<_>>().join("&")
+        [
+            filter("workspaceId", &self.workspace),
+            filter("provider", &self.provider),
+            filter("label", &self.label),
+            filter("runId", &self.run_id),
+            filter("tag", &self.tag),
+            filter("status", &self.status),
+            filter("outcome", &self.outcome),
+            filter("since", &self.since),
+            filter("until", &self.until),
+        ]
+        .concat()
     }
 }
 
@@ -127,36 +120,15 @@ impl Show {
         let path = format!("{RUNS}?limit=1&requestId={}", escaped(&self.id));
         let page = client.get(&path).await?;
         match page["items"].get(0) {
-            Some(run) => output.print(run, |output| output.table(&Table::of_fields(run, FIELDS))),
+            Some(run) => output.print(run, |output| {
+                let fields = FIELDS.map(|(name, field)| (name, field_cell(run, field)));
+                output.table(&Table::of_fields(fields))
+            }),
             None => Err(Failure::failed("there is no such run in the records").next(
                 "`keyside run list` lists the latest; the oldest are deleted once there are more than runs.keep.",
             )),
         }
     }
-}
-
-fn table(items: &[Value], output: &Output) -> String {
-    if items.is_empty() {
-        return "No runs match.\n".to_owned();
-    }
-    let mut table = Table::new([
-        "AT",
-        "WORKSPACE",
-        "PROVIDER",
-        "LABEL",
-        "STATUS",
-        "OUTCOME",
-        "MS",
-        "TOKENS IN",
-        "OUT",
-        "RUN",
-        "TAG",
-        "REQUEST",
-    ]);
-    for item in items {
-        table.row(COLUMNS.map(|field| field_cell(item, field)));
-    }
-    output.table(&table)
 }
 
 /// Parses a time, or an age such as `2h`. A time without a zone is in the system's, as `run list`
@@ -178,27 +150,25 @@ fn moment(text: &str) -> Result<Timestamp, String> {
     at.map_err(|_| expected.to_owned())
 }
 
-fn escaped(text: &str) -> String {
-    utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
-}
-
 const RUNS: &str = "/api/runs";
 
-const COLUMNS: [&str; 12] = [
-    "at",
-    "workspaceId",
-    "provider",
-    "label",
-    "status",
-    "outcome",
-    "latencyMs",
-    "inputTokens",
-    "outputTokens",
-    "runId",
-    "tag",
-    "requestId",
+/// Headings, and the fields of a run below them.
+const COLUMNS: [(&str, &str); 12] = [
+    ("AT", "at"),
+    ("WORKSPACE", "workspaceId"),
+    ("PROVIDER", "provider"),
+    ("LABEL", "label"),
+    ("STATUS", "status"),
+    ("OUTCOME", "outcome"),
+    ("MS", "latencyMs"),
+    ("TOKENS IN", "inputTokens"),
+    ("OUT", "outputTokens"),
+    ("RUN", "runId"),
+    ("TAG", "tag"),
+    ("REQUEST", "requestId"),
 ];
 
+/// Names for people, and the fields of a run.
 const FIELDS: [(&str, &str); 19] = [
     ("request", "requestId"),
     ("at", "at"),

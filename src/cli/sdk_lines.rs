@@ -3,7 +3,7 @@
 use keyside_config::{DUMMY_KEY, Settings, Sources};
 
 use super::{
-    provider::{Provider, Sdk},
+    provider::{self, Provider, Sdk},
     proxy_address, shell,
 };
 
@@ -22,7 +22,7 @@ pub(crate) fn of(provider: &Provider, sources: &Sources, workspace: &str) -> Str
 
 fn lines(sdk: &Sdk, address: &str, workspace: &str) -> String {
     let Sdk { name, variable, .. } = sdk;
-    let url = format!("{address}{}", sdk.path(workspace));
+    let url = format!("{address}{}", provider::path(sdk, workspace));
     let base_url = match shell::is_variable(variable) {
         true => shell::comment(name) + &shell::export(variable, &url),
         false => shell::comment(&format!("{name}: in code, {variable} = \"{url}\"")),

@@ -86,9 +86,7 @@ impl SecretOwner<'_> {
     /// from the server.
     fn question(&self) -> String {
         let (workspace, label) = (self.workspace, self.label);
-        let name = self
-            .known
-            .map_or(self.provider, |known| known.name.as_str());
+        let name = self.known.map_or(self.provider, |known| &*known.name);
         let mut question = format!("{name} key \"{label}\" of workspace {workspace}");
         let example = self.known.map_or("", |known| known.key.example.as_str());
         if !example.is_empty() {

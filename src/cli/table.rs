@@ -1,6 +1,7 @@
 //! Tables in plain text.
 
 use jiff::{Timestamp, tz::TimeZone};
+use serde::Serialize;
 use serde_json::Value;
 
 use crate::terminal::printable;
@@ -11,6 +12,9 @@ pub(crate) struct Table {
     rows: Vec<Vec<String>>,
 }
 
+/// A column of a table: its heading, and its cell for an item.
+pub(crate) type Column<T> = (&'static str, fn(&T) -> String);
+
 impl Table {
     pub(crate) fn new(heading: impl Into<Vec<&'static str>>) -> Self {
         Self {
@@ -19,16 +23,35 @@ impl Table {
         }
     }
 
-    /// A table of a JSON object's fields, with names for people.
-    pub(crate) fn of_fields<'a>(
-        object: &Value,
-        fields: impl IntoIterator<Item = (&'a str, &'a str)>,
+    /// A row for each field of one thing: its name for people, and its value.
+    pub(crate) fn of_fields<'a>(fields: impl IntoIterator<Item = (&'a str, String)>) -> Self {
+        let rows = fields.into_iter();
+        Self::new([]).with_rows(rows.map(|(name, value)| [name.to_owned(), value]))
+    }
+
+    /// A row for each item.
+    pub(crate) fn of<T>(items: &[T], columns: &[Column<T>]) -> Self {
+        let heading: Vec<_> = columns.iter().map(|(heading, _)| *heading).collect();
+        let cells = |item| columns.iter().map(move |(_, cell)| cell(item));
+        Self::new(heading).with_rows(items.iter().map(cells))
+    }
+
+    /// A row for each JSON object. `columns` are headings, each with the field below it.
+    pub(crate) fn of_items<const N: usize>(
+        items: &[Value],
+        columns: [(&'static str, &str); N],
     ) -> Self {
-        let mut table = Self::new([]);
-        for (name, field) in fields {
-            table.row([name.to_owned(), field_cell(object, field)]);
-        }
-        table
+        let rows = items.iter();
+        Self::new(columns.map(|(heading, _)| heading))
+            .with_rows(rows.map(|item| columns.map(|(_, field)| field_cell(item, field))))
+    }
+
+    pub(crate) fn with_rows(
+        mut self,
+        rows: impl IntoIterator<Item: IntoIterator<Item = String>>,
+    ) -> Self {
+        rows.into_iter().for_each(|cells| self.row(cells));
+        self
     }
 
     pub(crate) fn row(&mut self, cells: impl IntoIterator<Item = String>) {
@@ -41,11 +64,10 @@ impl Table {
         let mut text = String::new();
         if !self.heading.is_empty() {
             let heading = line(self.heading.iter().copied(), &widths);
-            text.push_str(&if colour {
-                format!("\x1b[1m{heading}\x1b[0m\n")
-            } else {
-                format!("{heading}\n")
-            });
+            text += &match colour {
+                true => format!("\x1b[1m{heading}\x1b[0m\n"),
+                false => format!("{heading}\n"),
+            };
         }
         for row in &self.rows {
             text.push_str(&line(row.iter().map(String::as_str), &widths));
@@ -55,39 +77,32 @@ impl Table {
     }
 
     fn widths(&self) -> Vec<usize> {
-        let columns = self
-            .rows
-            .iter()
-            .map(Vec::len)
-            .chain([self.heading.len()])
-            .max()
-            .unwrap_or(0);
-        let width = |column: usize| {
-            let cells = self
-                .rows
-                .iter()
-                .filter_map(|row| row.get(column))
-                .map(String::as_str);
-            let heading = self.heading.get(column).copied();
-            cells
-                .chain(heading)
-                .map(|cell| cell.chars().count())
-                .max()
-                .unwrap_or(0)
-        };
-        (0..columns).map(width).collect()
+        let width = |cell: &str| cell.chars().count();
+        let mut widths: Vec<_> = self.heading.iter().map(|cell| width(cell)).collect();
+        for row in &self.rows {
+            widths.resize(widths.len().max(row.len()), 0);
+            for (widest, cell) in widths.iter_mut().zip(row) {
+                *widest = width(cell).max(*widest);
+            }
+        }
+        widths
     }
 }
 
-/// A value as text, or a dash without one: a count that was not reported is not 0, and a refused
-/// request may name no provider.
-fn cell(value: &Value) -> String {
-    match value {
-        Value::Null => "-".to_owned(),
-        Value::String(text) if text.is_empty() => "-".to_owned(),
-        Value::String(text) => text.clone(),
-        number => number.to_string(),
+/// A value as its JSON has it, or a dash without one: a count that was not reported is not 0, and a
+/// refused request may name no provider.
+pub(crate) fn cell(value: &impl Serialize) -> String {
+    match serde_json::to_value(value) {
+        Ok(Value::Null) | Err(_) => none(),
+        Ok(Value::String(text)) if text.is_empty() => none(),
+        Ok(Value::String(text)) => text,
+        Ok(number) => number.to_string(),
     }
+}
+
+/// Shown in place of a value that is absent.
+pub(crate) fn none() -> String {
+    "-".to_owned()
 }
 
 /// A field of a JSON object as text. A field whose name marks it as a time is shown in the system's

@@ -2,18 +2,21 @@
 
 use std::fmt;
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{
+    Args, Subcommand,
+    builder::{PossibleValue, TypedValueParser},
+};
+use keyside_admin::wire::{NewToken, TokenView};
 use keyside_config::Sources;
-use keyside_credentials::{ActorId, Timestamp, WorkspaceId};
-use serde_json::{Value, json};
+use keyside_credentials::{ActorId, Role, Timestamp, WorkspaceId};
 
 use super::{
     Admin, Failure, Output,
+    choice::choice,
     confirm::Confirmation,
     duration::end,
-    items::list_all,
-    key::value_name,
-    table::{Table, field_cell},
+    items::{list_all, print_list, read},
+    table::{Column, Table, cell, local, none},
 };
 
 /// The commands on tokens.
@@ -22,9 +25,9 @@ pub(crate) enum Token {
     /// Create a token and print it, only this once
     Create(Create),
     /// List the tokens, including revoked and expired ones
-    List(List),
+    List(Admin),
     /// Show one token, without its text
-    Show(Show),
+    Show(TokenArguments),
     /// Revoke a token immediately and permanently
     Revoke(Revoke),
 }
@@ -36,7 +39,7 @@ pub(crate) struct Create {
     #[arg(long, short)]
     name: String,
     /// What it permits
-    #[arg(long, short)]
+    #[arg(long, short, value_parser = roles())]
     role: Role,
     /// Limit it to a workspace; may be repeated [default: all workspaces]
     #[arg(long, short, value_name = "ID")]
@@ -49,16 +52,9 @@ pub(crate) struct Create {
     admin: Admin,
 }
 
-/// `keyside token list`.
+/// The arguments of a command on one token.
 #[derive(Args)]
-pub(crate) struct List {
-    #[command(flatten)]
-    admin: Admin,
-}
-
-/// `keyside token show`.
-#[derive(Args)]
-pub(crate) struct Show {
+pub(crate) struct TokenArguments {
     /// The token's id, as `keyside token list` shows it
     id: ActorId,
     #[command(flatten)]
@@ -68,37 +64,24 @@ pub(crate) struct Show {
 /// `keyside token revoke`.
 #[derive(Args)]
 pub(crate) struct Revoke {
-    /// The token's id, as `keyside token list` shows it
-    id: ActorId,
+    #[command(flatten)]
+    one: TokenArguments,
     /// Skip the confirmation
     #[arg(long, short)]
     yes: bool,
-    #[command(flatten)]
-    admin: Admin,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum Role {
-    /// Everything
-    Owner,
-    /// Read, and change keys
-    Editor,
-    /// Read
-    Viewer,
 }
 
 pub(crate) async fn run(token: Token, sources: &Sources, output: &Output) -> Result<(), Failure> {
     match token {
         Token::Create(create) => create.run(sources, output).await,
-        Token::List(list) => {
-            let items = list_all(&list.admin.client(sources)?, TOKENS, "").await?;
-            let page = json!({ "items": items, "nextCursor": null });
-            output.print(&page, |output| table(&items, output))
+        Token::List(admin) => {
+            let items = list_all(&admin.client(sources)?, TOKENS, "").await?;
+            print_list(&items, A_TOKEN, output, table)
         }
-        Token::Show(show) => {
-            let path = format!("{TOKENS}/{}", show.id);
-            let token = show.admin.client(sources)?.get(&path).await?;
-            output.print(&token, |output| output.table(&fields(&token)))
+        Token::Show(one) => {
+            let shown = one.admin.client(sources)?.get(&one.path()).await?;
+            let token = read(&shown, A_TOKEN)?;
+            output.print(&shown, |output| output.table(&fields(&token)))
         }
         Token::Revoke(revoke) => revoke.run(sources, output).await,
     }
@@ -107,117 +90,114 @@ pub(crate) async fn run(token: Token, sources: &Sources, output: &Output) -> Res
 impl Create {
     /// Only the token goes to standard output, so that it can be redirected into a file.
     async fn run(&self, sources: &Sources, output: &Output) -> Result<(), Failure> {
-        let body = json!({
-            "name": self.name,
-            "role": value_name(self.role),
-            "workspaces": (!self.workspace.is_empty()).then_some(&self.workspace),
-            "expiresAt": self.expires_at.map(|at| at.to_string()),
-        });
+        let workspaces = self.workspace.iter().cloned();
+        let body = NewToken {
+            name: self.name.clone(),
+            role: self.role,
+            workspaces: (!self.workspace.is_empty()).then(|| workspaces.collect()),
+            expires_at: self.expires_at,
+        };
         let created = self.admin.client(sources)?.post(TOKENS, &body).await?;
-        for warning in created["warnings"].as_array().into_iter().flatten() {
-            let warning = warning.as_str().unwrap_or_default();
+        let token: TokenView = read(&created, A_TOKEN)?;
+        for warning in &token.warnings {
             output.note(&format!("warning: {warning}"));
         }
-        let token = created["token"].as_str().unwrap_or_default();
         output.print(&created, |output| {
-            output.note(&format!(
-                "{}. It is shown only this once:",
-                Summary("Created", &created)
-            ));
-            format!("{token}\n")
+            let summary = Summary("Created", &token);
+            output.note(&format!("{summary}. It is shown only this once:"));
+            format!("{}\n", token.token.as_deref().map_or("", String::as_str))
         })
+    }
+}
+
+impl TokenArguments {
+    fn path(&self) -> String {
+        format!("{TOKENS}/{}", self.id)
     }
 }
 
 impl Revoke {
     async fn run(&self, sources: &Sources, output: &Output) -> Result<(), Failure> {
-        let client = self.admin.client(sources)?;
-        let path = format!("{TOKENS}/{}", self.id);
+        let client = self.one.admin.client(sources)?;
+        let path = self.one.path();
         if !self.yes {
-            let token = client.get(&path).await?;
+            let token = read(&client.get(&path).await?, A_TOKEN)?;
             Confirmation {
                 action: Summary("About to revoke", &token).to_string(),
-                name: token["name"].as_str().unwrap_or_default(),
+                name: &token.name,
                 name_kind: "name",
                 if_declined: "nothing was revoked",
             }
             .confirm()?;
         }
         let revoked = client.delete(&path).await?;
-        output.print(&revoked, |_| format!("{}\n", Summary("Revoked", &revoked)))
+        let token = read(&revoked, A_TOKEN)?;
+        output.print(&revoked, |_| format!("{}\n", Summary("Revoked", &token)))
     }
 }
 
 /// One line: what happened to which token.
-struct Summary<'a>(&'a str, &'a Value);
+struct Summary<'a>(&'a str, &'a TokenView);
 
 impl fmt::Display for Summary<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(verb, token) = self;
-        let text = |field| token[field].as_str().unwrap_or("-");
-        let (id, role, name) = (text("id"), text("role"), text("name"));
+        let (id, role, name) = (&token.id, cell(&token.role), &token.name);
         write!(f, "{verb} {id}: {role} of {} ({name})", workspaces(token))
     }
 }
 
-fn table(items: &[Value], output: &Output) -> String {
-    let mut table = Table::new([
-        "ID",
-        "NAME",
-        "ROLE",
-        "WORKSPACES",
-        "STATUS",
-        "LAST USED",
-        "EXPIRES",
-    ]);
-    for item in items {
-        let text = |field| item[field].as_str().unwrap_or("-").to_owned();
-        table.row([
-            text("id"),
-            text("name"),
-            text("role"),
-            workspaces(item),
-            text("status"),
-            field_cell(item, "lastUsedAt"),
-            field_cell(item, "expiresAt"),
-        ]);
-    }
-    output.table(&table)
+fn table(tokens: &[TokenView], output: &Output) -> String {
+    output.table(&Table::of(tokens, &COLUMNS))
 }
 
-fn fields(token: &Value) -> Table {
-    let mut table = Table::new([]);
-    for (name, field) in FIELDS {
-        let value = match field {
-            "workspaces" => workspaces(token),
-            field => field_cell(token, field),
-        };
-        table.row([name.to_owned(), value]);
-    }
-    table
+fn fields(token: &TokenView) -> Table {
+    Table::of_fields([
+        ("id", token.id.to_string()),
+        ("name", cell(&token.name)),
+        ("role", cell(&token.role)),
+        ("workspaces", workspaces(token)),
+        ("status", cell(&token.status)),
+        ("created", local(token.created_at)),
+        ("by", token.created_by.to_string()),
+        ("expires", time(token.expires_at)),
+        ("revoked", time(token.revoked_at)),
+        ("last used", time(token.last_used_at)),
+    ])
 }
 
-fn workspaces(token: &Value) -> String {
-    match token["workspaces"].as_array() {
-        None => "all workspaces".to_owned(),
-        Some(ids) => {
-            let ids: Vec<_> = ids.iter().filter_map(Value::as_str).collect();
-            ids.join(", ")
-        }
-    }
+fn workspaces(token: &TokenView) -> String {
+    let Some(ids) = &token.workspaces else {
+        return "all workspaces".to_owned();
+    };
+    let ids: Vec<_> = ids.iter().map(WorkspaceId::as_str).collect();
+    ids.join(", ")
+}
+
+fn time(at: Option<Timestamp>) -> String {
+    at.map_or_else(none, local)
+}
+
+fn roles() -> impl TypedValueParser<Value = Role> {
+    choice(ROLES.map(|(name, permits)| PossibleValue::new(name).help(permits)))
 }
 
 const TOKENS: &str = "/api/tokens";
 
-const FIELDS: [(&str, &str); 10] = [
-    ("id", "id"),
-    ("name", "name"),
-    ("role", "role"),
-    ("workspaces", "workspaces"),
-    ("status", "status"),
-    ("created", "createdAt"),
-    ("by", "createdBy"),
-    ("expires", "expiresAt"),
-    ("revoked", "revokedAt"),
-    ("last used", "lastUsedAt"),
+const A_TOKEN: &str = "a token";
+
+const ROLES: [(&str, &str); 3] = [
+    ("owner", "Everything"),
+    ("editor", "Read, and change keys"),
+    ("viewer", "Read"),
+];
+
+const COLUMNS: [Column<TokenView>; 7] = [
+    ("ID", |token| token.id.to_string()),
+    ("NAME", |token| cell(&token.name)),
+    ("ROLE", |token| cell(&token.role)),
+    ("WORKSPACES", workspaces),
+    ("STATUS", |token| cell(&token.status)),
+    ("LAST USED", |token| time(token.last_used_at)),
+    ("EXPIRES", |token| time(token.expires_at)),
 ];

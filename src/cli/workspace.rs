@@ -3,6 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Subcommand};
+use keyside_admin::wire::{NewWorkspace, WorkspaceView};
 use keyside_config::{Sources, nearest};
 use keyside_credentials::WorkspaceId;
 use serde_json::{Value, json};
@@ -11,8 +12,8 @@ use super::{
     Admin, Failure, Output,
     confirm::Confirmation,
     download::Download,
-    items::list_all,
-    table::{Table, field_cell},
+    items::{list_all, print_list, read},
+    table::{Column, Table, cell, local},
 };
 use crate::{
     client::{Client, ClientError},
@@ -25,15 +26,15 @@ pub(crate) enum Workspace {
     /// Create a workspace
     Add(Add),
     /// List the workspaces
-    List(List),
+    List(Admin),
     /// Show one workspace
-    Show(Show),
+    Show(WorkspaceArguments),
     /// Export a workspace without its secrets into a tar archive
     Export(Export),
     /// Erase a workspace permanently: its encryption key, records and runs
     Erase(Erase),
     /// Encrypt a workspace's keys again, under a new workspace key
-    RotateKey(RotateKey),
+    RotateKey(WorkspaceArguments),
 }
 
 /// `keyside workspace add`.
@@ -48,16 +49,9 @@ pub(crate) struct Add {
     admin: Admin,
 }
 
-/// `keyside workspace list`.
+/// The arguments of a command on one workspace.
 #[derive(Args)]
-pub(crate) struct List {
-    #[command(flatten)]
-    admin: Admin,
-}
-
-/// `keyside workspace show`.
-#[derive(Args)]
-pub(crate) struct Show {
+pub(crate) struct WorkspaceArguments {
     /// The workspace
     id: WorkspaceId,
     #[command(flatten)]
@@ -67,34 +61,21 @@ pub(crate) struct Show {
 /// `keyside workspace export`.
 #[derive(Args)]
 pub(crate) struct Export {
-    /// The workspace
-    id: WorkspaceId,
+    #[command(flatten)]
+    one: WorkspaceArguments,
     /// The file to write, which must not exist yet [default: <the id>.tar]
     #[arg(long, short, value_name = "FILE")]
     out: Option<PathBuf>,
-    #[command(flatten)]
-    admin: Admin,
 }
 
 /// `keyside workspace erase`.
 #[derive(Args)]
 pub(crate) struct Erase {
-    /// The workspace
-    id: WorkspaceId,
+    #[command(flatten)]
+    one: WorkspaceArguments,
     /// Skip the confirmation
     #[arg(long, short)]
     yes: bool,
-    #[command(flatten)]
-    admin: Admin,
-}
-
-/// `keyside workspace rotate-key`.
-#[derive(Args)]
-pub(crate) struct RotateKey {
-    /// The workspace
-    id: WorkspaceId,
-    #[command(flatten)]
-    admin: Admin,
 }
 
 pub(crate) async fn run(
@@ -103,20 +84,19 @@ pub(crate) async fn run(
     output: &Output,
 ) -> Result<(), Failure> {
     match workspace {
-        Workspace::Add(add) => {
-            let body = json!({ "id": add.id, "name": add.name });
-            let created = add.admin.client(sources)?.post(WORKSPACES, &body).await?;
-            output.print(&created, |_| format!("Created workspace {}\n", add.id))
+        Workspace::Add(Add { id, name, admin }) => {
+            let body = NewWorkspace { id, name };
+            let created = admin.client(sources)?.post(WORKSPACES, &body).await?;
+            output.print(&created, |_| format!("Created workspace {}\n", body.id))
         }
-        Workspace::List(list) => {
-            let items = list_all(&list.admin.client(sources)?, WORKSPACES, "").await?;
-            let page = json!({ "items": items, "nextCursor": null });
-            output.print(&page, |output| table(&items, output))
+        Workspace::List(admin) => {
+            let items = list_all(&admin.client(sources)?, WORKSPACES, "").await?;
+            print_list(&items, A_WORKSPACE, output, table)
         }
-        Workspace::Show(show) => show.run(sources, output).await,
+        Workspace::Show(one) => one.show(sources, output).await,
         Workspace::Export(export) => export.run(sources, output).await,
         Workspace::Erase(erase) => erase.run(sources, output).await,
-        Workspace::RotateKey(rotate) => rotate.run(sources, output).await,
+        Workspace::RotateKey(one) => one.rotate_key(sources, output).await,
     }
 }
 
@@ -171,28 +151,47 @@ fn path(id: &WorkspaceId) -> String {
     format!("{WORKSPACES}/{id}")
 }
 
-impl Show {
-    async fn run(&self, sources: &Sources, output: &Output) -> Result<(), Failure> {
-        let workspace = look_up(&self.admin.client(sources)?, &self.id).await?;
-        output.print(&workspace, |output| {
-            let mut table = Table::of_fields(&workspace, FIELDS);
-            if workspace["damaged"] == true {
-                table.row(["damaged".to_owned(), "yes".to_owned()]);
-            }
-            output.table(&table)
+impl WorkspaceArguments {
+    async fn show(&self, sources: &Sources, output: &Output) -> Result<(), Failure> {
+        let shown = look_up(&self.admin.client(sources)?, &self.id).await?;
+        let workspace: WorkspaceView = read(&shown, A_WORKSPACE)?;
+        let damaged = workspace.damaged.then(|| ("damaged", "yes".to_owned()));
+        let fields = [
+            ("id", workspace.id.to_string()),
+            ("name", cell(&workspace.name)),
+            ("created", local(workspace.created_at)),
+            ("by", workspace.created_by.to_string()),
+        ];
+        output.print(&shown, |output| {
+            output.table(&Table::of_fields(fields.into_iter().chain(damaged)))
+        })
+    }
+
+    async fn rotate_key(&self, sources: &Sources, output: &Output) -> Result<(), Failure> {
+        let path = format!("{}/rotate-key", path(&self.id));
+        let client = self.admin.client(sources)?;
+        let rotated = client.post(&path, &json!({})).await?;
+        let (id, keys, damaged) = (&self.id, &rotated["credentials"], &rotated["damaged"]);
+        if *damaged != 0 {
+            let said = "keys cannot be decrypted and were not changed";
+            output.note(&format!("warning: {damaged} {said}"));
+        }
+        let key = rotated["key"].as_str().unwrap_or("?");
+        output.print(&rotated, |_| {
+            format!("Encrypted {keys} keys of workspace {id} under {key}\n")
         })
     }
 }
 
 impl Export {
     async fn run(&self, sources: &Sources, output: &Output) -> Result<(), Failure> {
-        let client = self.admin.client(sources)?;
-        let path = format!("{WORKSPACES}/{}/export", self.id);
+        let WorkspaceArguments { id, admin } = &self.one;
+        let (client, path) = (admin.client(sources)?, format!("{}/export", path(id)));
         let download = Download::begin(&client, &path, self.out.as_deref(), "workspace.tar");
         let file = download.await?.finish().await?.keep();
-        let written = json!({ "workspaceId": self.id, "file": file });
+        let written = json!({ "workspaceId": id, "file": file });
         output.print(&written, |_| {
-            format!("Wrote workspace {} to {}\n", self.id, file.display())
+            format!("Wrote workspace {id} to {}\n", file.display())
         })
     }
 }
@@ -200,18 +199,16 @@ impl Export {
 impl Erase {
     /// Only the receipt goes to standard output, so that it can be redirected into a file.
     async fn run(&self, sources: &Sources, output: &Output) -> Result<(), Failure> {
-        let client = self.admin.client(sources)?;
-        let path = path(&self.id);
+        let WorkspaceArguments { id, admin } = &self.one;
+        let (client, path) = (admin.client(sources)?, path(id));
         if !self.yes {
-            let workspace = client.get(&path).await?;
-            let name = workspace["name"].as_str().unwrap_or_default();
+            let workspace: WorkspaceView = read(&client.get(&path).await?, A_WORKSPACE)?;
+            let name = printable(&workspace.name);
             Confirmation {
                 action: format!(
-                    "About to erase workspace {} ({}) with all its keys and runs",
-                    self.id,
-                    printable(name)
+                    "About to erase workspace {id} ({name}) with all its keys and runs"
                 ),
-                name: self.id.as_str(),
+                name: id.as_str(),
                 name_kind: "id",
                 if_declined: "nothing was erased",
             }
@@ -219,57 +216,31 @@ impl Erase {
         }
         let receipt = client.delete(&path).await?;
         output.note(&format!(
-            "Erased workspace {}. Keep the receipt; `keyside audit verify --receipt FILE` checks it.",
-            self.id
+            "Erased workspace {id}. Keep the receipt; `keyside audit verify --receipt FILE` checks it."
         ));
         let kept = serde_json::to_string_pretty(&receipt).unwrap_or_default();
         output.print(&receipt, |_| format!("{kept}\n"))
     }
 }
 
-impl RotateKey {
-    async fn run(&self, sources: &Sources, output: &Output) -> Result<(), Failure> {
-        let path = format!("{WORKSPACES}/{}/rotate-key", self.id);
-        let client = self.admin.client(sources)?;
-        let rotated = client.post(&path, &json!({})).await?;
-        if rotated["damaged"] != 0 {
-            output.note(&format!(
-                "warning: {} keys cannot be decrypted and were not changed",
-                rotated["damaged"]
-            ));
-        }
-        output.print(&rotated, |_| {
-            format!(
-                "Encrypted {} keys of workspace {} under {}\n",
-                rotated["credentials"],
-                self.id,
-                rotated["key"].as_str().unwrap_or("?")
-            )
-        })
-    }
-}
-
-fn table(items: &[Value], output: &Output) -> String {
-    if items.is_empty() {
+fn table(workspaces: &[WorkspaceView], output: &Output) -> String {
+    if workspaces.is_empty() {
         return "No workspaces. `keyside workspace add ID` creates one.\n".to_owned();
     }
-    let mut table = Table::new(["ID", "NAME", "CREATED"]);
-    for item in items {
-        table.row(["id", "name", "createdAt"].map(|field| field_cell(item, field)));
-    }
-    output.table(&table)
+    output.table(&Table::of(workspaces, &COLUMNS))
 }
 
 const WORKSPACES: &str = "/api/workspaces";
+
+const A_WORKSPACE: &str = "a workspace";
 
 const UNKNOWN: &str = "workspace-unknown";
 
 /// A command that does not need Keyside waits no longer for one.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(2);
 
-const FIELDS: [(&str, &str); 4] = [
-    ("id", "id"),
-    ("name", "name"),
-    ("created", "createdAt"),
-    ("by", "createdBy"),
+const COLUMNS: [Column<WorkspaceView>; 3] = [
+    ("ID", |workspace| workspace.id.to_string()),
+    ("NAME", |workspace| cell(&workspace.name)),
+    ("CREATED", |workspace| local(workspace.created_at)),
 ];

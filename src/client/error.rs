@@ -1,6 +1,6 @@
 //! Errors of the admin API, and of reaching it.
 
-use std::{error::Error, fmt};
+use std::error::Error;
 
 use hyper::StatusCode;
 use serde_json::Value;
@@ -8,13 +8,16 @@ use serde_json::Value;
 use super::problem::Problem;
 
 /// Why a call failed.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub(crate) enum ClientError {
     /// The address is not that of an admin API.
+    #[error("expected an address such as http://127.0.0.1:7381, found another text")]
     InvalidAddress,
     /// The token contains characters that a header cannot.
+    #[error("expected a token, found characters that no token has")]
     InvalidToken,
     /// The connection failed or broke.
+    #[error("expected Keyside at {base}, found: {reason}")]
     Unreachable {
         /// The address that was called.
         base: String,
@@ -22,11 +25,13 @@ pub(crate) enum ClientError {
         reason: String,
     },
     /// No response in time.
+    #[error("expected a response from {base}, found none in time")]
     Timeout {
         /// The address that was called.
         base: String,
     },
     /// The response is not from an admin API.
+    #[error("expected the admin API at {base}, found another server that answers {status}")]
     NotAdminApi {
         /// The address that was called.
         base: String,
@@ -34,6 +39,7 @@ pub(crate) enum ClientError {
         status: StatusCode,
     },
     /// The admin API refused, with a problem document.
+    #[error("{0}")]
     Problem(Box<Problem>),
 }
 
@@ -69,45 +75,25 @@ impl ClientError {
 
     /// The next step for the user.
     pub(crate) fn next_step(&self) -> String {
-        match self {
-            Self::InvalidAddress => "Give an address with --admin-url or KEYSIDE_ADMIN_URL, or leave both out to use the settings.".to_owned(),
-            Self::InvalidToken => "Give the token that `keyside serve` left in its data folder, on one line.".to_owned(),
-            Self::Unreachable { base, .. } if base.starts_with("https:") => {
-                "Check that it runs there and that its certificate is valid; SSL_CERT_FILE names a certificate authority of your own."
-                    .to_owned()
-            }
-            Self::Unreachable { .. } => {
-                "Start it with `keyside serve`, or give its address with --admin-url or KEYSIDE_ADMIN_URL.".to_owned()
-            }
-            Self::Timeout { .. } => "Check its log: it may be waiting for its disk.".to_owned(),
-            Self::NotAdminApi { .. } => "Give the admin API's own address (admin.listen), not the proxy's.".to_owned(),
-            Self::Problem(problem) => problem.next_step(),
-        }
-    }
-}
-
-impl fmt::Display for ClientError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
+        let step = match self {
             Self::InvalidAddress => {
-                f.write_str("expected an address such as http://127.0.0.1:7381, found another text")
+                "Give an address with --admin-url or KEYSIDE_ADMIN_URL, or leave both out to use the settings."
             }
             Self::InvalidToken => {
-                f.write_str("expected a token, found characters that no token has")
+                "Give the token that `keyside serve` left in its data folder, on one line."
             }
-            Self::Unreachable { base, reason } => {
-                write!(f, "expected Keyside at {base}, found: {reason}")
+            Self::Unreachable { base, .. } if base.starts_with("https:") => {
+                "Check that it runs there and that its certificate is valid; SSL_CERT_FILE names a certificate authority of your own."
             }
-            Self::Timeout { base } => {
-                write!(f, "expected a response from {base}, found none in time")
+            Self::Unreachable { .. } => {
+                "Start it with `keyside serve`, or give its address with --admin-url or KEYSIDE_ADMIN_URL."
             }
-            Self::NotAdminApi { base, status } => {
-                write!(
-                    f,
-                    "expected the admin API at {base}, found another server that answers {status}"
-                )
+            Self::Timeout { .. } => "Check its log: it may be waiting for its disk.",
+            Self::NotAdminApi { .. } => {
+                "Give the admin API's own address (admin.listen), not the proxy's."
             }
-            Self::Problem(problem) => problem.fmt(f),
-        }
+            Self::Problem(problem) => return problem.next_step(),
+        };
+        step.to_owned()
     }
 }

@@ -23,6 +23,7 @@ use crate::{
     query::Parameters,
     schemas::{bodies, queries},
     state::AdminState,
+    wire,
 };
 
 /// Audit records, newest first. A page may be short or empty and still have a `nextCursor`: each
@@ -116,9 +117,7 @@ pub(super) async fn verify(
             intact: true,
             records: Some(verified.records),
             chains: Some(verified.heads.len()),
-            chain: None,
-            position: None,
-            finding: None,
+            ..VerifyView::default()
         })),
         Err(VerifyError::Broken(found)) => Ok(Json(VerifyView::broken(&found))),
         Err(error) => Err(unverified(error)),
@@ -228,7 +227,7 @@ pub(super) struct PublicKeyView {
 }
 
 /// The result of verifying the audit log.
-#[derive(Serialize, ToSchema)]
+#[derive(Default, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct VerifyView {
     intact: bool,
@@ -248,12 +247,10 @@ pub(super) struct VerifyView {
 impl VerifyView {
     fn broken(found: &Break) -> Self {
         Self {
-            intact: false,
-            records: None,
-            chains: None,
             chain: Some(found.chain.clone()),
             position: Some(found.position).filter(|position| *position > 0),
             finding: Some(found.to_string()),
+            ..Self::default()
         }
     }
 }
@@ -326,11 +323,11 @@ fn check_filter(
 fn filter(caller: &Caller, query: &mut Parameters) -> AuditFilter {
     AuditFilter {
         within: caller.scope().clone(),
-        workspace: query.optional("workspaceId", super::parsed),
-        actor: query.optional("actor", super::parsed),
+        workspace: query.optional("workspaceId", wire::parsed),
+        actor: query.optional("actor", wire::parsed),
         event: query.optional("event", |name| {
             Event::parse(name).ok_or_else(|| "is not the name of an event".to_owned())
         }),
-        credential: query.optional("credentialId", super::parsed),
+        credential: query.optional("credentialId", wire::parsed),
     }
 }

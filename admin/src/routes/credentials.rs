@@ -19,7 +19,7 @@ use crate::{
     access::Caller,
     body::JsonBody,
     concurrency::WorkKind,
-    entity_tag::{Lineage, Tagged},
+    entity_tag::Tagged,
     form::{self, Form},
     page::Page,
     precondition::IdempotencyKey,
@@ -71,7 +71,7 @@ pub(super) async fn list(
 ) -> Result<Json<Page<CredentialView>>, Problem> {
     let filter = Filter {
         within: caller.scope().clone(),
-        workspace: query.optional("workspaceId", super::parsed),
+        workspace: query.optional("workspaceId", wire::parsed),
         provider: query.optional("provider", |text| known_provider(&state, text)),
         status: query.optional("status", form::choice),
         environment: query.optional("environment", form::choice),
@@ -176,11 +176,7 @@ fn tagged_as_listed(
 ) -> Tagged<CredentialView> {
     match listed {
         Listed::Known(credential) => tagged(registry, caller, *credential),
-        Listed::Lost(lost) => Tagged {
-            lineage: Lineage::of_epoch(registry),
-            revision: lost.revision,
-            view: CredentialView::lost(lost),
-        },
+        Listed::Lost(lost) => Tagged::of_epoch(registry, lost.revision, CredentialView::lost(lost)),
     }
 }
 
@@ -197,11 +193,12 @@ fn with_warnings(
         .require(Permission::SeeDuplicates)
         .is_ok()
         .then(|| others().map(Duplicate::of).collect());
-    Tagged {
-        lineage: Lineage::of_epoch(registry),
-        revision: credential.revision,
-        view: CredentialView::of(credential, warnings).with_duplicates(duplicates),
-    }
+    let revision = credential.revision;
+    let view = CredentialView {
+        duplicates,
+        ..CredentialView::of(credential, warnings)
+    };
+    Tagged::of_epoch(registry, revision, view)
 }
 
 /// The cursor is the id of the last credential on the page. Records are never removed, so its

@@ -1,11 +1,15 @@
 //! `/api/integrations/providers`: the catalogue of providers.
 
 use axum::{Json, extract::State};
-use keyside_config::{Auth, Provider, ProviderId, Upstream};
-use serde::Serialize;
-use utoipa::ToSchema;
+use keyside_config::{Auth, Provider, Upstream};
 
-use crate::{page::Page, problem::Problem, query::Parameters, state::AdminState};
+use crate::{
+    page::Page,
+    problem::Problem,
+    query::Parameters,
+    state::AdminState,
+    wire::{AuthView, EndpointView, KeyView, LinksView, ProviderView, SandboxView, SdkView},
+};
 
 /// The catalogue of providers, with the steps to create a key for each.
 #[utoipa::path(
@@ -20,75 +24,6 @@ pub(super) async fn list(
     let providers = state.catalogue.iter();
     let views = providers.map(|provider| ProviderView::of(provider));
     Ok(Json(Page::complete(views.collect())))
-}
-
-/// A provider.
-#[derive(Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct ProviderView {
-    #[schema(value_type = String)]
-    id: ProviderId,
-    name: String,
-    auth: AuthView,
-    /// The base URL; null if each credential has its own.
-    base_url: Option<String>,
-    /// The rule for the endpoints of credentials; null if the provider has one base URL.
-    endpoint: Option<EndpointView>,
-    key: KeyView,
-    steps: Vec<String>,
-    links: LinksView,
-    rate_limits: String,
-    sandbox: SandboxView,
-    sdks: Vec<SdkView>,
-}
-
-#[derive(Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-struct AuthView {
-    /// `header` or `query`.
-    #[serde(rename = "in")]
-    place: &'static str,
-    name: String,
-    prefix: String,
-}
-
-#[derive(Serialize, ToSchema)]
-struct EndpointView {
-    suffixes: Vec<String>,
-    example: String,
-}
-
-#[derive(Serialize, ToSchema)]
-struct KeyView {
-    /// The usual form of a key, as a regular expression.
-    pattern: String,
-    /// An invented key of that form.
-    example: String,
-    prefixes: Vec<String>,
-    scopes: Vec<String>,
-}
-
-#[derive(Serialize, ToSchema)]
-struct LinksView {
-    docs: String,
-    console: String,
-}
-
-#[derive(Serialize, ToSchema)]
-struct SandboxView {
-    available: bool,
-    note: String,
-}
-
-#[derive(Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-struct SdkView {
-    name: String,
-    variable: String,
-    /// The path to append to the proxy's address.
-    base_url_path: String,
-    /// The environment variables in which the SDK expects a key; any dummy value works.
-    key_variables: Vec<String>,
 }
 
 impl ProviderView {
@@ -137,7 +72,7 @@ impl AuthView {
             Auth::Query { name } => ("query", name.clone(), String::new()),
         };
         Self {
-            place,
+            place: place.to_owned(),
             name,
             prefix,
         }

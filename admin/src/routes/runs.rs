@@ -17,6 +17,7 @@ use crate::{
     query::Parameters,
     schemas::{queries, types},
     state::AdminState,
+    wire,
 };
 
 /// The latest runs that match, newest first. Never contents of requests or responses.
@@ -43,7 +44,7 @@ pub(super) async fn list(
 fn filter(caller: &Caller, query: &mut Parameters) -> RunFilter {
     RunFilter {
         within: caller.scope().clone(),
-        workspace: query.optional("workspaceId", super::parsed),
+        workspace: query.optional("workspaceId", wire::parsed),
         provider: query.optional("provider", text),
         label: query.optional("label", text),
         request_id: query.optional("requestId", text),
@@ -122,22 +123,15 @@ pub(super) struct RunView {
 
 impl RunView {
     fn of(run: StoredRun) -> Self {
-        let (credential_id, label, environment) = match run.used {
-            Some(used) => (
-                Some(used.credential),
-                Some(used.label),
-                Some(used.environment),
-            ),
-            None => (None, None, None),
-        };
+        let used = run.used.as_ref();
         Self {
             at: run.at,
             request_id: run.request_id,
             workspace_id: run.workspace,
             provider: Some(run.provider).filter(|provider| !provider.is_empty()),
-            credential_id,
-            label,
-            environment,
+            credential_id: used.map(|used| used.credential.clone()),
+            label: used.map(|used| used.label.clone()),
+            environment: used.map(|used| used.environment),
             status: (run.status != 0).then_some(run.status),
             outcome: run.outcome,
             refused: run.refused,

@@ -4,13 +4,7 @@ use std::sync::Arc;
 
 use axum::{Json, extract::State, response::Response};
 use http::HeaderMap;
-use jiff::Timestamp;
-use keyside_credentials::{
-    ActorId, ChangeError, NewToken, Registry, Role, Scope, Token, TokenStatus, WorkspaceId,
-};
-use serde::Serialize;
-use utoipa::ToSchema;
-use zeroize::Zeroizing;
+use keyside_credentials::{ActorId, ChangeError, NewToken, Registry, Scope, Token, WorkspaceId};
 
 use super::Segment;
 use crate::{
@@ -23,9 +17,9 @@ use crate::{
     precondition::IfMatch,
     problem::Problem,
     query::Parameters,
-    schemas::{queries, types},
+    schemas::queries,
     state::AdminState,
-    wire,
+    wire::{self, TokenView},
 };
 
 /// Creates a token. Only this response has its text.
@@ -107,41 +101,10 @@ pub(super) async fn revoke(
     seen: IfMatch,
 ) -> Result<Tagged<TokenView>, Problem> {
     let token = caller.token(&state.registry, &id)?;
-    let (act, scope) = (caller.context(), caller.scope());
-    let expected = seen.expected(Lineage::of_epoch(&state.registry));
-    let revoked = state
-        .registry
-        .revoke_token(&act, scope, &token.id, expected);
-    Ok(tagged(&state.registry, revoked.await?))
-}
-
-/// A token.
-#[derive(Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct TokenView {
-    #[schema(value_type = String)]
-    id: ActorId,
-    name: String,
-    #[schema(value_type = types::Role)]
-    role: Role,
-    /// The workspaces that the token is limited to; null for all.
-    #[schema(value_type = Option<Vec<String>>)]
-    workspaces: Option<Vec<WorkspaceId>>,
-    #[schema(value_type = types::TokenStatus)]
-    status: TokenStatus,
-    #[schema(value_type = String)]
-    created_by: ActorId,
-    created_at: Timestamp,
-    expires_at: Option<Timestamp>,
-    revoked_at: Option<Timestamp>,
-    /// Accurate to about a minute.
-    last_used_at: Option<Timestamp>,
-    /// How the token differs from the request. Only in the response that creates the token.
-    warnings: Vec<String>,
-    /// The text to send as bearer token. Only in the response that creates it.
-    #[serde(serialize_with = "text", skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>)]
-    token: Option<Zeroizing<String>>,
+    let (act, scope, registry) = (caller.context(), caller.scope(), &state.registry);
+    let expected = seen.expected(Lineage::of_epoch(registry));
+    let revoked = registry.revoke_token(&act, scope, &token.id, expected);
+    Ok(tagged(registry, revoked.await?))
 }
 
 impl TokenView {
@@ -195,20 +158,7 @@ fn place(cursor: &str) -> Option<(i64, ActorId)> {
 }
 
 fn tagged(registry: &Registry, token: Token) -> Tagged<TokenView> {
-    Tagged {
-        lineage: Lineage::of_epoch(registry),
-        revision: token.revision,
-        view: TokenView::of(token),
-    }
-}
-
-fn text<S: serde::Serializer>(
-    text: &Option<Zeroizing<String>>,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    text.as_ref()
-        .map(|text| text.as_str())
-        .serialize(serializer)
+    Tagged::of_epoch(registry, token.revision, TokenView::of(token))
 }
 
 const PATH: &str = "/api/tokens";

@@ -4,10 +4,7 @@ pub(super) mod lifecycle;
 
 use axum::{Json, extract::State, response::Response};
 use http::HeaderMap;
-use jiff::Timestamp;
-use keyside_credentials::{ActorId, NewWorkspace, Registry, Workspace, WorkspaceId};
-use serde::Serialize;
-use utoipa::ToSchema;
+use keyside_credentials::{NewWorkspace, Registry, Workspace, WorkspaceId};
 
 use super::Segment;
 use crate::{
@@ -21,21 +18,8 @@ use crate::{
     query::Parameters,
     schemas::queries,
     state::AdminState,
-    wire,
+    wire::{self, WorkspaceView},
 };
-
-/// A workspace.
-#[derive(Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct WorkspaceView {
-    #[schema(value_type = String)]
-    id: WorkspaceId,
-    name: String,
-    #[schema(value_type = String)]
-    created_by: ActorId,
-    created_at: Timestamp,
-    damaged: bool,
-}
 
 /// Creates a workspace with an encryption key of its own.
 #[utoipa::path(
@@ -49,10 +33,8 @@ pub(super) async fn create(
     body: JsonBody,
 ) -> Result<Response, Problem> {
     let new = read_new(body.bytes())?;
-    let workspace = state
-        .registry
-        .create_workspace(&caller.context(), new)
-        .await?;
+    let act = caller.context();
+    let workspace = state.registry.create_workspace(&act, new).await?;
     let location = format!("/api/workspaces/{}", workspace.id);
     Ok(tagged(&state.registry, workspace).created(&location))
 }

@@ -22,60 +22,27 @@ pub(crate) struct Label(String);
 #[schema(pattern = "^[!-~]([ -~]{0,62}[!-~])?$")]
 pub(crate) struct UsageTag(String);
 
-/// `live` credentials cost money.
-#[derive(Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Environment {
-    Live,
-    Sandbox,
+/// Declares enumerations, whose names on the wire are in lower case.
+macro_rules! choices {
+    ($($(#[$doc:meta])* $name:ident { $($choice:ident),* })*) => {
+        $(
+            $(#[$doc])*
+            #[derive(Deserialize, ToSchema)]
+            #[serde(rename_all = "lowercase")]
+            pub(crate) enum $name {
+                $($choice),*
+            }
+        )*
+    };
 }
 
-#[derive(Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Status {
-    Active,
-    Expiring,
-    Expired,
-    Revoked,
-}
-
-#[derive(Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Verification {
-    Accepted,
-    Limited,
-    Rejected,
-    Unreachable,
-}
-
-#[derive(Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum VersionState {
-    Staged,
-    Current,
-    Grace,
-    Destroyed,
-}
-
-#[derive(Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Role {
-    Owner,
-    Editor,
-    Viewer,
-}
-
-#[derive(Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum TokenStatus {
-    Active,
-    Expired,
-    Revoked,
-}
-
-#[derive(Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Format {
-    Ndjson,
-    Csv,
+choices! {
+    /// `live` credentials cost money.
+    Environment { Live, Sandbox }
+    Status { Active, Expiring, Expired, Revoked }
+    Verification { Accepted, Limited, Rejected, Unreachable }
+    VersionState { Staged, Current, Grace, Destroyed }
+    Role { Owner, Editor, Viewer }
+    TokenStatus { Active, Expired, Revoked }
+    Format { Ndjson, Csv }
 }

@@ -32,11 +32,8 @@ pub struct NewCredential {
     pub environment: Option<Environment>,
     /// The key itself. Exactly one of `secret` and `secretRef` is required. Keys of fewer than 8
     /// bytes could not be masked in responses. No call returns it.
-    #[serde(
-        default,
-        skip_serializing_if = "Option::is_none",
-        deserialize_with = "optional"
-    )]
+    #[serde(default, deserialize_with = "optional")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(
         value_type = Option<String>,
         pattern = "^[!-~]+$",
@@ -81,11 +78,8 @@ pub(crate) enum CredentialChange {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct CredentialRotation {
     /// The new key. No call returns it.
-    #[serde(
-        default,
-        skip_serializing_if = "Option::is_none",
-        deserialize_with = "optional"
-    )]
+    #[serde(default, deserialize_with = "optional")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(
         required = true,
         value_type = String,
@@ -102,11 +96,8 @@ pub struct CredentialRotation {
     /// Whether the provider must accept the new secret before requests use it; false by default.
     pub check: Option<bool>,
     /// When requests stop using the credential. In the future; null removes the expiry.
-    #[serde(
-        default,
-        skip_serializing_if = "Option::is_none",
-        deserialize_with = "nullable"
-    )]
+    #[serde(default, deserialize_with = "nullable")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Timestamp>)]
     pub expires_at: Option<Option<Timestamp>>,
 }
@@ -120,19 +111,13 @@ pub struct CredentialEdit {
     #[schema(value_type = Option<types::Label>)]
     pub label: Option<Label>,
     /// What the credential is used for; null removes the tag.
-    #[serde(
-        default,
-        skip_serializing_if = "Option::is_none",
-        deserialize_with = "nullable"
-    )]
+    #[serde(default, deserialize_with = "nullable")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<types::UsageTag>)]
     pub usage_tag: Option<Option<UsageTag>>,
     /// When requests stop using the credential. In the future; null removes the expiry.
-    #[serde(
-        default,
-        skip_serializing_if = "Option::is_none",
-        deserialize_with = "nullable"
-    )]
+    #[serde(default, deserialize_with = "nullable")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Timestamp>)]
     pub expires_at: Option<Option<Timestamp>>,
     /// `true` makes it the default of its workspace, provider and environment.

@@ -18,58 +18,44 @@ pub(super) trait FromText: Sized {
 }
 
 /// A field that must be present.
-pub(super) fn required<'de, D, T>(from: D) -> Result<T, D::Error>
-where
-    D: Deserializer<'de>,
-    T: FromText,
-{
+pub(super) fn required<'de, D: Deserializer<'de>, T: FromText>(from: D) -> Result<T, D::Error> {
     from.deserialize_str(TextVisitor(PhantomData))
 }
 
 /// A field that may be absent or null.
-pub(super) fn optional<'de, D, T>(from: D) -> Result<Option<T>, D::Error>
-where
-    D: Deserializer<'de>,
-    T: FromText,
-{
+pub(super) fn optional<'de, D: Deserializer<'de>, T: FromText>(
+    from: D,
+) -> Result<Option<T>, D::Error> {
     let read = Option::<Text<T>>::deserialize(from)?;
     Ok(read.map(|Text(value)| value))
 }
 
 /// A field of a change: absent keeps the value (`None`), null removes it (`Some(None)`).
-pub(super) fn nullable<'de, D, T>(from: D) -> Result<Option<Option<T>>, D::Error>
-where
-    D: Deserializer<'de>,
-    T: FromText,
-{
+pub(super) fn nullable<'de, D: Deserializer<'de>, T: FromText>(
+    from: D,
+) -> Result<Option<Option<T>>, D::Error> {
     optional(from).map(Some)
 }
 
 /// A required string of 1 to `MAX` characters without control characters.
-pub(super) fn text<'de, D, const MAX: usize>(from: D) -> Result<String, D::Error>
-where
-    D: Deserializer<'de>,
-{
+pub(super) fn text<'de, D: Deserializer<'de>, const MAX: usize>(
+    from: D,
+) -> Result<String, D::Error> {
     required(from).map(|Bounded::<MAX>(text)| text)
 }
 
 /// Such a string that may be absent or null.
-pub(super) fn optional_text<'de, D, const MAX: usize>(from: D) -> Result<Option<String>, D::Error>
-where
-    D: Deserializer<'de>,
-{
+pub(super) fn optional_text<'de, D: Deserializer<'de>, const MAX: usize>(
+    from: D,
+) -> Result<Option<String>, D::Error> {
     let read = optional(from)?;
     Ok(read.map(|Bounded::<MAX>(text)| text))
 }
 
 /// An integer from `MIN` to `MAX` that may be absent or null.
-pub(super) fn within<'de, D, T, const MIN: u64, const MAX: u64>(
+pub(super) fn within<'de, D: Deserializer<'de>, T: TryFrom<u64>, const MIN: u64, const MAX: u64>(
     from: D,
-) -> Result<Option<T>, D::Error>
-where
-    D: Deserializer<'de>,
-    T: TryFrom<u64>,
-{
+) -> Result<Option<T>, D::Error> {
     let expected = || D::Error::custom(format!("expected an integer from {MIN} to {MAX}"));
     let Some(number) = Option::<u64>::deserialize(from).map_err(|_| expected())? else {
         return Ok(None);
@@ -80,11 +66,9 @@ where
 }
 
 /// A list of 1 to `MAX` strings that may be absent or null. Repeated strings count once.
-pub(super) fn set<'de, D, T, const MAX: usize>(from: D) -> Result<Option<BTreeSet<T>>, D::Error>
-where
-    D: Deserializer<'de>,
-    T: FromText + Ord,
-{
+pub(super) fn set<'de, D: Deserializer<'de>, T: FromText + Ord, const MAX: usize>(
+    from: D,
+) -> Result<Option<BTreeSet<T>>, D::Error> {
     let Some(items) = Option::<Vec<Text<T>>>::deserialize(from)? else {
         return Ok(None);
     };
@@ -130,23 +114,17 @@ impl<const MAX: usize> FromText for Bounded<MAX> {
     }
 }
 
-impl FromText for WorkspaceId {
-    fn from_text(text: &str) -> Result<Self, String> {
-        parsed(text)
-    }
+macro_rules! parsed {
+    ($($name:ident),*) => {
+        $(impl FromText for $name {
+            fn from_text(text: &str) -> Result<Self, String> {
+                parsed(text)
+            }
+        })*
+    };
 }
 
-impl FromText for Label {
-    fn from_text(text: &str) -> Result<Self, String> {
-        parsed(text)
-    }
-}
-
-impl FromText for UsageTag {
-    fn from_text(text: &str) -> Result<Self, String> {
-        parsed(text)
-    }
-}
+parsed!(Label, UsageTag, WorkspaceId);
 
 impl FromText for Timestamp {
     fn from_text(text: &str) -> Result<Self, String> {
@@ -156,6 +134,7 @@ impl FromText for Timestamp {
     }
 }
 
-fn parsed<T: FromStr<Err: ToString>>(text: &str) -> Result<T, String> {
+/// Parses a type of the domain. Its errors state the rule and do not repeat the text.
+pub(crate) fn parsed<T: FromStr<Err: ToString>>(text: &str) -> Result<T, String> {
     text.parse().map_err(|error: T::Err| error.to_string())
 }

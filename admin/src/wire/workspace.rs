@@ -1,6 +1,7 @@
-//! A workspace on the wire: what creates it.
+//! A workspace on the wire: what creates it, and its view.
 
-use keyside_credentials::WorkspaceId;
+use jiff::Timestamp;
+use keyside_credentials::{ActorId, WorkspaceId};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -19,4 +20,22 @@ pub struct NewWorkspace {
     #[serde(default, deserialize_with = "read::optional_text::<_, 200>")]
     #[schema(pattern = r"^[^\u0000-\u001f\u007f-\u009f]{1,200}$")]
     pub name: Option<String>,
+}
+
+/// A workspace.
+#[derive(Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct WorkspaceView {
+    /// The tag that requests carry.
+    #[schema(value_type = String)]
+    pub id: WorkspaceId,
+    /// For people.
+    pub name: String,
+    /// The token that created it.
+    #[schema(value_type = String)]
+    pub created_by: ActorId,
+    /// When the workspace was created.
+    pub created_at: Timestamp,
+    /// Whether its record failed authentication; then none of its credentials is used.
+    pub damaged: bool,
 }

@@ -56,7 +56,7 @@ pub struct Token {
 }
 
 /// Whether a token can be used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TokenStatus {
     /// Neither expired nor revoked.

@@ -7,7 +7,7 @@ use keyside_credentials::Timestamp;
 use serde_json::Value;
 
 use super::{AUDIT, Admin, Failure, Filters, Output};
-use crate::{cli::key::value_name, client::Client};
+use crate::{cli::items::filter, client::Client};
 
 /// `keyside audit export`.
 #[derive(Args)]
@@ -36,9 +36,11 @@ enum Format {
 impl Export {
     pub(super) async fn run(&self, sources: &Sources, output: &Output) -> Result<(), Failure> {
         let client = self.admin.client(sources)?;
-        let (format, filters) = (value_name(self.format), self.filters.query());
-        let from = self.from.map(|from| format!("&from={from}"));
-        let from = from.unwrap_or_default();
+        let format = match self.format {
+            Format::Ndjson => "ndjson",
+            Format::Csv => "csv",
+        };
+        let (from, filters) = (filter("from", &self.from), self.filters.query());
         let path = format!("{AUDIT}/export?format={format}{from}{filters}");
         let mut incoming = match client.download(Method::GET, &path).await {
             Ok(incoming) => incoming,

@@ -60,11 +60,8 @@ impl Verify {
                 let folder = OfflineFolder::open(sources).await?;
                 let found = offline_log(&folder).await?;
                 let path = folder.path().display();
-                (
-                    found,
-                    format!("the data folder {path} as it was written"),
-                    NEXT_OFFLINE,
-                )
+                let expected = format!("the data folder {path} as it was written");
+                (found, expected, NEXT_OFFLINE)
             }
             false => {
                 let found = self.admin.client(sources)?.get(VERIFY).await?;
@@ -77,9 +74,7 @@ impl Verify {
                 format!("The audit log is what was written: {records} records in {chains} chains\n")
             });
         }
-        // For programs this is a result, for people and exit codes a failure.
-        output.print(&found, |_| String::new())?;
-        Err(mismatch(&found, &expected).next(next))
+        mismatch(&found, &expected, next, output)
     }
 
     async fn receipt(
@@ -100,10 +95,12 @@ impl Verify {
                 format!("The receipt is valid: {by} erased workspace {workspace} at {at}, and the audit log has the record\n")
             });
         }
-        output.print(&found, |_| String::new())?;
-        Err(mismatch(&found, "a receipt that the audit log confirms").next(
+        mismatch(
+            &found,
+            "a receipt that the audit log confirms",
             "Get the original receipt, verify the log (`keyside audit verify`), and check whether the workspace exists again (`keyside workspace list`).",
-        ))
+            output,
+        )
     }
 }
 
@@ -133,12 +130,9 @@ fn export(file: &Path, key: &PublicKey, output: &Output) -> Result<(), Failure> 
         }
         Err(error) => {
             let result = json!({ "intact": false, "finding": error.to_string() });
-            output.print(&result, |_| String::new())?;
-            Err(mismatch(
-                &result,
-                &format!("an export in {named} that is signed with the key"),
-            )
-            .next("Export again, and ask where this file came from."))
+            let expected = format!("an export in {named} that is signed with the key");
+            let next = "Export again, and ask where this file came from.";
+            mismatch(&result, &expected, next, output)
         }
     }
 }
@@ -154,14 +148,16 @@ fn signed_receipt(file: &Path, key: &PublicKey, output: &Output) -> Result<(), F
         });
     }
     let result = json!({ "confirmed": false, "finding": ReceiptError::Foreign.to_string() });
-    output.print(&result, |_| String::new())?;
-    Err(mismatch(&result, "a receipt that is signed with this key")
-        .next("Get the original receipt, and compare the key with `keyside audit key`."))
+    let expected = "a receipt that is signed with this key";
+    let next = "Get the original receipt, and compare the key with `keyside audit key`.";
+    mismatch(&result, expected, next, output)
 }
 
-fn mismatch(found: &Value, expected: &str) -> Failure {
+/// For programs a mismatch is a result, for people and exit codes a failure.
+fn mismatch(found: &Value, expected: &str, next: &str, output: &Output) -> Result<(), Failure> {
+    output.print(found, |_| String::new())?;
     let finding = found["finding"].as_str().unwrap_or("damage");
-    Failure::failed(format!("expected {expected}, found: {finding}"))
+    Err(Failure::failed(format!("expected {expected}, found: {finding}")).next(next))
 }
 
 fn read(file: &Path) -> Result<Value, Failure> {

@@ -22,6 +22,13 @@ struct DateSample {
     ours: Timestamp,
 }
 
+/// The findings about other servers, and the dates that they sent.
+#[derive(Default)]
+pub(super) struct Report {
+    pub(super) findings: Vec<Finding>,
+    pub(super) clock: ClockEvidence,
+}
+
 impl ClockEvidence {
     /// Adds the `Date` header of a response that just arrived. Ignores an invalid one.
     pub(super) fn add_date(&mut self, from: impl Into<String>, date: Option<&str>) {

@@ -48,14 +48,10 @@ fn secret_files(settings: &Settings, store: Option<&StoreSetup>) -> Vec<PathBuf>
             files.extend(master_keys(local));
         }
     }
-    files.extend(settings.vault.as_ref().and_then(sign_in_file));
-    if let Some(client) = settings
-        .vault
-        .as_ref()
-        .and_then(|vault| vault.client_certificate.as_ref())
-    {
-        files.push(client.key.clone());
-    }
+    let vault = settings.vault.as_ref();
+    files.extend(vault.and_then(sign_in_file));
+    let client = vault.and_then(|vault| vault.client_certificate.as_ref());
+    files.extend(client.map(|client| client.key.clone()));
     files.extend(settings.egress.credentials_file.clone());
     files
 }
@@ -99,11 +95,8 @@ fn declared_files(settings: &Settings) -> impl Iterator<Item = &Path> {
 /// container with one user only.
 fn declared_readable_by_all(path: &Path) -> Finding {
     let path = path.display();
-    Finding::warn(
-        "permissions",
-        format!("{path} holds a key, and can be read by every user"),
-    )
-    .fix(format!(
+    let said = format!("{path} holds a key, and can be read by every user");
+    Finding::warn("permissions", said).fix(format!(
         "Let only the user that Keyside runs as read it: chmod 400 {path}; in Kubernetes defaultMode: 0440 and fsGroup."
     ))
 }
@@ -141,16 +134,11 @@ fn writable_folders(settings: &Settings, store: Option<&StoreSetup>) -> Vec<Path
 fn not_writable(folder: &Path) -> Option<Finding> {
     let there = nearest(folder);
     let error = access(there, AccessFlags::W_OK | AccessFlags::X_OK).err()?;
-    let (folder, there) = (folder.display(), there.display());
-    Some(
-        Finding::fail(
-            "permissions",
-            format!("{folder} cannot be written to: {there}: {}", error.desc()),
-        )
-        .fix(format!(
-            "Let the user that Keyside runs as write to {there}, or run doctor as that user."
-        )),
-    )
+    let (folder, there, error) = (folder.display(), there.display(), error.desc());
+    let said = format!("{folder} cannot be written to: {there}: {error}");
+    let fix =
+        format!("Let the user that Keyside runs as write to {there}, or run doctor as that user.");
+    Some(Finding::fail("permissions", said).fix(fix))
 }
 
 /// The folder itself, or its nearest existing parent.

@@ -10,14 +10,7 @@ use keyside_config::{BaseUrl, Catalogue, Provider, ProviderId, Settings, Upstrea
 use keyside_proxy::{Egress, Reachable, Unreachable, check_reachable};
 use tokio::task::JoinSet;
 
-use super::{PATIENCE, clock::ClockEvidence, finding::Finding};
-
-/// The findings, and the providers' dates.
-#[derive(Default)]
-pub(super) struct ProvidersReport {
-    pub(super) findings: Vec<Finding>,
-    pub(super) clock: ClockEvidence,
-}
+use super::{PATIENCE, clock::Report, finding::Finding};
 
 /// The providers in use, each with an endpoint if known.
 pub(super) struct ProvidersInUse {
@@ -39,16 +32,13 @@ pub(super) async fn check(
     egress: Egress,
     used: ProvidersInUse,
     all: bool,
-) -> ProvidersReport {
-    let mut report = ProvidersReport::default();
-    let Targets {
-        by_name,
-        not_checked,
-    } = Targets::of(&settings.catalogue, used.hosts, all);
-    report.findings.extend(not_checked);
+) -> Report {
+    let mut report = Report::default();
+    let targets = Targets::of(&settings.catalogue, used.hosts, all);
+    report.findings.extend(targets.not_checked);
     let (egress, proxy) = (Arc::new(egress), Arc::new(settings.proxy.clone()));
     let mut trying = JoinSet::new();
-    for (name, (provider, base)) in by_name {
+    for (name, (provider, base)) in targets.by_name {
         let (egress, proxy) = (egress.clone(), proxy.clone());
         trying.spawn(async move {
             let reached = check_reachable(&egress, &proxy, &provider, &base, PATIENCE).await;
@@ -101,15 +91,12 @@ impl Targets {
         for (id, endpoint) in used {
             match catalogue.get(&id) {
                 Some(provider) => targets.add(provider, endpoint.as_deref()),
-                None => targets.not_checked.push(
-                    Finding::warn(
-                        provider_name(&id),
-                        "there are credentials for it, but it is not in the settings",
-                    )
-                    .fix(format!(
-                        "Put [providers.{id}] back, or revoke its credentials."
-                    )),
-                ),
+                None => {
+                    let said = "there are credentials for it, but it is not in the settings";
+                    let fix = format!("Put [providers.{id}] back, or revoke its credentials.");
+                    let finding = Finding::warn(provider_name(&id), said).fix(fix);
+                    targets.not_checked.push(finding);
+                }
             }
         }
         if all {

@@ -46,33 +46,28 @@ impl RunningInstance {
     /// `None` if no Keyside runs: `doctor` also works before the first start.
     pub(super) fn finding(&self) -> Option<Finding> {
         let base = &self.base;
-        match &self.state {
+        let finding = match &self.state {
             State::Ready(faults) if faults.is_empty() => {
-                Some(Finding::ok("keyside", format!("ready at {base}")))
+                Finding::ok("keyside", format!("ready at {base}"))
             }
-            State::Ready(faults) => Some(
-                Finding::warn(
-                    "keyside",
-                    format!("ready at {base}, but {}", faults.join("; ")),
-                )
-                .fix("Its log has the causes."),
-            ),
-            State::NotReady(said) => Some(
-                Finding::fail(
-                    "keyside",
-                    format!("not ready at {base}: {}", said.join("; ")),
-                )
-                .fix("Its log says what it waits for, or why it is draining."),
-            ),
-            State::NotKeyside(status) => Some(
-                Finding::fail(
-                    "keyside",
-                    format!("the server at {base} is not Keyside: it responds {status} to /readyz"),
-                )
-                .fix("Choose another address in observe.listen, or stop what uses it."),
-            ),
-            State::Absent | State::UnknownPort => None,
-        }
+            State::Ready(faults) => {
+                let faults = faults.join("; ");
+                Finding::warn("keyside", format!("ready at {base}, but {faults}"))
+                    .fix("Its log has the causes.")
+            }
+            State::NotReady(said) => {
+                let said = said.join("; ");
+                Finding::fail("keyside", format!("not ready at {base}: {said}"))
+                    .fix("Its log says what it waits for, or why it is draining.")
+            }
+            State::NotKeyside(status) => Finding::fail(
+                "keyside",
+                format!("the server at {base} is not Keyside: it responds {status} to /readyz"),
+            )
+            .fix("Choose another address in observe.listen, or stop what uses it."),
+            State::Absent | State::UnknownPort => return None,
+        };
+        Some(finding)
     }
 
     pub(super) fn answers(&self) -> bool {

@@ -71,36 +71,28 @@ pub(super) async fn check(
 /// The reason not to open the store, if any.
 fn reason_not_to_open(setup: &StoreSetup, can_sign_in: bool) -> Option<Finding> {
     let shown = setup.folder.display();
-    match permissions::other_owner(&setup.folder) {
-        Err(error) if error.kind() == ErrorKind::NotFound => None,
-        Err(error) => Some(
-            Finding::fail("store", format!("{shown}: {error}"))
-                .fix("Run doctor as the user that Keyside runs as."),
-        ),
-        Ok(Some(owner)) => Some(
-            Finding::warn(
-                "store",
-                format!("not opened: {shown} belongs to the user with id {owner}"),
-            )
-            .fix("Run doctor as that user."),
-        ),
-        Ok(None) if !can_sign_in && matches!(setup.kms, KmsSource::Service(_)) => Some(
-            Finding::warn(
-                "store",
-                "not opened: that requires a sign-in to Vault, and the wrapped secret id works only once",
-            )
-            .fix("Ask the running Keyside: `keyside healthcheck`."),
-        ),
-        Ok(None) => None,
-    }
+    let needs_sign_in = matches!(setup.kms, KmsSource::Service(_));
+    Some(match permissions::other_owner(&setup.folder) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return None,
+        Err(error) => Finding::fail("store", format!("{shown}: {error}"))
+            .fix("Run doctor as the user that Keyside runs as."),
+        Ok(Some(owner)) => {
+            let said = format!("not opened: {shown} belongs to the user with id {owner}");
+            Finding::warn("store", said).fix("Run doctor as that user.")
+        }
+        Ok(None) if needs_sign_in && !can_sign_in => Finding::warn(
+            "store",
+            "not opened: that requires a sign-in to Vault, and the wrapped secret id works only once",
+        )
+        .fix("Ask the running Keyside: `keyside healthcheck`."),
+        Ok(None) => return None,
+    })
 }
 
 fn not_created(folder: &Path) -> Finding {
     let folder = folder.display();
-    Finding::ok(
-        "store",
-        format!("there is none at {folder} yet; the first start creates it"),
-    )
+    let said = format!("there is none at {folder} yet; the first start creates it");
+    Finding::ok("store", said)
 }
 
 impl StoreReport {
@@ -196,24 +188,20 @@ fn not_opened(folder: &Path, error: VerifyError) -> Finding {
 }
 
 fn in_use(folder: &Path, running: &RunningInstance) -> Finding {
-    let (folder, base) = (folder.display(), &running.base);
+    let (used, base) = (format!("{} is in use by", folder.display()), &running.base);
     match running.state {
-        State::Ready(_) | State::NotReady(_) => Finding::ok(
-            "store",
-            format!("{folder} is in use by the Keyside at {base}"),
-        ),
-        State::UnknownPort => Finding::warn(
-            "store",
-            format!(
-                "{folder} is in use by a process at an unknown address: observe.listen has port 0"
-            ),
-        )
-        .fix("Give observe.listen a port."),
-        State::Absent | State::NotKeyside(_) => Finding::fail(
-            "store",
-            format!("{folder} is in use by a process, and no Keyside answers at {base}"),
-        )
-        .fix("Correct observe.listen, or stop the process that has the store open."),
+        State::Ready(_) | State::NotReady(_) => {
+            Finding::ok("store", format!("{used} the Keyside at {base}"))
+        }
+        State::UnknownPort => {
+            let said = format!("{used} a process at an unknown address: observe.listen has port 0");
+            Finding::warn("store", said).fix("Give observe.listen a port.")
+        }
+        State::Absent | State::NotKeyside(_) => {
+            let said = format!("{used} a process, and no Keyside answers at {base}");
+            Finding::fail("store", said)
+                .fix("Correct observe.listen, or stop the process that has the store open.")
+        }
     }
 }
 

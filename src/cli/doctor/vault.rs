@@ -8,22 +8,15 @@ use keyside_credentials::SourceHealth;
 use keyside_vault::{KvVersion, Vault, VaultError};
 use tokio::time::timeout;
 
-use super::{PATIENCE, clock::ClockEvidence, finding::Finding};
+use super::{PATIENCE, clock::Report, finding::Finding};
 use crate::declared;
-
-/// The findings, and Vault's date.
-#[derive(Default)]
-pub(super) struct VaultReport {
-    pub(super) findings: Vec<Finding>,
-    pub(super) clock: ClockEvidence,
-}
 
 pub(super) async fn check(
     settings: &Settings,
     vault: Option<&Arc<Vault>>,
     can_sign_in: bool,
-) -> VaultReport {
-    let mut report = VaultReport::default();
+) -> Report {
+    let mut report = Report::default();
     let mut readable = settings.clone();
     let signed_in = match vault {
         Some(vault) => report.can_read(settings, vault, can_sign_in).await,
@@ -41,7 +34,7 @@ pub(super) async fn check(
     report
 }
 
-impl VaultReport {
+impl Report {
     /// Whether secrets can be read from Vault.
     async fn can_read(&mut self, settings: &Settings, vault: &Vault, can_sign_in: bool) -> bool {
         if !self.answers(settings, vault).await {
@@ -76,10 +69,8 @@ impl VaultReport {
         let finding = match &lease {
             Ok(Ok(Some(left))) => {
                 let left = left.as_secs();
-                Finding::ok(
-                    "vault sign-in",
-                    format!("the token is valid for {left} s before it is renewed"),
-                )
+                let said = format!("the token is valid for {left} s before it is renewed");
+                Finding::ok("vault sign-in", said)
             }
             Ok(Ok(None)) => Finding::ok("vault sign-in", "the token does not end"),
             Ok(Err(error)) => Finding::fail("vault sign-in", error),
@@ -123,19 +114,12 @@ async fn declared(settings: &Settings, vault: Option<&Arc<Vault>>) -> Vec<Findin
 }
 
 fn of(health: SourceHealth, source: &SourceReference, vault: Option<&Arc<Vault>>) -> Finding {
-    let SourceHealth {
-        workspace,
-        provider,
-        label,
-        source: shown,
-        usable,
-        fault,
-        ..
-    } = health;
+    let (workspace, provider, label) = (health.workspace, health.provider, health.label);
     let name = format!("credential {workspace}/{provider}/{label}");
-    match fault {
+    let shown = health.source;
+    match health.fault {
         Some(fault) => Finding::fail(name, fault),
-        None if usable => {
+        None if health.usable => {
             let engine = engine(source, vault).unwrap_or_default();
             Finding::ok(name, format!("{shown} can be read{engine}"))
         }

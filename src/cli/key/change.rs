@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
+use hyper::Method;
 use keyside_admin::wire::{CredentialEdit, CredentialRollback, CredentialRotation};
 use keyside_config::Sources;
 use keyside_credentials::{Label, Timestamp, UsageTag};
@@ -111,7 +112,7 @@ impl Rotate {
         };
         let secret = self.secret.read(owner.as_ref(), output)?;
         let rotated = client
-            .patch_secret(&path(&self.one.id), secret, &body)
+            .send_secret(Method::PATCH, &path(&self.one.id), secret, &body)
             .await?;
         print_key(&rotated, "Rotated", output)
     }

@@ -4,14 +4,14 @@ use std::ops::Deref;
 
 use keyside_admin::wire::{CredentialView, Duplicate, VersionView};
 use keyside_credentials::{Clock, SystemClock, Timestamp, VersionState};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::Value;
 
 use super::{Failure, Output};
 use crate::{
     cli::{
-        items::unexpected_format,
-        table::{Table, local},
+        items::read,
+        table::{Column, Table, cell, local, none},
     },
     client::credentials_as_keys,
 };
@@ -31,7 +31,7 @@ impl Deref for Credential {
 
 impl Credential {
     pub(super) fn of(value: &Value) -> Result<Self, Failure> {
-        Self::deserialize(value).map_err(|_| unexpected_format("a key"))
+        read(value, A_KEY)
     }
 
     /// One line: the verb, and which key of which workspace.
@@ -41,7 +41,7 @@ impl Credential {
         match (&self.provider, &self.label, &self.environment) {
             (Some(provider), Some(label), Some(environment)) => format!(
                 "{verb} {id}: {provider} key \"{label}\" of workspace {workspace} ({environment}{default}, {})",
-                self.hint_or_dash()
+                cell(&self.hint)
             ),
             _ => format!("{verb} {id}: key of workspace {workspace} (its record is lost{default})"),
         }
@@ -116,7 +116,7 @@ impl Credential {
         let shown: Vec<_> = kept
             .map(|version| {
                 let VersionView { number, .. } = version;
-                let state = text(&version.state);
+                let state = cell(&version.state);
                 match (version.grace_until, &version.source_version) {
                     (Some(end), _) => format!("{number} {state} (ends {})", relative_time(end)),
                     (None, Some(source)) => format!("{number} {state} (version {source} there)"),
@@ -124,11 +124,7 @@ impl Credential {
                 }
             })
             .collect();
-        if shown.is_empty() {
-            none()
-        } else {
-            shown.join(", ")
-        }
+        cell(&shown.join(", "))
     }
 
     /// Prints every field.
@@ -141,29 +137,28 @@ impl Credential {
             at.map(|at| format!("{} ({})", local(at), relative_time(at)))
                 .unwrap_or_else(none)
         };
-        let mut table = Table::new([]);
         let rows = [
             ("id", self.id.to_string()),
             ("workspace", self.workspace_id.to_string()),
-            ("provider", text(&self.provider)),
-            ("label", text(&self.label)),
-            ("environment", text(&self.environment)),
+            ("provider", cell(&self.provider)),
+            ("label", cell(&self.label)),
+            ("environment", cell(&self.environment)),
             ("status", self.shown_status()),
             (
                 "default",
                 if self.is_default { "yes" } else { "no" }.to_owned(),
             ),
-            ("usage tag", text(&self.usage_tag)),
-            ("endpoint", text(&self.endpoint)),
-            ("hint", self.hint_or_dash()),
-            ("fingerprint", text(&self.fingerprint)),
+            ("usage tag", cell(&self.usage_tag)),
+            ("endpoint", cell(&self.endpoint)),
+            ("hint", cell(&self.hint)),
+            ("fingerprint", cell(&self.fingerprint)),
             ("expires", time(self.expires_at)),
             ("created", self.shown_creation()),
             ("versions", self.shown_versions()),
             ("last rotated", time(self.last_rotated_at)),
             ("last used", time(self.last_used_at)),
             ("last verified", time(self.last_verified_at)),
-            ("verification", text(&self.verification)),
+            ("verification", cell(&self.verification)),
         ];
         let kept = [
             ("kept in", &self.source),
@@ -175,10 +170,7 @@ impl Credential {
             .filter_map(|(name, value)| Some((name, value.clone()?)));
         let duplicates = self.duplicates.iter().flatten();
         let duplicates = duplicates.map(|duplicate| ("same secret", name_of(duplicate)));
-        for (name, value) in rows.into_iter().chain(kept).chain(duplicates) {
-            table.row([name.to_owned(), value]);
-        }
-        table
+        Table::of_fields(rows.into_iter().chain(kept).chain(duplicates))
     }
 
     fn shown_creation(&self) -> String {
@@ -204,56 +196,26 @@ impl Credential {
             (None, _) => none(),
         }
     }
-
-    fn hint_or_dash(&self) -> String {
-        text(&self.hint)
-    }
 }
 
 pub(super) fn table(credentials: &[Credential], output: &Output) -> String {
     if credentials.is_empty() {
         return "No keys. `keyside key add --workspace ID --provider ID` stores one.\n".to_owned();
     }
-    // The column is shown only if some secret is kept elsewhere.
-    let elsewhere = credentials
-        .iter()
-        .any(|credential| credential.source.is_some());
-    let mut heading = vec![
-        "WORKSPACE",
-        "PROVIDER",
-        "LABEL",
-        "ENVIRONMENT",
-        "STATUS",
-        "DEFAULT",
-        "HINT",
-        "EXPIRES",
-        "LAST USED",
-        "ID",
-    ];
-    heading.extend(elsewhere.then_some("KEPT IN"));
-    let mut table = Table::new(heading);
-    for credential in credentials {
-        let source = elsewhere.then(|| credential.shown_source());
-        let cells = [
-            credential.workspace_id.to_string(),
-            text(&credential.provider),
-            text(&credential.label),
-            text(&credential.environment),
-            credential.shown_status(),
-            if credential.is_default { "yes" } else { "" }.to_owned(),
-            credential.hint_or_dash(),
-            credential
-                .expires_at
-                .map(relative_time)
-                .unwrap_or_else(none),
-            credential
-                .last_used_at
-                .map_or_else(|| "never".to_owned(), relative_time),
-            credential.id.to_string(),
-        ];
-        table.row(cells.into_iter().chain(source));
+    let mut columns = COLUMNS.to_vec();
+    if credentials.iter().any(|one| one.source.is_some()) {
+        columns.push(("KEPT IN", Credential::shown_source));
     }
-    output.table(&table)
+    output.table(&Table::of(credentials, &columns))
+}
+
+fn default_mark(credential: &Credential) -> String {
+    if credential.is_default { "yes" } else { "" }.to_owned()
+}
+
+fn last_use(credential: &Credential) -> String {
+    let at = credential.last_used_at;
+    at.map_or_else(|| "never".to_owned(), relative_time)
 }
 
 /// The difference from now, in its largest unit: `in 12 days`, `3 hours ago`.
@@ -264,27 +226,14 @@ fn relative_time(at: Timestamp) -> String {
         .into_iter()
         .find(|(_, length)| seconds.abs() >= *length);
     let Some((unit, length)) = unit else {
-        return if seconds > 0 {
-            "in less than a minute"
-        } else {
-            "just now"
-        }
-        .to_owned();
+        let (soon, past) = ("in less than a minute", "just now");
+        return if seconds > 0 { soon } else { past }.to_owned();
     };
     let count = seconds.abs() / length;
     let plural = if count == 1 { "" } else { "s" };
-    if seconds > 0 {
-        format!("in {count} {unit}{plural}")
-    } else {
-        format!("{count} {unit}{plural} ago")
-    }
-}
-
-/// A field as its JSON has it, or a dash.
-fn text(value: &impl Serialize) -> String {
-    match serde_json::to_value(value) {
-        Ok(Value::String(text)) => text,
-        _ => none(),
+    match seconds > 0 {
+        true => format!("in {count} {unit}{plural}"),
+        false => format!("{count} {unit}{plural} ago"),
     }
 }
 
@@ -293,6 +242,19 @@ fn name_of(other: &Duplicate) -> String {
     format!("{provider} key \"{label}\" of workspace {workspace}")
 }
 
-fn none() -> String {
-    "-".to_owned()
-}
+pub(super) const A_KEY: &str = "a key";
+
+const COLUMNS: [Column<Credential>; 10] = [
+    ("WORKSPACE", |key| key.workspace_id.to_string()),
+    ("PROVIDER", |key| cell(&key.provider)),
+    ("LABEL", |key| cell(&key.label)),
+    ("ENVIRONMENT", |key| cell(&key.environment)),
+    ("STATUS", Credential::shown_status),
+    ("DEFAULT", default_mark),
+    ("HINT", |key| cell(&key.hint)),
+    ("EXPIRES", |key| {
+        key.expires_at.map_or_else(none, relative_time)
+    }),
+    ("LAST USED", last_use),
+    ("ID", |key| key.id.to_string()),
+];

@@ -195,6 +195,17 @@ impl LocatedMount {
         };
         Self { mount, origin }
     }
+
+    /// Says that the mount is a guess, with a `remedy`; nothing if it is not one.
+    fn assumed(&self, remedy: &str) -> String {
+        let path = &self.mount.path;
+        match self.origin {
+            Origin::Guess => {
+                format!("; Vault did not report the mount, so {path} is assumed{remedy}")
+            }
+            Origin::Vault | Origin::Settings => String::new(),
+        }
+    }
 }
 
 impl Rules {
@@ -217,25 +228,10 @@ impl Rules {
                 "Keep the key at a path without \", ${ and {{, without a segment + and without * at the end.",
             ));
         }
-        self.assumes |= found.origin != Origin::Vault;
-        let DeclaredCredential {
-            workspace,
-            provider,
-            label,
-            ..
-        } = credential;
-        let mut of = format!("of credential {workspace}/{provider}/{label}");
-        if found.origin == Origin::Guess {
-            let _ = write!(
-                of,
-                "; Vault did not report the mount, so {} is assumed: set `mount` if it is another",
-                mount.path
-            );
-        }
-        if let Some(metadata) = mount.metadata_path(rest) {
-            self.add(metadata, &["read"], format!("changes {of}"));
-        }
-        self.add(data, &["read"], format!("the key {of}"));
+        let (workspace, provider) = (&credential.workspace, &credential.provider);
+        let (label, assumed) = (&credential.label, found.assumed(SET_MOUNT));
+        let of = format!("of credential {workspace}/{provider}/{label}{assumed}");
+        self.read(found, rest, "the key", &of);
         Ok(())
     }
 
@@ -249,13 +245,10 @@ impl Rules {
         // A mount of one workspace is not that of the others.
         let first = prefix.pattern.split('/').next().unwrap_or_default();
         let guessed = LocatedMount::second_version(first, Origin::Guess);
-        let (LocatedMount { mount, origin }, rest) = match reported {
-            Some(reported) => reported,
-            None => (
-                &guessed,
-                guessed.mount.rest_of(&prefix.pattern).unwrap_or_default(),
-            ),
-        };
+        let (found, rest) = reported.unwrap_or_else(|| {
+            let rest = guessed.mount.rest_of(&prefix.pattern);
+            (&guessed, rest.unwrap_or_default())
+        });
         if !is_literal(&prefix.example) {
             let said = format!(
                 "expected prefixes that a policy can name, found {} in vault.references.allow",
@@ -264,24 +257,20 @@ impl Rules {
             return Err(Failure::configuration(said)
                 .next("Use one without \", ${ and {{ and without a segment +."));
         }
-        self.assumes |= *origin != Origin::Vault;
-        let mut of = format!("of stored credentials under {}", prefix.shown);
-        if *origin == Origin::Guess {
-            let _ = write!(
-                of,
-                "; Vault did not report the mount, so {} is assumed",
-                mount.path
-            );
-        }
-        if let Some(metadata) = mount.metadata_path(rest) {
-            self.add(format!("{metadata}*"), &["read"], format!("changes {of}"));
-        }
-        self.add(
-            format!("{}*", mount.data_path(rest)),
-            &["read"],
-            format!("the keys {of}"),
-        );
+        let (shown, assumed) = (&prefix.shown, found.assumed(""));
+        let of = format!("of stored credentials under {shown}{assumed}");
+        self.read(found, &format!("{rest}*"), "the keys", &of);
         Ok(())
+    }
+
+    /// Permits reading what is at `rest` in a mount, and when it was changed.
+    fn read(&mut self, found: &LocatedMount, rest: &str, keys: &str, of: &str) {
+        let mount = &found.mount;
+        self.assumes |= found.origin != Origin::Vault;
+        if let Some(metadata) = mount.metadata_path(rest) {
+            self.add(metadata, &["read"], format!("changes {of}"));
+        }
+        self.add(mount.data_path(rest), &["read"], format!("{keys} {of}"));
     }
 
     /// Permits what docs/CONFIGURATION.md requires for Transit. Workspaces come and go, so it has a
@@ -290,34 +279,28 @@ impl Rules {
         let TransitKms { mount, key_prefix } = transit;
         for (operation, capabilities) in TRANSIT {
             let path = format!("{mount}/{operation}/{key_prefix}*");
-            self.add(path, capabilities, "kms.driver = \"vault\"".to_owned());
+            self.add(path, capabilities, "kms.driver = \"vault\"");
         }
     }
 
     fn own_token(&mut self) {
-        let rules: [(&str, &'static [&'static str], &str); 2] = [
-            (
-                "auth/token/lookup-self",
-                &["read"],
-                "checking whether Keyside's token is valid",
-            ),
-            (
-                "auth/token/renew-self",
-                &["update"],
-                "renewing Keyside's token",
-            ),
-        ];
-        for (path, capabilities, reason) in rules {
-            self.add(path.to_owned(), capabilities, reason.to_owned());
-        }
+        let lookup = "checking whether Keyside's token is valid";
+        self.add("auth/token/lookup-self", &["read"], lookup);
+        let renewal = "renewing Keyside's token";
+        self.add("auth/token/renew-self", &["update"], renewal);
     }
 
-    fn add(&mut self, path: String, capabilities: &'static [&'static str], reason: String) {
-        let rule = self.by_path.entry(path).or_insert_with(|| Rule {
+    fn add(
+        &mut self,
+        path: impl Into<String>,
+        capabilities: &'static [&'static str],
+        reason: impl Into<String>,
+    ) {
+        let rule = self.by_path.entry(path.into()).or_insert_with(|| Rule {
             capabilities,
             reasons: BTreeSet::new(),
         });
-        rule.reasons.insert(reason);
+        rule.reasons.insert(reason.into());
     }
 
     fn to_hcl(&self, role: Role, namespace: Option<&str>) -> String {
@@ -358,6 +341,8 @@ fn is_literal(path: &str) -> bool {
     let means_more = ["\"", "${", "{{"].iter().any(|sign| path.contains(sign));
     !means_more && !path.ends_with('*') && path.split('/').all(|segment| segment != "+")
 }
+
+const SET_MOUNT: &str = ": set `mount` if it is another";
 
 const TRANSIT: [(&str, &[&str]); 3] = [
     ("decrypt", &["update"]),

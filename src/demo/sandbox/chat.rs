@@ -39,10 +39,8 @@ pub(super) async fn complete(
     State(sandbox): State<Arc<Sandbox>>,
     JsonRequest(chat): JsonRequest<Chat>,
 ) -> Response {
-    let reply = Reply::to(
-        &chat.messages,
-        chat.max_completion_tokens.or(chat.max_tokens),
-    );
+    let limit = chat.max_completion_tokens.or(chat.max_tokens);
+    let reply = Reply::to(&chat.messages, limit);
     let completion = Completion {
         id: format!("chatcmpl-sandbox{}", sandbox.number()),
         created: now(),
@@ -52,9 +50,7 @@ pub(super) async fn complete(
     if !chat.stream {
         return Json(completion.whole()).into_response();
     }
-    let usage = chat
-        .stream_options
-        .is_some_and(|options| options.include_usage);
+    let usage = chat.stream_options.is_some_and(|with| with.include_usage);
     completion.events(usage).respond(sandbox.pause)
 }
 
@@ -103,13 +99,8 @@ impl Completion {
             }
             events.data(&chunk);
         };
-        chunk(
-            choice(
-                json!({ "role": "assistant", "content": "", "refusal": null }),
-                None,
-            ),
-            Value::Null,
-        );
+        let begun = json!({ "role": "assistant", "content": "", "refusal": null });
+        chunk(choice(begun, None), Value::Null);
         for piece in &self.reply.pieces {
             chunk(choice(json!({ "content": piece }), None), Value::Null);
         }
@@ -122,7 +113,7 @@ impl Completion {
     }
 
     fn finish_reason(&self) -> &'static str {
-        if self.reply.cut { "length" } else { "stop" }
+        self.reply.ending("stop", "length")
     }
 
     fn usage(&self) -> Value {

@@ -55,20 +55,16 @@ struct Completion {
 impl Completion {
     fn whole(&self) -> Value {
         let content = json!([{ "type": "text", "text": self.reply.text(), "citations": null }]);
-        self.message(
-            content,
-            Some(self.stop_reason()),
-            self.reply.output_tokens(),
-        )
+        let tokens = self.reply.output_tokens();
+        self.message(content, Some(self.stop_reason()), tokens)
     }
 
     /// Usage is reported twice, the second time cumulatively: `message_start` has the input and the
     /// first output token, `message_delta` the whole output.
     fn events(&self) -> Events {
         let mut events = Events::default();
-        events.named(
-            &json!({ "type": "message_start", "message": self.message(json!([]), None, 1) }),
-        );
+        let begun = self.message(json!([]), None, 1);
+        events.named(&json!({ "type": "message_start", "message": begun }));
         events.named(&json!({
             "type": "content_block_start", "index": 0, "content_block": { "type": "text", "text": "" },
         }));
@@ -108,10 +104,6 @@ impl Completion {
     }
 
     fn stop_reason(&self) -> &'static str {
-        if self.reply.cut {
-            "max_tokens"
-        } else {
-            "end_turn"
-        }
+        self.reply.ending("end_turn", "max_tokens")
     }
 }

@@ -39,27 +39,24 @@ pub(super) struct Refusal {
 impl Refusal {
     pub(super) fn key(dialect: Dialect) -> Self {
         let message =
-            "The sandbox accepts exactly one API key, and this request does not carry it."
-                .to_owned();
-        Self {
-            dialect,
-            status: StatusCode::UNAUTHORIZED,
-            message,
-        }
+            "The sandbox accepts exactly one API key, and this request does not carry it.";
+        Self::new(dialect, StatusCode::UNAUTHORIZED, message)
     }
 
     pub(super) fn route(dialect: Dialect, method: &Method, path: &str) -> Self {
-        Self {
-            dialect,
-            status: StatusCode::NOT_FOUND,
-            message: format!("The sandbox has no {method} {path}."),
-        }
+        let message = format!("The sandbox has no {method} {path}.");
+        Self::new(dialect, StatusCode::NOT_FOUND, message)
     }
 
-    pub(super) fn request(dialect: Dialect, message: String) -> Self {
+    pub(super) fn request(dialect: Dialect, message: impl Into<String>) -> Self {
+        Self::new(dialect, StatusCode::BAD_REQUEST, message)
+    }
+
+    fn new(dialect: Dialect, status: StatusCode, message: impl Into<String>) -> Self {
+        let message = message.into();
         Self {
             dialect,
-            status: StatusCode::BAD_REQUEST,
+            status,
             message,
         }
     }

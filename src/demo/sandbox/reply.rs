@@ -58,6 +58,11 @@ impl Reply {
         }
     }
 
+    /// What a dialect calls the end of a `complete` or a `cut` reply.
+    pub(super) fn ending(&self, complete: &'static str, cut: &'static str) -> &'static str {
+        if self.cut { cut } else { complete }
+    }
+
     pub(super) fn text(&self) -> String {
         self.pieces.concat()
     }
@@ -73,10 +78,9 @@ impl Reply {
 
 fn answer(said: &str) -> String {
     let said: Vec<_> = said.split_whitespace().take(REPEATED_WORDS).collect();
-    let greeting = if said.is_empty() {
-        String::new()
-    } else {
-        format!("You said: {}. ", said.join(" "))
+    let greeting = match said.is_empty() {
+        true => String::new(),
+        false => format!("You said: {}. ", said.join(" ")),
     };
     format!(
         "Hello from the Keyside sandbox. {greeting}This request reached me with my key, and its sender never had it."

@@ -60,7 +60,7 @@ fn turns_of(input: Value) -> Result<Vec<Turn>, Refusal> {
             .collect()),
         _ => Err(Refusal::request(
             Dialect::OpenAi,
-            "input: expected a string or a list of items".to_owned(),
+            "input: expected a string or a list of items",
         )),
     }
 }
@@ -77,8 +77,8 @@ struct Completion {
 
 impl Completion {
     fn finished(&self) -> Value {
-        let mut response =
-            self.response(self.final_status(), json!([self.item(self.final_status())]));
+        let status = self.final_status();
+        let mut response = self.response(status, json!([self.item(status)]));
         if self.reply.cut {
             response["incomplete_details"] = json!({ "reason": "max_output_tokens" });
         }
@@ -95,7 +95,8 @@ impl Completion {
 
     fn events(&self) -> Events {
         let mut events = Events::default();
-        let mut send = |mut event: Value| {
+        let mut send = |name: &str, mut event: Value| {
+            event["type"] = json!(name);
             event["sequence_number"] = json!(events.len());
             events.named(&event);
         };
@@ -104,34 +105,21 @@ impl Completion {
         let item = |item: Value| json!({ "output_index": 0, "item": item });
         let part = |part: Value| json!({ "item_id": self.message, "output_index": 0, "content_index": 0, "part": part });
 
-        send(typed("response.created", json!({ "response": started })));
-        send(typed(
-            "response.in_progress",
-            json!({ "response": started }),
-        ));
-        send(typed("response.output_item.added", item(self.empty_item())));
-        send(typed("response.content_part.added", part(text_part(""))));
+        let status = self.final_status();
+        send("response.created", json!({ "response": started }));
+        send("response.in_progress", json!({ "response": started }));
+        send("response.output_item.added", item(self.empty_item()));
+        send("response.content_part.added", part(text_part("")));
         for piece in &self.reply.pieces {
-            send(typed(
-                "response.output_text.delta",
-                self.text_event("delta", piece),
-            ));
+            let delta = self.text_event("delta", piece);
+            send("response.output_text.delta", delta);
         }
-        send(typed(
-            "response.output_text.done",
-            self.text_event("text", &text),
-        ));
-        send(typed("response.content_part.done", part(text_part(&text))));
-        send(typed(
-            "response.output_item.done",
-            item(self.item(self.final_status())),
-        ));
-        let last = if self.reply.cut {
-            "response.incomplete"
-        } else {
-            "response.completed"
-        };
-        send(typed(last, json!({ "response": self.finished() })));
+        let done = self.text_event("text", &text);
+        send("response.output_text.done", done);
+        send("response.content_part.done", part(text_part(&text)));
+        send("response.output_item.done", item(self.item(status)));
+        let last = format!("response.{status}");
+        send(&last, json!({ "response": self.finished() }));
         events
     }
 
@@ -188,17 +176,8 @@ impl Completion {
     }
 
     fn final_status(&self) -> &'static str {
-        if self.reply.cut {
-            "incomplete"
-        } else {
-            "completed"
-        }
+        self.reply.ending("completed", "incomplete")
     }
-}
-
-fn typed(name: &str, mut event: Value) -> Value {
-    event["type"] = json!(name);
-    event
 }
 
 fn text_part(text: &str) -> Value {

@@ -4,28 +4,15 @@
 use keyside_credentials::AuditRecord;
 
 pub(super) fn heading() -> String {
-    row(COLUMNS.map(str::to_owned))
+    row(COLUMNS.map(|(name, _)| name.to_owned()))
 }
 
 pub(super) fn line(record: &AuditRecord) -> String {
-    fn or_empty(value: Option<impl ToString>) -> String {
-        value.map(|value| value.to_string()).unwrap_or_default()
-    }
-    row([
-        record.chain.to_string(),
-        record.position.to_string(),
-        record.at.to_string(),
-        record.event.as_str().to_owned(),
-        record.actor.to_string(),
-        record.request_id.clone(),
-        or_empty(record.workspace.as_ref()),
-        or_empty(record.credential.as_ref()),
-        or_empty(record.provider.as_ref()),
-        or_empty(record.fingerprint.as_ref()),
-        or_empty(record.note.as_ref()),
-        record.hash.to_string(),
-        record.previous.to_string(),
-    ])
+    row(COLUMNS.map(|(_, cell)| cell(record)))
+}
+
+fn or_empty(value: &Option<impl ToString>) -> String {
+    value.as_ref().map(ToString::to_string).unwrap_or_default()
 }
 
 fn row<const N: usize>(cells: [String; N]) -> String {
@@ -39,20 +26,23 @@ fn quoted(cell: &str) -> String {
     format!("\"{apostrophe}{}\"", cell.replace('"', "\"\""))
 }
 
-const COLUMNS: [&str; 13] = [
-    "chain",
-    "position",
-    "at",
-    "event",
-    "actor",
-    "requestId",
-    "workspaceId",
-    "credentialId",
-    "provider",
-    "fingerprint",
-    "note",
-    "hash",
-    "previous",
+/// A column's name and its cell.
+type Column = (&'static str, fn(&AuditRecord) -> String);
+
+const COLUMNS: [Column; 13] = [
+    ("chain", |record| record.chain.to_string()),
+    ("position", |record| record.position.to_string()),
+    ("at", |record| record.at.to_string()),
+    ("event", |record| record.event.as_str().to_owned()),
+    ("actor", |record| record.actor.to_string()),
+    ("requestId", |record| record.request_id.clone()),
+    ("workspaceId", |record| or_empty(&record.workspace)),
+    ("credentialId", |record| or_empty(&record.credential)),
+    ("provider", |record| or_empty(&record.provider)),
+    ("fingerprint", |record| or_empty(&record.fingerprint)),
+    ("note", |record| or_empty(&record.note)),
+    ("hash", |record| record.hash.to_string()),
+    ("previous", |record| record.previous.to_string()),
 ];
 
 #[cfg(test)]

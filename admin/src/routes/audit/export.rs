@@ -10,8 +10,7 @@ use axum::{
     body::{Body, Bytes},
     response::Response,
 };
-use http::{HeaderValue, header};
-use http_body_util::channel::{Channel, SendError, Sender};
+use http_body_util::channel::{Channel, Sender};
 use jiff::Timestamp;
 use keyside_credentials::{
     Hash, PublicKey, Registry,
@@ -20,6 +19,7 @@ use keyside_credentials::{
 use serde::{Deserialize, Serialize};
 
 use super::{RecordView, csv};
+use crate::routes::file;
 
 /// The format of the lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -41,13 +41,6 @@ impl Format {
         match self {
             Self::Ndjson => "application/x-ndjson",
             Self::Csv => "text/csv; charset=utf-8; header=present",
-        }
-    }
-
-    fn disposition(self) -> &'static str {
-        match self {
-            Self::Ndjson => r#"attachment; filename="keyside-audit.ndjson""#,
-            Self::Csv => r#"attachment; filename="keyside-audit.csv""#,
         }
     }
 
@@ -75,34 +68,24 @@ pub(super) fn stream(
 ) -> Response {
     let (mut lines, body) = Channel::<Bytes, ReadError>::new(BATCHES_AHEAD);
     tokio::spawn(async move {
-        let error = match send(&registry, filter, from, format, &mut lines).await {
-            Ok(()) | Err(Stopped::Unheard) => return,
-            Err(Stopped::Read(error)) => error,
-        };
-        tracing::error!(%error, "an export of the audit log is incomplete");
-        // So that the client sees an incomplete response.
-        lines.abort(error);
+        if let Err(error) = send(&registry, filter, from, format, &mut lines).await {
+            tracing::error!(%error, "an export of the audit log is incomplete");
+            // So that the client sees an incomplete response.
+            lines.abort(error);
+        }
     });
-    let mut response = Response::new(Body::new(body));
-    let headers = response.headers_mut();
-    headers.insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static(format.media_type()),
-    );
-    headers.insert(
-        header::CONTENT_DISPOSITION,
-        HeaderValue::from_static(format.disposition()),
-    );
-    response
+    let name = format!("keyside-audit.{}", format.name());
+    file::attachment(format.media_type(), &name, Body::new(body))
 }
 
+/// Stops early, without an error, if the client disconnects.
 async fn send(
     registry: &Registry,
     filter: AuditFilter,
     from: Option<Timestamp>,
     format: Format,
     lines: &mut Sender<Bytes, ReadError>,
-) -> Result<(), Stopped> {
+) -> Result<(), ReadError> {
     let audit = registry.audit();
     let mut export = audit.export(filter, from);
     let mut text = format.begin();
@@ -116,39 +99,23 @@ async fn send(
                 damaged = damaged.or(Some(error));
                 continue;
             }
-            Err(error) => return Err(Stopped::Read(error)),
+            Err(error) => return Err(error),
         };
         text.extend(found.into_iter().map(|line| format.line(line)));
         let batch = std::mem::take(&mut text);
-        if !batch.is_empty() {
-            lines.send_data(batch.into()).await?;
+        if !batch.is_empty() && lines.send_data(batch.into()).await.is_err() {
+            return Ok(());
         }
     }
     if !text.is_empty() {
-        lines.send_data(text.into()).await?;
+        let _ = lines.send_data(text.into()).await;
     }
-    match damaged {
-        Some(error) => Err(Stopped::Read(error)),
-        None => Ok(()),
-    }
-}
-
-/// Why an export stopped early.
-enum Stopped {
-    Read(ReadError),
-    /// The client disconnected.
-    Unheard,
-}
-
-impl From<SendError> for Stopped {
-    fn from(_: SendError) -> Self {
-        Self::Unheard
-    }
+    damaged.map_or(Ok(()), Err)
 }
 
 /// A line of NDJSON.
 #[derive(Serialize)]
-#[serde(untagged)]
+#[serde(untagged, rename_all_fields = "camelCase")]
 enum Line {
     Record {
         #[serde(flatten)]
@@ -156,20 +123,16 @@ enum Line {
         /// The record as it is stored.
         stored: String,
     },
-    Hidden(Hidden),
+    /// A record outside of the caller's scope or of the filter.
+    Hidden {
+        chain: String,
+        position: u64,
+        record_hash: Hash,
+    },
     End {
         chain: String,
         end: End,
     },
-}
-
-/// A record outside of the caller's scope or of the filter.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Hidden {
-    chain: String,
-    position: u64,
-    record_hash: Hash,
 }
 
 #[derive(Serialize)]
@@ -194,11 +157,11 @@ impl Line {
                 chain,
                 position,
                 record,
-            } => Self::Hidden(Hidden {
+            } => Self::Hidden {
                 chain: chain.to_string(),
                 position,
                 record_hash: record,
-            }),
+            },
             audit::Line::End {
                 chain,
                 installation,

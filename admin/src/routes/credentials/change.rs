@@ -49,14 +49,9 @@ pub(in crate::routes) async fn update(
     let (done, foreign) = match read(body)? {
         Change::Rotate(rotation, checked) => {
             let foreign = foreign(&state.catalogue, &provider, &rotation.secret);
-            let _permit = match checked {
-                true => Some(
-                    state
-                        .concurrency
-                        .try_acquire(WorkKind::LiveCheck, &caller)?,
-                ),
-                false => None,
-            };
+            let limits = &state.concurrency;
+            let permit = || limits.try_acquire(WorkKind::LiveCheck, &caller);
+            let _permit = checked.then(permit).transpose()?;
             let rotation = Rotation {
                 expected,
                 idempotency: idempotency(key, body),

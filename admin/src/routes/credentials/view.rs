@@ -1,22 +1,17 @@
 //! From the domain's credentials to their views on the wire.
 
 use keyside_credentials::{
-    Credential, CredentialId, Declared, Listed, LostCredential, Status, Version, VersionState,
-    WorkspaceId, source::VaultReference,
+    Credential, Listed, LostCredential, Status, Version, VersionState, source::VaultReference,
 };
 
 use crate::wire::{CredentialView, Duplicate, SecretRef, VersionView};
 
 impl CredentialView {
     pub(super) fn of(credential: Credential, warnings: Vec<String>) -> Self {
-        let (source, source_version, source_fault) = match credential.declared {
-            Some(Declared {
-                source,
-                version,
-                fault,
-            }) => (Some(source), version, fault),
-            None => (None, None, None),
-        };
+        let declared = credential.declared;
+        let (source, source_version, source_fault) = declared.map_or((None, None, None), |from| {
+            (Some(from.source), from.version, from.fault)
+        });
         Self {
             id: credential.id,
             workspace_id: credential.workspace,
@@ -65,19 +60,11 @@ impl CredentialView {
             is_default: lost.is_default,
             last_used_at: lost.last_used_at,
             damaged: true,
-            ..Self::empty(lost.id, lost.workspace)
-        }
-    }
-
-    fn empty(id: CredentialId, workspace_id: WorkspaceId) -> Self {
-        Self {
-            id,
-            workspace_id,
+            id: lost.id,
+            workspace_id: lost.workspace,
             provider: None,
             label: None,
             environment: None,
-            status: None,
-            is_default: false,
             usage_tag: None,
             expires_at: None,
             endpoint: None,
@@ -86,7 +73,6 @@ impl CredentialView {
             created_by: None,
             created_at: None,
             last_rotated_at: None,
-            last_used_at: None,
             last_verified_at: None,
             verification: None,
             versions: Vec::new(),
@@ -94,14 +80,9 @@ impl CredentialView {
             source: None,
             source_version: None,
             source_fault: None,
-            damaged: false,
             warnings: Vec::new(),
             duplicates: None,
         }
-    }
-
-    pub(super) fn with_duplicates(self, duplicates: Option<Vec<Duplicate>>) -> Self {
-        Self { duplicates, ..self }
     }
 }
 

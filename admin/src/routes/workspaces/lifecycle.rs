@@ -99,10 +99,8 @@ pub(in crate::routes) async fn rotate_key(
 ) -> Result<Json<ResealedView>, Problem> {
     let workspace = caller.workspace(&state.registry, &id)?;
     check(&state.registry, &workspace, seen)?;
-    let resealed = state
-        .registry
-        .rotate_workspace_key(&caller.context(), &workspace.id)
-        .await?;
+    let (act, registry) = (caller.context(), &state.registry);
+    let resealed = registry.rotate_workspace_key(&act, &workspace.id).await?;
     Ok(Json(ResealedView {
         workspace_id: resealed.workspace,
         key: resealed.key,
