@@ -111,7 +111,7 @@ impl Keyring {
     ) -> Result<Self, KeyringError> {
         let memory = LockedMemory::default();
         let service = kms.service();
-        let own = unwrap_installation_key(&*service, &memory, &file).await?;
+        let own = open_installation_key(&*service, &memory, &file).await?;
         let signing = SigningKeys::unwrap(&*service, &file, &memory, signs, None, path).await?;
         let workspaces = open::unwrap_all(&service, &file, &memory).await?;
         Ok(Self {
@@ -437,7 +437,7 @@ async fn new_key(
 }
 
 /// Unwraps the installation's own key.
-async fn unwrap_installation_key(
+async fn open_installation_key(
     service: &dyn KeyService,
     memory: &LockedMemory,
     file: &KeyringFile,

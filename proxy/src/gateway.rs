@@ -1,4 +1,4 @@
-//! The story of one request.
+//! The steps of one request.
 //!
 //! ```text
 //!  client ──► recognise ──► route ──► admit ──► resolve ──► inject ──► forward ──► upstream

@@ -52,7 +52,7 @@ pub(crate) enum Kind {
 pub(crate) enum FrameError {
     #[error("a server's frame is masked")]
     Masked,
-    #[error("a frame has a bit or an opcode that nobody agreed on")]
+    #[error("a frame has a bit or an opcode that was not negotiated")]
     Reserved,
     #[error("a fragment belongs to no message, or a message begins within another")]
     OutOfOrder,
