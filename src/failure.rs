@@ -57,8 +57,8 @@ impl Failure {
         })
     }
 
-    /// Prints the failure on standard error, and returns the exit code. If standard error is closed,
-    /// nobody can be told.
+    /// Prints the failure on standard error, and returns the exit code. Ignores a closed standard
+    /// error.
     pub(crate) fn print(&self) -> ExitCode {
         let mut stderr = std::io::stderr().lock();
         let label = match stderr.is_terminal() && colour_wanted() {

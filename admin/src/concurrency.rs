@@ -3,7 +3,7 @@
 //!
 //! Lists queue behind the other lists of their token, and checks of the audit log behind all
 //! others. Both queues are short, because each waiting request holds a connection of the listener.
-//! Beyond these limits the answer is 429.
+//! Beyond these limits the response is 429.
 
 use std::{
     collections::{HashMap, hash_map::Entry},

@@ -22,7 +22,7 @@ pub(crate) enum IfMatch {
 
 impl IfMatch {
     /// For changes that require the header: the expected revision, or `None` for any. Without the
-    /// header the answer is 428. `lineage` is that of the resource.
+    /// header the response is 428. `lineage` is that of the resource.
     pub(crate) fn required(self, lineage: Lineage) -> Result<Option<u64>, Problem> {
         match self {
             Self::Absent => Err(Problem::new(

@@ -291,15 +291,15 @@ impl Problem {
         .with_header(header::RETRY_AFTER, "5")
     }
 
-    /// The same answer if the workspace is outside of the caller's scope.
+    /// The same response if the workspace is outside of the caller's scope.
     pub(crate) fn workspace_unknown() -> Self {
         let detail = "There is no such workspace.";
         let remedy = "GET /api/workspaces lists the existing ones (`keyside workspace list`).";
         Self::new(Kind::WorkspaceUnknown, detail, remedy)
     }
 
-    /// One of several workspaces does not exist. The answer does not say which: the caller may not
-    /// be permitted to know.
+    /// One of several workspaces does not exist. The response does not say which: the caller may
+    /// not be permitted to know.
     pub(crate) fn workspaces_unknown() -> Self {
         let error = FieldError::field("workspaces", "one of them does not exist");
         Self::workspace_unknown().with_errors(vec![error])

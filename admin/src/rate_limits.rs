@@ -194,6 +194,7 @@ const AUDITED_READS: NonZeroU32 = NonZeroU32::new(20).unwrap();
 /// Per minute, over all addresses.
 const INVALID_TOKENS_IN_TOTAL: NonZeroU32 = NonZeroU32::new(60).unwrap();
 
+/// Keys; fewer do not need sweeping.
 const SWEEP_ABOVE: usize = 10_000;
 
 const SWEEP_EVERY: Duration = Duration::from_secs(1);

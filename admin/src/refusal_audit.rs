@@ -101,4 +101,5 @@ fn max_records(actor: &ActorId) -> u32 {
     }
 }
 
+/// The window of the limits.
 const LENGTH: Duration = Duration::from_secs(60);

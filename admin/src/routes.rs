@@ -124,7 +124,7 @@ impl Route {
     }
 }
 
-/// Without a valid token the answer is 401, so that it does not reveal which paths exist.
+/// Without a valid token the response is 401, so that it does not reveal which paths exist.
 async fn unknown_route(extensions: Extensions) -> Problem {
     let known = Caller::authenticated(&extensions);
     known.err().unwrap_or_else(no_such_path)

@@ -204,8 +204,8 @@ impl Api {
     }
 
     /// Returns when the installation's chain has a link to that of the one workspace that was made,
-    /// which comes a moment later. Unless something ends a use, nothing is written by itself from
-    /// then on.
+    /// which is written a moment later. After that the background tasks write nothing until a
+    /// change ends a use.
     async fn linked(&self) {
         let filter = AuditFilter {
             event: Some(LINKED),

@@ -9,8 +9,8 @@ use crate::{
 /// Decides whether a name can belong to a credential: by a rule for all providers, and by the names
 /// under which the catalogue's providers take their keys.
 ///
-/// The same decision for headers that settings must not set and for headers that a client must not
-/// send, whichever provider is called.
+/// Settings must not set a header with such a name, and a client's fields and parameters with such
+/// a name are removed, whichever provider is called.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CredentialNames {
     own: Vec<NormalName<'static>>,

@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn other_urls_are_refused() {
+    fn other_texts_are_refused() {
         for text in [
             "",
             "10",

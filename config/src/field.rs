@@ -1,4 +1,5 @@
-//! Reserved names: of header fields that frame a message, and of all that can carry a credential.
+//! Reserved names: header fields that frame a message, and header fields and parameters that can
+//! carry a credential.
 
 mod credential;
 mod name;

@@ -77,15 +77,15 @@ impl Access {
     pub fn tokens(&self, within: &Scope) -> Vec<Token> {
         let tokens = self.tokens.load();
         let now = self.clock.now();
-        let there = tokens.iter().filter(|token| within.covers(&token.scope()));
-        let mut there: Vec<_> = there
+        let visible = tokens.iter().filter(|token| within.covers(&token.scope()));
+        let mut visible: Vec<_> = visible
             .map(|token| token.view(now, self.last_used.of(&token.id)))
             .collect();
-        there.sort_by(|one, other| {
+        visible.sort_by(|one, other| {
             let order = |token: &Token| (token.created_at, token.id.clone());
             order(one).cmp(&order(other))
         });
-        there
+        visible
     }
 
     /// The file that the first start writes the owner token to.

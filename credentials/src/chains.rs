@@ -1,4 +1,4 @@
-//! The chains of an installation: its own, and one for each workspace.
+//! The chains of an installation: one for itself, and one for each workspace.
 //!
 //! Adds what all commits have in common: the time, the signature, the installation's head that the
 //! change was decided on, and the anchor outside the store. `queue.rs` serializes the changes of a
@@ -27,7 +27,7 @@ use keyside_store::{
     Backend, PublicKey, StorageError, TrustedKeys,
     chain::{Chain, ChainName, Change, CommitError, LoadError, ObjectRef, State, Write},
 };
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, time::sleep};
 
 use self::{accepted_clock::ACCEPTED, queue::Queue};
 pub(crate) use self::{
@@ -48,7 +48,8 @@ pub(crate) struct Chains {
     anchors: Anchors,
     /// The epoch that this process writes in.
     epoch: u64,
-    own: Arc<Tracked>,
+    /// The chain of the installation itself.
+    installation: Arc<Tracked>,
     workspaces: RwLock<HashMap<WorkspaceId, Arc<Tracked>>>,
     /// The registered workspaces, as of the installation's head. Updated before that state is
     /// published: a reader that loads the state first never sees older registrations.
@@ -126,7 +127,7 @@ impl Chains {
         heads: &Path,
     ) -> Self {
         Self {
-            own: Tracked::new(ChainName::installation(), &keyring, &backend),
+            installation: Tracked::new(ChainName::installation(), &keyring, &backend),
             anchors: Anchors::in_folder(heads),
             epoch: keyring.epoch().await,
             backend,
@@ -149,13 +150,13 @@ impl Chains {
     /// The key that verifies this installation's heads. During a rotation of the signing key,
     /// workspaces' heads may still be signed with the previous key.
     pub(crate) fn public_key(&self) -> PublicKey {
-        let own = self.own.state();
+        let own = self.installation.state();
         own.map_or_else(|| self.keyring.public_key(), |own| own.signer())
     }
 
-    /// The installation's own chain.
-    pub(crate) fn own(&self) -> &Arc<Tracked> {
-        &self.own
+    /// The installation's chain.
+    pub(crate) fn installation(&self) -> &Arc<Tracked> {
+        &self.installation
     }
 
     /// The chain of a workspace, whether or not it exists.
@@ -201,7 +202,7 @@ impl Chains {
             None => self.first_read(tracked, trust).await?,
         };
         while let Some(found) = &state {
-            if tracked.chain.name() == self.own.chain.name() {
+            if tracked.chain.name() == self.installation.chain.name() {
                 let (registrations, is_complete) = self.registrations_in(found).await?;
                 // A concurrent commit may have removed what this state named.
                 if !is_complete && let Some(newer) = tracked.chain.refresh(found, trust).await? {
@@ -239,7 +240,11 @@ impl Chains {
             }
         }
         let entries = changed.iter().map(|(_, entry)| *entry);
-        let bodies = self.own.chain.read(entries.collect::<Vec<_>>()).await?;
+        let bodies = self
+            .installation
+            .chain
+            .read(entries.collect::<Vec<_>>())
+            .await?;
         let is_complete = bodies.iter().all(Option::is_some);
         for ((id, entry), body) in changed.into_iter().zip(bodies) {
             let registration = body.and_then(|body| serde_json::from_slice(&body).ok());
@@ -270,7 +275,7 @@ impl Chains {
         let Some(entry) = state.document(ACCEPTED) else {
             return Ok(None);
         };
-        let body = self.own.chain.read([entry]).await?.pop().flatten();
+        let body = self.installation.chain.read([entry]).await?.pop().flatten();
         Ok(body.and_then(|body| serde_json::from_slice(&body).ok()))
     }
 
@@ -308,11 +313,11 @@ impl Chains {
                 .map(|(position, draft)| draft.record(position, at).to_bytes())
                 .collect(),
             writes,
-            decided_on: self.own.state().map(|own| own.head.link()),
+            decided_on: self.installation.state().map(|own| own.head.link()),
         };
         let key = self.signer(tracked, on).await?;
         let state = tracked.chain.commit(on, &*key, change).await?;
-        if tracked.chain.name() == self.own.chain.name() {
+        if tracked.chain.name() == self.installation.chain.name() {
             match self.registrations_in(&state).await {
                 Ok((registrations, true)) => {
                     // `accepted` is kept as it was: the clock is accepted only while no process
@@ -332,7 +337,9 @@ impl Chains {
             audit_head = %format_args!("{} {}:{}", tracked.chain.name(), head.records, head.hash),
             "audit record on disk"
         );
-        self.anchors.write(tracked.chain.name(), &state).await;
+        self.anchors
+            .write_or_warn(tracked.chain.name(), &state)
+            .await;
         Ok(state)
     }
 
@@ -351,7 +358,7 @@ impl Chains {
         if leads {
             let chains = self.clone();
             tokio::spawn(async move {
-                tokio::time::sleep(BATCH_WINDOW).await;
+                sleep(BATCH_WINDOW).await;
                 chains.write_records().await;
             });
         }
@@ -362,7 +369,7 @@ impl Chains {
     }
 
     async fn write_records(&self) {
-        let _changing = self.own.lock(Priority::Normal).await;
+        let _changing = self.installation.lock(Priority::Normal).await;
         let waiting = std::mem::take(&mut *self.waiting());
         let drafts: Vec<_> = waiting.iter().map(|it| it.draft.clone()).collect();
         let commit = self.commit_to_installation(|_| (drafts.clone(), Vec::new()));
@@ -381,15 +388,17 @@ impl Chains {
         mut decide: impl FnMut(Option<&Arc<State>>) -> (Vec<Draft>, Vec<Write>),
     ) -> Result<(), CommitError> {
         for _ in 0..MAX_RACES {
-            self.refresh(&self.own).await.map_err(load_failed)?;
+            self.refresh(&self.installation)
+                .await
+                .map_err(load_failed)?;
             // Loaded before `decide` reads registrations: none of them may be older than this
             // state.
-            let on = self.own.state();
+            let on = self.installation.state();
             let (drafts, writes) = decide(on.as_ref());
             if drafts.is_empty() {
                 return Ok(());
             }
-            let commit = self.commit(&self.own, on.as_ref(), 0, drafts, writes);
+            let commit = self.commit(&self.installation, on.as_ref(), 0, drafts, writes);
             match commit.await {
                 Err(CommitError::Raced) => pause().await,
                 outcome => return outcome.map(drop),
@@ -407,14 +416,14 @@ impl Chains {
     pub(crate) fn latest(&self) -> Timestamp {
         let accepted = self.registrations.load().accepted;
         let is_believed = |state: &State| accepted.is_none_or(|it| it.believes(&state.head));
-        let own = self.own.state().map_or(0, |own| own.head.at);
+        let own = self.installation.state().map_or(0, |own| own.head.at);
         let workspaces = self
             .workspaces
             .read()
             .unwrap_or_else(PoisonError::into_inner);
         let states = workspaces.values().filter_map(|chain| chain.state());
         let believed = states.filter(|state| is_believed(state));
-        // The installation's own chain continued when the clock was accepted.
+        // The installation's chain continued when the clock was accepted.
         let latest = believed
             .map(|state| state.head.at)
             .max()
@@ -430,7 +439,7 @@ impl Chains {
                 .workspaces
                 .read()
                 .unwrap_or_else(PoisonError::into_inner);
-            let chains = workspaces.values().chain([&self.own]);
+            let chains = workspaces.values().chain([&self.installation]);
             chains.cloned().collect()
         };
         let mut removed = 0;
@@ -461,7 +470,7 @@ pub(crate) fn load_failed(error: LoadError) -> CommitError {
 /// Waits up to 10 ms, chosen at random, so that two racing processes do not collide again.
 pub(crate) async fn pause() {
     let jitter = crate::entropy::number() % 10_000;
-    tokio::time::sleep(Duration::from_micros(jitter)).await;
+    sleep(Duration::from_micros(jitter)).await;
 }
 
 /// How long records are collected for one commit.

@@ -1,5 +1,7 @@
 //! Text encodings: hex for values that people compare, base64 for opaque bytes.
 
+use std::borrow::Cow;
+
 use base64::{Engine, prelude::BASE64_STANDARD};
 
 pub(crate) use keyside_store::hex;
@@ -8,7 +10,7 @@ pub(crate) use keyside_store::hex;
 pub(crate) mod base64_bytes {
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
-    use super::{BASE64_STANDARD, Engine};
+    use super::{BASE64_STANDARD, Cow, Engine};
 
     pub(crate) fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&BASE64_STANDARD.encode(bytes))
@@ -17,7 +19,7 @@ pub(crate) mod base64_bytes {
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<Vec<u8>, D::Error> {
-        let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
+        let text = Cow::<str>::deserialize(deserializer)?;
         BASE64_STANDARD
             .decode(text.as_bytes())
             .map_err(|_| D::Error::custom("not base64"))

@@ -4,6 +4,8 @@
 //! wiping: a secret with `\u0061` in it would stay in freed memory. Texts are therefore parsed as
 //! raw JSON and unescaped here.
 
+use std::ops::Range;
+
 use keyside_config::hex_number;
 use zeroize::Zeroizing;
 
@@ -58,7 +60,7 @@ fn code_unit(rest: &str) -> Option<(u16, &str)> {
     Some((u16::try_from(unit).ok()?, rest))
 }
 
-const HIGH_SURROGATES: std::ops::Range<u16> = 0xd800..0xdc00;
+const HIGH_SURROGATES: Range<u16> = 0xd800..0xdc00;
 
 #[cfg(test)]
 mod tests {

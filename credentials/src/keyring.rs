@@ -22,7 +22,7 @@ use keyside_store::{
     PublicKey, SigningKey, TrustedKeys,
     file::{self, with_suffix},
 };
-use tokio::sync::Mutex;
+use tokio::{sync::Mutex, task::spawn_blocking};
 use zeroize::Zeroizing;
 
 use self::stored::{KeyBinding, KeyringFile, WrappedKey};
@@ -111,7 +111,7 @@ impl Keyring {
     ) -> Result<Self, KeyringError> {
         let memory = LockedMemory::default();
         let service = kms.service();
-        let own = unwrap_own(&*service, &memory, &file).await?;
+        let own = open_installation_key(&*service, &memory, &file).await?;
         let signing = SigningKeys::unwrap(&*service, &file, &memory, signs, None, path).await?;
         let workspaces = open::unwrap_all(&service, &file, &memory).await?;
         Ok(Self {
@@ -266,8 +266,10 @@ impl Keyring {
         };
         let file = &stored.file;
         let unknown = file.without(is_known);
-        let there = file.workspaces.values().map(Vec::len).sum::<usize>();
-        if unknown.workspaces.is_empty() && there == known.values().map(Vec::len).sum::<usize>() {
+        let keys_in_file = file.workspaces.values().map(Vec::len).sum::<usize>();
+        if unknown.workspaces.is_empty()
+            && keys_in_file == known.values().map(Vec::len).sum::<usize>()
+        {
             stored.caught_up = json;
             return Ok(());
         }
@@ -284,7 +286,7 @@ impl Keyring {
         });
         let in_file: Keys = in_file.collect();
         // A key that failed to unwrap is retried later.
-        if in_file.values().map(Vec::len).sum::<usize>() == there {
+        if in_file.values().map(Vec::len).sum::<usize>() == keys_in_file {
             stored.caught_up = json;
         }
         *self.keys_mut() = in_file;
@@ -322,7 +324,7 @@ impl Keyring {
 /// The current file. It is replaced atomically, so reading needs no lock.
 async fn read(path: &Path) -> Result<Option<Vec<u8>>, KeyringError> {
     let path = path.to_owned();
-    let read = tokio::task::spawn_blocking(move || file::read_if_exists(&path)).await;
+    let read = spawn_blocking(move || file::read_if_exists(&path)).await;
     Ok(read.map_err(open::ended)??)
 }
 
@@ -335,7 +337,7 @@ impl Stored {
             let file = KeyringFile::read(&owned)?;
             Ok::<_, KeyringError>((lock, file))
         };
-        let read = tokio::task::spawn_blocking(read).await;
+        let read = spawn_blocking(read).await;
         let (lock, file) = read.map_err(open::ended)??;
         self.adopt_file(file, path, known).await?;
         Ok(lock)
@@ -435,7 +437,7 @@ async fn new_key(
 }
 
 /// Unwraps the installation's own key.
-async fn unwrap_own(
+async fn open_installation_key(
     service: &dyn KeyService,
     memory: &LockedMemory,
     file: &KeyringFile,

@@ -58,4 +58,5 @@ impl fmt::Display for Finding {
     }
 }
 
+/// For the whole check, including its connection.
 const LIMIT: Duration = Duration::from_secs(60);

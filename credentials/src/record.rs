@@ -135,7 +135,7 @@ pub struct AuditRecord {
     pub at: Timestamp,
     /// What happened.
     pub event: Event,
-    /// The actor.
+    /// Who caused it.
     pub actor: ActorId,
     /// The id of the request.
     pub request_id: String,

@@ -1,5 +1,5 @@
-//! The control plane's entry point: all changes to workspaces and credentials, and their views. Each
-//! public operation is in the file of its concern.
+//! The control plane's entry point: all changes to workspaces and credentials, and their views.
+//! Each public operation is in the file of its concern.
 
 mod change;
 mod duplicates;
@@ -8,6 +8,7 @@ mod error;
 mod export;
 mod follow;
 mod housekeeping;
+mod key_rotation;
 mod links;
 mod open;
 mod record_once;
@@ -15,12 +16,12 @@ mod recovery;
 mod references;
 mod request;
 mod reseal;
-mod rewrap;
 mod tokens;
 mod view;
 
 use std::{
     collections::HashMap,
+    panic::resume_unwind,
     path::PathBuf,
     sync::{Arc, Mutex, OnceLock},
 };
@@ -164,7 +165,7 @@ impl Registry {
         match tokio::spawn(change(self.clone())).await {
             Ok(outcome) => outcome,
             Err(error) => match error.try_into_panic() {
-                Ok(panic) => std::panic::resume_unwind(panic),
+                Ok(panic) => resume_unwind(panic),
                 Err(_) => Err(StorageError::unavailable("the process is stopping").into()),
             },
         }

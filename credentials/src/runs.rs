@@ -302,7 +302,7 @@ impl Shared {
     }
 }
 
-/// About half a second at 30,000 requests per second, in some 8 MB.
+/// About half a second at 30,000 requests per second, in about 8 MB.
 const QUEUE_CAPACITY: usize = 16_384;
 /// Used unless the settings say otherwise.
 const DEFAULT_RETENTION: usize = 100_000;

@@ -138,6 +138,7 @@ fn is_yours(text: &[u8]) -> bool {
 /// Shorter secrets are therefore refused.
 pub const SHORTEST_SECRET: usize = 8;
 
+/// Bytes. The admin API limits request bodies to eight times this.
 const MAX_LEN: usize = 8192;
 
 /// Truncates in place: a copy would leave the original unwiped.

@@ -146,10 +146,12 @@ fn digit(hash: u64) -> usize {
     (hash % WIDTH as u64) as usize
 }
 
+/// Children of a branch. A change copies one branch of this width per level.
 const WIDTH: usize = 16;
 const DIGIT_BITS: u32 = WIDTH.trailing_zeros();
 /// Below the last level, a leaf holds any number of entries.
 const LEVELS: u32 = u64::BITS / DIGIT_BITS;
+/// Entries of a leaf above the last level; a fuller one becomes a branch.
 const LEAF: usize = 4;
 
 impl<K, V> Clone for SharedMap<K, V> {

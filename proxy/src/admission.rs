@@ -286,6 +286,7 @@ static PREFLIGHT_HEADERS: [HeaderName; 5] = [
     WORKSPACE,
 ];
 
+/// Characters of a run id or tag, which every run record stores.
 const MAX_TAG: usize = 128;
 const AMBIGUOUS_WORKSPACE: Refusal = Refusal::RequestMalformed("names two workspaces");
 

@@ -1,4 +1,4 @@
-//! The story of one request.
+//! The steps of one request.
 //!
 //! ```text
 //!  client ──► recognise ──► route ──► admit ──► resolve ──► inject ──► forward ──► upstream
@@ -374,7 +374,8 @@ impl Gateway {
         let sent = AtomicBool::new(false);
         let mut timer = record.in_flight.take_timer();
         let answered = tokio::select! {
-            // A response that has arrived wins over a revocation or timeout noticed at the same time.
+            // A response that has arrived wins over a revocation or timeout that is noticed at the
+            // same time.
             biased;
             answered = upstream.forward(request, &record.grant, upgrade, &sent) => answered,
             () = record.grant.cut() => Err(REVOKED.into()),

@@ -24,8 +24,8 @@ pub(crate) fn is_hop_by_hop(name: &HeaderName) -> bool {
     )
 }
 
-/// Whether a client's header or trailer may be forwarded to an upstream. Handshake fields may only
-/// in a handshake; see [`is_handshake`].
+/// Whether a client's header or trailer may be forwarded to an upstream. Handshake fields may
+/// be forwarded only in a handshake ([`is_handshake`]).
 ///
 /// Runs once for each field of each request. Names are compared in normal form, because servers
 /// differ in which spellings they treat as equal.

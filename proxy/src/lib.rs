@@ -1,7 +1,7 @@
 //! The data plane: accepts a request without a credential on localhost, attaches the workspace's
 //! key and streams the provider's response back.
 //!
-//! Start with [`gateway`]: it tells the story of one request, one module a step. This crate must
+//! Start with [`gateway`]: it runs the steps of one request, one module a step. This crate must
 //! not know how credentials are stored or administered; it asks a
 //! [`Resolver`](keyside_credentials::Resolver) and gets a grant or a refusal.
 

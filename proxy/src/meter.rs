@@ -81,14 +81,14 @@ impl Meter {
     }
 
     /// Reads the next chunk.
-    pub(crate) fn push(&mut self, piece: &[u8]) {
+    pub(crate) fn push(&mut self, chunk: &[u8]) {
         let (rules, tally) = (&*self.rules, &mut self.tally);
         let readable = match &mut self.framing {
             Framing::Unread => return,
-            Framing::Body(body) => body.push(piece, rules, tally),
-            Framing::Events(events) => events.push(piece, rules, tally),
-            Framing::Amazon(messages) => messages.push(piece, rules, tally),
-            Framing::WebSocket(frames) => frames.push(piece, rules, tally),
+            Framing::Body(body) => body.push(chunk, rules, tally),
+            Framing::Events(events) => events.push(chunk, rules, tally),
+            Framing::Amazon(messages) => messages.push(chunk, rules, tally),
+            Framing::WebSocket(frames) => frames.push(chunk, rules, tally),
         };
         if readable.is_err() {
             self.framing = Framing::Unread;

@@ -137,12 +137,12 @@ impl Metrics {
                 .collect(),
             duration: seconds(
                 "keyside_request_duration_seconds",
-                "From a request's head to its answer's end.",
+                "From a request's head to the end of its response.",
                 RESPONSE_BUCKETS,
             )?,
             first_byte: seconds(
                 "keyside_time_to_first_byte_seconds",
-                "From a request's head to the first byte of its answer's body.",
+                "From a request's head to the first byte of its response's body.",
                 RESPONSE_BUCKETS,
             )?,
             overhead: seconds(

@@ -1,18 +1,19 @@
 //! Names of headers and parameters with which some servers override the method, path or host of the
 //! request line.
 //!
-//! Method and path were checked, and host and port come from configuration. If an upstream or a
-//! gateway in front of it honours such a field or parameter instead, the check is void. They are
-//! removed rather than refused, so that the request that was checked is the one that is sent.
+//! Method and path were checked, and host and port come from configuration. An upstream, or a
+//! gateway in front of it, that honours such a field or parameter would act on a request that was
+//! never checked. They are removed rather than refused, so that the request that was checked is the
+//! one that is sent.
 
 use keyside_config::NormalName;
 
 /// Whether some server takes a header or trailer of this name as an override.
 pub(crate) fn is_override_field(name: &NormalName<'_>) -> bool {
-    // Telemetry of the OpenAI and Anthropic SDKs: X-Stainless-Helper-Method names a function in
-    // them.
-    let tells_of_sdk = name.begins_with("xstainless");
-    is_override(name) || (!tells_of_sdk && SUFFIXES.iter().any(|end| name.ends_with(end)))
+    // Telemetry of the OpenAI and Anthropic SDKs. X-Stainless-Helper-Method names a function of the
+    // SDK, not an HTTP method.
+    let is_sdk_telemetry = name.begins_with("xstainless");
+    is_override(name) || (!is_sdk_telemetry && SUFFIXES.iter().any(|end| name.ends_with(end)))
 }
 
 /// Whether some server takes a query parameter of this name as an override. `image_url` and the

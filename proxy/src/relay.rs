@@ -64,10 +64,10 @@ pub(crate) struct ResponsePipeline {
 
 impl ResponsePipeline {
     /// Meters and redacts one chunk. Returns the bytes that may be sent to the client now.
-    pub(crate) fn pass(&mut self, piece: Bytes) -> Bytes {
+    pub(crate) fn pass(&mut self, chunk: Bytes) -> Bytes {
         self.record.chunk_received();
-        self.meter.push(&piece);
-        self.scrub.push(piece)
+        self.meter.push(&chunk);
+        self.scrub.push(chunk)
     }
 }
 

@@ -349,4 +349,5 @@ impl HttpBody for RequestBody {
 const MAX_REPLAYED: usize = 64 << 10;
 /// Bytes: enough to read a request with an image or a document to its end.
 const MAX_DISCARDED: usize = 32 << 20;
+/// For discarding the rest of one body.
 const DISCARD_TIMEOUT: Duration = Duration::from_secs(10);

@@ -288,8 +288,9 @@ pub(crate) fn is_base_url(provider: &Provider, path: &str) -> bool {
             .any(|route| route.path.begins_with(path))
 }
 
-/// Bytes.
+/// Bytes; longer than any route.
 const MAX_PATH: usize = 512;
+/// More than any route has.
 const MAX_SEGMENTS: usize = 16;
 
 /// Providers whose APIs others imitate.

@@ -109,8 +109,8 @@ async fn copy(
     last: &LastActivity,
 ) -> io::Result<()> {
     let mut buffer = BytesMut::with_capacity(READ_SIZE);
-    while let Some(piece) = read(&mut from, &mut buffer, last).await? {
-        to.write_all(&piece).await?;
+    while let Some(chunk) = read(&mut from, &mut buffer, last).await? {
+        to.write_all(&chunk).await?;
         to.flush().await?;
     }
     to.shutdown().await
@@ -125,8 +125,8 @@ async fn copy_redacted(
 ) -> io::Result<()> {
     let mut buffer = BytesMut::with_capacity(READ_SIZE);
     let mut redaction = Redaction::new();
-    while let Some(piece) = read(&mut from, &mut buffer, last).await? {
-        let read = redact(&piece, &mut frames, &mut redaction, pipeline);
+    while let Some(chunk) = read(&mut from, &mut buffer, last).await? {
+        let read = redact(&chunk, &mut frames, &mut redaction, pipeline);
         let passed = redaction.take();
         let write = async {
             to.write_all(&passed).await?;
@@ -142,15 +142,15 @@ async fn copy_redacted(
 }
 
 fn redact(
-    piece: &Bytes,
+    chunk: &Bytes,
     frames: &mut Frames,
     redaction: &mut Redaction,
     pipeline: &mut ResponsePipeline,
 ) -> io::Result<()> {
     pipeline.record.chunk_received();
-    pipeline.meter.push(piece);
+    pipeline.meter.push(chunk);
     let scrub = &mut pipeline.scrub;
-    let read = frames.push(piece, |part| redaction.part(part, piece, scrub));
+    let read = frames.push(chunk, |part| redaction.part(part, chunk, scrub));
     read.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }
 

@@ -1,8 +1,7 @@
 //! Sends a request to its provider: over a pooled connection with verified TLS, following no
 //! redirect, and resending nothing that the provider may have acted on ([`resend`]).
 //!
-//! The destination was decided before. This module returns the response's head, or one of four
-//! refusals.
+//! The destination was decided before. This module returns the response's head, or a refusal.
 
 mod address;
 mod contradiction;

@@ -52,7 +52,7 @@ pub(crate) enum Kind {
 pub(crate) enum FrameError {
     #[error("a server's frame is masked")]
     Masked,
-    #[error("a frame has a bit or an opcode that nobody agreed on")]
+    #[error("a frame has a bit or an opcode that was not negotiated")]
     Reserved,
     #[error("a fragment belongs to no message, or a message begins within another")]
     OutOfOrder,
@@ -202,8 +202,10 @@ impl Header {
 
 /// Two bytes and up to eight for the length. A mask would follow, but servers do not mask.
 const HEADER: usize = 10;
+/// Bytes of a control frame's payload (RFC 6455 section 5.5).
 const LONGEST_CONTROL: u8 = 125;
 
+// Bits and opcodes of the first two bytes of a frame (RFC 6455 section 5.2).
 const FINAL: u8 = 0x80;
 const RESERVED: u8 = 0x70;
 /// The first reserved bit, as RFC 7692 uses it.

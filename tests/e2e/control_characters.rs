@@ -162,7 +162,7 @@ fn a_label_with_a_space_and_a_percent_travels_both_ways() {
             .unwrap_or_default()
             .to_owned();
         let again = keyside.ask(&Ask::chat().header("X-Keyside-Label", &told));
-        assert_eq!(again.status(), 200, "what is told can be asked for: {told}");
+        assert_eq!(again.status(), 200, "a returned label works: {told}");
     }
 }
 

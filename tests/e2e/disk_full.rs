@@ -209,7 +209,7 @@ fn check_unchanged(keyside: &Keyside, made: &[Value]) {
 pub fn check_recorded(keyside: &Keyside) {
     let answer = keyside.ask(&Ask::chat());
     let id = answer.header("x-keyside-request-id").expect("an id");
-    eventually("the request is on record", || {
+    eventually("the request is recorded", || {
         let runs = keyside.admin("GET", "/api/runs?limit=5", None).json();
         let runs = runs["items"].as_array().expect("a list");
         runs.iter().any(|run| run["requestId"] == id).then_some(())

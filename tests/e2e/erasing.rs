@@ -14,7 +14,7 @@ fn an_erased_workspace_is_gone_for_runners_and_people_and_stays_so() {
     assert_eq!(keyside.ask(&Ask::chat()).status(), 200);
     let of_globex = Ask::chat().workspace("globex");
     assert_eq!(keyside.ask(&of_globex).status(), 200);
-    eventually("both are on record", || {
+    eventually("both are recorded", || {
         (runs(&keyside).len() == 2).then_some(())
     });
     let exported = desk(&keyside, &["workspace", "export", "acme"]);

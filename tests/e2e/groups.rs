@@ -70,7 +70,7 @@ fn a_call_whose_media_goes_elsewhere_is_forwarded_and_its_usage_is_unknown() {
         (request, path)
     });
     check_forwarded(&keyside, &upstream, &there);
-    let runs = eventually("all are on record", || {
+    let runs = eventually("all are recorded", || {
         let runs = keyside.admin("GET", "/api/runs", None).json()["items"].clone();
         (runs.as_array()?.len() == requests.len()).then_some(runs)
     });

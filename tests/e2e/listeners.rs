@@ -67,7 +67,7 @@ fn a_socket_for_named_peers_can_be_reached_by_them() {
     assert_eq!(
         mode(&socket) & 0o006,
         0o006,
-        "connecting takes leave to write"
+        "connecting needs permission to write"
     );
     let folder = socket.parent().expect("a folder");
     assert_eq!(

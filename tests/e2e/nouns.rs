@@ -87,7 +87,7 @@ fn providers_are_listed_with_their_keys_and_shown_with_what_a_person_needs() {
 fn a_run_is_listed_in_local_time_and_found_by_local_time() {
     let desk = Desk::new(&Upstream::ok());
     assert_eq!(desk.keyside.ask(&Ask::chat()).status(), 200);
-    let items = eventually("the run is on record", || {
+    let items = eventually("the run is recorded", || {
         let items = desk.json(&["run", "list"])["items"].clone();
         items.get(0).is_some().then_some(items)
     });
@@ -160,9 +160,7 @@ fn a_run_is_found_by_its_run_id_tag_and_status() {
         let items = desk.json(&[&["run", "list"], filters].concat())["items"].clone();
         items.as_array().map_or(0, Vec::len)
     };
-    eventually("both runs are on record", || {
-        (count(&[]) == 2).then_some(())
-    });
+    eventually("both runs are recorded", || (count(&[]) == 2).then_some(()));
     for (filters, expected) in [
         (&["--run-id", "ci 1/2&x"][..], 1),
         (&["--run-id", "ci 1/2"][..], 0),
@@ -196,7 +194,7 @@ fn a_refused_request_is_found_and_shown_with_what_was_refused() {
         desk.keyside.ask(&ask);
     }
     let refused = ["run", "list", "--outcome", "path_not_allowed"];
-    let id = eventually("the refusal is on record", || {
+    let id = eventually("the refusal is recorded", || {
         let found = desk.json(&refused)["items"][0]["requestId"].clone();
         found.as_str().map(str::to_owned)
     });

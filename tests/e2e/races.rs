@@ -210,7 +210,7 @@ fn of_changes_that_saw_the_same_state_exactly_one_is_made() {
         let event = record["event"].as_str().unwrap_or_default();
         event == "credential_edited" || event == "credential_rotated"
     });
-    assert_eq!(changes.count(), ROUNDS, "and as many are on record");
+    assert_eq!(changes.count(), ROUNDS, "and as many are recorded");
 }
 
 /// An edit or a rotation, no two alike.

@@ -151,7 +151,7 @@ fn an_expired_key_is_refused() {
 /// A time so many seconds ahead, as the admin API takes it.
 #[expect(
     clippy::disallowed_methods,
-    reason = "the process under test goes by the same wall clock"
+    reason = "the process under test uses the same wall clock"
 )]
 pub fn from_now(seconds: i64) -> String {
     (Timestamp::now() + SignedDuration::from_secs(seconds)).to_string()

@@ -121,7 +121,7 @@ def a_new_version_is_used_within_its_poll_and_is_on_record_once(authority, corne
     provider.good = {corner.new_key()}
     id = authority.add()
     assert authority.ask().status == 200
-    assert authority.told("credential_source_changed") == [], "its creation is on record"
+    assert authority.told("credential_source_changed") == [], "a creation is not such a change"
 
     new = corner.new_key()
     provider.good.add(new)

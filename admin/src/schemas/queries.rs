@@ -117,7 +117,7 @@ pub(crate) struct ExportForm {
 #[into_params(parameter_in = Header)]
 pub(crate) struct IfMatch {
     /// The ETag of the representation that the change is based on. If the resource has changed
-    /// since, the answer is 412 and nothing is changed.
+    /// since, the response is 412 and nothing is changed.
     #[param(
         rename = "If-Match",
         value_type = String,
@@ -131,8 +131,8 @@ pub(crate) struct IfMatch {
 #[derive(IntoParams)]
 #[into_params(parameter_in = Header)]
 pub(crate) struct IfMatchRequired {
-    /// The ETag of the representation that the change is based on. Without it the answer is 428; if
-    /// the resource has changed since, the answer is 412 and nothing is changed.
+    /// The ETag of the representation that the change is based on. Without it the response is 428;
+    /// if the resource has changed since, the response is 412 and nothing is changed.
     #[param(
         rename = "If-Match",
         pattern = r#"^(\*|"[0-9]{1,18}-[0-9a-f]{16}-[0-9a-f]{16}")$"#

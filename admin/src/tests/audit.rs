@@ -179,7 +179,7 @@ async fn an_export_can_be_checked_with_nothing_but_sha256_and_says_where_each_ch
         assert_eq!(end["records"], records.len(), "{name}");
         assert_eq!(end["hash"], hex(&previous), "{name}");
     }
-    // The export itself was on record before the first line left.
+    // The export itself was recorded before its first line was sent.
     let (_, installation, _) = &chains[0];
     let is_export = |record: &&Value| record["event"] == "audit_exported";
     assert_eq!(installation.iter().filter(is_export).count(), 1);

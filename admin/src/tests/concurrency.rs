@@ -58,7 +58,7 @@ async fn the_log_is_checked_once_at_a_time_and_no_change_waits_for_it() {
     yield_to_others().await;
     assert_eq!(api.log.records.arrivals(), 1, "one check at a time");
     assert_too_many_in_progress(&api.send(viewer("GET", CHECK)).await);
-    // The check stands still in the middle of the log.
+    // The check is paused in the middle of the log.
     let change = api.post("/api/workspaces", &json!({ "id": "beta" })).await;
     assert_eq!(change.status, StatusCode::CREATED, "{}", change.body);
     drop(held);

@@ -229,7 +229,7 @@ impl World {
             .await
     }
 
-    /// What stands for `{id}` in a path.
+    /// The value of `{id}` in a path.
     fn id<'a>(&'a self, path: &str, workspace: &'a str) -> &'a str {
         let at = usize::from(workspace == "elsewhere");
         match path {

@@ -115,7 +115,7 @@ fn guess() -> http::request::Builder {
     anonymous("GET", WORKSPACES).header("authorization", "Bearer ks_guess")
 }
 
-/// As many wrong tokens as one address may show; that there were some is on record.
+/// Sends as many wrong tokens as one address may send. The refusals are audited.
 async fn guess_till_refused(api: &Api) {
     for _ in 0..10 {
         assert_eq!(api.send(guess()).await.status, StatusCode::UNAUTHORIZED);

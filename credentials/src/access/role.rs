@@ -20,7 +20,7 @@ pub struct Principal {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
-    /// Everything.
+    /// May do everything within its scope.
     Owner,
     /// Reads everything in scope, and changes credentials.
     Editor,

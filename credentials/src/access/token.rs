@@ -20,7 +20,7 @@ use crate::{
 pub struct NewToken {
     /// Purpose or owner: 1 to 200 characters, no control characters. Never in the audit log.
     pub name: String,
-    /// The role.
+    /// What the token may do.
     pub role: Role,
     /// The workspaces to limit the token to.
     pub scope: Scope,
@@ -35,7 +35,7 @@ pub struct Token {
     pub id: ActorId,
     /// Purpose or owner, as given by the creator.
     pub name: String,
-    /// The role.
+    /// What the token may do.
     pub role: Role,
     /// The workspaces that the token is limited to.
     pub scope: Scope,
@@ -59,7 +59,7 @@ pub struct Token {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TokenStatus {
-    /// It can.
+    /// Neither expired nor revoked.
     Active,
     /// Its expiry has passed.
     Expired,

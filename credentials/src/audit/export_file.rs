@@ -135,7 +135,7 @@ struct End {
 pub fn verify_export(file: impl BufRead, key: &PublicKey) -> Result<Checked, FileError> {
     let mut checked = Checked::default();
     let mut open: BTreeMap<String, (u64, Hash)> = BTreeMap::new();
-    let (mut named, mut there) = (BTreeSet::new(), BTreeSet::new());
+    let (mut named, mut ended) = (BTreeSet::new(), BTreeSet::new());
     for (number, text) in (1..).zip(file.lines()) {
         let text = text?;
         let line = number;
@@ -153,7 +153,7 @@ pub fn verify_export(file: impl BufRead, key: &PublicKey) -> Result<Checked, Fil
             checked.installation = end.installation;
             checked.records += records;
             checked.chains += 1;
-            if !there.insert(chain) {
+            if !ended.insert(chain) {
                 return Err(FileError::NotALine { line });
             }
             continue;
@@ -191,7 +191,7 @@ pub fn verify_export(file: impl BufRead, key: &PublicKey) -> Result<Checked, Fil
     match open.into_keys().next() {
         Some(chain) => Err(FileError::CutShort { chain }),
         None if checked.chains == 0 => Err(FileError::Empty),
-        None => match named.difference(&there).next() {
+        None => match named.difference(&ended).next() {
             Some(chain) => Err(FileError::ChainMissing {
                 chain: chain.clone(),
             }),

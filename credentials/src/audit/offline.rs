@@ -97,31 +97,34 @@ impl OfflineAudit {
 
     async fn read_heads(&self) -> Result<Vec<Break>, StorageError> {
         let mut untrusted = Vec::new();
-        untrusted.extend(self.read_own_head().await?);
-        let is_own_trusted = untrusted.is_empty();
+        untrusted.extend(self.read_installation_head().await?);
+        let is_installation_trusted = untrusted.is_empty();
         for (id, registration) in self.chains.registrations().iter() {
             untrusted.extend(self.read_head_of(id, registration).await?);
         }
-        if is_own_trusted && let Some(found) = self.own_put_back().await? {
+        if is_installation_trusted && let Some(found) = self.installation_put_back().await? {
             untrusted.insert(0, found);
         }
         Ok(untrusted)
     }
 
-    /// Checks the installation's own chain against the heads of workspaces.
-    async fn own_put_back(&self) -> Result<Option<Break>, StorageError> {
-        let finding = match self.chains.own_put_back().await {
+    /// Checks the installation's chain against the heads of workspaces.
+    async fn installation_put_back(&self) -> Result<Option<Break>, StorageError> {
+        let finding = match self.chains.installation_put_back().await {
             Ok(None) => return Ok(None),
             Ok(Some(found)) => format!("{found}. {PUT_BACK}"),
             Err(LoadError::Damaged(damage)) => format!("{damage}. {PUT_BACK}"),
             Err(LoadError::Storage(error)) => return Err(error),
         };
-        Ok(Some(broken(self.chains.own().chain.name(), finding)))
+        Ok(Some(broken(
+            self.chains.installation().chain.name(),
+            finding,
+        )))
     }
 
-    /// Checks the installation's own chain as a start does.
-    async fn read_own_head(&self) -> Result<Option<Break>, StorageError> {
-        let own = self.chains.own();
+    /// Checks the installation's chain as a start does.
+    async fn read_installation_head(&self) -> Result<Option<Break>, StorageError> {
+        let own = self.chains.installation();
         if let Some(found) = self.read_head(own).await? {
             return Ok(Some(found));
         }
@@ -145,7 +148,7 @@ impl OfflineAudit {
         }
         // While a workspace is being created, its chain may be missing or still belong to its
         // erased predecessor.
-        if !registration.is_there || registration.pending.is_some() {
+        if !registration.exists || registration.pending.is_some() {
             return Ok(None);
         }
         let state = tracked.state();
@@ -188,10 +191,10 @@ impl OfflineAudit {
             damage: self.untrusted.clone(),
             ..Inspection::default()
         };
-        self.inspect_own(&mut inspection).await?;
+        self.inspect_installation(&mut inspection).await?;
         let (notices, _) = Notices::new(self.clock.clone());
         for (id, registration) in self.chains.registrations().iter() {
-            if registration.is_there && self.expect_trusted(&self.chains.of(id)).is_ok() {
+            if registration.exists && self.expect_trusted(&self.chains.of(id)).is_ok() {
                 self.inspect_workspace(id, &notices, &mut inspection)
                     .await?;
             }
@@ -199,9 +202,9 @@ impl OfflineAudit {
         Ok(inspection)
     }
 
-    async fn inspect_own(&self, inspection: &mut Inspection) -> Result<(), StorageError> {
-        let chain = &self.chains.own().chain;
-        let Some(state) = self.chains.own().state() else {
+    async fn inspect_installation(&self, inspection: &mut Inspection) -> Result<(), StorageError> {
+        let chain = &self.chains.installation().chain;
+        let Some(state) = self.chains.installation().state() else {
             return Ok(());
         };
         let bodies = chain.read(state.documents()).await?;
@@ -236,7 +239,7 @@ impl OfflineAudit {
         };
         let (entry, findings) = loader.read(id, &tracked.chain, state).await?;
         for found in findings {
-            let finding = format!("what is at {}: {}", found.location, found.damage);
+            let finding = format!("the document {}: {}", found.location, found.damage);
             inspection.damage.push(broken(name, finding));
         }
         for credential in entry.credentials.values() {
@@ -282,7 +285,7 @@ impl OfflineAudit {
     /// Why the receipt is not confirmed, or a failure of the backend.
     pub async fn confirm(&self, receipt: &Receipt) -> Result<(), VerifyError> {
         self.audit.confirm(receipt).await?;
-        self.expect_trusted(self.chains.own())
+        self.expect_trusted(self.chains.installation())
     }
 
     /// The times of the clock and the log, if the clock is behind.
@@ -299,14 +302,17 @@ impl OfflineAudit {
     /// The backend failed, or the installation's chain is damaged: a new commit would hide the
     /// damage from the next start.
     pub async fn accept_clock(&self, behind: ClockBehind) -> Result<(), VerifyError> {
-        self.expect_trusted(self.chains.own())?;
+        self.expect_trusted(self.chains.installation())?;
         let draft = Draft {
             note: Some(format!("the log was at {}", behind.log)),
             ..Draft::new(Event::ClockAccepted, &ActorContext::system("clock accept"))
         };
         let accepted = self.chains.accept_clock(draft, behind.log).await;
         accepted.map_err(|error| {
-            VerifyError::Broken(broken(self.chains.own().chain.name(), error.to_string()))
+            VerifyError::Broken(broken(
+                self.chains.installation().chain.name(),
+                error.to_string(),
+            ))
         })
     }
 }

@@ -113,12 +113,12 @@ impl Audit {
 
     /// The receipt for the record at `position`.
     async fn receipt_at(&self, position: u64) -> Result<Option<Receipt>, VerifyError> {
-        let own = self.chains.own();
+        let own = self.chains.installation();
         let Some(state) = own.state() else {
             return Ok(None);
         };
         let records = self.chains.records(own, &state.head, position, 1).await;
-        let records = records.map_err(|error| self.own_damaged(position, error))?;
+        let records = records.map_err(|error| self.installation_damaged(position, error))?;
         let stored = records.first().filter(|stored| stored.position == position);
         let installation = self.keyring.installation().installation();
         let signing = self.keyring.signing().signer(&self.chains.public_key());
@@ -132,16 +132,16 @@ impl Audit {
             return Ok(true);
         }
         let read = self.chains.installation_state().await;
-        let (_, state) = read.map_err(|error| self.own_damaged(0, error))?;
+        let (_, state) = read.map_err(|error| self.installation_damaged(0, error))?;
         Ok(state.signing_keys.contains(key))
     }
 
     /// The error for the installation's chain.
-    fn own_damaged(&self, position: u64, error: LoadError) -> VerifyError {
+    fn installation_damaged(&self, position: u64, error: LoadError) -> VerifyError {
         match error {
             LoadError::Storage(error) => VerifyError::Storage(error),
             LoadError::Damaged(damage) => VerifyError::Broken(Break {
-                chain: self.chains.own().chain.name().clone(),
+                chain: self.chains.installation().chain.name().clone(),
                 position,
                 finding: damage.to_string(),
             }),

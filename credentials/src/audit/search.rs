@@ -100,7 +100,7 @@ impl Audit {
         let registrations = chains.registrations();
         let workspaces = registrations.keys().filter(|id| filter.may_match(id));
         let of_workspaces = workspaces.map(|id| chains.of(id));
-        [chains.own().clone()]
+        [chains.installation().clone()]
             .into_iter()
             .chain(of_workspaces)
             .filter_map(|tracked| Source::of(chains, tracked))
@@ -112,7 +112,7 @@ impl Audit {
         let registrations = self.chains.registrations();
         let begun = registrations
             .iter()
-            .filter(|(_, it)| it.is_there && it.pending.is_none());
+            .filter(|(_, it)| it.exists && it.pending.is_none());
         let matching = begun.filter(|(id, _)| filter.may_match(id));
         let chains = matching.map(|(id, _)| self.chains.of(id));
         let unreadable = chains.filter(|tracked| tracked.state().is_none());
@@ -337,7 +337,7 @@ impl AuditFilter {
         fn is<T: PartialEq>(wanted: &Option<T>, found: Option<&T>) -> bool {
             wanted.is_none() || wanted.as_ref() == found
         }
-        let is_there = match (&self.within, &record.workspace) {
+        let is_visible = match (&self.within, &record.workspace) {
             (Scope::All, _) => true,
             (Scope::Only(_), None) => false,
             (within, Some(workspace)) => {
@@ -345,7 +345,7 @@ impl AuditFilter {
                     && !is_of_erased(record, chain, chains.registration(workspace))
             }
         };
-        is_there
+        is_visible
             && is(&self.workspace, record.workspace.as_ref())
             && is(&self.actor, Some(&record.actor))
             && is(&self.event, Some(&record.event))

@@ -49,7 +49,7 @@ impl Audit {
     fn known_heads(&self) -> Vec<Option<u64>> {
         let registrations = self.chains.registrations();
         let of_workspaces = registrations.keys().map(|id| self.chains.of(id));
-        let chains = of_workspaces.chain([self.chains.own().clone()]);
+        let chains = of_workspaces.chain([self.chains.installation().clone()]);
         chains
             .map(|tracked| Some(tracked.state()?.head.seq))
             .collect()
@@ -60,14 +60,20 @@ impl Audit {
             records: 0,
             heads: Vec::new(),
         };
-        self.verify_one(self.chains.own(), &mut verified).await?;
+        self.verify_one(self.chains.installation(), &mut verified)
+            .await?;
         for id in self.chains.registrations().keys() {
             let tracked = self.chains.of(id);
             self.verify_one(&tracked, &mut verified).await?;
         }
-        if let Some(found) = self.chains.own_put_back().await.map_err(unreadable)? {
+        if let Some(found) = self
+            .chains
+            .installation_put_back()
+            .await
+            .map_err(unreadable)?
+        {
             return Err(VerifyError::Broken(Break {
-                chain: self.chains.own().chain.name().clone(),
+                chain: self.chains.installation().chain.name().clone(),
                 position: 0,
                 finding: found.to_string(),
             }));
@@ -128,7 +134,7 @@ impl Audit {
     /// Checks that every state that the installation's chain has recorded of a workspace's chain is
     /// in that chain.
     async fn verify_links(&self) -> Result<(), VerifyError> {
-        let own = self.chains.own();
+        let own = self.chains.installation();
         let Some(state) = own.state() else {
             return Ok(());
         };
@@ -196,6 +202,7 @@ fn unreadable(error: LoadError) -> VerifyError {
     }
 }
 
+/// Records of the installation's chain that are read at a time.
 const BATCH: usize = 1024;
 /// How often to verify again while a log keeps changing.
 const MAX_RETRIES: usize = 20;

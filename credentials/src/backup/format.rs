@@ -1,5 +1,6 @@
-//! The outer file format: magic, format number, header, chunks with their lengths, an end mark,
-//! SHA-256. Lengths and format number are 32 bits, big-endian.
+//! The outer file format: magic, format number, header, sealed chunks, an end mark, SHA-256. Header
+//! and chunks are pieces: a length and that many bytes. Lengths and format number are 32 bits,
+//! big-endian.
 
 use std::{
     fs::File,
@@ -30,7 +31,7 @@ pub struct Header {
     pub installation: String,
     /// How often the installation had been restored before.
     pub epoch: u64,
-    /// The head of the installation's own chain.
+    /// The head of the installation's chain.
     pub audit: Head,
     /// Time of creation.
     pub created_at: Timestamp,
@@ -228,8 +229,8 @@ pub fn check(file: &Path) -> Result<Header, RestoreError> {
     Ok(header)
 }
 
-/// The name that a chunk is sealed under. The key seals only this file, so the name needs to tell
-/// chunks apart only.
+/// The name that a chunk is sealed under. The key seals only this file, so the name
+/// only needs to distinguish its chunks.
 fn chunk_name(header: &Hash, chunk: u64, last: bool) -> String {
     let last = if last { "last" } else { "more" };
     format!("backup/{header}/{chunk}/{last}")
@@ -244,4 +245,5 @@ fn len(bytes: &[u8]) -> [u8; 4] {
 
 const MAGIC: &[u8; 15] = b"keyside-backup\n";
 pub(super) const FORMAT: u32 = 1;
+/// The end mark: a piece of length zero, which no header or chunk has.
 const END: [u8; 4] = [0; 4];

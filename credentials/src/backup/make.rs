@@ -78,7 +78,7 @@ impl Registry {
 
     async fn begin_backup(self: Arc<Self>, id: String) -> Result<Backup, ChangeError> {
         let guard = self.block_changes().await;
-        let own = self.chains.own().lock(Priority::Normal).await;
+        let own = self.chains.installation().lock(Priority::Normal).await;
         let (key, wrapped) = self.keyring.new_standalone_key("bk_").await?;
         let state = self.consistent_state().await?;
         let header = Header {
@@ -136,7 +136,7 @@ impl Registry {
         };
         let registrations = self.chains.registrations();
         let workspaces = registrations.keys().map(|id| self.chains.of(id));
-        let own = self.chains.own().clone();
+        let own = self.chains.installation().clone();
         for tracked in workspaces.chain([own.clone()]) {
             self.capture(&tracked, &mut state).await?;
         }
@@ -279,5 +279,7 @@ impl Writer {
 
 /// A chunk is closed after this many bytes of plaintext.
 const CHUNK: usize = 256 << 10;
+/// Pieces that wait for a slow reader; each is slightly more than a chunk.
 const PIECES_AHEAD: usize = 4;
+/// Blocks of run records that are in memory at a time.
 const BLOCKS_PER_READ: usize = 256;

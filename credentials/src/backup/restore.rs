@@ -76,7 +76,7 @@ impl Restore<'_> {
     /// # Errors
     /// Why not, and what to do. Replaced files are kept beside the new ones.
     pub async fn run(&self, file: &Path) -> Result<Restored, RestoreError> {
-        if is_there(self.store)? {
+        if has_entries(self.store)? {
             return Err(RestoreError::StoreThere {
                 folder: self.store.to_owned(),
             });
@@ -151,11 +151,11 @@ impl Restore<'_> {
     /// other token is unknown to the restored store.
     fn put_token(&self, token: Option<Zeroizing<Vec<u8>>>, epoch: u64) -> Result<(), FileError> {
         let path = self.token_file();
-        let there = file::read_if_exists(&path)?.map(Zeroizing::new);
-        if there == token {
+        let existing = file::read_if_exists(&path)?.map(Zeroizing::new);
+        if existing == token {
             return Ok(());
         }
-        if there.is_some() {
+        if existing.is_some() {
             keep_copy(&path, epoch)?;
         }
         match token {
@@ -425,10 +425,10 @@ fn no_older_chain(
         return Ok(());
     };
     match Head::verify_under(&bytes, name, installation, here) {
-        Ok((there, _)) if there.records > head.records => Err(RestoreError::Older {
+        Ok((acknowledged, _)) if acknowledged.records > head.records => Err(RestoreError::Older {
             finding: format!(
                 "its records of {name} end at {}, and those that were here at {}",
-                head.records, there.records
+                head.records, acknowledged.records
             ),
         }),
         _ => Ok(()),
@@ -436,7 +436,7 @@ fn no_older_chain(
 }
 
 /// Whether the folder has any entries.
-fn is_there(folder: &Path) -> Result<bool, FileError> {
+fn has_entries(folder: &Path) -> Result<bool, FileError> {
     match fs::read_dir(folder) {
         Ok(mut entries) => Ok(entries.next().is_some()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),

@@ -278,7 +278,7 @@ async fn a_backup_restores_completely_on_another_machine_with_the_same_master_ke
     assert_eq!(
         again.audit().verify().await.unwrap(),
         verified,
-        "on record once"
+        "recorded once"
     );
 }
 

@@ -52,9 +52,9 @@ impl Chains {
         let mut events = drafts.iter().map(|draft| draft.event);
         let accepts = events.any(|event| event == Event::ClockAccepted);
         let accepted = self.registrations.load().accepted;
-        // The installation's own chain continued when the clock was accepted.
-        let is_own = tracked.chain.name() == self.own.chain.name();
-        let is_believed = is_own || accepted.is_none_or(|it| it.believes(&on.head));
+        // The installation's chain continued when the clock was accepted.
+        let is_installation = tracked.chain.name() == self.installation.chain.name();
+        let is_believed = is_installation || accepted.is_none_or(|it| it.believes(&on.head));
         match is_believed && !accepts {
             true => now.max(Timestamp::from_microsecond(on.head.at).unwrap_or(now)),
             false => now,

@@ -19,6 +19,7 @@ use keyside_store::{
     chain::{ChainName, Damage, Head, Link, LoadError, State},
     file::{self, FileError},
 };
+use tokio::task::spawn_blocking;
 
 use crate::{keyring::Keyring, model::WorkspaceId};
 
@@ -98,20 +99,20 @@ impl Anchors {
     }
 
     /// Writes the anchor for a state. A failure is only logged: the change itself is on disk.
-    pub(crate) async fn write(&self, chain: &ChainName, state: &Arc<State>) {
-        if let Err(error) = self.keep(chain, state).await {
+    pub(crate) async fn write_or_warn(&self, chain: &ChainName, state: &Arc<State>) {
+        if let Err(error) = self.write(chain, state).await {
             tracing::warn!(%error, "the anchor of a chain could not be written");
         }
     }
 
     /// Writes the anchor for a state, and reports a failure.
-    pub(crate) async fn keep(
+    pub(crate) async fn write(
         &self,
         chain: &ChainName,
         state: &Arc<State>,
     ) -> Result<(), StorageError> {
         let (written, chain, state) = (self.0.clone(), chain.clone(), state.clone());
-        let replaced = tokio::task::spawn_blocking(move || written.replace(&chain, &state)).await;
+        let replaced = spawn_blocking(move || written.replace(&chain, &state)).await;
         let replaced = replaced.map_err(StorageError::unavailable)?;
         replaced.map_err(StorageError::unavailable)
     }
@@ -119,7 +120,7 @@ impl Anchors {
     /// Syncs the folder, so that all anchors survive a power cut.
     pub(crate) async fn sync(&self) -> Result<(), StorageError> {
         let folder = self.0.folder.clone();
-        let synced = tokio::task::spawn_blocking(move || file::sync_folder(&folder)).await;
+        let synced = spawn_blocking(move || file::sync_folder(&folder)).await;
         let synced = synced.map_err(StorageError::unavailable)?;
         synced.map_err(StorageError::unavailable)
     }
@@ -145,9 +146,9 @@ impl Written {
         let path = Anchors::path(&self.folder, chain);
         // Other processes on this machine use the same temporary file.
         let _lock = file::lock(&self.folder.join(".lock"))?;
-        let there =
+        let existing =
             file::read_if_exists(&path)?.and_then(|bytes| Head::parse_unverified(&bytes).ok());
-        if there.is_some_and(|there| (there.epoch, there.seq) > now) {
+        if existing.is_some_and(|existing| (existing.epoch, existing.seq) > now) {
             // The chain has moved on, perhaps under another signing key that will be the only
             // trusted one: keep the newer anchor.
             return Ok(());

@@ -1,4 +1,4 @@
-//! Compares the installation's own chain with the heads of the workspaces. Each of these names the
+//! Compares the installation's chain with the heads of the workspaces. Each of these names the
 //! installation's head that its commit was decided on. If the installation's chain does not have
 //! that state, it was put back to an older one, perhaps together with its anchor.
 
@@ -21,16 +21,20 @@ impl Chains {
     ///
     /// # Errors
     /// The installation's chain is damaged in another way, or the backend failed.
-    pub(crate) async fn own_put_back(&self) -> Result<Option<PutBack>, LoadError> {
+    pub(crate) async fn installation_put_back(&self) -> Result<Option<PutBack>, LoadError> {
         let Some((shown_by, known)) = self.newest_decision() else {
             return Ok(None);
         };
         let known_order = (known.epoch, known.seq);
-        if self.own.state().is_none_or(|own| order(&own) < known_order) {
+        if self
+            .installation
+            .state()
+            .is_none_or(|own| order(&own) < known_order)
+        {
             // Another process may have committed to it since it was read here.
-            self.refresh(&self.own).await?;
+            self.refresh(&self.installation).await?;
         }
-        let Some(own) = self.own.state() else {
+        let Some(own) = self.installation.state() else {
             return Ok(None);
         };
         let found = order(&own);
@@ -43,7 +47,9 @@ impl Chains {
             // Restored since: commits of the epoch before cannot be compared with this chain.
             return Ok(None);
         }
-        let at = self.records(&self.own, &own.head, known.records, 1).await;
+        let at = self
+            .records(&self.installation, &own.head, known.records, 1)
+            .await;
         let is_known = match at {
             Ok(records) => records.first().is_some_and(|at| at.hash == known.hash),
             // A record that is gone is found by `verify`, and proves nothing here.

@@ -17,9 +17,9 @@ use super::{Chains, Registration, Tracked};
 use crate::model::WorkspaceId;
 
 impl Chains {
-    /// Whether the installation's own chain has an anchor.
+    /// Whether the installation's chain has an anchor.
     pub(crate) fn has_installation_anchor(&self) -> bool {
-        self.has_anchor(&self.own)
+        self.has_anchor(&self.installation)
     }
 
     pub(crate) fn has_anchor(&self, tracked: &Tracked) -> bool {
@@ -40,7 +40,9 @@ impl Chains {
     /// Writes the anchor of a chain that has none because of a crash.
     pub(crate) async fn write_first_anchor(&self, tracked: &Tracked) {
         if let Some(state) = tracked.state().filter(|_| !self.has_anchor(tracked)) {
-            self.anchors.write(tracked.chain.name(), &state).await;
+            self.anchors
+                .write_or_warn(tracked.chain.name(), &state)
+                .await;
         }
     }
 
@@ -112,8 +114,8 @@ impl Chains {
         }
     }
 
-    /// Refuses a head of another epoch than the keyring's: a restore raises the epoch in every chain
-    /// and in the keyring, so either of them was put back to a state before the restore.
+    /// Refuses a head of another epoch than the keyring's: a restore raises the epoch in every
+    /// chain and in the keyring, so one of them was put back to a state before the restore.
     fn check_epoch(&self, head: &Head) -> Result<(), Damage> {
         let (head, keyring) = (head.epoch, self.epoch);
         match head.cmp(&keyring) {

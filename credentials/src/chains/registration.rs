@@ -14,7 +14,9 @@ use crate::model::WorkspaceId;
 pub(crate) struct Registration {
     /// Counts the workspaces that had this id, from 1.
     pub(crate) incarnation: u64,
-    pub(crate) is_there: bool,
+    /// False once the workspace is erased.
+    #[serde(rename = "isThere")]
+    pub(crate) exists: bool,
     /// Time of creation; shown if the workspace's own chain is damaged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) created_at: Option<Timestamp>,
@@ -59,12 +61,12 @@ pub(crate) struct Erasure {
 }
 
 impl Registration {
-    /// Replaces a registration that is gone or edited. Counts as there, so that it is shown, and
+    /// Replaces a registration that is gone or edited. Counts as existing, so that it is shown, and
     /// nothing is created under its id.
     pub(super) fn unreadable() -> Self {
         Self {
             incarnation: 0,
-            is_there: true,
+            exists: true,
             created_at: None,
             pending: None,
             link: None,

@@ -26,10 +26,10 @@ impl Chains {
     /// # Errors
     /// What is wrong with the chain, or a failure of the backend. The last known state is kept.
     pub(crate) async fn refresh(&self, tracked: &Tracked) -> Result<Option<Arc<State>>, LoadError> {
-        let is_own = tracked.chain.name() == self.own.chain.name();
+        let is_installation = tracked.chain.name() == self.installation.chain.name();
         // Another process may have finished a rotation: then the old key must not be trusted here
         // either.
-        if is_own
+        if is_installation
             && self.keyring.signing().has_successors()
             && let Err(error) = self.keyring.catch_up().await
         {
@@ -86,9 +86,9 @@ impl Chains {
         tracked: &Tracked,
         on: Option<&Arc<State>>,
     ) -> Result<Option<PublicKey>, StorageError> {
-        let own = match tracked.chain.name() == self.own.chain.name() {
+        let own = match tracked.chain.name() == self.installation.chain.name() {
             true => on.cloned(),
-            false => self.own.state(),
+            false => self.installation.state(),
         };
         let Some(own) = own else {
             return Ok(None);
@@ -117,8 +117,8 @@ impl Chains {
             true => on,
             false => self.commit_adoption(tracked, &on, to).await?,
         };
-        let kept = self.anchors.keep(tracked.chain.name(), &state).await;
-        kept.map_err(CommitError::NotBegun)
+        let written = self.anchors.write(tracked.chain.name(), &state).await;
+        written.map_err(CommitError::NotBegun)
     }
 
     async fn commit_adoption(

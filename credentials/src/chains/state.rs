@@ -39,7 +39,13 @@ impl InstallationState {
         let Some(entry) = state.document(NAME) else {
             return Ok(Self::default());
         };
-        let body = chains.own().chain.read([entry]).await?.pop().flatten();
+        let body = chains
+            .installation()
+            .chain
+            .read([entry])
+            .await?
+            .pop()
+            .flatten();
         let read = body.and_then(|body| serde_json::from_slice(&body).ok());
         let gone = || Damage::DocumentGone {
             document: NAME.to_owned(),
@@ -87,16 +93,16 @@ impl Chains {
         &self,
     ) -> Result<(Option<Arc<State>>, InstallationState), LoadError> {
         loop {
-            self.refresh(self.own()).await?;
-            let Some(on) = self.own().state() else {
+            self.refresh(self.installation()).await?;
+            let Some(on) = self.installation().state() else {
                 return Ok((None, InstallationState::default()));
             };
             let read = InstallationState::read(self, &on).await;
             match read {
                 Err(LoadError::Damaged(damage)) => {
                     // A concurrent commit may have replaced it.
-                    self.refresh(self.own()).await?;
-                    if !self.own().is_newer_than(&on) {
+                    self.refresh(self.installation()).await?;
+                    if !self.installation().is_newer_than(&on) {
                         return Err(damage.into());
                     }
                 }
@@ -120,7 +126,7 @@ impl Chains {
             }
             let writes = vec![state.write()];
             match self
-                .commit(self.own(), on.as_ref(), 0, drafts, writes)
+                .commit(self.installation(), on.as_ref(), 0, drafts, writes)
                 .await
             {
                 Err(CommitError::Raced) => pause().await,
@@ -136,7 +142,7 @@ impl Chains {
         draft: Draft,
         log: Timestamp,
     ) -> Result<(), CommitError> {
-        let _changing = self.own().lock(Priority::Normal).await;
+        let _changing = self.installation().lock(Priority::Normal).await;
         self.commit_to_installation(|on| {
             let accepted = AcceptedClock {
                 ahead_until: log,
@@ -149,5 +155,5 @@ impl Chains {
 }
 
 const NAME: &str = "state";
-/// Findings; some 150 bytes each.
+/// Findings; about 150 bytes each.
 const MAX_REPORTED: usize = 500;

@@ -37,7 +37,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use tokio::{sync::Notify, task::spawn_blocking};
+use tokio::{sync::Notify, task::spawn_blocking, time::timeout};
 
 use self::format::{Body, Entry, Tag};
 pub use self::key::{CacheKey, CacheKeyError};
@@ -96,7 +96,7 @@ pub(super) struct CachedSecret {
     pub(super) confirmed: Timestamp,
     /// End of its use, by the wall clock.
     pub(super) until: Timestamp,
-    /// Time until then.
+    /// From now until `until`.
     pub(super) remaining: Duration,
     pub(super) secret: Secret,
 }
@@ -256,7 +256,7 @@ impl Cache {
     /// Waits for a change, or until entries may have expired.
     pub(super) async fn wait(&self) {
         let tick = self.refresh().min(MAX_TICK);
-        let _ = tokio::time::timeout(tick, self.changed.notified()).await;
+        let _ = timeout(tick, self.changed.notified()).await;
     }
 
     /// Writes changes, confirmations and expiries to disk. Called by one task only.

@@ -93,8 +93,8 @@ impl CredentialDocument {
     }
 
     fn destroy(&mut self, now: Timestamp, which: impl Fn(&VersionDocument) -> bool) -> Vec<u32> {
-        let there = |version: &&mut VersionDocument| version.destroyed_at.is_none();
-        let doomed = self.versions.iter_mut().filter(there);
+        let is_kept = |version: &&mut VersionDocument| version.destroyed_at.is_none();
+        let doomed = self.versions.iter_mut().filter(is_kept);
         doomed
             .filter(|version| which(version))
             .map(|version| {

@@ -122,8 +122,8 @@ impl Keyring {
         let adopted = files.map_or(Ok(()), |files| files.adopt(to));
         let adopted = adopted.err().map(|error| {
             format!(
-                "{error}: the new master key stands beside the old one, in the file that ends in .next-of-keyside, and is \
-                 found there. Put it in the old one's place"
+                "{error}: the new master key is in the file beside the old one that ends in .next-of-keyside, and is \
+                 found there. Move it to the old one's path"
             )
         });
         let warnings: Vec<_> = left.into_iter().chain(adopted).collect();

@@ -51,7 +51,7 @@ impl Signer for LockedSigningKey {
         self.public
     }
 
-    /// Takes some 50 microseconds, mostly for deriving the key pair, which is little beside the
+    /// Takes about 50 microseconds, mostly for deriving the key pair, which is little beside the
     /// fsync that follows. The copy of the seed is wiped. What ring 0.17 derives from it (scalar
     /// and prefix, 64 bytes) is not, and stays on the stack until overwritten.
     fn sign(&self, message: &[u8]) -> Signature {

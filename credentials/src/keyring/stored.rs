@@ -1,12 +1,16 @@
 //! The keyring file: JSON, readable, and useless without the master key.
 
-use std::{collections::BTreeMap, fs::Permissions, os::unix::fs::PermissionsExt, path::Path};
+use std::{
+    collections::BTreeMap, fs::Permissions, os::unix::fs::PermissionsExt, panic::resume_unwind,
+    path::Path,
+};
 
 use keyside_store::{
     PublicKey,
     file::{self, FileError},
 };
 use serde::{Deserialize, Serialize};
+use tokio::task::spawn_blocking;
 
 use super::KeyringError;
 use crate::{encoding::base64_bytes, model::WorkspaceId};
@@ -165,10 +169,10 @@ impl KeyringFile {
 
     pub(super) async fn replace_blocking(self, path: &Path) -> Result<(), KeyringError> {
         let (path, named) = (path.to_owned(), path.to_owned());
-        match tokio::task::spawn_blocking(move || self.replace(&path)).await {
+        match spawn_blocking(move || self.replace(&path)).await {
             Ok(replaced) => replaced,
             Err(error) => match error.try_into_panic() {
-                Ok(panic) => std::panic::resume_unwind(panic),
+                Ok(panic) => resume_unwind(panic),
                 Err(_) => Err(stopping(&named).into()),
             },
         }

@@ -92,7 +92,7 @@ impl Registry {
         let gate = self.gate.read().await;
         let guard = self.begin_change(by, lock, gate).await?;
         let registration = self.chains.registration(workspace);
-        if let Some(registration) = registration.filter(|it| it.is_there) {
+        if let Some(registration) = registration.filter(|it| it.exists) {
             let findings = self.read_workspace(workspace).await?;
             self.report(findings).await?;
             self.recover_workspace(workspace, &registration).await?;
@@ -126,7 +126,7 @@ impl Registry {
     pub(super) async fn refresh_installation_state(
         &self,
     ) -> Result<Option<Arc<State>>, CommitError> {
-        let own = self.chains.own();
+        let own = self.chains.installation();
         self.chains.refresh(own).await.map_err(load_failed)?;
         let mut tokens_state = self.tokens_state.lock().await;
         // Repeats until nothing changed during the read. Other readers of the chain do not load its
@@ -160,7 +160,7 @@ impl Registry {
 
     fn forget_erased(&self) {
         let registrations = self.chains.registrations();
-        let gone = |id: &WorkspaceId| registrations.get(id).is_none_or(|it| !it.is_there);
+        let gone = |id: &WorkspaceId| registrations.get(id).is_none_or(|it| !it.exists);
         let snapshot = self.snapshot.load_full();
         let ids = snapshot.workspaces.values().map(|it| &it.document.id);
         for id in ids.filter(|id| gone(id)) {
@@ -224,13 +224,13 @@ impl Registry {
 
     /// Commits a change of the installation's chain on the state that it was decided on. The caller
     /// holds the chain's lock.
-    pub(super) async fn commit_own(
+    pub(super) async fn commit_to_installation_on(
         &self,
         on: Option<&Arc<State>>,
         drafts: Vec<Draft>,
         writes: Vec<Write>,
     ) -> Result<Arc<State>, ChangeError> {
-        let own = self.chains.own();
+        let own = self.chains.installation();
         let commit = self.chains.commit(own, on, 0, drafts, writes);
         Ok(commit.await?)
     }

@@ -183,7 +183,7 @@ impl Registry {
         let Some(end) = end else {
             return Ok(());
         };
-        let own = self.chains.own();
+        let own = self.chains.installation();
         let _changing = own.lock(Priority::High).await;
         for _ in 0..MAX_RACES {
             let on = self.refresh_installation_state().await?;
@@ -194,14 +194,14 @@ impl Registry {
                 readable.map_err(CommitError::Damaged)?;
             }
             let registration = registration.filter(|registration| {
-                registration.is_there && registration.incarnation == end.summary.incarnation
+                registration.exists && registration.incarnation == end.summary.incarnation
             });
             let Some(mut registration) = registration else {
                 return Ok(());
             };
             let now = self.clock.now();
             let tokens = self.access.after_erasure(id, now);
-            registration.is_there = false;
+            registration.exists = false;
             registration.pending = None;
             // A chain that is cut before its end is refused from now on, and its id with it.
             registration.link = end.link.or(registration.link);
@@ -247,8 +247,8 @@ impl Registry {
             VerifyError::Storage(error) => ChangeError::ErasingUnfinished(error),
             error => ChangeError::ErasingUnfinished(StorageError::unavailable(error)),
         })?;
-        let is_there = self.chains.registration(&id).is_some_and(|it| it.is_there);
-        let receipt = receipt.filter(|_| !is_there);
+        let exists = self.chains.registration(&id).is_some_and(|it| it.exists);
+        let receipt = receipt.filter(|_| !exists);
         let receipt = receipt.ok_or(ChangeError::WorkspaceUnknown)?;
         // Destroys keys that an earlier attempt left.
         let keys = receipt.destroyed_keys.iter().cloned().collect();

@@ -298,7 +298,7 @@ pub enum OpenError {
         /// The keyring's path.
         keyring: PathBuf,
     },
-    /// The installation's own chain failed verification.
+    /// The installation's chain failed verification.
     #[error(
         "the installation's own chain, in the data folder {}, failed verification: {damage}{}",
         heads.parent().unwrap_or(heads).display(),
@@ -317,7 +317,7 @@ pub enum OpenError {
         path.display()
     )]
     AnchorMissing {
-        /// The folder, or the file of the installation's own chain.
+        /// The folder, or the file of the installation's chain.
         path: PathBuf,
     },
     /// The owner token's file cannot be written.
@@ -326,8 +326,8 @@ pub enum OpenError {
 }
 
 impl OpenError {
-    /// The error for the installation's own chain; `heads` is the folder of anchors.
-    pub(super) fn of_own_chain(error: LoadError, heads: &Path) -> Self {
+    /// The error for the installation's chain; `heads` is the folder of anchors.
+    pub(super) fn of_installation_chain(error: LoadError, heads: &Path) -> Self {
         match error {
             LoadError::Storage(error) => Self::Storage(error),
             // The path is relative to the data folder, which is the parent of `heads`.

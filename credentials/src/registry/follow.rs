@@ -6,6 +6,8 @@ use std::{
     time::Duration,
 };
 
+use tokio::time::sleep;
+
 use super::{ChangeError, OpenError, OpenOptions, Registry, open::Role};
 
 impl Registry {
@@ -33,7 +35,7 @@ impl Registry {
         self.refresh_installation_state().await?;
         let registrations = self.chains.registrations();
         for (id, registration) in registrations.iter() {
-            if registration.is_there {
+            if registration.exists {
                 self.read_workspace(id).await?;
             }
         }
@@ -43,7 +45,7 @@ impl Registry {
 
 async fn keep_following(registry: Weak<Registry>, poll: Duration) {
     loop {
-        tokio::time::sleep(poll).await;
+        sleep(poll).await;
         let Some(registry) = registry.upgrade() else {
             return;
         };

@@ -8,7 +8,7 @@ use std::{
 
 use tokio::{
     sync::mpsc,
-    time::{MissedTickBehavior, interval},
+    time::{MissedTickBehavior, interval, timeout},
 };
 
 use super::{
@@ -38,7 +38,7 @@ async fn run_linking(registry: Weak<Registry>) {
     }
     while let Some(links) = registry.upgrade().map(|registry| registry.links.clone()) {
         // The registry may be dropped meanwhile.
-        let _ = tokio::time::timeout(SWEEP_INTERVAL, links.wait()).await;
+        let _ = timeout(SWEEP_INTERVAL, links.wait()).await;
         let Some(registry) = registry.upgrade() else {
             return;
         };
@@ -111,4 +111,5 @@ impl Attempt {
     }
 }
 
+/// How often housekeeping runs, and how soon its tasks notice that the registry was dropped.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(60);

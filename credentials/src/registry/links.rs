@@ -10,7 +10,10 @@ use std::{
 };
 
 use keyside_store::chain::CommitError;
-use tokio::{sync::Notify, time::Instant};
+use tokio::{
+    sync::Notify,
+    time::{Instant, timeout_at},
+};
 
 use super::Registry;
 use crate::{
@@ -82,7 +85,7 @@ impl Links {
         };
         match next {
             Some(next) => {
-                let _ = tokio::time::timeout_at(next, self.due.notified()).await;
+                let _ = timeout_at(next, self.due.notified()).await;
             }
             None => self.due.notified().await,
         }
@@ -143,14 +146,14 @@ impl Registry {
     }
 
     async fn write_links(&self, due: &[WorkspaceId]) -> Result<(), CommitError> {
-        let _changing = self.chains.own().lock(Priority::Normal).await;
+        let _changing = self.chains.installation().lock(Priority::Normal).await;
         let committed = self.chains.commit_to_installation(|_| {
             let (mut links, mut writes) = (Vec::new(), Vec::new());
             for id in due {
                 let state = self.chains.of(id).state();
                 // A link must not replace a registration that cannot be read by one that can.
                 let registration = self.chains.registration(id);
-                let registration = registration.filter(|it| it.is_there && !it.is_unreadable);
+                let registration = registration.filter(|it| it.exists && !it.is_unreadable);
                 let Some((state, mut registration)) = state.zip(registration) else {
                     continue;
                 };
@@ -165,7 +168,6 @@ impl Registry {
                 writes.push(registration.write(id));
                 links.push((id.clone(), link));
             }
-            // A record holds at most some twenty links.
             let drafts = links.chunks(LINKS_PER_RECORD).map(|links| Draft {
                 links: links.to_vec(),
                 ..Draft::new(Event::ChainsLinked, &ActorContext::system("links"))
@@ -178,8 +180,11 @@ impl Registry {
 
 /// Changes that end a use within this time share a commit.
 const LINK_DELAY: Duration = Duration::from_millis(100);
+/// The longest time from a change to its link.
 const LINK_INTERVAL: Duration = Duration::from_secs(3_600);
+/// After a failure to write links.
 const RETRY_AFTER: Duration = Duration::from_secs(10);
+/// About twenty links fit into a record of 4 KiB.
 const LINKS_PER_RECORD: usize = 16;
-/// A chain is linked after this many commits. A start verifies some 10,000 records in 100 ms.
+/// A chain is linked after this many commits. A start verifies about 10,000 records in 100 ms.
 const MAX_UNLINKED_COMMITS: u32 = 64;

@@ -118,10 +118,10 @@ impl Registry {
         // Before the installation's chain is read: another process registers a workspace before it
         // writes its anchor.
         let anchored = chains.anchored_workspaces();
-        let refreshed = chains.refresh(chains.own()).await;
-        refreshed.map_err(|error| OpenError::of_own_chain(error, &heads))?;
+        let refreshed = chains.refresh(chains.installation()).await;
+        refreshed.map_err(|error| OpenError::of_installation_chain(error, &heads))?;
         if role == Role::Authority {
-            chains.write_first_anchor(chains.own()).await;
+            chains.write_first_anchor(chains.installation()).await;
             warn_about_unregistered(&chains, &anchored, &keyring);
         }
         let (notices, noted) = Notices::new(clock.clone());
@@ -157,7 +157,7 @@ impl Registry {
             clock,
         });
         let findings = registry.read_workspaces().await?;
-        registry.expect_own_newest(&heads).await?;
+        registry.expect_newest_installation_head(&heads).await?;
         registry.clock.at_least(registry.chains.latest());
         if role == Role::Authority {
             tolerate_full_disk("what was found damaged", registry.report_state().await)?;
@@ -168,7 +168,11 @@ impl Registry {
                 tracing::error!(%error, "recovery from a crash failed: a later start retries");
             }
         }
-        let own = registry.chains.own().state().map(|own| own.head.link());
+        let own = registry
+            .chains
+            .installation()
+            .state()
+            .map(|own| own.head.link());
         let head = own.map_or_else(String::new, |own| {
             format!("installation {}:{}", own.records, own.hash)
         });
@@ -182,7 +186,7 @@ impl Registry {
 
     /// Loads the tokens from the installation's chain. Tokens that fail authentication are dropped.
     pub(super) async fn read_tokens(&self) -> Result<Vec<Finding>, StorageError> {
-        let own = self.chains.own();
+        let own = self.chains.installation();
         let Some(state) = own.state() else {
             return Ok(Vec::new());
         };
@@ -216,15 +220,15 @@ impl Registry {
 
     /// Refuses an installation's chain that is older than what the workspaces' heads were decided
     /// on.
-    async fn expect_own_newest(&self, heads: &Path) -> Result<(), OpenError> {
-        let found = match self.chains.own_put_back().await {
+    async fn expect_newest_installation_head(&self, heads: &Path) -> Result<(), OpenError> {
+        let found = match self.chains.installation_put_back().await {
             Ok(None) => return Ok(()),
             Ok(Some(found)) => found,
-            Err(error) => return Err(OpenError::of_own_chain(error, heads)),
+            Err(error) => return Err(OpenError::of_installation_chain(error, heads)),
         };
         let PutBack { shown_by, damage } = found;
         tracing::error!(%shown_by, %damage, "a workspace was changed on a newer state of the installation");
-        Err(OpenError::of_own_chain(damage.into(), heads))
+        Err(OpenError::of_installation_chain(damage.into(), heads))
     }
 
     /// Reads a workspace's chain, and publishes the workspace if it has changed. A workspace that
@@ -235,7 +239,7 @@ impl Registry {
     ) -> Result<Vec<Finding>, StorageError> {
         let tracked = self.chains.of(id);
         let refreshed = self.chains.refresh(&tracked).await;
-        let registration = self.chains.registration(id).filter(|it| it.is_there);
+        let registration = self.chains.registration(id).filter(|it| it.exists);
         let Some(registration) = registration else {
             // Only the audit records of an erased workspace are left.
             if let Err(LoadError::Damaged(damage)) = refreshed {

@@ -13,7 +13,7 @@ use crate::{
 impl Registry {
     /// Commits `draft` to the installation's chain, unless `key` was recorded before.
     pub(super) async fn record_once(&self, key: &str, draft: Draft) -> Result<(), CommitError> {
-        let _changing = self.chains.own().lock(Priority::Normal).await;
+        let _changing = self.chains.installation().lock(Priority::Normal).await;
         let recorded = self
             .chains
             .change_state(|state| {
@@ -73,7 +73,7 @@ impl Registry {
             note: Some(damage.to_string()),
             ..Draft::new(Event::DocumentDamaged, &ActorContext::system("start"))
         };
-        let _changing = self.chains.own().lock(Priority::Normal).await;
+        let _changing = self.chains.installation().lock(Priority::Normal).await;
         let committed = self
             .chains
             .commit_to_installation(|_| (vec![draft.clone()], Vec::new()));

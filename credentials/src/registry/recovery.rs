@@ -31,7 +31,7 @@ impl Registry {
             }
             let link = tracked.state().map(|state| state.head.link());
             let is_pending = registration.pending.is_some();
-            if registration.is_there && (link != registration.link || is_pending) {
+            if registration.exists && (link != registration.link || is_pending) {
                 // Clears `pending` soon.
                 self.links.changed(id, is_pending);
             }
@@ -49,7 +49,7 @@ impl Registry {
         id: &WorkspaceId,
         registration: &Registration,
     ) -> Result<(), CommitError> {
-        if !registration.is_there {
+        if !registration.exists {
             return Ok(());
         }
         let tracked = self.chains.of(id);

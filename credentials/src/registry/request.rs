@@ -45,7 +45,7 @@ pub struct NewCredential {
     pub environment: Environment,
     /// The key, or its place in Vault.
     pub secret: NewSecret,
-    /// Purpose.
+    /// What it is used for, such as `ci-smoke`.
     pub usage_tag: Option<UsageTag>,
     /// When requests stop using it; `None` for never.
     pub expires_at: Option<Timestamp>,

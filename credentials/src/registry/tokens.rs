@@ -11,6 +11,7 @@ use keyside_store::{
     chain::{CommitError, State},
     file,
 };
+use tokio::time::sleep;
 
 use super::{
     ChangeError, Registry,
@@ -98,8 +99,8 @@ impl Registry {
             };
         };
         let registrations = self.chains.registrations();
-        let is_there = |id| within.holds(id) && registrations.get(id).is_some_and(|it| it.is_there);
-        match !workspaces.is_empty() && workspaces.iter().all(is_there) {
+        let exists = |id| within.holds(id) && registrations.get(id).is_some_and(|it| it.exists);
+        match !workspaces.is_empty() && workspaces.iter().all(exists) {
             true => Ok(()),
             false => Err(ChangeError::WorkspaceUnknown),
         }
@@ -156,7 +157,7 @@ impl Registry {
     /// fail authentication. Anyone who can read its file owns the data folder, so it gives no
     /// further access.
     pub(super) async fn make_owner(&self) -> Result<(), EnsureOwnerError> {
-        let own = self.chains.own();
+        let own = self.chains.installation();
         let _changing = own.lock(Priority::Normal).await;
         for _ in 0..MAX_RACES {
             let refreshed = self.chains.refresh(own).await;
@@ -204,7 +205,7 @@ impl Registry {
         priority: Priority,
     ) -> Result<ChangeGuard<'_, Turn>, ChangeError> {
         let gate = self.gate.read().await;
-        let lock = self.chains.own().lock(priority).await;
+        let lock = self.chains.installation().lock(priority).await;
         self.begin_change(by, lock, gate).await
     }
 
@@ -222,7 +223,8 @@ impl Registry {
         document: &TokenDocument,
     ) -> Result<(), ChangeError> {
         let writes = vec![document.write()];
-        self.commit_own(on, vec![draft], writes).await?;
+        self.commit_to_installation_on(on, vec![draft], writes)
+            .await?;
         self.access.publish(document);
         Ok(())
     }
@@ -231,7 +233,7 @@ impl Registry {
 /// Stores times of last use, for as long as the registry is open.
 pub(super) async fn keep_last_used(registry: Weak<Registry>) {
     loop {
-        tokio::time::sleep(STORE_INTERVAL).await;
+        sleep(STORE_INTERVAL).await;
         let Some(registry) = registry.upgrade() else {
             return;
         };

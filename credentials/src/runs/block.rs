@@ -223,5 +223,6 @@ mod microseconds {
 }
 
 const FORMAT: u8 = 3;
+/// Encoded bytes of a typical record and of a typical use: the buffer of a block rarely grows.
 const TYPICAL_LEN: usize = 64;
 const TYPICAL_USE_LEN: usize = 96;

@@ -94,4 +94,5 @@ impl Shared {
     }
 }
 
+/// Blocks that are in memory at a time, besides the runs of the workspace.
 const BLOCKS_PER_READ: usize = 16;

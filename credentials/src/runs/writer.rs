@@ -278,6 +278,7 @@ const MAX_WRITE_DELAY: Duration = Duration::from_millis(90);
 /// How soon requests are accepted again once records can be written: refused ones have a
 /// `Retry-After` of a second.
 const PROBE_INTERVAL: Duration = Duration::from_secs(1);
+/// Records that wait for the writer; beyond that `runs.when_full` applies.
 pub(super) const MAX_QUEUED_RECORDS: usize = 1_000;
 /// Limits the linear search through a block's uses.
 const RECORDS_PER_BLOCK: usize = 256;

@@ -8,7 +8,7 @@ use super::{Snapshot, WorkspaceEntry};
 
 /// A source of snapshots. Requests do not know whether workspaces are stored, declared, or both.
 pub trait Snapshots: Send + Sync {
-    /// The current snapshot. Once per request: must neither wait nor lock.
+    /// The current snapshot. Called once per request, so it never waits for I/O.
     fn load(&self) -> Guard<Arc<Snapshot>>;
 }
 
@@ -18,8 +18,8 @@ impl Snapshots for ArcSwap<Snapshot> {
     }
 }
 
-/// Stored credentials, overlaid with declared ones: a declared credential takes its label from a
-/// stored one, and becomes the default if none is stored.
+/// Stored credentials, overlaid with declared ones: a stored credential loses its label to a
+/// declared one with the same label. A declared one becomes the default if no stored one is.
 pub(crate) struct Overlay {
     stored: Arc<ArcSwap<Snapshot>>,
     declared: Arc<ArcSwap<Snapshot>>,
@@ -53,7 +53,8 @@ impl Overlay {
 }
 
 impl Snapshots for Overlay {
-    /// Combines again if either has changed, so that the next request sees the change.
+    /// Combines again if either has changed, so that the next request sees the change. Locks only
+    /// then.
     fn load(&self) -> Guard<Arc<Snapshot>> {
         if let Some(current) = self.current() {
             return current;

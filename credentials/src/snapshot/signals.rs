@@ -130,7 +130,10 @@ impl Notice {
     }
 }
 
+/// At most one notice per credential and kind in this time, so that a client that retries cannot
+/// fill the audit log.
 const NOTICE_INTERVAL_SECS: i64 = 3_600;
 /// Before any time, and not so far that a difference overflows.
 const NEVER: i64 = i64::MIN / 2;
+/// Notices that wait to be recorded; further ones are dropped, and the next refusal tries again.
 const QUEUE_CAPACITY: usize = 256;

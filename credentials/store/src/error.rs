@@ -22,7 +22,7 @@ pub enum StorageError {
     /// The stored value is not the one that the caller expected. Nothing was written.
     #[error("another writer has changed {what} in the meantime")]
     Conflict {
-        /// The key.
+        /// The key that was to be written.
         what: String,
     },
     /// Too little disk space. Refused before the first write, so freeing space is enough to

@@ -12,6 +12,7 @@ use std::{
 };
 
 use async_trait::async_trait;
+use tokio::time::sleep;
 
 pub use self::gate::{Gate, GateGuard};
 use crate::{
@@ -190,7 +191,7 @@ impl Faulty {
             crash,
         } = self.next_incident();
         if !delay.is_zero() {
-            tokio::time::sleep(delay).await;
+            sleep(delay).await;
         }
         match self.crashed.fetch_or(crash, Ordering::SeqCst) {
             true => Err(error()),

@@ -2,6 +2,7 @@
 //! crash are removed.
 
 use std::{
+    env,
     fs::{self, File, Permissions},
     io,
     os::unix::fs::PermissionsExt,
@@ -182,7 +183,7 @@ pub(super) fn open_copy(folder: &Path) -> Result<OpenedFolder, StoreOpenError> {
         return Err(StoreOpenError::no_store(folder));
     }
     check_file_types(folder)?;
-    let temporary = std::env::temp_dir();
+    let temporary = env::temp_dir();
     let copy = tempfile::tempdir().map_err(FileError::at(&temporary))?;
     for entry in fs::read_dir(folder).map_err(FileError::at(folder))? {
         let path = entry.map_err(FileError::at(folder))?.path();

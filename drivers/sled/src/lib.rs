@@ -19,10 +19,15 @@ mod run_log;
 mod sync;
 mod tree;
 
-use std::{path::Path, sync::Arc};
+use std::{
+    panic::{self, AssertUnwindSafe},
+    path::Path,
+    sync::{Arc, Once},
+};
 
 use async_trait::async_trait;
 use keyside_store::{Archive, Backend, Edit, Effect, Notes, RunLog, Storage, StorageError};
+use tokio::task::spawn_blocking;
 
 use self::{
     disk_space::DiskSpace,
@@ -97,7 +102,7 @@ impl EmbeddedStore {
     /// The store could not be deleted.
     pub async fn remove_unused(folder: &Path) -> Result<bool, StoreOpenError> {
         let folder = folder.to_owned();
-        let removed = tokio::task::spawn_blocking(move || {
+        let removed = spawn_blocking(move || {
             if let Some(_lock) = folder::lock_unfinished(&folder) {
                 return folder::remove_atomically(&folder).map(|()| true);
             }
@@ -120,7 +125,7 @@ impl EmbeddedStore {
         // sled 0.34.7 panics on inconsistent files (`pagecache/logger.rs`,
         // `pagecache/snapshot.rs`). That means damage, and the panic's text would only tell sled's
         // authors anything.
-        let opened = tokio::task::spawn_blocking(move || catch_panic(open)).await;
+        let opened = spawn_blocking(move || catch_panic(open)).await;
         let damaged = || StoreOpenError::damaged(folder, "sled cannot read it");
         Ok(Arc::new(Self(Arc::new(
             opened.ok().flatten().ok_or_else(damaged)??,
@@ -137,7 +142,7 @@ impl EmbeddedStore {
         work: impl FnOnce(&Opened) -> Result<T, StorageError> + Send + 'static,
     ) -> Result<T, StorageError> {
         let opened = self.0.clone();
-        let done = tokio::task::spawn_blocking(move || catch_panic(|| work(&opened))).await;
+        let done = spawn_blocking(move || catch_panic(|| work(&opened))).await;
         // sled 0.34.7 panics on inconsistent files, also after it has opened them.
         let damaged = || Err(self.0.tree.damaged("sled cannot read it"));
         done.ok().flatten().unwrap_or_else(damaged)
@@ -157,17 +162,17 @@ impl EmbeddedStore {
 /// Runs `work`. A panic is only logged.
 fn catch_panic<T>(work: impl FnOnce() -> T) -> Option<T> {
     QUIET.with(|quiet| quiet.set(true));
-    static HOOK: std::sync::Once = std::sync::Once::new();
+    static HOOK: Once = Once::new();
     // The default hook would print the panic to stderr, so it is skipped on threads that catch it.
     HOOK.call_once(|| {
-        let before = std::panic::take_hook();
-        std::panic::set_hook(Box::new(move |panic| {
+        let before = panic::take_hook();
+        panic::set_hook(Box::new(move |panic| {
             if !QUIET.with(std::cell::Cell::get) {
                 before(panic);
             }
         }));
     });
-    let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
+    let done = panic::catch_unwind(AssertUnwindSafe(work));
     QUIET.with(|quiet| quiet.set(false));
     done.inspect_err(|panic| {
         let said = panic.downcast_ref::<String>().map(String::as_str);

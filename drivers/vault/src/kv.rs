@@ -206,8 +206,8 @@ impl<'a> SecretLocation<'a> {
         let metadata = answer.read::<MetadataEnvelope>(&call)?.data;
         let version = self.reference.version.unwrap_or(metadata.current_version);
         let state = metadata.versions.get(&version.to_string());
-        let is_there = state.is_some_and(VersionState::is_there);
-        match is_there && version.to_string() == known {
+        let exists = state.is_some_and(VersionState::exists);
+        match exists && version.to_string() == known {
             true => Ok(Polled::Unchanged),
             false => Ok(Polled::Changed),
         }
@@ -309,7 +309,7 @@ struct VersionState {
 impl VersionState {
     /// Whether the version certainly exists. With a deletion time that depends on Vault's clock, so
     /// the data is read instead.
-    fn is_there(&self) -> bool {
+    fn exists(&self) -> bool {
         !self.destroyed && self.deletion_time.is_empty()
     }
 

@@ -304,6 +304,7 @@ impl RenewalState {
     }
 }
 
+/// The longest wait after the first failure; it doubles with each further one.
 const MIN_BACKOFF: Duration = Duration::from_millis(250);
 /// Bounds the time from the end of an outage to the first sign-in.
 const MAX_BACKOFF: Duration = Duration::from_secs(10);

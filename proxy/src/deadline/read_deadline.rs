@@ -34,11 +34,11 @@ impl ReadDeadline {
     }
 
     /// Called after each read. Notes the end of a request, then the first byte of the next head.
-    pub(super) fn note_read(&mut self, activity: &Activity, bytes_came: bool) {
+    pub(super) fn note_read(&mut self, activity: &Activity, has_bytes: bool) {
         if let Some(end) = activity.take_request_end() {
             self.waiting = Waiting::Idle(end);
         }
-        let begins_head = bytes_came
+        let begins_head = has_bytes
             && matches!(self.waiting, Waiting::Idle(_))
             && !activity.is_answering()
             && !activity.is_multiplexed();
@@ -47,7 +47,8 @@ impl ReadDeadline {
         }
     }
 
-    /// `None` while a response is in flight.
+    /// The time at which the connection is closed unless the client sends something; `None` while a
+    /// response is in flight.
     pub(super) fn at(&self, activity: &Activity) -> Option<Instant> {
         match self.waiting {
             _ if activity.is_answering() => None,

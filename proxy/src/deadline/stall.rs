@@ -1,6 +1,6 @@
-//! How long a client has read nothing of the bytes that wait for it.
+//! Measures how long a client has read none of the bytes that wait for it.
 //!
-//! A blocked write alone does not show it. Linux reports a full socket as writable again once a
+//! A blocked write alone does not show that. Linux reports a full socket as writable again once a
 //! third of its send buffer is free (`sk_stream_is_writeable`), which is a megabyte of a buffer
 //! that has grown: a slow reader needs minutes for that. So this counts the bytes that the client's
 //! kernel has acknowledged. A kernel whose receive buffer was full acknowledges in steps of at

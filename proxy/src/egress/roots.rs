@@ -1,6 +1,6 @@
 //! Reads the certificate authorities that upstreams are verified against. Runs once at start.
 
-use std::{env, ffi::OsStr, path::Path};
+use std::{env, ffi::OsStr, fs, path::Path};
 
 use rustls::{
     RootCertStore,
@@ -19,7 +19,7 @@ impl AddedRoots {
         let Some(path) = path else {
             return Ok(Self(roots));
         };
-        let pem = std::fs::read(path).map_err(|source| EgressError::Unreadable {
+        let pem = fs::read(path).map_err(|source| EgressError::Unreadable {
             setting: "egress.ca_file",
             path: path.to_owned(),
             source,
@@ -73,7 +73,7 @@ fn expect_certificates(path: &Path) -> Result<(), EgressError> {
     }
     let shown = path.display();
     let pem =
-        std::fs::read(path).map_err(|source| unusable(format!("cannot read {shown}: {source}")))?;
+        fs::read(path).map_err(|source| unusable(format!("cannot read {shown}: {source}")))?;
     match CertificateDer::pem_slice_iter(&pem).any(|certificate| certificate.is_ok()) {
         true => Ok(()),
         false => Err(unusable(format!(
@@ -86,7 +86,7 @@ fn expect_certificates(path: &Path) -> Result<(), EgressError> {
 fn expect_folders(paths: &OsStr) -> Result<(), EgressError> {
     let named = env::split_paths(paths).filter(|path| !path.as_os_str().is_empty());
     for path in named {
-        if let Err(source) = std::fs::read_dir(&path) {
+        if let Err(source) = fs::read_dir(&path) {
             return Err(EgressError::Authorities {
                 variable: CERTIFICATE_FOLDERS,
                 reason: format!("cannot read {}: {source}", path.display()),

@@ -85,9 +85,9 @@ impl ProxyVariables {
         };
         let list = value.to_string_lossy();
         let faults = entries(&list).map(invalid_entry).zip(1..);
-        let warnings = faults.filter_map(|(fault, place)| {
+        let warnings = faults.filter_map(|(fault, position)| {
             Some(format!(
-                "{name}: entry {place} {}, and exempts nothing",
+                "{name}: entry {position} {}, and exempts nothing",
                 fault?
             ))
         });
@@ -142,12 +142,12 @@ fn invalid_entry(entry: &str) -> Option<&'static str> {
 }
 
 fn is_network(address: &str, length: &str) -> bool {
-    let most = match address.parse::<IpAddr>() {
+    let longest = match address.parse::<IpAddr>() {
         Ok(IpAddr::V4(_)) => 32,
         Ok(IpAddr::V6(_)) => 128,
         Err(_) => return false,
     };
-    length.parse::<u8>().is_ok_and(|length| length <= most)
+    length.parse::<u8>().is_ok_and(|length| length <= longest)
 }
 
 /// Parses `[scheme://][user[:password]@]host[:port]`. The default scheme is http; user and password

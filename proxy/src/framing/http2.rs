@@ -96,4 +96,5 @@ const EXCLUSIVE: u32 = 1 << 31;
 /// Bytes; more than h2 0.4.20 accepts, which limits CONTINUATION frames to about 120 KiB for lists
 /// of 80 KiB.
 const LONGEST_BLOCK: usize = 256 * 1024;
+/// Bytes of capacity that the buffer keeps between blocks.
 const USUAL_BLOCK: usize = 4 * 1024;

@@ -1,7 +1,7 @@
 //! Creates Unix sockets and their folders, with access rights set before anybody can connect.
 
 use std::{
-    fs::{DirBuilder, Permissions},
+    fs::{self, DirBuilder, Permissions},
     io,
     os::{
         fd::AsRawFd,
@@ -25,7 +25,7 @@ pub(super) fn bind(path: &Path, mode: u32, all: &[Listener]) -> io::Result<UnixL
     socket::bind(socket.as_raw_fd(), &UnixAddr::new(path)?)?;
     // `chmod` before `listen`: until then nobody can connect, so the default mode never applies to
     // a connection.
-    std::fs::set_permissions(path, Permissions::from_mode(mode))?;
+    fs::set_permissions(path, Permissions::from_mode(mode))?;
     socket::listen(&socket, Backlog::MAXALLOWABLE)?;
     Ok(socket.into())
 }
@@ -50,7 +50,7 @@ fn make_folders(folder: &Path, all: &[Listener]) -> io::Result<()> {
         .iter()
         .any(|listener| lets_others_through(listener, folder))
     {
-        true => std::fs::set_permissions(folder, Permissions::from_mode(0o711)),
+        true => fs::set_permissions(folder, Permissions::from_mode(0o711)),
         false => Ok(()),
     }
 }
@@ -65,8 +65,8 @@ fn lets_others_through(listener: &Listener, folder: &Path) -> bool {
 
 /// Removes a socket that a killed process left behind, and no other kind of file.
 fn remove_stale(path: &Path) -> io::Result<()> {
-    match std::fs::symlink_metadata(path) {
-        Ok(found) if found.file_type().is_socket() => std::fs::remove_file(path),
+    match fs::symlink_metadata(path) {
+        Ok(found) if found.file_type().is_socket() => fs::remove_file(path),
         Ok(_) => Err(io::Error::new(
             io::ErrorKind::AlreadyExists,
             "a file that is not a socket exists there",

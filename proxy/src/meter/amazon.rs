@@ -123,6 +123,7 @@ impl Part {
     }
 }
 
+/// Bytes: two lengths and a checksum.
 const PRELUDE: usize = 12;
 const CHECKSUM: usize = 4;
 /// Bytes. Headers have at most 128 KiB and a payload 16 MiB; anything longer is not an event

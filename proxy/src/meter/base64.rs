@@ -1,4 +1,4 @@
-//! Decodes base64 (RFC 4648 section 4) that arrives in pieces.
+//! Decodes base64 (RFC 4648 section 4) that arrives in chunks.
 //!
 //! The `base64` crate decodes whole texts only. Invalid input needs no error here: it just leads to
 //! no counts.
@@ -11,7 +11,7 @@ pub(super) struct Base64 {
 }
 
 impl Base64 {
-    /// Decodes a piece. Skips other bytes: padding, and the backslash that JSON may put before a
+    /// Decodes a chunk. Skips other bytes: padding, and the backslash that JSON may put before a
     /// slash.
     pub(super) fn push(&mut self, text: &[u8], is_last: bool, mut take: impl FnMut(&[u8])) {
         for part in text.chunks(BLOCK) {

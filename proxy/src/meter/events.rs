@@ -36,11 +36,11 @@ impl Default for Line {
 impl Events {
     pub(super) fn push(
         &mut self,
-        piece: &[u8],
+        chunk: &[u8],
         rules: &Rules,
         tally: &mut Tally,
     ) -> Result<(), Unreadable> {
-        let mut rest = self.skip(piece, rules);
+        let mut rest = self.skip(chunk, rules);
         while let Some(first) = rest.first() {
             if std::mem::take(&mut self.after_return) && *first == b'\n' {
                 rest = &rest[1..];
@@ -60,14 +60,14 @@ impl Events {
 
     /// Skips whole events that cannot contain a count: nearly all of a stream, and usually the
     /// whole chunk.
-    fn skip<'a>(&mut self, piece: &'a [u8], rules: &Rules) -> &'a [u8] {
+    fn skip<'a>(&mut self, chunk: &'a [u8], rules: &Rules) -> &'a [u8] {
         let is_between = matches!(self.line, Line::Name(0)) && self.scanner.is_at_start();
-        if !is_between || rules.may_report(piece) {
-            return piece;
+        if !is_between || rules.may_report(chunk) {
+            return chunk;
         }
-        let end = behind_last_event(piece);
+        let end = behind_last_event(chunk);
         self.after_return &= end == 0;
-        &piece[end..]
+        &chunk[end..]
     }
 
     /// Reads a part of a line, without its end.
@@ -112,11 +112,11 @@ impl Events {
 
 /// How many bytes of a chunk belong to events that have ended: up to the last two line feeds, with
 /// or without carriage returns.
-fn behind_last_event(piece: &[u8]) -> usize {
-    if ENDS.iter().any(|end| piece.ends_with(end)) {
-        return piece.len();
+fn behind_last_event(chunk: &[u8]) -> usize {
+    if ENDS.iter().any(|end| chunk.ends_with(end)) {
+        return chunk.len();
     }
-    let behind = |end: &&[u8]| memmem::rfind(piece, end).map(|start| start + end.len());
+    let behind = |end: &&[u8]| memmem::rfind(chunk, end).map(|start| start + end.len());
     ENDS.iter().filter_map(behind).max().unwrap_or(0)
 }
 

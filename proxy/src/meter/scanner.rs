@@ -333,6 +333,7 @@ struct Token {
 }
 
 impl Token {
+    /// Bytes: the maximum length of a key or word in a provider's usage rules.
     const MAX_LENGTH: usize = 64;
 
     fn clear(&mut self) {

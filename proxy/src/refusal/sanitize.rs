@@ -40,15 +40,15 @@ pub(crate) fn host<'a>(host: &'a str, catalogue: &Catalogue) -> &'a str {
 }
 
 /// Whether the text contains the prefix of a provider's keys, or a random-looking run, however it
-/// is escaped. Names of models, methods and dated versions do not.
+/// is escaped. Names of models, methods and dated versions do not count as random.
 pub(crate) fn looks_like_key(text: &str, catalogue: &Catalogue) -> bool {
     let plain = unescaped(text);
     let lower = plain.to_ascii_lowercase();
-    let mut beginnings = catalogue.iter().flat_map(|provider| {
+    let mut prefixes = catalogue.iter().flat_map(|provider| {
         let refused = provider.key.refused.iter().map(|kind| &kind.prefix);
         provider.key.prefix.iter().chain(refused)
     });
-    beginnings.any(|beginning| lower.contains(&beginning.to_ascii_lowercase()))
+    prefixes.any(|prefix| lower.contains(&prefix.to_ascii_lowercase()))
         || plain
             .split(|c: char| !c.is_ascii_alphanumeric())
             .any(is_random)
@@ -75,6 +75,7 @@ fn is_uuid(text: &str) -> bool {
 
 /// Characters.
 const MAX_LENGTH: usize = 200;
+/// Further segments are left out; no route has as many.
 const MAX_SEGMENTS: usize = 32;
 /// Characters of a run without separators that count as random; `streamGenerateContent` is shorter.
 const RANDOM_LENGTH: usize = 24;

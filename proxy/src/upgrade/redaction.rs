@@ -40,12 +40,12 @@ impl Redaction {
             pending: VecDeque::new(),
             // Capacity for the longest frame: a buffer that grows would leave an unwiped copy
             // behind.
-            control: Zeroizing::new(Vec::with_capacity(CONTROL_HEADER + 125)),
+            control: Zeroizing::new(Vec::with_capacity(CONTROL_HEADER + MAX_CONTROL_PAYLOAD)),
         }
     }
 
-    /// Handles one part of a frame in `piece`.
-    pub(super) fn part(&mut self, part: Part<'_>, piece: &Bytes, scrub: &mut Scrub) {
+    /// Handles one part of a frame in `chunk`.
+    pub(super) fn part(&mut self, part: Part<'_>, chunk: &Bytes, scrub: &mut Scrub) {
         match part {
             Part::Header(frame, bytes) | Part::Payload(frame, bytes) if is_control(frame) => {
                 self.control.extend_from_slice(bytes);
@@ -53,7 +53,7 @@ impl Redaction {
             Part::End(frame) if is_control(frame) => self.end_control(scrub),
             Part::Header(_, header) => self.header(header, scrub),
             Part::Payload(frame, payload) => {
-                let payload = piece.slice_ref(payload);
+                let payload = chunk.slice_ref(payload);
                 self.pass(match frame.compressed {
                     true => payload,
                     false => scrub.push(payload),
@@ -123,6 +123,8 @@ fn is_control(frame: Frame) -> bool {
 
 /// The header of a control frame: its length fits into the second byte.
 const CONTROL_HEADER: usize = 2;
+/// Bytes (RFC 6455 section 5.5).
+const MAX_CONTROL_PAYLOAD: usize = 125;
 /// Fragments that may wait: more than a secret has bytes, one in each fragment. Without a limit,
 /// empty fragments could accumulate forever.
 const MAX_PENDING: usize = 256;

@@ -282,8 +282,9 @@ async fn tls_handshake<S: ByteStream>(
 
 const HTTP2: &[u8] = b"h2";
 
-// A broken path gives no error, and requests would go on to it for a quarter of an hour. An HTTP/2
-// connection with open requests must answer a ping, besides the socket option in `tcp`.
+// A broken network path gives no error until TCP gives up its retransmissions, on Linux after about
+// 15 minutes (tcp_retries2), and until then requests would be sent to it. So an HTTP/2 connection
+// with open requests must also answer pings; `tcp` limits retransmissions with a socket option.
 const PING_INTERVAL: Duration = Duration::from_secs(15);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
 

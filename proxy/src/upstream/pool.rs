@@ -18,7 +18,7 @@ use std::{
 use http::HeaderMap;
 use hyper::client::conn::{http1, http2};
 use keyside_credentials::CredentialId;
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::interval};
 
 use super::{contradiction::ContradictionFlag, socket::ReceivedFlag};
 use crate::request_body::RequestBody;
@@ -139,7 +139,7 @@ impl Pools {
 
     /// Sweeps until the pools are dropped.
     async fn sweep_forever(pools: Weak<Self>) {
-        let mut round = tokio::time::interval(SWEEP_INTERVAL);
+        let mut round = interval(SWEEP_INTERVAL);
         loop {
             round.tick().await;
             match pools.upgrade() {

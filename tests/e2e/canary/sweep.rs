@@ -81,7 +81,7 @@ impl Sweep {
                 assert!(canary.found_in(bytes).is_some(), "{place} is its place");
             } else if let Some(coding) = canary.found_in(bytes) {
                 let text = String::from_utf8_lossy(bytes);
-                panic!("{what} stands in {place}, {coding}: {text:.20000}");
+                panic!("{what} is in {place}, {coding}: {text:.20000}");
             }
         }
     }

@@ -72,7 +72,7 @@ fn a_get_is_sent_once_more_and_not_twice() {
         let (upstream, keyside) = breaking(100, |_| {});
         let (answer, arrived) = on_a_kept_connection(&upstream, &keyside, &ask);
         assert_eq!(answer.status(), 502, "{name}: {}", answer.text());
-        assert_eq!(arrived.len(), 2, "{name}: it was sent so often");
+        assert_eq!(arrived.len(), 2, "{name}: it was sent once");
     }
 }
 
@@ -102,8 +102,8 @@ fn a_request_that_may_do_something_is_not_sent_again() {
         let (answer, arrived) = on_a_kept_connection(&upstream, &keyside, &ask);
         expect::refused(name, &answer, 502, "upstream_unreachable");
         let advice = answer.header("x-should-retry");
-        assert_eq!(advice, Some("false"), "{name}: what SDKs are told");
-        assert_eq!(arrived.len(), 1, "{name}: it was sent so often");
+        assert_eq!(advice, Some("false"), "{name}: SDKs must not retry");
+        assert_eq!(arrived.len(), 1, "{name}: it was sent once");
     }
 }
 

@@ -63,7 +63,7 @@ async fn later_changes_are_only_discarded_with_confirmation() {
     assert!(error.to_string().contains("epoch"), "{error}");
 }
 
-/// The installation's own chain links to the change an hour later.
+/// The installation's chain links to the change an hour later.
 #[tokio::test]
 async fn a_key_added_since_the_backup_counts_as_a_later_change() {
     let (machine, registry) = Machine::running().await;

@@ -55,7 +55,7 @@ pub(super) fn remove(folder: &Path) {
     if let Err(error) = remove_file(folder, &path) {
         tracing::error!(
             path = %path.display(), %error,
-            "a secret that Vault took back is still in the cache: delete the file"
+            "a secret that is no longer valid is still in the cache: delete the file"
         );
     }
 }
@@ -80,8 +80,8 @@ fn expect_private(folder: &Path) -> Result<(), String> {
     match mode & 0o077 {
         0 => Ok(()),
         _ => Err(format!(
-            "{shown} has mode {mode:03o}, and vault.cache keeps secrets only where no other user can look: chmod 700 it, or name \
-             a folder in it, which Keyside makes"
+            "{shown} has mode {mode:03o}, and vault.cache keeps secrets only in folders that no other user can read: chmod 700 it, or \
+             name a folder below it, which Keyside then creates"
         )),
     }
 }
@@ -97,5 +97,5 @@ fn file_in(folder: &Path) -> PathBuf {
     folder.join("vault-secrets")
 }
 
-/// Enough for thousands of secrets of the greatest length.
+/// Bytes: enough for thousands of secrets of the maximum length.
 const MAX_LEN: u64 = 64 * 1024 * 1024;

@@ -180,11 +180,11 @@ fn make_beside(path: &Path) -> Result<MasterKey, FileError> {
 fn retire(path: &Path, current: &MasterKey) -> Result<bool, FileError> {
     let text = Zeroizing::new(file::read(path)?);
     let no_key = |_| FileError::at(path)(io::Error::other("it holds no master key any more"));
-    let there = MasterKey::parse(&text, "the key in place").map_err(no_key)?;
-    if there.id() == current.id() {
+    let existing = MasterKey::parse(&text, "the key in place").map_err(no_key)?;
+    if existing.id() == current.id() {
         return Ok(false);
     }
-    let retired = file::with_suffix(path, &format!(".retired-{}", there.id()));
+    let retired = file::with_suffix(path, &format!(".retired-{}", existing.id()));
     file::replace(&retired, &text, mode_of(path)?)?;
     Ok(true)
 }

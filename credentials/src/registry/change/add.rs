@@ -160,9 +160,9 @@ impl Registry {
         &self,
         by: &ActorContext,
         new: &NewCredential,
-        there: Option<&Arc<CredentialEntry>>,
+        existing: Option<&Arc<CredentialEntry>>,
     ) -> Result<Option<ChangeOutcome>, ChangeError> {
-        let (Some(by_key), Some(entry)) = (&new.idempotency, there) else {
+        let (Some(by_key), Some(entry)) = (&new.idempotency, existing) else {
             return Ok(None);
         };
         let metadata = match entry.damage() {

@@ -157,4 +157,4 @@ impl Registry {
 }
 
 const LOST: &str = "its record was lost before";
-const CUT: &str = "answers in flight are cut off";
+const CUT: &str = "responses in flight are cut off";

@@ -40,7 +40,7 @@ struct Promotion {
 
 /// The state of a rotation after its first commit.
 enum RotationStart {
-    /// Complete.
+    /// The rotation is complete.
     Done(ChangeOutcome),
     /// The new version is staged until it passes its check.
     Staged(Box<Staged>),

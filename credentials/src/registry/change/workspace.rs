@@ -72,9 +72,9 @@ impl Registry {
             .begin_change(&ActorContext::system("begin"), lock, gate)
             .await?;
         let now = self.chains.registration(id);
-        let is_there =
-            now.is_some_and(|now| now.is_there && now.incarnation == registration.incarnation);
-        if !is_there {
+        let is_unchanged =
+            now.is_some_and(|now| now.exists && now.incarnation == registration.incarnation);
+        if !is_unchanged {
             return Err(ChangeError::WorkspaceUnknown);
         }
         self.chains.refresh(&tracked).await.map_err(load_failed)?;
@@ -100,7 +100,7 @@ impl Registry {
         by: &ActorContext,
         new: &NewWorkspace,
     ) -> Result<Registration, ChangeError> {
-        let (tracked, own) = (self.chains.of(&new.id), self.chains.own());
+        let (tracked, own) = (self.chains.of(&new.id), self.chains.installation());
         // Before the installation's chain is read: another process registers a workspace before it
         // writes its anchor.
         let has_anchor = self.chains.has_anchor(&tracked);
@@ -113,7 +113,7 @@ impl Registry {
             let readable = before.check_readable(new.id.as_str());
             readable.map_err(CommitError::Damaged)?;
         }
-        if let Some(before) = before.as_ref().filter(|before| before.is_there) {
+        if let Some(before) = before.as_ref().filter(|before| before.exists) {
             return self.resume_creation(&new.id, before);
         }
         if before.is_none() && has_anchor {
@@ -141,7 +141,7 @@ impl Registry {
         let created_at = self.clock.now();
         let registration = Registration {
             incarnation: before.as_ref().map_or(0, |before| before.incarnation) + 1,
-            is_there: true,
+            exists: true,
             created_at: Some(created_at),
             pending: Some(PendingCreation {
                 name: new.name.clone(),
@@ -158,7 +158,7 @@ impl Registry {
             ..Draft::new(Event::WorkspaceCreated, by)
         };
         let writes = vec![registration.write(&new.id)];
-        let committed = self.commit_own(guard.on.as_ref(), vec![draft], writes);
+        let committed = self.commit_to_installation_on(guard.on.as_ref(), vec![draft], writes);
         match committed.await {
             Err(error @ ChangeError::StoreUnavailable(StorageError::Full { .. })) if !had_key => {
                 self.destroy_unused_key(&new.id, key.id()).await;

@@ -143,7 +143,7 @@ async fn a_conditional_revocation_of_a_token_fails_if_the_token_changed_before()
         ..new_token(Role::Viewer)
     };
     let Token { id, revision, .. } = made(&registry, new).await.token;
-    let own = registry.chains.own();
+    let own = registry.chains.installation();
     let changing = own.lock(Priority::Normal).await;
     let of = registry.clone();
     let acme: WorkspaceId = "acme".parse().unwrap();
@@ -230,7 +230,7 @@ async fn a_token_edited_in_the_store_is_refused() {
         let damaged = recorded
             .iter()
             .filter(|it| it.event == Event::DocumentDamaged);
-        assert_eq!(damaged.count(), 1, "on record, and once");
+        assert_eq!(damaged.count(), 1, "recorded, and only once");
     }
 }
 
@@ -239,9 +239,9 @@ async fn an_audit_search_reads_a_bounded_number_of_records_and_returns_a_cursor_
     let (_installation, registry) = Installation::with_acme().await;
     let chains = &registry.chains;
     for _ in 0..201 {
-        let on = chains.own().state();
+        let on = chains.installation().state();
         let drafts = vec![Draft::new(Event::Refused, &act()); 100];
-        let noted = chains.commit(chains.own(), on.as_ref(), 0, drafts, Vec::new());
+        let noted = chains.commit(chains.installation(), on.as_ref(), 0, drafts, Vec::new());
         noted.await.unwrap();
     }
     let filter = AuditFilter {

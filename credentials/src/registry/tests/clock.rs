@@ -18,7 +18,7 @@ impl Installation {
         let clock = Arc::new(Ratchet::new(self.clock.clone()));
         let heads = self.heads();
         let chains = Chains::new(self.backend(), Arc::new(keyring), clock, &heads).await;
-        chains.refresh(chains.own()).await.unwrap();
+        chains.refresh(chains.installation()).await.unwrap();
         for id in chains.registrations().keys() {
             chains.refresh(&chains.of(id)).await.unwrap();
         }

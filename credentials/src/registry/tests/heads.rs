@@ -233,7 +233,7 @@ async fn an_erased_workspaces_head_in_place_of_its_successors_is_detected_and_no
             let named = recorded
                 .iter()
                 .filter(|it| it.event == Event::DocumentDamaged);
-            assert_eq!(named.count(), 1, "on record, and once");
+            assert_eq!(named.count(), 1, "recorded, and only once");
         }
     }
 }
@@ -363,7 +363,7 @@ async fn an_id_with_a_damaged_earlier_chain_is_refused_before_any_write() {
         "{error}"
     );
     let registration = registry.chains.registration(&erasing::acme()).unwrap();
-    assert!(!registration.is_there && registration.pending.is_none());
+    assert!(!registration.exists && registration.pending.is_none());
     assert!(registry.keyring.ids(&erasing::acme()).await.is_empty());
     fs::write(&anchor, whole).unwrap();
     let again = registry.create_workspace(&act(), workspace("acme")).await;

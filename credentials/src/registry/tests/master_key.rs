@@ -241,7 +241,7 @@ async fn a_storage_failure_at_any_step_leaves_a_rotation_complete_or_not_begun()
             let on_record = recorded(&registry).await;
             assert!(
                 on_record.is_none_or(|id| id == with_file.id()),
-                "{at}, {fault:?}: it is on record, and was not carried out"
+                "{at}, {fault:?}: it is recorded, but was not finished"
             );
             let left = with_file.files().into_iter();
             let left: Vec<_> = left.map(|(path, _)| path).collect();

@@ -116,7 +116,7 @@ async fn a_revocation_of_a_token_overtakes_the_tokens_own_waiting_change() {
     let robin = new("Robin");
     let made = registry.create_token(&act(), &Scope::All, robin).await;
     let CreatedToken { token, .. } = made.unwrap();
-    let own = registry.chains.own();
+    let own = registry.chains.installation();
     let lock = own.lock(Priority::Normal).await;
     let by = ActorContext {
         actor: token.id.clone(),

@@ -27,7 +27,7 @@ impl Installation {
 
 /// The storage key of a document of the installation's chain.
 fn document(registry: &Registry, name: &str) -> String {
-    let state = registry.chains.own().state().unwrap();
+    let state = registry.chains.installation().state().unwrap();
     let entry = state.document(name).unwrap();
     ChainName::installation().object_key(&entry.object)
 }
@@ -93,7 +93,7 @@ async fn a_workspace_with_a_damaged_registration_is_not_served_linked_erased_or_
             let named = recorded
                 .iter()
                 .filter(|it| it.event == Event::DocumentDamaged);
-            assert_eq!(named.count(), 1, "on record, and once");
+            assert_eq!(named.count(), 1, "recorded, and only once");
         }
     }
 }

@@ -134,7 +134,7 @@ async fn a_receipt_proves_an_edit_or_a_rollback_of_the_log() {
     let (installation, registry, _) = two_workspaces().await;
     let before = installation.copy();
     let receipt = erase(&registry).await;
-    let state = registry.chains.own().state().unwrap();
+    let state = registry.chains.installation().state().unwrap();
     let first = ChainName::installation().object_key(&state.head.tail[0]);
     installation.tamper(&first, |record| record[80] ^= 1);
     let error = registry.audit().confirm(&receipt).await.unwrap_err();

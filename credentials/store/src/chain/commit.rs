@@ -4,6 +4,7 @@
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use ring::rand::{SecureRandom, SystemRandom};
+use tokio::time::sleep;
 
 use super::{
     Chain, CommitError, Damage, Entry, Head, Link, LoadError, ObjectRef, SegmentRef, State,
@@ -21,7 +22,7 @@ use crate::{
 /// One change of a chain, to be committed.
 #[derive(Clone, Debug)]
 pub struct Change {
-    /// When, in microseconds since the Unix epoch.
+    /// Time of the commit, in microseconds since the Unix epoch.
     pub at: i64,
     /// How many times the installation was restored from a backup.
     pub epoch: u64,
@@ -146,8 +147,8 @@ impl Chain {
                     return Err(CommitError::NotBegun(error));
                 }
                 Err(StorageError::Conflict { .. }) => {
-                    let there = self.head_bytes().await.map_err(unknown)?;
-                    if there.as_deref() == Some(&state.bytes) {
+                    let stored = self.head_bytes().await.map_err(unknown)?;
+                    if stored.as_deref() == Some(&state.bytes) {
                         break;
                     }
                     // A conflict at the first attempt is a definite answer: nothing was written.
@@ -165,7 +166,7 @@ impl Chain {
                 }
                 Err(error @ StorageError::Failed { .. }) => return Err(unknown(error)),
                 Err(error) if attempts == MAX_SWAP_ATTEMPTS => return Err(unknown(error)),
-                Err(_) => tokio::time::sleep(SWAP_RETRY_DELAY).await,
+                Err(_) => sleep(SWAP_RETRY_DELAY).await,
             }
         }
         self.storage.sync().await.map_err(unknown)
@@ -213,9 +214,9 @@ impl Chain {
             seq: state.head.seq + 1,
             hash: Hash::default(),
         });
-        let there = self.storage.list(&self.name.objects()).await?;
+        let keys = self.storage.list(&self.name.objects()).await?;
         // Objects with a higher sequence number belong to a commit in progress.
-        let garbage = there
+        let garbage = keys
             .into_iter()
             .filter(|key| *key < last && !named.contains(key));
         let mut removed = 0;
@@ -413,4 +414,5 @@ fn encoded<T: serde::Serialize>(contents: &T) -> Vec<u8> {
 
 /// Attempts of a swap that gets no answer.
 const MAX_SWAP_ATTEMPTS: u32 = 3;
+/// Pause before a swap without an answer is sent again.
 const SWAP_RETRY_DELAY: Duration = Duration::from_millis(50);

@@ -63,8 +63,8 @@ impl Map {
         };
         let mut entries = page.entries.clone();
         match entries.binary_search_by(|other| other.name.cmp(&entry.name)) {
-            Ok(there) => entries[there] = entry,
-            Err(place) => entries.insert(place, entry),
+            Ok(position) => entries[position] = entry,
+            Err(position) => entries.insert(position, entry),
         }
         if entries.len() > MAX_PAGE_ENTRIES {
             let upper = entries.split_off(MAX_PAGE_ENTRIES / 2);
@@ -77,11 +77,11 @@ impl Map {
     pub(super) fn remove(&mut self, name: &str) -> Option<Entry> {
         let at = self.page_of(name);
         let page = self.pages.get(at)?;
-        let there = page
+        let found = page
             .entries
             .binary_search_by(|entry| (*entry.name).cmp(name));
         let mut entries = page.entries.clone();
-        let removed = entries.remove(there.ok()?);
+        let removed = entries.remove(found.ok()?);
         match entries.is_empty() {
             true => drop(self.pages.remove(at)),
             false => self.pages[at] = Page::unwritten(entries),

@@ -18,8 +18,8 @@ pub(super) struct Fields<'a>(#[serde(borrow)] BTreeMap<String, &'a RawValue>);
 
 /// Why a field has no usable text.
 pub(super) enum MissingField {
-    /// The field does not exist; `there` lists those that do.
-    Field { there: Vec<String> },
+    /// The field does not exist; `existing` lists those that do.
+    Field { existing: Vec<String> },
     /// The text is empty.
     Empty,
     /// The value is not a string, but this type.
@@ -31,7 +31,7 @@ impl Fields<'_> {
     pub(super) fn take(mut self, name: &str) -> Result<Zeroizing<Vec<u8>>, MissingField> {
         let Some(value) = self.0.remove(name) else {
             return Err(MissingField::Field {
-                there: self.0.into_keys().collect(),
+                existing: self.0.into_keys().collect(),
             });
         };
         match unescaped(value.get()) {

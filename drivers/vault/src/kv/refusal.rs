@@ -95,16 +95,16 @@ fn wrong(missing: &MissingField) -> String {
     match missing {
         MissingField::Empty => "is empty; write the key into it".to_owned(),
         MissingField::NoText(kind) => format!("is {kind}; a key is a string"),
-        MissingField::Field { there } if there.is_empty() => {
-            "is not there; nor is any other".to_owned()
+        MissingField::Field { existing } if existing.is_empty() => {
+            "does not exist; the secret has no fields".to_owned()
         }
-        MissingField::Field { there } => {
-            let names: Vec<_> = there
+        MissingField::Field { existing } => {
+            let names: Vec<_> = existing
                 .iter()
                 .take(MAX_FIELD_NAMES)
                 .map(|name| single_line(name))
                 .collect();
-            format!("is not there; these are: {}", names.join(", "))
+            format!("does not exist; these do: {}", names.join(", "))
         }
     }
 }

@@ -184,11 +184,11 @@ async fn an_unreadable_secret_is_explained_with_a_remedy() {
         ),
         (
             version_2(7, json!({ "other": KEY, "user": "x" })),
-            "these are: other, user",
+            "these do: other, user",
         ),
         (version_2(7, json!({ "api_key": "" })), "is empty"),
         (version_2(7, json!({ "api_key": [KEY] })), "is a list"),
-        (version_2(7, json!({})), "nor is any other"),
+        (version_2(7, json!({})), "has no fields"),
     ];
     for (answer, expected) in cases {
         let (_vault, client, _jwt) = client(move |asked| match asked.line.as_str() {

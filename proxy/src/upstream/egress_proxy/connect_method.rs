@@ -84,6 +84,7 @@ fn failed(error: hyper::Error) -> TunnelError {
 
 /// Bytes; more than proxies send. A proxy's error page is a body, which is not read.
 const HEAD_BYTES: usize = 16 * 1024;
+/// The default of hyper.
 const HEAD_FIELDS: usize = 100;
 
 #[cfg(test)]

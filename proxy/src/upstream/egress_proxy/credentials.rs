@@ -69,6 +69,7 @@ impl ProxyCredentials {
     }
 }
 
+/// Bytes: SOCKS5 sends each length in one byte (RFC 1929 section 2).
 const MAX_LENGTH: usize = 255;
 
 #[cfg(test)]

@@ -67,7 +67,7 @@ impl Registry {
                 // Discards the unused new keys. If the master key cannot be removed now, the next
                 // start removes it.
                 if let Err(left) = self.settle_keys().await {
-                    tracing::warn!(error = %left, "an unused master key could not be removed: it is beside the current one");
+                    tracing::warn!(error = %left, "an unused master key could not be removed: its file is beside that of the current one");
                 }
                 Err(error)
             }
@@ -83,7 +83,7 @@ impl Registry {
             let refreshed = self.chains.refresh(&self.chains.of(id)).await;
             if let Err(LoadError::Damaged(damage)) = refreshed
                 && damage.anchor_file().is_some()
-                && registration.is_there
+                && registration.exists
             {
                 files.push(self.chains.anchor_file(id));
             }
@@ -132,7 +132,7 @@ impl Registry {
         })
     }
 
-    /// Finishes a recorded rotation. Errors do not say that nothing has changed.
+    /// Finishes a recorded rotation. After an error, some chains or keys may already have changed.
     pub(super) async fn finish_rotation(&self, to: &NewKeys) -> Result<Rewrapped, ChangeError> {
         let finished = async {
             let left = self.adopt_signing_key(&to.signing_key).await?;
@@ -147,9 +147,9 @@ impl Registry {
         };
         finished.await.map_err(|error| {
             let reason =
-                format!("the rotation is on record, and not carried out: run it again. {error}");
+                format!("the rotation is recorded but not finished: run it again. {error}");
             tracing::error!(master_key = to.master_key, "{reason}");
-            let own = self.chains.own().state();
+            let own = self.chains.installation().state();
             ChangeError::OutcomeUnknown {
                 seq: own.map_or(0, |own| own.head.seq),
                 error: StorageError::unavailable(reason),
@@ -222,7 +222,7 @@ impl Registry {
     }
 
     async fn adopt_in_installation(&self, to: &PublicKey) -> Result<(), CommitError> {
-        let own = self.chains.own();
+        let own = self.chains.installation();
         let _changing = own.lock(Priority::Normal).await;
         for _ in 0..MAX_RACES {
             self.chains.refresh(own).await.map_err(load_failed)?;
@@ -255,8 +255,8 @@ impl Registry {
                 Err(CommitError::Damaged(_)) if retries > 0 => retries -= 1,
                 Err(CommitError::Damaged(damage)) => {
                     tracing::error!(workspace = %id, %damage, "a damaged chain does not adopt the new signing key");
-                    let is_there = self.chains.registration(id).is_some_and(|it| it.is_there);
-                    let is_kept = is_there && damage.anchor_file().is_some();
+                    let exists = self.chains.registration(id).is_some_and(|it| it.exists);
+                    let is_kept = exists && damage.anchor_file().is_some();
                     return Ok(is_kept.then(|| self.chains.anchor_file(id)));
                 }
                 Err(CommitError::Raced) => {}
@@ -279,7 +279,7 @@ impl Registry {
         if let Some(registration) = self.chains.registration(id) {
             self.recover_workspace(id, &registration).await?;
         }
-        let registration = self.chains.registration(id).filter(|it| it.is_there);
+        let registration = self.chains.registration(id).filter(|it| it.exists);
         let Some(on) = tracked.state() else {
             // A registered workspace without a chain is damaged, unless it was erased.
             return match registration {
