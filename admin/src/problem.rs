@@ -339,6 +339,7 @@ fn rejection(error: &ChangeError) -> Option<(Kind, &'static str)> {
         ChangeError::InstallationDamaged(_) => (Kind::RecordDamaged, "Put back the newest copy of the whole data folder, or restore a backup. Nothing was changed."),
         ChangeError::LogDamaged(_) => (Kind::RecordDamaged, "Put back the newest copy of the whole data folder, or restore a backup. `keyside audit verify` lists what is damaged."),
         ChangeError::AnchorsDamaged { .. } => (Kind::RecordDamaged, "Put those files back from the newest copy of the data folder, or erase their workspaces; then rotate again. Nothing was changed."),
+        ChangeError::KeysLost { .. } => (Kind::RecordDamaged, "Put back the newest copy of the whole data folder, or erase these workspaces; then rotate again. Nothing was changed."),
         ChangeError::ChainDamaged { .. } => (Kind::RecordDamaged, "Choose another id, restore the newest copy of the whole data folder, or restore a backup. Nothing was changed."),
         ChangeError::HeadInTheWay { .. } => (Kind::RecordDamaged, "Move that file away and send the request again, or choose another id. Nothing was changed."),
         ChangeError::MasterKeyFixed(_) => (Kind::MasterKeyNotRotatable, "Configure a new master key, set kms.previous_master_key_file to the old one, restart, and rotate again."),

@@ -14,7 +14,7 @@ use keyside_store::{
     chain::{ChainName, Damage, LoadError},
 };
 
-use super::{Audit, Break, Receipt, Verified, VerifyError};
+use super::{Audit, Break, Receipt, Verified, VerifyError, verify::KEYS_LOST};
 use crate::{
     chains::{Anchors, Chains, HEADS, Registration, Tracked},
     clock::{Clock, Ratchet, SystemClock},
@@ -231,6 +231,9 @@ impl OfflineAudit {
         let Some(state) = state.filter(|state| state.document(WORKSPACE).is_some()) else {
             return Ok(());
         };
+        if self.audit.has_lost_keys(id).await? {
+            inspection.damage.push(broken(name, KEYS_LOST));
+        }
         let loader = WorkspaceLoader {
             keyring: &self.keyring,
             notices,

@@ -7,7 +7,10 @@ use keyside_store::{
 use serde::{Deserialize, Serialize};
 
 use super::{Audit, Break, VerifyError};
-use crate::{chains::Tracked, record::Record};
+use crate::{
+    chains::Tracked, documents::WORKSPACE, keyring::KeyringError, model::WorkspaceId,
+    record::Record,
+};
 
 /// A position in a chain, and the chain hash at that position.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,6 +68,13 @@ impl Audit {
         for id in self.chains.registrations().keys() {
             let tracked = self.chains.of(id);
             self.verify_one(&tracked, &mut verified).await?;
+            if self.has_lost_keys(id).await? {
+                return Err(VerifyError::Broken(Break {
+                    chain: tracked.chain.name().clone(),
+                    position: 0,
+                    finding: KEYS_LOST.to_owned(),
+                }));
+            }
         }
         if let Some(found) = self
             .chains
@@ -80,6 +90,39 @@ impl Audit {
         }
         self.verify_links().await?;
         Ok(verified)
+    }
+
+    /// Whether the keyring has no key of an existing workspace: it was put back to a state from
+    /// before the workspace was created. The workspace's chain must have been read.
+    pub(crate) async fn has_lost_keys(
+        &self,
+        workspace: &WorkspaceId,
+    ) -> Result<bool, KeyringError> {
+        if !self.lacks_keys(workspace).await {
+            return Ok(false);
+        }
+        // Another process may have created the workspace since the keyring was read, or erased it
+        // since its chain was read. A damaged chain is reported elsewhere.
+        self.keyring.catch_up().await?;
+        drop(self.chains.refresh(&self.chains.of(workspace)).await);
+        Ok(self.lacks_keys(workspace).await)
+    }
+
+    async fn lacks_keys(&self, workspace: &WorkspaceId) -> bool {
+        let registration = self.chains.registration(workspace);
+        let Some(registration) = registration.filter(|it| it.exists) else {
+            return false;
+        };
+        let state = self.chains.of(workspace).state();
+        // Without its own document, the workspace is being created or erased.
+        if state.is_none_or(|state| state.document(WORKSPACE).is_none()) {
+            return false;
+        }
+        // An old keyring may still have the keys of an erased workspace with this id.
+        let destroyed = registration.erased.map(|erased| erased.keys);
+        let destroyed = destroyed.unwrap_or_default();
+        let keys = self.keyring.ids(workspace).await;
+        keys.iter().all(|key| destroyed.contains(key))
     }
 
     async fn verify_one(
@@ -202,6 +245,8 @@ fn unreadable(error: LoadError) -> VerifyError {
     }
 }
 
+/// What [`Audit::has_lost_keys`] finds.
+pub(super) const KEYS_LOST: &str = "the keyring has no key of this workspace: put back the newest copy of the whole data folder, or restore a backup";
 /// Records of the installation's chain that are read at a time.
 const BATCH: usize = 1024;
 /// How often to verify again while a log keeps changing.

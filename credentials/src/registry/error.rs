@@ -15,7 +15,7 @@ use crate::{
     keyring::KeyringError,
     kms::KmsError,
     live_check::Finding,
-    model::Label,
+    model::{Label, WorkspaceId},
 };
 
 /// Why a change was not made. Nothing has changed, with three exceptions:
@@ -188,6 +188,17 @@ pub enum ChangeError {
         /// The files' paths.
         files: Vec<PathBuf>,
     },
+    /// The keyring has no keys of these workspaces, and a rotation would make it useless to put back
+    /// one that has them.
+    #[error(
+        "the keyring has no keys of these workspaces: {}. After a rotation of the keys it would not help any more to put \
+         back a keyring that has them",
+        named(workspaces)
+    )]
+    KeysLost {
+        /// The workspaces' ids.
+        workspaces: Vec<WorkspaceId>,
+    },
     /// Only an operator can replace the master key.
     #[error(transparent)]
     MasterKeyFixed(KmsError),
@@ -233,6 +244,11 @@ pub(super) fn listed(files: &[PathBuf]) -> String {
         .map(|file| file.display().to_string())
         .collect();
     files.join(", ")
+}
+
+fn named(workspaces: &[WorkspaceId]) -> String {
+    let ids: Vec<_> = workspaces.iter().map(WorkspaceId::as_str).collect();
+    ids.join(", ")
 }
 
 fn not_permitted(allowed: &[String]) -> String {

@@ -59,6 +59,7 @@ impl Registry {
         // this rotation replaces.
         self.settle_keys().await?;
         self.expect_readable_anchors().await?;
+        self.expect_all_keys().await?;
         match self.announce_keys(by).await {
             Ok(to) => self.finish_rotation(&to).await,
             // Keeps the new keys: a start that finds them recorded needs them.
@@ -91,6 +92,22 @@ impl Registry {
         match files.is_empty() {
             true => Ok(()),
             false => Err(ChangeError::AnchorsDamaged { files }),
+        }
+    }
+
+    /// Refuses while the keyring has no key of a workspace: a keyring from before the rotation,
+    /// which may have it, could not be put back any more.
+    async fn expect_all_keys(&self) -> Result<(), ChangeError> {
+        let mut workspaces = Vec::new();
+        let registrations = self.chains.registrations();
+        for id in registrations.keys() {
+            if self.audit.has_lost_keys(id).await? {
+                workspaces.push(id.clone());
+            }
+        }
+        match workspaces.is_empty() {
+            true => Ok(()),
+            false => Err(ChangeError::KeysLost { workspaces }),
         }
     }
 

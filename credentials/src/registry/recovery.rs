@@ -40,7 +40,13 @@ impl Registry {
             tracing::warn!(%error, "the keys of an erased workspace could not be destroyed yet");
         }
         self.settle_keys().await?;
-        self.forget_unannounced_keys().await
+        self.forget_unannounced_keys().await?;
+        for id in registrations.keys() {
+            if self.audit.has_lost_keys(id).await? {
+                tracing::error!(workspace = %id, "the keyring has no key of a workspace, and no key can be stored in it: put back the newest copy of the whole data folder, restore a backup, or erase the workspace");
+            }
+        }
+        Ok(())
     }
 
     /// Recovers one workspace. The caller holds its lock.

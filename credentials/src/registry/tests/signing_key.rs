@@ -444,3 +444,35 @@ async fn an_auditor_follows_a_rotation_from_one_export_to_the_next() {
         }
     }
 }
+
+/// A keyring from before the rotation could not be put back afterwards.
+#[tokio::test]
+async fn a_workspace_whose_key_is_lost_fails_verification_and_blocks_a_rotation() {
+    let (installation, registry) = Installation::with_acme().await;
+    let older = fs::read(installation.keyring()).unwrap();
+    let created = registry.create_workspace(&act(), workspace("globex")).await;
+    created.unwrap();
+    registry.audit().verify().await.unwrap();
+    drop(registry);
+    let newest = fs::read(installation.keyring()).unwrap();
+    fs::write(installation.keyring(), older).unwrap();
+    let registry = open(&installation).await;
+    match registry.audit().verify().await {
+        Err(VerifyError::Broken(found)) => {
+            assert_eq!(found.chain.as_str(), "workspace/globex", "{found}");
+        }
+        other => panic!("{other:?}"),
+    }
+    match registry.rotate_master_key(&act()).await {
+        Err(ChangeError::KeysLost { workspaces }) => {
+            let globex: WorkspaceId = "globex".parse().unwrap();
+            assert_eq!(workspaces, [globex]);
+        }
+        other => panic!("{other:?}"),
+    }
+    drop(registry);
+    fs::write(installation.keyring(), newest).unwrap();
+    let registry = open(&installation).await;
+    registry.audit().verify().await.unwrap();
+    registry.rotate_master_key(&act()).await.unwrap();
+}
