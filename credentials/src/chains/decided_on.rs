@@ -2,9 +2,12 @@
 //! installation's head that its commit was decided on. If the installation's chain does not have
 //! that state, it was put back to an older one, perhaps together with its anchor.
 
-use std::{fmt, sync::PoisonError};
+use std::fmt;
 
-use keyside_store::chain::{ChainName, Damage, Link, LoadError};
+use keyside_store::{
+    StorageError,
+    chain::{ChainName, Damage, Link, LoadError},
+};
 
 use super::{Chains, order};
 
@@ -22,7 +25,7 @@ impl Chains {
     /// # Errors
     /// The installation's chain is damaged in another way, or the backend failed.
     pub(crate) async fn installation_put_back(&self) -> Result<Option<PutBack>, LoadError> {
-        let Some((shown_by, known)) = self.newest_decision() else {
+        let Some((shown_by, known)) = self.newest_decision().await? else {
             return Ok(None);
         };
         let known_order = (known.epoch, known.seq);
@@ -60,18 +63,28 @@ impl Chains {
         Ok((!is_known).then_some(PutBack { shown_by, damage }))
     }
 
-    /// The newest of the installation's states that the known heads of workspaces were decided on,
-    /// and the chain of that workspace.
-    fn newest_decision(&self) -> Option<(ChainName, Link)> {
-        let workspaces = self
-            .workspaces
-            .read()
-            .unwrap_or_else(PoisonError::into_inner);
-        let decisions = workspaces.values().filter_map(|tracked| {
-            let decided_on = tracked.state()?.head.decided_on?;
-            Some((tracked.chain.name().clone(), decided_on))
-        });
-        decisions.max_by_key(|(_, decided_on)| (decided_on.epoch, decided_on.seq))
+    /// The newest of the installation's states that the heads of workspaces were decided on, and
+    /// the chain of that workspace. A head that is refused because its anchor is missing counts too:
+    /// it is signed.
+    async fn newest_decision(&self) -> Result<Option<(ChainName, Link)>, StorageError> {
+        let mut newest: Option<(ChainName, Link)> = None;
+        for id in self.registrations().keys() {
+            let tracked = self.of(id);
+            let state = match tracked.state() {
+                Some(state) => Some(state),
+                None => self.load_ignoring_anchor(&tracked).await?,
+            };
+            let Some(decided_on) = state.and_then(|state| state.head.decided_on) else {
+                continue;
+            };
+            let is_newer = newest.as_ref().is_none_or(|(_, newest)| {
+                (decided_on.epoch, decided_on.seq) > (newest.epoch, newest.seq)
+            });
+            if is_newer {
+                newest = Some((tracked.chain.name().clone(), decided_on));
+            }
+        }
+        Ok(newest)
     }
 }
 

@@ -133,6 +133,8 @@ async fn a_rollback_of_the_installation_and_its_anchor_is_refused_if_a_workspace
     let registry = installation.open().await;
     let made = registry.create_token(&act(), &Scope::All, token()).await;
     let id = made.unwrap().token.id;
+    // From now on, the workspaces' anchors are required.
+    registry.link(true).await;
     let older = installation.copy();
     let revoked = registry.revoke_token(&act(), &Scope::All, &id, None).await;
     revoked.unwrap();
@@ -155,6 +157,20 @@ async fn a_rollback_of_the_installation_and_its_anchor_is_refused_if_a_workspace
     );
     assert!(is_older, "{error}");
     assert!(error.to_string().contains("newest copy"), "{error}");
+    // Without its anchor, the workspace's head proves it too.
+    let anchor = installation.heads().join("workspace.acme");
+    let kept = fs::read(&anchor).unwrap();
+    fs::remove_file(&anchor).unwrap();
+    let error = refused(&installation).await;
+    let is_older = matches!(
+        error,
+        OpenError::Damaged {
+            damage: Damage::Older { .. },
+            ..
+        }
+    );
+    assert!(is_older, "{error}");
+    fs::write(&anchor, kept).unwrap();
     // The older state was continued elsewhere, so it is longer.
     let elsewhere = older.open().await;
     for _ in 0..4 {
