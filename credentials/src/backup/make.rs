@@ -71,6 +71,10 @@ impl Registry {
                 ..Draft::new(Event::BackupMade, &by)
             };
             registry.chains.append_record(made).await?;
+            // Otherwise a clean stop would write these links, and the backup would count as older
+            // than the installation. Not before the record: links may use the disk's reserve, and
+            // on a full disk a backup is refused.
+            registry.link(true).await;
             registry.begin_backup(id).await
         })
         .await
