@@ -26,7 +26,7 @@ pub enum KeyringError {
     /// would lose the keys that it lacks.
     #[error(
         "the keyring {} was replaced by an older copy while this process was running, and is not changed: put back the \
-         newest copy of that file",
+         newest copy of that file. If there is none, make a backup before this process stops, and restore it",
         path.display()
     )]
     Older {
