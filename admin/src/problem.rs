@@ -336,6 +336,8 @@ fn rejection(error: &ChangeError) -> Option<(Kind, &'static str)> {
         ChangeError::Replaced => (Kind::SecretReplaced, "Send the request again to check the secret that is in use now."),
         ChangeError::Damaged => (Kind::RecordDamaged, "Restore the data folder from a backup, or store the key again under a new label. Where the whole workspace is \
             damaged, it can also be erased (DELETE /api/workspaces/{id}) and created again."),
+        ChangeError::KeyLost => (Kind::RecordDamaged, "Put back the newest copy of the whole data folder, or restore a backup. Otherwise erase the workspace \
+            (DELETE /api/workspaces/{id}) and create it again. Nothing was changed."),
         ChangeError::InstallationDamaged(_) => (Kind::RecordDamaged, "Put back the newest copy of the whole data folder, or restore a backup. Nothing was changed."),
         ChangeError::LogDamaged(_) => (Kind::RecordDamaged, "Put back the newest copy of the whole data folder, or restore a backup. `keyside audit verify` lists what is damaged."),
         ChangeError::AnchorsDamaged { .. } => (Kind::RecordDamaged, "Put those files back from the newest copy of the data folder, or erase their workspaces; then rotate again. Nothing was changed."),

@@ -343,8 +343,9 @@ impl Stored {
         Ok(lock)
     }
 
-    /// Refuses a file of another installation, or with a public key that the KMS does not vouch
-    /// for: nothing may be wrapped together with that.
+    /// Refuses a file of another installation, a file that is older than the last known one, and a
+    /// file with a public key that the KMS does not vouch for: nothing may be wrapped together with
+    /// that.
     async fn adopt_file(
         &mut self,
         file: Option<KeyringFile>,
@@ -360,6 +361,11 @@ impl Stored {
         if file.installation != self.file.installation {
             return Err(damaged());
         }
+        if file.order() < self.file.order() {
+            return Err(KeyringError::Older {
+                path: path.to_owned(),
+            });
+        }
         let is_known = file.public_key == self.file.public_key;
         if !is_known && !known.is_successor(&file.public_key) {
             // Another process has replaced the signing key, if this key is wrapped together with
@@ -374,7 +380,8 @@ impl Stored {
         Ok(())
     }
 
-    async fn replace(&mut self, changed: KeyringFile, path: &Path) -> Result<(), KeyringError> {
+    async fn replace(&mut self, mut changed: KeyringFile, path: &Path) -> Result<(), KeyringError> {
+        changed.generation = changed.generation.saturating_add(1);
         changed.clone().replace_blocking(path).await?;
         // Another process may make the file what it was when it was loaded.
         self.caught_up.clear();

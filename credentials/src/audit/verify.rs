@@ -31,8 +31,8 @@ pub struct Verified {
 }
 
 impl Audit {
-    /// Reads all records of all chains, and compares them with the heads, and the heads with the
-    /// links between chains.
+    /// Reads all records of all chains, and compares them with the heads, and the heads with their
+    /// anchors and with the links between chains.
     ///
     /// # Errors
     /// The first record that is not what was written, or a failure of the backend.
@@ -138,12 +138,12 @@ impl Audit {
                 finding,
             })
         };
+        let failed = |error| match error {
+            LoadError::Storage(error) => VerifyError::from(error),
+            LoadError::Damaged(damage) => broken(0, damage.to_string()),
+        };
         // Reads the head from the store, so that an edit since the last refresh is found.
-        match self.chains.refresh(tracked).await {
-            Ok(_) => {}
-            Err(LoadError::Storage(error)) => return Err(error.into()),
-            Err(LoadError::Damaged(damage)) => return Err(broken(0, damage.to_string())),
-        }
+        drop(self.chains.refresh(tracked).await.map_err(failed)?);
         let mut attempts = 1;
         let (state, records) = loop {
             let Some(state) = tracked.state() else {
@@ -165,6 +165,9 @@ impl Audit {
             }
             attempts += 1;
         };
+        // The anchor may have been edited or removed since this process read it.
+        let checked = self.chains.check_as_at_start(tracked).await;
+        checked.map_err(failed)?;
         verified.records += records;
         let end = Head {
             position: state.head.records,

@@ -21,6 +21,7 @@ use super::{
 use crate::{
     audit::Head,
     chains::{Priority, Tracked},
+    keyring::KeyringError,
     model::{ActorContext, random_id},
     record::{Draft, Event},
     registry::{ChangeError, Registry},
@@ -71,6 +72,10 @@ impl Registry {
                 ..Draft::new(Event::BackupMade, &by)
             };
             registry.chains.append_record(made).await?;
+            // Otherwise a clean stop would write these links, and the backup would count as older
+            // than the installation. Not before the record: links may use the disk's reserve, and
+            // on a full disk a backup is refused.
+            registry.link(true).await;
             registry.begin_backup(id).await
         })
         .await
@@ -141,7 +146,13 @@ impl Registry {
             self.capture(&tracked, &mut state).await?;
         }
         // Read after the heads: another process adds a workspace's key before the workspace.
-        self.keyring.catch_up().await?;
+        match self.keyring.catch_up().await {
+            // Memory may have the only newest keyring that is left.
+            Err(error @ KeyringError::Older { .. }) => {
+                tracing::error!(%error, "the backup has the keyring that this process knows");
+            }
+            caught_up => caught_up?,
+        }
         state.keyring = self.keyring.to_json().await;
         if let Some(own) = own.state() {
             state.audit = Head {

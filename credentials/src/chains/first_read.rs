@@ -77,6 +77,17 @@ impl Chains {
         }
     }
 
+    /// Reads a chain again as a start does, which compares its head with its anchor and with the
+    /// last link to it.
+    ///
+    /// # Errors
+    /// What is wrong with the chain or its anchor, or a failure of the backend.
+    pub(crate) async fn check_as_at_start(&self, tracked: &Tracked) -> Result<(), LoadError> {
+        let name = tracked.chain.name().clone();
+        let unread = Tracked::new(name, &self.keyring, &self.backend);
+        self.refresh(&unread).await.map(drop)
+    }
+
     /// Reads a chain for the first time.
     pub(super) async fn first_read(
         &self,

@@ -61,8 +61,8 @@ pub(crate) struct Erasure {
 }
 
 impl Registration {
-    /// Replaces a registration that is gone or edited. Counts as existing, so that it is shown, and
-    /// nothing is created under its id.
+    /// Replaces a registration that is gone or edited. Counts as existing, so that it is shown
+    /// unless its chain has ended, and nothing is created under its id.
     pub(super) fn unreadable() -> Self {
         Self {
             incarnation: 0,

@@ -53,8 +53,10 @@ impl Chains {
     /// Whether the keyring has other signing keys by now.
     async fn has_other_keys(&self, trust: &TrustedKeys) -> Result<bool, StorageError> {
         match self.keyring.catch_up().await {
-            // An edited keyring adds no trusted keys.
-            Ok(()) | Err(KeyringError::Damaged { .. }) => Ok(self.keyring.trust() != *trust),
+            // An edited or older keyring adds no trusted keys.
+            Ok(()) | Err(KeyringError::Damaged { .. } | KeyringError::Older { .. }) => {
+                Ok(self.keyring.trust() != *trust)
+            }
             Err(error) => Err(error.into()),
         }
     }

@@ -22,6 +22,17 @@ pub enum KeyringError {
         /// The file's path.
         path: PathBuf,
     },
+    /// The file was replaced by an older one while this process was running. A change based on it
+    /// would lose the keys that it lacks.
+    #[error(
+        "the keyring {} was replaced by an older copy while this process was running, and is not changed: put back the \
+         newest copy of that file. If there is none, make a backup before this process stops, and restore it",
+        path.display()
+    )]
+    Older {
+        /// The file's path.
+        path: PathBuf,
+    },
     /// There is no file, and this process must not create one.
     #[error("there is no keyring at {}: start the process that writes the store first", path.display())]
     Missing {

@@ -26,6 +26,9 @@ pub(super) struct KeyringFile {
     /// The id of the last restored backup.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) restored_from: Option<String>,
+    /// Counts the replacements of the file, to detect an older copy that was put in its place.
+    #[serde(default)]
+    pub(super) generation: u64,
     pub(super) installation_key: WrappedKey,
     /// The key that signs heads.
     pub(super) signing_key: WrappedKey,
@@ -75,12 +78,18 @@ impl KeyringFile {
             installation,
             epoch: 0,
             restored_from: None,
+            generation: 0,
             installation_key,
             signing_key,
             public_key,
             successors: Vec::new(),
             workspaces: BTreeMap::new(),
         }
+    }
+
+    /// The order of the files of one installation.
+    pub(super) fn order(&self) -> (u64, u64) {
+        (self.epoch, self.generation)
     }
 
     /// This file without the workspace keys that are known.

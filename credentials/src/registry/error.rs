@@ -150,6 +150,11 @@ pub enum ChangeError {
     /// The stored record failed authentication.
     #[error("the stored record failed authentication and cannot be changed")]
     Damaged,
+    /// The keyring has no usable key of the workspace, such as after an older keyring was put back.
+    #[error(
+        "the keyring has no usable key of this workspace, so nothing can be stored or changed in it"
+    )]
+    KeyLost,
     /// Audit records that were to be exported are damaged.
     #[error("the audit log is damaged: {0}")]
     LogDamaged(Break),

@@ -125,7 +125,7 @@ impl Registry {
     }
 
     /// Writes due links, or all if `all`.
-    pub(super) async fn link(&self, all: bool) {
+    pub(crate) async fn link(&self, all: bool) {
         let due = self.links.take_due(all);
         if due.is_empty() {
             return;

@@ -358,11 +358,29 @@ impl Registry {
         let before = self.snapshot.load().workspaces.get(id).cloned();
         let loader = self.loader(id, before.as_deref());
         let (entry, mut finding) = loader.damaged(id, kind, found);
-        self.publish(Arc::new(entry));
+        if kind == Damage::Registration && self.has_ended(id).await? {
+            self.snapshot.rcu(|snapshot| snapshot.without(id));
+        } else {
+            self.publish(Arc::new(entry));
+        }
         // The hash distinguishes this damaged head from the next one, so that both are recorded.
         let head = self.chains.of(id).chain.head_bytes().await?;
         finding.hash = head.map(|bytes| Hash::of(&bytes));
         Ok(vec![finding])
+    }
+
+    /// Whether a workspace whose registration cannot be read was erased: its chain has ended, and
+    /// the keyring has no key of it.
+    async fn has_ended(&self, id: &WorkspaceId) -> Result<bool, StorageError> {
+        if !self.keyring.ids(id).await.is_empty() {
+            return Ok(false);
+        }
+        let trust = self.keyring.trust();
+        match self.chains.of(id).chain.load(&trust).await {
+            Ok(state) => Ok(state.is_some_and(|state| state.document(WORKSPACE).is_none())),
+            Err(LoadError::Storage(error)) => Err(error),
+            Err(LoadError::Damaged(_)) => Ok(false),
+        }
     }
 
     fn loader<'a>(

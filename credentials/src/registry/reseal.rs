@@ -90,7 +90,7 @@ impl Registry {
             .await?;
         let workspace = self.sound_workspace(&so_far.workspace)?;
         let current = self.keyring.current(&so_far.workspace);
-        let mut key = current.ok_or(ChangeError::Damaged)?;
+        let mut key = current.ok_or(ChangeError::KeyLost)?;
         let begins = so_far.key.is_empty();
         let mut fresh = self.reseal_batch(&workspace, &key, unopenable);
         // Continues an unfinished rotation first, unless only unopenable credentials are left.

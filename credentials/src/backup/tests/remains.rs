@@ -84,6 +84,42 @@ async fn a_key_added_since_the_backup_counts_as_a_later_change() {
 }
 
 #[tokio::test]
+async fn a_clean_stop_after_a_backup_is_no_later_change() {
+    let (machine, registry) = Machine::running().await;
+    let file = machine.path("backup");
+    // The key of `running` is not linked yet: a clean stop writes links that are not due.
+    backup(&registry, &file).await;
+    registry.flush().await;
+    close(&machine, registry).await;
+    machine.lose_the_store();
+    machine.restore(&file).await.unwrap();
+    let registry = machine.open().await;
+    assert_eq!(opened(&registry, "a").unwrap(), "sk-a");
+    registry.audit().verify().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_backup_has_the_keys_that_an_older_keyring_put_in_place_lacks() {
+    let machine = Machine::new();
+    let registry = machine.open().await;
+    let older = fs::read(machine.path("keyring")).unwrap();
+    let created = registry.create_workspace(&act(), workspace("acme")).await;
+    created.unwrap();
+    registry.add(&act(), key("a")).await.unwrap();
+    fs::write(machine.path("keyring"), older).unwrap();
+    let refused = registry.create_workspace(&act(), workspace("b")).await;
+    assert!(refused.is_err());
+    let file = machine.path("backup");
+    backup(&registry, &file).await;
+    close(&machine, registry).await;
+    machine.lose_the_store();
+    machine.restore(&file).await.unwrap();
+    let registry = machine.open().await;
+    assert_eq!(opened(&registry, "a").unwrap(), "sk-a");
+    registry.audit().verify().await.unwrap();
+}
+
+#[tokio::test]
 async fn another_installation_is_replaced_only_with_confirmation_and_its_keyring_is_kept() {
     let (machine, registry) = Machine::running().await;
     let file = machine.path("backup");

@@ -84,3 +84,43 @@ async fn known_keys_stay_usable_after_the_other_process_rotates_the_master_key()
     other.catch_up().await.unwrap();
     assert_eq!(other.current(&acme()).unwrap().id(), key.id());
 }
+
+/// A change based on the older file would lose the keys that only memory has.
+#[tokio::test]
+async fn an_older_file_put_in_place_at_run_time_is_refused_until_the_newest_is_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("keyring");
+    let [one, other] = two(&path).await;
+    let first = one.add(&acme()).await.unwrap();
+    let older = std::fs::read(&path).unwrap();
+    let second = one.add(&workspace(1)).await.unwrap();
+    other.catch_up().await.unwrap();
+    let newest = std::fs::read(&path).unwrap();
+    std::fs::write(&path, &older).unwrap();
+    let master_key = kms(1).service().name("");
+    for keyring in [&one, &other] {
+        let to_destroy: HashSet<_> = [first.id().to_owned()].into();
+        for error in [
+            keyring.add(&workspace(2)).await.err().unwrap(),
+            keyring.add_next(&acme()).await.err().unwrap(),
+            keyring.destroy(&to_destroy).await.err().unwrap(),
+            keyring.rewrap(&master_key, None).await.err().unwrap(),
+            keyring.add_successor().await.err().unwrap(),
+            keyring.catch_up().await.err().unwrap(),
+        ] {
+            assert!(matches!(error, KeyringError::Older { .. }), "{error}");
+            let message = error.to_string();
+            assert!(message.contains(&path.display().to_string()), "{message}");
+            assert!(message.contains("put back the newest copy"), "{message}");
+        }
+        assert_eq!(std::fs::read(&path).unwrap(), older);
+        let known = keyring.current(&workspace(1)).unwrap();
+        assert_eq!(known.id(), second.id());
+    }
+    std::fs::write(&path, newest).unwrap();
+    one.add(&workspace(2)).await.unwrap();
+    other.catch_up().await.unwrap();
+    for id in [acme(), workspace(1), workspace(2)] {
+        assert!(other.current(&id).is_some(), "{id}");
+    }
+}

@@ -69,7 +69,7 @@ impl Registry {
         let key = self
             .keyring
             .current(&new.workspace)
-            .ok_or(ChangeError::Damaged)?;
+            .ok_or(ChangeError::KeyLost)?;
         let now = self.clock.now();
         if new.expires_at.is_some_and(|end| end <= now) {
             return Err(ChangeError::ExpiryPast);

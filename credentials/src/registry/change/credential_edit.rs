@@ -60,6 +60,7 @@ impl Registry {
         if workspace.damage.is_some_and(Damage::is_of_chain) {
             return Err(ChangeError::Damaged);
         }
+        let key = self.keyring.current(&of).ok_or(ChangeError::KeyLost)?;
         let is_sound = match entry.document.reference {
             Some(_) => entry.damage().is_none(),
             None => entry.metadata().is_some(),
@@ -67,7 +68,6 @@ impl Registry {
         if !is_sound {
             return Err(ChangeError::Damaged);
         }
-        let key = self.keyring.current(&of).ok_or(ChangeError::Damaged)?;
         let now = self.clock.now();
         let mut document = entry.document.clone();
         if let (Some(_), Some(metadata)) = (entry.reference(), entry.metadata()) {

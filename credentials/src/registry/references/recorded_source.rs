@@ -77,7 +77,9 @@ impl Registry {
         let by = ActorContext::system("vault");
         let mut edit = match self.begin_edit(&by, id).await {
             // It was erased or found damaged meanwhile.
-            Err(ChangeError::CredentialUnknown | ChangeError::Damaged) => return Ok(()),
+            Err(ChangeError::CredentialUnknown | ChangeError::Damaged | ChangeError::KeyLost) => {
+                return Ok(());
+            }
             edit => edit?,
         };
         let Some(reference) = edit.entry.reference() else {

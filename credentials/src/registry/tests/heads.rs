@@ -457,3 +457,36 @@ async fn an_unreadable_anchor_damages_only_its_workspace_and_is_reported_with_it
         assert!(said.contains(part), "no {part}: {said}");
     }
 }
+
+/// The process has read them at its start, and replaces them only with its next commit.
+#[tokio::test]
+async fn a_verification_finds_anchors_that_were_removed_or_edited_since_the_start() {
+    let (installation, registry, _) = erasing::two_workspaces().await;
+    registry.link(true).await;
+    let apart = installation.copy();
+    let elsewhere = apart.open().await;
+    elsewhere.add(&act(), key("b", "sk-b")).await.unwrap();
+    let newer = fs::read(apart.heads().join("workspace.acme")).unwrap();
+    for (name, edited) in [
+        ("installation", None),
+        ("installation", Some(b"not a head".to_vec())),
+        ("workspace.acme", None),
+        ("workspace.acme", Some(b"not a head".to_vec())),
+        ("workspace.acme", Some(newer)),
+    ] {
+        let anchor = installation.heads().join(name);
+        let whole = fs::read(&anchor).unwrap();
+        match &edited {
+            Some(edited) => fs::write(&anchor, edited).unwrap(),
+            None => fs::remove_file(&anchor).unwrap(),
+        }
+        match registry.audit().verify().await {
+            Err(VerifyError::Broken(found)) => {
+                assert_eq!(found.chain.as_str(), name.replace('.', "/"), "{found}");
+            }
+            other => panic!("{name}, {edited:?}: {other:?}"),
+        }
+        fs::write(&anchor, whole).unwrap();
+        registry.audit().verify().await.unwrap();
+    }
+}

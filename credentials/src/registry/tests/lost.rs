@@ -258,6 +258,39 @@ async fn a_repeated_creation_does_not_overwrite_a_lost_credential() {
     assert!(matches!(again, Err(ChangeError::Damaged)), "{again:?}");
 }
 
+/// A new label would not help, as it does for a damaged record.
+#[tokio::test]
+async fn a_workspace_without_its_key_is_refused_as_such_and_can_be_erased_and_created_again() {
+    let (installation, registry) = Installation::with_acme().await;
+    let older = fs::read(installation.keyring()).unwrap();
+    let created = registry.create_workspace(&act(), workspace("globex")).await;
+    created.unwrap();
+    let globex: WorkspaceId = "globex".parse().unwrap();
+    let in_globex = |label: &str| NewCredential {
+        workspace: globex.clone(),
+        ..key(label, "sk-globex")
+    };
+    let stored = registry.add(&act(), in_globex("a")).await.unwrap();
+    let id = stored.credential.id;
+    drop(registry);
+    fs::write(installation.keyring(), older).unwrap();
+    let registry = installation.open().await;
+    let (by, revocation) = (act(), Revocation::default());
+    for refused in [
+        registry.add(&by, in_globex("b")).await.map(drop),
+        registry.rotate(&by, &id, to("sk-2")).await.map(drop),
+        registry.revoke(&by, &id, revocation).await.map(drop),
+        registry.rotate_workspace_key(&by, &globex).await.map(drop),
+    ] {
+        assert!(matches!(refused, Err(ChangeError::KeyLost)), "{refused:?}");
+    }
+    let erased = registry.erase_workspace(&by, &globex, None).await;
+    erased.unwrap();
+    let again = registry.create_workspace(&by, workspace("globex")).await;
+    again.unwrap();
+    registry.add(&by, in_globex("b")).await.unwrap();
+}
+
 #[tokio::test]
 async fn a_new_workspace_key_counts_a_lost_credential_as_damaged() {
     let loss = Loss::by(FAULTS[0].1).await;

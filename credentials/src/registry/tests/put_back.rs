@@ -98,6 +98,34 @@ async fn a_workspace_with_a_damaged_registration_is_not_served_linked_erased_or_
     }
 }
 
+/// Nothing is left of it that could be used, or erased again.
+#[tokio::test]
+async fn an_erased_workspace_with_a_damaged_registration_is_reported_and_not_listed() {
+    for is_removed in [true, false] {
+        let (installation, registry, _) = erasing::two_workspaces().await;
+        erasing::erase(&registry).await;
+        let at = document(&registry, "workspace/acme");
+        drop(registry);
+        damage(&installation, &at, is_removed);
+        let registry = installation.open().await;
+        assert!(registry.workspace(&acme()).is_none());
+        assert_eq!(registry.workspaces(&Scope::All).len(), 1);
+        let answer = registry.resolver().resolve(&ask("acme"));
+        assert_eq!(answer.err(), Some(Refusal::WorkspaceUnknown));
+        assert_eq!(found(&registry).await.0, "installation");
+        let recorded = records(&registry).await;
+        let named = recorded
+            .iter()
+            .filter(|it| it.event == Event::DocumentDamaged);
+        assert_eq!(named.count(), 1, "{recorded:?}");
+        // A successor could get the incarnation of an earlier workspace.
+        let created = registry.create_workspace(&act(), workspace("acme")).await;
+        let error = created.unwrap_err();
+        let is_named = matches!(error, ChangeError::InstallationDamaged(_));
+        assert!(is_named, "{error}");
+    }
+}
+
 #[tokio::test]
 async fn a_registration_damaged_at_run_time_disables_its_workspace() {
     let (installation, [a, ..]) = two_workspaces().await;
