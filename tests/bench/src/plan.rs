@@ -42,6 +42,9 @@ pub(crate) struct Plan {
     /// Keyside with a declared key, against Keyside with the key in its store.
     #[arg(long, conflicts_with = "control")]
     pub(crate) declared: bool,
+    /// Another build of Keyside as the baseline, for a change to the request path.
+    #[arg(long, conflicts_with_all = ["control", "declared", "write"])]
+    pub(crate) against: Option<PathBuf>,
     /// Repeat a round in which other processes used more than this share of one core.
     #[arg(long, default_value_t = 0.10)]
     pub(crate) noise: f64,
@@ -54,6 +57,9 @@ impl Plan {
     /// Baseline and candidate.
     pub(crate) fn contenders(&self) -> [Kind; 2] {
         let keyside = || self.keyside.clone();
+        if let Some(earlier) = &self.against {
+            return [Kind::Keyside(earlier.clone()), Kind::Keyside(keyside())];
+        }
         match (self.declared, self.control) {
             (true, _) => [Kind::Keyside(keyside()), Kind::Declared(keyside())],
             (false, true) => [Kind::Nginx, Kind::Nginx],

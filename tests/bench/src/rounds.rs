@@ -21,8 +21,8 @@ use crate::{
 /// Runs all rounds and prints the report.
 pub(crate) async fn run(plan: &Plan) -> Result<()> {
     let contenders = plan.contenders();
-    let yardstick = match plan.declared {
-        true => Yardstick::Store,
+    let yardstick = match plan.declared || plan.against.is_some() {
+        true => Yardstick::Keyside,
         false => Yardstick::Nginx,
     };
     let versions = [contenders[0].version()?, contenders[1].version()?];
