@@ -49,7 +49,7 @@ pub(super) fn lock_existing(folder: &Path) -> Result<Vec<File>, StoreOpenError> 
 }
 
 /// Takes sled's lock on its log. A store that this process has just closed may hold it a little
-/// longer: sled 0.34.7 closes the file in a thread of its own.
+/// longer: a write in sled's thread pool keeps the file open (0.34.7, `pagecache/iobuf.rs`).
 #[expect(
     clippy::disallowed_methods,
     reason = "the system has no lock with a deadline"
