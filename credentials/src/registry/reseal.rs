@@ -165,8 +165,8 @@ impl Registry {
             let before = workspace.credentials.get(&document.id)?;
             Some(Arc::new(before.with(document, &self.keyring)))
         });
-        self.publish_committed(workspace.with_all(settings, entries).at(state))
-            .await
+        let resealed = workspace.with_all(settings, entries).at(state);
+        Ok(self.publish_committed(resealed).await?)
     }
 }
 

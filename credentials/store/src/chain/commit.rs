@@ -46,6 +46,9 @@ pub struct Write {
     pub name: String,
     /// The new contents; `None` deletes the document.
     pub body: Option<Vec<u8>>,
+    /// Revisions that it adds to the document: 1, or more if it replaces earlier writes of the same
+    /// commit.
+    pub revisions: u64,
 }
 
 impl Change {
@@ -59,6 +62,7 @@ impl Write {
         Self {
             name: name.into(),
             body: Some(body),
+            revisions: 1,
         }
     }
 
@@ -67,7 +71,15 @@ impl Write {
         Self {
             name: name.into(),
             body: None,
+            revisions: 1,
         }
+    }
+
+    /// This write in place of an `earlier` one of the same document, which is not on disk yet.
+    #[must_use]
+    pub fn replacing(mut self, earlier: &Self) -> Self {
+        self.revisions += earlier.revisions;
+        self
     }
 }
 
@@ -361,7 +373,7 @@ impl<'a> Attempt<'a> {
         };
         let before = map.get(&write.name).map_or(0, |before| before.revision);
         map.insert(Entry {
-            revision: before + 1,
+            revision: before + write.revisions,
             name: write.name.into(),
             object: self.put(&body).await?,
         });
