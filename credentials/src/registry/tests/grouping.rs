@@ -13,7 +13,7 @@ fn adding(registry: &Arc<Registry>, new: NewCredential) -> Adding {
     tokio::spawn(async move { registry.add(&act(), new).await })
 }
 
-fn tagging(registry: &Arc<Registry>, id: &CredentialId, tag: &str) -> Adding {
+pub(super) fn tagging(registry: &Arc<Registry>, id: &CredentialId, tag: &str) -> Adding {
     let (registry, id) = (registry.clone(), id.clone());
     let edit = Edit {
         usage_tag: Some(Some(tag.parse().unwrap())),
@@ -43,7 +43,7 @@ fn locking(registry: &Registry) -> JoinHandle<Turn> {
 
 /// The lock, once the changes that `begin` starts have been decided. They are in the open group and
 /// cannot be committed before the lock is dropped.
-async fn after_deciding<T>(registry: &Registry, begin: impl FnOnce() -> T) -> (T, Turn) {
+pub(super) async fn after_deciding<T>(registry: &Registry, begin: impl FnOnce() -> T) -> (T, Turn) {
     let lock = locking(registry).await.unwrap();
     let begun = begin();
     let_all_wait().await;
