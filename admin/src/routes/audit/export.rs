@@ -4,7 +4,7 @@
 //! incomplete. The line of a record also has the record as it is stored, from which the chain hash
 //! is computed.
 
-use std::sync::Arc;
+use std::{mem, sync::Arc};
 
 use axum::{
     body::{Body, Bytes},
@@ -102,7 +102,7 @@ async fn send(
             Err(error) => return Err(error),
         };
         text.extend(found.into_iter().map(|line| format.line(line)));
-        let batch = std::mem::take(&mut text);
+        let batch = mem::take(&mut text);
         if !batch.is_empty() && lines.send_data(batch.into()).await.is_err() {
             return Ok(());
         }
