@@ -103,6 +103,14 @@ impl Machine {
         (machine, registry)
     }
 
+    /// A running installation with a workspace and a key, and a backup of it.
+    async fn backed_up() -> (Self, Arc<Registry>, PathBuf) {
+        let (machine, registry) = Self::running().await;
+        let file = machine.path("backup");
+        backup(&registry, &file).await;
+        (machine, registry, file)
+    }
+
     async fn restore(&self, file: &Path) -> Result<Restored, RestoreError> {
         self.restore_as(file, false, false).await
     }
@@ -135,6 +143,11 @@ impl Machine {
     /// Deletes the store, as if its disk was lost.
     fn lose_the_store(&self) {
         fs::remove_dir_all(self.path("store")).unwrap();
+    }
+
+    async fn close_and_lose_the_store(&self, registry: Arc<Registry>) {
+        close(self, registry).await;
+        self.lose_the_store();
     }
 }
 
@@ -388,9 +401,7 @@ async fn a_backup_during_writes_is_consistent_and_has_every_earlier_acknowledged
 
 #[tokio::test]
 async fn a_damaged_truncated_or_extended_backup_is_refused_and_nothing_is_written() {
-    let (machine, registry) = Machine::running().await;
-    let file = machine.path("backup");
-    backup(&registry, &file).await;
+    let (machine, _registry, file) = Machine::backed_up().await;
     let whole = fs::read(&file).unwrap();
     let there = Machine::with_key_of(&machine);
     let refused = async |contents: &[u8]| {
@@ -443,9 +454,7 @@ async fn a_damaged_truncated_or_extended_backup_is_refused_and_nothing_is_writte
 #[tokio::test]
 async fn an_edited_backup_with_a_recomputed_checksum_does_not_decrypt() {
     use sha2::Digest;
-    let (machine, registry) = Machine::running().await;
-    let file = machine.path("backup");
-    backup(&registry, &file).await;
+    let (machine, _registry, file) = Machine::backed_up().await;
     let whole = fs::read(&file).unwrap();
     let there = Machine::with_key_of(&machine);
     // In the header's epoch, and in the last chunk.
@@ -469,9 +478,7 @@ async fn an_edited_backup_with_a_recomputed_checksum_does_not_decrypt() {
 
 #[tokio::test]
 async fn only_the_header_of_a_backup_is_readable() {
-    let (machine, registry) = Machine::running().await;
-    let file = machine.path("backup");
-    backup(&registry, &file).await;
+    let (machine, _registry, file) = Machine::backed_up().await;
     let token = fs::read_to_string(machine.path("admin-token")).unwrap();
     let contents = fs::read(&file).unwrap();
     let holds = |text: &str| {

@@ -9,7 +9,6 @@ use async_trait::async_trait;
 use tokio::sync::Barrier;
 
 use super::*;
-use crate::kms::KmsSource;
 
 /// The `local` driver as a remote service.
 struct RemoteService {
