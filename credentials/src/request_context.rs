@@ -12,7 +12,7 @@ use tokio::{task::JoinHandle, task_local};
 use crate::model::{RequestId, WorkspaceId};
 
 task_local! {
-    static CURRENT: RequestContext;
+    static CURRENT: Option<RequestContext>;
 }
 
 /// What the log lines of one request have in common. Cheap to clone.
@@ -48,37 +48,43 @@ impl RequestContext {
 
     /// Runs `future` in this context.
     pub fn run<F: Future>(self, future: F) -> impl Future<Output = F::Output> {
-        CURRENT.scope(self, future)
+        CURRENT.scope(Some(self), future)
     }
 
     /// Runs `work` in this context.
     pub fn scope<T>(&self, work: impl FnOnce() -> T) -> T {
-        CURRENT.sync_scope(self.clone(), work)
+        CURRENT.sync_scope(Some(self.clone()), work)
     }
 
-    /// Spawns a task that runs in the caller's context, if there is one. A task of
-    /// [`tokio::spawn`] runs in none.
+    /// Runs `future` in the caller's context, if there is one, in whatever task or thread.
+    pub fn inherit<F: Future>(future: F) -> impl Future<Output = F::Output> {
+        let context = CURRENT.try_with(Clone::clone).ok().flatten();
+        CURRENT.scope(context, future)
+    }
+
+    /// Spawns a task that inherits the caller's context.
     pub fn spawn<F>(future: F) -> JoinHandle<F::Output>
     where
         F: Future<Output: Send + 'static> + Send + 'static,
     {
-        match CURRENT.try_with(Self::clone) {
-            Ok(context) => tokio::spawn(context.run(future)),
-            Err(_) => tokio::spawn(future),
-        }
+        tokio::spawn(Self::inherit(future))
     }
 
     /// Calls `visit` with the name and value of each field of the caller's context: `request_id`,
     /// and `workspace` and `provider` if the request uses a credential.
     pub fn visit_current(mut visit: impl FnMut(&'static str, &str)) {
-        // Fails outside of a request.
-        let _ = CURRENT.try_with(|Self(fields)| {
+        let visit_all = |current: &Option<Self>| {
+            let Some(Self(fields)) = current else {
+                return;
+            };
             visit("request_id", fields.request_id.as_str());
             if let Some((workspace, provider)) = &fields.credential {
                 visit("workspace", workspace.as_str());
                 visit("provider", provider.as_str());
             }
-        });
+        };
+        // Fails outside of a request.
+        let _ = CURRENT.try_with(visit_all);
     }
 }
 
