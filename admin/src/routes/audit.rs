@@ -108,8 +108,7 @@ pub(super) async fn verify(
     let registry = state.registry;
     let checked = permit.run_blocking(async move { registry.audit().verify().await });
     let (verified, _permit) = checked.await?;
-    let view = VerifyView::of(verified).map_err(unverified)?;
-    Ok(Json(view))
+    VerifyView::of(verified).map(Json).map_err(unverified)
 }
 
 /// The Ed25519 public key that verifies the heads and receipts of this installation, for example to
@@ -151,8 +150,7 @@ pub(super) async fn confirm(
         }
         None => Err(ReceiptError::Foreign.into()),
     };
-    let view = ConfirmView::of(confirmed).map_err(unverified)?;
-    Ok(Json(view))
+    ConfirmView::of(confirmed).map(Json).map_err(unverified)
 }
 
 /// A page of audit records. `nextCursor` is opaque.
