@@ -15,10 +15,9 @@ use tempfile::TempDir;
 use super::*;
 use crate::{
     ActorContext, CredentialQuery, Environment, Filter, Kms, KmsError, KmsSource, NewCredential,
-    NewWorkspace, OpenError, OpenOptions, Refusal, Registry, Revocation, Scope, Secret,
-    SystemClock,
+    NewWorkspace, OpenError, OpenOptions, Refusal, Registry, Revocation, Secret, SystemClock,
     audit::{AuditFilter, AuditRecord, Event, VerifyError},
-    runs::Run,
+    runs::{Run, RunFilter},
 };
 
 mod altered;
@@ -307,15 +306,24 @@ async fn restored_run_records_continue_after_deleted_ones() {
     }
     let file = machine.path("backup");
     backup(&registry, &file).await;
-    let kept = registry.runs().recent(usize::MAX, &Scope::All).await;
+    let kept = registry
+        .runs()
+        .search(usize::MAX, &RunFilter::default())
+        .await;
     assert!((100..600).contains(&kept.len()), "{}", kept.len());
     let there = Machine::with_key_of(&machine);
     assert!(there.restore(&file).await.unwrap().run_blocks > 0);
     let restored = there.open().await;
-    assert_eq!(restored.runs().recent(usize::MAX, &Scope::All).await, kept);
+    assert_eq!(
+        restored
+            .runs()
+            .search(usize::MAX, &RunFilter::default())
+            .await,
+        kept
+    );
     restored.runs().record(run(600));
     restored.runs().flush().await;
-    let latest = restored.runs().recent(2, &Scope::All).await;
+    let latest = restored.runs().search(2, &RunFilter::default()).await;
     assert_eq!((latest[0].latency_us, &latest[1]), (600, &kept[0]));
 }
 
