@@ -6,6 +6,7 @@
 use std::{
     fs::{File, OpenOptions},
     io::{self, ErrorKind, Read, Write},
+    mem,
     os::fd::AsFd,
 };
 
@@ -316,7 +317,7 @@ mod tests {
         }
 
         fn discard(&mut self) -> io::Result<bool> {
-            let rest = std::mem::take(self);
+            let rest = mem::take(self);
             Ok(rest.iter().any(|byte| !matches!(byte, b'\n' | b'\r')))
         }
     }

@@ -4,7 +4,7 @@ use std::{
     fs::File,
     io::{self, IsTerminal},
     os::fd::AsFd,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
@@ -44,7 +44,7 @@ pub(crate) struct SecretInput {
 
 impl SecretInput {
     #[cfg(test)]
-    pub(super) fn file(path: &std::path::Path) -> Self {
+    pub(super) fn file(path: &Path) -> Self {
         Self {
             secret_file: Some(path.to_owned()),
             stdin: false,

@@ -39,7 +39,7 @@ mod workspace;
 use std::sync::Arc;
 
 use keyside_store::{
-    Effect, StorageError,
+    Effect,
     chain::{CommitError, Damage, Entry, State, Write},
 };
 use tokio::sync::{RwLockReadGuard, RwLockWriteGuard, Semaphore};
@@ -289,6 +289,24 @@ impl Registry {
         }
     }
 
+    /// Why a change finds no key of `workspace` to seal with. The keyring may be newer than the state
+    /// that the change is decided on: another process may have erased the workspace and destroyed its
+    /// key since. So it counts as a lost race unless the workspace is still the same.
+    pub(super) async fn missing_key(&self, workspace: &WorkspaceId) -> ChangeError {
+        let registered = |registry: &Self| {
+            let registration = registry.chains.registration(workspace);
+            registration.filter(|it| it.exists).map(|it| it.incarnation)
+        };
+        let before = registered(self);
+        if let Err(error) = self.refresh_installation_state().await {
+            return error.into();
+        }
+        match registered(self) {
+            after if after.is_none() || after != before => ChangeError::Raced,
+            _ => ChangeError::KeyLost,
+        }
+    }
+
     /// Publishes a workspace to requests, unless a later state is known: a slow reader must not
     /// restore what was revoked meanwhile. Workspaces change concurrently, so the swap is retried.
     /// Returns whether it was published.
@@ -321,7 +339,7 @@ impl Registry {
         let published = match self.read_workspace(&id).await {
             Ok(findings) => {
                 let reported = self.report(findings).await;
-                reported.map_err(StorageError::unavailable)
+                reported.map_err(CommitError::into_storage_error)
             }
             Err(error) => Err(error),
         };

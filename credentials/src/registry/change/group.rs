@@ -173,6 +173,7 @@ impl Registry {
         let guard = self.join_workspace(by, id, priority).await?;
         let (change, answer) = match decide() {
             Ok(Decision { change, answer }) => (change, Ok(answer)),
+            Err(ChangeError::KeyLost) => (None, Err(self.missing_key(id).await)),
             Err(error) => (None, Err(error)),
         };
         self.finish_decision(guard, priority, id, change).await?;
