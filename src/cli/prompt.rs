@@ -6,7 +6,6 @@
 use std::{
     fs::{File, OpenOptions},
     io::{self, ErrorKind, Read, Write},
-    mem,
     os::fd::AsFd,
 };
 
@@ -309,6 +308,8 @@ const DELETE: u8 = 0x7f;
 
 #[cfg(test)]
 mod tests {
+    use std::mem;
+
     use super::*;
 
     impl Keys for &[u8] {

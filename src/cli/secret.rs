@@ -4,7 +4,7 @@ use std::{
     fs::File,
     io::{self, IsTerminal},
     os::fd::AsFd,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::Arc,
 };
 
@@ -44,9 +44,9 @@ pub(crate) struct SecretInput {
 
 impl SecretInput {
     #[cfg(test)]
-    pub(super) fn file(path: &Path) -> Self {
+    pub(super) fn file(path: PathBuf) -> Self {
         Self {
-            secret_file: Some(path.to_owned()),
+            secret_file: Some(path),
             stdin: false,
         }
     }

@@ -172,7 +172,7 @@ fn read_secret(file: &Path) -> Result<zeroize::Zeroizing<String>, Failure> {
         label: "default",
         known: None,
     };
-    SecretInput::file(file).read(Some(&owner), &Output::new(false))
+    SecretInput::file(file.to_owned()).read(Some(&owner), &Output::new(false))
 }
 
 #[test]

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use keyside_config::ProviderId;
 use keyside_store::{
     Backend, StorageError,
-    chain::{ChainName, Damage, LoadError},
+    chain::{Damage, LoadError},
 };
 
 use super::{Audit, Break, Receipt, Verified, VerifyError, verify::KEYS_LOST};
