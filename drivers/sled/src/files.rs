@@ -57,6 +57,23 @@ impl Files {
         file::read_if_exists(&self.path(key)).map_err(|error| unreadable(&error))
     }
 
+    /// Like [`Self::get`], but a folder where the file should be, or a file where its folder should
+    /// be, counts as a missing file: then only the chain that needs it is damaged.
+    pub(super) fn get_if_file(&self, key: &str) -> Result<Option<Vec<u8>>, StorageError> {
+        match file::read_if_exists(&self.path(key)) {
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::IsADirectory | io::ErrorKind::NotADirectory
+                ) =>
+            {
+                tracing::error!(%error, "a segment of audit records cannot be read");
+                Ok(None)
+            }
+            read => read.map_err(|error| unreadable(&error)),
+        }
+    }
+
     pub(super) fn put(&self, key: &str, bytes: &[u8]) -> Result<(), StorageError> {
         let Some(Writing {
             disk_space,
