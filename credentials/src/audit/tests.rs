@@ -169,3 +169,28 @@ async fn reading_the_log_keeps_few_records_in_memory_for_any_length_and_none_aft
     assert!(page.records.len() > 650, "{}", page.records.len());
     assert_eq!(kept_commits(&registry), 0, "after a search");
 }
+
+#[tokio::test]
+async fn a_check_reports_an_older_or_damaged_keyring_that_was_put_in_place() {
+    let (folder, registry) = open().await;
+    let path = folder.path().join("keyring");
+    let older = std::fs::read(&path).unwrap();
+    let beta = NewWorkspace {
+        id: "beta".parse().unwrap(),
+        name: "Beta".to_owned(),
+    };
+    registry.create_workspace(&act(), beta).await.unwrap();
+    registry.audit().verify().await.unwrap();
+    let newest = std::fs::read(&path).unwrap();
+    for (bytes, finding) in [
+        (&older[..], "replaced by an older copy"),
+        (&b"{"[..], "is damaged"),
+    ] {
+        std::fs::write(&path, bytes).unwrap();
+        let error = registry.audit().verify().await.unwrap_err();
+        assert!(error.is_finding(), "{error}");
+        assert!(error.to_string().contains(finding), "{error}");
+    }
+    std::fs::write(&path, newest).unwrap();
+    registry.audit().verify().await.unwrap();
+}

@@ -91,7 +91,23 @@ impl Audit {
             }));
         }
         self.verify_links().await?;
+        self.verify_keyring().await?;
         Ok(verified)
+    }
+
+    /// Whether the keyring file is the one that this process has read last, or its successor.
+    async fn verify_keyring(&self) -> Result<(), VerifyError> {
+        match self.keyring.catch_up().await {
+            Err(error @ (KeyringError::Older { .. } | KeyringError::Damaged { .. })) => {
+                Err(VerifyError::Broken(Break {
+                    chain: self.chains.installation().chain.name().clone(),
+                    position: 0,
+                    finding: error.to_string(),
+                }))
+            }
+            // A key that does not unwrap affects its own workspace, and no record.
+            _ => Ok(()),
+        }
     }
 
     /// Whether the keyring has no key of an existing workspace: it was put back to a state from
