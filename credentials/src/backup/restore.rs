@@ -5,9 +5,7 @@
 //! repeated.
 
 use std::{
-    fs::{self, Permissions},
-    io,
-    os::unix::fs::PermissionsExt,
+    fs, io,
     path::{Path, PathBuf},
     pin::Pin,
 };
@@ -159,7 +157,7 @@ impl Restore<'_> {
             keep_copy(&path, epoch)?;
         }
         match token {
-            Some(token) => file::replace(&path, &token, Permissions::from_mode(0o600)),
+            Some(token) => file::replace(&path, &token, file::owner_only()),
             None => fs::remove_file(&path).map_err(FileError::at(&path)),
         }
     }
@@ -471,7 +469,7 @@ fn keep_copy(path: &Path, epoch: u64) -> Result<(), FileError> {
     let mut names = std::iter::once(first.clone()).chain((2..).map(next));
     let free = names.find(|name| fs::symlink_metadata(name).is_err());
     let kept = free.expect("no folder holds so many files");
-    file::replace(&kept, &contents, Permissions::from_mode(0o600))
+    file::replace(&kept, &contents, file::owner_only())
 }
 
 fn remove_if_there(folder: &Path) -> Result<(), FileError> {

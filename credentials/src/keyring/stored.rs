@@ -1,9 +1,6 @@
 //! The keyring file: JSON, readable, and useless without the master key.
 
-use std::{
-    collections::BTreeMap, fs::Permissions, os::unix::fs::PermissionsExt, panic::resume_unwind,
-    path::Path,
-};
+use std::{collections::BTreeMap, panic::resume_unwind, path::Path};
 
 use keyside_store::{
     PublicKey,
@@ -165,11 +162,7 @@ impl KeyringFile {
     }
 
     pub(super) fn replace(&self, path: &Path) -> Result<(), KeyringError> {
-        Ok(file::replace(
-            path,
-            &self.to_json(),
-            Permissions::from_mode(0o600),
-        )?)
+        Ok(file::replace(path, &self.to_json(), file::owner_only())?)
     }
 
     pub(super) fn to_json(&self) -> Vec<u8> {

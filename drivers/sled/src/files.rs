@@ -2,9 +2,7 @@
 //! before it gets its name.
 
 use std::{
-    fs::{self, Permissions},
-    io,
-    os::unix::fs::PermissionsExt,
+    fs, io,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -86,9 +84,8 @@ impl Files {
         disk_space.check(Effect::Finishes)?;
         let path = self.path(key);
         let folder = path.parent().unwrap_or(&self.folder);
-        let owner_only = Permissions::from_mode(0o600);
         file::create_folder(folder)
-            .and_then(|()| file::replace(&path, bytes, owner_only))
+            .and_then(|()| file::replace(&path, bytes, file::owner_only()))
             .map_err(
                 |error| match error.raw_os_error() == Some(Errno::EIO as i32) {
                     true => failure.latch("a file", error),
