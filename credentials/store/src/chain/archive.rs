@@ -8,8 +8,7 @@ use std::sync::Arc;
 use tokio::sync::Mutex;
 
 use super::{
-    Chain, CommitError, Head, LoadError, ObjectRef, SegmentRef, State, head::MAX_TAIL,
-    record::Segment,
+    Chain, CommitError, Head, ObjectRef, SegmentRef, State, head::MAX_TAIL, record::Segment,
 };
 use crate::hash::Hash;
 
@@ -85,14 +84,10 @@ impl Chain {
     /// same number, so concurrent writers write identical segments.
     async fn write_segment(&self, head: &Head) -> Result<Archived, CommitError> {
         let oldest = &head.tail[..SEGMENT_COMMITS];
-        let batches = self.batches(oldest).await.map_err(|error| match error {
-            LoadError::Storage(error) => CommitError::NotBegun(error),
-            LoadError::Damaged(damage) => CommitError::Damaged(damage),
-        })?;
         let segment = Segment {
             number: head.segment.map_or(0, |last| last.number) + 1,
             previous: head.segment.map(|last| last.hash),
-            batches,
+            batches: self.batches(oldest).await?,
         };
         let bytes = segment.to_bytes();
         let put = self

@@ -185,3 +185,13 @@ pub enum CommitError {
     #[error(transparent)]
     Damaged(Damage),
 }
+
+/// A chain that cannot be read cannot be committed to.
+impl From<LoadError> for CommitError {
+    fn from(error: LoadError) -> Self {
+        match error {
+            LoadError::Storage(error) => Self::NotBegun(error),
+            LoadError::Damaged(damage) => Self::Damaged(damage),
+        }
+    }
+}
