@@ -71,11 +71,8 @@ impl Audit {
             let tracked = self.chains.of(id);
             self.verify_one(&tracked, &mut verified).await?;
             if self.has_lost_keys(id).await? {
-                return Err(VerifyError::Broken(Break {
-                    chain: tracked.chain.name().clone(),
-                    position: 0,
-                    finding: KEYS_LOST.to_owned(),
-                }));
+                let found = Break::of_chain(tracked.chain.name(), KEYS_LOST);
+                return Err(VerifyError::Broken(found));
             }
         }
         if let Some(found) = self
@@ -84,11 +81,9 @@ impl Audit {
             .await
             .map_err(unreadable)?
         {
-            return Err(VerifyError::Broken(Break {
-                chain: self.chains.installation().chain.name().clone(),
-                position: 0,
-                finding: found.to_string(),
-            }));
+            let chain = self.chains.installation().chain.name();
+            let found = Break::of_chain(chain, found.to_string());
+            return Err(VerifyError::Broken(found));
         }
         self.verify_links().await?;
         self.verify_keyring().await?;
@@ -99,11 +94,9 @@ impl Audit {
     async fn verify_keyring(&self) -> Result<(), VerifyError> {
         match self.keyring.catch_up().await {
             Err(error @ (KeyringError::Older { .. } | KeyringError::Damaged { .. })) => {
-                Err(VerifyError::Broken(Break {
-                    chain: self.chains.installation().chain.name().clone(),
-                    position: 0,
-                    finding: error.to_string(),
-                }))
+                let chain = self.chains.installation().chain.name();
+                let found = Break::of_chain(chain, error.to_string());
+                Err(VerifyError::Broken(found))
             }
             // A key that does not unwrap affects its own workspace, and no record.
             _ => Ok(()),

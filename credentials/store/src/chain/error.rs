@@ -195,3 +195,13 @@ impl From<LoadError> for CommitError {
         }
     }
 }
+
+impl CommitError {
+    /// The backend's error, or one that says why else the commit failed.
+    pub fn into_storage_error(self) -> StorageError {
+        match self {
+            Self::NotBegun(error) | Self::OutcomeUnknown { error, .. } => error,
+            error => StorageError::unavailable(error),
+        }
+    }
+}
