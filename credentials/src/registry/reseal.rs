@@ -192,12 +192,12 @@ fn reseal(
     to: &SealingKey,
 ) -> Result<CredentialDocument, Damage> {
     let seal = |context: &SealContext<'_>, blob: &[u8]| match blob {
-        [] => Ok(Vec::new()),
+        [] => Ok(Arc::default()),
         blob => {
             let id = SealingKey::id_in(blob).ok_or(SealError::Malformed)?;
             let from = keyring.key(&document.workspace, id);
             let plaintext = from.ok_or(Damage::KeyGone)?.open(context, blob)?;
-            Ok::<_, Damage>(to.seal(context, &plaintext))
+            Ok::<Arc<[u8]>, Damage>(to.seal(context, &plaintext).into())
         }
     };
     let mut fresh = document.clone();
