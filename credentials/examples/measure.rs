@@ -50,14 +50,14 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let (_store, registry) = open(folder.path()).await?;
     requests(&registry);
     records(&registry).await;
-    changes(&registry).await?;
+    burst(&registry).await?;
     whole(&registry).await?;
     Ok(())
 }
 
 /// Changes of one workspace: one after the other, and then at the same time, when they share
 /// commits.
-async fn changes(registry: &Arc<Registry>) -> Result<(), Box<dyn Error>> {
+async fn burst(registry: &Arc<Registry>) -> Result<(), Box<dyn Error>> {
     let new = |number: usize| new_credential(0, FIRST_NEW + number);
     let began = Instant::now();
     for number in 0..BURST {
