@@ -11,6 +11,7 @@ use keyside_config::{EnvironmentPin, ProviderId};
 use crate::{
     clock::Ratchet,
     model::{CredentialId, Environment, Label, Refusal, WorkspaceId},
+    runs::Used,
     secret::Secret,
     snapshot::{Choice, Choices, CredentialEntry, Snapshots, WorkspaceEntry, signals},
 };
@@ -170,6 +171,16 @@ impl Grant {
     /// The version's number, from 1.
     pub fn version(&self) -> u32 {
         self.0.usable.as_ref().map_or(0, |usable| usable.version)
+    }
+
+    /// The credential, for a run record.
+    pub fn used(&self) -> Used {
+        Used {
+            credential: self.credential_id().clone(),
+            version: self.version(),
+            label: self.label().clone(),
+            environment: self.environment(),
+        }
     }
 
     /// The URL that the secret may be sent to, if the provider's customers have their own.

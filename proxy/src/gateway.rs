@@ -32,7 +32,10 @@ use http::{
 };
 use hyper::{body::Incoming, upgrade::OnUpgrade};
 use keyside_config::{ErrorShape, Route, Settings};
-use keyside_credentials::{Clock, CredentialQuery, Grant, RequestId, Resolver, Secret, runs::Runs};
+use keyside_credentials::{
+    Clock, CredentialQuery, Grant, RequestId, Resolver, Secret,
+    runs::{RunKind, Runs},
+};
 use parsed_head::ParsedHead;
 use tracing::{Instrument, Span};
 
@@ -311,7 +314,9 @@ impl Gateway {
         let held = (in_flight, quota_permit);
         let mut record =
             RequestRecord::begin(grant, destination, self.ledger.clone(), arrival, held);
-        record.tag_with(run_id, tag);
+        // Only code in this process can add an extension: a client's request never has one.
+        let kind = head.extensions.remove::<RunKind>().unwrap_or_default();
+        record.tag_with(kind, run_id, tag);
         let client = head.extensions.remove::<OnUpgrade>();
         let sent = self
             .send(&record, &rest, upgrade, head, body, &secret)

@@ -10,7 +10,7 @@ use std::{
 
 use keyside_credentials::{
     Grant, RequestId, Timestamp,
-    runs::{Run, Tokens, Used},
+    runs::{Run, RunKind, Tokens},
 };
 
 use crate::{
@@ -33,6 +33,7 @@ pub(crate) struct RequestRecord {
     pub(crate) request_id: RequestId,
     at: Timestamp,
     started: Instant,
+    kind: RunKind,
     run_id: Option<Box<str>>,
     tag: Option<Box<str>>,
     status: u16,
@@ -71,6 +72,7 @@ impl RequestRecord {
             ledger,
             request_id: arrival.request_id,
             started: arrival.at,
+            kind: RunKind::Traffic,
             run_id: None,
             tag: None,
             status: 0,
@@ -83,8 +85,14 @@ impl RequestRecord {
         }
     }
 
-    /// Adds the caller's run id and tag to the run record.
-    pub(crate) fn tag_with(&mut self, run_id: Option<Box<str>>, tag: Option<Box<str>>) {
+    /// Adds what the request was made for, and the caller's run id and tag, to the run record.
+    pub(crate) fn tag_with(
+        &mut self,
+        kind: RunKind,
+        run_id: Option<Box<str>>,
+        tag: Option<Box<str>>,
+    ) {
+        self.kind = kind;
         self.run_id = run_id;
         self.tag = tag;
     }
@@ -173,6 +181,8 @@ impl RequestRecord {
                     workspace = self.grant.workspace().as_str(),
                     provider = self.destination.provider.id.as_str(),
                     credential = self.grant.credential_id().as_str(),
+                    environment = self.grant.environment().as_str(),
+                    kind = self.kind.as_str(),
                     status = self.status,
                     outcome = self.outcome.as_str(),
                     code = refused.map(|refused| refused.code),
@@ -198,13 +208,10 @@ impl RequestRecord {
         Run {
             at: self.at,
             request_id: self.request_id.as_str().into(),
+            kind: self.kind,
             workspace: self.grant.workspace().clone(),
             provider: Some(self.destination.provider.id.clone()),
-            used: Some(Used {
-                credential: self.grant.credential_id().clone(),
-                label: self.grant.label().clone(),
-                environment: self.grant.environment(),
-            }),
+            used: Some(self.grant.used()),
             refused: None,
             status: self.status,
             outcome: self.outcome.as_str(),
@@ -235,6 +242,6 @@ impl Drop for RequestRecord {
     }
 }
 
-fn micros(duration: Duration) -> u64 {
+pub(crate) fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }

@@ -45,4 +45,6 @@ choices! {
     Role { Owner, Editor, Viewer }
     TokenStatus { Active, Expired, Revoked }
     Format { Ndjson, Csv }
+    /// What a request was made for.
+    RunKind { Traffic, Preview, Smoke, Check }
 }
