@@ -43,7 +43,8 @@ pub struct Group {
     pub provider: Option<Box<str>>,
     /// The credential's id.
     pub credential: Option<Box<str>>,
-    /// The credential's environment.
+    /// The credential's environment; also set if runs are grouped by credential, whose environment
+    /// never changes.
     pub environment: Option<Environment>,
     /// The tag.
     pub tag: Option<Box<str>>,
@@ -160,7 +161,10 @@ impl Group {
                 Dimension::Provider => {
                     group.provider = Some(run.provider.clone()).filter(|id| !id.is_empty());
                 }
-                Dimension::Credential => group.credential = used.map(|it| it.credential.clone()),
+                Dimension::Credential => {
+                    group.credential = used.map(|it| it.credential.clone());
+                    group.environment = used.map(|it| it.environment);
+                }
                 Dimension::Environment => group.environment = used.map(|it| it.environment),
                 Dimension::Tag => group.tag.clone_from(&run.tag),
                 Dimension::Kind => group.kind = Some(run.kind),
