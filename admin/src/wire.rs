@@ -15,7 +15,7 @@ pub(crate) use self::{credential::CredentialChange, read::parsed};
 pub use self::{
     credential::{
         CredentialEdit, CredentialRollback, CredentialRotation, CredentialView, Duplicate,
-        NewCredential, SecretRef, VersionView, WriteOnly,
+        NewCredential, SecretRef, TrafficView, VersionView, WriteOnly,
     },
     provider::{AuthView, EndpointView, KeyView, LinksView, ProviderView, SandboxView, SdkView},
     token::{NewToken, TokenView},

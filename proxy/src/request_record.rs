@@ -15,7 +15,7 @@ use keyside_credentials::{
 
 use crate::{
     activity::InFlightGuard, destination::Destination, ledger::Ledger, metrics::Outcome,
-    quota::QuotaPermit,
+    quota::QuotaPermit, rejection::ErrorResponse,
 };
 
 /// When a request's head arrived, and the id that it was given.
@@ -41,6 +41,8 @@ pub(crate) struct RequestRecord {
     tokens: Tokens,
     outcome: Outcome,
     refused: Option<Box<RefusalDetails>>,
+    /// Set if the response may reject the key.
+    error: Option<Box<ErrorResponse>>,
     /// Counts the request as in flight for its connection and for the drain.
     pub(crate) in_flight: InFlightGuard,
     /// Its share of `proxy.limits.requests`.
@@ -80,6 +82,7 @@ impl RequestRecord {
             tokens: Tokens::default(),
             outcome: Outcome::ClientClosed,
             refused: None,
+            error: None,
             in_flight,
             _quota_permit: quota_permit,
         }
@@ -123,6 +126,17 @@ impl RequestRecord {
     /// Called when the head of the response has arrived.
     pub(crate) fn answered(&mut self, status: u16) {
         self.status = status;
+        match status {
+            101 | 200..=299 => self.grant.accepted(),
+            _ => self.error = ErrorResponse::of(status),
+        }
+    }
+
+    /// Called for each chunk of the response body that goes to the client, after redaction.
+    pub(crate) fn chunk_passed(&mut self, chunk: &[u8]) {
+        if let Some(error) = &mut self.error {
+            error.push(chunk);
+        }
     }
 
     /// Called for each chunk of the response body.
@@ -204,6 +218,14 @@ impl RequestRecord {
         }
     }
 
+    /// Notes on the credential whether the provider rejected its key.
+    fn note_rejection(&self) {
+        let error = self.error.as_ref();
+        if let Some(cause) = error.and_then(|error| error.cause()) {
+            self.grant.rejected(cause);
+        }
+    }
+
     fn run(&mut self, latency: Duration) -> Run {
         Run {
             at: self.at,
@@ -237,6 +259,7 @@ impl Drop for RequestRecord {
         metrics.metered(self.tokens);
         self.ledger.metrics.streams.dec();
         self.log(latency);
+        self.note_rejection();
         let run = self.run(latency);
         self.ledger.runs.record(run);
     }

@@ -19,7 +19,7 @@ use tokio::{
 
 use super::{
     OpenError, OpenOptions, Registry, duplicates::DuplicateIndex, housekeeping,
-    references::References,
+    references::References, traffic::RejectionNote,
 };
 use crate::{
     access::{Access, EnsureOwnerError},
@@ -140,6 +140,7 @@ impl Registry {
             gate: RwLock::default(),
             rotations: Mutex::default(),
             notices,
+            rejection_note: RejectionNote::default(),
             duplicates: DuplicateIndex::default(),
             declared: OnceLock::new(),
             references: References::new(),
@@ -157,6 +158,7 @@ impl Registry {
             clock,
         });
         let findings = registry.read_workspaces().await?;
+        registry.load_rejections().await;
         registry.expect_newest_installation_head(&heads).await?;
         registry.clock.at_least(registry.chains.latest());
         if role == Role::Authority {
