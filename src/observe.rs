@@ -113,7 +113,7 @@ fn rejection_details(rejected: &[RejectedCredential]) -> Vec<String> {
             cause,
         } = one.rejection;
         format!(
-            "credential {workspace}/{provider}/{label}: the provider rejects it in traffic ({cause}), {count} times since {since}\n"
+            "credential {workspace}/{provider}/{label}: the provider rejects it in traffic ({cause}) since {since}; requests rejected: {count}\n"
         )
     };
     let shown = rejected.iter().take(MAX_REJECTIONS).map(line);

@@ -204,7 +204,7 @@ impl Credential {
                 cause,
                 ..
             }) => format!(
-                "rejected ({}): {count} times since {} ({})",
+                "rejected ({}) since {} ({}); requests rejected: {count}",
                 cell(cause),
                 local(*since),
                 relative_time(*since)
