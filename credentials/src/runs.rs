@@ -1,4 +1,4 @@
-//! Run records: what credentials were used for, one record per proxied request, written behind.
+//! Run records: what credentials were used for, one record per request or live check, written behind.
 //!
 //! The data plane only queues a record. A task appends queued records to a log in blocks, at most
 //! 100 ms or 1,000 records late; records beyond the retention are removed first. While records
@@ -25,16 +25,15 @@ use keyside_store::{Memory, RunLog};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, mpsc, oneshot};
 
-use self::{
-    block::Block,
-    erase::ErasedWorkspaces,
-    writer::{MAX_QUEUED_RECORDS, Writer},
-};
 pub use self::{
     block::{StoredRun, StoredUse},
     figures::{Dimension, DimensionError, Figures, Group, GroupFigures, Percentiles, RunFigures},
     kind::{RunKind, RunKindError},
     search::{RunFilter, RunPage, RunPosition, RunPositionError},
+};
+use self::{
+    erase::ErasedWorkspaces,
+    writer::{MAX_QUEUED_RECORDS, Writer},
 };
 use crate::model::{CredentialId, Environment, Label, WorkspaceId};
 

@@ -50,8 +50,8 @@ impl Registry {
                 return;
             }
         };
-        let installation = self.keyring.installation();
-        let Ok(json) = installation.open(&CONTEXT, &stored) else {
+        let opened = self.keyring.installation().open(&CONTEXT, &stored);
+        let Ok(json) = opened else {
             return;
         };
         let rejections: BTreeMap<CredentialId, StoredRejection> =

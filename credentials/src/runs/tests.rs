@@ -6,6 +6,7 @@ use keyside_store::{
 };
 
 use super::*;
+use crate::model::Scope;
 
 fn run(n: u64) -> Run {
     Run {
