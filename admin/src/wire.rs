@@ -5,14 +5,15 @@
 //! `schemas/types.rs` has the patterns that several types share. Which fields a body may have is
 //! asked of serde (`form::fields`), never listed again.
 
+mod audit;
 mod credential;
 mod provider;
 mod read;
 mod token;
 mod workspace;
 
-pub(crate) use self::{credential::CredentialChange, read::parsed};
 pub use self::{
+    audit::{ConfirmView, VerifyView},
     credential::{
         CredentialEdit, CredentialRollback, CredentialRotation, CredentialView, Duplicate,
         NewCredential, SecretRef, TrafficView, VersionView, WriteOnly,
@@ -20,4 +21,8 @@ pub use self::{
     provider::{AuthView, EndpointView, KeyView, LinksView, ProviderView, SandboxView, SdkView},
     token::{NewToken, TokenView},
     workspace::{NewWorkspace, WorkspaceView},
+};
+pub(crate) use self::{
+    credential::CredentialChange,
+    read::{parsed, time},
 };

@@ -1,4 +1,4 @@
-//! Run records: what credentials were used for, one record per request or live check, written behind.
+//! Run records: what credentials were used for, one per request or live check, written behind.
 //!
 //! The data plane only queues a record. A task appends queued records to a log in blocks, at most
 //! 100 ms or 1,000 records late; records beyond the retention are removed first. While records

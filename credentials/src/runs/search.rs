@@ -60,11 +60,6 @@ pub struct RunPage {
 }
 
 impl Runs {
-    /// The latest runs of the workspaces in `within`, newest first; fewer if storage fails.
-    pub async fn recent(&self, limit: usize, within: &Scope) -> Vec<StoredRun> {
-        self.search(limit, &RunFilter::within(within)).await
-    }
-
     /// The latest runs that match, newest first; fewer if storage fails. May read all kept records
     /// to find `limit` matches.
     pub async fn search(&self, limit: usize, filter: &RunFilter) -> Vec<StoredRun> {
@@ -139,14 +134,6 @@ impl Shared {
 }
 
 impl RunFilter {
-    /// All runs of these workspaces.
-    pub fn within(scope: &Scope) -> Self {
-        Self {
-            within: scope.clone(),
-            ..Self::default()
-        }
-    }
-
     fn passes(&self, run: &StoredRun) -> bool {
         let workspace = self.workspace.as_ref().map(WorkspaceId::as_str);
         let credential = self.credential.as_ref().map(CredentialId::as_str);

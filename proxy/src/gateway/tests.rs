@@ -11,7 +11,7 @@ use hyper_util::rt::TokioIo;
 use keyside_config::Sources;
 use keyside_credentials::{
     ActorContext, ActorId, Environment, Kms, MasterKey, NewCredential, NewWorkspace, OpenOptions,
-    Registry, Scope, SystemClock, Timestamp,
+    Registry, SystemClock, Timestamp, runs::RunFilter,
 };
 use keyside_store::{Backend, Memory};
 use tokio::{
@@ -183,7 +183,11 @@ async fn only_code_in_this_process_says_what_a_request_is_for() {
             client.write_all(request.as_bytes()).await.unwrap();
             client.read_to_end(&mut Vec::new()).await.unwrap();
             registry.runs().flush().await;
-            let run = registry.runs().recent(1, &Scope::All).await.remove(0);
+            let run = registry
+                .runs()
+                .search(1, &RunFilter::default())
+                .await
+                .remove(0);
             assert_eq!(run.kind, expected, "{path}");
             assert_eq!(run.used.is_some(), is_forwarded, "{path}");
         }
