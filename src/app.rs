@@ -31,6 +31,7 @@ use crate::{
     startup::{self, EarlyHandles},
     store_health::StoreHealth,
     telemetry,
+    traffic_health::TrafficHealth,
     validated_settings::{Process, StoreSetup, ValidatedSettings},
     warnings, web,
 };
@@ -221,6 +222,8 @@ impl App {
         }
         let declared = self.backing.declared().clone();
         metrics.register(Box::new(DeclaredHealth::new(declared)?))?;
+        let traffic = TrafficHealth::new(self.backing.clone(), &self.settings.catalogue)?;
+        metrics.register(Box::new(traffic))?;
         startup::register_process(metrics)
     }
 }

@@ -95,7 +95,7 @@ pub(crate) enum Command {
     /// Providers: list the catalogue, show how to create a key and configure SDKs
     #[command(subcommand)]
     Provider(provider::Command),
-    /// Runs: list and find the requests that keys were used for
+    /// Runs: list, find and sum up the requests that keys were used for
     #[command(subcommand)]
     Run(run::Run),
     /// Workspaces: add, list, show, export, erase, rotate the key

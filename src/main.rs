@@ -19,6 +19,7 @@ mod startup;
 mod store_health;
 mod telemetry;
 mod terminal;
+mod traffic_health;
 mod validated_settings;
 mod vault;
 mod warnings;

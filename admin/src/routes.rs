@@ -63,6 +63,7 @@ pub(crate) fn table() -> Vec<Route> {
         Route::new(RotateMasterKey, routes!(installation::rotate_master_key)),
         Route::new(Backup, routes!(installation::backup)),
         Route::new(ReadRuns, routes!(runs::list)),
+        Route::new(ReadRuns, routes!(runs::figures::show)),
         Route::new(ReadAudit, routes!(audit::list)),
         Route::new(ExportAudit, routes!(audit::export)),
         Route::new(ReadAudit, routes!(audit::key)),

@@ -20,6 +20,7 @@ mod request_log;
 mod resources;
 mod secrecy;
 mod tokens;
+mod traffic;
 mod uncertain;
 mod verifying;
 

@@ -16,7 +16,7 @@ pub use self::{
     audit::{ConfirmView, VerifyView},
     credential::{
         CredentialEdit, CredentialRollback, CredentialRotation, CredentialView, Duplicate,
-        NewCredential, SecretRef, VersionView, WriteOnly,
+        NewCredential, SecretRef, TrafficView, VersionView, WriteOnly,
     },
     provider::{AuthView, EndpointView, KeyView, LinksView, ProviderView, SandboxView, SdkView},
     token::{NewToken, TokenView},

@@ -30,12 +30,16 @@ use crate::{
     documents::{CredentialDocument, Defaults, WorkspaceDocument},
     entropy,
     locked::LockedMemory,
-    model::{ActorId, CredentialId, Environment, IdError, Label, UsageTag, WorkspaceId},
+    model::{
+        ActorId, CredentialId, Environment, IdError, Label, RejectedCredential, TrafficCounts,
+        UsageTag, WorkspaceId,
+    },
     resolver::Resolver,
     sealing::SealingKey,
     snapshot::{
         CredentialEntry, Keys, Snapshot, SourceStatus, Unusable, WorkspaceEntry,
         signals::{Notices, Signals},
+        traffic,
     },
     source::{SecretSource, SourceReference},
 };
@@ -68,6 +72,7 @@ pub struct Declared {
     clock: Arc<Ratchet>,
     key: ProcessKey,
     snapshot: Arc<ArcSwap<Snapshot>>,
+    notices: Arc<Notices>,
 }
 
 /// A declared credential: its constant attributes, and the last state of its source.
@@ -152,6 +157,7 @@ impl Declared {
             clock,
             key: ProcessKey(process_key()),
             snapshot: Arc::new(ArcSwap::from_pointee(snapshot)),
+            notices,
         }))
     }
 
@@ -179,6 +185,20 @@ impl Declared {
             }
         };
         self.items.iter().map(health).collect()
+    }
+
+    /// The credentials that their providers reject in traffic.
+    pub fn rejected_in_traffic(&self) -> Vec<RejectedCredential> {
+        traffic::rejected_credentials(&self.snapshot.load())
+    }
+
+    /// The number of credentials by provider and state in traffic.
+    pub fn traffic_counts(&self) -> BTreeMap<ProviderId, TrafficCounts> {
+        traffic::counts(&self.snapshot.load())
+    }
+
+    pub(crate) fn notices(&self) -> &Notices {
+        &self.notices
     }
 
     pub(crate) fn snapshot(&self) -> &Arc<ArcSwap<Snapshot>> {

@@ -57,9 +57,11 @@ pub use keyring::{KeyringError, Rewrapped};
 pub use kms::{Kms, KmsError, KmsSource, MasterKey};
 pub use live_check::{Finding, LiveCheck};
 pub use model::{
-    ActorContext, ActorId, Credential, CredentialId, Declared, Environment, Fingerprint, Hint,
-    IdError, Label, Listed, LostCredential, Refusal, RequestId, Scope, Status, UsageTag, Version,
-    VersionState, Warning, Workspace, WorkspaceId, WorkspaceState, other_providers,
+    ActorContext, ActorId, Credential, CredentialEvent, CredentialEventKind, CredentialId,
+    Declared, Environment, Fingerprint, Hint, IdError, Label, Listed, LostCredential, Refusal,
+    RejectedCredential, Rejection, RejectionCause, RequestId, Scope, Status, TrafficCounts,
+    TrafficState, UsageTag, Version, VersionState, Warning, Workspace, WorkspaceId, WorkspaceState,
+    other_providers,
 };
 pub use record::AuditRecord;
 pub use registry::{

@@ -5,9 +5,11 @@ mod actor_context;
 mod credential;
 mod ids;
 mod refusal;
+mod rejection;
 mod request_id;
 mod scope;
 mod secret_metadata;
+mod traffic;
 mod warning;
 
 pub use self::{
@@ -18,9 +20,11 @@ pub use self::{
     },
     ids::{ActorId, CredentialId, IdError, Label, UsageTag, WorkspaceId},
     refusal::Refusal,
+    rejection::{Rejection, RejectionCause, TrafficState},
     request_id::RequestId,
     scope::Scope,
     secret_metadata::{Fingerprint, Hint, other_providers},
+    traffic::{CredentialEvent, CredentialEventKind, RejectedCredential, TrafficCounts},
     warning::Warning,
 };
 pub(crate) use self::{

@@ -17,6 +17,7 @@ mod references;
 mod request;
 mod reseal;
 mod tokens;
+mod traffic;
 mod view;
 
 use std::{
@@ -31,7 +32,10 @@ use keyside_config::{Catalogue, CredentialRules, ProviderId};
 use keyside_store::{Backend, Notes, StorageError, chain::State};
 use tokio::sync::RwLock;
 
-use self::{change::Groups, duplicates::DuplicateIndex, links::Links, references::References};
+use self::{
+    change::Groups, duplicates::DuplicateIndex, links::Links, references::References,
+    traffic::RejectionNote,
+};
 pub use self::{
     error::{ChangeError, OpenError},
     references::ReferenceOptions,
@@ -92,6 +96,7 @@ pub struct Registry {
     /// Rotations since the process started, by provider.
     rotations: Mutex<HashMap<ProviderId, u64>>,
     notices: Arc<Notices>,
+    rejection_note: RejectionNote,
     duplicates: DuplicateIndex,
     declared: OnceLock<Overlaid>,
     references: References,
@@ -110,16 +115,18 @@ impl Registry {
     /// Overlays declared credentials over the stored ones. Call it before [`Self::resolver`]; later
     /// calls have no effect.
     pub fn overlay_declared(&self, declared: Arc<DeclaredCredentials>) {
+        self.notices.adopt(declared.notices());
         let stored = self.snapshot.clone();
         let both = Arc::new(Overlay::new(stored, declared.snapshot().clone()));
         // A second overlay is ignored.
         let _ = self.declared.set(Overlaid { declared, both });
     }
 
-    /// Waits until pending writes are on disk or have failed: run records, times of last use, and
-    /// links.
+    /// Waits until pending writes are on disk or have failed: run records, times of last use,
+    /// rejections in traffic, and links.
     pub async fn flush(&self) {
         self.store_last_used().await;
+        self.store_rejections().await;
         self.link(true).await;
         self.runs.flush().await;
     }

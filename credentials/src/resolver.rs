@@ -10,9 +10,10 @@ use keyside_config::{EnvironmentPin, ProviderId};
 
 use crate::{
     clock::Ratchet,
-    model::{CredentialId, Environment, Label, Refusal, WorkspaceId},
+    model::{CredentialId, Environment, Label, Refusal, RejectionCause, WorkspaceId},
+    runs::Used,
     secret::Secret,
-    snapshot::{Choice, Choices, CredentialEntry, Snapshots, WorkspaceEntry, signals},
+    snapshot::{Choice, Choices, CredentialEntry, Snapshots, WorkspaceEntry, signals, traffic},
 };
 
 /// What a request selects.
@@ -172,6 +173,16 @@ impl Grant {
         self.0.usable.as_ref().map_or(0, |usable| usable.version)
     }
 
+    /// The credential, for a run record.
+    pub fn used(&self) -> Used {
+        Used {
+            credential: self.credential_id().clone(),
+            version: self.version(),
+            label: self.label().clone(),
+            environment: self.environment(),
+        }
+    }
+
     /// The URL that the secret may be sent to, if the provider's customers have their own.
     pub fn endpoint(&self) -> Option<&str> {
         self.0.document.endpoint.as_deref()
@@ -206,6 +217,18 @@ impl Grant {
                 .ok()
         });
         opened.map(Secret::unsealed).collect()
+    }
+
+    /// Notes that the provider accepted a request with this secret. Once per response; one atomic
+    /// load, unless the provider rejected the credential before.
+    pub fn accepted(&self) {
+        traffic::accepted(&self.0);
+    }
+
+    /// Notes that the provider rejected this secret, which is not a refusal of one request but of
+    /// the credential. Once per response.
+    pub fn rejected(&self, cause: RejectionCause) {
+        traffic::rejected(&self.0, cause);
     }
 
     /// Completes once responses on this credential must be cut off; otherwise never. Waiting takes

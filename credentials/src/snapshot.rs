@@ -9,6 +9,7 @@ mod load;
 mod lost;
 mod overlay;
 pub(crate) mod signals;
+pub(crate) mod traffic;
 mod vault_secret;
 
 use std::{

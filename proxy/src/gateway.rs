@@ -33,7 +33,8 @@ use http::{
 use hyper::{body::Incoming, upgrade::OnUpgrade};
 use keyside_config::{ErrorShape, Route, Settings};
 use keyside_credentials::{
-    Clock, CredentialQuery, Grant, RequestContext, RequestId, Resolver, Secret, runs::Runs,
+    Clock, CredentialQuery, Grant, RequestContext, RequestId, Resolver, Secret,
+    runs::{RunKind, Runs},
 };
 use parsed_head::ParsedHead;
 
@@ -311,7 +312,9 @@ impl Gateway {
         let held = (in_flight, quota_permit);
         let mut record =
             RequestRecord::begin(grant, destination, self.ledger.clone(), arrival, held);
-        record.tag_with(run_id, tag);
+        // Only code in this process can add an extension: a client's request never has one.
+        let kind = head.extensions.remove::<RunKind>().unwrap_or_default();
+        record.tag_with(kind, run_id, tag);
         let client = head.extensions.remove::<OnUpgrade>();
         let sent = self
             .send(&record, &rest, upgrade, head, body, &secret)

@@ -31,6 +31,7 @@ mod quota;
 mod reachability;
 mod reclaim;
 mod refusal;
+mod rejection;
 mod relay;
 mod request_body;
 mod request_record;

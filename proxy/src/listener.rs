@@ -96,7 +96,11 @@ pub fn bind(dependencies: &Dependencies) -> Result<Bound, BindError> {
     let mut bound = Bound {
         addresses: Vec::new(),
         services: Vec::new(),
-        live_check: Arc::new(Probe::new(destinations())),
+        live_check: Arc::new(Probe::new(
+            destinations(),
+            dependencies.runs.clone(),
+            dependencies.clock.clone(),
+        )),
     };
     for listener in &proxy.listeners {
         let socket = Socket::bind(listener, &proxy.listeners)?;

@@ -1,39 +1,50 @@
 //! Verifies a key with its provider, using the request that the catalogue lists as cheapest.
 //!
 //! The request takes the same path as any other: injected by the same code, sent to the configured
-//! destination, redirects not followed. Nobody receives its response, so nothing is relayed and no
-//! run is recorded.
+//! destination, redirects not followed. Nobody receives its response, so nothing is relayed. Its run
+//! record is of the kind `check`.
 
-use std::{sync::atomic::AtomicBool, time::Duration};
+use std::{
+    sync::{Arc, atomic::AtomicBool},
+    time::{Duration, Instant},
+};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{HeaderValue, Request, header};
 use http_body_util::BodyExt;
 use keyside_config::{AcceptEncoding, Check};
-use keyside_credentials::{Finding, Grant, LiveCheck, Secret};
+use keyside_credentials::{
+    Clock, Finding, Grant, LiveCheck, RequestId, Secret, Timestamp,
+    runs::{Run, RunKind, Runs, Tokens},
+};
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
 use crate::{
     destination::{Destination, Destinations},
     inject::Outbound,
+    metrics::Outcome,
     refusal::{Refusal, Sent, Wait},
     request_body::RequestBody,
+    request_record::micros,
     upstream::{Failure, LeasedResponse},
 };
 
 /// Sends live checks. Its connections live on the runtime that calls it.
 pub(crate) struct Probe {
     destinations: Destinations,
+    runs: Runs,
+    clock: Arc<dyn Clock>,
 }
 
 #[async_trait]
 impl LiveCheck for Probe {
     async fn check(&self, grant: &Grant) -> Finding {
+        let (at, started) = (self.clock.now(), Instant::now());
         let asked = timeout(CHECK_TIMEOUT, self.ask(grant)).await;
         let found = asked.unwrap_or(Err(Refusal::UpstreamTimeout(Wait::FirstByte).into()));
-        found.unwrap_or_else(|failure| {
+        let finding = found.unwrap_or_else(|failure| {
             let provider = grant.provider().as_str();
             tracing::warn!(
                 provider,
@@ -42,13 +53,40 @@ impl LiveCheck for Probe {
                 "a live check got no response"
             );
             Finding::UNANSWERED
-        })
+        });
+        self.record(grant, finding.status, at, started.elapsed());
+        finding
     }
 }
 
 impl Probe {
-    pub(crate) fn new(destinations: Destinations) -> Self {
-        Self { destinations }
+    pub(crate) fn new(destinations: Destinations, runs: Runs, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            destinations,
+            runs,
+            clock,
+        }
+    }
+
+    /// Writes the run record of a check. `status` is the provider's; `None` without a response.
+    fn record(&self, grant: &Grant, status: Option<u16>, at: Timestamp, latency: Duration) {
+        let outcome = status.map_or(Outcome::Unanswered, Outcome::of_status);
+        self.runs.record(Run {
+            at,
+            request_id: RequestId::next().as_str().into(),
+            kind: RunKind::Check,
+            workspace: grant.workspace().clone(),
+            provider: Some(grant.provider().clone()),
+            used: Some(grant.used()),
+            status: status.unwrap_or(0),
+            outcome: outcome.as_str(),
+            refused: None,
+            latency_us: micros(latency),
+            first_byte_us: None,
+            tokens: Tokens::default(),
+            run_id: None,
+            tag: None,
+        });
     }
 
     async fn ask(&self, grant: &Grant) -> Result<Finding, Failure> {

@@ -10,12 +10,12 @@ use std::{
 
 use keyside_credentials::{
     Grant, RequestId, Timestamp,
-    runs::{Run, Tokens, Used},
+    runs::{Run, RunKind, Tokens},
 };
 
 use crate::{
     activity::InFlightGuard, destination::Destination, ledger::Ledger, metrics::Outcome,
-    quota::QuotaPermit,
+    quota::QuotaPermit, rejection::ErrorResponse,
 };
 
 /// When a request's head arrived, and the id that it was given.
@@ -33,6 +33,7 @@ pub(crate) struct RequestRecord {
     pub(crate) request_id: RequestId,
     at: Timestamp,
     started: Instant,
+    kind: RunKind,
     run_id: Option<Box<str>>,
     tag: Option<Box<str>>,
     status: u16,
@@ -40,6 +41,8 @@ pub(crate) struct RequestRecord {
     tokens: Tokens,
     outcome: Outcome,
     refused: Option<Box<RefusalDetails>>,
+    /// Set if the response may reject the key.
+    error: Option<Box<ErrorResponse>>,
     /// Counts the request as in flight for its connection and for the drain.
     pub(crate) in_flight: InFlightGuard,
     /// Its share of `proxy.limits.requests`.
@@ -71,6 +74,7 @@ impl RequestRecord {
             ledger,
             request_id: arrival.request_id,
             started: arrival.at,
+            kind: RunKind::Traffic,
             run_id: None,
             tag: None,
             status: 0,
@@ -78,13 +82,20 @@ impl RequestRecord {
             tokens: Tokens::default(),
             outcome: Outcome::ClientClosed,
             refused: None,
+            error: None,
             in_flight,
             _quota_permit: quota_permit,
         }
     }
 
-    /// Adds the caller's run id and tag to the run record.
-    pub(crate) fn tag_with(&mut self, run_id: Option<Box<str>>, tag: Option<Box<str>>) {
+    /// Adds what the request was made for, and the caller's run id and tag, to the run record.
+    pub(crate) fn tag_with(
+        &mut self,
+        kind: RunKind,
+        run_id: Option<Box<str>>,
+        tag: Option<Box<str>>,
+    ) {
+        self.kind = kind;
         self.run_id = run_id;
         self.tag = tag;
     }
@@ -115,6 +126,17 @@ impl RequestRecord {
     /// Called when the head of the response has arrived.
     pub(crate) fn answered(&mut self, status: u16) {
         self.status = status;
+        match status {
+            101 | 200..=299 => self.grant.accepted(),
+            _ => self.error = ErrorResponse::of(status),
+        }
+    }
+
+    /// Called for each chunk of the response body that goes to the client, after redaction.
+    pub(crate) fn chunk_passed(&mut self, chunk: &[u8]) {
+        if let Some(error) = &mut self.error {
+            error.push(chunk);
+        }
     }
 
     /// Called for each chunk of the response body.
@@ -173,6 +195,8 @@ impl RequestRecord {
                     workspace = self.grant.workspace().as_str(),
                     provider = self.destination.provider.id.as_str(),
                     credential = self.grant.credential_id().as_str(),
+                    environment = self.grant.environment().as_str(),
+                    kind = self.kind.as_str(),
                     status = self.status,
                     outcome = self.outcome.as_str(),
                     code = refused.map(|refused| refused.code),
@@ -194,17 +218,22 @@ impl RequestRecord {
         }
     }
 
+    /// Notes on the credential whether the provider rejected its key.
+    fn note_rejection(&self) {
+        let error = self.error.as_ref();
+        if let Some(cause) = error.and_then(|error| error.cause()) {
+            self.grant.rejected(cause);
+        }
+    }
+
     fn run(&mut self, latency: Duration) -> Run {
         Run {
             at: self.at,
             request_id: self.request_id.as_str().into(),
+            kind: self.kind,
             workspace: self.grant.workspace().clone(),
             provider: Some(self.destination.provider.id.clone()),
-            used: Some(Used {
-                credential: self.grant.credential_id().clone(),
-                label: self.grant.label().clone(),
-                environment: self.grant.environment(),
-            }),
+            used: Some(self.grant.used()),
             refused: None,
             status: self.status,
             outcome: self.outcome.as_str(),
@@ -230,11 +259,12 @@ impl Drop for RequestRecord {
         metrics.metered(self.tokens);
         self.ledger.metrics.streams.dec();
         self.log(latency);
+        self.note_rejection();
         let run = self.run(latency);
         self.ledger.runs.record(run);
     }
 }
 
-fn micros(duration: Duration) -> u64 {
+pub(crate) fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }

@@ -40,6 +40,8 @@ fn every_documented_command_is_accepted() {
         "keyside provider show openai",
         "keyside run list -w acme -p openai --run-id ci-7 --tag nightly --label ci --status 429 --outcome client_closed",
         "keyside run list --outcome path_not_allowed --status 0",
+        "keyside run list --key cred_aaaaaaaaaaaaaaaaaaaaaaaaaa -e sandbox -k preview -n 5000",
+        "keyside run figures --by credential,day --since 7d -w acme --kind traffic --json",
         "keyside audit list --key cred_aaaaaaaaaaaaaaaaaaaaaaaaaa -n 1",
         "keyside key add -w acme -p openai --expires-at 2027-01-31",
         "keyside run list --since 2h --until 2027-01-31T00:00:00Z -n 20 --json",

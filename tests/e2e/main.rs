@@ -74,6 +74,7 @@ mod startup;
 mod streaming;
 mod terminal;
 mod tls;
+mod traffic_health;
 mod upstream_limits;
 mod verification;
 mod websocket;

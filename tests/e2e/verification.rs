@@ -1,7 +1,7 @@
 //! Keyside checks a key with its provider: on the same path as every request, with the cheapest
 //! request.
 
-use crate::harness::{CREDENTIALS, KEY, Keyside, Message, Upstream, expect, reply};
+use crate::harness::{CREDENTIALS, KEY, Keyside, Message, Upstream, eventually, expect, reply};
 use serde_json::{Value, json};
 use std::sync::Mutex;
 
@@ -83,8 +83,23 @@ fn a_live_check_sends_the_catalogue_s_request_with_only_the_key() {
         seen.text()
     );
     assert!(!seen.holds(&keyside.token()), "the asker's token");
-    let runs = keyside.admin("GET", "/api/runs", None).json();
-    assert_eq!(runs["items"], json!([]), "nobody's run");
+    let run = eventually("the check is recorded", || {
+        let runs = keyside.admin("GET", "/api/runs?kind=check", None).json();
+        let run = &runs["items"][0];
+        run.is_object().then(|| run.clone())
+    });
+    for (name, expected) in [
+        ("credentialId", json!(id)),
+        ("version", json!(1)),
+        ("status", json!(200)),
+        ("outcome", json!("ok")),
+        ("inputTokens", Value::Null),
+    ] {
+        assert_eq!(run.get(name), Some(&expected), "{name} in {run}");
+    }
+    let traffic = keyside.admin("GET", "/api/runs?kind=traffic", None).json();
+    assert_eq!(traffic["items"], json!([]), "nobody's request");
+    assert_eq!(keyside.list()[0]["lastUsedAt"], Value::Null, "not a use");
 }
 
 #[test]

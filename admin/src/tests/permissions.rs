@@ -53,6 +53,7 @@ fn rows() -> Vec<Row> {
         row("POST", "/api/master-key/rotate", Owner, Installation, OK, None),
         row("POST", "/api/backup", Owner, Installation, OK, None),
         row("GET", "/api/runs", Viewer, Workspace, OK, None),
+        row("GET", "/api/runs/figures", Viewer, Workspace, OK, None),
         row("GET", "/api/audit", Viewer, Workspace, OK, None),
         row("GET", "/api/audit/export", Owner, Workspace, OK, None),
         row("GET", "/api/audit/key", Viewer, Anywhere, OK, None),

@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 use keyside_config::ProviderId;
 use keyside_credentials::{
-    ActorId, CredentialId, Environment, Fingerprint, Hint, Label, Secret, Status, UsageTag,
-    Verification, VersionState, WorkspaceId, source::VaultReference,
+    ActorId, CredentialId, Environment, Fingerprint, Hint, Label, RejectionCause, Secret, Status,
+    TrafficState, UsageTag, Verification, VersionState, WorkspaceId, source::VaultReference,
 };
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _, ser::Error as _};
 use utoipa::ToSchema;
@@ -207,6 +207,9 @@ pub struct CredentialView {
     /// The result of the last live check.
     #[schema(value_type = Option<types::Verification>)]
     pub verification: Option<Verification>,
+    /// Whether the provider accepts the current secret in traffic. Null if the stored record cannot
+    /// be read.
+    pub traffic: Option<TrafficView>,
     /// All versions of the secret, oldest first.
     pub versions: Vec<VersionView>,
     /// The field in Vault that holds the secret, if the credential was stored with a reference.
@@ -226,6 +229,23 @@ pub struct CredentialView {
     /// Other credentials with the same secret. Null in lists, and for tokens that are limited to
     /// workspaces.
     pub duplicates: Option<Vec<Duplicate>>,
+}
+
+/// Whether a provider accepts a secret in traffic. A success ends `rejected`, and so does a rotation.
+/// An outage of the provider, a rate limit and a missing permission are none of this.
+#[derive(Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TrafficView {
+    /// `ok` unless the provider rejected the secret, and has accepted no request with it since.
+    #[schema(value_type = types::TrafficState)]
+    pub state: TrafficState,
+    /// When the provider first rejected it; null while `ok`.
+    pub since: Option<Timestamp>,
+    /// How many requests it has rejected since then.
+    pub count: u64,
+    /// Why it rejected the last one; null while `ok`.
+    #[schema(value_type = Option<types::RejectionCause>)]
+    pub cause: Option<RejectionCause>,
 }
 
 /// Another credential with the same secret.

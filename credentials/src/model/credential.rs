@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use keyside_config::{ProviderId, VaultReference, Verification};
 use serde::{Deserialize, Serialize};
 
-use super::{ActorId, CredentialId, Fingerprint, Hint, Label, UsageTag, WorkspaceId};
+use super::{ActorId, CredentialId, Fingerprint, Hint, Label, Rejection, UsageTag, WorkspaceId};
 
 /// A credential as it may be shown. Gives no access to its secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +46,8 @@ pub struct Credential {
     pub last_verified_at: Option<Timestamp>,
     /// The result of the last live check, whether or not the provider answered.
     pub verification: Option<Verification>,
+    /// Set while the provider rejects its secret in traffic.
+    pub rejection: Option<Rejection>,
     /// The known versions, oldest first.
     pub versions: Vec<Version>,
     /// Whether it is the default of its workspace, provider and environment.

@@ -19,7 +19,7 @@ use tokio::{
 
 use super::{
     OpenError, OpenOptions, Registry, change::Groups, duplicates::DuplicateIndex, housekeeping,
-    references::References,
+    references::References, traffic::RejectionNote,
 };
 use crate::{
     access::{Access, EnsureOwnerError},
@@ -141,6 +141,7 @@ impl Registry {
             groups: Groups::default(),
             rotations: Mutex::default(),
             notices,
+            rejection_note: RejectionNote::default(),
             duplicates: DuplicateIndex::default(),
             declared: OnceLock::new(),
             references: References::new(),
@@ -158,6 +159,7 @@ impl Registry {
             clock,
         });
         let findings = registry.read_workspaces().await?;
+        registry.load_rejections().await;
         registry.expect_newest_installation_head(&heads).await?;
         registry.clock.at_least(registry.chains.latest());
         if role == Role::Authority {

@@ -32,6 +32,7 @@ mod resolving;
 mod rotation;
 mod signing_key;
 mod tampering;
+mod traffic;
 mod two_authorities;
 mod workspace_key;
 

@@ -13,7 +13,7 @@ use crate::{
         VersionState, Workspace, WorkspaceId,
     },
     runs::Runs,
-    snapshot::{CredentialEntry, Lost, Snapshot, SourceStatus, WorkspaceEntry},
+    snapshot::{CredentialEntry, Lost, Snapshot, SourceStatus, WorkspaceEntry, traffic},
 };
 
 impl Registry {
@@ -155,6 +155,7 @@ impl Viewer<'_> {
             last_used_at: self.runs.last_used(&document.id),
             damaged: entry.damage().is_some() || workspace.damage.is_some(),
             declared: entry.declared.as_deref().map(declared),
+            rejection: traffic::rejection(entry),
             reference: document.reference.clone().map(Into::into),
             fingerprint: metadata.map(|it| it.fingerprint.clone()),
             hint: metadata.map(|it| it.hint.clone()),

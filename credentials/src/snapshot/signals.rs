@@ -1,15 +1,19 @@
-//! Signals that all entries of a credential share, without a lock: cutting off responses in
-//! progress, and notices of refused uses.
+//! Signals that all entries of a credential share: cutting off responses in progress, notices of
+//! refused uses, both without a lock, and rejections by the provider.
 
 use std::sync::{
-    Arc,
+    Arc, OnceLock,
     atomic::{AtomicBool, AtomicI64, Ordering},
 };
 
-use tokio::sync::{Notify, mpsc};
+use jiff::Timestamp;
+use tokio::sync::{Notify, broadcast, mpsc};
 
-use super::CredentialEntry;
-use crate::{clock::Ratchet, model::Refusal};
+use super::{CredentialEntry, traffic::TrafficHealth};
+use crate::{
+    clock::Ratchet,
+    model::{CredentialEvent, Refusal},
+};
 
 /// The signals of one credential.
 pub(crate) struct Signals {
@@ -17,12 +21,15 @@ pub(crate) struct Signals {
     waiting: Notify,
     /// Time of the last notice of each kind, in seconds since the epoch.
     noted: [AtomicI64; Attempt::KINDS],
+    pub(super) traffic: TrafficHealth,
     notices: Arc<Notices>,
 }
 
-/// A bounded queue of notices to the task that records them.
+/// A bounded queue of notices to the task that records them, and events for subscribers.
 pub(crate) struct Notices {
     queue: mpsc::Sender<Notice>,
+    /// Set once somebody subscribes.
+    events: OnceLock<broadcast::Sender<CredentialEvent>>,
     clock: Arc<Ratchet>,
 }
 
@@ -86,6 +93,7 @@ impl Signals {
             cut: AtomicBool::new(false),
             waiting: Notify::new(),
             noted: [const { AtomicI64::new(NEVER) }; Attempt::KINDS],
+            traffic: TrafficHealth::default(),
             notices,
         }
     }
@@ -110,6 +118,18 @@ impl Signals {
         }
     }
 
+    pub(super) fn now(&self) -> Timestamp {
+        self.notices.clock.now()
+    }
+
+    /// Passes an event to the subscribers. Never waits: a slow one misses the oldest events.
+    pub(super) fn publish(&self, event: CredentialEvent) {
+        if let Some(events) = self.notices.events.get() {
+            // An error means that nobody is subscribed at the moment.
+            let _ = events.send(event);
+        }
+    }
+
     /// The next refusal is noted whenever it comes.
     pub(crate) fn forget(&self, attempt: Attempt) {
         self.noted[attempt as usize].store(NEVER, Ordering::Relaxed);
@@ -119,7 +139,28 @@ impl Signals {
 impl Notices {
     pub(crate) fn new(clock: Arc<Ratchet>) -> (Arc<Self>, mpsc::Receiver<Notice>) {
         let (queue, notices) = mpsc::channel(QUEUE_CAPACITY);
-        (Arc::new(Self { queue, clock }), notices)
+        let created = Self {
+            queue,
+            events: OnceLock::new(),
+            clock,
+        };
+        (Arc::new(created), notices)
+    }
+
+    /// Subscribes to events from now on.
+    pub(crate) fn subscribe(&self) -> broadcast::Receiver<CredentialEvent> {
+        self.events().subscribe()
+    }
+
+    /// Passes the events of `other` to the subscribers of this. Call it before `other` has any of
+    /// its own.
+    pub(crate) fn adopt(&self, other: &Self) {
+        let _ = other.events.set(self.events().clone());
+    }
+
+    fn events(&self) -> &broadcast::Sender<CredentialEvent> {
+        let new = || broadcast::Sender::new(QUEUE_CAPACITY);
+        self.events.get_or_init(new)
     }
 }
 

@@ -2,8 +2,8 @@
 
 use std::ops::Deref;
 
-use keyside_admin::wire::{CredentialView, Duplicate, VersionView};
-use keyside_credentials::{Clock, SystemClock, Timestamp, VersionState};
+use keyside_admin::wire::{CredentialView, Duplicate, TrafficView, VersionView};
+use keyside_credentials::{Clock, SystemClock, Timestamp, TrafficState, VersionState};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -159,6 +159,7 @@ impl Credential {
             ("last used", time(self.last_used_at)),
             ("last verified", time(self.last_verified_at)),
             ("verification", cell(&self.verification)),
+            ("in traffic", self.shown_traffic()),
         ];
         let kept = [
             ("kept in", &self.source),
@@ -183,8 +184,32 @@ impl Credential {
     fn shown_status(&self) -> String {
         match (&self.status, self.damaged) {
             (Some(status), true) => format!("{status}, damaged"),
+            (Some(status), false) if self.is_rejected() => format!("{status}, rejected"),
             (Some(status), false) => status.to_string(),
             (None, _) => "damaged".to_owned(),
+        }
+    }
+
+    /// Whether the provider rejects the secret in traffic.
+    fn is_rejected(&self) -> bool {
+        let traffic = self.traffic.as_ref();
+        traffic.is_some_and(|traffic| traffic.state == TrafficState::Rejected)
+    }
+
+    fn shown_traffic(&self) -> String {
+        match &self.traffic {
+            Some(TrafficView {
+                since: Some(since),
+                count,
+                cause,
+                ..
+            }) => format!(
+                "rejected ({}) since {} ({}); requests rejected: {count}",
+                cell(cause),
+                local(*since),
+                relative_time(*since)
+            ),
+            traffic => cell(&traffic.as_ref().map(|traffic| traffic.state)),
         }
     }
 

@@ -1,10 +1,11 @@
 //! From the domain's credentials to their views on the wire.
 
 use keyside_credentials::{
-    Credential, Listed, LostCredential, Status, Version, VersionState, source::VaultReference,
+    Credential, Listed, LostCredential, Rejection, Status, TrafficState, Version, VersionState,
+    source::VaultReference,
 };
 
-use crate::wire::{CredentialView, Duplicate, SecretRef, VersionView};
+use crate::wire::{CredentialView, Duplicate, SecretRef, TrafficView, VersionView};
 
 impl CredentialView {
     pub(super) fn of(credential: Credential, warnings: Vec<String>) -> Self {
@@ -31,6 +32,7 @@ impl CredentialView {
             last_used_at: credential.last_used_at,
             last_verified_at: credential.last_verified_at,
             verification: credential.verification,
+            traffic: Some(TrafficView::of(credential.rejection)),
             versions: credential
                 .versions
                 .into_iter()
@@ -75,6 +77,7 @@ impl CredentialView {
             last_rotated_at: None,
             last_verified_at: None,
             verification: None,
+            traffic: None,
             versions: Vec::new(),
             secret_ref: None,
             source: None,
@@ -82,6 +85,20 @@ impl CredentialView {
             source_fault: None,
             warnings: Vec::new(),
             duplicates: None,
+        }
+    }
+}
+
+impl TrafficView {
+    fn of(rejection: Option<Rejection>) -> Self {
+        Self {
+            state: match rejection {
+                Some(_) => TrafficState::Rejected,
+                None => TrafficState::Ok,
+            },
+            since: rejection.map(|rejection| rejection.since),
+            count: rejection.map_or(0, |rejection| rejection.count),
+            cause: rejection.map(|rejection| rejection.cause),
         }
     }
 }

@@ -125,8 +125,10 @@ pub(super) fn run(run: &StoredRun) -> Value {
     json!({
         "at": run.at,
         "requestId": run.request_id,
+        "kind": run.kind,
         "provider": run.provider,
         "credentialId": run.used.as_ref().map(|used| &used.credential),
+        "version": run.used.as_ref().map(|used| used.version),
         "label": run.used.as_ref().map(|used| &used.label),
         "environment": run.used.as_ref().map(|used| used.environment),
         "refused": run.refused,
