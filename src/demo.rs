@@ -15,7 +15,7 @@ use std::{
 
 use keyside_config::{DUMMY_KEY, ListenAddress, Settings, Sources};
 use keyside_credentials::{
-    ActorContext, ActorId, Environment, MasterKey, NewCredential, NewWorkspace, Secret,
+    ActorContext, ActorId, Environment, Limits, MasterKey, NewCredential, NewWorkspace, Secret,
 };
 use sandbox::Sandbox;
 use tempfile::TempDir;
@@ -147,6 +147,7 @@ async fn add_key(app: &App, key: String) -> Result<(), Failure> {
         usage_tag: None,
         expires_at: None,
         endpoint: None,
+        limits: Limits::default(),
         default: true,
         idempotency: None,
     };

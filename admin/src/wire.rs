@@ -6,6 +6,7 @@
 //! asked of serde (`form::fields`), never listed again.
 
 mod credential;
+mod limits;
 mod provider;
 mod read;
 mod token;
@@ -17,7 +18,8 @@ pub use self::{
         CredentialEdit, CredentialRollback, CredentialRotation, CredentialView, Duplicate,
         NewCredential, SecretRef, VersionView, WriteOnly,
     },
+    limits::{Limits, LimitsEdit, UsageView},
     provider::{AuthView, EndpointView, KeyView, LinksView, ProviderView, SandboxView, SdkView},
     token::{NewToken, TokenView},
-    workspace::{NewWorkspace, WorkspaceView},
+    workspace::{NewWorkspace, WorkspaceEdit, WorkspaceView},
 };

@@ -14,7 +14,7 @@ use serde::Deserialize;
 pub(crate) use self::document::{Document, EnvironmentFacts};
 pub use self::{
     declared::{
-        DeclaredCredential, DeclaredEnvironment, SourceReference, SourceReferenceError,
+        DeclaredCredential, DeclaredEnvironment, DeclaredLimits, SourceReference, SourceReferenceError,
         VaultReference,
     },
     egress::{Egress, Roots},

@@ -22,6 +22,7 @@ use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use keyside_config::{Catalogue, DeclaredCredential, DeclaredEnvironment, ProviderId};
 use sha2::{Digest, Sha256};
+use tokio::sync::Notify;
 use zeroize::Zeroizing;
 
 pub use self::cache::{CacheKey, CacheKeyError, CacheOptions};
@@ -31,7 +32,7 @@ use crate::{
     documents::{CredentialDocument, Defaults, WorkspaceDocument},
     entropy,
     locked::LockedMemory,
-    model::{ActorId, CredentialId, Environment, IdError, Label, UsageTag, WorkspaceId},
+    model::{ActorId, CredentialId, Environment, IdError, Label, Limits, UsageTag, WorkspaceId},
     resolver::Resolver,
     sealing::SealingKey,
     snapshot::{
@@ -182,6 +183,13 @@ impl Declared {
         self.items.iter().map(health).collect()
     }
 
+    /// Wakes `writer` when counts of spend must be stored. Without it they are only in memory.
+    pub(crate) fn store_spend_with(&self, writer: &Arc<Notify>) {
+        for item in &self.items {
+            item.signals.store_spend_with(writer);
+        }
+    }
+
     pub(crate) fn snapshot(&self) -> &Arc<ArcSwap<Snapshot>> {
         &self.snapshot
     }
@@ -215,6 +223,10 @@ fn document(declared: &DeclaredCredential, now: Timestamp) -> Result<CredentialD
         usage_tag: usage_tag.transpose()?,
         expires_at: None,
         endpoint: declared.endpoint.clone(),
+        limits: Limits {
+            requests_per_day: declared.limits.requests_per_day,
+            tokens_per_day: declared.limits.tokens_per_day,
+        },
         reference: None,
         source: None,
         created_by: ActorId::system(),
@@ -282,6 +294,7 @@ fn workspaces(items: &[Item], now: Timestamp) -> Vec<Arc<WorkspaceEntry>> {
             created_at: now,
             revision: 1,
             defaults,
+            limits: Limits::default(),
         };
         let credentials = items
             .iter()

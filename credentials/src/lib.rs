@@ -33,6 +33,7 @@ mod secret;
 mod shared_map;
 mod snapshot;
 pub mod source;
+mod spend;
 
 pub use jiff::Timestamp;
 pub use keyside_config::Verification;
@@ -56,17 +57,18 @@ pub use keyring::{KeyringError, Rewrapped};
 pub use kms::{Kms, KmsError, KmsSource, MasterKey};
 pub use live_check::{Finding, LiveCheck};
 pub use model::{
-    ActorContext, ActorId, Credential, CredentialId, Declared, Environment, Fingerprint, Hint,
-    IdError, Label, Listed, LostCredential, Refusal, RequestId, Scope, Status, UsageTag, Version,
-    VersionState, Warning, Workspace, WorkspaceId, WorkspaceState, other_providers,
+    ActorContext, ActorId, Cap, Credential, CredentialId, Declared, Environment, Fingerprint, Hint,
+    IdError, Label, Limits, LimitsChange, Listed, LostCredential, Refusal, RequestId, Scope, Status,
+    Usage, UsageState, UsageTag, Version, VersionState, Warning, Workspace, WorkspaceId,
+    WorkspaceState, other_providers,
 };
 pub use record::AuditRecord;
 pub use registry::{
     ChangeError, Edit, Filter, GRACE_DEFAULT, GRACE_LIMIT, Idempotency, NewCredential, NewSecret,
     NewWorkspace, OpenError, OpenOptions, ReferenceOptions, Registry, Resealed, Revocation,
-    Rollback, Rotation, Saved,
+    Rollback, Rotation, Saved, WorkspaceEdit,
 };
-pub use resolver::{CredentialQuery, Grant, Resolver};
+pub use resolver::{Budget, CredentialQuery, Grant, Resolver};
 pub use runs::Runs;
 pub use secret::{SHORTEST_SECRET, Secret, SecretError};
 pub use snapshot::Snapshots;

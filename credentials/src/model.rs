@@ -4,6 +4,7 @@
 mod actor_context;
 mod credential;
 mod ids;
+mod limits;
 mod refusal;
 mod request_id;
 mod scope;
@@ -17,6 +18,7 @@ pub use self::{
         Workspace, WorkspaceState,
     },
     ids::{ActorId, CredentialId, IdError, Label, UsageTag, WorkspaceId},
+    limits::{Cap, Limits, LimitsChange, Usage, UsageState},
     refusal::Refusal,
     request_id::RequestId,
     scope::Scope,
@@ -25,5 +27,6 @@ pub use self::{
 };
 pub(crate) use self::{
     ids::random_id,
+    limits::warning_at,
     secret_metadata::{has_usual_form, refused_kind},
 };

@@ -16,6 +16,7 @@ mod recovery;
 mod references;
 mod request;
 mod reseal;
+mod spend;
 mod tokens;
 mod view;
 
@@ -31,13 +32,15 @@ use keyside_config::{Catalogue, CredentialRules, ProviderId};
 use keyside_store::{Backend, Notes, StorageError, chain::State};
 use tokio::sync::RwLock;
 
-use self::{duplicates::DuplicateIndex, links::Links, references::References};
+use self::{
+    duplicates::DuplicateIndex, links::Links, references::References, spend::SpendWriter,
+};
 pub use self::{
     error::{ChangeError, OpenError},
     references::ReferenceOptions,
     request::{
         Edit, Filter, GRACE_DEFAULT, GRACE_LIMIT, Idempotency, NewCredential, NewSecret,
-        NewWorkspace, Revocation, Rollback, Rotation, Saved,
+        NewWorkspace, Revocation, Rollback, Rotation, Saved, WorkspaceEdit,
     },
     reseal::Resealed,
 };
@@ -53,6 +56,7 @@ use crate::{
     resolver::Resolver,
     runs::Runs,
     snapshot::{Overlay, Snapshot, Snapshots, signals::Notices},
+    spend::Stored,
 };
 
 /// Options for opening a registry.
@@ -93,6 +97,7 @@ pub struct Registry {
     declared: OnceLock<Overlaid>,
     references: References,
     links: Arc<Links>,
+    spend: SpendWriter,
     /// The installation's state that tokens were loaded from. Locked while they are loaded.
     tokens_state: tokio::sync::Mutex<Option<Arc<State>>>,
 }
@@ -107,15 +112,19 @@ impl Registry {
     /// Overlays declared credentials over the stored ones. Call it before [`Self::resolver`]; later
     /// calls have no effect.
     pub fn overlay_declared(&self, declared: Arc<DeclaredCredentials>) {
+        declared.store_spend_with(&self.spend.due);
         let stored = self.snapshot.clone();
         let both = Arc::new(Overlay::new(stored, declared.snapshot().clone()));
         // A second overlay is ignored.
         let _ = self.declared.set(Overlaid { declared, both });
     }
 
-    /// Waits until pending writes are on disk or have failed: run records, times of last use, and
-    /// links.
+    /// Waits until pending writes are on disk or have failed: run records, times of last use, links,
+    /// and counts of spend.
     pub async fn flush(&self) {
+        if let Err(error) = self.store_spend(Stored::Exact).await {
+            tracing::error!(%error, "what was spent today could not be stored");
+        }
         self.store_last_used().await;
         self.link(true).await;
         self.runs.flush().await;

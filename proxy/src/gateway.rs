@@ -139,6 +139,7 @@ impl Gateway {
             runs: dependencies.runs.clone(),
             clock: dependencies.clock.clone(),
             refusals: RefusalBudget::default(),
+            unknown_tokens: dependencies.settings.proxy.limits.unknown_tokens,
         };
         Self {
             settings: dependencies.settings.clone(),
@@ -312,6 +313,7 @@ impl Gateway {
         let mut record =
             RequestRecord::begin(grant, destination, self.ledger.clone(), arrival, held);
         record.tag_with(run_id, tag);
+        record.is_metered = metered;
         let client = head.extensions.remove::<OnUpgrade>();
         let sent = self
             .send(&record, &rest, upgrade, head, body, &secret)

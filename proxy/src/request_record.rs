@@ -38,6 +38,10 @@ pub(crate) struct RequestRecord {
     status: u16,
     first_byte: Option<Duration>,
     tokens: Tokens,
+    /// Whether the provider reports token counts for requests of this route.
+    pub(crate) is_metered: bool,
+    /// False if it is certain that the provider did not get the request.
+    may_have_been_sent: bool,
     outcome: Outcome,
     refused: Option<Box<RefusalDetails>>,
     /// Counts the request as in flight for its connection and for the drain.
@@ -64,8 +68,10 @@ impl RequestRecord {
         (in_flight, quota_permit): (InFlightGuard, QuotaPermit),
     ) -> Self {
         ledger.metrics.streams.inc();
+        let at = ledger.clock.now();
+        grant.count_request(at);
         Self {
-            at: ledger.clock.now(),
+            at,
             grant,
             destination,
             ledger,
@@ -76,6 +82,8 @@ impl RequestRecord {
             status: 0,
             first_byte: None,
             tokens: Tokens::default(),
+            is_metered: false,
+            may_have_been_sent: true,
             outcome: Outcome::ClientClosed,
             refused: None,
             in_flight,
@@ -101,6 +109,11 @@ impl RequestRecord {
     /// Called when the upstream will not respond.
     pub(crate) fn unanswered(&mut self) {
         self.outcome = Outcome::Unanswered;
+    }
+
+    /// Called when the provider certainly did not get the request.
+    pub(crate) fn not_sent(&mut self) {
+        self.may_have_been_sent = false;
     }
 
     /// Called when Keyside sends a refusal, whose message is `remedy`.
@@ -157,6 +170,17 @@ impl RequestRecord {
         if unfinished && self.in_flight.is_cut_by_drain() {
             self.outcome = Outcome::CutByDrain;
         }
+    }
+
+    /// The tokens that count towards limits. Where the provider reported none although it may have
+    /// charged for the request, `proxy.limits.unknown_tokens`.
+    fn charged_tokens(&self) -> u64 {
+        let may_be_charged = self.is_metered && self.may_have_been_sent && self.status < 400;
+        let unknown = || match may_be_charged {
+            true => self.ledger.unknown_tokens,
+            false => 0,
+        };
+        self.tokens.total().unwrap_or_else(unknown)
     }
 
     /// Logs one line for every request, so that its request id leads to any failure and the cause.
@@ -228,6 +252,9 @@ impl Drop for RequestRecord {
             metrics.first_byte.observe(first_byte.as_secs_f64());
         }
         metrics.metered(self.tokens);
+        let clock = &self.ledger.clock;
+        self.grant
+            .count_tokens(self.charged_tokens(), || clock.now());
         self.ledger.metrics.streams.dec();
         self.log(latency);
         let run = self.run(latency);

@@ -42,6 +42,7 @@ choices! {
     Status { Active, Expiring, Expired, Revoked }
     Verification { Accepted, Limited, Rejected, Unreachable }
     VersionState { Staged, Current, Grace, Destroyed }
+    UsageState { Ok, Warning, Exhausted }
     Role { Owner, Editor, Viewer }
     TokenStatus { Active, Expired, Revoked }
     Format { Ndjson, Csv }

@@ -6,7 +6,7 @@ use std::{error::Error, fs, path::Path, sync::Arc, time::Duration};
 
 use keyside_config::{Catalogue, CredentialRules, LocalKms, MasterKeySource};
 use keyside_credentials::{
-    ActorContext, ActorId, Environment, Kms, KmsSource, NewCredential, OpenOptions, Registry,
+    ActorContext, ActorId, Environment, Kms, KmsSource, Limits, NewCredential, OpenOptions, Registry,
     Secret, SystemClock,
 };
 use keyside_sled::EmbeddedStore;
@@ -67,6 +67,7 @@ pub(crate) fn new_credential(workspace: usize, credential: usize) -> NewCredenti
         usage_tag: None,
         expires_at: None,
         endpoint: None,
+        limits: Limits::default(),
         default: false,
         idempotency: None,
     }

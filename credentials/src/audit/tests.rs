@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::{
-    Environment, Kms, MasterKey, NewCredential, NewWorkspace, OpenOptions, Registry, Secret,
+    Environment, Kms, Limits, MasterKey, NewCredential, NewWorkspace, OpenOptions, Registry, Secret,
     SystemClock,
 };
 
@@ -59,6 +59,7 @@ async fn add(registry: &Arc<Registry>, label: String) {
         usage_tag: None,
         expires_at: None,
         endpoint: None,
+        limits: Limits::default(),
         default: false,
         idempotency: None,
     };

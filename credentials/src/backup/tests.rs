@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::{
-    ActorContext, CredentialQuery, Environment, Filter, Kms, KmsError, KmsSource, NewCredential,
+    ActorContext, CredentialQuery, Environment, Filter, Kms, KmsError, KmsSource, Limits, NewCredential,
     NewWorkspace, OpenError, OpenOptions, Refusal, Registry, Revocation, Scope, Secret,
     SystemClock,
     audit::{AuditFilter, AuditRecord, Event, VerifyError},
@@ -169,6 +169,7 @@ fn key_of(workspace: &str, label: &str) -> NewCredential {
         usage_tag: None,
         expires_at: None,
         endpoint: None,
+        limits: Limits::default(),
         default: false,
         idempotency: None,
     }

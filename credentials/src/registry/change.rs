@@ -33,6 +33,7 @@ mod rotate;
 mod sweep;
 mod verify;
 mod workspace;
+mod workspace_edit;
 
 use std::sync::Arc;
 

@@ -52,7 +52,8 @@ use crate::{
     clock::held::HeldClock,
     kms::MasterKey,
     model::{
-        ActorContext, ActorId, Credential, Environment, Refusal, Scope, VersionState, Warning,
+        ActorContext, ActorId, Credential, Environment, Limits, LimitsChange, Refusal, Scope,
+        VersionState, Warning,
     },
     resolver::{CredentialQuery, Grant},
     secret::{SHORTEST_SECRET, Secret},
@@ -244,6 +245,7 @@ fn key(label: &str, text: &str) -> NewCredential {
         usage_tag: None,
         expires_at: None,
         endpoint: None,
+        limits: Limits::default(),
         default: false,
         idempotency: None,
     }

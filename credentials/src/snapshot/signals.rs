@@ -1,15 +1,15 @@
-//! Signals that all entries of a credential share, without a lock: cutting off responses in
-//! progress, and notices of refused uses.
+//! What all entries of a credential share, without a lock: the signal that cuts off responses in
+//! progress, notices of refused uses, and the count of what was spent.
 
 use std::sync::{
-    Arc,
+    Arc, OnceLock,
     atomic::{AtomicBool, AtomicI64, Ordering},
 };
 
 use tokio::sync::{Notify, mpsc};
 
 use super::CredentialEntry;
-use crate::{clock::Ratchet, model::Refusal};
+use crate::{clock::Ratchet, model::Refusal, spend::Meter};
 
 /// The signals of one credential.
 pub(crate) struct Signals {
@@ -18,12 +18,16 @@ pub(crate) struct Signals {
     /// Time of the last notice of each kind, in seconds since the epoch.
     noted: [AtomicI64; Attempt::KINDS],
     notices: Arc<Notices>,
+    /// What requests have spent.
+    pub(crate) spend: Arc<Meter>,
 }
 
 /// A bounded queue of notices to the task that records them.
 pub(crate) struct Notices {
     queue: mpsc::Sender<Notice>,
     clock: Arc<Ratchet>,
+    /// Wakes the task that stores counts of spend. Unset where there is no store.
+    spend_writer: OnceLock<Arc<Notify>>,
 }
 
 /// A refused use of a credential.
@@ -87,7 +91,21 @@ impl Signals {
             waiting: Notify::new(),
             noted: [const { AtomicI64::new(NEVER) }; Attempt::KINDS],
             notices,
+            spend: Arc::default(),
         }
+    }
+
+    /// Asks for the counts of spend to be stored, if there is a store.
+    pub(crate) fn store_spend(&self) {
+        if let Some(writer) = self.notices.spend_writer.get() {
+            writer.notify_one();
+        }
+    }
+
+    /// Where the credential's process has a store for counts of spend: see
+    /// [`Notices::store_spend_with`].
+    pub(crate) fn store_spend_with(&self, writer: &Arc<Notify>) {
+        self.notices.store_spend_with(writer);
     }
 
     /// Cuts off responses in progress, for good.
@@ -119,7 +137,17 @@ impl Signals {
 impl Notices {
     pub(crate) fn new(clock: Arc<Ratchet>) -> (Arc<Self>, mpsc::Receiver<Notice>) {
         let (queue, notices) = mpsc::channel(QUEUE_CAPACITY);
-        (Arc::new(Self { queue, clock }), notices)
+        let own = Self {
+            queue,
+            clock,
+            spend_writer: OnceLock::new(),
+        };
+        (Arc::new(own), notices)
+    }
+
+    /// Wakes `writer` when counts of spend must be stored. Only the first call has an effect.
+    pub(crate) fn store_spend_with(&self, writer: &Arc<Notify>) {
+        let _ = self.spend_writer.set(writer.clone());
     }
 }
 

@@ -9,7 +9,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use keyside_config::Sources;
 use keyside_credentials::{
-    ActorContext, ActorId, Environment, Kms, MasterKey, NewCredential, NewWorkspace, OpenOptions,
+    ActorContext, ActorId, Environment, Kms, Limits, MasterKey, NewCredential, NewWorkspace, OpenOptions,
     Registry, SystemClock, Timestamp,
 };
 use keyside_store::{Backend, Memory};
@@ -95,6 +95,7 @@ async fn registry(folder: &std::path::Path) -> Arc<Registry> {
         usage_tag: None,
         expires_at: None,
         endpoint: None,
+        limits: Limits::default(),
         default: true,
         idempotency: None,
     };

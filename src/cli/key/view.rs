@@ -11,6 +11,7 @@ use super::{Failure, Output};
 use crate::{
     cli::{
         items::read,
+        limits,
         table::{Column, Table, cell, local, none},
     },
     client::credentials_as_keys,
@@ -160,6 +161,7 @@ impl Credential {
             ("last verified", time(self.last_verified_at)),
             ("verification", cell(&self.verification)),
         ];
+        let spend = limits::rows(self.limits, self.usage);
         let kept = [
             ("kept in", &self.source),
             ("version there", &self.source_version),
@@ -170,7 +172,7 @@ impl Credential {
             .filter_map(|(name, value)| Some((name, value.clone()?)));
         let duplicates = self.duplicates.iter().flatten();
         let duplicates = duplicates.map(|duplicate| ("same secret", name_of(duplicate)));
-        Table::of_fields(rows.into_iter().chain(kept).chain(duplicates))
+        Table::of_fields(rows.into_iter().chain(spend).chain(kept).chain(duplicates))
     }
 
     fn shown_creation(&self) -> String {

@@ -4,7 +4,7 @@ use keyside_credentials::{
     Credential, Listed, LostCredential, Status, Version, VersionState, source::VaultReference,
 };
 
-use crate::wire::{CredentialView, Duplicate, SecretRef, VersionView};
+use crate::wire::{CredentialView, Duplicate, Limits, SecretRef, UsageView, VersionView};
 
 impl CredentialView {
     pub(super) fn of(credential: Credential, warnings: Vec<String>) -> Self {
@@ -23,6 +23,8 @@ impl CredentialView {
             usage_tag: credential.usage_tag,
             expires_at: credential.expires_at,
             endpoint: credential.endpoint,
+            limits: Limits::of(credential.limits),
+            usage: credential.usage.map(UsageView::of),
             fingerprint: credential.fingerprint,
             hint: credential.hint,
             created_by: Some(credential.created_by),
@@ -68,6 +70,8 @@ impl CredentialView {
             usage_tag: None,
             expires_at: None,
             endpoint: None,
+            limits: None,
+            usage: None,
             fingerprint: None,
             hint: None,
             created_by: None,
