@@ -54,7 +54,9 @@ impl BudgetUse {
                     let labels = [workspace.as_str(), provider.as_str(), label.as_str(), name];
                     self.credentials.with_label_values(&labels)
                 }
-                None => self.workspaces.with_label_values(&[workspace.as_str(), name]),
+                None => self
+                    .workspaces
+                    .with_label_values(&[workspace.as_str(), name]),
             };
             gauge.set(ratio(used, limit.get()));
         }

@@ -58,8 +58,8 @@ pub use kms::{Kms, KmsError, KmsSource, MasterKey};
 pub use live_check::{Finding, LiveCheck};
 pub use model::{
     ActorContext, ActorId, Cap, Credential, CredentialId, Declared, Environment, Fingerprint, Hint,
-    IdError, Label, Limits, LimitsChange, Listed, LostCredential, Refusal, RequestId, Scope, Status,
-    Usage, UsageState, UsageTag, Version, VersionState, Warning, Workspace, WorkspaceId,
+    IdError, Label, Limits, LimitsChange, Listed, LostCredential, Refusal, RequestId, Scope,
+    Status, Usage, UsageState, UsageTag, Version, VersionState, Warning, Workspace, WorkspaceId,
     WorkspaceState, other_providers,
 };
 pub use record::AuditRecord;

@@ -32,9 +32,7 @@ use keyside_config::{Catalogue, CredentialRules, ProviderId};
 use keyside_store::{Backend, Notes, StorageError, chain::State};
 use tokio::sync::RwLock;
 
-use self::{
-    duplicates::DuplicateIndex, links::Links, references::References, spend::SpendWriter,
-};
+use self::{duplicates::DuplicateIndex, links::Links, references::References, spend::SpendWriter};
 pub use self::{
     error::{ChangeError, OpenError},
     references::ReferenceOptions,

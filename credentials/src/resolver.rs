@@ -10,8 +10,8 @@ use std::{fmt, sync::Arc};
 use jiff::Timestamp;
 use keyside_config::{EnvironmentPin, ProviderId};
 
-use self::budget::WorkspaceBudget;
 pub use self::budget::Budget;
+use self::budget::WorkspaceBudget;
 use crate::{
     clock::Ratchet,
     model::{CredentialId, Environment, Label, Refusal, WorkspaceId},
@@ -185,7 +185,10 @@ impl Grant {
 
     /// The version's number, from 1.
     pub fn version(&self) -> u32 {
-        self.entry.usable.as_ref().map_or(0, |usable| usable.version)
+        self.entry
+            .usable
+            .as_ref()
+            .map_or(0, |usable| usable.version)
     }
 
     /// The URL that the secret may be sent to, if the provider's customers have their own.

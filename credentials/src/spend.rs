@@ -213,7 +213,11 @@ impl Counter {
 
     fn add(&self, amount: u64, limit: NonZeroU64, today: Day) -> Counted {
         let (before, now) = self.update(|day, count| {
-            let (day, count) = if day >= today { (day, count) } else { (today, 0) };
+            let (day, count) = if day >= today {
+                (day, count)
+            } else {
+                (today, 0)
+            };
             (day, count.saturating_add(amount))
         });
         let (day, after) = unpack(now);

@@ -177,7 +177,9 @@ impl WorkspaceArguments {
             ("by", workspace.created_by.to_string()),
         ];
         output.print(&shown, |output| {
-            output.table(&Table::of_fields(fields.into_iter().chain(spend).chain(damaged)))
+            output.table(&Table::of_fields(
+                fields.into_iter().chain(spend).chain(damaged),
+            ))
         })
     }
 
@@ -202,9 +204,8 @@ impl Edit {
         let limits = self.limits.change();
         if limits.is_none() {
             return Err(
-                Failure::usage("expected something to change, found nothing").next(
-                    "`keyside workspace edit --help` lists the limits that can be changed.",
-                ),
+                Failure::usage("expected something to change, found nothing")
+                    .next("`keyside workspace edit --help` lists the limits that can be changed."),
             );
         }
         let WorkspaceArguments { id, admin } = &self.one;

@@ -9,8 +9,8 @@ use axum::{Json, extract::State, response::Response};
 use http::HeaderMap;
 use keyside_config::{Catalogue, ProviderId};
 use keyside_credentials::{
-    ChangeError, Credential, Environment, Filter, Limits, Listed, NewCredential, NewSecret, Permission,
-    Registry, Saved, Secret, other_providers,
+    ChangeError, Credential, Environment, Filter, Limits, Listed, NewCredential, NewSecret,
+    Permission, Registry, Saved, Secret, other_providers,
 };
 
 use self::change::idempotency;

@@ -6,8 +6,8 @@ use std::{error::Error, fs, path::Path, sync::Arc, time::Duration};
 
 use keyside_config::{Catalogue, CredentialRules, LocalKms, MasterKeySource};
 use keyside_credentials::{
-    ActorContext, ActorId, Environment, Kms, KmsSource, Limits, NewCredential, OpenOptions, Registry,
-    Secret, SystemClock,
+    ActorContext, ActorId, Environment, Kms, KmsSource, Limits, NewCredential, OpenOptions,
+    Registry, Secret, SystemClock,
 };
 use keyside_sled::EmbeddedStore;
 use nix::sys::{

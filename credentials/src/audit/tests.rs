@@ -10,8 +10,8 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::{
-    Environment, Kms, Limits, MasterKey, NewCredential, NewWorkspace, OpenOptions, Registry, Secret,
-    SystemClock,
+    Environment, Kms, Limits, MasterKey, NewCredential, NewWorkspace, OpenOptions, Registry,
+    Secret, SystemClock,
 };
 
 async fn open() -> (TempDir, Arc<Registry>) {

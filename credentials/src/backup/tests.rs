@@ -14,9 +14,9 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::{
-    ActorContext, CredentialQuery, Environment, Filter, Kms, KmsError, KmsSource, Limits, NewCredential,
-    NewWorkspace, OpenError, OpenOptions, Refusal, Registry, Revocation, Scope, Secret,
-    SystemClock,
+    ActorContext, CredentialQuery, Environment, Filter, Kms, KmsError, KmsSource, Limits,
+    NewCredential, NewWorkspace, OpenError, OpenOptions, Refusal, Registry, Revocation, Scope,
+    Secret, SystemClock,
     audit::{AuditFilter, AuditRecord, Event, VerifyError},
     runs::Run,
 };

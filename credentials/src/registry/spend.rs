@@ -149,7 +149,10 @@ impl Registry {
 
 /// Stores counts as they become due, for as long as the registry is open.
 pub(super) async fn keep_spend(registry: Weak<Registry>) {
-    let Some(due) = registry.upgrade().map(|registry| registry.spend.due.clone()) else {
+    let Some(due) = registry
+        .upgrade()
+        .map(|registry| registry.spend.due.clone())
+    else {
         return;
     };
     let mut is_failing = false;

@@ -30,6 +30,7 @@ mod reserve;
 mod resolving;
 mod rotation;
 mod signing_key;
+mod spending;
 mod tampering;
 mod two_authorities;
 mod workspace_key;

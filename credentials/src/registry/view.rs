@@ -168,7 +168,10 @@ impl Viewer<'_> {
             usage_tag: document.usage_tag,
             expires_at: document.expires_at,
             endpoint: document.endpoint,
-            usage: entry.signals.spend.usage(document.limits, Day::of(self.now)),
+            usage: entry
+                .signals
+                .spend
+                .usage(document.limits, Day::of(self.now)),
             limits: document.limits,
             created_by: document.created_by,
             created_at: document.created_at,

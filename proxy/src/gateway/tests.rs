@@ -9,8 +9,8 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use keyside_config::Sources;
 use keyside_credentials::{
-    ActorContext, ActorId, Environment, Kms, Limits, MasterKey, NewCredential, NewWorkspace, OpenOptions,
-    Registry, SystemClock, Timestamp,
+    ActorContext, ActorId, Environment, Kms, Limits, MasterKey, NewCredential, NewWorkspace,
+    OpenOptions, Registry, SystemClock, Timestamp,
 };
 use keyside_store::{Backend, Memory};
 use tokio::{

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use axum::extract::State;
 use keyside_credentials::{
-    Credential, Edit, GRACE_DEFAULT, Hash, Idempotency, LimitsChange, Listed, Revocation, Rollback, Rotation,
+    Credential, Edit, GRACE_DEFAULT, Hash, Idempotency, LimitsChange, Listed, Revocation, Rollback,
+    Rotation,
 };
 
 use super::{foreign, saved, tagged, tagged_as_listed};
