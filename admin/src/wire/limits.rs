@@ -1,9 +1,12 @@
 //! Limits on spend on the wire, and what was spent.
 
-use std::num::NonZeroU64;
+use std::{fmt, marker::PhantomData, num::NonZeroU64};
 
 use keyside_credentials as domain;
-use serde::{Deserialize, Deserializer, Serialize, de::Error};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{Error, MapAccess, Visitor, value::MapAccessDeserializer},
+};
 use utoipa::ToSchema;
 
 use super::read::within;
@@ -91,17 +94,19 @@ impl UsageView {
 
 /// Limits that may be absent or null.
 pub(super) fn given<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Limits>, D::Error> {
-    Option::<Limits>::deserialize(from).map_err(|_| expected())
+    let read = Option::<Object<Limits>>::deserialize(from).map_err(|_| expected::<D::Error>())?;
+    Ok(read.map(|Object(limits)| limits))
 }
 
 /// Changed limits: null removes all.
 pub(super) fn changed<'de, D: Deserializer<'de>>(from: D) -> Result<Option<LimitsEdit>, D::Error> {
-    let read = Option::<LimitsEdit>::deserialize(from).map_err(|_| expected::<D::Error>())?;
+    let read = Option::<Object<LimitsEdit>>::deserialize(from);
+    let read = read.map_err(|_| expected::<D::Error>())?;
     let removed = LimitsEdit {
         requests_per_day: Some(None),
         tokens_per_day: Some(None),
     };
-    Ok(Some(read.unwrap_or(removed)))
+    Ok(Some(read.map_or(removed, |Object(edit)| edit)))
 }
 
 fn limit<'de, D: Deserializer<'de>>(from: D) -> Result<Option<NonZeroU64>, D::Error> {
@@ -120,4 +125,27 @@ fn expected<E: Error>() -> E {
         "expected an object with `requestsPerDay` and `tokensPerDay`, each an integer from 1 to {} or null",
         domain::Limits::MAX
     ))
+}
+
+/// Only an object: serde also reads a struct from an array of its fields.
+struct Object<T>(T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_map(ObjectVisitor(PhantomData)).map(Self)
+    }
+}
+
+struct ObjectVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<T, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(fields))
+    }
 }
