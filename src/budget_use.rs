@@ -63,8 +63,7 @@ impl BudgetUse {
     }
 }
 
-/// Exact for any limit: both are far below 2^53.
-#[allow(clippy::cast_precision_loss, reason = "both are below 2^53")]
+/// Exact enough: limits are far below 2^53.
 fn ratio(used: u64, limit: u64) -> f64 {
     used as f64 / limit as f64
 }

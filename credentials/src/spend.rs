@@ -170,9 +170,10 @@ impl Meter {
     /// These totals are on disk.
     pub(crate) fn stored(&self, totals: DayTotals, limits: Limits, stored: Stored) {
         let store_at = |unit: Unit, total: u64| {
-            let count = match stored {
-                Stored::Ahead => total - unit.limit(limits).map_or(0, reservation).min(total) / 2,
-                Stored::Exact => total + 1,
+            let count = match (stored, unit.limit(limits)) {
+                (Stored::Ahead, Some(limit)) => total - reservation(limit).min(total) / 2,
+                // Again only after further requests.
+                _ => total + 1,
             };
             let at = pack(totals.day, count);
             self.counter(unit).store_at.store(at, Relaxed);

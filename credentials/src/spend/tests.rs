@@ -215,3 +215,13 @@ fn a_count_never_overflows_into_the_day() {
     assert_eq!((totals.day, totals.tokens), (TODAY, LARGEST_COUNT));
     meter.stored(totals, limits, Stored::Exact);
 }
+
+#[test]
+fn a_count_whose_limit_was_removed_is_not_stored_again_and_again() {
+    let meter = Meter::default();
+    meter.count(Unit::Tokens, 60, limits(10, 100), TODAY);
+    let requests_only = limits(10, 0);
+    let totals = meter.totals(requests_only, Stored::Ahead);
+    meter.stored(totals, requests_only, Stored::Ahead);
+    assert!(!meter.is_store_due());
+}
