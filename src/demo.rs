@@ -15,7 +15,7 @@ use std::{
 
 use keyside_config::{DUMMY_KEY, ListenAddress, Settings, Sources};
 use keyside_credentials::{
-    ActorContext, ActorId, Environment, Limits, MasterKey, NewCredential, NewWorkspace, Secret,
+    ActorContext, ActorId, Environment, MasterKey, NewCredential, NewWorkspace, Secret,
 };
 use sandbox::Sandbox;
 use tempfile::TempDir;
@@ -114,7 +114,7 @@ fn listen(configured: Option<&String>, port: u16) -> SocketAddr {
     configured.or_else(|| free().ok()).unwrap_or(any)
 }
 
-async fn serve_sandbox(socket: TcpListener, sandbox: Sandbox) -> std::io::Result<()> {
+async fn serve_sandbox(socket: TcpListener, sandbox: Sandbox) -> io::Result<()> {
     socket.set_nonblocking(true)?;
     let socket = tokio::net::TcpListener::from_std(socket)?;
     axum::serve(socket, sandbox::router(sandbox)).await
@@ -136,20 +136,15 @@ async fn add_key(app: &App, key: String) -> Result<(), Failure> {
         .create_workspace(&by, workspace)
         .await
         .map_err(failed)?;
+    let secret = Secret::from_plaintext(key.into_bytes()).map_err(failed)?;
+    let (workspace, label) = (
+        WORKSPACE.parse().map_err(failed)?,
+        "demo".parse().map_err(failed)?,
+    );
     let credential = NewCredential {
-        workspace: WORKSPACE.parse().map_err(failed)?,
-        provider: "sandbox".into(),
-        label: "demo".parse().map_err(failed)?,
         environment: Environment::Sandbox,
-        secret: Secret::from_plaintext(key.into_bytes())
-            .map_err(failed)?
-            .into(),
-        usage_tag: None,
-        expires_at: None,
-        endpoint: None,
-        limits: Limits::default(),
         default: true,
-        idempotency: None,
+        ..NewCredential::new(workspace, "sandbox", label, secret)
     };
     registry.add(&by, credential).await.map_err(failed)?;
     Ok(())

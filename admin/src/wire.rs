@@ -5,6 +5,7 @@
 //! `schemas/types.rs` has the patterns that several types share. Which fields a body may have is
 //! asked of serde (`form::fields`), never listed again.
 
+mod audit;
 mod credential;
 mod limits;
 mod provider;
@@ -12,8 +13,8 @@ mod read;
 mod token;
 mod workspace;
 
-pub(crate) use self::{credential::CredentialChange, read::parsed};
 pub use self::{
+    audit::{ConfirmView, VerifyView},
     credential::{
         CredentialEdit, CredentialRollback, CredentialRotation, CredentialView, Duplicate,
         NewCredential, SecretRef, VersionView, WriteOnly,
@@ -22,4 +23,8 @@ pub use self::{
     provider::{AuthView, EndpointView, KeyView, LinksView, ProviderView, SandboxView, SdkView},
     token::{NewToken, TokenView},
     workspace::{NewWorkspace, WorkspaceEdit, WorkspaceView},
+};
+pub(crate) use self::{
+    credential::CredentialChange,
+    read::{parsed, time},
 };

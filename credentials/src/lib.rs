@@ -26,6 +26,7 @@ mod model;
 pub mod process;
 mod record;
 mod registry;
+mod request_context;
 mod resolver;
 pub mod runs;
 mod sealing;
@@ -68,6 +69,7 @@ pub use registry::{
     NewWorkspace, OpenError, OpenOptions, ReferenceOptions, Registry, Resealed, Revocation,
     Rollback, Rotation, Saved, WorkspaceEdit,
 };
+pub use request_context::RequestContext;
 pub use resolver::{Budget, CredentialQuery, Grant, Resolver};
 pub use runs::Runs;
 pub use secret::{SHORTEST_SECRET, Secret, SecretError};

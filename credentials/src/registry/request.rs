@@ -72,6 +72,30 @@ pub struct NewCredential {
     pub idempotency: Option<Idempotency>,
 }
 
+impl NewCredential {
+    /// A live credential without options.
+    pub fn new(
+        workspace: WorkspaceId,
+        provider: &str,
+        label: Label,
+        secret: impl Into<NewSecret>,
+    ) -> Self {
+        Self {
+            workspace,
+            provider: provider.to_owned(),
+            label,
+            environment: Environment::Live,
+            secret: secret.into(),
+            usage_tag: None,
+            expires_at: None,
+            endpoint: None,
+            limits: Limits::default(),
+            default: false,
+            idempotency: None,
+        }
+    }
+}
+
 /// The secret of a new credential.
 pub enum NewSecret {
     /// A secret to seal and store.
