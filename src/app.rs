@@ -21,6 +21,7 @@ use tokio::{runtime::Runtime, time::timeout};
 use crate::{
     allocator,
     backing::Backing,
+    budget_use::BudgetUse,
     declared,
     declared_health::DeclaredHealth,
     descriptors,
@@ -117,6 +118,7 @@ impl App {
             }
             None => Backing::declared_only(declared),
         };
+        runtime.block_on(backing.restore_spend());
         // Sources that do not answer in this time are waited for in the background.
         let _ = runtime
             .block_on(async { timeout(FIRST_READ_TIMEOUT, backing.follow(references)).await });
@@ -220,6 +222,8 @@ impl App {
             metrics.register(Box::new(inventory))?;
             metrics.register(Box::new(StoreHealth::new(registry.clone())?))?;
         }
+        let budgets = BudgetUse::new(self.backing.resolver())?;
+        metrics.register(Box::new(budgets))?;
         let declared = self.backing.declared().clone();
         metrics.register(Box::new(DeclaredHealth::new(declared)?))?;
         let traffic = TrafficHealth::new(self.backing.clone(), &self.settings.catalogue)?;

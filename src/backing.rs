@@ -57,6 +57,14 @@ impl Backing {
         tokio::join!(self.declared.follow(), stored);
     }
 
+    /// Reads what earlier processes have spent today, for credentials and workspaces with limits.
+    /// Without a store there is nothing to read.
+    pub(crate) async fn restore_spend(&self) {
+        if let Some(registry) = &self.registry {
+            registry.restore_spend().await;
+        }
+    }
+
     /// The state of each credential whose secret is kept elsewhere.
     pub(crate) fn source_health(&self) -> Vec<SourceHealth> {
         let stored = self.registry.as_ref();

@@ -18,6 +18,7 @@ mod env;
 mod healthcheck;
 mod items;
 mod key;
+mod limits;
 mod master_key;
 mod offline;
 mod output;

@@ -3,6 +3,7 @@
 mod allocator;
 mod app;
 mod backing;
+mod budget_use;
 mod cli;
 mod client;
 mod declared;

@@ -57,6 +57,7 @@ pub(crate) fn table() -> Vec<Route> {
         Route::new(ReadWorkspaces, routes!(workspaces::list)),
         Route::new(CreateWorkspaces, routes!(workspaces::create)),
         Route::new(ReadWorkspaces, routes!(workspaces::show)),
+        Route::new(ChangeWorkspace, routes!(workspaces::update)),
         Route::new(EraseWorkspace, routes!(workspaces::lifecycle::erase)),
         Route::new(ExportWorkspace, routes!(workspaces::lifecycle::export)),
         Route::new(RotateWorkspaceKey, routes!(workspaces::lifecycle::rotate_key)),

@@ -12,6 +12,7 @@ mod creating;
 mod damaged;
 mod guide;
 mod lifecycle;
+mod limits;
 mod lists;
 mod permissions;
 mod rate_limits;

@@ -7,6 +7,7 @@
 
 mod audit;
 mod credential;
+mod limits;
 mod provider;
 mod read;
 mod token;
@@ -18,9 +19,10 @@ pub use self::{
         CredentialEdit, CredentialRollback, CredentialRotation, CredentialView, Duplicate,
         NewCredential, SecretRef, TrafficView, VersionView, WriteOnly,
     },
+    limits::{Limits, LimitsEdit, UsageView},
     provider::{AuthView, EndpointView, KeyView, LinksView, ProviderView, SandboxView, SdkView},
     token::{NewToken, TokenView},
-    workspace::{NewWorkspace, WorkspaceView},
+    workspace::{NewWorkspace, WorkspaceEdit, WorkspaceView},
 };
 pub(crate) use self::{
     credential::CredentialChange,

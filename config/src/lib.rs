@@ -57,8 +57,8 @@ pub use recipe::{
 };
 pub use settings::{
     AcceptEncoding, Admin, AllowedReferences, ClientCertificate, CredentialRules, Deadlines,
-    DeclaredCredential, DeclaredEnvironment, Egress, EnvironmentPin, Kms, Limits, Listener,
-    LocalKms, Log, LogFormat, MasterKeySource, Observe, Proxy, Roots, Runs, Settings,
+    DeclaredCredential, DeclaredEnvironment, DeclaredLimits, Egress, EnvironmentPin, Kms, Limits,
+    Listener, LocalKms, Log, LogFormat, MasterKeySource, Observe, Proxy, Roots, Runs, Settings,
     SourceReference, SourceReferenceError, Store, TransitKms, Vault, VaultAuth, VaultCache,
     VaultReference, VaultToken, WhenFull,
 };

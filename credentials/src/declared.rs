@@ -22,6 +22,7 @@ use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use keyside_config::{Catalogue, DeclaredCredential, DeclaredEnvironment, ProviderId};
 use sha2::{Digest, Sha256};
+use tokio::sync::Notify;
 
 pub use self::cache::{CacheKey, CacheKeyError, CacheOptions};
 use self::{cache::Cache, state::State};
@@ -31,8 +32,8 @@ use crate::{
     entropy,
     locked::LockedMemory,
     model::{
-        ActorId, CredentialId, Environment, IdError, Label, RejectedCredential, TrafficCounts,
-        UsageTag, WorkspaceId,
+        ActorId, CredentialId, Environment, IdError, Label, Limits, RejectedCredential,
+        TrafficCounts, UsageTag, WorkspaceId,
     },
     resolver::Resolver,
     sealing::SealingKey,
@@ -201,6 +202,13 @@ impl Declared {
         &self.notices
     }
 
+    /// Wakes `writer` when counts of spend must be stored. Without it they are only in memory.
+    pub(crate) fn store_spend_with(&self, writer: &Arc<Notify>) {
+        for item in &self.items {
+            item.signals.store_spend_with(writer);
+        }
+    }
+
     pub(crate) fn snapshot(&self) -> &Arc<ArcSwap<Snapshot>> {
         &self.snapshot
     }
@@ -234,6 +242,10 @@ fn document(declared: &DeclaredCredential, now: Timestamp) -> Result<CredentialD
         usage_tag: usage_tag.transpose()?,
         expires_at: None,
         endpoint: declared.endpoint.clone(),
+        limits: Limits {
+            requests_per_day: declared.limits.requests_per_day,
+            tokens_per_day: declared.limits.tokens_per_day,
+        },
         reference: None,
         source: None,
         created_by: ActorId::system(),
@@ -300,6 +312,7 @@ fn workspaces(items: &[Item], now: Timestamp) -> Vec<Arc<WorkspaceEntry>> {
             created_at: now,
             revision: 1,
             defaults,
+            limits: Limits::default(),
         };
         let credentials = items
             .iter()

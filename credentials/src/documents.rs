@@ -18,7 +18,7 @@ use crate::{
     encoding::base64_bytes,
     keyring::Keyring,
     model::{
-        ActorId, CredentialId, Environment, Fingerprint, Hint, Label, UsageTag, Warning,
+        ActorId, CredentialId, Environment, Fingerprint, Hint, Label, Limits, UsageTag, Warning,
         WorkspaceId,
     },
     sealing::{SealContext, SealError, SealingKey},
@@ -39,6 +39,8 @@ pub(crate) struct CredentialDocument {
     pub(crate) usage_tag: Option<UsageTag>,
     pub(crate) expires_at: Option<Timestamp>,
     pub(crate) endpoint: Option<String>,
+    #[serde(default, skip_serializing_if = "Limits::is_none")]
+    pub(crate) limits: Limits,
     /// Where the secret is kept, if not here. The only version then has no sealed bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) reference: Option<ReferenceDocument>,
@@ -156,6 +158,8 @@ pub(crate) struct WorkspaceDocument {
     pub(crate) created_at: Timestamp,
     pub(crate) revision: u64,
     pub(crate) defaults: BTreeMap<ProviderId, Defaults>,
+    #[serde(default, skip_serializing_if = "Limits::is_none")]
+    pub(crate) limits: Limits,
 }
 
 /// A provider's credentials for requests without a label.

@@ -34,6 +34,7 @@ mod secret;
 mod shared_map;
 mod snapshot;
 pub mod source;
+mod spend;
 
 pub use jiff::Timestamp;
 pub use keyside_config::Verification;
@@ -57,20 +58,20 @@ pub use keyring::{KeyringError, Rewrapped};
 pub use kms::{Kms, KmsError, KmsSource, MasterKey};
 pub use live_check::{Finding, LiveCheck};
 pub use model::{
-    ActorContext, ActorId, Credential, CredentialEvent, CredentialEventKind, CredentialId,
-    Declared, Environment, Fingerprint, Hint, IdError, Label, Listed, LostCredential, Refusal,
-    RejectedCredential, Rejection, RejectionCause, RequestId, Scope, Status, TrafficCounts,
-    TrafficState, UsageTag, Version, VersionState, Warning, Workspace, WorkspaceId, WorkspaceState,
-    other_providers,
+    ActorContext, ActorId, Cap, Credential, CredentialEvent, CredentialEventKind, CredentialId,
+    Declared, Environment, Fingerprint, Hint, IdError, Label, Limits, LimitsChange, Listed,
+    LostCredential, Refusal, RejectedCredential, Rejection, RejectionCause, RequestId, Scope,
+    Status, TrafficCounts, TrafficState, Usage, UsageState, UsageTag, Version, VersionState,
+    Warning, Workspace, WorkspaceId, WorkspaceState, other_providers,
 };
 pub use record::AuditRecord;
 pub use registry::{
     ChangeError, Edit, Filter, GRACE_DEFAULT, GRACE_LIMIT, Idempotency, NewCredential, NewSecret,
     NewWorkspace, OpenError, OpenOptions, ReferenceOptions, Registry, Resealed, Revocation,
-    Rollback, Rotation, Saved,
+    Rollback, Rotation, Saved, WorkspaceEdit,
 };
 pub use request_context::RequestContext;
-pub use resolver::{CredentialQuery, Grant, Resolver};
+pub use resolver::{Budget, CredentialQuery, Grant, Resolver};
 pub use runs::Runs;
 pub use secret::{SHORTEST_SECRET, Secret, SecretError};
 pub use snapshot::Snapshots;

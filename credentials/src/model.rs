@@ -4,6 +4,7 @@
 mod actor_context;
 mod credential;
 mod ids;
+mod limits;
 mod refusal;
 mod rejection;
 mod request_id;
@@ -19,6 +20,7 @@ pub use self::{
         Workspace, WorkspaceState,
     },
     ids::{ActorId, CredentialId, IdError, Label, UsageTag, WorkspaceId},
+    limits::{Cap, Limits, LimitsChange, Usage, UsageState},
     refusal::Refusal,
     rejection::{Rejection, RejectionCause, TrafficState},
     request_id::RequestId,
@@ -29,5 +31,6 @@ pub use self::{
 };
 pub(crate) use self::{
     ids::random_id,
+    limits::warning_at,
     secret_metadata::{has_usual_form, refused_kind},
 };

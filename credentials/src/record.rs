@@ -49,6 +49,8 @@ macro_rules! events {
 events! {
     /// A workspace was created.
     WorkspaceCreated = "workspace_created", Adds;
+    /// A workspace's limits were changed.
+    WorkspaceEdited = "workspace_edited", Adds;
     /// A workspace was exported: everything but its secrets.
     WorkspaceExported = "workspace_exported", Adds;
     /// A workspace was erased: its keys are destroyed, its documents and runs removed.
@@ -77,7 +79,7 @@ events! {
     CredentialVerified = "credential_verified", Adds;
     /// An earlier version is in use again.
     CredentialRolledBack = "credential_rolled_back", Adds;
-    /// A credential's label, usage tag, expiry or default was changed.
+    /// A credential's label, usage tag, expiry, limits or default was changed.
     CredentialEdited = "credential_edited", Adds;
     /// A credential was revoked, and all its versions destroyed.
     CredentialRevoked = "credential_revoked", EndsUse;

@@ -16,6 +16,7 @@ mod recovery;
 mod references;
 mod request;
 mod reseal;
+mod spend;
 mod tokens;
 mod traffic;
 mod view;
@@ -34,14 +35,14 @@ use tokio::sync::RwLock;
 
 use self::{
     change::Groups, duplicates::DuplicateIndex, links::Links, references::References,
-    traffic::RejectionNote,
+    spend::SpendWriter, traffic::RejectionNote,
 };
 pub use self::{
     error::{ChangeError, OpenError},
     references::ReferenceOptions,
     request::{
         Edit, Filter, GRACE_DEFAULT, GRACE_LIMIT, Idempotency, NewCredential, NewSecret,
-        NewWorkspace, Revocation, Rollback, Rotation, Saved,
+        NewWorkspace, Revocation, Rollback, Rotation, Saved, WorkspaceEdit,
     },
     reseal::Resealed,
 };
@@ -58,6 +59,7 @@ use crate::{
     resolver::Resolver,
     runs::Runs,
     snapshot::{Overlay, Snapshot, Snapshots, signals::Notices},
+    spend::Stored,
 };
 
 /// Options for opening a registry.
@@ -101,6 +103,7 @@ pub struct Registry {
     declared: OnceLock<Overlaid>,
     references: References,
     links: Arc<Links>,
+    spend: SpendWriter,
     /// The installation's state that tokens were loaded from. Locked while they are loaded.
     tokens_state: tokio::sync::Mutex<Option<Arc<State>>>,
 }
@@ -116,6 +119,7 @@ impl Registry {
     /// calls have no effect.
     pub fn overlay_declared(&self, declared: Arc<DeclaredCredentials>) {
         self.notices.adopt(declared.notices());
+        declared.store_spend_with(&self.spend.due);
         let stored = self.snapshot.clone();
         let both = Arc::new(Overlay::new(stored, declared.snapshot().clone()));
         // A second overlay is ignored.
@@ -123,8 +127,11 @@ impl Registry {
     }
 
     /// Waits until pending writes are on disk or have failed: run records, times of last use,
-    /// rejections in traffic, and links.
+    /// rejections in traffic, links, and counts of spend.
     pub async fn flush(&self) {
+        if let Err(error) = self.store_spend(Stored::Exact).await {
+            tracing::error!(%error, "what was spent today could not be stored");
+        }
         self.store_last_used().await;
         self.store_rejections().await;
         self.link(true).await;

@@ -98,6 +98,20 @@ pub struct Tokens {
     pub reasoning: Option<u64>,
 }
 
+impl Tokens {
+    /// Input and output together; `None` if the provider reported neither.
+    pub fn total(self) -> Option<u64> {
+        match (self.input, self.output) {
+            (None, None) => None,
+            (input, output) => Some(
+                input
+                    .unwrap_or_default()
+                    .saturating_add(output.unwrap_or_default()),
+            ),
+        }
+    }
+}
+
 /// The run records. Cheap to clone.
 #[derive(Clone)]
 pub struct Runs {

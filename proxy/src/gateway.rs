@@ -140,6 +140,7 @@ impl Gateway {
             runs: dependencies.runs.clone(),
             clock: dependencies.clock.clone(),
             refusals: RefusalBudget::default(),
+            unknown_tokens: dependencies.settings.proxy.limits.unknown_tokens,
         };
         Self {
             settings: dependencies.settings.clone(),
@@ -315,6 +316,7 @@ impl Gateway {
         // Only code in this process can add an extension: a client's request never has one.
         let kind = head.extensions.remove::<RunKind>().unwrap_or_default();
         record.tag_with(kind, run_id, tag);
+        record.is_metered = metered;
         let client = head.extensions.remove::<OnUpgrade>();
         let sent = self
             .send(&record, &rest, upgrade, head, body, &secret)

@@ -144,7 +144,8 @@ impl Refusal {
                 let status = match refusal {
                     // Claude Code, Gemini CLI and LangChain read 404 as "no such model".
                     C::WorkspaceUnknown | C::LabelUnknown => StatusCode::BAD_REQUEST,
-                    C::EnvironmentNotAllowed => StatusCode::FORBIDDEN,
+                    // SDKs do not retry 403.
+                    C::EnvironmentNotAllowed | C::BudgetExhausted(_) => StatusCode::FORBIDDEN,
                     C::CredentialMissing
                     | C::CredentialRevoked
                     | C::CredentialExpired
@@ -192,6 +193,16 @@ impl Refusal {
                     credentials::Refusal::StoreUnavailable
                         | credentials::Refusal::SecretUnavailable
                 )
+        )
+    }
+
+    /// For a request that was permitted: whether the provider may have got it.
+    pub(crate) fn may_have_been_sent(self) -> bool {
+        matches!(
+            self,
+            Self::UpstreamUnreachable(Sent::Perhaps)
+                | Self::UpstreamTimeout(Wait::FirstByte)
+                | Self::Credential(credentials::Refusal::CredentialRevoked)
         )
     }
 

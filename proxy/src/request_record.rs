@@ -39,6 +39,10 @@ pub(crate) struct RequestRecord {
     status: u16,
     first_byte: Option<Duration>,
     tokens: Tokens,
+    /// Whether the provider reports token counts for requests of this route.
+    pub(crate) is_metered: bool,
+    /// False if it is certain that the provider did not get the request.
+    may_have_been_sent: bool,
     outcome: Outcome,
     refused: Option<Box<RefusalDetails>>,
     /// Set if the response may reject the key.
@@ -67,8 +71,10 @@ impl RequestRecord {
         (in_flight, quota_permit): (InFlightGuard, QuotaPermit),
     ) -> Self {
         ledger.metrics.streams.inc();
+        let at = ledger.clock.now();
+        grant.count_request(at);
         Self {
-            at: ledger.clock.now(),
+            at,
             grant,
             destination,
             ledger,
@@ -80,6 +86,8 @@ impl RequestRecord {
             status: 0,
             first_byte: None,
             tokens: Tokens::default(),
+            is_metered: false,
+            may_have_been_sent: true,
             outcome: Outcome::ClientClosed,
             refused: None,
             error: None,
@@ -112,6 +120,11 @@ impl RequestRecord {
     /// Called when the upstream will not respond.
     pub(crate) fn unanswered(&mut self) {
         self.outcome = Outcome::Unanswered;
+    }
+
+    /// Called when the provider certainly did not get the request.
+    pub(crate) fn not_sent(&mut self) {
+        self.may_have_been_sent = false;
     }
 
     /// Called when Keyside sends a refusal, whose message is `remedy`.
@@ -179,6 +192,17 @@ impl RequestRecord {
         if unfinished && self.in_flight.is_cut_by_drain() {
             self.outcome = Outcome::CutByDrain;
         }
+    }
+
+    /// The tokens that count towards limits. Where the provider reported none although it may have
+    /// charged for the request, `proxy.limits.unknown_tokens`.
+    fn charged_tokens(&self) -> u64 {
+        let may_be_charged = self.is_metered && self.may_have_been_sent && self.status < 400;
+        let unknown = || match may_be_charged {
+            true => self.ledger.unknown_tokens,
+            false => 0,
+        };
+        self.tokens.total().unwrap_or_else(unknown)
     }
 
     /// Logs one line for every request, so that its request id leads to any failure and the cause.
@@ -257,6 +281,9 @@ impl Drop for RequestRecord {
             metrics.first_byte.observe(first_byte.as_secs_f64());
         }
         metrics.metered(self.tokens);
+        let clock = &self.ledger.clock;
+        self.grant
+            .count_tokens(self.charged_tokens(), || clock.now());
         self.ledger.metrics.streams.dec();
         self.log(latency);
         self.note_rejection();

@@ -22,6 +22,7 @@ use super::{
     confirm::Confirmation,
     duration::end,
     items::{CREDENTIALS, filter, list_all, print_list},
+    limits::NewLimits,
     provider::{self, Provider},
     sdk_lines,
     secret::{SecretInput, SecretOwner},
@@ -47,7 +48,7 @@ pub(crate) enum Key {
     Refresh(KeyArguments),
     /// Ask the provider whether it accepts a key, and record the result
     Verify(KeyArguments),
-    /// Change a key's label, usage tag or expiry, or make it the default
+    /// Change a key's label, usage tag, expiry or limits, or make it the default
     Edit(Edit),
     /// Revoke a key immediately and permanently
     Revoke(Revoke),
@@ -77,6 +78,8 @@ pub(crate) struct Add {
     /// The provider's host, for providers with a host per customer (Azure OpenAI)
     #[arg(long, value_name = "URL")]
     endpoint: Option<String>,
+    #[command(flatten)]
+    limits: NewLimits,
     /// Make it the default of its workspace, provider and environment; the first one always is
     #[arg(long)]
     default: bool,
@@ -254,6 +257,7 @@ impl Add {
             usage_tag: self.usage_tag.clone(),
             expires_at: self.expires_at,
             endpoint: self.endpoint.clone(),
+            limits: self.limits.limits(),
             default: Some(self.default),
         }
     }

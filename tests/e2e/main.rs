@@ -70,6 +70,7 @@ mod revocation;
 mod rotation;
 mod slowness;
 mod smuggling;
+mod spend_limits;
 mod startup;
 mod streaming;
 mod terminal;

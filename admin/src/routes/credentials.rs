@@ -9,8 +9,8 @@ use axum::{Json, extract::State, response::Response};
 use http::HeaderMap;
 use keyside_config::{Catalogue, ProviderId};
 use keyside_credentials::{
-    ChangeError, Credential, Environment, Filter, Listed, NewCredential, NewSecret, Permission,
-    Registry, Saved, Secret, other_providers,
+    ChangeError, Credential, Environment, Filter, Limits, Listed, NewCredential, NewSecret,
+    Permission, Registry, Saved, Secret, other_providers,
 };
 
 use self::change::idempotency;
@@ -136,6 +136,9 @@ fn read_new(body: &[u8]) -> Result<NewCredential, Problem> {
         usage_tag: new.usage_tag,
         expires_at: new.expires_at,
         endpoint: new.endpoint,
+        limits: new
+            .limits
+            .map_or_else(Limits::default, wire::Limits::into_domain),
         default: new.default.unwrap_or(false),
         idempotency: None,
     })

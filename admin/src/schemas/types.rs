@@ -53,6 +53,7 @@ choices! {
     Verification { Accepted, Limited, Rejected, Unreachable }
     VersionState { Staged, Current, Grace, Destroyed }
     TrafficState { Ok, Rejected }
+    UsageState { Ok, Warning, Exhausted }
     Role { Owner, Editor, Viewer }
     TokenStatus { Active, Expired, Revoked }
     Format { Ndjson, Csv }

@@ -47,6 +47,7 @@ fn rows() -> Vec<Row> {
         row("GET", "/api/workspaces", Viewer, Workspace, OK, None),
         row("POST", "/api/workspaces", Owner, Installation, MADE, Some(workspace)),
         row("GET", "/api/workspaces/{id}", Viewer, Workspace, OK, None),
+        row("PATCH", "/api/workspaces/{id}", Owner, Workspace, OK, Some(limits)),
         row("DELETE", "/api/workspaces/{id}", Owner, Workspace, OK, None),
         row("POST", "/api/workspaces/{id}/export", Owner, Workspace, OK, None),
         row("POST", "/api/workspaces/{id}/rotate-key", Owner, Workspace, OK, None),
@@ -73,6 +74,10 @@ fn credential(workspace: &str) -> Value {
 
 fn change(_: &str) -> Value {
     json!({ "usageTag": "ci" })
+}
+
+fn limits(_: &str) -> Value {
+    json!({ "limits": { "requestsPerDay": 10 } })
 }
 
 fn nothing(_: &str) -> Value {

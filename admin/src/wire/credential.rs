@@ -9,7 +9,10 @@ use keyside_credentials::{
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _, ser::Error as _};
 use utoipa::ToSchema;
 
-use super::read::{FromText, nullable, optional, optional_text, required, text, within};
+use super::{
+    limits::{self, Limits, LimitsEdit, UsageView},
+    read::{FromText, nullable, optional, optional_text, required, text, within},
+};
 use crate::schemas::types;
 
 /// A provider key to store.
@@ -56,6 +59,9 @@ pub struct NewCredential {
     #[serde(default, deserialize_with = "optional_text::<_, 512>")]
     #[schema(min_length = 1, max_length = 512)]
     pub endpoint: Option<String>,
+    /// What requests may spend in a UTC day.
+    #[serde(default, deserialize_with = "limits::given")]
+    pub limits: Option<Limits>,
     /// Makes it the default of its workspace, provider and environment. The first credential always
     /// is.
     pub default: Option<bool>,
@@ -120,6 +126,10 @@ pub struct CredentialEdit {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Timestamp>)]
     pub expires_at: Option<Option<Timestamp>>,
+    /// What requests may spend in a UTC day; null removes all limits.
+    #[serde(default, deserialize_with = "limits::changed")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limits: Option<LimitsEdit>,
     /// `true` makes it the default of its workspace, provider and environment.
     pub default: Option<bool>,
 }
@@ -187,6 +197,10 @@ pub struct CredentialView {
     pub expires_at: Option<Timestamp>,
     /// The provider's base URL, for providers with one per customer.
     pub endpoint: Option<String>,
+    /// What requests may spend in a UTC day; null without a limit.
+    pub limits: Option<Limits>,
+    /// What they have spent today; null without a limit.
+    pub usage: Option<UsageView>,
     /// `sha256:` and the first 16 hex digits of the SHA-256 of the current secret.
     #[schema(value_type = Option<String>)]
     pub fingerprint: Option<Fingerprint>,

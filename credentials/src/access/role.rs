@@ -49,6 +49,8 @@ pub enum Permission {
     ChangeCredentials,
     /// Create workspaces.
     CreateWorkspaces,
+    /// Change a workspace's limits.
+    ChangeWorkspace,
     /// Export a workspace without its secrets.
     ExportWorkspace,
     /// Erase a workspace.
@@ -115,7 +117,7 @@ enum Reach {
 
 impl Permission {
     #[cfg(test)]
-    const ALL: [Self; 18] = [
+    const ALL: [Self; 19] = [
         Self::ReadCatalogue,
         Self::ReadWorkspaces,
         Self::ReadCredentials,
@@ -125,6 +127,7 @@ impl Permission {
         Self::VerifyAudit,
         Self::ChangeCredentials,
         Self::CreateWorkspaces,
+        Self::ChangeWorkspace,
         Self::ExportWorkspace,
         Self::EraseWorkspace,
         Self::RotateWorkspaceKey,
@@ -151,6 +154,7 @@ impl Permission {
             Self::VerifyAudit        => row(&[Owner, Editor, Viewer], Installation),
             Self::ChangeCredentials  => row(&[Owner, Editor],         Scope),
             Self::CreateWorkspaces   => row(&[Owner],                 Installation),
+            Self::ChangeWorkspace    => row(&[Owner],                 Scope),
             Self::ExportWorkspace    => row(&[Owner],                 Scope),
             Self::EraseWorkspace     => row(&[Owner],                 Scope),
             Self::RotateWorkspaceKey => row(&[Owner],                 Scope),

@@ -17,6 +17,7 @@ fn declared(label: &str, source: SourceReference) -> DeclaredCredential {
         environment: DeclaredEnvironment::Live,
         usage_tag: None,
         endpoint: None,
+        limits: keyside_config::DeclaredLimits::default(),
         source,
     }
 }

@@ -6,7 +6,10 @@ use jiff::Timestamp;
 use keyside_config::{ProviderId, VaultReference, Verification};
 use serde::{Deserialize, Serialize};
 
-use super::{ActorId, CredentialId, Fingerprint, Hint, Label, Rejection, UsageTag, WorkspaceId};
+use super::{
+    ActorId, CredentialId, Fingerprint, Hint, Label, Limits, Rejection, Usage, UsageTag,
+    WorkspaceId,
+};
 
 /// A credential as it may be shown. Gives no access to its secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +32,10 @@ pub struct Credential {
     pub expires_at: Option<Timestamp>,
     /// The provider's URL, if each customer has one of their own.
     pub endpoint: Option<String>,
+    /// What requests may spend in a day.
+    pub limits: Limits,
+    /// What they have spent today; `None` without a limit.
+    pub usage: Option<Usage>,
     /// Fingerprint of the current version's secret. `None` while the credential is damaged, or its
     /// secret is kept elsewhere and was not read.
     pub fingerprint: Option<Fingerprint>,
@@ -259,6 +266,10 @@ pub struct Workspace {
     pub id: WorkspaceId,
     /// The display name.
     pub name: String,
+    /// What requests with all its credentials may spend in a day.
+    pub limits: Limits,
+    /// What they have spent today; `None` without a limit.
+    pub usage: Option<Usage>,
     /// The actor that created it.
     pub created_by: ActorId,
     /// Time of creation.

@@ -35,6 +35,7 @@ mod rotate;
 mod sweep;
 mod verify;
 mod workspace;
+mod workspace_edit;
 
 use std::sync::Arc;
 

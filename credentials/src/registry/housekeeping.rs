@@ -1,4 +1,5 @@
-//! Background tasks: sweep ended versions, record refused uses, write links, store notes.
+//! Background tasks: sweep ended versions, record refused uses, write links, store notes and counts
+//! of spend.
 
 use std::{
     sync::{Arc, Weak},
@@ -13,6 +14,7 @@ use tokio::{
 use super::{
     ChangeError, Registry,
     change::{about, detail, retry_on_race},
+    spend,
 };
 use crate::{
     chains::Priority,
@@ -26,6 +28,7 @@ pub(super) fn start(registry: &Arc<Registry>, notices: mpsc::Receiver<Notice>) {
     tokio::spawn(run_housekeeping(Arc::downgrade(registry), notices));
     tokio::spawn(run_linking(Arc::downgrade(registry)));
     tokio::spawn(keep_notes(Arc::downgrade(registry)));
+    tokio::spawn(spend::keep_spend(Arc::downgrade(registry)));
 }
 
 async fn run_linking(registry: Weak<Registry>) {

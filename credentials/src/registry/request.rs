@@ -8,7 +8,10 @@ use keyside_store::Hash;
 
 use crate::{
     live_check::LiveCheck,
-    model::{Credential, Environment, Label, Scope, Status, UsageTag, Warning, WorkspaceId},
+    model::{
+        Credential, Environment, Label, Limits, LimitsChange, Scope, Status, UsageTag, Warning,
+        WorkspaceId, WorkspaceState,
+    },
     secret::Secret,
     source::VaultReference,
 };
@@ -33,6 +36,15 @@ pub struct NewWorkspace {
     pub name: String,
 }
 
+/// A request to edit a workspace.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WorkspaceEdit {
+    /// What requests with all its credentials may spend in a day.
+    pub limits: LimitsChange,
+    /// The state that the caller has seen.
+    pub expected: Option<WorkspaceState>,
+}
+
 /// The attributes of a credential to create.
 pub struct NewCredential {
     /// The workspace that may use it.
@@ -51,11 +63,37 @@ pub struct NewCredential {
     pub expires_at: Option<Timestamp>,
     /// The provider's URL, if each customer has one of their own.
     pub endpoint: Option<String>,
+    /// What requests may spend in a day.
+    pub limits: Limits,
     /// Whether it becomes the default of its workspace, provider and environment. The first one
     /// always does.
     pub default: bool,
     /// Recognises a repeated request.
     pub idempotency: Option<Idempotency>,
+}
+
+impl NewCredential {
+    /// A live credential without options.
+    pub fn new(
+        workspace: WorkspaceId,
+        provider: &str,
+        label: Label,
+        secret: impl Into<NewSecret>,
+    ) -> Self {
+        Self {
+            workspace,
+            provider: provider.to_owned(),
+            label,
+            environment: Environment::Live,
+            secret: secret.into(),
+            usage_tag: None,
+            expires_at: None,
+            endpoint: None,
+            limits: Limits::default(),
+            default: false,
+            idempotency: None,
+        }
+    }
 }
 
 /// The secret of a new credential.
@@ -123,6 +161,8 @@ pub struct Edit {
     pub usage_tag: Option<Option<UsageTag>>,
     /// The new expiry; `Some(None)` for never.
     pub expires_at: Option<Option<Timestamp>>,
+    /// What requests may spend in a day.
+    pub limits: LimitsChange,
     /// `true` makes it the default. A default can only be replaced by another.
     pub default: Option<bool>,
     /// The revision that the caller has seen.

@@ -14,6 +14,7 @@ use crate::{
     },
     runs::Runs,
     snapshot::{CredentialEntry, Lost, Snapshot, SourceStatus, WorkspaceEntry, traffic},
+    spend::Day,
 };
 
 impl Registry {
@@ -24,7 +25,7 @@ impl Registry {
             .workspaces
             .values()
             .filter(|entry| within.holds(&entry.document.id))
-            .map(|entry| workspace(entry))
+            .map(|entry| workspace(entry, self.clock.now()))
             .collect();
         workspaces.sort_unstable_by(|one, other| one.id.cmp(&other.id));
         workspaces
@@ -34,7 +35,7 @@ impl Registry {
     pub fn workspace(&self, id: &WorkspaceId) -> Option<Workspace> {
         let snapshot = self.all().load();
         let entry = snapshot.workspaces.get(id)?;
-        Some(workspace(entry))
+        Some(workspace(entry, self.clock.now()))
     }
 
     /// The credentials that match `filter`, in [list order](Credential::list_order), without
@@ -168,6 +169,11 @@ impl Viewer<'_> {
             usage_tag: document.usage_tag,
             expires_at: document.expires_at,
             endpoint: document.endpoint,
+            usage: entry
+                .signals
+                .spend
+                .usage(document.limits, Day::of(self.now)),
+            limits: document.limits,
             created_by: document.created_by,
             created_at: document.created_at,
             last_rotated_at: document.last_rotated_at,
@@ -232,11 +238,13 @@ fn declared(followed: &SourceStatus) -> Declared {
     }
 }
 
-pub(super) fn workspace(entry: &WorkspaceEntry) -> Workspace {
+pub(super) fn workspace(entry: &WorkspaceEntry, now: Timestamp) -> Workspace {
     let document = entry.document.clone();
     Workspace {
         id: document.id,
         name: document.name,
+        usage: entry.spend.usage(document.limits, Day::of(now)),
+        limits: document.limits,
         created_by: document.created_by,
         created_at: document.created_at,
         incarnation: document.incarnation,

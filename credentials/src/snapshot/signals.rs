@@ -1,5 +1,5 @@
-//! Signals that all entries of a credential share: cutting off responses in progress, notices of
-//! refused uses, both without a lock, and rejections by the provider.
+//! What all entries of a credential share, without a lock: the signal that cuts off responses in
+//! progress, notices of refused uses, rejections by the provider, and the count of what was spent.
 
 use std::sync::{
     Arc, OnceLock,
@@ -13,6 +13,7 @@ use super::{CredentialEntry, traffic::TrafficHealth};
 use crate::{
     clock::Ratchet,
     model::{CredentialEvent, Refusal},
+    spend::Meter,
 };
 
 /// The signals of one credential.
@@ -23,6 +24,8 @@ pub(crate) struct Signals {
     noted: [AtomicI64; Attempt::KINDS],
     pub(super) traffic: TrafficHealth,
     notices: Arc<Notices>,
+    /// What requests have spent.
+    pub(crate) spend: Arc<Meter>,
 }
 
 /// A bounded queue of notices to the task that records them, and events for subscribers.
@@ -31,6 +34,8 @@ pub(crate) struct Notices {
     /// Set once somebody subscribes.
     events: OnceLock<broadcast::Sender<CredentialEvent>>,
     clock: Arc<Ratchet>,
+    /// Wakes the task that stores counts of spend. Unset where there is no store.
+    spend_writer: OnceLock<Arc<Notify>>,
 }
 
 /// A refused use of a credential.
@@ -95,7 +100,21 @@ impl Signals {
             noted: [const { AtomicI64::new(NEVER) }; Attempt::KINDS],
             traffic: TrafficHealth::default(),
             notices,
+            spend: Arc::default(),
         }
+    }
+
+    /// Asks for the counts of spend to be stored, if there is a store.
+    pub(crate) fn store_spend(&self) {
+        if let Some(writer) = self.notices.spend_writer.get() {
+            writer.notify_one();
+        }
+    }
+
+    /// Where the credential's process has a store for counts of spend: see
+    /// [`Notices::store_spend_with`].
+    pub(crate) fn store_spend_with(&self, writer: &Arc<Notify>) {
+        self.notices.store_spend_with(writer);
     }
 
     /// Cuts off responses in progress, for good.
@@ -143,6 +162,7 @@ impl Notices {
             queue,
             events: OnceLock::new(),
             clock,
+            spend_writer: OnceLock::new(),
         };
         (Arc::new(created), notices)
     }
@@ -156,6 +176,11 @@ impl Notices {
     /// its own.
     pub(crate) fn adopt(&self, other: &Self) {
         let _ = other.events.set(self.events().clone());
+    }
+
+    /// Wakes `writer` when counts of spend must be stored. Only the first call has an effect.
+    pub(crate) fn store_spend_with(&self, writer: &Arc<Notify>) {
+        let _ = self.spend_writer.set(writer.clone());
     }
 
     fn events(&self) -> &broadcast::Sender<CredentialEvent> {

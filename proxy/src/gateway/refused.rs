@@ -153,6 +153,9 @@ impl Gateway {
             REVOKED => record.revoked(),
             _ => record.unanswered(),
         }
+        if !refusal.may_have_been_sent() {
+            record.not_sent();
+        }
         let in_flight = record.in_flight.clone();
         let upstream = record.destination.upstream(record.grant.endpoint());
         let upstream = upstream.ok();

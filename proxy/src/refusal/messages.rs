@@ -2,7 +2,7 @@
 
 use http::Method;
 use keyside_config::Group;
-use keyside_credentials::{Environment, Refusal as Denied};
+use keyside_credentials::{Cap, Environment, Refusal as Denied};
 use percent_encoding::utf8_percent_encode;
 
 use super::{Refusal, RefusalContext, Sent, Wait};
@@ -258,10 +258,32 @@ fn credential_message(denied: Denied, provider: &str, context: &RefusalContext<'
             "The secret of {key} cannot be read now: its source does not respond. Try again; see \
              `/readyz` and the log."
         ),
+        Denied::BudgetExhausted(cap) => exhausted_message(cap, &key, workspace),
         Denied::StoreUnavailable => {
             "Keyside's store is unreachable, or cannot write run records. Try again.".into()
         }
     }
+}
+
+fn exhausted_message(cap: Cap, key: &str, workspace: &str) -> String {
+    let (whose, option) = match cap.is_of_workspace() {
+        true => (
+            format!("Workspace \"{workspace}\""),
+            format!("keyside workspace edit {workspace}"),
+        ),
+        false => (
+            key.replacen("the ", "The ", 1),
+            "keyside key edit ID".to_owned(),
+        ),
+    };
+    let (unit, flag) = match cap {
+        Cap::CredentialRequests | Cap::WorkspaceRequests => ("requests", "--requests-per-day"),
+        Cap::CredentialTokens | Cap::WorkspaceTokens => ("tokens", "--tokens-per-day"),
+    };
+    format!(
+        "{whose} has reached its limit of {unit} for today. It ends at 00:00 UTC; to raise it: \
+         {option} {flag} NUMBER"
+    )
 }
 
 /// Where a person can fix the cause: a page of the admin UI, or text if there is none.
@@ -272,6 +294,11 @@ pub(super) fn remediation(
 ) -> String {
     let Some(public_url) = links else {
         return match refusal {
+            Refusal::Credential(Denied::BudgetExhausted(_)) => {
+                "Raise `limits` in the [[credential]] table of this Keyside's settings, or wait \
+                 until 00:00 UTC."
+                    .into()
+            }
             Refusal::Credential(_) => {
                 "Declare the key in a [[credential]] table of this Keyside's settings, or put its \
                  secret into the source that the table names."
@@ -282,6 +309,7 @@ pub(super) fn remediation(
     };
     let page = match refusal {
         Refusal::Credential(Denied::WorkspaceUnknown) => "/workspaces",
+        Refusal::Credential(Denied::BudgetExhausted(cap)) if cap.is_of_workspace() => "/workspaces",
         Refusal::Credential(Denied::CredentialMissing | Denied::LabelUnknown) => "/keys/new",
         Refusal::Credential(_) => "/keys",
         _ => return format!("{public_url}/"),

@@ -13,6 +13,7 @@ use super::{KeyArguments, path, view::Credential};
 use crate::cli::{
     Failure, Output,
     duration::{duration, end},
+    limits::ChangedLimits,
     provider,
     secret::{SecretInput, SecretOwner},
 };
@@ -61,6 +62,8 @@ pub(crate) struct Edit {
     no_usage_tag: bool,
     #[command(flatten)]
     expiry: Expiry,
+    #[command(flatten)]
+    limits: ChangedLimits,
     /// Make it the default of its workspace, provider and environment
     #[arg(long)]
     default: bool,
@@ -197,6 +200,7 @@ impl Edit {
             label: self.label.clone(),
             usage_tag: tag.or_else(|| self.no_usage_tag.then_some(None)),
             expires_at: self.expiry.change(),
+            limits: self.limits.change(),
             default: self.default.then_some(true),
         }
     }

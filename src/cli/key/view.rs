@@ -11,6 +11,7 @@ use super::{Failure, Output};
 use crate::{
     cli::{
         items::read,
+        limits,
         table::{Column, Table, cell, local, none},
     },
     client::credentials_as_keys,
@@ -161,6 +162,7 @@ impl Credential {
             ("verification", cell(&self.verification)),
             ("in traffic", self.shown_traffic()),
         ];
+        let spend = limits::rows(self.limits, self.usage);
         let kept = [
             ("kept in", &self.source),
             ("version there", &self.source_version),
@@ -171,7 +173,7 @@ impl Credential {
             .filter_map(|(name, value)| Some((name, value.clone()?)));
         let duplicates = self.duplicates.iter().flatten();
         let duplicates = duplicates.map(|duplicate| ("same secret", name_of(duplicate)));
-        Table::of_fields(rows.into_iter().chain(kept).chain(duplicates))
+        Table::of_fields(rows.into_iter().chain(spend).chain(kept).chain(duplicates))
     }
 
     fn shown_creation(&self) -> String {

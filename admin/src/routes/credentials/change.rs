@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use axum::extract::State;
 use keyside_credentials::{
-    Credential, Edit, GRACE_DEFAULT, Hash, Idempotency, Listed, Revocation, Rollback, Rotation,
+    Credential, Edit, GRACE_DEFAULT, Hash, Idempotency, LimitsChange, Listed, Revocation, Rollback,
+    Rotation,
 };
 
 use super::{foreign, saved, tagged, tagged_as_listed};
@@ -176,6 +177,9 @@ fn read_edit(form: Form<'_>) -> Result<Edit, Problem> {
         label: new.label,
         usage_tag: new.usage_tag,
         expires_at: new.expires_at,
+        limits: new
+            .limits
+            .map_or_else(LimitsChange::default, wire::LimitsEdit::into_domain),
         default: new.default,
         expected: None,
     })

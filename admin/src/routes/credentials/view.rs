@@ -5,7 +5,9 @@ use keyside_credentials::{
     source::VaultReference,
 };
 
-use crate::wire::{CredentialView, Duplicate, SecretRef, TrafficView, VersionView};
+use crate::wire::{
+    CredentialView, Duplicate, Limits, SecretRef, TrafficView, UsageView, VersionView,
+};
 
 impl CredentialView {
     pub(super) fn of(credential: Credential, warnings: Vec<String>) -> Self {
@@ -24,6 +26,8 @@ impl CredentialView {
             usage_tag: credential.usage_tag,
             expires_at: credential.expires_at,
             endpoint: credential.endpoint,
+            limits: Limits::of(credential.limits),
+            usage: credential.usage.map(UsageView::of),
             fingerprint: credential.fingerprint,
             hint: credential.hint,
             created_by: Some(credential.created_by),
@@ -70,6 +74,8 @@ impl CredentialView {
             usage_tag: None,
             expires_at: None,
             endpoint: None,
+            limits: None,
+            usage: None,
             fingerprint: None,
             hint: None,
             created_by: None,

@@ -243,6 +243,7 @@ fn unsealed(
         usage_tag: new.usage_tag.clone(),
         expires_at: new.expires_at,
         endpoint,
+        limits: new.limits,
         reference: match &new.secret {
             NewSecret::Given(_) => None,
             NewSecret::InVault(reference) => Some(reference.clone().into()),

@@ -143,6 +143,11 @@ impl CredentialEdit<'_> {
             self.document.expires_at = end;
             changed.push("expiresAt");
         }
+        let limits = self.document.limits.with(wanted.limits);
+        if limits != self.document.limits {
+            self.document.limits = limits;
+            changed.push("limits");
+        }
         Ok(changed)
     }
 }

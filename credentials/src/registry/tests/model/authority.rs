@@ -171,6 +171,7 @@ impl Authority {
             expires_at: edit
                 .expires_in
                 .map(|end| end.map(|seconds| later(asked, seconds))),
+            limits: LimitsChange::default(),
             default: edit.default,
             expected,
         };
