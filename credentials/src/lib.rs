@@ -23,6 +23,7 @@ pub mod kms;
 mod live_check;
 mod locked;
 mod model;
+pub mod preview;
 pub mod process;
 mod record;
 mod registry;

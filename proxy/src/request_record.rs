@@ -4,7 +4,7 @@
 //! writes it, so it is written exactly once: a run record, metrics and a log line.
 
 use std::{
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
 
@@ -25,6 +25,27 @@ pub(crate) struct Arrival {
     pub(crate) at: Instant,
 }
 
+impl Arrival {
+    pub(crate) fn now(request_id: RequestId) -> Self {
+        Self {
+            request_id,
+            at: Instant::now(),
+        }
+    }
+}
+
+/// Marks a request that this process makes itself, a preview, as an extension of its head. Gets
+/// the run record when the request ends.
+#[derive(Clone, Default)]
+pub(crate) struct InProcess(Arc<OnceLock<Run>>);
+
+impl InProcess {
+    /// The record, once the request has ended.
+    pub(crate) fn run(&self) -> Option<&Run> {
+        self.0.get()
+    }
+}
+
 /// The record of one request that was granted a credential.
 pub(crate) struct RequestRecord {
     pub(crate) grant: Grant,
@@ -40,6 +61,8 @@ pub(crate) struct RequestRecord {
     tokens: Tokens,
     outcome: Outcome,
     refused: Option<Box<RefusalDetails>>,
+    /// `None` for a runner's request.
+    in_process: Option<InProcess>,
     /// Counts the request as in flight for its connection and for the drain.
     pub(crate) in_flight: InFlightGuard,
     /// Its share of `proxy.limits.requests`.
@@ -78,6 +101,7 @@ impl RequestRecord {
             tokens: Tokens::default(),
             outcome: Outcome::ClientClosed,
             refused: None,
+            in_process: None,
             in_flight,
             _quota_permit: quota_permit,
         }
@@ -87,6 +111,11 @@ impl RequestRecord {
     pub(crate) fn tag_with(&mut self, run_id: Option<Box<str>>, tag: Option<Box<str>>) {
         self.run_id = run_id;
         self.tag = tag;
+    }
+
+    /// Has the run record given to the part of this process that made the request.
+    pub(crate) fn report_to(&mut self, in_process: Option<InProcess>) {
+        self.in_process = in_process;
     }
 
     /// Called when the request is handed to the upstream connection; observes Keyside's own
@@ -231,6 +260,10 @@ impl Drop for RequestRecord {
         self.ledger.metrics.streams.dec();
         self.log(latency);
         let run = self.run(latency);
+        if let Some(InProcess(slot)) = self.in_process.take() {
+            // A request ends once.
+            let _ = slot.set(run.clone());
+        }
         self.ledger.runs.record(run);
     }
 }
