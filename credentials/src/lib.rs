@@ -64,8 +64,8 @@ pub use model::{
 pub use record::AuditRecord;
 pub use registry::{
     ChangeError, Edit, Filter, GRACE_DEFAULT, GRACE_LIMIT, Idempotency, NewCredential, NewSecret,
-    NewWorkspace, OpenError, OpenOptions, ReferenceOptions, Registry, Resealed, Revocation,
-    Rollback, Rotation, Saved,
+    NewWorkspace, OpenError, OpenOptions, Readiness, ReadinessStatus, ReferenceOptions, Registry,
+    Resealed, Revocation, Rollback, Rotation, Saved,
 };
 pub use resolver::{CredentialQuery, Grant, Resolver};
 pub use runs::Runs;

@@ -11,6 +11,7 @@ mod housekeeping;
 mod key_rotation;
 mod links;
 mod open;
+mod readiness;
 mod record_once;
 mod recovery;
 mod references;
@@ -34,6 +35,7 @@ use tokio::sync::RwLock;
 use self::{duplicates::DuplicateIndex, links::Links, references::References};
 pub use self::{
     error::{ChangeError, OpenError},
+    readiness::{Readiness, ReadinessStatus},
     references::ReferenceOptions,
     request::{
         Edit, Filter, GRACE_DEFAULT, GRACE_LIMIT, Idempotency, NewCredential, NewSecret,
