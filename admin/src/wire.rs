@@ -6,8 +6,10 @@
 //! asked of serde (`form::fields`), never listed again.
 
 mod credential;
+mod preview;
 mod provider;
 mod read;
+mod readiness;
 mod token;
 mod workspace;
 
@@ -17,7 +19,11 @@ pub use self::{
         CredentialEdit, CredentialRollback, CredentialRotation, CredentialView, Duplicate,
         NewCredential, SecretRef, VersionView, WriteOnly,
     },
+    preview::{
+        Model, NewPreview, PreviewCredential, PreviewText, PreviewView, PromptText, TokensView,
+    },
     provider::{AuthView, EndpointView, KeyView, LinksView, ProviderView, SandboxView, SdkView},
+    readiness::ReadinessView,
     token::{NewToken, TokenView},
     workspace::{NewWorkspace, WorkspaceView},
 };

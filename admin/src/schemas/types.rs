@@ -40,6 +40,8 @@ choices! {
     /// `live` credentials cost money.
     Environment { Live, Sandbox }
     Status { Active, Expiring, Expired, Revoked }
+    /// `ready` and `expiring` are usable.
+    Readiness { Ready, Expiring, Rejected, Revoked, Expired, Missing }
     Verification { Accepted, Limited, Rejected, Unreachable }
     VersionState { Staged, Current, Grace, Destroyed }
     Role { Owner, Editor, Viewer }
