@@ -5,6 +5,7 @@
 //! `schemas/types.rs` has the patterns that several types share. Which fields a body may have is
 //! asked of serde (`form::fields`), never listed again.
 
+mod audit;
 mod credential;
 mod preview;
 mod provider;
@@ -13,8 +14,8 @@ mod readiness;
 mod token;
 mod workspace;
 
-pub(crate) use self::{credential::CredentialChange, read::parsed};
 pub use self::{
+    audit::{ConfirmView, VerifyView},
     credential::{
         CredentialEdit, CredentialRollback, CredentialRotation, CredentialView, Duplicate,
         NewCredential, SecretRef, VersionView, WriteOnly,
@@ -26,4 +27,8 @@ pub use self::{
     readiness::ReadinessView,
     token::{NewToken, TokenView},
     workspace::{NewWorkspace, WorkspaceView},
+};
+pub(crate) use self::{
+    credential::CredentialChange,
+    read::{parsed, time},
 };
