@@ -19,7 +19,7 @@ pub(crate) use self::kind::Kind;
 #[derive(Clone, Debug)]
 pub(crate) struct Problem {
     kind: Kind,
-    detail: String,
+    detail: Box<str>,
     remedy: &'static str,
     errors: Box<[FieldError]>,
     /// The refusal that a runner would get, if the proxy refused the request.
@@ -64,10 +64,10 @@ impl FieldError {
 
 impl Problem {
     pub(crate) fn new(kind: Kind, detail: impl Into<String>, remedy: &'static str) -> Self {
-        let detail = detail.into();
+        let detail: String = detail.into();
         Self {
             kind,
-            detail,
+            detail: detail.into(),
             remedy,
             errors: Box::default(),
             refusal: None,

@@ -1,6 +1,8 @@
 //! Reads the server-sent events of the admin API, which writes each as a line `event:` and a line
 //! `data:`.
 
+use std::{mem, str};
+
 use serde_json::Value;
 
 use crate::{
@@ -45,7 +47,7 @@ impl Received {
     fn next(&mut self) -> Option<Vec<u8>> {
         let end = self.0.windows(END.len()).position(|pair| pair == END)?;
         let rest = self.0.split_off(end + END.len());
-        let mut event = std::mem::replace(&mut self.0, rest);
+        let mut event = mem::replace(&mut self.0, rest);
         event.truncate(end);
         Some(event)
     }
@@ -53,7 +55,7 @@ impl Received {
 
 fn parsed(event: &[u8]) -> Result<(String, Value), Failure> {
     let read = || {
-        let text = std::str::from_utf8(event).ok()?;
+        let text = str::from_utf8(event).ok()?;
         let field = |name: &str| text.lines().find_map(|line| line.strip_prefix(name));
         let data = serde_json::from_str(field("data: ")?).ok()?;
         Some((field("event: ")?.to_owned(), data))
