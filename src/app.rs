@@ -161,7 +161,7 @@ impl App {
         })
         .map_err(failed)?;
         self.register_metrics(&metrics).map_err(failed)?;
-        let live_check = proxy.live_check.clone();
+        let (live_check, preview) = (proxy.live_check.clone(), proxy.preview.clone());
         let observed = ObserveState {
             metrics,
             drain: drain.clone(),
@@ -178,6 +178,7 @@ impl App {
                 registry: registry.clone(),
                 catalogue: Arc::new(settings.catalogue.clone()),
                 live_check,
+                preview,
                 listen: address,
                 public_url: settings.admin.public_url.clone(),
                 requests_per_second: settings.admin.requests_per_second,

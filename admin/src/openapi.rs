@@ -42,6 +42,7 @@ pub fn openapi() -> &'static str {
         (name = "credentials", description = "Provider keys. No response has a secret."),
         (name = "workspaces", description = "Workspaces, which separate the keys of teams and tenants."),
         (name = "installation", description = "Operations on the whole installation: master key and backup."),
+        (name = "previews", description = "Prompts that people send through the proxy."),
         (name = "runs", description = "Requests that the proxy handled."),
         (name = "audit", description = "The audit log."),
         (name = "access", description = "Tokens for this API."),
@@ -72,6 +73,12 @@ struct ProblemDocument {
     /// The fields that are wrong.
     #[schema(required = false)]
     errors: Vec<FieldError>,
+    /// The code of the refusal that a runner would get, for previews.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<String>,
+    /// The link, or text, of that refusal.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    remediation: Option<String>,
 }
 
 fn describe() -> utoipa::openapi::OpenApi {

@@ -9,7 +9,7 @@ use std::fmt::Display;
 
 use axum::response::{IntoResponse, Response};
 use http::{HeaderName, HeaderValue, StatusCode, header};
-use keyside_credentials::{ActorId, ChangeError, CommitError, StorageError};
+use keyside_credentials::{ActorId, ChangeError, CommitError, StorageError, preview::PreviewError};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -19,9 +19,11 @@ pub(crate) use self::kind::Kind;
 #[derive(Clone, Debug)]
 pub(crate) struct Problem {
     kind: Kind,
-    detail: String,
+    detail: Box<str>,
     remedy: &'static str,
     errors: Box<[FieldError]>,
+    /// The refusal that a runner would get, if the proxy refused the request.
+    refusal: Option<Box<PreviewError>>,
     headers: Vec<(HeaderName, HeaderValue)>,
     /// The actor whose access was refused, if it is to be audited.
     refused: Option<ActorId>,
@@ -62,12 +64,13 @@ impl FieldError {
 
 impl Problem {
     pub(crate) fn new(kind: Kind, detail: impl Into<String>, remedy: &'static str) -> Self {
-        let detail = detail.into();
+        let detail: String = detail.into();
         Self {
             kind,
-            detail,
+            detail: detail.into(),
             remedy,
             errors: Box::default(),
+            refusal: None,
             headers: Vec::new(),
             refused: None,
             cause: None,
@@ -139,12 +142,10 @@ impl Problem {
         known.or_else(|| self.kind.is_refusal().then(ActorId::anonymous))
     }
 
-    /// Renders every error response, and logs the internal cause.
-    pub(crate) fn render(&self, request_id: &str) -> Response {
-        if let Some(cause) = &self.cause {
-            tracing::error!(request_id, cause, "a request failed");
-        }
-        let body = serde_json::to_vec(&Document {
+    /// The problem document in JSON.
+    pub(crate) fn document(&self, request_id: &str) -> serde_json::Result<String> {
+        let refusal = self.refusal.as_deref();
+        serde_json::to_string(&Document {
             kind: self.kind.uri(),
             title: self.kind.title(),
             status: self.kind.status().as_u16(),
@@ -152,7 +153,17 @@ impl Problem {
             remedy: self.remedy,
             request_id,
             errors: &self.errors,
-        });
+            code: refusal.map(|refusal| refusal.code),
+            remediation: refusal.map(|refusal| refusal.remediation.as_str()),
+        })
+    }
+
+    /// Renders every error response, and logs the internal cause.
+    pub(crate) fn render(&self, request_id: &str) -> Response {
+        if let Some(cause) = &self.cause {
+            tracing::error!(request_id, cause, "a request failed");
+        }
+        let body = self.document(request_id);
         let mut response = match body {
             Ok(body) => (self.kind.status(), body).into_response(),
             Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
@@ -186,6 +197,10 @@ struct Document<'a> {
     request_id: &'a str,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     errors: &'a [FieldError],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    remediation: Option<&'a str>,
 }
 
 /// Why the registry rejected a change, in the terms of the API.
@@ -270,6 +285,22 @@ impl From<StorageError> for Problem {
         };
         tracing::error!(%error, "a change failed");
         Self::new(Kind::StoreUnavailable, detail, remedy).with_header(header::RETRY_AFTER, "5")
+    }
+}
+
+/// The same code and remediation as a runner gets. The status is not the refusal's: a 401 of this
+/// API is about the token.
+impl From<PreviewError> for Problem {
+    fn from(error: PreviewError) -> Self {
+        let kind = match error.status {
+            500.. => Kind::PreviewFailed,
+            _ => Kind::PreviewRefused,
+        };
+        let remedy = "Follow `remediation`, then send the prompt again.";
+        Self {
+            refusal: Some(Box::new(error.clone())),
+            ..Self::new(kind, error.message, remedy)
+        }
     }
 }
 

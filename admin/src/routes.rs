@@ -6,7 +6,9 @@ mod description;
 mod file;
 pub(crate) mod guide;
 mod installation;
+mod preview;
 mod providers;
+mod readiness;
 mod runs;
 mod tokens;
 mod workspaces;
@@ -54,6 +56,8 @@ pub(crate) fn table() -> Vec<Route> {
         Route::new(ChangeCredentials, routes!(credentials::verify::verify)),
         Route::new(ChangeCredentials, routes!(credentials::refresh::refresh)),
         Route::new(ReadCatalogue, routes!(providers::list)),
+        Route::new(ReadCredentials, routes!(readiness::show)),
+        Route::new(Preview, routes!(preview::send)),
         Route::new(ReadWorkspaces, routes!(workspaces::list)),
         Route::new(CreateWorkspaces, routes!(workspaces::create)),
         Route::new(ReadWorkspaces, routes!(workspaces::show)),

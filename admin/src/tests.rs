@@ -15,7 +15,9 @@ mod lifecycle;
 mod limits;
 mod lists;
 mod permissions;
+mod previewing;
 mod rate_limits;
+mod readiness;
 mod references;
 mod request_log;
 mod resources;
@@ -40,7 +42,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tower::ServiceExt;
 
-use self::verifying::Provider;
+use self::{previewing::Model, verifying::Provider};
 use crate::{AdminOptions, router};
 
 /// A key of the form that OpenAI's have, and of no other one anywhere.
@@ -59,6 +61,7 @@ struct Api {
     log: Arc<Faulty>,
     memory: Arc<Memory>,
     provider: Arc<Provider>,
+    model: Arc<Model>,
     folder: TempDir,
 }
 
@@ -107,11 +110,13 @@ impl Api {
         };
         let registry = Registry::open(options).await.unwrap();
         let provider = Arc::new(Provider::default());
+        let model = Arc::new(Model::default());
         let token = fs::read_to_string(registry.access().token_file()).unwrap();
         let options = AdminOptions {
             registry: registry.clone(),
             catalogue,
             live_check: provider.clone(),
+            preview: model.clone(),
             listen: "127.0.0.1:7381".parse().unwrap(),
             public_url: "https://keys.example.test".to_owned(),
             requests_per_second,
@@ -123,6 +128,7 @@ impl Api {
             log,
             memory,
             provider,
+            model,
             folder,
         }
     }

@@ -8,8 +8,10 @@
 mod audit;
 mod credential;
 mod limits;
+mod preview;
 mod provider;
 mod read;
+mod readiness;
 mod token;
 mod workspace;
 
@@ -20,7 +22,11 @@ pub use self::{
         NewCredential, SecretRef, TrafficView, VersionView, WriteOnly,
     },
     limits::{Limits, LimitsEdit, UsageView},
+    preview::{
+        Model, NewPreview, PreviewCredential, PreviewText, PreviewView, PromptText, TokensView,
+    },
     provider::{AuthView, EndpointView, KeyView, LinksView, ProviderView, SandboxView, SdkView},
+    readiness::ReadinessView,
     token::{NewToken, TokenView},
     workspace::{NewWorkspace, WorkspaceEdit, WorkspaceView},
 };

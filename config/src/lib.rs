@@ -9,6 +9,7 @@
 #![deny(missing_docs)]
 
 mod address;
+mod admin_page;
 mod base_url;
 mod catalogue;
 mod credential_names;
@@ -34,12 +35,13 @@ mod slug;
 mod sources;
 
 pub use address::{AddressError, ListenAddress, reachable};
+pub use admin_page::AdminPage;
 pub use base_url::{BaseUrl, BaseUrlError, Scheme};
 pub use catalogue::Catalogue;
 pub use credential_names::CredentialNames;
 pub use egress_proxy::{EgressProxy, EgressProxyError};
 pub use error::SettingsError;
-pub use escapes::{hex_number, unescaped};
+pub use escapes::{RESERVED, hex_number, unescaped};
 pub use field::NormalName;
 pub use host::{AllowedHosts, RequestHost, RequestHostError};
 pub use metadata::{is_metadata_address, is_metadata_host};
@@ -47,9 +49,10 @@ pub use origin::Origin;
 pub use pattern::{Completion, ExceptedName, PathPattern, PathPatternError};
 pub use provider::{
     Auth, Check, CheckAnswer, DUMMY_KEY, Ending, EndpointError, EndpointRule, ErrorShape, Group,
-    KeyPath, KeyRules, Links, Provider, ProviderDeadlines, ProviderId, ProviderIdError, RefusedKey,
-    RepeatedPrefix, Route, SandboxAvailability, SdkLine, Sign, Subprotocol, SubprotocolError, Sum,
-    Upstream, UsageRule, UsageRuleError, Verification,
+    KeyPath, KeyRules, Links, PromptRule, PromptText, Provider, ProviderDeadlines, ProviderId,
+    ProviderIdError, RefusedKey, RepeatedPrefix, Route, SandboxAvailability, SdkLine, Sign,
+    Subprotocol, SubprotocolError, Sum, Upstream, UsageRule, UsageRuleError, Verification,
+    is_model,
 };
 pub use proxy_url::{ProxyProtocol, ProxyUrl, ProxyUrlError};
 pub use recipe::{

@@ -5,6 +5,7 @@ mod document;
 mod endpoint;
 mod id;
 mod key;
+mod prompt;
 mod repeated_prefix;
 mod route;
 mod sdk;
@@ -22,6 +23,7 @@ pub use self::{
     endpoint::{EndpointError, EndpointRule},
     id::{ProviderId, ProviderIdError},
     key::{KeyRules, RefusedKey},
+    prompt::{PromptRule, PromptText, is_model},
     repeated_prefix::RepeatedPrefix,
     route::{Group, Route},
     sdk::{DUMMY_KEY, SdkLine},
@@ -62,6 +64,8 @@ pub struct Provider {
     pub key: KeyRules,
     /// The cheapest request that checks a key.
     pub check: Check,
+    /// How to send one text to a model, for previews; `None` if there is no way.
+    pub prompt: Option<PromptRule>,
     /// Links to its own pages.
     pub links: Links,
     /// The steps to create a key, one sentence each.

@@ -23,6 +23,7 @@ pub mod kms;
 mod live_check;
 mod locked;
 mod model;
+pub mod preview;
 pub mod process;
 mod record;
 mod registry;
@@ -67,8 +68,8 @@ pub use model::{
 pub use record::AuditRecord;
 pub use registry::{
     ChangeError, Edit, Filter, GRACE_DEFAULT, GRACE_LIMIT, Idempotency, NewCredential, NewSecret,
-    NewWorkspace, OpenError, OpenOptions, ReferenceOptions, Registry, Resealed, Revocation,
-    Rollback, Rotation, Saved, WorkspaceEdit,
+    NewWorkspace, OpenError, OpenOptions, Readiness, ReadinessStatus, ReferenceOptions, Registry,
+    Resealed, Revocation, Rollback, Rotation, Saved, WorkspaceEdit,
 };
 pub use request_context::RequestContext;
 pub use resolver::{Budget, CredentialQuery, Grant, Resolver};

@@ -11,6 +11,7 @@ mod housekeeping;
 mod key_rotation;
 mod links;
 mod open;
+mod readiness;
 mod record_once;
 mod recovery;
 mod references;
@@ -39,6 +40,7 @@ use self::{
 };
 pub use self::{
     error::{ChangeError, OpenError},
+    readiness::{Readiness, ReadinessStatus},
     references::ReferenceOptions,
     request::{
         Edit, Filter, GRACE_DEFAULT, GRACE_LIMIT, Idempotency, NewCredential, NewSecret,

@@ -25,6 +25,7 @@ mod listener;
 mod meter;
 mod metrics;
 mod overrides;
+mod preview;
 mod probe;
 mod query;
 mod quota;

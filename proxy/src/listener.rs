@@ -17,7 +17,7 @@ use std::{
 
 use async_trait::async_trait;
 use keyside_config::{ListenAddress, Listener};
-use keyside_credentials::LiveCheck;
+use keyside_credentials::{LiveCheck, preview::Preview};
 use pingora_core::{
     listeners::{L4BufferSettings, ListenerConfig},
     server::{ListenFds, ShutdownWatch},
@@ -30,6 +30,7 @@ use crate::{
     connection::Connections,
     destination::{Destinations, SharedResources},
     gateway::{Dependencies, Gateway},
+    preview::InProcessPreview,
     probe::Probe,
     quota::Quota,
     reclaim::MemoryReclaimer,
@@ -44,6 +45,8 @@ pub struct Bound {
     /// Verifies keys with their providers, over the same path as requests. Belongs to a single
     /// runtime.
     pub live_check: Arc<dyn LiveCheck>,
+    /// Sends prompts of people through all steps of a request. Belongs to a single runtime.
+    pub preview: Arc<dyn Preview>,
 }
 
 /// Why the data plane cannot listen.
@@ -100,6 +103,16 @@ pub fn bind(dependencies: &Dependencies) -> Result<Bound, BindError> {
             destinations(),
             dependencies.runs.clone(),
             dependencies.clock.clone(),
+        )),
+        preview: Arc::new(InProcessPreview::new(
+            Gateway::new(
+                dependencies,
+                ListenerPolicy::in_process(proxy),
+                destinations(),
+                requests.clone(),
+            ),
+            connection_limit.clone(),
+            dependencies.drain.clone(),
         )),
     };
     for listener in &proxy.listeners {

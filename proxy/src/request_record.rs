@@ -4,7 +4,7 @@
 //! writes it, so it is written exactly once: a run record, metrics and a log line.
 
 use std::{
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
 
@@ -23,6 +23,27 @@ use crate::{
 pub(crate) struct Arrival {
     pub(crate) request_id: RequestId,
     pub(crate) at: Instant,
+}
+
+impl Arrival {
+    pub(crate) fn now(request_id: RequestId) -> Self {
+        Self {
+            request_id,
+            at: Instant::now(),
+        }
+    }
+}
+
+/// Marks a request that this process makes itself, a preview, as an extension of its head. Gets
+/// the run record when the request ends.
+#[derive(Clone, Default)]
+pub(crate) struct InProcess(Arc<OnceLock<Run>>);
+
+impl InProcess {
+    /// The record, once the request has ended.
+    pub(crate) fn run(&self) -> Option<&Run> {
+        self.0.get()
+    }
 }
 
 /// The record of one request that was granted a credential.
@@ -47,6 +68,8 @@ pub(crate) struct RequestRecord {
     refused: Option<Box<RefusalDetails>>,
     /// Set if the response may reject the key.
     error: Option<Box<ErrorResponse>>,
+    /// `None` for a runner's request.
+    in_process: Option<InProcess>,
     /// Counts the request as in flight for its connection and for the drain.
     pub(crate) in_flight: InFlightGuard,
     /// Its share of `proxy.limits.requests`.
@@ -91,6 +114,7 @@ impl RequestRecord {
             outcome: Outcome::ClientClosed,
             refused: None,
             error: None,
+            in_process: None,
             in_flight,
             _quota_permit: quota_permit,
         }
@@ -106,6 +130,11 @@ impl RequestRecord {
         self.kind = kind;
         self.run_id = run_id;
         self.tag = tag;
+    }
+
+    /// Has the run record given to the part of this process that made the request.
+    pub(crate) fn report_to(&mut self, in_process: Option<InProcess>) {
+        self.in_process = in_process;
     }
 
     /// Called when the request is handed to the upstream connection; observes Keyside's own
@@ -288,6 +317,10 @@ impl Drop for RequestRecord {
         self.log(latency);
         self.note_rejection();
         let run = self.run(latency);
+        if let Some(InProcess(slot)) = self.in_process.take() {
+            // A request ends once.
+            let _ = slot.set(run.clone());
+        }
         self.ledger.runs.record(run);
     }
 }

@@ -59,6 +59,7 @@ mod nouns;
 mod outcomes;
 mod paths;
 mod power_cut;
+mod preview;
 mod races;
 mod recipes;
 mod refusals;

@@ -49,6 +49,8 @@ kinds! {
     NothingInGrace => ("nothing-in-grace", StatusCode::CONFLICT, "No version is in grace"),
     SecretRefused => ("secret-refused", StatusCode::UNPROCESSABLE_ENTITY, "The new secret failed its live check"),
     SecretReplaced => ("secret-replaced", StatusCode::CONFLICT, "The secret was replaced during the check"),
+    PreviewRefused => ("preview-refused", StatusCode::CONFLICT, "Requests like this one are refused"),
+    PreviewFailed => ("preview-failed", StatusCode::BAD_GATEWAY, "The provider did not answer the prompt"),
     IdempotencyKeyReused => ("idempotency-key-reused", StatusCode::UNPROCESSABLE_ENTITY, "The idempotency key was used for another request"),
     PreconditionFailed => ("precondition-failed", StatusCode::PRECONDITION_FAILED, "The resource has changed"),
     PreconditionRequired => ("precondition-required", StatusCode::PRECONDITION_REQUIRED, "If-Match is required"),

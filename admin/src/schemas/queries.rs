@@ -85,6 +85,25 @@ pub(crate) struct CredentialFilter {
 
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query, rename_all = "camelCase")]
+pub(crate) struct ReadinessQuery {
+    #[param(pattern = "^[a-z0-9-]{1,64}$")]
+    workspace_id: String,
+    /// Ids of providers in the catalogue, with commas between them: at most 64. By default all
+    /// providers for which the workspace has a credential.
+    providers: Option<String>,
+}
+
+/// A tag that the client has seen.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+pub(crate) struct IfNoneMatch {
+    /// The ETag of an earlier response. If nothing has changed since, the response is 304.
+    #[param(rename = "If-None-Match", value_type = String, required = false)]
+    if_none_match: Option<String>,
+}
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query, rename_all = "camelCase")]
 pub(crate) struct RecordFilter {
     #[param(pattern = "^[a-z0-9-]{1,64}$")]
     workspace_id: Option<String>,

@@ -50,6 +50,8 @@ choices! {
     /// `live` credentials cost money.
     Environment { Live, Sandbox }
     Status { Active, Expiring, Expired, Revoked }
+    /// `ready` and `expiring` are usable.
+    Readiness { Ready, Expiring, Rejected, Revoked, Expired, Missing }
     Verification { Accepted, Limited, Rejected, Unreachable }
     VersionState { Staged, Current, Grace, Destroyed }
     TrafficState { Ok, Rejected }

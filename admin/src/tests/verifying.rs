@@ -24,7 +24,7 @@ impl Default for Provider {
 }
 
 impl Provider {
-    fn say(&self, finding: Finding) {
+    pub(super) fn say(&self, finding: Finding) {
         *self.finding.lock().unwrap() = finding;
     }
 }
@@ -37,7 +37,7 @@ impl LiveCheck for Provider {
     }
 }
 
-fn found(verification: Verification, status: u16) -> Finding {
+pub(super) fn found(verification: Verification, status: u16) -> Finding {
     Finding {
         verification,
         status: Some(status),

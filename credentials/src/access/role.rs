@@ -22,7 +22,7 @@ pub struct Principal {
 pub enum Role {
     /// May do everything within its scope.
     Owner,
-    /// Reads everything in scope, and changes credentials.
+    /// Reads everything in scope, changes credentials, and sends prompts.
     Editor,
     /// Reads everything in scope.
     Viewer,
@@ -47,6 +47,8 @@ pub enum Permission {
     VerifyAudit,
     /// Create, edit, rotate, roll back and revoke credentials.
     ChangeCredentials,
+    /// Send prompts to a provider, which costs money.
+    Preview,
     /// Create workspaces.
     CreateWorkspaces,
     /// Change a workspace's limits.
@@ -126,6 +128,7 @@ impl Permission {
         Self::ReadAudit,
         Self::VerifyAudit,
         Self::ChangeCredentials,
+        Self::Preview,
         Self::CreateWorkspaces,
         Self::ChangeWorkspace,
         Self::ExportWorkspace,
@@ -153,6 +156,7 @@ impl Permission {
             Self::ReadAudit          => row(&[Owner, Editor, Viewer], Scope),
             Self::VerifyAudit        => row(&[Owner, Editor, Viewer], Installation),
             Self::ChangeCredentials  => row(&[Owner, Editor],         Scope),
+            Self::Preview            => row(&[Owner, Editor],         Scope),
             Self::CreateWorkspaces   => row(&[Owner],                 Installation),
             Self::ChangeWorkspace    => row(&[Owner],                 Scope),
             Self::ExportWorkspace    => row(&[Owner],                 Scope),

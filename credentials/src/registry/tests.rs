@@ -24,6 +24,7 @@ mod opening;
 mod priority;
 mod publishing;
 mod put_back;
+mod readiness;
 mod receipts;
 mod references;
 mod repetition;

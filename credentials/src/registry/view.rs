@@ -196,7 +196,7 @@ impl Viewer<'_> {
         document.versions.iter().map(view).collect()
     }
 
-    fn status(&self, document: &CredentialDocument) -> Status {
+    pub(super) fn status(&self, document: &CredentialDocument) -> Status {
         let threshold = SignedDuration::from_hours(24 * i64::from(self.rules.expiring_days));
         match document.expires_at {
             _ if document.revoked_at.is_some() => Status::Revoked,

@@ -1,15 +1,11 @@
 //! Writes the message of each refusal: what is wrong and what to do about it.
 
 use http::Method;
-use keyside_config::Group;
+use keyside_config::{AdminPage, Group};
 use keyside_credentials::{Cap, Environment, Refusal as Denied};
-use percent_encoding::utf8_percent_encode;
 
 use super::{Refusal, RefusalContext, Sent, Wait};
-use crate::{
-    query::RESERVED,
-    suggestion::{Correction, Suggestion},
-};
+use crate::suggestion::{Correction, Suggestion};
 
 /// A sentence or two. Workspace, label, host, method and path are the client's own text, which JSON
 /// escapes; nothing else of the request is repeated.
@@ -308,20 +304,14 @@ pub(super) fn remediation(
         };
     };
     let page = match refusal {
-        Refusal::Credential(Denied::WorkspaceUnknown) => "/workspaces",
-        Refusal::Credential(Denied::BudgetExhausted(cap)) if cap.is_of_workspace() => "/workspaces",
-        Refusal::Credential(Denied::CredentialMissing | Denied::LabelUnknown) => "/keys/new",
-        Refusal::Credential(_) => "/keys",
-        _ => return format!("{public_url}/"),
+        Refusal::Credential(Denied::WorkspaceUnknown) => AdminPage::Workspaces,
+        Refusal::Credential(Denied::BudgetExhausted(cap)) if cap.is_of_workspace() => {
+            AdminPage::Workspaces
+        }
+        Refusal::Credential(Denied::CredentialMissing | Denied::LabelUnknown) => AdminPage::NewKey,
+        Refusal::Credential(_) => AdminPage::Keys,
+        _ => AdminPage::Start,
     };
-    let workspace = context.workspace.map(|workspace| ("workspace", workspace));
-    let provider = context
-        .provider
-        .map(|provider| ("provider", provider.id.as_str()));
-    let parameters = workspace
-        .into_iter()
-        .chain(provider)
-        .map(|(name, value)| format!("{name}={}", utf8_percent_encode(value, RESERVED)));
-    let query = parameters.collect::<Vec<_>>().join("&");
-    format!("{public_url}{page}?{query}")
+    let provider = context.provider.map(|provider| provider.id.as_str());
+    page.url(public_url, context.workspace, provider)
 }
