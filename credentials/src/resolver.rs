@@ -241,13 +241,13 @@ impl Grant {
     /// Notes that the provider accepted a request with this secret. Once per response; one atomic
     /// load, unless the provider rejected the credential before.
     pub fn accepted(&self) {
-        traffic::accepted(&self.0);
+        traffic::accepted(&self.entry);
     }
 
     /// Notes that the provider rejected this secret, which is not a refusal of one request but of
     /// the credential. Once per response.
     pub fn rejected(&self, cause: RejectionCause) {
-        traffic::rejected(&self.0, cause);
+        traffic::rejected(&self.entry, cause);
     }
 
     /// Completes once responses on this credential must be cut off; otherwise never. Waiting takes

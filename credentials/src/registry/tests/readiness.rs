@@ -1,6 +1,7 @@
 //! The one word for a workspace and a provider, from each mixture of credentials.
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use keyside_config::Verification;
 
 use super::*;
