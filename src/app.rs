@@ -158,7 +158,7 @@ impl App {
         })
         .map_err(failed)?;
         self.register_metrics(&metrics).map_err(failed)?;
-        let live_check = proxy.live_check.clone();
+        let (live_check, prompt_check) = (proxy.live_check.clone(), proxy.prompt_check.clone());
         let observed = ObserveState {
             metrics,
             drain: drain.clone(),
@@ -175,6 +175,7 @@ impl App {
                 registry: registry.clone(),
                 catalogue: Arc::new(settings.catalogue.clone()),
                 live_check,
+                prompt_check,
                 listen: address,
                 public_url: settings.admin.public_url.clone(),
                 requests_per_second: settings.admin.requests_per_second,

@@ -7,7 +7,7 @@ use keyside_config::ProviderId;
 use keyside_store::Hash;
 
 use crate::{
-    live_check::LiveCheck,
+    live_check::{Finding, LiveCheck},
     model::{Credential, Environment, Label, Scope, Status, UsageTag, Warning, WorkspaceId},
     secret::Secret,
     source::VaultReference,
@@ -22,6 +22,8 @@ pub struct Saved {
     pub warnings: Vec<Warning>,
     /// Whether an earlier request with the same idempotency key made the change.
     pub repeated: bool,
+    /// What the provider said before the secret was stored, if it was asked.
+    pub finding: Option<Finding>,
 }
 
 /// The attributes of a workspace to create.
@@ -56,6 +58,20 @@ pub struct NewCredential {
     pub default: bool,
     /// Recognises a repeated request.
     pub idempotency: Option<Idempotency>,
+    /// Whether the provider is asked first.
+    pub check: CheckBeforeSave,
+}
+
+/// Whether the provider is asked about a secret before it is stored. No lock is held meanwhile.
+#[derive(Clone, Default)]
+pub enum CheckBeforeSave {
+    /// It is not asked.
+    #[default]
+    Skip,
+    /// It is asked, and the secret is stored whatever it says.
+    Try(Arc<dyn LiveCheck>),
+    /// It is asked, and the secret is stored only if it [can be used](Finding::is_usable).
+    Required(Arc<dyn LiveCheck>),
 }
 
 /// The secret of a new credential.
@@ -86,8 +102,8 @@ pub struct Rotation {
     pub expected: Option<u64>,
     /// Recognises a repeated request.
     pub idempotency: Option<Idempotency>,
-    /// A check that the new secret must pass before it is used.
-    pub check: Option<Arc<dyn LiveCheck>>,
+    /// Whether the provider is asked about the new secret first.
+    pub check: CheckBeforeSave,
 }
 
 impl Rotation {
@@ -99,7 +115,7 @@ impl Rotation {
             expires_at: None,
             expected: None,
             idempotency: None,
-            check: None,
+            check: CheckBeforeSave::Skip,
         }
     }
 }
