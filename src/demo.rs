@@ -15,7 +15,7 @@ use std::{
 
 use keyside_config::{DUMMY_KEY, ListenAddress, Settings, Sources};
 use keyside_credentials::{
-    ActorContext, ActorId, Environment, MasterKey, NewCredential, NewWorkspace, Secret,
+    ActorContext, ActorId, CheckBeforeSave, Environment, MasterKey, NewCredential, NewWorkspace, Secret,
 };
 use sandbox::Sandbox;
 use tempfile::TempDir;
@@ -149,6 +149,7 @@ async fn add_key(app: &App, key: String) -> Result<(), Failure> {
         endpoint: None,
         default: true,
         idempotency: None,
+        check: CheckBeforeSave::Skip,
     };
     registry.add(&by, credential).await.map_err(failed)?;
     Ok(())

@@ -44,6 +44,8 @@ pub struct AdminOptions {
     pub catalogue: Arc<Catalogue>,
     /// Sends live checks to providers.
     pub live_check: Arc<dyn LiveCheck>,
+    /// The same with a minimal prompt, which costs a few tokens.
+    pub prompt_check: Arc<dyn LiveCheck>,
     /// The address that the listener is bound to.
     pub listen: SocketAddr,
     /// The URL that people use, without a slash at the end. Requests may name its host.
@@ -67,6 +69,7 @@ pub fn router(options: AdminOptions) -> Router {
         registry: options.registry,
         catalogue: options.catalogue,
         live_check: options.live_check,
+        prompt_check: options.prompt_check,
         limits: Arc::new(RateLimits::new(options.requests_per_second)),
         concurrency: Arc::default(),
         description: openapi,

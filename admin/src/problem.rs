@@ -5,7 +5,7 @@
 
 mod kind;
 
-use std::fmt::Display;
+use std::{borrow::Cow, fmt::Display};
 
 use axum::response::{IntoResponse, Response};
 use http::{HeaderName, HeaderValue, StatusCode, header};
@@ -14,14 +14,17 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 pub(crate) use self::kind::Kind;
+use crate::wire::CheckView;
 
 /// An error response.
 #[derive(Clone, Debug)]
 pub(crate) struct Problem {
     kind: Kind,
     detail: String,
-    remedy: &'static str,
+    remedy: Cow<'static, str>,
     errors: Box<[FieldError]>,
+    /// The live check that failed, if it was one.
+    check: Option<Box<CheckView>>,
     headers: Vec<(HeaderName, HeaderValue)>,
     /// The actor whose access was refused, if it is to be audited.
     refused: Option<ActorId>,
@@ -66,8 +69,9 @@ impl Problem {
         Self {
             kind,
             detail,
-            remedy,
+            remedy: remedy.into(),
             errors: Box::default(),
+            check: None,
             headers: Vec::new(),
             refused: None,
             cause: None,
@@ -113,6 +117,16 @@ impl Problem {
         self
     }
 
+    pub(crate) fn with_check(mut self, check: CheckView) -> Self {
+        self.check = Some(Box::new(check));
+        self
+    }
+
+    pub(crate) fn with_remedy(mut self, remedy: String) -> Self {
+        self.remedy = remedy.into();
+        self
+    }
+
     pub(crate) fn with_header(self, name: HeaderName, value: &'static str) -> Self {
         self.with_value(name, HeaderValue::from_static(value))
     }
@@ -149,9 +163,10 @@ impl Problem {
             title: self.kind.title(),
             status: self.kind.status().as_u16(),
             detail: &self.detail,
-            remedy: self.remedy,
+            remedy: &self.remedy,
             request_id,
             errors: &self.errors,
+            check: self.check.as_deref(),
         });
         let mut response = match body {
             Ok(body) => (self.kind.status(), body).into_response(),
@@ -186,6 +201,8 @@ struct Document<'a> {
     request_id: &'a str,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     errors: &'a [FieldError],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    check: Option<&'a CheckView>,
 }
 
 /// Why the registry rejected a change, in the terms of the API.
@@ -332,7 +349,7 @@ fn rejection(error: &ChangeError) -> Option<(Kind, &'static str)> {
         ChangeError::IdempotencyKeyReused => (Kind::IdempotencyKeyReused, "Send another Idempotency-Key, or repeat the original request exactly."),
         ChangeError::Revoked => (Kind::CredentialRevoked, "Store the key as a new credential. It may have the same label."),
         ChangeError::NothingInGrace => (Kind::NothingInGrace, "Rotate to the secret that you need (PATCH with `secret`, `keyside key rotate`)."),
-        ChangeError::CheckFailed(_) => (Kind::SecretRefused, "The old secret stays in use. Check the new one in the provider's console and send it again."),
+        ChangeError::CheckFailed(_) => (Kind::SecretRefused, "Nothing was stored. Check the key in the provider's console and send it again, or store it with `check` set to `try`."),
         ChangeError::Replaced => (Kind::SecretReplaced, "Send the request again to check the secret that is in use now."),
         ChangeError::Damaged => (Kind::RecordDamaged, "Restore the data folder from a backup, or store the key again under a new label. Where the whole workspace is \
             damaged, it can also be erased (DELETE /api/workspaces/{id}) and created again."),

@@ -5,14 +5,15 @@
 //! `schemas/types.rs` has the patterns that several types share. Which fields a body may have is
 //! asked of serde (`form::fields`), never listed again.
 
+mod check;
 mod credential;
 mod provider;
 mod read;
 mod token;
 mod workspace;
 
-pub(crate) use self::{credential::CredentialChange, read::parsed};
 pub use self::{
+    check::{CheckMode, CheckView, CredentialCheck, UsageView},
     credential::{
         CredentialEdit, CredentialRollback, CredentialRotation, CredentialView, Duplicate,
         NewCredential, SecretRef, VersionView, WriteOnly,
@@ -21,3 +22,4 @@ pub use self::{
     token::{NewToken, TokenView},
     workspace::{NewWorkspace, WorkspaceView},
 };
+pub(crate) use self::{credential::CredentialChange, read::parsed};

@@ -77,8 +77,8 @@ impl Probe {
         let sent = AtomicBool::new(false);
         let answer = upstream.forward(request, grant, false, &sent).await?;
         let status = answer.response.status();
-        let metered = status.is_success()
-            && route.is_some_and(|route| route.meters(&asked.method, false));
+        let metered =
+            status.is_success() && route.is_some_and(|route| route.meters(&asked.method, false));
         let (body, tokens) = match metered || check.needs_body(status.as_u16()) {
             true => read(destination, answer, metered).await,
             false => (Zeroizing::default(), None),

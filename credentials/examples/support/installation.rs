@@ -6,7 +6,7 @@ use std::{error::Error, fs, path::Path, sync::Arc, time::Duration};
 
 use keyside_config::{Catalogue, CredentialRules, LocalKms, MasterKeySource};
 use keyside_credentials::{
-    ActorContext, ActorId, Environment, Kms, KmsSource, NewCredential, OpenOptions, Registry,
+    ActorContext, ActorId, CheckBeforeSave, Environment, Kms, KmsSource, NewCredential, OpenOptions, Registry,
     Secret, SystemClock,
 };
 use keyside_sled::EmbeddedStore;
@@ -69,6 +69,7 @@ pub(crate) fn new_credential(workspace: usize, credential: usize) -> NewCredenti
         endpoint: None,
         default: false,
         idempotency: None,
+        check: CheckBeforeSave::Skip,
     }
 }
 

@@ -10,8 +10,8 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::{
-    Environment, Kms, MasterKey, NewCredential, NewWorkspace, OpenOptions, Registry, Secret,
-    SystemClock,
+    CheckBeforeSave, Environment, Kms, MasterKey, NewCredential, NewWorkspace, OpenOptions,
+    Registry, Secret, SystemClock,
 };
 
 async fn open() -> (TempDir, Arc<Registry>) {
@@ -61,6 +61,7 @@ async fn add(registry: &Arc<Registry>, label: String) {
         endpoint: None,
         default: false,
         idempotency: None,
+        check: CheckBeforeSave::Skip,
     };
     registry.add(&act(), key).await.unwrap();
 }

@@ -14,9 +14,9 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::{
-    ActorContext, CredentialQuery, Environment, Filter, Kms, KmsError, KmsSource, NewCredential,
-    NewWorkspace, OpenError, OpenOptions, Refusal, Registry, Revocation, Scope, Secret,
-    SystemClock,
+    ActorContext, CheckBeforeSave, CredentialQuery, Environment, Filter, Kms, KmsError, KmsSource,
+    NewCredential, NewWorkspace, OpenError, OpenOptions, Refusal, Registry, Revocation, Scope,
+    Secret, SystemClock,
     audit::{AuditFilter, AuditRecord, Event, VerifyError},
     runs::Run,
 };
@@ -171,6 +171,7 @@ fn key_of(workspace: &str, label: &str) -> NewCredential {
         endpoint: None,
         default: false,
         idempotency: None,
+        check: CheckBeforeSave::Skip,
     }
 }
 

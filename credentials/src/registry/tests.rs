@@ -246,6 +246,7 @@ fn key(label: &str, text: &str) -> NewCredential {
         endpoint: None,
         default: false,
         idempotency: None,
+        check: CheckBeforeSave::Skip,
     }
 }
 

@@ -9,7 +9,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use keyside_config::Sources;
 use keyside_credentials::{
-    ActorContext, ActorId, Environment, Kms, MasterKey, NewCredential, NewWorkspace, OpenOptions,
+    ActorContext, ActorId, CheckBeforeSave, Environment, Kms, MasterKey, NewCredential, NewWorkspace, OpenOptions,
     Registry, SystemClock, Timestamp,
 };
 use keyside_store::{Backend, Memory};
@@ -97,6 +97,7 @@ async fn registry(folder: &std::path::Path) -> Arc<Registry> {
         endpoint: None,
         default: true,
         idempotency: None,
+        check: CheckBeforeSave::Skip,
     };
     registry.add(&by, credential).await.unwrap();
     registry
