@@ -5,7 +5,7 @@
 
 mod kind;
 
-use std::{borrow::Cow, fmt::Display};
+use std::fmt::Display;
 
 use axum::response::{IntoResponse, Response};
 use http::{HeaderName, HeaderValue, StatusCode, header};
@@ -20,16 +20,24 @@ use crate::wire::CheckView;
 #[derive(Clone, Debug)]
 pub(crate) struct Problem {
     kind: Kind,
-    detail: String,
-    remedy: Cow<'static, str>,
+    detail: Box<str>,
+    remedy: &'static str,
     errors: Box<[FieldError]>,
     /// The live check that failed, if it was one.
-    check: Option<Box<CheckView>>,
+    check: Option<Box<FailedCheck>>,
     headers: Vec<(HeaderName, HeaderValue)>,
     /// The actor whose access was refused, if it is to be audited.
     refused: Option<ActorId>,
     /// The internal cause: only for the log.
     cause: Option<Box<str>>,
+}
+
+/// A live check because of which a secret was not stored.
+#[derive(Clone, Debug)]
+struct FailedCheck {
+    view: CheckView,
+    /// The next step, if the cause has one.
+    remedy: Option<String>,
 }
 
 /// An error of one field of a body, or one parameter of a query.
@@ -65,11 +73,10 @@ impl FieldError {
 
 impl Problem {
     pub(crate) fn new(kind: Kind, detail: impl Into<String>, remedy: &'static str) -> Self {
-        let detail = detail.into();
         Self {
             kind,
-            detail,
-            remedy: remedy.into(),
+            detail: detail.into().into_boxed_str(),
+            remedy,
             errors: Box::default(),
             check: None,
             headers: Vec::new(),
@@ -117,13 +124,10 @@ impl Problem {
         self
     }
 
-    pub(crate) fn with_check(mut self, check: CheckView) -> Self {
-        self.check = Some(Box::new(check));
-        self
-    }
-
-    pub(crate) fn with_remedy(mut self, remedy: String) -> Self {
-        self.remedy = remedy.into();
+    /// Adds the result of a live check. If it has a remedy of its own, that replaces the general
+    /// one.
+    pub(crate) fn with_check(mut self, view: CheckView, remedy: Option<String>) -> Self {
+        self.check = Some(Box::new(FailedCheck { view, remedy }));
         self
     }
 
@@ -158,15 +162,17 @@ impl Problem {
         if let Some(cause) = &self.cause {
             tracing::error!(request_id, cause, "a request failed");
         }
+        let check = self.check.as_deref();
+        let remedy = check.and_then(|check| check.remedy.as_deref());
         let body = serde_json::to_vec(&Document {
             kind: self.kind.uri(),
             title: self.kind.title(),
             status: self.kind.status().as_u16(),
             detail: &self.detail,
-            remedy: &self.remedy,
+            remedy: remedy.unwrap_or(self.remedy),
             request_id,
             errors: &self.errors,
-            check: self.check.as_deref(),
+            check: check.map(|check| &check.view),
         });
         let mut response = match body {
             Ok(body) => (self.kind.status(), body).into_response(),
