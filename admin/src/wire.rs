@@ -5,6 +5,7 @@
 //! `schemas/types.rs` has the patterns that several types share. Which fields a body may have is
 //! asked of serde (`form::fields`), never listed again.
 
+mod audit;
 mod check;
 mod credential;
 mod provider;
@@ -13,6 +14,7 @@ mod token;
 mod workspace;
 
 pub use self::{
+    audit::{ConfirmView, VerifyView},
     check::{CheckMode, CheckView, CredentialCheck, UsageView},
     credential::{
         CredentialEdit, CredentialRollback, CredentialRotation, CredentialView, Duplicate,
@@ -22,4 +24,7 @@ pub use self::{
     token::{NewToken, TokenView},
     workspace::{NewWorkspace, WorkspaceView},
 };
-pub(crate) use self::{credential::CredentialChange, read::parsed};
+pub(crate) use self::{
+    credential::CredentialChange,
+    read::{parsed, time},
+};

@@ -37,7 +37,7 @@ pub(crate) struct Noted<K, V> {
     ahead: AtomicBool,
 }
 
-impl<K: Ord + Clone + Serialize + DeserializeOwned, V: Dated> Noted<K, V> {
+impl<K: Ord + Serialize + DeserializeOwned, V: Dated> Noted<K, V> {
     pub(crate) fn new(name: &'static str) -> Self {
         Self {
             name,
@@ -53,11 +53,6 @@ impl<K: Ord + Clone + Serialize + DeserializeOwned, V: Dated> Noted<K, V> {
     pub(crate) fn put(&self, key: K, value: V) {
         self.write().insert(key, value);
         self.ahead.store(true, Ordering::Release);
-    }
-
-    /// Drops the values of keys that do not exist any more.
-    pub(crate) fn retain(&self, exists: impl Fn(&K) -> bool) {
-        self.write().retain(|key, _| exists(key));
     }
 
     /// Merges the stored values into memory; the later value wins.
@@ -84,7 +79,8 @@ impl<K: Ord + Clone + Serialize + DeserializeOwned, V: Dated> Noted<K, V> {
         Ok(())
     }
 
-    /// Stores the values that are not stored yet. After a failure, the next call retries.
+    /// Stores the values that are not stored yet, without those of keys that do not exist any more.
+    /// After a failure, the next call retries.
     pub(crate) async fn store(
         &self,
         notes: &dyn Notes,
@@ -108,7 +104,7 @@ impl<K: Ord + Clone + Serialize + DeserializeOwned, V: Dated> Noted<K, V> {
         exists: impl Fn(&K) -> bool,
     ) -> Result<(), StorageError> {
         self.load(notes, keyring).await?;
-        self.retain(exists);
+        self.write().retain(|key, _| exists(key));
         let json = serde_json::to_vec(&*self.read()).expect("ids, numbers and times serialize");
         let sealed = keyring.installation().seal(&self.context(), &json);
         let stored = notes.get(self.name).await?;

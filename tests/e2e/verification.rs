@@ -111,7 +111,7 @@ fn the_result_of_a_live_check_is_audited_without_the_key() {
     let record = &audit.json()["items"][0];
     assert_eq!(
         record["note"],
-        "rejected, the provider answered 401: wrong_key"
+        "rejected, the provider responded with 401: wrong_key"
     );
     assert_eq!(view["check"]["cause"], "wrong_key");
     let again = verify(&keyside, &id).json();

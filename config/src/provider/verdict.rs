@@ -18,7 +18,7 @@ pub enum Verification {
     Rejected,
     /// The provider could not be reached, or has a failure.
     Unreachable,
-    /// The provider answered, and the answer says nothing about the key.
+    /// The provider responded, and the response says nothing about the key.
     Inconclusive,
 }
 
@@ -34,7 +34,7 @@ impl Verification {
         }
     }
 
-    /// Whether requests with the key can succeed. No answer counts as no.
+    /// Whether requests with the key can succeed. No response counts as no.
     pub fn is_usable(self) -> bool {
         matches!(self, Self::Accepted | Self::Limited)
     }
@@ -148,7 +148,7 @@ causes! {
         "Check egress.proxy and its credentials, and which hosts that proxy allows.";
     /// Nothing arrived in time.
     TimedOut = "timed_out", Unreachable,
-        "the provider did not answer in time",
+        "the provider did not respond in time",
         "Check {status}, and try again.";
     /// A failure of the provider: 5xx.
     ProviderFailed = "provider_failed", Unreachable,

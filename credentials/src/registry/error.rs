@@ -238,7 +238,7 @@ fn not_taken(finding: &Finding) -> String {
         (None, _) => "the provider said nothing of it",
     };
     match finding.status {
-        Some(status) => format!("{meaning} (it answered {status})"),
+        Some(status) => format!("{meaning} (it responded with {status})"),
         None => meaning.to_owned(),
     }
 }

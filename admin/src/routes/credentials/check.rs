@@ -1,5 +1,7 @@
 //! Live checks: before a secret is stored, and their results on the wire.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use keyside_config::Provider;
 use keyside_credentials::{
@@ -107,19 +109,17 @@ pub(super) fn problem(error: ChangeError, provider: Option<&Provider>) -> Proble
     let ChangeError::CheckFailed(finding) = error else {
         return error.into();
     };
-    let next = finding.cause.zip(provider);
-    let next = next.map(|(cause, provider)| provider.next_step(cause));
-    let problem = Problem::from(error).with_check(CheckView::of(&finding, None, provider));
-    match next {
-        Some(next) => problem.with_remedy(format!("Nothing was stored. {next}")),
-        None => problem,
-    }
+    let cause = finding.cause.zip(provider);
+    let remedy =
+        cause.map(|(cause, provider)| format!("Nothing was stored. {}", provider.next_step(cause)));
+    let view = CheckView::of(&finding, None, provider);
+    Problem::from(error).with_check(view, remedy)
 }
 
 impl CheckView {
     fn of(finding: &Finding, at: Option<Timestamp>, provider: Option<&Provider>) -> Self {
         let milliseconds =
-            |latency: std::time::Duration| u64::try_from(latency.as_millis()).unwrap_or(u64::MAX);
+            |latency: Duration| u64::try_from(latency.as_millis()).unwrap_or(u64::MAX);
         Self {
             verdict: finding.verification,
             cause: finding.cause,
