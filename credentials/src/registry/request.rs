@@ -62,6 +62,30 @@ pub struct NewCredential {
     pub check: CheckBeforeSave,
 }
 
+impl NewCredential {
+    /// A live credential without further options or a check.
+    pub fn new(
+        workspace: WorkspaceId,
+        provider: &str,
+        label: Label,
+        secret: impl Into<NewSecret>,
+    ) -> Self {
+        Self {
+            workspace,
+            provider: provider.to_owned(),
+            label,
+            environment: Environment::Live,
+            secret: secret.into(),
+            usage_tag: None,
+            expires_at: None,
+            endpoint: None,
+            default: false,
+            idempotency: None,
+            check: CheckBeforeSave::Skip,
+        }
+    }
+}
+
 /// Whether the provider is asked about a secret before it is stored. No lock is held meanwhile.
 #[derive(Clone, Default)]
 pub enum CheckBeforeSave {

@@ -97,7 +97,8 @@ impl Credential {
         else {
             return String::new();
         };
-        let count = |tokens: Option<u64>| tokens.map_or_else(|| "unknown".to_owned(), |it| it.to_string());
+        let count =
+            |tokens: Option<u64>| tokens.map_or_else(|| "unknown".to_owned(), |it| it.to_string());
         format!(
             "The prompt took {} ms; input tokens: {}, output tokens: {}.\n",
             check.latency_ms.unwrap_or_default(),
