@@ -73,9 +73,10 @@ impl FieldError {
 
 impl Problem {
     pub(crate) fn new(kind: Kind, detail: impl Into<String>, remedy: &'static str) -> Self {
+        let detail: String = detail.into();
         Self {
             kind,
-            detail: detail.into().into_boxed_str(),
+            detail: detail.into_boxed_str(),
             remedy,
             errors: Box::default(),
             check: None,
