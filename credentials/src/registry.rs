@@ -32,6 +32,10 @@ use keyside_config::{Catalogue, CredentialRules, ProviderId};
 use keyside_store::{Backend, Notes, StorageError, chain::State};
 use tokio::sync::RwLock;
 
+use self::{
+    change::Groups, checks::LastChecks, duplicates::DuplicateIndex, links::Links,
+    references::References,
+};
 pub use self::{
     checks::LastCheck,
     error::{ChangeError, OpenError},
@@ -42,7 +46,6 @@ pub use self::{
     },
     reseal::Resealed,
 };
-use self::{checks::LastChecks, duplicates::DuplicateIndex, links::Links, references::References};
 use crate::{
     access::Access,
     audit::Audit,
@@ -89,6 +92,8 @@ pub struct Registry {
     snapshot: Arc<ArcSwap<Snapshot>>,
     /// Changes hold it shared; a backup holds it exclusively.
     gate: RwLock<()>,
+    /// Changes that are decided and wait for the commit that they share.
+    groups: Groups,
     /// Rotations since the process started, by provider.
     rotations: Mutex<HashMap<ProviderId, u64>>,
     notices: Arc<Notices>,

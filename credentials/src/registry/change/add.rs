@@ -9,9 +9,9 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use keyside_config::{BaseUrl, Catalogue, Provider, Upstream};
 
-use super::{ChangeGuard, ChangeOutcome, about, detail, other_label, with_default};
+use super::{ChangeOutcome, Decision, about, detail, group::Change, other_label, with_default};
 use crate::{
-    chains::{Priority, Turn},
+    chains::Priority,
     documents::{CredentialDocument, Document, SecretMetadata, SourceDocument, WorkspaceDocument},
     live_check::Finding,
     model::{
@@ -20,7 +20,6 @@ use crate::{
     record::{Draft, Event},
     registry::{ChangeError, NewCredential, NewSecret, Registry, Saved, checks::secret_in_use},
     resolver::Grant,
-    sealing::SealingKey,
     secret::Secret,
     snapshot::{CredentialEntry, WorkspaceEntry, signals::Signals},
     source::VaultReference,
@@ -56,20 +55,21 @@ impl Registry {
         self.saved(outcome)
     }
 
-    /// Prepares the credential without storing anything, so that the provider can be asked about
-    /// its secret. The lock is released when this returns.
+    /// Decides without storing anything, so that the provider can be asked about the secret.
     async fn try_out(
         &self,
         by: &ActorContext,
         new: &NewCredential,
         input: &SecretInput<'_>,
     ) -> Result<Trial, ChangeError> {
-        let prepared = match self.prepare(by, new, input).await? {
-            Preparation::Repeated(outcome) => return Ok(Trial::Repeated(outcome)),
-            Preparation::New(prepared) => *prepared,
-        };
-        let entry = self.entry(prepared.document, prepared.metadata, input);
-        Ok(Trial::Grant(Grant::on_trial(entry)))
+        self.change_workspace(by, &new.workspace, Priority::Normal, || {
+            let trial = match self.decide_addition(by, new, input)? {
+                Addition::Repeated(outcome) => Trial::Repeated(outcome),
+                Addition::New(prepared) => Trial::Grant(Grant::on_trial(prepared.entry)),
+            };
+            Ok(Decision::unchanged(trial))
+        })
+        .await
     }
 
     async fn add_once(
@@ -79,64 +79,36 @@ impl Registry {
         input: &SecretInput<'_>,
         finding: Option<Finding>,
     ) -> Result<ChangeOutcome, ChangeError> {
-        let prepared = match self.prepare(by, new, input).await? {
-            Preparation::Repeated(outcome) => return Ok(outcome),
-            Preparation::New(prepared) => *prepared,
-        };
-        let Prepared {
-            document,
-            metadata,
-            warnings,
-            settings,
-            workspace,
-            key,
-            now,
-            _guard,
-        } = prepared;
-        let id = document.id.clone();
-        let mut writes = vec![document.write()];
-        writes.extend(settings.as_ref().map(Document::write));
-        let kept_in = input.reference().map(ToString::to_string);
-        let checked = finding.map(|finding| finding.audit_note());
-        let notes: Vec<_> = kept_in.into_iter().chain(checked).collect();
-        let draft = Draft {
-            detail: detail(&key, &metadata.fingerprint),
-            note: (!notes.is_empty()).then(|| notes.join("; ")),
-            ..about(Event::CredentialCreated, by, &document)
-        };
-        let state = self.commit_in(&workspace, vec![draft], writes).await?;
-        let entry = self.entry(document, metadata, input);
-        if let Some(finding) = finding {
-            self.checks.note(&id, secret_in_use(&entry), finding, now);
+        let decided = self.change_workspace(by, &new.workspace, Priority::Normal, || {
+            Ok(match self.decide_addition(by, new, input)? {
+                Addition::Repeated(outcome) => Decision::unchanged((outcome, None)),
+                Addition::New(prepared) => {
+                    let added = (secret_in_use(&prepared.entry), prepared.now);
+                    let (change, outcome) = prepared.into_change(finding);
+                    Decision::commit(change, (outcome, Some(added)))
+                }
+            })
+        });
+        let (outcome, added) = decided.await?;
+        if let (Some(finding), Some((secret, now))) = (finding, added) {
+            self.checks.note(&outcome.id, secret, finding, now);
         }
-        let settings = settings.unwrap_or_else(|| workspace.document.clone());
-        self.publish_credential(&workspace, settings, entry, state)
-            .await?;
-        Ok(ChangeOutcome {
-            id,
-            warnings,
-            repeated: false,
-            finding,
-        })
+        Ok(outcome)
     }
 
-    /// Decides everything about the new credential, under the lock of its workspace.
-    async fn prepare(
+    /// Decides everything about the new credential.
+    fn decide_addition(
         &self,
         by: &ActorContext,
         new: &NewCredential,
         input: &SecretInput<'_>,
-    ) -> Result<Preparation<'_>, ChangeError> {
-        let provider = self
+    ) -> Result<Addition, ChangeError> {
+        let provider: &Provider = self
             .catalogue
             .get(&new.provider)
-            .cloned()
             .ok_or(ChangeError::ProviderUnknown)?;
-        let endpoint = endpoint(&provider, new.endpoint.as_deref())?;
+        let endpoint = endpoint(provider, new.endpoint.as_deref())?;
         let secret = input.secret();
-        let guard = self
-            .lock_workspace(by, &new.workspace, Priority::Normal)
-            .await?;
         let workspace = self.sound_workspace(&new.workspace)?;
         let id = self.new_id(by, new, &workspace.document);
         if workspace.lost.contains_key(&id) {
@@ -145,10 +117,13 @@ impl Registry {
             return Err(ChangeError::Damaged);
         }
         if let Some(outcome) = self.repeated(by, new, workspace.credentials.get(&id))? {
-            return Ok(Preparation::Repeated(outcome));
+            return Ok(Addition::Repeated(outcome));
         }
-        expect_kind(&provider, secret)?;
-        let key = self.sealing_key(&new.workspace).await?;
+        expect_kind(provider, secret)?;
+        let key = self
+            .keyring
+            .current(&new.workspace)
+            .ok_or(ChangeError::KeyLost)?;
         let now = self.clock.now();
         if new.expires_at.is_some_and(|end| end <= now) {
             return Err(ChangeError::ExpiryPast);
@@ -160,7 +135,7 @@ impl Registry {
         let default = workspace.default(&new.provider, new.environment);
         let becomes_default = new.default || default.is_none();
         let other = other_label(default, &id);
-        let warnings: Vec<_> = unusual_form(&provider, secret)
+        let warnings: Vec<_> = unusual_form(provider, secret)
             .into_iter()
             .chain(other.map(|label| match becomes_default {
                 true => Warning::DefaultReplaced { label },
@@ -172,7 +147,7 @@ impl Registry {
             .clone()
             .map(|by_key| by_key.into_record(by, &warnings));
         let metadata = SecretMetadata::of(secret, &provider.key.prefix, idempotency);
-        let mut document = unsealed(by, id.clone(), new, (&provider, endpoint), now);
+        let mut document = unsealed(by, id, new, (provider, endpoint), now);
         document.source = input.version().map(SourceDocument::Version);
         let version = match input {
             SecretInput::Given(secret) => document.seal(&key, secret, &metadata, now),
@@ -182,33 +157,24 @@ impl Registry {
         document.push(version);
         document.promote(number, now, now);
         let settings = becomes_default.then(|| with_default(&workspace.document, &document));
-        Ok(Preparation::New(Box::new(Prepared {
-            document,
-            metadata,
+        let draft = Draft {
+            detail: detail(&key, &metadata.fingerprint),
+            note: input.reference().map(ToString::to_string),
+            ..about(Event::CredentialCreated, by, &document)
+        };
+        let signals = Arc::new(Signals::new(self.notices.clone()));
+        let mut entry = CredentialEntry::new(document, &self.keyring, signals);
+        if let SecretInput::Read { initial, .. } = input {
+            entry = self.with_initial_secret(&entry, initial, metadata);
+        }
+        Ok(Addition::New(Box::new(Prepared {
+            entry,
+            draft,
             warnings,
             settings,
             workspace,
-            key,
             now,
-            _guard: guard,
         })))
-    }
-
-    /// The entry of a new credential.
-    fn entry(
-        &self,
-        document: CredentialDocument,
-        metadata: SecretMetadata,
-        input: &SecretInput<'_>,
-    ) -> CredentialEntry {
-        let signals = Arc::new(Signals::new(self.notices.clone()));
-        let entry = CredentialEntry::new(document, &self.keyring, signals);
-        match input {
-            SecretInput::Given(_) => entry,
-            SecretInput::Read { initial, .. } => {
-                self.with_initial_secret(&entry, initial, metadata)
-            }
-        }
     }
 
     /// The secret of a new credential. A secret in Vault is read before any lock is taken.
@@ -267,23 +233,44 @@ impl Registry {
 }
 
 /// A new credential that is decided and not yet stored.
-struct Prepared<'a> {
-    document: CredentialDocument,
-    metadata: SecretMetadata,
+struct Prepared {
+    entry: CredentialEntry,
+    draft: Draft,
     warnings: Vec<Warning>,
     /// The workspace's document, if the default changes.
     settings: Option<WorkspaceDocument>,
     workspace: Arc<WorkspaceEntry>,
-    key: Arc<SealingKey>,
     now: Timestamp,
-    _guard: ChangeGuard<'a, Turn>,
+}
+
+impl Prepared {
+    /// The change that stores it, and its result. `finding` is what the provider said, if it was
+    /// asked.
+    fn into_change(self, finding: Option<Finding>) -> (Change, ChangeOutcome) {
+        let checked = finding.map(|finding| finding.audit_note());
+        let notes: Vec<_> = self.draft.note.into_iter().chain(checked).collect();
+        let draft = Draft {
+            note: (!notes.is_empty()).then(|| notes.join("; ")),
+            ..self.draft
+        };
+        let outcome = ChangeOutcome {
+            id: self.entry.document.id.clone(),
+            warnings: self.warnings,
+            repeated: false,
+            finding,
+        };
+        let write = self.entry.document.write();
+        let stored = (self.entry, write);
+        let change = Change::of_credential(self.workspace, self.settings, stored, vec![draft]);
+        (change, outcome)
+    }
 }
 
 /// What a request to create a credential leads to.
-enum Preparation<'a> {
+enum Addition {
     /// An earlier request with the same idempotency key has created it.
     Repeated(ChangeOutcome),
-    New(Box<Prepared<'a>>),
+    New(Box<Prepared>),
 }
 
 /// What a request leads to before the provider is asked.

@@ -14,12 +14,13 @@ use jiff::Timestamp;
 use keyside_config::ProviderId;
 
 use super::{
-    ChangeOutcome,
+    ChangeOutcome, Decision,
     add::{expect_kind, unusual_form},
     credential_edit::CredentialEdit,
     format_versions,
 };
 use crate::{
+    chains::Priority,
     documents::SecretMetadata,
     live_check::Finding,
     model::{ActorContext, CredentialId, Fingerprint, Warning},
@@ -27,22 +28,6 @@ use crate::{
     registry::{ChangeError, GRACE_LIMIT, Registry, Rotation, Saved, checks::SecretInUse},
     resolver::Grant,
 };
-
-/// What a request to rotate leads to.
-enum Preparation<'a> {
-    /// An earlier request with the same idempotency key has done it.
-    Repeated(ChangeOutcome),
-    New(Box<Prepared<'a>>),
-}
-
-/// A rotation that is decided and not yet stored.
-struct Prepared<'a> {
-    edit: CredentialEdit<'a>,
-    /// The new version's number.
-    version: u32,
-    metadata: SecretMetadata,
-    warnings: Vec<Warning>,
-}
 
 /// What a request leads to before the provider is asked.
 enum Trial {
@@ -58,6 +43,14 @@ enum Trial {
 struct Checked {
     finding: Finding,
     replaces: SecretInUse,
+}
+
+/// A rotation that is stored.
+struct Rotated {
+    provider: ProviderId,
+    /// The version in use now.
+    version: u32,
+    at: Timestamp,
 }
 
 impl Registry {
@@ -102,20 +95,17 @@ impl Registry {
         retry_on_race!(self.rotate_once(by, id, rotation, Some(&checked)))
     }
 
-    /// Prepares the rotation without storing anything.
+    /// Decides without storing anything.
     async fn try_out_rotation(
         &self,
         by: &ActorContext,
         id: &CredentialId,
         rotation: &Rotation,
     ) -> Result<Trial, ChangeError> {
-        match self.prepare_rotation(by, id, rotation, None).await? {
-            Preparation::Repeated(outcome) => Ok(Trial::Repeated(outcome)),
-            Preparation::New(prepared) => Ok(Trial::Ready {
-                on_trial: prepared.edit.on_trial(prepared.version),
-                replaces: prepared.edit.in_use(),
-            }),
-        }
+        self.change_credential(by, id, Priority::Normal, |edit| {
+            Ok(Decision::unchanged(edit.try_out(by, rotation)?))
+        })
+        .await
     }
 
     async fn rotate_once(
@@ -125,66 +115,18 @@ impl Registry {
         rotation: &Rotation,
         checked: Option<&Checked>,
     ) -> Result<ChangeOutcome, ChangeError> {
-        let prepared = match self.prepare_rotation(by, id, rotation, checked).await? {
-            Preparation::Repeated(outcome) => return Ok(outcome),
-            Preparation::New(prepared) => *prepared,
-        };
-        let Prepared {
-            edit,
-            version,
-            metadata,
-            warnings,
-        } = prepared;
-        let (provider, now) = (edit.document.provider.clone(), edit.now);
-        let finding = checked.map(|checked| checked.finding);
-        edit.promote(by, rotation, (version, &metadata), finding)
-            .await?;
-        if let Some(finding) = finding {
-            self.checks.note(id, (version, None), finding, now);
-        }
-        self.count_rotation(provider);
-        Ok(ChangeOutcome {
-            id: id.clone(),
-            warnings,
-            repeated: false,
-            finding,
-        })
-    }
-
-    /// Decides everything about the rotation, under the lock of the workspace. After a check, other
-    /// changes may have come between, but not another secret.
-    async fn prepare_rotation(
-        &self,
-        by: &ActorContext,
-        id: &CredentialId,
-        rotation: &Rotation,
-        checked: Option<&Checked>,
-    ) -> Result<Preparation<'_>, ChangeError> {
-        let mut edit = self.begin_edit(by, id).await?;
-        if let Some(outcome) = edit.repeated(by, rotation)? {
-            return Ok(Preparation::Repeated(outcome));
-        }
-        match checked {
-            None => edit.expect_open(rotation.expected)?,
-            Some(checked) => {
-                edit.expect_open(None)?;
-                if edit.in_use() != checked.replaces {
-                    return Err(ChangeError::Replaced);
-                }
+        let decided = self.change_credential(by, id, Priority::Normal, |edit| {
+            edit.decide_rotation(by, rotation, checked)
+        });
+        let (outcome, rotated) = decided.await?;
+        if let Some(rotated) = rotated {
+            if let Some(finding) = outcome.finding {
+                let secret = (rotated.version, None);
+                self.checks.note(id, secret, finding, rotated.at);
             }
+            self.count_rotation(rotated.provider);
         }
-        edit.expect_sealed()?;
-        edit.expect_future(rotation.expires_at)?;
-        edit.check_disk_space(rotation.grace)?;
-        expect_kind(&*edit.provider()?, &rotation.secret)?;
-        let warnings = edit.warnings(rotation)?;
-        let (version, metadata) = edit.seal(by, rotation, &warnings)?;
-        Ok(Preparation::New(Box::new(Prepared {
-            edit,
-            version,
-            metadata,
-            warnings,
-        })))
+        Ok(outcome)
     }
 
     /// Rotations since the process started, by provider.
@@ -205,6 +147,59 @@ impl Registry {
 }
 
 impl CredentialEdit<'_> {
+    /// A grant for the new secret, if the rotation is possible.
+    fn try_out(mut self, by: &ActorContext, rotation: &Rotation) -> Result<Trial, ChangeError> {
+        if let Some(outcome) = self.repeated(by, rotation)? {
+            return Ok(Trial::Repeated(outcome));
+        }
+        self.expect_open(rotation.expected)?;
+        let warnings = self.accept(rotation)?;
+        let (version, _) = self.seal(by, rotation, &warnings)?;
+        Ok(Trial::Ready {
+            on_trial: self.on_trial(version),
+            replaces: self.in_use(),
+        })
+    }
+
+    /// After a check, other changes may have come between, but not another secret.
+    fn decide_rotation(
+        mut self,
+        by: &ActorContext,
+        rotation: &Rotation,
+        checked: Option<&Checked>,
+    ) -> Result<Decision<(ChangeOutcome, Option<Rotated>)>, ChangeError> {
+        if let Some(outcome) = self.repeated(by, rotation)? {
+            return Ok(Decision::unchanged((outcome, None)));
+        }
+        match checked {
+            None => self.expect_open(rotation.expected)?,
+            Some(checked) => {
+                self.expect_open(None)?;
+                if self.in_use() != checked.replaces {
+                    return Err(ChangeError::Replaced);
+                }
+            }
+        }
+        let warnings = self.accept(rotation)?;
+        let sealed = self.seal(by, rotation, &warnings)?;
+        let outcome = ChangeOutcome {
+            id: self.document.id.clone(),
+            warnings,
+            repeated: false,
+            finding: checked.map(|checked| checked.finding),
+        };
+        Ok(self.promote(by, rotation, sealed, outcome))
+    }
+
+    /// Refuses a secret that this credential cannot have, and returns warnings about it otherwise.
+    fn accept(&self, rotation: &Rotation) -> Result<Vec<Warning>, ChangeError> {
+        self.expect_sealed()?;
+        self.expect_future(rotation.expires_at)?;
+        self.check_disk_space(rotation.grace)?;
+        expect_kind(&*self.provider()?, &rotation.secret)?;
+        self.warnings(rotation)
+    }
+
     /// The result of an earlier request with the same idempotency key. A failed one may be
     /// repeated.
     fn repeated(
@@ -283,31 +278,36 @@ impl CredentialEdit<'_> {
         Ok((number, metadata))
     }
 
-    async fn promote(
+    fn promote(
         mut self,
         by: &ActorContext,
         rotation: &Rotation,
-        (version, metadata): (u32, &SecretMetadata),
-        finding: Option<Finding>,
-    ) -> Result<(), ChangeError> {
+        (version, metadata): (u32, SecretMetadata),
+        outcome: ChangeOutcome,
+    ) -> Decision<(ChangeOutcome, Option<Rotated>)> {
         let (before, now) = (self.document.current, self.now);
         self.document.promote(version, now + rotation.grace, now);
         self.document.last_rotated_at = Some(now);
         if let Some(expires_at) = rotation.expires_at {
             self.document.expires_at = expires_at;
         }
-        let mut draft = self.record(Event::CredentialRotated, by, metadata);
+        let mut draft = self.record(Event::CredentialRotated, by, &metadata);
         let fate = match rotation.grace.is_zero() {
             true => "which is destroyed",
             false => "which is in grace",
         };
-        let checked =
-            finding.map_or_else(String::new, |finding| format!("; {}", finding.audit_note()));
+        let finding = outcome.finding.map(|finding| finding.audit_note());
+        let checked = finding.map_or_else(String::new, |note| format!("; {note}"));
         draft.note = Some(format!(
             "version {version} replaces {}, {fate}{checked}",
             format_versions(&[before])
         ));
-        self.commit(draft, None).await
+        let rotated = Rotated {
+            provider: self.document.provider.clone(),
+            version,
+            at: now,
+        };
+        self.commit(draft, None, (outcome, Some(rotated)))
     }
 }
 

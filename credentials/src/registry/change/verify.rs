@@ -5,11 +5,14 @@
 
 use std::sync::Arc;
 
+use super::Decision;
 use crate::{
+    chains::Priority,
     live_check::{Finding, LiveCheck},
     model::{ActorContext, Credential, CredentialId},
     record::{Draft, Event},
     registry::{ChangeError, Registry, checks::SecretInUse},
+    resolver::Grant,
 };
 
 impl Registry {
@@ -41,16 +44,27 @@ impl Registry {
         id: &CredentialId,
         check: Arc<dyn LiveCheck>,
     ) -> Result<Finding, ChangeError> {
-        let edit = retry_on_race!(self.begin_edit(by, id))?;
-        edit.expect_open(None)?;
-        if let Some(reason) = edit.entry.unread() {
-            return Err(ChangeError::SecretUnread { reason });
-        }
-        let (secret, on_trial) = (edit.in_use(), edit.on_trial(edit.document.current));
-        drop(edit);
+        let (secret, on_trial) = retry_on_race!(self.secret_in_use(by, id))?;
         let finding = Finding::of(&on_trial, check).await;
         retry_on_race!(self.keep_finding(by, id, finding, &secret))?;
         Ok(finding)
+    }
+
+    /// Identifies the secret in use, with a grant to test it.
+    async fn secret_in_use(
+        &self,
+        by: &ActorContext,
+        id: &CredentialId,
+    ) -> Result<(SecretInUse, Grant), ChangeError> {
+        self.change_credential(by, id, Priority::Normal, |edit| {
+            edit.expect_open(None)?;
+            if let Some(reason) = edit.entry.unread() {
+                return Err(ChangeError::SecretUnread { reason });
+            }
+            let on_trial = edit.on_trial(edit.document.current);
+            Ok(Decision::unchanged((edit.in_use(), on_trial)))
+        })
+        .await
     }
 
     async fn keep_finding(
@@ -60,20 +74,23 @@ impl Registry {
         finding: Finding,
         secret: &SecretInUse,
     ) -> Result<(), ChangeError> {
-        let edit = self.begin_edit(by, id).await?;
-        edit.expect_open(None)?;
-        if edit.in_use() != *secret {
-            return Err(ChangeError::Replaced);
-        }
-        let now = edit.now;
-        if self.last_verdict(&edit.entry) != Some(finding.verification) {
+        let decided = self.change_credential(by, id, Priority::Normal, |edit| {
+            edit.expect_open(None)?;
+            if edit.in_use() != *secret {
+                return Err(ChangeError::Replaced);
+            }
+            let now = edit.now;
+            if self.last_verdict(&edit.entry) == Some(finding.verification) {
+                return Ok(Decision::unchanged(now));
+            }
             let metadata = edit.metadata(edit.document.current)?;
             let draft = Draft {
                 note: Some(finding.audit_note()),
                 ..edit.record(Event::CredentialVerified, by, &metadata)
             };
-            edit.note(draft).await?;
-        }
+            Ok(edit.note(draft, now))
+        });
+        let now = decided.await?;
         self.checks.note(id, secret.clone(), finding, now);
         Ok(())
     }
