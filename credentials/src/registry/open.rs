@@ -18,8 +18,9 @@ use tokio::{
 };
 
 use super::{
-    OpenError, OpenOptions, Registry, change::Groups, duplicates::DuplicateIndex, housekeeping,
-    references::References, spend::SpendWriter, traffic::RejectionNote,
+    OpenError, OpenOptions, Registry, change::Groups, checks::LastChecks,
+    duplicates::DuplicateIndex, housekeeping, references::References, spend::SpendWriter,
+    traffic::RejectionNote,
 };
 use crate::{
     access::{Access, EnsureOwnerError},
@@ -146,6 +147,7 @@ impl Registry {
             rotations: Mutex::default(),
             notices,
             rejection_note: RejectionNote::default(),
+            checks: LastChecks::default(),
             duplicates: DuplicateIndex::default(),
             declared: OnceLock::new(),
             references: References::new(),
@@ -165,6 +167,10 @@ impl Registry {
         });
         let findings = registry.read_workspaces().await?;
         registry.load_rejections().await;
+        registry
+            .checks
+            .load(&*registry.notes, &registry.keyring)
+            .await?;
         registry.expect_newest_installation_head(&heads).await?;
         registry.clock.at_least(registry.chains.latest());
         if role == Role::Authority {

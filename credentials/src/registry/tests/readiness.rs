@@ -13,10 +13,7 @@ struct Refuses;
 #[async_trait]
 impl LiveCheck for Refuses {
     async fn check(&self, _: &Grant) -> Finding {
-        Finding {
-            verification: Verification::Rejected,
-            status: Some(401),
-        }
+        Finding::of_verdict(Verification::Rejected, Some(401))
     }
 }
 
