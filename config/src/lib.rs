@@ -12,6 +12,7 @@ mod address;
 mod base_url;
 mod catalogue;
 mod credential_names;
+mod cron;
 mod duration;
 mod egress_proxy;
 mod embedded;
@@ -37,6 +38,7 @@ pub use address::{AddressError, ListenAddress, reachable};
 pub use base_url::{BaseUrl, BaseUrlError, Scheme};
 pub use catalogue::Catalogue;
 pub use credential_names::CredentialNames;
+pub use cron::{Cron, CronError};
 pub use egress_proxy::{EgressProxy, EgressProxyError};
 pub use error::SettingsError;
 pub use escapes::{hex_number, unescaped};
@@ -58,7 +60,7 @@ pub use recipe::{
 pub use settings::{
     AcceptEncoding, Admin, AllowedReferences, ClientCertificate, CredentialRules, Deadlines,
     DeclaredCredential, DeclaredEnvironment, Egress, EnvironmentPin, Kms, Limits, Listener,
-    LocalKms, Log, LogFormat, MasterKeySource, Observe, Proxy, Roots, Runs, Settings,
+    LocalKms, Log, LogFormat, MasterKeySource, Observe, Proxy, Roots, Runs, Settings, Smoke,
     SourceReference, SourceReferenceError, Store, TransitKms, Vault, VaultAuth, VaultCache,
     VaultReference, VaultToken, WhenFull,
 };
