@@ -31,6 +31,7 @@ pub mod runs;
 mod sealing;
 mod secret;
 mod shared_map;
+pub mod smoke;
 mod snapshot;
 pub mod source;
 

@@ -114,8 +114,9 @@ pub trait RunLog: Send + Sync + 'static {
 /// Receives a block's position and contents. Returns the new contents, or `None` to keep the block.
 pub type Edit = Box<dyn FnMut(u64, &[u8]) -> Option<Vec<u8>> + Send>;
 
-/// Stores values that no decision depends on: when tokens were last used, results of checks,
-/// leases. A crash may lose the last minute of writes.
+/// Stores values that no change of a workspace or a credential depends on: when tokens were last
+/// used, results of checks, leases. A crash may lose the last minute of writes, unless a `persist`
+/// that began after them has returned.
 #[async_trait]
 pub trait Notes: Send + Sync + 'static {
     /// Returns the value of a note.
@@ -132,6 +133,9 @@ pub trait Notes: Send + Sync + 'static {
         expected: Option<&[u8]>,
         bytes: &[u8],
     ) -> Result<(), StorageError>;
+
+    /// Returns when all earlier writes are on disk.
+    async fn persist(&self) -> Result<(), StorageError>;
 }
 
 /// The four stores of one backend.

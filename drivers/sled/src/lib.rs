@@ -360,6 +360,10 @@ impl Notes for EmbeddedStore {
     ) -> Result<(), StorageError> {
         Storage::swap(self, &note(name), expected, bytes).await
     }
+
+    async fn persist(&self) -> Result<(), StorageError> {
+        Storage::sync(self).await
+    }
 }
 
 fn segment(chain: &str, number: u64) -> String {
