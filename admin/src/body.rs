@@ -46,6 +46,26 @@ impl FromRequest<AdminState> for JsonBody {
     }
 }
 
+/// A JSON document that may be left out.
+pub(crate) struct OptionalBody(Option<JsonBody>);
+
+impl OptionalBody {
+    pub(crate) fn bytes(&self) -> Option<&[u8]> {
+        self.0.as_ref().map(JsonBody::bytes)
+    }
+}
+
+impl FromRequest<AdminState> for OptionalBody {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &AdminState) -> Result<Self, Problem> {
+        match http_body::Body::is_end_stream(request.body()) {
+            true => Ok(Self(None)),
+            false => Ok(Self(Some(JsonBody::from_request(request, state).await?))),
+        }
+    }
+}
+
 /// Allocated at its full size at once: growing would leave unwiped copies of a prefix behind.
 async fn read(mut body: Body) -> Result<Zeroizing<Vec<u8>>, Problem> {
     let mut bytes = Zeroizing::new(Vec::with_capacity(LIMIT));

@@ -31,7 +31,7 @@ use std::{net::SocketAddr, num::NonZeroU32, sync::Arc};
 
 use axum::{Router, middleware};
 use keyside_config::Catalogue;
-use keyside_credentials::{LiveCheck, Registry};
+use keyside_credentials::{LiveCheck, Registry, smoke::Smoke};
 
 pub use self::openapi::openapi;
 use self::{rate_limits::RateLimits, state::AdminState};
@@ -44,6 +44,8 @@ pub struct AdminOptions {
     pub catalogue: Arc<Catalogue>,
     /// Sends live checks to providers.
     pub live_check: Arc<dyn LiveCheck>,
+    /// Smoke runs of tagged keys.
+    pub smoke: Arc<Smoke>,
     /// The address that the listener is bound to.
     pub listen: SocketAddr,
     /// The URL that people use, without a slash at the end. Requests may name its host.
@@ -67,6 +69,7 @@ pub fn router(options: AdminOptions) -> Router {
         registry: options.registry,
         catalogue: options.catalogue,
         live_check: options.live_check,
+        smoke: options.smoke,
         limits: Arc::new(RateLimits::new(options.requests_per_second)),
         concurrency: Arc::default(),
         description: openapi,

@@ -43,6 +43,7 @@ pub fn openapi() -> &'static str {
         (name = "workspaces", description = "Workspaces, which separate the keys of teams and tenants."),
         (name = "installation", description = "Operations on the whole installation: master key and backup."),
         (name = "runs", description = "Requests that the proxy handled."),
+        (name = "smoke", description = "Live checks of tagged keys, by Keyside or posted by others."),
         (name = "audit", description = "The audit log."),
         (name = "access", description = "Tokens for this API."),
         (name = "catalogue", description = "The provider catalogue and this description."),

@@ -8,6 +8,7 @@ pub(crate) mod guide;
 mod installation;
 mod providers;
 mod runs;
+mod smoke;
 mod tokens;
 mod workspaces;
 
@@ -63,6 +64,9 @@ pub(crate) fn table() -> Vec<Route> {
         Route::new(RotateMasterKey, routes!(installation::rotate_master_key)),
         Route::new(Backup, routes!(installation::backup)),
         Route::new(ReadRuns, routes!(runs::list)),
+        Route::new(ReadRuns, routes!(smoke::show)),
+        Route::new(RunSmoke, routes!(smoke::start)),
+        Route::new(RunSmoke, routes!(smoke::post)),
         Route::new(ReadAudit, routes!(audit::list)),
         Route::new(ExportAudit, routes!(audit::export)),
         Route::new(ReadAudit, routes!(audit::key)),

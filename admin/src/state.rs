@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use keyside_config::Catalogue;
-use keyside_credentials::{LiveCheck, Registry};
+use keyside_credentials::{LiveCheck, Registry, smoke::Smoke};
 
 use crate::{
     access::Caller,
@@ -18,6 +18,7 @@ pub(crate) struct AdminState {
     pub(crate) registry: Arc<Registry>,
     pub(crate) catalogue: Arc<Catalogue>,
     pub(crate) live_check: Arc<dyn LiveCheck>,
+    pub(crate) smoke: Arc<Smoke>,
     pub(crate) limits: Arc<RateLimits>,
     pub(crate) concurrency: Arc<ConcurrencyLimits>,
     /// Returns the OpenAPI description as JSON; built on first use.

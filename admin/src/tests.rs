@@ -19,6 +19,7 @@ mod references;
 mod request_log;
 mod resources;
 mod secrecy;
+mod smoke;
 mod tokens;
 mod uncertain;
 mod verifying;
@@ -28,10 +29,14 @@ use std::{num::NonZeroU32, sync::Arc};
 use axum::{Router, body::Body};
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt;
-use keyside_config::{Catalogue, CredentialRules, LocalKms, MasterKeySource};
+use keyside_config::{
+    Catalogue, CredentialRules, LocalKms, MasterKeySource, Settings, Smoke as SmokeSettings,
+    Sources,
+};
 use keyside_credentials::{
     Clock, Kms, KmsSource, OpenOptions, Registry, SystemClock,
     audit::{AuditFilter, AuditRecord},
+    smoke::{Smoke, SmokeOptions},
 };
 use keyside_store::{Backend, Effect, Memory, faulty::Faulty};
 use serde_json::{Value, json};
@@ -57,6 +62,7 @@ struct Api {
     log: Arc<Faulty>,
     memory: Arc<Memory>,
     provider: Arc<Provider>,
+    smoke: Arc<Smoke>,
     folder: TempDir,
 }
 
@@ -105,11 +111,18 @@ impl Api {
         };
         let registry = Registry::open(options).await.unwrap();
         let provider = Arc::new(Provider::default());
+        let smoke = Smoke::new(SmokeOptions {
+            registry: registry.clone(),
+            catalogue: catalogue.clone(),
+            live_check: provider.clone(),
+            settings: smoke_settings(),
+        });
         let token = std::fs::read_to_string(registry.access().token_file()).unwrap();
         let options = AdminOptions {
             registry: registry.clone(),
             catalogue,
             live_check: provider.clone(),
+            smoke: smoke.clone(),
             listen: "127.0.0.1:7381".parse().unwrap(),
             public_url: "https://keys.example.test".to_owned(),
             requests_per_second,
@@ -121,6 +134,7 @@ impl Api {
             log,
             memory,
             provider,
+            smoke,
             folder,
         }
     }
@@ -313,4 +327,14 @@ fn in_days(days: i64) -> String {
     keyside_credentials::Timestamp::from_second(at)
         .unwrap()
         .to_string()
+}
+
+/// Runs only on request, so that no test meets a check that it did not ask for.
+fn smoke_settings() -> SmokeSettings {
+    let settings = Settings::load(&Sources::default()).unwrap().settings;
+    SmokeSettings {
+        schedule: None,
+        on_change: false,
+        ..settings.smoke
+    }
 }

@@ -8,6 +8,7 @@
 mod credential;
 mod provider;
 mod read;
+mod smoke;
 mod token;
 mod workspace;
 
@@ -18,6 +19,10 @@ pub use self::{
         NewCredential, SecretRef, VersionView, WriteOnly,
     },
     provider::{AuthView, EndpointView, KeyView, LinksView, ProviderView, SandboxView, SdkView},
+    smoke::{
+        NewSmokeResult, NewSmokeRun, SmokeItemView, SmokeReportView, SmokeResultView, SmokeRunView,
+        SmokeSpendView, SmokeState, SmokeView,
+    },
     token::{NewToken, TokenView},
     workspace::{NewWorkspace, WorkspaceView},
 };

@@ -45,4 +45,9 @@ choices! {
     Role { Owner, Editor, Viewer }
     TokenStatus { Active, Expired, Revoked }
     Format { Ndjson, Csv }
+    /// What a verdict means for a run.
+    SmokeOutcome { Passed, Failed, Skipped }
+    SmokeState { Running, Finished }
+    SmokeTrigger { Schedule, Change, Request }
+    SmokeVerdict { Accepted, Limited, Rejected, Unreachable, Unusable, Missing, Capped, Interrupted }
 }

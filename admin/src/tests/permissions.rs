@@ -53,6 +53,10 @@ fn rows() -> Vec<Row> {
         row("POST", "/api/master-key/rotate", Owner, Installation, OK, None),
         row("POST", "/api/backup", Owner, Installation, OK, None),
         row("GET", "/api/runs", Viewer, Workspace, OK, None),
+        row("GET", "/api/smoke", Viewer, Workspace, OK, None),
+        // No key of this world is tagged: there is nothing to run.
+        row("POST", "/api/smoke/runs", Editor, Workspace, StatusCode::ACCEPTED, Some(smoke_run)),
+        row("POST", "/api/smoke/results", Editor, Workspace, MADE, Some(smoke_result)),
         row("GET", "/api/audit", Viewer, Workspace, OK, None),
         row("GET", "/api/audit/export", Owner, Workspace, OK, None),
         row("GET", "/api/audit/key", Viewer, Anywhere, OK, None),
@@ -72,6 +76,14 @@ fn credential(workspace: &str) -> Value {
 
 fn change(_: &str) -> Value {
     json!({ "usageTag": "ci" })
+}
+
+fn smoke_run(workspace: &str) -> Value {
+    json!({ "workspaceId": workspace })
+}
+
+fn smoke_result(workspace: &str) -> Value {
+    json!({ "workspaceId": workspace, "provider": "openai", "verdict": "accepted" })
 }
 
 fn nothing(_: &str) -> Value {
@@ -140,7 +152,8 @@ async fn each_role_has_exactly_the_permissions_of_its_rows_within_its_scope() {
 #[tokio::test]
 async fn no_change_is_made_that_cannot_be_audited() {
     for row in rows() {
-        let reads = ["/verify", "/refresh"];
+        // Runs and results of checks are notes, not changes.
+        let reads = ["/verify", "/refresh", "/smoke/runs", "/smoke/results"];
         let is_change = row.method != "GET" && !reads.iter().any(|end| row.path.ends_with(end));
         if !is_change && row.path != "/api/audit/export" {
             continue;

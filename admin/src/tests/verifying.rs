@@ -24,7 +24,7 @@ impl Default for Provider {
 }
 
 impl Provider {
-    fn say(&self, finding: Finding) {
+    pub(super) fn say(&self, finding: Finding) {
         *self.finding.lock().unwrap() = finding;
     }
 }

@@ -47,6 +47,8 @@ pub enum Permission {
     VerifyAudit,
     /// Create, edit, rotate, roll back and revoke credentials.
     ChangeCredentials,
+    /// Start smoke runs, which send requests with tagged keys, and post results of checks.
+    RunSmoke,
     /// Create workspaces.
     CreateWorkspaces,
     /// Export a workspace without its secrets.
@@ -115,7 +117,7 @@ enum Reach {
 
 impl Permission {
     #[cfg(test)]
-    const ALL: [Self; 18] = [
+    const ALL: [Self; 19] = [
         Self::ReadCatalogue,
         Self::ReadWorkspaces,
         Self::ReadCredentials,
@@ -124,6 +126,7 @@ impl Permission {
         Self::ReadAudit,
         Self::VerifyAudit,
         Self::ChangeCredentials,
+        Self::RunSmoke,
         Self::CreateWorkspaces,
         Self::ExportWorkspace,
         Self::EraseWorkspace,
@@ -150,6 +153,7 @@ impl Permission {
             Self::ReadAudit          => row(&[Owner, Editor, Viewer], Scope),
             Self::VerifyAudit        => row(&[Owner, Editor, Viewer], Installation),
             Self::ChangeCredentials  => row(&[Owner, Editor],         Scope),
+            Self::RunSmoke           => row(&[Owner, Editor],         Scope),
             Self::CreateWorkspaces   => row(&[Owner],                 Installation),
             Self::ExportWorkspace    => row(&[Owner],                 Scope),
             Self::EraseWorkspace     => row(&[Owner],                 Scope),

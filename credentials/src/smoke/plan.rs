@@ -21,7 +21,8 @@ pub struct Selection {
 }
 
 impl Selection {
-    pub(super) fn has(&self, workspace: &WorkspaceId, provider: &ProviderId) -> bool {
+    /// Whether it selects a provider of a workspace.
+    pub fn has(&self, workspace: &WorkspaceId, provider: &ProviderId) -> bool {
         let any = self.providers.is_empty() || self.providers.contains(provider);
         any && self.has_workspace(workspace)
     }
