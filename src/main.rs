@@ -15,6 +15,7 @@ mod kms;
 mod kms_wait;
 mod lifecycle;
 mod observe;
+mod smoke_figures;
 mod startup;
 mod store_health;
 mod telemetry;
