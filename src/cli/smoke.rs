@@ -59,8 +59,9 @@ impl Smoke {
     pub(crate) async fn run(self, sources: &Sources, output: &Output) -> Result<(), Failure> {
         let client = self.admin.client(sources)?;
         let started = self.start(&client).await?;
-        let report = match &started.run {
-            Some(run) => self.wait(&client, &run.id).await?,
+        let id = started.run.as_ref().map(|run| run.id.clone());
+        let report = match id {
+            Some(id) => self.wait(&client, &id).await?,
             None => started,
         };
         self.print(&report, output)?;

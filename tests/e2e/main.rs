@@ -69,6 +69,7 @@ mod retry_advice;
 mod revocation;
 mod rotation;
 mod slowness;
+mod smoke;
 mod smuggling;
 mod startup;
 mod streaming;

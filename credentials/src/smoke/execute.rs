@@ -34,11 +34,17 @@ impl Smoke {
                 return;
             }
         }
-        let now = self.registry.clock.now();
-        let finish = |ledger: &mut Ledger| ledger.finish(&run.id, &self.holder, now);
-        if let Err(error) = self.notes.update(LEDGER, finish).await {
+        if let Err(error) = self.finish(&run).await {
             tracing::warn!(%error, run = %run.id, "the end of a smoke run could not be noted");
         }
+    }
+
+    /// Marks a run as finished, once its results are on disk.
+    async fn finish(&self, run: &Run) -> Result<(), StorageError> {
+        self.notes.persist().await?;
+        let now = self.registry.clock.now();
+        let finish = |ledger: &mut Ledger| ledger.finish(&run.id, &self.holder, now);
+        self.notes.update(LEDGER, finish).await
     }
 
     /// Returns when the lease is lost.

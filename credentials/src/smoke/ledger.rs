@@ -94,19 +94,16 @@ impl Ledger {
         !self.runs.iter().any(is_waiting) && self.add(run)
     }
 
-    /// Claims a time of the schedule, and adds its run if there is one. Returns whether the
-    /// run was added. A new installation claims the last time without a run; after a downtime, the
-    /// latest time that was missed gets one.
-    pub(super) fn claim(&mut self, time: Timestamp, run: Option<Run>) -> bool {
-        let is_first = self.claimed.is_none();
+    /// Claims a time of the schedule, and adds its run. Returns whether the run was added. A new
+    /// installation claims the last time without a run, unless the process `was_watching` when it
+    /// came; after a downtime, the latest time that was missed gets one.
+    pub(super) fn claim(&mut self, time: Timestamp, run: Run, was_watching: bool) -> bool {
         if self.claimed.is_some_and(|claimed| claimed >= time) {
             return false;
         }
+        let is_missed = self.claimed.is_some() || was_watching;
         self.claimed = Some(time);
-        match run {
-            Some(run) if !is_first => self.add(run),
-            _ => false,
-        }
+        is_missed && self.add(run)
     }
 
     /// Takes a run that no process executes: a new one, or one whose process has ended.

@@ -42,11 +42,16 @@ impl Smoke {
             let mut watch = Watch::default();
             let mut is_woken = true;
             while let Some(smoke) = smoke.upgrade() {
-                if let Err(error) = smoke.look(&mut watch, is_woken).await {
-                    tracing::warn!(%error, "smoke runs wait for the store");
-                }
+                let looked = smoke.look(&mut watch, is_woken).await;
                 drop(smoke);
-                is_woken = timeout(TICK, wake.notified()).await.is_ok();
+                let pause = match looked {
+                    Ok(()) => TICK,
+                    Err(error) => {
+                        tracing::warn!(%error, "smoke runs wait for the store");
+                        FAILURE_PAUSE
+                    }
+                };
+                is_woken = timeout(pause, wake.notified()).await.is_ok();
             }
         }
     }
@@ -80,13 +85,13 @@ impl Smoke {
             return Ok(false);
         };
         let time = Timestamp::from_second(latest).unwrap_or(Timestamp::MIN);
-        let all = Selection::default();
-        let run = match self.plan(&all).is_empty() {
-            true => None,
-            false => Some(Run::new(Trigger::Schedule, all, now)),
-        };
-        let claim = |ledger: &mut Ledger| ledger.claim(time, run.clone());
-        let is_added = self.notes.update(LEDGER, claim).await?;
+        let (all, was_watching) = (Selection::default(), watch.claimed.is_some());
+        let mut is_added = false;
+        if !self.plan(&all).is_empty() {
+            let run = Run::new(Trigger::Schedule, all, now);
+            let claim = |ledger: &mut Ledger| ledger.claim(time, run.clone(), was_watching);
+            is_added = self.notes.update(LEDGER, claim).await?;
+        }
         watch.claimed = Some(latest);
         Ok(is_added)
     }
@@ -154,6 +159,9 @@ fn has_passed(since: Option<Instant>, pause: Duration) -> bool {
 
 /// How soon a change of a key is noticed.
 const TICK: Duration = Duration::from_secs(1);
+
+/// After an error of the store, such as a full disk.
+const FAILURE_PAUSE: Duration = Duration::from_secs(60);
 
 /// Between two runs of changed keys: a burst of changes becomes one run.
 const CHANGE_PAUSE: Duration = Duration::from_secs(5);

@@ -119,7 +119,7 @@ fn the_progress_line_counts_and_names_a_few() {
         item(none)
     };
     let items = ["groq", "mistral", "xai", "cohere"].map(waiting);
-    let some = report(&[&[item(json!({}))], &items[..]].concat()).items;
+    let some = report(&[&[item(json!({}))][..], &items].concat()).items;
     let line = progress::line(&some);
     assert_eq!(
         line,

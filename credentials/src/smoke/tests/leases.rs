@@ -117,6 +117,20 @@ async fn a_time_of_the_schedule_that_was_missed_gets_one_run() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_first_key_is_checked_at_the_next_time_of_the_schedule() {
+    let world = World::new().await;
+    let (smoke, mut watch) = (world.process(), Watch::default());
+    look(&smoke, &mut watch).await;
+    assert!(world.memory.contents().notes.is_empty(), "nothing to note");
+    world.key("openai", "one").await;
+    look(&smoke, &mut watch).await;
+    assert_eq!(world.provider.sent(), 0);
+    world.clock.set(NIGHT);
+    look(&smoke, &mut watch).await;
+    assert_eq!(world.provider.sent(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_key_is_checked_once_after_it_was_tagged_and_after_each_rotation() {
     let world = World::new().await;
     let untagged = NewCredential {
