@@ -32,7 +32,7 @@ use self::{
     figures::Board,
     ledger::Ledger,
     notes::NoteStore,
-    series::{Series, Slots},
+    series::{Series, SlotIndex},
 };
 pub use self::{
     figures::Figures,
@@ -191,13 +191,15 @@ impl Smoke {
         result: SmokeResult,
     ) -> Result<Series, StorageError> {
         let class = result.verdict.class();
-        let name = self.slots_note(workspace);
-        let recorded = self.notes.update(&name, |slots: &mut Slots| {
-            let series = slots.0.entry(provider.clone()).or_default();
-            let is_new = series.record(result.clone(), KEPT_IN_SLOT);
+        let index = self.slots_note(workspace);
+        let list = |slots: &mut SlotIndex| slots.add(provider);
+        self.notes.update(&index, list).await?;
+        let record = |series: &mut Series| {
+            let is_new = series.record(result.clone());
             (is_new, series.clone())
-        });
-        let (is_new, series) = recorded.await?;
+        };
+        let note = slot_note(&index, provider);
+        let (is_new, series) = self.notes.update(&note, record).await?;
         if is_new {
             let name = figures::slot(workspace, provider);
             self.board().count(name, provider, class, &series);
@@ -205,8 +207,8 @@ impl Smoke {
         Ok(series)
     }
 
-    /// What is known of providers without a credential in a workspace: missing ones, and results
-    /// that were posted. An erased workspace and its successor of the same id differ.
+    /// The note that lists the providers without a credential in a workspace: missing ones, and
+    /// those with posted results. An erased workspace and its successor of the same id differ.
     fn slots_note(&self, workspace: &WorkspaceId) -> String {
         let found = self.registry.workspace(workspace);
         let incarnation = found.map_or(0, |found| found.incarnation);
@@ -217,17 +219,30 @@ impl Smoke {
         &self,
         workspace: &WorkspaceId,
     ) -> Result<BTreeMap<ProviderId, Series>, StorageError> {
-        let slots: Slots = self.notes.read(&self.slots_note(workspace)).await?;
-        Ok(slots.0)
+        let index = self.slots_note(workspace);
+        let listed: SlotIndex = self.notes.read(&index).await?;
+        let mut slots = BTreeMap::new();
+        for provider in listed.0 {
+            let series = self.notes.read(&slot_note(&index, &provider)).await?;
+            slots.insert(provider, series);
+        }
+        Ok(slots)
     }
+}
+
+fn slot_note(index: &str, provider: &ProviderId) -> String {
+    format!("{index}/{provider}")
 }
 
 /// The note with the latest runs, their leases, and when the schedule was last obeyed.
 const LEDGER: &str = "smoke/runs";
 
-/// Results that are kept of a key. With them a note stays small enough for one page of the embedded
-/// store.
-const KEPT: usize = 16;
+/// Results that are kept of a key or a provider: they have to fit into one note.
+const KEPT: usize = 14;
 
-/// Results that are kept of a provider without a key: all providers of a workspace share a note.
-const KEPT_IN_SLOT: usize = 4;
+/// Providers without a credential that are listed for a workspace, for the same reason.
+const MAX_SLOTS: usize = 64;
+
+/// Bytes that the embedded store keeps in one value (`MAX_TREE_VALUE` of drivers/sled), less what
+/// sealing adds.
+const MAX_NOTE: usize = (6 << 10) - 256;

@@ -23,8 +23,8 @@ pub struct NewSmokeRun {
     #[schema(value_type = Option<types::WorkspaceId>)]
     pub workspace_id: Option<WorkspaceId>,
     /// Only these providers; all by default.
-    #[serde(default, deserialize_with = "read::set::<_, _, 64>")]
-    #[schema(value_type = Option<Vec<String>>, min_items = 1, max_items = 64)]
+    #[serde(default, deserialize_with = "read::set::<_, _, 16>")]
+    #[schema(value_type = Option<Vec<String>>, min_items = 1, max_items = 16)]
     pub providers: Option<BTreeSet<ProviderId>>,
 }
 

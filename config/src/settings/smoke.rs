@@ -71,8 +71,9 @@ impl SmokeDocument {
             let reason = format!("there is no such provider{}", meant.unwrap_or_default());
             return Err(Mismatch::new("smoke.expected", reason));
         }
-        if self.usage_tag.trim().is_empty() {
-            let reason = "expected a usage tag, such as \"ci-smoke\"";
+        let is_tag = self.usage_tag.trim() == self.usage_tag;
+        if !is_tag || !(1..=64).contains(&self.usage_tag.len()) {
+            let reason = "expected a usage tag of 1 to 64 characters, such as \"ci-smoke\"";
             return Err(Mismatch::new("smoke.usage_tag", reason));
         }
         Ok(Smoke {

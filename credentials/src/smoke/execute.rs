@@ -11,7 +11,7 @@ use tokio::{
 };
 
 use super::{
-    KEPT, LEDGER, Smoke,
+    LEDGER, Smoke,
     ledger::{Ledger, Run, Trigger},
     outcome::{Class, Outcome, SmokeResult},
     plan::{Subject, series_note, version_in_use},
@@ -98,7 +98,7 @@ impl Smoke {
         let (outcome, attempts) = self.attempt(credential).await?;
         let result = outcome.at(self.registry.clock.now(), Some(&run.id), attempts);
         let record = |series: &mut Series| {
-            let is_new = series.record(result.clone(), KEPT);
+            let is_new = series.record(result.clone());
             (is_new, series.clone())
         };
         let (is_new, series) = self.notes.update(&note, record).await?;

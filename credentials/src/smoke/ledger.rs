@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::plan::Selection;
+use super::{MAX_NOTE, plan::Selection};
 use crate::model::random_id;
 
 /// Why a run was started.
@@ -55,6 +55,17 @@ impl Run {
         }
     }
 
+    /// The bytes that it takes in a note, or a few more.
+    fn size(&self) -> usize {
+        let Selection {
+            workspaces,
+            providers,
+        } = &self.selection;
+        let workspaces = workspaces.iter().map(|id| id.as_str().len() + QUOTES);
+        let providers = providers.iter().map(|id| id.as_str().len() + QUOTES);
+        RUN_SIZE + workspaces.chain(providers).sum::<usize>()
+    }
+
     fn is_unfinished(&self) -> bool {
         self.finished_at.is_none()
     }
@@ -75,9 +86,10 @@ pub(super) struct Ledger {
 }
 
 impl Ledger {
-    /// Adds a run. Returns false if all that are kept are unfinished.
+    /// Adds a run in the place of the oldest finished ones. Returns false if the note is full of
+    /// unfinished ones.
     pub(super) fn add(&mut self, run: Run) -> bool {
-        while self.runs.len() >= KEPT_RUNS {
+        while !self.runs.is_empty() && self.size() + run.size() > MAX_NOTE {
             let Some(place) = self.runs.iter().position(|run| !run.is_unfinished()) else {
                 return false;
             };
@@ -141,6 +153,10 @@ impl Ledger {
         runs.find(|run| run.id == id && run.is_unfinished() && run.is_held_by(holder))
     }
 
+    fn size(&self) -> usize {
+        self.runs.iter().map(Run::size).sum()
+    }
+
     /// Oldest first.
     pub(super) fn runs(&self) -> impl DoubleEndedIterator<Item = &Run> {
         self.runs.iter()
@@ -160,5 +176,8 @@ impl Lease {
 /// How long after the end of its process a run is continued by another one.
 const LEASE: SignedDuration = SignedDuration::from_secs(30);
 
-/// How many runs are kept. Unfinished ones are kept in any case.
-const KEPT_RUNS: usize = 12;
+/// Bytes of a run with its lease, without its selection.
+const RUN_SIZE: usize = 400;
+
+/// Bytes around an id in a list.
+const QUOTES: usize = 3;

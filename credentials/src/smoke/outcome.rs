@@ -153,7 +153,8 @@ impl Outcome {
             status: self.status,
             latency_ms: self.latency_ms,
             tokens: self.tokens,
-            detail: self.detail,
+            // Our own words are shorter; a note has no room for more.
+            detail: self.detail.chars().take(MAX_DETAIL).collect(),
             attempts,
         }
     }
@@ -179,3 +180,6 @@ pub struct SmokeResult {
     /// Requests that were sent, or 0.
     pub attempts: u8,
 }
+
+/// Characters of the text of a result.
+const MAX_DETAIL: usize = 160;

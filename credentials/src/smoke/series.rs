@@ -1,13 +1,13 @@
 //! The history of one key, or of a provider without one: the latest results, and what was begun.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 
 use jiff::Timestamp;
 use keyside_config::ProviderId;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    KEPT,
+    KEPT, MAX_SLOTS,
     ledger::{Run, Trigger},
     outcome::{Class, Outcome, SmokeResult, Verdict},
 };
@@ -25,9 +25,18 @@ pub(super) struct Series {
     last_success_at: Option<Timestamp>,
 }
 
-/// The series of providers without a credential, in one workspace.
+/// The providers of a workspace that have a series without a credential.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Slots(pub(super) BTreeMap<ProviderId, Series>);
+pub(super) struct SlotIndex(pub(super) BTreeSet<ProviderId>);
+
+impl SlotIndex {
+    /// Beyond [`MAX_SLOTS`], a provider is not listed: its results count, and are not shown.
+    pub(super) fn add(&mut self, provider: &ProviderId) {
+        if self.0.len() < MAX_SLOTS {
+            self.0.insert(provider.clone());
+        }
+    }
+}
 
 /// Whether a run may check a key now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,7 +58,7 @@ impl Series {
                 return Begin::Done;
             }
             let unknown = Outcome::interrupted().at(now, Some(&run.id), 1);
-            self.record(unknown, KEPT);
+            self.record(unknown);
             return Begin::Interrupted;
         }
         if run.trigger == Trigger::Change && !self.is_due(version) {
@@ -65,8 +74,8 @@ impl Series {
         self.version.as_deref() != Some(version)
     }
 
-    /// Adds a result and keeps the latest `kept`. Returns false if the run has a result already.
-    pub(super) fn record(&mut self, result: SmokeResult, kept: usize) -> bool {
+    /// Adds a result and keeps the latest [`KEPT`]. Returns false if the run has a result already.
+    pub(super) fn record(&mut self, result: SmokeResult) -> bool {
         let same = |other: &SmokeResult| result.run.is_some() && other.run == result.run;
         if let Some(place) = self.results.iter().position(same) {
             // Its process was only slow: the result that it has now is better than none.
@@ -86,7 +95,7 @@ impl Series {
             Class::Skipped => {}
         }
         self.results.push_back(result);
-        while self.results.len() > kept {
+        while self.results.len() > KEPT {
             self.results.pop_front();
         }
         true

@@ -196,6 +196,19 @@ async fn notes_stay_small_and_hold_no_secret() {
     for _ in 0..2 * KEPT {
         smoke.run().await;
     }
+    for number in 0..20 {
+        let ids = (0..16).map(|id| format!("{number}-{id}-{}", "a".repeat(50)));
+        let largest = Selection {
+            workspaces: std::iter::once(acme())
+                .chain(ids.clone().map(|id| id.parse().unwrap()))
+                .collect(),
+            providers: std::iter::once("openai".parse().unwrap())
+                .chain(ids.map(|id| id.parse().unwrap()))
+                .collect(),
+        };
+        smoke.start(largest).await.unwrap().unwrap();
+        smoke.work().await;
+    }
     let contents = world.memory.contents();
     assert!(!contents.notes.is_empty());
     for (name, note) in &contents.notes {
