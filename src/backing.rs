@@ -35,7 +35,7 @@ impl Backing {
         }
     }
 
-    /// For `keyside proxy`: declared credentials only.
+    /// The registry of the store; `None` for `keyside proxy`.
     pub(crate) fn registry(&self) -> Option<&Arc<Registry>> {
         self.registry.as_ref()
     }

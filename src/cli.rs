@@ -39,7 +39,7 @@ mod vault;
 mod version;
 mod workspace;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{env::args_os, path::PathBuf, process::ExitCode};
 
 use clap::{CommandFactory, Parser, Subcommand};
 use keyside_config::Sources;
@@ -145,7 +145,7 @@ pub(crate) fn run() -> ExitCode {
     if let Err(error) = process::harden() {
         return Failure::failed(error.to_string()).print();
     }
-    let cli = match arguments::parse(std::env::args_os()) {
+    let cli = match arguments::parse(args_os()) {
         Ok(cli) => cli,
         Err(code) => return code,
     };

@@ -114,7 +114,7 @@ fn listen(configured: Option<&String>, port: u16) -> SocketAddr {
     configured.or_else(|| free().ok()).unwrap_or(any)
 }
 
-async fn serve_sandbox(socket: TcpListener, sandbox: Sandbox) -> std::io::Result<()> {
+async fn serve_sandbox(socket: TcpListener, sandbox: Sandbox) -> io::Result<()> {
     socket.set_nonblocking(true)?;
     let socket = tokio::net::TcpListener::from_std(socket)?;
     axum::serve(socket, sandbox::router(sandbox)).await

@@ -2,7 +2,7 @@
 
 use std::{
     fmt::{self, Display},
-    io::{IsTerminal, Write},
+    io::{self, IsTerminal, Write},
     process::ExitCode,
 };
 
@@ -67,7 +67,7 @@ impl Failure {
     /// Prints the failure on standard error, and returns the exit code. Ignores a closed standard
     /// error.
     pub(crate) fn print(&self) -> ExitCode {
-        let mut stderr = std::io::stderr().lock();
+        let mut stderr = io::stderr().lock();
         let label = match stderr.is_terminal() && colour_wanted() {
             true => "\x1b[1;31merror:\x1b[0m",
             false => "error:",

@@ -3,6 +3,7 @@
 
 use std::{
     fmt::Write,
+    io,
     net::{SocketAddr, TcpListener},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -48,7 +49,7 @@ impl KmsWait {
         observe: &TcpListener,
         address: SocketAddr,
         metrics: prometheus::Registry,
-    ) -> std::io::Result<Self> {
+    ) -> io::Result<Self> {
         let page = Arc::new(StatusPage {
             since: SystemClock.now(),
             started: Instant::now(),

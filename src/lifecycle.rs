@@ -5,7 +5,7 @@
 //! it refuses new requests and stops pingora. A second signal, whichever it is, stops at once. A
 //! SIGHUP that was ignored at the start, as nohup(1) arranges, stays ignored.
 
-use std::{sync::Mutex, time::Duration};
+use std::{fs, future, io, sync::Mutex, time::Duration};
 
 use async_trait::async_trait;
 use keyside_proxy::{Drain, Phase};
@@ -101,7 +101,7 @@ pub(crate) struct Signals {
 
 impl Signals {
     /// Installs the handlers. From then on none of these signals ends the process by itself.
-    pub(crate) fn new() -> std::io::Result<Self> {
+    pub(crate) fn new() -> io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
@@ -129,13 +129,13 @@ async fn received(signal: &mut Option<Signal>) {
         Some(signal) => {
             signal.recv().await;
         }
-        None => std::future::pending().await,
+        None => future::pending().await,
     }
 }
 
 /// Whether this process ignores a signal.
 fn is_ignored(signal: SignalKind) -> bool {
-    std::fs::read_to_string("/proc/self/status")
+    fs::read_to_string("/proc/self/status")
         .is_ok_and(|status| ignores(&status, signal.as_raw_value()))
 }
 

@@ -5,8 +5,8 @@
 
 mod json;
 mod pretty;
+mod request_fields;
 mod sink;
-mod span_fields;
 
 use std::io::{self, IsTerminal};
 
@@ -14,7 +14,6 @@ use json::Json;
 use keyside_config::{Log, LogFormat};
 use pretty::Pretty;
 use sink::{Sink, WriterThread};
-use span_fields::SpanFields;
 use tracing::{Level, Metadata, level_filters::LevelFilter};
 use tracing_subscriber::{
     EnvFilter, Layer, Registry, filter::filter_fn, fmt, layer::SubscriberExt,
@@ -44,8 +43,8 @@ pub(crate) fn filter(log: &Log) -> Result<EnvFilter, FilterError> {
 
 /// Starts logging.
 ///
-/// The filters are global layers. As filters of a layer of their own they would cost each request
-/// another look-up whenever its span is entered or left.
+/// The filters are global layers, so that lines which they refuse cost nothing but a flag at their
+/// place in the code.
 pub(crate) fn start(format: LogFormat, filter: EnvFilter) -> Result<Telemetry, StartError> {
     let json = is_json(format);
     let dropped = if json { json::dropped } else { pretty::dropped };
@@ -67,7 +66,7 @@ fn is_json(format: LogFormat) -> bool {
 }
 
 fn lines(json: bool, sink: Sink) -> Box<dyn Layer<Registry> + Send + Sync> {
-    let layer = fmt::layer().with_writer(sink).fmt_fields(SpanFields);
+    let layer = fmt::layer().with_writer(sink);
     match json {
         true => layer.event_format(Json).boxed(),
         false => layer
@@ -77,7 +76,7 @@ fn lines(json: bool, sink: Sink) -> Box<dyn Layer<Registry> + Send + Sync> {
     }
 }
 
-/// Whether a line or span may be used at all: Keyside's own, and warnings and errors of others.
+/// Whether a line may be written at all: Keyside's own, and warnings and errors of others.
 fn may_be_written(metadata: &Metadata<'_>) -> bool {
     metadata.target().starts_with("keyside") || *metadata.level() <= Level::WARN
 }

@@ -19,7 +19,7 @@ use keyside_credentials::{
 };
 
 use crate::{
-    problem::{Kind, Problem},
+    problem::{INVALID_TOKEN, Kind, Problem},
     request_log::ClientConnection,
 };
 
@@ -234,10 +234,7 @@ impl From<AuthenticationError> for Problem {
                 "The request carries no bearer token.",
                 r#"Bearer realm="keyside""#,
             ),
-            AuthenticationError::InvalidToken => (
-                "The bearer token is not valid.",
-                r#"Bearer realm="keyside", error="invalid_token""#,
-            ),
+            AuthenticationError::InvalidToken => ("The bearer token is not valid.", INVALID_TOKEN),
         };
         Self::new(
             Kind::Unauthenticated,

@@ -19,7 +19,7 @@ use axum::{
 };
 use http::header;
 use http_body::{Frame, SizeHint};
-use keyside_credentials::ActorId;
+use keyside_credentials::{ActorId, RequestContext};
 use tokio::{
     runtime::Handle,
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -236,6 +236,7 @@ impl ConcurrencyPermit {
         work: impl Future<Output = T> + Send + 'static,
     ) -> Result<(T, Self), Problem> {
         let runtime = Handle::current();
+        let work = RequestContext::inherit(work);
         let done = tokio::task::spawn_blocking(move || (runtime.block_on(work), self));
         // The panic message went to standard error. It may contain anything, so it is not repeated.
         done.await

@@ -373,6 +373,7 @@ fn sentence(error: &impl Display) -> String {
 /// More than any valid body has fields, so that an invalid body does not get a long response.
 const ERRORS_MAX: usize = 16;
 
-const INVALID_TOKEN: &str = r#"Bearer realm="keyside", error="invalid_token""#;
+/// The challenge to a request with a token that is not valid (RFC 6750 section 3).
+pub(crate) const INVALID_TOKEN: &str = r#"Bearer realm="keyside", error="invalid_token""#;
 
 const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");

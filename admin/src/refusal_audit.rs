@@ -7,6 +7,7 @@
 
 use std::{
     collections::HashMap,
+    mem,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -77,7 +78,7 @@ impl Window {
 
     fn note(&mut self, kind: Kind, max_records: u32) -> Option<String> {
         let before = match self.is_over() {
-            true => std::mem::replace(self, Self::starting()).counted,
+            true => mem::replace(self, Self::starting()).counted,
             false => 0,
         };
         if self.recorded >= max_records {

@@ -1,5 +1,5 @@
-//! The outermost layer: gives each request an id and a task of its own, adds headers to every
-//! response, audits refusals, and writes one log line per request.
+//! The outermost layer: gives each request an id and a task of its own, whose log lines have the
+//! id, adds headers to every response, audits refusals, and writes one log line per request.
 
 use std::{sync::Arc, time::Instant};
 
@@ -10,7 +10,7 @@ use axum::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use keyside_config::headers::REQUEST_ID;
-use keyside_credentials::RequestId;
+use keyside_credentials::{RequestContext, RequestId};
 use tokio::sync::watch;
 
 use crate::{problem::Problem, refusal_audit::RefusalAudit};
@@ -29,7 +29,8 @@ pub(crate) async fn track(
     // Dropped with this future, which hyper (1.x) drops when the connection ends.
     let (_present, client) = watch::channel(());
     request.extensions_mut().insert(ClientConnection(client));
-    let answered = tokio::spawn(answer(refusals, id, request, next)).await;
+    let answer = RequestContext::new(id).run(answer(refusals, id, request, next));
+    let answered = tokio::spawn(answer).await;
     // The panic message went to standard error. It may contain anything, so it is not repeated.
     let mut response = answered
         .unwrap_or_else(|_panic| Problem::internal("the handler panicked").render(id.as_str()));

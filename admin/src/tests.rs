@@ -24,7 +24,7 @@ mod tokens;
 mod uncertain;
 mod verifying;
 
-use std::{num::NonZeroU32, sync::Arc};
+use std::{fs, num::NonZeroU32, sync::Arc, time::Duration};
 
 use axum::{Router, body::Body};
 use http::{HeaderMap, Request, StatusCode};
@@ -117,7 +117,7 @@ impl Api {
             live_check: provider.clone(),
             settings: smoke_settings(),
         });
-        let token = std::fs::read_to_string(registry.access().token_file()).unwrap();
+        let token = fs::read_to_string(registry.access().token_file()).unwrap();
         let options = AdminOptions {
             registry: registry.clone(),
             catalogue,
@@ -232,10 +232,10 @@ impl Api {
         };
         let until_linked = async {
             while !is_linked().await {
-                tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+                tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };
-        let limit = std::time::Duration::from_secs(10);
+        let limit = Duration::from_secs(10);
         tokio::time::timeout(limit, until_linked).await.unwrap();
     }
 }

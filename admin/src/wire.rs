@@ -5,6 +5,7 @@
 //! `schemas/types.rs` has the patterns that several types share. Which fields a body may have is
 //! asked of serde (`form::fields`), never listed again.
 
+mod audit;
 mod credential;
 mod provider;
 mod read;
@@ -12,8 +13,8 @@ mod smoke;
 mod token;
 mod workspace;
 
-pub(crate) use self::{credential::CredentialChange, read::parsed};
 pub use self::{
+    audit::{ConfirmView, VerifyView},
     credential::{
         CredentialEdit, CredentialRollback, CredentialRotation, CredentialView, Duplicate,
         NewCredential, SecretRef, VersionView, WriteOnly,
@@ -25,4 +26,8 @@ pub use self::{
     },
     token::{NewToken, TokenView},
     workspace::{NewWorkspace, WorkspaceView},
+};
+pub(crate) use self::{
+    credential::CredentialChange,
+    read::{parsed, time},
 };

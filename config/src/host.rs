@@ -94,8 +94,8 @@ const MALFORMED: RequestHostError = RequestHostError("has a Host header that is 
 
 /// Whether a host, with or without brackets, is a loopback name or address.
 pub(crate) fn is_loopback(host: &str) -> bool {
-    let address = unbracketed(host).parse::<IpAddr>();
-    host.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())
+    let is_loopback = |address: IpAddr| address.is_loopback();
+    host.eq_ignore_ascii_case("localhost") || unbracketed(host).parse().is_ok_and(is_loopback)
 }
 
 /// The host as in a URL: IPv6 addresses in brackets (RFC 3986 section 3.2.2).

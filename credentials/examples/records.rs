@@ -9,8 +9,8 @@ mod installation;
 use std::{error::Error, fs, path::Path, sync::Arc, time::Instant};
 
 use keyside_credentials::{
-    Clock, Environment, Registry, Scope, SystemClock,
-    runs::{Run, Tokens, Used},
+    Clock, Environment, Registry, SystemClock,
+    runs::{Run, RunFilter, Tokens, Used},
 };
 
 use self::installation::{open, processor_time, resident_kib};
@@ -56,7 +56,11 @@ async fn write(registry: &Registry, records: u64, at_once: u64) {
 async fn read(registry: &Registry) {
     for limit in [100, 1_000] {
         let (began, before) = (Instant::now(), processor_time());
-        let found = registry.runs().recent(limit, &Scope::All).await.len();
+        let found = registry
+            .runs()
+            .search(limit, &RunFilter::default())
+            .await
+            .len();
         println!(
             "the latest {found}: {:?}, {:?} of the processor",
             began.elapsed(),

@@ -22,7 +22,6 @@ use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use keyside_config::{Catalogue, DeclaredCredential, DeclaredEnvironment, ProviderId};
 use sha2::{Digest, Sha256};
-use zeroize::Zeroizing;
 
 pub use self::cache::{CacheKey, CacheKeyError, CacheOptions};
 use self::{cache::Cache, state::State};
@@ -243,8 +242,7 @@ fn id_of(workspace: &str, provider: &str, label: &str) -> CredentialId {
 
 /// A new key that never leaves this process.
 pub(crate) fn process_key() -> Arc<SealingKey> {
-    let mut root = Zeroizing::new([0; 32]);
-    entropy::fill(&mut *root);
+    let root = entropy::secret();
     let memory = LockedMemory::default();
     let installation: Arc<str> = "process".into();
     Arc::new(SealingKey::new("pk_process", &installation, &root, &memory))

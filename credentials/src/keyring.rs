@@ -430,9 +430,7 @@ async fn new_key(
     KeyBinding(workspace, signer): &KeyBinding,
     prefix: &str,
 ) -> Result<(Zeroizing<[u8; 32]>, WrappedKey), KmsError> {
-    let mut root = Zeroizing::new([0; 32]);
-    entropy::fill(&mut *root);
-    let id = random_id(prefix);
+    let (root, id) = (entropy::secret(), random_id(prefix));
     let wrapping = Wrapping {
         installation,
         workspace,

@@ -26,6 +26,7 @@ mod model;
 pub mod process;
 mod record;
 mod registry;
+mod request_context;
 mod resolver;
 pub mod runs;
 mod sealing;
@@ -67,6 +68,7 @@ pub use registry::{
     NewWorkspace, OpenError, OpenOptions, ReferenceOptions, Registry, Resealed, Revocation,
     Rollback, Rotation, Saved,
 };
+pub use request_context::RequestContext;
 pub use resolver::{CredentialQuery, Grant, Resolver};
 pub use runs::Runs;
 pub use secret::{SHORTEST_SECRET, Secret, SecretError};

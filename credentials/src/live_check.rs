@@ -27,7 +27,7 @@ pub struct Finding {
 }
 
 impl Finding {
-    /// The provider did not answer.
+    /// The provider did not respond.
     pub const UNANSWERED: Self = Self {
         verification: Verification::Unreachable,
         status: None,
@@ -39,7 +39,7 @@ impl Finding {
         asked.unwrap_or(Self::UNANSWERED)
     }
 
-    /// Whether requests with this key can succeed. No answer counts as no.
+    /// Whether requests with this key can succeed. No response counts as no.
     pub fn is_usable(&self) -> bool {
         matches!(
             self.verification,
@@ -52,8 +52,8 @@ impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let verdict = self.verification.as_str();
         match self.status {
-            Some(status) => write!(f, "{verdict}, the provider answered {status}"),
-            None => write!(f, "{verdict}, the provider did not answer"),
+            Some(status) => write!(f, "{verdict}, the provider responded with {status}"),
+            None => write!(f, "{verdict}, the provider did not respond"),
         }
     }
 }

@@ -50,6 +50,7 @@ use crate::{
     keyring::Keyring,
     kms::Kms,
     model::{CredentialId, WorkspaceId},
+    request_context::RequestContext,
     resolver::Resolver,
     runs::Runs,
     snapshot::{Overlay, Snapshot, Snapshots, signals::Notices},
@@ -172,7 +173,7 @@ impl Registry {
         T: Send + 'static,
         F: Future<Output = Result<T, ChangeError>> + Send + 'static,
     {
-        match tokio::spawn(change(self.clone())).await {
+        match RequestContext::spawn(change(self.clone())).await {
             Ok(outcome) => outcome,
             Err(error) => match error.try_into_panic() {
                 Ok(panic) => resume_unwind(panic),

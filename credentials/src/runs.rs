@@ -32,7 +32,7 @@ pub use self::{
     block::{StoredRun, StoredUse},
     search::RunFilter,
 };
-use crate::model::{CredentialId, Environment, Label, Scope, WorkspaceId};
+use crate::model::{CredentialId, Environment, Label, WorkspaceId};
 
 /// A proxied request, never its content.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -205,11 +205,6 @@ impl Runs {
     /// load while writes succeed.
     pub fn refuses(&self) -> bool {
         self.shared.failing.load(Ordering::Relaxed) && self.shared.refusing.load(Ordering::Relaxed)
-    }
-
-    /// The latest runs of the workspaces in `within`, newest first; fewer if storage fails.
-    pub async fn recent(&self, limit: usize, within: &Scope) -> Vec<StoredRun> {
-        self.search(limit, &RunFilter::within(within)).await
     }
 
     /// The latest runs that match, newest first; fewer if storage fails. May read all kept records

@@ -55,7 +55,7 @@ pub enum SecretError {
     /// Fewer than [`SHORTEST_SECRET`] bytes.
     #[error(
         "the secret is shorter than {SHORTEST_SECRET} bytes: it could be an ordinary word, and so could not be masked in \
-         answers that repeat it"
+         responses that repeat it"
     )]
     TooShort,
     /// Usually a copying mistake.

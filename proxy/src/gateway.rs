@@ -32,9 +32,10 @@ use http::{
 };
 use hyper::{body::Incoming, upgrade::OnUpgrade};
 use keyside_config::{ErrorShape, Route, Settings};
-use keyside_credentials::{Clock, CredentialQuery, Grant, RequestId, Resolver, Secret, runs::Runs};
+use keyside_credentials::{
+    Clock, CredentialQuery, Grant, RequestContext, RequestId, Resolver, Secret, runs::Runs,
+};
 use parsed_head::ParsedHead;
-use tracing::{Instrument, Span};
 
 use crate::{
     activity::InFlightGuard,
@@ -108,8 +109,7 @@ struct Permit {
     secret: Secret,
     run_id: Option<Box<str>>,
     tag: Option<Box<str>>,
-    /// Adds the request's id to every log line written on its behalf.
-    span: Span,
+    context: RequestContext,
 }
 
 /// Why a request may not be forwarded, and the route that had been found by then.
@@ -171,10 +171,9 @@ impl Gateway {
         let over_http1 = head.version < Version::HTTP_2;
         let mut response = match self.check(&head, known_peer, arrival, in_flight) {
             ControlFlow::Continue((permit, in_flight)) => {
-                let span = permit.span.clone();
-                self.forward(permit, head, body, arrival, in_flight)
-                    .instrument(span)
-                    .await
+                let context = permit.context.clone();
+                let forwarding = self.forward(permit, head, body, arrival, in_flight);
+                context.run(forwarding).await
             }
             ControlFlow::Break(response) => response,
         };
@@ -238,7 +237,7 @@ impl Gateway {
         };
         let (route, rest) = route::find(&destination.provider, &head.method, target.rest)
             .ok_or(Refusal::PathNotAllowed)?;
-        let (grant, secret, quota_permit, span) = self
+        let (grant, secret, quota_permit, context) = self
             .grant(admitted, target.provider, request_id)
             .map_err(|refusal| Denied {
                 refusal,
@@ -256,7 +255,7 @@ impl Gateway {
             grant,
             run_id: admitted.run_id.map(Into::into),
             tag: admitted.tag.map(Into::into),
-            span,
+            context,
         }))
     }
 
@@ -267,7 +266,7 @@ impl Gateway {
         admitted: &Admitted<'_>,
         provider: &str,
         request_id: RequestId,
-    ) -> Result<(Grant, Secret, QuotaPermit, Span), Refusal> {
+    ) -> Result<(Grant, Secret, QuotaPermit, RequestContext), Refusal> {
         let grant = self.resolver.resolve(&CredentialQuery {
             workspace: admitted.workspace,
             provider,
@@ -280,9 +279,10 @@ impl Gateway {
         }
         let quota_permit = self.requests.try_acquire(grant.workspace());
         let quota_permit = quota_permit.ok_or(Refusal::Overloaded)?;
-        let span = request_span(request_id, &grant);
-        let secret = span.in_scope(|| grant.open())?;
-        Ok((grant, secret, quota_permit, span))
+        let (workspace, provider) = (grant.workspace().clone(), grant.provider().clone());
+        let context = RequestContext::with_credential(request_id, workspace, provider);
+        let secret = context.scope(|| grant.open())?;
+        Ok((grant, secret, quota_permit, context))
     }
 
     /// Forwards a permitted request and returns its response, or a refusal. From here on the
@@ -306,7 +306,7 @@ impl Gateway {
             secret,
             run_id,
             tag,
-            span,
+            context,
         } = permit;
         let held = (in_flight, quota_permit);
         let mut record =
@@ -336,10 +336,10 @@ impl Gateway {
         };
         match client {
             Some(client) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
-                upgrade::tunnel(client, response, pipeline, stream_idle, span).map(|()| Body::Empty)
+                upgrade::tunnel(client, response, pipeline, stream_idle).map(|()| Body::Empty)
             }
             _ => relay::relay(response, lease, pipeline, stream_idle)
-                .map(|relay| Body::relayed(relay, span)),
+                .map(|relay| Body::relayed(relay, context)),
         }
     }
 
@@ -402,22 +402,6 @@ impl Gateway {
             _ => Ok(answer),
         })
     }
-}
-
-/// The span in which one permitted request is handled, until the last byte of its response. Log
-/// lines written inside it carry its fields.
-///
-/// Created once per permitted request; refusals by the head pay nothing for it. The level is ERROR
-/// so that any filter that writes lines enables it too, and it has no parent, which saves a lookup.
-/// Its values are copied once and formatted only when a line is written.
-fn request_span(request_id: RequestId, grant: &Grant) -> Span {
-    tracing::error_span!(
-        parent: None,
-        "request",
-        request_id = request_id.as_str(),
-        workspace = grant.workspace().as_str(),
-        provider = grant.provider().as_str(),
-    )
 }
 
 /// Answers a probe of a base URL: 200 for HEAD, 204 for OPTIONS, the same for every caller.

@@ -21,6 +21,7 @@ use hyper::{
     upgrade::{OnUpgrade, Upgraded},
 };
 use hyper_util::rt::TokioIo;
+use keyside_credentials::RequestContext;
 pub(crate) use offer::Offer;
 use redaction::Redaction;
 use tokio::{
@@ -28,7 +29,6 @@ use tokio::{
     sync::watch,
     time::{Instant, sleep_until},
 };
-use tracing::{Instrument, Span};
 
 use crate::{
     hop::list_contains,
@@ -46,14 +46,12 @@ pub(crate) fn is_websocket(head: &Parts) -> bool {
         && list_contains(&head.headers, &header::UPGRADE, "websocket")
 }
 
-/// Answers the handshake and carries bytes until one side ends, in a task inside the request's
-/// span.
+/// Answers the handshake and carries bytes until one side ends, in a task of its own.
 pub(crate) fn tunnel(
     client: OnUpgrade,
     mut answer: Response<Incoming>,
     pipeline: ResponsePipeline,
     stream_idle: Duration,
-    span: Span,
 ) -> Response<()> {
     let upstream = hyper::upgrade::on(&mut answer);
     let (mut head, _) = answer.into_parts();
@@ -66,8 +64,7 @@ pub(crate) fn tunnel(
     head.extensions = http::Extensions::new();
     head.version = Version::HTTP_11;
     pipeline.record.in_flight.becomes_tunnel();
-    let tunnel = run_tunnel(client, upstream, frames, pipeline, stream_idle);
-    tokio::spawn(tunnel.instrument(span));
+    RequestContext::spawn(run_tunnel(client, upstream, frames, pipeline, stream_idle));
     Response::from_parts(head, ())
 }
 

@@ -1,6 +1,6 @@
 //! Finds the admin API's address and token: in flags, then the environment, then the settings.
 
-use std::{fs::File, path::PathBuf};
+use std::{env, fs::File, path::PathBuf};
 
 use clap::Args;
 use keyside_config::{BaseUrl, BaseUrlError, Settings, Sources, Store, reachable};
@@ -39,7 +39,7 @@ impl Admin {
         if let Some(path) = &self.token_file {
             return read(path.clone(), "the file named by --token-file");
         }
-        let token = std::env::var(TOKEN).map(Zeroizing::new);
+        let token = env::var(TOKEN).map(Zeroizing::new);
         if let Some(token) = token.ok().map(trimmed).filter(|token| !token.is_empty()) {
             return Ok(token);
         }
@@ -91,7 +91,7 @@ fn trimmed(text: Zeroizing<String>) -> Zeroizing<String> {
 }
 
 fn variable(name: &str) -> Option<String> {
-    let value = std::env::var(name).ok()?;
+    let value = env::var(name).ok()?;
     Some(value.trim().to_owned()).filter(|value| !value.is_empty())
 }
 

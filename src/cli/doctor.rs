@@ -12,7 +12,7 @@ mod running;
 mod store;
 mod vault;
 
-use std::time::Duration;
+use std::{iter, time::Duration};
 
 use clap::Args;
 use keyside_config::{DeclaredCredential, Settings, Sources};
@@ -98,7 +98,7 @@ fn settings_findings(settings: &Settings) -> Vec<Finding> {
     let warnings = warnings::of(settings).into_iter();
     let warnings = warnings.map(|warning| Finding::warn("settings", warning));
     let read = Finding::ok("settings", "this release can run them");
-    std::iter::once(read).chain(warnings).collect()
+    iter::once(read).chain(warnings).collect()
 }
 
 fn as_text(findings: &[Finding]) -> String {

@@ -308,6 +308,8 @@ const DELETE: u8 = 0x7f;
 
 #[cfg(test)]
 mod tests {
+    use std::mem;
+
     use super::*;
 
     impl Keys for &[u8] {
@@ -316,7 +318,7 @@ mod tests {
         }
 
         fn discard(&mut self) -> io::Result<bool> {
-            let rest = std::mem::take(self);
+            let rest = mem::take(self);
             Ok(rest.iter().any(|byte| !matches!(byte, b'\n' | b'\r')))
         }
     }

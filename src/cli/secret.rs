@@ -44,9 +44,9 @@ pub(crate) struct SecretInput {
 
 impl SecretInput {
     #[cfg(test)]
-    pub(super) fn file(path: &std::path::Path) -> Self {
+    pub(super) fn file(path: PathBuf) -> Self {
         Self {
-            secret_file: Some(path.to_owned()),
+            secret_file: Some(path),
             stdin: false,
         }
     }

@@ -4,7 +4,10 @@
 //! A buffer that grows leaves copies in freed memory, and so does a reader with a buffer of its
 //! own. So everything is read from a file descriptor straight into the one buffer.
 
-use std::io::{self, ErrorKind, Read};
+use std::{
+    io::{self, ErrorKind, Read},
+    mem,
+};
 
 use zeroize::Zeroizing;
 
@@ -48,7 +51,7 @@ pub(super) fn into_text(mut bytes: Zeroizing<Vec<u8>>) -> Result<Zeroizing<Strin
     if str::from_utf8(&bytes).is_err() {
         return Err(ReadError::NotUtf8);
     }
-    let text = String::from_utf8(std::mem::take(&mut *bytes));
+    let text = String::from_utf8(mem::take(&mut *bytes));
     text.map(Zeroizing::new).map_err(|_| ReadError::NotUtf8)
 }
 

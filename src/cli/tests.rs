@@ -1,7 +1,7 @@
 //! Tests the command line's own rules: what it accepts, what it refuses, and what it never repeats.
 //! The end-to-end tests run the commands with the real binary.
 
-use std::{ffi::OsString, io::Write, process::ExitCode};
+use std::{ffi::OsString, io::Write, path::Path, process::ExitCode};
 
 use clap::Parser;
 
@@ -169,14 +169,14 @@ fn a_key_given_as_the_settings_file_is_not_repeated() {
     }
 }
 
-fn read_secret(file: &std::path::Path) -> Result<zeroize::Zeroizing<String>, Failure> {
+fn read_secret(file: &Path) -> Result<zeroize::Zeroizing<String>, Failure> {
     let owner = SecretOwner {
         workspace: "acme",
         provider: "openai",
         label: "default",
         known: None,
     };
-    SecretInput::file(file).read(Some(&owner), &Output::new(false))
+    SecretInput::file(file.to_owned()).read(Some(&owner), &Output::new(false))
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Tests the client against admin APIs and other servers.
 
+use std::{convert::Infallible, sync::Arc};
+
 use axum::{Json, Router, http::StatusCode, routing::get};
 use serde_json::json;
 
@@ -128,7 +130,7 @@ async fn serve_tls() -> (String, rustls::pki_types::CertificateDer<'static>) {
         .with_no_client_auth()
         .with_single_cert(vec![certificate.clone()], key.into())
         .unwrap();
-    let acceptor = tokio_rustls::TlsAcceptor::from(std::sync::Arc::new(config));
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let base = format!(
         "https://localhost:{}",
@@ -145,9 +147,7 @@ async fn serve_tls() -> (String, rustls::pki_types::CertificateDer<'static>) {
                         .unwrap()
                         .to_owned();
                     let body = json!({ "authorization": sent }).to_string();
-                    Ok::<_, std::convert::Infallible>(hyper::Response::new(Full::<Bytes>::from(
-                        body,
-                    )))
+                    Ok::<_, Infallible>(hyper::Response::new(Full::<Bytes>::from(body)))
                 });
                 let stream = hyper_util::rt::TokioIo::new(stream);
                 let _ = hyper::server::conn::http1::Builder::new()

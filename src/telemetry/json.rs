@@ -1,8 +1,8 @@
 //! Formats a log line as one JSON object.
 //!
 //! Has the same shape as the JSON of `tracing-subscriber`, whose serializer checks every piece of a
-//! line again and cost more than any other step of a request. The fields of the request span that a
-//! line is written in come after it, at the top level.
+//! line again and cost more than any other step of a request. The fields of the request that a line
+//! belongs to come after it, at the top level.
 
 mod clock;
 
@@ -13,22 +13,23 @@ use tracing::{
     field::{Field, Visit},
 };
 use tracing_subscriber::{
-    fmt::{FmtContext, FormatEvent, format::Writer},
+    fmt::{FmtContext, FormatEvent, FormatFields, format::Writer},
     registry::LookupSpan,
 };
 
-use super::span_fields::{self, SpanFields};
+use super::request_fields;
 
 /// Formats events as JSON.
 pub(super) struct Json;
 
-impl<S> FormatEvent<S, SpanFields> for Json
+impl<S, N> FormatEvent<S, N> for Json
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'writer> FormatFields<'writer> + 'static,
 {
     fn format_event(
         &self,
-        context: &FmtContext<'_, S, SpanFields>,
+        _: &FmtContext<'_, S, N>,
         mut line: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
@@ -48,13 +49,7 @@ where
         // Comes from the code, not from a request, so nothing in it needs an escape.
         text.push_str(metadata.target());
         text.push('"');
-        span_fields::for_each(context, event, |name, value| {
-            text.push_str(",\"");
-            text.push_str(name);
-            text.push_str("\":\"");
-            Escaping(&mut text).push_str(value);
-            text.push('"');
-        });
+        request_fields::for_each(event, |name, value| push_field(&mut text, name, value));
         text.push_str("}\n");
         line.write_str(&text)
     }
@@ -65,6 +60,15 @@ pub(super) fn dropped(lines: usize) -> String {
     format!(
         "{{\"level\":\"WARN\",\"fields\":{{\"message\":\"log lines dropped\",\"lines\":{lines}}}}}\n"
     )
+}
+
+/// Appends a field that is not the first one of its object.
+fn push_field(text: &mut String, name: &str, value: &str) {
+    text.push_str(",\"");
+    text.push_str(name);
+    text.push_str("\":\"");
+    Escaping(text).push_str(value);
+    text.push('"');
 }
 
 /// Writes the fields of one event in their order.
@@ -159,6 +163,7 @@ pub(super) mod tests {
         sync::{Arc, Mutex},
     };
 
+    use keyside_credentials::{RequestContext, RequestId};
     use tracing_subscriber::fmt::MakeWriter;
 
     use super::*;
@@ -194,7 +199,6 @@ pub(super) mod tests {
     fn line(log: impl FnOnce()) -> serde_json::Value {
         let lines = Lines::default();
         let subscriber = tracing_subscriber::fmt()
-            .fmt_fields(SpanFields)
             .event_format(Json)
             .with_writer(lines.clone())
             .finish();
@@ -221,16 +225,19 @@ pub(super) mod tests {
         assert!(time.parse::<jiff::Timestamp>().is_ok(), "{time}");
     }
 
+    fn context() -> (RequestContext, RequestId) {
+        let id = RequestId::next();
+        let (workspace, provider) = ("acme".parse().unwrap(), "openai".parse().unwrap());
+        (RequestContext::with_credential(id, workspace, provider), id)
+    }
+
     #[test]
-    fn a_line_within_a_request_has_the_fields_of_its_span_at_the_top_level() {
-        let line = line(|| {
-            let span = tracing::error_span!("request", request_id = "req_1", workspace = "acme");
-            let _request = span.enter();
-            let other = tracing::error_span!(target: "another_crate", "task", request_id = "x");
-            other.in_scope(|| tracing::warn!(attempt = 2, "failed"));
-        });
-        assert_eq!(line["request_id"], "req_1");
+    fn a_line_within_a_request_has_its_fields_at_the_top_level() {
+        let (context, id) = context();
+        let line = line(|| context.scope(|| tracing::warn!(attempt = 2, "failed")));
+        assert_eq!(line["request_id"], id.as_str());
         assert_eq!(line["workspace"], "acme");
+        assert_eq!(line["provider"], "openai");
         assert_eq!(
             line["fields"],
             serde_json::json!({ "message": "failed", "attempt": 2 })
@@ -239,10 +246,8 @@ pub(super) mod tests {
 
     #[test]
     fn a_field_of_the_line_itself_is_not_repeated_at_the_top_level() {
-        let line = line(|| {
-            let span = tracing::error_span!("request", request_id = "req_1", workspace = "acme");
-            span.in_scope(|| tracing::info!(request_id = "req_1", "request"));
-        });
+        let (context, _) = context();
+        let line = line(|| context.scope(|| tracing::info!(request_id = "req_1", "request")));
         assert_eq!(line["fields"]["request_id"], "req_1");
         assert_eq!(line.get("request_id"), None);
         assert_eq!(line["workspace"], "acme");
@@ -250,12 +255,14 @@ pub(super) mod tests {
 
     #[test]
     fn a_line_outside_of_a_request_has_no_fields_at_the_top_level() {
+        let (context, _) = context();
         let line = line(|| {
-            let span = tracing::error_span!("request", request_id = "req_1");
-            span.in_scope(|| {});
+            context.scope(|| {});
             tracing::warn!("failed");
         });
-        assert_eq!(line.get("request_id"), None);
+        for name in ["request_id", "workspace", "provider"] {
+            assert_eq!(line.get(name), None);
+        }
     }
 
     #[test]
@@ -268,11 +275,11 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_value_of_a_span_is_escaped() {
-        let line = line(|| {
-            let span = tracing::error_span!("request", workspace = "a\"b\n");
-            span.in_scope(|| tracing::warn!("failed"));
-        });
-        assert_eq!(line["workspace"], "a\"b\n");
+    fn a_value_of_a_request_is_escaped() {
+        let mut object = "{\"id\":1".to_owned();
+        push_field(&mut object, "workspace", "a\"b\n");
+        object.push('}');
+        let object: serde_json::Value = serde_json::from_str(&object).unwrap();
+        assert_eq!(object["workspace"], "a\"b\n");
     }
 }

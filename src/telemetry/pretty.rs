@@ -12,11 +12,11 @@ use tracing::{
     field::{Field, Visit},
 };
 use tracing_subscriber::{
-    fmt::{FmtContext, FormatEvent, format::Writer},
+    fmt::{FmtContext, FormatEvent, FormatFields, format::Writer},
     registry::LookupSpan,
 };
 
-use super::span_fields::{self, SpanFields};
+use super::request_fields;
 use crate::terminal::printable;
 
 /// Formats events as short lines.
@@ -37,9 +37,10 @@ impl Pretty {
     }
 }
 
-impl<S> FormatEvent<S, SpanFields> for Pretty
+impl<S, N> FormatEvent<S, N> for Pretty
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'writer> FormatFields<'writer> + 'static,
 {
     #[expect(
         clippy::disallowed_methods,
@@ -47,7 +48,7 @@ where
     )]
     fn format_event(
         &self,
-        context: &FmtContext<'_, S, SpanFields>,
+        _: &FmtContext<'_, S, N>,
         mut line: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
@@ -60,7 +61,7 @@ where
         if shown.has_audit_head && shown.fields.is_empty() {
             return Ok(());
         }
-        span_fields::for_each(context, event, |name, value| {
+        request_fields::for_each(event, |name, value| {
             shown.add(name, &shortened(value));
         });
         let time = self.local_time(Timestamp::now());
@@ -176,13 +177,14 @@ const AUDIT_HEAD: &str = "audit_head";
 
 #[cfg(test)]
 mod tests {
+    use keyside_credentials::{RequestContext, RequestId};
+
     use super::{super::json::tests::Lines, *};
 
     fn line(ansi: bool, log: impl FnOnce()) -> String {
         let lines = Lines::default();
         let subscriber = tracing_subscriber::fmt()
             .with_ansi(ansi)
-            .fmt_fields(SpanFields)
             .event_format(Pretty {
                 zone: TimeZone::UTC,
             })
@@ -265,13 +267,18 @@ mod tests {
 
     #[test]
     fn a_line_within_a_request_ends_with_its_short_id() {
+        let id = RequestId::next();
+        let (workspace, provider) = ("acme".parse().unwrap(), "openai".parse().unwrap());
+        let context = RequestContext::with_credential(id, workspace, provider);
         let line = line(false, || {
-            let span = tracing::error_span!("request", request_id = REQUEST_ID, workspace = "acme");
-            span.in_scope(|| tracing::warn!(attempt = 2, "failed"));
+            context.scope(|| tracing::warn!(attempt = 2, "failed"));
         });
+        let end = &id.as_str()[id.as_str().len() - 6..];
         assert_eq!(
             after_time(&line),
-            "WARN  failed attempt=2 request_id=req_\u{2026}00000a workspace=acme\n"
+            format!(
+                "WARN  failed attempt=2 request_id=req_\u{2026}{end} workspace=acme provider=openai\n"
+            )
         );
     }
 

@@ -9,6 +9,8 @@ pytest.register_assert_rewrite("contract", "exchange", "stage")
 from contract import every_provider  # noqa: E402
 from stage import Mode, Stage, mode  # noqa: E402
 
+pytest_plugins = ["harness.skipped"]
+
 MODE = mode()
 PROVIDERS = every_provider()
 
@@ -48,14 +50,3 @@ def stage(tmp_path_factory) -> Iterator[Stage]:
 @pytest.fixture
 def current_mode() -> Mode:
     return MODE
-
-
-def pytest_terminal_summary(terminalreporter):
-    """A skipped test proves nothing, so the last lines report it."""
-    skipped = terminalreporter.stats.get("skipped", [])
-    if not skipped:
-        return
-    reasons = sorted({report.longrepr[2].removeprefix("Skipped: ") for report in skipped})
-    terminalreporter.section(f"{len(skipped)} TESTS DID NOT RUN", sep="!", red=True, bold=True)
-    for reason in reasons:
-        terminalreporter.line(reason, red=True)

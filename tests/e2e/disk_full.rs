@@ -24,8 +24,10 @@ fn changes_are_refused_on_a_full_disk_and_accepted_when_space_is_freed() {
     for round in 0..3 {
         let ballast = disk.fill();
         let label = format!("while-full-{round}");
-        check_refused(&try_key(&keyside, &label));
-        check_refused(&try_workspace(&keyside, &label));
+        for refused in [try_key(&keyside, &label), try_workspace(&keyside, &label)] {
+            check_refused(&refused);
+            check_cause_logged(&keyside, &refused);
+        }
         check_unchanged(&keyside, &made);
         fs::remove_file(ballast).expect("a file");
         let view = eventually("changes are made again", || {
@@ -185,6 +187,17 @@ pub fn check_refused(answer: &Message) {
     for field in ["title", "detail", "remedy", "requestId"] {
         let said = problem[field].as_str().unwrap_or_default();
         assert!(!said.is_empty(), "no {field} in {text}");
+    }
+}
+
+/// Checks that the storage error was logged with the id of the request.
+fn check_cause_logged(keyside: &Keyside, refused: &Message) {
+    let problem = refused.json();
+    if problem["type"] == "urn:keyside:problem:store-unavailable" {
+        keyside.log_line(|line| {
+            line["fields"]["message"] == "a change failed"
+                && line["request_id"] == problem["requestId"]
+        });
     }
 }
 

@@ -114,7 +114,7 @@ impl<'a> Reports<'a> {
         assert_eq!(lines, 1, "{run}: one line a request");
         let explained = field(&line, "cause").is_some() && field(&line, "remedy").is_some();
         assert_eq!(explained, outcome == "unanswered", "{run}: {line}");
-        // The line has these fields itself, so those of the request's span are not added.
+        // The line has these fields itself, so they are not added to it again.
         for name in ["request_id", "workspace", "provider"] {
             assert!(line["fields"].get(name).is_some(), "{run}: {line}");
             assert!(line.get(name).is_none(), "{run}: {line}");

@@ -97,7 +97,7 @@ fn the_result_of_a_live_check_is_audited_without_the_key() {
     let audit = keyside.admin("GET", "/api/audit?event=credential_verified", None);
     expect::keyless("audit", &audit);
     let record = &audit.json()["items"][0];
-    assert_eq!(record["note"], "rejected, the provider answered 401");
+    assert_eq!(record["note"], "rejected, the provider responded with 401");
     assert_eq!(record["fingerprint"], view["fingerprint"]);
     assert!(!keyside.logs().contains(KEY), "logged");
 }

@@ -18,6 +18,8 @@ from provider import Provider
 from sidecar import Settings, Sidecar, commands, declared
 from slow import Slow
 
+pytest_plugins = ["harness.skipped"]
+
 
 @pytest.fixture(scope="session", autouse=True)
 def a_clean_environment():
@@ -195,14 +197,3 @@ def _start(folder: Path, tls: Tls, issuers: Issuers) -> Bao:
     running = Bao(folder, tls)
     logins.enable_all(running, issuers)
     return running
-
-
-def pytest_terminal_summary(terminalreporter):
-    """A skipped test proves nothing, so the last lines report it."""
-    skipped = terminalreporter.stats.get("skipped", [])
-    if not skipped:
-        return
-    reasons = sorted({report.longrepr[2].removeprefix("Skipped: ") for report in skipped})
-    terminalreporter.section(f"{len(skipped)} TESTS DID NOT RUN", sep="!", red=True, bold=True)
-    for reason in reasons:
-        terminalreporter.line(reason, red=True)

@@ -7,9 +7,8 @@ use axum::{Json, extract::State, response::Response};
 use jiff::Timestamp;
 use keyside_config::ProviderId;
 use keyside_credentials::{
-    ActorId, AuditRecord, ChainName, CredentialId, Fingerprint, Hash, PublicKey, Receipt, Scope,
-    WorkspaceId,
-    audit::{AuditFilter, Break, Event, ReceiptError, VerifyError},
+    ActorId, AuditRecord, CredentialId, Fingerprint, Hash, PublicKey, Receipt, Scope, WorkspaceId,
+    audit::{AuditFilter, Event, ReceiptError, VerifyError},
 };
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -23,7 +22,7 @@ use crate::{
     query::Parameters,
     schemas::{bodies, queries},
     state::AdminState,
-    wire,
+    wire::{self, ConfirmView, VerifyView},
 };
 
 /// Audit records, newest first. A page may be short or empty and still have a `nextCursor`: each
@@ -75,10 +74,7 @@ pub(super) async fn export(
 ) -> Result<Response, Problem> {
     let filter = filter(&caller, &mut query);
     let format = query.optional("format", form::choice);
-    let from = query.optional("from", |text| {
-        let time = text.parse::<Timestamp>();
-        time.map_err(|_| "expected a time, such as 2026-11-29T00:00:00Z".to_owned())
-    });
+    let from = query.optional("from", wire::time);
     query.finish()?;
     check_filter(&state, &caller, filter.workspace.as_ref())?;
     let format = format.unwrap_or(export::Format::Ndjson);
@@ -112,16 +108,7 @@ pub(super) async fn verify(
     let registry = state.registry;
     let checked = permit.run_blocking(async move { registry.audit().verify().await });
     let (verified, _permit) = checked.await?;
-    match verified {
-        Ok(verified) => Ok(Json(VerifyView {
-            intact: true,
-            records: Some(verified.records),
-            chains: Some(verified.heads.len()),
-            ..VerifyView::default()
-        })),
-        Err(VerifyError::Broken(found)) => Ok(Json(VerifyView::broken(&found))),
-        Err(error) => Err(unverified(error)),
-    }
+    VerifyView::of(verified).map(Json).map_err(unverified)
 }
 
 /// The Ed25519 public key that verifies the heads and receipts of this installation, for example to
@@ -163,15 +150,7 @@ pub(super) async fn confirm(
         }
         None => Err(ReceiptError::Foreign.into()),
     };
-    let finding = match confirmed {
-        Ok(()) => None,
-        Err(error) if error.is_finding() => Some(error.to_string()),
-        Err(error) => return Err(unverified(error)),
-    };
-    Ok(Json(ConfirmView {
-        confirmed: finding.is_none(),
-        finding,
-    }))
+    ConfirmView::of(confirmed).map(Json).map_err(unverified)
 }
 
 /// A page of audit records. `nextCursor` is opaque.
@@ -224,44 +203,6 @@ pub(super) struct PublicKeyView {
     /// 64 hex digits.
     #[schema(value_type = String)]
     public_key: PublicKey,
-}
-
-/// The result of verifying the audit log.
-#[derive(Default, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct VerifyView {
-    intact: bool,
-    /// The number of records in all chains.
-    records: Option<u64>,
-    /// The number of chains: the installation's, and one per workspace, including erased ones.
-    chains: Option<usize>,
-    /// The chain that failed.
-    #[schema(value_type = Option<String>)]
-    chain: Option<ChainName>,
-    /// The first record that failed; null if the head of the chain did.
-    position: Option<u64>,
-    /// Why verification failed.
-    finding: Option<String>,
-}
-
-impl VerifyView {
-    fn broken(found: &Break) -> Self {
-        Self {
-            chain: Some(found.chain.clone()),
-            position: Some(found.position).filter(|position| *position > 0),
-            finding: Some(found.to_string()),
-            ..Self::default()
-        }
-    }
-}
-
-/// The result of verifying a receipt.
-#[derive(Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct ConfirmView {
-    confirmed: bool,
-    /// Why the receipt is not confirmed.
-    finding: Option<String>,
 }
 
 impl RecordView {

@@ -52,8 +52,8 @@ fn filter(caller: &Caller, query: &mut Parameters) -> RunFilter {
         tag: query.optional("tag", text),
         status: query.optional("status", status),
         outcome: query.optional("outcome", text),
-        since: query.optional("since", time),
-        until: query.optional("until", time),
+        since: query.optional("since", wire::time),
+        until: query.optional("until", wire::time),
     }
 }
 
@@ -67,11 +67,6 @@ fn status(text: &str) -> Result<u16, String> {
     let number = text.parse().ok();
     let number = number.filter(|number| *number <= 599);
     number.ok_or_else(|| "expected a status, or 0 for none".to_owned())
-}
-
-fn time(text: &str) -> Result<Timestamp, String> {
-    let expected = "expected a time in the form of 2027-01-31T00:00:00Z";
-    text.parse().map_err(|_| expected.to_owned())
 }
 
 /// A request through the proxy, without contents.

@@ -1,5 +1,7 @@
 //! Expensive requests run a few at a time, and never delay a change.
 
+use std::convert::Infallible;
+
 use http::Response;
 use tokio::task::JoinHandle;
 
@@ -9,7 +11,7 @@ const CHECK: &str = "/api/audit/verify";
 const EXPORT: &str = "/api/audit/export";
 const RECORDS: &str = "/api/audit";
 
-type Answering = JoinHandle<Result<Response<Body>, std::convert::Infallible>>;
+type Answering = JoinHandle<Result<Response<Body>, Infallible>>;
 
 impl Api {
     /// A request that goes on while the test does other things.
@@ -294,7 +296,7 @@ async fn a_client_that_reads_too_slowly_loses_its_permit_and_the_rest_of_the_bod
     let unread = unread.await.unwrap().unwrap();
     assert_eq!(unread.status(), StatusCode::OK);
     assert_too_many_in_progress(&api.post("/api/backup", &json!({})).await);
-    tokio::time::advance(std::time::Duration::from_secs(10 * 60 + 1)).await;
+    tokio::time::advance(Duration::from_secs(10 * 60 + 1)).await;
     yield_to_others().await;
     let next = api.post("/api/backup", &json!({})).await;
     assert_eq!(next.status, StatusCode::OK);

@@ -155,7 +155,7 @@ async fn a_backup_is_one_file_that_can_be_checked() {
     );
     let bytes = response.into_body().collect().await.unwrap().to_bytes();
     let file = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(file.path(), bytes).unwrap();
+    fs::write(file.path(), bytes).unwrap();
     let header = keyside_credentials::backup::check(file.path()).unwrap();
     assert!(header.id.starts_with("bak_"));
 }

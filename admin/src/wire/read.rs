@@ -129,10 +129,14 @@ parsed!(Label, ProviderId, UsageTag, WorkspaceId);
 
 impl FromText for Timestamp {
     fn from_text(text: &str) -> Result<Self, String> {
-        // jiff's own error quotes the text.
-        let expected = "expected a time (RFC 3339) such as 2027-01-31T00:00:00Z";
-        text.parse().map_err(|_| expected.to_owned())
+        time(text)
     }
+}
+
+/// Parses a time. jiff's own error would quote the text.
+pub(crate) fn time(text: &str) -> Result<Timestamp, String> {
+    let expected = "expected a time (RFC 3339) such as 2027-01-31T00:00:00Z";
+    text.parse().map_err(|_| expected.to_owned())
 }
 
 /// Parses a type of the domain. Its errors state the rule and do not repeat the text.

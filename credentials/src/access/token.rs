@@ -237,8 +237,7 @@ impl From<&TokenDocument> for Principal {
 
 /// `prefix` and 256 random bits in base64url. The prefix lets secret scanners recognise the token.
 fn random_text(prefix: &str) -> Zeroizing<String> {
-    let mut bits = Zeroizing::new([0; 32]);
-    entropy::fill(&mut *bits);
+    let bits = entropy::secret();
     // Allocated at full length: a buffer that grows leaves an unwiped copy in freed memory.
     let mut text = Zeroizing::new(String::with_capacity(prefix.len() + 43));
     text.push_str(prefix);

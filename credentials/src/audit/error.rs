@@ -17,6 +17,17 @@ pub struct Break {
     pub finding: String,
 }
 
+impl Break {
+    /// A finding about a chain as a whole.
+    pub(super) fn of_chain(chain: &ChainName, finding: impl Into<String>) -> Self {
+        Self {
+            chain: chain.clone(),
+            position: 0,
+            finding: finding.into(),
+        }
+    }
+}
+
 impl fmt::Display for Break {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use keyside_config::ProviderId;
 use keyside_store::{
     Backend, StorageError,
-    chain::{ChainName, Damage, LoadError},
+    chain::{Damage, LoadError},
 };
 
 use super::{Audit, Break, Receipt, Verified, VerifyError, verify::KEYS_LOST};
@@ -116,7 +116,7 @@ impl OfflineAudit {
             Err(LoadError::Damaged(damage)) => format!("{damage}. {PUT_BACK}"),
             Err(LoadError::Storage(error)) => return Err(error),
         };
-        Ok(Some(broken(
+        Ok(Some(Break::of_chain(
             self.chains.installation().chain.name(),
             finding,
         )))
@@ -133,7 +133,7 @@ impl OfflineAudit {
         }
         let finding =
             "its head is gone, and the keyring has keys of workspaces that were in the store";
-        Ok(Some(broken(own.chain.name(), finding)))
+        Ok(Some(Break::of_chain(own.chain.name(), finding)))
     }
 
     /// Checks the chain of a workspace against its registration.
@@ -156,7 +156,7 @@ impl OfflineAudit {
             return Ok(None);
         }
         let finding = "its head is that of an erased workspace with the same id";
-        Ok(Some(broken(tracked.chain.name(), finding)))
+        Ok(Some(Break::of_chain(tracked.chain.name(), finding)))
     }
 
     async fn read_head(&self, tracked: &Tracked) -> Result<Option<Break>, StorageError> {
@@ -179,7 +179,7 @@ impl OfflineAudit {
                 "{damage}. {path} is the copy of the head that was acknowledged last, unless it was replaced too"
             ),
         };
-        Ok(Some(broken(name, finding)))
+        Ok(Some(Break::of_chain(name, finding)))
     }
 
     /// Reads every document, by the same rules as a start.
@@ -211,7 +211,9 @@ impl OfflineAudit {
         for (entry, body) in state.documents().zip(bodies) {
             if body.is_none() {
                 let finding = format!("its document {} is gone or edited", entry.name);
-                inspection.damage.push(broken(chain.name(), finding));
+                inspection
+                    .damage
+                    .push(Break::of_chain(chain.name(), finding));
             }
         }
         Ok(())
@@ -232,7 +234,7 @@ impl OfflineAudit {
             return Ok(());
         };
         if self.audit.has_lost_keys(id).await? {
-            inspection.damage.push(broken(name, KEYS_LOST));
+            inspection.damage.push(Break::of_chain(name, KEYS_LOST));
         }
         let loader = WorkspaceLoader {
             keyring: &self.keyring,
@@ -243,7 +245,7 @@ impl OfflineAudit {
         let (entry, findings) = loader.read(id, &tracked.chain, state).await?;
         for found in findings {
             let finding = format!("the document {}: {}", found.location, found.damage);
-            inspection.damage.push(broken(name, finding));
+            inspection.damage.push(Break::of_chain(name, finding));
         }
         for credential in entry.credentials.values() {
             let document = &credential.document;
@@ -312,7 +314,7 @@ impl OfflineAudit {
         };
         let accepted = self.chains.accept_clock(draft, behind.log).await;
         accepted.map_err(|error| {
-            VerifyError::Broken(broken(
+            VerifyError::Broken(Break::of_chain(
                 self.chains.installation().chain.name(),
                 error.to_string(),
             ))
@@ -322,12 +324,3 @@ impl OfflineAudit {
 
 /// The remedy for what no single file in `heads/` mends.
 const PUT_BACK: &str = "Put back the newest copy of the whole data folder, or restore a backup";
-
-/// A finding about a chain as a whole.
-fn broken(chain: &ChainName, finding: impl Into<String>) -> Break {
-    Break {
-        chain: chain.clone(),
-        position: 0,
-        finding: finding.into(),
-    }
-}

@@ -116,11 +116,8 @@ impl Audit {
         let matching = begun.filter(|(id, _)| filter.may_match(id));
         let chains = matching.map(|(id, _)| self.chains.of(id));
         let unreadable = chains.filter(|tracked| tracked.state().is_none());
-        let damaged = unreadable.map(|tracked| Break {
-            chain: tracked.chain.name().clone(),
-            position: 0,
-            finding: "its head failed verification, so none of its records can be read".to_owned(),
-        });
+        let finding = "its head failed verification, so none of its records can be read";
+        let damaged = unreadable.map(|tracked| Break::of_chain(tracked.chain.name(), finding));
         damaged.collect()
     }
 }
@@ -161,10 +158,14 @@ impl Source {
     }
 
     fn broken(&self, damage: &Damage) -> Break {
-        Break {
-            chain: self.name.clone(),
-            position: 0,
-            finding: damage.to_string(),
+        Break::of_chain(&self.name, damage.to_string())
+    }
+
+    fn cursor_of(&self, record: &StoredRecord) -> Cursor {
+        Cursor {
+            at: record.at,
+            chain: self.name.to_string(),
+            position: record.position,
         }
     }
 
@@ -230,11 +231,7 @@ impl Merge {
             let Some(newest) = reading.read.last() else {
                 continue;
             };
-            let at = Cursor {
-                at: newest.at,
-                chain: reading.source.name.to_string(),
-                position: newest.position,
-            };
+            let at = reading.source.cursor_of(newest);
             if !was_known {
                 // Only now is its position among the other chains known.
                 reading.next = at;
@@ -245,11 +242,7 @@ impl Merge {
             let source = reading.source.clone();
             match reading.read.last() {
                 Some(next) => {
-                    reading.next = Cursor {
-                        at: next.at,
-                        chain: at.chain.clone(),
-                        position: next.position,
-                    };
+                    reading.next = source.cursor_of(next);
                     self.cursors.push(reading);
                 }
                 None if reading.before > 1 => {

@@ -69,11 +69,8 @@ impl Audit {
             let tracked = self.chains.of(id);
             self.verify_one(&tracked, &mut verified).await?;
             if self.has_lost_keys(id).await? {
-                return Err(VerifyError::Broken(Break {
-                    chain: tracked.chain.name().clone(),
-                    position: 0,
-                    finding: KEYS_LOST.to_owned(),
-                }));
+                let found = Break::of_chain(tracked.chain.name(), KEYS_LOST);
+                return Err(VerifyError::Broken(found));
             }
         }
         if let Some(found) = self
@@ -82,11 +79,9 @@ impl Audit {
             .await
             .map_err(unreadable)?
         {
-            return Err(VerifyError::Broken(Break {
-                chain: self.chains.installation().chain.name().clone(),
-                position: 0,
-                finding: found.to_string(),
-            }));
+            let chain = self.chains.installation().chain.name();
+            let found = Break::of_chain(chain, found.to_string());
+            return Err(VerifyError::Broken(found));
         }
         self.verify_links().await?;
         Ok(verified)

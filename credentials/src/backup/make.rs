@@ -25,6 +25,7 @@ use crate::{
     model::{ActorContext, random_id},
     record::{Draft, Event},
     registry::{ChangeError, Registry},
+    request_context::RequestContext,
 };
 
 /// A backup that is being written.
@@ -100,7 +101,7 @@ impl Registry {
         drop((own, guard));
         let (to, pieces) = mpsc::channel(PIECES_AHEAD);
         let (sealer, begin) = Sealer::new(&header, key);
-        tokio::spawn(async move {
+        RequestContext::spawn(async move {
             let mut writer = Writer {
                 sealer,
                 to: to.clone(),

@@ -15,10 +15,9 @@ use tempfile::TempDir;
 use super::*;
 use crate::{
     ActorContext, CredentialQuery, Environment, Filter, Kms, KmsError, KmsSource, NewCredential,
-    NewWorkspace, OpenError, OpenOptions, Refusal, Registry, Revocation, Scope, Secret,
-    SystemClock,
+    NewWorkspace, OpenError, OpenOptions, Refusal, Registry, Revocation, Secret, SystemClock,
     audit::{AuditFilter, AuditRecord, Event, VerifyError},
-    runs::Run,
+    runs::{Run, RunFilter},
 };
 
 mod altered;
@@ -103,6 +102,14 @@ impl Machine {
         (machine, registry)
     }
 
+    /// A running installation with a workspace and a key, and a backup of it.
+    async fn backed_up() -> (Self, Arc<Registry>, PathBuf) {
+        let (machine, registry) = Self::running().await;
+        let file = machine.path("backup");
+        backup(&registry, &file).await;
+        (machine, registry, file)
+    }
+
     async fn restore(&self, file: &Path) -> Result<Restored, RestoreError> {
         self.restore_as(file, false, false).await
     }
@@ -135,6 +142,11 @@ impl Machine {
     /// Deletes the store, as if its disk was lost.
     fn lose_the_store(&self) {
         fs::remove_dir_all(self.path("store")).unwrap();
+    }
+
+    async fn close_and_lose_the_store(&self, registry: Arc<Registry>) {
+        close(self, registry).await;
+        self.lose_the_store();
     }
 }
 
@@ -294,15 +306,24 @@ async fn restored_run_records_continue_after_deleted_ones() {
     }
     let file = machine.path("backup");
     backup(&registry, &file).await;
-    let kept = registry.runs().recent(usize::MAX, &Scope::All).await;
+    let kept = registry
+        .runs()
+        .search(usize::MAX, &RunFilter::default())
+        .await;
     assert!((100..600).contains(&kept.len()), "{}", kept.len());
     let there = Machine::with_key_of(&machine);
     assert!(there.restore(&file).await.unwrap().run_blocks > 0);
     let restored = there.open().await;
-    assert_eq!(restored.runs().recent(usize::MAX, &Scope::All).await, kept);
+    assert_eq!(
+        restored
+            .runs()
+            .search(usize::MAX, &RunFilter::default())
+            .await,
+        kept
+    );
     restored.runs().record(run(600));
     restored.runs().flush().await;
-    let latest = restored.runs().recent(2, &Scope::All).await;
+    let latest = restored.runs().search(2, &RunFilter::default()).await;
     assert_eq!((latest[0].latency_us, &latest[1]), (600, &kept[0]));
 }
 
@@ -388,9 +409,7 @@ async fn a_backup_during_writes_is_consistent_and_has_every_earlier_acknowledged
 
 #[tokio::test]
 async fn a_damaged_truncated_or_extended_backup_is_refused_and_nothing_is_written() {
-    let (machine, registry) = Machine::running().await;
-    let file = machine.path("backup");
-    backup(&registry, &file).await;
+    let (machine, _registry, file) = Machine::backed_up().await;
     let whole = fs::read(&file).unwrap();
     let there = Machine::with_key_of(&machine);
     let refused = async |contents: &[u8]| {
@@ -443,9 +462,7 @@ async fn a_damaged_truncated_or_extended_backup_is_refused_and_nothing_is_writte
 #[tokio::test]
 async fn an_edited_backup_with_a_recomputed_checksum_does_not_decrypt() {
     use sha2::Digest;
-    let (machine, registry) = Machine::running().await;
-    let file = machine.path("backup");
-    backup(&registry, &file).await;
+    let (machine, _registry, file) = Machine::backed_up().await;
     let whole = fs::read(&file).unwrap();
     let there = Machine::with_key_of(&machine);
     // In the header's epoch, and in the last chunk.
@@ -469,9 +486,7 @@ async fn an_edited_backup_with_a_recomputed_checksum_does_not_decrypt() {
 
 #[tokio::test]
 async fn only_the_header_of_a_backup_is_readable() {
-    let (machine, registry) = Machine::running().await;
-    let file = machine.path("backup");
-    backup(&registry, &file).await;
+    let (machine, _registry, file) = Machine::backed_up().await;
     let token = fs::read_to_string(machine.path("admin-token")).unwrap();
     let contents = fs::read(&file).unwrap();
     let holds = |text: &str| {

@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use keyside_store::PublicKey;
-use zeroize::Zeroizing;
 
 use super::{Keyring, KeyringError, KeyringFile, SigningKeys};
 use crate::{
@@ -75,9 +74,7 @@ impl Keyring {
         &self,
         prefix: &str,
     ) -> Result<(SealingKey, WrappedStandaloneKey), KeyringError> {
-        let mut root = Zeroizing::new([0; 32]);
-        entropy::fill(&mut *root);
-        let id = random_id(prefix);
+        let (root, id) = (entropy::secret(), random_id(prefix));
         let installation = self.installation.installation();
         let wrapping = Wrapping::of_installation(installation, &id, "");
         let stored = self.stored.lock().await;

@@ -4,10 +4,12 @@ mod service;
 mod shared;
 mod successor;
 
+use keyside_config::{LocalKms, MasterKeySource};
 use keyside_store::Signer;
+use tempfile::TempDir;
 
 use super::*;
-use crate::{MasterKey, sealing::SealContext};
+use crate::{KmsSource, MasterKey, sealing::SealContext};
 
 fn kms(byte: u8) -> Kms {
     Kms::local(MasterKey::parse(&[byte; 32], "a test").unwrap())
@@ -17,13 +19,34 @@ fn acme() -> WorkspaceId {
     "acme".parse().unwrap()
 }
 
+/// A new keyring, and its file.
+async fn created() -> (TempDir, PathBuf, Keyring) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("keyring");
+    let keyring = Keyring::open_or_create(&path, kms(1)).await.unwrap();
+    (folder, path, keyring)
+}
+
+/// Two processes with one keyring and the same generated master key, and the id of acme's key.
+async fn two_with_generated_master_key() -> (TempDir, [Keyring; 2], String) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("keyring");
+    let source = KmsSource::Local(LocalKms {
+        master_key: MasterKeySource::Generated(folder.path().join("master-key")),
+        previous_master_key: None,
+    });
+    let opened = || Keyring::open_or_create(&path, Kms::open(&source, &path).unwrap());
+    let one = opened().await.unwrap();
+    let id = one.add(&acme()).await.unwrap().id().to_owned();
+    let other = opened().await.unwrap();
+    (folder, [one, other], id)
+}
+
 const CONTEXT: SealContext<'_> = SealContext::Document { key: "a" };
 
 #[tokio::test]
 async fn an_added_key_decrypts_its_secrets_after_a_restart() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("keyring");
-    let keyring = Keyring::open_or_create(&path, kms(1)).await.unwrap();
+    let (_folder, path, keyring) = created().await;
     let key = keyring.add(&acme()).await.unwrap();
     let (blob, id) = (key.seal(&CONTEXT, b"x"), key.id().to_owned());
     drop((keyring, key));
@@ -49,9 +72,7 @@ async fn a_wrong_master_key_is_reported_on_opening() {
 
 #[tokio::test]
 async fn a_key_moved_to_another_workspace_is_refused() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("keyring");
-    let keyring = Keyring::open_or_create(&path, kms(1)).await.unwrap();
+    let (_folder, path, keyring) = created().await;
     keyring.add(&acme()).await.unwrap();
     drop(keyring);
     let moved = std::fs::read_to_string(&path)
@@ -64,9 +85,7 @@ async fn a_key_moved_to_another_workspace_is_refused() {
 
 #[tokio::test]
 async fn the_file_contains_no_usable_key_without_the_master_key() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("keyring");
-    let keyring = Keyring::open_or_create(&path, kms(1)).await.unwrap();
+    let (_folder, path, keyring) = created().await;
     let one = keyring.add(&acme()).await.unwrap();
     let two = keyring.add(&"globex".parse().unwrap()).await.unwrap();
     assert!(two.open(&CONTEXT, &one.seal(&CONTEXT, b"x")).is_err());
@@ -102,9 +121,7 @@ async fn damage_a_later_format_and_a_development_format_are_different_errors() {
 
 #[tokio::test]
 async fn the_signing_key_survives_a_restart() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("keyring");
-    let keyring = Keyring::open_or_create(&path, kms(1)).await.unwrap();
+    let (_folder, path, keyring) = created().await;
     let public = keyring.public_key();
     drop(keyring);
     let keyring = Keyring::open_or_create(&path, kms(1)).await.unwrap();
@@ -119,9 +136,7 @@ async fn the_signing_key_survives_a_restart() {
 /// store again.
 #[tokio::test]
 async fn no_key_unwraps_if_the_public_key_was_replaced() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("keyring");
-    let keyring = Keyring::open_or_create(&path, kms(1)).await.unwrap();
+    let (_folder, path, keyring) = created().await;
     keyring.add(&acme()).await.unwrap();
     keyring.add_next(&acme()).await.unwrap();
     drop(keyring);
@@ -146,9 +161,7 @@ async fn no_key_unwraps_if_the_public_key_was_replaced() {
 /// Nothing is wrapped together with the replaced public key, either.
 #[tokio::test]
 async fn a_public_key_replaced_at_run_time_is_not_trusted() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("keyring");
-    let keyring = Keyring::open_or_create(&path, kms(1)).await.unwrap();
+    let (_folder, path, keyring) = created().await;
     let key = keyring.add(&acme()).await.unwrap();
     let mut file = KeyringFile::read(&path).unwrap().unwrap();
     file.public_key = SigningKey::from_seed(&[5; 32]).public();
@@ -192,9 +205,7 @@ async fn a_read_only_keyring_decrypts_and_cannot_sign() {
 /// The header of a backup shows one to everyone.
 #[tokio::test]
 async fn a_key_wrapped_for_another_purpose_does_not_sign() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("keyring");
-    let keyring = Keyring::open_or_create(&path, kms(1)).await.unwrap();
+    let (_folder, path, keyring) = created().await;
     let (key, alone) = keyring.new_standalone_key("bk_").await.unwrap();
     drop(keyring);
     let mut file = KeyringFile::read(&path).unwrap().unwrap();
@@ -209,9 +220,7 @@ async fn a_key_wrapped_for_another_purpose_does_not_sign() {
 
 #[tokio::test]
 async fn a_key_left_by_a_crash_is_used_and_not_replaced() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("keyring");
-    let keyring = Keyring::open_or_create(&path, kms(1)).await.unwrap();
+    let (_folder, path, keyring) = created().await;
     let left = keyring.add(&acme()).await.unwrap().id().to_owned();
     drop(keyring);
     let keyring = Keyring::open_or_create(&path, kms(1)).await.unwrap();

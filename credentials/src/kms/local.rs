@@ -25,18 +25,12 @@ use crate::{
 
 /// A master key of the `local` driver. Its subkeys are in locked memory; the key itself is not
 /// kept.
-pub struct MasterKey {
-    /// Identifies the key without revealing anything about it.
-    id: String,
-    key: SealingKey,
-}
+pub struct MasterKey(SealingKey);
 
 impl MasterKey {
     /// A new key in base64, as `keyside master-key generate` prints it.
     pub fn generate() -> Zeroizing<String> {
-        let mut key = Zeroizing::new([0; KEY_LEN]);
-        entropy::fill(&mut *key);
-        Zeroizing::new(BASE64_STANDARD.encode(key.as_slice()))
+        Zeroizing::new(BASE64_STANDARD.encode(entropy::secret().as_slice()))
     }
 
     /// Parses a key from a file or variable: base64 (a trailing newline is ignored), or 32 raw
@@ -51,9 +45,9 @@ impl MasterKey {
         Ok(Self::new(&key))
     }
 
-    /// The master key's id, derived from the key.
+    /// The master key's id, derived from the key. Reveals nothing about it.
     pub fn id(&self) -> &str {
-        &self.id
+        self.0.id()
     }
 
     fn find(source: &MasterKeySource, keyring: &Path) -> Result<Self, KmsError> {
@@ -99,17 +93,12 @@ impl MasterKey {
     fn new(key: &[u8; KEY_LEN]) -> Self {
         let id = format!("mk_{}", hex(&subkey(key, b"keyside/1/master-key-id")[..8]));
         let root = subkey(key, b"keyside/1/wrap");
-        let key = SealingKey::new(&id, &"".into(), &root, &LockedMemory::default());
-        Self { id, key }
+        let memory = LockedMemory::default();
+        Self(SealingKey::new(&id, &"".into(), &root, &memory))
     }
 
     fn wrap(&self, wrapping: &Wrapping<'_>, key: &[u8; KEY_LEN]) -> Vec<u8> {
-        self.key.seal(&wrapping.seal_context(), key)
-    }
-
-    /// The id of the master key that wrapped `wrapped`.
-    fn id_in(wrapped: &[u8]) -> Option<&str> {
-        SealingKey::id_in(wrapped)
+        self.0.seal(&wrapping.seal_context(), key)
     }
 
     fn unwrap(
@@ -120,17 +109,17 @@ impl MasterKey {
         let not_authentic = || KmsError::NotAuthentic {
             key: wrapping.key.to_owned(),
         };
-        let plaintext = self
-            .key
-            .open(&wrapping.seal_context(), wrapped)
-            .map_err(|error| match error {
-                SealError::OtherKey => KmsError::WrongMasterKey {
-                    expected: SealingKey::id_in(wrapped).unwrap_or("another").to_owned(),
-                    given: self.id.clone(),
-                },
-                SealError::Malformed => KmsError::unreadable("local", wrapping.key, wrapped),
-                SealError::NotAuthentic => not_authentic(),
-            })?;
+        let plaintext =
+            self.0
+                .open(&wrapping.seal_context(), wrapped)
+                .map_err(|error| match error {
+                    SealError::OtherKey => KmsError::WrongMasterKey {
+                        expected: SealingKey::id_in(wrapped).unwrap_or("another").to_owned(),
+                        given: self.id().to_owned(),
+                    },
+                    SealError::Malformed => KmsError::unreadable("local", wrapping.key, wrapped),
+                    SealError::NotAuthentic => not_authentic(),
+                })?;
         let mut key = Zeroizing::new([0; KEY_LEN]);
         match plaintext.len() == KEY_LEN {
             true => key.copy_from_slice(&plaintext),
@@ -153,7 +142,7 @@ impl KeyService for LocalKeys {
     }
 
     fn wrapped_by(&self, wrapped: &[u8]) -> Option<String> {
-        MasterKey::id_in(wrapped).map(str::to_owned)
+        SealingKey::id_in(wrapped).map(str::to_owned)
     }
 
     fn can_make_new(&self) -> bool {
@@ -173,7 +162,7 @@ impl KeyService for LocalKeys {
         wrapping: &Wrapping<'_>,
         wrapped: &[u8],
     ) -> Result<Zeroizing<[u8; KEY_LEN]>, KmsError> {
-        let by = MasterKey::id_in(wrapped);
+        let by = SealingKey::id_in(wrapped);
         let key = by.and_then(|by| self.at_hand.iter().find(|key| key.id() == by));
         key.unwrap_or(&self.wraps).unwrap(wrapping, wrapped)
     }

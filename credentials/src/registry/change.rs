@@ -254,6 +254,28 @@ impl Registry {
         }
     }
 
+    /// The key that seals what is new in `workspace`. The keyring may be newer than the state that a
+    /// change is decided on: another process may have erased the workspace and destroyed its key
+    /// since. So a missing key counts as a lost race unless the workspace is still the same.
+    pub(super) async fn sealing_key(
+        &self,
+        workspace: &WorkspaceId,
+    ) -> Result<Arc<SealingKey>, ChangeError> {
+        if let Some(key) = self.keyring.current(workspace) {
+            return Ok(key);
+        }
+        let registered = |registry: &Self| {
+            let registration = registry.chains.registration(workspace);
+            registration.filter(|it| it.exists).map(|it| it.incarnation)
+        };
+        let before = registered(self);
+        self.refresh_installation_state().await?;
+        match registered(self) {
+            after if after.is_none() || after != before => Err(ChangeError::Raced),
+            _ => Err(ChangeError::KeyLost),
+        }
+    }
+
     /// Publishes a workspace to requests, unless a later state is known: a slow reader must not
     /// restore what was revoked meanwhile. Workspaces change concurrently, so the swap is retried.
     /// Returns whether it was published.

@@ -135,14 +135,9 @@ impl Registry {
         self.duplicates.forget();
         // Its own chain has ended, so the erasure will be finished in any case.
         let recorded = self.record_erasure(id, Some(end)).await;
-        recorded.map_err(|error| match error {
-            CommitError::NotBegun(error) | CommitError::OutcomeUnknown { error, .. }
-                if has_ended =>
-            {
-                ChangeError::ErasingUnfinished(error)
-            }
-            error if has_ended => ChangeError::ErasingUnfinished(StorageError::unavailable(error)),
-            error => error.into(),
+        recorded.map_err(|error| match has_ended {
+            true => ChangeError::ErasingUnfinished(error.into_storage_error()),
+            false => error.into(),
         })
     }
 

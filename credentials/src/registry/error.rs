@@ -236,9 +236,9 @@ fn not_taken(finding: &Finding) -> String {
     match (finding.verification, finding.status) {
         (Verification::Rejected, Some(status)) => format!("the provider refuses it with {status}"),
         (_, Some(status)) => {
-            format!("the provider answers {status}, which says nothing of the key")
+            format!("the provider responds with {status}, which says nothing about the key")
         }
-        (_, None) => "the provider does not answer".to_owned(),
+        (_, None) => "the provider does not respond".to_owned(),
     }
 }
 

@@ -473,10 +473,7 @@ fn tolerate_full_disk(what: &str, outcome: Result<(), CommitError>) -> Result<()
             tracing::error!(%error, "the disk is full: {what} is recorded at a later start");
             Ok(())
         }
-        Err(CommitError::NotBegun(error) | CommitError::OutcomeUnknown { error, .. }) => {
-            Err(error.into())
-        }
-        Err(error) => Err(StorageError::unavailable(error).into()),
+        Err(error) => Err(error.into_storage_error().into()),
         Ok(()) => Ok(()),
     }
 }

@@ -89,8 +89,7 @@ impl Registry {
             .lock_workspace(by, &so_far.workspace, Priority::Normal)
             .await?;
         let workspace = self.sound_workspace(&so_far.workspace)?;
-        let current = self.keyring.current(&so_far.workspace);
-        let mut key = current.ok_or(ChangeError::KeyLost)?;
+        let mut key = self.sealing_key(&so_far.workspace).await?;
         let begins = so_far.key.is_empty();
         let mut fresh = self.reseal_batch(&workspace, &key, unopenable);
         // Continues an unfinished rotation first, unless only unopenable credentials are left.

@@ -42,12 +42,16 @@ use std::{
 };
 
 use keyside_config::{Catalogue, CredentialRules, EnvironmentPin};
-use keyside_store::{Memory, chain::ChainName, faulty::Faulty};
+use keyside_store::{
+    Memory,
+    chain::{ChainName, Damage},
+    faulty::Faulty,
+};
 use tempfile::TempDir;
 
 use super::*;
 use crate::{
-    audit::{AuditFilter, AuditRecord, Event, Line, ReadError},
+    audit::{AuditFilter, AuditRecord, Event, Line, ReadError, VerifyError},
     chains::HEADS,
     clock::held::HeldClock,
     kms::MasterKey,
@@ -113,6 +117,16 @@ impl Installation {
 
     async fn try_open(&self) -> Result<Arc<Registry>, OpenError> {
         open_without_tasks(self.options(self.backend())).await
+    }
+
+    /// The damage for which the installation is refused, and the message.
+    async fn damage(&self) -> (Damage, String) {
+        let error = self.try_open().await.err().expect("a refused start");
+        let message = error.to_string();
+        match error {
+            OpenError::Damaged { damage, .. } => (damage, message),
+            _ => panic!("{message}"),
+        }
     }
 
     /// With background tasks: sweeps, links between chains, and notes of refused uses.
@@ -305,6 +319,22 @@ async fn records(registry: &Registry) -> Vec<AuditRecord> {
         )
     });
     records
+}
+
+/// The records of damaged documents.
+fn damages(recorded: &[AuditRecord]) -> Vec<&AuditRecord> {
+    let damages = recorded
+        .iter()
+        .filter(|it| it.event == Event::DocumentDamaged);
+    damages.collect()
+}
+
+/// Verifies the whole log, which must fail: the chain of the first damage found, and the damage.
+async fn found(registry: &Registry) -> (String, String) {
+    match registry.audit().verify().await {
+        Err(VerifyError::Broken(found)) => (found.chain.to_string(), found.finding),
+        other => panic!("{other:?}"),
+    }
 }
 
 /// All audit records, including those that chains write about themselves.

@@ -33,14 +33,6 @@ pub struct RunFilter {
 }
 
 impl RunFilter {
-    /// All runs of these workspaces.
-    pub fn within(scope: &Scope) -> Self {
-        Self {
-            within: scope.clone(),
-            ..Self::default()
-        }
-    }
-
     pub(super) fn passes(&self, run: &StoredRun) -> bool {
         let workspace = self.workspace.as_ref().map(WorkspaceId::as_str);
         let label = run.used.as_ref().map(|used| &*used.label);

@@ -51,7 +51,7 @@ async fn runs_are_returned_as_recorded_newest_first() {
     let runs = Runs::start(Arc::new(Memory::new()), HashMap::new());
     (0..3).for_each(|n| runs.record(run(n)));
     runs.flush().await;
-    let recent = runs.recent(2, &Scope::All).await;
+    let recent = runs.search(2, &RunFilter::default()).await;
     assert_eq!(numbers(&recent), [2, 1]);
     let (stored, noted) = (&recent[0], run(2));
     assert_eq!(
@@ -83,7 +83,7 @@ async fn a_run_without_a_provider_is_stored_with_an_empty_one() {
         ..run(1)
     });
     runs.flush().await;
-    let stored = runs.recent(1, &Scope::All).await;
+    let stored = runs.search(1, &RunFilter::default()).await;
     assert_eq!(&*stored[0].provider, "");
 }
 
@@ -253,7 +253,10 @@ async fn runs_and_last_used_times_survive_a_restart() {
     runs.record(run(2_000));
     runs.flush().await;
     let expected: Vec<_> = (0..=2_000).rev().collect();
-    assert_eq!(numbers(&runs.recent(5_000, &Scope::All).await), expected);
+    assert_eq!(
+        numbers(&runs.search(5_000, &RunFilter::default()).await),
+        expected
+    );
     assert_eq!(runs.last_used(&credential()), Some(run(2_000).at));
     let unused = format!("cred_{}", "b".repeat(26)).parse().unwrap();
     assert_eq!(runs.last_used(&unused), None);
@@ -269,7 +272,7 @@ async fn the_oldest_runs_are_deleted_first_and_enough_are_kept_after_a_restart()
             runs.record(run(n));
         }
         runs.flush().await;
-        let kept = numbers(&runs.recent(usize::MAX, &Scope::All).await);
+        let kept = numbers(&runs.search(usize::MAX, &RunFilter::default()).await);
         assert!((1_000..1_500).contains(&kept.len()), "{}", kept.len());
         assert_eq!(kept[0], 2_999);
     }
@@ -287,11 +290,17 @@ async fn damaged_blocks_of_the_log_are_skipped() {
         .contents()
         .runs
         .retain(|position, _| ![1, 3, 4].contains(position));
-    assert_eq!(numbers(&runs.recent(9, &Scope::All).await), [5, 4, 1]);
+    assert_eq!(
+        numbers(&runs.search(9, &RunFilter::default()).await),
+        [5, 4, 1]
+    );
     let runs = Runs::start(storage, HashMap::new());
     runs.record(run(6));
     runs.flush().await;
-    assert_eq!(numbers(&runs.recent(9, &Scope::All).await), [6, 5, 4, 1]);
+    assert_eq!(
+        numbers(&runs.search(9, &RunFilter::default()).await),
+        [6, 5, 4, 1]
+    );
 }
 
 #[tokio::test]
@@ -303,7 +312,7 @@ async fn a_full_queue_drops_and_counts_records_without_waiting() {
     runs.flush().await;
     assert!(runs.are_recorded());
     assert_eq!(
-        runs.recent(usize::MAX, &Scope::All).await.len(),
+        runs.search(usize::MAX, &RunFilter::default()).await.len(),
         QUEUE_CAPACITY
     );
 }
@@ -322,7 +331,7 @@ async fn failing_storage_loses_records_and_accepts_the_next_ones() {
         assert_eq!(runs.unrecorded(), 1, "{fault:?}");
         runs.record(run(2));
         runs.flush().await;
-        assert_eq!(numbers(&runs.recent(9, &Scope::All).await)[0], 2);
+        assert_eq!(numbers(&runs.search(9, &RunFilter::default()).await)[0], 2);
     }
 }
 
@@ -335,7 +344,7 @@ async fn after_a_partial_write_only_records_that_are_not_on_disk_are_counted_as_
     storage.fail(2, 1, Fault::Refused);
     (0..600).for_each(|n| runs.record(run(n)));
     runs.flush().await;
-    let kept = runs.recent(usize::MAX, &Scope::All).await.len() as u64;
+    let kept = runs.search(usize::MAX, &RunFilter::default()).await.len() as u64;
     assert!((1..600).contains(&kept), "{kept}");
     assert_eq!(runs.unrecorded(), 600 - kept);
 }
@@ -372,7 +381,7 @@ async fn requests_are_refused_only_if_configured_and_only_while_they_cannot_be_r
         assert!(!runs.refuses());
         runs.record(run(2));
         runs.flush().await;
-        assert_eq!(numbers(&runs.recent(9, &Scope::All).await), [2]);
+        assert_eq!(numbers(&runs.search(9, &RunFilter::default()).await), [2]);
         assert_eq!(runs.unrecorded(), 1);
     }
 }
@@ -413,5 +422,5 @@ async fn a_malformed_block_is_skipped() {
     let runs = Runs::start(storage, HashMap::new());
     runs.record(run(1));
     runs.flush().await;
-    assert_eq!(numbers(&runs.recent(9, &Scope::All).await), [1]);
+    assert_eq!(numbers(&runs.search(9, &RunFilter::default()).await), [1]);
 }

@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::Full;
-use tracing::Span;
+use keyside_credentials::RequestContext;
 
 use crate::{
     activity::InFlightGuard,
@@ -32,15 +32,15 @@ pub(crate) struct Buffered {
 }
 
 /// A body from the upstream. hyper polls it after the gateway returned the response's head, so it
-/// enters the request's span itself, once per chunk.
+/// enters the request's context itself, once per chunk.
 pub(crate) struct Relayed {
     relay: Relay,
-    span: Span,
+    context: RequestContext,
 }
 
 impl Body {
-    pub(crate) fn relayed(relay: Relay, span: Span) -> Self {
-        Self::Relayed(Box::new(Relayed { relay, span }))
+    pub(crate) fn relayed(relay: Relay, context: RequestContext) -> Self {
+        Self::Relayed(Box::new(Relayed { relay, context }))
     }
 
     pub(crate) fn buffered(bytes: Vec<u8>, in_flight: InFlightGuard) -> Self {
@@ -57,17 +57,17 @@ impl HttpBody for Body {
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
+        task: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, RelayError>>> {
         match &mut *self {
             Self::Empty => Poll::Ready(None),
             Self::Buffered(buffered) => {
-                let frame = Pin::new(&mut buffered.bytes).poll_frame(context);
+                let frame = Pin::new(&mut buffered.bytes).poll_frame(task);
                 frame.map_err(|never| match never {})
             }
             Self::Relayed(relayed) => {
-                let Relayed { relay, span } = &mut **relayed;
-                span.in_scope(|| relay.poll_frame(context))
+                let Relayed { relay, context } = &mut **relayed;
+                context.scope(|| relay.poll_frame(task))
             }
         }
     }

@@ -1,5 +1,7 @@
 //! `keyside audit export`: writes whole lines only, and fails if the last one is missing.
 
+use std::mem;
+
 use clap::{Args, ValueEnum};
 use hyper::Method;
 use keyside_config::Sources;
@@ -74,7 +76,7 @@ impl Lines {
             return Ok(());
         };
         let rest = self.partial.split_off(end + 1);
-        let whole = std::mem::replace(&mut self.partial, rest);
+        let whole = mem::replace(&mut self.partial, rest);
         output.write(&whole)?;
         let lines = whole[..end].rsplit(|byte| *byte == b'\n');
         self.last = lines.take(1).flatten().copied().collect();

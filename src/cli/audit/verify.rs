@@ -10,10 +10,11 @@ use std::{
 };
 
 use clap::Args;
+use keyside_admin::wire::{ConfirmView, VerifyView};
 use keyside_config::Sources;
 use keyside_credentials::{
     PublicKey, Receipt,
-    audit::{ReceiptError, VerifyError, verify_export},
+    audit::{ReceiptError, verify_export},
 };
 use serde_json::{Value, json};
 
@@ -175,17 +176,9 @@ fn read(file: &Path) -> Result<Value, Failure> {
 
 /// Returns the same object as the API.
 async fn offline_log(folder: &OfflineFolder) -> Result<Value, Failure> {
-    match folder.log.verify().await {
-        Ok(verified) => Ok(json!({
-            "intact": true, "records": verified.records, "chains": verified.heads.len(),
-            "chain": null, "position": null, "finding": null,
-        })),
-        Err(VerifyError::Broken(found)) => Ok(json!({
-            "intact": false, "records": null, "chains": null, "chain": found.chain,
-            "position": (found.position > 0).then_some(found.position), "finding": found.to_string(),
-        })),
-        Err(error) => Err(folder.unreadable(&error)),
-    }
+    let view = VerifyView::of(folder.log.verify().await);
+    let view = view.map_err(|error| folder.unreadable(&error))?;
+    Ok(json!(view))
 }
 
 /// Returns the same object as the API.
@@ -194,13 +187,8 @@ async fn offline_receipt(folder: &OfflineFolder, shown: &Value) -> Result<Value,
         Ok(receipt) => folder.log.confirm(&receipt).await,
         Err(_) => Err(ReceiptError::Foreign.into()),
     };
-    match confirmed {
-        Ok(()) => Ok(json!({ "confirmed": true, "finding": null })),
-        Err(error) if error.is_finding() => {
-            Ok(json!({ "confirmed": false, "finding": error.to_string() }))
-        }
-        Err(error) => Err(folder.unreadable(&error)),
-    }
+    let view = ConfirmView::of(confirmed).map_err(|error| folder.unreadable(&error))?;
+    Ok(json!(view))
 }
 
 const VERIFY: &str = "/api/audit/verify";

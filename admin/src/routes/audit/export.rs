@@ -4,7 +4,7 @@
 //! incomplete. The line of a record also has the record as it is stored, from which the chain hash
 //! is computed.
 
-use std::sync::Arc;
+use std::{mem, sync::Arc};
 
 use axum::{
     body::{Body, Bytes},
@@ -13,7 +13,7 @@ use axum::{
 use http_body_util::channel::{Channel, Sender};
 use jiff::Timestamp;
 use keyside_credentials::{
-    Hash, PublicKey, Registry,
+    Hash, PublicKey, Registry, RequestContext,
     audit::{self, AuditFilter, ReadError},
 };
 use serde::{Deserialize, Serialize};
@@ -67,7 +67,7 @@ pub(super) fn stream(
     format: Format,
 ) -> Response {
     let (mut lines, body) = Channel::<Bytes, ReadError>::new(BATCHES_AHEAD);
-    tokio::spawn(async move {
+    RequestContext::spawn(async move {
         if let Err(error) = send(&registry, filter, from, format, &mut lines).await {
             tracing::error!(%error, "an export of the audit log is incomplete");
             // So that the client sees an incomplete response.
@@ -102,7 +102,7 @@ async fn send(
             Err(error) => return Err(error),
         };
         text.extend(found.into_iter().map(|line| format.line(line)));
-        let batch = std::mem::take(&mut text);
+        let batch = mem::take(&mut text);
         if !batch.is_empty() && lines.send_data(batch.into()).await.is_err() {
             return Ok(());
         }

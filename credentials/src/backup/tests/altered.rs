@@ -84,9 +84,7 @@ fn flip_in_the_middle(bytes: &mut [u8]) {
 
 #[tokio::test]
 async fn an_edited_head_or_the_head_of_another_chain_is_refused_and_nothing_is_restored() {
-    let (machine, registry) = Machine::running().await;
-    let file = machine.path("backup");
-    backup(&registry, &file).await;
+    let (machine, _registry, file) = Machine::backed_up().await;
     let kept = fs::read(&file).unwrap();
     let there = Machine::with_key_of(&machine);
     let refused = async || {
@@ -150,9 +148,7 @@ async fn an_edited_credential_is_reported_as_damaged_and_not_served() {
 
 #[tokio::test]
 async fn an_edited_record_is_reported_as_damage() {
-    let (machine, registry) = Machine::running().await;
-    let file = machine.path("backup");
-    backup(&registry, &file).await;
+    let (machine, _registry, file) = Machine::backed_up().await;
     let record = |items: &mut Vec<Item>| {
         let created = is_object_with(&["\"event\":\"credential_created\""], &[]);
         flip_in_the_middle(bytes_of(items, created));

@@ -83,8 +83,7 @@ async fn without_a_keyring_the_epoch_is_taken_from_the_anchors() {
     let (old, new) = (machine.path("old"), machine.path("new"));
     backup(&registry, &old).await;
     backup(&registry, &new).await;
-    close(&machine, registry).await;
-    machine.lose_the_store();
+    machine.close_and_lose_the_store(registry).await;
     machine.restore_as(&old, false, true).await.unwrap();
     machine.lose_the_store();
     fs::remove_file(machine.path("keyring")).unwrap();
@@ -138,9 +137,7 @@ async fn a_head_from_before_the_restore_is_refused() {
 /// A change that it signed would be of the epoch before, and later starts would refuse the chain.
 #[tokio::test]
 async fn a_keyring_from_before_the_restore_is_refused_before_any_commit() {
-    let (machine, registry) = Machine::running().await;
-    let file = machine.path("backup");
-    backup(&registry, &file).await;
+    let (machine, registry, file) = Machine::backed_up().await;
     close(&machine, registry).await;
     let before = fs::read(machine.path("keyring")).unwrap();
     machine.lose_the_store();
@@ -163,9 +160,7 @@ async fn a_keyring_from_before_the_restore_is_refused_before_any_commit() {
 /// The anchors match the store: only the keyring proves that there was a restore.
 #[tokio::test]
 async fn a_store_and_anchors_from_before_the_restore_are_refused_with_the_later_keyring() {
-    let (machine, registry) = Machine::running().await;
-    let file = machine.path("backup");
-    backup(&registry, &file).await;
+    let (machine, registry, file) = Machine::backed_up().await;
     close(&machine, registry).await;
     let swap = |name: &str, to: &str| {
         fs::rename(machine.path(name), machine.path(&format!("{name}-{to}"))).unwrap();
@@ -199,9 +194,7 @@ async fn a_store_and_anchors_from_before_the_restore_are_refused_with_the_later_
 
 #[tokio::test]
 async fn a_rollback_of_a_workspace_and_its_anchor_to_before_the_restore_is_not_served() {
-    let (machine, registry) = Machine::running().await;
-    let file = machine.path("backup");
-    backup(&registry, &file).await;
+    let (machine, registry, file) = Machine::backed_up().await;
     close(&machine, registry).await;
     let acme = ChainName::workspace("acme");
     let backend = machine.backend().await;

@@ -4,9 +4,7 @@ use super::*;
 
 #[tokio::test]
 async fn a_restore_never_overwrites_an_existing_store() {
-    let (machine, registry) = Machine::running().await;
-    let file = machine.path("backup");
-    backup(&registry, &file).await;
+    let (machine, registry, file) = Machine::backed_up().await;
     let error = machine.restore_as(&file, true, true).await.unwrap_err();
     assert!(matches!(error, RestoreError::StoreThere { .. }), "{error}");
     assert_eq!(opened(&registry, "a").unwrap(), "sk-a");
@@ -42,16 +40,14 @@ async fn later_changes_are_only_discarded_with_confirmation() {
         .unwrap();
     linked(&registry, "acme").await;
     backup(&registry, &new).await;
-    close(&machine, registry).await;
-    machine.lose_the_store();
+    machine.close_and_lose_the_store(registry).await;
     let error = machine.restore(&old).await.unwrap_err();
     assert!(matches!(error, RestoreError::Older { .. }), "{error}");
     assert!(error.to_string().contains("--older"), "{error}");
     machine.restore(&new).await.unwrap();
     let registry = machine.open().await;
     assert!(opened(&registry, "a").is_err());
-    close(&machine, registry).await;
-    machine.lose_the_store();
+    machine.close_and_lose_the_store(registry).await;
     let restored = machine.restore_as(&old, false, true).await.unwrap();
     assert_eq!(restored.epoch, 2);
     let registry = machine.open().await;
@@ -66,12 +62,9 @@ async fn later_changes_are_only_discarded_with_confirmation() {
 /// The installation's chain links to the change an hour later.
 #[tokio::test]
 async fn a_key_added_since_the_backup_counts_as_a_later_change() {
-    let (machine, registry) = Machine::running().await;
-    let file = machine.path("backup");
-    backup(&registry, &file).await;
+    let (machine, registry, file) = Machine::backed_up().await;
     registry.add(&act(), key("b")).await.unwrap();
-    close(&machine, registry).await;
-    machine.lose_the_store();
+    machine.close_and_lose_the_store(registry).await;
     let error = machine.restore(&file).await.unwrap_err();
     assert!(matches!(error, RestoreError::Older { .. }), "{error}");
     assert!(error.to_string().contains("workspace/acme"), "{error}");
@@ -90,8 +83,7 @@ async fn a_clean_stop_after_a_backup_is_no_later_change() {
     // The key of `running` is not linked yet: a clean stop writes links that are not due.
     backup(&registry, &file).await;
     registry.flush().await;
-    close(&machine, registry).await;
-    machine.lose_the_store();
+    machine.close_and_lose_the_store(registry).await;
     machine.restore(&file).await.unwrap();
     let registry = machine.open().await;
     assert_eq!(opened(&registry, "a").unwrap(), "sk-a");
@@ -111,8 +103,7 @@ async fn a_backup_has_the_keys_that_an_older_keyring_put_in_place_lacks() {
     assert!(refused.is_err());
     let file = machine.path("backup");
     backup(&registry, &file).await;
-    close(&machine, registry).await;
-    machine.lose_the_store();
+    machine.close_and_lose_the_store(registry).await;
     machine.restore(&file).await.unwrap();
     let registry = machine.open().await;
     assert_eq!(opened(&registry, "a").unwrap(), "sk-a");
@@ -121,13 +112,10 @@ async fn a_backup_has_the_keys_that_an_older_keyring_put_in_place_lacks() {
 
 #[tokio::test]
 async fn another_installation_is_replaced_only_with_confirmation_and_its_keyring_is_kept() {
-    let (machine, registry) = Machine::running().await;
-    let file = machine.path("backup");
-    backup(&registry, &file).await;
+    let (machine, _registry, file) = Machine::backed_up().await;
     let other = Machine::with_key_of(&machine);
     let theirs = other.open().await;
-    close(&other, theirs).await;
-    other.lose_the_store();
+    other.close_and_lose_the_store(theirs).await;
     let keyring = fs::read(other.path("keyring")).unwrap();
     let error = other.restore(&file).await.unwrap_err();
     assert!(
@@ -152,9 +140,7 @@ async fn another_installation_is_replaced_only_with_confirmation_and_its_keyring
 
 #[tokio::test]
 async fn an_interrupted_restore_has_restored_nothing_and_can_be_repeated() {
-    let (machine, registry) = Machine::running().await;
-    let file = machine.path("backup");
-    backup(&registry, &file).await;
+    let (machine, _registry, file) = Machine::backed_up().await;
     let there = Machine::with_key_of(&machine);
     there.restore(&file).await.unwrap();
     // All but the last step.
@@ -168,9 +154,7 @@ async fn an_interrupted_restore_has_restored_nothing_and_can_be_repeated() {
 
 #[tokio::test]
 async fn the_remains_of_a_killed_restore_are_reported_and_removed_by_the_next_one() {
-    let (machine, registry) = Machine::running().await;
-    let file = machine.path("backup");
-    backup(&registry, &file).await;
+    let (machine, _registry, file) = Machine::backed_up().await;
     let there = Machine::with_key_of(&machine);
     let check = || expect_none_interrupted(&there.path("store"), &there.path("keyring"));
     check().unwrap();
@@ -189,15 +173,12 @@ async fn the_remains_of_a_killed_restore_are_reported_and_removed_by_the_next_on
 
 #[tokio::test]
 async fn any_keyring_found_by_a_restore_is_kept_and_no_kept_one_is_overwritten() {
-    let (machine, registry) = Machine::running().await;
-    let file = machine.path("backup");
-    backup(&registry, &file).await;
+    let (machine, registry, file) = Machine::backed_up().await;
     registry
         .create_workspace(&act(), workspace("globex"))
         .await
         .unwrap();
-    close(&machine, registry).await;
-    machine.lose_the_store();
+    machine.close_and_lose_the_store(registry).await;
     let first = fs::read(machine.path("keyring")).unwrap();
     machine.restore_as(&file, false, true).await.unwrap();
     assert_eq!(
@@ -222,8 +203,7 @@ async fn permission_to_replace_another_installation_does_not_allow_a_rollback_of
     backup(&registry, &old).await;
     registry.add(&act(), key("b")).await.unwrap();
     backup(&registry, &new).await;
-    close(&machine, registry).await;
-    machine.lose_the_store();
+    machine.close_and_lose_the_store(registry).await;
     let error = machine.restore_as(&old, true, false).await.unwrap_err();
     assert!(matches!(error, RestoreError::Older { .. }), "{error}");
     machine.restore_as(&new, true, false).await.unwrap();
@@ -235,14 +215,11 @@ async fn permission_to_replace_another_installation_does_not_allow_a_rollback_of
 
 #[tokio::test]
 async fn the_owner_token_after_a_restore_is_that_of_the_backup() {
-    let (machine, registry) = Machine::running().await;
-    let file = machine.path("backup");
-    backup(&registry, &file).await;
+    let (machine, registry, file) = Machine::backed_up().await;
     let token = fs::read_to_string(machine.path("admin-token")).unwrap();
     let other = Machine::with_key_of(&machine);
     let theirs = other.open().await;
-    close(&other, theirs).await;
-    other.lose_the_store();
+    other.close_and_lose_the_store(theirs).await;
     let their_token = fs::read_to_string(other.path("admin-token")).unwrap();
     other.restore_as(&file, true, false).await.unwrap();
     let read = |name: &str| fs::read_to_string(other.path(name)).unwrap();

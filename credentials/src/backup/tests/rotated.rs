@@ -11,8 +11,7 @@ async fn backups_from_before_and_after_a_rotation_are_restored_with_their_own_si
     let rotated = registry.rotate_master_key(&act()).await.unwrap();
     let new_key = registry.audit().public_key();
     backup(&registry, &new).await;
-    close(&machine, registry).await;
-    machine.lose_the_store();
+    machine.close_and_lose_the_store(registry).await;
     // The existing anchors are signed with a key that the older backup does not know.
     let kept = machine.path("kept-master-key");
     fs::copy(machine.master_key(), &kept).unwrap();
@@ -25,8 +24,7 @@ async fn backups_from_before_and_after_a_rotation_are_restored_with_their_own_si
     assert_eq!(opened(&registry, "a").unwrap(), "sk-a");
     assert_eq!(registry.audit().public_key(), old_key);
     registry.audit().verify().await.unwrap();
-    close(&machine, registry).await;
-    machine.lose_the_store();
+    machine.close_and_lose_the_store(registry).await;
     fs::copy(&kept, machine.master_key()).unwrap();
     machine.restore_as(&new, false, true).await.unwrap();
     let registry = machine.open().await;
@@ -49,8 +47,7 @@ async fn a_rotation_interrupted_by_a_backup_completes_after_the_restore() {
     let new_key = announced.await.unwrap();
     assert_ne!(old_key, new_key);
     backup(&registry, &file).await;
-    close(&machine, registry).await;
-    machine.lose_the_store();
+    machine.close_and_lose_the_store(registry).await;
     machine.restore(&file).await.unwrap();
     let registry = machine.open().await;
     assert_eq!(registry.audit().public_key(), new_key);
@@ -65,12 +62,9 @@ async fn a_rotation_interrupted_by_a_backup_completes_after_the_restore() {
 /// later changes.
 #[tokio::test]
 async fn an_anchor_from_after_a_rotation_is_not_mistaken_for_another_installations() {
-    let (machine, registry) = Machine::running().await;
-    let file = machine.path("backup");
-    backup(&registry, &file).await;
+    let (machine, registry, file) = Machine::backed_up().await;
     let rotated = registry.rotate_master_key(&act()).await.unwrap();
-    close(&machine, registry).await;
-    machine.lose_the_store();
+    machine.close_and_lose_the_store(registry).await;
     fs::remove_file(machine.path("keyring")).unwrap();
     let retired = machine.path(&format!("master-key.retired-{}", rotated.previous));
     fs::copy(retired, machine.master_key()).unwrap();

@@ -9,7 +9,6 @@ use async_trait::async_trait;
 use tokio::sync::Barrier;
 
 use super::*;
-use crate::kms::KmsSource;
 
 /// The `local` driver as a remote service.
 struct RemoteService {
@@ -102,6 +101,15 @@ async fn open(path: &Path, service: &Arc<RemoteService>) -> Result<Keyring, Keyr
     Keyring::open_or_create(path, kms).await
 }
 
+/// A new keyring, its file, and its service.
+async fn created_with_service() -> (TempDir, PathBuf, Arc<RemoteService>, Keyring) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("keyring");
+    let service = Arc::new(RemoteService::new());
+    let keyring = open(&path, &service).await.unwrap();
+    (folder, path, service, keyring)
+}
+
 fn away() -> KmsError {
     KmsError::Unavailable {
         reason: "connection refused".to_owned(),
@@ -118,9 +126,7 @@ fn refused() -> KmsError {
 
 #[tokio::test]
 async fn keys_are_unwrapped_sixteen_at_a_time_and_keep_their_order() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("keyring");
-    let keyring = open(&path, &Arc::new(RemoteService::new())).await.unwrap();
+    let (_folder, path, _, keyring) = created_with_service().await;
     let ids = |n: usize| format!("w{n}").parse::<WorkspaceId>().unwrap();
     for workspace in (0..16).map(ids) {
         keyring.add(&workspace).await.unwrap();
@@ -142,10 +148,7 @@ async fn keys_are_unwrapped_sixteen_at_a_time_and_keep_their_order() {
 
 #[tokio::test]
 async fn a_refused_key_leaves_out_its_workspace_and_an_unreachable_service_is_an_error() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("keyring");
-    let service = Arc::new(RemoteService::new());
-    let keyring = open(&path, &service).await.unwrap();
+    let (_folder, path, service, keyring) = created_with_service().await;
     let globex: WorkspaceId = "globex".parse().unwrap();
     keyring.add(&acme()).await.unwrap();
     keyring.add(&globex).await.unwrap();
@@ -164,10 +167,7 @@ async fn a_refused_key_leaves_out_its_workspace_and_an_unreachable_service_is_an
 
 #[tokio::test]
 async fn the_service_forgets_a_workspace_before_its_last_key_is_destroyed() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("keyring");
-    let service = Arc::new(RemoteService::new());
-    let keyring = open(&path, &service).await.unwrap();
+    let (_folder, _, service, keyring) = created_with_service().await;
     keyring.add(&acme()).await.unwrap();
     keyring.add_next(&acme()).await.unwrap();
     let ids = keyring.ids(&acme()).await;
@@ -191,10 +191,7 @@ async fn the_service_forgets_a_workspace_before_its_last_key_is_destroyed() {
 
 #[tokio::test]
 async fn a_rotation_rewraps_every_key_when_the_service_rotates_its_own_key() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("keyring");
-    let service = Arc::new(RemoteService::new());
-    let keyring = open(&path, &service).await.unwrap();
+    let (_folder, path, service, keyring) = created_with_service().await;
     keyring.add(&acme()).await.unwrap();
     let before = keyring.to_json().await;
     let to = keyring.next_master_key().await.unwrap();
@@ -219,10 +216,7 @@ async fn a_rotation_rewraps_every_key_when_the_service_rotates_its_own_key() {
 /// If it were wrapped together with the old signing key, it would never unwrap again.
 #[tokio::test]
 async fn the_old_signing_key_is_kept_while_the_service_refuses_a_workspace_key() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("keyring");
-    let service = Arc::new(RemoteService::new());
-    let keyring = open(&path, &service).await.unwrap();
+    let (_folder, path, service, keyring) = created_with_service().await;
     let id = keyring.add(&acme()).await.unwrap().id().to_owned();
     let (to, old) = (service.name(""), keyring.public_key());
     let next = keyring.add_successor().await.unwrap();

@@ -6,17 +6,15 @@ fn workspace(n: usize) -> WorkspaceId {
     format!("w{n}").parse().unwrap()
 }
 
-async fn two(path: &Path) -> [Arc<Keyring>; 2] {
-    let one = Keyring::open_or_create(path, kms(1)).await.unwrap();
-    let other = Keyring::open_or_create(path, kms(1)).await.unwrap();
-    [Arc::new(one), Arc::new(other)]
+async fn two() -> (TempDir, PathBuf, [Arc<Keyring>; 2]) {
+    let (folder, path, one) = created().await;
+    let other = Keyring::open_or_create(&path, kms(1)).await.unwrap();
+    (folder, path, [Arc::new(one), Arc::new(other)])
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn keys_added_by_two_processes_at_the_same_time_are_all_kept() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("keyring");
-    let keyrings = two(&path).await;
+    let (_folder, path, keyrings) = two().await;
     let adding = (0..16).map(|n| {
         let keyring = keyrings[n % 2].clone();
         tokio::spawn(async move {
@@ -43,9 +41,7 @@ async fn keys_added_by_two_processes_at_the_same_time_are_all_kept() {
 
 #[tokio::test]
 async fn keys_replaced_or_destroyed_by_one_process_are_so_for_the_other_after_it_catches_up() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("keyring");
-    let [one, other] = two(&path).await;
+    let (_folder, _, [one, other]) = two().await;
     let first = one.add(&acme()).await.unwrap();
     assert!(other.current(&acme()).is_none(), "it has not caught up yet");
     let next = other.add_next(&acme()).await.unwrap();
@@ -68,29 +64,18 @@ async fn keys_replaced_or_destroyed_by_one_process_are_so_for_the_other_after_it
 /// The process that has not rotated has no master key that unwraps the file now.
 #[tokio::test]
 async fn known_keys_stay_usable_after_the_other_process_rotates_the_master_key() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("keyring");
-    let local = crate::KmsSource::Local(keyside_config::LocalKms {
-        master_key: keyside_config::MasterKeySource::Generated(folder.path().join("master-key")),
-        previous_master_key: None,
-    });
-    let opened = || Kms::open(&local, &path).unwrap();
-    let one = Keyring::open_or_create(&path, opened()).await.unwrap();
-    let key = one.add(&acme()).await.unwrap();
-    let other = Keyring::open_or_create(&path, opened()).await.unwrap();
+    let (_folder, [one, other], id) = two_with_generated_master_key().await;
     let to = one.next_master_key().await.unwrap();
     assert_eq!(one.rewrap(&to, None).await.unwrap().keys, 3);
     one.add(&"globex".parse().unwrap()).await.unwrap();
     other.catch_up().await.unwrap();
-    assert_eq!(other.current(&acme()).unwrap().id(), key.id());
+    assert_eq!(other.current(&acme()).unwrap().id(), id);
 }
 
 /// A change based on the older file would lose the keys that only memory has.
 #[tokio::test]
 async fn an_older_file_put_in_place_at_run_time_is_refused_until_the_newest_is_back() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("keyring");
-    let [one, other] = two(&path).await;
+    let (_folder, path, [one, other]) = two().await;
     let first = one.add(&acme()).await.unwrap();
     let older = std::fs::read(&path).unwrap();
     let second = one.add(&workspace(1)).await.unwrap();

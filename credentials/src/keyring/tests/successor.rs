@@ -20,9 +20,7 @@ async fn rotated(keyring: &Keyring) -> PublicKey {
 
 #[tokio::test]
 async fn a_successor_is_trusted_at_once_and_replaces_the_signing_key_when_all_keys_are_rewrapped() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("keyring");
-    let keyring = Keyring::open_or_create(&path, kms(1)).await.unwrap();
+    let (_folder, path, keyring) = created().await;
     let key = keyring.add(&acme()).await.unwrap();
     let (blob, old) = (key.seal(&CONTEXT, b"x"), keyring.public_key());
     let next = keyring.add_successor().await.unwrap();
@@ -56,9 +54,7 @@ async fn a_successor_is_trusted_at_once_and_replaces_the_signing_key_when_all_ke
 
 #[tokio::test]
 async fn a_read_only_keyring_follows_a_rotation_even_if_it_never_saw_the_successor() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("keyring");
-    let keyring = Keyring::open_or_create(&path, kms(1)).await.unwrap();
+    let (_folder, path, keyring) = created().await;
     keyring.add(&acme()).await.unwrap();
     let old = keyring.public_key();
     let looks = Keyring::open_to_read(&path, kms(1)).await.unwrap();
@@ -77,9 +73,7 @@ async fn a_read_only_keyring_follows_a_rotation_even_if_it_never_saw_the_success
 /// A stolen former signing key, in each form in which it was once stored.
 #[tokio::test]
 async fn no_former_or_forged_key_is_accepted_as_a_successor() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("keyring");
-    let keyring = Keyring::open_or_create(&path, kms(1)).await.unwrap();
+    let (_folder, path, keyring) = created().await;
     let first = KeyringFile::read(&path).unwrap().unwrap();
     let stolen = keyring.add_successor().await.unwrap();
     let file = KeyringFile::read(&path).unwrap().unwrap();
@@ -131,16 +125,7 @@ async fn no_former_or_forged_key_is_accepted_as_a_successor() {
 /// successor in memory.
 #[tokio::test]
 async fn a_process_without_the_new_master_key_switches_to_a_successor_that_it_has_loaded() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("keyring");
-    let local = crate::KmsSource::Local(keyside_config::LocalKms {
-        master_key: keyside_config::MasterKeySource::Generated(folder.path().join("master-key")),
-        previous_master_key: None,
-    });
-    let opened = || Kms::open(&local, &path).unwrap();
-    let one = Keyring::open_or_create(&path, opened()).await.unwrap();
-    let key = one.add(&acme()).await.unwrap();
-    let other = Keyring::open_or_create(&path, opened()).await.unwrap();
+    let (_folder, [one, other], id) = two_with_generated_master_key().await;
     let to = one.next_master_key().await.unwrap();
     let next = one.add_successor().await.unwrap();
     other.catch_up().await.unwrap();
@@ -148,5 +133,5 @@ async fn a_process_without_the_new_master_key_switches_to_a_successor_that_it_ha
     other.catch_up().await.unwrap();
     assert_eq!(other.trust(), TrustedKeys::from(next));
     assert_eq!(other.signer().unwrap().public(), next);
-    assert_eq!(other.current(&acme()).unwrap().id(), key.id());
+    assert_eq!(other.current(&acme()).unwrap().id(), id);
 }

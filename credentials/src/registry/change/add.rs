@@ -66,10 +66,7 @@ impl Registry {
             return Ok(outcome);
         }
         expect_kind(&provider, secret)?;
-        let key = self
-            .keyring
-            .current(&new.workspace)
-            .ok_or(ChangeError::KeyLost)?;
+        let key = self.sealing_key(&new.workspace).await?;
         let now = self.clock.now();
         if new.expires_at.is_some_and(|end| end <= now) {
             return Err(ChangeError::ExpiryPast);

@@ -51,7 +51,7 @@ impl Registry {
     ) -> Result<CredentialEdit<'_>, ChangeError> {
         let of = self.workspace_of(id).await?;
         let guard = self.lock_workspace(by, &of, priority).await?;
-        let snapshot = self.snapshot.load();
+        let snapshot = self.snapshot.load_full();
         let found = snapshot.credential(id);
         let (workspace, entry) = found.ok_or_else(|| match snapshot.workspace_of(id) {
             Some(_) => ChangeError::Damaged,
@@ -60,7 +60,7 @@ impl Registry {
         if workspace.damage.is_some_and(Damage::is_of_chain) {
             return Err(ChangeError::Damaged);
         }
-        let key = self.keyring.current(&of).ok_or(ChangeError::KeyLost)?;
+        let key = self.sealing_key(&of).await?;
         let is_sound = match entry.document.reference {
             Some(_) => entry.damage().is_none(),
             None => entry.metadata().is_some(),

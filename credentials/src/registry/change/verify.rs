@@ -43,7 +43,7 @@ impl Registry {
         id: &CredentialId,
         check: Arc<dyn LiveCheck>,
     ) -> Result<Finding, ChangeError> {
-        let edit = self.begin_edit(by, id).await?;
+        let edit = retry_on_race!(self.begin_edit(by, id))?;
         edit.expect_open(None)?;
         if let Some(reason) = edit.entry.unread() {
             return Err(ChangeError::SecretUnread { reason });

@@ -227,10 +227,7 @@ async fn a_token_edited_in_the_store_is_refused() {
         let registry = installation.open().await;
         assert_eq!(registry.access().authenticate(&text), None);
         let recorded = records(&registry).await;
-        let damaged = recorded
-            .iter()
-            .filter(|it| it.event == Event::DocumentDamaged);
-        assert_eq!(damaged.count(), 1, "recorded, and only once");
+        assert_eq!(damages(&recorded).len(), 1, "recorded, and only once");
     }
 }
 

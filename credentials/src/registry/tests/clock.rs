@@ -7,7 +7,7 @@ use super::{
     erasing::{acme, erase, run},
     *,
 };
-use crate::record::Draft;
+use crate::{record::Draft, runs::RunFilter};
 
 impl Installation {
     /// Loads the chains without a registry, like [`OfflineAudit`](crate::audit::OfflineAudit), with
@@ -118,7 +118,7 @@ async fn runs_are_kept_although_the_workspaces_predecessor_was_erased_with_the_c
     let id = id.credential.id;
     registry.runs().record(run("acme", &id, NOW + DAY + 1));
     registry.runs().flush().await;
-    let kept = registry.runs().recent(10, &Scope::All).await;
+    let kept = registry.runs().search(10, &RunFilter::default()).await;
     assert_eq!(kept.len(), 1);
     assert_eq!(&*kept[0].workspace, acme().as_str());
 }
@@ -197,7 +197,7 @@ async fn runs_are_kept_although_the_log_was_ahead_when_the_predecessor_was_erase
     let id = added.credential.id;
     registry.runs().record(run("acme", &id, NOW + 1));
     registry.runs().flush().await;
-    let kept = registry.runs().recent(10, &Scope::All).await;
+    let kept = registry.runs().search(10, &RunFilter::default()).await;
     assert_eq!(kept.len(), 1);
 }
 

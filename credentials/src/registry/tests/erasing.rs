@@ -9,7 +9,7 @@ use crate::{
     audit::Receipt,
     chains::Priority,
     documents::CredentialDocument,
-    runs::Run,
+    runs::{Run, RunFilter},
     sealing::{SealContext, SealingKey},
     snapshot::signals::{Attempt, Notice},
 };
@@ -90,7 +90,7 @@ async fn is_erased(registry: &Registry) {
         "sk-globex"
     );
     registry.runs().flush().await;
-    let runs = registry.runs().recent(10, &Scope::All).await;
+    let runs = registry.runs().search(10, &RunFilter::default()).await;
     assert_eq!(runs.len(), 1, "{runs:?}");
     assert_eq!(&*runs[0].workspace, "globex");
     assert!(registry.keyring.ids(&acme()).await.is_empty());
@@ -240,7 +240,7 @@ async fn an_erasure_whose_keyring_could_not_be_written_is_completed_before_the_n
     assert!(registry.keyring.ids(&acme()).await.is_empty());
     let receipt = erase(&registry).await;
     registry.audit().confirm(&receipt).await.unwrap();
-    let runs = registry.runs().recent(10, &Scope::All).await;
+    let runs = registry.runs().search(10, &RunFilter::default()).await;
     assert!(runs.iter().all(|run| &*run.workspace != "acme"), "{runs:?}");
 }
 
@@ -267,7 +267,7 @@ async fn a_workspace_with_the_id_of_an_erased_one_starts_empty_with_its_own_key_
             "sk-new"
         );
         registry.runs().flush().await;
-        let runs = registry.runs().recent(10, &Scope::All).await;
+        let runs = registry.runs().search(10, &RunFilter::default()).await;
         let of_acme = runs.iter().filter(|run| &*run.workspace == "acme");
         assert_eq!(of_acme.count(), 1, "{runs:?}");
     }

@@ -9,7 +9,7 @@ use super::{
     tampering::{answers, two_workspaces},
     *,
 };
-use crate::{audit::VerifyError, keyring::KeyringError};
+use crate::keyring::KeyringError;
 
 /// `acme`, whose key `a` was revoked after `older`: a rollback would revive it.
 async fn revoked_since() -> (Installation, Arc<Registry>, Memory) {
@@ -39,15 +39,8 @@ async fn stops_acme(registry: &Arc<Registry>, what: &str) {
         matches!(made, Ok(_) | Err(ChangeError::WorkspaceExists)),
         "{what}"
     );
-    match registry.audit().verify().await {
-        Err(VerifyError::Broken(found)) => assert_eq!(found.chain.as_str(), "workspace/acme"),
-        other => panic!("{what}: {other:?}"),
-    }
-    let recorded = records(registry).await;
-    let named = recorded
-        .iter()
-        .filter(|it| it.event == Event::DocumentDamaged);
-    assert_eq!(named.count(), 1, "{what}");
+    assert_eq!(found(registry).await.0, "workspace/acme", "{what}");
+    assert_eq!(damages(&records(registry).await).len(), 1, "{what}");
 }
 
 #[tokio::test]
@@ -84,15 +77,8 @@ async fn a_rollback_of_the_installation_is_refused() {
     assert!(matches!(refused, Err(ChangeError::Damaged)), "{refused:?}");
     assert!(answers(&registry)[1].is_ok(), "what is in memory is served");
     drop(registry);
-    let error = installation.try_open().await.err().unwrap();
-    let is_older = matches!(
-        error,
-        OpenError::Damaged {
-            damage: Damage::Older { .. },
-            ..
-        }
-    );
-    assert!(is_older, "{error}");
+    let (damage, said) = installation.damage().await;
+    assert!(matches!(damage, Damage::Older { .. }), "{said}");
 }
 
 /// The same installation was continued twice from one state, and only one continuation revoked a
@@ -137,15 +123,8 @@ async fn heads_signed_with_a_foreign_key_are_refused_even_if_the_keyring_lists_i
     drop(registry);
     let forger = SigningKey::from_seed(&[7; 32]);
     sign_again(&installation, &forger, &id);
-    let error = installation.try_open().await.err().unwrap();
-    let is_forged = matches!(
-        error,
-        OpenError::Damaged {
-            damage: Damage::HeadForged,
-            ..
-        }
-    );
-    assert!(is_forged, "{error}");
+    let (damage, said) = installation.damage().await;
+    assert!(matches!(damage, Damage::HeadForged), "{said}");
     let keyring = fs::read_to_string(installation.keyring()).unwrap();
     let theirs = keyring.replace(&public.to_string(), &forger.public().to_string());
     assert_ne!(keyring, theirs);
@@ -180,10 +159,7 @@ async fn a_commit_missing_from_the_log_is_reported_and_its_credentials_are_serve
         let at = chain.object_key(object);
         let bytes = installation.stored(&at);
         installation.remove(&at);
-        match registry.audit().verify().await {
-            Err(VerifyError::Broken(found)) => assert_eq!(found.chain, chain, "{found}"),
-            other => panic!("{other:?}"),
-        }
+        assert_eq!(found(&registry).await.0, chain.as_str());
         let reopened = installation.open().await;
         assert_eq!(answers(&reopened)[1].as_deref(), Ok("sk-acme-b"));
         assert!(reopened.audit().verify().await.is_err());
@@ -230,10 +206,7 @@ async fn an_erased_workspaces_head_in_place_of_its_successors_is_detected_and_no
             assert!(matches!(added, Err(ChangeError::Damaged)), "{added:?}");
             assert!(registry.audit().verify().await.is_err());
             let recorded = records(&registry).await;
-            let named = recorded
-                .iter()
-                .filter(|it| it.event == Event::DocumentDamaged);
-            assert_eq!(named.count(), 1, "recorded, and only once");
+            assert_eq!(damages(&recorded).len(), 1, "recorded, and only once");
         }
     }
 }
@@ -256,10 +229,7 @@ async fn a_rollback_of_a_workspace_without_its_anchor_is_reported_and_not_served
     let registry = installation.open().await;
     stops_acme(&registry, "no anchor").await;
     let recorded = records(&registry).await;
-    let mut named = recorded
-        .iter()
-        .filter(|it| it.event == Event::DocumentDamaged);
-    let note = named.next().unwrap().note.clone().unwrap();
+    let note = damages(&recorded)[0].note.clone().unwrap();
     assert!(note.contains("heads/workspace.acme is gone"), "{note}");
 }
 
@@ -411,16 +381,8 @@ async fn a_forked_installation_is_refused_with_its_own_remedy() {
         made.unwrap();
     }
     installation.put_back("installation", &apart.memory);
-    let error = installation.try_open().await.err().unwrap();
-    let is_forked = matches!(
-        error,
-        OpenError::Damaged {
-            damage: Damage::Forked,
-            ..
-        }
-    );
-    assert!(is_forked, "{error}");
-    let said = error.to_string();
+    let (damage, said) = installation.damage().await;
+    assert!(matches!(damage, Damage::Forked), "{said}");
     assert!(said.contains("two different copies"), "{said}");
     assert!(!said.contains("--older"), "{said}");
 }
@@ -443,16 +405,11 @@ async fn an_unreadable_anchor_damages_only_its_workspace_and_is_reported_with_it
     let registry = installation.open().await;
     stops_acme(&registry, "a folder").await;
     let recorded = records(&registry).await;
-    let named = recorded
-        .iter()
-        .find(|it| it.event == Event::DocumentDamaged);
-    let said = named.unwrap().note.clone().unwrap();
+    let said = damages(&recorded)[0].note.clone().unwrap();
     assert!(said.contains(&path.display().to_string()), "{said}");
     drop(registry);
     let path = in_place("installation");
-    let error = installation.try_open().await.err().unwrap();
-    let said = error.to_string();
-    assert!(matches!(error, OpenError::Damaged { .. }), "{said}");
+    let (_, said) = installation.damage().await;
     for part in [&*path.display().to_string(), "newest copy"] {
         assert!(said.contains(part), "no {part}: {said}");
     }
@@ -480,12 +437,8 @@ async fn a_verification_finds_anchors_that_were_removed_or_edited_since_the_star
             Some(edited) => fs::write(&anchor, edited).unwrap(),
             None => fs::remove_file(&anchor).unwrap(),
         }
-        match registry.audit().verify().await {
-            Err(VerifyError::Broken(found)) => {
-                assert_eq!(found.chain.as_str(), name.replace('.', "/"), "{found}");
-            }
-            other => panic!("{name}, {edited:?}: {other:?}"),
-        }
+        let (chain, finding) = found(&registry).await;
+        assert_eq!(chain, name.replace('.', "/"), "{edited:?}: {finding}");
         fs::write(&anchor, whole).unwrap();
         registry.audit().verify().await.unwrap();
     }

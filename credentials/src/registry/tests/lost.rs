@@ -67,13 +67,6 @@ fn ids(listed: &[Listed]) -> Vec<&CredentialId> {
     listed.iter().map(Listed::id).collect()
 }
 
-fn damages(recorded: &[AuditRecord]) -> Vec<&AuditRecord> {
-    let damages = recorded
-        .iter()
-        .filter(|it| it.event == Event::DocumentDamaged);
-    damages.collect()
-}
-
 #[tokio::test]
 async fn a_lost_credential_is_listed_refused_and_audited_once() {
     for (what, fault) in FAULTS {

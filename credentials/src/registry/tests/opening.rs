@@ -122,16 +122,9 @@ async fn a_rolled_back_store_is_refused_with_the_remedy() {
     drop(registry);
     let newest = installation.memory.copy();
     let installation = installation.with_store(older);
-    let error = installation.try_open().await.err().unwrap();
-    let is_older = matches!(
-        error,
-        OpenError::Damaged {
-            damage: Damage::Older { .. },
-            ..
-        }
-    );
-    assert!(is_older, "{error}");
-    assert!(error.to_string().contains("restore --older"), "{error}");
+    let (damage, said) = installation.damage().await;
+    assert!(matches!(damage, Damage::Older { .. }), "{said}");
+    assert!(said.contains("restore --older"), "{said}");
     installation.with_store(newest).open().await;
 }
 

@@ -10,10 +10,7 @@ use super::{
     tampering::{answers, two_workspaces},
     *,
 };
-use crate::{
-    access::{NewToken, Role},
-    audit::VerifyError,
-};
+use crate::access::{NewToken, Role};
 
 impl Installation {
     /// Puts everything of a chain back to its state in `older`, including its anchor.
@@ -37,14 +34,6 @@ fn damage(installation: &Installation, at: &str, is_removed: bool) {
     match is_removed {
         true => installation.remove(at),
         false => installation.tamper(at, |bytes| bytes[SALT] ^= 1),
-    }
-}
-
-/// The chain of the first damage found, and the damage.
-async fn found(registry: &Registry) -> (String, String) {
-    match registry.audit().verify().await {
-        Err(VerifyError::Broken(found)) => (found.chain.to_string(), found.finding),
-        other => panic!("{other:?}"),
     }
 }
 
@@ -90,10 +79,7 @@ async fn a_workspace_with_a_damaged_registration_is_not_served_linked_erased_or_
             assert_eq!(document(&registry, "workspace/acme"), at, "not replaced");
             assert_eq!(found(&registry).await.0, "installation");
             let recorded = records(&registry).await;
-            let named = recorded
-                .iter()
-                .filter(|it| it.event == Event::DocumentDamaged);
-            assert_eq!(named.count(), 1, "recorded, and only once");
+            assert_eq!(damages(&recorded).len(), 1, "recorded, and only once");
         }
     }
 }
@@ -114,10 +100,7 @@ async fn an_erased_workspace_with_a_damaged_registration_is_reported_and_not_lis
         assert_eq!(answer.err(), Some(Refusal::WorkspaceUnknown));
         assert_eq!(found(&registry).await.0, "installation");
         let recorded = records(&registry).await;
-        let named = recorded
-            .iter()
-            .filter(|it| it.event == Event::DocumentDamaged);
-        assert_eq!(named.count(), 1, "{recorded:?}");
+        assert_eq!(damages(&recorded).len(), 1, "{recorded:?}");
         // A successor could get the incarnation of an earlier workspace.
         let created = registry.create_workspace(&act(), workspace("acme")).await;
         let error = created.unwrap_err();
@@ -170,34 +153,15 @@ async fn a_rollback_of_the_installation_and_its_anchor_is_refused_if_a_workspace
     drop(registry);
     let newest = installation.copy();
     installation.put_back_with_anchor("installation", &older);
-    let refused = async |installation: &Installation| match installation.try_open().await {
-        Err(error @ OpenError::Damaged { .. }) => error,
-        Err(other) => panic!("{other}"),
-        Ok(_) => panic!("the older state was accepted"),
-    };
-    let error = refused(&installation).await;
-    let is_older = matches!(
-        error,
-        OpenError::Damaged {
-            damage: Damage::Older { .. },
-            ..
-        }
-    );
-    assert!(is_older, "{error}");
-    assert!(error.to_string().contains("newest copy"), "{error}");
+    let (damage, said) = installation.damage().await;
+    assert!(matches!(damage, Damage::Older { .. }), "{said}");
+    assert!(said.contains("newest copy"), "{said}");
     // Without its anchor, the workspace's head proves it too.
     let anchor = installation.heads().join("workspace.acme");
     let kept = fs::read(&anchor).unwrap();
     fs::remove_file(&anchor).unwrap();
-    let error = refused(&installation).await;
-    let is_older = matches!(
-        error,
-        OpenError::Damaged {
-            damage: Damage::Older { .. },
-            ..
-        }
-    );
-    assert!(is_older, "{error}");
+    let (damage, said) = installation.damage().await;
+    assert!(matches!(damage, Damage::Older { .. }), "{said}");
     fs::write(&anchor, kept).unwrap();
     // The older state was continued elsewhere, so it is longer.
     let elsewhere = older.open().await;
@@ -207,15 +171,8 @@ async fn a_rollback_of_the_installation_and_its_anchor_is_refused_if_a_workspace
     }
     drop(elsewhere);
     installation.put_back_with_anchor("installation", &older);
-    let error = refused(&installation).await;
-    let is_forked = matches!(
-        error,
-        OpenError::Damaged {
-            damage: Damage::Forked,
-            ..
-        }
-    );
-    assert!(is_forked, "{error}");
+    let (damage, said) = installation.damage().await;
+    assert!(matches!(damage, Damage::Forked), "{said}");
     installation.put_back_with_anchor("installation", &newest);
     let registry = installation.open().await;
     registry.audit().verify().await.unwrap();
@@ -260,9 +217,9 @@ async fn a_damaged_installation_document_is_audited_and_not_replaced_by_a_rotati
         let answer = opened(registry.resolver().resolve(&ask("globex")));
         assert_eq!(answer.as_deref(), Ok("sk-globex"));
         let recorded = records(&registry).await;
-        let named = recorded.iter().any(|it| {
+        let named = damages(&recorded).into_iter().any(|it| {
             let note = it.note.as_deref().unwrap_or_default();
-            it.event == Event::DocumentDamaged && note.contains("document state")
+            note.contains("document state")
         });
         assert!(named, "{recorded:?}");
         let error = registry.rotate_master_key(&act()).await.unwrap_err();

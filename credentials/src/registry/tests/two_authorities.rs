@@ -397,6 +397,25 @@ fn same(one: &Registry, other: &Registry) {
     assert_eq!(tokens(one), tokens(other));
 }
 
+/// The keyring is caught up before the chain is: a change that was decided on the older state must
+/// decide again, not report a lost key.
+#[tokio::test]
+async fn a_key_destroyed_by_another_process_is_a_lost_race_and_not_a_lost_key() {
+    let (_installation, [one, other]) = two().await;
+    let made = one.create_workspace(&act(), workspace("acme")).await;
+    made.unwrap();
+    other.catch_up().await.unwrap();
+    let acme: WorkspaceId = "acme".parse().unwrap();
+    assert!(other.sealing_key(&acme).await.is_ok());
+    one.erase_workspace(&act(), &acme, None).await.unwrap();
+    other.keyring.catch_up().await.unwrap();
+    let refused = other.sealing_key(&acme).await.err();
+    assert!(matches!(refused, Some(ChangeError::Raced)), "{refused:?}");
+    let refused = other.add(&act(), key("a", "sk-1")).await.err();
+    let is_unknown = matches!(refused, Some(ChangeError::WorkspaceUnknown));
+    assert!(is_unknown, "{refused:?}");
+}
+
 #[tokio::test]
 async fn catching_up_shows_objects_created_changed_and_erased_by_another_process() {
     let (_installation, [one, other]) = two().await;

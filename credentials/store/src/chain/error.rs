@@ -185,3 +185,13 @@ pub enum CommitError {
     #[error(transparent)]
     Damaged(Damage),
 }
+
+impl CommitError {
+    /// The backend's error, or one that says why else the commit failed.
+    pub fn into_storage_error(self) -> StorageError {
+        match self {
+            Self::NotBegun(error) | Self::OutcomeUnknown { error, .. } => error,
+            error => StorageError::unavailable(error),
+        }
+    }
+}
