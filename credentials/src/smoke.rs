@@ -143,7 +143,7 @@ impl Smoke {
         if !added {
             return Err(SmokeError::TooManyRuns);
         }
-        self.notes.persist().await?;
+        self.notes.sync().await?;
         self.wake.notify_one();
         Ok(Some(self.report_on(run).await?))
     }

@@ -41,7 +41,7 @@ impl Smoke {
 
     /// Marks a run as finished, once its results are on disk.
     async fn finish(&self, run: &Run) -> Result<(), StorageError> {
-        self.notes.persist().await?;
+        self.notes.sync().await?;
         let now = self.registry.clock.now();
         let finish = |ledger: &mut Ledger| ledger.finish(&run.id, &self.holder, now);
         self.notes.update(LEDGER, finish).await
@@ -178,7 +178,7 @@ impl Smoke {
         if let Err(cap) = counted {
             return Ok(Err(cap));
         }
-        self.notes.persist().await?;
+        self.notes.sync().await?;
         let started = Instant::now();
         let finding = Finding::of(grant, self.live_check.clone()).await;
         let latency = started.elapsed();

@@ -59,8 +59,8 @@ impl NoteStore {
     }
 
     /// Returns when all earlier changes are on disk.
-    pub(super) async fn persist(&self) -> Result<(), StorageError> {
-        self.notes.persist().await
+    pub(super) async fn sync(&self) -> Result<(), StorageError> {
+        self.notes.sync().await
     }
 
     fn opened<T: Note>(&self, name: &str, stored: Option<&[u8]>) -> T {

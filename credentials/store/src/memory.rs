@@ -176,7 +176,7 @@ impl Notes for Memory {
         swap(&mut self.contents().notes, name, expected, bytes)
     }
 
-    async fn persist(&self) -> Result<(), StorageError> {
+    async fn sync(&self) -> Result<(), StorageError> {
         Ok(())
     }
 }

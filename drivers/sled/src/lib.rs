@@ -361,7 +361,7 @@ impl Notes for EmbeddedStore {
         Storage::swap(self, &note(name), expected, bytes).await
     }
 
-    async fn persist(&self) -> Result<(), StorageError> {
+    async fn sync(&self) -> Result<(), StorageError> {
         Storage::sync(self).await
     }
 }
