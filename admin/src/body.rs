@@ -50,8 +50,10 @@ impl FromRequest<AdminState> for JsonBody {
 pub(crate) struct OptionalBody(Option<JsonBody>);
 
 impl OptionalBody {
+    /// `null` is no body: OpenAPI describes an optional body so.
     pub(crate) fn bytes(&self) -> Option<&[u8]> {
-        self.0.as_ref().map(JsonBody::bytes)
+        let bytes = self.0.as_ref().map(JsonBody::bytes);
+        bytes.filter(|bytes| bytes.trim_ascii() != b"null")
     }
 }
 

@@ -21,7 +21,7 @@ pub struct Cron {
 
 impl Cron {
     /// The first time after `second` (seconds since the Unix epoch). `None` if there is none within
-    /// the next [`YEARS`] years; a parsed expression has one.
+    /// the next nine years.
     pub fn next_after(&self, second: i64) -> Option<i64> {
         let from = second.div_euclid(MINUTE) + 1;
         let first = from.div_euclid(DAY_MINUTES);
@@ -35,7 +35,7 @@ impl Cron {
     }
 
     /// The last time at or before `second` (seconds since the Unix epoch). `None` if there is none
-    /// within the [`YEARS`] years before.
+    /// within the nine years before.
     pub fn last_until(&self, second: i64) -> Option<i64> {
         let until = second.div_euclid(MINUTE);
         let last = until.div_euclid(DAY_MINUTES);

@@ -51,14 +51,15 @@ async fn a_run_checks_tagged_keys_and_shows_each_with_its_history() {
     assert_eq!(item["status"], 200);
     assert!(item["latencyMs"].is_u64(), "{item}");
     assert_eq!(item["tokens"], Value::Null, "unknown is not zero");
-    api.provider.say(Finding {
+    let rejected = Finding {
         verification: Verification::Rejected,
         status: Some(401),
-    });
+    };
+    api.provider.say(rejected);
     let failed = api.smoke_run(&json!({ "workspaceId": "acme" })).await;
     let item = &failed["items"][0];
     assert_eq!(item["outcome"], "failed");
-    assert_eq!(item["detail"], "rejected, the provider answered 401");
+    assert_eq!(item["detail"], rejected.to_string());
     assert_eq!(item["consecutiveFailures"], 1);
     let shown = api.get(SMOKE).await.json();
     assert_eq!(shown["usageTag"], "ci-smoke");
@@ -74,7 +75,7 @@ async fn a_run_checks_tagged_keys_and_shows_each_with_its_history() {
 async fn where_nothing_is_tagged_the_result_is_empty() {
     let api = Api::with_workspace().await;
     api.post(CREDENTIALS, &new_credential(json!({}))).await;
-    for body in ["{}", ""] {
+    for body in ["{}", "null", ""] {
         let request = api.request("POST", RUNS);
         let request = request.header("content-type", "application/json");
         let answer = api.send_body(request, body.into()).await;
