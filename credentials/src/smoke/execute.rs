@@ -149,11 +149,14 @@ impl Smoke {
         }
     }
 
-    /// The key of a credential, as a request with its label gets it. An expired one is not asked
-    /// for: the audit log would record a refused use.
+    /// The key of a credential, as a request with its label gets it. An expired or damaged one is
+    /// not asked for: the audit log would record a refused use.
     fn grant(&self, credential: &Credential) -> Result<Grant, Refusal> {
         if credential.status == Status::Expired {
             return Err(Refusal::CredentialExpired);
+        }
+        if credential.damaged {
+            return Err(Refusal::CredentialUndecryptable);
         }
         let granted = self.registry.resolver().resolve(&CredentialQuery {
             workspace: credential.workspace.as_str(),

@@ -6,10 +6,7 @@ use keyside_config::{EnvironmentPin, ProviderId};
 use serde::{Deserialize, Serialize};
 
 use super::Smoke;
-use crate::{
-    model::{Credential, Environment, Scope, Status, VersionState, WorkspaceId},
-    registry::Filter,
-};
+use crate::model::{Credential, Environment, Scope, VersionState, WorkspaceId};
 
 /// Narrows a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,9 +48,9 @@ impl Smoke {
     pub(super) fn plan(&self, selection: &Selection) -> Vec<Subject> {
         let tagged: Vec<_> = self
             .registry
-            .list(&Filter::default())
+            .list_tagged(&self.settings.usage_tag)
             .into_iter()
-            .filter(|credential| self.is_tagged(credential))
+            .filter(|credential| self.is_allowed(credential))
             .filter(|credential| selection.has(&credential.workspace, &credential.provider))
             .collect();
         let present: BTreeSet<_> = tagged
@@ -77,17 +74,13 @@ impl Smoke {
         tagged.chain(missing).collect()
     }
 
-    fn is_tagged(&self, credential: &Credential) -> bool {
-        let tag = credential.usage_tag.as_ref();
-        let allowed = match self.settings.environment {
+    fn is_allowed(&self, credential: &Credential) -> bool {
+        let is_environment = match self.settings.environment {
             EnvironmentPin::Any => true,
             EnvironmentPin::Sandbox => credential.environment == Environment::Sandbox,
             EnvironmentPin::Live => credential.environment == Environment::Live,
         };
-        allowed
-            && credential.status != Status::Revoked
-            && tag.is_some_and(|tag| tag.as_str() == self.settings.usage_tag)
-            && self.is_configured(&credential.workspace)
+        is_environment && self.is_configured(&credential.workspace)
     }
 
     fn is_configured(&self, workspace: &WorkspaceId) -> bool {
