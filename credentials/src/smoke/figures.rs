@@ -46,6 +46,8 @@ struct Standing {
     provider: ProviderId,
     consecutive_failures: u32,
     last_success_at: Option<Timestamp>,
+    /// The time of its latest result.
+    at: Option<Timestamp>,
 }
 
 impl Standing {
@@ -54,6 +56,7 @@ impl Standing {
             provider,
             consecutive_failures: series.consecutive_failures(),
             last_success_at: series.last_success_at(),
+            at: series.last().map(|last| last.at),
         }
     }
 }
@@ -83,7 +86,12 @@ impl Board {
         &mut self,
         known: impl IntoIterator<Item = (String, ProviderId, Series)>,
     ) {
-        self.credentials = standings(known);
+        replace(&mut self.credentials, known);
+    }
+
+    /// The same for providers without a key.
+    fn replace_slots(&mut self, known: impl IntoIterator<Item = (String, ProviderId, Series)>) {
+        replace(&mut self.slots, known);
     }
 
     fn standings(&self) -> impl Iterator<Item = &Standing> {
@@ -91,13 +99,18 @@ impl Board {
     }
 }
 
-fn standings(
+/// Replaces standings by those that were read from the store. A result may have been counted since
+/// it was read: that one stays.
+fn replace(
+    standings: &mut BTreeMap<String, Standing>,
     known: impl IntoIterator<Item = (String, ProviderId, Series)>,
-) -> BTreeMap<String, Standing> {
-    let known = known.into_iter();
-    known
-        .map(|(name, provider, series)| (name, Standing::of(provider, &series)))
-        .collect()
+) {
+    let mut before = std::mem::take(standings);
+    for (name, provider, series) in known {
+        let read = Standing::of(provider, &series);
+        let newer = before.remove(&name).filter(|known| known.at > read.at);
+        standings.insert(name, newer.unwrap_or(read));
+    }
 }
 
 /// The name of a provider of a workspace on the board. No credential's id has a slash.
@@ -149,7 +162,7 @@ impl Smoke {
                 }
             }
         }
-        self.board().slots = standings(known);
+        self.board().replace_slots(known);
         Ok(())
     }
 

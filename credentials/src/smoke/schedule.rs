@@ -101,7 +101,8 @@ impl Smoke {
         let current = Arc::downgrade(&self.registry.current());
         let is_stale = has_passed(watch.refreshed_at, REFRESH_INTERVAL);
         let is_changed = !Weak::ptr_eq(&watch.seen, &current);
-        if !is_stale && !watch.is_due && !is_changed {
+        let is_awaited = watch.is_due && self.settings.on_change;
+        if !is_stale && !is_awaited && !is_changed {
             return Ok(());
         }
         watch.is_due = false;
