@@ -131,13 +131,15 @@ impl Smoke {
         providers.extend(board.standings().map(|one| one.provider.clone()));
         let figures = providers.into_iter().map(|provider| {
             let counts = board.counts.get(&provider).copied().unwrap_or_default();
-            let standings = || board.standings().filter(|one| one.provider == provider);
-            let failures = standings().map(|one| one.consecutive_failures).max();
-            let last_success_at = standings().filter_map(|one| one.last_success_at).max();
+            let (mut consecutive_failures, mut last_success_at) = (0, None);
+            for one in board.standings().filter(|one| one.provider == provider) {
+                consecutive_failures = one.consecutive_failures.max(consecutive_failures);
+                last_success_at = one.last_success_at.max(last_success_at);
+            }
             Figures {
                 runs: counts.runs,
                 failures: counts.failures,
-                consecutive_failures: failures.unwrap_or(0),
+                consecutive_failures,
                 last_success_at,
                 provider,
             }
