@@ -31,7 +31,7 @@ use keyside_config::{Catalogue, CredentialRules, ProviderId};
 use keyside_store::{Backend, Notes, StorageError, chain::State};
 use tokio::sync::RwLock;
 
-use self::{duplicates::DuplicateIndex, links::Links, references::References};
+use self::{change::Groups, duplicates::DuplicateIndex, links::Links, references::References};
 pub use self::{
     error::{ChangeError, OpenError},
     references::ReferenceOptions,
@@ -87,6 +87,8 @@ pub struct Registry {
     snapshot: Arc<ArcSwap<Snapshot>>,
     /// Changes hold it shared; a backup holds it exclusively.
     gate: RwLock<()>,
+    /// Changes that are decided and wait for the commit that they share.
+    groups: Groups,
     /// Rotations since the process started, by provider.
     rotations: Mutex<HashMap<ProviderId, u64>>,
     notices: Arc<Notices>,
