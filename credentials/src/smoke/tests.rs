@@ -47,7 +47,7 @@ struct Provider {
     answers: Mutex<VecDeque<Finding>>,
     asked: Mutex<HashMap<String, usize>>,
     sent: AtomicUsize,
-    /// Closed while a test wants requests to hang.
+    /// Set while a test wants requests to hang.
     is_stuck: std::sync::atomic::AtomicBool,
 }
 
