@@ -12,7 +12,11 @@ use std::{
 
 use keyside_admin::AdminOptions;
 use keyside_config::{AllowedReferences, ListenAddress, Roots, Settings, Sources};
-use keyside_credentials::{KmsSource, ReferenceOptions, SystemClock, source::SecretSource};
+use keyside_credentials::{
+    KmsSource, LiveCheck, ReferenceOptions, SystemClock,
+    smoke::{Smoke, SmokeOptions},
+    source::SecretSource,
+};
 use keyside_proxy::{Bound, Dependencies, Drain, Egress, Metrics};
 use keyside_vault::Vault;
 use pingora_core::server::{RunArgs, Server, configuration::ServerConf};
@@ -29,6 +33,7 @@ use crate::{
     inventory::Inventory,
     lifecycle::{Lifecycle, Signals},
     observe::{self, ObserveState},
+    smoke_figures::SmokeFigures,
     startup::{self, EarlyHandles},
     store_health::StoreHealth,
     telemetry,
@@ -163,6 +168,11 @@ impl App {
         self.register_metrics(&metrics).map_err(failed)?;
         let (live_check, prompt_check) = (proxy.live_check.clone(), proxy.prompt_check.clone());
         let preview = proxy.preview.clone();
+        let smoke = self.start_smoke(&settings, live_check.clone());
+        if let Some(smoke) = &smoke {
+            let figures = SmokeFigures::new(smoke.clone()).map_err(failed)?;
+            metrics.register(Box::new(figures)).map_err(failed)?;
+        }
         let observed = ObserveState {
             metrics,
             drain: drain.clone(),
@@ -174,13 +184,16 @@ impl App {
             observe: observe_address,
         };
         let mut server = server(proxy, settings.proxy.workers());
-        if let (Some((listener, address)), Some(registry)) = (admin, self.backing.registry()) {
+        if let (Some((listener, address)), Some(registry), Some(smoke)) =
+            (admin, self.backing.registry(), smoke)
+        {
             let options = AdminOptions {
                 registry: registry.clone(),
                 catalogue: Arc::new(settings.catalogue.clone()),
                 live_check,
                 prompt_check,
                 preview,
+                smoke,
                 listen: address,
                 public_url: settings.admin.public_url.clone(),
                 requests_per_second: settings.admin.requests_per_second,
@@ -217,6 +230,23 @@ impl App {
             settings.admin.public_url = format!("http://{admin}");
         }
         Arc::new(settings)
+    }
+
+    /// Starts smoke runs, on the runtime that outlives the listeners. `keyside proxy` has none: it
+    /// has no store to note what they spend.
+    fn start_smoke(
+        &self,
+        settings: &Settings,
+        live_check: Arc<dyn LiveCheck>,
+    ) -> Option<Arc<Smoke>> {
+        let smoke = Smoke::new(SmokeOptions {
+            registry: self.backing.registry()?.clone(),
+            catalogue: Arc::new(settings.catalogue.clone()),
+            live_check,
+            settings: settings.smoke.clone(),
+        });
+        self.runtime.spawn(smoke.background());
+        Some(smoke)
     }
 
     fn register_metrics(&self, metrics: &prometheus::Registry) -> prometheus::Result<()> {

@@ -32,6 +32,7 @@ mod sdk_lines;
 mod secret;
 mod sensitive;
 mod shell;
+mod smoke;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -103,6 +104,9 @@ pub(crate) enum Command {
     /// Send a prompt to a provider as a runner would, and print the response and the key that
     /// answered
     Preview(preview::Preview),
+    /// Check all keys with the usage tag of smoke runs, and print each result; exits with 1 if one
+    /// fails, and with 3 if there is nothing to check
+    Smoke(smoke::Smoke),
     /// Workspaces: add, list, show, export, erase, rotate the key
     #[command(subcommand)]
     Workspace(workspace::Workspace),
@@ -138,7 +142,7 @@ pub(crate) enum Command {
 }
 
 /// Parses the arguments, runs the command and returns the exit code: 0 success, 1 failure, 2 usage,
-/// 78 configuration.
+/// 3 nothing to check, 78 configuration.
 ///
 /// Every command first hardens the process against reading its memory: most commands hold a token
 /// or a secret, and a key that was pasted in the wrong place is in the arguments of the others.
@@ -173,6 +177,7 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Provider(provider) => wait_for(provider::run(provider, &sources, &output)),
         Command::Run(run) => wait_for(run::run(run, &sources, &output)),
         Command::Preview(preview) => wait_for(preview.run(&sources, &output)),
+        Command::Smoke(smoke) => wait_for(smoke.run(&sources, &output)),
         Command::Workspace(workspace) => wait_for(workspace::run(workspace, &sources, &output)),
         Command::Token(token) => wait_for(token::run(token, &sources, &output)),
         Command::Audit(audit) => wait_for(audit::run(audit, &sources, &output)),

@@ -16,6 +16,7 @@ mod kms;
 mod kms_wait;
 mod lifecycle;
 mod observe;
+mod smoke_figures;
 mod startup;
 mod store_health;
 mod telemetry;

@@ -31,7 +31,7 @@ use std::{net::SocketAddr, num::NonZeroU32, sync::Arc};
 
 use axum::{Router, middleware};
 use keyside_config::Catalogue;
-use keyside_credentials::{LiveCheck, Registry, preview::Preview};
+use keyside_credentials::{LiveCheck, Registry, preview::Preview, smoke::Smoke};
 
 pub use self::openapi::openapi;
 use self::{rate_limits::RateLimits, state::AdminState};
@@ -48,6 +48,8 @@ pub struct AdminOptions {
     pub prompt_check: Arc<dyn LiveCheck>,
     /// Sends prompts to providers, as requests of runners are sent.
     pub preview: Arc<dyn Preview>,
+    /// Smoke runs of tagged keys.
+    pub smoke: Arc<Smoke>,
     /// The address that the listener is bound to.
     pub listen: SocketAddr,
     /// The URL that people use, without a slash at the end. Requests may name its host.
@@ -74,6 +76,7 @@ pub fn router(options: AdminOptions) -> Router {
         prompt_check: options.prompt_check,
         preview: options.preview,
         public_url: options.public_url.into(),
+        smoke: options.smoke,
         limits: Arc::new(RateLimits::new(options.requests_per_second)),
         concurrency: Arc::default(),
         description: openapi,

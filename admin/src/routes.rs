@@ -10,6 +10,7 @@ mod preview;
 mod providers;
 mod readiness;
 mod runs;
+mod smoke;
 mod tokens;
 mod workspaces;
 
@@ -69,6 +70,9 @@ pub(crate) fn table() -> Vec<Route> {
         Route::new(Backup, routes!(installation::backup)),
         Route::new(ReadRuns, routes!(runs::list)),
         Route::new(ReadRuns, routes!(runs::figures::show)),
+        Route::new(ReadRuns, routes!(smoke::show)),
+        Route::new(RunSmoke, routes!(smoke::start)),
+        Route::new(RunSmoke, routes!(smoke::post)),
         Route::new(ReadAudit, routes!(audit::list)),
         Route::new(ExportAudit, routes!(audit::export)),
         Route::new(ReadAudit, routes!(audit::key)),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use keyside_config::Catalogue;
-use keyside_credentials::{LiveCheck, Registry, preview::Preview};
+use keyside_credentials::{LiveCheck, Registry, preview::Preview, smoke::Smoke};
 
 use crate::{
     access::Caller,
@@ -22,6 +22,7 @@ pub(crate) struct AdminState {
     pub(crate) preview: Arc<dyn Preview>,
     /// The setting `admin.public_url`, which links to the admin UI begin with.
     pub(crate) public_url: Arc<str>,
+    pub(crate) smoke: Arc<Smoke>,
     pub(crate) limits: Arc<RateLimits>,
     pub(crate) concurrency: Arc<ConcurrencyLimits>,
     /// Returns the OpenAPI description as JSON; built on first use.

@@ -22,6 +22,7 @@ mod references;
 mod request_log;
 mod resources;
 mod secrecy;
+mod smoke;
 mod tokens;
 mod traffic;
 mod uncertain;
@@ -32,10 +33,14 @@ use std::{fs, num::NonZeroU32, sync::Arc, time::Duration};
 use axum::{Router, body::Body};
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt;
-use keyside_config::{Catalogue, CredentialRules, LocalKms, MasterKeySource};
+use keyside_config::{
+    Catalogue, CredentialRules, LocalKms, MasterKeySource, Settings, Smoke as SmokeSettings,
+    Sources,
+};
 use keyside_credentials::{
     Clock, Kms, KmsSource, OpenOptions, Registry, SystemClock,
     audit::{AuditFilter, AuditRecord},
+    smoke::{Smoke, SmokeOptions},
 };
 use keyside_store::{Backend, Effect, Memory, faulty::Faulty};
 use serde_json::{Value, json};
@@ -65,6 +70,7 @@ struct Api {
     memory: Arc<Memory>,
     provider: Arc<Provider>,
     model: Arc<Model>,
+    smoke: Arc<Smoke>,
     folder: TempDir,
 }
 
@@ -114,6 +120,12 @@ impl Api {
         let registry = Registry::open(options).await.unwrap();
         let provider = Arc::new(Provider::default());
         let model = Arc::new(Model::default());
+        let smoke = Smoke::new(SmokeOptions {
+            registry: registry.clone(),
+            catalogue: catalogue.clone(),
+            live_check: provider.clone(),
+            settings: smoke_settings(),
+        });
         let token = fs::read_to_string(registry.access().token_file()).unwrap();
         let options = AdminOptions {
             registry: registry.clone(),
@@ -121,6 +133,7 @@ impl Api {
             live_check: provider.clone(),
             prompt_check: Arc::new(Prompting(provider.clone())),
             preview: model.clone(),
+            smoke: smoke.clone(),
             listen: "127.0.0.1:7381".parse().unwrap(),
             public_url: "https://keys.example.test".to_owned(),
             requests_per_second,
@@ -133,6 +146,7 @@ impl Api {
             memory,
             provider,
             model,
+            smoke,
             folder,
         }
     }
@@ -325,4 +339,14 @@ fn in_days(days: i64) -> String {
     keyside_credentials::Timestamp::from_second(at)
         .unwrap()
         .to_string()
+}
+
+/// Runs only on request, so that no test meets a check that it did not ask for.
+fn smoke_settings() -> SmokeSettings {
+    let settings = Settings::load(&Sources::default()).unwrap().settings;
+    SmokeSettings {
+        schedule: None,
+        on_change: false,
+        ..settings.smoke
+    }
 }

@@ -13,6 +13,7 @@ mod preview;
 mod provider;
 mod read;
 mod readiness;
+mod smoke;
 mod token;
 mod workspace;
 
@@ -29,6 +30,10 @@ pub use self::{
     },
     provider::{AuthView, EndpointView, KeyView, LinksView, ProviderView, SandboxView, SdkView},
     readiness::ReadinessView,
+    smoke::{
+        NewSmokeResult, NewSmokeRun, SmokeItemView, SmokeReportView, SmokeResultView, SmokeRunView,
+        SmokeSpendView, SmokeState, SmokeView,
+    },
     token::{NewToken, TokenView},
     workspace::{NewWorkspace, WorkspaceEdit, WorkspaceView},
 };

@@ -34,6 +34,7 @@ pub mod runs;
 mod sealing;
 mod secret;
 mod shared_map;
+pub mod smoke;
 mod snapshot;
 pub mod source;
 mod spend;

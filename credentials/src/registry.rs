@@ -176,6 +176,16 @@ impl Registry {
         &self.access
     }
 
+    /// The store of notes.
+    pub(crate) fn notes(&self) -> &Arc<dyn Notes> {
+        &self.notes
+    }
+
+    /// All credentials in memory. The same `Arc` as before if none has changed.
+    pub(crate) fn current(&self) -> Arc<Snapshot> {
+        Arc::clone(&self.all().load())
+    }
+
     /// Runs a change in its own task, so that it completes even if the caller disconnects.
     pub(crate) async fn run_to_completion<T, F>(
         self: &Arc<Self>,

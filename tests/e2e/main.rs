@@ -70,6 +70,7 @@ mod retry_advice;
 mod revocation;
 mod rotation;
 mod slowness;
+mod smoke;
 mod smuggling;
 mod spend_limits;
 mod startup;

@@ -10,6 +10,7 @@ use super::{
     declared::{self, DeclaredDocument},
     kms::KmsDocument,
     proxy::ProxyDocument,
+    smoke::SmokeDocument,
     vault::VaultDocument,
 };
 use crate::{
@@ -34,6 +35,7 @@ pub(crate) struct Document {
     log: Log,
     runs: Runs,
     credentials: CredentialRules,
+    smoke: SmokeDocument,
     providers: Documents,
     #[serde(default)]
     credential: Vec<DeclaredDocument>,
@@ -102,6 +104,7 @@ impl Document {
             log: self.log,
             runs: self.runs,
             credentials: self.credentials,
+            smoke: self.smoke.build(&catalogue)?,
             catalogue,
         })
     }

@@ -49,6 +49,8 @@ pub enum Permission {
     ChangeCredentials,
     /// Send prompts to a provider, which costs money.
     Preview,
+    /// Start smoke runs, which send requests with tagged keys, and post results of checks.
+    RunSmoke,
     /// Create workspaces.
     CreateWorkspaces,
     /// Change a workspace's limits.
@@ -119,7 +121,7 @@ enum Reach {
 
 impl Permission {
     #[cfg(test)]
-    const ALL: [Self; 20] = [
+    const ALL: [Self; 21] = [
         Self::ReadCatalogue,
         Self::ReadWorkspaces,
         Self::ReadCredentials,
@@ -129,6 +131,7 @@ impl Permission {
         Self::VerifyAudit,
         Self::ChangeCredentials,
         Self::Preview,
+        Self::RunSmoke,
         Self::CreateWorkspaces,
         Self::ChangeWorkspace,
         Self::ExportWorkspace,
@@ -157,6 +160,7 @@ impl Permission {
             Self::VerifyAudit        => row(&[Owner, Editor, Viewer], Installation),
             Self::ChangeCredentials  => row(&[Owner, Editor],         Scope),
             Self::Preview            => row(&[Owner, Editor],         Scope),
+            Self::RunSmoke           => row(&[Owner, Editor],         Scope),
             Self::CreateWorkspaces   => row(&[Owner],                 Installation),
             Self::ChangeWorkspace    => row(&[Owner],                 Scope),
             Self::ExportWorkspace    => row(&[Owner],                 Scope),
