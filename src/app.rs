@@ -163,8 +163,12 @@ impl App {
         })
         .map_err(failed)?;
         self.register_metrics(&metrics).map_err(failed)?;
-        let live_check = proxy.live_check.clone();
-        let smoke = self.start_smoke(&settings, live_check.clone());
+        let (live_check, prompt_check) = (proxy.live_check.clone(), proxy.prompt_check.clone());
+        let smoke_check = match settings.smoke.prompt {
+            true => prompt_check.clone(),
+            false => live_check.clone(),
+        };
+        let smoke = self.start_smoke(&settings, smoke_check);
         if let Some(smoke) = &smoke {
             let figures = SmokeFigures::new(smoke.clone()).map_err(failed)?;
             metrics.register(Box::new(figures)).map_err(failed)?;
@@ -187,6 +191,7 @@ impl App {
                 registry: registry.clone(),
                 catalogue: Arc::new(settings.catalogue.clone()),
                 live_check,
+                prompt_check,
                 smoke,
                 listen: address,
                 public_url: settings.admin.public_url.clone(),

@@ -8,6 +8,7 @@ use axum::{
     extract::{FromRequest, FromRequestParts, Request},
 };
 use http::{HeaderMap, header};
+use http_body::Body as _;
 use http_body_util::BodyExt;
 use zeroize::Zeroizing;
 
@@ -46,11 +47,10 @@ impl FromRequest<AdminState> for JsonBody {
     }
 }
 
-/// A JSON document that may be left out.
+/// A JSON document that may be left out, or null.
 pub(crate) struct OptionalBody(Option<JsonBody>);
 
 impl OptionalBody {
-    /// `null` is no body: OpenAPI describes an optional body so.
     pub(crate) fn bytes(&self) -> Option<&[u8]> {
         let bytes = self.0.as_ref().map(JsonBody::bytes);
         bytes.filter(|bytes| bytes.trim_ascii() != b"null")
@@ -61,10 +61,11 @@ impl FromRequest<AdminState> for OptionalBody {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &AdminState) -> Result<Self, Problem> {
-        match http_body::Body::is_end_stream(request.body()) {
-            true => Ok(Self(None)),
-            false => Ok(Self(Some(JsonBody::from_request(request, state).await?))),
+        if request.body().is_end_stream() {
+            return Ok(Self(None));
         }
+        let body = JsonBody::from_request(request, state).await?;
+        Ok(Self(Some(body)))
     }
 }
 

@@ -46,6 +46,8 @@ pub struct AdminOptions {
     pub live_check: Arc<dyn LiveCheck>,
     /// Smoke runs of tagged keys.
     pub smoke: Arc<Smoke>,
+    /// The same with a minimal prompt, which costs a few tokens.
+    pub prompt_check: Arc<dyn LiveCheck>,
     /// The address that the listener is bound to.
     pub listen: SocketAddr,
     /// The URL that people use, without a slash at the end. Requests may name its host.
@@ -70,6 +72,7 @@ pub fn router(options: AdminOptions) -> Router {
         catalogue: options.catalogue,
         live_check: options.live_check,
         smoke: options.smoke,
+        prompt_check: options.prompt_check,
         limits: Arc::new(RateLimits::new(options.requests_per_second)),
         concurrency: Arc::default(),
         description: openapi,

@@ -17,6 +17,7 @@ use utoipa::{
 use crate::{
     problem::FieldError,
     routes::{self, Route},
+    wire::CheckView,
 };
 
 /// The description as JSON, as `/openapi.json` and `keyside openapi` return it.
@@ -73,6 +74,9 @@ struct ProblemDocument {
     /// The fields that are wrong.
     #[schema(required = false)]
     errors: Vec<FieldError>,
+    /// The live check that the secret failed, where one was required.
+    #[schema(required = false)]
+    check: CheckView,
 }
 
 fn describe() -> utoipa::openapi::OpenApi {

@@ -14,19 +14,30 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 pub(crate) use self::kind::Kind;
+use crate::wire::CheckView;
 
 /// An error response.
 #[derive(Clone, Debug)]
 pub(crate) struct Problem {
     kind: Kind,
-    detail: String,
+    detail: Box<str>,
     remedy: &'static str,
     errors: Box<[FieldError]>,
+    /// The live check that failed, if it was one.
+    check: Option<Box<FailedCheck>>,
     headers: Vec<(HeaderName, HeaderValue)>,
     /// The actor whose access was refused, if it is to be audited.
     refused: Option<ActorId>,
     /// The internal cause: only for the log.
     cause: Option<Box<str>>,
+}
+
+/// A live check because of which a secret was not stored.
+#[derive(Clone, Debug)]
+struct FailedCheck {
+    view: CheckView,
+    /// The next step, if the cause has one.
+    remedy: Option<String>,
 }
 
 /// An error of one field of a body, or one parameter of a query.
@@ -62,12 +73,13 @@ impl FieldError {
 
 impl Problem {
     pub(crate) fn new(kind: Kind, detail: impl Into<String>, remedy: &'static str) -> Self {
-        let detail = detail.into();
+        let detail: String = detail.into();
         Self {
             kind,
-            detail,
+            detail: detail.into_boxed_str(),
             remedy,
             errors: Box::default(),
+            check: None,
             headers: Vec::new(),
             refused: None,
             cause: None,
@@ -113,6 +125,13 @@ impl Problem {
         self
     }
 
+    /// Adds the result of a live check. If it has a remedy of its own, that replaces the general
+    /// one.
+    pub(crate) fn with_check(mut self, view: CheckView, remedy: Option<String>) -> Self {
+        self.check = Some(Box::new(FailedCheck { view, remedy }));
+        self
+    }
+
     pub(crate) fn with_header(self, name: HeaderName, value: &'static str) -> Self {
         self.with_value(name, HeaderValue::from_static(value))
     }
@@ -144,14 +163,17 @@ impl Problem {
         if let Some(cause) = &self.cause {
             tracing::error!(request_id, cause, "a request failed");
         }
+        let check = self.check.as_deref();
+        let remedy = check.and_then(|check| check.remedy.as_deref());
         let body = serde_json::to_vec(&Document {
             kind: self.kind.uri(),
             title: self.kind.title(),
             status: self.kind.status().as_u16(),
             detail: &self.detail,
-            remedy: self.remedy,
+            remedy: remedy.unwrap_or(self.remedy),
             request_id,
             errors: &self.errors,
+            check: check.map(|check| &check.view),
         });
         let mut response = match body {
             Ok(body) => (self.kind.status(), body).into_response(),
@@ -186,6 +208,8 @@ struct Document<'a> {
     request_id: &'a str,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     errors: &'a [FieldError],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    check: Option<&'a CheckView>,
 }
 
 /// Why the registry rejected a change, in the terms of the API.
@@ -332,7 +356,7 @@ fn rejection(error: &ChangeError) -> Option<(Kind, &'static str)> {
         ChangeError::IdempotencyKeyReused => (Kind::IdempotencyKeyReused, "Send another Idempotency-Key, or repeat the original request exactly."),
         ChangeError::Revoked => (Kind::CredentialRevoked, "Store the key as a new credential. It may have the same label."),
         ChangeError::NothingInGrace => (Kind::NothingInGrace, "Rotate to the secret that you need (PATCH with `secret`, `keyside key rotate`)."),
-        ChangeError::CheckFailed(_) => (Kind::SecretRefused, "The old secret stays in use. Check the new one in the provider's console and send it again."),
+        ChangeError::CheckFailed(_) => (Kind::SecretRefused, "Nothing was stored. Check the key in the provider's console and send it again, or store it with `check` set to `try`."),
         ChangeError::Replaced => (Kind::SecretReplaced, "Send the request again to check the secret that is in use now."),
         ChangeError::Damaged => (Kind::RecordDamaged, "Restore the data folder from a backup, or store the key again under a new label. Where the whole workspace is \
             damaged, it can also be erased (DELETE /api/workspaces/{id}) and created again."),

@@ -19,6 +19,7 @@ pub(crate) struct AdminState {
     pub(crate) catalogue: Arc<Catalogue>,
     pub(crate) live_check: Arc<dyn LiveCheck>,
     pub(crate) smoke: Arc<Smoke>,
+    pub(crate) prompt_check: Arc<dyn LiveCheck>,
     pub(crate) limits: Arc<RateLimits>,
     pub(crate) concurrency: Arc<ConcurrencyLimits>,
     /// Returns the OpenAPI description as JSON; built on first use.
@@ -26,6 +27,14 @@ pub(crate) struct AdminState {
 }
 
 impl AdminState {
+    /// The check to send: with a prompt, or the cheapest request.
+    pub(crate) fn check(&self, prompt: bool) -> Arc<dyn LiveCheck> {
+        match prompt {
+            true => self.prompt_check.clone(),
+            false => self.live_check.clone(),
+        }
+    }
+
     /// A permit, if the caller still has access after waiting for it.
     pub(crate) async fn acquire(
         &self,

@@ -43,7 +43,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tower::ServiceExt;
 
-use self::verifying::Provider;
+use self::verifying::{Prompting, Provider};
 use crate::{AdminOptions, router};
 
 /// A key of the form that OpenAI's have, and of no other one anywhere.
@@ -123,6 +123,7 @@ impl Api {
             catalogue,
             live_check: provider.clone(),
             smoke: smoke.clone(),
+            prompt_check: Arc::new(Prompting(provider.clone())),
             listen: "127.0.0.1:7381".parse().unwrap(),
             public_url: "https://keys.example.test".to_owned(),
             requests_per_second,

@@ -6,6 +6,7 @@
 //! asked of serde (`form::fields`), never listed again.
 
 mod audit;
+mod check;
 mod credential;
 mod provider;
 mod read;
@@ -15,6 +16,7 @@ mod workspace;
 
 pub use self::{
     audit::{ConfirmView, VerifyView},
+    check::{CheckMode, CheckView, CredentialCheck, UsageView},
     credential::{
         CredentialEdit, CredentialRollback, CredentialRotation, CredentialView, Duplicate,
         NewCredential, SecretRef, VersionView, WriteOnly,

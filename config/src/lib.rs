@@ -48,10 +48,10 @@ pub use metadata::{is_metadata_address, is_metadata_host};
 pub use origin::Origin;
 pub use pattern::{Completion, ExceptedName, PathPattern, PathPatternError};
 pub use provider::{
-    Auth, Check, CheckAnswer, DUMMY_KEY, Ending, EndpointError, EndpointRule, ErrorShape, Group,
-    KeyPath, KeyRules, Links, Provider, ProviderDeadlines, ProviderId, ProviderIdError, RefusedKey,
-    RepeatedPrefix, Route, SandboxAvailability, SdkLine, Sign, Subprotocol, SubprotocolError, Sum,
-    Upstream, UsageRule, UsageRuleError, Verification,
+    Auth, Cause, Check, CheckAnswer, CheckKind, CheckRequest, DUMMY_KEY, Ending, EndpointError,
+    EndpointRule, ErrorShape, Group, KeyPath, KeyRules, Links, Provider, ProviderDeadlines,
+    ProviderId, ProviderIdError, RefusedKey, RepeatedPrefix, Route, SandboxAvailability, SdkLine,
+    Sign, Subprotocol, SubprotocolError, Sum, Upstream, UsageRule, UsageRuleError, Verification,
 };
 pub use proxy_url::{ProxyProtocol, ProxyUrl, ProxyUrlError};
 pub use recipe::{

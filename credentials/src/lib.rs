@@ -23,6 +23,7 @@ pub mod kms;
 mod live_check;
 mod locked;
 mod model;
+mod noted;
 pub mod process;
 mod record;
 mod registry;
@@ -37,7 +38,7 @@ mod snapshot;
 pub mod source;
 
 pub use jiff::Timestamp;
-pub use keyside_config::Verification;
+pub use keyside_config::{Cause, Verification};
 pub use keyside_store::{
     Backend, Hash, PublicKey, StorageError,
     chain::{ChainName, CommitError},
@@ -64,9 +65,9 @@ pub use model::{
 };
 pub use record::AuditRecord;
 pub use registry::{
-    ChangeError, Edit, Filter, GRACE_DEFAULT, GRACE_LIMIT, Idempotency, NewCredential, NewSecret,
-    NewWorkspace, OpenError, OpenOptions, ReferenceOptions, Registry, Resealed, Revocation,
-    Rollback, Rotation, Saved,
+    ChangeError, CheckBeforeSave, Edit, Filter, GRACE_DEFAULT, GRACE_LIMIT, Idempotency, LastCheck,
+    NewCredential, NewSecret, NewWorkspace, OpenError, OpenOptions, ReferenceOptions, Registry,
+    Resealed, Revocation, Rollback, Rotation, Saved,
 };
 pub use request_context::RequestContext;
 pub use resolver::{CredentialQuery, Grant, Resolver};

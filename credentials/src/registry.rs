@@ -2,6 +2,7 @@
 //! Each public operation is in the file of its concern.
 
 mod change;
+mod checks;
 mod duplicates;
 mod erase;
 mod error;
@@ -31,16 +32,17 @@ use keyside_config::{Catalogue, CredentialRules, ProviderId};
 use keyside_store::{Backend, Notes, StorageError, chain::State};
 use tokio::sync::RwLock;
 
-use self::{duplicates::DuplicateIndex, links::Links, references::References};
 pub use self::{
+    checks::LastCheck,
     error::{ChangeError, OpenError},
     references::ReferenceOptions,
     request::{
-        Edit, Filter, GRACE_DEFAULT, GRACE_LIMIT, Idempotency, NewCredential, NewSecret,
-        NewWorkspace, Revocation, Rollback, Rotation, Saved,
+        CheckBeforeSave, Edit, Filter, GRACE_DEFAULT, GRACE_LIMIT, Idempotency, NewCredential,
+        NewSecret, NewWorkspace, Revocation, Rollback, Rotation, Saved,
     },
     reseal::Resealed,
 };
+use self::{checks::LastChecks, duplicates::DuplicateIndex, links::Links, references::References};
 use crate::{
     access::Access,
     audit::Audit,
@@ -90,6 +92,7 @@ pub struct Registry {
     /// Rotations since the process started, by provider.
     rotations: Mutex<HashMap<ProviderId, u64>>,
     notices: Arc<Notices>,
+    checks: LastChecks,
     duplicates: DuplicateIndex,
     declared: OnceLock<Overlaid>,
     references: References,
@@ -114,10 +117,11 @@ impl Registry {
         let _ = self.declared.set(Overlaid { declared, both });
     }
 
-    /// Waits until pending writes are on disk or have failed: run records, times of last use, and
-    /// links.
+    /// Waits until pending writes are on disk or have failed: run records, times of last use,
+    /// results of checks, and links.
     pub async fn flush(&self) {
         self.store_last_used().await;
+        self.store_checks().await;
         self.link(true).await;
         self.runs.flush().await;
     }

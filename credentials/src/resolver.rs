@@ -193,7 +193,7 @@ impl Grant {
         })
     }
 
-    /// Opens the credential's other secrets: staged versions and those in grace, which the provider
+    /// Opens the credential's other secrets: the versions in grace, which the provider
     /// may still know and echo. Once per response; about a microsecond each. `now` is called only
     /// if there are any. Versions that have ended are skipped; one that cannot be opened is logged.
     pub fn open_others(&self, now: impl FnOnce() -> Timestamp) -> Vec<Secret> {

@@ -16,7 +16,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use keyside_config::{ListenAddress, Listener};
+use keyside_config::{CheckKind, ListenAddress, Listener};
 use keyside_credentials::LiveCheck;
 use pingora_core::{
     listeners::{L4BufferSettings, ListenerConfig},
@@ -44,6 +44,8 @@ pub struct Bound {
     /// Verifies keys with their providers, over the same path as requests. Belongs to a single
     /// runtime.
     pub live_check: Arc<dyn LiveCheck>,
+    /// The same with a minimal prompt, which costs a few tokens.
+    pub prompt_check: Arc<dyn LiveCheck>,
 }
 
 /// Why the data plane cannot listen.
@@ -93,10 +95,12 @@ pub fn bind(dependencies: &Dependencies) -> Result<Bound, BindError> {
     let shared = SharedResources::new(catalogue, proxy, &dependencies.egress, requests.clone());
     let destinations =
         || Destinations::new(catalogue, &proxy.deadlines, &dependencies.metrics, &shared);
+    let checked = Arc::new(destinations());
     let mut bound = Bound {
         addresses: Vec::new(),
         services: Vec::new(),
-        live_check: Arc::new(Probe::new(destinations())),
+        live_check: Arc::new(Probe::new(checked.clone(), CheckKind::Request)),
+        prompt_check: Arc::new(Probe::new(checked, CheckKind::Prompt)),
     };
     for listener in &proxy.listeners {
         let socket = Socket::bind(listener, &proxy.listeners)?;

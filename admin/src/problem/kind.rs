@@ -47,7 +47,7 @@ kinds! {
     LabelTaken => ("label-taken", StatusCode::CONFLICT, "The label is taken"),
     CredentialRevoked => ("credential-revoked", StatusCode::CONFLICT, "The credential was revoked"),
     NothingInGrace => ("nothing-in-grace", StatusCode::CONFLICT, "No version is in grace"),
-    SecretRefused => ("secret-refused", StatusCode::UNPROCESSABLE_ENTITY, "The new secret failed its live check"),
+    SecretRefused => ("secret-refused", StatusCode::UNPROCESSABLE_ENTITY, "The secret failed its live check"),
     SecretReplaced => ("secret-replaced", StatusCode::CONFLICT, "The secret was replaced during the check"),
     IdempotencyKeyReused => ("idempotency-key-reused", StatusCode::UNPROCESSABLE_ENTITY, "The idempotency key was used for another request"),
     PreconditionFailed => ("precondition-failed", StatusCode::PRECONDITION_FAILED, "The resource has changed"),

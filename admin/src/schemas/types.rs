@@ -40,8 +40,8 @@ choices! {
     /// `live` credentials cost money.
     Environment { Live, Sandbox }
     Status { Active, Expiring, Expired, Revoked }
-    Verification { Accepted, Limited, Rejected, Unreachable }
-    VersionState { Staged, Current, Grace, Destroyed }
+    Verification { Accepted, Limited, Rejected, Unreachable, Inconclusive }
+    VersionState { Current, Grace, Destroyed }
     Role { Owner, Editor, Viewer }
     TokenStatus { Active, Expired, Revoked }
     Format { Ndjson, Csv }

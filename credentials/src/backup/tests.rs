@@ -169,21 +169,10 @@ fn key(label: &str) -> NewCredential {
 }
 
 fn key_of(workspace: &str, label: &str) -> NewCredential {
-    NewCredential {
-        workspace: workspace.parse().unwrap(),
-        provider: "openai".to_owned(),
-        label: label.parse().unwrap(),
-        environment: Environment::Live,
-        // Padded to the minimum length of a secret; `opened` removes the padding.
-        secret: Secret::from_plaintext(format!("sk-{label:-<5}").into_bytes())
-            .unwrap()
-            .into(),
-        usage_tag: None,
-        expires_at: None,
-        endpoint: None,
-        default: false,
-        idempotency: None,
-    }
+    // Padded to the minimum length of a secret; `opened` removes the padding.
+    let secret = Secret::from_plaintext(format!("sk-{label:-<5}").into_bytes()).unwrap();
+    let (workspace, label) = (workspace.parse().unwrap(), label.parse().unwrap());
+    NewCredential::new(workspace, "openai", label, secret)
 }
 
 fn opened(registry: &Registry, label: &str) -> Result<String, Refusal> {

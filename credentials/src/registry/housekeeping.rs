@@ -1,5 +1,5 @@
 //! Background tasks: sweep ended versions, record refused uses, write links, store times of tokens'
-//! last use.
+//! last use and results of live checks.
 
 use std::{
     sync::{Arc, Weak},

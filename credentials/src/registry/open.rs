@@ -140,6 +140,7 @@ impl Registry {
             gate: RwLock::default(),
             rotations: Mutex::default(),
             notices,
+            checks: LastChecks::default(),
             duplicates: DuplicateIndex::default(),
             declared: OnceLock::new(),
             references: References::new(),
@@ -157,6 +158,10 @@ impl Registry {
             clock,
         });
         let findings = registry.read_workspaces().await?;
+        registry
+            .checks
+            .load(&*registry.notes, &registry.keyring)
+            .await?;
         registry.expect_newest_installation_head(&heads).await?;
         registry.clock.at_least(registry.chains.latest());
         if role == Role::Authority {

@@ -7,7 +7,7 @@ use keyside_config::ProviderId;
 use keyside_store::Hash;
 
 use crate::{
-    live_check::LiveCheck,
+    live_check::{Finding, LiveCheck},
     model::{Credential, Environment, Label, Scope, Status, UsageTag, Warning, WorkspaceId},
     secret::Secret,
     source::VaultReference,
@@ -22,6 +22,8 @@ pub struct Saved {
     pub warnings: Vec<Warning>,
     /// Whether an earlier request with the same idempotency key made the change.
     pub repeated: bool,
+    /// What the provider said before the secret was stored, if it was asked.
+    pub finding: Option<Finding>,
 }
 
 /// The attributes of a workspace to create.
@@ -56,6 +58,44 @@ pub struct NewCredential {
     pub default: bool,
     /// Recognises a repeated request.
     pub idempotency: Option<Idempotency>,
+    /// Whether the provider is asked first.
+    pub check: CheckBeforeSave,
+}
+
+impl NewCredential {
+    /// A live credential without further options or a check.
+    pub fn new(
+        workspace: WorkspaceId,
+        provider: &str,
+        label: Label,
+        secret: impl Into<NewSecret>,
+    ) -> Self {
+        Self {
+            workspace,
+            provider: provider.to_owned(),
+            label,
+            environment: Environment::Live,
+            secret: secret.into(),
+            usage_tag: None,
+            expires_at: None,
+            endpoint: None,
+            default: false,
+            idempotency: None,
+            check: CheckBeforeSave::Skip,
+        }
+    }
+}
+
+/// Whether the provider is asked about a secret before it is stored. No lock is held meanwhile.
+#[derive(Clone, Default)]
+pub enum CheckBeforeSave {
+    /// It is not asked.
+    #[default]
+    Skip,
+    /// It is asked, and the secret is stored whatever it says.
+    Try(Arc<dyn LiveCheck>),
+    /// It is asked, and the secret is stored only if it [can be used](Finding::is_usable).
+    Required(Arc<dyn LiveCheck>),
 }
 
 /// The secret of a new credential.
@@ -86,8 +126,8 @@ pub struct Rotation {
     pub expected: Option<u64>,
     /// Recognises a repeated request.
     pub idempotency: Option<Idempotency>,
-    /// A check that the new secret must pass before it is used.
-    pub check: Option<Arc<dyn LiveCheck>>,
+    /// Whether the provider is asked about the new secret first.
+    pub check: CheckBeforeSave,
 }
 
 impl Rotation {
@@ -99,7 +139,7 @@ impl Rotation {
             expires_at: None,
             expected: None,
             idempotency: None,
-            check: None,
+            check: CheckBeforeSave::Skip,
         }
     }
 }

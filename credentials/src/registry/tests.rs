@@ -249,18 +249,8 @@ fn secret(text: &str) -> Secret {
 
 /// A live OpenAI key for `acme`.
 fn key(label: &str, text: &str) -> NewCredential {
-    NewCredential {
-        workspace: "acme".parse().unwrap(),
-        provider: "openai".to_owned(),
-        label: label.parse().unwrap(),
-        environment: Environment::Live,
-        secret: secret(text).into(),
-        usage_tag: None,
-        expires_at: None,
-        endpoint: None,
-        default: false,
-        idempotency: None,
-    }
+    let (workspace, label) = ("acme".parse().unwrap(), label.parse().unwrap());
+    NewCredential::new(workspace, "openai", label, secret(text))
 }
 
 /// An installation with one key, `sk-1`, the default of `acme`.

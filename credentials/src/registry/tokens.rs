@@ -230,7 +230,7 @@ impl Registry {
     }
 }
 
-/// Stores times of last use, for as long as the registry is open.
+/// Stores times of last use and results of checks, for as long as the registry is open.
 pub(super) async fn keep_last_used(registry: Weak<Registry>) {
     loop {
         sleep(STORE_INTERVAL).await;
@@ -238,8 +238,9 @@ pub(super) async fn keep_last_used(registry: Weak<Registry>) {
             return;
         };
         registry.store_last_used().await;
+        registry.store_checks().await;
     }
 }
 
-/// Uses that a crash may lose.
+/// Uses and results that a crash may lose.
 const STORE_INTERVAL: Duration = Duration::from_secs(60);

@@ -9,8 +9,8 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use keyside_config::Sources;
 use keyside_credentials::{
-    ActorContext, ActorId, Environment, Kms, MasterKey, NewCredential, NewWorkspace, OpenOptions,
-    Registry, SystemClock, Timestamp,
+    ActorContext, ActorId, Kms, MasterKey, NewCredential, NewWorkspace, OpenOptions, Registry,
+    SystemClock, Timestamp,
 };
 use keyside_store::{Backend, Memory};
 use tokio::{
@@ -86,18 +86,9 @@ async fn registry(folder: &std::path::Path) -> Arc<Registry> {
         name: "Acme".to_owned(),
     };
     registry.create_workspace(&by, workspace).await.unwrap();
-    let credential = NewCredential {
-        workspace: "acme".parse().unwrap(),
-        provider: "openai".to_owned(),
-        label: "default".parse().unwrap(),
-        environment: Environment::Live,
-        secret: Secret::from_plaintext(CANARY.into()).unwrap().into(),
-        usage_tag: None,
-        expires_at: None,
-        endpoint: None,
-        default: true,
-        idempotency: None,
-    };
+    let secret = Secret::from_plaintext(CANARY.into()).unwrap();
+    let (workspace, label) = ("acme".parse().unwrap(), "default".parse().unwrap());
+    let credential = NewCredential::new(workspace, "openai", label, secret);
     registry.add(&by, credential).await.unwrap();
     registry
 }

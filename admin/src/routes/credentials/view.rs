@@ -31,6 +31,7 @@ impl CredentialView {
             last_used_at: credential.last_used_at,
             last_verified_at: credential.last_verified_at,
             verification: credential.verification,
+            check: None,
             versions: credential
                 .versions
                 .into_iter()
@@ -75,6 +76,7 @@ impl CredentialView {
             last_rotated_at: None,
             last_verified_at: None,
             verification: None,
+            check: None,
             versions: Vec::new(),
             secret_ref: None,
             source: None,

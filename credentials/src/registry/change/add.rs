@@ -1,19 +1,26 @@
 //! Creates a credential.
+//!
+//! With a check, everything is decided twice: before the provider is asked, so that it is not asked
+//! in vain, and after, on the state of that time. Nothing is stored in between, and the lock is
+//! released, so that other changes need not wait.
 
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use keyside_config::{BaseUrl, Catalogue, Provider, Upstream};
 
-use super::{ChangeOutcome, about, detail, other_label, with_default};
+use super::{ChangeGuard, ChangeOutcome, about, detail, other_label, with_default};
 use crate::{
-    chains::Priority,
+    chains::{Priority, Turn},
     documents::{CredentialDocument, Document, SecretMetadata, SourceDocument, WorkspaceDocument},
+    live_check::Finding,
     model::{
         ActorContext, CredentialId, Label, Warning, WorkspaceId, has_usual_form, refused_kind,
     },
     record::{Draft, Event},
-    registry::{ChangeError, NewCredential, NewSecret, Registry, Saved},
+    registry::{ChangeError, NewCredential, NewSecret, Registry, Saved, checks::secret_in_use},
+    resolver::Grant,
+    sealing::SealingKey,
     secret::Secret,
     snapshot::{CredentialEntry, WorkspaceEntry, signals::Signals},
     source::VaultReference,
@@ -33,10 +40,36 @@ impl Registry {
         let outcome = self
             .run_to_completion(|registry| async move {
                 let input = registry.obtain_secret(&new.workspace, &new.secret).await?;
-                retry_on_race!(registry.add_once(&by, &new, &input))
+                let finding = match new.check.check() {
+                    None => None,
+                    Some(check) => match retry_on_race!(registry.try_out(&by, &new, &input))? {
+                        Trial::Repeated(outcome) => return Ok(outcome),
+                        Trial::Grant(on_trial) => Some(Finding::of(&on_trial, check).await),
+                    },
+                };
+                if let Some(finding) = &finding {
+                    new.check.judge(finding)?;
+                }
+                retry_on_race!(registry.add_once(&by, &new, &input, finding))
             })
             .await?;
         self.saved(outcome)
+    }
+
+    /// Prepares the credential without storing anything, so that the provider can be asked about
+    /// its secret. The lock is released when this returns.
+    async fn try_out(
+        &self,
+        by: &ActorContext,
+        new: &NewCredential,
+        input: &SecretInput<'_>,
+    ) -> Result<Trial, ChangeError> {
+        let prepared = match self.prepare(by, new, input).await? {
+            Preparation::Repeated(outcome) => return Ok(Trial::Repeated(outcome)),
+            Preparation::New(prepared) => *prepared,
+        };
+        let entry = self.entry(prepared.document, prepared.metadata, input);
+        Ok(Trial::Grant(Grant::on_trial(entry)))
     }
 
     async fn add_once(
@@ -44,7 +77,56 @@ impl Registry {
         by: &ActorContext,
         new: &NewCredential,
         input: &SecretInput<'_>,
+        finding: Option<Finding>,
     ) -> Result<ChangeOutcome, ChangeError> {
+        let prepared = match self.prepare(by, new, input).await? {
+            Preparation::Repeated(outcome) => return Ok(outcome),
+            Preparation::New(prepared) => *prepared,
+        };
+        let Prepared {
+            document,
+            metadata,
+            warnings,
+            settings,
+            workspace,
+            key,
+            now,
+            _guard,
+        } = prepared;
+        let id = document.id.clone();
+        let mut writes = vec![document.write()];
+        writes.extend(settings.as_ref().map(Document::write));
+        let kept_in = input.reference().map(ToString::to_string);
+        let checked = finding.map(|finding| finding.audit_note());
+        let notes: Vec<_> = kept_in.into_iter().chain(checked).collect();
+        let draft = Draft {
+            detail: detail(&key, &metadata.fingerprint),
+            note: (!notes.is_empty()).then(|| notes.join("; ")),
+            ..about(Event::CredentialCreated, by, &document)
+        };
+        let state = self.commit_in(&workspace, vec![draft], writes).await?;
+        let entry = self.entry(document, metadata, input);
+        if let Some(finding) = finding {
+            self.checks.note(&id, secret_in_use(&entry), finding, now);
+        }
+        let settings = settings.unwrap_or_else(|| workspace.document.clone());
+        self.publish_credential(&workspace, settings, entry, state)
+            .await?;
+        Ok(ChangeOutcome {
+            id,
+            warnings,
+            repeated: false,
+            finding,
+        })
+    }
+
+    /// Decides everything about the new credential, under the lock of its workspace.
+    async fn prepare(
+        &self,
+        by: &ActorContext,
+        new: &NewCredential,
+        input: &SecretInput<'_>,
+    ) -> Result<Preparation<'_>, ChangeError> {
         let provider = self
             .catalogue
             .get(&new.provider)
@@ -52,7 +134,7 @@ impl Registry {
             .ok_or(ChangeError::ProviderUnknown)?;
         let endpoint = endpoint(&provider, new.endpoint.as_deref())?;
         let secret = input.secret();
-        let _guard = self
+        let guard = self
             .lock_workspace(by, &new.workspace, Priority::Normal)
             .await?;
         let workspace = self.sound_workspace(&new.workspace)?;
@@ -63,7 +145,7 @@ impl Registry {
             return Err(ChangeError::Damaged);
         }
         if let Some(outcome) = self.repeated(by, new, workspace.credentials.get(&id))? {
-            return Ok(outcome);
+            return Ok(Preparation::Repeated(outcome));
         }
         expect_kind(&provider, secret)?;
         let key = self.sealing_key(&new.workspace).await?;
@@ -99,28 +181,34 @@ impl Registry {
         let number = version.number;
         document.push(version);
         document.promote(number, now, now);
-        let mut writes = vec![document.write()];
         let settings = becomes_default.then(|| with_default(&workspace.document, &document));
-        writes.extend(settings.as_ref().map(Document::write));
-        let draft = Draft {
-            detail: detail(&key, &metadata.fingerprint),
-            note: input.reference().map(ToString::to_string),
-            ..about(Event::CredentialCreated, by, &document)
-        };
-        let state = self.commit_in(&workspace, vec![draft], writes).await?;
-        let signals = Arc::new(Signals::new(self.notices.clone()));
-        let mut entry = CredentialEntry::new(document, &self.keyring, signals);
-        if let SecretInput::Read { initial, .. } = input {
-            entry = self.with_initial_secret(&entry, initial, metadata);
-        }
-        let settings = settings.unwrap_or_else(|| workspace.document.clone());
-        self.publish_credential(&workspace, settings, entry, state)
-            .await?;
-        Ok(ChangeOutcome {
-            id,
+        Ok(Preparation::New(Box::new(Prepared {
+            document,
+            metadata,
             warnings,
-            repeated: false,
-        })
+            settings,
+            workspace,
+            key,
+            now,
+            _guard: guard,
+        })))
+    }
+
+    /// The entry of a new credential.
+    fn entry(
+        &self,
+        document: CredentialDocument,
+        metadata: SecretMetadata,
+        input: &SecretInput<'_>,
+    ) -> CredentialEntry {
+        let signals = Arc::new(Signals::new(self.notices.clone()));
+        let entry = CredentialEntry::new(document, &self.keyring, signals);
+        match input {
+            SecretInput::Given(_) => entry,
+            SecretInput::Read { initial, .. } => {
+                self.with_initial_secret(&entry, initial, metadata)
+            }
+        }
     }
 
     /// The secret of a new credential. A secret in Vault is read before any lock is taken.
@@ -173,8 +261,35 @@ impl Registry {
             id: entry.document.id.clone(),
             warnings,
             repeated: true,
+            finding: None,
         }))
     }
+}
+
+/// A new credential that is decided and not yet stored.
+struct Prepared<'a> {
+    document: CredentialDocument,
+    metadata: SecretMetadata,
+    warnings: Vec<Warning>,
+    /// The workspace's document, if the default changes.
+    settings: Option<WorkspaceDocument>,
+    workspace: Arc<WorkspaceEntry>,
+    key: Arc<SealingKey>,
+    now: Timestamp,
+    _guard: ChangeGuard<'a, Turn>,
+}
+
+/// What a request to create a credential leads to.
+enum Preparation<'a> {
+    /// An earlier request with the same idempotency key has created it.
+    Repeated(ChangeOutcome),
+    New(Box<Prepared<'a>>),
+}
+
+/// What a request leads to before the provider is asked.
+enum Trial {
+    Repeated(ChangeOutcome),
+    Grant(Grant),
 }
 
 /// The secret that a new credential refers to.
@@ -242,8 +357,6 @@ fn unsealed(
         created_by: by.actor.clone(),
         created_at: now,
         last_rotated_at: None,
-        last_verified_at: None,
-        verification: None,
         revoked_at: None,
         revision: 1,
         current: 0,

@@ -63,6 +63,7 @@ impl Registry {
             id: id.clone(),
             warnings: replaced.into_iter().collect(),
             repeated: false,
+            finding: None,
         })
     }
 }

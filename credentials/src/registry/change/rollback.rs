@@ -42,11 +42,7 @@ impl Registry {
         let target = edit.target(rollback.to)?;
         let (number, end) = (target.number, target.until.unwrap_or(edit.now));
         let (before, now) = (edit.document.current, edit.now);
-        edit.abandon_staged(by);
         edit.document.promote(number, end, now);
-        // The last check was about the other secret.
-        edit.document.verification = None;
-        edit.document.last_verified_at = None;
         let mut draft = edit.record(Event::CredentialRolledBack, by, &edit.metadata(number)?);
         draft.note = Some(format!("from version {before} to version {number}"));
         edit.commit(draft, None).await

@@ -1,8 +1,8 @@
 //! Replaces the secret of a credential.
 //!
-//! Without a check this is one commit. With a check, the new version is staged first, and the lock
-//! is released while the provider is asked, so that other changes, revocations above all, need not
-//! wait.
+//! With a check, the rotation is decided twice: before the provider is asked, so that it is not
+//! asked in vain, and after, on the state of that time. Nothing is stored in between, and the lock
+//! is released, so that other changes, revocations above all, need not wait.
 
 use std::{
     collections::HashMap,
@@ -11,7 +11,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use keyside_config::{ProviderId, Verification};
+use keyside_config::ProviderId;
 
 use super::{
     ChangeOutcome,
@@ -22,35 +22,42 @@ use super::{
 use crate::{
     documents::SecretMetadata,
     live_check::Finding,
-    model::{ActorContext, CredentialId, Fingerprint, VersionState, Warning},
+    model::{ActorContext, CredentialId, Fingerprint, Warning},
     record::Event,
-    registry::{ChangeError, GRACE_LIMIT, Registry, Rotation, Saved},
+    registry::{ChangeError, GRACE_LIMIT, Registry, Rotation, Saved, checks::SecretInUse},
     resolver::Grant,
 };
 
-/// How to promote the new version.
-#[derive(Clone, Copy)]
-struct Promotion {
+/// What a request to rotate leads to.
+enum Preparation<'a> {
+    /// An earlier request with the same idempotency key has done it.
+    Repeated(ChangeOutcome),
+    New(Box<Prepared<'a>>),
+}
+
+/// A rotation that is decided and not yet stored.
+struct Prepared<'a> {
+    edit: CredentialEdit<'a>,
+    /// The new version's number.
     version: u32,
-    grace: Duration,
-    expires_at: Option<Option<Timestamp>>,
-    /// The provider's verdict, if it was asked.
-    verification: Option<Verification>,
-}
-
-/// The state of a rotation after its first commit.
-enum RotationStart {
-    /// The rotation is complete.
-    Done(ChangeOutcome),
-    /// The new version is staged until it passes its check.
-    Staged(Box<Staged>),
-}
-
-struct Staged {
-    warnings: Vec<Warning>,
-    on_trial: Grant,
-    promotion: Promotion,
     metadata: SecretMetadata,
+    warnings: Vec<Warning>,
+}
+
+/// What a request leads to before the provider is asked.
+enum Trial {
+    Repeated(ChangeOutcome),
+    Ready {
+        on_trial: Grant,
+        /// The secret that the new one is to replace.
+        replaces: SecretInUse,
+    },
+}
+
+/// What the provider said of the new secret.
+struct Checked {
+    finding: Finding,
+    replaces: SecretInUse,
 }
 
 impl Registry {
@@ -67,7 +74,7 @@ impl Registry {
         let (by, id) = (by.clone(), id.clone());
         let outcome = self
             .run_to_completion(|registry| async move {
-                registry.rotate_in_steps(&by, &id, rotation).await
+                registry.rotate_in_steps(&by, &id, &rotation).await
             })
             .await?;
         self.saved(outcome)
@@ -77,117 +84,107 @@ impl Registry {
         &self,
         by: &ActorContext,
         id: &CredentialId,
-        rotation: Rotation,
+        rotation: &Rotation,
     ) -> Result<ChangeOutcome, ChangeError> {
         if rotation.grace > GRACE_LIMIT {
             return Err(ChangeError::GraceTooLong);
         }
-        let staged = match retry_on_race!(self.begin_rotation(by, id, &rotation))? {
-            RotationStart::Done(outcome) => return Ok(outcome),
-            RotationStart::Staged(staged) => *staged,
+        let Some(check) = rotation.check.check() else {
+            return retry_on_race!(self.rotate_once(by, id, rotation, None));
         };
-        let check = rotation.check;
-        // It is sealed now: the plaintext must not stay in memory while the provider is asked.
-        drop(rotation.secret);
-        let Staged {
-            warnings,
-            on_trial,
-            promotion,
-            metadata,
-        } = staged;
-        let finding = match check {
-            Some(check) => Finding::of(&on_trial, check).await,
-            None => Finding::UNANSWERED,
+        let (on_trial, replaces) = match retry_on_race!(self.try_out_rotation(by, id, rotation))? {
+            Trial::Repeated(outcome) => return Ok(outcome),
+            Trial::Ready { on_trial, replaces } => (on_trial, replaces),
         };
-        retry_on_race!(self.end_trial(by, id, &finding, promotion, &metadata))?;
-        Ok(ChangeOutcome {
-            id: id.clone(),
-            warnings,
-            repeated: false,
-        })
+        let finding = Finding::of(&on_trial, check).await;
+        rotation.check.judge(&finding)?;
+        let checked = Checked { finding, replaces };
+        retry_on_race!(self.rotate_once(by, id, rotation, Some(&checked)))
     }
 
-    async fn begin_rotation(
+    /// Prepares the rotation without storing anything.
+    async fn try_out_rotation(
         &self,
         by: &ActorContext,
         id: &CredentialId,
         rotation: &Rotation,
-    ) -> Result<RotationStart, ChangeError> {
+    ) -> Result<Trial, ChangeError> {
+        match self.prepare_rotation(by, id, rotation, None).await? {
+            Preparation::Repeated(outcome) => Ok(Trial::Repeated(outcome)),
+            Preparation::New(prepared) => Ok(Trial::Ready {
+                on_trial: prepared.edit.on_trial(prepared.version),
+                replaces: prepared.edit.in_use(),
+            }),
+        }
+    }
+
+    async fn rotate_once(
+        &self,
+        by: &ActorContext,
+        id: &CredentialId,
+        rotation: &Rotation,
+        checked: Option<&Checked>,
+    ) -> Result<ChangeOutcome, ChangeError> {
+        let prepared = match self.prepare_rotation(by, id, rotation, checked).await? {
+            Preparation::Repeated(outcome) => return Ok(outcome),
+            Preparation::New(prepared) => *prepared,
+        };
+        let Prepared {
+            edit,
+            version,
+            metadata,
+            warnings,
+        } = prepared;
+        let (provider, now) = (edit.document.provider.clone(), edit.now);
+        let finding = checked.map(|checked| checked.finding);
+        edit.promote(by, rotation, (version, &metadata), finding)
+            .await?;
+        if let Some(finding) = finding {
+            self.checks.note(id, (version, None), finding, now);
+        }
+        self.count_rotation(provider);
+        Ok(ChangeOutcome {
+            id: id.clone(),
+            warnings,
+            repeated: false,
+            finding,
+        })
+    }
+
+    /// Decides everything about the rotation, under the lock of the workspace. After a check, other
+    /// changes may have come between, but not another secret.
+    async fn prepare_rotation(
+        &self,
+        by: &ActorContext,
+        id: &CredentialId,
+        rotation: &Rotation,
+        checked: Option<&Checked>,
+    ) -> Result<Preparation<'_>, ChangeError> {
         let mut edit = self.begin_edit(by, id).await?;
         if let Some(outcome) = edit.repeated(by, rotation)? {
-            return Ok(RotationStart::Done(outcome));
+            return Ok(Preparation::Repeated(outcome));
         }
-        edit.expect_open(rotation.expected)?;
+        match checked {
+            None => edit.expect_open(rotation.expected)?,
+            Some(checked) => {
+                edit.expect_open(None)?;
+                if edit.in_use() != checked.replaces {
+                    return Err(ChangeError::Replaced);
+                }
+            }
+        }
         edit.expect_sealed()?;
         edit.expect_future(rotation.expires_at)?;
         edit.check_disk_space(rotation.grace)?;
         expect_kind(&*edit.provider()?, &rotation.secret)?;
-        // The newest request wins: the result of another check in progress must not override it.
-        edit.abandon_staged(by);
         let warnings = edit.warnings(rotation)?;
         let (version, metadata) = edit.seal(by, rotation, &warnings)?;
-        let promotion = Promotion {
+        Ok(Preparation::New(Box::new(Prepared {
+            edit,
             version,
-            grace: rotation.grace,
-            expires_at: rotation.expires_at,
-            verification: None,
-        };
-        if rotation.check.is_some() {
-            edit.stage(version);
-            let on_trial = edit.on_trial(version);
-            let draft = edit.record(Event::RotationStaged, by, &metadata);
-            edit.commit(draft, None).await?;
-            return Ok(RotationStart::Staged(Box::new(Staged {
-                warnings,
-                on_trial,
-                promotion,
-                metadata,
-            })));
-        }
-        let provider = edit.document.provider.clone();
-        edit.promote(by, promotion, &metadata).await?;
-        self.count_rotation(provider);
-        Ok(RotationStart::Done(ChangeOutcome {
-            id: id.clone(),
+            metadata,
             warnings,
-            repeated: false,
-        }))
-    }
-
-    async fn end_trial(
-        &self,
-        by: &ActorContext,
-        id: &CredentialId,
-        finding: &Finding,
-        promotion: Promotion,
-        metadata: &SecretMetadata,
-    ) -> Result<(), ChangeError> {
-        // As the system: if the actor's token was revoked meanwhile, the staged version must still
-        // be destroyed.
-        let mut edit = self
-            .begin_edit(&ActorContext::system("rotation"), id)
-            .await?;
-        edit.expect_open(None)?;
-        if !edit.is_staged(promotion.version) {
-            return Err(ChangeError::Replaced);
-        }
-        let access = self.expect_access(by);
-        if access.is_ok() && finding.is_usable() {
-            let promotion = Promotion {
-                verification: Some(finding.verification),
-                ..promotion
-            };
-            let provider = edit.document.provider.clone();
-            edit.promote(by, promotion, metadata).await?;
-            self.count_rotation(provider);
-            return Ok(());
-        }
-        edit.document.destroy_staged(edit.now);
-        let mut draft = edit.record(Event::RotationAbandoned, by, metadata);
-        draft.note = Some(finding.to_string());
-        edit.commit(draft, None).await?;
-        access?;
-        Err(ChangeError::CheckFailed(*finding))
+        })))
     }
 
     /// Rotations since the process started, by provider.
@@ -218,14 +215,14 @@ impl CredentialEdit<'_> {
         let Some(by_key) = &rotation.idempotency else {
             return Ok(None);
         };
-        let versions = self.document.versions.iter();
-        for version in versions.filter(|version| version.was_used()) {
+        for version in &self.document.versions {
             let metadata = self.metadata(version.number)?;
             if let Some(warnings) = by_key.answer(by, &metadata)? {
                 return Ok(Some(ChangeOutcome {
                     id: self.document.id.clone(),
                     warnings,
                     repeated: true,
+                    finding: None,
                 }));
             }
         }
@@ -286,42 +283,28 @@ impl CredentialEdit<'_> {
         Ok((number, metadata))
     }
 
-    fn stage(&mut self, number: u32) {
-        let staged = self.document.versions.iter_mut();
-        for version in staged.filter(|version| version.number == number) {
-            version.until = Some(self.now + STAGED_LIMIT);
-        }
-    }
-
-    fn is_staged(&self, number: u32) -> bool {
-        let version = self.document.version(number);
-        version
-            .is_some_and(|version| self.document.state(version, self.now) == VersionState::Staged)
-    }
-
     async fn promote(
         mut self,
         by: &ActorContext,
-        promotion: Promotion,
-        metadata: &SecretMetadata,
+        rotation: &Rotation,
+        (version, metadata): (u32, &SecretMetadata),
+        finding: Option<Finding>,
     ) -> Result<(), ChangeError> {
         let (before, now) = (self.document.current, self.now);
-        self.document
-            .promote(promotion.version, now + promotion.grace, now);
+        self.document.promote(version, now + rotation.grace, now);
         self.document.last_rotated_at = Some(now);
-        self.document.verification = promotion.verification;
-        self.document.last_verified_at = promotion.verification.map(|_| now);
-        if let Some(expires_at) = promotion.expires_at {
+        if let Some(expires_at) = rotation.expires_at {
             self.document.expires_at = expires_at;
         }
         let mut draft = self.record(Event::CredentialRotated, by, metadata);
-        let fate = match promotion.grace.is_zero() {
+        let fate = match rotation.grace.is_zero() {
             true => "which is destroyed",
             false => "which is in grace",
         };
+        let checked =
+            finding.map_or_else(String::new, |finding| format!("; {}", finding.audit_note()));
         draft.note = Some(format!(
-            "version {} replaces {}, {fate}",
-            promotion.version,
+            "version {version} replaces {}, {fate}{checked}",
             format_versions(&[before])
         ));
         self.commit(draft, None).await
@@ -330,5 +313,3 @@ impl CredentialEdit<'_> {
 
 /// Versions in grace of one credential.
 const IN_GRACE_LIMIT: usize = 50;
-/// A version that a crash left staged is destroyed after this time.
-const STAGED_LIMIT: Duration = Duration::from_secs(2 * 60);
