@@ -226,6 +226,9 @@ impl SmokeItemView {
             latency_ms: result.and_then(|result| result.latency_ms),
             tokens: result.and_then(|result| result.tokens),
             detail: result.map(|result| result.detail.clone()),
+            remediation: result
+                .and_then(|result| result.verdict.remediation())
+                .map(str::to_owned),
             checked_at: result.map(|result| result.at),
             workspace_id: item.workspace,
             provider: item.provider,

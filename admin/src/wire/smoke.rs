@@ -153,6 +153,8 @@ pub struct SmokeItemView {
     pub tokens: Option<u64>,
     /// The result for people. Never text of the provider.
     pub detail: Option<String>,
+    /// What to do next; null if the check says that the key works.
+    pub remediation: Option<String>,
     /// When the check ended.
     pub checked_at: Option<Timestamp>,
     /// Failures in a row.

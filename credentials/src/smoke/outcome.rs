@@ -51,6 +51,30 @@ impl Verdict {
         }
     }
 
+    /// What to do next; `None` if the check says that the key works.
+    pub fn remediation(self) -> Option<&'static str> {
+        Some(match self {
+            Self::Accepted => return None,
+            Self::Limited => {
+                "Check the key's permissions, its rate limits and the remaining budget in the provider's console."
+            }
+            Self::Rejected => {
+                "Create a new key in the provider's console and rotate to it (`keyside key rotate ID`), or revoke this one."
+            }
+            Self::Unreachable => {
+                "Check the provider's status page, and Keyside's log for what prevented the connection; `keyside doctor` checks the route."
+            }
+            Self::Unusable => {
+                "`keyside key show ID` says what is wrong: rotate to a new key, or restore a backup."
+            }
+            Self::Missing => {
+                "Add a key with this usage tag (`keyside key add --usage-tag`), or remove the provider from smoke.expected."
+            }
+            Self::Capped => "Wait until midnight UTC, or raise the cap in the settings.",
+            Self::Interrupted => "Run it again: `keyside smoke`.",
+        })
+    }
+
     /// The name in API responses and logs.
     pub fn as_str(self) -> &'static str {
         match self {

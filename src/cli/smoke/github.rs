@@ -39,9 +39,18 @@ pub(super) fn annotations(items: &[SmokeItemView]) -> String {
             (Some(Class::Skipped) | None, _) => "warning",
         };
         let title = property(&format!("Smoke check: {}", name(item)));
-        Some(format!("::{level} title={title}::{}\n", data(detail(item))))
+        let message = data(&message(item));
+        Some(format!("::{level} title={title}::{message}\n"))
     });
     annotated.collect()
+}
+
+/// What came of it, and what to do about it.
+fn message(item: &SmokeItemView) -> String {
+    match &item.remediation {
+        Some(step) => format!("{}. {step}", detail(item)),
+        None => detail(item).to_owned(),
+    }
 }
 
 /// A heading and a table in GitHub's Markdown.
@@ -67,7 +76,7 @@ pub(super) fn summary(report: &SmokeReportView) -> String {
             cell(&item.status),
             text::latency(item),
             cell(&item.tokens),
-            format!("{mark} {}", detail(item)),
+            format!("{mark} {}", message(item)),
         ];
         let cells = cells.map(|cell| markdown(&cell));
         summary += &format!("| {} |\n", cells.join(" | "));

@@ -51,9 +51,10 @@ fn case(item: &SmokeItemView) -> String {
         None => writeln!(case, "/>"),
         Some(element) => writeln!(
             case,
-            ">\n      <{element} type=\"{}\" message=\"{}\"/>\n    </testcase>",
+            ">\n      <{element} type=\"{}\" message=\"{}\">{}</{element}>\n    </testcase>",
             escaped(&cell(&item.verdict)),
-            escaped(detail(item))
+            escaped(detail(item)),
+            escaped(item.remediation.as_deref().unwrap_or_default())
         ),
     };
     written.expect("a text is written to memory");

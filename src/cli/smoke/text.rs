@@ -17,6 +17,10 @@ pub(super) fn render(report: &SmokeReportView, output: &Output) -> String {
     for item in report.items.iter().filter(|item| !has_passed(item)) {
         text += &printable(&format!("{}: {}", name(item), detail(item)));
         text.push('\n');
+        if let Some(step) = &item.remediation {
+            text += &printable(&format!("  next: {step}"));
+            text.push('\n');
+        }
     }
     text + &totals(&report.items) + "\n"
 }
