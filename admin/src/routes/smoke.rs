@@ -2,7 +2,7 @@
 
 use axum::{Json, extract::State};
 use http::{StatusCode, header};
-use keyside_config::{Catalogue, EnvironmentPin};
+use keyside_config::{Catalogue, EnvironmentPin, ProviderId};
 use keyside_credentials::{
     Scope, WorkspaceId,
     smoke::{
@@ -37,7 +37,7 @@ pub(super) async fn show(
     mut query: Parameters,
 ) -> Result<Json<SmokeView>, Problem> {
     let workspace: Option<WorkspaceId> = query.optional("workspaceId", wire::parsed);
-    let provider = query.optional("provider", wire::parsed);
+    let provider: Option<ProviderId> = query.optional("provider", wire::parsed);
     let run_id = query.optional("runId", |text| Ok(text.to_owned()));
     query.finish()?;
     caller.check_filter(workspace.as_ref())?;
