@@ -168,7 +168,11 @@ impl App {
         self.register_metrics(&metrics).map_err(failed)?;
         let (live_check, prompt_check) = (proxy.live_check.clone(), proxy.prompt_check.clone());
         let preview = proxy.preview.clone();
-        let smoke = self.start_smoke(&settings, live_check.clone());
+        let smoke_check = match settings.smoke.prompt {
+            true => proxy.smoke_prompt_check.clone(),
+            false => proxy.smoke_check.clone(),
+        };
+        let smoke = self.start_smoke(&settings, smoke_check);
         if let Some(smoke) = &smoke {
             let figures = SmokeFigures::new(smoke.clone()).map_err(failed)?;
             metrics.register(Box::new(figures)).map_err(failed)?;

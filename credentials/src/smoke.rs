@@ -53,7 +53,7 @@ pub struct SmokeOptions {
     pub registry: Arc<Registry>,
     /// The known providers.
     pub catalogue: Arc<Catalogue>,
-    /// Sends the checks.
+    /// Sends the checks: with a prompt if `settings.prompt` says so.
     pub live_check: Arc<dyn LiveCheck>,
     /// Which keys are checked, when, and how much they may spend.
     pub settings: SmokeSettings,

@@ -2,7 +2,7 @@
 
 use axum::{Json, extract::State};
 use http::{StatusCode, header};
-use keyside_config::{EnvironmentPin, ProviderId};
+use keyside_config::{Catalogue, EnvironmentPin, ProviderId};
 use keyside_credentials::{
     Scope, WorkspaceId,
     smoke::{
@@ -48,10 +48,12 @@ pub(super) async fn show(
     };
     let (smoke, scope) = (&state.smoke, caller.scope());
     let shown = smoke.overview(&selection, scope).await;
-    let mut view = SmokeView::of(shown.map_err(Problem::unreadable)?);
+    let catalogue = &state.catalogue;
+    let mut view = SmokeView::of(shown.map_err(Problem::unreadable)?, catalogue);
     if let Some(id) = run_id {
         let found = smoke.report(&id, scope).await;
-        let found = SmokeReportView::of(found.map_err(Problem::unreadable)?, &selection);
+        let found = found.map_err(Problem::unreadable)?;
+        let found = SmokeReportView::of(found, &selection, catalogue);
         (view.run, view.items) = (found.run, found.items);
     }
     Ok(Json(view))
@@ -79,7 +81,7 @@ pub(super) async fn start(
         Some(selection) => state.smoke.start(selection).await.map_err(not_started)?,
         None => None,
     };
-    let view = SmokeReportView::of(started, &Selection::default());
+    let view = SmokeReportView::of(started, &Selection::default(), &state.catalogue);
     Ok((StatusCode::ACCEPTED, Json(view)))
 }
 
@@ -108,7 +110,10 @@ pub(super) async fn post(
         latency_ms: new.latency_ms,
         tokens: new.tokens,
     });
-    Ok((StatusCode::CREATED, Json(SmokeItemView::of(posted.await?))))
+    Ok((
+        StatusCode::CREATED,
+        Json(SmokeItemView::of(posted.await?, &state.catalogue)),
+    ))
 }
 
 /// Which keys a run checks; `None` if the caller can access no workspace.
@@ -162,12 +167,14 @@ fn not_started(error: SmokeError) -> Problem {
 }
 
 impl SmokeView {
-    fn of(overview: Overview) -> Self {
+    fn of(overview: Overview, catalogue: &Catalogue) -> Self {
         let environment = match overview.environment {
             EnvironmentPin::Any => "any",
             EnvironmentPin::Sandbox => "sandbox",
             EnvironmentPin::Live => "live",
         };
+        let items = overview.items.into_iter();
+        let items = items.map(|item| SmokeItemView::of(item, catalogue));
         let spent = overview.budgets.into_iter().map(SmokeSpendView::of);
         Self {
             schedule: overview.schedule,
@@ -177,7 +184,7 @@ impl SmokeView {
             requests_per_day: overview.requests_per_day,
             tokens_per_day: overview.tokens_per_day,
             run: overview.run.map(SmokeRunView::of),
-            items: overview.items.into_iter().map(SmokeItemView::of).collect(),
+            items: items.collect(),
             spent_today: spent.collect(),
         }
     }
@@ -185,7 +192,7 @@ impl SmokeView {
 
 impl SmokeReportView {
     /// The items of a report that `shown` selects.
-    fn of(report: Option<RunReport>, shown: &Selection) -> Self {
+    fn of(report: Option<RunReport>, shown: &Selection, catalogue: &Catalogue) -> Self {
         let Some(RunReport { run, items }) = report else {
             return Self {
                 run: None,
@@ -196,7 +203,9 @@ impl SmokeReportView {
         let items = items.filter(|item| shown.has(&item.workspace, &item.provider));
         Self {
             run: Some(SmokeRunView::of(run)),
-            items: items.map(SmokeItemView::of).collect(),
+            items: items
+                .map(|item| SmokeItemView::of(item, catalogue))
+                .collect(),
         }
     }
 }
@@ -217,18 +226,23 @@ impl SmokeRunView {
 }
 
 impl SmokeItemView {
-    fn of(item: Item) -> Self {
+    fn of(item: Item, catalogue: &Catalogue) -> Self {
         let result = item.result.as_ref();
         Self {
             outcome: result.map(|result| result.verdict.class()),
             verdict: result.map(|result| result.verdict),
+            cause: result.and_then(|result| result.cause),
             status: result.and_then(|result| result.status),
             latency_ms: result.and_then(|result| result.latency_ms),
             tokens: result.and_then(|result| result.tokens),
             detail: result.map(|result| result.detail.clone()),
-            remediation: result
-                .and_then(|result| result.verdict.remediation())
-                .map(str::to_owned),
+            remediation: result.and_then(|result| {
+                let provider = catalogue.get(&item.provider);
+                match (result.cause, provider) {
+                    (Some(cause), Some(provider)) => Some(provider.next_step(cause)),
+                    _ => result.verdict.remediation().map(str::to_owned),
+                }
+            }),
             checked_at: result.map(|result| result.at),
             workspace_id: item.workspace,
             provider: item.provider,

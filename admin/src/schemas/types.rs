@@ -65,5 +65,5 @@ choices! {
     SmokeOutcome { Passed, Failed, Skipped }
     SmokeState { Running, Finished }
     SmokeTrigger { Schedule, Change, Request }
-    SmokeVerdict { Accepted, Limited, Rejected, Unreachable, Unusable, Missing, Capped, Interrupted }
+    SmokeVerdict { Accepted, Limited, Rejected, Unreachable, Inconclusive, Unusable, Missing, Capped, Interrupted }
 }

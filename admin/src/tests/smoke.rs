@@ -1,6 +1,7 @@
 //! Smoke runs through the API.
 
-use keyside_credentials::{Finding, Verification};
+use keyside_config::Cause;
+use keyside_credentials::Finding;
 
 use super::*;
 
@@ -51,15 +52,16 @@ async fn a_run_checks_tagged_keys_and_shows_each_with_its_history() {
     assert_eq!(item["status"], 200);
     assert!(item["latencyMs"].is_u64(), "{item}");
     assert_eq!(item["tokens"], Value::Null, "unknown is not zero");
-    let rejected = Finding {
-        verification: Verification::Rejected,
-        status: Some(401),
-    };
+    let rejected = Finding::because(Cause::WrongKey, Some(401));
     api.provider.say(rejected);
     let failed = api.smoke_run(&json!({ "workspaceId": "acme" })).await;
     let item = &failed["items"][0];
     assert_eq!(item["outcome"], "failed");
-    assert_eq!(item["detail"], rejected.to_string());
+    let detail = item["detail"].as_str().unwrap();
+    assert!(detail.starts_with(&rejected.to_string()), "{detail}");
+    assert_eq!(item["cause"], "wrong_key");
+    let remediation = item["remediation"].as_str().unwrap();
+    assert!(remediation.contains("https://"), "{remediation}");
     assert_eq!(item["consecutiveFailures"], 1);
     let shown = api.get(SMOKE).await.json();
     assert_eq!(shown["usageTag"], "ci-smoke");

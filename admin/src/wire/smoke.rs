@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
-use keyside_config::ProviderId;
+use keyside_config::{Cause, ProviderId};
 use keyside_credentials::{
     CredentialId, Environment, Label, WorkspaceId,
     smoke::{Class, Trigger, Verdict},
@@ -145,6 +145,10 @@ pub struct SmokeItemView {
     /// What came of the check.
     #[schema(value_type = Option<types::SmokeVerdict>)]
     pub verdict: Option<Verdict>,
+    /// Why the provider does not accept the key without reservation, as a stable name; null if it
+    /// does, or if the reason is unknown.
+    #[schema(value_type = Option<String>)]
+    pub cause: Option<Cause>,
     /// The provider's HTTP status.
     pub status: Option<u16>,
     /// How long the provider took, in milliseconds, including connecting.

@@ -38,6 +38,9 @@ pub struct Smoke {
     pub tokens_per_day: u64,
     /// The pause before the one retry; zero for no retry.
     pub retry: Duration,
+    /// Whether a check sends a minimal prompt, which costs a few tokens, instead of the cheapest
+    /// request.
+    pub prompt: bool,
 }
 
 #[derive(Deserialize)]
@@ -60,6 +63,7 @@ pub(super) struct SmokeDocument {
     tokens_per_day: u64,
     #[serde(deserialize_with = "duration::any")]
     retry: Duration,
+    prompt: bool,
 }
 
 impl SmokeDocument {
@@ -87,6 +91,7 @@ impl SmokeDocument {
             requests_per_day: self.requests_per_day,
             tokens_per_day: self.tokens_per_day,
             retry: self.retry,
+            prompt: self.prompt,
         })
     }
 }

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use keyside_config::EnvironmentPin;
+use keyside_config::{CheckKind, EnvironmentPin};
 use keyside_store::StorageError;
 use tokio::{
     task::JoinSet,
@@ -13,7 +13,7 @@ use tokio::{
 use super::{
     LEDGER, Smoke,
     ledger::{Ledger, Run, Trigger},
-    outcome::{Class, Outcome, SmokeResult},
+    outcome::{Class, Outcome, SmokeResult, sum},
     plan::{Subject, series_note, version_in_use},
     series::{Begin, Series},
     spend::{Cap, Caps, Spend},
@@ -207,8 +207,15 @@ impl Smoke {
 
     /// The tokens that a check may use: none, unless its request has a prompt.
     fn reserved_tokens(&self, grant: &Grant) -> u64 {
+        let kind = match self.settings.prompt {
+            true => CheckKind::Prompt,
+            false => CheckKind::Request,
+        };
         let provider = self.catalogue.get(grant.provider());
-        let has_prompt = provider.is_some_and(|provider| provider.check.body.is_some());
+        let has_prompt = provider.is_some_and(|provider| {
+            let (request, _) = provider.check.choose(kind);
+            request.body.is_some()
+        });
         if has_prompt { PROMPT_TOKENS } else { 0 }
     }
 
@@ -256,14 +263,6 @@ impl Smoke {
 /// begins with what was spent today.
 pub(super) fn spend_note(workspace: &WorkspaceId) -> String {
     format!("smoke/spend/{workspace}")
-}
-
-/// Of two attempts, if either is known.
-fn sum(first: Option<u64>, second: Option<u64>) -> Option<u64> {
-    match (first, second) {
-        (None, None) => None,
-        (first, second) => Some(first.unwrap_or(0).saturating_add(second.unwrap_or(0))),
-    }
 }
 
 /// Three renewals fit into a lease.

@@ -1,7 +1,7 @@
 //! What came of a check, in Keyside's own words.
 
 use jiff::Timestamp;
-use keyside_config::Verification;
+use keyside_config::{Cause, Verification};
 use serde::{Deserialize, Serialize};
 
 use super::spend::Cap;
@@ -17,8 +17,10 @@ pub enum Verdict {
     Limited,
     /// The provider refuses the key.
     Rejected,
-    /// The provider could not be reached, or its response says nothing about the key.
+    /// The provider could not be reached, or has a failure.
     Unreachable,
+    /// The provider responded, and the response says nothing about the key.
+    Inconclusive,
     /// Keyside does not use the key: it has expired, is damaged, or cannot be read.
     Unusable,
     /// A key is expected, and none has the tag.
@@ -46,7 +48,11 @@ impl Verdict {
     pub fn class(self) -> Class {
         match self {
             Self::Accepted | Self::Limited => Class::Passed,
-            Self::Rejected | Self::Unreachable | Self::Unusable | Self::Missing => Class::Failed,
+            Self::Rejected
+            | Self::Unreachable
+            | Self::Inconclusive
+            | Self::Unusable
+            | Self::Missing => Class::Failed,
             Self::Capped | Self::Interrupted => Class::Skipped,
         }
     }
@@ -63,6 +69,9 @@ impl Verdict {
             }
             Self::Unreachable => {
                 "Check the provider's status page, and Keyside's log for what prevented the connection; `keyside doctor` checks the route."
+            }
+            Self::Inconclusive => {
+                "Check that base_url or the key's endpoint leads to the provider, and run it again."
             }
             Self::Unusable => {
                 "`keyside key show ID` says what is wrong: rotate to a new key, or restore a backup."
@@ -82,6 +91,7 @@ impl Verdict {
             Self::Limited => "limited",
             Self::Rejected => "rejected",
             Self::Unreachable => "unreachable",
+            Self::Inconclusive => "inconclusive",
             Self::Unusable => "unusable",
             Self::Missing => "missing",
             Self::Capped => "capped",
@@ -95,6 +105,8 @@ impl Verdict {
 pub struct Outcome {
     /// The verdict.
     pub verdict: Verdict,
+    /// Why the provider does not accept the key without reservation, if it is known.
+    pub cause: Option<Cause>,
     /// The HTTP status of the response, if there was one.
     pub status: Option<u16>,
     /// How long the provider took, in milliseconds, including connecting.
@@ -115,14 +127,20 @@ impl From<Finding> for Outcome {
             Verification::Limited => Verdict::Limited,
             Verification::Rejected => Verdict::Rejected,
             Verification::Unreachable => Verdict::Unreachable,
+            Verification::Inconclusive => Verdict::Inconclusive,
         };
-        // A provider that also answers 429 when there are no funds says so in the body: the
-        // catalogue reads that as rejected.
-        let is_busy = finding.status == Some(429) && verdict == Verdict::Limited;
+        let detail = match finding.cause {
+            Some(cause) => format!("{finding}: {}", cause.meaning()),
+            None => finding.to_string(),
+        };
+        // A provider that also answers 429 when there are no funds has another cause then.
+        let is_busy = finding.cause == Some(Cause::RateLimited);
         Self {
+            cause: finding.cause,
             status: finding.status,
+            tokens: finding.tokens.and_then(|used| sum(used.input, used.output)),
             may_retry: verdict == Verdict::Unreachable || is_busy,
-            ..Self::unsent(verdict, finding.to_string())
+            ..Self::unsent(verdict, detail)
         }
     }
 }
@@ -160,6 +178,7 @@ impl Outcome {
     fn unsent(verdict: Verdict, detail: String) -> Self {
         Self {
             verdict,
+            cause: None,
             status: None,
             latency_ms: None,
             tokens: None,
@@ -174,6 +193,7 @@ impl Outcome {
             run: run.map(str::to_owned),
             at,
             verdict: self.verdict,
+            cause: self.cause,
             status: self.status,
             latency_ms: self.latency_ms,
             tokens: self.tokens,
@@ -193,6 +213,9 @@ pub struct SmokeResult {
     pub at: Timestamp,
     /// The verdict.
     pub verdict: Verdict,
+    /// Why the provider does not accept the key without reservation, if it is known.
+    #[serde(default)]
+    pub cause: Option<Cause>,
     /// The HTTP status of the last response, if there was one.
     pub status: Option<u16>,
     /// How long the provider took, in milliseconds, including connecting.
@@ -203,6 +226,14 @@ pub struct SmokeResult {
     pub detail: String,
     /// Requests that were sent, or 0.
     pub attempts: u8,
+}
+
+/// Of two counts, if either is known.
+pub(super) fn sum(one: Option<u64>, other: Option<u64>) -> Option<u64> {
+    match (one, other) {
+        (None, None) => None,
+        (one, other) => Some(one.unwrap_or(0).saturating_add(other.unwrap_or(0))),
+    }
 }
 
 /// Characters of the text of a result.

@@ -13,7 +13,8 @@ use std::{
 use async_trait::async_trait;
 use jiff::Timestamp;
 use keyside_config::{
-    CredentialRules, EnvironmentPin, LocalKms, MasterKeySource, Settings, Sources, Verification,
+    Cause, CredentialRules, EnvironmentPin, LocalKms, MasterKeySource, Settings, Sources,
+    Verification,
 };
 use keyside_store::{Backend, Memory};
 use tempfile::TempDir;
@@ -82,9 +83,9 @@ impl LiveCheck for Provider {
 }
 
 fn found(verification: Verification, status: u16) -> Finding {
-    Finding {
-        verification,
-        status: Some(status),
+    match (verification, status) {
+        (Verification::Limited, 429) => Finding::because(Cause::RateLimited, Some(status)),
+        _ => Finding::of_verdict(verification, Some(status)),
     }
 }
 
@@ -220,16 +221,10 @@ fn secret(text: &str) -> Secret {
 }
 
 fn new(provider: &str, label: &str) -> NewCredential {
+    let secret = secret(label);
     NewCredential {
-        workspace: acme(),
-        provider: provider.to_owned(),
-        label: label.parse().unwrap(),
         environment: Environment::Sandbox,
-        secret: secret(label).into(),
         usage_tag: Some("ci-smoke".parse().unwrap()),
-        expires_at: None,
-        endpoint: None,
-        default: false,
-        idempotency: None,
+        ..NewCredential::new(acme(), provider, label.parse().unwrap(), secret)
     }
 }

@@ -91,6 +91,11 @@ async fn only_an_unreachable_or_busy_provider_is_asked_again_and_once() {
         (vec![found(Limited, 429)], 2, Verdict::Accepted),
         (vec![Finding::UNANSWERED], 2, Verdict::Accepted),
         (vec![found(Unreachable, 503)], 2, Verdict::Accepted),
+        (
+            vec![found(Verification::Inconclusive, 302)],
+            1,
+            Verdict::Inconclusive,
+        ),
         (vec![Finding::UNANSWERED; 2], 2, Verdict::Unreachable),
     ] {
         let world = World::new().await;

@@ -70,6 +70,26 @@ async fn a_check_with_a_prompt_needs_tokens_and_others_do_not() {
     assert_eq!(verdict("list"), Verdict::Accepted);
 }
 
+#[tokio::test(start_paused = true)]
+async fn tokens_that_the_provider_reports_are_shown_and_counted() {
+    let mut world = World::new().await;
+    world.settings.prompt = true;
+    world.key("openai", "one").await;
+    let reported = Finding {
+        tokens: Some(crate::runs::Tokens {
+            input: Some(8),
+            output: Some(1),
+            ..crate::runs::Tokens::default()
+        }),
+        ..found(Verification::Accepted, 200)
+    };
+    world.provider.will_answer([reported]);
+    let smoke = world.process();
+    let items = smoke.run().await;
+    assert_eq!(items[0].result.as_ref().unwrap().tokens, Some(9));
+    assert_eq!(smoke.spent().await, (1, 9));
+}
+
 #[test]
 fn reported_tokens_replace_the_reservation_of_the_same_day() {
     let at = |second| Timestamp::from_second(second).unwrap();
