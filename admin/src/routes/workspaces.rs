@@ -4,7 +4,7 @@ pub(super) mod lifecycle;
 
 use axum::{Json, extract::State, response::Response};
 use http::HeaderMap;
-use keyside_credentials::{NewWorkspace, Registry, Workspace, WorkspaceId};
+use keyside_credentials::{Registry, Workspace, WorkspaceId};
 
 use super::Segment;
 use crate::{
@@ -32,7 +32,7 @@ pub(super) async fn create(
     caller: Caller,
     body: JsonBody,
 ) -> Result<Response, Problem> {
-    let new = read_new(body.bytes())?;
+    let new = form::read::<wire::NewWorkspace>(body.bytes())?.into();
     let act = caller.context();
     let workspace = state.registry.create_workspace(&act, new).await?;
     let location = format!("/api/workspaces/{}", workspace.id);
@@ -75,15 +75,6 @@ pub(super) async fn show(
 ) -> Result<Response, Problem> {
     let workspace = caller.workspace(&state.registry, &id)?;
     Ok(tagged(&state.registry, workspace).read(&headers))
-}
-
-/// The name defaults to the id.
-fn read_new(body: &[u8]) -> Result<NewWorkspace, Problem> {
-    let wire::NewWorkspace { id, name } = form::read(body)?;
-    Ok(NewWorkspace {
-        name: name.unwrap_or_else(|| id.to_string()),
-        id,
-    })
 }
 
 fn tagged(registry: &Registry, workspace: Workspace) -> Tagged<WorkspaceView> {

@@ -22,6 +22,16 @@ pub struct NewWorkspace {
     pub name: Option<String>,
 }
 
+/// The name defaults to the id.
+impl From<NewWorkspace> for keyside_credentials::NewWorkspace {
+    fn from(NewWorkspace { id, name }: NewWorkspace) -> Self {
+        Self {
+            name: name.unwrap_or_else(|| id.to_string()),
+            id,
+        }
+    }
+}
+
 /// A workspace.
 #[derive(Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
