@@ -95,7 +95,11 @@ pub(super) async fn create(
 
 async fn add(visit: &Visit, new: wire::NewWorkspace) -> Result<Workspace, Problem> {
     let act = visit.caller.context();
-    Ok(visit.state.registry.create_workspace(&act, new.into()).await?)
+    Ok(visit
+        .state
+        .registry
+        .create_workspace(&act, new.into())
+        .await?)
 }
 
 async fn render(
