@@ -11,11 +11,11 @@ const advice = (field, value) => {
   }
   const { pattern, provider } = field.dataset;
   try {
-    if (!pattern || new RegExp(pattern).test(value)) return `Looks like a ${provider} key.`;
+    if (!pattern || new RegExp(pattern).test(value)) return `It has the usual form for ${provider}.`;
   } catch {
     return "";
   }
-  return `Not the usual form of a ${provider} key. The check will tell.`;
+  return `Not the usual form for ${provider}. The check will tell.`;
 };
 
 for (const field of document.querySelectorAll("[data-key-field]")) {
