@@ -6,7 +6,7 @@ const section = document.querySelector("[data-progress]");
 const follow = async () => {
   let delay = 1500;
   try {
-    const { done, total, finished } = await (await fetch(section.dataset.progress)).json();
+    const { done, total, finished } = await (await fetch(section.dataset.progress, { redirect: "error" })).json();
     if (finished) return location.reload();
     const text = `${done} of ${total} done`;
     const line = section.querySelector("[data-progress-text]");

@@ -1,6 +1,6 @@
 // Adding and rotating a key: advice while it is pasted, and a live check that keeps what was typed.
 import { announce, busy, conceal } from "./keyside.js";
-import { notice } from "./notice.js";
+import { ended, notice } from "./notice.js";
 
 /// What can be said of a key before anyone is asked. Only advice: providers change their forms.
 const advice = (field, value) => {
@@ -70,8 +70,8 @@ for (const form of document.querySelectorAll("[data-check-form]")) {
     busy(button, true);
     let answer = failed;
     try {
-      const response = await fetch(form.action, { method: "POST", body, headers: { accept: "application/json" }, redirect: "error" });
-      answer = await response.json();
+      const response = await fetch(form.action, { method: "POST", body, headers: { accept: "application/json" }, redirect: "manual" });
+      answer = response.type === "opaqueredirect" ? ended() : await response.json();
       if (answer.location) return location.assign(answer.location);
     } catch {
       // `failed` is shown.

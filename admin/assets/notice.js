@@ -33,3 +33,13 @@ export const notice = ({ tone, icon: name, title, text, href, action }) => {
   const body = make("div", "", make("strong", "", title), text && make("p", "", text), way && make("p", "row", way));
   return make("div", `notice ${tone}`, icon(name), body);
 };
+
+/// What a redirect to the stable link means: it leads to sign-in, and then back to this page.
+export const ended = () => ({
+  tone: "warn",
+  icon: "lock",
+  title: "Your session has ended",
+  text: "Nothing was sent on. What you typed here is not kept when you leave the page.",
+  href: location.href,
+  action: "Sign in and come back",
+});

@@ -1,6 +1,6 @@
 // Streams an answer into the page. The events are those of `POST /api/preview` with `stream`.
 import { announce, busy } from "./keyside.js";
-import { link, make, notice } from "./notice.js";
+import { ended, link, make, notice } from "./notice.js";
 
 const form = document.querySelector("[data-preview]");
 const answer = document.getElementById("answer");
@@ -63,16 +63,17 @@ form.addEventListener("submit", async (event) => {
   try {
     const body = new URLSearchParams(new FormData(form));
     const headers = { accept: "text/event-stream" };
-    const response = await fetch(form.action, { method: "POST", body, headers, signal: cancel.signal });
+    const response = await fetch(form.action, { method: "POST", body, headers, redirect: "manual", signal: cancel.signal });
+    if (response.type === "opaqueredirect") return news.replaceChildren(notice(ended()));
     if (!response.headers.get("content-type")?.startsWith("text/event-stream")) return failed(await response.json());
-    let ended = false;
+    let complete = false;
     for await (const [name, data] of events(response)) {
       if (name === "text") answer.append(data.text);
-      else ended = true;
+      else complete = true;
       if (name === "done") done(data);
       if (name === "error") failed(data);
     }
-    if (!ended) failed({ title: "The answer was cut off", detail: "The connection ended before the answer did.", remedy: "Run it again." });
+    if (!complete) failed({ title: "The answer was cut off", detail: "The connection ended before the answer did.", remedy: "Run it again." });
   } catch {
     if (cancel.signal.aborted) announce("Stopped");
     else failed({ title: "Keyside did not answer", remedy: "Check that it runs, and try again." });

@@ -8,7 +8,7 @@ const opening = document.querySelector("[data-link]");
 const alive = async (prefix) => {
   const path = stored("localStorage", (s) => s.getItem(SESSION));
   if (!path?.startsWith(`${prefix}/s/`) || !/^[A-Za-z0-9_-]+$/.test(path.slice(prefix.length + 3))) return null;
-  const response = await fetch(`${path}/session`, { redirect: "error" }).catch(() => null);
+  const response = await fetch(`${path}/session`, { redirect: "manual" }).catch(() => null);
   if (response?.ok) return path;
   if (response) stored("localStorage", (s) => s.removeItem(SESSION));
   return null;

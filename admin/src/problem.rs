@@ -27,6 +27,8 @@ pub(crate) struct Problem {
     refused: Option<ActorId>,
     /// The internal cause: only for the log.
     cause: Option<Box<str>>,
+    /// The HTML for a person, instead of the JSON document.
+    page: Option<Box<str>>,
 }
 
 /// An error of one field of a body, or one parameter of a query.
@@ -71,6 +73,7 @@ impl Problem {
             headers: Vec::new(),
             refused: None,
             cause: None,
+            page: None,
         }
     }
 
@@ -133,6 +136,32 @@ impl Problem {
         self.kind
     }
 
+    /// What is wrong, as a sentence.
+    pub(crate) fn detail(&self) -> &str {
+        &self.detail
+    }
+
+    /// The next step, as a sentence.
+    pub(crate) fn remedy(&self) -> &'static str {
+        self.remedy
+    }
+
+    /// The invalid fields.
+    pub(crate) fn errors(&self) -> &[FieldError] {
+        &self.errors
+    }
+
+    /// Has this HTML rendered instead of the JSON document. It needs the headers of a page too.
+    pub(crate) fn shown_as(mut self, page: impl Into<Box<str>>) -> Self {
+        self.page = Some(page.into());
+        self
+    }
+
+    /// Whether the response will be HTML.
+    pub(crate) fn is_page(&self) -> bool {
+        self.page.is_some()
+    }
+
     /// The actor for the audit record, or `None` if this is not a refusal.
     pub(crate) fn refused(&self) -> Option<ActorId> {
         let known = self.refused.clone();
@@ -144,6 +173,21 @@ impl Problem {
         if let Some(cause) = &self.cause {
             tracing::error!(request_id, cause, "a request failed");
         }
+        let mut response = match &self.page {
+            Some(page) => (self.kind.status(), page.to_string()).into_response(),
+            None => self.document(request_id),
+        };
+        let headers = response.headers_mut();
+        headers.extend(self.headers.iter().cloned());
+        let content_type = match self.is_page() {
+            true => HTML,
+            false => PROBLEM_JSON,
+        };
+        headers.insert(header::CONTENT_TYPE, content_type);
+        response
+    }
+
+    fn document(&self, request_id: &str) -> Response {
         let body = serde_json::to_vec(&Document {
             kind: self.kind.uri(),
             title: self.kind.title(),
@@ -153,14 +197,10 @@ impl Problem {
             request_id,
             errors: &self.errors,
         });
-        let mut response = match body {
+        match body {
             Ok(body) => (self.kind.status(), body).into_response(),
             Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
-        };
-        let headers = response.headers_mut();
-        headers.extend(self.headers.iter().cloned());
-        headers.insert(header::CONTENT_TYPE, PROBLEM_JSON);
-        response
+        }
     }
 }
 
@@ -377,3 +417,5 @@ const ERRORS_MAX: usize = 16;
 pub(crate) const INVALID_TOKEN: &str = r#"Bearer realm="keyside", error="invalid_token""#;
 
 const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
+
+const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");

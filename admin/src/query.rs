@@ -50,6 +50,19 @@ impl Parameters {
             .ok()
     }
 
+    /// An optional parameter of a page's filter. A form sends fields that are left empty too.
+    pub(crate) fn filter<T>(
+        &mut self,
+        name: &'static str,
+        read: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        let read = |text: &str| match text {
+            "" => Ok(None),
+            text => read(text).map(Some),
+        };
+        self.optional(name, read).flatten()
+    }
+
     /// The maximum number of items on a page.
     pub(crate) fn limit(&mut self) -> usize {
         let read = |text: &str| {

@@ -8,6 +8,7 @@ pub(crate) mod guide;
 mod installation;
 mod providers;
 mod runs;
+mod sign_in_links;
 mod tokens;
 mod workspaces;
 
@@ -72,6 +73,7 @@ pub(crate) fn table() -> Vec<Route> {
         Route::new(CreateTokens, routes!(tokens::create)),
         Route::new(ReadTokens, routes!(tokens::show)),
         Route::new(RevokeTokens, routes!(tokens::revoke)),
+        Route::new(SignIn, routes!(sign_in_links::create)),
         Route::new(ReadCatalogue, routes!(description::show)),
     ]
 }

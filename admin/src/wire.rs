@@ -9,6 +9,7 @@ mod audit;
 mod credential;
 mod provider;
 mod read;
+mod sign_in_link;
 mod token;
 mod workspace;
 
@@ -19,6 +20,7 @@ pub use self::{
         NewCredential, SecretRef, VersionView, WriteOnly,
     },
     provider::{AuthView, EndpointView, KeyView, LinksView, ProviderView, SandboxView, SdkView},
+    sign_in_link::SignInLink,
     token::{NewToken, TokenView},
     workspace::{NewWorkspace, WorkspaceView},
 };

@@ -50,7 +50,35 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let (_store, registry) = open(folder.path()).await?;
     requests(&registry);
     records(&registry).await;
+    changes(&registry).await?;
     whole(&registry).await?;
+    Ok(())
+}
+
+/// Changes of one workspace: one after the other, and then at the same time, when they share
+/// commits.
+async fn changes(registry: &Arc<Registry>) -> Result<(), Box<dyn Error>> {
+    let new = |number: usize| new_credential(0, FIRST_NEW + number);
+    let began = Instant::now();
+    for number in 0..BURST {
+        registry.add(&by(), new(number)).await?;
+    }
+    println!(
+        "{BURST} changes of one workspace, one after the other: {:?}",
+        began.elapsed()
+    );
+    let (began, mut adding) = (Instant::now(), tokio::task::JoinSet::new());
+    for number in BURST..2 * BURST {
+        let (registry, new) = (registry.clone(), new(number));
+        adding.spawn(async move { registry.add(&by(), new).await });
+    }
+    while let Some(added) = adding.join_next().await {
+        added??;
+    }
+    println!(
+        "{BURST} changes of one workspace, at the same time: {:?}",
+        began.elapsed()
+    );
     Ok(())
 }
 
@@ -202,4 +230,7 @@ async fn records(registry: &Registry) {
 }
 
 const ROUND: usize = 10_000;
+const BURST: usize = 120;
+/// No workspace was filled with as many credentials.
+const FIRST_NEW: usize = 10_000_000;
 const REQUESTS: usize = 300_000;

@@ -3,7 +3,7 @@
 
 mod versions;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::Timestamp;
 use keyside_config::{ProviderId, Verification};
@@ -108,12 +108,13 @@ pub(crate) struct VersionDocument {
     /// expiry is the credential's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) ends: Option<End>,
-    /// The sealed secret; empty once it is destroyed.
+    /// The sealed secret; empty once it is destroyed. Shared by the copies of the document, and by
+    /// what opens it.
     #[serde(with = "base64_bytes")]
-    pub(crate) sealed: Vec<u8>,
+    pub(crate) sealed: Arc<[u8]>,
     /// The sealed metadata. Kept after destruction, so that audit records can be attributed.
     #[serde(rename = "trace", with = "base64_bytes")]
-    pub(crate) metadata: Vec<u8>,
+    pub(crate) metadata: Arc<[u8]>,
 }
 
 /// The expiry of a replaced secret.
@@ -201,7 +202,7 @@ impl CredentialDocument {
     ) -> VersionDocument {
         let context = self.secret_context(self.next_number());
         VersionDocument {
-            sealed: key.seal_secret(&context, secret),
+            sealed: key.seal_secret(&context, secret).into(),
             ..self.refer(key, metadata, now)
         }
     }
@@ -221,7 +222,7 @@ impl CredentialDocument {
             until: None,
             destroyed_at: None,
             ends: None,
-            sealed: Vec::new(),
+            sealed: Arc::default(),
             metadata: self.seal_metadata(key, number, metadata),
         }
     }
@@ -247,9 +248,9 @@ impl CredentialDocument {
         Ok(())
     }
 
-    fn seal_metadata(&self, key: &SealingKey, number: u32, metadata: &SecretMetadata) -> Vec<u8> {
+    fn seal_metadata(&self, key: &SealingKey, number: u32, metadata: &SecretMetadata) -> Arc<[u8]> {
         let json = serde_json::to_vec(metadata).expect("texts and numbers serialize");
-        key.seal(&self.metadata_context(number), &json)
+        key.seal(&self.metadata_context(number), &json).into()
     }
 
     /// The metadata of a version's secret. Versions may be sealed under different keys of the

@@ -27,11 +27,12 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use jiff::Timestamp;
 use keyside_config::{Catalogue, CredentialRules, ProviderId};
 use keyside_store::{Backend, Notes, StorageError, chain::State};
 use tokio::sync::RwLock;
 
-use self::{duplicates::DuplicateIndex, links::Links, references::References};
+use self::{change::Groups, duplicates::DuplicateIndex, links::Links, references::References};
 pub use self::{
     error::{ChangeError, OpenError},
     references::ReferenceOptions,
@@ -87,6 +88,8 @@ pub struct Registry {
     snapshot: Arc<ArcSwap<Snapshot>>,
     /// Changes hold it shared; a backup holds it exclusively.
     gate: RwLock<()>,
+    /// Changes that are decided and wait for the commit that they share.
+    groups: Groups,
     /// Rotations since the process started, by provider.
     rotations: Mutex<HashMap<ProviderId, u64>>,
     notices: Arc<Notices>,
@@ -126,6 +129,11 @@ impl Registry {
     /// with other content.
     pub fn epoch(&self) -> u64 {
         self.chains.epoch()
+    }
+
+    /// The current time, by the clock that decides what has expired.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
     }
 
     /// Resolves requests for the data plane.

@@ -82,7 +82,7 @@ pub(crate) struct CredentialEntry {
     /// Shared by all entries of the credential.
     pub(crate) signals: Arc<Signals>,
     /// Other versions that are not destroyed, with the keys that open them.
-    others: Vec<(u32, Arc<SealingKey>)>,
+    others: Box<[(u32, Arc<SealingKey>)]>,
     /// The previous secret, if it is kept elsewhere.
     previous: Option<Arc<PreviousSecret>>,
     /// The state of the secret's source, if it is kept elsewhere.
@@ -134,10 +134,10 @@ pub(crate) struct Usable {
     pub(crate) version: u32,
     key: Arc<SealingKey>,
     /// Built once per change instead of once per request.
-    associated_data: Vec<u8>,
-    sealed: Vec<u8>,
+    associated_data: Box<[u8]>,
+    sealed: Arc<[u8]>,
     /// Opened on first access, which a start does not need.
-    metadata: OnceLock<Option<SecretMetadata>>,
+    metadata: OnceLock<Option<Box<SecretMetadata>>>,
 }
 
 impl Snapshot {
@@ -312,11 +312,13 @@ impl CredentialEntry {
     /// An entry that uses another version than the current one, to test it before it becomes
     /// current.
     pub(crate) fn of_version(
-        document: CredentialDocument,
+        mut document: CredentialDocument,
         version: u32,
         keys: &impl Keys,
         signals: Arc<Signals>,
     ) -> Self {
+        // serde reserves space for four versions, and most credentials have one.
+        document.versions.shrink_to_fit();
         let usable = Usable::new(&document, version, keys).map_err(Unusable::Damaged);
         let others = others(&document, version, keys);
         let mut entry = Self {
@@ -345,7 +347,7 @@ impl CredentialEntry {
             document,
             usable: Err(why),
             signals,
-            others: Vec::new(),
+            others: Box::default(),
             previous: None,
             declared: None,
         }
@@ -376,9 +378,10 @@ impl CredentialEntry {
         let usable = self.usable.as_ref().ok()?;
         let open = || {
             let version = self.document.version(usable.version)?;
-            self.document.open_metadata_with(version, &usable.key).ok()
+            let opened = self.document.open_metadata_with(version, &usable.key);
+            opened.ok().map(Box::new)
         };
-        usable.metadata.get_or_init(open).as_ref()
+        usable.metadata.get_or_init(open).as_deref()
     }
 
     /// Opens the secrets of other versions that are not destroyed yet. `now` is called only if
@@ -430,7 +433,7 @@ fn others(
     document: &CredentialDocument,
     used: u32,
     keys: &impl Keys,
-) -> Vec<(u32, Arc<SealingKey>)> {
+) -> Box<[(u32, Arc<SealingKey>)]> {
     let others = document.versions.iter();
     let others = others.filter(|version| version.number != used && version.destroyed_at.is_none());
     let with_key = others.filter_map(|version| {
@@ -454,7 +457,8 @@ impl Usable {
             version: version.number,
             associated_data: document
                 .secret_context(version.number)
-                .associated_data(key.installation()),
+                .associated_data(key.installation())
+                .into(),
             sealed: version.sealed.clone(),
             metadata: OnceLock::new(),
             key,

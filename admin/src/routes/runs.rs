@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use crate::{
     access::Caller,
     concurrency::WorkKind,
-    page::Page,
+    paging::Page,
     problem::Problem,
     query::Parameters,
     schemas::{queries, types},

@@ -1,6 +1,8 @@
 //! The life cycle of a credential's versions: staged -> current -> grace -> destroyed. Pure: time
 //! is passed in. Other modules decide who may take which step, and write the records.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 
 use super::{CredentialDocument, End, VersionDocument};
@@ -99,7 +101,7 @@ impl CredentialDocument {
             .filter(|version| which(version))
             .map(|version| {
                 version.destroyed_at = Some(now);
-                version.sealed = Vec::new();
+                version.sealed = Arc::default();
                 version.number
             })
             .collect()

@@ -18,7 +18,7 @@ use tokio::{
 };
 
 use super::{
-    OpenError, OpenOptions, Registry, duplicates::DuplicateIndex, housekeeping,
+    OpenError, OpenOptions, Registry, change::Groups, duplicates::DuplicateIndex, housekeeping,
     references::References,
 };
 use crate::{
@@ -138,6 +138,7 @@ impl Registry {
             audit: Arc::new(Audit::new(chains.clone(), keyring.clone())),
             snapshot: Arc::new(ArcSwap::from_pointee(Snapshot::default())),
             gate: RwLock::default(),
+            groups: Groups::default(),
             rotations: Mutex::default(),
             notices,
             duplicates: DuplicateIndex::default(),

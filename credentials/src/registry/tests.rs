@@ -10,6 +10,7 @@ mod disclosure;
 mod edited_bytes;
 mod erasing;
 mod exporting;
+mod grouping;
 mod heads;
 mod incarnations;
 mod interrupted;

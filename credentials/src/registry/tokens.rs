@@ -1,8 +1,6 @@
 //! Changes to tokens, which give access to the admin API.
 
 use std::{
-    fs::Permissions,
-    os::unix::fs::PermissionsExt,
     sync::{Arc, Weak},
     time::Duration,
 };
@@ -180,7 +178,7 @@ impl Registry {
             // The file is written first: a token that is stored but was never shown would lock
             // everyone out.
             let file = self.access.token_file();
-            file::replace_secret(file, &text, Permissions::from_mode(0o600))?;
+            file::replace_secret(file, &text, file::owner_only())?;
             let on = own.state();
             let writes = vec![document.write()];
             let commit = self.chains.commit(own, on.as_ref(), 0, vec![draft], writes);

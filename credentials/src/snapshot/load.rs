@@ -145,6 +145,7 @@ impl WorkspaceLoader<'_> {
         entry: &Entry,
         id: CredentialId,
         body: Result<&[u8], Option<&[u8]>>,
+        neighbour: Option<&CredentialEntry>,
     ) -> LoadOutcome {
         let read = match body {
             Ok(body) => CredentialDocument::read(entry, body),
@@ -153,7 +154,11 @@ impl WorkspaceLoader<'_> {
         };
         let of_workspace = |document: &CredentialDocument| document.workspace == *workspace;
         let damage = match read {
-            Ok(document) if of_workspace(&document) => {
+            Ok(mut document) if of_workspace(&document) => {
+                document.workspace = workspace.clone();
+                if let Some(neighbour) = neighbour {
+                    share_ids(&mut document, &neighbour.document);
+                }
                 return LoadOutcome::Believed(Arc::new(self.believed(document)));
             }
             Ok(_) => Damage::Misplaced,
@@ -241,7 +246,8 @@ impl<'a> LoadedWorkspace<'a> {
             // No release has written a document with this name.
             return self.found(entry, Damage::Misplaced);
         };
-        let damage = match loader.credential(self.id, entry, id, body) {
+        let neighbour = self.credentials.last().map(|it| &**it);
+        let damage = match loader.credential(self.id, entry, id, body, neighbour) {
             LoadOutcome::Believed(read) => {
                 let damage = read.damage();
                 self.credentials.push(read);
@@ -327,6 +333,17 @@ impl<'a> LoadedWorkspace<'a> {
             .document
             .unwrap_or_else(|| placeholder_document(id.clone(), registration));
         WorkspaceEntry::new(document, damage, self.credentials, self.lost)
+    }
+}
+
+/// Uses the texts of another document of the workspace where they are equal: most credentials of a
+/// workspace have one provider and one creator.
+fn share_ids(document: &mut CredentialDocument, with: &CredentialDocument) {
+    if document.provider == with.provider {
+        document.provider = with.provider.clone();
+    }
+    if document.created_by == with.created_by {
+        document.created_by = with.created_by.clone();
     }
 }
 

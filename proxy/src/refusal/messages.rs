@@ -284,7 +284,7 @@ pub(super) fn remediation(
         Refusal::Credential(Denied::WorkspaceUnknown) => "/workspaces",
         Refusal::Credential(Denied::CredentialMissing | Denied::LabelUnknown) => "/keys/new",
         Refusal::Credential(_) => "/keys",
-        _ => return format!("{public_url}/"),
+        _ => return format!("{public_url}/guide"),
     };
     let workspace = context.workspace.map(|workspace| ("workspace", workspace));
     let provider = context

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use keyside_config::{BaseUrl, Catalogue, Provider, Upstream};
 
-use super::{ChangeOutcome, about, detail, other_label, with_default};
+use super::{ChangeOutcome, Decision, about, detail, group::Change, other_label, with_default};
 use crate::{
     chains::Priority,
     documents::{CredentialDocument, Document, SecretMetadata, SourceDocument, WorkspaceDocument},
@@ -51,10 +51,19 @@ impl Registry {
             .cloned()
             .ok_or(ChangeError::ProviderUnknown)?;
         let endpoint = endpoint(&provider, new.endpoint.as_deref())?;
+        let decide = || self.decide_addition(by, new, input, (&*provider, endpoint));
+        self.change_workspace(by, &new.workspace, Priority::Normal, decide)
+            .await
+    }
+
+    fn decide_addition(
+        &self,
+        by: &ActorContext,
+        new: &NewCredential,
+        input: &SecretInput<'_>,
+        (provider, endpoint): (&Provider, Option<String>),
+    ) -> Result<Decision<ChangeOutcome>, ChangeError> {
         let secret = input.secret();
-        let _guard = self
-            .lock_workspace(by, &new.workspace, Priority::Normal)
-            .await?;
         let workspace = self.sound_workspace(&new.workspace)?;
         let id = self.new_id(by, new, &workspace.document);
         if workspace.lost.contains_key(&id) {
@@ -63,10 +72,13 @@ impl Registry {
             return Err(ChangeError::Damaged);
         }
         if let Some(outcome) = self.repeated(by, new, workspace.credentials.get(&id))? {
-            return Ok(outcome);
+            return Ok(Decision::unchanged(outcome));
         }
-        expect_kind(&provider, secret)?;
-        let key = self.sealing_key(&new.workspace).await?;
+        expect_kind(provider, secret)?;
+        let key = self
+            .keyring
+            .current(&new.workspace)
+            .ok_or(ChangeError::KeyLost)?;
         let now = self.clock.now();
         if new.expires_at.is_some_and(|end| end <= now) {
             return Err(ChangeError::ExpiryPast);
@@ -78,7 +90,7 @@ impl Registry {
         let default = workspace.default(&new.provider, new.environment);
         let becomes_default = new.default || default.is_none();
         let other = other_label(default, &id);
-        let warnings: Vec<_> = unusual_form(&provider, secret)
+        let warnings: Vec<_> = unusual_form(provider, secret)
             .into_iter()
             .chain(other.map(|label| match becomes_default {
                 true => Warning::DefaultReplaced { label },
@@ -90,7 +102,7 @@ impl Registry {
             .clone()
             .map(|by_key| by_key.into_record(by, &warnings));
         let metadata = SecretMetadata::of(secret, &provider.key.prefix, idempotency);
-        let mut document = unsealed(by, id.clone(), new, (&provider, endpoint), now);
+        let mut document = unsealed(by, id.clone(), new, (provider, endpoint), now);
         document.source = input.version().map(SourceDocument::Version);
         let version = match input {
             SecretInput::Given(secret) => document.seal(&key, secret, &metadata, now),
@@ -99,28 +111,25 @@ impl Registry {
         let number = version.number;
         document.push(version);
         document.promote(number, now, now);
-        let mut writes = vec![document.write()];
+        let write = document.write();
         let settings = becomes_default.then(|| with_default(&workspace.document, &document));
-        writes.extend(settings.as_ref().map(Document::write));
         let draft = Draft {
             detail: detail(&key, &metadata.fingerprint),
             note: input.reference().map(ToString::to_string),
             ..about(Event::CredentialCreated, by, &document)
         };
-        let state = self.commit_in(&workspace, vec![draft], writes).await?;
         let signals = Arc::new(Signals::new(self.notices.clone()));
         let mut entry = CredentialEntry::new(document, &self.keyring, signals);
         if let SecretInput::Read { initial, .. } = input {
             entry = self.with_initial_secret(&entry, initial, metadata);
         }
-        let settings = settings.unwrap_or_else(|| workspace.document.clone());
-        self.publish_credential(&workspace, settings, entry, state)
-            .await?;
-        Ok(ChangeOutcome {
+        let change = Change::of_credential(workspace, settings, (entry, write), vec![draft]);
+        let answer = ChangeOutcome {
             id,
             warnings,
             repeated: false,
-        })
+        };
+        Ok(Decision::commit(change, answer))
     }
 
     /// The secret of a new credential. A secret in Vault is read before any lock is taken.

@@ -14,12 +14,13 @@ use jiff::Timestamp;
 use keyside_config::{ProviderId, Verification};
 
 use super::{
-    ChangeOutcome,
+    ChangeOutcome, Decision,
     add::{expect_kind, unusual_form},
     credential_edit::CredentialEdit,
     format_versions,
 };
 use crate::{
+    chains::Priority,
     documents::SecretMetadata,
     live_check::Finding,
     model::{ActorContext, CredentialId, Fingerprint, VersionState, Warning},
@@ -113,45 +114,14 @@ impl Registry {
         id: &CredentialId,
         rotation: &Rotation,
     ) -> Result<RotationStart, ChangeError> {
-        let mut edit = self.begin_edit(by, id).await?;
-        if let Some(outcome) = edit.repeated(by, rotation)? {
-            return Ok(RotationStart::Done(outcome));
+        let decided = self.change_credential(by, id, Priority::Normal, |edit| {
+            edit.decide_rotation(by, rotation)
+        });
+        let (start, rotated) = decided.await?;
+        if let Some(provider) = rotated {
+            self.count_rotation(provider);
         }
-        edit.expect_open(rotation.expected)?;
-        edit.expect_sealed()?;
-        edit.expect_future(rotation.expires_at)?;
-        edit.check_disk_space(rotation.grace)?;
-        expect_kind(&*edit.provider()?, &rotation.secret)?;
-        // The newest request wins: the result of another check in progress must not override it.
-        edit.abandon_staged(by);
-        let warnings = edit.warnings(rotation)?;
-        let (version, metadata) = edit.seal(by, rotation, &warnings)?;
-        let promotion = Promotion {
-            version,
-            grace: rotation.grace,
-            expires_at: rotation.expires_at,
-            verification: None,
-        };
-        if rotation.check.is_some() {
-            edit.stage(version);
-            let on_trial = edit.on_trial(version);
-            let draft = edit.record(Event::RotationStaged, by, &metadata);
-            edit.commit(draft, None).await?;
-            return Ok(RotationStart::Staged(Box::new(Staged {
-                warnings,
-                on_trial,
-                promotion,
-                metadata,
-            })));
-        }
-        let provider = edit.document.provider.clone();
-        edit.promote(by, promotion, &metadata).await?;
-        self.count_rotation(provider);
-        Ok(RotationStart::Done(ChangeOutcome {
-            id: id.clone(),
-            warnings,
-            repeated: false,
-        }))
+        Ok(start)
     }
 
     async fn end_trial(
@@ -164,30 +134,29 @@ impl Registry {
     ) -> Result<(), ChangeError> {
         // As the system: if the actor's token was revoked meanwhile, the staged version must still
         // be destroyed.
-        let mut edit = self
-            .begin_edit(&ActorContext::system("rotation"), id)
-            .await?;
-        edit.expect_open(None)?;
-        if !edit.is_staged(promotion.version) {
-            return Err(ChangeError::Replaced);
-        }
-        let access = self.expect_access(by);
-        if access.is_ok() && finding.is_usable() {
-            let promotion = Promotion {
-                verification: Some(finding.verification),
-                ..promotion
-            };
-            let provider = edit.document.provider.clone();
-            edit.promote(by, promotion, metadata).await?;
-            self.count_rotation(provider);
-            return Ok(());
-        }
-        edit.document.destroy_staged(edit.now);
-        let mut draft = edit.record(Event::RotationAbandoned, by, metadata);
-        draft.note = Some(finding.to_string());
-        edit.commit(draft, None).await?;
-        access?;
-        Err(ChangeError::CheckFailed(*finding))
+        let system = ActorContext::system("rotation");
+        let decided = self.change_credential(&system, id, Priority::Normal, |mut edit| {
+            edit.expect_open(None)?;
+            if !edit.is_staged(promotion.version) {
+                return Err(ChangeError::Replaced);
+            }
+            let access = self.expect_access(by);
+            if access.is_ok() && finding.is_usable() {
+                let promotion = Promotion {
+                    verification: Some(finding.verification),
+                    ..promotion
+                };
+                let provider = edit.document.provider.clone();
+                return Ok(edit.promote(by, promotion, metadata, Ok(provider)));
+            }
+            edit.document.destroy_staged(edit.now);
+            let mut draft = edit.record(Event::RotationAbandoned, by, metadata);
+            draft.note = Some(finding.to_string());
+            let refused = access.err().unwrap_or(ChangeError::CheckFailed(*finding));
+            Ok(edit.commit(draft, None, Err(refused)))
+        });
+        self.count_rotation(decided.await??);
+        Ok(())
     }
 
     /// Rotations since the process started, by provider.
@@ -208,6 +177,52 @@ impl Registry {
 }
 
 impl CredentialEdit<'_> {
+    /// Returns the provider too if the new version is in use.
+    fn decide_rotation(
+        mut self,
+        by: &ActorContext,
+        rotation: &Rotation,
+    ) -> Result<Decision<(RotationStart, Option<ProviderId>)>, ChangeError> {
+        if let Some(outcome) = self.repeated(by, rotation)? {
+            return Ok(Decision::unchanged((RotationStart::Done(outcome), None)));
+        }
+        self.expect_open(rotation.expected)?;
+        self.expect_sealed()?;
+        self.expect_future(rotation.expires_at)?;
+        self.check_disk_space(rotation.grace)?;
+        expect_kind(&*self.provider()?, &rotation.secret)?;
+        // The newest request wins: the result of another check in progress must not override it.
+        self.abandon_staged(by);
+        let warnings = self.warnings(rotation)?;
+        let (version, metadata) = self.seal(by, rotation, &warnings)?;
+        let promotion = Promotion {
+            version,
+            grace: rotation.grace,
+            expires_at: rotation.expires_at,
+            verification: None,
+        };
+        if rotation.check.is_some() {
+            self.stage(version);
+            let draft = self.record(Event::RotationStaged, by, &metadata);
+            let staged = Staged {
+                warnings,
+                on_trial: self.on_trial(version),
+                promotion,
+                metadata,
+            };
+            let start = RotationStart::Staged(Box::new(staged));
+            return Ok(self.commit(draft, None, (start, None)));
+        }
+        let provider = self.document.provider.clone();
+        let outcome = ChangeOutcome {
+            id: self.document.id.clone(),
+            warnings,
+            repeated: false,
+        };
+        let answer = (RotationStart::Done(outcome), Some(provider));
+        Ok(self.promote(by, promotion, &metadata, answer))
+    }
+
     /// The result of an earlier request with the same idempotency key. A failed one may be
     /// repeated.
     fn repeated(
@@ -299,12 +314,13 @@ impl CredentialEdit<'_> {
             .is_some_and(|version| self.document.state(version, self.now) == VersionState::Staged)
     }
 
-    async fn promote(
+    fn promote<T>(
         mut self,
         by: &ActorContext,
         promotion: Promotion,
         metadata: &SecretMetadata,
-    ) -> Result<(), ChangeError> {
+        answer: T,
+    ) -> Decision<T> {
         let (before, now) = (self.document.current, self.now);
         self.document
             .promote(promotion.version, now + promotion.grace, now);
@@ -324,7 +340,7 @@ impl CredentialEdit<'_> {
             promotion.version,
             format_versions(&[before])
         ));
-        self.commit(draft, None).await
+        self.commit(draft, None, answer)
     }
 }
 

@@ -7,11 +7,14 @@ use std::sync::Arc;
 
 use keyside_config::Verification;
 
+use super::Decision;
 use crate::{
+    chains::Priority,
     live_check::{Finding, LiveCheck},
     model::{ActorContext, Credential, CredentialId},
     record::Event,
     registry::{ChangeError, Registry},
+    resolver::Grant,
 };
 
 impl Registry {
@@ -43,17 +46,28 @@ impl Registry {
         id: &CredentialId,
         check: Arc<dyn LiveCheck>,
     ) -> Result<Finding, ChangeError> {
-        let edit = retry_on_race!(self.begin_edit(by, id))?;
-        edit.expect_open(None)?;
-        if let Some(reason) = edit.entry.unread() {
-            return Err(ChangeError::SecretUnread { reason });
-        }
-        let (version, in_use) = (edit.document.current, edit.in_use());
-        let on_trial = edit.on_trial(version);
-        drop(edit);
+        let (version, in_use, on_trial) = retry_on_race!(self.secret_in_use(by, id))?;
         let finding = Finding::of(&on_trial, check).await;
         retry_on_race!(self.note_finding(by, id, finding, (version, &in_use)))?;
         Ok(finding)
+    }
+
+    /// The version in use, what identifies it, and a grant to test it.
+    async fn secret_in_use(
+        &self,
+        by: &ActorContext,
+        id: &CredentialId,
+    ) -> Result<(u32, (u32, Option<String>), Grant), ChangeError> {
+        self.change_credential(by, id, Priority::Normal, |edit| {
+            edit.expect_open(None)?;
+            if let Some(reason) = edit.entry.unread() {
+                return Err(ChangeError::SecretUnread { reason });
+            }
+            let version = edit.document.current;
+            let found = (version, edit.in_use(), edit.on_trial(version));
+            Ok(Decision::unchanged(found))
+        })
+        .await
     }
 
     async fn note_finding(
@@ -63,17 +77,19 @@ impl Registry {
         finding: Finding,
         (version, in_use): (u32, &(u32, Option<String>)),
     ) -> Result<(), ChangeError> {
-        let mut edit = self.begin_edit(by, id).await?;
-        edit.expect_open(None)?;
-        if edit.in_use() != *in_use {
-            return Err(ChangeError::Replaced);
-        }
-        edit.document.verification = Some(finding.verification);
-        if finding.verification != Verification::Unreachable {
-            edit.document.last_verified_at = Some(edit.now);
-        }
-        let mut draft = edit.record(Event::CredentialVerified, by, &edit.metadata(version)?);
-        draft.note = Some(finding.to_string());
-        edit.commit(draft, None).await
+        self.change_credential(by, id, Priority::Normal, |mut edit| {
+            edit.expect_open(None)?;
+            if edit.in_use() != *in_use {
+                return Err(ChangeError::Replaced);
+            }
+            edit.document.verification = Some(finding.verification);
+            if finding.verification != Verification::Unreachable {
+                edit.document.last_verified_at = Some(edit.now);
+            }
+            let mut draft = edit.record(Event::CredentialVerified, by, &edit.metadata(version)?);
+            draft.note = Some(finding.to_string());
+            Ok(edit.commit(draft, None, ()))
+        })
+        .await
     }
 }
