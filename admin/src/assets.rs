@@ -47,9 +47,13 @@ macro_rules! assets {
 }
 
 static ASSETS: &[Asset] = assets! {
+    "checks.js": SCRIPT,
     "icon.svg": "image/svg+xml",
+    "key-form.js": SCRIPT,
     "keyside.css": "text/css; charset=utf-8",
     "keyside.js": SCRIPT,
+    "notice.js": SCRIPT,
+    "preview.js": SCRIPT,
     "session.js": SCRIPT,
 };
 
