@@ -85,12 +85,12 @@ impl FromRequest<AdminState> for SessionForm {
 
 /// Allocated at its full size at once: growing would leave unwiped copies of a prefix behind.
 fn decode(text: &[u8]) -> Option<Zeroizing<String>> {
-    let mut spaced = Zeroizing::new(Vec::with_capacity(text.len()));
+    let mut spaced = Zeroizing::new(Vec::<u8>::with_capacity(text.len()));
     spaced.extend(text.iter().map(|byte| match byte {
         b'+' => b' ',
         byte => *byte,
     }));
-    let mut decoded = Zeroizing::new(Vec::with_capacity(text.len()));
+    let mut decoded = Zeroizing::new(Vec::<u8>::with_capacity(text.len()));
     decoded.extend(percent_decode(&spaced));
     let decoded = mem::take(&mut *decoded);
     match String::from_utf8(decoded) {

@@ -136,7 +136,7 @@ fn row(visit: &Visit, workspace: &Workspace) -> Row {
         workspace: Some(workspace.id.clone()),
         ..Filter::default()
     });
-    let with = |status| keys.iter().filter(|key| key.status == status).count();
+    let with = |status: Status| keys.iter().filter(|key| key.status == status).count();
     let posture = [(Status::Expiring, "expiring"), (Status::Expired, "expired")]
         .into_iter()
         .map(|(status, word)| (status, with(status), word))
