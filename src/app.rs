@@ -4,14 +4,16 @@
 //! error that can be found at startup is reported before the first request.
 
 use std::{
+    fs,
+    io::{self, IsTerminal, Write},
     net::SocketAddr,
     path::Path,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
-use keyside_admin::AdminOptions;
-use keyside_config::{AllowedReferences, ListenAddress, Roots, Settings, Sources};
+use keyside_admin::{AdminOptions, SignInLinks};
+use keyside_config::{AllowedReferences, ListenAddress, Roots, Settings, Sources, Store};
 use keyside_credentials::{
     KmsSource, LiveCheck, ReferenceOptions, SystemClock,
     smoke::{Smoke, SmokeOptions},
@@ -21,6 +23,7 @@ use keyside_proxy::{Bound, Dependencies, Drain, Egress, Metrics};
 use keyside_vault::Vault;
 use pingora_core::server::{RunArgs, Server, configuration::ServerConf};
 use tokio::{runtime::Runtime, time::timeout};
+use zeroize::Zeroizing;
 
 use crate::{
     allocator,
@@ -45,10 +48,33 @@ use crate::{
 /// `keyside serve`, or `keyside proxy`, which has no store and no admin API: runs until a signal.
 pub(crate) fn run(sources: &Sources, process: Process) -> Result<(), Failure> {
     let validated = ValidatedSettings::new(Settings::load(sources)?.settings, process)?;
+    let is_first_start = is_first_start(&validated.settings);
     if let Some(app) = App::open(validated)? {
-        app.bind()?.run(|_| {});
+        let ready = app.bind()?;
+        let is_watched = is_first_start && io::stderr().is_terminal();
+        let link = is_watched.then(|| ready.sign_in_link()).flatten();
+        ready.run(move |_| link.iter().for_each(print_link));
     }
     Ok(())
+}
+
+/// Whether no owner token was written yet.
+fn is_first_start(settings: &Settings) -> bool {
+    match &settings.store {
+        Store::Sled { path } => !path.join("admin-token").exists(),
+        Store::Vault | Store::None => false,
+    }
+}
+
+/// Standard error may be closed: the process works without the message.
+fn print_link(link: &Zeroizing<String>) {
+    let minutes = SignInLinks::LIFETIME.as_secs() / 60;
+    let mut stderr = io::stderr().lock();
+    let _ = writeln!(
+        stderr,
+        "Open the admin page within {minutes} minutes, or print another link with `keyside link`:\n\n  {}\n",
+        **link
+    );
 }
 
 /// The opened domain, before any listener is bound.
@@ -70,6 +96,7 @@ pub(crate) struct Ready {
     drain: Drain,
     addresses: Addresses,
     signals: Option<Signals>,
+    sign_in_links: Arc<SignInLinks>,
 }
 
 /// The addresses of the listeners, with the real ports where settings have 0.
@@ -188,6 +215,7 @@ impl App {
             observe: observe_address,
         };
         let mut server = server(proxy, settings.proxy.workers());
+        let sign_in_links = Arc::<SignInLinks>::default();
         if let (Some((listener, address)), Some(registry), Some(smoke)) =
             (admin, self.backing.registry(), smoke)
         {
@@ -200,6 +228,7 @@ impl App {
                 smoke,
                 listen: address,
                 public_url: settings.admin.public_url.clone(),
+                sign_in_links: sign_in_links.clone(),
                 requests_per_second: settings.admin.requests_per_second,
             };
             let router = keyside_admin::router(options);
@@ -212,6 +241,7 @@ impl App {
             drain,
             addresses,
             signals,
+            sign_in_links,
         })
     }
 
@@ -270,6 +300,16 @@ impl App {
 }
 
 impl Ready {
+    /// A one-time link that opens the admin page for the owner token of the data folder. `None` if
+    /// there is no admin page, or the file's token does not work any more.
+    pub(crate) fn sign_in_link(&self) -> Option<Zeroizing<String>> {
+        let access = self.app.backing.registry()?.access();
+        let token = fs::read_to_string(access.token_file()).map(Zeroizing::new);
+        let owner = access.authenticate(token.ok()?.trim())?;
+        let public_url = &self.app.settings.admin.public_url;
+        Some(self.sign_in_links.create(public_url, &owner.actor))
+    }
+
     /// Serves until a signal. Calls `started` once all listeners accept, and returns when all
     /// requests in flight have ended or were cut off.
     pub(crate) fn run(self, started: impl FnOnce(&Addresses) + Send + 'static) {

@@ -19,6 +19,7 @@ mod healthcheck;
 mod items;
 mod key;
 mod limits;
+mod link;
 mod master_key;
 mod offline;
 mod output;
@@ -92,6 +93,8 @@ pub(crate) enum Command {
     /// Print the variables that point a client at Keyside, such as Claude Code or an SDK: eval
     /// "$(keyside env CLIENT -w WORKSPACE)"
     Env(env::Env),
+    /// Print a one-time link that signs you in to the admin page in a browser
+    Link(link::Link),
     /// Provider keys: add, list, show, rotate, roll back, verify, edit, revoke
     #[command(subcommand)]
     Key(key::Key),
@@ -173,6 +176,7 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Doctor(doctor) => wait_for(doctor.run(&sources, &output)),
         Command::Healthcheck(check) => wait_for(healthcheck::run(check, &sources, &output)),
         Command::Env(env) => wait_for(env::run(env, &sources, &output)),
+        Command::Link(link) => wait_for(link.run(&sources, &output)),
         Command::Key(key) => wait_for(key::run(key, &sources, &output)),
         Command::Provider(provider) => wait_for(provider::run(provider, &sources, &output)),
         Command::Run(run) => wait_for(run::run(run, &sources, &output)),

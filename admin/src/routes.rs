@@ -10,6 +10,7 @@ mod preview;
 mod providers;
 mod readiness;
 mod runs;
+mod sign_in_links;
 mod smoke;
 mod tokens;
 mod workspaces;
@@ -82,6 +83,7 @@ pub(crate) fn table() -> Vec<Route> {
         Route::new(CreateTokens, routes!(tokens::create)),
         Route::new(ReadTokens, routes!(tokens::show)),
         Route::new(RevokeTokens, routes!(tokens::revoke)),
+        Route::new(SignIn, routes!(sign_in_links::create)),
         Route::new(ReadCatalogue, routes!(description::show)),
     ]
 }

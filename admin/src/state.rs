@@ -10,6 +10,9 @@ use crate::{
     concurrency::{ConcurrencyLimits, ConcurrencyPermit, WorkKind},
     problem::Problem,
     rate_limits::RateLimits,
+    sessions::Sessions,
+    sign_in_links::SignInLinks,
+    site::Site,
 };
 
 /// Cloned for each request; every field is shared.
@@ -25,6 +28,9 @@ pub(crate) struct AdminState {
     pub(crate) smoke: Arc<Smoke>,
     pub(crate) limits: Arc<RateLimits>,
     pub(crate) concurrency: Arc<ConcurrencyLimits>,
+    pub(crate) site: Arc<Site>,
+    pub(crate) sessions: Arc<Sessions>,
+    pub(crate) sign_in_links: Arc<SignInLinks>,
     /// Returns the OpenAPI description as JSON; built on first use.
     pub(crate) description: fn() -> &'static str,
 }

@@ -5,6 +5,7 @@ mod access;
 mod audit;
 mod bad_input;
 mod bounds;
+mod browser;
 mod browsers;
 mod changing;
 mod concurrency;
@@ -14,6 +15,7 @@ mod guide;
 mod lifecycle;
 mod limits;
 mod lists;
+mod pages;
 mod permissions;
 mod previewing;
 mod rate_limits;
@@ -22,6 +24,8 @@ mod references;
 mod request_log;
 mod resources;
 mod secrecy;
+mod sign_in;
+mod sign_in_links;
 mod smoke;
 mod tokens;
 mod traffic;
@@ -51,7 +55,7 @@ use self::{
     previewing::Model,
     verifying::{Prompting, Provider},
 };
-use crate::{AdminOptions, router};
+use crate::{AdminOptions, SignInLinks, router};
 
 /// A key of the form that OpenAI's have, and of no other one anywhere.
 const SECRET: &str = "sk-proj-CanaryOfTheAdminApi0123456789abcdefghijklmnopqrstuvwxyzQ7";
@@ -102,6 +106,16 @@ impl Api {
     }
 
     async fn over(memory: Arc<Memory>, folder: TempDir, requests_per_second: NonZeroU32) -> Self {
+        let public_url = "https://keys.example.test";
+        Self::reached_at(public_url, memory, folder, requests_per_second).await
+    }
+
+    async fn reached_at(
+        public_url: &str,
+        memory: Arc<Memory>,
+        folder: TempDir,
+        requests_per_second: NonZeroU32,
+    ) -> Self {
         let log = Arc::new(Faulty::new(Backend::of(memory.clone())));
         let keyring = folder.path().join("keyring");
         let kms = KmsSource::Local(LocalKms {
@@ -135,7 +149,8 @@ impl Api {
             preview: model.clone(),
             smoke: smoke.clone(),
             listen: "127.0.0.1:7381".parse().unwrap(),
-            public_url: "https://keys.example.test".to_owned(),
+            public_url: public_url.to_owned(),
+            sign_in_links: Arc::<SignInLinks>::default(),
             requests_per_second,
         };
         Self {
@@ -259,11 +274,42 @@ impl Answer {
         assert!(!all.contains(SECRET), "the secret came back: {all}");
         assert!(!all.contains("CanaryOf"), "a part of it came back: {all}");
         assert!(self.header("x-keyside-request-id").starts_with("req_"));
-        assert_eq!(self.header("cache-control"), "no-store");
+        let is_file = self.header("cache-control") == "public, max-age=31536000, immutable";
+        assert!(is_file || self.header("cache-control") == "no-store");
         let cors = |name: &http::HeaderName| name.as_str().starts_with("access-control-");
         assert!(!self.headers.keys().any(cors), "{:?}", self.headers);
-        if self.status.is_client_error() || self.status.is_server_error() {
+        let is_page = self.header("content-type").starts_with("text/html");
+        if is_page {
+            self.assert_page();
+        }
+        let is_error = self.status.is_client_error() || self.status.is_server_error();
+        if is_error && !is_page {
             self.assert_problem();
+        }
+    }
+
+    /// Nothing inline and nothing from elsewhere, on every page.
+    fn assert_page(&self) {
+        assert_eq!(self.header("x-content-type-options"), "nosniff");
+        assert_eq!(self.header("referrer-policy"), "no-referrer");
+        for inline in [
+            "<style",
+            " style=",
+            "<script>",
+            " onclick=\"",
+            " onload=\"",
+            "javascript:",
+        ] {
+            assert!(!self.body.contains(inline), "{inline}: {}", self.body);
+        }
+        for attribute in ["src=\"", "href=\"", "action=\""] {
+            let values = self.body.split(attribute).skip(1);
+            let values = values.map(|rest| rest.split('"').next().unwrap());
+            for value in values {
+                let is_own = value.starts_with('/') && !value.starts_with("//");
+                let is_own = is_own || value.starts_with('#') || value == "guide.css";
+                assert!(is_own, "{attribute}{value}");
+            }
         }
     }
 

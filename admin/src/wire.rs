@@ -13,6 +13,7 @@ mod preview;
 mod provider;
 mod read;
 mod readiness;
+mod sign_in_link;
 mod smoke;
 mod token;
 mod workspace;
@@ -30,6 +31,7 @@ pub use self::{
     },
     provider::{AuthView, EndpointView, KeyView, LinksView, ProviderView, SandboxView, SdkView},
     readiness::ReadinessView,
+    sign_in_link::SignInLink,
     smoke::{
         NewSmokeResult, NewSmokeRun, SmokeItemView, SmokeReportView, SmokeResultView, SmokeRunView,
         SmokeSpendView, SmokeState, SmokeView,

@@ -31,6 +31,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use jiff::Timestamp;
 use keyside_config::{Catalogue, CredentialRules, ProviderId};
 use keyside_store::{Backend, Notes, StorageError, chain::State};
 use tokio::sync::RwLock;
@@ -148,6 +149,11 @@ impl Registry {
     /// with other content.
     pub fn epoch(&self) -> u64 {
         self.chains.epoch()
+    }
+
+    /// The current time, by the clock that decides what has expired.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
     }
 
     /// Resolves requests for the data plane.

@@ -8,6 +8,7 @@
 mod harness;
 
 mod addresses;
+mod admin_page;
 mod administration;
 mod backup;
 mod base_urls;

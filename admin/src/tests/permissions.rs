@@ -70,6 +70,7 @@ fn rows() -> Vec<Row> {
         row("POST", "/api/tokens", Owner, Workspace, MADE, Some(token)),
         row("GET", "/api/tokens/{id}", Owner, Workspace, OK, None),
         row("DELETE", "/api/tokens/{id}", Owner, Workspace, OK, None),
+        row("POST", "/api/sign-in-links", Viewer, Anywhere, MADE, None),
         row("GET", "/openapi.json", Viewer, Anywhere, OK, None),
     ]
 }
@@ -283,7 +284,7 @@ impl Api {
         rotated.unwrap();
     }
 
-    async fn token_of(&self, role: Role, scope: Scope) -> String {
+    pub(super) async fn token_of(&self, role: Role, scope: Scope) -> String {
         let new = NewToken {
             name: "a test's".to_owned(),
             role,

@@ -31,6 +31,8 @@ pub enum Role {
 /// What a route requires of its caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Permission {
+    /// Open a session of the admin page.
+    SignIn,
     /// Read data that is the same for all: providers, the API's description.
     ReadCatalogue,
     /// Read workspaces.
@@ -121,7 +123,8 @@ enum Reach {
 
 impl Permission {
     #[cfg(test)]
-    const ALL: [Self; 21] = [
+    const ALL: [Self; 22] = [
+        Self::SignIn,
         Self::ReadCatalogue,
         Self::ReadWorkspaces,
         Self::ReadCredentials,
@@ -151,6 +154,7 @@ impl Permission {
         use {Reach::{Installation, Scope}, Role::{Editor, Owner, Viewer}};
         let row = |roles, reach| Row { roles, reach };
         match self {
+            Self::SignIn             => row(&[Owner, Editor, Viewer], Scope),
             Self::ReadCatalogue      => row(&[Owner, Editor, Viewer], Scope),
             Self::ReadWorkspaces     => row(&[Owner, Editor, Viewer], Scope),
             Self::ReadCredentials    => row(&[Owner, Editor, Viewer], Scope),
