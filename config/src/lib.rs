@@ -63,7 +63,8 @@ pub use settings::{
     DeclaredCredential, DeclaredEnvironment, DeclaredLimits, Egress, EnvironmentPin, Kms, Limits,
     Listener, LocalKms, Log, LogFormat, MasterKeySource, Observe, Proxy, Roots, Runs, Settings,
     SourceReference, SourceReferenceError, Store, TransitKms, Vault, VaultAuth, VaultCache,
-    VaultReference, VaultToken, WhenFull,
+    VaultReference, VaultToken, Webhook, WebhookEvent, WebhookFormat, WebhookUrl, WebhookUrlError,
+    WhenFull,
 };
 pub use similarity::nearest;
 pub use sources::{EffectiveSetting, Loaded, Sources};

@@ -6,6 +6,7 @@ mod egress;
 mod kms;
 mod proxy;
 mod vault;
+mod webhook;
 
 use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf};
 
@@ -21,6 +22,7 @@ pub use self::{
     kms::{Kms, LocalKms, MasterKeySource, TransitKms},
     proxy::{AcceptEncoding, Deadlines, EnvironmentPin, Limits, Listener, Proxy},
     vault::{AllowedReferences, ClientCertificate, Vault, VaultAuth, VaultCache, VaultToken},
+    webhook::{Webhook, WebhookEvent, WebhookFormat, WebhookUrl, WebhookUrlError},
 };
 use crate::{address, catalogue::Catalogue, parsed};
 
@@ -52,6 +54,8 @@ pub struct Settings {
     pub catalogue: Catalogue,
     /// Credentials that are declared in the settings instead of stored.
     pub declared: Vec<DeclaredCredential>,
+    /// The receivers of events; only `keyside serve` sends any.
+    pub webhooks: Vec<Webhook>,
 }
 
 /// The admin listener.

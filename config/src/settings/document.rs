@@ -11,6 +11,7 @@ use super::{
     kms::KmsDocument,
     proxy::ProxyDocument,
     vault::VaultDocument,
+    webhook::{self, WebhookDocument},
 };
 use crate::{
     address,
@@ -37,6 +38,8 @@ pub(crate) struct Document {
     providers: Documents,
     #[serde(default)]
     credential: Vec<DeclaredDocument>,
+    #[serde(default)]
+    webhook: Vec<WebhookDocument>,
 }
 
 /// Facts that the merged tree of layers does not contain.
@@ -103,6 +106,7 @@ impl Document {
             runs: self.runs,
             credentials: self.credentials,
             catalogue,
+            webhooks: webhook::build(self.webhook)?,
         })
     }
 }
