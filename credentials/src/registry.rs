@@ -5,6 +5,8 @@ mod change;
 mod duplicates;
 mod erase;
 mod error;
+mod events;
+mod expiry;
 mod export;
 mod follow;
 mod housekeeping;
@@ -35,8 +37,8 @@ use keyside_store::{Backend, Notes, StorageError, chain::State};
 use tokio::sync::RwLock;
 
 use self::{
-    change::Groups, duplicates::DuplicateIndex, links::Links, references::References,
-    spend::SpendWriter, traffic::RejectionNote,
+    change::Groups, duplicates::DuplicateIndex, expiry::AnnouncedExpiries, links::Links,
+    references::References, spend::SpendWriter, traffic::RejectionNote,
 };
 pub use self::{
     error::{ChangeError, OpenError},
@@ -101,6 +103,7 @@ pub struct Registry {
     rotations: Mutex<HashMap<ProviderId, u64>>,
     notices: Arc<Notices>,
     rejection_note: RejectionNote,
+    announced_expiries: AnnouncedExpiries,
     duplicates: DuplicateIndex,
     declared: OnceLock<Overlaid>,
     references: References,

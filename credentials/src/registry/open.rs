@@ -146,6 +146,7 @@ impl Registry {
             rotations: Mutex::default(),
             notices,
             rejection_note: RejectionNote::default(),
+            announced_expiries: AnnouncedExpiries::default(),
             duplicates: DuplicateIndex::default(),
             declared: OnceLock::new(),
             references: References::new(),

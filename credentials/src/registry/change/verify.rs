@@ -77,19 +77,22 @@ impl Registry {
         finding: Finding,
         (version, in_use): (u32, &(u32, Option<String>)),
     ) -> Result<(), ChangeError> {
-        self.change_credential(by, id, Priority::Normal, |mut edit| {
+        let decided = self.change_credential(by, id, Priority::Normal, |mut edit| {
             edit.expect_open(None)?;
             if edit.in_use() != *in_use {
                 return Err(ChangeError::Replaced);
             }
+            let before = edit.document.verification;
             edit.document.verification = Some(finding.verification);
             if finding.verification != Verification::Unreachable {
                 edit.document.last_verified_at = Some(edit.now);
             }
             let mut draft = edit.record(Event::CredentialVerified, by, &edit.metadata(version)?);
             draft.note = Some(finding.to_string());
-            Ok(edit.commit(draft, None, ()))
-        })
-        .await
+            Ok(edit.commit(draft, None, before))
+        });
+        let before = decided.await?;
+        self.publish_verdict(id, before, finding.verification);
+        Ok(())
     }
 }
