@@ -35,6 +35,7 @@ use crate::{
     traffic_health::TrafficHealth,
     validated_settings::{Process, StoreSetup, ValidatedSettings},
     warnings, web,
+    webhooks::Webhooks,
 };
 
 /// `keyside serve`, or `keyside proxy`, which has no store and no admin API: runs until a signal.
@@ -65,6 +66,7 @@ pub(crate) struct Ready {
     drain: Drain,
     addresses: Addresses,
     signals: Option<Signals>,
+    webhooks: Option<Webhooks>,
 }
 
 /// The addresses of the listeners, with the real ports where settings have 0.
@@ -161,6 +163,7 @@ impl App {
         })
         .map_err(failed)?;
         self.register_metrics(&metrics).map_err(failed)?;
+        let webhooks = self.start_webhooks(&metrics).map_err(failed)?;
         let (live_check, preview) = (proxy.live_check.clone(), proxy.preview.clone());
         let observed = ObserveState {
             metrics,
@@ -193,6 +196,7 @@ impl App {
             drain,
             addresses,
             signals,
+            webhooks,
         })
     }
 
@@ -215,6 +219,18 @@ impl App {
             settings.admin.public_url = format!("http://{admin}");
         }
         Arc::new(settings)
+    }
+
+    /// `keyside proxy` sends none: its credentials change elsewhere.
+    fn start_webhooks(
+        &self,
+        metrics: &prometheus::Registry,
+    ) -> prometheus::Result<Option<Webhooks>> {
+        let Some(registry) = self.backing.registry() else {
+            return Ok(None);
+        };
+        let (settings, egress) = (&self.settings, &self.egress);
+        Webhooks::start(settings, egress, registry, &self.runtime, metrics)
     }
 
     fn register_metrics(&self, metrics: &prometheus::Registry) -> prometheus::Result<()> {
@@ -256,6 +272,9 @@ impl Ready {
         };
         let shutdown_signal = Box::new(lifecycle);
         self.server.run(RunArgs { shutdown_signal });
+        if let Some(webhooks) = self.webhooks {
+            app.runtime.block_on(webhooks.finish());
+        }
         app.runtime.block_on(app.backing.flush());
         tracing::info!("stopped");
         drop(app.backing);
