@@ -164,7 +164,8 @@ impl App {
         .map_err(failed)?;
         self.register_metrics(&metrics).map_err(failed)?;
         let webhooks = self.start_webhooks(&metrics).map_err(failed)?;
-        let (live_check, preview) = (proxy.live_check.clone(), proxy.preview.clone());
+        let (live_check, prompt_check) = (proxy.live_check.clone(), proxy.prompt_check.clone());
+        let preview = proxy.preview.clone();
         let observed = ObserveState {
             metrics,
             drain: drain.clone(),
@@ -181,6 +182,7 @@ impl App {
                 registry: registry.clone(),
                 catalogue: Arc::new(settings.catalogue.clone()),
                 live_check,
+                prompt_check,
                 preview,
                 listen: address,
                 public_url: settings.admin.public_url.clone(),

@@ -137,14 +137,15 @@ async fn add_key(app: &App, key: String) -> Result<(), Failure> {
         .await
         .map_err(failed)?;
     let secret = Secret::from_plaintext(key.into_bytes()).map_err(failed)?;
-    let (workspace, label) = (
-        WORKSPACE.parse().map_err(failed)?,
-        "demo".parse().map_err(failed)?,
-    );
     let credential = NewCredential {
         environment: Environment::Sandbox,
         default: true,
-        ..NewCredential::new(workspace, "sandbox", label, secret)
+        ..NewCredential::new(
+            WORKSPACE.parse().map_err(failed)?,
+            "sandbox",
+            "demo".parse().map_err(failed)?,
+            secret,
+        )
     };
     registry.add(&by, credential).await.map_err(failed)?;
     Ok(())

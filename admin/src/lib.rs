@@ -44,6 +44,8 @@ pub struct AdminOptions {
     pub catalogue: Arc<Catalogue>,
     /// Sends live checks to providers.
     pub live_check: Arc<dyn LiveCheck>,
+    /// The same with a minimal prompt, which costs a few tokens.
+    pub prompt_check: Arc<dyn LiveCheck>,
     /// Sends prompts to providers, as requests of runners are sent.
     pub preview: Arc<dyn Preview>,
     /// The address that the listener is bound to.
@@ -69,6 +71,7 @@ pub fn router(options: AdminOptions) -> Router {
         registry: options.registry,
         catalogue: options.catalogue,
         live_check: options.live_check,
+        prompt_check: options.prompt_check,
         preview: options.preview,
         public_url: options.public_url.into(),
         limits: Arc::new(RateLimits::new(options.requests_per_second)),

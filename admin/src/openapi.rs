@@ -17,6 +17,7 @@ use utoipa::{
 use crate::{
     problem::FieldError,
     routes::{self, Route},
+    wire::CheckView,
 };
 
 /// The description as JSON, as `/openapi.json` and `keyside openapi` return it.
@@ -79,6 +80,9 @@ struct ProblemDocument {
     /// The link, or text, of that refusal.
     #[serde(skip_serializing_if = "Option::is_none")]
     remediation: Option<String>,
+    /// The live check that the secret failed, where one was required.
+    #[schema(required = false)]
+    check: CheckView,
 }
 
 fn describe() -> utoipa::openapi::OpenApi {

@@ -18,6 +18,7 @@ pub(crate) struct AdminState {
     pub(crate) registry: Arc<Registry>,
     pub(crate) catalogue: Arc<Catalogue>,
     pub(crate) live_check: Arc<dyn LiveCheck>,
+    pub(crate) prompt_check: Arc<dyn LiveCheck>,
     pub(crate) preview: Arc<dyn Preview>,
     /// The setting `admin.public_url`, which links to the admin UI begin with.
     pub(crate) public_url: Arc<str>,
@@ -28,6 +29,14 @@ pub(crate) struct AdminState {
 }
 
 impl AdminState {
+    /// The check to send: with a prompt, or the cheapest request.
+    pub(crate) fn check(&self, prompt: bool) -> Arc<dyn LiveCheck> {
+        match prompt {
+            true => self.prompt_check.clone(),
+            false => self.live_check.clone(),
+        }
+    }
+
     /// A permit, if the caller still has access after waiting for it.
     pub(crate) async fn acquire(
         &self,

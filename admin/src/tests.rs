@@ -42,7 +42,10 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tower::ServiceExt;
 
-use self::{previewing::Model, verifying::Provider};
+use self::{
+    previewing::Model,
+    verifying::{Prompting, Provider},
+};
 use crate::{AdminOptions, router};
 
 /// A key of the form that OpenAI's have, and of no other one anywhere.
@@ -116,6 +119,7 @@ impl Api {
             registry: registry.clone(),
             catalogue,
             live_check: provider.clone(),
+            prompt_check: Arc::new(Prompting(provider.clone())),
             preview: model.clone(),
             listen: "127.0.0.1:7381".parse().unwrap(),
             public_url: "https://keys.example.test".to_owned(),

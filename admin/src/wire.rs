@@ -6,6 +6,7 @@
 //! asked of serde (`form::fields`), never listed again.
 
 mod audit;
+mod check;
 mod credential;
 mod limits;
 mod preview;
@@ -17,6 +18,7 @@ mod workspace;
 
 pub use self::{
     audit::{ConfirmView, VerifyView},
+    check::{CheckMode, CheckView, CredentialCheck, TokenUsage},
     credential::{
         CredentialEdit, CredentialRollback, CredentialRotation, CredentialView, Duplicate,
         NewCredential, SecretRef, TrafficView, VersionView, WriteOnly,

@@ -48,11 +48,11 @@ pub use metadata::{is_metadata_address, is_metadata_host};
 pub use origin::Origin;
 pub use pattern::{Completion, ExceptedName, PathPattern, PathPatternError};
 pub use provider::{
-    Auth, Check, CheckAnswer, DUMMY_KEY, Ending, EndpointError, EndpointRule, ErrorShape, Group,
-    KeyPath, KeyRules, Links, PromptRule, PromptText, Provider, ProviderDeadlines, ProviderId,
-    ProviderIdError, RefusedKey, RepeatedPrefix, Route, SandboxAvailability, SdkLine, Sign,
-    Subprotocol, SubprotocolError, Sum, Upstream, UsageRule, UsageRuleError, Verification,
-    is_model,
+    Auth, Cause, Check, CheckAnswer, CheckKind, CheckRequest, DUMMY_KEY, Ending, EndpointError,
+    EndpointRule, ErrorShape, Group, KeyPath, KeyRules, Links, PromptRule, PromptText, Provider,
+    ProviderDeadlines, ProviderId, ProviderIdError, RefusedKey, RepeatedPrefix, Route,
+    SandboxAvailability, SdkLine, Sign, Subprotocol, SubprotocolError, Sum, Upstream, UsageRule,
+    UsageRuleError, Verification, is_model,
 };
 pub use proxy_url::{ProxyProtocol, ProxyUrl, ProxyUrlError};
 pub use recipe::{

@@ -23,6 +23,7 @@ pub mod kms;
 mod live_check;
 mod locked;
 mod model;
+mod noted;
 pub mod preview;
 pub mod process;
 mod record;
@@ -38,7 +39,7 @@ pub mod source;
 mod spend;
 
 pub use jiff::Timestamp;
-pub use keyside_config::Verification;
+pub use keyside_config::{Cause, Verification};
 pub use keyside_store::{
     Backend, Hash, PublicKey, StorageError,
     chain::{ChainName, CommitError},
@@ -67,9 +68,9 @@ pub use model::{
 };
 pub use record::AuditRecord;
 pub use registry::{
-    ChangeError, Edit, Filter, GRACE_DEFAULT, GRACE_LIMIT, Idempotency, NewCredential, NewSecret,
-    NewWorkspace, OpenError, OpenOptions, Readiness, ReadinessStatus, ReferenceOptions, Registry,
-    Resealed, Revocation, Rollback, Rotation, Saved, WorkspaceEdit,
+    ChangeError, CheckBeforeSave, Edit, Filter, GRACE_DEFAULT, GRACE_LIMIT, Idempotency, LastCheck,
+    NewCredential, NewSecret, NewWorkspace, OpenError, OpenOptions, Readiness, ReadinessStatus,
+    ReferenceOptions, Registry, Resealed, Revocation, Rollback, Rotation, Saved, WorkspaceEdit,
 };
 pub use request_context::RequestContext;
 pub use resolver::{Budget, CredentialQuery, Grant, Resolver};

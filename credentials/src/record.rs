@@ -71,11 +71,7 @@ events! {
     CredentialCreated = "credential_created", Adds;
     /// A new secret replaced the previous one.
     CredentialRotated = "credential_rotated", Adds;
-    /// A new secret was stored; it is used once it has passed its check.
-    RotationStaged = "rotation_staged", Adds;
-    /// A staged secret did not pass its check, or was superseded, and was destroyed.
-    RotationAbandoned = "rotation_abandoned", EndsUse;
-    /// The provider was asked about the secret in use.
+    /// The provider was asked about the secret in use, and its verdict differs from the last one.
     CredentialVerified = "credential_verified", Adds;
     /// An earlier version is in use again.
     CredentialRolledBack = "credential_rolled_back", Adds;

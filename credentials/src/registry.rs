@@ -2,6 +2,7 @@
 //! Each public operation is in the file of its concern.
 
 mod change;
+mod checks;
 mod duplicates;
 mod erase;
 mod error;
@@ -37,16 +38,17 @@ use keyside_store::{Backend, Notes, StorageError, chain::State};
 use tokio::sync::RwLock;
 
 use self::{
-    change::Groups, duplicates::DuplicateIndex, expiry::AnnouncedExpiries, links::Links,
-    references::References, spend::SpendWriter, traffic::RejectionNote,
+    change::Groups, checks::LastChecks, duplicates::DuplicateIndex, expiry::AnnouncedExpiries,
+    links::Links, references::References, spend::SpendWriter, traffic::RejectionNote,
 };
 pub use self::{
+    checks::LastCheck,
     error::{ChangeError, OpenError},
     readiness::{Readiness, ReadinessStatus},
     references::ReferenceOptions,
     request::{
-        Edit, Filter, GRACE_DEFAULT, GRACE_LIMIT, Idempotency, NewCredential, NewSecret,
-        NewWorkspace, Revocation, Rollback, Rotation, Saved, WorkspaceEdit,
+        CheckBeforeSave, Edit, Filter, GRACE_DEFAULT, GRACE_LIMIT, Idempotency, NewCredential,
+        NewSecret, NewWorkspace, Revocation, Rollback, Rotation, Saved, WorkspaceEdit,
     },
     reseal::Resealed,
 };
@@ -103,6 +105,7 @@ pub struct Registry {
     rotations: Mutex<HashMap<ProviderId, u64>>,
     notices: Arc<Notices>,
     rejection_note: RejectionNote,
+    checks: LastChecks,
     announced_expiries: AnnouncedExpiries,
     duplicates: DuplicateIndex,
     declared: OnceLock<Overlaid>,
@@ -132,13 +135,14 @@ impl Registry {
     }
 
     /// Waits until pending writes are on disk or have failed: run records, times of last use,
-    /// rejections in traffic, links, and counts of spend.
+    /// results of checks, rejections in traffic, links, and counts of spend.
     pub async fn flush(&self) {
         if let Err(error) = self.store_spend(Stored::Exact).await {
             tracing::error!(%error, "what was spent today could not be stored");
         }
         self.store_last_used().await;
         self.store_rejections().await;
+        self.store_checks().await;
         self.link(true).await;
         self.runs.flush().await;
     }

@@ -76,7 +76,7 @@ pub(super) fn event_of(kind: Kind) -> WebhookEvent {
         Kind::Expiring(_) => WebhookEvent::CredentialExpiring,
         Kind::RejectedInTraffic(_) => WebhookEvent::CredentialRejected,
         Kind::RecoveredInTraffic(_) => WebhookEvent::CredentialRecovered,
-        Kind::CheckFailed => WebhookEvent::CheckFailed,
+        Kind::CheckFailed(_) => WebhookEvent::CheckFailed,
         Kind::SmokeFailed { .. } => WebhookEvent::SmokeFailed,
     }
 }
@@ -111,7 +111,8 @@ fn subject(event: &CredentialEvent) -> Map<String, Value> {
 
 fn details(kind: Kind) -> Map<String, Value> {
     let details = match kind {
-        Kind::Changed(_) | Kind::WorkspaceErased | Kind::CheckFailed => json!({}),
+        Kind::Changed(_) | Kind::WorkspaceErased | Kind::CheckFailed(None) => json!({}),
+        Kind::CheckFailed(Some(cause)) => json!({ "cause": cause.as_str() }),
         Kind::Expiring(end) => json!({ "expiresAt": end.to_string() }),
         Kind::RejectedInTraffic(cause) => json!({ "cause": cause.as_str() }),
         Kind::RecoveredInTraffic(Rejection {

@@ -193,7 +193,7 @@ mod tests {
             ),
             (Kind::WorkspaceErased, "credential-changed"),
             (Kind::Expiring(now()), "credential-expiring"),
-            (Kind::CheckFailed, "check-failed"),
+            (Kind::CheckFailed(None), "check-failed"),
         ] {
             let message = message(kind);
             let delivery = delivery(&format, &secret, &message, now()).unwrap();

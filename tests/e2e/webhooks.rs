@@ -161,7 +161,9 @@ fn a_receiver_learns_what_a_provider_does_and_what_ends_soon() {
     for _ in 0..2 {
         keyside.admin("POST", &format!("{path}/verify"), None);
     }
-    assert_eq!(verified(&receiver.wait_for(2)[1])["type"], "check.failed");
+    let failed = verified(&receiver.wait_for(2)[1]);
+    assert_eq!(failed["type"], "check.failed");
+    assert_eq!(failed["data"]["cause"], "wrong_key");
     let end = from_now(86_400);
     let edited = keyside.admin("PATCH", &path, Some(&json!({ "expiresAt": end })));
     assert_eq!(edited.status(), 200, "{}", edited.text());

@@ -47,7 +47,7 @@ kinds! {
     LabelTaken => ("label-taken", StatusCode::CONFLICT, "The label is taken"),
     CredentialRevoked => ("credential-revoked", StatusCode::CONFLICT, "The credential was revoked"),
     NothingInGrace => ("nothing-in-grace", StatusCode::CONFLICT, "No version is in grace"),
-    SecretRefused => ("secret-refused", StatusCode::UNPROCESSABLE_ENTITY, "The new secret failed its live check"),
+    SecretRefused => ("secret-refused", StatusCode::UNPROCESSABLE_ENTITY, "The secret failed its live check"),
     SecretReplaced => ("secret-replaced", StatusCode::CONFLICT, "The secret was replaced during the check"),
     PreviewRefused => ("preview-refused", StatusCode::CONFLICT, "Requests like this one are refused"),
     PreviewFailed => ("preview-failed", StatusCode::BAD_GATEWAY, "The provider did not answer the prompt"),

@@ -52,8 +52,8 @@ choices! {
     Status { Active, Expiring, Expired, Revoked }
     /// `ready` and `expiring` are usable.
     Readiness { Ready, Expiring, Rejected, Revoked, Expired, Missing }
-    Verification { Accepted, Limited, Rejected, Unreachable }
-    VersionState { Staged, Current, Grace, Destroyed }
+    Verification { Accepted, Limited, Rejected, Unreachable, Inconclusive }
+    VersionState { Current, Grace, Destroyed }
     TrafficState { Ok, Rejected }
     UsageState { Ok, Warning, Exhausted }
     Role { Owner, Editor, Viewer }

@@ -119,7 +119,7 @@ enum Reach {
 
 impl Permission {
     #[cfg(test)]
-    const ALL: [Self; 19] = [
+    const ALL: [Self; 20] = [
         Self::ReadCatalogue,
         Self::ReadWorkspaces,
         Self::ReadCredentials,

@@ -1,7 +1,7 @@
 //! What subscribers learn of credentials when it happens. Contains no secret.
 
 use jiff::Timestamp;
-use keyside_config::ProviderId;
+use keyside_config::{Cause, ProviderId};
 
 use super::{CredentialId, Environment, Label, Rejection, RejectionCause, WorkspaceId};
 
@@ -41,8 +41,9 @@ pub enum CredentialEventKind {
     RejectedInTraffic(RejectionCause),
     /// The provider accepts it again, after these rejections; perhaps with another secret.
     RecoveredInTraffic(Rejection),
-    /// A live check found that the provider rejects the credential, and the check before did not.
-    CheckFailed,
+    /// A live check found that requests with the credential fail, for this reason if it is known. The
+    /// check of the same secret before did not find so.
+    CheckFailed(Option<Cause>),
     /// A smoke check failed.
     SmokeFailed {
         /// The verdict's name.

@@ -7,6 +7,7 @@ use tokio::sync::broadcast;
 use super::Registry;
 use crate::{
     documents::CredentialDocument,
+    live_check::Finding,
     model::{CredentialChange, CredentialEvent, CredentialEventKind, CredentialId, WorkspaceId},
 };
 
@@ -45,17 +46,18 @@ impl Registry {
 
     /// Publishes that a live check failed, if the verdict is new: the provider rejects the
     /// credential, and did not at the last check.
-    pub(super) fn publish_verdict(
+    pub(super) fn publish_finding(
         &self,
         id: &CredentialId,
         before: Option<Verification>,
-        verdict: Verification,
+        finding: &Finding,
     ) {
-        if verdict != Verification::Rejected || before == Some(Verification::Rejected) {
+        if finding.verification != Verification::Rejected || before == Some(Verification::Rejected)
+        {
             return;
         }
         if let Some((_, entry)) = self.snapshot.load().credential(id) {
-            let failed = CredentialEventKind::CheckFailed;
+            let failed = CredentialEventKind::CheckFailed(finding.cause);
             let event = entry.document.event(failed, self.clock.now());
             self.notices.publish(event);
         }

@@ -56,6 +56,7 @@ async fn keep_notes(registry: Weak<Registry>) {
             return;
         };
         registry.store_last_used().await;
+        registry.store_checks().await;
         registry.store_rejections().await;
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use keyside_config::CredentialRules;
 
-use super::{Filter, Registry};
+use super::{Filter, Registry, checks::LastChecks};
 use crate::{
     documents::{CredentialDocument, VersionDocument},
     model::{
@@ -71,6 +71,7 @@ impl Registry {
     pub(super) fn viewer(&self) -> Viewer<'_> {
         Viewer {
             runs: &self.runs,
+            checks: &self.checks,
             rules: &self.rules,
             now: self.clock.now(),
         }
@@ -80,6 +81,7 @@ impl Registry {
 /// What views depend on besides the snapshot.
 pub(super) struct Viewer<'a> {
     runs: &'a Runs,
+    checks: &'a LastChecks,
     rules: &'a CredentialRules,
     now: Timestamp,
 }
@@ -150,6 +152,7 @@ impl Viewer<'_> {
     fn credential(&self, workspace: &WorkspaceEntry, entry: &CredentialEntry) -> Credential {
         let document = entry.document.clone();
         let metadata = entry.metadata();
+        let last_check = self.checks.of(entry);
         Credential {
             status: self.status(&document),
             is_default: workspace.is_default(&document),
@@ -177,8 +180,8 @@ impl Viewer<'_> {
             created_by: document.created_by,
             created_at: document.created_at,
             last_rotated_at: document.last_rotated_at,
-            last_verified_at: document.last_verified_at,
-            verification: document.verification,
+            last_verified_at: last_check.as_ref().and_then(|last| last.verified_at),
+            verification: last_check.map(|last| last.finding.verification),
             revision: document.revision,
         }
     }

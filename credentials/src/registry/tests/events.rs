@@ -6,7 +6,10 @@ use keyside_store::faulty::Fault;
 use tokio::sync::broadcast::Receiver;
 
 use super::*;
-use crate::model::{CredentialChange, CredentialEvent, CredentialEventKind as Kind, Label};
+use crate::{
+    live_check::Finding,
+    model::{CredentialChange, CredentialEvent, CredentialEventKind as Kind, Label},
+};
 
 fn next(events: &mut Receiver<CredentialEvent>) -> Option<CredentialEvent> {
     events.try_recv().ok()
@@ -170,8 +173,9 @@ async fn a_verdict_is_an_event_if_the_provider_has_begun_to_reject_the_key() {
         (Some(Verification::Accepted), Verification::Unreachable, 0),
         (Some(Verification::Accepted), Verification::Limited, 0),
     ] {
-        registry.publish_verdict(&id, before, verdict);
-        let expected = vec![Kind::CheckFailed; count];
+        let finding = Finding::of_verdict(verdict, None);
+        registry.publish_finding(&id, before, &finding);
+        let expected = vec![Kind::CheckFailed(None); count];
         assert_eq!(kinds(&mut events), expected, "{before:?} {verdict:?}");
     }
 }
