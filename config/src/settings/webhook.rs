@@ -227,7 +227,7 @@ enum FormatName {
 impl WebhookDocument {
     fn build(self, index: usize) -> Result<Webhook, (&'static str, &'static str)> {
         const NO_URL: (&str, &str) = ("url", "this format needs the URL of the receiver");
-        let events = match self.events {
+        let events: Vec<_> = match self.events {
             Some(selectors) => {
                 let mut seen = HashSet::new();
                 let events = selectors
@@ -377,12 +377,12 @@ mod tests {
                 "secret_file",
             ),
             (
-                &format!("{https}\nevents = [\"credential.canary\"]"),
+                &*format!("{https}\nevents = [\"credential.canary\"]"),
                 "events",
                 "credential.changed, credential.created",
             ),
-            (&format!("{https}\nevents = []"), "events", "sends nothing"),
-            (&format!("{https}\nname = \"Canary!\""), "name", "a-z"),
+            (&*format!("{https}\nevents = []"), "events", "sends nothing"),
+            (&*format!("{https}\nname = \"Canary!\""), "name", "a-z"),
         ] {
             let toml = format!("[[webhook]]\nsecret_file = \"/run/secret\"\n{lines}\n");
             let refused = load(&toml).unwrap_err();
