@@ -43,6 +43,7 @@ use crate::{
     traffic_health::TrafficHealth,
     validated_settings::{Process, StoreSetup, ValidatedSettings},
     warnings, web,
+    webhooks::Webhooks,
 };
 
 /// `keyside serve`, or `keyside proxy`, which has no store and no admin API: runs until a signal.
@@ -97,6 +98,7 @@ pub(crate) struct Ready {
     addresses: Addresses,
     signals: Option<Signals>,
     sign_in_links: Arc<SignInLinks>,
+    webhooks: Option<Webhooks>,
 }
 
 /// The addresses of the listeners, with the real ports where settings have 0.
@@ -193,6 +195,7 @@ impl App {
         })
         .map_err(failed)?;
         self.register_metrics(&metrics).map_err(failed)?;
+        let webhooks = self.start_webhooks(&metrics).map_err(failed)?;
         let (live_check, prompt_check) = (proxy.live_check.clone(), proxy.prompt_check.clone());
         let preview = proxy.preview.clone();
         let smoke_check = match settings.smoke.prompt {
@@ -242,6 +245,7 @@ impl App {
             addresses,
             signals,
             sign_in_links,
+            webhooks,
         })
     }
 
@@ -281,6 +285,18 @@ impl App {
         });
         self.runtime.spawn(smoke.background());
         Some(smoke)
+    }
+
+    /// `keyside proxy` sends none: its credentials change elsewhere.
+    fn start_webhooks(
+        &self,
+        metrics: &prometheus::Registry,
+    ) -> prometheus::Result<Option<Webhooks>> {
+        let Some(registry) = self.backing.registry() else {
+            return Ok(None);
+        };
+        let (settings, egress) = (&self.settings, &self.egress);
+        Webhooks::start(settings, egress, registry, &self.runtime, metrics)
     }
 
     fn register_metrics(&self, metrics: &prometheus::Registry) -> prometheus::Result<()> {
@@ -332,6 +348,9 @@ impl Ready {
         };
         let shutdown_signal = Box::new(lifecycle);
         self.server.run(RunArgs { shutdown_signal });
+        if let Some(webhooks) = self.webhooks {
+            app.runtime.block_on(webhooks.finish());
+        }
         app.runtime.block_on(app.backing.flush());
         tracing::info!("stopped");
         drop(app.backing);

@@ -26,6 +26,7 @@ mod validated_settings;
 mod vault;
 mod warnings;
 mod web;
+mod webhooks;
 
 fn main() -> std::process::ExitCode {
     // Huge pages save few TLB misses and cost 45 MB: the allocator requests them, and each part of

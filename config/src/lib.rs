@@ -66,7 +66,8 @@ pub use settings::{
     Listener, LocalKms, Log, LogFormat, MasterKeySource, Observe, Proxy, Roots, Runs, Settings,
     Smoke,
     SourceReference, SourceReferenceError, Store, TransitKms, Vault, VaultAuth, VaultCache,
-    VaultReference, VaultToken, WhenFull,
+    VaultReference, VaultToken, Webhook, WebhookEvent, WebhookFormat, WebhookUrl, WebhookUrlError,
+    WhenFull,
 };
 pub use similarity::nearest;
 pub use sources::{EffectiveSetting, Loaded, Sources};

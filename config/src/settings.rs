@@ -7,6 +7,7 @@ mod kms;
 mod proxy;
 mod smoke;
 mod vault;
+mod webhook;
 
 use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf};
 
@@ -23,6 +24,7 @@ pub use self::{
     proxy::{AcceptEncoding, Deadlines, EnvironmentPin, Limits, Listener, Proxy},
     smoke::Smoke,
     vault::{AllowedReferences, ClientCertificate, Vault, VaultAuth, VaultCache, VaultToken},
+    webhook::{Webhook, WebhookEvent, WebhookFormat, WebhookUrl, WebhookUrlError},
 };
 use crate::{address, catalogue::Catalogue, parsed};
 
@@ -56,6 +58,8 @@ pub struct Settings {
     pub catalogue: Catalogue,
     /// Credentials that are declared in the settings instead of stored.
     pub declared: Vec<DeclaredCredential>,
+    /// The receivers of events; only `keyside serve` sends any.
+    pub webhooks: Vec<Webhook>,
 }
 
 /// The admin listener.

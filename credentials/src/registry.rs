@@ -6,6 +6,8 @@ mod checks;
 mod duplicates;
 mod erase;
 mod error;
+mod events;
+mod expiry;
 mod export;
 mod follow;
 mod housekeeping;
@@ -37,8 +39,8 @@ use keyside_store::{Backend, Notes, StorageError, chain::State};
 use tokio::sync::RwLock;
 
 use self::{
-    change::Groups, checks::LastChecks, duplicates::DuplicateIndex, links::Links,
-    references::References, spend::SpendWriter, traffic::RejectionNote,
+    change::Groups, checks::LastChecks, duplicates::DuplicateIndex, expiry::AnnouncedExpiries,
+    links::Links, references::References, spend::SpendWriter, traffic::RejectionNote,
 };
 pub use self::{
     checks::LastCheck,
@@ -105,6 +107,7 @@ pub struct Registry {
     notices: Arc<Notices>,
     rejection_note: RejectionNote,
     checks: LastChecks,
+    announced_expiries: AnnouncedExpiries,
     duplicates: DuplicateIndex,
     declared: OnceLock<Overlaid>,
     references: References,

@@ -203,6 +203,11 @@ impl Smoke {
         if is_new {
             let name = figures::slot(workspace, provider);
             self.board().count(name, provider, class, &series);
+            if class == Class::Failed {
+                let (verdict, failures) = (result.verdict.as_str(), series.consecutive_failures());
+                self.registry
+                    .publish_smoke_failure(workspace, provider, None, verdict, failures);
+            }
         }
         Ok(series)
     }

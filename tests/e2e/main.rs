@@ -81,4 +81,5 @@ mod tls;
 mod traffic_health;
 mod upstream_limits;
 mod verification;
+mod webhooks;
 mod websocket;

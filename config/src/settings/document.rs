@@ -12,6 +12,7 @@ use super::{
     proxy::ProxyDocument,
     smoke::SmokeDocument,
     vault::VaultDocument,
+    webhook::{self, WebhookDocument},
 };
 use crate::{
     address,
@@ -39,6 +40,8 @@ pub(crate) struct Document {
     providers: Documents,
     #[serde(default)]
     credential: Vec<DeclaredDocument>,
+    #[serde(default)]
+    webhook: Vec<WebhookDocument>,
 }
 
 /// Facts that the merged tree of layers does not contain.
@@ -106,6 +109,7 @@ impl Document {
             credentials: self.credentials,
             smoke: self.smoke.build(&catalogue)?,
             catalogue,
+            webhooks: webhook::build(self.webhook)?,
         })
     }
 }

@@ -241,6 +241,12 @@ impl Smoke {
         self.board().count(name, provider, class, series);
         let verdict = result.verdict.as_str();
         let (status, latency_ms) = (result.status, result.latency_ms);
+        if class == Class::Failed {
+            let failures = series.consecutive_failures();
+            let id = Some(&credential.id);
+            self.registry
+                .publish_smoke_failure(workspace, provider, id, verdict, failures);
+        }
         match class {
             Class::Passed => tracing::info!(
                 %workspace, %provider, credential = %credential.id, verdict, status, latency_ms,
