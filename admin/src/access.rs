@@ -69,7 +69,7 @@ pub(crate) enum AuthenticationError {
 #[derive(Clone)]
 pub(crate) struct Caller {
     principal: Principal,
-    request_id: String,
+    request_id: RequestId,
     client: ClientConnection,
 }
 
@@ -82,7 +82,7 @@ impl Caller {
         match (authentication, id.zip(client)) {
             (Some(Authentication(Ok(principal))), Some((id, client))) => Ok(Self {
                 principal: principal.clone(),
-                request_id: id.as_str().to_owned(),
+                request_id: *id,
                 client: client.clone(),
             }),
             (Some(Authentication(Err(error))), _) => Err((*error).into()),
@@ -99,6 +99,11 @@ impl Caller {
     /// The token's actor, role and scope.
     pub(crate) fn principal(&self) -> &Principal {
         &self.principal
+    }
+
+    /// The request's id.
+    pub(crate) fn request_id(&self) -> RequestId {
+        self.request_id
     }
 
     /// The connection of the client that waits for the response.
@@ -118,7 +123,7 @@ impl Caller {
     pub(crate) fn context(&self) -> ActorContext {
         ActorContext {
             actor: self.principal.actor.clone(),
-            request_id: self.request_id.clone(),
+            request_id: self.request_id.as_str().to_owned(),
         }
     }
 

@@ -13,10 +13,13 @@ mod creating;
 mod damaged;
 mod guide;
 mod lifecycle;
+mod limits;
 mod lists;
 mod pages;
 mod permissions;
+mod previewing;
 mod rate_limits;
+mod readiness;
 mod references;
 mod request_log;
 mod resources;
@@ -24,6 +27,7 @@ mod secrecy;
 mod sign_in;
 mod sign_in_links;
 mod tokens;
+mod traffic;
 mod uncertain;
 mod verifying;
 
@@ -42,7 +46,10 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tower::ServiceExt;
 
-use self::verifying::Provider;
+use self::{
+    previewing::Model,
+    verifying::{Prompting, Provider},
+};
 use crate::{AdminOptions, SignInLinks, router};
 
 /// A key of the form that OpenAI's have, and of no other one anywhere.
@@ -61,6 +68,7 @@ struct Api {
     log: Arc<Faulty>,
     memory: Arc<Memory>,
     provider: Arc<Provider>,
+    model: Arc<Model>,
     folder: TempDir,
 }
 
@@ -119,11 +127,14 @@ impl Api {
         };
         let registry = Registry::open(options).await.unwrap();
         let provider = Arc::new(Provider::default());
+        let model = Arc::new(Model::default());
         let token = fs::read_to_string(registry.access().token_file()).unwrap();
         let options = AdminOptions {
             registry: registry.clone(),
             catalogue,
             live_check: provider.clone(),
+            prompt_check: Arc::new(Prompting(provider.clone())),
+            preview: model.clone(),
             listen: "127.0.0.1:7381".parse().unwrap(),
             public_url: public_url.to_owned(),
             sign_in_links: Arc::<SignInLinks>::default(),
@@ -136,6 +147,7 @@ impl Api {
             log,
             memory,
             provider,
+            model,
             folder,
         }
     }

@@ -8,6 +8,7 @@
 mod harness;
 
 mod addresses;
+mod admin_page;
 mod administration;
 mod backup;
 mod base_urls;
@@ -59,6 +60,7 @@ mod nouns;
 mod outcomes;
 mod paths;
 mod power_cut;
+mod preview;
 mod races;
 mod recipes;
 mod refusals;
@@ -70,10 +72,12 @@ mod revocation;
 mod rotation;
 mod slowness;
 mod smuggling;
+mod spend_limits;
 mod startup;
 mod streaming;
 mod terminal;
 mod tls;
+mod traffic_health;
 mod upstream_limits;
 mod verification;
 mod websocket;

@@ -19,7 +19,6 @@ use crate::{problem::Problem, state::AdminState};
 #[derive(Template)]
 #[template(path = "error.html")]
 struct ErrorPage<'a> {
-    base: &'a str,
     assets: String,
     title: &'a str,
     detail: &'a str,
@@ -59,7 +58,6 @@ pub(super) async fn as_pages(
 
 fn with_page(problem: Problem, state: &AdminState, base: &str, id: Option<&RequestId>) -> Problem {
     let page = text(&ErrorPage {
-        base: state.site.base(),
         assets: assets_path(&state.site),
         title: problem.kind().title(),
         detail: problem.detail(),

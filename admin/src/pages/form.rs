@@ -1,6 +1,6 @@
 //! HTML forms. Fields are decoded into buffers that are wiped: one may hold a secret.
 
-use std::mem;
+use std::{collections::BTreeMap, mem};
 
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use percent_encoding::percent_decode;
@@ -42,6 +42,22 @@ impl Fields {
         let field = self.0.iter().find(|(given, _)| given == name);
         field.map_or("", |(_, value)| value.trim())
     }
+
+    /// The fields with these names that are not empty, as the API would get them: the types of
+    /// `wire.rs` read them with the same rules.
+    pub(super) fn json(&self, names: &[&str]) -> Zeroizing<Vec<u8>> {
+        let given: BTreeMap<_, _> = names
+            .iter()
+            .map(|name| (*name, self.text(name)))
+            .filter(|(_, text)| !text.is_empty())
+            .collect();
+        // The longest escape of one byte has six bytes; with quotes, colon and comma.
+        let most = |(name, text): (&&str, &&str)| 6 * (name.len() + text.len()) + 6;
+        let size: usize = given.iter().map(most).sum();
+        let mut json = Zeroizing::new(Vec::with_capacity(size + 2));
+        serde_json::to_writer(&mut *json, &given).expect("texts are written to memory");
+        json
+    }
 }
 
 impl FromRequest<AdminState> for Fields {
@@ -69,12 +85,12 @@ impl FromRequest<AdminState> for SessionForm {
 
 /// Allocated at its full size at once: growing would leave unwiped copies of a prefix behind.
 fn decode(text: &[u8]) -> Option<Zeroizing<String>> {
-    let mut spaced = Zeroizing::new(Vec::with_capacity(text.len()));
+    let mut spaced = Zeroizing::new(Vec::<u8>::with_capacity(text.len()));
     spaced.extend(text.iter().map(|byte| match byte {
         b'+' => b' ',
         byte => *byte,
     }));
-    let mut decoded = Zeroizing::new(Vec::with_capacity(text.len()));
+    let mut decoded = Zeroizing::new(Vec::<u8>::with_capacity(text.len()));
     decoded.extend(percent_decode(&spaced));
     let decoded = mem::take(&mut *decoded);
     match String::from_utf8(decoded) {
@@ -112,6 +128,13 @@ mod tests {
         let fields = Fields::parse(b"name=Acme+Inc%2E&note=a%26b%3Dc&empty=&&flag").unwrap();
         let texts = ["name", "note", "empty", "flag", "absent"].map(|name| fields.text(name));
         assert_eq!(texts, ["Acme Inc.", "a&b=c", "", "", ""]);
+    }
+
+    #[test]
+    fn fields_become_the_json_of_the_api() {
+        let fields = Fields::parse(b"id=acme&name=%22A%22&csrf=x&note=").unwrap();
+        let json = fields.json(&["id", "name", "note", "absent"]);
+        assert_eq!(&**json, br#"{"id":"acme","name":"\"A\""}"#);
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use keyside_credentials::{Environment, Status};
 
+use crate::problem::Problem;
+
 /// A word with an icon, so that no state is told by colour alone.
 pub(super) struct Badge {
     /// `good`, `warn`, `bad`, `info` or `plain`.
@@ -94,4 +96,10 @@ impl Choice {
         };
         [all].into_iter().chain(values).map(choice).collect()
     }
+}
+
+/// What is wrong with a field of a form; empty if nothing is.
+pub(super) fn field_error(problem: &Problem, name: &str) -> String {
+    let error = problem.errors().iter().find(|error| error.field == name);
+    error.map_or_else(String::new, |error| error.detail.clone())
 }

@@ -2,19 +2,16 @@
 
 use askama::Template;
 use axum::response::Response;
-use http::StatusCode;
-use keyside_credentials::{
-    ChangeError, Filter, NewWorkspace, Permission, Status, Workspace, WorkspaceId,
-};
+use keyside_credentials::{Filter, Permission, Status, Workspace};
 
 use super::{
     form::SessionForm,
     html::{page, see_other},
     shell::{Frame, Shell, Visit, query},
     time::Time,
-    view::{Badge, Notice},
+    view::{Badge, Notice, field_error},
 };
-use crate::{concurrency::WorkKind, problem::Problem, query::Parameters};
+use crate::{concurrency::WorkKind, form, problem::Problem, query::Parameters, wire};
 
 #[derive(Template)]
 #[template(path = "workspaces.html")]
@@ -68,52 +65,41 @@ pub(super) async fn create(
     SessionForm(fields): SessionForm,
 ) -> Result<Response, Problem> {
     visit.caller.require(Permission::CreateWorkspaces)?;
-    let (id, name) = (fields.text("id"), fields.text("name"));
-    let entered = || Entered {
-        id: id.to_owned(),
-        name: name.to_owned(),
+    let created = match form::read::<wire::NewWorkspace>(&fields.json(&["id", "name"])) {
+        Ok(new) => add(&visit, new).await,
+        Err(problem) => Err(problem),
     };
-    let read = id.parse::<WorkspaceId>().map_err(|error| Errors {
-        id: error.to_string(),
-        ..Errors::default()
-    });
-    let id = match read {
-        Ok(id) => id,
-        Err(errors) => return invalid(&visit, entered(), errors).await,
-    };
-    let new = NewWorkspace {
-        name: if name.is_empty() {
-            id.to_string()
-        } else {
-            name.to_owned()
-        },
-        id,
-    };
-    let act = visit.caller.context();
-    match visit.state.registry.create_workspace(&act, new).await {
+    match created {
         Ok(workspace) => {
-            visit.flash(
-                "Workspace created",
-                format!("{} has no keys yet.", workspace.name),
-            );
+            let text = format!("{} has no keys yet.", workspace.name);
+            visit.flash("Workspace created", text);
             let query = query(&[("workspace", workspace.id.as_ref())]);
             Ok(see_other(&format!("{}/keys{query}", visit.base())))
         }
-        Err(ChangeError::WorkspaceExists) => {
-            let errors = Errors {
-                id: "A workspace has this id already.".to_owned(),
-                ..Errors::default()
+        Err(problem) if problem.errors().is_empty() => Err(problem),
+        Err(problem) => {
+            let entered = Entered {
+                id: fields.text("id").to_owned(),
+                name: fields.text("name").to_owned(),
             };
-            invalid(&visit, entered(), errors).await
+            let errors = Errors {
+                id: field_error(&problem, "id"),
+                name: field_error(&problem, "name"),
+            };
+            let mut response = render(&visit, entered, errors, None).await?;
+            *response.status_mut() = problem.kind().status();
+            Ok(response)
         }
-        Err(error) => Err(error.into()),
     }
 }
 
-async fn invalid(visit: &Visit, entered: Entered, errors: Errors) -> Result<Response, Problem> {
-    let mut response = render(visit, entered, errors, None).await?;
-    *response.status_mut() = StatusCode::UNPROCESSABLE_ENTITY;
-    Ok(response)
+async fn add(visit: &Visit, new: wire::NewWorkspace) -> Result<Workspace, Problem> {
+    let act = visit.caller.context();
+    Ok(visit
+        .state
+        .registry
+        .create_workspace(&act, new.into())
+        .await?)
 }
 
 async fn render(
@@ -150,7 +136,7 @@ fn row(visit: &Visit, workspace: &Workspace) -> Row {
         workspace: Some(workspace.id.clone()),
         ..Filter::default()
     });
-    let with = |status| keys.iter().filter(|key| key.status == status).count();
+    let with = |status: Status| keys.iter().filter(|key| key.status == status).count();
     let posture = [(Status::Expiring, "expiring"), (Status::Expired, "expired")]
         .into_iter()
         .map(|(status, word)| (status, with(status), word))

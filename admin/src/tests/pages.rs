@@ -180,15 +180,24 @@ async fn a_form_needs_the_csrf_token_of_its_session() {
 async fn an_invalid_form_says_why_and_loses_nothing() {
     let api = with_keys(&[]).await;
     let browser = api.owner().await;
-    for (fields, said) in [
-        ("id=Not+An+Id&name=Kept", "1 to 64 of a-z"),
-        ("id=acme&name=Kept", "has this id already"),
+    for (fields, status) in [
+        ("id=Not+An+Id&name=Kept", StatusCode::UNPROCESSABLE_ENTITY),
+        ("name=Kept", StatusCode::UNPROCESSABLE_ENTITY),
+        ("id=acme&name=Kept", StatusCode::CONFLICT),
     ] {
         let answer = browser.submit("/workspaces", fields).await;
-        answer.assert_is_page(StatusCode::UNPROCESSABLE_ENTITY);
-        assert!(answer.body.contains(said), "{}", answer.body);
+        answer.assert_is_page(status);
+        assert!(answer.body.contains(r#"id="id-error""#), "{}", answer.body);
         assert!(answer.body.contains(r#"value="Kept""#), "{}", answer.body);
     }
+    let long = format!("id=beta&name={}", "x".repeat(201));
+    let answer = browser.submit("/workspaces", &long).await;
+    answer.assert_is_page(StatusCode::UNPROCESSABLE_ENTITY);
+    assert!(
+        answer.body.contains(r#"id="name-error""#),
+        "{}",
+        answer.body
+    );
 }
 
 #[tokio::test]
