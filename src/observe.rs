@@ -12,7 +12,7 @@ use keyside_credentials::{DeclaredCredentials, FromCache, Registry, Runs, Source
 use keyside_proxy::{Drain, Phase};
 use prometheus::{Encoder, TextEncoder};
 
-use crate::backing::Backing;
+use crate::{backing::Backing, web::Certificates};
 
 /// What the handlers read.
 #[derive(Clone)]
@@ -20,6 +20,7 @@ pub(crate) struct ObserveState {
     pub(crate) metrics: prometheus::Registry,
     pub(crate) drain: Drain,
     pub(crate) backing: Backing,
+    pub(crate) certificates: Certificates,
 }
 
 pub(crate) fn router(observed: ObserveState) -> Router {
@@ -66,6 +67,7 @@ async fn ready(State(observed): State<ObserveState>) -> (StatusCode, String) {
     text.extend(run_details(backing.runs()));
     text.extend(secret_details(backing.source_health()));
     text.extend(cache_details(backing.declared()));
+    text.extend(certificate_details(&observed.certificates));
     (status, text)
 }
 
@@ -103,6 +105,14 @@ fn secret_details(source_health: Vec<SourceHealth>) -> Vec<String> {
 fn cache_details(declared: &DeclaredCredentials) -> Option<String> {
     let fault = declared.cache_fault()?;
     Some(format!("vault.cache: {fault}\n"))
+}
+
+/// One line per listener whose files contain a certificate that cannot be used.
+fn certificate_details(certificates: &Certificates) -> Vec<String> {
+    let faults = certificates.faults().into_iter();
+    faults
+        .map(|fault| format!("{fault}; the certificate before it stays in use\n"))
+        .collect()
 }
 
 /// One line if the store accepts no changes.

@@ -16,6 +16,7 @@ use crate::{
     declared,
     failure::{Failure, misconfigured},
     kms, telemetry, vault,
+    web::Certificates,
 };
 
 /// Settings that this release can run, as far as it can tell without network and data.
@@ -31,6 +32,8 @@ pub(crate) struct ValidatedSettings {
     pub(crate) filter: EnvFilter,
     /// How providers are reached.
     pub(crate) egress: Egress,
+    /// The certificates of the listeners.
+    pub(crate) certificates: Certificates,
 }
 
 /// What a store needs.
@@ -83,6 +86,7 @@ impl ValidatedSettings {
         let filter = telemetry::filter(&settings.log).map_err(misconfigured)?;
         let variables = ProxyVariables::from_process();
         let egress = Egress::open(&settings.egress, &settings.catalogue, &variables);
+        let certificates = Certificates::open(&settings, store.is_some());
         Ok(Self {
             settings,
             store,
@@ -90,6 +94,7 @@ impl ValidatedSettings {
             cache,
             filter,
             egress: egress.map_err(misconfigured)?,
+            certificates: certificates.map_err(misconfigured)?,
         })
     }
 }

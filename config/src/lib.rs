@@ -22,6 +22,7 @@ pub mod headers;
 mod host;
 mod layers;
 mod metadata;
+mod network;
 mod origin;
 mod parsed;
 mod pattern;
@@ -43,6 +44,7 @@ pub use escapes::{hex_number, unescaped};
 pub use field::NormalName;
 pub use host::{AllowedHosts, RequestHost, RequestHostError};
 pub use metadata::{is_metadata_address, is_metadata_host};
+pub use network::{Network, NetworkError};
 pub use origin::Origin;
 pub use pattern::{Completion, ExceptedName, PathPattern, PathPatternError};
 pub use provider::{
@@ -58,7 +60,7 @@ pub use recipe::{
 pub use settings::{
     AcceptEncoding, Admin, AllowedReferences, ClientCertificate, CredentialRules, Deadlines,
     DeclaredCredential, DeclaredEnvironment, Egress, EnvironmentPin, Kms, Limits, Listener,
-    LocalKms, Log, LogFormat, MasterKeySource, Observe, Proxy, Roots, Runs, Settings,
+    ListenerTls, LocalKms, Log, LogFormat, MasterKeySource, Observe, Proxy, Roots, Runs, Settings,
     SourceReference, SourceReferenceError, Store, TransitKms, Vault, VaultAuth, VaultCache,
     VaultReference, VaultToken, WhenFull,
 };

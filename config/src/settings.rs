@@ -6,8 +6,9 @@ mod egress;
 mod kms;
 mod proxy;
 mod vault;
+mod web;
 
-use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf};
+use std::path::PathBuf;
 
 use serde::Deserialize;
 
@@ -21,8 +22,9 @@ pub use self::{
     kms::{Kms, LocalKms, MasterKeySource, TransitKms},
     proxy::{AcceptEncoding, Deadlines, EnvironmentPin, Limits, Listener, Proxy},
     vault::{AllowedReferences, ClientCertificate, Vault, VaultAuth, VaultCache, VaultToken},
+    web::{Admin, ListenerTls, Observe},
 };
-use crate::{address, catalogue::Catalogue, parsed};
+use crate::{catalogue::Catalogue, parsed};
 
 /// All settings, including the resulting provider catalogue.
 #[derive(Clone, Debug)]
@@ -52,27 +54,6 @@ pub struct Settings {
     pub catalogue: Catalogue,
     /// Credentials that are declared in the settings instead of stored.
     pub declared: Vec<DeclaredCredential>,
-}
-
-/// The admin listener.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Admin {
-    /// The address to bind; port 0 lets the operating system choose.
-    pub listen: SocketAddr,
-    /// The beginning of links in refusals and pages, without a slash at the end. Derived from
-    /// `listen` unless set.
-    pub public_url: String,
-    /// Maximum requests per second of one token, and of one address without a token.
-    pub requests_per_second: NonZeroU32,
-}
-
-/// The listener of `/metrics`, `/healthz` and `/readyz`.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Observe {
-    /// The address to bind; port 0 lets the operating system choose.
-    #[serde(deserialize_with = "address::tcp")]
-    pub listen: SocketAddr,
 }
 
 /// The backend that keeps documents and logs.
