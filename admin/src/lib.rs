@@ -8,6 +8,7 @@
 
 mod access;
 mod body;
+mod client_address;
 mod concurrency;
 mod entity_tag;
 mod form;
@@ -30,7 +31,7 @@ pub mod wire;
 use std::{net::SocketAddr, num::NonZeroU32, sync::Arc};
 
 use axum::{Router, middleware};
-use keyside_config::Catalogue;
+use keyside_config::{Catalogue, Network};
 use keyside_credentials::{LiveCheck, Registry};
 
 pub use self::openapi::openapi;
@@ -48,13 +49,16 @@ pub struct AdminOptions {
     pub listen: SocketAddr,
     /// The URL that people use, without a slash at the end. Requests may name its host.
     pub public_url: String,
+    /// Reverse proxies whose `X-Forwarded-For` names the client.
+    pub trusted_proxies: Vec<Network>,
     /// The rate limit per token, and per address for requests without a valid token.
     pub requests_per_second: NonZeroU32,
 }
 
 /// The router of the API.
 ///
-/// Each request passes these layers in order: request id, task and log line; the check of Host and
+/// Each request passes these layers in order: the client's address; request id, task and log line;
+/// the check of Host and
 /// Origin; authentication; the rate limit; and the permission of its route (`routes.rs`). Only then
 /// is its body read.
 pub fn router(options: AdminOptions) -> Router {
@@ -63,6 +67,8 @@ pub fn router(options: AdminOptions) -> Router {
         &options.public_url,
     ));
     let refusals = Arc::new(refusal_audit::RefusalAudit::new(options.registry.clone()));
+    let proxies = client_address::TrustedProxies::new(options.trusted_proxies);
+    let identify = middleware::from_fn_with_state(Arc::new(proxies), client_address::identify);
     let state = AdminState {
         registry: options.registry,
         catalogue: options.catalogue,
@@ -78,5 +84,6 @@ pub fn router(options: AdminOptions) -> Router {
         .layer(authenticate)
         .layer(middleware::from_fn_with_state(guard, origin_policy::check))
         .layer(middleware::from_fn_with_state(refusals, request_log::track))
+        .layer(identify)
         .with_state(state)
 }

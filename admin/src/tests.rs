@@ -112,6 +112,7 @@ impl Api {
             live_check: provider.clone(),
             listen: "127.0.0.1:7381".parse().unwrap(),
             public_url: "https://keys.example.test".to_owned(),
+            trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()],
             requests_per_second,
         };
         Self {
