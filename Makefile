@@ -8,7 +8,7 @@ MAKEFLAGS += --no-builtin-rules --no-print-directory
 need := tests/checks/need
 target_dir := $(abspath $(or $(CARGO_TARGET_DIR),target))
 
-.PHONY: help run test image clients contract vault check bench fmt clean
+.PHONY: help run test image builder clients contract vault check bench fmt clean
 
 help: ## List the tasks
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F '\t' '{ printf "  make %-8s %s\n", $$1, $$2 }'
@@ -18,8 +18,8 @@ run: ## Build Keyside and start the demo: no account, no key, nothing kept
 	cargo build --release --locked
 	@exec $(target_dir)/release/keyside demo
 
-test: ## Every test but those of coding agents: Rust, documentation examples, the providers' real SDKs, libraries that use them, the providers' contracts, a real OpenBao, random API requests, the image and the systemd unit
-	@$(need) cargo cc cmake nextest venv npm curl ip
+test: ## Every test but those of coding agents: Rust, documentation examples, the providers' real SDKs, libraries that use them, the providers' contracts, a real OpenBao, random API requests, the example builder in Chromium, the image and the systemd unit
+	@$(need) cargo cc cmake nextest venv npm curl ip chromium
 	cargo nextest run --workspace --locked
 	@tests/checks/doctests
 	KEYSIDE_BIN=$(target_dir)/debug/keyside tests/sdk/run.sh
@@ -27,6 +27,7 @@ test: ## Every test but those of coding agents: Rust, documentation examples, th
 	KEYSIDE_BIN=$(target_dir)/debug/keyside tests/clients/run.sh -m quick
 	KEYSIDE_BIN=$(target_dir)/debug/keyside tests/vault/run.sh -m "not slow"
 	KEYSIDE_BIN=$(target_dir)/debug/keyside tests/api/run.sh
+	KEYSIDE_BIN=$(target_dir)/debug/keyside tests/builder/run.sh
 	KEYSIDE_BIN=$(target_dir)/debug/keyside tests/image/run.sh
 	KEYSIDE_BIN=$(target_dir)/debug/keyside tests/systemd/run.sh
 
@@ -34,6 +35,11 @@ image: ## Build the container image localhost/keyside:dev from this checkout (AR
 	@$(need) buildah git
 	buildah bud --layers --format docker --tag localhost/keyside:dev \
 		--build-arg REVISION=$$(git rev-parse HEAD) --build-arg CREATED=$$(git log -1 --format=%cI) $(ARGS) .
+
+builder: ## The example builder (docs/examples/builder) in Chromium, with the real keyside behind it (ARGS go to node --test)
+	@$(need) cargo cc cmake npm chromium
+	cargo build --locked
+	KEYSIDE_BIN=$(target_dir)/debug/keyside tests/builder/run.sh $(ARGS)
 
 clients: ## The recipes in config/recipes with every real client, including coding agents: 3 GB to install (ARGS go to pytest)
 	@$(need) cargo cc cmake venv npm curl

@@ -13,7 +13,7 @@ use std::{error::Error, hint::black_box, sync::Arc, time::Instant};
 use keyside_config::EnvironmentPin;
 use keyside_credentials::{
     Clock, CredentialQuery, NewWorkspace, Registry, SystemClock,
-    runs::{Run, Tokens, Used},
+    runs::{Run, RunKind, Tokens},
 };
 
 use self::installation::{by, close, new_credential, open, processor_time};
@@ -50,14 +50,14 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let (_store, registry) = open(folder.path()).await?;
     requests(&registry);
     records(&registry).await;
-    changes(&registry).await?;
+    burst(&registry).await?;
     whole(&registry).await?;
     Ok(())
 }
 
 /// Changes of one workspace: one after the other, and then at the same time, when they share
 /// commits.
-async fn changes(registry: &Arc<Registry>) -> Result<(), Box<dyn Error>> {
+async fn burst(registry: &Arc<Registry>) -> Result<(), Box<dyn Error>> {
     let new = |number: usize| new_credential(0, FIRST_NEW + number);
     let began = Instant::now();
     for number in 0..BURST {
@@ -195,13 +195,10 @@ async fn records(registry: &Registry) {
         registry.runs().record(Run {
             at: SystemClock.now(),
             request_id: format!("req_{n}").into(),
+            kind: RunKind::Traffic,
             workspace: grant.workspace().clone(),
             provider: Some(grant.provider().clone()),
-            used: Some(Used {
-                credential: grant.credential_id().clone(),
-                label: grant.label().clone(),
-                environment: grant.environment(),
-            }),
+            used: Some(grant.used()),
             refused: None,
             status: 200,
             outcome: "ok",

@@ -6,7 +6,7 @@ mod versions;
 use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::Timestamp;
-use keyside_config::{ProviderId, Verification};
+use keyside_config::ProviderId;
 use keyside_store::{
     Hash,
     chain::{Entry, Write},
@@ -18,7 +18,7 @@ use crate::{
     encoding::base64_bytes,
     keyring::Keyring,
     model::{
-        ActorId, CredentialId, Environment, Fingerprint, Hint, Label, UsageTag, Warning,
+        ActorId, CredentialId, Environment, Fingerprint, Hint, Label, Limits, UsageTag, Warning,
         WorkspaceId,
     },
     sealing::{SealContext, SealError, SealingKey},
@@ -39,6 +39,8 @@ pub(crate) struct CredentialDocument {
     pub(crate) usage_tag: Option<UsageTag>,
     pub(crate) expires_at: Option<Timestamp>,
     pub(crate) endpoint: Option<String>,
+    #[serde(default, skip_serializing_if = "Limits::is_none")]
+    pub(crate) limits: Limits,
     /// Where the secret is kept, if not here. The only version then has no sealed bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) reference: Option<ReferenceDocument>,
@@ -48,8 +50,6 @@ pub(crate) struct CredentialDocument {
     pub(crate) created_by: ActorId,
     pub(crate) created_at: Timestamp,
     pub(crate) last_rotated_at: Option<Timestamp>,
-    pub(crate) last_verified_at: Option<Timestamp>,
-    pub(crate) verification: Option<Verification>,
     pub(crate) revoked_at: Option<Timestamp>,
     pub(crate) revision: u64,
     /// The version in use, or in use when the credential was revoked.
@@ -98,9 +98,9 @@ pub(crate) struct LostDocument {
 pub(crate) struct VersionDocument {
     pub(crate) number: u32,
     pub(crate) created_at: Timestamp,
-    /// When it became current for the first time; `None` while it is staged.
+    /// When it became current for the first time; `None` only before it is.
     pub(crate) promoted_at: Option<Timestamp>,
-    /// Until when it is kept if it is not current: the end of its grace period, or of staging.
+    /// Until when it is kept if it is not current: the end of its grace period.
     pub(crate) until: Option<Timestamp>,
     /// When its sealed bytes were removed.
     pub(crate) destroyed_at: Option<Timestamp>,
@@ -156,6 +156,8 @@ pub(crate) struct WorkspaceDocument {
     pub(crate) created_at: Timestamp,
     pub(crate) revision: u64,
     pub(crate) defaults: BTreeMap<ProviderId, Defaults>,
+    #[serde(default, skip_serializing_if = "Limits::is_none")]
+    pub(crate) limits: Limits,
 }
 
 /// A provider's credentials for requests without a label.
@@ -191,8 +193,8 @@ pub(crate) trait Document: Serialize + DeserializeOwned {
 }
 
 impl CredentialDocument {
-    /// Seals a secret and its metadata as the next version of this credential, staged until it is
-    /// promoted.
+    /// Seals a secret and its metadata as the next version of this credential, which is promoted
+    /// in the same commit.
     pub(crate) fn seal(
         &self,
         key: &SealingKey,

@@ -9,6 +9,7 @@ mod load;
 mod lost;
 mod overlay;
 pub(crate) mod signals;
+pub(crate) mod traffic;
 mod vault_secret;
 
 use std::{
@@ -34,6 +35,7 @@ use crate::{
     sealing::{SealError, SealingKey},
     shared_map::SharedMap,
     source::SourceReference,
+    spend::Meter,
 };
 
 /// All workspaces.
@@ -55,6 +57,8 @@ pub(crate) struct WorkspaceEntry {
     pub(crate) credentials: SharedMap<CredentialId, Arc<CredentialEntry>>,
     /// Credentials whose records cannot be read; disjoint from `credentials`.
     pub(crate) lost: SharedMap<CredentialId, Lost>,
+    /// What requests with its credentials have spent; shared by all entries of the workspace.
+    pub(crate) spend: Arc<Meter>,
     providers: HashMap<ProviderId, Choices>,
 }
 
@@ -201,6 +205,7 @@ impl WorkspaceEntry {
             damage,
             credentials: SharedMap::default(),
             lost: lost.collect(),
+            spend: Arc::default(),
             providers: HashMap::new(),
         };
         for credential in credentials {
@@ -230,6 +235,15 @@ impl WorkspaceEntry {
     /// This workspace as of a state of its chain.
     pub(crate) fn at(mut self, state: Arc<State>) -> Self {
         self.at = Some(state);
+        self
+    }
+
+    /// This workspace with the counts of its previous entry, if that is the same workspace.
+    fn counting_with(mut self, before: Option<&Self>) -> Self {
+        let incarnation = self.document.incarnation;
+        if let Some(before) = before.filter(|it| it.document.incarnation == incarnation) {
+            self.spend = before.spend.clone();
+        }
         self
     }
 
@@ -428,7 +442,7 @@ impl CredentialEntry {
     }
 }
 
-/// Versions other than `used` that still have sealed bytes: staged or in grace.
+/// Versions other than `used` that still have sealed bytes: those in grace.
 fn others(
     document: &CredentialDocument,
     used: u32,

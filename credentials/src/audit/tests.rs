@@ -10,8 +10,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::{
-    Environment, Kms, MasterKey, NewCredential, NewWorkspace, OpenOptions, Registry, Secret,
-    SystemClock,
+    Kms, MasterKey, NewCredential, NewWorkspace, OpenOptions, Registry, Secret, SystemClock,
 };
 
 async fn open() -> (TempDir, Arc<Registry>) {
@@ -54,18 +53,9 @@ async fn add(registry: &Arc<Registry>, label: String) {
 
 async fn add_to(registry: &Arc<Registry>, workspace: &str, label: String) {
     let secret = format!("sk-canary-of-the-log-{label}");
-    let key = NewCredential {
-        workspace: workspace.parse().unwrap(),
-        provider: "openai".to_owned(),
-        label: label.parse().unwrap(),
-        environment: Environment::Live,
-        secret: Secret::from_plaintext(secret.into_bytes()).unwrap().into(),
-        usage_tag: None,
-        expires_at: None,
-        endpoint: None,
-        default: false,
-        idempotency: None,
-    };
+    let secret = Secret::from_plaintext(secret.into_bytes()).unwrap();
+    let (workspace, label) = (workspace.parse().unwrap(), label.parse().unwrap());
+    let key = NewCredential::new(workspace, "openai", label, secret);
     registry.add(&act(), key).await.unwrap();
 }
 

@@ -1,15 +1,11 @@
 //! Changes to tokens, which give access to the admin API.
 
-use std::{
-    sync::{Arc, Weak},
-    time::Duration,
-};
+use std::sync::Arc;
 
 use keyside_store::{
     chain::{CommitError, State},
     file,
 };
-use tokio::time::sleep;
 
 use super::{
     ChangeError, Registry,
@@ -227,17 +223,3 @@ impl Registry {
         Ok(())
     }
 }
-
-/// Stores times of last use, for as long as the registry is open.
-pub(super) async fn keep_last_used(registry: Weak<Registry>) {
-    loop {
-        sleep(STORE_INTERVAL).await;
-        let Some(registry) = registry.upgrade() else {
-            return;
-        };
-        registry.store_last_used().await;
-    }
-}
-
-/// Uses that a crash may lose.
-const STORE_INTERVAL: Duration = Duration::from_secs(60);

@@ -20,7 +20,7 @@ use crate::{
         CREDENTIAL, CredentialDocument, Document, LostDocument, WORKSPACE, WorkspaceDocument,
     },
     keyring::Keyring,
-    model::{ActorId, CredentialId, WorkspaceId},
+    model::{ActorId, CredentialId, Limits, WorkspaceId},
     snapshot::signals::{Notices, Signals},
 };
 
@@ -82,7 +82,8 @@ impl WorkspaceLoader<'_> {
             read.reuse_unchanged(before, &state, &objects);
         }
         let findings = std::mem::take(&mut read.findings);
-        Ok((read.entry().at(state), findings))
+        let entry = read.entry().counting_with(self.before);
+        Ok((entry.at(state), findings))
     }
 
     /// The entry of a workspace whose chain is damaged: as before, but not used.
@@ -364,5 +365,6 @@ fn placeholder_document(id: WorkspaceId, registration: Option<&Registration>) ->
         created_at: created_at.unwrap_or(Timestamp::UNIX_EPOCH),
         revision: 0,
         defaults: BTreeMap::new(),
+        limits: Limits::default(),
     }
 }

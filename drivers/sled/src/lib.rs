@@ -381,6 +381,10 @@ impl Notes for EmbeddedStore {
     ) -> Result<(), StorageError> {
         Storage::swap(self, &note(name), expected, bytes).await
     }
+
+    async fn sync(&self) -> Result<(), StorageError> {
+        Storage::sync(self).await
+    }
 }
 
 fn segment(chain: &str, number: u64) -> String {

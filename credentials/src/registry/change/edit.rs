@@ -42,33 +42,39 @@ impl Registry {
     ) -> Result<ChangeOutcome, ChangeError> {
         let decided =
             self.change_credential(by, id, Priority::Normal, |edit| edit.decide(by, wanted));
-        let (replaced, ends_sooner_in) = decided.await?;
-        if let Some(workspace) = ends_sooner_in {
+        let edited = decided.await?;
+        if let Some(workspace) = edited.ends_sooner_in {
             // Linked at once, so that an older state cannot bring the later end back.
             self.links.changed(&workspace, true);
         }
         Ok(ChangeOutcome {
             id: id.clone(),
-            warnings: replaced.into_iter().collect(),
+            warnings: edited.replaced.into_iter().collect(),
             repeated: false,
+            finding: None,
         })
     }
 }
 
+/// What an edit has caused.
+struct Edited {
+    /// Another credential is the default no longer.
+    replaced: Option<Warning>,
+    /// The workspace, if the credential's life became shorter.
+    ends_sooner_in: Option<WorkspaceId>,
+}
+
 impl CredentialEdit<'_> {
-    /// Returns a warning if another default is replaced, and the workspace if the credential's life
-    /// becomes shorter.
-    fn decide(
-        mut self,
-        by: &ActorContext,
-        wanted: Edit,
-    ) -> Result<Decision<(Option<Warning>, Option<WorkspaceId>)>, ChangeError> {
+    fn decide(mut self, by: &ActorContext, wanted: Edit) -> Result<Decision<Edited>, ChangeError> {
         self.expect_open(wanted.expected)?;
         let (settings, replaced) = self.settings(wanted.default)?;
         let mut changed = self.apply(wanted)?;
         changed.extend(settings.is_some().then_some("default"));
         if changed.is_empty() {
-            return Ok(Decision::unchanged((replaced, None)));
+            return Ok(Decision::unchanged(Edited {
+                replaced,
+                ends_sooner_in: None,
+            }));
         }
         let metadata = self.metadata(self.document.current)?;
         let mut draft = self.record(Event::CredentialEdited, by, &metadata);
@@ -79,7 +85,11 @@ impl CredentialEdit<'_> {
             draft.effect = Effect::EndsSooner;
         }
         let ends_sooner_in = ends_sooner.then(|| self.document.workspace.clone());
-        Ok(self.commit(draft, settings, (replaced, ends_sooner_in)))
+        let edited = Edited {
+            replaced,
+            ends_sooner_in,
+        };
+        Ok(self.commit(draft, settings, edited))
     }
 
     /// The workspace's new document if the default changes, and a warning if that replaces another
@@ -133,6 +143,11 @@ impl CredentialEdit<'_> {
             self.expect_future(Some(end))?;
             self.document.expires_at = end;
             changed.push("expiresAt");
+        }
+        let limits = self.document.limits.with(wanted.limits);
+        if limits != self.document.limits {
+            self.document.limits = limits;
+            changed.push("limits");
         }
         Ok(changed)
     }

@@ -145,6 +145,20 @@ impl Change {
         }
     }
 
+    /// A change of the workspace's own document.
+    pub(in crate::registry) fn of_workspace(
+        workspace: &WorkspaceEntry,
+        document: WorkspaceDocument,
+        draft: Draft,
+    ) -> Self {
+        Self {
+            drafts: vec![draft],
+            writes: vec![document.write()],
+            workspace: Arc::new(workspace.with_all(document, [])),
+            credential: None,
+        }
+    }
+
     /// An audit record without a change.
     pub(in crate::registry) fn record(workspace: Arc<WorkspaceEntry>, draft: Draft) -> Self {
         Self {
