@@ -17,6 +17,7 @@ use crate::{
     failure::{Failure, misconfigured},
     kms, telemetry, vault,
     web::Certificates,
+    webhooks,
 };
 
 /// Settings that this release can run, as far as it can tell without network and data.
@@ -86,6 +87,10 @@ impl ValidatedSettings {
         let filter = telemetry::filter(&settings.log).map_err(misconfigured)?;
         let variables = ProxyVariables::from_process();
         let egress = Egress::open(&settings.egress, &settings.catalogue, &variables);
+        let egress = egress.map_err(misconfigured)?;
+        if process == Process::Serve {
+            webhooks::check(&settings, &egress).map_err(misconfigured)?;
+        }
         let certificates = Certificates::open(&settings, store.is_some());
         Ok(Self {
             settings,
@@ -93,7 +98,7 @@ impl ValidatedSettings {
             vault,
             cache,
             filter,
-            egress: egress.map_err(misconfigured)?,
+            egress,
             certificates: certificates.map_err(misconfigured)?,
         })
     }

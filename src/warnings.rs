@@ -2,7 +2,7 @@
 //! and `check` prints them, in the same words.
 
 use keyside_config::{
-    Catalogue, EgressProxy, ListenAddress, Listener, Provider, Settings, SourceReference,
+    Catalogue, EgressProxy, ListenAddress, Listener, Provider, Settings, SourceReference, Store,
 };
 use keyside_credentials::is_open_to_others;
 use keyside_proxy::ProxyVariables;
@@ -16,6 +16,7 @@ pub(crate) fn of(settings: &Settings) -> Vec<String> {
         .chain(environment(settings))
         .chain(cache_of_nothing(settings))
         .chain(readable_keys(settings))
+        .chain(webhooks_of_nothing(settings))
         .chain(providers.flat_map(|provider| {
             mistyped(provider)
                 .into_iter()
@@ -77,6 +78,16 @@ fn readable_keys(settings: &Settings) -> impl Iterator<Item = String> {
                  defaultMode: 0440 and fsGroup"
             )
         })
+    })
+}
+
+/// Only `keyside serve`, which has a store, sends events.
+fn webhooks_of_nothing(settings: &Settings) -> Option<String> {
+    let is_unused = !settings.webhooks.is_empty() && settings.store == Store::None;
+    is_unused.then(|| {
+        "[[webhook]]: store.backend = \"none\" is for `keyside proxy`, which sends no webhooks; \
+         remove the tables, or run `keyside serve`"
+            .to_owned()
     })
 }
 

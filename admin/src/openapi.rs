@@ -45,6 +45,7 @@ pub fn openapi() -> &'static str {
         (name = "installation", description = "Operations on the whole installation: master key and backup."),
         (name = "previews", description = "Prompts that people send through the proxy."),
         (name = "runs", description = "Requests that the proxy handled."),
+        (name = "smoke", description = "Live checks of tagged keys, by Keyside or posted by others."),
         (name = "audit", description = "The audit log."),
         (name = "access", description = "Tokens for this API."),
         (name = "catalogue", description = "The provider catalogue and this description."),

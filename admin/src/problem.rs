@@ -5,7 +5,7 @@
 
 mod kind;
 
-use std::fmt::Display;
+use std::{fmt::Display, mem};
 
 use axum::response::{IntoResponse, Response};
 use http::{HeaderName, HeaderValue, StatusCode, header};
@@ -24,12 +24,18 @@ pub(crate) struct Problem {
     remedy: &'static str,
     errors: Box<[FieldError]>,
     origin: Option<Box<Origin>>,
-    headers: Vec<(HeaderName, HeaderValue)>,
+    headers: Box<[(HeaderName, HeaderValue)]>,
     /// The actor whose access was refused, if it is to be audited.
     refused: Option<ActorId>,
     /// The internal cause: only for the log.
     cause: Option<Box<str>>,
+    /// Shown to a person instead of the JSON document.
+    page: Option<Box<Page>>,
 }
+
+/// The HTML of a problem.
+#[derive(Clone, Debug)]
+struct Page(String);
 
 /// What the problem repeats of another error. Boxed, because few problems have one.
 #[derive(Clone, Debug)]
@@ -87,9 +93,10 @@ impl Problem {
             remedy,
             errors: Box::default(),
             origin: None,
-            headers: Vec::new(),
+            headers: Box::default(),
             refused: None,
             cause: None,
+            page: None,
         }
     }
 
@@ -144,7 +151,9 @@ impl Problem {
     }
 
     pub(crate) fn with_value(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        self.headers.push((name, value));
+        let mut headers = mem::take(&mut self.headers).into_vec();
+        headers.push((name, value));
+        self.headers = headers.into();
         self
     }
 
@@ -157,6 +166,36 @@ impl Problem {
 
     pub(crate) fn kind(&self) -> Kind {
         self.kind
+    }
+
+    /// What is wrong, as a sentence.
+    pub(crate) fn detail(&self) -> &str {
+        &self.detail
+    }
+
+    /// The next step, as a sentence.
+    pub(crate) fn remedy(&self) -> &str {
+        let check = match self.origin.as_deref() {
+            Some(Origin::Check(check)) => check.remedy.as_deref(),
+            _ => None,
+        };
+        check.unwrap_or(self.remedy)
+    }
+
+    /// The invalid fields.
+    pub(crate) fn errors(&self) -> &[FieldError] {
+        &self.errors
+    }
+
+    /// Has this HTML rendered instead of the JSON document. It needs the headers of a page too.
+    pub(crate) fn shown_as(mut self, page: String) -> Self {
+        self.page = Some(Box::new(Page(page)));
+        self
+    }
+
+    /// Whether the response will be HTML.
+    pub(crate) fn is_page(&self) -> bool {
+        self.page.is_some()
     }
 
     /// The actor for the audit record, or `None` if this is not a refusal.
@@ -172,13 +211,12 @@ impl Problem {
             Some(Origin::Check(check)) => (None, Some(check)),
             None => (None, None),
         };
-        let remedy = check.and_then(|check| check.remedy.as_deref());
         serde_json::to_string(&Document {
             kind: self.kind.uri(),
             title: self.kind.title(),
             status: self.kind.status().as_u16(),
             detail: &self.detail,
-            remedy: remedy.unwrap_or(self.remedy),
+            remedy: self.remedy(),
             request_id,
             errors: &self.errors,
             code: refusal.map(|refusal| refusal.code),
@@ -192,15 +230,25 @@ impl Problem {
         if let Some(cause) = &self.cause {
             tracing::error!(request_id, cause, "a request failed");
         }
-        let body = self.document(request_id);
-        let mut response = match body {
-            Ok(body) => (self.kind.status(), body).into_response(),
-            Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+        let mut response = match &self.page {
+            Some(page) => (self.kind.status(), page.0.clone()).into_response(),
+            None => self.json(request_id),
         };
         let headers = response.headers_mut();
         headers.extend(self.headers.iter().cloned());
-        headers.insert(header::CONTENT_TYPE, PROBLEM_JSON);
+        let content_type = match self.is_page() {
+            true => HTML,
+            false => PROBLEM_JSON,
+        };
+        headers.insert(header::CONTENT_TYPE, content_type);
         response
+    }
+
+    fn json(&self, request_id: &str) -> Response {
+        match self.document(request_id) {
+            Ok(body) => (self.kind.status(), body).into_response(),
+            Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+        }
     }
 }
 
@@ -439,3 +487,5 @@ const ERRORS_MAX: usize = 16;
 pub(crate) const INVALID_TOKEN: &str = r#"Bearer realm="keyside", error="invalid_token""#;
 
 const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
+
+const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");

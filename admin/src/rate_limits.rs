@@ -121,7 +121,7 @@ impl RateLimitKey {
 pub(crate) struct ClientNetwork(IpAddr);
 
 impl ClientNetwork {
-    fn of(extensions: &Extensions) -> Self {
+    pub(crate) fn of(extensions: &Extensions) -> Self {
         Self(match ClientAddress::of(extensions).ip() {
             IpAddr::V6(ip) => IpAddr::V6((ip.to_bits() >> 64 << 64).into()),
             ip => ip,

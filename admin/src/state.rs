@@ -3,13 +3,16 @@
 use std::sync::Arc;
 
 use keyside_config::Catalogue;
-use keyside_credentials::{LiveCheck, Registry, preview::Preview};
+use keyside_credentials::{LiveCheck, Registry, preview::Preview, smoke::Smoke};
 
 use crate::{
     access::Caller,
     concurrency::{ConcurrencyLimits, ConcurrencyPermit, WorkKind},
     problem::Problem,
     rate_limits::RateLimits,
+    sessions::Sessions,
+    sign_in_links::SignInLinks,
+    site::Site,
 };
 
 /// Cloned for each request; every field is shared.
@@ -22,8 +25,12 @@ pub(crate) struct AdminState {
     pub(crate) preview: Arc<dyn Preview>,
     /// The setting `admin.public_url`, which links to the admin UI begin with.
     pub(crate) public_url: Arc<str>,
+    pub(crate) smoke: Arc<Smoke>,
     pub(crate) limits: Arc<RateLimits>,
     pub(crate) concurrency: Arc<ConcurrencyLimits>,
+    pub(crate) site: Arc<Site>,
+    pub(crate) sessions: Arc<Sessions>,
+    pub(crate) sign_in_links: Arc<SignInLinks>,
     /// Returns the OpenAPI description as JSON; built on first use.
     pub(crate) description: fn() -> &'static str,
 }

@@ -13,6 +13,8 @@ mod preview;
 mod provider;
 mod read;
 mod readiness;
+mod sign_in_link;
+mod smoke;
 mod token;
 mod workspace;
 
@@ -29,6 +31,11 @@ pub use self::{
     },
     provider::{AuthView, EndpointView, KeyView, LinksView, ProviderView, SandboxView, SdkView},
     readiness::ReadinessView,
+    sign_in_link::SignInLink,
+    smoke::{
+        NewSmokeResult, NewSmokeRun, SmokeItemView, SmokeReportView, SmokeResultView, SmokeRunView,
+        SmokeSpendView, SmokeState, SmokeView,
+    },
     token::{NewToken, TokenView},
     workspace::{NewWorkspace, WorkspaceEdit, WorkspaceView},
 };

@@ -13,6 +13,7 @@ mod admin_page;
 mod base_url;
 mod catalogue;
 mod credential_names;
+mod cron;
 mod duration;
 mod egress_proxy;
 mod embedded;
@@ -40,6 +41,7 @@ pub use admin_page::AdminPage;
 pub use base_url::{BaseUrl, BaseUrlError, Scheme};
 pub use catalogue::Catalogue;
 pub use credential_names::CredentialNames;
+pub use cron::{Cron, CronError};
 pub use egress_proxy::{EgressProxy, EgressProxyError};
 pub use error::SettingsError;
 pub use escapes::{RESERVED, hex_number, unescaped};
@@ -64,8 +66,9 @@ pub use settings::{
     AcceptEncoding, Admin, AllowedReferences, ClientCertificate, CredentialRules, Deadlines,
     DeclaredCredential, DeclaredEnvironment, DeclaredLimits, Egress, EnvironmentPin, Kms, Limits,
     Listener, ListenerTls, LocalKms, Log, LogFormat, MasterKeySource, Observe, Proxy, Roots, Runs,
-    Settings, SourceReference, SourceReferenceError, Store, TransitKms, Vault, VaultAuth,
-    VaultCache, VaultReference, VaultToken, WhenFull,
+    Settings, Smoke, SourceReference, SourceReferenceError, Store, TransitKms, Vault, VaultAuth,
+    VaultCache, VaultReference, VaultToken, Webhook, WebhookEvent, WebhookFormat, WebhookUrl,
+    WebhookUrlError, WhenFull,
 };
 pub use similarity::nearest;
 pub use sources::{EffectiveSetting, Loaded, Sources};

@@ -5,8 +5,10 @@ mod document;
 mod egress;
 mod kms;
 mod proxy;
+mod smoke;
 mod vault;
 mod web;
+mod webhook;
 
 use std::path::PathBuf;
 
@@ -21,8 +23,10 @@ pub use self::{
     egress::{Egress, Roots},
     kms::{Kms, LocalKms, MasterKeySource, TransitKms},
     proxy::{AcceptEncoding, Deadlines, EnvironmentPin, Limits, Listener, Proxy},
+    smoke::Smoke,
     vault::{AllowedReferences, ClientCertificate, Vault, VaultAuth, VaultCache, VaultToken},
     web::{Admin, ListenerTls, Observe},
+    webhook::{Webhook, WebhookEvent, WebhookFormat, WebhookUrl, WebhookUrlError},
 };
 use crate::{catalogue::Catalogue, parsed};
 
@@ -50,10 +54,14 @@ pub struct Settings {
     pub runs: Runs,
     /// When a credential counts as expiring.
     pub credentials: CredentialRules,
+    /// Live checks of tagged keys: which, when, and how much they may spend.
+    pub smoke: Smoke,
     /// The built-in providers, merged with `[providers.*]`.
     pub catalogue: Catalogue,
     /// Credentials that are declared in the settings instead of stored.
     pub declared: Vec<DeclaredCredential>,
+    /// The receivers of events; only `keyside serve` sends any.
+    pub webhooks: Vec<Webhook>,
 }
 
 /// The backend that keeps documents and logs.

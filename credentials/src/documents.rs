@@ -18,8 +18,8 @@ use crate::{
     encoding::base64_bytes,
     keyring::Keyring,
     model::{
-        ActorId, CredentialId, Environment, Fingerprint, Hint, Label, Limits, UsageTag, Warning,
-        WorkspaceId,
+        ActorId, CredentialEvent, CredentialEventKind, CredentialId, Environment, Fingerprint,
+        Hint, Label, Limits, UsageTag, Warning, WorkspaceId,
     },
     sealing::{SealContext, SealError, SealingKey},
     secret::Secret,
@@ -281,6 +281,20 @@ impl CredentialDocument {
     }
 
     /// The seal context of a version's secret.
+    /// An event about this credential.
+    pub(crate) fn event(&self, kind: CredentialEventKind, at: Timestamp) -> CredentialEvent {
+        CredentialEvent {
+            at,
+            workspace: self.workspace.clone(),
+            provider: Some(self.provider.clone()),
+            credential: Some(self.id.clone()),
+            version: Some(self.current),
+            label: Some(self.label.clone()),
+            environment: Some(self.environment),
+            kind,
+        }
+    }
+
     pub(crate) fn secret_context(&self, version: u32) -> SealContext<'_> {
         SealContext::Secret {
             workspace: &self.workspace,

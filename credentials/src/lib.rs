@@ -34,6 +34,7 @@ pub mod runs;
 mod sealing;
 mod secret;
 mod shared_map;
+pub mod smoke;
 mod snapshot;
 pub mod source;
 mod spend;
@@ -60,10 +61,10 @@ pub use keyring::{KeyringError, Rewrapped};
 pub use kms::{Kms, KmsError, KmsSource, MasterKey};
 pub use live_check::{Finding, LiveCheck};
 pub use model::{
-    ActorContext, ActorId, Cap, Credential, CredentialEvent, CredentialEventKind, CredentialId,
-    Declared, Environment, Fingerprint, Hint, IdError, Label, Limits, LimitsChange, Listed,
-    LostCredential, Refusal, RejectedCredential, Rejection, RejectionCause, RequestId, Scope,
-    Status, TrafficCounts, TrafficState, Usage, UsageState, UsageTag, Version, VersionState,
+    ActorContext, ActorId, Cap, Credential, CredentialChange, CredentialEvent, CredentialEventKind,
+    CredentialId, Declared, Environment, Fingerprint, Hint, IdError, Label, Limits, LimitsChange,
+    Listed, LostCredential, Refusal, RejectedCredential, Rejection, RejectionCause, RequestId,
+    Scope, Status, TrafficCounts, TrafficState, Usage, UsageState, UsageTag, Version, VersionState,
     Warning, Workspace, WorkspaceId, WorkspaceState, other_providers,
 };
 pub use record::AuditRecord;

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize, de::IntoDeserializer};
 use crate::{
     encoding::base64_bytes,
     keyring::Keyring,
-    model::{ActorContext, ActorId, CredentialId, Fingerprint, WorkspaceId},
+    model::{ActorContext, ActorId, CredentialChange, CredentialId, Fingerprint, WorkspaceId},
     sealing::{SealContext, SealingKey},
 };
 
@@ -114,6 +114,20 @@ events! {
 }
 
 impl Event {
+    /// The change that subscribers learn of.
+    pub(crate) fn change(self) -> Option<CredentialChange> {
+        Some(match self {
+            Self::CredentialCreated => CredentialChange::Created,
+            Self::CredentialEdited => CredentialChange::Edited,
+            Self::CredentialRotated => CredentialChange::Rotated,
+            Self::CredentialRolledBack => CredentialChange::RolledBack,
+            Self::CredentialRevoked => CredentialChange::Revoked,
+            Self::CredentialSourceChanged => CredentialChange::SourceChanged,
+            Self::CredentialSourceLost => CredentialChange::SourceLost,
+            _ => return None,
+        })
+    }
+
     /// Parses a stable name.
     pub fn parse(name: &str) -> Option<Self> {
         let name: serde::de::value::StrDeserializer<'_, serde::de::value::Error> =

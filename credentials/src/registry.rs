@@ -6,6 +6,8 @@ mod checks;
 mod duplicates;
 mod erase;
 mod error;
+mod events;
+mod expiry;
 mod export;
 mod follow;
 mod housekeeping;
@@ -31,13 +33,14 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use jiff::Timestamp;
 use keyside_config::{Catalogue, CredentialRules, ProviderId};
 use keyside_store::{Backend, Notes, StorageError, chain::State};
 use tokio::sync::RwLock;
 
 use self::{
-    change::Groups, checks::LastChecks, duplicates::DuplicateIndex, links::Links,
-    references::References, spend::SpendWriter, traffic::RejectionNote,
+    change::Groups, checks::LastChecks, duplicates::DuplicateIndex, expiry::AnnouncedExpiries,
+    links::Links, references::References, spend::SpendWriter, traffic::RejectionNote,
 };
 pub use self::{
     checks::LastCheck,
@@ -104,6 +107,7 @@ pub struct Registry {
     notices: Arc<Notices>,
     rejection_note: RejectionNote,
     checks: LastChecks,
+    announced_expiries: AnnouncedExpiries,
     duplicates: DuplicateIndex,
     declared: OnceLock<Overlaid>,
     references: References,
@@ -150,6 +154,11 @@ impl Registry {
         self.chains.epoch()
     }
 
+    /// The current time, by the clock that decides what has expired.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
     /// Resolves requests for the data plane.
     pub fn resolver(&self) -> Resolver {
         Resolver::new(self.all(), self.clock.clone())
@@ -174,6 +183,16 @@ impl Registry {
     /// The tokens for the admin API.
     pub fn access(&self) -> &Access {
         &self.access
+    }
+
+    /// The store of notes.
+    pub(crate) fn notes(&self) -> &Arc<dyn Notes> {
+        &self.notes
+    }
+
+    /// All credentials in memory. The same `Arc` as before if none has changed.
+    pub(crate) fn current(&self) -> Arc<Snapshot> {
+        Arc::clone(&self.all().load())
     }
 
     /// Runs a change in its own task, so that it completes even if the caller disconnects.

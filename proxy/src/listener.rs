@@ -17,7 +17,7 @@ use std::{
 
 use async_trait::async_trait;
 use keyside_config::{CheckKind, ListenAddress, Listener};
-use keyside_credentials::{LiveCheck, preview::Preview};
+use keyside_credentials::{LiveCheck, preview::Preview, runs::RunKind};
 use pingora_core::{
     listeners::{L4BufferSettings, ListenerConfig},
     server::{ListenFds, ShutdownWatch},
@@ -47,6 +47,10 @@ pub struct Bound {
     pub live_check: Arc<dyn LiveCheck>,
     /// The same with a minimal prompt, which costs a few tokens.
     pub prompt_check: Arc<dyn LiveCheck>,
+    /// As [`Self::live_check`], for smoke runs.
+    pub smoke_check: Arc<dyn LiveCheck>,
+    /// As [`Self::prompt_check`], for smoke runs.
+    pub smoke_prompt_check: Arc<dyn LiveCheck>,
     /// Sends prompts of people through all steps of a request. Belongs to a single runtime.
     pub preview: Arc<dyn Preview>,
 }
@@ -99,15 +103,17 @@ pub fn bind(dependencies: &Dependencies) -> Result<Bound, BindError> {
     let destinations =
         || Destinations::new(catalogue, &proxy.deadlines, &dependencies.metrics, &shared);
     let checked = Arc::new(destinations());
-    let probe = |kind| {
+    let probe = |check, kind| {
         let (runs, clock) = (dependencies.runs.clone(), dependencies.clock.clone());
-        Probe::new(checked.clone(), runs, clock, kind)
+        Arc::new(Probe::new(checked.clone(), runs, clock, (check, kind)))
     };
     let mut bound = Bound {
         addresses: Vec::new(),
         services: Vec::new(),
-        live_check: Arc::new(probe(CheckKind::Request)),
-        prompt_check: Arc::new(probe(CheckKind::Prompt)),
+        live_check: probe(CheckKind::Request, RunKind::Check),
+        prompt_check: probe(CheckKind::Prompt, RunKind::Check),
+        smoke_check: probe(CheckKind::Request, RunKind::Smoke),
+        smoke_prompt_check: probe(CheckKind::Prompt, RunKind::Smoke),
         preview: Arc::new(InProcessPreview::new(
             Gateway::new(
                 dependencies,

@@ -2,7 +2,7 @@
 //!
 //! The request takes the same path as any other: injected by the same code, sent to the configured
 //! destination, redirects not followed. Nobody receives its response, so nothing is relayed. Its run
-//! record is of the kind `check`. The result has nothing of what the provider wrote.
+//! record says what it was for. The result has nothing of what the provider wrote.
 
 use std::{
     sync::{Arc, atomic::AtomicBool},
@@ -37,7 +37,9 @@ pub(crate) struct Probe {
     destinations: Arc<Destinations>,
     runs: Runs,
     clock: Arc<dyn Clock>,
-    kind: CheckKind,
+    check: CheckKind,
+    /// The kind of its run records.
+    kind: RunKind,
 }
 
 #[async_trait]
@@ -70,12 +72,13 @@ impl Probe {
         destinations: Arc<Destinations>,
         runs: Runs,
         clock: Arc<dyn Clock>,
-        kind: CheckKind,
+        (check, kind): (CheckKind, RunKind),
     ) -> Self {
         Self {
             destinations,
             runs,
             clock,
+            check,
             kind,
         }
     }
@@ -88,7 +91,7 @@ impl Probe {
         self.runs.record(Run {
             at,
             request_id: RequestId::next().as_str().into(),
-            kind: RunKind::Check,
+            kind: self.kind,
             workspace: grant.workspace().clone(),
             provider: Some(grant.provider().clone()),
             used: Some(grant.used()),
@@ -108,7 +111,7 @@ impl Probe {
         let destination = destination.ok_or(Refusal::ProviderUnknown)?;
         let upstream = destination.upstream(grant.endpoint())?;
         let check = &destination.provider.check;
-        let (asked, kind) = check.choose(self.kind);
+        let (asked, kind) = check.choose(self.check);
         let route = route(destination, asked);
         let request = request(
             destination,

@@ -7,6 +7,7 @@ mod address;
 mod contradiction;
 mod dial;
 mod egress_proxy;
+mod outbound;
 mod pool;
 mod reachability;
 mod resend;
@@ -34,6 +35,8 @@ use http::{
 use hyper::{body::Incoming, client::conn::TrySendError};
 use keyside_config::{BaseUrl, Cause};
 use keyside_credentials::{Grant, WorkspaceId};
+pub use outbound::OutboundError;
+pub(crate) use outbound::{expect_allowed, post};
 pub(crate) use pool::{AllPools, Lease};
 use pool::{Connection, Pool, Pools, idle_lifetime};
 pub(crate) use reachability::check_reachable;

@@ -26,6 +26,7 @@ kinds! {
     PermissionDenied => ("permission-denied", StatusCode::FORBIDDEN, "The token does not permit this"),
     HostNotAllowed => ("host-not-allowed", StatusCode::FORBIDDEN, "The Host is not this server's"),
     BrowserNotAllowed => ("browser-not-allowed", StatusCode::FORBIDDEN, "Pages of other sites cannot call this"),
+    CsrfTokenInvalid => ("csrf-token-invalid", StatusCode::FORBIDDEN, "The form is not one of this session"),
     RouteUnknown => ("route-unknown", StatusCode::NOT_FOUND, "Unknown path"),
     MethodNotAllowed => ("method-not-allowed", StatusCode::METHOD_NOT_ALLOWED, "Method not allowed"),
     RequestMalformed => ("request-malformed", StatusCode::BAD_REQUEST, "Malformed request"),
@@ -89,6 +90,7 @@ impl Kind {
                 | Self::PermissionDenied
                 | Self::HostNotAllowed
                 | Self::BrowserNotAllowed
+                | Self::CsrfTokenInvalid
         )
     }
 }

@@ -25,7 +25,7 @@ use crate::{
     concurrency::WorkKind,
     entity_tag::Tagged,
     form::{self, Form},
-    page::Page,
+    paging::Page,
     precondition::IdempotencyKey,
     problem::Problem,
     query::Parameters,

@@ -4,7 +4,7 @@ use axum::{Json, extract::State};
 use keyside_config::{Auth, Provider, Upstream};
 
 use crate::{
-    page::Page,
+    paging::Page,
     problem::Problem,
     query::Parameters,
     state::AdminState,

@@ -61,4 +61,9 @@ choices! {
     Format { Ndjson, Csv }
     /// What a request was made for.
     RunKind { Traffic, Preview, Smoke, Check }
+    /// What a verdict means for a run.
+    SmokeOutcome { Passed, Failed, Skipped }
+    SmokeState { Running, Finished }
+    SmokeTrigger { Schedule, Change, Request }
+    SmokeVerdict { Accepted, Limited, Rejected, Unreachable, Inconclusive, Unusable, Missing, Capped, Interrupted }
 }

@@ -10,8 +10,10 @@ use super::{
     declared::{self, DeclaredDocument},
     kms::KmsDocument,
     proxy::ProxyDocument,
+    smoke::SmokeDocument,
     vault::VaultDocument,
     web::AdminDocument,
+    webhook::{self, WebhookDocument},
 };
 use crate::{
     catalogue::{Catalogue, Documents},
@@ -33,9 +35,12 @@ pub(crate) struct Document {
     log: Log,
     runs: Runs,
     credentials: CredentialRules,
+    smoke: SmokeDocument,
     providers: Documents,
     #[serde(default)]
     credential: Vec<DeclaredDocument>,
+    #[serde(default)]
+    webhook: Vec<WebhookDocument>,
 }
 
 /// Facts that the merged tree of layers does not contain.
@@ -91,7 +96,9 @@ impl Document {
             log: self.log,
             runs: self.runs,
             credentials: self.credentials,
+            smoke: self.smoke.build(&catalogue)?,
             catalogue,
+            webhooks: webhook::build(self.webhook)?,
         })
     }
 }

@@ -5,12 +5,11 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use keyside_config::Verification;
-use keyside_store::{Notes, StorageError};
+use keyside_store::StorageError;
 use serde::{Deserialize, Serialize};
 
 use super::{ChangeError, CheckBeforeSave, Registry};
 use crate::{
-    keyring::Keyring,
     live_check::{Finding, LiveCheck},
     model::CredentialId,
     noted::{Dated, Noted},
@@ -82,15 +81,16 @@ impl LastChecks {
         (last.secret == secret_in_use(entry)).then_some(last)
     }
 
-    /// Keeps a result.
-    pub(super) fn note(
+    /// Keeps a result, and returns the last verdict on the same secret.
+    fn note(
         &self,
         id: &CredentialId,
         secret: SecretInUse,
         finding: Finding,
         at: Timestamp,
-    ) {
+    ) -> Option<Verification> {
         let before = self.0.get(id).filter(|last| last.secret == secret);
+        let verdict = before.as_ref().map(|last| last.finding.verification);
         let verified_at = match finding.verification.is_about_the_key() {
             true => Some(at),
             false => before.and_then(|last| last.verified_at),
@@ -102,14 +102,7 @@ impl LastChecks {
             secret,
         };
         self.0.put(id.clone(), last);
-    }
-
-    pub(super) async fn load(
-        &self,
-        notes: &dyn Notes,
-        keyring: &Keyring,
-    ) -> Result<(), StorageError> {
-        self.0.load(notes, keyring).await
+        verdict
     }
 }
 
@@ -126,6 +119,24 @@ impl Registry {
         Some(self.checks.of(entry)?.finding.verification)
     }
 
+    /// Keeps the result of a check of this secret, and publishes it if the provider has begun to
+    /// reject the secret.
+    pub(super) fn keep_check(
+        &self,
+        id: &CredentialId,
+        secret: SecretInUse,
+        finding: Finding,
+        at: Timestamp,
+    ) {
+        let before = self.checks.note(id, secret, finding, at);
+        self.publish_finding(id, before, &finding);
+    }
+
+    /// Reads the last checks.
+    pub(super) async fn load_checks(&self) -> Result<(), StorageError> {
+        self.checks.0.load(&*self.notes, &self.keyring).await
+    }
+
     /// Reads what other processes have stored, and stores what is not stored yet.
     pub(super) async fn store_checks(&self) {
         if let Err(error) = self.share_checks().await {
@@ -134,7 +145,7 @@ impl Registry {
     }
 
     async fn share_checks(&self) -> Result<(), StorageError> {
-        self.checks.load(&*self.notes, &self.keyring).await?;
+        self.load_checks().await?;
         let snapshot = self.snapshot.load_full();
         let exists = |id: &CredentialId| snapshot.workspace_of(id).is_some();
         let stored = self.checks.0.store(&*self.notes, &self.keyring, exists);

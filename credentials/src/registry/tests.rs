@@ -9,6 +9,7 @@ mod crash;
 mod disclosure;
 mod edited_bytes;
 mod erasing;
+mod events;
 mod exporting;
 mod grouping;
 mod heads;

@@ -9,8 +9,8 @@ use super::{Filter, Registry, checks::LastChecks};
 use crate::{
     documents::{CredentialDocument, VersionDocument},
     model::{
-        Credential, CredentialId, Declared, Listed, LostCredential, Scope, Status, Version,
-        VersionState, Workspace, WorkspaceId,
+        Credential, CredentialId, Declared, Listed, LostCredential, Scope, Status, UsageTag,
+        Version, VersionState, Workspace, WorkspaceId,
     },
     runs::Runs,
     snapshot::{CredentialEntry, Lost, Snapshot, SourceStatus, WorkspaceEntry, traffic},
@@ -45,6 +45,30 @@ impl Registry {
         let mut credentials = self.viewer().list(&snapshot, filter);
         in_order(&mut credentials);
         credentials
+    }
+
+    /// The credentials with a usage tag that are not revoked, in [list
+    /// order](Credential::list_order). Copies only those, because it is called after each change.
+    pub(crate) fn list_tagged(&self, usage_tag: &str) -> Vec<Credential> {
+        let (snapshot, all) = (self.all().load(), Filter::default());
+        let viewer = self.viewer();
+        let entries = workspaces(&snapshot, &all).flat_map(|workspace| {
+            let entries = workspace.credentials.values();
+            entries.map(move |entry| (workspace, entry))
+        });
+        let tagged = entries.filter(|(_, entry)| {
+            let CredentialDocument {
+                usage_tag: tag,
+                revoked_at,
+                ..
+            } = &entry.document;
+            let tag = tag.as_ref().map(UsageTag::as_str);
+            tag == Some(usage_tag) && revoked_at.is_none()
+        });
+        let tagged = tagged.map(|(workspace, entry)| viewer.credential(workspace, entry));
+        let mut tagged: Vec<_> = tagged.collect();
+        in_order(&mut tagged);
+        tagged
     }
 
     /// The credentials that match `filter`, in [list order](Listed::list_order), including lost

@@ -91,7 +91,7 @@ impl Registry {
         });
         let (outcome, added) = decided.await?;
         if let (Some(finding), Some((secret, now))) = (finding, added) {
-            self.checks.note(&outcome.id, secret, finding, now);
+            self.keep_check(&outcome.id, secret, finding, now);
         }
         Ok(outcome)
     }

@@ -122,7 +122,7 @@ impl Registry {
         if let Some(rotated) = rotated {
             if let Some(finding) = outcome.finding {
                 let secret = (rotated.version, None);
-                self.checks.note(id, secret, finding, rotated.at);
+                self.keep_check(id, secret, finding, rotated.at);
             }
             self.count_rotation(rotated.provider);
         }

@@ -91,7 +91,7 @@ impl Registry {
             Ok(edit.note(draft, now))
         });
         let now = decided.await?;
-        self.checks.note(id, secret.clone(), finding, now);
+        self.keep_check(id, secret.clone(), finding, now);
         Ok(())
     }
 }
