@@ -8,7 +8,7 @@ MAKEFLAGS += --no-builtin-rules --no-print-directory
 need := tests/checks/need
 target_dir := $(abspath $(or $(CARGO_TARGET_DIR),target))
 
-.PHONY: help run test builder clients contract vault check bench fmt clean
+.PHONY: help run test image builder clients contract vault check bench fmt clean
 
 help: ## List the tasks
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F '\t' '{ printf "  make %-8s %s\n", $$1, $$2 }'
@@ -18,7 +18,7 @@ run: ## Build Keyside and start the demo: no account, no key, nothing kept
 	cargo build --release --locked
 	@exec $(target_dir)/release/keyside demo
 
-test: ## Every test but those of coding agents: Rust, documentation examples, the providers' real SDKs, libraries that use them, the providers' contracts, a real OpenBao, random API requests, and the example builder in Chromium
+test: ## Every test but those of coding agents: Rust, documentation examples, the providers' real SDKs, libraries that use them, the providers' contracts, a real OpenBao, random API requests, the example builder in Chromium, the image and the systemd unit
 	@$(need) cargo cc cmake nextest venv npm curl ip chromium
 	cargo nextest run --workspace --locked
 	@tests/checks/doctests
@@ -28,6 +28,13 @@ test: ## Every test but those of coding agents: Rust, documentation examples, th
 	KEYSIDE_BIN=$(target_dir)/debug/keyside tests/vault/run.sh -m "not slow"
 	KEYSIDE_BIN=$(target_dir)/debug/keyside tests/api/run.sh
 	KEYSIDE_BIN=$(target_dir)/debug/keyside tests/builder/run.sh
+	KEYSIDE_BIN=$(target_dir)/debug/keyside tests/image/run.sh
+	KEYSIDE_BIN=$(target_dir)/debug/keyside tests/systemd/run.sh
+
+image: ## Build the container image localhost/keyside:dev from this checkout (ARGS go to buildah)
+	@$(need) buildah git
+	buildah bud --layers --format docker --tag localhost/keyside:dev \
+		--build-arg REVISION=$$(git rev-parse HEAD) --build-arg CREATED=$$(git log -1 --format=%cI) $(ARGS) .
 
 builder: ## The example builder (docs/examples/builder) in Chromium, with the real keyside behind it (ARGS go to node --test)
 	@$(need) cargo cc cmake npm chromium
@@ -44,7 +51,7 @@ contract: ## Each provider's contract through Keyside, against aimock (KEYSIDE_C
 	cargo build --locked
 	KEYSIDE_BIN=$(target_dir)/debug/keyside tests/contract/run.sh $(ARGS)
 
-check: check-fmt check-clippy check-structure check-docs check-providers check-api check-scripts check-dependencies ## Every CI check except the tests
+check: check-fmt check-clippy check-structure check-docs check-providers check-api check-scripts check-ci check-dependencies ## Every CI check except the tests
 
 vault: ## Keyside with a real OpenBao, including tests that wait for leases to expire (ARGS go to pytest)
 	@$(need) cargo cc cmake venv
@@ -62,7 +69,7 @@ fmt: ## Format the Rust sources
 clean: ## Delete build output
 	cargo clean
 
-.PHONY: check-fmt check-clippy check-structure check-docs check-providers check-api check-scripts check-dependencies
+.PHONY: check-fmt check-clippy check-structure check-docs check-providers check-api check-scripts check-ci check-dependencies
 
 check-fmt:
 	@$(need) cargo rustfmt
@@ -97,6 +104,10 @@ check-api:
 
 check-scripts:
 	@tests/checks/scripts
+
+# Workflows, Containerfile, compose file, and secrets in any file.
+check-ci:
+	@tests/checks/ci
 
 check-dependencies:
 	@tests/checks/deny

@@ -42,7 +42,8 @@ use crate::{
     telemetry,
     traffic_health::TrafficHealth,
     validated_settings::{Process, StoreSetup, ValidatedSettings},
-    warnings, web,
+    warnings,
+    web::{self, Certificates},
     webhooks::Webhooks,
 };
 
@@ -83,6 +84,7 @@ pub(crate) struct App {
     pub(crate) settings: Arc<Settings>,
     pub(crate) backing: Backing,
     egress: Arc<Egress>,
+    certificates: Certificates,
     /// Runs the registry's own tasks, and outlives pingora's runtimes.
     pub(crate) runtime: Runtime,
     /// Opened first if the start may have to wait for a key service.
@@ -115,6 +117,7 @@ impl App {
     pub(crate) fn open(validated: ValidatedSettings) -> Result<Option<Self>, Failure> {
         let (mut settings, store) = (validated.settings, validated.store);
         let (egress, vault) = (validated.egress, validated.vault);
+        let certificates = validated.certificates;
         let telemetry = telemetry::start(settings.log.format, validated.filter);
         let telemetry = telemetry.map_err(failed)?;
         for warning in warnings::of(&settings) {
@@ -137,7 +140,10 @@ impl App {
             Some(StoreSetup {
                 kms: KmsSource::Service(_),
                 ..
-            }) => Some(EarlyHandles::open(&settings, &runtime)?),
+            }) => {
+                let tls = certificates.observe.clone();
+                Some(EarlyHandles::open(&settings, tls, &runtime)?)
+            }
             _ => None,
         };
         let backing = match store {
@@ -160,6 +166,7 @@ impl App {
             settings: Arc::new(settings),
             backing,
             egress: Arc::new(egress),
+            certificates,
             runtime,
             early,
             _telemetry: telemetry,
@@ -168,13 +175,19 @@ impl App {
 
     /// Binds every listener.
     pub(crate) fn bind(mut self) -> Result<Ready, Failure> {
-        let bind_admin = || web::bind("admin.listen", self.settings.admin.listen);
+        let bind_admin = || {
+            let (listen, tls) = (self.settings.admin.listen, &self.certificates.admin);
+            web::bind("admin.listen", listen, tls.clone())
+        };
         let admin = self.backing.registry().map(|_| bind_admin());
         let admin = admin.transpose().map_err(failed)?;
         let admin_address = admin.as_ref().map(|(_, address)| *address);
         let ((observe, observe_address), signals) = match self.early.take() {
             Some(EarlyHandles { observe, signals }) => (observe, Some(signals)),
-            None => (startup::bind_observe(&self.settings)?, None),
+            None => {
+                let tls = self.certificates.observe.clone();
+                (startup::bind_observe(&self.settings, tls)?, None)
+            }
         };
         let settings = match admin_address {
             Some(address) => self.settings_with_links(address),
@@ -211,6 +224,7 @@ impl App {
             metrics,
             drain: drain.clone(),
             backing: self.backing.clone(),
+            certificates: self.certificates.clone(),
         };
         let addresses = Addresses {
             proxy: proxy.addresses.clone(),
@@ -231,6 +245,7 @@ impl App {
                 smoke,
                 listen: address,
                 public_url: settings.admin.public_url.clone(),
+                trusted_proxies: settings.admin.trusted_proxies.clone(),
                 sign_in_links: sign_in_links.clone(),
                 requests_per_second: settings.admin.requests_per_second,
             };
@@ -253,8 +268,8 @@ impl App {
     /// settings may name another one.
     fn links(&self, settings: &Settings) -> Option<Arc<str>> {
         let admin = &settings.admin;
-        let is_named = admin.public_url != format!("http://{}", admin.listen);
-        (self.backing.registry().is_some() || is_named).then(|| admin.public_url.as_str().into())
+        (self.backing.registry().is_some() || !admin.has_derived_url())
+            .then(|| admin.public_url.as_str().into())
     }
 
     /// If `admin.listen` has port 0, `admin.public_url` gets the real port.
@@ -263,9 +278,8 @@ impl App {
             return self.settings.clone();
         }
         let mut settings = (*self.settings).clone();
-        let asked = format!("http://{}", settings.admin.listen);
-        if settings.admin.public_url == asked {
-            settings.admin.public_url = format!("http://{admin}");
+        if settings.admin.has_derived_url() {
+            settings.admin.public_url = settings.admin.url_at(admin);
         }
         Arc::new(settings)
     }

@@ -24,7 +24,12 @@ use serde_json::Value;
 use zeroize::Zeroizing;
 
 use self::transport::Http;
-pub(crate) use self::{download::IncomingBody, error::ClientError, problem::credentials_as_keys};
+pub(crate) use self::{
+    download::IncomingBody,
+    error::ClientError,
+    problem::credentials_as_keys,
+    transport::{Authorities, Trust},
+};
 
 /// One admin API and the token for it.
 pub(crate) struct Client {
@@ -35,12 +40,13 @@ pub(crate) struct Client {
 
 impl Client {
     /// # Errors
-    /// When `base` is not an address, or the token contains characters that a header cannot.
-    pub(crate) fn new(base: &str, token: &str) -> Result<Self, ClientError> {
+    /// When `base` is not an address, the token contains characters that a header cannot, or the
+    /// certificate authorities cannot be read.
+    pub(crate) fn new(base: &str, token: &str, trust: &Trust) -> Result<Self, ClientError> {
         let authorization = bearer(token)?;
         let base = address(base)?;
         Ok(Self {
-            http: transport::http_client(&base),
+            http: transport::http_client(&base, trust)?,
             base: base.to_string(),
             authorization,
         })
@@ -161,11 +167,16 @@ fn wiped(bytes: Zeroizing<Vec<u8>>) -> Bytes {
 }
 
 /// Requests a path without a token. Returns status and body.
-pub(crate) async fn probe(base: &str, path: &str) -> Result<(StatusCode, Bytes), ClientError> {
+pub(crate) async fn probe(
+    base: &str,
+    path: &str,
+    trust: &Trust,
+) -> Result<(StatusCode, Bytes), ClientError> {
     let base = address(base)?;
     let request = Request::get(format!("{base}{path}")).body(Full::default());
     let request = request.map_err(|_| ClientError::InvalidAddress)?;
-    exchange(&transport::http_client(&base), &base.to_string(), request).await
+    let http = transport::http_client(&base, trust)?;
+    exchange(&http, &base.to_string(), request).await
 }
 
 async fn exchange(

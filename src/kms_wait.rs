@@ -4,7 +4,7 @@
 use std::{
     fmt::Write,
     io,
-    net::{SocketAddr, TcpListener},
+    net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -16,7 +16,10 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use crate::{observe, web};
+use crate::{
+    observe,
+    web::{self, Socket},
+};
 
 /// A wait in progress. Dropping it closes its status page.
 pub(crate) struct KmsWait {
@@ -46,7 +49,7 @@ impl KmsWait {
     /// # Errors
     /// The system's error, if it cannot duplicate the socket.
     pub(crate) fn start(
-        observe: &TcpListener,
+        observe: &Socket,
         address: SocketAddr,
         metrics: prometheus::Registry,
     ) -> io::Result<Self> {

@@ -14,7 +14,7 @@ use keyside_credentials::{
 use keyside_proxy::{Drain, Phase};
 use prometheus::{Encoder, TextEncoder};
 
-use crate::backing::Backing;
+use crate::{backing::Backing, web::Certificates};
 
 /// What the handlers read.
 #[derive(Clone)]
@@ -22,6 +22,7 @@ pub(crate) struct ObserveState {
     pub(crate) metrics: prometheus::Registry,
     pub(crate) drain: Drain,
     pub(crate) backing: Backing,
+    pub(crate) certificates: Certificates,
 }
 
 pub(crate) fn router(observed: ObserveState) -> Router {
@@ -69,6 +70,7 @@ async fn ready(State(observed): State<ObserveState>) -> (StatusCode, String) {
     text.extend(secret_details(backing.source_health()));
     text.extend(rejection_details(&backing.rejected_in_traffic()));
     text.extend(cache_details(backing.declared()));
+    text.extend(certificate_details(&observed.certificates));
     (status, text)
 }
 
@@ -126,6 +128,14 @@ fn rejection_details(rejected: &[RejectedCredential]) -> Vec<String> {
 fn cache_details(declared: &DeclaredCredentials) -> Option<String> {
     let fault = declared.cache_fault()?;
     Some(format!("vault.cache: {fault}\n"))
+}
+
+/// One line per listener whose files contain a certificate that cannot be used.
+fn certificate_details(certificates: &Certificates) -> Vec<String> {
+    let faults = certificates.faults().into_iter();
+    faults
+        .map(|fault| format!("{fault}; the certificate before it stays in use\n"))
+        .collect()
 }
 
 /// One line if the store accepts no changes.

@@ -4,7 +4,7 @@ use std::{
     error::Error,
     io::{self, ErrorKind},
     iter,
-    net::{SocketAddr, TcpListener},
+    net::SocketAddr,
     sync::Arc,
 };
 
@@ -21,22 +21,26 @@ use crate::{
     kms_wait::KmsWait,
     lifecycle::Signals,
     validated_settings::StoreSetup,
-    web,
+    web::{self, ServerTls, Socket},
 };
 
 /// What is opened before the store if the start may have to wait: the observe listener, which
 /// reports the wait, and signal handlers, which end it.
 pub(crate) struct EarlyHandles {
-    pub(crate) observe: (TcpListener, SocketAddr),
+    pub(crate) observe: (Socket, SocketAddr),
     pub(crate) signals: Signals,
 }
 
 impl EarlyHandles {
     /// `runtime` receives the signals.
-    pub(crate) fn open(settings: &Settings, runtime: &Runtime) -> Result<Self, Failure> {
+    pub(crate) fn open(
+        settings: &Settings,
+        tls: Option<Arc<ServerTls>>,
+        runtime: &Runtime,
+    ) -> Result<Self, Failure> {
         let _entered = runtime.enter();
         Ok(Self {
-            observe: bind_observe(settings)?,
+            observe: bind_observe(settings, tls)?,
             signals: Signals::new().map_err(failed)?,
         })
     }
@@ -152,8 +156,11 @@ fn is_disk_full(error: &(dyn Error + 'static)) -> bool {
     })
 }
 
-pub(crate) fn bind_observe(settings: &Settings) -> Result<(TcpListener, SocketAddr), Failure> {
-    web::bind("observe.listen", settings.observe.listen).map_err(failed)
+pub(crate) fn bind_observe(
+    settings: &Settings,
+    tls: Option<Arc<ServerTls>>,
+) -> Result<(Socket, SocketAddr), Failure> {
+    web::bind("observe.listen", settings.observe.listen, tls).map_err(failed)
 }
 
 /// Registers the metrics that every process has.

@@ -15,7 +15,9 @@ use tracing_subscriber::EnvFilter;
 use crate::{
     declared,
     failure::{Failure, misconfigured},
-    kms, telemetry, vault, webhooks,
+    kms, telemetry, vault,
+    web::Certificates,
+    webhooks,
 };
 
 /// Settings that this release can run, as far as it can tell without network and data.
@@ -31,6 +33,8 @@ pub(crate) struct ValidatedSettings {
     pub(crate) filter: EnvFilter,
     /// How providers are reached.
     pub(crate) egress: Egress,
+    /// The certificates of the listeners.
+    pub(crate) certificates: Certificates,
 }
 
 /// What a store needs.
@@ -87,6 +91,7 @@ impl ValidatedSettings {
         if process == Process::Serve {
             webhooks::check(&settings, &egress).map_err(misconfigured)?;
         }
+        let certificates = Certificates::open(&settings, store.is_some());
         Ok(Self {
             settings,
             store,
@@ -94,6 +99,7 @@ impl ValidatedSettings {
             cache,
             filter,
             egress,
+            certificates: certificates.map_err(misconfigured)?,
         })
     }
 }

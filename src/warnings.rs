@@ -4,6 +4,7 @@
 use keyside_config::{
     Catalogue, EgressProxy, ListenAddress, Listener, Provider, Settings, SourceReference, Store,
 };
+use keyside_credentials::is_open_to_others;
 use keyside_proxy::ProxyVariables;
 
 /// One warning per finding, with the remedy.
@@ -14,6 +15,7 @@ pub(crate) fn of(settings: &Settings) -> Vec<String> {
         .filter_map(open_to_the_network)
         .chain(environment(settings))
         .chain(cache_of_nothing(settings))
+        .chain(readable_keys(settings))
         .chain(webhooks_of_nothing(settings))
         .chain(providers.flat_map(|provider| {
             mistyped(provider)
@@ -60,6 +62,25 @@ fn cache_of_nothing(settings: &Settings) -> Option<String> {
     })
 }
 
+/// Keys of the listeners' certificates that every user of the machine can read. Kubernetes mounts
+/// secrets like that by default, into a container with one user, so it is not an error.
+fn readable_keys(settings: &Settings) -> impl Iterator<Item = String> {
+    let listeners = [
+        ("admin.tls", &settings.admin.tls),
+        ("observe.tls", &settings.observe.tls),
+    ];
+    listeners.into_iter().filter_map(|(setting, tls)| {
+        let path = &tls.as_ref()?.key_file;
+        is_open_to_others(path).then(|| {
+            let path = path.display();
+            format!(
+                "{setting}.key_file: {path} can be read by every user: chmod 600; in Kubernetes \
+                 defaultMode: 0440 and fsGroup"
+            )
+        })
+    })
+}
+
 /// Only `keyside serve`, which has a store, sends events.
 fn webhooks_of_nothing(settings: &Settings) -> Option<String> {
     let is_unused = !settings.webhooks.is_empty() && settings.store == Store::None;
@@ -92,7 +113,9 @@ fn repeated_prefix(provider: &Provider) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use keyside_config::{EnvironmentPin, Upstream};
+    use std::{fs, os::unix::fs::PermissionsExt};
+
+    use keyside_config::{EnvironmentPin, Sources, Upstream};
 
     use super::*;
 
@@ -159,6 +182,30 @@ mod tests {
             "it should be https://api.openai.com/llm",
         ] {
             assert!(warning.contains(part), "no {part:?} in {warning}");
+        }
+    }
+
+    #[test]
+    fn a_listeners_key_that_every_user_can_read_is_warned_of() {
+        let folder = tempfile::tempdir().unwrap();
+        let key = folder.path().join("tls.key");
+        fs::write(&key, "").unwrap();
+        let shown = key.display().to_string();
+        let variable = |name: &str, value: &str| {
+            let name = format!("KEYSIDE_OBSERVE__TLS__{name}_FILE");
+            (name, value.to_owned())
+        };
+        let sources = Sources {
+            file: None,
+            environment: [variable("CERTIFICATE", "tls.crt"), variable("KEY", &shown)].into(),
+        };
+        let settings = Settings::load(&sources).unwrap().settings;
+        for (mode, expected) in [(0o644, 1), (0o640, 0), (0o600, 0)] {
+            fs::set_permissions(&key, fs::Permissions::from_mode(mode)).unwrap();
+            let warnings: Vec<_> = readable_keys(&settings).collect();
+            assert_eq!(warnings.len(), expected, "{mode:o}: {warnings:?}");
+            let named = format!("observe.tls.key_file: {shown} can be read");
+            assert!(warnings.iter().all(|warning| warning.starts_with(&named)));
         }
     }
 }

@@ -1,11 +1,14 @@
-//! Serves an axum router as a pingora service, on a socket that is bound beforehand.
+//! Serves an axum router as a pingora service, on a socket that is bound beforehand; over TLS, if
+//! the listener has a certificate.
 
+mod certificates;
 mod client_socket;
 mod connection_limit;
 mod request_body;
+mod tls;
 
 use std::{
-    io,
+    future, io,
     net::{SocketAddr, TcpListener},
     pin::pin,
     sync::{Arc, Mutex},
@@ -23,12 +26,39 @@ use pingora_core::{
     services::background::{BackgroundService, GenBackgroundService},
 };
 use request_body::RequestBody;
-use tokio::net::TcpStream;
+use rustls::ServerConfig;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    time::timeout,
+};
+use tokio_rustls::TlsAcceptor;
+
+pub(crate) use self::{certificates::Certificates, tls::ServerTls};
 
 /// A router and its socket.
 pub(crate) struct Web {
     router: Router,
-    socket: Mutex<Option<TcpListener>>,
+    socket: Mutex<Option<Socket>>,
+}
+
+/// A bound socket, and the certificate that its clients see.
+pub(crate) struct Socket {
+    listener: TcpListener,
+    tls: Option<Arc<ServerTls>>,
+}
+
+impl Socket {
+    /// The same socket once more.
+    ///
+    /// # Errors
+    /// The system's error, if it cannot duplicate the socket.
+    pub(crate) fn try_clone(&self) -> io::Result<Self> {
+        Ok(Self {
+            listener: self.listener.try_clone()?,
+            tls: self.tls.clone(),
+        })
+    }
 }
 
 /// The address in `admin.listen` or `observe.listen` could not be bound.
@@ -47,12 +77,13 @@ pub(crate) struct BindError {
 pub(crate) fn bind(
     setting: &'static str,
     address: SocketAddr,
-) -> Result<(TcpListener, SocketAddr), BindError> {
+    tls: Option<Arc<ServerTls>>,
+) -> Result<(Socket, SocketAddr), BindError> {
     let bind = || {
-        let socket = TcpListener::bind(address)?;
-        socket.set_nonblocking(true)?;
-        let bound = socket.local_addr()?;
-        io::Result::Ok((socket, bound))
+        let listener = TcpListener::bind(address)?;
+        listener.set_nonblocking(true)?;
+        let bound = listener.local_addr()?;
+        io::Result::Ok((Socket { listener, tls }, bound))
     };
     bind().map_err(|source| BindError {
         setting,
@@ -62,11 +93,7 @@ pub(crate) fn bind(
 }
 
 /// The pingora service, which has one thread: administration and scraping are rare.
-pub(crate) fn service(
-    name: &str,
-    router: Router,
-    socket: TcpListener,
-) -> GenBackgroundService<Web> {
+pub(crate) fn service(name: &str, router: Router, socket: Socket) -> GenBackgroundService<Web> {
     let web = Web {
         router,
         socket: Mutex::new(Some(socket)),
@@ -75,7 +102,7 @@ pub(crate) fn service(
 }
 
 /// Serves without pingora, until `shutdown` becomes true or its sender is dropped.
-pub(crate) async fn serve_until(router: Router, socket: TcpListener, shutdown: ShutdownWatch) {
+pub(crate) async fn serve_until(router: Router, socket: Socket, shutdown: ShutdownWatch) {
     let web = Web {
         router,
         socket: Mutex::new(Some(socket)),
@@ -87,16 +114,34 @@ pub(crate) async fn serve_until(router: Router, socket: TcpListener, shutdown: S
 impl BackgroundService for Web {
     async fn start(&self, shutdown: ShutdownWatch) {
         let socket = self.socket.lock().ok().and_then(|mut socket| socket.take());
-        let Some(socket) = socket else { return };
-        match tokio::net::TcpListener::from_std(socket) {
-            Ok(listener) => self.accept(&listener, shutdown).await,
+        let Some(Socket { listener, tls }) = socket else {
+            return;
+        };
+        match tokio::net::TcpListener::from_std(listener) {
+            Ok(listener) => tokio::select! {
+                () = self.accept(&listener, tls.as_deref(), shutdown) => {}
+                () = follow(tls.clone()) => {}
+            },
             Err(error) => tracing::error!(%error, "a listener could not be used"),
         }
     }
 }
 
+/// Keeps the certificate up to date. Never returns.
+async fn follow(tls: Option<Arc<ServerTls>>) {
+    match tls {
+        Some(tls) => tls.follow().await,
+        None => future::pending().await,
+    }
+}
+
 impl Web {
-    async fn accept(&self, listener: &tokio::net::TcpListener, mut shutdown: ShutdownWatch) {
+    async fn accept(
+        &self,
+        listener: &tokio::net::TcpListener,
+        tls: Option<&ServerTls>,
+        mut shutdown: ShutdownWatch,
+    ) {
         let limit = ConnectionLimit::new(CONNECTIONS);
         loop {
             let accepted = tokio::select! {
@@ -106,8 +151,13 @@ impl Web {
             match accepted {
                 Ok((stream, peer)) => {
                     let slot = limit.admit();
-                    let router = self.router.clone();
-                    let serving = serve(stream, peer, slot.clone(), router, shutdown.clone());
+                    let connection = Connection {
+                        peer,
+                        slot: slot.clone(),
+                        router: self.router.clone(),
+                        shutdown: shutdown.clone(),
+                    };
+                    let serving = connection.serve(stream, tls.map(ServerTls::config));
                     tokio::spawn(async move {
                         tokio::select! {
                             () = serving => {}
@@ -122,40 +172,62 @@ impl Web {
     }
 }
 
-/// Serves one connection until it ends or the process shuts down.
-async fn serve(
-    stream: TcpStream,
+/// One client's connection.
+struct Connection {
     peer: SocketAddr,
     slot: Arc<ConnectionSlot>,
     router: Router,
-    mut shutdown: ShutdownWatch,
-) {
-    let socket = ClientSocket::new(stream, slot.clone(), keyside_proxy::unacknowledged);
-    let service = service_fn(move |mut request: Request<Incoming>| {
-        request.extensions_mut().insert(ConnectInfo(peer));
-        let (mut router, slot) = (router.clone(), slot.clone());
-        async move {
-            let request = request.map(|body| RequestBody::new(body, slot.clone()));
-            let response = tower_service::Service::call(&mut router, request).await;
-            slot.set_awaits_response(false);
-            response
+    shutdown: ShutdownWatch,
+}
+
+impl Connection {
+    /// Serves the connection until it ends or the process shuts down.
+    async fn serve(self, stream: TcpStream, tls: Option<Arc<ServerConfig>>) {
+        let slot = self.slot.clone();
+        let socket = ClientSocket::new(stream, slot, keyside_proxy::unacknowledged);
+        let Some(config) = tls else {
+            return self.serve_http(socket).await;
+        };
+        // An error here is the client's doing: it disconnected, stalled, did not trust the
+        // certificate or did not speak TLS.
+        let handshake = TlsAcceptor::from(config).accept(socket);
+        if let Ok(Ok(socket)) = timeout(HEADER_DEADLINE, handshake).await {
+            self.serve_http(socket).await;
         }
-    });
-    let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new())
-        .header_read_timeout(HEADER_DEADLINE);
-    let mut connection = pin!(http.serve_connection(TokioIo::new(socket), service));
-    tokio::select! {
-        // An error here is the client's doing: it disconnected, stalled, or did not speak HTTP.
-        _ = connection.as_mut() => return,
-        _ = shutdown.wait_for(|stop| *stop) => connection.as_mut().graceful_shutdown(),
     }
-    let _ = connection.await;
+
+    async fn serve_http<S>(self, socket: S)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + 'static,
+    {
+        let (peer, router, slot) = (self.peer, self.router, self.slot);
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(ConnectInfo(peer));
+            let (mut router, slot) = (router.clone(), slot.clone());
+            async move {
+                let request = request.map(|body| RequestBody::new(body, slot.clone()));
+                let response = tower_service::Service::call(&mut router, request).await;
+                slot.set_awaits_response(false);
+                response
+            }
+        });
+        let mut http = http1::Builder::new();
+        http.timer(TokioTimer::new())
+            .header_read_timeout(HEADER_DEADLINE);
+        let mut connection = pin!(http.serve_connection(TokioIo::new(socket), service));
+        let mut shutdown = self.shutdown;
+        tokio::select! {
+            // An error here is the client's doing: it disconnected, stalled, or did not speak HTTP.
+            _ = connection.as_mut() => return,
+            _ = shutdown.wait_for(|stop| *stop) => connection.as_mut().graceful_shutdown(),
+        }
+        let _ = connection.await;
+    }
 }
 
 /// Connections per listener.
 pub(crate) const CONNECTIONS: usize = 128;
-/// How long a request's head may take, and the pause between two requests.
+/// How long a TLS handshake or a request's head may take, and the pause between two requests.
 const HEADER_DEADLINE: Duration = Duration::from_secs(10);
 /// The pause after a failed accept.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

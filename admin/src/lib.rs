@@ -9,6 +9,7 @@
 mod access;
 mod assets;
 mod body;
+mod client_address;
 mod concurrency;
 mod entity_tag;
 mod form;
@@ -36,7 +37,7 @@ pub mod wire;
 use std::{net::SocketAddr, num::NonZeroU32, sync::Arc};
 
 use axum::{Router, extract::Request, middleware};
-use keyside_config::Catalogue;
+use keyside_config::{Catalogue, Network};
 use keyside_credentials::{LiveCheck, Registry, preview::Preview, smoke::Smoke};
 
 pub use self::{openapi::openapi, sign_in_links::SignInLinks};
@@ -61,6 +62,8 @@ pub struct AdminOptions {
     /// The URL that people use, without a slash at the end. Requests may name its host, and its path
     /// begins the links and cookie paths of the page.
     pub public_url: String,
+    /// Reverse proxies whose `X-Forwarded-For` names the client.
+    pub trusted_proxies: Vec<Network>,
     /// The one-time links to the page, which the process prints too.
     pub sign_in_links: Arc<SignInLinks>,
     /// The rate limit per token, and per address for requests without a valid token.
@@ -69,9 +72,10 @@ pub struct AdminOptions {
 
 /// The router of API and page.
 ///
-/// Each request passes these layers in order: request id, task and log line; the check of Host and
-/// Origin; authentication, by a bearer token for the API and by a session for the page; the rate
-/// limit; and the permission of its route (`routes.rs`, `pages.rs`). Only then is its body read.
+/// Each request passes these layers in order: the client's address; request id, task and log line;
+/// the check of Host and Origin; authentication, by a bearer token for the API and by a session for
+/// the page; the rate limit; and the permission of its route (`routes.rs`, `pages.rs`). Only then is
+/// its body read.
 pub fn router(options: AdminOptions) -> Router {
     let site = Arc::new(Site::new(&options.public_url));
     let linkable = pages::stable_paths().chain([routes::guide::PATH.to_owned()]);
@@ -81,6 +85,8 @@ pub fn router(options: AdminOptions) -> Router {
         linkable,
     ));
     let refusals = Arc::new(refusal_audit::RefusalAudit::new(options.registry.clone()));
+    let proxies = client_address::TrustedProxies::new(options.trusted_proxies);
+    let identify = middleware::from_fn_with_state(Arc::new(proxies), client_address::identify);
     let state = AdminState {
         registry: options.registry,
         catalogue: options.catalogue,
@@ -104,6 +110,7 @@ pub fn router(options: AdminOptions) -> Router {
         .merge(pages::router(&state))
         .layer(middleware::from_fn_with_state(guard, origin_policy::check))
         .layer(middleware::from_fn_with_state(refusals, request_log::track))
+        .layer(identify)
         .with_state(state);
     match site.base().is_empty() {
         true => router,

@@ -10,14 +10,14 @@
 
 use std::{
     hash::Hash,
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::IpAddr,
     num::NonZeroU32,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
 use axum::{
-    extract::{ConnectInfo, Request, State},
+    extract::{Request, State},
     middleware::Next,
     response::Response,
 };
@@ -30,13 +30,14 @@ use keyside_credentials::ActorId;
 
 use crate::{
     access::{self, Caller},
+    client_address::ClientAddress,
     problem::{Kind, Problem},
 };
 
 /// The rate limiters.
 pub(crate) struct RateLimits {
     requests: KeyedLimiter<RateLimitKey>,
-    invalid_tokens: KeyedLimiter<PeerNetwork>,
+    invalid_tokens: KeyedLimiter<ClientNetwork>,
     audited_reads: KeyedLimiter<ActorId>,
     all_invalid_tokens: DefaultDirectRateLimiter,
 }
@@ -73,10 +74,10 @@ impl RateLimits {
         taken.map_err(|wait| too_many(detail, wait))
     }
 
-    /// Counts an invalid token, for the peer and in total.
-    pub(crate) fn check_invalid_token(&self, peer: PeerNetwork) -> Result<(), Problem> {
+    /// Counts an invalid token, for the client and in total.
+    pub(crate) fn check_invalid_token(&self, client: ClientNetwork) -> Result<(), Problem> {
         let too_many = |wait| too_many("Too many invalid tokens.", wait);
-        self.invalid_tokens.take(peer).map_err(too_many)?;
+        self.invalid_tokens.take(client).map_err(too_many)?;
         self.all_invalid_tokens
             .check()
             .map_err(|until| too_many(wait(&until)))
@@ -92,7 +93,7 @@ pub(crate) async fn check(
     let extensions = request.extensions();
     limits.check_request(RateLimitKey::of(extensions))?;
     if access::has_invalid_token(extensions) {
-        limits.check_invalid_token(PeerNetwork::of(extensions))?;
+        limits.check_invalid_token(ClientNetwork::of(extensions))?;
     }
     Ok(next.run(request).await)
 }
@@ -103,31 +104,27 @@ pub(crate) enum RateLimitKey {
     /// The token, if it is valid.
     Token(ActorId),
     /// The address of the client, otherwise.
-    Address(PeerNetwork),
+    Address(ClientNetwork),
 }
 
 impl RateLimitKey {
     fn of(extensions: &Extensions) -> Self {
         match Caller::authenticated(extensions) {
             Ok(caller) => Self::Token(caller.principal().actor.clone()),
-            Err(_) => Self::Address(PeerNetwork::of(extensions)),
+            Err(_) => Self::Address(ClientNetwork::of(extensions)),
         }
     }
 }
 
-/// The network address of a client. If the server does not provide it, all clients share one.
+/// The network of a client's address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct PeerNetwork(IpAddr);
+pub(crate) struct ClientNetwork(IpAddr);
 
-impl PeerNetwork {
+impl ClientNetwork {
     pub(crate) fn of(extensions: &Extensions) -> Self {
-        let peer = extensions.get::<ConnectInfo<SocketAddr>>();
-        let peer = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |ConnectInfo(peer)| {
-            peer.ip()
-        });
-        Self(match peer.to_canonical() {
+        Self(match ClientAddress::of(extensions).ip() {
             IpAddr::V6(ip) => IpAddr::V6((ip.to_bits() >> 64 << 64).into()),
-            peer => peer,
+            ip => ip,
         })
     }
 }
@@ -203,10 +200,10 @@ const SWEEP_EVERY: Duration = Duration::from_secs(1);
 mod tests {
     use super::*;
 
-    fn ip(text: &str) -> PeerNetwork {
+    fn ip(text: &str) -> ClientNetwork {
         let mut extensions = Extensions::new();
-        extensions.insert(ConnectInfo(SocketAddr::new(text.parse().unwrap(), 40_000)));
-        PeerNetwork::of(&extensions)
+        extensions.insert(ClientAddress::from(text.parse::<IpAddr>().unwrap()));
+        ClientNetwork::of(&extensions)
     }
 
     #[test]
@@ -233,7 +230,7 @@ mod tests {
     #[test]
     fn keys_are_swept_at_most_once_a_second() {
         let budgets =
-            KeyedLimiter::<PeerNetwork>::new(Quota::per_minute(INVALID_TOKENS_PER_ADDRESS));
+            KeyedLimiter::<ClientNetwork>::new(Quota::per_minute(INVALID_TOKENS_PER_ADDRESS));
         let began = Instant::now();
         let after = |millis| budgets.sweep_is_due(began + Duration::from_millis(millis));
         let times = [0, 0, 999, 1_000, 1_001, 1_999, 2_000];

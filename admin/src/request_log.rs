@@ -1,7 +1,7 @@
 //! The outermost layer: gives each request an id and a task of its own, whose log lines have the
 //! id, adds headers to every response, audits refusals, and writes one log line per request.
 
-use std::{sync::Arc, time::Instant};
+use std::{net::IpAddr, sync::Arc, time::Instant};
 
 use axum::{
     extract::{MatchedPath, Request, State},
@@ -13,7 +13,7 @@ use keyside_config::headers::REQUEST_ID;
 use keyside_credentials::{RequestContext, RequestId};
 use tokio::sync::watch;
 
-use crate::{problem::Problem, refusal_audit::RefusalAudit};
+use crate::{client_address::ClientAddress, problem::Problem, refusal_audit::RefusalAudit};
 
 /// Runs once per request, outermost.
 ///
@@ -59,6 +59,7 @@ async fn answer(
 ) -> Response {
     let started = Instant::now();
     let method = request.method().clone();
+    let client = ClientAddress::of(request.extensions()).ip();
     let route = request.extensions().get::<MatchedPath>().cloned();
     let mut response = next.run(request).await;
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
@@ -67,7 +68,7 @@ async fn answer(
         }
         response = rendered(&problem, &id, response.headers());
     }
-    log(&method, route.as_ref(), &response, &id, started);
+    log(client, &method, route.as_ref(), &response, &id, started);
     response
 }
 
@@ -94,6 +95,7 @@ fn add_headers(id: &RequestId, headers: &mut HeaderMap) {
 /// Logs the pattern of the route and never the path, which may contain anything, including a pasted
 /// key.
 fn log(
+    client: IpAddr,
     method: &Method,
     route: Option<&MatchedPath>,
     response: &Response,
@@ -106,6 +108,7 @@ fn log(
     let route = route.replacen("/s/{session}", "/s/-", 1);
     tracing::info!(
         request_id = id.as_str(),
+        %client,
         method = known(method),
         route,
         status = response.status().as_u16(),

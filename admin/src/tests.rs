@@ -150,6 +150,7 @@ impl Api {
             smoke: smoke.clone(),
             listen: "127.0.0.1:7381".parse().unwrap(),
             public_url: public_url.to_owned(),
+            trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()],
             sign_in_links: Arc::<SignInLinks>::default(),
             requests_per_second,
         };

@@ -24,6 +24,7 @@ pub mod headers;
 mod host;
 mod layers;
 mod metadata;
+mod network;
 mod origin;
 mod parsed;
 mod pattern;
@@ -47,6 +48,7 @@ pub use escapes::{RESERVED, hex_number, unescaped};
 pub use field::NormalName;
 pub use host::{AllowedHosts, RequestHost, RequestHostError};
 pub use metadata::{is_metadata_address, is_metadata_host};
+pub use network::{Network, NetworkError};
 pub use origin::Origin;
 pub use pattern::{Completion, ExceptedName, PathPattern, PathPatternError};
 pub use provider::{
@@ -63,10 +65,10 @@ pub use recipe::{
 pub use settings::{
     AcceptEncoding, Admin, AllowedReferences, ClientCertificate, CredentialRules, Deadlines,
     DeclaredCredential, DeclaredEnvironment, DeclaredLimits, Egress, EnvironmentPin, Kms, Limits,
-    Listener, LocalKms, Log, LogFormat, MasterKeySource, Observe, Proxy, Roots, Runs, Settings,
-    Smoke, SourceReference, SourceReferenceError, Store, TransitKms, Vault, VaultAuth, VaultCache,
-    VaultReference, VaultToken, Webhook, WebhookEvent, WebhookFormat, WebhookUrl, WebhookUrlError,
-    WhenFull,
+    Listener, ListenerTls, LocalKms, Log, LogFormat, MasterKeySource, Observe, Proxy, Roots, Runs,
+    Settings, Smoke, SourceReference, SourceReferenceError, Store, TransitKms, Vault, VaultAuth,
+    VaultCache, VaultReference, VaultToken, Webhook, WebhookEvent, WebhookFormat, WebhookUrl,
+    WebhookUrlError, WhenFull,
 };
 pub use similarity::nearest;
 pub use sources::{EffectiveSetting, Loaded, Sources};

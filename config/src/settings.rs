@@ -7,9 +7,10 @@ mod kms;
 mod proxy;
 mod smoke;
 mod vault;
+mod web;
 mod webhook;
 
-use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf};
+use std::path::PathBuf;
 
 use serde::Deserialize;
 
@@ -24,9 +25,10 @@ pub use self::{
     proxy::{AcceptEncoding, Deadlines, EnvironmentPin, Limits, Listener, Proxy},
     smoke::Smoke,
     vault::{AllowedReferences, ClientCertificate, Vault, VaultAuth, VaultCache, VaultToken},
+    web::{Admin, ListenerTls, Observe},
     webhook::{Webhook, WebhookEvent, WebhookFormat, WebhookUrl, WebhookUrlError},
 };
-use crate::{address, catalogue::Catalogue, parsed};
+use crate::{catalogue::Catalogue, parsed};
 
 /// All settings, including the resulting provider catalogue.
 #[derive(Clone, Debug)]
@@ -60,27 +62,6 @@ pub struct Settings {
     pub declared: Vec<DeclaredCredential>,
     /// The receivers of events; only `keyside serve` sends any.
     pub webhooks: Vec<Webhook>,
-}
-
-/// The admin listener.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Admin {
-    /// The address to bind; port 0 lets the operating system choose.
-    pub listen: SocketAddr,
-    /// The beginning of links in refusals and pages, without a slash at the end. Derived from
-    /// `listen` unless set.
-    pub public_url: String,
-    /// Maximum requests per second of one token, and of one address without a token.
-    pub requests_per_second: NonZeroU32,
-}
-
-/// The listener of `/metrics`, `/healthz` and `/readyz`.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Observe {
-    /// The address to bind; port 0 lets the operating system choose.
-    #[serde(deserialize_with = "address::tcp")]
-    pub listen: SocketAddr,
 }
 
 /// The backend that keeps documents and logs.

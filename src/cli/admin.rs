@@ -1,16 +1,17 @@
-//! Finds the admin API's address and token: in flags, then the environment, then the settings.
+//! Finds the admin API's address and token, and the authorities to trust: in flags, then the
+//! environment, then the settings.
 
 use std::{env, fs::File, path::PathBuf};
 
 use clap::Args;
-use keyside_config::{BaseUrl, BaseUrlError, Settings, Sources, Store, reachable};
+use keyside_config::{BaseUrl, BaseUrlError, Settings, Sources, Store};
 use zeroize::Zeroizing;
 
 use super::{
     Failure,
     sensitive::{self, ReadError},
 };
-use crate::client::Client;
+use crate::client::{Authorities, Client, Trust};
 
 /// The flags of every command that uses a running Keyside.
 #[derive(Args, Default)]
@@ -22,17 +23,33 @@ pub(crate) struct Admin {
     /// The file with the token [default: $KEYSIDE_TOKEN, else admin-token in the data folder]
     #[arg(long, value_name = "FILE", help_heading = HEADING)]
     token_file: Option<PathBuf>,
+
+    /// A PEM file of the only certificate authorities to trust over https [default:
+    /// $KEYSIDE_CA_FILE, else the system's and egress.ca_file of the settings]
+    #[arg(long, value_name = "FILE", help_heading = HEADING)]
+    ca_file: Option<PathBuf>,
 }
 
 impl Admin {
     /// Creates a client of the admin API. Reads the settings only for what flags and environment do
     /// not give.
     pub(crate) fn client(&self, sources: &Sources) -> Result<Client, Failure> {
-        let url = match self.admin_url.clone().or_else(|| variable(URL)) {
-            Some(url) => require_tls(url)?,
+        let (url, name) = match self.admin_url.clone().or_else(|| variable(URL)) {
+            Some(url) => (require_tls(url)?, None),
             None => from_settings(sources)?,
         };
-        Ok(Client::new(&url, &self.token(sources)?)?)
+        let instead = self.ca_file.clone();
+        let instead = instead.or_else(|| variable(CA_FILE).map(PathBuf::from));
+        let besides = match &instead {
+            None if url.starts_with("https:") => Settings::load(sources)?.settings.egress.ca_file,
+            _ => None,
+        };
+        let trust = Trust::Authorities(Authorities {
+            instead,
+            besides,
+            name,
+        });
+        Ok(Client::new(&url, &self.token(sources)?, &trust)?)
     }
 
     fn token(&self, sources: &Sources) -> Result<Zeroizing<String>, Failure> {
@@ -68,10 +85,12 @@ pub(super) fn require_tls(url: String) -> Result<String, Failure> {
     }
 }
 
-/// This machine's address. A listener on all addresses is reached over loopback.
-fn from_settings(sources: &Sources) -> Result<String, Failure> {
-    let listen = Settings::load(sources)?.settings.admin.listen;
-    Ok(format!("http://{}", reachable(listen)))
+/// This machine's address, and the name in the listener's certificate: that of `admin.public_url`.
+fn from_settings(sources: &Sources) -> Result<(String, Option<String>), Failure> {
+    let admin = Settings::load(sources)?.settings.admin;
+    let public = BaseUrl::parse(&admin.public_url, true).ok();
+    let name = public.filter(|_| admin.tls.is_some()).map(|url| url.host);
+    Ok((admin.url_at(admin.listen), name))
 }
 
 fn read(path: PathBuf, named: &str) -> Result<Zeroizing<String>, Failure> {
@@ -97,6 +116,7 @@ fn variable(name: &str) -> Option<String> {
 
 const URL: &str = "KEYSIDE_ADMIN_URL";
 const TOKEN: &str = "KEYSIDE_TOKEN";
+const CA_FILE: &str = "KEYSIDE_CA_FILE";
 /// In bytes. Keyside's own tokens have 46.
 const TOKEN_LIMIT: usize = 4096;
 const HEADING: &str = "Connection options";

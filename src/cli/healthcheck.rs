@@ -2,11 +2,11 @@
 //! curl.
 
 use clap::Args;
-use keyside_config::{Settings, Sources, reachable};
+use keyside_config::{Settings, Sources};
 use serde_json::json;
 
 use super::{Failure, Output};
-use crate::client;
+use crate::client::{self, Trust};
 
 /// `keyside healthcheck`.
 #[derive(Args)]
@@ -24,19 +24,21 @@ pub(crate) async fn run(
     sources: &Sources,
     output: &Output,
 ) -> Result<(), Failure> {
-    let base = match healthcheck.url {
-        Some(url) => url,
-        None => format!(
-            "http://{}",
-            reachable(Settings::load(sources)?.settings.observe.listen)
-        ),
+    let (base, trust) = match healthcheck.url {
+        Some(url) => (url, Trust::default()),
+        // This machine's own: the name in its certificate is another one, and its health is no
+        // secret.
+        None => {
+            let url = Settings::load(sources)?.settings.observe.url();
+            (url, Trust::Anyone)
+        }
     };
     let (path, wanted) = if healthcheck.live {
         ("/healthz", "alive")
     } else {
         ("/readyz", "ready")
     };
-    let answered = client::probe(&base, path).await;
+    let answered = client::probe(&base, path, &trust).await;
     let (status, _) = answered.map_err(|error| {
         Failure::failed(error.to_string()).next(
             "Start it with `keyside serve`, or give its observe listener's address with --url.",

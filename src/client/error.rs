@@ -1,6 +1,6 @@
 //! Errors of the admin API, and of reaching it.
 
-use std::error::Error;
+use std::{error::Error, path::PathBuf};
 
 use hyper::StatusCode;
 use serde_json::Value;
@@ -16,6 +16,14 @@ pub(crate) enum ClientError {
     /// The token contains characters that a header cannot.
     #[error("expected a token, found characters that no token has")]
     InvalidToken,
+    /// A file of certificate authorities is of no use.
+    #[error("expected certificate authorities in {}, found: {reason}", path.display())]
+    Authorities {
+        /// The file's path.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The connection failed or broke.
     #[error("expected Keyside at {base}, found: {reason}")]
     Unreachable {
@@ -82,8 +90,11 @@ impl ClientError {
             Self::InvalidToken => {
                 "Give the token that `keyside serve` left in its data folder, on one line."
             }
+            Self::Authorities { .. } => {
+                "Name a PEM file with the authority's certificate in --ca-file, KEYSIDE_CA_FILE or egress.ca_file."
+            }
             Self::Unreachable { base, .. } if base.starts_with("https:") => {
-                "Check that it runs there and that its certificate is valid; SSL_CERT_FILE names a certificate authority of your own."
+                "Check that it runs there and that its certificate is valid for this name; --ca-file or SSL_CERT_FILE names a certificate authority of your own."
             }
             Self::Unreachable { .. } => {
                 "Start it with `keyside serve`, or give its address with --admin-url or KEYSIDE_ADMIN_URL."

@@ -16,7 +16,9 @@ async fn serve(router: Router) -> String {
 }
 
 async fn get_workspaces(base: &str) -> Result<Value, ClientError> {
-    Client::new(base, "token")?.get("/api/workspaces").await
+    Client::new(base, "token", &Trust::default())?
+        .get("/api/workspaces")
+        .await
 }
 
 #[test]
@@ -27,7 +29,10 @@ fn an_address_is_scheme_host_and_port_and_nothing_else() {
         "http://[::1]:7381",
         "http://keyside",
     ] {
-        assert!(Client::new(good, "token").is_ok(), "{good}");
+        assert!(
+            Client::new(good, "token", &Trust::default()).is_ok(),
+            "{good}"
+        );
     }
     for bad in [
         "",
@@ -38,13 +43,16 @@ fn an_address_is_scheme_host_and_port_and_nothing_else() {
         "http://a/path",
         "http://a/?q",
     ] {
-        assert!(Client::new(bad, "token").is_err(), "{bad}");
+        assert!(
+            Client::new(bad, "token", &Trust::default()).is_err(),
+            "{bad}"
+        );
     }
 }
 
 #[test]
 fn a_token_that_a_header_cannot_contain_is_not_repeated() {
-    let error = Client::new("http://127.0.0.1:1", "sk-canary\nx").err();
+    let error = Client::new("http://127.0.0.1:1", "sk-canary\nx", &Trust::default()).err();
     let said = error
         .map(|error| format!("{error} {error:?}"))
         .unwrap_or_default();
@@ -112,23 +120,68 @@ async fn the_token_travels_only_under_a_certificate_that_is_trusted() {
     assert!(error.to_string().contains("certificate"), "{error}");
     assert!(error.next_step().contains("SSL_CERT_FILE"));
 
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add(authority).unwrap();
-    let mut client = Client::new(&base, "token").unwrap();
-    client.http = transport::with_roots(roots);
-    let answer = client.get("/api/workspaces").await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("authority.pem");
+    std::fs::write(&file, authority).unwrap();
+    let trusting = |name: Option<&str>| {
+        Trust::Authorities(Authorities {
+            instead: Some(file.clone()),
+            besides: None,
+            name: name.map(str::to_owned),
+        })
+    };
+    let get = async |base: &str, trust: &Trust| {
+        let client = Client::new(base, "token", trust)?;
+        client.get("/api/workspaces").await
+    };
+    let answer = get(&base, &trusting(None)).await.unwrap();
     assert_eq!(answer["authorization"], "Bearer token");
+
+    // The certificate is for the name in the settings, and the address is this machine's.
+    let local = base.replace("localhost", "127.0.0.1");
+    assert!(get(&local, &trusting(None)).await.is_err());
+    assert!(get(&local, &trusting(Some("localhost"))).await.is_ok());
+    assert!(get(&local, &trusting(Some("other.example"))).await.is_err());
+}
+
+#[tokio::test]
+async fn the_health_of_this_machines_process_is_read_under_any_certificate() {
+    let (base, _) = serve_tls().await;
+    let refused = probe(&base, "/readyz", &Trust::default()).await;
+    assert!(refused.is_err());
+    assert!(probe(&base, "/readyz", &Trust::Anyone).await.is_ok());
+}
+
+#[test]
+fn a_file_of_authorities_that_is_of_no_use_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("authority.pem");
+    let refused = || {
+        let trust = Trust::Authorities(Authorities {
+            besides: Some(file.clone()),
+            ..Authorities::default()
+        });
+        let error = Client::new("https://localhost", "token", &trust).err();
+        let error = error.map(|error| (error.to_string(), error.next_step()));
+        error.unwrap_or_default()
+    };
+    let (said, next) = refused();
+    assert!(said.contains("authority.pem, found: "), "{said}");
+    assert!(next.contains("--ca-file"), "{next}");
+    std::fs::write(&file, "no certificate").unwrap();
+    let (said, _) = refused();
+    assert!(said.contains("no certificates of authorities"), "{said}");
 }
 
 /// A server with a self-signed certificate, which responds with the request's `authorization`.
-async fn serve_tls() -> (String, rustls::pki_types::CertificateDer<'static>) {
+async fn serve_tls() -> (String, String) {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let certificate = made.cert.der().clone();
     let key = rustls::pki_types::PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
     let _ = rustls::crypto::ring::default_provider().install_default();
     let config = rustls::ServerConfig::builder()
         .with_no_client_auth()
-        .with_single_cert(vec![certificate.clone()], key.into())
+        .with_single_cert(vec![certificate], key.into())
         .unwrap();
     let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -142,10 +195,8 @@ async fn serve_tls() -> (String, rustls::pki_types::CertificateDer<'static>) {
             if let Ok(stream) = acceptor.accept(stream).await {
                 let told = hyper::service::service_fn(async |request: Request<_>| {
                     let _: &hyper::body::Incoming = request.body();
-                    let sent = request.headers()[AUTHORIZATION]
-                        .to_str()
-                        .unwrap()
-                        .to_owned();
+                    let sent = request.headers().get(AUTHORIZATION);
+                    let sent = sent.map(|sent| sent.to_str().unwrap());
                     let body = json!({ "authorization": sent }).to_string();
                     Ok::<_, Infallible>(hyper::Response::new(Full::<Bytes>::from(body)))
                 });
@@ -156,7 +207,7 @@ async fn serve_tls() -> (String, rustls::pki_types::CertificateDer<'static>) {
             }
         }
     });
-    (base, certificate)
+    (base, made.cert.pem())
 }
 
 #[test]

@@ -50,6 +50,7 @@ mod key_names;
 mod large_refusals;
 mod leaks;
 mod limits;
+mod listener_tls;
 mod listeners;
 mod malformed;
 mod master_key;

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     problem::{Kind, Problem},
-    rate_limits::PeerNetwork,
+    rate_limits::ClientNetwork,
     state::AdminState,
 };
 
@@ -60,7 +60,7 @@ pub(super) async fn open(
     State(state): State<AdminState>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let peer = PeerNetwork::of(request.extensions());
+    let peer = ClientNetwork::of(request.extensions());
     if lacks_fetch_metadata(request.headers()) {
         let page = text(&link_page(&state, vec![needs_https()], ""))?;
         return Err(problem_page(insecure(), page));
@@ -102,7 +102,7 @@ fn whose(state: &AdminState, code: &str, now: Instant) -> Option<Whose> {
 ///
 /// # Errors
 /// 429 after too many.
-fn unknown_code(state: &AdminState, peer: PeerNetwork) -> Result<Problem, Problem> {
+fn unknown_code(state: &AdminState, peer: ClientNetwork) -> Result<Problem, Problem> {
     state.limits.check_invalid_token(peer)?;
     Ok(Problem::new(
         Kind::Unauthenticated,

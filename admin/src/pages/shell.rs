@@ -11,7 +11,7 @@ use crate::{
     access::Caller,
     assets,
     problem::Problem,
-    rate_limits::PeerNetwork,
+    rate_limits::ClientNetwork,
     sessions::{Flash, Session},
     site::Site,
     state::AdminState,
@@ -22,7 +22,7 @@ pub(super) struct Visit {
     pub(super) state: AdminState,
     pub(super) caller: Caller,
     pub(super) session: Session,
-    pub(super) peer: PeerNetwork,
+    pub(super) peer: ClientNetwork,
 }
 
 /// The fields that the template of each page has beside its own.
@@ -159,7 +159,7 @@ impl FromRequestParts<AdminState> for Visit {
             state: state.clone(),
             caller: Caller::from_request_parts(parts, state).await?,
             session: Session::from_request_parts(parts, state).await?,
-            peer: PeerNetwork::of(&parts.extensions),
+            peer: ClientNetwork::of(&parts.extensions),
         })
     }
 }

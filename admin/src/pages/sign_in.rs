@@ -21,7 +21,7 @@ use super::{
 use crate::{
     access::permitted,
     problem::{Kind, Problem},
-    rate_limits::PeerNetwork,
+    rate_limits::ClientNetwork,
     sessions::Flash,
     state::AdminState,
 };
@@ -63,7 +63,10 @@ pub(super) async fn sign_in(
     State(state): State<AdminState>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let (uri, peer) = (request.uri().clone(), PeerNetwork::of(request.extensions()));
+    let (uri, peer) = (
+        request.uri().clone(),
+        ClientNetwork::of(request.extensions()),
+    );
     if lacks_fetch_metadata(request.headers()) {
         let notice = vec![needs_https()];
         return refused(&state, insecure(), notice, "");

@@ -1,8 +1,11 @@
 //! Which rate limit a request counts against.
 
+use std::net::SocketAddr;
+
+use axum::extract::ConnectInfo;
 use keyside_credentials::audit::Event;
 
-use super::*;
+use super::{secrecy::Lines, *};
 
 const WORKSPACES: &str = "/api/workspaces";
 
@@ -109,6 +112,45 @@ async fn authentication_and_rate_limits_come_before_the_body() {
         let spent = kinds.iter().filter(|kind| *kind == "too-many-requests");
         assert!(spent.count() > 0, "{authorization:?}: {kinds:?}");
     }
+}
+
+/// 10/8 is trusted.
+#[tokio::test]
+async fn behind_a_trusted_proxy_each_client_has_a_budget_and_is_named_in_the_log() {
+    let lines = Lines::default();
+    let _logged = lines.collect();
+    let api = Api::slow().await;
+    let first = async |peer: &str, forwarded: &str| {
+        let peer: SocketAddr = peer.parse().unwrap();
+        let request = anonymous("GET", WORKSPACES)
+            .extension(ConnectInfo(peer))
+            .header("x-forwarded-for", forwarded);
+        api.send(request).await.kind()
+    };
+    let spend = async |peer: &str, forwarded: &str| {
+        for _ in 0..100 {
+            if first(peer, forwarded).await == "too-many-requests" {
+                return true;
+            }
+        }
+        false
+    };
+    assert!(spend("10.0.0.1:1", "192.0.2.1").await);
+    assert_eq!(first("10.0.0.1:2", "192.0.2.2").await, "unauthenticated");
+    // The same client, whatever it claims and whichever proxy it comes through.
+    let claimed = first("10.0.0.2:1", "192.0.2.3, 192.0.2.1").await;
+    assert_eq!(claimed, "too-many-requests");
+    // Not a proxy: it chooses nobody's budget but its own.
+    assert!(spend("198.51.100.1:1", "192.0.2.4").await);
+    let claimed = first("198.51.100.1:2", "192.0.2.5").await;
+    assert_eq!(claimed, "too-many-requests");
+    let log = lines.text();
+    assert!(log.contains("client=192.0.2.1 "), "{log}");
+    assert!(log.contains("client=198.51.100.1 "), "{log}");
+    assert!(
+        !log.contains("192.0.2.3") && !log.contains("192.0.2.4"),
+        "{log}"
+    );
 }
 
 fn guess() -> http::request::Builder {

@@ -1,22 +1,21 @@
 //! The settings as written in TOML, and their conversion to [`Settings`].
 
-use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf};
+use std::path::PathBuf;
 
 use serde::Deserialize;
 
 use super::{
-    Admin, CredentialRules, DeclaredCredential, Egress, Kms, Log, Observe, Runs, Settings,
+    CredentialRules, DeclaredCredential, Egress, Kms, Log, Observe, Runs, Settings,
     SourceReference, Store,
     declared::{self, DeclaredDocument},
     kms::KmsDocument,
     proxy::ProxyDocument,
     smoke::SmokeDocument,
     vault::VaultDocument,
+    web::AdminDocument,
     webhook::{self, WebhookDocument},
 };
 use crate::{
-    address,
-    base_url::BaseUrl,
     catalogue::{Catalogue, Documents},
     layers::Mismatch,
     parsed,
@@ -52,16 +51,6 @@ pub(crate) struct EnvironmentFacts {
     pub(crate) vault_token_in_variable: bool,
     /// A setting of `[vault]` comes from the file or from a `KEYSIDE_` variable.
     pub(crate) vault_is_set: bool,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct AdminDocument {
-    #[serde(deserialize_with = "address::tcp")]
-    listen: SocketAddr,
-    public_url: Option<String>,
-    #[serde(deserialize_with = "parsed::within::<_, _, 1, 1_000_000>")]
-    requests_per_second: u32,
 }
 
 #[derive(Deserialize)]
@@ -110,24 +99,6 @@ impl Document {
             smoke: self.smoke.build(&catalogue)?,
             catalogue,
             webhooks: webhook::build(self.webhook)?,
-        })
-    }
-}
-
-impl AdminDocument {
-    fn build(self) -> Result<Admin, Mismatch> {
-        let public_url = match self.public_url {
-            // Browsers follow these links, so plaintext is the operator's decision.
-            Some(url) => BaseUrl::parse(&url, true)
-                .map_err(|error| Mismatch::new("admin.public_url", error))?
-                .to_string(),
-            None => format!("http://{}", address::reachable(self.listen)),
-        };
-        Ok(Admin {
-            listen: self.listen,
-            public_url,
-            requests_per_second: NonZeroU32::new(self.requests_per_second)
-                .unwrap_or(NonZeroU32::MIN),
         })
     }
 }

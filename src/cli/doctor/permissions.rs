@@ -20,8 +20,9 @@ pub(super) fn check(settings: &Settings, store: Option<&StoreSetup>) -> Vec<Find
     let private = secret_files(settings, store);
     let open = private.iter().filter(|path| is_open_to_others(path));
     let mut findings: Vec<_> = open.map(|path| readable_by_all(path)).collect();
-    let declared = declared_files(settings).filter(|path| is_open_to_others(path));
-    findings.extend(declared.map(declared_readable_by_all));
+    let mounted = declared_files(settings).chain(listener_keys(settings));
+    let mounted = mounted.filter(|path| is_open_to_others(path));
+    findings.extend(mounted.map(mounted_readable_by_all));
     findings.extend(store.and_then(in_variable));
     let made = writable_folders(settings, store);
     findings.extend(made.iter().filter_map(|path| not_writable(path)));
@@ -93,9 +94,14 @@ fn declared_files(settings: &Settings) -> impl Iterator<Item = &Path> {
     })
 }
 
+fn listener_keys(settings: &Settings) -> impl Iterator<Item = &Path> {
+    let certificates = [&settings.admin.tls, &settings.observe.tls].into_iter();
+    certificates.flatten().map(|tls| tls.key_file.as_path())
+}
+
 /// A warning, not a failure: others mount these files, Kubernetes with 644 by default, often into a
 /// container with one user only.
-fn declared_readable_by_all(path: &Path) -> Finding {
+fn mounted_readable_by_all(path: &Path) -> Finding {
     let path = path.display();
     let said = format!("{path} holds a key, and can be read by every user");
     Finding::warn("permissions", said).fix(format!(

@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 
 use hyper::StatusCode;
-use keyside_config::{ProviderId, Settings, reachable};
+use keyside_config::{ProviderId, Settings};
 use tokio::time::timeout;
 
 use super::{PATIENCE, finding::Finding};
-use crate::client;
+use crate::client::{self, Trust};
 
 /// What responds at the configured observe address.
 pub(super) struct RunningInstance {
@@ -31,11 +31,10 @@ pub(super) enum State {
 
 impl RunningInstance {
     pub(super) async fn probe(settings: &Settings) -> Self {
-        let listen = settings.observe.listen;
-        let base = format!("http://{}", reachable(listen));
-        let state = match listen.port() {
+        let base = settings.observe.url();
+        let state = match settings.observe.listen.port() {
             0 => State::UnknownPort,
-            _ => match timeout(PATIENCE, client::probe(&base, "/readyz")).await {
+            _ => match timeout(PATIENCE, client::probe(&base, "/readyz", &Trust::Anyone)).await {
                 Ok(Ok((status, body))) => State::of(status, &String::from_utf8_lossy(&body)),
                 Ok(Err(_)) | Err(_) => State::Absent,
             },
@@ -77,7 +76,12 @@ impl RunningInstance {
     /// The providers that it has usable credentials for, from its metrics; `None` if they do not
     /// say.
     pub(super) async fn providers(&self) -> Option<BTreeSet<ProviderId>> {
-        match timeout(PATIENCE, client::probe(&self.base, "/metrics")).await {
+        match timeout(
+            PATIENCE,
+            client::probe(&self.base, "/metrics", &Trust::Anyone),
+        )
+        .await
+        {
             Ok(Ok((_, body))) => providers_in(&String::from_utf8_lossy(&body)),
             Ok(Err(_)) | Err(_) => None,
         }

@@ -2,20 +2,20 @@
 
 use std::{
     fs, io,
-    net::TcpStream,
+    net::{SocketAddr, TcpStream},
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::{
-    RootCertStore, ServerConfig, ServerConnection, StreamOwned,
-    pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, pem::PemObject},
+    ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection, StreamOwned,
+    pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, pem::PemObject},
     server::{WebPkiClientVerifier, danger::ClientCertVerifier},
 };
 
 use super::{
-    Builder, Keyside,
+    Builder, Keyside, PATIENCE, Wire,
     upstream::{Accept, Line, Seen, Stream, Then, Upstream},
 };
 
@@ -75,6 +75,33 @@ impl Authority {
             .expect("a certificate");
         Identity { certificate, key }
     }
+
+    /// Connects to a listener, whose certificate must be for `name` and from this authority.
+    pub fn connect(&self, address: SocketAddr, name: &str) -> io::Result<Wire> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("the default versions")
+            .with_root_certificates(self.roots())
+            .with_no_client_auth();
+        let name = ServerName::try_from(name.to_owned()).expect("a name");
+        let session = ClientConnection::new(Arc::new(config), name);
+        let mut session = session.map_err(io::Error::other)?;
+        let mut stream = TcpStream::connect(address)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        while session.is_handshaking() {
+            session.complete_io(&mut stream)?;
+        }
+        Ok(Wire::tls(StreamOwned::new(session, stream)))
+    }
+
+    fn roots(&self) -> RootCertStore {
+        let certificate = CertificateDer::from_pem_slice(self.pem.as_bytes());
+        let mut roots = RootCertStore::empty();
+        let added = roots.add(certificate.expect("a certificate"));
+        added.expect("an authority");
+        roots
+    }
 }
 
 impl Identity {
@@ -83,6 +110,11 @@ impl Identity {
         let key = KeyPair::generate().expect("a key");
         let certificate = leaf(names, VALID).self_signed(&key).expect("a certificate");
         Self { certificate, key }
+    }
+
+    /// Its certificate and its key, in PEM form.
+    pub fn pem(&self) -> (String, String) {
+        (self.certificate.pem(), self.key.serialize_pem())
     }
 
     /// A server's settings with this identity, offering these protocols.
@@ -129,12 +161,9 @@ impl Identity {
 
     /// A fake provider that requires a client certificate from `authority`.
     pub fn upstream_for(&self, authority: &Authority) -> Upstream {
-        let certificate = CertificateDer::from_pem_slice(authority.pem.as_bytes());
-        let mut roots = RootCertStore::empty();
-        let added = roots.add(certificate.expect("a certificate"));
-        added.expect("an authority");
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let clients = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+        let roots = Arc::new(authority.roots());
+        let clients = WebPkiClientVerifier::builder_with_provider(roots, provider);
         let server = self.server_to(clients.build().expect("a verifier"), &["http/1.1"]);
         Upstream::accepting(accept(server), |_, _| Then::Close)
     }

@@ -16,6 +16,7 @@ use nix::sys::{
         AddressFamily, SockFlag, SockType, SockaddrStorage, connect, setsockopt, socket, sockopt,
     },
 };
+use rustls::{ClientConnection, StreamOwned};
 
 use super::{message::Message, reader::Reader};
 
@@ -60,6 +61,19 @@ impl Socket for UnixStream {
     }
 }
 
+/// A TLS session over a TCP socket.
+pub type TlsStream = StreamOwned<ClientConnection, TcpStream>;
+
+impl Socket for TlsStream {
+    fn patience(&self, patience: Option<Duration>) -> io::Result<()> {
+        self.sock.set_read_timeout(patience)
+    }
+
+    fn finish(&self) -> io::Result<()> {
+        self.sock.shutdown(Shutdown::Write)
+    }
+}
+
 /// One connection to Keyside.
 pub struct Wire {
     reader: Reader<Box<dyn Socket>>,
@@ -82,6 +96,10 @@ impl Wire {
 
     pub fn from_tcp(stream: TcpStream) -> Self {
         stream.set_nodelay(true).expect("a TCP socket");
+        Self::over(Box::new(stream))
+    }
+
+    pub fn tls(stream: TlsStream) -> Self {
         Self::over(Box::new(stream))
     }
 
