@@ -7,6 +7,9 @@
 {{- define "keyside.settings.egress" -}}
 {{- $path := include "keyside.secrets.path" . -}}
 {{- with .context.Values.egress -}}
+{{- if contains "@" .proxy -}}
+{{- fail "egress.proxy contains a user or a password (not repeated): put user:password into a Secret, and its name into egress.credentials.existingSecret" -}}
+{{- end -}}
 proxy: {{ .proxy | quote }}
 roots: {{ .roots }}
 {{- if .credentials.existingSecret }}
