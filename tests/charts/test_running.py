@@ -2,19 +2,13 @@
 
 import json
 import os
-import shutil
 import subprocess
-import tempfile
-from pathlib import Path
 
-import helm_python as helm
 import pytest
-import yaml
 
 import logins
-import pod_security
 from bao import Bao, new_authority
-from chart import CHART, NAMESPACE, SUITE, keyside_container, parsed, pod_of, texts, the, values_of
+from chart import NAMESPACE, keyside_container, parsed, texts, the, values_of
 from harness.keyside import binary
 from harness.web import eventually, fetch
 from issuers import Kubernetes, Signer
@@ -238,20 +232,3 @@ def the_token_for_vault_has_its_audience_and_is_where_the_settings_say():
     mount = next(one for one in keyside_container(pod)["volumeMounts"] if one["name"] == "keyside-secrets")
     settings = the("ConfigMap", values_of("sidecar-vault"))["data"]["keyside.toml"]
     assert f'jwt_file = "{mount["mountPath"]}/{token["path"]}"' in settings
-
-
-def a_chart_that_depends_on_this_one_includes_the_sidecar():
-    with tempfile.TemporaryDirectory() as folder:
-        parent = Path(folder) / "flows"
-        shutil.copytree(SUITE / "fixtures/parent", parent)
-        shutil.copytree(CHART, parent / "charts/keyside")
-        with helm.Chart.load(parent) as chart:
-            rendered = chart.render({}, name="flows", namespace="acme")
-    pod = pod_of(yaml.safe_load(rendered["flows/templates/deployment.yaml"]))
-    settings = yaml.safe_load(rendered["flows/charts/keyside/templates/sidecar/configmap.yaml"])
-    first = pod["spec"]["initContainers"][0]
-    assert (first["name"], first["restartPolicy"]) == ("keyside", "Always")
-    assert pod["spec"]["volumes"][0]["configMap"]["name"] == settings["metadata"]["name"]
-    assert 'source = "file:/run/secrets/keyside/credentials/openai/api-key"' in settings["data"]["keyside.toml"]
-    pod["spec"]["initContainers"], pod["spec"]["containers"] = [first], []
-    assert pod_security.violations(pod) == []
