@@ -116,7 +116,7 @@ impl State {
             return Self::Serving;
         }
         // Without the number nothing says that it is safe to stop.
-        let in_flight = lines.find_map(|line| line.strip_prefix(IN_FLIGHT)?.parse().ok());
+        let in_flight = lines.find_map(|line| line.strip_prefix(IN_FLIGHT)?.parse::<usize>().ok());
         in_flight.map_or(Self::Serving, |in_flight| Self::Draining { in_flight })
     }
 }

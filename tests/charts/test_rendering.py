@@ -1,6 +1,7 @@
 """Helm's linter, the snapshots, and what holds for every rendering."""
 
 import json
+import tarfile
 
 import helm_python as helm
 import pytest
@@ -166,6 +167,15 @@ def monitoring_shows_the_files_of_the_chart():
     assert [json.loads(one["data"]["keyside.json"]) for one in boards] == (
         [json.loads(dashboard.read_text())] if dashboard.exists() else []
     )
+
+
+def the_archive_has_what_users_read_and_nothing_else(tmp_path):
+    with tarfile.open(helm.package(CHART, destination=tmp_path)) as archive:
+        names = {name.removeprefix("keyside/") for name in archive.getnames()}
+    assert {"README.md", "values.schema.json", "examples/server.yaml", "templates/NOTES.txt"} <= names
+    assert {name for name in names if not name.startswith(("templates/", "examples/", "files/"))} <= {
+        ".helmignore", "Chart.yaml", "README.md", "values.schema.json", "values.yaml",
+    }
 
 
 def the_chart_has_the_version_of_the_binary():

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 
 import pytest
@@ -137,6 +138,26 @@ def the_server_drains_in_its_pre_stop_hook_and_then_ends(tmp_path):
         assert drained.returncode == 0, drained.stderr
         assert (server.probe("readiness"), server.probe("liveness")) == (503, 200)
         assert server.stop() == 0
+
+
+def the_hook_finds_the_process_by_itself_where_no_other_keyside_runs(tmp_path):
+    """In a process namespace of its own, as in a container."""
+    namespace = ["unshare", "--map-root-user", "--pid", "--fork", "--mount-proc"]
+    if shutil.which("unshare") is None or subprocess.run([*namespace, "true"], capture_output=True).returncode:
+        pytest.skip("this system allows no process namespaces")
+    server = Rehearsal(tmp_path, {}, SERVER)
+    hook = server.container["lifecycle"]["preStop"]["exec"]["command"]
+    script = """
+        "$KEYSIDE" "$@" 2>log &
+        until "$KEYSIDE" healthcheck; do kill -0 $! || exit 3; sleep 0.1; done
+        "$KEYSIDE" $HOOK || exit 4
+        "$KEYSIDE" healthcheck && exit 5
+        kill $! && wait $!
+    """
+    environment = {**server.environment, "KEYSIDE": str(binary()), "HOOK": " ".join(hook[1:])}
+    command = [*namespace, "sh", "-c", script, "sh", *server.container["args"]]
+    done = subprocess.run(command, env=environment, cwd=tmp_path / "work", capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, f"{done.stdout}{done.stderr}{(tmp_path / 'work/log').read_text()}"
 
 
 def the_sidecar_attaches_the_key_of_a_secret_to_the_example_runners_requests(tmp_path, provider):

@@ -1,5 +1,22 @@
 {{/* The settings of Keyside, as dicts in YAML. */}}
 
+{{/*
+Takes a dict of `base` and `over`: `base` with everything that `over` sets; null removes. mergeOverwrite would ignore false, 0, "" and [].
+*/}}
+{{- define "keyside.merged" -}}
+{{- $merged := deepCopy .base -}}
+{{- range $key, $value := .over -}}
+{{- if kindIs "invalid" $value -}}
+{{- $_ := unset $merged $key -}}
+{{- else if and (kindIs "map" $value) (kindIs "map" (get $merged $key)) -}}
+{{- $_ := set $merged $key (include "keyside.merged" (dict "base" (get $merged $key) "over" $value) | fromYaml) -}}
+{{- else -}}
+{{- $_ := set $merged $key $value -}}
+{{- end -}}
+{{- end -}}
+{{- toYaml $merged -}}
+{{- end -}}
+
 {{/* Folder of the projected volume with every secret, certificate and token. */}}
 {{- define "keyside.secrets.path" -}}/run/secrets/keyside{{- end -}}
 
@@ -170,7 +187,7 @@ credential:
 {{- if kindIs "invalid" $own -}}
 {{- fail (printf "there is no sidecar %q: define sidecars.%s in the values of Keyside's chart" .name .name) -}}
 {{- end -}}
-{{- $values := mergeOverwrite (deepCopy .context.Values.sidecar) (deepCopy $own) -}}
+{{- $values := include "keyside.merged" (dict "base" .context.Values.sidecar "over" $own) | fromYaml -}}
 {{- if not $values.credentials -}}
 {{- fail (printf "sidecars.%s.credentials is empty: a sidecar has no store, so it needs at least one key" .name) -}}
 {{- end -}}
@@ -211,5 +228,5 @@ credential:
 {{- if hasKey .config "credential" -}}
 {{- fail (printf "%s.config.credential: set %s.credentials instead, which also mounts the Secrets" .name .name) -}}
 {{- end -}}
-{{- include "keyside.toml" (dict "table" (mergeOverwrite (fromYaml .settings) (deepCopy .config))) | trim }}
+{{- include "keyside.toml" (dict "table" (include "keyside.merged" (dict "base" (fromYaml .settings) "over" .config) | fromYaml)) | trim }}
 {{ end -}}

@@ -27,7 +27,7 @@ pub(super) fn find() -> Result<i32, Failure> {
     let program = program.as_deref().and_then(Path::file_name);
     let program = program.unwrap_or_else(|| OsStr::new("keyside"));
     let processes = fs::read_dir("/proc").map_err(failed)?;
-    let pids = processes.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    let pids = processes.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
     let mut found: Vec<u32> = pids
         .filter(|&pid| pid != process::id() && is_ours(pid) && is_keyside(pid, program))
         .collect();
