@@ -8,7 +8,7 @@ MAKEFLAGS += --no-builtin-rules --no-print-directory
 need := tests/checks/need
 target_dir := $(abspath $(or $(CARGO_TARGET_DIR),target))
 
-.PHONY: help run test clients contract vault charts check bench fmt clean
+.PHONY: help run test builder clients contract vault charts check bench fmt clean
 
 help: ## List the tasks
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F '\t' '{ printf "  make %-8s %s\n", $$1, $$2 }'
@@ -18,8 +18,8 @@ run: ## Build Keyside and start the demo: no account, no key, nothing kept
 	cargo build --release --locked
 	@exec $(target_dir)/release/keyside demo
 
-test: ## Every test but those of coding agents: Rust, documentation examples, the providers' real SDKs, libraries that use them, the providers' contracts, a real OpenBao, random API requests, and the Helm chart
-	@$(need) cargo cc cmake nextest venv npm curl ip
+test: ## Every test but those of coding agents: Rust, documentation examples, the providers' real SDKs, libraries that use them, the providers' contracts, a real OpenBao, random API requests, the Helm chart, and the example builder in Chromium
+	@$(need) cargo cc cmake nextest venv npm curl ip chromium
 	cargo nextest run --workspace --locked
 	@tests/checks/doctests
 	KEYSIDE_BIN=$(target_dir)/debug/keyside tests/sdk/run.sh
@@ -28,6 +28,12 @@ test: ## Every test but those of coding agents: Rust, documentation examples, th
 	KEYSIDE_BIN=$(target_dir)/debug/keyside tests/vault/run.sh -m "not slow"
 	KEYSIDE_BIN=$(target_dir)/debug/keyside tests/api/run.sh
 	KEYSIDE_BIN=$(target_dir)/debug/keyside tests/charts/run.sh
+	KEYSIDE_BIN=$(target_dir)/debug/keyside tests/builder/run.sh
+
+builder: ## The example builder (docs/examples/builder) in Chromium, with the real keyside behind it (ARGS go to node --test)
+	@$(need) cargo cc cmake npm chromium
+	cargo build --locked
+	KEYSIDE_BIN=$(target_dir)/debug/keyside tests/builder/run.sh $(ARGS)
 
 clients: ## The recipes in config/recipes with every real client, including coding agents: 3 GB to install (ARGS go to pytest)
 	@$(need) cargo cc cmake venv npm curl

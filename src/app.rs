@@ -21,6 +21,7 @@ use tokio::{runtime::Runtime, time::timeout};
 use crate::{
     allocator,
     backing::Backing,
+    budget_use::BudgetUse,
     declared,
     declared_health::DeclaredHealth,
     descriptors,
@@ -31,6 +32,7 @@ use crate::{
     startup::{self, EarlyHandles},
     store_health::StoreHealth,
     telemetry,
+    traffic_health::TrafficHealth,
     validated_settings::{Process, StoreSetup, ValidatedSettings},
     warnings, web,
 };
@@ -116,6 +118,7 @@ impl App {
             }
             None => Backing::declared_only(declared),
         };
+        runtime.block_on(backing.restore_spend());
         // Sources that do not answer in this time are waited for in the background.
         let _ = runtime
             .block_on(async { timeout(FIRST_READ_TIMEOUT, backing.follow(references)).await });
@@ -158,7 +161,8 @@ impl App {
         })
         .map_err(failed)?;
         self.register_metrics(&metrics).map_err(failed)?;
-        let live_check = proxy.live_check.clone();
+        let (live_check, prompt_check) = (proxy.live_check.clone(), proxy.prompt_check.clone());
+        let preview = proxy.preview.clone();
         let observed = ObserveState {
             metrics,
             drain: drain.clone(),
@@ -175,6 +179,8 @@ impl App {
                 registry: registry.clone(),
                 catalogue: Arc::new(settings.catalogue.clone()),
                 live_check,
+                prompt_check,
+                preview,
                 listen: address,
                 public_url: settings.admin.public_url.clone(),
                 requests_per_second: settings.admin.requests_per_second,
@@ -219,8 +225,12 @@ impl App {
             metrics.register(Box::new(inventory))?;
             metrics.register(Box::new(StoreHealth::new(registry.clone())?))?;
         }
+        let budgets = BudgetUse::new(self.backing.resolver())?;
+        metrics.register(Box::new(budgets))?;
         let declared = self.backing.declared().clone();
         metrics.register(Box::new(DeclaredHealth::new(declared)?))?;
+        let traffic = TrafficHealth::new(self.backing.clone(), &self.settings.catalogue)?;
+        metrics.register(Box::new(traffic))?;
         startup::register_process(metrics)
     }
 }

@@ -1,10 +1,12 @@
 //! The credentials that requests use: those in the store, overlaid by those that the settings
 //! declare, or the declared ones alone.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
+use keyside_config::ProviderId;
 use keyside_credentials::{
-    DeclaredCredentials, ReferenceOptions, Registry, Resolver, Runs, SourceHealth,
+    DeclaredCredentials, ReferenceOptions, Registry, RejectedCredential, Resolver, Runs,
+    SourceHealth, TrafficCounts,
 };
 
 /// The credentials, and the log of their use.
@@ -55,6 +57,14 @@ impl Backing {
         tokio::join!(self.declared.follow(), stored);
     }
 
+    /// Reads what earlier processes have spent today, for credentials and workspaces with limits.
+    /// Without a store there is nothing to read.
+    pub(crate) async fn restore_spend(&self) {
+        if let Some(registry) = &self.registry {
+            registry.restore_spend().await;
+        }
+    }
+
     /// The state of each credential whose secret is kept elsewhere.
     pub(crate) fn source_health(&self) -> Vec<SourceHealth> {
         let stored = self.registry.as_ref();
@@ -64,6 +74,22 @@ impl Backing {
             .into_iter()
             .chain(stored)
             .collect()
+    }
+
+    /// The credentials that their providers reject in traffic.
+    pub(crate) fn rejected_in_traffic(&self) -> Vec<RejectedCredential> {
+        match &self.registry {
+            Some(registry) => registry.rejected_in_traffic(),
+            None => self.declared.rejected_in_traffic(),
+        }
+    }
+
+    /// The number of credentials by provider and state in traffic.
+    pub(crate) fn traffic_counts(&self) -> BTreeMap<ProviderId, TrafficCounts> {
+        match &self.registry {
+            Some(registry) => registry.traffic_counts(),
+            None => self.declared.traffic_counts(),
+        }
     }
 
     pub(crate) fn runs(&self) -> &Runs {

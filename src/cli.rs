@@ -19,10 +19,12 @@ mod env;
 mod healthcheck;
 mod items;
 mod key;
+mod limits;
 mod master_key;
 mod offline;
 mod output;
 mod pasted;
+mod preview;
 mod prompt;
 mod provider;
 mod proxy_address;
@@ -99,9 +101,12 @@ pub(crate) enum Command {
     /// Providers: list the catalogue, show how to create a key and configure SDKs
     #[command(subcommand)]
     Provider(provider::Command),
-    /// Runs: list and find the requests that keys were used for
+    /// Runs: list, find and sum up the requests that keys were used for
     #[command(subcommand)]
     Run(run::Run),
+    /// Send a prompt to a provider as a runner would, and print the response and the key that
+    /// answered
+    Preview(preview::Preview),
     /// Workspaces: add, list, show, export, erase, rotate the key
     #[command(subcommand)]
     Workspace(workspace::Workspace),
@@ -172,6 +177,7 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Key(key) => wait_for(key::run(key, &sources, &output)),
         Command::Provider(provider) => wait_for(provider::run(provider, &sources, &output)),
         Command::Run(run) => wait_for(run::run(run, &sources, &output)),
+        Command::Preview(preview) => wait_for(preview.run(&sources, &output)),
         Command::Workspace(workspace) => wait_for(workspace::run(workspace, &sources, &output)),
         Command::Token(token) => wait_for(token::run(token, &sources, &output)),
         Command::Audit(audit) => wait_for(audit::run(audit, &sources, &output)),

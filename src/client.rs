@@ -24,7 +24,7 @@ use serde_json::Value;
 use zeroize::Zeroizing;
 
 use self::transport::Http;
-pub(crate) use self::{download::IncomingFile, error::ClientError, problem::credentials_as_keys};
+pub(crate) use self::{download::IncomingBody, error::ClientError, problem::credentials_as_keys};
 
 /// One admin API and the token for it.
 pub(crate) struct Client {
@@ -81,6 +81,11 @@ impl Client {
 
     pub(crate) async fn delete(&self, path: &str) -> Result<Value, ClientError> {
         self.call(Method::DELETE, path, None).await
+    }
+
+    /// The error of a problem document that arrived in the middle of a stream.
+    pub(crate) fn reported(&self, problem: Value) -> ClientError {
+        ClientError::refused(&self.base, StatusCode::BAD_GATEWAY, Some(problem))
     }
 
     async fn call(
@@ -173,7 +178,7 @@ async fn exchange(
         let response = response.map_err(|error| ClientError::unreachable(base, &error))?;
         read(base, response).await
     };
-    in_time(base, work).await
+    in_time(base, DEADLINE, work).await
 }
 
 async fn read(
@@ -189,9 +194,10 @@ async fn read(
 
 async fn in_time<T>(
     base: &str,
+    deadline: Duration,
     work: impl Future<Output = Result<T, ClientError>>,
 ) -> Result<T, ClientError> {
-    match tokio::time::timeout(DEADLINE, work).await {
+    match tokio::time::timeout(deadline, work).await {
         Ok(answered) => answered,
         Err(_elapsed) => {
             let base = base.to_owned();
@@ -216,6 +222,10 @@ const FIRST: &[u8] = b"{\"secret\":";
 
 /// A change waits for the disk, but not longer.
 const DEADLINE: Duration = Duration::from_secs(30);
+
+/// A provider's response to a prompt begins later: `proxy.deadlines.first_byte` is ten minutes by
+/// default.
+const PROMPT_DEADLINE: Duration = Duration::from_secs(15 * 60);
 
 /// A page of a thousand items is about one megabyte.
 const BODY_LIMIT: usize = 32 << 20;

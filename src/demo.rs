@@ -136,19 +136,16 @@ async fn add_key(app: &App, key: String) -> Result<(), Failure> {
         .create_workspace(&by, workspace)
         .await
         .map_err(failed)?;
+    let secret = Secret::from_plaintext(key.into_bytes()).map_err(failed)?;
     let credential = NewCredential {
-        workspace: WORKSPACE.parse().map_err(failed)?,
-        provider: "sandbox".into(),
-        label: "demo".parse().map_err(failed)?,
         environment: Environment::Sandbox,
-        secret: Secret::from_plaintext(key.into_bytes())
-            .map_err(failed)?
-            .into(),
-        usage_tag: None,
-        expires_at: None,
-        endpoint: None,
         default: true,
-        idempotency: None,
+        ..NewCredential::new(
+            WORKSPACE.parse().map_err(failed)?,
+            "sandbox",
+            "demo".parse().map_err(failed)?,
+            secret,
+        )
     };
     registry.add(&by, credential).await.map_err(failed)?;
     Ok(())

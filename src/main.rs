@@ -3,6 +3,7 @@
 mod allocator;
 mod app;
 mod backing;
+mod budget_use;
 mod cli;
 mod client;
 mod declared;
@@ -19,6 +20,7 @@ mod startup;
 mod store_health;
 mod telemetry;
 mod terminal;
+mod traffic_health;
 mod validated_settings;
 mod vault;
 mod warnings;

@@ -8,7 +8,9 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use keyside_credentials::{DeclaredCredentials, FromCache, Registry, Runs, SourceHealth};
+use keyside_credentials::{
+    DeclaredCredentials, FromCache, Registry, RejectedCredential, Rejection, Runs, SourceHealth,
+};
 use keyside_proxy::{Drain, Phase};
 use prometheus::{Encoder, TextEncoder};
 
@@ -66,6 +68,7 @@ async fn ready(State(observed): State<ObserveState>) -> (StatusCode, String) {
     text.extend(backing.registry().and_then(|one| store_details(one)));
     text.extend(run_details(backing.runs()));
     text.extend(secret_details(backing.source_health()));
+    text.extend(rejection_details(&backing.rejected_in_traffic()));
     text.extend(cache_details(backing.declared()));
     (status, text)
 }
@@ -106,6 +109,26 @@ fn secret_details(source_health: Vec<SourceHealth>) -> Vec<String> {
     source_health.into_iter().filter_map(line).collect()
 }
 
+/// One line per credential that its provider rejects in traffic, up to a limit. Readiness does not
+/// depend on it: the process answers requests, and other keys work.
+fn rejection_details(rejected: &[RejectedCredential]) -> Vec<String> {
+    let line = |one: &RejectedCredential| {
+        let (workspace, provider, label) = (&one.workspace, &one.provider, &one.label);
+        let Rejection {
+            since,
+            count,
+            cause,
+        } = one.rejection;
+        format!(
+            "credential {workspace}/{provider}/{label}: the provider rejects it in traffic ({cause}) since {since}; requests rejected: {count}\n"
+        )
+    };
+    let shown = rejected.iter().take(MAX_REJECTIONS).map(line);
+    let more = rejected.len().saturating_sub(MAX_REJECTIONS);
+    let more = (more > 0).then(|| format!("credentials: {more} more are rejected in traffic\n"));
+    shown.chain(more).collect()
+}
+
 /// One line if a restart during an outage of Vault would find no current copy.
 fn cache_details(declared: &DeclaredCredentials) -> Option<String> {
     let fault = declared.cache_fault()?;
@@ -133,4 +156,6 @@ fn run_details(runs: &Runs) -> Option<String> {
 /// How the line with the number of requests in flight begins; `keyside drain` reads it.
 pub(crate) const IN_FLIGHT: &str = "requests in flight: ";
 
+/// A probe reads a few lines; `keyside key list` shows all rejected keys.
+const MAX_REJECTIONS: usize = 20;
 const UNAVAILABLE: StatusCode = StatusCode::SERVICE_UNAVAILABLE;

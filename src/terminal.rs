@@ -11,3 +11,22 @@ pub(crate) fn colour_wanted() -> bool {
 pub(crate) fn printable(text: &str) -> String {
     text.replace(char::is_control, "\u{fffd}")
 }
+
+/// The same for text of several lines: line feeds and tabs stay.
+pub(crate) fn printable_lines(text: &str) -> String {
+    let harmful = |character: char| character.is_control() && !matches!(character, '\n' | '\t');
+    text.replace(harmful, "\u{fffd}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn escape_sequences_are_replaced_and_lines_stay() {
+        assert_eq!(
+            printable_lines("a\n\tb\x1b[2J\r"),
+            "a\n\tb\u{fffd}[2J\u{fffd}"
+        );
+    }
+}

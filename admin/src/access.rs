@@ -64,7 +64,7 @@ pub(crate) enum AuthenticationError {
 #[derive(Clone)]
 pub(crate) struct Caller {
     principal: Principal,
-    request_id: String,
+    request_id: RequestId,
     client: ClientConnection,
 }
 
@@ -77,7 +77,7 @@ impl Caller {
         match (authentication, id.zip(client)) {
             (Some(Authentication(Ok(principal))), Some((id, client))) => Ok(Self {
                 principal: principal.clone(),
-                request_id: id.as_str().to_owned(),
+                request_id: *id,
                 client: client.clone(),
             }),
             (Some(Authentication(Err(error))), _) => Err((*error).into()),
@@ -97,6 +97,11 @@ impl Caller {
         &self.principal
     }
 
+    /// The request's id.
+    pub(crate) fn request_id(&self) -> RequestId {
+        self.request_id
+    }
+
     /// The connection of the client that waits for the response.
     pub(crate) fn client(&self) -> &ClientConnection {
         &self.client
@@ -114,7 +119,7 @@ impl Caller {
     pub(crate) fn context(&self) -> ActorContext {
         ActorContext {
             actor: self.principal.actor.clone(),
-            request_id: self.request_id.clone(),
+            request_id: self.request_id.as_str().to_owned(),
         }
     }
 

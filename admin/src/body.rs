@@ -8,6 +8,7 @@ use axum::{
     extract::{FromRequest, FromRequestParts, Request},
 };
 use http::{HeaderMap, header};
+use http_body::Body as _;
 use http_body_util::BodyExt;
 use zeroize::Zeroizing;
 
@@ -43,6 +44,28 @@ impl FromRequest<AdminState> for JsonBody {
             Ok(read) => read.map(Self),
             Err(_elapsed) => Err(too_slow()),
         }
+    }
+}
+
+/// A JSON document that may be left out, or null.
+pub(crate) struct OptionalBody(Option<JsonBody>);
+
+impl OptionalBody {
+    pub(crate) fn bytes(&self) -> Option<&[u8]> {
+        let bytes = self.0.as_ref().map(JsonBody::bytes);
+        bytes.filter(|bytes| bytes.trim_ascii() != b"null")
+    }
+}
+
+impl FromRequest<AdminState> for OptionalBody {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &AdminState) -> Result<Self, Problem> {
+        if request.body().is_end_stream() {
+            return Ok(Self(None));
+        }
+        let body = JsonBody::from_request(request, state).await?;
+        Ok(Self(Some(body)))
     }
 }
 

@@ -46,6 +46,8 @@ pub(crate) enum WorkKind {
     List,
     /// Sends a live check to a provider.
     LiveCheck,
+    /// Sends a prompt to a provider, and the response to the client.
+    Preview,
 }
 
 /// The permits in use, for each [`WorkKind`].
@@ -98,7 +100,7 @@ impl ConcurrencyLimits {
 }
 
 impl WorkKind {
-    const KINDS: usize = 6;
+    const KINDS: usize = 7;
 
     /// The limit over all tokens, waiting requests included. Tokens can create tokens, so where
     /// memory is held a limit per token is not enough.
@@ -107,6 +109,7 @@ impl WorkKind {
             Self::Backup => 1,
             Self::Export => 4,
             Self::AuditCheck => 16,
+            Self::Preview => 32,
             Self::Body | Self::List | Self::LiveCheck => usize::MAX,
         }
     }
@@ -117,6 +120,7 @@ impl WorkKind {
             Self::AuditCheck | Self::Backup | Self::Export | Self::LiveCheck => 1,
             // One that runs and four that wait.
             Self::List => 5,
+            Self::Preview => 4,
             // Each holds 64 KiB and a connection.
             Self::Body => 8,
         }
@@ -137,6 +141,9 @@ impl WorkKind {
             }
             Self::LiveCheck => {
                 "A live check with this token is already running. One runs at a time."
+            }
+            Self::Preview => {
+                "Four previews with this token are already running, or 32 are. Four run per token."
             }
         }
     }

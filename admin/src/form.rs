@@ -246,7 +246,7 @@ mod tests {
     fn serde_names_the_fields_of_a_body_in_the_order_of_their_declaration() {
         assert_eq!(
             fields::<CredentialEdit>(),
-            ["label", "usageTag", "expiresAt", "default"]
+            ["label", "usageTag", "expiresAt", "limits", "default"]
         );
     }
 

@@ -31,7 +31,7 @@ use std::{net::SocketAddr, num::NonZeroU32, sync::Arc};
 
 use axum::{Router, middleware};
 use keyside_config::Catalogue;
-use keyside_credentials::{LiveCheck, Registry};
+use keyside_credentials::{LiveCheck, Registry, preview::Preview};
 
 pub use self::openapi::openapi;
 use self::{rate_limits::RateLimits, state::AdminState};
@@ -44,6 +44,10 @@ pub struct AdminOptions {
     pub catalogue: Arc<Catalogue>,
     /// Sends live checks to providers.
     pub live_check: Arc<dyn LiveCheck>,
+    /// The same with a minimal prompt, which costs a few tokens.
+    pub prompt_check: Arc<dyn LiveCheck>,
+    /// Sends prompts to providers, as requests of runners are sent.
+    pub preview: Arc<dyn Preview>,
     /// The address that the listener is bound to.
     pub listen: SocketAddr,
     /// The URL that people use, without a slash at the end. Requests may name its host.
@@ -67,6 +71,9 @@ pub fn router(options: AdminOptions) -> Router {
         registry: options.registry,
         catalogue: options.catalogue,
         live_check: options.live_check,
+        prompt_check: options.prompt_check,
+        preview: options.preview,
+        public_url: options.public_url.into(),
         limits: Arc::new(RateLimits::new(options.requests_per_second)),
         concurrency: Arc::default(),
         description: openapi,

@@ -17,6 +17,7 @@ use utoipa::{
 use crate::{
     problem::FieldError,
     routes::{self, Route},
+    wire::CheckView,
 };
 
 /// The description as JSON, as `/openapi.json` and `keyside openapi` return it.
@@ -42,6 +43,7 @@ pub fn openapi() -> &'static str {
         (name = "credentials", description = "Provider keys. No response has a secret."),
         (name = "workspaces", description = "Workspaces, which separate the keys of teams and tenants."),
         (name = "installation", description = "Operations on the whole installation: master key and backup."),
+        (name = "previews", description = "Prompts that people send through the proxy."),
         (name = "runs", description = "Requests that the proxy handled."),
         (name = "audit", description = "The audit log."),
         (name = "access", description = "Tokens for this API."),
@@ -72,6 +74,15 @@ struct ProblemDocument {
     /// The fields that are wrong.
     #[schema(required = false)]
     errors: Vec<FieldError>,
+    /// The code of the refusal that a runner would get, for previews.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<String>,
+    /// The link, or text, of that refusal.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    remediation: Option<String>,
+    /// The live check that the secret failed, where one was required.
+    #[schema(required = false)]
+    check: CheckView,
 }
 
 fn describe() -> utoipa::openapi::OpenApi {

@@ -31,6 +31,11 @@ impl<T> Page<T> {
         }
     }
 
+    /// One page of a search. More may follow if there is a cursor.
+    pub(crate) fn found(items: Vec<T>, next_cursor: Option<String>) -> Self {
+        Self { items, next_cursor }
+    }
+
     /// The complete list on one page.
     pub(crate) fn complete(items: Vec<T>) -> Self {
         Self {

@@ -9,24 +9,42 @@ use std::fmt::Display;
 
 use axum::response::{IntoResponse, Response};
 use http::{HeaderName, HeaderValue, StatusCode, header};
-use keyside_credentials::{ActorId, ChangeError, CommitError, StorageError};
+use keyside_credentials::{ActorId, ChangeError, CommitError, StorageError, preview::PreviewError};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 pub(crate) use self::kind::Kind;
+use crate::wire::CheckView;
 
 /// An error response.
 #[derive(Clone, Debug)]
 pub(crate) struct Problem {
     kind: Kind,
-    detail: String,
+    detail: Box<str>,
     remedy: &'static str,
     errors: Box<[FieldError]>,
+    origin: Option<Box<Origin>>,
     headers: Vec<(HeaderName, HeaderValue)>,
     /// The actor whose access was refused, if it is to be audited.
     refused: Option<ActorId>,
     /// The internal cause: only for the log.
     cause: Option<Box<str>>,
+}
+
+/// What the problem repeats of another error. Boxed, because few problems have one.
+#[derive(Clone, Debug)]
+enum Origin {
+    /// The proxy refused the request, as it would refuse a runner's.
+    Refusal(PreviewError),
+    Check(FailedCheck),
+}
+
+/// A live check because of which a secret was not stored.
+#[derive(Clone, Debug)]
+struct FailedCheck {
+    view: CheckView,
+    /// The next step, if the cause has one.
+    remedy: Option<String>,
 }
 
 /// An error of one field of a body, or one parameter of a query.
@@ -62,12 +80,13 @@ impl FieldError {
 
 impl Problem {
     pub(crate) fn new(kind: Kind, detail: impl Into<String>, remedy: &'static str) -> Self {
-        let detail = detail.into();
+        let detail: String = detail.into();
         Self {
             kind,
-            detail,
+            detail: detail.into(),
             remedy,
             errors: Box::default(),
+            origin: None,
             headers: Vec::new(),
             refused: None,
             cause: None,
@@ -113,6 +132,13 @@ impl Problem {
         self
     }
 
+    /// Adds the result of a live check. If it has a remedy of its own, that replaces the general
+    /// one.
+    pub(crate) fn with_check(mut self, view: CheckView, remedy: Option<String>) -> Self {
+        self.origin = Some(Box::new(Origin::Check(FailedCheck { view, remedy })));
+        self
+    }
+
     pub(crate) fn with_header(self, name: HeaderName, value: &'static str) -> Self {
         self.with_value(name, HeaderValue::from_static(value))
     }
@@ -139,20 +165,34 @@ impl Problem {
         known.or_else(|| self.kind.is_refusal().then(ActorId::anonymous))
     }
 
+    /// The problem document in JSON.
+    pub(crate) fn document(&self, request_id: &str) -> serde_json::Result<String> {
+        let (refusal, check) = match self.origin.as_deref() {
+            Some(Origin::Refusal(refusal)) => (Some(refusal), None),
+            Some(Origin::Check(check)) => (None, Some(check)),
+            None => (None, None),
+        };
+        let remedy = check.and_then(|check| check.remedy.as_deref());
+        serde_json::to_string(&Document {
+            kind: self.kind.uri(),
+            title: self.kind.title(),
+            status: self.kind.status().as_u16(),
+            detail: &self.detail,
+            remedy: remedy.unwrap_or(self.remedy),
+            request_id,
+            errors: &self.errors,
+            code: refusal.map(|refusal| refusal.code),
+            remediation: refusal.map(|refusal| refusal.remediation.as_str()),
+            check: check.map(|check| &check.view),
+        })
+    }
+
     /// Renders every error response, and logs the internal cause.
     pub(crate) fn render(&self, request_id: &str) -> Response {
         if let Some(cause) = &self.cause {
             tracing::error!(request_id, cause, "a request failed");
         }
-        let body = serde_json::to_vec(&Document {
-            kind: self.kind.uri(),
-            title: self.kind.title(),
-            status: self.kind.status().as_u16(),
-            detail: &self.detail,
-            remedy: self.remedy,
-            request_id,
-            errors: &self.errors,
-        });
+        let body = self.document(request_id);
         let mut response = match body {
             Ok(body) => (self.kind.status(), body).into_response(),
             Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
@@ -186,6 +226,12 @@ struct Document<'a> {
     request_id: &'a str,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     errors: &'a [FieldError],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    remediation: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    check: Option<&'a CheckView>,
 }
 
 /// Why the registry rejected a change, in the terms of the API.
@@ -273,6 +319,22 @@ impl From<StorageError> for Problem {
     }
 }
 
+/// The same code and remediation as a runner gets. The status is not the refusal's: a 401 of this
+/// API is about the token.
+impl From<PreviewError> for Problem {
+    fn from(error: PreviewError) -> Self {
+        let kind = match error.status {
+            500.. => Kind::PreviewFailed,
+            _ => Kind::PreviewRefused,
+        };
+        let remedy = "Follow `remediation`, then send the prompt again.";
+        Self {
+            origin: Some(Box::new(Origin::Refusal(error.clone()))),
+            ..Self::new(kind, error.message, remedy)
+        }
+    }
+}
+
 impl From<CommitError> for Problem {
     fn from(error: CommitError) -> Self {
         ChangeError::from(error).into()
@@ -332,7 +394,7 @@ fn rejection(error: &ChangeError) -> Option<(Kind, &'static str)> {
         ChangeError::IdempotencyKeyReused => (Kind::IdempotencyKeyReused, "Send another Idempotency-Key, or repeat the original request exactly."),
         ChangeError::Revoked => (Kind::CredentialRevoked, "Store the key as a new credential. It may have the same label."),
         ChangeError::NothingInGrace => (Kind::NothingInGrace, "Rotate to the secret that you need (PATCH with `secret`, `keyside key rotate`)."),
-        ChangeError::CheckFailed(_) => (Kind::SecretRefused, "The old secret stays in use. Check the new one in the provider's console and send it again."),
+        ChangeError::CheckFailed(_) => (Kind::SecretRefused, "Nothing was stored. Check the key in the provider's console and send it again, or store it with `check` set to `try`."),
         ChangeError::Replaced => (Kind::SecretReplaced, "Send the request again to check the secret that is in use now."),
         ChangeError::Damaged => (Kind::RecordDamaged, "Restore the data folder from a backup, or store the key again under a new label. Where the whole workspace is \
             damaged, it can also be erased (DELETE /api/workspaces/{id}) and created again."),

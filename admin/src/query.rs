@@ -50,6 +50,18 @@ impl Parameters {
             .ok()
     }
 
+    /// A parameter that must be present. `None` only if [`Self::finish`] will report it.
+    pub(crate) fn required<T>(
+        &mut self,
+        name: &'static str,
+        read: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        if !self.given.iter().any(|(given, _)| given == name) {
+            self.errors.push(FieldError::parameter(name, "is missing"));
+        }
+        self.optional(name, read)
+    }
+
     /// The maximum number of items on a page.
     pub(crate) fn limit(&mut self) -> usize {
         let read = |text: &str| {

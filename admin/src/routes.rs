@@ -6,7 +6,9 @@ mod description;
 mod file;
 pub(crate) mod guide;
 mod installation;
+mod preview;
 mod providers;
+mod readiness;
 mod runs;
 mod tokens;
 mod workspaces;
@@ -54,15 +56,19 @@ pub(crate) fn table() -> Vec<Route> {
         Route::new(ChangeCredentials, routes!(credentials::verify::verify)),
         Route::new(ChangeCredentials, routes!(credentials::refresh::refresh)),
         Route::new(ReadCatalogue, routes!(providers::list)),
+        Route::new(ReadCredentials, routes!(readiness::show)),
+        Route::new(Preview, routes!(preview::send)),
         Route::new(ReadWorkspaces, routes!(workspaces::list)),
         Route::new(CreateWorkspaces, routes!(workspaces::create)),
         Route::new(ReadWorkspaces, routes!(workspaces::show)),
+        Route::new(ChangeWorkspace, routes!(workspaces::update)),
         Route::new(EraseWorkspace, routes!(workspaces::lifecycle::erase)),
         Route::new(ExportWorkspace, routes!(workspaces::lifecycle::export)),
         Route::new(RotateWorkspaceKey, routes!(workspaces::lifecycle::rotate_key)),
         Route::new(RotateMasterKey, routes!(installation::rotate_master_key)),
         Route::new(Backup, routes!(installation::backup)),
         Route::new(ReadRuns, routes!(runs::list)),
+        Route::new(ReadRuns, routes!(runs::figures::show)),
         Route::new(ReadAudit, routes!(audit::list)),
         Route::new(ExportAudit, routes!(audit::export)),
         Route::new(ReadAudit, routes!(audit::key)),

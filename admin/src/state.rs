@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use keyside_config::Catalogue;
-use keyside_credentials::{LiveCheck, Registry};
+use keyside_credentials::{LiveCheck, Registry, preview::Preview};
 
 use crate::{
     access::Caller,
@@ -18,6 +18,10 @@ pub(crate) struct AdminState {
     pub(crate) registry: Arc<Registry>,
     pub(crate) catalogue: Arc<Catalogue>,
     pub(crate) live_check: Arc<dyn LiveCheck>,
+    pub(crate) prompt_check: Arc<dyn LiveCheck>,
+    pub(crate) preview: Arc<dyn Preview>,
+    /// The setting `admin.public_url`, which links to the admin UI begin with.
+    pub(crate) public_url: Arc<str>,
     pub(crate) limits: Arc<RateLimits>,
     pub(crate) concurrency: Arc<ConcurrencyLimits>,
     /// Returns the OpenAPI description as JSON; built on first use.
@@ -25,6 +29,14 @@ pub(crate) struct AdminState {
 }
 
 impl AdminState {
+    /// The check to send: with a prompt, or the cheapest request.
+    pub(crate) fn check(&self, prompt: bool) -> Arc<dyn LiveCheck> {
+        match prompt {
+            true => self.prompt_check.clone(),
+            false => self.live_check.clone(),
+        }
+    }
+
     /// A permit, if the caller still has access after waiting for it.
     pub(crate) async fn acquire(
         &self,

@@ -12,14 +12,18 @@ mod creating;
 mod damaged;
 mod guide;
 mod lifecycle;
+mod limits;
 mod lists;
 mod permissions;
+mod previewing;
 mod rate_limits;
+mod readiness;
 mod references;
 mod request_log;
 mod resources;
 mod secrecy;
 mod tokens;
+mod traffic;
 mod uncertain;
 mod verifying;
 
@@ -38,7 +42,10 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tower::ServiceExt;
 
-use self::verifying::Provider;
+use self::{
+    previewing::Model,
+    verifying::{Prompting, Provider},
+};
 use crate::{AdminOptions, router};
 
 /// A key of the form that OpenAI's have, and of no other one anywhere.
@@ -57,6 +64,7 @@ struct Api {
     log: Arc<Faulty>,
     memory: Arc<Memory>,
     provider: Arc<Provider>,
+    model: Arc<Model>,
     folder: TempDir,
 }
 
@@ -105,11 +113,14 @@ impl Api {
         };
         let registry = Registry::open(options).await.unwrap();
         let provider = Arc::new(Provider::default());
+        let model = Arc::new(Model::default());
         let token = fs::read_to_string(registry.access().token_file()).unwrap();
         let options = AdminOptions {
             registry: registry.clone(),
             catalogue,
             live_check: provider.clone(),
+            prompt_check: Arc::new(Prompting(provider.clone())),
+            preview: model.clone(),
             listen: "127.0.0.1:7381".parse().unwrap(),
             public_url: "https://keys.example.test".to_owned(),
             requests_per_second,
@@ -121,6 +132,7 @@ impl Api {
             log,
             memory,
             provider,
+            model,
             folder,
         }
     }

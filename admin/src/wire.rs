@@ -6,21 +6,31 @@
 //! asked of serde (`form::fields`), never listed again.
 
 mod audit;
+mod check;
 mod credential;
+mod limits;
+mod preview;
 mod provider;
 mod read;
+mod readiness;
 mod token;
 mod workspace;
 
 pub use self::{
     audit::{ConfirmView, VerifyView},
+    check::{CheckMode, CheckView, CredentialCheck, TokenUsage},
     credential::{
         CredentialEdit, CredentialRollback, CredentialRotation, CredentialView, Duplicate,
-        NewCredential, SecretRef, VersionView, WriteOnly,
+        NewCredential, SecretRef, TrafficView, VersionView, WriteOnly,
+    },
+    limits::{Limits, LimitsEdit, UsageView},
+    preview::{
+        Model, NewPreview, PreviewCredential, PreviewText, PreviewView, PromptText, TokensView,
     },
     provider::{AuthView, EndpointView, KeyView, LinksView, ProviderView, SandboxView, SdkView},
+    readiness::ReadinessView,
     token::{NewToken, TokenView},
-    workspace::{NewWorkspace, WorkspaceView},
+    workspace::{NewWorkspace, WorkspaceEdit, WorkspaceView},
 };
 pub(crate) use self::{
     credential::CredentialChange,

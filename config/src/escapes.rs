@@ -1,4 +1,15 @@
-//! Undoes percent-encoding as leniently as any server might, and reads hexadecimal digits.
+//! Undoes percent-encoding as leniently as any server might, reads hexadecimal digits, and says
+//! what is percent-encoded.
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC};
+
+/// What is percent-encoded in a query's value: everything except the unreserved characters of RFC
+/// 3986 (section 2.3).
+pub const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
 
 /// Undoes all escapes, including those that only appear once others are undone: `%2561` is `a`. A
 /// server that decodes once would see a `%` there, which no name that matters contains.

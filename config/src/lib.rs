@@ -9,6 +9,7 @@
 #![deny(missing_docs)]
 
 mod address;
+mod admin_page;
 mod base_url;
 mod catalogue;
 mod credential_names;
@@ -34,22 +35,24 @@ mod slug;
 mod sources;
 
 pub use address::{AddressError, ListenAddress, reachable};
+pub use admin_page::AdminPage;
 pub use base_url::{BaseUrl, BaseUrlError, Scheme};
 pub use catalogue::Catalogue;
 pub use credential_names::CredentialNames;
 pub use egress_proxy::{EgressProxy, EgressProxyError};
 pub use error::SettingsError;
-pub use escapes::{hex_number, unescaped};
+pub use escapes::{RESERVED, hex_number, unescaped};
 pub use field::NormalName;
 pub use host::{AllowedHosts, RequestHost, RequestHostError};
 pub use metadata::{is_metadata_address, is_metadata_host};
 pub use origin::Origin;
 pub use pattern::{Completion, ExceptedName, PathPattern, PathPatternError};
 pub use provider::{
-    Auth, Check, CheckAnswer, DUMMY_KEY, Ending, EndpointError, EndpointRule, ErrorShape, Group,
-    KeyPath, KeyRules, Links, Provider, ProviderDeadlines, ProviderId, ProviderIdError, RefusedKey,
-    RepeatedPrefix, Route, SandboxAvailability, SdkLine, Sign, Subprotocol, SubprotocolError, Sum,
-    Upstream, UsageRule, UsageRuleError, Verification,
+    Auth, Cause, Check, CheckAnswer, CheckKind, CheckRequest, DUMMY_KEY, Ending, EndpointError,
+    EndpointRule, ErrorShape, Group, KeyPath, KeyRules, Links, PromptRule, PromptText, Provider,
+    ProviderDeadlines, ProviderId, ProviderIdError, RefusedKey, RepeatedPrefix, Route,
+    SandboxAvailability, SdkLine, Sign, Subprotocol, SubprotocolError, Sum, Upstream, UsageRule,
+    UsageRuleError, Verification, is_model,
 };
 pub use proxy_url::{ProxyProtocol, ProxyUrl, ProxyUrlError};
 pub use recipe::{
@@ -57,8 +60,8 @@ pub use recipe::{
 };
 pub use settings::{
     AcceptEncoding, Admin, AllowedReferences, ClientCertificate, CredentialRules, Deadlines,
-    DeclaredCredential, DeclaredEnvironment, Egress, EnvironmentPin, Kms, Limits, Listener,
-    LocalKms, Log, LogFormat, MasterKeySource, Observe, Proxy, Roots, Runs, Settings,
+    DeclaredCredential, DeclaredEnvironment, DeclaredLimits, Egress, EnvironmentPin, Kms, Limits,
+    Listener, LocalKms, Log, LogFormat, MasterKeySource, Observe, Proxy, Roots, Runs, Settings,
     SourceReference, SourceReferenceError, Store, TransitKms, Vault, VaultAuth, VaultCache,
     VaultReference, VaultToken, WhenFull,
 };

@@ -14,8 +14,8 @@ use serde::Deserialize;
 pub(crate) use self::document::{Document, EnvironmentFacts};
 pub use self::{
     declared::{
-        DeclaredCredential, DeclaredEnvironment, SourceReference, SourceReferenceError,
-        VaultReference,
+        DeclaredCredential, DeclaredEnvironment, DeclaredLimits, SourceReference,
+        SourceReferenceError, VaultReference,
     },
     egress::{Egress, Roots},
     kms::{Kms, LocalKms, MasterKeySource, TransitKms},

@@ -45,7 +45,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
     );
     match command.as_str() {
         "fill" => fill(&registry, credentials, records).await?,
-        "start" => {}
+        // What a start has read is dropped a few seconds later.
+        "start" => {
+            tokio::time::sleep(Duration::from_secs(15)).await;
+            println!("after 15 s resident {} KiB", resident_kib());
+        }
         "verify" => verify(&registry).await?,
         "export" => export(&registry).await?,
         "change" => change(&registry, &folder).await?,

@@ -13,7 +13,7 @@ use std::{error::Error, hint::black_box, sync::Arc, time::Instant};
 use keyside_config::EnvironmentPin;
 use keyside_credentials::{
     Clock, CredentialQuery, NewWorkspace, Registry, SystemClock,
-    runs::{Run, Tokens, Used},
+    runs::{Run, RunKind, Tokens},
 };
 
 use self::installation::{by, close, new_credential, open, processor_time};
@@ -50,7 +50,35 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let (_store, registry) = open(folder.path()).await?;
     requests(&registry);
     records(&registry).await;
+    burst(&registry).await?;
     whole(&registry).await?;
+    Ok(())
+}
+
+/// Changes of one workspace: one after the other, and then at the same time, when they share
+/// commits.
+async fn burst(registry: &Arc<Registry>) -> Result<(), Box<dyn Error>> {
+    let new = |number: usize| new_credential(0, FIRST_NEW + number);
+    let began = Instant::now();
+    for number in 0..BURST {
+        registry.add(&by(), new(number)).await?;
+    }
+    println!(
+        "{BURST} changes of one workspace, one after the other: {:?}",
+        began.elapsed()
+    );
+    let (began, mut adding) = (Instant::now(), tokio::task::JoinSet::new());
+    for number in BURST..2 * BURST {
+        let (registry, new) = (registry.clone(), new(number));
+        adding.spawn(async move { registry.add(&by(), new).await });
+    }
+    while let Some(added) = adding.join_next().await {
+        added??;
+    }
+    println!(
+        "{BURST} changes of one workspace, at the same time: {:?}",
+        began.elapsed()
+    );
     Ok(())
 }
 
@@ -167,13 +195,10 @@ async fn records(registry: &Registry) {
         registry.runs().record(Run {
             at: SystemClock.now(),
             request_id: format!("req_{n}").into(),
+            kind: RunKind::Traffic,
             workspace: grant.workspace().clone(),
             provider: Some(grant.provider().clone()),
-            used: Some(Used {
-                credential: grant.credential_id().clone(),
-                label: grant.label().clone(),
-                environment: grant.environment(),
-            }),
+            used: Some(grant.used()),
             refused: None,
             status: 200,
             outcome: "ok",
@@ -202,4 +227,7 @@ async fn records(registry: &Registry) {
 }
 
 const ROUND: usize = 10_000;
+const BURST: usize = 120;
+/// No workspace was filled with as many credentials.
+const FIRST_NEW: usize = 10_000_000;
 const REQUESTS: usize = 300_000;

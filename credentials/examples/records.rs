@@ -10,7 +10,7 @@ use std::{error::Error, fs, path::Path, sync::Arc, time::Instant};
 
 use keyside_credentials::{
     Clock, Environment, Registry, SystemClock,
-    runs::{Run, RunFilter, Tokens, Used},
+    runs::{Run, RunFilter, RunKind, Tokens, Used},
 };
 
 use self::installation::{open, processor_time, resident_kib};
@@ -92,10 +92,12 @@ fn run(n: u64) -> Run {
     Run {
         at: SystemClock.now(),
         request_id: format!("req_{n:026}").into(),
+        kind: RunKind::Traffic,
         workspace: format!("w-{}", n % 10).parse().expect("a workspace id"),
         provider: "openai".parse().ok(),
         used: Some(Used {
             credential: credential.parse().expect("a credential id"),
+            version: 1,
             label: "default".parse().expect("a label"),
             environment: Environment::Live,
         }),

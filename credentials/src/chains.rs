@@ -302,7 +302,8 @@ impl Chains {
     ) -> Result<Arc<State>, CommitError> {
         let at = self.time_on(tracked, on, &drafts);
         let first = on.map_or(0, |on| on.head.records) + 1;
-        let effect = drafts.first().map(|draft| draft.effect);
+        // What must not use the disk's reserve must not use it beside what may.
+        let effect = drafts.iter().map(|draft| draft.effect).min();
         let records = (first..).zip(drafts);
         let change = Change {
             at: at.as_microsecond(),

@@ -22,6 +22,7 @@ use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use keyside_config::{Catalogue, DeclaredCredential, DeclaredEnvironment, ProviderId};
 use sha2::{Digest, Sha256};
+use tokio::sync::Notify;
 
 pub use self::cache::{CacheKey, CacheKeyError, CacheOptions};
 use self::{cache::Cache, state::State};
@@ -30,12 +31,16 @@ use crate::{
     documents::{CredentialDocument, Defaults, WorkspaceDocument},
     entropy,
     locked::LockedMemory,
-    model::{ActorId, CredentialId, Environment, IdError, Label, UsageTag, WorkspaceId},
+    model::{
+        ActorId, CredentialId, Environment, IdError, Label, Limits, RejectedCredential,
+        TrafficCounts, UsageTag, WorkspaceId,
+    },
     resolver::Resolver,
     sealing::SealingKey,
     snapshot::{
         CredentialEntry, Keys, Snapshot, SourceStatus, Unusable, WorkspaceEntry,
         signals::{Notices, Signals},
+        traffic,
     },
     source::{SecretSource, SourceReference},
 };
@@ -68,6 +73,7 @@ pub struct Declared {
     clock: Arc<Ratchet>,
     key: ProcessKey,
     snapshot: Arc<ArcSwap<Snapshot>>,
+    notices: Arc<Notices>,
 }
 
 /// A declared credential: its constant attributes, and the last state of its source.
@@ -152,6 +158,7 @@ impl Declared {
             clock,
             key: ProcessKey(process_key()),
             snapshot: Arc::new(ArcSwap::from_pointee(snapshot)),
+            notices,
         }))
     }
 
@@ -179,6 +186,27 @@ impl Declared {
             }
         };
         self.items.iter().map(health).collect()
+    }
+
+    /// The credentials that their providers reject in traffic.
+    pub fn rejected_in_traffic(&self) -> Vec<RejectedCredential> {
+        traffic::rejected_credentials(&self.snapshot.load())
+    }
+
+    /// The number of credentials by provider and state in traffic.
+    pub fn traffic_counts(&self) -> BTreeMap<ProviderId, TrafficCounts> {
+        traffic::counts(&self.snapshot.load())
+    }
+
+    pub(crate) fn notices(&self) -> &Notices {
+        &self.notices
+    }
+
+    /// Wakes `writer` when counts of spend must be stored. Without it they are only in memory.
+    pub(crate) fn store_spend_with(&self, writer: &Arc<Notify>) {
+        for item in &self.items {
+            item.signals.store_spend_with(writer);
+        }
     }
 
     pub(crate) fn snapshot(&self) -> &Arc<ArcSwap<Snapshot>> {
@@ -214,13 +242,15 @@ fn document(declared: &DeclaredCredential, now: Timestamp) -> Result<CredentialD
         usage_tag: usage_tag.transpose()?,
         expires_at: None,
         endpoint: declared.endpoint.clone(),
+        limits: Limits {
+            requests_per_day: declared.limits.requests_per_day,
+            tokens_per_day: declared.limits.tokens_per_day,
+        },
         reference: None,
         source: None,
         created_by: ActorId::system(),
         created_at: now,
         last_rotated_at: None,
-        last_verified_at: None,
-        verification: None,
         revoked_at: None,
         revision: 1,
         current: 0,
@@ -280,6 +310,7 @@ fn workspaces(items: &[Item], now: Timestamp) -> Vec<Arc<WorkspaceEntry>> {
             created_at: now,
             revision: 1,
             defaults,
+            limits: Limits::default(),
         };
         let credentials = items
             .iter()

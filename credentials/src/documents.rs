@@ -3,10 +3,10 @@
 
 mod versions;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::Timestamp;
-use keyside_config::{ProviderId, Verification};
+use keyside_config::ProviderId;
 use keyside_store::{
     Hash,
     chain::{Entry, Write},
@@ -18,7 +18,7 @@ use crate::{
     encoding::base64_bytes,
     keyring::Keyring,
     model::{
-        ActorId, CredentialId, Environment, Fingerprint, Hint, Label, UsageTag, Warning,
+        ActorId, CredentialId, Environment, Fingerprint, Hint, Label, Limits, UsageTag, Warning,
         WorkspaceId,
     },
     sealing::{SealContext, SealError, SealingKey},
@@ -39,6 +39,8 @@ pub(crate) struct CredentialDocument {
     pub(crate) usage_tag: Option<UsageTag>,
     pub(crate) expires_at: Option<Timestamp>,
     pub(crate) endpoint: Option<String>,
+    #[serde(default, skip_serializing_if = "Limits::is_none")]
+    pub(crate) limits: Limits,
     /// Where the secret is kept, if not here. The only version then has no sealed bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) reference: Option<ReferenceDocument>,
@@ -48,8 +50,6 @@ pub(crate) struct CredentialDocument {
     pub(crate) created_by: ActorId,
     pub(crate) created_at: Timestamp,
     pub(crate) last_rotated_at: Option<Timestamp>,
-    pub(crate) last_verified_at: Option<Timestamp>,
-    pub(crate) verification: Option<Verification>,
     pub(crate) revoked_at: Option<Timestamp>,
     pub(crate) revision: u64,
     /// The version in use, or in use when the credential was revoked.
@@ -98,9 +98,9 @@ pub(crate) struct LostDocument {
 pub(crate) struct VersionDocument {
     pub(crate) number: u32,
     pub(crate) created_at: Timestamp,
-    /// When it became current for the first time; `None` while it is staged.
+    /// When it became current for the first time; `None` only before it is.
     pub(crate) promoted_at: Option<Timestamp>,
-    /// Until when it is kept if it is not current: the end of its grace period, or of staging.
+    /// Until when it is kept if it is not current: the end of its grace period.
     pub(crate) until: Option<Timestamp>,
     /// When its sealed bytes were removed.
     pub(crate) destroyed_at: Option<Timestamp>,
@@ -108,12 +108,13 @@ pub(crate) struct VersionDocument {
     /// expiry is the credential's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) ends: Option<End>,
-    /// The sealed secret; empty once it is destroyed.
+    /// The sealed secret; empty once it is destroyed. Shared by the copies of the document, and by
+    /// what opens it.
     #[serde(with = "base64_bytes")]
-    pub(crate) sealed: Vec<u8>,
+    pub(crate) sealed: Arc<[u8]>,
     /// The sealed metadata. Kept after destruction, so that audit records can be attributed.
     #[serde(rename = "trace", with = "base64_bytes")]
-    pub(crate) metadata: Vec<u8>,
+    pub(crate) metadata: Arc<[u8]>,
 }
 
 /// The expiry of a replaced secret.
@@ -155,6 +156,8 @@ pub(crate) struct WorkspaceDocument {
     pub(crate) created_at: Timestamp,
     pub(crate) revision: u64,
     pub(crate) defaults: BTreeMap<ProviderId, Defaults>,
+    #[serde(default, skip_serializing_if = "Limits::is_none")]
+    pub(crate) limits: Limits,
 }
 
 /// A provider's credentials for requests without a label.
@@ -190,8 +193,8 @@ pub(crate) trait Document: Serialize + DeserializeOwned {
 }
 
 impl CredentialDocument {
-    /// Seals a secret and its metadata as the next version of this credential, staged until it is
-    /// promoted.
+    /// Seals a secret and its metadata as the next version of this credential, which is promoted
+    /// in the same commit.
     pub(crate) fn seal(
         &self,
         key: &SealingKey,
@@ -201,7 +204,7 @@ impl CredentialDocument {
     ) -> VersionDocument {
         let context = self.secret_context(self.next_number());
         VersionDocument {
-            sealed: key.seal_secret(&context, secret),
+            sealed: key.seal_secret(&context, secret).into(),
             ..self.refer(key, metadata, now)
         }
     }
@@ -221,7 +224,7 @@ impl CredentialDocument {
             until: None,
             destroyed_at: None,
             ends: None,
-            sealed: Vec::new(),
+            sealed: Arc::default(),
             metadata: self.seal_metadata(key, number, metadata),
         }
     }
@@ -247,9 +250,9 @@ impl CredentialDocument {
         Ok(())
     }
 
-    fn seal_metadata(&self, key: &SealingKey, number: u32, metadata: &SecretMetadata) -> Vec<u8> {
+    fn seal_metadata(&self, key: &SealingKey, number: u32, metadata: &SecretMetadata) -> Arc<[u8]> {
         let json = serde_json::to_vec(metadata).expect("texts and numbers serialize");
-        key.seal(&self.metadata_context(number), &json)
+        key.seal(&self.metadata_context(number), &json).into()
     }
 
     /// The metadata of a version's secret. Versions may be sealed under different keys of the

@@ -16,12 +16,13 @@ pub(crate) mod base64_bytes {
         serializer.serialize_str(&BASE64_STANDARD.encode(bytes))
     }
 
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>, B: From<Vec<u8>>>(
         deserializer: D,
-    ) -> Result<Vec<u8>, D::Error> {
+    ) -> Result<B, D::Error> {
         let text = Cow::<str>::deserialize(deserializer)?;
-        BASE64_STANDARD
-            .decode(text.as_bytes())
+        let bytes = BASE64_STANDARD.decode(text.as_bytes());
+        bytes
+            .map(B::from)
             .map_err(|_| D::Error::custom("not base64"))
     }
 }

@@ -382,7 +382,9 @@ impl Stored {
 
     async fn replace(&mut self, mut changed: KeyringFile, path: &Path) -> Result<(), KeyringError> {
         changed.generation = changed.generation.saturating_add(1);
-        changed.clone().replace_blocking(path).await?;
+        let (written, path) = (changed.clone(), path.to_owned());
+        let replaced = spawn_blocking(move || written.replace(&path)).await;
+        replaced.map_err(open::ended)??;
         // Another process may make the file what it was when it was loaded.
         self.caught_up.clear();
         self.file = changed;

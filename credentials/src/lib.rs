@@ -23,6 +23,8 @@ pub mod kms;
 mod live_check;
 mod locked;
 mod model;
+mod noted;
+pub mod preview;
 pub mod process;
 mod record;
 mod registry;
@@ -34,9 +36,10 @@ mod secret;
 mod shared_map;
 mod snapshot;
 pub mod source;
+mod spend;
 
 pub use jiff::Timestamp;
-pub use keyside_config::Verification;
+pub use keyside_config::{Cause, Verification};
 pub use keyside_store::{
     Backend, Hash, PublicKey, StorageError,
     chain::{ChainName, CommitError},
@@ -57,18 +60,20 @@ pub use keyring::{KeyringError, Rewrapped};
 pub use kms::{Kms, KmsError, KmsSource, MasterKey};
 pub use live_check::{Finding, LiveCheck};
 pub use model::{
-    ActorContext, ActorId, Credential, CredentialId, Declared, Environment, Fingerprint, Hint,
-    IdError, Label, Listed, LostCredential, Refusal, RequestId, Scope, Status, UsageTag, Version,
-    VersionState, Warning, Workspace, WorkspaceId, WorkspaceState, other_providers,
+    ActorContext, ActorId, Cap, Credential, CredentialEvent, CredentialEventKind, CredentialId,
+    Declared, Environment, Fingerprint, Hint, IdError, Label, Limits, LimitsChange, Listed,
+    LostCredential, Refusal, RejectedCredential, Rejection, RejectionCause, RequestId, Scope,
+    Status, TrafficCounts, TrafficState, Usage, UsageState, UsageTag, Version, VersionState,
+    Warning, Workspace, WorkspaceId, WorkspaceState, other_providers,
 };
 pub use record::AuditRecord;
 pub use registry::{
-    ChangeError, Edit, Filter, GRACE_DEFAULT, GRACE_LIMIT, Idempotency, NewCredential, NewSecret,
-    NewWorkspace, OpenError, OpenOptions, ReferenceOptions, Registry, Resealed, Revocation,
-    Rollback, Rotation, Saved,
+    ChangeError, CheckBeforeSave, Edit, Filter, GRACE_DEFAULT, GRACE_LIMIT, Idempotency, LastCheck,
+    NewCredential, NewSecret, NewWorkspace, OpenError, OpenOptions, Readiness, ReadinessStatus,
+    ReferenceOptions, Registry, Resealed, Revocation, Rollback, Rotation, Saved, WorkspaceEdit,
 };
 pub use request_context::RequestContext;
-pub use resolver::{CredentialQuery, Grant, Resolver};
+pub use resolver::{Budget, CredentialQuery, Grant, Resolver};
 pub use runs::Runs;
 pub use secret::{SHORTEST_SECRET, Secret, SecretError};
 pub use snapshot::Snapshots;

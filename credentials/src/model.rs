@@ -4,10 +4,13 @@
 mod actor_context;
 mod credential;
 mod ids;
+mod limits;
 mod refusal;
+mod rejection;
 mod request_id;
 mod scope;
 mod secret_metadata;
+mod traffic;
 mod warning;
 
 pub use self::{
@@ -17,13 +20,17 @@ pub use self::{
         Workspace, WorkspaceState,
     },
     ids::{ActorId, CredentialId, IdError, Label, UsageTag, WorkspaceId},
+    limits::{Cap, Limits, LimitsChange, Usage, UsageState},
     refusal::Refusal,
+    rejection::{Rejection, RejectionCause, TrafficState},
     request_id::RequestId,
     scope::Scope,
     secret_metadata::{Fingerprint, Hint, other_providers},
+    traffic::{CredentialEvent, CredentialEventKind, RejectedCredential, TrafficCounts},
     warning::Warning,
 };
 pub(crate) use self::{
     ids::random_id,
+    limits::warning_at,
     secret_metadata::{has_usual_form, refused_kind},
 };

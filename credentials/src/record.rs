@@ -49,6 +49,8 @@ macro_rules! events {
 events! {
     /// A workspace was created.
     WorkspaceCreated = "workspace_created", Adds;
+    /// A workspace's limits were changed.
+    WorkspaceEdited = "workspace_edited", Adds;
     /// A workspace was exported: everything but its secrets.
     WorkspaceExported = "workspace_exported", Adds;
     /// A workspace was erased: its keys are destroyed, its documents and runs removed.
@@ -69,15 +71,11 @@ events! {
     CredentialCreated = "credential_created", Adds;
     /// A new secret replaced the previous one.
     CredentialRotated = "credential_rotated", Adds;
-    /// A new secret was stored; it is used once it has passed its check.
-    RotationStaged = "rotation_staged", Adds;
-    /// A staged secret did not pass its check, or was superseded, and was destroyed.
-    RotationAbandoned = "rotation_abandoned", EndsUse;
-    /// The provider was asked about the secret in use.
+    /// The provider was asked about the secret in use, and its verdict differs from the last one.
     CredentialVerified = "credential_verified", Adds;
     /// An earlier version is in use again.
     CredentialRolledBack = "credential_rolled_back", Adds;
-    /// A credential's label, usage tag, expiry or default was changed.
+    /// A credential's label, usage tag, expiry, limits or default was changed.
     CredentialEdited = "credential_edited", Adds;
     /// A credential was revoked, and all its versions destroyed.
     CredentialRevoked = "credential_revoked", EndsUse;

@@ -2,6 +2,7 @@
 //! Each public operation is in the file of its concern.
 
 mod change;
+mod checks;
 mod duplicates;
 mod erase;
 mod error;
@@ -11,12 +12,15 @@ mod housekeeping;
 mod key_rotation;
 mod links;
 mod open;
+mod readiness;
 mod record_once;
 mod recovery;
 mod references;
 mod request;
 mod reseal;
+mod spend;
 mod tokens;
+mod traffic;
 mod view;
 
 use std::{
@@ -31,13 +35,18 @@ use keyside_config::{Catalogue, CredentialRules, ProviderId};
 use keyside_store::{Backend, Notes, StorageError, chain::State};
 use tokio::sync::RwLock;
 
-use self::{duplicates::DuplicateIndex, links::Links, references::References};
+use self::{
+    change::Groups, checks::LastChecks, duplicates::DuplicateIndex, links::Links,
+    references::References, spend::SpendWriter, traffic::RejectionNote,
+};
 pub use self::{
+    checks::LastCheck,
     error::{ChangeError, OpenError},
+    readiness::{Readiness, ReadinessStatus},
     references::ReferenceOptions,
     request::{
-        Edit, Filter, GRACE_DEFAULT, GRACE_LIMIT, Idempotency, NewCredential, NewSecret,
-        NewWorkspace, Revocation, Rollback, Rotation, Saved,
+        CheckBeforeSave, Edit, Filter, GRACE_DEFAULT, GRACE_LIMIT, Idempotency, NewCredential,
+        NewSecret, NewWorkspace, Revocation, Rollback, Rotation, Saved, WorkspaceEdit,
     },
     reseal::Resealed,
 };
@@ -54,6 +63,7 @@ use crate::{
     resolver::Resolver,
     runs::Runs,
     snapshot::{Overlay, Snapshot, Snapshots, signals::Notices},
+    spend::Stored,
 };
 
 /// Options for opening a registry.
@@ -87,13 +97,18 @@ pub struct Registry {
     snapshot: Arc<ArcSwap<Snapshot>>,
     /// Changes hold it shared; a backup holds it exclusively.
     gate: RwLock<()>,
+    /// Changes that are decided and wait for the commit that they share.
+    groups: Groups,
     /// Rotations since the process started, by provider.
     rotations: Mutex<HashMap<ProviderId, u64>>,
     notices: Arc<Notices>,
+    rejection_note: RejectionNote,
+    checks: LastChecks,
     duplicates: DuplicateIndex,
     declared: OnceLock<Overlaid>,
     references: References,
     links: Arc<Links>,
+    spend: SpendWriter,
     /// The installation's state that tokens were loaded from. Locked while they are loaded.
     tokens_state: tokio::sync::Mutex<Option<Arc<State>>>,
 }
@@ -108,16 +123,23 @@ impl Registry {
     /// Overlays declared credentials over the stored ones. Call it before [`Self::resolver`]; later
     /// calls have no effect.
     pub fn overlay_declared(&self, declared: Arc<DeclaredCredentials>) {
+        self.notices.adopt(declared.notices());
+        declared.store_spend_with(&self.spend.due);
         let stored = self.snapshot.clone();
         let both = Arc::new(Overlay::new(stored, declared.snapshot().clone()));
         // A second overlay is ignored.
         let _ = self.declared.set(Overlaid { declared, both });
     }
 
-    /// Waits until pending writes are on disk or have failed: run records, times of last use, and
-    /// links.
+    /// Waits until pending writes are on disk or have failed: run records, times of last use,
+    /// results of checks, rejections in traffic, links, and counts of spend.
     pub async fn flush(&self) {
+        if let Err(error) = self.store_spend(Stored::Exact).await {
+            tracing::error!(%error, "what was spent today could not be stored");
+        }
         self.store_last_used().await;
+        self.store_rejections().await;
+        self.store_checks().await;
         self.link(true).await;
         self.runs.flush().await;
     }

@@ -3,16 +3,21 @@
 //! Runs once per request, from memory alone: no storage, no key service, no lock. The choice is
 //! deterministic, and every failure is a [`Refusal`].
 
+mod budget;
+
 use std::{fmt, sync::Arc};
 
 use jiff::Timestamp;
 use keyside_config::{EnvironmentPin, ProviderId};
 
+pub use self::budget::Budget;
+use self::budget::WorkspaceBudget;
 use crate::{
     clock::Ratchet,
-    model::{CredentialId, Environment, Label, Refusal, WorkspaceId},
+    model::{CredentialId, Environment, Label, Refusal, RejectionCause, WorkspaceId},
+    runs::Used,
     secret::Secret,
-    snapshot::{Choice, Choices, CredentialEntry, Snapshots, WorkspaceEntry, signals},
+    snapshot::{Choice, Choices, CredentialEntry, Snapshots, WorkspaceEntry, signals, traffic},
 };
 
 /// What a request selects.
@@ -56,7 +61,12 @@ impl Resolver {
         entry
             .check(|| self.clock.now())
             .inspect_err(|refusal| signals::attempt(entry, *refusal))?;
-        Ok(Grant(entry.clone()))
+        let grant = Grant {
+            entry: entry.clone(),
+            workspace: WorkspaceBudget::of(workspace),
+        };
+        grant.check_budget(|| self.clock.now())?;
+        Ok(grant)
     }
 
     /// Whether the workspace exists.
@@ -134,47 +144,67 @@ impl CredentialQuery<'_> {
 /// Permission to use one version of one credential for one request. The version stays the same
 /// whatever changes meanwhile.
 #[derive(Clone)]
-pub struct Grant(Arc<CredentialEntry>);
+pub struct Grant {
+    entry: Arc<CredentialEntry>,
+    /// The workspace's own count of spend, if the workspace has limits.
+    workspace: Option<WorkspaceBudget>,
+}
 
 impl Grant {
     /// A grant for testing a version that requests may not use yet.
     pub(crate) fn on_trial(entry: CredentialEntry) -> Self {
-        Self(Arc::new(entry))
+        Self {
+            entry: Arc::new(entry),
+            workspace: None,
+        }
     }
 
     /// The workspace of the request.
     pub fn workspace(&self) -> &WorkspaceId {
-        &self.0.document.workspace
+        &self.entry.document.workspace
     }
 
     /// The provider that the secret may be sent to.
     pub fn provider(&self) -> &ProviderId {
-        &self.0.document.provider
+        &self.entry.document.provider
     }
 
     /// The credential's id.
     pub fn credential_id(&self) -> &CredentialId {
-        &self.0.document.id
+        &self.entry.document.id
     }
 
     /// The credential's label.
     pub fn label(&self) -> &Label {
-        &self.0.document.label
+        &self.entry.document.label
     }
 
     /// The credential's environment.
     pub fn environment(&self) -> Environment {
-        self.0.document.environment
+        self.entry.document.environment
     }
 
     /// The version's number, from 1.
     pub fn version(&self) -> u32 {
-        self.0.usable.as_ref().map_or(0, |usable| usable.version)
+        self.entry
+            .usable
+            .as_ref()
+            .map_or(0, |usable| usable.version)
+    }
+
+    /// The credential, for a run record.
+    pub fn used(&self) -> Used {
+        Used {
+            credential: self.credential_id().clone(),
+            version: self.version(),
+            label: self.label().clone(),
+            environment: self.environment(),
+        }
     }
 
     /// The URL that the secret may be sent to, if the provider's customers have their own.
     pub fn endpoint(&self) -> Option<&str> {
-        self.0.document.endpoint.as_deref()
+        self.entry.document.endpoint.as_deref()
     }
 
     /// Opens the secret. Once per request; about a microsecond. The plaintext is wiped when
@@ -183,21 +213,21 @@ impl Grant {
     /// # Errors
     /// [`Refusal::CredentialUndecryptable`] if the sealed bytes are not authentic for this context.
     pub fn open(&self) -> Result<Secret, Refusal> {
-        let Ok(usable) = &self.0.usable else {
+        let Ok(usable) = &self.entry.usable else {
             return Err(Refusal::CredentialUndecryptable);
         };
         usable.open().map(Secret::unsealed).map_err(|error| {
             tracing::error!(credential = %self.credential_id(), %error, "a credential cannot be opened");
-            signals::attempt(&self.0, Refusal::CredentialUndecryptable);
+            signals::attempt(&self.entry, Refusal::CredentialUndecryptable);
             Refusal::CredentialUndecryptable
         })
     }
 
-    /// Opens the credential's other secrets: staged versions and those in grace, which the provider
+    /// Opens the credential's other secrets: the versions in grace, which the provider
     /// may still know and echo. Once per response; about a microsecond each. `now` is called only
     /// if there are any. Versions that have ended are skipped; one that cannot be opened is logged.
     pub fn open_others(&self, now: impl FnOnce() -> Timestamp) -> Vec<Secret> {
-        let opened = self.0.open_others(now).into_iter();
+        let opened = self.entry.open_others(now).into_iter();
         let opened = opened.filter_map(|secret| {
             secret
                 .inspect_err(|error| {
@@ -208,16 +238,28 @@ impl Grant {
         opened.map(Secret::unsealed).collect()
     }
 
+    /// Notes that the provider accepted a request with this secret. Once per response; one atomic
+    /// load, unless the provider rejected the credential before.
+    pub fn accepted(&self) {
+        traffic::accepted(&self.entry);
+    }
+
+    /// Notes that the provider rejected this secret, which is not a refusal of one request but of
+    /// the credential. Once per response.
+    pub fn rejected(&self, cause: RejectionCause) {
+        traffic::rejected(&self.entry, cause);
+    }
+
     /// Completes once responses on this credential must be cut off; otherwise never. Waiting takes
     /// an entry in a list and no allocation.
     pub fn cut(&self) -> impl Future<Output = ()> + Send + 'static {
-        let signals = self.0.signals.clone();
+        let signals = self.entry.signals.clone();
         async move { signals.wait_for_cut().await }
     }
 
     /// Whether [`Self::cut`] has completed. One atomic load.
     pub fn is_cut(&self) -> bool {
-        self.0.signals.is_cut()
+        self.entry.signals.is_cut()
     }
 }
 

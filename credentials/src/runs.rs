@@ -1,4 +1,4 @@
-//! Run records: what credentials were used for, one record per proxied request, written behind.
+//! Run records: what credentials were used for, one per request or live check, written behind.
 //!
 //! The data plane only queues a record. A task appends queued records to a log in blocks, at most
 //! 100 ms or 1,000 records late; records beyond the retention are removed first. While records
@@ -6,6 +6,8 @@
 
 mod block;
 mod erase;
+mod figures;
+mod kind;
 mod search;
 mod writer;
 
@@ -19,18 +21,19 @@ use std::{
 
 use jiff::Timestamp;
 use keyside_config::{ProviderId, WhenFull};
-use keyside_store::{Memory, RunLog, StorageError};
+use keyside_store::{Memory, RunLog};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, mpsc, oneshot};
 
-use self::{
-    block::Block,
-    erase::ErasedWorkspaces,
-    writer::{MAX_QUEUED_RECORDS, Writer},
-};
 pub use self::{
     block::{StoredRun, StoredUse},
-    search::RunFilter,
+    figures::{Dimension, DimensionError, Figures, Group, GroupFigures, Percentiles, RunFigures},
+    kind::{RunKind, RunKindError},
+    search::{RunFilter, RunPage, RunPosition, RunPositionError},
+};
+use self::{
+    erase::ErasedWorkspaces,
+    writer::{MAX_QUEUED_RECORDS, Writer},
 };
 use crate::model::{CredentialId, Environment, Label, WorkspaceId};
 
@@ -41,6 +44,8 @@ pub struct Run {
     pub at: Timestamp,
     /// The request's id in responses and logs.
     pub request_id: Box<str>,
+    /// What it was made for.
+    pub kind: RunKind,
     /// The workspace.
     pub workspace: WorkspaceId,
     /// The provider; `None` for a refusal of a request that names no known one.
@@ -70,6 +75,8 @@ pub struct Run {
 pub struct Used {
     /// The credential's id.
     pub credential: CredentialId,
+    /// The number of the version whose secret was sent, from 1.
+    pub version: u32,
     /// The label at that time.
     pub label: Label,
     /// The environment.
@@ -89,6 +96,20 @@ pub struct Tokens {
     pub cache_write: Option<u64>,
     /// Output tokens that were used for reasoning.
     pub reasoning: Option<u64>,
+}
+
+impl Tokens {
+    /// Input and output together; `None` if the provider reported neither.
+    pub fn total(self) -> Option<u64> {
+        match (self.input, self.output) {
+            (None, None) => None,
+            (input, output) => Some(
+                input
+                    .unwrap_or_default()
+                    .saturating_add(output.unwrap_or_default()),
+            ),
+        }
+    }
 }
 
 /// The run records. Cheap to clone.
@@ -207,17 +228,6 @@ impl Runs {
         self.shared.failing.load(Ordering::Relaxed) && self.shared.refusing.load(Ordering::Relaxed)
     }
 
-    /// The latest runs that match, newest first; fewer if storage fails. May read all kept records
-    /// to find `limit` matches.
-    pub async fn search(&self, limit: usize, filter: &RunFilter) -> Vec<StoredRun> {
-        let mut runs = Vec::new();
-        if let Err(error) = self.shared.read_back(limit, filter, &mut runs).await {
-            tracing::warn!(%error, "the run records cannot be read");
-        }
-        runs.truncate(limit);
-        runs
-    }
-
     /// When a request last used the credential.
     pub fn last_used(&self, credential: &CredentialId) -> Option<Timestamp> {
         let last_used = self
@@ -253,36 +263,6 @@ impl Shared {
             last_used: RwLock::default(),
             erased: ErasedWorkspaces::new(erased),
         })
-    }
-
-    /// Reads blocks backwards until there are enough matches.
-    async fn read_back(
-        &self,
-        limit: usize,
-        filter: &RunFilter,
-        runs: &mut Vec<StoredRun>,
-    ) -> Result<(), StorageError> {
-        let mut position = self.log.last().await?;
-        while position > 0 && runs.len() < limit {
-            let found = self.log.read(position, 1).await?;
-            match found.first().filter(|(at, _)| *at == position) {
-                Some((_, block)) => {
-                    let block = Block::read(block);
-                    let passing = block.runs().filter(|run| filter.passes(run));
-                    runs.extend(passing.rev());
-                }
-                // Either the beginning of the log, or a gap from damage.
-                None if position <= self.first_block().await? => break,
-                None => {}
-            }
-            position -= 1;
-        }
-        Ok(())
-    }
-
-    async fn first_block(&self) -> Result<u64, StorageError> {
-        let oldest = self.log.read(1, 1).await?;
-        Ok(oldest.first().map_or(u64::MAX, |(first, _)| *first))
     }
 
     fn note_last_use(&self, runs: impl Iterator<Item = (CredentialId, Timestamp)>) {

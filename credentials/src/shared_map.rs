@@ -136,9 +136,17 @@ impl<K: Hash + Eq + Clone, V: Clone> Node<K, V> {
         Self::Branch(Arc::new(parts.map(|part| {
             match part.len() > LEAF && depth + 1 < LEVELS {
                 true => Self::split(part, depth + 1, hasher),
-                false => Self::Leaf(part.into()),
+                false => Self::leaf(part),
             }
         })))
+    }
+
+    /// Empty leaves share one allocation: a branch has many of them.
+    fn leaf(entries: Vec<(K, V)>) -> Self {
+        Self::Leaf(match entries.is_empty() {
+            true => Arc::default(),
+            false => entries.into(),
+        })
     }
 }
 
@@ -176,7 +184,7 @@ impl<K, V> Clone for Node<K, V> {
 impl<K, V> Default for SharedMap<K, V> {
     fn default() -> Self {
         Self {
-            root: Node::Leaf(Arc::new([])),
+            root: Node::Leaf(Arc::default()),
             hasher: RandomState::new(),
             len: 0,
         }

@@ -9,6 +9,7 @@ mod load;
 mod lost;
 mod overlay;
 pub(crate) mod signals;
+pub(crate) mod traffic;
 mod vault_secret;
 
 use std::{
@@ -34,6 +35,7 @@ use crate::{
     sealing::{SealError, SealingKey},
     shared_map::SharedMap,
     source::SourceReference,
+    spend::Meter,
 };
 
 /// All workspaces.
@@ -55,6 +57,8 @@ pub(crate) struct WorkspaceEntry {
     pub(crate) credentials: SharedMap<CredentialId, Arc<CredentialEntry>>,
     /// Credentials whose records cannot be read; disjoint from `credentials`.
     pub(crate) lost: SharedMap<CredentialId, Lost>,
+    /// What requests with its credentials have spent; shared by all entries of the workspace.
+    pub(crate) spend: Arc<Meter>,
     providers: HashMap<ProviderId, Choices>,
 }
 
@@ -82,7 +86,7 @@ pub(crate) struct CredentialEntry {
     /// Shared by all entries of the credential.
     pub(crate) signals: Arc<Signals>,
     /// Other versions that are not destroyed, with the keys that open them.
-    others: Vec<(u32, Arc<SealingKey>)>,
+    others: Box<[(u32, Arc<SealingKey>)]>,
     /// The previous secret, if it is kept elsewhere.
     previous: Option<Arc<PreviousSecret>>,
     /// The state of the secret's source, if it is kept elsewhere.
@@ -134,10 +138,10 @@ pub(crate) struct Usable {
     pub(crate) version: u32,
     key: Arc<SealingKey>,
     /// Built once per change instead of once per request.
-    associated_data: Vec<u8>,
-    sealed: Vec<u8>,
+    associated_data: Box<[u8]>,
+    sealed: Arc<[u8]>,
     /// Opened on first access, which a start does not need.
-    metadata: OnceLock<Option<SecretMetadata>>,
+    metadata: OnceLock<Option<Box<SecretMetadata>>>,
 }
 
 impl Snapshot {
@@ -201,6 +205,7 @@ impl WorkspaceEntry {
             damage,
             credentials: SharedMap::default(),
             lost: lost.collect(),
+            spend: Arc::default(),
             providers: HashMap::new(),
         };
         for credential in credentials {
@@ -230,6 +235,15 @@ impl WorkspaceEntry {
     /// This workspace as of a state of its chain.
     pub(crate) fn at(mut self, state: Arc<State>) -> Self {
         self.at = Some(state);
+        self
+    }
+
+    /// This workspace with the counts of its previous entry, if that is the same workspace.
+    fn counting_with(mut self, before: Option<&Self>) -> Self {
+        let incarnation = self.document.incarnation;
+        if let Some(before) = before.filter(|it| it.document.incarnation == incarnation) {
+            self.spend = before.spend.clone();
+        }
         self
     }
 
@@ -312,11 +326,13 @@ impl CredentialEntry {
     /// An entry that uses another version than the current one, to test it before it becomes
     /// current.
     pub(crate) fn of_version(
-        document: CredentialDocument,
+        mut document: CredentialDocument,
         version: u32,
         keys: &impl Keys,
         signals: Arc<Signals>,
     ) -> Self {
+        // serde reserves space for four versions, and most credentials have one.
+        document.versions.shrink_to_fit();
         let usable = Usable::new(&document, version, keys).map_err(Unusable::Damaged);
         let others = others(&document, version, keys);
         let mut entry = Self {
@@ -345,7 +361,7 @@ impl CredentialEntry {
             document,
             usable: Err(why),
             signals,
-            others: Vec::new(),
+            others: Box::default(),
             previous: None,
             declared: None,
         }
@@ -376,9 +392,10 @@ impl CredentialEntry {
         let usable = self.usable.as_ref().ok()?;
         let open = || {
             let version = self.document.version(usable.version)?;
-            self.document.open_metadata_with(version, &usable.key).ok()
+            let opened = self.document.open_metadata_with(version, &usable.key);
+            opened.ok().map(Box::new)
         };
-        usable.metadata.get_or_init(open).as_ref()
+        usable.metadata.get_or_init(open).as_deref()
     }
 
     /// Opens the secrets of other versions that are not destroyed yet. `now` is called only if
@@ -425,12 +442,12 @@ impl CredentialEntry {
     }
 }
 
-/// Versions other than `used` that still have sealed bytes: staged or in grace.
+/// Versions other than `used` that still have sealed bytes: those in grace.
 fn others(
     document: &CredentialDocument,
     used: u32,
     keys: &impl Keys,
-) -> Vec<(u32, Arc<SealingKey>)> {
+) -> Box<[(u32, Arc<SealingKey>)]> {
     let others = document.versions.iter();
     let others = others.filter(|version| version.number != used && version.destroyed_at.is_none());
     let with_key = others.filter_map(|version| {
@@ -454,7 +471,8 @@ impl Usable {
             version: version.number,
             associated_data: document
                 .secret_context(version.number)
-                .associated_data(key.installation()),
+                .associated_data(key.installation())
+                .into(),
             sealed: version.sealed.clone(),
             metadata: OnceLock::new(),
             key,

@@ -62,6 +62,17 @@ impl ListenerPolicy {
         }
     }
 
+    /// For requests that this process makes itself: any workspace, any environment. Who may make
+    /// them is decided before.
+    pub(crate) fn in_process(proxy: &Proxy) -> Self {
+        Self {
+            hosts: None,
+            workspaces: Vec::new(),
+            environment: EnvironmentPin::Any,
+            tag_headers: proxy.tag_headers.clone(),
+        }
+    }
+
     /// The environment setting of the listener.
     pub(crate) fn pin(&self) -> EnvironmentPin {
         self.environment

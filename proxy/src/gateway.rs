@@ -23,7 +23,6 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Instant,
 };
 
 pub(crate) use body::Body;
@@ -31,9 +30,10 @@ use http::{
     HeaderValue, Method, Request, Response, StatusCode, Version, header, request::Parts as Head,
 };
 use hyper::{body::Incoming, upgrade::OnUpgrade};
-use keyside_config::{ErrorShape, Route, Settings};
+use keyside_config::{Catalogue, ErrorShape, Provider, Route, Settings};
 use keyside_credentials::{
-    Clock, CredentialQuery, Grant, RequestContext, RequestId, Resolver, Secret, runs::Runs,
+    Clock, CredentialQuery, Grant, RequestContext, RequestId, Resolver, Secret,
+    runs::{RunKind, Runs},
 };
 use parsed_head::ParsedHead;
 
@@ -52,7 +52,7 @@ use crate::{
     refusal::{Refusal, RefusalBudget, Sent},
     relay::{self, ResponsePipeline},
     request_body::RequestBody,
-    request_record::{Arrival, RequestRecord},
+    request_record::{Arrival, InProcess, RequestRecord},
     route::{self, RequestPath},
     scrub::Scrub,
     upgrade::{self, Offer},
@@ -139,6 +139,7 @@ impl Gateway {
             runs: dependencies.runs.clone(),
             clock: dependencies.clock.clone(),
             refusals: RefusalBudget::default(),
+            unknown_tokens: dependencies.settings.proxy.limits.unknown_tokens,
         };
         Self {
             settings: dependencies.settings.clone(),
@@ -161,22 +162,14 @@ impl Gateway {
         in_flight: InFlightGuard,
         known_peer: bool,
     ) -> Response<Body> {
-        let arrival = Arrival {
-            request_id: RequestId::next(),
-            at: Instant::now(),
-        };
+        let arrival = Arrival::now(RequestId::next());
         let (head, body) = request.into_parts();
         let body = in_flight.body(body);
         let body = RequestBody::new(&head, body, self.settings.proxy.deadlines.body_idle);
         let over_http1 = head.version < Version::HTTP_2;
-        let mut response = match self.check(&head, known_peer, arrival, in_flight) {
-            ControlFlow::Continue((permit, in_flight)) => {
-                let context = permit.context.clone();
-                let forwarding = self.forward(permit, head, body, arrival, in_flight);
-                context.run(forwarding).await
-            }
-            ControlFlow::Break(response) => response,
-        };
+        let mut response = self
+            .respond((head, body), known_peer, arrival, in_flight)
+            .await;
         // hyper closes an HTTP/1.1 connection after this header. On HTTP/2 the connection sends
         // GOAWAY instead.
         let leaving = over_http1 && self.drain.has_begun();
@@ -186,6 +179,39 @@ impl Gateway {
                 .insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         response
+    }
+
+    /// All steps of one request, whether it came over a connection or from this process.
+    pub(crate) async fn respond(
+        &self,
+        (head, body): (Head, RequestBody),
+        known_peer: bool,
+        arrival: Arrival,
+        in_flight: InFlightGuard,
+    ) -> Response<Body> {
+        match self.check(&head, known_peer, arrival, in_flight) {
+            ControlFlow::Continue((permit, in_flight)) => {
+                let context = permit.context.clone();
+                let forwarding = self.forward(permit, head, body, arrival, in_flight);
+                context.run(forwarding).await
+            }
+            ControlFlow::Break(response) => response,
+        }
+    }
+
+    /// The provider with this id, if the catalogue has it.
+    pub(crate) fn provider(&self, id: &str) -> Option<&Arc<Provider>> {
+        let destination = self.destinations.get(id)?;
+        Some(&destination.provider)
+    }
+
+    pub(crate) fn catalogue(&self) -> &Catalogue {
+        &self.settings.catalogue
+    }
+
+    /// The admin app's public URL, which links begin with.
+    pub(crate) fn links(&self) -> Option<&str> {
+        self.links.as_deref()
     }
 
     /// Permits a request or answers it at once. A refusal is written from what `permit` read and
@@ -311,7 +337,11 @@ impl Gateway {
         let held = (in_flight, quota_permit);
         let mut record =
             RequestRecord::begin(grant, destination, self.ledger.clone(), arrival, held);
-        record.tag_with(run_id, tag);
+        // Only code in this process can add an extension: a client's request never has one.
+        let kind = head.extensions.remove::<RunKind>().unwrap_or_default();
+        record.tag_with(kind, run_id, tag);
+        record.report_to(head.extensions.remove::<InProcess>());
+        record.is_metered = metered;
         let client = head.extensions.remove::<OnUpgrade>();
         let sent = self
             .send(&record, &rest, upgrade, head, body, &secret)
@@ -390,12 +420,12 @@ impl Gateway {
                 match offer.is_some_and(|offer| offer.allows(agreed)) {
                     true => Ok(answer),
                     false => Err(Failure {
-                        refusal: Refusal::UpstreamUnreachable(Sent::Perhaps),
                         cause: Some(
                             "the upstream accepted a WebSocket extension or subprotocol that it \
                              was not offered"
                                 .into(),
                         ),
+                        ..Refusal::UpstreamUnreachable(Sent::Perhaps).into()
                     }),
                 }
             }

@@ -11,7 +11,7 @@ use http::{
     request::Parts,
     uri::{PathAndQuery, Uri},
 };
-use keyside_config::{AcceptEncoding, Auth};
+use keyside_config::{AcceptEncoding, Auth, RESERVED};
 use keyside_credentials::Secret;
 use percent_encoding::percent_encode;
 use zeroize::Zeroizing;
@@ -19,7 +19,7 @@ use zeroize::Zeroizing;
 use crate::{
     destination::Destination,
     hop::{is_handshake, list_contains, list_values, may_forward, nominated, retain},
-    query::{self, RESERVED},
+    query,
     refusal::Refusal,
 };
 

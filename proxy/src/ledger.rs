@@ -15,6 +15,8 @@ pub(crate) struct Ledger {
     pub(crate) runs: Runs,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) refusals: RefusalBudget,
+    /// What a request whose usage stays unknown counts towards a limit on tokens.
+    pub(crate) unknown_tokens: u64,
 }
 
 impl Ledger {

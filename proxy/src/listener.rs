@@ -16,8 +16,8 @@ use std::{
 };
 
 use async_trait::async_trait;
-use keyside_config::{ListenAddress, Listener};
-use keyside_credentials::LiveCheck;
+use keyside_config::{CheckKind, ListenAddress, Listener};
+use keyside_credentials::{LiveCheck, preview::Preview};
 use pingora_core::{
     listeners::{L4BufferSettings, ListenerConfig},
     server::{ListenFds, ShutdownWatch},
@@ -30,6 +30,7 @@ use crate::{
     connection::Connections,
     destination::{Destinations, SharedResources},
     gateway::{Dependencies, Gateway},
+    preview::InProcessPreview,
     probe::Probe,
     quota::Quota,
     reclaim::MemoryReclaimer,
@@ -44,6 +45,10 @@ pub struct Bound {
     /// Verifies keys with their providers, over the same path as requests. Belongs to a single
     /// runtime.
     pub live_check: Arc<dyn LiveCheck>,
+    /// The same with a minimal prompt, which costs a few tokens.
+    pub prompt_check: Arc<dyn LiveCheck>,
+    /// Sends prompts of people through all steps of a request. Belongs to a single runtime.
+    pub preview: Arc<dyn Preview>,
 }
 
 /// Why the data plane cannot listen.
@@ -93,10 +98,26 @@ pub fn bind(dependencies: &Dependencies) -> Result<Bound, BindError> {
     let shared = SharedResources::new(catalogue, proxy, &dependencies.egress, requests.clone());
     let destinations =
         || Destinations::new(catalogue, &proxy.deadlines, &dependencies.metrics, &shared);
+    let checked = Arc::new(destinations());
+    let probe = |kind| {
+        let (runs, clock) = (dependencies.runs.clone(), dependencies.clock.clone());
+        Probe::new(checked.clone(), runs, clock, kind)
+    };
     let mut bound = Bound {
         addresses: Vec::new(),
         services: Vec::new(),
-        live_check: Arc::new(Probe::new(destinations())),
+        live_check: Arc::new(probe(CheckKind::Request)),
+        prompt_check: Arc::new(probe(CheckKind::Prompt)),
+        preview: Arc::new(InProcessPreview::new(
+            Gateway::new(
+                dependencies,
+                ListenerPolicy::in_process(proxy),
+                destinations(),
+                requests.clone(),
+            ),
+            connection_limit.clone(),
+            dependencies.drain.clone(),
+        )),
     };
     for listener in &proxy.listeners {
         let socket = Socket::bind(listener, &proxy.listeners)?;

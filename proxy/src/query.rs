@@ -6,7 +6,6 @@
 use std::borrow::Cow;
 
 use keyside_config::{CredentialNames, NormalName};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC};
 
 use crate::overrides::is_override_parameter;
 
@@ -32,14 +31,6 @@ fn may_forward(parameter: &str, credentials: &CredentialNames) -> bool {
         credentials.include(name) || is_override_parameter(name)
     })
 }
-
-/// What is percent-encoded in a query's value: everything except the unreserved characters of RFC
-/// 3986 (section 2.3).
-pub(crate) const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~');
 
 #[cfg(test)]
 mod tests {

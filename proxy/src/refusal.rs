@@ -61,6 +61,17 @@ impl From<credentials::Refusal> for Refusal {
     }
 }
 
+/// What a refused client is told.
+#[derive(Clone, Debug)]
+pub(crate) struct Explanation {
+    pub(crate) code: &'static str,
+    pub(crate) status: StatusCode,
+    /// What is wrong, and what to do about it.
+    pub(crate) message: String,
+    /// A link to the page where a person can fix it, or a text without an admin app.
+    pub(crate) remediation: String,
+}
+
 /// What the message of a refusal may use. `workspace` is set only if the text can be a workspace
 /// id: anything else in its place may be a key that was pasted there.
 #[derive(Default)]
@@ -144,7 +155,8 @@ impl Refusal {
                 let status = match refusal {
                     // Claude Code, Gemini CLI and LangChain read 404 as "no such model".
                     C::WorkspaceUnknown | C::LabelUnknown => StatusCode::BAD_REQUEST,
-                    C::EnvironmentNotAllowed => StatusCode::FORBIDDEN,
+                    // SDKs do not retry 403.
+                    C::EnvironmentNotAllowed | C::BudgetExhausted(_) => StatusCode::FORBIDDEN,
                     C::CredentialMissing
                     | C::CredentialRevoked
                     | C::CredentialExpired
@@ -195,12 +207,33 @@ impl Refusal {
         )
     }
 
+    /// For a request that was permitted: whether the provider may have got it.
+    pub(crate) fn may_have_been_sent(self) -> bool {
+        matches!(
+            self,
+            Self::UpstreamUnreachable(Sent::Perhaps)
+                | Self::UpstreamTimeout(Wait::FirstByte)
+                | Self::Credential(credentials::Refusal::CredentialRevoked)
+        )
+    }
+
     /// The message for a person: what is wrong and what to do about it.
     pub(crate) fn message(self, context: &RefusalContext<'_>) -> String {
         messages::message(self, context)
     }
 
-    /// The response to the client, in the provider's own error shape.
+    /// What a client is told, in whichever shape.
+    pub(crate) fn explain(self, links: Option<&str>, context: &RefusalContext<'_>) -> Explanation {
+        Explanation {
+            code: self.code(),
+            status: self.status(),
+            message: self.message(context),
+            remediation: messages::remediation(self, links, context),
+        }
+    }
+
+    /// The response to the client, in the provider's own error shape. Its extensions have the
+    /// [`Explanation`], for a caller in this process.
     pub(crate) fn respond(
         self,
         links: Option<&str>,
@@ -211,20 +244,22 @@ impl Refusal {
             .shape
             .or(context.provider.map(|provider| provider.error));
         let shape = shape.unwrap_or(ErrorShape::OpenAi);
+        let explanation = self.explain(links, context);
         let body = shape::body(
             shape,
             &shape::Report {
-                status: self.status(),
-                code: self.code(),
-                message: &self.message(context),
-                remediation: &messages::remediation(self, links, context),
+                status: explanation.status,
+                code: explanation.code,
+                message: &explanation.message,
+                remediation: &explanation.remediation,
                 request_id: request_id.as_str(),
                 target: context.target.as_ref(),
             },
         );
         let mut response = Response::new(body);
-        *response.status_mut() = self.status();
+        *response.status_mut() = explanation.status;
         self.headers(shape, request_id, response.headers_mut());
+        response.extensions_mut().insert(explanation);
         response
     }
 

@@ -67,7 +67,9 @@ impl ResponsePipeline {
     pub(crate) fn pass(&mut self, chunk: Bytes) -> Bytes {
         self.record.chunk_received();
         self.meter.push(&chunk);
-        self.scrub.push(chunk)
+        let passed = self.scrub.push(chunk);
+        self.record.chunk_passed(&passed);
+        passed
     }
 }
 

@@ -4,18 +4,18 @@
 //! writes it, so it is written exactly once: a run record, metrics and a log line.
 
 use std::{
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
 
 use keyside_credentials::{
     Grant, RequestId, Timestamp,
-    runs::{Run, Tokens, Used},
+    runs::{Run, RunKind, Tokens},
 };
 
 use crate::{
     activity::InFlightGuard, destination::Destination, ledger::Ledger, metrics::Outcome,
-    quota::QuotaPermit,
+    quota::QuotaPermit, rejection::ErrorResponse,
 };
 
 /// When a request's head arrived, and the id that it was given.
@@ -23,6 +23,27 @@ use crate::{
 pub(crate) struct Arrival {
     pub(crate) request_id: RequestId,
     pub(crate) at: Instant,
+}
+
+impl Arrival {
+    pub(crate) fn now(request_id: RequestId) -> Self {
+        Self {
+            request_id,
+            at: Instant::now(),
+        }
+    }
+}
+
+/// Marks a request that this process makes itself, a preview, as an extension of its head. Gets
+/// the run record when the request ends.
+#[derive(Clone, Default)]
+pub(crate) struct InProcess(Arc<OnceLock<Run>>);
+
+impl InProcess {
+    /// The record, once the request has ended.
+    pub(crate) fn run(&self) -> Option<&Run> {
+        self.0.get()
+    }
 }
 
 /// The record of one request that was granted a credential.
@@ -33,13 +54,22 @@ pub(crate) struct RequestRecord {
     pub(crate) request_id: RequestId,
     at: Timestamp,
     started: Instant,
+    kind: RunKind,
     run_id: Option<Box<str>>,
     tag: Option<Box<str>>,
     status: u16,
     first_byte: Option<Duration>,
     tokens: Tokens,
+    /// Whether the provider reports token counts for requests of this route.
+    pub(crate) is_metered: bool,
+    /// False if it is certain that the provider did not get the request.
+    may_have_been_sent: bool,
     outcome: Outcome,
     refused: Option<Box<RefusalDetails>>,
+    /// Set if the response may reject the key.
+    error: Option<Box<ErrorResponse>>,
+    /// `None` for a runner's request.
+    in_process: Option<InProcess>,
     /// Counts the request as in flight for its connection and for the drain.
     pub(crate) in_flight: InFlightGuard,
     /// Its share of `proxy.limits.requests`.
@@ -64,29 +94,47 @@ impl RequestRecord {
         (in_flight, quota_permit): (InFlightGuard, QuotaPermit),
     ) -> Self {
         ledger.metrics.streams.inc();
+        let at = ledger.clock.now();
+        grant.count_request(at);
         Self {
-            at: ledger.clock.now(),
+            at,
             grant,
             destination,
             ledger,
             request_id: arrival.request_id,
             started: arrival.at,
+            kind: RunKind::Traffic,
             run_id: None,
             tag: None,
             status: 0,
             first_byte: None,
             tokens: Tokens::default(),
+            is_metered: false,
+            may_have_been_sent: true,
             outcome: Outcome::ClientClosed,
             refused: None,
+            error: None,
+            in_process: None,
             in_flight,
             _quota_permit: quota_permit,
         }
     }
 
-    /// Adds the caller's run id and tag to the run record.
-    pub(crate) fn tag_with(&mut self, run_id: Option<Box<str>>, tag: Option<Box<str>>) {
+    /// Adds what the request was made for, and the caller's run id and tag, to the run record.
+    pub(crate) fn tag_with(
+        &mut self,
+        kind: RunKind,
+        run_id: Option<Box<str>>,
+        tag: Option<Box<str>>,
+    ) {
+        self.kind = kind;
         self.run_id = run_id;
         self.tag = tag;
+    }
+
+    /// Has the run record given to the part of this process that made the request.
+    pub(crate) fn report_to(&mut self, in_process: Option<InProcess>) {
+        self.in_process = in_process;
     }
 
     /// Called when the request is handed to the upstream connection; observes Keyside's own
@@ -103,6 +151,11 @@ impl RequestRecord {
         self.outcome = Outcome::Unanswered;
     }
 
+    /// Called when the provider certainly did not get the request.
+    pub(crate) fn not_sent(&mut self) {
+        self.may_have_been_sent = false;
+    }
+
     /// Called when Keyside sends a refusal, whose message is `remedy`.
     pub(crate) fn refused(&mut self, code: &'static str, cause: Option<String>, remedy: String) {
         self.refused = Some(Box::new(RefusalDetails {
@@ -115,6 +168,17 @@ impl RequestRecord {
     /// Called when the head of the response has arrived.
     pub(crate) fn answered(&mut self, status: u16) {
         self.status = status;
+        match status {
+            101 | 200..=299 => self.grant.accepted(),
+            _ => self.error = ErrorResponse::of(status),
+        }
+    }
+
+    /// Called for each chunk of the response body that goes to the client, after redaction.
+    pub(crate) fn chunk_passed(&mut self, chunk: &[u8]) {
+        if let Some(error) = &mut self.error {
+            error.push(chunk);
+        }
     }
 
     /// Called for each chunk of the response body.
@@ -159,6 +223,17 @@ impl RequestRecord {
         }
     }
 
+    /// The tokens that count towards limits. Where the provider reported none although it may have
+    /// charged for the request, `proxy.limits.unknown_tokens`.
+    fn charged_tokens(&self) -> u64 {
+        let may_be_charged = self.is_metered && self.may_have_been_sent && self.status < 400;
+        let unknown = || match may_be_charged {
+            true => self.ledger.unknown_tokens,
+            false => 0,
+        };
+        self.tokens.total().unwrap_or_else(unknown)
+    }
+
     /// Logs one line for every request, so that its request id leads to any failure and the cause.
     fn log(&self, latency: Duration) {
         let refused = self.refused.as_deref();
@@ -173,6 +248,8 @@ impl RequestRecord {
                     workspace = self.grant.workspace().as_str(),
                     provider = self.destination.provider.id.as_str(),
                     credential = self.grant.credential_id().as_str(),
+                    environment = self.grant.environment().as_str(),
+                    kind = self.kind.as_str(),
                     status = self.status,
                     outcome = self.outcome.as_str(),
                     code = refused.map(|refused| refused.code),
@@ -194,17 +271,22 @@ impl RequestRecord {
         }
     }
 
+    /// Notes on the credential whether the provider rejected its key.
+    fn note_rejection(&self) {
+        let error = self.error.as_ref();
+        if let Some(cause) = error.and_then(|error| error.cause()) {
+            self.grant.rejected(cause);
+        }
+    }
+
     fn run(&mut self, latency: Duration) -> Run {
         Run {
             at: self.at,
             request_id: self.request_id.as_str().into(),
+            kind: self.kind,
             workspace: self.grant.workspace().clone(),
             provider: Some(self.destination.provider.id.clone()),
-            used: Some(Used {
-                credential: self.grant.credential_id().clone(),
-                label: self.grant.label().clone(),
-                environment: self.grant.environment(),
-            }),
+            used: Some(self.grant.used()),
             refused: None,
             status: self.status,
             outcome: self.outcome.as_str(),
@@ -228,13 +310,21 @@ impl Drop for RequestRecord {
             metrics.first_byte.observe(first_byte.as_secs_f64());
         }
         metrics.metered(self.tokens);
+        let clock = &self.ledger.clock;
+        self.grant
+            .count_tokens(self.charged_tokens(), || clock.now());
         self.ledger.metrics.streams.dec();
         self.log(latency);
+        self.note_rejection();
         let run = self.run(latency);
+        if let Some(InProcess(slot)) = self.in_process.take() {
+            // A request ends once.
+            let _ = slot.set(run.clone());
+        }
         self.ledger.runs.record(run);
     }
 }
 
-fn micros(duration: Duration) -> u64 {
+pub(crate) fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }

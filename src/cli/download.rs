@@ -11,11 +11,11 @@ use std::{
 use hyper::Method;
 
 use super::Failure;
-use crate::client::{Client, IncomingFile};
+use crate::client::{Client, IncomingBody};
 
 /// A download in progress.
 pub(crate) struct Download {
-    incoming: IncomingFile,
+    incoming: IncomingBody,
     file: File,
     written: NewFile,
 }

@@ -21,6 +21,11 @@ impl Output {
         }
     }
 
+    /// Whether results are printed as JSON.
+    pub(crate) fn is_json(&self) -> bool {
+        self.json
+    }
+
     /// Prints `value` as JSON, or the text that `text` returns for people.
     pub(crate) fn print<T: Serialize>(
         &self,

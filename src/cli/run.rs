@@ -1,18 +1,17 @@
 //! `keyside run`: the requests that keys were used for, and refused ones. Never their content.
 
-use clap::{Args, Subcommand, builder::PossibleValuesParser};
-use jiff::{civil::DateTime, tz::TimeZone};
-use keyside_config::{ProviderId, Sources};
-use keyside_credentials::{Clock, Label, SystemClock, Timestamp, WorkspaceId};
+mod figures;
+mod filters;
+
+use clap::{Args, Subcommand};
+use keyside_config::Sources;
 use serde_json::json;
 
+use self::{figures::Figures, filters::Filters};
 use super::{
     Admin, Failure, Output,
-    duration::duration,
-    items::{escaped, filter},
-    provider,
+    items::{self, escaped},
     table::{Table, field_cell},
-    workspace,
 };
 
 /// The commands on runs.
@@ -22,43 +21,18 @@ pub(crate) enum Run {
     List(Box<List>),
     /// Show everything about one run
     Show(Show),
+    /// Sum up the matching runs: errors, latency, tokens
+    Figures(Box<Figures>),
 }
 
 /// `keyside run list`.
 #[derive(Args)]
 pub(crate) struct List {
-    /// Only of this workspace
-    #[arg(long, short)]
-    workspace: Option<WorkspaceId>,
-    /// Only of this provider
-    #[arg(long, short)]
-    provider: Option<ProviderId>,
-    /// Only with the key that has this label
-    #[arg(long, short)]
-    label: Option<Label>,
-    /// Only with this id, as the runner sent it in X-Keyside-Run
-    #[arg(long, value_name = "ID")]
-    run_id: Option<String>,
-    /// Only with this tag, as the runner sent it in X-Keyside-Tag
-    #[arg(long)]
-    tag: Option<String>,
-    /// Only with this status, such as 429: the provider's, or Keyside's for refusals; 0 without a
-    /// response
-    #[arg(long, short, value_parser = clap::value_parser!(u16).range(0..=599))]
-    status: Option<u16>,
-    /// Only with this outcome: forwarded, or refused with this code
-    #[arg(long, short, value_parser = PossibleValuesParser::new(keyside_proxy::outcomes()))]
-    outcome: Option<String>,
-    /// Only since this time: as this command shows times, as 2027-01-31T00:00:00Z, or as an age
-    /// such as 2h
-    #[arg(long, value_name = "TIME", value_parser = moment)]
-    since: Option<Timestamp>,
-    /// Only before this time, in the same formats
-    #[arg(long, value_name = "TIME", value_parser = moment)]
-    until: Option<Timestamp>,
-    /// Maximum number of runs, 1 to 1000
-    #[arg(long, short = 'n', default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=1000))]
-    limit: u16,
+    #[command(flatten)]
+    filters: Filters,
+    /// Maximum number of runs, 1 to 100000
+    #[arg(long, short = 'n', default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    limit: u32,
     #[command(flatten)]
     admin: Admin,
 }
@@ -76,41 +50,25 @@ pub(crate) async fn run(run: Run, sources: &Sources, output: &Output) -> Result<
     match run {
         Run::List(list) => list.run(sources, output).await,
         Run::Show(show) => show.run(sources, output).await,
+        Run::Figures(figures) => figures.run(sources, output).await,
     }
 }
 
 impl List {
     async fn run(&self, sources: &Sources, output: &Output) -> Result<(), Failure> {
         let client = self.admin.client(sources)?;
-        if let Some(workspace) = &self.workspace {
-            workspace::expect(&client, workspace).await?;
-        }
-        let path = format!("{RUNS}?limit={}{}", self.limit, self.query());
-        let page = client.get(&path).await?;
-        let items = page["items"].as_array().map_or(&[][..], Vec::as_slice);
-        if let (Some(id), true) = (&self.provider, items.is_empty()) {
-            provider::find(&client, id.as_str()).await?;
+        self.filters.expect_workspace(&client).await?;
+        let filters = self.filters.query();
+        let found = items::list(&client, RUNS, &filters, self.limit as usize).await?;
+        let items = &found.items[..];
+        if items.is_empty() {
+            self.filters.expect_provider(&client).await?;
         }
         let shown = json!({ "items": items, "nextCursor": null });
         output.print(&shown, |output| match items.is_empty() {
             true => "No runs match.\n".to_owned(),
             false => output.table(&Table::of_items(items, COLUMNS)),
         })
-    }
-
-    fn query(&self) -> String {
-        [
-            filter("workspaceId", &self.workspace),
-            filter("provider", &self.provider),
-            filter("label", &self.label),
-            filter("runId", &self.run_id),
-            filter("tag", &self.tag),
-            filter("status", &self.status),
-            filter("outcome", &self.outcome),
-            filter("since", &self.since),
-            filter("until", &self.until),
-        ]
-        .concat()
     }
 }
 
@@ -131,33 +89,16 @@ impl Show {
     }
 }
 
-/// Parses a time, or an age such as `2h`. A time without a zone is in the system's, as `run list`
-/// shows them.
-fn moment(text: &str) -> Result<Timestamp, String> {
-    if let Ok(at) = text.parse() {
-        return Ok(at);
-    }
-    let shown = text.parse::<DateTime>();
-    if let Some(at) = shown
-        .ok()
-        .and_then(|at| at.to_zoned(TimeZone::system()).ok())
-    {
-        return Ok(at.timestamp());
-    }
-    let expected = "expected a time such as \"2027-01-31 00:00:00\" or 2027-01-31T00:00:00Z, or a number and s, m, h or d, such as 2h";
-    let ago = duration(text).map_err(|_| expected.to_owned())?;
-    let at = SystemClock.now().checked_sub(ago);
-    at.map_err(|_| expected.to_owned())
-}
-
 const RUNS: &str = "/api/runs";
 
 /// Headings, and the fields of a run below them.
-const COLUMNS: [(&str, &str); 12] = [
+const COLUMNS: [(&str, &str); 14] = [
     ("AT", "at"),
     ("WORKSPACE", "workspaceId"),
     ("PROVIDER", "provider"),
     ("LABEL", "label"),
+    ("ENVIRONMENT", "environment"),
+    ("KIND", "kind"),
     ("STATUS", "status"),
     ("OUTCOME", "outcome"),
     ("MS", "latencyMs"),
@@ -169,13 +110,15 @@ const COLUMNS: [(&str, &str); 12] = [
 ];
 
 /// Names for people, and the fields of a run.
-const FIELDS: [(&str, &str); 19] = [
+const FIELDS: [(&str, &str); 21] = [
     ("request", "requestId"),
     ("at", "at"),
+    ("kind", "kind"),
     ("workspace", "workspaceId"),
     ("provider", "provider"),
     ("label", "label"),
     ("key", "credentialId"),
+    ("version", "version"),
     ("environment", "environment"),
     ("status", "status"),
     ("outcome", "outcome"),
@@ -190,23 +133,3 @@ const FIELDS: [(&str, &str); 19] = [
     ("run", "runId"),
     ("tag", "tag"),
 ];
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::cli::table::local;
-
-    #[test]
-    fn a_moment_is_a_time_or_an_age() {
-        let at: Timestamp = "2027-01-31T00:00:00Z".parse().unwrap();
-        assert_eq!(moment("2027-01-31T00:00:00Z"), Ok(at));
-        let shown = local(at);
-        assert_eq!(moment(&shown), Ok(at), "{shown}");
-        let now = SystemClock.now();
-        let hour = moment("1h").unwrap();
-        assert!(hour < now && moment("2h").unwrap() < hour);
-        for text in ["", "yesterday", "2h ago", "-1h", "999999999999999d"] {
-            assert!(moment(text).is_err(), "{text:?}");
-        }
-    }
-}

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Subcommand};
-use keyside_admin::wire::{NewWorkspace, WorkspaceView};
+use keyside_admin::wire::{NewWorkspace, WorkspaceEdit, WorkspaceView};
 use keyside_config::{Sources, nearest};
 use keyside_credentials::WorkspaceId;
 use serde_json::{Value, json};
@@ -13,6 +13,7 @@ use super::{
     confirm::Confirmation,
     download::Download,
     items::{list_all, print_list, read},
+    limits::{self, ChangedLimits},
     table::{Column, Table, cell, local},
 };
 use crate::{
@@ -29,6 +30,8 @@ pub(crate) enum Workspace {
     List(Admin),
     /// Show one workspace
     Show(WorkspaceArguments),
+    /// Change what the requests of a workspace may spend in a day
+    Edit(Edit),
     /// Export a workspace without its secrets into a tar archive
     Export(Export),
     /// Erase a workspace permanently: its encryption key, records and runs
@@ -56,6 +59,15 @@ pub(crate) struct WorkspaceArguments {
     id: WorkspaceId,
     #[command(flatten)]
     admin: Admin,
+}
+
+/// `keyside workspace edit`.
+#[derive(Args)]
+pub(crate) struct Edit {
+    #[command(flatten)]
+    one: WorkspaceArguments,
+    #[command(flatten)]
+    limits: ChangedLimits,
 }
 
 /// `keyside workspace export`.
@@ -94,6 +106,7 @@ pub(crate) async fn run(
             print_list(&items, A_WORKSPACE, output, table)
         }
         Workspace::Show(one) => one.show(sources, output).await,
+        Workspace::Edit(edit) => edit.run(sources, output).await,
         Workspace::Export(export) => export.run(sources, output).await,
         Workspace::Erase(erase) => erase.run(sources, output).await,
         Workspace::RotateKey(one) => one.rotate_key(sources, output).await,
@@ -156,6 +169,7 @@ impl WorkspaceArguments {
         let shown = look_up(&self.admin.client(sources)?, &self.id).await?;
         let workspace: WorkspaceView = read(&shown, A_WORKSPACE)?;
         let damaged = workspace.damaged.then(|| ("damaged", "yes".to_owned()));
+        let spend = limits::rows(workspace.limits, workspace.usage);
         let fields = [
             ("id", workspace.id.to_string()),
             ("name", cell(&workspace.name)),
@@ -163,7 +177,9 @@ impl WorkspaceArguments {
             ("by", workspace.created_by.to_string()),
         ];
         output.print(&shown, |output| {
-            output.table(&Table::of_fields(fields.into_iter().chain(damaged)))
+            output.table(&Table::of_fields(
+                fields.into_iter().chain(spend).chain(damaged),
+            ))
         })
     }
 
@@ -180,6 +196,25 @@ impl WorkspaceArguments {
         output.print(&rotated, |_| {
             format!("Encrypted {keys} keys of workspace {id} under {key}\n")
         })
+    }
+}
+
+impl Edit {
+    async fn run(&self, sources: &Sources, output: &Output) -> Result<(), Failure> {
+        let limits = self.limits.change();
+        if limits.is_none() {
+            return Err(
+                Failure::usage("expected something to change, found nothing")
+                    .next("`keyside workspace edit --help` lists the limits that can be changed."),
+            );
+        }
+        let WorkspaceArguments { id, admin } = &self.one;
+        let client = admin.client(sources)?;
+        let edited = match client.patch(&path(id), &WorkspaceEdit { limits }).await {
+            Ok(edited) => edited,
+            Err(error) => return Err(explained(&client, id, error).await),
+        };
+        output.print(&edited, |_| format!("Changed workspace {id}\n"))
     }
 }
 

@@ -1,21 +1,26 @@
-//! Downloads a file chunk by chunk: it may be larger than memory, and take longer than other
-//! responses.
+//! Receives a response chunk by chunk: a file, which may be larger than memory and take longer than
+//! other responses, or events as they happen.
+
+use std::time::Duration;
 
 use axum::body::Bytes;
-use http_body_util::BodyExt;
+use http_body_util::{BodyExt, Full};
 use hyper::{
-    Method,
+    Method, Request,
     body::Incoming as Body,
     header::{CONTENT_DISPOSITION, HeaderMap},
 };
+use serde::Serialize;
 
-use super::{Client, ClientError, in_time, read};
+use super::{Client, ClientError, DEADLINE, PROMPT_DEADLINE, in_time, json, read};
 
-/// A file that is being downloaded.
-pub(crate) struct IncomingFile {
+/// A response that is being received.
+pub(crate) struct IncomingBody {
     base: String,
     name: Option<String>,
     body: Body,
+    /// For the head, and for each chunk.
+    deadline: Duration,
 }
 
 impl Client {
@@ -24,28 +29,47 @@ impl Client {
         &self,
         method: Method,
         path: &str,
-    ) -> Result<IncomingFile, ClientError> {
+    ) -> Result<IncomingBody, ClientError> {
         let request = self.request(method, path, None)?;
+        self.receive(request, DEADLINE).await
+    }
+
+    /// Sends a prompt, and returns the response as it arrives, at the provider's pace.
+    pub(crate) async fn prompt<T: Serialize>(
+        &self,
+        path: &str,
+        body: &T,
+    ) -> Result<IncomingBody, ClientError> {
+        let request = self.request(Method::POST, path, Some(json(body).into()))?;
+        self.receive(request, PROMPT_DEADLINE).await
+    }
+
+    async fn receive(
+        &self,
+        request: Request<Full<Bytes>>,
+        deadline: Duration,
+    ) -> Result<IncomingBody, ClientError> {
         let base = &self.base;
         let answered = async {
             let response = self.http.request(request).await;
             let response = response.map_err(|error| ClientError::unreachable(base, &error))?;
             if response.status().is_success() {
-                return Ok(IncomingFile {
+                return Ok(IncomingBody {
                     base: base.clone(),
                     name: name(response.headers()),
                     body: response.into_body(),
+                    deadline,
                 });
             }
             let (status, body) = read(base, response).await?;
             let body = serde_json::from_slice(&body).ok();
             Err(ClientError::refused(base, status, body))
         };
-        in_time(base, answered).await
+        in_time(base, deadline, answered).await
     }
 }
 
-impl IncomingFile {
+impl IncomingBody {
     /// The file name that the server suggests.
     pub(crate) fn name(&self) -> Option<&str> {
         self.name.as_deref()
@@ -55,7 +79,7 @@ impl IncomingFile {
     pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, ClientError> {
         let base = self.base.clone();
         loop {
-            let frame = in_time(&base, async {
+            let frame = in_time(&base, self.deadline, async {
                 let frame = self.body.frame().await.transpose();
                 frame.map_err(|error| ClientError::unreachable(&base, &error))
             });

@@ -15,6 +15,9 @@ pub(crate) struct Problem {
     detail: String,
     #[serde(default)]
     remedy: String,
+    /// Where a refusal of the proxy can be remedied.
+    #[serde(default)]
+    remediation: String,
     #[serde(default)]
     request_id: String,
     #[serde(default)]
@@ -33,8 +36,12 @@ impl Problem {
         self.kind.rsplit(':').next().unwrap_or_default()
     }
 
-    /// The next step: the server's remedy, unless that is about HTTP requests.
+    /// The next step: where a refusal can be remedied, else the server's remedy, unless that is
+    /// about HTTP requests.
     pub(super) fn next_step(&self) -> String {
+        if !self.remediation.is_empty() {
+            return self.remediation.clone();
+        }
         let kind = self.kind();
         match NEXT.iter().find(|(kinds, _)| kinds.contains(&kind)) {
             Some((_, next)) => (*next).to_owned(),
@@ -104,10 +111,11 @@ fn kebab_case(field: &str) -> String {
 }
 
 /// API fields whose option has another name.
-const OPTIONS: [(&str, &str); 7] = [
+const OPTIONS: [(&str, &str); 8] = [
     ("credentialId", "--key"),
     ("graceSeconds", "--grace"),
     ("id", "the id"),
+    ("prompt", "the prompt"),
     ("requestId", "the id"),
     ("version", "--to"),
     ("workspaceId", "--workspace"),
@@ -220,6 +228,17 @@ mod tests {
             problem("last-owner", 409, json!([])).to_string(),
             "It is so."
         );
+    }
+
+    #[test]
+    fn a_refusal_of_the_proxy_leads_to_its_page() {
+        let document = json!({
+            "type": "urn:keyside:problem:preview-refused", "status": 409, "detail": "It was revoked.",
+            "remedy": "Follow `remediation`.", "code": "credential_revoked",
+            "remediation": "https://keys.example/keys",
+        });
+        let refused: Problem = serde_json::from_value(document).unwrap();
+        assert_eq!(refused.next_step(), "https://keys.example/keys");
     }
 
     #[test]

@@ -80,6 +80,7 @@ fn the_page_has_what_to_do_for_the_refusals_that_a_newcomer_meets() {
         "host_not_allowed",
         "browser_not_allowed",
         "upstream_unreachable",
+        "budget_exhausted",
     ] {
         assert!(page.holds(&format!("<code>{code}</code>")), "{code}");
     }

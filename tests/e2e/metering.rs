@@ -250,6 +250,45 @@ fn a_stream_is_counted_once_wherever_the_network_cuts_it() {
 }
 
 #[test]
+fn a_stream_that_is_cut_is_recorded_as_cut_with_what_was_counted_until_then() {
+    const BEGINNING: &str = "data: {\"type\":\"message_start\",\"message\":{\"usage\":{\"input_tokens\":25,\"output_tokens\":1}}}\n\n\
+        data: {\"type\":\"message_delta\",\"usage\":{\"output_tokens\":7}}\n\n";
+    // The upstream cuts the stream if it is told to; else it sends nothing more, and the client
+    // leaves.
+    let upstream = Upstream::scripted(|seen: &Seen, line| {
+        line.write(chunked_head("Content-Type: text/event-stream\r\n"));
+        line.write(chunk_of(BEGINNING.as_bytes()));
+        match seen.header("x-cut") {
+            Some(_) => Then::Close,
+            None => Then::Keep,
+        }
+    });
+    let mut metered = Metered::at(&upstream, &["anthropic"]);
+    let ask = |name: &str| Ask::post("/anthropic/v1/messages").header("X-Keyside-Run", name);
+    for (name, ask, outcome) in [
+        ("the client", ask("the client"), "client_closed"),
+        (
+            "the upstream",
+            ask("the upstream").header("X-Cut", "1"),
+            "upstream_aborted",
+        ),
+    ] {
+        let mut wire = metered.keyside.wire();
+        wire.send(ask.bytes());
+        assert_eq!(wire.head().expect("an answer").status(), 200, "{name}");
+        wire.body_until("\"output_tokens\":7");
+        match outcome {
+            "client_closed" => drop(wire),
+            _ => drop(wire.until_close()),
+        }
+        metered.told(name, [Some(25), Some(7), None, None, None]);
+        let record = metered.record(name).expect("the run");
+        assert_eq!(record["outcome"], outcome, "{name}: {record}");
+        assert_eq!(record["status"], 200, "{name}: {record}");
+    }
+}
+
+#[test]
 fn the_answers_of_a_websocket_add_up() {
     const SWITCHING: &str = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n\
         Upgrade: websocket\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";

@@ -1,7 +1,7 @@
 //! `keyside NOUN list|show`: lists and lookups, in the command line's own terms.
 
 use crate::harness::{Ask, Exit, KEY, Keyside, Upstream, eventually};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// A running Keyside with a key, and a person on the same machine.
 struct Desk {
@@ -173,6 +173,9 @@ fn a_run_is_found_by_its_run_id_tag_and_status() {
         (&["--since", "1h"][..], 2),
         (&["--until", "1h"][..], 0),
         (&["-n", "1"][..], 1),
+        (&["--kind", "traffic", "-e", "live"][..], 2),
+        (&["--kind", "smoke"][..], 0),
+        (&["-e", "sandbox"][..], 0),
     ] {
         assert_eq!(count(filters), expected, "{filters:?}");
     }
@@ -185,6 +188,62 @@ fn a_run_is_found_by_its_run_id_tag_and_status() {
     assert_eq!(desk.json(&["run", "show", id])["runId"], "ci 1/2&x");
     let said = desk.refused(&["run", "show", "nosuch"], "");
     assert!(said.contains("no such run"), "{said}");
+}
+
+#[test]
+fn runs_are_summed_up_and_a_sandbox_key_is_marked_as_one() {
+    let desk = Desk::new(&Upstream::ok());
+    desk.keyside.add(json!({
+        "workspaceId": "acme", "provider": "openai", "label": "ci", "environment": "sandbox",
+        "secret": "sk-proj-canaryOfTheSandbox0123456789abcdef",
+    }));
+    for ask in [
+        Ask::chat(),
+        Ask::chat(),
+        Ask::chat().header("X-Keyside-Label", "ci"),
+        Ask::post("/anthropic/messages"),
+    ] {
+        desk.keyside.ask(&ask);
+    }
+    let figures = eventually("all are recorded", || {
+        let figures = desk.json(&["run", "figures", "--by", "credential,environment"]);
+        (figures["total"]["count"] == 4).then_some(figures)
+    });
+    let total = &figures["total"];
+    assert_eq!(
+        (&total["errors"], &total["refused"]),
+        (&json!(1), &json!(1))
+    );
+    // The upstream reports no usage, which is not 0.
+    assert_eq!(
+        (&total["inputTokens"], &total["unknownUsage"]),
+        (&Value::Null, &json!(3))
+    );
+    let shown = desk.ok(&["run", "figures", "--by", "credential"]);
+    let row = |label: &str| {
+        let mut rows = shown.lines().filter(|line| line.contains(label));
+        rows.next()
+            .unwrap_or_else(|| panic!("no {label} in {shown}"))
+            .to_owned()
+    };
+    assert!(row(" ci ").contains(" sandbox "), "{shown}");
+    assert!(row(" default ").contains(" live "), "{shown}");
+    assert!(row("total ").contains("25.0%"), "{shown}");
+    let list = desk.ok(&["run", "list", "--label", "ci"]);
+    assert!(list.contains(" sandbox "), "{list}");
+    let none = desk.ok(&["run", "figures", "--tag", "none"]);
+    assert_eq!(none, "No runs match.\n");
+    let exit = desk.run(
+        &[
+            "run", "figures", "--by", "day,kind", "-n", "1", "-w", "acme",
+        ],
+        "",
+    );
+    assert_eq!(exit.code, Some(0), "{exit:#?}");
+    assert!(
+        exit.stdout.contains("DAY") && exit.stdout.contains("KIND"),
+        "{exit:#?}"
+    );
 }
 
 #[test]

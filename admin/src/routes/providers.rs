@@ -54,6 +54,8 @@ impl ProviderView {
             links: LinksView {
                 docs: provider.links.docs.clone(),
                 console: provider.links.console.clone(),
+                billing: provider.links.billing.clone(),
+                status: provider.links.status.clone(),
             },
             rate_limits: provider.rate_limits.clone(),
             sandbox: SandboxView {

@@ -1,10 +1,12 @@
 //! `/api/runs`: the latest requests through the proxy.
 
+pub(super) mod figures;
+
 use axum::{Json, extract::State};
 use jiff::Timestamp;
 use keyside_credentials::{
     Environment,
-    runs::{RunFilter, StoredRun},
+    runs::{RunFilter, RunKind, StoredRun},
 };
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -12,6 +14,7 @@ use utoipa::ToSchema;
 use crate::{
     access::Caller,
     concurrency::WorkKind,
+    form,
     page::Page,
     problem::Problem,
     query::Parameters,
@@ -20,11 +23,12 @@ use crate::{
     wire,
 };
 
-/// The latest runs that match, newest first. Never contents of requests or responses.
+/// The runs that match, newest first. Never contents of requests or responses. A page may be empty
+/// and the last one: a full page always has a `nextCursor`.
 #[utoipa::path(
     get, path = "/api/runs", tag = "runs", operation_id = "listRuns",
-    params(queries::RunFilter, queries::Limit),
-    responses((status = 200, body = Page<RunView>, description = "The latest"), (status = 404))
+    params(queries::RunFilter, queries::Limit, queries::RunCursor),
+    responses((status = 200, body = Page<RunView>, description = "A page"), (status = 404))
 )]
 pub(super) async fn list(
     State(state): State<AdminState>,
@@ -33,12 +37,14 @@ pub(super) async fn list(
 ) -> Result<Json<Page<RunView>>, Problem> {
     let filter = filter(&caller, &mut query);
     let limit = query.limit();
+    let before = query.cursor(|text| text.parse().ok());
     query.finish()?;
     caller.check_filter(filter.workspace.as_ref())?;
     let _permit = state.acquire(WorkKind::List, &caller).await?;
-    let runs = state.registry.runs().search(limit, &filter).await;
-    let views = runs.into_iter().map(RunView::of).collect();
-    Ok(Json(Page::complete(views)))
+    let page = state.registry.runs().page(limit, &filter, before).await;
+    let views = page.runs.into_iter().map(RunView::of).collect();
+    let next = page.next.map(|position| position.to_string());
+    Ok(Json(Page::found(views, next)))
 }
 
 fn filter(caller: &Caller, query: &mut Parameters) -> RunFilter {
@@ -46,7 +52,10 @@ fn filter(caller: &Caller, query: &mut Parameters) -> RunFilter {
         within: caller.scope().clone(),
         workspace: query.optional("workspaceId", wire::parsed),
         provider: query.optional("provider", text),
+        credential: query.optional("credentialId", wire::parsed),
         label: query.optional("label", text),
+        environment: query.optional("environment", form::choice),
+        kind: query.optional("kind", form::choice),
         request_id: query.optional("requestId", text),
         run_id: query.optional("runId", text),
         tag: query.optional("tag", text),
@@ -76,15 +85,20 @@ pub(super) struct RunView {
     at: Timestamp,
     #[schema(value_type = String)]
     request_id: Box<str>,
+    /// `traffic` for requests of clients; the others are Keyside's own.
+    #[schema(value_type = types::RunKind)]
+    kind: RunKind,
     #[schema(value_type = String)]
     workspace_id: Box<str>,
     /// Null if a refused request names no provider.
     #[schema(value_type = Option<String>)]
     provider: Option<Box<str>>,
-    /// Null if the request was refused before a credential was chosen, as are label and
+    /// Null if the request was refused before a credential was chosen, as are version, label and
     /// environment.
     #[schema(value_type = Option<String>)]
     credential_id: Option<Box<str>>,
+    /// The number of the version whose secret was sent.
+    version: Option<u32>,
     #[schema(value_type = Option<String>)]
     label: Option<Box<str>>,
     #[schema(value_type = Option<types::Environment>)]
@@ -122,9 +136,11 @@ impl RunView {
         Self {
             at: run.at,
             request_id: run.request_id,
+            kind: run.kind,
             workspace_id: run.workspace,
             provider: Some(run.provider).filter(|provider| !provider.is_empty()),
             credential_id: used.map(|used| used.credential.clone()),
+            version: used.map(|used| used.version),
             label: used.map(|used| used.label.clone()),
             environment: used.map(|used| used.environment),
             status: (run.status != 0).then_some(run.status),

@@ -1,10 +1,12 @@
-//! `/api/workspaces`: create, list and read workspaces.
+//! `/api/workspaces`: create, list, read and edit workspaces.
 
 pub(super) mod lifecycle;
 
 use axum::{Json, extract::State, response::Response};
 use http::HeaderMap;
-use keyside_credentials::{NewWorkspace, Registry, Workspace, WorkspaceId};
+use keyside_credentials::{
+    LimitsChange, NewWorkspace, Registry, Workspace, WorkspaceEdit, WorkspaceId, WorkspaceState,
+};
 
 use super::Segment;
 use crate::{
@@ -14,11 +16,12 @@ use crate::{
     entity_tag::{Lineage, Tagged},
     form,
     page::Page,
+    precondition::IfMatch,
     problem::Problem,
     query::Parameters,
     schemas::queries,
     state::AdminState,
-    wire::{self, WorkspaceView},
+    wire::{self, Limits, UsageView, WorkspaceView},
 };
 
 /// Creates a workspace with an encryption key of its own.
@@ -77,6 +80,35 @@ pub(super) async fn show(
     Ok(tagged(&state.registry, workspace).read(&headers))
 }
 
+/// Edits a workspace: what its requests may spend.
+#[utoipa::path(
+    patch, path = "/api/workspaces/{id}", tag = "workspaces", operation_id = "changeWorkspace",
+    params(("id" = String, Path), queries::IfMatchRequired), request_body = wire::WorkspaceEdit,
+    responses((status = 200, body = WorkspaceView, description = "Changed"), (status = 404), (status = 409))
+)]
+pub(super) async fn update(
+    State(state): State<AdminState>,
+    caller: Caller,
+    Segment(id): Segment,
+    seen: IfMatch,
+    body: JsonBody,
+) -> Result<Tagged<WorkspaceView>, Problem> {
+    let workspace = caller.workspace(&state.registry, &id)?;
+    let incarnation = workspace.incarnation;
+    let revision = seen.required(Lineage::of_workspace(&state.registry, incarnation))?;
+    let wire::WorkspaceEdit { limits } = form::read(body.bytes())?;
+    let edit = WorkspaceEdit {
+        limits: limits.map_or_else(LimitsChange::default, wire::LimitsEdit::into_domain),
+        expected: revision.map(|revision| WorkspaceState {
+            incarnation,
+            revision,
+        }),
+    };
+    let (by, registry) = (caller.context(), &state.registry);
+    let edited = registry.edit_workspace(&by, &workspace.id, edit).await?;
+    Ok(tagged(registry, edited))
+}
+
 /// The name defaults to the id.
 fn read_new(body: &[u8]) -> Result<NewWorkspace, Problem> {
     let wire::NewWorkspace { id, name } = form::read(body)?;
@@ -99,6 +131,8 @@ impl WorkspaceView {
         Self {
             id: workspace.id,
             name: workspace.name,
+            limits: Limits::of(workspace.limits),
+            usage: workspace.usage.map(UsageView::of),
             created_by: workspace.created_by,
             created_at: workspace.created_at,
             damaged: workspace.damaged,

@@ -5,7 +5,7 @@
 use jiff::Timestamp;
 use utoipa::IntoParams;
 
-use super::types::{Environment, Format, Status};
+use super::types::{Environment, Format, RunKind, Status};
 
 /// Cursors. Each list has its own form, so that a cursor of another list is an error; clients treat
 /// them as opaque.
@@ -33,6 +33,26 @@ pub(crate) struct RecordCursor {
         pattern = r"^[0-9]{1,17}\.[1-9][0-9]{0,17}\.(installation|workspace/[a-z0-9-]{1,64})$"
     )]
     cursor: Option<String>,
+}
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct RunCursor {
+    /// The `nextCursor` of the previous page.
+    #[param(pattern = r"^[0-9]{1,19}\.[0-9]{1,9}$")]
+    cursor: Option<String>,
+}
+
+/// What runs are grouped by.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct GroupBy {
+    /// One or more of `workspace`, `provider`, `credential`, `environment`, `tag`, `kind` and `day`
+    /// (in UTC), separated by commas; `provider` by default.
+    #[param(
+        pattern = "^(workspace|provider|credential|environment|tag|kind|day)(,(workspace|provider|credential|environment|tag|kind|day))*$"
+    )]
+    by: Option<String>,
 }
 
 #[derive(IntoParams)]
@@ -65,6 +85,25 @@ pub(crate) struct CredentialFilter {
 
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query, rename_all = "camelCase")]
+pub(crate) struct ReadinessQuery {
+    #[param(pattern = "^[a-z0-9-]{1,64}$")]
+    workspace_id: String,
+    /// Ids of providers in the catalogue, with commas between them: at most 64. By default all
+    /// providers for which the workspace has a credential.
+    providers: Option<String>,
+}
+
+/// A tag that the client has seen.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+pub(crate) struct IfNoneMatch {
+    /// The ETag of an earlier response. If nothing has changed since, the response is 304.
+    #[param(rename = "If-None-Match", value_type = String, required = false)]
+    if_none_match: Option<String>,
+}
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query, rename_all = "camelCase")]
 pub(crate) struct RecordFilter {
     #[param(pattern = "^[a-z0-9-]{1,64}$")]
     workspace_id: Option<String>,
@@ -84,8 +123,13 @@ pub(crate) struct RunFilter {
     #[param(pattern = "^[a-z0-9-]{1,64}$")]
     workspace_id: Option<String>,
     provider: Option<String>,
+    #[param(pattern = "^cred_[a-z2-7]{26}$")]
+    credential_id: Option<String>,
     /// The label of the credential at the time.
     label: Option<String>,
+    /// The environment of the credential.
+    environment: Option<Environment>,
+    kind: Option<RunKind>,
     /// The id of the request in responses and logs.
     request_id: Option<String>,
     /// The id that the runner gave.

@@ -22,6 +22,16 @@ pub(crate) struct Label(String);
 #[schema(pattern = "^[!-~]([ -~]{0,62}[!-~])?$")]
 pub(crate) struct UsageTag(String);
 
+/// Why a provider rejects a key.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum RejectionCause {
+    WrongKey,
+    Revoked,
+    NoFunds,
+    Quota,
+}
+
 /// Declares enumerations, whose names on the wire are in lower case.
 macro_rules! choices {
     ($($(#[$doc:meta])* $name:ident { $($choice:ident),* })*) => {
@@ -40,9 +50,15 @@ choices! {
     /// `live` credentials cost money.
     Environment { Live, Sandbox }
     Status { Active, Expiring, Expired, Revoked }
-    Verification { Accepted, Limited, Rejected, Unreachable }
-    VersionState { Staged, Current, Grace, Destroyed }
+    /// `ready` and `expiring` are usable.
+    Readiness { Ready, Expiring, Rejected, Revoked, Expired, Missing }
+    Verification { Accepted, Limited, Rejected, Unreachable, Inconclusive }
+    VersionState { Current, Grace, Destroyed }
+    TrafficState { Ok, Rejected }
+    UsageState { Ok, Warning, Exhausted }
     Role { Owner, Editor, Viewer }
     TokenStatus { Active, Expired, Revoked }
     Format { Ndjson, Csv }
+    /// What a request was made for.
+    RunKind { Traffic, Preview, Smoke, Check }
 }

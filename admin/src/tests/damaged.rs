@@ -18,7 +18,14 @@ fn is_shown_as_lost(view: &Value, path: &str) {
     assert!(path.ends_with(view["id"].as_str().unwrap()), "{view}");
     assert_eq!(view["workspaceId"], "acme");
     assert_eq!(view["damaged"], true);
-    for unknown in ["provider", "label", "environment", "createdAt", "createdBy"] {
+    for unknown in [
+        "provider",
+        "label",
+        "environment",
+        "createdAt",
+        "createdBy",
+        "traffic",
+    ] {
         assert!(view[unknown].is_null(), "{unknown} of {view}");
     }
 }

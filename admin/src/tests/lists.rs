@@ -181,6 +181,10 @@ async fn runs_are_listed_newest_first_without_content() {
     assert_eq!(first["status"], 200);
     assert_eq!(first["inputTokens"], 3);
     assert_eq!(first["reasoningTokens"], 0);
+    assert_eq!(
+        (&first["kind"], &first["version"]),
+        (&json!("traffic"), &json!(1))
+    );
     for unknown in ["outputTokens", "cachedInputTokens", "cacheWriteTokens"] {
         assert_eq!(first.get(unknown), Some(&Value::Null), "{unknown}");
     }
@@ -211,6 +215,10 @@ async fn runs_are_found_by_what_is_known_of_them_and_a_filter_that_cannot_be_rig
             3,
         ),
         ("runId=ci%201%2F2", 1),
+        ("kind=traffic&environment=live", 3),
+        ("kind=smoke", 0),
+        ("environment=sandbox", 0),
+        ("credentialId=cred_aaaaaaaaaaaaaaaaaaaaaaaaaa", 0),
         ("requestId=req-2", 1),
         ("tag=nightly", 0),
         ("status=0", 0),
@@ -224,6 +232,11 @@ async fn runs_are_found_by_what_is_known_of_them_and_a_filter_that_cannot_be_rig
     for (query, field) in [
         ("workspaceId=A%20B", "workspaceId"),
         ("status=600", "status"),
+        ("kind=Traffic", "kind"),
+        ("environment=test", "environment"),
+        ("credentialId=default", "credentialId"),
+        ("cursor=next", "cursor"),
+        ("by=provider", "(unknown parameter)"),
         ("status=ok", "status"),
         ("since=yesterday", "since"),
         ("until=2001-01-01", "until"),
@@ -235,14 +248,106 @@ async fn runs_are_found_by_what_is_known_of_them_and_a_filter_that_cannot_be_rig
     }
 }
 
+#[tokio::test]
+async fn runs_are_listed_page_by_page() {
+    let api = Api::with_workspace().await;
+    let made = api
+        .post(CREDENTIALS, &new_credential(json!({})))
+        .await
+        .json();
+    for number in 0..5 {
+        api.registry.runs().record(run(&made, number));
+    }
+    api.registry.runs().flush().await;
+    let (mut found, mut path) = (Vec::new(), "/api/runs?limit=2".to_owned());
+    loop {
+        let page = api.get(&path).await.json();
+        found.extend(page["items"].as_array().unwrap().clone());
+        let Some(cursor) = page["nextCursor"].as_str() else {
+            break;
+        };
+        path = format!("/api/runs?limit=2&cursor={cursor}");
+    }
+    let ids: Vec<_> = found.iter().map(|run| &run["requestId"]).collect();
+    assert_eq!(ids, ["req-4", "req-3", "req-2", "req-1", "req-0"]);
+}
+
+#[tokio::test]
+async fn figures_are_those_of_the_runs_that_the_caller_may_see() {
+    let api = Api::with_workspace().await;
+    let made = api
+        .post(CREDENTIALS, &new_credential(json!({})))
+        .await
+        .json();
+    let other = keyside_credentials::runs::Run {
+        workspace: "other".parse().unwrap(),
+        ..run(&made, 9)
+    };
+    let failed = keyside_credentials::runs::Run {
+        outcome: "server_error",
+        tokens: Default::default(),
+        ..run(&made, 2)
+    };
+    let good = keyside_credentials::runs::Run {
+        outcome: "ok",
+        ..run(&made, 1)
+    };
+    for run in [good.clone(), good.clone(), good, failed, other] {
+        api.registry.runs().record(run);
+    }
+    api.registry.runs().flush().await;
+    let figures = api.get("/api/runs/figures?workspaceId=acme").await.json();
+    let expected = json!({
+        "count": 4, "errors": 1, "errorRate": 0.25, "refused": 0,
+        "latencyMs": { "p50": 1.5, "p95": 1.5, "p99": 1.5 },
+        "inputTokens": 9, "outputTokens": null, "cachedInputTokens": null,
+        "cacheWriteTokens": null, "reasoningTokens": 0, "unknownUsage": 1,
+    });
+    assert_eq!(figures["total"], expected);
+    let group = &figures["items"][0];
+    assert_eq!(group["provider"], "openai");
+    assert_eq!((&group["count"], &group["tag"]), (&json!(4), &Value::Null));
+    assert_eq!(figures["omittedGroups"], 0);
+    let by = api
+        .get("/api/runs/figures?by=credential,workspace,day,kind&limit=1")
+        .await
+        .json();
+    assert_eq!(by["omittedGroups"], 1);
+    assert_eq!(by["total"]["count"], 5);
+    let group = &by["items"][0];
+    assert_eq!(group["credentialId"], made["id"]);
+    assert_eq!(
+        (&group["label"], &group["kind"]),
+        (&json!("default"), &json!("traffic"))
+    );
+    let today = SystemClock.now().to_string();
+    assert!(today.starts_with(group["day"].as_str().unwrap()), "{group}");
+    let none = api.get("/api/runs/figures?status=0").await.json();
+    assert_eq!(none["total"]["errorRate"], Value::Null);
+    assert_eq!(none["total"]["latencyMs"], Value::Null);
+    assert_eq!(none["items"], json!([]));
+    for (query, field) in [
+        ("by=", "by"),
+        ("by=model", "by"),
+        ("by=provider,", "by"),
+        ("cursor=1.0", "(unknown parameter)"),
+    ] {
+        let answer = api.get(&format!("/api/runs/figures?{query}")).await;
+        assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY, "{query}");
+        assert_eq!(answer.fields(), [field], "{query}");
+    }
+}
+
 fn run(credential: &Value, number: u64) -> keyside_credentials::runs::Run {
     keyside_credentials::runs::Run {
         at: SystemClock.now(),
         request_id: format!("req-{number}").into(),
+        kind: keyside_credentials::runs::RunKind::Traffic,
         workspace: "acme".parse().unwrap(),
         provider: "openai".parse().ok(),
         used: Some(keyside_credentials::runs::Used {
             credential: credential["id"].as_str().unwrap().parse().unwrap(),
+            version: 1,
             label: "default".parse().unwrap(),
             environment: keyside_credentials::Environment::Live,
         }),

@@ -44,15 +44,19 @@ fn rows() -> Vec<Row> {
         // The credentials of this world are stored here: there is nothing to refresh.
         row("POST", "/api/integrations/credentials/{id}/refresh", Editor, Workspace, StatusCode::CONFLICT, None),
         row("GET", "/api/integrations/providers", Viewer, Anywhere, OK, None),
+        row("GET", "/api/integrations/readiness", Viewer, Workspace, OK, None),
+        row("POST", "/api/preview", Editor, Workspace, OK, Some(prompt)),
         row("GET", "/api/workspaces", Viewer, Workspace, OK, None),
         row("POST", "/api/workspaces", Owner, Installation, MADE, Some(workspace)),
         row("GET", "/api/workspaces/{id}", Viewer, Workspace, OK, None),
+        row("PATCH", "/api/workspaces/{id}", Owner, Workspace, OK, Some(limits)),
         row("DELETE", "/api/workspaces/{id}", Owner, Workspace, OK, None),
         row("POST", "/api/workspaces/{id}/export", Owner, Workspace, OK, None),
         row("POST", "/api/workspaces/{id}/rotate-key", Owner, Workspace, OK, None),
         row("POST", "/api/master-key/rotate", Owner, Installation, OK, None),
         row("POST", "/api/backup", Owner, Installation, OK, None),
         row("GET", "/api/runs", Viewer, Workspace, OK, None),
+        row("GET", "/api/runs/figures", Viewer, Workspace, OK, None),
         row("GET", "/api/audit", Viewer, Workspace, OK, None),
         row("GET", "/api/audit/export", Owner, Workspace, OK, None),
         row("GET", "/api/audit/key", Viewer, Anywhere, OK, None),
@@ -72,6 +76,14 @@ fn credential(workspace: &str) -> Value {
 
 fn change(_: &str) -> Value {
     json!({ "usageTag": "ci" })
+}
+
+fn limits(_: &str) -> Value {
+    json!({ "limits": { "requestsPerDay": 10 } })
+}
+
+fn prompt(workspace: &str) -> Value {
+    json!({ "workspaceId": workspace, "provider": "openai", "model": "m", "prompt": "Hi" })
 }
 
 fn nothing(_: &str) -> Value {
@@ -140,7 +152,7 @@ async fn each_role_has_exactly_the_permissions_of_its_rows_within_its_scope() {
 #[tokio::test]
 async fn no_change_is_made_that_cannot_be_audited() {
     for row in rows() {
-        let reads = ["/verify", "/refresh"];
+        let reads = ["/verify", "/refresh", "/preview"];
         let is_change = row.method != "GET" && !reads.iter().any(|end| row.path.ends_with(end));
         if !is_change && row.path != "/api/audit/export" {
             continue;
@@ -176,7 +188,12 @@ impl Row {
     }
 
     fn names_one(&self) -> bool {
-        self.path.contains("{id}") || self.body.is_some()
+        self.path.contains("{id}") || self.body.is_some() || self.needs_workspace()
+    }
+
+    /// Whether its query must name a workspace.
+    fn needs_workspace(&self) -> bool {
+        self.path.ends_with("/readiness")
     }
 }
 
@@ -218,7 +235,10 @@ impl World {
     }
 
     async fn ask(&self, row: &Row, token: &str, workspace: &str) -> Answer {
-        let path = row.path.replace("{id}", self.id(row.path, workspace));
+        let mut path = row.path.replace("{id}", self.id(row.path, workspace));
+        if row.needs_workspace() {
+            path += &format!("?workspaceId={workspace}");
+        }
         let request = anonymous(row.method, &path)
             .header("authorization", format!("Bearer {token}"))
             .header("content-type", "application/json")

@@ -3,13 +3,17 @@
 use jiff::Timestamp;
 use keyside_config::ProviderId;
 use keyside_credentials::{
-    ActorId, CredentialId, Environment, Fingerprint, Hint, Label, Secret, Status, UsageTag,
-    Verification, VersionState, WorkspaceId, source::VaultReference,
+    ActorId, CredentialId, Environment, Fingerprint, Hint, Label, RejectionCause, Secret, Status,
+    TrafficState, UsageTag, Verification, VersionState, WorkspaceId, source::VaultReference,
 };
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _, ser::Error as _};
 use utoipa::ToSchema;
 
-use super::read::{FromText, nullable, optional, optional_text, required, text, within};
+use super::{
+    check::{CheckMode, CheckView},
+    limits::{self, Limits, LimitsEdit, UsageView},
+    read::{FromText, nullable, optional, optional_text, required, text, within},
+};
 use crate::schemas::types;
 
 /// A provider key to store.
@@ -56,9 +60,16 @@ pub struct NewCredential {
     #[serde(default, deserialize_with = "optional_text::<_, 512>")]
     #[schema(min_length = 1, max_length = 512)]
     pub endpoint: Option<String>,
+    /// What requests may spend in a UTC day.
+    #[serde(default, deserialize_with = "limits::given")]
+    pub limits: Option<Limits>,
     /// Makes it the default of its workspace, provider and environment. The first credential always
     /// is.
     pub default: Option<bool>,
+    /// Whether the provider is asked about the secret first; `skip` by default.
+    pub check: Option<CheckMode>,
+    /// Whether that check is a minimal prompt, which costs a few tokens; false by default.
+    pub prompt: Option<bool>,
 }
 
 /// What changes a credential: either its secret, or its metadata.
@@ -93,8 +104,10 @@ pub struct CredentialRotation {
     #[serde(default, deserialize_with = "within::<_, _, 0, 7_776_000>")]
     #[schema(minimum = 0, maximum = 7776000)]
     pub grace_seconds: Option<u64>,
-    /// Whether the provider must accept the new secret before requests use it; false by default.
-    pub check: Option<bool>,
+    /// Whether the provider is asked about the new secret first; `skip` by default.
+    pub check: Option<CheckMode>,
+    /// Whether that check is a minimal prompt, which costs a few tokens; false by default.
+    pub prompt: Option<bool>,
     /// When requests stop using the credential. In the future; null removes the expiry.
     #[serde(default, deserialize_with = "nullable")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -120,6 +133,10 @@ pub struct CredentialEdit {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Timestamp>)]
     pub expires_at: Option<Option<Timestamp>>,
+    /// What requests may spend in a UTC day; null removes all limits.
+    #[serde(default, deserialize_with = "limits::changed")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limits: Option<LimitsEdit>,
     /// `true` makes it the default of its workspace, provider and environment.
     pub default: Option<bool>,
 }
@@ -187,6 +204,10 @@ pub struct CredentialView {
     pub expires_at: Option<Timestamp>,
     /// The provider's base URL, for providers with one per customer.
     pub endpoint: Option<String>,
+    /// What requests may spend in a UTC day; null without a limit.
+    pub limits: Option<Limits>,
+    /// What they have spent today; null without a limit.
+    pub usage: Option<UsageView>,
     /// `sha256:` and the first 16 hex digits of the SHA-256 of the current secret.
     #[schema(value_type = Option<String>)]
     pub fingerprint: Option<Fingerprint>,
@@ -202,11 +223,16 @@ pub struct CredentialView {
     pub last_rotated_at: Option<Timestamp>,
     /// When a request last used the credential, to within about a second.
     pub last_used_at: Option<Timestamp>,
-    /// When the provider last answered a live check.
+    /// When the provider last gave a verdict on the current secret.
     pub last_verified_at: Option<Timestamp>,
-    /// The result of the last live check.
+    /// The verdict of the last live check of the current secret.
     #[schema(value_type = Option<types::Verification>)]
     pub verification: Option<Verification>,
+    /// Whether the provider accepts the current secret in traffic. Null if the stored record cannot
+    /// be read.
+    pub traffic: Option<TrafficView>,
+    /// The last live check of the current secret. Null in lists.
+    pub check: Option<CheckView>,
     /// All versions of the secret, oldest first.
     pub versions: Vec<VersionView>,
     /// The field in Vault that holds the secret, if the credential was stored with a reference.
@@ -226,6 +252,23 @@ pub struct CredentialView {
     /// Other credentials with the same secret. Null in lists, and for tokens that are limited to
     /// workspaces.
     pub duplicates: Option<Vec<Duplicate>>,
+}
+
+/// Whether a provider accepts a secret in traffic. A success ends `rejected`, and so does a rotation.
+/// An outage of the provider, a rate limit and a missing permission are none of this.
+#[derive(Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TrafficView {
+    /// `ok` unless the provider rejected the secret, and has accepted no request with it since.
+    #[schema(value_type = types::TrafficState)]
+    pub state: TrafficState,
+    /// When the provider first rejected it; null while `ok`.
+    pub since: Option<Timestamp>,
+    /// How many requests it has rejected since then.
+    pub count: u64,
+    /// Why it rejected the last one; null while `ok`.
+    #[schema(value_type = Option<types::RejectionCause>)]
+    pub cause: Option<RejectionCause>,
 }
 
 /// Another credential with the same secret.

@@ -5,7 +5,10 @@ use keyside_credentials::{ActorId, WorkspaceId};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::read;
+use super::{
+    limits::{self, Limits, LimitsEdit, UsageView},
+    read,
+};
 use crate::schemas::types;
 
 /// A workspace to create.
@@ -22,6 +25,16 @@ pub struct NewWorkspace {
     pub name: Option<String>,
 }
 
+/// Changes to a workspace. Fields that are absent stay as they are.
+#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct WorkspaceEdit {
+    /// What requests with all its credentials may spend in a UTC day; null removes all limits.
+    #[serde(default, deserialize_with = "limits::changed")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limits: Option<LimitsEdit>,
+}
+
 /// A workspace.
 #[derive(Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -31,6 +44,10 @@ pub struct WorkspaceView {
     pub id: WorkspaceId,
     /// For people.
     pub name: String,
+    /// What requests with all its credentials may spend in a UTC day; null without a limit.
+    pub limits: Option<Limits>,
+    /// What they have spent today; null without a limit.
+    pub usage: Option<UsageView>,
     /// The token that created it.
     #[schema(value_type = String)]
     pub created_by: ActorId,

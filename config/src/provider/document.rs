@@ -6,8 +6,8 @@ use http::{HeaderName, HeaderValue};
 use serde::Deserialize;
 
 use super::{
-    Auth, Check, EndpointRule, ErrorShape, Group, KeyRules, Links, Provider, ProviderDeadlines,
-    ProviderId, SandboxAvailability, SdkLine, Subprotocol, Upstream, UsageRule,
+    Auth, Check, EndpointRule, ErrorShape, Group, KeyRules, Links, PromptRule, Provider,
+    ProviderDeadlines, ProviderId, SandboxAvailability, SdkLine, Subprotocol, Upstream, UsageRule,
     route::{Route, RouteDocument},
     sdk,
 };
@@ -51,6 +51,7 @@ pub(crate) struct ProviderDocument {
     usage: Vec<UsageRule>,
     key: KeyRules,
     check: Check,
+    prompt: Option<PromptRule>,
     links: Links,
     steps: Vec<String>,
     rate_limits: String,
@@ -99,6 +100,7 @@ impl ProviderDocument {
             usage: self.usage,
             key: self.key,
             check: self.check,
+            prompt: self.prompt,
             links: self.links,
             steps: self.steps,
             rate_limits: self.rate_limits,

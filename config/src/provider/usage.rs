@@ -171,7 +171,7 @@ pub enum UsageRuleError {
 
 /// Refuses keys that JSON would escape, because they would have two spellings. No provider uses
 /// one.
-fn is_key(key: &str) -> bool {
+pub(super) fn is_key(key: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
     (1..=MAX_KEY_LEN).contains(&key.len()) && key.bytes().all(plain)
 }

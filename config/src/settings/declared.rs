@@ -1,9 +1,9 @@
 //! Credentials declared in the settings. Their secrets are read from a file or from Vault, and stay
 //! there.
 
-use std::{collections::HashSet, fmt, path::PathBuf, str::FromStr};
+use std::{collections::HashSet, fmt, num::NonZeroU64, path::PathBuf, str::FromStr};
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 use crate::{
     catalogue::Catalogue,
@@ -28,8 +28,26 @@ pub struct DeclaredCredential {
     pub usage_tag: Option<String>,
     /// The provider's host, for providers with a host per customer.
     pub endpoint: Option<String>,
+    /// What requests may spend in a UTC day.
+    pub limits: DeclaredLimits,
     /// Where its secret is.
     pub source: SourceReference,
+}
+
+/// What requests with a declared credential may spend in a UTC day; `None` for no limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeclaredLimits {
+    /// Requests.
+    #[serde(default, deserialize_with = "limit")]
+    pub requests_per_day: Option<NonZeroU64>,
+    /// Input and output tokens.
+    #[serde(default, deserialize_with = "limit")]
+    pub tokens_per_day: Option<NonZeroU64>,
+}
+
+fn limit<'de, D: Deserializer<'de>>(from: D) -> Result<Option<NonZeroU64>, D::Error> {
+    parsed::within::<_, _, 1, 1_000_000_000_000>(from).map(Some)
 }
 
 /// Whether using a declared credential costs money.
@@ -189,6 +207,8 @@ pub(super) struct DeclaredDocument {
     environment: DeclaredEnvironment,
     usage_tag: Option<String>,
     endpoint: Option<String>,
+    #[serde(default)]
+    limits: DeclaredLimits,
     #[serde(deserialize_with = "parsed::text")]
     source: SourceReference,
     mount: Option<String>,
@@ -259,6 +279,7 @@ impl DeclaredDocument {
             environment: self.environment,
             usage_tag: self.usage_tag,
             endpoint: self.endpoint,
+            limits: self.limits,
             source,
         })
     }

@@ -135,4 +135,8 @@ pub struct Limits {
     /// Open upstream connections to one provider, over all of its hosts.
     #[serde(deserialize_with = "parsed::within::<_, _, 1, 1_000_000>")]
     pub upstream_connections_per_destination: usize,
+    /// What a request counts towards limits on tokens if the provider may have charged for it and
+    /// reported no usage.
+    #[serde(deserialize_with = "parsed::within::<_, _, 0, 1_000_000_000>")]
+    pub unknown_tokens: u64,
 }

@@ -457,3 +457,23 @@ fn a_new_provider_needs_only_a_base_url_and_speaks_openai() {
             .is_some()
     );
 }
+
+#[test]
+fn a_declared_credential_may_have_limits() {
+    let table = |limits: &str| {
+        format!(
+            "[[credential]]\nworkspace = 'acme'\nprovider = 'openai'\nsource = 'file:/k'\n\
+             limits = {limits}\n"
+        )
+    };
+    let Loaded { settings, .. } = load(&table("{ tokens_per_day = 7 }"), &[]).unwrap();
+    let limits = settings.declared[0].limits;
+    assert_eq!(limits.tokens_per_day.map(u64::from), Some(7));
+    assert_eq!(limits.requests_per_day, None);
+    for wrong in ["0", "-1", "1.5", "'10'", "1000000000001"] {
+        let said = complaint(&table(&format!("{{ requests_per_day = {wrong} }}")), &[]);
+        assert!(said.contains("limits.requests_per_day"), "{wrong}: {said}");
+    }
+    let said = complaint(&table("{ requests_per_hour = 1 }"), &[]);
+    assert!(said.contains("requests_per_hour"), "{said}");
+}

@@ -6,8 +6,8 @@ use std::{error::Error, fs, path::Path, sync::Arc, time::Duration};
 
 use keyside_config::{Catalogue, CredentialRules, LocalKms, MasterKeySource};
 use keyside_credentials::{
-    ActorContext, ActorId, Environment, Kms, KmsSource, NewCredential, OpenOptions, Registry,
-    Secret, SystemClock,
+    ActorContext, ActorId, Kms, KmsSource, NewCredential, OpenOptions, Registry, Secret,
+    SystemClock,
 };
 use keyside_sled::EmbeddedStore;
 use nix::sys::{
@@ -56,20 +56,10 @@ pub(crate) fn by() -> ActorContext {
 /// With a secret of 160 characters, like OpenAI's.
 pub(crate) fn new_credential(workspace: usize, credential: usize) -> NewCredential {
     let secret = format!("sk-proj-{workspace:08}{credential:08}{}", "x".repeat(140));
-    NewCredential {
-        workspace: format!("w-{workspace}").parse().expect("a workspace id"),
-        provider: "openai".to_owned(),
-        label: format!("key {credential}").parse().expect("a label"),
-        environment: Environment::Live,
-        secret: Secret::from_plaintext(secret.into_bytes())
-            .expect("a secret")
-            .into(),
-        usage_tag: None,
-        expires_at: None,
-        endpoint: None,
-        default: false,
-        idempotency: None,
-    }
+    let secret = Secret::from_plaintext(secret.into_bytes()).expect("a secret");
+    let workspace = format!("w-{workspace}").parse().expect("a workspace id");
+    let label = format!("key {credential}").parse().expect("a label");
+    NewCredential::new(workspace, "openai", label, secret)
 }
 
 /// Processor time of this process, all threads.

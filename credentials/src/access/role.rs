@@ -22,7 +22,7 @@ pub struct Principal {
 pub enum Role {
     /// May do everything within its scope.
     Owner,
-    /// Reads everything in scope, and changes credentials.
+    /// Reads everything in scope, changes credentials, and sends prompts.
     Editor,
     /// Reads everything in scope.
     Viewer,
@@ -47,8 +47,12 @@ pub enum Permission {
     VerifyAudit,
     /// Create, edit, rotate, roll back and revoke credentials.
     ChangeCredentials,
+    /// Send prompts to a provider, which costs money.
+    Preview,
     /// Create workspaces.
     CreateWorkspaces,
+    /// Change a workspace's limits.
+    ChangeWorkspace,
     /// Export a workspace without its secrets.
     ExportWorkspace,
     /// Erase a workspace.
@@ -115,7 +119,7 @@ enum Reach {
 
 impl Permission {
     #[cfg(test)]
-    const ALL: [Self; 18] = [
+    const ALL: [Self; 20] = [
         Self::ReadCatalogue,
         Self::ReadWorkspaces,
         Self::ReadCredentials,
@@ -124,7 +128,9 @@ impl Permission {
         Self::ReadAudit,
         Self::VerifyAudit,
         Self::ChangeCredentials,
+        Self::Preview,
         Self::CreateWorkspaces,
+        Self::ChangeWorkspace,
         Self::ExportWorkspace,
         Self::EraseWorkspace,
         Self::RotateWorkspaceKey,
@@ -150,7 +156,9 @@ impl Permission {
             Self::ReadAudit          => row(&[Owner, Editor, Viewer], Scope),
             Self::VerifyAudit        => row(&[Owner, Editor, Viewer], Installation),
             Self::ChangeCredentials  => row(&[Owner, Editor],         Scope),
+            Self::Preview            => row(&[Owner, Editor],         Scope),
             Self::CreateWorkspaces   => row(&[Owner],                 Installation),
+            Self::ChangeWorkspace    => row(&[Owner],                 Scope),
             Self::ExportWorkspace    => row(&[Owner],                 Scope),
             Self::EraseWorkspace     => row(&[Owner],                 Scope),
             Self::RotateWorkspaceKey => row(&[Owner],                 Scope),

@@ -176,6 +176,12 @@ impl Source {
     }
 }
 
+impl Drop for Source {
+    fn drop(&mut self) {
+        self.tracked.chain.forget_records();
+    }
+}
+
 /// Merges the records of several chains, newest first.
 struct Merge {
     cursors: BinaryHeap<ChainReader>,

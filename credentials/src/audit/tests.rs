@@ -10,8 +10,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::{
-    Environment, Kms, MasterKey, NewCredential, NewWorkspace, OpenOptions, Registry, Secret,
-    SystemClock,
+    Kms, MasterKey, NewCredential, NewWorkspace, OpenOptions, Registry, Secret, SystemClock,
 };
 
 async fn open() -> (TempDir, Arc<Registry>) {
@@ -49,23 +48,18 @@ fn act() -> ActorContext {
 }
 
 async fn add(registry: &Arc<Registry>, label: String) {
+    add_to(registry, "acme", label).await;
+}
+
+async fn add_to(registry: &Arc<Registry>, workspace: &str, label: String) {
     let secret = format!("sk-canary-of-the-log-{label}");
-    let key = NewCredential {
-        workspace: "acme".parse().unwrap(),
-        provider: "openai".to_owned(),
-        label: label.parse().unwrap(),
-        environment: Environment::Live,
-        secret: Secret::from_plaintext(secret.into_bytes()).unwrap().into(),
-        usage_tag: None,
-        expires_at: None,
-        endpoint: None,
-        default: false,
-        idempotency: None,
-    };
+    let secret = Secret::from_plaintext(secret.into_bytes()).unwrap();
+    let (workspace, label) = (workspace.parse().unwrap(), label.parse().unwrap());
+    let key = NewCredential::new(workspace, "openai", label, secret);
     registry.add(&act(), key).await.unwrap();
 }
 
-/// The commit after the 32nd moves those before it into a segment and deletes the originals.
+/// After 24 commits they are moved to a segment, and the originals deleted.
 #[tokio::test]
 async fn an_export_contains_the_records_from_its_start_despite_later_commits() {
     let (_folder, registry) = open().await;
@@ -118,4 +112,75 @@ async fn verifying_a_growing_log_finds_no_damage() {
     let acme = ChainName::workspace("acme");
     let end = verified.heads.iter().find(|(chain, _)| *chain == acme);
     assert_eq!(end.unwrap().1.position, 151);
+}
+
+/// Number of commits whose records the chains keep after they were read.
+fn kept_commits(registry: &Registry) -> usize {
+    let chains = &registry.chains;
+    let registrations = chains.registrations();
+    let of_workspaces = registrations.keys().map(|id| chains.of(id));
+    let all = of_workspaces.chain([chains.installation().clone()]);
+    all.map(|tracked| tracked.chain.kept_commits()).sum()
+}
+
+/// A batch of lines, and the tail and one segment of one chain.
+#[tokio::test]
+async fn reading_the_log_keeps_few_records_in_memory_for_any_length_and_none_afterwards() {
+    let (_folder, registry) = open().await;
+    for id in ["beta", "gamma"] {
+        let new = NewWorkspace {
+            id: id.parse().unwrap(),
+            name: id.to_owned(),
+        };
+        registry.create_workspace(&act(), new).await.unwrap();
+        for n in 0..60 {
+            add_to(&registry, id, format!("key-{n}")).await;
+        }
+    }
+    for n in 0..540 {
+        add(&registry, format!("key-{n}")).await;
+    }
+    let mut export = registry.audit().export(AuditFilter::default(), None);
+    let (mut lines, mut most) = (0, 0);
+    while let Some(batch) = export.next().await.unwrap() {
+        lines += batch.len();
+        most = most.max(batch.len() + kept_commits(&registry));
+    }
+    drop(export);
+    assert!(lines > 650, "{lines}");
+    // The largest batch, tail and segment.
+    assert!(most <= 512 + 32 + 24, "{most}");
+    assert_eq!(kept_commits(&registry), 0, "after an export");
+    registry.link(true).await;
+    registry.audit().verify().await.unwrap();
+    assert_eq!(kept_commits(&registry), 0, "after a check");
+    let all = AuditFilter::default();
+    let page = registry.audit().search(&all, None, 10_000).await.unwrap();
+    assert!(page.records.len() > 650, "{}", page.records.len());
+    assert_eq!(kept_commits(&registry), 0, "after a search");
+}
+
+#[tokio::test]
+async fn a_check_reports_an_older_or_damaged_keyring_that_was_put_in_place() {
+    let (folder, registry) = open().await;
+    let path = folder.path().join("keyring");
+    let older = std::fs::read(&path).unwrap();
+    let beta = NewWorkspace {
+        id: "beta".parse().unwrap(),
+        name: "Beta".to_owned(),
+    };
+    registry.create_workspace(&act(), beta).await.unwrap();
+    registry.audit().verify().await.unwrap();
+    let newest = std::fs::read(&path).unwrap();
+    for (bytes, finding) in [
+        (&older[..], "replaced by an older copy"),
+        (&b"{"[..], "is damaged"),
+    ] {
+        std::fs::write(&path, bytes).unwrap();
+        let error = registry.audit().verify().await.unwrap_err();
+        assert!(error.is_finding(), "{error}");
+        assert!(error.to_string().contains(finding), "{error}");
+    }
+    std::fs::write(&path, newest).unwrap();
+    registry.audit().verify().await.unwrap();
 }

@@ -1,8 +1,10 @@
 //! Verifies all chains against their heads, and the heads against each other.
 
+use std::collections::BTreeMap;
+
 use keyside_store::{
     Hash, StorageError,
-    chain::{Chain, ChainName, LoadError, State},
+    chain::{Chain, ChainName, Link, LoadError, State},
 };
 use serde::{Deserialize, Serialize};
 
@@ -84,7 +86,21 @@ impl Audit {
             return Err(VerifyError::Broken(found));
         }
         self.verify_links().await?;
+        self.verify_keyring().await?;
         Ok(verified)
+    }
+
+    /// Whether the keyring file is the one that this process has read last, or its successor.
+    async fn verify_keyring(&self) -> Result<(), VerifyError> {
+        match self.keyring.catch_up().await {
+            Err(error @ (KeyringError::Older { .. } | KeyringError::Damaged { .. })) => {
+                let chain = self.chains.installation().chain.name();
+                let found = Break::of_chain(chain, error.to_string());
+                Err(VerifyError::Broken(found))
+            }
+            // A key that does not unwrap affects its own workspace, and no record.
+            _ => Ok(()),
+        }
     }
 
     /// Whether the keyring has no key of an existing workspace: it was put back to a state from
@@ -184,35 +200,56 @@ impl Audit {
             let records = self.chains.records(own, &state.head, next, BATCH).await;
             let records = records.map_err(unreadable)?;
             let Some(last) = records.last() else {
+                own.chain.forget_records();
                 return Ok(());
             };
             next = last.position + 1;
+            // One chain after another, so that the records of one are in memory at a time.
+            let mut links = BTreeMap::<_, Vec<_>>::new();
             for record in records.iter().filter_map(Record::parse) {
                 for (workspace, link) in record.links {
-                    let tracked = self.chains.of(&workspace);
-                    // Another process may have committed to it since it was read.
-                    if tracked
-                        .state()
-                        .is_some_and(|it| it.head.records < link.records)
-                    {
-                        self.chains.refresh(&tracked).await.map_err(unreadable)?;
-                    }
-                    let Some(state) = tracked.state() else {
-                        continue;
-                    };
-                    let at = self.chains.records(&tracked, &state.head, link.records, 1);
-                    let at = at.await.map_err(unreadable)?;
-                    if at.first().is_none_or(|at| at.hash != link.hash) {
-                        return Err(VerifyError::Broken(Break {
-                            chain: tracked.chain.name().clone(),
-                            position: link.records,
-                            finding: "is not the one that the installation's chain has linked"
-                                .to_owned(),
-                        }));
-                    }
+                    links.entry(workspace).or_default().push(link);
                 }
             }
+            for (workspace, links) in links {
+                let tracked = self.chains.of(&workspace);
+                let verified = self.verify_links_to(&tracked, links).await;
+                tracked.chain.forget_records();
+                verified?;
+            }
         }
+    }
+
+    async fn verify_links_to(
+        &self,
+        tracked: &Tracked,
+        links: Vec<Link>,
+    ) -> Result<(), VerifyError> {
+        for link in links {
+            // Another process may have committed to it since it was read.
+            if tracked
+                .state()
+                .is_some_and(|it| it.head.records < link.records)
+            {
+                self.chains.refresh(tracked).await.map_err(unreadable)?;
+            }
+            let Some(state) = tracked.state() else {
+                continue;
+            };
+            let at = self
+                .chains
+                .records(tracked, &state.head, link.records, 1)
+                .await;
+            let at = at.map_err(unreadable)?;
+            if at.first().is_none_or(|at| at.hash != link.hash) {
+                return Err(VerifyError::Broken(Break {
+                    chain: tracked.chain.name().clone(),
+                    position: link.records,
+                    finding: "is not the one that the installation's chain has linked".to_owned(),
+                }));
+            }
+        }
+        Ok(())
     }
 }
 

@@ -1,6 +1,6 @@
 //! Why a backup is not restored.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use keyside_store::{StorageError, file::FileError};
 
@@ -63,12 +63,15 @@ pub enum RestoreError {
     /// A restore was killed, and its temporary folders remain.
     #[error(
         "a restore was interrupted, and {} remains of it: run `keyside restore` again, or delete what ends in .restoring \
-         beside it to start without the backup",
-        left.display()
+         beside it to start without the backup{}",
+        left.display(),
+        kept_keyring(kept.as_deref())
     )]
     Interrupted {
         /// The folder that remains.
         left: PathBuf,
+        /// The latest copy of a keyring that a restore has replaced, perhaps this one.
+        kept: Option<PathBuf>,
     },
     /// The existing keyring belongs to another installation.
     #[error(
@@ -123,4 +126,14 @@ pub enum RestoreError {
     /// The new store cannot be written.
     #[error(transparent)]
     Storage(#[from] StorageError),
+}
+
+fn kept_keyring(kept: Option<&Path>) -> String {
+    kept.map_or_else(String::new, |kept| {
+        format!(
+            ". If it has already replaced the keyring, the one from before is {}, perhaps with the only copy of some keys: \
+             to start without the backup, copy it back over the keyring first",
+            kept.display()
+        )
+    })
 }

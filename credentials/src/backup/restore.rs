@@ -5,9 +5,7 @@
 //! repeated.
 
 use std::{
-    fs::{self, Permissions},
-    io,
-    os::unix::fs::PermissionsExt,
+    fs, io,
     path::{Path, PathBuf},
     pin::Pin,
 };
@@ -159,7 +157,7 @@ impl Restore<'_> {
             keep_copy(&path, epoch)?;
         }
         match token {
-            Some(token) => file::replace(&path, &token, Permissions::from_mode(0o600)),
+            Some(token) => file::replace(&path, &token, file::owner_only()),
             None => fs::remove_file(&path).map_err(FileError::at(&path)),
         }
     }
@@ -261,9 +259,27 @@ impl Restore<'_> {
 pub fn expect_none_interrupted(store: &Path, keyring: &Path) -> Result<(), RestoreError> {
     let mut folders = temporary(store, keyring).into_iter();
     match folders.find(|folder| folder.exists()) {
-        Some(left) => Err(RestoreError::Interrupted { left }),
+        Some(left) => Err(RestoreError::Interrupted {
+            left,
+            kept: kept_keyring(keyring),
+        }),
         None => Ok(()),
     }
+}
+
+/// The latest copy of a keyring that a restore has replaced.
+fn kept_keyring(keyring: &Path) -> Option<PathBuf> {
+    let name = file::with_suffix(Path::new(keyring.file_name()?), KEPT);
+    let entries = fs::read_dir(keyring.parent()?).ok()?.flatten();
+    let copies = entries.filter(|entry| {
+        let name = name.as_os_str().as_encoded_bytes();
+        entry.file_name().as_encoded_bytes().starts_with(name)
+    });
+    let dated = copies.filter_map(|copy| {
+        let modified = copy.metadata().and_then(|file| file.modified());
+        Some((modified.ok()?, copy.path()))
+    });
+    dated.max().map(|(_, path)| path)
 }
 
 /// The folders in which a restore writes the store and the heads.
@@ -448,12 +464,12 @@ fn has_entries(folder: &Path) -> Result<bool, FileError> {
 /// copy, so that the file itself exists at every moment.
 fn keep_copy(path: &Path, epoch: u64) -> Result<(), FileError> {
     let contents = Zeroizing::new(file::read(path)?);
-    let first = file::with_suffix(path, &format!(".before-restore-{epoch}"));
+    let first = file::with_suffix(path, &format!("{KEPT}{epoch}"));
     let next = |n: u32| file::with_suffix(&first, &format!("-{n}"));
     let mut names = std::iter::once(first.clone()).chain((2..).map(next));
     let free = names.find(|name| fs::symlink_metadata(name).is_err());
     let kept = free.expect("no folder holds so many files");
-    file::replace(&kept, &contents, Permissions::from_mode(0o600))
+    file::replace(&kept, &contents, file::owner_only())
 }
 
 fn remove_if_there(folder: &Path) -> Result<(), FileError> {
@@ -462,3 +478,6 @@ fn remove_if_there(folder: &Path) -> Result<(), FileError> {
         _ => Ok(()),
     }
 }
+
+/// What the name of a kept file has after the file's own name, before the epoch.
+const KEPT: &str = ".before-restore-";

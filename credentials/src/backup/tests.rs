@@ -17,7 +17,7 @@ use crate::{
     ActorContext, CredentialQuery, Environment, Filter, Kms, KmsError, KmsSource, NewCredential,
     NewWorkspace, OpenError, OpenOptions, Refusal, Registry, Revocation, Secret, SystemClock,
     audit::{AuditFilter, AuditRecord, Event, VerifyError},
-    runs::{Run, RunFilter},
+    runs::{Run, RunFilter, RunKind, Used},
 };
 
 mod altered;
@@ -169,21 +169,10 @@ fn key(label: &str) -> NewCredential {
 }
 
 fn key_of(workspace: &str, label: &str) -> NewCredential {
-    NewCredential {
-        workspace: workspace.parse().unwrap(),
-        provider: "openai".to_owned(),
-        label: label.parse().unwrap(),
-        environment: Environment::Live,
-        // Padded to the minimum length of a secret; `opened` removes the padding.
-        secret: Secret::from_plaintext(format!("sk-{label:-<5}").into_bytes())
-            .unwrap()
-            .into(),
-        usage_tag: None,
-        expires_at: None,
-        endpoint: None,
-        default: false,
-        idempotency: None,
-    }
+    // Padded to the minimum length of a secret; `opened` removes the padding.
+    let secret = Secret::from_plaintext(format!("sk-{label:-<5}").into_bytes()).unwrap();
+    let (workspace, label) = (workspace.parse().unwrap(), label.parse().unwrap());
+    NewCredential::new(workspace, "openai", label, secret)
 }
 
 fn opened(registry: &Registry, label: &str) -> Result<String, Refusal> {
@@ -357,11 +346,13 @@ fn run(n: u64) -> Run {
         request_id: "r".repeat(4_000).into(),
         workspace: "acme".parse().unwrap(),
         provider: "openai".parse().ok(),
-        used: Some(crate::runs::Used {
+        used: Some(Used {
             credential: format!("cred_{}", "a".repeat(26)).parse().unwrap(),
             label: "a".parse().unwrap(),
             environment: Environment::Live,
+            version: 1,
         }),
+        kind: RunKind::Traffic,
         refused: None,
         status: 200,
         outcome: "ok",

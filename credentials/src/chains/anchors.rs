@@ -8,8 +8,7 @@
 
 use std::{
     collections::HashMap,
-    fs::{self, Permissions},
-    os::unix::fs::PermissionsExt,
+    fs,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
@@ -128,7 +127,7 @@ impl Anchors {
     /// Writes the anchor for a restored head.
     pub(crate) fn restore(folder: &Path, chain: &ChainName, head: &[u8]) -> Result<(), FileError> {
         file::create_folder(folder)?;
-        file::replace(&Self::path(folder, chain), head, owner_only())
+        file::replace(&Self::path(folder, chain), head, file::owner_only())
     }
 }
 
@@ -154,10 +153,10 @@ impl Written {
             return Ok(());
         }
         match path.exists() {
-            true => file::replace_soon(&path, state.bytes(), owner_only())?,
+            true => file::replace_soon(&path, state.bytes(), file::owner_only())?,
             // Once an anchor exists, a missing file is damage, so its first version must survive a
             // power cut.
-            false => file::replace(&path, state.bytes(), owner_only())?,
+            false => file::replace(&path, state.bytes(), file::owner_only())?,
         }
         held.insert(chain.as_str().to_owned(), now);
         Ok(())
@@ -166,10 +165,6 @@ impl Written {
 
 fn file_name(chain: &ChainName) -> String {
     chain.as_str().replace('/', ".")
-}
-
-fn owner_only() -> Permissions {
-    Permissions::from_mode(0o600)
 }
 
 /// The folder of anchors, beside the keyring.

@@ -77,6 +77,17 @@ impl Queue {
     }
 }
 
+impl Turn {
+    /// Whether anyone waits for the lock.
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.queue.as_ref().is_some_and(|queue| {
+            let waiting = queue.waiting();
+            let mut all = waiting.high.iter().chain(&waiting.normal);
+            all.any(|caller| !caller.is_closed())
+        })
+    }
+}
+
 impl Drop for Turn {
     fn drop(&mut self) {
         while let Some(queue) = self.queue.take() {

@@ -5,7 +5,7 @@ use keyside_config::EnvironmentPin;
 
 use super::*;
 use crate::{
-    CredentialQuery, Grant, Refusal, SystemClock,
+    CredentialQuery, Grant, Refusal, RejectionCause, SystemClock,
     source::{Reading, SourceError, VaultReference},
 };
 
@@ -17,6 +17,7 @@ fn declared(label: &str, source: SourceReference) -> DeclaredCredential {
         environment: DeclaredEnvironment::Live,
         usage_tag: None,
         endpoint: None,
+        limits: keyside_config::DeclaredLimits::default(),
         source,
     }
 }
@@ -111,6 +112,27 @@ async fn changes_of_a_secret_file_are_picked_up() {
     assert!(fault.contains("/key: there is no such file"), "{fault}");
     fs::write(&path, "sk-canary-declared-third").unwrap();
     until(|| resolve(&declared, None).is_ok()).await;
+}
+
+#[tokio::test]
+async fn a_rejection_in_traffic_ends_with_the_next_secret() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("key");
+    fs::write(&path, "sk-canary-declared-first\n").unwrap();
+    let declared = open(vec![declared("main", file(&path))], None);
+    declared.follow().await;
+    resolve(&declared, None)
+        .unwrap()
+        .rejected(RejectionCause::WrongKey);
+    let rejected = declared.rejected_in_traffic();
+    assert_eq!(rejected.len(), 1);
+    assert_eq!(rejected[0].label.as_str(), "main");
+    assert_eq!(declared.traffic_counts()["openai"].rejected, 1);
+    fs::write(folder.path().join("next"), "sk-canary-declared-second").unwrap();
+    fs::rename(folder.path().join("next"), &path).unwrap();
+    until(|| resolve(&declared, None).unwrap().version() == 2).await;
+    assert!(declared.rejected_in_traffic().is_empty());
+    assert_eq!(declared.traffic_counts()["openai"].ok, 1);
 }
 
 /// A Vault whose answer the test sets.

@@ -1,6 +1,6 @@
 //! Why the keyring cannot be opened, or a key cannot be added.
 
-use std::path::PathBuf;
+use std::{io::ErrorKind, path::PathBuf};
 
 use keyside_store::{StorageError, file::FileError};
 
@@ -65,8 +65,42 @@ pub enum KeyringError {
 /// A keyring that cannot be replaced counts as storage that cannot be written.
 impl From<KeyringError> for StorageError {
     fn from(error: KeyringError) -> Self {
-        Self::Unavailable {
-            reason: error.to_string(),
+        match &error {
+            KeyringError::File(file)
+                if matches!(
+                    file.kind(),
+                    ErrorKind::StorageFull | ErrorKind::QuotaExceeded
+                ) =>
+            {
+                Self::Full {
+                    available: 0,
+                    needed: MIN_FREE,
+                }
+            }
+            _ => Self::unavailable(error),
         }
+    }
+}
+
+/// Bytes that every change leaves free on the disk of the store.
+const MIN_FREE: u64 = 1 << 20;
+
+#[cfg(test)]
+mod tests {
+    use std::{io, path::Path};
+
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_reported_as_one_and_other_failures_with_their_reason() {
+        let failed = |kind: ErrorKind| {
+            let error = FileError::at(Path::new("/data/keyring"))(io::Error::from(kind));
+            StorageError::from(KeyringError::from(error))
+        };
+        for kind in [ErrorKind::StorageFull, ErrorKind::QuotaExceeded] {
+            assert!(matches!(failed(kind), StorageError::Full { .. }), "{kind}");
+        }
+        let other = failed(ErrorKind::PermissionDenied).to_string();
+        assert!(other.contains("/data/keyring"), "{other}");
     }
 }

@@ -1,16 +1,9 @@
 //! The keyring file: JSON, readable, and useless without the master key.
 
-use std::{
-    collections::BTreeMap, fs::Permissions, os::unix::fs::PermissionsExt, panic::resume_unwind,
-    path::Path,
-};
+use std::{collections::BTreeMap, path::Path};
 
-use keyside_store::{
-    PublicKey,
-    file::{self, FileError},
-};
+use keyside_store::{PublicKey, file};
 use serde::{Deserialize, Serialize};
-use tokio::task::spawn_blocking;
 
 use super::KeyringError;
 use crate::{encoding::base64_bytes, model::WorkspaceId};
@@ -165,32 +158,12 @@ impl KeyringFile {
     }
 
     pub(super) fn replace(&self, path: &Path) -> Result<(), KeyringError> {
-        Ok(file::replace(
-            path,
-            &self.to_json(),
-            Permissions::from_mode(0o600),
-        )?)
+        Ok(file::replace(path, &self.to_json(), file::owner_only())?)
     }
 
     pub(super) fn to_json(&self) -> Vec<u8> {
         serde_json::to_vec_pretty(self).expect("our own types serialize")
     }
-
-    pub(super) async fn replace_blocking(self, path: &Path) -> Result<(), KeyringError> {
-        let (path, named) = (path.to_owned(), path.to_owned());
-        match spawn_blocking(move || self.replace(&path)).await {
-            Ok(replaced) => replaced,
-            Err(error) => match error.try_into_panic() {
-                Ok(panic) => resume_unwind(panic),
-                Err(_) => Err(stopping(&named).into()),
-            },
-        }
-    }
-}
-
-/// The runtime is shutting down before the file was written.
-fn stopping(path: &Path) -> FileError {
-    FileError::at(path)(std::io::Error::other("the process is stopping"))
 }
 
 /// Parsed first, to distinguish a later format from damage.

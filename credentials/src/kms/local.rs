@@ -2,7 +2,7 @@
 
 mod files;
 
-use std::{fs::Permissions, os::unix::fs::PermissionsExt, path::Path, sync::Arc};
+use std::{path::Path, sync::Arc};
 
 use async_trait::async_trait;
 use base64::{
@@ -80,7 +80,7 @@ impl MasterKey {
     }
 
     fn make(path: &Path) -> Result<Self, KmsError> {
-        file::replace_secret(path, &Self::generate(), Permissions::from_mode(0o600))
+        file::replace_secret(path, &Self::generate(), file::owner_only())
             .map_err(KmsError::File)?;
         tracing::warn!(
             path = %path.display(),

@@ -6,7 +6,10 @@ use jiff::Timestamp;
 use keyside_config::{ProviderId, VaultReference, Verification};
 use serde::{Deserialize, Serialize};
 
-use super::{ActorId, CredentialId, Fingerprint, Hint, Label, UsageTag, WorkspaceId};
+use super::{
+    ActorId, CredentialId, Fingerprint, Hint, Label, Limits, Rejection, Usage, UsageTag,
+    WorkspaceId,
+};
 
 /// A credential as it may be shown. Gives no access to its secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +32,10 @@ pub struct Credential {
     pub expires_at: Option<Timestamp>,
     /// The provider's URL, if each customer has one of their own.
     pub endpoint: Option<String>,
+    /// What requests may spend in a day.
+    pub limits: Limits,
+    /// What they have spent today; `None` without a limit.
+    pub usage: Option<Usage>,
     /// Fingerprint of the current version's secret. `None` while the credential is damaged, or its
     /// secret is kept elsewhere and was not read.
     pub fingerprint: Option<Fingerprint>,
@@ -42,10 +49,13 @@ pub struct Credential {
     pub last_rotated_at: Option<Timestamp>,
     /// When a request last used it, to within about a second.
     pub last_used_at: Option<Timestamp>,
-    /// When the provider last answered a live check.
+    /// When the provider last gave a verdict on the secret in use.
     pub last_verified_at: Option<Timestamp>,
-    /// The result of the last live check, whether or not the provider answered.
+    /// The result of the last live check of the secret in use, whether or not the provider
+    /// answered.
     pub verification: Option<Verification>,
+    /// Set while the provider rejects its secret in traffic.
+    pub rejection: Option<Rejection>,
     /// The known versions, oldest first.
     pub versions: Vec<Version>,
     /// Whether it is the default of its workspace, provider and environment.
@@ -240,8 +250,6 @@ pub struct Version {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum VersionState {
-    /// Stored, not in use yet.
-    Staged,
     /// In use.
     Current,
     /// Replaced; can still be rolled back to.
@@ -257,6 +265,10 @@ pub struct Workspace {
     pub id: WorkspaceId,
     /// The display name.
     pub name: String,
+    /// What requests with all its credentials may spend in a day.
+    pub limits: Limits,
+    /// What they have spent today; `None` without a limit.
+    pub usage: Option<Usage>,
     /// The actor that created it.
     pub created_by: ActorId,
     /// Time of creation.

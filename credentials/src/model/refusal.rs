@@ -1,5 +1,7 @@
 //! Why a request gets no credential.
 
+use super::Cap;
+
 /// Why a request gets no credential.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Refusal {
@@ -33,11 +35,14 @@ pub enum Refusal {
     /// The source of the selected credential's secret is unavailable.
     #[error("the source of the credential's secret is unavailable")]
     SecretUnavailable,
+    /// A limit on what may be spent in a day is reached.
+    #[error("a limit for today is reached")]
+    BudgetExhausted(Cap),
 }
 
 impl Refusal {
     /// One refusal for each code.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::WorkspaceUnknown,
         Self::CredentialMissing,
         Self::CredentialRevoked,
@@ -46,6 +51,7 @@ impl Refusal {
         Self::EnvironmentNotAllowed,
         Self::CredentialUndecryptable,
         Self::StoreUnavailable,
+        Self::BudgetExhausted(Cap::CredentialRequests),
     ];
 
     /// The stable name in responses and metrics.
@@ -59,6 +65,7 @@ impl Refusal {
             Self::EnvironmentNotAllowed => "environment_not_allowed",
             Self::CredentialUndecryptable => "credential_undecryptable",
             Self::StoreUnavailable | Self::SecretUnavailable => "store_unavailable",
+            Self::BudgetExhausted(_) => "budget_exhausted",
         }
     }
 }

@@ -1,8 +1,9 @@
 //! The changes. Each reads the current state of the workspace's chain, builds the new documents,
 //! commits them on that state, and publishes the result to the data plane. After a lost race it
-//! decides again. Changes of one chain are serialized; those that end the use of a key go first
-//! ([`Priority`]). One file for each concern, with its public method above the function that
-//! decides; shared parts are here and in `credential_edit.rs`.
+//! decides again. Changes of one chain are decided one at a time, those that end the use of a key
+//! first ([`Priority`]), and concurrent ones share a commit (`group.rs`). One file for each concern,
+//! with its public method above the function that decides; shared parts are here and in
+//! `credential_edit.rs`.
 
 /// Repeats a change after lost races, a bounded number of times. A macro, because an async closure
 /// over borrowed values is not known to be `Send` (rust-lang/rust#102211).
@@ -26,6 +27,7 @@ pub(super) use retry_on_race;
 mod add;
 mod credential_edit;
 mod edit;
+mod group;
 mod idempotency;
 mod revoke;
 mod rollback;
@@ -33,20 +35,26 @@ mod rotate;
 mod sweep;
 mod verify;
 mod workspace;
+mod workspace_edit;
 
 use std::sync::Arc;
 
 use keyside_store::{
     Effect,
-    chain::{CommitError, Entry, State, Write},
+    chain::{CommitError, Damage, Entry, State, Write},
 };
 use tokio::sync::{RwLockReadGuard, RwLockWriteGuard, Semaphore};
 
-pub(super) use self::{add::InitialSecret, credential_edit::CredentialEdit};
+pub(super) use self::{
+    add::InitialSecret,
+    credential_edit::CredentialEdit,
+    group::{Decision, Groups},
+};
 use super::{ChangeError, Registry, Saved};
 use crate::{
     chains::{Priority, Turn, load_failed},
     documents::{CredentialDocument, TOKEN, WorkspaceDocument},
+    live_check::Finding,
     model::{ActorContext, CredentialId, Fingerprint, Label, Warning, WorkspaceId},
     record::{Detail, Draft, Event},
     sealing::SealingKey,
@@ -58,6 +66,8 @@ pub(super) struct ChangeOutcome {
     pub(super) id: CredentialId,
     pub(super) warnings: Vec<Warning>,
     pub(super) repeated: bool,
+    /// What the provider said before, if it was asked.
+    pub(super) finding: Option<Finding>,
 }
 
 /// Held while a change is decided and committed; locks what it changes.
@@ -65,7 +75,7 @@ pub(super) struct ChangeGuard<'a, L> {
     /// The installation's state. Tokens and workspaces may be newer, never older, so a commit on
     /// this state fails if any of them has changed since.
     pub(super) on: Option<Arc<State>>,
-    _lock: L,
+    lock: L,
     _gate: RwLockReadGuard<'a, ()>,
 }
 
@@ -76,28 +86,59 @@ impl Registry {
             credential: credential.ok_or(ChangeError::CredentialUnknown)?,
             warnings: outcome.warnings,
             repeated: outcome.repeated,
+            finding: outcome.finding,
         })
     }
 
-    /// Locks a workspace for a change, and loads its current state: another process may have
-    /// changed it.
+    /// Locks a workspace for a change that is committed alone, and loads its current state: another
+    /// process may have changed it.
     pub(super) async fn lock_workspace(
         &self,
         by: &ActorContext,
         workspace: &WorkspaceId,
         priority: Priority,
     ) -> Result<ChangeGuard<'_, Turn>, ChangeError> {
-        let tracked = self.chains.of(workspace);
-        let lock = tracked.lock(priority).await;
+        let guard = self.take_turn(by, workspace, priority).await?;
+        // Its members get the outcome, and this change is decided on what it finds then.
+        let _ = self.commit_group(workspace).await;
+        self.load_workspace(workspace).await?;
+        Ok(guard)
+    }
+
+    /// Locks a workspace for a change that joins the open group. What the group is based on was
+    /// loaded when it began, and its commit finds out whether that has changed since.
+    async fn join_workspace(
+        &self,
+        by: &ActorContext,
+        workspace: &WorkspaceId,
+        priority: Priority,
+    ) -> Result<ChangeGuard<'_, Turn>, ChangeError> {
+        let guard = self.take_turn(by, workspace, priority).await?;
+        if self.groups.workspace(workspace).is_none() {
+            self.load_workspace(workspace).await?;
+        }
+        Ok(guard)
+    }
+
+    async fn take_turn(
+        &self,
+        by: &ActorContext,
+        workspace: &WorkspaceId,
+        priority: Priority,
+    ) -> Result<ChangeGuard<'_, Turn>, ChangeError> {
+        let lock = self.chains.of(workspace).lock(priority).await;
         let gate = self.gate.read().await;
-        let guard = self.begin_change(by, lock, gate).await?;
+        self.begin_change(by, lock, gate).await
+    }
+
+    async fn load_workspace(&self, workspace: &WorkspaceId) -> Result<(), ChangeError> {
         let registration = self.chains.registration(workspace);
         if let Some(registration) = registration.filter(|it| it.exists) {
             let findings = self.read_workspace(workspace).await?;
             self.report(findings).await?;
             self.recover_workspace(workspace, &registration).await?;
         }
-        Ok(guard)
+        Ok(())
     }
 
     /// Begins a change under `lock`. The actor's token may have been revoked after the request was
@@ -105,7 +146,7 @@ impl Registry {
     ///
     /// Lock order: the workspace's chain, the gate, the installation's chain. With the gate first,
     /// a backup would wait for everything that waits for a workspace, and a revocation for the
-    /// backup.
+    /// backup. A change that waits for its group holds none of them.
     pub(super) async fn begin_change<'a, L>(
         &'a self,
         by: &ActorContext,
@@ -116,7 +157,7 @@ impl Registry {
         self.expect_access(by)?;
         Ok(ChangeGuard {
             on,
-            _lock: lock,
+            lock,
             _gate: gate,
         })
     }
@@ -188,14 +229,15 @@ impl Registry {
         workspace: &WorkspaceEntry,
         drafts: Vec<Draft>,
         writes: Vec<Write>,
-    ) -> Result<Arc<State>, ChangeError> {
+    ) -> Result<Arc<State>, CommitError> {
         // Linked at once as well: a replaced secret must not come back.
         let ends_use = drafts.iter().any(|draft| {
             draft.effect == Effect::EndsUse || draft.event == Event::CredentialRotated
         });
         let document = &workspace.document;
         let tracked = self.chains.of(&document.id);
-        let on = workspace.at.as_ref().ok_or(ChangeError::Damaged)?;
+        let untrusted = CommitError::Damaged(Damage::HeadGone);
+        let on = workspace.at.as_ref().ok_or(untrusted)?;
         // From the signed head: the document that has it too may be lost.
         let incarnation = on.head.incarnation;
         let commit = self
@@ -239,10 +281,8 @@ impl Registry {
         &self,
         id: &WorkspaceId,
     ) -> Result<Arc<WorkspaceEntry>, ChangeError> {
-        let snapshot = self.snapshot.load();
-        let workspace = snapshot
-            .workspaces
-            .get(id)
+        let workspace = self
+            .current_workspace(id)
             .ok_or_else(|| self.no_workspace(id))?;
         if let Some(registration) = self.chains.registration(id) {
             let readable = registration.check_readable(id.as_str());
@@ -250,29 +290,25 @@ impl Registry {
         }
         match workspace.damage {
             Some(_) => Err(ChangeError::Damaged),
-            None => Ok(workspace.clone()),
+            None => Ok(workspace),
         }
     }
 
-    /// The key that seals what is new in `workspace`. The keyring may be newer than the state that a
-    /// change is decided on: another process may have erased the workspace and destroyed its key
-    /// since. So a missing key counts as a lost race unless the workspace is still the same.
-    pub(super) async fn sealing_key(
-        &self,
-        workspace: &WorkspaceId,
-    ) -> Result<Arc<SealingKey>, ChangeError> {
-        if let Some(key) = self.keyring.current(workspace) {
-            return Ok(key);
-        }
+    /// Why a change finds no key of `workspace` to seal with. The keyring may be newer than the state
+    /// that the change is decided on: another process may have erased the workspace and destroyed its
+    /// key since. So it counts as a lost race unless the workspace is still the same.
+    pub(super) async fn missing_key(&self, workspace: &WorkspaceId) -> ChangeError {
         let registered = |registry: &Self| {
             let registration = registry.chains.registration(workspace);
             registration.filter(|it| it.exists).map(|it| it.incarnation)
         };
         let before = registered(self);
-        self.refresh_installation_state().await?;
+        if let Err(error) = self.refresh_installation_state().await {
+            return error.into();
+        }
         match registered(self) {
-            after if after.is_none() || after != before => Err(ChangeError::Raced),
-            _ => Err(ChangeError::KeyLost),
+            after if after.is_none() || after != before => ChangeError::Raced,
+            _ => ChangeError::KeyLost,
         }
     }
 
@@ -299,34 +335,24 @@ impl Registry {
     pub(super) async fn publish_committed(
         &self,
         workspace: WorkspaceEntry,
-    ) -> Result<(), ChangeError> {
+    ) -> Result<(), CommitError> {
         let id = workspace.document.id.clone();
         let seq = workspace.at.as_ref().map_or(0, |at| at.head.seq);
         if self.publish(Arc::new(workspace)) {
             return Ok(());
         }
-        match self.read_workspace(&id).await {
-            Ok(findings) => Ok(self.report(findings).await?),
-            Err(error) => {
-                self.links.mark_uncertain(id);
-                Err(ChangeError::OutcomeUnknown { seq, error })
+        let published = match self.read_workspace(&id).await {
+            Ok(findings) => {
+                let reported = self.report(findings).await;
+                reported.map_err(CommitError::into_storage_error)
             }
-        }
-    }
-
-    /// Publishes a committed change of one credential, and perhaps of its workspace's own document.
-    pub(super) async fn publish_credential(
-        &self,
-        workspace: &WorkspaceEntry,
-        settings: WorkspaceDocument,
-        entry: CredentialEntry,
-        state: Arc<State>,
-    ) -> Result<(), ChangeError> {
-        let entry = Arc::new(entry);
-        let changed = workspace.with_all(settings, [entry.clone()]);
-        self.publish_committed(changed.at(state)).await?;
-        self.credential_changed(workspace, &entry);
-        Ok(())
+            Err(error) => Err(error),
+        };
+        // Never an error that says that nothing has changed.
+        published.map_err(|error| {
+            self.links.mark_uncertain(id);
+            CommitError::OutcomeUnknown { seq, error }
+        })
     }
 
     /// Updates what is derived from one credential that was published.

@@ -1,5 +1,5 @@
-//! Background tasks: sweep ended versions, record refused uses, write links, store times of tokens'
-//! last use.
+//! Background tasks: sweep ended versions, record refused uses, write links, store notes and counts
+//! of spend.
 
 use std::{
     sync::{Arc, Weak},
@@ -8,13 +8,13 @@ use std::{
 
 use tokio::{
     sync::mpsc,
-    time::{MissedTickBehavior, interval, timeout},
+    time::{MissedTickBehavior, interval, sleep, timeout},
 };
 
 use super::{
     ChangeError, Registry,
     change::{about, detail, retry_on_race},
-    tokens,
+    spend,
 };
 use crate::{
     chains::Priority,
@@ -27,7 +27,8 @@ use crate::{
 pub(super) fn start(registry: &Arc<Registry>, notices: mpsc::Receiver<Notice>) {
     tokio::spawn(run_housekeeping(Arc::downgrade(registry), notices));
     tokio::spawn(run_linking(Arc::downgrade(registry)));
-    tokio::spawn(tokens::keep_last_used(Arc::downgrade(registry)));
+    tokio::spawn(keep_notes(Arc::downgrade(registry)));
+    tokio::spawn(spend::keep_spend(Arc::downgrade(registry)));
 }
 
 async fn run_linking(registry: Weak<Registry>) {
@@ -43,6 +44,19 @@ async fn run_linking(registry: Weak<Registry>) {
             return;
         };
         registry.link_due().await;
+    }
+}
+
+/// Stores times of tokens' last use, and rejections in traffic.
+async fn keep_notes(registry: Weak<Registry>) {
+    loop {
+        sleep(STORE_INTERVAL).await;
+        let Some(registry) = registry.upgrade() else {
+            return;
+        };
+        registry.store_last_used().await;
+        registry.store_checks().await;
+        registry.store_rejections().await;
     }
 }
 
@@ -113,3 +127,5 @@ impl Attempt {
 
 /// How often housekeeping runs, and how soon its tasks notice that the registry was dropped.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
+/// What a crash may lose of notes.
+const STORE_INTERVAL: Duration = Duration::from_secs(60);

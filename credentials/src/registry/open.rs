@@ -18,8 +18,9 @@ use tokio::{
 };
 
 use super::{
-    OpenError, OpenOptions, Registry, duplicates::DuplicateIndex, housekeeping,
-    references::References,
+    OpenError, OpenOptions, Registry, change::Groups, checks::LastChecks,
+    duplicates::DuplicateIndex, housekeeping, references::References, spend::SpendWriter,
+    traffic::RejectionNote,
 };
 use crate::{
     access::{Access, EnsureOwnerError},
@@ -125,6 +126,10 @@ impl Registry {
             warn_about_unregistered(&chains, &anchored, &keyring);
         }
         let (notices, noted) = Notices::new(clock.clone());
+        let spend = SpendWriter::default();
+        if role == Role::Authority {
+            notices.store_spend_with(&spend.due);
+        }
         let erased = chains.registrations();
         // If the clock was ahead at the erasure and is right now, the runs of a successor must not
         // be removed.
@@ -138,12 +143,16 @@ impl Registry {
             audit: Arc::new(Audit::new(chains.clone(), keyring.clone())),
             snapshot: Arc::new(ArcSwap::from_pointee(Snapshot::default())),
             gate: RwLock::default(),
+            groups: Groups::default(),
             rotations: Mutex::default(),
             notices,
+            rejection_note: RejectionNote::default(),
+            checks: LastChecks::default(),
             duplicates: DuplicateIndex::default(),
             declared: OnceLock::new(),
             references: References::new(),
             links: Arc::default(),
+            spend,
             tokens_state: tokio::sync::Mutex::default(),
             runs: match role {
                 Role::Authority => Runs::start(backend.runs.clone(), erased.collect()),
@@ -157,9 +166,15 @@ impl Registry {
             clock,
         });
         let findings = registry.read_workspaces().await?;
+        registry.load_rejections().await;
+        registry
+            .checks
+            .load(&*registry.notes, &registry.keyring)
+            .await?;
         registry.expect_newest_installation_head(&heads).await?;
         registry.clock.at_least(registry.chains.latest());
         if role == Role::Authority {
+            registry.restore_spend().await;
             tolerate_full_disk("what was found damaged", registry.report_state().await)?;
             tolerate_full_disk("what was found damaged", registry.report(findings).await)?;
             tolerate_full_disk("the restore", registry.record_restore().await)?;

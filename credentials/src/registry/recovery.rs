@@ -14,7 +14,7 @@ use crate::{
     chains::{PendingCreation, Priority, Registration, load_failed},
     documents::{Document, WORKSPACE, WorkspaceDocument},
     keyring::KeyringError,
-    model::{ActorContext, WorkspaceId},
+    model::{ActorContext, Limits, WorkspaceId},
     record::{Draft, Event},
     snapshot::WorkspaceEntry,
 };
@@ -121,6 +121,7 @@ impl Registry {
             created_at: pending.created_at,
             revision: 1,
             defaults: BTreeMap::new(),
+            limits: Limits::default(),
         };
         let by = ActorContext {
             actor: pending.created_by.clone(),

@@ -382,6 +382,8 @@ impl Registry {
         let tracked = self.chains.of(&follower.workspace);
         let _lock = tracked.lock(priority).await;
         let _gate = self.gate.read().await;
+        // It was decided on entries from before this change. Its members get the outcome.
+        let _ = self.commit_group(&follower.workspace).await;
         let snapshot = self.snapshot.load_full();
         let Some(workspace) = snapshot.workspaces.get(&follower.workspace) else {
             return;

@@ -7,8 +7,11 @@ use keyside_config::ProviderId;
 use keyside_store::Hash;
 
 use crate::{
-    live_check::LiveCheck,
-    model::{Credential, Environment, Label, Scope, Status, UsageTag, Warning, WorkspaceId},
+    live_check::{Finding, LiveCheck},
+    model::{
+        Credential, Environment, Label, Limits, LimitsChange, Scope, Status, UsageTag, Warning,
+        WorkspaceId, WorkspaceState,
+    },
     secret::Secret,
     source::VaultReference,
 };
@@ -22,6 +25,8 @@ pub struct Saved {
     pub warnings: Vec<Warning>,
     /// Whether an earlier request with the same idempotency key made the change.
     pub repeated: bool,
+    /// What the provider said before the secret was stored, if it was asked.
+    pub finding: Option<Finding>,
 }
 
 /// The attributes of a workspace to create.
@@ -31,6 +36,15 @@ pub struct NewWorkspace {
     pub id: WorkspaceId,
     /// The display name: 1 to 200 characters, no control characters.
     pub name: String,
+}
+
+/// A request to edit a workspace.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WorkspaceEdit {
+    /// What requests with all its credentials may spend in a day.
+    pub limits: LimitsChange,
+    /// The state that the caller has seen.
+    pub expected: Option<WorkspaceState>,
 }
 
 /// The attributes of a credential to create.
@@ -51,11 +65,52 @@ pub struct NewCredential {
     pub expires_at: Option<Timestamp>,
     /// The provider's URL, if each customer has one of their own.
     pub endpoint: Option<String>,
+    /// What requests may spend in a day.
+    pub limits: Limits,
     /// Whether it becomes the default of its workspace, provider and environment. The first one
     /// always does.
     pub default: bool,
     /// Recognises a repeated request.
     pub idempotency: Option<Idempotency>,
+    /// Whether the provider is asked first.
+    pub check: CheckBeforeSave,
+}
+
+impl NewCredential {
+    /// A live credential without further options or a check.
+    pub fn new(
+        workspace: WorkspaceId,
+        provider: &str,
+        label: Label,
+        secret: impl Into<NewSecret>,
+    ) -> Self {
+        Self {
+            workspace,
+            provider: provider.to_owned(),
+            label,
+            environment: Environment::Live,
+            secret: secret.into(),
+            usage_tag: None,
+            expires_at: None,
+            endpoint: None,
+            limits: Limits::default(),
+            default: false,
+            idempotency: None,
+            check: CheckBeforeSave::Skip,
+        }
+    }
+}
+
+/// Whether the provider is asked about a secret before it is stored. No lock is held meanwhile.
+#[derive(Clone, Default)]
+pub enum CheckBeforeSave {
+    /// It is not asked.
+    #[default]
+    Skip,
+    /// It is asked, and the secret is stored whatever it says.
+    Try(Arc<dyn LiveCheck>),
+    /// It is asked, and the secret is stored only if it [can be used](Finding::is_usable).
+    Required(Arc<dyn LiveCheck>),
 }
 
 /// The secret of a new credential.
@@ -86,8 +141,8 @@ pub struct Rotation {
     pub expected: Option<u64>,
     /// Recognises a repeated request.
     pub idempotency: Option<Idempotency>,
-    /// A check that the new secret must pass before it is used.
-    pub check: Option<Arc<dyn LiveCheck>>,
+    /// Whether the provider is asked about the new secret first.
+    pub check: CheckBeforeSave,
 }
 
 impl Rotation {
@@ -99,7 +154,7 @@ impl Rotation {
             expires_at: None,
             expected: None,
             idempotency: None,
-            check: None,
+            check: CheckBeforeSave::Skip,
         }
     }
 }
@@ -123,6 +178,8 @@ pub struct Edit {
     pub usage_tag: Option<Option<UsageTag>>,
     /// The new expiry; `Some(None)` for never.
     pub expires_at: Option<Option<Timestamp>>,
+    /// What requests may spend in a day.
+    pub limits: LimitsChange,
     /// `true` makes it the default. A default can only be replaced by another.
     pub default: Option<bool>,
     /// The revision that the caller has seen.

@@ -89,7 +89,9 @@ impl Registry {
             .lock_workspace(by, &so_far.workspace, Priority::Normal)
             .await?;
         let workspace = self.sound_workspace(&so_far.workspace)?;
-        let mut key = self.sealing_key(&so_far.workspace).await?;
+        let Some(mut key) = self.keyring.current(&so_far.workspace) else {
+            return Err(self.missing_key(&so_far.workspace).await);
+        };
         let begins = so_far.key.is_empty();
         let mut fresh = self.reseal_batch(&workspace, &key, unopenable);
         // Continues an unfinished rotation first, unless only unopenable credentials are left.
@@ -164,8 +166,8 @@ impl Registry {
             let before = workspace.credentials.get(&document.id)?;
             Some(Arc::new(before.with(document, &self.keyring)))
         });
-        self.publish_committed(workspace.with_all(settings, entries).at(state))
-            .await
+        let resealed = workspace.with_all(settings, entries).at(state);
+        Ok(self.publish_committed(resealed).await?)
     }
 }
 
@@ -190,12 +192,12 @@ fn reseal(
     to: &SealingKey,
 ) -> Result<CredentialDocument, Damage> {
     let seal = |context: &SealContext<'_>, blob: &[u8]| match blob {
-        [] => Ok(Vec::new()),
+        [] => Ok(Arc::default()),
         blob => {
             let id = SealingKey::id_in(blob).ok_or(SealError::Malformed)?;
             let from = keyring.key(&document.workspace, id);
             let plaintext = from.ok_or(Damage::KeyGone)?.open(context, blob)?;
-            Ok::<_, Damage>(to.seal(context, &plaintext))
+            Ok::<Arc<[u8]>, Damage>(to.seal(context, &plaintext).into())
         }
     };
     let mut fresh = document.clone();

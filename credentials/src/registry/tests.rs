@@ -10,6 +10,7 @@ mod disclosure;
 mod edited_bytes;
 mod erasing;
 mod exporting;
+mod grouping;
 mod heads;
 mod incarnations;
 mod interrupted;
@@ -23,6 +24,7 @@ mod opening;
 mod priority;
 mod publishing;
 mod put_back;
+mod readiness;
 mod receipts;
 mod references;
 mod repetition;
@@ -30,7 +32,9 @@ mod reserve;
 mod resolving;
 mod rotation;
 mod signing_key;
+mod spending;
 mod tampering;
+mod traffic;
 mod two_authorities;
 mod workspace_key;
 
@@ -56,7 +60,8 @@ use crate::{
     clock::held::HeldClock,
     kms::MasterKey,
     model::{
-        ActorContext, ActorId, Credential, Environment, Refusal, Scope, VersionState, Warning,
+        ActorContext, ActorId, Credential, Environment, Limits, LimitsChange, Refusal, Scope,
+        VersionState, Warning,
     },
     resolver::{CredentialQuery, Grant},
     secret::{SHORTEST_SECRET, Secret},
@@ -249,18 +254,8 @@ fn secret(text: &str) -> Secret {
 
 /// A live OpenAI key for `acme`.
 fn key(label: &str, text: &str) -> NewCredential {
-    NewCredential {
-        workspace: "acme".parse().unwrap(),
-        provider: "openai".to_owned(),
-        label: label.parse().unwrap(),
-        environment: Environment::Live,
-        secret: secret(text).into(),
-        usage_tag: None,
-        expires_at: None,
-        endpoint: None,
-        default: false,
-        idempotency: None,
-    }
+    let (workspace, label) = ("acme".parse().unwrap(), label.parse().unwrap());
+    NewCredential::new(workspace, "openai", label, secret(text))
 }
 
 /// An installation with one key, `sk-1`, the default of `acme`.

@@ -1,17 +1,11 @@
 //! Changes to tokens, which give access to the admin API.
 
-use std::{
-    fs::Permissions,
-    os::unix::fs::PermissionsExt,
-    sync::{Arc, Weak},
-    time::Duration,
-};
+use std::sync::Arc;
 
 use keyside_store::{
     chain::{CommitError, State},
     file,
 };
-use tokio::time::sleep;
 
 use super::{
     ChangeError, Registry,
@@ -180,7 +174,7 @@ impl Registry {
             // The file is written first: a token that is stored but was never shown would lock
             // everyone out.
             let file = self.access.token_file();
-            file::replace_secret(file, &text, Permissions::from_mode(0o600))?;
+            file::replace_secret(file, &text, file::owner_only())?;
             let on = own.state();
             let writes = vec![document.write()];
             let commit = self.chains.commit(own, on.as_ref(), 0, vec![draft], writes);
@@ -229,17 +223,3 @@ impl Registry {
         Ok(())
     }
 }
-
-/// Stores times of last use, for as long as the registry is open.
-pub(super) async fn keep_last_used(registry: Weak<Registry>) {
-    loop {
-        sleep(STORE_INTERVAL).await;
-        let Some(registry) = registry.upgrade() else {
-            return;
-        };
-        registry.store_last_used().await;
-    }
-}
-
-/// Uses that a crash may lose.
-const STORE_INTERVAL: Duration = Duration::from_secs(60);

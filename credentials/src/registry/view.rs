@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use keyside_config::CredentialRules;
 
-use super::{Filter, Registry};
+use super::{Filter, Registry, checks::LastChecks};
 use crate::{
     documents::{CredentialDocument, VersionDocument},
     model::{
@@ -13,7 +13,8 @@ use crate::{
         VersionState, Workspace, WorkspaceId,
     },
     runs::Runs,
-    snapshot::{CredentialEntry, Lost, Snapshot, SourceStatus, WorkspaceEntry},
+    snapshot::{CredentialEntry, Lost, Snapshot, SourceStatus, WorkspaceEntry, traffic},
+    spend::Day,
 };
 
 impl Registry {
@@ -24,7 +25,7 @@ impl Registry {
             .workspaces
             .values()
             .filter(|entry| within.holds(&entry.document.id))
-            .map(|entry| workspace(entry))
+            .map(|entry| workspace(entry, self.clock.now()))
             .collect();
         workspaces.sort_unstable_by(|one, other| one.id.cmp(&other.id));
         workspaces
@@ -34,7 +35,7 @@ impl Registry {
     pub fn workspace(&self, id: &WorkspaceId) -> Option<Workspace> {
         let snapshot = self.all().load();
         let entry = snapshot.workspaces.get(id)?;
-        Some(workspace(entry))
+        Some(workspace(entry, self.clock.now()))
     }
 
     /// The credentials that match `filter`, in [list order](Credential::list_order), without
@@ -70,6 +71,7 @@ impl Registry {
     pub(super) fn viewer(&self) -> Viewer<'_> {
         Viewer {
             runs: &self.runs,
+            checks: &self.checks,
             rules: &self.rules,
             now: self.clock.now(),
         }
@@ -79,6 +81,7 @@ impl Registry {
 /// What views depend on besides the snapshot.
 pub(super) struct Viewer<'a> {
     runs: &'a Runs,
+    checks: &'a LastChecks,
     rules: &'a CredentialRules,
     now: Timestamp,
 }
@@ -149,12 +152,14 @@ impl Viewer<'_> {
     fn credential(&self, workspace: &WorkspaceEntry, entry: &CredentialEntry) -> Credential {
         let document = entry.document.clone();
         let metadata = entry.metadata();
+        let last_check = self.checks.of(entry);
         Credential {
             status: self.status(&document),
             is_default: workspace.is_default(&document),
             last_used_at: self.runs.last_used(&document.id),
             damaged: entry.damage().is_some() || workspace.damage.is_some(),
             declared: entry.declared.as_deref().map(declared),
+            rejection: traffic::rejection(entry),
             reference: document.reference.clone().map(Into::into),
             fingerprint: metadata.map(|it| it.fingerprint.clone()),
             hint: metadata.map(|it| it.hint.clone()),
@@ -167,11 +172,16 @@ impl Viewer<'_> {
             usage_tag: document.usage_tag,
             expires_at: document.expires_at,
             endpoint: document.endpoint,
+            usage: entry
+                .signals
+                .spend
+                .usage(document.limits, Day::of(self.now)),
+            limits: document.limits,
             created_by: document.created_by,
             created_at: document.created_at,
             last_rotated_at: document.last_rotated_at,
-            last_verified_at: document.last_verified_at,
-            verification: document.verification,
+            last_verified_at: last_check.as_ref().and_then(|last| last.verified_at),
+            verification: last_check.map(|last| last.finding.verification),
             revision: document.revision,
         }
     }
@@ -189,7 +199,7 @@ impl Viewer<'_> {
         document.versions.iter().map(view).collect()
     }
 
-    fn status(&self, document: &CredentialDocument) -> Status {
+    pub(super) fn status(&self, document: &CredentialDocument) -> Status {
         let threshold = SignedDuration::from_hours(24 * i64::from(self.rules.expiring_days));
         match document.expires_at {
             _ if document.revoked_at.is_some() => Status::Revoked,
@@ -231,11 +241,13 @@ fn declared(followed: &SourceStatus) -> Declared {
     }
 }
 
-pub(super) fn workspace(entry: &WorkspaceEntry) -> Workspace {
+pub(super) fn workspace(entry: &WorkspaceEntry, now: Timestamp) -> Workspace {
     let document = entry.document.clone();
     Workspace {
         id: document.id,
         name: document.name,
+        usage: entry.spend.usage(document.limits, Day::of(now)),
+        limits: document.limits,
         created_by: document.created_by,
         created_at: document.created_at,
         incarnation: document.incarnation,

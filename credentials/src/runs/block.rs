@@ -5,7 +5,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Run, Tokens};
+use super::{Run, RunKind, Tokens};
 use crate::model::{CredentialId, Environment};
 
 /// A run record as it was stored.
@@ -15,6 +15,8 @@ pub struct StoredRun {
     pub at: Timestamp,
     /// The request's id in responses and logs.
     pub request_id: Box<str>,
+    /// What it was made for.
+    pub kind: RunKind,
     /// The workspace.
     pub workspace: Box<str>,
     /// The provider's id; empty if the request named no known one.
@@ -44,6 +46,8 @@ pub struct StoredRun {
 pub struct StoredUse {
     /// The credential's id.
     pub credential: Box<str>,
+    /// The number of the version whose secret was sent, from 1.
+    pub version: u32,
     /// The label at that time.
     pub label: Box<str>,
     /// The environment.
@@ -64,9 +68,17 @@ pub(super) struct Block<'a> {
 struct Use<'a> {
     workspace: &'a str,
     provider: &'a str,
-    /// The credential's id, label and environment.
     #[serde(borrow)]
-    credential: Option<(&'a str, &'a str, Environment)>,
+    credential: Option<CredentialUse<'a>>,
+}
+
+/// The credential of a run, as it was then.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+struct CredentialUse<'a> {
+    id: &'a str,
+    version: u32,
+    label: &'a str,
+    environment: Environment,
 }
 
 /// The other fields of a record.
@@ -77,6 +89,7 @@ struct Row<'a> {
     #[serde(with = "microseconds")]
     at: Timestamp,
     request_id: &'a str,
+    kind: RunKind,
     status: u16,
     outcome: &'a str,
     refused: Option<&'a str>,
@@ -116,14 +129,23 @@ impl<'a> Block<'a> {
         self.rows.len()
     }
 
-    pub(super) fn runs(&self) -> impl DoubleEndedIterator<Item = StoredRun> {
+    pub(super) fn runs(&self) -> impl Iterator<Item = StoredRun> {
         self.parts().map(stored)
     }
 
-    /// Which credential was used when. Skips ids that cannot be parsed.
+    /// The runs with their indices in the block.
+    pub(super) fn numbered_runs(&self) -> impl DoubleEndedIterator<Item = (u32, StoredRun)> {
+        let rows = self.rows.iter().enumerate();
+        rows.filter_map(|(index, row)| {
+            let about = self.uses.get(row.of)?;
+            Some((u32::try_from(index).ok()?, stored((*about, *row))))
+        })
+    }
+
+    /// Which credential was used when, without live checks. Skips ids that cannot be parsed.
     pub(super) fn usage(&self) -> impl Iterator<Item = (CredentialId, Timestamp)> {
-        self.parts()
-            .filter_map(|(about, row)| Some((about.credential?.0.parse().ok()?, row.at)))
+        let used = self.parts().filter(|(_, row)| row.kind.is_use());
+        used.filter_map(|(about, row)| Some((about.credential?.id.parse().ok()?, row.at)))
     }
 
     /// Splits the block into records to remove and records to keep.
@@ -138,7 +160,7 @@ impl<'a> Block<'a> {
         (gone, left)
     }
 
-    fn parts(&self) -> impl DoubleEndedIterator<Item = (Use<'a>, Row<'a>)> {
+    fn parts(&self) -> impl Iterator<Item = (Use<'a>, Row<'a>)> {
         let known = |row: &Row<'a>| Some((*self.uses.get(row.of)?, *row));
         self.rows.iter().filter_map(known)
     }
@@ -158,15 +180,18 @@ fn parts(run: &Run) -> (Use<'_>, Row<'_>) {
     let about = Use {
         workspace: run.workspace.as_str(),
         provider: run.provider.as_deref().unwrap_or_default(),
-        credential: run.used.as_ref().map(|used| {
-            let (credential, label) = (used.credential.as_str(), used.label.as_str());
-            (credential, label, used.environment)
+        credential: run.used.as_ref().map(|used| CredentialUse {
+            id: used.credential.as_str(),
+            version: used.version,
+            label: used.label.as_str(),
+            environment: used.environment,
         }),
     };
     let row = Row {
         of: 0,
         at: run.at,
         request_id: &run.request_id,
+        kind: run.kind,
         status: run.status,
         outcome: run.outcome,
         refused: run.refused.as_deref(),
@@ -183,15 +208,15 @@ fn stored((about, row): (Use<'_>, Row<'_>)) -> StoredRun {
     StoredRun {
         at: row.at,
         request_id: row.request_id.into(),
+        kind: row.kind,
         workspace: about.workspace.into(),
         provider: about.provider.into(),
-        used: about
-            .credential
-            .map(|(credential, label, environment)| StoredUse {
-                credential: credential.into(),
-                label: label.into(),
-                environment,
-            }),
+        used: about.credential.map(|used| StoredUse {
+            credential: used.id.into(),
+            version: used.version,
+            label: used.label.into(),
+            environment: used.environment,
+        }),
         status: row.status,
         outcome: row.outcome.into(),
         refused: row.refused.map(Into::into),
@@ -222,7 +247,7 @@ mod microseconds {
     }
 }
 
-const FORMAT: u8 = 3;
+const FORMAT: u8 = 4;
 /// Encoded bytes of a typical record and of a typical use: the buffer of a block rarely grows.
 const TYPICAL_LEN: usize = 64;
 const TYPICAL_USE_LEN: usize = 96;

@@ -1,3 +1,5 @@
+mod figures;
+
 use keyside_store::{
     Backend,
     faulty::{Fault, Faulty},
@@ -9,10 +11,12 @@ fn run(n: u64) -> Run {
     Run {
         at: Timestamp::from_microsecond(1_795_305_600_000_000 + n as i64).unwrap(),
         request_id: format!("req_{n}").into(),
+        kind: RunKind::Traffic,
         workspace: "acme".parse().unwrap(),
         provider: "openai".parse().ok(),
         used: Some(Used {
             credential: credential(),
+            version: 1,
             label: "default".parse().unwrap(),
             environment: Environment::Live,
         }),

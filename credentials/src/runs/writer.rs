@@ -118,7 +118,8 @@ impl Writer {
         if runs.is_empty() {
             return;
         }
-        self.shared.note_last_use(runs.iter().filter_map(|run| {
+        let uses = runs.iter().filter(|run| run.kind.is_use());
+        self.shared.note_last_use(uses.filter_map(|run| {
             let used = run.used.as_ref()?;
             Some((used.credential.clone(), run.at))
         }));

@@ -20,7 +20,7 @@ use crate::{
         CREDENTIAL, CredentialDocument, Document, LostDocument, WORKSPACE, WorkspaceDocument,
     },
     keyring::Keyring,
-    model::{ActorId, CredentialId, WorkspaceId},
+    model::{ActorId, CredentialId, Limits, WorkspaceId},
     snapshot::signals::{Notices, Signals},
 };
 
@@ -82,7 +82,8 @@ impl WorkspaceLoader<'_> {
             read.reuse_unchanged(before, &state, &objects);
         }
         let findings = std::mem::take(&mut read.findings);
-        Ok((read.entry().at(state), findings))
+        let entry = read.entry().counting_with(self.before);
+        Ok((entry.at(state), findings))
     }
 
     /// The entry of a workspace whose chain is damaged: as before, but not used.
@@ -145,6 +146,7 @@ impl WorkspaceLoader<'_> {
         entry: &Entry,
         id: CredentialId,
         body: Result<&[u8], Option<&[u8]>>,
+        neighbour: Option<&CredentialEntry>,
     ) -> LoadOutcome {
         let read = match body {
             Ok(body) => CredentialDocument::read(entry, body),
@@ -153,7 +155,11 @@ impl WorkspaceLoader<'_> {
         };
         let of_workspace = |document: &CredentialDocument| document.workspace == *workspace;
         let damage = match read {
-            Ok(document) if of_workspace(&document) => {
+            Ok(mut document) if of_workspace(&document) => {
+                document.workspace = workspace.clone();
+                if let Some(neighbour) = neighbour {
+                    share_ids(&mut document, &neighbour.document);
+                }
                 return LoadOutcome::Believed(Arc::new(self.believed(document)));
             }
             Ok(_) => Damage::Misplaced,
@@ -241,7 +247,8 @@ impl<'a> LoadedWorkspace<'a> {
             // No release has written a document with this name.
             return self.found(entry, Damage::Misplaced);
         };
-        let damage = match loader.credential(self.id, entry, id, body) {
+        let neighbour = self.credentials.last().map(|it| &**it);
+        let damage = match loader.credential(self.id, entry, id, body, neighbour) {
             LoadOutcome::Believed(read) => {
                 let damage = read.damage();
                 self.credentials.push(read);
@@ -330,6 +337,17 @@ impl<'a> LoadedWorkspace<'a> {
     }
 }
 
+/// Uses the texts of another document of the workspace where they are equal: most credentials of a
+/// workspace have one provider and one creator.
+fn share_ids(document: &mut CredentialDocument, with: &CredentialDocument) {
+    if document.provider == with.provider {
+        document.provider = with.provider.clone();
+    }
+    if document.created_by == with.created_by {
+        document.created_by = with.created_by.clone();
+    }
+}
+
 /// The credential of a document.
 fn credential_of(entry: &Entry) -> Option<CredentialId> {
     entry.name.strip_prefix(CREDENTIAL)?.parse().ok()
@@ -347,5 +365,6 @@ fn placeholder_document(id: WorkspaceId, registration: Option<&Registration>) ->
         created_at: created_at.unwrap_or(Timestamp::UNIX_EPOCH),
         revision: 0,
         defaults: BTreeMap::new(),
+        limits: Limits::default(),
     }
 }

@@ -1,15 +1,20 @@
-//! Signals that all entries of a credential share, without a lock: cutting off responses in
-//! progress, and notices of refused uses.
+//! What all entries of a credential share, without a lock: the signal that cuts off responses in
+//! progress, notices of refused uses, rejections by the provider, and the count of what was spent.
 
 use std::sync::{
-    Arc,
+    Arc, OnceLock,
     atomic::{AtomicBool, AtomicI64, Ordering},
 };
 
-use tokio::sync::{Notify, mpsc};
+use jiff::Timestamp;
+use tokio::sync::{Notify, broadcast, mpsc};
 
-use super::CredentialEntry;
-use crate::{clock::Ratchet, model::Refusal};
+use super::{CredentialEntry, traffic::TrafficHealth};
+use crate::{
+    clock::Ratchet,
+    model::{CredentialEvent, Refusal},
+    spend::Meter,
+};
 
 /// The signals of one credential.
 pub(crate) struct Signals {
@@ -17,13 +22,20 @@ pub(crate) struct Signals {
     waiting: Notify,
     /// Time of the last notice of each kind, in seconds since the epoch.
     noted: [AtomicI64; Attempt::KINDS],
+    pub(super) traffic: TrafficHealth,
     notices: Arc<Notices>,
+    /// What requests have spent.
+    pub(crate) spend: Arc<Meter>,
 }
 
-/// A bounded queue of notices to the task that records them.
+/// A bounded queue of notices to the task that records them, and events for subscribers.
 pub(crate) struct Notices {
     queue: mpsc::Sender<Notice>,
+    /// Set once somebody subscribes.
+    events: OnceLock<broadcast::Sender<CredentialEvent>>,
     clock: Arc<Ratchet>,
+    /// Wakes the task that stores counts of spend. Unset where there is no store.
+    spend_writer: OnceLock<Arc<Notify>>,
 }
 
 /// A refused use of a credential.
@@ -86,8 +98,23 @@ impl Signals {
             cut: AtomicBool::new(false),
             waiting: Notify::new(),
             noted: [const { AtomicI64::new(NEVER) }; Attempt::KINDS],
+            traffic: TrafficHealth::default(),
             notices,
+            spend: Arc::default(),
         }
+    }
+
+    /// Asks for the counts of spend to be stored, if there is a store.
+    pub(crate) fn store_spend(&self) {
+        if let Some(writer) = self.notices.spend_writer.get() {
+            writer.notify_one();
+        }
+    }
+
+    /// Where the credential's process has a store for counts of spend: see
+    /// [`Notices::store_spend_with`].
+    pub(crate) fn store_spend_with(&self, writer: &Arc<Notify>) {
+        self.notices.store_spend_with(writer);
     }
 
     /// Cuts off responses in progress, for good.
@@ -110,6 +137,18 @@ impl Signals {
         }
     }
 
+    pub(super) fn now(&self) -> Timestamp {
+        self.notices.clock.now()
+    }
+
+    /// Passes an event to the subscribers. Never waits: a slow one misses the oldest events.
+    pub(super) fn publish(&self, event: CredentialEvent) {
+        if let Some(events) = self.notices.events.get() {
+            // An error means that nobody is subscribed at the moment.
+            let _ = events.send(event);
+        }
+    }
+
     /// The next refusal is noted whenever it comes.
     pub(crate) fn forget(&self, attempt: Attempt) {
         self.noted[attempt as usize].store(NEVER, Ordering::Relaxed);
@@ -119,7 +158,34 @@ impl Signals {
 impl Notices {
     pub(crate) fn new(clock: Arc<Ratchet>) -> (Arc<Self>, mpsc::Receiver<Notice>) {
         let (queue, notices) = mpsc::channel(QUEUE_CAPACITY);
-        (Arc::new(Self { queue, clock }), notices)
+        let created = Self {
+            queue,
+            events: OnceLock::new(),
+            clock,
+            spend_writer: OnceLock::new(),
+        };
+        (Arc::new(created), notices)
+    }
+
+    /// Subscribes to events from now on.
+    pub(crate) fn subscribe(&self) -> broadcast::Receiver<CredentialEvent> {
+        self.events().subscribe()
+    }
+
+    /// Passes the events of `other` to the subscribers of this. Call it before `other` has any of
+    /// its own.
+    pub(crate) fn adopt(&self, other: &Self) {
+        let _ = other.events.set(self.events().clone());
+    }
+
+    /// Wakes `writer` when counts of spend must be stored. Only the first call has an effect.
+    pub(crate) fn store_spend_with(&self, writer: &Arc<Notify>) {
+        let _ = self.spend_writer.set(writer.clone());
+    }
+
+    fn events(&self) -> &broadcast::Sender<CredentialEvent> {
+        let new = || broadcast::Sender::new(QUEUE_CAPACITY);
+        self.events.get_or_init(new)
     }
 }
 

@@ -67,9 +67,9 @@ impl CredentialEntry {
         let context = document.secret_context(document.current);
         let usable = Usable {
             version: document.current,
-            associated_data: context.associated_data(key.installation()),
-            sealed: key.seal_secret(&context, secret),
-            metadata: OnceLock::from(Some(metadata)),
+            associated_data: context.associated_data(key.installation()).into(),
+            sealed: key.seal_secret(&context, secret).into(),
+            metadata: OnceLock::from(Some(Box::new(metadata))),
             key: key.clone(),
         };
         let before = self.usable.as_ref().ok().cloned();

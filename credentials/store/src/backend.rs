@@ -114,8 +114,8 @@ pub trait RunLog: Send + Sync + 'static {
 /// Receives a block's position and contents. Returns the new contents, or `None` to keep the block.
 pub type Edit = Box<dyn FnMut(u64, &[u8]) -> Option<Vec<u8>> + Send>;
 
-/// Stores values that no decision depends on: when tokens were last used, results of checks,
-/// leases. A crash may lose the last minute of writes.
+/// Stores values outside of all chains: when tokens were last used, results of checks, leases, and
+/// counts of spend. A crash may lose the last minute of writes, unless a `sync` has returned since.
 #[async_trait]
 pub trait Notes: Send + Sync + 'static {
     /// Returns the value of a note.
@@ -132,6 +132,9 @@ pub trait Notes: Send + Sync + 'static {
         expected: Option<&[u8]>,
         bytes: &[u8],
     ) -> Result<(), StorageError>;
+
+    /// Returns when all earlier writes are on disk.
+    async fn sync(&self) -> Result<(), StorageError>;
 }
 
 /// The four stores of one backend.
@@ -143,7 +146,7 @@ pub struct Backend {
     pub archive: Arc<dyn Archive>,
     /// Run records.
     pub runs: Arc<dyn RunLog>,
-    /// Last-used times, results of checks, leases.
+    /// Last-used times, results of checks, leases, counts of spend.
     pub notes: Arc<dyn Notes>,
 }
 

@@ -4,6 +4,7 @@
 //! its newest commits, and the last segment of older commits. An object with the head's sequence
 //! number or a lower one that the head does not name is garbage.
 
+mod archive;
 mod commit;
 mod error;
 mod head;
@@ -44,6 +45,7 @@ pub struct Chain {
     /// here, or linked from one, are accepted.
     segments: Mutex<BTreeMap<u64, Hash>>,
     last_read: Mutex<record::ReadCache>,
+    last_archived: archive::LastArchived,
 }
 
 /// The name of a chain.
@@ -71,6 +73,20 @@ impl Chain {
             archive: backend.archive.clone(),
             segments: Mutex::default(),
             last_read: Mutex::default(),
+            last_archived: archive::LastArchived::default(),
+        }
+    }
+
+    /// This chain for another task.
+    fn with_empty_cache(&self) -> Self {
+        Self {
+            name: self.name.clone(),
+            installation: self.installation.clone(),
+            storage: self.storage.clone(),
+            archive: self.archive.clone(),
+            segments: Mutex::default(),
+            last_read: Mutex::default(),
+            last_archived: self.last_archived.clone(),
         }
     }
 

@@ -123,6 +123,7 @@ pub async fn notes(notes: Arc<dyn Notes>) {
     let conflict = notes.swap("one", None, b"2").await;
     assert!(matches!(conflict, Err(StorageError::Conflict { .. })));
     notes.swap("one", Some(b"1"), b"2").await.unwrap();
+    notes.sync().await.unwrap();
     assert_eq!(notes.get("one").await.unwrap().as_deref(), Some(&b"2"[..]));
     assert_eq!(notes.get("other").await.unwrap(), None);
 }

@@ -2,7 +2,7 @@
 
 /// What a change does to existing access, which decides how far it may fill the disk. Each effect
 /// leaves space in reserve for those after it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Effect {
     /// Adds something, or leaves the amount of access unchanged.
     Adds,

@@ -138,6 +138,11 @@ pub fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
+/// Read and write for the owner only.
+pub fn owner_only() -> Permissions {
+    Permissions::from_mode(0o600)
+}
+
 /// Whether users other than the owner and its group may read the file.
 pub fn is_open_to_others(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & 0o004 != 0)
@@ -188,7 +193,7 @@ mod tests {
         let path = folder.path().join("keyring");
         fs::write(with_suffix(&path, ".new"), "half a wri").unwrap();
         for contents in ["one", "two"] {
-            replace(&path, contents.as_bytes(), Permissions::from_mode(0o600)).unwrap();
+            replace(&path, contents.as_bytes(), owner_only()).unwrap();
             assert_eq!(read(&path).unwrap(), contents.as_bytes());
         }
         assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);

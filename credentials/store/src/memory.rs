@@ -175,4 +175,8 @@ impl Notes for Memory {
     ) -> Result<(), StorageError> {
         swap(&mut self.contents().notes, name, expected, bytes)
     }
+
+    async fn sync(&self) -> Result<(), StorageError> {
+        Ok(())
+    }
 }

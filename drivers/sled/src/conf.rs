@@ -3,7 +3,7 @@
 //! If `conf` is damaged, sled 0.34.7 uses its default settings and may show an empty store, and
 //! then keep it. The file never changes, so either file can restore the other.
 
-use std::{fs::Permissions, os::unix::fs::PermissionsExt, path::Path};
+use std::path::Path;
 
 use keyside_store::file::{self, FileError};
 
@@ -29,12 +29,12 @@ pub(super) fn restore(folder: &Path, named: &Path) -> Result<(), StoreOpenError>
 /// Writes the copy.
 pub(super) fn write_copy(folder: &Path) -> Result<(), FileError> {
     let conf = file::read(&folder.join(CONF))?;
-    file::replace(&folder.join(CONF_COPY), &conf, owner_only())
+    file::replace(&folder.join(CONF_COPY), &conf, file::owner_only())
 }
 
 fn put_back(path: &Path, contents: &[u8]) -> Result<(), StoreOpenError> {
     tracing::warn!(file = %path.display(), "a damaged or missing file of the store was restored from its copy");
-    Ok(file::replace(path, contents, owner_only())?)
+    Ok(file::replace(path, contents, file::owner_only())?)
 }
 
 fn intact(path: &Path) -> Result<Option<Vec<u8>>, FileError> {
@@ -48,10 +48,6 @@ fn is_intact(contents: &[u8]) -> bool {
     split.is_some_and(|(settings, sum)| {
         !settings.is_empty() && crc32fast::hash(settings) == u32::from_le_bytes(*sum)
     })
-}
-
-fn owner_only() -> Permissions {
-    Permissions::from_mode(0o600)
 }
 
 /// The file in which sled keeps its settings.

@@ -2,9 +2,7 @@
 //! before it gets its name.
 
 use std::{
-    fs::{self, Permissions},
-    io,
-    os::unix::fs::PermissionsExt,
+    fs, io,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -57,6 +55,23 @@ impl Files {
         file::read_if_exists(&self.path(key)).map_err(|error| unreadable(&error))
     }
 
+    /// Like [`Self::get`], but a folder where the file should be, or a file where its folder should
+    /// be, counts as a missing file: then only the chain that needs it is damaged.
+    pub(super) fn get_if_file(&self, key: &str) -> Result<Option<Vec<u8>>, StorageError> {
+        match file::read_if_exists(&self.path(key)) {
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::IsADirectory | io::ErrorKind::NotADirectory
+                ) =>
+            {
+                tracing::error!(%error, "a segment of audit records cannot be read");
+                Ok(None)
+            }
+            read => read.map_err(|error| unreadable(&error)),
+        }
+    }
+
     pub(super) fn put(&self, key: &str, bytes: &[u8]) -> Result<(), StorageError> {
         let Some(Writing {
             disk_space,
@@ -69,9 +84,8 @@ impl Files {
         disk_space.check(Effect::Finishes)?;
         let path = self.path(key);
         let folder = path.parent().unwrap_or(&self.folder);
-        let owner_only = Permissions::from_mode(0o600);
         file::create_folder(folder)
-            .and_then(|()| file::replace(&path, bytes, owner_only))
+            .and_then(|()| file::replace(&path, bytes, file::owner_only()))
             .map_err(
                 |error| match error.raw_os_error() == Some(Errno::EIO as i32) {
                     true => failure.latch("a file", error),

@@ -3,9 +3,8 @@
 
 use std::{
     env,
-    fs::{self, File, Permissions},
+    fs::{self, File},
     io,
-    os::unix::fs::PermissionsExt,
     path::Path,
 };
 
@@ -240,7 +239,7 @@ fn prepare(folder: &Path) -> Result<bool, StoreOpenError> {
         return Ok(true);
     }
     if is_new(folder)? {
-        file::replace(&making, b"", owner_only())?;
+        file::replace(&making, b"", file::owner_only())?;
         return Ok(true);
     }
     if !folder.join(DB).exists() {
@@ -301,10 +300,6 @@ fn remove(folder: &Path, unwanted: impl Fn(&str) -> bool) -> Result<(), StoreOpe
         }
     }
     Ok(())
-}
-
-fn owner_only() -> Permissions {
-    Permissions::from_mode(0o600)
 }
 
 /// Small, because the domain's snapshot holds everything that is read often.

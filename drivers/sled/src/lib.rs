@@ -14,6 +14,7 @@ mod files;
 mod flush;
 mod folder;
 mod lock;
+mod page_cache;
 mod reserve;
 mod run_log;
 mod sync;
@@ -23,11 +24,12 @@ use std::{
     panic::{self, AssertUnwindSafe},
     path::Path,
     sync::{Arc, Once},
+    time::Duration,
 };
 
 use async_trait::async_trait;
 use keyside_store::{Archive, Backend, Edit, Effect, Notes, RunLog, Storage, StorageError};
-use tokio::task::spawn_blocking;
+use tokio::{task::spawn_blocking, time::sleep};
 
 use self::{
     disk_space::DiskSpace,
@@ -143,9 +145,27 @@ impl EmbeddedStore {
     ) -> Result<T, StorageError> {
         let opened = self.0.clone();
         let done = spawn_blocking(move || catch_panic(|| work(&opened))).await;
+        if self.0.tree.page_cache.schedule() {
+            self.evict_later();
+        }
         // sled 0.34.7 panics on inconsistent files, also after it has opened them.
         let damaged = || Err(self.0.tree.damaged("sled cannot read it"));
         done.ok().flatten().unwrap_or_else(damaged)
+    }
+
+    /// Evicts pages from sled's cache a little later, so that a start is not slower.
+    fn evict_later(&self) {
+        let opened = Arc::downgrade(&self.0);
+        tokio::spawn(async move {
+            sleep(EVICTION_DELAY).await;
+            let evict = move || {
+                // `None` if the store was closed in the meantime.
+                if let Some(opened) = opened.upgrade() {
+                    catch_panic(|| opened.tree.evict_pages());
+                }
+            };
+            let _ = spawn_blocking(evict).await;
+        });
     }
 
     async fn write<T: Send + 'static>(
@@ -310,7 +330,8 @@ impl Archive for EmbeddedStore {
 
     async fn get(&self, chain: &str, number: u64) -> Result<Option<Vec<u8>>, StorageError> {
         let name = segment(chain, number);
-        self.read(move |opened| opened.archive.get(&name)).await
+        self.read(move |opened| opened.archive.get_if_file(&name))
+            .await
     }
 }
 
@@ -360,6 +381,10 @@ impl Notes for EmbeddedStore {
     ) -> Result<(), StorageError> {
         Storage::swap(self, &note(name), expected, bytes).await
     }
+
+    async fn sync(&self) -> Result<(), StorageError> {
+        Storage::sync(self).await
+    }
 }
 
 fn segment(chain: &str, number: u64) -> String {
@@ -375,6 +400,9 @@ fn note(name: &str) -> String {
 /// `blobs/` that it never fsyncs (`pagecache/blob_io.rs`), and 17 values of this size with their
 /// keys stay below that.
 const MAX_TREE_VALUE: usize = 6 << 10;
+
+/// Time from a read to the eviction of the pages that it loaded.
+const EVICTION_DELAY: Duration = Duration::from_secs(3);
 
 #[cfg(test)]
 mod tests;

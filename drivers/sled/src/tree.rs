@@ -12,6 +12,7 @@ use crate::{
     failure::Failure,
     flush::Flush,
     folder::{self, OpenedFolder, StoreLock},
+    page_cache::{PageCache, READS},
     reserve::ReserveFile,
     sync::SyncError,
 };
@@ -20,6 +21,7 @@ use crate::{
 pub(super) struct Tree {
     values: sled::Tree,
     pub(super) flush: Flush,
+    pub(super) page_cache: PageCache,
     disk_space: DiskSpace,
     reserve: ReserveFile,
     pub(super) failure: Arc<Failure>,
@@ -61,6 +63,7 @@ impl Tree {
         Ok(Self {
             values,
             flush: Flush::default(),
+            page_cache: PageCache::default(),
             reserve: ReserveFile::in_folder(&disk_space.folder),
             disk_space,
             failure: Arc::default(),
@@ -102,7 +105,18 @@ impl Tree {
         })
     }
 
+    /// Evicts pages from sled's cache that exceed its capacity.
+    pub(super) fn evict_pages(&self) {
+        for key in self.page_cache.take_keys() {
+            for _ in 0..READS {
+                // If this fails, a read that needs the value reports it.
+                let _ = self.values.get(&key);
+            }
+        }
+    }
+
     pub(super) fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StorageError> {
+        self.page_cache.accessed(key);
         let stored = self
             .values
             .get(key)
@@ -137,7 +151,9 @@ impl Tree {
     pub(super) fn list(&self, prefix: &str) -> Result<Vec<String>, StorageError> {
         let key = |key: sled::Result<IVec>| {
             let key = key.map_err(|error| self.unreadable(&error))?;
-            Ok(String::from_utf8_lossy(&key).into_owned())
+            let key = String::from_utf8_lossy(&key).into_owned();
+            self.page_cache.accessed(&key);
+            Ok(key)
         };
         self.values.scan_prefix(prefix).keys().map(key).collect()
     }
@@ -178,3 +194,55 @@ impl Drop for Tree {
 }
 
 const VALUES: &str = "values";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn open(folder: &std::path::Path) -> Tree {
+        let disk_space = DiskSpace {
+            folder: folder.to_owned(),
+            floors: Floors::USUAL,
+        };
+        Tree::open(disk_space).unwrap()
+    }
+
+    /// Opens the store and reads it. Returns how many of the values are still in memory then: a
+    /// value that is read again is the same allocation unless its page was evicted.
+    fn kept_in_memory(folder: &std::path::Path, keys: &[String], evicts: bool) -> usize {
+        let tree = open(folder);
+        let read = |key: &String| tree.values.get(key).unwrap().unwrap();
+        for key in keys {
+            tree.page_cache.accessed(key);
+        }
+        // At least one of each page.
+        let sample: Vec<_> = keys.iter().step_by(4).collect();
+        let held: Vec<_> = sample.iter().copied().map(read).collect();
+        if evicts {
+            assert!(tree.page_cache.schedule());
+            tree.evict_pages();
+            assert!(!tree.page_cache.schedule(), "nothing was read since");
+        }
+        let again = sample.iter().copied().map(read).zip(&held);
+        again
+            .filter(|(now, held)| now.as_ptr() == held.as_ptr())
+            .count()
+    }
+
+    #[test]
+    fn an_eviction_leaves_few_of_the_pages_in_memory_that_were_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let keys: Vec<_> = (0..12_000).map(|n| format!("key/{n:06}")).collect();
+        let tree = open(folder.path());
+        for key in &keys {
+            tree.put(key, &[7; 1_024]).unwrap();
+        }
+        drop(tree);
+        let without = kept_in_memory(folder.path(), &keys, false);
+        let with = kept_in_memory(folder.path(), &keys, true);
+        assert!(
+            with * 2 < without,
+            "{with} with an eviction, {without} without"
+        );
+    }
+}

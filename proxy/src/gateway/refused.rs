@@ -4,7 +4,7 @@ use http::{Method, Response, header};
 use keyside_config::{ErrorShape, RequestHost};
 use keyside_credentials::{
     WorkspaceId,
-    runs::{Run, Tokens},
+    runs::{Run, RunKind, Tokens},
 };
 
 use super::{Body, Denied, Gateway, Head, ParsedHead, REVOKED};
@@ -83,7 +83,9 @@ impl Gateway {
         };
         let run_id = admitted.and_then(|admitted| admitted.run_id);
         let tag = admitted.and_then(|admitted| admitted.tag);
-        self.record(refusal, &context, arrival, (run_id, tag));
+        let kind = head.extensions.get::<RunKind>().copied();
+        let sent = (kind.unwrap_or_default(), run_id, tag);
+        self.record(refusal, &context, arrival, sent);
         self.log(refusal, &context, arrival);
         self.refuse(refusal, &context, arrival, in_flight)
     }
@@ -146,10 +148,13 @@ impl Gateway {
         mut record: RequestRecord,
         arrival: Arrival,
     ) -> Response<Body> {
-        let Failure { refusal, cause } = failure;
+        let Failure { refusal, cause, .. } = failure;
         match refusal {
             REVOKED => record.revoked(),
             _ => record.unanswered(),
+        }
+        if !refusal.may_have_been_sent() {
+            record.not_sent();
         }
         let in_flight = record.in_flight.clone();
         let upstream = record.destination.upstream(record.grant.endpoint());
@@ -203,7 +208,7 @@ impl Gateway {
         refusal: Refusal,
         context: &RefusalContext<'_>,
         arrival: Arrival,
-        (run_id, tag): (Option<&str>, Option<&str>),
+        (kind, run_id, tag): (RunKind, Option<&str>, Option<&str>),
     ) {
         if is_unidentified_caller(refusal) {
             return;
@@ -218,6 +223,7 @@ impl Gateway {
         self.ledger.refused(Run {
             at: self.ledger.clock.now(),
             request_id: arrival.request_id.as_str().into(),
+            kind,
             workspace,
             provider: context.provider.map(|provider| provider.id.clone()),
             used: None,

@@ -1,5 +1,6 @@
 use std::{
     backtrace::Backtrace,
+    collections::BTreeMap,
     convert::Infallible,
     io,
     sync::{Mutex, PoisonError},
@@ -9,13 +10,14 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use keyside_config::Sources;
 use keyside_credentials::{
-    ActorContext, ActorId, Environment, Kms, MasterKey, NewCredential, NewWorkspace, OpenOptions,
-    Registry, SystemClock, Timestamp,
+    ActorContext, ActorId, Kms, MasterKey, NewCredential, NewWorkspace, OpenOptions, Registry,
+    SystemClock, Timestamp, runs::RunFilter,
 };
 use keyside_store::{Backend, Memory};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt, duplex},
+    io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
     sync::Semaphore,
+    task::JoinHandle,
 };
 use tracing_subscriber::fmt::MakeWriter;
 
@@ -64,9 +66,19 @@ impl MakeWriter<'_> for CapturedOutput {
     }
 }
 
+/// The default settings, with a provider where nothing listens.
+fn settings() -> Settings {
+    let (name, url) = ("KEYSIDE_PROVIDERS__OPENAI__BASE_URL", "http://127.0.0.1:1");
+    let sources = Sources {
+        file: None,
+        environment: BTreeMap::from([(name.to_owned(), url.to_owned())]),
+    };
+    Settings::load(&sources).unwrap().settings
+}
+
 async fn registry(folder: &std::path::Path) -> Arc<Registry> {
     let master_key = MasterKey::parse(&[7; 32], "a test").unwrap();
-    let settings = Settings::load(&Sources::default()).unwrap().settings;
+    let settings = settings();
     let registry = Registry::open(OpenOptions {
         backend: Backend::of(Arc::new(Memory::new())),
         keyring: folder.join("keyring"),
@@ -86,24 +98,15 @@ async fn registry(folder: &std::path::Path) -> Arc<Registry> {
         name: "Acme".to_owned(),
     };
     registry.create_workspace(&by, workspace).await.unwrap();
-    let credential = NewCredential {
-        workspace: "acme".parse().unwrap(),
-        provider: "openai".to_owned(),
-        label: "default".parse().unwrap(),
-        environment: Environment::Live,
-        secret: Secret::from_plaintext(CANARY.into()).unwrap().into(),
-        usage_tag: None,
-        expires_at: None,
-        endpoint: None,
-        default: true,
-        idempotency: None,
-    };
+    let secret = Secret::from_plaintext(CANARY.into()).unwrap();
+    let (workspace, label) = ("acme".parse().unwrap(), "default".parse().unwrap());
+    let credential = NewCredential::new(workspace, "openai", label, secret);
     registry.add(&by, credential).await.unwrap();
     registry
 }
 
-fn gateway(registry: &Registry) -> Gateway {
-    let settings = Settings::load(&Sources::default()).unwrap().settings;
+fn gateway(registry: &Registry, clock: Arc<dyn Clock>) -> Arc<Gateway> {
+    let settings = settings();
     let metrics = Arc::new(Metrics::register(&prometheus::Registry::new()).unwrap());
     let dependencies = Dependencies {
         settings: Arc::new(settings.clone()),
@@ -111,7 +114,7 @@ fn gateway(registry: &Registry) -> Gateway {
         resolver: registry.resolver(),
         runs: registry.runs().clone(),
         links: None,
-        clock: Arc::new(BrokenClock),
+        clock,
         metrics: metrics.clone(),
         drain: Drain::default(),
         collect: || (),
@@ -125,7 +128,61 @@ fn gateway(registry: &Registry) -> Gateway {
     );
     let destinations = Destinations::new(&settings.catalogue, &proxy.deadlines, &metrics, &shared);
     let policy = ListenerPolicy::new(&proxy.listeners[0], None, proxy);
-    Gateway::new(&dependencies, policy, destinations, Quota::new(16))
+    let gateway = Gateway::new(&dependencies, policy, destinations, Quota::new(16));
+    Arc::new(gateway)
+}
+
+/// A connection to the gateway, and the task that serves it. Code in this process adds `kind` to
+/// each request.
+fn connect(
+    gateway: Arc<Gateway>,
+    kind: Option<RunKind>,
+) -> (DuplexStream, JoinHandle<hyper::Result<()>>) {
+    let (client, server) = duplex(64 * 1024);
+    let permit = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
+    let activity = Activity::new(Drain::default(), permit);
+    let serving = tokio::spawn(async move {
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            if let Some(kind) = kind {
+                request.extensions_mut().insert(kind);
+            }
+            let (gateway, in_flight) = (gateway.clone(), activity.begin(false));
+            async move { Ok::<_, Infallible>(gateway.answer(request, in_flight, true).await) }
+        });
+        let http = hyper::server::conn::http1::Builder::new();
+        http.serve_connection(TokioIo::new(server), service).await
+    });
+    (client, serving)
+}
+
+#[tokio::test]
+async fn only_code_in_this_process_says_what_a_request_is_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let registry = registry(folder.path()).await;
+    let gateway = gateway(&registry, Arc::new(SystemClock));
+    for (kind, expected) in [
+        (None, RunKind::Traffic),
+        (Some(RunKind::Preview), RunKind::Preview),
+    ] {
+        // One that is forwarded, although nobody answers, and one that is refused.
+        for (path, is_forwarded) in [("v1/chat/completions", true), ("v1/nonsense", false)] {
+            let (mut client, _) = connect(gateway.clone(), kind);
+            let request = format!(
+                "POST /w/acme/openai/{path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
+                 X-Keyside-Kind: smoke\r\nX-Keyside-Run-Kind: smoke\r\nContent-Length: 2\r\n\r\n{{}}"
+            );
+            client.write_all(request.as_bytes()).await.unwrap();
+            client.read_to_end(&mut Vec::new()).await.unwrap();
+            registry.runs().flush().await;
+            let run = registry
+                .runs()
+                .search(1, &RunFilter::default())
+                .await
+                .remove(0);
+            assert_eq!(run.kind, expected, "{path}");
+            assert_eq!(run.used.is_some(), is_forwarded, "{path}");
+        }
+    }
 }
 
 /// No request is known to make Keyside panic. If one does, neither log nor backtrace may contain
@@ -134,7 +191,7 @@ fn gateway(registry: &Registry) -> Gateway {
 async fn a_panic_while_a_secret_is_open_does_not_show_it() {
     let folder = tempfile::tempdir().unwrap();
     let registry = registry(folder.path()).await;
-    let gateway = Arc::new(gateway(&registry));
+    let gateway = gateway(&registry, Arc::new(BrokenClock));
     let captured = CapturedOutput::default();
     let subscriber = tracing_subscriber::fmt()
         .with_max_level(tracing::Level::TRACE)
@@ -150,17 +207,7 @@ async fn a_panic_while_a_secret_is_open_does_not_show_it() {
         );
     }));
 
-    let (mut client, server) = duplex(64 * 1024);
-    let permit = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
-    let activity = Activity::new(Drain::default(), permit);
-    let serving = tokio::spawn(async move {
-        let service = service_fn(move |request| {
-            let (gateway, in_flight) = (gateway.clone(), activity.begin(false));
-            async move { Ok::<_, Infallible>(gateway.answer(request, in_flight, true).await) }
-        });
-        let http = hyper::server::conn::http1::Builder::new();
-        http.serve_connection(TokioIo::new(server), service).await
-    });
+    let (mut client, serving) = connect(gateway, None);
     let request = "POST /w/acme/openai/v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{}";
     client.write_all(request.as_bytes()).await.unwrap();
     let mut answer = Vec::new();

@@ -1,15 +1,11 @@
 //! Writes the message of each refusal: what is wrong and what to do about it.
 
 use http::Method;
-use keyside_config::Group;
-use keyside_credentials::{Environment, Refusal as Denied};
-use percent_encoding::utf8_percent_encode;
+use keyside_config::{AdminPage, Group};
+use keyside_credentials::{Cap, Environment, Refusal as Denied};
 
 use super::{Refusal, RefusalContext, Sent, Wait};
-use crate::{
-    query::RESERVED,
-    suggestion::{Correction, Suggestion},
-};
+use crate::suggestion::{Correction, Suggestion};
 
 /// A sentence or two. Workspace, label, host, method and path are the client's own text, which JSON
 /// escapes; nothing else of the request is repeated.
@@ -258,10 +254,32 @@ fn credential_message(denied: Denied, provider: &str, context: &RefusalContext<'
             "The secret of {key} cannot be read now: its source does not respond. Try again; see \
              `/readyz` and the log."
         ),
+        Denied::BudgetExhausted(cap) => exhausted_message(cap, &key, workspace),
         Denied::StoreUnavailable => {
             "Keyside's store is unreachable, or cannot write run records. Try again.".into()
         }
     }
+}
+
+fn exhausted_message(cap: Cap, key: &str, workspace: &str) -> String {
+    let (whose, option) = match cap.is_of_workspace() {
+        true => (
+            format!("Workspace \"{workspace}\""),
+            format!("keyside workspace edit {workspace}"),
+        ),
+        false => (
+            key.replacen("the ", "The ", 1),
+            "keyside key edit ID".to_owned(),
+        ),
+    };
+    let (unit, flag) = match cap {
+        Cap::CredentialRequests | Cap::WorkspaceRequests => ("requests", "--requests-per-day"),
+        Cap::CredentialTokens | Cap::WorkspaceTokens => ("tokens", "--tokens-per-day"),
+    };
+    format!(
+        "{whose} has reached its limit of {unit} for today. It ends at 00:00 UTC; to raise it: \
+         {option} {flag} NUMBER"
+    )
 }
 
 /// Where a person can fix the cause: a page of the admin UI, or text if there is none.
@@ -272,6 +290,11 @@ pub(super) fn remediation(
 ) -> String {
     let Some(public_url) = links else {
         return match refusal {
+            Refusal::Credential(Denied::BudgetExhausted(_)) => {
+                "Raise `limits` in the [[credential]] table of this Keyside's settings, or wait \
+                 until 00:00 UTC."
+                    .into()
+            }
             Refusal::Credential(_) => {
                 "Declare the key in a [[credential]] table of this Keyside's settings, or put its \
                  secret into the source that the table names."
@@ -281,19 +304,14 @@ pub(super) fn remediation(
         };
     };
     let page = match refusal {
-        Refusal::Credential(Denied::WorkspaceUnknown) => "/workspaces",
-        Refusal::Credential(Denied::CredentialMissing | Denied::LabelUnknown) => "/keys/new",
-        Refusal::Credential(_) => "/keys",
-        _ => return format!("{public_url}/"),
+        Refusal::Credential(Denied::WorkspaceUnknown) => AdminPage::Workspaces,
+        Refusal::Credential(Denied::BudgetExhausted(cap)) if cap.is_of_workspace() => {
+            AdminPage::Workspaces
+        }
+        Refusal::Credential(Denied::CredentialMissing | Denied::LabelUnknown) => AdminPage::NewKey,
+        Refusal::Credential(_) => AdminPage::Keys,
+        _ => AdminPage::Start,
     };
-    let workspace = context.workspace.map(|workspace| ("workspace", workspace));
-    let provider = context
-        .provider
-        .map(|provider| ("provider", provider.id.as_str()));
-    let parameters = workspace
-        .into_iter()
-        .chain(provider)
-        .map(|(name, value)| format!("{name}={}", utf8_percent_encode(value, RESERVED)));
-    let query = parameters.collect::<Vec<_>>().join("&");
-    format!("{public_url}{page}?{query}")
+    let provider = context.provider.map(|provider| provider.id.as_str());
+    page.url(public_url, context.workspace, provider)
 }

@@ -53,3 +53,30 @@ fn codes_are_unique() {
     codes.dedup();
     assert_eq!(codes.len(), count);
 }
+
+#[test]
+fn a_reached_limit_is_403_in_every_shape_and_never_retried() {
+    use credentials::Cap;
+    for (cap, whose, link) in [
+        (Cap::CredentialRequests, "The OpenAI key", "/keys?"),
+        (Cap::CredentialTokens, "The OpenAI key", "/keys?"),
+        (Cap::WorkspaceRequests, "Workspace \"acme\"", "/workspaces?"),
+        (Cap::WorkspaceTokens, "Workspace \"acme\"", "/workspaces?"),
+    ] {
+        let exhausted = Refusal::Credential(credentials::Refusal::BudgetExhausted(cap));
+        assert_eq!(exhausted.status(), StatusCode::FORBIDDEN);
+        assert!(!exhausted.retry_can_help());
+        let body = body_of(exhausted, "openai");
+        let message = body["error"]["message"].as_str().unwrap();
+        assert!(message.starts_with(whose), "{message}");
+        let link_to = body["remediation"].as_str().unwrap();
+        assert!(
+            link_to.starts_with(&format!("http://admin{link}")),
+            "{link_to}"
+        );
+        for provider in Catalogue::builtin().iter() {
+            let body = body_of(exhausted, provider.id.as_str());
+            assert_eq!(body["code"], "budget_exhausted", "{}", provider.id);
+        }
+    }
+}

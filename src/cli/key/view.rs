@@ -2,8 +2,8 @@
 
 use std::ops::Deref;
 
-use keyside_admin::wire::{CredentialView, Duplicate, VersionView};
-use keyside_credentials::{Clock, SystemClock, Timestamp, VersionState};
+use keyside_admin::wire::{CredentialView, Duplicate, TrafficView, VersionView};
+use keyside_credentials::{Cause, Clock, SystemClock, Timestamp, TrafficState, VersionState};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -11,6 +11,7 @@ use super::{Failure, Output};
 use crate::{
     cli::{
         items::read,
+        limits,
         table::{Column, Table, cell, local, none},
     },
     client::credentials_as_keys,
@@ -90,6 +91,23 @@ impl Credential {
         }
     }
 
+    /// A line with what the last check's prompt has cost; nothing if there was none.
+    pub(super) fn cost_of_prompt(&self, prompted: bool) -> String {
+        let check = self.check.as_ref().filter(|_| prompted);
+        let Some((check, usage)) = check.and_then(|check| Some((check, check.usage.as_ref()?)))
+        else {
+            return String::new();
+        };
+        let count =
+            |tokens: Option<u64>| tokens.map_or_else(|| "unknown".to_owned(), |it| it.to_string());
+        format!(
+            "The prompt took {} ms; input tokens: {}, output tokens: {}.\n",
+            check.latency_ms.unwrap_or_default(),
+            count(usage.input_tokens),
+            count(usage.output_tokens)
+        )
+    }
+
     /// Whether both have the same current secret, judged by their fingerprints.
     pub(super) fn has_secret_of(&self, other: &Self) -> bool {
         self.fingerprint.is_some() && self.fingerprint == other.fingerprint
@@ -159,7 +177,18 @@ impl Credential {
             ("last used", time(self.last_used_at)),
             ("last verified", time(self.last_verified_at)),
             ("verification", cell(&self.verification)),
+            (
+                "cause",
+                cell(
+                    &self
+                        .check
+                        .as_ref()
+                        .and_then(|check| check.cause.map(Cause::as_str)),
+                ),
+            ),
+            ("in traffic", self.shown_traffic()),
         ];
+        let spend = limits::rows(self.limits, self.usage);
         let kept = [
             ("kept in", &self.source),
             ("version there", &self.source_version),
@@ -170,7 +199,7 @@ impl Credential {
             .filter_map(|(name, value)| Some((name, value.clone()?)));
         let duplicates = self.duplicates.iter().flatten();
         let duplicates = duplicates.map(|duplicate| ("same secret", name_of(duplicate)));
-        Table::of_fields(rows.into_iter().chain(kept).chain(duplicates))
+        Table::of_fields(rows.into_iter().chain(spend).chain(kept).chain(duplicates))
     }
 
     fn shown_creation(&self) -> String {
@@ -183,8 +212,32 @@ impl Credential {
     fn shown_status(&self) -> String {
         match (&self.status, self.damaged) {
             (Some(status), true) => format!("{status}, damaged"),
+            (Some(status), false) if self.is_rejected() => format!("{status}, rejected"),
             (Some(status), false) => status.to_string(),
             (None, _) => "damaged".to_owned(),
+        }
+    }
+
+    /// Whether the provider rejects the secret in traffic.
+    fn is_rejected(&self) -> bool {
+        let traffic = self.traffic.as_ref();
+        traffic.is_some_and(|traffic| traffic.state == TrafficState::Rejected)
+    }
+
+    fn shown_traffic(&self) -> String {
+        match &self.traffic {
+            Some(TrafficView {
+                since: Some(since),
+                count,
+                cause,
+                ..
+            }) => format!(
+                "rejected ({}) since {} ({}); requests rejected: {count}",
+                cell(cause),
+                local(*since),
+                relative_time(*since)
+            ),
+            traffic => cell(&traffic.as_ref().map(|traffic| traffic.state)),
         }
     }
 

@@ -112,13 +112,14 @@ impl Sweep {
     }
 }
 
-const ADMIN_PAGES: [&str; 11] = [
+const ADMIN_PAGES: [&str; 12] = [
     CREDENTIALS,
     "/api/integrations/credentials?status=revoked",
     "/api/integrations/providers",
     "/api/workspaces",
     "/api/workspaces/acme",
     "/api/runs",
+    "/api/runs/figures?by=credential,tag",
     "/api/audit",
     "/api/audit/export?format=ndjson",
     "/api/audit/export?format=csv",

@@ -1,10 +1,13 @@
 //! From the domain's credentials to their views on the wire.
 
 use keyside_credentials::{
-    Credential, Listed, LostCredential, Status, Version, VersionState, source::VaultReference,
+    Credential, Listed, LostCredential, Rejection, Status, TrafficState, Version, VersionState,
+    source::VaultReference,
 };
 
-use crate::wire::{CredentialView, Duplicate, SecretRef, VersionView};
+use crate::wire::{
+    CredentialView, Duplicate, Limits, SecretRef, TrafficView, UsageView, VersionView,
+};
 
 impl CredentialView {
     pub(super) fn of(credential: Credential, warnings: Vec<String>) -> Self {
@@ -23,6 +26,8 @@ impl CredentialView {
             usage_tag: credential.usage_tag,
             expires_at: credential.expires_at,
             endpoint: credential.endpoint,
+            limits: Limits::of(credential.limits),
+            usage: credential.usage.map(UsageView::of),
             fingerprint: credential.fingerprint,
             hint: credential.hint,
             created_by: Some(credential.created_by),
@@ -31,6 +36,8 @@ impl CredentialView {
             last_used_at: credential.last_used_at,
             last_verified_at: credential.last_verified_at,
             verification: credential.verification,
+            traffic: Some(TrafficView::of(credential.rejection)),
+            check: None,
             versions: credential
                 .versions
                 .into_iter()
@@ -68,6 +75,8 @@ impl CredentialView {
             usage_tag: None,
             expires_at: None,
             endpoint: None,
+            limits: None,
+            usage: None,
             fingerprint: None,
             hint: None,
             created_by: None,
@@ -75,6 +84,8 @@ impl CredentialView {
             last_rotated_at: None,
             last_verified_at: None,
             verification: None,
+            traffic: None,
+            check: None,
             versions: Vec::new(),
             secret_ref: None,
             source: None,
@@ -82,6 +93,20 @@ impl CredentialView {
             source_fault: None,
             warnings: Vec::new(),
             duplicates: None,
+        }
+    }
+}
+
+impl TrafficView {
+    fn of(rejection: Option<Rejection>) -> Self {
+        Self {
+            state: match rejection {
+                Some(_) => TrafficState::Rejected,
+                None => TrafficState::Ok,
+            },
+            since: rejection.map(|rejection| rejection.since),
+            count: rejection.map_or(0, |rejection| rejection.count),
+            cause: rejection.map(|rejection| rejection.cause),
         }
     }
 }

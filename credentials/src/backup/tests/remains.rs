@@ -172,6 +172,28 @@ async fn the_remains_of_a_killed_restore_are_reported_and_removed_by_the_next_on
 }
 
 #[tokio::test]
+async fn an_interrupted_restore_names_the_keyring_that_it_has_replaced() {
+    let (machine, registry, file) = Machine::backed_up().await;
+    close(&machine, registry).await;
+    machine.lose_the_store();
+    let before = fs::read(machine.path("keyring")).unwrap();
+    machine.restore_as(&file, false, true).await.unwrap();
+    // All but the last step.
+    fs::rename(machine.path("store"), machine.path("store.restoring")).unwrap();
+    let said = || {
+        let check = expect_none_interrupted(&machine.path("store"), &machine.path("keyring"));
+        check.unwrap_err().to_string()
+    };
+    let kept = machine.path("keyring.before-restore-0");
+    assert_eq!(fs::read(&kept).unwrap(), before);
+    let named = said();
+    assert!(named.contains(&kept.display().to_string()), "{named}");
+    assert!(named.contains("copy it back"), "{named}");
+    fs::remove_file(&kept).unwrap();
+    assert!(!said().contains("copy it back"), "{}", said());
+}
+
+#[tokio::test]
 async fn any_keyring_found_by_a_restore_is_kept_and_no_kept_one_is_overwritten() {
     let (machine, registry, file) = Machine::backed_up().await;
     registry

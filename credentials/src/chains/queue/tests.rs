@@ -128,6 +128,19 @@ fn a_lock_future_dropped_before_its_first_poll_blocks_nobody() {
 }
 
 #[test]
+fn the_lock_is_wanted_while_a_caller_waits_that_was_not_cancelled() {
+    let queue = Arc::new(Queue::default());
+    let held = lock_now(&queue);
+    assert!(!held.is_wanted());
+    for priority in [Normal, High] {
+        let mut waiters = waiting(&queue, &[priority]);
+        assert!(held.is_wanted(), "{priority:?}");
+        waiters.clear();
+        assert!(!held.is_wanted(), "{priority:?}");
+    }
+}
+
+#[test]
 fn a_hundred_thousand_callers_can_be_cancelled_at_once() {
     let queue = Arc::new(Queue::default());
     let held = lock_now(&queue);

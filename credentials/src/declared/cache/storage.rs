@@ -1,7 +1,7 @@
 //! The cache's file and folder. All functions block.
 
 use std::{
-    fs::{self, File, Permissions},
+    fs::{self, File},
     io::{self, Read},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
@@ -42,7 +42,7 @@ pub(super) fn write(folder: &Path, content: Option<&[u8]>) -> Result<(), String>
     let written = match content {
         Some(content) => {
             make_private(folder)?;
-            file::replace(&path, content, Permissions::from_mode(0o600))
+            file::replace(&path, content, file::owner_only())
         }
         None => remove_file(folder, &path).map_err(FileError::at(&path)),
     };

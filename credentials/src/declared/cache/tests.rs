@@ -65,6 +65,7 @@ fn declared(label: &str, source: &str) -> DeclaredCredential {
         environment: DeclaredEnvironment::Live,
         usage_tag: None,
         endpoint: None,
+        limits: keyside_config::DeclaredLimits::default(),
         source: source.parse().unwrap(),
     }
 }

@@ -1,19 +1,25 @@
 //! Creates a credential.
+//!
+//! With a check, everything is decided twice: before the provider is asked, so that it is not asked
+//! in vain, and after, on the state of that time. Nothing is stored in between, and the lock is
+//! released, so that other changes need not wait.
 
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use keyside_config::{BaseUrl, Catalogue, Provider, Upstream};
 
-use super::{ChangeOutcome, about, detail, other_label, with_default};
+use super::{ChangeOutcome, Decision, about, detail, group::Change, other_label, with_default};
 use crate::{
     chains::Priority,
     documents::{CredentialDocument, Document, SecretMetadata, SourceDocument, WorkspaceDocument},
+    live_check::Finding,
     model::{
         ActorContext, CredentialId, Label, Warning, WorkspaceId, has_usual_form, refused_kind,
     },
     record::{Draft, Event},
-    registry::{ChangeError, NewCredential, NewSecret, Registry, Saved},
+    registry::{ChangeError, NewCredential, NewSecret, Registry, Saved, checks::secret_in_use},
+    resolver::Grant,
     secret::Secret,
     snapshot::{CredentialEntry, WorkspaceEntry, signals::Signals},
     source::VaultReference,
@@ -33,10 +39,37 @@ impl Registry {
         let outcome = self
             .run_to_completion(|registry| async move {
                 let input = registry.obtain_secret(&new.workspace, &new.secret).await?;
-                retry_on_race!(registry.add_once(&by, &new, &input))
+                let finding = match new.check.check() {
+                    None => None,
+                    Some(check) => match retry_on_race!(registry.try_out(&by, &new, &input))? {
+                        Trial::Repeated(outcome) => return Ok(outcome),
+                        Trial::Grant(on_trial) => Some(Finding::of(&on_trial, check).await),
+                    },
+                };
+                if let Some(finding) = &finding {
+                    new.check.judge(finding)?;
+                }
+                retry_on_race!(registry.add_once(&by, &new, &input, finding))
             })
             .await?;
         self.saved(outcome)
+    }
+
+    /// Decides without storing anything, so that the provider can be asked about the secret.
+    async fn try_out(
+        &self,
+        by: &ActorContext,
+        new: &NewCredential,
+        input: &SecretInput<'_>,
+    ) -> Result<Trial, ChangeError> {
+        self.change_workspace(by, &new.workspace, Priority::Normal, || {
+            let trial = match self.decide_addition(by, new, input)? {
+                Addition::Repeated(outcome) => Trial::Repeated(outcome),
+                Addition::New(prepared) => Trial::Grant(Grant::on_trial(prepared.entry)),
+            };
+            Ok(Decision::unchanged(trial))
+        })
+        .await
     }
 
     async fn add_once(
@@ -44,17 +77,38 @@ impl Registry {
         by: &ActorContext,
         new: &NewCredential,
         input: &SecretInput<'_>,
+        finding: Option<Finding>,
     ) -> Result<ChangeOutcome, ChangeError> {
-        let provider = self
+        let decided = self.change_workspace(by, &new.workspace, Priority::Normal, || {
+            Ok(match self.decide_addition(by, new, input)? {
+                Addition::Repeated(outcome) => Decision::unchanged((outcome, None)),
+                Addition::New(prepared) => {
+                    let added = (secret_in_use(&prepared.entry), prepared.now);
+                    let (change, outcome) = prepared.into_change(finding);
+                    Decision::commit(change, (outcome, Some(added)))
+                }
+            })
+        });
+        let (outcome, added) = decided.await?;
+        if let (Some(finding), Some((secret, now))) = (finding, added) {
+            self.checks.note(&outcome.id, secret, finding, now);
+        }
+        Ok(outcome)
+    }
+
+    /// Decides everything about the new credential.
+    fn decide_addition(
+        &self,
+        by: &ActorContext,
+        new: &NewCredential,
+        input: &SecretInput<'_>,
+    ) -> Result<Addition, ChangeError> {
+        let provider: &Provider = self
             .catalogue
             .get(&new.provider)
-            .cloned()
             .ok_or(ChangeError::ProviderUnknown)?;
-        let endpoint = endpoint(&provider, new.endpoint.as_deref())?;
+        let endpoint = endpoint(provider, new.endpoint.as_deref())?;
         let secret = input.secret();
-        let _guard = self
-            .lock_workspace(by, &new.workspace, Priority::Normal)
-            .await?;
         let workspace = self.sound_workspace(&new.workspace)?;
         let id = self.new_id(by, new, &workspace.document);
         if workspace.lost.contains_key(&id) {
@@ -63,10 +117,13 @@ impl Registry {
             return Err(ChangeError::Damaged);
         }
         if let Some(outcome) = self.repeated(by, new, workspace.credentials.get(&id))? {
-            return Ok(outcome);
+            return Ok(Addition::Repeated(outcome));
         }
-        expect_kind(&provider, secret)?;
-        let key = self.sealing_key(&new.workspace).await?;
+        expect_kind(provider, secret)?;
+        let key = self
+            .keyring
+            .current(&new.workspace)
+            .ok_or(ChangeError::KeyLost)?;
         let now = self.clock.now();
         if new.expires_at.is_some_and(|end| end <= now) {
             return Err(ChangeError::ExpiryPast);
@@ -78,7 +135,7 @@ impl Registry {
         let default = workspace.default(&new.provider, new.environment);
         let becomes_default = new.default || default.is_none();
         let other = other_label(default, &id);
-        let warnings: Vec<_> = unusual_form(&provider, secret)
+        let warnings: Vec<_> = unusual_form(provider, secret)
             .into_iter()
             .chain(other.map(|label| match becomes_default {
                 true => Warning::DefaultReplaced { label },
@@ -90,7 +147,7 @@ impl Registry {
             .clone()
             .map(|by_key| by_key.into_record(by, &warnings));
         let metadata = SecretMetadata::of(secret, &provider.key.prefix, idempotency);
-        let mut document = unsealed(by, id.clone(), new, (&provider, endpoint), now);
+        let mut document = unsealed(by, id, new, (provider, endpoint), now);
         document.source = input.version().map(SourceDocument::Version);
         let version = match input {
             SecretInput::Given(secret) => document.seal(&key, secret, &metadata, now),
@@ -99,28 +156,25 @@ impl Registry {
         let number = version.number;
         document.push(version);
         document.promote(number, now, now);
-        let mut writes = vec![document.write()];
         let settings = becomes_default.then(|| with_default(&workspace.document, &document));
-        writes.extend(settings.as_ref().map(Document::write));
         let draft = Draft {
             detail: detail(&key, &metadata.fingerprint),
             note: input.reference().map(ToString::to_string),
             ..about(Event::CredentialCreated, by, &document)
         };
-        let state = self.commit_in(&workspace, vec![draft], writes).await?;
         let signals = Arc::new(Signals::new(self.notices.clone()));
         let mut entry = CredentialEntry::new(document, &self.keyring, signals);
         if let SecretInput::Read { initial, .. } = input {
             entry = self.with_initial_secret(&entry, initial, metadata);
         }
-        let settings = settings.unwrap_or_else(|| workspace.document.clone());
-        self.publish_credential(&workspace, settings, entry, state)
-            .await?;
-        Ok(ChangeOutcome {
-            id,
+        Ok(Addition::New(Box::new(Prepared {
+            entry,
+            draft,
             warnings,
-            repeated: false,
-        })
+            settings,
+            workspace,
+            now,
+        })))
     }
 
     /// The secret of a new credential. A secret in Vault is read before any lock is taken.
@@ -173,8 +227,56 @@ impl Registry {
             id: entry.document.id.clone(),
             warnings,
             repeated: true,
+            finding: None,
         }))
     }
+}
+
+/// A new credential that is decided and not yet stored.
+struct Prepared {
+    entry: CredentialEntry,
+    draft: Draft,
+    warnings: Vec<Warning>,
+    /// The workspace's document, if the default changes.
+    settings: Option<WorkspaceDocument>,
+    workspace: Arc<WorkspaceEntry>,
+    now: Timestamp,
+}
+
+impl Prepared {
+    /// The change that stores it, and its result. `finding` is what the provider said, if it was
+    /// asked.
+    fn into_change(self, finding: Option<Finding>) -> (Change, ChangeOutcome) {
+        let checked = finding.map(|finding| finding.audit_note());
+        let notes: Vec<_> = self.draft.note.into_iter().chain(checked).collect();
+        let draft = Draft {
+            note: (!notes.is_empty()).then(|| notes.join("; ")),
+            ..self.draft
+        };
+        let outcome = ChangeOutcome {
+            id: self.entry.document.id.clone(),
+            warnings: self.warnings,
+            repeated: false,
+            finding,
+        };
+        let write = self.entry.document.write();
+        let stored = (self.entry, write);
+        let change = Change::of_credential(self.workspace, self.settings, stored, vec![draft]);
+        (change, outcome)
+    }
+}
+
+/// What a request to create a credential leads to.
+enum Addition {
+    /// An earlier request with the same idempotency key has created it.
+    Repeated(ChangeOutcome),
+    New(Box<Prepared>),
+}
+
+/// What a request leads to before the provider is asked.
+enum Trial {
+    Repeated(ChangeOutcome),
+    Grant(Grant),
 }
 
 /// The secret that a new credential refers to.
@@ -234,6 +336,7 @@ fn unsealed(
         usage_tag: new.usage_tag.clone(),
         expires_at: new.expires_at,
         endpoint,
+        limits: new.limits,
         reference: match &new.secret {
             NewSecret::Given(_) => None,
             NewSecret::InVault(reference) => Some(reference.clone().into()),
@@ -242,8 +345,6 @@ fn unsealed(
         created_by: by.actor.clone(),
         created_at: now,
         last_rotated_at: None,
-        last_verified_at: None,
-        verification: None,
         revoked_at: None,
         revision: 1,
         current: 0,

@@ -1,18 +1,22 @@
-//! A change of one credential: holds the locks, so nothing else changes it or its workspace.
+//! A change of one credential, decided under the lock of its workspace, so that nothing else changes
+//! either.
 
 use std::sync::Arc;
 
 use keyside_config::Provider;
 
-use super::{ChangeGuard, about, detail};
+use super::{Decision, about, detail, group::Change};
 use crate::{
-    chains::{Priority, Turn},
+    chains::Priority,
     damage::Damage,
     documents::{CredentialDocument, Document, SecretMetadata, WorkspaceDocument},
     keyring::Keyring,
     model::{ActorContext, CredentialId, WorkspaceId},
     record::{Draft, Event},
-    registry::{ChangeError, Registry},
+    registry::{
+        ChangeError, Registry,
+        checks::{SecretInUse, secret_in_use},
+    },
     resolver::Grant,
     sealing::SealingKey,
     snapshot::{CredentialEntry, WorkspaceEntry},
@@ -29,38 +33,44 @@ pub(in crate::registry) struct CredentialEdit<'a> {
     /// The key that seals new data.
     pub(in crate::registry) key: Arc<SealingKey>,
     pub(in crate::registry) now: jiff::Timestamp,
-    /// Records for versions that this change destroys because they ended or are superseded.
+    /// Records for versions that this change destroys because they ended.
     pub(in crate::registry) ended: Vec<Draft>,
-    _guard: ChangeGuard<'a, Turn>,
 }
 
 impl Registry {
-    pub(in crate::registry) async fn begin_edit(
+    /// Decides a change of a credential, as in [`Self::change_workspace`].
+    ///
+    /// # Errors
+    /// The credential does not exist or cannot be changed, `decide` refuses, or storage failed.
+    /// [`ChangeError::Raced`] if it must be decided again.
+    pub(in crate::registry) async fn change_credential<T>(
         &self,
         by: &ActorContext,
         id: &CredentialId,
-    ) -> Result<CredentialEdit<'_>, ChangeError> {
-        self.begin_edit_with(Priority::Normal, by, id).await
+        priority: Priority,
+        decide: impl FnOnce(CredentialEdit<'_>) -> Result<Decision<T>, ChangeError>,
+    ) -> Result<T, ChangeError> {
+        let of = self.workspace_of(id).await?;
+        let decide = || decide(self.begin_edit(&of, id)?);
+        self.change_workspace(by, &of, priority, decide).await
     }
 
-    pub(in crate::registry) async fn begin_edit_with(
+    fn begin_edit(
         &self,
-        priority: Priority,
-        by: &ActorContext,
+        of: &WorkspaceId,
         id: &CredentialId,
     ) -> Result<CredentialEdit<'_>, ChangeError> {
-        let of = self.workspace_of(id).await?;
-        let guard = self.lock_workspace(by, &of, priority).await?;
-        let snapshot = self.snapshot.load_full();
-        let found = snapshot.credential(id);
-        let (workspace, entry) = found.ok_or_else(|| match snapshot.workspace_of(id) {
-            Some(_) => ChangeError::Damaged,
-            None => ChangeError::CredentialUnknown,
+        let workspace = self.current_workspace(of);
+        let workspace = workspace.ok_or(ChangeError::CredentialUnknown)?;
+        let entry = workspace.credentials.get(id).cloned();
+        let entry = entry.ok_or_else(|| match workspace.lost.contains_key(id) {
+            true => ChangeError::Damaged,
+            false => ChangeError::CredentialUnknown,
         })?;
         if workspace.damage.is_some_and(Damage::is_of_chain) {
             return Err(ChangeError::Damaged);
         }
-        let key = self.sealing_key(&of).await?;
+        let key = self.keyring.current(of).ok_or(ChangeError::KeyLost)?;
         let is_sound = match entry.document.reference {
             Some(_) => entry.damage().is_none(),
             None => entry.metadata().is_some(),
@@ -89,12 +99,11 @@ impl Registry {
         Ok(CredentialEdit {
             registry: self,
             document,
-            entry: entry.clone(),
-            workspace: workspace.clone(),
+            entry,
+            workspace,
             key,
             now,
             ended,
-            _guard: guard,
         })
     }
 
@@ -119,16 +128,11 @@ impl Registry {
         version: u32,
         key: &Arc<SealingKey>,
     ) -> Draft {
-        let was_used = document.version(version).is_some_and(|it| it.was_used());
-        let event = match was_used {
-            true => Event::VersionDestroyed,
-            false => Event::RotationAbandoned,
-        };
         let metadata = document.open_metadata(version, &self.keyring).ok();
         Draft {
             detail: metadata.and_then(|metadata| detail(key, &metadata.fingerprint)),
             note: Some(format!("version {version}")),
-            ..about(event, by, document)
+            ..about(Event::VersionDestroyed, by, document)
         }
     }
 }
@@ -158,11 +162,9 @@ impl CredentialEdit<'_> {
         }
     }
 
-    /// Identifies the secret in use: the version's number, and the source's version.
-    pub(in crate::registry) fn in_use(&self) -> (u32, Option<String>) {
-        let followed = self.entry.declared.as_ref();
-        let version = followed.and_then(|followed| followed.version.clone());
-        (self.document.current, version)
+    /// The secret in use before the change.
+    pub(in crate::registry) fn in_use(&self) -> SecretInUse {
+        secret_in_use(&self.entry)
     }
 
     pub(in crate::registry) fn expect(&self, expected: Option<u64>) -> Result<(), ChangeError> {
@@ -170,16 +172,6 @@ impl CredentialEdit<'_> {
         match expected.is_none_or(|expected| expected == current) {
             true => Ok(()),
             false => Err(ChangeError::Superseded { current }),
-        }
-    }
-
-    /// Destroys the staged version of another rotation.
-    pub(in crate::registry) fn abandon_staged(&mut self, by: &ActorContext) {
-        for version in self.document.destroy_staged(self.now) {
-            let record = self
-                .registry
-                .destroyed(by, &self.document, version, &self.key);
-            self.ended.push(record);
         }
     }
 
@@ -224,30 +216,24 @@ impl CredentialEdit<'_> {
         }
     }
 
-    /// Commits and publishes the change. `settings` is the workspace's document, if it changes too.
-    pub(in crate::registry) async fn commit(
+    /// Commits the change, and then returns `answer`. `settings` is the workspace's document, if it
+    /// changes too.
+    pub(in crate::registry) fn commit<T>(
         mut self,
         draft: Draft,
         settings: Option<WorkspaceDocument>,
-    ) -> Result<(), ChangeError> {
+        answer: T,
+    ) -> Decision<T> {
         self.document.revision += 1;
-        let mut writes = vec![self.document.write()];
-        writes.extend(settings.as_ref().map(Document::write));
+        let write = self.document.write();
         let drafts = [draft].into_iter().chain(self.ended).collect();
-        let state = self
-            .registry
-            .commit_in(&self.workspace, drafts, writes)
-            .await?;
         let entry = self.entry.with(self.document, &self.registry.keyring);
-        let settings = settings.unwrap_or_else(|| self.workspace.document.clone());
-        self.registry
-            .publish_credential(&self.workspace, settings, entry, state)
-            .await
+        let change = Change::of_credential(self.workspace, settings, (entry, write), drafts);
+        Decision::commit(change, answer)
     }
 
-    /// Commits an audit record without changing the credential.
-    pub(in crate::registry) async fn note(self, draft: Draft) -> Result<(), ChangeError> {
-        let recorded = self.registry.commit_record(&self.workspace, draft).await;
-        recorded.map(drop)
+    /// Commits an audit record without changing the credential, and then returns `answer`.
+    pub(in crate::registry) fn note<T>(self, draft: Draft, answer: T) -> Decision<T> {
+        Decision::commit(Change::record(self.workspace, draft), answer)
     }
 }

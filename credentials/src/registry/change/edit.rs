@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use keyside_store::Effect;
 
-use super::{ChangeOutcome, credential_edit::CredentialEdit, other_label, with_default};
+use super::{ChangeOutcome, Decision, credential_edit::CredentialEdit, other_label, with_default};
 use crate::{
+    chains::Priority,
     documents::WorkspaceDocument,
-    model::{ActorContext, CredentialId, Warning},
+    model::{ActorContext, CredentialId, Warning, WorkspaceId},
     record::Event,
     registry::{ChangeError, Edit, Registry, Saved},
 };
@@ -39,35 +40,58 @@ impl Registry {
         id: &CredentialId,
         wanted: Edit,
     ) -> Result<ChangeOutcome, ChangeError> {
-        let mut edit = self.begin_edit(by, id).await?;
-        edit.expect_open(wanted.expected)?;
-        let (settings, replaced) = edit.settings(wanted.default)?;
-        let mut changed = edit.apply(wanted)?;
-        changed.extend(settings.is_some().then_some("default"));
-        if !changed.is_empty() {
-            let metadata = edit.metadata(edit.document.current)?;
-            let mut draft = edit.record(Event::CredentialEdited, by, &metadata);
-            // Field names only: a label may be a person's name, and the log is permanent.
-            draft.note = Some(changed.join(", "));
-            let (ends_sooner, workspace) = (edit.ends_sooner(), edit.document.workspace.clone());
-            if changed == ["expiresAt"] && ends_sooner {
-                draft.effect = Effect::EndsSooner;
-            }
-            edit.commit(draft, settings).await?;
-            if ends_sooner {
-                // Linked at once, so that an older state cannot bring the later end back.
-                self.links.changed(&workspace, true);
-            }
+        let decided =
+            self.change_credential(by, id, Priority::Normal, |edit| edit.decide(by, wanted));
+        let edited = decided.await?;
+        if let Some(workspace) = edited.ends_sooner_in {
+            // Linked at once, so that an older state cannot bring the later end back.
+            self.links.changed(&workspace, true);
         }
         Ok(ChangeOutcome {
             id: id.clone(),
-            warnings: replaced.into_iter().collect(),
+            warnings: edited.replaced.into_iter().collect(),
             repeated: false,
+            finding: None,
         })
     }
 }
 
+/// What an edit has caused.
+struct Edited {
+    /// Another credential is the default no longer.
+    replaced: Option<Warning>,
+    /// The workspace, if the credential's life became shorter.
+    ends_sooner_in: Option<WorkspaceId>,
+}
+
 impl CredentialEdit<'_> {
+    fn decide(mut self, by: &ActorContext, wanted: Edit) -> Result<Decision<Edited>, ChangeError> {
+        self.expect_open(wanted.expected)?;
+        let (settings, replaced) = self.settings(wanted.default)?;
+        let mut changed = self.apply(wanted)?;
+        changed.extend(settings.is_some().then_some("default"));
+        if changed.is_empty() {
+            return Ok(Decision::unchanged(Edited {
+                replaced,
+                ends_sooner_in: None,
+            }));
+        }
+        let metadata = self.metadata(self.document.current)?;
+        let mut draft = self.record(Event::CredentialEdited, by, &metadata);
+        // Field names only: a label may be a person's name, and the log is permanent.
+        draft.note = Some(changed.join(", "));
+        let ends_sooner = self.ends_sooner();
+        if changed == ["expiresAt"] && ends_sooner {
+            draft.effect = Effect::EndsSooner;
+        }
+        let ends_sooner_in = ends_sooner.then(|| self.document.workspace.clone());
+        let edited = Edited {
+            replaced,
+            ends_sooner_in,
+        };
+        Ok(self.commit(draft, settings, edited))
+    }
+
     /// The workspace's new document if the default changes, and a warning if that replaces another
     /// default.
     fn settings(
@@ -119,6 +143,11 @@ impl CredentialEdit<'_> {
             self.expect_future(Some(end))?;
             self.document.expires_at = end;
             changed.push("expiresAt");
+        }
+        let limits = self.document.limits.with(wanted.limits);
+        if limits != self.document.limits {
+            self.document.limits = limits;
+            changed.push("limits");
         }
         Ok(changed)
     }

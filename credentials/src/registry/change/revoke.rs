@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use super::format_versions;
+use super::{Decision, credential_edit::CredentialEdit, format_versions};
 use crate::{
     chains::Priority,
     documents::{Document, LostDocument},
     model::{ActorContext, Credential, CredentialId, Listed},
     record::{Draft, Event},
     registry::{ChangeError, Registry, Revocation},
-    snapshot::{Lost, WorkspaceEntry},
+    snapshot::{Lost, WorkspaceEntry, signals::Signals},
 };
 
 impl Registry {
@@ -39,26 +39,10 @@ impl Registry {
         id: &CredentialId,
         revocation: &Revocation,
     ) -> Result<(), ChangeError> {
-        let mut edit = self.begin_edit_with(Priority::High, by, id).await?;
-        edit.expect(revocation.expected)?;
-        let signals = edit.entry.signals.clone();
-        let metadata = edit.metadata(edit.document.current)?;
-        let mut draft = edit.record(Event::CredentialRevoked, by, &metadata);
-        if edit.document.revoked_at.is_none() {
-            let destroyed = edit.document.destroy_all(edit.now);
-            edit.document.revoked_at = Some(edit.now);
-            draft.note = Some(match edit.entry.reference() {
-                Some(reference) => format!("{reference} stays in Vault"),
-                None => format!("{} destroyed", format_versions(&destroyed)),
-            });
-            if revocation.cut {
-                draft.note = draft.note.map(|note| format!("{note}; {CUT}"));
-            }
-            edit.commit(draft, None).await?;
-        } else if revocation.cut && !signals.is_cut() {
-            draft.note = Some(CUT.to_owned());
-            edit.note(draft).await?;
-        }
+        let decided = self.change_credential(by, id, Priority::High, |edit| {
+            edit.decide_revocation(by, revocation)
+        });
+        let signals = decided.await?;
         if revocation.cut {
             signals.cut();
         }
@@ -151,8 +135,38 @@ impl Registry {
             writes.push(left.write());
         }
         let state = self.commit_in(workspace, vec![draft], writes).await?;
-        self.publish_committed(workspace.with_lost(lost).at(state))
-            .await
+        let revoked = workspace.with_lost(lost).at(state);
+        Ok(self.publish_committed(revoked).await?)
+    }
+}
+
+impl CredentialEdit<'_> {
+    fn decide_revocation(
+        mut self,
+        by: &ActorContext,
+        revocation: &Revocation,
+    ) -> Result<Decision<Arc<Signals>>, ChangeError> {
+        self.expect(revocation.expected)?;
+        let signals = self.entry.signals.clone();
+        let metadata = self.metadata(self.document.current)?;
+        let mut draft = self.record(Event::CredentialRevoked, by, &metadata);
+        if self.document.revoked_at.is_none() {
+            let destroyed = self.document.destroy_all(self.now);
+            self.document.revoked_at = Some(self.now);
+            draft.note = Some(match self.entry.reference() {
+                Some(reference) => format!("{reference} stays in Vault"),
+                None => format!("{} destroyed", format_versions(&destroyed)),
+            });
+            if revocation.cut {
+                draft.note = draft.note.map(|note| format!("{note}; {CUT}"));
+            }
+            return Ok(self.commit(draft, None, signals));
+        }
+        if revocation.cut && !signals.is_cut() {
+            draft.note = Some(CUT.to_owned());
+            return Ok(self.note(draft, signals));
+        }
+        Ok(Decision::unchanged(signals))
     }
 }
 

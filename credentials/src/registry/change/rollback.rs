@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use super::credential_edit::CredentialEdit;
+use super::{Decision, credential_edit::CredentialEdit};
 use crate::{
+    chains::Priority,
     documents::VersionDocument,
     model::{ActorContext, Credential, CredentialId, VersionState},
     record::Event,
@@ -29,31 +30,37 @@ impl Registry {
         self.credential(id).ok_or(ChangeError::CredentialUnknown)
     }
 
-    /// The replaced version is in grace until the same end, so that the rollback can be undone.
     async fn roll_back_once(
         &self,
         by: &ActorContext,
         id: &CredentialId,
         rollback: &Rollback,
     ) -> Result<(), ChangeError> {
-        let mut edit = self.begin_edit(by, id).await?;
-        edit.expect_open(rollback.expected)?;
-        edit.expect_sealed()?;
-        let target = edit.target(rollback.to)?;
-        let (number, end) = (target.number, target.until.unwrap_or(edit.now));
-        let (before, now) = (edit.document.current, edit.now);
-        edit.abandon_staged(by);
-        edit.document.promote(number, end, now);
-        // The last check was about the other secret.
-        edit.document.verification = None;
-        edit.document.last_verified_at = None;
-        let mut draft = edit.record(Event::CredentialRolledBack, by, &edit.metadata(number)?);
-        draft.note = Some(format!("from version {before} to version {number}"));
-        edit.commit(draft, None).await
+        self.change_credential(by, id, Priority::Normal, |edit| {
+            edit.decide_rollback(by, rollback)
+        })
+        .await
     }
 }
 
 impl CredentialEdit<'_> {
+    /// The replaced version is in grace until the same end, so that the rollback can be undone.
+    fn decide_rollback(
+        mut self,
+        by: &ActorContext,
+        rollback: &Rollback,
+    ) -> Result<Decision<()>, ChangeError> {
+        self.expect_open(rollback.expected)?;
+        self.expect_sealed()?;
+        let target = self.target(rollback.to)?;
+        let (number, end) = (target.number, target.until.unwrap_or(self.now));
+        let (before, now) = (self.document.current, self.now);
+        self.document.promote(number, end, now);
+        let mut draft = self.record(Event::CredentialRolledBack, by, &self.metadata(number)?);
+        draft.note = Some(format!("from version {before} to version {number}"));
+        Ok(self.commit(draft, None, ()))
+    }
+
     fn target(&self, wanted: Option<u32>) -> Result<&VersionDocument, ChangeError> {
         let Some(number) = wanted else {
             let newest = self.document.in_grace(self.now).next_back();

@@ -1,7 +1,9 @@
 //! Removes the sealed bytes of ended versions. Nothing depends on it: a version counts as destroyed
 //! as soon as it has ended.
 
+use super::Decision;
 use crate::{
+    chains::Priority,
     model::{ActorContext, CredentialId},
     registry::{ChangeError, Registry},
 };
@@ -24,13 +26,14 @@ impl Registry {
     }
 
     async fn sweep_one(&self, id: &CredentialId) -> Result<(), ChangeError> {
-        let mut edit = self.begin_edit(&ActorContext::system("sweep"), id).await?;
-        match edit.ended.is_empty() {
-            true => Ok(()),
-            false => {
-                let first = edit.ended.remove(0);
-                edit.commit(first, None).await
+        let by = ActorContext::system("sweep");
+        self.change_credential(&by, id, Priority::Normal, |mut edit| {
+            if edit.ended.is_empty() {
+                return Ok(Decision::unchanged(()));
             }
-        }
+            let first = edit.ended.remove(0);
+            Ok(edit.commit(first, None, ()))
+        })
+        .await
     }
 }

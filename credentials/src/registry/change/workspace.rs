@@ -32,7 +32,7 @@ impl Registry {
                 |registry| async move { registry.register_and_start(&by, &new).await },
             )
             .await?;
-        Ok(view::workspace(&entry))
+        Ok(view::workspace(&entry, self.clock.now()))
     }
 
     async fn register_and_start(

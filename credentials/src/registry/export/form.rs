@@ -21,6 +21,7 @@ pub(super) fn workspace(entry: &WorkspaceEntry) -> Value {
         "createdAt": document.created_at,
         "revision": document.revision,
         "defaults": document.defaults.iter().map(default).collect::<serde_json::Map<_, _>>(),
+        "limits": document.limits,
         "damaged": entry.damage.is_some(),
     })
 }
@@ -48,6 +49,7 @@ fn lost_credential(lost: &LostCredential) -> Value {
         "usageTag": null,
         "expiresAt": null,
         "endpoint": null,
+        "limits": null,
         "secretRef": null,
         "fingerprint": null,
         "hint": null,
@@ -82,6 +84,7 @@ fn credential(credential: &Credential) -> Value {
         "usageTag": credential.usage_tag,
         "expiresAt": credential.expires_at,
         "endpoint": credential.endpoint,
+        "limits": credential.limits,
         "secretRef": credential.reference.as_ref().map(|reference| {
             json!({
                 "mount": reference.mount,
@@ -125,8 +128,10 @@ pub(super) fn run(run: &StoredRun) -> Value {
     json!({
         "at": run.at,
         "requestId": run.request_id,
+        "kind": run.kind,
         "provider": run.provider,
         "credentialId": run.used.as_ref().map(|used| &used.credential),
+        "version": run.used.as_ref().map(|used| used.version),
         "label": run.used.as_ref().map(|used| &used.label),
         "environment": run.used.as_ref().map(|used| used.environment),
         "refused": run.refused,

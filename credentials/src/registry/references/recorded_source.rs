@@ -5,12 +5,13 @@
 
 use super::{Follower, Known};
 use crate::{
+    chains::Priority,
     documents::SourceDocument,
     model::{ActorContext, CredentialId},
     record::Event,
     registry::{
         ChangeError, Registry,
-        change::{CredentialEdit, retry_on_race},
+        change::{CredentialEdit, Decision, retry_on_race},
     },
 };
 
@@ -75,36 +76,47 @@ impl Registry {
         found: &RecordedSource,
     ) -> Result<(), ChangeError> {
         let by = ActorContext::system("vault");
-        let mut edit = match self.begin_edit(&by, id).await {
+        let decided = self.change_credential(&by, id, Priority::Normal, |edit| {
+            edit.decide_source_record(&by, known, found)
+        });
+        match decided.await {
             // It was erased or found damaged meanwhile.
             Err(ChangeError::CredentialUnknown | ChangeError::Damaged | ChangeError::KeyLost) => {
-                return Ok(());
+                Ok(())
             }
-            edit => edit?,
-        };
-        let Some(reference) = edit.entry.reference() else {
-            return Ok(());
+            recorded => recorded,
+        }
+    }
+}
+
+impl CredentialEdit<'_> {
+    fn decide_source_record(
+        mut self,
+        by: &ActorContext,
+        known: &Known,
+        found: &RecordedSource,
+    ) -> Result<Decision<()>, ChangeError> {
+        let Some(reference) = self.entry.reference() else {
+            return Ok(Decision::unchanged(()));
         };
         let note = match found {
             RecordedSource::Version(version) => format!("{reference}, version {version}"),
             _ => format!("{reference}: {}", known.state.fault().unwrap_or_default()),
         };
         let note: String = note.chars().take(MAX_NOTE_CHARS).collect();
-        if known.recorded_source == RecordedSource::Unknown && edit.matches_record(found) {
-            return Ok(());
+        if known.recorded_source == RecordedSource::Unknown && self.matches_record(found) {
+            return Ok(Decision::unchanged(()));
         }
-        edit.document.source = Some(match found {
+        self.document.source = Some(match found {
             RecordedSource::Version(version) => SourceDocument::Version(version.clone()),
             _ => SourceDocument::Lost,
         });
-        let metadata = edit.metadata(edit.document.current)?;
-        let mut draft = edit.record(found.event(), &by, &metadata);
+        let metadata = self.metadata(self.document.current)?;
+        let mut draft = self.record(found.event(), by, &metadata);
         draft.note = Some(note);
-        edit.commit(draft, None).await
+        Ok(self.commit(draft, None, ()))
     }
-}
 
-impl CredentialEdit<'_> {
     /// Whether an earlier process recorded the same. KV version 1 has no version numbers: the
     /// versions made here differ in each process, so the secret itself is compared.
     fn matches_record(&self, found: &RecordedSource) -> bool {

@@ -40,10 +40,12 @@ pub(super) fn run(workspace: &str, credential: &CredentialId, second: i64) -> Ru
     Run {
         at: jiff::Timestamp::from_second(second).unwrap(),
         request_id: "req_1".into(),
+        kind: crate::runs::RunKind::Traffic,
         workspace: workspace.parse().unwrap(),
         provider: "openai".parse().ok(),
         used: Some(crate::runs::Used {
             credential: credential.clone(),
+            version: 1,
             label: "a".parse().unwrap(),
             environment: Environment::Live,
         }),

@@ -5,7 +5,10 @@ use std::{collections::HashMap, sync::Mutex, time::Duration};
 use async_trait::async_trait;
 use keyside_config::{AllowedReferences, Sources, VaultReference};
 
-use super::*;
+use super::{
+    grouping::{after_deciding, tagging},
+    *,
+};
 use crate::source::{Reading, SecretSource, SourceError};
 
 type Scripted = Result<(&'static str, &'static str), SourceError>;
@@ -158,6 +161,23 @@ async fn a_refresh_reads_at_once_and_keeps_the_secret_in_an_outage_but_not_after
     vault.set(PATH, Ok(("2", "sk-canary-reference-second")));
     registry.refresh(&id).await.unwrap();
     assert!(used(&registry).is_ok());
+}
+
+#[tokio::test]
+async fn a_deleted_secret_is_not_brought_back_by_a_change_that_was_decided_before() {
+    let (_installation, registry, vault, id) = one_reference().await;
+    let begin = || tagging(&registry, &id, "a tag");
+    let (tagged, lock) = after_deciding(&registry, begin).await;
+    vault.set(PATH, Err(gone()));
+    let (of, wanted) = (registry.clone(), id.clone());
+    let refreshed = tokio::spawn(async move { of.refresh(&wanted).await.map(drop) });
+    let_all_wait().await;
+    drop(lock);
+    tagged.await.unwrap().unwrap();
+    refreshed.await.unwrap().unwrap();
+    assert_eq!(used(&registry).unwrap_err(), Refusal::SecretGone);
+    let tagged = registry.credential(&id).unwrap();
+    assert_eq!(tagged.usage_tag, Some("a tag".parse().unwrap()));
 }
 
 #[tokio::test]

@@ -7,11 +7,11 @@ use ring::rand::{SecureRandom, SystemRandom};
 use tokio::time::sleep;
 
 use super::{
-    Chain, CommitError, Damage, Entry, Head, Link, LoadError, ObjectRef, SegmentRef, State,
-    head::{HEAD_LIMIT, MAX_HEAD_PAGES, MAX_TAIL},
+    Chain, CommitError, Damage, Entry, Head, Link, LoadError, ObjectRef, State,
+    head::{HEAD_LIMIT, MAX_HEAD_PAGES},
     load::SALT_LEN,
     map::{Map, Page},
-    record::{Batch, Segment},
+    record::Batch,
 };
 use crate::{
     error::{Effect, StorageError},
@@ -46,6 +46,9 @@ pub struct Write {
     pub name: String,
     /// The new contents; `None` deletes the document.
     pub body: Option<Vec<u8>>,
+    /// Revisions that it adds to the document: 1, or more if it replaces earlier writes of the same
+    /// commit.
+    pub revisions: u64,
 }
 
 impl Change {
@@ -59,6 +62,7 @@ impl Write {
         Self {
             name: name.into(),
             body: Some(body),
+            revisions: 1,
         }
     }
 
@@ -67,7 +71,15 @@ impl Write {
         Self {
             name: name.into(),
             body: None,
+            revisions: 1,
         }
+    }
+
+    /// This write in place of an `earlier` one of the same document, which is not on disk yet.
+    #[must_use]
+    pub fn replacing(mut self, earlier: &Self) -> Self {
+        self.revisions += earlier.revisions;
+        self
     }
 }
 
@@ -107,6 +119,7 @@ impl Chain {
         if let Some(on) = on {
             self.delete_replaced(on, &state).await;
         }
+        self.archive_ahead(&state);
         Ok(state)
     }
 
@@ -261,7 +274,10 @@ impl<'a> Attempt<'a> {
     /// Writes the objects, and builds the head that names them.
     async fn prepare(&mut self, key: &dyn Signer, change: Change) -> Result<State, CommitError> {
         let before = self.on.map(|on| &on.head);
-        let (tail, segment) = self.next_tail().await?;
+        let (tail, segment) = match before {
+            Some(before) => self.chain.next_tail(before).await?,
+            None => (Vec::new(), None),
+        };
         let mut map = self.on.map(|on| on.map.clone()).unwrap_or_default();
         for write in change.writes {
             self.apply(&mut map, write).await?;
@@ -320,40 +336,6 @@ impl<'a> Attempt<'a> {
         })
     }
 
-    /// The earlier commits that the new head will name. A full tail is moved to a segment, which is
-    /// on disk before any head names it. It is built from a head that is on disk, so concurrent
-    /// writers build identical segments.
-    async fn next_tail(&self) -> Result<(Vec<ObjectRef>, Option<SegmentRef>), CommitError> {
-        let Some(on) = self.on else {
-            return Ok((Vec::new(), None));
-        };
-        if on.head.tail.len() < MAX_TAIL {
-            return Ok((on.head.tail.clone(), on.head.segment));
-        }
-        let batches = self
-            .chain
-            .tail(&on.head)
-            .await
-            .map_err(|error| match error {
-                LoadError::Storage(error) => CommitError::NotBegun(error),
-                LoadError::Damaged(damage) => CommitError::Damaged(damage),
-            })?;
-        let segment = Segment {
-            number: on.head.segment.map_or(0, |last| last.number) + 1,
-            previous: on.head.segment.map(|last| last.hash),
-            batches,
-        };
-        let bytes = segment.to_bytes();
-        let name = self.chain.name.as_str();
-        let put = self.chain.archive.put_new(name, segment.number, &bytes);
-        put.await.map_err(CommitError::NotBegun)?;
-        let segment = SegmentRef {
-            number: segment.number,
-            hash: Hash::of(&bytes),
-        };
-        Ok((Vec::new(), Some(segment)))
-    }
-
     async fn apply(&mut self, map: &mut Map, write: Write) -> Result<(), CommitError> {
         let Some(body) = write.body else {
             map.remove(&write.name);
@@ -361,7 +343,7 @@ impl<'a> Attempt<'a> {
         };
         let before = map.get(&write.name).map_or(0, |before| before.revision);
         map.insert(Entry {
-            revision: before + 1,
+            revision: before + write.revisions,
             name: write.name.into(),
             object: self.put(&body).await?,
         });

@@ -186,6 +186,16 @@ pub enum CommitError {
     Damaged(Damage),
 }
 
+/// A chain that cannot be read cannot be committed to.
+impl From<LoadError> for CommitError {
+    fn from(error: LoadError) -> Self {
+        match error {
+            LoadError::Storage(error) => Self::NotBegun(error),
+            LoadError::Damaged(damage) => Self::Damaged(damage),
+        }
+    }
+}
+
 impl CommitError {
     /// The backend's error, or one that says why else the commit failed.
     pub fn into_storage_error(self) -> StorageError {

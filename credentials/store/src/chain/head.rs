@@ -89,6 +89,8 @@ impl Head {
         bytes = postcard::to_extend(self, bytes).expect("numbers and hashes serialize");
         let signature = key.sign(&message(chain, installation, &bytes));
         bytes.extend_from_slice(signature.as_bytes());
+        // The state of every chain keeps its head's bytes.
+        bytes.shrink_to_fit();
         bytes
     }
 

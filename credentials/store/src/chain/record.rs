@@ -164,6 +164,23 @@ impl Chain {
         Ok(tail)
     }
 
+    /// Drops the records that were read last, a tail and a segment. Call it after reading a log:
+    /// there may be thousands of chains. The hashes of segments are kept, because without them the
+    /// next reader would have to begin at the last segment.
+    pub fn forget_records(&self) {
+        let mut last_read = self.last_read();
+        (last_read.tail, last_read.segment) = (None, None);
+    }
+
+    /// Number of commits whose records are kept from the last read.
+    #[cfg(any(test, feature = "contract"))]
+    pub fn kept_commits(&self) -> usize {
+        let last_read = self.last_read();
+        let tail = last_read.tail.as_ref().map_or(0, |(_, tail)| tail.len());
+        let segment = last_read.segment.as_ref();
+        tail + segment.map_or(0, |(_, segment)| segment.batches.len())
+    }
+
     fn last_read(&self) -> MutexGuard<'_, ReadCache> {
         self.last_read
             .lock()
@@ -194,6 +211,12 @@ impl Chain {
     /// # Errors
     /// [`Damage::Forked`] if it does not, or the backend's failure.
     pub(super) async fn check_leads_on(&self, known: Link, head: &Head) -> Result<(), LoadError> {
+        let checked = self.check_records_since(known, head).await;
+        self.forget_records();
+        checked
+    }
+
+    async fn check_records_since(&self, known: Link, head: &Head) -> Result<(), LoadError> {
         let (mut hash, mut position) = (known.hash, known.records);
         while position < head.records {
             let records = self.records(head, position + 1, BATCH_SIZE).await?;
@@ -215,8 +238,12 @@ impl Chain {
 
     /// Reads the batches in the head's tail.
     pub(super) async fn tail(&self, head: &Head) -> Result<Vec<Batch>, LoadError> {
-        let objects = self.objects(&head.tail).await?;
-        let batches = head.tail.iter().zip(objects).map(|(object, bytes)| {
+        self.batches(&head.tail).await
+    }
+
+    pub(super) async fn batches(&self, named: &[ObjectRef]) -> Result<Vec<Batch>, LoadError> {
+        let objects = self.objects(named).await?;
+        let batches = named.iter().zip(objects).map(|(object, bytes)| {
             let bytes = bytes.ok_or(Damage::CommitGone { seq: object.seq })?;
             read_batch(object, &bytes)
         });

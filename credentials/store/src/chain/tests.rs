@@ -1,5 +1,7 @@
 //! Chains on the memory backend: commits, races, lost answers and edited storage.
 
+mod archiving;
+
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use super::*;

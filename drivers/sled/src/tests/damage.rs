@@ -154,6 +154,26 @@ async fn a_large_object_that_cannot_be_read_is_named_with_the_remedy() {
     }
 }
 
+#[tokio::test]
+async fn a_segment_that_is_no_file_reads_as_missing() {
+    let folder = tempfile::tempdir().unwrap();
+    used(folder.path()).await;
+    let chain = folder.path().join("audit/installation");
+    let path = chain.join(format!("{:012}", 1));
+    fs::remove_file(&path).unwrap();
+    fs::create_dir(&path).unwrap();
+    {
+        let store = opened(folder.path()).await;
+        let found = Archive::get(&*store, "installation", 1).await;
+        assert_eq!(found.unwrap(), None);
+    }
+    fs::remove_dir_all(&chain).unwrap();
+    fs::write(&chain, "a file").unwrap();
+    let store = opened(folder.path()).await;
+    let found = Archive::get(&*store, "installation", 1).await;
+    assert_eq!(found.unwrap(), None);
+}
+
 fn copy(from: &Path, to: &Path) {
     for (path, (contents, _)) in contents(from) {
         let to = to.join(path.strip_prefix(from).unwrap());

@@ -10,6 +10,7 @@ fn credential(label: &str, source: &str) -> DeclaredCredential {
         environment: keyside_config::DeclaredEnvironment::Live,
         usage_tag: None,
         endpoint: None,
+        limits: keyside_config::DeclaredLimits::default(),
         source: source.parse().unwrap(),
     }
 }

@@ -1,0 +1,84 @@
+//! A preview as server-sent events (the HTML standard, "Server-sent events").
+
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use axum::{
+    body::{Body, Bytes},
+    response::{IntoResponse, Response},
+};
+use http::{HeaderValue, header};
+use http_body::Frame;
+use keyside_credentials::preview::{PreviewEvent, PreviewResponse};
+use serde::Serialize;
+
+use super::Asked;
+use crate::{problem::Problem, wire::PreviewText};
+
+/// A response body of events, each in a chunk of its own. Dropping it cancels the request.
+pub(super) struct EventStream {
+    response: Box<dyn PreviewResponse>,
+    /// `None` after the last event.
+    asked: Option<Asked>,
+}
+
+impl EventStream {
+    pub(super) fn new(response: Box<dyn PreviewResponse>, asked: Asked) -> Self {
+        Self {
+            response,
+            asked: Some(asked),
+        }
+    }
+}
+
+impl IntoResponse for EventStream {
+    fn into_response(self) -> Response {
+        let mut response = Body::new(self).into_response();
+        let kind = HeaderValue::from_static("text/event-stream");
+        response.headers_mut().insert(header::CONTENT_TYPE, kind);
+        response
+    }
+}
+
+impl http_body::Body for EventStream {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        if self.asked.is_none() {
+            return Poll::Ready(None);
+        }
+        let event = ready!(self.response.poll_next(context));
+        if let Some(PreviewEvent::Text(text)) = event {
+            return frame("text", &json(&PreviewText { text }));
+        }
+        let Some(asked) = self.asked.take() else {
+            return Poll::Ready(None);
+        };
+        let failed = |problem: Problem| {
+            let document = problem.document(asked.request_id.as_str());
+            frame("error", &document.unwrap_or_default())
+        };
+        match event {
+            Some(PreviewEvent::Done(report)) => frame("done", &json(&asked.view(report, None))),
+            Some(PreviewEvent::Failed(error)) => failed(error.into()),
+            _ => failed(Problem::internal("a preview ended without a report")),
+        }
+    }
+}
+
+/// One event. JSON escapes line ends, so its data is one line.
+fn frame(name: &str, data: &str) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    let event = format!("event: {name}\ndata: {data}\n\n");
+    Poll::Ready(Some(Ok(Frame::data(event.into()))))
+}
+
+fn json(value: &impl Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_default()
+}

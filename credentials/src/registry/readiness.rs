@@ -1,0 +1,154 @@
+//! Readiness: whether a workspace has a usable credential for each provider, in one word that an
+//! application can show before a person runs into a refusal.
+
+use std::collections::BTreeMap;
+
+use keyside_config::{ProviderId, Verification};
+
+use super::Registry;
+use crate::{
+    model::{Environment, Label, Status, WorkspaceId},
+    snapshot::{CredentialEntry, Unusable, WorkspaceEntry, traffic},
+};
+
+/// Whether a workspace can use a provider.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Readiness {
+    /// The provider.
+    pub provider: ProviderId,
+    /// The state.
+    pub status: ReadinessStatus,
+    /// The credential that decides; `None` if there is none.
+    pub decided_by: Option<(Environment, Label)>,
+}
+
+/// What can be said of a workspace and a provider. The usable ones first, then from the news that a
+/// person must hear first to the last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ReadinessStatus {
+    /// A credential is usable.
+    Ready,
+    /// Usable, and within the threshold before its expiry.
+    Expiring,
+    /// The provider refused the credential.
+    Rejected,
+    /// Revoked.
+    Revoked,
+    /// Its expiry has passed.
+    Expired,
+    /// There is no credential, or its secret cannot be read.
+    Missing,
+}
+
+impl ReadinessStatus {
+    /// Whether requests can use the provider.
+    pub fn is_usable(self) -> bool {
+        matches!(self, Self::Ready | Self::Expiring)
+    }
+}
+
+impl Registry {
+    /// The readiness of each of `providers`, in that order, or of all providers for which the
+    /// workspace has a credential. Every provider is missing from an unknown workspace. One pass
+    /// over the workspace's credentials, in memory.
+    pub fn readiness(
+        &self,
+        workspace: &WorkspaceId,
+        providers: Option<&[ProviderId]>,
+    ) -> Vec<Readiness> {
+        let snapshot = self.all().load();
+        let viewer = self.viewer();
+        let mut best = BTreeMap::<&ProviderId, Candidate<'_>>::new();
+        if let Some(workspace) = snapshot.workspaces.get(workspace) {
+            for entry in workspace.credentials.values() {
+                let is_rejected = self.last_verdict(entry) == Some(Verification::Rejected)
+                    || traffic::rejection(entry).is_some();
+                let status = viewer.status(&entry.document);
+                let news = usable_news(status, is_rejected, workspace, entry);
+                let candidate = Candidate::new(news, workspace, entry);
+                let known = best.entry(&entry.document.provider).or_insert(candidate);
+                *known = candidate.min(*known);
+            }
+        }
+        let view = |provider: &ProviderId| {
+            let candidate = best.get(provider);
+            Readiness {
+                provider: provider.clone(),
+                status: candidate.map_or(ReadinessStatus::Missing, |found| found.status()),
+                decided_by: candidate.map(|found| (found.environment(), found.label().clone())),
+            }
+        };
+        match providers {
+            Some(providers) => providers.iter().map(view).collect(),
+            None => best.keys().copied().map(view).collect(),
+        }
+    }
+}
+
+/// A credential that may decide. The smallest decides.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Candidate<'a> {
+    /// As requests choose that name neither label nor environment: a live one before a sandbox one,
+    /// and the default before the others, but the one that is ready first.
+    Usable(Environment, ReadinessStatus, NotDefault, &'a Label),
+    Unusable(ReadinessStatus, Environment, NotDefault, &'a Label),
+}
+
+/// Sorts the default first.
+type NotDefault = bool;
+
+impl<'a> Candidate<'a> {
+    fn new(
+        status: ReadinessStatus,
+        workspace: &WorkspaceEntry,
+        entry: &'a CredentialEntry,
+    ) -> Self {
+        let document = &entry.document;
+        let (environment, label) = (document.environment, &document.label);
+        let not_default = !workspace.is_default(document);
+        match status.is_usable() {
+            true => Self::Usable(environment, status, not_default, label),
+            false => Self::Unusable(status, environment, not_default, label),
+        }
+    }
+
+    fn status(&self) -> ReadinessStatus {
+        match *self {
+            Self::Usable(_, status, ..) | Self::Unusable(status, ..) => status,
+        }
+    }
+
+    fn environment(&self) -> Environment {
+        match *self {
+            Self::Usable(environment, ..) | Self::Unusable(_, environment, ..) => environment,
+        }
+    }
+
+    fn label(&self) -> &'a Label {
+        match *self {
+            Self::Usable(.., label) | Self::Unusable(.., label) => label,
+        }
+    }
+}
+
+/// The news about one credential. It is rejected if its provider said so to the last live check, or
+/// says so to traffic.
+fn usable_news(
+    status: Status,
+    is_rejected: bool,
+    workspace: &WorkspaceEntry,
+    entry: &CredentialEntry,
+) -> ReadinessStatus {
+    let is_damaged = workspace.damage.is_some() || entry.damage().is_some();
+    match status {
+        _ if is_damaged => ReadinessStatus::Missing,
+        Status::Revoked => ReadinessStatus::Revoked,
+        Status::Expired => ReadinessStatus::Expired,
+        _ if matches!(entry.usable, Err(Unusable::Gone | Unusable::Unavailable)) => {
+            ReadinessStatus::Missing
+        }
+        _ if is_rejected => ReadinessStatus::Rejected,
+        Status::Expiring => ReadinessStatus::Expiring,
+        Status::Active => ReadinessStatus::Ready,
+    }
+}

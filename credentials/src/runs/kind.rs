@@ -1,0 +1,63 @@
+//! What a request was made for.
+
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+
+/// What a request was made for. `Traffic` unless code in this process says otherwise: no header of
+/// a client does.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum RunKind {
+    /// A client's request through the proxy.
+    #[default]
+    Traffic,
+    /// A prompt that a person tried out through the admin API.
+    Preview,
+    /// A smoke run.
+    Smoke,
+    /// A live check of a key.
+    Check,
+}
+
+impl RunKind {
+    /// All kinds, in the order that tables use.
+    pub const ALL: [Self; 4] = [Self::Traffic, Self::Preview, Self::Smoke, Self::Check];
+
+    /// `traffic`, `preview`, `smoke` or `check`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Traffic => "traffic",
+            Self::Preview => "preview",
+            Self::Smoke => "smoke",
+            Self::Check => "check",
+        }
+    }
+
+    /// Whether it counts as a use of the credential. A check only asks whether it could be used.
+    pub(super) fn is_use(self) -> bool {
+        self != Self::Check
+    }
+}
+
+impl fmt::Display for RunKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for RunKind {
+    type Err = RunKindError;
+
+    fn from_str(text: &str) -> Result<Self, RunKindError> {
+        let mut kinds = Self::ALL.into_iter();
+        kinds.find(|kind| kind.as_str() == text).ok_or(RunKindError)
+    }
+}
+
+/// The text is not the name of a kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected traffic, preview, smoke or check")]
+pub struct RunKindError;

@@ -1,0 +1,241 @@
+//! Whether providers reject credentials in traffic.
+//!
+//! All entries of a credential share one [`TrafficHealth`]. A success costs one atomic load, unless
+//! the credential was rejected before; only rejections and the first success after them take the
+//! lock. What is noted belongs to one secret: a rotation makes it void without a write.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use keyside_config::ProviderId;
+use serde::{Deserialize, Serialize};
+
+use super::{CredentialEntry, Snapshot};
+use crate::model::{
+    CredentialEvent, CredentialEventKind, CredentialId, RejectedCredential, Rejection,
+    RejectionCause, TrafficCounts,
+};
+
+/// The rejections of one credential, if there are any.
+#[derive(Default)]
+pub(crate) struct TrafficHealth {
+    /// Set while something is noted, for whichever secret.
+    is_noted: AtomicBool,
+    noted: Mutex<Option<Noted>>,
+}
+
+/// Rejections of one secret.
+struct Noted {
+    secret: String,
+    /// The revision of the entry that was rejected last.
+    revision: u64,
+    rejection: Rejection,
+}
+
+/// Rejections as they are stored: with the secret's version, by the count of its source if it is
+/// kept elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct StoredRejection {
+    secret: String,
+    rejection: Rejection,
+}
+
+/// The provider accepted a request with this entry's secret. Once per response.
+pub(crate) fn accepted(entry: &CredentialEntry) {
+    let health = &entry.signals.traffic;
+    if !health.is_noted.load(Ordering::Relaxed) {
+        return;
+    }
+    let ended = {
+        let mut noted = health.noted();
+        // A late success of an older secret says nothing about the newer one.
+        let is_older = |noted: &Noted| entry.document.revision < noted.revision;
+        if noted.as_ref().is_some_and(is_older) {
+            return;
+        }
+        health.is_noted.store(false, Ordering::Relaxed);
+        noted.take()
+    };
+    if let Some(Noted { rejection, .. }) = ended {
+        publish(entry, CredentialEventKind::RecoveredInTraffic(rejection));
+    }
+}
+
+/// The provider rejected this entry's secret. Once per response.
+pub(crate) fn rejected(entry: &CredentialEntry, cause: RejectionCause) {
+    let Some(secret) = secret_in_use(entry) else {
+        return;
+    };
+    let health = &entry.signals.traffic;
+    let (now, revision) = (entry.signals.now(), entry.document.revision);
+    {
+        let mut noted = health.noted();
+        match &mut *noted {
+            Some(noted) if noted.secret == secret => {
+                noted.revision = revision.max(noted.revision);
+                noted.rejection.count += 1;
+                noted.rejection.cause = cause;
+                return;
+            }
+            // A late rejection of an older secret.
+            Some(noted) if revision < noted.revision => return,
+            _ => {}
+        }
+        *noted = Some(Noted {
+            secret,
+            revision,
+            rejection: Rejection {
+                since: now,
+                count: 1,
+                cause,
+            },
+        });
+        health.is_noted.store(true, Ordering::Relaxed);
+    }
+    publish(entry, CredentialEventKind::RejectedInTraffic(cause));
+}
+
+/// The rejections of the secret in use, unless the credential is revoked.
+pub(crate) fn rejection(entry: &CredentialEntry) -> Option<Rejection> {
+    stored(entry).map(|stored| stored.rejection)
+}
+
+/// The same, in the form that is stored.
+pub(crate) fn stored(entry: &CredentialEntry) -> Option<StoredRejection> {
+    let health = &entry.signals.traffic;
+    if !health.is_noted.load(Ordering::Relaxed) || entry.document.revoked_at.is_some() {
+        return None;
+    }
+    let in_use = secret_in_use(entry)?;
+    let noted = health.noted();
+    let noted = noted.as_ref().filter(|noted| noted.secret == in_use)?;
+    Some(StoredRejection {
+        secret: in_use,
+        rejection: noted.rejection,
+    })
+}
+
+/// Puts stored rejections back, for which traffic since the start counts more.
+pub(crate) fn restore(entry: &CredentialEntry, stored: StoredRejection) {
+    let health = &entry.signals.traffic;
+    let mut noted = health.noted();
+    if noted.is_none() {
+        *noted = Some(Noted {
+            secret: stored.secret,
+            revision: 0,
+            rejection: stored.rejection,
+        });
+        health.is_noted.store(true, Ordering::Relaxed);
+    }
+}
+
+/// The credentials that their providers reject, in the order of their workspaces.
+pub(crate) fn rejected_credentials(snapshot: &Snapshot) -> Vec<RejectedCredential> {
+    let rejected = entries(snapshot).filter_map(|entry| {
+        let rejection = rejection(entry)?;
+        let document = &entry.document;
+        Some(RejectedCredential {
+            workspace: document.workspace.clone(),
+            provider: document.provider.clone(),
+            label: document.label.clone(),
+            rejection,
+        })
+    });
+    let mut rejected: Vec<_> = rejected.collect();
+    rejected.sort_by_cached_key(|it| {
+        let (workspace, provider) = (it.workspace.clone(), it.provider.clone());
+        (workspace, provider, it.label.clone())
+    });
+    rejected
+}
+
+/// The rejections of all credentials, to be stored.
+pub(crate) fn all_stored(snapshot: &Snapshot) -> BTreeMap<CredentialId, StoredRejection> {
+    entries(snapshot)
+        .filter_map(|entry| Some((entry.document.id.clone(), stored(entry)?)))
+        .collect()
+}
+
+/// The number of credentials by provider and state.
+pub(crate) fn counts(snapshot: &Snapshot) -> BTreeMap<ProviderId, TrafficCounts> {
+    let mut counts = BTreeMap::<_, TrafficCounts>::new();
+    for entry in entries(snapshot) {
+        if entry.document.revoked_at.is_none() {
+            let counts = counts.entry(entry.document.provider.clone()).or_default();
+            match rejection(entry) {
+                Some(_) => counts.rejected += 1,
+                None => counts.ok += 1,
+            }
+        }
+    }
+    counts
+}
+
+fn entries(snapshot: &Snapshot) -> impl Iterator<Item = &CredentialEntry> {
+    let workspaces = snapshot.workspaces.values();
+    workspaces
+        .flat_map(|workspace| workspace.credentials.values())
+        .map(|entry| &**entry)
+}
+
+/// Identifies the secret that requests use: its version at its source if it is kept elsewhere, else
+/// its number. `None` if none is usable.
+fn secret_in_use(entry: &CredentialEntry) -> Option<String> {
+    let usable = entry.usable.as_ref().ok()?;
+    let source = entry.declared.as_ref();
+    let at_source = source.and_then(|source| source.version.clone());
+    Some(at_source.unwrap_or_else(|| usable.version.to_string()))
+}
+
+/// The one place where a change of a credential's state in traffic is logged and published.
+fn publish(entry: &CredentialEntry, kind: CredentialEventKind) {
+    let document = &entry.document;
+    let event = CredentialEvent {
+        at: entry.signals.now(),
+        workspace: document.workspace.clone(),
+        provider: document.provider.clone(),
+        credential: document.id.clone(),
+        version: entry.usable.as_ref().map_or(0, |usable| usable.version),
+        label: document.label.clone(),
+        environment: document.environment,
+        kind,
+    };
+    // A macro, because tracing needs the level as a constant.
+    macro_rules! log_event {
+        ($level:ident, $cause:expr, $rejected:expr, $message:literal) => {
+            tracing::event!(
+                tracing::Level::$level,
+                workspace = event.workspace.as_str(),
+                provider = event.provider.as_str(),
+                credential = event.credential.as_str(),
+                version = event.version,
+                label = event.label.as_str(),
+                environment = event.environment.as_str(),
+                cause = $cause.as_str(),
+                rejected = $rejected,
+                $message
+            )
+        };
+    }
+    match kind {
+        CredentialEventKind::RejectedInTraffic(cause) => {
+            log_event!(WARN, cause, 1, "the provider rejects a key in traffic");
+        }
+        CredentialEventKind::RecoveredInTraffic(Rejection { cause, count, .. }) => {
+            log_event!(INFO, cause, count, "the provider accepts a key again");
+        }
+    }
+    entry.signals.publish(event);
+}
+
+impl TrafficHealth {
+    fn noted(&self) -> MutexGuard<'_, Option<Noted>> {
+        // Safe after a panic: it is replaced as a whole.
+        self.noted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

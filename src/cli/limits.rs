@@ -1,0 +1,81 @@
+//! Options and rows for limits on what requests may spend in a day.
+
+use std::num::NonZeroU64;
+
+use clap::Args;
+use keyside_admin::wire::{Limits, LimitsEdit, UsageView};
+use keyside_credentials::UsageState;
+
+/// The limits of a new key.
+#[derive(Args)]
+pub(super) struct NewLimits {
+    /// Refuse requests beyond this number in a UTC day
+    #[arg(long, value_name = "NUMBER")]
+    requests_per_day: Option<NonZeroU64>,
+    /// Refuse requests once this number of input and output tokens was used in a UTC day
+    #[arg(long, value_name = "NUMBER")]
+    tokens_per_day: Option<NonZeroU64>,
+}
+
+/// Changed limits of a key or a workspace.
+#[derive(Args)]
+pub(super) struct ChangedLimits {
+    #[command(flatten)]
+    new: NewLimits,
+    /// Remove the limit on requests
+    #[arg(long, conflicts_with = "requests_per_day")]
+    no_requests_per_day: bool,
+    /// Remove the limit on tokens
+    #[arg(long, conflicts_with = "tokens_per_day")]
+    no_tokens_per_day: bool,
+}
+
+impl NewLimits {
+    pub(super) fn limits(&self) -> Option<Limits> {
+        let limits = Limits {
+            requests_per_day: self.requests_per_day,
+            tokens_per_day: self.tokens_per_day,
+        };
+        (limits != Limits::default()).then_some(limits)
+    }
+}
+
+impl ChangedLimits {
+    /// `None` if none of the options is given.
+    pub(super) fn change(&self) -> Option<LimitsEdit> {
+        let changed = |new: Option<NonZeroU64>, is_removed: bool| {
+            new.map(Some).or_else(|| is_removed.then_some(None))
+        };
+        let change = LimitsEdit {
+            requests_per_day: changed(self.new.requests_per_day, self.no_requests_per_day),
+            tokens_per_day: changed(self.new.tokens_per_day, self.no_tokens_per_day),
+        };
+        (change != LimitsEdit::default()).then_some(change)
+    }
+}
+
+/// Rows for a table of fields: one for each limit, such as `requests today: 812 of 1000`, and the
+/// state once the nearest limit is at 80 % or more.
+pub(super) fn rows(
+    limits: Option<Limits>,
+    usage: Option<UsageView>,
+) -> impl Iterator<Item = (&'static str, String)> {
+    let requests = row(
+        limits.and_then(|limits| limits.requests_per_day),
+        usage.and_then(|usage| usage.requests_today),
+    );
+    let tokens = row(
+        limits.and_then(|limits| limits.tokens_per_day),
+        usage.and_then(|usage| usage.tokens_today),
+    );
+    let state = usage.filter(|usage| usage.state != UsageState::Ok);
+    let state = state.map(|usage| ("limits", usage.state.as_str().to_owned()));
+    let requests = requests.map(|shown| ("requests today", shown));
+    let tokens = tokens.map(|shown| ("tokens today", shown));
+    requests.into_iter().chain(tokens).chain(state)
+}
+
+fn row(limit: Option<NonZeroU64>, used: Option<u64>) -> Option<String> {
+    let (limit, used) = (limit?, used?);
+    Some(format!("{used} of {limit}"))
+}

@@ -1,0 +1,175 @@
+//! `keyside preview`: a prompt along the way of a runner's request, with the stored key.
+//!
+//! The text goes to standard output as it arrives, and what answered to standard error.
+
+mod events;
+
+use std::io::{self, IsTerminal, Read};
+
+use clap::Args;
+use keyside_admin::wire::{Model, NewPreview, PreviewText, PreviewView, PromptText};
+use keyside_config::{ProviderId, Sources};
+use keyside_credentials::{Environment, Label, WorkspaceId};
+
+use self::events::Events;
+use super::{Admin, Failure, Output, choice::choice, items::read};
+use crate::terminal::printable_lines;
+
+/// `keyside preview`.
+#[derive(Args)]
+pub(crate) struct Preview {
+    /// The workspace whose key is used
+    #[arg(long, short)]
+    workspace: WorkspaceId,
+    /// The provider, such as openai
+    #[arg(long, short)]
+    provider: ProviderId,
+    /// The model, by the provider's name for it
+    #[arg(long, short)]
+    model: String,
+    /// The key with this label instead of the default one
+    #[arg(long, short)]
+    label: Option<Label>,
+    /// Only a key for this environment
+    #[arg(long, short, value_parser = choice::<Environment>(["live", "sandbox"]))]
+    environment: Option<Environment>,
+    /// The prompt; without it, it is read from standard input. The provider may charge for it
+    prompt: Option<String>,
+    #[command(flatten)]
+    admin: Admin,
+}
+
+impl Preview {
+    pub(super) async fn run(self, sources: &Sources, output: &Output) -> Result<(), Failure> {
+        let client = self.admin.client(sources)?;
+        let prompt = match self.prompt {
+            Some(prompt) => prompt,
+            None => from_standard_input()?,
+        };
+        let body = NewPreview {
+            workspace_id: self.workspace,
+            provider: self.provider.to_string(),
+            model: Model(self.model),
+            prompt: PromptText(prompt),
+            label: self.label,
+            environment: self.environment,
+            stream: Some(true),
+        };
+        let mut events = Events::of(client.prompt("/api/preview", &body).await?);
+        let mut text = String::new();
+        while let Some((name, data)) = events.next().await? {
+            match name.as_str() {
+                "text" => {
+                    let more: PreviewText = read(&data, A_PREVIEW)?;
+                    if !output.is_json() {
+                        output.write(printable_lines(&more.text).as_bytes())?;
+                    }
+                    text += &more.text;
+                }
+                "done" => return finish(read(&data, A_PREVIEW)?, text, output),
+                "error" => {
+                    end_line(&text, output)?;
+                    return Err(client.reported(data).into());
+                }
+                // Of a newer server.
+                _ => {}
+            }
+        }
+        end_line(&text, output)?;
+        Err(
+            Failure::failed("the connection to Keyside ended before the response was complete")
+                .next("Check its log. The provider may have charged for what it generated."),
+        )
+    }
+}
+
+fn finish(mut view: PreviewView, text: String, output: &Output) -> Result<(), Failure> {
+    end_line(&text, output)?;
+    output.note(&summary(&view));
+    view.text = Some(text);
+    output.print(&view, |_| String::new())
+}
+
+/// Ends the last line of the text, so that what follows on a terminal begins a new one.
+fn end_line(text: &str, output: &Output) -> Result<(), Failure> {
+    match output.is_json() || text.is_empty() || text.ends_with('\n') {
+        true => Ok(()),
+        false => output.write(b"\n"),
+    }
+}
+
+/// Which key answered, how fast, and how many tokens it took.
+fn summary(view: &PreviewView) -> String {
+    let count =
+        |tokens: Option<u64>| tokens.map_or("unknown".to_owned(), |count| count.to_string());
+    let first = view.time_to_first_byte_ms;
+    let first = first.map_or_else(String::new, |first| {
+        format!(", first byte after {first:.0} ms")
+    });
+    format!(
+        "Live response · {} · {} · {:.0} ms{first} · tokens: {} in, {} out",
+        view.credential.label,
+        view.credential.environment,
+        view.latency_ms,
+        count(view.tokens.input),
+        count(view.tokens.output),
+    )
+}
+
+fn from_standard_input() -> Result<String, Failure> {
+    let stdin = io::stdin();
+    if stdin.is_terminal() {
+        return Err(Failure::usage("expected a prompt, found none")
+            .next("Give it as the last argument, or on standard input."));
+    }
+    let mut text = String::new();
+    let read = stdin.lock().take(PROMPT_LIMIT).read_to_string(&mut text);
+    read.map_err(|error| {
+        Failure::failed(format!(
+            "expected a prompt on standard input, found: {error}"
+        ))
+    })?;
+    let text = text.trim_end_matches(['\r', '\n']);
+    match text.is_empty() {
+        true => Err(Failure::usage(
+            "expected a prompt, found empty standard input",
+        )),
+        false => Ok(text.to_owned()),
+    }
+}
+
+const A_PREVIEW: &str = "a part of a preview";
+/// Bytes; longer than any prompt that the server accepts, whose error says how long it may be.
+const PROMPT_LIMIT: u64 = 70_000;
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_summary_names_key_environment_latency_and_tokens() {
+        let view = |first: Option<f64>, output: Option<u64>| -> PreviewView {
+            let view = json!({
+                "requestId": "req_1", "provider": "openai", "model": "m",
+                "credential": {
+                    "id": "cred_aaaaaaaaaaaaaaaaaaaaaaaaaa", "label": "QA Sandbox", "environment": "sandbox",
+                },
+                "latencyMs": 812.4, "timeToFirstByteMs": first,
+                "tokens": {
+                    "input": 12, "output": output, "cachedInput": null, "cacheWrite": null, "reasoning": null,
+                },
+            });
+            serde_json::from_value(view).unwrap()
+        };
+        assert_eq!(
+            summary(&view(Some(300.6), Some(34))),
+            "Live response · QA Sandbox · sandbox · 812 ms, first byte after 301 ms · tokens: 12 in, 34 out"
+        );
+        assert_eq!(
+            summary(&view(None, None)),
+            "Live response · QA Sandbox · sandbox · 812 ms · tokens: 12 in, unknown out"
+        );
+    }
+}

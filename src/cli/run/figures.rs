@@ -1,0 +1,131 @@
+//! `keyside run figures`: how many requests, how many failed, how long they took, what they used.
+
+use clap::{Args, builder::PossibleValuesParser};
+use keyside_config::Sources;
+use keyside_credentials::runs::Dimension;
+use serde_json::Value;
+
+use super::{RUNS, filters::Filters};
+use crate::cli::{
+    Admin, Failure, Output,
+    items::escaped,
+    table::{Table, cell, none},
+};
+
+/// `keyside run figures`.
+#[derive(Args)]
+pub(crate) struct Figures {
+    /// What to group by; several are separated by commas. Days are in UTC
+    #[arg(
+        long,
+        short,
+        value_delimiter = ',',
+        default_value = "provider",
+        value_parser = PossibleValuesParser::new(Dimension::ALL.map(Dimension::as_str))
+    )]
+    by: Vec<String>,
+    #[command(flatten)]
+    filters: Filters,
+    /// Maximum number of groups, 1 to 1000: those with the most runs
+    #[arg(long, short = 'n', default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    limit: u16,
+    #[command(flatten)]
+    admin: Admin,
+}
+
+impl Figures {
+    pub(super) async fn run(&self, sources: &Sources, output: &Output) -> Result<(), Failure> {
+        let client = self.admin.client(sources)?;
+        self.filters.expect_workspace(&client).await?;
+        let (limit, by) = (self.limit, escaped(&self.by.join(",")));
+        let filters = self.filters.query();
+        let path = format!("{RUNS}/figures?limit={limit}&by={by}{filters}");
+        let figures = client.get(&path).await?;
+        let groups = figures["items"].as_array().map_or(&[][..], Vec::as_slice);
+        if groups.is_empty() {
+            self.filters.expect_provider(&client).await?;
+        }
+        output.print(&figures, |output| match groups.is_empty() {
+            true => "No runs match.\n".to_owned(),
+            false => output.table(&self.table(groups, &figures["total"])),
+        })?;
+        let omitted = figures["omittedGroups"].as_u64().unwrap_or(0);
+        if omitted > 0 {
+            output.note(&format!(
+                "{omitted} smaller groups are left out (-n raises the limit); the total includes them"
+            ));
+        }
+        Ok(())
+    }
+
+    /// A row for each group, and one for all of them.
+    fn table(&self, groups: &[Value], total: &Value) -> Table {
+        let named = KEYS
+            .into_iter()
+            .filter(|(dimension, ..)| self.by.iter().any(|by| by == dimension));
+        let mut named: Vec<_> = named.collect();
+        named.dedup_by_key(|(_, heading, _)| *heading);
+        let headings = named.iter().map(|(_, heading, _)| *heading);
+        let headings: Vec<_> = headings.chain(HEADINGS).collect();
+        let of_group = |group: &Value| {
+            let names = named.iter().map(|(.., field)| cell(&group[*field]));
+            names.chain(figures(group)).collect::<Vec<_>>()
+        };
+        // The first column has room for it: there is always a dimension.
+        let total_name = (0..named.len()).map(|column| match column {
+            0 => "total".to_owned(),
+            _ => String::new(),
+        });
+        let total: Vec<_> = total_name.chain(figures(total)).collect();
+        Table::new(headings).with_rows(groups.iter().map(of_group).chain([total]))
+    }
+}
+
+/// The cells below [`HEADINGS`].
+fn figures(of: &Value) -> [String; 12] {
+    let latency = |percentile: &str| cell(&of["latencyMs"][percentile]);
+    let rate = of["errorRate"].as_f64();
+    [
+        cell(&of["count"]),
+        cell(&of["errors"]),
+        rate.map_or_else(none, |rate| format!("{:.1}%", 100.0 * rate)),
+        latency("p50"),
+        latency("p95"),
+        latency("p99"),
+        cell(&of["inputTokens"]),
+        cell(&of["outputTokens"]),
+        cell(&of["cachedInputTokens"]),
+        cell(&of["cacheWriteTokens"]),
+        cell(&of["reasoningTokens"]),
+        cell(&of["unknownUsage"]),
+    ]
+}
+
+/// The dimensions with the headings and fields of their columns. A key is shown with its label and
+/// environment.
+const KEYS: [(&str, &str, &str); 9] = [
+    ("day", "DAY", "day"),
+    ("workspace", "WORKSPACE", "workspaceId"),
+    ("provider", "PROVIDER", "provider"),
+    ("credential", "KEY", "credentialId"),
+    ("credential", "LABEL", "label"),
+    ("credential", "ENVIRONMENT", "environment"),
+    ("environment", "ENVIRONMENT", "environment"),
+    ("tag", "TAG", "tag"),
+    ("kind", "KIND", "kind"),
+];
+
+const HEADINGS: [&str; 12] = [
+    "RUNS",
+    "ERRORS",
+    "RATE",
+    "P50 MS",
+    "P95",
+    "P99",
+    "TOKENS IN",
+    "OUT",
+    "CACHED",
+    "CACHE WRITE",
+    "REASONING",
+    "UNKNOWN USAGE",
+];
