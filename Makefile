@@ -8,7 +8,7 @@ MAKEFLAGS += --no-builtin-rules --no-print-directory
 need := tests/checks/need
 target_dir := $(abspath $(or $(CARGO_TARGET_DIR),target))
 
-.PHONY: help run test image builder clients contract vault check bench fmt clean
+.PHONY: help run test image builder clients contract vault charts check bench fmt clean
 
 help: ## List the tasks
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F '\t' '{ printf "  make %-8s %s\n", $$1, $$2 }'
@@ -18,7 +18,7 @@ run: ## Build Keyside and start the demo: no account, no key, nothing kept
 	cargo build --release --locked
 	@exec $(target_dir)/release/keyside demo
 
-test: ## Every test but those of coding agents: Rust, documentation examples, the providers' real SDKs, libraries that use them, the providers' contracts, a real OpenBao, random API requests, the example builder in Chromium, the image and the systemd unit
+test: ## Every test but those of coding agents: Rust, documentation examples, the providers' real SDKs, libraries that use them, the providers' contracts, a real OpenBao, random API requests, the Helm chart, the example builder in Chromium, the image and the systemd unit
 	@$(need) cargo cc cmake nextest venv npm curl ip chromium
 	cargo nextest run --workspace --locked
 	@tests/checks/doctests
@@ -27,6 +27,7 @@ test: ## Every test but those of coding agents: Rust, documentation examples, th
 	KEYSIDE_BIN=$(target_dir)/debug/keyside tests/clients/run.sh -m quick
 	KEYSIDE_BIN=$(target_dir)/debug/keyside tests/vault/run.sh -m "not slow"
 	KEYSIDE_BIN=$(target_dir)/debug/keyside tests/api/run.sh
+	KEYSIDE_BIN=$(target_dir)/debug/keyside tests/charts/run.sh
 	KEYSIDE_BIN=$(target_dir)/debug/keyside tests/builder/run.sh
 	KEYSIDE_BIN=$(target_dir)/debug/keyside tests/image/run.sh
 	KEYSIDE_BIN=$(target_dir)/debug/keyside tests/systemd/run.sh
@@ -57,6 +58,11 @@ vault: ## Keyside with a real OpenBao, including tests that wait for leases to e
 	@$(need) cargo cc cmake venv
 	cargo build --locked --workspace --bins --examples
 	KEYSIDE_BIN=$(target_dir)/debug/keyside tests/vault/run.sh $(ARGS)
+
+charts: ## The Helm chart: rendered, validated, and its processes started for real (ARGS=--write accepts new snapshots and writes the chart's README; ARGS go to pytest)
+	@$(need) cargo cc cmake venv
+	cargo build --locked
+	KEYSIDE_BIN=$(target_dir)/debug/keyside tests/charts/run.sh $(ARGS)
 
 bench: ## Measure against nginx on this machine, side by side (ARGS=--declared: a declared key against the store; ARGS=start: start time; ARGS=lists: lists of the admin API; ARGS=revoke: how long a revoked key is still used)
 	@$(need) cargo cc cmake

@@ -13,6 +13,7 @@ mod clock;
 mod confirm;
 mod doctor;
 mod download;
+mod drain;
 mod duration;
 mod env;
 mod healthcheck;
@@ -90,6 +91,9 @@ pub(crate) enum Command {
     Doctor(doctor::Doctor),
     /// Check whether a running Keyside is ready; for containers and service managers
     Healthcheck(healthcheck::Healthcheck),
+    /// Take a running Keyside out of service before it is stopped: it reports not ready, keeps
+    /// serving, and this command waits until no request is in flight
+    Drain(drain::Drain),
     /// Print the variables that point a client at Keyside, such as Claude Code or an SDK: eval
     /// "$(keyside env CLIENT -w WORKSPACE)"
     Env(env::Env),
@@ -175,6 +179,7 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Check => check::run(&sources, &output),
         Command::Doctor(doctor) => wait_for(doctor.run(&sources, &output)),
         Command::Healthcheck(check) => wait_for(healthcheck::run(check, &sources, &output)),
+        Command::Drain(drain) => wait_for(drain::run(drain, &sources, &output)),
         Command::Env(env) => wait_for(env::run(env, &sources, &output)),
         Command::Link(link) => wait_for(link.run(&sources, &output)),
         Command::Key(key) => wait_for(key::run(key, &sources, &output)),

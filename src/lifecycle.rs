@@ -4,6 +4,9 @@
 //! asks each client to reconnect elsewhere. When nothing is in flight, or the deadline has passed,
 //! it refuses new requests and stops pingora. A second signal, whichever it is, stops at once. A
 //! SIGHUP that was ignored at the start, as nohup(1) arranges, stays ignored.
+//!
+//! SIGUSR1, which `keyside drain` sends, does the first part only: the process reports not ready
+//! and keeps serving until one of the other signals. It is not counted as the first of two.
 
 use std::{fs, future, io, sync::Mutex, time::Duration};
 
@@ -41,7 +44,7 @@ impl ShutdownSignalWatch for Lifecycle {
             }
         };
         self.announce();
-        let signal = signals.next().await;
+        let signal = self.serve(&mut signals).await;
         self.drain.advance(Phase::Draining);
         tracing::info!(
             signal,
@@ -63,6 +66,26 @@ impl Lifecycle {
         if let Some(ready) = ready {
             ready();
         }
+    }
+
+    /// Serves until a signal to stop, and returns its name.
+    async fn serve(&self, signals: &mut Signals) -> &'static str {
+        let Signals { stop, drain } = signals;
+        loop {
+            tokio::select! {
+                signal = stop.next() => return signal,
+                _ = drain.recv() => self.start_draining(),
+            }
+        }
+    }
+
+    fn start_draining(&self) {
+        self.drain.advance(Phase::Draining);
+        tracing::info!(
+            signal = "SIGUSR1",
+            in_flight = self.drain.in_flight(),
+            "not ready from now on; serving until a signal to stop"
+        );
     }
 
     /// Waits until no request is in flight, then refuses new ones for a moment.
@@ -90,8 +113,15 @@ impl Lifecycle {
     }
 }
 
-/// The signals that start a shutdown.
+/// The signals that the process handles.
 pub(crate) struct Signals {
+    stop: StopSignals,
+    /// SIGUSR1.
+    drain: Signal,
+}
+
+/// The signals that start a shutdown.
+struct StopSignals {
     terminate: Signal,
     interrupt: Signal,
     /// `None` if SIGHUP is ignored: a handler would end that.
@@ -102,7 +132,7 @@ pub(crate) struct Signals {
 impl Signals {
     /// Installs the handlers. From then on none of these signals ends the process by itself.
     pub(crate) fn new() -> io::Result<Self> {
-        Ok(Self {
+        let stop = StopSignals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             hangup: match is_ignored(SignalKind::hangup()) {
@@ -110,10 +140,19 @@ impl Signals {
                 false => Some(signal(SignalKind::hangup())?),
             },
             quit: signal(SignalKind::quit())?,
-        })
+        };
+        let drain = signal(SignalKind::user_defined1())?;
+        Ok(Self { stop, drain })
     }
 
+    /// Waits for a signal that starts a shutdown, and returns its name.
     pub(crate) async fn next(&mut self) -> &'static str {
+        self.stop.next().await
+    }
+}
+
+impl StopSignals {
+    async fn next(&mut self) -> &'static str {
         tokio::select! {
             _ = self.terminate.recv() => "SIGTERM",
             _ = self.interrupt.recv() => "SIGINT",

@@ -65,6 +65,7 @@ async fn ready(State(observed): State<ObserveState>) -> (StatusCode, String) {
         Phase::Draining | Phase::Closing => (UNAVAILABLE, "draining\n"),
     };
     let mut text = state.to_owned();
+    text.extend(drain_details(&observed.drain));
     text.extend(backing.registry().and_then(|one| store_details(one)));
     text.extend(run_details(backing.runs()));
     text.extend(secret_details(backing.source_health()));
@@ -72,6 +73,12 @@ async fn ready(State(observed): State<ObserveState>) -> (StatusCode, String) {
     text.extend(cache_details(backing.declared()));
     text.extend(certificate_details(&observed.certificates));
     (status, text)
+}
+
+/// One line once a shutdown has begun: what it still waits for.
+fn drain_details(drain: &Drain) -> Option<String> {
+    let in_flight = drain.in_flight();
+    (drain.phase() > Phase::Serving).then(|| format!("{IN_FLIGHT}{in_flight}\n"))
 }
 
 /// Whether some declared secret was never read yet, so that its requests would be refused.
@@ -155,6 +162,9 @@ fn run_details(runs: &Runs) -> Option<String> {
         format!("runs: records cannot be written; {meanwhile}\n")
     })
 }
+
+/// How the line with the number of requests in flight begins; `keyside drain` reads it.
+pub(crate) const IN_FLIGHT: &str = "requests in flight: ";
 
 /// A probe reads a few lines; `keyside key list` shows all rejected keys.
 const MAX_REJECTIONS: usize = 20;

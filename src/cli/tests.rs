@@ -27,6 +27,8 @@ fn every_documented_command_is_accepted() {
         "keyside check --json",
         "keyside doctor --all --json",
         "keyside healthcheck --live --url http://127.0.0.1:7382",
+        "keyside drain",
+        "keyside drain --pid 1 --at-least 5s --timeout 30s --url http://127.0.0.1:7382",
         "keyside env",
         "keyside env curl -w acme --json",
         "keyside env curl --workspace acme --listener keyside:7380",

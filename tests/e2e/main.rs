@@ -30,6 +30,7 @@ mod destination;
 mod disk_full;
 mod doctor;
 mod drain;
+mod drain_command;
 mod durability;
 mod early_answers;
 mod echo;
