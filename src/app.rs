@@ -27,6 +27,7 @@ use crate::{
     descriptors,
     failure::{Failure, failed},
     inventory::Inventory,
+    key_age::KeyAge,
     lifecycle::{Lifecycle, Signals},
     observe::{self, ObserveState},
     startup::{self, EarlyHandles},
@@ -222,6 +223,7 @@ impl App {
             let inventory = Inventory::new(registry.clone(), &self.settings.catalogue)?;
             metrics.register(Box::new(inventory))?;
             metrics.register(Box::new(StoreHealth::new(registry.clone())?))?;
+            metrics.register(Box::new(KeyAge::new(registry.clone())?))?;
         }
         let budgets = BudgetUse::new(self.backing.resolver())?;
         metrics.register(Box::new(budgets))?;

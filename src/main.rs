@@ -12,6 +12,7 @@ mod demo;
 mod descriptors;
 mod failure;
 mod inventory;
+mod key_age;
 mod kms;
 mod kms_wait;
 mod lifecycle;

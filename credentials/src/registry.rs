@@ -8,6 +8,7 @@ mod error;
 mod export;
 mod follow;
 mod housekeeping;
+mod key_age;
 mod key_rotation;
 mod links;
 mod open;
@@ -40,6 +41,7 @@ use self::{
 };
 pub use self::{
     error::{ChangeError, OpenError},
+    key_age::KeyAges,
     readiness::{Readiness, ReadinessStatus},
     references::ReferenceOptions,
     request::{
