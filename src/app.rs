@@ -22,6 +22,7 @@ use crate::{
     allocator,
     backing::Backing,
     budget_use::BudgetUse,
+    damage::Damage,
     declared,
     declared_health::DeclaredHealth,
     descriptors,
@@ -224,6 +225,7 @@ impl App {
             metrics.register(Box::new(inventory))?;
             metrics.register(Box::new(StoreHealth::new(registry.clone())?))?;
             metrics.register(Box::new(KeyAge::new(registry.clone())?))?;
+            metrics.register(Box::new(Damage::new(registry.clone())?))?;
         }
         let budgets = BudgetUse::new(self.backing.resolver())?;
         metrics.register(Box::new(budgets))?;

@@ -6,6 +6,7 @@ mod backing;
 mod budget_use;
 mod cli;
 mod client;
+mod damage;
 mod declared;
 mod declared_health;
 mod demo;

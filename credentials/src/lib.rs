@@ -67,7 +67,7 @@ pub use model::{
 };
 pub use record::AuditRecord;
 pub use registry::{
-    ChangeError, Edit, Filter, GRACE_DEFAULT, GRACE_LIMIT, Idempotency, KeyAges, NewCredential, NewSecret,
+    ChangeError, DamageCounts, Edit, Filter, GRACE_DEFAULT, GRACE_LIMIT, Idempotency, KeyAges, NewCredential, NewSecret,
     NewWorkspace, OpenError, OpenOptions, Readiness, ReadinessStatus, ReferenceOptions, Registry,
     Resealed, Revocation, Rollback, Rotation, Saved, WorkspaceEdit,
 };

@@ -2,6 +2,7 @@
 //! Each public operation is in the file of its concern.
 
 mod change;
+mod damage_count;
 mod duplicates;
 mod erase;
 mod error;
@@ -40,6 +41,7 @@ use self::{
     spend::SpendWriter, traffic::RejectionNote,
 };
 pub use self::{
+    damage_count::DamageCounts,
     error::{ChangeError, OpenError},
     key_age::KeyAges,
     readiness::{Readiness, ReadinessStatus},
