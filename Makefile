@@ -44,7 +44,7 @@ contract: ## Each provider's contract through Keyside, against aimock (KEYSIDE_C
 	cargo build --locked
 	KEYSIDE_BIN=$(target_dir)/debug/keyside tests/contract/run.sh $(ARGS)
 
-check: check-fmt check-clippy check-structure check-docs check-providers check-api check-scripts check-dependencies ## Every CI check except the tests
+check: check-fmt check-clippy check-structure check-docs check-alerts check-providers check-api check-scripts check-dependencies ## Every CI check except the tests
 
 vault: ## Keyside with a real OpenBao, including tests that wait for leases to expire (ARGS go to pytest)
 	@$(need) cargo cc cmake venv
@@ -62,7 +62,7 @@ fmt: ## Format the Rust sources
 clean: ## Delete build output
 	cargo clean
 
-.PHONY: check-fmt check-clippy check-structure check-docs check-providers check-api check-scripts check-dependencies
+.PHONY: check-fmt check-clippy check-structure check-docs check-alerts check-providers check-api check-scripts check-dependencies
 
 check-fmt:
 	@$(need) cargo rustfmt
@@ -85,6 +85,10 @@ check-docs:
 	@tests/checks/integrations.py
 	@tests/checks/clients.py
 	@tests/checks/settings.py
+
+# The alert rules, their tests, and the metrics that they and the dashboard use.
+check-alerts:
+	@tests/checks/alerts
 
 # Every call of the providers' SDKs is on exactly one list: forwarded, forwarded if allowed, or refused.
 check-providers:
