@@ -18,12 +18,14 @@ run: ## Build Keyside and start the demo: no account, no key, nothing kept
 	cargo build --release --locked
 	@exec $(target_dir)/release/keyside demo
 
-test: ## Every test but those of coding agents: Rust, documentation examples, the providers' real SDKs, libraries that use them, the providers' contracts, a real OpenBao, random API requests, and the example builder in Chromium
+test: ## Every test but those of coding agents: Rust, documentation examples, the providers' real SDKs, libraries that use them, the providers' contracts, the runbooks, the CI smoke script, a real OpenBao, random API requests, and the example builder in Chromium
 	@$(need) cargo cc cmake nextest venv npm curl ip chromium
 	cargo nextest run --workspace --locked
 	@tests/checks/doctests
 	KEYSIDE_BIN=$(target_dir)/debug/keyside tests/sdk/run.sh
 	KEYSIDE_BIN=$(target_dir)/debug/keyside tests/contract/run.sh
+	KEYSIDE_BIN=$(target_dir)/debug/keyside tests/runbooks/run.sh
+	KEYSIDE_BIN=$(target_dir)/debug/keyside tests/smoke/run.sh
 	KEYSIDE_BIN=$(target_dir)/debug/keyside tests/clients/run.sh -m quick
 	KEYSIDE_BIN=$(target_dir)/debug/keyside tests/vault/run.sh -m "not slow"
 	KEYSIDE_BIN=$(target_dir)/debug/keyside tests/api/run.sh
