@@ -4,19 +4,26 @@
 //! error that can be found at startup is reported before the first request.
 
 use std::{
+    fs,
+    io::{self, IsTerminal, Write},
     net::SocketAddr,
     path::Path,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
-use keyside_admin::AdminOptions;
-use keyside_config::{AllowedReferences, ListenAddress, Roots, Settings, Sources};
-use keyside_credentials::{KmsSource, ReferenceOptions, SystemClock, source::SecretSource};
+use keyside_admin::{AdminOptions, SignInLinks};
+use keyside_config::{AllowedReferences, ListenAddress, Roots, Settings, Sources, Store};
+use keyside_credentials::{
+    KmsSource, LiveCheck, ReferenceOptions, SystemClock,
+    smoke::{Smoke, SmokeOptions},
+    source::SecretSource,
+};
 use keyside_proxy::{Bound, Dependencies, Drain, Egress, Metrics};
 use keyside_vault::Vault;
 use pingora_core::server::{RunArgs, Server, configuration::ServerConf};
 use tokio::{runtime::Runtime, time::timeout};
+use zeroize::Zeroizing;
 
 use crate::{
     allocator,
@@ -31,21 +38,46 @@ use crate::{
     key_age::KeyAge,
     lifecycle::{Lifecycle, Signals},
     observe::{self, ObserveState},
+    smoke_figures::SmokeFigures,
     startup::{self, EarlyHandles},
     store_health::StoreHealth,
     telemetry,
     traffic_health::TrafficHealth,
     validated_settings::{Process, StoreSetup, ValidatedSettings},
     warnings, web,
+    webhooks::Webhooks,
 };
 
 /// `keyside serve`, or `keyside proxy`, which has no store and no admin API: runs until a signal.
 pub(crate) fn run(sources: &Sources, process: Process) -> Result<(), Failure> {
     let validated = ValidatedSettings::new(Settings::load(sources)?.settings, process)?;
+    let is_first_start = is_first_start(&validated.settings);
     if let Some(app) = App::open(validated)? {
-        app.bind()?.run(|_| {});
+        let ready = app.bind()?;
+        let is_watched = is_first_start && io::stderr().is_terminal();
+        let link = is_watched.then(|| ready.sign_in_link()).flatten();
+        ready.run(move |_| link.iter().for_each(print_link));
     }
     Ok(())
+}
+
+/// Whether no owner token was written yet.
+fn is_first_start(settings: &Settings) -> bool {
+    match &settings.store {
+        Store::Sled { path } => !path.join("admin-token").exists(),
+        Store::Vault | Store::None => false,
+    }
+}
+
+/// Standard error may be closed: the process works without the message.
+fn print_link(link: &Zeroizing<String>) {
+    let minutes = SignInLinks::LIFETIME.as_secs() / 60;
+    let mut stderr = io::stderr().lock();
+    let _ = writeln!(
+        stderr,
+        "Open the admin page within {minutes} minutes, or print another link with `keyside link`:\n\n  {}\n",
+        **link
+    );
 }
 
 /// The opened domain, before any listener is bound.
@@ -67,6 +99,8 @@ pub(crate) struct Ready {
     drain: Drain,
     addresses: Addresses,
     signals: Option<Signals>,
+    sign_in_links: Arc<SignInLinks>,
+    webhooks: Option<Webhooks>,
 }
 
 /// The addresses of the listeners, with the real ports where settings have 0.
@@ -163,7 +197,18 @@ impl App {
         })
         .map_err(failed)?;
         self.register_metrics(&metrics).map_err(failed)?;
-        let (live_check, preview) = (proxy.live_check.clone(), proxy.preview.clone());
+        let webhooks = self.start_webhooks(&metrics).map_err(failed)?;
+        let (live_check, prompt_check) = (proxy.live_check.clone(), proxy.prompt_check.clone());
+        let preview = proxy.preview.clone();
+        let smoke_check = match settings.smoke.prompt {
+            true => proxy.smoke_prompt_check.clone(),
+            false => proxy.smoke_check.clone(),
+        };
+        let smoke = self.start_smoke(&settings, smoke_check);
+        if let Some(smoke) = &smoke {
+            let figures = SmokeFigures::new(smoke.clone()).map_err(failed)?;
+            metrics.register(Box::new(figures)).map_err(failed)?;
+        }
         let observed = ObserveState {
             metrics,
             drain: drain.clone(),
@@ -175,14 +220,20 @@ impl App {
             observe: observe_address,
         };
         let mut server = server(proxy, settings.proxy.workers());
-        if let (Some((listener, address)), Some(registry)) = (admin, self.backing.registry()) {
+        let sign_in_links = Arc::<SignInLinks>::default();
+        if let (Some((listener, address)), Some(registry), Some(smoke)) =
+            (admin, self.backing.registry(), smoke)
+        {
             let options = AdminOptions {
                 registry: registry.clone(),
                 catalogue: Arc::new(settings.catalogue.clone()),
                 live_check,
+                prompt_check,
                 preview,
+                smoke,
                 listen: address,
                 public_url: settings.admin.public_url.clone(),
+                sign_in_links: sign_in_links.clone(),
                 requests_per_second: settings.admin.requests_per_second,
             };
             let router = keyside_admin::router(options);
@@ -195,6 +246,8 @@ impl App {
             drain,
             addresses,
             signals,
+            sign_in_links,
+            webhooks,
         })
     }
 
@@ -219,6 +272,35 @@ impl App {
         Arc::new(settings)
     }
 
+    /// Starts smoke runs, on the runtime that outlives the listeners. `keyside proxy` has none: it
+    /// has no store to note what they spend.
+    fn start_smoke(
+        &self,
+        settings: &Settings,
+        live_check: Arc<dyn LiveCheck>,
+    ) -> Option<Arc<Smoke>> {
+        let smoke = Smoke::new(SmokeOptions {
+            registry: self.backing.registry()?.clone(),
+            catalogue: Arc::new(settings.catalogue.clone()),
+            live_check,
+            settings: settings.smoke.clone(),
+        });
+        self.runtime.spawn(smoke.background());
+        Some(smoke)
+    }
+
+    /// `keyside proxy` sends none: its credentials change elsewhere.
+    fn start_webhooks(
+        &self,
+        metrics: &prometheus::Registry,
+    ) -> prometheus::Result<Option<Webhooks>> {
+        let Some(registry) = self.backing.registry() else {
+            return Ok(None);
+        };
+        let (settings, egress) = (&self.settings, &self.egress);
+        Webhooks::start(settings, egress, registry, &self.runtime, metrics)
+    }
+
     fn register_metrics(&self, metrics: &prometheus::Registry) -> prometheus::Result<()> {
         if let Some(registry) = self.backing.registry() {
             let inventory = Inventory::new(registry.clone(), &self.settings.catalogue)?;
@@ -238,6 +320,16 @@ impl App {
 }
 
 impl Ready {
+    /// A one-time link that opens the admin page for the owner token of the data folder. `None` if
+    /// there is no admin page, or the file's token does not work any more.
+    pub(crate) fn sign_in_link(&self) -> Option<Zeroizing<String>> {
+        let access = self.app.backing.registry()?.access();
+        let token = fs::read_to_string(access.token_file()).map(Zeroizing::new);
+        let owner = access.authenticate(token.ok()?.trim())?;
+        let public_url = &self.app.settings.admin.public_url;
+        Some(self.sign_in_links.create(public_url, &owner.actor))
+    }
+
     /// Serves until a signal. Calls `started` once all listeners accept, and returns when all
     /// requests in flight have ended or were cut off.
     pub(crate) fn run(self, started: impl FnOnce(&Addresses) + Send + 'static) {
@@ -260,6 +352,9 @@ impl Ready {
         };
         let shutdown_signal = Box::new(lifecycle);
         self.server.run(RunArgs { shutdown_signal });
+        if let Some(webhooks) = self.webhooks {
+            app.runtime.block_on(webhooks.finish());
+        }
         app.runtime.block_on(app.backing.flush());
         tracing::info!("stopped");
         drop(app.backing);

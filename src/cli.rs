@@ -19,6 +19,7 @@ mod healthcheck;
 mod items;
 mod key;
 mod limits;
+mod link;
 mod master_key;
 mod offline;
 mod output;
@@ -32,6 +33,7 @@ mod sdk_lines;
 mod secret;
 mod sensitive;
 mod shell;
+mod smoke;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -91,6 +93,8 @@ pub(crate) enum Command {
     /// Print the variables that point a client at Keyside, such as Claude Code or an SDK: eval
     /// "$(keyside env CLIENT -w WORKSPACE)"
     Env(env::Env),
+    /// Print a one-time link that signs you in to the admin page in a browser
+    Link(link::Link),
     /// Provider keys: add, list, show, rotate, roll back, verify, edit, revoke
     #[command(subcommand)]
     Key(key::Key),
@@ -103,6 +107,9 @@ pub(crate) enum Command {
     /// Send a prompt to a provider as a runner would, and print the response and the key that
     /// answered
     Preview(preview::Preview),
+    /// Check all keys with the usage tag of smoke runs, and print each result; exits with 1 if one
+    /// fails, and with 3 if there is nothing to check
+    Smoke(smoke::Smoke),
     /// Workspaces: add, list, show, export, erase, rotate the key
     #[command(subcommand)]
     Workspace(workspace::Workspace),
@@ -138,7 +145,7 @@ pub(crate) enum Command {
 }
 
 /// Parses the arguments, runs the command and returns the exit code: 0 success, 1 failure, 2 usage,
-/// 78 configuration.
+/// 3 nothing to check, 78 configuration.
 ///
 /// Every command first hardens the process against reading its memory: most commands hold a token
 /// or a secret, and a key that was pasted in the wrong place is in the arguments of the others.
@@ -169,10 +176,12 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Doctor(doctor) => wait_for(doctor.run(&sources, &output)),
         Command::Healthcheck(check) => wait_for(healthcheck::run(check, &sources, &output)),
         Command::Env(env) => wait_for(env::run(env, &sources, &output)),
+        Command::Link(link) => wait_for(link.run(&sources, &output)),
         Command::Key(key) => wait_for(key::run(key, &sources, &output)),
         Command::Provider(provider) => wait_for(provider::run(provider, &sources, &output)),
         Command::Run(run) => wait_for(run::run(run, &sources, &output)),
         Command::Preview(preview) => wait_for(preview.run(&sources, &output)),
+        Command::Smoke(smoke) => wait_for(smoke.run(&sources, &output)),
         Command::Workspace(workspace) => wait_for(workspace::run(workspace, &sources, &output)),
         Command::Token(token) => wait_for(token::run(token, &sources, &output)),
         Command::Audit(audit) => wait_for(audit::run(audit, &sources, &output)),

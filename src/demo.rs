@@ -44,8 +44,9 @@ pub(crate) fn run(sources: &Sources) -> Result<(), Failure> {
         .spawn(serve_sandbox(provider, Sandbox::new(key.clone())));
     app.runtime.block_on(add_key(&app, key))?;
     let token = folder.path().join("data").join("admin-token");
-    app.bind()?
-        .run(move |addresses| print(&greeting(addresses, &token)));
+    let ready = app.bind()?;
+    let link = ready.sign_in_link().unwrap_or_default();
+    ready.run(move |addresses| print(&greeting(addresses, &token, &link)));
     Ok(())
 }
 
@@ -137,20 +138,21 @@ async fn add_key(app: &App, key: String) -> Result<(), Failure> {
         .await
         .map_err(failed)?;
     let secret = Secret::from_plaintext(key.into_bytes()).map_err(failed)?;
-    let (workspace, label) = (
-        WORKSPACE.parse().map_err(failed)?,
-        "demo".parse().map_err(failed)?,
-    );
     let credential = NewCredential {
         environment: Environment::Sandbox,
         default: true,
-        ..NewCredential::new(workspace, "sandbox", label, secret)
+        ..NewCredential::new(
+            WORKSPACE.parse().map_err(failed)?,
+            "sandbox",
+            "demo".parse().map_err(failed)?,
+            secret,
+        )
     };
     registry.add(&by, credential).await.map_err(failed)?;
     Ok(())
 }
 
-fn greeting(addresses: &Addresses, token: &Path) -> String {
+fn greeting(addresses: &Addresses, token: &Path, link: &str) -> String {
     let proxy = addresses.proxy.iter().find_map(|address| match address {
         ListenAddress::Tcp(address) => Some(address.to_string()),
         ListenAddress::Unix(_) => None,
@@ -162,6 +164,10 @@ fn greeting(addresses: &Addresses, token: &Path) -> String {
     let token = token.display();
     format!(
         r#"Keyside is running on throwaway data, with a built-in provider and its key. Ctrl-C ends it.
+
+Open the admin page within five minutes (later, sign in with the token in {token}):
+
+  {link}
 
 Send a request without a key; Keyside attaches it:
 

@@ -22,6 +22,7 @@ pub(crate) struct Failure {
 enum Class {
     Failed,
     Usage,
+    NothingToCheck,
     Configuration,
 }
 
@@ -34,6 +35,11 @@ impl Failure {
     /// Arguments that do not fit together. Exit code 2, the same as clap's.
     pub(crate) fn usage(message: impl Into<String>) -> Self {
         Self::new(Class::Usage, message)
+    }
+
+    /// The command is right, and nothing is configured for it. Exit code 3.
+    pub(crate) fn nothing_to_check(message: impl Into<String>) -> Self {
+        Self::new(Class::NothingToCheck, message)
     }
 
     /// The settings, or what they refer to, must be changed. Exit code 78 (`EX_CONFIG` of
@@ -53,6 +59,7 @@ impl Failure {
         ExitCode::from(match self.class {
             Class::Failed => 1,
             Class::Usage => 2,
+            Class::NothingToCheck => 3,
             Class::Configuration => 78,
         })
     }

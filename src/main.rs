@@ -18,6 +18,7 @@ mod kms;
 mod kms_wait;
 mod lifecycle;
 mod observe;
+mod smoke_figures;
 mod startup;
 mod store_health;
 mod telemetry;
@@ -27,6 +28,7 @@ mod validated_settings;
 mod vault;
 mod warnings;
 mod web;
+mod webhooks;
 
 fn main() -> std::process::ExitCode {
     // Huge pages save few TLB misses and cost 45 MB: the allocator requests them, and each part of

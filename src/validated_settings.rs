@@ -15,7 +15,7 @@ use tracing_subscriber::EnvFilter;
 use crate::{
     declared,
     failure::{Failure, misconfigured},
-    kms, telemetry, vault,
+    kms, telemetry, vault, webhooks,
 };
 
 /// Settings that this release can run, as far as it can tell without network and data.
@@ -83,13 +83,17 @@ impl ValidatedSettings {
         let filter = telemetry::filter(&settings.log).map_err(misconfigured)?;
         let variables = ProxyVariables::from_process();
         let egress = Egress::open(&settings.egress, &settings.catalogue, &variables);
+        let egress = egress.map_err(misconfigured)?;
+        if process == Process::Serve {
+            webhooks::check(&settings, &egress).map_err(misconfigured)?;
+        }
         Ok(Self {
             settings,
             store,
             vault,
             cache,
             filter,
-            egress: egress.map_err(misconfigured)?,
+            egress,
         })
     }
 }

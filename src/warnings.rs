@@ -2,7 +2,7 @@
 //! and `check` prints them, in the same words.
 
 use keyside_config::{
-    Catalogue, EgressProxy, ListenAddress, Listener, Provider, Settings, SourceReference,
+    Catalogue, EgressProxy, ListenAddress, Listener, Provider, Settings, SourceReference, Store,
 };
 use keyside_proxy::ProxyVariables;
 
@@ -14,6 +14,7 @@ pub(crate) fn of(settings: &Settings) -> Vec<String> {
         .filter_map(open_to_the_network)
         .chain(environment(settings))
         .chain(cache_of_nothing(settings))
+        .chain(webhooks_of_nothing(settings))
         .chain(providers.flat_map(|provider| {
             mistyped(provider)
                 .into_iter()
@@ -55,6 +56,16 @@ fn cache_of_nothing(settings: &Settings) -> Option<String> {
     (!sources.any(is_in_vault)).then(|| {
         "vault.cache: it caches secrets that [[credential]] tables read from Vault, and no table \
          does; stored keys with a secretRef are not cached"
+            .to_owned()
+    })
+}
+
+/// Only `keyside serve`, which has a store, sends events.
+fn webhooks_of_nothing(settings: &Settings) -> Option<String> {
+    let is_unused = !settings.webhooks.is_empty() && settings.store == Store::None;
+    is_unused.then(|| {
+        "[[webhook]]: store.backend = \"none\" is for `keyside proxy`, which sends no webhooks; \
+         remove the tables, or run `keyside serve`"
             .to_owned()
     })
 }

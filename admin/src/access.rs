@@ -51,6 +51,11 @@ pub(crate) async fn authorize(
 #[derive(Clone)]
 struct Authentication(Result<Principal, AuthenticationError>);
 
+/// Authenticates a request by something else than a bearer token: the session of the admin page.
+pub(crate) fn authenticated_as(extensions: &mut Extensions, principal: Principal) {
+    extensions.insert(Authentication(Ok(principal)));
+}
+
 /// Why a request is not authenticated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum AuthenticationError {
@@ -88,8 +93,7 @@ impl Caller {
 
     /// Checks a permission in addition to that of the route. A denial is audited.
     pub(crate) fn require(&self, permission: Permission) -> Result<(), Problem> {
-        let permitted = self.principal.may(permission);
-        permitted.map_err(|denial| denied(denial).refusing(&self.principal.actor))
+        permitted(&self.principal, permission)
     }
 
     /// The token's actor, role and scope.
@@ -206,6 +210,12 @@ impl<S: Sync> FromRequestParts<S> for Caller {
         let caller = parts.extensions.get::<Self>().cloned();
         caller.ok_or_else(|| Problem::internal(NOT_AUTHENTICATED))
     }
+}
+
+/// Checks a permission. A denial is audited.
+pub(crate) fn permitted(principal: &Principal, permission: Permission) -> Result<(), Problem> {
+    let permitted = principal.may(permission);
+    permitted.map_err(|denial| denied(denial).refusing(&principal.actor))
 }
 
 /// Whether the request carries a token that is not valid.

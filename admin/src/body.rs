@@ -8,6 +8,7 @@ use axum::{
     extract::{FromRequest, FromRequestParts, Request},
 };
 use http::{HeaderMap, header};
+use http_body::Body as _;
 use http_body_util::BodyExt;
 use zeroize::Zeroizing;
 
@@ -36,13 +37,53 @@ impl FromRequest<AdminState> for JsonBody {
 
     async fn from_request(request: Request, state: &AdminState) -> Result<Self, Problem> {
         let (mut parts, body) = request.into_parts();
-        expect_json(&parts.headers)?;
+        expect_media_type(&parts.headers, JSON, not_json)?;
         let caller = Caller::from_request_parts(&mut parts, state).await?;
         let _permit = state.concurrency.try_acquire(WorkKind::Body, &caller)?;
-        match tokio::time::timeout(DEADLINE, read(body)).await {
-            Ok(read) => read.map(Self),
-            Err(_elapsed) => Err(too_slow()),
+        receive(body).await.map(Self)
+    }
+}
+
+/// The body of an HTML form, not parsed yet. A caller's bodies are limited like those of the API; a
+/// request without a caller (sign-in) is limited by its address.
+pub(crate) async fn receive_form(
+    request: Request,
+    state: &AdminState,
+) -> Result<Zeroizing<Vec<u8>>, Problem> {
+    let (mut parts, body) = request.into_parts();
+    expect_media_type(&parts.headers, FORM, not_a_form)?;
+    let caller = Caller::from_request_parts(&mut parts, state).await.ok();
+    let permit = caller.map(|caller| state.concurrency.try_acquire(WorkKind::Body, &caller));
+    let _permit = permit.transpose()?;
+    receive(body).await
+}
+
+async fn receive(body: Body) -> Result<Zeroizing<Vec<u8>>, Problem> {
+    match tokio::time::timeout(DEADLINE, read(body)).await {
+        Ok(read) => read,
+        Err(_elapsed) => Err(too_slow()),
+    }
+}
+
+/// A JSON document that may be left out, or null.
+pub(crate) struct OptionalBody(Option<JsonBody>);
+
+impl OptionalBody {
+    pub(crate) fn bytes(&self) -> Option<&[u8]> {
+        let bytes = self.0.as_ref().map(JsonBody::bytes);
+        bytes.filter(|bytes| bytes.trim_ascii() != b"null")
+    }
+}
+
+impl FromRequest<AdminState> for OptionalBody {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &AdminState) -> Result<Self, Problem> {
+        if request.body().is_end_stream() {
+            return Ok(Self(None));
         }
+        let body = JsonBody::from_request(request, state).await?;
+        Ok(Self(Some(body)))
     }
 }
 
@@ -64,21 +105,31 @@ async fn read(mut body: Body) -> Result<Zeroizing<Vec<u8>>, Problem> {
 
 /// A page of another site can send other media types without a CORS preflight. Compressed bodies
 /// are not accepted either.
-fn expect_json(headers: &HeaderMap) -> Result<(), Problem> {
+fn expect_media_type(
+    headers: &HeaderMap,
+    expected: &str,
+    otherwise: fn() -> Problem,
+) -> Result<(), Problem> {
     let media_type = headers
         .get(header::CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())
         .and_then(|value| value.split(';').next());
-    let json = media_type.is_some_and(|name| name.trim().eq_ignore_ascii_case("application/json"));
-    match json && !headers.contains_key(header::CONTENT_ENCODING) {
+    let is_expected = media_type.is_some_and(|name| name.trim().eq_ignore_ascii_case(expected));
+    match is_expected && !headers.contains_key(header::CONTENT_ENCODING) {
         true => Ok(()),
-        false => Err(not_json()),
+        false => Err(otherwise()),
     }
 }
 
 fn not_json() -> Problem {
     let detail = "The body must be uncompressed JSON.";
     let remedy = "Send `Content-Type: application/json` and no Content-Encoding.";
+    Problem::new(Kind::MediaTypeUnsupported, detail, remedy)
+}
+
+fn not_a_form() -> Problem {
+    let detail = "The body must be an uncompressed HTML form.";
+    let remedy = "Send the form from Keyside's own page.";
     Problem::new(Kind::MediaTypeUnsupported, detail, remedy)
 }
 
@@ -99,6 +150,10 @@ fn cut_short() -> Problem {
     let remedy = "Send the request again.";
     Problem::new(Kind::RequestMalformed, detail, remedy)
 }
+
+const JSON: &str = "application/json";
+
+const FORM: &str = "application/x-www-form-urlencoded";
 
 /// Eight times the longest secret.
 const LIMIT: usize = 64 * 1024;

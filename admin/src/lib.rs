@@ -1,27 +1,33 @@
-//! The admin API, with which people and CI add, list, rotate and revoke keys.
+//! The admin API and the admin page, with which people and CI add, list, rotate and revoke keys.
 //!
-//! Owns the HTTP interface (JSON, problem documents, entity tags), authentication and
+//! Owns the HTTP interface (JSON, problem documents, entity tags, HTML), authentication and
 //! authorization. All rules about workspaces and credentials are in the registry. Nothing here can
 //! read a secret: a secret in a request goes straight into `Secret`.
 
 #![deny(missing_docs)]
 
 mod access;
+mod assets;
 mod body;
 mod concurrency;
 mod entity_tag;
 mod form;
 mod openapi;
 mod origin_policy;
-mod page;
+mod pages;
+mod paging;
 mod precondition;
 mod problem;
 mod query;
+mod random;
 mod rate_limits;
 mod refusal_audit;
 mod request_log;
 mod routes;
 mod schemas;
+mod sessions;
+mod sign_in_links;
+mod site;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -29,14 +35,14 @@ pub mod wire;
 
 use std::{net::SocketAddr, num::NonZeroU32, sync::Arc};
 
-use axum::{Router, middleware};
+use axum::{Router, extract::Request, middleware};
 use keyside_config::Catalogue;
-use keyside_credentials::{LiveCheck, Registry, preview::Preview};
+use keyside_credentials::{LiveCheck, Registry, preview::Preview, smoke::Smoke};
 
-pub use self::openapi::openapi;
-use self::{rate_limits::RateLimits, state::AdminState};
+pub use self::{openapi::openapi, sign_in_links::SignInLinks};
+use self::{rate_limits::RateLimits, site::Site, state::AdminState};
 
-/// What the API needs to run.
+/// What API and page need to run.
 pub struct AdminOptions {
     /// Workspaces, credentials, runs, the audit log and access tokens.
     pub registry: Arc<Registry>,
@@ -44,43 +50,69 @@ pub struct AdminOptions {
     pub catalogue: Arc<Catalogue>,
     /// Sends live checks to providers.
     pub live_check: Arc<dyn LiveCheck>,
+    /// The same with a minimal prompt, which costs a few tokens.
+    pub prompt_check: Arc<dyn LiveCheck>,
     /// Sends prompts to providers, as requests of runners are sent.
     pub preview: Arc<dyn Preview>,
+    /// Smoke runs of tagged keys.
+    pub smoke: Arc<Smoke>,
     /// The address that the listener is bound to.
     pub listen: SocketAddr,
-    /// The URL that people use, without a slash at the end. Requests may name its host.
+    /// The URL that people use, without a slash at the end. Requests may name its host, and its path
+    /// begins the links and cookie paths of the page.
     pub public_url: String,
+    /// The one-time links to the page, which the process prints too.
+    pub sign_in_links: Arc<SignInLinks>,
     /// The rate limit per token, and per address for requests without a valid token.
     pub requests_per_second: NonZeroU32,
 }
 
-/// The router of the API.
+/// The router of API and page.
 ///
 /// Each request passes these layers in order: request id, task and log line; the check of Host and
-/// Origin; authentication; the rate limit; and the permission of its route (`routes.rs`). Only then
-/// is its body read.
+/// Origin; authentication, by a bearer token for the API and by a session for the page; the rate
+/// limit; and the permission of its route (`routes.rs`, `pages.rs`). Only then is its body read.
 pub fn router(options: AdminOptions) -> Router {
+    let site = Arc::new(Site::new(&options.public_url));
+    let linkable = pages::stable_paths().chain([routes::guide::PATH.to_owned()]);
     let guard = Arc::new(origin_policy::OriginPolicy::new(
         options.listen,
-        &options.public_url,
+        site.clone(),
+        linkable,
     ));
     let refusals = Arc::new(refusal_audit::RefusalAudit::new(options.registry.clone()));
     let state = AdminState {
         registry: options.registry,
         catalogue: options.catalogue,
         live_check: options.live_check,
+        prompt_check: options.prompt_check,
         preview: options.preview,
         public_url: options.public_url.into(),
+        smoke: options.smoke,
         limits: Arc::new(RateLimits::new(options.requests_per_second)),
         concurrency: Arc::default(),
+        site: site.clone(),
+        sessions: Arc::default(),
+        sign_in_links: options.sign_in_links,
         description: openapi,
     };
     let authenticate = middleware::from_fn_with_state(state.registry.clone(), access::authenticate);
     let limit = middleware::from_fn_with_state(state.limits.clone(), rate_limits::check);
-    routes::router()
+    let router = routes::router()
         .layer(limit)
         .layer(authenticate)
+        .merge(pages::router(&state))
         .layer(middleware::from_fn_with_state(guard, origin_policy::check))
         .layer(middleware::from_fn_with_state(refusals, request_log::track))
-        .with_state(state)
+        .with_state(state);
+    match site.base().is_empty() {
+        true => router,
+        // A layer of `router` itself would run after the routes were matched.
+        false => Router::new()
+            .fallback_service(router)
+            .layer(middleware::map_request(move |request: Request| {
+                let request = site.strip_base(request);
+                async move { request }
+            })),
+    }
 }

@@ -17,6 +17,7 @@ use utoipa::{
 use crate::{
     problem::FieldError,
     routes::{self, Route},
+    wire::CheckView,
 };
 
 /// The description as JSON, as `/openapi.json` and `keyside openapi` return it.
@@ -44,6 +45,7 @@ pub fn openapi() -> &'static str {
         (name = "installation", description = "Operations on the whole installation: master key and backup."),
         (name = "previews", description = "Prompts that people send through the proxy."),
         (name = "runs", description = "Requests that the proxy handled."),
+        (name = "smoke", description = "Live checks of tagged keys, by Keyside or posted by others."),
         (name = "audit", description = "The audit log."),
         (name = "access", description = "Tokens for this API."),
         (name = "catalogue", description = "The provider catalogue and this description."),
@@ -79,6 +81,9 @@ struct ProblemDocument {
     /// The link, or text, of that refusal.
     #[serde(skip_serializing_if = "Option::is_none")]
     remediation: Option<String>,
+    /// The live check that the secret failed, where one was required.
+    #[schema(required = false)]
+    check: CheckView,
 }
 
 fn describe() -> utoipa::openapi::OpenApi {

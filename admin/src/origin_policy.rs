@@ -2,41 +2,48 @@
 //!
 //! Every page in a person's browser can reach a server on localhost. Browsers do not add a bearer
 //! token by themselves, so the token stops most attacks; these checks also stop probing and DNS
-//! rebinding.
+//! rebinding. The admin page has more to fear: another server on this host could send a person into
+//! a session of its own. So a session answers only requests of its own pages.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{collections::HashSet, net::SocketAddr, sync::Arc};
 
 use axum::{
-    extract::{Request, State},
+    extract::{MatchedPath, Request, State},
     middleware::Next,
     response::Response,
 };
-use http::{HeaderMap, HeaderName, Method, Uri, header, uri::Authority};
+use http::{HeaderMap, HeaderName, Method, Uri, header};
 use keyside_config::{
     AllowedHosts, RequestHost,
     headers::{SEC_FETCH_DEST, SEC_FETCH_MODE, SEC_FETCH_SITE},
 };
 
 use crate::{
+    pages::{is_in_session, to_stable_link},
     problem::{Kind, Problem},
-    routes::guide,
+    site::Site,
 };
 
-/// The hosts and the origin that requests may name.
+/// The hosts and the origin that requests may name, and the paths that links on other sites may
+/// lead to.
 pub(crate) struct OriginPolicy {
     hosts: AllowedHosts,
-    public_origin: String,
+    site: Arc<Site>,
+    linkable: HashSet<String>,
 }
 
 impl OriginPolicy {
-    /// Allows the loopback names, the bound address, and the host of `public_url`.
-    pub(crate) fn new(listen: SocketAddr, public_url: &str) -> Self {
-        let public: Option<Uri> = public_url.parse().ok();
-        let public_host = public.as_ref().and_then(Uri::host).map(str::to_owned);
-        let public_origin = public.as_ref().map(origin_of).unwrap_or_default();
+    /// Allows the loopback names, the bound address, and the host of `public_url`. `linkable` are
+    /// the patterns of static pages.
+    pub(crate) fn new(
+        listen: SocketAddr,
+        site: Arc<Site>,
+        linkable: impl IntoIterator<Item = String>,
+    ) -> Self {
         Self {
-            hosts: AllowedHosts::new(listen, public_host),
-            public_origin,
+            hosts: AllowedHosts::new(listen, site.host().map(str::to_owned)),
+            linkable: linkable.into_iter().collect(),
+            site,
         }
     }
 
@@ -57,7 +64,7 @@ impl OriginPolicy {
             .all(|site| site == "same-origin" || site == "none");
         let host = host.authority;
         let own = |origin: &str| {
-            origin == self.public_origin
+            origin == self.site.origin()
                 || origin.eq_ignore_ascii_case(&format!("http://{host}"))
                 || origin.eq_ignore_ascii_case(&format!("https://{host}"))
         };
@@ -70,6 +77,12 @@ impl OriginPolicy {
             false => Err(browser_not_allowed()),
         }
     }
+
+    /// Whether the request is for one of the static pages, which are the same for everyone.
+    fn is_linkable(&self, request: &Request) -> bool {
+        let pattern = request.extensions().get::<MatchedPath>();
+        pattern.is_some_and(|pattern| self.linkable.contains(pattern.as_str()))
+    }
 }
 
 /// Runs once per request, before authentication.
@@ -78,32 +91,51 @@ pub(crate) async fn check(
     request: Request,
     next: Next,
 ) -> Result<Response, Problem> {
-    let host = guard.host(request.uri(), request.headers())?;
-    if !is_guide_navigation(&request) {
-        guard.page(host, request.headers())?;
+    let (uri, headers) = (request.uri(), request.headers());
+    let host = guard.host(uri, headers)?;
+    if is_in_session(uri.path()) {
+        return match is_of_own_page(headers) {
+            true => Ok(next.run(request).await),
+            false => Ok(to_stable_link(&guard.site, uri)),
+        };
+    }
+    let is_link = guard.is_linkable(&request);
+    let is_allowed = is_link && (is_followed_link(&request) || is_own_form(&request));
+    if !is_allowed {
+        guard.page(host, headers)?;
     }
     Ok(next.run(request).await)
 }
 
-/// Whether a person follows a link of a refusal, from a log viewer or another site, to the static
-/// guide. Subresource requests (frames, images, fetches) have another mode or destination.
-fn is_guide_navigation(request: &Request) -> bool {
+/// Whether a browser says that its own page of this origin, or the person, sent the request. A
+/// request without Fetch Metadata does not: browsers send it to every https and loopback address.
+fn is_of_own_page(headers: &HeaderMap) -> bool {
+    says(headers, SEC_FETCH_SITE, "same-origin") || says(headers, SEC_FETCH_SITE, "none")
+}
+
+/// Whether a person follows a link, from a log viewer or another site, to a static page.
+/// Subresource requests (frames, images, fetches) have another mode or destination.
+fn is_followed_link(request: &Request) -> bool {
     let headers = request.headers();
-    let says = |name: HeaderName, expected: &str| {
-        let mut values = headers.get_all(name).iter();
-        values.next().is_some_and(|value| value == expected) && values.next().is_none()
-    };
     request.method() == Method::GET
-        && guide::is_at(request.uri().path())
-        && says(SEC_FETCH_MODE, "navigate")
-        && says(SEC_FETCH_DEST, "document")
+        && says(headers, SEC_FETCH_MODE, "navigate")
+        && says(headers, SEC_FETCH_DEST, "document")
         && !headers.contains_key(header::ORIGIN)
 }
 
-fn origin_of(uri: &Uri) -> String {
-    let scheme = uri.scheme_str().unwrap_or("http");
-    let authority = uri.authority().map(Authority::as_str).unwrap_or_default();
-    format!("{scheme}://{authority}").to_ascii_lowercase()
+/// Whether a static page's own form is sent. Its origin is `null` because the pages have the policy
+/// `no-referrer` (Fetch, "serializing a request origin").
+fn is_own_form(request: &Request) -> bool {
+    let headers = request.headers();
+    request.method() == Method::POST
+        && says(headers, SEC_FETCH_SITE, "same-origin")
+        && says(headers, header::ORIGIN, "null")
+}
+
+/// Whether the header is there once, with this value.
+fn says(headers: &HeaderMap, name: HeaderName, expected: &str) -> bool {
+    let mut values = headers.get_all(name).iter();
+    values.next().is_some_and(|value| value == expected) && values.next().is_none()
 }
 
 fn malformed_host() -> Problem {

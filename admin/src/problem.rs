@@ -5,7 +5,7 @@
 
 mod kind;
 
-use std::fmt::Display;
+use std::{fmt::Display, mem};
 
 use axum::response::{IntoResponse, Response};
 use http::{HeaderName, HeaderValue, StatusCode, header};
@@ -14,6 +14,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 pub(crate) use self::kind::Kind;
+use crate::wire::CheckView;
 
 /// An error response.
 #[derive(Clone, Debug)]
@@ -22,13 +23,34 @@ pub(crate) struct Problem {
     detail: Box<str>,
     remedy: &'static str,
     errors: Box<[FieldError]>,
-    /// The refusal that a runner would get, if the proxy refused the request.
-    refusal: Option<Box<PreviewError>>,
-    headers: Vec<(HeaderName, HeaderValue)>,
+    origin: Option<Box<Origin>>,
+    headers: Box<[(HeaderName, HeaderValue)]>,
     /// The actor whose access was refused, if it is to be audited.
     refused: Option<ActorId>,
     /// The internal cause: only for the log.
     cause: Option<Box<str>>,
+    /// Shown to a person instead of the JSON document.
+    page: Option<Box<Page>>,
+}
+
+/// The HTML of a problem.
+#[derive(Clone, Debug)]
+struct Page(String);
+
+/// What the problem repeats of another error. Boxed, because few problems have one.
+#[derive(Clone, Debug)]
+enum Origin {
+    /// The proxy refused the request, as it would refuse a runner's.
+    Refusal(PreviewError),
+    Check(FailedCheck),
+}
+
+/// A live check because of which a secret was not stored.
+#[derive(Clone, Debug)]
+struct FailedCheck {
+    view: CheckView,
+    /// The next step, if the cause has one.
+    remedy: Option<String>,
 }
 
 /// An error of one field of a body, or one parameter of a query.
@@ -70,10 +92,11 @@ impl Problem {
             detail: detail.into(),
             remedy,
             errors: Box::default(),
-            refusal: None,
-            headers: Vec::new(),
+            origin: None,
+            headers: Box::default(),
             refused: None,
             cause: None,
+            page: None,
         }
     }
 
@@ -116,12 +139,21 @@ impl Problem {
         self
     }
 
+    /// Adds the result of a live check. If it has a remedy of its own, that replaces the general
+    /// one.
+    pub(crate) fn with_check(mut self, view: CheckView, remedy: Option<String>) -> Self {
+        self.origin = Some(Box::new(Origin::Check(FailedCheck { view, remedy })));
+        self
+    }
+
     pub(crate) fn with_header(self, name: HeaderName, value: &'static str) -> Self {
         self.with_value(name, HeaderValue::from_static(value))
     }
 
     pub(crate) fn with_value(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        self.headers.push((name, value));
+        let mut headers = mem::take(&mut self.headers).into_vec();
+        headers.push((name, value));
+        self.headers = headers.into();
         self
     }
 
@@ -136,6 +168,36 @@ impl Problem {
         self.kind
     }
 
+    /// What is wrong, as a sentence.
+    pub(crate) fn detail(&self) -> &str {
+        &self.detail
+    }
+
+    /// The next step, as a sentence.
+    pub(crate) fn remedy(&self) -> &str {
+        let check = match self.origin.as_deref() {
+            Some(Origin::Check(check)) => check.remedy.as_deref(),
+            _ => None,
+        };
+        check.unwrap_or(self.remedy)
+    }
+
+    /// The invalid fields.
+    pub(crate) fn errors(&self) -> &[FieldError] {
+        &self.errors
+    }
+
+    /// Has this HTML rendered instead of the JSON document. It needs the headers of a page too.
+    pub(crate) fn shown_as(mut self, page: String) -> Self {
+        self.page = Some(Box::new(Page(page)));
+        self
+    }
+
+    /// Whether the response will be HTML.
+    pub(crate) fn is_page(&self) -> bool {
+        self.page.is_some()
+    }
+
     /// The actor for the audit record, or `None` if this is not a refusal.
     pub(crate) fn refused(&self) -> Option<ActorId> {
         let known = self.refused.clone();
@@ -144,17 +206,22 @@ impl Problem {
 
     /// The problem document in JSON.
     pub(crate) fn document(&self, request_id: &str) -> serde_json::Result<String> {
-        let refusal = self.refusal.as_deref();
+        let (refusal, check) = match self.origin.as_deref() {
+            Some(Origin::Refusal(refusal)) => (Some(refusal), None),
+            Some(Origin::Check(check)) => (None, Some(check)),
+            None => (None, None),
+        };
         serde_json::to_string(&Document {
             kind: self.kind.uri(),
             title: self.kind.title(),
             status: self.kind.status().as_u16(),
             detail: &self.detail,
-            remedy: self.remedy,
+            remedy: self.remedy(),
             request_id,
             errors: &self.errors,
             code: refusal.map(|refusal| refusal.code),
             remediation: refusal.map(|refusal| refusal.remediation.as_str()),
+            check: check.map(|check| &check.view),
         })
     }
 
@@ -163,15 +230,25 @@ impl Problem {
         if let Some(cause) = &self.cause {
             tracing::error!(request_id, cause, "a request failed");
         }
-        let body = self.document(request_id);
-        let mut response = match body {
-            Ok(body) => (self.kind.status(), body).into_response(),
-            Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+        let mut response = match &self.page {
+            Some(page) => (self.kind.status(), page.0.clone()).into_response(),
+            None => self.json(request_id),
         };
         let headers = response.headers_mut();
         headers.extend(self.headers.iter().cloned());
-        headers.insert(header::CONTENT_TYPE, PROBLEM_JSON);
+        let content_type = match self.is_page() {
+            true => HTML,
+            false => PROBLEM_JSON,
+        };
+        headers.insert(header::CONTENT_TYPE, content_type);
         response
+    }
+
+    fn json(&self, request_id: &str) -> Response {
+        match self.document(request_id) {
+            Ok(body) => (self.kind.status(), body).into_response(),
+            Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+        }
     }
 }
 
@@ -201,6 +278,8 @@ struct Document<'a> {
     code: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     remediation: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    check: Option<&'a CheckView>,
 }
 
 /// Why the registry rejected a change, in the terms of the API.
@@ -298,7 +377,7 @@ impl From<PreviewError> for Problem {
         };
         let remedy = "Follow `remediation`, then send the prompt again.";
         Self {
-            refusal: Some(Box::new(error.clone())),
+            origin: Some(Box::new(Origin::Refusal(error.clone()))),
             ..Self::new(kind, error.message, remedy)
         }
     }
@@ -363,7 +442,7 @@ fn rejection(error: &ChangeError) -> Option<(Kind, &'static str)> {
         ChangeError::IdempotencyKeyReused => (Kind::IdempotencyKeyReused, "Send another Idempotency-Key, or repeat the original request exactly."),
         ChangeError::Revoked => (Kind::CredentialRevoked, "Store the key as a new credential. It may have the same label."),
         ChangeError::NothingInGrace => (Kind::NothingInGrace, "Rotate to the secret that you need (PATCH with `secret`, `keyside key rotate`)."),
-        ChangeError::CheckFailed(_) => (Kind::SecretRefused, "The old secret stays in use. Check the new one in the provider's console and send it again."),
+        ChangeError::CheckFailed(_) => (Kind::SecretRefused, "Nothing was stored. Check the key in the provider's console and send it again, or store it with `check` set to `try`."),
         ChangeError::Replaced => (Kind::SecretReplaced, "Send the request again to check the secret that is in use now."),
         ChangeError::Damaged => (Kind::RecordDamaged, "Restore the data folder from a backup, or store the key again under a new label. Where the whole workspace is \
             damaged, it can also be erased (DELETE /api/workspaces/{id}) and created again."),
@@ -408,3 +487,5 @@ const ERRORS_MAX: usize = 16;
 pub(crate) const INVALID_TOKEN: &str = r#"Bearer realm="keyside", error="invalid_token""#;
 
 const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
+
+const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");

@@ -50,6 +50,19 @@ impl Parameters {
             .ok()
     }
 
+    /// An optional parameter of a page's filter. A form sends fields that are left empty too.
+    pub(crate) fn filter<T>(
+        &mut self,
+        name: &'static str,
+        read: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        let read = |text: &str| match text {
+            "" => Ok(None),
+            text => read(text).map(Some),
+        };
+        self.optional(name, read).flatten()
+    }
+
     /// A parameter that must be present. `None` only if [`Self::finish`] will report it.
     pub(crate) fn required<T>(
         &mut self,

@@ -120,7 +120,7 @@ impl RateLimitKey {
 pub(crate) struct PeerNetwork(IpAddr);
 
 impl PeerNetwork {
-    fn of(extensions: &Extensions) -> Self {
+    pub(crate) fn of(extensions: &Extensions) -> Self {
         let peer = extensions.get::<ConnectInfo<SocketAddr>>();
         let peer = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |ConnectInfo(peer)| {
             peer.ip()

@@ -10,6 +10,8 @@ mod preview;
 mod providers;
 mod readiness;
 mod runs;
+mod sign_in_links;
+mod smoke;
 mod tokens;
 mod workspaces;
 
@@ -69,6 +71,9 @@ pub(crate) fn table() -> Vec<Route> {
         Route::new(Backup, routes!(installation::backup)),
         Route::new(ReadRuns, routes!(runs::list)),
         Route::new(ReadRuns, routes!(runs::figures::show)),
+        Route::new(ReadRuns, routes!(smoke::show)),
+        Route::new(RunSmoke, routes!(smoke::start)),
+        Route::new(RunSmoke, routes!(smoke::post)),
         Route::new(ReadAudit, routes!(audit::list)),
         Route::new(ExportAudit, routes!(audit::export)),
         Route::new(ReadAudit, routes!(audit::key)),
@@ -78,6 +83,7 @@ pub(crate) fn table() -> Vec<Route> {
         Route::new(CreateTokens, routes!(tokens::create)),
         Route::new(ReadTokens, routes!(tokens::show)),
         Route::new(RevokeTokens, routes!(tokens::revoke)),
+        Route::new(SignIn, routes!(sign_in_links::create)),
         Route::new(ReadCatalogue, routes!(description::show)),
     ]
 }

@@ -3,13 +3,16 @@
 use std::sync::Arc;
 
 use keyside_config::Catalogue;
-use keyside_credentials::{LiveCheck, Registry, preview::Preview};
+use keyside_credentials::{LiveCheck, Registry, preview::Preview, smoke::Smoke};
 
 use crate::{
     access::Caller,
     concurrency::{ConcurrencyLimits, ConcurrencyPermit, WorkKind},
     problem::Problem,
     rate_limits::RateLimits,
+    sessions::Sessions,
+    sign_in_links::SignInLinks,
+    site::Site,
 };
 
 /// Cloned for each request; every field is shared.
@@ -18,16 +21,29 @@ pub(crate) struct AdminState {
     pub(crate) registry: Arc<Registry>,
     pub(crate) catalogue: Arc<Catalogue>,
     pub(crate) live_check: Arc<dyn LiveCheck>,
+    pub(crate) prompt_check: Arc<dyn LiveCheck>,
     pub(crate) preview: Arc<dyn Preview>,
     /// The setting `admin.public_url`, which links to the admin UI begin with.
     pub(crate) public_url: Arc<str>,
+    pub(crate) smoke: Arc<Smoke>,
     pub(crate) limits: Arc<RateLimits>,
     pub(crate) concurrency: Arc<ConcurrencyLimits>,
+    pub(crate) site: Arc<Site>,
+    pub(crate) sessions: Arc<Sessions>,
+    pub(crate) sign_in_links: Arc<SignInLinks>,
     /// Returns the OpenAPI description as JSON; built on first use.
     pub(crate) description: fn() -> &'static str,
 }
 
 impl AdminState {
+    /// The check to send: with a prompt, or the cheapest request.
+    pub(crate) fn check(&self, prompt: bool) -> Arc<dyn LiveCheck> {
+        match prompt {
+            true => self.prompt_check.clone(),
+            false => self.live_check.clone(),
+        }
+    }
+
     /// A permit, if the caller still has access after waiting for it.
     pub(crate) async fn acquire(
         &self,

@@ -5,6 +5,7 @@ mod access;
 mod audit;
 mod bad_input;
 mod bounds;
+mod browser;
 mod browsers;
 mod changing;
 mod concurrency;
@@ -14,6 +15,7 @@ mod guide;
 mod lifecycle;
 mod limits;
 mod lists;
+mod pages;
 mod permissions;
 mod previewing;
 mod rate_limits;
@@ -22,6 +24,9 @@ mod references;
 mod request_log;
 mod resources;
 mod secrecy;
+mod sign_in;
+mod sign_in_links;
+mod smoke;
 mod tokens;
 mod traffic;
 mod uncertain;
@@ -32,18 +37,25 @@ use std::{fs, num::NonZeroU32, sync::Arc, time::Duration};
 use axum::{Router, body::Body};
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt;
-use keyside_config::{Catalogue, CredentialRules, LocalKms, MasterKeySource};
+use keyside_config::{
+    Catalogue, CredentialRules, LocalKms, MasterKeySource, Settings, Smoke as SmokeSettings,
+    Sources,
+};
 use keyside_credentials::{
     Clock, Kms, KmsSource, OpenOptions, Registry, SystemClock,
     audit::{AuditFilter, AuditRecord},
+    smoke::{Smoke, SmokeOptions},
 };
 use keyside_store::{Backend, Effect, Memory, faulty::Faulty};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tower::ServiceExt;
 
-use self::{previewing::Model, verifying::Provider};
-use crate::{AdminOptions, router};
+use self::{
+    previewing::Model,
+    verifying::{Prompting, Provider},
+};
+use crate::{AdminOptions, SignInLinks, router};
 
 /// A key of the form that OpenAI's have, and of no other one anywhere.
 const SECRET: &str = "sk-proj-CanaryOfTheAdminApi0123456789abcdefghijklmnopqrstuvwxyzQ7";
@@ -62,6 +74,7 @@ struct Api {
     memory: Arc<Memory>,
     provider: Arc<Provider>,
     model: Arc<Model>,
+    smoke: Arc<Smoke>,
     folder: TempDir,
 }
 
@@ -93,6 +106,16 @@ impl Api {
     }
 
     async fn over(memory: Arc<Memory>, folder: TempDir, requests_per_second: NonZeroU32) -> Self {
+        let public_url = "https://keys.example.test";
+        Self::reached_at(public_url, memory, folder, requests_per_second).await
+    }
+
+    async fn reached_at(
+        public_url: &str,
+        memory: Arc<Memory>,
+        folder: TempDir,
+        requests_per_second: NonZeroU32,
+    ) -> Self {
         let log = Arc::new(Faulty::new(Backend::of(memory.clone())));
         let keyring = folder.path().join("keyring");
         let kms = KmsSource::Local(LocalKms {
@@ -111,14 +134,23 @@ impl Api {
         let registry = Registry::open(options).await.unwrap();
         let provider = Arc::new(Provider::default());
         let model = Arc::new(Model::default());
+        let smoke = Smoke::new(SmokeOptions {
+            registry: registry.clone(),
+            catalogue: catalogue.clone(),
+            live_check: provider.clone(),
+            settings: smoke_settings(),
+        });
         let token = fs::read_to_string(registry.access().token_file()).unwrap();
         let options = AdminOptions {
             registry: registry.clone(),
             catalogue,
             live_check: provider.clone(),
+            prompt_check: Arc::new(Prompting(provider.clone())),
             preview: model.clone(),
+            smoke: smoke.clone(),
             listen: "127.0.0.1:7381".parse().unwrap(),
-            public_url: "https://keys.example.test".to_owned(),
+            public_url: public_url.to_owned(),
+            sign_in_links: Arc::<SignInLinks>::default(),
             requests_per_second,
         };
         Self {
@@ -129,6 +161,7 @@ impl Api {
             memory,
             provider,
             model,
+            smoke,
             folder,
         }
     }
@@ -241,11 +274,42 @@ impl Answer {
         assert!(!all.contains(SECRET), "the secret came back: {all}");
         assert!(!all.contains("CanaryOf"), "a part of it came back: {all}");
         assert!(self.header("x-keyside-request-id").starts_with("req_"));
-        assert_eq!(self.header("cache-control"), "no-store");
+        let is_file = self.header("cache-control") == "public, max-age=31536000, immutable";
+        assert!(is_file || self.header("cache-control") == "no-store");
         let cors = |name: &http::HeaderName| name.as_str().starts_with("access-control-");
         assert!(!self.headers.keys().any(cors), "{:?}", self.headers);
-        if self.status.is_client_error() || self.status.is_server_error() {
+        let is_page = self.header("content-type").starts_with("text/html");
+        if is_page {
+            self.assert_page();
+        }
+        let is_error = self.status.is_client_error() || self.status.is_server_error();
+        if is_error && !is_page {
             self.assert_problem();
+        }
+    }
+
+    /// Nothing inline and nothing from elsewhere, on every page.
+    fn assert_page(&self) {
+        assert_eq!(self.header("x-content-type-options"), "nosniff");
+        assert_eq!(self.header("referrer-policy"), "no-referrer");
+        for inline in [
+            "<style",
+            " style=",
+            "<script>",
+            " onclick=\"",
+            " onload=\"",
+            "javascript:",
+        ] {
+            assert!(!self.body.contains(inline), "{inline}: {}", self.body);
+        }
+        for attribute in ["src=\"", "href=\"", "action=\""] {
+            let values = self.body.split(attribute).skip(1);
+            let values = values.map(|rest| rest.split('"').next().unwrap());
+            for value in values {
+                let is_own = value.starts_with('/') && !value.starts_with("//");
+                let is_own = is_own || value.starts_with('#') || value == "guide.css";
+                assert!(is_own, "{attribute}{value}");
+            }
         }
     }
 
@@ -321,4 +385,14 @@ fn in_days(days: i64) -> String {
     keyside_credentials::Timestamp::from_second(at)
         .unwrap()
         .to_string()
+}
+
+/// Runs only on request, so that no test meets a check that it did not ask for.
+fn smoke_settings() -> SmokeSettings {
+    let settings = Settings::load(&Sources::default()).unwrap().settings;
+    SmokeSettings {
+        schedule: None,
+        on_change: false,
+        ..settings.smoke
+    }
 }

@@ -6,17 +6,21 @@
 //! asked of serde (`form::fields`), never listed again.
 
 mod audit;
+mod check;
 mod credential;
 mod limits;
 mod preview;
 mod provider;
 mod read;
 mod readiness;
+mod sign_in_link;
+mod smoke;
 mod token;
 mod workspace;
 
 pub use self::{
     audit::{ConfirmView, VerifyView},
+    check::{CheckMode, CheckView, CredentialCheck, TokenUsage},
     credential::{
         CredentialEdit, CredentialRollback, CredentialRotation, CredentialView, Duplicate,
         NewCredential, SecretRef, TrafficView, VersionView, WriteOnly,
@@ -27,6 +31,11 @@ pub use self::{
     },
     provider::{AuthView, EndpointView, KeyView, LinksView, ProviderView, SandboxView, SdkView},
     readiness::ReadinessView,
+    sign_in_link::SignInLink,
+    smoke::{
+        NewSmokeResult, NewSmokeRun, SmokeItemView, SmokeReportView, SmokeResultView, SmokeRunView,
+        SmokeSpendView, SmokeState, SmokeView,
+    },
     token::{NewToken, TokenView},
     workspace::{NewWorkspace, WorkspaceEdit, WorkspaceView},
 };

@@ -7,8 +7,8 @@ use crate::escapes::RESERVED;
 /// A page of the admin UI.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AdminPage {
-    /// The first page.
-    Start,
+    /// What to do about refusals that no page can remedy.
+    Guide,
     /// The keys of a workspace.
     Keys,
     /// Adds a key.
@@ -22,7 +22,7 @@ impl AdminPage {
     /// and provider, if any.
     pub fn url(self, public_url: &str, workspace: Option<&str>, provider: Option<&str>) -> String {
         let path = match self {
-            Self::Start => return format!("{public_url}/"),
+            Self::Guide => return format!("{public_url}/guide"),
             Self::Keys => "/keys",
             Self::NewKey => "/keys/new",
             Self::Workspaces => "/workspaces",
@@ -55,6 +55,9 @@ mod tests {
             url(AdminPage::Keys, None),
             "https://keys.example/keys?provider=azure-openai"
         );
-        assert_eq!(url(AdminPage::Start, Some("acme")), "https://keys.example/");
+        assert_eq!(
+            url(AdminPage::Guide, Some("acme")),
+            "https://keys.example/guide"
+        );
     }
 }

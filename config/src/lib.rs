@@ -13,6 +13,7 @@ mod admin_page;
 mod base_url;
 mod catalogue;
 mod credential_names;
+mod cron;
 mod duration;
 mod egress_proxy;
 mod embedded;
@@ -39,6 +40,7 @@ pub use admin_page::AdminPage;
 pub use base_url::{BaseUrl, BaseUrlError, Scheme};
 pub use catalogue::Catalogue;
 pub use credential_names::CredentialNames;
+pub use cron::{Cron, CronError};
 pub use egress_proxy::{EgressProxy, EgressProxyError};
 pub use error::SettingsError;
 pub use escapes::{RESERVED, hex_number, unescaped};
@@ -48,11 +50,11 @@ pub use metadata::{is_metadata_address, is_metadata_host};
 pub use origin::Origin;
 pub use pattern::{Completion, ExceptedName, PathPattern, PathPatternError};
 pub use provider::{
-    Auth, Check, CheckAnswer, DUMMY_KEY, Ending, EndpointError, EndpointRule, ErrorShape, Group,
-    KeyPath, KeyRules, Links, PromptRule, PromptText, Provider, ProviderDeadlines, ProviderId,
-    ProviderIdError, RefusedKey, RepeatedPrefix, Route, SandboxAvailability, SdkLine, Sign,
-    Subprotocol, SubprotocolError, Sum, Upstream, UsageRule, UsageRuleError, Verification,
-    is_model,
+    Auth, Cause, Check, CheckAnswer, CheckKind, CheckRequest, DUMMY_KEY, Ending, EndpointError,
+    EndpointRule, ErrorShape, Group, KeyPath, KeyRules, Links, PromptRule, PromptText, Provider,
+    ProviderDeadlines, ProviderId, ProviderIdError, RefusedKey, RepeatedPrefix, Route,
+    SandboxAvailability, SdkLine, Sign, Subprotocol, SubprotocolError, Sum, Upstream, UsageRule,
+    UsageRuleError, Verification, is_model,
 };
 pub use proxy_url::{ProxyProtocol, ProxyUrl, ProxyUrlError};
 pub use recipe::{
@@ -62,8 +64,10 @@ pub use settings::{
     AcceptEncoding, Admin, AllowedReferences, ClientCertificate, CredentialRules, Deadlines,
     DeclaredCredential, DeclaredEnvironment, DeclaredLimits, Egress, EnvironmentPin, Kms, Limits,
     Listener, LocalKms, Log, LogFormat, MasterKeySource, Observe, Proxy, Roots, Runs, Settings,
+    Smoke,
     SourceReference, SourceReferenceError, Store, TransitKms, Vault, VaultAuth, VaultCache,
-    VaultReference, VaultToken, WhenFull,
+    VaultReference, VaultToken, Webhook, WebhookEvent, WebhookFormat, WebhookUrl, WebhookUrlError,
+    WhenFull,
 };
 pub use similarity::nearest;
 pub use sources::{EffectiveSetting, Loaded, Sources};

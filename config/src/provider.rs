@@ -11,6 +11,7 @@ mod route;
 mod sdk;
 mod subprotocol;
 mod usage;
+mod verdict;
 
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ use serde::Deserialize;
 
 pub(crate) use self::document::ProviderDocument;
 pub use self::{
-    check::{Check, CheckAnswer, Verification},
+    check::{Check, CheckAnswer, CheckKind, CheckRequest},
     endpoint::{EndpointError, EndpointRule},
     id::{ProviderId, ProviderIdError},
     key::{KeyRules, RefusedKey},
@@ -29,6 +30,7 @@ pub use self::{
     sdk::{DUMMY_KEY, SdkLine},
     subprotocol::{Subprotocol, SubprotocolError},
     usage::{Ending, KeyPath, Sign, Sum, UsageRule, UsageRuleError},
+    verdict::{Cause, Verification},
 };
 use crate::{base_url::BaseUrl, duration, egress_proxy::EgressProxy};
 
@@ -62,7 +64,7 @@ pub struct Provider {
     pub usage: Vec<UsageRule>,
     /// The form of its keys, and the permissions that they need.
     pub key: KeyRules,
-    /// The cheapest request that checks a key.
+    /// The cheapest requests that check a key.
     pub check: Check,
     /// How to send one text to a model, for previews; `None` if there is no way.
     pub prompt: Option<PromptRule>,
@@ -138,6 +140,10 @@ pub struct Links {
     pub docs: String,
     /// The page on which keys are created.
     pub console: String,
+    /// The page on which bills are paid and limits are set, if it has an address of its own.
+    pub billing: Option<String>,
+    /// The page that reports outages.
+    pub status: Option<String>,
 }
 
 /// What a provider offers for testing.

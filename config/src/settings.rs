@@ -5,7 +5,9 @@ mod document;
 mod egress;
 mod kms;
 mod proxy;
+mod smoke;
 mod vault;
+mod webhook;
 
 use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf};
 
@@ -20,7 +22,9 @@ pub use self::{
     egress::{Egress, Roots},
     kms::{Kms, LocalKms, MasterKeySource, TransitKms},
     proxy::{AcceptEncoding, Deadlines, EnvironmentPin, Limits, Listener, Proxy},
+    smoke::Smoke,
     vault::{AllowedReferences, ClientCertificate, Vault, VaultAuth, VaultCache, VaultToken},
+    webhook::{Webhook, WebhookEvent, WebhookFormat, WebhookUrl, WebhookUrlError},
 };
 use crate::{address, catalogue::Catalogue, parsed};
 
@@ -48,10 +52,14 @@ pub struct Settings {
     pub runs: Runs,
     /// When a credential counts as expiring.
     pub credentials: CredentialRules,
+    /// Live checks of tagged keys: which, when, and how much they may spend.
+    pub smoke: Smoke,
     /// The built-in providers, merged with `[providers.*]`.
     pub catalogue: Catalogue,
     /// Credentials that are declared in the settings instead of stored.
     pub declared: Vec<DeclaredCredential>,
+    /// The receivers of events; only `keyside serve` sends any.
+    pub webhooks: Vec<Webhook>,
 }
 
 /// The admin listener.

@@ -72,6 +72,15 @@ impl Access {
         Some(token.into())
     }
 
+    /// The principal of a token that is still good, for a session that was opened with it. Counts as
+    /// a use of the token.
+    pub fn principal(&self, id: &ActorId) -> Option<Principal> {
+        let now = self.clock.now();
+        let token = self.token(id).filter(|token| token.is_good(now))?;
+        self.last_used.note(id, now);
+        Some((&token).into())
+    }
+
     /// The tokens that are covered by `within`, oldest first. A limited principal sees only tokens
     /// whose scope is within its own.
     pub fn tokens(&self, within: &Scope) -> Vec<Token> {

@@ -251,8 +251,6 @@ fn document(declared: &DeclaredCredential, now: Timestamp) -> Result<CredentialD
         created_by: ActorId::system(),
         created_at: now,
         last_rotated_at: None,
-        last_verified_at: None,
-        verification: None,
         revoked_at: None,
         revision: 1,
         current: 0,

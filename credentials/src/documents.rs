@@ -6,7 +6,7 @@ mod versions;
 use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::Timestamp;
-use keyside_config::{ProviderId, Verification};
+use keyside_config::ProviderId;
 use keyside_store::{
     Hash,
     chain::{Entry, Write},
@@ -18,8 +18,8 @@ use crate::{
     encoding::base64_bytes,
     keyring::Keyring,
     model::{
-        ActorId, CredentialId, Environment, Fingerprint, Hint, Label, Limits, UsageTag, Warning,
-        WorkspaceId,
+        ActorId, CredentialEvent, CredentialEventKind, CredentialId, Environment, Fingerprint,
+        Hint, Label, Limits, UsageTag, Warning, WorkspaceId,
     },
     sealing::{SealContext, SealError, SealingKey},
     secret::Secret,
@@ -50,8 +50,6 @@ pub(crate) struct CredentialDocument {
     pub(crate) created_by: ActorId,
     pub(crate) created_at: Timestamp,
     pub(crate) last_rotated_at: Option<Timestamp>,
-    pub(crate) last_verified_at: Option<Timestamp>,
-    pub(crate) verification: Option<Verification>,
     pub(crate) revoked_at: Option<Timestamp>,
     pub(crate) revision: u64,
     /// The version in use, or in use when the credential was revoked.
@@ -100,9 +98,9 @@ pub(crate) struct LostDocument {
 pub(crate) struct VersionDocument {
     pub(crate) number: u32,
     pub(crate) created_at: Timestamp,
-    /// When it became current for the first time; `None` while it is staged.
+    /// When it became current for the first time; `None` only before it is.
     pub(crate) promoted_at: Option<Timestamp>,
-    /// Until when it is kept if it is not current: the end of its grace period, or of staging.
+    /// Until when it is kept if it is not current: the end of its grace period.
     pub(crate) until: Option<Timestamp>,
     /// When its sealed bytes were removed.
     pub(crate) destroyed_at: Option<Timestamp>,
@@ -198,8 +196,8 @@ pub(crate) trait Document: Serialize + DeserializeOwned {
 }
 
 impl CredentialDocument {
-    /// Seals a secret and its metadata as the next version of this credential, staged until it is
-    /// promoted.
+    /// Seals a secret and its metadata as the next version of this credential, which is promoted
+    /// in the same commit.
     pub(crate) fn seal(
         &self,
         key: &SealingKey,
@@ -286,6 +284,20 @@ impl CredentialDocument {
     }
 
     /// The seal context of a version's secret.
+    /// An event about this credential.
+    pub(crate) fn event(&self, kind: CredentialEventKind, at: Timestamp) -> CredentialEvent {
+        CredentialEvent {
+            at,
+            workspace: self.workspace.clone(),
+            provider: Some(self.provider.clone()),
+            credential: Some(self.id.clone()),
+            version: Some(self.current),
+            label: Some(self.label.clone()),
+            environment: Some(self.environment),
+            kind,
+        }
+    }
+
     pub(crate) fn secret_context(&self, version: u32) -> SealContext<'_> {
         SealContext::Secret {
             workspace: &self.workspace,

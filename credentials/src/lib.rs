@@ -23,6 +23,7 @@ pub mod kms;
 mod live_check;
 mod locked;
 mod model;
+mod noted;
 pub mod preview;
 pub mod process;
 mod record;
@@ -33,12 +34,13 @@ pub mod runs;
 mod sealing;
 mod secret;
 mod shared_map;
+pub mod smoke;
 mod snapshot;
 pub mod source;
 mod spend;
 
 pub use jiff::Timestamp;
-pub use keyside_config::Verification;
+pub use keyside_config::{Cause, Verification};
 pub use keyside_store::{
     Backend, Hash, PublicKey, StorageError,
     chain::{ChainName, CommitError},
@@ -59,17 +61,18 @@ pub use keyring::{KeyringError, Rewrapped};
 pub use kms::{Kms, KmsError, KmsSource, MasterKey};
 pub use live_check::{Finding, LiveCheck};
 pub use model::{
-    ActorContext, ActorId, Cap, Credential, CredentialEvent, CredentialEventKind, CredentialId,
-    Declared, Environment, Fingerprint, Hint, IdError, Label, Limits, LimitsChange, Listed,
-    LostCredential, Refusal, RejectedCredential, Rejection, RejectionCause, RequestId, Scope,
-    Status, TrafficCounts, TrafficState, Usage, UsageState, UsageTag, Version, VersionState,
+    ActorContext, ActorId, Cap, Credential, CredentialChange, CredentialEvent, CredentialEventKind,
+    CredentialId, Declared, Environment, Fingerprint, Hint, IdError, Label, Limits, LimitsChange,
+    Listed, LostCredential, Refusal, RejectedCredential, Rejection, RejectionCause, RequestId,
+    Scope, Status, TrafficCounts, TrafficState, Usage, UsageState, UsageTag, Version, VersionState,
     Warning, Workspace, WorkspaceId, WorkspaceState, other_providers,
 };
 pub use record::AuditRecord;
 pub use registry::{
-    ChangeError, DamageCounts, Edit, Filter, GRACE_DEFAULT, GRACE_LIMIT, Idempotency, KeyAges, NewCredential, NewSecret,
-    NewWorkspace, OpenError, OpenOptions, Readiness, ReadinessStatus, ReferenceOptions, Registry,
-    Resealed, Revocation, Rollback, Rotation, Saved, WorkspaceEdit,
+    ChangeError, CheckBeforeSave, DamageCounts, Edit, Filter, GRACE_DEFAULT, GRACE_LIMIT,
+    Idempotency, KeyAges, LastCheck, NewCredential, NewSecret, NewWorkspace, OpenError,
+    OpenOptions, Readiness, ReadinessStatus, ReferenceOptions, Registry, Resealed, Revocation,
+    Rollback, Rotation, Saved, WorkspaceEdit,
 };
 pub use request_context::RequestContext;
 pub use resolver::{Budget, CredentialQuery, Grant, Resolver};

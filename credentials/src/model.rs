@@ -3,6 +3,7 @@
 
 mod actor_context;
 mod credential;
+mod event;
 mod ids;
 mod limits;
 mod refusal;
@@ -19,6 +20,7 @@ pub use self::{
         Credential, Declared, Environment, Listed, LostCredential, Status, Version, VersionState,
         Workspace, WorkspaceState,
     },
+    event::{CredentialChange, CredentialEvent, CredentialEventKind},
     ids::{ActorId, CredentialId, IdError, Label, UsageTag, WorkspaceId},
     limits::{Cap, Limits, LimitsChange, Usage, UsageState},
     refusal::Refusal,
@@ -26,7 +28,7 @@ pub use self::{
     request_id::RequestId,
     scope::Scope,
     secret_metadata::{Fingerprint, Hint, other_providers},
-    traffic::{CredentialEvent, CredentialEventKind, RejectedCredential, TrafficCounts},
+    traffic::{RejectedCredential, TrafficCounts},
     warning::Warning,
 };
 pub(crate) use self::{

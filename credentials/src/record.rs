@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize, de::IntoDeserializer};
 use crate::{
     encoding::base64_bytes,
     keyring::Keyring,
-    model::{ActorContext, ActorId, CredentialId, Fingerprint, WorkspaceId},
+    model::{ActorContext, ActorId, CredentialChange, CredentialId, Fingerprint, WorkspaceId},
     sealing::{SealContext, SealingKey},
 };
 
@@ -71,11 +71,7 @@ events! {
     CredentialCreated = "credential_created", Adds;
     /// A new secret replaced the previous one.
     CredentialRotated = "credential_rotated", Adds;
-    /// A new secret was stored; it is used once it has passed its check.
-    RotationStaged = "rotation_staged", Adds;
-    /// A staged secret did not pass its check, or was superseded, and was destroyed.
-    RotationAbandoned = "rotation_abandoned", EndsUse;
-    /// The provider was asked about the secret in use.
+    /// The provider was asked about the secret in use, and its verdict differs from the last one.
     CredentialVerified = "credential_verified", Adds;
     /// An earlier version is in use again.
     CredentialRolledBack = "credential_rolled_back", Adds;
@@ -118,6 +114,20 @@ events! {
 }
 
 impl Event {
+    /// The change that subscribers learn of.
+    pub(crate) fn change(self) -> Option<CredentialChange> {
+        Some(match self {
+            Self::CredentialCreated => CredentialChange::Created,
+            Self::CredentialEdited => CredentialChange::Edited,
+            Self::CredentialRotated => CredentialChange::Rotated,
+            Self::CredentialRolledBack => CredentialChange::RolledBack,
+            Self::CredentialRevoked => CredentialChange::Revoked,
+            Self::CredentialSourceChanged => CredentialChange::SourceChanged,
+            Self::CredentialSourceLost => CredentialChange::SourceLost,
+            _ => return None,
+        })
+    }
+
     /// Parses a stable name.
     pub fn parse(name: &str) -> Option<Self> {
         let name: serde::de::value::StrDeserializer<'_, serde::de::value::Error> =

@@ -2,10 +2,13 @@
 //! Each public operation is in the file of its concern.
 
 mod change;
+mod checks;
 mod damage_count;
 mod duplicates;
 mod erase;
 mod error;
+mod events;
+mod expiry;
 mod export;
 mod follow;
 mod housekeeping;
@@ -32,23 +35,25 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use jiff::Timestamp;
 use keyside_config::{Catalogue, CredentialRules, ProviderId};
 use keyside_store::{Backend, Notes, StorageError, chain::State};
 use tokio::sync::RwLock;
 
 use self::{
-    change::Groups, duplicates::DuplicateIndex, links::Links, references::References,
-    spend::SpendWriter, traffic::RejectionNote,
+    change::Groups, checks::LastChecks, duplicates::DuplicateIndex, expiry::AnnouncedExpiries,
+    links::Links, references::References, spend::SpendWriter, traffic::RejectionNote,
 };
 pub use self::{
+    checks::LastCheck,
     damage_count::DamageCounts,
     error::{ChangeError, OpenError},
     key_age::KeyAges,
     readiness::{Readiness, ReadinessStatus},
     references::ReferenceOptions,
     request::{
-        Edit, Filter, GRACE_DEFAULT, GRACE_LIMIT, Idempotency, NewCredential, NewSecret,
-        NewWorkspace, Revocation, Rollback, Rotation, Saved, WorkspaceEdit,
+        CheckBeforeSave, Edit, Filter, GRACE_DEFAULT, GRACE_LIMIT, Idempotency, NewCredential,
+        NewSecret, NewWorkspace, Revocation, Rollback, Rotation, Saved, WorkspaceEdit,
     },
     reseal::Resealed,
 };
@@ -105,6 +110,8 @@ pub struct Registry {
     rotations: Mutex<HashMap<ProviderId, u64>>,
     notices: Arc<Notices>,
     rejection_note: RejectionNote,
+    checks: LastChecks,
+    announced_expiries: AnnouncedExpiries,
     duplicates: DuplicateIndex,
     declared: OnceLock<Overlaid>,
     references: References,
@@ -133,13 +140,14 @@ impl Registry {
     }
 
     /// Waits until pending writes are on disk or have failed: run records, times of last use,
-    /// rejections in traffic, links, and counts of spend.
+    /// results of checks, rejections in traffic, links, and counts of spend.
     pub async fn flush(&self) {
         if let Err(error) = self.store_spend(Stored::Exact).await {
             tracing::error!(%error, "what was spent today could not be stored");
         }
         self.store_last_used().await;
         self.store_rejections().await;
+        self.store_checks().await;
         self.link(true).await;
         self.runs.flush().await;
     }
@@ -148,6 +156,11 @@ impl Registry {
     /// with other content.
     pub fn epoch(&self) -> u64 {
         self.chains.epoch()
+    }
+
+    /// The current time, by the clock that decides what has expired.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
     }
 
     /// Resolves requests for the data plane.
@@ -174,6 +187,16 @@ impl Registry {
     /// The tokens for the admin API.
     pub fn access(&self) -> &Access {
         &self.access
+    }
+
+    /// The store of notes.
+    pub(crate) fn notes(&self) -> &Arc<dyn Notes> {
+        &self.notes
+    }
+
+    /// All credentials in memory. The same `Arc` as before if none has changed.
+    pub(crate) fn current(&self) -> Arc<Snapshot> {
+        Arc::clone(&self.all().load())
     }
 
     /// Runs a change in its own task, so that it completes even if the caller disconnects.

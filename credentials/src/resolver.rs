@@ -223,7 +223,7 @@ impl Grant {
         })
     }
 
-    /// Opens the credential's other secrets: staged versions and those in grace, which the provider
+    /// Opens the credential's other secrets: the versions in grace, which the provider
     /// may still know and echo. Once per response; about a microsecond each. `now` is called only
     /// if there are any. Versions that have ended are skipped; one that cannot be opened is logged.
     pub fn open_others(&self, now: impl FnOnce() -> Timestamp) -> Vec<Secret> {
@@ -241,13 +241,13 @@ impl Grant {
     /// Notes that the provider accepted a request with this secret. Once per response; one atomic
     /// load, unless the provider rejected the credential before.
     pub fn accepted(&self) {
-        traffic::accepted(&self.0);
+        traffic::accepted(&self.entry);
     }
 
     /// Notes that the provider rejected this secret, which is not a refusal of one request but of
     /// the credential. Once per response.
     pub fn rejected(&self, cause: RejectionCause) {
-        traffic::rejected(&self.0, cause);
+        traffic::rejected(&self.entry, cause);
     }
 
     /// Completes once responses on this credential must be cut off; otherwise never. Waiting takes

@@ -442,7 +442,7 @@ impl CredentialEntry {
     }
 }
 
-/// Versions other than `used` that still have sealed bytes: staged or in grace.
+/// Versions other than `used` that still have sealed bytes: those in grace.
 fn others(
     document: &CredentialDocument,
     used: u32,

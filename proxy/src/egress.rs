@@ -155,7 +155,7 @@ impl Egress {
         let others = catalogue.iter().map(|provider| {
             let choice = self.choice(provider);
             let exception = match &provider.upstream {
-                Upstream::Fixed(base) => choice.exception(provider, base),
+                Upstream::Fixed(base) => choice.exception(base, provider.allow_private),
                 Upstream::PerCredential(_) => None,
             };
             EffectiveEgress {
@@ -170,14 +170,12 @@ impl Egress {
 
     /// The route to one host of a provider.
     pub(crate) fn route(&self, provider: &Provider, base: &BaseUrl) -> EgressRoute {
-        let choice = self.choice(provider);
-        match &choice.proxy {
-            Some(proxy) if choice.exception(provider, base).is_none() => {
-                EgressRoute::Proxied(proxy.clone())
-            }
-            _ if provider.allow_private => EgressRoute::Direct(AddressPolicy::Private),
-            _ => EgressRoute::Direct(AddressPolicy::Public),
-        }
+        self.choice(provider).route(base, provider.allow_private)
+    }
+
+    /// The route to a host that is no provider's, such as the receiver of a webhook.
+    pub(crate) fn default_route(&self, base: &BaseUrl, allow_private: bool) -> EgressRoute {
+        self.default.route(base, allow_private)
     }
 
     /// TLS settings for direct connections, and for connections to an `https://` proxy itself.
@@ -256,13 +254,23 @@ impl RouteChoice {
         }
     }
 
+    fn route(&self, base: &BaseUrl, allow_private: bool) -> EgressRoute {
+        match &self.proxy {
+            Some(proxy) if self.exception(base, allow_private).is_none() => {
+                EgressRoute::Proxied(proxy.clone())
+            }
+            _ if allow_private => EgressRoute::Direct(AddressPolicy::Private),
+            _ => EgressRoute::Direct(AddressPolicy::Public),
+        }
+    }
+
     /// Why a host is reached directly despite the proxy.
-    fn exception(&self, provider: &Provider, base: &BaseUrl) -> Option<&'static str> {
+    fn exception(&self, base: &BaseUrl, allow_private: bool) -> Option<&'static str> {
         self.proxy.as_ref()?;
         let rules = [
             (base.is_loopback(), "loopback"),
             (base.scheme == Scheme::Http, "http://"),
-            (provider.allow_private, "allow_private"),
+            (allow_private, "allow_private"),
             // Checked after resolution only, so Keyside must resolve it itself.
             (base.is_nonstandard_ip(), "an address in an unusual form"),
         ];

@@ -420,12 +420,12 @@ impl Gateway {
                 match offer.is_some_and(|offer| offer.allows(agreed)) {
                     true => Ok(answer),
                     false => Err(Failure {
-                        refusal: Refusal::UpstreamUnreachable(Sent::Perhaps),
                         cause: Some(
                             "the upstream accepted a WebSocket extension or subprotocol that it \
                              was not offered"
                                 .into(),
                         ),
+                        ..Refusal::UpstreamUnreachable(Sent::Perhaps).into()
                     }),
                 }
             }

@@ -16,8 +16,8 @@ use std::{
 };
 
 use async_trait::async_trait;
-use keyside_config::{ListenAddress, Listener};
-use keyside_credentials::{LiveCheck, preview::Preview};
+use keyside_config::{CheckKind, ListenAddress, Listener};
+use keyside_credentials::{LiveCheck, preview::Preview, runs::RunKind};
 use pingora_core::{
     listeners::{L4BufferSettings, ListenerConfig},
     server::{ListenFds, ShutdownWatch},
@@ -45,6 +45,12 @@ pub struct Bound {
     /// Verifies keys with their providers, over the same path as requests. Belongs to a single
     /// runtime.
     pub live_check: Arc<dyn LiveCheck>,
+    /// The same with a minimal prompt, which costs a few tokens.
+    pub prompt_check: Arc<dyn LiveCheck>,
+    /// As [`Self::live_check`], for smoke runs.
+    pub smoke_check: Arc<dyn LiveCheck>,
+    /// As [`Self::prompt_check`], for smoke runs.
+    pub smoke_prompt_check: Arc<dyn LiveCheck>,
     /// Sends prompts of people through all steps of a request. Belongs to a single runtime.
     pub preview: Arc<dyn Preview>,
 }
@@ -96,14 +102,18 @@ pub fn bind(dependencies: &Dependencies) -> Result<Bound, BindError> {
     let shared = SharedResources::new(catalogue, proxy, &dependencies.egress, requests.clone());
     let destinations =
         || Destinations::new(catalogue, &proxy.deadlines, &dependencies.metrics, &shared);
+    let checked = Arc::new(destinations());
+    let probe = |check, kind| {
+        let (runs, clock) = (dependencies.runs.clone(), dependencies.clock.clone());
+        Arc::new(Probe::new(checked.clone(), runs, clock, (check, kind)))
+    };
     let mut bound = Bound {
         addresses: Vec::new(),
         services: Vec::new(),
-        live_check: Arc::new(Probe::new(
-            destinations(),
-            dependencies.runs.clone(),
-            dependencies.clock.clone(),
-        )),
+        live_check: probe(CheckKind::Request, RunKind::Check),
+        prompt_check: probe(CheckKind::Prompt, RunKind::Check),
+        smoke_check: probe(CheckKind::Request, RunKind::Smoke),
+        smoke_prompt_check: probe(CheckKind::Prompt, RunKind::Smoke),
         preview: Arc::new(InProcessPreview::new(
             Gateway::new(
                 dependencies,

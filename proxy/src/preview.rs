@@ -295,7 +295,7 @@ impl Answer {
                 self.provider.name
             ),
             remediation: match &self.links {
-                Some(links) => AdminPage::Start.url(links, None, None),
+                Some(links) => AdminPage::Guide.url(links, None, None),
                 None => own_pages(&self.provider),
             },
         })

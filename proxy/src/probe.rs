@@ -1,29 +1,30 @@
-//! Verifies a key with its provider, using the request that the catalogue lists as cheapest.
+//! Verifies a key with its provider, using the cheapest request or the prompt of the catalogue.
 //!
 //! The request takes the same path as any other: injected by the same code, sent to the configured
 //! destination, redirects not followed. Nobody receives its response, so nothing is relayed. Its run
-//! record is of the kind `check`.
+//! record says what it was for. The result has nothing of what the provider wrote.
 
 use std::{
     sync::{Arc, atomic::AtomicBool},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{HeaderValue, Request, header};
 use http_body_util::BodyExt;
-use keyside_config::{AcceptEncoding, Check};
+use keyside_config::{AcceptEncoding, CheckKind, CheckRequest, Route};
 use keyside_credentials::{
     Clock, Finding, Grant, LiveCheck, RequestId, Secret, Timestamp,
     runs::{Run, RunKind, Runs, Tokens},
 };
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use zeroize::Zeroizing;
 
 use crate::{
     destination::{Destination, Destinations},
     inject::Outbound,
+    meter::Meter,
     metrics::Outcome,
     refusal::{Refusal, Sent, Wait},
     request_body::RequestBody,
@@ -31,11 +32,14 @@ use crate::{
     upstream::{Failure, LeasedResponse},
 };
 
-/// Sends live checks. Its connections live on the runtime that calls it.
+/// Sends live checks of one kind. Its connections live on the runtime that calls it.
 pub(crate) struct Probe {
-    destinations: Destinations,
+    destinations: Arc<Destinations>,
     runs: Runs,
     clock: Arc<dyn Clock>,
+    check: CheckKind,
+    /// The kind of its run records.
+    kind: RunKind,
 }
 
 #[async_trait]
@@ -52,38 +56,51 @@ impl LiveCheck for Probe {
                 cause = failure.cause.as_deref(),
                 "a live check got no response"
             );
-            Finding::UNANSWERED
+            Finding::because(failure.unreachable, None)
         });
-        self.record(grant, finding.status, at, started.elapsed());
-        finding
+        let latency = started.elapsed();
+        self.record(grant, &finding, at, latency);
+        Finding {
+            latency: Some(latency),
+            ..finding
+        }
     }
 }
 
 impl Probe {
-    pub(crate) fn new(destinations: Destinations, runs: Runs, clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn new(
+        destinations: Arc<Destinations>,
+        runs: Runs,
+        clock: Arc<dyn Clock>,
+        (check, kind): (CheckKind, RunKind),
+    ) -> Self {
         Self {
             destinations,
             runs,
             clock,
+            check,
+            kind,
         }
     }
 
-    /// Writes the run record of a check. `status` is the provider's; `None` without a response.
-    fn record(&self, grant: &Grant, status: Option<u16>, at: Timestamp, latency: Duration) {
-        let outcome = status.map_or(Outcome::Unanswered, Outcome::of_status);
+    /// Writes the run record of a check.
+    fn record(&self, grant: &Grant, finding: &Finding, at: Timestamp, latency: Duration) {
+        let outcome = finding
+            .status
+            .map_or(Outcome::Unanswered, Outcome::of_status);
         self.runs.record(Run {
             at,
             request_id: RequestId::next().as_str().into(),
-            kind: RunKind::Check,
+            kind: self.kind,
             workspace: grant.workspace().clone(),
             provider: Some(grant.provider().clone()),
             used: Some(grant.used()),
-            status: status.unwrap_or(0),
+            status: finding.status.unwrap_or(0),
             outcome: outcome.as_str(),
             refused: None,
             latency_us: micros(latency),
             first_byte_us: None,
-            tokens: Tokens::default(),
+            tokens: finding.tokens.unwrap_or_default(),
             run_id: None,
             tag: None,
         });
@@ -94,33 +111,49 @@ impl Probe {
         let destination = destination.ok_or(Refusal::ProviderUnknown)?;
         let upstream = destination.upstream(grant.endpoint())?;
         let check = &destination.provider.check;
+        let (asked, kind) = check.choose(self.check);
+        let route = route(destination, asked);
         let request = request(
             destination,
+            (asked, route),
             upstream.prefix(),
             &grant.open().map_err(Refusal::from)?,
         )?;
         let sent = AtomicBool::new(false);
         let answer = upstream.forward(request, grant, false, &sent).await?;
-        let status = answer.response.status().as_u16();
-        let body = match check.needs_body(status) {
-            true => body_prefix(answer).await?,
-            false => Zeroizing::default(),
+        let status = answer.response.status();
+        let metered =
+            status.is_success() && route.is_some_and(|route| route.meters(&asked.method, false));
+        let (body, tokens) = match metered || check.needs_body(status.as_u16()) {
+            true => read(destination, answer, metered).await,
+            false => (Zeroizing::default(), None),
         };
+        let status = status.as_u16();
+        let cause = check.cause(kind, status, &body);
         Ok(Finding {
-            verification: check.read(status, &body),
-            status: Some(status),
+            cause,
+            tokens,
+            ..Finding::of_verdict(cause.into(), Some(status))
         })
     }
 }
 
+/// The route that allows a check's request, unless only Keyside may send it.
+fn route<'a>(destination: &'a Destination, asked: &CheckRequest) -> Option<&'a Route> {
+    destination.provider.route(&asked.method, path_of(asked))
+}
+
+fn path_of(asked: &CheckRequest) -> &str {
+    asked.path.split('?').next().unwrap_or_default()
+}
+
 fn request(
     destination: &Destination,
+    (asked, route): (&CheckRequest, Option<&Route>),
     prefix: &str,
     secret: &Secret,
 ) -> Result<Request<RequestBody>, Refusal> {
-    let Check {
-        method, path, body, ..
-    } = &destination.provider.check;
+    let CheckRequest { method, path, body } = asked;
     let mut request = Request::new(());
     *request.method_mut() = method.clone();
     *request.uri_mut() = path
@@ -132,10 +165,9 @@ fn request(
     if body.is_some() {
         headers.insert(header::CONTENT_TYPE, JSON);
     }
-    let asked = path.split('?').next().unwrap_or_default();
     // If the route has a path prefix of its own at the upstream, the check needs it too.
-    let route = destination.provider.route(method, asked);
-    let rest = route.map_or_else(|| asked.to_owned(), |route| route.upstream_path(asked));
+    let path = path_of(asked);
+    let rest = route.map_or_else(|| path.to_owned(), |route| route.upstream_path(path));
     let outbound = Outbound {
         destination,
         prefix,
@@ -149,20 +181,31 @@ fn request(
     Ok(Request::from_parts(head, RequestBody::from_bytes(body)))
 }
 
-/// The first bytes of a response. They may contain the key if the provider echoes it, hence
-/// `Zeroizing`.
-async fn body_prefix(answer: LeasedResponse) -> Result<Zeroizing<Vec<u8>>, Refusal> {
-    let mut body = answer.response.into_body();
+/// The first bytes of a response, and the tokens that it reports if it is metered. A body that
+/// breaks off is judged by what arrived. The bytes may contain the key if the provider echoes it,
+/// hence `Zeroizing`.
+async fn read(
+    destination: &Destination,
+    answer: LeasedResponse,
+    metered: bool,
+) -> (Zeroizing<Vec<u8>>, Option<Tokens>) {
+    let (head, mut body) = answer.response.into_parts();
+    let mut meter = Meter::answer(destination.usage.clone(), &head.headers);
     let mut body_prefix = Zeroizing::new(Vec::with_capacity(MAX_BODY));
-    while body_prefix.len() < MAX_BODY
-        && let Some(frame) = body.frame().await
+    let mut length = 0;
+    let limit = if metered { MAX_METERED } else { MAX_BODY };
+    while length < limit
+        && let Some(Ok(frame)) = body.frame().await
     {
-        let frame = frame.map_err(|_| Refusal::UpstreamUnreachable(Sent::Perhaps))?;
         let data = frame.data_ref().map_or(&[][..], |data| data);
         let room = MAX_BODY - body_prefix.len();
         body_prefix.extend_from_slice(&data[..data.len().min(room)]);
+        if metered {
+            meter.push(data);
+        }
+        length += data.len();
     }
-    Ok(body_prefix)
+    (body_prefix, metered.then(|| meter.tokens()))
 }
 
 const USER_AGENT: HeaderValue =
@@ -172,3 +215,6 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const CHECK_TIMEOUT: Duration = Duration::from_secs(20);
 /// Bytes; the reason of an error is near the beginning of its body.
 const MAX_BODY: usize = 16 << 10;
+/// Bytes; the counts of a capped prompt are at the end of its response, which may have the results
+/// of a search.
+const MAX_METERED: usize = 1 << 20;

@@ -7,6 +7,7 @@ mod address;
 mod contradiction;
 mod dial;
 mod egress_proxy;
+mod outbound;
 mod pool;
 mod reachability;
 mod resend;
@@ -32,13 +33,16 @@ use http::{
     uri::{self, Authority, PathAndQuery, Scheme},
 };
 use hyper::{body::Incoming, client::conn::TrySendError};
-use keyside_config::BaseUrl;
+use keyside_config::{BaseUrl, Cause};
 use keyside_credentials::{Grant, WorkspaceId};
+pub use outbound::OutboundError;
+pub(crate) use outbound::{expect_allowed, post};
 pub(crate) use pool::{AllPools, Lease};
 use pool::{Connection, Pool, Pools, idle_lifetime};
 pub(crate) use reachability::check_reachable;
 pub use reachability::{Reachable, Unreachable};
 use resend::{ResendCandidate, ResendState};
+use tcp::TcpError;
 use tokio::time::timeout;
 
 use crate::{
@@ -110,13 +114,22 @@ pub(crate) struct Failure {
     /// The error and its sources. It contains addresses and names from certificates, never a
     /// header.
     pub(crate) cause: Option<String>,
+    /// Where on the way to the provider it failed, for live checks.
+    pub(crate) unreachable: Cause,
 }
 
 impl From<Refusal> for Failure {
     fn from(refusal: Refusal) -> Self {
+        let unreachable = match refusal {
+            Refusal::UpstreamUnreachable(_) => Cause::ConnectionFailed,
+            Refusal::UpstreamTls => Cause::TlsFailed,
+            Refusal::UpstreamTimeout(_) => Cause::TimedOut,
+            _ => Cause::NotSent,
+        };
         Self {
             refusal,
             cause: None,
+            unreachable,
         }
     }
 }
@@ -394,8 +407,27 @@ fn diagnose(error: &SendError) -> Failure {
         }
     };
     Failure {
-        refusal,
         cause: Some(error_chain(error)),
+        unreachable: unreachable(error).unwrap_or(Failure::from(refusal).unreachable),
+        refusal,
+    }
+}
+
+/// Where the way to the provider ended, if the error is more precise than the refusal.
+fn unreachable(error: &SendError) -> Option<Cause> {
+    let SendError::Connect(error) = error else {
+        return None;
+    };
+    match error {
+        ConnectError::Tcp(TcpError::Connect { .. }) | ConnectError::Http(_) => {
+            Some(Cause::ConnectionFailed)
+        }
+        ConnectError::Tcp(_) => Some(Cause::DnsFailed),
+        ConnectError::Tls(_) | ConnectError::ProxyTls { .. } | ConnectError::Name(_) => {
+            Some(Cause::TlsFailed)
+        }
+        ConnectError::Proxy { .. } | ConnectError::ProxyTimeout(_) => Some(Cause::ProxyFailed),
+        ConnectError::Timeout(_) => Some(Cause::TimedOut),
     }
 }
 

@@ -5,7 +5,7 @@ mod view;
 
 use clap::{Args, Subcommand};
 use hyper::Method;
-use keyside_admin::wire::{NewCredential, SecretRef};
+use keyside_admin::wire::{CheckMode, NewCredential, SecretRef};
 use keyside_config::{ProviderId, Sources, VaultReference};
 use keyside_credentials::{
     CredentialId, Environment, Label, Status, Timestamp, UsageTag, WorkspaceId,
@@ -13,7 +13,7 @@ use keyside_credentials::{
 use serde_json::Value;
 
 use self::{
-    change::{Edit, RollBack, Rotate},
+    change::{Edit, RollBack, Rotate, Verify},
     view::Credential,
 };
 use super::{
@@ -46,8 +46,8 @@ pub(crate) enum Key {
     RollBack(RollBack),
     /// Read a key that stays in Vault now instead of at the next poll
     Refresh(KeyArguments),
-    /// Ask the provider whether it accepts a key, and record the result
-    Verify(KeyArguments),
+    /// Ask the provider whether it accepts a key
+    Verify(Verify),
     /// Change a key's label, usage tag, expiry or limits, or make it the default
     Edit(Edit),
     /// Revoke a key immediately and permanently
@@ -83,6 +83,8 @@ pub(crate) struct Add {
     /// Make it the default of its workspace, provider and environment; the first one always is
     #[arg(long)]
     default: bool,
+    #[command(flatten)]
+    check: CheckArguments,
     #[command(flatten)]
     secret: SecretInput,
     /// Leave the key in Vault and follow it there: the path, beginning with the mount, and the
@@ -120,6 +122,18 @@ pub(crate) struct List {
     admin: Admin,
 }
 
+/// Whether the provider is asked before a secret is stored.
+#[derive(Args)]
+struct CheckArguments {
+    /// Ask the provider first: `required` stores the secret only if the provider accepts it, `try`
+    /// warns if it does not
+    #[arg(long, value_name = "WHEN", default_value = "try", value_parser = choice::<CheckMode>(CHECK_MODES))]
+    check: CheckMode,
+    /// Let that check be a minimal prompt, which costs a few tokens
+    #[arg(long)]
+    prompt: bool,
+}
+
 /// The arguments of a command on one key.
 #[derive(Args)]
 pub(crate) struct KeyArguments {
@@ -154,7 +168,7 @@ pub(crate) async fn run(key: Key, sources: &Sources, output: &Output) -> Result<
         Key::Rotate(rotate) => rotate.run(sources, output).await,
         Key::RollBack(back) => back.run(sources, output).await,
         Key::Refresh(one) => change::refresh(&one, sources, output).await,
-        Key::Verify(one) => change::verify(&one, sources, output).await,
+        Key::Verify(verify) => verify.run(sources, output).await,
         Key::Edit(edit) => edit.run(sources, output).await,
         Key::Revoke(revoke) => revoke.run(sources, output).await,
     }
@@ -206,7 +220,8 @@ impl Add {
         let lines = known.map(|known| sdk_lines::of(&known, sources, workspace));
         let lines = lines.unwrap_or_default();
         let summary = credential.summary("Stored");
-        output.print(&added, |_| format!("{summary}\n{lines}"))
+        let cost = credential.cost_of_prompt(self.check.prompt);
+        output.print(&added, |_| format!("{summary}\n{cost}{lines}"))
     }
 
     /// Checks everything but the secret, so that nobody pastes one in vain. Returns the provider,
@@ -259,6 +274,8 @@ impl Add {
             endpoint: self.endpoint.clone(),
             limits: self.limits.limits(),
             default: Some(self.default),
+            check: Some(self.check.check),
+            prompt: Some(self.check.prompt),
         }
     }
 }
@@ -332,3 +349,5 @@ fn path(id: &CredentialId) -> String {
 }
 
 const ENVIRONMENTS: [&str; 2] = ["live", "sandbox"];
+
+const CHECK_MODES: [&str; 3] = ["required", "try", "skip"];

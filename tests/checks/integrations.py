@@ -5,6 +5,7 @@ Without an argument: exit code 1 if the page differs from the files. With `--wri
 page.
 """
 
+import json
 import pathlib
 import sys
 import tomllib
@@ -93,7 +94,12 @@ def group(heading, routes):
 
 def links(provider):
     found = provider["links"]
-    named = [(found.get("console"), "Create keys"), (found.get("docs"), "API documentation")]
+    named = [
+        (found.get("console"), "Create keys"),
+        (found.get("billing"), "Billing"),
+        (found.get("docs"), "API documentation"),
+        (found.get("status"), "Status"),
+    ]
     shown = [f"[{text}]({url})" for url, text in named if url]
     return [" · ".join(shown), ""] if shown else []
 
@@ -117,6 +123,9 @@ def facts(id, provider):
         yield f"- **For testing**: {sandbox['note']}"
     note = f". {check['note']}" if check.get("note") else ""
     yield f"- **Cheapest live check**: `{check['request']}`{note}"
+    if "prompt" in check:
+        model = json.loads(check["prompt"]["body"]).get("model")
+        yield f"- **Prompt of a live check**: `{check['prompt']['request']}`" + (f" with `{model}`" if model else "")
     yield f"- **Errors**, and Keyside's refusals, have {SHAPES[provider['error']]} shape"
     for line in provider.get("sdk", ()):
         keys = " and ".join(f"`{key}`" for key in line["key_variables"])

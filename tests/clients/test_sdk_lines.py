@@ -134,7 +134,7 @@ class Stage:
 
     def _printed(self, provider: str) -> dict[str, Printed]:
         """The lines of `key add`, by the name of the SDK."""
-        arguments = ("--config", "person.toml", "key", "add", "-w", WORKSPACE, "-p", provider, "--stdin")
+        arguments = ("--config", "person.toml", "key", "add", "-w", WORKSPACE, "-p", provider, "--stdin", "--check", "skip")
         endpoint = CATALOGUE[provider].get("endpoint")
         arguments += ("--endpoint", endpoint["example"]) if endpoint else ()
         said = self.keyside.command(*arguments, given=self.keys[provider])

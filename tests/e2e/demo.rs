@@ -42,6 +42,20 @@ fn the_printed_line_for_the_admin_api_shows_the_key_and_not_its_secret() {
 }
 
 #[test]
+fn the_printed_link_leads_to_the_admin_page() {
+    let demo = Demo::start(any_ports(Keyside::builder()));
+    let link = demo.line("http", "/link#");
+    let answer = sh(&format!("curl -sS -w '%{{http_code}}' '{link}'"));
+    assert!(answer.stdout.ends_with("200"), "{answer:#?}");
+    let (page, code) = link.split_once('#').expect("a code");
+    let opened = sh(&format!(
+        "curl -sS -o /dev/null -w '%{{http_code}} %{{redirect_url}}' '{page}' --data-urlencode 'code={code}'"
+    ));
+    assert!(opened.stdout.starts_with("303 http"), "{opened:#?}");
+    assert!(opened.stdout.contains("/s/"), "{opened:#?}");
+}
+
+#[test]
 fn the_printed_variables_work_for_each_sdk() {
     let demo = Demo::start(any_ports(Keyside::builder()));
     let openai = demo.line("export", "OPENAI_BASE_URL=");

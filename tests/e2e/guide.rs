@@ -1,4 +1,4 @@
-//! The links in refusals lead to a page that explains the remedy, with existing commands.
+//! The links in refusals lead to pages: to sign-in and on, or to the guide with existing commands.
 
 use crate::harness::{Ask, Keyside, Message, Wire};
 
@@ -70,7 +70,7 @@ fn the_link_of_a_refusal_leads_to_the_page() {
 #[test]
 fn the_page_has_what_to_do_for_the_refusals_that_a_newcomer_meets() {
     let keyside = Keyside::builder().start();
-    let page = followed(&keyside, "/");
+    let page = followed(&keyside, "/guide");
     for code in [
         "credential_missing",
         "workspace_missing",
@@ -90,7 +90,7 @@ fn the_page_has_what_to_do_for_the_refusals_that_a_newcomer_meets() {
 #[test]
 fn each_command_of_the_page_exists() {
     let keyside = Keyside::builder().start();
-    let page = followed(&keyside, "/").text();
+    let page = followed(&keyside, "/guide").text();
     let commands: Vec<_> = page
         .split("<pre><code>keyside ")
         .skip(1)

@@ -8,6 +8,7 @@
 mod harness;
 
 mod addresses;
+mod admin_page;
 mod administration;
 mod backup;
 mod base_urls;
@@ -70,6 +71,7 @@ mod retry_advice;
 mod revocation;
 mod rotation;
 mod slowness;
+mod smoke;
 mod smuggling;
 mod spend_limits;
 mod startup;
@@ -79,4 +81,5 @@ mod tls;
 mod traffic_health;
 mod upstream_limits;
 mod verification;
+mod webhooks;
 mod websocket;

@@ -143,4 +143,13 @@ fn log_lines_are_short_and_coloured_unless_no_color_is_set() {
     }
 }
 
+#[test]
+fn the_first_start_on_a_terminal_prints_a_link_to_the_admin_page() {
+    let mut terminal = Keyside::builder().terminal(&["serve"]);
+    let shown = terminal.until("/link#");
+    assert!(shown.contains("keyside link"), "{shown}");
+    let (before, _) = shown.split_once("/link#").expect("a link");
+    assert!(before.contains("http://127.0.0.1:"), "{shown}");
+}
+
 const PROMPT: &str = "Secret (not shown): ";

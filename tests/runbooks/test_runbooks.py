@@ -117,6 +117,12 @@ def the_commands_about_the_store_say_that_a_sound_one_is_ready(reader: Reader):
     assert "ready" in said
 
 
+def the_commands_about_webhooks_show_what_was_to_be_told(reader: Reader):
+    reader.add()
+    (said,) = reader.follow("A webhook that is not delivered")
+    assert "credential_created" in said
+
+
 def the_commands_about_declared_keys_say_that_all_is_ready(reader: Reader):
     reader.add()
     (said,) = reader.follow("An old copy of the keys")
@@ -136,5 +142,5 @@ def the_documented_labels_are_those_that_the_binary_exposes(reader: Reader):
             exposed.setdefault(name, set()).update(set(labels) - {"le"})
     assert exposed == {name: labels for name, labels in documented.items() if name in exposed}
     absent = documented.keys() - exposed.keys()
-    # They need Vault, or a workspace with a limit.
-    assert all("declared" in name or "vault" in name or "workspace_limit" in name for name in absent), absent
+    # They need Vault, a webhook, or a workspace with a limit.
+    assert all("declared" in name or "vault" in name or "webhook" in name or "workspace_limit" in name for name in absent), absent

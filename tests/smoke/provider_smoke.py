@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Checks one provider live through a Keyside on throwaway data: its key (`keyside smoke`), then a short prompt (`/api/preview`).
+"""Checks one provider live with a short prompt, by `keyside smoke` of a Keyside on throwaway data.
 
     PROVIDER_SMOKE_KEY=… tests/smoke/provider_smoke.py openai
 
-Prints what failed and what to do, adds tables to the job's summary (GITHUB_STEP_SUMMARY), and writes `result.json` and `keyside.log`
+Prints what failed and what to do, adds a table to the job's summary (GITHUB_STEP_SUMMARY), and writes `result.json` and `keyside.log`
 to PROVIDER_SMOKE_OUTPUT. README.md lists the variables. Exit code 0 if everything passed or no key is there and none is expected,
 1 on failure.
 """
@@ -21,15 +21,7 @@ import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 WORKSPACE, LABEL, TAG = "ci", "ci", "ci-smoke"
-PROMPT = "Reply with the word OK."
 START_SECONDS = 60
-#: What to do about a key that the provider rejects in traffic, by the cause that Keyside names.
-REMEDIES = {
-    "no_funds": "Add funds or a plan in the provider's console.",
-    "quota": "Raise the spending limit in the provider's console, or wait for its next period.",
-    "wrong_key": "Create a new key in the provider's console and replace the CI secret.",
-    "revoked": "Ask the provider why the account is closed, or use another account's key.",
-}
 SETTINGS = """\
 [proxy]
 listen = ["127.0.0.1:0"]
@@ -96,7 +88,8 @@ class Keyside:
     def __init__(self, folder, provider):
         self.folder = folder
         self.binary = pathlib.Path(os.environ.get("KEYSIDE_BIN", ROOT / "target/debug/keyside")).absolute()
-        settings = SETTINGS + f'environment = "{setting("ENVIRONMENT", "sandbox")}"\n'
+        prompt = setting("PROMPT", "true").lower()
+        settings = SETTINGS + f'environment = "{setting("ENVIRONMENT", "sandbox")}"\nprompt = {prompt}\n'
         if url := setting("ENDPOINT"):
             settings += f"[providers.{provider}]\nbase_url = {json.dumps(url.rstrip('/'))}\n"
         (folder / "keyside.toml").write_text(settings, encoding="utf-8")
@@ -106,7 +99,9 @@ class Keyside:
         self.process = subprocess.Popen(
             [self.binary, "serve", "--config", "keyside.toml"],
             cwd=folder, env=self.environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+            bufsize=0,  # so that nothing of the log is left behind when `cat` takes over
         )
+        self.copying = None
         self.admin = f"http://{self._address()}"
         self.token = (folder / "data/admin-token").read_text(encoding="utf-8").strip()
 
@@ -119,14 +114,11 @@ class Keyside:
             except (ValueError, KeyError, TypeError):
                 continue
             if fields.get("message") == "ready":
-                subprocess.Popen(["cat"], stdin=self.process.stderr, stdout=self._flushed())
+                self.log.flush()
+                self.copying = subprocess.Popen(["cat"], stdin=self.process.stderr, stdout=self.log)
                 return fields["admin"]
         self.log.flush()
         raise Broken("keyside serve did not start: " + (self.folder / "keyside.log").read_text(errors="replace")[-2000:])
-
-    def _flushed(self):
-        self.log.flush()
-        return self.log
 
     def run(self, *arguments, given=None):
         return subprocess.run(
@@ -150,6 +142,7 @@ class Keyside:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+        self.copying.wait()
         self.log.close()
 
 
@@ -165,11 +158,12 @@ def ask(url, token, body=None, *handlers):
 
 
 def check(keyside, provider, key):
-    """Adds the key and checks it; prints annotations and the table of `keyside smoke`."""
+    """Adds the key and checks it; `keyside smoke` prints annotations and adds its table to the job's summary."""
     keyside.must("workspace", "add", WORKSPACE)
     environment = "live" if setting("ENVIRONMENT") == "live" else "sandbox"
     keyside.must(
-        "key", "add", "-w", WORKSPACE, "-p", provider, "-l", LABEL, "-e", environment, "--usage-tag", TAG, "--stdin", given=key
+        "key", "add", "-w", WORKSPACE, "-p", provider, "-l", LABEL, "-e", environment, "--usage-tag", TAG, "--check", "skip",
+        "--stdin", given=key
     )
     done = keyside.run("smoke", "--format", "github", "-p", provider)
     print(done.stdout, end="", flush=True)
@@ -179,52 +173,25 @@ def check(keyside, provider, key):
     return shown["items"][0]
 
 
-def prompt(keyside, provider, model, credential):
-    """A short prompt with the key: its row for the table."""
-    body = {"workspaceId": WORKSPACE, "provider": provider, "model": model, "prompt": PROMPT, "label": LABEL}
-    status, answer = keyside.ask("/api/preview", body)
-    if status == 200:
-        tokens = answer["tokens"]
-        known = [tokens[name] for name in ("input", "output") if tokens[name] is not None]
-        row = {"status": 200, "latencyMs": round(answer["latencyMs"]), "tokens": sum(known) if known else None, "remedy": None}
-        limit = int(setting("SLOW_MS", "30000"))
-        slow = row["latencyMs"] > limit
-        text = f"slow: answered after {row['latencyMs']} ms, and the limit is {limit} ms" if slow else "answered"
-        remedy = "Look at the provider's status page; raise PROVIDER_SMOKE_SLOW_MS if this is normal for the model." if slow else None
-        return {**row, "passed": not slow, "cause": "slow" if slow else None, "detail": text, "remedy": remedy}
-    _, shown = keyside.ask(f"/api/integrations/credentials/{credential}")
-    cause = (shown.get("traffic") or {}).get("cause")
-    _, runs = keyside.ask(f"/api/runs?credentialId={credential}&kind=preview")
-    latest = next(iter(runs.get("items", [])), {})
-    return {
-        "status": latest.get("status") or None, "latencyMs": None, "tokens": None, "passed": False, "cause": cause,
-        "detail": f"{cause}: {answer['detail']}" if cause else answer["detail"],
-        "remedy": REMEDIES.get(cause) or answer.get("remedy"),
-    }
+def slowness(provider, item):
+    """Whether a check that passed took too long; says so."""
+    limit = int(setting("SLOW_MS", "30000"))
+    slow = item["outcome"] == "passed" and item["latencyMs"] is not None and item["latencyMs"] > limit
+    if slow:
+        text = (
+            f"slow: {provider} answered after {item['latencyMs']} ms, and the limit is {limit} ms. Look at its status page; raise "
+            "PROVIDER_SMOKE_SLOW_MS if this is normal."
+        )
+        annotate("error", f"Smoke check: {provider}", text)
+        summarize(f"\n\u274c {text}\n")
+    return slow
 
 
-def table(provider, model, row):
-    cell = lambda value, unit="": "-" if value is None else f"{value}{unit}"
-    mark = "\u2705" if row["passed"] else "\u274c"
-    text = " ".join(filter(None, [f"{row['detail'].rstrip('.')}.", row["remedy"]])).replace("|", "\\|").replace("\n", " ")
-    return (
-        "\n### Prompt\n\n| provider | model | status | latency | tokens | result |\n|---|---|---|---|---|---|\n"
-        f"| {provider} | {model} | {cell(row['status'])} | {cell(row['latencyMs'], ' ms')} | {cell(row['tokens'])} | {mark} {text} |\n"
-    )
-
-
-def verdict(item, row):
-    """What is reported, in the words of `POST /api/smoke/results`."""
-    if row is None or row["passed"]:
-        return item["verdict"]
-    return "rejected" if row["cause"] in REMEDIES else "unreachable"
-
-
-def report(provider, item, row):
+def report(provider, result):
     """Posts the result to a Keyside that Prometheus scrapes."""
-    latest = row if row else item
-    body = {"workspaceId": setting("REPORT_WORKSPACE"), "provider": provider, "verdict": verdict(item, row)}
-    body |= {name: latest[name] for name in ("status", "latencyMs", "tokens") if latest.get(name) is not None}
+    item = result["check"]
+    body = {"workspaceId": setting("REPORT_WORKSPACE"), "provider": provider, "verdict": result["verdict"]}
+    body |= {name: item[name] for name in ("status", "latencyMs", "tokens") if item[name] is not None}
     url = setting("REPORT_URL")
     parts = urllib.parse.urlsplit(url)
     if parts.scheme != "https" and parts.hostname not in ("127.0.0.1", "localhost", "::1"):
@@ -246,26 +213,20 @@ def keep(folder, output, result, key):
 
 def exercise(provider, key):
     """Whether everything passed."""
-    contract = json.loads((ROOT / f"tests/contract/providers/{provider}.json").read_text(encoding="utf-8"))
-    model = setting("MODEL", contract["model"])
     output = pathlib.Path(setting("OUTPUT", "smoke-results")).absolute()
     with tempfile.TemporaryDirectory(prefix="keyside-smoke-", dir=os.environ.get("RUNNER_TEMP")) as name:
         folder = pathlib.Path(name)
         keyside = Keyside(folder, provider)
         try:
             item = check(keyside, provider, key)
-            row = None
-            if item["outcome"] == "passed" and setting("PROMPT", "true") == "true":
-                row = prompt(keyside, provider, model, item["credentialId"])
-                summarize(table(provider, model, row))
-                if not row["passed"]:
-                    annotate("error", f"Prompt: {provider}", " ".join(filter(None, [f"{row['detail'].rstrip('.')}.", row["remedy"]])))
+            slow = slowness(provider, item)
         finally:
             keyside.stop()
-        passed = item["outcome"] == "passed" and (row is None or row["passed"])
-        keep(folder, output, {"provider": provider, "passed": passed, "verdict": verdict(item, row), "check": item, "prompt": row}, key)
+        passed = item["outcome"] == "passed" and not slow
+        result = {"provider": provider, "passed": passed, "verdict": "unreachable" if slow else item["verdict"], "check": item}
+        keep(folder, output, result, key)
     if setting("REPORT_URL"):
-        report(provider, item, row)
+        report(provider, result)
     return passed
 
 

@@ -26,6 +26,7 @@ kinds! {
     PermissionDenied => ("permission-denied", StatusCode::FORBIDDEN, "The token does not permit this"),
     HostNotAllowed => ("host-not-allowed", StatusCode::FORBIDDEN, "The Host is not this server's"),
     BrowserNotAllowed => ("browser-not-allowed", StatusCode::FORBIDDEN, "Pages of other sites cannot call this"),
+    CsrfTokenInvalid => ("csrf-token-invalid", StatusCode::FORBIDDEN, "The form is not one of this session"),
     RouteUnknown => ("route-unknown", StatusCode::NOT_FOUND, "Unknown path"),
     MethodNotAllowed => ("method-not-allowed", StatusCode::METHOD_NOT_ALLOWED, "Method not allowed"),
     RequestMalformed => ("request-malformed", StatusCode::BAD_REQUEST, "Malformed request"),
@@ -47,7 +48,7 @@ kinds! {
     LabelTaken => ("label-taken", StatusCode::CONFLICT, "The label is taken"),
     CredentialRevoked => ("credential-revoked", StatusCode::CONFLICT, "The credential was revoked"),
     NothingInGrace => ("nothing-in-grace", StatusCode::CONFLICT, "No version is in grace"),
-    SecretRefused => ("secret-refused", StatusCode::UNPROCESSABLE_ENTITY, "The new secret failed its live check"),
+    SecretRefused => ("secret-refused", StatusCode::UNPROCESSABLE_ENTITY, "The secret failed its live check"),
     SecretReplaced => ("secret-replaced", StatusCode::CONFLICT, "The secret was replaced during the check"),
     PreviewRefused => ("preview-refused", StatusCode::CONFLICT, "Requests like this one are refused"),
     PreviewFailed => ("preview-failed", StatusCode::BAD_GATEWAY, "The provider did not answer the prompt"),
@@ -89,6 +90,7 @@ impl Kind {
                 | Self::PermissionDenied
                 | Self::HostNotAllowed
                 | Self::BrowserNotAllowed
+                | Self::CsrfTokenInvalid
         )
     }
 }

@@ -1,6 +1,7 @@
 //! `/api/integrations/credentials`: create, list and read credentials. No response has a secret.
 
 pub(super) mod change;
+mod check;
 pub(super) mod refresh;
 pub(super) mod verify;
 mod view;
@@ -9,11 +10,14 @@ use axum::{Json, extract::State, response::Response};
 use http::HeaderMap;
 use keyside_config::{Catalogue, ProviderId};
 use keyside_credentials::{
-    ChangeError, Credential, Environment, Filter, Limits, Listed, NewCredential, NewSecret,
-    Permission, Registry, Saved, Secret, other_providers,
+    ChangeError, CheckBeforeSave, Credential, Environment, Filter, Limits, Listed, NewCredential,
+    NewSecret, Permission, Registry, Saved, Secret, other_providers,
 };
 
-use self::change::idempotency;
+use self::{
+    change::idempotency,
+    check::{CheckRequest, SaveCheck},
+};
 use super::Segment;
 use crate::{
     access::Caller,
@@ -21,13 +25,13 @@ use crate::{
     concurrency::WorkKind,
     entity_tag::Tagged,
     form::{self, Form},
-    page::Page,
+    paging::Page,
     precondition::IdempotencyKey,
     problem::Problem,
     query::Parameters,
     schemas::queries,
     state::AdminState,
-    wire::{self, CredentialView, Duplicate, WriteOnly},
+    wire::{self, CheckView, CredentialView, Duplicate, WriteOnly},
 };
 
 /// Stores a provider key.
@@ -42,18 +46,25 @@ pub(super) async fn create(
     key: IdempotencyKey,
     body: JsonBody,
 ) -> Result<Response, Problem> {
+    let (new, wanted) = read_new(body.bytes())?;
+    caller.enter_workspace(&new.workspace, ChangeError::WorkspaceUnknown)?;
+    let checking = SaveCheck::begin(&state, &caller, wanted)?;
     let new = NewCredential {
         idempotency: idempotency(key, body.bytes()),
-        ..read_new(body.bytes())?
+        check: checking.check.clone(),
+        ..new
     };
-    caller.enter_workspace(&new.workspace, ChangeError::WorkspaceUnknown)?;
     let foreign = match &new.secret {
         NewSecret::Given(secret) => foreign(&state.catalogue, &new.provider, secret),
         NewSecret::InVault(_) => None,
     };
-    let added = state.registry.add(&caller.context(), new).await?;
+    let provider = state.catalogue.get(&new.provider).cloned();
+    let added = state.registry.add(&caller.context(), new).await;
+    let added = added.map_err(|error| check::problem(error, provider.as_deref()))?;
     let location = format!("{PATH}/{}", added.credential.id);
-    Ok(saved(&state.registry, &caller, added, foreign).created(&location))
+    let checked = checking.warnings(added.finding.as_ref(), provider.as_deref());
+    let warnings = foreign.into_iter().chain(checked).collect();
+    Ok(saved(&state, &caller, added, warnings).created(&location))
 }
 
 /// Credentials, ordered by workspace, provider, label and age, including revoked ones. Credentials
@@ -107,10 +118,10 @@ pub(super) async fn show(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let listed = caller.listed(&state.registry, &id)?;
-    Ok(tagged_as_listed(&state.registry, &caller, listed).read(&headers))
+    Ok(tagged_as_listed(&state, &caller, listed).read(&headers))
 }
 
-fn read_new(body: &[u8]) -> Result<NewCredential, Problem> {
+fn read_new(body: &[u8]) -> Result<(NewCredential, CheckRequest), Problem> {
     let mut form = Form::parse(body)?;
     match (form.has("secret"), form.has("secretRef")) {
         (true, true) => form.refuse(
@@ -127,7 +138,11 @@ fn read_new(body: &[u8]) -> Result<NewCredential, Problem> {
         (None, Some(reference)) => NewSecret::InVault(reference),
         (None, None) => return Err(Problem::field("secret", "is missing")),
     };
-    Ok(NewCredential {
+    let wanted = CheckRequest {
+        mode: new.check.unwrap_or_default(),
+        prompt: new.prompt.unwrap_or(false),
+    };
+    let new = NewCredential {
         workspace: new.workspace_id,
         provider: new.provider,
         label: new.label,
@@ -141,19 +156,21 @@ fn read_new(body: &[u8]) -> Result<NewCredential, Problem> {
             .map_or_else(Limits::default, wire::Limits::into_domain),
         default: new.default.unwrap_or(false),
         idempotency: None,
-    })
+        check: CheckBeforeSave::Skip,
+    };
+    Ok((new, wanted))
 }
 
-/// The stored credential with its warnings.
+/// The stored credential with its warnings, and others after them.
 fn saved(
-    registry: &Registry,
+    state: &AdminState,
     caller: &Caller,
     saved: Saved,
-    foreign: Option<String>,
+    others: Vec<String>,
 ) -> Tagged<CredentialView> {
     let warnings = saved.warnings.iter().map(ToString::to_string);
-    let warnings = warnings.chain(foreign).collect();
-    with_warnings(registry, caller, saved.credential, warnings)
+    let warnings = warnings.chain(others).collect();
+    with_warnings(state, caller, saved.credential, warnings)
 }
 
 /// A warning if the key has the usual form of another provider's keys.
@@ -167,38 +184,40 @@ fn foreign(catalogue: &Catalogue, provider: &str, secret: &Secret) -> Option<Str
     })
 }
 
-fn tagged(registry: &Registry, caller: &Caller, credential: Credential) -> Tagged<CredentialView> {
-    with_warnings(registry, caller, credential, Vec::new())
+fn tagged(state: &AdminState, caller: &Caller, credential: Credential) -> Tagged<CredentialView> {
+    with_warnings(state, caller, credential, Vec::new())
 }
 
 /// Like [`tagged`], also for a credential whose record cannot be read. Its duplicates are unknown.
-fn tagged_as_listed(
-    registry: &Registry,
-    caller: &Caller,
-    listed: Listed,
-) -> Tagged<CredentialView> {
+fn tagged_as_listed(state: &AdminState, caller: &Caller, listed: Listed) -> Tagged<CredentialView> {
     match listed {
-        Listed::Known(credential) => tagged(registry, caller, *credential),
-        Listed::Lost(lost) => Tagged::of_epoch(registry, lost.revision, CredentialView::lost(lost)),
+        Listed::Known(credential) => tagged(state, caller, *credential),
+        Listed::Lost(lost) => {
+            Tagged::of_epoch(&state.registry, lost.revision, CredentialView::lost(lost))
+        }
     }
 }
 
 /// Only callers with access to the whole installation see which other credentials have the same
 /// secret.
 fn with_warnings(
-    registry: &Registry,
+    state: &AdminState,
     caller: &Caller,
     credential: Credential,
     warnings: Vec<String>,
 ) -> Tagged<CredentialView> {
+    let registry = &state.registry;
     let others = || registry.duplicates(&credential.id).into_iter();
     let duplicates = caller
         .require(Permission::SeeDuplicates)
         .is_ok()
         .then(|| others().map(Duplicate::of).collect());
+    let provider = state.catalogue.get(&credential.provider);
+    let check = CheckView::last(state, &credential.id, provider.map(|provider| &**provider));
     let revision = credential.revision;
     let view = CredentialView {
         duplicates,
+        check,
         ..CredentialView::of(credential, warnings)
     };
     Tagged::of_epoch(registry, revision, view)

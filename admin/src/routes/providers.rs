@@ -4,7 +4,7 @@ use axum::{Json, extract::State};
 use keyside_config::{Auth, Provider, Upstream};
 
 use crate::{
-    page::Page,
+    paging::Page,
     problem::Problem,
     query::Parameters,
     state::AdminState,
@@ -54,6 +54,8 @@ impl ProviderView {
             links: LinksView {
                 docs: provider.links.docs.clone(),
                 console: provider.links.console.clone(),
+                billing: provider.links.billing.clone(),
+                status: provider.links.status.clone(),
             },
             rate_limits: provider.rate_limits.clone(),
             sandbox: SandboxView {

@@ -11,7 +11,7 @@ use keyside_credentials::{Readiness, ReadinessStatus, WorkspaceId};
 use crate::{
     access::Caller,
     entity_tag::{Lineage, Tagged},
-    page::Page,
+    paging::Page,
     problem::Problem,
     query::Parameters,
     schemas::queries,

@@ -15,7 +15,7 @@ use crate::{
     access::Caller,
     concurrency::WorkKind,
     form,
-    page::Page,
+    paging::Page,
     problem::Problem,
     query::Parameters,
     schemas::{queries, types},

@@ -13,7 +13,7 @@ use crate::{
     concurrency::WorkKind,
     entity_tag::{Lineage, Tagged},
     form,
-    page::Page,
+    paging::Page,
     precondition::IfMatch,
     problem::Problem,
     query::Parameters,

@@ -5,7 +5,7 @@ pub(super) mod lifecycle;
 use axum::{Json, extract::State, response::Response};
 use http::HeaderMap;
 use keyside_credentials::{
-    LimitsChange, NewWorkspace, Registry, Workspace, WorkspaceEdit, WorkspaceId, WorkspaceState,
+    LimitsChange, Registry, Workspace, WorkspaceEdit, WorkspaceId, WorkspaceState,
 };
 
 use super::Segment;
@@ -15,7 +15,7 @@ use crate::{
     concurrency::WorkKind,
     entity_tag::{Lineage, Tagged},
     form,
-    page::Page,
+    paging::Page,
     precondition::IfMatch,
     problem::Problem,
     query::Parameters,
@@ -35,7 +35,7 @@ pub(super) async fn create(
     caller: Caller,
     body: JsonBody,
 ) -> Result<Response, Problem> {
-    let new = read_new(body.bytes())?;
+    let new = form::read::<wire::NewWorkspace>(body.bytes())?.into();
     let act = caller.context();
     let workspace = state.registry.create_workspace(&act, new).await?;
     let location = format!("/api/workspaces/{}", workspace.id);
@@ -107,15 +107,6 @@ pub(super) async fn update(
     let (by, registry) = (caller.context(), &state.registry);
     let edited = registry.edit_workspace(&by, &workspace.id, edit).await?;
     Ok(tagged(registry, edited))
-}
-
-/// The name defaults to the id.
-fn read_new(body: &[u8]) -> Result<NewWorkspace, Problem> {
-    let wire::NewWorkspace { id, name } = form::read(body)?;
-    Ok(NewWorkspace {
-        name: name.unwrap_or_else(|| id.to_string()),
-        id,
-    })
 }
 
 fn tagged(registry: &Registry, workspace: Workspace) -> Tagged<WorkspaceView> {

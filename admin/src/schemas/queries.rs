@@ -146,6 +146,17 @@ pub(crate) struct RunFilter {
 }
 
 #[derive(IntoParams)]
+#[into_params(parameter_in = Query, rename_all = "camelCase")]
+pub(crate) struct SmokeFilter {
+    #[param(pattern = "^[a-z0-9-]{1,64}$")]
+    workspace_id: Option<String>,
+    #[param(pattern = "^[a-z0-9-]{1,64}$")]
+    provider: Option<String>,
+    /// The id of one of the latest runs: `run` is this one, and `items` are what it checked.
+    run_id: Option<String>,
+}
+
+#[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct ExportForm {
     /// NDJSON by default.

@@ -52,8 +52,8 @@ choices! {
     Status { Active, Expiring, Expired, Revoked }
     /// `ready` and `expiring` are usable.
     Readiness { Ready, Expiring, Rejected, Revoked, Expired, Missing }
-    Verification { Accepted, Limited, Rejected, Unreachable }
-    VersionState { Staged, Current, Grace, Destroyed }
+    Verification { Accepted, Limited, Rejected, Unreachable, Inconclusive }
+    VersionState { Current, Grace, Destroyed }
     TrafficState { Ok, Rejected }
     UsageState { Ok, Warning, Exhausted }
     Role { Owner, Editor, Viewer }
@@ -61,4 +61,9 @@ choices! {
     Format { Ndjson, Csv }
     /// What a request was made for.
     RunKind { Traffic, Preview, Smoke, Check }
+    /// What a verdict means for a run.
+    SmokeOutcome { Passed, Failed, Skipped }
+    SmokeState { Running, Finished }
+    SmokeTrigger { Schedule, Change, Request }
+    SmokeVerdict { Accepted, Limited, Rejected, Unreachable, Inconclusive, Unusable, Missing, Capped, Interrupted }
 }

@@ -253,9 +253,14 @@ async fn a_token_has_one_live_check_at_a_time_and_the_next_is_refused_at_once() 
         .request("PATCH", &path)
         .header("if-match", "*")
         .header("content-type", "application/json");
-    let body = json!({ "secret": format!("{SECRET}Next"), "check": true });
+    let body = json!({ "secret": format!("{SECRET}Next"), "check": "required" });
     let rotated = api.send_body(rotation, body.to_string().into()).await;
     assert_too_many_in_progress(&rotated);
+    let tried = json!({ "label": "other", "check": "try" });
+    let tried = api.post(CREDENTIALS, &new_credential(tried)).await;
+    assert_eq!(tried.status, StatusCode::CREATED, "{}", tried.body);
+    let warned = tried.json()["warnings"].to_string();
+    assert!(warned.contains("was not asked"), "{warned}");
     assert_eq!(api.provider.gate.arrivals(), 1);
     drop(held);
     assert_eq!(status(asked).await, StatusCode::OK);

@@ -1,8 +1,8 @@
-//! The page that refusals link to: for a person with a browser, the same for everyone.
+//! The guide to refusals: for a person with a browser, the same for everyone.
 
 use super::*;
 
-const PAGES: [&str; 5] = ["/", "/keys", "/keys/new", "/workspaces", "/providers"];
+const PAGES: [&str; 1] = ["/guide"];
 
 /// What a browser sends for a link that a person follows on another site.
 const FOLLOWED: [(&str, &str); 4] = [
@@ -23,7 +23,7 @@ async fn with(api: &Api, method: &str, path: &str, headers: &[(&str, &str)]) -> 
 #[tokio::test]
 async fn a_link_of_a_refusal_leads_to_the_page_whatever_its_query() {
     let api = Api::open().await;
-    let plain = with(&api, "GET", "/", &[]).await.body;
+    let plain = with(&api, "GET", "/guide", &[]).await.body;
     for path in PAGES {
         for query in [
             "",
@@ -48,18 +48,18 @@ async fn a_link_of_a_refusal_leads_to_the_page_whatever_its_query() {
 #[tokio::test]
 async fn the_page_needs_nothing_but_its_own_stylesheet() {
     let api = Api::open().await;
-    let page = with(&api, "GET", "/", &[]).await.body;
+    let page = with(&api, "GET", "/guide", &[]).await.body;
     for forbidden in ["<script", "<style", "style=", "://", "<img", "<form"] {
         assert_eq!(page.find(forbidden), None, "{forbidden} in the page");
     }
     assert_eq!(page.matches("<link").count(), 1);
-    assert!(page.contains(r#"<link rel="stylesheet" href="/keyside.css">"#));
+    assert!(page.contains(r#"<link rel="stylesheet" href="guide.css">"#));
     let from_the_page = [
         ("sec-fetch-site", "same-origin"),
         ("sec-fetch-mode", "no-cors"),
         ("sec-fetch-dest", "style"),
     ];
-    let style = with(&api, "GET", "/keyside.css", &from_the_page).await;
+    let style = with(&api, "GET", "/guide.css", &from_the_page).await;
     assert_eq!(style.status, StatusCode::OK, "{}", style.body);
     assert_eq!(style.header("content-type"), "text/css; charset=utf-8");
     assert!(!style.body.contains("url(") && !style.body.contains("@import"));
@@ -94,7 +94,8 @@ async fn nothing_but_a_link_that_a_person_follows_comes_from_another_site() {
         ("POST", "/keys"),
         ("OPTIONS", "/keys"),
         ("GET", "/keys/"),
-        ("GET", "/keyside.css"),
+        ("GET", "/guide.css"),
+        ("GET", "/assets/x/keyside.css"),
         ("GET", "/api/workspaces"),
         ("GET", "/openapi.json"),
         ("GET", "/nothing"),
@@ -121,7 +122,7 @@ async fn the_page_is_no_part_of_the_api() {
         "default-src 'none'; frame-ancestors 'none'"
     );
     let description: Value = serde_json::from_str(crate::openapi()).unwrap();
-    for path in PAGES.into_iter().chain(["/keyside.css"]) {
+    for path in PAGES.into_iter().chain(["/guide.css"]) {
         assert_eq!(description["paths"].get(path), None, "{path}");
         for method in ["POST", "PUT", "PATCH", "DELETE"] {
             let answer = with(&api, method, path, &[]).await;

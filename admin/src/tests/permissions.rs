@@ -57,6 +57,10 @@ fn rows() -> Vec<Row> {
         row("POST", "/api/backup", Owner, Installation, OK, None),
         row("GET", "/api/runs", Viewer, Workspace, OK, None),
         row("GET", "/api/runs/figures", Viewer, Workspace, OK, None),
+        row("GET", "/api/smoke", Viewer, Workspace, OK, None),
+        // No key of this world is tagged: there is nothing to run.
+        row("POST", "/api/smoke/runs", Editor, Workspace, StatusCode::ACCEPTED, Some(smoke_run)),
+        row("POST", "/api/smoke/results", Editor, Workspace, MADE, Some(smoke_result)),
         row("GET", "/api/audit", Viewer, Workspace, OK, None),
         row("GET", "/api/audit/export", Owner, Workspace, OK, None),
         row("GET", "/api/audit/key", Viewer, Anywhere, OK, None),
@@ -66,6 +70,7 @@ fn rows() -> Vec<Row> {
         row("POST", "/api/tokens", Owner, Workspace, MADE, Some(token)),
         row("GET", "/api/tokens/{id}", Owner, Workspace, OK, None),
         row("DELETE", "/api/tokens/{id}", Owner, Workspace, OK, None),
+        row("POST", "/api/sign-in-links", Viewer, Anywhere, MADE, None),
         row("GET", "/openapi.json", Viewer, Anywhere, OK, None),
     ]
 }
@@ -84,6 +89,14 @@ fn limits(_: &str) -> Value {
 
 fn prompt(workspace: &str) -> Value {
     json!({ "workspaceId": workspace, "provider": "openai", "model": "m", "prompt": "Hi" })
+}
+
+fn smoke_run(workspace: &str) -> Value {
+    json!({ "workspaceId": workspace })
+}
+
+fn smoke_result(workspace: &str) -> Value {
+    json!({ "workspaceId": workspace, "provider": "openai", "verdict": "accepted" })
 }
 
 fn nothing(_: &str) -> Value {
@@ -152,7 +165,8 @@ async fn each_role_has_exactly_the_permissions_of_its_rows_within_its_scope() {
 #[tokio::test]
 async fn no_change_is_made_that_cannot_be_audited() {
     for row in rows() {
-        let reads = ["/verify", "/refresh", "/preview"];
+        // Runs and results of checks are notes, not changes.
+        let reads = ["/verify", "/refresh", "/preview", "/smoke/runs", "/smoke/results"];
         let is_change = row.method != "GET" && !reads.iter().any(|end| row.path.ends_with(end));
         if !is_change && row.path != "/api/audit/export" {
             continue;
@@ -270,7 +284,7 @@ impl Api {
         rotated.unwrap();
     }
 
-    async fn token_of(&self, role: Role, scope: Scope) -> String {
+    pub(super) async fn token_of(&self, role: Role, scope: Scope) -> String {
         let new = NewToken {
             name: "a test's".to_owned(),
             role,

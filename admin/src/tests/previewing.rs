@@ -82,6 +82,7 @@ fn report() -> PreviewReport {
             credential: "cred_aaaaaaaaaaaaaaaaaaaaaaaaaa".parse().unwrap(),
             label: "QA Sandbox".parse().unwrap(),
             environment: Environment::Sandbox,
+            version: 1,
         },
         latency_us: 1_500,
         first_byte_us: Some(500),

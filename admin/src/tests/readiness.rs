@@ -1,6 +1,6 @@
 //! What an application asks before it shows a step that needs a provider.
 
-use keyside_credentials::Verification;
+use keyside_credentials::{Finding, Verification};
 
 use super::*;
 
@@ -43,7 +43,7 @@ async fn each_state_has_its_word_and_the_page_that_remedies_it() {
         })
     );
     api.provider
-        .say(verifying::found(Verification::Rejected, 401));
+        .say(Finding::of_verdict(Verification::Rejected, Some(401)));
     api.post_text(&format!("{CREDENTIALS}/{id}/verify"), "")
         .await;
     let rejected = api.readiness_of("openai").await;

@@ -16,6 +16,7 @@ fn around(api: &Api, router: Router) -> Api {
         registry: api.registry.clone(),
         token: api.token.clone(),
         provider: api.provider.clone(),
+        model: api.model.clone(),
         folder: tempfile::tempdir().unwrap(),
     }
 }

@@ -10,6 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _, se
 use utoipa::ToSchema;
 
 use super::{
+    check::{CheckMode, CheckView},
     limits::{self, Limits, LimitsEdit, UsageView},
     read::{FromText, nullable, optional, optional_text, required, text, within},
 };
@@ -65,6 +66,10 @@ pub struct NewCredential {
     /// Makes it the default of its workspace, provider and environment. The first credential always
     /// is.
     pub default: Option<bool>,
+    /// Whether the provider is asked about the secret first; `skip` by default.
+    pub check: Option<CheckMode>,
+    /// Whether that check is a minimal prompt, which costs a few tokens; false by default.
+    pub prompt: Option<bool>,
 }
 
 /// What changes a credential: either its secret, or its metadata.
@@ -99,8 +104,10 @@ pub struct CredentialRotation {
     #[serde(default, deserialize_with = "within::<_, _, 0, 7_776_000>")]
     #[schema(minimum = 0, maximum = 7776000)]
     pub grace_seconds: Option<u64>,
-    /// Whether the provider must accept the new secret before requests use it; false by default.
-    pub check: Option<bool>,
+    /// Whether the provider is asked about the new secret first; `skip` by default.
+    pub check: Option<CheckMode>,
+    /// Whether that check is a minimal prompt, which costs a few tokens; false by default.
+    pub prompt: Option<bool>,
     /// When requests stop using the credential. In the future; null removes the expiry.
     #[serde(default, deserialize_with = "nullable")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -216,14 +223,16 @@ pub struct CredentialView {
     pub last_rotated_at: Option<Timestamp>,
     /// When a request last used the credential, to within about a second.
     pub last_used_at: Option<Timestamp>,
-    /// When the provider last answered a live check.
+    /// When the provider last gave a verdict on the current secret.
     pub last_verified_at: Option<Timestamp>,
-    /// The result of the last live check.
+    /// The verdict of the last live check of the current secret.
     #[schema(value_type = Option<types::Verification>)]
     pub verification: Option<Verification>,
     /// Whether the provider accepts the current secret in traffic. Null if the stored record cannot
     /// be read.
     pub traffic: Option<TrafficView>,
+    /// The last live check of the current secret. Null in lists.
+    pub check: Option<CheckView>,
     /// All versions of the secret, oldest first.
     pub versions: Vec<VersionView>,
     /// The field in Vault that holds the secret, if the credential was stored with a reference.

@@ -75,6 +75,10 @@ pub struct LinksView {
     pub docs: String,
     /// The page that creates keys.
     pub console: String,
+    /// The page on which bills are paid and limits are set; null if it has no address of its own.
+    pub billing: Option<String>,
+    /// The page that reports outages; null if none is known.
+    pub status: Option<String>,
 }
 
 /// A provider's sandbox.

@@ -4,6 +4,7 @@
 use std::{collections::BTreeSet, fmt, marker::PhantomData, str::FromStr};
 
 use jiff::Timestamp;
+use keyside_config::ProviderId;
 use keyside_credentials::{Label, UsageTag, WorkspaceId};
 use serde::{
     Deserialize, Deserializer,
@@ -124,7 +125,7 @@ macro_rules! parsed {
     };
 }
 
-parsed!(Label, UsageTag, WorkspaceId);
+parsed!(Label, ProviderId, UsageTag, WorkspaceId);
 
 impl FromText for Timestamp {
     fn from_text(text: &str) -> Result<Self, String> {

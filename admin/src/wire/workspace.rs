@@ -25,6 +25,16 @@ pub struct NewWorkspace {
     pub name: Option<String>,
 }
 
+/// The name defaults to the id.
+impl From<NewWorkspace> for keyside_credentials::NewWorkspace {
+    fn from(NewWorkspace { id, name }: NewWorkspace) -> Self {
+        Self {
+            name: name.unwrap_or_else(|| id.to_string()),
+            id,
+        }
+    }
+}
+
 /// Changes to a workspace. Fields that are absent stay as they are.
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

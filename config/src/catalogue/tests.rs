@@ -7,14 +7,6 @@ use http::Method;
 use super::*;
 use crate::{Auth, Subprotocol, Upstream, UsageRule};
 
-/// Requests that only Keyside's checks may send: they return facts about the account instead of
-/// generating a response.
-const ONLY_BY_KEYSIDE: [(&str, &str); 3] = [
-    ("cohere", "/v1/check-api-key"),
-    ("deepseek", "/user/balance"),
-    ("openrouter", "/api/v1/key"),
-];
-
 /// Endpoints that create or delete credentials, spend, or administer, according to the providers'
 /// API references.
 const NEVER: &[&str] = &[
@@ -202,26 +194,6 @@ fn refused_kinds_exclude_the_usual_form_and_name_an_alternative() {
         let prefixes: Vec<_> = refused.map(|kind| kind.prefix.as_str()).collect();
         assert_eq!(prefixes, kinds, "{id}");
     }
-}
-
-#[test]
-fn every_check_is_allowed_for_clients_or_known_to_be_keyside_s_only() {
-    each(|provider| {
-        let (id, check) = (provider.id.as_str(), &provider.check);
-        let path = check.path.split('?').next().unwrap();
-        let ours = ONLY_BY_KEYSIDE.contains(&(id, path));
-        assert_eq!(
-            provider.route(&check.method, path).is_none(),
-            ours,
-            "{id}: {path}"
-        );
-        if let Some(body) = &check.body {
-            assert!(
-                serde_json::from_str::<serde_json::Value>(body).is_ok(),
-                "{id}: {body}"
-            );
-        }
-    });
 }
 
 #[test]

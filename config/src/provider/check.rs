@@ -1,28 +1,49 @@
-//! The cheapest request that checks a key, and how to interpret its response.
+//! The cheapest requests that check a key, and how to interpret their responses.
 
-use std::str::FromStr;
+use std::{collections::BTreeMap, str::FromStr};
 
 use http::Method;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
-use super::route;
+use super::{Cause, Provider, Verification, route};
 use crate::parsed;
 
-/// A check. Keyside itself sends it, so its path may be one that clients may not request.
+/// The checks of a provider. Keyside itself sends them, so their paths may be some that clients may
+/// not request.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(from = "CheckDocument")]
 pub struct Check {
+    /// The cheapest request that needs a valid key.
+    pub request: CheckRequest,
+    /// A minimal prompt to a cheap model; `None` if no model is known that every key can use.
+    pub prompt: Option<CheckRequest>,
+    /// Special cases of this provider's responses. The first that matches counts, before the
+    /// general rules.
+    pub answers: Vec<CheckAnswer>,
+    /// Next steps that are more precise than the general ones, with the same placeholders.
+    pub next: BTreeMap<Cause, String>,
+    /// An explanation for people, if the special cases need one.
+    pub note: String,
+}
+
+/// Which of a provider's checks is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CheckKind {
+    /// The cheapest request.
+    Request,
+    /// The minimal prompt, which costs a few tokens; the cheapest request if there is none.
+    Prompt,
+}
+
+/// A request that checks a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckRequest {
     /// Its method.
     pub method: Method,
     /// Its path, with a query if needed, relative to the base URL's path.
     pub path: String,
     /// Its JSON body, if it has one.
     pub body: Option<String>,
-    /// Special cases of this provider's responses. The first that matches counts, before the
-    /// general rule.
-    pub answers: Vec<CheckAnswer>,
-    /// An explanation for people, if the special cases need one.
-    pub note: String,
 }
 
 /// What a response to a check means.
@@ -31,77 +52,112 @@ pub struct Check {
 pub struct CheckAnswer {
     /// HTTP status.
     pub status: u16,
-    /// Text that the body has to contain, if it matters. White space is ignored, because JSON
-    /// allows it anywhere.
+    /// Text that the body has to contain, if it matters. Case and white space are ignored, because
+    /// JSON allows the latter anywhere.
     pub contains: Option<String>,
-    /// What the response says about the key.
-    pub means: Verification,
-}
-
-/// What a provider says about a key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Verification {
-    /// The provider accepts the key.
-    Accepted,
-    /// The provider knows the key, but restricts it: something is not permitted, or the budget is
-    /// used up.
-    Limited,
-    /// The provider refuses the key.
-    Rejected,
-    /// The provider could not be reached, or its response says nothing about the key.
-    Unreachable,
+    /// Why the key is not accepted.
+    pub cause: Cause,
 }
 
 impl Check {
-    /// Interprets a response to the check.
-    pub fn read(&self, status: u16, body: &[u8]) -> Verification {
-        let special = self.answers.iter().find(|answer| answer.fits(status, body));
-        special.map_or_else(|| default_meaning(status), |answer| answer.means)
+    /// The request of a check, and which kind it is in fact.
+    pub fn choose(&self, wanted: CheckKind) -> (&CheckRequest, CheckKind) {
+        match (&self.prompt, wanted) {
+            (Some(prompt), CheckKind::Prompt) => (prompt, CheckKind::Prompt),
+            _ => (&self.request, CheckKind::Request),
+        }
     }
 
-    /// Whether the meaning of a response with this status depends on its body.
+    /// Interprets a response: why the key is not accepted, or `None` if it is. `body` may be the
+    /// beginning only.
+    pub fn cause(&self, kind: CheckKind, status: u16, body: &[u8]) -> Option<Cause> {
+        let body = squeezed(body);
+        let mut answers = self.answers.iter();
+        let special = answers.find(|answer| {
+            let text = answer.contains.as_deref();
+            answer.status == status && text.is_none_or(|text| holds(&body, text))
+        });
+        match special {
+            Some(answer) => Some(answer.cause),
+            None => general_cause(kind, status, &body),
+        }
+    }
+
+    /// Whether the meaning of a response with this status can depend on its body.
     pub fn needs_body(&self, status: u16) -> bool {
         let of_status = |answer: &CheckAnswer| answer.status == status && answer.contains.is_some();
-        self.answers.iter().any(of_status)
+        (400..500).contains(&status) || self.answers.iter().any(of_status)
     }
 }
 
-impl CheckAnswer {
-    fn fits(&self, status: u16, body: &[u8]) -> bool {
-        let holds = |text: &String| {
-            let (body, text) = (without_blanks(body), without_blanks(text.as_bytes()));
-            body.windows(text.len().max(1)).any(|part| part == text)
+impl Provider {
+    /// What to do about the result of a check, in a sentence or two.
+    pub fn next_step(&self, cause: Cause) -> String {
+        let own = self.check.next.get(&cause).map(String::as_str);
+        let links = &self.links;
+        let keys = match links.console.as_str() {
+            "" => "the provider's console",
+            console => console,
         };
-        self.status == status && self.contains.as_ref().is_none_or(holds)
+        let status = "the provider's status page";
+        own.unwrap_or_else(|| cause.next_step())
+            .replace("{provider}", &self.name)
+            .replace("{keys}", keys)
+            .replace("{billing}", links.billing.as_deref().unwrap_or(keys))
+            .replace("{status}", links.status.as_deref().unwrap_or(status))
     }
 }
 
-fn without_blanks(text: &[u8]) -> Vec<u8> {
-    let filled = text.iter().filter(|byte| !byte.is_ascii_whitespace());
-    filled.copied().collect()
+/// The rules for all providers, after the special cases of one. RFC 9110 section 15.5; 429 is
+/// RFC 6585. A provider that asks for fewer requests has recognised the key.
+fn general_cause(kind: CheckKind, status: u16, body: &[u8]) -> Option<Cause> {
+    let said = |texts: &[&str]| texts.iter().any(|text| holds(body, text));
+    Some(match status {
+        200..=299 => return None,
+        400..=499 if said(NO_FUNDS) => Cause::NoFunds,
+        400..=499 if said(&["\"model_not_found\""]) => Cause::ModelUnavailable,
+        401 => Cause::WrongKey,
+        402 => Cause::NoFunds,
+        403 if said(&["unsupported_country"]) => Cause::AddressNotAllowed,
+        403 => Cause::AccessDenied,
+        // A path of a check always exists, unless the address is wrong. A model may be retired.
+        404 | 410 if kind == CheckKind::Prompt => Cause::ModelUnavailable,
+        404 | 405 | 410 => Cause::WrongEndpoint,
+        407 => Cause::ProxyFailed,
+        408 => Cause::TimedOut,
+        429 => Cause::RateLimited,
+        500..=599 => Cause::ProviderFailed,
+        _ => Cause::ResponseUnexpected,
+    })
 }
 
-/// The rule for all providers (RFC 9110 section 15.5; 429 is RFC 6585): a provider that asks for
-/// payment or for fewer requests has recognised the key.
-fn default_meaning(status: u16) -> Verification {
-    match status {
-        200..=299 => Verification::Accepted,
-        401 | 403 => Verification::Rejected,
-        402 | 429 => Verification::Limited,
-        _ => Verification::Unreachable,
-    }
+/// Codes and phrases for an account that cannot pay, as OpenAI and those that imitate it write
+/// them. Not "billing" or "quota" alone: Google names both in an ordinary rate limit.
+const NO_FUNDS: &[&str] = &[
+    "\"insufficient_quota\"",
+    "\"insufficient_credits\"",
+    "\"billing_not_active\"",
+    "\"billing_hard_limit_reached\"",
+    "insufficient balance",
+    "insufficient credit",
+    "insufficient funds",
+];
+
+/// Without white space and in lower case.
+fn squeezed(text: &[u8]) -> Vec<u8> {
+    let visible = text.iter().filter(|byte| !byte.is_ascii_whitespace());
+    visible.map(u8::to_ascii_lowercase).collect()
 }
 
-impl Verification {
-    /// The name in API responses and records.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Accepted => "accepted",
-            Self::Limited => "limited",
-            Self::Rejected => "rejected",
-            Self::Unreachable => "unreachable",
-        }
+/// Whether a squeezed body contains a text.
+fn holds(body: &[u8], text: &str) -> bool {
+    let text = squeezed(text.as_bytes());
+    body.windows(text.len().max(1)).any(|part| part == text)
+}
+
+impl From<Option<Cause>> for Verification {
+    fn from(cause: Option<Cause>) -> Self {
+        cause.map_or(Self::Accepted, Cause::verdict)
     }
 }
 
@@ -110,41 +166,52 @@ impl Verification {
 #[serde(deny_unknown_fields)]
 struct CheckDocument {
     #[serde(deserialize_with = "parsed::text")]
-    request: Request,
+    request: RequestLine,
     body: Option<String>,
+    prompt: Option<RequestDocument>,
     #[serde(default)]
     answers: Vec<CheckAnswer>,
+    #[serde(default)]
+    next: BTreeMap<Cause, String>,
     #[serde(default)]
     note: String,
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RequestDocument {
+    #[serde(deserialize_with = "parsed::text")]
+    request: RequestLine,
+    body: Option<String>,
+}
+
 impl From<CheckDocument> for Check {
-    fn from(
-        CheckDocument {
-            request,
-            body,
-            answers,
-            note,
-        }: CheckDocument,
-    ) -> Self {
-        let Request { method, path } = request;
+    fn from(document: CheckDocument) -> Self {
+        let prompt = document.prompt;
         Self {
-            method,
-            path,
-            body,
-            answers,
-            note,
+            request: document.request.with(document.body),
+            prompt: prompt.map(|prompt| prompt.request.with(prompt.body)),
+            answers: document.answers,
+            next: document.next,
+            note: document.note,
         }
     }
 }
 
 /// A method and a path, with a query if needed: `GET /v1/models`.
-struct Request {
+struct RequestLine {
     method: Method,
     path: String,
 }
 
-impl FromStr for Request {
+impl RequestLine {
+    fn with(self, body: Option<String>) -> CheckRequest {
+        let Self { method, path } = self;
+        CheckRequest { method, path, body }
+    }
+}
+
+impl FromStr for RequestLine {
     type Err = RequestError;
 
     fn from_str(text: &str) -> Result<Self, RequestError> {
@@ -159,3 +226,6 @@ impl FromStr for Request {
 #[derive(Debug, thiserror::Error)]
 #[error("expected a method and a path, such as \"GET /v1/models\"")]
 struct RequestError;
+
+#[cfg(test)]
+mod tests;

@@ -265,7 +265,7 @@ mod tests {
     fn every_built_in_provider_can_be_sent_a_prompt_on_a_path_that_it_allows() {
         for provider in Catalogue::builtin().iter() {
             let id = &provider.id;
-            let rule = provider.prompt.as_ref().expect(id.as_str());
+            let rule = provider.prompt.as_ref().unwrap_or_else(|| panic!("{id}"));
             for stream in [false, true] {
                 let (path, body) = rule.request(stream, TEXT);
                 let plain = path.split('?').next().unwrap();

@@ -10,7 +10,9 @@ use super::{
     declared::{self, DeclaredDocument},
     kms::KmsDocument,
     proxy::ProxyDocument,
+    smoke::SmokeDocument,
     vault::VaultDocument,
+    webhook::{self, WebhookDocument},
 };
 use crate::{
     address,
@@ -34,9 +36,12 @@ pub(crate) struct Document {
     log: Log,
     runs: Runs,
     credentials: CredentialRules,
+    smoke: SmokeDocument,
     providers: Documents,
     #[serde(default)]
     credential: Vec<DeclaredDocument>,
+    #[serde(default)]
+    webhook: Vec<WebhookDocument>,
 }
 
 /// Facts that the merged tree of layers does not contain.
@@ -102,7 +107,9 @@ impl Document {
             log: self.log,
             runs: self.runs,
             credentials: self.credentials,
+            smoke: self.smoke.build(&catalogue)?,
             catalogue,
+            webhooks: webhook::build(self.webhook)?,
         })
     }
 }

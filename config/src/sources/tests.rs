@@ -357,7 +357,8 @@ fn every_table_knows_its_keys() {
         .leaves()
         .into_iter()
         .filter_map(|(key, _)| key.rsplit_once('.').map(|(table, _)| table.to_owned()));
-    let free = |table: &String| table.ends_with(".headers");
+    // A stray cause is answered with the names of all causes.
+    let free = |table: &String| table.ends_with(".headers") || table.ends_with(".check.next");
     for table in tables
         .filter(|table| !free(table))
         .collect::<std::collections::BTreeSet<_>>()
@@ -387,9 +388,10 @@ fn a_value_from_the_environment_is_never_repeated() {
         "KMS_DRIVER".into(),
     ]) {
         if let Err(complaint) = load("", &[(&name, CANARY)]) {
-            // A Vault setting that is valid alone but requires others.
-            let is_of_it =
-                complaint.starts_with(&name) || complaint.starts_with("default: `vault.");
+            // A setting of Vault or of a provider's prompt that is valid alone but not with others.
+            let is_of_table = complaint.starts_with("default: `vault.")
+                || complaint.starts_with("default: `providers.") && complaint.contains(".prompt`");
+            let is_of_it = complaint.starts_with(&name) || is_of_table;
             assert!(is_of_it && !complaint.contains(CANARY), "{complaint}");
             complaints += 1;
         }
@@ -476,4 +478,29 @@ fn a_declared_credential_may_have_limits() {
     }
     let said = complaint(&table("{ requests_per_hour = 1 }"), &[]);
     assert!(said.contains("requests_per_hour"), "{said}");
+}
+
+#[test]
+fn smoke_runs_have_a_schedule_that_can_be_turned_off_and_expect_known_providers() {
+    let smoke = |text: &str| load(text, &[]).map(|loaded| loaded.settings.smoke);
+    let default = smoke("").unwrap();
+    let schedule = default.schedule.map(|cron| cron.to_string());
+    assert_eq!(schedule.as_deref(), Some("17 3 * * *"));
+    assert_eq!(default.environment, EnvironmentPin::Sandbox);
+    assert_eq!(smoke("[smoke]\nschedule = 'off'").unwrap().schedule, None);
+    let expected = smoke("[smoke]\nexpected = ['openai']").unwrap().expected;
+    let openai: crate::ProviderId = "openai".parse().unwrap();
+    assert_eq!(expected, [openai]);
+    for (text, said) in [
+        (
+            "schedule = '17 3'",
+            "`smoke.schedule`: expected five fields",
+        ),
+        ("expected = ['opnai']", "did you mean openai?"),
+        ("usage_tag = ' '", "`smoke.usage_tag`: expected a usage tag"),
+        ("parallel = 0", "from 1 to 64"),
+    ] {
+        let error = complaint(&format!("[smoke]\n{text}"), &[]);
+        assert!(error.contains(said), "{text}: {error}");
+    }
 }

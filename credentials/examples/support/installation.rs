@@ -56,12 +56,10 @@ pub(crate) fn by() -> ActorContext {
 /// With a secret of 160 characters, like OpenAI's.
 pub(crate) fn new_credential(workspace: usize, credential: usize) -> NewCredential {
     let secret = format!("sk-proj-{workspace:08}{credential:08}{}", "x".repeat(140));
-    NewCredential::new(
-        format!("w-{workspace}").parse().expect("a workspace id"),
-        "openai",
-        format!("key {credential}").parse().expect("a label"),
-        Secret::from_plaintext(secret.into_bytes()).expect("a secret"),
-    )
+    let secret = Secret::from_plaintext(secret.into_bytes()).expect("a secret");
+    let workspace = format!("w-{workspace}").parse().expect("a workspace id");
+    let label = format!("key {credential}").parse().expect("a label");
+    NewCredential::new(workspace, "openai", label, secret)
 }
 
 /// Processor time of this process, all threads.

@@ -31,6 +31,8 @@ pub enum Role {
 /// What a route requires of its caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Permission {
+    /// Open a session of the admin page.
+    SignIn,
     /// Read data that is the same for all: providers, the API's description.
     ReadCatalogue,
     /// Read workspaces.
@@ -49,6 +51,8 @@ pub enum Permission {
     ChangeCredentials,
     /// Send prompts to a provider, which costs money.
     Preview,
+    /// Start smoke runs, which send requests with tagged keys, and post results of checks.
+    RunSmoke,
     /// Create workspaces.
     CreateWorkspaces,
     /// Change a workspace's limits.
@@ -119,7 +123,8 @@ enum Reach {
 
 impl Permission {
     #[cfg(test)]
-    const ALL: [Self; 19] = [
+    const ALL: [Self; 22] = [
+        Self::SignIn,
         Self::ReadCatalogue,
         Self::ReadWorkspaces,
         Self::ReadCredentials,
@@ -129,6 +134,7 @@ impl Permission {
         Self::VerifyAudit,
         Self::ChangeCredentials,
         Self::Preview,
+        Self::RunSmoke,
         Self::CreateWorkspaces,
         Self::ChangeWorkspace,
         Self::ExportWorkspace,
@@ -148,6 +154,7 @@ impl Permission {
         use {Reach::{Installation, Scope}, Role::{Editor, Owner, Viewer}};
         let row = |roles, reach| Row { roles, reach };
         match self {
+            Self::SignIn             => row(&[Owner, Editor, Viewer], Scope),
             Self::ReadCatalogue      => row(&[Owner, Editor, Viewer], Scope),
             Self::ReadWorkspaces     => row(&[Owner, Editor, Viewer], Scope),
             Self::ReadCredentials    => row(&[Owner, Editor, Viewer], Scope),
@@ -157,6 +164,7 @@ impl Permission {
             Self::VerifyAudit        => row(&[Owner, Editor, Viewer], Installation),
             Self::ChangeCredentials  => row(&[Owner, Editor],         Scope),
             Self::Preview            => row(&[Owner, Editor],         Scope),
+            Self::RunSmoke           => row(&[Owner, Editor],         Scope),
             Self::CreateWorkspaces   => row(&[Owner],                 Installation),
             Self::ChangeWorkspace    => row(&[Owner],                 Scope),
             Self::ExportWorkspace    => row(&[Owner],                 Scope),

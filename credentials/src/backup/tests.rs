@@ -17,7 +17,7 @@ use crate::{
     ActorContext, CredentialQuery, Environment, Filter, Kms, KmsError, KmsSource, NewCredential,
     NewWorkspace, OpenError, OpenOptions, Refusal, Registry, Revocation, Secret, SystemClock,
     audit::{AuditFilter, AuditRecord, Event, VerifyError},
-    runs::{Run, RunFilter},
+    runs::{Run, RunFilter, RunKind, Used},
 };
 
 mod altered;
@@ -346,11 +346,13 @@ fn run(n: u64) -> Run {
         request_id: "r".repeat(4_000).into(),
         workspace: "acme".parse().unwrap(),
         provider: "openai".parse().ok(),
-        used: Some(crate::runs::Used {
+        used: Some(Used {
             credential: format!("cred_{}", "a".repeat(26)).parse().unwrap(),
             label: "a".parse().unwrap(),
             environment: Environment::Live,
+            version: 1,
         }),
+        kind: RunKind::Traffic,
         refused: None,
         status: 200,
         outcome: "ok",

@@ -1,4 +1,4 @@
-//! The life cycle of a credential's versions: staged -> current -> grace -> destroyed. Pure: time
+//! The life cycle of a credential's versions: current -> grace -> destroyed. Pure: time
 //! is passed in. Other modules decide who may take which step, and write the records.
 
 use std::sync::Arc;
@@ -23,9 +23,13 @@ impl CredentialDocument {
     /// The state of a version.
     pub(crate) fn state(&self, version: &VersionDocument, now: Timestamp) -> VersionState {
         match version {
-            gone if gone.destroyed_at.is_some() || gone.has_ended(now) => VersionState::Destroyed,
+            gone if gone.destroyed_at.is_some()
+                || gone.promoted_at.is_none()
+                || gone.has_ended(now) =>
+            {
+                VersionState::Destroyed
+            }
             current if current.number == self.current => VersionState::Current,
-            staged if staged.promoted_at.is_none() => VersionState::Staged,
             _ => VersionState::Grace,
         }
     }
@@ -84,11 +88,6 @@ impl CredentialDocument {
         self.destroy(now, |version| version.is_over(now))
     }
 
-    /// Destroys the versions that were never promoted.
-    pub(crate) fn destroy_staged(&mut self, now: Timestamp) -> Vec<u32> {
-        self.destroy(now, |version| version.promoted_at.is_none())
-    }
-
     /// Destroys all versions.
     pub(crate) fn destroy_all(&mut self, now: Timestamp) -> Vec<u32> {
         self.destroy(now, |_| true)
@@ -109,11 +108,6 @@ impl CredentialDocument {
 }
 
 impl VersionDocument {
-    /// Whether it ever was current.
-    pub(crate) fn was_used(&self) -> bool {
-        self.promoted_at.is_some()
-    }
-
     fn has_ended(&self, now: Timestamp) -> bool {
         self.until.is_some_and(|end| end <= now)
     }

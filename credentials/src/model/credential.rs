@@ -49,9 +49,10 @@ pub struct Credential {
     pub last_rotated_at: Option<Timestamp>,
     /// When a request last used it, to within about a second.
     pub last_used_at: Option<Timestamp>,
-    /// When the provider last answered a live check.
+    /// When the provider last gave a verdict on the secret in use.
     pub last_verified_at: Option<Timestamp>,
-    /// The result of the last live check, whether or not the provider answered.
+    /// The result of the last live check of the secret in use, whether or not the provider
+    /// answered.
     pub verification: Option<Verification>,
     /// Set while the provider rejects its secret in traffic.
     pub rejection: Option<Rejection>,
@@ -249,8 +250,6 @@ pub struct Version {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum VersionState {
-    /// Stored, not in use yet.
-    Staged,
     /// In use.
     Current,
     /// Replaced; can still be rolled back to.

@@ -54,6 +54,7 @@ use super::{ChangeError, Registry, Saved};
 use crate::{
     chains::{Priority, Turn, load_failed},
     documents::{CredentialDocument, TOKEN, WorkspaceDocument},
+    live_check::Finding,
     model::{ActorContext, CredentialId, Fingerprint, Label, Warning, WorkspaceId},
     record::{Detail, Draft, Event},
     sealing::SealingKey,
@@ -65,6 +66,8 @@ pub(super) struct ChangeOutcome {
     pub(super) id: CredentialId,
     pub(super) warnings: Vec<Warning>,
     pub(super) repeated: bool,
+    /// What the provider said before, if it was asked.
+    pub(super) finding: Option<Finding>,
 }
 
 /// Held while a change is decided and committed; locks what it changes.
@@ -83,6 +86,7 @@ impl Registry {
             credential: credential.ok_or(ChangeError::CredentialUnknown)?,
             warnings: outcome.warnings,
             repeated: outcome.repeated,
+            finding: outcome.finding,
         })
     }
 

@@ -135,6 +135,9 @@ impl Registry {
         self.duplicates.forget();
         // Its own chain has ended, so the erasure will be finished in any case.
         let recorded = self.record_erasure(id, Some(end)).await;
+        if has_ended || recorded.is_ok() {
+            self.publish_erasure(id);
+        }
         recorded.map_err(|error| match has_ended {
             true => ChangeError::ErasingUnfinished(error.into_storage_error()),
             false => error.into(),

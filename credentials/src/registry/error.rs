@@ -18,9 +18,8 @@ use crate::{
     model::{Label, WorkspaceId},
 };
 
-/// Why a change was not made. Nothing has changed, with three exceptions:
-/// [`ChangeError::ErasingUnfinished`], [`ChangeError::OutcomeUnknown`], and
-/// [`ChangeError::CheckFailed`], which leaves a destroyed version.
+/// Why a change was not made. Nothing has changed, with two exceptions:
+/// [`ChangeError::ErasingUnfinished`] and [`ChangeError::OutcomeUnknown`].
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ChangeError {
@@ -132,14 +131,14 @@ pub enum ChangeError {
         "50 earlier versions are in grace already: rotate with a grace of 0, which keeps none, or wait until one has ended"
     )]
     TooManyInGrace,
-    /// The version is current, staged, destroyed or unknown.
+    /// The version is current, destroyed or unknown.
     #[error("version {number} cannot be rolled back to")]
     VersionNotInGrace {
         /// The version's number.
         number: u32,
     },
-    /// The new secret did not pass its check and was destroyed. The previous one stays in use.
-    #[error("{}; the new secret was not put in place", not_taken(.0))]
+    /// The secret did not pass the check that the caller required, and was not stored.
+    #[error("{}; the secret was not stored", not_taken(.0))]
     CheckFailed(Finding),
     /// The secret was replaced while the provider was asked.
     #[error("another secret took its place while the provider was asked")]
@@ -233,12 +232,14 @@ pub enum ChangeError {
 }
 
 fn not_taken(finding: &Finding) -> String {
-    match (finding.verification, finding.status) {
-        (Verification::Rejected, Some(status)) => format!("the provider refuses it with {status}"),
-        (_, Some(status)) => {
-            format!("the provider responds with {status}, which says nothing about the key")
-        }
-        (_, None) => "the provider does not respond".to_owned(),
+    let meaning = match (finding.cause, finding.verification) {
+        (Some(cause), _) => cause.meaning(),
+        (None, Verification::Rejected) => "the provider refuses it",
+        (None, _) => "the provider said nothing of it",
+    };
+    match finding.status {
+        Some(status) => format!("{meaning} (it responded with {status})"),
+        None => meaning.to_owned(),
     }
 }
 

@@ -1,5 +1,5 @@
 //! Background tasks: sweep ended versions, record refused uses, write links, store notes and counts
-//! of spend.
+//! of spend, announce credentials that expire soon.
 
 use std::{
     sync::{Arc, Weak},
@@ -29,6 +29,7 @@ pub(super) fn start(registry: &Arc<Registry>, notices: mpsc::Receiver<Notice>) {
     tokio::spawn(run_linking(Arc::downgrade(registry)));
     tokio::spawn(keep_notes(Arc::downgrade(registry)));
     tokio::spawn(spend::keep_spend(Arc::downgrade(registry)));
+    tokio::spawn(announce_expiring(Arc::downgrade(registry)));
 }
 
 async fn run_linking(registry: Weak<Registry>) {
@@ -55,7 +56,21 @@ async fn keep_notes(registry: Weak<Registry>) {
             return;
         };
         registry.store_last_used().await;
+        registry.store_checks().await;
         registry.store_rejections().await;
+    }
+}
+
+/// Looks for credentials that expire soon: once a minute, and as soon as somebody subscribes or an
+/// end changes.
+async fn announce_expiring(registry: Weak<Registry>) {
+    while let Some(due) = registry.upgrade().map(|it| it.announced_expiries.due()) {
+        // The registry may be dropped meanwhile.
+        let _ = timeout(SWEEP_INTERVAL, due.notified()).await;
+        let Some(registry) = registry.upgrade() else {
+            return;
+        };
+        registry.announce_expiring().await;
     }
 }
 

@@ -18,8 +18,9 @@ use tokio::{
 };
 
 use super::{
-    OpenError, OpenOptions, Registry, change::Groups, duplicates::DuplicateIndex, housekeeping,
-    references::References, spend::SpendWriter, traffic::RejectionNote,
+    OpenError, OpenOptions, Registry, change::Groups, checks::LastChecks,
+    duplicates::DuplicateIndex, expiry::AnnouncedExpiries, housekeeping, references::References,
+    spend::SpendWriter, traffic::RejectionNote,
 };
 use crate::{
     access::{Access, EnsureOwnerError},
@@ -29,8 +30,7 @@ use crate::{
     damage::Damage,
     documents::WORKSPACE,
     keyring::{ExistingKeyring, Keyring},
-    model::{ActorContext, WorkspaceId},
-    record::{Draft, Event},
+    model::WorkspaceId,
     runs::Runs,
     snapshot::{
         Finding, Snapshot, WorkspaceEntry, WorkspaceLoader,
@@ -146,6 +146,8 @@ impl Registry {
             rotations: Mutex::default(),
             notices,
             rejection_note: RejectionNote::default(),
+            announced_expiries: AnnouncedExpiries::default(),
+            checks: LastChecks::default(),
             duplicates: DuplicateIndex::default(),
             declared: OnceLock::new(),
             references: References::new(),
@@ -165,6 +167,7 @@ impl Registry {
         });
         let findings = registry.read_workspaces().await?;
         registry.load_rejections().await;
+        registry.load_checks().await?;
         registry.expect_newest_installation_head(&heads).await?;
         registry.clock.at_least(registry.chains.latest());
         if role == Role::Authority {
@@ -423,19 +426,6 @@ impl Registry {
             Err(EnsureOwnerError::File(error)) => Err(OpenError::TokenFile(error)),
             Ok(()) => Ok(()),
         }
-    }
-
-    /// A restore is offline; the first start after it records it.
-    async fn record_restore(&self) -> Result<(), CommitError> {
-        let Some((epoch, backup)) = self.keyring.restored().await else {
-            return Ok(());
-        };
-        let key = format!("{backup}, epoch {epoch}");
-        let restored = Draft {
-            note: Some(key.clone()),
-            ..Draft::new(Event::BackupRestored, &ActorContext::system("start"))
-        };
-        self.record_once(&key, restored).await
     }
 }
 

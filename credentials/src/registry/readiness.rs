@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use keyside_config::{ProviderId, Verification};
 
-use super::{Registry, view::Viewer};
+use super::Registry;
 use crate::{
     model::{Environment, Label, Status, WorkspaceId},
     snapshot::{CredentialEntry, Unusable, WorkspaceEntry, traffic},
@@ -61,7 +61,11 @@ impl Registry {
         let mut best = BTreeMap::<&ProviderId, Candidate<'_>>::new();
         if let Some(workspace) = snapshot.workspaces.get(workspace) {
             for entry in workspace.credentials.values() {
-                let candidate = Candidate::new(&viewer, workspace, entry);
+                let is_rejected = self.last_verdict(entry) == Some(Verification::Rejected)
+                    || traffic::rejection(entry).is_some();
+                let status = viewer.status(&entry.document);
+                let news = usable_news(status, is_rejected, workspace, entry);
+                let candidate = Candidate::new(news, workspace, entry);
                 let known = best.entry(&entry.document.provider).or_insert(candidate);
                 *known = candidate.min(*known);
             }
@@ -94,9 +98,12 @@ enum Candidate<'a> {
 type NotDefault = bool;
 
 impl<'a> Candidate<'a> {
-    fn new(viewer: &Viewer<'_>, workspace: &WorkspaceEntry, entry: &'a CredentialEntry) -> Self {
+    fn new(
+        status: ReadinessStatus,
+        workspace: &WorkspaceEntry,
+        entry: &'a CredentialEntry,
+    ) -> Self {
         let document = &entry.document;
-        let status = usable_news(viewer.status(document), workspace, entry);
         let (environment, label) = (document.environment, &document.label);
         let not_default = !workspace.is_default(document);
         match status.is_usable() {
@@ -124,16 +131,15 @@ impl<'a> Candidate<'a> {
     }
 }
 
-/// The news about one credential. What a provider thinks of it is the last live check's result, or
-/// what it responds to traffic.
+/// The news about one credential. It is rejected if its provider said so to the last live check, or
+/// says so to traffic.
 fn usable_news(
     status: Status,
+    is_rejected: bool,
     workspace: &WorkspaceEntry,
     entry: &CredentialEntry,
 ) -> ReadinessStatus {
     let is_damaged = workspace.damage.is_some() || entry.damage().is_some();
-    let is_rejected = entry.document.verification == Some(Verification::Rejected)
-        || traffic::rejection(entry).is_some();
     match status {
         _ if is_damaged => ReadinessStatus::Missing,
         Status::Revoked => ReadinessStatus::Revoked,

@@ -92,6 +92,19 @@ impl Registry {
         Ok(())
     }
 
+    /// A restore is offline; the first start after it records it.
+    pub(super) async fn record_restore(&self) -> Result<(), CommitError> {
+        let Some((epoch, backup)) = self.keyring.restored().await else {
+            return Ok(());
+        };
+        let key = format!("{backup}, epoch {epoch}");
+        let restored = Draft {
+            note: Some(key.clone()),
+            ..Draft::new(Event::BackupRestored, &ActorContext::system("start"))
+        };
+        self.record_once(&key, restored).await
+    }
+
     /// Destroys the keys of erased workspaces. Retried at the next change or start.
     ///
     /// # Errors

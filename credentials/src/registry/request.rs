@@ -7,7 +7,7 @@ use keyside_config::ProviderId;
 use keyside_store::Hash;
 
 use crate::{
-    live_check::LiveCheck,
+    live_check::{Finding, LiveCheck},
     model::{
         Credential, Environment, Label, Limits, LimitsChange, Scope, Status, UsageTag, Warning,
         WorkspaceId, WorkspaceState,
@@ -25,6 +25,8 @@ pub struct Saved {
     pub warnings: Vec<Warning>,
     /// Whether an earlier request with the same idempotency key made the change.
     pub repeated: bool,
+    /// What the provider said before the secret was stored, if it was asked.
+    pub finding: Option<Finding>,
 }
 
 /// The attributes of a workspace to create.
@@ -70,10 +72,12 @@ pub struct NewCredential {
     pub default: bool,
     /// Recognises a repeated request.
     pub idempotency: Option<Idempotency>,
+    /// Whether the provider is asked first.
+    pub check: CheckBeforeSave,
 }
 
 impl NewCredential {
-    /// A live credential without options.
+    /// A live credential without further options or a check.
     pub fn new(
         workspace: WorkspaceId,
         provider: &str,
@@ -92,8 +96,21 @@ impl NewCredential {
             limits: Limits::default(),
             default: false,
             idempotency: None,
+            check: CheckBeforeSave::Skip,
         }
     }
+}
+
+/// Whether the provider is asked about a secret before it is stored. No lock is held meanwhile.
+#[derive(Clone, Default)]
+pub enum CheckBeforeSave {
+    /// It is not asked.
+    #[default]
+    Skip,
+    /// It is asked, and the secret is stored whatever it says.
+    Try(Arc<dyn LiveCheck>),
+    /// It is asked, and the secret is stored only if it [can be used](Finding::is_usable).
+    Required(Arc<dyn LiveCheck>),
 }
 
 /// The secret of a new credential.
@@ -124,8 +141,8 @@ pub struct Rotation {
     pub expected: Option<u64>,
     /// Recognises a repeated request.
     pub idempotency: Option<Idempotency>,
-    /// A check that the new secret must pass before it is used.
-    pub check: Option<Arc<dyn LiveCheck>>,
+    /// Whether the provider is asked about the new secret first.
+    pub check: CheckBeforeSave,
 }
 
 impl Rotation {
@@ -137,7 +154,7 @@ impl Rotation {
             expires_at: None,
             expected: None,
             idempotency: None,
-            check: None,
+            check: CheckBeforeSave::Skip,
         }
     }
 }

@@ -9,6 +9,7 @@ mod crash;
 mod disclosure;
 mod edited_bytes;
 mod erasing;
+mod events;
 mod exporting;
 mod grouping;
 mod heads;
@@ -255,8 +256,8 @@ fn secret(text: &str) -> Secret {
 
 /// A live OpenAI key for `acme`.
 fn key(label: &str, text: &str) -> NewCredential {
-    let workspace = "acme".parse().unwrap();
-    NewCredential::new(workspace, "openai", label.parse().unwrap(), secret(text))
+    let (workspace, label) = ("acme".parse().unwrap(), label.parse().unwrap());
+    NewCredential::new(workspace, "openai", label, secret(text))
 }
 
 /// An installation with one key, `sk-1`, the default of `acme`.

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 
 use keyside_config::ProviderId;
 use keyside_store::StorageError;
-use tokio::sync::{Mutex, broadcast};
+use tokio::sync::Mutex;
 
 use super::Registry;
 use crate::{
-    model::{CredentialEvent, CredentialId, RejectedCredential, TrafficCounts},
+    model::{CredentialId, RejectedCredential, TrafficCounts},
     sealing::SealContext,
     snapshot::traffic::{self, StoredRejection},
 };
@@ -24,12 +24,6 @@ impl Default for RejectionNote {
 }
 
 impl Registry {
-    /// Subscribes to changes of how providers treat credentials, declared ones included. A
-    /// subscriber that is too slow misses the oldest.
-    pub fn events(&self) -> broadcast::Receiver<CredentialEvent> {
-        self.notices.subscribe()
-    }
-
     /// The credentials that their providers reject in traffic.
     pub fn rejected_in_traffic(&self) -> Vec<RejectedCredential> {
         traffic::rejected_credentials(&self.all().load())

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use keyside_config::CredentialRules;
 
-use super::{Filter, Registry};
+use super::{Filter, Registry, checks::LastChecks};
 use crate::{
     documents::{CredentialDocument, VersionDocument},
     model::{
-        Credential, CredentialId, Declared, Listed, LostCredential, Scope, Status, Version,
-        VersionState, Workspace, WorkspaceId,
+        Credential, CredentialId, Declared, Listed, LostCredential, Scope, Status, UsageTag,
+        Version, VersionState, Workspace, WorkspaceId,
     },
     runs::Runs,
     snapshot::{CredentialEntry, Lost, Snapshot, SourceStatus, WorkspaceEntry, traffic},
@@ -47,6 +47,30 @@ impl Registry {
         credentials
     }
 
+    /// The credentials with a usage tag that are not revoked, in [list
+    /// order](Credential::list_order). Copies only those, because it is called after each change.
+    pub(crate) fn list_tagged(&self, usage_tag: &str) -> Vec<Credential> {
+        let (snapshot, all) = (self.all().load(), Filter::default());
+        let viewer = self.viewer();
+        let entries = workspaces(&snapshot, &all).flat_map(|workspace| {
+            let entries = workspace.credentials.values();
+            entries.map(move |entry| (workspace, entry))
+        });
+        let tagged = entries.filter(|(_, entry)| {
+            let CredentialDocument {
+                usage_tag: tag,
+                revoked_at,
+                ..
+            } = &entry.document;
+            let tag = tag.as_ref().map(UsageTag::as_str);
+            tag == Some(usage_tag) && revoked_at.is_none()
+        });
+        let tagged = tagged.map(|(workspace, entry)| viewer.credential(workspace, entry));
+        let mut tagged: Vec<_> = tagged.collect();
+        in_order(&mut tagged);
+        tagged
+    }
+
     /// The credentials that match `filter`, in [list order](Listed::list_order), including lost
     /// ones. A lost credential matches only if every field that the filter selects is known.
     pub fn list_all(&self, filter: &Filter) -> Vec<Listed> {
@@ -71,6 +95,7 @@ impl Registry {
     pub(super) fn viewer(&self) -> Viewer<'_> {
         Viewer {
             runs: &self.runs,
+            checks: &self.checks,
             rules: &self.rules,
             now: self.clock.now(),
         }
@@ -80,6 +105,7 @@ impl Registry {
 /// What views depend on besides the snapshot.
 pub(super) struct Viewer<'a> {
     runs: &'a Runs,
+    checks: &'a LastChecks,
     rules: &'a CredentialRules,
     now: Timestamp,
 }
@@ -150,6 +176,7 @@ impl Viewer<'_> {
     fn credential(&self, workspace: &WorkspaceEntry, entry: &CredentialEntry) -> Credential {
         let document = entry.document.clone();
         let metadata = entry.metadata();
+        let last_check = self.checks.of(entry);
         Credential {
             status: self.status(&document),
             is_default: workspace.is_default(&document),
@@ -177,8 +204,8 @@ impl Viewer<'_> {
             created_by: document.created_by,
             created_at: document.created_at,
             last_rotated_at: document.last_rotated_at,
-            last_verified_at: document.last_verified_at,
-            verification: document.verification,
+            last_verified_at: last_check.as_ref().and_then(|last| last.verified_at),
+            verification: last_check.map(|last| last.finding.verification),
             revision: document.revision,
         }
     }

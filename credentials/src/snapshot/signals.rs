@@ -143,10 +143,7 @@ impl Signals {
 
     /// Passes an event to the subscribers. Never waits: a slow one misses the oldest events.
     pub(super) fn publish(&self, event: CredentialEvent) {
-        if let Some(events) = self.notices.events.get() {
-            // An error means that nobody is subscribed at the moment.
-            let _ = events.send(event);
-        }
+        self.notices.publish(event);
     }
 
     /// The next refusal is noted whenever it comes.
@@ -170,6 +167,20 @@ impl Notices {
     /// Subscribes to events from now on.
     pub(crate) fn subscribe(&self) -> broadcast::Receiver<CredentialEvent> {
         self.events().subscribe()
+    }
+
+    /// Passes an event to the subscribers. Never waits: a slow one misses the oldest events.
+    pub(crate) fn publish(&self, event: CredentialEvent) {
+        if let Some(events) = self.events.get() {
+            // An error means that nobody is subscribed at the moment.
+            let _ = events.send(event);
+        }
+    }
+
+    /// Whether anybody would get an event.
+    pub(crate) fn has_subscribers(&self) -> bool {
+        let events = self.events.get();
+        events.is_some_and(|events| events.receiver_count() > 0)
     }
 
     /// Passes the events of `other` to the subscribers of this. Call it before `other` has any of

@@ -196,26 +196,20 @@ fn secret_in_use(entry: &CredentialEntry) -> Option<String> {
 fn publish(entry: &CredentialEntry, kind: CredentialEventKind) {
     let document = &entry.document;
     let event = CredentialEvent {
-        at: entry.signals.now(),
-        workspace: document.workspace.clone(),
-        provider: document.provider.clone(),
-        credential: document.id.clone(),
-        version: entry.usable.as_ref().map_or(0, |usable| usable.version),
-        label: document.label.clone(),
-        environment: document.environment,
-        kind,
+        version: entry.usable.as_ref().ok().map(|usable| usable.version),
+        ..document.event(kind, entry.signals.now())
     };
     // A macro, because tracing needs the level as a constant.
     macro_rules! log_event {
         ($level:ident, $cause:expr, $rejected:expr, $message:literal) => {
             tracing::event!(
                 tracing::Level::$level,
-                workspace = event.workspace.as_str(),
-                provider = event.provider.as_str(),
-                credential = event.credential.as_str(),
+                workspace = document.workspace.as_str(),
+                provider = document.provider.as_str(),
+                credential = document.id.as_str(),
                 version = event.version,
-                label = event.label.as_str(),
-                environment = event.environment.as_str(),
+                label = document.label.as_str(),
+                environment = document.environment.as_str(),
                 cause = $cause.as_str(),
                 rejected = $rejected,
                 $message
@@ -229,6 +223,8 @@ fn publish(entry: &CredentialEntry, kind: CredentialEventKind) {
         CredentialEventKind::RecoveredInTraffic(Rejection { cause, count, .. }) => {
             log_event!(INFO, cause, count, "the provider accepts a key again");
         }
+        // Not about traffic: the registry publishes these.
+        _ => {}
     }
     entry.signals.publish(event);
 }

@@ -59,7 +59,8 @@ fn take_db(db: &Path, folder: &Path) -> Result<File, StoreOpenError> {
     loop {
         match take(File::open(db), db, folder) {
             Err(StoreOpenError::Locked { holder, .. })
-                if holder == Some(process::id()) && Instant::now() < deadline =>
+                // No holder: it was released in between.
+                if holder.is_none_or(|id| id == process::id()) && Instant::now() < deadline =>
             {
                 thread::sleep(CLOSING_POLL);
             }

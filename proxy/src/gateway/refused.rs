@@ -148,7 +148,7 @@ impl Gateway {
         mut record: RequestRecord,
         arrival: Arrival,
     ) -> Response<Body> {
-        let Failure { refusal, cause } = failure;
+        let Failure { refusal, cause, .. } = failure;
         match refusal {
             REVOKED => record.revoked(),
             _ => record.unanswered(),

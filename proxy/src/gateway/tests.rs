@@ -10,8 +10,8 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use keyside_config::Sources;
 use keyside_credentials::{
-    ActorContext, ActorId, Environment, Kms, MasterKey, NewCredential, NewWorkspace, OpenOptions,
-    Registry, SystemClock, Timestamp, runs::RunFilter,
+    ActorContext, ActorId, Kms, MasterKey, NewCredential, NewWorkspace, OpenOptions, Registry,
+    SystemClock, Timestamp, runs::RunFilter,
 };
 use keyside_store::{Backend, Memory};
 use tokio::{

@@ -310,7 +310,7 @@ pub(super) fn remediation(
         }
         Refusal::Credential(Denied::CredentialMissing | Denied::LabelUnknown) => AdminPage::NewKey,
         Refusal::Credential(_) => AdminPage::Keys,
-        _ => AdminPage::Start,
+        _ => AdminPage::Guide,
     };
     let provider = context.provider.map(|provider| provider.id.as_str());
     page.url(public_url, context.workspace, provider)

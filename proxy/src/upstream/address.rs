@@ -37,7 +37,7 @@ impl AddressPolicy {
         match self {
             Self::Public | Self::Private => {
                 "private or reserved addresses only; if a private network is meant, set \
-                 allow_private = true for this provider"
+                 allow_private = true where it is configured"
             }
             Self::EgressProxy => {
                 "addresses of a cloud's metadata service only, which cannot be a proxy; check the \

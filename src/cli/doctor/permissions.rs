@@ -53,6 +53,8 @@ fn secret_files(settings: &Settings, store: Option<&StoreSetup>) -> Vec<PathBuf>
     let client = vault.and_then(|vault| vault.client_certificate.as_ref());
     files.extend(client.map(|client| client.key.clone()));
     files.extend(settings.egress.credentials_file.clone());
+    let webhooks = settings.webhooks.iter();
+    files.extend(webhooks.map(|webhook| webhook.secret_file.clone()));
     files
 }
 

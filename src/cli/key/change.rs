@@ -4,12 +4,14 @@ use std::time::Duration;
 
 use clap::Args;
 use hyper::Method;
-use keyside_admin::wire::{CredentialEdit, CredentialRollback, CredentialRotation};
+use keyside_admin::wire::{
+    CredentialCheck, CredentialEdit, CredentialRollback, CredentialRotation,
+};
 use keyside_config::Sources;
 use keyside_credentials::{Label, Timestamp, UsageTag};
 use serde_json::{Value, json};
 
-use super::{KeyArguments, path, view::Credential};
+use super::{CheckArguments, KeyArguments, path, view::Credential};
 use crate::cli::{
     Failure, Output,
     duration::{duration, end},
@@ -26,10 +28,8 @@ pub(crate) struct Rotate {
     /// How long the old secret is kept for a rollback: 0, or a number and s, m, h or d, at most 90d
     #[arg(long, value_name = "TIME", default_value = "24h", value_parser = duration)]
     grace: Duration,
-    /// Ask the provider about the new secret first; if it rejects the secret, the old one stays in
-    /// use
-    #[arg(long)]
-    check: bool,
+    #[command(flatten)]
+    check: CheckArguments,
     #[command(flatten)]
     expiry: Expiry,
     #[command(flatten)]
@@ -44,6 +44,16 @@ pub(crate) struct RollBack {
     /// The version to return to [default: the newest in grace]
     #[arg(long, value_name = "NUMBER")]
     to: Option<u32>,
+}
+
+/// `keyside key verify`.
+#[derive(Args)]
+pub(crate) struct Verify {
+    #[command(flatten)]
+    one: KeyArguments,
+    /// Send a minimal prompt, which costs a few tokens, instead of the cheapest request
+    #[arg(long)]
+    prompt: bool,
 }
 
 /// `keyside key edit`.
@@ -98,7 +108,8 @@ impl Rotate {
         let body = CredentialRotation {
             secret: None,
             grace_seconds: Some(self.grace.as_secs()),
-            check: Some(self.check),
+            check: Some(self.check.check),
+            prompt: Some(self.check.prompt),
             expires_at: self.expiry.change(),
         };
         let owner = match &current {
@@ -117,7 +128,7 @@ impl Rotate {
         let rotated = client
             .send_secret(Method::PATCH, &path(&self.one.id), secret, &body)
             .await?;
-        print_key(&rotated, "Rotated", output)
+        print_checked(&rotated, "Rotated", self.check.prompt, output)
     }
 }
 
@@ -157,27 +168,29 @@ pub(super) async fn refresh(
     }
 }
 
-/// `keyside key verify`: fails if the provider does not accept the key, so that scripts notice.
-pub(super) async fn verify(
-    one: &KeyArguments,
-    sources: &Sources,
-    output: &Output,
-) -> Result<(), Failure> {
-    let path = format!("{}/verify", path(&one.id));
-    let verified = one.admin.client(sources)?.post(&path, &json!({})).await?;
-    match verified["verification"].as_str() {
-        Some("accepted") => print_key(&verified, "Accepted", output),
-        Some("limited") => print_key(&verified, "Accepted in part", output),
-        _ => {
-            let credential = Credential::of(&verified)?;
-            // The warnings say what the provider answered and what to do.
-            credential.print_warnings(output);
-            output.print(&verified, |_| String::new())?;
-            let verb = match verified["verification"].as_str() {
-                Some("rejected") => "not accepted",
-                _ => "not verified",
-            };
-            Err(Failure::failed(credential.summary(verb)))
+impl Verify {
+    /// Fails if the provider does not accept the key, so that scripts notice.
+    pub(super) async fn run(&self, sources: &Sources, output: &Output) -> Result<(), Failure> {
+        let client = self.one.admin.client(sources)?;
+        let body = CredentialCheck {
+            prompt: Some(self.prompt),
+        };
+        let path = format!("{}/verify", path(&self.one.id));
+        let verified = client.post(&path, &body).await?;
+        match verified["verification"].as_str() {
+            Some("accepted") => print_checked(&verified, "Accepted", self.prompt, output),
+            Some("limited") => print_checked(&verified, "Accepted in part", self.prompt, output),
+            _ => {
+                let credential = Credential::of(&verified)?;
+                // The warnings say what the provider answered and what to do.
+                credential.print_warnings(output);
+                output.print(&verified, |_| String::new())?;
+                let verb = match verified["verification"].as_str() {
+                    Some("rejected") => "not accepted",
+                    _ => "not verified",
+                };
+                Err(Failure::failed(credential.summary(verb)))
+            }
         }
     }
 }
@@ -216,7 +229,18 @@ impl Expiry {
 
 /// Prints the key's new state and its warnings.
 fn print_key(value: &Value, verb: &str, output: &Output) -> Result<(), Failure> {
+    print_checked(value, verb, false, output)
+}
+
+/// The same, and what the check's prompt has cost if there was one.
+fn print_checked(
+    value: &Value,
+    verb: &str,
+    prompted: bool,
+    output: &Output,
+) -> Result<(), Failure> {
     let credential = Credential::of(value)?;
     credential.print_warnings(output);
-    output.print(value, |_| format!("{}\n", credential.summary(verb)))
+    let cost = credential.cost_of_prompt(prompted);
+    output.print(value, |_| format!("{}\n{cost}", credential.summary(verb)))
 }

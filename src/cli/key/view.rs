@@ -3,7 +3,7 @@
 use std::ops::Deref;
 
 use keyside_admin::wire::{CredentialView, Duplicate, TrafficView, VersionView};
-use keyside_credentials::{Clock, SystemClock, Timestamp, TrafficState, VersionState};
+use keyside_credentials::{Cause, Clock, SystemClock, Timestamp, TrafficState, VersionState};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -91,6 +91,23 @@ impl Credential {
         }
     }
 
+    /// A line with what the last check's prompt has cost; nothing if there was none.
+    pub(super) fn cost_of_prompt(&self, prompted: bool) -> String {
+        let check = self.check.as_ref().filter(|_| prompted);
+        let Some((check, usage)) = check.and_then(|check| Some((check, check.usage.as_ref()?)))
+        else {
+            return String::new();
+        };
+        let count =
+            |tokens: Option<u64>| tokens.map_or_else(|| "unknown".to_owned(), |it| it.to_string());
+        format!(
+            "The prompt took {} ms; input tokens: {}, output tokens: {}.\n",
+            check.latency_ms.unwrap_or_default(),
+            count(usage.input_tokens),
+            count(usage.output_tokens)
+        )
+    }
+
     /// Whether both have the same current secret, judged by their fingerprints.
     pub(super) fn has_secret_of(&self, other: &Self) -> bool {
         self.fingerprint.is_some() && self.fingerprint == other.fingerprint
@@ -160,6 +177,15 @@ impl Credential {
             ("last used", time(self.last_used_at)),
             ("last verified", time(self.last_verified_at)),
             ("verification", cell(&self.verification)),
+            (
+                "cause",
+                cell(
+                    &self
+                        .check
+                        .as_ref()
+                        .and_then(|check| check.cause.map(Cause::as_str)),
+                ),
+            ),
             ("in traffic", self.shown_traffic()),
         ];
         let spend = limits::rows(self.limits, self.usage);

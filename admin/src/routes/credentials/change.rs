@@ -11,11 +11,13 @@ use keyside_credentials::{
     Rotation,
 };
 
-use super::{foreign, saved, tagged, tagged_as_listed};
+use super::{
+    check::{self, CheckRequest, SaveCheck},
+    foreign, saved, tagged, tagged_as_listed,
+};
 use crate::{
     access::Caller,
     body::JsonBody,
-    concurrency::WorkKind,
     entity_tag::{Lineage, Tagged},
     form::{self, Form},
     precondition::{IdempotencyKey, IfMatch},
@@ -47,26 +49,28 @@ pub(in crate::routes) async fn update(
     let Credential { id, provider, .. } = caller.credential(&state.registry, &id)?;
     let expected = seen.required(Lineage::of_epoch(&state.registry))?;
     let (act, body) = (caller.context(), body.bytes());
-    let (done, foreign) = match read(body)? {
-        Change::Rotate(rotation, checked) => {
+    let (done, warnings) = match read(body)? {
+        Change::Rotate(rotation, wanted) => {
             let foreign = foreign(&state.catalogue, &provider, &rotation.secret);
-            let limits = &state.concurrency;
-            let permit = || limits.try_acquire(WorkKind::LiveCheck, &caller);
-            let _permit = checked.then(permit).transpose()?;
+            let known = state.catalogue.get(&provider).map(|provider| &**provider);
+            let checking = SaveCheck::begin(&state, &caller, wanted)?;
             let rotation = Rotation {
                 expected,
                 idempotency: idempotency(key, body),
-                check: checked.then_some(state.live_check),
+                check: checking.check.clone(),
                 ..rotation
             };
-            (state.registry.rotate(&act, &id, rotation).await?, foreign)
+            let rotated = state.registry.rotate(&act, &id, rotation).await;
+            let rotated = rotated.map_err(|error| check::problem(error, known))?;
+            let checked = checking.warnings(rotated.finding.as_ref(), known);
+            (rotated, foreign.into_iter().chain(checked).collect())
         }
         Change::Edit(edit) => {
             let edit = Edit { expected, ..edit };
-            (state.registry.edit(&act, &id, edit).await?, None)
+            (state.registry.edit(&act, &id, edit).await?, Vec::new())
         }
     };
-    Ok(saved(&state.registry, &caller, done, foreign))
+    Ok(saved(&state, &caller, done, warnings))
 }
 
 /// Makes a version in grace current again: the named one, or the newest.
@@ -88,7 +92,7 @@ pub(in crate::routes) async fn roll_back(
     let rollback = Rollback { to, expected };
     let act = caller.context();
     let credential = state.registry.roll_back(&act, &id, rollback).await?;
-    Ok(tagged(&state.registry, &caller, credential))
+    Ok(tagged(&state, &caller, credential))
 }
 
 /// Revokes a credential immediately and permanently; its record stays. A credential whose record
@@ -121,7 +125,7 @@ pub(in crate::routes) async fn revoke(
         }
         Listed::Lost(lost) => registry.revoke_lost(&act, &lost.id, revocation).await?,
     };
-    Ok(tagged_as_listed(registry, &caller, revoked))
+    Ok(tagged_as_listed(&state, &caller, revoked))
 }
 
 fn flag(text: &str) -> Result<bool, String> {
@@ -138,8 +142,8 @@ pub(super) fn idempotency(IdempotencyKey(key): IdempotencyKey, body: &[u8]) -> O
 }
 
 enum Change {
-    /// With whether the provider must accept the new secret first.
-    Rotate(Rotation, bool),
+    /// With what is to be checked first.
+    Rotate(Rotation, CheckRequest),
     Edit(Edit),
 }
 
@@ -165,7 +169,11 @@ fn read_rotation(form: Form<'_>) -> Result<Change, Problem> {
         expires_at: new.expires_at,
         ..Rotation::to(secret)
     };
-    Ok(Change::Rotate(rotation, new.check.unwrap_or(false)))
+    let wanted = CheckRequest {
+        mode: new.check.unwrap_or_default(),
+        prompt: new.prompt.unwrap_or(false),
+    };
+    Ok(Change::Rotate(rotation, wanted))
 }
 
 fn read_edit(form: Form<'_>) -> Result<Edit, Problem> {

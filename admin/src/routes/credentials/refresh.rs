@@ -22,5 +22,5 @@ pub(in crate::routes) async fn refresh(
 ) -> Result<Tagged<CredentialView>, Problem> {
     let id = caller.credential(&state.registry, &id)?.id;
     let credential = state.registry.refresh(&id).await?;
-    Ok(tagged(&state.registry, &caller, credential))
+    Ok(tagged(&state, &caller, credential))
 }

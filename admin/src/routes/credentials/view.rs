@@ -37,6 +37,7 @@ impl CredentialView {
             last_verified_at: credential.last_verified_at,
             verification: credential.verification,
             traffic: Some(TrafficView::of(credential.rejection)),
+            check: None,
             versions: credential
                 .versions
                 .into_iter()
@@ -84,6 +85,7 @@ impl CredentialView {
             last_verified_at: None,
             verification: None,
             traffic: None,
+            check: None,
             versions: Vec::new(),
             secret_ref: None,
             source: None,

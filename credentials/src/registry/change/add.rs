@@ -1,4 +1,8 @@
 //! Creates a credential.
+//!
+//! With a check, everything is decided twice: before the provider is asked, so that it is not asked
+//! in vain, and after, on the state of that time. Nothing is stored in between, and the lock is
+//! released, so that other changes need not wait.
 
 use std::sync::Arc;
 
@@ -9,11 +13,13 @@ use super::{ChangeOutcome, Decision, about, detail, group::Change, other_label, 
 use crate::{
     chains::Priority,
     documents::{CredentialDocument, Document, SecretMetadata, SourceDocument, WorkspaceDocument},
+    live_check::Finding,
     model::{
         ActorContext, CredentialId, Label, Warning, WorkspaceId, has_usual_form, refused_kind,
     },
     record::{Draft, Event},
-    registry::{ChangeError, NewCredential, NewSecret, Registry, Saved},
+    registry::{ChangeError, NewCredential, NewSecret, Registry, Saved, checks::secret_in_use},
+    resolver::Grant,
     secret::Secret,
     snapshot::{CredentialEntry, WorkspaceEntry, signals::Signals},
     source::VaultReference,
@@ -33,10 +39,37 @@ impl Registry {
         let outcome = self
             .run_to_completion(|registry| async move {
                 let input = registry.obtain_secret(&new.workspace, &new.secret).await?;
-                retry_on_race!(registry.add_once(&by, &new, &input))
+                let finding = match new.check.check() {
+                    None => None,
+                    Some(check) => match retry_on_race!(registry.try_out(&by, &new, &input))? {
+                        Trial::Repeated(outcome) => return Ok(outcome),
+                        Trial::Grant(on_trial) => Some(Finding::of(&on_trial, check).await),
+                    },
+                };
+                if let Some(finding) = &finding {
+                    new.check.judge(finding)?;
+                }
+                retry_on_race!(registry.add_once(&by, &new, &input, finding))
             })
             .await?;
         self.saved(outcome)
+    }
+
+    /// Decides without storing anything, so that the provider can be asked about the secret.
+    async fn try_out(
+        &self,
+        by: &ActorContext,
+        new: &NewCredential,
+        input: &SecretInput<'_>,
+    ) -> Result<Trial, ChangeError> {
+        self.change_workspace(by, &new.workspace, Priority::Normal, || {
+            let trial = match self.decide_addition(by, new, input)? {
+                Addition::Repeated(outcome) => Trial::Repeated(outcome),
+                Addition::New(prepared) => Trial::Grant(Grant::on_trial(prepared.entry)),
+            };
+            Ok(Decision::unchanged(trial))
+        })
+        .await
     }
 
     async fn add_once(
@@ -44,25 +77,37 @@ impl Registry {
         by: &ActorContext,
         new: &NewCredential,
         input: &SecretInput<'_>,
+        finding: Option<Finding>,
     ) -> Result<ChangeOutcome, ChangeError> {
-        let provider = self
-            .catalogue
-            .get(&new.provider)
-            .cloned()
-            .ok_or(ChangeError::ProviderUnknown)?;
-        let endpoint = endpoint(&provider, new.endpoint.as_deref())?;
-        let decide = || self.decide_addition(by, new, input, (&*provider, endpoint));
-        self.change_workspace(by, &new.workspace, Priority::Normal, decide)
-            .await
+        let decided = self.change_workspace(by, &new.workspace, Priority::Normal, || {
+            Ok(match self.decide_addition(by, new, input)? {
+                Addition::Repeated(outcome) => Decision::unchanged((outcome, None)),
+                Addition::New(prepared) => {
+                    let added = (secret_in_use(&prepared.entry), prepared.now);
+                    let (change, outcome) = prepared.into_change(finding);
+                    Decision::commit(change, (outcome, Some(added)))
+                }
+            })
+        });
+        let (outcome, added) = decided.await?;
+        if let (Some(finding), Some((secret, now))) = (finding, added) {
+            self.keep_check(&outcome.id, secret, finding, now);
+        }
+        Ok(outcome)
     }
 
+    /// Decides everything about the new credential.
     fn decide_addition(
         &self,
         by: &ActorContext,
         new: &NewCredential,
         input: &SecretInput<'_>,
-        (provider, endpoint): (&Provider, Option<String>),
-    ) -> Result<Decision<ChangeOutcome>, ChangeError> {
+    ) -> Result<Addition, ChangeError> {
+        let provider: &Provider = self
+            .catalogue
+            .get(&new.provider)
+            .ok_or(ChangeError::ProviderUnknown)?;
+        let endpoint = endpoint(provider, new.endpoint.as_deref())?;
         let secret = input.secret();
         let workspace = self.sound_workspace(&new.workspace)?;
         let id = self.new_id(by, new, &workspace.document);
@@ -72,7 +117,7 @@ impl Registry {
             return Err(ChangeError::Damaged);
         }
         if let Some(outcome) = self.repeated(by, new, workspace.credentials.get(&id))? {
-            return Ok(Decision::unchanged(outcome));
+            return Ok(Addition::Repeated(outcome));
         }
         expect_kind(provider, secret)?;
         let key = self
@@ -102,7 +147,7 @@ impl Registry {
             .clone()
             .map(|by_key| by_key.into_record(by, &warnings));
         let metadata = SecretMetadata::of(secret, &provider.key.prefix, idempotency);
-        let mut document = unsealed(by, id.clone(), new, (provider, endpoint), now);
+        let mut document = unsealed(by, id, new, (provider, endpoint), now);
         document.source = input.version().map(SourceDocument::Version);
         let version = match input {
             SecretInput::Given(secret) => document.seal(&key, secret, &metadata, now),
@@ -111,7 +156,6 @@ impl Registry {
         let number = version.number;
         document.push(version);
         document.promote(number, now, now);
-        let write = document.write();
         let settings = becomes_default.then(|| with_default(&workspace.document, &document));
         let draft = Draft {
             detail: detail(&key, &metadata.fingerprint),
@@ -123,13 +167,14 @@ impl Registry {
         if let SecretInput::Read { initial, .. } = input {
             entry = self.with_initial_secret(&entry, initial, metadata);
         }
-        let change = Change::of_credential(workspace, settings, (entry, write), vec![draft]);
-        let answer = ChangeOutcome {
-            id,
+        Ok(Addition::New(Box::new(Prepared {
+            entry,
+            draft,
             warnings,
-            repeated: false,
-        };
-        Ok(Decision::commit(change, answer))
+            settings,
+            workspace,
+            now,
+        })))
     }
 
     /// The secret of a new credential. A secret in Vault is read before any lock is taken.
@@ -182,8 +227,56 @@ impl Registry {
             id: entry.document.id.clone(),
             warnings,
             repeated: true,
+            finding: None,
         }))
     }
+}
+
+/// A new credential that is decided and not yet stored.
+struct Prepared {
+    entry: CredentialEntry,
+    draft: Draft,
+    warnings: Vec<Warning>,
+    /// The workspace's document, if the default changes.
+    settings: Option<WorkspaceDocument>,
+    workspace: Arc<WorkspaceEntry>,
+    now: Timestamp,
+}
+
+impl Prepared {
+    /// The change that stores it, and its result. `finding` is what the provider said, if it was
+    /// asked.
+    fn into_change(self, finding: Option<Finding>) -> (Change, ChangeOutcome) {
+        let checked = finding.map(|finding| finding.audit_note());
+        let notes: Vec<_> = self.draft.note.into_iter().chain(checked).collect();
+        let draft = Draft {
+            note: (!notes.is_empty()).then(|| notes.join("; ")),
+            ..self.draft
+        };
+        let outcome = ChangeOutcome {
+            id: self.entry.document.id.clone(),
+            warnings: self.warnings,
+            repeated: false,
+            finding,
+        };
+        let write = self.entry.document.write();
+        let stored = (self.entry, write);
+        let change = Change::of_credential(self.workspace, self.settings, stored, vec![draft]);
+        (change, outcome)
+    }
+}
+
+/// What a request to create a credential leads to.
+enum Addition {
+    /// An earlier request with the same idempotency key has created it.
+    Repeated(ChangeOutcome),
+    New(Box<Prepared>),
+}
+
+/// What a request leads to before the provider is asked.
+enum Trial {
+    Repeated(ChangeOutcome),
+    Grant(Grant),
 }
 
 /// The secret that a new credential refers to.
@@ -252,8 +345,6 @@ fn unsealed(
         created_by: by.actor.clone(),
         created_at: now,
         last_rotated_at: None,
-        last_verified_at: None,
-        verification: None,
         revoked_at: None,
         revision: 1,
         current: 0,

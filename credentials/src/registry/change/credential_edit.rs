@@ -13,7 +13,10 @@ use crate::{
     keyring::Keyring,
     model::{ActorContext, CredentialId, WorkspaceId},
     record::{Draft, Event},
-    registry::{ChangeError, Registry},
+    registry::{
+        ChangeError, Registry,
+        checks::{SecretInUse, secret_in_use},
+    },
     resolver::Grant,
     sealing::SealingKey,
     snapshot::{CredentialEntry, WorkspaceEntry},
@@ -30,7 +33,7 @@ pub(in crate::registry) struct CredentialEdit<'a> {
     /// The key that seals new data.
     pub(in crate::registry) key: Arc<SealingKey>,
     pub(in crate::registry) now: jiff::Timestamp,
-    /// Records for versions that this change destroys because they ended or are superseded.
+    /// Records for versions that this change destroys because they ended.
     pub(in crate::registry) ended: Vec<Draft>,
 }
 
@@ -125,16 +128,11 @@ impl Registry {
         version: u32,
         key: &Arc<SealingKey>,
     ) -> Draft {
-        let was_used = document.version(version).is_some_and(|it| it.was_used());
-        let event = match was_used {
-            true => Event::VersionDestroyed,
-            false => Event::RotationAbandoned,
-        };
         let metadata = document.open_metadata(version, &self.keyring).ok();
         Draft {
             detail: metadata.and_then(|metadata| detail(key, &metadata.fingerprint)),
             note: Some(format!("version {version}")),
-            ..about(event, by, document)
+            ..about(Event::VersionDestroyed, by, document)
         }
     }
 }
@@ -164,11 +162,9 @@ impl CredentialEdit<'_> {
         }
     }
 
-    /// Identifies the secret in use: the version's number, and the source's version.
-    pub(in crate::registry) fn in_use(&self) -> (u32, Option<String>) {
-        let followed = self.entry.declared.as_ref();
-        let version = followed.and_then(|followed| followed.version.clone());
-        (self.document.current, version)
+    /// The secret in use before the change.
+    pub(in crate::registry) fn in_use(&self) -> SecretInUse {
+        secret_in_use(&self.entry)
     }
 
     pub(in crate::registry) fn expect(&self, expected: Option<u64>) -> Result<(), ChangeError> {
@@ -176,16 +172,6 @@ impl CredentialEdit<'_> {
         match expected.is_none_or(|expected| expected == current) {
             true => Ok(()),
             false => Err(ChangeError::Superseded { current }),
-        }
-    }
-
-    /// Destroys the staged version of another rotation.
-    pub(in crate::registry) fn abandon_staged(&mut self, by: &ActorContext) {
-        for version in self.document.destroy_staged(self.now) {
-            let record = self
-                .registry
-                .destroyed(by, &self.document, version, &self.key);
-            self.ended.push(record);
         }
     }
 

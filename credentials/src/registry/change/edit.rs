@@ -51,6 +51,7 @@ impl Registry {
             id: id.clone(),
             warnings: edited.replaced.into_iter().collect(),
             repeated: false,
+            finding: None,
         })
     }
 }

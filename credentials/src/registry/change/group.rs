@@ -45,7 +45,7 @@ use super::ChangeGuard;
 use crate::{
     chains::{Priority, Turn},
     documents::{Document, WorkspaceDocument},
-    model::{ActorContext, WorkspaceId},
+    model::{ActorContext, CredentialChange, WorkspaceId},
     record::Draft,
     registry::{ChangeError, Registry},
     snapshot::{CredentialEntry, WorkspaceEntry},
@@ -71,6 +71,8 @@ pub(in crate::registry) struct Change {
 struct ChangedCredential {
     workspace_before: Arc<WorkspaceEntry>,
     entry: Arc<CredentialEntry>,
+    /// For subscribers; `None` for a change that only Keyside's own records are about.
+    announced: Option<CredentialChange>,
 }
 
 /// The open groups of all workspaces. Each is changed only by the holder of its workspace's lock.
@@ -134,6 +136,7 @@ impl Change {
         let settings_write = settings.as_ref().map(Document::write);
         let settings = settings.unwrap_or_else(|| workspace.document.clone());
         let entry = Arc::new(entry);
+        let announced = drafts.iter().find_map(|draft| draft.event.change());
         Self {
             drafts,
             writes: [write].into_iter().chain(settings_write).collect(),
@@ -141,7 +144,22 @@ impl Change {
             credential: Some(ChangedCredential {
                 workspace_before: workspace,
                 entry,
+                announced,
             }),
+        }
+    }
+
+    /// A change of the workspace's own document.
+    pub(in crate::registry) fn of_workspace(
+        workspace: &WorkspaceEntry,
+        document: WorkspaceDocument,
+        draft: Draft,
+    ) -> Self {
+        Self {
+            drafts: vec![draft],
+            writes: vec![document.write()],
+            workspace: Arc::new(workspace.with_all(document, [])),
+            credential: None,
         }
     }
 
@@ -266,6 +284,9 @@ impl Registry {
         self.publish_committed(workspace.at(state)).await?;
         for changed in &group.credentials {
             self.credential_changed(&changed.workspace_before, &changed.entry);
+            if let Some(change) = changed.announced {
+                self.publish_change(&changed.entry.document, change);
+            }
         }
         Ok(())
     }

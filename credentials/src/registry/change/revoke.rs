@@ -106,6 +106,9 @@ impl Registry {
                 ..Draft::new(Event::CredentialRevoked, by)
             };
             self.commit_lost(workspace, lost, draft).await?;
+            if is_first {
+                self.publish_lost_revocation(&of, id);
+            }
         }
         if revocation.cut {
             lost.signals.cut();

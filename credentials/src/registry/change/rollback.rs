@@ -55,11 +55,7 @@ impl CredentialEdit<'_> {
         let target = self.target(rollback.to)?;
         let (number, end) = (target.number, target.until.unwrap_or(self.now));
         let (before, now) = (self.document.current, self.now);
-        self.abandon_staged(by);
         self.document.promote(number, end, now);
-        // The last check was about the other secret.
-        self.document.verification = None;
-        self.document.last_verified_at = None;
         let mut draft = self.record(Event::CredentialRolledBack, by, &self.metadata(number)?);
         draft.note = Some(format!("from version {before} to version {number}"));
         Ok(self.commit(draft, None, ()))

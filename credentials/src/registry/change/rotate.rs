@@ -1,8 +1,8 @@
 //! Replaces the secret of a credential.
 //!
-//! Without a check this is one commit. With a check, the new version is staged first, and the lock
-//! is released while the provider is asked, so that other changes, revocations above all, need not
-//! wait.
+//! With a check, the rotation is decided twice: before the provider is asked, so that it is not
+//! asked in vain, and after, on the state of that time. Nothing is stored in between, and the lock
+//! is released, so that other changes, revocations above all, need not wait.
 
 use std::{
     collections::HashMap,
@@ -11,7 +11,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use keyside_config::{ProviderId, Verification};
+use keyside_config::ProviderId;
 
 use super::{
     ChangeOutcome, Decision,
@@ -23,35 +23,34 @@ use crate::{
     chains::Priority,
     documents::SecretMetadata,
     live_check::Finding,
-    model::{ActorContext, CredentialId, Fingerprint, VersionState, Warning},
+    model::{ActorContext, CredentialId, Fingerprint, Warning},
     record::Event,
-    registry::{ChangeError, GRACE_LIMIT, Registry, Rotation, Saved},
+    registry::{ChangeError, GRACE_LIMIT, Registry, Rotation, Saved, checks::SecretInUse},
     resolver::Grant,
 };
 
-/// How to promote the new version.
-#[derive(Clone, Copy)]
-struct Promotion {
+/// What a request leads to before the provider is asked.
+enum Trial {
+    Repeated(ChangeOutcome),
+    Ready {
+        on_trial: Grant,
+        /// The secret that the new one is to replace.
+        replaces: SecretInUse,
+    },
+}
+
+/// What the provider said of the new secret.
+struct Checked {
+    finding: Finding,
+    replaces: SecretInUse,
+}
+
+/// A rotation that is stored.
+struct Rotated {
+    provider: ProviderId,
+    /// The version in use now.
     version: u32,
-    grace: Duration,
-    expires_at: Option<Option<Timestamp>>,
-    /// The provider's verdict, if it was asked.
-    verification: Option<Verification>,
-}
-
-/// The state of a rotation after its first commit.
-enum RotationStart {
-    /// The rotation is complete.
-    Done(ChangeOutcome),
-    /// The new version is staged until it passes its check.
-    Staged(Box<Staged>),
-}
-
-struct Staged {
-    warnings: Vec<Warning>,
-    on_trial: Grant,
-    promotion: Promotion,
-    metadata: SecretMetadata,
+    at: Timestamp,
 }
 
 impl Registry {
@@ -68,7 +67,7 @@ impl Registry {
         let (by, id) = (by.clone(), id.clone());
         let outcome = self
             .run_to_completion(|registry| async move {
-                registry.rotate_in_steps(&by, &id, rotation).await
+                registry.rotate_in_steps(&by, &id, &rotation).await
             })
             .await?;
         self.saved(outcome)
@@ -78,85 +77,56 @@ impl Registry {
         &self,
         by: &ActorContext,
         id: &CredentialId,
-        rotation: Rotation,
+        rotation: &Rotation,
     ) -> Result<ChangeOutcome, ChangeError> {
         if rotation.grace > GRACE_LIMIT {
             return Err(ChangeError::GraceTooLong);
         }
-        let staged = match retry_on_race!(self.begin_rotation(by, id, &rotation))? {
-            RotationStart::Done(outcome) => return Ok(outcome),
-            RotationStart::Staged(staged) => *staged,
+        let Some(check) = rotation.check.check() else {
+            return retry_on_race!(self.rotate_once(by, id, rotation, None));
         };
-        let check = rotation.check;
-        // It is sealed now: the plaintext must not stay in memory while the provider is asked.
-        drop(rotation.secret);
-        let Staged {
-            warnings,
-            on_trial,
-            promotion,
-            metadata,
-        } = staged;
-        let finding = match check {
-            Some(check) => Finding::of(&on_trial, check).await,
-            None => Finding::UNANSWERED,
+        let (on_trial, replaces) = match retry_on_race!(self.try_out_rotation(by, id, rotation))? {
+            Trial::Repeated(outcome) => return Ok(outcome),
+            Trial::Ready { on_trial, replaces } => (on_trial, replaces),
         };
-        retry_on_race!(self.end_trial(by, id, &finding, promotion, &metadata))?;
-        Ok(ChangeOutcome {
-            id: id.clone(),
-            warnings,
-            repeated: false,
-        })
+        let finding = Finding::of(&on_trial, check).await;
+        rotation.check.judge(&finding)?;
+        let checked = Checked { finding, replaces };
+        retry_on_race!(self.rotate_once(by, id, rotation, Some(&checked)))
     }
 
-    async fn begin_rotation(
+    /// Decides without storing anything.
+    async fn try_out_rotation(
         &self,
         by: &ActorContext,
         id: &CredentialId,
         rotation: &Rotation,
-    ) -> Result<RotationStart, ChangeError> {
-        let decided = self.change_credential(by, id, Priority::Normal, |edit| {
-            edit.decide_rotation(by, rotation)
-        });
-        let (start, rotated) = decided.await?;
-        if let Some(provider) = rotated {
-            self.count_rotation(provider);
-        }
-        Ok(start)
+    ) -> Result<Trial, ChangeError> {
+        self.change_credential(by, id, Priority::Normal, |edit| {
+            Ok(Decision::unchanged(edit.try_out(by, rotation)?))
+        })
+        .await
     }
 
-    async fn end_trial(
+    async fn rotate_once(
         &self,
         by: &ActorContext,
         id: &CredentialId,
-        finding: &Finding,
-        promotion: Promotion,
-        metadata: &SecretMetadata,
-    ) -> Result<(), ChangeError> {
-        // As the system: if the actor's token was revoked meanwhile, the staged version must still
-        // be destroyed.
-        let system = ActorContext::system("rotation");
-        let decided = self.change_credential(&system, id, Priority::Normal, |mut edit| {
-            edit.expect_open(None)?;
-            if !edit.is_staged(promotion.version) {
-                return Err(ChangeError::Replaced);
-            }
-            let access = self.expect_access(by);
-            if access.is_ok() && finding.is_usable() {
-                let promotion = Promotion {
-                    verification: Some(finding.verification),
-                    ..promotion
-                };
-                let provider = edit.document.provider.clone();
-                return Ok(edit.promote(by, promotion, metadata, Ok(provider)));
-            }
-            edit.document.destroy_staged(edit.now);
-            let mut draft = edit.record(Event::RotationAbandoned, by, metadata);
-            draft.note = Some(finding.to_string());
-            let refused = access.err().unwrap_or(ChangeError::CheckFailed(*finding));
-            Ok(edit.commit(draft, None, Err(refused)))
+        rotation: &Rotation,
+        checked: Option<&Checked>,
+    ) -> Result<ChangeOutcome, ChangeError> {
+        let decided = self.change_credential(by, id, Priority::Normal, |edit| {
+            edit.decide_rotation(by, rotation, checked)
         });
-        self.count_rotation(decided.await??);
-        Ok(())
+        let (outcome, rotated) = decided.await?;
+        if let Some(rotated) = rotated {
+            if let Some(finding) = outcome.finding {
+                let secret = (rotated.version, None);
+                self.keep_check(id, secret, finding, rotated.at);
+            }
+            self.count_rotation(rotated.provider);
+        }
+        Ok(outcome)
     }
 
     /// Rotations since the process started, by provider.
@@ -177,50 +147,57 @@ impl Registry {
 }
 
 impl CredentialEdit<'_> {
-    /// Returns the provider too if the new version is in use.
+    /// A grant for the new secret, if the rotation is possible.
+    fn try_out(mut self, by: &ActorContext, rotation: &Rotation) -> Result<Trial, ChangeError> {
+        if let Some(outcome) = self.repeated(by, rotation)? {
+            return Ok(Trial::Repeated(outcome));
+        }
+        self.expect_open(rotation.expected)?;
+        let warnings = self.accept(rotation)?;
+        let (version, _) = self.seal(by, rotation, &warnings)?;
+        Ok(Trial::Ready {
+            on_trial: self.on_trial(version),
+            replaces: self.in_use(),
+        })
+    }
+
+    /// After a check, other changes may have come between, but not another secret.
     fn decide_rotation(
         mut self,
         by: &ActorContext,
         rotation: &Rotation,
-    ) -> Result<Decision<(RotationStart, Option<ProviderId>)>, ChangeError> {
+        checked: Option<&Checked>,
+    ) -> Result<Decision<(ChangeOutcome, Option<Rotated>)>, ChangeError> {
         if let Some(outcome) = self.repeated(by, rotation)? {
-            return Ok(Decision::unchanged((RotationStart::Done(outcome), None)));
+            return Ok(Decision::unchanged((outcome, None)));
         }
-        self.expect_open(rotation.expected)?;
-        self.expect_sealed()?;
-        self.expect_future(rotation.expires_at)?;
-        self.check_disk_space(rotation.grace)?;
-        expect_kind(&*self.provider()?, &rotation.secret)?;
-        // The newest request wins: the result of another check in progress must not override it.
-        self.abandon_staged(by);
-        let warnings = self.warnings(rotation)?;
-        let (version, metadata) = self.seal(by, rotation, &warnings)?;
-        let promotion = Promotion {
-            version,
-            grace: rotation.grace,
-            expires_at: rotation.expires_at,
-            verification: None,
-        };
-        if rotation.check.is_some() {
-            self.stage(version);
-            let draft = self.record(Event::RotationStaged, by, &metadata);
-            let staged = Staged {
-                warnings,
-                on_trial: self.on_trial(version),
-                promotion,
-                metadata,
-            };
-            let start = RotationStart::Staged(Box::new(staged));
-            return Ok(self.commit(draft, None, (start, None)));
+        match checked {
+            None => self.expect_open(rotation.expected)?,
+            Some(checked) => {
+                self.expect_open(None)?;
+                if self.in_use() != checked.replaces {
+                    return Err(ChangeError::Replaced);
+                }
+            }
         }
-        let provider = self.document.provider.clone();
+        let warnings = self.accept(rotation)?;
+        let sealed = self.seal(by, rotation, &warnings)?;
         let outcome = ChangeOutcome {
             id: self.document.id.clone(),
             warnings,
             repeated: false,
+            finding: checked.map(|checked| checked.finding),
         };
-        let answer = (RotationStart::Done(outcome), Some(provider));
-        Ok(self.promote(by, promotion, &metadata, answer))
+        Ok(self.promote(by, rotation, sealed, outcome))
+    }
+
+    /// Refuses a secret that this credential cannot have, and returns warnings about it otherwise.
+    fn accept(&self, rotation: &Rotation) -> Result<Vec<Warning>, ChangeError> {
+        self.expect_sealed()?;
+        self.expect_future(rotation.expires_at)?;
+        self.check_disk_space(rotation.grace)?;
+        expect_kind(&*self.provider()?, &rotation.secret)?;
+        self.warnings(rotation)
     }
 
     /// The result of an earlier request with the same idempotency key. A failed one may be
@@ -233,14 +210,14 @@ impl CredentialEdit<'_> {
         let Some(by_key) = &rotation.idempotency else {
             return Ok(None);
         };
-        let versions = self.document.versions.iter();
-        for version in versions.filter(|version| version.was_used()) {
+        for version in &self.document.versions {
             let metadata = self.metadata(version.number)?;
             if let Some(warnings) = by_key.answer(by, &metadata)? {
                 return Ok(Some(ChangeOutcome {
                     id: self.document.id.clone(),
                     warnings,
                     repeated: true,
+                    finding: None,
                 }));
             }
         }
@@ -301,50 +278,38 @@ impl CredentialEdit<'_> {
         Ok((number, metadata))
     }
 
-    fn stage(&mut self, number: u32) {
-        let staged = self.document.versions.iter_mut();
-        for version in staged.filter(|version| version.number == number) {
-            version.until = Some(self.now + STAGED_LIMIT);
-        }
-    }
-
-    fn is_staged(&self, number: u32) -> bool {
-        let version = self.document.version(number);
-        version
-            .is_some_and(|version| self.document.state(version, self.now) == VersionState::Staged)
-    }
-
-    fn promote<T>(
+    fn promote(
         mut self,
         by: &ActorContext,
-        promotion: Promotion,
-        metadata: &SecretMetadata,
-        answer: T,
-    ) -> Decision<T> {
+        rotation: &Rotation,
+        (version, metadata): (u32, SecretMetadata),
+        outcome: ChangeOutcome,
+    ) -> Decision<(ChangeOutcome, Option<Rotated>)> {
         let (before, now) = (self.document.current, self.now);
-        self.document
-            .promote(promotion.version, now + promotion.grace, now);
+        self.document.promote(version, now + rotation.grace, now);
         self.document.last_rotated_at = Some(now);
-        self.document.verification = promotion.verification;
-        self.document.last_verified_at = promotion.verification.map(|_| now);
-        if let Some(expires_at) = promotion.expires_at {
+        if let Some(expires_at) = rotation.expires_at {
             self.document.expires_at = expires_at;
         }
-        let mut draft = self.record(Event::CredentialRotated, by, metadata);
-        let fate = match promotion.grace.is_zero() {
+        let mut draft = self.record(Event::CredentialRotated, by, &metadata);
+        let fate = match rotation.grace.is_zero() {
             true => "which is destroyed",
             false => "which is in grace",
         };
+        let finding = outcome.finding.map(|finding| finding.audit_note());
+        let checked = finding.map_or_else(String::new, |note| format!("; {note}"));
         draft.note = Some(format!(
-            "version {} replaces {}, {fate}",
-            promotion.version,
+            "version {version} replaces {}, {fate}{checked}",
             format_versions(&[before])
         ));
-        self.commit(draft, None, answer)
+        let rotated = Rotated {
+            provider: self.document.provider.clone(),
+            version,
+            at: now,
+        };
+        self.commit(draft, None, (outcome, Some(rotated)))
     }
 }
 
 /// Versions in grace of one credential.
 const IN_GRACE_LIMIT: usize = 50;
-/// A version that a crash left staged is destroyed after this time.
-const STAGED_LIMIT: Duration = Duration::from_secs(2 * 60);

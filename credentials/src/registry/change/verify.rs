@@ -1,29 +1,27 @@
 //! Asks the provider about the secret in use.
 //!
-//! The lock is released meanwhile, as in a checked rotation. The verdict is only recorded: a
-//! provider's outage must not disable a working key.
+//! The lock is released meanwhile, as in a checked rotation. The result is only kept: a provider's
+//! outage must not disable a working key.
 
 use std::sync::Arc;
-
-use keyside_config::Verification;
 
 use super::Decision;
 use crate::{
     chains::Priority,
     live_check::{Finding, LiveCheck},
     model::{ActorContext, Credential, CredentialId},
-    record::Event,
-    registry::{ChangeError, Registry},
+    record::{Draft, Event},
+    registry::{ChangeError, Registry, checks::SecretInUse},
     resolver::Grant,
 };
 
 impl Registry {
-    /// Asks the provider about the secret in use, and records the verdict. The secret stays in use
-    /// in any case.
+    /// Asks the provider about the secret in use, and keeps the result. The secret stays in use in
+    /// any case. A verdict that differs from the last one is audited.
     ///
     /// # Errors
     /// The credential does not exist, its secret was replaced meanwhile, or storage failed; nothing
-    /// is recorded then.
+    /// is kept then.
     pub async fn verify(
         self: &Arc<Self>,
         by: &ActorContext,
@@ -46,50 +44,54 @@ impl Registry {
         id: &CredentialId,
         check: Arc<dyn LiveCheck>,
     ) -> Result<Finding, ChangeError> {
-        let (version, in_use, on_trial) = retry_on_race!(self.secret_in_use(by, id))?;
+        let (secret, on_trial) = retry_on_race!(self.secret_in_use(by, id))?;
         let finding = Finding::of(&on_trial, check).await;
-        retry_on_race!(self.note_finding(by, id, finding, (version, &in_use)))?;
+        retry_on_race!(self.keep_finding(by, id, finding, &secret))?;
         Ok(finding)
     }
 
-    /// The version in use, what identifies it, and a grant to test it.
+    /// Identifies the secret in use, with a grant to test it.
     async fn secret_in_use(
         &self,
         by: &ActorContext,
         id: &CredentialId,
-    ) -> Result<(u32, (u32, Option<String>), Grant), ChangeError> {
+    ) -> Result<(SecretInUse, Grant), ChangeError> {
         self.change_credential(by, id, Priority::Normal, |edit| {
             edit.expect_open(None)?;
             if let Some(reason) = edit.entry.unread() {
                 return Err(ChangeError::SecretUnread { reason });
             }
-            let version = edit.document.current;
-            let found = (version, edit.in_use(), edit.on_trial(version));
-            Ok(Decision::unchanged(found))
+            let on_trial = edit.on_trial(edit.document.current);
+            Ok(Decision::unchanged((edit.in_use(), on_trial)))
         })
         .await
     }
 
-    async fn note_finding(
+    async fn keep_finding(
         &self,
         by: &ActorContext,
         id: &CredentialId,
         finding: Finding,
-        (version, in_use): (u32, &(u32, Option<String>)),
+        secret: &SecretInUse,
     ) -> Result<(), ChangeError> {
-        self.change_credential(by, id, Priority::Normal, |mut edit| {
+        let decided = self.change_credential(by, id, Priority::Normal, |edit| {
             edit.expect_open(None)?;
-            if edit.in_use() != *in_use {
+            if edit.in_use() != *secret {
                 return Err(ChangeError::Replaced);
             }
-            edit.document.verification = Some(finding.verification);
-            if finding.verification != Verification::Unreachable {
-                edit.document.last_verified_at = Some(edit.now);
+            let now = edit.now;
+            if self.last_verdict(&edit.entry) == Some(finding.verification) {
+                return Ok(Decision::unchanged(now));
             }
-            let mut draft = edit.record(Event::CredentialVerified, by, &edit.metadata(version)?);
-            draft.note = Some(finding.to_string());
-            Ok(edit.commit(draft, None, ()))
-        })
-        .await
+            let metadata = edit.metadata(edit.document.current)?;
+            let draft = Draft {
+                note: Some(finding.audit_note()),
+                ..edit.record(Event::CredentialVerified, by, &metadata)
+            };
+            Ok(edit.note(draft, now))
+        });
+        let now = decided.await?;
+        self.keep_check(id, secret.clone(), finding, now);
+        Ok(())
     }
 }

@@ -2,9 +2,9 @@
 
 use std::{num::NonZeroU64, sync::Arc};
 
+use super::{Decision, group::Change};
 use crate::{
     chains::Priority,
-    documents::Document,
     model::{ActorContext, Limits, Workspace, WorkspaceId, WorkspaceState},
     record::{Draft, Event},
     registry::{ChangeError, Registry, WorkspaceEdit},
@@ -37,7 +37,17 @@ impl Registry {
         id: &WorkspaceId,
         edit: WorkspaceEdit,
     ) -> Result<(), ChangeError> {
-        let _guard = self.lock_workspace(by, id, Priority::Normal).await?;
+        let decide = || self.decide_workspace_edit(by, id, edit);
+        self.change_workspace(by, id, Priority::Normal, decide)
+            .await
+    }
+
+    fn decide_workspace_edit(
+        &self,
+        by: &ActorContext,
+        id: &WorkspaceId,
+        edit: WorkspaceEdit,
+    ) -> Result<Decision<()>, ChangeError> {
         let workspace = self.sound_workspace(id)?;
         let current = WorkspaceState {
             incarnation: workspace.document.incarnation,
@@ -49,7 +59,7 @@ impl Registry {
         }
         let limits = workspace.document.limits.with(edit.limits);
         if limits == workspace.document.limits {
-            return Ok(());
+            return Ok(Decision::unchanged(()));
         }
         let mut document = workspace.document.clone();
         document.limits = limits;
@@ -59,10 +69,10 @@ impl Registry {
             note: Some(note(limits)),
             ..Draft::new(Event::WorkspaceEdited, by)
         };
-        let writes = vec![document.write()];
-        let state = self.commit_in(&workspace, vec![draft], writes).await?;
-        let changed = workspace.with_all(document, []);
-        self.publish_committed(changed.at(state)).await
+        Ok(Decision::commit(
+            Change::of_workspace(&workspace, document, draft),
+            (),
+        ))
     }
 }
 

@@ -23,6 +23,7 @@ async fn an_edit_changes_everything_but_the_secret_and_audits_field_names_withou
         expires_at: Some(end),
         default: Some(true),
         expected: Some(1),
+        ..Edit::default()
     };
     let edited = registry
         .edit(&act(), &id, edit.clone())

@@ -1,9 +1,9 @@
-//! Rotations whose new key must pass a check by its provider first.
+//! Checks by a provider: before a key is stored, and of the key in use.
 
 use std::sync::Mutex;
 
 use async_trait::async_trait;
-use keyside_config::Verification;
+use keyside_config::{Cause, Verification};
 use tokio::{sync::oneshot, task::JoinHandle};
 
 use super::*;
@@ -27,7 +27,7 @@ impl LiveCheck for FixedResult {
 /// A rotation to `sk-2` if the provider accepts it.
 fn checked(check: Arc<dyn LiveCheck>) -> Rotation {
     Rotation {
-        check: Some(check),
+        check: CheckBeforeSave::Required(check),
         ..to("sk-2")
     }
 }
@@ -58,19 +58,30 @@ async fn come_between(registry: &Arc<Registry>, id: &CredentialId, revoked: bool
 
 fn found(verification: Verification) -> Finding {
     match verification {
-        Verification::Accepted => status(verification, 200),
-        Verification::Limited => status(verification, 403),
-        Verification::Rejected => status(verification, 401),
+        Verification::Accepted => Finding::of_verdict(verification, Some(200)),
+        Verification::Limited => Finding::because(Cause::PermissionMissing, Some(403)),
+        Verification::Rejected => Finding::because(Cause::WrongKey, Some(401)),
         Verification::Unreachable => Finding::UNANSWERED,
+        Verification::Inconclusive => Finding::because(Cause::ResponseUnexpected, Some(302)),
     }
 }
 
-fn status(verification: Verification, status: u16) -> Finding {
-    Finding {
-        verification,
-        status: Some(status),
+/// A new credential with this check.
+fn checked_key(text: &str, check: CheckBeforeSave) -> NewCredential {
+    NewCredential {
+        check,
+        ..key("checked", text)
     }
 }
+
+/// Every verdict.
+const VERDICTS: [Verification; 5] = [
+    Verification::Accepted,
+    Verification::Limited,
+    Verification::Rejected,
+    Verification::Unreachable,
+    Verification::Inconclusive,
+];
 
 /// A provider that accepts a key when the test lets it answer.
 struct BlockedCheck(Mutex<Option<(oneshot::Sender<()>, oneshot::Receiver<()>)>>);
@@ -111,10 +122,7 @@ async fn a_key_that_the_provider_accepts_is_promoted_and_audited() {
         );
         assert_eq!(credential.verification, Some(verdict));
         assert_eq!(credential.last_verified_at, credential.last_rotated_at);
-        assert_eq!(
-            events(&registry, &from).await,
-            [Event::RotationStaged, Event::CredentialRotated]
-        );
+        assert_eq!(events(&registry, &from).await, [Event::CredentialRotated]);
         let back = registry
             .roll_back(&act(), &id, Rollback::default())
             .await
@@ -124,9 +132,14 @@ async fn a_key_that_the_provider_accepts_is_promoted_and_audited() {
 }
 
 #[tokio::test]
-async fn a_key_that_fails_its_check_is_destroyed_and_the_old_one_stays_in_use() {
-    for verdict in [Verification::Rejected, Verification::Unreachable] {
+async fn a_key_that_fails_its_check_is_not_stored_and_the_old_one_stays_in_use() {
+    for verdict in [
+        Verification::Rejected,
+        Verification::Unreachable,
+        Verification::Inconclusive,
+    ] {
         let (installation, registry, id) = one_key().await;
+        let before = registry.credential(&id).unwrap();
         let from = seen(&registry).await;
         let rotation = checked(Arc::new(FixedResult("sk-2", verdict)));
         let refused = registry.rotate(&act(), &id, rotation).await;
@@ -137,51 +150,74 @@ async fn a_key_that_fails_its_check_is_destroyed_and_the_old_one_stays_in_use() 
             opened(registry.resolver().resolve(&ask("acme"))).unwrap(),
             "sk-1"
         );
-        let credential = registry.credential(&id).unwrap();
-        assert_eq!(
-            states(&credential),
-            [VersionState::Current, VersionState::Destroyed]
-        );
-        assert_eq!(
-            (credential.last_rotated_at, sealed_versions(&installation)),
-            (None, 1)
-        );
-        assert_eq!(
-            events(&registry, &from).await,
-            [Event::RotationStaged, Event::RotationAbandoned]
-        );
+        assert_eq!(registry.credential(&id).unwrap(), before);
+        assert_eq!(sealed_versions(&installation), 1);
+        assert!(events(&registry, &from).await.is_empty());
         assert!(registry.rotations().is_empty());
     }
 }
 
 #[tokio::test]
-async fn during_a_check_the_new_key_is_unused_and_nobody_waits() {
-    let (_installation, registry, id) = one_key().await;
+async fn a_required_check_decides_whether_a_new_key_is_stored() {
+    for verdict in VERDICTS {
+        let (installation, registry) = Installation::with_acme().await;
+        let from = seen(&registry).await;
+        let check = CheckBeforeSave::Required(Arc::new(FixedResult("sk-1", verdict)));
+        let added = registry.add(&act(), checked_key("sk-1", check)).await;
+        let stored = registry.list(&Filter::default());
+        match added {
+            Ok(saved) => {
+                assert!(found(verdict).is_usable());
+                assert_eq!(saved.finding, Some(found(verdict)));
+                assert_eq!(saved.credential.verification, Some(verdict));
+                assert_eq!(stored, [saved.credential]);
+                assert_eq!(events(&registry, &from).await, [Event::CredentialCreated]);
+            }
+            Err(ChangeError::CheckFailed(finding)) => {
+                assert!(!found(verdict).is_usable());
+                assert_eq!(finding, found(verdict));
+                assert!(stored.is_empty());
+                assert_eq!(sealed_versions(&installation), 0);
+                assert!(events(&registry, &from).await.is_empty());
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_is_only_tried_is_stored_whatever_the_provider_says() {
+    for verdict in VERDICTS {
+        let (_installation, registry, id) = one_key().await;
+        let tried = |text| CheckBeforeSave::Try(Arc::new(FixedResult(text, verdict)));
+        let new = checked_key("sk-9", tried("sk-9"));
+        let added = registry.add(&act(), new).await.unwrap();
+        assert_eq!(added.finding, Some(found(verdict)));
+        assert_eq!(added.credential.verification, Some(verdict));
+        let rotation = Rotation {
+            check: tried("sk-2"),
+            ..to("sk-2")
+        };
+        let rotated = registry.rotate(&act(), &id, rotation).await.unwrap();
+        assert_eq!(rotated.finding, Some(found(verdict)));
+        assert_eq!(rotated.credential.verification, Some(verdict));
+        let used = opened(registry.resolver().resolve(&ask("acme")));
+        assert_eq!(used.unwrap(), "sk-2");
+    }
+}
+
+#[tokio::test]
+async fn during_a_check_nothing_is_stored_and_nobody_waits() {
+    let (installation, registry, id) = one_key().await;
     let (check, was_asked, answer) = BlockedCheck::new();
     let rotating = rotating(&registry, &id, check);
     was_asked.await.unwrap();
-    let staged = registry.credential(&id).unwrap();
-    assert_eq!(
-        states(&staged),
-        [VersionState::Current, VersionState::Staged]
-    );
+    let meanwhile = registry.credential(&id).unwrap();
+    assert_eq!(states(&meanwhile), [VersionState::Current]);
+    assert_eq!(sealed_versions(&installation), 1);
     assert_eq!(
         opened(registry.resolver().resolve(&ask("acme"))).unwrap(),
         "sk-1"
-    );
-    let back = registry
-        .roll_back(
-            &act(),
-            &id,
-            Rollback {
-                to: Some(2),
-                expected: None,
-            },
-        )
-        .await;
-    assert!(
-        matches!(back, Err(ChangeError::VersionNotInGrace { .. })),
-        "staged is not in grace"
     );
     let edit = Edit {
         label: Some("renamed".parse().unwrap()),
@@ -198,7 +234,71 @@ async fn during_a_check_the_new_key_is_unused_and_nobody_waits() {
 }
 
 #[tokio::test]
+async fn a_new_key_is_decided_again_after_its_check() {
+    let (installation, registry) = Installation::with_acme().await;
+    let (check, was_asked, answer) = BlockedCheck::new();
+    let adding = tokio::spawn({
+        let (registry, check) = (registry.clone(), CheckBeforeSave::Required(check));
+        async move { registry.add(&act(), checked_key("sk-1", check)).await }
+    });
+    was_asked.await.unwrap();
+    let listed = registry.list(&Filter::default());
+    assert!(listed.is_empty(), "while it is checked");
+    assert_eq!(sealed_versions(&installation), 0);
+    let other = registry.add(&act(), key("checked", "sk-2")).await.unwrap();
+    answer.send(()).unwrap();
+    let error = adding.await.unwrap().unwrap_err();
+    assert!(matches!(error, ChangeError::LabelTaken { .. }), "{error}");
+    assert_eq!(registry.list(&Filter::default()), [other.credential]);
+}
+
+#[tokio::test]
+async fn a_provider_is_not_asked_in_vain() {
+    /// Must not be called.
+    struct Never;
+
+    #[async_trait]
+    impl LiveCheck for Never {
+        async fn check(&self, _: &Grant) -> Finding {
+            panic!("the provider was asked");
+        }
+    }
+
+    let (_installation, registry, id) = one_key().await;
+    let never = || CheckBeforeSave::Required(Arc::new(Never));
+    let taken = NewCredential {
+        check: never(),
+        ..key("default", "sk-2")
+    };
+    let error = registry.add(&act(), taken).await.unwrap_err();
+    assert!(matches!(error, ChangeError::LabelTaken { .. }), "{error}");
+    let superseded = Rotation {
+        expected: Some(9),
+        check: never(),
+        ..to("sk-2")
+    };
+    let error = registry.rotate(&act(), &id, superseded).await.unwrap_err();
+    assert!(matches!(error, ChangeError::Superseded { .. }), "{error}");
+    let once = |check| NewCredential {
+        idempotency: Some(Idempotency {
+            key: "once".to_owned(),
+            request: keyside_store::Hash::of(b"request"),
+        }),
+        ..checked_key("sk-3", check)
+    };
+    let first = Arc::new(FixedResult("sk-3", Verification::Accepted));
+    let first = once(CheckBeforeSave::Required(first));
+    let first = registry.add(&act(), first).await.unwrap();
+    let repeated = registry.add(&act(), once(never())).await.unwrap();
+    assert_eq!(
+        (repeated.repeated, repeated.credential),
+        (true, first.credential)
+    );
+}
+
+#[tokio::test]
 async fn a_promotion_does_not_undo_changes_made_during_the_check() {
+    // The old one in grace, and the one that came between.
     for (revoked, kept) in [(true, 0), (false, 2)] {
         let (installation, registry, id) = one_key().await;
         let from = seen(&registry).await;
@@ -215,24 +315,21 @@ async fn a_promotion_does_not_undo_changes_made_during_the_check() {
             ),
             false => (
                 matches!(error, ChangeError::Replaced),
-                Event::RotationAbandoned,
+                Event::CredentialRotated,
             ),
         };
         assert!(expected, "{error}");
         let recorded = events(&registry, &from).await;
-        assert!(
-            recorded.contains(&event),
-            "what became of the staged one: {recorded:?}"
-        );
+        assert!(recorded.contains(&event), "what came between: {recorded:?}");
         assert_eq!(registry.credential(&id).unwrap(), before);
-        assert_eq!(states(&before)[1], VersionState::Destroyed);
         assert_eq!(sealed_versions(&installation), kept);
     }
 }
 
 #[tokio::test]
-async fn a_version_left_staged_by_a_crash_is_never_used_and_is_swept_later() {
+async fn a_crash_during_a_check_leaves_nothing() {
     let (installation, registry, id) = one_key().await;
+    let before = registry.credential(&id).unwrap();
     let (check, was_asked, _answer) = BlockedCheck::new();
     let rotating = rotating(&registry, &id, check);
     was_asked.await.unwrap();
@@ -241,43 +338,68 @@ async fn a_version_left_staged_by_a_crash_is_never_used_and_is_swept_later() {
     drop(registry);
     let copy = Backend::of(Arc::new(installation.memory.copy()));
     let registry = Registry::open(installation.options(copy)).await.unwrap();
-    assert_eq!(
-        opened(registry.resolver().resolve(&ask("acme"))).unwrap(),
-        "sk-1"
-    );
-    assert_eq!(
-        states(&registry.credential(&id).unwrap())[1],
-        VersionState::Staged
-    );
-    installation.clock.set(NOW + 120);
-    assert_eq!(
-        states(&registry.credential(&id).unwrap())[1],
-        VersionState::Destroyed
-    );
+    assert_eq!(registry.credential(&id).unwrap(), before);
+    assert_eq!(sealed_versions(&installation), 1);
 }
 
 #[tokio::test]
-async fn the_result_of_checking_the_key_in_use_is_noted_and_does_not_disable_it() {
-    for verdict in [
-        Verification::Accepted,
-        Verification::Limited,
-        Verification::Rejected,
-        Verification::Unreachable,
-    ] {
+async fn the_result_of_checking_the_key_in_use_is_kept_and_does_not_disable_it() {
+    for verdict in VERDICTS {
         let (installation, registry, id) = one_key().await;
+        let revision = registry.credential(&id).unwrap().revision;
         let from = seen(&registry).await;
         installation.clock.set(NOW + 60);
         let check = Arc::new(FixedResult("sk-1", verdict));
         let (credential, finding) = registry.verify(&act(), &id, check).await.unwrap();
         assert_eq!(finding, found(verdict));
         assert_eq!(credential.verification, Some(verdict));
-        let answered = verdict != Verification::Unreachable;
-        assert_eq!(credential.last_verified_at.is_some(), answered);
+        assert_eq!(credential.revision, revision, "a note changes nothing");
+        let is_verdict = verdict.is_about_the_key();
+        assert_eq!(credential.last_verified_at.is_some(), is_verdict);
+        let last = registry.last_check(&id).unwrap();
+        assert_eq!((last.finding, last.at.as_second()), (finding, NOW + 60));
         let still = opened(registry.resolver().resolve(&ask("acme")));
         assert_eq!(still.unwrap(), "sk-1");
         let recorded = events(&registry, &from).await;
         assert_eq!(recorded, [Event::CredentialVerified]);
     }
+}
+
+#[tokio::test]
+async fn only_a_change_of_the_verdict_is_audited() {
+    let (_installation, registry, id) = one_key().await;
+    let from = seen(&registry).await;
+    let mut changes = 0;
+    for (verdict, is_change) in [
+        (Verification::Accepted, true),
+        (Verification::Accepted, false),
+        (Verification::Rejected, true),
+        (Verification::Rejected, false),
+        (Verification::Accepted, true),
+    ] {
+        let check = Arc::new(FixedResult("sk-1", verdict));
+        registry.verify(&act(), &id, check).await.unwrap();
+        changes += usize::from(is_change);
+        let recorded = events(&registry, &from).await;
+        assert_eq!(recorded, vec![Event::CredentialVerified; changes]);
+    }
+}
+
+#[tokio::test]
+async fn the_last_result_survives_a_restart_and_belongs_to_its_secret() {
+    let (installation, registry, id) = one_key().await;
+    let check = Arc::new(FixedResult("sk-1", Verification::Limited));
+    let (credential, _) = registry.verify(&act(), &id, check).await.unwrap();
+    registry.flush().await;
+    drop(registry);
+    let copy = Backend::of(Arc::new(installation.memory.copy()));
+    let registry = Registry::open(installation.options(copy)).await.unwrap();
+    assert_eq!(registry.credential(&id).unwrap(), credential);
+    let rotated = registry.rotate(&act(), &id, to("sk-2")).await.unwrap();
+    assert_eq!(rotated.credential.verification, None, "not of this secret");
+    assert_eq!(registry.last_check(&id), None);
+    let back = registry.roll_back(&act(), &id, Rollback::default()).await;
+    assert_eq!(back.unwrap().verification, Some(Verification::Limited));
 }
 
 #[tokio::test]
@@ -303,8 +425,8 @@ async fn the_result_of_a_check_is_dropped_if_the_key_was_replaced_or_revoked_mea
 }
 
 #[tokio::test]
-async fn a_staged_key_is_destroyed_if_its_actor_loses_access_during_the_check() {
-    let (_installation, registry, id) = one_key().await;
+async fn a_key_is_not_stored_if_its_actor_loses_access_during_the_check() {
+    let (installation, registry, id) = one_key().await;
     let new = NewToken {
         name: "Robin".to_owned(),
         role: Role::Editor,
@@ -330,8 +452,6 @@ async fn a_staged_key_is_destroyed_if_its_actor_loses_access_during_the_check() 
     let error = rotating.await.unwrap().err();
     assert!(matches!(error, Some(ChangeError::AccessEnded)), "{error:?}");
     let credential = registry.credential(&id).unwrap();
-    assert_eq!(
-        states(&credential),
-        [VersionState::Current, VersionState::Destroyed]
-    );
+    assert_eq!(states(&credential), [VersionState::Current]);
+    assert_eq!(sealed_versions(&installation), 1);
 }

@@ -411,7 +411,6 @@ impl History {
         let counts = [
             Event::CredentialCreated,
             Event::CredentialRotated,
-            Event::RotationAbandoned,
             Event::CredentialRolledBack,
         ]
         .map(count);

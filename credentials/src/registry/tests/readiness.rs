@@ -1,6 +1,7 @@
 //! The one word for a workspace and a provider, from each mixture of credentials.
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use keyside_config::Verification;
 
 use super::*;
@@ -12,10 +13,7 @@ struct Refuses;
 #[async_trait]
 impl LiveCheck for Refuses {
     async fn check(&self, _: &Grant) -> Finding {
-        Finding {
-            verification: Verification::Rejected,
-            status: Some(401),
-        }
+        Finding::of_verdict(Verification::Rejected, Some(401))
     }
 }
 

@@ -46,7 +46,7 @@ async fn rejections_are_counted_until_the_next_success() {
     let begun = events.try_recv().unwrap();
     let cause = RejectionCause::WrongKey;
     assert_eq!(begun.kind, CredentialEventKind::RejectedInTraffic(cause));
-    assert_eq!((&begun.credential, begun.version), (&id, 1));
+    assert_eq!((&begun.credential, begun.version), (&Some(id), Some(1)));
     let ended = events.try_recv().unwrap();
     assert_eq!(
         ended.kind,

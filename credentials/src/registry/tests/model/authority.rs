@@ -147,9 +147,9 @@ impl Authority {
                 .map(|end| end.map(|seconds| later(asked, seconds))),
             expected,
             idempotency: once(rotate.once, &format!("{rotate:?}")),
-            check: rotate
-                .check
-                .map(|verdict| Arc::new(FixedResult(verdict)) as _),
+            check: rotate.check.map_or(CheckBeforeSave::Skip, |verdict| {
+                CheckBeforeSave::Required(Arc::new(FixedResult(verdict)))
+            }),
             ..to(&step::secret(rotate.secret))
         };
         match self.registry.rotate(&act(), id, rotation).await {
@@ -196,9 +196,6 @@ struct FixedResult(Verification);
 #[async_trait::async_trait]
 impl LiveCheck for FixedResult {
     async fn check(&self, _: &Grant) -> Finding {
-        Finding {
-            verification: self.0,
-            status: None,
-        }
+        Finding::of_verdict(self.0, None)
     }
 }

@@ -32,7 +32,6 @@ pub(super) fn compare_views(
             view.last_rotated_at.map(Timestamp::as_second),
             expected.rotated
         );
-        prop_assert_eq!(view.verification, expected.verification);
         prop_assert_eq!(view.status, expected.status(now));
         prop_assert_eq!(view.is_default, state.is_default(at));
         prop_assert_eq!(view.fingerprint.as_ref(), Some(&expected.fingerprint()));

@@ -78,8 +78,8 @@ impl StepOutcome {
 pub(super) struct Reference {
     pub(super) now: i64,
     pub(super) credentials: Vec<Known>,
-    /// Created, rotated, abandoned, rolled back.
-    pub(super) counts: [usize; 4],
+    /// Created, rotated, rolled back.
+    pub(super) counts: [usize; 3],
     defaults: HashMap<(usize, Environment), usize>,
 }
 
@@ -95,7 +95,6 @@ pub(super) struct Known {
     pub(super) expires: Option<i64>,
     revoked: bool,
     pub(super) rotated: Option<i64>,
-    pub(super) verification: Option<Verification>,
     /// Index in `versions`.
     pub(super) current: usize,
     pub(super) versions: Vec<KnownVersion>,
@@ -158,7 +157,7 @@ impl Reference {
         Self {
             now,
             credentials: Vec::new(),
-            counts: [0; 4],
+            counts: [0; 3],
             defaults: HashMap::new(),
         }
     }
@@ -238,7 +237,6 @@ impl Reference {
             expires,
             revoked: false,
             rotated: None,
-            verification: None,
             current: 0,
             versions: vec![KnownVersion {
                 secret: create.secret,
@@ -281,21 +279,19 @@ impl Reference {
             rotate.check,
             Some(Verification::Rejected | Verification::Unreachable)
         );
+        if !passed {
+            return Err("check failed");
+        }
         known.versions.push(KnownVersion {
             secret: rotate.secret,
-            destroyed: !passed,
+            destroyed: false,
             until: None,
             expires: None,
         });
-        if !passed {
-            self.counts[2] += 1;
-            return Err("check failed");
-        }
         let old = std::mem::replace(&mut known.current, known.versions.len() - 1);
         known.versions[old].until = Some(now + rotate.grace as i64);
         known.versions[old].expires = known.expires;
         known.rotated = Some(now);
-        known.verification = rotate.check;
         if let Some(end) = expires {
             known.expires = end;
         }
@@ -327,9 +323,8 @@ impl Reference {
         known.versions[known.current].expires = known.expires;
         known.expires = known.versions[target].expires;
         known.current = target;
-        known.verification = None;
         known.revision += 1;
-        self.counts[3] += 1;
+        self.counts[2] += 1;
         Ok(StepOutcome::Yes)
     }
 

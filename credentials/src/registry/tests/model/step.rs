@@ -129,7 +129,8 @@ impl Step {
         }
     }
 
-    /// A rotation with a check is two changes, and the reference has no state between them.
+    /// A rotation with a check is decided twice, and refused if another secret came between; the
+    /// reference decides once.
     fn without_check(self) -> Self {
         match self {
             Self::Rotate(who, rotate) => Self::Rotate(

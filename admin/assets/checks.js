@@ -1,0 +1,24 @@
+// Follows a run of checks, and shows its results when it has finished.
+import { announce } from "./keyside.js";
+
+const section = document.querySelector("[data-progress]");
+
+const follow = async () => {
+  let delay = 1500;
+  try {
+    const { done, total, finished } = await (await fetch(section.dataset.progress, { redirect: "error" })).json();
+    if (finished) return location.reload();
+    const text = `${done} of ${total} done`;
+    const line = section.querySelector("[data-progress-text]");
+    if (line.textContent !== text) {
+      line.textContent = text;
+      section.querySelector("progress").value = done;
+      announce(`Checks: ${text}`);
+    }
+  } catch {
+    delay = 5000;
+  }
+  setTimeout(follow, delay);
+};
+
+if (section) setTimeout(follow, 1000);

@@ -1,0 +1,87 @@
+// Adding and rotating a key: advice while it is pasted, and a live check that keeps what was typed.
+import { announce, busy, conceal } from "./keyside.js";
+import { ended, notice } from "./notice.js";
+
+/// What can be said of a key before anyone is asked. Only advice: providers change their forms.
+const advice = (field, value) => {
+  if (!value) return "";
+  if (/\s/.test(value)) return "There is a space or a line break in it.";
+  for (const refused of field.querySelectorAll("[data-refused]")) {
+    if (value.startsWith(refused.dataset.refused)) return refused.textContent;
+  }
+  const { pattern, provider } = field.dataset;
+  try {
+    if (!pattern || new RegExp(pattern).test(value)) return `It has the usual form for ${provider}.`;
+  } catch {
+    return "";
+  }
+  return `Not the usual form for ${provider}. The check will tell.`;
+};
+
+for (const field of document.querySelectorAll("[data-key-field]")) {
+  const input = field.querySelector("input");
+  const output = field.querySelector("[data-advice]");
+  input.addEventListener("paste", () =>
+    // Copied keys often end in a line break or a space.
+    queueMicrotask(() => setTimeout(() => (input.value = input.value.trim()))),
+  );
+  let timer;
+  input.addEventListener("input", () => {
+    clearTimeout(timer);
+    timer = setTimeout(() => (output.textContent = advice(field, input.value.trim())), 300);
+  });
+}
+
+const showErrors = (form, errors) => {
+  for (const [name, text] of Object.entries(errors)) {
+    const input = form.elements[name];
+    if (!(input instanceof HTMLInputElement)) continue;
+    const id = `${input.id}-error`;
+    const old = document.getElementById(id);
+    const line = old ?? Object.assign(document.createElement("p"), { id, className: "error" });
+    line.textContent = text;
+    if (!old) input.closest(".field").append(line);
+    input.setAttribute("aria-invalid", "true");
+    input.setAttribute("aria-describedby", `${input.getAttribute("aria-describedby") ?? ""} ${id}`.trim());
+  }
+};
+
+const clearErrors = (form) => {
+  form.querySelectorAll(".error").forEach((line) => line.remove());
+  form.querySelectorAll("[aria-invalid]").forEach((input) => input.removeAttribute("aria-invalid"));
+};
+
+const failed = {
+  tone: "bad",
+  icon: "bad",
+  title: "Keyside did not answer",
+  text: "Nothing is known to be saved. Check that it runs, look at the list of keys, and try again.",
+};
+
+for (const form of document.querySelectorAll("[data-check-form]")) {
+  const verdict = form.querySelector("[data-verdict]");
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    const button = event.submitter ?? form.querySelector("[data-busy]");
+    if (form.querySelector("button[aria-busy]")) return;
+    conceal(form);
+    clearErrors(form);
+    const body = new URLSearchParams(new FormData(form, button));
+    busy(button, true);
+    let answer = failed;
+    try {
+      const response = await fetch(form.action, { method: "POST", body, headers: { accept: "application/json" }, redirect: "manual" });
+      answer = response.type === "opaqueredirect" ? ended() : await response.json();
+      if (answer.location) return location.assign(answer.location);
+    } catch {
+      // `failed` is shown.
+    } finally {
+      busy(button, false);
+    }
+    verdict.replaceChildren(notice(answer));
+    if (answer.canSkip) form.querySelector("[data-skip]").hidden = false;
+    showErrors(form, answer.errors ?? {});
+    announce("");
+    (form.querySelector("[aria-invalid]") ?? verdict).focus();
+  });
+}

@@ -1,0 +1,125 @@
+// What every page of a session uses: copying, relative times, forms that submit on change or show that they are busy,
+// confirmation by typing, and focus that returns. Without it, everything still works.
+
+export const SESSION = "keyside.session";
+
+export const announce = (text) => {
+  document.getElementById("announce").textContent = text;
+};
+
+/// Calls `act` with the nearest element that matches, whenever something inside it has the event.
+const on = (event, selector, act) =>
+  document.addEventListener(event, (e) => {
+    const target = e.target instanceof Element && e.target.closest(selector);
+    if (target) act(target, e);
+  });
+
+/// Storage is absent where the browser denies it; nothing essential needs it.
+export const stored = (storage, act) => {
+  try {
+    return act(window[storage]);
+  } catch {
+    return null;
+  }
+};
+
+// Stable links find this session by the path that only this origin knows.
+const session = document.documentElement.dataset.session;
+if (session) stored("localStorage", (s) => s.setItem(SESSION, session));
+on("submit", "[data-sign-out]", () => stored("localStorage", (s) => s.removeItem(SESSION)));
+
+on("click", "[data-copy]", async (button) => {
+  const source = document.getElementById(button.dataset.copy);
+  const word = button.querySelector("[data-copied]");
+  try {
+    await navigator.clipboard.writeText(source.textContent);
+    const before = word.textContent;
+    if (before === word.dataset.copied) return;
+    word.textContent = word.dataset.copied;
+    announce("Copied to the clipboard");
+    setTimeout(() => (word.textContent = before), 2000);
+  } catch {
+    getSelection().selectAllChildren(source);
+    announce("Selected. Press Control or Command and C to copy.");
+  }
+});
+
+// The limits and words are those of the server, so that a time does not change when the page loads.
+const UNITS = [
+  [90 * 60, 60, "minute"],
+  [36 * 3600, 3600, "hour"],
+  [60 * 86400, 86400, "day"],
+  [730 * 86400, 2629800, "month"],
+  [Infinity, 31557600, "year"],
+];
+
+export const relative = (iso, now = Date.now()) => {
+  const seconds = (Date.parse(iso) - now) / 1000;
+  const distance = Math.abs(seconds);
+  if (distance < 45) return "just now";
+  const [, size, unit] = UNITS.find(([limit]) => distance < limit);
+  const count = Math.max(1, Math.round(distance / size));
+  const words = `${count} ${unit}${count === 1 ? "" : "s"}`;
+  return seconds < 0 ? `${words} ago` : `in ${words}`;
+};
+
+const refresh = () => {
+  for (const element of document.querySelectorAll("time [data-relative]")) {
+    const text = relative(element.closest("time").dateTime);
+    if (element.textContent !== text) element.textContent = text;
+  }
+};
+setInterval(refresh, 30_000);
+addEventListener("pageshow", refresh);
+
+on("change", "[data-autosubmit]", (form) => form.requestSubmit());
+
+/// Marks the pressed button while its form is under way, and ignores a second press.
+export const busy = (button, working) => {
+  if (!button) return;
+  if (working) {
+    button.setAttribute("aria-busy", "true");
+    announce(button.dataset.busy || "Working…");
+  } else {
+    button.removeAttribute("aria-busy");
+  }
+};
+on("submit", "[data-busy-form]", (form, event) => {
+  const button = event.submitter ?? form.querySelector("[data-busy]");
+  if (button?.getAttribute("aria-busy")) event.preventDefault();
+  else busy(button, true);
+});
+addEventListener("pageshow", (event) => {
+  if (event.persisted) document.querySelectorAll("[aria-busy]").forEach((button) => busy(button, false));
+});
+
+const confirmLabel = (input) => {
+  const same = input.value.trim() === input.dataset.expect.trim();
+  input.setCustomValidity(same || !input.value ? "" : "Type it exactly as shown.");
+};
+on("input", "[data-expect]", confirmLabel);
+
+on("click", "[data-reveal]", (button) => {
+  const input = document.getElementById(button.dataset.reveal);
+  const shown = input.type === "password";
+  input.type = shown ? "text" : "password";
+  button.setAttribute("aria-pressed", String(shown));
+});
+// A field that is shown as text would be offered by autofill later.
+export const conceal = (form) => {
+  for (const button of form.querySelectorAll('[data-reveal][aria-pressed="true"]')) button.click();
+};
+document.addEventListener("submit", (event) => conceal(event.target), true);
+
+// Whoever cancels a page that acts on a row comes back to the link that opened it.
+const PLACE = "keyside.return";
+on("click", "a[data-return]", (link) =>
+  stored("sessionStorage", (s) => s.setItem(PLACE, JSON.stringify([location.pathname, link.id]))),
+);
+const place = stored("sessionStorage", (s) => JSON.parse(s.getItem(PLACE)));
+const wrong = document.querySelector("[data-focus], [aria-invalid='true']");
+if (wrong) wrong.focus();
+else if (place && place[0] === location.pathname) {
+  document.getElementById(place[1])?.focus();
+  stored("sessionStorage", (s) => s.removeItem(PLACE));
+}

@@ -1,0 +1,85 @@
+// Streams an answer into the page. The events are those of `POST /api/preview` with `stream`.
+import { announce, busy } from "./keyside.js";
+import { ended, link, make, notice } from "./notice.js";
+
+const form = document.querySelector("[data-preview]");
+const answer = document.getElementById("answer");
+const news = document.querySelector("[data-preview-news]");
+const facts = document.querySelector("[data-preview-facts]");
+const stop = form.querySelector("[data-stop]");
+
+/// The events of a response (HTML standard, "Server-sent events"), each of whose data is one line.
+async function* events(response) {
+  let rest = "";
+  for await (const chunk of response.body.pipeThrough(new TextDecoderStream())) {
+    rest += chunk;
+    const frames = rest.split("\n\n");
+    rest = frames.pop();
+    for (const frame of frames) {
+      const [, name, data] = /^event: (.+)\ndata: (.*)$/.exec(frame) ?? [];
+      if (name) yield [name, JSON.parse(data)];
+    }
+  }
+}
+
+const known = (value, unit = "") => (value == null ? "unknown" : `${Math.round(value).toLocaleString("en")}${unit}`);
+
+const done = ({ credential, latencyMs, timeToFirstByteMs, tokens, requestId }) => {
+  const sandbox = credential.environment === "sandbox";
+  const title = `Live response · ${credential.label} · ${credential.environment}`;
+  const text = sandbox ? "A sandbox key answered: latency and cost differ from production." : "";
+  news.replaceChildren(notice({ tone: "good", icon: "live", title, text }));
+  const base = document.documentElement.dataset.session;
+  const rows = [
+    ["Key", link(`${base}/keys/${encodeURIComponent(credential.id)}`, credential.label) ?? credential.label],
+    ["Latency", known(latencyMs, " ms")],
+    ["First byte", known(timeToFirstByteMs, " ms")],
+    ["Tokens", `${known(tokens.inputTokens)} in, ${known(tokens.outputTokens)} out`],
+    ["Request", make("span", "mono", requestId)],
+  ];
+  facts.replaceChildren(...rows.flatMap(([name, value]) => [make("dt", "", name), make("dd", "", value)]));
+  facts.hidden = false;
+};
+
+const failed = (problem) => {
+  const { title, detail, remedy, remediation } = problem;
+  const text = [detail, remedy].filter(Boolean).join(" ");
+  const way = remediation ? { href: remediation, action: "Fix it in Integration Keys" } : {};
+  news.replaceChildren(notice({ tone: "bad", icon: "bad", title: title ?? "The preview failed", text, ...way }));
+};
+
+form.addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const button = form.querySelector("[data-busy]");
+  if (button.getAttribute("aria-busy")) return;
+  const cancel = new AbortController();
+  stop.onclick = () => cancel.abort();
+  news.replaceChildren();
+  facts.hidden = true;
+  answer.textContent = "";
+  answer.setAttribute("aria-busy", "true");
+  stop.hidden = false;
+  busy(button, true);
+  try {
+    const body = new URLSearchParams(new FormData(form));
+    const headers = { accept: "text/event-stream" };
+    const response = await fetch(form.action, { method: "POST", body, headers, redirect: "manual", signal: cancel.signal });
+    if (response.type === "opaqueredirect") return news.replaceChildren(notice(ended()));
+    if (!response.headers.get("content-type")?.startsWith("text/event-stream")) return failed(await response.json());
+    let complete = false;
+    for await (const [name, data] of events(response)) {
+      if (name === "text") answer.append(data.text);
+      else complete = true;
+      if (name === "done") done(data);
+      if (name === "error") failed(data);
+    }
+    if (!complete) failed({ title: "The answer was cut off", detail: "The connection ended before the answer did.", remedy: "Run it again." });
+  } catch {
+    if (cancel.signal.aborted) announce("Stopped");
+    else failed({ title: "Keyside did not answer", remedy: "Check that it runs, and try again." });
+  } finally {
+    answer.removeAttribute("aria-busy");
+    stop.hidden = true;
+    busy(button, false);
+  }
+});

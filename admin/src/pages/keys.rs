@@ -1,0 +1,182 @@
+//! Integration Keys: the keys of a workspace, and which of them need attention.
+
+mod narrowing;
+mod row;
+
+use std::collections::BTreeMap;
+
+use askama::Template;
+use axum::response::Response;
+use keyside_credentials::{
+    Credential, Environment, Filter, Listed, Permission, Status, Timestamp, Workspace,
+};
+
+use self::{
+    narrowing::{Narrowing, Posture},
+    row::Row,
+};
+use super::{
+    html::{page, see_other},
+    pager::Pager,
+    shell::{Frame, Shell, Visit},
+    view::{Badge, Choice},
+};
+use crate::{concurrency::WorkKind, problem::Problem, query::Parameters};
+
+#[derive(Template)]
+#[template(path = "keys.html")]
+struct Keys {
+    base: String,
+    assets: String,
+    csrf: String,
+    shell: Shell,
+    can_edit: bool,
+    /// Whether the workspace has keys at all, including revoked ones.
+    any: bool,
+    posture: Vec<Card>,
+    filter: FilterForm,
+    keys: Vec<Row>,
+    pager: Pager,
+}
+
+/// A number of keys that need attention, as a link that narrows the table to them or lifts that.
+struct Card {
+    href: String,
+    tone: &'static str,
+    icon: &'static str,
+    count: usize,
+    what: &'static str,
+    current: bool,
+}
+
+struct FilterForm {
+    q: String,
+    providers: Vec<Choice>,
+    statuses: Vec<Choice>,
+    environments: Vec<Choice>,
+    tags: Vec<Choice>,
+    active: bool,
+    clear_href: String,
+}
+
+pub(super) async fn show(visit: Visit, mut parameters: Parameters) -> Result<Response, Problem> {
+    let asked = parameters.filter("workspace", |text| Ok(text.to_owned()));
+    let narrowing = Narrowing::read(&mut parameters);
+    let number = Pager::read(&mut parameters);
+    parameters.finish()?;
+    let Some(workspace) = visit.workspace(asked.as_deref())? else {
+        return Ok(see_other(&format!("{}/workspaces", visit.base())));
+    };
+    let _permit = visit.state.acquire(WorkKind::List, &visit.caller).await?;
+    let all = visit.state.registry.list_all(&Filter {
+        within: visit.caller.scope().clone(),
+        workspace: Some(workspace.id.clone()),
+        ..Filter::default()
+    });
+    page(&view(&visit, &workspace, &all, &narrowing, number))
+}
+
+fn view(
+    visit: &Visit,
+    workspace: &Workspace,
+    all: &[Listed],
+    narrowing: &Narrowing,
+    number: usize,
+) -> Keys {
+    let now = visit.state.registry.now();
+    let address = |narrowing: &Narrowing, page| {
+        format!("{}/keys{}", visit.base(), narrowing.query(workspace, page))
+    };
+    let first_page = |narrowing: &Narrowing| address(narrowing, 1);
+    let shown: Vec<_> = all
+        .iter()
+        .filter(|listed| narrowing.includes(visit, listed, now))
+        .collect();
+    let pager = Pager::new(number, shown.len(), "key", |page| address(narrowing, page));
+    let rows = pager.rows(&shown).iter();
+    let rows = rows.map(|listed| Row::of(visit, listed, now)).collect();
+    let Frame {
+        base,
+        assets,
+        csrf,
+        shell,
+    } = visit.frame("/keys", Some(workspace));
+    Keys {
+        base,
+        assets,
+        csrf,
+        shell,
+        can_edit: visit.caller.require(Permission::ChangeCredentials).is_ok(),
+        any: !all.is_empty(),
+        posture: cards(all, narrowing, now, first_page),
+        filter: filter_form(visit, all, narrowing, first_page(&Narrowing::default())),
+        keys: rows,
+        pager,
+    }
+}
+
+fn cards(
+    all: &[Listed],
+    narrowing: &Narrowing,
+    now: Timestamp,
+    address: impl Fn(&Narrowing) -> String,
+) -> Vec<Card> {
+    let card = |(posture, tone, icon, what): (Posture, _, _, _)| {
+        let current = narrowing.posture == Some(posture);
+        Card {
+            href: address(&Narrowing::to((!current).then_some(posture))),
+            tone,
+            icon,
+            count: known(all).filter(|key| posture.applies(key, now)).count(),
+            what,
+            current,
+        }
+    };
+    let cards = CARDS.into_iter().map(card);
+    cards
+        .filter(|card| card.count > 0 || card.current)
+        .collect()
+}
+
+fn filter_form(
+    visit: &Visit,
+    all: &[Listed],
+    narrowing: &Narrowing,
+    clear_href: String,
+) -> FilterForm {
+    let provider = |key: &Credential| {
+        let name = row::provider_name(visit, &key.provider);
+        (key.provider.to_string(), name)
+    };
+    let providers: BTreeMap<_, _> = known(all).map(provider).collect();
+    let tags = known(all).filter_map(|key| key.usage_tag.as_ref());
+    let tags: BTreeMap<_, _> = tags.map(|tag| (tag.to_string(), tag.to_string())).collect();
+    let statuses = Status::ALL.map(|it| (it.to_string(), Badge::status(it).word));
+    let environments = [Environment::Live, Environment::Sandbox]
+        .map(|it| (it.to_string(), Badge::environment(it).word));
+    FilterForm {
+        q: narrowing.q.clone().unwrap_or_default(),
+        providers: Choice::list(providers, narrowing.provider.as_deref()),
+        statuses: Choice::list(statuses, narrowing.status.map(Status::as_str)),
+        environments: Choice::list(environments, narrowing.environment.map(Environment::as_str)),
+        tags: Choice::list(tags, narrowing.tag.as_deref()),
+        active: narrowing.is_active(),
+        clear_href,
+    }
+}
+
+/// The keys whose record can be read.
+fn known(all: &[Listed]) -> impl Iterator<Item = &Credential> {
+    all.iter().filter_map(|listed| match listed {
+        Listed::Known(credential) => Some(&**credential),
+        Listed::Lost(_) => None,
+    })
+}
+
+/// The cards, with tone, icon and words.
+const CARDS: [(Posture, &str, &str, &str); 4] = [
+    (Posture::Expiring, "warn", "clock", "expire soon"),
+    (Posture::Rejected, "bad", "bad", "rejected by the provider"),
+    (Posture::Unused, "plain", "info", "never used"),
+    (Posture::Idle, "plain", "clock", "idle for 90 days"),
+];

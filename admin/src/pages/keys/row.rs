@@ -1,0 +1,120 @@
+//! A row of the table.
+
+use keyside_config::Verification;
+use keyside_credentials::{Credential, Listed, LostCredential, Status, Timestamp};
+
+use crate::pages::{shell::Visit, time::Time, view::Badge};
+
+pub(super) struct Row {
+    pub(super) id: String,
+    pub(super) href: String,
+    pub(super) label: String,
+    pub(super) hint: String,
+    pub(super) fingerprint: String,
+    pub(super) provider: String,
+    pub(super) status: Badge,
+    pub(super) environment: Badge,
+    pub(super) is_default: bool,
+    pub(super) tag: String,
+    pub(super) last_rotated: Time,
+    pub(super) last_used: Time,
+    pub(super) expires: Time,
+    /// `over` where the expiry needs attention.
+    pub(super) expires_tone: &'static str,
+    /// What is wrong with it for requests: at most one.
+    pub(super) traffic: Vec<Badge>,
+    /// Where its secret is kept, if not here.
+    pub(super) source: &'static str,
+    /// Whether it is over: revoked or expired.
+    pub(super) ended: bool,
+}
+
+impl Row {
+    pub(super) fn of(visit: &Visit, listed: &Listed, now: Timestamp) -> Self {
+        let href = format!("{}/keys/{}", visit.base(), listed.id());
+        match listed {
+            Listed::Known(key) => Self::known(visit, key, now, href),
+            Listed::Lost(lost) => Self::lost(lost, now, href),
+        }
+    }
+
+    fn known(visit: &Visit, key: &Credential, now: Timestamp, href: String) -> Self {
+        let provider = provider_name(visit, &key.provider);
+        let ended = matches!(key.status, Status::Revoked | Status::Expired);
+        let traffic = match (key.damaged, is_rejected(key)) {
+            (true, _) => Some(Badge::bad("Record damaged")),
+            (false, true) if !ended => Some(Badge::bad(format!("Rejected by {provider}"))),
+            _ => None,
+        };
+        let is_near_end = matches!(key.status, Status::Expiring | Status::Expired);
+        Self {
+            id: key.id.to_string(),
+            href,
+            label: key.label.to_string(),
+            hint: key
+                .hint
+                .as_ref()
+                .map_or_else(String::new, ToString::to_string),
+            fingerprint: key
+                .fingerprint
+                .as_ref()
+                .map_or_else(String::new, ToString::to_string),
+            status: Badge::status(key.status),
+            environment: Badge::environment(key.environment),
+            is_default: key.is_default,
+            tag: key
+                .usage_tag
+                .as_ref()
+                .map_or_else(String::new, ToString::to_string),
+            last_rotated: Time::new(key.last_rotated_at, now),
+            last_used: Time::new(key.last_used_at, now),
+            expires: Time::new(key.expires_at, now),
+            expires_tone: if is_near_end { "over" } else { "" },
+            traffic: traffic.into_iter().collect(),
+            source: match (&key.reference, &key.declared) {
+                (Some(_), _) => "Vault",
+                (None, Some(_)) => "the settings",
+                (None, None) => "",
+            },
+            ended,
+            provider,
+        }
+    }
+
+    /// Its record cannot be read, so only the workspace's map tells of it.
+    fn lost(lost: &LostCredential, now: Timestamp, href: String) -> Self {
+        Self {
+            id: lost.id.to_string(),
+            href,
+            label: lost.id.to_string(),
+            hint: String::new(),
+            fingerprint: String::new(),
+            provider: "unknown".to_owned(),
+            status: match lost.is_revoked {
+                true => Badge::status(Status::Revoked),
+                false => Badge::unknown(),
+            },
+            environment: Badge::unknown(),
+            is_default: lost.is_default,
+            tag: String::new(),
+            last_rotated: Time::default(),
+            last_used: Time::new(lost.last_used_at, now),
+            expires: Time::default(),
+            expires_tone: "",
+            traffic: vec![Badge::bad("Record damaged")],
+            source: "",
+            ended: lost.is_revoked,
+        }
+    }
+}
+
+/// The display name of a provider, or its id if the catalogue does not have it any more.
+pub(super) fn provider_name(visit: &Visit, id: &str) -> String {
+    let provider = visit.state.catalogue.get(id);
+    provider.map_or_else(|| id.to_owned(), |provider| provider.name.clone())
+}
+
+/// Whether the provider refused the key at the last live check.
+pub(super) fn is_rejected(key: &Credential) -> bool {
+    key.verification == Some(Verification::Rejected)
+}

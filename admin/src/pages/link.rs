@@ -1,0 +1,121 @@
+//! The page of a one-time link. Its script takes the code out of the fragment, asks whose session it
+//! opens, and one click opens it.
+
+use std::time::Instant;
+
+use askama::Template;
+use axum::{
+    Json,
+    extract::{FromRequest, Request, State},
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+
+use super::{
+    form::Fields,
+    html::{page, problem_page, text},
+    shell::{assets_path, role},
+    sign_in::{insecure, lacks_fetch_metadata, needs_https, open_session},
+    view::Notice,
+};
+use crate::{
+    problem::{Kind, Problem},
+    rate_limits::PeerNetwork,
+    state::AdminState,
+};
+
+/// Where links lead: `sign_in_links.rs` writes it.
+pub(super) const PATH: &str = "/link";
+
+#[derive(Template)]
+#[template(path = "link.html")]
+struct LinkPage<'a> {
+    base: &'a str,
+    assets: String,
+    notice: Vec<Notice>,
+    errors: Errors,
+}
+
+struct Errors {
+    code: &'static str,
+}
+
+/// Whose session a code opens.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Whose {
+    name: String,
+    role: &'static str,
+    /// Seconds.
+    expires_in: u64,
+}
+
+pub(super) async fn show(State(state): State<AdminState>) -> Result<Response, Problem> {
+    page(&link_page(&state, Vec::new(), ""))
+}
+
+/// Opens the session of the code in the form, once. With `ask=whose`, says whose it is and leaves
+/// the code unused.
+pub(super) async fn open(
+    State(state): State<AdminState>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let peer = PeerNetwork::of(request.extensions());
+    if lacks_fetch_metadata(request.headers()) {
+        let page = text(&link_page(&state, vec![needs_https()], ""))?;
+        return Err(problem_page(insecure(), page));
+    }
+    let fields = Fields::from_request(request, &state).await?;
+    let (code, now) = (fields.text("code"), Instant::now());
+    if fields.text("ask") == "whose" {
+        let whose = whose(&state, code, now);
+        return match whose {
+            Some(whose) => Ok(Json(whose).into_response()),
+            None => Err(unknown_code(&state, peer)?),
+        };
+    }
+    let actor = state.sign_in_links.redeem(code, now);
+    let principal = actor.and_then(|actor| state.registry.access().principal(&actor));
+    match principal {
+        Some(principal) => open_session(&state, &principal, "/"),
+        None => {
+            let problem = unknown_code(&state, peer)?;
+            let wrong = "This code was used before, its five minutes are over, or it is mistyped.";
+            let page = text(&link_page(&state, Vec::new(), wrong))?;
+            Err(problem_page(problem, page))
+        }
+    }
+}
+
+fn whose(state: &AdminState, code: &str, now: Instant) -> Option<Whose> {
+    let (actor, left) = state.sign_in_links.peek(code, now)?;
+    let access = state.registry.access();
+    let principal = access.principal(&actor)?;
+    Some(Whose {
+        name: access.find(&actor)?.name,
+        role: role(principal.role),
+        expires_in: left.as_secs(),
+    })
+}
+
+/// The problem for a code that opens nothing, which counts like an invalid token.
+///
+/// # Errors
+/// 429 after too many.
+fn unknown_code(state: &AdminState, peer: PeerNetwork) -> Result<Problem, Problem> {
+    state.limits.check_invalid_token(peer)?;
+    Ok(Problem::new(
+        Kind::Unauthenticated,
+        "The code of the link is not valid.",
+        "Print a new link with `keyside link`.",
+    ))
+}
+
+fn link_page(state: &AdminState, notice: Vec<Notice>, code: &'static str) -> LinkPage<'_> {
+    LinkPage {
+        base: state.site.base(),
+        assets: assets_path(&state.site),
+        notice,
+        errors: Errors { code },
+    }
+}

@@ -1,0 +1,35 @@
+//! Proof of identity again, before what cannot be undone: somebody else may sit at a browser that
+//! was left open. `admin/templates/reauthenticate.html` asks for it where a session is not fresh.
+
+use std::time::Instant;
+
+use super::{form::Fields, shell::Visit};
+use crate::problem::Problem;
+
+/// Checks the form's `proof`, a token or the code of a one-time link, unless the person gave one a
+/// moment ago.
+///
+/// # Errors
+/// 422 for the field `proof` if it is missing, or is not of the session's own token; 429 after too
+/// many.
+#[expect(
+    dead_code,
+    reason = "for the first page that does what cannot be undone"
+)]
+pub(super) fn prove(visit: &Visit, fields: &Fields) -> Result<(), Problem> {
+    let Visit { state, session, .. } = visit;
+    if session.is_fresh {
+        return Ok(());
+    }
+    let (given, now) = (fields.text("proof"), Instant::now());
+    let by_token = state.registry.access().authenticate(given);
+    let by_token = by_token.map(|principal| principal.actor);
+    let actor = by_token.or_else(|| state.sign_in_links.redeem(given, now));
+    if actor.as_ref() == Some(&session.actor) {
+        state.sessions.prove(&session.id, now);
+        return Ok(());
+    }
+    state.limits.check_invalid_token(visit.peer)?;
+    let detail = "is not the token of this session, nor a code that opens it";
+    Err(Problem::field("proof", detail).refusing(&session.actor))
+}

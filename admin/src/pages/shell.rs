@@ -1,0 +1,226 @@
+//! What every page of a session shares: the workspace that it is about, and the frame around it,
+//! which is the context of `admin/templates/layout.html`.
+
+use axum::extract::FromRequestParts;
+use http::request::Parts;
+use keyside_credentials::{Role, Workspace};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+use super::{time::in_words, view::Notice};
+use crate::{
+    access::Caller,
+    assets,
+    problem::Problem,
+    rate_limits::PeerNetwork,
+    sessions::{Flash, Session},
+    site::Site,
+    state::AdminState,
+};
+
+/// A request for a page of a session: who asks, and what answers.
+pub(super) struct Visit {
+    pub(super) state: AdminState,
+    pub(super) caller: Caller,
+    pub(super) session: Session,
+    pub(super) peer: PeerNetwork,
+}
+
+/// The fields that the template of each page has beside its own.
+pub(super) struct Frame {
+    pub(super) base: String,
+    pub(super) assets: String,
+    pub(super) csrf: String,
+    pub(super) shell: Shell,
+}
+
+pub(super) struct Shell {
+    pub(super) workspace: WorkspaceChoice,
+    pub(super) workspaces: Vec<WorkspaceChoice>,
+    pub(super) switch_to: String,
+    pub(super) nav: Vec<NavItem>,
+    pub(super) person: Person,
+    pub(super) banners: Vec<Notice>,
+    pub(super) flash: Vec<Notice>,
+}
+
+pub(super) struct WorkspaceChoice {
+    pub(super) id: String,
+    pub(super) name: String,
+    pub(super) current: bool,
+}
+
+pub(super) struct NavItem {
+    pub(super) href: String,
+    pub(super) icon: &'static str,
+    pub(super) label: &'static str,
+    pub(super) current: bool,
+    /// What wants attention there, in words; empty if nothing does.
+    pub(super) note: String,
+}
+
+pub(super) struct Person {
+    pub(super) name: String,
+    pub(super) role: &'static str,
+    pub(super) until: String,
+}
+
+impl Visit {
+    /// The path that links within the session begin with.
+    pub(super) fn base(&self) -> String {
+        format!("{}/s/{}", self.state.site.base(), self.session.id)
+    }
+
+    /// The workspace that a page is about: the one that its address asks for, else the one that was
+    /// shown last, else the first. `None` if there is none.
+    ///
+    /// # Errors
+    /// 404 if the one asked for does not exist for the caller.
+    pub(super) fn workspace(&self, asked: Option<&str>) -> Result<Option<Workspace>, Problem> {
+        let registry = &self.state.registry;
+        if let Some(asked) = asked {
+            let workspace = self.caller.workspace(registry, asked)?;
+            self.state.sessions.select(&self.session.id, &workspace.id);
+            return Ok(Some(workspace));
+        }
+        let scope = self.caller.scope();
+        let last = self.session.workspace.as_ref();
+        let last = last.filter(|id| scope.holds(*id));
+        let last = last.and_then(|id| registry.workspace(id));
+        Ok(last.or_else(|| registry.workspaces(scope).into_iter().next()))
+    }
+
+    /// The frame of the page at `path`, which is one of [`NAV`] or below it.
+    pub(super) fn frame(&self, path: &str, workspace: Option<&Workspace>) -> Frame {
+        let base = self.base();
+        let all = self.state.registry.workspaces(self.caller.scope());
+        let id = workspace.map(|workspace| &workspace.id);
+        let choice = |shown: &Workspace| WorkspaceChoice {
+            id: shown.id.to_string(),
+            name: shown.name.clone(),
+            current: Some(&shown.id) == id,
+        };
+        let none = || WorkspaceChoice {
+            id: String::new(),
+            name: "no workspace".to_owned(),
+            current: false,
+        };
+        let query = id.map_or_else(String::new, |id| query(&[("workspace", id.as_ref())]));
+        let nav = NAV.map(|(page, icon, label)| NavItem {
+            href: format!("{base}{page}{query}"),
+            icon,
+            label,
+            current: page == path,
+            note: String::new(),
+        });
+        let flash = self.state.sessions.take_flash(&self.session.id);
+        Frame {
+            assets: assets_path(&self.state.site),
+            csrf: self.session.csrf.clone(),
+            shell: Shell {
+                workspace: workspace.map_or_else(none, choice),
+                workspaces: all.iter().map(choice).collect(),
+                switch_to: format!("{base}/keys"),
+                nav: nav.into(),
+                person: self.person(),
+                banners: workspace.and_then(damaged).into_iter().collect(),
+                flash: flash.map(done).into_iter().collect(),
+            },
+            base,
+        }
+    }
+
+    /// Has the next page say what a form did.
+    pub(super) fn flash(&self, title: &'static str, text: impl Into<String>) {
+        let text = text.into();
+        let flash = Flash { title, text };
+        self.state.sessions.set_flash(&self.session.id, flash);
+    }
+
+    fn person(&self) -> Person {
+        let token = self.state.registry.access().find(&self.session.actor);
+        let name = token.map_or_else(|| self.session.actor.to_string(), |token| token.name);
+        let left = in_words(self.session.left.as_secs());
+        Person {
+            name,
+            role: role(self.caller.principal().role),
+            until: match left {
+                Some(left) => format!("Session ends in {left}"),
+                None => "Session ends in a moment".to_owned(),
+            },
+        }
+    }
+}
+
+impl FromRequestParts<AdminState> for Visit {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AdminState) -> Result<Self, Problem> {
+        Ok(Self {
+            state: state.clone(),
+            caller: Caller::from_request_parts(parts, state).await?,
+            session: Session::from_request_parts(parts, state).await?,
+            peer: PeerNetwork::of(&parts.extensions),
+        })
+    }
+}
+
+/// The folder of stylesheet and scripts.
+pub(super) fn assets_path(site: &Site) -> String {
+    format!("{}/assets/{}", site.base(), assets::version())
+}
+
+/// `?name=value&…` of the fields that are not empty.
+pub(super) fn query(fields: &[(&str, &str)]) -> String {
+    let given = fields.iter().filter(|(_, value)| !value.is_empty());
+    let pairs: Vec<_> = given
+        .map(|(name, value)| format!("{name}={}", utf8_percent_encode(value, RESERVED)))
+        .collect();
+    match pairs.is_empty() {
+        true => String::new(),
+        false => format!("?{}", pairs.join("&")),
+    }
+}
+
+pub(super) fn role(role: Role) -> &'static str {
+    match role {
+        Role::Owner => "Owner",
+        Role::Editor => "Editor",
+        Role::Viewer => "Viewer",
+    }
+}
+
+fn done(flash: Flash) -> Notice {
+    Notice::new("good", flash.title, flash.text)
+}
+
+fn damaged(workspace: &Workspace) -> Option<Notice> {
+    let text = "Its record failed authentication, so none of its keys is used. Restore a backup, or put back the newest copy of \
+                the data folder.";
+    let notice = || Notice::new("bad", "This workspace's record is damaged", text);
+    workspace.damaged.then(notice)
+}
+
+/// The pages of the navigation: stable link, symbol of `icons.html`, label.
+const NAV: [(&str, &str, &str); 2] = [
+    ("/keys", "key", "Integration Keys"),
+    ("/workspaces", "workspace", "Workspaces"),
+];
+
+/// The characters of a query's value that stand for themselves (RFC 3986 section 2.3).
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_query_has_the_given_fields_encoded() {
+        let fields = [("workspace", "acme"), ("q", ""), ("tag", "a&b =\"\u{e9}")];
+        assert_eq!(query(&fields), "?workspace=acme&tag=a%26b%20%3D%22%C3%A9");
+        assert_eq!(query(&[("q", "")]), "");
+    }
+}

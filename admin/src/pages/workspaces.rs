@@ -1,0 +1,166 @@
+//! All workspaces that the person may see, and the form that creates one.
+
+use askama::Template;
+use axum::response::Response;
+use keyside_credentials::{Filter, Permission, Status, Workspace};
+
+use super::{
+    form::SessionForm,
+    html::{page, see_other},
+    shell::{Frame, Shell, Visit, query},
+    time::Time,
+    view::{Badge, Notice, field_error},
+};
+use crate::{concurrency::WorkKind, form, problem::Problem, query::Parameters, wire};
+
+#[derive(Template)]
+#[template(path = "workspaces.html")]
+struct Workspaces {
+    base: String,
+    assets: String,
+    csrf: String,
+    shell: Shell,
+    can_create: bool,
+    workspaces: Vec<Row>,
+    form: Entered,
+    errors: Errors,
+    /// A request named a workspace that does not exist: at most one.
+    unknown: Vec<Notice>,
+}
+
+struct Row {
+    href: String,
+    id: String,
+    name: String,
+    keys: usize,
+    posture: Vec<Badge>,
+    created: Time,
+}
+
+/// What was entered, so that an error loses nothing.
+#[derive(Default)]
+struct Entered {
+    id: String,
+    name: String,
+}
+
+#[derive(Default)]
+struct Errors {
+    id: String,
+    name: String,
+}
+
+/// A refusal that names an unknown workspace links here with its id.
+pub(super) async fn show(visit: Visit, mut parameters: Parameters) -> Result<Response, Problem> {
+    let asked = parameters.filter("workspace", |text| Ok(text.to_owned()));
+    // The refusal's link names the provider too, which does not matter here.
+    let _provider = parameters.filter("provider", |text| Ok(text.to_owned()));
+    parameters.finish()?;
+    let unknown = asked.and_then(|id| unknown(&visit, &id));
+    render(&visit, Entered::default(), Errors::default(), unknown).await
+}
+
+pub(super) async fn create(
+    visit: Visit,
+    SessionForm(fields): SessionForm,
+) -> Result<Response, Problem> {
+    visit.caller.require(Permission::CreateWorkspaces)?;
+    let created = match form::read::<wire::NewWorkspace>(&fields.json(&["id", "name"])) {
+        Ok(new) => add(&visit, new).await,
+        Err(problem) => Err(problem),
+    };
+    match created {
+        Ok(workspace) => {
+            let text = format!("{} has no keys yet.", workspace.name);
+            visit.flash("Workspace created", text);
+            let query = query(&[("workspace", workspace.id.as_ref())]);
+            Ok(see_other(&format!("{}/keys{query}", visit.base())))
+        }
+        Err(problem) if problem.errors().is_empty() => Err(problem),
+        Err(problem) => {
+            let entered = Entered {
+                id: fields.text("id").to_owned(),
+                name: fields.text("name").to_owned(),
+            };
+            let errors = Errors {
+                id: field_error(&problem, "id"),
+                name: field_error(&problem, "name"),
+            };
+            let mut response = render(&visit, entered, errors, None).await?;
+            *response.status_mut() = problem.kind().status();
+            Ok(response)
+        }
+    }
+}
+
+async fn add(visit: &Visit, new: wire::NewWorkspace) -> Result<Workspace, Problem> {
+    let act = visit.caller.context();
+    Ok(visit
+        .state
+        .registry
+        .create_workspace(&act, new.into())
+        .await?)
+}
+
+async fn render(
+    visit: &Visit,
+    form: Entered,
+    errors: Errors,
+    unknown: Option<Notice>,
+) -> Result<Response, Problem> {
+    let _permit = visit.state.acquire(WorkKind::List, &visit.caller).await?;
+    let all = visit.state.registry.workspaces(visit.caller.scope());
+    let shown = visit.workspace(None)?;
+    let Frame {
+        base,
+        assets,
+        csrf,
+        shell,
+    } = visit.frame("/workspaces", shown.as_ref());
+    page(&Workspaces {
+        base,
+        assets,
+        csrf,
+        shell,
+        can_create: visit.caller.require(Permission::CreateWorkspaces).is_ok(),
+        workspaces: all.iter().map(|workspace| row(visit, workspace)).collect(),
+        form,
+        errors,
+        unknown: unknown.into_iter().collect(),
+    })
+}
+
+fn row(visit: &Visit, workspace: &Workspace) -> Row {
+    let keys = visit.state.registry.list(&Filter {
+        within: visit.caller.scope().clone(),
+        workspace: Some(workspace.id.clone()),
+        ..Filter::default()
+    });
+    let with = |status: Status| keys.iter().filter(|key| key.status == status).count();
+    let posture = [(Status::Expiring, "expiring"), (Status::Expired, "expired")]
+        .into_iter()
+        .map(|(status, word)| (status, with(status), word))
+        .filter(|(_, count, _)| *count > 0)
+        .map(|(status, count, word)| Badge {
+            word: format!("{count} {word}"),
+            ..Badge::status(status)
+        });
+    let in_use = keys.iter().filter(|key| key.status != Status::Revoked);
+    let query = query(&[("workspace", workspace.id.as_ref())]);
+    Row {
+        href: format!("{}/keys{query}", visit.base()),
+        id: workspace.id.to_string(),
+        name: workspace.name.clone(),
+        keys: in_use.count(),
+        posture: posture.collect(),
+        created: Time::new(Some(workspace.created_at), visit.state.registry.now()),
+    }
+}
+
+/// Says that the workspace of a refused request does not exist for this person.
+fn unknown(visit: &Visit, id: &str) -> Option<Notice> {
+    let exists = visit.caller.workspace(&visit.state.registry, id).is_ok();
+    let text =
+        "Correct the request's X-Keyside-Workspace header or its path, or create the workspace.";
+    (!exists).then(|| Notice::new("warn", "A request named a workspace that is not here", text))
+}

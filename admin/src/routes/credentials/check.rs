@@ -1,0 +1,158 @@
+//! Live checks: before a secret is stored, and their results on the wire.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use keyside_config::Provider;
+use keyside_credentials::{
+    ChangeError, CheckBeforeSave, CredentialId, Finding, LastCheck, runs::Tokens,
+};
+
+use crate::{
+    access::Caller,
+    concurrency::{ConcurrencyPermit, WorkKind},
+    problem::Problem,
+    state::AdminState,
+    wire::{CheckMode, CheckView, TokenUsage},
+};
+
+/// What a request to store a secret wants checked.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct CheckRequest {
+    pub(super) mode: CheckMode,
+    pub(super) prompt: bool,
+}
+
+/// A check before a secret is stored, with its permit.
+pub(super) struct SaveCheck {
+    pub(super) check: CheckBeforeSave,
+    prompt: bool,
+    /// Why the provider is not asked although it should be.
+    unasked: Option<&'static str>,
+    _permit: Option<ConcurrencyPermit>,
+}
+
+impl SaveCheck {
+    /// # Errors
+    /// A check is required, and the token has another one in progress.
+    pub(super) fn begin(
+        state: &AdminState,
+        caller: &Caller,
+        wanted: CheckRequest,
+    ) -> Result<Self, Problem> {
+        let limits = &state.concurrency;
+        let (permit, unasked) = match wanted.mode {
+            CheckMode::Skip => (None, None),
+            CheckMode::Required => (Some(limits.try_acquire(WorkKind::LiveCheck, caller)?), None),
+            CheckMode::Try => match limits.try_acquire(WorkKind::LiveCheck, caller) {
+                Ok(permit) => (Some(permit), None),
+                Err(_) => (None, Some(BUSY)),
+            },
+        };
+        let check = match (wanted.mode, &permit) {
+            (CheckMode::Required, _) => CheckBeforeSave::Required(state.check(wanted.prompt)),
+            (CheckMode::Try, Some(_)) => CheckBeforeSave::Try(state.check(wanted.prompt)),
+            _ => CheckBeforeSave::Skip,
+        };
+        Ok(Self {
+            check,
+            prompt: wanted.prompt,
+            unasked,
+            _permit: permit,
+        })
+    }
+
+    /// Warnings about the result.
+    pub(super) fn warnings(
+        &self,
+        finding: Option<&Finding>,
+        provider: Option<&Provider>,
+    ) -> Vec<String> {
+        let unasked = self.unasked.map(str::to_owned);
+        let advice = finding.and_then(|finding| advice(finding, provider));
+        let unprompted = finding.and_then(|_| unprompted(self.prompt, provider));
+        unasked
+            .into_iter()
+            .chain(advice)
+            .chain(unprompted)
+            .collect()
+    }
+}
+
+/// A warning if a prompt was wanted that the provider does not have.
+pub(super) fn unprompted(prompt: bool, provider: Option<&Provider>) -> Option<String> {
+    let lacks_prompt = provider.is_none_or(|provider| provider.check.prompt.is_none());
+    (prompt && lacks_prompt).then(|| {
+        "the catalogue has no prompt for this provider, so the cheapest request was sent instead"
+            .to_owned()
+    })
+}
+
+/// The verdict and the next step, unless the provider accepts the secret.
+pub(super) fn advice(finding: &Finding, provider: Option<&Provider>) -> Option<String> {
+    let remediation = remediation(finding, provider)?;
+    Some(format!("{finding}: {remediation}"))
+}
+
+/// What the cause means, and the next step.
+fn remediation(finding: &Finding, provider: Option<&Provider>) -> Option<String> {
+    let cause = finding.cause?;
+    let meaning = cause.meaning();
+    Some(match provider {
+        Some(provider) => format!("{meaning}. {}", provider.next_step(cause)),
+        None => format!("{meaning}."),
+    })
+}
+
+/// The error of storing a secret. A failed check names the verdict, its cause and the next step.
+pub(super) fn problem(error: ChangeError, provider: Option<&Provider>) -> Problem {
+    let ChangeError::CheckFailed(finding) = error else {
+        return error.into();
+    };
+    let cause = finding.cause.zip(provider);
+    let remedy =
+        cause.map(|(cause, provider)| format!("Nothing was stored. {}", provider.next_step(cause)));
+    let view = CheckView::of(&finding, None, provider);
+    Problem::from(error).with_check(view, remedy)
+}
+
+impl CheckView {
+    fn of(finding: &Finding, at: Option<Timestamp>, provider: Option<&Provider>) -> Self {
+        let milliseconds =
+            |latency: Duration| u64::try_from(latency.as_millis()).unwrap_or(u64::MAX);
+        Self {
+            verdict: finding.verification,
+            cause: finding.cause,
+            remediation: remediation(finding, provider),
+            status: finding.status,
+            latency_ms: finding.latency.map(milliseconds),
+            usage: finding.tokens.map(TokenUsage::of),
+            at,
+        }
+    }
+
+    /// The last check of a credential's secret in use.
+    pub(super) fn last(
+        state: &AdminState,
+        id: &CredentialId,
+        provider: Option<&Provider>,
+    ) -> Option<Self> {
+        let LastCheck { at, finding, .. } = state.registry.last_check(id)?;
+        Some(Self::of(&finding, Some(at), provider))
+    }
+}
+
+impl TokenUsage {
+    fn of(tokens: Tokens) -> Self {
+        Self {
+            input_tokens: tokens.input,
+            output_tokens: tokens.output,
+            cached_input_tokens: tokens.cached_input,
+            cache_write_tokens: tokens.cache_write,
+            reasoning_tokens: tokens.reasoning,
+        }
+    }
+}
+
+const BUSY: &str = "the provider was not asked about the secret, because another live check with this token is in progress; check it later \
+                    (`keyside key verify`)";

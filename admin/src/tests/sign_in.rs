@@ -1,0 +1,309 @@
+//! Signing in to the page with a token, and what a session's path and cookies open.
+
+use keyside_credentials::{Role, Scope};
+
+use super::{
+    browser::{Browser, FOLLOWED, OWN},
+    secrecy::Lines,
+    *,
+};
+
+#[tokio::test]
+async fn every_stable_link_is_the_same_static_page_from_wherever_it_is_followed() {
+    let api = Api::open().await;
+    let plain = api.navigate("/", &[]).await;
+    plain.assert_is_page(StatusCode::OK);
+    assert!(
+        plain
+            .body
+            .contains(r#"<form class="panel form" method="post""#)
+    );
+    for path in [
+        "/",
+        "/keys?workspace=canary-workspace&provider=openai",
+        "/keys/new?workspace=%3Cscript%3E",
+        "/keys/cred_aaaaaaaaaaaaaaaaaaaaaaaaaa",
+        "/workspaces?workspace=canary-workspace",
+        "/sign-in",
+    ] {
+        for headers in [&FOLLOWED[..], &OWN] {
+            let answer = api.navigate(path, headers).await;
+            answer.assert_is_page(StatusCode::OK);
+            assert_eq!(answer.body, plain.body, "{path}");
+            assert_eq!(answer.set_cookies(), [""; 0]);
+        }
+    }
+}
+
+#[tokio::test]
+async fn signing_in_leads_to_the_page_that_was_asked_for() {
+    let api = Api::open().await;
+    let form = format!("token=+{}%0A", api.token);
+    for (asked, page) in [
+        (
+            "/keys/new?workspace=acme&provider=openai",
+            "/keys/new?workspace=acme&provider=openai",
+        ),
+        ("/workspaces", "/workspaces"),
+        ("/", "/"),
+        ("/sign-in", "/"),
+        ("/signed-out", "/"),
+        ("/sign-out", "/"),
+    ] {
+        let answer = api.submit(asked, &form).await;
+        let browser = Browser::of(&api, &answer);
+        answer.assert_leads_to(&format!("{}{page}", browser.base));
+    }
+}
+
+#[tokio::test]
+async fn over_http_the_cookie_goes_to_the_path_of_the_session_alone() {
+    let api = Api::on_loopback().await;
+    let answer = api
+        .submit("/sign-in", &format!("token={}", api.token))
+        .await;
+    let browser = Browser::of(&api, &answer);
+    let [pair] = &*browser.cookies else {
+        panic!("{:?}", browser.cookies)
+    };
+    let expected = format!("{pair}; Path={}; HttpOnly; SameSite=Strict", browser.base);
+    assert_eq!(answer.set_cookies(), [expected]);
+    browser
+        .get("/keys")
+        .await
+        .assert_leads_to(&format!("{}/workspaces", browser.base));
+    browser
+        .get("/workspaces")
+        .await
+        .assert_is_page(StatusCode::OK);
+}
+
+#[tokio::test]
+async fn over_https_a_second_cookie_has_to_match() {
+    let api = Api::open().await;
+    let answer = api
+        .submit("/sign-in", &format!("token={}", api.token))
+        .await;
+    let mut browser = Browser::of(&api, &answer);
+    let set = answer.set_cookies();
+    let [of_path, of_host] = &*set else {
+        panic!("{set:?}")
+    };
+    let end = format!("; Path={}; HttpOnly; SameSite=Strict; Secure", browser.base);
+    assert!(of_path.ends_with(&end), "{of_path}");
+    assert!(of_host.starts_with("__Host-"), "{of_host}");
+    assert!(
+        of_host.ends_with("; Path=/; HttpOnly; SameSite=Strict; Secure"),
+        "{of_host}"
+    );
+    browser
+        .get("/workspaces")
+        .await
+        .assert_is_page(StatusCode::OK);
+    let other = api.owner().await;
+    let (own, foreign) = (browser.cookies[1].clone(), &other.cookies[1]);
+    let name = own.split('=').next().unwrap();
+    for second in [
+        None,
+        Some(foreign.clone()),
+        Some(format!("{name}=")),
+        Some(format!("{name}=x")),
+    ] {
+        browser.cookies.truncate(1);
+        browser.cookies.extend(second);
+        browser
+            .get("/workspaces")
+            .await
+            .assert_leads_to("/workspaces");
+    }
+}
+
+#[tokio::test]
+async fn a_path_without_its_cookie_and_a_cookie_without_its_path_open_nothing() {
+    let api = Api::on_loopback().await;
+    let mut one = api.owner().await;
+    let other = api.owner().await;
+    assert_ne!(one.base, other.base);
+    one.cookies.clone_from(&other.cookies);
+    one.get("/keys?q=1").await.assert_leads_to("/keys?q=1");
+    one.cookies.clear();
+    one.get("/").await.assert_leads_to("/");
+    one.get("").await.assert_leads_to("/");
+    one.base = "/s/00000000000000000000000000000000".to_owned();
+    one.cookies.clone_from(&other.cookies);
+    one.get("/workspaces").await.assert_leads_to("/workspaces");
+    let bare = [OWN.as_slice(), &[("cookie", &*other.cookies[0])]].concat();
+    let answer = api.navigate("/workspaces", &bare).await;
+    assert!(!answer.body.contains("sign-out"), "{}", answer.body);
+    let as_api = api.navigate("/api/workspaces", &bare).await;
+    assert_eq!(as_api.status, StatusCode::UNAUTHORIZED);
+    other
+        .get("/workspaces")
+        .await
+        .assert_is_page(StatusCode::OK);
+}
+
+#[tokio::test]
+async fn requests_of_other_pages_are_sent_on_to_the_stable_link() {
+    let api = Api::on_loopback().await;
+    let browser = api.owner().await;
+    for headers in [
+        &[][..],
+        &FOLLOWED,
+        &[("sec-fetch-site", "same-site")],
+        &[
+            ("sec-fetch-site", "same-origin"),
+            ("sec-fetch-site", "same-origin"),
+        ],
+        &[("sec-fetch-site", "anything")],
+    ] {
+        let answer = browser.get_with("/workspaces?workspace=x", headers).await;
+        answer.assert_leads_to("/workspaces?workspace=x");
+    }
+    for site in ["same-origin", "none"] {
+        let answer = browser
+            .get_with("/workspaces", &[("sec-fetch-site", site)])
+            .await;
+        answer.assert_is_page(StatusCode::OK);
+    }
+}
+
+#[tokio::test]
+async fn another_site_cannot_sign_a_person_in() {
+    let api = Api::on_loopback().await;
+    for headers in [
+        &[
+            ("sec-fetch-site", "cross-site"),
+            ("origin", "https://attacker.test"),
+        ][..],
+        &[
+            ("sec-fetch-site", "same-site"),
+            ("origin", "http://127.0.0.1:9999"),
+        ],
+        &[("sec-fetch-site", "cross-site"), ("origin", "null")],
+        &[("origin", "null")],
+        &[("origin", "http://127.0.0.1:7381")],
+    ] {
+        let request = headers.iter().fold(
+            anonymous("POST", "/sign-in")
+                .header("content-type", "application/x-www-form-urlencoded"),
+            |request, (name, value)| request.header(*name, *value),
+        );
+        let form = format!("token={}", api.token);
+        let answer = api.send_body(request, form.into()).await;
+        assert_eq!(answer.status, StatusCode::FORBIDDEN, "{headers:?}");
+        assert_eq!(answer.set_cookies(), [""; 0]);
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_token_opens_nothing_and_is_counted() {
+    let api = Api::on_loopback().await;
+    let answer = api
+        .submit("/keys?workspace=acme", "token=ks_wrong-CANARY")
+        .await;
+    answer.assert_is_page(StatusCode::UNAUTHORIZED);
+    assert_eq!(answer.set_cookies(), [""; 0]);
+    assert!(answer.body.contains("This token is not valid"));
+    assert!(!answer.body.contains("CANARY"));
+    assert!(
+        !answer.body.contains("data-find"),
+        "the script must not lead away"
+    );
+    let audit = api.audit().await;
+    let note = audit
+        .last()
+        .unwrap()
+        .note
+        .as_deref()
+        .unwrap_or("")
+        .to_owned();
+    assert_eq!(note, "unauthenticated");
+    let mut statuses = Vec::new();
+    for _ in 0..20 {
+        statuses.push(api.submit("/sign-in", "token=ks_wrong").await.status);
+    }
+    assert_eq!(statuses.last(), Some(&StatusCode::TOO_MANY_REQUESTS));
+    api.owner().await;
+}
+
+#[tokio::test]
+async fn a_session_ends_with_its_token() {
+    let api = Api::on_loopback().await;
+    let token = api.token_of(Role::Editor, Scope::All).await;
+    let browser = api.sign_in(&token).await;
+    browser
+        .get("/workspaces")
+        .await
+        .assert_is_page(StatusCode::OK);
+    let tokens = api.get("/api/tokens").await.json();
+    let mut all = tokens["items"].as_array().unwrap().iter();
+    let editor = all.find(|it| it["role"] == "editor").unwrap();
+    let id = editor["id"].as_str().unwrap();
+    api.delete(&format!("/api/tokens/{id}")).await;
+    browser
+        .get("/workspaces")
+        .await
+        .assert_leads_to("/workspaces");
+    let answer = browser.submit_as_is("/workspaces", "csrf=x&id=beta").await;
+    answer.assert_leads_to("/workspaces");
+}
+
+#[tokio::test]
+async fn signing_out_ends_the_session_and_its_cookies() {
+    let api = Api::open().await;
+    let browser = api.owner().await;
+    let answer = browser.submit("/sign-out", "").await;
+    answer.assert_leads_to("/signed-out");
+    let cleared = answer.set_cookies();
+    assert_eq!(cleared.len(), 2);
+    for (line, cookie) in cleared.iter().zip(&browser.cookies) {
+        let name = cookie.split('=').next().unwrap();
+        assert!(line.starts_with(&format!("{name}=; Path=/")), "{line}");
+        assert!(line.ends_with("; Secure; Max-Age=0"), "{line}");
+    }
+    browser
+        .get("/workspaces")
+        .await
+        .assert_leads_to("/workspaces");
+    let page = api.navigate("/signed-out", &OWN).await;
+    page.assert_is_page(StatusCode::OK);
+    assert!(page.body.contains("Signed out") && !page.body.contains("data-find"));
+}
+
+#[tokio::test]
+async fn a_path_in_the_public_url_begins_links_and_cookies() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = "https://keys.example.test/team";
+    let many = NonZeroU32::new(1_000).unwrap();
+    let api = Api::reached_at(url, Arc::default(), folder, many).await;
+    for prefix in ["", "/team"] {
+        let form = format!("token={}", api.token);
+        let answer = api.submit(&format!("{prefix}/sign-in"), &form).await;
+        let browser = Browser::of(&api, &answer);
+        assert!(browser.base.starts_with("/team/s/"), "{}", browser.base);
+        assert!(answer.set_cookies()[0].contains(&format!("; Path={};", browser.base)));
+        let page = browser.get("/workspaces").await;
+        page.assert_is_page(StatusCode::OK);
+        assert!(page.body.contains("href=\"/team/assets/"), "{}", page.body);
+    }
+    let dead = api.navigate("/team/s/0123/keys?q=1", &OWN).await;
+    dead.assert_leads_to("/team/keys?q=1");
+}
+
+#[tokio::test]
+async fn logs_have_no_path_of_a_session_and_no_token() {
+    let api = Api::on_loopback().await;
+    let log = Lines::default();
+    let _guard = log.collect();
+    let browser = api.owner().await;
+    browser.get("/workspaces").await;
+    browser.get("/nothing").await;
+    let log = log.text();
+    assert!(log.contains("/s/-/workspaces"), "{log}");
+    let id = browser.base.rsplit('/').next().unwrap();
+    let cookie = browser.cookies[0].split('=').nth(1).unwrap();
+    for secret in [id, cookie, &api.token] {
+        assert!(!log.contains(secret), "{secret} in {log}");
+    }
+}

@@ -1,0 +1,154 @@
+//! Live checks: whether a secret may be stored after one, and the last one of each credential. The
+//! latter is a note, not part of a chain: it decides nothing.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use keyside_config::Verification;
+use keyside_store::StorageError;
+use serde::{Deserialize, Serialize};
+
+use super::{ChangeError, CheckBeforeSave, Registry};
+use crate::{
+    live_check::{Finding, LiveCheck},
+    model::CredentialId,
+    noted::{Dated, Noted},
+    snapshot::CredentialEntry,
+};
+
+impl CheckBeforeSave {
+    /// The check to run, if there is one.
+    pub(super) fn check(&self) -> Option<Arc<dyn LiveCheck>> {
+        match self {
+            Self::Skip => None,
+            Self::Try(check) | Self::Required(check) => Some(check.clone()),
+        }
+    }
+
+    /// # Errors
+    /// [`ChangeError::CheckFailed`] if the secret must not be stored.
+    pub(super) fn judge(&self, finding: &Finding) -> Result<(), ChangeError> {
+        match self {
+            Self::Required(_) if !finding.is_usable() => Err(ChangeError::CheckFailed(*finding)),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The last live check of a secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastCheck {
+    /// When its result was recorded.
+    pub at: Timestamp,
+    /// The result.
+    pub finding: Finding,
+    /// When the provider last gave a verdict on this secret; earlier than `at` if it did not this
+    /// time.
+    pub verified_at: Option<Timestamp>,
+    secret: SecretInUse,
+}
+
+/// Identifies a secret of a credential: the version's number, and the source's version if it is
+/// kept elsewhere.
+pub(super) type SecretInUse = (u32, Option<String>);
+
+/// The secret that requests use.
+pub(super) fn secret_in_use(entry: &CredentialEntry) -> SecretInUse {
+    let followed = entry.declared.as_ref();
+    let version = followed.and_then(|followed| followed.version.clone());
+    (entry.document.current, version)
+}
+
+impl Dated for LastCheck {
+    fn at(&self) -> Timestamp {
+        self.at
+    }
+}
+
+/// The last checks, by credential.
+pub(super) struct LastChecks(Noted<CredentialId, LastCheck>);
+
+impl Default for LastChecks {
+    fn default() -> Self {
+        Self(Noted::new("checks/credentials"))
+    }
+}
+
+impl LastChecks {
+    /// The last check of the secret in use. One of an earlier secret does not count.
+    pub(super) fn of(&self, entry: &CredentialEntry) -> Option<LastCheck> {
+        let last = self.0.get(&entry.document.id)?;
+        (last.secret == secret_in_use(entry)).then_some(last)
+    }
+
+    /// Keeps a result, and returns the last verdict on the same secret.
+    fn note(
+        &self,
+        id: &CredentialId,
+        secret: SecretInUse,
+        finding: Finding,
+        at: Timestamp,
+    ) -> Option<Verification> {
+        let before = self.0.get(id).filter(|last| last.secret == secret);
+        let verdict = before.as_ref().map(|last| last.finding.verification);
+        let verified_at = match finding.verification.is_about_the_key() {
+            true => Some(at),
+            false => before.and_then(|last| last.verified_at),
+        };
+        let last = LastCheck {
+            at,
+            finding,
+            verified_at,
+            secret,
+        };
+        self.0.put(id.clone(), last);
+        verdict
+    }
+}
+
+impl Registry {
+    /// The last live check of the secret in use, as far as this process knows.
+    pub fn last_check(&self, id: &CredentialId) -> Option<LastCheck> {
+        let snapshot = self.all().load();
+        let (_, entry) = snapshot.credential(id)?;
+        self.checks.of(entry)
+    }
+
+    /// The last verdict on the secret of an entry.
+    pub(super) fn last_verdict(&self, entry: &CredentialEntry) -> Option<Verification> {
+        Some(self.checks.of(entry)?.finding.verification)
+    }
+
+    /// Keeps the result of a check of this secret, and publishes it if the provider has begun to
+    /// reject the secret.
+    pub(super) fn keep_check(
+        &self,
+        id: &CredentialId,
+        secret: SecretInUse,
+        finding: Finding,
+        at: Timestamp,
+    ) {
+        let before = self.checks.note(id, secret, finding, at);
+        self.publish_finding(id, before, &finding);
+    }
+
+    /// Reads the last checks.
+    pub(super) async fn load_checks(&self) -> Result<(), StorageError> {
+        self.checks.0.load(&*self.notes, &self.keyring).await
+    }
+
+    /// Reads what other processes have stored, and stores what is not stored yet.
+    pub(super) async fn store_checks(&self) {
+        if let Err(error) = self.share_checks().await {
+            tracing::warn!(%error, "results of live checks could not be stored");
+        }
+    }
+
+    async fn share_checks(&self) -> Result<(), StorageError> {
+        self.load_checks().await?;
+        let snapshot = self.snapshot.load_full();
+        let exists = |id: &CredentialId| snapshot.workspace_of(id).is_some();
+        let stored = self.checks.0.store(&*self.notes, &self.keyring, exists);
+        stored.await
+    }
+}

@@ -1,0 +1,114 @@
+//! Announces credentials that expire within `credentials.expiring_days`: once for each credential
+//! and end, after a restart too, and however many processes share the store.
+//!
+//! A note for each announced credential holds the announced end. The process whose compare-and-swap
+//! of the note succeeds makes the announcement, so no lease is needed. Without a subscriber nothing
+//! is announced or noted.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use jiff::Timestamp;
+use keyside_store::StorageError;
+use tokio::sync::Notify;
+
+use super::Registry;
+use crate::{
+    model::{CredentialEvent, CredentialEventKind, CredentialId, Status},
+    sealing::SealContext,
+};
+
+/// The announced ends that this process knows of, so that it reads each note once.
+#[derive(Default)]
+pub(super) struct AnnouncedExpiries {
+    known: Mutex<HashMap<CredentialId, Timestamp>>,
+    due: Arc<Notify>,
+}
+
+impl AnnouncedExpiries {
+    /// Wakes the task that calls [`Registry::announce_expiring`].
+    pub(super) fn due(&self) -> Arc<Notify> {
+        self.due.clone()
+    }
+
+    fn known(&self) -> MutexGuard<'_, HashMap<CredentialId, Timestamp>> {
+        // Safe after a panic: each entry is independent.
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Registry {
+    /// Announces what expires soon and was not announced. After a storage failure, the next call
+    /// retries.
+    pub(super) async fn announce_expiring(&self) {
+        if !self.notices.has_subscribers() {
+            return;
+        }
+        for (id, end, event) in self.expiring() {
+            match self.claim_announcement(&id, end).await {
+                Ok(is_first) => {
+                    self.announced_expiries.known().insert(id, end);
+                    if is_first {
+                        self.notices.publish(event);
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "a credential that expires soon could not be announced yet");
+                    return;
+                }
+            }
+        }
+    }
+
+    /// The credentials that expire soon, without those that are known to be announced.
+    fn expiring(&self) -> Vec<(CredentialId, Timestamp, CredentialEvent)> {
+        let (snapshot, viewer) = (self.all().load(), self.viewer());
+        let mut known = self.announced_expiries.known();
+        known.retain(|id, _| snapshot.credential(id).is_some());
+        let workspaces = snapshot.workspaces.values();
+        let entries = workspaces.flat_map(|workspace| workspace.credentials.values());
+        let expiring = entries.filter_map(|entry| {
+            let document = &entry.document;
+            let end = document.expires_at?;
+            let is_new = viewer.status(document) == Status::Expiring
+                && known.get(&document.id) != Some(&end);
+            let event = || document.event(CredentialEventKind::Expiring(end), self.clock.now());
+            is_new.then(|| (document.id.clone(), end, event()))
+        });
+        expiring.collect()
+    }
+
+    /// Notes that this end is announced. Returns whether nobody has done so before.
+    async fn claim_announcement(
+        &self,
+        id: &CredentialId,
+        end: Timestamp,
+    ) -> Result<bool, StorageError> {
+        let name = format!("expiring/{id}");
+        let context = SealContext::Document { key: &name };
+        let stored = self.notes.get(&name).await?;
+        let announced = stored.as_ref().and_then(|stored| {
+            let opened = self.keyring.installation().open(&context, stored).ok()?;
+            std::str::from_utf8(&opened).ok()?.parse::<Timestamp>().ok()
+        });
+        if announced == Some(end) {
+            return Ok(false);
+        }
+        let sealed = self
+            .keyring
+            .installation()
+            .seal(&context, end.to_string().as_bytes());
+        match self.notes.swap(&name, stored.as_deref(), &sealed).await {
+            Ok(()) => {
+                // Otherwise a crash within the next minute would announce it again.
+                self.notes.sync().await?;
+                Ok(true)
+            }
+            // Another process announces it.
+            Err(StorageError::Conflict { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+}

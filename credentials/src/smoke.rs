@@ -1,0 +1,253 @@
+//! Smoke runs: live checks of all keys with a certain usage tag, on a schedule, after a change of a
+//! key, and on request.
+//!
+//! Runs, results and what was spent are notes in the store, changed by compare-and-swap, so however
+//! many processes share a store, one of them executes each run, and a restart continues it. An
+//! attempt is noted on disk before it is sent: a crash neither forgets nor repeats it. No text of a
+//! provider is kept, so a key that a provider echoes is in no result.
+
+mod execute;
+mod figures;
+mod ledger;
+mod notes;
+mod outcome;
+mod plan;
+mod report;
+mod schedule;
+mod series;
+mod spend;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+};
+
+use keyside_config::{Catalogue, ProviderId, Smoke as SmokeSettings};
+use keyside_store::StorageError;
+use tokio::sync::{Notify, Semaphore};
+
+use self::{
+    figures::Board,
+    ledger::Ledger,
+    notes::NoteStore,
+    series::{Series, SlotIndex},
+};
+pub use self::{
+    figures::Figures,
+    ledger::{Run, Trigger},
+    outcome::{Class, Outcome, SmokeResult, Verdict},
+    plan::Selection,
+    report::{Budget, Item, Overview, RunReport},
+};
+use crate::{
+    live_check::LiveCheck,
+    model::{WorkspaceId, random_id},
+    registry::Registry,
+};
+
+/// What smoke runs need.
+pub struct SmokeOptions {
+    /// The credentials, and the store of notes.
+    pub registry: Arc<Registry>,
+    /// The known providers.
+    pub catalogue: Arc<Catalogue>,
+    /// Sends the checks: with a prompt if `settings.prompt` says so.
+    pub live_check: Arc<dyn LiveCheck>,
+    /// Which keys are checked, when, and how much they may spend.
+    pub settings: SmokeSettings,
+}
+
+/// Starts, executes and shows smoke runs.
+pub struct Smoke {
+    registry: Arc<Registry>,
+    catalogue: Arc<Catalogue>,
+    live_check: Arc<dyn LiveCheck>,
+    settings: SmokeSettings,
+    notes: NoteStore,
+    /// Names this process in leases.
+    holder: String,
+    /// One permit for each check at a time.
+    permits: Arc<Semaphore>,
+    /// Wakes the background task: a run was requested.
+    wake: Arc<Notify>,
+    board: Mutex<Board>,
+}
+
+/// A result of a check that something else made, such as a CI job.
+#[derive(Clone, Debug)]
+pub struct ExternalResult {
+    /// The workspace that it counts for.
+    pub workspace: WorkspaceId,
+    /// The provider that was checked.
+    pub provider: ProviderId,
+    /// What came of it.
+    pub verdict: Verdict,
+    /// The provider's HTTP status.
+    pub status: Option<u16>,
+    /// How long the provider took, in milliseconds.
+    pub latency_ms: Option<u64>,
+    /// Input and output tokens that the check used.
+    pub tokens: Option<u64>,
+}
+
+/// Why a run was not started.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum SmokeError {
+    /// As many runs as are kept have not finished.
+    #[error("too many smoke runs are waiting: wait until one has finished")]
+    TooManyRuns,
+    /// Notes could not be read or written.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+impl Smoke {
+    /// Does nothing by itself: [`Self::background`] executes runs.
+    pub fn new(options: SmokeOptions) -> Arc<Self> {
+        let SmokeOptions {
+            registry,
+            catalogue,
+            live_check,
+            settings,
+        } = options;
+        Arc::new(Self {
+            notes: NoteStore::new(registry.notes().clone(), registry.keyring.clone()),
+            holder: random_id("process_"),
+            permits: Arc::new(Semaphore::new(settings.parallel)),
+            wake: Arc::default(),
+            board: Mutex::default(),
+            registry,
+            catalogue,
+            live_check,
+            settings,
+        })
+    }
+
+    /// Starts a run of the selected keys, and returns it before it is executed. `None` if nothing
+    /// is configured for it: no key has the tag, and none is expected.
+    ///
+    /// # Errors
+    /// See [`SmokeError`]. Nothing is started then.
+    pub async fn start(&self, selection: Selection) -> Result<Option<RunReport>, SmokeError> {
+        if self.plan(&selection).is_empty() {
+            return Ok(None);
+        }
+        let now = self.registry.clock.now();
+        let run = Run::new(Trigger::Request, selection, now);
+        let added = self
+            .notes
+            .update(LEDGER, |ledger: &mut Ledger| ledger.add(run.clone()))
+            .await?;
+        if !added {
+            return Err(SmokeError::TooManyRuns);
+        }
+        self.notes.sync().await?;
+        self.wake.notify_one();
+        Ok(Some(self.report_on(run).await?))
+    }
+
+    /// Notes a result of a check that something else made, so that it shows in the history and in
+    /// the metrics. It counts against no cap.
+    ///
+    /// # Errors
+    /// Notes could not be written.
+    pub async fn post(&self, external: ExternalResult) -> Result<Item, StorageError> {
+        let ExternalResult {
+            workspace,
+            provider,
+            verdict,
+            status,
+            latency_ms,
+            tokens,
+        } = external;
+        let outcome = Outcome {
+            status,
+            latency_ms,
+            tokens,
+            ..Outcome::posted(verdict, status)
+        };
+        let result = outcome.at(self.registry.clock.now(), None, 1);
+        let series = self.record_in_slot(&workspace, &provider, result).await?;
+        Ok(Item {
+            workspace,
+            provider,
+            credential: None,
+            label: None,
+            environment: None,
+            result: series.last().cloned(),
+            consecutive_failures: series.consecutive_failures(),
+            last_success_at: series.last_success_at(),
+            history: series.results(),
+        })
+    }
+
+    /// Records a result that belongs to no credential, and counts it.
+    async fn record_in_slot(
+        &self,
+        workspace: &WorkspaceId,
+        provider: &ProviderId,
+        result: SmokeResult,
+    ) -> Result<Series, StorageError> {
+        let class = result.verdict.class();
+        let index = self.slots_note(workspace);
+        let list = |slots: &mut SlotIndex| slots.add(provider);
+        self.notes.update(&index, list).await?;
+        let record = |series: &mut Series| {
+            let is_new = series.record(result.clone());
+            (is_new, series.clone())
+        };
+        let note = slot_note(&index, provider);
+        let (is_new, series) = self.notes.update(&note, record).await?;
+        if is_new {
+            let name = figures::slot(workspace, provider);
+            self.board().count(name, provider, class, &series);
+            if class == Class::Failed {
+                let (verdict, failures) = (result.verdict.as_str(), series.consecutive_failures());
+                self.registry
+                    .publish_smoke_failure(workspace, provider, None, verdict, failures);
+            }
+        }
+        Ok(series)
+    }
+
+    /// The note that lists the providers without a credential in a workspace: missing ones, and
+    /// those with posted results. An erased workspace and its successor of the same id differ.
+    fn slots_note(&self, workspace: &WorkspaceId) -> String {
+        let found = self.registry.workspace(workspace);
+        let incarnation = found.map_or(0, |found| found.incarnation);
+        format!("smoke/slots/{workspace}.{incarnation}")
+    }
+
+    async fn slots(
+        &self,
+        workspace: &WorkspaceId,
+    ) -> Result<BTreeMap<ProviderId, Series>, StorageError> {
+        let index = self.slots_note(workspace);
+        let listed: SlotIndex = self.notes.read(&index).await?;
+        let mut slots = BTreeMap::new();
+        for provider in listed.0 {
+            let series = self.notes.read(&slot_note(&index, &provider)).await?;
+            slots.insert(provider, series);
+        }
+        Ok(slots)
+    }
+}
+
+fn slot_note(index: &str, provider: &ProviderId) -> String {
+    format!("{index}/{provider}")
+}
+
+/// The note with the latest runs, their leases, and when the schedule was last obeyed.
+const LEDGER: &str = "smoke/runs";
+
+/// Results that are kept of a key or a provider: they have to fit into one note.
+const KEPT: usize = 14;
+
+/// Providers without a credential that are listed for a workspace, for the same reason.
+const MAX_SLOTS: usize = 64;
+
+/// Bytes that the embedded store keeps in one value (`MAX_TREE_VALUE` of drivers/sled), less what
+/// sealing adds.
+const MAX_NOTE: usize = (6 << 10) - 256;

@@ -1,0 +1,182 @@
+//! Figures for metrics, kept in memory so that a scrape reads no store.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{MutexGuard, PoisonError},
+};
+
+use jiff::Timestamp;
+use keyside_config::ProviderId;
+use keyside_store::StorageError;
+
+use super::{Smoke, outcome::Class, plan::Selection, series::Series};
+use crate::model::{Scope, WorkspaceId};
+
+/// The figures of one provider, over all workspaces.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Figures {
+    /// The provider.
+    pub provider: ProviderId,
+    /// Checks that passed or failed since this process started.
+    pub runs: u64,
+    /// Those that failed.
+    pub failures: u64,
+    /// Failures in a row of the key that has most. A restart does not reset them.
+    pub consecutive_failures: u32,
+    /// When a check passed last. A restart does not reset it.
+    pub last_success_at: Option<Timestamp>,
+}
+
+/// What figures are made from.
+#[derive(Default)]
+pub(super) struct Board {
+    counts: BTreeMap<ProviderId, Counts>,
+    credentials: BTreeMap<String, Standing>,
+    slots: BTreeMap<String, Standing>,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Counts {
+    runs: u64,
+    failures: u64,
+}
+
+/// Where one key or provider of a workspace stands.
+struct Standing {
+    provider: ProviderId,
+    consecutive_failures: u32,
+    last_success_at: Option<Timestamp>,
+    /// The time of its latest result.
+    at: Option<Timestamp>,
+}
+
+impl Standing {
+    fn of(provider: ProviderId, series: &Series) -> Self {
+        Self {
+            provider,
+            consecutive_failures: series.consecutive_failures(),
+            last_success_at: series.last_success_at(),
+            at: series.last().map(|last| last.at),
+        }
+    }
+}
+
+impl Board {
+    /// Counts a result. `name` is a credential's id or a [`slot`].
+    pub(super) fn count(
+        &mut self,
+        name: String,
+        provider: &ProviderId,
+        class: Class,
+        series: &Series,
+    ) {
+        let counts = self.counts.entry(provider.clone()).or_default();
+        counts.runs += u64::from(class != Class::Skipped);
+        counts.failures += u64::from(class == Class::Failed);
+        let standing = Standing::of(provider.clone(), series);
+        let standings = match name.contains('/') {
+            true => &mut self.slots,
+            false => &mut self.credentials,
+        };
+        standings.insert(name, standing);
+    }
+
+    /// Replaces what is known of tagged keys, so that a key without the tag no longer counts.
+    pub(super) fn replace_credentials(
+        &mut self,
+        known: impl IntoIterator<Item = (String, ProviderId, Series)>,
+    ) {
+        replace(&mut self.credentials, known);
+    }
+
+    /// The same for providers without a key.
+    fn replace_slots(&mut self, known: impl IntoIterator<Item = (String, ProviderId, Series)>) {
+        replace(&mut self.slots, known);
+    }
+
+    fn standings(&self) -> impl Iterator<Item = &Standing> {
+        self.credentials.values().chain(self.slots.values())
+    }
+}
+
+/// Replaces standings by those that were read from the store. A result may have been counted since
+/// it was read: that one stays.
+fn replace(
+    standings: &mut BTreeMap<String, Standing>,
+    known: impl IntoIterator<Item = (String, ProviderId, Series)>,
+) {
+    let mut before = std::mem::take(standings);
+    for (name, provider, series) in known {
+        let read = Standing::of(provider, &series);
+        let newer = before.remove(&name).filter(|known| known.at > read.at);
+        standings.insert(name, newer.unwrap_or(read));
+    }
+}
+
+/// The name of a provider of a workspace on the board. No credential's id has a slash.
+pub(super) fn slot(workspace: &WorkspaceId, provider: &ProviderId) -> String {
+    format!("{workspace}/{provider}")
+}
+
+impl Smoke {
+    /// The figures of every known provider, and of others that were checked.
+    pub fn figures(&self) -> Vec<Figures> {
+        let board = self.board();
+        let mut providers: BTreeSet<_> = self
+            .catalogue
+            .iter()
+            .map(|provider| provider.id.clone())
+            .collect();
+        providers.extend(board.counts.keys().cloned());
+        providers.extend(board.standings().map(|one| one.provider.clone()));
+        let figures = providers.into_iter().map(|provider| {
+            let counts = board.counts.get(&provider).copied().unwrap_or_default();
+            let (mut consecutive_failures, mut last_success_at) = (0, None);
+            for one in board.standings().filter(|one| one.provider == provider) {
+                consecutive_failures = one.consecutive_failures.max(consecutive_failures);
+                last_success_at = one.last_success_at.max(last_success_at);
+            }
+            Figures {
+                runs: counts.runs,
+                failures: counts.failures,
+                consecutive_failures,
+                last_success_at,
+                provider,
+            }
+        });
+        figures.collect()
+    }
+
+    /// Reads what is known of providers without a key: those that are still missing, and those whose
+    /// latest result was posted.
+    pub(super) async fn refresh_slots(&self) -> Result<(), StorageError> {
+        let plan = self.plan(&Selection::default()).into_iter();
+        let missing: BTreeSet<_> = plan
+            .filter(|subject| subject.credential.is_none())
+            .map(|subject| slot(&subject.workspace, &subject.provider))
+            .collect();
+        let mut known = Vec::new();
+        for workspace in self.slot_workspaces() {
+            for (provider, series) in self.slots(&workspace).await? {
+                let name = slot(&workspace, &provider);
+                if series.is_posted() || missing.contains(&name) {
+                    known.push((name, provider, series));
+                }
+            }
+        }
+        self.board().replace_slots(known);
+        Ok(())
+    }
+
+    /// The workspaces that may have slots: all that exist, and those that the settings name.
+    pub(super) fn slot_workspaces(&self) -> BTreeSet<WorkspaceId> {
+        let all = self.registry.workspaces(&Scope::All);
+        let all = all.into_iter().map(|workspace| workspace.id);
+        all.chain(self.workspaces()).collect()
+    }
+
+    pub(super) fn board(&self) -> MutexGuard<'_, Board> {
+        // Every update leaves a consistent board, even after a panic elsewhere.
+        self.board.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

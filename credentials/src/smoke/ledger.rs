@@ -1,0 +1,183 @@
+//! The latest runs, and the lease under which one process executes each.
+
+use std::collections::VecDeque;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use super::{MAX_NOTE, plan::Selection};
+use crate::model::random_id;
+
+/// Why a run was started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Trigger {
+    /// The cron expression of the settings.
+    Schedule,
+    /// Keys were tagged, or their secrets replaced. Checks only those.
+    Change,
+    /// The admin API.
+    Request,
+}
+
+/// A smoke run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Run {
+    /// `smoke_` and 128 random bits.
+    pub id: String,
+    /// Why it was started.
+    pub trigger: Trigger,
+    /// Which keys it checks.
+    pub selection: Selection,
+    /// When it was started.
+    pub started_at: Timestamp,
+    /// When all of its checks had a result.
+    pub finished_at: Option<Timestamp>,
+    lease: Option<Lease>,
+}
+
+/// A process's claim to execute a run, until it ends or is renewed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Lease {
+    holder: String,
+    until: Timestamp,
+}
+
+impl Run {
+    pub(super) fn new(trigger: Trigger, selection: Selection, now: Timestamp) -> Self {
+        Self {
+            id: random_id("smoke_"),
+            trigger,
+            selection,
+            started_at: now,
+            finished_at: None,
+            lease: None,
+        }
+    }
+
+    /// The bytes that it takes in a note, or a few more.
+    fn size(&self) -> usize {
+        let Selection {
+            workspaces,
+            providers,
+        } = &self.selection;
+        let workspaces = workspaces.iter().map(|id| id.as_str().len() + QUOTES);
+        let providers = providers.iter().map(|id| id.as_str().len() + QUOTES);
+        RUN_SIZE + workspaces.chain(providers).sum::<usize>()
+    }
+
+    fn is_unfinished(&self) -> bool {
+        self.finished_at.is_none()
+    }
+
+    fn is_held_by(&self, holder: &str) -> bool {
+        let lease = self.lease.as_ref();
+        lease.is_some_and(|lease| lease.holder == holder)
+    }
+}
+
+/// The latest runs, oldest first, and when the schedule was last obeyed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct Ledger {
+    /// A time of the schedule. Every process sees it, so each time starts one run.
+    claimed: Option<Timestamp>,
+    runs: VecDeque<Run>,
+}
+
+impl Ledger {
+    /// Adds a run in the place of the oldest finished ones. Returns false if the note is full of
+    /// unfinished ones.
+    pub(super) fn add(&mut self, run: Run) -> bool {
+        while !self.runs.is_empty() && self.size() + run.size() > MAX_NOTE {
+            let Some(place) = self.runs.iter().position(|run| !run.is_unfinished()) else {
+                return false;
+            };
+            self.runs.remove(place);
+        }
+        self.runs.push_back(run);
+        true
+    }
+
+    /// Adds a run for changed keys, unless one is waiting or being executed. It may have passed
+    /// those that changed just now, so the caller looks again when it has finished.
+    pub(super) fn add_change(&mut self, run: Run) -> bool {
+        let is_waiting = |run: &Run| run.trigger == Trigger::Change && run.is_unfinished();
+        !self.runs.iter().any(is_waiting) && self.add(run)
+    }
+
+    /// Claims a time of the schedule, and adds its run. Returns whether the run was added. A new
+    /// installation claims the last time without a run, unless the process `was_watching` when it
+    /// came; after a downtime, the latest time that was missed gets one.
+    pub(super) fn claim(&mut self, time: Timestamp, run: Run, was_watching: bool) -> bool {
+        if self.claimed.is_some_and(|claimed| claimed >= time) {
+            return false;
+        }
+        let is_missed = self.claimed.is_some() || was_watching;
+        self.claimed = Some(time);
+        is_missed && self.add(run)
+    }
+
+    /// Takes a run that no process executes: a new one, or one whose process has ended.
+    pub(super) fn take(&mut self, holder: &str, now: Timestamp) -> Option<Run> {
+        let is_free = |run: &&mut Run| {
+            let lease = run.lease.as_ref();
+            run.is_unfinished() && lease.is_none_or(|lease| lease.until <= now)
+        };
+        let run = self.runs.iter_mut().find(is_free)?;
+        run.lease = Some(Lease::new(holder, now));
+        Some(run.clone())
+    }
+
+    /// Prolongs the lease. Returns false if another process has it.
+    pub(super) fn renew(&mut self, id: &str, holder: &str, now: Timestamp) -> bool {
+        match self.held(id, holder) {
+            Some(run) => {
+                run.lease = Some(Lease::new(holder, now));
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Marks a run as finished, if this process still has the lease.
+    pub(super) fn finish(&mut self, id: &str, holder: &str, now: Timestamp) {
+        if let Some(run) = self.held(id, holder) {
+            run.finished_at = Some(now);
+            run.lease = None;
+        }
+    }
+
+    fn held(&mut self, id: &str, holder: &str) -> Option<&mut Run> {
+        let mut runs = self.runs.iter_mut();
+        runs.find(|run| run.id == id && run.is_unfinished() && run.is_held_by(holder))
+    }
+
+    fn size(&self) -> usize {
+        self.runs.iter().map(Run::size).sum()
+    }
+
+    /// Oldest first.
+    pub(super) fn runs(&self) -> impl DoubleEndedIterator<Item = &Run> {
+        self.runs.iter()
+    }
+}
+
+impl Lease {
+    fn new(holder: &str, now: Timestamp) -> Self {
+        let until = now.checked_add(LEASE).unwrap_or(Timestamp::MAX);
+        Self {
+            holder: holder.to_owned(),
+            until,
+        }
+    }
+}
+
+/// How long after the end of its process a run is continued by another one.
+const LEASE: SignedDuration = SignedDuration::from_secs(30);
+
+/// Bytes of a run with its lease, without its selection.
+const RUN_SIZE: usize = 400;
+
+/// Bytes around an id in a list.
+const QUOTES: usize = 3;

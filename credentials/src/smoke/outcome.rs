@@ -1,0 +1,240 @@
+//! What came of a check, in Keyside's own words.
+
+use jiff::Timestamp;
+use keyside_config::{Cause, Verification};
+use serde::{Deserialize, Serialize};
+
+use super::spend::Cap;
+use crate::{live_check::Finding, model::Refusal};
+
+/// What came of a check.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    /// The provider accepts the key.
+    Accepted,
+    /// The provider knows the key, but restricts it.
+    Limited,
+    /// The provider refuses the key.
+    Rejected,
+    /// The provider could not be reached, or has a failure.
+    Unreachable,
+    /// The provider responded, and the response says nothing about the key.
+    Inconclusive,
+    /// Keyside does not use the key: it has expired, is damaged, or cannot be read.
+    Unusable,
+    /// A key is expected, and none has the tag.
+    Missing,
+    /// Nothing was sent, because the day's requests or tokens are used up.
+    Capped,
+    /// Keyside ended after the request was noted, so its result is unknown.
+    Interrupted,
+}
+
+/// What a verdict means for a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Class {
+    /// Requests with this key can succeed.
+    Passed,
+    /// They fail, or there is no key.
+    Failed,
+    /// Unknown. Changes no count of failures.
+    Skipped,
+}
+
+impl Verdict {
+    /// Whether the check passed.
+    pub fn class(self) -> Class {
+        match self {
+            Self::Accepted | Self::Limited => Class::Passed,
+            Self::Rejected
+            | Self::Unreachable
+            | Self::Inconclusive
+            | Self::Unusable
+            | Self::Missing => Class::Failed,
+            Self::Capped | Self::Interrupted => Class::Skipped,
+        }
+    }
+
+    /// What to do next; `None` if the check says that the key works.
+    pub fn remediation(self) -> Option<&'static str> {
+        Some(match self {
+            Self::Accepted => return None,
+            Self::Limited => {
+                "Check the key's permissions, its rate limits and the remaining budget in the provider's console."
+            }
+            Self::Rejected => {
+                "Create a new key in the provider's console and rotate to it (`keyside key rotate ID`), or revoke this one."
+            }
+            Self::Unreachable => {
+                "Check the provider's status page, and Keyside's log for what prevented the connection; `keyside doctor` checks the route."
+            }
+            Self::Inconclusive => {
+                "Check that base_url or the key's endpoint leads to the provider, and run it again."
+            }
+            Self::Unusable => {
+                "`keyside key show ID` says what is wrong: rotate to a new key, or restore a backup."
+            }
+            Self::Missing => {
+                "Add a key with this usage tag (`keyside key add --usage-tag`), or remove the provider from smoke.expected."
+            }
+            Self::Capped => "Wait until midnight UTC, or raise the cap in the settings.",
+            Self::Interrupted => "Run it again: `keyside smoke`.",
+        })
+    }
+
+    /// The name in API responses and logs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Limited => "limited",
+            Self::Rejected => "rejected",
+            Self::Unreachable => "unreachable",
+            Self::Inconclusive => "inconclusive",
+            Self::Unusable => "unusable",
+            Self::Missing => "missing",
+            Self::Capped => "capped",
+            Self::Interrupted => "interrupted",
+        }
+    }
+}
+
+/// What came of the attempts to check a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// The verdict.
+    pub verdict: Verdict,
+    /// Why the provider does not accept the key without reservation, if it is known.
+    pub cause: Option<Cause>,
+    /// The HTTP status of the response, if there was one.
+    pub status: Option<u16>,
+    /// How long the provider took, in milliseconds, including connecting.
+    pub latency_ms: Option<u64>,
+    /// Input and output tokens that the provider counted; `None` if it said nothing.
+    pub tokens: Option<u64>,
+    /// For people; never text of the provider.
+    pub detail: String,
+    /// Whether a second attempt may end differently.
+    pub may_retry: bool,
+}
+
+impl From<Finding> for Outcome {
+    /// The only place that knows the form of a finding.
+    fn from(finding: Finding) -> Self {
+        let verdict = match finding.verification {
+            Verification::Accepted => Verdict::Accepted,
+            Verification::Limited => Verdict::Limited,
+            Verification::Rejected => Verdict::Rejected,
+            Verification::Unreachable => Verdict::Unreachable,
+            Verification::Inconclusive => Verdict::Inconclusive,
+        };
+        let detail = match finding.cause {
+            Some(cause) => format!("{finding}: {}", cause.meaning()),
+            None => finding.to_string(),
+        };
+        // A provider that also answers 429 when there are no funds has another cause then.
+        let is_busy = finding.cause == Some(Cause::RateLimited);
+        Self {
+            cause: finding.cause,
+            status: finding.status,
+            tokens: finding.tokens.and_then(|used| sum(used.input, used.output)),
+            may_retry: verdict == Verdict::Unreachable || is_busy,
+            ..Self::unsent(verdict, detail)
+        }
+    }
+}
+
+impl Outcome {
+    /// Keyside itself refuses to use the key.
+    pub(super) fn refused(refusal: Refusal) -> Self {
+        let code = refusal.code();
+        Self::unsent(Verdict::Unusable, format!("not used, {refusal} ({code})"))
+    }
+
+    pub(super) fn missing(usage_tag: &str) -> Self {
+        let detail = format!("a key with the usage tag {usage_tag} is expected, and there is none");
+        Self::unsent(Verdict::Missing, detail)
+    }
+
+    pub(super) fn capped(cap: Cap) -> Self {
+        Self::unsent(Verdict::Capped, format!("not sent, {cap}"))
+    }
+
+    pub(super) fn interrupted() -> Self {
+        let detail = "sent or about to be sent when Keyside ended, so the result is unknown";
+        Self::unsent(Verdict::Interrupted, detail.to_owned())
+    }
+
+    pub(super) fn posted(verdict: Verdict, status: Option<u16>) -> Self {
+        let name = verdict.as_str();
+        let detail = match status {
+            Some(status) => format!("posted: {name}, the provider answered {status}"),
+            None => format!("posted: {name}"),
+        };
+        Self::unsent(verdict, detail)
+    }
+
+    fn unsent(verdict: Verdict, detail: String) -> Self {
+        Self {
+            verdict,
+            cause: None,
+            status: None,
+            latency_ms: None,
+            tokens: None,
+            detail,
+            may_retry: false,
+        }
+    }
+
+    /// The result to keep, of a run or of something else.
+    pub(super) fn at(self, at: Timestamp, run: Option<&str>, attempts: u8) -> SmokeResult {
+        SmokeResult {
+            run: run.map(str::to_owned),
+            at,
+            verdict: self.verdict,
+            cause: self.cause,
+            status: self.status,
+            latency_ms: self.latency_ms,
+            tokens: self.tokens,
+            // Our own words are shorter; a note has no room for more.
+            detail: self.detail.chars().take(MAX_DETAIL).collect(),
+            attempts,
+        }
+    }
+}
+
+/// What is kept of a check.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SmokeResult {
+    /// The run; `None` if the result was posted.
+    pub run: Option<String>,
+    /// When the check ended.
+    pub at: Timestamp,
+    /// The verdict.
+    pub verdict: Verdict,
+    /// Why the provider does not accept the key without reservation, if it is known.
+    #[serde(default)]
+    pub cause: Option<Cause>,
+    /// The HTTP status of the last response, if there was one.
+    pub status: Option<u16>,
+    /// How long the provider took, in milliseconds, including connecting.
+    pub latency_ms: Option<u64>,
+    /// Input and output tokens; `None` if the provider did not say.
+    pub tokens: Option<u64>,
+    /// For people; never text of the provider.
+    pub detail: String,
+    /// Requests that were sent, or 0.
+    pub attempts: u8,
+}
+
+/// Of two counts, if either is known.
+pub(super) fn sum(one: Option<u64>, other: Option<u64>) -> Option<u64> {
+    match (one, other) {
+        (None, None) => None,
+        (one, other) => Some(one.unwrap_or(0).saturating_add(other.unwrap_or(0))),
+    }
+}
+
+/// Characters of the text of a result.
+const MAX_DETAIL: usize = 160;

@@ -1,0 +1,130 @@
+//! The history of one key, or of a provider without one: the latest results, and what was begun.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use jiff::Timestamp;
+use keyside_config::ProviderId;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    KEPT, MAX_SLOTS,
+    ledger::{Run, Trigger},
+    outcome::{Class, Outcome, SmokeResult, Verdict},
+};
+
+/// The latest results of one key, oldest first.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct Series {
+    /// The run that began a check last. Written before anything is sent.
+    begun: Option<String>,
+    /// The version of the secret that was checked last.
+    version: Option<String>,
+    results: VecDeque<SmokeResult>,
+    consecutive_failures: u32,
+    last_success_at: Option<Timestamp>,
+}
+
+/// The providers of a workspace that have a series without a credential.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct SlotIndex(pub(super) BTreeSet<ProviderId>);
+
+impl SlotIndex {
+    /// Beyond [`MAX_SLOTS`], a provider is not listed: its results count, and are not shown.
+    pub(super) fn add(&mut self, provider: &ProviderId) {
+        if self.0.len() < MAX_SLOTS {
+            self.0.insert(provider.clone());
+        }
+    }
+}
+
+/// Whether a run may check a key now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Begin {
+    /// The attempt is noted: send it.
+    Go,
+    /// Another process, or an earlier run, has checked it.
+    Done,
+    /// It was begun before a restart. That is noted as its result, and nothing is sent again.
+    Interrupted,
+}
+
+impl Series {
+    /// Notes that `run` is about to check a version of the key. Nothing that was begun is begun
+    /// again, so a run that is executed twice spends once.
+    pub(super) fn begin(&mut self, run: &Run, version: &str, now: Timestamp) -> Begin {
+        if self.begun.as_deref() == Some(&*run.id) {
+            if self.of_run(&run.id).is_some() {
+                return Begin::Done;
+            }
+            let unknown = Outcome::interrupted().at(now, Some(&run.id), 1);
+            self.record(unknown);
+            return Begin::Interrupted;
+        }
+        if run.trigger == Trigger::Change && !self.is_due(version) {
+            return Begin::Done;
+        }
+        self.begun = Some(run.id.clone());
+        self.version = Some(version.to_owned());
+        Begin::Go
+    }
+
+    /// Whether this version of the key was never checked.
+    pub(super) fn is_due(&self, version: &str) -> bool {
+        self.version.as_deref() != Some(version)
+    }
+
+    /// Adds a result and keeps the latest [`KEPT`]. Returns false if the run has a result already.
+    pub(super) fn record(&mut self, result: SmokeResult) -> bool {
+        let same = |other: &SmokeResult| result.run.is_some() && other.run == result.run;
+        if let Some(place) = self.results.iter().position(same) {
+            // Its process was only slow: the result that it has now is better than none.
+            if self.results[place].verdict != Verdict::Interrupted {
+                return false;
+            }
+            self.results.remove(place);
+        }
+        match result.verdict.class() {
+            Class::Passed => {
+                self.consecutive_failures = 0;
+                self.last_success_at = Some(result.at);
+            }
+            Class::Failed => {
+                self.consecutive_failures = self.consecutive_failures.saturating_add(1)
+            }
+            Class::Skipped => {}
+        }
+        self.results.push_back(result);
+        while self.results.len() > KEPT {
+            self.results.pop_front();
+        }
+        true
+    }
+
+    pub(super) fn of_run(&self, run: &str) -> Option<&SmokeResult> {
+        let mut results = self.results.iter();
+        results.find(|result| result.run.as_deref() == Some(run))
+    }
+
+    pub(super) fn last(&self) -> Option<&SmokeResult> {
+        self.results.back()
+    }
+
+    /// Newest first.
+    pub(super) fn results(&self) -> Vec<SmokeResult> {
+        self.results.iter().rev().cloned().collect()
+    }
+
+    /// Whether the latest result came from something else than a run.
+    pub(super) fn is_posted(&self) -> bool {
+        self.last().is_some_and(|last| last.run.is_none())
+    }
+
+    pub(super) fn consecutive_failures(&self) -> u32 {
+        self.consecutive_failures
+    }
+
+    pub(super) fn last_success_at(&self) -> Option<Timestamp> {
+        self.last_success_at
+    }
+}

@@ -1,0 +1,69 @@
+//! What smoke runs have spent in a workspace today, and the caps on it.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// Requests and tokens of one workspace on one day.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Spend {
+    /// Days since the Unix epoch, in UTC.
+    day: i64,
+    requests: u64,
+    /// Those that providers reported, and those that are set aside for requests without a report.
+    tokens: u64,
+}
+
+/// The limits of one workspace and day.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Caps {
+    pub(super) requests: u64,
+    pub(super) tokens: u64,
+}
+
+/// The cap that a request would exceed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Cap {
+    #[error("today's requests of this workspace are used up (smoke.requests_per_day)")]
+    Requests,
+    #[error("today's tokens of this workspace are used up (smoke.tokens_per_day)")]
+    Tokens,
+}
+
+impl Spend {
+    /// Counts a request that may use `tokens`, before it is sent.
+    pub(super) fn reserve(&mut self, now: Timestamp, tokens: u64, caps: Caps) -> Result<(), Cap> {
+        let (requests, spent) = self.on(now);
+        if requests >= caps.requests {
+            return Err(Cap::Requests);
+        }
+        if tokens > 0 && spent.saturating_add(tokens) > caps.tokens {
+            return Err(Cap::Tokens);
+        }
+        *self = Self {
+            day: day(now).max(self.day),
+            requests: requests + 1,
+            tokens: spent.saturating_add(tokens),
+        };
+        Ok(())
+    }
+
+    /// Replaces the `reserved` tokens of a request by those that it used. One whose usage is unknown
+    /// keeps its reservation.
+    pub(super) fn settle(&mut self, sent: Timestamp, reserved: u64, used: Option<u64>) {
+        if let Some(used) = used.filter(|_| self.day == day(sent)) {
+            self.tokens = self.tokens.saturating_sub(reserved).saturating_add(used);
+        }
+    }
+
+    /// Requests and tokens of the day at `now`. A clock that is behind gets no new day.
+    pub(super) fn on(&self, now: Timestamp) -> (u64, u64) {
+        match day(now) > self.day {
+            true => (0, 0),
+            false => (self.requests, self.tokens),
+        }
+    }
+}
+
+fn day(at: Timestamp) -> i64 {
+    at.as_second().div_euclid(24 * 60 * 60)
+}

@@ -1,0 +1,177 @@
+//! Several processes, restarts, the schedule, and changed keys.
+
+use super::*;
+
+/// Looks, and executes what that started.
+async fn look(smoke: &Arc<Smoke>, watch: &mut Watch) {
+    // Nothing is executed in another task, because another process might be slower or faster.
+    let is_added = smoke.look_without_work(watch).await;
+    if is_added {
+        smoke.work().await;
+    }
+}
+
+impl Smoke {
+    async fn look_without_work(self: &Arc<Self>, watch: &mut Watch) -> bool {
+        let scheduled = self.obey_schedule(watch).await.unwrap();
+        self.look_for_changes(watch).await.unwrap();
+        scheduled
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_processes_start_one_run_for_each_time_of_the_schedule() {
+    let world = World::new().await;
+    world.key("openai", "one").await;
+    let (first, second) = (world.process(), world.process());
+    let (mut one, mut two) = (Watch::default(), Watch::default());
+    look(&first, &mut one).await;
+    assert_eq!(world.provider.sent(), 0, "last night was before its time");
+    for night in 0..2 {
+        world.clock.set(NIGHT + night * DAY);
+        let added = [
+            first.look_without_work(&mut one).await,
+            second.look_without_work(&mut two).await,
+        ];
+        assert_eq!(added, [true, false], "night {night}");
+        let executed = first.work().await + second.work().await;
+        assert_eq!(executed, 1, "night {night}");
+    }
+    assert_eq!(world.provider.sent(), 2);
+    world.clock.set(NIGHT + 2 * DAY - 1);
+    look(&second, &mut two).await;
+    assert_eq!(world.provider.sent(), 2, "a second too early");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_is_executed_by_one_process_until_its_lease_ends() {
+    let world = World::new().await;
+    world.key("openai", "one").await;
+    let (first, second) = (world.process(), world.process());
+    first.start(Selection::default()).await.unwrap().unwrap();
+    let run = first.take().await.unwrap();
+    assert!(second.take().await.is_none());
+    world.clock.set(NOON + 29);
+    assert!(second.take().await.is_none());
+    world.clock.set(NOON + 30);
+    let taken = second.take().await.unwrap();
+    assert_eq!(taken.id, run.id);
+    let now = first.registry.clock.now();
+    let renew = |ledger: &mut Ledger| ledger.renew(&run.id, &first.holder, now);
+    assert!(!first.notes.update(LEDGER, renew).await.unwrap());
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_restart_a_run_goes_on_with_what_was_not_begun() {
+    let mut world = World::new().await;
+    world.settings.parallel = 1;
+    for label in ["one", "two", "three"] {
+        world.key("openai", label).await;
+    }
+    let before = world.process();
+    let started = before.start(Selection::default()).await.unwrap().unwrap();
+    let run = before.take().await.unwrap();
+    world.provider.is_stuck.store(true, Ordering::SeqCst);
+    let working = tokio::spawn(before.clone().execute(run));
+    while world.provider.sent() == 0 {
+        tokio::task::yield_now().await;
+    }
+    // The process ends here, with one request on its way.
+    working.abort();
+    let _ = working.await;
+    drop(before);
+    world.provider.is_stuck.store(false, Ordering::SeqCst);
+
+    let after = world.process();
+    assert_eq!(after.spent().await, (1, 0), "counted before it was sent");
+    world.clock.set(NOON + 30);
+    assert_eq!(after.work().await, 1);
+    let report = after.report(&started.run.id, &Scope::All).await.unwrap();
+    let mut verdicts: Vec<_> = report
+        .unwrap()
+        .items
+        .into_iter()
+        .map(|item| item.result.unwrap().verdict.as_str())
+        .collect();
+    verdicts.sort_unstable();
+    assert_eq!(verdicts, ["accepted", "accepted", "interrupted"]);
+    for label in ["one", "two", "three"] {
+        assert_eq!(world.provider.asked(label), 1, "{label}");
+    }
+    assert_eq!(after.spent().await, (3, 0));
+    let failures = after.figures_of("openai").consecutive_failures;
+    assert_eq!(failures, 0, "an unknown result is no failure");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_time_of_the_schedule_that_was_missed_gets_one_run() {
+    let world = World::new().await;
+    world.key("openai", "one").await;
+    look(&world.process(), &mut Watch::default()).await;
+    world.clock.set(NIGHT + 5 * DAY + 60);
+    let restarted = world.process();
+    let mut watch = Watch::default();
+    look(&restarted, &mut watch).await;
+    look(&restarted, &mut watch).await;
+    assert_eq!(world.provider.sent(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_key_is_checked_at_the_next_time_of_the_schedule() {
+    let world = World::new().await;
+    let (smoke, mut watch) = (world.process(), Watch::default());
+    look(&smoke, &mut watch).await;
+    assert!(world.memory.contents().notes.is_empty(), "nothing to note");
+    world.key("openai", "one").await;
+    look(&smoke, &mut watch).await;
+    assert_eq!(world.provider.sent(), 0);
+    world.clock.set(NIGHT);
+    look(&smoke, &mut watch).await;
+    assert_eq!(world.provider.sent(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_is_checked_once_after_it_was_tagged_and_after_each_rotation() {
+    let world = World::new().await;
+    let untagged = NewCredential {
+        usage_tag: None,
+        ..new("openai", "one")
+    };
+    let id = world.add(untagged).await.id;
+    world.key("groq", "other").await;
+    let smoke = world.process();
+    let background = tokio::spawn(smoke.background());
+    settle().await;
+    assert_eq!(world.provider.asked("other"), 1);
+    assert_eq!(world.provider.asked("one"), 0, "no tag");
+    let edit = Edit {
+        usage_tag: Some(Some("ci-smoke".parse().unwrap())),
+        ..Edit::default()
+    };
+    world.registry.edit(&act(), &id, edit).await.unwrap();
+    settle().await;
+    assert_eq!(world.provider.asked("one"), 1);
+    let rotation = Rotation::to(secret("rotated"));
+    world.registry.rotate(&act(), &id, rotation).await.unwrap();
+    settle().await;
+    assert_eq!(world.provider.asked("one"), 2);
+    assert_eq!(world.provider.asked("other"), 1, "not changed");
+    background.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn changed_keys_wait_for_the_schedule_if_the_settings_say_so() {
+    let mut world = World::new().await;
+    world.settings.on_change = false;
+    world.key("openai", "one").await;
+    let smoke = world.process();
+    let background = tokio::spawn(smoke.background());
+    settle().await;
+    assert_eq!(world.provider.sent(), 0);
+    background.abort();
+}
+
+/// Lets a minute of the background task's time pass.
+async fn settle() {
+    tokio::time::sleep(std::time::Duration::from_secs(60)).await;
+}

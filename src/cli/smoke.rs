@@ -1,0 +1,168 @@
+//! `keyside smoke`: starts a smoke run, waits for it, and prints its results for people, for
+//! programs, or for CI.
+
+mod github;
+mod junit;
+mod progress;
+mod text;
+
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use keyside_admin::wire::{NewSmokeRun, SmokeItemView, SmokeReportView, SmokeState};
+use keyside_config::{ProviderId, Sources};
+use keyside_credentials::{WorkspaceId, smoke::Class};
+use tokio::time::{Instant, sleep};
+
+use self::progress::Progress;
+use super::{
+    Admin, Failure, Output,
+    duration::duration,
+    items::{escaped, read, unexpected_format},
+    workspace,
+};
+use crate::client::Client;
+
+/// `keyside smoke`.
+#[derive(Args)]
+pub(crate) struct Smoke {
+    /// Check only keys of this workspace
+    #[arg(long, short)]
+    workspace: Option<WorkspaceId>,
+    /// Check only keys for this provider; can be repeated
+    #[arg(long = "provider", short, value_name = "ID")]
+    providers: Vec<ProviderId>,
+    /// The form of the results [default: text, or json with --json]
+    #[arg(long, short)]
+    format: Option<Format>,
+    /// How long to wait for the results, such as 90s or 10m
+    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = duration)]
+    timeout: Duration,
+    #[command(flatten)]
+    admin: Admin,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// A table for people
+    Text,
+    /// The run as the admin API shows it
+    Json,
+    /// A JUnit report, one test case for each key
+    Junit,
+    /// Annotations for GitHub Actions; the table is added to the job's summary, or printed if
+    /// GITHUB_STEP_SUMMARY names no file
+    Github,
+}
+
+impl Smoke {
+    pub(crate) async fn run(self, sources: &Sources, output: &Output) -> Result<(), Failure> {
+        let client = self.admin.client(sources)?;
+        let started = self.start(&client).await?;
+        let id = started.run.as_ref().map(|run| run.id.clone());
+        let report = match id {
+            Some(id) => self.wait(&client, &id).await?,
+            None => started,
+        };
+        self.print(&report, output)?;
+        let all = report.items.len();
+        let failed = report.items.iter().filter(|item| !has_passed(item)).count();
+        match (report.run, failed) {
+            (None, _) => Err(Failure::nothing_to_check(
+                "no key has the usage tag of smoke runs, and none is expected",
+            )
+            .next(NEXT_TAG)),
+            (Some(_), 0) => Ok(()),
+            (Some(_), failed) => Err(Failure::failed(format!(
+                "{failed} of {all} smoke checks did not pass"
+            ))
+            .next("Fix each key that is named; `keyside key verify ID` checks one alone.")),
+        }
+    }
+
+    async fn start(&self, client: &Client) -> Result<SmokeReportView, Failure> {
+        let providers = self.providers.iter().cloned().collect();
+        let new = NewSmokeRun {
+            workspace_id: self.workspace.clone(),
+            providers: Some(providers).filter(|_| !self.providers.is_empty()),
+        };
+        match (client.post(RUNS, &new).await, &self.workspace) {
+            (Ok(started), _) => read(&started, A_RUN),
+            (Err(error), Some(id)) => Err(workspace::explained(client, id, error).await),
+            (Err(error), None) => Err(error.into()),
+        }
+    }
+
+    /// Waits until the run has finished.
+    async fn wait(&self, client: &Client, id: &str) -> Result<SmokeReportView, Failure> {
+        let path = format!("/api/smoke?runId={}", escaped(id));
+        let (begun, mut progress) = (Instant::now(), Progress::new());
+        loop {
+            let shown: SmokeReportView = read(&client.get(&path).await?, A_RUN)?;
+            match &shown.run {
+                Some(run) if run.state == SmokeState::Finished => return Ok(shown),
+                Some(_) => progress.show(&shown.items),
+                None => return Err(unexpected_format(A_RUN)),
+            }
+            if begun.elapsed() >= self.timeout {
+                return Err(Failure::failed(format!(
+                    "the smoke run has not finished within {} s",
+                    self.timeout.as_secs()
+                ))
+                .next("It goes on. Wait longer with --timeout, or see `GET /api/smoke`."));
+            }
+            sleep(POLL).await;
+        }
+    }
+
+    fn print(&self, report: &SmokeReportView, output: &Output) -> Result<(), Failure> {
+        let default = match output.is_json() {
+            true => Format::Json,
+            false => Format::Text,
+        };
+        match self.format.unwrap_or(default) {
+            Format::Text => output.write(text::render(report, output).as_bytes()),
+            Format::Json => output.write(json(report)?.as_bytes()),
+            Format::Junit => output.write(junit::render(report).as_bytes()),
+            Format::Github => github::print(report, output),
+        }
+    }
+}
+
+fn json(report: &SmokeReportView) -> Result<String, Failure> {
+    let json = serde_json::to_string_pretty(report);
+    let json = json.map_err(|error| {
+        Failure::failed(format!("the result cannot be written as JSON: {error}"))
+    })?;
+    Ok(format!("{json}\n"))
+}
+
+/// Whether it is known that requests with this key can succeed.
+fn has_passed(item: &SmokeItemView) -> bool {
+    item.outcome == Some(Class::Passed)
+}
+
+/// Which key it is, for a sentence.
+fn name(item: &SmokeItemView) -> String {
+    let (provider, workspace) = (&item.provider, &item.workspace_id);
+    match &item.label {
+        Some(label) => format!("{provider} key \"{label}\" of workspace {workspace}"),
+        None => format!("{provider} in workspace {workspace}"),
+    }
+}
+
+/// What came of it, for a sentence.
+fn detail(item: &SmokeItemView) -> &str {
+    let none = "no result: Keyside's log says why";
+    item.detail.as_deref().unwrap_or(none)
+}
+
+const RUNS: &str = "/api/smoke/runs";
+const A_RUN: &str = "a smoke run";
+const NEXT_TAG: &str = "Tag a sandbox key with `keyside key edit ID --usage-tag ci-smoke`, or see [smoke] in docs/CONFIGURATION.md.";
+
+/// Between two looks at the run.
+const POLL: Duration = Duration::from_millis(300);
+
+#[cfg(test)]
+mod tests;
