@@ -18,12 +18,14 @@ run: ## Build Keyside and start the demo: no account, no key, nothing kept
 	cargo build --release --locked
 	@exec $(target_dir)/release/keyside demo
 
-test: ## Every test but those of coding agents: Rust, documentation examples, the providers' real SDKs, libraries that use them, the providers' contracts, a real OpenBao, random API requests, the Helm chart, the example builder in Chromium, the image and the systemd unit
+test: ## Every test but those of coding agents: Rust, documentation examples, the providers' real SDKs, libraries that use them, the providers' contracts, the runbooks, the CI smoke script, a real OpenBao, random API requests, the Helm chart, the example builder in Chromium, the image and the systemd unit
 	@$(need) cargo cc cmake nextest venv npm curl ip chromium
 	cargo nextest run --workspace --locked
 	@tests/checks/doctests
 	KEYSIDE_BIN=$(target_dir)/debug/keyside tests/sdk/run.sh
 	KEYSIDE_BIN=$(target_dir)/debug/keyside tests/contract/run.sh
+	KEYSIDE_BIN=$(target_dir)/debug/keyside tests/runbooks/run.sh
+	KEYSIDE_BIN=$(target_dir)/debug/keyside tests/smoke/run.sh
 	KEYSIDE_BIN=$(target_dir)/debug/keyside tests/clients/run.sh -m quick
 	KEYSIDE_BIN=$(target_dir)/debug/keyside tests/vault/run.sh -m "not slow"
 	KEYSIDE_BIN=$(target_dir)/debug/keyside tests/api/run.sh
@@ -52,7 +54,7 @@ contract: ## Each provider's contract through Keyside, against aimock (KEYSIDE_C
 	cargo build --locked
 	KEYSIDE_BIN=$(target_dir)/debug/keyside tests/contract/run.sh $(ARGS)
 
-check: check-fmt check-clippy check-structure check-docs check-providers check-api check-scripts check-ci check-dependencies ## Every CI check except the tests
+check: check-fmt check-clippy check-structure check-docs check-alerts check-providers check-api check-scripts check-ci check-dependencies ## Every CI check except the tests
 
 vault: ## Keyside with a real OpenBao, including tests that wait for leases to expire (ARGS go to pytest)
 	@$(need) cargo cc cmake venv
@@ -75,7 +77,7 @@ fmt: ## Format the Rust sources
 clean: ## Delete build output
 	cargo clean
 
-.PHONY: check-fmt check-clippy check-structure check-docs check-providers check-api check-scripts check-ci check-dependencies
+.PHONY: check-fmt check-clippy check-structure check-docs check-alerts check-providers check-api check-scripts check-ci check-dependencies
 
 check-fmt:
 	@$(need) cargo rustfmt
@@ -98,6 +100,10 @@ check-docs:
 	@tests/checks/integrations.py
 	@tests/checks/clients.py
 	@tests/checks/settings.py
+
+# The alert rules, their tests, and the metrics that they and the dashboard use.
+check-alerts:
+	@tests/checks/alerts
 
 # Every call of the providers' SDKs is on exactly one list: forwarded, forwarded if allowed, or refused.
 check-providers:

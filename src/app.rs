@@ -29,11 +29,13 @@ use crate::{
     allocator,
     backing::Backing,
     budget_use::BudgetUse,
+    damage::Damage,
     declared,
     declared_health::DeclaredHealth,
     descriptors,
     failure::{Failure, failed},
     inventory::Inventory,
+    key_age::KeyAge,
     lifecycle::{Lifecycle, Signals},
     observe::{self, ObserveState},
     smoke_figures::SmokeFigures,
@@ -318,6 +320,8 @@ impl App {
             let inventory = Inventory::new(registry.clone(), &self.settings.catalogue)?;
             metrics.register(Box::new(inventory))?;
             metrics.register(Box::new(StoreHealth::new(registry.clone())?))?;
+            metrics.register(Box::new(KeyAge::new(registry.clone())?))?;
+            metrics.register(Box::new(Damage::new(registry.clone())?))?;
         }
         let budgets = BudgetUse::new(self.backing.resolver())?;
         metrics.register(Box::new(budgets))?;

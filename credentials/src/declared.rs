@@ -308,6 +308,7 @@ fn workspaces(items: &[Item], now: Timestamp) -> Vec<Arc<WorkspaceEntry>> {
             name: id.to_string(),
             created_by: ActorId::system(),
             created_at: now,
+            key_rotated_at: None,
             revision: 1,
             defaults,
             limits: Limits::default(),

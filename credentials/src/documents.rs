@@ -154,6 +154,9 @@ pub(crate) struct WorkspaceDocument {
     pub(crate) name: String,
     pub(crate) created_by: ActorId,
     pub(crate) created_at: Timestamp,
+    /// When the workspace's key was replaced last; `None` for never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) key_rotated_at: Option<Timestamp>,
     pub(crate) revision: u64,
     pub(crate) defaults: BTreeMap<ProviderId, Defaults>,
     #[serde(default, skip_serializing_if = "Limits::is_none")]

@@ -17,7 +17,8 @@ use std::{
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
+use jiff::Timestamp;
 use keyside_store::{
     PublicKey, SigningKey, TrustedKeys,
     file::{self, with_suffix},
@@ -47,6 +48,8 @@ pub(crate) struct Keyring {
     /// Whether this process signs heads, or only reads.
     signs: bool,
     signing: ArcSwap<SigningKeys>,
+    /// Since when the master key is in use; `None` if the file does not say.
+    master_key_since: ArcSwapOption<Timestamp>,
     /// Held while this process rotates the installation's keys: one rotation at a time.
     pub(crate) rotating: Mutex<()>,
     /// By workspace, oldest first; the last key seals.
@@ -68,10 +71,14 @@ struct Stored {
 
 impl Keyring {
     /// Opens the file at `path` and unwraps its keys, or creates one for a new installation.
-    pub(crate) async fn open_or_create(path: &Path, kms: Kms) -> Result<Self, KeyringError> {
+    pub(crate) async fn open_or_create(
+        path: &Path,
+        kms: Kms,
+        now: Timestamp,
+    ) -> Result<Self, KeyringError> {
         match KeyringFile::read(path)? {
             Some(file) => Self::unwrap(path, kms, file, true).await,
-            None => Self::create(path, kms).await,
+            None => Self::create(path, kms, now).await,
         }
     }
 
@@ -85,7 +92,7 @@ impl Keyring {
         Self::unwrap(path, kms, existing(path)?, false).await
     }
 
-    async fn create(path: &Path, kms: Kms) -> Result<Self, KeyringError> {
+    async fn create(path: &Path, kms: Kms, now: Timestamp) -> Result<Self, KeyringError> {
         let service = kms.service();
         if !service.can_make_new() {
             return Err(KmsError::CannotMakeNew.into());
@@ -96,7 +103,8 @@ impl Keyring {
         let public = SigningKey::from_seed(&seed).public();
         let own = KeyBinding(String::new(), public.to_string());
         let key = new_key(&*service, &installation, &own, "ik_").await?.1;
-        let file = KeyringFile::new(installation, key, signing, public);
+        let mut file = KeyringFile::new(installation, key, signing, public);
+        file.master_key_since = Some(now);
         file.replace(path)?;
         Self::unwrap(path, kms, file, true).await
     }
@@ -120,6 +128,7 @@ impl Keyring {
             installation: own,
             signs,
             signing: ArcSwap::from_pointee(signing),
+            master_key_since: ArcSwapOption::new(file.master_key_since.map(Arc::new)),
             rotating: Mutex::default(),
             workspaces: RwLock::new(workspaces),
             stored: Mutex::new(Stored {
@@ -153,6 +162,12 @@ impl Keyring {
     /// The public keys that a head may be signed with.
     pub(crate) fn trust(&self) -> TrustedKeys {
         self.signing.load().trust()
+    }
+
+    /// Since when the master key is in use, as of the last read of the file. The file does not
+    /// authenticate it, so it is for display only. `None` for a keyring of an earlier version.
+    pub(crate) fn master_key_since(&self) -> Option<Timestamp> {
+        self.master_key_since.load().as_deref().copied()
     }
 
     pub(crate) fn has_workspaces(&self) -> bool {
@@ -259,7 +274,7 @@ impl Keyring {
         let file = KeyringFile::parse(&json, &self.path)?;
         let signing = self.signing();
         stored.adopt_file(Some(file), &self.path, &signing).await?;
-        self.reload_signing_keys(&stored).await?;
+        self.reload(&stored).await?;
         let known = self.keys().clone();
         let is_known = |workspace: &WorkspaceId, key: &WrappedKey| {
             key_of(&known, workspace, &key.id).is_some()
@@ -293,8 +308,8 @@ impl Keyring {
         Ok(())
     }
 
-    /// Loads the signing keys from the file.
-    async fn reload_signing_keys(&self, stored: &Stored) -> Result<(), KeyringError> {
+    /// Loads the signing keys, and since when the master key is in use, from the file.
+    async fn reload(&self, stored: &Stored) -> Result<(), KeyringError> {
         let (known, service) = (self.signing(), stored.kms.service());
         let keys = SigningKeys::unwrap(
             &*service,
@@ -305,6 +320,8 @@ impl Keyring {
             &self.path,
         );
         self.signing.store(Arc::new(keys.await?));
+        let since = stored.file.master_key_since;
+        self.master_key_since.store(since.map(Arc::new));
         Ok(())
     }
 

@@ -69,9 +69,10 @@ pub use model::{
 };
 pub use record::AuditRecord;
 pub use registry::{
-    ChangeError, CheckBeforeSave, Edit, Filter, GRACE_DEFAULT, GRACE_LIMIT, Idempotency, LastCheck,
-    NewCredential, NewSecret, NewWorkspace, OpenError, OpenOptions, Readiness, ReadinessStatus,
-    ReferenceOptions, Registry, Resealed, Revocation, Rollback, Rotation, Saved, WorkspaceEdit,
+    ChangeError, CheckBeforeSave, DamageCounts, Edit, Filter, GRACE_DEFAULT, GRACE_LIMIT,
+    Idempotency, KeyAges, LastCheck, NewCredential, NewSecret, NewWorkspace, OpenError,
+    OpenOptions, Readiness, ReadinessStatus, ReferenceOptions, Registry, Resealed, Revocation,
+    Rollback, Rotation, Saved, WorkspaceEdit,
 };
 pub use request_context::RequestContext;
 pub use resolver::{Budget, CredentialQuery, Grant, Resolver};

@@ -3,6 +3,7 @@
 
 mod change;
 mod checks;
+mod damage_count;
 mod duplicates;
 mod erase;
 mod error;
@@ -11,6 +12,7 @@ mod expiry;
 mod export;
 mod follow;
 mod housekeeping;
+mod key_age;
 mod key_rotation;
 mod links;
 mod open;
@@ -44,7 +46,9 @@ use self::{
 };
 pub use self::{
     checks::LastCheck,
+    damage_count::DamageCounts,
     error::{ChangeError, OpenError},
+    key_age::KeyAges,
     readiness::{Readiness, ReadinessStatus},
     references::ReferenceOptions,
     request::{

@@ -11,6 +11,7 @@ import exposure
 import floors
 import layout
 import links
+import metrics
 import problems
 import sdk_calls
 import sdk_sources
@@ -33,6 +34,71 @@ class Problems(unittest.TestCase):
         self.assertEqual(len(self.found("")), 1)
         self.assertEqual(len(self.found("| `label-taken` | 400 | |\n")), 1)
         self.assertEqual(len(self.found("| `label-taken` | 409 | |\n| `gone` | 410 | |\n")), 1)
+
+
+class Metrics(unittest.TestCase):
+    KNOWN = {"keyside_requests_total": {"provider", "outcome"}, "keyside_overhead_seconds": {"provider"}}
+    ALERT = """\
+      - alert: Failing
+        expr: keyside_requests_total{outcome="server_error"} > 0
+        labels:
+          severity: critical
+        annotations:
+          summary: 'Requests fail'
+          description: 'They do.'
+          runbook_url: https://example.test/docs/STANDARD_WORKFLOW.md#requests-that-fail
+"""
+    TESTS = "    alertname: Failing\n    alertname: Failing\n    exp_alerts:\n"
+    PAGE = "## Requests that fail\n"
+
+    def alerts(self, alert=ALERT, tests=TESTS, page=PAGE):
+        return list(metrics.of_alerts(alert, tests, page, self.KNOWN))
+
+    def dashboard(self, expression):
+        panels = [{"id": 1, "title": "One", "targets": [{"expr": expression}]}]
+        found = metrics.of_dashboard({"panels": panels, "templating": {"list": []}}, self.KNOWN)
+        return [problem for problem in found if "no panel" not in problem]
+
+    def test_sound_alerts_pass(self):
+        self.assertEqual(self.alerts(), [])
+
+    def test_an_alert_with_an_unknown_metric_or_label_is_found(self):
+        for word, wrong in (("requests", "request"), ("outcome=", "result=")):
+            self.assertEqual(len(self.alerts(self.ALERT.replace(word, wrong, 1))), 1, wrong)
+
+    def test_an_alert_without_severity_text_runbook_or_tests_is_found(self):
+        for line in ("severity", "summary", "description", "runbook_url"):
+            lacking = "".join(row for row in self.ALERT.splitlines(True) if line not in row)
+            self.assertEqual(len(self.alerts(lacking)), 1, line)
+        self.assertEqual(len(self.alerts(page="## Another\n")), 1)
+        self.assertEqual(len(self.alerts(tests="    alertname: Failing\n")), 1)
+        self.assertEqual(len(self.alerts(tests="    alertname: Failing\n    exp_alerts:\n")), 1)
+        self.assertEqual(len(self.alerts(tests=self.TESTS + "    alertname: Gone\n")), 1)
+
+    def test_a_dashboard_may_use_only_what_exists(self):
+        for sound in (
+            'sum by (outcome) (rate(keyside_requests_total{provider="a"}[5m]))',
+            "histogram_quantile(0.5, sum by (le, provider) (rate(keyside_overhead_seconds_bucket[5m])))",
+        ):
+            self.assertEqual(self.dashboard(sound), [], sound)
+        for broken in (
+            "keyside_request_total",
+            'keyside_requests_total{code="a"}',
+            "sum by (code) (rate(keyside_requests_total[5m]))",
+            "vector(0)",
+        ):
+            self.assertEqual(len(self.dashboard(broken)), 1, broken)
+
+    def test_a_metric_that_no_panel_shows_is_found(self):
+        found = list(metrics.of_dashboard({"panels": [], "templating": {"list": []}}, self.KNOWN))
+        self.assertEqual(len(found), 2)
+
+    def test_the_page_lists_what_the_sources_register_and_nothing_else(self):
+        source = 'let a = Opts::new(\n    "keyside_requests_total",\n    "Requests.",\n);'
+        row = "| `keyside_requests_total{provider,outcome}` | requests |\n"
+        self.assertEqual(list(metrics.of_documentation([source], row)), [])
+        self.assertEqual(len(list(metrics.of_documentation([source], ""))), 1)
+        self.assertEqual(len(list(metrics.of_documentation([], row))), 1)
 
 
 class Exposure(unittest.TestCase):

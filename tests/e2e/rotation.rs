@@ -52,9 +52,9 @@ fn no_request_fails_in_a_rotation_and_none_after_it_uses_the_old_key() {
         let (after, used) = (after.expect("a number"), used.expect("one of the keys"));
         assert!(used >= after, "key {used} after rotation {after}");
     }
-    assert!(
-        keyside
-            .metrics()
-            .contains("credential_rotations_total{provider=\"openai\"} 5")
-    );
+    let metrics = keyside.metrics();
+    assert!(metrics.contains("credential_rotations_total{provider=\"openai\"} 5"));
+    assert!(metrics.contains("keyside_key_age_seconds{key=\"master\"} "));
+    assert!(metrics.contains("keyside_key_age_seconds{key=\"workspace\"} "));
+    assert!(metrics.contains("keyside_damaged_records{kind=\"credential\"} 0"));
 }

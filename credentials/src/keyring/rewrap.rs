@@ -5,6 +5,7 @@
 //! interrupted. The successor replaces the signing key, and all keys are then wrapped together with
 //! its public key.
 
+use jiff::Timestamp;
 use keyside_store::PublicKey;
 
 use super::{
@@ -60,7 +61,7 @@ impl Keyring {
         let public_key = successor.public_key;
         changed.successors.push(successor);
         stored.replace(changed, &self.path).await?;
-        self.reload_signing_keys(&stored).await?;
+        self.reload(&stored).await?;
         Ok(public_key)
     }
 
@@ -71,7 +72,7 @@ impl Keyring {
         let mut changed = stored.file.clone();
         let removed = std::mem::take(&mut changed.successors);
         stored.replace(changed, &self.path).await?;
-        self.reload_signing_keys(&stored).await?;
+        self.reload(&stored).await?;
         Ok(RemovedSuccessors(removed))
     }
 
@@ -82,7 +83,7 @@ impl Keyring {
         let mut changed = stored.file.clone();
         changed.successors.extend(removed.0);
         stored.replace(changed, &self.path).await?;
-        self.reload_signing_keys(&stored).await
+        self.reload(&stored).await
     }
 
     /// Wraps all keys with the master key `to` and makes it the current one. `successor` becomes
@@ -92,6 +93,7 @@ impl Keyring {
         &self,
         to: &str,
         successor: Option<&PublicKey>,
+        now: Timestamp,
     ) -> Result<Rewrapped, KeyringError> {
         let mut stored = self.stored.lock().await;
         let _lock = stored.lock(&self.path, &self.signing()).await?;
@@ -115,8 +117,12 @@ impl Keyring {
         });
         let keys = wrapped.keys;
         if keys > 0 {
+            // A service wraps with its newest version, whose id does not show.
+            if done.is_none() || previous != to {
+                wrapped.file.master_key_since = Some(now);
+            }
             stored.replace(wrapped.file, &self.path).await?;
-            self.reload_signing_keys(&stored).await?;
+            self.reload(&stored).await?;
         }
         let files = stored.kms.master_key_files_mut();
         let adopted = files.map_or(Ok(()), |files| files.adopt(to));
@@ -146,6 +152,7 @@ impl Keyring {
         &self,
         recorded: Option<&str>,
         successor: Option<&PublicKey>,
+        now: Timestamp,
     ) -> Result<(), KeyringError> {
         let to = {
             let stored = self.stored.lock().await;
@@ -153,7 +160,7 @@ impl Keyring {
             stored.unfinished(recorded).or(current)
         };
         if let Some(to) = to {
-            let Rewrapped { keys, .. } = self.rewrap(&to, successor).await?;
+            let Rewrapped { keys, .. } = self.rewrap(&to, successor, now).await?;
             tracing::info!(
                 master_key = to,
                 keys,

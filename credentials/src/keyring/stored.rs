@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, path::Path};
 
+use jiff::Timestamp;
 use keyside_store::{PublicKey, file};
 use serde::{Deserialize, Serialize};
 
@@ -22,6 +23,10 @@ pub(super) struct KeyringFile {
     /// Counts the replacements of the file, to detect an older copy that was put in its place.
     #[serde(default)]
     pub(super) generation: u64,
+    /// Since when the master key is in use: since it wraps these keys. Earlier versions did not
+    /// write it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) master_key_since: Option<Timestamp>,
     pub(super) installation_key: WrappedKey,
     /// The key that signs heads.
     pub(super) signing_key: WrappedKey,
@@ -72,6 +77,7 @@ impl KeyringFile {
             epoch: 0,
             restored_from: None,
             generation: 0,
+            master_key_since: None,
             installation_key,
             signing_key,
             public_key,

@@ -4,6 +4,7 @@ mod service;
 mod shared;
 mod successor;
 
+use jiff::SignedDuration;
 use keyside_config::{LocalKms, MasterKeySource};
 use keyside_store::Signer;
 use tempfile::TempDir;
@@ -23,7 +24,7 @@ fn acme() -> WorkspaceId {
 async fn created() -> (TempDir, PathBuf, Keyring) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("keyring");
-    let keyring = Keyring::open_or_create(&path, kms(1)).await.unwrap();
+    let keyring = Keyring::open_or_create(&path, kms(1), T0).await.unwrap();
     (folder, path, keyring)
 }
 
@@ -35,13 +36,14 @@ async fn two_with_generated_master_key() -> (TempDir, [Keyring; 2], String) {
         master_key: MasterKeySource::Generated(folder.path().join("master-key")),
         previous_master_key: None,
     });
-    let opened = || Keyring::open_or_create(&path, Kms::open(&source, &path).unwrap());
+    let opened = || Keyring::open_or_create(&path, Kms::open(&source, &path).unwrap(), T0);
     let one = opened().await.unwrap();
     let id = one.add(&acme()).await.unwrap().id().to_owned();
     let other = opened().await.unwrap();
     (folder, [one, other], id)
 }
 
+const T0: Timestamp = Timestamp::UNIX_EPOCH;
 const CONTEXT: SealContext<'_> = SealContext::Document { key: "a" };
 
 #[tokio::test]
@@ -51,7 +53,7 @@ async fn an_added_key_decrypts_its_secrets_after_a_restart() {
     let (blob, id) = (key.seal(&CONTEXT, b"x"), key.id().to_owned());
     drop((keyring, key));
 
-    let keyring = Keyring::open_or_create(&path, kms(1)).await.unwrap();
+    let keyring = Keyring::open_or_create(&path, kms(1), T0).await.unwrap();
     let key = keyring.current(&acme()).unwrap();
     assert_eq!(key.id(), id);
     assert_eq!(&**key.open(&CONTEXT, &blob).unwrap(), b"x");
@@ -62,8 +64,11 @@ async fn an_added_key_decrypts_its_secrets_after_a_restart() {
 async fn a_wrong_master_key_is_reported_on_opening() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("keyring");
-    Keyring::open_or_create(&path, kms(1)).await.unwrap();
-    let error = Keyring::open_or_create(&path, kms(2)).await.err().unwrap();
+    Keyring::open_or_create(&path, kms(1), T0).await.unwrap();
+    let error = Keyring::open_or_create(&path, kms(2), T0)
+        .await
+        .err()
+        .unwrap();
     assert!(
         matches!(error, KeyringError::Kms(KmsError::WrongMasterKey { .. })),
         "{error}"
@@ -79,7 +84,7 @@ async fn a_key_moved_to_another_workspace_is_refused() {
         .unwrap()
         .replace("\"acme\"", "\"globex\"");
     std::fs::write(&path, moved).unwrap();
-    let keyring = Keyring::open_or_create(&path, kms(1)).await.unwrap();
+    let keyring = Keyring::open_or_create(&path, kms(1), T0).await.unwrap();
     assert!(keyring.current(&"globex".parse().unwrap()).is_none());
 }
 
@@ -99,7 +104,10 @@ async fn damage_a_later_format_and_a_development_format_are_different_errors() {
     let path = folder.path().join("keyring");
     let refused = async |contents: &str| {
         std::fs::write(&path, contents).unwrap();
-        let error = Keyring::open_or_create(&path, kms(1)).await.err().unwrap();
+        let error = Keyring::open_or_create(&path, kms(1), T0)
+            .await
+            .err()
+            .unwrap();
         // Whatever the file contains, it is not replaced.
         assert_eq!(std::fs::read_to_string(&path).unwrap(), contents);
         error
@@ -124,7 +132,7 @@ async fn the_signing_key_survives_a_restart() {
     let (_folder, path, keyring) = created().await;
     let public = keyring.public_key();
     drop(keyring);
-    let keyring = Keyring::open_or_create(&path, kms(1)).await.unwrap();
+    let keyring = Keyring::open_or_create(&path, kms(1), T0).await.unwrap();
     assert_eq!(keyring.public_key(), public);
     let signature = keyring.signer().unwrap().sign(b"head");
     assert!(public.verify(b"head", &signature));
@@ -144,7 +152,10 @@ async fn no_key_unwraps_if_the_public_key_was_replaced() {
     let mut file = KeyringFile::read(&path).unwrap().unwrap();
     file.public_key = SigningKey::from_seed(&[5; 32]).public();
     file.replace(&path).unwrap();
-    let error = Keyring::open_or_create(&path, kms(1)).await.err().unwrap();
+    let error = Keyring::open_or_create(&path, kms(1), T0)
+        .await
+        .err()
+        .unwrap();
     assert!(
         matches!(error, KeyringError::Kms(KmsError::NotAuthentic { .. })),
         "{error}"
@@ -154,7 +165,7 @@ async fn no_key_unwraps_if_the_public_key_was_replaced() {
     let keys = open::unwrap_all(&kms(1).service(), &file, &memory).await;
     assert!(keys.unwrap().values().all(Vec::is_empty));
     std::fs::write(&path, kept).unwrap();
-    let keyring = Keyring::open_or_create(&path, kms(1)).await.unwrap();
+    let keyring = Keyring::open_or_create(&path, kms(1), T0).await.unwrap();
     assert!(keyring.current(&acme()).is_some());
 }
 
@@ -190,7 +201,7 @@ async fn a_read_only_keyring_decrypts_and_cannot_sign() {
         assert!(matches!(error, KeyringError::Missing { .. }), "{error}");
         assert!(!path.exists());
     }
-    let keyring = Keyring::open_or_create(&path, kms(1)).await.unwrap();
+    let keyring = Keyring::open_or_create(&path, kms(1), T0).await.unwrap();
     let key = keyring.add(&acme()).await.unwrap();
     let blob = key.seal(&CONTEXT, b"x");
     let before = std::fs::read(&path).unwrap();
@@ -214,7 +225,10 @@ async fn a_key_wrapped_for_another_purpose_does_not_sign() {
         wrapped: alone.bytes,
     };
     file.replace(&path).unwrap();
-    let error = Keyring::open_or_create(&path, kms(1)).await.err().unwrap();
+    let error = Keyring::open_or_create(&path, kms(1), T0)
+        .await
+        .err()
+        .unwrap();
     assert!(matches!(error, KeyringError::Damaged { .. }), "{error}");
 }
 
@@ -223,6 +237,53 @@ async fn a_key_left_by_a_crash_is_used_and_not_replaced() {
     let (_folder, path, keyring) = created().await;
     let left = keyring.add(&acme()).await.unwrap().id().to_owned();
     drop(keyring);
-    let keyring = Keyring::open_or_create(&path, kms(1)).await.unwrap();
+    let keyring = Keyring::open_or_create(&path, kms(1), T0).await.unwrap();
     assert_eq!(keyring.add(&acme()).await.unwrap().id(), left);
+}
+
+/// A day after `T0`.
+fn next_day() -> Timestamp {
+    T0 + SignedDuration::from_hours(24)
+}
+
+#[tokio::test]
+async fn a_keyring_remembers_since_when_its_master_key_is_in_use() {
+    let (_folder, path, keyring) = created().await;
+    assert_eq!(keyring.master_key_since(), Some(T0));
+    keyring.add(&acme()).await.unwrap();
+    drop(keyring);
+    let reopened = Keyring::open_or_create(&path, kms(1), next_day()).await;
+    assert_eq!(reopened.unwrap().master_key_since(), Some(T0));
+}
+
+#[tokio::test]
+async fn a_new_master_key_is_in_use_since_its_rotation_in_every_process() {
+    let (_folder, [one, other], _) = two_with_generated_master_key().await;
+    let to = one.next_master_key().await.unwrap();
+    one.rewrap(&to, None, next_day()).await.unwrap();
+    assert_eq!(one.master_key_since(), Some(next_day()));
+    assert_eq!(other.master_key_since(), Some(T0));
+    other.catch_up().await.unwrap();
+    assert_eq!(other.master_key_since(), Some(next_day()));
+}
+
+#[tokio::test]
+async fn a_new_signing_key_does_not_make_the_master_key_younger() {
+    let (_folder, _path, keyring) = created().await;
+    let next = keyring.add_successor().await.unwrap();
+    let same = keyring.stored.lock().await.kms.service().name("");
+    let rewrapped = keyring.rewrap(&same, Some(&next), next_day());
+    assert!(rewrapped.await.unwrap().keys > 0);
+    assert_eq!(keyring.master_key_since(), Some(T0));
+}
+
+#[tokio::test]
+async fn a_keyring_of_an_earlier_version_does_not_say_since_when() {
+    let (_folder, path, keyring) = created().await;
+    drop(keyring);
+    let mut file = KeyringFile::read(&path).unwrap().unwrap();
+    file.master_key_since = None;
+    file.replace(&path).unwrap();
+    let keyring = Keyring::open_or_create(&path, kms(1), T0).await.unwrap();
+    assert_eq!(keyring.master_key_since(), None);
 }

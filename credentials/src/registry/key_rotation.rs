@@ -154,7 +154,9 @@ impl Registry {
         let finished = async {
             let left = self.adopt_signing_key(&to.signing_key).await?;
             let successor = left.is_empty().then_some(&to.signing_key);
-            let rewrapped = self.keyring.rewrap(&to.master_key, successor).await?;
+            let now = self.clock.now();
+            let rewrapped = self.keyring.rewrap(&to.master_key, successor, now);
+            let rewrapped = rewrapped.await?;
             let warnings = [rewrapped.warning.clone(), old_key_kept(&left)];
             let warnings: Vec<_> = warnings.into_iter().flatten().collect();
             Ok::<_, ChangeError>(Rewrapped {
@@ -191,7 +193,9 @@ impl Registry {
             }
         }
         let master_key = state.master_key.as_deref();
-        Ok(self.keyring.settle(master_key, successor.as_ref()).await?)
+        let now = self.clock.now();
+        let settled = self.keyring.settle(master_key, successor.as_ref(), now);
+        Ok(settled.await?)
     }
 
     /// Removes successors of the signing key that a crash has left before one of them was

@@ -106,7 +106,7 @@ impl Registry {
             return Err(OpenError::KeyringMissing { path });
         }
         let keyring = Arc::new(match role {
-            Role::Authority => Keyring::open_or_create(&path, kms).await?,
+            Role::Authority => Keyring::open_or_create(&path, kms, clock.now()).await?,
             Role::Reader => Keyring::open_to_read(&path, kms).await?,
         });
         let clock = Arc::new(Ratchet::new(clock));

@@ -132,6 +132,7 @@ impl Registry {
             name: pending.name.clone(),
             created_by: pending.created_by.clone(),
             created_at: pending.created_at,
+            key_rotated_at: None,
             revision: 1,
             defaults: BTreeMap::new(),
             limits: Limits::default(),

@@ -5,6 +5,8 @@
 
 use std::{collections::HashSet, sync::Arc};
 
+use jiff::Timestamp;
+
 use super::{ChangeError, Registry};
 use crate::{
     chains::{MAX_RACES, Priority, pause},
@@ -111,7 +113,8 @@ impl Registry {
         so_far.credentials += fresh.len();
         // The workspace's own document is in the first commit: it does not show whether the rest is
         // done.
-        let settings = begins.then(|| next_revision(&workspace.document));
+        let now = self.clock.now();
+        let settings = begins.then(|| with_new_key(&workspace.document, now));
         self.commit_resealed(by, &workspace, &key, settings, fresh)
             .await?;
         Ok(true)
@@ -179,8 +182,9 @@ fn is_behind(entry: &CredentialEntry, key: &SealingKey) -> bool {
         && versions.any(|version| other(&version.sealed) || other(&version.metadata))
 }
 
-fn next_revision(workspace: &WorkspaceDocument) -> WorkspaceDocument {
+fn with_new_key(workspace: &WorkspaceDocument, now: Timestamp) -> WorkspaceDocument {
     WorkspaceDocument {
+        key_rotated_at: Some(now),
         revision: workspace.revision + 1,
         ..workspace.clone()
     }

@@ -15,6 +15,7 @@ mod grouping;
 mod heads;
 mod incarnations;
 mod interrupted;
+mod key_age;
 mod labels;
 mod lifecycle;
 mod live_check;

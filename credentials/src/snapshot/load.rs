@@ -363,6 +363,7 @@ fn placeholder_document(id: WorkspaceId, registration: Option<&Registration>) ->
         created_by: ActorId::system(),
         // If the registration is damaged too, the time is unknown.
         created_at: created_at.unwrap_or(Timestamp::UNIX_EPOCH),
+        key_rotated_at: None,
         revision: 0,
         defaults: BTreeMap::new(),
         limits: Limits::default(),

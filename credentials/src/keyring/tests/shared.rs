@@ -8,7 +8,7 @@ fn workspace(n: usize) -> WorkspaceId {
 
 async fn two() -> (TempDir, PathBuf, [Arc<Keyring>; 2]) {
     let (folder, path, one) = created().await;
-    let other = Keyring::open_or_create(&path, kms(1)).await.unwrap();
+    let other = Keyring::open_or_create(&path, kms(1), T0).await.unwrap();
     (folder, path, [Arc::new(one), Arc::new(other)])
 }
 
@@ -29,7 +29,7 @@ async fn keys_added_by_two_processes_at_the_same_time_are_all_kept() {
     for keyring in &keyrings {
         keyring.catch_up().await.unwrap();
     }
-    let third = Keyring::open_or_create(&path, kms(1)).await.unwrap();
+    let third = Keyring::open_or_create(&path, kms(1), T0).await.unwrap();
     for (n, (id, blob)) in made.iter().enumerate() {
         for keyring in [&*keyrings[0], &*keyrings[1], &third] {
             let key = keyring.current(&workspace(n)).unwrap();
@@ -66,7 +66,7 @@ async fn keys_replaced_or_destroyed_by_one_process_are_so_for_the_other_after_it
 async fn known_keys_stay_usable_after_the_other_process_rotates_the_master_key() {
     let (_folder, [one, other], id) = two_with_generated_master_key().await;
     let to = one.next_master_key().await.unwrap();
-    assert_eq!(one.rewrap(&to, None).await.unwrap().keys, 3);
+    assert_eq!(one.rewrap(&to, None, T0).await.unwrap().keys, 3);
     one.add(&"globex".parse().unwrap()).await.unwrap();
     other.catch_up().await.unwrap();
     assert_eq!(other.current(&acme()).unwrap().id(), id);
@@ -89,7 +89,7 @@ async fn an_older_file_put_in_place_at_run_time_is_refused_until_the_newest_is_b
             keyring.add(&workspace(2)).await.err().unwrap(),
             keyring.add_next(&acme()).await.err().unwrap(),
             keyring.destroy(&to_destroy).await.err().unwrap(),
-            keyring.rewrap(&master_key, None).await.err().unwrap(),
+            keyring.rewrap(&master_key, None, T0).await.err().unwrap(),
             keyring.add_successor().await.err().unwrap(),
             keyring.catch_up().await.err().unwrap(),
         ] {

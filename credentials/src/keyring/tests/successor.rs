@@ -14,7 +14,10 @@ fn both(one: PublicKey, other: PublicKey) -> TrustedKeys {
 /// Adds a successor and makes it the signing key.
 async fn rotated(keyring: &Keyring) -> PublicKey {
     let next = keyring.add_successor().await.unwrap();
-    keyring.rewrap(&master_key(), Some(&next)).await.unwrap();
+    keyring
+        .rewrap(&master_key(), Some(&next), T0)
+        .await
+        .unwrap();
     next
 }
 
@@ -26,7 +29,7 @@ async fn a_successor_is_trusted_at_once_and_replaces_the_signing_key_when_all_ke
     let next = keyring.add_successor().await.unwrap();
     for opened in [
         &keyring,
-        &Keyring::open_or_create(&path, kms(1)).await.unwrap(),
+        &Keyring::open_or_create(&path, kms(1), T0).await.unwrap(),
     ] {
         assert_eq!(
             (opened.public_key(), opened.trust()),
@@ -35,12 +38,15 @@ async fn a_successor_is_trusted_at_once_and_replaces_the_signing_key_when_all_ke
         let signature = opened.signing().signer(&next).unwrap().sign(b"head");
         assert!(next.verify(b"head", &signature));
     }
-    let rewrapped = keyring.rewrap(&master_key(), Some(&next)).await.unwrap();
+    let rewrapped = keyring
+        .rewrap(&master_key(), Some(&next), T0)
+        .await
+        .unwrap();
     // The new signing key, the installation's own key, and that of acme.
     assert_eq!((rewrapped.keys, rewrapped.warning), (3, None));
     for opened in [
         &keyring,
-        &Keyring::open_or_create(&path, kms(1)).await.unwrap(),
+        &Keyring::open_or_create(&path, kms(1), T0).await.unwrap(),
     ] {
         assert_eq!(opened.trust(), TrustedKeys::from(next));
         assert_eq!(opened.signer().unwrap().public(), next);
@@ -48,7 +54,10 @@ async fn a_successor_is_trusted_at_once_and_replaces_the_signing_key_when_all_ke
         let key = opened.current(&acme()).unwrap();
         assert_eq!(&**key.open(&CONTEXT, &blob).unwrap(), b"x");
     }
-    let again = keyring.rewrap(&master_key(), Some(&next)).await.unwrap();
+    let again = keyring
+        .rewrap(&master_key(), Some(&next), T0)
+        .await
+        .unwrap();
     assert_eq!(again.keys, 0, "repeating it does no harm");
 }
 
@@ -62,7 +71,10 @@ async fn a_read_only_keyring_follows_a_rotation_even_if_it_never_saw_the_success
     let next = keyring.add_successor().await.unwrap();
     looks.catch_up().await.unwrap();
     assert_eq!(looks.trust(), both(old, next));
-    keyring.rewrap(&master_key(), Some(&next)).await.unwrap();
+    keyring
+        .rewrap(&master_key(), Some(&next), T0)
+        .await
+        .unwrap();
     for reader in [&looks, &sleeps] {
         reader.catch_up().await.unwrap();
         assert_eq!(reader.trust(), TrustedKeys::from(next));
@@ -78,7 +90,10 @@ async fn no_former_or_forged_key_is_accepted_as_a_successor() {
     let stolen = keyring.add_successor().await.unwrap();
     let file = KeyringFile::read(&path).unwrap().unwrap();
     let as_successor = file.successors[0].clone();
-    keyring.rewrap(&master_key(), Some(&stolen)).await.unwrap();
+    keyring
+        .rewrap(&master_key(), Some(&stolen), T0)
+        .await
+        .unwrap();
     let second = KeyringFile::read(&path).unwrap().unwrap();
     let now = rotated(&keyring).await;
     drop(keyring);
@@ -101,20 +116,20 @@ async fn no_former_or_forged_key_is_accepted_as_a_successor() {
         let mut file = good.clone();
         file.successors.push(successor);
         file.replace(&path).unwrap();
-        let opened = Keyring::open_or_create(&path, kms(1)).await.unwrap();
+        let opened = Keyring::open_or_create(&path, kms(1), T0).await.unwrap();
         assert_eq!(opened.trust(), TrustedKeys::from(now));
         let reader = Keyring::open_to_read(&path, kms(1)).await.unwrap();
         assert_eq!(reader.trust(), TrustedKeys::from(now));
     }
     // A current successor is not accepted under another public key, either.
     good.replace(&path).unwrap();
-    let keyring = Keyring::open_or_create(&path, kms(1)).await.unwrap();
+    let keyring = Keyring::open_or_create(&path, kms(1), T0).await.unwrap();
     keyring.add_successor().await.unwrap();
     let mut file = KeyringFile::read(&path).unwrap().unwrap();
     file.successors[0].public_key = stolen;
     file.replace(&path).unwrap();
     for opened in [
-        Keyring::open_or_create(&path, kms(1)).await.unwrap(),
+        Keyring::open_or_create(&path, kms(1), T0).await.unwrap(),
         Keyring::open_to_read(&path, kms(1)).await.unwrap(),
     ] {
         assert_eq!(opened.trust(), TrustedKeys::from(now));
@@ -129,7 +144,7 @@ async fn a_process_without_the_new_master_key_switches_to_a_successor_that_it_ha
     let to = one.next_master_key().await.unwrap();
     let next = one.add_successor().await.unwrap();
     other.catch_up().await.unwrap();
-    one.rewrap(&to, Some(&next)).await.unwrap();
+    one.rewrap(&to, Some(&next), T0).await.unwrap();
     other.catch_up().await.unwrap();
     assert_eq!(other.trust(), TrustedKeys::from(next));
     assert_eq!(other.signer().unwrap().public(), next);

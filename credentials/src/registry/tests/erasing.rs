@@ -159,7 +159,7 @@ async fn old_documents_do_not_decrypt_with_the_keyring_after_an_erasure() {
     fs::write(&path, &old_keyring).unwrap();
     let open = async |master_key: u8| {
         let kms = Kms::local(MasterKey::parse(&[master_key; 32], "a test").unwrap());
-        Keyring::open_or_create(&path, kms).await
+        Keyring::open_or_create(&path, kms, jiff::Timestamp::UNIX_EPOCH).await
     };
     let claims = document(&before, &id);
     let version = claims.version(claims.current).unwrap();

@@ -8,7 +8,10 @@ use super::{
     tampering::{answers, two_workspaces},
     *,
 };
-use crate::model::{Listed, LostCredential, Status};
+use crate::{
+    DamageCounts,
+    model::{Listed, LostCredential, Status},
+};
 
 /// An edit of the stored document of the first of three credentials.
 type Fault = fn(&Installation, &str, &[CredentialId; 3]);
@@ -342,6 +345,7 @@ async fn is_damaged_whole(installation: &Installation) {
     for _ in 0..2 {
         let registry = installation.open().await;
         assert!(registry.workspace(&acme()).unwrap().damaged);
+        assert_eq!(registry.damage_counts().workspaces, 1);
         let undecryptable = Err(Refusal::CredentialUndecryptable);
         let answers = answers(&registry);
         assert_eq!([&answers[0], &answers[1]], [&undecryptable, &undecryptable]);
@@ -376,4 +380,18 @@ async fn a_second_damage_of_a_head_is_audited_beside_the_first() {
     installation.remove("workspace/acme/head");
     let registry = installation.open().await;
     assert_eq!(damages(&records(&registry).await).len(), 3);
+}
+
+#[tokio::test]
+async fn a_lost_credential_counts_as_damaged_until_it_is_revoked() {
+    let loss = Loss::by(FAULTS[0].1).await;
+    let registry = loss.installation.open().await;
+    let one = DamageCounts {
+        credentials: 1,
+        ..DamageCounts::default()
+    };
+    assert_eq!(registry.damage_counts(), one);
+    let revoked = registry.revoke_lost(&act(), &loss.ids[0], Revocation::default());
+    revoked.await.unwrap();
+    assert_eq!(registry.damage_counts(), DamageCounts::default());
 }

@@ -168,9 +168,10 @@ async fn a_rotation_killed_at_any_step_is_completed_or_undone_at_the_start() {
     let (begun, announced) = with_file.step();
     registry.adopt_signing_key(&to.signing_key).await.unwrap();
     let (_, gone_over) = with_file.step();
+    let now = registry.clock.now();
     let rewrapped = registry
         .keyring
-        .rewrap(&to.master_key, Some(&to.signing_key));
+        .rewrap(&to.master_key, Some(&to.signing_key), now);
     let rotated = rewrapped.await.unwrap();
     let (new, done) = with_file.step();
     drop(registry);

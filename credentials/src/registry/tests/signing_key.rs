@@ -252,7 +252,9 @@ async fn a_second_authority_commits_at_every_step_with_the_right_key() {
     one.adopt_signing_key(&to.signing_key).await.unwrap();
     add(&other, "gone-over").await;
     make(&other, "gone-over").await;
-    let rewrapped = one.keyring.rewrap(&to.master_key, Some(&to.signing_key));
+    let now = one.clock.now();
+    let successor = Some(&to.signing_key);
+    let rewrapped = one.keyring.rewrap(&to.master_key, successor, now);
     rewrapped.await.unwrap();
     add(&other, "rewrapped").await;
     make(&other, "rewrapped").await;

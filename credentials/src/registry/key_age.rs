@@ -1,0 +1,34 @@
+//! How old the keys are that seal the store.
+
+use std::time::Duration;
+
+use super::Registry;
+
+/// Ages of the keys that seal secrets. `None` where it is unknown, or there is no such key.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KeyAges {
+    /// How long the master key is in use. Unknown for an installation of an earlier version until
+    /// its master key is rotated.
+    pub master: Option<Duration>,
+    /// How long the oldest workspace key that seals is in use.
+    pub oldest_workspace: Option<Duration>,
+}
+
+impl Registry {
+    /// How old the master key and the oldest workspace key are.
+    pub fn key_ages(&self) -> KeyAges {
+        let now = self.clock.now();
+        // Zero for a time ahead of the clock.
+        let age = |since| Duration::try_from(now.duration_since(since)).unwrap_or_default();
+        let snapshot = self.snapshot.load();
+        let sound = snapshot
+            .workspaces
+            .values()
+            .filter(|it| it.damage.is_none());
+        let since = sound.map(|it| it.document.key_rotated_at.unwrap_or(it.document.created_at));
+        KeyAges {
+            master: self.keyring.master_key_since().map(age),
+            oldest_workspace: since.min().map(age),
+        }
+    }
+}

@@ -1,0 +1,146 @@
+"""Each alert's condition arises, and the commands of its runbook end it."""
+
+import datetime
+import re
+
+import conftest
+import metrics
+from conftest import PAGE, PROVIDER, Reader
+from harness.web import eventually
+
+SMOKE = "provider_smoke_consecutive_failures"
+
+
+def _in(**time: float) -> str:
+    return (datetime.datetime.now(datetime.UTC) + datetime.timedelta(**time)).isoformat()
+
+
+def every_section_of_the_page_has_commands_and_a_test():
+    headings = re.findall(r"^## (.*)$", PAGE.read_text(), re.MULTILINE)
+    tests = open(__file__).read()
+    for heading in headings:
+        assert conftest.blocks(heading), f"{heading}: no commands"
+        assert f'follow("{heading}")' in tests, f"{heading}: no test"
+
+
+def an_expired_key_is_replaced_and_its_requests_are_answered_again(reader: Reader):
+    reader.add(expiresAt=_in(seconds=2))
+    expired = lambda: reader.value("integration_credentials_total", provider=PROVIDER, status="expired")
+    assert eventually(lambda: expired() == 1, within=10)
+    assert reader.request() == 401
+    listed, rotated = reader.follow("An expired key")
+    assert reader.environment["ID"] in listed and "credential_expired" in listed
+    assert "Accepted" in rotated
+    assert expired() == 0
+    assert reader.request() == 200
+
+
+def a_key_that_expires_soon_is_replaced_before_that(reader: Reader):
+    reader.add(expiresAt=_in(days=5))
+    expiring = lambda: reader.value("integration_credentials_total", provider=PROVIDER, status="expiring")
+    assert expiring() == 1
+    assert reader.request() == 200
+    listed, rotated = reader.follow("A key that expires soon")
+    assert reader.environment["ID"] in listed
+    assert "Accepted" in rotated
+    assert expiring() == 0
+
+
+def a_key_that_its_provider_rejects_is_named_with_its_cause_and_replaced(reader: Reader):
+    reader.add()
+    reader.provider.good = {reader.new_key}
+    assert reader.request() == 401
+    rejected = lambda: reader.value("keyside_credentials_traffic", provider=PROVIDER, state="rejected")
+    assert eventually(lambda: rejected() == 1)
+    shown, rotated = reader.follow("A key that its provider rejects")
+    assert "rejected" in shown and "client_error" in shown
+    assert "Accepted" in rotated
+    assert rejected() == 0
+    assert reader.request() == 200
+
+
+def smoke_checks_that_fail_twice_pass_after_the_rotation(reader: Reader):
+    reader.add(environment="sandbox", usageTag="ci-smoke")
+    reader.provider.good = {reader.new_key}
+    failures = lambda: reader.value(SMOKE, provider=PROVIDER)
+    smoke = ["smoke", "-p", PROVIDER]
+    assert reader.exit_code(*smoke) == 1
+    assert failures() == 1
+    found, passed = reader.follow("Smoke checks that fail")
+    assert "rejected" in found
+    assert "1 passed" in passed
+    assert failures() == 0
+    assert reader.value("provider_smoke_failures_total", provider=PROVIDER) == 2
+
+
+def smoke_checks_that_stopped_are_made_by_hand(reader: Reader):
+    reader.add(environment="sandbox", usageTag="ci-smoke")
+    last = lambda: reader.value("provider_smoke_last_success_timestamp_seconds", provider=PROVIDER)
+    assert last() == 0
+    (settings,) = reader.follow("Smoke checks that stopped")
+    assert "smoke.schedule" in settings
+    assert last() > 0
+
+
+def a_limit_that_is_nearly_used_up_is_explained_and_raised(reader: Reader):
+    reader.add(limits={"requestsPerDay": 10})
+    for _ in range(10):
+        assert reader.request() == 200
+    used = lambda: reader.value("keyside_credential_limit_used_ratio", limit="requests")
+    assert eventually(lambda: used() == 1)
+    assert reader.request() == 403
+    spent, _ = reader.follow("A limit that is nearly used up")
+    assert "10" in spent
+    assert eventually(lambda: used() < 0.9)
+    assert reader.request() == 200
+
+
+def old_keys_are_new_after_their_rotation_and_requests_go_on(reader: Reader):
+    reader.add()
+    ages = lambda: [reader.value("keyside_key_age_seconds", key=key) for key in ("master", "workspace")]
+    assert eventually(lambda: min(ages()) >= 3, within=10)
+    reader.follow("A master key or workspace key older than a year")
+    assert max(ages()) < 3
+    assert reader.request() == 200
+
+
+def the_commands_about_damage_say_that_a_sound_installation_is_sound(reader: Reader):
+    reader.add()
+    assert reader.value("keyside_damaged_records") == 0
+    (said,) = reader.follow("Records that fail authentication")
+    assert "credential_created" in said
+
+
+def the_commands_about_the_store_say_that_a_sound_one_is_ready(reader: Reader):
+    reader.add()
+    (said,) = reader.follow("A store that fails")
+    assert "ready" in said
+
+
+def the_commands_about_webhooks_show_what_was_to_be_told(reader: Reader):
+    reader.add()
+    (said,) = reader.follow("A webhook that is not delivered")
+    assert "credential_created" in said
+
+
+def the_commands_about_declared_keys_say_that_all_is_ready(reader: Reader):
+    reader.add()
+    (said,) = reader.follow("An old copy of the keys")
+    assert "ready" in said
+
+
+def the_documented_labels_are_those_that_the_binary_exposes(reader: Reader):
+    reader.add(expiresAt=_in(days=90), limits={"requestsPerDay": 10}, environment="sandbox", usageTag="ci-smoke")
+    reader.request()
+    reader.exit_code("smoke", "-p", PROVIDER)
+    page = (PAGE.parent / "OPERATING.md").read_text()
+    documented = metrics.documented(page)
+    exposed: dict[str, set[str]] = {}
+    for name, labels, _ in reader.series():
+        name = name if name in documented else metrics.SUFFIXES.sub("", name)
+        if metrics.series(name):
+            exposed.setdefault(name, set()).update(set(labels) - {"le"})
+    assert exposed == {name: labels for name, labels in documented.items() if name in exposed}
+    absent = documented.keys() - exposed.keys()
+    # They need Vault, a webhook, or a workspace with a limit.
+    assert all("declared" in name or "vault" in name or "webhook" in name or "workspace_limit" in name for name in absent), absent
