@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use keyside_config::Verification;
-use keyside_store::StorageError;
 use serde::{Deserialize, Serialize};
 
 use super::{ChangeError, CheckBeforeSave, Registry};
@@ -13,6 +12,7 @@ use crate::{
     live_check::{Finding, LiveCheck},
     model::CredentialId,
     noted::{Dated, Noted},
+    notes::Kind,
     snapshot::CredentialEntry,
 };
 
@@ -66,13 +66,8 @@ impl Dated for LastCheck {
 }
 
 /// The last checks, by credential.
+#[derive(Default)]
 pub(super) struct LastChecks(Noted<CredentialId, LastCheck>);
-
-impl Default for LastChecks {
-    fn default() -> Self {
-        Self(Noted::new("checks/credentials"))
-    }
-}
 
 impl LastChecks {
     /// The last check of the secret in use. One of an earlier secret does not count.
@@ -132,23 +127,24 @@ impl Registry {
         self.publish_finding(id, before, &finding);
     }
 
-    /// Reads the last checks.
-    pub(super) async fn load_checks(&self) -> Result<(), StorageError> {
-        self.checks.0.load(&*self.notes, &self.keyring).await
+    /// Reads the last checks. Nothing depends on them, so a failure is only logged.
+    pub(super) async fn load_checks(&self) {
+        let loaded = self.checks.0.load(&self.notes, Kind::Checks.prefix());
+        if let Err(error) = loaded.await {
+            tracing::warn!(%error, "results of live checks could not be read");
+        }
     }
 
     /// Reads what other processes have stored, and stores what is not stored yet.
     pub(super) async fn store_checks(&self) {
-        if let Err(error) = self.share_checks().await {
+        self.load_checks().await;
+        let name = |id: &CredentialId| {
+            let snapshot = self.snapshot.load();
+            let workspace = snapshot.workspace_of(id)?;
+            Some(Kind::Checks.name(&workspace.document.id, id))
+        };
+        if let Err(error) = self.checks.0.store(&self.notes, name).await {
             tracing::warn!(%error, "results of live checks could not be stored");
         }
-    }
-
-    async fn share_checks(&self) -> Result<(), StorageError> {
-        self.load_checks().await?;
-        let snapshot = self.snapshot.load_full();
-        let exists = |id: &CredentialId| snapshot.workspace_of(id).is_some();
-        let stored = self.checks.0.store(&*self.notes, &self.keyring, exists);
-        stored.await
     }
 }

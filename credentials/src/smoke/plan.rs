@@ -6,7 +6,10 @@ use keyside_config::{EnvironmentPin, ProviderId};
 use serde::{Deserialize, Serialize};
 
 use super::Smoke;
-use crate::model::{Credential, Environment, Scope, VersionState, WorkspaceId};
+use crate::{
+    model::{Credential, Environment, Scope, VersionState, WorkspaceId},
+    notes::Kind,
+};
 
 /// Narrows a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -116,7 +119,7 @@ impl Smoke {
 
 /// The note with the history of a credential.
 pub(super) fn series_note(credential: &Credential) -> String {
-    format!("smoke/series/{}", credential.id)
+    Kind::SmokeSeries.name(&credential.workspace, &credential.id)
 }
 
 /// What distinguishes the secret in use from those before it.

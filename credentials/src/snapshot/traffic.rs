@@ -17,8 +17,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{CredentialEntry, Snapshot};
 use crate::model::{
-    CredentialEvent, CredentialEventKind, CredentialId, RejectedCredential, Rejection,
-    RejectionCause, TrafficCounts,
+    CredentialEvent, CredentialEventKind, RejectedCredential, Rejection, RejectionCause,
+    TrafficCounts,
 };
 
 /// The rejections of one credential, if there are any.
@@ -155,10 +155,10 @@ pub(crate) fn rejected_credentials(snapshot: &Snapshot) -> Vec<RejectedCredentia
 }
 
 /// The rejections of all credentials, to be stored.
-pub(crate) fn all_stored(snapshot: &Snapshot) -> BTreeMap<CredentialId, StoredRejection> {
-    entries(snapshot)
-        .filter_map(|entry| Some((entry.document.id.clone(), stored(entry)?)))
-        .collect()
+pub(crate) fn all_stored(
+    snapshot: &Snapshot,
+) -> impl Iterator<Item = (&CredentialEntry, StoredRejection)> {
+    entries(snapshot).filter_map(|entry| Some((entry, stored(entry)?)))
 }
 
 /// The number of credentials by provider and state.
