@@ -41,7 +41,7 @@ pub use self::{
 };
 use crate::{
     live_check::LiveCheck,
-    model::{WorkspaceId, random_id},
+    model::WorkspaceId,
     notes::{Kind, NoteStore},
     registry::Registry,
 };
@@ -65,8 +65,6 @@ pub struct Smoke {
     live_check: Arc<dyn LiveCheck>,
     settings: SmokeSettings,
     notes: Arc<NoteStore>,
-    /// Names this process in leases.
-    holder: String,
     /// One permit for each check at a time.
     permits: Arc<Semaphore>,
     /// Wakes the background task: a run was requested.
@@ -113,7 +111,6 @@ impl Smoke {
         } = options;
         Arc::new(Self {
             notes: registry.notes().clone(),
-            holder: random_id("process_"),
             permits: Arc::new(Semaphore::new(settings.parallel)),
             wake: Arc::default(),
             board: Mutex::default(),

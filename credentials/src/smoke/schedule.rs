@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout};
 
 use super::{
     LEDGER, Selection, Smoke,
-    ledger::{Ledger, Run, Trigger},
+    ledger::{Claim, Ledger, Run, Trigger},
     plan::{series_note, version_in_use},
     series::Series,
 };
@@ -90,7 +90,11 @@ impl Smoke {
         if !self.plan(&all).is_empty() {
             let run = Run::new(Trigger::Schedule, all, now);
             let claim = |ledger: &mut Ledger| ledger.claim(time, run.clone(), was_watching);
-            is_added = self.notes.update(LEDGER, claim).await?;
+            let claimed = self.notes.update(LEDGER, claim).await?;
+            is_added = claimed == Claim::Added;
+            if claimed == Claim::Full {
+                tracing::error!(%time, "a scheduled smoke run was left out: too many runs are waiting");
+            }
         }
         watch.claimed = Some(latest);
         Ok(is_added)
@@ -144,7 +148,7 @@ impl Smoke {
     async fn execute_waiting(self: &Arc<Self>) -> Result<(), StorageError> {
         loop {
             let now = self.registry.clock.now();
-            let take = |ledger: &mut Ledger| ledger.take(&self.holder, now);
+            let take = |ledger: &mut Ledger| ledger.take(now);
             let Some(run) = self.notes.update(LEDGER, take).await? else {
                 return Ok(());
             };

@@ -171,7 +171,7 @@ impl Smoke {
 
     async fn take(&self) -> Option<Run> {
         let now = self.registry.clock.now();
-        let take = |ledger: &mut Ledger| ledger.take(&self.holder, now);
+        let take = |ledger: &mut Ledger| ledger.take(now);
         self.notes.update(LEDGER, take).await.unwrap()
     }
 
