@@ -10,10 +10,10 @@ use serde::{Deserialize, Serialize};
 use super::{ChangeError, CheckBeforeSave, Registry};
 use crate::{
     live_check::{Finding, LiveCheck},
-    model::CredentialId,
+    model::{Credential, CredentialId},
     noted::{Dated, Noted},
     notes::Kind,
-    snapshot::CredentialEntry,
+    snapshot::{CredentialEntry, SecretInUse},
 };
 
 impl CheckBeforeSave {
@@ -48,17 +48,6 @@ pub struct LastCheck {
     secret: SecretInUse,
 }
 
-/// Identifies a secret of a credential: the version's number, and the source's version if it is
-/// kept elsewhere.
-pub(super) type SecretInUse = (u32, Option<String>);
-
-/// The secret that requests use.
-pub(super) fn secret_in_use(entry: &CredentialEntry) -> SecretInUse {
-    let followed = entry.declared.as_ref();
-    let version = followed.and_then(|followed| followed.version.clone());
-    (entry.document.current, version)
-}
-
 impl Dated for LastCheck {
     fn at(&self) -> Timestamp {
         self.at
@@ -73,7 +62,7 @@ impl LastChecks {
     /// The last check of the secret in use. One of an earlier secret does not count.
     pub(super) fn of(&self, entry: &CredentialEntry) -> Option<LastCheck> {
         let last = self.0.get(&entry.document.id)?;
-        (last.secret == secret_in_use(entry)).then_some(last)
+        (last.secret == entry.secret_in_use()).then_some(last)
     }
 
     /// Keeps a result, and returns the last verdict on the same secret.
@@ -107,6 +96,13 @@ impl Registry {
         let snapshot = self.all().load();
         let (_, entry) = snapshot.credential(id)?;
         self.checks.of(entry)
+    }
+
+    /// The secret of a credential that requests use. `None` if the credential is gone.
+    pub(crate) fn in_use(&self, credential: &Credential) -> Option<SecretInUse> {
+        let snapshot = self.all().load();
+        let workspace = snapshot.workspaces.get(&credential.workspace)?;
+        Some(workspace.credentials.get(&credential.id)?.secret_in_use())
     }
 
     /// The last verdict on the secret of an entry.

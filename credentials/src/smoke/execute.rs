@@ -13,7 +13,7 @@ use super::{
     LEDGER, Smoke,
     ledger::{Ledger, Run, Trigger},
     outcome::{Class, Outcome, SmokeResult, sum},
-    plan::{Subject, series_note, version_in_use},
+    plan::{Subject, series_note},
     series::{Begin, Series},
     spend::{Cap, Caps, Spend},
 };
@@ -86,7 +86,10 @@ impl Smoke {
         let Some(credential) = found.filter(|found| found.status != Status::Revoked) else {
             return Ok(());
         };
-        let (note, version) = (series_note(&credential), version_in_use(&credential));
+        let Some(version) = self.registry.in_use(&credential) else {
+            return Ok(());
+        };
+        let note = series_note(&credential);
         let now = self.registry.clock.now();
         let begin = |series: &mut Series| (series.begin(run, &version, now), series.clone());
         match self.notes.update(&note, begin).await? {

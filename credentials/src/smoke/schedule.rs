@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout};
 use super::{
     LEDGER, Selection, Smoke,
     ledger::{Claim, Ledger, Run, Trigger},
-    plan::{series_note, version_in_use},
+    plan::series_note,
     series::Series,
 };
 use crate::snapshot::Snapshot;
@@ -116,7 +116,8 @@ impl Smoke {
                 continue;
             };
             let series: Series = self.notes.read(&series_note(&credential)).await?;
-            watch.is_due |= series.is_due(&version_in_use(&credential));
+            let version = self.registry.in_use(&credential);
+            watch.is_due |= version.is_some_and(|version| series.is_due(&version));
             known.push((credential.id.to_string(), subject.provider, series));
         }
         self.board().replace_credentials(known);
