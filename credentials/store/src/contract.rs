@@ -154,7 +154,10 @@ pub async fn notes(notes: Arc<dyn Notes>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Backend, Memory, faulty::Faulty};
+    use crate::{
+        Backend, Memory,
+        faulty::{Faulty, FaultyNotes},
+    };
 
     #[tokio::test]
     async fn memory_keeps_the_contract() {
@@ -170,5 +173,6 @@ mod tests {
         storage(faulty()).await;
         archive(faulty()).await;
         run_log(faulty()).await;
+        notes(Arc::new(FaultyNotes::new(Arc::new(Memory::new())))).await;
     }
 }

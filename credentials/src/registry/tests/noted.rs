@@ -1,40 +1,13 @@
 //! Notes: one for each credential, gone with its workspace, and no start depends on them.
 
-use async_trait::async_trait;
 use keyside_config::Verification;
-use keyside_store::{MAX_NOTE, Notes};
+use keyside_store::{MAX_NOTE, faulty::FaultyNotes};
 
 use super::{
     erasing::{acme, erase},
     *,
 };
 use crate::{live_check::Finding, model::RejectionCause};
-
-/// A store of notes that fails.
-struct Unreadable;
-
-#[async_trait]
-impl Notes for Unreadable {
-    async fn get(&self, _: &str) -> Result<Option<Vec<u8>>, StorageError> {
-        Err(StorageError::unavailable("a test"))
-    }
-
-    async fn under(&self, _: &str) -> Result<Vec<(String, Vec<u8>)>, StorageError> {
-        Err(StorageError::unavailable("a test"))
-    }
-
-    async fn swap(&self, _: &str, _: Option<&[u8]>, _: &[u8]) -> Result<(), StorageError> {
-        Err(StorageError::unavailable("a test"))
-    }
-
-    async fn remove(&self, _: &str) -> Result<(), StorageError> {
-        Err(StorageError::unavailable("a test"))
-    }
-
-    async fn sync(&self) -> Result<(), StorageError> {
-        Err(StorageError::unavailable("a test"))
-    }
-}
 
 /// Notes a check and a rejection of a credential.
 fn note_all(registry: &Registry, id: &CredentialId) {
@@ -56,8 +29,10 @@ fn names(memory: &Memory, text: &str) -> Vec<String> {
 async fn notes_that_cannot_be_read_do_not_prevent_a_start() {
     let (installation, registry, id) = one_key().await;
     drop(registry);
+    let notes = Arc::new(FaultyNotes::new(installation.memory.clone()));
+    notes.fail_reads(true);
     let backend = Backend {
-        notes: Arc::new(Unreadable),
+        notes,
         ..installation.backend()
     };
     let registry = open_without_tasks(installation.options(backend)).await;

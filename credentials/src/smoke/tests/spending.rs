@@ -123,6 +123,36 @@ async fn tokens_that_the_provider_reports_are_shown_and_counted() {
     assert_eq!(smoke.spent().await, (1, 9));
 }
 
+/// The result of what was sent is worth more than an exact count.
+#[tokio::test(start_paused = true)]
+async fn a_result_is_kept_although_its_tokens_or_its_retry_could_not_be_noted() {
+    let mut world = World::new().await;
+    world.settings.prompt = true;
+    world.key("openai", "one").await;
+    let reported = Finding {
+        tokens: Some(crate::runs::Tokens {
+            input: Some(8),
+            output: Some(1),
+            ..crate::runs::Tokens::default()
+        }),
+        ..found(Verification::Accepted, 200)
+    };
+    let smoke = world.process();
+    let breaks_once = || *world.provider.breaks.lock().unwrap() = Some(world.notes.clone());
+    world.provider.will_answer([reported]);
+    breaks_once();
+    assert_eq!(smoke.verdicts().await, [Verdict::Accepted]);
+    assert!(!world.notes.will_fail());
+    assert_eq!(smoke.spent().await, (1, 64), "what was set aside");
+
+    world.provider.will_answer([Finding::UNANSWERED]);
+    breaks_once();
+    let items = smoke.run().await;
+    let result = items[0].result.as_ref().unwrap();
+    assert_eq!((result.verdict, result.attempts), (Verdict::Unreachable, 1));
+    assert_eq!(world.provider.sent(), 2);
+}
+
 #[test]
 fn reported_tokens_replace_the_reservation_of_the_same_day() {
     let at = |second| Timestamp::from_second(second).unwrap();
