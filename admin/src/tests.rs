@@ -303,7 +303,7 @@ impl Answer {
         ] {
             assert!(!self.body.contains(inline), "{inline}: {}", self.body);
         }
-        for attribute in ["src=\"", "href=\"", "action=\""] {
+        for attribute in [" src=\"", " href=\"", " action=\""] {
             let values = self.body.split(attribute).skip(1);
             let values = values.map(|rest| rest.split('"').next().unwrap());
             for value in values {
