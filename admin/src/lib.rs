@@ -10,6 +10,7 @@ mod access;
 mod assets;
 mod body;
 mod concurrency;
+mod credential_changes;
 mod entity_tag;
 mod form;
 mod openapi;
