@@ -231,6 +231,7 @@ impl App {
                 smoke,
                 listen: address,
                 public_url: settings.admin.public_url.clone(),
+                proxy_listeners: settings.proxy.listeners.clone(),
                 sign_in_links: sign_in_links.clone(),
                 requests_per_second: settings.admin.requests_per_second,
             };

@@ -37,7 +37,7 @@ pub mod wire;
 use std::{net::SocketAddr, num::NonZeroU32, sync::Arc};
 
 use axum::{Router, extract::Request, middleware};
-use keyside_config::Catalogue;
+use keyside_config::{Catalogue, Listener};
 use keyside_credentials::{LiveCheck, Registry, preview::Preview, smoke::Smoke};
 
 pub use self::{openapi::openapi, sign_in_links::SignInLinks};
@@ -62,6 +62,8 @@ pub struct AdminOptions {
     /// The URL that people use, without a slash at the end. Requests may name its host, and its path
     /// begins the links and cookie paths of the page.
     pub public_url: String,
+    /// The listeners of the proxy, for lines that point clients at it.
+    pub proxy_listeners: Vec<Listener>,
     /// The one-time links to the page, which the process prints too.
     pub sign_in_links: Arc<SignInLinks>,
     /// The rate limit per token, and per address for requests without a valid token.
@@ -89,6 +91,7 @@ pub fn router(options: AdminOptions) -> Router {
         prompt_check: options.prompt_check,
         preview: options.preview,
         public_url: options.public_url.into(),
+        proxy_listeners: options.proxy_listeners.into(),
         smoke: options.smoke,
         limits: Arc::new(RateLimits::new(options.requests_per_second)),
         concurrency: Arc::default(),

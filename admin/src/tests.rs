@@ -150,6 +150,11 @@ impl Api {
             smoke: smoke.clone(),
             listen: "127.0.0.1:7381".parse().unwrap(),
             public_url: public_url.to_owned(),
+            proxy_listeners: Settings::load(&Sources::default())
+                .unwrap()
+                .settings
+                .proxy
+                .listeners,
             sign_in_links: Arc::<SignInLinks>::default(),
             requests_per_second,
         };
