@@ -93,6 +93,15 @@ impl Fields {
         }
     }
 
+    /// Whether the provider is asked about a pasted key before it is stored: unless the person chose
+    /// otherwise.
+    pub(super) fn check_mode(&self) -> Value {
+        match self.text("check") {
+            "skip" => "skip".into(),
+            _ => "required".into(),
+        }
+    }
+
     /// Whether a box is ticked.
     pub(super) fn is_ticked(&self, name: &str) -> bool {
         self.text(name) == "true"

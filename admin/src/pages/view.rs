@@ -2,7 +2,7 @@
 
 use keyside_credentials::{Environment, Status};
 
-use crate::problem::Problem;
+use crate::problem::{FieldError, Problem};
 
 /// A word with an icon, so that no state is told by colour alone.
 pub(super) struct Badge {
@@ -36,6 +36,18 @@ impl Badge {
     fn new(tone: &'static str, icon: &'static str, word: impl Into<String>) -> Self {
         let word = word.into();
         Self { tone, icon, word }
+    }
+
+    pub(super) fn good(word: impl Into<String>) -> Self {
+        Self::new("good", "good", word)
+    }
+
+    pub(super) fn warn(word: impl Into<String>) -> Self {
+        Self::new("warn", "warn", word)
+    }
+
+    pub(super) fn plain(word: impl Into<String>) -> Self {
+        Self::new("plain", "info", word)
     }
 
     pub(super) fn bad(word: impl Into<String>) -> Self {
@@ -79,6 +91,40 @@ impl Notice {
             action: "",
         }
     }
+
+    /// Why a form changed nothing. `fields` are those beside which it shows errors.
+    pub(super) fn refusal(problem: &Problem, fields: &[&str]) -> Self {
+        let of_others = |error: &&FieldError| !fields.contains(&error.field.as_str());
+        let others = problem.errors().iter().filter(of_others);
+        let others: Vec<_> = others.map(|error| sentence(&error.detail)).collect();
+        if others.len() < problem.errors().len() {
+            let text = ["Correct what is marked below, and send the form again."]
+                .into_iter()
+                .chain(others.iter().map(String::as_str));
+            return Self::new(
+                "bad",
+                "Nothing was changed",
+                text.collect::<Vec<_>>().join(" "),
+            );
+        }
+        let text = [problem.detail(), problem.remedy()]
+            .into_iter()
+            .chain(others.iter().map(String::as_str));
+        Self::new(
+            "bad",
+            problem.kind().title(),
+            text.collect::<Vec<_>>().join(" "),
+        )
+    }
+
+    /// The same notice with a way on.
+    pub(super) fn leading_to(self, href: String, action: &'static str) -> Self {
+        Self {
+            href,
+            action,
+            ..self
+        }
+    }
 }
 
 impl Choice {
@@ -96,6 +142,23 @@ impl Choice {
         };
         [all].into_iter().chain(values).map(choice).collect()
     }
+}
+
+/// A text that begins with a small letter, as a sentence.
+pub(super) fn sentence(text: &str) -> String {
+    let mut letters = text.chars();
+    let first = letters.next().map(char::to_uppercase);
+    let first: String = first.into_iter().flatten().collect();
+    let end = match text.ends_with(['.', '!', '?']) {
+        true => "",
+        false => ".",
+    };
+    format!("{first}{}{end}", letters.as_str())
+}
+
+/// The text of something that may be absent; empty if it is.
+pub(super) fn text_of(value: Option<impl ToString>) -> String {
+    value.map_or_else(String::new, |value| value.to_string())
 }
 
 /// What is wrong with a field of a form; empty if nothing is.
