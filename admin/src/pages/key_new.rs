@@ -18,9 +18,7 @@ use super::{
     verdict::{self, Refused},
     view::{Badge, Notice, field_error, text_of},
 };
-use crate::{
-    credential_changes::Addition, problem::Problem, query::Parameters, wire::CheckView,
-};
+use crate::{credential_changes::Addition, problem::Problem, query::Parameters, wire::CheckView};
 
 #[derive(Template)]
 #[template(path = "key_new_provider.html")]
@@ -123,7 +121,11 @@ pub(super) async fn choose(visit: Visit, mut parameters: Parameters) -> Result<R
     let choice = |provider: &Provider| ProviderChoice {
         href: step_two(&visit, &workspace, &provider.id),
         name: provider.name.clone(),
-        note: match keys.iter().filter(|key| key.provider == provider.id).count() {
+        note: match keys
+            .iter()
+            .filter(|key| key.provider == provider.id)
+            .count()
+        {
             0 => String::new(),
             1 => "1 key here".to_owned(),
             count => format!("{count} keys here"),
@@ -174,7 +176,9 @@ pub(super) async fn save(
 ) -> Result<Response, Problem> {
     visit.caller.require(Permission::ChangeCredentials)?;
     let registry = &visit.state.registry;
-    let workspace = visit.caller.workspace(registry, fields.text("workspaceId"))?;
+    let workspace = visit
+        .caller
+        .workspace(registry, fields.text("workspaceId"))?;
     let problem = match add(&visit, &provider, &fields).await {
         Ok(id) => return Ok(stored(&headers, &format!("{}/added", href(&visit, &id)))),
         Err(problem) if problem.refused().is_some() => return Err(problem),

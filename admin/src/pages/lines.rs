@@ -48,7 +48,9 @@ pub(super) fn of(visit: &Visit, key: &Credential) -> Vec<Line> {
 
 fn sdk_lines(sdk: &SdkLine, base: &str) -> (String, String) {
     let url = format!("{base}{}", sdk.suffix);
-    let is_in_code = sdk.variable.contains(|letter: char| letter.is_ascii_lowercase());
+    let is_in_code = sdk
+        .variable
+        .contains(|letter: char| letter.is_ascii_lowercase());
     let base_url = match is_in_code {
         true => format!("# in code: {} = \"{url}\"", sdk.variable),
         false => format!("export {}=\"{url}\"", sdk.variable),

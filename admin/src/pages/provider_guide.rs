@@ -56,10 +56,7 @@ impl ProviderGuide {
 ///
 /// # Errors
 /// 422 if the catalogue does not have it any more.
-pub(super) fn known_provider<'a>(
-    visit: &'a Visit,
-    id: &str,
-) -> Result<&'a Provider, Problem> {
+pub(super) fn known_provider<'a>(visit: &'a Visit, id: &str) -> Result<&'a Provider, Problem> {
     let provider = visit.state.catalogue.get(id);
     provider
         .map(|provider| &**provider)

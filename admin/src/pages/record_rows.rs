@@ -1,6 +1,9 @@
 //! Rows of audit records: the context of `record_rows.html`.
 
-use keyside_credentials::{Listed, Timestamp, audit::{AuditRecord, Event}};
+use keyside_credentials::{
+    Listed, Timestamp,
+    audit::{AuditRecord, Event},
+};
 
 use super::{
     keys::provider_name,

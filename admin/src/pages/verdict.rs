@@ -83,7 +83,11 @@ mod tests {
     fn every_verdict_says_what_it_means_for_requests() {
         for (verdict, tone, title) in [
             (Verification::Accepted, "good", "Groq accepts the key"),
-            (Verification::Limited, "warn", "Groq accepts the key in part"),
+            (
+                Verification::Limited,
+                "warn",
+                "Groq accepts the key in part",
+            ),
             (Verification::Rejected, "bad", "Groq rejects the key"),
             (Verification::Unreachable, "warn", "Groq could not be asked"),
             (Verification::Inconclusive, "warn", "The check cannot tell"),

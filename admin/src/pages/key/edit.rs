@@ -85,7 +85,10 @@ pub(in crate::pages) async fn save(
         label: field_error(&problem, "label"),
         tag: field_error(&problem, "usageTag"),
         expires: field_error(&problem, "expiresAt"),
-        limits: field_error(&problem, "limits"),
+        limits: match field_error(&problem, "limits").is_empty() {
+            true => String::new(),
+            false => LIMITS.to_owned(),
+        },
     };
     let shown = EditKey {
         conflict: conflict.into_iter().collect(),
@@ -185,6 +188,9 @@ fn view(
 
 /// The fields beside which errors are shown.
 const FIELDS: [&str; 4] = ["label", "usageTag", "expiresAt", "limits"];
+
+/// The API's own text names its fields.
+const LIMITS: &str = "Expected whole numbers from 1 to 1000000000000, or nothing.";
 
 const ADVICE: &str =
     "What you entered is still in the form. Save again to put it in place of that change.";

@@ -265,7 +265,11 @@ fn rejected(visit: &Visit, key: &Credential, rejection: Rejection, now: Timestam
         since.exact,
         cause.meaning()
     );
-    Notice::new("bad", format!("{name} rejects requests with this key"), text)
+    Notice::new(
+        "bad",
+        format!("{name} rejects requests with this key"),
+        text,
+    )
 }
 
 /// The cause with a next step that stands for one in traffic.

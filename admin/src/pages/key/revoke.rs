@@ -141,7 +141,13 @@ async fn view(visit: &Visit, listed: &Listed) -> Result<RevokeKey, Problem> {
         uses_total,
         reauthenticate: !visit.session.is_fresh,
         notices: is_revoked(listed)
-            .then(|| Notice::new("info", "It is revoked already", "Nothing is left to revoke."))
+            .then(|| {
+                Notice::new(
+                    "info",
+                    "It is revoked already",
+                    "Nothing is left to revoke.",
+                )
+            })
             .into_iter()
             .collect(),
         typed: String::new(),
@@ -165,7 +171,10 @@ async fn uses(visit: &Visit, listed: &Listed) -> Result<(Vec<Use>, String), Prob
         within: visit.caller.scope().clone(),
         workspace: Some(listed.workspace().clone()),
         credential: Some(listed.id().clone()),
-        since: registry.now().checked_sub(SignedDuration::from_hours(24)).ok(),
+        since: registry
+            .now()
+            .checked_sub(SignedDuration::from_hours(24))
+            .ok(),
         ..RunFilter::default()
     };
     let by = HashSet::from([Dimension::Tag, Dimension::Kind]);
