@@ -2,7 +2,7 @@
 
 use keyside_credentials::{Environment, Status};
 
-use crate::problem::{FieldError, Problem};
+use crate::problem::{FieldError, Kind, Problem};
 
 /// A word with an icon, so that no state is told by colour alone.
 pub(super) struct Badge {
@@ -97,7 +97,8 @@ impl Notice {
         let of_others = |error: &&FieldError| !fields.contains(&error.field.as_str());
         let others = problem.errors().iter().filter(of_others);
         let others: Vec<_> = others.map(|error| sentence(&error.detail)).collect();
-        if others.len() < problem.errors().len() {
+        let is_marked = others.len() < problem.errors().len();
+        if is_marked && problem.kind() == Kind::FieldsInvalid {
             let text = ["Correct what is marked below, and send the form again."]
                 .into_iter()
                 .chain(others.iter().map(String::as_str));
@@ -165,4 +166,32 @@ pub(super) fn text_of(value: Option<impl ToString>) -> String {
 pub(super) fn field_error(problem: &Problem, name: &str) -> String {
     let error = problem.errors().iter().find(|error| error.field == name);
     error.map_or_else(String::new, |error| error.detail.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_leaves_to_the_fields_what_they_show_and_tells_the_rest() {
+        let problem = || {
+            Problem::fields(vec![
+                FieldError::field("label", "is missing"),
+                FieldError::field("provider", "is unknown"),
+            ])
+        };
+        let all = Notice::refusal(&problem(), &["label", "provider"]);
+        assert_eq!(all.title, "Nothing was changed");
+        assert!(!all.text.contains("is unknown"), "{}", all.text);
+        let one = Notice::refusal(&problem(), &["label"]);
+        assert!(one.text.ends_with("Is unknown."), "{}", one.text);
+        let none = Notice::refusal(&Problem::superseded(), &["label"]);
+        assert!(none.text.starts_with(Problem::superseded().detail()));
+    }
+
+    #[test]
+    fn a_text_becomes_a_sentence_once() {
+        assert_eq!(sentence("is missing"), "Is missing.");
+        assert_eq!(sentence("A sentence."), "A sentence.");
+    }
 }
