@@ -28,7 +28,6 @@ mod pasted;
 mod preview;
 mod prompt;
 mod provider;
-mod proxy_address;
 mod run;
 mod sdk_lines;
 mod secret;

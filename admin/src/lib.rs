@@ -11,6 +11,7 @@ mod assets;
 mod body;
 mod client_address;
 mod concurrency;
+mod credential_changes;
 mod entity_tag;
 mod form;
 mod openapi;
@@ -37,7 +38,7 @@ pub mod wire;
 use std::{net::SocketAddr, num::NonZeroU32, sync::Arc};
 
 use axum::{Router, extract::Request, middleware};
-use keyside_config::{Catalogue, Network};
+use keyside_config::{Catalogue, Listener, Network};
 use keyside_credentials::{LiveCheck, Registry, preview::Preview, smoke::Smoke};
 
 pub use self::{openapi::openapi, sign_in_links::SignInLinks};
@@ -64,6 +65,8 @@ pub struct AdminOptions {
     pub public_url: String,
     /// Reverse proxies whose `X-Forwarded-For` names the client.
     pub trusted_proxies: Vec<Network>,
+    /// The listeners of the proxy, for lines that point clients at it.
+    pub proxy_listeners: Vec<Listener>,
     /// The one-time links to the page, which the process prints too.
     pub sign_in_links: Arc<SignInLinks>,
     /// The rate limit per token, and per address for requests without a valid token.
@@ -94,6 +97,7 @@ pub fn router(options: AdminOptions) -> Router {
         prompt_check: options.prompt_check,
         preview: options.preview,
         public_url: options.public_url.into(),
+        proxy_listeners: options.proxy_listeners.into(),
         smoke: options.smoke,
         limits: Arc::new(RateLimits::new(options.requests_per_second)),
         concurrency: Arc::default(),

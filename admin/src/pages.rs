@@ -14,14 +14,22 @@ mod form;
 mod front;
 mod gate;
 mod html;
+mod key;
+mod key_new;
 mod keys;
+mod lines;
 mod link;
 mod pager;
+mod provider_guide;
 mod reauthentication;
+mod record_rows;
+mod run_rows;
+mod saved;
 mod shell;
 mod sign_in;
 mod static_files;
 mod time;
+mod verdict;
 mod view;
 mod workspaces;
 
@@ -55,8 +63,13 @@ fn table() -> Vec<Page> {
     vec![
         page("/", SignIn, get(front::show)),
         page("/keys", ReadCredentials, get(keys::show)),
-        page("/keys/new", ReadCredentials, get(front::add)),
-        page("/keys/{id}", ReadCredentials, get(front::key)),
+        page("/keys/new", ChangeCredentials, get(key_new::choose)),
+        page("/keys/new/{provider}", ChangeCredentials, get(key_new::paste).post(key_new::save)),
+        page("/keys/{id}", ReadCredentials, get(key::show).post(key::act)),
+        page("/keys/{id}/added", ReadCredentials, get(key_new::done)),
+        page("/keys/{id}/edit", ChangeCredentials, get(key::edit::show).post(key::edit::save)),
+        page("/keys/{id}/revoke", ChangeCredentials, get(key::revoke::show).post(key::revoke::revoke)),
+        page("/keys/{id}/rotate", ChangeCredentials, get(key::rotate::show).post(key::rotate::save)),
         page("/workspaces", ReadWorkspaces, get(workspaces::show).post(workspaces::create)),
         page("/sign-out", SignIn, get(front::show).post(sign_in::sign_out)),
     ]

@@ -182,6 +182,14 @@ impl Problem {
         check.unwrap_or(self.remedy)
     }
 
+    /// The live check because of which a secret was not stored.
+    pub(crate) fn check(&self) -> Option<&CheckView> {
+        match self.origin.as_deref() {
+            Some(Origin::Check(check)) => Some(&check.view),
+            _ => None,
+        }
+    }
+
     /// The invalid fields.
     pub(crate) fn errors(&self) -> &[FieldError] {
         &self.errors

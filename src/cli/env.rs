@@ -5,12 +5,14 @@
 use std::net::SocketAddr;
 
 use clap::Args;
-use keyside_config::{BaseUrl, ProviderId, Recipe, RecipeTarget, Settings, Sources, reachable};
+use keyside_config::{
+    BaseUrl, ProviderId, ProxyAddress, Recipe, RecipeTarget, Settings, Sources, reachable,
+};
 use keyside_credentials::WorkspaceId;
 use serde_json::{Value, json};
 
 use super::{
-    Admin, Failure, Output, proxy_address, shell,
+    Admin, Failure, Output, shell,
     table::{Column, Table, cell},
     workspace,
 };
@@ -111,7 +113,7 @@ fn from_settings(
     output: &Output,
 ) -> Result<BaseUrl, Failure> {
     let settings = Settings::load(sources)?.settings;
-    let proxy = proxy_address::of(&settings, workspace.as_str()).ok_or_else(|| {
+    let proxy = ProxyAddress::of(&settings.proxy.listeners, workspace.as_str()).ok_or_else(|| {
         Failure::failed("the proxy listens on Unix sockets only, which no base URL can name").next(
             "Add a TCP address to proxy.listen, such as 127.0.0.1:7380, or write code for the socket as docs/SDKS.md shows.",
         )

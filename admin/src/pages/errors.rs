@@ -83,7 +83,8 @@ fn icon(status: StatusCode) -> &'static str {
     }
 }
 
-fn accepts_json(headers: &HeaderMap) -> bool {
+/// Whether a script asks, which reads JSON.
+pub(super) fn accepts_json(headers: &HeaderMap) -> bool {
     let accept = headers.get(header::ACCEPT);
     accept.is_some_and(|types| types == "application/json")
 }

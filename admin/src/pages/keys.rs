@@ -11,6 +11,7 @@ use keyside_credentials::{
     Credential, Environment, Filter, Listed, Permission, Status, Timestamp, Workspace,
 };
 
+pub(super) use self::row::provider_name;
 use self::{
     narrowing::{Narrowing, Posture},
     row::Row,

@@ -6,7 +6,10 @@ use http::request::Parts;
 use keyside_credentials::{Role, Workspace};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::{time::in_words, view::Notice};
+use super::{
+    time::in_words,
+    view::{Notice, sentence},
+};
 use crate::{
     access::Caller,
     assets,
@@ -123,7 +126,7 @@ impl Visit {
                 nav: nav.into(),
                 person: self.person(),
                 banners: workspace.and_then(damaged).into_iter().collect(),
-                flash: flash.map(done).into_iter().collect(),
+                flash: flash.map(done).unwrap_or_default(),
             },
             base,
         }
@@ -131,8 +134,21 @@ impl Visit {
 
     /// Has the next page say what a form did.
     pub(super) fn flash(&self, title: &'static str, text: impl Into<String>) {
-        let text = text.into();
-        let flash = Flash { title, text };
+        self.flash_with(title, text, Vec::new());
+    }
+
+    /// Has the next page say what a form did, and problems that did not stop it.
+    pub(super) fn flash_with(
+        &self,
+        title: &'static str,
+        text: impl Into<String>,
+        warnings: Vec<String>,
+    ) {
+        let flash = Flash {
+            title,
+            text: text.into(),
+            warnings,
+        };
         self.state.sessions.set_flash(&self.session.id, flash);
     }
 
@@ -189,8 +205,21 @@ pub(super) fn role(role: Role) -> &'static str {
     }
 }
 
-fn done(flash: Flash) -> Notice {
-    Notice::new("good", flash.title, flash.text)
+/// The address of a page, or nothing if there is no such page: `path` is one of [`NAV`].
+pub(super) fn page_if_any(base: &str, path: &str, fields: &[(&str, &str)]) -> String {
+    match NAV.iter().any(|(page, ..)| *page == path) {
+        true => format!("{base}{path}{}", query(fields)),
+        false => String::new(),
+    }
+}
+
+fn done(flash: Flash) -> Vec<Notice> {
+    let warning = |text: String| Notice::new("warn", "Please note", sentence(&text));
+    let warnings = flash.warnings.into_iter().map(warning);
+    [Notice::new("good", flash.title, flash.text)]
+        .into_iter()
+        .chain(warnings)
+        .collect()
 }
 
 fn damaged(workspace: &Workspace) -> Option<Notice> {
