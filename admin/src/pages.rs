@@ -8,6 +8,8 @@
 //! do, makes a view of the result, and renders a template of `admin/templates`. A form is sent to
 //! the address of the page that shows it, so a session that has ended leads back to that page.
 
+mod chart;
+mod checks;
 mod cookies;
 mod errors;
 mod form;
@@ -16,8 +18,12 @@ mod gate;
 mod html;
 mod keys;
 mod link;
+mod number;
 mod pager;
+mod preview;
 mod reauthentication;
+mod run_row;
+mod runs;
 mod shell;
 mod sign_in;
 mod static_files;
@@ -57,6 +63,10 @@ fn table() -> Vec<Page> {
         page("/keys", ReadCredentials, get(keys::show)),
         page("/keys/new", ReadCredentials, get(front::add)),
         page("/keys/{id}", ReadCredentials, get(front::key)),
+        page("/preview", ReadCredentials, get(preview::show).post(preview::send)),
+        page("/runs", ReadRuns, get(runs::show)),
+        page("/checks", ReadRuns, get(checks::show).post(checks::start)),
+        page("/checks/progress", ReadRuns, get(checks::progress)),
         page("/workspaces", ReadWorkspaces, get(workspaces::show).post(workspaces::create)),
         page("/sign-out", SignIn, get(front::show).post(sign_in::sign_out)),
     ]
