@@ -48,7 +48,7 @@ const failed = (problem) => {
   const { title, detail, remedy, remediation, errors } = problem;
   const fields = errors?.map((error) => `${error.field}: ${error.detail}.`) ?? [];
   // The remediation of a refusal is the address of a page, or a text.
-  const isPage = /^https?:/.test(remediation ?? "");
+  const isPage = /^https?:/.test(remediation ?? "") && link(remediation, "");
   const next = fields.length ? fields : [detail, isPage ? "" : (remediation ?? remedy)];
   const text = next.filter(Boolean).join(" ");
   const way = isPage ? { href: remediation, action: "See how to fix it" } : {};
@@ -58,7 +58,7 @@ const failed = (problem) => {
 form.addEventListener("submit", async (event) => {
   event.preventDefault();
   const button = form.querySelector("[data-busy]");
-  if (button.getAttribute("aria-busy")) return;
+  if (!button || button.getAttribute("aria-busy")) return;
   const cancel = new AbortController();
   stop.onclick = () => cancel.abort();
   news.replaceChildren();

@@ -16,6 +16,7 @@ mod lifecycle;
 mod limits;
 mod lists;
 mod pages;
+mod pages_activity;
 mod permissions;
 mod previewing;
 mod rate_limits;
