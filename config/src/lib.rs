@@ -64,8 +64,7 @@ pub use settings::{
     AcceptEncoding, Admin, AllowedReferences, ClientCertificate, CredentialRules, Deadlines,
     DeclaredCredential, DeclaredEnvironment, DeclaredLimits, Egress, EnvironmentPin, Kms, Limits,
     Listener, LocalKms, Log, LogFormat, MasterKeySource, Observe, Proxy, Roots, Runs, Settings,
-    Smoke,
-    SourceReference, SourceReferenceError, Store, TransitKms, Vault, VaultAuth, VaultCache,
+    Smoke, SourceReference, SourceReferenceError, Store, TransitKms, Vault, VaultAuth, VaultCache,
     VaultReference, VaultToken, Webhook, WebhookEvent, WebhookFormat, WebhookUrl, WebhookUrlError,
     WhenFull,
 };
