@@ -22,7 +22,7 @@ mod number;
 mod pager;
 mod preview;
 mod reauthentication;
-mod run_row;
+mod run_rows;
 mod runs;
 mod shell;
 mod sign_in;

@@ -16,6 +16,7 @@ use super::{
     errors::EVENT_STREAM,
     form::{Fields, SessionForm},
     html::{page, see_other},
+    keys::provider_name,
     shell::{Frame, Shell, Visit},
     view::{Badge, Choice, Notice, field_error},
 };
@@ -285,7 +286,7 @@ fn form_of(visit: &Visit, workspace: &Workspace, entered: Entered) -> Form {
 fn labels(visit: &Visit, keys: &[Credential], selected: &str) -> Vec<Choice> {
     let mut labels: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for key in keys {
-        let provider = visit.provider_name(&key.provider);
+        let provider = provider_name(visit, &key.provider);
         let text = match key.status {
             Status::Revoked => format!("{provider} (revoked)"),
             _ => provider,

@@ -19,7 +19,8 @@ use self::{
 use super::{
     chart::Chart,
     html::{page, see_other},
-    run_row::{OUTCOMES, RunRow, kind},
+    keys::provider_name,
+    run_rows::{OUTCOMES, RunRow, kind},
     shell::{Frame, Shell, Visit},
     view::{Badge, Choice},
 };
@@ -86,7 +87,7 @@ pub(super) async fn show(visit: Visit, mut parameters: Parameters) -> Result<Res
     let figures = runs.figures(&filter, &by_day, days.count()).await;
     let figures = figures.map_err(Problem::unreadable)?;
     let charts = charts(&days, &figures);
-    page(&view(&visit, &workspace, &narrowing, any, &found, charts))
+    page(&view(&visit, &workspace, &narrowing, any, found, charts))
 }
 
 fn view(
@@ -94,12 +95,10 @@ fn view(
     workspace: &Workspace,
     narrowing: &Narrowing,
     any: bool,
-    found: &RunPage,
+    found: RunPage,
     charts: Vec<Chart>,
 ) -> Runs {
     let now = visit.state.registry.now();
-    let rows = found.runs.iter();
-    let rows = rows.map(|run| RunRow::of(visit, run, now));
     let Frame {
         base,
         assets,
@@ -114,20 +113,24 @@ fn view(
         any,
         filter: filter_form(visit, workspace, narrowing),
         charts,
-        sandbox_note: sandbox_note(found),
-        runs: rows.collect(),
+        sandbox_note: sandbox_note(&found),
         no_runs: match narrowing.before {
             Some(_) => "There are no older runs.",
             None => "No run matches.",
         },
-        pager: pager(visit, workspace, narrowing, found),
+        pager: pager(visit, workspace, narrowing, &found),
+        runs: found
+            .runs
+            .into_iter()
+            .map(|run| RunRow::of(visit, run, now))
+            .collect(),
     }
 }
 
 fn filter_form(visit: &Visit, workspace: &Workspace, narrowing: &Narrowing) -> FilterForm {
     let keys = visit.keys(workspace);
     let providers = keys.iter().map(|key| {
-        let name = visit.provider_name(&key.provider);
+        let name = provider_name(visit, &key.provider);
         (key.provider.to_string(), name)
     });
     let labels = keys.iter().map(|key| key.label.to_string());

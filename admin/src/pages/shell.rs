@@ -98,12 +98,6 @@ impl Visit {
         })
     }
 
-    /// The display name of a provider, or its id if the catalogue does not have it any more.
-    pub(super) fn provider_name(&self, id: &str) -> String {
-        let provider = self.state.catalogue.get(id);
-        provider.map_or_else(|| id.to_owned(), |provider| provider.name.clone())
-    }
-
     /// The frame of the page at `path`, which is one of [`NAV`] or below it.
     pub(super) fn frame(&self, path: &str, workspace: Option<&Workspace>) -> Frame {
         let base = self.base();

@@ -7,6 +7,7 @@ use keyside_credentials::{
 
 use crate::{
     pages::{
+        keys::provider_name,
         number::{count, known, milliseconds},
         shell::{Visit, query},
         time::Time,
@@ -68,7 +69,7 @@ impl Item {
         let key = item.credential_id.as_ref();
         let past = item.history.iter();
         Self {
-            provider: visit.provider_name(&item.provider),
+            provider: provider_name(visit, &item.provider),
             label: match &item.label {
                 Some(label) => label.to_string(),
                 None if is_missing => "no key".to_owned(),

@@ -39,7 +39,7 @@ impl Row {
     }
 
     fn known(visit: &Visit, key: &Credential, now: Timestamp, href: String) -> Self {
-        let provider = visit.provider_name(&key.provider);
+        let provider = provider_name(visit, &key.provider);
         let ended = matches!(key.status, Status::Revoked | Status::Expired);
         let traffic = match (key.damaged, is_rejected(key)) {
             (true, _) => Some(Badge::bad("Record damaged")),
@@ -106,6 +106,12 @@ impl Row {
             ended: lost.is_revoked,
         }
     }
+}
+
+/// The display name of a provider, or its id if the catalogue does not have it any more.
+pub(in crate::pages) fn provider_name(visit: &Visit, id: &str) -> String {
+    let provider = visit.state.catalogue.get(id);
+    provider.map_or_else(|| id.to_owned(), |provider| provider.name.clone())
 }
 
 /// Whether the provider refused the key at the last live check.

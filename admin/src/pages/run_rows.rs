@@ -1,4 +1,4 @@
-//! A row of a table of runs: the context of `admin/templates/run_rows.html`.
+//! Rows of runs: the context of `admin/templates/run_rows.html`.
 
 use keyside_credentials::{
     Timestamp,
@@ -6,6 +6,7 @@ use keyside_credentials::{
 };
 
 use super::{
+    keys::provider_name,
     number::{count, microseconds},
     shell::Visit,
     time::Time,
@@ -35,7 +36,7 @@ pub(super) struct RunRow {
 }
 
 impl RunRow {
-    pub(super) fn of(visit: &Visit, run: &StoredRun, now: Timestamp) -> Self {
+    pub(super) fn of(visit: &Visit, run: StoredRun, now: Timestamp) -> Self {
         let used = run.used.as_ref();
         let text = |text: &Option<Box<str>>| text.as_deref().unwrap_or_default().to_owned();
         let tokens = |tokens: Option<u64>| tokens.map_or_else(none, count);
@@ -44,7 +45,7 @@ impl RunRow {
             kind: kind(run.kind),
             provider: match &*run.provider {
                 "" => "unknown provider".to_owned(),
-                id => visit.provider_name(id),
+                id => provider_name(visit, id),
             },
             label: used.map_or_else(String::new, |used| used.label.to_string()),
             key_href: used.map_or_else(String::new, |used| {
@@ -54,8 +55,8 @@ impl RunRow {
                 Some(used) => Badge::environment(used.environment),
                 None => Badge::new("plain", "unknown", "None"),
             },
-            result: result(run),
-            detail: detail(run),
+            result: result(&run),
+            detail: detail(&run),
             latency: microseconds(run.latency_us),
             first_byte: run.first_byte_us.map_or_else(none, microseconds),
             tokens_in: tokens(run.tokens.input),
@@ -85,8 +86,17 @@ fn result(run: &StoredRun) -> Badge {
     let mut known = OUTCOMES.iter();
     match known.find(|(outcome, ..)| *outcome == &*run.outcome) {
         Some(&(_, tone, icon, word)) => Badge::new(tone, icon, word),
-        None => Badge::new("plain", "unknown", run.outcome.replace('_', " ")),
+        None => Badge::new("plain", "unknown", words(&run.outcome)),
     }
+}
+
+/// `credential_rotated` as `Credential rotated`.
+pub(super) fn words(name: &str) -> String {
+    let mut words = name.replace('_', " ");
+    if let Some(first) = words.get_mut(..1) {
+        first.make_ascii_uppercase();
+    }
+    words
 }
 
 /// Whether Keyside refused the request without forwarding it.
@@ -120,3 +130,14 @@ pub(super) const OUTCOMES: [(&str, &str, &str, &str); 8] = [
     ("cut_by_drain", "warn", "warn", "Ended, Keyside stopped"),
     ("client_closed", "plain", "info", "Client disconnected"),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_become_words() {
+        assert_eq!(words("credential_rotated"), "Credential rotated");
+        assert_eq!(words(""), "");
+    }
+}
