@@ -52,7 +52,7 @@ async fn a_preview_without_script_shows_the_answer_and_which_key_gave_it() {
         "<dd>2 ms</dd>",
         "3 in, 0 out",
         ">Hi\r\nthere</textarea>",
-        &run,
+        run.as_str(),
     ] {
         assert!(body.contains(shown), "{shown:?}: {body}");
     }
