@@ -19,6 +19,7 @@ mod origin_policy;
 mod pages;
 mod paging;
 mod precondition;
+mod previews;
 mod problem;
 mod query;
 mod random;
@@ -30,6 +31,7 @@ mod schemas;
 mod sessions;
 mod sign_in_links;
 mod site;
+mod smoke;
 mod state;
 #[cfg(test)]
 mod tests;

@@ -8,6 +8,8 @@
 //! do, makes a view of the result, and renders a template of `admin/templates`. A form is sent to
 //! the address of the page that shows it, so a session that has ended leads back to that page.
 
+mod chart;
+mod checks;
 mod cookies;
 mod errors;
 mod form;
@@ -19,11 +21,14 @@ mod key_new;
 mod keys;
 mod lines;
 mod link;
+mod number;
 mod pager;
+mod preview;
 mod provider_guide;
 mod reauthentication;
 mod record_rows;
 mod run_rows;
+mod runs;
 mod saved;
 mod shell;
 mod sign_in;
@@ -70,6 +75,10 @@ fn table() -> Vec<Page> {
         page("/keys/{id}/edit", ChangeCredentials, get(key::edit::show).post(key::edit::save)),
         page("/keys/{id}/revoke", ChangeCredentials, get(key::revoke::show).post(key::revoke::revoke)),
         page("/keys/{id}/rotate", ChangeCredentials, get(key::rotate::show).post(key::rotate::save)),
+        page("/preview", ReadCredentials, get(preview::show).post(preview::send)),
+        page("/runs", ReadRuns, get(runs::show)),
+        page("/checks", ReadRuns, get(checks::show).post(checks::start)),
+        page("/checks/progress", ReadRuns, get(checks::progress)),
         page("/workspaces", ReadWorkspaces, get(workspaces::show).post(workspaces::create)),
         page("/sign-out", SignIn, get(front::show).post(sign_in::sign_out)),
     ]

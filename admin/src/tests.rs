@@ -16,6 +16,7 @@ mod lifecycle;
 mod limits;
 mod lists;
 mod pages;
+mod pages_activity;
 mod pages_key;
 mod pages_keys;
 mod permissions;

@@ -1,24 +1,28 @@
-//! Rows of runs: the context of `run_rows.html`.
+//! Rows of runs: the context of `admin/templates/run_rows.html`.
 
-use keyside_credentials::{Timestamp, runs::StoredRun};
+use keyside_credentials::{
+    Timestamp,
+    runs::{RunKind, StoredRun},
+};
 
 use super::{
     keys::provider_name,
+    number::{count, microseconds},
     shell::Visit,
     time::Time,
-    view::{Badge, text_of},
+    view::Badge,
 };
 
 pub(super) struct RunRow {
     pub(super) at: Time,
+    pub(super) kind: &'static str,
+    pub(super) provider: String,
     pub(super) label: String,
     /// Empty if no key was used.
     pub(super) key_href: String,
-    pub(super) provider: String,
-    pub(super) kind: &'static str,
     pub(super) environment: Badge,
     pub(super) result: Badge,
-    /// What was refused, or nothing.
+    /// The status, and of a refusal its code and the request.
     pub(super) detail: String,
     pub(super) latency: String,
     pub(super) first_byte: String,
@@ -27,42 +31,62 @@ pub(super) struct RunRow {
     pub(super) tag: String,
     pub(super) run_id: String,
     pub(super) request_id: String,
+    /// `version 2`.
     pub(super) version: String,
 }
 
 impl RunRow {
     pub(super) fn of(visit: &Visit, run: StoredRun, now: Timestamp) -> Self {
-        let result = match (&*run.outcome, run.refused.is_some()) {
-            ("ok", _) => Badge::good(run.status.to_string()),
-            ("client_closed", _) => Badge::plain("Client closed"),
-            (outcome, true) => Badge::warn(words(outcome)),
-            (outcome, false) => Badge::bad(words(outcome)),
-        };
-        let used = run.used;
+        let used = run.used.as_ref();
+        let text = |text: &Option<Box<str>>| text.as_deref().unwrap_or_default().to_owned();
+        let tokens = |tokens: Option<u64>| tokens.map_or_else(none, count);
         Self {
             at: Time::new(Some(run.at), now),
-            key_href: used.as_ref().map_or_else(String::new, |used| {
+            kind: kind(run.kind),
+            provider: match &*run.provider {
+                "" => "unknown provider".to_owned(),
+                id => provider_name(visit, id),
+            },
+            label: used.map_or_else(String::new, |used| used.label.to_string()),
+            key_href: used.map_or_else(String::new, |used| {
                 format!("{}/keys/{}", visit.base(), used.credential)
             }),
-            provider: provider_name(visit, &run.provider),
-            kind: run.kind.as_str(),
-            environment: used
-                .as_ref()
-                .map_or_else(Badge::unknown, |used| Badge::environment(used.environment)),
-            result,
-            detail: text_of(run.refused),
-            latency: milliseconds(Some(run.latency_us)),
-            first_byte: milliseconds(run.first_byte_us),
-            tokens_in: count(run.tokens.input),
-            tokens_out: count(run.tokens.output),
-            tag: text_of(run.tag),
-            run_id: text_of(run.run_id),
+            environment: match used {
+                Some(used) => Badge::environment(used.environment),
+                None => Badge::new("plain", "unknown", "None"),
+            },
+            result: result(&run),
+            detail: detail(&run),
+            latency: microseconds(run.latency_us),
+            first_byte: run.first_byte_us.map_or_else(none, microseconds),
+            tokens_in: tokens(run.tokens.input),
+            tokens_out: tokens(run.tokens.output),
+            tag: text(&run.tag),
+            run_id: text(&run.run_id),
             request_id: run.request_id.to_string(),
-            version: used
-                .as_ref()
-                .map_or_else(String::new, |used| format!("version {}", used.version)),
-            label: used.map_or_else(String::new, |used| used.label.to_string()),
+            version: used.map_or_else(String::new, |used| format!("version {}", used.version)),
         }
+    }
+}
+
+/// What requests are made for, in words.
+pub(super) fn kind(kind: RunKind) -> &'static str {
+    match kind {
+        RunKind::Traffic => "Traffic",
+        RunKind::Preview => "Preview",
+        RunKind::Smoke => "Smoke run",
+        RunKind::Check => "Live check",
+    }
+}
+
+fn result(run: &StoredRun) -> Badge {
+    if is_refusal(run) {
+        return Badge::bad("Refused by Keyside");
+    }
+    let mut known = OUTCOMES.iter();
+    match known.find(|(outcome, ..)| *outcome == &*run.outcome) {
+        Some(&(_, tone, icon, word)) => Badge::new(tone, icon, word),
+        None => Badge::new("plain", "unknown", words(&run.outcome)),
     }
 }
 
@@ -75,18 +99,37 @@ pub(super) fn words(name: &str) -> String {
     words
 }
 
-fn milliseconds(micros: Option<u64>) -> String {
-    micros.map_or_else(
-        || UNKNOWN.to_owned(),
-        |micros| format!("{} ms", (micros + 500) / 1000),
-    )
+/// Whether Keyside refused the request without forwarding it.
+fn is_refusal(run: &StoredRun) -> bool {
+    run.refused.is_some() || run.used.is_none()
 }
 
-fn count(number: Option<u64>) -> String {
-    number.map_or_else(|| UNKNOWN.to_owned(), |number| number.to_string())
+fn detail(run: &StoredRun) -> String {
+    let status = match run.status {
+        0 => "no status".to_owned(),
+        status => format!("HTTP {status}"),
+    };
+    let code = is_refusal(run).then(|| run.outcome.to_string());
+    let request = run.refused.as_deref().map(str::to_owned);
+    let parts = [Some(status), code, request].into_iter().flatten();
+    parts.collect::<Vec<_>>().join(" · ")
 }
 
-const UNKNOWN: &str = "–";
+fn none() -> String {
+    "–".to_owned()
+}
+
+/// How forwarded requests end: the outcome of the record, then tone, icon and word.
+pub(super) const OUTCOMES: [(&str, &str, &str, &str); 8] = [
+    ("ok", "good", "good", "Succeeded"),
+    ("client_error", "bad", "bad", "Rejected by the provider"),
+    ("server_error", "bad", "bad", "The provider failed"),
+    ("unanswered", "bad", "bad", "No response"),
+    ("upstream_aborted", "bad", "bad", "Response cut off"),
+    ("revoked", "warn", "revoked", "Ended, key revoked"),
+    ("cut_by_drain", "warn", "warn", "Ended, Keyside stopped"),
+    ("client_closed", "plain", "info", "Client disconnected"),
+];
 
 #[cfg(test)]
 mod tests {
@@ -96,12 +139,5 @@ mod tests {
     fn names_become_words() {
         assert_eq!(words("credential_rotated"), "Credential rotated");
         assert_eq!(words(""), "");
-    }
-
-    #[test]
-    fn an_unknown_figure_is_not_zero() {
-        assert_eq!(milliseconds(None), "–");
-        assert_eq!(milliseconds(Some(1_499)), "1 ms");
-        assert_eq!((&*count(None), &*count(Some(0))), ("–", "0"));
     }
 }

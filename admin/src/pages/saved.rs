@@ -10,7 +10,7 @@ use axum::{
 use http::HeaderMap;
 use serde::Serialize;
 
-use super::{errors::accepts_json, html::see_other, verdict::Refused};
+use super::{errors::is_of_script, html::see_other, verdict::Refused};
 use crate::problem::Problem;
 
 #[derive(Serialize)]
@@ -32,7 +32,7 @@ struct Refusal<'a> {
 
 /// Leads to the page about what was stored.
 pub(super) fn stored(headers: &HeaderMap, location: &str) -> Response {
-    match accepts_json(headers) {
+    match is_of_script(headers) {
         true => Json(Location { location }).into_response(),
         false => see_other(location),
     }
@@ -56,5 +56,5 @@ pub(super) fn refused_script(
             .map(|error| (error.field.as_str(), error.detail.as_str()))
             .collect(),
     };
-    accepts_json(headers).then(|| Json(refusal).into_response())
+    is_of_script(headers).then(|| Json(refusal).into_response())
 }

@@ -3,7 +3,7 @@
 
 use axum::extract::FromRequestParts;
 use http::request::Parts;
-use keyside_credentials::{Role, Workspace};
+use keyside_credentials::{Credential, Filter, Role, Workspace};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::{
@@ -92,6 +92,15 @@ impl Visit {
         Ok(last.or_else(|| registry.workspaces(scope).into_iter().next()))
     }
 
+    /// The keys of a workspace whose records can be read, revoked ones included.
+    pub(super) fn keys(&self, workspace: &Workspace) -> Vec<Credential> {
+        self.state.registry.list(&Filter {
+            within: self.caller.scope().clone(),
+            workspace: Some(workspace.id.clone()),
+            ..Filter::default()
+        })
+    }
+
     /// The frame of the page at `path`, which is one of [`NAV`] or below it.
     pub(super) fn frame(&self, path: &str, workspace: Option<&Workspace>) -> Frame {
         let base = self.base();
@@ -115,6 +124,8 @@ impl Visit {
             current: page == path,
             note: String::new(),
         });
+        // The list of workspaces is about all of them.
+        let switched = if path == "/workspaces" { "/keys" } else { path };
         let flash = self.state.sessions.take_flash(&self.session.id);
         Frame {
             assets: assets_path(&self.state.site),
@@ -122,7 +133,7 @@ impl Visit {
             shell: Shell {
                 workspace: workspace.map_or_else(none, choice),
                 workspaces: all.iter().map(choice).collect(),
-                switch_to: format!("{base}/keys"),
+                switch_to: format!("{base}{switched}"),
                 nav: nav.into(),
                 person: self.person(),
                 banners: workspace.and_then(damaged).into_iter().collect(),
@@ -230,8 +241,11 @@ fn damaged(workspace: &Workspace) -> Option<Notice> {
 }
 
 /// The pages of the navigation: stable link, symbol of `icons.html`, label.
-const NAV: [(&str, &str, &str); 2] = [
+const NAV: [(&str, &str, &str); 5] = [
     ("/keys", "key", "Integration Keys"),
+    ("/preview", "play", "Preview"),
+    ("/runs", "runs", "Runs"),
+    ("/checks", "checks", "Checks"),
     ("/workspaces", "workspace", "Workspaces"),
 ];
 

@@ -33,7 +33,7 @@ pub(super) struct Choice {
 }
 
 impl Badge {
-    fn new(tone: &'static str, icon: &'static str, word: impl Into<String>) -> Self {
+    pub(super) fn new(tone: &'static str, icon: &'static str, word: impl Into<String>) -> Self {
         let word = word.into();
         Self { tone, icon, word }
     }
@@ -135,13 +135,23 @@ impl Choice {
         selected: Option<&str>,
     ) -> Vec<Self> {
         let all = (String::new(), "All".to_owned());
-        let selected = selected.unwrap_or_default();
+        Self::of(
+            [all].into_iter().chain(values),
+            selected.unwrap_or_default(),
+        )
+    }
+
+    /// The `values`, each with its label; `selected` is the value in force.
+    pub(super) fn of(
+        values: impl IntoIterator<Item = (String, String)>,
+        selected: &str,
+    ) -> Vec<Self> {
         let choice = |(value, label): (String, String)| Self {
             selected: value == selected,
             value,
             label,
         };
-        [all].into_iter().chain(values).map(choice).collect()
+        values.into_iter().map(choice).collect()
     }
 }
 
