@@ -31,6 +31,7 @@ mod provider;
 mod proxy_url;
 mod recipe;
 mod settings;
+pub mod shell;
 mod similarity;
 mod slug;
 mod sources;
@@ -63,11 +64,10 @@ pub use recipe::{
 pub use settings::{
     AcceptEncoding, Admin, AllowedReferences, ClientCertificate, CredentialRules, Deadlines,
     DeclaredCredential, DeclaredEnvironment, DeclaredLimits, Egress, EnvironmentPin, Kms, Limits,
-    Listener, LocalKms, Log, LogFormat, MasterKeySource, Observe, Proxy, Roots, Runs, Settings,
-    Smoke,
-    SourceReference, SourceReferenceError, Store, TransitKms, Vault, VaultAuth, VaultCache,
-    VaultReference, VaultToken, Webhook, WebhookEvent, WebhookFormat, WebhookUrl, WebhookUrlError,
-    WhenFull,
+    Listener, LocalKms, Log, LogFormat, MasterKeySource, Observe, Proxy, ProxyAddress, Roots, Runs,
+    Settings, Smoke, SourceReference, SourceReferenceError, Store, TransitKms, Vault, VaultAuth,
+    VaultCache, VaultReference, VaultToken, Webhook, WebhookEvent, WebhookFormat, WebhookUrl,
+    WebhookUrlError, WhenFull,
 };
 pub use similarity::nearest;
 pub use sources::{EffectiveSetting, Loaded, Sources};

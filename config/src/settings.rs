@@ -21,7 +21,7 @@ pub use self::{
     },
     egress::{Egress, Roots},
     kms::{Kms, LocalKms, MasterKeySource, TransitKms},
-    proxy::{AcceptEncoding, Deadlines, EnvironmentPin, Limits, Listener, Proxy},
+    proxy::{AcceptEncoding, Deadlines, EnvironmentPin, Limits, Listener, Proxy, ProxyAddress},
     smoke::Smoke,
     vault::{AllowedReferences, ClientCertificate, Vault, VaultAuth, VaultCache, VaultToken},
     webhook::{Webhook, WebhookEvent, WebhookFormat, WebhookUrl, WebhookUrlError},

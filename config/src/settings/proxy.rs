@@ -1,5 +1,6 @@
 //! Settings of `[proxy]`, the data plane.
 
+mod address;
 mod document;
 mod listen;
 
@@ -8,6 +9,7 @@ use std::time::Duration;
 use http::HeaderName;
 use serde::Deserialize;
 
+pub use self::address::ProxyAddress;
 pub(super) use self::document::ProxyDocument;
 use crate::{address::ListenAddress, duration, parsed};
 
