@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use keyside_config::Catalogue;
+use keyside_config::{Catalogue, Listener};
 use keyside_credentials::{LiveCheck, Registry, preview::Preview, smoke::Smoke};
 
 use crate::{
@@ -20,6 +20,7 @@ use crate::{
 pub(crate) struct AdminState {
     pub(crate) registry: Arc<Registry>,
     pub(crate) catalogue: Arc<Catalogue>,
+    pub(crate) proxy_listeners: Arc<[Listener]>,
     pub(crate) live_check: Arc<dyn LiveCheck>,
     pub(crate) prompt_check: Arc<dyn LiveCheck>,
     pub(crate) preview: Arc<dyn Preview>,

@@ -16,6 +16,7 @@ mod lifecycle;
 mod limits;
 mod lists;
 mod pages;
+mod pages_admin;
 mod permissions;
 mod previewing;
 mod rate_limits;
@@ -38,8 +39,8 @@ use axum::{Router, body::Body};
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt;
 use keyside_config::{
-    Catalogue, CredentialRules, LocalKms, MasterKeySource, Settings, Smoke as SmokeSettings,
-    Sources,
+    Catalogue, CredentialRules, EnvironmentPin, Listener, LocalKms, MasterKeySource, Settings,
+    Smoke as SmokeSettings, Sources,
 };
 use keyside_credentials::{
     Clock, Kms, KmsSource, OpenOptions, Registry, SystemClock,
@@ -148,6 +149,7 @@ impl Api {
             prompt_check: Arc::new(Prompting(provider.clone())),
             preview: model.clone(),
             smoke: smoke.clone(),
+            proxy_listeners: proxy_listeners(),
             listen: "127.0.0.1:7381".parse().unwrap(),
             public_url: public_url.to_owned(),
             sign_in_links: Arc::<SignInLinks>::default(),
@@ -385,6 +387,20 @@ fn in_days(days: i64) -> String {
     keyside_credentials::Timestamp::from_second(at)
         .unwrap()
         .to_string()
+}
+
+/// One for the workspace `pinned` alone, then one for all.
+fn proxy_listeners() -> Vec<Listener> {
+    let listener = |address: &str, workspaces: &[&str]| Listener {
+        address: address.parse().unwrap(),
+        workspaces: workspaces.iter().map(|id| (*id).to_owned()).collect(),
+        environment: EnvironmentPin::Any,
+        peer_uids: Vec::new(),
+    };
+    vec![
+        listener("127.0.0.1:7390", &["pinned"]),
+        listener("0.0.0.0:7380", &[]),
+    ]
 }
 
 /// Runs only on request, so that no test meets a check that it did not ask for.
