@@ -8,6 +8,9 @@
 //! do, makes a view of the result, and renders a template of `admin/templates`. A form is sent to
 //! the address of the page that shows it, so a session that has ended leads back to that page.
 
+mod audit;
+mod clients;
+mod confirm;
 mod cookies;
 mod errors;
 mod form;
@@ -16,13 +19,16 @@ mod gate;
 mod html;
 mod keys;
 mod link;
+mod number;
 mod pager;
 mod reauthentication;
+mod record_rows;
 mod shell;
 mod sign_in;
 mod static_files;
 mod time;
 mod view;
+mod workspace;
 mod workspaces;
 
 use axum::{
@@ -57,6 +63,12 @@ fn table() -> Vec<Page> {
         page("/keys", ReadCredentials, get(keys::show)),
         page("/keys/new", ReadCredentials, get(front::add)),
         page("/keys/{id}", ReadCredentials, get(front::key)),
+        page("/audit", ReadAudit, get(audit::show).post(audit::verify)),
+        page("/audit/export", ExportAudit, get(audit::export)),
+        page("/clients", ReadWorkspaces, get(clients::show)),
+        page("/workspace", ReadWorkspaces, get(workspace::show).post(workspace::change)),
+        page("/workspace/erase", EraseWorkspace, get(workspace::erase::show).post(workspace::erase::erase)),
+        page("/tokens/{id}/revoke", RevokeTokens, get(workspace::revoke_token::show).post(workspace::revoke_token::revoke)),
         page("/workspaces", ReadWorkspaces, get(workspaces::show).post(workspaces::create)),
         page("/sign-out", SignIn, get(front::show).post(sign_in::sign_out)),
     ]

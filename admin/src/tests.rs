@@ -310,9 +310,18 @@ impl Answer {
             for value in values {
                 let is_own = value.starts_with('/') && !value.starts_with("//");
                 let is_own = is_own || value.starts_with('#') || value == "guide.css";
+                // A person may follow a link to a provider's or a tool's own pages.
+                let is_link = attribute == "href=\"" && value.starts_with("https://");
+                let is_own = is_own || (is_link && self.opens_apart(value));
                 assert!(is_own, "{attribute}{value}");
             }
         }
+    }
+
+    /// Whether a link is opened in a tab that cannot reach this one.
+    fn opens_apart(&self, href: &str) -> bool {
+        let link = format!(r#"<a href="{href}" target="_blank" rel="noopener noreferrer""#);
+        self.body.contains(&link)
     }
 
     fn assert_problem(&self) {

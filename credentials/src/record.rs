@@ -31,7 +31,7 @@ macro_rules! events {
 
         impl Event {
             /// All events.
-            pub const ALL: &[Self] = &[$(Self::$event),+];
+            pub const ALL: &'static [Self] = &[$(Self::$event),+];
 
             fn effect(self) -> Effect {
                 match self {

@@ -1,6 +1,8 @@
 //! What every page of a session shares: the workspace that it is about, and the frame around it,
 //! which is the context of `admin/templates/layout.html`.
 
+mod banners;
+
 use axum::extract::FromRequestParts;
 use http::request::Parts;
 use keyside_credentials::{Role, Workspace};
@@ -112,6 +114,8 @@ impl Visit {
             current: page == path,
             note: String::new(),
         });
+        // The list of workspaces is about all of them.
+        let switched = if path == "/workspaces" { "/keys" } else { path };
         let flash = self.state.sessions.take_flash(&self.session.id);
         Frame {
             assets: assets_path(&self.state.site),
@@ -119,10 +123,10 @@ impl Visit {
             shell: Shell {
                 workspace: workspace.map_or_else(none, choice),
                 workspaces: all.iter().map(choice).collect(),
-                switch_to: format!("{base}/keys"),
+                switch_to: format!("{base}{switched}"),
                 nav: nav.into(),
                 person: self.person(),
-                banners: workspace.and_then(damaged).into_iter().collect(),
+                banners: workspace.map_or_else(Vec::new, |shown| banners::of(self, shown)),
                 flash: flash.map(done).into_iter().collect(),
             },
             base,
@@ -193,17 +197,12 @@ fn done(flash: Flash) -> Notice {
     Notice::new("good", flash.title, flash.text)
 }
 
-fn damaged(workspace: &Workspace) -> Option<Notice> {
-    let text = "Its record failed authentication, so none of its keys is used. Restore a backup, or put back the newest copy of \
-                the data folder.";
-    let notice = || Notice::new("bad", "This workspace's record is damaged", text);
-    workspace.damaged.then(notice)
-}
-
 /// The pages of the navigation: stable link, symbol of `icons.html`, label.
-const NAV: [(&str, &str, &str); 2] = [
+const NAV: [(&str, &str, &str); 4] = [
     ("/keys", "key", "Integration Keys"),
-    ("/workspaces", "workspace", "Workspaces"),
+    ("/audit", "audit", "Audit"),
+    ("/clients", "clients", "Clients"),
+    ("/workspace", "workspace", "Workspace"),
 ];
 
 /// The characters of a query's value that stand for themselves (RFC 3986 section 2.3).

@@ -33,7 +33,7 @@ pub(super) struct Choice {
 }
 
 impl Badge {
-    fn new(tone: &'static str, icon: &'static str, word: impl Into<String>) -> Self {
+    pub(super) fn new(tone: &'static str, icon: &'static str, word: impl Into<String>) -> Self {
         let word = word.into();
         Self { tone, icon, word }
     }
@@ -77,6 +77,15 @@ impl Notice {
             text: text.into(),
             href: String::new(),
             action: "",
+        }
+    }
+
+    /// With a link to what helps.
+    pub(super) fn leading_to(self, href: String, action: &'static str) -> Self {
+        Self {
+            href,
+            action,
+            ..self
         }
     }
 }

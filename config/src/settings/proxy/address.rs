@@ -42,7 +42,8 @@ fn serves(listener: &Listener, workspace: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::EnvironmentPin, *};
+    use super::*;
+    use crate::EnvironmentPin;
 
     /// An address, and the workspaces that it is pinned to.
     type Written = (&'static str, &'static [&'static str]);
