@@ -386,7 +386,7 @@ async fn checking_names_the_chain_and_the_record_that_is_not_what_was_written() 
 }
 
 /// Alters the commit with this record in the store, as anyone who can write there could.
-fn alter_record(api: &Api, event: &str) {
+pub(super) fn alter_record(api: &Api, event: &str) {
     let event = format!("\"event\":\"{event}\"");
     let holds = |object: &[u8]| {
         let mut windows = object.windows(event.len());

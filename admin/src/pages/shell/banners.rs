@@ -69,8 +69,8 @@ fn about(visit: &Visit, workspace: &Workspace, found: &Readiness) -> Option<Noti
             format!("The {name} key “{label}” cannot be read"),
             format!("Requests to {name} are refused. The key's page says what is wrong with it."),
         ),
-        // One that nobody has missed for a month may have been given up for good.
-        ReadinessStatus::Revoked | ReadinessStatus::Expired if !was_used(&keys, now) => {
+        // A provider that nobody has used or set up for a month may have been given up for good.
+        ReadinessStatus::Revoked | ReadinessStatus::Expired if !is_in_use(&keys, now) => {
             return None;
         }
         ReadinessStatus::Revoked => {
@@ -105,11 +105,14 @@ fn no_key(visit: &Visit, workspace: &Workspace, found: &Readiness, title: String
     Notice::new("bad", title, text).leading_to(page, "Add a key")
 }
 
-/// Whether requests used one of the keys lately.
-fn was_used(keys: &[Credential], now: Timestamp) -> bool {
+/// Whether one of the keys was used, added or rotated lately.
+fn is_in_use(keys: &[Credential], now: Timestamp) -> bool {
     let is_recent = |last: Timestamp| now.duration_since(last).as_hours() < 24 * IN_USE_DAYS;
-    keys.iter()
-        .any(|key| key.last_used_at.is_some_and(is_recent))
+    let last = |key: &Credential| {
+        let times = [key.last_used_at, key.last_rotated_at];
+        times.into_iter().flatten().fold(key.created_at, Ord::max)
+    };
+    keys.iter().any(|key| is_recent(last(key)))
 }
 
 fn cap(visit: &Visit, workspace: &Workspace) -> Option<Notice> {
