@@ -42,11 +42,6 @@ impl Output {
         self.write(format!("{json}\n").as_bytes())
     }
 
-    /// Whether JSON was asked for.
-    pub(crate) fn is_json(&self) -> bool {
-        self.json
-    }
-
     /// Formats a table for this terminal.
     pub(crate) fn table(&self, table: &Table) -> String {
         table.render(self.colour)

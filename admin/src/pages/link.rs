@@ -111,7 +111,7 @@ fn unknown_code(state: &AdminState, peer: PeerNetwork) -> Result<Problem, Proble
     ))
 }
 
-fn link_page(state: &AdminState, notice: Vec<Notice>, code: &'static str) -> LinkPage<'_> {
+fn link_page<'a>(state: &'a AdminState, notice: Vec<Notice>, code: &'static str) -> LinkPage<'a> {
     LinkPage {
         base: state.site.base(),
         assets: assets_path(&state.site),

@@ -145,12 +145,12 @@ fn asked_page(uri: &Uri) -> String {
     }
 }
 
-fn sign_in_page(
-    state: &AdminState,
+fn sign_in_page<'a>(
+    state: &'a AdminState,
     find: bool,
     notice: Vec<Notice>,
     token: &'static str,
-) -> SignIn<'_> {
+) -> SignIn<'a> {
     SignIn {
         base: state.site.base(),
         assets: assets_path(&state.site),

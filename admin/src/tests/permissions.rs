@@ -166,7 +166,13 @@ async fn each_role_has_exactly_the_permissions_of_its_rows_within_its_scope() {
 async fn no_change_is_made_that_cannot_be_audited() {
     for row in rows() {
         // Runs and results of checks are notes, not changes.
-        let reads = ["/verify", "/refresh", "/preview", "/smoke/runs", "/smoke/results"];
+        let reads = [
+            "/verify",
+            "/refresh",
+            "/preview",
+            "/smoke/runs",
+            "/smoke/results",
+        ];
         let is_change = row.method != "GET" && !reads.iter().any(|end| row.path.ends_with(end));
         if !is_change && row.path != "/api/audit/export" {
             continue;

@@ -17,6 +17,7 @@ fn around(api: &Api, router: Router) -> Api {
         token: api.token.clone(),
         provider: api.provider.clone(),
         model: api.model.clone(),
+        smoke: api.smoke.clone(),
         folder: tempfile::tempdir().unwrap(),
     }
 }
