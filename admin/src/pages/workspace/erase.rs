@@ -108,11 +108,11 @@ fn goes(visit: &Visit, workspace: &Workspace) -> Vec<String> {
         workspace: Some(workspace.id.clone()),
         ..Filter::default()
     });
-    let is_of_provider = |key: &&Listed| match key {
+    let is_stored = |key: &&Listed| match key {
         Listed::Known(key) => key.declared.is_none(),
         Listed::Lost(_) => true,
     };
-    let stored = keys.iter().filter(is_of_provider).count();
+    let stored = keys.iter().filter(is_stored).count();
     let of_keys = match stored {
         0 => "No keys: it has none.".to_owned(),
         1 => "1 key, with every version of its secret.".to_owned(),

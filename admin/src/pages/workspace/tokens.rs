@@ -211,7 +211,7 @@ impl TokenForm {
     fn with(visit: &Visit, name: &str, expires: &str, role: &str) -> Self {
         let own = visit.state.registry.access().find(&visit.session.actor);
         let end = own.and_then(|token| token.expires_at);
-        let choice = |(value, label, what)| RoleChoice {
+        let choice = |(value, label, what): (&'static str, _, _)| RoleChoice {
             selected: value == role,
             value,
             label,
