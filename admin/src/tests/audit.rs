@@ -106,6 +106,8 @@ async fn records_are_found_by_workspace_actor_event_and_credential() {
         ("event=credential_revoked".to_owned(), 1),
         (format!("credentialId={id}"), 2),
         (format!("credentialId={id}&event=workspace_created"), 0),
+        (format!("credentialId={id}&since=2020-01-01T00:00:00Z"), 2),
+        (format!("credentialId={id}&until=2020-01-01T00:00:00Z"), 0),
     ] {
         let page = api.get(&format!("{AUDIT}?{query}")).await.json();
         assert_eq!(events(&page).len(), count, "{query}: {page}");
