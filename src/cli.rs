@@ -32,7 +32,6 @@ mod run;
 mod sdk_lines;
 mod secret;
 mod sensitive;
-mod shell;
 mod smoke;
 mod table;
 #[cfg(test)]

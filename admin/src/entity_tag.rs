@@ -111,7 +111,8 @@ impl<T: Serialize> Tagged<T> {
         response
     }
 
-    fn tag(&self) -> String {
+    /// The tag, for a header or the field of a form.
+    pub(crate) fn tag(&self) -> String {
         let bytes = serde_json::to_vec(&self.view).unwrap_or_default();
         let digest = Sha256::digest(bytes);
         let digest: String = digest[..8]

@@ -60,6 +60,8 @@ pub struct AdminOptions {
     pub preview: Arc<dyn Preview>,
     /// Smoke runs of tagged keys.
     pub smoke: Arc<Smoke>,
+    /// The listeners of the proxy, at which clients are pointed.
+    pub proxy_listeners: Vec<Listener>,
     /// The address that the listener is bound to.
     pub listen: SocketAddr,
     /// The URL that people use, without a slash at the end. Requests may name its host, and its path
@@ -95,6 +97,7 @@ pub fn router(options: AdminOptions) -> Router {
     let state = AdminState {
         registry: options.registry,
         catalogue: options.catalogue,
+        proxy_listeners: options.proxy_listeners.into(),
         live_check: options.live_check,
         prompt_check: options.prompt_check,
         preview: options.preview,

@@ -8,8 +8,11 @@
 //! do, makes a view of the result, and renders a template of `admin/templates`. A form is sent to
 //! the address of the page that shows it, so a session that has ended leads back to that page.
 
+mod audit;
 mod chart;
 mod checks;
+mod clients;
+mod confirm;
 mod cookies;
 mod errors;
 mod form;
@@ -36,6 +39,7 @@ mod static_files;
 mod time;
 mod verdict;
 mod view;
+mod workspace;
 mod workspaces;
 
 use axum::{
@@ -79,6 +83,12 @@ fn table() -> Vec<Page> {
         page("/runs", ReadRuns, get(runs::show)),
         page("/checks", ReadRuns, get(checks::show).post(checks::start)),
         page("/checks/progress", ReadRuns, get(checks::progress)),
+        page("/audit", ReadAudit, get(audit::show).post(audit::verify)),
+        page("/audit/export", ExportAudit, get(audit::export)),
+        page("/clients", ReadWorkspaces, get(clients::show)),
+        page("/workspace", ReadWorkspaces, get(workspace::show).post(workspace::change)),
+        page("/workspace/erase", EraseWorkspace, get(workspace::erase::show).post(workspace::erase::erase)),
+        page("/tokens/{id}/revoke", RevokeTokens, get(workspace::revoke_token::show).post(workspace::revoke_token::revoke)),
         page("/workspaces", ReadWorkspaces, get(workspaces::show).post(workspaces::create)),
         page("/sign-out", SignIn, get(front::show).post(sign_in::sign_out)),
     ]

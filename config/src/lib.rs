@@ -33,6 +33,7 @@ mod proxy_address;
 mod proxy_url;
 mod recipe;
 mod settings;
+pub mod shell;
 mod similarity;
 mod slug;
 mod sources;

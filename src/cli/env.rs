@@ -6,13 +6,13 @@ use std::net::SocketAddr;
 
 use clap::Args;
 use keyside_config::{
-    BaseUrl, ProviderId, ProxyAddress, Recipe, RecipeTarget, Settings, Sources, reachable,
+    BaseUrl, ProviderId, ProxyAddress, Recipe, RecipeTarget, Settings, Sources, reachable, shell,
 };
 use keyside_credentials::WorkspaceId;
 use serde_json::{Value, json};
 
 use super::{
-    Admin, Failure, Output, shell,
+    Admin, Failure, Output,
     table::{Column, Table, cell},
     workspace,
 };
@@ -56,7 +56,7 @@ pub(crate) async fn run(env: Env, sources: &Sources, output: &Output) -> Result<
         recipe: recipe.filled(target),
         is_known,
         workspace,
-        no_proxy: no_proxy(&recipe, &listener),
+        no_proxy: recipe.no_proxy_hosts(&listener.host),
         address,
     };
     output.print(&setup.json(), |_| setup.script())
@@ -134,18 +134,6 @@ fn from_settings(
     base_url(&proxy.address.to_string())
 }
 
-/// The hosts that the client must reach without a proxy.
-fn no_proxy(recipe: &Recipe, listener: &BaseUrl) -> Vec<String> {
-    if !recipe.no_proxy {
-        return Vec::new();
-    }
-    let mut hosts: Vec<_> = LOOPBACK.map(str::to_owned).into();
-    if !hosts.contains(&listener.host) {
-        hosts.push(listener.host.clone());
-    }
-    hosts
-}
-
 /// A recipe with its placeholders replaced, for both output formats.
 struct ClientSetup {
     recipe: Recipe,
@@ -188,20 +176,7 @@ impl ClientSetup {
     /// Commands first, then comments: `eval` without quotes joins all lines into one, which the
     /// first comment ends.
     fn script(&self) -> String {
-        self.commands() + &self.comments()
-    }
-
-    /// Exports last: if all lines are joined into one, whatever follows an `export` is one more
-    /// name to export.
-    fn commands(&self) -> String {
-        let recipe = &self.recipe;
-        let mut lines: String = recipe.unset.iter().map(|name| shell::unset(name)).collect();
-        if !self.no_proxy.is_empty() {
-            lines += &shell::exempt_from_proxy(&self.no_proxy.join(","));
-        }
-        let variables = recipe.variables.iter();
-        lines.extend(variables.map(|variable| shell::export(&variable.name, &variable.value)));
-        lines
+        self.recipe.commands(&self.no_proxy) + &self.comments()
     }
 
     fn comments(&self) -> String {
@@ -240,8 +215,6 @@ impl ClientSetup {
 fn indented(text: &str) -> String {
     text.lines().map(|line| format!("  {line}\n")).collect()
 }
-
-const LOOPBACK: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 
 const COLUMNS: [Column<Recipe>; 4] = [
     ("CLIENT", |recipe| recipe.id.clone()),

@@ -1,11 +1,8 @@
 //! The shell lines that configure a provider's SDKs for Keyside.
 
-use keyside_config::{DUMMY_KEY, ProxyAddress, Settings, Sources};
+use keyside_config::{DUMMY_KEY, ProxyAddress, Settings, Sources, shell};
 
-use super::{
-    provider::{self, Provider, Sdk},
-    shell,
-};
+use super::provider::{self, Provider, Sdk};
 
 /// Returns the lines for each of a provider's SDKs; empty if the settings have no address for them,
 /// since the key is stored anyway.

@@ -20,7 +20,7 @@ pub(super) struct RecordRow {
     /// Whether the actor is this person.
     pub(super) you: bool,
     pub(super) key_label: String,
-    /// Empty if the record is about no key.
+    /// Empty if the record is about no key, or about one that was erased.
     pub(super) key_href: String,
     pub(super) provider: String,
     pub(super) fingerprint: String,
@@ -31,20 +31,17 @@ pub(super) struct RecordRow {
 
 impl RecordRow {
     pub(super) fn of(visit: &Visit, record: AuditRecord, now: Timestamp) -> Self {
-        let id = record.credential.as_ref();
-        let found = id.and_then(|id| visit.state.registry.find(id));
-        let label = match found {
-            Some(Listed::Known(key)) => key.label.to_string(),
-            _ => text_of(id),
-        };
+        let key = record.credential.as_ref();
+        let key = key.and_then(|id| visit.state.registry.find(id));
+        let href = |key: &Listed| format!("{}/keys/{}", visit.base(), key.id());
         let provider = record.provider.as_ref();
         Self {
             at: Time::new(Some(record.at), now),
             event: event(record.event),
             you: record.actor == visit.session.actor,
             actor: record.actor.to_string(),
-            key_label: label,
-            key_href: id.map_or_else(String::new, |id| format!("{}/keys/{id}", visit.base())),
+            key_label: key.as_ref().map_or_else(String::new, label),
+            key_href: key.as_ref().map_or_else(String::new, href),
             provider: provider.map_or_else(String::new, |id| provider_name(visit, id)),
             fingerprint: text_of(record.fingerprint.as_ref()),
             note: record.note.unwrap_or_default(),
@@ -67,5 +64,13 @@ pub(super) fn event(event: Event) -> Badge {
             Badge::bad(word)
         }
         _ => Badge::plain(word),
+    }
+}
+
+/// What people call a key: its label, or its id if its record cannot be read.
+pub(super) fn label(key: &Listed) -> String {
+    match key {
+        Listed::Known(key) => key.label.to_string(),
+        Listed::Lost(lost) => lost.id.to_string(),
     }
 }

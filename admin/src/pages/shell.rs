@@ -1,6 +1,8 @@
 //! What every page of a session shares: the workspace that it is about, and the frame around it,
 //! which is the context of `admin/templates/layout.html`.
 
+mod banners;
+
 use axum::extract::FromRequestParts;
 use http::request::Parts;
 use keyside_credentials::{Credential, Filter, Role, Workspace};
@@ -136,7 +138,7 @@ impl Visit {
                 switch_to: format!("{base}{switched}"),
                 nav: nav.into(),
                 person: self.person(),
-                banners: workspace.and_then(damaged).into_iter().collect(),
+                banners: workspace.map_or_else(Vec::new, |shown| banners::of(self, shown)),
                 flash: flash.map(done).unwrap_or_default(),
             },
             base,
@@ -233,20 +235,15 @@ fn done(flash: Flash) -> Vec<Notice> {
         .collect()
 }
 
-fn damaged(workspace: &Workspace) -> Option<Notice> {
-    let text = "Its record failed authentication, so none of its keys is used. Restore a backup, or put back the newest copy of \
-                the data folder.";
-    let notice = || Notice::new("bad", "This workspace's record is damaged", text);
-    workspace.damaged.then(notice)
-}
-
 /// The pages of the navigation: stable link, symbol of `icons.html`, label.
-const NAV: [(&str, &str, &str); 5] = [
+const NAV: [(&str, &str, &str); 7] = [
     ("/keys", "key", "Integration Keys"),
     ("/preview", "play", "Preview"),
     ("/runs", "runs", "Runs"),
     ("/checks", "checks", "Checks"),
-    ("/workspaces", "workspace", "Workspaces"),
+    ("/audit", "audit", "Audit"),
+    ("/clients", "clients", "Clients"),
+    ("/workspace", "workspace", "Workspace"),
 ];
 
 /// The characters of a query's value that stand for themselves (RFC 3986 section 2.3).
