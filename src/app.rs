@@ -249,7 +249,6 @@ impl App {
                 listen: address,
                 public_url: settings.admin.public_url.clone(),
                 trusted_proxies: settings.admin.trusted_proxies.clone(),
-                proxy_listeners: settings.proxy.listeners.clone(),
                 sign_in_links: sign_in_links.clone(),
                 requests_per_second: settings.admin.requests_per_second,
             };

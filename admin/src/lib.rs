@@ -69,8 +69,6 @@ pub struct AdminOptions {
     pub public_url: String,
     /// Reverse proxies whose `X-Forwarded-For` names the client.
     pub trusted_proxies: Vec<Network>,
-    /// The listeners of the proxy, for lines that point clients at it.
-    pub proxy_listeners: Vec<Listener>,
     /// The one-time links to the page, which the process prints too.
     pub sign_in_links: Arc<SignInLinks>,
     /// The rate limit per token, and per address for requests without a valid token.
@@ -97,7 +95,6 @@ pub fn router(options: AdminOptions) -> Router {
     let state = AdminState {
         registry: options.registry,
         catalogue: options.catalogue,
-        proxy_listeners: options.proxy_listeners.into(),
         live_check: options.live_check,
         prompt_check: options.prompt_check,
         preview: options.preview,

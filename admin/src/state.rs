@@ -20,7 +20,6 @@ use crate::{
 pub(crate) struct AdminState {
     pub(crate) registry: Arc<Registry>,
     pub(crate) catalogue: Arc<Catalogue>,
-    pub(crate) proxy_listeners: Arc<[Listener]>,
     pub(crate) live_check: Arc<dyn LiveCheck>,
     pub(crate) prompt_check: Arc<dyn LiveCheck>,
     pub(crate) preview: Arc<dyn Preview>,

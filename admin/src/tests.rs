@@ -156,11 +156,6 @@ impl Api {
             listen: "127.0.0.1:7381".parse().unwrap(),
             public_url: public_url.to_owned(),
             trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()],
-            proxy_listeners: Settings::load(&Sources::default())
-                .unwrap()
-                .settings
-                .proxy
-                .listeners,
             sign_in_links: Arc::<SignInLinks>::default(),
             requests_per_second,
         };

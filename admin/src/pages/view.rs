@@ -2,6 +2,7 @@
 
 use keyside_credentials::{Environment, Status};
 
+use super::time::Time;
 use crate::problem::{FieldError, Kind, Problem};
 
 /// A word with an icon, so that no state is told by colour alone.
@@ -11,6 +12,15 @@ pub(super) struct Badge {
     /// A symbol of `icons.html`.
     pub(super) icon: &'static str,
     pub(super) word: String,
+}
+
+/// Another person changed the same thing meanwhile: the context of `conflict.html`.
+pub(super) struct Conflict {
+    pub(super) actor: String,
+    pub(super) at: Time,
+    /// What happened, in words.
+    pub(super) what: String,
+    pub(super) advice: &'static str,
 }
 
 /// A message with a way on.

@@ -10,7 +10,7 @@ use axum::response::Response;
 use keyside_credentials::{Permission, Workspace};
 
 use self::{
-    caps::{CapErrors, CapForm, Conflict, Meter},
+    caps::{CapErrors, CapForm, Meter},
     tokens::{TokenErrors, TokenForm, TokenRow},
 };
 use super::{
@@ -19,6 +19,7 @@ use super::{
     number::count,
     shell::{Frame, Shell, Visit, query},
     time::Time,
+    view::Conflict,
 };
 use crate::{
     problem::Problem,

@@ -5,14 +5,14 @@ use axum::{extract::Path, response::Response};
 use keyside_credentials::{Credential, Permission, Timestamp};
 use serde_json::{Value, json};
 
-use super::state::{self, Conflict, etag, seen};
+use super::state::{self, etag, seen};
 use crate::{
     credential_changes::Change,
     pages::{
         form::{Fields, SessionForm},
         html::{page, problem_page, see_other, text},
         shell::{Frame, Shell, Visit},
-        view::{Notice, field_error, text_of},
+        view::{Conflict, Notice, field_error, text_of},
     },
     problem::{Kind, Problem},
 };

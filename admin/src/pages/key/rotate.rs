@@ -5,7 +5,7 @@ use axum::{extract::Path, response::Response};
 use http::HeaderMap;
 use keyside_credentials::{Credential, Permission, VersionState};
 
-use super::state::{self, Conflict, etag, seen};
+use super::state::{self, etag, seen};
 use crate::{
     credential_changes::Change,
     pages::{
@@ -16,7 +16,7 @@ use crate::{
         saved::{refused_script, stored},
         shell::{Frame, Shell, Visit},
         verdict::Refused,
-        view::{Notice, field_error, text_of},
+        view::{Conflict, Notice, field_error, text_of},
     },
     problem::{Kind, Problem},
 };

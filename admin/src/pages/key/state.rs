@@ -4,19 +4,10 @@ use keyside_credentials::{Credential, audit::AuditFilter};
 
 use crate::{
     entity_tag::{Lineage, SeenState},
-    pages::{form::Fields, record_rows::RecordRow, shell::Visit, time::Time},
+    pages::{form::Fields, record_rows::RecordRow, shell::Visit, view::Conflict},
     precondition::IfMatch,
     problem::{Kind, Problem},
 };
-
-/// Another person changed the key meanwhile: the context of `conflict.html`.
-pub(super) struct Conflict {
-    pub(super) actor: String,
-    pub(super) at: Time,
-    /// What happened, in words.
-    pub(super) what: String,
-    pub(super) advice: &'static str,
-}
 
 /// The value of the form's field `etag`.
 pub(super) fn etag(visit: &Visit, key: &Credential) -> String {

@@ -12,7 +12,13 @@ use serde_json::{Value, json};
 use super::{Again, Fields, address, refused};
 use crate::{
     form,
-    pages::{html::see_other, number::count, shell::Visit, time::Time, view::field_error},
+    pages::{
+        html::see_other,
+        number::count,
+        shell::Visit,
+        time::Time,
+        view::{Conflict, field_error},
+    },
     precondition::IfMatch,
     problem::{Kind, Problem},
     routes::workspaces::edited,
@@ -40,20 +46,6 @@ pub(super) struct CapForm {
 pub(super) struct CapErrors {
     pub(super) requests_per_day: String,
     pub(super) tokens_per_day: String,
-}
-
-/// Another person changed the caps meanwhile: the context of `conflict.html`.
-pub(super) struct Conflict {
-    pub(super) actor: String,
-    pub(super) at: Time,
-    pub(super) changes: Vec<Change>,
-    pub(super) advice: &'static str,
-}
-
-pub(super) struct Change {
-    pub(super) field: &'static str,
-    pub(super) from: String,
-    pub(super) to: String,
 }
 
 pub(super) async fn save(
@@ -133,17 +125,16 @@ async fn conflict(
         ("Requests a day", "seenRequests", now.requests_per_day),
         ("Tokens a day", "seenTokens", now.tokens_per_day),
     ];
-    let changes = changes.into_iter().map(|(field, seen, to)| Change {
-        field,
-        from: or_none(fields.text(seen)),
-        to: or_none(&to),
+    let changes = changes.into_iter().filter_map(|(field, seen, to)| {
+        let (from, to) = (or_none(fields.text(seen)), or_none(&to));
+        (from != to).then(|| format!("{field} from {from} to {to}"))
     });
     Ok(Conflict {
         actor: last
             .as_ref()
             .map_or_else(String::new, |record| record.actor.to_string()),
         at: Time::new(last.map(|record| record.at), registry.now()),
-        changes: changes.filter(|change| change.from != change.to).collect(),
+        what: changes.collect::<Vec<_>>().join(", "),
         advice: "What you typed is still in the form. Save again to put it in place of the change.",
     })
 }
