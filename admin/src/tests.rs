@@ -324,7 +324,7 @@ impl Answer {
 
     /// Whether a link is opened in a tab that cannot reach this one.
     fn opens_apart(&self, href: &str) -> bool {
-        let link = format!(r#"<a href="{href}" target="_blank" rel="noopener noreferrer""#);
+        let link = format!(r#" href="{href}" target="_blank" rel="noopener noreferrer""#);
         self.body.contains(&link)
     }
 

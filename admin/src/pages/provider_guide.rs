@@ -66,5 +66,8 @@ pub(super) fn known_provider<'a>(visit: &'a Visit, id: &str) -> Result<&'a Provi
 /// A link that only leads to a web page: operators may add providers.
 fn web(link: &str) -> String {
     let is_web = link.starts_with("https://") || link.starts_with("http://");
-    is_web.then(|| link.to_owned()).unwrap_or_default()
+    match is_web {
+        true => link.to_owned(),
+        false => String::new(),
+    }
 }
