@@ -147,6 +147,7 @@ async fn a_stream_is_events_of_text_and_then_the_report() {
     let api = Api::with_workspace().await;
     let answer = api.post(PREVIEW, &prompt(json!({ "stream": true }))).await;
     assert_eq!(answer.header("content-type"), "text/event-stream");
+    assert_eq!(answer.header("x-accel-buffering"), "no");
     let events: Vec<_> = answer.body.split_terminator("\n\n").collect();
     assert_eq!(events[0], "event: text\ndata: {\"text\":\"Hel\\n\"}");
     assert_eq!(events[1], "event: text\ndata: {\"text\":\"lo\"}");
