@@ -15,12 +15,13 @@ use keyside_credentials::{
     RequestId,
     preview::{PreviewEvent, PreviewReport, PreviewResponse, Prompt},
 };
+use tokio::time::timeout;
 
 use self::events::EventStream;
 use crate::{
     access::Caller,
     body::JsonBody,
-    concurrency::WorkKind,
+    concurrency::{SEND_DEADLINE, WorkKind},
     form,
     problem::{Kind, Problem},
     state::AdminState,
@@ -78,7 +79,7 @@ pub(super) async fn send(
     tokio::select! {
         biased;
         () = caller.client().disconnected() => Err(disconnected()),
-        answered = answered => answered,
+        answered = timeout(SEND_DEADLINE, answered) => answered.unwrap_or_else(|_| Err(overdue())),
     }
 }
 
@@ -141,6 +142,14 @@ fn promptable<'a>(catalogue: &'a Catalogue, id: &str) -> Result<&'a Arc<Provider
 fn disconnected() -> Problem {
     let detail = "The client disconnected before the response was complete.";
     let remedy = "Keep the connection open, or ask for a stream.";
+    Problem::new(Kind::PreviewFailed, detail, remedy)
+}
+
+fn overdue() -> Problem {
+    let minutes = SEND_DEADLINE.as_secs() / 60;
+    let detail = format!("The response was not complete after {minutes} minutes.");
+    let remedy =
+        "Ask for a shorter answer, or for a stream. The provider may charge for what it generated.";
     Problem::new(Kind::PreviewFailed, detail, remedy)
 }
 

@@ -224,6 +224,21 @@ async fn a_wrong_prompt_is_refused_by_field_and_never_sent() {
 }
 
 #[tokio::test]
+async fn a_response_that_takes_more_than_ten_minutes_is_cut_off() {
+    let api = Arc::new(Api::with_workspace().await);
+    // Not before: the store works on threads, for which a paused clock does not wait.
+    tokio::time::pause();
+    let _held = api.model.gate.hold();
+    let sender = api.clone();
+    let asked = tokio::spawn(async move { sender.post(PREVIEW, &prompt(json!({}))).await });
+    api.model.gate.arrived(1).await;
+    tokio::time::advance(Duration::from_secs(10 * 60 + 1)).await;
+    let answer = asked.await.unwrap();
+    assert_eq!(answer.kind(), "preview-failed", "{}", answer.body);
+    assert!(answer.body.contains("after 10 minutes"), "{}", answer.body);
+}
+
+#[tokio::test]
 async fn a_token_has_four_previews_at_a_time() {
     let api = Arc::new(Api::with_workspace().await);
     let held = api.model.gate.hold();
