@@ -4,10 +4,7 @@
 //! destination, redirects not followed. Nobody receives its response, so nothing is relayed. Its run
 //! record says what it was for. The result has nothing of what the provider wrote.
 
-use std::{
-    sync::{Arc, atomic::AtomicBool},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -119,8 +116,7 @@ impl Probe {
             upstream.prefix(),
             &grant.open().map_err(Refusal::from)?,
         )?;
-        let sent = AtomicBool::new(false);
-        let answer = upstream.forward(request, grant, false, &sent).await?;
+        let answer = upstream.forward(request, grant, false, &|| ()).await?;
         let status = answer.response.status();
         let metered =
             status.is_success() && route.is_some_and(|route| route.meters(&asked.method, false));
