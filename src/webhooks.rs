@@ -44,21 +44,18 @@ pub(crate) struct Webhooks {
 ///
 /// # Errors
 /// The first that must be changed, with the remedy; never any of a secret.
-pub(crate) fn check(settings: &Settings, egress: &Egress) -> Result<(), String> {
-    settings
-        .webhooks
-        .iter()
-        .try_for_each(|webhook| check_one(webhook, egress))
+pub(crate) fn check(settings: &Settings) -> Result<(), String> {
+    settings.webhooks.iter().try_for_each(check_one)
 }
 
-fn check_one(webhook: &Webhook, egress: &Egress) -> Result<(), String> {
+fn check_one(webhook: &Webhook) -> Result<(), String> {
     let secret = WebhookSecret::read(webhook).map_err(|error| error.to_string())?;
     let url = match &secret {
         WebhookSecret::Url(url) => Some(url),
         _ => webhook.format.url(),
     };
     url.map_or(Ok(()), |url| {
-        let checked = OutboundClient::check(egress, &url.origin, webhook.allow_private);
+        let checked = OutboundClient::check(&url.origin, webhook.allow_private);
         checked.map_err(|error| format!("webhook {}: {error}", webhook.name))
     })
 }

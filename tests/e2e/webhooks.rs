@@ -269,6 +269,13 @@ fn a_webhook_that_cannot_work_is_refused_before_the_start() {
             assert_silent(command, exit.stderr.as_bytes());
         }
     }
+    let proxied = Keyside::builder().set("egress.proxy", "\"http://127.0.0.1:1\"");
+    let exit = with_webhook(proxied, SECRET, private).run(&["check"], b"");
+    assert_eq!(
+        exit.code,
+        Some(78),
+        "an egress proxy changes nothing: {exit:#?}"
+    );
     let lines = format!("{private}\nallow_private = true");
     let builder = with_webhook(Keyside::builder(), SECRET, &lines);
     let exit = builder.run(&["check"], b"");
