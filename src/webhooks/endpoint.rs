@@ -90,13 +90,17 @@ impl Queue {
     pub(super) fn offer(&self, message: &Arc<Message>) {
         match self.sender.try_send(message.clone()) {
             Ok(()) => self.is_full.store(false, Ordering::Relaxed),
-            Err(_) => self.dropped(1),
+            Err(_) => self.overflowed(),
         }
     }
 
-    /// Counts messages that nobody will be told of.
-    pub(super) fn dropped(&self, count: u64) {
+    /// Counts events that the receiver will not be told of.
+    pub(super) fn count_dropped(&self, count: u64) {
         self.counters.dropped.inc_by(count);
+    }
+
+    fn overflowed(&self) {
+        self.count_dropped(1);
         if !self.is_full.swap(true, Ordering::Relaxed) {
             tracing::warn!(
                 webhook = self.name,
