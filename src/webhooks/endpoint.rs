@@ -115,7 +115,7 @@ impl Endpoint {
     /// Delivers what comes through the queue until the other end is dropped and everything was
     /// delivered or given up. A delivery that waits for its next attempt holds up no other.
     pub(super) async fn run(self: Arc<Self>, mut messages: mpsc::Receiver<Arc<Message>>) {
-        let slots = Arc::new(Semaphore::new(MAX_ATTEMPTS));
+        let slots = Arc::new(Semaphore::new(CONCURRENT_ATTEMPTS));
         let mut deliveries = JoinSet::new();
         while let Some(message) = messages.recv().await {
             while deliveries.try_join_next().is_some() {}
@@ -229,7 +229,7 @@ const CAPACITY: usize = 256;
 /// Deliveries to one receiver at a time, including those that wait for their next attempt.
 const MAX_DELIVERIES: usize = 256;
 /// Attempts at one receiver at a time.
-const MAX_ATTEMPTS: usize = 4;
+const CONCURRENT_ATTEMPTS: usize = 4;
 /// For one attempt, from connecting to the head of the response.
 const LIMIT: Duration = Duration::from_secs(15);
 
