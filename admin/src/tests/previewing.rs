@@ -21,12 +21,12 @@ const PREVIEW: &str = "/api/preview";
 /// A data plane that gives the same response to every prompt, once its gate is open.
 pub(super) struct Model {
     response: Mutex<Result<Ending, PreviewError>>,
-    prompts: Mutex<Vec<String>>,
+    pub(super) prompts: Mutex<Vec<String>>,
     gate: Gate,
 }
 
 #[derive(Clone)]
-enum Ending {
+pub(super) enum Ending {
     Whole,
     Cut(PreviewError),
 }
@@ -42,7 +42,7 @@ impl Default for Model {
 }
 
 impl Model {
-    fn say(&self, response: Result<Ending, PreviewError>) {
+    pub(super) fn say(&self, response: Result<Ending, PreviewError>) {
         *self.response.lock().unwrap() = response;
     }
 }
