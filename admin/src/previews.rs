@@ -11,11 +11,12 @@ use keyside_credentials::{
     RequestId,
     preview::{PreviewEvent, PreviewReport, PreviewResponse, Prompt},
 };
+use tokio::time::timeout;
 
 use self::events::EventStream;
 use crate::{
     access::Caller,
-    concurrency::WorkKind,
+    concurrency::{SEND_DEADLINE, WorkKind},
     problem::{Kind, Problem},
     state::AdminState,
     wire::{NewPreview, PreviewCredential, PreviewView},
@@ -29,7 +30,8 @@ pub(crate) enum Answer {
     Stream(Response),
 }
 
-/// Sends the prompt, unless the client disconnects before the answer is there.
+/// Sends the prompt, unless the client disconnects before the answer is there. A whole answer may
+/// take as long as sending a stream may.
 ///
 /// # Errors
 /// The workspace or provider is unknown, too many previews are in progress, or the request is
@@ -72,7 +74,7 @@ pub(crate) async fn send(
     tokio::select! {
         biased;
         () = caller.client().disconnected() => Err(disconnected()),
-        answered = answered => answered,
+        answered = timeout(SEND_DEADLINE, answered) => answered.unwrap_or_else(|_| Err(overdue())),
     }
 }
 
@@ -144,6 +146,14 @@ async fn whole(
 fn disconnected() -> Problem {
     let detail = "The client disconnected before the response was complete.";
     let remedy = "Keep the connection open, or ask for a stream.";
+    Problem::new(Kind::PreviewFailed, detail, remedy)
+}
+
+fn overdue() -> Problem {
+    let minutes = SEND_DEADLINE.as_secs() / 60;
+    let detail = format!("The response was not complete after {minutes} minutes.");
+    let remedy =
+        "Ask for a shorter answer, or for a stream. The provider may charge for what it generated.";
     Problem::new(Kind::PreviewFailed, detail, remedy)
 }
 
