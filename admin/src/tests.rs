@@ -315,7 +315,7 @@ impl Answer {
                 let is_own = value.starts_with('/') && !value.starts_with("//");
                 let is_own = is_own || value.starts_with('#') || value == "guide.css";
                 // A person may follow a link to a provider's or a tool's own pages.
-                let is_link = attribute == "href=\"" && value.starts_with("https://");
+                let is_link = attribute == " href=\"" && value.starts_with("https://");
                 let is_own = is_own || (is_link && self.opens_apart(value));
                 assert!(is_own, "{attribute}{value}");
             }
