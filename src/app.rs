@@ -13,7 +13,7 @@ use std::{
 };
 
 use keyside_admin::{AdminOptions, SignInLinks};
-use keyside_config::{AllowedReferences, ListenAddress, Roots, Settings, Sources, Store};
+use keyside_config::{AllowedReferences, ListenAddress, Listener, Roots, Settings, Sources, Store};
 use keyside_credentials::{
     KmsSource, LiveCheck, ReferenceOptions, SystemClock,
     smoke::{Smoke, SmokeOptions},
@@ -245,6 +245,7 @@ impl App {
                 prompt_check,
                 preview,
                 smoke,
+                proxy_listeners: bound(&settings.proxy.listeners, &addresses.proxy),
                 listen: address,
                 public_url: settings.admin.public_url.clone(),
                 trusted_proxies: settings.admin.trusted_proxies.clone(),
@@ -419,6 +420,16 @@ fn references(settings: &Settings, vault: Option<Arc<Vault>>) -> ReferenceOption
             allowed: AllowedReferences::default(),
         },
     }
+}
+
+/// The listeners with the addresses that they are bound to.
+fn bound(listeners: &[Listener], addresses: &[ListenAddress]) -> Vec<Listener> {
+    let listeners = listeners.iter().zip(addresses);
+    let bound = listeners.map(|(listener, address)| Listener {
+        address: address.clone(),
+        ..listener.clone()
+    });
+    bound.collect()
 }
 
 /// Creates pingora's server without the defaults that affect the machine: no daemon, no upgrade

@@ -28,12 +28,10 @@ mod pasted;
 mod preview;
 mod prompt;
 mod provider;
-mod proxy_address;
 mod run;
 mod sdk_lines;
 mod secret;
 mod sensitive;
-mod shell;
 mod smoke;
 mod table;
 #[cfg(test)]

@@ -89,7 +89,7 @@ impl ValidatedSettings {
         let egress = Egress::open(&settings.egress, &settings.catalogue, &variables);
         let egress = egress.map_err(misconfigured)?;
         if process == Process::Serve {
-            webhooks::check(&settings, &egress).map_err(misconfigured)?;
+            webhooks::check(&settings).map_err(misconfigured)?;
         }
         let certificates = Certificates::open(&settings, store.is_some());
         Ok(Self {

@@ -44,21 +44,18 @@ pub(crate) struct Webhooks {
 ///
 /// # Errors
 /// The first that must be changed, with the remedy; never any of a secret.
-pub(crate) fn check(settings: &Settings, egress: &Egress) -> Result<(), String> {
-    settings
-        .webhooks
-        .iter()
-        .try_for_each(|webhook| check_one(webhook, egress))
+pub(crate) fn check(settings: &Settings) -> Result<(), String> {
+    settings.webhooks.iter().try_for_each(check_one)
 }
 
-fn check_one(webhook: &Webhook, egress: &Egress) -> Result<(), String> {
+fn check_one(webhook: &Webhook) -> Result<(), String> {
     let secret = WebhookSecret::read(webhook).map_err(|error| error.to_string())?;
     let url = match &secret {
         WebhookSecret::Url(url) => Some(url),
         _ => webhook.format.url(),
     };
     url.map_or(Ok(()), |url| {
-        let checked = OutboundClient::check(egress, &url.origin, webhook.allow_private);
+        let checked = OutboundClient::check(&url.origin, webhook.allow_private);
         checked.map_err(|error| format!("webhook {}: {error}", webhook.name))
     })
 }
@@ -81,7 +78,8 @@ impl Webhooks {
         }
         let deliveries = Opts::new(
             "keyside_webhook_deliveries_total",
-            "Events by webhook and outcome: delivered, failed (given up), dropped (queue full).",
+            "Events by webhook and outcome: delivered, failed (given up), dropped (queue full; or lost \
+             before it was known which webhooks want them, and then counted for each).",
         );
         let deliveries = IntCounterVec::new(deliveries, &["webhook", "outcome"])?;
         metrics.register(Box::new(deliveries.clone()))?;
@@ -137,7 +135,7 @@ async fn dispatch(
         };
         match event {
             Ok(event) => offer(&queues, &event),
-            Err(RecvError::Lagged(missed)) => queues.iter().for_each(|queue| queue.dropped(missed)),
+            Err(RecvError::Lagged(missed)) => lost(&queues, missed),
             Err(RecvError::Closed) => return,
         }
     }
@@ -151,6 +149,16 @@ fn offer(queues: &[Queue], event: &CredentialEvent) {
     }
     let message = Arc::new(Message::new(random_id(), event));
     wanting.for_each(|queue| queue.offer(&message));
+}
+
+/// Counts events that were overwritten before they were read. Nobody knows of which kinds they were,
+/// so each webhook may have missed them.
+fn lost(queues: &[Queue], missed: u64) {
+    tracing::warn!(
+        missed,
+        "events were lost before they reached the webhooks: this process does not keep up"
+    );
+    queues.iter().for_each(|queue| queue.count_dropped(missed));
 }
 
 /// Unique, so that receivers recognise what they got before.

@@ -73,6 +73,8 @@ for (const form of document.querySelectorAll("[data-check-form]")) {
       const response = await fetch(form.action, { method: "POST", body, headers: { accept: "application/json" }, redirect: "manual" });
       answer = response.type === "opaqueredirect" ? ended() : await response.json();
       if (answer.location) return location.assign(answer.location);
+      // A problem of the request itself, such as a session whose forms are outdated.
+      if (!answer.tone) answer = { tone: "bad", icon: "bad", title: answer.title, text: `${answer.detail} ${answer.remedy}` };
     } catch {
       // `failed` is shown.
     } finally {

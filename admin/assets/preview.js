@@ -30,28 +30,35 @@ const done = ({ credential, latencyMs, timeToFirstByteMs, tokens, requestId }) =
   const text = sandbox ? "A sandbox key answered: latency and cost differ from production." : "";
   news.replaceChildren(notice({ tone: "good", icon: "live", title, text }));
   const base = document.documentElement.dataset.session;
+  const run = new URLSearchParams({ workspace: form.elements.workspaceId.value, request: requestId });
+  const request = link(`${base}/runs?${run}`, requestId);
+  request.className = "mono";
   const rows = [
-    ["Key", link(`${base}/keys/${encodeURIComponent(credential.id)}`, credential.label) ?? credential.label],
+    ["Key", link(`${base}/keys/${encodeURIComponent(credential.id)}`, credential.label)],
     ["Latency", known(latencyMs, " ms")],
     ["First byte", known(timeToFirstByteMs, " ms")],
-    ["Tokens", `${known(tokens.inputTokens)} in, ${known(tokens.outputTokens)} out`],
-    ["Request", make("span", "mono", requestId)],
+    ["Tokens", `${known(tokens.input)} in, ${known(tokens.output)} out`],
+    ["Request", request],
   ];
   facts.replaceChildren(...rows.flatMap(([name, value]) => [make("dt", "", name), make("dd", "", value)]));
   facts.hidden = false;
 };
 
 const failed = (problem) => {
-  const { title, detail, remedy, remediation } = problem;
-  const text = [detail, remedy].filter(Boolean).join(" ");
-  const way = remediation ? { href: remediation, action: "Fix it in Integration Keys" } : {};
+  const { title, detail, remedy, remediation, errors } = problem;
+  const fields = errors?.map((error) => `${error.field}: ${error.detail}.`) ?? [];
+  // The remediation of a refusal is the address of a page, or a text.
+  const isPage = /^https?:/.test(remediation ?? "") && link(remediation, "");
+  const next = fields.length ? fields : [detail, isPage ? "" : (remediation ?? remedy)];
+  const text = next.filter(Boolean).join(" ");
+  const way = isPage ? { href: remediation, action: "See how to fix it" } : {};
   news.replaceChildren(notice({ tone: "bad", icon: "bad", title: title ?? "The preview failed", text, ...way }));
 };
 
 form.addEventListener("submit", async (event) => {
   event.preventDefault();
   const button = form.querySelector("[data-busy]");
-  if (button.getAttribute("aria-busy")) return;
+  if (!button || button.getAttribute("aria-busy")) return;
   const cancel = new AbortController();
   stop.onclick = () => cancel.abort();
   news.replaceChildren();

@@ -10,7 +10,8 @@ const alive = async (prefix) => {
   if (!path?.startsWith(`${prefix}/s/`) || !/^[A-Za-z0-9_-]+$/.test(path.slice(prefix.length + 3))) return null;
   const response = await fetch(`${path}/session`, { redirect: "manual" }).catch(() => null);
   if (response?.ok) return path;
-  if (response) stored("localStorage", (s) => s.removeItem(SESSION));
+  // Only a redirect says that the session has ended; another error passes.
+  if (response?.type === "opaqueredirect") stored("localStorage", (s) => s.removeItem(SESSION));
   return null;
 };
 
@@ -25,7 +26,10 @@ if (find) {
 const whose = async (code) => {
   const body = new URLSearchParams({ code, ask: "whose" });
   const response = await fetch(opening.action, { method: "POST", body, headers: { accept: "application/json" } });
-  if (!response.ok) return "This link has been used, or its five minutes are over. Print a new one with keyside link.";
+  if (response.status === 401) return "This link has been used, or its five minutes are over. Print a new one with keyside link.";
+  if (response.status === 403) return "Keyside cannot tell which page asks. Open the link over https or on localhost, with a current browser.";
+  if (response.status === 429) return "Too many wrong codes came from this address. Wait a minute, then reload the page.";
+  if (!response.ok) return "Keyside cannot say whose session this opens. The link is not used up: try again.";
   const { name, role } = await response.json();
   return `This opens a session of ${name} (${role}). The link works once.`;
 };

@@ -135,7 +135,8 @@ fn not_a_form() -> Problem {
 
 fn too_large() -> Problem {
     let detail = format!("The body is larger than {LIMIT} bytes.");
-    let remedy = "A secret has at most 8192 bytes: check what was pasted.";
+    let remedy =
+        "A secret has at most 8192 bytes and a prompt 16384 characters: check what was pasted.";
     Problem::new(Kind::BodyTooLarge, detail, remedy)
 }
 

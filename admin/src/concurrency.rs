@@ -322,5 +322,5 @@ fn too_many_in_progress(work: WorkKind) -> Problem {
     .with_header(header::RETRY_AFTER, "5")
 }
 
-/// Time limit for sending an export or a backup: 100 MB at 170 kB a second.
-const SEND_DEADLINE: Duration = Duration::from_secs(10 * 60);
+/// Time limit for sending an export, a backup (100 MB at 170 kB a second) or a preview.
+pub(crate) const SEND_DEADLINE: Duration = Duration::from_secs(10 * 60);

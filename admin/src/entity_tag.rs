@@ -54,6 +54,19 @@ pub(crate) struct SeenState {
 }
 
 impl SeenState {
+    /// The state of a resource whose id is never reused.
+    pub(crate) fn of_epoch(registry: &Registry, revision: u64) -> Self {
+        Self {
+            lineage: Lineage::of_epoch(registry),
+            revision,
+        }
+    }
+
+    /// A tag for a form, which shows no representation that could be digested.
+    pub(crate) fn tag(self) -> String {
+        format!("\"{}-{:016x}-\"", self.revision, self.lineage.0)
+    }
+
     /// `None` for a tag that is not ours.
     pub(crate) fn parse(tag: &str) -> Option<Self> {
         let tag = tag.strip_prefix('"')?.strip_suffix('"')?;
@@ -98,7 +111,8 @@ impl<T: Serialize> Tagged<T> {
         response
     }
 
-    fn tag(&self) -> String {
+    /// The tag, for a header or the field of a form.
+    pub(crate) fn tag(&self) -> String {
         let bytes = serde_json::to_vec(&self.view).unwrap_or_default();
         let digest = Sha256::digest(bytes);
         let digest: String = digest[..8]
@@ -154,6 +168,12 @@ mod tests {
         assert_eq!(first, tagged(0, 7).tag());
         let seen = SeenState::parse(&first).unwrap();
         assert_eq!((seen.lineage, seen.revision), (Lineage::of(0, 7), 3));
+    }
+
+    #[test]
+    fn the_tag_of_a_form_identifies_the_state() {
+        let seen = SeenState::parse(&tagged(1, 7).tag()).unwrap();
+        assert_eq!(SeenState::parse(&seen.tag()), Some(seen));
     }
 
     #[test]

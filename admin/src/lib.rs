@@ -11,6 +11,7 @@ mod assets;
 mod body;
 mod client_address;
 mod concurrency;
+mod credential_changes;
 mod entity_tag;
 mod form;
 mod openapi;
@@ -18,6 +19,7 @@ mod origin_policy;
 mod pages;
 mod paging;
 mod precondition;
+mod previews;
 mod problem;
 mod query;
 mod random;
@@ -29,6 +31,7 @@ mod schemas;
 mod sessions;
 mod sign_in_links;
 mod site;
+mod smoke;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -37,7 +40,7 @@ pub mod wire;
 use std::{net::SocketAddr, num::NonZeroU32, sync::Arc};
 
 use axum::{Router, extract::Request, middleware};
-use keyside_config::{Catalogue, Network};
+use keyside_config::{Catalogue, Listener, Network};
 use keyside_credentials::{LiveCheck, Registry, preview::Preview, smoke::Smoke};
 
 pub use self::{openapi::openapi, sign_in_links::SignInLinks};
@@ -57,6 +60,8 @@ pub struct AdminOptions {
     pub preview: Arc<dyn Preview>,
     /// Smoke runs of tagged keys.
     pub smoke: Arc<Smoke>,
+    /// The listeners of the proxy, at which clients are pointed.
+    pub proxy_listeners: Vec<Listener>,
     /// The address that the listener is bound to.
     pub listen: SocketAddr,
     /// The URL that people use, without a slash at the end. Requests may name its host, and its path
@@ -94,6 +99,7 @@ pub fn router(options: AdminOptions) -> Router {
         prompt_check: options.prompt_check,
         preview: options.preview,
         public_url: options.public_url.into(),
+        proxy_listeners: options.proxy_listeners.into(),
         smoke: options.smoke,
         limits: Arc::new(RateLimits::new(options.requests_per_second)),
         concurrency: Arc::default(),

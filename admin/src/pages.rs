@@ -8,21 +8,38 @@
 //! do, makes a view of the result, and renders a template of `admin/templates`. A form is sent to
 //! the address of the page that shows it, so a session that has ended leads back to that page.
 
+mod audit;
+mod chart;
+mod checks;
+mod clients;
+mod confirm;
 mod cookies;
 mod errors;
 mod form;
 mod front;
 mod gate;
 mod html;
+mod key;
+mod key_new;
 mod keys;
+mod lines;
 mod link;
+mod number;
 mod pager;
+mod preview;
+mod provider_guide;
 mod reauthentication;
+mod record_rows;
+mod run_rows;
+mod runs;
+mod saved;
 mod shell;
 mod sign_in;
 mod static_files;
 mod time;
+mod verdict;
 mod view;
+mod workspace;
 mod workspaces;
 
 use axum::{
@@ -55,8 +72,23 @@ fn table() -> Vec<Page> {
     vec![
         page("/", SignIn, get(front::show)),
         page("/keys", ReadCredentials, get(keys::show)),
-        page("/keys/new", ReadCredentials, get(front::add)),
-        page("/keys/{id}", ReadCredentials, get(front::key)),
+        page("/keys/new", ChangeCredentials, get(key_new::choose)),
+        page("/keys/new/{provider}", ChangeCredentials, get(key_new::paste).post(key_new::save)),
+        page("/keys/{id}", ReadCredentials, get(key::show).post(key::act)),
+        page("/keys/{id}/added", ReadCredentials, get(key_new::done)),
+        page("/keys/{id}/edit", ChangeCredentials, get(key::edit::show).post(key::edit::save)),
+        page("/keys/{id}/revoke", ChangeCredentials, get(key::revoke::show).post(key::revoke::revoke)),
+        page("/keys/{id}/rotate", ChangeCredentials, get(key::rotate::show).post(key::rotate::save)),
+        page("/preview", ReadCredentials, get(preview::show).post(preview::send)),
+        page("/runs", ReadRuns, get(runs::show)),
+        page("/checks", ReadRuns, get(checks::show).post(checks::start)),
+        page("/checks/progress", ReadRuns, get(checks::progress)),
+        page("/audit", ReadAudit, get(audit::show).post(audit::verify)),
+        page("/audit/export", ExportAudit, get(audit::export)),
+        page("/clients", ReadWorkspaces, get(clients::show)),
+        page("/workspace", ReadWorkspaces, get(workspace::show).post(workspace::change)),
+        page("/workspace/erase", EraseWorkspace, get(workspace::erase::show).post(workspace::erase::erase)),
+        page("/tokens/{id}/revoke", RevokeTokens, get(workspace::revoke_token::show).post(workspace::revoke_token::revoke)),
         page("/workspaces", ReadWorkspaces, get(workspaces::show).post(workspaces::create)),
         page("/sign-out", SignIn, get(front::show).post(sign_in::sign_out)),
     ]

@@ -21,6 +21,11 @@ pub(crate) enum IfMatch {
 }
 
 impl IfMatch {
+    /// The tag in the hidden field of a form: a form without one expects a state that never is.
+    pub(crate) fn of_form(tag: &str) -> Self {
+        Self::State(SeenState::parse(tag))
+    }
+
     /// For changes that require the header: the expected revision, or `None` for any. Without the
     /// header the response is 428. `lineage` is that of the resource.
     pub(crate) fn required(self, lineage: Lineage) -> Result<Option<u64>, Problem> {

@@ -182,6 +182,22 @@ impl Problem {
         check.unwrap_or(self.remedy)
     }
 
+    /// The live check because of which a secret was not stored.
+    pub(crate) fn check(&self) -> Option<&CheckView> {
+        match self.origin.as_deref() {
+            Some(Origin::Check(check)) => Some(&check.view),
+            _ => None,
+        }
+    }
+
+    /// Where a person can remedy what the proxy refused: the URL of a page, or a text.
+    pub(crate) fn remediation(&self) -> Option<&str> {
+        match self.origin.as_deref() {
+            Some(Origin::Refusal(refusal)) => Some(&refusal.remediation),
+            _ => None,
+        }
+    }
+
     /// The invalid fields.
     pub(crate) fn errors(&self) -> &[FieldError] {
         &self.errors
@@ -220,7 +236,7 @@ impl Problem {
             request_id,
             errors: &self.errors,
             code: refusal.map(|refusal| refusal.code),
-            remediation: refusal.map(|refusal| refusal.remediation.as_str()),
+            remediation: self.remediation(),
             check: check.map(|check| &check.view),
         })
     }

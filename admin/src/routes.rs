@@ -1,6 +1,6 @@
 //! The route table: paths, required permissions and handlers.
 
-mod audit;
+pub(crate) mod audit;
 mod credentials;
 mod description;
 mod file;
@@ -12,8 +12,8 @@ mod readiness;
 mod runs;
 mod sign_in_links;
 mod smoke;
-mod tokens;
-mod workspaces;
+pub(crate) mod tokens;
+pub(crate) mod workspaces;
 
 use axum::{
     Router,

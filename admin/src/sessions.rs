@@ -47,6 +47,8 @@ pub(crate) struct Session {
 pub(crate) struct Flash {
     pub(crate) title: &'static str,
     pub(crate) text: String,
+    /// Problems that did not stop it.
+    pub(crate) warnings: Vec<String>,
 }
 
 struct Record {
@@ -310,6 +312,7 @@ mod tests {
         let flash = Flash {
             title: "Created",
             text: "acme".to_owned(),
+            warnings: vec!["mind the gap".to_owned()],
         };
         sessions.set_flash(&new.id, flash.clone());
         assert_eq!(sessions.take_flash(&new.id), Some(flash));

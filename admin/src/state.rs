@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use keyside_config::Catalogue;
+use keyside_config::{Catalogue, Listener};
 use keyside_credentials::{LiveCheck, Registry, preview::Preview, smoke::Smoke};
 
 use crate::{
@@ -25,6 +25,8 @@ pub(crate) struct AdminState {
     pub(crate) preview: Arc<dyn Preview>,
     /// The setting `admin.public_url`, which links to the admin UI begin with.
     pub(crate) public_url: Arc<str>,
+    /// The listeners of the proxy, which clients are pointed at.
+    pub(crate) proxy_listeners: Arc<[Listener]>,
     pub(crate) smoke: Arc<Smoke>,
     pub(crate) limits: Arc<RateLimits>,
     pub(crate) concurrency: Arc<ConcurrencyLimits>,

@@ -16,6 +16,10 @@ mod lifecycle;
 mod limits;
 mod lists;
 mod pages;
+mod pages_activity;
+mod pages_admin;
+mod pages_key;
+mod pages_keys;
 mod permissions;
 mod previewing;
 mod rate_limits;
@@ -38,8 +42,8 @@ use axum::{Router, body::Body};
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt;
 use keyside_config::{
-    Catalogue, CredentialRules, LocalKms, MasterKeySource, Settings, Smoke as SmokeSettings,
-    Sources,
+    Catalogue, CredentialRules, EnvironmentPin, Listener, LocalKms, MasterKeySource, Settings,
+    Smoke as SmokeSettings, Sources,
 };
 use keyside_credentials::{
     Clock, Kms, KmsSource, OpenOptions, Registry, SystemClock,
@@ -148,6 +152,7 @@ impl Api {
             prompt_check: Arc::new(Prompting(provider.clone())),
             preview: model.clone(),
             smoke: smoke.clone(),
+            proxy_listeners: proxy_listeners(),
             listen: "127.0.0.1:7381".parse().unwrap(),
             public_url: public_url.to_owned(),
             trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()],
@@ -303,15 +308,24 @@ impl Answer {
         ] {
             assert!(!self.body.contains(inline), "{inline}: {}", self.body);
         }
-        for attribute in ["src=\"", "href=\"", "action=\""] {
+        for attribute in [" src=\"", " href=\"", " action=\""] {
             let values = self.body.split(attribute).skip(1);
             let values = values.map(|rest| rest.split('"').next().unwrap());
             for value in values {
                 let is_own = value.starts_with('/') && !value.starts_with("//");
                 let is_own = is_own || value.starts_with('#') || value == "guide.css";
+                // A person may follow a link to a provider's or a tool's own pages.
+                let is_link = attribute == " href=\"" && value.starts_with("https://");
+                let is_own = is_own || (is_link && self.opens_apart(value));
                 assert!(is_own, "{attribute}{value}");
             }
         }
+    }
+
+    /// Whether a link is opened in a tab that cannot reach this one.
+    fn opens_apart(&self, href: &str) -> bool {
+        let link = format!(r#" href="{href}" target="_blank" rel="noopener noreferrer""#);
+        self.body.contains(&link)
     }
 
     fn assert_problem(&self) {
@@ -386,6 +400,20 @@ fn in_days(days: i64) -> String {
     keyside_credentials::Timestamp::from_second(at)
         .unwrap()
         .to_string()
+}
+
+/// One for the workspace `pinned` alone, then one for all.
+fn proxy_listeners() -> Vec<Listener> {
+    let listener = |address: &str, workspaces: &[&str]| Listener {
+        address: address.parse().unwrap(),
+        workspaces: workspaces.iter().map(|id| (*id).to_owned()).collect(),
+        environment: EnvironmentPin::Any,
+        peer_uids: Vec::new(),
+    };
+    vec![
+        listener("127.0.0.1:7390", &["pinned"]),
+        listener("0.0.0.0:7380", &[]),
+    ]
 }
 
 /// Runs only on request, so that no test meets a check that it did not ask for.

@@ -29,9 +29,11 @@ mod origin;
 mod parsed;
 mod pattern;
 mod provider;
+mod proxy_address;
 mod proxy_url;
 mod recipe;
 mod settings;
+pub mod shell;
 mod similarity;
 mod slug;
 mod sources;
@@ -58,6 +60,7 @@ pub use provider::{
     SandboxAvailability, SdkLine, Sign, Subprotocol, SubprotocolError, Sum, Upstream, UsageRule,
     UsageRuleError, Verification, is_model,
 };
+pub use proxy_address::ProxyAddress;
 pub use proxy_url::{ProxyProtocol, ProxyUrl, ProxyUrlError};
 pub use recipe::{
     Language, Recipe, RecipeExample, RecipeFile, RecipeTarget, RecipeVariable, UnknownRecipe,

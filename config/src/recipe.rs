@@ -2,6 +2,7 @@
 //!
 //! Knows no settings and no listener; the caller passes the proxy's address and the workspace.
 
+mod commands;
 mod fill;
 
 use serde::Deserialize;

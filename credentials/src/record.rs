@@ -30,6 +30,9 @@ macro_rules! events {
         }
 
         impl Event {
+            /// All events.
+            pub const ALL: &'static [Self] = &[$(Self::$event),+];
+
             fn effect(self) -> Effect {
                 match self {
                     $(Self::$event => Effect::$effect,)+

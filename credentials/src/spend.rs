@@ -1,8 +1,8 @@
 //! Counts what a credential or a workspace spends in a UTC day, and says when a limit is reached.
 //!
 //! The counts that decide are in memory: a request costs one relaxed load for each limit when it is
-//! resolved, one addition when it begins and one when it ends, and nothing where there is no limit.
-//! Each process counts for itself. A request is counted when it begins and its tokens when it ends,
+//! resolved, one addition when it is sent and one when it ends, and nothing where there is no limit.
+//! Each process counts for itself. A request is counted when it is sent and its tokens when it ends,
 //! so spend exceeds a limit at most by what is in flight.
 //!
 //! **Days never go back.** Day and count are one word, so both change at once, and a clock that is

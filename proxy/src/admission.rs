@@ -62,13 +62,13 @@ impl ListenerPolicy {
         }
     }
 
-    /// For requests that this process makes itself: any workspace, any environment. Who may make
-    /// them is decided before.
+    /// For requests that this process makes itself, such as previews. Who may make them is decided
+    /// before; they may use what a runner may, so a sandbox proxy never uses a live key.
     pub(crate) fn in_process(proxy: &Proxy) -> Self {
         Self {
             hosts: None,
-            workspaces: Vec::new(),
-            environment: EnvironmentPin::Any,
+            workspaces: workspaces_of_all(&proxy.listeners),
+            environment: environment_of_all(&proxy.listeners),
             tag_headers: proxy.tag_headers.clone(),
         }
     }
@@ -163,6 +163,33 @@ impl ListenerPolicy {
             (None, [only]) => Ok(only),
             (None, _) => Err(Refusal::WorkspaceMissing),
         }
+    }
+}
+
+/// The workspaces that some listener may use. Empty, which is any, if a listener may use any.
+fn workspaces_of_all(listeners: &[Listener]) -> Vec<String> {
+    if listeners
+        .iter()
+        .any(|listener| listener.workspaces.is_empty())
+    {
+        return Vec::new();
+    }
+    let mut all: Vec<_> = listeners
+        .iter()
+        .flat_map(|listener| listener.workspaces.iter().cloned())
+        .collect();
+    all.sort_unstable();
+    all.dedup();
+    all
+}
+
+/// The environment that all listeners are pinned to, if it is one.
+fn environment_of_all(listeners: &[Listener]) -> EnvironmentPin {
+    let mut pins = listeners.iter().map(|listener| listener.environment);
+    let first = pins.next().unwrap_or(EnvironmentPin::Any);
+    match pins.all(|pin| pin == first) {
+        true => first,
+        false => EnvironmentPin::Any,
     }
 }
 

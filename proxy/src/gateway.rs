@@ -16,14 +16,7 @@ mod body;
 mod parsed_head;
 mod refused;
 
-use std::{
-    future::poll_fn,
-    ops::ControlFlow,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-};
+use std::{future::poll_fn, ops::ControlFlow, sync::Arc};
 
 pub(crate) use body::Body;
 use http::{
@@ -395,13 +388,13 @@ impl Gateway {
         let mut head = outbound.rewrite(head, secret)?;
         body.set_length_headers(&mut head.headers);
         let offer = upgrade.then(|| Offer::of(&head.headers));
-        record.sent();
+        record.ready();
         let request = Request::from_parts(
             head,
             body.with_credential_names(destination.credentials.clone()),
         );
         let deadline = tokio::time::Instant::now() + destination.first_byte;
-        let sent = AtomicBool::new(false);
+        let sent = || record.sent();
         let mut timer = record.in_flight.take_timer();
         let answered = tokio::select! {
             // A response that has arrived wins over a revocation or timeout that is noticed at the
@@ -410,7 +403,7 @@ impl Gateway {
             answered = upstream.forward(request, &record.grant, upgrade, &sent) => answered,
             () = record.grant.cut() => Err(REVOKED.into()),
             () = poll_fn(|context| timer.poll(deadline, context)) => {
-                Err(upstream::timed_out(sent.load(Ordering::Relaxed)))
+                Err(upstream::timed_out(record.is_sent()))
             },
         };
         record.in_flight.return_timer(timer);

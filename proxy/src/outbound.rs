@@ -30,16 +30,12 @@ impl OutboundClient {
     }
 
     /// Checks a host without using the network: an address in a private network needs
-    /// `allow_private`.
+    /// `allow_private`, whether the route is direct or leads through an egress proxy.
     ///
     /// # Errors
     /// [`OutboundError::Refused`]
-    pub fn check(
-        egress: &Egress,
-        base: &BaseUrl,
-        allow_private: bool,
-    ) -> Result<(), OutboundError> {
-        upstream::expect_allowed(base, &egress.default_route(base, allow_private))
+    pub fn check(base: &BaseUrl, allow_private: bool) -> Result<(), OutboundError> {
+        upstream::expect_allowed(base, allow_private)
     }
 
     /// Sends a request to `base` and returns the head of the response, within `limit`. The
@@ -55,6 +51,7 @@ impl OutboundClient {
         request: Request<Bytes>,
         limit: Duration,
     ) -> Result<Head, OutboundError> {
+        Self::check(base, allow_private)?;
         let route = self.egress.default_route(base, allow_private);
         upstream::post(&self.dialer, &route, base, request, limit).await
     }

@@ -123,17 +123,14 @@ impl InProcessPreview {
             }
             _ => own_pages(provider),
         };
-        let advice = match is_about_key {
-            true => "Check the key's permissions and budget, or replace it.",
-            false => "Check the name of the model.",
-        };
         PreviewError {
             code: PROVIDER_ERROR,
             status: StatusCode::BAD_GATEWAY.as_u16(),
             message: format!(
-                "{} answered {}{named}. {advice}",
+                "{} answered {}{named}. {}",
                 provider.name,
-                status.as_u16()
+                status.as_u16(),
+                advice(status)
             ),
             remediation,
         }
@@ -193,6 +190,16 @@ async fn beginning(mut body: Body) -> Vec<u8> {
         bytes.extend_from_slice(frame.data_ref().map_or(&[][..], |data| data));
     }
     bytes
+}
+
+/// What to do about an error of the provider.
+fn advice(status: StatusCode) -> &'static str {
+    match status.as_u16() {
+        401..=403 => "Check the key's permissions and budget, or replace it.",
+        429 => "Wait a moment and try again, or raise the key's limits with the provider.",
+        500.. => "The provider fails at the moment: try again later.",
+        _ => "Check the name of the model.",
+    }
 }
 
 /// The provider's documentation, or a text if the catalogue has none.
@@ -331,6 +338,23 @@ mod tests {
             model: "some-model".to_owned(),
             text: "Hello\n\"world\"".to_owned(),
             stream: true,
+        }
+    }
+
+    #[test]
+    fn the_advice_is_about_what_the_status_says() {
+        for (status, word) in [
+            (400, "model"),
+            (401, "key"),
+            (402, "budget"),
+            (403, "permissions"),
+            (404, "model"),
+            (429, "limits"),
+            (500, "later"),
+            (529, "later"),
+        ] {
+            let advice = advice(StatusCode::from_u16(status).unwrap());
+            assert!(advice.contains(word), "{status}: {advice}");
         }
     }
 

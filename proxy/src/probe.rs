@@ -4,10 +4,7 @@
 //! destination, redirects not followed. Nobody receives its response, so nothing is relayed. Its run
 //! record says what it was for. The result has nothing of what the provider wrote.
 
-use std::{
-    sync::{Arc, atomic::AtomicBool},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -18,7 +15,7 @@ use keyside_credentials::{
     Clock, Finding, Grant, LiveCheck, RequestId, Secret, Timestamp,
     runs::{Run, RunKind, Runs, Tokens},
 };
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout_at};
 use zeroize::Zeroizing;
 
 use crate::{
@@ -46,8 +43,7 @@ pub(crate) struct Probe {
 impl LiveCheck for Probe {
     async fn check(&self, grant: &Grant) -> Finding {
         let (at, started) = (self.clock.now(), Instant::now());
-        let asked = timeout(CHECK_TIMEOUT, self.ask(grant)).await;
-        let found = asked.unwrap_or(Err(Refusal::UpstreamTimeout(Wait::FirstByte).into()));
+        let found = self.ask(grant, started + CHECK_TIMEOUT).await;
         let finding = found.unwrap_or_else(|failure| {
             let provider = grant.provider().as_str();
             tracing::warn!(
@@ -106,7 +102,7 @@ impl Probe {
         });
     }
 
-    async fn ask(&self, grant: &Grant) -> Result<Finding, Failure> {
+    async fn ask(&self, grant: &Grant, deadline: Instant) -> Result<Finding, Failure> {
         let destination = self.destinations.get(grant.provider());
         let destination = destination.ok_or(Refusal::ProviderUnknown)?;
         let upstream = destination.upstream(grant.endpoint())?;
@@ -119,13 +115,13 @@ impl Probe {
             upstream.prefix(),
             &grant.open().map_err(Refusal::from)?,
         )?;
-        let sent = AtomicBool::new(false);
-        let answer = upstream.forward(request, grant, false, &sent).await?;
+        let answered = timeout_at(deadline, upstream.forward(request, grant, false, &|| ())).await;
+        let answer = answered.unwrap_or(Err(Refusal::UpstreamTimeout(Wait::FirstByte).into()))?;
         let status = answer.response.status();
         let metered =
             status.is_success() && route.is_some_and(|route| route.meters(&asked.method, false));
         let (body, tokens) = match metered || check.needs_body(status.as_u16()) {
-            true => read(destination, answer, metered).await,
+            true => read(destination, answer, metered, deadline).await,
             false => (Zeroizing::default(), None),
         };
         let status = status.as_u16();
@@ -182,12 +178,13 @@ fn request(
 }
 
 /// The first bytes of a response, and the tokens that it reports if it is metered. A body that
-/// breaks off is judged by what arrived. The bytes may contain the key if the provider echoes it,
-/// hence `Zeroizing`.
+/// breaks off, or is not complete at the deadline, is judged by what arrived. The bytes may contain
+/// the key if the provider echoes it, hence `Zeroizing`.
 async fn read(
     destination: &Destination,
     answer: LeasedResponse,
     metered: bool,
+    deadline: Instant,
 ) -> (Zeroizing<Vec<u8>>, Option<Tokens>) {
     let (head, mut body) = answer.response.into_parts();
     let mut meter = Meter::answer(destination.usage.clone(), &head.headers);
@@ -195,7 +192,7 @@ async fn read(
     let mut length = 0;
     let limit = if metered { MAX_METERED } else { MAX_BODY };
     while length < limit
-        && let Some(Ok(frame)) = body.frame().await
+        && let Ok(Some(Ok(frame))) = timeout_at(deadline, body.frame()).await
     {
         let data = frame.data_ref().map_or(&[][..], |data| data);
         let room = MAX_BODY - body_prefix.len();

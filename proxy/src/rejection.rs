@@ -50,7 +50,7 @@ impl ErrorResponse {
 
 /// Codes of providers' errors, as whole JSON strings: text in a message has its quotes escaped.
 /// With `None` the error is about other fields of the request.
-const CODES: [(u16, &str, Option<RejectionCause>); 9] = [
+const CODES: [(u16, &str, Option<RejectionCause>); 10] = [
     // Gemini answers 400 to a wrong key.
     (400, "\"API_KEY_INVALID\"", Some(RejectionCause::WrongKey)),
     // OpenAI, and those that have its codes.
@@ -66,6 +66,7 @@ const CODES: [(u16, &str, Option<RejectionCause>); 9] = [
     ),
     (401, "\"invalid_organization\"", None),
     (401, "\"mismatched_organization\"", None),
+    (401, "\"mismatched_project\"", None),
     (401, "\"missing_scope\"", None),
     (429, "\"billing_not_active\"", Some(RejectionCause::NoFunds)),
     (
@@ -114,6 +115,7 @@ mod tests {
                 r#"{"error":{"code": "mismatched_organization"}}"#,
                 None,
             ),
+            (401, r#"{"error":{"code":"mismatched_project"}}"#, None),
             (402, "{}", Some(NoFunds)),
             (429, quota, Some(NoFunds)),
             (429, r#"{"code":"billing_hard_limit_reached"}"#, Some(Quota)),

@@ -4,7 +4,10 @@
 //! writes it, so it is written exactly once: a run record, metrics and a log line.
 
 use std::{
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -62,8 +65,8 @@ pub(crate) struct RequestRecord {
     tokens: Tokens,
     /// Whether the provider reports token counts for requests of this route.
     pub(crate) is_metered: bool,
-    /// False if it is certain that the provider did not get the request.
-    may_have_been_sent: bool,
+    /// Whether the provider may have got the request.
+    is_sent: AtomicBool,
     outcome: Outcome,
     refused: Option<Box<RefusalDetails>>,
     /// Set if the response may reject the key.
@@ -94,10 +97,8 @@ impl RequestRecord {
         (in_flight, quota_permit): (InFlightGuard, QuotaPermit),
     ) -> Self {
         ledger.metrics.streams.inc();
-        let at = ledger.clock.now();
-        grant.count_request(at);
         Self {
-            at,
+            at: ledger.clock.now(),
             grant,
             destination,
             ledger,
@@ -110,7 +111,7 @@ impl RequestRecord {
             first_byte: None,
             tokens: Tokens::default(),
             is_metered: false,
-            may_have_been_sent: true,
+            is_sent: AtomicBool::new(false),
             outcome: Outcome::ClientClosed,
             refused: None,
             error: None,
@@ -137,13 +138,25 @@ impl RequestRecord {
         self.in_process = in_process;
     }
 
-    /// Called when the request is handed to the upstream connection; observes Keyside's own
-    /// overhead.
-    pub(crate) fn sent(&self) {
+    /// Called when the request is ready to be sent; observes Keyside's own overhead.
+    pub(crate) fn ready(&self) {
         self.destination
             .metrics
             .overhead
             .observe(self.started.elapsed().as_secs_f64());
+    }
+
+    /// Called each time that the request is handed to an upstream connection. It counts towards
+    /// limits once, and not at all if no connection could be opened.
+    pub(crate) fn sent(&self) {
+        if !self.is_sent.swap(true, Ordering::Relaxed) {
+            self.grant.count_request(self.at);
+        }
+    }
+
+    /// Whether the provider may have got the request.
+    pub(crate) fn is_sent(&self) -> bool {
+        self.is_sent.load(Ordering::Relaxed)
     }
 
     /// Called when the upstream will not respond.
@@ -151,9 +164,10 @@ impl RequestRecord {
         self.outcome = Outcome::Unanswered;
     }
 
-    /// Called when the provider certainly did not get the request.
+    /// Called when the provider certainly did not get the request, although a connection may have
+    /// been given it.
     pub(crate) fn not_sent(&mut self) {
-        self.may_have_been_sent = false;
+        *self.is_sent.get_mut() = false;
     }
 
     /// Called when Keyside sends a refusal, whose message is `remedy`.
@@ -226,7 +240,7 @@ impl RequestRecord {
     /// The tokens that count towards limits. Where the provider reported none although it may have
     /// charged for the request, `proxy.limits.unknown_tokens`.
     fn charged_tokens(&self) -> u64 {
-        let may_be_charged = self.is_metered && self.may_have_been_sent && self.status < 400;
+        let may_be_charged = self.is_metered && self.is_sent() && self.status < 400;
         let unknown = || match may_be_charged {
             true => self.ledger.unknown_tokens,
             false => 0,

@@ -14,14 +14,7 @@ mod resend;
 mod socket;
 mod tcp;
 
-use std::{
-    error::Error as StdError,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{error::Error as StdError, sync::Arc, time::Duration};
 
 pub(crate) use address::AddressPolicy;
 use dial::ConnectError;
@@ -194,13 +187,14 @@ impl Upstream {
     /// The request's target must be a path.
     ///
     /// The request is resent only if the peer cannot have acted on it ([`resend`]). The caller
-    /// limits the wait; `sent` then tells whether the peer may have received anything.
+    /// limits the wait. `sent` is called each time that a connection gets the request: before the
+    /// first, the peer cannot have received anything.
     pub(crate) async fn forward(
         &self,
         request: Request<RequestBody>,
         grant: &Grant,
         upgrade: bool,
-        sent: &AtomicBool,
+        sent: &(dyn Fn() + Sync),
     ) -> Result<LeasedResponse, Failure> {
         let answered = match upgrade {
             true => Box::pin(self.send_dedicated(request, grant.workspace(), sent)).await,
@@ -221,7 +215,7 @@ impl Upstream {
         &self,
         mut request: Request<RequestBody>,
         grant: &Grant,
-        sent: &AtomicBool,
+        sent: &(dyn Fn() + Sync),
     ) -> Result<LeasedResponse, SendError> {
         let pool = self.pools.of(grant.credential_id());
         let mut resends = ResendState::default();
@@ -237,7 +231,7 @@ impl Upstream {
                 None => Box::pin(self.open(&pool, grant.workspace())).await?,
             };
             let resend = ResendCandidate::of(&request, &connection, is_kept);
-            sent.store(true, Ordering::Relaxed);
+            sent();
             match self.send_on(&pool, connection, request).await {
                 Ok(answer) => return Ok(answer),
                 // Boxed: few requests are resent.
@@ -251,14 +245,14 @@ impl Upstream {
         &self,
         request: Request<RequestBody>,
         workspace: &WorkspaceId,
-        sent: &AtomicBool,
+        sent: &(dyn Fn() + Sync),
     ) -> Result<LeasedResponse, SendError> {
         let slot = self.acquire_slot(workspace).await?;
         let own = self
             .dialer
             .dial_dedicated(&self.base, &self.route, slot)
             .await?;
-        sent.store(true, Ordering::Relaxed);
+        sent();
         let answered = self.send_on(&Arc::default(), own, request).await;
         let answer = answered.map_err(TrySendError::into_error)?;
         Ok(LeasedResponse {

@@ -10,7 +10,7 @@ mod process;
 use std::time::Duration;
 
 use clap::Args;
-use keyside_config::{Settings, Sources, reachable};
+use keyside_config::{Settings, Sources};
 use nix::{
     errno::Errno,
     sys::signal::{Signal, kill},
@@ -21,7 +21,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{Failure, Output, duration::duration};
 use crate::{
-    client::{self, ClientError},
+    client::{self, ClientError, Trust},
     observe::IN_FLIGHT,
 };
 
@@ -44,6 +44,12 @@ pub(crate) struct Drain {
     timeout: Option<Duration>,
 }
 
+/// Where the process says how it is.
+struct Observe {
+    base: String,
+    trust: Trust,
+}
+
 /// What `/readyz` says.
 #[derive(Debug, PartialEq, Eq)]
 enum State {
@@ -56,19 +62,22 @@ enum State {
 
 pub(crate) async fn run(drain: Drain, sources: &Sources, output: &Output) -> Result<(), Failure> {
     let settings = Settings::load(sources)?.settings;
-    let base = match drain.url {
-        Some(url) => url,
-        None => format!("http://{}", reachable(settings.observe.listen)),
+    let (base, trust) = match drain.url {
+        Some(url) => (url, Trust::default()),
+        // This machine's own: the name in its certificate is another one, and its state is no
+        // secret.
+        None => (settings.observe.url(), Trust::Anyone),
     };
+    let observe = Observe { base, trust };
     let timeout = drain.timeout.unwrap_or(settings.proxy.deadlines.drain);
     // Asked first, because a process that cannot be observed would get the signal for nothing.
-    state(&base).await?;
+    observe.state().await?;
     let pid = match drain.pid {
         Some(pid) => pid,
         None => process::find()?,
     };
     signal(pid)?;
-    wait(&base, drain.at_least, timeout.max(drain.at_least)).await?;
+    wait(&observe, drain.at_least, timeout.max(drain.at_least)).await?;
     output.print(&json!({ "status": "drained" }), |_| "drained\n".to_owned())
 }
 
@@ -83,12 +92,12 @@ fn signal(pid: i32) -> Result<(), Failure> {
 }
 
 /// Returns when nothing is in flight and `at_least` has passed.
-async fn wait(base: &str, at_least: Duration, timeout: Duration) -> Result<(), Failure> {
+async fn wait(observe: &Observe, at_least: Duration, timeout: Duration) -> Result<(), Failure> {
     let started = Instant::now();
     let mut acknowledged = false;
     loop {
         let elapsed = started.elapsed();
-        match state(base).await {
+        match observe.state().await {
             Ok(State::Draining { in_flight: 0 }) if elapsed >= at_least => return Ok(()),
             Ok(State::Draining { in_flight }) if elapsed >= timeout => {
                 return Err(still_in_flight(in_flight, timeout));
@@ -104,9 +113,11 @@ async fn wait(base: &str, at_least: Duration, timeout: Duration) -> Result<(), F
     }
 }
 
-async fn state(base: &str) -> Result<State, ClientError> {
-    let (_, body) = client::probe(base, "/readyz").await?;
-    Ok(State::parse(&String::from_utf8_lossy(&body)))
+impl Observe {
+    async fn state(&self) -> Result<State, ClientError> {
+        let (_, body) = client::probe(&self.base, "/readyz", &self.trust).await?;
+        Ok(State::parse(&String::from_utf8_lossy(&body)))
+    }
 }
 
 impl State {

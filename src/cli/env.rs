@@ -5,12 +5,14 @@
 use std::net::SocketAddr;
 
 use clap::Args;
-use keyside_config::{BaseUrl, ProviderId, Recipe, RecipeTarget, Settings, Sources, reachable};
+use keyside_config::{
+    BaseUrl, ProviderId, ProxyAddress, Recipe, RecipeTarget, Settings, Sources, reachable, shell,
+};
 use keyside_credentials::WorkspaceId;
 use serde_json::{Value, json};
 
 use super::{
-    Admin, Failure, Output, proxy_address, shell,
+    Admin, Failure, Output,
     table::{Column, Table, cell},
     workspace,
 };
@@ -54,7 +56,7 @@ pub(crate) async fn run(env: Env, sources: &Sources, output: &Output) -> Result<
         recipe: recipe.filled(target),
         is_known,
         workspace,
-        no_proxy: no_proxy(&recipe, &listener),
+        no_proxy: recipe.no_proxy_hosts(&listener.host),
         address,
     };
     output.print(&setup.json(), |_| setup.script())
@@ -111,7 +113,7 @@ fn from_settings(
     output: &Output,
 ) -> Result<BaseUrl, Failure> {
     let settings = Settings::load(sources)?.settings;
-    let proxy = proxy_address::of(&settings, workspace.as_str()).ok_or_else(|| {
+    let proxy = ProxyAddress::of(&settings.proxy.listeners, workspace.as_str()).ok_or_else(|| {
         Failure::failed("the proxy listens on Unix sockets only, which no base URL can name").next(
             "Add a TCP address to proxy.listen, such as 127.0.0.1:7380, or write code for the socket as docs/SDKS.md shows.",
         )
@@ -130,18 +132,6 @@ fn from_settings(
         ));
     }
     base_url(&proxy.address.to_string())
-}
-
-/// The hosts that the client must reach without a proxy.
-fn no_proxy(recipe: &Recipe, listener: &BaseUrl) -> Vec<String> {
-    if !recipe.no_proxy {
-        return Vec::new();
-    }
-    let mut hosts: Vec<_> = LOOPBACK.map(str::to_owned).into();
-    if !hosts.contains(&listener.host) {
-        hosts.push(listener.host.clone());
-    }
-    hosts
 }
 
 /// A recipe with its placeholders replaced, for both output formats.
@@ -186,20 +176,7 @@ impl ClientSetup {
     /// Commands first, then comments: `eval` without quotes joins all lines into one, which the
     /// first comment ends.
     fn script(&self) -> String {
-        self.commands() + &self.comments()
-    }
-
-    /// Exports last: if all lines are joined into one, whatever follows an `export` is one more
-    /// name to export.
-    fn commands(&self) -> String {
-        let recipe = &self.recipe;
-        let mut lines: String = recipe.unset.iter().map(|name| shell::unset(name)).collect();
-        if !self.no_proxy.is_empty() {
-            lines += &shell::exempt_from_proxy(&self.no_proxy.join(","));
-        }
-        let variables = recipe.variables.iter();
-        lines.extend(variables.map(|variable| shell::export(&variable.name, &variable.value)));
-        lines
+        self.recipe.commands(&self.no_proxy) + &self.comments()
     }
 
     fn comments(&self) -> String {
@@ -238,8 +215,6 @@ impl ClientSetup {
 fn indented(text: &str) -> String {
     text.lines().map(|line| format!("  {line}\n")).collect()
 }
-
-const LOOPBACK: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 
 const COLUMNS: [Column<Recipe>; 4] = [
     ("CLIENT", |recipe| recipe.id.clone()),

@@ -7,9 +7,8 @@
 
 use std::ops::Range;
 
+use keyside_config::shell;
 use keyside_credentials::SHORTEST_SECRET;
-
-use super::shell;
 
 /// Removes the layers around a key and returns what they were. `prefixes` are the prefixes of the
 /// provider's keys.

@@ -122,9 +122,10 @@ fn from_standard_input() -> Result<String, Failure> {
         return Err(Failure::usage("expected a prompt, found none")
             .next("Give it as the last argument, or on standard input."));
     }
-    let mut text = String::new();
-    let read = stdin.lock().take(PROMPT_LIMIT).read_to_string(&mut text);
-    read.map_err(|error| {
+    let mut bytes = Vec::new();
+    let read = stdin.lock().take(PROMPT_LIMIT).read_to_end(&mut bytes);
+    let text = read.and_then(|_| decoded(&bytes));
+    let text = text.map_err(|error| {
         Failure::failed(format!(
             "expected a prompt on standard input, found: {error}"
         ))
@@ -138,6 +139,19 @@ fn from_standard_input() -> Result<String, Failure> {
     }
 }
 
+/// The text of the bytes. A character that the limit cuts at the end is left out: the server
+/// refuses a prompt of this length anyway, and says how long it may be.
+fn decoded(bytes: &[u8]) -> io::Result<&str> {
+    match str::from_utf8(bytes) {
+        Ok(text) => Ok(text),
+        Err(error) if error.error_len().is_none() && bytes.len() as u64 == PROMPT_LIMIT => {
+            let whole = &bytes[..error.valid_up_to()];
+            str::from_utf8(whole).map_err(io::Error::other)
+        }
+        Err(error) => Err(io::Error::other(error)),
+    }
+}
+
 const A_PREVIEW: &str = "a part of a preview";
 /// Bytes; longer than any prompt that the server accepts, whose error says how long it may be.
 const PROMPT_LIMIT: u64 = 70_000;
@@ -147,6 +161,17 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_long_prompt_is_cut_between_characters_and_a_broken_one_is_an_error() {
+        let limit = usize::try_from(PROMPT_LIMIT).unwrap();
+        let mut long = vec![b'a'; limit - 1];
+        long.push("é".as_bytes()[0]);
+        assert_eq!(decoded(&long).unwrap().len(), limit - 1);
+        assert_eq!(decoded("né".as_bytes()).unwrap(), "né");
+        assert!(decoded(&[b'n', 0xc3]).is_err());
+        assert!(decoded(&[0xff, b'n']).is_err());
+    }
 
     #[test]
     fn the_summary_names_key_environment_latency_and_tokens() {

@@ -4,13 +4,12 @@ use std::iter;
 
 use clap::{Args, Subcommand};
 pub(crate) use keyside_admin::wire::{ProviderView as Provider, SdkView as Sdk};
-use keyside_config::{DUMMY_KEY, ProviderId, Settings, Sources, nearest};
+use keyside_config::{DUMMY_KEY, ProviderId, ProxyAddress, Settings, Sources, nearest};
 use serde_json::Value;
 
 use super::{
     Admin, Failure, Output,
     items::{CREDENTIALS, list_all, print_list, read_all, unexpected_format},
-    proxy_address,
     table::{Table, cell, none},
 };
 use crate::client::Client;
@@ -156,7 +155,7 @@ pub(crate) fn path(sdk: &Sdk, workspace: &str) -> String {
 /// The proxy's address from this machine, or a placeholder if the settings do not say.
 fn address(sources: &Sources) -> String {
     let settings = Settings::load(sources).ok();
-    let proxy = settings.and_then(|loaded| proxy_address::of(&loaded.settings, ""));
+    let proxy = settings.and_then(|loaded| ProxyAddress::of(&loaded.settings.proxy.listeners, ""));
     let proxy = proxy.filter(|proxy| proxy.address.port() != 0);
     proxy.map_or("PROXY".to_owned(), |proxy| proxy.address.to_string())
 }

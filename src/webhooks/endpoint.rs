@@ -1,5 +1,5 @@
 //! One receiver: the queue of what it is to be told of, and the deliveries in progress. Both are
-//! bounded, so a receiver that is down costs no more memory than its queue.
+//! bounded, so a receiver that is down costs no more memory than that.
 
 use std::{
     sync::{
@@ -15,7 +15,7 @@ use keyside_credentials::Clock;
 use keyside_proxy::{OutboundClient, OutboundError};
 use prometheus::{IntCounter, IntCounterVec};
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{Semaphore, mpsc, watch},
     task::{JoinSet, spawn_blocking},
 };
 
@@ -90,13 +90,17 @@ impl Queue {
     pub(super) fn offer(&self, message: &Arc<Message>) {
         match self.sender.try_send(message.clone()) {
             Ok(()) => self.is_full.store(false, Ordering::Relaxed),
-            Err(_) => self.dropped(1),
+            Err(_) => self.overflowed(),
         }
     }
 
-    /// Counts messages that nobody will be told of.
-    pub(super) fn dropped(&self, count: u64) {
+    /// Counts events that the receiver will not be told of.
+    pub(super) fn count_dropped(&self, count: u64) {
         self.counters.dropped.inc_by(count);
+    }
+
+    fn overflowed(&self) {
+        self.count_dropped(1);
         if !self.is_full.swap(true, Ordering::Relaxed) {
             tracing::warn!(
                 webhook = self.name,
@@ -108,20 +112,22 @@ impl Queue {
 }
 
 impl Endpoint {
-    /// Delivers what comes through the queue, a few at a time, until the other end is dropped and
-    /// everything was delivered or given up.
+    /// Delivers what comes through the queue until the other end is dropped and everything was
+    /// delivered or given up. A delivery that waits for its next attempt holds up no other.
     pub(super) async fn run(self: Arc<Self>, mut messages: mpsc::Receiver<Arc<Message>>) {
+        let slots = Arc::new(Semaphore::new(CONCURRENT_ATTEMPTS));
         let mut deliveries = JoinSet::new();
         while let Some(message) = messages.recv().await {
-            while deliveries.len() >= CONCURRENT {
+            while deliveries.try_join_next().is_some() {}
+            while deliveries.len() >= MAX_DELIVERIES {
                 let _ = deliveries.join_next().await;
             }
-            deliveries.spawn(self.clone().deliver(message));
+            deliveries.spawn(self.clone().deliver(message, slots.clone()));
         }
         while deliveries.join_next().await.is_some() {}
     }
 
-    async fn deliver(self: Arc<Self>, message: Arc<Message>) {
+    async fn deliver(self: Arc<Self>, message: Arc<Message>, slots: Arc<Semaphore>) {
         let (webhook, event) = (self.webhook.name.as_str(), message.event.as_str());
         let will_retry = |reason: &str, pause: Duration| {
             let seconds = pause.as_secs();
@@ -134,7 +140,7 @@ impl Endpoint {
                 "a webhook will be retried"
             );
         };
-        let attempt = || self.attempt(&message);
+        let attempt = || self.attempt(&message, &slots);
         let stopping = self.stopping.clone();
         match until_delivered(attempt, random, will_retry, stopping).await {
             Ok(attempts) => {
@@ -161,7 +167,10 @@ impl Endpoint {
         }
     }
 
-    async fn attempt(&self, message: &Message) -> Attempt {
+    /// One attempt, when a slot is free.
+    async fn attempt(&self, message: &Message, slots: &Semaphore) -> Attempt {
+        // Never an error: the semaphore is never closed.
+        let _slot = slots.acquire().await.ok();
         let retried = |reason: String| Attempt::Failed {
             reason,
             retry_after: None,
@@ -218,7 +227,9 @@ fn random() -> f64 {
 /// Messages that wait for a receiver.
 const CAPACITY: usize = 256;
 /// Deliveries to one receiver at a time, including those that wait for their next attempt.
-const CONCURRENT: usize = 4;
+const MAX_DELIVERIES: usize = 256;
+/// Attempts at one receiver at a time.
+const CONCURRENT_ATTEMPTS: usize = 4;
 /// For one attempt, from connecting to the head of the response.
 const LIMIT: Duration = Duration::from_secs(15);
 

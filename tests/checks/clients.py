@@ -42,7 +42,7 @@ also prints these lines, which preserve existing exemptions:
 
 
 def in_front(name, other):
-    """The line of src/cli/shell.rs, `exempt_from_proxy`."""
+    """The line of config/src/shell.rs, `exempt_from_proxy`."""
     return f"""case ",${{{name}:={other}}}," in *",{LOOPBACK},"*) ;; *) {name}="{LOOPBACK}${{{name}:+,${name}}}" ;; esac;"""
 
 

@@ -162,6 +162,12 @@ fn the_command_line_trusts_the_authorities_that_it_is_given() {
     let url = format!("https://{}", keyside.observe_addr());
     let unknown = desk.run(&["healthcheck", "--url", &url], b"");
     assert_eq!(unknown.code, Some(1), "{unknown:#?}");
+
+    let pid = keyside.pid().to_string();
+    let unknown = desk.run(&["drain", "--pid", &pid, "--url", &url], b"");
+    assert_eq!(unknown.code, Some(1), "{unknown:#?}");
+    succeeds(desk.run(&["healthcheck"], b""));
+    succeeds(desk.run(&["drain", "--pid", &pid], b""));
 }
 
 #[test]

@@ -127,6 +127,23 @@ fn a_request_that_the_provider_refused_costs_no_tokens() {
 }
 
 #[test]
+fn a_request_that_was_never_sent_counts_nothing() {
+    let keyside = Keyside::builder()
+        .provider("openai", "http://127.0.0.1:1")
+        .start();
+    let path = add_limited(
+        &keyside,
+        json!({ "requestsPerDay": 1, "tokensPerDay": 100 }),
+    );
+    for _ in 0..2 {
+        let answer = keyside.ask(&Ask::chat());
+        expect::refused("unreachable", &answer, 502, "upstream_unreachable");
+    }
+    let usage = until_counted(&keyside, &path, 0);
+    assert_eq!(usage["requestsToday"], 0, "{usage}");
+}
+
+#[test]
 fn a_limit_of_a_workspace_counts_across_a_restart() {
     let upstream = answering(200, SIXTY);
     let mut keyside = Keyside::with_openai(&upstream.base_url());

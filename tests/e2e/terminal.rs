@@ -145,7 +145,9 @@ fn log_lines_are_short_and_coloured_unless_no_color_is_set() {
 
 #[test]
 fn the_first_start_on_a_terminal_prints_a_link_to_the_admin_page() {
-    let mut terminal = Keyside::builder().terminal(&["serve"]);
+    // Its folder lives as long as the builder.
+    let keyside = Keyside::builder();
+    let mut terminal = keyside.terminal(&["serve"]);
     let shown = terminal.until("/link#");
     assert!(shown.contains("keyside link"), "{shown}");
     let (before, _) = shown.split_once("/link#").expect("a link");

@@ -123,6 +123,31 @@ fn a_receiver_that_was_down_gets_the_same_event_later() {
 }
 
 #[test]
+fn deliveries_that_wait_for_their_next_attempt_hold_up_no_other() {
+    let receiver = Upstream::answering(|seen| {
+        let is_rotation = type_of(seen) == "credential.rotated";
+        // Longer than the test waits.
+        let (status, headers) = match is_rotation {
+            true => (200, ""),
+            false => (503, "Retry-After: 600\r\n"),
+        };
+        reply(status, headers, b"")
+    });
+    let events = r#"events = ["credential.created", "credential.rotated"]"#;
+    let keyside = standard(&receiver, events).start().with_key();
+    for number in 0..5 {
+        keyside.add(json!({
+            "workspaceId": "acme", "provider": "openai", "label": format!("further {number}"),
+            "secret": format!("{KEY}{number}"),
+        }));
+    }
+    receiver.wait_for(6);
+    let added = keyside.list().remove(0);
+    keyside.rotate(&added, NEXT_KEY);
+    expect_metric(&keyside, &deliveries("1", "delivered", 1));
+}
+
+#[test]
 fn a_redirect_is_not_followed() {
     let elsewhere = receiver();
     let location = format!("Location: {}/\r\n", elsewhere.base_url());
@@ -269,6 +294,13 @@ fn a_webhook_that_cannot_work_is_refused_before_the_start() {
             assert_silent(command, exit.stderr.as_bytes());
         }
     }
+    let proxied = Keyside::builder().set("egress.proxy", "\"http://127.0.0.1:1\"");
+    let exit = with_webhook(proxied, SECRET, private).run(&["check"], b"");
+    assert_eq!(
+        exit.code,
+        Some(78),
+        "an egress proxy changes nothing: {exit:#?}"
+    );
     let lines = format!("{private}\nallow_private = true");
     let builder = with_webhook(Keyside::builder(), SECRET, &lines);
     let exit = builder.run(&["check"], b"");

@@ -33,20 +33,20 @@ struct Action {
     label: &'static str,
 }
 
-/// Runs once per request for a page, around everything that may refuse it. A script that asks for
-/// JSON gets the problem document.
+/// Runs once per request for a page, around everything that may refuse it. A script gets the problem
+/// document.
 pub(super) async fn as_pages(
     State(state): State<AdminState>,
     request: Request,
     next: Next,
 ) -> Response {
-    let wants_json = accepts_json(request.headers());
+    let is_script = is_of_script(request.headers());
     let id = request.extensions().get::<RequestId>().copied();
     let base = gate::base(&state.site, request.uri().path());
     let mut response = next.run(request).await;
     let problem = response.extensions_mut().remove::<Problem>();
     if let Some(problem) = problem {
-        let is_done = wants_json || problem.is_page();
+        let is_done = is_script || problem.is_page();
         let shown = match is_done {
             true => problem,
             false => with_page(problem, &state, &base, id.as_ref()),
@@ -83,7 +83,11 @@ fn icon(status: StatusCode) -> &'static str {
     }
 }
 
-fn accepts_json(headers: &HeaderMap) -> bool {
+/// Whether a script of a page asks, which names the one type that it reads.
+pub(super) fn is_of_script(headers: &HeaderMap) -> bool {
     let accept = headers.get(header::ACCEPT);
-    accept.is_some_and(|types| types == "application/json")
+    accept.is_some_and(|types| types == "application/json" || types == EVENT_STREAM)
 }
+
+/// The media type of an answer that arrives in parts.
+pub(super) const EVENT_STREAM: &str = "text/event-stream";

@@ -3,7 +3,10 @@
 use std::{collections::BTreeMap, mem};
 
 use axum::extract::{FromRequest, FromRequestParts, Request};
+use jiff::civil::Date;
 use percent_encoding::percent_decode;
+use serde::Serialize;
+use serde_json::Value;
 use zeroize::Zeroizing;
 
 use crate::{
@@ -46,17 +49,81 @@ impl Fields {
     /// The fields with these names that are not empty, as the API would get them: the types of
     /// `wire.rs` read them with the same rules.
     pub(super) fn json(&self, names: &[&str]) -> Zeroizing<Vec<u8>> {
-        let given: BTreeMap<_, _> = names
+        self.json_with(names, &[])
+    }
+
+    /// Like [`Self::json`], with further fields that are no texts in the API.
+    pub(super) fn json_with(&self, names: &[&str], others: &[(&str, Value)]) -> Zeroizing<Vec<u8>> {
+        let texts = names.iter().map(|name| (*name, self.text(name)));
+        let texts = texts.filter(|(_, text)| !text.is_empty());
+        let others = others
             .iter()
-            .map(|name| (*name, self.text(name)))
-            .filter(|(_, text)| !text.is_empty())
+            .map(|(name, value)| (*name, Given::Other(value)));
+        let given: BTreeMap<_, _> = texts
+            .map(|(name, text)| (name, Given::Text(text)))
+            .chain(others)
             .collect();
         // The longest escape of one byte has six bytes; with quotes, colon and comma.
-        let most = |(name, text): (&&str, &&str)| 6 * (name.len() + text.len()) + 6;
+        let most = |(name, value): (&&str, &Given<'_>)| 6 * (name.len() + value.len()) + 6;
         let size: usize = given.iter().map(most).sum();
         let mut json = Zeroizing::new(Vec::with_capacity(size + 2));
-        serde_json::to_writer(&mut *json, &given).expect("texts are written to memory");
+        serde_json::to_writer(&mut *json, &given).expect("a map with names is written to memory");
         json
+    }
+
+    /// The start of a day in a field for dates, as the API takes times. Null if the field is empty,
+    /// and what it holds otherwise.
+    pub(super) fn day(&self, name: &str) -> Value {
+        match self.text(name) {
+            "" => Value::Null,
+            text => match text.parse::<Date>() {
+                Ok(day) => Value::String(format!("{day}T00:00:00Z")),
+                Err(_) => Value::String(text.to_owned()),
+            },
+        }
+    }
+
+    /// The number in a field; null if it is empty, and what it holds otherwise.
+    pub(super) fn number(&self, name: &str) -> Value {
+        match self.text(name) {
+            "" => Value::Null,
+            text => text
+                .parse::<u64>()
+                .map_or_else(|_| Value::String(text.to_owned()), Value::from),
+        }
+    }
+
+    /// Whether the provider is asked about a pasted key before it is stored: unless the person chose
+    /// otherwise.
+    pub(super) fn check_mode(&self) -> Value {
+        match self.text("check") {
+            "skip" => "skip".into(),
+            _ => "required".into(),
+        }
+    }
+
+    /// Whether a box is ticked.
+    pub(super) fn is_ticked(&self, name: &str) -> bool {
+        self.text(name) == "true"
+    }
+}
+
+/// A value of the JSON that the API would get.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Given<'a> {
+    /// May be a secret.
+    Text(&'a str),
+    Other(&'a Value),
+}
+
+impl Given<'_> {
+    /// At least a sixth of its length in JSON without the quotes.
+    fn len(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::Other(value) => value.to_string().len(),
+        }
     }
 }
 
@@ -135,6 +202,25 @@ mod tests {
         let fields = Fields::parse(b"id=acme&name=%22A%22&csrf=x&note=").unwrap();
         let json = fields.json(&["id", "name", "note", "absent"]);
         assert_eq!(&**json, br#"{"id":"acme","name":"\"A\""}"#);
+    }
+
+    #[test]
+    fn days_and_numbers_become_what_the_api_takes_or_stay_for_it_to_refuse() {
+        let fields =
+            Fields::parse(b"on=2026-12-01&at=soon&most=5000&least=x&no=&yes=true").unwrap();
+        let json = fields.json_with(
+            &["yes"],
+            &[
+                ("at", fields.day("at")),
+                ("least", fields.number("least")),
+                ("most", fields.number("most")),
+                ("never", fields.day("no")),
+                ("on", fields.day("on")),
+            ],
+        );
+        let expected = r#"{"at":"soon","least":"x","most":5000,"never":null,"on":"2026-12-01T00:00:00Z","yes":"true"}"#;
+        assert_eq!(&**json, expected.as_bytes());
+        assert!(fields.is_ticked("yes") && !fields.is_ticked("no"));
     }
 
     #[test]

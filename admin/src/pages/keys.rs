@@ -11,6 +11,7 @@ use keyside_credentials::{
     Credential, Environment, Filter, Listed, Permission, Status, Timestamp, Workspace,
 };
 
+pub(super) use self::row::provider_name;
 use self::{
     narrowing::{Narrowing, Posture},
     row::Row,
@@ -145,7 +146,7 @@ fn filter_form(
     clear_href: String,
 ) -> FilterForm {
     let provider = |key: &Credential| {
-        let name = row::provider_name(visit, &key.provider);
+        let name = provider_name(visit, &key.provider);
         (key.provider.to_string(), name)
     };
     let providers: BTreeMap<_, _> = known(all).map(provider).collect();

@@ -12,10 +12,6 @@ use crate::problem::Problem;
 /// # Errors
 /// 422 for the field `proof` if it is missing, or is not of the session's own token; 429 after too
 /// many.
-#[expect(
-    dead_code,
-    reason = "for the first page that does what cannot be undone"
-)]
 pub(super) fn prove(visit: &Visit, fields: &Fields) -> Result<(), Problem> {
     let Visit { state, session, .. } = visit;
     if session.is_fresh {

@@ -1,12 +1,17 @@
 //! What every page of a session shares: the workspace that it is about, and the frame around it,
 //! which is the context of `admin/templates/layout.html`.
 
+mod banners;
+
 use axum::extract::FromRequestParts;
 use http::request::Parts;
-use keyside_credentials::{Role, Workspace};
+use keyside_credentials::{Credential, Filter, Role, Workspace};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::{time::in_words, view::Notice};
+use super::{
+    time::in_words,
+    view::{Notice, sentence},
+};
 use crate::{
     access::Caller,
     assets,
@@ -89,6 +94,15 @@ impl Visit {
         Ok(last.or_else(|| registry.workspaces(scope).into_iter().next()))
     }
 
+    /// The keys of a workspace whose records can be read, revoked ones included.
+    pub(super) fn keys(&self, workspace: &Workspace) -> Vec<Credential> {
+        self.state.registry.list(&Filter {
+            within: self.caller.scope().clone(),
+            workspace: Some(workspace.id.clone()),
+            ..Filter::default()
+        })
+    }
+
     /// The frame of the page at `path`, which is one of [`NAV`] or below it.
     pub(super) fn frame(&self, path: &str, workspace: Option<&Workspace>) -> Frame {
         let base = self.base();
@@ -112,6 +126,8 @@ impl Visit {
             current: page == path,
             note: String::new(),
         });
+        // The list of workspaces is about all of them.
+        let switched = if path == "/workspaces" { "/keys" } else { path };
         let flash = self.state.sessions.take_flash(&self.session.id);
         Frame {
             assets: assets_path(&self.state.site),
@@ -119,11 +135,11 @@ impl Visit {
             shell: Shell {
                 workspace: workspace.map_or_else(none, choice),
                 workspaces: all.iter().map(choice).collect(),
-                switch_to: format!("{base}/keys"),
+                switch_to: format!("{base}{switched}"),
                 nav: nav.into(),
                 person: self.person(),
-                banners: workspace.and_then(damaged).into_iter().collect(),
-                flash: flash.map(done).into_iter().collect(),
+                banners: workspace.map_or_else(Vec::new, |shown| banners::of(self, shown)),
+                flash: flash.map(done).unwrap_or_default(),
             },
             base,
         }
@@ -131,8 +147,21 @@ impl Visit {
 
     /// Has the next page say what a form did.
     pub(super) fn flash(&self, title: &'static str, text: impl Into<String>) {
-        let text = text.into();
-        let flash = Flash { title, text };
+        self.flash_with(title, text, Vec::new());
+    }
+
+    /// Has the next page say what a form did, and problems that did not stop it.
+    pub(super) fn flash_with(
+        &self,
+        title: &'static str,
+        text: impl Into<String>,
+        warnings: Vec<String>,
+    ) {
+        let flash = Flash {
+            title,
+            text: text.into(),
+            warnings,
+        };
         self.state.sessions.set_flash(&self.session.id, flash);
     }
 
@@ -189,21 +218,32 @@ pub(super) fn role(role: Role) -> &'static str {
     }
 }
 
-fn done(flash: Flash) -> Notice {
-    Notice::new("good", flash.title, flash.text)
+/// The address of a page, or nothing if there is no such page: `path` is one of [`NAV`].
+pub(super) fn page_if_any(base: &str, path: &str, fields: &[(&str, &str)]) -> String {
+    match NAV.iter().any(|(page, ..)| *page == path) {
+        true => format!("{base}{path}{}", query(fields)),
+        false => String::new(),
+    }
 }
 
-fn damaged(workspace: &Workspace) -> Option<Notice> {
-    let text = "Its record failed authentication, so none of its keys is used. Restore a backup, or put back the newest copy of \
-                the data folder.";
-    let notice = || Notice::new("bad", "This workspace's record is damaged", text);
-    workspace.damaged.then(notice)
+fn done(flash: Flash) -> Vec<Notice> {
+    let warning = |text: String| Notice::new("warn", "Please note", sentence(&text));
+    let warnings = flash.warnings.into_iter().map(warning);
+    [Notice::new("good", flash.title, flash.text)]
+        .into_iter()
+        .chain(warnings)
+        .collect()
 }
 
 /// The pages of the navigation: stable link, symbol of `icons.html`, label.
-const NAV: [(&str, &str, &str); 2] = [
+const NAV: [(&str, &str, &str); 7] = [
     ("/keys", "key", "Integration Keys"),
-    ("/workspaces", "workspace", "Workspaces"),
+    ("/preview", "play", "Preview"),
+    ("/runs", "runs", "Runs"),
+    ("/checks", "checks", "Checks"),
+    ("/audit", "audit", "Audit"),
+    ("/clients", "clients", "Clients"),
+    ("/workspace", "workspace", "Workspace"),
 ];
 
 /// The characters of a query's value that stand for themselves (RFC 3986 section 2.3).

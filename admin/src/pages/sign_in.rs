@@ -108,6 +108,7 @@ pub(super) fn open_session(
     let flash = Flash {
         title: "Signed in",
         text: format!("As {name} ({}).", role(principal.role)),
+        warnings: Vec::new(),
     };
     state.sessions.set_flash(&new.id, flash);
     tracing::info!(actor = %principal.actor, "signed in to the page");

@@ -2,7 +2,8 @@
 
 use keyside_credentials::{Environment, Status};
 
-use crate::problem::Problem;
+use super::time::Time;
+use crate::problem::{FieldError, Kind, Problem};
 
 /// A word with an icon, so that no state is told by colour alone.
 pub(super) struct Badge {
@@ -11,6 +12,15 @@ pub(super) struct Badge {
     /// A symbol of `icons.html`.
     pub(super) icon: &'static str,
     pub(super) word: String,
+}
+
+/// Another person changed the same thing meanwhile: the context of `conflict.html`.
+pub(super) struct Conflict {
+    pub(super) actor: String,
+    pub(super) at: Time,
+    /// What happened, in words.
+    pub(super) what: String,
+    pub(super) advice: &'static str,
 }
 
 /// A message with a way on.
@@ -33,9 +43,21 @@ pub(super) struct Choice {
 }
 
 impl Badge {
-    fn new(tone: &'static str, icon: &'static str, word: impl Into<String>) -> Self {
+    pub(super) fn new(tone: &'static str, icon: &'static str, word: impl Into<String>) -> Self {
         let word = word.into();
         Self { tone, icon, word }
+    }
+
+    pub(super) fn good(word: impl Into<String>) -> Self {
+        Self::new("good", "good", word)
+    }
+
+    pub(super) fn warn(word: impl Into<String>) -> Self {
+        Self::new("warn", "warn", word)
+    }
+
+    pub(super) fn plain(word: impl Into<String>) -> Self {
+        Self::new("plain", "info", word)
     }
 
     pub(super) fn bad(word: impl Into<String>) -> Self {
@@ -79,6 +101,41 @@ impl Notice {
             action: "",
         }
     }
+
+    /// Why a form changed nothing. `fields` are those beside which it shows errors.
+    pub(super) fn refusal(problem: &Problem, fields: &[&str]) -> Self {
+        let of_others = |error: &&FieldError| !fields.contains(&error.field.as_str());
+        let others = problem.errors().iter().filter(of_others);
+        let others: Vec<_> = others.map(|error| sentence(&error.detail)).collect();
+        let is_marked = others.len() < problem.errors().len();
+        if is_marked && problem.kind() == Kind::FieldsInvalid {
+            let text = ["Correct what is marked below, and send the form again."]
+                .into_iter()
+                .chain(others.iter().map(String::as_str));
+            return Self::new(
+                "bad",
+                "Nothing was changed",
+                text.collect::<Vec<_>>().join(" "),
+            );
+        }
+        let text = [problem.detail(), problem.remedy()]
+            .into_iter()
+            .chain(others.iter().map(String::as_str));
+        Self::new(
+            "bad",
+            problem.kind().title(),
+            text.collect::<Vec<_>>().join(" "),
+        )
+    }
+
+    /// The same notice with a way on.
+    pub(super) fn leading_to(self, href: String, action: &'static str) -> Self {
+        Self {
+            href,
+            action,
+            ..self
+        }
+    }
 }
 
 impl Choice {
@@ -88,18 +145,73 @@ impl Choice {
         selected: Option<&str>,
     ) -> Vec<Self> {
         let all = (String::new(), "All".to_owned());
-        let selected = selected.unwrap_or_default();
+        Self::of(
+            [all].into_iter().chain(values),
+            selected.unwrap_or_default(),
+        )
+    }
+
+    /// The `values`, each with its label; `selected` is the value in force.
+    pub(super) fn of(
+        values: impl IntoIterator<Item = (String, String)>,
+        selected: &str,
+    ) -> Vec<Self> {
         let choice = |(value, label): (String, String)| Self {
             selected: value == selected,
             value,
             label,
         };
-        [all].into_iter().chain(values).map(choice).collect()
+        values.into_iter().map(choice).collect()
     }
+}
+
+/// A text that begins with a small letter, as a sentence.
+pub(super) fn sentence(text: &str) -> String {
+    let mut letters = text.chars();
+    let first = letters.next().map(char::to_uppercase);
+    let first: String = first.into_iter().flatten().collect();
+    let end = match text.ends_with(['.', '!', '?']) {
+        true => "",
+        false => ".",
+    };
+    format!("{first}{}{end}", letters.as_str())
+}
+
+/// The text of something that may be absent; empty if it is.
+pub(super) fn text_of(value: Option<impl ToString>) -> String {
+    value.map_or_else(String::new, |value| value.to_string())
 }
 
 /// What is wrong with a field of a form; empty if nothing is.
 pub(super) fn field_error(problem: &Problem, name: &str) -> String {
     let error = problem.errors().iter().find(|error| error.field == name);
     error.map_or_else(String::new, |error| error.detail.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_leaves_to_the_fields_what_they_show_and_tells_the_rest() {
+        let problem = || {
+            Problem::fields(vec![
+                FieldError::field("label", "is missing"),
+                FieldError::field("provider", "is unknown"),
+            ])
+        };
+        let all = Notice::refusal(&problem(), &["label", "provider"]);
+        assert_eq!(all.title, "Nothing was changed");
+        assert!(!all.text.contains("is unknown"), "{}", all.text);
+        let one = Notice::refusal(&problem(), &["label"]);
+        assert!(one.text.ends_with("Is unknown."), "{}", one.text);
+        let none = Notice::refusal(&Problem::superseded(), &["label"]);
+        assert!(none.text.starts_with(Problem::superseded().detail()));
+    }
+
+    #[test]
+    fn a_text_becomes_a_sentence_once() {
+        assert_eq!(sentence("is missing"), "Is missing.");
+        assert_eq!(sentence("A sentence."), "A sentence.");
+    }
 }

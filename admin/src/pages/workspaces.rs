@@ -2,7 +2,7 @@
 
 use askama::Template;
 use axum::response::Response;
-use keyside_credentials::{Filter, Permission, Status, Workspace};
+use keyside_credentials::{Permission, Status, Workspace};
 
 use super::{
     form::SessionForm,
@@ -131,11 +131,7 @@ async fn render(
 }
 
 fn row(visit: &Visit, workspace: &Workspace) -> Row {
-    let keys = visit.state.registry.list(&Filter {
-        within: visit.caller.scope().clone(),
-        workspace: Some(workspace.id.clone()),
-        ..Filter::default()
-    });
+    let keys = visit.keys(workspace);
     let with = |status: Status| keys.iter().filter(|key| key.status == status).count();
     let posture = [(Status::Expiring, "expiring"), (Status::Expired, "expired")]
         .into_iter()

@@ -13,6 +13,7 @@ use keyside_credentials::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
+pub(crate) use self::export::Format;
 use crate::{
     access::Caller,
     body::JsonBody,
@@ -76,10 +77,24 @@ pub(super) async fn export(
     let format = query.optional("format", form::choice);
     let from = query.optional("from", wire::time);
     query.finish()?;
-    check_filter(&state, &caller, filter.workspace.as_ref())?;
-    let format = format.unwrap_or(export::Format::Ndjson);
-    let permit = state.concurrency.try_acquire(WorkKind::Export, &caller)?;
-    state.limits.check_audited_read(&caller)?;
+    let format = format.unwrap_or(Format::Ndjson);
+    exported(state, &caller, filter, from, format).await
+}
+
+/// The response with an export of the matching records, from a time on.
+///
+/// # Errors
+/// 404 if the workspace of the filter never existed; 429 if too many exports are in progress.
+pub(crate) async fn exported(
+    state: AdminState,
+    caller: &Caller,
+    filter: AuditFilter,
+    from: Option<Timestamp>,
+    format: Format,
+) -> Result<Response, Problem> {
+    check_filter(&state, caller, filter.workspace.as_ref())?;
+    let permit = state.concurrency.try_acquire(WorkKind::Export, caller)?;
+    state.limits.check_audited_read(caller)?;
     let note = match from {
         Some(from) => format!("{}, from {from}", format.name()),
         None => format.name().to_owned(),
@@ -104,11 +119,19 @@ pub(super) async fn verify(
     query: Parameters,
 ) -> Result<Json<VerifyView>, Problem> {
     query.finish()?;
-    let permit = state.acquire(WorkKind::AuditCheck, &caller).await?;
-    let registry = state.registry;
+    verified(&state, &caller).await.map(Json)
+}
+
+/// The result of verifying the whole log. One check runs at a time.
+///
+/// # Errors
+/// 429 if too many wait for one, 503 if the log could not be read.
+pub(crate) async fn verified(state: &AdminState, caller: &Caller) -> Result<VerifyView, Problem> {
+    let permit = state.acquire(WorkKind::AuditCheck, caller).await?;
+    let registry = state.registry.clone();
     let checked = permit.run_blocking(async move { registry.audit().verify().await });
     let (verified, _permit) = checked.await?;
-    VerifyView::of(verified).map(Json).map_err(unverified)
+    VerifyView::of(verified).map_err(unverified)
 }
 
 /// The Ed25519 public key that verifies the heads and receipts of this installation, for example to
@@ -270,5 +293,7 @@ fn filter(caller: &Caller, query: &mut Parameters) -> AuditFilter {
             Event::parse(name).ok_or_else(|| "is not the name of an event".to_owned())
         }),
         credential: query.optional("credentialId", wire::parsed),
+        since: query.optional("since", wire::time),
+        until: query.optional("until", wire::time),
     }
 }

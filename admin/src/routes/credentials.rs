@@ -1,37 +1,31 @@
 //! `/api/integrations/credentials`: create, list and read credentials. No response has a secret.
 
 pub(super) mod change;
-mod check;
 pub(super) mod refresh;
 pub(super) mod verify;
 mod view;
 
 use axum::{Json, extract::State, response::Response};
 use http::HeaderMap;
-use keyside_config::{Catalogue, ProviderId};
-use keyside_credentials::{
-    ChangeError, CheckBeforeSave, Credential, Environment, Filter, Limits, Listed, NewCredential,
-    NewSecret, Permission, Registry, Saved, Secret, other_providers,
-};
+use keyside_config::ProviderId;
+use keyside_credentials::{Credential, Filter, Listed, Permission, Registry};
 
-use self::{
-    change::idempotency,
-    check::{CheckRequest, SaveCheck},
-};
+use self::change::idempotency;
 use super::Segment;
 use crate::{
     access::Caller,
     body::JsonBody,
     concurrency::WorkKind,
+    credential_changes::{Addition, Changed},
     entity_tag::Tagged,
-    form::{self, Form},
+    form,
     paging::Page,
     precondition::IdempotencyKey,
     problem::Problem,
     query::Parameters,
     schemas::queries,
     state::AdminState,
-    wire::{self, CheckView, CredentialView, Duplicate, WriteOnly},
+    wire::{self, CheckView, CredentialView, Duplicate},
 };
 
 /// Stores a provider key.
@@ -46,25 +40,11 @@ pub(super) async fn create(
     key: IdempotencyKey,
     body: JsonBody,
 ) -> Result<Response, Problem> {
-    let (new, wanted) = read_new(body.bytes())?;
-    caller.enter_workspace(&new.workspace, ChangeError::WorkspaceUnknown)?;
-    let checking = SaveCheck::begin(&state, &caller, wanted)?;
-    let new = NewCredential {
-        idempotency: idempotency(key, body.bytes()),
-        check: checking.check.clone(),
-        ..new
-    };
-    let foreign = match &new.secret {
-        NewSecret::Given(secret) => foreign(&state.catalogue, &new.provider, secret),
-        NewSecret::InVault(_) => None,
-    };
-    let provider = state.catalogue.get(&new.provider).cloned();
-    let added = state.registry.add(&caller.context(), new).await;
-    let added = added.map_err(|error| check::problem(error, provider.as_deref()))?;
+    let addition = Addition::read(body.bytes())?;
+    let idempotency = idempotency(key, body.bytes());
+    let added = addition.store(&state, &caller, idempotency).await?;
     let location = format!("{PATH}/{}", added.credential.id);
-    let checked = checking.warnings(added.finding.as_ref(), provider.as_deref());
-    let warnings = foreign.into_iter().chain(checked).collect();
-    Ok(saved(&state, &caller, added, warnings).created(&location))
+    Ok(changed(&state, &caller, added).created(&location))
 }
 
 /// Credentials, ordered by workspace, provider, label and age, including revoked ones. Credentials
@@ -121,67 +101,8 @@ pub(super) async fn show(
     Ok(tagged_as_listed(&state, &caller, listed).read(&headers))
 }
 
-fn read_new(body: &[u8]) -> Result<(NewCredential, CheckRequest), Problem> {
-    let mut form = Form::parse(body)?;
-    match (form.has("secret"), form.has("secretRef")) {
-        (true, true) => form.refuse(
-            "secretRef",
-            "is present beside `secret`; send one of the two",
-        ),
-        (false, false) => form.refuse("secret", "is missing"),
-        _ => {}
-    }
-    let new: wire::NewCredential = form.read(&[])?;
-    let reference = new.secret_ref.and_then(|place| place.reference());
-    let secret = match (new.secret, reference) {
-        (Some(WriteOnly(secret)), _) => NewSecret::Given(secret),
-        (None, Some(reference)) => NewSecret::InVault(reference),
-        (None, None) => return Err(Problem::field("secret", "is missing")),
-    };
-    let wanted = CheckRequest {
-        mode: new.check.unwrap_or_default(),
-        prompt: new.prompt.unwrap_or(false),
-    };
-    let new = NewCredential {
-        workspace: new.workspace_id,
-        provider: new.provider,
-        label: new.label,
-        environment: new.environment.unwrap_or(Environment::Live),
-        secret,
-        usage_tag: new.usage_tag,
-        expires_at: new.expires_at,
-        endpoint: new.endpoint,
-        limits: new
-            .limits
-            .map_or_else(Limits::default, wire::Limits::into_domain),
-        default: new.default.unwrap_or(false),
-        idempotency: None,
-        check: CheckBeforeSave::Skip,
-    };
-    Ok((new, wanted))
-}
-
-/// The stored credential with its warnings, and others after them.
-fn saved(
-    state: &AdminState,
-    caller: &Caller,
-    saved: Saved,
-    others: Vec<String>,
-) -> Tagged<CredentialView> {
-    let warnings = saved.warnings.iter().map(ToString::to_string);
-    let warnings = warnings.chain(others).collect();
-    with_warnings(state, caller, saved.credential, warnings)
-}
-
-/// A warning if the key has the usual form of another provider's keys.
-fn foreign(catalogue: &Catalogue, provider: &str, secret: &Secret) -> Option<String> {
-    let others = other_providers(secret, provider, catalogue);
-    (!others.is_empty()).then(|| {
-        format!(
-            "it has the usual form of a key of {}: check that it is stored for the right provider",
-            others.join(" or ")
-        )
-    })
+fn changed(state: &AdminState, caller: &Caller, changed: Changed) -> Tagged<CredentialView> {
+    with_warnings(state, caller, changed.credential, changed.warnings)
 }
 
 fn tagged(state: &AdminState, caller: &Caller, credential: Credential) -> Tagged<CredentialView> {

@@ -1,13 +1,11 @@
 //! `/api/smoke`: live checks of tagged keys.
 
 use axum::{Json, extract::State};
-use http::{StatusCode, header};
-use keyside_config::{Catalogue, EnvironmentPin, ProviderId};
+use http::StatusCode;
+use keyside_config::ProviderId;
 use keyside_credentials::{
-    Scope, WorkspaceId,
-    smoke::{
-        Budget, ExternalResult, Item, Overview, Run, RunReport, Selection, SmokeError, SmokeResult,
-    },
+    WorkspaceId,
+    smoke::{ExternalResult, Selection},
 };
 
 use crate::{
@@ -15,14 +13,12 @@ use crate::{
     body::{JsonBody, OptionalBody},
     concurrency::WorkKind,
     form,
-    problem::{Kind, Problem},
+    problem::Problem,
     query::Parameters,
     schemas::queries,
+    smoke::{self, NOT_IN_CATALOGUE},
     state::AdminState,
-    wire::{
-        self, NewSmokeResult, NewSmokeRun, SmokeItemView, SmokeReportView, SmokeResultView,
-        SmokeRunView, SmokeSpendView, SmokeState, SmokeView,
-    },
+    wire::{self, NewSmokeResult, NewSmokeRun, SmokeItemView, SmokeReportView, SmokeView},
 };
 
 /// The keys that smoke runs check, with their latest results, or one run with its results.
@@ -46,14 +42,10 @@ pub(super) async fn show(
         workspaces: workspace.into_iter().collect(),
         providers: provider.into_iter().collect(),
     };
-    let (smoke, scope) = (&state.smoke, caller.scope());
-    let shown = smoke.overview(&selection, scope).await;
-    let catalogue = &state.catalogue;
-    let mut view = SmokeView::of(shown.map_err(Problem::unreadable)?, catalogue);
+    let scope = caller.scope();
+    let mut view = smoke::overview(&state, &selection, scope).await?;
     if let Some(id) = run_id {
-        let found = smoke.report(&id, scope).await;
-        let found = found.map_err(Problem::unreadable)?;
-        let found = SmokeReportView::of(found, &selection, catalogue);
+        let found = smoke::report(&state, &id, &selection, scope).await?;
         (view.run, view.items) = (found.run, found.items);
     }
     Ok(Json(view))
@@ -76,12 +68,7 @@ pub(super) async fn start(
         Some(bytes) => form::read(bytes)?,
         None => NewSmokeRun::default(),
     };
-    let selection = selection(&state, &caller, new)?;
-    let started = match selection {
-        Some(selection) => state.smoke.start(selection).await.map_err(not_started)?,
-        None => None,
-    };
-    let view = SmokeReportView::of(started, &Selection::default(), &state.catalogue);
+    let view = smoke::start(&state, &caller, new).await?;
     Ok((StatusCode::ACCEPTED, Json(view)))
 }
 
@@ -98,7 +85,7 @@ pub(super) async fn post(
     body: JsonBody,
 ) -> Result<(StatusCode, Json<SmokeItemView>), Problem> {
     let new: NewSmokeResult = form::read(body.bytes())?;
-    expect_workspace(&state, &caller, &new.workspace_id)?;
+    smoke::expect_workspace(&state, &caller, &new.workspace_id)?;
     if state.catalogue.get(&new.provider).is_none() {
         return Err(Problem::field("provider", NOT_IN_CATALOGUE));
     }
@@ -115,174 +102,3 @@ pub(super) async fn post(
         Json(SmokeItemView::of(posted.await?, &state.catalogue)),
     ))
 }
-
-/// Which keys a run checks; `None` if the caller can access no workspace.
-fn selection(
-    state: &AdminState,
-    caller: &Caller,
-    new: NewSmokeRun,
-) -> Result<Option<Selection>, Problem> {
-    let providers: Vec<_> = new.providers.into_iter().flatten().collect();
-    let mut names = providers.iter();
-    if names.any(|provider| state.catalogue.get(provider).is_none()) {
-        return Err(Problem::field("providers", NOT_IN_CATALOGUE));
-    }
-    let workspaces = match (new.workspace_id, caller.scope()) {
-        (Some(id), _) => {
-            expect_workspace(state, caller, &id)?;
-            vec![id]
-        }
-        (None, Scope::All) => Vec::new(),
-        // An empty selection would be all workspaces.
-        (None, Scope::Only(own)) if own.is_empty() => return Ok(None),
-        (None, Scope::Only(own)) if own.len() <= WORKSPACES_MAX => own.iter().cloned().collect(),
-        (None, Scope::Only(_)) => {
-            let detail =
-                format!("name one: the token is limited to more than {WORKSPACES_MAX} workspaces");
-            return Err(Problem::field("workspaceId", detail));
-        }
-    };
-    Ok(Some(Selection {
-        workspaces,
-        providers,
-    }))
-}
-
-fn expect_workspace(state: &AdminState, caller: &Caller, id: &WorkspaceId) -> Result<(), Problem> {
-    caller.enter_workspace(id, Problem::workspace_unknown())?;
-    let found = state.registry.workspace(id);
-    found.map(drop).ok_or_else(Problem::workspace_unknown)
-}
-
-fn not_started(error: SmokeError) -> Problem {
-    match error {
-        SmokeError::TooManyRuns => {
-            let detail = "As many smoke runs as Keyside keeps have not finished.";
-            let remedy = "Wait until one has finished, then send the request again.";
-            Problem::new(Kind::TooManyInProgress, detail, remedy)
-                .with_header(header::RETRY_AFTER, "5")
-        }
-        SmokeError::Storage(error) => error.into(),
-    }
-}
-
-impl SmokeView {
-    fn of(overview: Overview, catalogue: &Catalogue) -> Self {
-        let environment = match overview.environment {
-            EnvironmentPin::Any => "any",
-            EnvironmentPin::Sandbox => "sandbox",
-            EnvironmentPin::Live => "live",
-        };
-        let items = overview.items.into_iter();
-        let items = items.map(|item| SmokeItemView::of(item, catalogue));
-        let spent = overview.budgets.into_iter().map(SmokeSpendView::of);
-        Self {
-            schedule: overview.schedule,
-            next_run_at: overview.next_at,
-            usage_tag: overview.usage_tag,
-            environment: environment.to_owned(),
-            requests_per_day: overview.requests_per_day,
-            tokens_per_day: overview.tokens_per_day,
-            run: overview.run.map(SmokeRunView::of),
-            items: items.collect(),
-            spent_today: spent.collect(),
-        }
-    }
-}
-
-impl SmokeReportView {
-    /// The items of a report that `shown` selects.
-    fn of(report: Option<RunReport>, shown: &Selection, catalogue: &Catalogue) -> Self {
-        let Some(RunReport { run, items }) = report else {
-            return Self {
-                run: None,
-                items: Vec::new(),
-            };
-        };
-        let items = items.into_iter();
-        let items = items.filter(|item| shown.has(&item.workspace, &item.provider));
-        Self {
-            run: Some(SmokeRunView::of(run)),
-            items: items
-                .map(|item| SmokeItemView::of(item, catalogue))
-                .collect(),
-        }
-    }
-}
-
-impl SmokeRunView {
-    fn of(run: Run) -> Self {
-        Self {
-            state: match run.finished_at {
-                Some(_) => SmokeState::Finished,
-                None => SmokeState::Running,
-            },
-            id: run.id,
-            trigger: run.trigger,
-            started_at: run.started_at,
-            finished_at: run.finished_at,
-        }
-    }
-}
-
-impl SmokeItemView {
-    fn of(item: Item, catalogue: &Catalogue) -> Self {
-        let result = item.result.as_ref();
-        Self {
-            outcome: result.map(|result| result.verdict.class()),
-            verdict: result.map(|result| result.verdict),
-            cause: result.and_then(|result| result.cause),
-            status: result.and_then(|result| result.status),
-            latency_ms: result.and_then(|result| result.latency_ms),
-            tokens: result.and_then(|result| result.tokens),
-            detail: result.map(|result| result.detail.clone()),
-            remediation: result.and_then(|result| {
-                let provider = catalogue.get(&item.provider);
-                match (result.cause, provider) {
-                    (Some(cause), Some(provider)) => Some(provider.next_step(cause)),
-                    _ => result.verdict.remediation().map(str::to_owned),
-                }
-            }),
-            checked_at: result.map(|result| result.at),
-            workspace_id: item.workspace,
-            provider: item.provider,
-            credential_id: item.credential,
-            label: item.label,
-            environment: item.environment,
-            consecutive_failures: item.consecutive_failures,
-            last_success_at: item.last_success_at,
-            history: item.history.into_iter().map(SmokeResultView::of).collect(),
-        }
-    }
-}
-
-impl SmokeResultView {
-    fn of(result: SmokeResult) -> Self {
-        Self {
-            run_id: result.run,
-            at: result.at,
-            outcome: result.verdict.class(),
-            verdict: result.verdict,
-            status: result.status,
-            latency_ms: result.latency_ms,
-            tokens: result.tokens,
-            detail: result.detail,
-            attempts: result.attempts,
-        }
-    }
-}
-
-impl SmokeSpendView {
-    fn of(budget: Budget) -> Self {
-        Self {
-            workspace_id: budget.workspace,
-            requests: budget.requests,
-            tokens: budget.tokens,
-        }
-    }
-}
-
-const NOT_IN_CATALOGUE: &str = "is not in the catalogue; GET /api/integrations/providers lists it";
-
-/// A run names its workspaces in the note that keeps it, which has to stay small.
-const WORKSPACES_MAX: usize = 16;

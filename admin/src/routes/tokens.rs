@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use axum::{Json, extract::State, response::Response};
 use http::HeaderMap;
-use keyside_credentials::{ActorId, ChangeError, NewToken, Registry, Scope, Token, WorkspaceId};
+use keyside_credentials::{
+    ActorId, ChangeError, CreatedToken, NewToken, Registry, Scope, Token, WorkspaceId,
+};
 
 use super::Segment;
 use crate::{
@@ -33,18 +35,36 @@ pub(super) async fn create(
     caller: Caller,
     body: JsonBody,
 ) -> Result<Response, Problem> {
-    let new = read_new(body.bytes())?;
-    let act = caller.context();
-    let made = state.registry.create_token(&act, caller.scope(), new);
-    let made = made.await.map_err(|error| match error {
-        ChangeError::WorkspaceUnknown => Problem::workspaces_unknown(),
-        error => error.into(),
-    })?;
+    let made = created(&state, &caller, form::read(body.bytes())?).await?;
     let location = format!("{PATH}/{}", made.token.id);
     let mut tagged = tagged(&state.registry, made.token);
     tagged.view.token = Some(made.text);
     tagged.view.warnings = made.warnings.iter().map(ToString::to_string).collect();
     Ok(tagged.created(&location))
+}
+
+/// Creates a token within the caller's scope.
+///
+/// # Errors
+/// The attributes are not valid or exceed the caller's scope, or storage failed.
+pub(crate) async fn created(
+    state: &AdminState,
+    caller: &Caller,
+    new: wire::NewToken,
+) -> Result<CreatedToken, Problem> {
+    let scope = new.workspaces.map(|only| Scope::Only(Arc::new(only)));
+    let new = NewToken {
+        name: new.name,
+        role: new.role,
+        scope: scope.unwrap_or(Scope::All),
+        expires_at: new.expires_at,
+    };
+    let act = caller.context();
+    let made = state.registry.create_token(&act, caller.scope(), new);
+    made.await.map_err(|error| match error {
+        ChangeError::WorkspaceUnknown => Problem::workspaces_unknown(),
+        error => error.into(),
+    })
 }
 
 /// Tokens, oldest first, including expired and revoked ones.
@@ -132,17 +152,6 @@ fn workspaces(scope: &Scope) -> Option<Vec<WorkspaceId>> {
         Scope::All => None,
         Scope::Only(workspaces) => Some(workspaces.iter().cloned().collect()),
     }
-}
-
-fn read_new(body: &[u8]) -> Result<NewToken, Problem> {
-    let new: wire::NewToken = form::read(body)?;
-    let scope = new.workspaces.map(|only| Scope::Only(Arc::new(only)));
-    Ok(NewToken {
-        name: new.name,
-        role: new.role,
-        scope: scope.unwrap_or(Scope::All),
-        expires_at: new.expires_at,
-    })
 }
 
 /// The creation time, by which the list is ordered.

@@ -1,6 +1,6 @@
 //! `/api/workspaces`: create, list, read and edit workspaces.
 
-pub(super) mod lifecycle;
+pub(crate) mod lifecycle;
 
 use axum::{Json, extract::State, response::Response};
 use http::HeaderMap;
@@ -94,9 +94,26 @@ pub(super) async fn update(
     body: JsonBody,
 ) -> Result<Tagged<WorkspaceView>, Problem> {
     let workspace = caller.workspace(&state.registry, &id)?;
-    let incarnation = workspace.incarnation;
-    let revision = seen.required(Lineage::of_workspace(&state.registry, incarnation))?;
-    let wire::WorkspaceEdit { limits } = form::read(body.bytes())?;
+    let lineage = Lineage::of_workspace(&state.registry, workspace.incarnation);
+    seen.required(lineage)?;
+    let edit = form::read(body.bytes())?;
+    let edited = edited(&state, &caller, &workspace, seen, edit).await?;
+    Ok(tagged(&state.registry, edited))
+}
+
+/// Edits a workspace that is in the state that the person saw.
+///
+/// # Errors
+/// 412 if it is in another one; the changes are not valid, or storage failed.
+pub(crate) async fn edited(
+    state: &AdminState,
+    caller: &Caller,
+    workspace: &Workspace,
+    seen: IfMatch,
+    wire::WorkspaceEdit { limits }: wire::WorkspaceEdit,
+) -> Result<Workspace, Problem> {
+    let (registry, incarnation) = (&state.registry, workspace.incarnation);
+    let revision = seen.expected(Lineage::of_workspace(registry, incarnation));
     let edit = WorkspaceEdit {
         limits: limits.map_or_else(LimitsChange::default, wire::LimitsEdit::into_domain),
         expected: revision.map(|revision| WorkspaceState {
@@ -104,12 +121,12 @@ pub(super) async fn update(
             revision,
         }),
     };
-    let (by, registry) = (caller.context(), &state.registry);
-    let edited = registry.edit_workspace(&by, &workspace.id, edit).await?;
-    Ok(tagged(registry, edited))
+    let by = caller.context();
+    Ok(registry.edit_workspace(&by, &workspace.id, edit).await?)
 }
 
-fn tagged(registry: &Registry, workspace: Workspace) -> Tagged<WorkspaceView> {
+/// The workspace's view with its entity tag.
+pub(crate) fn tagged(registry: &Registry, workspace: Workspace) -> Tagged<WorkspaceView> {
     Tagged {
         lineage: Lineage::of_workspace(registry, workspace.incarnation),
         revision: workspace.revision,

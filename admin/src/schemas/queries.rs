@@ -114,6 +114,10 @@ pub(crate) struct RecordFilter {
     event: Option<String>,
     #[param(pattern = "^cred_[a-z2-7]{26}$")]
     credential_id: Option<String>,
+    /// Records of this time or later.
+    since: Option<Timestamp>,
+    /// Records from before this time.
+    until: Option<Timestamp>,
 }
 
 /// Filters for runs. Texts must match exactly.

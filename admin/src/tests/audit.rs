@@ -106,6 +106,8 @@ async fn records_are_found_by_workspace_actor_event_and_credential() {
         ("event=credential_revoked".to_owned(), 1),
         (format!("credentialId={id}"), 2),
         (format!("credentialId={id}&event=workspace_created"), 0),
+        (format!("credentialId={id}&since=2020-01-01T00:00:00Z"), 2),
+        (format!("credentialId={id}&until=2020-01-01T00:00:00Z"), 0),
     ] {
         let page = api.get(&format!("{AUDIT}?{query}")).await.json();
         assert_eq!(events(&page).len(), count, "{query}: {page}");
@@ -386,7 +388,7 @@ async fn checking_names_the_chain_and_the_record_that_is_not_what_was_written() 
 }
 
 /// Alters the commit with this record in the store, as anyone who can write there could.
-fn alter_record(api: &Api, event: &str) {
+pub(super) fn alter_record(api: &Api, event: &str) {
     let event = format!("\"event\":\"{event}\"");
     let holds = |object: &[u8]| {
         let mut windows = object.windows(event.len());

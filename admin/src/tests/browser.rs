@@ -107,15 +107,26 @@ impl<'a> Browser<'a> {
     }
 
     pub(super) async fn submit_as_is(&self, page: &str, fields: &str) -> Answer {
+        let request = self.form(page);
+        self.api.send_body(request, fields.to_owned().into()).await
+    }
+
+    /// The script of a page sends its form, and reads a stream.
+    pub(super) async fn stream(&self, page: &str, fields: &str) -> Answer {
+        let request = self.form(page).header("accept", "text/event-stream");
+        let fields = format!("csrf={}&{fields}", self.csrf().await);
+        self.api.send_body(request, fields.into()).await
+    }
+
+    fn form(&self, page: &str) -> http::request::Builder {
         let request = OWN.iter().fold(
             anonymous("POST", &format!("{}{page}", self.base)),
             |request, (name, value)| request.header(*name, *value),
         );
-        let request = request
+        request
             .header("origin", "null")
             .header("cookie", self.cookies.join("; "))
-            .header("content-type", "application/x-www-form-urlencoded");
-        self.api.send_body(request, fields.to_owned().into()).await
+            .header("content-type", "application/x-www-form-urlencoded")
     }
 
     pub(super) async fn csrf(&self) -> String {

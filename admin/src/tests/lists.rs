@@ -338,7 +338,7 @@ async fn figures_are_those_of_the_runs_that_the_caller_may_see() {
     }
 }
 
-fn run(credential: &Value, number: u64) -> keyside_credentials::runs::Run {
+pub(super) fn run(credential: &Value, number: u64) -> keyside_credentials::runs::Run {
     keyside_credentials::runs::Run {
         at: SystemClock.now(),
         request_id: format!("req-{number}").into(),

@@ -4,7 +4,7 @@ use keyside_credentials::{Role, Scope};
 
 use super::{browser::OWN, *};
 
-async fn with_keys(labels: &[&str]) -> Api {
+pub(super) async fn with_keys(labels: &[&str]) -> Api {
     let api = Api::on_loopback().await;
     let made = api.post("/api/workspaces", &json!({ "id": "acme" })).await;
     assert_eq!(made.status, StatusCode::CREATED);
@@ -80,8 +80,6 @@ async fn the_table_is_narrowed_by_search_filter_and_card() {
         let page = browser.get(&format!("/keys?{query}")).await;
         assert_eq!(labels(&page), expected, "{query}");
     }
-    let page = browser.get(&format!("/keys/{soon}")).await;
-    page.assert_leads_to(&format!("{}/keys?workspace=acme&q={soon}", browser.base));
     for wrong in ["status=nosuch", "page=0", "page=x", "nosuch=1", "q=1&q=2"] {
         let page = browser.get(&format!("/keys?{wrong}")).await;
         page.assert_is_page(StatusCode::UNPROCESSABLE_ENTITY);
@@ -257,17 +255,20 @@ async fn the_script_of_a_stable_link_can_tell_whether_a_session_lives() {
 }
 
 #[tokio::test]
-async fn a_refusals_link_for_want_of_a_key_says_how_to_add_it() {
+async fn a_refusals_link_for_want_of_a_key_leads_to_the_form_for_it() {
     let api = with_keys(&[]).await;
     let browser = api.owner().await;
     let led = browser.get("/keys/new?workspace=acme&provider=groq").await;
-    led.assert_leads_to(&format!("{}/keys?workspace=acme", browser.base));
-    let page = browser.get("/keys?workspace=acme").await;
-    assert!(
-        page.body.contains("keyside key add -w acme -p groq"),
-        "{}",
-        page.body
-    );
+    led.assert_leads_to(&format!("{}/keys/new/groq?workspace=acme", browser.base));
+    let unknown = browser
+        .get("/keys/new?workspace=acme&provider=nosuch")
+        .await;
+    unknown.assert_is_page(StatusCode::OK);
+    assert!(unknown.body.contains("Which provider is the key for?"));
+    let none = Api::on_loopback().await;
+    let browser = none.owner().await;
+    let led = browser.get("/keys/new").await;
+    led.assert_leads_to(&format!("{}/workspaces", browser.base));
 }
 
 #[tokio::test]

@@ -21,12 +21,12 @@ const PREVIEW: &str = "/api/preview";
 /// A data plane that gives the same response to every prompt, once its gate is open.
 pub(super) struct Model {
     response: Mutex<Result<Ending, PreviewError>>,
-    prompts: Mutex<Vec<String>>,
+    pub(super) prompts: Mutex<Vec<String>>,
     gate: Gate,
 }
 
 #[derive(Clone)]
-enum Ending {
+pub(super) enum Ending {
     Whole,
     Cut(PreviewError),
 }
@@ -42,7 +42,7 @@ impl Default for Model {
 }
 
 impl Model {
-    fn say(&self, response: Result<Ending, PreviewError>) {
+    pub(super) fn say(&self, response: Result<Ending, PreviewError>) {
         *self.response.lock().unwrap() = response;
     }
 }
@@ -147,6 +147,7 @@ async fn a_stream_is_events_of_text_and_then_the_report() {
     let api = Api::with_workspace().await;
     let answer = api.post(PREVIEW, &prompt(json!({ "stream": true }))).await;
     assert_eq!(answer.header("content-type"), "text/event-stream");
+    assert_eq!(answer.header("x-accel-buffering"), "no");
     let events: Vec<_> = answer.body.split_terminator("\n\n").collect();
     assert_eq!(events[0], "event: text\ndata: {\"text\":\"Hel\\n\"}");
     assert_eq!(events[1], "event: text\ndata: {\"text\":\"lo\"}");
@@ -220,6 +221,21 @@ async fn a_wrong_prompt_is_refused_by_field_and_never_sent() {
     let answer = api.post(PREVIEW, &elsewhere).await;
     assert_eq!(answer.kind(), "workspace-unknown", "{}", answer.body);
     assert!(api.model.prompts.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_response_that_takes_more_than_ten_minutes_is_cut_off() {
+    let api = Arc::new(Api::with_workspace().await);
+    // Not before: the store works on threads, for which a paused clock does not wait.
+    tokio::time::pause();
+    let _held = api.model.gate.hold();
+    let sender = api.clone();
+    let asked = tokio::spawn(async move { sender.post(PREVIEW, &prompt(json!({}))).await });
+    api.model.gate.arrived(1).await;
+    tokio::time::advance(Duration::from_secs(10 * 60 + 1)).await;
+    let answer = asked.await.unwrap();
+    assert_eq!(answer.kind(), "preview-failed", "{}", answer.body);
+    assert!(answer.body.contains("after 10 minutes"), "{}", answer.body);
 }
 
 #[tokio::test]

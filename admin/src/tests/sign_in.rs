@@ -193,6 +193,10 @@ async fn another_site_cannot_sign_a_person_in() {
         let answer = api.send_body(request, form.into()).await;
         assert_eq!(answer.status, StatusCode::FORBIDDEN, "{headers:?}");
         assert_eq!(answer.set_cookies(), [""; 0]);
+        // Without Fetch Metadata it may be Keyside's own form, over plain http from another machine.
+        let may_be_own = !headers.iter().any(|(name, _)| *name == "sec-fetch-site");
+        let is_explained = answer.body.contains("This address needs https");
+        assert_eq!(is_explained, may_be_own, "{headers:?}: {}", answer.body);
     }
 }
 

@@ -11,18 +11,18 @@ use utoipa::ToSchema;
 #[derive(Default, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct VerifyView {
-    intact: bool,
+    pub(crate) intact: bool,
     /// The number of records in all chains.
-    records: Option<u64>,
+    pub(crate) records: Option<u64>,
     /// The number of chains: the installation's, and one per workspace, including erased ones.
-    chains: Option<usize>,
+    pub(crate) chains: Option<usize>,
     /// The chain that failed.
     #[schema(value_type = Option<String>)]
-    chain: Option<ChainName>,
+    pub(crate) chain: Option<ChainName>,
     /// The first record that failed; null if the head of the chain did.
-    position: Option<u64>,
+    pub(crate) position: Option<u64>,
     /// Why verification failed.
-    finding: Option<String>,
+    pub(crate) finding: Option<String>,
 }
 
 /// The result of verifying a receipt.

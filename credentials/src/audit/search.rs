@@ -2,6 +2,7 @@
 
 use std::{collections::BinaryHeap, fmt, str::FromStr, sync::Arc};
 
+use jiff::Timestamp;
 use keyside_store::{
     StorageError,
     chain::{ChainName, Damage, LoadError, State, StoredRecord},
@@ -28,6 +29,10 @@ pub struct AuditFilter {
     pub event: Option<Event>,
     /// Records about this credential.
     pub credential: Option<CredentialId>,
+    /// Records of this time or later.
+    pub since: Option<Timestamp>,
+    /// Records from before this time.
+    pub until: Option<Timestamp>,
 }
 
 /// A position in the order of all records: by time, then chain, then position.
@@ -37,6 +42,17 @@ pub struct Cursor {
     at: i64,
     chain: String,
     position: u64,
+}
+
+impl Cursor {
+    /// Before every record of this time or later.
+    fn before_time(at: Timestamp) -> Self {
+        Self {
+            at: at.as_microsecond(),
+            chain: String::new(),
+            position: 0,
+        }
+    }
 }
 
 /// A page of search results.
@@ -61,6 +77,8 @@ impl Audit {
         before: Option<Cursor>,
         limit: usize,
     ) -> Result<AuditPage, StorageError> {
+        let before = [before, filter.until.map(Cursor::before_time)];
+        let before = before.into_iter().flatten().min();
         let mut merge = Merge::new(self.chains_for(filter), before);
         merge.damaged = self.unreadable_for(filter);
         let (mut records, mut is_exhausted) = (Vec::new(), false);
@@ -69,6 +87,14 @@ impl Audit {
                 is_exhausted = true;
                 break;
             };
+            // All that follow are older still.
+            if filter
+                .since
+                .is_some_and(|since| at.at < since.as_microsecond())
+            {
+                is_exhausted = true;
+                break;
+            }
             records.extend(self.shown(filter, &chain.name, stored));
             merge.last = Some(at);
             if records.len() == limit {
@@ -349,6 +375,8 @@ impl AuditFilter {
             && is(&self.actor, Some(&record.actor))
             && is(&self.event, Some(&record.event))
             && is(&self.credential, record.credential.as_ref())
+            && self.since.is_none_or(|since| record.at >= since)
+            && self.until.is_none_or(|until| record.at < until)
     }
 }
 

@@ -27,6 +27,42 @@ fn head(target: &str, fields: &[(&str, &str)]) -> Parts {
     request.body(()).unwrap().into_parts().0
 }
 
+fn listener(workspaces: &[&str], environment: EnvironmentPin) -> Listener {
+    Listener {
+        address: ListenAddress::Tcp(([127, 0, 0, 1], 7380).into()),
+        workspaces: workspaces.iter().map(|name| name.to_string()).collect(),
+        environment,
+        peer_uids: Vec::new(),
+    }
+}
+
+#[test]
+fn what_no_listener_may_use_this_process_may_not_either() {
+    use EnvironmentPin::{Any, Live, Sandbox};
+    let environments: [(&[EnvironmentPin], EnvironmentPin); 6] = [
+        (&[Sandbox], Sandbox),
+        (&[Sandbox, Sandbox], Sandbox),
+        (&[Live, Live], Live),
+        (&[Sandbox, Live], Any),
+        (&[Any, Sandbox], Any),
+        (&[], Any),
+    ];
+    for (pins, expected) in environments {
+        let listeners: Vec<_> = pins.iter().map(|pin| listener(&[], *pin)).collect();
+        assert_eq!(environment_of_all(&listeners), expected, "{pins:?}");
+    }
+    let workspaces: [(&[&[&str]], &[&str]); 4] = [
+        (&[&["ci"]], &["ci"]),
+        (&[&["ci", "acme"], &["ci"]], &["acme", "ci"]),
+        (&[&["ci"], &[]], &[]),
+        (&[], &[]),
+    ];
+    for (pins, expected) in workspaces {
+        let listeners: Vec<_> = pins.iter().map(|names| listener(names, Any)).collect();
+        assert_eq!(workspaces_of_all(&listeners), expected, "{pins:?}");
+    }
+}
+
 #[test]
 fn only_the_listeners_names_are_accepted_as_host() {
     let malformed = Refusal::RequestMalformed("has a Host header that is not well-formed");

@@ -15,7 +15,7 @@ use keyside_config::BaseUrl;
 use tokio::time::timeout;
 
 use super::{
-    ConnectionSlot, EgressRoute,
+    AddressPolicy, ConnectionSlot, EgressRoute,
     dial::{ConnectError, Dialer},
     error_chain,
     pool::Connection,
@@ -38,25 +38,31 @@ pub enum OutboundError {
 }
 
 /// Refuses a host that is given as an address outside of the public internet, other than loopback,
-/// unless the route allows it. Names are checked when they are resolved.
+/// unless the settings allow private networks; also if an egress proxy would connect to it. Names
+/// are checked when they are resolved: by Keyside if the route is direct.
 ///
 /// # Errors
 /// [`OutboundError::Refused`]
-pub(crate) fn expect_allowed(base: &BaseUrl, route: &EgressRoute) -> Result<(), OutboundError> {
-    let (Ok(address), EgressRoute::Direct(policy)) = (base.host.parse::<IpAddr>(), route) else {
+pub(crate) fn expect_allowed(base: &BaseUrl, allow_private: bool) -> Result<(), OutboundError> {
+    let Ok(address) = base.host.parse::<IpAddr>() else {
         return Ok(());
+    };
+    let policy = match allow_private {
+        true => AddressPolicy::Private,
+        false => AddressPolicy::Public,
     };
     match base.is_loopback() || policy.allows(address) {
         true => Ok(()),
         false => Err(refused(&ConnectError::Tcp(TcpError::AddressNotAllowed {
             host: base.host.clone(),
-            policy: *policy,
+            policy,
         }))),
     }
 }
 
 /// Sends the request and returns the head of the response, which arrives within `limit`. No
-/// connection quota is used. The request's target must be a path.
+/// connection quota is used. The request's target must be a path, and its host one that
+/// [`expect_allowed`] allows.
 ///
 /// # Errors
 /// See [`OutboundError`]. The receiver may have got the request, except with
@@ -68,7 +74,6 @@ pub(crate) async fn post(
     request: Request<Bytes>,
     limit: Duration,
 ) -> Result<Head, OutboundError> {
-    expect_allowed(base, route)?;
     let sent = timeout(limit, send(dialer, route, base, request)).await;
     let (head, body) = sent
         .unwrap_or(Err(OutboundError::Timeout(limit)))?
@@ -131,22 +136,20 @@ const DISCARD_LIMIT: Duration = Duration::from_secs(5);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::upstream::AddressPolicy;
 
     #[test]
     fn an_address_must_be_public_or_loopback_unless_private_ones_are_allowed() {
-        let (public, private) = (AddressPolicy::Public, AddressPolicy::Private);
-        for (url, policy, allowed) in [
-            ("https://10.0.0.1", public, false),
-            ("https://10.0.0.1", private, true),
-            ("https://[fd00::1]:8443", public, false),
-            ("https://169.254.169.254", private, false),
-            ("https://1.1.1.1", public, true),
-            ("http://127.0.0.1:9000", public, true),
-            ("https://hooks.example", public, true),
+        for (url, allow_private, allowed) in [
+            ("https://10.0.0.1", false, false),
+            ("https://10.0.0.1", true, true),
+            ("https://[fd00::1]:8443", false, false),
+            ("https://169.254.169.254", true, false),
+            ("https://1.1.1.1", false, true),
+            ("http://127.0.0.1:9000", false, true),
+            ("https://hooks.example", false, true),
         ] {
             let base = BaseUrl::parse(url, false).unwrap();
-            let checked = expect_allowed(&base, &EgressRoute::Direct(policy));
+            let checked = expect_allowed(&base, allow_private);
             assert_eq!(checked.is_ok(), allowed, "{url}: {checked:?}");
         }
     }

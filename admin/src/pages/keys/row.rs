@@ -109,7 +109,7 @@ impl Row {
 }
 
 /// The display name of a provider, or its id if the catalogue does not have it any more.
-pub(super) fn provider_name(visit: &Visit, id: &str) -> String {
+pub(in crate::pages) fn provider_name(visit: &Visit, id: &str) -> String {
     let provider = visit.state.catalogue.get(id);
     provider.map_or_else(|| id.to_owned(), |provider| provider.name.clone())
 }

@@ -2,14 +2,11 @@
 
 use axum::extract::State;
 
-use super::{
-    check::{advice, unprompted},
-    with_warnings,
-};
+use super::changed;
 use crate::{
     access::Caller,
     body::OptionalBody,
-    concurrency::WorkKind,
+    credential_changes,
     entity_tag::{Lineage, Tagged},
     form,
     precondition::IfMatch,
@@ -42,14 +39,6 @@ pub(in crate::routes) async fn verify(
         .transpose()?
         .unwrap_or_default();
     let prompt = wanted.prompt.unwrap_or(false);
-    let (id, provider) = (credential.id, credential.provider);
-    let _permit = state
-        .concurrency
-        .try_acquire(WorkKind::LiveCheck, &caller)?;
-    let (act, check) = (caller.context(), state.check(prompt));
-    let (credential, finding) = state.registry.verify(&act, &id, check).await?;
-    let provider = state.catalogue.get(&provider).map(|provider| &**provider);
-    let advice = advice(&finding, provider).into_iter();
-    let warnings = advice.chain(unprompted(prompt, provider)).collect();
-    Ok(with_warnings(&state, &caller, credential, warnings))
+    let verified = credential_changes::verify(&state, &caller, credential, prompt);
+    Ok(changed(&state, &caller, verified.await?))
 }

@@ -31,9 +31,20 @@ pub(in crate::routes) async fn export(
 ) -> Result<Response, Problem> {
     let workspace = caller.workspace(&state.registry, &id)?;
     check(&state.registry, &workspace, seen)?;
-    let workspace = workspace.id;
-    let permit = state.concurrency.try_acquire(WorkKind::Export, &caller)?;
-    state.limits.check_audited_read(&caller)?;
+    exported(state, &caller, workspace.id).await
+}
+
+/// The response with the archive of a workspace.
+///
+/// # Errors
+/// 429 if too many exports are in progress; the workspace is gone, or storage failed.
+pub(crate) async fn exported(
+    state: AdminState,
+    caller: &Caller,
+    workspace: WorkspaceId,
+) -> Result<Response, Problem> {
+    let permit = state.concurrency.try_acquire(WorkKind::Export, caller)?;
+    state.limits.check_audited_read(caller)?;
     let name = format!("{workspace}.tar");
     let (act, registry) = (caller.context(), state.registry);
     let made =
@@ -56,15 +67,28 @@ pub(in crate::routes) async fn erase(
     Segment(id): Segment,
     seen: IfMatch,
 ) -> Result<Json<Receipt>, Problem> {
-    let id = caller.workspace_id(&id)?;
+    erased(&state, &caller, &id, seen).await.map(Json)
+}
+
+/// Erases the workspace with the id of a path. A retry returns the same receipt.
+///
+/// # Errors
+/// 404 if it never existed for the caller, 412 if it is in another state than the one seen, 503 if
+/// the erasure is not finished yet.
+pub(crate) async fn erased(
+    state: &AdminState,
+    caller: &Caller,
+    id: &str,
+    seen: IfMatch,
+) -> Result<Receipt, Problem> {
+    let id = caller.workspace_id(id)?;
     let act = caller.context();
     let expected = expected(&state.registry, &id, seen);
     let erased = state.registry.erase_workspace(&act, &id, expected);
-    let receipt = erased.await.map_err(|error| match error {
+    erased.await.map_err(|error| match error {
         ChangeError::WorkspaceUnknown => Problem::workspace_unknown(),
         error => error.into(),
-    });
-    Ok(Json(receipt?))
+    })
 }
 
 /// The state that the client expects. The registry compares it under the workspace's lock.

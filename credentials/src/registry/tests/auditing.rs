@@ -117,8 +117,14 @@ fn audit_pages_of_any_size_add_up_to_the_whole_log_newest_first() {
     let inputs = (history(), 1..70usize);
     let outcome = cases(60).run(&inputs, |(history, page)| {
         runtime().block_on(async {
-            let (_installation, registry) = installation_after(&history).await;
-            for filter in &filters {
+            let (installation, registry) = installation_after(&history).await;
+            let now = installation.clock.now();
+            let of_some_seconds = AuditFilter {
+                since: jiff::Timestamp::from_second(now.as_second() - 4).ok(),
+                until: jiff::Timestamp::from_second(now.as_second() - 1).ok(),
+                ..AuditFilter::default()
+            };
+            for filter in filters.iter().chain([&of_some_seconds]) {
                 let mut expected = exported(&registry, filter.clone()).await;
                 expected.reverse();
                 let found = paged(&registry, filter, page).await;

@@ -14,7 +14,8 @@ impl Installation {
     /// the test's clock.
     async fn chains_at_rest(&self) -> Chains {
         let kms = Kms::local(MasterKey::parse(&[9; 32], "a test").unwrap());
-        let keyring = Keyring::open_or_create(&self.keyring(), kms, self.clock.now());
+        let path = self.keyring();
+        let keyring = Keyring::open_or_create(&path, kms, self.clock.now());
         let keyring = keyring.await.unwrap();
         let clock = Arc::new(Ratchet::new(self.clock.clone()));
         let heads = self.heads();

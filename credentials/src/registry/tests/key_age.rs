@@ -40,8 +40,8 @@ async fn a_key_is_as_old_as_its_last_rotation_across_restarts() {
 async fn the_oldest_workspace_key_counts() {
     let (installation, registry) = Installation::with_acme().await;
     installation.day(2);
-    let globex = registry.create_workspace(&act(), workspace("globex"));
-    globex.await.unwrap();
+    let (by, globex) = (act(), workspace("globex"));
+    registry.create_workspace(&by, globex).await.unwrap();
     assert_eq!(registry.key_ages().oldest_workspace, Some(days(2)));
     let rotated = registry.rotate_workspace_key(&act(), &acme()).await;
     rotated.unwrap();

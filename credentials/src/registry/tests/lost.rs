@@ -391,7 +391,8 @@ async fn a_lost_credential_counts_as_damaged_until_it_is_revoked() {
         ..DamageCounts::default()
     };
     assert_eq!(registry.damage_counts(), one);
-    let revoked = registry.revoke_lost(&act(), &loss.ids[0], Revocation::default());
+    let by = act();
+    let revoked = registry.revoke_lost(&by, &loss.ids[0], Revocation::default());
     revoked.await.unwrap();
     assert_eq!(registry.damage_counts(), DamageCounts::default());
 }

@@ -1,7 +1,7 @@
 //! Formats lines that a POSIX shell can `eval`.
 
 /// Formats `export NAME="value"`, quoted so that the shell expands nothing in the value.
-pub(crate) fn export(name: &str, value: &str) -> String {
+pub fn export(name: &str, value: &str) -> String {
     let mut quoted = String::with_capacity(value.len());
     for letter in value.chars() {
         // The characters that a backslash escapes between double quotes (POSIX.1-2024, Shell
@@ -16,14 +16,14 @@ pub(crate) fn export(name: &str, value: &str) -> String {
 
 /// Formats `unset NAME;`. The semicolon separates it from the next line if `eval` without quotes
 /// joins them.
-pub(crate) fn unset(name: &str) -> String {
+pub fn unset(name: &str) -> String {
     format!("unset {name};\n")
 }
 
 /// Prepends these hosts to `NO_PROXY` and `no_proxy`, unless they are listed already. A client
 /// reads one of the two and ignores the other, so an unset variable starts with the other one's
 /// list.
-pub(crate) fn exempt_from_proxy(hosts: &str) -> String {
+pub fn exempt_from_proxy(hosts: &str) -> String {
     let in_front = |name: &str, other: &str| {
         format!(
             r#"case ",${{{name}:={other}}}," in *",{hosts},"*) ;; *) {name}="{hosts}${{{name}:+,${name}}}" ;; esac;"#
@@ -35,14 +35,14 @@ pub(crate) fn exempt_from_proxy(hosts: &str) -> String {
 }
 
 /// Formats every line as a comment.
-pub(crate) fn comment(text: &str) -> String {
+pub fn comment(text: &str) -> String {
     let line = |line: &str| format!("# {line}").trim_end().to_owned() + "\n";
     text.lines().map(line).collect()
 }
 
 /// Whether it is the name of an environment variable, which POSIX writes in capitals, rather than
 /// an option in code such as `server_url`.
-pub(crate) fn is_variable(name: &str) -> bool {
+pub fn is_variable(name: &str) -> bool {
     let fits = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
     !name.is_empty() && name.bytes().all(fits) && !name.starts_with(|c: char| c.is_ascii_digit())
 }

@@ -18,9 +18,9 @@ use crate::{
 
 /// What a request to store a secret wants checked.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct CheckRequest {
-    pub(super) mode: CheckMode,
-    pub(super) prompt: bool,
+pub(crate) struct CheckRequest {
+    pub(crate) mode: CheckMode,
+    pub(crate) prompt: bool,
 }
 
 /// A check before a secret is stored, with its permit.
@@ -132,7 +132,7 @@ impl CheckView {
     }
 
     /// The last check of a credential's secret in use.
-    pub(super) fn last(
+    pub(crate) fn last(
         state: &AdminState,
         id: &CredentialId,
         provider: Option<&Provider>,

@@ -2,38 +2,39 @@
 
 use std::net::SocketAddr;
 
-use keyside_config::{ListenAddress, Listener, Settings, reachable};
+use crate::{
+    address::{ListenAddress, reachable},
+    settings::Listener,
+};
 
 /// A TCP listener of the proxy.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct ProxyAddress {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProxyAddress {
     /// The address to connect to from this machine.
-    pub(crate) address: SocketAddr,
+    pub address: SocketAddr,
     /// The workspaces that the listener is pinned to, if the requested one is not among them: it
     /// refuses that one's requests.
-    pub(crate) pinned_to: Option<Vec<String>>,
+    pub pinned_to: Option<Vec<String>>,
 }
 
-/// Returns the first TCP listener that the workspace may use, else the first one. `None` if all are
-/// Unix sockets, for which SDKs have no URL.
-pub(crate) fn of(settings: &Settings, workspace: &str) -> Option<ProxyAddress> {
-    first(&settings.proxy.listeners, workspace)
-}
-
-fn first(listeners: &[Listener], workspace: &str) -> Option<ProxyAddress> {
-    let tcp = |listener: &Listener| match listener.address {
-        ListenAddress::Tcp(address) => Some(ProxyAddress {
-            address: reachable(address),
-            pinned_to: (!serves(listener, workspace)).then(|| listener.workspaces.clone()),
-        }),
-        ListenAddress::Unix(_) => None,
-    };
-    let mut addresses: Vec<_> = listeners.iter().filter_map(tcp).collect();
-    let fit = addresses
-        .iter()
-        .position(|address| address.pinned_to.is_none());
-    let chosen = fit.unwrap_or(0);
-    (chosen < addresses.len()).then(|| addresses.swap_remove(chosen))
+impl ProxyAddress {
+    /// Returns the first TCP listener that the workspace may use, else the first one. `None` if all
+    /// are Unix sockets, for which SDKs have no URL.
+    pub fn of(listeners: &[Listener], workspace: &str) -> Option<Self> {
+        let tcp = |listener: &Listener| match listener.address {
+            ListenAddress::Tcp(address) => Some(Self {
+                address: reachable(address),
+                pinned_to: (!serves(listener, workspace)).then(|| listener.workspaces.clone()),
+            }),
+            ListenAddress::Unix(_) => None,
+        };
+        let mut addresses: Vec<_> = listeners.iter().filter_map(tcp).collect();
+        let fit = addresses
+            .iter()
+            .position(|address| address.pinned_to.is_none());
+        let chosen = fit.unwrap_or(0);
+        (chosen < addresses.len()).then(|| addresses.swap_remove(chosen))
+    }
 }
 
 fn serves(listener: &Listener, workspace: &str) -> bool {
@@ -43,9 +44,8 @@ fn serves(listener: &Listener, workspace: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use keyside_config::EnvironmentPin;
-
     use super::*;
+    use crate::settings::EnvironmentPin;
 
     /// An address, and the workspaces that it is pinned to.
     type Written = (&'static str, &'static [&'static str]);
@@ -64,7 +64,7 @@ mod tests {
             peer_uids: Vec::new(),
         };
         let listeners: Vec<_> = listeners.iter().map(listener).collect();
-        let found = first(&listeners, "acme")?;
+        let found = ProxyAddress::of(&listeners, "acme")?;
         Some((found.address.to_string(), found.pinned_to))
     }
 

@@ -10,7 +10,7 @@ use axum::{
     body::{Body, Bytes},
     response::{IntoResponse, Response},
 };
-use http::{HeaderValue, header};
+use http::{HeaderName, HeaderValue, header};
 use http_body::Frame;
 use keyside_credentials::preview::{PreviewEvent, PreviewResponse};
 use serde::Serialize;
@@ -38,7 +38,10 @@ impl IntoResponse for EventStream {
     fn into_response(self) -> Response {
         let mut response = Body::new(self).into_response();
         let kind = HeaderValue::from_static("text/event-stream");
-        response.headers_mut().insert(header::CONTENT_TYPE, kind);
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, kind);
+        // nginx, and proxies that follow it, otherwise collect the text before they pass it on.
+        headers.insert(ACCEL_BUFFERING, HeaderValue::from_static("no"));
         response
     }
 }
@@ -82,3 +85,5 @@ fn frame(name: &str, data: &str) -> Poll<Option<Result<Frame<Bytes>, Infallible>
 fn json(value: &impl Serialize) -> String {
     serde_json::to_string(value).unwrap_or_default()
 }
+
+const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");

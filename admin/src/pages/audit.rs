@@ -1,0 +1,270 @@
+//! Audit: who changed what in a workspace, whether the log is intact, and its export.
+
+mod narrowing;
+
+use std::collections::BTreeMap;
+
+use askama::Template;
+use axum::response::Response;
+use keyside_credentials::{
+    ActorId, Filter, Permission, Workspace,
+    audit::{AuditPage, Event},
+};
+
+use self::narrowing::Narrowing;
+use super::{
+    form::SessionForm,
+    html::{page, see_other},
+    number::count,
+    record_rows::{self, RecordRow},
+    shell::{Frame, Shell, Visit},
+    view::{Choice, Notice},
+};
+use crate::{
+    concurrency::WorkKind,
+    form::choice,
+    problem::Problem,
+    query::Parameters,
+    routes::audit::{Format, exported, verified},
+    wire::VerifyView,
+};
+
+#[derive(Template)]
+#[template(path = "audit.html")]
+struct Audit {
+    base: String,
+    assets: String,
+    csrf: String,
+    shell: Shell,
+    may_verify: bool,
+    may_export: bool,
+    /// The result of verifying the chain, and damaged chains of this page.
+    notices: Vec<Notice>,
+    /// This page with its filter, for the form that verifies.
+    here: String,
+    filter: FilterForm,
+    records: Vec<RecordRow>,
+    no_records: &'static str,
+    pager: Pager,
+    export: Export,
+}
+
+struct FilterForm {
+    events: Vec<Choice>,
+    labels: Vec<Choice>,
+    actors: Vec<Choice>,
+    reaches: Vec<Choice>,
+    since: String,
+    until: String,
+    active: bool,
+    clear_href: String,
+}
+
+/// The log is read by cursors, which lead to older records only.
+struct Pager {
+    summary: String,
+    /// Empty on the page with the newest records.
+    newest: String,
+    /// Empty on the last page.
+    older: String,
+}
+
+struct Export {
+    csv: String,
+    ndjson: String,
+}
+
+pub(super) async fn show(visit: Visit, mut parameters: Parameters) -> Result<Response, Problem> {
+    let asked = Narrowing::read(&mut parameters);
+    parameters.finish()?;
+    render(&visit, &asked, Vec::new()).await
+}
+
+/// Verifies the whole log, and shows the page again with the result.
+pub(super) async fn verify(
+    visit: Visit,
+    mut parameters: Parameters,
+    _form: SessionForm,
+) -> Result<Response, Problem> {
+    let asked = Narrowing::read(&mut parameters);
+    parameters.finish()?;
+    visit.caller.require(Permission::VerifyAudit)?;
+    let found = verified(&visit.state, &visit.caller).await?;
+    render(&visit, &asked, vec![verdict(&found)]).await
+}
+
+/// The matching records as a file.
+pub(super) async fn export(visit: Visit, mut parameters: Parameters) -> Result<Response, Problem> {
+    let asked = Narrowing::read(&mut parameters);
+    let format = parameters.filter("format", choice::<Format>);
+    parameters.finish()?;
+    let workspace = visit.workspace(asked.workspace.as_deref())?;
+    let filter = asked.filter(&visit, workspace.as_ref());
+    let format = format.unwrap_or(Format::Ndjson);
+    exported(visit.state, &visit.caller, filter, None, format).await
+}
+
+async fn render(
+    visit: &Visit,
+    asked: &Narrowing,
+    mut notices: Vec<Notice>,
+) -> Result<Response, Problem> {
+    let Some(workspace) = visit.workspace(asked.workspace.as_deref())? else {
+        return Ok(see_other(&format!("{}/workspaces", visit.base())));
+    };
+    let _permit = visit.state.acquire(WorkKind::List, &visit.caller).await?;
+    let filter = asked.filter(visit, Some(&workspace));
+    let audit = visit.state.registry.audit();
+    let found = audit.search(&filter, asked.cursor.clone(), ROWS).await;
+    let found = found.map_err(Problem::unreadable)?;
+    notices.extend(found.damaged.iter().map(|damage| {
+        let title = "Damaged records are missing here";
+        Notice::new("bad", title, format!("{damage}."))
+    }));
+    page(&view(visit, &workspace, asked, notices, found))
+}
+
+fn view(
+    visit: &Visit,
+    workspace: &Workspace,
+    asked: &Narrowing,
+    notices: Vec<Notice>,
+    found: AuditPage,
+) -> Audit {
+    let now = visit.state.registry.now();
+    let base = format!("{}/audit", visit.base());
+    let address = |cursor: &str| format!("{base}{}", asked.query(workspace, cursor, ""));
+    let file = |format: Format| {
+        let query = asked.query(workspace, "", format.name());
+        format!("{base}/export{query}")
+    };
+    let shown = found.records.len();
+    let plural = if shown == 1 { "" } else { "s" };
+    let older = found.before.as_ref();
+    let no_records = match older {
+        Some(_) => "None of the records that were searched matches. Older ones may.",
+        None => "No record matches.",
+    };
+    let pager = Pager {
+        summary: format!("{shown} record{plural}, newest first"),
+        newest: asked
+            .cursor
+            .as_ref()
+            .map_or_else(String::new, |_| address("")),
+        older: older.map_or_else(String::new, |cursor| address(&cursor.to_string())),
+    };
+    let records = found.records.into_iter();
+    let records = records.map(|record| RecordRow::of(visit, record, now));
+    let Frame {
+        base,
+        assets,
+        csrf,
+        shell,
+    } = visit.frame("/audit", Some(workspace));
+    let may = |permission| visit.caller.require(permission).is_ok();
+    Audit {
+        base,
+        assets,
+        csrf,
+        shell,
+        may_verify: may(Permission::VerifyAudit),
+        may_export: may(Permission::ExportAudit),
+        notices,
+        here: address(""),
+        filter: filter_form(visit, workspace, asked),
+        records: records.collect(),
+        no_records,
+        pager,
+        export: Export {
+            csv: file(Format::Csv),
+            ndjson: file(Format::Ndjson),
+        },
+    }
+}
+
+fn verdict(found: &VerifyView) -> Notice {
+    if found.intact {
+        let (records, chains) = (
+            found.records.unwrap_or_default(),
+            found.chains.unwrap_or_default(),
+        );
+        let text = format!(
+            "All {} records of {chains} chains match their hashes, and the chains their signed heads and each other.",
+            count(records)
+        );
+        return Notice::new("good", "The log is intact", text);
+    }
+    let finding = found.finding.as_deref().unwrap_or("it failed verification");
+    let text = format!(
+        "What is stored is not what was written: {finding}. Keep the data folder as it is, and compare it with a backup \
+         (keyside audit verify lists what is damaged)."
+    );
+    Notice::new("bad", "The log is not intact", text)
+}
+
+fn filter_form(visit: &Visit, workspace: &Workspace, asked: &Narrowing) -> FilterForm {
+    let events = Event::ALL.iter();
+    let events = events.map(|event| (event.as_str().to_owned(), record_rows::event(*event).word));
+    let keys = visit.state.registry.list_all(&Filter {
+        within: visit.caller.scope().clone(),
+        workspace: Some(workspace.id.clone()),
+        ..Filter::default()
+    });
+    let keys = keys
+        .iter()
+        .map(|key| (key.id().to_string(), record_rows::label(key)));
+    let reaches = [("all".to_owned(), "Everything you may see".to_owned())];
+    let mut reaches = Choice::list(reaches, asked.is_wide.then_some("all"));
+    if let Some(narrow) = reaches.first_mut() {
+        narrow.label = "This workspace".to_owned();
+    }
+    let date = |date: Option<jiff::civil::Date>| date.map_or_else(String::new, |it| it.to_string());
+    let (key, actor) = (
+        asked.key.as_ref().map(ToString::to_string),
+        asked.actor.as_ref().map(ToString::to_string),
+    );
+    FilterForm {
+        events: Choice::list(by_label(events), asked.event.map(Event::as_str)),
+        labels: Choice::list(by_label(keys), key.as_deref()),
+        actors: Choice::list(by_label(actors(visit, asked)), actor.as_deref()),
+        reaches,
+        since: date(asked.since),
+        until: date(asked.until),
+        active: asked.is_active(),
+        clear_href: format!(
+            "{}/audit{}",
+            visit.base(),
+            Narrowing::default().query(workspace, "", "")
+        ),
+    }
+}
+
+/// Those that records may name: by name as far as the person may read tokens.
+fn actors(visit: &Visit, asked: &Narrowing) -> BTreeMap<String, String> {
+    let may_read = visit.caller.require(Permission::ReadTokens).is_ok();
+    let tokens = may_read.then(|| visit.state.registry.access().tokens(visit.caller.scope()));
+    let tokens = tokens.into_iter().flatten();
+    let mut actors: BTreeMap<_, _> = tokens
+        .map(|token| (token.id.to_string(), token.name))
+        .collect();
+    let known = |id: &ActorId, name: &str| (id.to_string(), name.to_owned());
+    let others = [
+        known(&ActorId::system(), "Keyside itself"),
+        known(&ActorId::anonymous(), "Nobody who is known"),
+        known(&visit.session.actor, "You"),
+    ];
+    let asked = asked.actor.as_ref().map(|id| known(id, id.as_str()));
+    for (id, name) in others.into_iter().chain(asked) {
+        actors.entry(id).or_insert(name);
+    }
+    actors
+}
+
+fn by_label(choices: impl IntoIterator<Item = (String, String)>) -> Vec<(String, String)> {
+    let mut choices: Vec<_> = choices.into_iter().collect();
+    choices.sort_by_cached_key(|(_, label)| label.to_lowercase());
+    choices
+}
+
+/// Rows of a page.
+const ROWS: usize = 50;

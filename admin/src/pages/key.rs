@@ -1,0 +1,278 @@
+//! A key: everything about it, and what its buttons do.
+
+pub(super) mod edit;
+mod facts;
+pub(super) mod revoke;
+pub(super) mod rotate;
+mod state;
+
+use askama::Template;
+use axum::{extract::Path, response::Response};
+use keyside_credentials::{
+    Credential, Listed, Permission, Rollback, Status,
+    audit::{AuditFilter, AuditRecord, Event},
+    runs::{RunFilter, StoredRun},
+};
+
+pub(super) use self::facts::Duplicate;
+use self::{
+    facts::{Facts, VersionRow},
+    state::{etag, seen},
+};
+use super::{
+    form::{Fields, SessionForm},
+    html::{page, problem_page, see_other, text},
+    lines::{self, Line},
+    record_rows::RecordRow,
+    run_rows::RunRow,
+    shell::{Frame, Shell, Visit, page_if_any},
+    time::Time,
+    verdict,
+    view::Notice,
+};
+use crate::{
+    concurrency::WorkKind,
+    credential_changes::{self, Change},
+    form,
+    problem::Problem,
+    wire::{CheckView, CredentialRollback},
+};
+
+#[derive(Template)]
+#[template(path = "key.html")]
+struct Key {
+    base: String,
+    assets: String,
+    csrf: String,
+    shell: Shell,
+    can_edit: bool,
+    notices: Vec<Notice>,
+    key: Facts,
+    check: LastCheck,
+    versions: Vec<VersionRow>,
+    duplicates: Vec<Duplicate>,
+    lines: Vec<Line>,
+    runs: Vec<RunRow>,
+    runs_href: String,
+    no_runs: &'static str,
+    records: Vec<RecordRow>,
+    audit_href: String,
+    no_records: &'static str,
+    etag: String,
+}
+
+/// The last live check of the secret in use.
+#[derive(Default)]
+struct LastCheck {
+    /// At most one; none if it was never checked.
+    verdict: Vec<Notice>,
+    at: Time,
+    /// Empty if it is unknown.
+    latency: String,
+}
+
+pub(super) async fn show(
+    visit: Visit,
+    Path((_session, id)): Path<(String, String)>,
+) -> Result<Response, Problem> {
+    let listed = visit.caller.listed(&visit.state.registry, &id)?;
+    page(&view(&visit, &listed, None).await?)
+}
+
+/// The buttons of the page: a check, a rollback, the default, and a read of the source.
+pub(super) async fn act(
+    visit: Visit,
+    Path((_session, id)): Path<(String, String)>,
+    SessionForm(fields): SessionForm,
+) -> Result<Response, Problem> {
+    visit.caller.require(Permission::ChangeCredentials)?;
+    let key = visit.caller.credential(&visit.state.registry, &id)?;
+    let href = href(&visit, &id);
+    let Err(problem) = done(&visit, key, &fields).await else {
+        return Ok(see_other(&href));
+    };
+    let listed = visit.caller.listed(&visit.state.registry, &id)?;
+    let said = Notice::refusal(&problem, &[]);
+    let shown = text(&view(&visit, &listed, Some(said)).await?)?;
+    Err(problem_page(problem, shown))
+}
+
+async fn done(visit: &Visit, key: Credential, fields: &Fields) -> Result<(), Problem> {
+    let Visit { state, caller, .. } = visit;
+    let act = caller.context();
+    match fields.text("do") {
+        "check" => {
+            // The page shows the verdict itself.
+            credential_changes::verify(state, caller, key, false).await?;
+        }
+        "refresh" => {
+            state.registry.refresh(&key.id).await?;
+            visit.flash("Read again", "What the source says now is below.");
+        }
+        "roll-back" => {
+            let wanted = fields.json_with(&[], &[("version", fields.number("version"))]);
+            let CredentialRollback { version: to } = form::read(&wanted)?;
+            let rollback = Rollback {
+                to,
+                expected: seen(visit, fields),
+            };
+            state.registry.roll_back(&act, &key.id, rollback).await?;
+            let text = "New requests use the earlier secret. The one that it replaces is in grace.";
+            visit.flash("Rolled back", text);
+        }
+        "default" => {
+            let change = Change::read(&fields.json_with(&[], &[("default", true.into())]))?;
+            let expected = seen(visit, fields);
+            let made = change.make(state, caller, &key, expected, None).await?;
+            let text = format!("Requests that name no label use {}.", key.label);
+            visit.flash_with("Used by default", text, made.warnings);
+        }
+        _ => {
+            let detail = "expected check, refresh, roll-back or default";
+            return Err(Problem::field("do", detail));
+        }
+    }
+    Ok(())
+}
+
+/// The page of a key, within the session.
+pub(super) fn href(visit: &Visit, id: &str) -> String {
+    format!("{}/keys/{id}", visit.base())
+}
+
+async fn view(visit: &Visit, listed: &Listed, said: Option<Notice>) -> Result<Key, Problem> {
+    let Visit { state, caller, .. } = visit;
+    let now = state.registry.now();
+    let workspace = visit.workspace(Some(listed.workspace().as_str()))?;
+    let _permit = state.acquire(WorkKind::List, caller).await?;
+    let (runs, no_runs) = match caller.require(Permission::ReadRuns) {
+        Ok(()) => (recent_runs(visit, listed).await, "No request has used it."),
+        Err(_) => (Vec::new(), NOT_YOURS),
+    };
+    let (records, no_records) = match caller.require(Permission::ReadAudit) {
+        Ok(()) => (trail(visit, listed).await?, "No records."),
+        Err(_) => (Vec::new(), NOT_YOURS),
+    };
+    let revocation = match caller.require(Permission::ReadAudit) {
+        Ok(()) => revocation(visit, listed).await?,
+        Err(_) => None,
+    };
+    let key = Facts::of(visit, listed, revocation.as_ref(), now);
+    let known = match listed {
+        Listed::Known(known) => Some(&**known),
+        Listed::Lost(_) => None,
+    };
+    let in_use = known.filter(|key| key.status != Status::Revoked && !key.damaged);
+    let states = facts::notices(visit, listed, &key.href, now).into_iter();
+    let workspace_id = listed.workspace().as_str();
+    let id = listed.id().as_str();
+    let base = visit.base();
+    let runs_href = known.map_or_else(String::new, |known| {
+        let fields = [
+            ("workspace", workspace_id),
+            ("provider", known.provider.as_str()),
+            ("label", known.label.as_str()),
+        ];
+        page_if_any(&base, "/runs", &fields)
+    });
+    let audit_fields = [("workspace", workspace_id), ("key", id)];
+    let audit_href = page_if_any(&base, "/audit", &audit_fields);
+    let records = records.into_iter();
+    let records = records.map(|record| RecordRow::of(visit, record, now));
+    let Frame {
+        base,
+        assets,
+        csrf,
+        shell,
+    } = visit.frame("/keys", workspace.as_ref());
+    Ok(Key {
+        base,
+        assets,
+        csrf,
+        shell,
+        can_edit: caller.require(Permission::ChangeCredentials).is_ok(),
+        notices: said.into_iter().chain(states).collect(),
+        key,
+        check: in_use.map_or_else(LastCheck::default, |key| LastCheck::of(visit, key)),
+        versions: facts::versions(known, now),
+        duplicates: known.map_or_else(Vec::new, |key| Duplicate::all(visit, key)),
+        lines: in_use.map_or_else(Vec::new, |key| lines::of(visit, key)),
+        runs: runs
+            .into_iter()
+            .map(|run| RunRow::of(visit, run, now))
+            .collect(),
+        runs_href,
+        no_runs,
+        records: records.collect(),
+        audit_href,
+        no_records,
+        etag: known.map_or_else(String::new, |key| etag(visit, key)),
+    })
+}
+
+async fn recent_runs(visit: &Visit, listed: &Listed) -> Vec<StoredRun> {
+    let filter = RunFilter {
+        within: visit.caller.scope().clone(),
+        workspace: Some(listed.workspace().clone()),
+        credential: Some(listed.id().clone()),
+        ..RunFilter::default()
+    };
+    visit.state.registry.runs().search(ROWS, &filter).await
+}
+
+async fn trail(visit: &Visit, listed: &Listed) -> Result<Vec<AuditRecord>, Problem> {
+    let audit = visit.state.registry.audit();
+    let found = audit.search(&about(visit, listed), None, ROWS).await;
+    Ok(found.map_err(Problem::unreadable)?.records)
+}
+
+/// The record of its revocation, which may be older than the latest ones.
+async fn revocation(visit: &Visit, listed: &Listed) -> Result<Option<AuditRecord>, Problem> {
+    let is_revoked = match listed {
+        Listed::Known(key) => key.status == Status::Revoked,
+        Listed::Lost(lost) => lost.is_revoked,
+    };
+    if !is_revoked {
+        return Ok(None);
+    }
+    let filter = AuditFilter {
+        event: Some(Event::CredentialRevoked),
+        ..about(visit, listed)
+    };
+    let audit = visit.state.registry.audit();
+    let found = audit.search(&filter, None, 1).await;
+    let found = found.map_err(Problem::unreadable)?;
+    Ok(found.records.into_iter().next())
+}
+
+fn about(visit: &Visit, listed: &Listed) -> AuditFilter {
+    AuditFilter {
+        within: visit.caller.scope().clone(),
+        workspace: Some(listed.workspace().clone()),
+        credential: Some(listed.id().clone()),
+        ..AuditFilter::default()
+    }
+}
+
+impl LastCheck {
+    fn of(visit: &Visit, key: &Credential) -> Self {
+        let provider = visit.state.catalogue.get(&key.provider);
+        let provider = provider.map(|provider| &**provider);
+        let Some(check) = CheckView::last(&visit.state, &key.id, provider) else {
+            return Self::default();
+        };
+        let name = provider.map_or("The provider", |provider| provider.name.as_str());
+        let latency = check.latency_ms.map(|latency| format!("{latency} ms"));
+        Self {
+            at: Time::new(check.at, visit.state.registry.now()),
+            latency: latency.unwrap_or_default(),
+            verdict: vec![verdict::notice(&check, name)],
+        }
+    }
+}
+
+/// Instead of rows.
+const NOT_YOURS: &str = "Your role does not show these.";
+
+/// Rows of the latest runs and records.
+const ROWS: usize = 10;

@@ -1,0 +1,200 @@
+//! Revokes a key, which is final.
+
+use std::collections::HashSet;
+
+use askama::Template;
+use axum::{extract::Path, response::Response};
+use jiff::SignedDuration;
+use keyside_credentials::{
+    Listed, Permission, Revocation, Status,
+    runs::{Dimension, GroupFigures, RunFilter},
+};
+
+use crate::{
+    concurrency::WorkKind,
+    credential_changes,
+    pages::{
+        form::{Fields, SessionForm},
+        html::{page, problem_page, see_other, text},
+        reauthentication::prove,
+        shell::{Frame, Shell, Visit},
+        view::{Notice, field_error, text_of},
+    },
+    problem::Problem,
+};
+
+#[derive(Template)]
+#[template(path = "revoke.html")]
+struct RevokeKey {
+    base: String,
+    assets: String,
+    csrf: String,
+    shell: Shell,
+    href: String,
+    /// The label, or the id of a key whose record cannot be read: what is to be typed.
+    label: String,
+    can_rotate: bool,
+    is_default: bool,
+    uses: Vec<Use>,
+    uses_total: String,
+    reauthenticate: bool,
+    notices: Vec<Notice>,
+    typed: String,
+    cut: bool,
+    errors: Errors,
+}
+
+/// Requests that used it in the last day.
+struct Use {
+    tag: String,
+    kind: String,
+    count: u64,
+}
+
+#[derive(Default)]
+struct Errors {
+    label: String,
+    proof: String,
+}
+
+pub(in crate::pages) async fn show(
+    visit: Visit,
+    Path((_session, id)): Path<(String, String)>,
+) -> Result<Response, Problem> {
+    let listed = visit.caller.listed(&visit.state.registry, &id)?;
+    page(&view(&visit, &listed).await?)
+}
+
+pub(in crate::pages) async fn revoke(
+    visit: Visit,
+    Path((_session, id)): Path<(String, String)>,
+    SessionForm(fields): SessionForm,
+) -> Result<Response, Problem> {
+    visit.caller.require(Permission::ChangeCredentials)?;
+    let listed = visit.caller.listed(&visit.state.registry, &id)?;
+    let problem = match confirmed(&visit, listed.clone(), &fields).await {
+        Ok(()) => {
+            let href = super::href(&visit, listed.id().as_str());
+            return Ok(see_other(&href));
+        }
+        Err(problem) => problem,
+    };
+    let shown = RevokeKey {
+        notices: vec![Notice::refusal(&problem, &FIELDS)],
+        typed: fields.text("label").to_owned(),
+        cut: fields.is_ticked("cut"),
+        errors: Errors {
+            label: field_error(&problem, "label"),
+            proof: field_error(&problem, "proof"),
+        },
+        ..view(&visit, &listed).await?
+    };
+    Err(problem_page(problem, text(&shown)?))
+}
+
+async fn confirmed(visit: &Visit, listed: Listed, fields: &Fields) -> Result<(), Problem> {
+    let label = label(&listed);
+    if fields.text("label") != label {
+        return Err(Problem::field("label", "is not the label of this key"));
+    }
+    prove(visit, fields)?;
+    let revocation = Revocation {
+        cut: fields.is_ticked("cut"),
+        expected: None,
+    };
+    credential_changes::revoke(&visit.state, &visit.caller, listed, revocation).await?;
+    let text = format!("{label} is revoked, and every version of its secret is destroyed.");
+    visit.flash("Revoked", text);
+    Ok(())
+}
+
+fn label(listed: &Listed) -> String {
+    match listed {
+        Listed::Known(key) => key.label.to_string(),
+        Listed::Lost(lost) => lost.id.to_string(),
+    }
+}
+
+async fn view(visit: &Visit, listed: &Listed) -> Result<RevokeKey, Problem> {
+    let workspace = visit.workspace(Some(listed.workspace().as_str()))?;
+    let (uses, uses_total) = uses(visit, listed).await?;
+    let Frame {
+        base,
+        assets,
+        csrf,
+        shell,
+    } = visit.frame("/keys", workspace.as_ref());
+    let (is_default, can_rotate) = match listed {
+        Listed::Known(key) => (key.is_default, key.declared.is_none() && !key.damaged),
+        Listed::Lost(lost) => (lost.is_default, false),
+    };
+    Ok(RevokeKey {
+        base,
+        assets,
+        csrf,
+        shell,
+        href: super::href(visit, listed.id().as_str()),
+        label: label(listed),
+        can_rotate,
+        is_default,
+        uses,
+        uses_total,
+        reauthenticate: !visit.session.is_fresh,
+        notices: is_revoked(listed)
+            .then(|| {
+                Notice::new(
+                    "info",
+                    "It is revoked already",
+                    "Nothing is left to revoke.",
+                )
+            })
+            .into_iter()
+            .collect(),
+        typed: String::new(),
+        cut: false,
+        errors: Errors::default(),
+    })
+}
+
+fn is_revoked(listed: &Listed) -> bool {
+    match listed {
+        Listed::Known(key) => key.status == Status::Revoked,
+        Listed::Lost(lost) => lost.is_revoked,
+    }
+}
+
+/// The uses of the last day by tag and kind, and their number in words; nothing if there are none.
+async fn uses(visit: &Visit, listed: &Listed) -> Result<(Vec<Use>, String), Problem> {
+    let _permit = visit.state.acquire(WorkKind::List, &visit.caller).await?;
+    let registry = &visit.state.registry;
+    let filter = RunFilter {
+        within: visit.caller.scope().clone(),
+        workspace: Some(listed.workspace().clone()),
+        credential: Some(listed.id().clone()),
+        since: registry
+            .now()
+            .checked_sub(SignedDuration::from_hours(24))
+            .ok(),
+        ..RunFilter::default()
+    };
+    let by = HashSet::from([Dimension::Tag, Dimension::Kind]);
+    let figures = registry.runs().figures(&filter, &by, GROUPS).await;
+    let figures = figures.map_err(Problem::unreadable)?;
+    let total = match figures.total.count {
+        0 => String::new(),
+        1 => "One request.".to_owned(),
+        count => format!("{count} requests."),
+    };
+    let one = |group: GroupFigures| Use {
+        tag: text_of(group.group.tag),
+        kind: text_of(group.group.kind.map(|kind| kind.as_str())),
+        count: group.figures.count,
+    };
+    Ok((figures.groups.into_iter().map(one).collect(), total))
+}
+
+/// The fields beside which errors are shown.
+const FIELDS: [&str; 2] = ["label", "proof"];
+
+/// Rows of the table: the largest groups.
+const GROUPS: usize = 20;

@@ -1,0 +1,197 @@
+//! Rotates a key: another secret takes the place of the one in use.
+
+use askama::Template;
+use axum::{extract::Path, response::Response};
+use http::HeaderMap;
+use keyside_credentials::{Credential, Permission, VersionState};
+
+use super::state::{self, etag, seen};
+use crate::{
+    credential_changes::Change,
+    pages::{
+        form::{Fields, SessionForm},
+        html::{page, problem_page, text},
+        keys::provider_name,
+        provider_guide::{ProviderGuide, known_provider},
+        saved::{refused_script, stored},
+        shell::{Frame, Shell, Visit},
+        verdict::Refused,
+        view::{Conflict, Notice, field_error, text_of},
+    },
+    problem::{Kind, Problem},
+};
+
+#[derive(Template)]
+#[template(path = "rotate.html")]
+struct RotateKey {
+    base: String,
+    assets: String,
+    csrf: String,
+    shell: Shell,
+    href: String,
+    label: String,
+    hint: String,
+    provider: ProviderGuide,
+    etag: String,
+    conflict: Vec<Conflict>,
+    verdict: Vec<Notice>,
+    can_skip: bool,
+    errors: Errors,
+    overlaps: Vec<Overlap>,
+    /// The versions that "Now" destroys too; empty if there are none.
+    replaces: String,
+}
+
+#[derive(Default)]
+struct Errors {
+    secret: String,
+    grace: String,
+}
+
+/// How long the old secret is kept.
+struct Overlap {
+    /// Seconds.
+    value: &'static str,
+    label: &'static str,
+    what: &'static str,
+    selected: bool,
+}
+
+pub(in crate::pages) async fn show(
+    visit: Visit,
+    Path((_session, id)): Path<(String, String)>,
+) -> Result<Response, Problem> {
+    let key = visit.caller.credential(&visit.state.registry, &id)?;
+    page(&view(&visit, &key, A_DAY)?)
+}
+
+pub(in crate::pages) async fn save(
+    visit: Visit,
+    Path((_session, id)): Path<(String, String)>,
+    headers: HeaderMap,
+    SessionForm(fields): SessionForm,
+) -> Result<Response, Problem> {
+    visit.caller.require(Permission::ChangeCredentials)?;
+    let key = visit.caller.credential(&visit.state.registry, &id)?;
+    let problem = match rotate(&visit, &key, &fields).await {
+        Ok(()) => return Ok(stored(&headers, &super::href(&visit, key.id.as_str()))),
+        Err(problem) if problem.refused().is_some() => return Err(problem),
+        Err(problem) => problem,
+    };
+    let name = provider_name(&visit, &key.provider);
+    let mut refused = Refused::of(&problem, &name, &FIELDS);
+    let conflict = state::conflict(&visit, &key, &problem, ADVICE).await;
+    if let Some(conflict) = &conflict {
+        let text = format!(
+            "{}, by {} {}. {}",
+            conflict.what, conflict.actor, conflict.at.relative, conflict.advice
+        );
+        refused.notice = Notice::new("warn", "Changed by someone else meanwhile", text);
+    }
+    if let Some(answer) = refused_script(&headers, &problem, &refused) {
+        return Ok(answer);
+    }
+    // As it is now: another person may have changed it.
+    let key = visit.caller.credential(&visit.state.registry, &id)?;
+    let is_told = problem.kind() == Kind::PreconditionFailed && conflict.is_some();
+    let shown = RotateKey {
+        conflict: conflict.into_iter().collect(),
+        verdict: match is_told {
+            true => Vec::new(),
+            false => vec![refused.notice],
+        },
+        can_skip: refused.can_skip,
+        errors: Errors {
+            secret: field_error(&problem, "secret"),
+            grace: field_error(&problem, "graceSeconds"),
+        },
+        ..view(&visit, &key, fields.text("graceSeconds"))?
+    };
+    Err(problem_page(problem, text(&shown)?))
+}
+
+async fn rotate(visit: &Visit, key: &Credential, fields: &Fields) -> Result<(), Problem> {
+    let others = [
+        ("graceSeconds", fields.number("graceSeconds")),
+        ("check", fields.check_mode()),
+    ];
+    let change = Change::rotation(&fields.json_with(&["secret"], &others))?;
+    let expected = seen(visit, fields);
+    let made = change.make(&visit.state, &visit.caller, key, expected, None);
+    let made = made.await?;
+    let text = match fields.text("graceSeconds") {
+        "0" => "New requests use the new secret. The old one is destroyed.",
+        _ => "New requests use the new secret. Until the old one ends, you can roll back below.",
+    };
+    visit.flash_with("Rotated", text, made.warnings);
+    Ok(())
+}
+
+fn view(visit: &Visit, key: &Credential, selected: &str) -> Result<RotateKey, Problem> {
+    let workspace = visit.workspace(Some(key.workspace.as_str()))?;
+    let provider = known_provider(visit, &key.provider)?;
+    let Frame {
+        base,
+        assets,
+        csrf,
+        shell,
+    } = visit.frame("/keys", workspace.as_ref());
+    let overlap = |(value, label, what): (&'static str, &'static str, &'static str)| Overlap {
+        value,
+        label,
+        what,
+        selected: value == selected,
+    };
+    Ok(RotateKey {
+        base,
+        assets,
+        csrf,
+        shell,
+        href: super::href(visit, key.id.as_str()),
+        label: key.label.to_string(),
+        hint: text_of(key.hint.as_ref()),
+        provider: ProviderGuide::of(provider),
+        etag: etag(visit, key),
+        conflict: Vec::new(),
+        verdict: Vec::new(),
+        can_skip: false,
+        errors: Errors::default(),
+        overlaps: OVERLAPS.map(overlap).into(),
+        replaces: replaces(key),
+    })
+}
+
+fn replaces(key: &Credential) -> String {
+    let versions = key.versions.iter();
+    let in_grace = versions.filter(|version| version.state == VersionState::Grace);
+    let numbers: Vec<_> = in_grace.map(|version| version.number.to_string()).collect();
+    match numbers.is_empty() {
+        true => String::new(),
+        false => format!(
+            "“Now” also destroys what is still in grace: version {}.",
+            numbers.join(", ")
+        ),
+    }
+}
+
+/// The fields beside which errors are shown.
+const FIELDS: [&str; 2] = ["secret", "graceSeconds"];
+
+const A_DAY: &str = "86400";
+
+const OVERLAPS: [(&str, &str, &str); 4] = [
+    (
+        A_DAY,
+        "In 24 hours",
+        "Time to see a nightly run succeed with the new secret.",
+    ),
+    ("3600", "In an hour", "For a change that you watch."),
+    ("604800", "In 7 days", "For workflows that run weekly."),
+    (
+        "0",
+        "Now",
+        "Nothing can be rolled back: if the new secret does not work, every request with this key fails. For a leaked key.",
+    ),
+];
+
+const ADVICE: &str = "Look at the key first: the secret may have been rotated already. To rotate it again, paste the secret once more.";

@@ -1,0 +1,53 @@
+//! The state of a key that a form was made for, and what to say if it has changed since.
+
+use keyside_credentials::{Credential, audit::AuditFilter};
+
+use crate::{
+    entity_tag::{Lineage, SeenState},
+    pages::{form::Fields, record_rows::RecordRow, shell::Visit, view::Conflict},
+    precondition::IfMatch,
+    problem::{Kind, Problem},
+};
+
+/// The value of the form's field `etag`.
+pub(super) fn etag(visit: &Visit, key: &Credential) -> String {
+    SeenState::of_epoch(&visit.state.registry, key.revision).tag()
+}
+
+/// The revision that the form was made for. A form without one matches no revision.
+pub(super) fn seen(visit: &Visit, fields: &Fields) -> Option<u64> {
+    let seen = IfMatch::State(SeenState::parse(fields.text("etag")));
+    seen.expected(Lineage::of_epoch(&visit.state.registry))
+}
+
+/// The last change, if the problem is that the key has changed.
+pub(super) async fn conflict(
+    visit: &Visit,
+    key: &Credential,
+    problem: &Problem,
+    advice: &'static str,
+) -> Option<Conflict> {
+    if problem.kind() != Kind::PreconditionFailed {
+        return None;
+    }
+    let filter = AuditFilter {
+        within: visit.caller.scope().clone(),
+        workspace: Some(key.workspace.clone()),
+        credential: Some(key.id.clone()),
+        ..AuditFilter::default()
+    };
+    let registry = &visit.state.registry;
+    let found = registry.audit().search(&filter, None, 1).await.ok()?;
+    let last = found.records.into_iter().next()?;
+    let row = RecordRow::of(visit, last, registry.now());
+    let what = match row.note.is_empty() {
+        true => row.event.word,
+        false => format!("{}: {}", row.event.word, row.note),
+    };
+    Some(Conflict {
+        actor: row.actor,
+        at: row.at,
+        what,
+        advice,
+    })
+}

@@ -1,0 +1,368 @@
+//! Adds a key in steps: the provider, the key with a live check, and what was stored.
+
+use askama::Template;
+use axum::{extract::Path, response::Response};
+use http::HeaderMap;
+use keyside_config::{Provider, ProviderId};
+use keyside_credentials::{Credential, Filter, Permission, Status, Workspace};
+
+use super::{
+    form::{Fields, SessionForm},
+    html::{page, problem_page, see_other, text},
+    key::{Duplicate, href},
+    keys::provider_name,
+    lines::{self, Line},
+    provider_guide::{ProviderGuide, known_provider},
+    saved::{refused_script, stored},
+    shell::{Frame, Shell, Visit, page_if_any, query},
+    verdict::{self, Refused},
+    view::{Badge, Notice, field_error, text_of},
+};
+use crate::{credential_changes::Addition, problem::Problem, query::Parameters, wire::CheckView};
+
+#[derive(Template)]
+#[template(path = "key_new_provider.html")]
+struct Choose {
+    base: String,
+    assets: String,
+    csrf: String,
+    shell: Shell,
+    providers: Vec<ProviderChoice>,
+}
+
+struct ProviderChoice {
+    href: String,
+    name: String,
+    /// The number of its keys, or nothing.
+    note: String,
+}
+
+#[derive(Template)]
+#[template(path = "key_new_paste.html")]
+struct Paste {
+    base: String,
+    assets: String,
+    csrf: String,
+    shell: Shell,
+    provider: ProviderGuide,
+    form: Entered,
+    errors: Errors,
+    verdict: Vec<Notice>,
+    can_skip: bool,
+}
+
+/// What was entered, so that an error loses nothing. Never the key.
+#[derive(Default)]
+struct Entered {
+    label: String,
+    environment: String,
+    tag: String,
+    /// A day.
+    expires: String,
+    endpoint: String,
+    make_default: bool,
+    /// The keys that requests without a label use today.
+    defaults: Vec<DefaultKey>,
+}
+
+struct DefaultKey {
+    label: String,
+    environment: &'static str,
+}
+
+#[derive(Default)]
+struct Errors {
+    secret: String,
+    label: String,
+    tag: String,
+    expires: String,
+    endpoint: String,
+}
+
+#[derive(Template)]
+#[template(path = "key_new_done.html")]
+struct Done {
+    base: String,
+    assets: String,
+    csrf: String,
+    shell: Shell,
+    key: Added,
+    verdict: Vec<Notice>,
+    duplicates: Vec<Duplicate>,
+    lines: Vec<Line>,
+    /// Empty while there is no such page.
+    preview_href: String,
+}
+
+struct Added {
+    href: String,
+    label: String,
+    provider: String,
+    environment: Badge,
+    status: Badge,
+    fingerprint: String,
+    is_default: bool,
+    default_label: String,
+}
+
+/// The first step. A refusal for want of a key links here with its provider, which is the second.
+pub(super) async fn choose(visit: Visit, mut parameters: Parameters) -> Result<Response, Problem> {
+    let asked = parameters.filter("workspace", |text| Ok(text.to_owned()));
+    let provider = parameters.filter("provider", |text| Ok(text.to_owned()));
+    parameters.finish()?;
+    let Some(workspace) = visit.workspace(asked.as_deref())? else {
+        return Ok(see_other(&format!("{}/workspaces", visit.base())));
+    };
+    let known = provider.and_then(|id| visit.state.catalogue.get(&id));
+    if let Some(known) = known {
+        return Ok(see_other(&step_two(&visit, &workspace, &known.id)));
+    }
+    let keys = in_use(&visit, &workspace);
+    let choice = |provider: &Provider| ProviderChoice {
+        href: step_two(&visit, &workspace, &provider.id),
+        name: provider.name.clone(),
+        note: match keys
+            .iter()
+            .filter(|key| key.provider == provider.id)
+            .count()
+        {
+            0 => String::new(),
+            1 => "1 key here".to_owned(),
+            count => format!("{count} keys here"),
+        },
+    };
+    let providers = visit.state.catalogue.iter();
+    let providers = providers.map(|provider| choice(provider)).collect();
+    let Frame {
+        base,
+        assets,
+        csrf,
+        shell,
+    } = visit.frame("/keys", Some(&workspace));
+    page(&Choose {
+        base,
+        assets,
+        csrf,
+        shell,
+        providers,
+    })
+}
+
+/// The second step: a form with the provider's own instructions beside it.
+pub(super) async fn paste(
+    visit: Visit,
+    Path((_session, provider)): Path<(String, String)>,
+    mut parameters: Parameters,
+) -> Result<Response, Problem> {
+    let asked = parameters.filter("workspace", |text| Ok(text.to_owned()));
+    parameters.finish()?;
+    let Some(workspace) = visit.workspace(asked.as_deref())? else {
+        return Ok(see_other(&format!("{}/workspaces", visit.base())));
+    };
+    let form = Entered {
+        environment: "live".to_owned(),
+        ..Entered::default()
+    };
+    page(&form_page(&visit, &workspace, &provider, form)?)
+}
+
+/// Checks the key and stores it. The form names its workspace, because another page may have
+/// selected another one since.
+pub(super) async fn save(
+    visit: Visit,
+    Path((_session, provider)): Path<(String, String)>,
+    headers: HeaderMap,
+    SessionForm(fields): SessionForm,
+) -> Result<Response, Problem> {
+    visit.caller.require(Permission::ChangeCredentials)?;
+    let registry = &visit.state.registry;
+    let workspace = visit
+        .caller
+        .workspace(registry, fields.text("workspaceId"))?;
+    let problem = match add(&visit, &provider, &fields).await {
+        Ok(id) => return Ok(stored(&headers, &format!("{}/added", href(&visit, &id)))),
+        Err(problem) if problem.refused().is_some() => return Err(problem),
+        Err(problem) => problem,
+    };
+    let name = provider_name(&visit, &provider);
+    let refused = Refused::of(&problem, &name, &FIELDS);
+    if let Some(answer) = refused_script(&headers, &problem, &refused) {
+        return Ok(answer);
+    }
+    let shown = Paste {
+        errors: Errors {
+            secret: field_error(&problem, "secret"),
+            label: field_error(&problem, "label"),
+            tag: field_error(&problem, "usageTag"),
+            expires: field_error(&problem, "expiresAt"),
+            endpoint: field_error(&problem, "endpoint"),
+        },
+        verdict: vec![refused.notice],
+        can_skip: refused.can_skip,
+        ..form_page(&visit, &workspace, &provider, Entered::read(&fields))?
+    };
+    Err(problem_page(problem, text(&shown)?))
+}
+
+/// Returns the id of the stored key.
+async fn add(visit: &Visit, provider: &str, fields: &Fields) -> Result<String, Problem> {
+    let mut others = vec![
+        ("provider", provider.into()),
+        ("expiresAt", fields.day("expiresAt")),
+        ("check", fields.check_mode()),
+    ];
+    if fields.is_ticked("default") {
+        others.push(("default", true.into()));
+    }
+    let addition = Addition::read(&fields.json_with(&TEXTS, &others))?;
+    let added = addition.store(&visit.state, &visit.caller, None).await?;
+    let text = "It is sealed. Nobody can read it again, you included.";
+    visit.flash_with("Key stored", text, added.warnings);
+    Ok(added.credential.id.to_string())
+}
+
+/// The last step: what was stored, and how to use it.
+pub(super) async fn done(
+    visit: Visit,
+    Path((_session, id)): Path<(String, String)>,
+) -> Result<Response, Problem> {
+    let key = visit.caller.credential(&visit.state.registry, &id)?;
+    let workspace = visit.workspace(Some(key.workspace.as_str()))?;
+    let provider = visit.state.catalogue.get(&key.provider);
+    let check = CheckView::last(&visit.state, &key.id, provider.map(|provider| &**provider));
+    let name = provider_name(&visit, &key.provider);
+    let verdict = match check {
+        Some(check) => verdict::notice(&check, &name),
+        None => Notice::new(
+            "warn",
+            "Stored without a check",
+            "Whether the provider accepts it is unknown until it is checked on its page, or used.",
+        ),
+    };
+    let default_label = workspace
+        .as_ref()
+        .and_then(|workspace| other_default(&visit, workspace, &key));
+    let preview_href = page_if_any(
+        &visit.base(),
+        "/preview",
+        &[
+            ("workspace", key.workspace.as_str()),
+            ("provider", key.provider.as_str()),
+            ("label", key.label.as_str()),
+        ],
+    );
+    let Frame {
+        base,
+        assets,
+        csrf,
+        shell,
+    } = visit.frame("/keys", workspace.as_ref());
+    page(&Done {
+        base,
+        assets,
+        csrf,
+        shell,
+        verdict: vec![verdict],
+        duplicates: Duplicate::all(&visit, &key),
+        lines: lines::of(&visit, &key),
+        preview_href,
+        key: Added {
+            href: href(&visit, key.id.as_str()),
+            label: key.label.to_string(),
+            provider: name,
+            environment: Badge::environment(key.environment),
+            status: Badge::status(key.status),
+            fingerprint: text_of(key.fingerprint.as_ref()),
+            is_default: key.is_default,
+            default_label: default_label.unwrap_or_default(),
+        },
+    })
+}
+
+fn form_page(
+    visit: &Visit,
+    workspace: &Workspace,
+    provider: &str,
+    form: Entered,
+) -> Result<Paste, Problem> {
+    let provider = known_provider(visit, provider)?;
+    let keys = in_use(visit, workspace).into_iter();
+    let defaults = keys.filter(|key| key.is_default && key.provider == provider.id);
+    let defaults = defaults.map(|key| DefaultKey {
+        label: key.label.to_string(),
+        environment: key.environment.as_str(),
+    });
+    let Frame {
+        base,
+        assets,
+        csrf,
+        shell,
+    } = visit.frame("/keys", Some(workspace));
+    Ok(Paste {
+        base,
+        assets,
+        csrf,
+        shell,
+        provider: ProviderGuide::of(provider),
+        form: Entered {
+            defaults: defaults.collect(),
+            ..form
+        },
+        errors: Errors::default(),
+        verdict: Vec::new(),
+        can_skip: false,
+    })
+}
+
+fn step_two(visit: &Visit, workspace: &Workspace, provider: &ProviderId) -> String {
+    let query = query(&[("workspace", workspace.id.as_ref())]);
+    format!("{}/keys/new/{provider}{query}", visit.base())
+}
+
+/// The keys of a workspace that are not revoked.
+fn in_use(visit: &Visit, workspace: &Workspace) -> Vec<Credential> {
+    let mut keys = visit.state.registry.list(&Filter {
+        within: visit.caller.scope().clone(),
+        workspace: Some(workspace.id.clone()),
+        ..Filter::default()
+    });
+    keys.retain(|key| key.status != Status::Revoked);
+    keys
+}
+
+/// The label of the key that requests without a label use instead.
+fn other_default(visit: &Visit, workspace: &Workspace, key: &Credential) -> Option<String> {
+    let keys = in_use(visit, workspace).into_iter();
+    let mut defaults = keys.filter(|other| {
+        other.is_default && other.provider == key.provider && other.environment == key.environment
+    });
+    defaults.next().map(|other| other.label.to_string())
+}
+
+impl Entered {
+    fn read(fields: &Fields) -> Self {
+        let text = |name: &str| fields.text(name).to_owned();
+        Self {
+            label: text("label"),
+            environment: text("environment"),
+            tag: text("usageTag"),
+            expires: text("expiresAt"),
+            endpoint: text("endpoint"),
+            make_default: fields.is_ticked("default"),
+            defaults: Vec::new(),
+        }
+    }
+}
+
+/// The fields of the form that are texts in the API too.
+const TEXTS: [&str; 6] = [
+    "workspaceId",
+    "secret",
+    "label",
+    "environment",
+    "usageTag",
+    "endpoint",
+];
+
+/// The fields beside which errors are shown.
+const FIELDS: [&str; 5] = ["secret", "label", "usageTag", "expiresAt", "endpoint"];

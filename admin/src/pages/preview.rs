@@ -1,0 +1,318 @@
+//! Preview: sends a prompt with a key of the workspace, and shows the answer and which key gave it.
+//! The page's script asks for a stream; without it, the answer comes with the page.
+
+mod answer;
+
+use std::collections::BTreeMap;
+
+use askama::Template;
+use axum::response::Response;
+use http::{HeaderMap, header};
+use keyside_config::{AdminPage, Provider};
+use keyside_credentials::{Credential, Environment, Permission, Status, Workspace};
+
+use self::answer::AnswerView;
+use super::{
+    errors::EVENT_STREAM,
+    form::{Fields, SessionForm},
+    html::{page, see_other},
+    keys::provider_name,
+    shell::{Frame, Shell, Visit},
+    view::{Badge, Choice, Notice, field_error},
+};
+use crate::{
+    concurrency::WorkKind,
+    form,
+    previews::{self, Answer},
+    problem::{Kind, Problem},
+    query::Parameters,
+    wire::NewPreview,
+};
+
+#[derive(Template)]
+#[template(path = "preview.html")]
+struct Preview {
+    base: String,
+    assets: String,
+    csrf: String,
+    shell: Shell,
+    can_run: bool,
+    form: Form,
+    errors: Errors,
+    /// Why there is no answer: at most one.
+    failure: Vec<Notice>,
+    /// At most one.
+    answers: Vec<AnswerView>,
+    answered: bool,
+}
+
+struct Form {
+    providers: Vec<Choice>,
+    labels: Vec<Choice>,
+    environments: Vec<Choice>,
+    /// Suggestions, each with its provider.
+    models: Vec<Choice>,
+    model: String,
+    prompt: String,
+}
+
+/// What was entered, so that an error loses nothing.
+#[derive(Default)]
+struct Entered {
+    provider: String,
+    label: String,
+    environment: String,
+    model: String,
+    prompt: String,
+}
+
+#[derive(Default)]
+struct Errors {
+    provider: String,
+    label: String,
+    environment: String,
+    model: String,
+    prompt: String,
+}
+
+/// What the page says of the prompt that was sent.
+#[derive(Default)]
+struct Outcome {
+    errors: Errors,
+    failure: Option<Notice>,
+    answer: Option<AnswerView>,
+}
+
+pub(super) async fn show(visit: Visit, mut parameters: Parameters) -> Result<Response, Problem> {
+    let mut text = |name| parameters.filter(name, |text| Ok(text.to_owned()));
+    let asked = text("workspace");
+    let entered = Entered {
+        provider: text("provider").unwrap_or_default(),
+        label: text("label").unwrap_or_default(),
+        environment: text("environment").unwrap_or_default(),
+        ..Entered::default()
+    };
+    parameters.finish()?;
+    let Some(workspace) = visit.workspace(asked.as_deref())? else {
+        return Ok(see_other(&format!("{}/workspaces", visit.base())));
+    };
+    let _permit = visit.state.acquire(WorkKind::List, &visit.caller).await?;
+    render(&visit, &workspace, entered, Outcome::default())
+}
+
+/// Its own query only says which page to come back to when the session has ended.
+pub(super) async fn send(
+    visit: Visit,
+    headers: HeaderMap,
+    SessionForm(fields): SessionForm,
+) -> Result<Response, Problem> {
+    visit.caller.require(Permission::Preview)?;
+    let is_script = headers
+        .get(header::ACCEPT)
+        .is_some_and(|types| types == EVENT_STREAM);
+    let registry = &visit.state.registry;
+    let workspace = visit
+        .caller
+        .workspace(registry, fields.text("workspaceId"))?;
+    let answered = match prompt(&fields, is_script) {
+        Ok(new) => previews::send(&visit.state, &visit.caller, new).await,
+        Err(problem) => Err(problem),
+    };
+    let entered = Entered::of(&fields);
+    match answered {
+        Ok(Answer::Stream(response)) => Ok(response),
+        Ok(Answer::Whole(view)) => {
+            let outcome = Outcome {
+                answer: Some(AnswerView::of(&visit, &workspace, *view)),
+                ..Outcome::default()
+            };
+            render(&visit, &workspace, entered, outcome)
+        }
+        Err(problem) if is_script || !is_shown_here(&problem) => Err(problem),
+        Err(problem) => {
+            let outcome = Outcome::of(&visit, &problem);
+            let mut response = render(&visit, &workspace, entered, outcome)?;
+            *response.status_mut() = problem.kind().status();
+            Ok(response)
+        }
+    }
+}
+
+/// The prompt, read by the rules of the API.
+fn prompt(fields: &Fields, stream: bool) -> Result<NewPreview, Problem> {
+    let mut new: NewPreview = form::read(&fields.json(&[
+        "workspaceId",
+        "provider",
+        "label",
+        "environment",
+        "model",
+        "prompt",
+    ]))?;
+    // Forms have line ends of their own (HTML standard, "Constructing the entry list").
+    new.prompt.0 = new.prompt.0.replace("\r\n", "\n");
+    new.stream = Some(stream);
+    Ok(new)
+}
+
+/// Whether the page itself says what is wrong, beside what was entered.
+fn is_shown_here(problem: &Problem) -> bool {
+    let kinds = [
+        Kind::PreviewRefused,
+        Kind::PreviewFailed,
+        Kind::TooManyInProgress,
+    ];
+    !problem.errors().is_empty() || kinds.contains(&problem.kind())
+}
+
+impl Entered {
+    fn of(fields: &Fields) -> Self {
+        let text = |name| fields.text(name).to_owned();
+        Self {
+            provider: text("provider"),
+            label: text("label"),
+            environment: text("environment"),
+            model: text("model"),
+            prompt: text("prompt"),
+        }
+    }
+}
+
+impl Outcome {
+    fn of(visit: &Visit, problem: &Problem) -> Self {
+        let is_refused = problem.errors().is_empty();
+        Self {
+            errors: Errors {
+                provider: field_error(problem, "provider"),
+                label: field_error(problem, "label"),
+                environment: field_error(problem, "environment"),
+                model: field_error(problem, "model"),
+                prompt: field_error(problem, "prompt"),
+            },
+            failure: is_refused.then(|| notice(visit, problem)),
+            answer: None,
+        }
+    }
+}
+
+/// Says why there is no answer, with the way to mend it that a runner is told too.
+fn notice(visit: &Visit, problem: &Problem) -> Notice {
+    let title = problem.kind().title();
+    let way = problem.remediation().map(|way| (way, link(visit, way)));
+    let text = match way {
+        Some((_, Some(_))) => problem.detail().to_owned(),
+        Some((text, None)) => format!("{} {text}", problem.detail()),
+        None => format!("{} {}", problem.detail(), problem.remedy()),
+    };
+    let mut notice = Notice::new("bad", title, text);
+    if let Some((_, Some(href))) = way {
+        notice.href = href;
+        notice.action = "See how to fix it";
+    }
+    notice
+}
+
+/// The address in this session of a page of this installation.
+fn link(visit: &Visit, url: &str) -> Option<String> {
+    let path = url.strip_prefix(&*visit.state.public_url)?;
+    match path == AdminPage::Guide.url("", None, None) {
+        // The guide is for programs too, so it is outside of all sessions.
+        true => Some(format!("{}{path}", visit.state.site.base())),
+        false => Some(format!("{}{path}", visit.base())),
+    }
+}
+
+fn render(
+    visit: &Visit,
+    workspace: &Workspace,
+    entered: Entered,
+    outcome: Outcome,
+) -> Result<Response, Problem> {
+    let Frame {
+        base,
+        assets,
+        csrf,
+        shell,
+    } = visit.frame("/preview", Some(workspace));
+    page(&Preview {
+        base,
+        assets,
+        csrf,
+        shell,
+        can_run: visit.caller.require(Permission::Preview).is_ok(),
+        form: form_of(visit, workspace, entered),
+        errors: outcome.errors,
+        failure: outcome.failure.into_iter().collect(),
+        answered: outcome.answer.is_some(),
+        answers: outcome.answer.into_iter().collect(),
+    })
+}
+
+fn form_of(visit: &Visit, workspace: &Workspace, entered: Entered) -> Form {
+    let keys = visit.keys(workspace);
+    let providers: Vec<_> = previews::providers(&visit.state.catalogue).collect();
+    let has_key = |provider: &Provider| {
+        let mut keys = keys.iter();
+        keys.any(|key| key.provider == provider.id && key.status != Status::Revoked)
+    };
+    let selected = match entered.provider.as_str() {
+        "" => providers.iter().find(|provider| has_key(provider)),
+        id => providers.iter().find(|provider| provider.id.as_str() == id),
+    };
+    let selected = selected.or(providers.first());
+    let named = providers
+        .iter()
+        .map(|provider| (provider.id.to_string(), provider.name.clone()));
+    let models = providers
+        .iter()
+        .filter_map(|provider| Some((model(provider)?, provider.name.clone())));
+    let any = (String::new(), "Any".to_owned());
+    let environments = [Environment::Live, Environment::Sandbox]
+        .map(|it| (it.to_string(), Badge::environment(it).word));
+    Form {
+        providers: Choice::of(named, selected.map_or("", |provider| provider.id.as_str())),
+        labels: labels(visit, &keys, &entered.label),
+        environments: Choice::of([any].into_iter().chain(environments), &entered.environment),
+        models: Choice::of(models, ""),
+        model: match entered.model.is_empty() {
+            true => selected.and_then(|it| model(it)).unwrap_or_default(),
+            false => entered.model,
+        },
+        prompt: entered.prompt,
+    }
+}
+
+/// The labels of the keys, each with its providers. A revoked key stays a choice, because a
+/// workflow that asks for it is refused in the same way.
+fn labels(visit: &Visit, keys: &[Credential], selected: &str) -> Vec<Choice> {
+    let mut labels: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for key in keys {
+        let provider = provider_name(visit, &key.provider);
+        let text = match key.status {
+            Status::Revoked => format!("{provider} (revoked)"),
+            _ => provider,
+        };
+        let texts = labels.entry(key.label.to_string()).or_default();
+        if !texts.contains(&text) {
+            texts.push(text);
+        }
+    }
+    if !selected.is_empty() {
+        labels.entry(selected.to_owned()).or_default();
+    }
+    let default = (String::new(), "Default".to_owned());
+    let labels = labels.into_iter().map(|(label, providers)| {
+        let text = match providers.is_empty() {
+            true => label.clone(),
+            false => format!("{label} · {}", providers.join(", ")),
+        };
+        (label, text)
+    });
+    Choice::of([default].into_iter().chain(labels), selected)
+}
+
+/// The model that the provider's own check uses: a cheap one that every key can use.
+fn model(provider: &Provider) -> Option<String> {
+    let body = provider.check.prompt.as_ref()?.body.as_deref()?;
+    let body: serde_json::Value = serde_json::from_str(body).ok()?;
+    body.get("model")?.as_str().map(str::to_owned)
+}

@@ -1,0 +1,215 @@
+//! Runs: the requests of a workspace with the key that each used, and their figures a day.
+
+mod days;
+mod narrowing;
+
+use std::collections::{BTreeMap, HashSet};
+
+use askama::Template;
+use axum::response::Response;
+use keyside_credentials::{
+    Environment, Workspace,
+    runs::{Dimension, RunFilter, RunKind, RunPage},
+};
+
+use self::{
+    days::{Days, charts},
+    narrowing::Narrowing,
+};
+use super::{
+    chart::Chart,
+    html::{page, see_other},
+    keys::provider_name,
+    run_rows::{OUTCOMES, RunRow, kind},
+    shell::{Frame, Shell, Visit},
+    view::{Badge, Choice},
+};
+use crate::{concurrency::WorkKind, problem::Problem, query::Parameters};
+
+#[derive(Template)]
+#[template(path = "runs.html")]
+struct Runs {
+    base: String,
+    assets: String,
+    csrf: String,
+    shell: Shell,
+    /// Whether the workspace has runs at all.
+    any: bool,
+    filter: FilterForm,
+    charts: Vec<Chart>,
+    sandbox_note: String,
+    runs: Vec<RunRow>,
+    no_runs: &'static str,
+    pager: CursorPager,
+}
+
+struct FilterForm {
+    days: Vec<Choice>,
+    providers: Vec<Choice>,
+    labels: Vec<Choice>,
+    outcomes: Vec<Choice>,
+    kinds: Vec<Choice>,
+    environments: Vec<Choice>,
+    tag: String,
+    run_id: String,
+    request_id: String,
+    active: bool,
+    clear_href: String,
+}
+
+/// Where a list is that is read from its newest end.
+struct CursorPager {
+    summary: String,
+    newest: String,
+    older: String,
+}
+
+pub(super) async fn show(visit: Visit, mut parameters: Parameters) -> Result<Response, Problem> {
+    let asked = parameters.filter("workspace", |text| Ok(text.to_owned()));
+    let narrowing = Narrowing::read(&mut parameters);
+    parameters.finish()?;
+    let Some(workspace) = visit.workspace(asked.as_deref())? else {
+        return Ok(see_other(&format!("{}/workspaces", visit.base())));
+    };
+    let _permit = visit.state.acquire(WorkKind::List, &visit.caller).await?;
+    let registry = &visit.state.registry;
+    let days = Days::until(registry.now(), narrowing.period);
+    let all = RunFilter {
+        within: visit.caller.scope().clone(),
+        workspace: Some(workspace.id.clone()),
+        ..RunFilter::default()
+    };
+    let filter = narrowing.filter(&all, days.since());
+    let runs = registry.runs();
+    let found = runs.page(ROWS, &filter, narrowing.before).await;
+    let any = !found.runs.is_empty() || !runs.search(1, &all).await.is_empty();
+    let by_day = HashSet::from([Dimension::Day]);
+    let figures = runs.figures(&filter, &by_day, days.count()).await;
+    let figures = figures.map_err(Problem::unreadable)?;
+    let charts = charts(&days, &figures);
+    page(&view(&visit, &workspace, &narrowing, any, found, charts))
+}
+
+fn view(
+    visit: &Visit,
+    workspace: &Workspace,
+    narrowing: &Narrowing,
+    any: bool,
+    found: RunPage,
+    charts: Vec<Chart>,
+) -> Runs {
+    let now = visit.state.registry.now();
+    let Frame {
+        base,
+        assets,
+        csrf,
+        shell,
+    } = visit.frame("/runs", Some(workspace));
+    Runs {
+        base,
+        assets,
+        csrf,
+        shell,
+        any,
+        filter: filter_form(visit, workspace, narrowing),
+        charts,
+        sandbox_note: sandbox_note(&found),
+        no_runs: match narrowing.before {
+            Some(_) => "There are no older runs.",
+            None => "No run matches.",
+        },
+        pager: pager(visit, workspace, narrowing, &found),
+        runs: found
+            .runs
+            .into_iter()
+            .map(|run| RunRow::of(visit, run, now))
+            .collect(),
+    }
+}
+
+fn filter_form(visit: &Visit, workspace: &Workspace, narrowing: &Narrowing) -> FilterForm {
+    let keys = visit.keys(workspace);
+    let providers = keys.iter().map(|key| {
+        let name = provider_name(visit, &key.provider);
+        (key.provider.to_string(), name)
+    });
+    let labels = keys.iter().map(|key| key.label.to_string());
+    let labels = labels.map(|label| (label.clone(), label));
+    let outcomes = OUTCOMES.map(|(outcome, _, _, word)| (outcome.to_owned(), word.to_owned()));
+    let kinds = RunKind::ALL.map(|it| (it.to_string(), kind(it).to_owned()));
+    let environments = [Environment::Live, Environment::Sandbox]
+        .map(|it| (it.to_string(), Badge::environment(it).word));
+    let clear = Narrowing::default();
+    FilterForm {
+        days: narrowing.period.choices(),
+        providers: with_selected(providers, narrowing.provider.as_deref()),
+        labels: with_selected(labels, narrowing.label.as_deref()),
+        outcomes: with_selected(outcomes, narrowing.outcome.as_deref()),
+        kinds: Choice::list(kinds, narrowing.kind.map(RunKind::as_str)),
+        environments: Choice::list(environments, narrowing.environment.map(Environment::as_str)),
+        tag: narrowing.tag.clone().unwrap_or_default(),
+        run_id: narrowing.run_id.clone().unwrap_or_default(),
+        request_id: narrowing.request_id.clone().unwrap_or_default(),
+        active: narrowing.is_active(),
+        clear_href: format!("{}/runs{}", visit.base(), clear.query(workspace, "")),
+    }
+}
+
+/// The choices, each once. A value in force that is none of them, such as the label of a key that
+/// has another one now, is one too.
+fn with_selected(
+    values: impl IntoIterator<Item = (String, String)>,
+    selected: Option<&str>,
+) -> Vec<Choice> {
+    let mut values: BTreeMap<_, _> = values.into_iter().collect();
+    if let Some(selected) = selected {
+        let label = selected.to_owned();
+        values.entry(label.clone()).or_insert(label);
+    }
+    Choice::list(values, selected)
+}
+
+fn pager(
+    visit: &Visit,
+    workspace: &Workspace,
+    narrowing: &Narrowing,
+    found: &RunPage,
+) -> CursorPager {
+    let address = |cursor: &str| {
+        let query = narrowing.query(workspace, cursor);
+        format!("{}/runs{query}", visit.base())
+    };
+    let shown = found.runs.len();
+    let plural = if shown == 1 { "" } else { "s" };
+    let is_newest = narrowing.before.is_none();
+    CursorPager {
+        summary: match (is_newest, found.next) {
+            (true, Some(_)) => format!("The newest {shown} runs"),
+            (true, None) => format!("{shown} run{plural}"),
+            (false, _) => format!("{shown} older run{plural}"),
+        },
+        newest: match is_newest {
+            true => String::new(),
+            false => address(""),
+        },
+        older: found
+            .next
+            .map_or_else(String::new, |next| address(&next.to_string())),
+    }
+}
+
+fn sandbox_note(found: &RunPage) -> String {
+    let used = found.runs.iter().filter_map(|run| run.used.as_ref());
+    match used
+        .filter(|used| used.environment == Environment::Sandbox)
+        .count()
+    {
+        0 => String::new(),
+        count => format!(
+            "{count} of these runs used a sandbox key: latency and cost differ from production."
+        ),
+    }
+}
+
+/// Runs of a page: few enough to read, and for a phone to draw at once.
+const ROWS: usize = 50;

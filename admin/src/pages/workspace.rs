@@ -1,0 +1,172 @@
+//! One workspace: its spend caps, the tokens that open it, its export, its key and its end.
+
+mod caps;
+pub(super) mod erase;
+pub(super) mod revoke_token;
+mod tokens;
+
+use askama::Template;
+use axum::response::Response;
+use keyside_credentials::{Permission, Workspace};
+
+use self::{
+    caps::{CapErrors, CapForm, Meter},
+    tokens::{TokenErrors, TokenForm, TokenRow},
+};
+use super::{
+    form::{Fields, SessionForm},
+    html::{page, problem_page, see_other, text},
+    number::count,
+    shell::{Frame, Shell, Visit, query},
+    time::Time,
+    view::Conflict,
+};
+use crate::{
+    problem::Problem,
+    query::Parameters,
+    routes::workspaces::{lifecycle, tagged},
+};
+
+#[derive(Template)]
+#[template(path = "workspace.html")]
+struct WorkspacePage {
+    base: String,
+    assets: String,
+    csrf: String,
+    shell: Shell,
+    can_manage: bool,
+    workspace: About,
+    /// This page, for its forms.
+    here: String,
+    etag: String,
+    conflict: Vec<Conflict>,
+    spend: Vec<Meter>,
+    form: CapForm,
+    /// The caps in force, which the form's numbers replace.
+    seen: CapForm,
+    cap_errors: CapErrors,
+    tokens: Vec<TokenRow>,
+    token: TokenForm,
+    token_errors: TokenErrors,
+}
+
+struct About {
+    id: String,
+    name: String,
+    created: Time,
+    created_by: String,
+}
+
+/// What a form that failed shows again, with what is wrong.
+#[derive(Default)]
+struct Again {
+    caps: Option<(CapForm, CapErrors)>,
+    conflict: Option<Conflict>,
+    token: Option<(TokenForm, TokenErrors)>,
+}
+
+pub(super) async fn show(visit: Visit, parameters: Parameters) -> Result<Response, Problem> {
+    let Some(workspace) = asked(&visit, parameters)? else {
+        return Ok(see_other(&format!("{}/workspaces", visit.base())));
+    };
+    page(&view(&visit, &workspace, Again::default()))
+}
+
+/// Does what the button that was pressed says.
+pub(super) async fn change(
+    visit: Visit,
+    parameters: Parameters,
+    SessionForm(fields): SessionForm,
+) -> Result<Response, Problem> {
+    let workspace = asked(&visit, parameters)?.ok_or_else(Problem::workspace_unknown)?;
+    match fields.text("do") {
+        "caps" => caps::save(&visit, &workspace, &fields).await,
+        "token" => tokens::create(&visit, &workspace, &fields).await,
+        "export" => {
+            visit.caller.require(Permission::ExportWorkspace)?;
+            lifecycle::exported(visit.state, &visit.caller, workspace.id).await
+        }
+        "rotate-key" => rotate_key(&visit, &workspace).await,
+        _ => Err(Problem::field("do", "is not a button of this page")),
+    }
+}
+
+async fn rotate_key(visit: &Visit, workspace: &Workspace) -> Result<Response, Problem> {
+    visit.caller.require(Permission::RotateWorkspaceKey)?;
+    let (act, registry) = (visit.caller.context(), &visit.state.registry);
+    let resealed = registry.rotate_workspace_key(&act, &workspace.id).await?;
+    let of_keys = |number: usize| match number {
+        1 => "1 key".to_owned(),
+        number => format!("{} keys", count(number as u64)),
+    };
+    let mut text = format!("{} sealed again.", of_keys(resealed.credentials));
+    if resealed.damaged > 0 {
+        let damaged = of_keys(resealed.damaged);
+        text += &format!(" {damaged} could not be opened, and stay as they were.");
+    }
+    visit.flash("The workspace has a new encryption key", text);
+    Ok(see_other(&address(visit, workspace)))
+}
+
+/// The workspace of the page's address.
+fn asked(visit: &Visit, mut parameters: Parameters) -> Result<Option<Workspace>, Problem> {
+    let asked = parameters.filter("workspace", |text| Ok(text.to_owned()));
+    parameters.finish()?;
+    visit.workspace(asked.as_deref())
+}
+
+/// The page's own address. It names the workspace: another tab may have chosen another one since.
+fn address(visit: &Visit, workspace: &Workspace) -> String {
+    let query = query(&[("workspace", workspace.id.as_ref())]);
+    format!("{}/workspace{query}", visit.base())
+}
+
+/// The page with a form that failed, under the problem's status.
+fn refused(visit: &Visit, workspace: &Workspace, problem: Problem, again: Again) -> Problem {
+    match text(&view(visit, workspace, again)) {
+        Ok(page) => problem_page(problem, page),
+        Err(problem) => problem,
+    }
+}
+
+fn view(visit: &Visit, workspace: &Workspace, again: Again) -> WorkspacePage {
+    let registry = &visit.state.registry;
+    let can_manage = visit.caller.require(Permission::ChangeWorkspace).is_ok();
+    let tokens = match can_manage {
+        true => tokens::rows(visit, workspace),
+        false => Vec::new(),
+    };
+    let unchanged = || (CapForm::of(workspace), CapErrors::default());
+    let (form, cap_errors) = again.caps.unwrap_or_else(unchanged);
+    let empty = || (TokenForm::new(visit), TokenErrors::default());
+    let (token, token_errors) = again.token.unwrap_or_else(empty);
+    let Frame {
+        base,
+        assets,
+        csrf,
+        shell,
+    } = visit.frame("/workspace", Some(workspace));
+    WorkspacePage {
+        base,
+        assets,
+        csrf,
+        shell,
+        can_manage,
+        here: address(visit, workspace),
+        etag: tagged(registry, workspace.clone()).tag(),
+        conflict: again.conflict.into_iter().collect(),
+        spend: caps::meters(workspace),
+        form,
+        seen: CapForm::of(workspace),
+        cap_errors,
+        tokens,
+        token,
+        token_errors,
+        workspace: About {
+            id: workspace.id.to_string(),
+            name: workspace.name.clone(),
+            created: Time::new(Some(workspace.created_at), registry.now()),
+            created_by: workspace.created_by.to_string(),
+        },
+    }
+}

@@ -1,0 +1,158 @@
+//! Erases the workspace, after showing what goes and what stays; then shows the receipt.
+
+use askama::Template;
+use axum::response::Response;
+use keyside_credentials::{Filter, Listed, Receipt, Scope, Workspace};
+
+use super::asked;
+use crate::{
+    pages::{
+        confirm::{Confirm, Stay, mistyped},
+        form::SessionForm,
+        html::page,
+        number::count,
+        reauthentication::prove,
+        shell::{Frame, Shell, Visit, query},
+    },
+    precondition::IfMatch,
+    problem::Problem,
+    query::Parameters,
+    routes::workspaces::lifecycle::erased,
+};
+
+#[derive(Template)]
+#[template(path = "erased.html")]
+struct Erased {
+    base: String,
+    assets: String,
+    csrf: String,
+    shell: Shell,
+    workspace: String,
+    receipt: String,
+}
+
+pub(in crate::pages) async fn show(
+    visit: Visit,
+    parameters: Parameters,
+) -> Result<Response, Problem> {
+    let workspace = asked(&visit, parameters)?.ok_or_else(Problem::workspace_unknown)?;
+    confirm(&visit, &workspace).page(&visit)
+}
+
+/// Erases the workspace of the page's address. Sent again, the form gets the same receipt: an
+/// erasure that could not be finished is asked for again like that.
+pub(in crate::pages) async fn erase(
+    visit: Visit,
+    mut parameters: Parameters,
+    SessionForm(fields): SessionForm,
+) -> Result<Response, Problem> {
+    let id = parameters.required("workspace", |text| Ok(text.to_owned()));
+    parameters.finish()?;
+    let id = id.ok_or_else(Problem::workspace_unknown)?;
+    let id = visit.caller.workspace_id(&id)?;
+    let typed = fields.text("typed");
+    let proven = match typed == id.as_str() {
+        true => prove(&visit, &fields),
+        false => Err(mistyped("the id of the workspace")),
+    };
+    if let Err(problem) = proven {
+        let workspace = visit.caller.workspace(&visit.state.registry, id.as_str())?;
+        return Err(confirm(&visit, &workspace).again(&visit, problem, typed));
+    }
+    let receipt = erased(&visit.state, &visit.caller, id.as_str(), IfMatch::Absent).await?;
+    receipt_page(&visit, &receipt)
+}
+
+fn receipt_page(visit: &Visit, receipt: &Receipt) -> Result<Response, Problem> {
+    let json = serde_json::to_string_pretty(receipt);
+    let json = json.map_err(|error| Problem::internal(error.to_string()))?;
+    let shown = visit.workspace(None)?;
+    let Frame {
+        base,
+        assets,
+        csrf,
+        shell,
+    } = visit.frame("/workspaces", shown.as_ref());
+    page(&Erased {
+        base,
+        assets,
+        csrf,
+        shell,
+        workspace: receipt.workspace.to_string(),
+        receipt: json,
+    })
+}
+
+fn confirm(visit: &Visit, workspace: &Workspace) -> Confirm {
+    let query = query(&[("workspace", workspace.id.as_ref())]);
+    let here = format!("{}/workspace", visit.base());
+    Confirm {
+        title: format!("Erase the workspace {}", workspace.id),
+        action: format!("{here}/erase{query}"),
+        back_href: format!("{here}{query}"),
+        back_label: workspace.name.clone(),
+        warning: "Requests of this workspace fail from then on. Nobody can bring it back, and no backup of this installation is changed.",
+        goes: goes(visit, workspace),
+        stays: STAYS.map(|(what, why)| Stay { what, why }).into(),
+        expect: workspace.id.to_string(),
+        expect_what: "the id of the workspace",
+        button: "Erase for good",
+        workspace: Some(workspace.clone()),
+    }
+}
+
+fn goes(visit: &Visit, workspace: &Workspace) -> Vec<String> {
+    let registry = &visit.state.registry;
+    let keys = registry.list_all(&Filter {
+        within: visit.caller.scope().clone(),
+        workspace: Some(workspace.id.clone()),
+        ..Filter::default()
+    });
+    let is_stored = |key: &&Listed| match key {
+        Listed::Known(key) => key.declared.is_none(),
+        Listed::Lost(_) => true,
+    };
+    let stored = keys.iter().filter(is_stored).count();
+    let of_keys = match stored {
+        0 => "No keys: it has none.".to_owned(),
+        1 => "1 key, with every version of its secret.".to_owned(),
+        stored => format!(
+            "{} keys, with every version of their secrets.",
+            count(stored as u64)
+        ),
+    };
+    let tokens = registry.access().tokens(visit.caller.scope());
+    let is_limited =
+        |scope: &Scope| matches!(scope, Scope::Only(only) if only.contains(workspace.id.as_str()));
+    let limited = tokens
+        .iter()
+        .filter(|token| is_limited(&token.scope))
+        .count();
+    let of_tokens = match limited {
+        0 => "No token's access: none is limited to this workspace.".to_owned(),
+        1 => "The access of 1 token to it.".to_owned(),
+        limited => format!("The access of {} tokens to it.", count(limited as u64)),
+    };
+    vec![
+        of_keys,
+        "The keys that seal them: copies of the sealed secrets cannot be opened any more, those in this installation's data included."
+            .to_owned(),
+        "Its records of runs, its spend caps and its results of checks.".to_owned(),
+        of_tokens,
+    ]
+}
+
+const STAYS: [(&str, &str); 3] = [
+    (
+        "The audit records",
+        "they prove who did what; their sealed details, such as fingerprints, can no longer be opened",
+    ),
+    (
+        "The keys at the provider",
+        "Keyside cannot delete them there: do so in the provider's console",
+    ),
+    (
+        "Backups and exports that were made before",
+        "they are files outside of this installation: delete them, and do not restore them",
+    ),
+];

@@ -1,0 +1,249 @@
+//! The tokens that open the workspace, and the form that creates one.
+
+use askama::Template;
+use axum::response::Response;
+use jiff::{civil::Date, tz::TimeZone};
+use keyside_credentials::{
+    CreatedToken, Permission, Scope, Timestamp, Token, TokenStatus, Workspace,
+};
+
+use super::{Again, Fields, refused};
+use crate::{
+    form,
+    pages::{
+        html::page,
+        shell::{self, Frame, Shell, Visit},
+        time::Time,
+        view::{Badge, field_error},
+    },
+    problem::Problem,
+    routes::tokens::created,
+    wire,
+};
+
+pub(super) struct TokenRow {
+    pub(super) id: String,
+    pub(super) name: String,
+    pub(super) role: &'static str,
+    /// `All`, or the ids.
+    pub(super) workspaces: String,
+    pub(super) status: Badge,
+    pub(super) last_used: Time,
+    pub(super) expires: Time,
+    /// Whether it is the session's own token.
+    pub(super) you: bool,
+    pub(super) ended: bool,
+    pub(super) can_revoke: bool,
+}
+
+/// What was entered.
+pub(super) struct TokenForm {
+    pub(super) name: String,
+    pub(super) expires: String,
+    /// The last day of the session's own token, which no token that it creates outlives; empty if
+    /// it does not expire.
+    pub(super) max_expires: String,
+    pub(super) roles: Vec<RoleChoice>,
+}
+
+pub(super) struct RoleChoice {
+    pub(super) value: &'static str,
+    pub(super) label: &'static str,
+    pub(super) what: &'static str,
+    pub(super) selected: bool,
+}
+
+#[derive(Default)]
+pub(super) struct TokenErrors {
+    pub(super) name: String,
+    pub(super) role: String,
+    pub(super) expires: String,
+}
+
+/// The one page that has a token's text.
+#[derive(Template)]
+#[template(path = "token_created.html")]
+struct TokenCreated<'a> {
+    base: String,
+    assets: String,
+    csrf: String,
+    shell: Shell,
+    token: Created<'a>,
+    warnings: Vec<String>,
+}
+
+struct Created<'a> {
+    name: &'a str,
+    role: &'static str,
+    text: &'a str,
+    expires: Time,
+}
+
+/// Creates a token for this workspace alone.
+pub(super) async fn create(
+    visit: &Visit,
+    workspace: &Workspace,
+    fields: &Fields,
+) -> Result<Response, Problem> {
+    visit.caller.require(Permission::CreateTokens)?;
+    let made = match read(workspace, fields) {
+        Ok(new) => created(&visit.state, &visit.caller, new).await,
+        Err(problem) => Err(problem),
+    };
+    match made {
+        Ok(made) => show(visit, workspace, &made),
+        Err(problem) if problem.errors().is_empty() => Err(problem),
+        Err(problem) => {
+            let entered = TokenForm::entered(visit, fields);
+            let errors = TokenErrors {
+                name: field_error(&problem, "name"),
+                role: field_error(&problem, "role"),
+                expires: field_error(&problem, EXPIRES),
+            };
+            let again = Again {
+                token: Some((entered, errors)),
+                ..Again::default()
+            };
+            Err(refused(visit, workspace, problem, again))
+        }
+    }
+}
+
+fn read(workspace: &Workspace, fields: &Fields) -> Result<wire::NewToken, Problem> {
+    let new: wire::NewToken = form::read(&fields.json(&["name", "role"]))?;
+    let expires_at = match fields.text("expires") {
+        "" => None,
+        day => Some(
+            end_of(day)
+                .ok_or_else(|| Problem::field(EXPIRES, "expected a date such as 2027-01-31"))?,
+        ),
+    };
+    Ok(wire::NewToken {
+        workspaces: Some([workspace.id.clone()].into()),
+        expires_at,
+        ..new
+    })
+}
+
+/// The end of a day in UTC.
+fn end_of(day: &str) -> Option<Timestamp> {
+    let day: Date = day.parse().ok()?;
+    let midnight = day.tomorrow().ok()?.to_zoned(TimeZone::UTC);
+    Some(midnight.ok()?.timestamp())
+}
+
+fn show(visit: &Visit, workspace: &Workspace, made: &CreatedToken) -> Result<Response, Problem> {
+    let Frame {
+        base,
+        assets,
+        csrf,
+        shell,
+    } = visit.frame("/workspace", Some(workspace));
+    let now = visit.state.registry.now();
+    page(&TokenCreated {
+        base,
+        assets,
+        csrf,
+        shell,
+        token: Created {
+            name: &made.token.name,
+            role: shell::role(made.token.role),
+            text: &made.text,
+            expires: Time::new(made.token.expires_at, now),
+        },
+        warnings: made.warnings.iter().map(ToString::to_string).collect(),
+    })
+}
+
+/// The tokens that may open the workspace, and that the person may see.
+pub(super) fn rows(visit: &Visit, workspace: &Workspace) -> Vec<TokenRow> {
+    let tokens = visit.state.registry.access().tokens(visit.caller.scope());
+    let tokens = tokens.into_iter();
+    let tokens = tokens.filter(|token| token.scope.holds(&workspace.id));
+    tokens.map(|token| row(visit, token)).collect()
+}
+
+fn row(visit: &Visit, token: Token) -> TokenRow {
+    let now = visit.state.registry.now();
+    let ended = token.status != TokenStatus::Active;
+    TokenRow {
+        you: token.id == visit.session.actor,
+        id: token.id.to_string(),
+        name: token.name,
+        role: shell::role(token.role),
+        workspaces: workspaces(&token.scope),
+        status: status(token.status),
+        last_used: Time::new(token.last_used_at, now),
+        expires: Time::new(token.expires_at, now),
+        ended,
+        can_revoke: !ended && visit.caller.require(Permission::RevokeTokens).is_ok(),
+    }
+}
+
+fn workspaces(scope: &Scope) -> String {
+    match scope {
+        Scope::All => "All".to_owned(),
+        Scope::Only(only) => {
+            let ids: Vec<_> = only.iter().map(AsRef::<str>::as_ref).collect();
+            ids.join(", ")
+        }
+    }
+}
+
+fn status(status: TokenStatus) -> Badge {
+    match status {
+        TokenStatus::Active => Badge::new("good", "good", "Active"),
+        TokenStatus::Expired => Badge::bad("Expired"),
+        TokenStatus::Revoked => Badge::new("plain", "revoked", "Revoked"),
+    }
+}
+
+impl TokenForm {
+    pub(super) fn new(visit: &Visit) -> Self {
+        Self::with(visit, "", "", "editor")
+    }
+
+    fn entered(visit: &Visit, fields: &Fields) -> Self {
+        let text = |name| fields.text(name);
+        Self::with(visit, text("name"), text("expires"), text("role"))
+    }
+
+    fn with(visit: &Visit, name: &str, expires: &str, role: &str) -> Self {
+        let own = visit.state.registry.access().find(&visit.session.actor);
+        let end = own.and_then(|token| token.expires_at);
+        let choice = |(value, label, what): (&'static str, _, _)| RoleChoice {
+            selected: value == role,
+            value,
+            label,
+            what,
+        };
+        Self {
+            name: name.to_owned(),
+            expires: expires.to_owned(),
+            max_expires: end.map_or_else(String::new, |end| end.strftime("%Y-%m-%d").to_string()),
+            roles: ROLES.map(choice).into(),
+        }
+    }
+}
+
+/// Each role on the wire, for people, and what it may do.
+const ROLES: [(&str, &str, &str); 3] = [
+    (
+        "viewer",
+        "Viewer",
+        "Sees keys, runs and the audit log. Changes nothing.",
+    ),
+    (
+        "editor",
+        "Editor",
+        "Adds, rotates and revokes keys, and sends prompts.",
+    ),
+    (
+        "owner",
+        "Owner",
+        "Does everything in this workspace, also create tokens and erase it.",
+    ),
+];
+
+/// The field of the API that the date is for.
+const EXPIRES: &str = "expiresAt";

@@ -1,0 +1,391 @@
+//! The pages Preview, Runs and Checks.
+
+use keyside_config::Cause;
+use keyside_credentials::{
+    Environment, Finding, Role, Scope,
+    preview::PreviewError,
+    runs::{Run, Used},
+};
+
+use super::{browser::Browser, lists::run, *};
+
+/// What a person enters on the page Preview.
+const PROMPT: &str = "workspaceId=acme&provider=sandbox&label=QA+Sandbox&environment=sandbox\
+    &model=some-model&prompt=Hi%0D%0Athere";
+
+async fn with_workspace() -> Api {
+    let api = Api::on_loopback().await;
+    let made = api.post("/api/workspaces", &json!({ "id": "acme" })).await;
+    assert_eq!(made.status, StatusCode::CREATED, "{}", made.body);
+    api
+}
+
+/// A page's own links, as a browser reads them.
+fn unescaped(html: &str) -> String {
+    html.replace("&#38;", "&").replace("&amp;", "&")
+}
+
+fn refusal(code: &'static str, status: u16, remediation: &str) -> PreviewError {
+    PreviewError {
+        code,
+        status,
+        message: "The key was revoked.".to_owned(),
+        remediation: remediation.to_owned(),
+    }
+}
+
+#[tokio::test]
+async fn a_preview_without_script_shows_the_answer_and_which_key_gave_it() {
+    let api = with_workspace().await;
+    let browser = api.owner().await;
+    let page = browser.submit("/preview", PROMPT).await;
+    page.assert_is_page(StatusCode::OK);
+    let run = format!(
+        "{}/runs?workspace=acme&request={}",
+        browser.base,
+        page.header("x-keyside-request-id")
+    );
+    let body = unescaped(&page.body);
+    for shown in [
+        "Live response · <bdi>QA Sandbox</bdi> · sandbox",
+        ">Hel\nlo<",
+        "<dd>2 ms</dd>",
+        "3 in, 0 out",
+        ">Hi\r\nthere</textarea>",
+        run.as_str(),
+    ] {
+        assert!(body.contains(shown), "{shown:?}: {body}");
+    }
+    let sent = api.model.prompts.lock().unwrap().pop().unwrap();
+    assert_eq!(
+        sent,
+        r#"acme sandbox QA Sandbox sandbox some-model "Hi\nthere" false"#
+    );
+}
+
+#[tokio::test]
+async fn a_script_gets_the_answer_as_a_stream() {
+    let api = with_workspace().await;
+    let browser = api.owner().await;
+    let answer = browser.stream("/preview", PROMPT).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+    assert_eq!(answer.header("content-type"), "text/event-stream");
+    let events: Vec<_> = answer.body.split_terminator("\n\n").collect();
+    assert_eq!(events[0], "event: text\ndata: {\"text\":\"Hel\\n\"}");
+    assert!(events[2].starts_with("event: done\n"), "{}", answer.body);
+    let sent = api.model.prompts.lock().unwrap().pop().unwrap();
+    assert!(sent.ends_with("true"), "{sent}");
+}
+
+#[tokio::test]
+async fn a_refusal_is_a_banner_with_the_way_to_mend_it() {
+    let api = with_workspace().await;
+    let browser = api.owner().await;
+    let here = "http://127.0.0.1:7381";
+    let new = "/keys/new?workspace=acme&provider=sandbox";
+    for (path, href) in [
+        (new, format!("{}{new}", browser.base)),
+        ("/guide", "/guide".to_owned()),
+    ] {
+        let url = format!("{here}{path}");
+        api.model.say(Err(refusal("credential_revoked", 401, &url)));
+        let page = browser.submit("/preview", PROMPT).await;
+        page.assert_is_page(StatusCode::CONFLICT);
+        let body = unescaped(&page.body);
+        assert!(body.contains("The key was revoked."), "{body}");
+        let link = format!("<a href=\"{href}\">See how to fix it</a>");
+        assert!(body.contains(&link), "{link}: {body}");
+        assert!(body.contains("there</textarea>"), "nothing is lost: {body}");
+        assert!(!body.contains("Live response"), "{body}");
+        let problem = browser.stream("/preview", PROMPT).await;
+        assert_eq!(problem.kind(), "preview-refused", "{}", problem.body);
+        assert_eq!(problem.json()["remediation"], url);
+    }
+    let text = "Correct the client.";
+    api.model.say(Err(refusal("upstream_timeout", 504, text)));
+    let page = browser.submit("/preview", PROMPT).await;
+    page.assert_is_page(StatusCode::BAD_GATEWAY);
+    assert!(page.body.contains(text), "{}", page.body);
+    assert!(!page.body.contains("See how to fix it"), "{}", page.body);
+}
+
+#[tokio::test]
+async fn a_wrong_prompt_is_shown_beside_its_field_and_never_sent() {
+    let api = with_workspace().await;
+    let browser = api.owner().await;
+    for (wrong, field) in [
+        ("provider=none&model=m&prompt=Hi", "provider"),
+        ("provider=sandbox&model=a+b&prompt=Hi", "model"),
+        ("provider=sandbox&model=m", "prompt"),
+        (
+            "provider=sandbox&model=m&prompt=Hi&environment=test",
+            "environment",
+        ),
+    ] {
+        let fields = format!("workspaceId=acme&{wrong}");
+        let page = browser.submit("/preview", &fields).await;
+        page.assert_is_page(StatusCode::UNPROCESSABLE_ENTITY);
+        let error = format!("id=\"{field}-error\"");
+        assert!(page.body.contains(&error), "{error}: {}", page.body);
+    }
+    let elsewhere = PROMPT.replace("acme", "beta");
+    let page = browser.submit("/preview", &elsewhere).await;
+    page.assert_is_page(StatusCode::NOT_FOUND);
+    let forged = browser.submit_as_is("/preview", PROMPT).await;
+    forged.assert_is_page(StatusCode::FORBIDDEN);
+    assert!(api.model.prompts.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn the_choices_of_a_preview_are_the_keys_of_the_workspace() {
+    let api = with_workspace().await;
+    api.post(CREDENTIALS, &new_credential(json!({ "label": "nightly" })))
+        .await;
+    let gone = new_credential(json!({ "label": "gone" }));
+    let gone = api.post(CREDENTIALS, &gone).await.id();
+    api.delete(&format!("{CREDENTIALS}/{gone}")).await;
+    let page = api.owner().await.get("/preview").await;
+    page.assert_is_page(StatusCode::OK);
+    for shown in [
+        "<option value=\"openai\" selected>",
+        "nightly · OpenAI</option>",
+        "gone · OpenAI (revoked)</option>",
+    ] {
+        assert!(page.body.contains(shown), "{shown}: {}", page.body);
+    }
+    assert!(!page.body.contains("value=\"\" list=\"models\""), "a model");
+}
+
+#[tokio::test]
+async fn a_viewer_sends_no_prompt_and_starts_no_checks() {
+    let api = with_tagged_key().await;
+    let viewer = api.token_of(Role::Viewer, Scope::All).await;
+    let viewer = api.sign_in(&viewer).await;
+    for (page, form, button) in [
+        ("/preview", PROMPT, "data-busy=\"Sending"),
+        ("/checks", "workspaceId=acme", "Run now"),
+    ] {
+        let shown = viewer.get(page).await;
+        shown.assert_is_page(StatusCode::OK);
+        assert!(!shown.body.contains(button), "{}", shown.body);
+        let refused = viewer.submit(page, form).await;
+        refused.assert_is_page(StatusCode::FORBIDDEN);
+    }
+    assert!(api.model.prompts.lock().unwrap().is_empty());
+}
+
+/// Records runs of a sandbox key: `number` of them, the first of which failed.
+async fn record(api: &Api, number: u64) -> Value {
+    let new = json!({ "environment": "sandbox", "label": "QA <Sandbox>" });
+    let made = api.post(CREDENTIALS, &new_credential(new)).await.json();
+    for number in 0..number {
+        let run = run(&made, number);
+        let used = run.used.clone().map(|used| Used {
+            label: "QA <Sandbox>".parse().unwrap(),
+            environment: Environment::Sandbox,
+            version: 2,
+            ..used
+        });
+        let run = Run {
+            used,
+            outcome: if number == 0 { "server_error" } else { "ok" },
+            tag: Some("ci <1>".into()),
+            ..run
+        };
+        api.registry.runs().record(run);
+    }
+    api.registry.runs().flush().await;
+    made
+}
+
+/// The number of rows in the table of runs.
+fn rows(page: &Answer) -> usize {
+    page.assert_is_page(StatusCode::OK);
+    page.body.matches("data-label=\"When\"").count()
+}
+
+#[tokio::test]
+async fn runs_are_shown_with_the_key_that_each_used() {
+    let api = with_workspace().await;
+    let made = record(&api, 2).await;
+    let browser = api.owner().await;
+    let page = browser.get("/runs").await;
+    assert_eq!(rows(&page), 2);
+    let key = format!("{}/keys/{}", browser.base, made["id"].as_str().unwrap());
+    for shown in [
+        key.as_str(),
+        "OpenAI",
+        "version 2",
+        "Sandbox",
+        "2 of these runs used a sandbox key",
+        "Succeeded",
+        "The provider failed",
+        "HTTP 200",
+        "2 ms",
+        "3 / –",
+        "req-1",
+        "Requests a day, 2, 1 failed. ",
+        "Latency a day, median 2 ms. ",
+        "Tokens a day, 6. ",
+        "<rect ",
+        "<polyline ",
+    ] {
+        assert!(page.body.contains(shown), "{shown}: {}", page.body);
+    }
+    assert!(!page.body.contains("QA <Sandbox>"), "{}", page.body);
+    assert!(!page.body.contains("ci <1>"), "{}", page.body);
+}
+
+#[tokio::test]
+async fn runs_are_narrowed_by_what_is_known_of_them() {
+    let api = with_workspace().await;
+    record(&api, 3).await;
+    let browser = api.owner().await;
+    for (query, expected) in [
+        ("workspace=acme&provider=&label=&tag=", 3),
+        ("provider=openai&environment=sandbox&kind=traffic", 3),
+        ("label=QA+%3CSandbox%3E&days=1", 3),
+        ("environment=live", 0),
+        ("kind=preview", 0),
+        ("outcome=server_error", 1),
+        ("outcome=ok&days=30", 2),
+        ("tag=ci+%3C1%3E", 3),
+        ("run=none", 0),
+        ("request=req-2", 1),
+        ("label=no-longer", 0),
+    ] {
+        let page = browser.get(&format!("/runs?{query}")).await;
+        assert_eq!(rows(&page), expected, "{query}");
+    }
+    for wrong in ["days=2", "kind=x", "cursor=x", "nosuch=1", "tag=1&tag=2"] {
+        let page = browser.get(&format!("/runs?{wrong}")).await;
+        page.assert_is_page(StatusCode::UNPROCESSABLE_ENTITY);
+    }
+}
+
+#[tokio::test]
+async fn many_runs_are_shown_page_by_page() {
+    let api = with_workspace().await;
+    record(&api, 60).await;
+    let browser = api.owner().await;
+    let first = browser.get("/runs?outcome=ok").await;
+    assert_eq!(rows(&first), 50);
+    assert!(first.body.contains("The newest 50 runs"), "{}", first.body);
+    let (before, _) = first.body.split_once("\" rel=\"next\"").unwrap();
+    let (_, older) = before.rsplit_once("href=\"").unwrap();
+    let older = unescaped(older);
+    let older = older.strip_prefix(&browser.base).unwrap();
+    let second = browser.get(older).await;
+    assert_eq!(rows(&second), 9, "the filter stays");
+    assert!(second.body.contains("9 older runs"), "{}", second.body);
+    assert!(second.body.contains(">Newest</a>"), "{}", second.body);
+    assert!(!second.body.contains("rel=\"next\""), "{}", second.body);
+}
+
+#[tokio::test]
+async fn runs_of_other_workspaces_do_not_exist() {
+    let api = with_workspace().await;
+    let empty = api.owner().await.get("/runs").await;
+    empty.assert_is_page(StatusCode::OK);
+    assert!(empty.body.contains("No runs yet"), "{}", empty.body);
+    record(&api, 1).await;
+    api.post("/api/workspaces", &json!({ "id": "beta" })).await;
+    let scope = Scope::Only(Arc::new(["beta".parse().unwrap()].into()));
+    let limited = api.token_of(Role::Viewer, scope).await;
+    let limited = api.sign_in(&limited).await;
+    for page in ["/runs", "/checks", "/preview"] {
+        let own = limited.get(page).await;
+        own.assert_is_page(StatusCode::OK);
+        assert!(!own.body.contains("acme"), "{page}: {}", own.body);
+        let other = limited.get(&format!("{page}?workspace=acme")).await;
+        other.assert_is_page(StatusCode::NOT_FOUND);
+    }
+    let progress = limited
+        .get("/checks/progress?workspace=acme&run=smoke_1")
+        .await;
+    progress.assert_is_page(StatusCode::NOT_FOUND);
+}
+
+/// A tagged sandbox key in `acme`, and a process that executes runs.
+async fn with_tagged_key() -> Api {
+    let api = with_workspace().await;
+    let tagged = json!({ "label": "QA Sandbox", "environment": "sandbox", "usageTag": "ci-smoke" });
+    let made = api.post(CREDENTIALS, &new_credential(tagged)).await;
+    assert_eq!(made.status, StatusCode::CREATED, "{}", made.body);
+    tokio::spawn(api.smoke.background());
+    api
+}
+
+impl Browser<'_> {
+    /// Starts a run of checks, and returns the page once it has finished.
+    async fn check(&self) -> Answer {
+        let started = self.submit("/checks", "workspaceId=acme").await;
+        started.assert_leads_to(&format!("{}/checks?workspace=acme", self.base));
+        let shown = self.get("/checks?workspace=acme").await;
+        let Some((_, progress)) = shown.body.split_once("data-progress=\"") else {
+            // It has finished already.
+            return shown;
+        };
+        let progress = unescaped(progress.split('"').next().unwrap());
+        let progress = progress.strip_prefix(&self.base).unwrap();
+        for _ in 0..1_000 {
+            let state = self.get(progress).await.json();
+            if state["finished"] == true {
+                assert_eq!((&state["done"], &state["total"]), (&json!(1), &json!(1)));
+                return self.get("/checks?workspace=acme").await;
+            }
+            tokio::task::yield_now().await;
+        }
+        panic!("not finished: {}", self.get(progress).await.body);
+    }
+}
+
+#[tokio::test]
+async fn checks_show_each_key_with_its_latest_results() {
+    let api = with_tagged_key().await;
+    let browser = api.owner().await;
+    let before = browser.get("/checks").await;
+    before.assert_is_page(StatusCode::OK);
+    assert!(before.body.contains("Not checked yet"), "{}", before.body);
+    let passed = browser.check().await;
+    for shown in [
+        "Last run, on request",
+        "<bdi>QA Sandbox</bdi>",
+        "Accepted",
+        "class=\"pass\" x=\"0\" y=\"0\"",
+    ] {
+        assert!(passed.body.contains(shown), "{shown}: {}", passed.body);
+    }
+    let rejected = Finding::because(Cause::WrongKey, Some(401));
+    api.provider.say(rejected);
+    let failed = browser.check().await;
+    for shown in [
+        "Latest results, oldest first: Accepted, Rejected",
+        "class=\"fail\" x=\"8\" y=\"10\"",
+        "<td data-label=\"Failures in a row\" class=\"num\">1</td>",
+        "<td data-label=\"Status\" class=\"num\">401</td>",
+        "Requests: 2 of ",
+    ] {
+        assert!(failed.body.contains(shown), "{shown}: {}", failed.body);
+    }
+}
+
+#[tokio::test]
+async fn where_nothing_is_tagged_nothing_is_checked() {
+    let api = with_workspace().await;
+    let browser = api.owner().await;
+    let started = browser.submit("/checks", "workspaceId=acme").await;
+    started.assert_leads_to(&format!("{}/checks?workspace=acme", browser.base));
+    let page = browser.get("/checks?workspace=acme").await;
+    assert!(page.body.contains("none is expected"), "{}", page.body);
+    assert!(page.body.contains("Nothing to check yet"), "{}", page.body);
+    let nowhere = browser.submit("/checks", "").await;
+    nowhere.assert_is_page(StatusCode::NOT_FOUND);
+    let known = browser
+        .get("/checks/progress?workspace=acme&run=smoke_1")
+        .await;
+    assert_eq!(
+        known.json(),
+        json!({ "done": 0, "total": 0, "finished": true })
+    );
+}

@@ -1,0 +1,216 @@
+//! The page of a key without JavaScript: rotating, rolling back, checking, editing and revoking it.
+
+use keyside_credentials::{Finding, Verification};
+
+use super::{
+    pages::with_keys,
+    pages_keys::{NEXT, rejected},
+    *,
+};
+
+/// The state that the form on a page was made for, encoded for a form.
+fn etag(page: &Answer) -> String {
+    let (_, rest) = page.body.split_once(r#"name="etag" value=""#).unwrap();
+    let value = rest.split('"').next().unwrap();
+    value.replace("&#34;", "%22").replace("&quot;", "%22")
+}
+
+#[tokio::test]
+async fn a_key_is_rotated_with_an_overlap_and_rolled_back() {
+    let api = with_keys(&["nightly"]).await;
+    let browser = api.owner().await;
+    let id = api.key_id().await;
+    let (page, rotate) = (format!("/keys/{id}"), format!("/keys/{id}/rotate"));
+    let form = browser.get(&rotate).await;
+    form.assert_is_page(StatusCode::OK);
+    assert!(
+        form.body
+            .contains(r#"name="graceSeconds" value="86400" checked"#),
+        "{}",
+        form.body
+    );
+    let etag_before = etag(&form);
+    let fields = format!("etag={etag_before}&secret={NEXT}&graceSeconds=86400&check=required");
+    api.provider.say(rejected());
+    let refused = browser.submit(&rotate, &fields).await;
+    refused.assert_is_page(StatusCode::UNPROCESSABLE_ENTITY);
+    assert!(refused.body.contains("OpenAI rejects the key"));
+    api.provider
+        .say(Finding::of_verdict(Verification::Accepted, Some(200)));
+    let rotated = browser.submit(&rotate, &fields).await;
+    rotated.assert_leads_to(&format!("{}{page}", browser.base));
+    let shown = browser.get(&page).await;
+    shown.assert_is_page(StatusCode::OK);
+    for text in [
+        "In grace",
+        "24 hours left",
+        "Roll back",
+        "Credential rotated",
+    ] {
+        assert!(shown.body.contains(text), "{text}: {}", shown.body);
+    }
+    // The same form again is outdated, and nothing is rotated twice.
+    let outdated = browser.submit(&rotate, &fields).await;
+    outdated.assert_is_page(StatusCode::PRECONDITION_FAILED);
+    assert!(
+        outdated.body.contains("Credential rotated"),
+        "{}",
+        outdated.body
+    );
+    let wrong = browser
+        .submit(&page, &format!("do=roll-back&version=1&etag={etag_before}"))
+        .await;
+    wrong.assert_is_page(StatusCode::PRECONDITION_FAILED);
+    let now = etag(&browser.get(&page).await);
+    let back = browser
+        .submit(&page, &format!("do=roll-back&version=1&etag={now}"))
+        .await;
+    back.assert_leads_to(&format!("{}{page}", browser.base));
+    let versions = api.get(&format!("{CREDENTIALS}/{id}")).await.json();
+    assert_eq!(versions["versions"][0]["state"], "current", "{versions}");
+}
+
+#[tokio::test]
+async fn a_key_is_checked_and_made_the_default_on_its_page() {
+    let api = with_keys(&["first", "second"]).await;
+    let browser = api.owner().await;
+    let keys = api.keys().await;
+    let second = keys.iter().find(|key| key["label"] == "second").unwrap();
+    assert_eq!(second["isDefault"], false);
+    let page = format!("/keys/{}", second["id"].as_str().unwrap());
+    let shown = browser.get(&page).await;
+    assert!(shown.body.contains("never checked"), "{}", shown.body);
+    assert!(shown.body.contains("X-Keyside-Label: second"));
+    api.provider.say(rejected());
+    let checked = browser.submit(&page, "do=check").await;
+    checked.assert_leads_to(&format!("{}{page}", browser.base));
+    let shown = browser.get(&page).await;
+    assert!(
+        shown.body.contains("OpenAI rejects the key"),
+        "{}",
+        shown.body
+    );
+    let made = browser
+        .submit(&page, &format!("do=default&etag={}", etag(&shown)))
+        .await;
+    made.assert_leads_to(&format!("{}{page}", browser.base));
+    let shown = browser.get(&page).await;
+    assert!(shown.body.contains("used by default"), "{}", shown.body);
+    for wrong in ["do=", "do=erase"] {
+        let refused = browser.submit(&page, wrong).await;
+        refused.assert_is_page(StatusCode::UNPROCESSABLE_ENTITY);
+    }
+    let refused = browser.submit(&page, "do=refresh").await;
+    refused.assert_is_page(StatusCode::CONFLICT);
+}
+
+#[tokio::test]
+async fn two_people_who_edit_a_key_lose_nothing() {
+    let api = with_keys(&["nightly"]).await;
+    let (one, other) = (api.owner().await, api.owner().await);
+    let id = api.key_id().await;
+    let (page, edit) = (format!("/keys/{id}"), format!("/keys/{id}/edit"));
+    let seen = etag(&one.get(&edit).await);
+    let first = format!("etag={seen}&label=renamed&usageTag=&requestsPerDay=500");
+    let saved = one.submit(&edit, &first).await;
+    saved.assert_leads_to(&format!("{}{page}", one.base));
+    let shown = one.get(&page).await;
+    assert!(
+        shown.body.contains("0 of 500 requests today"),
+        "{}",
+        shown.body
+    );
+    let second = "label=nightly&usageTag=mine&expiresAt=2099-01-02";
+    let late = other.submit(&edit, &format!("etag={seen}&{second}")).await;
+    late.assert_is_page(StatusCode::PRECONDITION_FAILED);
+    for kept in [
+        r#"value="mine""#,
+        r#"value="2099-01-02""#,
+        "Credential edited",
+    ] {
+        assert!(late.body.contains(kept), "{kept}: {}", late.body);
+    }
+    assert_eq!(api.key().await["label"], "renamed");
+    let again = format!("etag={}&{second}", etag(&late));
+    let saved = other.submit(&edit, &again).await;
+    saved.assert_leads_to(&format!("{}{page}", other.base));
+    let key = api.key().await;
+    assert_eq!(
+        (&key["label"], &key["usageTag"], &key["limits"]),
+        (&json!("nightly"), &json!("mine"), &Value::Null)
+    );
+    assert_eq!(key["expiresAt"], "2099-01-02T00:00:00Z");
+    let form = other.get(&edit).await;
+    let now = etag(&form);
+    for (fields, field) in [
+        ("label=&requestsPerDay=", "label"),
+        ("label=x&requestsPerDay=many", "limits"),
+        ("label=x&expiresAt=2001-01-01", "expires"),
+    ] {
+        let answer = other.submit(&edit, &format!("etag={now}&{fields}")).await;
+        answer.assert_is_page(StatusCode::UNPROCESSABLE_ENTITY);
+        assert!(
+            answer.body.contains(&format!(r#"id="{field}-error""#)),
+            "{field}: {}",
+            answer.body
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_edit_that_leaves_the_day_does_not_move_the_time_of_the_expiry() {
+    let api = with_keys(&[]).await;
+    let at = "2099-12-31T10:20:30Z";
+    let made = new_credential(json!({ "expiresAt": at }));
+    let id = api.post(CREDENTIALS, &made).await.id();
+    let browser = api.owner().await;
+    let edit = format!("/keys/{id}/edit");
+    let form = browser.get(&edit).await;
+    assert!(form.body.contains(r#"value="2099-12-31""#), "{}", form.body);
+    let fields = format!("etag={}&label=other&expiresAt=2099-12-31", etag(&form));
+    browser
+        .submit(&edit, &fields)
+        .await
+        .assert_leads_to(&format!("{}/keys/{id}", browser.base));
+    let key = api.key().await;
+    assert_eq!(
+        (&key["label"], &key["expiresAt"]),
+        (&json!("other"), &json!(at))
+    );
+}
+
+#[tokio::test]
+async fn a_key_is_revoked_only_if_its_label_is_typed() {
+    let api = with_keys(&["nightly"]).await;
+    let browser = api.owner().await;
+    let id = api.key_id().await;
+    let (page, revoke) = (format!("/keys/{id}"), format!("/keys/{id}/revoke"));
+    let form = browser.get(&revoke).await;
+    form.assert_is_page(StatusCode::OK);
+    assert!(form.body.contains("This is final"));
+    for typed in ["", "label=", "label=Nightly", "label=nightl"] {
+        let refused = browser.submit(&revoke, typed).await;
+        refused.assert_is_page(StatusCode::UNPROCESSABLE_ENTITY);
+        assert!(
+            refused.body.contains(r#"id="typed-error""#),
+            "{}",
+            refused.body
+        );
+        assert_eq!(api.key().await["status"], "active");
+    }
+    let revoked = browser.submit(&revoke, "label=nightly").await;
+    revoked.assert_leads_to(&format!("{}{page}", browser.base));
+    assert_eq!(api.key().await["status"], "revoked");
+    let shown = browser.get(&page).await;
+    shown.assert_is_page(StatusCode::OK);
+    assert!(
+        shown.body.contains("Its secret is destroyed"),
+        "{}",
+        shown.body
+    );
+    assert!(!shown.body.contains("Roll back"));
+    assert!(
+        !shown.body.contains(&format!("{revoke}\"")),
+        "nothing left to do"
+    );
+}
