@@ -123,18 +123,21 @@ impl Ledger {
         !self.runs.iter().any(is_waiting) && self.add(run)
     }
 
-    /// Claims a time of the schedule, and adds its run. A new installation claims the last time without a run, unless the process `was_watching` when it
-    /// came; after a downtime, the latest time that was missed gets one.
+    /// Claims a time of the schedule, and adds its run. A new installation claims the last time
+    /// without a run, unless the process `was_watching` when it came; after a downtime, the latest
+    /// time that was missed gets one.
     pub(super) fn claim(&mut self, time: Timestamp, run: Run, was_watching: bool) -> Claim {
         if self.claimed.is_some_and(|claimed| claimed >= time) {
             return Claim::NotDue;
         }
         let is_missed = self.claimed.is_some() || was_watching;
         self.claimed = Some(time);
-        match is_missed {
-            false => Claim::NotDue,
-            true if self.add(run) => Claim::Added,
-            true => Claim::Full,
+        if !is_missed {
+            return Claim::NotDue;
+        }
+        match self.add(run) {
+            true => Claim::Added,
+            false => Claim::Full,
         }
     }
 
