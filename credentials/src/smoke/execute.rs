@@ -24,7 +24,7 @@ use crate::{
 };
 
 impl Smoke {
-    /// Executes a run that was taken for this, until it is finished or its lease is lost.
+    /// Executes a run that was taken, until it is finished or its lease is lost.
     pub(super) async fn execute(self: Arc<Self>, run: Run) {
         tokio::select! {
             () = self.check_all(&run) => {}

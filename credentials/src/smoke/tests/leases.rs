@@ -1,7 +1,7 @@
 //! Several processes, restarts, the schedule, and changed keys.
 
-use super::{ledger::Claim, *};
-use crate::registry::Revocation;
+use super::*;
+use crate::{registry::Revocation, smoke::ledger::Claim};
 
 /// Looks, and executes what that started.
 async fn look(smoke: &Arc<Smoke>, watch: &mut Watch) {
