@@ -35,8 +35,9 @@ async fn limited(requests: u64, tokens: u64) -> (Installation, Arc<Registry>, Cr
 
 /// One request with this many tokens, from its beginning to its end.
 fn send(registry: &Registry, tokens: u64) -> Result<(), Refusal> {
-    let grant = registry.resolver().resolve(&ask("acme"))?;
-    let now = registry.clock.now();
+    let resolver = registry.resolver();
+    let grant = resolver.resolve(&ask("acme"))?;
+    let now = resolver.clock().now();
     grant.count_request(now);
     grant.count_tokens(tokens, || now);
     Ok(())
