@@ -1,5 +1,5 @@
 // Pages without a session: a stable link leads to the session that this browser has, and a one-time link is opened.
-import { announce, SESSION, stored } from "./keyside.js";
+import { SESSION, stored } from "./keyside.js";
 
 const find = document.querySelector("[data-find]");
 const opening = document.querySelector("[data-link]");
@@ -42,6 +42,7 @@ if (opening && code) {
   opening.querySelector("[data-code]").hidden = true;
   const text = await whose(code).catch(() => "Keyside did not answer. Check that it runs.");
   opening.querySelector("[data-whose]").textContent = text;
-  announce(text);
   opening.querySelector("button").focus();
 }
+// A link that is pasted while this page is open changes only the fragment.
+if (opening) addEventListener("hashchange", () => location.hash && location.reload());

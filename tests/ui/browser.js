@@ -1,0 +1,54 @@
+// A person at a browser. Every window is watched: an error in the console, a violation of the content security policy, an
+// exception, or a request to another origin fails the test in which it happens.
+
+import assert from "node:assert/strict";
+import { mkdirSync } from "node:fs";
+import { join } from "node:path";
+import { chromium } from "playwright-core";
+
+const SCREENSHOTS = process.env.KEYSIDE_UI_SCREENSHOTS;
+
+/** Chromium for the tests of a file. */
+export function launch() {
+  // Chromium's own sandbox needs user namespaces, which containers often lack; the pages are ours.
+  return chromium.launch({ executablePath: process.env.CHROMIUM, args: ["--no-sandbox"] });
+}
+
+/** A browser window without cookies on `keyside`. `allowed` are origins beside its own; `expected` matches the texts that a test provokes. */
+export async function open(t, browser, keyside, { allowed = [], expected, ...options } = {}) {
+  const context = await browser.newContext({ reducedMotion: "reduce", ...options });
+  const origins = new Set([keyside.url, ...allowed]);
+  const wrong = [];
+  const complain = (text) => expected?.test(text) || wrong.push(text);
+  context.on("request", (request) => {
+    const { origin, protocol } = new URL(request.url());
+    if (protocol !== "data:" && !origins.has(origin)) wrong.push(`a request to ${request.url()}`);
+  });
+  context.on("console", (message) => {
+    if (["error", "warning"].includes(message.type())) complain(`${message.type()}: ${message.text()}`);
+  });
+  context.on("weberror", (error) => complain(String(error.error())));
+  const page = await context.newPage();
+  page.setDefaultTimeout(10_000);
+  t.after(async () => {
+    await context.close();
+    assert.deepEqual(wrong, [], "what the browser complained of");
+  });
+  return page;
+}
+
+/** Follows a link that `keyside link` prints; resolves to the session's address. */
+export async function signIn(page, keyside) {
+  await page.goto(keyside.link());
+  await page.getByText("This opens a session of").first().waitFor();
+  await page.getByRole("button", { name: "Open the session" }).click();
+  await page.getByRole("heading", { level: 1 }).first().waitFor();
+  return page.url().replace(/(\/s\/[^/]+).*/, "$1");
+}
+
+/** Saves a screenshot of the whole page where the environment names a folder. */
+export async function screenshot(page, name) {
+  if (!SCREENSHOTS) return;
+  mkdirSync(SCREENSHOTS, { recursive: true });
+  await page.screenshot({ path: join(SCREENSHOTS, `${name}.png`), fullPage: true });
+}

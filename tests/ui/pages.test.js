@@ -1,0 +1,153 @@
+// Every page in its states: axe finds nothing, nothing is wider than the window, and a screenshot is taken.
+
+import assert from "node:assert/strict";
+import AxeBuilder from "@axe-core/playwright";
+import { after, before, test } from "node:test";
+
+import { launch, open, screenshot, signIn } from "./browser.js";
+import { Keyside, Provider, secret } from "./stage.js";
+import { preview } from "./steps.js";
+
+let browser;
+
+before(async () => {
+  browser = await launch();
+});
+
+after(() => browser?.close());
+
+const LOOKS = [
+  { width: 1280, height: 800, colorScheme: "light" },
+  { width: 1280, height: 800, colorScheme: "dark" },
+  { width: 360, height: 740, colorScheme: "dark" },
+  { width: 360, height: 740, colorScheme: "light" },
+];
+
+/** Judges what `page` shows in each look. */
+async function judge(t, page, name) {
+  await t.test(name, async () => {
+    for (const { width, height, colorScheme } of LOOKS) {
+      await page.emulateMedia({ colorScheme, reducedMotion: "reduce" });
+      await page.setViewportSize({ width, height });
+      const look = `${name}, ${width} px, ${colorScheme}`;
+      await screenshot(page, `${name.replaceAll(" ", "-")}-${width}-${colorScheme}`);
+      const across = await page.evaluate(() => document.documentElement.scrollWidth);
+      assert.ok(across <= width, `${look}: ${across} px wide`);
+      const { violations } = await new AxeBuilder({ page }).setLegacyMode().analyze();
+      const found = violations.map(({ id, help, nodes }) => `${id}: ${help}: ${nodes.map((node) => node.html).join(" ")}`);
+      assert.deepEqual(found, [], look);
+    }
+    await page.setViewportSize(LOOKS[0]);
+  });
+}
+
+/** A day so many days from now, as the API takes it. */
+const inDays = (days) => new Date(Date.now() + days * 86_400_000).toISOString();
+
+/** A workspace in which much has happened. Returns the ids of keys. */
+async function eventful(keyside, provider) {
+  await keyside.ask("POST", "/api/workspaces", { id: "empty", name: "Nothing yet" });
+  const main = await keyside.add("QA Sandbox", { environment: "sandbox", usageTag: "ci-smoke" });
+  await keyside.add("Expiring", { environment: "live", expiresAt: inDays(9) });
+  const revoked = await keyside.add("Old one", { environment: "live" });
+  await keyside.ask("DELETE", `/api/integrations/credentials/${revoked}`);
+  for (let count = 0; count < 5; count += 1) await keyside.prompt();
+  await keyside.ask("PATCH", `/api/integrations/credentials/${main}`, { secret: secret("wrong"), graceSeconds: 3600 });
+  provider.rejects = "Incorrect API key provided: it ends in 6789.";
+  await keyside.prompt();
+  await keyside.ask("POST", "/api/smoke", { workspaceId: "acme" });
+  return { main, revoked };
+}
+
+test("pages of a session", async (t) => {
+  const provider = await Provider.start(t);
+  const keyside = await Keyside.start(t, provider);
+  const { main, revoked } = await eventful(keyside, provider);
+  const page = await open(t, browser, keyside, { expected: /4\d\d \(/ });
+  const session = await signIn(page, keyside);
+  const at = async (name, path) => {
+    await page.goto(session + path);
+    await judge(t, page, name);
+  };
+
+  await at("keys", "/keys?workspace=acme");
+  await at("keys none match", "/keys?workspace=acme&q=nothing");
+  await at("keys empty", "/keys?workspace=empty");
+  await at("new provider", "/keys/new?workspace=acme");
+  await at("new paste", "/keys/new/openai?workspace=acme");
+  await page.getByLabel("Key", { exact: true }).fill(secret("wrong"));
+  await page.getByLabel("Label").fill("Rejected");
+  await page.getByRole("button", { name: "Check and save" }).click();
+  await page.getByRole("button", { name: "Save without a check" }).waitFor();
+  await judge(t, page, "new rejected");
+  await page.getByLabel("Key", { exact: true }).fill(secret("good"));
+  await page.getByRole("button", { name: "Check and save" }).click();
+  await page.getByText("is ready").waitFor();
+  await judge(t, page, "new done");
+  await at("key", `/keys/${main}`);
+  await at("key revoked", `/keys/${revoked}`);
+  await at("rotate", `/keys/${main}/rotate`);
+  await at("edit", `/keys/${main}/edit`);
+  await page.getByLabel("Requests a day").fill("many");
+  await page.getByRole("button", { name: "Save" }).click();
+  await page.locator("#limits-error").waitFor();
+  await judge(t, page, "edit refused");
+  await at("revoke", `/keys/${main}/revoke`);
+  await at("preview", "/preview?workspace=acme");
+  await page.getByLabel("Key").selectOption({ label: "Expiring" }).catch(() => page.getByLabel("Key").selectOption({ index: 2 }));
+  await preview(page);
+  await page.locator("[data-preview-news] .notice").waitFor();
+  await judge(t, page, "preview answered");
+  await page.goto(`${session}/preview?workspace=empty`);
+  await preview(page);
+  await page.locator("[data-preview-news] .notice.bad").waitFor();
+  await judge(t, page, "preview refused");
+  await at("runs", "/runs?workspace=acme");
+  await at("runs empty", "/runs?workspace=empty");
+  await at("checks", "/checks?workspace=acme");
+  await at("checks empty", "/checks?workspace=empty");
+  await at("audit", "/audit?workspace=acme");
+  await page.getByRole("button", { name: "Verify the chain" }).click();
+  await page.locator("main .notice").first().waitFor();
+  await judge(t, page, "audit verified");
+  await at("clients", "/clients?workspace=acme");
+  await at("workspace", "/workspace?workspace=acme");
+  await page.getByLabel("Who or what is it for?").fill("A colleague");
+  await page.locator("input[name=role]").first().check();
+  await page.getByRole("button", { name: "Create token" }).click();
+  await page.getByRole("heading", { name: "Token created" }).waitFor();
+  await judge(t, page, "token created");
+  await page.getByRole("link", { name: "Done" }).click();
+  await page.getByRole("link", { name: "Revoke A colleague" }).click();
+  await judge(t, page, "token revoke");
+  await at("erase", "/workspace/erase?workspace=acme");
+  await at("workspaces", "/workspaces");
+  await at("no such key", "/keys/cred_aaaaaaaaaaaaaaaaaaaaaaaaaa");
+  await page.goto(`${session}/keys?workspace=acme`);
+  await page.setViewportSize(LOOKS[2]);
+  await page.getByRole("button", { name: "Menu", exact: true }).click();
+  await page.getByRole("button", { name: "Close menu" }).waitFor();
+  await screenshot(page, "menu-360");
+  const { violations } = await new AxeBuilder({ page }).setLegacyMode().analyze();
+  assert.deepEqual(violations, [], "the open menu");
+});
+
+test("pages without a session", async (t) => {
+  const keyside = await Keyside.start(t, await Provider.start(t));
+  const page = await open(t, browser, keyside, { expected: /4\d\d \(/ });
+  const at = async (name, path) => {
+    await page.goto(keyside.url + path);
+    await judge(t, page, name);
+  };
+  await at("sign in", "/");
+  await page.getByLabel("Token").fill("wrong");
+  await page.getByRole("button", { name: "Sign in" }).click();
+  await page.locator("#token-error, .notice.bad").first().waitFor();
+  await judge(t, page, "sign in refused");
+  await at("link", "/link");
+  await page.goto(keyside.link());
+  await page.getByText("This opens a session of").first().waitFor();
+  await judge(t, page, "link of a person");
+  await at("guide", "/guide");
+  await at("no such page", "/nowhere");
+});
