@@ -6,6 +6,8 @@ import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { chromium } from "playwright-core";
 
+import { atEnd } from "./stage.js";
+
 const SCREENSHOTS = process.env.KEYSIDE_UI_SCREENSHOTS;
 
 /** Chromium for the tests of a file. */
@@ -30,7 +32,7 @@ export async function open(t, browser, keyside, { allowed = [], expected, ...opt
   context.on("weberror", (error) => complain(String(error.error())));
   const page = await context.newPage();
   page.setDefaultTimeout(10_000);
-  t.after(async () => {
+  atEnd(t, async () => {
     await context.close();
     assert.deepEqual(wrong, [], "what the browser complained of");
   });
@@ -50,5 +52,5 @@ export async function signIn(page, keyside) {
 export async function screenshot(page, name) {
   if (!SCREENSHOTS) return;
   mkdirSync(SCREENSHOTS, { recursive: true });
-  await page.screenshot({ path: join(SCREENSHOTS, `${name}.png`), fullPage: true });
+  await page.screenshot({ path: join(SCREENSHOTS, `${name}.png`), fullPage: true, timeout: 60_000 });
 }

@@ -14,11 +14,27 @@ const BINARY = process.env.KEYSIDE_BIN ?? join(ROOT, "target/debug/keyside");
 /** A secret of the provider's usual form; the stand-in accepts it unless `name` says "wrong". */
 export const secret = (name) => `sk-proj-${name}-0123456789abcdef0123456789`;
 
-/** A server on a free port of 127.0.0.1 that is closed when the tests of the file end; resolves to its port. */
-export async function serve(test, answer, host = "127.0.0.1") {
+const ends = new WeakMap();
+
+/** Calls `act` when the test ends, the latest first: a browser window closes before the server that it talks to. */
+export function atEnd(test, act) {
+  if (!ends.has(test)) {
+    const acts = [];
+    ends.set(test, acts);
+    test.after(async () => {
+      const faults = [];
+      for (const act of acts.reverse()) await Promise.resolve().then(act).catch((fault) => faults.push(fault));
+      if (faults.length > 0) throw faults[0];
+    });
+  }
+  ends.get(test).push(act);
+}
+
+/** A server on a free port of 127.0.0.1 that is closed when the test ends; resolves to its port. */
+export async function serve(test, answer) {
   const server = createServer(answer);
-  await new Promise((resolve) => server.listen(0, host, resolve));
-  test.after(() => {
+  await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
+  atEnd(test, () => {
     server.closeAllConnections();
     server.close();
   });
@@ -85,7 +101,7 @@ export class Keyside {
     writeFileSync(join(keyside.home, "keyside.toml"), settings(provider));
     const child = spawn(BINARY, ["serve"], { ...keyside.#options(), stdio: ["ignore", "ignore", "pipe"] });
     const ended = new Promise((resolve) => child.once("close", resolve));
-    test.after(async () => {
+    atEnd(test, async () => {
       child.kill();
       await ended;
       rmSync(keyside.home, { recursive: true, force: true });

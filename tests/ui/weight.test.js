@@ -77,7 +77,7 @@ test("no page moves while it loads", async (t) => {
     const paints = [];
     const paths = ["/keys", "/keys/new", "/keys/new/openai", `/keys/${id}`, `/keys/${id}/rotate`, "/preview", "/runs", "/checks", "/audit", "/clients", "/workspace", "/workspaces"];
     for (const path of paths) {
-      await page.goto(`${session}${path}?workspace=acme`, { waitUntil: "networkidle" });
+      await page.goto(`${session}${path}?workspace=acme`);
       const { shifts, paint } = await page.evaluate(async () => {
         await new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)));
         return { shifts: window.shifts, paint: window.paint };
