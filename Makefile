@@ -8,7 +8,7 @@ MAKEFLAGS += --no-builtin-rules --no-print-directory
 need := tests/checks/need
 target_dir := $(abspath $(or $(CARGO_TARGET_DIR),target))
 
-.PHONY: help run test image builder clients contract vault charts check bench fmt clean
+.PHONY: help run test image builder ui clients contract vault charts check bench fmt clean
 
 help: ## List the tasks
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F '\t' '{ printf "  make %-8s %s\n", $$1, $$2 }'
@@ -18,7 +18,7 @@ run: ## Build Keyside and start the demo: no account, no key, nothing kept
 	cargo build --release --locked
 	@exec $(target_dir)/release/keyside demo
 
-test: ## Every test but those of coding agents: Rust, documentation examples, the providers' real SDKs, libraries that use them, the providers' contracts, the runbooks, the CI smoke script, a real OpenBao, random API requests, the Helm chart, the example builder in Chromium, the image and the systemd unit
+test: ## Every test but those of coding agents: Rust, documentation examples, the providers' real SDKs, libraries that use them, the providers' contracts, the runbooks, the CI smoke script, a real OpenBao, random API requests, the Helm chart, the admin page and the example builder in Chromium, the image and the systemd unit
 	@$(need) cargo cc cmake nextest venv npm curl ip chromium
 	cargo nextest run --workspace --locked
 	@tests/checks/doctests
@@ -31,6 +31,7 @@ test: ## Every test but those of coding agents: Rust, documentation examples, th
 	KEYSIDE_BIN=$(target_dir)/debug/keyside tests/api/run.sh
 	KEYSIDE_BIN=$(target_dir)/debug/keyside tests/charts/run.sh
 	KEYSIDE_BIN=$(target_dir)/debug/keyside tests/builder/run.sh
+	KEYSIDE_BIN=$(target_dir)/debug/keyside tests/ui/run.sh
 	KEYSIDE_BIN=$(target_dir)/debug/keyside tests/image/run.sh
 	KEYSIDE_BIN=$(target_dir)/debug/keyside tests/systemd/run.sh
 
@@ -43,6 +44,11 @@ builder: ## The example builder (docs/examples/builder) in Chromium, with the re
 	@$(need) cargo cc cmake npm chromium
 	cargo build --locked
 	KEYSIDE_BIN=$(target_dir)/debug/keyside tests/builder/run.sh $(ARGS)
+
+ui: ## The admin page in Chromium: checklist, keyboard, no JavaScript, axe, hostile input, cookie, weight (KEYSIDE_UI_SCREENSHOTS=FOLDER keeps screenshots; ARGS go to node --test)
+	@$(need) cargo cc cmake npm curl chromium
+	cargo build --locked
+	KEYSIDE_BIN=$(target_dir)/debug/keyside tests/ui/run.sh $(ARGS)
 
 clients: ## The recipes in config/recipes with every real client, including coding agents: 3 GB to install (ARGS go to pytest)
 	@$(need) cargo cc cmake venv npm curl

@@ -78,14 +78,11 @@ test("no page moves while it loads", async (t) => {
     const paths = ["/keys", "/keys/new", "/keys/new/openai", `/keys/${id}`, `/keys/${id}/rotate`, "/preview", "/runs", "/checks", "/audit", "/clients", "/workspace", "/workspaces"];
     for (const path of paths) {
       await page.goto(`${session}${path}?workspace=acme`);
-      const { shifts, paint } = await page.evaluate(async () => {
-        await new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)));
-        return { shifts: window.shifts, paint: window.paint };
-      });
+      await page.waitForFunction(() => window.paint > 0);
+      const { shifts, paint } = await page.evaluate(() => ({ shifts: window.shifts, paint: window.paint }));
       assert.deepEqual(shifts, [], `${path} moves at ${width} px`);
       paints.push(Math.round(paint));
     }
-    assert.ok(Math.min(...paints) > 0, "paints were measured");
     t.diagnostic(`the largest paint at ${width} px: ${Math.max(...paints)} ms at worst`);
   }
 });
