@@ -89,7 +89,11 @@ impl Preview for InProcessPreview {
             return Err(self.provider_error(provider, &prompt, response).await);
         }
         Ok(Box::new(Answer {
-            reader: Reader::new(provider.clone(), response.headers()),
+            reader: Reader::new(
+                provider.clone(),
+                response.headers(),
+                response.body().text_scrub(),
+            ),
             body: Some(response.into_body()),
             last: None,
             in_process,
@@ -243,7 +247,10 @@ impl PreviewResponse for Answer {
                     // Trailers.
                     Err(_) => continue,
                 },
-                Some(Err(_)) => return Poll::Ready(Some(self.cut_short())),
+                Some(Err(_)) => {
+                    self.last = Some(self.cut_short());
+                    Ok(self.reader.rest())
+                }
                 None => {
                     let rest = self.reader.finish();
                     self.body = None;
