@@ -39,17 +39,24 @@ impl Registry {
         let outcome = self
             .run_to_completion(|registry| async move {
                 let input = registry.obtain_secret(&new.workspace, &new.secret).await?;
-                let finding = match new.check.check() {
-                    None => None,
-                    Some(check) => match retry_on_race!(registry.try_out(&by, &new, &input))? {
-                        Trial::Repeated(outcome) => return Ok(outcome),
-                        Trial::Grant(on_trial) => Some(Finding::of(&on_trial, check).await),
-                    },
+                let Some(check) = new.check.check() else {
+                    return retry_on_race!(registry.add_once(&by, &new, &input, None));
                 };
-                if let Some(finding) = &finding {
-                    new.check.judge(finding)?;
-                }
-                retry_on_race!(registry.add_once(&by, &new, &input, finding))
+                let trial = retry_on_race!(registry.try_out(&by, &new, &input))?;
+                let (on_trial, incarnation) = match trial {
+                    Trial::Repeated(outcome) => return Ok(outcome),
+                    Trial::Ready {
+                        on_trial,
+                        incarnation,
+                    } => (on_trial, incarnation),
+                };
+                let finding = Finding::of(&on_trial, check).await;
+                new.check.judge(&finding)?;
+                let checked = Checked {
+                    finding,
+                    incarnation,
+                };
+                retry_on_race!(registry.add_once(&by, &new, &input, Some(&checked)))
             })
             .await?;
         self.saved(outcome)
@@ -65,7 +72,10 @@ impl Registry {
         self.change_workspace(by, &new.workspace, Priority::Normal, || {
             let trial = match self.decide_addition(by, new, input)? {
                 Addition::Repeated(outcome) => Trial::Repeated(outcome),
-                Addition::New(prepared) => Trial::Grant(Grant::on_trial(prepared.entry)),
+                Addition::New(prepared) => Trial::Ready {
+                    incarnation: prepared.workspace.document.incarnation,
+                    on_trial: Grant::on_trial(prepared.entry),
+                },
             };
             Ok(Decision::unchanged(trial))
         })
@@ -77,9 +87,13 @@ impl Registry {
         by: &ActorContext,
         new: &NewCredential,
         input: &SecretInput<'_>,
-        finding: Option<Finding>,
+        checked: Option<&Checked>,
     ) -> Result<ChangeOutcome, ChangeError> {
+        let finding = checked.map(|checked| checked.finding);
         let decided = self.change_workspace(by, &new.workspace, Priority::Normal, || {
+            if let Some(checked) = checked {
+                self.expect_incarnation(&new.workspace, checked.incarnation)?;
+            }
             Ok(match self.decide_addition(by, new, input)? {
                 Addition::Repeated(outcome) => Decision::unchanged((outcome, None)),
                 Addition::New(prepared) => {
@@ -94,6 +108,16 @@ impl Registry {
             self.keep_check(&outcome.id, secret, finding, now);
         }
         Ok(outcome)
+    }
+
+    /// The key was meant for the workspace as it was before the check. One that was erased and
+    /// created again meanwhile has only its id.
+    fn expect_incarnation(&self, id: &WorkspaceId, incarnation: u64) -> Result<(), ChangeError> {
+        let workspace = self.sound_workspace(id)?;
+        match workspace.document.incarnation == incarnation {
+            true => Ok(()),
+            false => Err(ChangeError::WorkspaceUnknown),
+        }
     }
 
     /// Decides everything about the new credential.
@@ -276,7 +300,17 @@ enum Addition {
 /// What a request leads to before the provider is asked.
 enum Trial {
     Repeated(ChangeOutcome),
-    Grant(Grant),
+    Ready {
+        on_trial: Grant,
+        /// That of the workspace.
+        incarnation: u64,
+    },
+}
+
+/// What the provider said of the secret, and for which workspace it was asked.
+struct Checked {
+    finding: Finding,
+    incarnation: u64,
 }
 
 /// The secret that a new credential refers to.
