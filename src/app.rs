@@ -15,7 +15,7 @@ use std::{
 use keyside_admin::{AdminOptions, SignInLinks};
 use keyside_config::{AllowedReferences, ListenAddress, Listener, Roots, Settings, Sources, Store};
 use keyside_credentials::{
-    KmsSource, LiveCheck, ReferenceOptions, SystemClock,
+    KmsSource, LiveCheck, ReferenceOptions,
     smoke::{Smoke, SmokeOptions},
     source::SecretSource,
 };
@@ -203,7 +203,6 @@ impl App {
             resolver: self.backing.resolver(),
             runs: self.backing.runs().clone(),
             links: self.links(&settings),
-            clock: Arc::new(SystemClock),
             metrics: Arc::new(Metrics::register(&metrics).map_err(failed)?),
             drain: drain.clone(),
             collect: allocator::collect,

@@ -70,6 +70,12 @@ impl Ratchet {
     }
 }
 
+impl Clock for Ratchet {
+    fn now(&self) -> Timestamp {
+        Self::now(self)
+    }
+}
+
 #[cfg(test)]
 pub(crate) mod held {
     use std::sync::atomic::{AtomicI64, Ordering};

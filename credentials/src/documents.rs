@@ -283,7 +283,6 @@ impl CredentialDocument {
         serde_json::from_slice(&json).map_err(|_| SealError::Malformed)
     }
 
-    /// The seal context of a version's secret.
     /// An event about this credential.
     pub(crate) fn event(&self, kind: CredentialEventKind, at: Timestamp) -> CredentialEvent {
         CredentialEvent {
@@ -298,6 +297,7 @@ impl CredentialDocument {
         }
     }
 
+    /// The seal context of a version's secret.
     pub(crate) fn secret_context(&self, version: u32) -> SealContext<'_> {
         SealContext::Secret {
             workspace: &self.workspace,

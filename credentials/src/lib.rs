@@ -24,6 +24,7 @@ mod live_check;
 mod locked;
 mod model;
 mod noted;
+mod notes;
 pub mod preview;
 pub mod process;
 mod record;

@@ -1,23 +1,22 @@
-//! A small map in memory that survives a restart in the backend's notes. No decision depends on it:
-//! it is stored once a minute, a crash may lose the last minute, and a stored value that cannot be
-//! opened counts as missing.
+//! A map in memory that survives a restart: each value in a note of its own. No decision depends on
+//! it: it is stored once a minute, a crash may lose the last minute, and a stored value that cannot
+//! be opened counts as missing.
 
 use std::{
-    collections::BTreeMap,
-    sync::{
-        PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
-        atomic::{AtomicBool, Ordering},
-    },
+    collections::{BTreeMap, BTreeSet},
+    sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
 use jiff::Timestamp;
-use keyside_store::{Notes, StorageError};
+use keyside_store::StorageError;
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{keyring::Keyring, sealing::SealContext};
+use crate::notes::NoteStore;
 
 /// A value that a later one replaces.
-pub(crate) trait Dated: Clone + Serialize + DeserializeOwned {
+pub(crate) trait Dated:
+    Clone + PartialEq + Serialize + DeserializeOwned + Send + Sync
+{
     /// The time that decides which of two values is kept.
     fn at(&self) -> Timestamp;
 }
@@ -30,47 +29,39 @@ impl Dated for Timestamp {
 
 /// The map. Several processes may store the same one: for each key the latest value wins.
 pub(crate) struct Noted<K, V> {
-    /// The note's name.
-    name: &'static str,
     values: RwLock<BTreeMap<K, V>>,
-    /// Set while some values are not stored yet.
-    ahead: AtomicBool,
+    /// The keys whose values are not stored yet.
+    unstored: Mutex<BTreeSet<K>>,
 }
 
-impl<K: Ord + Serialize + DeserializeOwned, V: Dated> Noted<K, V> {
-    pub(crate) fn new(name: &'static str) -> Self {
+impl<K, V> Default for Noted<K, V> {
+    fn default() -> Self {
         Self {
-            name,
             values: RwLock::default(),
-            ahead: AtomicBool::new(false),
+            unstored: Mutex::default(),
         }
     }
+}
 
+impl<K, V> Noted<K, V>
+where
+    K: Clone + Ord + Serialize + DeserializeOwned + Send + Sync,
+    V: Dated,
+{
     pub(crate) fn get(&self, key: &K) -> Option<V> {
         self.read().get(key).cloned()
     }
 
     pub(crate) fn put(&self, key: K, value: V) {
-        self.write().insert(key, value);
-        self.ahead.store(true, Ordering::Release);
+        self.write().insert(key.clone(), value);
+        self.unstored().insert(key);
     }
 
-    /// Merges the stored values into memory; the later value wins.
-    pub(crate) async fn load(
-        &self,
-        notes: &dyn Notes,
-        keyring: &Keyring,
-    ) -> Result<(), StorageError> {
-        let stored = notes.get(self.name).await?;
-        let stored = stored.and_then(|stored| {
-            let opened = keyring.installation().open(&self.context(), &stored);
-            opened.ok()
-        });
-        let stored: BTreeMap<K, V> = stored
-            .and_then(|json| serde_json::from_slice(&json).ok())
-            .unwrap_or_default();
+    /// Merges the notes under a prefix into memory; the later value wins.
+    pub(crate) async fn load(&self, notes: &NoteStore, prefix: &str) -> Result<(), StorageError> {
+        let stored: Vec<Option<(K, V)>> = notes.under(prefix).await?;
         let mut values = self.write();
-        for (key, value) in stored {
+        for (key, value) in stored.into_iter().flatten() {
             let is_newer = |known: &V| known.at() < value.at();
             if values.get(&key).is_none_or(is_newer) {
                 values.insert(key, value);
@@ -79,40 +70,31 @@ impl<K: Ord + Serialize + DeserializeOwned, V: Dated> Noted<K, V> {
         Ok(())
     }
 
-    /// Stores the values that are not stored yet, without those of keys that do not exist any more.
-    /// After a failure, the next call retries.
+    /// Stores the values that are not stored yet. `name` is the note of a key, or `None` if the key
+    /// does not exist any more: then it is forgotten. After a failure, the next call retries.
     pub(crate) async fn store(
         &self,
-        notes: &dyn Notes,
-        keyring: &Keyring,
-        exists: impl Fn(&K) -> bool,
+        notes: &NoteStore,
+        name: impl Fn(&K) -> Option<String> + Send + Sync,
     ) -> Result<(), StorageError> {
-        if !self.ahead.swap(false, Ordering::AcqRel) {
+        let due = self.unstored().clone();
+        if due.is_empty() {
             return Ok(());
         }
-        let stored = self.merge_and_store(notes, keyring, exists).await;
-        if stored.is_err() {
-            self.ahead.store(true, Ordering::Release);
+        // `name` looks at what exists while the values are locked: a key that is put exists by then.
+        self.write().retain(|key, _| name(key).is_some());
+        for key in due {
+            // Before the value is read: a later one is stored by the next call.
+            self.unstored().remove(&key);
+            let Some((name, value)) = name(&key).zip(self.get(&key)) else {
+                continue;
+            };
+            if let Err(error) = store_one(notes, &name, &key, &value).await {
+                self.unstored().insert(key);
+                return Err(error);
+            }
         }
-        stored
-    }
-
-    async fn merge_and_store(
-        &self,
-        notes: &dyn Notes,
-        keyring: &Keyring,
-        exists: impl Fn(&K) -> bool,
-    ) -> Result<(), StorageError> {
-        self.load(notes, keyring).await?;
-        self.write().retain(|key, _| exists(key));
-        let json = serde_json::to_vec(&*self.read()).expect("ids, numbers and times serialize");
-        let sealed = keyring.installation().seal(&self.context(), &json);
-        let stored = notes.get(self.name).await?;
-        notes.swap(self.name, stored.as_deref(), &sealed).await
-    }
-
-    fn context(&self) -> SealContext<'_> {
-        SealContext::Document { key: self.name }
+        Ok(())
     }
 
     fn read(&self) -> RwLockReadGuard<'_, BTreeMap<K, V>> {
@@ -122,4 +104,30 @@ impl<K: Ord + Serialize + DeserializeOwned, V: Dated> Noted<K, V> {
     fn write(&self) -> RwLockWriteGuard<'_, BTreeMap<K, V>> {
         self.values.write().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn unstored(&self) -> MutexGuard<'_, BTreeSet<K>> {
+        self.unstored.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Replaces a stored value that is not later.
+async fn store_one<K, V>(
+    notes: &NoteStore,
+    name: &str,
+    key: &K,
+    value: &V,
+) -> Result<(), StorageError>
+where
+    K: Clone + PartialEq + Serialize + DeserializeOwned + Send + Sync,
+    V: Dated,
+{
+    let replace = |stored: &mut Option<(K, V)>| {
+        let is_later = stored
+            .as_ref()
+            .is_some_and(|(_, stored)| stored.at() > value.at());
+        if !is_later {
+            *stored = Some((key.clone(), value.clone()));
+        }
+    };
+    notes.update(name, replace).await
 }

@@ -37,12 +37,12 @@ use std::{
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use keyside_config::{Catalogue, CredentialRules, ProviderId};
-use keyside_store::{Backend, Notes, StorageError, chain::State};
+use keyside_store::{Backend, StorageError, chain::State};
 use tokio::sync::RwLock;
 
 use self::{
     change::Groups, checks::LastChecks, duplicates::DuplicateIndex, expiry::AnnouncedExpiries,
-    links::Links, references::References, spend::SpendWriter, traffic::RejectionNote,
+    links::Links, references::References, spend::SpendWriter, traffic::RejectionNotes,
 };
 pub use self::{
     checks::LastCheck,
@@ -66,6 +66,7 @@ use crate::{
     keyring::Keyring,
     kms::Kms,
     model::{CredentialId, WorkspaceId},
+    notes::NoteStore,
     request_context::RequestContext,
     resolver::Resolver,
     runs::Runs,
@@ -93,7 +94,7 @@ pub struct OpenOptions {
 /// Workspaces and credentials, with their audit log and run records.
 pub struct Registry {
     pub(crate) chains: Arc<Chains>,
-    notes: Arc<dyn Notes>,
+    notes: Arc<NoteStore>,
     pub(crate) keyring: Arc<Keyring>,
     catalogue: Arc<Catalogue>,
     rules: CredentialRules,
@@ -109,7 +110,7 @@ pub struct Registry {
     /// Rotations since the process started, by provider.
     rotations: Mutex<HashMap<ProviderId, u64>>,
     notices: Arc<Notices>,
-    rejection_note: RejectionNote,
+    rejection_notes: RejectionNotes,
     checks: LastChecks,
     announced_expiries: AnnouncedExpiries,
     duplicates: DuplicateIndex,
@@ -190,7 +191,7 @@ impl Registry {
     }
 
     /// The store of notes.
-    pub(crate) fn notes(&self) -> &Arc<dyn Notes> {
+    pub(crate) fn notes(&self) -> &Arc<NoteStore> {
         &self.notes
     }
 

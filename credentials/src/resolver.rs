@@ -13,7 +13,7 @@ use keyside_config::{EnvironmentPin, ProviderId};
 pub use self::budget::Budget;
 use self::budget::WorkspaceBudget;
 use crate::{
-    clock::Ratchet,
+    clock::{Clock, Ratchet},
     model::{CredentialId, Environment, Label, Refusal, RejectionCause, WorkspaceId},
     runs::Used,
     secret::Secret,
@@ -45,6 +45,12 @@ pub struct Resolver {
 impl Resolver {
     pub(crate) fn new(snapshots: Arc<dyn Snapshots>, clock: Arc<Ratchet>) -> Self {
         Self { snapshots, clock }
+    }
+
+    /// The clock that decides. What a request spends must be counted by it too: where a limit is
+    /// checked on one day and counted on another, it holds on neither.
+    pub fn clock(&self) -> Arc<dyn Clock> {
+        self.clock.clone()
     }
 
     /// The credential that `ask` selects.

@@ -9,7 +9,6 @@
 mod execute;
 mod figures;
 mod ledger;
-mod notes;
 mod outcome;
 mod plan;
 mod report;
@@ -31,7 +30,6 @@ use tokio::sync::{Notify, Semaphore};
 use self::{
     figures::Board,
     ledger::Ledger,
-    notes::NoteStore,
     series::{Series, SlotIndex},
 };
 pub use self::{
@@ -43,7 +41,8 @@ pub use self::{
 };
 use crate::{
     live_check::LiveCheck,
-    model::{WorkspaceId, random_id},
+    model::WorkspaceId,
+    notes::{Kind, NoteStore},
     registry::Registry,
 };
 
@@ -65,9 +64,7 @@ pub struct Smoke {
     catalogue: Arc<Catalogue>,
     live_check: Arc<dyn LiveCheck>,
     settings: SmokeSettings,
-    notes: NoteStore,
-    /// Names this process in leases.
-    holder: String,
+    notes: Arc<NoteStore>,
     /// One permit for each check at a time.
     permits: Arc<Semaphore>,
     /// Wakes the background task: a run was requested.
@@ -113,8 +110,7 @@ impl Smoke {
             settings,
         } = options;
         Arc::new(Self {
-            notes: NoteStore::new(registry.notes().clone(), registry.keyring.clone()),
-            holder: random_id("process_"),
+            notes: registry.notes().clone(),
             permits: Arc::new(Semaphore::new(settings.parallel)),
             wake: Arc::default(),
             board: Mutex::default(),
@@ -217,7 +213,7 @@ impl Smoke {
     fn slots_note(&self, workspace: &WorkspaceId) -> String {
         let found = self.registry.workspace(workspace);
         let incarnation = found.map_or(0, |found| found.incarnation);
-        format!("smoke/slots/{workspace}.{incarnation}")
+        Kind::SmokeSlots.name(workspace, incarnation)
     }
 
     async fn slots(
@@ -248,6 +244,5 @@ const KEPT: usize = 14;
 /// Providers without a credential that are listed for a workspace, for the same reason.
 const MAX_SLOTS: usize = 64;
 
-/// Bytes that the embedded store keeps in one value (`MAX_TREE_VALUE` of drivers/sled), less what
-/// sealing adds.
-const MAX_NOTE: usize = (6 << 10) - 256;
+/// Bytes of a note, less what sealing adds.
+const MAX_NOTE: usize = keyside_store::MAX_NOTE - 256;

@@ -8,6 +8,7 @@ mod labels;
 mod load;
 mod lost;
 mod overlay;
+mod secret_in_use;
 pub(crate) mod signals;
 pub(crate) mod traffic;
 mod vault_secret;
@@ -26,6 +27,7 @@ pub(crate) use self::load::{Finding, WorkspaceLoader};
 pub(crate) use self::lost::Lost;
 pub(crate) use self::overlay::Overlay;
 pub use self::overlay::Snapshots;
+pub(crate) use self::secret_in_use::SecretInUse;
 use self::{labels::Labels, signals::Signals, vault_secret::PreviousSecret};
 use crate::{
     damage::Damage,

@@ -25,7 +25,7 @@ use http::{
 use hyper::{body::Incoming, upgrade::OnUpgrade};
 use keyside_config::{Catalogue, ErrorShape, Provider, Route, Settings};
 use keyside_credentials::{
-    Clock, CredentialQuery, Grant, RequestContext, RequestId, Resolver, Secret,
+    CredentialQuery, Grant, RequestContext, RequestId, Resolver, Secret,
     runs::{RunKind, Runs},
 };
 use parsed_head::ParsedHead;
@@ -64,8 +64,6 @@ pub struct Dependencies {
     pub runs: Runs,
     /// The admin app's public URL, which links in refusals begin with; `None` without an admin app.
     pub links: Option<Arc<str>>,
-    /// The clock for timestamps in run records.
-    pub clock: Arc<dyn Clock>,
     /// Counts and times requests.
     pub metrics: Arc<Metrics>,
     /// The shutdown phase, and the count of requests in flight.
@@ -130,7 +128,7 @@ impl Gateway {
         let ledger = Ledger {
             metrics: dependencies.metrics.clone(),
             runs: dependencies.runs.clone(),
-            clock: dependencies.clock.clone(),
+            clock: dependencies.resolver.clock(),
             refusals: RefusalBudget::default(),
             unknown_tokens: dependencies.settings.proxy.limits.unknown_tokens,
         };

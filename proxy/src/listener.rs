@@ -104,7 +104,7 @@ pub fn bind(dependencies: &Dependencies) -> Result<Bound, BindError> {
         || Destinations::new(catalogue, &proxy.deadlines, &dependencies.metrics, &shared);
     let checked = Arc::new(destinations());
     let probe = |check, kind| {
-        let (runs, clock) = (dependencies.runs.clone(), dependencies.clock.clone());
+        let (runs, clock) = (dependencies.runs.clone(), dependencies.resolver.clock());
         Arc::new(Probe::new(checked.clone(), runs, clock, (check, kind)))
     };
     let mut bound = Bound {

@@ -1,17 +1,12 @@
 //! When tokens were last used. For display only.
 
 use jiff::Timestamp;
-use keyside_store::{Notes, StorageError};
+use keyside_store::StorageError;
 
-use crate::{keyring::Keyring, model::ActorId, noted::Noted};
+use crate::{model::ActorId, noted::Noted, notes::NoteStore};
 
+#[derive(Default)]
 pub(crate) struct LastUsed(Noted<ActorId, Timestamp>);
-
-impl Default for LastUsed {
-    fn default() -> Self {
-        Self(Noted::new("last-used/tokens"))
-    }
-}
 
 impl LastUsed {
     /// Records a use, with a resolution of one second.
@@ -26,19 +21,17 @@ impl LastUsed {
         self.0.get(token)
     }
 
-    pub(crate) async fn load(
-        &self,
-        notes: &dyn Notes,
-        keyring: &Keyring,
-    ) -> Result<(), StorageError> {
-        self.0.load(notes, keyring).await
+    /// Nothing depends on it, so a failure is only logged.
+    pub(crate) async fn load(&self, notes: &NoteStore) {
+        if let Err(error) = self.0.load(notes, PREFIX).await {
+            tracing::warn!(%error, "times of tokens' last use could not be read");
+        }
     }
 
-    pub(crate) async fn store(
-        &self,
-        notes: &dyn Notes,
-        keyring: &Keyring,
-    ) -> Result<(), StorageError> {
-        self.0.store(notes, keyring, |_| true).await
+    pub(crate) async fn store(&self, notes: &NoteStore) -> Result<(), StorageError> {
+        let name = |token: &ActorId| Some(format!("{PREFIX}{token}"));
+        self.0.store(notes, name).await
     }
 }
+
+const PREFIX: &str = "last-used/";

@@ -5,15 +5,15 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use keyside_config::Verification;
-use keyside_store::StorageError;
 use serde::{Deserialize, Serialize};
 
 use super::{ChangeError, CheckBeforeSave, Registry};
 use crate::{
     live_check::{Finding, LiveCheck},
-    model::CredentialId,
+    model::{Credential, CredentialId},
     noted::{Dated, Noted},
-    snapshot::CredentialEntry,
+    notes::Kind,
+    snapshot::{CredentialEntry, SecretInUse},
 };
 
 impl CheckBeforeSave {
@@ -48,17 +48,6 @@ pub struct LastCheck {
     secret: SecretInUse,
 }
 
-/// Identifies a secret of a credential: the version's number, and the source's version if it is
-/// kept elsewhere.
-pub(super) type SecretInUse = (u32, Option<String>);
-
-/// The secret that requests use.
-pub(super) fn secret_in_use(entry: &CredentialEntry) -> SecretInUse {
-    let followed = entry.declared.as_ref();
-    let version = followed.and_then(|followed| followed.version.clone());
-    (entry.document.current, version)
-}
-
 impl Dated for LastCheck {
     fn at(&self) -> Timestamp {
         self.at
@@ -66,19 +55,14 @@ impl Dated for LastCheck {
 }
 
 /// The last checks, by credential.
+#[derive(Default)]
 pub(super) struct LastChecks(Noted<CredentialId, LastCheck>);
-
-impl Default for LastChecks {
-    fn default() -> Self {
-        Self(Noted::new("checks/credentials"))
-    }
-}
 
 impl LastChecks {
     /// The last check of the secret in use. One of an earlier secret does not count.
     pub(super) fn of(&self, entry: &CredentialEntry) -> Option<LastCheck> {
         let last = self.0.get(&entry.document.id)?;
-        (last.secret == secret_in_use(entry)).then_some(last)
+        (last.secret == entry.secret_in_use()).then_some(last)
     }
 
     /// Keeps a result, and returns the last verdict on the same secret.
@@ -114,6 +98,13 @@ impl Registry {
         self.checks.of(entry)
     }
 
+    /// The secret of a credential that requests use. `None` if the credential is gone.
+    pub(crate) fn in_use(&self, credential: &Credential) -> Option<SecretInUse> {
+        let snapshot = self.all().load();
+        let workspace = snapshot.workspaces.get(&credential.workspace)?;
+        Some(workspace.credentials.get(&credential.id)?.secret_in_use())
+    }
+
     /// The last verdict on the secret of an entry.
     pub(super) fn last_verdict(&self, entry: &CredentialEntry) -> Option<Verification> {
         Some(self.checks.of(entry)?.finding.verification)
@@ -132,23 +123,24 @@ impl Registry {
         self.publish_finding(id, before, &finding);
     }
 
-    /// Reads the last checks.
-    pub(super) async fn load_checks(&self) -> Result<(), StorageError> {
-        self.checks.0.load(&*self.notes, &self.keyring).await
+    /// Reads the last checks. Nothing depends on them, so a failure is only logged.
+    pub(super) async fn load_checks(&self) {
+        let loaded = self.checks.0.load(&self.notes, Kind::Checks.prefix());
+        if let Err(error) = loaded.await {
+            tracing::warn!(%error, "results of live checks could not be read");
+        }
     }
 
     /// Reads what other processes have stored, and stores what is not stored yet.
     pub(super) async fn store_checks(&self) {
-        if let Err(error) = self.share_checks().await {
+        self.load_checks().await;
+        let name = |id: &CredentialId| {
+            let snapshot = self.snapshot.load();
+            let workspace = snapshot.workspace_of(id)?;
+            Some(Kind::Checks.name(&workspace.document.id, id))
+        };
+        if let Err(error) = self.checks.0.store(&self.notes, name).await {
             tracing::warn!(%error, "results of live checks could not be stored");
         }
-    }
-
-    async fn share_checks(&self) -> Result<(), StorageError> {
-        self.load_checks().await?;
-        let snapshot = self.snapshot.load_full();
-        let exists = |id: &CredentialId| snapshot.workspace_of(id).is_some();
-        let stored = self.checks.0.store(&*self.notes, &self.keyring, exists);
-        stored.await
     }
 }

@@ -252,8 +252,8 @@ impl Registry {
         let keys = receipt.destroyed_keys.iter().cloned().collect();
         let destroyed = self.keyring.destroy(&keys).await;
         destroyed.map_err(|error| ChangeError::ErasingUnfinished(error.into()))?;
-        // The note names the workspace's credentials.
-        self.store_rejections().await;
+        let erased = self.notes.erase(&id).await;
+        erased.map_err(ChangeError::ErasingUnfinished)?;
         // The log's time may be ahead of this clock, which timestamps the runs of a successor.
         let until = receipt.erased_at.min(self.clock.now());
         let runs = self.runs.erase(id, until).await;

@@ -16,8 +16,8 @@ use tokio::sync::Notify;
 
 use super::Registry;
 use crate::{
-    model::{CredentialEvent, CredentialEventKind, CredentialId, Status},
-    sealing::SealContext,
+    model::{CredentialEvent, CredentialEventKind, CredentialId, Status, WorkspaceId},
+    notes::Kind,
 };
 
 /// The announced ends that this process knows of, so that it reads each note once.
@@ -46,19 +46,28 @@ impl Registry {
         if !self.notices.has_subscribers() {
             return;
         }
+        let mut claimed = Vec::new();
         for (id, end, event) in self.expiring() {
-            match self.claim_announcement(&id, end).await {
+            match self.claim_announcement(&event.workspace, &id, end).await {
                 Ok(is_first) => {
                     self.announced_expiries.known().insert(id, end);
-                    if is_first {
-                        self.notices.publish(event);
-                    }
+                    claimed.extend(is_first.then_some(event));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "a credential that expires soon could not be announced yet");
-                    return;
+                    break;
                 }
             }
+        }
+        if claimed.is_empty() {
+            return;
+        }
+        // What is claimed is published in any case, because nobody else will.
+        if let Err(error) = self.notes.sync().await {
+            tracing::warn!(%error, "after a crash, credentials that expire soon may be announced again");
+        }
+        for event in claimed {
+            self.notices.publish(event);
         }
     }
 
@@ -83,32 +92,13 @@ impl Registry {
     /// Notes that this end is announced. Returns whether nobody has done so before.
     async fn claim_announcement(
         &self,
+        workspace: &WorkspaceId,
         id: &CredentialId,
         end: Timestamp,
     ) -> Result<bool, StorageError> {
-        let name = format!("expiring/{id}");
-        let context = SealContext::Document { key: &name };
-        let stored = self.notes.get(&name).await?;
-        let announced = stored.as_ref().and_then(|stored| {
-            let opened = self.keyring.installation().open(&context, stored).ok()?;
-            std::str::from_utf8(&opened).ok()?.parse::<Timestamp>().ok()
-        });
-        if announced == Some(end) {
-            return Ok(false);
-        }
-        let sealed = self
-            .keyring
-            .installation()
-            .seal(&context, end.to_string().as_bytes());
-        match self.notes.swap(&name, stored.as_deref(), &sealed).await {
-            Ok(()) => {
-                // Otherwise a crash within the next minute would announce it again.
-                self.notes.sync().await?;
-                Ok(true)
-            }
-            // Another process announces it.
-            Err(StorageError::Conflict { .. }) => Ok(false),
-            Err(error) => Err(error),
-        }
+        // Called again after a race, so that the other process announces it.
+        let claim = |announced: &mut Option<Timestamp>| announced.replace(end) != Some(end);
+        let name = Kind::Expiring.name(workspace, id);
+        self.notes.update(&name, claim).await
     }
 }

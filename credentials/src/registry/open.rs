@@ -20,7 +20,7 @@ use tokio::{
 use super::{
     OpenError, OpenOptions, Registry, change::Groups, checks::LastChecks,
     duplicates::DuplicateIndex, expiry::AnnouncedExpiries, housekeeping, references::References,
-    spend::SpendWriter, traffic::RejectionNote,
+    spend::SpendWriter, traffic::RejectionNotes,
 };
 use crate::{
     access::{Access, EnsureOwnerError},
@@ -31,6 +31,7 @@ use crate::{
     documents::WORKSPACE,
     keyring::{ExistingKeyring, Keyring},
     model::WorkspaceId,
+    notes::NoteStore,
     runs::Runs,
     snapshot::{
         Finding, Snapshot, WorkspaceEntry, WorkspaceLoader,
@@ -145,7 +146,7 @@ impl Registry {
             groups: Groups::default(),
             rotations: Mutex::default(),
             notices,
-            rejection_note: RejectionNote::default(),
+            rejection_notes: RejectionNotes::default(),
             announced_expiries: AnnouncedExpiries::default(),
             checks: LastChecks::default(),
             duplicates: DuplicateIndex::default(),
@@ -158,7 +159,7 @@ impl Registry {
                 Role::Authority => Runs::start(backend.runs.clone(), erased.collect()),
                 Role::Reader => Runs::disabled(),
             },
-            notes: backend.notes.clone(),
+            notes: Arc::new(NoteStore::new(backend.notes.clone(), keyring.clone())),
             chains,
             keyring,
             catalogue,
@@ -167,7 +168,7 @@ impl Registry {
         });
         let findings = registry.read_workspaces().await?;
         registry.load_rejections().await;
-        registry.load_checks().await?;
+        registry.load_checks().await;
         registry.expect_newest_installation_head(&heads).await?;
         registry.clock.at_least(registry.chains.latest());
         if role == Role::Authority {
@@ -203,10 +204,7 @@ impl Registry {
             return Ok(Vec::new());
         };
         let findings = self.access.read(&own.chain, &state).await?;
-        self.access
-            .last_used
-            .load(&*self.notes, &self.keyring)
-            .await?;
+        self.access.last_used.load(&self.notes).await;
         Ok(findings)
     }
 

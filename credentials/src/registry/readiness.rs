@@ -30,7 +30,7 @@ pub enum ReadinessStatus {
     Ready,
     /// Usable, and within the threshold before its expiry.
     Expiring,
-    /// The provider refused the credential.
+    /// The provider refused the credential at the last live check, or refuses it in traffic.
     Rejected,
     /// Revoked.
     Revoked,
@@ -41,7 +41,7 @@ pub enum ReadinessStatus {
 }
 
 impl ReadinessStatus {
-    /// Whether requests can use the provider.
+    /// Whether requests can use the provider, apart from limits: they pass within a day.
     pub fn is_usable(self) -> bool {
         matches!(self, Self::Ready | Self::Expiring)
     }

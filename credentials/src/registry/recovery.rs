@@ -24,6 +24,10 @@ impl Registry {
     pub(super) async fn recover(&self) -> Result<(), ChangeError> {
         let registrations = self.chains.registrations();
         for (id, registration) in registrations.iter() {
+            if !registration.exists {
+                self.erase_notes(id).await;
+                continue;
+            }
             let tracked = self.chains.of(id);
             let _changing = tracked.lock(Priority::Normal).await;
             if let Err(error) = self.recover_workspace(id, registration).await {
@@ -31,7 +35,7 @@ impl Registry {
             }
             let link = tracked.state().map(|state| state.head.link());
             let is_pending = registration.pending.is_some();
-            if registration.exists && (link != registration.link || is_pending) {
+            if link != registration.link || is_pending {
                 // Clears `pending` soon.
                 self.links.changed(id, is_pending);
             }
@@ -85,11 +89,19 @@ impl Registry {
                 let registration = self.chains.registration(id);
                 if let Some(erased) = registration.and_then(|it| it.erased) {
                     self.runs.erase(id.clone(), erased.at).await;
+                    self.erase_notes(id).await;
                 }
             }
             _ => {}
         }
         Ok(())
+    }
+
+    /// Removes the notes of an erased workspace. After a failure, the next start retries.
+    async fn erase_notes(&self, id: &WorkspaceId) {
+        if let Err(error) = self.notes.erase(id).await {
+            tracing::warn!(workspace = %id, %error, "notes of an erased workspace could not be removed yet");
+        }
     }
 
     /// A restore is offline; the first start after it records it.

@@ -19,8 +19,9 @@ use tokio::{
 
 use super::Registry;
 use crate::{
+    documents::{CredentialDocument, WorkspaceDocument},
     model::Limits,
-    sealing::SealContext,
+    notes::Kind,
     spend::{Day, DayTotals, Meter, Stored},
 };
 
@@ -87,7 +88,7 @@ impl Registry {
             let document = &workspace.document;
             if !document.limits.is_none() {
                 accounts.push(Account {
-                    name: format!("spend/workspace/{}/{}", document.id, document.incarnation),
+                    name: workspace_note(document),
                     limits: document.limits,
                     meter: workspace.spend.clone(),
                 });
@@ -98,7 +99,7 @@ impl Registry {
                 !document.limits.is_none() && document.revoked_at.is_none()
             });
             accounts.extend(limited.map(|entry| Account {
-                name: format!("spend/credential/{}", entry.document.id),
+                name: credential_note(&entry.document),
                 limits: entry.document.limits,
                 meter: entry.signals.spend.clone(),
             }));
@@ -110,9 +111,9 @@ impl Registry {
         if !account.meter.begin_restore() {
             return Ok(());
         }
-        match self.notes.get(&account.name).await {
+        match self.notes.read::<Option<DayTotals>>(&account.name).await {
             Ok(stored) => {
-                if let Some(totals) = stored.and_then(|stored| self.open_spend(account, &stored)) {
+                if let Some(totals) = stored {
                     account.meter.restore(totals, Day::of(self.clock.now()));
                 }
                 Ok(())
@@ -124,27 +125,20 @@ impl Registry {
         }
     }
 
-    fn open_spend(&self, account: &Account, stored: &[u8]) -> Option<DayTotals> {
-        let context = SealContext::Document { key: &account.name };
-        let opened = self.keyring.installation().open(&context, stored).ok();
-        let totals = opened.and_then(|json| serde_json::from_slice(&json).ok());
-        if totals.is_none() {
-            tracing::error!(
-                account = account.name,
-                "the stored count of what was spent today failed authentication: the limit counts from 0"
-            );
-        }
-        totals
-    }
-
     async fn write_spend(&self, account: &Account, totals: DayTotals) -> Result<(), StorageError> {
-        let json = serde_json::to_vec(&totals).expect("numbers serialize");
-        let context = SealContext::Document { key: &account.name };
-        let sealed = self.keyring.installation().seal(&context, &json);
-        let before = self.notes.get(&account.name).await?;
-        let swap = self.notes.swap(&account.name, before.as_deref(), &sealed);
-        swap.await
+        let replace = |stored: &mut Option<DayTotals>| *stored = Some(totals);
+        self.notes.update(&account.name, replace).await
     }
+}
+
+fn workspace_note(document: &WorkspaceDocument) -> String {
+    let of = format!("workspace/{}", document.incarnation);
+    Kind::Spend.name(&document.id, of)
+}
+
+fn credential_note(document: &CredentialDocument) -> String {
+    let of = format!("credential/{}", document.id);
+    Kind::Spend.name(&document.workspace, of)
 }
 
 /// Stores counts as they become due, for as long as the registry is open.

@@ -22,6 +22,7 @@ mod live_check;
 mod lost;
 mod master_key;
 mod model;
+mod noted;
 mod opening;
 mod priority;
 mod publishing;

@@ -204,7 +204,7 @@ impl Registry {
     }
 
     pub(super) async fn store_last_used(&self) {
-        let stored = self.access.last_used.store(&*self.notes, &self.keyring);
+        let stored = self.access.last_used.store(&self.notes);
         if let Err(error) = stored.await {
             tracing::warn!(%error, "times of tokens' last use could not be stored");
         }

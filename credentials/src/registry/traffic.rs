@@ -1,5 +1,5 @@
-//! Credentials that their providers reject in traffic. Kept in memory, and in a note, so that a
-//! restart does not forget them. Nothing depends on the note.
+//! Credentials that their providers reject in traffic. Kept in memory, and in a note for each, so
+//! that a restart does not forget them. Nothing depends on the notes.
 
 use std::collections::BTreeMap;
 
@@ -10,18 +10,19 @@ use tokio::sync::Mutex;
 use super::Registry;
 use crate::{
     model::{CredentialId, RejectedCredential, TrafficCounts},
-    sealing::SealContext,
-    snapshot::traffic::{self, StoredRejection},
+    notes::Kind,
+    snapshot::{
+        CredentialEntry,
+        traffic::{self, StoredRejection},
+    },
 };
 
-/// The contents of the note, as this process wrote or read them last.
-pub(super) struct RejectionNote(Mutex<Vec<u8>>);
+/// The contents of a note.
+type Rejected = (CredentialId, StoredRejection);
 
-impl Default for RejectionNote {
-    fn default() -> Self {
-        Self(Mutex::new(EMPTY.to_vec()))
-    }
-}
+/// The notes by name, as this process wrote or read them last.
+#[derive(Default)]
+pub(super) struct RejectionNotes(Mutex<BTreeMap<String, Rejected>>);
 
 impl Registry {
     /// The credentials that their providers reject in traffic.
@@ -34,33 +35,28 @@ impl Registry {
         traffic::counts(&self.all().load())
     }
 
-    /// Takes over the rejections in the note, at a start. One that cannot be read counts as empty.
+    /// Takes over the rejections in the notes, at a start. What cannot be read counts as missing.
     pub(super) async fn load_rejections(&self) {
-        let stored = match self.notes.get(NAME).await {
-            Ok(Some(stored)) => stored,
-            Ok(None) => return,
+        let stored: Vec<Option<Rejected>> = match self.notes.under(Kind::Rejections.prefix()).await
+        {
+            Ok(stored) => stored,
             Err(error) => {
                 tracing::warn!(%error, "rejections of keys in traffic could not be read");
                 return;
             }
         };
-        let opened = self.keyring.installation().open(&CONTEXT, &stored);
-        let Ok(json) = opened else {
-            return;
-        };
-        let rejections: BTreeMap<CredentialId, StoredRejection> =
-            serde_json::from_slice(&json).unwrap_or_default();
+        let mut written = self.rejection_notes.0.lock().await;
         let snapshot = self.snapshot.load_full();
-        for (id, stored) in rejections {
+        for (id, stored) in stored.into_iter().flatten() {
             if let Some((_, entry)) = snapshot.credential(&id) {
-                traffic::restore(entry, stored);
+                traffic::restore(entry, stored.clone());
+                written.insert(note(entry), (id, stored));
             }
         }
-        *self.rejection_note.0.lock().await = json.to_vec();
     }
 
-    /// Writes the rejections of stored credentials to the note, if they have changed. After a
-    /// failure, the next call retries.
+    /// Writes the rejections of stored credentials that have changed, and removes those that have
+    /// ended. After a failure, the next call retries.
     pub(super) async fn store_rejections(&self) {
         if let Err(error) = self.write_rejections().await {
             tracing::warn!(%error, "rejections of keys in traffic could not be stored");
@@ -68,21 +64,30 @@ impl Registry {
     }
 
     async fn write_rejections(&self) -> Result<(), StorageError> {
-        let rejections = traffic::all_stored(&self.snapshot.load());
-        let json = serde_json::to_vec(&rejections).expect("ids, times and numbers serialize");
-        let mut written = self.rejection_note.0.lock().await;
-        if *written == json {
-            return Ok(());
+        let mut written = self.rejection_notes.0.lock().await;
+        let snapshot = self.snapshot.load_full();
+        let rejected: BTreeMap<String, Rejected> = traffic::all_stored(&snapshot)
+            .map(|(entry, stored)| (note(entry), (entry.document.id.clone(), stored)))
+            .collect();
+        for (name, rejected) in &rejected {
+            if written.get(name) == Some(rejected) {
+                continue;
+            }
+            let replace = |stored: &mut Option<Rejected>| *stored = Some(rejected.clone());
+            self.notes.update(name, replace).await?;
+            written.insert(name.clone(), rejected.clone());
         }
-        let sealed = self.keyring.installation().seal(&CONTEXT, &json);
-        let before = self.notes.get(NAME).await?;
-        self.notes.swap(NAME, before.as_deref(), &sealed).await?;
-        *written = json;
+        let ended = written.keys().filter(|name| !rejected.contains_key(*name));
+        let ended: Vec<_> = ended.cloned().collect();
+        for name in ended {
+            self.notes.remove(&name).await?;
+            written.remove(&name);
+        }
         Ok(())
     }
 }
 
-const NAME: &str = "traffic/rejections";
-const CONTEXT: SealContext<'_> = SealContext::Document { key: NAME };
-/// No rejections, as JSON.
-const EMPTY: &[u8] = b"{}";
+fn note(entry: &CredentialEntry) -> String {
+    let document = &entry.document;
+    Kind::Rejections.name(&document.workspace, &document.id)
+}

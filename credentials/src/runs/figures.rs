@@ -1,7 +1,8 @@
 //! Figures over runs: counts, errors, latency percentiles and tokens, in total and in groups.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, HashSet, hash_map::RandomState},
+    hash::BuildHasher,
     ops::ControlFlow,
     str::FromStr,
 };
@@ -33,7 +34,7 @@ pub enum Dimension {
 
 /// The values that all runs of a group share; `None` for what they are not grouped by, and for runs
 /// without a value: a refused request has no credential.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Group {
     /// The day in UTC.
     pub day: Option<Date>,
@@ -97,9 +98,9 @@ pub struct GroupFigures {
 pub struct RunFigures {
     /// Of all runs that match, those of omitted groups included.
     pub total: Figures,
-    /// The largest groups, ordered by their values.
+    /// The largest of at most 10,000 groups with the latest runs, ordered by their values.
     pub groups: Vec<GroupFigures>,
-    /// Number of smaller groups that were omitted.
+    /// Number of other groups, which were omitted.
     pub omitted: usize,
 }
 
@@ -115,24 +116,49 @@ impl Runs {
         by: &HashSet<Dimension>,
         limit: usize,
     ) -> Result<RunFigures, StorageError> {
-        let (mut total, mut groups) = (Tally::default(), BTreeMap::<Group, Tally>::new());
+        let (mut total, mut groups) = (Tally::default(), Groups::default());
         let add = |_: RunPosition, run: StoredRun| {
             total.add(&run);
-            let group = groups.entry(Group::of(&run, by)).or_default();
-            group.add(&run);
-            // Runs come newest first.
-            if by.contains(&Dimension::Credential) && group.label.is_none() {
-                group.label = run.used.map(|used| used.label);
-            }
+            groups.add(&run, by);
             ControlFlow::Continue(())
         };
         self.shared.read_back(filter, None, add).await?;
-        let omitted = groups.len().saturating_sub(limit);
         Ok(RunFigures {
             total: total.figures(),
-            groups: largest(groups, limit),
-            omitted,
+            omitted: groups.omitted(limit),
+            groups: largest(groups.tallies, limit),
         })
+    }
+}
+
+/// The groups while runs are added, newest first. A runner that sends a new tag with each request
+/// makes a group of each, so their number is limited.
+#[derive(Default)]
+struct Groups {
+    tallies: BTreeMap<Group, Tally>,
+    /// Hashes of the groups beyond [`MAX_GROUPS`], to count them.
+    beyond: HashSet<u64>,
+    hasher: RandomState,
+}
+
+impl Groups {
+    fn add(&mut self, run: &StoredRun, by: &HashSet<Dimension>) {
+        let group = Group::of(run, by);
+        if self.tallies.len() >= MAX_GROUPS && !self.tallies.contains_key(&group) {
+            self.beyond.insert(self.hasher.hash_one(&group));
+            return;
+        }
+        let tally = self.tallies.entry(group).or_default();
+        tally.add(run);
+        // The latest run's.
+        if by.contains(&Dimension::Credential) && tally.label.is_none() {
+            tally.label = run.used.as_ref().map(|used| used.label.clone());
+        }
+    }
+
+    /// How many there are beside the `limit` largest ones.
+    fn omitted(&self, limit: usize) -> usize {
+        self.tallies.len().saturating_sub(limit) + self.beyond.len()
     }
 }
 
@@ -271,13 +297,48 @@ impl FromStr for Dimension {
 #[error("expected workspace, provider, credential, environment, tag, kind or day")]
 pub struct DimensionError;
 
+/// Groups whose figures are added up.
+const MAX_GROUPS: usize = 10_000;
+
 /// Outcomes that are no failure of Keyside or the provider: a whole response below 400, and a
 /// client that disconnected.
 const SUCCESSES: [&str; 2] = ["ok", "client_closed"];
 
 #[cfg(test)]
 mod tests {
+    use jiff::Timestamp;
+
     use super::*;
+
+    #[test]
+    fn groups_beyond_the_limit_are_counted_as_omitted() {
+        let run = |tag: usize| StoredRun {
+            at: Timestamp::UNIX_EPOCH,
+            request_id: "req_1".into(),
+            kind: RunKind::Traffic,
+            workspace: "acme".into(),
+            provider: "openai".into(),
+            used: None,
+            status: 200,
+            outcome: "ok".into(),
+            refused: None,
+            latency_us: 1,
+            first_byte_us: None,
+            tokens: Tokens::default(),
+            run_id: None,
+            tag: Some(tag.to_string().into()),
+        };
+        let (mut groups, by) = (Groups::default(), HashSet::from([Dimension::Tag]));
+        for _ in 0..2 {
+            for tag in 0..MAX_GROUPS + 3 {
+                groups.add(&run(tag), &by);
+            }
+        }
+        assert_eq!(groups.tallies.len(), MAX_GROUPS);
+        let counts = groups.tallies.values().map(|tally| tally.figures.count);
+        assert_eq!(counts.sum::<u64>(), 2 * MAX_GROUPS as u64);
+        assert_eq!(groups.omitted(100), MAX_GROUPS - 100 + 3);
+    }
 
     #[test]
     fn a_percentile_is_the_latency_of_a_run() {

@@ -2,7 +2,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use jiff::Timestamp;
 use keyside_config::{CheckKind, EnvironmentPin};
 use keyside_store::StorageError;
 use tokio::{
@@ -14,7 +13,7 @@ use super::{
     LEDGER, Smoke,
     ledger::{Ledger, Run, Trigger},
     outcome::{Class, Outcome, SmokeResult, sum},
-    plan::{Subject, series_note, version_in_use},
+    plan::{Subject, series_note},
     series::{Begin, Series},
     spend::{Cap, Caps, Spend},
 };
@@ -25,12 +24,12 @@ use crate::{
 };
 
 impl Smoke {
-    /// Executes a run that this process has taken, until it is finished or its lease is lost.
+    /// Executes a run that was taken, until it is finished or its lease is lost.
     pub(super) async fn execute(self: Arc<Self>, run: Run) {
         tokio::select! {
             () = self.check_all(&run) => {}
             () = self.keep_lease(&run) => {
-                tracing::warn!(run = %run.id, "another process continues a smoke run");
+                tracing::warn!(run = %run.id, "another task or process continues a smoke run");
                 return;
             }
         }
@@ -43,7 +42,7 @@ impl Smoke {
     async fn finish(&self, run: &Run) -> Result<(), StorageError> {
         self.notes.sync().await?;
         let now = self.registry.clock.now();
-        let finish = |ledger: &mut Ledger| ledger.finish(&run.id, &self.holder, now);
+        let finish = |ledger: &mut Ledger| ledger.finish(run, now);
         self.notes.update(LEDGER, finish).await
     }
 
@@ -52,7 +51,7 @@ impl Smoke {
         loop {
             sleep(RENEWAL).await;
             let now = self.registry.clock.now();
-            let renew = |ledger: &mut Ledger| ledger.renew(&run.id, &self.holder, now);
+            let renew = |ledger: &mut Ledger| ledger.renew(run, now);
             match self.notes.update(LEDGER, renew).await {
                 Ok(true) => {}
                 Ok(false) => return,
@@ -71,7 +70,7 @@ impl Smoke {
                 let _permit = smoke.permits.clone().acquire_owned().await;
                 if let Err(error) = smoke.check(&run, &subject).await {
                     let (workspace, provider) = (&subject.workspace, &subject.provider);
-                    tracing::error!(%error, %workspace, %provider, "a smoke check could not be noted and was not sent");
+                    tracing::error!(%error, %workspace, %provider, "a smoke check could not be noted");
                 }
             });
         }
@@ -79,10 +78,18 @@ impl Smoke {
     }
 
     async fn check(&self, run: &Run, subject: &Subject) -> Result<(), StorageError> {
-        let Some(credential) = &subject.credential else {
+        let Some(planned) = &subject.credential else {
             return self.note_missing(run, subject).await;
         };
-        let (note, version) = (series_note(credential), version_in_use(credential));
+        // It may have waited for a permit.
+        let found = self.registry.credential(&planned.id);
+        let Some(credential) = found.filter(|found| found.status != Status::Revoked) else {
+            return Ok(());
+        };
+        let Some(version) = self.registry.in_use(&credential) else {
+            return Ok(());
+        };
+        let note = series_note(&credential);
         let now = self.registry.clock.now();
         let begin = |series: &mut Series| (series.begin(run, &version, now), series.clone());
         match self.notes.update(&note, begin).await? {
@@ -95,7 +102,7 @@ impl Smoke {
                 return Ok(());
             }
         }
-        let (outcome, attempts) = self.attempt(credential).await?;
+        let (outcome, attempts) = self.attempt(&credential).await?;
         let result = outcome.at(self.registry.clock.now(), Some(&run.id), attempts);
         let record = |series: &mut Series| {
             let is_new = series.record(result.clone());
@@ -140,12 +147,16 @@ impl Smoke {
             return Ok((first, 1));
         }
         sleep(self.settings.retry).await;
-        match self.send(&grant).await? {
-            Ok(mut second) => {
+        match self.send(&grant).await {
+            Ok(Ok(mut second)) => {
                 second.tokens = sum(first.tokens, second.tokens);
                 Ok((second, 2))
             }
-            Err(_cap) => Ok((first, 1)),
+            Ok(Err(_cap)) => Ok((first, 1)),
+            Err(error) => {
+                tracing::warn!(%error, "a smoke check was not sent again");
+                Ok((first, 1))
+            }
         }
     }
 
@@ -189,20 +200,12 @@ impl Smoke {
             latency_ms: u64::try_from(latency.as_millis()).ok(),
             ..Outcome::from(finding)
         };
-        self.settle(workspace, sent, reserved, outcome.tokens)
-            .await?;
-        Ok(Ok(outcome))
-    }
-
-    async fn settle(
-        &self,
-        workspace: &WorkspaceId,
-        sent: Timestamp,
-        reserved: u64,
-        used: Option<u64>,
-    ) -> Result<(), StorageError> {
+        let used = outcome.tokens;
         let settle = |spend: &mut Spend| spend.settle(sent, reserved, used);
-        self.notes.update(&spend_note(workspace), settle).await
+        if let Err(error) = self.notes.update(&spend_note(workspace), settle).await {
+            tracing::warn!(%error, %workspace, "what a smoke check used counts as what was set aside for it");
+        }
+        Ok(Ok(outcome))
     }
 
     /// The tokens that a check may use: none, unless its request has a prompt.

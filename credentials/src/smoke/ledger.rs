@@ -36,9 +36,10 @@ pub struct Run {
     lease: Option<Lease>,
 }
 
-/// A process's claim to execute a run, until it ends or is renewed.
+/// The right to execute a run, until it ends or is renewed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Lease {
+    /// One execution in one process.
     holder: String,
     until: Timestamp,
 }
@@ -70,10 +71,21 @@ impl Run {
         self.finished_at.is_none()
     }
 
-    fn is_held_by(&self, holder: &str) -> bool {
-        let lease = self.lease.as_ref();
-        lease.is_some_and(|lease| lease.holder == holder)
+    fn has_lease_of(&self, taken: &Self) -> bool {
+        let leases = self.lease.as_ref().zip(taken.lease.as_ref());
+        leases.is_some_and(|(one, other)| one.holder == other.holder)
     }
+}
+
+/// What came of a claim of a time of the schedule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Claim {
+    /// Its run was added.
+    Added,
+    /// The time needs no run, or has one already.
+    NotDue,
+    /// The note is full of unfinished runs. The time gets no run.
+    Full,
 }
 
 /// The latest runs, oldest first, and when the schedule was last obeyed.
@@ -89,10 +101,15 @@ impl Ledger {
     /// Adds a run in the place of the oldest finished ones. Returns false if the note is full of
     /// unfinished ones.
     pub(super) fn add(&mut self, run: Run) -> bool {
-        while !self.runs.is_empty() && self.size() + run.size() > MAX_NOTE {
-            let Some(place) = self.runs.iter().position(|run| !run.is_unfinished()) else {
-                return false;
-            };
+        // Decided first, so that a refused run costs no finished one.
+        let unfinished = self.runs.iter().filter(|run| run.is_unfinished());
+        let needed: usize = unfinished.map(Run::size).sum();
+        if needed > 0 && needed + run.size() > MAX_NOTE {
+            return false;
+        }
+        while self.size() + run.size() > MAX_NOTE
+            && let Some(place) = self.runs.iter().position(|run| !run.is_unfinished())
+        {
             self.runs.remove(place);
         }
         self.runs.push_back(run);
@@ -106,51 +123,56 @@ impl Ledger {
         !self.runs.iter().any(is_waiting) && self.add(run)
     }
 
-    /// Claims a time of the schedule, and adds its run. Returns whether the run was added. A new
-    /// installation claims the last time without a run, unless the process `was_watching` when it
-    /// came; after a downtime, the latest time that was missed gets one.
-    pub(super) fn claim(&mut self, time: Timestamp, run: Run, was_watching: bool) -> bool {
+    /// Claims a time of the schedule, and adds its run. A new installation claims the last time
+    /// without a run, unless the process `was_watching` when it came; after a downtime, the latest
+    /// time that was missed gets one.
+    pub(super) fn claim(&mut self, time: Timestamp, run: Run, was_watching: bool) -> Claim {
         if self.claimed.is_some_and(|claimed| claimed >= time) {
-            return false;
+            return Claim::NotDue;
         }
         let is_missed = self.claimed.is_some() || was_watching;
         self.claimed = Some(time);
-        is_missed && self.add(run)
+        if !is_missed {
+            return Claim::NotDue;
+        }
+        match self.add(run) {
+            true => Claim::Added,
+            false => Claim::Full,
+        }
     }
 
-    /// Takes a run that no process executes: a new one, or one whose process has ended.
-    pub(super) fn take(&mut self, holder: &str, now: Timestamp) -> Option<Run> {
+    /// Takes a run that nobody executes: a new one, or one whose lease has ended. The lease is for
+    /// one execution, so that a process that takes a run again ends its first execution.
+    pub(super) fn take(&mut self, now: Timestamp) -> Option<Run> {
         let is_free = |run: &&mut Run| {
             let lease = run.lease.as_ref();
             run.is_unfinished() && lease.is_none_or(|lease| lease.until <= now)
         };
         let run = self.runs.iter_mut().find(is_free)?;
-        run.lease = Some(Lease::new(holder, now));
+        run.lease = Some(Lease::new(random_id("execution_"), now));
         Some(run.clone())
     }
 
-    /// Prolongs the lease. Returns false if another process has it.
-    pub(super) fn renew(&mut self, id: &str, holder: &str, now: Timestamp) -> bool {
-        match self.held(id, holder) {
-            Some(run) => {
-                run.lease = Some(Lease::new(holder, now));
-                true
-            }
-            None => false,
-        }
+    /// Prolongs the lease of a run that was taken. Returns false if another execution has it.
+    pub(super) fn renew(&mut self, taken: &Run, now: Timestamp) -> bool {
+        let Some(lease) = self.held(taken).and_then(|run| run.lease.as_mut()) else {
+            return false;
+        };
+        lease.until = Lease::end(now);
+        true
     }
 
-    /// Marks a run as finished, if this process still has the lease.
-    pub(super) fn finish(&mut self, id: &str, holder: &str, now: Timestamp) {
-        if let Some(run) = self.held(id, holder) {
+    /// Marks a run that was taken as finished, unless another execution has its lease.
+    pub(super) fn finish(&mut self, taken: &Run, now: Timestamp) {
+        if let Some(run) = self.held(taken) {
             run.finished_at = Some(now);
             run.lease = None;
         }
     }
 
-    fn held(&mut self, id: &str, holder: &str) -> Option<&mut Run> {
+    fn held(&mut self, taken: &Run) -> Option<&mut Run> {
         let mut runs = self.runs.iter_mut();
-        runs.find(|run| run.id == id && run.is_unfinished() && run.is_held_by(holder))
+        runs.find(|run| run.id == taken.id && run.is_unfinished() && run.has_lease_of(taken))
     }
 
     fn size(&self) -> usize {
@@ -164,12 +186,15 @@ impl Ledger {
 }
 
 impl Lease {
-    fn new(holder: &str, now: Timestamp) -> Self {
-        let until = now.checked_add(LEASE).unwrap_or(Timestamp::MAX);
+    fn new(holder: String, now: Timestamp) -> Self {
         Self {
-            holder: holder.to_owned(),
-            until,
+            holder,
+            until: Self::end(now),
         }
+    }
+
+    fn end(now: Timestamp) -> Timestamp {
+        now.checked_add(LEASE).unwrap_or(Timestamp::MAX)
     }
 }
 

@@ -25,7 +25,8 @@ pub enum Verdict {
     Unusable,
     /// A key is expected, and none has the tag.
     Missing,
-    /// Nothing was sent, because the day's requests or tokens are used up.
+    /// Nothing was sent, because the day's requests or tokens are used up: those of smoke runs, of
+    /// the key, or of its workspace.
     Capped,
     /// Keyside ended after the request was noted, so its result is unknown.
     Interrupted,
@@ -79,7 +80,9 @@ impl Verdict {
             Self::Missing => {
                 "Add a key with this usage tag (`keyside key add --usage-tag`), or remove the provider from smoke.expected."
             }
-            Self::Capped => "Wait until midnight UTC, or raise the cap in the settings.",
+            Self::Capped => {
+                "Wait until midnight UTC, or raise what is used up: the cap in the settings, or the limit of the key or its workspace."
+            }
             Self::Interrupted => "Run it again: `keyside smoke`.",
         })
     }
@@ -148,6 +151,11 @@ impl From<Finding> for Outcome {
 impl Outcome {
     /// Keyside itself refuses to use the key.
     pub(super) fn refused(refusal: Refusal) -> Self {
+        // The key may be sound.
+        if let Refusal::BudgetExhausted(_) = refusal {
+            let detail = "not sent, today's limit of the key or its workspace is used up";
+            return Self::unsent(Verdict::Capped, detail.to_owned());
+        }
         let code = refusal.code();
         Self::unsent(Verdict::Unusable, format!("not used, {refusal} ({code})"))
     }

@@ -6,7 +6,10 @@ use keyside_config::{EnvironmentPin, ProviderId};
 use serde::{Deserialize, Serialize};
 
 use super::Smoke;
-use crate::model::{Credential, Environment, Scope, VersionState, WorkspaceId};
+use crate::{
+    model::{Credential, Environment, Scope, WorkspaceId},
+    notes::Kind,
+};
 
 /// Narrows a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -116,18 +119,5 @@ impl Smoke {
 
 /// The note with the history of a credential.
 pub(super) fn series_note(credential: &Credential) -> String {
-    format!("smoke/series/{}", credential.id)
-}
-
-/// What distinguishes the secret in use from those before it.
-pub(super) fn version_in_use(credential: &Credential) -> String {
-    let mut versions = credential.versions.iter();
-    let current = versions.find(|version| version.state == VersionState::Current);
-    let number = current.map_or(0, |version| version.number);
-    let declared = credential.declared.as_ref();
-    match declared.and_then(|declared| declared.version.as_deref()) {
-        // Kept elsewhere, and replaced there.
-        Some(source) => format!("{number}/{source}"),
-        None => number.to_string(),
-    }
+    Kind::SmokeSeries.name(&credential.workspace, &credential.id)
 }

@@ -11,8 +11,8 @@ use tokio::time::{Instant, timeout};
 
 use super::{
     LEDGER, Selection, Smoke,
-    ledger::{Ledger, Run, Trigger},
-    plan::{series_note, version_in_use},
+    ledger::{Claim, Ledger, Run, Trigger},
+    plan::series_note,
     series::Series,
 };
 use crate::snapshot::Snapshot;
@@ -90,7 +90,11 @@ impl Smoke {
         if !self.plan(&all).is_empty() {
             let run = Run::new(Trigger::Schedule, all, now);
             let claim = |ledger: &mut Ledger| ledger.claim(time, run.clone(), was_watching);
-            is_added = self.notes.update(LEDGER, claim).await?;
+            let claimed = self.notes.update(LEDGER, claim).await?;
+            is_added = claimed == Claim::Added;
+            if claimed == Claim::Full {
+                tracing::error!(%time, "a scheduled smoke run was left out: too many runs are waiting");
+            }
         }
         watch.claimed = Some(latest);
         Ok(is_added)
@@ -112,7 +116,8 @@ impl Smoke {
                 continue;
             };
             let series: Series = self.notes.read(&series_note(&credential)).await?;
-            watch.is_due |= series.is_due(&version_in_use(&credential));
+            let version = self.registry.in_use(&credential);
+            watch.is_due |= version.is_some_and(|version| series.is_due(&version));
             known.push((credential.id.to_string(), subject.provider, series));
         }
         self.board().replace_credentials(known);
@@ -144,7 +149,7 @@ impl Smoke {
     async fn execute_waiting(self: &Arc<Self>) -> Result<(), StorageError> {
         loop {
             let now = self.registry.clock.now();
-            let take = |ledger: &mut Ledger| ledger.take(&self.holder, now);
+            let take = |ledger: &mut Ledger| ledger.take(now);
             let Some(run) = self.notes.update(LEDGER, take).await? else {
                 return Ok(());
             };

@@ -11,6 +11,7 @@ use super::{
     ledger::{Run, Trigger},
     outcome::{Class, Outcome, SmokeResult, Verdict},
 };
+use crate::snapshot::SecretInUse;
 
 /// The latest results of one key, oldest first.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,7 +20,7 @@ pub(super) struct Series {
     /// The run that began a check last. Written before anything is sent.
     begun: Option<String>,
     /// The version of the secret that was checked last.
-    version: Option<String>,
+    version: Option<SecretInUse>,
     results: VecDeque<SmokeResult>,
     consecutive_failures: u32,
     last_success_at: Option<Timestamp>,
@@ -52,7 +53,7 @@ pub(super) enum Begin {
 impl Series {
     /// Notes that `run` is about to check a version of the key. Nothing that was begun is begun
     /// again, so a run that is executed twice spends once.
-    pub(super) fn begin(&mut self, run: &Run, version: &str, now: Timestamp) -> Begin {
+    pub(super) fn begin(&mut self, run: &Run, version: &SecretInUse, now: Timestamp) -> Begin {
         if self.begun.as_deref() == Some(&*run.id) {
             if self.of_run(&run.id).is_some() {
                 return Begin::Done;
@@ -65,13 +66,13 @@ impl Series {
             return Begin::Done;
         }
         self.begun = Some(run.id.clone());
-        self.version = Some(version.to_owned());
+        self.version = Some(version.clone());
         Begin::Go
     }
 
     /// Whether this version of the key was never checked.
-    pub(super) fn is_due(&self, version: &str) -> bool {
-        self.version.as_deref() != Some(version)
+    pub(super) fn is_due(&self, version: &SecretInUse) -> bool {
+        self.version.as_ref() != Some(version)
     }
 
     /// Adds a result and keeps the latest [`KEPT`]. Returns false if the run has a result already.

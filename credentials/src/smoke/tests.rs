@@ -16,7 +16,7 @@ use keyside_config::{
     Cause, CredentialRules, EnvironmentPin, LocalKms, MasterKeySource, Settings, Sources,
     Verification,
 };
-use keyside_store::{Backend, Memory};
+use keyside_store::{Backend, Memory, faulty::FaultyNotes};
 use tempfile::TempDir;
 
 use super::{
@@ -50,6 +50,8 @@ struct Provider {
     sent: AtomicUsize,
     /// Set while a test wants requests to hang.
     is_stuck: std::sync::atomic::AtomicBool,
+    /// Notes of which the next write fails when a request arrives.
+    breaks: Mutex<Option<Arc<FaultyNotes>>>,
 }
 
 impl Provider {
@@ -74,6 +76,9 @@ impl LiveCheck for Provider {
         self.sent.fetch_add(1, Ordering::SeqCst);
         let label = grant.label().to_string();
         *self.asked.lock().unwrap().entry(label).or_default() += 1;
+        if let Some(notes) = self.breaks.lock().unwrap().take() {
+            notes.fail_writes(1);
+        }
         if self.is_stuck.load(Ordering::SeqCst) {
             std::future::pending::<()>().await;
         }
@@ -97,6 +102,7 @@ struct World {
     settings: SmokeSettings,
     catalogue: Arc<Catalogue>,
     memory: Arc<Memory>,
+    notes: Arc<FaultyNotes>,
     _folder: TempDir,
 }
 
@@ -112,8 +118,12 @@ impl World {
             master_key: MasterKeySource::Generated(folder.path().join("master-key")),
             previous_master_key: None,
         });
+        let notes = Arc::new(FaultyNotes::new(memory.clone()));
         let options = OpenOptions {
-            backend: Backend::of(memory.clone()),
+            backend: Backend {
+                notes: notes.clone(),
+                ..Backend::of(memory.clone())
+            },
             kms: Kms::open(&kms, &keyring).unwrap(),
             keyring,
             catalogue: catalogue.clone(),
@@ -133,6 +143,7 @@ impl World {
             settings: settings.smoke,
             catalogue,
             memory,
+            notes,
             _folder: folder,
         }
     }
@@ -171,7 +182,7 @@ impl Smoke {
 
     async fn take(&self) -> Option<Run> {
         let now = self.registry.clock.now();
-        let take = |ledger: &mut Ledger| ledger.take(&self.holder, now);
+        let take = |ledger: &mut Ledger| ledger.take(now);
         self.notes.update(LEDGER, take).await.unwrap()
     }
 

@@ -15,10 +15,10 @@ use std::{
 use keyside_config::ProviderId;
 use serde::{Deserialize, Serialize};
 
-use super::{CredentialEntry, Snapshot};
+use super::{CredentialEntry, SecretInUse, Snapshot};
 use crate::model::{
-    CredentialEvent, CredentialEventKind, CredentialId, RejectedCredential, Rejection,
-    RejectionCause, TrafficCounts,
+    CredentialEvent, CredentialEventKind, RejectedCredential, Rejection, RejectionCause,
+    TrafficCounts,
 };
 
 /// The rejections of one credential, if there are any.
@@ -31,17 +31,16 @@ pub(crate) struct TrafficHealth {
 
 /// Rejections of one secret.
 struct Noted {
-    secret: String,
+    secret: SecretInUse,
     /// The revision of the entry that was rejected last.
     revision: u64,
     rejection: Rejection,
 }
 
-/// Rejections as they are stored: with the secret's version, by the count of its source if it is
-/// kept elsewhere.
+/// Rejections as they are stored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct StoredRejection {
-    secret: String,
+    secret: SecretInUse,
     rejection: Rejection,
 }
 
@@ -155,10 +154,10 @@ pub(crate) fn rejected_credentials(snapshot: &Snapshot) -> Vec<RejectedCredentia
 }
 
 /// The rejections of all credentials, to be stored.
-pub(crate) fn all_stored(snapshot: &Snapshot) -> BTreeMap<CredentialId, StoredRejection> {
-    entries(snapshot)
-        .filter_map(|entry| Some((entry.document.id.clone(), stored(entry)?)))
-        .collect()
+pub(crate) fn all_stored(
+    snapshot: &Snapshot,
+) -> impl Iterator<Item = (&CredentialEntry, StoredRejection)> {
+    entries(snapshot).filter_map(|entry| Some((entry, stored(entry)?)))
 }
 
 /// The number of credentials by provider and state.
@@ -183,13 +182,9 @@ fn entries(snapshot: &Snapshot) -> impl Iterator<Item = &CredentialEntry> {
         .map(|entry| &**entry)
 }
 
-/// Identifies the secret that requests use: its version at its source if it is kept elsewhere, else
-/// its number. `None` if none is usable.
-fn secret_in_use(entry: &CredentialEntry) -> Option<String> {
-    let usable = entry.usable.as_ref().ok()?;
-    let source = entry.declared.as_ref();
-    let at_source = source.and_then(|source| source.version.clone());
-    Some(at_source.unwrap_or_else(|| usable.version.to_string()))
+/// The secret that requests use. `None` if none is usable.
+fn secret_in_use(entry: &CredentialEntry) -> Option<SecretInUse> {
+    entry.usable.is_ok().then(|| entry.secret_in_use())
 }
 
 /// The one place where a change of a credential's state in traffic is logged and published.

@@ -121,17 +121,23 @@ pub trait Notes: Send + Sync + 'static {
     /// Returns the value of a note.
     async fn get(&self, name: &str) -> Result<Option<Vec<u8>>, StorageError>;
 
+    /// Returns the names and values of the notes whose names begin with `prefix`, in order.
+    async fn under(&self, prefix: &str) -> Result<Vec<(String, Vec<u8>)>, StorageError>;
+
     /// Compare-and-swap: replaces a note if its value equals `expected` (`None`: it does not
     /// exist).
     ///
     /// # Errors
-    /// [`StorageError::Conflict`] if the value differs.
+    /// [`StorageError::Conflict`] if the value differs. A value above [`MAX_NOTE`](crate::MAX_NOTE) is refused.
     async fn swap(
         &self,
         name: &str,
         expected: Option<&[u8]>,
         bytes: &[u8],
     ) -> Result<(), StorageError>;
+
+    /// Removes a note if it exists.
+    async fn remove(&self, name: &str) -> Result<(), StorageError>;
 
     /// Returns when all earlier writes are on disk.
     async fn sync(&self) -> Result<(), StorageError>;

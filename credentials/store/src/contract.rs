@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::{
     backend::{Archive, Notes, RunLog, Storage},
-    error::StorageError,
+    error::{MAX_NOTE, StorageError},
 };
 
 /// The contract of [`Storage`].
@@ -126,12 +126,38 @@ pub async fn notes(notes: Arc<dyn Notes>) {
     notes.sync().await.unwrap();
     assert_eq!(notes.get("one").await.unwrap().as_deref(), Some(&b"2"[..]));
     assert_eq!(notes.get("other").await.unwrap(), None);
+
+    let note = |name: &str, value: &[u8]| (name.to_owned(), value.to_vec());
+    for name in ["kind/b", "kind/a", "kinds", "kin"] {
+        notes.swap(name, None, name.as_bytes()).await.unwrap();
+    }
+    assert_eq!(
+        notes.under("kind/").await.unwrap(),
+        [note("kind/a", b"kind/a"), note("kind/b", b"kind/b")]
+    );
+    notes.remove("kind/a").await.unwrap();
+    notes.remove("kind/a").await.unwrap();
+    assert_eq!(notes.get("kind/a").await.unwrap(), None);
+    assert_eq!(
+        notes.under("kind/").await.unwrap(),
+        [note("kind/b", b"kind/b")]
+    );
+    notes.swap("kind/a", None, b"again").await.unwrap();
+
+    let largest = vec![7; MAX_NOTE];
+    notes.swap("largest", None, &largest).await.unwrap();
+    let too_large = notes.swap("too large", None, &[7; MAX_NOTE + 1]).await;
+    assert!(matches!(too_large, Err(StorageError::Unavailable { .. })));
+    assert_eq!(notes.get("too large").await.unwrap(), None);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Backend, Memory, faulty::Faulty};
+    use crate::{
+        Backend, Memory,
+        faulty::{Faulty, FaultyNotes},
+    };
 
     #[tokio::test]
     async fn memory_keeps_the_contract() {
@@ -147,5 +173,6 @@ mod tests {
         storage(faulty()).await;
         archive(faulty()).await;
         run_log(faulty()).await;
+        notes(Arc::new(FaultyNotes::new(Arc::new(Memory::new())))).await;
     }
 }

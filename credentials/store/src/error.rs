@@ -59,6 +59,14 @@ pub enum StorageError {
 }
 
 impl StorageError {
+    /// The error for a note above [`MAX_NOTE`], which is a defect of Keyside: a write of it could
+    /// damage its neighbours.
+    pub fn note_too_large(name: &str, size: usize) -> Self {
+        Self::unavailable(format!(
+            "the note {name} has {size} bytes, and {MAX_NOTE} are the most: report this as a defect of Keyside"
+        ))
+    }
+
     /// A [`Self::Unavailable`] with this reason.
     pub fn unavailable(reason: impl ToString) -> Self {
         Self::Unavailable {
@@ -66,3 +74,7 @@ impl StorageError {
         }
     }
 }
+
+/// Maximum size of a note, in bytes. The embedded store cannot keep a larger value durable beside
+/// its neighbours.
+pub const MAX_NOTE: usize = 6 << 10;

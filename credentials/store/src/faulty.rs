@@ -2,6 +2,7 @@
 //! or permanently.
 
 mod gate;
+mod notes;
 
 use std::{
     sync::{
@@ -14,7 +15,10 @@ use std::{
 use async_trait::async_trait;
 use tokio::time::sleep;
 
-pub use self::gate::{Gate, GateGuard};
+pub use self::{
+    gate::{Gate, GateGuard},
+    notes::FaultyNotes,
+};
 use crate::{
     backend::{Archive, Backend, Edit, RunLog, Storage},
     error::{Effect, StorageError},
@@ -121,7 +125,7 @@ impl Faulty {
         self.writes.load(Ordering::SeqCst)
     }
 
-    /// The wrapped backend. Run records and notes never fail.
+    /// The wrapped backend. Run records and notes never fail: see [`FaultyNotes`].
     pub fn backend(self: &Arc<Self>) -> Backend {
         Backend {
             storage: self.clone(),

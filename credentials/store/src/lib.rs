@@ -25,7 +25,7 @@ mod signing;
 
 pub use self::{
     backend::{Archive, Backend, Edit, Notes, RunLog, Storage},
-    error::{Effect, StorageError},
+    error::{Effect, MAX_NOTE, StorageError},
     hash::{Hash, hex, unhex},
     memory::Memory,
     signing::{PublicKey, Signature, Signer, SigningKey, TrustedKeys},

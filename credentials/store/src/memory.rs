@@ -9,7 +9,7 @@ use async_trait::async_trait;
 
 use crate::{
     backend::{Archive, Edit, Notes, RunLog, Storage},
-    error::StorageError,
+    error::{MAX_NOTE, StorageError},
 };
 
 /// All data in memory. Clones of one `Arc` share it: that is how a test restarts a process, or runs
@@ -173,7 +173,24 @@ impl Notes for Memory {
         expected: Option<&[u8]>,
         bytes: &[u8],
     ) -> Result<(), StorageError> {
+        if bytes.len() > MAX_NOTE {
+            return Err(StorageError::note_too_large(name, bytes.len()));
+        }
         swap(&mut self.contents().notes, name, expected, bytes)
+    }
+
+    async fn under(&self, prefix: &str) -> Result<Vec<(String, Vec<u8>)>, StorageError> {
+        let contents = self.contents();
+        let from = contents.notes.range(prefix.to_owned()..);
+        let under = from.take_while(|(name, _)| name.starts_with(prefix));
+        Ok(under
+            .map(|(name, bytes)| (name.clone(), bytes.clone()))
+            .collect())
+    }
+
+    async fn remove(&self, name: &str) -> Result<(), StorageError> {
+        self.contents().notes.remove(name);
+        Ok(())
     }
 
     async fn sync(&self) -> Result<(), StorageError> {

@@ -28,7 +28,9 @@ use std::{
 };
 
 use async_trait::async_trait;
-use keyside_store::{Archive, Backend, Edit, Effect, Notes, RunLog, Storage, StorageError};
+use keyside_store::{
+    Archive, Backend, Edit, Effect, MAX_NOTE, Notes, RunLog, Storage, StorageError,
+};
 use tokio::{task::spawn_blocking, time::sleep};
 
 use self::{
@@ -253,6 +255,18 @@ impl Opened {
         Ok(looks_unused && self.list("")?.is_empty())
     }
 
+    /// The notes whose keys begin with `prefix`, by name.
+    fn notes(&self, prefix: &str) -> Result<Vec<(String, Vec<u8>)>, StorageError> {
+        let mut notes = Vec::new();
+        for key in self.tree.list(prefix)? {
+            // Another thread may have removed it meanwhile.
+            if let (Some(name), Some(value)) = (key.strip_prefix(NOTE), self.tree.get(&key)?) {
+                notes.push((name.to_owned(), value));
+            }
+        }
+        Ok(notes)
+    }
+
     fn list(&self, prefix: &str) -> Result<Vec<String>, StorageError> {
         let mut keys = self.tree.list(prefix)?;
         keys.extend(self.large.list(prefix)?);
@@ -379,7 +393,20 @@ impl Notes for EmbeddedStore {
         expected: Option<&[u8]>,
         bytes: &[u8],
     ) -> Result<(), StorageError> {
+        if bytes.len() > MAX_TREE_VALUE {
+            return Err(StorageError::note_too_large(name, bytes.len()));
+        }
         Storage::swap(self, &note(name), expected, bytes).await
+    }
+
+    async fn under(&self, prefix: &str) -> Result<Vec<(String, Vec<u8>)>, StorageError> {
+        let prefix = note(prefix);
+        Self::read(self, move |opened| opened.notes(&prefix)).await
+    }
+
+    async fn remove(&self, name: &str) -> Result<(), StorageError> {
+        let name = note(name);
+        self.write(move |opened| opened.tree.delete(&name)).await
     }
 
     async fn sync(&self) -> Result<(), StorageError> {
@@ -392,14 +419,17 @@ fn segment(chain: &str, number: u64) -> String {
 }
 
 fn note(name: &str) -> String {
-    format!("note/{name}")
+    format!("{NOTE}{name}")
 }
+
+/// The prefix of the keys of notes.
+const NOTE: &str = "note/";
 
 /// Maximum size of a value in sled, in bytes. A leaf of sled 0.34.7 holds up to 16 values, and 17
 /// before it is split (`node.rs`, `should_split`). sled writes a page above 128 KiB to a file in
 /// `blobs/` that it never fsyncs (`pagecache/blob_io.rs`), and 17 values of this size with their
 /// keys stay below that.
-const MAX_TREE_VALUE: usize = 6 << 10;
+const MAX_TREE_VALUE: usize = MAX_NOTE;
 
 /// Time from a read to the eviction of the pages that it loaded.
 const EVICTION_DELAY: Duration = Duration::from_secs(3);

@@ -192,10 +192,18 @@ async fn sled_writes_no_blob_files() {
             let key = format!("workspace/{}/object/{:0>81}", "w".repeat(64), number % 500);
             store.delete(&key).await.unwrap();
         }
+        let name = format!("{}/{}", "n".repeat(128), number * 7 % 500);
+        let note = value(number);
+        let before = Notes::get(&*store, &name).await.unwrap();
+        let swap = Notes::swap(&*store, &name, before.as_deref(), &note);
+        swap.await.unwrap();
         if number % 100 == 0 {
             sync_to_disk(&store).await.unwrap();
         }
     }
+    let too_large = Notes::swap(&*store, "large", None, &[7; MAX_TREE_VALUE + 1]).await;
+    let error = too_large.unwrap_err().to_string();
+    assert!(error.contains("the note large has 6145 bytes"), "{error}");
     sync_to_disk(&store).await.unwrap();
     let blobs = || fs::read_dir(folder.path().join("blobs")).unwrap().count();
     assert_eq!(blobs(), 0);

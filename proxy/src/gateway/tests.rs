@@ -10,8 +10,8 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use keyside_config::Sources;
 use keyside_credentials::{
-    ActorContext, ActorId, Kms, MasterKey, NewCredential, NewWorkspace, OpenOptions, Registry,
-    SystemClock, Timestamp, runs::RunFilter,
+    ActorContext, ActorId, Clock, Kms, MasterKey, NewCredential, NewWorkspace, OpenOptions,
+    Registry, SystemClock, Timestamp, runs::RunFilter,
 };
 use keyside_store::{Backend, Memory};
 use tokio::{
@@ -84,8 +84,8 @@ async fn registry(folder: &std::path::Path) -> Arc<Registry> {
         keyring: folder.join("keyring"),
         kms: Kms::local(master_key),
         catalogue: Arc::new(settings.catalogue),
-        rules: settings.credentials,
         clock: Arc::new(SystemClock),
+        rules: settings.credentials,
     })
     .await
     .unwrap();
@@ -105,7 +105,7 @@ async fn registry(folder: &std::path::Path) -> Arc<Registry> {
     registry
 }
 
-fn gateway(registry: &Registry, clock: Arc<dyn Clock>) -> Arc<Gateway> {
+fn gateway(registry: &Registry) -> Gateway {
     let settings = settings();
     let metrics = Arc::new(Metrics::register(&prometheus::Registry::new()).unwrap());
     let dependencies = Dependencies {
@@ -114,7 +114,6 @@ fn gateway(registry: &Registry, clock: Arc<dyn Clock>) -> Arc<Gateway> {
         resolver: registry.resolver(),
         runs: registry.runs().clone(),
         links: None,
-        clock,
         metrics: metrics.clone(),
         drain: Drain::default(),
         collect: || (),
@@ -128,8 +127,7 @@ fn gateway(registry: &Registry, clock: Arc<dyn Clock>) -> Arc<Gateway> {
     );
     let destinations = Destinations::new(&settings.catalogue, &proxy.deadlines, &metrics, &shared);
     let policy = ListenerPolicy::new(&proxy.listeners[0], None, proxy);
-    let gateway = Gateway::new(&dependencies, policy, destinations, Quota::new(16));
-    Arc::new(gateway)
+    Gateway::new(&dependencies, policy, destinations, Quota::new(16))
 }
 
 /// A connection to the gateway, and the task that serves it. Code in this process adds `kind` to
@@ -159,7 +157,7 @@ fn connect(
 async fn only_code_in_this_process_says_what_a_request_is_for() {
     let folder = tempfile::tempdir().unwrap();
     let registry = registry(folder.path()).await;
-    let gateway = gateway(&registry, Arc::new(SystemClock));
+    let gateway = Arc::new(gateway(&registry));
     for (kind, expected) in [
         (None, RunKind::Traffic),
         (Some(RunKind::Preview), RunKind::Preview),
@@ -191,7 +189,10 @@ async fn only_code_in_this_process_says_what_a_request_is_for() {
 async fn a_panic_while_a_secret_is_open_does_not_show_it() {
     let folder = tempfile::tempdir().unwrap();
     let registry = registry(folder.path()).await;
-    let gateway = gateway(&registry, Arc::new(BrokenClock));
+    let mut gateway = gateway(&registry);
+    let ledger = Arc::get_mut(&mut gateway.ledger).unwrap();
+    ledger.clock = Arc::new(BrokenClock);
+    let gateway = Arc::new(gateway);
     let captured = CapturedOutput::default();
     let subscriber = tracing_subscriber::fmt()
         .with_max_level(tracing::Level::TRACE)

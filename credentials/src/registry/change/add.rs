@@ -18,7 +18,7 @@ use crate::{
         ActorContext, CredentialId, Label, Warning, WorkspaceId, has_usual_form, refused_kind,
     },
     record::{Draft, Event},
-    registry::{ChangeError, NewCredential, NewSecret, Registry, Saved, checks::secret_in_use},
+    registry::{ChangeError, NewCredential, NewSecret, Registry, Saved},
     resolver::Grant,
     secret::Secret,
     snapshot::{CredentialEntry, WorkspaceEntry, signals::Signals},
@@ -97,7 +97,7 @@ impl Registry {
             Ok(match self.decide_addition(by, new, input)? {
                 Addition::Repeated(outcome) => Decision::unchanged((outcome, None)),
                 Addition::New(prepared) => {
-                    let added = (secret_in_use(&prepared.entry), prepared.now);
+                    let added = (prepared.entry.secret_in_use(), prepared.now);
                     let (change, outcome) = prepared.into_change(finding);
                     Decision::commit(change, (outcome, Some(added)))
                 }

@@ -13,13 +13,10 @@ use crate::{
     keyring::Keyring,
     model::{ActorContext, CredentialId, WorkspaceId},
     record::{Draft, Event},
-    registry::{
-        ChangeError, Registry,
-        checks::{SecretInUse, secret_in_use},
-    },
+    registry::{ChangeError, Registry},
     resolver::Grant,
     sealing::SealingKey,
-    snapshot::{CredentialEntry, WorkspaceEntry},
+    snapshot::{CredentialEntry, SecretInUse, WorkspaceEntry},
 };
 
 /// A credential before and after a change.
@@ -164,7 +161,7 @@ impl CredentialEdit<'_> {
 
     /// The secret in use before the change.
     pub(in crate::registry) fn in_use(&self) -> SecretInUse {
-        secret_in_use(&self.entry)
+        self.entry.secret_in_use()
     }
 
     pub(in crate::registry) fn expect(&self, expected: Option<u64>) -> Result<(), ChangeError> {

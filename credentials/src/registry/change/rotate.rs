@@ -25,8 +25,9 @@ use crate::{
     live_check::Finding,
     model::{ActorContext, CredentialId, Fingerprint, Warning},
     record::Event,
-    registry::{ChangeError, GRACE_LIMIT, Registry, Rotation, Saved, checks::SecretInUse},
+    registry::{ChangeError, GRACE_LIMIT, Registry, Rotation, Saved},
     resolver::Grant,
+    snapshot::SecretInUse,
 };
 
 /// What a request leads to before the provider is asked.

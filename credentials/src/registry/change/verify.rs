@@ -11,8 +11,9 @@ use crate::{
     live_check::{Finding, LiveCheck},
     model::{ActorContext, Credential, CredentialId},
     record::{Draft, Event},
-    registry::{ChangeError, Registry, checks::SecretInUse},
+    registry::{ChangeError, Registry},
     resolver::Grant,
+    snapshot::SecretInUse,
 };
 
 impl Registry {

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use keyside_config::Verification;
-use keyside_store::faulty::Fault;
+use keyside_store::faulty::{Fault, FaultyNotes};
 use tokio::sync::broadcast::Receiver;
 
 use super::*;
@@ -137,6 +137,32 @@ async fn an_end_that_comes_near_is_announced_once_by_one_process() {
     installation.clock.set(in_days(91).as_second());
     registry.announce_expiring().await;
     assert_eq!(next(&mut events), None);
+}
+
+#[tokio::test]
+async fn what_was_claimed_is_announced_although_the_sync_fails() {
+    let (installation, registry, id) = one_key().await;
+    registry
+        .edit(&act(), &id, ending(in_days(7)))
+        .await
+        .unwrap();
+    drop(registry);
+    let notes = Arc::new(FaultyNotes::new(installation.memory.clone()));
+    let backend = Backend {
+        notes: notes.clone(),
+        ..installation.backend()
+    };
+    let registry = open_without_tasks(installation.options(backend)).await;
+    let registry = registry.unwrap();
+    let mut events = registry.events();
+    notes.fail_writes(1);
+    registry.announce_expiring().await;
+    assert_eq!(next(&mut events), None, "not claimed");
+    notes.fail_syncs(true);
+    registry.announce_expiring().await;
+    assert_eq!(kinds(&mut events), [Kind::Expiring(in_days(7))]);
+    registry.announce_expiring().await;
+    assert_eq!(next(&mut events), None, "once");
 }
 
 #[tokio::test]

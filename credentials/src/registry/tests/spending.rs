@@ -35,8 +35,9 @@ async fn limited(requests: u64, tokens: u64) -> (Installation, Arc<Registry>, Cr
 
 /// One request with this many tokens, from its beginning to its end.
 fn send(registry: &Registry, tokens: u64) -> Result<(), Refusal> {
-    let grant = registry.resolver().resolve(&ask("acme"))?;
-    let now = registry.clock.now();
+    let resolver = registry.resolver();
+    let grant = resolver.resolve(&ask("acme"))?;
+    let now = resolver.clock().now();
     grant.count_request(now);
     grant.count_tokens(tokens, || now);
     Ok(())
@@ -163,7 +164,7 @@ async fn the_background_task_stores_counts_by_itself() {
     drop(registry);
     let registry = installation.open_running().await;
     send(&registry, 0).unwrap();
-    let name = format!("spend/credential/{id}");
+    let name = format!("spend/acme/credential/{id}");
     let is_stored = || installation.memory.contents().notes.contains_key(&name);
     for _ in 0..1_000 {
         if is_stored() {
@@ -199,7 +200,7 @@ async fn a_stored_count_that_was_edited_or_moved_is_not_used() {
     send(&registry, 0).unwrap();
     registry.flush().await;
     drop(registry);
-    let name = format!("spend/credential/{id}");
+    let name = format!("spend/acme/credential/{id}");
     {
         let mut contents = installation.memory.contents();
         let stored = contents.notes.get_mut(&name).unwrap();

@@ -1,6 +1,7 @@
 //! Several processes, restarts, the schedule, and changed keys.
 
 use super::*;
+use crate::{registry::Revocation, smoke::ledger::Claim};
 
 /// Looks, and executes what that started.
 async fn look(smoke: &Arc<Smoke>, watch: &mut Watch) {
@@ -57,8 +58,86 @@ async fn a_run_is_executed_by_one_process_until_its_lease_ends() {
     let taken = second.take().await.unwrap();
     assert_eq!(taken.id, run.id);
     let now = first.registry.clock.now();
-    let renew = |ledger: &mut Ledger| ledger.renew(&run.id, &first.holder, now);
-    assert!(!first.notes.update(LEDGER, renew).await.unwrap());
+    let renew = |run: &Run| {
+        let run = run.clone();
+        move |ledger: &mut Ledger| ledger.renew(&run, now)
+    };
+    assert!(!first.notes.update(LEDGER, renew(&run)).await.unwrap());
+    assert!(second.notes.update(LEDGER, renew(&taken)).await.unwrap());
+}
+
+#[test]
+fn a_process_that_takes_a_run_again_ends_its_first_execution() {
+    let at = |second| Timestamp::from_second(NOON + second).unwrap();
+    let mut ledger = Ledger::default();
+    assert!(ledger.add(Run::new(Trigger::Request, Selection::default(), at(0))));
+    let first = ledger.take(at(0)).unwrap();
+    assert!(ledger.renew(&first, at(10)));
+    assert_eq!(ledger.take(at(39)), None);
+    let second = ledger.take(at(40)).unwrap();
+    assert!(!ledger.renew(&first, at(41)));
+    ledger.finish(&first, at(41));
+    assert!(ledger.renew(&second, at(42)), "not finished by the first");
+}
+
+#[test]
+fn a_run_that_is_refused_costs_no_finished_one() {
+    let now = Timestamp::from_second(NOON).unwrap();
+    let mut ledger = Ledger::default();
+    let run = || Run::new(Trigger::Request, Selection::default(), now);
+    assert!(ledger.add(run()));
+    let finished = ledger.take(now).unwrap();
+    ledger.finish(&finished, now);
+    for _ in 0..10 {
+        assert!(ledger.add(run()));
+    }
+    assert_eq!(ledger.runs().count(), 11, "the finished one is kept");
+    let large = Selection {
+        workspaces: (0..200)
+            .map(|number| format!("workspace-{number}").parse().unwrap())
+            .collect(),
+        providers: Vec::new(),
+    };
+    let before = ledger.clone();
+    assert!(!ledger.add(Run::new(Trigger::Request, large.clone(), now)));
+    assert_eq!(ledger, before);
+    let large = Run::new(Trigger::Schedule, large, now);
+    assert_eq!(ledger.claim(now, large, true), Claim::Full);
+    assert_eq!(ledger.runs().count(), before.runs().count());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_is_revoked_while_it_waits_has_no_result() {
+    let world = World::new().await;
+    let id = world.key("openai", "one").await.id;
+    world.key("openai", "two").await;
+    let smoke = world.process();
+    let started = smoke.start(Selection::default()).await.unwrap().unwrap();
+    let run = smoke.take().await.unwrap();
+    let permits = u32::try_from(world.settings.parallel).unwrap();
+    let busy = smoke
+        .permits
+        .clone()
+        .acquire_many_owned(permits)
+        .await
+        .unwrap();
+    let working = tokio::spawn(smoke.clone().execute(run));
+    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    let revoked = world
+        .registry
+        .revoke(&act(), &id, Revocation::default())
+        .await;
+    revoked.unwrap();
+    drop(busy);
+    working.await.unwrap();
+    assert_eq!(
+        (world.provider.asked("one"), world.provider.asked("two")),
+        (0, 1)
+    );
+    let note = format!("smoke-series/acme/{id}");
+    assert!(!world.memory.contents().notes.contains_key(&note));
+    let report = smoke.report(&started.run.id, &Scope::All).await.unwrap();
+    assert_eq!(report.unwrap().items.len(), 1);
 }
 
 #[tokio::test(start_paused = true)]

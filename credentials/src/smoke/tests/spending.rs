@@ -1,6 +1,9 @@
 //! Caps on requests and tokens.
 
+use std::num::NonZeroU64;
+
 use super::*;
+use crate::{model::Limits, resolver::CredentialQuery};
 
 #[tokio::test(start_paused = true)]
 async fn the_cap_on_requests_holds_across_restarts_until_the_next_day() {
@@ -21,6 +24,36 @@ async fn the_cap_on_requests_holds_across_restarts_until_the_next_day() {
     assert_eq!((world.provider.sent(), smoke.spent().await), (2, (2, 0)));
     world.clock.set(NOON + DAY / 2);
     assert_eq!(world.process().verdicts().await, [Verdict::Accepted]);
+}
+
+/// The limit is for all requests of the key, and it says nothing about the key.
+#[tokio::test(start_paused = true)]
+async fn a_used_up_limit_of_the_key_is_no_failure() {
+    let world = World::new().await;
+    let limited = NewCredential {
+        limits: Limits {
+            requests_per_day: NonZeroU64::new(1),
+            ..Limits::default()
+        },
+        ..new("openai", "one")
+    };
+    world.add(limited).await;
+    assert_eq!(world.process().verdicts().await, [Verdict::Accepted]);
+    let query = CredentialQuery {
+        workspace: "acme",
+        provider: "openai",
+        label: Some("one"),
+        environment: Some(Environment::Sandbox),
+        pin: EnvironmentPin::Any,
+    };
+    let grant = world.registry.resolver().resolve(&query).unwrap();
+    grant.count_request(world.registry.now());
+    let items = world.process().run().await;
+    let result = items[0].result.as_ref().unwrap();
+    assert_eq!((result.verdict, result.attempts), (Verdict::Capped, 0));
+    assert!(result.detail.contains("limit of the key"), "{result:?}");
+    assert_eq!(items[0].consecutive_failures, 0);
+    assert_eq!(world.provider.sent(), 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -88,6 +121,36 @@ async fn tokens_that_the_provider_reports_are_shown_and_counted() {
     let items = smoke.run().await;
     assert_eq!(items[0].result.as_ref().unwrap().tokens, Some(9));
     assert_eq!(smoke.spent().await, (1, 9));
+}
+
+/// The result of what was sent is worth more than an exact count.
+#[tokio::test(start_paused = true)]
+async fn a_result_is_kept_although_its_tokens_or_its_retry_could_not_be_noted() {
+    let mut world = World::new().await;
+    world.settings.prompt = true;
+    world.key("openai", "one").await;
+    let reported = Finding {
+        tokens: Some(crate::runs::Tokens {
+            input: Some(8),
+            output: Some(1),
+            ..crate::runs::Tokens::default()
+        }),
+        ..found(Verification::Accepted, 200)
+    };
+    let smoke = world.process();
+    let breaks_once = || *world.provider.breaks.lock().unwrap() = Some(world.notes.clone());
+    world.provider.will_answer([reported]);
+    breaks_once();
+    assert_eq!(smoke.verdicts().await, [Verdict::Accepted]);
+    assert!(!world.notes.will_fail());
+    assert_eq!(smoke.spent().await, (1, 64), "what was set aside");
+
+    world.provider.will_answer([Finding::UNANSWERED]);
+    breaks_once();
+    let items = smoke.run().await;
+    let result = items[0].result.as_ref().unwrap();
+    assert_eq!((result.verdict, result.attempts), (Verdict::Unreachable, 1));
+    assert_eq!(world.provider.sent(), 2);
 }
 
 #[test]
