@@ -39,10 +39,12 @@ impl Registry {
         let outcome = self
             .run_to_completion(|registry| async move {
                 let input = registry.obtain_secret(&new.workspace, &new.secret).await?;
+                // Drawn once: the check is recorded under the id that the credential gets.
+                let drawn = CredentialId::random();
                 let Some(check) = new.check.check() else {
-                    return retry_on_race!(registry.add_once(&by, &new, &input, None));
+                    return retry_on_race!(registry.add_once(&by, &new, &input, &drawn, None));
                 };
-                let trial = retry_on_race!(registry.try_out(&by, &new, &input))?;
+                let trial = retry_on_race!(registry.try_out(&by, &new, &input, &drawn))?;
                 let (on_trial, incarnation) = match trial {
                     Trial::Repeated(outcome) => return Ok(outcome),
                     Trial::Ready {
@@ -56,7 +58,7 @@ impl Registry {
                     finding,
                     incarnation,
                 };
-                retry_on_race!(registry.add_once(&by, &new, &input, Some(&checked)))
+                retry_on_race!(registry.add_once(&by, &new, &input, &drawn, Some(&checked)))
             })
             .await?;
         self.saved(outcome)
@@ -68,9 +70,10 @@ impl Registry {
         by: &ActorContext,
         new: &NewCredential,
         input: &SecretInput<'_>,
+        drawn: &CredentialId,
     ) -> Result<Trial, ChangeError> {
         self.change_workspace(by, &new.workspace, Priority::Normal, || {
-            let trial = match self.decide_addition(by, new, input)? {
+            let trial = match self.decide_addition(by, new, input, drawn)? {
                 Addition::Repeated(outcome) => Trial::Repeated(outcome),
                 Addition::New(prepared) => Trial::Ready {
                     incarnation: prepared.workspace.document.incarnation,
@@ -87,6 +90,7 @@ impl Registry {
         by: &ActorContext,
         new: &NewCredential,
         input: &SecretInput<'_>,
+        drawn: &CredentialId,
         checked: Option<&Checked>,
     ) -> Result<ChangeOutcome, ChangeError> {
         let finding = checked.map(|checked| checked.finding);
@@ -94,7 +98,7 @@ impl Registry {
             if let Some(checked) = checked {
                 self.expect_incarnation(&new.workspace, checked.incarnation)?;
             }
-            Ok(match self.decide_addition(by, new, input)? {
+            Ok(match self.decide_addition(by, new, input, drawn)? {
                 Addition::Repeated(outcome) => Decision::unchanged((outcome, None)),
                 Addition::New(prepared) => {
                     let added = (prepared.entry.secret_in_use(), prepared.now);
@@ -126,6 +130,7 @@ impl Registry {
         by: &ActorContext,
         new: &NewCredential,
         input: &SecretInput<'_>,
+        drawn: &CredentialId,
     ) -> Result<Addition, ChangeError> {
         let provider: &Provider = self
             .catalogue
@@ -134,7 +139,7 @@ impl Registry {
         let endpoint = endpoint(provider, new.endpoint.as_deref())?;
         let secret = input.secret();
         let workspace = self.sound_workspace(&new.workspace)?;
-        let id = self.new_id(by, new, &workspace.document);
+        let id = self.new_id(by, new, &workspace.document, drawn);
         if workspace.lost.contains_key(&id) {
             // An earlier request with the same idempotency key created it, but its response was
             // lost with the record.
@@ -217,16 +222,17 @@ impl Registry {
     }
 
     /// Derived from the idempotency key, if there is one, so that a repeated request finds the same
-    /// credential without a search.
+    /// credential without a search; else the one that was `drawn` for this request.
     fn new_id(
         &self,
         by: &ActorContext,
         new: &NewCredential,
         workspace: &WorkspaceDocument,
+        drawn: &CredentialId,
     ) -> CredentialId {
         match &new.idempotency {
             Some(by_key) => by_key.credential_id(by, workspace, self.keyring.installation()),
-            None => CredentialId::random(),
+            None => drawn.clone(),
         }
     }
 
