@@ -199,7 +199,9 @@ async fn beginning(mut body: Body) -> Vec<u8> {
 /// What to do about an error of the provider.
 fn advice(status: StatusCode) -> &'static str {
     match status.as_u16() {
-        401..=403 => "Check the key's permissions and budget, or replace it.",
+        401 => "Replace the key.",
+        402 => "Check the account's balance.",
+        403 => "Check the key's permissions.",
         429 => "Wait a moment and try again, or raise the key's limits with the provider.",
         500.. => "The provider fails at the moment: try again later.",
         _ => "Check the name of the model.",

@@ -18,7 +18,7 @@ pub(super) struct RunRow {
     pub(super) kind: &'static str,
     pub(super) provider: String,
     pub(super) label: String,
-    /// Empty if no key was used.
+    /// Empty if no key was used, or if it was only checked and never stored.
     pub(super) key_href: String,
     pub(super) environment: Badge,
     pub(super) result: Badge,
@@ -48,9 +48,11 @@ impl RunRow {
                 id => provider_name(visit, id),
             },
             label: used.map_or_else(String::new, |used| used.label.to_string()),
-            key_href: used.map_or_else(String::new, |used| {
-                format!("{}/keys/{}", visit.base(), used.credential)
-            }),
+            key_href: used
+                .filter(|used| visit.state.registry.find(&used.credential).is_some())
+                .map_or_else(String::new, |used| {
+                    format!("{}/keys/{}", visit.base(), used.credential)
+                }),
             environment: match used {
                 Some(used) => Badge::environment(used.environment),
                 None => Badge::new("plain", "unknown", "None"),
