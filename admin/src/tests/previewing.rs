@@ -213,7 +213,7 @@ async fn a_stream_ends_in_an_error_once_its_token_is_revoked() {
             format!("Bearer {}", token.as_str().unwrap()),
         )
         .header("content-type", "application/json")
-        .body(prompt(json!({ "stream": true })).to_string().into());
+        .body(Body::from(prompt(json!({ "stream": true })).to_string()));
     let response = api.router.clone().oneshot(request.unwrap()).await.unwrap();
     let mut body = response.into_body();
     let first = body.frame().await.unwrap().unwrap().into_data().unwrap();
