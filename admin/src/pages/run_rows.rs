@@ -49,7 +49,7 @@ impl RunRow {
             },
             label: used.map_or_else(String::new, |used| used.label.to_string()),
             key_href: used
-                .filter(|used| visit.state.registry.find(&used.credential).is_some())
+                .filter(|used| is_stored(visit, &used.credential))
                 .map_or_else(String::new, |used| {
                     format!("{}/keys/{}", visit.base(), used.credential)
                 }),
@@ -69,6 +69,12 @@ impl RunRow {
             version: used.map_or_else(String::new, |used| format!("version {}", used.version)),
         }
     }
+}
+
+/// A check before a key was stored may be of a key that never was.
+fn is_stored(visit: &Visit, credential: &str) -> bool {
+    let id = credential.parse().ok();
+    id.is_some_and(|id| visit.state.registry.find(&id).is_some())
 }
 
 /// What requests are made for, in words.
