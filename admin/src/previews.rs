@@ -8,7 +8,7 @@ use std::{future::poll_fn, sync::Arc};
 use axum::response::{IntoResponse, Response};
 use keyside_config::{Catalogue, Provider, ProviderId};
 use keyside_credentials::{
-    RequestId,
+    Registry, RequestId,
     preview::{PreviewEvent, PreviewReport, PreviewResponse, Prompt},
 };
 use tokio::time::timeout;
@@ -63,11 +63,13 @@ pub(crate) async fn send(
     let answered = async {
         let response = state.preview.send(prompt).await?;
         if stream {
-            let response = EventStream::new(response, asked).into_response();
+            let access = StillPermitted::new(state, caller);
+            let response = EventStream::new(response, asked, access).into_response();
             let response = permit.hold_until_sent(response);
             return Ok::<Answer, Problem>(Answer::Stream(response));
         }
         let view = whole(response, asked).await?;
+        caller.still_has_access(&state.registry)?;
         Ok(Answer::Whole(Box::new(view)))
     };
     // Nobody would read the rest, which costs money.
@@ -98,6 +100,25 @@ fn promptable<'a>(catalogue: &'a Catalogue, id: &str) -> Result<&'a Arc<Provider
             "provider",
             "the catalogue does not say how it is sent a prompt: set `prompt` in its settings",
         )),
+    }
+}
+
+/// Whether the caller may still read a response, which can take minutes to arrive.
+struct StillPermitted {
+    registry: Arc<Registry>,
+    caller: Caller,
+}
+
+impl StillPermitted {
+    fn new(state: &AdminState, caller: &Caller) -> Self {
+        Self {
+            registry: state.registry.clone(),
+            caller: caller.clone(),
+        }
+    }
+
+    fn check(&self) -> Result<(), Problem> {
+        self.caller.still_has_access(&self.registry)
     }
 }
 

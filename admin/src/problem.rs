@@ -3,13 +3,14 @@
 //! A problem names the error, the fields and the next step. It never repeats a value of the
 //! request, which may be a secret in the wrong field.
 
+mod conversions;
 mod kind;
 
-use std::{fmt::Display, mem};
+use std::mem;
 
 use axum::response::{IntoResponse, Response};
 use http::{HeaderName, HeaderValue, StatusCode, header};
-use keyside_credentials::{ActorId, ChangeError, CommitError, StorageError, preview::PreviewError};
+use keyside_credentials::{ActorId, StorageError, preview::PreviewError};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -298,113 +299,6 @@ struct Document<'a> {
     check: Option<&'a CheckView>,
 }
 
-/// Why the registry rejected a change, in the terms of the API.
-impl From<ChangeError> for Problem {
-    fn from(error: ChangeError) -> Self {
-        let said = sentence(&error);
-        if let Some((kind, remedy)) = rejection(&error) {
-            return Self::new(kind, said, remedy).with_errors(at_fault(&error));
-        }
-        match error {
-            ChangeError::ReferenceNotAllowed { .. } | ChangeError::ReferenceRefused { .. } => {
-                Self::field("secretRef", said)
-            }
-            ChangeError::AccessEnded => {
-                let remedy = "Send the request with another token.";
-                Self::new(Kind::Unauthenticated, said, remedy)
-                    .with_header(header::WWW_AUTHENTICATE, INVALID_TOKEN)
-            }
-            ChangeError::ScopeExceeded => Self::field("workspaces", said),
-            ChangeError::Superseded { .. } => Self::superseded(),
-            ChangeError::GraceTooLong | ChangeError::TooManyInGrace => {
-                Self::field("graceSeconds", said)
-            }
-            ChangeError::VersionNotInGrace { .. } => Self::field("version", said),
-            ChangeError::DefaultNeeded => Self::field("default", said),
-            ChangeError::NameUnfit => Self::field("name", said),
-            ChangeError::ProviderUnknown => {
-                Self::field("provider", "the catalogue has no such provider")
-            }
-            ChangeError::EndpointMissing { .. }
-            | ChangeError::EndpointRefused(_)
-            | ChangeError::EndpointNotTaken => Self::field("endpoint", said),
-            ChangeError::SecretOfOtherKind { why } => Self::field("secret", why),
-            ChangeError::ExpiryPast => Self::field("expiresAt", said),
-            ChangeError::ErasingUnfinished(_) => Self::new(
-                Kind::ErasureIncomplete,
-                "The workspace is erased, and some of its data is not deleted from storage yet.",
-                "The deletion continues by itself. Send the request again: once nothing is left, the response is the receipt.",
-            )
-            .with_header(header::RETRY_AFTER, "5")
-            .caused_by(said),
-            ChangeError::OutcomeUnknown { .. } => Self::new(
-                Kind::OutcomeUnknown,
-                "The store did not confirm whether it made the change.",
-                "List the resources before you retry: the change may have been made. With an Idempotency-Key, sending the same \
-                 request again is safe.",
-            )
-            .with_header(header::RETRY_AFTER, "5")
-            .caused_by(said),
-            ChangeError::Raced => {
-                let detail = "Concurrent changes prevented this one each time, so nothing was changed.";
-                Self::new(Kind::StoreUnavailable, detail, "Try again.")
-                    .with_header(header::RETRY_AFTER, "1")
-            }
-            ChangeError::TooMany => Self::field("workspaceId", said),
-            ChangeError::StoreUnavailable(storage) => Self::from(storage),
-            _ => Self::internal(said),
-        }
-    }
-}
-
-/// The store is unchanged: if that is uncertain, the error is `ChangeError::OutcomeUnknown`.
-impl From<StorageError> for Problem {
-    fn from(error: StorageError) -> Self {
-        let (detail, remedy) = match &error {
-            StorageError::Full { .. } => (
-                "The disk that holds the store is nearly full, so nothing was changed.",
-                "Free some space on the disk of the data folder and try again.",
-            ),
-            StorageError::Conflict { .. } => (
-                "Another process wrote at the same time, so nothing was changed.",
-                "Try again.",
-            ),
-            StorageError::Failed { .. } => (
-                "A write to the store failed, so nothing was changed, and no change is accepted until Keyside is restarted.",
-                "Check the disk of the data folder, then restart Keyside. The proxy keeps serving requests meanwhile.",
-            ),
-            _ => (
-                "The store cannot be written, so nothing was changed.",
-                "Check Keyside's log for the error of the store, then try again.",
-            ),
-        };
-        tracing::error!(%error, "a change failed");
-        Self::new(Kind::StoreUnavailable, detail, remedy).with_header(header::RETRY_AFTER, "5")
-    }
-}
-
-/// The same code and remediation as a runner gets. The status is not the refusal's: a 401 of this
-/// API is about the token.
-impl From<PreviewError> for Problem {
-    fn from(error: PreviewError) -> Self {
-        let kind = match error.status {
-            500.. => Kind::PreviewFailed,
-            _ => Kind::PreviewRefused,
-        };
-        let remedy = "Follow `remediation`, then send the prompt again.";
-        Self {
-            origin: Some(Box::new(Origin::Refusal(error.clone()))),
-            ..Self::new(kind, error.message, remedy)
-        }
-    }
-}
-
-impl From<CommitError> for Problem {
-    fn from(error: CommitError) -> Self {
-        ChangeError::from(error).into()
-    }
-}
-
 impl Problem {
     /// The store could not be read.
     pub(crate) fn unreadable(error: StorageError) -> Self {
@@ -437,62 +331,6 @@ impl Problem {
             "The resource has changed since the ETag in If-Match. This request changed nothing.";
         let remedy = "Read it again, and send the change again with its new ETag as If-Match.";
         Self::new(Kind::PreconditionFailed, detail, remedy)
-    }
-}
-
-/// The kind and the remedy of a rejection whose detail is the error's own text.
-#[rustfmt::skip]
-fn rejection(error: &ChangeError) -> Option<(Kind, &'static str)> {
-    Some(match error {
-        ChangeError::WorkspaceUnknown => (Kind::WorkspaceUnknown, "Create the workspace first (POST /api/workspaces, `keyside workspace add`), or correct the id."),
-        ChangeError::WorkspaceExists => (Kind::WorkspaceExists, "Use the existing workspace, or choose another id."),
-        ChangeError::CredentialUnknown => (Kind::CredentialUnknown, "GET /api/integrations/credentials lists the existing ones (`keyside key list`)."),
-        ChangeError::TokenUnknown => (Kind::TokenUnknown, "GET /api/tokens lists the existing ones (`keyside token list`)."),
-        ChangeError::LabelTaken { .. } => (Kind::LabelTaken, "Choose another label, or revoke the credential that has this one: the labels of revoked credentials can be reused."),
-        ChangeError::Declared => (Kind::DeclaredInSettings, "Change its [[credential]] table, or its secret at its source. To store keys for a workspace that only \
-            the settings name, create it first (`keyside workspace add`)."),
-        ChangeError::KeptInVault { .. } => (Kind::KeptInVault, "Rotate it in Vault. Keyside follows within vault.poll, or at once with POST …/refresh (`keyside key refresh`)."),
-        ChangeError::NotKeptInVault => (Kind::NotKeptInVault, "There is nothing to refresh. Replace the secret with PATCH and `secret` (`keyside key rotate`)."),
-        ChangeError::SecretUnread { .. } => (Kind::SecretUnavailable, "Check that Vault is reachable and permits Keyside to read the secret, then try again."),
-        ChangeError::LastOwner => (Kind::LastOwner, "First create another owner token that is not limited to workspaces."),
-        ChangeError::IdempotencyKeyReused => (Kind::IdempotencyKeyReused, "Send another Idempotency-Key, or repeat the original request exactly."),
-        ChangeError::Revoked => (Kind::CredentialRevoked, "Store the key as a new credential. It may have the same label."),
-        ChangeError::NothingInGrace => (Kind::NothingInGrace, "Rotate to the secret that you need (PATCH with `secret`, `keyside key rotate`)."),
-        ChangeError::CheckFailed(_) => (Kind::SecretRefused, "Nothing was stored. Check the key in the provider's console and send it again, or store it with `check` set to `try`."),
-        ChangeError::Replaced => (Kind::SecretReplaced, "Send the request again to check the secret that is in use now."),
-        ChangeError::Damaged => (Kind::RecordDamaged, "Restore the data folder from a backup, or store the key again under a new label. Where the whole workspace is \
-            damaged, it can also be erased (DELETE /api/workspaces/{id}) and created again."),
-        ChangeError::KeyLost => (Kind::RecordDamaged, "Put back the newest copy of the whole data folder, or restore a backup. Otherwise erase the workspace \
-            (DELETE /api/workspaces/{id}) and create it again. Nothing was changed."),
-        ChangeError::InstallationDamaged(_) => (Kind::RecordDamaged, "Put back the newest copy of the whole data folder, or restore a backup. Nothing was changed."),
-        ChangeError::LogDamaged(_) => (Kind::RecordDamaged, "Put back the newest copy of the whole data folder, or restore a backup. `keyside audit verify` lists what is damaged."),
-        ChangeError::AnchorsDamaged { .. } => (Kind::RecordDamaged, "Put those files back from the newest copy of the data folder, or erase their workspaces; then rotate again. Nothing was changed."),
-        ChangeError::KeysLost { .. } => (Kind::RecordDamaged, "Put back the newest copy of the whole data folder, or erase these workspaces; then rotate again. Nothing was changed."),
-        ChangeError::ChainDamaged { .. } => (Kind::RecordDamaged, "Choose another id, restore the newest copy of the whole data folder, or restore a backup. Nothing was changed."),
-        ChangeError::HeadInTheWay { .. } => (Kind::RecordDamaged, "Move that file away and send the request again, or choose another id. Nothing was changed."),
-        ChangeError::MasterKeyFixed(_) => (Kind::MasterKeyNotRotatable, "Configure a new master key, set kms.previous_master_key_file to the old one, restart, and rotate again."),
-        _ => return None,
-    })
-}
-
-/// The field of the body that a rejection concerns.
-fn at_fault(error: &ChangeError) -> Vec<FieldError> {
-    let (field, detail) = match error {
-        ChangeError::WorkspaceUnknown => ("workspaceId", "no such workspace"),
-        ChangeError::WorkspaceExists => ("id", "taken"),
-        ChangeError::LabelTaken { .. } => ("label", "taken"),
-        _ => return Vec::new(),
-    };
-    vec![FieldError::field(field, detail)]
-}
-
-/// The error's text as a sentence.
-fn sentence(error: &impl Display) -> String {
-    let text = error.to_string();
-    let mut chars = text.chars();
-    match chars.next() {
-        Some(first) => format!("{}{}.", first.to_uppercase(), chars.as_str()),
-        None => text,
     }
 }
 

@@ -50,7 +50,10 @@ pub(crate) async fn start(
 ) -> Result<SmokeReportView, Problem> {
     let selection = selection(state, caller, new)?;
     let started = match selection {
-        Some(selection) => state.smoke.start(selection).await.map_err(not_started)?,
+        Some(selection) => {
+            let started = state.smoke.start(selection, caller.scope()).await;
+            started.map_err(not_started)?
+        }
         None => None,
     };
     Ok(SmokeReportView::of(
@@ -107,6 +110,13 @@ fn not_started(error: SmokeError) -> Problem {
     match error {
         SmokeError::TooManyRuns => {
             let detail = "As many smoke runs as Keyside keeps have not finished.";
+            let remedy = "Wait until one has finished, then send the request again.";
+            Problem::new(Kind::TooManyInProgress, detail, remedy)
+                .with_header(header::RETRY_AFTER, "5")
+        }
+        SmokeError::TooManyOwnRuns => {
+            let detail =
+                "As many smoke runs of the token's workspaces as may wait have not finished.";
             let remedy = "Wait until one has finished, then send the request again.";
             Problem::new(Kind::TooManyInProgress, detail, remedy)
                 .with_header(header::RETRY_AFTER, "5")

@@ -41,7 +41,7 @@ pub use self::{
 };
 use crate::{
     live_check::LiveCheck,
-    model::WorkspaceId,
+    model::{Scope, WorkspaceId},
     notes::{Kind, NoteStore},
     registry::Registry,
 };
@@ -95,6 +95,9 @@ pub enum SmokeError {
     /// As many runs as are kept have not finished.
     #[error("too many smoke runs are waiting: wait until one has finished")]
     TooManyRuns,
+    /// As many runs as a limited token may start have not finished.
+    #[error("too many smoke runs of these workspaces are waiting: wait until one has finished")]
+    TooManyOwnRuns,
     /// Notes could not be read or written.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -122,23 +125,32 @@ impl Smoke {
     }
 
     /// Starts a run of the selected keys, and returns it before it is executed. `None` if nothing
-    /// is configured for it: no key has the tag, and none is expected.
+    /// is configured for it: no key has the tag, and none is expected. A caller that is limited to
+    /// the workspaces `within` has few runs at a time, so that it leaves room for others.
     ///
     /// # Errors
     /// See [`SmokeError`]. Nothing is started then.
-    pub async fn start(&self, selection: Selection) -> Result<Option<RunReport>, SmokeError> {
+    pub async fn start(
+        &self,
+        selection: Selection,
+        within: &Scope,
+    ) -> Result<Option<RunReport>, SmokeError> {
         if self.plan(&selection).is_empty() {
             return Ok(None);
         }
         let now = self.registry.clock.now();
         let run = Run::new(Trigger::Request, selection, now);
-        let added = self
-            .notes
-            .update(LEDGER, |ledger: &mut Ledger| ledger.add(run.clone()))
-            .await?;
-        if !added {
-            return Err(SmokeError::TooManyRuns);
-        }
+        let add = |ledger: &mut Ledger| {
+            let own = ledger.runs().filter(|run| is_waiting_within(run, within));
+            if own.count() >= MAX_OWN_RUNS {
+                return Err(SmokeError::TooManyOwnRuns);
+            }
+            match ledger.add(run.clone()) {
+                true => Ok(()),
+                false => Err(SmokeError::TooManyRuns),
+            }
+        };
+        self.notes.update(LEDGER, add).await??;
         self.notes.sync().await?;
         self.wake.notify_one();
         Ok(Some(self.report_on(run).await?))
@@ -231,12 +243,26 @@ impl Smoke {
     }
 }
 
+/// Whether a requested run has not finished and checks no other workspaces than these. Never for a
+/// caller that is not limited.
+fn is_waiting_within(run: &Run, within: &Scope) -> bool {
+    let workspaces = &run.selection.workspaces;
+    run.trigger == Trigger::Request
+        && run.finished_at.is_none()
+        && matches!(within, Scope::Only(_))
+        && !workspaces.is_empty()
+        && workspaces.iter().all(|id| within.holds(id))
+}
+
 fn slot_note(index: &str, provider: &ProviderId) -> String {
     format!("{index}/{provider}")
 }
 
 /// The note with the latest runs, their leases, and when the schedule was last obeyed.
 const LEDGER: &str = "smoke/runs";
+
+/// Requested runs of a limited caller's workspaces that have not finished.
+const MAX_OWN_RUNS: usize = 2;
 
 /// Results that are kept of a key or a provider: they have to fit into one note.
 const KEPT: usize = 14;

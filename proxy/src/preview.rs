@@ -89,7 +89,11 @@ impl Preview for InProcessPreview {
             return Err(self.provider_error(provider, &prompt, response).await);
         }
         Ok(Box::new(Answer {
-            reader: Reader::new(provider.clone(), response.headers()),
+            reader: Reader::new(
+                provider.clone(),
+                response.headers(),
+                response.body().text_scrub(),
+            ),
             body: Some(response.into_body()),
             last: None,
             in_process,
@@ -195,7 +199,9 @@ async fn beginning(mut body: Body) -> Vec<u8> {
 /// What to do about an error of the provider.
 fn advice(status: StatusCode) -> &'static str {
     match status.as_u16() {
-        401..=403 => "Check the key's permissions and budget, or replace it.",
+        401 => "Replace the key.",
+        402 => "Check the account's balance.",
+        403 => "Check the key's permissions.",
         429 => "Wait a moment and try again, or raise the key's limits with the provider.",
         500.. => "The provider fails at the moment: try again later.",
         _ => "Check the name of the model.",
@@ -243,7 +249,10 @@ impl PreviewResponse for Answer {
                     // Trailers.
                     Err(_) => continue,
                 },
-                Some(Err(_)) => return Poll::Ready(Some(self.cut_short())),
+                Some(Err(_)) => {
+                    self.last = Some(self.cut_short());
+                    Ok(self.reader.rest())
+                }
                 None => {
                     let rest = self.reader.finish();
                     self.body = None;

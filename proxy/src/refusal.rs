@@ -83,6 +83,8 @@ pub(crate) struct RefusalContext<'a> {
     pub(crate) proxy: Option<&'a str>,
     /// The environment that the request asks for, or that the listener is pinned to.
     pub(crate) environment: Option<credentials::Environment>,
+    /// The environment that the listener is pinned to.
+    pub(crate) pin: Option<credentials::Environment>,
     pub(crate) shape: Option<ErrorShape>,
     pub(crate) target: Option<SanitizedTarget<'a>>,
     pub(crate) suggestion: Option<Suggestion<'a>>,

@@ -150,6 +150,11 @@ fn add_credential_headers(record: &RequestRecord, fields: &mut HeaderMap) {
 }
 
 impl Relay {
+    /// Redacts the response's secrets from the text that is read out of it.
+    pub(crate) fn text_scrub(&self) -> Scrub {
+        self.pipeline.scrub.for_another_stream()
+    }
+
     pub(crate) fn poll_frame(
         &mut self,
         context: &mut Context<'_>,

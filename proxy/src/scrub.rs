@@ -8,6 +8,8 @@
 mod forms;
 mod needles;
 
+use std::sync::Arc;
+
 use bytes::{Buf, Bytes, BytesMut};
 use forms::Case;
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -19,7 +21,7 @@ use crate::hop::retain;
 
 /// Redacts the secrets of one credential from one response.
 pub(crate) struct Scrub {
-    needles: Needles,
+    needles: Arc<Needles>,
     /// The end of the stream if it may be the beginning of a secret; the next chunk decides.
     held: Zeroizing<Vec<u8>>,
     /// How many of the held bytes the client has already received.
@@ -31,7 +33,16 @@ impl Scrub {
     /// the credential's earlier secrets.
     pub(crate) fn new(secret: Secret, others: Vec<Secret>) -> Self {
         Self {
-            needles: Needles::new(std::iter::once(secret).chain(others)),
+            needles: Arc::new(Needles::new(std::iter::once(secret).chain(others))),
+            held: Zeroizing::default(),
+            released: 0,
+        }
+    }
+
+    /// Redacts the same secrets from another stream, such as the text that a response contains.
+    pub(crate) fn for_another_stream(&self) -> Self {
+        Self {
+            needles: self.needles.clone(),
             held: Zeroizing::default(),
             released: 0,
         }

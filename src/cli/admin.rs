@@ -98,7 +98,7 @@ fn read(path: PathBuf, named: &str) -> Result<Zeroizing<String>, Failure> {
     let text = file.and_then(|file| sensitive::read_text(file, TOKEN_LIMIT));
     let text = text.map_err(|error| {
         Failure::failed(format!("expected {named}, found: {error}")).next(
-            "Run this where `keyside serve` runs, as the same user, or give --token-file or KEYSIDE_TOKEN.",
+            "Start `keyside serve` first, or run this where it runs, as the same user, or give --token-file or KEYSIDE_TOKEN.",
         )
     })?;
     Ok(trimmed(text))

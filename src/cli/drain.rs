@@ -71,9 +71,13 @@ pub(crate) async fn run(drain: Drain, sources: &Sources, output: &Output) -> Res
     let observe = Observe { base, trust };
     let timeout = drain.timeout.unwrap_or(settings.proxy.deadlines.drain);
     // Asked first, because a process that cannot be observed would get the signal for nothing.
-    observe.state().await?;
+    observe.state().await.map_err(|error| {
+        Failure::failed(error.to_string()).next(
+            "Start it with `keyside serve`, or give its observe listener's address with --url.",
+        )
+    })?;
     let pid = match drain.pid {
-        Some(pid) => pid,
+        Some(pid) => process::expect_keyside(pid)?,
         None => process::find()?,
     };
     signal(pid)?;
@@ -94,6 +98,7 @@ fn signal(pid: i32) -> Result<(), Failure> {
 /// Returns when nothing is in flight and `at_least` has passed.
 async fn wait(observe: &Observe, at_least: Duration, timeout: Duration) -> Result<(), Failure> {
     let started = Instant::now();
+    let acknowledge = timeout.clamp(ACKNOWLEDGE_AT_LEAST, ACKNOWLEDGE_AT_MOST);
     let mut acknowledged = false;
     loop {
         let elapsed = started.elapsed();
@@ -103,7 +108,7 @@ async fn wait(observe: &Observe, at_least: Duration, timeout: Duration) -> Resul
                 return Err(still_in_flight(in_flight, timeout));
             }
             Ok(State::Draining { .. }) => acknowledged = true,
-            Ok(State::Serving) if elapsed >= ACKNOWLEDGE_TIMEOUT => return Err(not_draining()),
+            Ok(State::Serving) if elapsed >= acknowledge => return Err(not_draining(acknowledge)),
             Ok(State::Serving) => {}
             // It was stopped in the meantime, and then it drains by itself.
             Err(ClientError::Unreachable { .. }) if acknowledged => return Ok(()),
@@ -141,9 +146,9 @@ fn still_in_flight(in_flight: usize, timeout: Duration) -> Failure {
     )
 }
 
-fn not_draining() -> Failure {
+fn not_draining(acknowledge: Duration) -> Failure {
     Failure::failed(format!(
-        "expected Keyside to report that it drains within {ACKNOWLEDGE_TIMEOUT:?}, found that it does not"
+        "expected Keyside to report that it drains within {acknowledge:?}, found that it does not"
     ))
     .next("It is still starting, or the process and the observe listener are not the same Keyside's: check --pid and --url.")
 }
@@ -151,8 +156,9 @@ fn not_draining() -> Failure {
 /// How often the state is read.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
-/// How long the process may take to handle the signal.
-const ACKNOWLEDGE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long the process may take to handle the signal: as long as --timeout, between these.
+const ACKNOWLEDGE_AT_LEAST: Duration = Duration::from_secs(1);
+const ACKNOWLEDGE_AT_MOST: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
 mod tests {

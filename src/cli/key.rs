@@ -6,7 +6,7 @@ mod view;
 use clap::{Args, Subcommand};
 use hyper::Method;
 use keyside_admin::wire::{CheckMode, NewCredential, SecretRef};
-use keyside_config::{ProviderId, Sources, VaultReference};
+use keyside_config::{ProviderId, Sources, VaultReference, shell};
 use keyside_credentials::{
     CredentialId, Environment, Label, Status, Timestamp, UsageTag, WorkspaceId,
 };
@@ -211,6 +211,7 @@ impl Add {
         };
         let credential = Credential::of(&added)?;
         credential.print_warnings(output);
+        credential.print_next_steps(output);
         let known = match known {
             None => provider::find(&client, self.provider.as_str()).await,
             known => Ok(known),
@@ -218,10 +219,43 @@ impl Add {
         let known = known.ok().flatten();
         let workspace = self.workspace.as_str();
         let lines = known.map(|known| sdk_lines::of(&known, sources, workspace));
-        let lines = lines.unwrap_or_default();
+        let mut lines = lines.unwrap_or_default();
+        if !lines.is_empty() {
+            lines += &self.note_on_label(&client, &credential).await;
+        }
         let summary = credential.summary("Stored");
         let cost = credential.cost_of_prompt(self.check.prompt);
         output.print(&added, |_| format!("{summary}\n{cost}{lines}"))
+    }
+
+    /// A comment below the SDK lines if they lead to another key: a request without a label gets
+    /// the live default, or the one for the sandbox if there is none.
+    async fn note_on_label(&self, client: &Client, stored: &Credential) -> String {
+        if stored.is_default && self.environment == Environment::Live {
+            return String::new();
+        }
+        let filters = format!("&workspaceId={}&provider={}", self.workspace, self.provider);
+        let items = list_all(client, CREDENTIALS, &filters).await;
+        let items = items.unwrap_or_default();
+        let default = |environment: &str| {
+            let mut items = items.iter();
+            items.find(|item| item["isDefault"] == true && item["environment"] == environment)
+        };
+        let Some(used) = default("live").or_else(|| default("sandbox")) else {
+            return String::new();
+        };
+        let (own, used_id) = (stored.id.to_string(), used["id"].as_str());
+        if used_id == Some(own.as_str()) {
+            return String::new();
+        }
+        let text = |field: &str| used[field].as_str().unwrap_or_default();
+        let note = format!(
+            "Requests without a label get \"{}\" ({}). For this key send X-Keyside-Label: {}",
+            text("label"),
+            text("environment"),
+            self.label
+        );
+        format!("\n{}", shell::comment(&note))
     }
 
     /// Checks everything but the secret, so that nobody pastes one in vain. Returns the provider,
@@ -289,8 +323,14 @@ impl List {
         if let Some(provider) = &self.provider {
             provider::find(&client, provider.as_str()).await?;
         }
-        let items = list_all(&client, CREDENTIALS, &self.query()).await?;
-        print_list(&items, view::A_KEY, output, view::table)
+        let query = self.query();
+        let items = list_all(&client, CREDENTIALS, &query).await?;
+        print_list(&items, view::A_KEY, output, |keys, output| {
+            match keys.is_empty() && !query.is_empty() {
+                true => "No keys match.\n".to_owned(),
+                false => view::table(keys, output),
+            }
+        })
     }
 
     fn query(&self) -> String {

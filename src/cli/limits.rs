@@ -10,10 +10,10 @@ use keyside_credentials::UsageState;
 #[derive(Args)]
 pub(super) struct NewLimits {
     /// Refuse requests beyond this number in a UTC day
-    #[arg(long, value_name = "NUMBER")]
+    #[arg(long, value_name = "NUMBER", value_parser = per_day)]
     requests_per_day: Option<NonZeroU64>,
     /// Refuse requests once this number of input and output tokens was used in a UTC day
-    #[arg(long, value_name = "NUMBER")]
+    #[arg(long, value_name = "NUMBER", value_parser = per_day)]
     tokens_per_day: Option<NonZeroU64>,
 }
 
@@ -75,7 +75,33 @@ pub(super) fn rows(
     requests.into_iter().chain(tokens).chain(state)
 }
 
+/// Parses a limit.
+fn per_day(text: &str) -> Result<NonZeroU64, String> {
+    let limit = text.parse::<NonZeroU64>().ok();
+    limit
+        .filter(|limit| limit.get() <= MAX_PER_DAY)
+        .ok_or_else(|| format!("expected a whole number from 1 to {MAX_PER_DAY}"))
+}
+
 fn row(limit: Option<NonZeroU64>, used: Option<u64>) -> Option<String> {
     let (limit, used) = (limit?, used?);
     Some(format!("{used} of {limit}"))
+}
+
+/// As the server accepts it.
+const MAX_PER_DAY: u64 = 1_000_000_000_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_is_a_positive_number_within_the_maximum() {
+        assert_eq!(per_day("1").unwrap().get(), 1);
+        assert_eq!(per_day("1000000000000").unwrap().get(), MAX_PER_DAY);
+        for wrong in ["0", "-1", "1.5", "1k", "", "1000000000001"] {
+            let said = per_day(wrong).unwrap_err();
+            assert_eq!(said, "expected a whole number from 1 to 1000000000000");
+        }
+    }
 }

@@ -12,7 +12,7 @@ use keyside_config::{ProviderId, Sources};
 use keyside_credentials::{Environment, Label, WorkspaceId};
 
 use self::events::Events;
-use super::{Admin, Failure, Output, choice::choice, items::read};
+use super::{Admin, Failure, Output, choice::choice, items::read, provider};
 use crate::terminal::printable_lines;
 
 /// `keyside preview`.
@@ -55,7 +55,16 @@ impl Preview {
             environment: self.environment,
             stream: Some(true),
         };
-        let mut events = Events::of(client.prompt("/api/preview", &body).await?);
+        let response = match client.prompt("/api/preview", &body).await {
+            Ok(response) => response,
+            Err(error) => {
+                if error.is("fields-invalid") {
+                    provider::find(&client, &body.provider).await?;
+                }
+                return Err(error.into());
+            }
+        };
+        let mut events = Events::of(response);
         let mut text = String::new();
         while let Some((name, data)) = events.next().await? {
             match name.as_str() {

@@ -19,7 +19,7 @@ use super::{
     Admin, Failure, Output,
     duration::duration,
     items::{escaped, read, unexpected_format},
-    workspace,
+    provider, workspace,
 };
 use crate::client::Client;
 
@@ -69,7 +69,7 @@ impl Smoke {
         let failed = report.items.iter().filter(|item| !has_passed(item)).count();
         match (report.run, failed) {
             (None, _) => Err(Failure::nothing_to_check(
-                "no key has the usage tag of smoke runs, and none is expected",
+                "no key in an environment of smoke runs has their usage tag, and none is expected",
             )
             .next(NEXT_TAG)),
             (Some(_), 0) => Ok(()),
@@ -86,7 +86,16 @@ impl Smoke {
             workspace_id: self.workspace.clone(),
             providers: Some(providers).filter(|_| !self.providers.is_empty()),
         };
-        match (client.post(RUNS, &new).await, &self.workspace) {
+        let started = client.post(RUNS, &new).await;
+        if started
+            .as_ref()
+            .is_err_and(|error| error.is("fields-invalid"))
+        {
+            for id in &self.providers {
+                provider::find(client, id.as_str()).await?;
+            }
+        }
+        match (started, &self.workspace) {
             (Ok(started), _) => read(&started, A_RUN),
             (Err(error), Some(id)) => Err(workspace::explained(client, id, error).await),
             (Err(error), None) => Err(error.into()),
@@ -159,7 +168,7 @@ fn detail(item: &SmokeItemView) -> &str {
 
 const RUNS: &str = "/api/smoke/runs";
 const A_RUN: &str = "a smoke run";
-const NEXT_TAG: &str = "Tag a sandbox key with `keyside key edit ID --usage-tag ci-smoke`, or see [smoke] in docs/CONFIGURATION.md.";
+const NEXT_TAG: &str = "Tag a sandbox key with `keyside key edit ID --usage-tag ci-smoke`. Live keys are checked only if smoke.environment is \"live\" or \"any\"; see [smoke] in docs/CONFIGURATION.md.";
 
 /// Between two looks at the run.
 const POLL: Duration = Duration::from_millis(300);

@@ -111,11 +111,12 @@ fn kebab_case(field: &str) -> String {
 }
 
 /// API fields whose option has another name.
-const OPTIONS: [(&str, &str); 8] = [
+const OPTIONS: [(&str, &str); 9] = [
     ("credentialId", "--key"),
     ("graceSeconds", "--grace"),
     ("id", "the id"),
     ("prompt", "the prompt"),
+    ("providers", "--provider"),
     ("requestId", "the id"),
     ("version", "--to"),
     ("workspaceId", "--workspace"),

@@ -131,6 +131,13 @@ fn live_is_preferred_to_sandbox_by_default() {
     let wrong = sandbox.header("X-Keyside-Label", "prod");
     let answer = acme.keyside.ask(&wrong);
     expect::refused("of the other", &answer, 403, "environment_not_allowed");
+    let message = expect::message_of(&answer.json()).map(str::to_owned);
+    let cause = "The request asks for a sandbox key, and the OpenAI key labelled \"prod\"";
+    assert!(
+        message.is_some_and(|message| message.starts_with(cause)),
+        "{}",
+        answer.text()
+    );
 }
 
 #[test]

@@ -84,11 +84,26 @@ fn drain_of_something_else_fails_and_says_what_to_check() {
     assert_eq!(exit.code, Some(1), "{exit:#?}");
     assert!(exit.stderr.contains("--pid"), "{exit:#?}");
     assert_eq!(keyside.observed("/readyz").status(), 200);
+    let mut other = std::process::Command::new("sleep")
+        .arg("300")
+        .spawn()
+        .expect("sleep");
+    let pid = other.id().to_string();
+    let exit = keyside
+        .builder_of()
+        .run(&["drain", "--url", &url, "--pid", &pid], b"");
+    let survived = other.try_wait().expect("its state").is_none();
+    other.kill().expect("it runs, or was not waited for");
+    other.wait().expect("its end");
+    assert_eq!(exit.code, Some(1), "{exit:#?}");
+    assert!(exit.stderr.contains("nothing was signalled"), "{exit:#?}");
+    assert!(survived, "another program was signalled");
     // Nothing listens on port 1.
     let pid = keyside.pid().to_string();
     let nowhere = ["drain", "--url", "http://127.0.0.1:1", "--pid", &pid];
     let exit = keyside.builder_of().run(&nowhere, b"");
     assert_eq!(exit.code, Some(1), "{exit:#?}");
+    assert!(exit.stderr.contains("--url"), "{exit:#?}");
     assert_eq!(
         keyside.observed("/readyz").status(),
         200,

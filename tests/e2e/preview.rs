@@ -159,6 +159,27 @@ fn a_stream_arrives_as_text_and_then_the_report() {
 }
 
 #[test]
+fn a_key_that_the_provider_spells_out_in_single_deltas_is_masked() {
+    let spelled: String = format!("It is {KEY}.")
+        .chars()
+        .map(|character| {
+            let content = character.to_string();
+            let delta = json!({ "choices": [{ "delta": { "content": content } }] });
+            format!("data: {delta}\n\n")
+        })
+        .collect();
+    let upstream = Upstream::answering(move |_| reply(200, EVENTS, spelled.as_bytes()));
+    let keyside = with_sandbox_key(&upstream);
+    let answer = preview(&keyside, json!({ "stream": true }));
+    let events = events(&answer);
+    let text: String = events
+        .iter()
+        .filter_map(|(_, data)| data["text"].as_str())
+        .collect();
+    assert_eq!(text, format!("It is {}.", "*".repeat(KEY.len())));
+}
+
+#[test]
 fn a_refusal_is_the_one_that_a_runner_gets() {
     let upstream = Upstream::ok();
     let keyside = Keyside::builder()

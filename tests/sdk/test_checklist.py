@@ -92,7 +92,7 @@ def _records(keyside: Keyside, credential: str) -> list[dict]:
 def _runs(keyside: Keyside, count: int) -> list[dict]:
     """Runs are written asynchronously, so this polls until they are there."""
     patience = time.monotonic() + 10
-    while len(runs := json.loads(keyside.ask_admin("/api/runs"))["items"]) < count and time.monotonic() < patience:
+    while len(runs := json.loads(keyside.ask_admin("/api/runs?kind=traffic"))["items"]) < count and time.monotonic() < patience:
         pass
     return runs
 

@@ -48,6 +48,12 @@ export async function signIn(page, keyside) {
   return page.url().replace(/(\/s\/[^/]+).*/, "$1");
 }
 
+/** Loads the page again until it shows `target`: runs are stored a moment after the answer. */
+export async function reloadUntil(page, target) {
+  for (let tries = 0; tries < 50 && (await target.count()) === 0; tries += 1) await page.reload();
+  await target.first().waitFor();
+}
+
 /** Saves a screenshot of the whole page where the environment names a folder. */
 export async function screenshot(page, name) {
   if (!SCREENSHOTS) return;

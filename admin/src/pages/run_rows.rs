@@ -18,7 +18,7 @@ pub(super) struct RunRow {
     pub(super) kind: &'static str,
     pub(super) provider: String,
     pub(super) label: String,
-    /// Empty if no key was used.
+    /// Empty if no key was used, or if it was only checked and never stored.
     pub(super) key_href: String,
     pub(super) environment: Badge,
     pub(super) result: Badge,
@@ -48,9 +48,11 @@ impl RunRow {
                 id => provider_name(visit, id),
             },
             label: used.map_or_else(String::new, |used| used.label.to_string()),
-            key_href: used.map_or_else(String::new, |used| {
-                format!("{}/keys/{}", visit.base(), used.credential)
-            }),
+            key_href: used
+                .filter(|used| is_stored(visit, &used.credential))
+                .map_or_else(String::new, |used| {
+                    format!("{}/keys/{}", visit.base(), used.credential)
+                }),
             environment: match used {
                 Some(used) => Badge::environment(used.environment),
                 None => Badge::new("plain", "unknown", "None"),
@@ -67,6 +69,12 @@ impl RunRow {
             version: used.map_or_else(String::new, |used| format!("version {}", used.version)),
         }
     }
+}
+
+/// A check before a key was stored may be of a key that never was.
+fn is_stored(visit: &Visit, credential: &str) -> bool {
+    let id = credential.parse().ok();
+    id.is_some_and(|id| visit.state.registry.find(&id).is_some())
 }
 
 /// What requests are made for, in words.

@@ -15,20 +15,26 @@ use http_body::Frame;
 use keyside_credentials::preview::{PreviewEvent, PreviewResponse};
 use serde::Serialize;
 
-use super::Asked;
+use super::{Asked, StillPermitted};
 use crate::{problem::Problem, wire::PreviewText};
 
 /// A response body of events, each in a chunk of its own. Dropping it cancels the request.
 pub(super) struct EventStream {
     response: Box<dyn PreviewResponse>,
+    access: StillPermitted,
     /// `None` after the last event.
     asked: Option<Asked>,
 }
 
 impl EventStream {
-    pub(super) fn new(response: Box<dyn PreviewResponse>, asked: Asked) -> Self {
+    pub(super) fn new(
+        response: Box<dyn PreviewResponse>,
+        asked: Asked,
+        access: StillPermitted,
+    ) -> Self {
         Self {
             response,
+            access,
             asked: Some(asked),
         }
     }
@@ -58,7 +64,10 @@ impl http_body::Body for EventStream {
             return Poll::Ready(None);
         }
         let event = ready!(self.response.poll_next(context));
-        if let Some(PreviewEvent::Text(text)) = event {
+        let ended = self.access.check().err();
+        if ended.is_none()
+            && let Some(PreviewEvent::Text(text)) = event
+        {
             return frame("text", &json(&PreviewText { text }));
         }
         let Some(asked) = self.asked.take() else {
@@ -68,6 +77,9 @@ impl http_body::Body for EventStream {
             let document = problem.document(asked.request_id.as_str());
             frame("error", &document.unwrap_or_default())
         };
+        if let Some(problem) = ended {
+            return failed(problem);
+        }
         match event {
             Some(PreviewEvent::Done(report)) => frame("done", &json(&asked.view(report, None))),
             Some(PreviewEvent::Failed(error)) => failed(error.into()),

@@ -202,6 +202,32 @@ async fn a_response_that_is_cut_short_is_no_success() {
 }
 
 #[tokio::test]
+async fn a_stream_ends_in_an_error_once_its_token_is_revoked() {
+    let api = Api::with_workspace().await;
+    let new = json!({ "name": "Robin", "role": "editor" });
+    let made = api.post("/api/tokens", &new).await.json();
+    let (id, token) = (&made["id"], &made["token"]);
+    let request = anonymous("POST", PREVIEW)
+        .header(
+            "authorization",
+            format!("Bearer {}", token.as_str().unwrap()),
+        )
+        .header("content-type", "application/json")
+        .body(Body::from(prompt(json!({ "stream": true })).to_string()));
+    let response = api.router.clone().oneshot(request.unwrap()).await.unwrap();
+    let mut body = response.into_body();
+    let first = body.frame().await.unwrap().unwrap().into_data().unwrap();
+    assert!(first.starts_with(b"event: text\n"), "{first:?}");
+    let path = format!("/api/tokens/{}", id.as_str().unwrap());
+    assert_eq!(api.delete(&path).await.status, StatusCode::OK);
+    let rest = body.collect().await.unwrap().to_bytes();
+    let rest = String::from_utf8_lossy(&rest);
+    let problem = rest.strip_prefix("event: error\ndata: ").unwrap();
+    let problem: Value = serde_json::from_str(problem).unwrap();
+    assert_eq!(problem["type"], "urn:keyside:problem:unauthenticated");
+}
+
+#[tokio::test]
 async fn a_wrong_prompt_is_refused_by_field_and_never_sent() {
     let api = Api::with_workspace().await;
     for (other, field) in [

@@ -145,7 +145,7 @@ async fn a_posted_result_is_shown_beside_the_keys() {
     assert_eq!(posted["outcome"], "failed");
     assert_eq!(
         posted["detail"],
-        "posted: rejected, the provider answered 401"
+        "posted: rejected, the provider responded with 401"
     );
     assert_eq!(
         (&posted["latencyMs"], &posted["tokens"]),

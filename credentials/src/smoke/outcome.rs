@@ -177,7 +177,7 @@ impl Outcome {
     pub(super) fn posted(verdict: Verdict, status: Option<u16>) -> Self {
         let name = verdict.as_str();
         let detail = match status {
-            Some(status) => format!("posted: {name}, the provider answered {status}"),
+            Some(status) => format!("posted: {name}, the provider responded with {status}"),
             None => format!("posted: {name}"),
         };
         Self::unsent(verdict, detail)

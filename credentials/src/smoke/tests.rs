@@ -188,7 +188,11 @@ impl Smoke {
 
     /// Runs all on request, and returns the items.
     async fn run(self: &Arc<Self>) -> Vec<Item> {
-        let started = self.start(Selection::default()).await.unwrap().unwrap();
+        let started = self
+            .start(Selection::default(), &Scope::All)
+            .await
+            .unwrap()
+            .unwrap();
         self.work().await;
         let done = self.report(&started.run.id, &Scope::All).await;
         let done = done.unwrap().unwrap();

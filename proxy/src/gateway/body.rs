@@ -13,6 +13,7 @@ use keyside_credentials::RequestContext;
 use crate::{
     activity::InFlightGuard,
     relay::{Relay, RelayError},
+    scrub::Scrub,
 };
 
 /// The body that the client receives.
@@ -48,6 +49,15 @@ impl Body {
             bytes: bytes.into(),
             _in_flight: in_flight,
         })
+    }
+
+    /// Redacts the response's secrets from the text that is read out of it. `None` if the upstream
+    /// wrote nothing of it.
+    pub(crate) fn text_scrub(&self) -> Option<Scrub> {
+        match self {
+            Self::Empty | Self::Buffered(_) => None,
+            Self::Relayed(relayed) => Some(relayed.relay.text_scrub()),
+        }
     }
 }
 

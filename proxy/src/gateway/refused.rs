@@ -75,6 +75,7 @@ impl Gateway {
             environment: admitted
                 .and_then(|admitted| admitted.environment)
                 .or(self.policy.pinned_environment()),
+            pin: self.policy.pinned_environment(),
             shape: route.and_then(|route| route.error),
             target: Some(self.sanitized_target(refusal, parsed, shown_path)),
             proxy: None,

@@ -1,16 +1,23 @@
 //! Reads the generated text out of a response: one JSON document, or server-sent events (the HTML
-//! standard, "Interpreting an event stream") with one in each.
+//! standard, "Interpreting an event stream") with one in each. The text is scrubbed again as one
+//! stream: a secret in it may have been cut into several events, so that the bytes of the response
+//! do not have it in one piece.
 
 use std::{mem, sync::Arc};
 
+use bytes::Bytes;
 use http::{HeaderMap, header::CONTENT_TYPE};
 use keyside_config::Provider;
 use serde_json::Value;
+
+use crate::scrub::Scrub;
 
 /// Reads one response.
 pub(super) struct Reader {
     provider: Arc<Provider>,
     framing: Framing,
+    /// Of the text; `None` if the response carries no credential's text.
+    scrub: Option<Scrub>,
     /// Bytes that may still come.
     room: usize,
 }
@@ -38,7 +45,7 @@ pub(super) enum Unreadable {
 }
 
 impl Reader {
-    pub(super) fn new(provider: Arc<Provider>, head: &HeaderMap) -> Self {
+    pub(super) fn new(provider: Arc<Provider>, head: &HeaderMap, scrub: Option<Scrub>) -> Self {
         let kind = head
             .get(CONTENT_TYPE)
             .map_or(&[][..], |kind| kind.as_bytes());
@@ -52,11 +59,13 @@ impl Reader {
         Self {
             provider,
             framing,
+            scrub,
             room: MAX_RESPONSE,
         }
     }
 
-    /// The text that is complete with this chunk.
+    /// The text that is complete with this chunk, except an end that may be the beginning of a
+    /// secret.
     pub(super) fn push(&mut self, chunk: &[u8]) -> Result<String, Unreadable> {
         self.room = self
             .room
@@ -83,20 +92,39 @@ impl Reader {
                 data.extend_from_slice(rest);
             }
         }
-        Ok(text)
+        Ok(self.scrubbed(text))
     }
 
-    /// The text of a document, once it has ended.
+    /// The text of a document, once it has ended, or the rest of the text of events.
     pub(super) fn finish(&mut self) -> Result<String, Unreadable> {
-        match &mut self.framing {
+        let text = match &mut self.framing {
             Framing::Document(document) => {
                 let document = mem::take(document);
-                text_of(&self.provider, false, &document)?.ok_or(Unreadable::NotJson)
+                text_of(&self.provider, false, &document)?.ok_or(Unreadable::NotJson)?
             }
             // An event without its end is not one.
-            Framing::Events { .. } => Ok(String::new()),
+            Framing::Events { .. } => String::new(),
+        };
+        Ok(self.scrubbed(text) + &self.rest())
+    }
+
+    /// The text of events that was held back, if no more follows.
+    pub(super) fn rest(&mut self) -> String {
+        let rest = self.scrub.as_mut().and_then(Scrub::finish);
+        rest.map_or_else(String::new, |rest| into_text(&rest))
+    }
+
+    fn scrubbed(&mut self, text: String) -> String {
+        match &mut self.scrub {
+            Some(scrub) => into_text(&scrub.push(Bytes::from(text))),
+            None => text,
         }
     }
+}
+
+/// Secrets are ASCII, and so is what is held back: no character is cut.
+fn into_text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
 }
 
 /// The text of one message; `None` if it is not JSON, such as the `[DONE]` of chat completions.
@@ -146,13 +174,43 @@ const MAX_NAME: usize = 64;
 mod tests {
     use http::HeaderValue;
     use keyside_config::Catalogue;
+    use keyside_credentials::Secret;
 
     use super::*;
+
+    const KEY: &str = "sk-proj-0123456789";
 
     fn reader(kind: &'static str) -> Reader {
         let catalogue = Catalogue::builtin();
         let head = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(kind))]);
-        Reader::new(catalogue.get("openai").unwrap().clone(), &head)
+        let secret = Secret::from_plaintext(KEY.into()).unwrap();
+        let scrub = Scrub::new(secret, Vec::new());
+        Reader::new(catalogue.get("openai").unwrap().clone(), &head, Some(scrub))
+    }
+
+    fn delta(text: &str) -> String {
+        let delta = serde_json::json!({ "choices": [{ "delta": { "content": text } }] });
+        format!("data: {delta}\n\n")
+    }
+
+    #[test]
+    fn a_key_that_comes_one_character_an_event_is_masked() {
+        let mut reader = reader("text/event-stream");
+        let mut text = String::new();
+        for character in format!("Grüße: {KEY}. ü sk-proj-0").chars() {
+            let event = delta(character.encode_utf8(&mut [0; 4]));
+            text += &reader.push(event.as_bytes()).unwrap();
+        }
+        text += &reader.finish().unwrap();
+        let masked = "*".repeat(KEY.len());
+        assert_eq!(text, format!("Grüße: {masked}. ü sk-proj-0"));
+    }
+
+    #[test]
+    fn what_was_held_back_is_not_lost_if_the_response_breaks_off() {
+        let mut reader = reader("text/event-stream");
+        let held = reader.push(delta("It is").as_bytes()).unwrap();
+        assert_eq!((held.as_str(), reader.rest().as_str()), ("It i", "s"));
     }
 
     const STREAM: &str = "event: x\ndata: {\"choices\":[{\"delta\":{\"content\":\"Hel\"}}]}\n\n\

@@ -238,9 +238,7 @@ fn credential_message(denied: Denied, provider: &str, context: &RefusalContext<'
             "Workspace \"{workspace}\" has no {provider} key{labelled}. Correct X-Keyside-Label, \
              or add the key; keyside key list -w {workspace} -p {id} lists the existing keys."
         ),
-        Denied::EnvironmentNotAllowed => "This listener is pinned to the other environment. Use a \
-            key of its environment, or another listener."
-            .into(),
+        Denied::EnvironmentNotAllowed => environment_message(&key, context),
         Denied::CredentialUndecryptable => format!(
             "Credential undecryptable: the record of {key} is damaged or was changed. See the \
              audit log, and add the key again."
@@ -258,6 +256,25 @@ fn credential_message(denied: Denied, provider: &str, context: &RefusalContext<'
         Denied::StoreUnavailable => {
             "Keyside's store is unreachable, or cannot write run records. Try again.".into()
         }
+    }
+}
+
+/// Which two of the listener, the request and the key contradict each other.
+fn environment_message(key: &str, context: &RefusalContext<'_>) -> String {
+    match (context.pin, context.environment) {
+        (Some(pin), Some(asked)) if pin != asked => format!(
+            "The request asks for a {asked} key, and this listener is pinned to {pin}. Correct \
+             X-Keyside-Environment, or use another listener."
+        ),
+        (Some(pin), _) => format!(
+            "This listener is pinned to {pin}, and {key} is of the other environment. Use a {pin} \
+             key, or another listener."
+        ),
+        (None, Some(asked)) => format!(
+            "The request asks for a {asked} key, and {key} is of the other environment. Correct \
+             X-Keyside-Environment or X-Keyside-Label."
+        ),
+        (None, None) => format!("The environment of {key} is not allowed here. Use another key."),
     }
 }
 

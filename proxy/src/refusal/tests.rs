@@ -46,6 +46,41 @@ fn each_provider_has_its_own_error_shape() {
 }
 
 #[test]
+fn a_wrong_environment_is_explained_by_what_contradicts_it() {
+    use credentials::Environment::{Live, Sandbox};
+    let refusal = Refusal::Credential(credentials::Refusal::EnvironmentNotAllowed);
+    let message = |pin, environment| {
+        refusal.message(&RefusalContext {
+            workspace: Some("acme"),
+            label: Some("prod"),
+            environment,
+            pin,
+            ..RefusalContext::default()
+        })
+    };
+    for (pin, environment, beginning) in [
+        (
+            None,
+            Some(Sandbox),
+            "The request asks for a sandbox key, and the",
+        ),
+        (
+            Some(Sandbox),
+            Some(Sandbox),
+            "This listener is pinned to sandbox, and the",
+        ),
+        (
+            Some(Sandbox),
+            Some(Live),
+            "The request asks for a live key, and this listener is pinned to sandbox.",
+        ),
+    ] {
+        let message = message(pin, environment);
+        assert!(message.starts_with(beginning), "{message}");
+    }
+}
+
+#[test]
 fn codes_are_unique() {
     let mut codes: Vec<_> = Refusal::codes().collect();
     let count = codes.len();

@@ -1,11 +1,12 @@
 //! Finds the running Keyside among the processes of this user, from what every process may read in
-//! /proc. Its executable and its sockets are not part of that: a hardened process hides them.
+//! /proc. Its sockets are not part of that, and its executable only for a process that is not
+//! hardened.
 
 use std::{
     env,
-    ffi::OsStr,
+    ffi::{OsStr, OsString},
     fs,
-    os::unix::ffi::OsStrExt,
+    os::unix::{ffi::OsStrExt, fs::MetadataExt},
     path::{Path, PathBuf},
     process,
 };
@@ -23,13 +24,11 @@ use crate::{
 /// # Errors
 /// If there is none, or more than one.
 pub(super) fn find() -> Result<i32, Failure> {
-    let program = env::args_os().next().map(PathBuf::from);
-    let program = program.as_deref().and_then(Path::file_name);
-    let program = program.unwrap_or_else(|| OsStr::new("keyside"));
+    let program = program();
     let processes = fs::read_dir("/proc").map_err(failed)?;
     let pids = processes.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
     let mut found: Vec<u32> = pids
-        .filter(|&pid| pid != process::id() && is_ours(pid) && is_keyside(pid, program))
+        .filter(|&pid| pid != process::id() && is_ours(pid) && is_keyside(pid, &program))
         .collect();
     found.sort_unstable();
     match found[..] {
@@ -41,6 +40,28 @@ pub(super) fn find() -> Result<i32, Failure> {
         ))
         .next("Give the process id of one with --pid.")),
     }
+}
+
+/// Returns the process id if it is that of a Keyside: SIGUSR1 ends any process that does not handle
+/// it. Another user's may be named, and the kernel decides who may signal it.
+///
+/// # Errors
+/// It is another process, or there is none.
+pub(super) fn expect_keyside(pid: i32) -> Result<i32, Failure> {
+    match u32::try_from(pid).is_ok_and(|pid| is_keyside(pid, &program())) {
+        true => Ok(pid),
+        false => Err(Failure::failed(format!(
+            "process {pid} is no `keyside serve` or `keyside proxy`; nothing was signalled"
+        ))
+        .next("Give the process id of the running Keyside with --pid, or leave it out.")),
+    }
+}
+
+/// The file name that this process was started by.
+fn program() -> OsString {
+    let program = env::args_os().next().map(PathBuf::from);
+    let program = program.as_deref().and_then(Path::file_name);
+    program.unwrap_or_else(|| OsStr::new("keyside")).to_owned()
 }
 
 fn is_ours(pid: u32) -> bool {
@@ -55,16 +76,32 @@ fn real_user(status: &str) -> Option<u32> {
 }
 
 fn is_keyside(pid: u32, program: &OsStr) -> bool {
-    fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| serves(&line, program))
+    fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| {
+        let program = match has_our_executable(pid) {
+            true => None,
+            false => Some(program),
+        };
+        serves(&line, program)
+    })
 }
 
-/// Whether a command line, with a zero byte after each argument, is `program` with a command that
-/// serves requests.
-fn serves(command_line: &[u8], program: &OsStr) -> bool {
+/// Whether it runs the same file as this process, by whatever name. `false` if that is hidden.
+fn has_our_executable(pid: u32) -> bool {
+    let file = |process: &str| {
+        let file = fs::metadata(format!("/proc/{process}/exe")).ok()?;
+        Some((file.dev(), file.ino()))
+    };
+    let ours = file("self");
+    ours.is_some() && ours == file(&pid.to_string())
+}
+
+/// Whether a command line, with a zero byte after each argument, is `program` (`None` for any name)
+/// with a command that serves requests.
+fn serves(command_line: &[u8], program: Option<&OsStr>) -> bool {
     let arguments = command_line.strip_suffix(&[0]).unwrap_or(command_line);
     let arguments = arguments.split(|byte| *byte == 0).map(OsStr::from_bytes);
     let first = arguments.clone().next().map(Path::new);
-    if first.and_then(Path::file_name) != Some(program) {
+    if program.is_some() && first.and_then(Path::file_name) != program {
         return false;
     }
     let parsed = Cli::try_parse_from(arguments);
@@ -92,8 +129,14 @@ mod tests {
             ("keyside-old\0serve\0", false),
             ("", false),
         ] {
-            assert_eq!(serves(line.as_bytes(), keyside), expected, "{line:?}");
+            assert_eq!(serves(line.as_bytes(), Some(keyside)), expected, "{line:?}");
         }
+        let renamed = b"keyside-old\0serve\0";
+        assert!(
+            serves(renamed, None),
+            "the same executable, by another name"
+        );
+        assert!(!serves(b"", None));
     }
 
     #[test]

@@ -3,7 +3,9 @@
 use std::ops::Deref;
 
 use keyside_admin::wire::{CredentialView, Duplicate, TrafficView, VersionView};
-use keyside_credentials::{Cause, Clock, SystemClock, Timestamp, TrafficState, VersionState};
+use keyside_credentials::{
+    Cause, Clock, SystemClock, Timestamp, TrafficState, Verification, VersionState,
+};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -87,6 +89,21 @@ impl Credential {
             output.note(&format!(
                 "warning: the same secret is stored as {}{more}",
                 name_of(first)
+            ));
+        }
+    }
+
+    /// Says on standard error how to change what the warnings of a new key are about.
+    pub(super) fn print_next_steps(&self, output: &Output) {
+        let id = &self.id;
+        if !self.is_default {
+            output.note(&format!(
+                "  next: `keyside key edit {id} --default` makes it the default."
+            ));
+        }
+        if self.verification == Some(Verification::Rejected) {
+            output.note(&format!(
+                "  next: it is stored all the same; `keyside key rotate {id}` replaces the secret."
             ));
         }
     }

@@ -82,11 +82,12 @@ impl Figures {
 }
 
 /// The cells below [`HEADINGS`].
-fn figures(of: &Value) -> [String; 12] {
+fn figures(of: &Value) -> [String; 13] {
     let latency = |percentile: &str| cell(&of["latencyMs"][percentile]);
     let rate = of["errorRate"].as_f64();
     [
         cell(&of["count"]),
+        cell(&of["refused"]),
         cell(&of["errors"]),
         rate.map_or_else(none, |rate| format!("{:.1}%", 100.0 * rate)),
         latency("p50"),
@@ -115,8 +116,9 @@ const KEYS: [(&str, &str, &str); 9] = [
     ("kind", "KIND", "kind"),
 ];
 
-const HEADINGS: [&str; 12] = [
+const HEADINGS: [&str; 13] = [
     "RUNS",
+    "REFUSED",
     "ERRORS",
     "RATE",
     "P50 MS",

@@ -8,7 +8,7 @@ fn item(fields: Value) -> Value {
     let mut item = json!({
         "workspaceId": "acme", "provider": "openai", "credentialId": null, "label": "ci",
         "environment": "sandbox", "outcome": "passed", "verdict": "accepted", "status": 200,
-        "latencyMs": 1234, "tokens": null, "remediation": null, "detail": "accepted, the provider answered 200",
+        "latencyMs": 1234, "tokens": null, "remediation": null, "detail": "accepted, the provider responded with 200",
         "checkedAt": "2026-11-29T12:00:00Z", "consecutiveFailures": 0, "lastSuccessAt": null,
         "history": [],
     });
@@ -32,7 +32,7 @@ fn report(items: &[Value]) -> SmokeReportView {
 fn failed() -> Value {
     item(json!({
         "provider": "groq", "label": "a|b <c> %, \"d\": e", "outcome": "failed",
-        "verdict": "rejected", "status": 401, "detail": "rejected, the provider answered 401",
+        "verdict": "rejected", "status": 401, "detail": "rejected, the provider responded with 401",
         "remediation": "Rotate.",
     }))
 }
@@ -54,8 +54,7 @@ fn the_table_names_each_key_and_explains_each_that_did_not_pass() {
     let lines: Vec<_> = text.lines().collect();
     assert!(lines[0].starts_with("WORKSPACE  PROVIDER"), "{text}");
     assert!(lines[1].contains("accepted  200     1234 ms  -"), "{text}");
-    let said =
-        "groq key \"a|b <c> %, \"d\": e\" of workspace acme: rejected, the provider answered 401";
+    let said = "groq key \"a|b <c> %, \"d\": e\" of workspace acme: rejected, the provider responded with 401";
     assert_eq!(lines[4], said);
     assert_eq!(lines[5], "  next: Rotate.");
     assert_eq!(
@@ -72,7 +71,7 @@ fn a_junit_report_is_escaped_and_counts_failures_and_errors() {
         "<testsuite name=\"keyside-smoke\" tests=\"3\" failures=\"1\" errors=\"1\" skipped=\"0\" time=\"2.468\" timestamp=\"2026-11-29T12:00:00Z\">",
         "<testcase classname=\"acme.openai\" name=\"ci (sandbox)\" time=\"1.234\"/>",
         "name=\"a|b &lt;c&gt; %, &quot;d&quot;: e (sandbox)\"",
-        "<failure type=\"rejected\" message=\"rejected, the provider answered 401\">Rotate.</failure>",
+        "<failure type=\"rejected\" message=\"rejected, the provider responded with 401\">Rotate.</failure>",
         "<error type=\"capped\" message=\"not sent, today&apos;s requests are used up\"></error>",
     ] {
         assert!(xml.contains(part), "no {part} in {xml}");
@@ -88,7 +87,7 @@ fn annotations_are_escaped_and_name_failures_and_restrictions() {
     assert_eq!(
         lines[0],
         "::error title=Smoke check%3A groq key \"a|b <c> %25%2C \"d\"%3A e\" of workspace acme\
-         ::rejected, the provider answered 401. Rotate."
+         ::rejected, the provider responded with 401. Rotate."
     );
     assert!(
         lines[1].starts_with("::warning title=Smoke check%3A mistral"),
@@ -106,7 +105,7 @@ fn the_summary_has_a_row_for_each_key_whose_label_cannot_break_it() {
         rows.find(|row| row.starts_with(&format!("| {provider} |")))
             .unwrap()
     };
-    let passed = "| openai | ci | sandbox | acme | 200 | 1234 ms | 7 | \u{2705} accepted, the provider answered 200 |";
+    let passed = "| openai | ci | sandbox | acme | 200 | 1234 ms | 7 | \u{2705} accepted, the provider responded with 200 |";
     assert_eq!(row("openai"), passed);
     assert!(
         row("groq").contains("| a\\|b &lt;c&gt; %, \"d\": e |"),

@@ -39,17 +39,26 @@ impl Registry {
         let outcome = self
             .run_to_completion(|registry| async move {
                 let input = registry.obtain_secret(&new.workspace, &new.secret).await?;
-                let finding = match new.check.check() {
-                    None => None,
-                    Some(check) => match retry_on_race!(registry.try_out(&by, &new, &input))? {
-                        Trial::Repeated(outcome) => return Ok(outcome),
-                        Trial::Grant(on_trial) => Some(Finding::of(&on_trial, check).await),
-                    },
+                // Drawn once: the check is recorded under the id that the credential gets.
+                let drawn = CredentialId::random();
+                let Some(check) = new.check.check() else {
+                    return retry_on_race!(registry.add_once(&by, &new, &input, &drawn, None));
                 };
-                if let Some(finding) = &finding {
-                    new.check.judge(finding)?;
-                }
-                retry_on_race!(registry.add_once(&by, &new, &input, finding))
+                let trial = retry_on_race!(registry.try_out(&by, &new, &input, &drawn))?;
+                let (on_trial, incarnation) = match trial {
+                    Trial::Repeated(outcome) => return Ok(outcome),
+                    Trial::Ready {
+                        on_trial,
+                        incarnation,
+                    } => (on_trial, incarnation),
+                };
+                let finding = Finding::of(&on_trial, check).await;
+                new.check.judge(&finding)?;
+                let checked = Checked {
+                    finding,
+                    incarnation,
+                };
+                retry_on_race!(registry.add_once(&by, &new, &input, &drawn, Some(&checked)))
             })
             .await?;
         self.saved(outcome)
@@ -61,11 +70,15 @@ impl Registry {
         by: &ActorContext,
         new: &NewCredential,
         input: &SecretInput<'_>,
+        drawn: &CredentialId,
     ) -> Result<Trial, ChangeError> {
         self.change_workspace(by, &new.workspace, Priority::Normal, || {
-            let trial = match self.decide_addition(by, new, input)? {
+            let trial = match self.decide_addition(by, new, input, drawn)? {
                 Addition::Repeated(outcome) => Trial::Repeated(outcome),
-                Addition::New(prepared) => Trial::Grant(Grant::on_trial(prepared.entry)),
+                Addition::New(prepared) => Trial::Ready {
+                    incarnation: prepared.workspace.document.incarnation,
+                    on_trial: Grant::on_trial(prepared.entry),
+                },
             };
             Ok(Decision::unchanged(trial))
         })
@@ -77,10 +90,15 @@ impl Registry {
         by: &ActorContext,
         new: &NewCredential,
         input: &SecretInput<'_>,
-        finding: Option<Finding>,
+        drawn: &CredentialId,
+        checked: Option<&Checked>,
     ) -> Result<ChangeOutcome, ChangeError> {
+        let finding = checked.map(|checked| checked.finding);
         let decided = self.change_workspace(by, &new.workspace, Priority::Normal, || {
-            Ok(match self.decide_addition(by, new, input)? {
+            if let Some(checked) = checked {
+                self.expect_incarnation(&new.workspace, checked.incarnation)?;
+            }
+            Ok(match self.decide_addition(by, new, input, drawn)? {
                 Addition::Repeated(outcome) => Decision::unchanged((outcome, None)),
                 Addition::New(prepared) => {
                     let added = (prepared.entry.secret_in_use(), prepared.now);
@@ -96,12 +114,23 @@ impl Registry {
         Ok(outcome)
     }
 
+    /// The key was meant for the workspace as it was before the check. One that was erased and
+    /// created again meanwhile has only its id.
+    fn expect_incarnation(&self, id: &WorkspaceId, incarnation: u64) -> Result<(), ChangeError> {
+        let workspace = self.sound_workspace(id)?;
+        match workspace.document.incarnation == incarnation {
+            true => Ok(()),
+            false => Err(ChangeError::WorkspaceUnknown),
+        }
+    }
+
     /// Decides everything about the new credential.
     fn decide_addition(
         &self,
         by: &ActorContext,
         new: &NewCredential,
         input: &SecretInput<'_>,
+        drawn: &CredentialId,
     ) -> Result<Addition, ChangeError> {
         let provider: &Provider = self
             .catalogue
@@ -110,7 +139,7 @@ impl Registry {
         let endpoint = endpoint(provider, new.endpoint.as_deref())?;
         let secret = input.secret();
         let workspace = self.sound_workspace(&new.workspace)?;
-        let id = self.new_id(by, new, &workspace.document);
+        let id = self.new_id(by, new, &workspace.document, drawn);
         if workspace.lost.contains_key(&id) {
             // An earlier request with the same idempotency key created it, but its response was
             // lost with the record.
@@ -193,16 +222,17 @@ impl Registry {
     }
 
     /// Derived from the idempotency key, if there is one, so that a repeated request finds the same
-    /// credential without a search.
+    /// credential without a search; else the one that was `drawn` for this request.
     fn new_id(
         &self,
         by: &ActorContext,
         new: &NewCredential,
         workspace: &WorkspaceDocument,
+        drawn: &CredentialId,
     ) -> CredentialId {
         match &new.idempotency {
             Some(by_key) => by_key.credential_id(by, workspace, self.keyring.installation()),
-            None => CredentialId::random(),
+            None => drawn.clone(),
         }
     }
 
@@ -276,7 +306,17 @@ enum Addition {
 /// What a request leads to before the provider is asked.
 enum Trial {
     Repeated(ChangeOutcome),
-    Grant(Grant),
+    Ready {
+        on_trial: Grant,
+        /// That of the workspace.
+        incarnation: u64,
+    },
+}
+
+/// What the provider said of the secret, and for which workspace it was asked.
+struct Checked {
+    finding: Finding,
+    incarnation: u64,
 }
 
 /// The secret that a new credential refers to.

@@ -15,7 +15,7 @@ pub(super) fn state(registry: &Registry) -> WorkspaceState {
 }
 
 /// Creates a workspace with the same id again, at the same time and by the same actor.
-async fn erase_and_make_again(registry: &Arc<Registry>) {
+pub(super) async fn erase_and_make_again(registry: &Arc<Registry>) {
     let erased = registry.erase_workspace(&act(), &acme(), None).await;
     erased.unwrap();
     let again = registry.create_workspace(&act(), workspace("acme")).await;

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use keyside_config::{Cause, Verification};
 use tokio::{sync::oneshot, task::JoinHandle};
 
-use super::*;
+use super::{incarnations::erase_and_make_again, *};
 use crate::{
     access::{NewToken, Role},
     live_check::{Finding, LiveCheck},
@@ -250,6 +250,32 @@ async fn a_new_key_is_decided_again_after_its_check() {
     let error = adding.await.unwrap().unwrap_err();
     assert!(matches!(error, ChangeError::LabelTaken { .. }), "{error}");
     assert_eq!(registry.list(&Filter::default()), [other.credential]);
+}
+
+#[tokio::test]
+async fn a_key_does_not_get_into_the_successor_of_a_workspace_that_was_erased_during_its_check() {
+    let (_installation, registry) = Installation::with_acme().await;
+    let (check, was_asked, answer) = BlockedCheck::new();
+    let adding = tokio::spawn({
+        let (registry, check) = (registry.clone(), CheckBeforeSave::Required(check));
+        async move { registry.add(&act(), checked_key("sk-1", check)).await }
+    });
+    was_asked.await.unwrap();
+    erase_and_make_again(&registry).await;
+    answer.send(()).unwrap();
+    let error = adding.await.unwrap().unwrap_err();
+    assert!(matches!(error, ChangeError::WorkspaceUnknown), "{error}");
+    assert!(registry.list(&Filter::default()).is_empty());
+
+    let saved = registry.add(&act(), key("a", "sk-1")).await.unwrap();
+    let (check, was_asked, answer) = BlockedCheck::new();
+    let rotating = rotating(&registry, &saved.credential.id, check);
+    was_asked.await.unwrap();
+    erase_and_make_again(&registry).await;
+    answer.send(()).unwrap();
+    let error = rotating.await.unwrap().unwrap_err();
+    assert!(matches!(error, ChangeError::CredentialUnknown), "{error}");
+    assert!(registry.list(&Filter::default()).is_empty());
 }
 
 #[tokio::test]

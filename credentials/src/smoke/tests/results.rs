@@ -26,7 +26,11 @@ async fn only_tagged_keys_of_the_environment_are_checked() {
     world.process().run().await;
     assert_eq!(asked(&world), [2, 2, 0]);
     world.settings.workspaces = vec!["elsewhere".to_owned()];
-    let none = world.process().start(Selection::default()).await.unwrap();
+    let none = world
+        .process()
+        .start(Selection::default(), &Scope::All)
+        .await
+        .unwrap();
     assert!(none.is_none(), "nothing is configured");
 }
 
@@ -40,14 +44,47 @@ async fn a_run_can_be_narrowed_to_a_provider() {
         workspaces: vec![acme()],
         providers: vec![provider.parse().unwrap()],
     };
-    let report = smoke.start(only("groq")).await.unwrap().unwrap();
+    let report = smoke
+        .start(only("groq"), &Scope::All)
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(report.items.len(), 1);
     smoke.work().await;
     assert_eq!(
         (world.provider.asked("one"), world.provider.asked("two")),
         (0, 1)
     );
-    assert!(smoke.start(only("mistral")).await.unwrap().is_none());
+    assert!(
+        smoke
+            .start(only("mistral"), &Scope::All)
+            .await
+            .unwrap()
+            .is_none()
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_limited_caller_has_two_runs_at_a_time_and_leaves_room_for_others() {
+    let world = World::new().await;
+    world.key("openai", "one").await;
+    let smoke = world.process();
+    let own = || Selection {
+        workspaces: vec![acme()],
+        providers: Vec::new(),
+    };
+    let within = Scope::Only(Arc::new([acme()].into()));
+    for _ in 0..2 {
+        smoke.start(own(), &within).await.unwrap().unwrap();
+    }
+    let third = smoke.start(own(), &within).await;
+    assert!(
+        matches!(third, Err(SmokeError::TooManyOwnRuns)),
+        "{third:?}"
+    );
+    smoke.start(own(), &Scope::All).await.unwrap().unwrap();
+    smoke.work().await;
+    smoke.start(own(), &within).await.unwrap().unwrap();
 }
 
 #[tokio::test(start_paused = true)]
@@ -211,7 +248,7 @@ async fn notes_stay_small_and_hold_no_secret() {
                 .chain(ids.map(|id| id.parse().unwrap()))
                 .collect(),
         };
-        smoke.start(largest).await.unwrap().unwrap();
+        smoke.start(largest, &Scope::All).await.unwrap().unwrap();
         smoke.work().await;
     }
     let contents = world.memory.contents();
