@@ -81,7 +81,7 @@ test("the manual checklist, from adding a key to reading the audit log", async (
     await go(page, "Checks");
     await page.getByRole("button", { name: "Run now" }).click();
     const row = page.getByRole("table", { name: "Results by provider" }).getByRole("row").filter({ hasText: "QA Sandbox" });
-    await page.getByText(/Last run, .*finished/).waitFor();
+    await page.getByText(/Last run, on request: finished/).waitFor();
     assert.match(await row.locator("[data-label=Status]").innerText(), /200/);
     assert.match(await row.locator("[data-label=Latency]").innerText(), /\d/);
     assert.match(await row.locator("[data-label=Tokens]").innerText(), /\d/);
