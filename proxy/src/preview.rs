@@ -355,7 +355,7 @@ mod tests {
         for (status, word) in [
             (400, "model"),
             (401, "key"),
-            (402, "budget"),
+            (402, "balance"),
             (403, "permissions"),
             (404, "model"),
             (429, "limits"),
