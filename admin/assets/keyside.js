@@ -111,7 +111,7 @@ export const conceal = (form) => {
 };
 document.addEventListener("submit", (event) => conceal(event.target), true);
 
-// Whoever cancels a page that acts on a row comes back to the link that opened it.
+// Cancelling a page that acts on a row returns the focus to the link that opened it.
 const PLACE = "keyside.return";
 on("click", "a[data-return]", (link) =>
   stored("sessionStorage", (s) => s.setItem(PLACE, JSON.stringify([location.pathname, link.id]))),

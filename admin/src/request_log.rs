@@ -102,7 +102,7 @@ fn log(
     id: &RequestId,
     started: Instant,
 ) {
-    // A session's path is half of what opens it: the pattern that stands for it is shortened too, so
+    // A session's path is half of what opens it: the pattern that replaces it is shortened too, so
     // that a search for it finds the same in every log.
     let route = route.map_or("unknown", MatchedPath::as_str);
     let route = route.replacen("/s/{session}", "/s/-", 1);

@@ -66,7 +66,7 @@ where
 
 /// Returns once the process is stopping.
 pub(super) async fn stopped(stopping: &mut watch::Receiver<bool>) {
-    // An error means that whoever would say so is gone, which means the same.
+    // An error means that the sender is gone, because the process is stopping.
     let _ = stopping.wait_for(|is_stopping| *is_stopping).await;
 }
 

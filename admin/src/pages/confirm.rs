@@ -12,7 +12,7 @@ use super::{
 };
 use crate::problem::Problem;
 
-/// What is asked.
+/// The question, and what the form needs to answer it.
 pub(super) struct Confirm {
     pub(super) title: String,
     /// The address of this page, which its form is sent to.

@@ -140,7 +140,7 @@ pub(super) fn insecure() -> Problem {
     )
 }
 
-/// The page that the form's address stands for, within a session.
+/// The page to open after sign-in: the one at the form's address.
 fn asked_page(uri: &Uri) -> String {
     let target = uri.path_and_query().map_or("/", PathAndQuery::as_str);
     match uri.path() {

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 #[derive(Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SignInLink {
-    /// The address to open in a browser. Whoever opens it first gets the session.
+    /// The address to open in a browser. The first person to open it gets the session.
     pub url: String,
     /// When it stops working, used or not.
     pub expires_at: Timestamp,

@@ -231,7 +231,7 @@ impl fmt::Display for PromptRuleError {
     }
 }
 
-/// What stands for the values in a body, and for the model in a path.
+/// The placeholders of the values in a body, and of the model in a path.
 const MODEL: &str = "$model";
 const PROMPT: &str = "$prompt";
 const MAX_TOKENS: &str = "$max_tokens";

@@ -152,7 +152,7 @@ events! {
 }
 
 impl WebhookEvent {
-    /// Whether `credential.changed` stands for it: a credential is another one now, or none.
+    /// Whether `credential.changed` includes it: the credential was created, changed or ended.
     pub fn is_change(self) -> bool {
         match self {
             Self::CredentialCreated
@@ -250,7 +250,7 @@ impl WebhookDocument {
             (FormatName::GithubDispatch, url) => WebhookFormat::GithubDispatch(url.ok_or(NO_URL)?),
             (FormatName::Slack, None) => WebhookFormat::Slack,
             (FormatName::Slack, Some(_)) => {
-                let reason = "whoever knows the URL of a Slack webhook can post with it, so it is no setting; write it into secret_file and remove this";
+                let reason = "the URL of a Slack webhook is a secret, because anyone who knows it can post; write it into secret_file and remove this";
                 return Err(("url", reason));
             }
         };
@@ -287,7 +287,7 @@ fn name<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<String>, D::
     Ok(Some(name))
 }
 
-/// Stands for all events that [are changes](WebhookEvent::is_change).
+/// The name for all events that [are changes](WebhookEvent::is_change).
 const CHANGED: &str = "credential.changed";
 
 #[cfg(test)]

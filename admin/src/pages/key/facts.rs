@@ -272,7 +272,7 @@ fn rejected(visit: &Visit, key: &Credential, rejection: Rejection, now: Timestam
     )
 }
 
-/// The cause with a next step that stands for one in traffic.
+/// The live check's cause that corresponds to one of traffic, for its next step.
 fn cause(cause: RejectionCause) -> Cause {
     match cause {
         RejectionCause::WrongKey => Cause::WrongKey,

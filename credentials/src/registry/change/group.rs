@@ -6,7 +6,7 @@
 //! and waits without any lock. The next change decides as if the group were on disk. Each change
 //! keeps its own audit record; of several writes to one document, the last one is written.
 //!
-//! Whoever holds the lock may commit the open group, and these do:
+//! The holder of the lock may commit the open group. These do:
 //!
 //! - the change after which nobody waits, so that a lone change is committed at once;
 //! - a change that ends the use of a key, so that it is in the next swap however many others wait;
