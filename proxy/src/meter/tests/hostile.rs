@@ -51,7 +51,11 @@ fn only_the_objects_of_a_list_that_a_rule_names_are_read() {
         (format!("[{{\"events\":[{usage}]}}]"), UNKNOWN),
         (format!("[{{\"delta\":{usage}}}]"), UNKNOWN),
     ] {
-        check_body("gemini", &format!("{{\"events\":{list},\"z\":1}}"), expected);
+        check_body(
+            "gemini",
+            &format!("{{\"events\":{list},\"z\":1}}"),
+            expected,
+        );
     }
 }
 
