@@ -51,9 +51,9 @@ fn write(text: &str) {
         .and_then(|()| stderr.flush());
 }
 
-/// `2 of 5 checked, 1 failed, waiting for openai, groq, xai and 1 more`.
+/// `2 of 6 checked, 1 failed, waiting for openai, groq, xai and 1 more`.
 pub(super) fn line(items: &[SmokeItemView]) -> String {
-    let of = |outcome| items.iter().filter(move |item| item.outcome == outcome);
+    let of = |outcome: Option<Class>| items.iter().filter(move |item| item.outcome == outcome);
     let waiting: Vec<_> = of(None).map(|item| item.provider.as_str()).collect();
     let failed = match of(Some(Class::Failed)).count() {
         0 => String::new(),
