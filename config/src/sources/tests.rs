@@ -341,6 +341,18 @@ fn an_error_names_place_problem_and_remedy() {
             "[[providers.openai.usage]]\nkey = 'usage'",
             "k.toml:2: unknown key `providers.openai.usage[0].key`; ",
         ),
+        (
+            "[providers.openai.development]\nexpires_in = '30 days'",
+            "k.toml:2: `providers.openai.development.expires_in`: expected whole days from \"1d\"",
+        ),
+        (
+            "[providers.openai.development]\nsteps = ['Set a cap.', '']",
+            "k.toml:2: `providers.openai.development.steps[1]`: expected a sentence on one line",
+        ),
+        (
+            "[[providers.openai.development.links]]\nname = 'Limits'\nurl = 'http://docs.example'",
+            "k.toml:3: `providers.openai.development.links[0].url`: expected the https:// address",
+        ),
     ];
     for (text, expected) in cases {
         let complaint = complaint(text, &[]);
@@ -443,6 +455,19 @@ fn a_provider_can_be_pointed_elsewhere_by_file_or_environment() {
         .iter()
         .filter(|setting| setting.key.starts_with("providers."));
     assert_eq!(providers.count(), 2);
+}
+
+#[test]
+fn advice_on_keys_for_development_is_laid_over_the_built_in_one() {
+    let text = "[providers.openai.development]\nexpires_in = '7d'\n\
+        [providers.mine]\nbase_url = 'https://mine.example'\n\
+        [providers.mine.development]\nsteps = ['Ask the platform team.']";
+    let Loaded { settings, .. } = load(text, &[]).unwrap();
+    let advice = |id: &str| settings.catalogue.get(id).unwrap().development.clone();
+    assert_eq!(advice("openai").expires_in_days, Some(7));
+    assert!(!advice("openai").steps.is_empty());
+    assert_eq!(advice("mine").steps, ["Ask the platform team."]);
+    assert_eq!(advice("mine").expires_in_days, None);
 }
 
 #[test]
