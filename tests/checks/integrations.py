@@ -27,6 +27,9 @@ SDK at a provider: [SDKS.md](SDKS.md). To add a provider: [CONFIGURATION.md](CON
 
 Create separate keys for Keyside, one for each workspace and environment, with the fewest permissions and a spending limit. Then
 revoking one affects nothing else.
+"""
+
+DEVELOPMENT = """\
 
 ## Keys for development
 
@@ -44,7 +47,7 @@ rate_limits = "60 requests a minute by team; a 429 carries retry-after."
 
 [providers.mine.sandbox]
 available = true
-note = "https://llm-test.example.com gives made-up answers at no cost."
+note = "The model echo costs nothing."
 
 [providers.mine.development]
 steps = ["Create a key in the project Development, which has a cap of 20 USD a month."]
@@ -53,7 +56,7 @@ links = [{ name = "Caps", url = "https://wiki.example.com/llm-caps" }]
 ```
 
 For a built-in provider, [change its file](../CONTRIBUTING.md#adding-a-provider), or override the same keys in your settings. A sandbox
-with an address of its own is a provider of its own, because a key belongs to one address.
+with an address of its own is another provider, with a `base_url` of its own.
 """
 
 SHAPES = {
@@ -72,7 +75,7 @@ def page(providers):
         f"| [{name(id, provider)}](#{anchor(name(id, provider))}) | `{id}` | {upstream(provider)} | {auth(provider)} |"
         for id, provider in providers.items()
     ]
-    return "\n".join(rows) + "\n" + "".join(section(id, provider) for id, provider in providers.items())
+    return "\n".join(rows) + "\n" + DEVELOPMENT + "".join(section(id, provider) for id, provider in providers.items())
 
 
 def name(id, provider):

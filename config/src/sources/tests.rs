@@ -459,15 +459,18 @@ fn a_provider_can_be_pointed_elsewhere_by_file_or_environment() {
 
 #[test]
 fn advice_on_keys_for_development_is_laid_over_the_built_in_one() {
-    let text = "[providers.openai.development]\nexpires_in = '7d'\n\
-        [providers.mine]\nbase_url = 'https://mine.example'\n\
-        [providers.mine.development]\nsteps = ['Ask the platform team.']";
-    let Loaded { settings, .. } = load(text, &[]).unwrap();
+    // The example of the page is the other half of the settings.
+    let page = include_str!("../../../docs/INTEGRATIONS.md");
+    let (_, example) = page.split_once("```toml\n").unwrap();
+    let (example, _) = example.split_once("```").unwrap();
+    let text = format!("[providers.openai.development]\nexpires_in = '7d'\n{example}");
+    let Loaded { settings, .. } = load(&text, &[]).unwrap();
     let advice = |id: &str| settings.catalogue.get(id).unwrap().development.clone();
     assert_eq!(advice("openai").expires_in_days, Some(7));
     assert!(!advice("openai").steps.is_empty());
-    assert_eq!(advice("mine").steps, ["Ask the platform team."]);
-    assert_eq!(advice("mine").expires_in_days, None);
+    let mine = advice("mine");
+    assert_eq!((mine.expires_in_days, mine.steps.len()), (Some(30), 1));
+    assert_eq!(mine.links[0].name, "Caps");
 }
 
 #[test]
