@@ -116,10 +116,7 @@ mod tests {
             "", "d", "0d", "366d", "99999d", "-1d", "+1d", "1.5d", "1 d", "30", "720h", "Never",
         ] {
             let error = with_expiry(text).unwrap_err();
-            assert!(
-                error.starts_with("expected whole days"),
-                "{text:?}: {error}"
-            );
+            assert!(error.contains("expected whole days"), "{text:?}: {error}");
         }
     }
 
@@ -133,7 +130,7 @@ mod tests {
         assert_eq!(read("['Set a cap.']").unwrap().steps, ["Set a cap."]);
         for steps in ["['']", "[' ']", r#"["a\nb"]"#, r#"["\u001b[2J"]"#] {
             let error = read(steps).unwrap_err();
-            assert_eq!(error, "expected a sentence on one line", "{steps}");
+            assert!(error.contains("a sentence on one line"), "{steps}: {error}");
         }
     }
 
