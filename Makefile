@@ -72,7 +72,7 @@ charts: ## The Helm chart: rendered, validated, and its processes started for re
 	cargo build --locked
 	KEYSIDE_BIN=$(target_dir)/debug/keyside tests/charts/run.sh $(ARGS)
 
-bench: ## Measure against nginx on this machine, side by side (ARGS=--declared: a declared key against the store; ARGS=start: start time; ARGS=lists: lists of the admin API; ARGS=revoke: how long a revoked key is still used)
+bench: ## Measure against nginx on this machine, side by side (ARGS=--declared: a declared key against the store; ARGS=start: start time; ARGS=lists: lists of the admin API and the page of keys; ARGS=revoke: how long a revoked key is still used)
 	@$(need) cargo cc cmake
 	tests/bench/run.sh $(ARGS)
 
