@@ -15,8 +15,8 @@ help: ## List the tasks
 
 run: ## Build Keyside and start the demo: no account, no key, nothing kept
 	@$(need) cargo cc cmake
-	cargo build --release --locked
-	@exec $(target_dir)/release/keyside demo
+	cargo build --profile quick --locked --bin keyside
+	@exec $(target_dir)/quick/keyside demo
 
 test: ## Every test but those of coding agents: Rust, documentation examples, the providers' real SDKs, libraries that use them, the providers' contracts, the runbooks, the CI smoke script, a real OpenBao, random API requests, the Helm chart, the admin page and the example builder in Chromium, the image and the systemd unit
 	@$(need) cargo cc cmake nextest venv npm curl ip chromium
