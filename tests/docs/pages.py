@@ -9,13 +9,17 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 #: A block of commands; in a `console` block the commands are the lines after `$ `.
 BLOCK = re.compile(r"^( *)```(sh|bash|shell|console)\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
+#: A table; in a column whose heading begins with "command", each piece of code is a command.
+TABLE = re.compile(r"^\|.*\n\|[-|: ]+\n(?:\|.*\n)+", re.MULTILINE)
+BAR = re.compile(r"(?<!\\)\|")
+CODE = re.compile(r"`([^`]+)`")
 COMMENT = re.compile(r"(?:^|\s+)#\s.*$")
 
 
 def documents() -> list[str]:
     """Every Markdown file of the repository that has commands."""
-    listed = subprocess.run(["git", "ls-files", "*.md"], cwd=ROOT, capture_output=True, text=True, check=True)
-    return [path for path in listed.stdout.split() if BLOCK.search((ROOT / path).read_text())]
+    listed = subprocess.run(["git", "ls-files", "--cached", "--others", "--exclude-standard", "*.md"], cwd=ROOT, capture_output=True, text=True, check=True)
+    return [path for path in listed.stdout.split() if commands(path)]
 
 
 def commands(path: str) -> list[str]:
@@ -24,12 +28,14 @@ def commands(path: str) -> list[str]:
 
 
 def section(path: str, heading: str) -> list[list[str]]:
-    """The commands of each block of a section."""
+    """The commands of each block and table of a section."""
     return _blocks((ROOT / path).read_text().partition(f"\n## {heading}\n")[2].partition("\n## ")[0])
 
 
 def _blocks(text: str) -> list[list[str]]:
-    return [list(_of(language, block)) for _, language, block in BLOCK.findall(text)]
+    found = [(match.start(), list(_of(match[2], match[3]))) for match in BLOCK.finditer(text)]
+    found += [(match.start(), _in_table(match[0])) for match in TABLE.finditer(text)]
+    return [block for _, block in sorted(found) if block]
 
 
 def _of(language: str, block: str):
@@ -47,6 +53,12 @@ def _of(language: str, block: str):
             yield gathered
             gathered = ""
     assert not gathered, f"a command that does not end: {gathered}"
+
+
+def _in_table(table: str) -> list[str]:
+    heading, _, *rows = [[cell.strip() for cell in BAR.split(line)[1:-1]] for line in table.splitlines()]
+    columns = [column for column, name in enumerate(heading) if name.startswith("command")]
+    return [code.replace("\\|", "|") for row in rows for column in columns for code in CODE.findall(row[column])]
 
 
 def _is_complete(command: str) -> bool:

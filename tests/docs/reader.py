@@ -6,6 +6,7 @@ import os
 import re
 import socket
 import subprocess
+import sys
 from pathlib import Path
 
 import pages
@@ -47,7 +48,8 @@ class Reader:
         (folder / ".gitconfig").write_text(f'[url "{ROOT}"]\n  insteadOf = {CLONED}\n[safe]\n  directory = *\n')
         self.proxy, self.admin, self.observe = (f"127.0.0.1:{port}" for port in _free_ports(3))
         self.environment = {
-            "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
+            # The suite's own Python has the SDKs.
+            "PATH": os.pathsep.join([str(programs), str(Path(sys.executable).parent), os.environ["PATH"]]),
             "HOME": str(folder),
             "KEPT": str(self._kept),
             "TERM": "dumb",
@@ -75,18 +77,19 @@ class Reader:
 
     def run(self, command: str) -> str:
         """Runs a command at a terminal. If it fails, the test fails. A server is started, and awaited until it is ready."""
-        words = command.split()
-        if words[0] == "keyside" and words[1] in ("serve", "proxy"):
-            self._start(words[1:])
-            return ""
-        if words[0] == "systemctl":
-            self._start(["serve"]) if words[1] == "start" else self._stop()
-            return ""
+        match command.split():
+            case ["keyside", "serve" | "proxy", *_]:
+                self._start(command)
+                return ""
+            case ["systemctl", "start", *_]:
+                self._start("keyside serve")
+                return ""
+            case ["systemctl", "stop", *_]:
+                self._stop()
+                return ""
         answers = {"Secret (not shown): ": self.new_key, "Type the label": LABEL, "Type the id": WORKSPACE, "Type the name": "first"}
-        before = RESTORED if (self._kept / "folder").exists() else ""
         code, shown = at_a_terminal(
-            ["bash", "-euo", "pipefail", "-c", f"{before}{KEPT}{command}"],
-            cwd=self.folder, environment=self.environment, answers=answers,
+            self._bash(f"{KEPT}{command}"), cwd=self.folder, environment=self.environment, answers=answers
         )
         assert code == 0, f"{command}\nexits with {code}:\n{shown}"
         self._is_discreet(shown.encode())
@@ -114,7 +117,7 @@ class Reader:
     def starts(self):
         """Keyside runs, with a workspace."""
         if not self._keyside:
-            self._start(["serve"])
+            self._start("keyside serve")
         if self.ask_admin(f"/api/workspaces/{WORKSPACE}")[0] == 404:
             self._admin("/api/workspaces", {"id": WORKSPACE, "name": WORKSPACE})
 
@@ -126,7 +129,7 @@ class Reader:
         if usable:
             self.environment["ID"] = usable[0]["id"]
         else:
-            self.add()
+            self.add(environment="sandbox", usageTag="ci-smoke")
         if "TOKEN_ID" not in self.environment:
             token = self._admin("/api/tokens", {"name": "first", "role": "viewer"})
             self.environment |= {"TOKEN_ID": token["id"], "TOKEN": self._token()}
@@ -188,9 +191,13 @@ class Reader:
         assert 200 <= status < 300, f"{path}: {status} {answer!r}"
         return json.loads(answer)
 
-    def _start(self, arguments: list[str]):
+    def _bash(self, script: str) -> list[str]:
+        before = RESTORED if (self._kept / "folder").exists() else ""
+        return ["bash", "-euo", "pipefail", "-c", before + script]
+
+    def _start(self, command: str):
         assert not self._keyside, "a Keyside runs already"
-        self._keyside = Child([binary(), *arguments], env=self.environment, cwd=self._cwd)
+        self._keyside = Child(self._bash(f"exec {command}"), env=self.environment, cwd=self.folder)
         self._keyside.stderr.first(ready, within=60)
 
     def _stop(self):
