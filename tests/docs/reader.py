@@ -13,7 +13,7 @@ import pages
 from harness.canary import canary, leaks
 from harness.child import Child
 from harness.keyside import binary, ready
-from harness.web import fetch
+from harness.web import eventually, fetch
 from pages import ROOT, Row
 from provider import Provider
 from terminal import at_a_terminal
@@ -135,9 +135,8 @@ class Reader:
             self.environment |= {"TOKEN_ID": token["id"], "TOKEN": self._token()}
         assert self.request() == 200
         runs = lambda: self._admin("/api/runs?limit=1")["items"]
-        while not (found := runs()):
-            pass
-        self.environment["REQUEST_ID"] = found[0]["requestId"]
+        assert eventually(lambda: bool(runs()))
+        self.environment["REQUEST_ID"] = runs()[0]["requestId"]
 
     def add(self, **fields) -> str:
         """Stores a key that the provider accepts; returns its id."""
@@ -169,7 +168,7 @@ class Reader:
         return fetch(f"http://{self.admin}{path}", headers={"Authorization": f"Bearer {self._token()}"}, body=body)
 
     def leaves(self):
-        """Stops what runs; no key was shown or logged."""
+        """Stops what runs, which logged no key."""
         self._stop()
 
     @property

@@ -1,4 +1,4 @@
-"""Whether `keyside` has the subcommands and flags, and the Makefile the targets, that a command uses."""
+"""Whether `keyside` has the subcommands and flags, and the Makefile the targets, that a command uses; and whether it is harmless to run."""
 
 import functools
 import re
@@ -8,19 +8,43 @@ import subprocess
 from harness.keyside import binary
 from pages import ROOT
 
-#: Where one simple command ends and the next begins, with substitutions.
-BETWEEN = re.compile(r"&&|\|\||\"?\$\(|\)\"?|[|;()\n]")
+BETWEEN = re.compile(r"&&|\|\||[|;()\n]")
+SUBSTITUTION = re.compile(r"[$<]\(([^()]*)\)")
 FLAG = re.compile(r"(?<![\w-])(--?[a-zA-Z][\w-]*)")
 SUBCOMMAND = re.compile(r"^  ([a-z][a-z-]*)\s", re.MULTILINE)
 ASSIGNMENT = re.compile(r"\w+=\S*")
+QUOTED = re.compile(r"'[^']*'")
+#: Programs that change nothing outside of the folder that they are given. `systemctl` is the reader's own.
+HARMLESS = set("cat cd chmod curl df eval export git keyside mkdir openssl printf python3 source systemctl true umask xdg-open".split())
+ABSOLUTE = re.compile(r"(?:^|[\s=>\"'@])/(?!dev/null\b)")
 
 
-def mistakes(command: str):
-    """What is wrong with it."""
+def dangers(command: str):
+    """Why a command may change something outside of the reader's folder."""
+    for program, *_ in _simple(command):
+        if program not in HARMLESS:
+            yield f"runs {program}"
+    if ABSOLUTE.search(QUOTED.sub("''", command)):
+        yield "names an absolute path"
+
+
+def _simple(command: str):
+    """The words of each simple command in it, without assignments; of those in substitutions first."""
+    command = QUOTED.sub("''", command)
+    while match := SUBSTITUTION.search(command):
+        yield from _simple(match[1])
+        command = f"{command[: match.start()]}substituted{command[match.end() :]}"
     for part in BETWEEN.split(command):
         words = _words(part)
         while words and ASSIGNMENT.fullmatch(words[0]):
             del words[0]
+        if words:
+            yield words
+
+
+def mistakes(command: str):
+    """What is wrong with it."""
+    for words in _simple(command):
         if words[:1] == ["make"]:
             yield from _of_make(words)
         elif (start := _keyside(words)) is not None:
