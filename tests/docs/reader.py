@@ -77,7 +77,7 @@ class Reader:
 
     def run(self, command: str) -> str:
         """Runs a command at a terminal. If it fails, the test fails. A server is started, and awaited until it is ready."""
-        match command.split():
+        match [word for word in command.split() if "=" not in word]:
             case ["keyside", "serve" | "proxy", *_]:
                 self._start(command)
                 return ""
@@ -196,7 +196,7 @@ class Reader:
 
     def _start(self, command: str):
         assert not self._keyside, "a Keyside runs already"
-        self._keyside = Child(self._bash(f"exec {command}"), env=self.environment, cwd=self.folder)
+        self._keyside = Child(self._bash(f"exec env {command}"), env=self.environment, cwd=self.folder)
         self._keyside.stderr.first(ready, within=60)
 
     def _stop(self):
