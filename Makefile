@@ -18,13 +18,13 @@ run: ## Build Keyside and start the demo: no account, no key, nothing kept
 	cargo build --profile quick --locked --bin keyside
 	@exec $(target_dir)/quick/keyside demo
 
-test: ## Every test but those of coding agents: Rust, documentation examples, the providers' real SDKs, libraries that use them, the providers' contracts, the runbooks, the CI smoke script, a real OpenBao, random API requests, the Helm chart, the admin page and the example builder in Chromium, the image and the systemd unit
+test: ## Every test but those of coding agents: Rust, documentation examples, the providers' real SDKs, libraries that use them, the providers' contracts, the commands of the documents, the CI smoke script, a real OpenBao, random API requests, the Helm chart, the admin page and the example builder in Chromium, the image and the systemd unit
 	@$(need) cargo cc cmake nextest venv npm curl ip chromium
 	cargo nextest run --workspace --locked
 	@tests/checks/doctests
 	KEYSIDE_BIN=$(target_dir)/debug/keyside tests/sdk/run.sh
 	KEYSIDE_BIN=$(target_dir)/debug/keyside tests/contract/run.sh
-	KEYSIDE_BIN=$(target_dir)/debug/keyside tests/runbooks/run.sh
+	KEYSIDE_BIN=$(target_dir)/debug/keyside tests/docs/run.sh
 	KEYSIDE_BIN=$(target_dir)/debug/keyside tests/smoke/run.sh
 	KEYSIDE_BIN=$(target_dir)/debug/keyside tests/clients/run.sh -m quick
 	KEYSIDE_BIN=$(target_dir)/debug/keyside tests/vault/run.sh -m "not slow"

@@ -22,7 +22,7 @@ For each provider: how to create a key, how Keyside attaches it, and which reque
 else is forwarded, whatever the key allows; requests that administer an account or issue credentials are never listed. There
 are two groups of requests: `inference` is forwarded, `stored` only if [`allow`](CONFIGURATION.md#providersid-laid-over-the-built-in-catalogue)
 includes it. In a path, `*` is a part of one segment, and `**` an identifier that may contain slashes. The media of a WebRTC or SIP
-call [bypasses Keyside](SECURITY-MODEL.md#what-is-not-defended). To point an
+call [bypasses Keyside](SECURITY.md#what-is-not-defended). To point an
 SDK at a provider: [SDKS.md](SDKS.md). To add a provider: [CONFIGURATION.md](CONFIGURATION.md#providersid-laid-over-the-built-in-catalogue).
 
 Create separate keys for Keyside, one for each workspace and environment, with the fewest permissions and a spending limit. Then

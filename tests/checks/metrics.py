@@ -6,7 +6,7 @@
 - Every alert has a severity, texts, a test that fires it and one that does not, and a runbook: a heading in
   docs/STANDARD_WORKFLOW.md.
 
-Exit code 0 when all hold, 1 with a line for each that does not. tests/runbooks compares the documented labels with those that the
+Exit code 0 when all hold, 1 with a line for each that does not. tests/docs compares the documented labels with those that the
 binary exposes.
 """
 

@@ -3,7 +3,7 @@
 //!
 //! One note for each credential and workspace with limits, sealed, so that it cannot be edited or
 //! moved. Who can write the store can put back or delete a note, which gives back what was spent
-//! since: see docs/SECURITY-MODEL.md. Where several processes share a store, each counts for itself, and a restart
+//! since: see docs/SECURITY.md. Where several processes share a store, each counts for itself, and a restart
 //! goes on from the count that was stored last.
 
 use std::{
