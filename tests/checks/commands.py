@@ -34,7 +34,7 @@ class Command:
     """One command, from its help text."""
 
     def __init__(self, text):
-        self.flags, self.subcommands, section = {}, [], ""
+        self.text, self.flags, self.subcommands, section = text, {}, [], ""
         usage = re.search(r"^Usage: keyside(?: [a-z][\w-]*)* ?(.*)$", text, re.MULTILINE)[1]
         arguments = POSITIONAL.findall(REQUIRED.sub("", usage).replace("[OPTIONS]", "").replace("<COMMAND>", ""))
         self.least = sum(kind == "<" for kind, _, _ in arguments)
@@ -218,9 +218,16 @@ def packages(repository):
     return {manifest["package"]["name"] for manifest in manifests if "package" in manifest}
 
 
+def help_texts(binary):
+    """(place, command) of the commands that help texts name."""
+    for path, command in binary.everywhere():
+        for match in re.finditer(r"`(keyside [^`]+)`|\$\((keyside [^()]+)\)", command.text):
+            yield f"keyside help {' '.join(path)}", " ".join((match[1] or match[2]).split()), False
+
+
 def commands(repository, binary):
     known_targets, known_packages = targets(repository), packages(repository)
-    for place, text, whole in places(repository, binary.ask(()).subcommands):
+    for place, text, whole in [*places(repository, binary.ask(()).subcommands), *help_texts(binary)]:
         for words in simple(text):
             name, arguments = program(words)
             if text in OTHERS:

@@ -11,6 +11,7 @@ import os
 import sys
 
 import commands
+import exposed
 import links
 import names
 import settings
@@ -28,6 +29,7 @@ RULES = {
     "files": (names.files, False),
     "api": (names.api, False),
     "metrics": (names.series, False),
+    "exposed": (exposed.exposed, True),
     "vocabularies": (names.vocabularies, False),
     "words": (names.words, False),
 }

@@ -14,7 +14,7 @@ import metrics
 import sdk_calls
 import sdk_sources
 import summary
-from selftest_docs import Api, Commands, Files, Links, Markdown, Series, Settings, Variables, Vocabularies, Words  # noqa: F401: run here
+from selftest_docs import Api, Commands, Exposed, Files, Links, Markdown, Series, Settings, Variables, Vocabularies, Words  # noqa: F401: run here
 
 SECRET = "#[derive(ZeroizeOnDrop)]\npub struct Secret(Box<[u8]>);\n"
 

@@ -4,6 +4,7 @@ import json
 import unittest
 
 import commands
+import exposed
 import links
 import markdown
 import names
@@ -188,6 +189,24 @@ class Commands(Documents):
         ):
             self.assertEqual(len(self.found("", **{path: text})), 1, path)
             self.assertEqual(self.found("", **{path: text.replace("key ad", "key add").replace("sevre --x", "serve").replace("revoke", "revoke x")}), [], path)
+
+    def test_help_texts_are_read_too(self):
+        wrong = {**HELP, ("serve",): HELP["serve",].replace("Run", "Run; before, `keyside workspace ad`")}
+        found = list(commands.commands(Repository(self.FILES), commands.Program(wrong.__getitem__)))
+        self.assertEqual(len(found), 1, found)
+
+
+class Exposed(unittest.TestCase):
+    TEXT = '# TYPE a_total counter\nkeyside_a_total{provider="x",code="y"} 1\nkeyside_b_bucket{le="1"} 0\nkeyside_b_sum 0\nprocess_max_fds 1\n'
+
+    def found(self, known):
+        return list(exposed.compared(exposed.series(self.TEXT), known))
+
+    def test_metrics_of_the_process_are_those_of_the_page(self):
+        self.assertEqual(self.found({"keyside_a_total": {"provider", "code"}, "keyside_b": set()}), [])
+        self.assertEqual(len(self.found({"keyside_a_total": {"provider"}, "keyside_b": set()})), 1)
+        self.assertEqual(len(self.found({"keyside_a_total": {"provider", "code"}})), 1)
+        self.assertEqual(len(self.found({"keyside_a_total": {"provider", "code"}, "keyside_b": set(), "keyside_c": set()})), 1)
 
 
 class Settings(Documents):
