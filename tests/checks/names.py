@@ -49,12 +49,12 @@ def files(repository):
 
 def variables(repository):
     """Each variable of ours is read somewhere, or is the name of a setting."""
-    known = {f"KEYSIDE_{key.upper().replace('.', '__')}" for key in settings.known(repository)}
+    known = FOREIGN | repository.words | {f"KEYSIDE_{key.upper().replace('.', '__')}" for key in settings.known(repository)}
     examples = [markdown.Page(path, text) for path, text in repository.matching(r"docs/examples/.*(?<!\.md)").items()]
     for page in [*repository.pages, *examples]:
         for name in sorted(set(VARIABLE.findall(page.text))):
             provider = re.sub(r"^(KEYSIDE_PROVIDERS)__[A-Z0-9_]+?__", r"\1__<ID>__", name)
-            if name not in repository.words | known | FOREIGN and provider not in known and not prefix_of(repository, name):
+            if name not in known and provider not in known and not prefix_of(repository, name):
                 line = page.text.count("\n", 0, page.text.index(name)) + 1
                 yield f"{page.at(line)}: nothing reads the variable {name}"
 
@@ -62,7 +62,7 @@ def variables(repository):
 def prefix_of(repository, name):
     """Whether the sources put a name together from a beginning and an end: KEYSIDE_CONTRACT_URL_ and a provider's."""
     first = name.rpartition("_")[0]
-    return f"{first}_" in repository.words or f"{first}_{{" in repository.sources
+    return first.isupper() and (f"{first}_" in repository.words or f"{first}_{{" in repository.sources)
 
 
 def described(repository):
@@ -197,17 +197,23 @@ def vocabularies(repository):
 #: Names of others that no source has: of other programs, of errors that clients raise, of files that are only made.
 FOREIGN = {
     "ANTHROPIC_CUSTOM_HEADERS", "GROQ_CUSTOM_HEADERS", "VAULT_SKIP_VERIFY", "X-Real-IP", "auto_rotate_period", "stream_options.include_usage", "subPath",
-    "promtool", "recvfrom", "writev", "ModelNotFoundError", "OpenAIModelNotFoundError", "NotFoundError",
+    "promtool", "perf", "recvfrom", "writev", "ModelNotFoundError", "OpenAIModelNotFoundError", "NotFoundError", "MI_DEFAULT_ARENA_EAGER_COMMIT",
+    "CacheDirectory", "CacheDirectoryMode", "DynamicUser", "OPENAI_CUSTOM_HEADERS", "WEBHOOK_SECRET", "compare_digest", "is_genuine",
     # Put together from parts, or patterns of names.
-    "keyring.lock", "workspace.ID", "keyside-acme-_", "keyside-_installation", "smoke-openai", "a_revoked_key_is_refused_at_once",
+    "keyring.lock", "workspace.ID", "keyside-acme-_", "keyside-_installation", "smoke-openai", "any_history", "a_revoked_key_is_refused_at_once", "PACKAGE",
     # In rules of style: what there is not.
     "foo.rs", "mod.rs", "get_", "Manager",
 }
-#: A name: letters and digits, with dots, hyphens and underscores between them; not a commit's.
-NAME = re.compile(r"(?![0-9a-f]{7}$)[A-Za-z@]\w*(?:[.-]\w+)*")
+#: A name: letters and digits, with dots, hyphens and underscores between them.
+NAME = re.compile(r"[A-Za-z@]\w*(?:[.-]\w+)*")
+PHRASE = re.compile(r"[a-z][a-z']*(?: [a-z][a-z']*){2,}")
 #: What a phrase that is a command begins with.
 PROGRAMS = ("make ", "keyside ", "pip ", "npm ", "bao ", "systemctl ")
-PHRASE = re.compile(r"[a-z][a-z']*(?: [a-z][a-z']*){2,}")
+#: A part of anything else; shorter ones prove nothing.
+PART = re.compile(r"[A-Za-z]\w{2,}[A-Za-z0-9]")
+#: A name in a block: it has an underscore or a capital inside, and is no id or signature.
+JOINED = re.compile(r"\b(?!\w{24})[A-Za-z]\w*(?:_|[a-z][A-Z])\w*[A-Za-z0-9]\b")
+COMMIT = re.compile(r"(?=\w*\d)[0-9a-f]{7}")
 
 
 def is_source(repository, name):
@@ -218,13 +224,26 @@ def is_source(repository, name):
 
 
 def words(repository):
-    """Each name in code is in the sources, and so is each phrase, such as the message of a log line."""
-    known = settings.known(repository) | settings.chart(repository)
+    """Each name in code is in the sources, and so is each phrase, such as the message of a log line, and each part of other code; in
+    blocks, each name that is joined from several words."""
+    known = settings.known(repository) | settings.chart(repository) | FOREIGN
+    parts = repository.words | known | {f"KEYSIDE_{key.upper().replace('.', '__')}" for key in known}
     for page in repository.pages:
         for line, code in page.codes:
+            if COMMIT.fullmatch(code) or resembles_file(repository, code):
+                continue
             if PHRASE.fullmatch(code):
                 if not code.startswith(PROGRAMS) and code not in repository.prose:
                     yield f"{page.at(line)}: {code}: no source has these words"
-            elif NAME.fullmatch(code) and code not in FOREIGN | known and not is_source(repository, code):
-                if not resembles_file(repository, code) or not is_file(repository, page, code):
+            elif NAME.fullmatch(code):
+                if code not in known and not is_source(repository, code):
                     yield f"{page.at(line)}: {code}: no source has this name"
+            else:
+                for part in PART.findall(code):
+                    if part not in parts and f"{part}_" not in parts and not prefix_of(repository, part):
+                        yield f"{page.at(line)}: {code}: no source has {part}"
+        for block in page.blocks:
+            for number, text in enumerate(block.text.splitlines()):
+                for name in JOINED.findall(text):
+                    if name not in parts and not prefix_of(repository, name):
+                        yield f"{page.at(block.line + number)}: no source has {name}"

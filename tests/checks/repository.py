@@ -71,10 +71,11 @@ class Repository:
 
     @functools.cached_property
     def words(self):
-        """The words of the sources, cut in three ways: at dots and hyphens, at dots, and only at other signs."""
+        """The words of the sources and of their paths, cut in three ways: at dots and hyphens, at dots, and only at other signs."""
         found = set()
         for shape in (r"\w+", r"[\w-]+", r"[\w.-]+"):
             found.update(re.findall(shape, self.sources))
+        found.update(re.findall(r"\w+", self.listing))
         return found | {word.strip(".-") for word in found}
 
     @functools.cached_property

@@ -315,5 +315,5 @@ class Words(Documents):
 
     def test_names_and_phrases_are_in_the_sources(self):
         source = {"src__a_rs": 'warn!("a webhook was not \\\n     delivered"); let first_byte = Retry-After;'}
-        self.passes("`first_byte`", "`Retry-After`", "`a webhook was not delivered`", "`28059af`", "`src/a.rs`", **source)
-        self.fails("`first_bite`", "`Retry-Before`", "`a webhook was never delivered`", **source)
+        self.passes("`first_byte`", "`GET first_byte`", "```json\n{ first_byte: 1 }\n```", "`Retry-After`", "`a webhook was not delivered`", "`28059af`", "`src/a.rs`", **source)
+        self.fails("`first_bite`", "`GET bite`", "```json\n{ first_bite: 1 }\n```", "`Retry-Before`", "`a webhook was never delivered`", **source)

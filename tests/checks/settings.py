@@ -174,6 +174,9 @@ def keys(repository):
             else:
                 continue
             first = named.partition(".")[0]
+            if code.startswith("[") and not exists(named, keys) and f"[{match[1]}]" not in repository.sources:
+                yield f"{page.at(line)}: {code}: there is no such section"
+                continue
             if first not in sections and first not in values or named.endswith(RESTORED) or repository_file(repository, named):
                 continue
             # An event, a file of an archive: the sources have these as they are.
