@@ -22,7 +22,7 @@ use client_socket::ClientSocket;
 use connection_limit::{ConnectionLimit, ConnectionSlot};
 use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use pingora_core::{
+use pingora::{
     server::ShutdownWatch,
     services::background::{BackgroundService, GenBackgroundService},
 };

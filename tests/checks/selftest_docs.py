@@ -44,7 +44,8 @@ pub struct Limits {
 
 #[serde(deny_unknown_fields)]
 struct DeclaredDocument {
-    source: String,
+    #[serde(rename = "source")]
+    origin: String,
 }
 """
 DEFAULTS = "[proxy]\nthreads = 0\n[proxy.limits]\nheaders = 100\n"

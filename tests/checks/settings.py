@@ -15,7 +15,7 @@ SECTIONS = re.compile(r"`\[+([\w.<>-]+)\]+`")
 #: The section that a heading without its name is about.
 NAMED = {"Where a provider reports tokens": ["providers.<id>.usage"]}
 STRUCT = re.compile(r"#\[serde\(deny_unknown_fields\)\]\n(?:#\[.*\n|///.*\n)*(?:pub(?:\([\w: ]+\))? )?struct (\w+) \{\n(.*?)\n\}", re.DOTALL)
-FIELD = re.compile(r"^    (?:pub(?:\([\w: ]+\))? )?(\w+): (.+),$", re.MULTILINE)
+FIELD = re.compile(r"(?:^ +#\[serde\(.*?rename = \"(\w+)\".*\n)?^    (?:pub(?:\([\w: ]+\))? )?(\w+): (.+),$", re.MULTILINE)
 #: The types behind a name of another file: serde reads these through a conversion.
 CONVERTED = {"Check": "CheckDocument", "PromptRule": "PromptDocument"}
 ROOT, PROVIDER = ("config/src/settings/document.rs", "Document"), ("config/src/provider/document.rs", "ProviderDocument")
@@ -47,7 +47,7 @@ def leaves(table, prefix=""):
 def structs(repository):
     """{(file, name): {field: type}} of the structs that settings are read into."""
     return {
-        (path, name): dict(FIELD.findall(body))
+        (path, name): {renamed or field: kind for renamed, field, kind in FIELD.findall(body)}
         for path, text in repository.matching(r"config/src/(?:settings|provider).*\.rs").items()
         for name, body in STRUCT.findall(text)
     }

@@ -342,21 +342,16 @@ fn an_error_names_place_problem_and_remedy() {
             "k.toml:2: unknown key `providers.openai.usage[0].key`; ",
         ),
         (
-            "[providers.openai.prompt]\npath = 'v1'",
-            "k.toml:2: `providers.openai.prompt.path`: expected a path",
+            "[providers.openai.development]\nexpires_in = '30 days'",
+            "k.toml:2: `providers.openai.development.expires_in`: expected whole days from \"1d\"",
         ),
         (
-            "[providers.openai.prompt.stream]\nbody = '[]'",
-            "k.toml:2: `providers.openai.prompt.stream.body`: expected a JSON object",
+            "[providers.openai.development]\nsteps = ['Set a cap.', '']",
+            "k.toml:2: `providers.openai.development.steps[1]`: expected a sentence on one line",
         ),
         (
-            "[[webhook]]\nformat = 'slack'\nsecret_file = 's'\n[[webhook]]\nurl = 'https://a.example'\n\
-             secret_file = 's'\nname = '1'",
-            "k.toml:7: `webhook[1].name`: another webhook has this name",
-        ),
-        (
-            "[[webhook]]\nsecret_file = 's'",
-            "k.toml:1: `webhook[0].url`: this format needs the URL",
+            "[[providers.openai.development.links]]\nname = 'Limits'\nurl = 'http://docs.example'",
+            "k.toml:3: `providers.openai.development.links[0].url`: expected the https:// address",
         ),
     ];
     for (text, expected) in cases {
@@ -459,6 +454,22 @@ fn a_provider_can_be_pointed_elsewhere_by_file_or_environment() {
         .iter()
         .filter(|setting| setting.key.starts_with("providers."));
     assert_eq!(providers.count(), 2);
+}
+
+#[test]
+fn advice_on_keys_for_development_is_laid_over_the_built_in_one() {
+    // The example of the page is the other half of the settings.
+    let page = include_str!("../../../docs/INTEGRATIONS.md");
+    let (_, example) = page.split_once("```toml\n").unwrap();
+    let (example, _) = example.split_once("```").unwrap();
+    let text = format!("[providers.openai.development]\nexpires_in = '7d'\n{example}");
+    let Loaded { settings, .. } = load(&text, &[]).unwrap();
+    let advice = |id: &str| settings.catalogue.get(id).unwrap().development.clone();
+    assert_eq!(advice("openai").expires_in_days, Some(7));
+    assert!(!advice("openai").steps.is_empty());
+    let mine = advice("mine");
+    assert_eq!((mine.expires_in_days, mine.steps.len()), (Some(30), 1));
+    assert_eq!(mine.links[0].name, "Caps");
 }
 
 #[test]
