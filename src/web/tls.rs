@@ -1,7 +1,7 @@
 //! The certificate of a listener: read at start, and again whenever its files change.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     hash::{DefaultHasher, Hash, Hasher},
     io::{self, Read},
     path::{Path, PathBuf},
@@ -43,15 +43,13 @@ type Digest = u64;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TlsError {
     /// A file is missing, unreadable or far too large.
-    #[error(
-        "{setting}.{key}: cannot read {}: {source}; correct the path, or let the user that Keyside \
-         runs as read the file", path.display()
-    )]
+    #[error("{setting}.{key}: cannot read {}: {source}; {remedy}", path.display())]
     Unreadable {
         setting: &'static str,
         key: &'static str,
         path: PathBuf,
         source: io::Error,
+        remedy: String,
     },
     /// The certificate file contains no certificate, or something that is none.
     #[error(
@@ -174,6 +172,7 @@ impl Pem {
                 key,
                 path: path.to_owned(),
                 source,
+                remedy: remedy(path),
             })
         };
         Ok(Self {
@@ -225,6 +224,21 @@ fn read(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
     }
 }
 
+/// What makes a path readable. Links are how a secret is replaced, so the one that leads nowhere is
+/// named.
+fn remedy(path: &Path) -> String {
+    let mut above = path.ancestors();
+    let broken = above.find(|path| path.is_symlink() && !path.exists());
+    match broken.and_then(|link| Some((link, fs::read_link(link).ok()?))) {
+        Some((link, target)) => format!(
+            "{} is a link to {}, which cannot be reached: restore that, or correct the link or the path",
+            link.display(),
+            target.display()
+        ),
+        None => "correct the path, or let the user that Keyside runs as read the file".to_owned(),
+    }
+}
+
 fn digest(pem: &Result<Pem, TlsError>) -> Digest {
     let mut hasher = DefaultHasher::new();
     match pem {
@@ -241,7 +255,7 @@ const SIZE_LIMIT: usize = 64 * 1024;
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, os::unix::fs::symlink};
+    use std::os::unix::fs::symlink;
 
     use super::*;
 
@@ -330,6 +344,13 @@ mod tests {
         twice();
         let fault = tls.fault().unwrap_or_default();
         assert!(fault.contains("cannot read"), "{fault}");
+        assert!(fault.contains("correct the path"), "{fault}");
+
+        symlink("gone", mount.root.path().join("..data")).unwrap();
+        twice();
+        let fault = tls.fault().unwrap_or_default();
+        assert!(fault.contains("is a link to gone"), "{fault}");
+        fs::remove_file(mount.root.path().join("..data")).unwrap();
 
         mount.put("5", &certificate, &key);
         twice();
