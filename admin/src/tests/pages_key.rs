@@ -15,6 +15,33 @@ fn etag(page: &Answer) -> String {
     value.replace("&#34;", "%22").replace("&quot;", "%22")
 }
 
+/// When each version is destroyed or was, as the page of a key says it.
+fn destroyed(page: &Answer) -> Vec<&str> {
+    let cells = page.body.split(r#"data-label="Destroyed""#).skip(1);
+    let cells = cells.map(|cell| cell.split("</td>").next().unwrap());
+    cells
+        .map(|cell| match cell.split_once("<span data-relative>") {
+            Some((_, time)) => time.split('<').next().unwrap(),
+            None => "",
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn a_destroyed_version_says_when_it_was_destroyed() {
+    let api = with_keys(&["nightly"]).await;
+    let browser = api.owner().await;
+    let page = format!("/keys/{}", api.key_id().await);
+    assert_eq!(destroyed(&browser.get(&page).await), [""], "it is in use");
+    let rotate = format!("{page}/rotate");
+    let now = etag(&browser.get(&rotate).await);
+    let fields = format!("etag={now}&secret={NEXT}&graceSeconds=0&check=skip");
+    let rotated = browser.submit(&rotate, &fields).await;
+    rotated.assert_leads_to(&format!("{}{page}", browser.base));
+    let shown = browser.get(&page).await;
+    assert_eq!(destroyed(&shown), ["", "just now"], "newest first");
+}
+
 #[tokio::test]
 async fn a_key_is_rotated_with_an_overlap_and_rolled_back() {
     let api = with_keys(&["nightly"]).await;
@@ -208,6 +235,7 @@ async fn a_key_is_revoked_only_if_its_label_is_typed() {
         "{}",
         shown.body
     );
+    assert_eq!(destroyed(&shown), ["just now"]);
     assert!(!shown.body.contains("Roll back"));
     assert!(
         !shown.body.contains(&format!("{revoke}\"")),
