@@ -3,7 +3,7 @@
 
 mod answer;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use askama::Template;
 use axum::response::Response;
@@ -250,15 +250,14 @@ fn render(
 fn form_of(visit: &Visit, workspace: &Workspace, entered: Entered) -> Form {
     let keys = visit.keys(workspace);
     let providers: Vec<_> = previews::providers(&visit.state.catalogue).collect();
-    let has_key = |provider: &Provider| {
-        let mut keys = keys.iter();
-        keys.any(|key| key.provider == provider.id && key.status != Status::Revoked)
-    };
-    let selected = match entered.provider.as_str() {
-        "" => providers.iter().find(|provider| has_key(provider)),
-        id => providers.iter().find(|provider| provider.id.as_str() == id),
-    };
-    let selected = selected.or(providers.first());
+    let asked = providers
+        .iter()
+        .find(|provider| provider.id.as_str() == entered.provider);
+    let selected = asked.or_else(|| {
+        let by_keys = |provider: &&&Arc<Provider>| fitness(&keys, provider, &entered.label);
+        // Of several, `max_by_key` takes the last.
+        providers.iter().rev().max_by_key(by_keys)
+    });
     let named = providers
         .iter()
         .map(|provider| (provider.id.to_string(), provider.name.clone()));
@@ -279,6 +278,17 @@ fn form_of(visit: &Visit, workspace: &Workspace, entered: Entered) -> Form {
         },
         prompt: entered.prompt,
     }
+}
+
+/// How well a provider fits a page that names none: first one with the label that the page names, then
+/// one with a key that can be used, then one whose keys are revoked, which the answer then says.
+fn fitness(keys: &[Credential], provider: &Provider, label: &str) -> Option<(bool, bool)> {
+    let keys = keys.iter().filter(|key| key.provider == provider.id);
+    let fits = |key: &Credential| {
+        let is_usable = !matches!(key.status, Status::Revoked | Status::Expired);
+        (key.label.as_str() == label, is_usable)
+    };
+    keys.map(fits).max()
 }
 
 /// The labels of the keys, each with its providers. A revoked key stays a choice, because a

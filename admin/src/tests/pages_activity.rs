@@ -156,6 +156,29 @@ async fn the_choices_of_a_preview_are_the_keys_of_the_workspace() {
     assert!(!page.body.contains("value=\"\" list=\"models\""), "a model");
 }
 
+/// Workflows that use the revoked key are refused, and this page is where a person looks why.
+#[tokio::test]
+async fn a_preview_begins_with_the_provider_that_has_keys_even_if_they_are_revoked() {
+    let api = with_workspace().await;
+    let browser = api.owner().await;
+    let selected = async |query: &str| {
+        let page = browser.get(&format!("/preview{query}")).await;
+        page.assert_is_page(StatusCode::OK);
+        let (_, choice) = page.body.split_once(r#"<select id="provider""#).unwrap();
+        let (before, _) = choice.split_once("\" selected>").unwrap();
+        before.rsplit_once('"').unwrap().1.to_owned()
+    };
+    let gone = new_credential(json!({ "provider": "openai", "label": "gone" }));
+    let gone = api.post(CREDENTIALS, &gone).await.id();
+    api.delete(&format!("{CREDENTIALS}/{gone}")).await;
+    assert_eq!(selected("").await, "openai", "its only key is revoked");
+    let usable = json!({ "provider": "groq", "label": "nightly" });
+    api.post(CREDENTIALS, &new_credential(usable)).await;
+    assert_eq!(selected("").await, "groq", "its key can be used");
+    assert_eq!(selected("?label=gone").await, "openai", "it has the label");
+    assert_eq!(selected("?provider=openai").await, "openai");
+}
+
 #[tokio::test]
 async fn a_viewer_sends_no_prompt_and_starts_no_checks() {
     let api = with_tagged_key().await;
