@@ -24,6 +24,7 @@ mod key_new;
 mod keys;
 mod lines;
 mod link;
+mod marked;
 mod number;
 mod pager;
 mod preview;

@@ -12,6 +12,7 @@ use keyside_credentials::RequestId;
 use super::{
     gate,
     html::{problem_page, text},
+    marked::Marked,
     shell::assets_path,
 };
 use crate::{problem::Problem, state::AdminState};
@@ -21,8 +22,8 @@ use crate::{problem::Problem, state::AdminState};
 struct ErrorPage<'a> {
     assets: String,
     title: &'a str,
-    detail: &'a str,
-    remedy: &'a str,
+    detail: Marked,
+    remedy: Marked,
     icon: &'static str,
     actions: Vec<Action>,
     request_id: &'a str,
@@ -60,8 +61,8 @@ fn with_page(problem: Problem, state: &AdminState, base: &str, id: Option<&Reque
     let page = text(&ErrorPage {
         assets: assets_path(&state.site),
         title: problem.kind().title(),
-        detail: problem.detail(),
-        remedy: problem.remedy(),
+        detail: Marked::new(problem.detail()),
+        remedy: Marked::new(problem.remedy()),
         icon: icon(problem.kind().status()),
         actions: vec![Action {
             href: format!("{base}/keys"),

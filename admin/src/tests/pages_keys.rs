@@ -73,6 +73,12 @@ async fn a_key_is_added_in_steps_and_checked_before_it_is_stored() {
     let provider = provider.get("openai").unwrap();
     assert!(paste.body.contains(&provider.links.console));
     assert!(paste.body.contains(r#"type="password""#));
+    assert!(
+        paste.body.contains("<code>x-ratelimit-*</code>"),
+        "{}",
+        paste.body
+    );
+    assert!(!paste.body.contains('`'), "{}", paste.body);
     let fields = new_key("&usageTag=ci-smoke&expiresAt=2099-12-31&check=required");
     let saved = browser.submit(ADD, &fields).await;
     let key = api.key().await;
