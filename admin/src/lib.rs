@@ -7,6 +7,7 @@
 #![deny(missing_docs)]
 
 mod access;
+mod access_audit;
 mod assets;
 mod body;
 mod client_address;
@@ -24,7 +25,6 @@ mod problem;
 mod query;
 mod random;
 mod rate_limits;
-mod refusal_audit;
 mod request_log;
 mod routes;
 mod schemas;
@@ -43,8 +43,11 @@ use axum::{Router, extract::Request, middleware};
 use keyside_config::{Catalogue, Listener, Network};
 use keyside_credentials::{LiveCheck, Registry, preview::Preview, smoke::Smoke};
 
+use self::{
+    access_audit::AccessAudit, rate_limits::RateLimits, sessions::Sessions, site::Site,
+    state::AdminState,
+};
 pub use self::{openapi::openapi, sign_in_links::SignInLinks};
-use self::{rate_limits::RateLimits, site::Site, state::AdminState};
 
 /// What API and page need to run.
 pub struct AdminOptions {
@@ -82,6 +85,11 @@ pub struct AdminOptions {
 /// the page; the rate limit; and the permission of its route (`routes.rs`, `pages.rs`). Only then is
 /// its body read.
 pub fn router(options: AdminOptions) -> Router {
+    router_with(options, Arc::default())
+}
+
+/// The same with these sessions, which a test can reach.
+fn router_with(options: AdminOptions, sessions: Arc<Sessions>) -> Router {
     let site = Arc::new(Site::new(&options.public_url));
     let linkable = pages::stable_paths().chain([routes::guide::PATH.to_owned()]);
     let guard = Arc::new(origin_policy::OriginPolicy::new(
@@ -89,7 +97,7 @@ pub fn router(options: AdminOptions) -> Router {
         site.clone(),
         linkable,
     ));
-    let refusals = Arc::new(refusal_audit::RefusalAudit::new(options.registry.clone()));
+    let audit = Arc::new(AccessAudit::new(options.registry.clone()));
     let proxies = client_address::TrustedProxies::new(options.trusted_proxies);
     let identify = middleware::from_fn_with_state(Arc::new(proxies), client_address::identify);
     let state = AdminState {
@@ -104,7 +112,8 @@ pub fn router(options: AdminOptions) -> Router {
         limits: Arc::new(RateLimits::new(options.requests_per_second)),
         concurrency: Arc::default(),
         site: site.clone(),
-        sessions: Arc::default(),
+        sessions,
+        access_audit: audit.clone(),
         sign_in_links: options.sign_in_links,
         description: openapi,
     };
@@ -115,7 +124,7 @@ pub fn router(options: AdminOptions) -> Router {
         .layer(authenticate)
         .merge(pages::router(&state))
         .layer(middleware::from_fn_with_state(guard, origin_policy::check))
-        .layer(middleware::from_fn_with_state(refusals, request_log::track))
+        .layer(middleware::from_fn_with_state(audit, request_log::track))
         .layer(identify)
         .with_state(state);
     match site.base().is_empty() {

@@ -1,9 +1,10 @@
 //! Signing in to the page with a token, and what a session's path and cookies open.
 
-use keyside_credentials::{Role, Scope};
+use keyside_credentials::{Role, Scope, audit::Event};
 
 use super::{
     browser::{Browser, FOLLOWED, OWN},
+    pages::with_keys,
     secrecy::Lines,
     *,
 };
@@ -229,6 +230,116 @@ async fn a_wrong_token_opens_nothing_and_is_counted() {
     }
     assert_eq!(statuses.last(), Some(&StatusCode::TOO_MANY_REQUESTS));
     api.owner().await;
+}
+
+/// The records of sign-ins: who, what and how.
+async fn sign_ins(api: &Api) -> Vec<(String, Event, String)> {
+    let records = api.audit().await.into_iter();
+    let records = records.map(|it| (it.actor.to_string(), it.event, it.note.unwrap_or_default()));
+    let is_sign_in = |event| [Event::SignedIn, Event::Reauthenticated].contains(&event);
+    records.filter(|(_, event, _)| is_sign_in(*event)).collect()
+}
+
+#[tokio::test]
+async fn sign_ins_and_proofs_of_identity_are_audited_with_how() {
+    let api = Api::on_loopback().await;
+    let me = api.get("/api/tokens").await.json()["items"][0]["id"].clone();
+    let me = me.as_str().unwrap();
+    let link = async || {
+        let made = api.post("/api/sign-in-links", &json!({})).await.json();
+        made["url"]
+            .as_str()
+            .unwrap()
+            .split_once('#')
+            .unwrap()
+            .1
+            .to_owned()
+    };
+    let with_token = api
+        .submit("/sign-in", &format!("token={}", api.token))
+        .await;
+    let code = link().await;
+    api.submit("/link", &format!("code={code}")).await;
+    let ids = api.audit().await.into_iter().map(|it| it.request_id);
+    assert!(
+        ids.collect::<Vec<_>>()
+            .contains(&with_token.header("x-keyside-request-id").to_owned())
+    );
+
+    let browser = Browser::of(&api, &with_token);
+    api.post("/api/workspaces", &json!({ "id": "acme" })).await;
+    let erase = "/workspace/erase?workspace=acme";
+    api.sessions.forget_proofs();
+    for wrong in ["", "&proof=", "&proof=ks_wrong"] {
+        let refused = browser.submit(erase, &format!("typed=acme{wrong}")).await;
+        refused.assert_is_page(StatusCode::UNPROCESSABLE_ENTITY);
+        assert!(
+            refused.body.contains(r#"id="proof-error""#),
+            "{}",
+            refused.body
+        );
+    }
+    let code = link().await;
+    let erased = browser
+        .submit(erase, &format!("typed=acme&proof={code}"))
+        .await;
+    erased.assert_is_page(StatusCode::OK);
+
+    let expected = [
+        (Event::SignedIn, "with the token"),
+        (Event::SignedIn, "with a link"),
+        (Event::Reauthenticated, "with a link"),
+    ];
+    let expected = expected.map(|(event, how)| (me.to_owned(), event, how.to_owned()));
+    assert_eq!(sign_ins(&api).await, expected);
+    let refused = api
+        .audit()
+        .await
+        .into_iter()
+        .filter(|it| it.event == Event::Refused);
+    let notes: Vec<_> = refused
+        .map(|it| (it.actor.to_string(), it.note.unwrap()))
+        .collect();
+    assert_eq!(
+        notes,
+        vec![(me.to_owned(), "reauthentication".to_owned()); 3]
+    );
+}
+
+#[tokio::test]
+async fn a_token_signs_in_at_most_20_times_a_minute_and_always_with_a_record() {
+    let api = Api::on_loopback().await;
+    let viewer = api.token_of(Role::Viewer, Scope::All).await;
+    let mut opened = 0;
+    for _ in 0..30 {
+        let answer = api.submit("/sign-in", &format!("token={viewer}")).await;
+        match answer.status {
+            StatusCode::SEE_OTHER => opened += 1,
+            _ => {
+                answer.assert_is_page(StatusCode::TOO_MANY_REQUESTS);
+                assert_eq!(answer.header("retry-after"), "60");
+                assert_eq!(answer.set_cookies(), [""; 0]);
+            }
+        }
+    }
+    assert_eq!(opened, 20);
+    assert_eq!(sign_ins(&api).await.len(), 20);
+    api.owner().await;
+    assert_eq!(sign_ins(&api).await.len(), 21, "another token");
+}
+
+#[tokio::test]
+async fn on_a_full_disk_a_person_signs_in_and_revokes_a_key() {
+    let api = with_keys(&["leaked"]).await;
+    api.log.reserve_disk_space_for(Effect::EndsUse);
+    let browser = api.owner().await;
+    let page = format!("/keys/{}", api.key_id().await);
+    let revoked = browser
+        .submit(&format!("{page}/revoke"), "label=leaked")
+        .await;
+    revoked.assert_leads_to(&format!("{}{page}", browser.base));
+    assert_eq!(api.key().await["status"], "revoked");
+    assert!(sign_ins(&api).await.is_empty());
 }
 
 #[tokio::test]

@@ -97,7 +97,7 @@ async fn confirmed(visit: &Visit, listed: Listed, fields: &Fields) -> Result<(),
     if fields.text("label") != label {
         return Err(Problem::field("label", "is not the label of this key"));
     }
-    prove(visit, fields)?;
+    prove(visit, fields).await?;
     let revocation = Revocation {
         cut: fields.is_ticked("cut"),
         expected: None,
