@@ -118,12 +118,14 @@ fn router_with(options: AdminOptions, sessions: Arc<Sessions>) -> Router {
         description: openapi,
     };
     let authenticate = middleware::from_fn_with_state(state.registry.clone(), access::authenticate);
+    let errors = middleware::from_fn_with_state(state.clone(), pages::for_browsers);
     let limit = middleware::from_fn_with_state(state.limits.clone(), rate_limits::check);
     let router = routes::router()
         .layer(limit)
         .layer(authenticate)
         .merge(pages::router(&state))
         .layer(middleware::from_fn_with_state(guard, origin_policy::check))
+        .layer(errors)
         .layer(middleware::from_fn_with_state(audit, request_log::track))
         .layer(identify)
         .with_state(state);
