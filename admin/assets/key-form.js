@@ -81,6 +81,8 @@ for (const form of document.querySelectorAll("[data-check-form]")) {
       busy(button, false);
     }
     verdict.replaceChildren(notice(answer));
+    // Another person changed the key. This one knows now, and may decide to send the form again.
+    if (answer.etag) form.elements.etag.value = answer.etag;
     if (answer.canSkip) form.querySelector("[data-skip]").hidden = false;
     showErrors(form, answer.errors ?? {});
     announce("");

@@ -17,6 +17,8 @@ pub(super) struct Badge {
 /// Another person changed the same thing meanwhile: the context of `conflict.html`.
 pub(super) struct Conflict {
     pub(super) actor: String,
+    /// The actor's name; empty for those who may not read tokens.
+    pub(super) name: String,
     pub(super) at: Time,
     /// What happened, in words.
     pub(super) what: String,

@@ -80,21 +80,29 @@ pub(in crate::pages) async fn save(
     };
     let name = provider_name(&visit, &key.provider);
     let mut refused = Refused::of(&problem, &name, &FIELDS);
-    let conflict = state::conflict(&visit, &key, &problem, ADVICE).await;
+    // As it is now: another person may have changed it.
+    let key = visit.caller.credential(&visit.state.registry, &id)?;
+    let conflict = state::conflict(&visit, &key, &problem, String::new(), ADVICE).await;
     if let Some(conflict) = &conflict {
+        let by = match conflict.name.as_str() {
+            "" => &conflict.actor,
+            _ => &conflict.name,
+        };
         let text = format!(
-            "{}, by {} {}. {}",
-            conflict.what, conflict.actor, conflict.at.relative, conflict.advice
+            "{}, by {by}, {}. {}",
+            conflict.what, conflict.at.relative, conflict.advice
         );
         refused.notice = Notice::new("warn", "Changed by someone else meanwhile", text);
     }
-    if let Some(answer) = refused_script(&headers, &problem, &refused) {
+    let is_superseded = problem.kind() == Kind::PreconditionFailed;
+    let now = is_superseded.then(|| etag(&visit, &key));
+    if let Some(answer) = refused_script(&headers, &problem, &refused, now.as_deref()) {
         return Ok(answer);
     }
-    // As it is now: another person may have changed it.
-    let key = visit.caller.credential(&visit.state.registry, &id)?;
-    let is_told = problem.kind() == Kind::PreconditionFailed && conflict.is_some();
+    let is_told = is_superseded && conflict.is_some();
     let shown = RotateKey {
+        // Of the state that the person knows.
+        etag: now.unwrap_or_else(|| fields.text("etag").to_owned()),
         conflict: conflict.into_iter().collect(),
         verdict: match is_told {
             true => Vec::new(),
@@ -194,4 +202,4 @@ const OVERLAPS: [(&str, &str, &str); 4] = [
     ),
 ];
 
-const ADVICE: &str = "Look at the key first: the secret may have been rotated already. To rotate it again, paste the secret once more.";
+const ADVICE: &str = "Look at the key first: the secret may have been rotated already. To rotate it again, send the secret once more.";
