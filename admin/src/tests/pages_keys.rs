@@ -40,7 +40,12 @@ impl Api {
     }
 
     /// What the form's script gets.
-    pub(super) async fn ask_as_script(&self, browser: &Browser<'_>, page: &str, fields: &str) -> Answer {
+    pub(super) async fn ask_as_script(
+        &self,
+        browser: &Browser<'_>,
+        page: &str,
+        fields: &str,
+    ) -> Answer {
         let path = format!("{}{page}", browser.base);
         let request = [
             ("sec-fetch-site", "same-origin"),
