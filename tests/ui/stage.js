@@ -78,11 +78,12 @@ export class Provider {
   }
 }
 
-const settings = (provider) => `
+const settings = (provider, publicUrl) => `
 [proxy]
 listen = ["127.0.0.1:0"]
 [admin]
 listen = "127.0.0.1:0"
+${publicUrl ? `public_url = "${publicUrl}"` : ""}
 [observe]
 listen = "127.0.0.1:0"
 [log]
@@ -93,12 +94,12 @@ prompt = true
 base_url = "${provider.url}"
 `;
 
-/** Keyside with the workspace `acme`. */
+/** Keyside with the workspace `acme`. `publicUrl` is the address that people use, if it is not the listener's own. */
 export class Keyside {
-  static async start(test, provider) {
+  static async start(test, provider, { publicUrl } = {}) {
     const keyside = new Keyside();
     keyside.home = mkdtempSync(join(tmpdir(), "keyside-ui-"));
-    writeFileSync(join(keyside.home, "keyside.toml"), settings(provider));
+    writeFileSync(join(keyside.home, "keyside.toml"), settings(provider, publicUrl));
     const child = spawn(BINARY, ["serve"], { ...keyside.#options(), stdio: ["ignore", "ignore", "pipe"] });
     const ended = new Promise((resolve) => child.once("close", resolve));
     atEnd(test, async () => {

@@ -406,6 +406,28 @@ async fn a_path_in_the_public_url_begins_links_and_cookies() {
     dead.assert_leads_to("/team/keys?q=1");
 }
 
+#[test]
+fn a_public_url_whose_path_begins_like_one_of_the_server_is_refused() {
+    let pages = crate::pages::stable_paths();
+    let routes = crate::routes::table().into_iter().map(|route| route.path);
+    let others = ["/s/0123", "/assets/0123", "/guide", "/guide.css"].map(str::to_owned);
+    let own = pages.chain(routes).chain(others);
+    for path in own.filter(|path| path != "/") {
+        let first = path.split('/').nth(1).unwrap();
+        let url = format!("https://tools.example/{first}/keyside");
+        let setting = ("KEYSIDE_ADMIN__PUBLIC_URL".to_owned(), url);
+        let sources = Sources {
+            environment: [setting].into_iter().collect(),
+            ..Sources::default()
+        };
+        let refused = Settings::load(&sources).unwrap_err().to_string();
+        assert!(
+            refused.contains("one of Keyside's own"),
+            "{path}: {refused}"
+        );
+    }
+}
+
 #[tokio::test]
 async fn logs_have_no_path_of_a_session_and_no_token() {
     let api = Api::on_loopback().await;
