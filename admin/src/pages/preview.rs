@@ -39,6 +39,8 @@ struct Preview {
     can_run: bool,
     form: Form,
     errors: Errors,
+    /// Why the selected provider would not answer, unless every page says it: at most one.
+    obstacle: Vec<Notice>,
     /// Why there is no answer: at most one.
     failure: Vec<Notice>,
     /// At most one.
@@ -233,13 +235,22 @@ fn render(
         csrf,
         shell,
     } = visit.frame("/preview", Some(workspace));
+    let form = form_of(visit, workspace, entered);
+    let selected = form.providers.iter().find(|choice| choice.selected);
+    let provider = selected.and_then(|choice| visit.state.catalogue.get(&choice.value));
+    let obstacle = provider.and_then(|provider| visit.obstacle(workspace, &provider.id));
+    let is_news = |notice: &Notice| {
+        let is_first = outcome.answer.is_none() && outcome.failure.is_none();
+        is_first && shell.banners.iter().all(|it| it.title != notice.title)
+    };
     page(&Preview {
+        obstacle: obstacle.filter(is_news).into_iter().collect(),
         base,
         assets,
         csrf,
         shell,
         can_run: visit.caller.require(Permission::Preview).is_ok(),
-        form: form_of(visit, workspace, entered),
+        form,
         errors: outcome.errors,
         failure: outcome.failure.into_iter().collect(),
         answered: outcome.answer.is_some(),
@@ -297,9 +308,12 @@ fn labels(visit: &Visit, keys: &[Credential], selected: &str) -> Vec<Choice> {
     let mut labels: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for key in keys {
         let provider = provider_name(visit, &key.provider);
-        let text = match key.status {
-            Status::Revoked => format!("{provider} (revoked)"),
-            _ => provider,
+        let sandbox = (key.environment == Environment::Sandbox).then_some("sandbox");
+        let revoked = (key.status == Status::Revoked).then_some("revoked");
+        let notes: Vec<_> = [sandbox, revoked].into_iter().flatten().collect();
+        let text = match notes.is_empty() {
+            true => provider,
+            false => format!("{provider} ({})", notes.join(", ")),
         };
         let texts = labels.entry(key.label.to_string()).or_default();
         if !texts.contains(&text) {

@@ -5,6 +5,7 @@ mod banners;
 
 use axum::extract::FromRequestParts;
 use http::request::Parts;
+use keyside_config::ProviderId;
 use keyside_credentials::{ActorId, Credential, Filter, Permission, Role, Workspace};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
@@ -101,6 +102,11 @@ impl Visit {
             workspace: Some(workspace.id.clone()),
             ..Filter::default()
         })
+    }
+
+    /// What stops requests to a provider, or is about to, with the way out.
+    pub(super) fn obstacle(&self, workspace: &Workspace, provider: &ProviderId) -> Option<Notice> {
+        banners::of_provider(self, workspace, provider)
     }
 
     /// The frame of the page at `path`, which is one of [`NAV`] or below it.

@@ -82,6 +82,14 @@ impl Badge {
         }
     }
 
+    /// What marks a sandbox key: at most one.
+    pub(super) fn sandbox(environment: Environment) -> Vec<Self> {
+        match environment {
+            Environment::Live => Vec::new(),
+            Environment::Sandbox => vec![Self::environment(environment)],
+        }
+    }
+
     /// Where something is unknown because its record cannot be read.
     pub(super) fn unknown() -> Self {
         Self::new("plain", "unknown", "Unknown")

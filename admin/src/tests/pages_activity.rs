@@ -180,6 +180,31 @@ async fn a_preview_begins_with_the_provider_that_has_keys_even_if_they_are_revok
 }
 
 #[tokio::test]
+async fn a_preview_says_beforehand_that_the_provider_has_no_key() {
+    let api = with_workspace().await;
+    let browser = api.owner().await;
+    let preview = "/preview?provider=openai";
+    let page = browser.get(preview).await;
+    let add = "/keys/new?workspace=acme&provider=openai";
+    let link = format!("<a href=\"{}{add}\">Add a key</a>", browser.base);
+    let body = unescaped(&page.body);
+    assert!(body.contains("There is no key for OpenAI"), "{body}");
+    assert!(body.contains(&link), "{link}: {body}");
+    let sandbox = json!({ "label": "try-out", "environment": "sandbox" });
+    let id = api.post(CREDENTIALS, &new_credential(sandbox)).await.id();
+    let page = browser.get(preview).await;
+    assert!(!page.body.contains("There is no key for"), "{}", page.body);
+    assert!(page.body.contains("try-out · OpenAI (sandbox)</option>"));
+    api.delete(&format!("{CREDENTIALS}/{id}")).await;
+    let page = browser.get(preview).await;
+    let said = "The OpenAI sandbox key “try-out” is revoked, and there is no other";
+    assert_eq!(page.body.matches(said).count(), 1, "{}", page.body);
+    let row = browser.get("/audit?event=credential_revoked").await;
+    let sandbox = r##"<use href="#i-sandbox"/></svg>Sandbox</span>"##;
+    assert!(row.body.contains(sandbox), "{}", row.body);
+}
+
+#[tokio::test]
 async fn a_viewer_sends_no_prompt_and_starts_no_checks() {
     let api = with_tagged_key().await;
     let viewer = api.token_of(Role::Viewer, Scope::All).await;

@@ -12,7 +12,7 @@ use crate::{
         form::{Fields, SessionForm},
         html::{page, problem_page, see_other, text},
         shell::{Frame, Shell, Visit},
-        view::{Conflict, Notice, field_error, text_of},
+        view::{Badge, Conflict, Notice, field_error, text_of},
     },
     problem::{Kind, Problem},
 };
@@ -27,6 +27,7 @@ struct EditKey {
     href: String,
     /// Of the key as it is stored.
     label: String,
+    sandbox: Vec<Badge>,
     is_default: bool,
     etag: String,
     conflict: Vec<Conflict>,
@@ -212,6 +213,7 @@ fn view(
         shell,
         href: super::href(visit, key.id.as_str()),
         label: key.label.to_string(),
+        sandbox: Badge::sandbox(key.environment),
         is_default: key.is_default,
         etag: etag(visit, key),
         conflict: Vec::new(),
