@@ -41,11 +41,15 @@ export async function serve(test, answer) {
   return server.address().port;
 }
 
-/** A provider with OpenAI's API. `says` is its answer to prompts, `rejects` its message about a wrong key; `keys` are those it saw. */
+/**
+ * A provider with OpenAI's API. `says` is its answer to prompts, `rejects` its message about a wrong key, `wait` what it waits for
+ * before each answer; `keys` are those it saw.
+ */
 export class Provider {
   says = "Hello from the provider.";
   rejects = "Incorrect API key provided.";
   keys = [];
+  wait = Promise.resolve();
 
   static async start(test) {
     const provider = new Provider();
@@ -59,6 +63,7 @@ export class Provider {
     for await (const piece of request) body.push(piece);
     const key = request.headers.authorization?.replace("Bearer ", "") ?? "";
     this.keys.push(key);
+    await this.wait;
     const json = (status, value) => {
       response.writeHead(status, { "content-type": "application/json" });
       response.end(JSON.stringify(value));
