@@ -71,6 +71,15 @@ test("a provider without any key, on Preview before and after a prompt, and on C
   await page.getByRole("link", { name: "Add the first key" }).waitFor();
 });
 
+test("a provider that requests ask for in vain", async (t) => {
+  const { keyside, page, session, says } = await stage(t);
+  assert.equal((await keyside.prompt()).status, 401);
+  const said = page.getByText("There is no key for OpenAI");
+  await page.goto(`${session}/keys?workspace=acme`);
+  for (let tries = 0; tries < 50 && (await said.count()) === 0; tries += 1) await page.reload();
+  await says("There is no key for OpenAI", "Add a key", "/keys/new/openai");
+});
+
 test("nothing is said of a key that works", async (t) => {
   const { keyside, page, session } = await stage(t);
   await keyside.add("Nightly", { environment: "live" });

@@ -1,5 +1,6 @@
 //! Banners: what stops requests of a workspace, or is about to, with the way out.
 
+use jiff::SignedDuration;
 use keyside_config::{AdminPage, ProviderId};
 use keyside_credentials::{
     Credential, Environment, Filter, Permission, Readiness, ReadinessStatus, Timestamp, UsageState,
@@ -7,7 +8,7 @@ use keyside_credentials::{
 };
 
 use super::{Visit, query};
-use crate::pages::{keys::provider_name, time::Time, view::Notice};
+use crate::pages::{time::Time, view::Notice};
 
 /// The worst first; at most [`SHOWN`], and how many more there are.
 pub(super) fn of(visit: &Visit, workspace: &Workspace) -> Vec<Notice> {
@@ -16,6 +17,7 @@ pub(super) fn of(visit: &Visit, workspace: &Workspace) -> Vec<Notice> {
     }
     let registry = &visit.state.registry;
     let mut found = registry.readiness(&workspace.id, None);
+    found.extend(without_any_key(visit, workspace, &found));
     found.retain(|it| it.status != ReadinessStatus::Ready && !is_given_up(visit, workspace, it));
     found.sort_by_key(|provider| provider.status.is_usable());
     let mut notices: Vec<_> = found
@@ -35,6 +37,23 @@ pub(super) fn of(visit: &Visit, workspace: &Workspace) -> Vec<Notice> {
     notices
 }
 
+/// The providers that requests of the last day asked for in vain, because the workspace never had a
+/// key for them.
+fn without_any_key(visit: &Visit, workspace: &Workspace, known: &[Readiness]) -> Vec<Readiness> {
+    let registry = &visit.state.registry;
+    let yesterday = registry.now().checked_sub(SignedDuration::from_hours(24));
+    // The requests of an erased workspace with the same id were not its own.
+    let since = yesterday.map_or(workspace.created_at, |it| it.max(workspace.created_at));
+    let missing = registry.runs().missing(&workspace.id, since).into_iter();
+    let missing = missing.filter(|provider| known.iter().all(|it| it.provider != *provider));
+    let readiness = |provider| Readiness {
+        provider,
+        status: ReadinessStatus::Missing,
+        decided_by: None,
+    };
+    missing.map(readiness).collect()
+}
+
 /// What stops requests to a provider, or is about to, even if nobody has used it lately.
 pub(super) fn of_provider(
     visit: &Visit,
@@ -48,7 +67,8 @@ pub(super) fn of_provider(
 
 fn about(visit: &Visit, workspace: &Workspace, found: &Readiness) -> Option<Notice> {
     let now = visit.state.registry.now();
-    let name = provider_name(visit, &found.provider);
+    let name = visit.state.catalogue.get(&found.provider);
+    let name = name.map_or_else(|| found.provider.to_string(), |known| known.name.clone());
     let Some((environment, label)) = &found.decided_by else {
         let title = format!("There is no key for {name}");
         return Some(no_key(visit, workspace, found, title));
