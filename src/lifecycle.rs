@@ -12,7 +12,7 @@ use std::{fs, future, io, sync::Mutex, time::Duration};
 
 use async_trait::async_trait;
 use keyside_proxy::{Drain, Phase};
-use pingora_core::server::{ShutdownSignal, ShutdownSignalWatch};
+use pingora::server::{ShutdownSignal, ShutdownSignalWatch};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     time::{sleep, timeout},

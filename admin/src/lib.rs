@@ -11,6 +11,7 @@ mod access_audit;
 mod assets;
 mod body;
 mod client_address;
+mod compression;
 mod concurrency;
 mod credential_changes;
 mod entity_tag;
@@ -80,10 +81,10 @@ pub struct AdminOptions {
 
 /// The router of API and page.
 ///
-/// Each request passes these layers in order: the client's address; request id, task and log line;
-/// the check of Host and Origin; authentication, by a bearer token for the API and by a session for
-/// the page; the rate limit; and the permission of its route (`routes.rs`, `pages.rs`). Only then is
-/// its body read.
+/// Each request passes these layers in order: the compression of its response; the client's address;
+/// request id, task and log line; the check of Host and Origin; authentication, by a bearer token for
+/// the API and by a session for the page; the rate limit; and the permission of its route
+/// (`routes.rs`, `pages.rs`). Only then is its body read.
 pub fn router(options: AdminOptions) -> Router {
     router_with(options, Arc::default())
 }
@@ -128,6 +129,7 @@ fn router_with(options: AdminOptions, sessions: Arc<Sessions>) -> Router {
         .layer(errors)
         .layer(middleware::from_fn_with_state(audit, request_log::track))
         .layer(identify)
+        .layer(middleware::from_fn(compression::compress))
         .with_state(state);
     match site.base().is_empty() {
         true => router,
