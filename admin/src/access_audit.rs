@@ -1,10 +1,9 @@
 //! Audits who was refused, and who signed in to the page.
 //!
 //! Anyone who reaches the listener can cause refusals, anyone with a token sign-ins, and each audit
-//! record is a write to disk. So the number of records per minute is limited: further refusals are
-//! only counted, and further sign-ins are refused, so that no session opens without a record. The
-//! log still has a line for each. Each token has its own count, and all unauthenticated requests
-//! share one, so that nobody can hide another's refusals.
+//! record is a write to disk. Beyond a number per minute they are only counted, so that nobody can
+//! fill the disk; the log still has a line for each. Each token has its own count, and all
+//! unauthenticated requests share one, so that nobody can hide what another did.
 
 use std::{
     collections::HashMap,
@@ -14,11 +13,8 @@ use std::{
     time::Duration,
 };
 
-use http::{HeaderValue, header};
 use keyside_credentials::{ActorContext, ActorId, Registry};
 use tokio::time::Instant;
-
-use crate::problem::{Kind, Problem};
 
 /// The records of the last minute, by actor.
 pub(crate) struct AccessAudit {
@@ -58,32 +54,20 @@ impl AccessAudit {
     /// Writes the record of a sign-in before the session opens. If that fails, it opens all the same:
     /// on a full disk a person has to be able to revoke keys, and nothing can be changed without a
     /// record of its own.
-    ///
-    /// # Errors
-    /// 429 beyond the limit.
-    pub(crate) async fn signed_in(&self, by: &ActorContext, proof: Proof) -> Result<(), Problem> {
-        let note = self.note(&by.actor, proof.in_words());
-        let note = note.ok_or_else(too_many)?;
-        log_failure(by, self.registry.audit().signed_in(by, &note).await);
-        Ok(())
+    pub(crate) async fn signed_in(&self, by: &ActorContext, proof: Proof) {
+        if let Some(note) = self.note(&by.actor, proof.in_words()) {
+            log_failure(by, self.registry.audit().signed_in(by, &note).await);
+        }
     }
 
     /// The same for a person who proves again who they are.
-    ///
-    /// # Errors
-    /// 429 beyond the limit.
-    pub(crate) async fn reauthenticated(
-        &self,
-        by: &ActorContext,
-        proof: Proof,
-    ) -> Result<(), Problem> {
-        let note = self.note(&by.actor, proof.in_words());
-        let note = note.ok_or_else(too_many)?;
-        log_failure(by, self.registry.audit().reauthenticated(by, &note).await);
-        Ok(())
+    pub(crate) async fn reauthenticated(&self, by: &ActorContext, proof: Proof) {
+        if let Some(note) = self.note(&by.actor, proof.in_words()) {
+            log_failure(by, self.registry.audit().reauthenticated(by, &note).await);
+        }
     }
 
-    /// The note of the audit record, or `None` if this minute has no more records.
+    /// The note of the audit record, or `None` if it is only counted.
     fn note(&self, actor: &ActorId, what: &str) -> Option<String> {
         // Counts, which are usable even after a panic.
         let mut windows = self.windows.lock().unwrap_or_else(PoisonError::into_inner);
@@ -139,15 +123,6 @@ fn log_failure(by: &ActorContext, recorded: Result<(), impl Display>) {
         let request_id = by.request_id.as_str();
         tracing::error!(request_id, %error, "access could not be recorded");
     }
-}
-
-fn too_many() -> Problem {
-    Problem::new(
-        Kind::TooManyRequests,
-        "This token signed in or was refused too often within a minute.",
-        "Wait as long as Retry-After says, then sign in again.",
-    )
-    .with_value(header::RETRY_AFTER, HeaderValue::from(LENGTH.as_secs()))
 }
 
 /// The number of records per minute: for a token more than a person's mistakes and less than a disk
