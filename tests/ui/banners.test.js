@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 
-import { launch, open, signIn } from "./browser.js";
+import { launch, open, reloadUntil, signIn } from "./browser.js";
 import { Keyside, Provider, secret } from "./stage.js";
 
 let browser;
@@ -56,6 +56,14 @@ test("a revoked key without another", async (t) => {
   await page.getByRole("heading", { name: "Add a key for OpenAI" }).waitFor();
 });
 
+test("a key that has expired", async (t) => {
+  const { keyside, page, session, says } = await stage(t);
+  await keyside.add("Trial", { environment: "live", expiresAt: new Date(Date.now() + 1000).toISOString() });
+  await page.goto(`${session}/keys?workspace=acme`);
+  await reloadUntil(page, page.getByText("The OpenAI key “Trial” has expired"));
+  await says("The OpenAI key “Trial” has expired", "Add a key", "/keys/new/openai");
+});
+
 test("a provider without any key, on Preview before and after a prompt, and on Checks", async (t) => {
   const { page, session, says } = await stage(t);
   await page.goto(`${session}/preview?workspace=acme`);
@@ -74,9 +82,8 @@ test("a provider without any key, on Preview before and after a prompt, and on C
 test("a provider that requests ask for in vain", async (t) => {
   const { keyside, page, session, says } = await stage(t);
   assert.equal((await keyside.prompt()).status, 401);
-  const said = page.getByText("There is no key for OpenAI");
   await page.goto(`${session}/keys?workspace=acme`);
-  for (let tries = 0; tries < 50 && (await said.count()) === 0; tries += 1) await page.reload();
+  await reloadUntil(page, page.getByText("There is no key for OpenAI"));
   await says("There is no key for OpenAI", "Add a key", "/keys/new/openai");
 });
 
@@ -107,7 +114,7 @@ test("a sandbox key is marked wherever it or its runs are shown", async (t) => {
   for (const [path, name] of rows) {
     await page.goto(session + path);
     const row = page.getByRole("table", { name }).getByRole("row").filter({ hasText: /QA Key/ });
-    for (let tries = 0; tries < 50 && (await row.count()) === 0; tries += 1) await page.reload();
+    await reloadUntil(page, row);
     assert.ok((await badge(row.first()).count()) > 0, `${path}: ${name}`);
   }
   assert.ok((await badge(page.locator(".page-head")).count()) + (await badge(page.locator("dl.facts")).count()) > 0, "the key itself");
