@@ -61,7 +61,7 @@ struct Record {
     opened: Instant,
     seen: Instant,
     /// When the person last gave proof of identity.
-    proven: Instant,
+    proven: Option<Instant>,
 }
 
 impl Sessions {
@@ -86,7 +86,7 @@ impl Sessions {
             flash: None,
             opened: now,
             seen: now,
-            proven: now,
+            proven: Some(now),
         };
         sessions.insert(new.id.clone(), record);
         new
@@ -138,7 +138,15 @@ impl Sessions {
 
     /// Records that the person gave proof of identity.
     pub(crate) fn prove(&self, id: &str, now: Instant) {
-        self.update(id, |session| session.proven = now);
+        self.update(id, |session| session.proven = Some(now));
+    }
+
+    /// As if more time had passed since the last proof of identity than it counts for.
+    #[cfg(test)]
+    pub(crate) fn forget_proofs(&self) {
+        for session in self.sessions().values_mut() {
+            session.proven = None;
+        }
     }
 
     pub(crate) fn close(&self, id: &str) {
@@ -193,7 +201,9 @@ impl Record {
             csrf: self.csrf.clone(),
             workspace: self.workspace.clone(),
             left: self.left(now),
-            is_fresh: now.saturating_duration_since(self.proven) < FRESH,
+            is_fresh: self
+                .proven
+                .is_some_and(|proven| now.saturating_duration_since(proven) < FRESH),
         }
     }
 }

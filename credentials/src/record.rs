@@ -100,6 +100,10 @@ events! {
     TokenRevoked = "token_revoked", EndsUse;
     /// The log, or a part of it, was exported.
     AuditExported = "audit_exported", Adds;
+    /// A person signed in to the admin page with a token, or with a one-time link of it.
+    SignedIn = "signed_in", Adds;
+    /// A person proved again who they are, before something that cannot be undone.
+    Reauthenticated = "reauthenticated", Adds;
     /// A caller of the admin API was refused.
     Refused = "refused", Adds;
     /// A stored document was found edited, moved, replayed or missing.

@@ -12,7 +12,7 @@ mod search;
 mod writer;
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     sync::{
         Arc, PoisonError, RwLock,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
@@ -35,7 +35,7 @@ use self::{
     erase::ErasedWorkspaces,
     writer::{MAX_QUEUED_RECORDS, Writer},
 };
-use crate::model::{CredentialId, Environment, Label, WorkspaceId};
+use crate::model::{CredentialId, Environment, Label, Refusal, WorkspaceId};
 
 /// A proxied request, never its content.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -136,6 +136,8 @@ struct Shared {
     refusing: AtomicBool,
     unrecorded: AtomicU64,
     last_used: RwLock<HashMap<CredentialId, Timestamp>>,
+    /// When a request was last refused because its workspace had no credential for the provider.
+    missing: RwLock<BTreeMap<(WorkspaceId, ProviderId), Timestamp>>,
     erased: ErasedWorkspaces,
 }
 
@@ -238,6 +240,20 @@ impl Runs {
         last_used.get(credential).copied()
     }
 
+    /// The providers for which the workspace had no credential when requests asked for one, at this
+    /// time or later. Only memory has it: a restart forgets it until the next such request.
+    pub fn missing(&self, workspace: &WorkspaceId, since: Timestamp) -> Vec<ProviderId> {
+        let missing = self
+            .shared
+            .missing
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        let recent = missing
+            .iter()
+            .filter(|((of, _), at)| of == workspace && **at >= since);
+        recent.map(|((_, provider), _)| provider.clone()).collect()
+    }
+
     /// Waits until all records so far are on disk, or storage has failed.
     pub async fn flush(&self) {
         let (done, flushed) = oneshot::channel();
@@ -261,6 +277,7 @@ impl Shared {
             refusing: AtomicBool::new(false),
             unrecorded: AtomicU64::new(0),
             last_used: RwLock::default(),
+            missing: RwLock::default(),
             erased: ErasedWorkspaces::new(erased),
         })
     }
@@ -273,6 +290,23 @@ impl Shared {
         for (credential, at) in runs {
             let last = last_used.entry(credential).or_insert(at);
             *last = at.max(*last);
+        }
+    }
+
+    /// Bounded: a request of an unknown workspace or provider is refused for that.
+    fn note_missing(&self, runs: &[Run]) {
+        let is_missing = |run: &&Run| {
+            run.kind == RunKind::Traffic && run.outcome == Refusal::CredentialMissing.code()
+        };
+        for run in runs.iter().filter(is_missing) {
+            let Some(provider) = run.provider.clone() else {
+                continue;
+            };
+            let mut missing = self.missing.write().unwrap_or_else(PoisonError::into_inner);
+            let last = missing
+                .entry((run.workspace.clone(), provider))
+                .or_insert(run.at);
+            *last = run.at.max(*last);
         }
     }
 }

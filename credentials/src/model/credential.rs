@@ -244,6 +244,8 @@ pub struct Version {
     pub created_at: Timestamp,
     /// End of the grace period, while it is in grace.
     pub grace_until: Option<Timestamp>,
+    /// When it stopped being usable for good, if it is destroyed.
+    pub destroyed_at: Option<Timestamp>,
 }
 
 /// The life cycle of a version.

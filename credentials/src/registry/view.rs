@@ -226,6 +226,12 @@ impl Viewer<'_> {
                 state,
                 created_at: version.created_at,
                 grace_until: version.until.filter(|_| state == VersionState::Grace),
+                // Its bytes may be removed a moment after its grace period has ended.
+                destroyed_at: [version.until, version.destroyed_at]
+                    .into_iter()
+                    .flatten()
+                    .min()
+                    .filter(|_| state == VersionState::Destroyed),
             }
         };
         document.versions.iter().map(view).collect()

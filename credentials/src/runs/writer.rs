@@ -123,6 +123,7 @@ impl Writer {
             let used = run.used.as_ref()?;
             Some((used.credential.clone(), run.at))
         }));
+        self.shared.note_missing(runs);
         if !self.scanned {
             self.scan().await;
         }
