@@ -8,7 +8,7 @@ use std::{
     io::{self, IsTerminal, Write},
     net::SocketAddr,
     path::Path,
-    sync::{Arc, Mutex},
+    sync::Arc,
     time::Duration,
 };
 
@@ -21,6 +21,7 @@ use keyside_credentials::{
 };
 use keyside_proxy::{Bound, Dependencies, Drain, Egress, Metrics};
 use keyside_vault::Vault;
+use parking_lot::Mutex;
 use pingora_core::server::{RunArgs, Server, configuration::ServerConf};
 use tokio::{runtime::Runtime, time::timeout};
 use zeroize::Zeroizing;

@@ -1,7 +1,6 @@
 //! Metrics that are read at each scrape, because what they show changes without a write.
 
-use std::sync::{Mutex, PoisonError};
-
+use parking_lot::Mutex;
 use prometheus::{
     Registry, Result,
     core::{Collector, Desc},
@@ -44,7 +43,7 @@ impl Collector for Scraped {
 
     fn collect(&self) -> Vec<MetricFamily> {
         // Two scrapes at the same time would each add the difference to a counter.
-        let _alone = self.scrape.lock().unwrap_or_else(PoisonError::into_inner);
+        let _alone = self.scrape.lock();
         (self.read)();
         let metrics = self.metrics.iter();
         metrics.flat_map(|metric| metric.collect()).collect()

@@ -11,7 +11,7 @@ use std::{
     future, io,
     net::{SocketAddr, TcpListener},
     pin::pin,
-    sync::{Arc, Mutex},
+    sync::Arc,
     time::Duration,
 };
 
@@ -21,6 +21,7 @@ use client_socket::ClientSocket;
 use connection_limit::{ConnectionLimit, ConnectionSlot};
 use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use parking_lot::Mutex;
 use pingora_core::{
     server::ShutdownWatch,
     services::background::{BackgroundService, GenBackgroundService},
@@ -113,7 +114,7 @@ pub(crate) async fn serve_until(router: Router, socket: Socket, shutdown: Shutdo
 #[async_trait]
 impl BackgroundService for Web {
     async fn start(&self, shutdown: ShutdownWatch) {
-        let socket = self.socket.lock().ok().and_then(|mut socket| socket.take());
+        let socket = self.socket.lock().take();
         let Some(Socket { listener, tls }) = socket else {
             return;
         };

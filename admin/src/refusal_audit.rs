@@ -5,14 +5,10 @@
 //! still has a line for each. Each token has its own count, and all unauthenticated requests share
 //! one, so that nobody can hide another's refusals.
 
-use std::{
-    collections::HashMap,
-    mem,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{collections::HashMap, mem, sync::Arc, time::Duration};
 
 use keyside_credentials::{ActorContext, ActorId, Registry, RequestId};
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::problem::Kind;
@@ -54,7 +50,7 @@ impl RefusalAudit {
     /// The note of the audit record, or `None` if the refusal is only counted.
     fn note(&self, actor: &ActorId, kind: Kind) -> Option<String> {
         // Counts, which are usable even after a panic.
-        let mut windows = self.windows.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut windows = self.windows.lock();
         windows.retain(|_, window| !window.is_over() || window.counted > 0);
         let window = windows
             .entry(actor.clone())

@@ -21,6 +21,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use keyside_config::{Catalogue, DeclaredCredential, DeclaredEnvironment, ProviderId};
+use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 use tokio::sync::Notify;
 
@@ -82,7 +83,7 @@ struct Item {
     source: SourceReference,
     prefixes: Vec<String>,
     signals: Arc<Signals>,
-    state: std::sync::Mutex<State>,
+    state: Mutex<State>,
 }
 
 /// The state of a secret that is kept outside of Keyside, for readiness and metrics.
@@ -144,7 +145,7 @@ impl Declared {
                 source: declared.source.clone(),
                 prefixes: provider.map_or(Vec::new(), |provider| provider.key.prefix.clone()),
                 signals: Arc::new(Signals::new(notices.clone())),
-                state: std::sync::Mutex::new(State::default()),
+                state: Mutex::default(),
             })
         });
         let items = items.collect::<Result<Vec<_>, _>>()?;
@@ -170,7 +171,7 @@ impl Declared {
     /// The state of each secret.
     pub fn source_health(&self) -> Vec<SourceHealth> {
         let health = |item: &Item| {
-            let state = item.state();
+            let state = item.state.lock();
             SourceHealth {
                 workspace: item.document.workspace.clone(),
                 provider: item.document.provider.clone(),
@@ -323,7 +324,7 @@ fn workspaces(items: &[Item], now: Timestamp) -> Vec<Arc<WorkspaceEntry>> {
 
 impl Item {
     fn without_secret(&self, why: Unusable) -> CredentialEntry {
-        let state = self.state();
+        let state = self.state.lock();
         let (document, signals) = (self.document.clone(), self.signals.clone());
         let mut entry = CredentialEntry::without_secret(document, why, signals);
         entry.declared = Some(Arc::new(self.followed(&state)));

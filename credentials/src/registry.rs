@@ -31,13 +31,14 @@ use std::{
     collections::HashMap,
     panic::resume_unwind,
     path::PathBuf,
-    sync::{Arc, Mutex, OnceLock},
+    sync::{Arc, OnceLock},
 };
 
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use keyside_config::{Catalogue, CredentialRules, ProviderId};
 use keyside_store::{Backend, StorageError, chain::State};
+use parking_lot::Mutex;
 use tokio::sync::RwLock;
 
 use self::{

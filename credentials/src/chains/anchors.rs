@@ -10,7 +10,7 @@ use std::{
     collections::HashMap,
     fs,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
 };
 
 use keyside_store::{
@@ -18,6 +18,7 @@ use keyside_store::{
     chain::{ChainName, Damage, Head, Link, LoadError, State},
     file::{self, FileError},
 };
+use parking_lot::Mutex;
 use tokio::task::spawn_blocking;
 
 use crate::{keyring::Keyring, model::WorkspaceId};
@@ -133,7 +134,7 @@ impl Anchors {
 
 impl Written {
     fn replace(&self, chain: &ChainName, state: &State) -> Result<(), FileError> {
-        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut held = self.held.lock();
         let now = (state.head.epoch, state.head.seq);
         // Concurrent changes finish in any order; the latest head must win.
         if held.get(chain.as_str()).is_some_and(|held| *held >= now) {

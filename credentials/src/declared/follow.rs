@@ -2,7 +2,7 @@
 
 use std::{
     path::PathBuf,
-    sync::{Arc, MutexGuard, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -66,23 +66,26 @@ impl Declared {
         let found = match source {
             SourceReference::File(path) => self.read_file(item, path.clone()).await,
             SourceReference::Vault(reference) => {
-                let known = item.state().version_read().map(str::to_owned);
+                let known = item.state.lock().version_read().map(str::to_owned);
                 source::read_vault(self.vault.as_deref(), reference, known.as_deref()).await
             }
         };
         self.note_in_cache(item, &found);
         match found {
             Ok(Lookup::Unchanged) => {
-                let change = item.state().unchanged();
+                let change = item.state.lock().unchanged();
                 self.carry_out(item, change);
             }
             Ok(Lookup::Changed { version, secret }) if self.was_cached(item, &secret) => {
-                let change = item.state().cached_is_right(version);
+                let change = item.state.lock().cached_is_right(version);
                 self.carry_out(item, change);
             }
             Ok(Lookup::Changed { version, secret }) => self.replace(item, version, &secret),
             Err(error) => {
-                let change = item.state().not_read(error, Instant::now(), self.outage);
+                let change = item
+                    .state
+                    .lock()
+                    .not_read(error, Instant::now(), self.outage);
                 self.carry_out(item, change);
             }
         }
@@ -91,7 +94,7 @@ impl Declared {
     /// A file that is being rewritten in place is briefly empty or incomplete: a change counts once
     /// it was read twice.
     async fn read_file(&self, item: &Item, path: PathBuf) -> Result<Lookup, SourceError> {
-        let known = item.state().version().map(str::to_owned);
+        let known = item.state.lock().version().map(str::to_owned);
         let mut found = self.version_in(item, path.clone()).await;
         for _ in 0..SETTLE_CHECKS {
             let version = found.as_ref().map(|(version, _)| version);
@@ -138,7 +141,7 @@ impl Declared {
     }
 
     fn replace(&self, item: &Item, version: String, secret: &Secret) {
-        let mut state = item.state();
+        let mut state = item.state.lock();
         state.replaced(version);
         self.put_in_use(item, &state, secret);
         tracing::info!(
@@ -171,7 +174,7 @@ impl Declared {
     }
 
     pub(super) fn carry_out(&self, item: &Item, change: Change) {
-        let state = item.state();
+        let state = item.state.lock();
         let entry = match change {
             Change::Nothing => return,
             Change::StatusOnly => None,
@@ -228,12 +231,7 @@ impl Declared {
     }
 }
 
-impl Item {
-    /// A panic cannot leave the state inconsistent.
-    pub(super) fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
+impl Item {}
 
 /// Reading a file takes microseconds, so a short interval is cheap.
 const FILE_POLL: Duration = Duration::from_millis(400);

@@ -3,7 +3,7 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, OnceLock},
+    sync::{Arc, OnceLock},
 };
 
 use arc_swap::ArcSwap;
@@ -12,6 +12,7 @@ use keyside_store::{
     chain::{self, ChainName, CommitError, LoadError, State},
     file,
 };
+use parking_lot::Mutex;
 use tokio::{
     sync::{RwLock, Semaphore, mpsc},
     task::JoinSet,

@@ -7,11 +7,12 @@ mod recorded_source;
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak},
+    sync::{Arc, OnceLock, Weak},
     time::{Duration, Instant},
 };
 
 use keyside_config::AllowedReferences;
+use parking_lot::Mutex;
 use tokio::{runtime::Handle, sync::Semaphore, time::sleep};
 
 use self::recorded_source::RecordedSource;
@@ -137,13 +138,6 @@ impl References {
             followers: Mutex::default(),
         }
     }
-
-    /// A panic cannot leave the map inconsistent.
-    fn followers(&self) -> MutexGuard<'_, HashMap<CredentialId, Arc<Follower>>> {
-        self.followers
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Registry {
@@ -214,7 +208,7 @@ impl Registry {
             return false;
         }
         let id = entry.document.id.clone();
-        let mut followers = self.references.followers();
+        let mut followers = self.references.followers.lock();
         if followers.contains_key(&id) {
             return false;
         }
@@ -245,7 +239,7 @@ impl Registry {
     /// Whether to keep following. If not, the follower is removed under the same lock, so that a
     /// credential that reappears gets a new one.
     fn is_still_followed(&self, id: &CredentialId) -> bool {
-        let mut followers = self.references.followers();
+        let mut followers = self.references.followers.lock();
         let entry = followers
             .get(id)
             .and_then(|follower| self.entry_of(follower, id));
@@ -263,7 +257,7 @@ impl Registry {
     }
 
     async fn poll_once(&self, id: &CredentialId) {
-        let follower = self.references.followers().get(id).cloned();
+        let follower = self.references.followers.lock().get(id).cloned();
         let (Some(following), Some(follower)) = (self.references.following.get(), follower) else {
             return;
         };

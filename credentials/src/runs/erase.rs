@@ -1,12 +1,10 @@
 //! Removes the runs of a workspace from the whole log, and reads them for an export.
 
-use std::{
-    collections::HashMap,
-    sync::{PoisonError, RwLock},
-};
+use std::collections::HashMap;
 
 use jiff::Timestamp;
 use keyside_store::StorageError;
+use parking_lot::RwLock;
 use tokio::sync::oneshot;
 
 use super::{Message, Runs, Shared, StoredRun, block::Block};
@@ -22,13 +20,13 @@ impl ErasedWorkspaces {
 
     /// Whether a run of this time must be removed.
     pub(super) fn covers(&self, workspace: &str, at: Timestamp) -> bool {
-        let erased = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let erased = self.0.read();
         erased.get(workspace).is_some_and(|until| at <= *until)
     }
 
     /// Returns whether this adds anything.
     fn add(&self, workspace: WorkspaceId, until: Timestamp) -> bool {
-        let mut erased = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut erased = self.0.write();
         let known = erased.get(&workspace).is_some_and(|known| *known >= until);
         if !known {
             erased.insert(workspace, until);
@@ -84,10 +82,7 @@ impl Shared {
     }
 
     fn forget_last_use(&self, credentials: impl Iterator<Item = CredentialId>) {
-        let mut last_used = self
-            .last_used
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut last_used = self.last_used.write();
         for credential in credentials {
             last_used.remove(&credential);
         }

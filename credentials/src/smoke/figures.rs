@@ -1,9 +1,6 @@
 //! Figures for metrics, kept in memory so that a scrape reads no store.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::{MutexGuard, PoisonError},
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use keyside_config::ProviderId;
@@ -121,7 +118,7 @@ pub(super) fn slot(workspace: &WorkspaceId, provider: &ProviderId) -> String {
 impl Smoke {
     /// The figures of every known provider, and of others that were checked.
     pub fn figures(&self) -> Vec<Figures> {
-        let board = self.board();
+        let board = self.board.lock();
         let mut providers: BTreeSet<_> = self
             .catalogue
             .iter()
@@ -164,7 +161,7 @@ impl Smoke {
                 }
             }
         }
-        self.board().replace_slots(known);
+        self.board.lock().replace_slots(known);
         Ok(())
     }
 
@@ -173,10 +170,5 @@ impl Smoke {
         let all = self.registry.workspaces(&Scope::All);
         let all = all.into_iter().map(|workspace| workspace.id);
         all.chain(self.workspaces()).collect()
-    }
-
-    pub(super) fn board(&self) -> MutexGuard<'_, Board> {
-        // Every update leaves a consistent board, even after a panic elsewhere.
-        self.board.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

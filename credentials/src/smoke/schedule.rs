@@ -120,7 +120,7 @@ impl Smoke {
             watch.is_due |= version.is_some_and(|version| series.is_due(&version));
             known.push((credential.id.to_string(), subject.provider, series));
         }
-        self.board().replace_credentials(known);
+        self.board.lock().replace_credentials(known);
         // A missing key may be there now. Posted results do not depend on keys.
         if is_stale || is_changed && !self.settings.expected.is_empty() {
             self.refresh_slots().await?;

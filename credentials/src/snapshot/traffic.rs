@@ -6,13 +6,11 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{
-        Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::atomic::{AtomicBool, Ordering},
 };
 
 use keyside_config::ProviderId;
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 use super::{CredentialEntry, SecretInUse, Snapshot};
@@ -51,7 +49,7 @@ pub(crate) fn accepted(entry: &CredentialEntry) {
         return;
     }
     let ended = {
-        let mut noted = health.noted();
+        let mut noted = health.noted.lock();
         // A late success of an older secret says nothing about the newer one.
         let is_older = |noted: &Noted| entry.document.revision < noted.revision;
         if noted.as_ref().is_some_and(is_older) {
@@ -73,7 +71,7 @@ pub(crate) fn rejected(entry: &CredentialEntry, cause: RejectionCause) {
     let health = &entry.signals.traffic;
     let (now, revision) = (entry.signals.now(), entry.document.revision);
     {
-        let mut noted = health.noted();
+        let mut noted = health.noted.lock();
         match &mut *noted {
             Some(noted) if noted.secret == secret => {
                 noted.revision = revision.max(noted.revision);
@@ -111,7 +109,7 @@ pub(crate) fn stored(entry: &CredentialEntry) -> Option<StoredRejection> {
         return None;
     }
     let in_use = secret_in_use(entry)?;
-    let noted = health.noted();
+    let noted = health.noted.lock();
     let noted = noted.as_ref().filter(|noted| noted.secret == in_use)?;
     Some(StoredRejection {
         secret: in_use,
@@ -122,7 +120,7 @@ pub(crate) fn stored(entry: &CredentialEntry) -> Option<StoredRejection> {
 /// Puts stored rejections back, for which traffic since the start counts more.
 pub(crate) fn restore(entry: &CredentialEntry, stored: StoredRejection) {
     let health = &entry.signals.traffic;
-    let mut noted = health.noted();
+    let mut noted = health.noted.lock();
     if noted.is_none() {
         *noted = Some(Noted {
             secret: stored.secret,
@@ -224,9 +222,4 @@ fn publish(entry: &CredentialEntry, kind: CredentialEventKind) {
     entry.signals.publish(event);
 }
 
-impl TrafficHealth {
-    fn noted(&self) -> MutexGuard<'_, Option<Noted>> {
-        // Safe after a panic: it is replaced as a whole.
-        self.noted.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
+impl TrafficHealth {}

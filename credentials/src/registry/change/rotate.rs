@@ -4,11 +4,7 @@
 //! asked in vain, and after, on the state of that time. Nothing is stored in between, and the lock
 //! is released, so that other changes, revocations above all, need not wait.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, PoisonError},
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use keyside_config::ProviderId;
@@ -132,17 +128,11 @@ impl Registry {
 
     /// Rotations since the process started, by provider.
     pub fn rotations(&self) -> HashMap<ProviderId, u64> {
-        self.rotations
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.rotations.lock().clone()
     }
 
     fn count_rotation(&self, provider: ProviderId) {
-        let mut rotations = self
-            .rotations
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut rotations = self.rotations.lock();
         *rotations.entry(provider).or_default() += 1;
     }
 }
