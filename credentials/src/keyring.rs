@@ -361,16 +361,12 @@ impl Stored {
         let Some(file) = file else {
             return Ok(());
         };
-        let damaged = || KeyringError::Damaged {
-            path: path.to_owned(),
-        };
+        let damaged = || KeyringError::Damaged(path.to_owned());
         if file.installation != self.file.installation {
             return Err(damaged());
         }
         if file.order() < self.file.order() {
-            return Err(KeyringError::Older {
-                path: path.to_owned(),
-            });
+            return Err(KeyringError::Older(path.to_owned()));
         }
         let is_known = file.public_key == self.file.public_key;
         if !is_known && !known.is_successor(&file.public_key) {
@@ -422,9 +418,7 @@ impl Stored {
 }
 
 fn existing(path: &Path) -> Result<KeyringFile, KeyringError> {
-    KeyringFile::read(path)?.ok_or_else(|| KeyringError::Missing {
-        path: path.to_owned(),
-    })
+    KeyringFile::read(path)?.ok_or_else(|| KeyringError::Missing(path.to_owned()))
 }
 
 fn key_of(keys: &Keys, workspace: &WorkspaceId, id: &str) -> Option<Arc<SealingKey>> {

@@ -34,12 +34,9 @@ pub enum FileError {
     /// The file cannot be read.
     #[error("it cannot be read: {0}")]
     Io(#[from] io::Error),
-    /// A line is not in the export format.
-    #[error("line {line} is not in the format of an NDJSON export")]
-    NotALine {
-        /// Line number, from 1.
-        line: usize,
-    },
+    /// The line with this number, from 1, is not in the export format.
+    #[error("line {0} is not in the format of an NDJSON export")]
+    NotALine(usize),
     /// A record was edited, left out or added.
     #[error(
         "line {line}: record {position} of {chain} does not follow the one before it: edited, left out or added"
@@ -94,17 +91,11 @@ pub enum FileError {
         position: u64,
     },
     /// The end of a chain is missing.
-    #[error("the file ends before the head of {chain}: the export broke off, or its end was cut")]
-    CutShort {
-        /// The chain.
-        chain: String,
-    },
+    #[error("the file ends before the head of {0}: the export broke off, or its end was cut")]
+    CutShort(String),
     /// A record refers to a chain that is not in the file.
-    #[error("the chain {chain} is named in the file and not in it: its lines were left out")]
-    ChainMissing {
-        /// The chain.
-        chain: String,
-    },
+    #[error("the chain {0} is named in the file and not in it: its lines were left out")]
+    ChainMissing(String),
     /// The file has no chains.
     #[error("the file has no chains")]
     Empty,
@@ -139,7 +130,7 @@ pub fn verify_export(file: impl BufRead, key: &PublicKey) -> Result<Checked, Fil
     for (number, text) in (1..).zip(file.lines()) {
         let text = text?;
         let line = number;
-        let parsed: Line = serde_json::from_str(&text).map_err(|_| FileError::NotALine { line })?;
+        let parsed: Line = serde_json::from_str(&text).map_err(|_| FileError::NotALine(line))?;
         let chain = parsed.chain.clone();
         if let Some(end) = parsed.end {
             let (records, hash) = open.remove(&chain).unwrap_or_default();
@@ -154,12 +145,12 @@ pub fn verify_export(file: impl BufRead, key: &PublicKey) -> Result<Checked, Fil
             checked.records += records;
             checked.chains += 1;
             if !ended.insert(chain) {
-                return Err(FileError::NotALine { line });
+                return Err(FileError::NotALine(line));
             }
             continue;
         }
         let (Some(position), Some(record)) = (parsed.position, record_hash(&parsed)) else {
-            return Err(FileError::NotALine { line });
+            return Err(FileError::NotALine(line));
         };
         let begins = !open.contains_key(&chain);
         let (records, hash) = open.entry(chain.clone()).or_default();
@@ -189,12 +180,10 @@ pub fn verify_export(file: impl BufRead, key: &PublicKey) -> Result<Checked, Fil
         named.extend(linked(parsed.stored.as_deref().unwrap_or_default()));
     }
     match open.into_keys().next() {
-        Some(chain) => Err(FileError::CutShort { chain }),
+        Some(chain) => Err(FileError::CutShort(chain)),
         None if checked.chains == 0 => Err(FileError::Empty),
         None => match named.difference(&ended).next() {
-            Some(chain) => Err(FileError::ChainMissing {
-                chain: chain.clone(),
-            }),
+            Some(chain) => Err(FileError::ChainMissing(chain.clone())),
             None => Ok(checked),
         },
     }

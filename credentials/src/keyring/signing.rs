@@ -77,9 +77,7 @@ impl SigningKeys {
             Some(known) => known.clone(),
             None => {
                 let unwrapped = unwrap_current(service, file, memory, signs).await?;
-                unwrapped.ok_or_else(|| KeyringError::Damaged {
-                    path: path.to_owned(),
-                })?
+                unwrapped.ok_or_else(|| KeyringError::Damaged(path.to_owned()))?
             }
         };
         let mut successors = Vec::new();

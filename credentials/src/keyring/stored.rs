@@ -147,15 +147,11 @@ impl KeyringFile {
 
     /// Parses the content of the file at `path`.
     pub(super) fn parse(json: &[u8], path: &Path) -> Result<Self, KeyringError> {
-        let damaged = |_| KeyringError::Damaged {
-            path: path.to_owned(),
-        };
+        let damaged = |_| KeyringError::Damaged(path.to_owned());
         let head: Head = serde_json::from_slice(json).map_err(damaged)?;
         match head.format {
             FORMAT => serde_json::from_slice(json).map_err(damaged),
-            found if found < FORMAT => Err(KeyringError::Development {
-                path: path.to_owned(),
-            }),
+            found if found < FORMAT => Err(KeyringError::Development(path.to_owned())),
             found => Err(KeyringError::Newer {
                 path: path.to_owned(),
                 found,

@@ -85,7 +85,7 @@ impl Registry {
         };
         if expected.is_some_and(|expected| expected != current) {
             let current = current.revision;
-            return Err(ChangeError::Superseded { current });
+            return Err(ChangeError::Superseded(current));
         }
         let tracked = self.chains.of(id);
         // A chain whose anchor is damaged or missing ends on its current head, and ending it writes

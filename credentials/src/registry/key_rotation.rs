@@ -91,7 +91,7 @@ impl Registry {
         }
         match files.is_empty() {
             true => Ok(()),
-            false => Err(ChangeError::AnchorsDamaged { files }),
+            false => Err(ChangeError::AnchorsDamaged(files)),
         }
     }
 
@@ -107,7 +107,7 @@ impl Registry {
         }
         match workspaces.is_empty() {
             true => Ok(()),
-            false => Err(ChangeError::KeysLost { workspaces }),
+            false => Err(ChangeError::KeysLost(workspaces)),
         }
     }
 

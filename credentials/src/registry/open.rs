@@ -73,9 +73,7 @@ impl Registry {
         let has_workspaces = existing.is_some_and(|existing| existing.has_workspaces());
         let heads = keyring.with_file_name(HEADS);
         match has_workspaces || Anchors::path(&heads, &ChainName::installation()).exists() {
-            true => Err(OpenError::StoreMissing {
-                keyring: keyring.to_owned(),
-            }),
+            true => Err(OpenError::StoreMissing(keyring.to_owned())),
             false => Ok(()),
         }
     }
@@ -105,7 +103,7 @@ impl Registry {
         let is_new = storage.get("installation/head").await?.is_none();
         // Checked first: a missing keyring must never be replaced by a new one while there is data.
         if !path.exists() && !is_new {
-            return Err(OpenError::KeyringMissing { path });
+            return Err(OpenError::KeyringMissing(path));
         }
         let keyring = Arc::new(match role {
             Role::Authority => Keyring::open_or_create(&path, kms, clock.now()).await?,
@@ -115,7 +113,7 @@ impl Registry {
         let chains = Chains::new(backend.clone(), keyring.clone(), clock.clone(), &heads).await;
         let chains = Arc::new(chains);
         if is_new && (keyring.has_workspaces() || chains.has_installation_anchor()) {
-            return Err(OpenError::StoreMissing { keyring: path });
+            return Err(OpenError::StoreMissing(path));
         }
         // Before the installation's chain is read: another process registers a workspace before it
         // writes its anchor.

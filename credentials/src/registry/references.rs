@@ -154,18 +154,18 @@ impl Registry {
         };
         let Some(options) = options.filter(is_allowed) else {
             let allowed = options.map(|options| options.allowed.of_workspace(workspace.as_str()));
-            return Err(ChangeError::ReferenceNotAllowed {
-                allowed: allowed.unwrap_or_default(),
-            });
+            return Err(ChangeError::ReferenceNotAllowed(
+                allowed.unwrap_or_default(),
+            ));
         };
         match source::read_vault(options.vault.as_deref(), reference, None).await {
             Ok(Lookup::Changed { version, secret }) => Ok(InitialSecret { version, secret }),
             // Cannot happen: no version was given to compare with.
-            Ok(Lookup::Unchanged) => Err(ChangeError::SecretUnread {
-                reason: "Vault did not send it".to_owned(),
-            }),
-            Err(SourceError::Gone(reason)) => Err(ChangeError::ReferenceRefused { reason }),
-            Err(SourceError::Unavailable(reason)) => Err(ChangeError::SecretUnread { reason }),
+            Ok(Lookup::Unchanged) => Err(ChangeError::SecretUnread(
+                "Vault did not send it".to_owned(),
+            )),
+            Err(SourceError::Gone(reason)) => Err(ChangeError::ReferenceRefused(reason)),
+            Err(SourceError::Unavailable(reason)) => Err(ChangeError::SecretUnread(reason)),
         }
     }
 

@@ -132,7 +132,7 @@ impl Registry {
         let token = token.ok_or(ChangeError::TokenUnknown)?;
         let current = token.revision;
         if expected.is_some_and(|expected| expected != current) {
-            return Err(ChangeError::Superseded { current });
+            return Err(ChangeError::Superseded(current));
         }
         if token.revoked_at.is_some() {
             return Ok(self.access.view(&token));

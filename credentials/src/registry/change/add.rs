@@ -159,7 +159,7 @@ impl Registry {
         }
         if workspace.has_label(&new.provider, &new.label) {
             let label = new.label.clone();
-            return Err(ChangeError::LabelTaken { label });
+            return Err(ChangeError::LabelTaken(label));
         }
         let default = workspace.default(&new.provider, new.environment);
         let becomes_default = new.default || default.is_none();
@@ -398,9 +398,9 @@ fn endpoint(provider: &Provider, given: Option<&str>) -> Result<Option<String>, 
         (Upstream::PerCredential(rule), Some(given)) => {
             rule.accept(given).map(origin).map_err(ChangeError::from)
         }
-        (Upstream::PerCredential(rule), None) => Err(ChangeError::EndpointMissing {
-            example: rule.example.clone(),
-        }),
+        (Upstream::PerCredential(rule), None) => {
+            Err(ChangeError::EndpointMissing(rule.example.clone()))
+        }
         (Upstream::Fixed(_), None) => Ok(None),
         // The settings may send all of a provider's credentials to one host. The endpoint is then
         // unused, but kept in case the settings change, so it must be valid.
@@ -423,9 +423,7 @@ fn origin(url: BaseUrl) -> Option<String> {
 /// Refuses keys that cannot call models or are personal, by the provider's catalogue entry.
 pub(super) fn expect_kind(provider: &Provider, secret: &Secret) -> Result<(), ChangeError> {
     match refused_kind(secret, &provider.key) {
-        Some(kind) => Err(ChangeError::SecretOfOtherKind {
-            why: kind.why.clone(),
-        }),
+        Some(kind) => Err(ChangeError::SecretOfOtherKind(kind.why.clone())),
         None => Ok(()),
     }
 }

@@ -154,7 +154,7 @@ impl CredentialEdit<'_> {
     /// Refuses if the secret is kept in Vault: it is replaced there.
     pub(in crate::registry) fn expect_sealed(&self) -> Result<(), ChangeError> {
         match self.entry.reference() {
-            Some(reference) => Err(ChangeError::KeptInVault { reference }),
+            Some(reference) => Err(ChangeError::KeptInVault(reference)),
             None => Ok(()),
         }
     }
@@ -168,7 +168,7 @@ impl CredentialEdit<'_> {
         let current = self.document.revision;
         match expected.is_none_or(|expected| expected == current) {
             true => Ok(()),
-            false => Err(ChangeError::Superseded { current }),
+            false => Err(ChangeError::Superseded(current)),
         }
     }
 

@@ -126,7 +126,7 @@ impl CredentialEdit<'_> {
         let mut changed = Vec::new();
         if let Some(label) = wanted.label.filter(|label| *label != self.document.label) {
             if self.workspace.has_label(&self.document.provider, &label) {
-                return Err(ChangeError::LabelTaken { label });
+                return Err(ChangeError::LabelTaken(label));
             }
             self.document.label = label;
             changed.push("label");

@@ -84,13 +84,13 @@ impl Registry {
         if let Some(found) = workspace.credentials.get(id) {
             // The record is back: it must be revoked instead.
             let current = found.document.revision;
-            return Err(ChangeError::Superseded { current });
+            return Err(ChangeError::Superseded(current));
         }
         let lost = workspace.lost.get(id);
         let lost = lost.ok_or(ChangeError::CredentialUnknown)?;
         let current = lost.revision;
         if revocation.expected.is_some_and(|seen| seen != current) {
-            return Err(ChangeError::Superseded { current });
+            return Err(ChangeError::Superseded(current));
         }
         let is_first = lost.revoked_at.is_none();
         let cuts = revocation.cut && !lost.signals.is_cut();

@@ -340,7 +340,7 @@ async fn without_anchor() -> (Installation, PathBuf, Vec<u8>) {
 
 fn names_the_anchor(refused: Result<crate::Rewrapped, ChangeError>, anchor: &Path) {
     match refused {
-        Err(ChangeError::AnchorsDamaged { files }) => assert_eq!(files, [anchor]),
+        Err(ChangeError::AnchorsDamaged(files)) => assert_eq!(files, [anchor]),
         other => panic!("{other:?}"),
     }
 }
@@ -466,7 +466,7 @@ async fn a_workspace_whose_key_is_lost_fails_verification_and_blocks_a_rotation(
         other => panic!("{other:?}"),
     }
     match registry.rotate_master_key(&act()).await {
-        Err(ChangeError::KeysLost { workspaces }) => {
+        Err(ChangeError::KeysLost(workspaces)) => {
             let globex: WorkspaceId = "globex".parse().unwrap();
             assert_eq!(workspaces, [globex]);
         }
