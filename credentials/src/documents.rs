@@ -43,7 +43,7 @@ pub(crate) struct CredentialDocument {
     pub(crate) limits: Limits,
     /// Where the secret is kept, if not here. The only version then has no sealed bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) reference: Option<ReferenceDocument>,
+    pub(crate) reference: Option<VaultReference>,
     /// The last recorded state of the secret in Vault.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) source: Option<SourceDocument>,
@@ -56,18 +56,6 @@ pub(crate) struct CredentialDocument {
     pub(crate) current: u32,
     /// Oldest first.
     pub(crate) versions: Vec<VersionDocument>,
-}
-
-/// The place of a secret in Vault.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct ReferenceDocument {
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    mount: Option<String>,
-    path: String,
-    field: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    version: Option<u64>,
 }
 
 /// The last audit record about a secret in Vault.
@@ -314,28 +302,6 @@ impl CredentialDocument {
             workspace: &self.workspace,
             credential: &self.id,
             version,
-        }
-    }
-}
-
-impl From<VaultReference> for ReferenceDocument {
-    fn from(reference: VaultReference) -> Self {
-        Self {
-            mount: reference.mount,
-            path: reference.path,
-            field: reference.field,
-            version: reference.version,
-        }
-    }
-}
-
-impl From<ReferenceDocument> for VaultReference {
-    fn from(document: ReferenceDocument) -> Self {
-        Self {
-            mount: document.mount,
-            path: document.path,
-            field: document.field,
-            version: document.version,
         }
     }
 }

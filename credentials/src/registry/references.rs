@@ -15,7 +15,6 @@ use keyside_config::AllowedReferences;
 use parking_lot::Mutex;
 use tokio::{runtime::Handle, sync::Semaphore, time::sleep};
 
-use self::recorded_source::RecordedSource;
 use super::{ChangeError, Registry, change::InitialSecret};
 use crate::{
     chains::Priority,
@@ -23,7 +22,7 @@ use crate::{
         SourceHealth, process_key,
         state::{Change, State},
     },
-    documents::SecretMetadata,
+    documents::{SecretMetadata, SourceDocument},
     model::{Credential, CredentialId, WorkspaceId, refused_kind},
     sealing::SealingKey,
     secret::Secret,
@@ -68,7 +67,8 @@ struct Follower {
 /// The state of a secret, and what the audit log says about it.
 struct Known {
     state: State,
-    recorded_source: RecordedSource,
+    /// `None` if it was not looked up since the start.
+    recorded_source: Option<SourceDocument>,
 }
 
 impl Registry {
@@ -215,10 +215,10 @@ impl Registry {
         let mut state = State::default();
         let version = in_use(entry);
         let is_read = version.is_some();
-        let mut recorded_source = RecordedSource::default();
+        let mut recorded_source = None;
         if let Some(version) = version {
             // The credential's creation was recorded with this version.
-            recorded_source = RecordedSource::Version(version.clone());
+            recorded_source = Some(SourceDocument::Version(version.clone()));
             state.replaced(version);
         }
         let follower = Follower {

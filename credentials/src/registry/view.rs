@@ -184,7 +184,7 @@ impl Viewer<'_> {
             damaged: entry.damage().is_some() || workspace.damage.is_some(),
             declared: entry.declared.as_deref().map(declared),
             rejection: traffic::rejection(entry),
-            reference: document.reference.clone().map(Into::into),
+            reference: document.reference.clone(),
             fingerprint: metadata.map(|it| it.fingerprint.clone()),
             hint: metadata.map(|it| it.hint.clone()),
             versions: self.versions(&document),

@@ -25,9 +25,7 @@ impl CredentialEntry {
     pub(crate) fn reference(&self) -> Option<VaultReference> {
         let document = &self.document;
         let reference = document.reference.clone();
-        reference
-            .filter(|_| document.revoked_at.is_none())
-            .map(VaultReference::from)
+        reference.filter(|_| document.revoked_at.is_none())
     }
 
     /// Why no secret was read, if it is kept in Vault.

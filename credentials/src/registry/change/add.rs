@@ -379,7 +379,7 @@ fn unsealed(
         limits: new.limits,
         reference: match &new.secret {
             NewSecret::Given(_) => None,
-            NewSecret::InVault(reference) => Some(reference.clone().into()),
+            NewSecret::InVault(reference) => Some(reference.clone()),
         },
         source: None,
         created_by: by.actor.clone(),
