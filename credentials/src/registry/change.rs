@@ -57,6 +57,7 @@ use crate::{
     live_check::Finding,
     model::{ActorContext, CredentialId, Fingerprint, Label, Warning, WorkspaceId},
     record::{Detail, Draft, Event},
+    resolver::Grant,
     sealing::SealingKey,
     snapshot::{CredentialEntry, Snapshot, WorkspaceEntry},
 };
@@ -68,6 +69,35 @@ pub(super) struct ChangeOutcome {
     pub(super) repeated: bool,
     /// What the provider said before, if it was asked.
     pub(super) finding: Option<Finding>,
+}
+
+/// What a request leads to before the provider is asked. `B` is what the change will be based on, to
+/// find out afterwards whether it is still so.
+enum Trial<B> {
+    /// An earlier request with the same idempotency key has made the change.
+    Repeated(ChangeOutcome),
+    Ready {
+        on_trial: Grant,
+        basis: B,
+    },
+}
+
+/// What the provider said of a new secret, and what the change is based on.
+struct Checked<B> {
+    finding: Finding,
+    basis: B,
+}
+
+impl ChangeOutcome {
+    /// The outcome of an earlier request, with the warnings in its response.
+    fn repeated(id: &CredentialId, warnings: Vec<Warning>) -> Self {
+        Self {
+            id: id.clone(),
+            warnings,
+            repeated: true,
+            finding: None,
+        }
+    }
 }
 
 /// Held while a change is decided and committed; locks what it changes.

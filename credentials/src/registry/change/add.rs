@@ -9,7 +9,10 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use keyside_config::{BaseUrl, Catalogue, Provider, Upstream};
 
-use super::{ChangeOutcome, Decision, about, detail, group::Change, other_label, with_default};
+use super::{
+    ChangeOutcome, Checked, Decision, Trial, about, detail, group::Change, other_label,
+    with_default,
+};
 use crate::{
     chains::Priority,
     documents::{CredentialDocument, Document, SecretMetadata, SourceDocument, WorkspaceDocument},
@@ -45,38 +48,33 @@ impl Registry {
                     return retry_on_race!(registry.add_once(&by, &new, &input, &drawn, None));
                 };
                 let trial = retry_on_race!(registry.try_out(&by, &new, &input, &drawn))?;
-                let (on_trial, incarnation) = match trial {
+                let (on_trial, basis) = match trial {
                     Trial::Repeated(outcome) => return Ok(outcome),
-                    Trial::Ready {
-                        on_trial,
-                        incarnation,
-                    } => (on_trial, incarnation),
+                    Trial::Ready { on_trial, basis } => (on_trial, basis),
                 };
                 let finding = Finding::of(&on_trial, check).await;
                 new.check.judge(&finding)?;
-                let checked = Checked {
-                    finding,
-                    incarnation,
-                };
+                let checked = Checked { finding, basis };
                 retry_on_race!(registry.add_once(&by, &new, &input, &drawn, Some(&checked)))
             })
             .await?;
         self.saved(outcome)
     }
 
-    /// Decides without storing anything, so that the provider can be asked about the secret.
+    /// Decides without storing anything, so that the provider can be asked about the secret. Based on
+    /// the workspace's incarnation.
     async fn try_out(
         &self,
         by: &ActorContext,
         new: &NewCredential,
         input: &SecretInput<'_>,
         drawn: &CredentialId,
-    ) -> Result<Trial, ChangeError> {
+    ) -> Result<Trial<u64>, ChangeError> {
         self.change_workspace(by, &new.workspace, Priority::Normal, || {
             let trial = match self.decide_addition(by, new, input, drawn)? {
                 Addition::Repeated(outcome) => Trial::Repeated(outcome),
                 Addition::New(prepared) => Trial::Ready {
-                    incarnation: prepared.workspace.document.incarnation,
+                    basis: prepared.workspace.document.incarnation,
                     on_trial: Grant::on_trial(prepared.entry),
                 },
             };
@@ -91,12 +89,12 @@ impl Registry {
         new: &NewCredential,
         input: &SecretInput<'_>,
         drawn: &CredentialId,
-        checked: Option<&Checked>,
+        checked: Option<&Checked<u64>>,
     ) -> Result<ChangeOutcome, ChangeError> {
         let finding = checked.map(|checked| checked.finding);
         let decided = self.change_workspace(by, &new.workspace, Priority::Normal, || {
             if let Some(checked) = checked {
-                self.expect_incarnation(&new.workspace, checked.incarnation)?;
+                self.expect_incarnation(&new.workspace, checked.basis)?;
             }
             Ok(match self.decide_addition(by, new, input, drawn)? {
                 Addition::Repeated(outcome) => Decision::unchanged((outcome, None)),
@@ -253,12 +251,7 @@ impl Registry {
         let warnings = by_key
             .answer(by, &metadata.ok_or(ChangeError::Damaged)?)?
             .ok_or(ChangeError::IdempotencyKeyReused)?;
-        Ok(Some(ChangeOutcome {
-            id: entry.document.id.clone(),
-            warnings,
-            repeated: true,
-            finding: None,
-        }))
+        Ok(Some(ChangeOutcome::repeated(&entry.document.id, warnings)))
     }
 }
 
@@ -301,22 +294,6 @@ enum Addition {
     /// An earlier request with the same idempotency key has created it.
     Repeated(ChangeOutcome),
     New(Box<Prepared>),
-}
-
-/// What a request leads to before the provider is asked.
-enum Trial {
-    Repeated(ChangeOutcome),
-    Ready {
-        on_trial: Grant,
-        /// That of the workspace.
-        incarnation: u64,
-    },
-}
-
-/// What the provider said of the secret, and for which workspace it was asked.
-struct Checked {
-    finding: Finding,
-    incarnation: u64,
 }
 
 /// The secret that a new credential refers to.
