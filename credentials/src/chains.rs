@@ -46,7 +46,7 @@ pub(crate) struct Chains {
     backend: Backend,
     keyring: Arc<Keyring>,
     clock: Arc<Ratchet>,
-    anchors: Anchors,
+    pub(crate) anchors: Anchors,
     /// The epoch that this process writes in.
     epoch: u64,
     /// The chain of the installation itself.

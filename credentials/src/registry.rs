@@ -95,7 +95,7 @@ pub struct OpenOptions {
 /// Workspaces and credentials, with their audit log and run records.
 pub struct Registry {
     pub(crate) chains: Arc<Chains>,
-    notes: Arc<NoteStore>,
+    pub(crate) notes: Arc<NoteStore>,
     pub(crate) keyring: Arc<Keyring>,
     catalogue: Arc<Catalogue>,
     rules: CredentialRules,
@@ -104,8 +104,8 @@ pub struct Registry {
     runs: Runs,
     pub(crate) access: Access,
     snapshot: Arc<ArcSwap<Snapshot>>,
-    /// Changes hold it shared; a backup holds it exclusively.
-    gate: RwLock<()>,
+    /// Changes hold it shared; a backup holds it exclusively, and so waits for those in progress.
+    pub(crate) gate: RwLock<()>,
     /// Changes that are decided and wait for the commit that they share.
     groups: Groups,
     /// Rotations since the process started, by provider.
@@ -189,11 +189,6 @@ impl Registry {
     /// The tokens for the admin API.
     pub fn access(&self) -> &Access {
         &self.access
-    }
-
-    /// The store of notes.
-    pub(crate) fn notes(&self) -> &Arc<NoteStore> {
-        &self.notes
     }
 
     /// All credentials in memory. The same `Arc` as before if none has changed.

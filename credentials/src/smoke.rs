@@ -111,7 +111,7 @@ impl Smoke {
             settings,
         } = options;
         Arc::new(Self {
-            notes: registry.notes().clone(),
+            notes: registry.notes.clone(),
             permits: Arc::new(Semaphore::new(settings.parallel)),
             wake: Arc::default(),
             board: Mutex::default(),

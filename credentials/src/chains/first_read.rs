@@ -17,11 +17,6 @@ use super::{Chains, Registration, Tracked};
 use crate::model::WorkspaceId;
 
 impl Chains {
-    /// Whether the installation's chain has an anchor.
-    pub(crate) fn has_installation_anchor(&self) -> bool {
-        self.has_anchor(&self.installation)
-    }
-
     pub(crate) fn has_anchor(&self, tracked: &Tracked) -> bool {
         self.anchors.has(tracked.chain.name())
     }
@@ -30,11 +25,6 @@ impl Chains {
     pub(crate) fn anchor_file(&self, workspace: &WorkspaceId) -> PathBuf {
         self.anchors
             .path_of(&ChainName::workspace(workspace.as_str()))
-    }
-
-    /// The workspaces that have an anchor, each with its file.
-    pub(crate) fn anchored_workspaces(&self) -> Vec<(WorkspaceId, PathBuf)> {
-        self.anchors.workspaces()
     }
 
     /// Writes the anchor of a chain that has none because of a crash.

@@ -237,7 +237,8 @@ impl Registry {
         for id in registrations.keys() {
             left.extend(self.adopt_in_workspace(id, to).await?);
         }
-        let synced = self.chains.sync_anchors().await;
+        // None may be left that is signed with a key that is about to be refused.
+        let synced = self.chains.anchors.sync().await;
         synced.map_err(CommitError::NotBegun)?;
         Ok(left)
     }

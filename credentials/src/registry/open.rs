@@ -112,12 +112,12 @@ impl Registry {
         let clock = Arc::new(Ratchet::new(clock));
         let chains = Chains::new(backend.clone(), keyring.clone(), clock.clone(), &heads).await;
         let chains = Arc::new(chains);
-        if is_new && (keyring.has_workspaces() || chains.has_installation_anchor()) {
+        if is_new && (keyring.has_workspaces() || chains.has_anchor(chains.installation())) {
             return Err(OpenError::StoreMissing(path));
         }
         // Before the installation's chain is read: another process registers a workspace before it
         // writes its anchor.
-        let anchored = chains.anchored_workspaces();
+        let anchored = chains.anchors.workspaces();
         let refreshed = chains.refresh(chains.installation()).await;
         refreshed.map_err(|error| OpenError::of_installation_chain(error, &heads))?;
         if role == Role::Authority {
