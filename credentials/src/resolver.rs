@@ -138,12 +138,8 @@ impl CredentialQuery<'_> {
 
     /// Whether the request and its listener allow an environment.
     fn allows(&self, environment: Environment) -> bool {
-        let pinned = match self.pin {
-            EnvironmentPin::Any => true,
-            EnvironmentPin::Sandbox => environment == Environment::Sandbox,
-            EnvironmentPin::Live => environment == Environment::Live,
-        };
-        pinned && self.environment.is_none_or(|asked| asked == environment)
+        environment.is_allowed_by(self.pin)
+            && self.environment.is_none_or(|asked| asked == environment)
     }
 }
 

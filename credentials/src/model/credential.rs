@@ -3,7 +3,7 @@
 use std::fmt;
 
 use jiff::Timestamp;
-use keyside_config::{ProviderId, VaultReference, Verification};
+use keyside_config::{EnvironmentPin, ProviderId, VaultReference, Verification};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -183,6 +183,15 @@ pub enum Environment {
 }
 
 impl Environment {
+    /// Whether a listener or setting with this pin may use it.
+    pub(crate) fn is_allowed_by(self, pin: EnvironmentPin) -> bool {
+        match pin {
+            EnvironmentPin::Any => true,
+            EnvironmentPin::Sandbox => self == Self::Sandbox,
+            EnvironmentPin::Live => self == Self::Live,
+        }
+    }
+
     /// `live` or `sandbox`.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use keyside_config::{EnvironmentPin, ProviderId};
+use keyside_config::ProviderId;
 use serde::{Deserialize, Serialize};
 
 use super::Smoke;
 use crate::{
-    model::{Credential, Environment, Scope, WorkspaceId},
+    model::{Credential, Scope, WorkspaceId},
     notes::Kind,
 };
 
@@ -78,12 +78,8 @@ impl Smoke {
     }
 
     fn is_allowed(&self, credential: &Credential) -> bool {
-        let is_environment = match self.settings.environment {
-            EnvironmentPin::Any => true,
-            EnvironmentPin::Sandbox => credential.environment == Environment::Sandbox,
-            EnvironmentPin::Live => credential.environment == Environment::Live,
-        };
-        is_environment && self.is_configured(&credential.workspace)
+        let pin = self.settings.environment;
+        credential.environment.is_allowed_by(pin) && self.is_configured(&credential.workspace)
     }
 
     fn is_configured(&self, workspace: &WorkspaceId) -> bool {
