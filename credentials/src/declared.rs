@@ -33,13 +33,13 @@ use crate::{
     entropy,
     locked::LockedMemory,
     model::{
-        ActorId, CredentialId, Environment, IdError, Label, Limits, RejectedCredential,
+        self, ActorId, CredentialId, Environment, IdError, Label, Limits, RejectedCredential,
         TrafficCounts, UsageTag, WorkspaceId,
     },
     resolver::Resolver,
     sealing::SealingKey,
     snapshot::{
-        CredentialEntry, Keys, Snapshot, SourceStatus, Unusable, WorkspaceEntry,
+        CredentialEntry, Keys, Snapshot, Unusable, WorkspaceEntry,
         signals::{Notices, Signals},
         traffic,
     },
@@ -331,9 +331,9 @@ impl Item {
         entry
     }
 
-    fn followed(&self, state: &State) -> SourceStatus {
-        SourceStatus {
-            source: self.source.clone(),
+    fn followed(&self, state: &State) -> model::Declared {
+        model::Declared {
+            source: self.source.to_string(),
             version: state.version().map(str::to_owned),
             fault: state.fault(),
         }

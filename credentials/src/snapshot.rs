@@ -33,10 +33,9 @@ use crate::{
     damage::Damage,
     documents::{CredentialDocument, SecretMetadata, WorkspaceDocument},
     keyring::Keyring,
-    model::{CredentialId, Environment, Refusal, VersionState, WorkspaceId},
+    model::{CredentialId, Declared, Environment, Refusal, VersionState, WorkspaceId},
     sealing::{SealError, SealingKey},
     shared_map::SharedMap,
-    source::SourceReference,
     spend::Meter,
 };
 
@@ -92,7 +91,7 @@ pub(crate) struct CredentialEntry {
     /// The previous secret, if it is kept elsewhere.
     previous: Option<Arc<PreviousSecret>>,
     /// The state of the secret's source, if it is kept elsewhere.
-    pub(crate) declared: Option<Arc<SourceStatus>>,
+    pub(crate) declared: Option<Arc<Declared>>,
 }
 
 /// Why a credential has no usable secret.
@@ -104,16 +103,6 @@ pub(crate) enum Unusable {
     Gone,
     /// The secret's source is unavailable.
     Unavailable,
-}
-
-/// The state of a secret that is kept elsewhere.
-#[derive(Clone, Debug)]
-pub(crate) struct SourceStatus {
-    pub(crate) source: SourceReference,
-    /// The version in use, by the source's count.
-    pub(crate) version: Option<String>,
-    /// Why the last read failed.
-    pub(crate) fault: Option<String>,
 }
 
 /// Finds keys that open sealed blobs.
@@ -163,6 +152,12 @@ impl Snapshot {
         self.workspaces.values().find(|workspace| {
             workspace.credentials.contains_key(id) || workspace.lost.contains_key(id)
         })
+    }
+
+    /// All credentials that are not lost, in no particular order.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = &Arc<CredentialEntry>> {
+        let workspaces = self.workspaces.values();
+        workspaces.flat_map(|workspace| workspace.credentials.values())
     }
 
     /// A snapshot of these workspaces.

@@ -84,8 +84,7 @@ impl DuplicateIndex {
 
 fn index_of(snapshot: &Snapshot) -> Index {
     let mut index = Index::new();
-    let workspaces = snapshot.workspaces.values();
-    for entry in workspaces.flat_map(|workspace| workspace.credentials.values()) {
+    for entry in snapshot.entries() {
         if let Some(metadata) = entry.metadata() {
             let having = index.entry(metadata.fingerprint.clone()).or_default();
             having.insert(entry.document.id.clone());

@@ -69,9 +69,7 @@ impl Registry {
         let (snapshot, viewer) = (self.all().load(), self.viewer());
         let mut known = self.announced_expiries.known.lock();
         known.retain(|id, _| snapshot.credential(id).is_some());
-        let workspaces = snapshot.workspaces.values();
-        let entries = workspaces.flat_map(|workspace| workspace.credentials.values());
-        let expiring = entries.filter_map(|entry| {
+        let expiring = snapshot.entries().filter_map(|entry| {
             let document = &entry.document;
             let end = document.expires_at?;
             let is_new = viewer.status(document) == Status::Expiring

@@ -124,8 +124,7 @@ impl Registry {
     /// The state of each stored credential's secret in Vault.
     pub fn reference_health(&self) -> Vec<SourceHealth> {
         let snapshot = self.snapshot.load();
-        let workspaces = snapshot.workspaces.values();
-        let entries = workspaces.flat_map(|workspace| workspace.credentials.values());
+        let entries = snapshot.entries();
         entries.filter_map(|entry| health(entry)).collect()
     }
 }
@@ -186,11 +185,9 @@ impl Registry {
     /// permit after each one's first poll.
     pub(super) fn follow_all(&self, first_poll: &Arc<Semaphore>) -> u32 {
         let snapshot = self.snapshot.load();
-        let workspaces = snapshot.workspaces.values();
-        let entries = workspaces.flat_map(|workspace| workspace.credentials.values());
-        let started = entries
-            .filter(|entry| self.follow_reference(entry, first_poll))
-            .count();
+        let entries = snapshot.entries();
+        let started = entries.filter(|entry| self.follow_reference(entry, first_poll));
+        let started = started.count();
         u32::try_from(started).unwrap_or(u32::MAX)
     }
 

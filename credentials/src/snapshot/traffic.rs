@@ -133,7 +133,7 @@ pub(crate) fn restore(entry: &CredentialEntry, stored: StoredRejection) {
 
 /// The credentials that their providers reject, in the order of their workspaces.
 pub(crate) fn rejected_credentials(snapshot: &Snapshot) -> Vec<RejectedCredential> {
-    let rejected = entries(snapshot).filter_map(|entry| {
+    let rejected = snapshot.entries().filter_map(|entry| {
         let rejection = rejection(entry)?;
         let document = &entry.document;
         Some(RejectedCredential {
@@ -155,13 +155,14 @@ pub(crate) fn rejected_credentials(snapshot: &Snapshot) -> Vec<RejectedCredentia
 pub(crate) fn all_stored(
     snapshot: &Snapshot,
 ) -> impl Iterator<Item = (&CredentialEntry, StoredRejection)> {
-    entries(snapshot).filter_map(|entry| Some((entry, stored(entry)?)))
+    let entries = snapshot.entries();
+    entries.filter_map(|entry| Some((&**entry, stored(entry)?)))
 }
 
 /// The number of credentials by provider and state.
 pub(crate) fn counts(snapshot: &Snapshot) -> BTreeMap<ProviderId, TrafficCounts> {
     let mut counts = BTreeMap::<_, TrafficCounts>::new();
-    for entry in entries(snapshot) {
+    for entry in snapshot.entries() {
         if entry.document.revoked_at.is_none() {
             let counts = counts.entry(entry.document.provider.clone()).or_default();
             match rejection(entry) {
@@ -171,13 +172,6 @@ pub(crate) fn counts(snapshot: &Snapshot) -> BTreeMap<ProviderId, TrafficCounts>
         }
     }
     counts
-}
-
-fn entries(snapshot: &Snapshot) -> impl Iterator<Item = &CredentialEntry> {
-    let workspaces = snapshot.workspaces.values();
-    workspaces
-        .flat_map(|workspace| workspace.credentials.values())
-        .map(|entry| &**entry)
 }
 
 /// The secret that requests use. `None` if none is usable.
