@@ -123,7 +123,7 @@ impl CredentialQuery<'_> {
         {
             return Err(Refusal::EnvironmentNotAllowed);
         }
-        let allowed = [Environment::Live, Environment::Sandbox]
+        let allowed = Environment::ALL
             .into_iter()
             .filter(|environment| self.allows(*environment));
         match allowed
