@@ -107,7 +107,7 @@ impl Cache {
     pub(super) fn new(options: CacheOptions, outage: Duration) -> Self {
         Self {
             folder: options.folder,
-            key: options.key.into_sealing(),
+            key: options.key.0,
             address: options.address,
             namespace: options.namespace.unwrap_or_default(),
             outage,

@@ -11,6 +11,7 @@ use tokio::{sync::Semaphore, task::spawn_blocking, time::sleep};
 use super::{Declared, Item, state::Change, state::State};
 use crate::{
     documents::{CredentialDocument, SecretMetadata},
+    encoding::hex,
     secret::Secret,
     snapshot::{CredentialEntry, Snapshot, WorkspaceEntry},
     source::{self, CONCURRENT_READS, GRACE, Lookup, SourceError, SourceReference},
@@ -130,8 +131,7 @@ impl Declared {
         let stopping = || SourceError::Unavailable("the process is stopping".into());
         let secret = read.unwrap_or_else(|_| Err(stopping()))?;
         let mac = self.mac_of(item, &secret);
-        let version = mac[..8].iter().map(|byte| format!("{byte:02x}")).collect();
-        Ok((version, secret))
+        Ok((hex(&mac[..8]), secret))
     }
 
     /// Compares secrets within this process.

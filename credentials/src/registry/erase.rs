@@ -256,15 +256,12 @@ impl Registry {
         erased.map_err(ChangeError::ErasingUnfinished)?;
         // The log's time may be ahead of this clock, which timestamps the runs of a successor.
         let until = receipt.erased_at.min(self.clock.now());
-        let runs = self.runs.erase(id, until).await;
-        match runs {
+        match self.runs.erase(id, until).await {
             Some(_) => Ok(receipt),
-            None => Err(ChangeError::ErasingUnfinished(runs_remain())),
+            // The cause is logged by the writer.
+            None => Err(ChangeError::ErasingUnfinished(StorageError::unavailable(
+                "run records could not be removed",
+            ))),
         }
     }
-}
-
-/// The cause is logged by the writer.
-fn runs_remain() -> StorageError {
-    StorageError::unavailable("run records could not be removed")
 }

@@ -28,7 +28,7 @@ pub struct Figures {
 #[derive(Default)]
 pub(super) struct Board {
     counts: BTreeMap<ProviderId, Counts>,
-    credentials: BTreeMap<String, Standing>,
+    pub(super) credentials: BTreeMap<String, Standing>,
     slots: BTreeMap<String, Standing>,
 }
 
@@ -39,7 +39,7 @@ struct Counts {
 }
 
 /// Where one key or provider of a workspace stands.
-struct Standing {
+pub(super) struct Standing {
     provider: ProviderId,
     consecutive_failures: u32,
     last_success_at: Option<Timestamp>,
@@ -78,19 +78,6 @@ impl Board {
         standings.insert(name, standing);
     }
 
-    /// Replaces what is known of tagged keys, so that a key without the tag no longer counts.
-    pub(super) fn replace_credentials(
-        &mut self,
-        known: impl IntoIterator<Item = (String, ProviderId, Series)>,
-    ) {
-        replace(&mut self.credentials, known);
-    }
-
-    /// The same for providers without a key.
-    fn replace_slots(&mut self, known: impl IntoIterator<Item = (String, ProviderId, Series)>) {
-        replace(&mut self.slots, known);
-    }
-
     fn standings(&self) -> impl Iterator<Item = &Standing> {
         self.credentials.values().chain(self.slots.values())
     }
@@ -98,9 +85,9 @@ impl Board {
 
 /// Replaces standings by those that were read from the store. A result may have been counted since
 /// it was read: that one stays.
-fn replace(
+pub(super) fn replace(
     standings: &mut BTreeMap<String, Standing>,
-    known: impl IntoIterator<Item = (String, ProviderId, Series)>,
+    known: Vec<(String, ProviderId, Series)>,
 ) {
     let mut before = std::mem::take(standings);
     for (name, provider, series) in known {
@@ -161,7 +148,7 @@ impl Smoke {
                 }
             }
         }
-        self.board.lock().replace_slots(known);
+        replace(&mut self.board.lock().slots, known);
         Ok(())
     }
 

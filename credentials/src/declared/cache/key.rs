@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// Seals the cache. Its subkeys are in locked memory; the key itself is not kept.
-pub struct CacheKey(SealingKey);
+pub struct CacheKey(pub(super) SealingKey);
 
 /// Why the cache has no key.
 #[derive(Debug, thiserror::Error)]
@@ -85,10 +85,6 @@ impl CacheKey {
         let root = subkey(key, b"keyside/1/vault-cache");
         let memory = LockedMemory::default();
         Self(SealingKey::new(&id, &"".into(), &root, &memory))
-    }
-
-    pub(super) fn into_sealing(self) -> SealingKey {
-        self.0
     }
 }
 

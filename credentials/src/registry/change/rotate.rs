@@ -104,7 +104,7 @@ impl Registry {
                 let secret = (rotated.version, None);
                 self.keep_check(id, secret, finding, rotated.at);
             }
-            self.count_rotation(rotated.provider);
+            *self.rotations.lock().entry(rotated.provider).or_default() += 1;
         }
         Ok(outcome)
     }
@@ -112,11 +112,6 @@ impl Registry {
     /// Rotations since the process started, by provider.
     pub fn rotations(&self) -> HashMap<ProviderId, u64> {
         self.rotations.lock().clone()
-    }
-
-    fn count_rotation(&self, provider: ProviderId) {
-        let mut rotations = self.rotations.lock();
-        *rotations.entry(provider).or_default() += 1;
     }
 }
 
