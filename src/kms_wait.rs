@@ -31,7 +31,6 @@ struct StatusPage {
     last: Mutex<LastAttempt>,
 }
 
-/// The result of the last attempt.
 #[derive(Default)]
 struct LastAttempt {
     reason: Option<String>,

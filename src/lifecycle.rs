@@ -169,7 +169,6 @@ async fn received(signal: &mut Option<Signal>) {
     }
 }
 
-/// Whether this process ignores a signal.
 fn is_ignored(signal: SignalKind) -> bool {
     fs::read_to_string("/proc/self/status")
         .is_ok_and(|status| ignores(&status, signal.as_raw_value()))

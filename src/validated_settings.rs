@@ -33,11 +33,9 @@ pub(crate) struct ValidatedSettings {
     pub(crate) filter: EnvFilter,
     /// How providers are reached.
     pub(crate) egress: Egress,
-    /// The certificates of the listeners.
     pub(crate) certificates: Certificates,
 }
 
-/// What a store needs.
 pub(crate) struct StoreSetup {
     /// The data folder: the embedded store and the files beside it.
     pub(crate) folder: PathBuf,
@@ -45,7 +43,6 @@ pub(crate) struct StoreSetup {
     pub(crate) kms: KmsSource,
 }
 
-/// The process that the settings are for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Process {
     /// The data plane and the admin API, on a store.
@@ -55,7 +52,6 @@ pub(crate) enum Process {
 }
 
 impl Process {
-    /// The process that runs with this store.
     pub(crate) fn for_store(store: &Store) -> Self {
         match store {
             Store::None => Self::Proxy,

@@ -155,7 +155,6 @@ impl Chains {
         own.map_or_else(|| self.keyring.public_key(), |own| own.signer())
     }
 
-    /// The installation's chain.
     pub(crate) fn installation(&self) -> &Arc<Tracked> {
         &self.installation
     }

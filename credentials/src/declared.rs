@@ -214,7 +214,6 @@ impl Declared {
         &self.snapshot
     }
 
-    /// Whether a declared credential has this id.
     pub(crate) fn holds(&self, id: &CredentialId) -> bool {
         self.items.iter().any(|item| item.document.id == *id)
     }

@@ -128,7 +128,6 @@ pub(crate) struct IdempotencyRecord {
     pub(crate) key: Hash,
     /// SHA-256 of the request.
     pub(crate) request: Hash,
-    /// The warnings in the response.
     pub(crate) warnings: Vec<Warning>,
 }
 
@@ -167,7 +166,6 @@ pub(crate) trait Document: Serialize + DeserializeOwned {
     /// Number of writes.
     fn revision(&self) -> u64;
 
-    /// The write of this document.
     fn write(&self) -> Write {
         let body = serde_json::to_vec(self).expect("our own types have string keys and serialize");
         Write::put(self.name(), body)
@@ -271,7 +269,6 @@ impl CredentialDocument {
         serde_json::from_slice(&json).map_err(|_| SealError::Malformed)
     }
 
-    /// An event about this credential.
     pub(crate) fn event(&self, kind: CredentialEventKind, at: Timestamp) -> CredentialEvent {
         CredentialEvent {
             at,
@@ -285,7 +282,6 @@ impl CredentialDocument {
         }
     }
 
-    /// The seal context of a version's secret.
     pub(crate) fn secret_context(&self, version: u32) -> SealContext<'_> {
         SealContext::Secret {
             workspace: &self.workspace,
@@ -296,7 +292,6 @@ impl CredentialDocument {
         }
     }
 
-    /// The seal context of a version's metadata.
     pub(crate) fn metadata_context(&self, version: u32) -> SealContext<'_> {
         SealContext::SecretMetadata {
             workspace: &self.workspace,
@@ -328,7 +323,6 @@ impl Defaults {
         }
     }
 
-    /// Whether this credential is one of the defaults.
     pub(crate) fn names(&self, id: &CredentialId) -> bool {
         self.live.as_ref() == Some(id) || self.sandbox.as_ref() == Some(id)
     }

@@ -175,7 +175,6 @@ impl Keyring {
         !self.workspaces.read().is_empty()
     }
 
-    /// The workspaces that have keys.
     pub(crate) fn workspaces(&self) -> Vec<WorkspaceId> {
         self.workspaces.read().keys().cloned().collect()
     }
@@ -185,7 +184,6 @@ impl Keyring {
         self.workspaces.read().get(workspace)?.last().cloned()
     }
 
-    /// The key of a workspace with this id.
     pub(crate) fn key(&self, workspace: &WorkspaceId, id: &str) -> Option<Arc<SealingKey>> {
         key_of(&self.workspaces.read(), workspace, id)
     }

@@ -197,7 +197,6 @@ pub(crate) struct Record {
     /// The operation on keys that the record orders.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) keys: Option<KeyOperation>,
-    /// What was erased with a workspace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) erased: Option<ErasureSummary>,
     /// Linked states of other chains.
@@ -211,7 +210,6 @@ pub(crate) struct Record {
 pub(crate) enum KeyOperation {
     /// Destroys the keys with these ids.
     Destroy(Vec<String>),
-    /// Wraps all keys with this master key.
     WrapWith(String),
 }
 
@@ -221,7 +219,6 @@ pub(crate) enum KeyOperation {
 pub(crate) struct ErasureSummary {
     /// The workspace's incarnation.
     pub(crate) incarnation: u64,
-    /// Number of credentials.
     pub(crate) credentials: usize,
     /// The tokens whose scope had the workspace.
     pub(crate) tokens: Vec<ActorId>,

@@ -222,7 +222,6 @@ impl Registry {
         }
     }
 
-    /// The error for a credential that is not stored.
     fn not_stored(&self, id: &CredentialId) -> ChangeError {
         let declared = self.declared.get();
         match declared.is_some_and(|overlaid| overlaid.declared.holds(id)) {
@@ -231,7 +230,6 @@ impl Registry {
         }
     }
 
-    /// The error for a workspace that is not stored.
     fn no_workspace(&self, id: &WorkspaceId) -> ChangeError {
         let declared = self.declared.get();
         let declared = declared.map(|overlaid| overlaid.declared.snapshot().load());

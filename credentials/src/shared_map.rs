@@ -57,7 +57,6 @@ impl<K: Hash + Eq + Clone, V: Clone> SharedMap<K, V> {
         self.get(key).is_some()
     }
 
-    /// Inserts or replaces the value of `key`.
     pub(crate) fn insert(&mut self, key: K, value: V) {
         self.len += usize::from(!self.contains_key(&key));
         let hash = self.hasher.hash_one(&key);

@@ -107,7 +107,6 @@ pub(crate) enum Unusable {
 
 /// Finds keys that open sealed blobs.
 pub(crate) trait Keys {
-    /// The key of a workspace with this id.
     fn key(&self, workspace: &WorkspaceId, id: &str) -> Option<Arc<SealingKey>>;
 }
 
@@ -160,7 +159,6 @@ impl Snapshot {
         workspaces.flat_map(|workspace| workspace.credentials.values())
     }
 
-    /// A snapshot of these workspaces.
     pub(crate) fn of(workspaces: impl IntoIterator<Item = Arc<WorkspaceEntry>>) -> Self {
         let mut snapshot = Self::default();
         for workspace in workspaces {
@@ -171,7 +169,6 @@ impl Snapshot {
         snapshot
     }
 
-    /// This snapshot without a workspace.
     pub(crate) fn without(&self, workspace: &WorkspaceId) -> Self {
         let mut changed = self.clone();
         changed.workspaces.remove(workspace);
@@ -229,7 +226,6 @@ impl WorkspaceEntry {
         changed
     }
 
-    /// This workspace as of a state of its chain.
     pub(crate) fn at(mut self, state: Arc<State>) -> Self {
         self.at = Some(state);
         self
@@ -348,7 +344,6 @@ impl CredentialEntry {
         entry
     }
 
-    /// The entry of a credential without a usable secret.
     pub(crate) fn without_secret(
         document: CredentialDocument,
         why: Unusable,

@@ -35,7 +35,6 @@ pub(crate) struct Meter {
     restored: AtomicBool,
 }
 
-/// What is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unit {
     Requests,
@@ -64,7 +63,6 @@ pub(crate) enum Stored {
     Exact,
 }
 
-/// The result of counting.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counted {
     /// The new count, if this is the first one at 80 % of the limit or above.
@@ -149,7 +147,6 @@ impl Meter {
         self.requests.is_store_due() || self.tokens.is_store_due()
     }
 
-    /// What is to be stored.
     pub(crate) fn totals(&self, limits: Limits, stored: Stored) -> DayTotals {
         let day = self.requests.day().max(self.tokens.day());
         let of = |unit: Unit| {

@@ -30,7 +30,6 @@ pub(crate) enum Audit {
     Key(key::Key),
 }
 
-/// Filters for records.
 #[derive(Args)]
 struct Filters {
     /// Only about this workspace

@@ -19,14 +19,12 @@ pub(crate) async fn list_all(
     Ok(found.items)
 }
 
-/// The start of a list.
 #[derive(Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Listing {
     pub(crate) items: Vec<Value>,
     /// Null at the end of the list.
     next_cursor: Value,
-    /// The warnings of all pages.
     pub(crate) warnings: BTreeSet<String>,
 }
 

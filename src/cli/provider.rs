@@ -79,7 +79,6 @@ async fn items(client: &Client) -> Result<Vec<Value>, Failure> {
     }
 }
 
-/// The index of the provider with this id.
 fn position(providers: &[Provider], id: &str) -> Result<usize, Failure> {
     let ids = || providers.iter().map(|provider| provider.id.as_str());
     ids().position(|known| known == id).ok_or_else(|| {

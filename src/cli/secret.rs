@@ -51,7 +51,6 @@ impl SecretInput {
         }
     }
 
-    /// Whether the secret is read at a prompt.
     pub(crate) fn is_prompted(&self) -> bool {
         self.secret_file.is_none() && !self.stdin
     }

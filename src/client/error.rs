@@ -21,7 +21,6 @@ pub(crate) enum ClientError {
     Authorities {
         /// The file's path.
         path: PathBuf,
-        /// What is wrong with it.
         reason: String,
     },
     /// The connection failed or broke.
@@ -43,7 +42,6 @@ pub(crate) enum ClientError {
     NotAdminApi {
         /// The address that was called.
         base: String,
-        /// Its status.
         status: StatusCode,
     },
     /// The admin API refused, with a problem document.
@@ -81,7 +79,6 @@ impl ClientError {
         matches!(self, Self::Problem(problem) if problem.kind() == kind)
     }
 
-    /// The next step for the user.
     pub(crate) fn next_step(&self) -> String {
         let step = match self {
             Self::InvalidAddress => {

@@ -23,7 +23,6 @@ use rustls::{
 
 use super::ClientError;
 
-/// The HTTP client.
 pub(super) type Http = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
 
 /// Which servers are trusted over https.

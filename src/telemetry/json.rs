@@ -55,7 +55,6 @@ where
     }
 }
 
-/// The line that reports dropped lines.
 pub(super) fn dropped(lines: usize) -> String {
     format!(
         "{{\"level\":\"WARN\",\"fields\":{{\"message\":\"log lines dropped\",\"lines\":{lines}}}}}\n"

@@ -148,7 +148,6 @@ impl Permission {
         Self::Backup,
     ];
 
-    /// The permission table.
     #[rustfmt::skip]
     fn row(self) -> Row {
         use {Reach::{Installation, Scope}, Role::{Editor, Owner, Viewer}};

@@ -111,7 +111,6 @@ impl Audit {
         }
     }
 
-    /// The receipt for the record at `position`.
     async fn receipt_at(&self, position: u64) -> Result<Option<Receipt>, VerifyError> {
         let own = self.chains.installation();
         let Some(state) = own.state() else {

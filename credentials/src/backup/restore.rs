@@ -445,7 +445,6 @@ fn no_older_chain(
     }
 }
 
-/// Whether the folder has any entries.
 fn has_entries(folder: &Path) -> Result<bool, FileError> {
     match fs::read_dir(folder) {
         Ok(mut entries) => Ok(entries.next().is_some()),

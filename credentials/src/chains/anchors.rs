@@ -23,7 +23,6 @@ use tokio::task::spawn_blocking;
 
 use crate::{keyring::Keyring, model::WorkspaceId};
 
-/// The folder of anchors.
 pub(crate) struct Anchors(Arc<Written>);
 
 struct Written {
@@ -45,7 +44,6 @@ impl Anchors {
         folder.join(file_name(chain))
     }
 
-    /// The path of a chain's anchor.
     pub(crate) fn path_of(&self, chain: &ChainName) -> PathBuf {
         Self::path(&self.0.folder, chain)
     }

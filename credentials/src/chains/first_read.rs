@@ -21,7 +21,6 @@ impl Chains {
         self.anchors.has(tracked.chain.name())
     }
 
-    /// The path of a workspace's anchor.
     pub(crate) fn anchor_file(&self, workspace: &WorkspaceId) -> PathBuf {
         self.anchors
             .path_of(&ChainName::workspace(workspace.as_str()))
@@ -78,7 +77,6 @@ impl Chains {
         self.refresh(&unread).await.map(drop)
     }
 
-    /// Reads a chain for the first time.
     pub(super) async fn first_read(
         &self,
         tracked: &Tracked,
@@ -131,7 +129,6 @@ impl Chains {
         registrations.all.get(chain.workspace_id()?).cloned()
     }
 
-    /// Whether this chain must have an anchor.
     fn requires_anchor(
         &self,
         chain: &ChainName,

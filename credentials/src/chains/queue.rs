@@ -36,7 +36,6 @@ pub(crate) struct Turn {
 }
 
 impl Queue {
-    /// Waits for the lock.
     pub(crate) async fn lock(self: &Arc<Self>, priority: Priority) -> Turn {
         match self.line_up(priority) {
             Some(turn) => turn.await.expect("a sender is kept until it sends"),

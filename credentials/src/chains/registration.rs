@@ -86,7 +86,6 @@ impl Registration {
         }
     }
 
-    /// The document to write.
     pub(crate) fn write(&self, workspace: &WorkspaceId) -> Write {
         let body = serde_json::to_vec(self).expect("texts and numbers serialize");
         Write::put(format!("{PREFIX}{workspace}"), body)

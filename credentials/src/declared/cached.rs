@@ -88,7 +88,6 @@ impl Declared {
         }
     }
 
-    /// Whether this is the secret that is in use from the cache.
     pub(super) fn was_cached(&self, item: &Item, secret: &Secret) -> bool {
         let mac = self.mac_of(item, secret);
         item.state

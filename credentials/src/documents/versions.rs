@@ -20,7 +20,6 @@ impl CredentialDocument {
         self.versions.last().map_or(1, |last| last.number + 1)
     }
 
-    /// The state of a version.
     pub(crate) fn state(&self, version: &VersionDocument, now: Timestamp) -> VersionState {
         match version {
             gone if gone.destroyed_at.is_some()

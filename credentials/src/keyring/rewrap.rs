@@ -76,7 +76,6 @@ impl Keyring {
         Ok(RemovedSuccessors(removed))
     }
 
-    /// Puts removed successors back.
     pub(crate) async fn put_back(&self, removed: RemovedSuccessors) -> Result<(), KeyringError> {
         let mut stored = self.stored.lock().await;
         let _lock = stored.lock(&self.path, &self.signing()).await?;

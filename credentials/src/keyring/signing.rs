@@ -24,7 +24,6 @@ pub(crate) struct LockedSigningKey {
     seed: LockedKeys,
 }
 
-/// The signing keys of a keyring.
 pub(crate) struct SigningKeys {
     current: KeyPair,
     successors: Vec<KeyPair>,

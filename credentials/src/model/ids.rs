@@ -131,7 +131,6 @@ impl CredentialId {
         Self(random_id("cred_").into())
     }
 
-    /// The id with these 128 bits.
     pub(crate) fn from_bits(bits: [u8; 16]) -> Self {
         Self(id("cred_", bits).into())
     }
@@ -149,7 +148,6 @@ impl ActorId {
     }
 }
 
-/// `prefix` and 128 random bits.
 pub(crate) fn random_id(prefix: &str) -> String {
     let mut bits = [0; 16];
     crate::entropy::fill(&mut bits);

@@ -95,7 +95,6 @@ named! {
 }
 
 impl UsageState {
-    /// The state of one count under its limit.
     pub(crate) fn of(count: u64, limit: Option<NonZeroU64>) -> Self {
         match limit {
             Some(limit) if count >= limit.get() => Self::Exhausted,

@@ -438,13 +438,11 @@ fn with_default(
     workspace
 }
 
-/// The label of the default, if it is another credential.
 fn other_label(default: Option<&CredentialEntry>, than: &CredentialId) -> Option<Label> {
     let other = default.filter(|default| default.document.id != *than)?;
     Some(other.document.label.clone())
 }
 
-/// Whether a display name is valid.
 pub(super) fn is_valid_name(name: &str) -> bool {
     (1..=200).contains(&name.chars().count()) && !name.chars().any(char::is_control)
 }

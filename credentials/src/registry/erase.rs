@@ -29,7 +29,6 @@ pub(super) struct ChainEnd {
     keys: Vec<String>,
     summary: ErasureSummary,
     note: String,
-    /// Number of records in the chain.
     records: u64,
     /// The chain's last state. `None` if its head was not trusted, so that it could not be ended.
     link: Option<Link>,

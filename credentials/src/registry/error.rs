@@ -208,7 +208,6 @@ fn not_taken(finding: &Finding) -> String {
     }
 }
 
-/// Paths for people.
 pub(super) fn listed(files: &[PathBuf]) -> String {
     let files: Vec<_> = files
         .iter()

@@ -207,7 +207,6 @@ impl Registry {
         Ok(findings)
     }
 
-    /// Reads all workspaces concurrently.
     async fn read_workspaces(self: &Arc<Self>) -> Result<Vec<Finding>, StorageError> {
         let registrations = self.chains.registrations();
         let mut waiting = registrations.keys().cloned();

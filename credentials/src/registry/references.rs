@@ -168,7 +168,6 @@ impl Registry {
         }
     }
 
-    /// The entry with the initial secret.
     pub(super) fn with_initial_secret(
         &self,
         entry: &CredentialEntry,

@@ -249,7 +249,6 @@ fn workspaces<'a>(
     })
 }
 
-/// Whether a lost credential is known to match a filter.
 fn is_known_to_pass(filter: &Filter, lost: &LostCredential) -> bool {
     let status = lost.is_revoked.then_some(Status::Revoked);
     filter.provider.is_none()

@@ -44,7 +44,6 @@ pub struct RunFilter {
 /// A run's place in the log. A search continues before it, whatever was recorded meanwhile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RunPosition {
-    /// The position of its block.
     block: u64,
     /// Its index in the block.
     row: u32,

@@ -202,7 +202,6 @@ impl Writer {
     }
 }
 
-/// The result of a scan.
 #[derive(Default)]
 struct ScanResult {
     contents: LogContents,

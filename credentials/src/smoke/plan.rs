@@ -87,7 +87,6 @@ impl Smoke {
         self.settings.workspaces.is_empty() || named.any(|id| id == workspace.as_str())
     }
 
-    /// Each workspace with each expected provider.
     fn expected(&self) -> Vec<(WorkspaceId, ProviderId)> {
         if self.settings.expected.is_empty() {
             return Vec::new();
@@ -113,7 +112,6 @@ impl Smoke {
     }
 }
 
-/// The note with the history of a credential.
 pub(super) fn series_note(credential: &Credential) -> String {
     Kind::SmokeSeries.name(&credential.workspace, &credential.id)
 }

@@ -204,7 +204,6 @@ impl WorkspaceLoader<'_> {
     }
 }
 
-/// A workspace that is being loaded.
 struct LoadedWorkspace<'a> {
     id: &'a WorkspaceId,
     chain: &'a Chain,
@@ -348,7 +347,6 @@ fn share_ids(document: &mut CredentialDocument, with: &CredentialDocument) {
     }
 }
 
-/// The credential of a document.
 fn credential_of(entry: &Entry) -> Option<CredentialId> {
     entry.name.strip_prefix(CREDENTIAL)?.parse().ok()
 }

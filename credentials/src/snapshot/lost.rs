@@ -21,7 +21,6 @@ pub(crate) struct Lost {
 }
 
 impl Lost {
-    /// The refusal of requests for it.
     pub(crate) fn refusal(&self) -> Refusal {
         match self.revoked_at {
             Some(_) => Refusal::CredentialRevoked,

@@ -35,7 +35,6 @@ struct Noted {
     rejection: Rejection,
 }
 
-/// Rejections as they are stored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct StoredRejection {
     secret: SecretInUse,

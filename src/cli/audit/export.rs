@@ -63,7 +63,6 @@ impl Export {
 /// The lines that have arrived so far.
 #[derive(Default)]
 struct Lines {
-    /// The last line that was written.
     last: Vec<u8>,
     /// The start of the next line.
     partial: Vec<u8>,

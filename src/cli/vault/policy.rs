@@ -49,7 +49,6 @@ struct Rules {
 
 struct Rule {
     capabilities: &'static [&'static str],
-    /// What it is for, as comments.
     reasons: BTreeSet<String>,
 }
 

@@ -88,7 +88,6 @@ impl MasterKeyFiles {
         }
     }
 
-    /// Whether the master key `id` is available.
     pub(crate) fn has(&self, id: &str) -> bool {
         self.get(id).is_some()
     }

@@ -181,7 +181,6 @@ impl CredentialEdit<'_> {
         &self.registry.keyring
     }
 
-    /// The metadata of a version.
     pub(in crate::registry) fn metadata(
         &self,
         version: u32,

@@ -56,7 +56,6 @@ impl Registry {
     }
 }
 
-/// What an edit has caused.
 struct Edited {
     /// Another credential is the default no longer.
     replaced: Option<Warning>,

@@ -104,7 +104,6 @@ type Outcome = Result<(), CommitError>;
 enum Next {
     /// The decision is based on nothing but what is on disk, and changes nothing.
     Answer,
-    /// Commits the group.
     Commit,
     /// Passes the lock on, and waits for the group's outcome.
     Wait(oneshot::Receiver<Outcome>),
