@@ -39,9 +39,6 @@ struct LastAttempt {
 
 impl KmsWait {
     /// Serves the status page on the observe listener's socket, which stays bound afterwards.
-    ///
-    /// # Errors
-    /// The system's error, if it cannot duplicate the socket.
     pub(crate) fn start(
         observe: &Socket,
         address: SocketAddr,

@@ -62,9 +62,6 @@ impl Process {
 
 impl ValidatedSettings {
     /// Checks the settings for `process`.
-    ///
-    /// # Errors
-    /// The first setting that must be changed.
     pub(crate) fn new(settings: Settings, process: Process) -> Result<Self, Failure> {
         let vault = vault::open(&settings)?;
         let cache = vault::cache(&settings)?;

@@ -51,9 +51,6 @@ pub(crate) struct Socket {
 
 impl Socket {
     /// The same socket once more.
-    ///
-    /// # Errors
-    /// The system's error, if it cannot duplicate the socket.
     pub(crate) fn try_clone(&self) -> io::Result<Self> {
         Ok(Self {
             listener: self.listener.try_clone()?,

@@ -340,9 +340,6 @@ impl Chains {
 
     /// Commits a record to the installation's chain that changes no document. Records of the next
     /// few milliseconds share one commit. On disk when this returns.
-    ///
-    /// # Errors
-    /// The backend failed.
     pub(crate) async fn append_record(self: &Arc<Self>, draft: Draft) -> Result<(), CommitError> {
         let (answer, done) = oneshot::channel();
         let leads = {

@@ -58,9 +58,6 @@ pub(crate) async fn run(
 
 /// Returns one provider, or `None` if the catalogue cannot be read, which must not prevent storing
 /// a key.
-///
-/// # Errors
-/// The catalogue has no such provider.
 pub(crate) async fn find(client: &Client, id: &str) -> Result<Option<Provider>, Failure> {
     let known = items(client).await;
     let known = known.and_then(|items| read_all::<Provider>(&items, A_PROVIDER));

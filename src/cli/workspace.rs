@@ -119,9 +119,6 @@ pub(crate) async fn expect(client: &Client, id: &WorkspaceId) -> Result<(), Fail
 }
 
 /// Whether a reachable Keyside has the workspace; false if none responds in time.
-///
-/// # Errors
-/// It has no such workspace.
 pub(crate) async fn known_to(client: &Client, id: &WorkspaceId) -> Result<bool, Failure> {
     let path = path(id);
     let asked = client.get(&path);

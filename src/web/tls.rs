@@ -85,9 +85,6 @@ pub(crate) enum TlsError {
 
 impl ServerTls {
     /// Reads the certificate and the key that `setting` names.
-    ///
-    /// # Errors
-    /// The files cannot be read, or do not contain a certificate and its key.
     pub(super) fn open(setting: &'static str, files: &ListenerTls) -> Result<Arc<Self>, TlsError> {
         let pem = Pem::read(setting, files);
         let digest = digest(&pem);

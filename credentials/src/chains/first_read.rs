@@ -38,9 +38,6 @@ impl Chains {
     /// Loads a chain whose anchor is damaged or missing, if that is all that is wrong: only for
     /// ending the chain. The head is checked against the last link alone, so it may be older than
     /// the anchored one.
-    ///
-    /// # Errors
-    /// The backend failed.
     pub(crate) async fn load_ignoring_anchor(
         &self,
         tracked: &Tracked,
@@ -68,9 +65,6 @@ impl Chains {
 
     /// Reads a chain again as a start does, which compares its head with its anchor and with the
     /// last link to it.
-    ///
-    /// # Errors
-    /// What is wrong with the chain or its anchor, or a failure of the backend.
     pub(crate) async fn check_as_at_start(&self, tracked: &Tracked) -> Result<(), LoadError> {
         let name = tracked.chain.name().clone();
         let unread = Tracked::new(name, &self.keyring, &self.backend);

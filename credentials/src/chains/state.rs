@@ -86,9 +86,6 @@ impl InstallationState {
 
 impl Chains {
     /// The newest state of the installation's chain, and the `state` document in it.
-    ///
-    /// # Errors
-    /// The chain or the document is damaged, or the backend failed.
     pub(crate) async fn installation_state(
         &self,
     ) -> Result<(Option<Arc<State>>, InstallationState), LoadError> {

@@ -170,9 +170,6 @@ impl Cache {
     }
 
     /// Takes over the entry for `context`; `None` if there is none or it has expired.
-    ///
-    /// # Errors
-    /// Why an entry cannot be used.
     pub(super) fn take(
         &self,
         stored: &StoredEntries,
