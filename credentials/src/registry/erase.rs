@@ -18,7 +18,7 @@ use crate::{
     audit::{Receipt, VerifyError},
     chains::{Erasure, MAX_RACES, Priority, pause},
     documents::{CREDENTIAL, Document},
-    model::{ActorContext, WorkspaceId, WorkspaceState, random_id},
+    model::{ActorContext, CredentialEventKind, WorkspaceId, WorkspaceState, random_id},
     record::{Draft, ErasureSummary, Event, KeyOperation, Record},
     snapshot::WorkspaceEntry,
 };
@@ -135,7 +135,8 @@ impl Registry {
         // Its own chain has ended, so the erasure will be finished in any case.
         let recorded = self.record_erasure(id, Some(end)).await;
         if has_ended || recorded.is_ok() {
-            self.publish_erasure(id);
+            let erased = CredentialEventKind::WorkspaceErased;
+            self.notices.publish(self.event_of_workspace(id, erased));
         }
         recorded.map_err(|error| match has_ended {
             true => ChangeError::ErasingUnfinished(error.into_storage_error()),

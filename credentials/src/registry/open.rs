@@ -306,7 +306,11 @@ impl Registry {
                 self.duplicates.forget();
                 return Ok(Vec::new());
             }
-            self.catch_up_keys(id).await;
+            // Another process may have created the workspace, or a key: keys must be known before
+            // the state is published.
+            if let Err(error) = self.keyring.catch_up().await {
+                tracing::warn!(workspace = %id, %error, "the keyring could not be read again");
+            }
             let loader = self.loader(id, before.as_deref());
             let read = loader.read(id, &tracked.chain, state.clone()).await?;
             let (entry, findings) = read;
@@ -401,14 +405,6 @@ impl Registry {
             notices: &self.notices,
             registration: self.chains.registration(id),
             before,
-        }
-    }
-
-    /// Another process may have created the workspace, or a key: keys must be known before the
-    /// state is published.
-    async fn catch_up_keys(&self, id: &WorkspaceId) {
-        if let Err(error) = self.keyring.catch_up().await {
-            tracing::warn!(workspace = %id, %error, "the keyring could not be read again");
         }
     }
 

@@ -150,14 +150,6 @@ pub(crate) fn rejected_credentials(snapshot: &Snapshot) -> Vec<RejectedCredentia
     rejected
 }
 
-/// The rejections of all credentials, to be stored.
-pub(crate) fn all_stored(
-    snapshot: &Snapshot,
-) -> impl Iterator<Item = (&CredentialEntry, StoredRejection)> {
-    let entries = snapshot.entries();
-    entries.filter_map(|entry| Some((&**entry, stored(entry)?)))
-}
-
 /// The number of credentials by provider and state.
 pub(crate) fn counts(snapshot: &Snapshot) -> BTreeMap<ProviderId, TrafficCounts> {
     let mut counts = BTreeMap::<_, TrafficCounts>::new();

@@ -22,8 +22,11 @@ impl Registry {
         id: &CredentialId,
         known: &mut Known,
     ) {
-        let Some(found) = to_record(known) else {
-            return;
+        let found = match known.state.version() {
+            Some(version) => SourceDocument::Version(version.to_owned()),
+            None if known.state.is_gone() => SourceDocument::Lost,
+            // The state of the secret is unknown.
+            None => return,
         };
         if known.recorded_source.as_ref() == Some(&found) {
             return;
@@ -110,14 +113,6 @@ impl CredentialEdit<'_> {
             return false;
         };
         recorded.fingerprint == now.fingerprint
-    }
-}
-
-/// What to record; `None` while the state of the secret is unknown.
-fn to_record(known: &Known) -> Option<SourceDocument> {
-    match known.state.version() {
-        Some(version) => Some(SourceDocument::Version(version.to_owned())),
-        None => known.state.is_gone().then_some(SourceDocument::Lost),
     }
 }
 
