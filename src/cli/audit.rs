@@ -17,7 +17,6 @@ use super::{
 };
 use crate::client::{Client, ClientError};
 
-/// The commands on the audit log.
 #[derive(Subcommand)]
 pub(crate) enum Audit {
     /// List records, newest first
@@ -46,7 +45,6 @@ struct Filters {
     credential: Option<CredentialId>,
 }
 
-/// `keyside audit list`.
 #[derive(Args)]
 pub(crate) struct List {
     #[command(flatten)]

@@ -14,7 +14,6 @@ use super::{
 };
 use crate::client::Client;
 
-/// The commands on providers.
 #[derive(Subcommand)]
 pub(crate) enum Command {
     /// List the providers, with the number of keys of each
@@ -23,7 +22,6 @@ pub(crate) enum Command {
     Show(Show),
 }
 
-/// `keyside provider show`.
 #[derive(Args)]
 pub(crate) struct Show {
     /// The provider's id, as `keyside provider list` shows it

@@ -11,7 +11,6 @@ use serde_json::Value;
 use super::{AUDIT, Admin, Failure, Filters, Output};
 use crate::{cli::items::filter, client::Client};
 
-/// `keyside audit export`.
 #[derive(Args)]
 pub(crate) struct Export {
     #[command(flatten)]
