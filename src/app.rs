@@ -169,7 +169,6 @@ impl App {
         }))
     }
 
-    /// Binds every listener.
     pub(crate) fn bind(mut self) -> Result<Ready, Failure> {
         let bind_admin = || {
             let (listen, tls) = (self.settings.admin.listen, &self.certificates.admin);

@@ -40,7 +40,6 @@ impl Failure {
         Self::new(78, message)
     }
 
-    /// Adds the next step for the user.
     #[must_use]
     pub(crate) fn next(mut self, step: impl Into<String>) -> Self {
         self.next = Some(step.into());

@@ -110,14 +110,12 @@ impl Lifecycle {
     }
 }
 
-/// The signals that the process handles.
 pub(crate) struct Signals {
     stop: StopSignals,
     /// SIGUSR1.
     drain: Signal,
 }
 
-/// The signals that start a shutdown.
 struct StopSignals {
     terminate: Signal,
     interrupt: Signal,

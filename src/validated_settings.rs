@@ -29,7 +29,6 @@ pub(crate) struct ValidatedSettings {
     pub(crate) vault: Option<Arc<Vault>>,
     /// The sealed cache of secrets from Vault, if the settings name one.
     pub(crate) cache: Option<CacheOptions>,
-    /// The parsed `log.filter`.
     pub(crate) filter: EnvFilter,
     /// How providers are reached.
     pub(crate) egress: Egress,
@@ -61,7 +60,6 @@ impl Process {
 }
 
 impl ValidatedSettings {
-    /// Checks the settings for `process`.
     pub(crate) fn new(settings: Settings, process: Process) -> Result<Self, Failure> {
         let vault = vault::open(&settings)?;
         let cache = vault::cache(&settings)?;

@@ -37,7 +37,6 @@ use tokio_rustls::TlsAcceptor;
 
 pub(crate) use self::{certificates::Certificates, tls::ServerTls};
 
-/// A router and its socket.
 pub(crate) struct Web {
     router: Router,
     socket: Mutex<Option<Socket>>,
@@ -170,7 +169,6 @@ impl Web {
     }
 }
 
-/// One client's connection.
 struct Connection {
     peer: SocketAddr,
     slot: Arc<ConnectionSlot>,

@@ -41,7 +41,6 @@ pub(crate) use self::{
 };
 use crate::{clock::Ratchet, keyring::Keyring, model::WorkspaceId, record::Draft};
 
-/// All chains of an installation.
 pub(crate) struct Chains {
     backend: Backend,
     keyring: Arc<Keyring>,
@@ -108,7 +107,6 @@ impl Tracked {
         });
     }
 
-    /// Whether a later state than this one is known.
     pub(crate) fn is_newer_than(&self, state: &State) -> bool {
         self.state()
             .is_some_and(|known| order(&known) > order(state))

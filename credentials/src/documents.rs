@@ -372,7 +372,6 @@ pub(crate) fn credential_name(id: &CredentialId) -> String {
 
 /// The name of the workspace's own document in its chain.
 pub(crate) const WORKSPACE: &str = "workspace";
-/// Prefix of the names of credentials.
 pub(crate) const CREDENTIAL: &str = "credential/";
 /// Prefix of the names of tokens, in the installation's chain.
 pub(crate) const TOKEN: &str = "token/";

@@ -41,7 +41,6 @@ use crate::{
     sealing::SealingKey,
 };
 
-/// All keys of an installation.
 pub(crate) struct Keyring {
     path: PathBuf,
     memory: LockedMemory,
@@ -155,7 +154,6 @@ impl Keyring {
         self.signing.load().current_signer()
     }
 
-    /// The public key of the signing key in use.
     pub(crate) fn public_key(&self) -> PublicKey {
         self.signing.load().current()
     }

@@ -208,16 +208,13 @@ pub(crate) struct Record {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) enum KeyOperation {
-    /// Destroys the keys with these ids.
     Destroy(Vec<String>),
     WrapWith(String),
 }
 
-/// What was erased with a workspace.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ErasureSummary {
-    /// The workspace's incarnation.
     pub(crate) incarnation: u64,
     pub(crate) credentials: usize,
     /// The tokens whose scope had the workspace.
@@ -301,7 +298,6 @@ impl Record {
         serde_json::from_slice(&stored.bytes).ok()
     }
 
-    /// The record as it may be shown.
     pub(crate) fn view(
         self,
         chain: &ChainName,

@@ -139,7 +139,6 @@ impl CredentialQuery<'_> {
         }
     }
 
-    /// Whether the request and its listener allow an environment.
     fn allows(&self, environment: Environment) -> bool {
         environment.is_allowed_by(self.pin)
             && self.environment.is_none_or(|asked| asked == environment)

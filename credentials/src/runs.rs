@@ -125,13 +125,11 @@ struct Shared {
     log: Arc<dyn RunLog>,
     /// Whether records are kept at all.
     kept: bool,
-    /// Number of records to keep.
     keep: AtomicUsize,
     /// Records in the queue.
     queued: AtomicUsize,
     /// Notified when a block is full, or a caller is waiting.
     enough: Notify,
-    /// The last write failed.
     failing: AtomicBool,
     /// Refuse requests while writes fail.
     refusing: AtomicBool,

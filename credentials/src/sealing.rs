@@ -188,7 +188,6 @@ pub(crate) enum SealError {
     NotAuthentic,
 }
 
-/// Derives a subkey for one purpose.
 pub(crate) fn subkey(root: &[u8; 32], purpose: &[u8]) -> Zeroizing<[u8; 32]> {
     let mut key = Zeroizing::new([0; 32]);
     Hkdf::<Sha256>::new(None, root)

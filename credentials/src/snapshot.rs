@@ -71,7 +71,6 @@ pub(crate) struct Choices {
     pub(crate) labels: Labels,
 }
 
-/// A default credential.
 #[derive(Clone)]
 pub(crate) enum Choice {
     Credential(Arc<CredentialEntry>),
@@ -175,7 +174,6 @@ impl Snapshot {
         changed
     }
 
-    /// This snapshot with a workspace added or replaced.
     pub(crate) fn with(&self, workspace: Arc<WorkspaceEntry>) -> Self {
         let mut changed = self.clone();
         changed
@@ -275,7 +273,6 @@ impl WorkspaceEntry {
         self.providers.get(provider)
     }
 
-    /// Whether the credential is the default of its provider and environment.
     pub(crate) fn is_default(&self, credential: &CredentialDocument) -> bool {
         let defaults = self.document.defaults.get(&credential.provider);
         defaults.and_then(|defaults| defaults.of(credential.environment)) == Some(&credential.id)

@@ -67,11 +67,9 @@ pub(crate) enum Stored {
 pub(crate) struct Counted {
     /// The new count, if this is the first one at 80 % of the limit or above.
     pub(crate) warning: Option<u64>,
-    /// Whether the counts must be stored again.
     pub(crate) is_store_due: bool,
 }
 
-/// The count of one unit.
 #[derive(Default)]
 struct Counter {
     /// The day in the upper 16 bits, the count in the lower 48.

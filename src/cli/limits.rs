@@ -6,7 +6,6 @@ use clap::Args;
 use keyside_admin::wire::{Limits, LimitsEdit, UsageView};
 use keyside_credentials::UsageState;
 
-/// The limits of a new key.
 #[derive(Args)]
 pub(super) struct NewLimits {
     /// Refuse requests beyond this number in a UTC day
@@ -17,7 +16,6 @@ pub(super) struct NewLimits {
     tokens_per_day: Option<NonZeroU64>,
 }
 
-/// Changed limits of a key or a workspace.
 #[derive(Args)]
 pub(super) struct ChangedLimits {
     #[command(flatten)]
@@ -73,7 +71,6 @@ pub(super) fn rows(
     requests.into_iter().chain(tokens).chain(state)
 }
 
-/// Parses a limit.
 fn per_day(text: &str) -> Result<NonZeroU64, String> {
     let limit = text.parse::<NonZeroU64>().ok();
     limit

@@ -22,7 +22,6 @@ use crate::terminal::printable;
 /// The key that the secret belongs to.
 pub(crate) struct SecretOwner<'a> {
     pub(crate) workspace: &'a str,
-    /// The provider's id.
     pub(crate) provider: &'a str,
     pub(crate) label: &'a str,
     /// The provider in the catalogue, if it could be read.

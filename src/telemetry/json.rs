@@ -19,7 +19,6 @@ use tracing_subscriber::{
 
 use super::request_fields;
 
-/// Formats events as JSON.
 pub(super) struct Json;
 
 impl<S, N> FormatEvent<S, N> for Json

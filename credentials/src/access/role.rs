@@ -106,7 +106,6 @@ impl Principal {
     }
 }
 
-/// One row of the permission table.
 struct Row {
     roles: &'static [Role],
     reach: Reach,

@@ -135,7 +135,6 @@ impl Audit {
         Ok(state.signing_keys.contains(key))
     }
 
-    /// The error for the installation's chain.
     fn installation_damaged(&self, position: u64, error: LoadError) -> VerifyError {
         match error {
             LoadError::Storage(error) => VerifyError::Storage(error),

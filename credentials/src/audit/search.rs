@@ -217,7 +217,6 @@ struct Merge {
     damaged: Vec<Break>,
 }
 
-/// The read position in one chain.
 struct ChainReader {
     source: Arc<Source>,
     /// Records before this position are still to be read.

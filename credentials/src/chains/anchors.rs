@@ -123,7 +123,6 @@ impl Anchors {
         synced.map_err(StorageError::unavailable)
     }
 
-    /// Writes the anchor for a restored head.
     pub(crate) fn restore(folder: &Path, chain: &ChainName, head: &[u8]) -> Result<(), FileError> {
         file::create_folder(folder)?;
         file::replace(&Self::path(folder, chain), head, file::owner_only())

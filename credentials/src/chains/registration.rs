@@ -92,5 +92,4 @@ impl Registration {
     }
 }
 
-/// Prefix of the documents' names.
 pub(super) const PREFIX: &str = "workspace/";

@@ -153,7 +153,6 @@ impl Declared {
         );
     }
 
-    /// Makes requests use this secret.
     pub(super) fn put_in_use(&self, item: &Item, state: &State, secret: &Secret) {
         let now = self.clock.now();
         let mut document = self.document_in_use(item);
@@ -214,7 +213,6 @@ impl Declared {
         entry.map_or_else(|| item.document.clone(), |entry| entry.document.clone())
     }
 
-    /// Publishes an entry to requests.
     fn publish(&self, entry: CredentialEntry) {
         let entry = Arc::new(entry);
         self.snapshot.rcu(|snapshot| {

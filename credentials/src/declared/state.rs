@@ -74,7 +74,6 @@ impl State {
         matches!(self.secret, SecretState::Secret(_) | SecretState::Cached(_))
     }
 
-    /// The secret in use from the cache.
     pub(crate) fn cached(&self) -> Option<&Cached> {
         match &self.secret {
             SecretState::Cached(cached) => Some(cached),

@@ -104,17 +104,14 @@ impl SigningKeys {
         })
     }
 
-    /// The public key in use.
     pub(crate) fn current(&self) -> PublicKey {
         self.current.public
     }
 
-    /// Whether this key is a possible successor of the current one.
     pub(crate) fn is_successor(&self, key: &PublicKey) -> bool {
         self.successors.iter().any(|it| it.public == *key)
     }
 
-    /// Whether there is a possible successor.
     pub(crate) fn has_successors(&self) -> bool {
         !self.successors.is_empty()
     }

@@ -17,7 +17,6 @@ use crate::{
 };
 
 impl CheckBeforeSave {
-    /// The check to run, if there is one.
     pub(super) fn check(&self) -> Option<Arc<dyn LiveCheck>> {
         match self {
             Self::Skip => None,

@@ -319,7 +319,6 @@ impl OpenError {
     }
 }
 
-/// The remedy for a damaged installation chain.
 fn remedy(damage: &Damage, heads: &Path) -> String {
     let heads = heads.display();
     match damage {

@@ -28,7 +28,6 @@ use crate::{
     record::{Draft, Event, KeyOperation},
 };
 
-/// The keys that a rotation introduces.
 pub(crate) struct NewKeys {
     pub(crate) master_key: String,
     pub(crate) signing_key: PublicKey,

@@ -26,7 +26,6 @@ use crate::{
 #[derive(Default)]
 pub(super) struct Links {
     waiting: Mutex<Waiting>,
-    /// Notified when a link is due.
     due: Notify,
 }
 
@@ -38,7 +37,6 @@ struct Waiting {
 }
 
 struct Changed {
-    /// When the link is due.
     due: Instant,
     /// Commits since the last link.
     commits: u32,

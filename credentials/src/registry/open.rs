@@ -283,7 +283,6 @@ impl Registry {
         self.publish_state(id, state).await
     }
 
-    /// Publishes a workspace as of a state of its chain.
     pub(super) async fn publish_state(
         &self,
         id: &WorkspaceId,
@@ -421,7 +420,6 @@ impl Registry {
     }
 }
 
-/// Workspaces that have keys but are not registered.
 pub(super) fn unregistered_keys(chains: &Chains, keyring: &Keyring) -> Vec<WorkspaceId> {
     let registrations = chains.registrations();
     let mut unnamed = keyring.workspaces();

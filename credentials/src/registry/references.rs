@@ -42,7 +42,6 @@ pub struct ReferenceOptions {
     pub allowed: AllowedReferences,
 }
 
-/// All followed secrets.
 pub(super) struct References {
     /// Seals secrets in this process's memory.
     key: Arc<SealingKey>,

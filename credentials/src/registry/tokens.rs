@@ -71,7 +71,6 @@ impl Registry {
         })
     }
 
-    /// Limits the new token to the expiry of its creator's.
     fn limit_to_creator(&self, by: &ActorContext, new: &mut NewToken) -> Option<TokenWarning> {
         let end = self.access.token(&by.actor)?.expires_at?;
         if new.expires_at.is_some_and(|asked| asked <= end) {

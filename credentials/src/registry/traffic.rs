@@ -17,7 +17,6 @@ use crate::{
     },
 };
 
-/// The contents of a note.
 type Rejected = (CredentialId, StoredRejection);
 
 /// The notes by name, as this process wrote or read them last.

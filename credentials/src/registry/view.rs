@@ -238,7 +238,6 @@ pub(super) fn in_order(credentials: &mut [Credential]) {
     credentials.sort_unstable_by(|one, other| one.list_order().cmp(&other.list_order()));
 }
 
-/// The workspaces that a filter selects.
 fn workspaces<'a>(
     snapshot: &'a Snapshot,
     filter: &'a Filter,

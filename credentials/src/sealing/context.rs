@@ -22,6 +22,7 @@ pub(crate) enum SealContext<'a> {
         credential: &'a CredentialId,
         version: u32,
     },
+    /// A stored document.
     Document { key: &'a str },
     /// Derives a credential's id from an idempotency key.
     CredentialId {

@@ -229,7 +229,6 @@ impl Smoke {
         }
     }
 
-    /// Counts a result and logs it.
     fn announce(&self, subject: &Subject, result: &SmokeResult, series: &Series) {
         let Subject {
             workspace,

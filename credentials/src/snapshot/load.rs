@@ -46,7 +46,6 @@ enum LoadOutcome {
     Lost(Lost, Option<Damage>),
 }
 
-/// Inputs for loading a workspace.
 pub(crate) struct WorkspaceLoader<'a> {
     pub(crate) keyring: &'a Keyring,
     pub(crate) notices: &'a Arc<Notices>,
@@ -57,7 +56,6 @@ pub(crate) struct WorkspaceLoader<'a> {
 }
 
 impl WorkspaceLoader<'_> {
-    /// Loads a workspace as of `state`.
     pub(crate) async fn read(
         &self,
         id: &WorkspaceId,

@@ -30,7 +30,6 @@ impl Lost {
 }
 
 impl WorkspaceEntry {
-    /// This workspace with a lost credential replaced.
     pub(crate) fn with_lost(&self, lost: Lost) -> Self {
         let mut changed = self.clone();
         changed.lost.insert(lost.id.clone(), lost);

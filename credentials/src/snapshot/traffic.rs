@@ -27,7 +27,6 @@ pub(crate) struct TrafficHealth {
     noted: Mutex<Option<Noted>>,
 }
 
-/// Rejections of one secret.
 struct Noted {
     secret: SecretInUse,
     /// The revision of the entry that was rejected last.

@@ -63,7 +63,6 @@ impl Export {
 #[derive(Default)]
 struct Lines {
     last: Vec<u8>,
-    /// The start of the next line.
     partial: Vec<u8>,
 }
 

@@ -303,7 +303,6 @@ pub(in crate::registry) struct InitialSecret {
     pub(in crate::registry) secret: Secret,
 }
 
-/// The secret of a new credential.
 enum SecretInput<'a> {
     Given(&'a Secret),
     Read {

@@ -24,7 +24,6 @@ pub(in crate::registry) struct CredentialEdit<'a> {
     registry: &'a Registry,
     /// The new document. Ended versions are already destroyed in it.
     pub(in crate::registry) document: CredentialDocument,
-    /// The credential before the change.
     pub(in crate::registry) entry: Arc<CredentialEntry>,
     pub(in crate::registry) workspace: Arc<WorkspaceEntry>,
     /// The key that seals new data.
@@ -159,7 +158,6 @@ impl CredentialEdit<'_> {
         }
     }
 
-    /// The secret in use before the change.
     pub(in crate::registry) fn in_use(&self) -> SecretInUse {
         self.entry.secret_in_use()
     }

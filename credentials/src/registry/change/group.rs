@@ -60,7 +60,6 @@ pub(in crate::registry) struct Decision<T> {
     answer: T,
 }
 
-/// A change that is decided and not committed.
 pub(in crate::registry) struct Change {
     drafts: Vec<Draft>,
     writes: Vec<Write>,
@@ -163,7 +162,6 @@ impl Change {
         }
     }
 
-    /// An audit record without a change.
     pub(in crate::registry) fn record(workspace: Arc<WorkspaceEntry>, draft: Draft) -> Self {
         Self {
             drafts: vec![draft],
@@ -330,7 +328,6 @@ impl Groups {
         Next::Wait(outcome)
     }
 
-    /// Closes the workspace's group.
     fn take(&self, id: &WorkspaceId) -> Option<Group> {
         let mut slots = self.0.lock();
         let slot = slots.get_mut(id)?;

@@ -104,7 +104,6 @@ impl CredentialEdit<'_> {
         }
     }
 
-    /// Whether the secret that was read is the recorded one.
     fn is_same_secret(&self) -> bool {
         let document = &self.entry.document;
         let recorded = document.open_metadata(document.current, self.keyring());
