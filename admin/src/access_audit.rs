@@ -5,15 +5,10 @@
 //! fill the disk; the log still has a line for each. Each token has its own count, and all
 //! unauthenticated requests share one, so that nobody can hide what another did.
 
-use std::{
-    collections::HashMap,
-    fmt::Display,
-    mem,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{collections::HashMap, fmt::Display, mem, sync::Arc, time::Duration};
 
 use keyside_credentials::{ActorContext, ActorId, Registry};
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 /// The records of the last minute, by actor.
@@ -70,7 +65,7 @@ impl AccessAudit {
     /// The note of the audit record, or `None` if it is only counted.
     fn note(&self, actor: &ActorId, what: &str) -> Option<String> {
         // Counts, which are usable even after a panic.
-        let mut windows = self.windows.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut windows = self.windows.lock();
         windows.retain(|_, window| !window.is_over() || window.counted > 0);
         let window = windows
             .entry(actor.clone())

@@ -6,11 +6,11 @@
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
 use keyside_credentials::{ActorId, WorkspaceId};
+use parking_lot::Mutex;
 use zeroize::Zeroizing;
 
 use crate::random::{Digest, digest, random_hex, short_hex};
@@ -73,7 +73,7 @@ impl Sessions {
             cookie: random_hex(),
             host_cookie: random_hex(),
         };
-        let mut sessions = self.sessions();
+        let mut sessions = self.0.lock();
         sessions.retain(|_, session| session.is_live(now));
         make_room(&mut sessions, PER_TOKEN, |session| session.actor == actor);
         make_room(&mut sessions, IN_TOTAL, |_| true);
@@ -104,7 +104,7 @@ impl Sessions {
         host_cookies: Option<&[&str]>,
         now: Instant,
     ) -> Option<Session> {
-        let mut sessions = self.sessions();
+        let mut sessions = self.0.lock();
         let session = sessions.get_mut(id)?;
         let includes =
             |given: &[&str], expected: &Digest| given.iter().any(|it| digest(it) == *expected);
@@ -133,7 +133,7 @@ impl Sessions {
 
     /// What the last form did, once.
     pub(crate) fn take_flash(&self, id: &str) -> Option<Flash> {
-        self.sessions().get_mut(id)?.flash.take()
+        self.0.lock().get_mut(id)?.flash.take()
     }
 
     /// Records that the person gave proof of identity.
@@ -150,18 +150,13 @@ impl Sessions {
     }
 
     pub(crate) fn close(&self, id: &str) {
-        self.sessions().remove(id);
+        self.0.lock().remove(id);
     }
 
     fn update(&self, id: &str, change: impl FnOnce(&mut Record)) {
-        if let Some(session) = self.sessions().get_mut(id) {
+        if let Some(session) = self.0.lock().get_mut(id) {
             change(session);
         }
-    }
-
-    fn sessions(&self) -> MutexGuard<'_, HashMap<String, Record>> {
-        // Every update is a single step, so the map is consistent even after a panic.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

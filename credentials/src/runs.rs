@@ -14,7 +14,7 @@ mod writer;
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{
-        Arc, PoisonError, RwLock,
+        Arc,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
 };
@@ -22,6 +22,7 @@ use std::{
 use jiff::Timestamp;
 use keyside_config::{ProviderId, WhenFull};
 use keyside_store::{Memory, RunLog};
+use parking_lot::RwLock;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, mpsc, oneshot};
 
@@ -124,13 +125,11 @@ struct Shared {
     log: Arc<dyn RunLog>,
     /// Whether records are kept at all.
     kept: bool,
-    /// Number of records to keep.
     keep: AtomicUsize,
     /// Records in the queue.
     queued: AtomicUsize,
     /// Notified when a block is full, or a caller is waiting.
     enough: Notify,
-    /// The last write failed.
     failing: AtomicBool,
     /// Refuse requests while writes fail.
     refusing: AtomicBool,
@@ -232,11 +231,7 @@ impl Runs {
 
     /// When a request last used the credential.
     pub fn last_used(&self, credential: &CredentialId) -> Option<Timestamp> {
-        let last_used = self
-            .shared
-            .last_used
-            .read()
-            .unwrap_or_else(PoisonError::into_inner);
+        let last_used = self.shared.last_used.read();
         last_used.get(credential).copied()
     }
 
@@ -283,10 +278,7 @@ impl Shared {
     }
 
     fn note_last_use(&self, runs: impl Iterator<Item = (CredentialId, Timestamp)>) {
-        let mut last_used = self
-            .last_used
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut last_used = self.last_used.write();
         for (credential, at) in runs {
             let last = last_used.entry(credential).or_insert(at);
             *last = at.max(*last);

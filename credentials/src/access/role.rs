@@ -106,7 +106,6 @@ impl Principal {
     }
 }
 
-/// One row of the permission table.
 struct Row {
     roles: &'static [Role],
     reach: Reach,
@@ -148,7 +147,6 @@ impl Permission {
         Self::Backup,
     ];
 
-    /// The permission table.
     #[rustfmt::skip]
     fn row(self) -> Row {
         use {Reach::{Installation, Scope}, Role::{Editor, Owner, Viewer}};

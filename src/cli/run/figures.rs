@@ -12,7 +12,6 @@ use crate::cli::{
     table::{Table, cell, none},
 };
 
-/// `keyside run figures`.
 #[derive(Args)]
 pub(crate) struct Figures {
     /// What to group by; several are separated by commas. Days are in UTC

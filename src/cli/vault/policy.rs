@@ -22,7 +22,6 @@ use serde_json::json;
 use super::{Failure, Output};
 use crate::{terminal::printable, validated_settings::Process, vault};
 
-/// `keyside vault policy`.
 #[derive(Args)]
 pub(crate) struct Policy {
     /// The process that signs in [default: the one for `store.backend`]
@@ -49,7 +48,6 @@ struct Rules {
 
 struct Rule {
     capabilities: &'static [&'static str],
-    /// What it is for, as comments.
     reasons: BTreeSet<String>,
 }
 

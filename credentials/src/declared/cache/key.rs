@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// Seals the cache. Its subkeys are in locked memory; the key itself is not kept.
-pub struct CacheKey(SealingKey);
+pub struct CacheKey(pub(super) SealingKey);
 
 /// Why the cache has no key.
 #[derive(Debug, thiserror::Error)]
@@ -43,21 +43,15 @@ pub enum CacheKeyError {
     /// The key is in the cache's folder, so a copy of the folder could be opened.
     #[error(
         "vault.cache_key_file: {} is in the folder vault.cache, so that a copy of the folder opens itself; move the key \
-         elsewhere", path.display()
+         elsewhere", .0.display()
     )]
-    InTheCache {
-        /// The file's path.
-        path: PathBuf,
-    },
+    InTheCache(PathBuf),
     /// The file does not hold a key.
     #[error(
         "vault.cache_key_file: {} does not hold a key: expected 32 bytes, raw or in base64, as `keyside master-key generate` \
-         prints them", path.display()
+         prints them", .0.display()
     )]
-    NotAKey {
-        /// The file's path.
-        path: PathBuf,
-    },
+    NotAKey(PathBuf),
 }
 
 impl CacheKey {
@@ -77,12 +71,11 @@ impl CacheKey {
         }
         if is_within(path, folder) {
             let path = path.to_owned();
-            return Err(CacheKeyError::InTheCache { path });
+            return Err(CacheKeyError::InTheCache(path));
         }
         let text = file::read(path).map_err(CacheKeyError::File)?;
-        let key = raw_key(&Zeroizing::new(text)).ok_or_else(|| CacheKeyError::NotAKey {
-            path: path.to_owned(),
-        })?;
+        let key = raw_key(&Zeroizing::new(text))
+            .ok_or_else(|| CacheKeyError::NotAKey(path.to_owned()))?;
         Ok(Self::new(&key))
     }
 
@@ -92,10 +85,6 @@ impl CacheKey {
         let root = subkey(key, b"keyside/1/vault-cache");
         let memory = LockedMemory::default();
         Self(SealingKey::new(&id, &"".into(), &root, &memory))
-    }
-
-    pub(super) fn into_sealing(self) -> SealingKey {
-        self.0
     }
 }
 
