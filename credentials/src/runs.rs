@@ -238,11 +238,7 @@ impl Runs {
     /// The providers for which the workspace had no credential when requests asked for one, at this
     /// time or later. Only memory has it: a restart forgets it until the next such request.
     pub fn missing(&self, workspace: &WorkspaceId, since: Timestamp) -> Vec<ProviderId> {
-        let missing = self
-            .shared
-            .missing
-            .read()
-            .unwrap_or_else(PoisonError::into_inner);
+        let missing = self.shared.missing.read();
         let recent = missing
             .iter()
             .filter(|((of, _), at)| of == workspace && **at >= since);
@@ -294,7 +290,7 @@ impl Shared {
             let Some(provider) = run.provider.clone() else {
                 continue;
             };
-            let mut missing = self.missing.write().unwrap_or_else(PoisonError::into_inner);
+            let mut missing = self.missing.write();
             let last = missing
                 .entry((run.workspace.clone(), provider))
                 .or_insert(run.at);
