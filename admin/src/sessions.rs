@@ -144,7 +144,7 @@ impl Sessions {
     /// As if more time had passed since the last proof of identity than it counts for.
     #[cfg(test)]
     pub(crate) fn forget_proofs(&self) {
-        for session in self.sessions().values_mut() {
+        for session in self.0.lock().values_mut() {
             session.proven = None;
         }
     }
