@@ -22,7 +22,7 @@ use keyside_credentials::{
 use keyside_proxy::{Bound, Dependencies, Drain, Egress, Metrics};
 use keyside_vault::Vault;
 use parking_lot::Mutex;
-use pingora_core::server::{RunArgs, Server, configuration::ServerConf};
+use pingora::server::{RunArgs, Server, configuration::ServerConf};
 use tokio::{runtime::Runtime, time::timeout};
 use zeroize::Zeroizing;
 

@@ -13,7 +13,7 @@ use std::{fs, future, io, time::Duration};
 use async_trait::async_trait;
 use keyside_proxy::{Drain, Phase};
 use parking_lot::Mutex;
-use pingora_core::server::{ShutdownSignal, ShutdownSignalWatch};
+use pingora::server::{ShutdownSignal, ShutdownSignalWatch};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     time::{sleep, timeout},

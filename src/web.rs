@@ -5,6 +5,7 @@ mod certificates;
 mod client_socket;
 mod connection_limit;
 mod request_body;
+mod response_body;
 mod tls;
 
 use std::{
@@ -22,11 +23,12 @@ use connection_limit::{ConnectionLimit, ConnectionSlot};
 use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use parking_lot::Mutex;
-use pingora_core::{
+use pingora::{
     server::ShutdownWatch,
     services::background::{BackgroundService, GenBackgroundService},
 };
 use request_body::RequestBody;
+use response_body::ResponseBody;
 use rustls::ServerConfig;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -204,7 +206,7 @@ impl Connection {
                 let request = request.map(|body| RequestBody::new(body, slot.clone()));
                 let response = tower_service::Service::call(&mut router, request).await;
                 slot.set_awaits_response(false);
-                response
+                response.map(|response| response.map(|body| ResponseBody::new(body, slot)))
             }
         });
         let mut http = http1::Builder::new();

@@ -32,6 +32,18 @@ for (const field of document.querySelectorAll("[data-key-field]")) {
   });
 }
 
+// Choosing Sandbox fills in the expiry that is suggested for development keys. What a person entered or cleared stays.
+for (const expires of document.querySelectorAll("[data-suggested]")) {
+  const { suggested } = expires.dataset;
+  let edited = expires.value !== "" && expires.value !== suggested;
+  expires.addEventListener("input", () => (edited = true));
+  expires.form.addEventListener("change", ({ target }) => {
+    if (target.name !== "environment" || edited) return;
+    expires.value = target.value === "sandbox" ? suggested : "";
+    announce(expires.value ? `Expires on ${suggested}, as is suggested for development keys` : "Expires was cleared");
+  });
+}
+
 const showErrors = (form, errors) => {
   for (const [name, text] of Object.entries(errors)) {
     const input = form.elements[name];

@@ -10,6 +10,7 @@ mod access;
 mod assets;
 mod body;
 mod client_address;
+mod compression;
 mod concurrency;
 mod credential_changes;
 mod entity_tag;
@@ -77,10 +78,10 @@ pub struct AdminOptions {
 
 /// The router of API and page.
 ///
-/// Each request passes these layers in order: the client's address; request id, task and log line;
-/// the check of Host and Origin; authentication, by a bearer token for the API and by a session for
-/// the page; the rate limit; and the permission of its route (`routes.rs`, `pages.rs`). Only then is
-/// its body read.
+/// Each request passes these layers in order: the compression of its response; the client's address;
+/// request id, task and log line; the check of Host and Origin; authentication, by a bearer token for
+/// the API and by a session for the page; the rate limit; and the permission of its route
+/// (`routes.rs`, `pages.rs`). Only then is its body read.
 pub fn router(options: AdminOptions) -> Router {
     let site = Arc::new(Site::new(&options.public_url));
     let linkable = pages::stable_paths().chain([routes::guide::PATH.to_owned()]);
@@ -117,6 +118,7 @@ pub fn router(options: AdminOptions) -> Router {
         .layer(middleware::from_fn_with_state(guard, origin_policy::check))
         .layer(middleware::from_fn_with_state(refusals, request_log::track))
         .layer(identify)
+        .layer(middleware::from_fn(compression::compress))
         .with_state(state);
     match site.base().is_empty() {
         true => router,

@@ -13,7 +13,7 @@ use keyside_credentials::{ActorId, WorkspaceId};
 use parking_lot::Mutex;
 use zeroize::Zeroizing;
 
-use crate::random::{Digest, digest, random_hex};
+use crate::random::{Digest, digest, random_hex, short_hex};
 
 /// The open sessions, by id.
 #[derive(Default)]
@@ -32,8 +32,8 @@ pub(crate) struct Session {
     pub(crate) id: String,
     /// The token that the session acts for.
     pub(crate) actor: ActorId,
-    /// What every form of the session carries.
-    pub(crate) csrf: String,
+    /// What its CSRF tokens are derived from; on no page itself.
+    csrf: String,
     /// The workspace that was shown last.
     pub(crate) workspace: Option<WorkspaceId>,
     /// Until the session ends, even if it is used.
@@ -152,6 +152,26 @@ impl Sessions {
     }
 }
 
+impl Session {
+    /// A CSRF token for the forms of one page. No two are the same: the lengths of compressed pages
+    /// would reveal a text that all of them have (`compression.rs`).
+    pub(crate) fn csrf_token(&self) -> String {
+        self.csrf_token_of(&random_hex())
+    }
+
+    /// Whether a form carries a CSRF token of this session.
+    pub(crate) fn is_csrf_token(&self, given: &str) -> bool {
+        let nonce = given.get(..NONCE).unwrap_or_default();
+        digest(given) == digest(&self.csrf_token_of(nonce))
+    }
+
+    /// The nonce, and 128 bits of its digest with the session's own random value.
+    fn csrf_token_of(&self, nonce: &str) -> String {
+        let proof = digest(&format!("{nonce}{}", self.csrf));
+        format!("{nonce}{}", short_hex(&proof, 16))
+    }
+}
+
 impl Record {
     fn is_live(&self, now: Instant) -> bool {
         now.saturating_duration_since(self.seen) < IDLE && !self.left(now).is_zero()
@@ -199,6 +219,8 @@ const IDLE: Duration = Duration::from_secs(60 * 60);
 const LIFETIME: Duration = Duration::from_secs(12 * 60 * 60);
 /// How long proof of identity counts for what cannot be undone.
 const FRESH: Duration = Duration::from_secs(5 * 60);
+/// The hex digits of a CSRF token's nonce.
+const NONCE: usize = 32;
 /// Sessions of one token: a person with some browsers.
 const PER_TOKEN: usize = 16;
 /// Sessions of all tokens, below a kilobyte each.
@@ -243,6 +265,25 @@ mod tests {
             assert!(!find(&[cookie], Some(&[wrong])), "{wrong}");
         }
         assert!(sessions.find("", &[cookie], None, now).is_none());
+    }
+
+    #[test]
+    fn each_csrf_token_is_another_and_opens_one_session() {
+        let (sessions, now) = (Sessions::default(), Instant::now());
+        let session = |id| found(&sessions, &sessions.open(actor(id), now), now).unwrap();
+        let (one, other) = (session("tok_a"), session("tok_a"));
+        let (first, second) = (one.csrf_token(), one.csrf_token());
+        assert_ne!(first[..NONCE], second[..NONCE]);
+        assert_ne!(first[NONCE..], second[NONCE..]);
+        assert!(!first.contains(&one.csrf), "{first}");
+        for token in [&first, &second] {
+            assert!(one.is_csrf_token(token) && !other.is_csrf_token(token));
+        }
+        let mixed = format!("{}{}", &first[..NONCE], &second[NONCE..]);
+        let longer = format!("{first}0");
+        for wrong in ["", "\u{e9}", &first[..NONCE], &one.csrf, &mixed, &longer] {
+            assert!(!one.is_csrf_token(wrong), "{wrong}");
+        }
     }
 
     #[test]

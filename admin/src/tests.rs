@@ -8,6 +8,7 @@ mod bounds;
 mod browser;
 mod browsers;
 mod changing;
+mod compression;
 mod concurrency;
 mod creating;
 mod damaged;
@@ -215,8 +216,8 @@ impl Api {
         let body = body.collect().await.unwrap().to_bytes();
         let answer = Answer {
             status: parts.status,
+            body: compression::decoded(&parts.headers, &body),
             headers: parts.headers,
-            body: String::from_utf8_lossy(&body).into_owned(),
         };
         answer.assert_sound();
         answer

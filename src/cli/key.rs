@@ -1,6 +1,7 @@
 //! `keyside key`: provider keys, through the admin API.
 
 mod change;
+mod development;
 mod view;
 
 use clap::{Args, Subcommand};
@@ -179,6 +180,11 @@ impl Add {
             // up.
             false => None,
         };
+        let is_sandbox = self.environment == Environment::Sandbox;
+        let for_development = known.as_ref().filter(|_| is_sandbox);
+        if let Some(provider) = for_development {
+            development::print_steps(provider, output);
+        }
         let owner = SecretOwner {
             workspace: self.workspace.as_str(),
             provider: self.provider.as_str(),
@@ -207,6 +213,9 @@ impl Add {
         let credential = Credential::of(&added)?;
         credential.print_warnings(output);
         credential.print_next_steps(output);
+        if let Some(provider) = for_development.filter(|_| self.expires_at.is_none()) {
+            development::print_expiry(provider, &credential.id, output);
+        }
         let known = match known {
             None => provider::find(&client, self.provider.as_str()).await,
             known => Ok(known),

@@ -113,6 +113,8 @@ fn fields(provider: &Provider, address: &str) -> Table {
     let steps = provider.steps.iter().zip(1..);
     let steps = steps.map(|(step, number)| format!("{number}. {step}"));
     let sdks = provider.sdks.iter().flat_map(|sdk| lines(sdk, address));
+    let advice = &provider.development;
+    let expiry = advice.expires_in_days.map(|days| format!("{days} days"));
     let fields = [
         ("id", vec![provider.id.to_string()]),
         ("name", vec![provider.name.clone()]),
@@ -124,6 +126,8 @@ fn fields(provider: &Provider, address: &str) -> Table {
         ("SDKs", sdks.collect()),
         ("rate limits", vec![cell(&provider.rate_limits)]),
         ("for testing", vec![cell(&provider.sandbox.note)]),
+        ("for development", advice.steps.clone()),
+        ("suggested expiry", expiry.into_iter().collect()),
         ("documentation", vec![cell(&provider.links.docs)]),
     ];
     Table::of_fields(fields.into_iter().flat_map(|(name, values)| {

@@ -5,7 +5,10 @@
 //! A client that sends its request slowly counts as silent, but a new one gets a moment to send.
 
 use std::{
-    sync::{Arc, Weak},
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -22,6 +25,8 @@ pub(super) struct ConnectionLimit {
 pub(super) struct ConnectionSlot {
     since: Instant,
     activity: Mutex<Activity>,
+    /// How many times everything that was to be sent has been written to the socket.
+    flushes: AtomicUsize,
     evicted: Notify,
 }
 
@@ -77,6 +82,7 @@ impl ConnectionSlot {
         Self {
             since: activity.last_byte,
             activity: Mutex::new(activity),
+            flushes: AtomicUsize::new(0),
             evicted: Notify::new(),
         }
     }
@@ -84,6 +90,15 @@ impl ConnectionSlot {
     /// Called when a byte was received or sent.
     pub(super) fn touch(&self) {
         self.activity.lock().last_byte = Instant::now();
+    }
+
+    /// Called when nothing more is to be written for now.
+    pub(super) fn flushed(&self) {
+        self.flushes.fetch_add(1, Ordering::AcqRel);
+    }
+
+    pub(super) fn flushes(&self) -> usize {
+        self.flushes.load(Ordering::Acquire)
     }
 
     fn is_new(&self) -> bool {

@@ -12,7 +12,6 @@ use zeroize::Zeroizing;
 use crate::{
     body::receive_form,
     problem::{Kind, Problem},
-    random::digest,
     sessions::Session,
     state::AdminState,
 };
@@ -143,7 +142,7 @@ impl FromRequest<AdminState> for SessionForm {
         let session = Session::from_request_parts(&mut parts, state).await?;
         let request = Request::from_parts(parts, body);
         let fields = Fields::from_request(request, state).await?;
-        match digest(fields.text("csrf")) == digest(&session.csrf) {
+        match session.is_csrf_token(fields.text("csrf")) {
             true => Ok(Self(fields)),
             false => Err(not_of_this_session().refusing(&session.actor)),
         }

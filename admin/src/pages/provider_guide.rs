@@ -1,7 +1,7 @@
 //! What a person has to know about a provider to get a key from it: the context `provider` of the
 //! forms that take a key.
 
-use keyside_config::{Provider, RefusedKey, Upstream};
+use keyside_config::{Development, Provider, RefusedKey, Upstream};
 
 use super::shell::Visit;
 use crate::problem::Problem;
@@ -15,6 +15,7 @@ pub(super) struct ProviderGuide {
     pub(super) docs: String,
     pub(super) rate_limits: String,
     pub(super) sandbox_note: String,
+    pub(super) development: Development,
     pub(super) pattern: String,
     pub(super) example: String,
     pub(super) refused: Vec<RefusedKey>,
@@ -43,6 +44,7 @@ impl ProviderGuide {
             docs: web(&provider.links.docs),
             rate_limits: provider.rate_limits.clone(),
             sandbox_note: provider.sandbox.note.clone(),
+            development: provider.development.clone(),
             pattern: provider.key.pattern.to_string(),
             example: provider.key.example.clone(),
             refused: provider.key.refused.clone(),

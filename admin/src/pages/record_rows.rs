@@ -31,8 +31,8 @@ pub(super) struct RecordRow {
 
 impl RecordRow {
     pub(super) fn of(visit: &Visit, record: AuditRecord, now: Timestamp) -> Self {
-        let key = record.credential.as_ref();
-        let key = key.and_then(|id| visit.state.registry.find(id));
+        let key = record.workspace.as_ref().zip(record.credential.as_ref());
+        let key = key.and_then(|(workspace, id)| visit.state.registry.find_in(workspace, id));
         let href = |key: &Listed| format!("{}/keys/{}", visit.base(), key.id());
         let provider = record.provider.as_ref();
         Self {

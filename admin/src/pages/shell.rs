@@ -131,7 +131,7 @@ impl Visit {
         let flash = self.state.sessions.take_flash(&self.session.id);
         Frame {
             assets: assets_path(&self.state.site),
-            csrf: self.session.csrf.clone(),
+            csrf: self.session.csrf_token(),
             shell: Shell {
                 workspace: workspace.map_or_else(none, choice),
                 workspaces: all.iter().map(choice).collect(),

@@ -119,7 +119,7 @@ impl TextPath {
 fn read(path: &[String], value: &Value, text: &mut String) {
     match (path, value) {
         ([], Value::String(found)) => text.push_str(found),
-        ([all, rest @ ..], Value::Array(items)) if all == EACH => {
+        ([all, rest @ ..], Value::Array(items)) if all == KeyPath::EACH => {
             items.iter().for_each(|item| read(rest, item, text));
         }
         ([key, rest @ ..], Value::Object(fields)) => {
@@ -136,7 +136,7 @@ impl FromStr for TextPath {
 
     fn from_str(text: &str) -> Result<Self, PromptRuleError> {
         let steps: Vec<_> = text.split('.').map(str::to_owned).collect();
-        let valid = |step: &String| step == EACH || is_key(step);
+        let valid = |step: &String| step == KeyPath::EACH || is_key(step);
         match steps.len() <= MAX_STEPS && steps.iter().all(valid) {
             true => Ok(Self(steps)),
             false => Err(PromptRuleError::Text),
@@ -235,8 +235,6 @@ impl fmt::Display for PromptRuleError {
 const MODEL: &str = "$model";
 const PROMPT: &str = "$prompt";
 const MAX_TOKENS: &str = "$max_tokens";
-/// Each item of a list.
-const EACH: &str = "*";
 /// Bounds the depth of the search.
 const MAX_STEPS: usize = 8;
 /// Bytes; an ARN of Bedrock has about 120.

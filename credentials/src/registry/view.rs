@@ -78,10 +78,18 @@ impl Registry {
         self.viewer().list_all(&snapshot, filter)
     }
 
-    /// The credential with this id, lost or not.
+    /// The credential with this id, lost or not. Searches all workspaces; for many credentials, use
+    /// [`Self::find_in`].
     pub fn find(&self, id: &CredentialId) -> Option<Listed> {
         let snapshot = self.all().load();
         let workspace = snapshot.workspace_of(id)?;
+        self.viewer().find(workspace, id)
+    }
+
+    /// The credential with this id in this workspace, lost or not.
+    pub fn find_in(&self, workspace: &WorkspaceId, id: &CredentialId) -> Option<Listed> {
+        let snapshot = self.all().load();
+        let workspace = snapshot.workspaces.get(workspace)?;
         self.viewer().find(workspace, id)
     }
 
@@ -242,10 +250,12 @@ fn workspaces<'a>(
     snapshot: &'a Snapshot,
     filter: &'a Filter,
 ) -> impl Iterator<Item = &'a Arc<WorkspaceEntry>> {
-    snapshot.workspaces.values().filter(move |workspace| {
-        let id = &workspace.document.id;
-        filter.within.holds(id) && filter.workspace.as_ref().is_none_or(|wanted| wanted == id)
-    })
+    let wanted = filter.workspace.as_ref();
+    let one = wanted.and_then(|id| snapshot.workspaces.get(id));
+    let all = wanted.is_none().then(|| snapshot.workspaces.values());
+    one.into_iter()
+        .chain(all.into_iter().flatten())
+        .filter(move |workspace| filter.within.holds(&workspace.document.id))
 }
 
 fn is_known_to_pass(filter: &Filter, lost: &LostCredential) -> bool {
