@@ -23,7 +23,7 @@ macro_rules! shown_in_hex {
 
         impl ::std::fmt::Display for $name {
             fn fmt(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
-                f.write_str(&$crate::hex(&self.0))
+                f.write_str(&$crate::hash::hex(&self.0))
             }
         }
 
