@@ -4,7 +4,7 @@ use std::{
     fs::File,
     hash::{DefaultHasher, Hash, Hasher},
     io::{self, Read},
-    path::{Path, PathBuf},
+    path::Path,
     sync::Arc,
     time::Duration,
 };
@@ -42,46 +42,8 @@ type Digest = u64;
 
 /// Why a certificate cannot be used. Contains nothing of the files.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum TlsError {
-    /// A file is missing, unreadable or far too large.
-    #[error(
-        "{setting}.{key}: cannot read {}: {source}; correct the path, or let the user that Keyside \
-         runs as read the file", path.display()
-    )]
-    Unreadable {
-        setting: &'static str,
-        key: &'static str,
-        path: PathBuf,
-        source: io::Error,
-    },
-    /// The certificate file contains no certificate, or something that is none.
-    #[error(
-        "{setting}.certificate_file: {} is not a list of certificates in PEM form; write the \
-         server's certificate into it, then its intermediates", path.display()
-    )]
-    NoCertificate {
-        setting: &'static str,
-        path: PathBuf,
-    },
-    /// The key file contains no key, or an encrypted one.
-    #[error(
-        "{setting}.key_file: {} contains no private key in PEM form, or an encrypted one; write an \
-         unencrypted key into it", path.display()
-    )]
-    NoKey {
-        setting: &'static str,
-        path: PathBuf,
-    },
-    /// rustls refuses the pair.
-    #[error(
-        "{setting}: the certificate and the key cannot be used: {source}; certificate_file must \
-         begin with the certificate of the key in key_file"
-    )]
-    Unusable {
-        setting: &'static str,
-        source: rustls::Error,
-    },
-}
+#[error("{0}")]
+pub(crate) struct TlsError(String);
 
 impl ServerTls {
     /// Reads the certificate and the key that `setting` names.
@@ -162,11 +124,11 @@ struct Pem {
 impl Pem {
     fn read(setting: &'static str, files: &ListenerTls) -> Result<Self, TlsError> {
         let read = |key, path: &Path| {
-            read(path).map_err(|source| TlsError::Unreadable {
-                setting,
-                key,
-                path: path.to_owned(),
-                source,
+            read(path).map_err(|error| {
+                TlsError(format!(
+                    "{setting}.{key}: cannot read {}: {error}; correct the path, or let the user that Keyside \
+                     runs as read the file", path.display()
+                ))
             })
         };
         Ok(Self {
@@ -180,9 +142,12 @@ impl Pem {
         setting: &'static str,
         files: &ListenerTls,
     ) -> Result<Arc<ServerConfig>, TlsError> {
-        let no_certificate = || TlsError::NoCertificate {
-            setting,
-            path: files.certificate_file.clone(),
+        let no_certificate = || {
+            TlsError(format!(
+                "{setting}.certificate_file: {} is not a list of certificates in PEM form; write the \
+                 server's certificate into it, then its intermediates",
+                files.certificate_file.display()
+            ))
         };
         let chain =
             CertificateDer::pem_slice_iter(&self.certificate).collect::<Result<Vec<_>, _>>();
@@ -190,11 +155,18 @@ impl Pem {
         if chain.is_empty() {
             return Err(no_certificate());
         }
-        let key = PrivateKeyDer::from_pem_slice(&self.key).map_err(|_| TlsError::NoKey {
-            setting,
-            path: files.key_file.clone(),
+        let key = PrivateKeyDer::from_pem_slice(&self.key).map_err(|_| {
+            TlsError(format!(
+                "{setting}.key_file: {} contains no private key in PEM form, or an encrypted one; write an \
+                 unencrypted key into it", files.key_file.display()
+            ))
         })?;
-        let unusable = |source| TlsError::Unusable { setting, source };
+        let unusable = |error: rustls::Error| {
+            TlsError(format!(
+                "{setting}: the certificate and the key cannot be used: {error}; certificate_file must \
+                 begin with the certificate of the key in key_file"
+            ))
+        };
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
