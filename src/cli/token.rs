@@ -163,11 +163,8 @@ fn fields(token: &TokenView) -> Table {
 }
 
 fn workspaces(token: &TokenView) -> String {
-    let Some(ids) = &token.workspaces else {
-        return "all workspaces".to_owned();
-    };
-    let ids: Vec<_> = ids.iter().map(WorkspaceId::as_str).collect();
-    ids.join(", ")
+    let ids = token.workspaces.as_ref();
+    ids.map_or_else(|| "all workspaces".to_owned(), |ids| ids.join(", "))
 }
 
 fn time(at: Option<Timestamp>) -> String {

@@ -165,7 +165,7 @@ pub enum ChangeError {
     #[error(
         "the keyring has no keys of these workspaces: {}. After a rotation of the keys it would not help any more to put \
          back a keyring that has them",
-        named(.0)
+        .0.join(", ")
     )]
     KeysLost(Vec<WorkspaceId>),
     /// Only an operator can replace the master key.
@@ -216,11 +216,6 @@ pub(super) fn listed(files: &[PathBuf]) -> String {
     files.join(", ")
 }
 
-fn named(workspaces: &[WorkspaceId]) -> String {
-    let ids: Vec<_> = workspaces.iter().map(WorkspaceId::as_str).collect();
-    ids.join(", ")
-}
-
 fn not_permitted(allowed: &[String]) -> String {
     match allowed {
         [] => "the setting vault.references.allow permits no paths; add a prefix such as \"kv/teams/{workspace}/\" to it"
@@ -263,7 +258,7 @@ pub enum OpenError {
     Storage(#[from] StorageError),
     /// The keyring is damaged, or wrapped with another master key.
     #[error(transparent)]
-    Keyring(KeyringError),
+    Keyring(#[from] KeyringError),
     /// The store has data that needs the missing keyring.
     #[error(
         "the keyring {} is missing, and the store is not empty: nothing in it can be opened without. Restore that file \
@@ -348,11 +343,5 @@ fn remedy(damage: &Damage, heads: &Path) -> String {
                 .to_owned()
         }
         _ => ". Put back the newest copy of the whole data folder, or restore a backup".to_owned(),
-    }
-}
-
-impl From<KeyringError> for OpenError {
-    fn from(error: KeyringError) -> Self {
-        Self::Keyring(error)
     }
 }

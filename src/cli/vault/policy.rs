@@ -319,15 +319,10 @@ impl Rules {
                 // A line break would end the comment.
                 let _ = writeln!(text, "# {}", printable(reason));
             }
-            let capabilities: Vec<_> = rule
-                .capabilities
-                .iter()
-                .map(|name| format!("\"{name}\""))
-                .collect();
-            let capabilities = capabilities.join(", ");
+            let capabilities = rule.capabilities.join("\", \"");
             let _ = writeln!(
                 text,
-                "path \"{path}\" {{ capabilities = [{capabilities}] }}"
+                "path \"{path}\" {{ capabilities = [\"{capabilities}\"] }}"
             );
         }
         text
