@@ -152,12 +152,12 @@ LISTS = (
     ),
     ("cause of a verdict", r"config/src/provider/verdict\.rs", r'^\s+[A-Z]\w+ = "([a-z_]+)", [A-Z]', "docs/API.md", "Live checks", ("`cause`",)),
     (
-        "cause of a rejection", r"credentials/src/model/rejection\.rs", r'Self::(?:WrongKey|Revoked|NoFunds|Quota) => "([a-z_]+)"',
+        "cause of a rejection", r"credentials/src/model/rejection\.rs", r'^\s+(?:WrongKey|Revoked|NoFunds|Quota) = "([a-z_]+)",',
         "docs/API.md", "Keys that a provider rejects in traffic", ("cause",),
     ),
-    ("verdict of a smoke check", r"credentials/src/smoke/outcome\.rs", r'Self::\w+ => "([a-z_]+)"', "docs/SMOKE.md", "What is checked", ("result",)),
+    ("verdict of a smoke check", r"credentials/src/smoke/outcome\.rs", r'^\s+[A-Z]\w+ = "([a-z_]+)",', "docs/SMOKE.md", "What is checked", ("result",)),
     ("audit event", r"credentials/src/record\.rs", r'^\s+[A-Z]\w+ = "([a-z_]+)", [A-Z]\w+;', "docs/API.md", "Events", ("event",)),
-    ("exit code", r"src/failure\.rs", r"Class::\w+ => (\d+)", "docs/OPERATING.md", "Starting", ("exit code",)),
+    ("exit code", r"src/failure\.rs", r"Self::new\((\d+), ", "docs/OPERATING.md", "Starting", ("exit code",)),
     ("outcome of a request", r"proxy/src/metrics\.rs", r'^\s+Self::\w+ => "([a-z_]+)"', "docs/OPERATING.md", "What to monitor", ("",), "keyside_requests_total"),
 )
 STATUS = {status.name: status.value for status in http.HTTPStatus} | {"PAYLOAD_TOO_LARGE": 413, "UNPROCESSABLE_ENTITY": 422}
