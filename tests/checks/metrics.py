@@ -41,8 +41,8 @@ def registered(sources):
 
 def documented(page):
     """{metric: labels} of the tables of metrics."""
-    rows = (row for row in page.splitlines() if row.startswith("| `"))
-    return {name: set(filter(None, labels.split(","))) for row in rows for name, labels in DOCUMENTED.findall(row.split(" | ")[0])}
+    rows = Page("docs/OPERATING.md", page).rows
+    return {name: set(filter(None, labels.split(","))) for row in rows for name, labels in DOCUMENTED.findall(row.cells[0])}
 
 
 def series(expression):
