@@ -4,7 +4,6 @@ import datetime
 
 import pytest
 
-import metrics
 from harness.web import eventually
 from reader import PROVIDER, Reader
 from repository import page
@@ -137,19 +136,3 @@ def the_commands_about_declared_keys_say_that_all_is_ready(reader: Reader):
     reader.add()
     (said,) = reader.follow(PAGE, "An old copy of the keys")
     assert "ready" in said
-
-
-def the_documented_labels_are_those_that_the_binary_exposes(reader: Reader):
-    reader.add(expiresAt=_in(days=90), limits={"requestsPerDay": 10}, environment="sandbox", usageTag="ci-smoke")
-    reader.request()
-    reader.exit_code("smoke", "-p", PROVIDER)
-    documented = metrics.documented(page("docs/OPERATING.md").text)
-    exposed: dict[str, set[str]] = {}
-    for name, labels, _ in reader.series():
-        name = name if name in documented else metrics.SUFFIXES.sub("", name)
-        if metrics.series(name):
-            exposed.setdefault(name, set()).update(set(labels) - {"le"})
-    assert exposed == {name: labels for name, labels in documented.items() if name in exposed}
-    absent = documented.keys() - exposed.keys()
-    # They need Vault, a webhook, or a workspace with a limit.
-    assert all("declared" in name or "vault" in name or "webhook" in name or "workspace_limit" in name for name in absent), absent
