@@ -72,7 +72,6 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
-/// The commands.
 #[derive(Subcommand)]
 pub(crate) enum Command {
     /// Run the proxy, the admin API and the observe listener in one process

@@ -16,7 +16,6 @@ use prometheus::{Encoder, TextEncoder};
 
 use crate::{backing::Backing, web::Certificates};
 
-/// What the handlers read.
 #[derive(Clone)]
 pub(crate) struct ObserveState {
     pub(crate) metrics: prometheus::Registry,

@@ -12,7 +12,7 @@ use std::{
     future, io,
     net::{SocketAddr, TcpListener},
     pin::pin,
-    sync::{Arc, Mutex},
+    sync::Arc,
     time::Duration,
 };
 
@@ -22,6 +22,7 @@ use client_socket::ClientSocket;
 use connection_limit::{ConnectionLimit, ConnectionSlot};
 use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use parking_lot::Mutex;
 use pingora::{
     server::ShutdownWatch,
     services::background::{BackgroundService, GenBackgroundService},
@@ -38,7 +39,6 @@ use tokio_rustls::TlsAcceptor;
 
 pub(crate) use self::{certificates::Certificates, tls::ServerTls};
 
-/// A router and its socket.
 pub(crate) struct Web {
     router: Router,
     socket: Mutex<Option<Socket>>,
@@ -52,9 +52,6 @@ pub(crate) struct Socket {
 
 impl Socket {
     /// The same socket once more.
-    ///
-    /// # Errors
-    /// The system's error, if it cannot duplicate the socket.
     pub(crate) fn try_clone(&self) -> io::Result<Self> {
         Ok(Self {
             listener: self.listener.try_clone()?,
@@ -115,7 +112,7 @@ pub(crate) async fn serve_until(router: Router, socket: Socket, shutdown: Shutdo
 #[async_trait]
 impl BackgroundService for Web {
     async fn start(&self, shutdown: ShutdownWatch) {
-        let socket = self.socket.lock().ok().and_then(|mut socket| socket.take());
+        let socket = self.socket.lock().take();
         let Some(Socket { listener, tls }) = socket else {
             return;
         };
@@ -174,7 +171,6 @@ impl Web {
     }
 }
 
-/// One client's connection.
 struct Connection {
     peer: SocketAddr,
     slot: Arc<ConnectionSlot>,

@@ -63,6 +63,8 @@ const clearErrors = (form) => {
   form.querySelectorAll("[aria-invalid]").forEach((input) => input.removeAttribute("aria-invalid"));
 };
 
+const KEPT = "Nothing was saved. What you typed is in the form again when you are back, but no key: paste it once more.";
+
 const failed = {
   tone: "bad",
   icon: "bad",
@@ -83,7 +85,7 @@ for (const form of document.querySelectorAll("[data-check-form]")) {
     let answer = failed;
     try {
       const response = await fetch(form.action, { method: "POST", body, headers: { accept: "application/json" }, redirect: "manual" });
-      answer = response.type === "opaqueredirect" ? ended() : await response.json();
+      answer = response.type === "opaqueredirect" ? ended(KEPT) : await response.json();
       if (answer.location) return location.assign(answer.location);
       // A problem of the request itself, such as a session whose forms are outdated.
       if (!answer.tone) answer = { tone: "bad", icon: "bad", title: answer.title, text: `${answer.detail} ${answer.remedy}` };
@@ -93,6 +95,8 @@ for (const form of document.querySelectorAll("[data-check-form]")) {
       busy(button, false);
     }
     verdict.replaceChildren(notice(answer));
+    // Another person changed the key. This one knows now, and may decide to send the form again.
+    if (answer.etag) form.elements.etag.value = answer.etag;
     if (answer.canSkip) form.querySelector("[data-skip]").hidden = false;
     showErrors(form, answer.errors ?? {});
     announce("");

@@ -6,11 +6,11 @@
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
 use keyside_credentials::{ActorId, WorkspaceId};
+use parking_lot::Mutex;
 use zeroize::Zeroizing;
 
 use crate::random::{Digest, digest, random_hex, short_hex};
@@ -61,7 +61,7 @@ struct Record {
     opened: Instant,
     seen: Instant,
     /// When the person last gave proof of identity.
-    proven: Instant,
+    proven: Option<Instant>,
 }
 
 impl Sessions {
@@ -73,7 +73,7 @@ impl Sessions {
             cookie: random_hex(),
             host_cookie: random_hex(),
         };
-        let mut sessions = self.sessions();
+        let mut sessions = self.0.lock();
         sessions.retain(|_, session| session.is_live(now));
         make_room(&mut sessions, PER_TOKEN, |session| session.actor == actor);
         make_room(&mut sessions, IN_TOTAL, |_| true);
@@ -86,7 +86,7 @@ impl Sessions {
             flash: None,
             opened: now,
             seen: now,
-            proven: now,
+            proven: Some(now),
         };
         sessions.insert(new.id.clone(), record);
         new
@@ -104,7 +104,7 @@ impl Sessions {
         host_cookies: Option<&[&str]>,
         now: Instant,
     ) -> Option<Session> {
-        let mut sessions = self.sessions();
+        let mut sessions = self.0.lock();
         let session = sessions.get_mut(id)?;
         let includes =
             |given: &[&str], expected: &Digest| given.iter().any(|it| digest(it) == *expected);
@@ -133,27 +133,30 @@ impl Sessions {
 
     /// What the last form did, once.
     pub(crate) fn take_flash(&self, id: &str) -> Option<Flash> {
-        self.sessions().get_mut(id)?.flash.take()
+        self.0.lock().get_mut(id)?.flash.take()
     }
 
     /// Records that the person gave proof of identity.
     pub(crate) fn prove(&self, id: &str, now: Instant) {
-        self.update(id, |session| session.proven = now);
+        self.update(id, |session| session.proven = Some(now));
     }
 
-    pub(crate) fn close(&self, id: &str) {
-        self.sessions().remove(id);
-    }
-
-    fn update(&self, id: &str, change: impl FnOnce(&mut Record)) {
-        if let Some(session) = self.sessions().get_mut(id) {
-            change(session);
+    /// As if more time had passed since the last proof of identity than it counts for.
+    #[cfg(test)]
+    pub(crate) fn forget_proofs(&self) {
+        for session in self.0.lock().values_mut() {
+            session.proven = None;
         }
     }
 
-    fn sessions(&self) -> MutexGuard<'_, HashMap<String, Record>> {
-        // Every update is a single step, so the map is consistent even after a panic.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn close(&self, id: &str) {
+        self.0.lock().remove(id);
+    }
+
+    fn update(&self, id: &str, change: impl FnOnce(&mut Record)) {
+        if let Some(session) = self.0.lock().get_mut(id) {
+            change(session);
+        }
     }
 }
 
@@ -193,7 +196,9 @@ impl Record {
             csrf: self.csrf.clone(),
             workspace: self.workspace.clone(),
             left: self.left(now),
-            is_fresh: now.saturating_duration_since(self.proven) < FRESH,
+            is_fresh: self
+                .proven
+                .is_some_and(|proven| now.saturating_duration_since(proven) < FRESH),
         }
     }
 }

@@ -31,7 +31,6 @@ use super::{
 };
 use crate::client::Client;
 
-/// The commands on keys.
 #[derive(Subcommand)]
 pub(crate) enum Key {
     /// Store a key. Prompts for it unless --secret-file, --stdin or --from-vault is given
@@ -55,7 +54,6 @@ pub(crate) enum Key {
     Revoke(Revoke),
 }
 
-/// `keyside key add`.
 #[derive(Args)]
 pub(crate) struct Add {
     /// The workspace that may use it
@@ -104,7 +102,6 @@ pub(crate) struct Add {
     admin: Admin,
 }
 
-/// `keyside key list`.
 #[derive(Args)]
 pub(crate) struct List {
     /// Only of this workspace
@@ -135,7 +132,6 @@ struct CheckArguments {
     prompt: bool,
 }
 
-/// The arguments of a command on one key.
 #[derive(Args)]
 pub(crate) struct KeyArguments {
     /// The key's id, as `keyside key list` shows it
@@ -145,7 +141,6 @@ pub(crate) struct KeyArguments {
     admin: Admin,
 }
 
-/// `keyside key revoke`.
 #[derive(Args)]
 pub(crate) struct Revoke {
     #[command(flatten)]

@@ -17,7 +17,6 @@ use tokio::{
 
 use super::connection_limit::ConnectionSlot;
 
-/// The socket of the client in `slot`.
 pub(super) struct ClientSocket<S> {
     stream: S,
     slot: Arc<ConnectionSlot>,

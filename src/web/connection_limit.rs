@@ -6,12 +6,13 @@
 
 use std::{
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        Arc, Weak,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
+use parking_lot::Mutex;
 use tokio::{sync::Notify, time::Instant};
 
 /// The open connections, at most `limit`.
@@ -45,7 +46,7 @@ impl ConnectionLimit {
     /// A slot for a new connection, which evicts another one at the limit.
     pub(super) fn admit(&self) -> Arc<ConnectionSlot> {
         let slot = Arc::new(ConnectionSlot::new());
-        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut slots = self.slots.lock();
         slots.retain(|slot| slot.strong_count() > 0);
         if slots.len() >= self.limit {
             evict_one(&mut slots);
@@ -61,7 +62,7 @@ fn evict_one(slots: &mut Vec<Weak<ConnectionSlot>>) {
     let spares_new = open.filter(|slot| slot.is_new()).count() <= slots.len() / 2;
     let ranks = slots.iter().map(|slot| {
         let slot = slot.upgrade()?;
-        let activity = *slot.activity();
+        let activity = *slot.activity.lock();
         Some((spares_new && slot.is_new(), activity))
     });
     let first = ranks.enumerate().min_by_key(|(_, rank)| *rank);
@@ -88,7 +89,7 @@ impl ConnectionSlot {
 
     /// Called when a byte was received or sent.
     pub(super) fn touch(&self) {
-        self.activity().last_byte = Instant::now();
+        self.activity.lock().last_byte = Instant::now();
     }
 
     /// Called when nothing more is to be written for now.
@@ -106,22 +107,17 @@ impl ConnectionSlot {
 
     /// Called with true when a whole request has arrived, and with false after its response.
     pub(super) fn set_awaits_response(&self, awaits_response: bool) {
-        self.activity().awaits_response = awaits_response;
+        self.activity.lock().awaits_response = awaits_response;
     }
 
     #[cfg(test)]
     pub(super) fn awaits_response(&self) -> bool {
-        self.activity().awaits_response
+        self.activity.lock().awaits_response
     }
 
     /// Returns when the slot was given to another connection.
     pub(super) async fn evicted(&self) {
         self.evicted.notified().await;
-    }
-
-    fn activity(&self) -> MutexGuard<'_, Activity> {
-        // A panic cannot leave two plain values in a bad state.
-        self.activity.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

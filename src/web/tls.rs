@@ -5,11 +5,12 @@ use std::{
     hash::{DefaultHasher, Hash, Hasher},
     io::{self, Read},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::Duration,
 };
 
 use keyside_config::ListenerTls;
+use parking_lot::Mutex;
 use rustls::{
     ServerConfig,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
@@ -82,9 +83,6 @@ pub(crate) enum TlsError {
 
 impl ServerTls {
     /// Reads the certificate and the key that `setting` names.
-    ///
-    /// # Errors
-    /// The files cannot be read, or do not contain a certificate and its key.
     pub(super) fn open(setting: &'static str, files: &ListenerTls) -> Result<Arc<Self>, TlsError> {
         let pem = Pem::read(setting, files);
         let digest = digest(&pem);
@@ -103,12 +101,12 @@ impl ServerTls {
 
     /// What a new connection uses.
     pub(super) fn config(&self) -> Arc<ServerConfig> {
-        self.state().config.clone()
+        self.state.lock().config.clone()
     }
 
     /// Why the content of the files is not in use; `None` if it is.
     pub(super) fn fault(&self) -> Option<String> {
-        self.state().fault.clone()
+        self.state.lock().fault.clone()
     }
 
     /// Polls the files until it is dropped.
@@ -129,7 +127,7 @@ impl ServerTls {
         let pem = Pem::read(setting, &self.files);
         let digest = digest(&pem);
         {
-            let mut state = self.state();
+            let mut state = self.state.lock();
             let is_stable = state.polled == digest;
             state.polled = digest;
             if !is_stable || state.judged == digest {
@@ -137,7 +135,7 @@ impl ServerTls {
             }
         }
         let config = pem.and_then(|pem| pem.config(setting, &self.files));
-        let mut state = self.state();
+        let mut state = self.state.lock();
         state.judged = digest;
         match config {
             Ok(config) => {
@@ -150,11 +148,6 @@ impl ServerTls {
                 state.fault = Some(error.to_string());
             }
         }
-    }
-
-    /// A panic cannot leave the values in a bad state.
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -221,7 +221,7 @@ def commands(repository, binary):
                 yield f"{place}: there is no target {arguments[0]}"
             elif name == "cargo" and "-p" in arguments[:-1] and arguments[arguments.index("-p") + 1] not in known_packages:
                 yield f"{place}: there is no package {arguments[arguments.index('-p') + 1]}"
-            elif re.match(r"(?:tests|\.ci|target/debug/examples)/", name) and not name.startswith("target") and not repository.has(name):
+            elif whole and re.match(r"(?:tests|\.ci)/", name) and not repository.has(name):
                 yield f"{place}: there is no {name}"
 
 

@@ -262,7 +262,7 @@ class Files(Documents):
     rule = names.files
 
     def test_paths_exist_from_the_root_from_the_page_or_at_the_end(self):
-        self.passes("`proxy/src/a.rs`", "`a.rs`", "`src/`", "`src/*.rs`", "`/etc/x.toml`", "`example.org/x`", proxy__src__a_rs="")
+        self.passes("`proxy/src/a.rs`", "`a.rs`", "`src/`", "`src/*.rs`", "`proxy/src/ID.rs`", "`/etc/x.toml`", "`example.org/x`", proxy__src__a_rs="")
         self.fails("`proxy/src/b.rs`", "`b.rs`", "`proxy/gone/`", "`src/b*.rs`", proxy__src__a_rs="")
 
 

@@ -48,6 +48,23 @@ export async function signIn(page, keyside) {
   return page.url().replace(/(\/s\/[^/]+).*/, "$1");
 }
 
+/** Types a token into the form for signing in, which `page` shows. */
+export async function enterToken(page, token) {
+  await page.getByLabel("Token", { exact: true }).fill(token);
+  await page.getByRole("button", { name: "Sign in" }).click();
+  await page.getByRole("heading", { name: "Sign in" }).waitFor({ state: "detached" });
+}
+
+/** Ends the session of `page` from another tab of its browser. */
+export async function signOutElsewhere(page, session) {
+  const tab = await page.context().newPage();
+  await tab.goto(`${session}/workspaces`);
+  await tab.locator(".account summary").click();
+  await tab.getByRole("button", { name: "Sign out" }).click();
+  await tab.getByText("Signed out").waitFor();
+  await tab.close();
+}
+
 /** Loads the page again until it shows `target`: runs are stored a moment after the answer. */
 export async function reloadUntil(page, target) {
   for (let tries = 0; tries < 50 && (await target.count()) === 0; tries += 1) await page.reload();

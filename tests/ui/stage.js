@@ -41,11 +41,15 @@ export async function serve(test, answer) {
   return server.address().port;
 }
 
-/** A provider with OpenAI's API. `says` is its answer to prompts, `rejects` its message about a wrong key; `keys` are those it saw. */
+/**
+ * A provider with OpenAI's API. `says` is its answer to prompts, `rejects` its message about a wrong key, `wait` what it waits for
+ * before each answer; `keys` are those it saw.
+ */
 export class Provider {
   says = "Hello from the provider.";
   rejects = "Incorrect API key provided.";
   keys = [];
+  wait = Promise.resolve();
 
   static async start(test) {
     const provider = new Provider();
@@ -59,6 +63,7 @@ export class Provider {
     for await (const piece of request) body.push(piece);
     const key = request.headers.authorization?.replace("Bearer ", "") ?? "";
     this.keys.push(key);
+    await this.wait;
     const json = (status, value) => {
       response.writeHead(status, { "content-type": "application/json" });
       response.end(JSON.stringify(value));
@@ -78,11 +83,12 @@ export class Provider {
   }
 }
 
-const settings = (provider) => `
+const settings = (provider, publicUrl) => `
 [proxy]
 listen = ["127.0.0.1:0"]
 [admin]
 listen = "127.0.0.1:0"
+${publicUrl ? `public_url = "${publicUrl}"` : ""}
 [observe]
 listen = "127.0.0.1:0"
 [log]
@@ -93,12 +99,12 @@ prompt = true
 base_url = "${provider.url}"
 `;
 
-/** Keyside with the workspace `acme`. */
+/** Keyside with the workspace `acme`. `publicUrl` is the address that people use, if it is not the listener's own. */
 export class Keyside {
-  static async start(test, provider) {
+  static async start(test, provider, { publicUrl } = {}) {
     const keyside = new Keyside();
     keyside.home = mkdtempSync(join(tmpdir(), "keyside-ui-"));
-    writeFileSync(join(keyside.home, "keyside.toml"), settings(provider));
+    writeFileSync(join(keyside.home, "keyside.toml"), settings(provider, publicUrl));
     const child = spawn(BINARY, ["serve"], { ...keyside.#options(), stdio: ["ignore", "ignore", "pipe"] });
     const ended = new Promise((resolve) => child.once("close", resolve));
     atEnd(test, async () => {

@@ -211,7 +211,7 @@ pub(super) async fn save(
     };
     let name = provider_name(&visit, &provider);
     let refused = Refused::of(&problem, &name, &FIELDS);
-    if let Some(answer) = refused_script(&headers, &problem, &refused) {
+    if let Some(answer) = refused_script(&headers, &problem, &refused, None) {
         return Ok(answer);
     }
     let shown = Paste {

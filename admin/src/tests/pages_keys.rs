@@ -40,7 +40,12 @@ impl Api {
     }
 
     /// What the form's script gets.
-    async fn ask_as_script(&self, browser: &Browser<'_>, page: &str, fields: &str) -> Answer {
+    pub(super) async fn ask_as_script(
+        &self,
+        browser: &Browser<'_>,
+        page: &str,
+        fields: &str,
+    ) -> Answer {
         let path = format!("{}{page}", browser.base);
         let request = [
             ("sec-fetch-site", "same-origin"),
@@ -73,6 +78,12 @@ async fn a_key_is_added_in_steps_and_checked_before_it_is_stored() {
     let provider = provider.get("openai").unwrap();
     assert!(paste.body.contains(&provider.links.console));
     assert!(paste.body.contains(r#"type="password""#));
+    assert!(
+        paste.body.contains("<code>x-ratelimit-*</code>"),
+        "{}",
+        paste.body
+    );
+    assert!(!paste.body.contains('`'), "{}", paste.body);
     let fields = new_key("&usageTag=ci-smoke&expiresAt=2099-12-31&check=required");
     let saved = browser.submit(ADD, &fields).await;
     let key = api.key().await;
