@@ -2,8 +2,9 @@
 //!
 //! Anyone who reaches the listener can cause refusals, anyone with a token sign-ins, and each audit
 //! record is a write to disk. Beyond a number per minute they are only counted, so that nobody can
-//! fill the disk; the log still has a line for each. Each token has its own count, and all
-//! unauthenticated requests share one, so that nobody can hide what another did.
+//! fill the disk; the log still has a line for each. Each token has its own counts, and all
+//! unauthenticated requests share one, so that nobody can hide what another did. Refusals and
+//! sign-ins are counted apart, so that nobody can hide a sign-in behind refusals.
 
 use std::{collections::HashMap, fmt::Display, mem, sync::Arc, time::Duration};
 
@@ -11,10 +12,17 @@ use keyside_credentials::{ActorContext, ActorId, Registry};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-/// The records of the last minute, by actor.
+/// The records of the last minute, by actor and kind.
 pub(crate) struct AccessAudit {
     registry: Arc<Registry>,
-    windows: Mutex<HashMap<ActorId, Window>>,
+    windows: Mutex<HashMap<(ActorId, Kind), Window>>,
+}
+
+/// What is counted apart.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Kind {
+    Refusal,
+    Proof,
 }
 
 /// What proved who a person is.
@@ -25,7 +33,7 @@ pub(crate) enum Proof {
     Link,
 }
 
-/// The records of one actor within a minute.
+/// The records of one actor and kind within a minute.
 struct Window {
     began: Instant,
     recorded: u32,
@@ -41,7 +49,7 @@ impl AccessAudit {
     /// Writes the record of a refusal before the response is sent. If that fails, the request is
     /// refused all the same.
     pub(crate) async fn refused(&self, by: &ActorContext, what: &str) {
-        if let Some(note) = self.note(&by.actor, what) {
+        if let Some(note) = self.note(&by.actor, Kind::Refusal, what) {
             log_failure(by, self.registry.audit().refused(by, &note).await);
         }
     }
@@ -50,25 +58,25 @@ impl AccessAudit {
     /// on a full disk a person has to be able to revoke keys, and nothing can be changed without a
     /// record of its own.
     pub(crate) async fn signed_in(&self, by: &ActorContext, proof: Proof) {
-        if let Some(note) = self.note(&by.actor, proof.in_words()) {
+        if let Some(note) = self.note(&by.actor, Kind::Proof, proof.in_words()) {
             log_failure(by, self.registry.audit().signed_in(by, &note).await);
         }
     }
 
     /// The same for a person who proves again who they are.
     pub(crate) async fn reauthenticated(&self, by: &ActorContext, proof: Proof) {
-        if let Some(note) = self.note(&by.actor, proof.in_words()) {
+        if let Some(note) = self.note(&by.actor, Kind::Proof, proof.in_words()) {
             log_failure(by, self.registry.audit().reauthenticated(by, &note).await);
         }
     }
 
     /// The note of the audit record, or `None` if it is only counted.
-    fn note(&self, actor: &ActorId, what: &str) -> Option<String> {
+    fn note(&self, actor: &ActorId, kind: Kind, what: &str) -> Option<String> {
         // Counts, which are usable even after a panic.
         let mut windows = self.windows.lock();
         windows.retain(|_, window| !window.is_over() || window.counted > 0);
         let window = windows
-            .entry(actor.clone())
+            .entry((actor.clone(), kind))
             .or_insert_with(Window::starting);
         window.note(what, max_records(actor))
     }

@@ -329,6 +329,21 @@ async fn sign_ins_beyond_20_a_minute_are_only_counted() {
 }
 
 #[tokio::test]
+async fn refusals_do_not_hide_a_sign_in() {
+    let api = Api::on_loopback().await;
+    let viewer = api.token_of(Role::Viewer, Scope::All).await;
+    for _ in 0..30 {
+        let request = anonymous("GET", "/api/tokens");
+        let request = request.header("authorization", format!("Bearer {viewer}"));
+        let refused = api.send(request).await;
+        assert_eq!(refused.status, StatusCode::FORBIDDEN, "{}", refused.body);
+    }
+    api.sign_in(&viewer).await;
+    let notes: Vec<_> = sign_ins(&api).await.into_iter().map(|it| it.2).collect();
+    assert_eq!(notes, ["with the token"]);
+}
+
+#[tokio::test]
 async fn on_a_full_disk_a_person_signs_in_and_revokes_a_key() {
     let api = with_keys(&["leaked"]).await;
     api.log.reserve_disk_space_for(Effect::EndsUse);
