@@ -4,7 +4,8 @@
 //! can put text of their choice into the same response as a secret, can guess the secret piece by
 //! piece (BREACH). So only responses to GET are compressed: a new token and the code of a one-time
 //! link are in responses to POST. The CSRF token, which is on every page, differs each time
-//! (`sessions.rs`).
+//! (`sessions.rs`). The path of the session is on every page too, so a page that may repeat text of
+//! its address is not compressed.
 
 use std::io::Write;
 
@@ -15,16 +16,18 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use flate2::{Compression, write::GzEncoder};
-use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use http_body::Body as _;
 use http_body_util::BodyExt;
+use keyside_config::headers::SEC_FETCH_SITE;
 
 use crate::entity_tag::listed;
 
 /// Runs once per request, around everything that makes a response.
 pub(crate) async fn compress(request: Request, next: Next) -> Response {
-    let is_read = request.method() == Method::GET;
-    let is_accepted = accepts_gzip(request.headers());
+    let headers = request.headers();
+    let is_read = request.method() == Method::GET && !may_repeat_query(request.uri(), headers);
+    let is_accepted = accepts_gzip(headers);
     let mut response = next.run(request).await;
     if !is_read || !is_suitable(&response) {
         return response;
@@ -35,6 +38,19 @@ pub(crate) async fn compress(request: Request, next: Next) -> Response {
         true => compressed(response).await,
         false => response,
     }
+}
+
+/// Whether a page may repeat text of the query. Another site can lead a browser to a page of its
+/// session with any query, through the page's stable link. Sessions answer only to Fetch Metadata,
+/// and programs send none.
+fn may_repeat_query(uri: &Uri, headers: &HeaderMap) -> bool {
+    let may_repeat = |field: &str| {
+        let (name, _) = field.split_once('=').unwrap_or((field, ""));
+        !NEVER_REPEATED.contains(&name)
+    };
+    let query = uri.query();
+    headers.contains_key(SEC_FETCH_SITE)
+        && query.is_some_and(|query| query.split('&').any(may_repeat))
 }
 
 /// Whether the client accepts gzip. A weight of zero refuses it (RFC 9110 section 12.4.2).
@@ -106,6 +122,10 @@ const QUICK: Compression = Compression::new(4);
 /// Below this many bytes, a response is one packet in any case.
 const WORTHWHILE: u64 = 1024;
 
+/// The fields of a query whose text is on no page: a page shows the id of a workspace that exists,
+/// and a number.
+const NEVER_REPEATED: [&str; 2] = ["page", "workspace"];
+
 const TEXTS: [&str; 2] = ["text/html", "application/json"];
 
 #[cfg(test)]
@@ -147,6 +167,27 @@ mod tests {
         let (_sender, body) = Channel::<Bytes, axum::Error>::new(1);
         let stream = response(&[html], Body::new(body));
         assert!(!is_suitable(&stream), "it would wait for the end");
+    }
+
+    #[test]
+    fn a_page_for_a_browser_may_repeat_its_query() {
+        let mut browser = HeaderMap::new();
+        let own = HeaderValue::from_static("same-origin");
+        browser.insert(SEC_FETCH_SITE, own);
+        for (address, expected) in [
+            ("/s/1/keys", false),
+            ("/s/1/keys?workspace=acme", false),
+            ("/s/1/keys?workspace=acme&page=2", false),
+            ("/s/1/keys?workspace=acme&q=guess", true),
+            ("/s/1/keys?q=guess", true),
+            ("/s/1/keys?%71=guess", true),
+            ("/s/1/keys?guess", true),
+            ("/s/1/keys?", true),
+        ] {
+            let uri = Uri::from_static(address);
+            assert_eq!(may_repeat_query(&uri, &browser), expected, "{address}");
+            assert!(!may_repeat_query(&uri, &HeaderMap::new()), "{address}");
+        }
     }
 
     #[test]

@@ -53,6 +53,25 @@ async fn pages_are_compressed_for_clients_that_accept_it() {
 }
 
 #[tokio::test]
+async fn a_page_that_may_repeat_its_query_is_not_compressed() {
+    let api = with_keys(&LABELS).await;
+    let browser = api.owner().await;
+    let accepting = [&OWN[..], &[ACCEPTED]].concat();
+    for (query, expected) in [
+        ("workspace=acme", "gzip"),
+        ("workspace=acme&page=1", "gzip"),
+        ("workspace=acme&q=prod", ""),
+    ] {
+        let page = format!("/keys?{query}");
+        let answer = browser.get_with(&page, &accepting).await;
+        answer.assert_is_page(StatusCode::OK);
+        assert!(answer.body.contains("production"), "{}", answer.body);
+        assert!(answer.body.len() > 2048, "long enough to be compressed");
+        assert_eq!(answer.header("content-encoding"), expected, "{query}");
+    }
+}
+
+#[tokio::test]
 async fn lists_of_the_api_are_compressed_for_clients_that_accept_it() {
     let api = with_keys(&LABELS).await;
     for path in [CREDENTIALS, "/openapi.json"] {
