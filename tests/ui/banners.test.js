@@ -87,6 +87,19 @@ test("a provider that requests ask for in vain", async (t) => {
   await says("There is no key for OpenAI", "Add a key", "/keys/new/openai");
 });
 
+test("requests in vain push out no warning about a key", async (t) => {
+  const { keyside, page, session, says } = await stage(t);
+  const id = await keyside.add("Nightly", { environment: "live", expiresAt: inDays(9) });
+  for (const path of ["anthropic/v1/messages", "deepseek/chat/completions", "groq/openai/v1/chat/completions", "xai/v1/chat/completions"]) {
+    const headers = { "content-type": "application/json" };
+    const response = await fetch(`${keyside.proxy}/w/acme/${path}`, { method: "POST", headers, body: "{}" });
+    assert.equal(response.status, 401, path);
+  }
+  await page.goto(`${session}/keys?workspace=acme`);
+  await reloadUntil(page, page.getByText("2 more providers"));
+  await says("The OpenAI key “Nightly” expires in 9 days", "Open the key", `/keys/${id}`);
+});
+
 test("nothing is said of a key that works", async (t) => {
   const { keyside, page, session } = await stage(t);
   await keyside.add("Nightly", { environment: "live" });

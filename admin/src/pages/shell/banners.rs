@@ -10,16 +10,19 @@ use keyside_credentials::{
 use super::{Visit, query};
 use crate::pages::{time::Time, view::Notice};
 
-/// The worst first; at most [`SHOWN`], and how many more there are.
+/// First about keys, the worst first, then about providers without any; at most [`SHOWN`], and how
+/// many more there are.
 pub(super) fn of(visit: &Visit, workspace: &Workspace) -> Vec<Notice> {
     if workspace.damaged {
         return vec![damaged()];
     }
     let registry = &visit.state.registry;
     let mut found = registry.readiness(&workspace.id, None);
+    found.sort_by_key(|provider| provider.status.is_usable());
+    // Last: every client of the proxy can ask for any provider in vain, which must not push out a
+    // warning about a key.
     found.extend(without_any_key(visit, workspace, &found));
     found.retain(|it| it.status != ReadinessStatus::Ready && !is_given_up(visit, workspace, it));
-    found.sort_by_key(|provider| provider.status.is_usable());
     let mut notices: Vec<_> = found
         .iter()
         .filter_map(|provider| about(visit, workspace, provider))
