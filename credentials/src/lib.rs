@@ -78,5 +78,5 @@ pub use registry::{
 pub use request_context::RequestContext;
 pub use resolver::{Budget, CredentialQuery, Grant, Resolver};
 pub use runs::Runs;
-pub use secret::{SHORTEST_SECRET, Secret, SecretError};
+pub use secret::{SHORTEST_SECRET, Secret, SecretError, repeats_secret};
 pub use snapshot::Snapshots;

@@ -37,11 +37,28 @@ impl Secret {
         self.0.len()
     }
 
+    /// Whether a text [repeats](repeats_secret) the secret.
+    pub(crate) fn is_repeated_in(&self, text: &str) -> bool {
+        repeats_secret(text, &self.0)
+    }
+
     /// Wraps an unsealed plaintext, which was validated before it was sealed.
     pub(crate) fn unsealed(plaintext: Zeroizing<Vec<u8>>) -> Self {
         Self(plaintext)
     }
 }
+
+/// Whether a text that people may read has the secret in it, or is the beginning of it, as a field
+/// keeps of a text that is too long for it.
+pub fn repeats_secret(text: &str, secret: &[u8]) -> bool {
+    let text = text.as_bytes();
+    let is_beginning = text.len() >= BEGINNING && secret.starts_with(text);
+    let has_whole = || text.windows(secret.len()).any(|part| part == secret);
+    !secret.is_empty() && (is_beginning || has_whole())
+}
+
+/// Bytes of a secret's beginning: more than the prefix that a provider's keys have in common.
+const BEGINNING: usize = 20;
 
 /// Why a text is not a valid secret. Never repeats any of the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -164,6 +181,19 @@ mod tests {
         assert_eq!(read("sk-45678\n"), Ok(b"sk-45678".to_vec()));
         assert_eq!(read("sk-45678\r\n"), Ok(b"sk-45678".to_vec()));
         assert_eq!(read("sk-45678\n\n"), Err(SecretError::LineBreak));
+    }
+
+    #[test]
+    fn a_text_that_repeats_the_secret_is_recognised() {
+        let secret = "sk-canary-0123456789abcdef";
+        let repeats = |text: &str| repeats_secret(text, secret.as_bytes());
+        for text in [secret, &secret[..BEGINNING], &*format!("my {secret}!")] {
+            assert!(repeats(text), "{text}");
+        }
+        for text in ["", "sk-canary", &secret[..BEGINNING - 1], &secret[1..]] {
+            assert!(!repeats(text), "{text}");
+        }
+        assert!(!repeats_secret("nightly", b""));
     }
 
     #[test]

@@ -4,7 +4,9 @@ use askama::Template;
 use axum::{extract::Path, response::Response};
 use http::HeaderMap;
 use keyside_config::{Provider, ProviderId};
-use keyside_credentials::{Credential, Environment, Filter, Permission, Status, Workspace};
+use keyside_credentials::{
+    Credential, Environment, Filter, Permission, Status, Workspace, repeats_secret,
+};
 
 use super::{
     form::{Fields, SessionForm},
@@ -63,7 +65,7 @@ struct Suggestion {
     href: String,
 }
 
-/// What was entered, so that an error loses nothing. Never the key.
+/// What was entered, so that an error loses nothing but the key.
 #[derive(Default)]
 struct Entered {
     label: String,
@@ -386,7 +388,13 @@ impl Suggestion {
 
 impl Entered {
     fn read(fields: &Fields) -> Self {
-        let text = |name: &str| fields.text(name).to_owned();
+        let secret = fields.text("secret").as_bytes();
+        // A key that was pasted into another field too must not come back in the page.
+        let is_shown = |text: &&str| !repeats_secret(text, secret);
+        let text = |name: &str| {
+            let text = Some(fields.text(name)).filter(is_shown);
+            text.unwrap_or_default().to_owned()
+        };
         Self {
             label: text("label"),
             environment: text("environment"),

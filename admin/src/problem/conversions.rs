@@ -38,6 +38,8 @@ impl From<ChangeError> for Problem {
             | ChangeError::EndpointRefused(_)
             | ChangeError::EndpointNotTaken => Self::field("endpoint", said),
             ChangeError::SecretOfOtherKind(why) => Self::field("secret", why),
+            ChangeError::LabelRepeatsSecret => Self::field("label", said),
+            ChangeError::UsageTagRepeatsSecret => Self::field("usageTag", said),
             ChangeError::ExpiryPast => Self::field("expiresAt", said),
             ChangeError::ErasingUnfinished(_) => Self::new(
                 Kind::ErasureIncomplete,

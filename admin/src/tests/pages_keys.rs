@@ -200,6 +200,26 @@ async fn an_invalid_key_form_says_why_and_loses_nothing_but_the_key() {
 }
 
 #[tokio::test]
+async fn a_key_in_another_field_too_is_neither_stored_nor_shown() {
+    let api = with_keys(&[]).await;
+    let browser = api.owner().await;
+    for (fields, field) in [
+        (format!("label={SECRET}"), "label"),
+        (format!("label=the+{SECRET}"), "label"),
+        (format!("label={}", &SECRET[..64]), "label"),
+        (format!("label=kept&usageTag={}", &SECRET[..64]), "tag"),
+    ] {
+        let fields = format!("workspaceId=acme&check=skip&secret={SECRET}&{fields}");
+        let answer = browser.submit(ADD, &fields).await;
+        answer.assert_is_page(StatusCode::UNPROCESSABLE_ENTITY);
+        let error = format!(r#"id="{field}-error""#);
+        assert!(answer.body.contains(&error), "{error}: {}", answer.body);
+        assert!(!answer.body.contains(&SECRET[..64]), "{}", answer.body);
+    }
+    assert!(api.keys().await.is_empty());
+}
+
+#[tokio::test]
 async fn an_expiry_is_filled_in_for_a_development_key_and_may_be_cleared() {
     let api = with_keys(&[]).await;
     let browser = api.owner().await;

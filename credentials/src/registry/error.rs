@@ -51,6 +51,12 @@ pub enum ChangeError {
     /// instead: administrative or personal keys.
     #[error("{0}")]
     SecretOfOtherKind(String),
+    /// The label has the secret in it, and everyone in the workspace can read it.
+    #[error("the label repeats the key")]
+    LabelRepeatsSecret,
+    /// The usage tag has.
+    #[error("the usage tag repeats the key")]
+    UsageTagRepeatsSecret,
     /// The credential would never be used.
     #[error("the expiry lies in the past")]
     ExpiryPast,

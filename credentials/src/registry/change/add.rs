@@ -147,6 +147,7 @@ impl Registry {
             return Ok(Addition::Repeated(outcome));
         }
         expect_kind(provider, secret)?;
+        expect_secret_once(new, secret)?;
         let key = self
             .keyring
             .current(&new.workspace)
@@ -401,6 +402,18 @@ pub(super) fn expect_kind(provider: &Provider, secret: &Secret) -> Result<(), Ch
     match refused_kind(secret, &provider.key) {
         Some(kind) => Err(ChangeError::SecretOfOtherKind(kind.why.clone())),
         None => Ok(()),
+    }
+}
+
+/// Refuses a secret that was pasted into a field that everyone may read, too.
+fn expect_secret_once(new: &NewCredential, secret: &Secret) -> Result<(), ChangeError> {
+    let tag = new.usage_tag.as_ref();
+    if secret.is_repeated_in(new.label.as_str()) {
+        return Err(ChangeError::LabelRepeatsSecret);
+    }
+    match tag.is_some_and(|tag| secret.is_repeated_in(tag.as_str())) {
+        true => Err(ChangeError::UsageTagRepeatsSecret),
+        false => Ok(()),
     }
 }
 
