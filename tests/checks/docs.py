@@ -15,6 +15,7 @@ import exposed
 import links
 import names
 import settings
+from report import report
 from repository import ROOT, Repository
 
 #: Each rule gets the repository, and the program if its place in the table says so.
@@ -51,11 +52,7 @@ def main():
     for name in chosen:
         rule, asks = RULES[name]
         found += [f"{name}: {problem}" for problem in (rule(repository, program) if asks else rule(repository))]
-    for problem in found:
-        print(f"docs: {problem}", file=sys.stderr)
-    if not found:
-        print(f"docs: ok ({len(repository.pages)} pages; {', '.join(chosen)})")
-    return 1 if found else 0
+    return report("docs", found, f"{len(repository.pages)} pages; {', '.join(chosen)}")
 
 
 if __name__ == "__main__":
