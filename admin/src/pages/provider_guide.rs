@@ -41,7 +41,8 @@ impl ProviderGuide {
             scopes: provider.key.scopes.clone(),
             console: web(&provider.links.console),
             docs: web(&provider.links.docs),
-            rate_limits: provider.rate_limits.clone(),
+            // It may have words in backticks, as Markdown.
+            rate_limits: provider.rate_limits.replace('`', ""),
             sandbox_note: provider.sandbox.note.clone(),
             pattern: provider.key.pattern.to_string(),
             example: provider.key.example.clone(),
