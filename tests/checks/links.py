@@ -1,15 +1,18 @@
 #!/usr/bin/env python3
 """Every relative link in the Markdown files leads to a file that is there, and to a heading that is
-in it."""
+in it. Every picture of docs/pictures is in one of them, and together they are light."""
 
 import pathlib
 import re
 import sys
 
-LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)|\bsrc(?:set)?=\"([^\"]+)\"")
 HEADING = re.compile(r"^#{1,6}\s+(.*?)\s*#*$", re.MULTILINE)
 FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 SKIPPED = {"target", ".git", ".venv", "node_modules"}
+PICTURES = "docs/pictures"
+# Every clone has them.
+PICTURES_KB = 600
 
 
 def anchors(text):
@@ -20,20 +23,30 @@ def anchors(text):
 
 
 def violations(root):
+    shown = set()
     for file in sorted(root.rglob("*.md")):
         if SKIPPED & set(file.relative_to(root).parts):
             continue
         text = FENCE.sub(lambda match: "\n" * match.group().count("\n"), file.read_text(encoding="utf-8"))
         for match in LINK.finditer(text):
-            target, _, anchor = match.group(1).partition("#")
+            link = match.group(1) or match.group(2)
+            target, _, anchor = link.partition("#")
             if "://" in target or target.startswith("mailto:"):
                 continue
             place = f"{file.relative_to(root)}:{text.count(chr(10), 0, match.start()) + 1}"
             aim = (file.parent / target) if target else file
             if not aim.exists():
-                yield f"{place}: {match.group(1)}: no such file"
+                yield f"{place}: {link}: no such file"
             elif anchor and aim.suffix == ".md" and anchor not in anchors(aim.read_text(encoding="utf-8")):
-                yield f"{place}: {match.group(1)}: no such heading"
+                yield f"{place}: {link}: no such heading"
+            shown.add(aim.resolve())
+    pictures = sorted((root / PICTURES).glob("*"))
+    for picture in pictures:
+        if picture.resolve() not in shown:
+            yield f"{picture.relative_to(root)}: in no Markdown file"
+    size = sum(picture.stat().st_size for picture in pictures) // 1000
+    if size > PICTURES_KB:
+        yield f"{PICTURES}: {size} kB, more than {PICTURES_KB}"
 
 
 def main():

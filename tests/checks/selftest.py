@@ -342,12 +342,15 @@ class Layout(unittest.TestCase):
 
 
 class Links(unittest.TestCase):
-    def found(self, text, **others):
+    def found(self, text, pictures=None, **others):
         with tempfile.TemporaryDirectory() as folder:
             root = pathlib.Path(folder)
             (root / "README.md").write_text(text, encoding="utf-8")
             for name, body in others.items():
                 (root / f"{name}.md").write_text(body, encoding="utf-8")
+            (root / links.PICTURES).mkdir(parents=True)
+            for name, kilobytes in (pictures or {}).items():
+                (root / links.PICTURES / f"{name}.webp").write_bytes(bytes(1000 * kilobytes))
             return list(links.violations(root))
 
     def test_a_link_to_a_file_and_a_heading_that_exist_passes(self):
@@ -358,6 +361,17 @@ class Links(unittest.TestCase):
 
     def test_a_link_to_a_missing_heading_is_found(self):
         self.assertEqual(len(self.found("[a](OTHER.md#gone)", OTHER="## Here\n")), 1)
+
+    def test_a_picture_that_is_missing_is_found(self):
+        self.assertEqual(len(self.found('<img src="docs/pictures/gone.webp">')), 1)
+
+    def test_a_picture_that_no_file_shows_is_found(self):
+        shown = "![a](docs/pictures/shown.webp)"
+        self.assertEqual(self.found(shown, pictures={"shown": 1}), [])
+        self.assertEqual(len(self.found(shown, pictures={"shown": 1, "unused": 1})), 1)
+
+    def test_pictures_that_are_too_heavy_are_found(self):
+        self.assertEqual(len(self.found("![a](docs/pictures/a.webp)", pictures={"a": links.PICTURES_KB + 1})), 1)
 
 
 class Settings(unittest.TestCase):

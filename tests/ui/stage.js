@@ -92,12 +92,9 @@ export class Provider {
   }
 }
 
-// Pictures show the address that the documentation names.
-const PORT = process.env.KEYSIDE_UI_PICTURES ? 7380 : 0;
-
 const settings = (provider) => `
 [proxy]
-listen = ["127.0.0.1:${PORT}"]
+listen = ["127.0.0.1:0"]
 [admin]
 listen = "127.0.0.1:0"
 [observe]
