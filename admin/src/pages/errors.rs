@@ -57,11 +57,13 @@ pub(super) async fn as_pages(
 }
 
 fn with_page(problem: Problem, state: &AdminState, base: &str, id: Option<&RequestId>) -> Problem {
+    // Remedies have commands in backticks, as Markdown.
+    let remedy = remedy(&problem).replace('`', "");
     let page = text(&ErrorPage {
         assets: assets_path(&state.site),
         title: problem.kind().title(),
         detail: problem.detail(),
-        remedy: remedy(&problem),
+        remedy: &remedy,
         icon: icon(problem.kind().status()),
         actions: vec![Action {
             href: format!("{base}/keys"),
