@@ -162,7 +162,7 @@ impl Registry {
             }
             let system = ActorContext::system("start");
             let new = NewToken {
-                name: "made at the first start".to_owned(),
+                name: "first owner".to_owned(),
                 role: Role::Owner,
                 scope: Scope::All,
                 expires_at: None,
