@@ -8,7 +8,7 @@ use std::{
     io::{self, IsTerminal, Write},
     net::SocketAddr,
     path::Path,
-    sync::{Arc, Mutex},
+    sync::Arc,
     time::Duration,
 };
 
@@ -21,28 +21,22 @@ use keyside_credentials::{
 };
 use keyside_proxy::{Bound, Dependencies, Drain, Egress, Metrics};
 use keyside_vault::Vault;
-use pingora_core::server::{RunArgs, Server, configuration::ServerConf};
+use parking_lot::Mutex;
+use pingora::server::{RunArgs, Server, configuration::ServerConf};
 use tokio::{runtime::Runtime, time::timeout};
 use zeroize::Zeroizing;
 
 use crate::{
     allocator,
     backing::Backing,
-    budget_use::BudgetUse,
-    damage::Damage,
-    declared,
-    declared_health::DeclaredHealth,
-    descriptors,
+    budget_use, declared, declared_health, descriptors,
     failure::{Failure, failed},
-    inventory::Inventory,
-    key_age::KeyAge,
+    inventory,
     lifecycle::{Lifecycle, Signals},
     observe::{self, ObserveState},
-    smoke_figures::SmokeFigures,
+    smoke_figures,
     startup::{self, EarlyHandles},
-    store_health::StoreHealth,
-    telemetry,
-    traffic_health::TrafficHealth,
+    store_health, telemetry, traffic_health,
     validated_settings::{Process, StoreSetup, ValidatedSettings},
     warnings,
     web::{self, Certificates},
@@ -175,7 +169,6 @@ impl App {
         }))
     }
 
-    /// Binds every listener.
     pub(crate) fn bind(mut self) -> Result<Ready, Failure> {
         let bind_admin = || {
             let (listen, tls) = (self.settings.admin.listen, &self.certificates.admin);
@@ -218,8 +211,7 @@ impl App {
         };
         let smoke = self.start_smoke(&settings, smoke_check);
         if let Some(smoke) = &smoke {
-            let figures = SmokeFigures::new(smoke.clone()).map_err(failed)?;
-            metrics.register(Box::new(figures)).map_err(failed)?;
+            smoke_figures::register(&metrics, smoke.clone()).map_err(failed)?;
         }
         let observed = ObserveState {
             metrics,
@@ -317,18 +309,12 @@ impl App {
 
     fn register_metrics(&self, metrics: &prometheus::Registry) -> prometheus::Result<()> {
         if let Some(registry) = self.backing.registry() {
-            let inventory = Inventory::new(registry.clone(), &self.settings.catalogue)?;
-            metrics.register(Box::new(inventory))?;
-            metrics.register(Box::new(StoreHealth::new(registry.clone())?))?;
-            metrics.register(Box::new(KeyAge::new(registry.clone())?))?;
-            metrics.register(Box::new(Damage::new(registry.clone())?))?;
+            inventory::register(metrics, registry.clone(), &self.settings.catalogue)?;
+            store_health::register(metrics, registry.clone())?;
         }
-        let budgets = BudgetUse::new(self.backing.resolver())?;
-        metrics.register(Box::new(budgets))?;
-        let declared = self.backing.declared().clone();
-        metrics.register(Box::new(DeclaredHealth::new(declared)?))?;
-        let traffic = TrafficHealth::new(self.backing.clone(), &self.settings.catalogue)?;
-        metrics.register(Box::new(traffic))?;
+        budget_use::register(metrics, self.backing.resolver())?;
+        declared_health::register(metrics, self.backing.declared().clone())?;
+        traffic_health::register(metrics, self.backing.clone(), &self.settings.catalogue)?;
         startup::register_process(metrics)
     }
 }

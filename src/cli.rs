@@ -72,7 +72,6 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
-/// The commands.
 #[derive(Subcommand)]
 pub(crate) enum Command {
     /// Run the proxy, the admin API and the observe listener in one process
@@ -81,6 +80,7 @@ pub(crate) enum Command {
     /// no store
     Proxy,
     /// Run everything on throwaway data, with a built-in provider and a key; reads no settings
+    #[command(after_help = DEMO)]
     Demo,
     /// Validate the settings without network access, and print each with its origin
     Check,
@@ -217,6 +217,14 @@ fn wait_for(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failu
     })?;
     runtime.block_on(work)
 }
+
+/// What the help of `keyside demo` says besides its options.
+const DEMO: &str = "\
+It prints a request to try, a link to the admin page and the file with the owner's token. Ctrl-C ends it and deletes its data.
+
+It listens on 127.0.0.1: the proxy on port 7380, the admin page on 7381, metrics on 7382, or on other ports if these are in use. \
+KEYSIDE_PROXY__LISTEN, KEYSIDE_ADMIN__LISTEN and KEYSIDE_OBSERVE__LISTEN choose addresses; it ignores --config and every other \
+setting. In another terminal, `keyside key list --admin-url URL --token-file FILE` and the like manage it.";
 
 /// The heading of the options that every command has, so that they do not mix with its own.
 const EVERYWHERE: &str = "Global options";

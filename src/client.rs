@@ -39,9 +39,6 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// # Errors
-    /// When `base` is not an address, the token contains characters that a header cannot, or the
-    /// certificate authorities cannot be read.
     pub(crate) fn new(base: &str, token: &str, trust: &Trust) -> Result<Self, ClientError> {
         let authorization = bearer(token)?;
         let base = address(base)?;

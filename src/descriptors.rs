@@ -7,9 +7,6 @@ use keyside_config::Limits;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 /// Raises the soft limit on open files to the hard limit, and returns it.
-///
-/// # Errors
-/// The system's error.
 pub(crate) fn raise_limit() -> io::Result<u64> {
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     if soft < hard {

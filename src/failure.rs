@@ -13,42 +13,33 @@ use crate::{client::ClientError, terminal::colour_wanted};
 /// Why a command failed.
 #[derive(Debug)]
 pub(crate) struct Failure {
-    class: Class,
+    exit_code: u8,
     message: String,
     next: Option<String>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Class {
-    Failed,
-    Usage,
-    NothingToCheck,
-    Configuration,
 }
 
 impl Failure {
     /// A failure that a retry, or a change outside of the settings, may end. Exit code 1.
     pub(crate) fn failed(message: impl Into<String>) -> Self {
-        Self::new(Class::Failed, message)
+        Self::new(1, message)
     }
 
     /// Arguments that do not fit together. Exit code 2, the same as clap's.
     pub(crate) fn usage(message: impl Into<String>) -> Self {
-        Self::new(Class::Usage, message)
+        Self::new(2, message)
     }
 
     /// The command is right, and nothing is configured for it. Exit code 3.
     pub(crate) fn nothing_to_check(message: impl Into<String>) -> Self {
-        Self::new(Class::NothingToCheck, message)
+        Self::new(3, message)
     }
 
     /// The settings, or what they refer to, must be changed. Exit code 78 (`EX_CONFIG` of
     /// sysexits.h), on which service managers do not restart.
     pub(crate) fn configuration(message: impl Into<String>) -> Self {
-        Self::new(Class::Configuration, message)
+        Self::new(78, message)
     }
 
-    /// Adds the next step for the user.
     #[must_use]
     pub(crate) fn next(mut self, step: impl Into<String>) -> Self {
         self.next = Some(step.into());
@@ -56,12 +47,7 @@ impl Failure {
     }
 
     pub(crate) fn exit_code(&self) -> ExitCode {
-        ExitCode::from(match self.class {
-            Class::Failed => 1,
-            Class::Usage => 2,
-            Class::NothingToCheck => 3,
-            Class::Configuration => 78,
-        })
+        self.exit_code.into()
     }
 
     /// Prints the failure on standard error, and returns the exit code. Ignores a closed standard
@@ -76,9 +62,9 @@ impl Failure {
         self.exit_code()
     }
 
-    fn new(class: Class, message: impl Into<String>) -> Self {
+    fn new(exit_code: u8, message: impl Into<String>) -> Self {
         Self {
-            class,
+            exit_code,
             message: message.into(),
             next: None,
         }

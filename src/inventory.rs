@@ -5,51 +5,57 @@ use std::sync::Arc;
 
 use keyside_config::{Catalogue, ProviderId};
 use keyside_credentials::{Credential, Filter, Registry, Status};
-use prometheus::{
-    IntCounterVec, IntGaugeVec, Opts,
-    core::{Collector, Desc},
-    proto::MetricFamily,
-};
+use prometheus::{IntCounterVec, IntGaugeVec, Opts};
 
-/// Collects the counts, expiry times and rotations of stored credentials.
-pub(crate) struct Inventory {
+use crate::scraped::{self, Metrics};
+
+/// The counts, expiry times and rotations of stored credentials.
+struct Inventory {
     registry: Arc<Registry>,
     providers: Vec<ProviderId>,
-    /// `integration_credentials_total{provider,status}`: a gauge, whatever its name says.
+    /// A gauge, whatever its name says.
     credentials: IntGaugeVec,
-    /// `integration_credential_expiry_timestamp_seconds{workspace,provider,label}`, for credentials
-    /// that expire and are not revoked.
+    /// Of credentials that expire and are not revoked.
     expiries: IntGaugeVec,
-    /// `credential_rotations_total{provider}`.
     rotations: IntCounterVec,
 }
 
-impl Inventory {
-    pub(crate) fn new(registry: Arc<Registry>, catalogue: &Catalogue) -> prometheus::Result<Self> {
-        let credentials = Opts::new(
-            "integration_credentials_total",
-            "Stored credentials, by provider and status.",
-        );
-        let expiries = Opts::new(
-            "integration_credential_expiry_timestamp_seconds",
-            "When a credential stops being used, in seconds since the epoch.",
-        );
-        let rotations = Opts::new(
-            "credential_rotations_total",
-            "How often a secret was replaced by a new one.",
-        );
-        Ok(Self {
-            registry,
-            providers: catalogue
-                .iter()
-                .map(|provider| provider.id.clone())
-                .collect(),
-            credentials: IntGaugeVec::new(credentials, &["provider", "status"])?,
-            expiries: IntGaugeVec::new(expiries, &["workspace", "provider", "label"])?,
-            rotations: IntCounterVec::new(rotations, &["provider"])?,
-        })
-    }
+pub(crate) fn register(
+    metrics: &prometheus::Registry,
+    registry: Arc<Registry>,
+    catalogue: &Catalogue,
+) -> prometheus::Result<()> {
+    let credentials = Opts::new(
+        "integration_credentials_total",
+        "Stored credentials, by provider and status.",
+    );
+    let expiries = Opts::new(
+        "integration_credential_expiry_timestamp_seconds",
+        "When a credential stops being used, in seconds since the epoch.",
+    );
+    let rotations = Opts::new(
+        "credential_rotations_total",
+        "How often a secret was replaced by a new one.",
+    );
+    let inventory = Inventory {
+        registry,
+        providers: catalogue
+            .iter()
+            .map(|provider| provider.id.clone())
+            .collect(),
+        credentials: IntGaugeVec::new(credentials, &["provider", "status"])?,
+        expiries: IntGaugeVec::new(expiries, &["workspace", "provider", "label"])?,
+        rotations: IntCounterVec::new(rotations, &["provider"])?,
+    };
+    let all: Metrics = vec![
+        Box::new(inventory.credentials.clone()),
+        Box::new(inventory.expiries.clone()),
+        Box::new(inventory.rotations.clone()),
+    ];
+    scraped::register(metrics, all, move || inventory.count())
+}
 
+impl Inventory {
     fn count(&self) {
         // A stored credential is counted even if its provider is no longer in the settings.
         self.credentials.reset();
@@ -83,18 +89,5 @@ impl Inventory {
                 .with_label_values(&[workspace, credential.provider.as_str(), label])
                 .set(end.as_second());
         }
-    }
-}
-
-impl Collector for Inventory {
-    fn desc(&self) -> Vec<&Desc> {
-        let all: [&dyn Collector; 3] = [&self.credentials, &self.expiries, &self.rotations];
-        all.into_iter().flat_map(Collector::desc).collect()
-    }
-
-    fn collect(&self) -> Vec<MetricFamily> {
-        self.count();
-        let all: [&dyn Collector; 3] = [&self.credentials, &self.expiries, &self.rotations];
-        all.into_iter().flat_map(Collector::collect).collect()
     }
 }

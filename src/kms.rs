@@ -26,5 +26,5 @@ pub(crate) fn source(
         (Kms::Azure, _) => "azure",
         (Kms::Gcp, _) => "gcp",
     };
-    Err(misconfigured(KmsError::NotInThisRelease { driver }))
+    Err(misconfigured(KmsError::NotInThisRelease(driver)))
 }

@@ -1,16 +1,11 @@
 //! Waits for the key service at startup. Meanwhile only the observe listener is open, and reports
 //! the reason and the duration.
 
-use std::{
-    fmt::Write,
-    io,
-    net::SocketAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{fmt::Write, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{Router, extract::State, http::StatusCode, routing::get};
 use keyside_credentials::{Clock, SystemClock, Timestamp};
+use parking_lot::Mutex;
 use tokio::{
     sync::watch,
     time::{Instant, sleep},
@@ -36,7 +31,6 @@ struct StatusPage {
     last: Mutex<LastAttempt>,
 }
 
-/// The result of the last attempt.
 #[derive(Default)]
 struct LastAttempt {
     reason: Option<String>,
@@ -45,9 +39,6 @@ struct LastAttempt {
 
 impl KmsWait {
     /// Serves the status page on the observe listener's socket, which stays bound afterwards.
-    ///
-    /// # Errors
-    /// The system's error, if it cannot duplicate the socket.
     pub(crate) fn start(
         observe: &Socket,
         address: SocketAddr,
@@ -74,7 +65,7 @@ impl KmsWait {
     /// Records and logs a failed attempt, and returns when it is time for the next one.
     pub(crate) async fn pause_after_failure(&self, reason: String) {
         let pause = {
-            let mut last = self.page.last_attempt();
+            let mut last = self.page.last.lock();
             if last.reason.as_ref() != Some(&reason) {
                 tracing::warn!(
                     observe = %self.address,
@@ -91,7 +82,7 @@ impl KmsWait {
 
     /// Logs that the wait is over, if there was one.
     pub(crate) fn finish(self) {
-        if self.page.last_attempt().attempts > 0 {
+        if self.page.last.lock().attempts > 0 {
             let seconds = self.page.started.elapsed().as_secs();
             tracing::info!(seconds, "the key service answers");
         }
@@ -99,14 +90,9 @@ impl KmsWait {
 }
 
 impl StatusPage {
-    /// A panic cannot leave the values in a bad state.
-    fn last_attempt(&self) -> MutexGuard<'_, LastAttempt> {
-        self.last.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn text(&self) -> String {
         let mut text = "waiting\n".to_owned();
-        let last = self.last_attempt();
+        let last = self.last.lock();
         let reason = last.reason.as_deref().unwrap_or(NO_ANSWER_YET);
         let (since, seconds) = (self.since, self.started.elapsed().as_secs());
         let _ = writeln!(

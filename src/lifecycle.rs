@@ -8,11 +8,12 @@
 //! SIGUSR1, which `keyside drain` sends, does the first part only: the process reports not ready
 //! and keeps serving until one of the other signals. It is not counted as the first of two.
 
-use std::{fs, future, io, sync::Mutex, time::Duration};
+use std::{fs, future, io, time::Duration};
 
 use async_trait::async_trait;
 use keyside_proxy::{Drain, Phase};
-use pingora_core::server::{ShutdownSignal, ShutdownSignalWatch};
+use parking_lot::Mutex;
+use pingora::server::{ShutdownSignal, ShutdownSignalWatch};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     time::{sleep, timeout},
@@ -31,11 +32,7 @@ pub(crate) struct Lifecycle {
 #[async_trait]
 impl ShutdownSignalWatch for Lifecycle {
     async fn recv(&self) -> ShutdownSignal {
-        let received = self
-            .signals
-            .lock()
-            .ok()
-            .and_then(|mut signals| signals.take());
+        let received = self.signals.lock().take();
         let mut signals = match received.map_or_else(Signals::new, Ok) {
             Ok(signals) => signals,
             Err(error) => {
@@ -62,7 +59,7 @@ impl ShutdownSignalWatch for Lifecycle {
 
 impl Lifecycle {
     fn announce(&self) {
-        let ready = self.ready.lock().ok().and_then(|mut ready| ready.take());
+        let ready = self.ready.lock().take();
         if let Some(ready) = ready {
             ready();
         }
@@ -113,14 +110,12 @@ impl Lifecycle {
     }
 }
 
-/// The signals that the process handles.
 pub(crate) struct Signals {
     stop: StopSignals,
     /// SIGUSR1.
     drain: Signal,
 }
 
-/// The signals that start a shutdown.
 struct StopSignals {
     terminate: Signal,
     interrupt: Signal,
@@ -172,7 +167,6 @@ async fn received(signal: &mut Option<Signal>) {
     }
 }
 
-/// Whether this process ignores a signal.
 fn is_ignored(signal: SignalKind) -> bool {
     fs::read_to_string("/proc/self/status")
         .is_ok_and(|status| ignores(&status, signal.as_raw_value()))

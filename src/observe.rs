@@ -16,7 +16,6 @@ use prometheus::{Encoder, TextEncoder};
 
 use crate::{backing::Backing, web::Certificates};
 
-/// What the handlers read.
 #[derive(Clone)]
 pub(crate) struct ObserveState {
     pub(crate) metrics: prometheus::Registry,
@@ -122,7 +121,7 @@ fn rejection_details(rejected: &[RejectedCredential]) -> Vec<String> {
             cause,
         } = one.rejection;
         format!(
-            "credential {workspace}/{provider}/{label}: the provider rejects it in traffic ({cause}) since {since}; requests rejected: {count}\n"
+            "credential {workspace}/{provider}/{label}: {REJECTED} ({cause}) since {since}; requests rejected: {count}\n"
         )
     };
     let shown = rejected.iter().take(MAX_REJECTIONS).map(line);
@@ -162,6 +161,9 @@ fn run_details(runs: &Runs) -> Option<String> {
         format!("runs: records cannot be written; {meanwhile}\n")
     })
 }
+
+/// What the line of a key that its provider rejects has after its name; `keyside doctor` reads it.
+pub(crate) const REJECTED: &str = "the provider rejects it in traffic";
 
 /// How the line with the number of requests in flight begins; `keyside drain` reads it.
 pub(crate) const IN_FLIGHT: &str = "requests in flight: ";

@@ -163,7 +163,6 @@ pub(crate) fn bind_observe(
     web::bind("observe.listen", settings.observe.listen, tls).map_err(failed)
 }
 
-/// Registers the metrics that every process has.
 pub(crate) fn register_process(metrics: &prometheus::Registry) -> prometheus::Result<()> {
     let build = prometheus::Opts::new("keyside_build_info", "The running version; always 1.");
     let build =

@@ -1,58 +1,63 @@
-//! Metrics of the store's health, read at each scrape.
+//! Metrics of the store: whether it can be written, what in it is damaged, and how old the keys are
+//! that seal it.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{sync::Arc, time::Duration};
 
 use keyside_credentials::Registry;
-use prometheus::{
-    IntCounter, IntGauge,
-    core::{Collector, Desc},
-    proto::MetricFamily,
-};
+use prometheus::{IntCounter, IntGauge, IntGaugeVec, Opts};
 
-/// Collects whether writes to the store fail, and how many requests have no run record.
-pub(crate) struct StoreHealth {
+use crate::scraped::{self, Metrics, gauge_value};
+
+pub(crate) fn register(
+    metrics: &prometheus::Registry,
     registry: Arc<Registry>,
-    /// `keyside_store_failed`.
-    failed: IntGauge,
-    /// `keyside_runs_unrecorded_total`.
-    unrecorded: IntCounter,
-    scrape: Mutex<()>,
-}
-
-impl StoreHealth {
-    pub(crate) fn new(registry: Arc<Registry>) -> prometheus::Result<Self> {
-        let failed = IntGauge::new(
-            "keyside_store_failed",
-            "1 once a write to the store has failed: no change is accepted until a restart.",
-        )?;
-        let unrecorded = IntCounter::new(
-            "keyside_runs_unrecorded_total",
-            "Requests that have no run record, because none could be written.",
-        )?;
-        Ok(Self {
-            registry,
-            failed,
-            unrecorded,
-            scrape: Mutex::default(),
-        })
-    }
-}
-
-impl Collector for StoreHealth {
-    fn desc(&self) -> Vec<&Desc> {
-        let all: [&dyn Collector; 2] = [&self.failed, &self.unrecorded];
-        all.into_iter().flat_map(Collector::desc).collect()
-    }
-
-    fn collect(&self) -> Vec<MetricFamily> {
-        let has_failed = self.registry.storage_failure().is_some();
-        self.failed.set(has_failed.into());
-        // Two scrapes at the same time would each add the difference.
-        let _alone = self.scrape.lock().unwrap_or_else(PoisonError::into_inner);
-        let unrecorded = self.registry.runs().unrecorded();
-        let counted = self.unrecorded.get();
-        self.unrecorded.inc_by(unrecorded.saturating_sub(counted));
-        let all: [&dyn Collector; 2] = [&self.failed, &self.unrecorded];
-        all.into_iter().flat_map(Collector::collect).collect()
-    }
+) -> prometheus::Result<()> {
+    let failed = IntGauge::new(
+        "keyside_store_failed",
+        "1 once a write to the store has failed: no change is accepted until a restart.",
+    )?;
+    let unrecorded = IntCounter::new(
+        "keyside_runs_unrecorded_total",
+        "Requests that have no run record, because none could be written.",
+    )?;
+    let damaged = Opts::new(
+        "keyside_damaged_records",
+        "Stored workspaces and unrevoked credentials whose records failed authentication.",
+    );
+    let damaged = IntGaugeVec::new(damaged, &["kind"])?;
+    let ages = Opts::new(
+        "keyside_key_age_seconds",
+        "How long the master key, and the oldest workspace key, are in use.",
+    );
+    let ages = IntGaugeVec::new(ages, &["key"])?;
+    let all: Metrics = vec![
+        Box::new(failed.clone()),
+        Box::new(unrecorded.clone()),
+        Box::new(damaged.clone()),
+        Box::new(ages.clone()),
+    ];
+    scraped::register(metrics, all, move || {
+        failed.set(registry.storage_failure().is_some().into());
+        let counted = registry.runs().unrecorded();
+        unrecorded.inc_by(counted.saturating_sub(unrecorded.get()));
+        let counts = registry.damage_counts();
+        for (kind, count) in [
+            ("workspace", counts.workspaces),
+            ("credential", counts.credentials),
+        ] {
+            let gauge = damaged.with_label_values(&[kind]);
+            gauge.set(gauge_value(count));
+        }
+        // An unknown age has no series: 0 would look like a new key.
+        ages.reset();
+        let known = registry.key_ages();
+        for (key, age) in [
+            ("master", known.master),
+            ("workspace", known.oldest_workspace),
+        ] {
+            if let Some(age) = age.as_ref().map(Duration::as_secs) {
+                ages.with_label_values(&[key]).set(gauge_value(age));
+            }
+        }
+    })
 }

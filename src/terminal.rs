@@ -4,7 +4,13 @@ use std::env;
 
 /// Whether `NO_COLOR` permits colour: any non-empty value disables it (<https://no-color.org>).
 pub(crate) fn colour_wanted() -> bool {
-    env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+    understands_escapes() && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// Whether a terminal understands escape sequences. Those of editors and of some CI systems do not,
+/// and say so in `TERM`.
+pub(crate) fn understands_escapes() -> bool {
+    env::var_os("TERM").is_none_or(|name| name != "dumb")
 }
 
 /// Replaces control characters: text from elsewhere may contain escape sequences.

@@ -29,15 +29,12 @@ pub(crate) struct ValidatedSettings {
     pub(crate) vault: Option<Arc<Vault>>,
     /// The sealed cache of secrets from Vault, if the settings name one.
     pub(crate) cache: Option<CacheOptions>,
-    /// The parsed `log.filter`.
     pub(crate) filter: EnvFilter,
     /// How providers are reached.
     pub(crate) egress: Egress,
-    /// The certificates of the listeners.
     pub(crate) certificates: Certificates,
 }
 
-/// What a store needs.
 pub(crate) struct StoreSetup {
     /// The data folder: the embedded store and the files beside it.
     pub(crate) folder: PathBuf,
@@ -45,7 +42,6 @@ pub(crate) struct StoreSetup {
     pub(crate) kms: KmsSource,
 }
 
-/// The process that the settings are for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Process {
     /// The data plane and the admin API, on a store.
@@ -55,7 +51,6 @@ pub(crate) enum Process {
 }
 
 impl Process {
-    /// The process that runs with this store.
     pub(crate) fn for_store(store: &Store) -> Self {
         match store {
             Store::None => Self::Proxy,
@@ -65,10 +60,6 @@ impl Process {
 }
 
 impl ValidatedSettings {
-    /// Checks the settings for `process`.
-    ///
-    /// # Errors
-    /// The first setting that must be changed.
     pub(crate) fn new(settings: Settings, process: Process) -> Result<Self, Failure> {
         let vault = vault::open(&settings)?;
         let cache = vault::cache(&settings)?;

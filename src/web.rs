@@ -5,13 +5,14 @@ mod certificates;
 mod client_socket;
 mod connection_limit;
 mod request_body;
+mod response_body;
 mod tls;
 
 use std::{
     future, io,
     net::{SocketAddr, TcpListener},
     pin::pin,
-    sync::{Arc, Mutex},
+    sync::Arc,
     time::Duration,
 };
 
@@ -21,11 +22,13 @@ use client_socket::ClientSocket;
 use connection_limit::{ConnectionLimit, ConnectionSlot};
 use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use pingora_core::{
+use parking_lot::Mutex;
+use pingora::{
     server::ShutdownWatch,
     services::background::{BackgroundService, GenBackgroundService},
 };
 use request_body::RequestBody;
+use response_body::ResponseBody;
 use rustls::ServerConfig;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -36,7 +39,6 @@ use tokio_rustls::TlsAcceptor;
 
 pub(crate) use self::{certificates::Certificates, tls::ServerTls};
 
-/// A router and its socket.
 pub(crate) struct Web {
     router: Router,
     socket: Mutex<Option<Socket>>,
@@ -50,9 +52,6 @@ pub(crate) struct Socket {
 
 impl Socket {
     /// The same socket once more.
-    ///
-    /// # Errors
-    /// The system's error, if it cannot duplicate the socket.
     pub(crate) fn try_clone(&self) -> io::Result<Self> {
         Ok(Self {
             listener: self.listener.try_clone()?,
@@ -113,7 +112,7 @@ pub(crate) async fn serve_until(router: Router, socket: Socket, shutdown: Shutdo
 #[async_trait]
 impl BackgroundService for Web {
     async fn start(&self, shutdown: ShutdownWatch) {
-        let socket = self.socket.lock().ok().and_then(|mut socket| socket.take());
+        let socket = self.socket.lock().take();
         let Some(Socket { listener, tls }) = socket else {
             return;
         };
@@ -172,7 +171,6 @@ impl Web {
     }
 }
 
-/// One client's connection.
 struct Connection {
     peer: SocketAddr,
     slot: Arc<ConnectionSlot>,
@@ -208,7 +206,7 @@ impl Connection {
                 let request = request.map(|body| RequestBody::new(body, slot.clone()));
                 let response = tower_service::Service::call(&mut router, request).await;
                 slot.set_awaits_response(false);
-                response
+                response.map(|response| response.map(|body| ResponseBody::new(body, slot)))
             }
         });
         let mut http = http1::Builder::new();

@@ -56,7 +56,7 @@ fn check_one(webhook: &Webhook) -> Result<(), String> {
     };
     url.map_or(Ok(()), |url| {
         let checked = OutboundClient::check(&url.origin, webhook.allow_private);
-        checked.map_err(|error| format!("webhook {}: {error}", webhook.name))
+        checked.map_err(|error| format!("{}: webhook {}: {error}", webhook.origin, webhook.name))
     })
 }
 

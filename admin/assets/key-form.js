@@ -32,6 +32,18 @@ for (const field of document.querySelectorAll("[data-key-field]")) {
   });
 }
 
+// Choosing Sandbox fills in the expiry that is suggested for development keys. What a person entered or cleared stays.
+for (const expires of document.querySelectorAll("[data-suggested]")) {
+  const { suggested } = expires.dataset;
+  let edited = expires.value !== "" && expires.value !== suggested;
+  expires.addEventListener("input", () => (edited = true));
+  expires.form.addEventListener("change", ({ target }) => {
+    if (target.name !== "environment" || edited) return;
+    expires.value = target.value === "sandbox" ? suggested : "";
+    announce(expires.value ? `Expires on ${suggested}, as is suggested for development keys` : "Expires was cleared");
+  });
+}
+
 const showErrors = (form, errors) => {
   for (const [name, text] of Object.entries(errors)) {
     const input = form.elements[name];
@@ -50,6 +62,8 @@ const clearErrors = (form) => {
   form.querySelectorAll(".error").forEach((line) => line.remove());
   form.querySelectorAll("[aria-invalid]").forEach((input) => input.removeAttribute("aria-invalid"));
 };
+
+const KEPT = "Nothing was saved. What you typed is in the form again when you are back, but no key: paste it once more.";
 
 const failed = {
   tone: "bad",
@@ -71,7 +85,7 @@ for (const form of document.querySelectorAll("[data-check-form]")) {
     let answer = failed;
     try {
       const response = await fetch(form.action, { method: "POST", body, headers: { accept: "application/json" }, redirect: "manual" });
-      answer = response.type === "opaqueredirect" ? ended() : await response.json();
+      answer = response.type === "opaqueredirect" ? ended(KEPT) : await response.json();
       if (answer.location) return location.assign(answer.location);
       // A problem of the request itself, such as a session whose forms are outdated.
       if (!answer.tone) answer = { tone: "bad", icon: "bad", title: answer.title, text: `${answer.detail} ${answer.remedy}` };
@@ -81,6 +95,8 @@ for (const form of document.querySelectorAll("[data-check-form]")) {
       busy(button, false);
     }
     verdict.replaceChildren(notice(answer));
+    // Another person changed the key. This one knows now, and may decide to send the form again.
+    if (answer.etag) form.elements.etag.value = answer.etag;
     if (answer.canSkip) form.querySelector("[data-skip]").hidden = false;
     showErrors(form, answer.errors ?? {});
     announce("");

@@ -123,3 +123,40 @@ else if (place && place[0] === location.pathname) {
   document.getElementById(place[1])?.focus();
   stored("sessionStorage", (s) => s.removeItem(PLACE));
 }
+
+// A session that has ended leads from its form to sign-in and back. What was typed is kept for that way, in this tab alone, and
+// nothing that may be a secret. `etag` and the like are kept too, so that a change by another person is still noticed.
+const DRAFT = "keyside.draft";
+const here = () => location.pathname.slice(session?.length) + location.search;
+const mayBeSecret = (field, secret) => /\S{20}/.test(field.value) || (secret && field.value.includes(secret));
+on("submit", "form[data-keep]", (form) => {
+  const secret = form.elements.secret?.value.trim();
+  const isKept = (field) =>
+    !["csrf", "secret"].includes(field.name) &&
+    !["submit", "button", "password"].includes(field.type) &&
+    (field.type === "hidden" || !mayBeSecret(field, secret));
+  const fields = [...form.elements].filter((field) => field.name && isKept(field));
+  const draft = { of: here(), fields: fields.map(({ name, value, checked }) => [name, value, checked]) };
+  stored("sessionStorage", (s) => s.setItem(DRAFT, JSON.stringify(draft)));
+});
+
+const draft = stored("sessionStorage", (s) => JSON.parse(s.getItem(DRAFT)));
+if (draft && !session) {
+  // Sign-in, or a stable link.
+  stored("sessionStorage", (s) => s.setItem(DRAFT, JSON.stringify({ ...draft, ended: true })));
+} else if (draft) {
+  stored("sessionStorage", (s) => s.removeItem(DRAFT));
+  const form = draft.ended && draft.of === here() && document.querySelector("form[data-keep]");
+  if (form) {
+    for (const [name, value, checked] of draft.fields) {
+      for (const field of [...form.elements].filter((it) => it.name === name)) {
+        if (!["radio", "checkbox"].includes(field.type)) field.value = value;
+        else if (field.value === value) field.checked = checked;
+      }
+    }
+    const { notice } = await import("./notice.js");
+    const text = "Nothing was saved. What you typed is in the form again, but no key: paste it once more.";
+    form.prepend(notice({ tone: "warn", icon: "lock", title: "Your session had ended", text }));
+    announce(text);
+  }
+}

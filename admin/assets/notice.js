@@ -35,11 +35,11 @@ export const notice = ({ tone, icon: name, title, text, href, action }) => {
 };
 
 /// What a redirect to the stable link means: it leads to sign-in, and then back to this page.
-export const ended = () => ({
+export const ended = (text = "Nothing was sent on. What you typed here is not kept when you leave the page.") => ({
   tone: "warn",
   icon: "lock",
   title: "Your session has ended",
-  text: "Nothing was sent on. What you typed here is not kept when you leave the page.",
+  text,
   href: location.href,
   action: "Sign in and come back",
 });

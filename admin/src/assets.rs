@@ -5,15 +5,21 @@
 
 use std::sync::LazyLock;
 
+use axum::body::Bytes;
 use sha2::{Digest as _, Sha256};
 
-use crate::random::short_hex;
+use crate::{
+    compression::{BEST, gzip},
+    random::short_hex,
+};
 
 /// One file.
 pub(crate) struct Asset {
     pub(crate) name: &'static str,
     pub(crate) media_type: &'static str,
     pub(crate) bytes: &'static [u8],
+    /// The same, compressed when the first page is asked for.
+    pub(crate) gzipped: Bytes,
 }
 
 /// The file with this name, if `version` is that of this binary.
@@ -38,23 +44,26 @@ pub(crate) fn version() -> &'static str {
 /// Declares files of `admin/assets`, with their media types.
 macro_rules! assets {
     ($($name:literal: $media_type:expr,)*) => {
-        &[$(Asset {
+        vec![$(Asset {
             name: $name,
             media_type: $media_type,
             bytes: include_bytes!(concat!("../assets/", $name)),
+            gzipped: gzip(include_bytes!(concat!("../assets/", $name)), BEST).into(),
         },)*]
     };
 }
 
-static ASSETS: &[Asset] = assets! {
-    "checks.js": SCRIPT,
-    "icon.svg": "image/svg+xml",
-    "key-form.js": SCRIPT,
-    "keyside.css": "text/css; charset=utf-8",
-    "keyside.js": SCRIPT,
-    "notice.js": SCRIPT,
-    "preview.js": SCRIPT,
-    "session.js": SCRIPT,
-};
+static ASSETS: LazyLock<Vec<Asset>> = LazyLock::new(|| {
+    assets! {
+        "checks.js": SCRIPT,
+        "icon.svg": "image/svg+xml",
+        "key-form.js": SCRIPT,
+        "keyside.css": "text/css; charset=utf-8",
+        "keyside.js": SCRIPT,
+        "notice.js": SCRIPT,
+        "preview.js": SCRIPT,
+        "session.js": SCRIPT,
+    }
+});
 
 const SCRIPT: &str = "text/javascript; charset=utf-8";

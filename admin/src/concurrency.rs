@@ -8,7 +8,7 @@
 use std::{
     collections::{HashMap, hash_map::Entry},
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -20,6 +20,7 @@ use axum::{
 use http::header;
 use http_body::{Frame, SizeHint};
 use keyside_credentials::{ActorId, RequestContext};
+use parking_lot::Mutex;
 use tokio::{
     runtime::Handle,
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -177,7 +178,7 @@ impl Default for Queue {
 
 impl Slots {
     fn take(self: &Arc<Self>, actor: &ActorId, work: WorkKind) -> Option<ConcurrencyPermit> {
-        let mut in_use = self.in_use();
+        let mut in_use = self.in_use.lock();
         let all: usize = in_use.values().map(|token| token.count).sum();
         let of_one = in_use.get(actor).map_or(0, |token| token.count);
         if all >= work.max_total() || of_one >= work.max_per_token() {
@@ -193,16 +194,16 @@ impl Slots {
 
     /// The queue that requests of this kind wait in.
     fn queue(&self, actor: &ActorId, work: WorkKind) -> Queue {
-        let own = || self.in_use().get(actor).map(|token| token.queue.clone());
+        let own = || {
+            self.in_use
+                .lock()
+                .get(actor)
+                .map(|token| token.queue.clone())
+        };
         match work {
             WorkKind::List => own().unwrap_or_else(|| self.shared_queue.clone()),
             _ => self.shared_queue.clone(),
         }
-    }
-
-    fn in_use(&self) -> MutexGuard<'_, HashMap<ActorId, InUse>> {
-        // Every update is a single step, so the map is consistent even after a panic.
-        self.in_use.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -254,7 +255,7 @@ impl ConcurrencyPermit {
 impl Drop for ConcurrencyPermit {
     fn drop(&mut self) {
         self.exclusive = None;
-        let mut in_use = self.slots.in_use();
+        let mut in_use = self.slots.in_use.lock();
         if let Entry::Occupied(mut mine) = in_use.entry(self.actor.clone()) {
             mine.get_mut().count -= 1;
             if mine.get().count == 0 {
@@ -272,12 +273,12 @@ struct PermitBody {
 }
 
 fn release(permit: &Mutex<Option<ConcurrencyPermit>>) -> Option<ConcurrencyPermit> {
-    permit.lock().unwrap_or_else(PoisonError::into_inner).take()
+    permit.lock().take()
 }
 
 impl PermitBody {
     fn is_overdue(&self) -> bool {
-        let permit = self.permit.lock().unwrap_or_else(PoisonError::into_inner);
+        let permit = self.permit.lock();
         permit.is_none()
     }
 }

@@ -7,9 +7,11 @@
 #![deny(missing_docs)]
 
 mod access;
+mod access_audit;
 mod assets;
 mod body;
 mod client_address;
+mod compression;
 mod concurrency;
 mod credential_changes;
 mod entity_tag;
@@ -24,7 +26,6 @@ mod problem;
 mod query;
 mod random;
 mod rate_limits;
-mod refusal_audit;
 mod request_log;
 mod routes;
 mod schemas;
@@ -43,8 +44,11 @@ use axum::{Router, extract::Request, middleware};
 use keyside_config::{Catalogue, Listener, Network};
 use keyside_credentials::{LiveCheck, Registry, preview::Preview, smoke::Smoke};
 
+use self::{
+    access_audit::AccessAudit, rate_limits::RateLimits, sessions::Sessions, site::Site,
+    state::AdminState,
+};
 pub use self::{openapi::openapi, sign_in_links::SignInLinks};
-use self::{rate_limits::RateLimits, site::Site, state::AdminState};
 
 /// What API and page need to run.
 pub struct AdminOptions {
@@ -77,11 +81,16 @@ pub struct AdminOptions {
 
 /// The router of API and page.
 ///
-/// Each request passes these layers in order: the client's address; request id, task and log line;
-/// the check of Host and Origin; authentication, by a bearer token for the API and by a session for
-/// the page; the rate limit; and the permission of its route (`routes.rs`, `pages.rs`). Only then is
-/// its body read.
+/// Each request passes these layers in order: the compression of its response; the client's address;
+/// request id, task and log line; the check of Host and Origin; authentication, by a bearer token for
+/// the API and by a session for the page; the rate limit; and the permission of its route
+/// (`routes.rs`, `pages.rs`). Only then is its body read.
 pub fn router(options: AdminOptions) -> Router {
+    router_with(options, Arc::default())
+}
+
+/// The same with these sessions, which a test can reach.
+fn router_with(options: AdminOptions, sessions: Arc<Sessions>) -> Router {
     let site = Arc::new(Site::new(&options.public_url));
     let linkable = pages::stable_paths().chain([routes::guide::PATH.to_owned()]);
     let guard = Arc::new(origin_policy::OriginPolicy::new(
@@ -89,7 +98,7 @@ pub fn router(options: AdminOptions) -> Router {
         site.clone(),
         linkable,
     ));
-    let refusals = Arc::new(refusal_audit::RefusalAudit::new(options.registry.clone()));
+    let audit = Arc::new(AccessAudit::new(options.registry.clone()));
     let proxies = client_address::TrustedProxies::new(options.trusted_proxies);
     let identify = middleware::from_fn_with_state(Arc::new(proxies), client_address::identify);
     let state = AdminState {
@@ -104,19 +113,23 @@ pub fn router(options: AdminOptions) -> Router {
         limits: Arc::new(RateLimits::new(options.requests_per_second)),
         concurrency: Arc::default(),
         site: site.clone(),
-        sessions: Arc::default(),
+        sessions,
+        access_audit: audit.clone(),
         sign_in_links: options.sign_in_links,
         description: openapi,
     };
     let authenticate = middleware::from_fn_with_state(state.registry.clone(), access::authenticate);
+    let errors = middleware::from_fn_with_state(state.clone(), pages::for_browsers);
     let limit = middleware::from_fn_with_state(state.limits.clone(), rate_limits::check);
     let router = routes::router()
         .layer(limit)
         .layer(authenticate)
         .merge(pages::router(&state))
         .layer(middleware::from_fn_with_state(guard, origin_policy::check))
-        .layer(middleware::from_fn_with_state(refusals, request_log::track))
+        .layer(errors)
+        .layer(middleware::from_fn_with_state(audit, request_log::track))
         .layer(identify)
+        .layer(middleware::from_fn(compression::compress))
         .with_state(state);
     match site.base().is_empty() {
         true => router,

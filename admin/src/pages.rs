@@ -24,6 +24,7 @@ mod key_new;
 mod keys;
 mod lines;
 mod link;
+mod marked;
 mod number;
 mod pager;
 mod preview;
@@ -48,7 +49,10 @@ use axum::{
 };
 use keyside_credentials::Permission;
 
-pub(crate) use self::gate::{is_in_session, to_stable_link};
+pub(crate) use self::{
+    errors::for_browsers,
+    gate::{is_in_session, to_stable_link},
+};
 use crate::{
     access,
     problem::{Kind, Problem},
@@ -125,7 +129,7 @@ fn in_session() -> Router<AdminState> {
         .route("/s/{session}", any(front::lead_in))
         .route("/s/{session}/session", get(gate::is_alive))
         .route("/s/{session}/{*rest}", any(no_such_page))
-        .method_not_allowed_fallback(no_such_page)
+        .method_not_allowed_fallback(wrong_method)
 }
 
 fn without_session() -> Router<AdminState> {
@@ -142,11 +146,18 @@ fn without_session() -> Router<AdminState> {
             get(sign_in::show_signed_out).post(sign_in::sign_in),
         )
         .route(link::PATH, get(link::show).post(link::open))
-        .method_not_allowed_fallback(no_such_page)
+        .method_not_allowed_fallback(wrong_method)
 }
 
 async fn no_such_page() -> Problem {
     let detail = "There is no such page.";
     let remedy = "Go on from the keys of your workspace.";
     Problem::new(Kind::RouteUnknown, detail, remedy)
+}
+
+async fn wrong_method() -> Problem {
+    let detail = "This page does not support the method of the request.";
+    let remedy =
+        "Use one of the methods in the Allow header, or go on from the keys of your workspace.";
+    Problem::new(Kind::MethodNotAllowed, detail, remedy)
 }

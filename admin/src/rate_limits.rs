@@ -12,7 +12,7 @@ use std::{
     hash::Hash,
     net::IpAddr,
     num::NonZeroU32,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -27,6 +27,7 @@ use governor::{
 };
 use http::{Extensions, HeaderValue, header};
 use keyside_credentials::ActorId;
+use parking_lot::Mutex;
 
 use crate::{
     access::{self, Caller},
@@ -154,7 +155,7 @@ impl<K: Clone + Hash + Eq> KeyedLimiter<K> {
     /// fill memory. A sweep visits every key, so it runs at most once per [`SWEEP_EVERY`].
     fn sweep_is_due(&self, now: Instant) -> bool {
         // A single value, which is consistent even after a panic.
-        let mut swept = self.swept.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut swept = self.swept.lock();
         let is_due = swept.is_none_or(|swept| now.saturating_duration_since(swept) >= SWEEP_EVERY);
         if is_due {
             *swept = Some(now);

@@ -10,17 +10,17 @@ use axum::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use keyside_config::headers::REQUEST_ID;
-use keyside_credentials::{RequestContext, RequestId};
+use keyside_credentials::{ActorContext, RequestContext, RequestId};
 use tokio::sync::watch;
 
-use crate::{client_address::ClientAddress, problem::Problem, refusal_audit::RefusalAudit};
+use crate::{access_audit::AccessAudit, client_address::ClientAddress, problem::Problem};
 
 /// Runs once per request, outermost.
 ///
 /// The handler runs in a task of its own, so a request whose client disconnects is still audited
 /// and logged, and a panic becomes a 500 response instead of a closed connection.
 pub(crate) async fn track(
-    State(refusals): State<Arc<RefusalAudit>>,
+    State(audit): State<Arc<AccessAudit>>,
     mut request: Request,
     next: Next,
 ) -> Response {
@@ -29,7 +29,7 @@ pub(crate) async fn track(
     // Dropped with this future, which hyper (1.x) drops when the connection ends.
     let (_present, client) = watch::channel(());
     request.extensions_mut().insert(ClientConnection(client));
-    let answer = RequestContext::new(id).run(answer(refusals, id, request, next));
+    let answer = RequestContext::new(id).run(answer(audit, id, request, next));
     let answered = tokio::spawn(answer).await;
     // The panic message went to standard error. It may contain anything, so it is not repeated.
     let mut response = answered
@@ -51,12 +51,7 @@ impl ClientConnection {
     }
 }
 
-async fn answer(
-    refusals: Arc<RefusalAudit>,
-    id: RequestId,
-    request: Request,
-    next: Next,
-) -> Response {
+async fn answer(audit: Arc<AccessAudit>, id: RequestId, request: Request, next: Next) -> Response {
     let started = Instant::now();
     let method = request.method().clone();
     let client = ClientAddress::of(request.extensions()).ip();
@@ -64,7 +59,11 @@ async fn answer(
     let mut response = next.run(request).await;
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
         if let Some(actor) = problem.refused() {
-            refusals.audit(&id, actor, problem.kind()).await;
+            let by = ActorContext {
+                actor,
+                request_id: id.as_str().to_owned(),
+            };
+            audit.refused(&by, problem.kind().name()).await;
         }
         response = rendered(&problem, &id, response.headers());
     }

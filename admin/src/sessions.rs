@@ -6,14 +6,14 @@
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
 use keyside_credentials::{ActorId, WorkspaceId};
+use parking_lot::Mutex;
 use zeroize::Zeroizing;
 
-use crate::random::{Digest, digest, random_hex};
+use crate::random::{Digest, digest, random_hex, short_hex};
 
 /// The open sessions, by id.
 #[derive(Default)]
@@ -32,8 +32,8 @@ pub(crate) struct Session {
     pub(crate) id: String,
     /// The token that the session acts for.
     pub(crate) actor: ActorId,
-    /// What every form of the session carries.
-    pub(crate) csrf: String,
+    /// What its CSRF tokens are derived from; on no page itself.
+    csrf: String,
     /// The workspace that was shown last.
     pub(crate) workspace: Option<WorkspaceId>,
     /// Until the session ends, even if it is used.
@@ -61,7 +61,7 @@ struct Record {
     opened: Instant,
     seen: Instant,
     /// When the person last gave proof of identity.
-    proven: Instant,
+    proven: Option<Instant>,
 }
 
 impl Sessions {
@@ -73,7 +73,7 @@ impl Sessions {
             cookie: random_hex(),
             host_cookie: random_hex(),
         };
-        let mut sessions = self.sessions();
+        let mut sessions = self.0.lock();
         sessions.retain(|_, session| session.is_live(now));
         make_room(&mut sessions, PER_TOKEN, |session| session.actor == actor);
         make_room(&mut sessions, IN_TOTAL, |_| true);
@@ -86,7 +86,7 @@ impl Sessions {
             flash: None,
             opened: now,
             seen: now,
-            proven: now,
+            proven: Some(now),
         };
         sessions.insert(new.id.clone(), record);
         new
@@ -104,7 +104,7 @@ impl Sessions {
         host_cookies: Option<&[&str]>,
         now: Instant,
     ) -> Option<Session> {
-        let mut sessions = self.sessions();
+        let mut sessions = self.0.lock();
         let session = sessions.get_mut(id)?;
         let includes =
             |given: &[&str], expected: &Digest| given.iter().any(|it| digest(it) == *expected);
@@ -133,27 +133,50 @@ impl Sessions {
 
     /// What the last form did, once.
     pub(crate) fn take_flash(&self, id: &str) -> Option<Flash> {
-        self.sessions().get_mut(id)?.flash.take()
+        self.0.lock().get_mut(id)?.flash.take()
     }
 
     /// Records that the person gave proof of identity.
     pub(crate) fn prove(&self, id: &str, now: Instant) {
-        self.update(id, |session| session.proven = now);
+        self.update(id, |session| session.proven = Some(now));
     }
 
-    pub(crate) fn close(&self, id: &str) {
-        self.sessions().remove(id);
-    }
-
-    fn update(&self, id: &str, change: impl FnOnce(&mut Record)) {
-        if let Some(session) = self.sessions().get_mut(id) {
-            change(session);
+    /// As if more time had passed since the last proof of identity than it counts for.
+    #[cfg(test)]
+    pub(crate) fn forget_proofs(&self) {
+        for session in self.0.lock().values_mut() {
+            session.proven = None;
         }
     }
 
-    fn sessions(&self) -> MutexGuard<'_, HashMap<String, Record>> {
-        // Every update is a single step, so the map is consistent even after a panic.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn close(&self, id: &str) {
+        self.0.lock().remove(id);
+    }
+
+    fn update(&self, id: &str, change: impl FnOnce(&mut Record)) {
+        if let Some(session) = self.0.lock().get_mut(id) {
+            change(session);
+        }
+    }
+}
+
+impl Session {
+    /// A CSRF token for the forms of one page. No two are the same: the lengths of compressed pages
+    /// would reveal a text that all of them have (`compression.rs`).
+    pub(crate) fn csrf_token(&self) -> String {
+        self.csrf_token_of(&random_hex())
+    }
+
+    /// Whether a form carries a CSRF token of this session.
+    pub(crate) fn is_csrf_token(&self, given: &str) -> bool {
+        let nonce = given.get(..NONCE).unwrap_or_default();
+        digest(given) == digest(&self.csrf_token_of(nonce))
+    }
+
+    /// The nonce, and 128 bits of its digest with the session's own random value.
+    fn csrf_token_of(&self, nonce: &str) -> String {
+        let proof = digest(&format!("{nonce}{}", self.csrf));
+        format!("{nonce}{}", short_hex(&proof, 16))
     }
 }
 
@@ -173,7 +196,9 @@ impl Record {
             csrf: self.csrf.clone(),
             workspace: self.workspace.clone(),
             left: self.left(now),
-            is_fresh: now.saturating_duration_since(self.proven) < FRESH,
+            is_fresh: self
+                .proven
+                .is_some_and(|proven| now.saturating_duration_since(proven) < FRESH),
         }
     }
 }
@@ -204,6 +229,8 @@ const IDLE: Duration = Duration::from_secs(60 * 60);
 const LIFETIME: Duration = Duration::from_secs(12 * 60 * 60);
 /// How long proof of identity counts for what cannot be undone.
 const FRESH: Duration = Duration::from_secs(5 * 60);
+/// The hex digits of a CSRF token's nonce.
+const NONCE: usize = 32;
 /// Sessions of one token: a person with some browsers.
 const PER_TOKEN: usize = 16;
 /// Sessions of all tokens, below a kilobyte each.
@@ -248,6 +275,25 @@ mod tests {
             assert!(!find(&[cookie], Some(&[wrong])), "{wrong}");
         }
         assert!(sessions.find("", &[cookie], None, now).is_none());
+    }
+
+    #[test]
+    fn each_csrf_token_is_another_and_opens_one_session() {
+        let (sessions, now) = (Sessions::default(), Instant::now());
+        let session = |id| found(&sessions, &sessions.open(actor(id), now), now).unwrap();
+        let (one, other) = (session("tok_a"), session("tok_a"));
+        let (first, second) = (one.csrf_token(), one.csrf_token());
+        assert_ne!(first[..NONCE], second[..NONCE]);
+        assert_ne!(first[NONCE..], second[NONCE..]);
+        assert!(!first.contains(&one.csrf), "{first}");
+        for token in [&first, &second] {
+            assert!(one.is_csrf_token(token) && !other.is_csrf_token(token));
+        }
+        let mixed = format!("{}{}", &first[..NONCE], &second[NONCE..]);
+        let longer = format!("{first}0");
+        for wrong in ["", "\u{e9}", &first[..NONCE], &one.csrf, &mixed, &longer] {
+            assert!(!one.is_csrf_token(wrong), "{wrong}");
+        }
     }
 
     #[test]

@@ -4,11 +4,11 @@
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
 use keyside_credentials::ActorId;
+use parking_lot::Mutex;
 use zeroize::Zeroizing;
 
 use crate::random::{Digest, digest, random_hex};
@@ -35,7 +35,7 @@ impl SignInLinks {
 
     fn create_at(&self, actor: &ActorId, now: Instant) -> Zeroizing<String> {
         let code = random_hex();
-        let mut links = self.links();
+        let mut links = self.0.lock();
         links.retain(|_, link| link.left(now).is_some());
         let of_actor = links.iter().filter(|(_, link)| link.actor == *actor);
         let oldest = of_actor.clone().min_by_key(|(_, link)| link.made);
@@ -52,20 +52,15 @@ impl SignInLinks {
 
     /// Whose session a code opens and how long it still works, without using it.
     pub(crate) fn peek(&self, code: &str, now: Instant) -> Option<(ActorId, Duration)> {
-        let links = self.links();
+        let links = self.0.lock();
         let link = links.get(&digest(code))?;
         Some((link.actor.clone(), link.left(now)?))
     }
 
     /// Uses a code. Of several requests with one code, one gets the actor.
     pub(crate) fn redeem(&self, code: &str, now: Instant) -> Option<ActorId> {
-        let link = self.links().remove(&digest(code))?;
+        let link = self.0.lock().remove(&digest(code))?;
         link.left(now).map(|_| link.actor)
-    }
-
-    fn links(&self) -> MutexGuard<'_, HashMap<Digest, Link>> {
-        // Every update is a single step, so the map is consistent even after a panic.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

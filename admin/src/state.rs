@@ -7,6 +7,7 @@ use keyside_credentials::{LiveCheck, Registry, preview::Preview, smoke::Smoke};
 
 use crate::{
     access::Caller,
+    access_audit::AccessAudit,
     concurrency::{ConcurrencyLimits, ConcurrencyPermit, WorkKind},
     problem::Problem,
     rate_limits::RateLimits,
@@ -32,6 +33,7 @@ pub(crate) struct AdminState {
     pub(crate) concurrency: Arc<ConcurrencyLimits>,
     pub(crate) site: Arc<Site>,
     pub(crate) sessions: Arc<Sessions>,
+    pub(crate) access_audit: Arc<AccessAudit>,
     pub(crate) sign_in_links: Arc<SignInLinks>,
     /// Returns the OpenAPI description as JSON; built on first use.
     pub(crate) description: fn() -> &'static str,

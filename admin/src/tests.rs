@@ -8,6 +8,7 @@ mod bounds;
 mod browser;
 mod browsers;
 mod changing;
+mod compression;
 mod concurrency;
 mod creating;
 mod damaged;
@@ -59,7 +60,7 @@ use self::{
     previewing::Model,
     verifying::{Prompting, Provider},
 };
-use crate::{AdminOptions, SignInLinks, router};
+use crate::{AdminOptions, SignInLinks, router_with, sessions::Sessions};
 
 /// A key of the form that OpenAI's have, and of no other one anywhere.
 const SECRET: &str = "sk-proj-CanaryOfTheAdminApi0123456789abcdefghijklmnopqrstuvwxyzQ7";
@@ -79,6 +80,7 @@ struct Api {
     provider: Arc<Provider>,
     model: Arc<Model>,
     smoke: Arc<Smoke>,
+    sessions: Arc<Sessions>,
     folder: TempDir,
 }
 
@@ -159,8 +161,9 @@ impl Api {
             sign_in_links: Arc::<SignInLinks>::default(),
             requests_per_second,
         };
+        let sessions = Arc::<Sessions>::default();
         Self {
-            router: router(options),
+            router: router_with(options, sessions.clone()),
             registry,
             token: token.trim().to_owned(),
             log,
@@ -168,6 +171,7 @@ impl Api {
             provider,
             model,
             smoke,
+            sessions,
             folder,
         }
     }
@@ -215,8 +219,8 @@ impl Api {
         let body = body.collect().await.unwrap().to_bytes();
         let answer = Answer {
             status: parts.status,
+            body: compression::decoded(&parts.headers, &body),
             headers: parts.headers,
-            body: String::from_utf8_lossy(&body).into_owned(),
         };
         answer.assert_sound();
         answer

@@ -29,7 +29,10 @@ pub use self::{
     preview::{
         Model, NewPreview, PreviewCredential, PreviewText, PreviewView, PromptText, TokensView,
     },
-    provider::{AuthView, EndpointView, KeyView, LinksView, ProviderView, SandboxView, SdkView},
+    provider::{
+        AuthView, DevelopmentView, EndpointView, KeyView, LinksView, NamedLinkView, ProviderView,
+        SandboxView, SdkView,
+    },
     readiness::ReadinessView,
     sign_in_link::SignInLink,
     smoke::{

@@ -90,13 +90,26 @@ impl Node {
         }
     }
 
-    /// The origin of the node at a dotted key, or of its nearest ancestor that exists.
+    /// The origin of the node at a dotted key, such as `webhook[1].name`, or of its nearest ancestor
+    /// that exists.
     pub(crate) fn origin_of(&self, key: &str) -> &Origin {
         let deepest = key
             .split('.')
-            .try_fold(self, |node, name| node.get(name).ok_or(node));
+            .try_fold(self, |node, name| node.part(name).ok_or(node));
         let (Ok(node) | Err(node)) = deepest;
         &node.origin
+    }
+
+    /// The entry of a table, or with an index, an item of a list in it.
+    fn part(&self, name: &str) -> Option<&Node> {
+        let Some((name, index)) = name.strip_suffix(']').and_then(|name| name.split_once('['))
+        else {
+            return self.get(name);
+        };
+        match &self.get(name)?.value {
+            Value::List(items) => items.get(index.parse::<usize>().ok()?),
+            _ => None,
+        }
     }
 
     /// All values that are not tables, by dotted key, in order.
@@ -162,5 +175,17 @@ mod tests {
         let root = Node::file("k.toml".as_ref(), text).unwrap();
         assert_eq!(root.origin_of("c.d").to_string(), "k.toml:4");
         assert_eq!(root.origin_of("c.missing").to_string(), "k.toml:3");
+    }
+
+    #[test]
+    fn the_origin_of_an_item_is_its_own_line() {
+        let text = "[[a]]\nb = 1\n[[a]]\nb = 2\n";
+        let root = Node::file("k.toml".as_ref(), text).unwrap();
+        let lines = ["a[0].b", "a[1].b", "a[1].missing", "a[2].b"]
+            .map(|key| root.origin_of(key).to_string());
+        assert_eq!(lines[..2], ["k.toml:2", "k.toml:4"]);
+        // A table in a list begins at its header.
+        assert_eq!(lines[2], "k.toml:3");
+        assert_eq!(lines[3], root.origin.to_string());
     }
 }

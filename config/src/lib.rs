@@ -54,11 +54,11 @@ pub use network::{Network, NetworkError};
 pub use origin::Origin;
 pub use pattern::{Completion, ExceptedName, PathPattern, PathPatternError};
 pub use provider::{
-    Auth, Cause, Check, CheckAnswer, CheckKind, CheckRequest, DUMMY_KEY, Ending, EndpointError,
-    EndpointRule, ErrorShape, Group, KeyPath, KeyRules, Links, PromptRule, PromptText, Provider,
-    ProviderDeadlines, ProviderId, ProviderIdError, RefusedKey, RepeatedPrefix, Route,
-    SandboxAvailability, SdkLine, Sign, Subprotocol, SubprotocolError, Sum, Upstream, UsageRule,
-    UsageRuleError, Verification, is_model,
+    Auth, Cause, Check, CheckAnswer, CheckKind, CheckRequest, DUMMY_KEY, Development, Ending,
+    EndpointError, EndpointRule, ErrorShape, Group, KeyPath, KeyRules, Links, NamedLink,
+    PromptRule, PromptText, Provider, ProviderDeadlines, ProviderId, ProviderIdError, RefusedKey,
+    RepeatedPrefix, Route, SandboxAvailability, SdkLine, Sign, Subprotocol, SubprotocolError, Sum,
+    Upstream, UsageRule, UsageRuleError, Verification, is_model,
 };
 pub use proxy_address::ProxyAddress;
 pub use proxy_url::{ProxyProtocol, ProxyUrl, ProxyUrlError};

@@ -1,6 +1,7 @@
 //! One provider: its address, how it takes a key, and which requests it allows.
 
 mod check;
+mod development;
 mod document;
 mod endpoint;
 mod id;
@@ -21,6 +22,7 @@ use serde::Deserialize;
 pub(crate) use self::document::ProviderDocument;
 pub use self::{
     check::{Check, CheckAnswer, CheckKind, CheckRequest},
+    development::{Development, NamedLink},
     endpoint::{EndpointError, EndpointRule},
     id::{ProviderId, ProviderIdError},
     key::{KeyRules, RefusedKey},
@@ -76,6 +78,8 @@ pub struct Provider {
     pub rate_limits: String,
     /// What it offers for testing.
     pub sandbox: SandboxAvailability,
+    /// How to get a key for development.
+    pub development: Development,
     /// How its SDKs are pointed at Keyside.
     pub sdk: Vec<SdkLine>,
     /// Deadlines that differ from `[proxy.deadlines]`.

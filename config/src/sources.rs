@@ -107,7 +107,10 @@ impl Settings {
             vault_token_in_variable: sources.holds(VAULT_TOKEN),
             vault_is_set: vault_is_set(&tree),
         };
-        let settings = document.build(facts).map_err(wrong)?;
+        let mut settings = document.build(facts).map_err(wrong)?;
+        for (index, webhook) in settings.webhooks.iter_mut().enumerate() {
+            webhook.origin = tree.origin_of(&format!("webhook[{index}]")).clone();
+        }
         let effective = effective(&tree, &settings);
         Ok(Loaded {
             settings,

@@ -52,6 +52,22 @@ impl Audit {
         self.note(Event::Refused, by, None, what).await
     }
 
+    /// Records that a person signed in to the admin page. The record is on disk when this returns.
+    ///
+    /// # Errors
+    /// The backend failed.
+    pub async fn signed_in(&self, by: &ActorContext, how: &str) -> Result<(), CommitError> {
+        self.note(Event::SignedIn, by, None, how).await
+    }
+
+    /// Records that a person proved again who they are. The record is on disk when this returns.
+    ///
+    /// # Errors
+    /// The backend failed.
+    pub async fn reauthenticated(&self, by: &ActorContext, how: &str) -> Result<(), CommitError> {
+        self.note(Event::Reauthenticated, by, None, how).await
+    }
+
     /// Records that audit records are about to be exported. The record is on disk when this
     /// returns, before any data leaves.
     ///

@@ -17,7 +17,7 @@ mod state;
 use std::{
     collections::{BTreeMap, HashMap},
     path::Path,
-    sync::{Arc, Mutex, PoisonError, RwLock},
+    sync::Arc,
     time::Duration,
 };
 
@@ -27,6 +27,7 @@ use keyside_store::{
     Backend, PublicKey, StorageError, TrustedKeys,
     chain::{Chain, ChainName, Change, CommitError, LoadError, ObjectRef, State, Write},
 };
+use parking_lot::{Mutex, RwLock};
 use tokio::{sync::oneshot, time::sleep};
 
 use self::{accepted_clock::ACCEPTED, queue::Queue};
@@ -40,12 +41,11 @@ pub(crate) use self::{
 };
 use crate::{clock::Ratchet, keyring::Keyring, model::WorkspaceId, record::Draft};
 
-/// All chains of an installation.
 pub(crate) struct Chains {
     backend: Backend,
     keyring: Arc<Keyring>,
     clock: Arc<Ratchet>,
-    anchors: Anchors,
+    pub(crate) anchors: Anchors,
     /// The epoch that this process writes in.
     epoch: u64,
     /// The chain of the installation itself.
@@ -107,7 +107,6 @@ impl Tracked {
         });
     }
 
-    /// Whether a later state than this one is known.
     pub(crate) fn is_newer_than(&self, state: &State) -> bool {
         self.state()
             .is_some_and(|known| order(&known) > order(state))
@@ -154,26 +153,19 @@ impl Chains {
         own.map_or_else(|| self.keyring.public_key(), |own| own.signer())
     }
 
-    /// The installation's chain.
     pub(crate) fn installation(&self) -> &Arc<Tracked> {
         &self.installation
     }
 
     /// The chain of a workspace, whether or not it exists.
     pub(crate) fn of(&self, workspace: &WorkspaceId) -> Arc<Tracked> {
-        let known = self
-            .workspaces
-            .read()
-            .unwrap_or_else(PoisonError::into_inner);
+        let known = self.workspaces.read();
         if let Some(known) = known.get(workspace) {
             return known.clone();
         }
         drop(known);
         let name = ChainName::workspace(workspace.as_str());
-        let mut known = self
-            .workspaces
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.workspaces.write();
         // Ids that never became workspaces must not accumulate.
         known.retain(|_, chain| chain.state().is_some() || Arc::strong_count(chain) > 1);
         let tracked = known.entry(workspace.clone());
@@ -346,13 +338,10 @@ impl Chains {
 
     /// Commits a record to the installation's chain that changes no document. Records of the next
     /// few milliseconds share one commit. On disk when this returns.
-    ///
-    /// # Errors
-    /// The backend failed.
     pub(crate) async fn append_record(self: &Arc<Self>, draft: Draft) -> Result<(), CommitError> {
         let (answer, done) = oneshot::channel();
         let leads = {
-            let mut waiting = self.waiting();
+            let mut waiting = self.waiting.lock();
             waiting.push(Waiting { draft, answer });
             waiting.len() == 1
         };
@@ -371,7 +360,7 @@ impl Chains {
 
     async fn write_records(&self) {
         let _changing = self.installation.lock(Priority::Normal).await;
-        let waiting = std::mem::take(&mut *self.waiting());
+        let waiting = std::mem::take(&mut *self.waiting.lock());
         let drafts: Vec<_> = waiting.iter().map(|it| it.draft.clone()).collect();
         let commit = self.commit_to_installation(|_| (drafts.clone(), Vec::new()));
         let outcome = commit.await;
@@ -408,20 +397,13 @@ impl Chains {
         Err(CommitError::Raced)
     }
 
-    fn waiting(&self) -> std::sync::MutexGuard<'_, Vec<Waiting>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// The latest time in any chain, ignoring times from a clock that was ahead and has been
     /// corrected.
     pub(crate) fn latest(&self) -> Timestamp {
         let accepted = self.registrations.load().accepted;
         let is_believed = |state: &State| accepted.is_none_or(|it| it.believes(&state.head));
         let own = self.installation.state().map_or(0, |own| own.head.at);
-        let workspaces = self
-            .workspaces
-            .read()
-            .unwrap_or_else(PoisonError::into_inner);
+        let workspaces = self.workspaces.read();
         let states = workspaces.values().filter_map(|chain| chain.state());
         let believed = states.filter(|state| is_believed(state));
         // The installation's chain continued when the clock was accepted.
@@ -436,10 +418,7 @@ impl Chains {
     /// Removes all objects that no head names.
     pub(crate) async fn sweep(&self) -> Result<usize, StorageError> {
         let tracked: Vec<_> = {
-            let workspaces = self
-                .workspaces
-                .read()
-                .unwrap_or_else(PoisonError::into_inner);
+            let workspaces = self.workspaces.read();
             let chains = workspaces.values().chain([&self.installation]);
             chains.cloned().collect()
         };

@@ -2,7 +2,6 @@
 
 use crate::sealing::SealError;
 
-/// What is wrong with a document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Damage {
     #[error("it is gone")]

@@ -21,6 +21,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use keyside_config::{Catalogue, DeclaredCredential, DeclaredEnvironment, ProviderId};
+use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 use tokio::sync::Notify;
 
@@ -32,13 +33,13 @@ use crate::{
     entropy,
     locked::LockedMemory,
     model::{
-        ActorId, CredentialId, Environment, IdError, Label, Limits, RejectedCredential,
+        self, ActorId, CredentialId, Environment, IdError, Label, Limits, RejectedCredential,
         TrafficCounts, UsageTag, WorkspaceId,
     },
     resolver::Resolver,
     sealing::SealingKey,
     snapshot::{
-        CredentialEntry, Keys, Snapshot, SourceStatus, Unusable, WorkspaceEntry,
+        CredentialEntry, Keys, Snapshot, Unusable, WorkspaceEntry,
         signals::{Notices, Signals},
         traffic,
     },
@@ -82,7 +83,7 @@ struct Item {
     source: SourceReference,
     prefixes: Vec<String>,
     signals: Arc<Signals>,
-    state: std::sync::Mutex<State>,
+    state: Mutex<State>,
 }
 
 /// The state of a secret that is kept outside of Keyside, for readiness and metrics.
@@ -144,7 +145,7 @@ impl Declared {
                 source: declared.source.clone(),
                 prefixes: provider.map_or(Vec::new(), |provider| provider.key.prefix.clone()),
                 signals: Arc::new(Signals::new(notices.clone())),
-                state: std::sync::Mutex::new(State::default()),
+                state: Mutex::default(),
             })
         });
         let items = items.collect::<Result<Vec<_>, _>>()?;
@@ -170,7 +171,7 @@ impl Declared {
     /// The state of each secret.
     pub fn source_health(&self) -> Vec<SourceHealth> {
         let health = |item: &Item| {
-            let state = item.state();
+            let state = item.state.lock();
             SourceHealth {
                 workspace: item.document.workspace.clone(),
                 provider: item.document.provider.clone(),
@@ -213,7 +214,6 @@ impl Declared {
         &self.snapshot
     }
 
-    /// Whether a declared credential has this id.
     pub(crate) fn holds(&self, id: &CredentialId) -> bool {
         self.items.iter().any(|item| item.document.id == *id)
     }
@@ -323,16 +323,16 @@ fn workspaces(items: &[Item], now: Timestamp) -> Vec<Arc<WorkspaceEntry>> {
 
 impl Item {
     fn without_secret(&self, why: Unusable) -> CredentialEntry {
-        let state = self.state();
+        let state = self.state.lock();
         let (document, signals) = (self.document.clone(), self.signals.clone());
         let mut entry = CredentialEntry::without_secret(document, why, signals);
         entry.declared = Some(Arc::new(self.followed(&state)));
         entry
     }
 
-    fn followed(&self, state: &State) -> SourceStatus {
-        SourceStatus {
-            source: self.source.clone(),
+    fn followed(&self, state: &State) -> model::Declared {
+        model::Declared {
+            source: self.source.to_string(),
             version: state.version().map(str::to_owned),
             fault: state.fault(),
         }

@@ -43,7 +43,7 @@ pub(crate) struct CredentialDocument {
     pub(crate) limits: Limits,
     /// Where the secret is kept, if not here. The only version then has no sealed bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) reference: Option<ReferenceDocument>,
+    pub(crate) reference: Option<VaultReference>,
     /// The last recorded state of the secret in Vault.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) source: Option<SourceDocument>,
@@ -56,18 +56,6 @@ pub(crate) struct CredentialDocument {
     pub(crate) current: u32,
     /// Oldest first.
     pub(crate) versions: Vec<VersionDocument>,
-}
-
-/// The place of a secret in Vault.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct ReferenceDocument {
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    mount: Option<String>,
-    path: String,
-    field: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    version: Option<u64>,
 }
 
 /// The last audit record about a secret in Vault.
@@ -140,7 +128,6 @@ pub(crate) struct IdempotencyRecord {
     pub(crate) key: Hash,
     /// SHA-256 of the request.
     pub(crate) request: Hash,
-    /// The warnings in the response.
     pub(crate) warnings: Vec<Warning>,
 }
 
@@ -179,7 +166,6 @@ pub(crate) trait Document: Serialize + DeserializeOwned {
     /// Number of writes.
     fn revision(&self) -> u64;
 
-    /// The write of this document.
     fn write(&self) -> Write {
         let body = serde_json::to_vec(self).expect("our own types have string keys and serialize");
         Write::put(self.name(), body)
@@ -283,7 +269,6 @@ impl CredentialDocument {
         serde_json::from_slice(&json).map_err(|_| SealError::Malformed)
     }
 
-    /// An event about this credential.
     pub(crate) fn event(&self, kind: CredentialEventKind, at: Timestamp) -> CredentialEvent {
         CredentialEvent {
             at,
@@ -297,7 +282,6 @@ impl CredentialDocument {
         }
     }
 
-    /// The seal context of a version's secret.
     pub(crate) fn secret_context(&self, version: u32) -> SealContext<'_> {
         SealContext::Secret {
             workspace: &self.workspace,
@@ -308,34 +292,11 @@ impl CredentialDocument {
         }
     }
 
-    /// The seal context of a version's metadata.
     pub(crate) fn metadata_context(&self, version: u32) -> SealContext<'_> {
         SealContext::SecretMetadata {
             workspace: &self.workspace,
             credential: &self.id,
             version,
-        }
-    }
-}
-
-impl From<VaultReference> for ReferenceDocument {
-    fn from(reference: VaultReference) -> Self {
-        Self {
-            mount: reference.mount,
-            path: reference.path,
-            field: reference.field,
-            version: reference.version,
-        }
-    }
-}
-
-impl From<ReferenceDocument> for VaultReference {
-    fn from(document: ReferenceDocument) -> Self {
-        Self {
-            mount: document.mount,
-            path: document.path,
-            field: document.field,
-            version: document.version,
         }
     }
 }
@@ -362,7 +323,6 @@ impl Defaults {
         }
     }
 
-    /// Whether this credential is one of the defaults.
     pub(crate) fn names(&self, id: &CredentialId) -> bool {
         self.live.as_ref() == Some(id) || self.sandbox.as_ref() == Some(id)
     }
@@ -412,7 +372,6 @@ pub(crate) fn credential_name(id: &CredentialId) -> String {
 
 /// The name of the workspace's own document in its chain.
 pub(crate) const WORKSPACE: &str = "workspace";
-/// Prefix of the names of credentials.
 pub(crate) const CREDENTIAL: &str = "credential/";
 /// Prefix of the names of tokens, in the installation's chain.
 pub(crate) const TOKEN: &str = "token/";

@@ -6,7 +6,6 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 
 pub(crate) use keyside_store::hex;
 
-/// Serializes bytes as base64.
 pub(crate) mod base64_bytes {
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
 

@@ -14,7 +14,7 @@ use std::{
     collections::{HashMap, HashSet},
     fs,
     path::{Path, PathBuf},
-    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    sync::Arc,
 };
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -23,6 +23,7 @@ use keyside_store::{
     PublicKey, SigningKey, TrustedKeys,
     file::{self, with_suffix},
 };
+use parking_lot::RwLock;
 use tokio::{sync::Mutex, task::spawn_blocking};
 use zeroize::Zeroizing;
 
@@ -40,7 +41,6 @@ use crate::{
     sealing::SealingKey,
 };
 
-/// All keys of an installation.
 pub(crate) struct Keyring {
     path: PathBuf,
     memory: LockedMemory,
@@ -154,7 +154,6 @@ impl Keyring {
         self.signing.load().current_signer()
     }
 
-    /// The public key of the signing key in use.
     pub(crate) fn public_key(&self) -> PublicKey {
         self.signing.load().current()
     }
@@ -171,22 +170,20 @@ impl Keyring {
     }
 
     pub(crate) fn has_workspaces(&self) -> bool {
-        !self.keys().is_empty()
+        !self.workspaces.read().is_empty()
     }
 
-    /// The workspaces that have keys.
     pub(crate) fn workspaces(&self) -> Vec<WorkspaceId> {
-        self.keys().keys().cloned().collect()
+        self.workspaces.read().keys().cloned().collect()
     }
 
     /// The key that seals for a workspace now.
     pub(crate) fn current(&self, workspace: &WorkspaceId) -> Option<Arc<SealingKey>> {
-        self.keys().get(workspace)?.last().cloned()
+        self.workspaces.read().get(workspace)?.last().cloned()
     }
 
-    /// The key of a workspace with this id.
     pub(crate) fn key(&self, workspace: &WorkspaceId, id: &str) -> Option<Arc<SealingKey>> {
-        key_of(&self.keys(), workspace, id)
+        key_of(&self.workspaces.read(), workspace, id)
     }
 
     /// The ids of all keys of a workspace, including those that do not unwrap.
@@ -231,7 +228,7 @@ impl Keyring {
         let keys = changed.workspaces.entry(workspace.clone()).or_default();
         keys.push(wrapped);
         stored.replace(changed, &self.path).await?;
-        let mut keys = self.keys_mut();
+        let mut keys = self.workspaces.write();
         keys.entry(workspace.clone()).or_default().push(key.clone());
         Ok(key)
     }
@@ -253,7 +250,7 @@ impl Keyring {
             stored.forget_without(&changed).await?;
             stored.replace(changed, &self.path).await?;
         }
-        self.keys_mut().retain(|_, keys| {
+        self.workspaces.write().retain(|_, keys| {
             keys.retain(|key| !ids.contains(key.id()));
             !keys.is_empty()
         });
@@ -275,7 +272,7 @@ impl Keyring {
         let signing = self.signing();
         stored.adopt_file(Some(file), &self.path, &signing).await?;
         self.reload(&stored).await?;
-        let known = self.keys().clone();
+        let known = self.workspaces.read().clone();
         let is_known = |workspace: &WorkspaceId, key: &WrappedKey| {
             key_of(&known, workspace, &key.id).is_some()
         };
@@ -304,7 +301,7 @@ impl Keyring {
         if in_file.values().map(Vec::len).sum::<usize>() == keys_in_file {
             stored.caught_up = json;
         }
-        *self.keys_mut() = in_file;
+        *self.workspaces.write() = in_file;
         Ok(())
     }
 
@@ -323,18 +320,6 @@ impl Keyring {
         let since = stored.file.master_key_since;
         self.master_key_since.store(since.map(Arc::new));
         Ok(())
-    }
-
-    fn keys(&self) -> RwLockReadGuard<'_, Keys> {
-        self.workspaces
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn keys_mut(&self) -> RwLockWriteGuard<'_, Keys> {
-        self.workspaces
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -372,16 +357,12 @@ impl Stored {
         let Some(file) = file else {
             return Ok(());
         };
-        let damaged = || KeyringError::Damaged {
-            path: path.to_owned(),
-        };
+        let damaged = || KeyringError::Damaged(path.to_owned());
         if file.installation != self.file.installation {
             return Err(damaged());
         }
         if file.order() < self.file.order() {
-            return Err(KeyringError::Older {
-                path: path.to_owned(),
-            });
+            return Err(KeyringError::Older(path.to_owned()));
         }
         let is_known = file.public_key == self.file.public_key;
         if !is_known && !known.is_successor(&file.public_key) {
@@ -433,9 +414,7 @@ impl Stored {
 }
 
 fn existing(path: &Path) -> Result<KeyringFile, KeyringError> {
-    KeyringFile::read(path)?.ok_or_else(|| KeyringError::Missing {
-        path: path.to_owned(),
-    })
+    KeyringFile::read(path)?.ok_or_else(|| KeyringError::Missing(path.to_owned()))
 }
 
 fn key_of(keys: &Keys, workspace: &WorkspaceId, id: &str) -> Option<Arc<SealingKey>> {

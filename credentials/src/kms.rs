@@ -145,7 +145,7 @@ impl Kms {
             KmsSource::Local(LocalKms {
                 master_key: MasterKeySource::Generated(path),
                 ..
-            }) if !path.exists() => Err(KmsError::NotThere { path: path.clone() }),
+            }) if !path.exists() => Err(KmsError::NotThere(path.clone())),
             _ => Self::open(source, keyring),
         }
     }

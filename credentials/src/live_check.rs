@@ -68,7 +68,6 @@ impl Finding {
         self.verification.is_usable()
     }
 
-    /// The note of an audit record.
     pub(crate) fn audit_note(&self) -> String {
         match self.cause {
             Some(cause) => format!("{self}: {}", cause.as_str()),

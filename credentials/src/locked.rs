@@ -4,10 +4,11 @@
 //! pages: 64 slots in 4 KiB.
 
 use std::sync::{
-    Arc, Mutex, PoisonError,
+    Arc,
     atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
+use parking_lot::Mutex;
 use zeroize::Zeroizing;
 
 /// Two 256-bit keys in one slot: one seals, one authenticates.
@@ -32,7 +33,7 @@ pub(crate) struct LockedMemory {
 impl LockedMemory {
     /// Copies two keys into a slot. The caller must wipe the originals.
     pub(crate) fn hold(&self, seal: &[u8; 32], mac: &[u8; 32]) -> LockedKeys {
-        let mut pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut pages = self.pages.lock();
         let free = pages
             .iter()
             .find_map(|page| Some((page.clone(), page.claim()?)));
@@ -153,7 +154,7 @@ mod tests {
             assert_eq!(*keys.read(Half::Seal), [n; 32]);
             assert_eq!(*keys.read(Half::Mac), [n ^ 255; 32]);
         }
-        assert_eq!(memory.pages.lock().unwrap().len(), 4);
+        assert_eq!(memory.pages.lock().len(), 4);
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod credential;
 mod event;
 mod ids;
 mod limits;
+mod named;
 mod refusal;
 mod rejection;
 mod request_id;
@@ -34,5 +35,6 @@ pub use self::{
 pub(crate) use self::{
     ids::random_id,
     limits::warning_at,
+    named::named,
     secret_metadata::{has_usual_form, refused_kind},
 };

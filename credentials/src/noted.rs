@@ -2,13 +2,11 @@
 //! it: it is stored once a minute, a crash may lose the last minute, and a stored value that cannot
 //! be opened counts as missing.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use keyside_store::StorageError;
+use parking_lot::{Mutex, RwLock};
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::notes::NoteStore;
@@ -49,18 +47,18 @@ where
     V: Dated,
 {
     pub(crate) fn get(&self, key: &K) -> Option<V> {
-        self.read().get(key).cloned()
+        self.values.read().get(key).cloned()
     }
 
     pub(crate) fn put(&self, key: K, value: V) {
-        self.write().insert(key.clone(), value);
-        self.unstored().insert(key);
+        self.values.write().insert(key.clone(), value);
+        self.unstored.lock().insert(key);
     }
 
     /// Merges the notes under a prefix into memory; the later value wins.
     pub(crate) async fn load(&self, notes: &NoteStore, prefix: &str) -> Result<(), StorageError> {
         let stored: Vec<Option<(K, V)>> = notes.under(prefix).await?;
-        let mut values = self.write();
+        let mut values = self.values.write();
         for (key, value) in stored.into_iter().flatten() {
             let is_newer = |known: &V| known.at() < value.at();
             if values.get(&key).is_none_or(is_newer) {
@@ -77,36 +75,24 @@ where
         notes: &NoteStore,
         name: impl Fn(&K) -> Option<String> + Send + Sync,
     ) -> Result<(), StorageError> {
-        let due = self.unstored().clone();
+        let due = self.unstored.lock().clone();
         if due.is_empty() {
             return Ok(());
         }
         // `name` looks at what exists while the values are locked: a key that is put exists by then.
-        self.write().retain(|key, _| name(key).is_some());
+        self.values.write().retain(|key, _| name(key).is_some());
         for key in due {
             // Before the value is read: a later one is stored by the next call.
-            self.unstored().remove(&key);
+            self.unstored.lock().remove(&key);
             let Some((name, value)) = name(&key).zip(self.get(&key)) else {
                 continue;
             };
             if let Err(error) = store_one(notes, &name, &key, &value).await {
-                self.unstored().insert(key);
+                self.unstored.lock().insert(key);
                 return Err(error);
             }
         }
         Ok(())
-    }
-
-    fn read(&self) -> RwLockReadGuard<'_, BTreeMap<K, V>> {
-        self.values.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn write(&self) -> RwLockWriteGuard<'_, BTreeMap<K, V>> {
-        self.values.write().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn unstored(&self) -> MutexGuard<'_, BTreeSet<K>> {
-        self.unstored.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -59,13 +59,11 @@ impl Kind {
         }
     }
 
-    /// The name of a note of a workspace.
     pub(crate) fn name(self, workspace: &WorkspaceId, of: impl Display) -> String {
         format!("{}{workspace}/{of}", self.prefix())
     }
 }
 
-/// The notes of a store.
 pub(crate) struct NoteStore {
     notes: Arc<dyn Notes>,
     keyring: Arc<Keyring>,
@@ -113,7 +111,6 @@ impl NoteStore {
         }
     }
 
-    /// Removes a note if it exists.
     pub(crate) async fn remove(&self, name: &str) -> Result<(), StorageError> {
         self.notes.remove(name).await
     }

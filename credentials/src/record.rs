@@ -100,6 +100,10 @@ events! {
     TokenRevoked = "token_revoked", EndsUse;
     /// The log, or a part of it, was exported.
     AuditExported = "audit_exported", Adds;
+    /// A person signed in to the admin page with a token, or with a one-time link of it.
+    SignedIn = "signed_in", Adds;
+    /// A person proved again who they are, before something that cannot be undone.
+    Reauthenticated = "reauthenticated", Adds;
     /// A caller of the admin API was refused.
     Refused = "refused", Adds;
     /// A stored document was found edited, moved, replayed or missing.
@@ -197,7 +201,6 @@ pub(crate) struct Record {
     /// The operation on keys that the record orders.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) keys: Option<KeyOperation>,
-    /// What was erased with a workspace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) erased: Option<ErasureSummary>,
     /// Linked states of other chains.
@@ -209,19 +212,14 @@ pub(crate) struct Record {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) enum KeyOperation {
-    /// Destroys the keys with these ids.
     Destroy(Vec<String>),
-    /// Wraps all keys with this master key.
     WrapWith(String),
 }
 
-/// What was erased with a workspace.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ErasureSummary {
-    /// The workspace's incarnation.
     pub(crate) incarnation: u64,
-    /// Number of credentials.
     pub(crate) credentials: usize,
     /// The tokens whose scope had the workspace.
     pub(crate) tokens: Vec<ActorId>,
@@ -304,7 +302,6 @@ impl Record {
         serde_json::from_slice(&stored.bytes).ok()
     }
 
-    /// The record as it may be shown.
     pub(crate) fn view(
         self,
         chain: &ChainName,

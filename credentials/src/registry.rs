@@ -31,13 +31,14 @@ use std::{
     collections::HashMap,
     panic::resume_unwind,
     path::PathBuf,
-    sync::{Arc, Mutex, OnceLock},
+    sync::{Arc, OnceLock},
 };
 
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use keyside_config::{Catalogue, CredentialRules, ProviderId};
 use keyside_store::{Backend, StorageError, chain::State};
+use parking_lot::Mutex;
 use tokio::sync::RwLock;
 
 use self::{
@@ -94,7 +95,7 @@ pub struct OpenOptions {
 /// Workspaces and credentials, with their audit log and run records.
 pub struct Registry {
     pub(crate) chains: Arc<Chains>,
-    notes: Arc<NoteStore>,
+    pub(crate) notes: Arc<NoteStore>,
     pub(crate) keyring: Arc<Keyring>,
     catalogue: Arc<Catalogue>,
     rules: CredentialRules,
@@ -103,8 +104,8 @@ pub struct Registry {
     runs: Runs,
     pub(crate) access: Access,
     snapshot: Arc<ArcSwap<Snapshot>>,
-    /// Changes hold it shared; a backup holds it exclusively.
-    gate: RwLock<()>,
+    /// Changes hold it shared; a backup holds it exclusively, and so waits for those in progress.
+    pub(crate) gate: RwLock<()>,
     /// Changes that are decided and wait for the commit that they share.
     groups: Groups,
     /// Rotations since the process started, by provider.
@@ -190,11 +191,6 @@ impl Registry {
         &self.access
     }
 
-    /// The store of notes.
-    pub(crate) fn notes(&self) -> &Arc<NoteStore> {
-        &self.notes
-    }
-
     /// All credentials in memory. The same `Arc` as before if none has changed.
     pub(crate) fn current(&self) -> Arc<Snapshot> {
         Arc::clone(&self.all().load())
@@ -226,7 +222,6 @@ impl Registry {
         }
     }
 
-    /// The error for a credential that is not stored.
     fn not_stored(&self, id: &CredentialId) -> ChangeError {
         let declared = self.declared.get();
         match declared.is_some_and(|overlaid| overlaid.declared.holds(id)) {
@@ -235,7 +230,6 @@ impl Registry {
         }
     }
 
-    /// The error for a workspace that is not stored.
     fn no_workspace(&self, id: &WorkspaceId) -> ChangeError {
         let declared = self.declared.get();
         let declared = declared.map(|overlaid| overlaid.declared.snapshot().load());

@@ -90,9 +90,12 @@ impl CredentialQuery<'_> {
             return Err(Refusal::CredentialUndecryptable);
         }
         // The lost credential might be the selected one.
-        let unless_lost = |refusal| match workspace.has_unrevoked_lost() {
-            true => Refusal::CredentialUndecryptable,
-            false => refusal,
+        let unless_lost = |refusal| {
+            let mut lost = workspace.lost.values();
+            match lost.any(|lost| lost.revoked_at.is_none()) {
+                true => Refusal::CredentialUndecryptable,
+                false => refusal,
+            }
         };
         let Some(choices) = workspace.choices(self.provider) else {
             return Err(unless_lost(Refusal::CredentialMissing));
@@ -123,7 +126,7 @@ impl CredentialQuery<'_> {
         {
             return Err(Refusal::EnvironmentNotAllowed);
         }
-        let allowed = [Environment::Live, Environment::Sandbox]
+        let allowed = Environment::ALL
             .into_iter()
             .filter(|environment| self.allows(*environment));
         match allowed
@@ -136,14 +139,9 @@ impl CredentialQuery<'_> {
         }
     }
 
-    /// Whether the request and its listener allow an environment.
     fn allows(&self, environment: Environment) -> bool {
-        let pinned = match self.pin {
-            EnvironmentPin::Any => true,
-            EnvironmentPin::Sandbox => environment == Environment::Sandbox,
-            EnvironmentPin::Live => environment == Environment::Live,
-        };
-        pinned && self.environment.is_none_or(|asked| asked == environment)
+        environment.is_allowed_by(self.pin)
+            && self.environment.is_none_or(|asked| asked == environment)
     }
 }
 

@@ -12,9 +12,9 @@ mod search;
 mod writer;
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     sync::{
-        Arc, PoisonError, RwLock,
+        Arc,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
 };
@@ -22,6 +22,7 @@ use std::{
 use jiff::Timestamp;
 use keyside_config::{ProviderId, WhenFull};
 use keyside_store::{Memory, RunLog};
+use parking_lot::RwLock;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, mpsc, oneshot};
 
@@ -35,7 +36,7 @@ use self::{
     erase::ErasedWorkspaces,
     writer::{MAX_QUEUED_RECORDS, Writer},
 };
-use crate::model::{CredentialId, Environment, Label, WorkspaceId};
+use crate::model::{CredentialId, Environment, Label, Refusal, WorkspaceId};
 
 /// A proxied request, never its content.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -124,18 +125,18 @@ struct Shared {
     log: Arc<dyn RunLog>,
     /// Whether records are kept at all.
     kept: bool,
-    /// Number of records to keep.
     keep: AtomicUsize,
     /// Records in the queue.
     queued: AtomicUsize,
     /// Notified when a block is full, or a caller is waiting.
     enough: Notify,
-    /// The last write failed.
     failing: AtomicBool,
     /// Refuse requests while writes fail.
     refusing: AtomicBool,
     unrecorded: AtomicU64,
     last_used: RwLock<HashMap<CredentialId, Timestamp>>,
+    /// When a request was last refused because its workspace had no credential for the provider.
+    missing: RwLock<BTreeMap<(WorkspaceId, ProviderId), Timestamp>>,
     erased: ErasedWorkspaces,
 }
 
@@ -230,12 +231,18 @@ impl Runs {
 
     /// When a request last used the credential.
     pub fn last_used(&self, credential: &CredentialId) -> Option<Timestamp> {
-        let last_used = self
-            .shared
-            .last_used
-            .read()
-            .unwrap_or_else(PoisonError::into_inner);
+        let last_used = self.shared.last_used.read();
         last_used.get(credential).copied()
+    }
+
+    /// The providers for which the workspace had no credential when requests asked for one, at this
+    /// time or later. Only memory has it: a restart forgets it until the next such request.
+    pub fn missing(&self, workspace: &WorkspaceId, since: Timestamp) -> Vec<ProviderId> {
+        let missing = self.shared.missing.read();
+        let recent = missing
+            .iter()
+            .filter(|((of, _), at)| of == workspace && **at >= since);
+        recent.map(|((_, provider), _)| provider.clone()).collect()
     }
 
     /// Waits until all records so far are on disk, or storage has failed.
@@ -261,18 +268,33 @@ impl Shared {
             refusing: AtomicBool::new(false),
             unrecorded: AtomicU64::new(0),
             last_used: RwLock::default(),
+            missing: RwLock::default(),
             erased: ErasedWorkspaces::new(erased),
         })
     }
 
     fn note_last_use(&self, runs: impl Iterator<Item = (CredentialId, Timestamp)>) {
-        let mut last_used = self
-            .last_used
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut last_used = self.last_used.write();
         for (credential, at) in runs {
             let last = last_used.entry(credential).or_insert(at);
             *last = at.max(*last);
+        }
+    }
+
+    /// Bounded: a request of an unknown workspace or provider is refused for that.
+    fn note_missing(&self, runs: &[Run]) {
+        let is_missing = |run: &&Run| {
+            run.kind == RunKind::Traffic && run.outcome == Refusal::CredentialMissing.code()
+        };
+        for run in runs.iter().filter(is_missing) {
+            let Some(provider) = run.provider.clone() else {
+                continue;
+            };
+            let mut missing = self.missing.write();
+            let last = missing
+                .entry((run.workspace.clone(), provider))
+                .or_insert(run.at);
+            *last = run.at.max(*last);
         }
     }
 }

@@ -64,12 +64,10 @@ impl SealingKey {
         &self.installation
     }
 
-    /// The id of the key that `blob` names.
     pub(crate) fn id_in(blob: &[u8]) -> Option<&str> {
         Blob::parse(blob).ok().map(|blob| blob.key)
     }
 
-    /// Seals `plaintext` for `context`.
     pub(crate) fn seal(&self, context: &SealContext<'_>, plaintext: &[u8]) -> Vec<u8> {
         let mut nonce = XNonce::default();
         entropy::fill(&mut nonce);
@@ -80,7 +78,6 @@ impl SealingKey {
         )
     }
 
-    /// Seals a secret for `context`.
     pub(crate) fn seal_secret(&self, context: &SealContext<'_>, secret: &Secret) -> Vec<u8> {
         self.seal(context, secret.expose())
     }
@@ -105,7 +102,6 @@ impl SealingKey {
         .to_vec()
     }
 
-    /// Opens what was sealed for `context`.
     pub(crate) fn open(
         &self,
         context: &SealContext<'_>,
@@ -136,7 +132,6 @@ impl SealingKey {
         Ok(plaintext)
     }
 
-    /// A MAC of `body` in `context`.
     pub(crate) fn mac(&self, context: &SealContext<'_>, body: &[u8]) -> [u8; 32] {
         self.hmac(context, body).finalize().into_bytes().into()
     }
@@ -193,7 +188,6 @@ pub(crate) enum SealError {
     NotAuthentic,
 }
 
-/// Derives a subkey for one purpose.
 pub(crate) fn subkey(root: &[u8; 32], purpose: &[u8]) -> Zeroizing<[u8; 32]> {
     let mut key = Zeroizing::new([0; 32]);
     Hkdf::<Sha256>::new(None, root)

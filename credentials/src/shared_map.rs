@@ -10,12 +10,14 @@ use std::{
 };
 
 /// Cloning takes the same time for any size.
+#[derive(Clone)]
 pub(crate) struct SharedMap<K, V> {
     root: Node<K, V>,
     hasher: RandomState,
     len: usize,
 }
 
+#[derive(Clone)]
 enum Node<K, V> {
     Leaf(Arc<[(K, V)]>),
     Branch(Arc<[Node<K, V>; WIDTH]>),
@@ -57,7 +59,6 @@ impl<K: Hash + Eq + Clone, V: Clone> SharedMap<K, V> {
         self.get(key).is_some()
     }
 
-    /// Inserts or replaces the value of `key`.
     pub(crate) fn insert(&mut self, key: K, value: V) {
         self.len += usize::from(!self.contains_key(&key));
         let hash = self.hasher.hash_one(&key);
@@ -161,25 +162,6 @@ const DIGIT_BITS: u32 = WIDTH.trailing_zeros();
 const LEVELS: u32 = u64::BITS / DIGIT_BITS;
 /// Entries of a leaf above the last level; a fuller one becomes a branch.
 const LEAF: usize = 4;
-
-impl<K, V> Clone for SharedMap<K, V> {
-    fn clone(&self) -> Self {
-        Self {
-            root: self.root.clone(),
-            hasher: self.hasher.clone(),
-            len: self.len,
-        }
-    }
-}
-
-impl<K, V> Clone for Node<K, V> {
-    fn clone(&self) -> Self {
-        match self {
-            Self::Leaf(entries) => Self::Leaf(entries.clone()),
-            Self::Branch(children) => Self::Branch(children.clone()),
-        }
-    }
-}
 
 impl<K, V> Default for SharedMap<K, V> {
     fn default() -> Self {

@@ -18,13 +18,11 @@ mod spend;
 #[cfg(test)]
 mod tests;
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex},
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use keyside_config::{Catalogue, ProviderId, Smoke as SmokeSettings};
 use keyside_store::StorageError;
+use parking_lot::Mutex;
 use tokio::sync::{Notify, Semaphore};
 
 use self::{
@@ -113,7 +111,7 @@ impl Smoke {
             settings,
         } = options;
         Arc::new(Self {
-            notes: registry.notes().clone(),
+            notes: registry.notes.clone(),
             permits: Arc::new(Semaphore::new(settings.parallel)),
             wake: Arc::default(),
             board: Mutex::default(),
@@ -210,7 +208,7 @@ impl Smoke {
         let (is_new, series) = self.notes.update(&note, record).await?;
         if is_new {
             let name = figures::slot(workspace, provider);
-            self.board().count(name, provider, class, &series);
+            self.board.lock().count(name, provider, class, &series);
             if class == Class::Failed {
                 let (verdict, failures) = (result.verdict.as_str(), series.consecutive_failures());
                 self.registry

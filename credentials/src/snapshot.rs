@@ -33,10 +33,9 @@ use crate::{
     damage::Damage,
     documents::{CredentialDocument, SecretMetadata, WorkspaceDocument},
     keyring::Keyring,
-    model::{CredentialId, Environment, Refusal, VersionState, WorkspaceId},
+    model::{CredentialId, Declared, Environment, Refusal, VersionState, WorkspaceId},
     sealing::{SealError, SealingKey},
     shared_map::SharedMap,
-    source::SourceReference,
     spend::Meter,
 };
 
@@ -72,7 +71,6 @@ pub(crate) struct Choices {
     pub(crate) labels: Labels,
 }
 
-/// A default credential.
 #[derive(Clone)]
 pub(crate) enum Choice {
     Credential(Arc<CredentialEntry>),
@@ -92,7 +90,7 @@ pub(crate) struct CredentialEntry {
     /// The previous secret, if it is kept elsewhere.
     previous: Option<Arc<PreviousSecret>>,
     /// The state of the secret's source, if it is kept elsewhere.
-    pub(crate) declared: Option<Arc<SourceStatus>>,
+    pub(crate) declared: Option<Arc<Declared>>,
 }
 
 /// Why a credential has no usable secret.
@@ -106,19 +104,8 @@ pub(crate) enum Unusable {
     Unavailable,
 }
 
-/// The state of a secret that is kept elsewhere.
-#[derive(Clone, Debug)]
-pub(crate) struct SourceStatus {
-    pub(crate) source: SourceReference,
-    /// The version in use, by the source's count.
-    pub(crate) version: Option<String>,
-    /// Why the last read failed.
-    pub(crate) fault: Option<String>,
-}
-
 /// Finds keys that open sealed blobs.
 pub(crate) trait Keys {
-    /// The key of a workspace with this id.
     fn key(&self, workspace: &WorkspaceId, id: &str) -> Option<Arc<SealingKey>>;
 }
 
@@ -165,7 +152,12 @@ impl Snapshot {
         })
     }
 
-    /// A snapshot of these workspaces.
+    /// All credentials that are not lost, in no particular order.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = &Arc<CredentialEntry>> {
+        let workspaces = self.workspaces.values();
+        workspaces.flat_map(|workspace| workspace.credentials.values())
+    }
+
     pub(crate) fn of(workspaces: impl IntoIterator<Item = Arc<WorkspaceEntry>>) -> Self {
         let mut snapshot = Self::default();
         for workspace in workspaces {
@@ -176,14 +168,12 @@ impl Snapshot {
         snapshot
     }
 
-    /// This snapshot without a workspace.
     pub(crate) fn without(&self, workspace: &WorkspaceId) -> Self {
         let mut changed = self.clone();
         changed.workspaces.remove(workspace);
         changed
     }
 
-    /// This snapshot with a workspace added or replaced.
     pub(crate) fn with(&self, workspace: Arc<WorkspaceEntry>) -> Self {
         let mut changed = self.clone();
         changed
@@ -234,7 +224,6 @@ impl WorkspaceEntry {
         changed
     }
 
-    /// This workspace as of a state of its chain.
     pub(crate) fn at(mut self, state: Arc<State>) -> Self {
         self.at = Some(state);
         self
@@ -284,7 +273,6 @@ impl WorkspaceEntry {
         self.providers.get(provider)
     }
 
-    /// Whether the credential is the default of its provider and environment.
     pub(crate) fn is_default(&self, credential: &CredentialDocument) -> bool {
         let defaults = self.document.defaults.get(&credential.provider);
         defaults.and_then(|defaults| defaults.of(credential.environment)) == Some(&credential.id)
@@ -353,7 +341,6 @@ impl CredentialEntry {
         entry
     }
 
-    /// The entry of a credential without a usable secret.
     pub(crate) fn without_secret(
         document: CredentialDocument,
         why: Unusable,

@@ -170,7 +170,6 @@ pub(crate) fn parse(mut text: Zeroizing<Vec<u8>>) -> Result<Secret, SecretError>
     Secret::from_plaintext(std::mem::take(&mut *text))
 }
 
-/// Concurrent reads of secrets.
 pub(crate) const CONCURRENT_READS: usize = 16;
 /// How long responses are searched for a previous secret.
 pub(crate) const GRACE: Duration = Duration::from_secs(3600);

@@ -35,7 +35,6 @@ pub(crate) struct Meter {
     restored: AtomicBool,
 }
 
-/// What is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unit {
     Requests,
@@ -64,16 +63,13 @@ pub(crate) enum Stored {
     Exact,
 }
 
-/// The result of counting.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counted {
     /// The new count, if this is the first one at 80 % of the limit or above.
     pub(crate) warning: Option<u64>,
-    /// Whether the counts must be stored again.
     pub(crate) is_store_due: bool,
 }
 
-/// The count of one unit.
 #[derive(Default)]
 struct Counter {
     /// The day in the upper 16 bits, the count in the lower 48.
@@ -149,7 +145,6 @@ impl Meter {
         self.requests.is_store_due() || self.tokens.is_store_due()
     }
 
-    /// What is to be stored.
     pub(crate) fn totals(&self, limits: Limits, stored: Stored) -> DayTotals {
         let day = self.requests.day().max(self.tokens.day());
         let of = |unit: Unit| {

@@ -8,7 +8,7 @@ mod last_request;
 use std::{
     mem,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     task::Context,
@@ -19,6 +19,7 @@ use http::{Request, Version};
 use hyper::body::Incoming;
 pub(crate) use last_request::ClientBody;
 use last_request::{LastRequest, is_last};
+use parking_lot::Mutex;
 use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 
 use crate::{
@@ -134,12 +135,6 @@ impl Activity {
         }
     }
 
-    fn spare_timer(&self) -> MutexGuard<'_, Timer> {
-        self.spare_timer
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-    }
-
     pub(crate) fn set_stalled(&self, stalled: bool) {
         self.stalled.store(stalled, Ordering::Release);
     }
@@ -162,12 +157,12 @@ impl InFlightGuard {
     /// Takes a timer for one wait of this request. It is usually already armed by an earlier
     /// request, and need not be armed again for a later deadline.
     pub(crate) fn take_timer(&self) -> Timer {
-        mem::take(&mut self.0.spare_timer())
+        mem::take(&mut *self.0.spare_timer.lock())
     }
 
     /// Gives the timer back, for the next request.
     pub(crate) fn return_timer(&self, timer: Timer) {
-        *self.0.spare_timer() = timer;
+        *self.0.spare_timer.lock() = timer;
     }
 
     /// Marks the connection as a tunnel. Called before the client can learn of the upgrade: from

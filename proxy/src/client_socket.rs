@@ -12,7 +12,7 @@ use nix::{
     libc,
     sys::socket::{getsockopt, setsockopt, sockopt},
 };
-use pingora_core::protocols::Stream;
+use pingora::protocols::Stream;
 
 /// The user id of the connected process, as the kernel recorded it at connect (`SO_PEERCRED`,
 /// unix(7)).

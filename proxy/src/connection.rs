@@ -10,7 +10,7 @@ use hyper_util::{
     server::conn::auto,
 };
 use keyside_config::{Deadlines, Limits};
-use pingora_core::{apps::ServerApp, protocols::Stream, server::ShutdownWatch};
+use pingora::{apps::ServerApp, protocols::Stream, server::ShutdownWatch};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     sync::{OwnedSemaphorePermit, Semaphore},

@@ -2,16 +2,13 @@
 //! request needs a single lookup. One set for each listener, because a connection lives on the
 //! runtime that opened it.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, PoisonError, RwLock},
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use keyside_config::{
     self as config, Catalogue, CredentialNames, Deadlines, EndpointRule, Provider, ProviderId,
     Proxy,
 };
+use parking_lot::RwLock;
 
 use crate::{
     egress::Egress,
@@ -176,7 +173,7 @@ impl Destination {
         rule: &EndpointRule,
         known: &RwLock<HashMap<Box<str>, Arc<Upstream>>>,
     ) -> Option<Arc<Upstream>> {
-        let found = known.read().unwrap_or_else(PoisonError::into_inner);
+        let found = known.read();
         if let Some(upstream) = found.get(endpoint) {
             return Some(upstream.clone());
         }
@@ -185,7 +182,7 @@ impl Destination {
         let route = self.egress.route(&self.provider, &base);
         let (dialer, quotas) = (self.dialer.clone(), self.quotas.clone());
         let new = Arc::new(Upstream::new(base, route, dialer, quotas)?);
-        let mut known = known.write().unwrap_or_else(PoisonError::into_inner);
+        let mut known = known.write();
         Some(known.entry(endpoint.into()).or_insert(new).clone())
     }
 }

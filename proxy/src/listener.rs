@@ -18,7 +18,7 @@ use std::{
 use async_trait::async_trait;
 use keyside_config::{CheckKind, ListenAddress, Listener};
 use keyside_credentials::{LiveCheck, preview::Preview, runs::RunKind};
-use pingora_core::{
+use pingora::{
     listeners::{L4BufferSettings, ListenerConfig},
     server::{ListenFds, ShutdownWatch},
     services::{Service, listening},
@@ -41,7 +41,7 @@ pub struct Bound {
     /// The address of each listener, with the port that the system chose for port 0.
     pub addresses: Vec<ListenAddress>,
     /// The services to add to pingora's server.
-    pub services: Vec<Box<dyn pingora_core::services::ServiceWithDependents>>,
+    pub services: Vec<Box<dyn pingora::services::ServiceWithDependents>>,
     /// Verifies keys with their providers, over the same path as requests. Belongs to a single
     /// runtime.
     pub live_check: Arc<dyn LiveCheck>,

@@ -86,7 +86,8 @@ impl Preview for InProcessPreview {
             return Err(explanation.into());
         }
         if !response.status().is_success() {
-            return Err(self.provider_error(provider, &prompt, response).await);
+            let error = self.provider_error(provider, &prompt, &in_process, response);
+            return Err(error.await);
         }
         Ok(Box::new(Answer {
             reader: Reader::new(
@@ -111,10 +112,12 @@ impl InProcessPreview {
         &self,
         provider: &Provider,
         prompt: &Prompt,
+        in_process: &InProcess,
         response: Response<Body>,
     ) -> PreviewError {
         let status = response.status();
         let body = beginning(response.into_body()).await;
+        let key = to_the_key(in_process);
         let name = reader::error_name(&body);
         let catalogue = self.gateway.catalogue();
         let name = name.filter(|name| !sanitize::looks_like_key(name, catalogue));
@@ -131,7 +134,7 @@ impl InProcessPreview {
             code: PROVIDER_ERROR,
             status: StatusCode::BAD_GATEWAY.as_u16(),
             message: format!(
-                "{} answered {}{named}. {}",
+                "{} answered {}{named}{key}. {}",
                 provider.name,
                 status.as_u16(),
                 advice(status)
@@ -194,6 +197,14 @@ async fn beginning(mut body: Body) -> Vec<u8> {
         bytes.extend_from_slice(frame.data_ref().map_or(&[][..], |data| data));
     }
     bytes
+}
+
+/// Which key the request had, for a message; empty until the body has been dropped.
+fn to_the_key(in_process: &InProcess) -> String {
+    let used = in_process.run().and_then(|run| run.used.as_ref());
+    used.map_or_else(String::new, |used| {
+        format!(" to the key \"{}\"", used.label.as_str())
+    })
 }
 
 /// What to do about an error of the provider.
@@ -307,8 +318,9 @@ impl Answer {
             code,
             status: StatusCode::BAD_GATEWAY.as_u16(),
             message: format!(
-                "The response of {} {what}. What had arrived may be charged for. Try again.",
-                self.provider.name
+                "The response of {}{} {what}. What had arrived may be charged for. Try again.",
+                self.provider.name,
+                to_the_key(&self.in_process)
             ),
             remediation: match &self.links {
                 Some(links) => AdminPage::Guide.url(links, None, None),

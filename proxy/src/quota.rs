@@ -5,12 +5,10 @@
 //! next one with half of the rest, and a newcomer still gets one. (In networking this is a dynamic
 //! threshold: Choudhury and Hahne, 1998.)
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::{collections::HashMap, sync::Arc};
 
 use keyside_credentials::WorkspaceId;
+use parking_lot::Mutex;
 use tokio::sync::{Notify, futures::Notified};
 
 /// A bounded number of permits.
@@ -43,7 +41,7 @@ impl Quota {
 
     /// A permit for `workspace`, unless it holds as many as are free.
     pub(crate) fn try_acquire(self: &Arc<Self>, workspace: &WorkspaceId) -> Option<QuotaPermit> {
-        let mut in_use = self.lock();
+        let mut in_use = self.in_use.lock();
         let free = self.total.saturating_sub(in_use.all);
         match in_use.by_workspace.get_mut(workspace) {
             Some(own) if *own < free => *own += 1,
@@ -62,7 +60,7 @@ impl Quota {
     /// `None` if `workspace` would get a permit. Otherwise whether it would get one after a single
     /// release.
     pub(crate) fn one_release_suffices(&self, workspace: &WorkspaceId) -> Option<bool> {
-        let in_use = self.lock();
+        let in_use = self.in_use.lock();
         let free = self.total.saturating_sub(in_use.all);
         let own = in_use.by_workspace.get(workspace).copied().unwrap_or(0);
         (own >= free).then_some(own <= free)
@@ -70,7 +68,7 @@ impl Quota {
 
     /// How many permits are in use.
     pub(crate) fn in_use(&self) -> usize {
-        self.lock().all
+        self.in_use.lock().all
     }
 
     /// Ready when the next permit is released.
@@ -79,7 +77,7 @@ impl Quota {
     }
 
     fn release(&self, workspace: &WorkspaceId) {
-        let mut in_use = self.lock();
+        let mut in_use = self.in_use.lock();
         in_use.all -= 1;
         if let Some(own) = in_use.by_workspace.get_mut(workspace) {
             *own -= 1;
@@ -90,11 +88,6 @@ impl Quota {
         }
         drop(in_use);
         self.released.notify_waiters();
-    }
-
-    /// No code that holds the lock can panic halfway.
-    fn lock(&self) -> MutexGuard<'_, InUse> {
-        self.in_use.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -130,7 +123,7 @@ mod tests {
         for _ in 0..10 {
             assert_eq!(take_all(&quota, "one").len(), 2);
         }
-        assert!(quota.lock().by_workspace.is_empty());
+        assert!(quota.in_use.lock().by_workspace.is_empty());
     }
 
     #[test]

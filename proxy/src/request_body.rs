@@ -2,7 +2,7 @@
 
 use std::{
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -12,6 +12,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Version, header, request::Parts};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::{BodyExt, Full};
 use keyside_config::CredentialNames;
+use parking_lot::Mutex;
 use tokio::time::timeout;
 
 use crate::{
@@ -114,7 +115,7 @@ impl RequestBody {
     }
 
     pub(crate) fn with_credential_names(self, credentials: Arc<CredentialNames>) -> Self {
-        if let Source::Client(upload) = &mut *self.lock() {
+        if let Source::Client(upload) = &mut *self.source.lock() {
             upload.credentials = Some(credentials);
         }
         self
@@ -139,7 +140,7 @@ impl RequestBody {
     /// The same body for another attempt, which takes over at its first poll. From now on
     /// everything that is read is kept for it.
     pub(crate) fn for_retry(&self) -> Self {
-        if let Source::Client(upload) = &mut *self.lock() {
+        if let Source::Client(upload) = &mut *self.source.lock() {
             upload.replay.prepare();
         }
         Self {
@@ -150,15 +151,10 @@ impl RequestBody {
 
     /// Whether everything that earlier attempts have read is still available.
     pub(crate) fn is_replayable(&self) -> bool {
-        match &*self.lock() {
+        match &*self.source.lock() {
             Source::Client(upload) => upload.replay.recorded.is_some(),
             Source::Own(_) => self.attempt == 0,
         }
-    }
-
-    /// After a panic nobody reads the body any more.
-    fn lock(&self) -> MutexGuard<'_, Source> {
-        self.source.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -321,7 +317,7 @@ impl HttpBody for RequestBody {
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, RequestBodyError>>> {
-        match &mut *self.lock() {
+        match &mut *self.source.lock() {
             Source::Client(upload) => upload.poll_frame(self.attempt, context),
             Source::Own(whole) => {
                 let frame = Pin::new(whole).poll_frame(context);
@@ -331,14 +327,14 @@ impl HttpBody for RequestBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        match &mut *self.lock() {
+        match &mut *self.source.lock() {
             Source::Client(upload) => upload.is_end_stream(self.attempt),
             Source::Own(whole) => whole.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &mut *self.lock() {
+        match &mut *self.source.lock() {
             Source::Client(upload) => upload.size_hint(self.attempt),
             Source::Own(whole) => whole.size_hint(),
         }

@@ -17,7 +17,6 @@ use super::{
 };
 use crate::client::{Client, ClientError};
 
-/// The commands on the audit log.
 #[derive(Subcommand)]
 pub(crate) enum Audit {
     /// List records, newest first
@@ -30,7 +29,6 @@ pub(crate) enum Audit {
     Key(key::Key),
 }
 
-/// Filters for records.
 #[derive(Args)]
 struct Filters {
     /// Only about this workspace
@@ -47,7 +45,6 @@ struct Filters {
     credential: Option<CredentialId>,
 }
 
-/// `keyside audit list`.
 #[derive(Args)]
 pub(crate) struct List {
     #[command(flatten)]

@@ -11,7 +11,6 @@ use serde_json::{Value, json};
 use super::{Admin, Failure, Output, download::Download};
 use crate::{client::Client, failure::failed, kms, validated_settings::data_folder, vault};
 
-/// `keyside backup`.
 #[derive(Args)]
 pub(crate) struct Backup {
     /// The file to write, which must not exist yet [default: <its id>.keyside]
@@ -21,7 +20,6 @@ pub(crate) struct Backup {
     admin: Admin,
 }
 
-/// `keyside restore`.
 #[derive(Args)]
 pub(crate) struct Restore {
     /// A file that `keyside backup` wrote

@@ -11,7 +11,6 @@ use serde_json::json;
 
 use super::{Failure, Output, confirm::Confirmation, offline::OfflineFolder};
 
-/// The commands on the clock.
 #[derive(Subcommand)]
 pub(crate) enum Clock {
     /// Use the clock again although the audit log is ahead of it, while no Keyside runs on the data
@@ -19,7 +18,6 @@ pub(crate) enum Clock {
     Accept(Accept),
 }
 
-/// `keyside clock accept`.
 #[derive(Args)]
 pub(crate) struct Accept {
     /// Skip the confirmation

@@ -61,7 +61,7 @@ impl Doctor {
         let mut findings = settings_findings(&settings);
         findings.extend(permissions::check(&settings, setup.as_ref()));
         let running = RunningInstance::probe(&settings).await;
-        findings.extend(running.finding());
+        findings.extend(running.findings());
         let can_sign_in = can_sign_in_beside(&settings);
         let stored = async {
             match &setup {

@@ -13,7 +13,6 @@ use hyper::Method;
 use super::Failure;
 use crate::client::{Client, IncomingBody};
 
-/// A download in progress.
 pub(crate) struct Download {
     incoming: IncomingBody,
     file: File,

@@ -25,7 +25,6 @@ use crate::{
     observe::IN_FLIGHT,
 };
 
-/// `keyside drain`.
 #[derive(Args)]
 pub(crate) struct Drain {
     /// The process to drain [default: the `keyside serve` or `keyside proxy` of this user, if there

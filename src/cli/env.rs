@@ -17,7 +17,6 @@ use super::{
     workspace,
 };
 
-/// `keyside env`.
 #[derive(Args)]
 pub(crate) struct Env {
     /// The client, such as claude-code; without one, all clients are listed

@@ -8,7 +8,6 @@ use serde_json::json;
 use super::{Failure, Output};
 use crate::client::{self, Trust};
 
-/// `keyside healthcheck`.
 #[derive(Args)]
 pub(crate) struct Healthcheck {
     /// The observe listener's address [default: observe.listen of the settings]

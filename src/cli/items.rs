@@ -19,14 +19,12 @@ pub(crate) async fn list_all(
     Ok(found.items)
 }
 
-/// The start of a list.
 #[derive(Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Listing {
     pub(crate) items: Vec<Value>,
     /// Null at the end of the list.
     next_cursor: Value,
-    /// The warnings of all pages.
     pub(crate) warnings: BTreeSet<String>,
 }
 
@@ -91,7 +89,6 @@ pub(crate) fn filter(name: &str, value: &Option<impl Display>) -> String {
     value.map_or_else(String::new, |value| format!("&{name}={value}"))
 }
 
-/// A value in a query.
 pub(crate) fn escaped(text: &str) -> String {
     utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
 }
@@ -104,5 +101,4 @@ pub(crate) fn unexpected_format(expected: &str) -> Failure {
     .next("Use the `keyside` of the same version as the server's (`keyside version`).")
 }
 
-/// The path of all keys.
 pub(crate) const CREDENTIALS: &str = "/api/integrations/credentials";

@@ -1,6 +1,7 @@
 //! `keyside key`: provider keys, through the admin API.
 
 mod change;
+mod development;
 mod view;
 
 use clap::{Args, Subcommand};
@@ -30,7 +31,6 @@ use super::{
 };
 use crate::client::Client;
 
-/// The commands on keys.
 #[derive(Subcommand)]
 pub(crate) enum Key {
     /// Store a key. Prompts for it unless --secret-file, --stdin or --from-vault is given
@@ -54,7 +54,6 @@ pub(crate) enum Key {
     Revoke(Revoke),
 }
 
-/// `keyside key add`.
 #[derive(Args)]
 pub(crate) struct Add {
     /// The workspace that may use it
@@ -103,7 +102,6 @@ pub(crate) struct Add {
     admin: Admin,
 }
 
-/// `keyside key list`.
 #[derive(Args)]
 pub(crate) struct List {
     /// Only of this workspace
@@ -134,7 +132,6 @@ struct CheckArguments {
     prompt: bool,
 }
 
-/// The arguments of a command on one key.
 #[derive(Args)]
 pub(crate) struct KeyArguments {
     /// The key's id, as `keyside key list` shows it
@@ -144,7 +141,6 @@ pub(crate) struct KeyArguments {
     admin: Admin,
 }
 
-/// `keyside key revoke`.
 #[derive(Args)]
 pub(crate) struct Revoke {
     #[command(flatten)]
@@ -184,6 +180,11 @@ impl Add {
             // up.
             false => None,
         };
+        let is_sandbox = self.environment == Environment::Sandbox;
+        let for_development = known.as_ref().filter(|_| is_sandbox);
+        if let Some(provider) = for_development {
+            development::print_steps(provider, output);
+        }
         let owner = SecretOwner {
             workspace: self.workspace.as_str(),
             provider: self.provider.as_str(),
@@ -212,6 +213,9 @@ impl Add {
         let credential = Credential::of(&added)?;
         credential.print_warnings(output);
         credential.print_next_steps(output);
+        if let Some(provider) = for_development.filter(|_| self.expires_at.is_none()) {
+            development::print_expiry(provider, &credential.id, output);
+        }
         let known = match known {
             None => provider::find(&client, self.provider.as_str()).await,
             known => Ok(known),

@@ -6,7 +6,6 @@ use clap::Args;
 use keyside_admin::wire::{Limits, LimitsEdit, UsageView};
 use keyside_credentials::UsageState;
 
-/// The limits of a new key.
 #[derive(Args)]
 pub(super) struct NewLimits {
     /// Refuse requests beyond this number in a UTC day
@@ -17,7 +16,6 @@ pub(super) struct NewLimits {
     tokens_per_day: Option<NonZeroU64>,
 }
 
-/// Changed limits of a key or a workspace.
 #[derive(Args)]
 pub(super) struct ChangedLimits {
     #[command(flatten)]
@@ -60,22 +58,19 @@ pub(super) fn rows(
     limits: Option<Limits>,
     usage: Option<UsageView>,
 ) -> impl Iterator<Item = (&'static str, String)> {
-    let requests = row(
-        limits.and_then(|limits| limits.requests_per_day),
-        usage.and_then(|usage| usage.requests_today),
-    );
-    let tokens = row(
-        limits.and_then(|limits| limits.tokens_per_day),
-        usage.and_then(|usage| usage.tokens_today),
-    );
+    let row = |name, limit: Option<NonZeroU64>, used: Option<u64>| {
+        Some((name, format!("{} of {}", used?, limit?)))
+    };
+    let limits = limits.unwrap_or_default();
+    let requests = usage.and_then(|usage| usage.requests_today);
+    let requests = row("requests today", limits.requests_per_day, requests);
+    let tokens = usage.and_then(|usage| usage.tokens_today);
+    let tokens = row("tokens today", limits.tokens_per_day, tokens);
     let state = usage.filter(|usage| usage.state != UsageState::Ok);
     let state = state.map(|usage| ("limits", usage.state.as_str().to_owned()));
-    let requests = requests.map(|shown| ("requests today", shown));
-    let tokens = tokens.map(|shown| ("tokens today", shown));
     requests.into_iter().chain(tokens).chain(state)
 }
 
-/// Parses a limit.
 fn per_day(text: &str) -> Result<NonZeroU64, String> {
     let limit = text.parse::<NonZeroU64>().ok();
     limit
@@ -83,13 +78,7 @@ fn per_day(text: &str) -> Result<NonZeroU64, String> {
         .ok_or_else(|| format!("expected a whole number from 1 to {MAX_PER_DAY}"))
 }
 
-fn row(limit: Option<NonZeroU64>, used: Option<u64>) -> Option<String> {
-    let (limit, used) = (limit?, used?);
-    Some(format!("{used} of {limit}"))
-}
-
-/// As the server accepts it.
-const MAX_PER_DAY: u64 = 1_000_000_000_000;
+const MAX_PER_DAY: u64 = keyside_credentials::Limits::MAX;
 
 #[cfg(test)]
 mod tests {

@@ -7,7 +7,6 @@ use serde_json::json;
 
 use super::{Admin, Failure, Output, items::read};
 
-/// `keyside link`.
 #[derive(Args)]
 pub(crate) struct Link {
     #[command(flatten)]

@@ -8,7 +8,6 @@ use serde_json::{Value, json};
 
 use super::{Admin, Failure, Output, download::sync_folder_of};
 
-/// The commands on master keys.
 #[derive(Subcommand)]
 pub(crate) enum MasterKey {
     /// Print a new master key: 32 random bytes in base64

@@ -21,7 +21,6 @@ impl Output {
         }
     }
 
-    /// Whether results are printed as JSON.
     pub(crate) fn is_json(&self) -> bool {
         self.json
     }
@@ -42,7 +41,6 @@ impl Output {
         self.write(format!("{json}\n").as_bytes())
     }
 
-    /// Formats a table for this terminal.
     pub(crate) fn table(&self, table: &Table) -> String {
         table.render(self.colour)
     }

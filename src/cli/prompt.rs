@@ -186,7 +186,6 @@ impl Keyboard<'_> {
     }
 }
 
-/// What was typed.
 enum Input {
     Line(Zeroizing<Vec<u8>>),
     /// A key that sends a signal.

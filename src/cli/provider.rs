@@ -14,7 +14,6 @@ use super::{
 };
 use crate::client::Client;
 
-/// The commands on providers.
 #[derive(Subcommand)]
 pub(crate) enum Command {
     /// List the providers, with the number of keys of each
@@ -23,7 +22,6 @@ pub(crate) enum Command {
     Show(Show),
 }
 
-/// `keyside provider show`.
 #[derive(Args)]
 pub(crate) struct Show {
     /// The provider's id, as `keyside provider list` shows it
@@ -58,9 +56,6 @@ pub(crate) async fn run(
 
 /// Returns one provider, or `None` if the catalogue cannot be read, which must not prevent storing
 /// a key.
-///
-/// # Errors
-/// The catalogue has no such provider.
 pub(crate) async fn find(client: &Client, id: &str) -> Result<Option<Provider>, Failure> {
     let known = items(client).await;
     let known = known.and_then(|items| read_all::<Provider>(&items, A_PROVIDER));
@@ -79,7 +74,6 @@ async fn items(client: &Client) -> Result<Vec<Value>, Failure> {
     }
 }
 
-/// The index of the provider with this id.
 fn position(providers: &[Provider], id: &str) -> Result<usize, Failure> {
     let ids = || providers.iter().map(|provider| provider.id.as_str());
     ids().position(|known| known == id).ok_or_else(|| {
@@ -119,6 +113,8 @@ fn fields(provider: &Provider, address: &str) -> Table {
     let steps = provider.steps.iter().zip(1..);
     let steps = steps.map(|(step, number)| format!("{number}. {step}"));
     let sdks = provider.sdks.iter().flat_map(|sdk| lines(sdk, address));
+    let advice = &provider.development;
+    let expiry = advice.expires_in_days.map(|days| format!("{days} days"));
     let fields = [
         ("id", vec![provider.id.to_string()]),
         ("name", vec![provider.name.clone()]),
@@ -130,6 +126,8 @@ fn fields(provider: &Provider, address: &str) -> Table {
         ("SDKs", sdks.collect()),
         ("rate limits", vec![cell(&provider.rate_limits)]),
         ("for testing", vec![cell(&provider.sandbox.note)]),
+        ("for development", advice.steps.clone()),
+        ("suggested expiry", expiry.into_iter().collect()),
         ("documentation", vec![cell(&provider.links.docs)]),
     ];
     Table::of_fields(fields.into_iter().flat_map(|(name, values)| {

@@ -14,7 +14,6 @@ use super::{
     table::{Table, field_cell},
 };
 
-/// The commands on runs.
 #[derive(Subcommand)]
 pub(crate) enum Run {
     /// List the latest matching runs, newest first
@@ -25,7 +24,6 @@ pub(crate) enum Run {
     Figures(Box<Figures>),
 }
 
-/// `keyside run list`.
 #[derive(Args)]
 pub(crate) struct List {
     #[command(flatten)]
@@ -37,7 +35,6 @@ pub(crate) struct List {
     admin: Admin,
 }
 
-/// `keyside run show`.
 #[derive(Args)]
 pub(crate) struct Show {
     /// The request id, as `keyside run list` shows it, or from the response's X-Keyside-Request-Id

@@ -22,7 +22,6 @@ use crate::terminal::printable;
 /// The key that the secret belongs to.
 pub(crate) struct SecretOwner<'a> {
     pub(crate) workspace: &'a str,
-    /// The provider's id.
     pub(crate) provider: &'a str,
     pub(crate) label: &'a str,
     /// The provider in the catalogue, if it could be read.
@@ -51,7 +50,6 @@ impl SecretInput {
         }
     }
 
-    /// Whether the secret is read at a prompt.
     pub(crate) fn is_prompted(&self) -> bool {
         self.secret_file.is_none() && !self.stdin
     }

@@ -110,13 +110,14 @@ impl Smoke {
             let shown: SmokeReportView = read(&client.get(&path).await?, A_RUN)?;
             match &shown.run {
                 Some(run) if run.state == SmokeState::Finished => return Ok(shown),
-                Some(_) => progress.show(&shown.items),
+                Some(_) => progress.show(&shown.items, begun.elapsed()),
                 None => return Err(unexpected_format(A_RUN)),
             }
             if begun.elapsed() >= self.timeout {
                 return Err(Failure::failed(format!(
-                    "the smoke run has not finished within {} s",
-                    self.timeout.as_secs()
+                    "the smoke run has not finished within {} s: {}",
+                    self.timeout.as_secs(),
+                    progress::line(&shown.items)
                 ))
                 .next("It goes on. Wait longer with --timeout, or see `GET /api/smoke`."));
             }

@@ -29,7 +29,6 @@ impl Table {
         Self::new([]).with_rows(rows.map(|(name, value)| [name.to_owned(), value]))
     }
 
-    /// A row for each item.
     pub(crate) fn of<T>(items: &[T], columns: &[Column<T>]) -> Self {
         let heading: Vec<_> = columns.iter().map(|(heading, _)| *heading).collect();
         let cells = |item| columns.iter().map(move |(_, cell)| cell(item));

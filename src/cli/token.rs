@@ -19,7 +19,6 @@ use super::{
     table::{Column, Table, cell, local, none},
 };
 
-/// The commands on tokens.
 #[derive(Subcommand)]
 pub(crate) enum Token {
     /// Create a token and print it, only this once
@@ -32,7 +31,6 @@ pub(crate) enum Token {
     Revoke(Revoke),
 }
 
-/// `keyside token create`.
 #[derive(Args)]
 pub(crate) struct Create {
     /// What or whom it is for
@@ -52,7 +50,6 @@ pub(crate) struct Create {
     admin: Admin,
 }
 
-/// The arguments of a command on one token.
 #[derive(Args)]
 pub(crate) struct TokenArguments {
     /// The token's id, as `keyside token list` shows it
@@ -61,7 +58,6 @@ pub(crate) struct TokenArguments {
     admin: Admin,
 }
 
-/// `keyside token revoke`.
 #[derive(Args)]
 pub(crate) struct Revoke {
     #[command(flatten)]
@@ -167,11 +163,8 @@ fn fields(token: &TokenView) -> Table {
 }
 
 fn workspaces(token: &TokenView) -> String {
-    let Some(ids) = &token.workspaces else {
-        return "all workspaces".to_owned();
-    };
-    let ids: Vec<_> = ids.iter().map(WorkspaceId::as_str).collect();
-    ids.join(", ")
+    let ids = token.workspaces.as_ref();
+    ids.map_or_else(|| "all workspaces".to_owned(), |ids| ids.join(", "))
 }
 
 fn time(at: Option<Timestamp>) -> String {

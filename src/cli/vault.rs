@@ -7,7 +7,6 @@ use keyside_config::Sources;
 
 use super::{Failure, Output};
 
-/// The commands on Vault.
 #[derive(Subcommand)]
 pub(crate) enum Vault {
     /// Print the minimal policy that these settings need, in the format of `vault policy write`

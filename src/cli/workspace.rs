@@ -21,7 +21,6 @@ use crate::{
     terminal::printable,
 };
 
-/// The commands on workspaces.
 #[derive(Subcommand)]
 pub(crate) enum Workspace {
     /// Create a workspace
@@ -40,7 +39,6 @@ pub(crate) enum Workspace {
     RotateKey(WorkspaceArguments),
 }
 
-/// `keyside workspace add`.
 #[derive(Args)]
 pub(crate) struct Add {
     /// The id that requests name: 1 to 64 of a-z, 0-9 and -
@@ -52,7 +50,6 @@ pub(crate) struct Add {
     admin: Admin,
 }
 
-/// The arguments of a command on one workspace.
 #[derive(Args)]
 pub(crate) struct WorkspaceArguments {
     /// The workspace
@@ -61,7 +58,6 @@ pub(crate) struct WorkspaceArguments {
     admin: Admin,
 }
 
-/// `keyside workspace edit`.
 #[derive(Args)]
 pub(crate) struct Edit {
     #[command(flatten)]
@@ -70,7 +66,6 @@ pub(crate) struct Edit {
     limits: ChangedLimits,
 }
 
-/// `keyside workspace export`.
 #[derive(Args)]
 pub(crate) struct Export {
     #[command(flatten)]
@@ -80,7 +75,6 @@ pub(crate) struct Export {
     out: Option<PathBuf>,
 }
 
-/// `keyside workspace erase`.
 #[derive(Args)]
 pub(crate) struct Erase {
     #[command(flatten)]
@@ -119,9 +113,6 @@ pub(crate) async fn expect(client: &Client, id: &WorkspaceId) -> Result<(), Fail
 }
 
 /// Whether a reachable Keyside has the workspace; false if none responds in time.
-///
-/// # Errors
-/// It has no such workspace.
 pub(crate) async fn known_to(client: &Client, id: &WorkspaceId) -> Result<bool, Failure> {
     let path = path(id);
     let asked = client.get(&path);

@@ -24,7 +24,6 @@ pub(crate) struct IncomingBody {
 }
 
 impl Client {
-    /// Requests a file.
     pub(crate) async fn download(
         &self,
         method: Method,

@@ -10,43 +10,18 @@ use super::problem::Problem;
 /// Why a call failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ClientError {
-    /// The address is not that of an admin API.
     #[error("expected an address such as http://127.0.0.1:7381, found another text")]
     InvalidAddress,
-    /// The token contains characters that a header cannot.
     #[error("expected a token, found characters that no token has")]
     InvalidToken,
-    /// A file of certificate authorities is of no use.
     #[error("expected certificate authorities in {}, found: {reason}", path.display())]
-    Authorities {
-        /// The file's path.
-        path: PathBuf,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// The connection failed or broke.
+    Authorities { path: PathBuf, reason: String },
     #[error("expected Keyside at {base}, found: {reason}")]
-    Unreachable {
-        /// The address that was called.
-        base: String,
-        /// The root cause.
-        reason: String,
-    },
-    /// No response in time.
+    Unreachable { base: String, reason: String },
     #[error("expected a response from {base}, found none in time")]
-    Timeout {
-        /// The address that was called.
-        base: String,
-    },
-    /// The response is not from an admin API.
+    Timeout { base: String },
     #[error("expected the admin API at {base}, found another server that answers {status}")]
-    NotAdminApi {
-        /// The address that was called.
-        base: String,
-        /// Its status.
-        status: StatusCode,
-    },
-    /// The admin API refused, with a problem document.
+    NotAdminApi { base: String, status: StatusCode },
     #[error("{0}")]
     Problem(Box<Problem>),
 }
@@ -81,7 +56,6 @@ impl ClientError {
         matches!(self, Self::Problem(problem) if problem.kind() == kind)
     }
 
-    /// The next step for the user.
     pub(crate) fn next_step(&self) -> String {
         let step = match self {
             Self::InvalidAddress => {

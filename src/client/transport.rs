@@ -23,7 +23,6 @@ use rustls::{
 
 use super::ClientError;
 
-/// The HTTP client.
 pub(super) type Http = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
 
 /// Which servers are trusted over https.
@@ -54,10 +53,6 @@ impl Default for Trust {
 
 /// A client for one server. Reads certificates only for HTTPS, because that takes longer than the
 /// request.
-///
-/// # Errors
-/// A file of authorities cannot be read or contains none, or the name is not one that a certificate
-/// can be for.
 pub(super) fn http_client(base: &BaseUrl, trust: &Trust) -> Result<Http, ClientError> {
     Ok(match (base.scheme, trust) {
         (Scheme::Http, _) => with_roots(RootCertStore::empty(), None),

@@ -19,7 +19,6 @@ use tracing_subscriber::{
 
 use super::request_fields;
 
-/// Formats events as JSON.
 pub(super) struct Json;
 
 impl<S, N> FormatEvent<S, N> for Json
@@ -55,7 +54,6 @@ where
     }
 }
 
-/// The line that reports dropped lines.
 pub(super) fn dropped(lines: usize) -> String {
     format!(
         "{{\"level\":\"WARN\",\"fields\":{{\"message\":\"log lines dropped\",\"lines\":{lines}}}}}\n"

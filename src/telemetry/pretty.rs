@@ -156,7 +156,6 @@ fn duration(microseconds: u64) -> String {
     }
 }
 
-/// The line that reports dropped lines.
 pub(super) fn dropped(lines: usize) -> String {
     format!("WARN  log lines dropped lines={lines}\n")
 }

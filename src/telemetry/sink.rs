@@ -6,11 +6,12 @@
 use std::{
     io::{self, Write},
     mem,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     thread::{self, JoinHandle},
     time::Duration,
 };
 
+use parking_lot::{Condvar, Mutex};
 use tracing_subscriber::fmt::MakeWriter;
 
 /// Buffers lines. Cheap to clone.
@@ -51,12 +52,8 @@ pub(super) fn start(dropped: fn(usize) -> String) -> io::Result<(Sink, WriterThr
 }
 
 impl Sink {
-    fn lock(&self) -> MutexGuard<'_, Buffer> {
-        self.0.buffer.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn push(&self, line: &[u8]) {
-        let mut buffer = self.lock();
+        let mut buffer = self.0.buffer.lock();
         if buffer.lines.len() + line.len() > BUFFER_LIMIT {
             buffer.dropped += 1;
             return;
@@ -73,14 +70,11 @@ impl Sink {
         let mut lines = Vec::new();
         loop {
             let waiting = |buffer: &mut Buffer| buffer.lines.is_empty() && !buffer.closed;
-            let buffer = self.0.changed.wait_while(self.lock(), waiting);
-            let buffer = buffer.unwrap_or_else(PoisonError::into_inner);
+            let mut buffer = self.0.buffer.lock();
+            self.0.changed.wait_while(&mut buffer, waiting);
             let open = |buffer: &mut Buffer| !buffer.closed;
-            let buffer = self
-                .0
-                .changed
-                .wait_timeout_while(buffer, BATCH_PERIOD, open);
-            let (mut buffer, _) = buffer.unwrap_or_else(PoisonError::into_inner);
+            let changed = &self.0.changed;
+            changed.wait_while_for(&mut buffer, open, BATCH_PERIOD);
             mem::swap(&mut lines, &mut buffer.lines);
             let (dropped, closed) = (mem::take(&mut buffer.dropped), buffer.closed);
             drop(buffer);
@@ -99,7 +93,7 @@ impl Sink {
 
 impl Drop for WriterThread {
     fn drop(&mut self) {
-        self.sink.lock().closed = true;
+        self.sink.0.buffer.lock().closed = true;
         self.sink.0.changed.notify_one();
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();

@@ -17,7 +17,6 @@ use tokio::{
 
 use super::connection_limit::ConnectionSlot;
 
-/// The socket of the client in `slot`.
 pub(super) struct ClientSocket<S> {
     stream: S,
     slot: Arc<ConnectionSlot>,
@@ -115,10 +114,12 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for ClientSocket<S> {
         self.stream.is_write_vectored()
     }
 
-    /// A TCP stream has no buffer of its own, so this never waits and says nothing about the
-    /// client.
+    /// hyper 1.12 and tokio-rustls 0.26 flush after they have written all that they hold. A TCP
+    /// stream has no buffer of its own, so this never waits and says nothing about the client.
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
+        ready!(Pin::new(&mut self.stream).poll_flush(context))?;
+        self.slot.flushed();
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -5,10 +5,14 @@
 //! A client that sends its request slowly counts as silent, but a new one gets a moment to send.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
+use parking_lot::Mutex;
 use tokio::{sync::Notify, time::Instant};
 
 /// The open connections, at most `limit`.
@@ -21,6 +25,8 @@ pub(super) struct ConnectionLimit {
 pub(super) struct ConnectionSlot {
     since: Instant,
     activity: Mutex<Activity>,
+    /// How many times everything that was to be sent has been written to the socket.
+    flushes: AtomicUsize,
     evicted: Notify,
 }
 
@@ -40,7 +46,7 @@ impl ConnectionLimit {
     /// A slot for a new connection, which evicts another one at the limit.
     pub(super) fn admit(&self) -> Arc<ConnectionSlot> {
         let slot = Arc::new(ConnectionSlot::new());
-        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut slots = self.slots.lock();
         slots.retain(|slot| slot.strong_count() > 0);
         if slots.len() >= self.limit {
             evict_one(&mut slots);
@@ -56,7 +62,7 @@ fn evict_one(slots: &mut Vec<Weak<ConnectionSlot>>) {
     let spares_new = open.filter(|slot| slot.is_new()).count() <= slots.len() / 2;
     let ranks = slots.iter().map(|slot| {
         let slot = slot.upgrade()?;
-        let activity = *slot.activity();
+        let activity = *slot.activity.lock();
         Some((spares_new && slot.is_new(), activity))
     });
     let first = ranks.enumerate().min_by_key(|(_, rank)| *rank);
@@ -76,13 +82,23 @@ impl ConnectionSlot {
         Self {
             since: activity.last_byte,
             activity: Mutex::new(activity),
+            flushes: AtomicUsize::new(0),
             evicted: Notify::new(),
         }
     }
 
     /// Called when a byte was received or sent.
     pub(super) fn touch(&self) {
-        self.activity().last_byte = Instant::now();
+        self.activity.lock().last_byte = Instant::now();
+    }
+
+    /// Called when nothing more is to be written for now.
+    pub(super) fn flushed(&self) {
+        self.flushes.fetch_add(1, Ordering::AcqRel);
+    }
+
+    pub(super) fn flushes(&self) -> usize {
+        self.flushes.load(Ordering::Acquire)
     }
 
     fn is_new(&self) -> bool {
@@ -91,22 +107,17 @@ impl ConnectionSlot {
 
     /// Called with true when a whole request has arrived, and with false after its response.
     pub(super) fn set_awaits_response(&self, awaits_response: bool) {
-        self.activity().awaits_response = awaits_response;
+        self.activity.lock().awaits_response = awaits_response;
     }
 
     #[cfg(test)]
     pub(super) fn awaits_response(&self) -> bool {
-        self.activity().awaits_response
+        self.activity.lock().awaits_response
     }
 
     /// Returns when the slot was given to another connection.
     pub(super) async fn evicted(&self) {
         self.evicted.notified().await;
-    }
-
-    fn activity(&self) -> MutexGuard<'_, Activity> {
-        // A panic cannot leave two plain values in a bad state.
-        self.activity.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,15 +1,16 @@
 //! The certificate of a listener: read at start, and again whenever its files change.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     hash::{DefaultHasher, Hash, Hasher},
     io::{self, Read},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::Duration,
 };
 
 use keyside_config::ListenerTls;
+use parking_lot::Mutex;
 use rustls::{
     ServerConfig,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
@@ -43,15 +44,13 @@ type Digest = u64;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TlsError {
     /// A file is missing, unreadable or far too large.
-    #[error(
-        "{setting}.{key}: cannot read {}: {source}; correct the path, or let the user that Keyside \
-         runs as read the file", path.display()
-    )]
+    #[error("{setting}.{key}: cannot read {}: {source}; {remedy}", path.display())]
     Unreadable {
         setting: &'static str,
         key: &'static str,
         path: PathBuf,
         source: io::Error,
+        remedy: String,
     },
     /// The certificate file contains no certificate, or something that is none.
     #[error(
@@ -84,9 +83,6 @@ pub(crate) enum TlsError {
 
 impl ServerTls {
     /// Reads the certificate and the key that `setting` names.
-    ///
-    /// # Errors
-    /// The files cannot be read, or do not contain a certificate and its key.
     pub(super) fn open(setting: &'static str, files: &ListenerTls) -> Result<Arc<Self>, TlsError> {
         let pem = Pem::read(setting, files);
         let digest = digest(&pem);
@@ -105,12 +101,12 @@ impl ServerTls {
 
     /// What a new connection uses.
     pub(super) fn config(&self) -> Arc<ServerConfig> {
-        self.state().config.clone()
+        self.state.lock().config.clone()
     }
 
     /// Why the content of the files is not in use; `None` if it is.
     pub(super) fn fault(&self) -> Option<String> {
-        self.state().fault.clone()
+        self.state.lock().fault.clone()
     }
 
     /// Polls the files until it is dropped.
@@ -131,7 +127,7 @@ impl ServerTls {
         let pem = Pem::read(setting, &self.files);
         let digest = digest(&pem);
         {
-            let mut state = self.state();
+            let mut state = self.state.lock();
             let is_stable = state.polled == digest;
             state.polled = digest;
             if !is_stable || state.judged == digest {
@@ -139,7 +135,7 @@ impl ServerTls {
             }
         }
         let config = pem.and_then(|pem| pem.config(setting, &self.files));
-        let mut state = self.state();
+        let mut state = self.state.lock();
         state.judged = digest;
         match config {
             Ok(config) => {
@@ -152,11 +148,6 @@ impl ServerTls {
                 state.fault = Some(error.to_string());
             }
         }
-    }
-
-    /// A panic cannot leave the values in a bad state.
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -174,6 +165,7 @@ impl Pem {
                 key,
                 path: path.to_owned(),
                 source,
+                remedy: remedy(path),
             })
         };
         Ok(Self {
@@ -225,6 +217,21 @@ fn read(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
     }
 }
 
+/// What makes a path readable. Links are how a secret is replaced, so the one that leads nowhere is
+/// named.
+fn remedy(path: &Path) -> String {
+    let mut above = path.ancestors();
+    let broken = above.find(|path| path.is_symlink() && !path.exists());
+    match broken.and_then(|link| Some((link, fs::read_link(link).ok()?))) {
+        Some((link, target)) => format!(
+            "{} is a link to {}, which cannot be reached: restore that, or correct the link or the path",
+            link.display(),
+            target.display()
+        ),
+        None => "correct the path, or let the user that Keyside runs as read the file".to_owned(),
+    }
+}
+
 fn digest(pem: &Result<Pem, TlsError>) -> Digest {
     let mut hasher = DefaultHasher::new();
     match pem {
@@ -241,7 +248,7 @@ const SIZE_LIMIT: usize = 64 * 1024;
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, os::unix::fs::symlink};
+    use std::os::unix::fs::symlink;
 
     use super::*;
 
@@ -330,6 +337,13 @@ mod tests {
         twice();
         let fault = tls.fault().unwrap_or_default();
         assert!(fault.contains("cannot read"), "{fault}");
+        assert!(fault.contains("correct the path"), "{fault}");
+
+        symlink("gone", mount.root.path().join("..data")).unwrap();
+        twice();
+        let fault = tls.fault().unwrap_or_default();
+        assert!(fault.contains("is a link to gone"), "{fault}");
+        fs::remove_file(mount.root.path().join("..data")).unwrap();
 
         mount.put("5", &certificate, &key);
         twice();

@@ -235,7 +235,7 @@ const LIMIT: Duration = Duration::from_secs(15);
 
 #[cfg(test)]
 mod tests {
-    use keyside_config::WebhookFormat;
+    use keyside_config::{Origin, WebhookFormat};
     use keyside_credentials::{CredentialChange, CredentialEventKind as Kind};
     use prometheus::Opts;
 
@@ -290,6 +290,7 @@ mod tests {
             secret_file: "/run/secret".into(),
             events: vec![WebhookEvent::CredentialRotated],
             allow_private: false,
+            origin: Origin::Default,
         };
         let counters = Counters::new(&deliveries, &webhook.name);
         let (queue, mut messages) = Queue::new(&webhook, counters.clone());

@@ -5,7 +5,7 @@ use std::{ops::RangeInclusive, str::FromStr};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use http::HeaderValue;
-use keyside_config::{Webhook, WebhookFormat, WebhookUrl};
+use keyside_config::{Origin, Webhook, WebhookFormat, WebhookUrl};
 use keyside_credentials::source::read_small;
 use zeroize::Zeroizing;
 
@@ -22,10 +22,12 @@ pub(super) enum WebhookSecret {
 /// A key of Standard Webhooks.
 pub(super) struct SigningKey(pub(super) Zeroizing<Vec<u8>>);
 
-/// Why a file has no usable secret: the file's name, the reason and the remedy.
+/// Why a file has no usable secret: where the settings name it, the file's name, the reason and the
+/// remedy.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("webhook {webhook}: secret_file {path}: {reason}")]
+#[error("{origin}: webhook {webhook}: secret_file {path}: {reason}")]
 pub(super) struct WebhookSecretError {
+    origin: Origin,
     webhook: String,
     path: String,
     reason: String,
@@ -35,12 +37,13 @@ impl WebhookSecret {
     /// Reads the file. Blocks.
     pub(super) fn read(webhook: &Webhook) -> Result<Self, WebhookSecretError> {
         let wrong = |reason: String| WebhookSecretError {
+            origin: webhook.origin.clone(),
             webhook: webhook.name.clone(),
             path: webhook.secret_file.display().to_string(),
             reason,
         };
         let bytes = read_small(&webhook.secret_file, MAX_LEN);
-        let bytes = bytes.map_err(|error| wrong(error.to_string()))?;
+        let bytes = bytes.map_err(|error| wrong(format!("{error}; {READABLE}")))?;
         if bytes.len() > MAX_LEN {
             return Err(wrong(format!("it is longer than {MAX_LEN} bytes")));
         }
@@ -106,6 +109,7 @@ fn only<'a>(lines: &[&'a str], what: &str) -> Result<&'a str, String> {
     }
 }
 
+const READABLE: &str = "correct the path, or let the user that Keyside runs as read the file";
 const PREFIX: &str = "whsec_";
 /// Length of a key, which the specification limits.
 const KEY_BYTES: RangeInclusive<usize> = 24..=64;
@@ -131,6 +135,7 @@ mod tests {
             secret_file,
             events: Vec::new(),
             allow_private: false,
+            origin: Origin::Default,
         };
         (folder, webhook)
     }
@@ -185,11 +190,15 @@ mod tests {
             let (_folder, of) = webhook(format, text);
             let refused = WebhookSecret::read(&of).err().unwrap().to_string();
             assert!(
-                refused.starts_with("webhook one: secret_file /"),
+                refused.starts_with("default: webhook one: secret_file /"),
                 "{refused}"
             );
             assert!(refused.contains(reason), "{refused}");
             assert!(!refused.contains("canary"), "{refused}");
         }
+        let (folder, of) = webhook(standard(), "");
+        drop(folder);
+        let refused = WebhookSecret::read(&of).err().unwrap().to_string();
+        assert!(refused.ends_with(READABLE), "{refused}");
     }
 }

@@ -212,9 +212,9 @@ def the_commands_of_the_servers_section_run(tmp_path):
         assert server.passes("readiness"), server.log()
         for program, *words in _commands():
             if program == "keyside":
-                words, local = ["keyside", *words], True
+                words = ["keyside", *words]
             elif program == "kubectl" and "--" in words:
-                words, local = words[words.index("--") + 1 :], False
+                words = words[words.index("--") + 1 :]
             else:
                 continue
             files = {words[at]: words[at + 1] for at in range(len(words) - 1) if words[at] in "<>"}
@@ -224,14 +224,14 @@ def the_commands_of_the_servers_section_run(tmp_path):
             assert done.returncode == 0, f"{words}: {done.stderr}"
             if ">" in files:
                 (server.folder / "work" / files[">"]).write_text(done.stdout)
-            ran.append((words[0], words[1], local))
+            ran.append(tuple(words[:2]))
         assert (server.folder / "work/keyside.backup").stat().st_size > 0
         url = re.search(r"`http://keyside\.keyside:7380(/w/\S+)`", GUIDE)[1]
         body = {"model": "m", "messages": []}
         assert eventually(lambda: fetch(f"{server.url(7380)}{url}/chat/completions", body=body)[0] == 200)
     provider.stop()
-    assert [one[:2] for one in ran] == [
-        ("master-key", "generate"), ("workspace", "add"), ("key", "add"), ("key", "list"), ("token", "create"), ("backup", "--admin-url"),
+    assert ran == [
+        ("master-key", "generate"), ("workspace", "add"), ("key", "add"), ("key", "list"), ("link",), ("token", "create"), ("backup", "--admin-url"),
     ]
 
 

@@ -91,7 +91,7 @@ def the_server_starts_serves_and_keeps_its_keys(tmp_path, provider):
 def _run_the_notes(server: Rehearsal, values: dict):
     """The commands that NOTES.txt prints after `keyside`."""
     commands = [line.partition("-c keyside -- keyside ")[2] for line in texts(values)["notes"].splitlines() if "-c keyside --" in line]
-    assert len(commands) == 2
+    assert len(commands) == 3
     for command in commands:
         command, _, file = command.partition(" < ")
         done = server.command(*command.split(), stdin=CANARY if file else None)

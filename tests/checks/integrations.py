@@ -22,11 +22,41 @@ For each provider: how to create a key, how Keyside attaches it, and which reque
 else is forwarded, whatever the key allows; requests that administer an account or issue credentials are never listed. There
 are two groups of requests: `inference` is forwarded, `stored` only if [`allow`](CONFIGURATION.md#providersid-laid-over-the-built-in-catalogue)
 includes it. In a path, `*` is a part of one segment, and `**` an identifier that may contain slashes. The media of a WebRTC or SIP
-call [bypasses Keyside](SECURITY-MODEL.md#what-is-not-defended). To point an
+call [bypasses Keyside](SECURITY.md#what-is-not-defended). To point an
 SDK at a provider: [SDKS.md](SDKS.md). To add a provider: [CONFIGURATION.md](CONFIGURATION.md#providersid-laid-over-the-built-in-catalogue).
 
 Create separate keys for Keyside, one for each workspace and environment, with the fewest permissions and a spending limit. Then
 revoking one affects nothing else.
+"""
+
+DEVELOPMENT = """\
+
+## Keys for development
+
+Add keys for development and tests with the environment `sandbox`. Prefer a project, workspace or account of their own at the provider,
+with an enforced cap, so that a test can neither spend the money of production nor use up its rate limits. Each provider below says how.
+The admin page shows this when **Sandbox** is chosen and fills in the expiry that is suggested here. You can change or clear it.
+`keyside provider show ID` shows it too. The API and the command line never set an expiry by themselves.
+
+To add such advice for a provider of your own, write it into the settings:
+
+```toml
+[providers.mine]
+base_url = "https://llm.example.com"
+rate_limits = "60 requests a minute by team; a 429 carries retry-after."
+
+[providers.mine.sandbox]
+available = true
+note = "The model echo costs nothing."
+
+[providers.mine.development]
+steps = ["Create a key in the project Development, which has a cap of 20 USD a month."]
+expires_in = "30d"
+links = [{ name = "Caps", url = "https://wiki.example.com/llm-caps" }]
+```
+
+For a built-in provider, [change its file](../CONTRIBUTING.md#adding-a-provider), or override the same keys in your settings. A sandbox
+with an address of its own is another provider, with a `base_url` of its own.
 """
 
 SHAPES = {
@@ -45,7 +75,7 @@ def page(providers):
         f"| [{name(id, provider)}](#{anchor(name(id, provider))}) | `{id}` | {upstream(provider)} | {auth(provider)} |"
         for id, provider in providers.items()
     ]
-    return "\n".join(rows) + "\n" + "".join(section(id, provider) for id, provider in providers.items())
+    return "\n".join(rows) + "\n" + DEVELOPMENT + "".join(section(id, provider) for id, provider in providers.items())
 
 
 def name(id, provider):
@@ -79,10 +109,20 @@ def section(id, provider):
         lines += ["**Creating a key**", ""]
         lines += [f"{number}. {step}" for number, step in enumerate(provider["steps"], 1)]
         lines += [""]
+    lines += development(provider["development"])
     lines += facts(id, provider)
     lines += group("Forwarded requests", provider["routes"])
     lines += group('Also forwarded with <code>allow = ["inference", "stored"]</code>', provider.get("stored_routes"))
     return "\n".join(lines) + "\n"
+
+
+def development(advice):
+    lines = ["**A key for development**", ""] + [f"- {step}" for step in advice["steps"]]
+    days = advice["expires_in"].removesuffix("d")
+    if days != "never":
+        lines += [f"- Suggested expiry: {days} days"]
+    pages = " · ".join(f"[{link['name']}]({link['url']})" for link in advice["links"])
+    return lines + [f"- See {pages}"] * bool(pages) + [""]
 
 
 def group(heading, routes):
@@ -120,7 +160,7 @@ def facts(id, provider):
     if provider["rate_limits"]:
         yield f"- **Rate limits**: {provider['rate_limits']}"
     if sandbox.get("note"):
-        yield f"- **For testing**: {sandbox['note']}"
+        yield f"- **Sandbox**: {sandbox['note']}"
     note = f". {check['note']}" if check.get("note") else ""
     yield f"- **Cheapest live check**: `{check['request']}`{note}"
     if "prompt" in check:

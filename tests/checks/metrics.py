@@ -6,7 +6,7 @@
 - Every alert has a severity, texts, a test that fires it and one that does not, and a runbook: a heading in
   docs/STANDARD_WORKFLOW.md.
 
-Exit code 0 when all hold, 1 with a line for each that does not. tests/runbooks compares the documented labels with those that the
+Exit code 0 when all hold, 1 with a line for each that does not. tests/docs compares the documented labels with those that the
 binary exposes.
 """
 
@@ -15,7 +15,7 @@ import pathlib
 import re
 import sys
 
-from links import anchors
+from markdown import Page
 
 ROOT = pathlib.Path(__file__).parents[2]
 PREFIX = r"(?:keyside|integration_credentials?|credential_rotations|provider_smoke)"
@@ -76,7 +76,7 @@ def of_documentation(sources, page):
 
 
 def of_alerts(alerts, tests, workflow, known):
-    headings = set(anchors(workflow))
+    headings = Page("docs/STANDARD_WORKFLOW.md", workflow).anchors
     fired, quiet = set(), set()
     for name, fires in TESTED.findall(tests):
         (fired if fires else quiet).add(name)

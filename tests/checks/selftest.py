@@ -10,30 +10,13 @@ import clients
 import exposure
 import floors
 import layout
-import links
 import metrics
-import problems
 import sdk_calls
 import sdk_sources
-import settings
 import summary
+from selftest_docs import Api, Commands, Exposed, Files, Links, Markdown, Series, Settings, Variables, Vocabularies, Words  # noqa: F401: run here
 
 SECRET = "#[derive(ZeroizeOnDrop)]\npub struct Secret(Box<[u8]>);\n"
-
-
-class Problems(unittest.TestCase):
-    CODE = 'Self::A => ("label-taken", StatusCode::CONFLICT, "Taken"),'
-
-    def found(self, page):
-        return list(problems.violations(self.CODE, page))
-
-    def test_a_page_with_every_type_and_its_status_passes(self):
-        self.assertEqual(self.found("| `label-taken` | 409 | |\n"), [])
-
-    def test_a_missing_a_wrong_and_an_unknown_type_are_found(self):
-        self.assertEqual(len(self.found("")), 1)
-        self.assertEqual(len(self.found("| `label-taken` | 400 | |\n")), 1)
-        self.assertEqual(len(self.found("| `label-taken` | 409 | |\n| `gone` | 410 | |\n")), 1)
 
 
 class Metrics(unittest.TestCase):
@@ -339,50 +322,6 @@ class Layout(unittest.TestCase):
         self.assertEqual(len(self.found("src/a.rs", "fn f() {}\n")), 1)
         self.assertEqual(len(self.found("src/a.rs", "//! Why.\n" * 501)), 1)
         self.assertEqual(len(self.found("src/a.rs", "//! Why.\n#[ignore]\nfn f() {}\n")), 1)
-
-
-class Links(unittest.TestCase):
-    def found(self, text, pictures=None, **others):
-        with tempfile.TemporaryDirectory() as folder:
-            root = pathlib.Path(folder)
-            (root / "README.md").write_text(text, encoding="utf-8")
-            for name, body in others.items():
-                (root / f"{name}.md").write_text(body, encoding="utf-8")
-            (root / links.PICTURES).mkdir(parents=True)
-            for name, kilobytes in (pictures or {}).items():
-                (root / links.PICTURES / f"{name}.webp").write_bytes(bytes(1000 * kilobytes))
-            return list(links.violations(root))
-
-    def test_a_link_to_a_file_and_a_heading_that_exist_passes(self):
-        self.assertEqual(self.found("[a](OTHER.md#the-walk-of-one-request)", OTHER="## The walk of one request\n"), [])
-
-    def test_a_link_to_nothing_is_found(self):
-        self.assertEqual(len(self.found("[a](GONE.md)")), 1)
-
-    def test_a_link_to_a_missing_heading_is_found(self):
-        self.assertEqual(len(self.found("[a](OTHER.md#gone)", OTHER="## Here\n")), 1)
-
-    def test_a_picture_that_is_missing_is_found(self):
-        self.assertEqual(len(self.found('<img src="docs/pictures/gone.webp">')), 1)
-
-    def test_a_picture_that_no_file_shows_is_found(self):
-        shown = "![a](docs/pictures/shown.webp)"
-        self.assertEqual(self.found(shown, pictures={"shown": 1}), [])
-        self.assertEqual(len(self.found(shown, pictures={"shown": 1, "unused": 1})), 1)
-
-    def test_pictures_that_are_too_heavy_are_found(self):
-        self.assertEqual(len(self.found("![a](docs/pictures/a.webp)", pictures={"a": links.PICTURES_KB + 1})), 1)
-
-
-class Settings(unittest.TestCase):
-    PAGE = "## `[proxy]`: x\n| `threads` | `0` | how many |\n### `[proxy.limits]`\n| `headers` | `100` | fields |\n"
-
-    def test_a_page_with_every_setting_and_its_default_passes(self):
-        self.assertEqual(list(settings.violations({"proxy": {"threads": 0, "limits": {"headers": 100}}}, self.PAGE)), [])
-
-    def test_a_setting_without_a_row_or_with_another_default_is_found(self):
-        self.assertEqual(len(list(settings.violations({"proxy": {"new": 1}}, self.PAGE))), 1)
-        self.assertEqual(len(list(settings.violations({"proxy": {"threads": 4}}, self.PAGE))), 1)
 
 
 class Clients(unittest.TestCase):

@@ -33,7 +33,7 @@ fn found_in_memory(pid: u32, wanted: &[&str]) -> Option<Vec<bool>> {
 }
 
 /// Whether a key is anywhere except in heads of requests to its provider, which the HTTP library
-/// keeps (docs/SECURITY-MODEL.md, "What is not defended").
+/// keeps (docs/SECURITY.md, "What is not defended").
 fn found_outside_of_heads(pid: u32, key: &str) -> Option<bool> {
     let mut found = false;
     let (begun, rest) = key.split_at(FREED);

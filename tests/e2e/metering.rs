@@ -1,6 +1,8 @@
 //! The run record, the metrics and the log report token counts as the provider bills them. Unknown
 //! counts are reported as unknown, and tokens that a request did not generate are not counted.
 
+mod sessions;
+
 use crate::harness::{
     Ask, Keyside, Seen, Then, Upstream, chunk_of, chunked_head, eventually, field, reply,
 };
@@ -286,51 +288,6 @@ fn a_stream_that_is_cut_is_recorded_as_cut_with_what_was_counted_until_then() {
         assert_eq!(record["outcome"], outcome, "{name}: {record}");
         assert_eq!(record["status"], 200, "{name}: {record}");
     }
-}
-
-#[test]
-fn the_answers_of_a_websocket_add_up() {
-    const SWITCHING: &str = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n\
-        Upgrade: websocket\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
-    let upstream = Upstream::scripted(|_, line| {
-        line.write(SWITCHING);
-        for (kind, tokens) in [
-            ("response.created", "null"),
-            (
-                "response.in_progress",
-                r#"{"input_tokens":10,"output_tokens":1}"#,
-            ),
-            (
-                "response.completed",
-                r#"{"input_tokens":10,"output_tokens":5}"#,
-            ),
-            (
-                "response.completed",
-                r#"{"input_tokens":30,"output_tokens":2}"#,
-            ),
-        ] {
-            let message = format!(
-                r#"{{"type":"{kind}","item":{{"usage":{{"input_tokens":9}}}},"response":{{"usage":{tokens}}}}}"#
-            );
-            let (first, rest) = message.as_bytes().split_at(message.len() / 2);
-            line.write([&[0x01, first.len() as u8][..], first].concat());
-            line.write([&[0x80, rest.len() as u8][..], rest].concat());
-        }
-        line.write(b"\x88\x00");
-        Then::Close
-    });
-    let mut metered = Metered::at(&upstream, &["openai"]);
-    let mut wire = metered.keyside.wire();
-    let upgrade = Ask::get("/openai/v1/responses")
-        .header("Connection", "Upgrade")
-        .header("Upgrade", "websocket")
-        .header("Sec-WebSocket-Version", "13")
-        .header("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")
-        .header("X-Keyside-Run", "a session");
-    wire.send(upgrade.bytes());
-    assert_eq!(wire.head().expect("an answer").status(), 101);
-    wire.until_close();
-    metered.told("a session", [Some(40), Some(7), None, None, None]);
 }
 
 #[test]

@@ -76,6 +76,8 @@ fn providers_are_listed_with_their_keys_and_shown_with_what_a_person_needs() {
     for part in [
         "OPENAI_BASE_URL=http://127.0.0.1:7380/w/WORKSPACE/openai/v1",
         "OPENAI_API_KEY=keyside",
+        "hard spend limit",
+        "90 days",
     ] {
         assert!(shown.contains(part), "no {part} in {shown}");
     }

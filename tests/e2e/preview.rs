@@ -252,7 +252,9 @@ fn an_error_of_the_provider_is_named_without_its_text() {
         assert_eq!(problem["code"], "provider_error");
         let detail = problem["detail"].as_str().expect("a text");
         assert!(
-            detail.starts_with("OpenAI answered 401 (invalid_api_key)."),
+            detail.starts_with(
+                "OpenAI answered 401 (invalid_api_key) to the key \"QA Sandbox\". Replace the key."
+            ),
             "{detail}"
         );
         assert!(!answer.holds(TEXT), "{}", answer.text());
@@ -287,6 +289,8 @@ fn a_stream_that_breaks_off_ends_in_an_error_and_not_in_a_report() {
     let (name, problem) = &events[1];
     assert_eq!(name, "error");
     assert_eq!(problem["code"], "upstream_aborted");
+    let detail = problem["detail"].as_str().expect("a text");
+    assert!(detail.contains(" to the key \"QA Sandbox\" "), "{detail}");
     assert_eq!(run_of(&keyside, &answer)["outcome"], "upstream_aborted");
     let whole = preview(&keyside, json!({}));
     assert_eq!(whole.status(), 502, "{}", whole.text());

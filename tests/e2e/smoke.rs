@@ -1,5 +1,7 @@
 //! Smoke runs: `keyside smoke` against stand-in providers, in each format, and runs after a change.
 
+mod progress;
+
 use std::{fs, sync::Arc};
 
 use serde_json::{Value, json};
@@ -282,27 +284,6 @@ fn a_key_is_checked_after_it_was_added_and_after_a_rotation() {
             .as_str()
             .is_some_and(|at| at.ends_with("T03:17:00Z"))
     );
-}
-
-#[test]
-fn on_a_terminal_a_line_says_what_is_waited_for() {
-    let gate = Arc::new(Gate::default());
-    let closed = gate.clone();
-    let upstream = Upstream::answering(move |_| {
-        closed.wait_for(1);
-        reply(200, "", b"{}")
-    });
-    let keyside = on_request(&[("openai", &upstream.base_url())]);
-    tagged(&keyside, "openai", "ci");
-    let url = format!("http://{}", keyside.admin_addr());
-    let mut terminal = keyside
-        .builder_of()
-        .terminal(&["smoke", "--admin-url", &url]);
-    terminal.until("0 of 1 checked, waiting for openai");
-    gate.open(1);
-    let (code, shown) = terminal.end();
-    assert_eq!(code, Some(PASSED), "{shown}");
-    assert!(shown.contains("1 check: 1 passed"), "{shown}");
 }
 
 #[test]

@@ -68,6 +68,45 @@ fn the_prompt_names_the_key_and_text_pasted_around_it_is_removed() {
 }
 
 #[test]
+fn a_development_key_comes_with_advice_and_without_an_expiry() {
+    let upstream = Upstream::wanting_key();
+    let (keyside, url) = with_acme(&upstream);
+    let add = [
+        "key",
+        "add",
+        "-w",
+        "acme",
+        "-p",
+        "openai",
+        "--admin-url",
+        &url,
+    ];
+    let live = [&add[..], &["-l", "live"]].concat();
+    let mut terminal = keyside.builder_of().terminal(&live);
+    let prompt = terminal.until(PROMPT);
+    assert!(!prompt.contains("hard spend limit"), "{prompt:?}");
+    terminal.type_line(KEY);
+    let (code, shown) = terminal.end();
+    assert_eq!(code, Some(0), "{shown}");
+    assert!(!shown.contains("--expires-at"), "{shown}");
+
+    let sandbox = [&add[..], &["-e", "sandbox", "-l", "dev"]].concat();
+    let mut terminal = keyside.builder_of().terminal(&sandbox);
+    let prompt = terminal.until(PROMPT);
+    assert!(prompt.contains("hard spend limit"), "{prompt:?}");
+    terminal.type_line(KEY);
+    let (code, shown) = terminal.end();
+    assert_eq!(code, Some(0), "{shown}");
+    let keys = keyside.list();
+    let key = keys.iter().find(|key| key["label"] == "dev");
+    let key = key.expect("the stored key");
+    assert!(key["expiresAt"].is_null(), "{key}");
+    let id = key["id"].as_str().expect("an id");
+    let next = format!("keyside key edit {id} --expires-at 20");
+    assert!(shown.contains(&next), "{shown}");
+}
+
+#[test]
 fn a_mistyped_argument_is_reported_before_the_prompt_for_a_secret() {
     let upstream = Upstream::ok();
     let (keyside, url) = with_acme(&upstream);

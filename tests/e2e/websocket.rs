@@ -39,7 +39,7 @@ fn switching(speak: impl Fn(&mut Line) + Send + Sync + 'static) -> Upstream {
 }
 
 /// A frame as a server sends it (RFC 6455 section 5.2), of less than 64 KiB.
-fn frame(first: u8, payload: impl AsRef<[u8]>) -> Vec<u8> {
+pub fn frame(first: u8, payload: impl AsRef<[u8]>) -> Vec<u8> {
     let payload = payload.as_ref();
     let length = u16::try_from(payload.len()).expect("a short frame");
     let mut frame = vec![first];

@@ -49,13 +49,29 @@ export async function signIn(page, keyside) {
   return page.url().replace(/(\/s\/[^/]+).*/, "$1");
 }
 
+/** Types a token into the form for signing in, which `page` shows. */
+export async function enterToken(page, token) {
+  await page.getByLabel("Token", { exact: true }).fill(token);
+  await page.getByRole("button", { name: "Sign in" }).click();
+  await page.getByRole("heading", { name: "Sign in" }).waitFor({ state: "detached" });
+}
+
+/** Ends the session of `page` from another tab of its browser. */
+export async function signOutElsewhere(page, session) {
+  const tab = await page.context().newPage();
+  await tab.goto(`${session}/workspaces`);
+  await tab.locator(".account summary").click();
+  await tab.getByRole("button", { name: "Sign out" }).click();
+  await tab.getByText("Signed out").waitFor();
+  await tab.close();
+}
+
 /** Signs in with a new token, whose name the page shows; resolves to the session's address. */
 export async function signInAs(page, keyside, name, role = "owner", workspaces = undefined) {
   const { token } = await keyside.ask("POST", "/api/tokens", { name, role, workspaces });
   await page.goto(keyside.url);
-  await page.getByLabel("Token").fill(token);
-  await page.getByRole("button", { name: "Sign in" }).click();
-  await page.getByRole("heading", { level: 1, name: "Integration Keys" }).waitFor();
+  await enterToken(page, token);
+  await page.getByRole("heading", { level: 1 }).first().waitFor();
   return page.url().replace(/(\/s\/[^/]+).*/, "$1");
 }
 

@@ -144,7 +144,7 @@ test("everything essential works without JavaScript", async (t) => {
   await page.getByRole("heading", { level: 1 }).waitFor();
   assert.match(page.url(), /\/s\/[^/]+\/keys/);
 
-  await page.locator("summary", { hasText: "first owner" }).click();
+  await page.locator(".account summary").click();
   await page.getByRole("button", { name: "Sign out" }).click();
   await page.getByRole("heading", { name: "Sign in" }).waitFor();
 });

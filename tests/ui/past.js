@@ -100,6 +100,6 @@ const TODAY = [
   [11, 40, "busy", { "x-keyside-tag": "workflows" }],
   [8, 640, "claude-haiku-4-5", { at: MESSAGES, "x-keyside-environment": "sandbox" }],
   [6, 30, "mistral-small-latest", { at: "mistral/v1/chat/completions", "x-keyside-tag": "evaluation" }],
-  [4, 20, "gemini-2.5-flash", { at: "gemini/v1beta/models/gemini-2.5-flash:generateContent" }],
+  [4, 20, "gpt-4o-mini", { "x-keyside-label": "Prototype" }],
   [2, 530, "gpt-4o-mini", { "x-keyside-tag": "workflows", "x-keyside-run": "summarise-tickets-4712" }],
 ];

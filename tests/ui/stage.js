@@ -42,15 +42,17 @@ export async function serve(test, answer) {
   return server.address().port;
 }
 
-/** A provider with the APIs of OpenAI and Anthropic. `says` is its answer to prompts, `rejects` its message about a wrong key; `keys` are those it saw. */
+/**
+ * A provider with the APIs of OpenAI and Anthropic. `says` is its answer to prompts, `rejects` its message about a wrong key, `wait`
+ * what it waits for before each answer, and `takes` how many milliseconds a prompt takes; `keys` are those it saw.
+ */
 export class Provider {
   says = "Hello from the provider.";
   rejects = "Incorrect API key provided.";
   keys = [];
+  wait = Promise.resolve();
   usage = { prompt_tokens: 12, completion_tokens: 34 };
-  /** How long it thinks about a prompt, in milliseconds; and a promise that it waits for then. */
   takes = 0;
-  holds = undefined;
 
   static async start(test) {
     const provider = new Provider();
@@ -64,6 +66,7 @@ export class Provider {
     for await (const piece of request) body.push(piece);
     const key = request.headers.authorization?.replace("Bearer ", "") ?? request.headers["x-api-key"] ?? "";
     this.keys.push(key);
+    await this.wait;
     const json = (status, value) => {
       response.writeHead(status, { "content-type": "application/json" });
       response.end(JSON.stringify(value));
@@ -75,7 +78,6 @@ export class Provider {
     const { usage, takes } = this;
     const { stream, model } = JSON.parse(Buffer.concat(body));
     if (takes > 0) await setTimeout(takes);
-    await this.holds;
     if (model === "busy") return json(429, { error: { message: "Rate limit reached. Try again in 20 s.", code: "rate_limit_exceeded" } });
     if (request.url.endsWith("/messages")) {
       const content = [{ type: "text", text: this.says }];
@@ -92,11 +94,12 @@ export class Provider {
   }
 }
 
-const settings = (provider) => `
+const settings = (provider, publicUrl) => `
 [proxy]
 listen = ["127.0.0.1:0"]
 [admin]
 listen = "127.0.0.1:0"
+${publicUrl ? `public_url = "${publicUrl}"` : ""}
 [observe]
 listen = "127.0.0.1:0"
 [log]
@@ -106,13 +109,13 @@ prompt = true
 ${["openai", "anthropic", "mistral", "groq"].map((id) => `[providers.${id}]\nbase_url = "${provider.url}"`).join("\n")}
 `;
 
-/** Keyside with the workspace `acme`. */
+/** Keyside with the workspace `acme`. `publicUrl` is the address that people use, if it is not the listener's own. */
 export class Keyside {
   /** `past`: with a clock that starts so many seconds ago, and that `ago` sets. */
-  static async start(test, provider, { past } = {}) {
+  static async start(test, provider, { past, publicUrl } = {}) {
     const keyside = new Keyside();
     keyside.home = mkdtempSync(join(tmpdir(), "keyside-ui-"));
-    writeFileSync(join(keyside.home, "keyside.toml"), settings(provider));
+    writeFileSync(join(keyside.home, "keyside.toml"), settings(provider, publicUrl));
     const { cwd, env } = keyside.#options();
     const clock = past ? keyside.#clock(past) : {};
     const child = spawn(BINARY, ["serve"], { cwd, env: { ...env, ...clock }, stdio: ["ignore", "ignore", "pipe"] });

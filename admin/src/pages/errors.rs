@@ -2,7 +2,7 @@
 
 use askama::Template;
 use axum::{
-    extract::{Request, State},
+    extract::{MatchedPath, Request, State},
     middleware::Next,
     response::Response,
 };
@@ -12,17 +12,22 @@ use keyside_credentials::RequestId;
 use super::{
     gate,
     html::{problem_page, text},
+    marked::Marked,
+    no_such_page,
     shell::assets_path,
 };
-use crate::{problem::Problem, state::AdminState};
+use crate::{
+    problem::{Kind, Problem},
+    state::AdminState,
+};
 
 #[derive(Template)]
 #[template(path = "error.html")]
 struct ErrorPage<'a> {
     assets: String,
     title: &'a str,
-    detail: &'a str,
-    remedy: &'a str,
+    detail: Marked,
+    remedy: Marked,
     icon: &'static str,
     actions: Vec<Action>,
     request_id: &'a str,
@@ -43,27 +48,82 @@ pub(super) async fn as_pages(
     let is_script = is_of_script(request.headers());
     let id = request.extensions().get::<RequestId>().copied();
     let base = gate::base(&state.site, request.uri().path());
-    let mut response = next.run(request).await;
-    let problem = response.extensions_mut().remove::<Problem>();
-    if let Some(problem) = problem {
-        let is_done = is_script || problem.is_page();
-        let shown = match is_done {
-            true => problem,
-            false => with_page(problem, &state, &base, id.as_ref()),
+    shown(next.run(request).await, |problem| match is_script {
+        true => problem,
+        false => with_page(problem, &state, &base, id.as_ref()),
+    })
+}
+
+/// Runs once per request, around the API too: a person's browser gets a page wherever it asked for
+/// something that is neither the API nor one of the pages.
+pub(crate) async fn for_browsers(
+    State(state): State<AdminState>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let is_for_person = is_of_person(request.headers(), request.uri().path());
+    let is_unknown = request.extensions().get::<MatchedPath>().is_none();
+    let id = request.extensions().get::<RequestId>().copied();
+    let response = next.run(request).await;
+    if !is_for_person {
+        return shown(response, |problem| problem);
+    }
+    let not_found = no_such_page().await;
+    shown(response, |problem| {
+        // The API tells strangers that they need a token, so that they learn nothing of its paths. The
+        // paths of pages are no secret, and a person at a browser has no header to send.
+        let problem = match is_unknown && problem.kind() == Kind::Unauthenticated {
+            true => not_found,
+            false => problem,
         };
-        response.extensions_mut().insert(shown);
+        with_page(problem, &state, state.site.base(), id.as_ref())
+    })
+}
+
+/// The response with its problem as `show` returns it. An error without a problem is one that axum
+/// answered as bare text, such as a path that is not UTF-8.
+fn shown(mut response: Response, show: impl FnOnce(Problem) -> Problem) -> Response {
+    let problem = response.extensions_mut().remove::<Problem>();
+    match problem.or_else(|| of_bare(&response)) {
+        Some(problem) if problem.is_page() => {
+            response.extensions_mut().insert(problem);
+        }
+        Some(problem) => {
+            response.extensions_mut().insert(show(problem));
+        }
+        None => {}
     }
     response
 }
 
+fn of_bare(response: &Response) -> Option<Problem> {
+    let status = response.status();
+    let media_type = response.headers().get(header::CONTENT_TYPE);
+    let is_bare = media_type.is_none_or(|it| it.as_bytes().starts_with(b"text/plain"));
+    let is_error = status.is_client_error() || status.is_server_error();
+    (is_error && is_bare).then(|| {
+        let kind = match status {
+            StatusCode::NOT_FOUND => Kind::RouteUnknown,
+            StatusCode::METHOD_NOT_ALLOWED => Kind::MethodNotAllowed,
+            StatusCode::PAYLOAD_TOO_LARGE => Kind::BodyTooLarge,
+            StatusCode::UNSUPPORTED_MEDIA_TYPE => Kind::MediaTypeUnsupported,
+            _ if status.is_client_error() => Kind::RequestMalformed,
+            _ => {
+                return Problem::internal(format!("a handler answered {status} without a problem"));
+            }
+        };
+        let detail = "The request cannot be read.";
+        let remedy = "Correct its address and its headers, or follow a link of a page.";
+        Problem::new(kind, detail, remedy)
+    })
+}
+
 fn with_page(problem: Problem, state: &AdminState, base: &str, id: Option<&RequestId>) -> Problem {
-    // Remedies have commands in backticks, as Markdown.
-    let remedy = remedy(&problem).replace('`', "");
     let page = text(&ErrorPage {
         assets: assets_path(&state.site),
         title: problem.kind().title(),
-        detail: problem.detail(),
-        remedy: &remedy,
+        detail: Marked::new(problem.detail()),
+        remedy: Marked::new(remedy(&problem)),
         icon: icon(problem.kind().status()),
         actions: vec![Action {
             href: format!("{base}/keys"),
@@ -91,6 +151,17 @@ fn icon(status: StatusCode) -> &'static str {
         StatusCode::NOT_FOUND => "unknown",
         _ => "warn",
     }
+}
+
+/// Whether a browser asks for a page outside of the API.
+fn is_of_person(headers: &HeaderMap, path: &str) -> bool {
+    let accept = headers.get_all(header::ACCEPT).iter();
+    let accept = accept.filter_map(|types| types.to_str().ok());
+    let is_api = path == "/api" || path.starts_with("/api/");
+    !is_api
+        && accept
+            .flat_map(|types| types.split([',', ';']))
+            .any(|it| it.trim() == "text/html")
 }
 
 /// Whether a script of a page asks, which names the one type that it reads.

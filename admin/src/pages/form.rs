@@ -12,7 +12,6 @@ use zeroize::Zeroizing;
 use crate::{
     body::receive_form,
     problem::{Kind, Problem},
-    random::digest,
     sessions::Session,
     state::AdminState,
 };
@@ -93,6 +92,24 @@ impl Fields {
         }
     }
 
+    /// What has changed since the form was made, in words. Each value has its name, the hidden field
+    /// that says what it was, and what it is now; `nothing` is the word for an empty one.
+    pub(super) fn changes<const N: usize>(
+        &self,
+        nothing: &str,
+        values: [(&str, &str, String); N],
+    ) -> String {
+        let or_nothing = |value: &str| match value {
+            "" => nothing.to_owned(),
+            value => value.to_owned(),
+        };
+        let changes = values.into_iter().filter_map(|(name, seen, now)| {
+            let (from, to) = (or_nothing(self.text(seen)), or_nothing(&now));
+            (from != to).then(|| format!("{name} from {from} to {to}"))
+        });
+        changes.collect::<Vec<_>>().join(", ")
+    }
+
     /// Whether the provider is asked about a pasted key before it is stored: unless the person chose
     /// otherwise.
     pub(super) fn check_mode(&self) -> Value {
@@ -143,7 +160,7 @@ impl FromRequest<AdminState> for SessionForm {
         let session = Session::from_request_parts(&mut parts, state).await?;
         let request = Request::from_parts(parts, body);
         let fields = Fields::from_request(request, state).await?;
-        match digest(fields.text("csrf")) == digest(&session.csrf) {
+        match session.is_csrf_token(fields.text("csrf")) {
             true => Ok(Self(fields)),
             false => Err(not_of_this_session().refusing(&session.actor)),
         }

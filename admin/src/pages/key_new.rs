@@ -4,7 +4,7 @@ use askama::Template;
 use axum::{extract::Path, response::Response};
 use http::HeaderMap;
 use keyside_config::{Provider, ProviderId};
-use keyside_credentials::{Credential, Filter, Permission, Status, Workspace};
+use keyside_credentials::{Credential, Environment, Filter, Permission, Status, Workspace};
 
 use super::{
     form::{Fields, SessionForm},
@@ -15,10 +15,14 @@ use super::{
     provider_guide::{ProviderGuide, known_provider},
     saved::{refused_script, stored},
     shell::{Frame, Shell, Visit, page_if_any, query},
+    time::Day,
     verdict::{self, Refused},
     view::{Badge, Notice, field_error, text_of},
 };
-use crate::{credential_changes::Addition, problem::Problem, query::Parameters, wire::CheckView};
+use crate::{
+    credential_changes::Addition, form::choice, problem::Problem, query::Parameters,
+    wire::CheckView,
+};
 
 #[derive(Template)]
 #[template(path = "key_new_provider.html")]
@@ -45,10 +49,18 @@ struct Paste {
     csrf: String,
     shell: Shell,
     provider: ProviderGuide,
+    suggestion: Option<Suggestion>,
     form: Entered,
     errors: Errors,
     verdict: Vec<Notice>,
     can_skip: bool,
+}
+
+/// The expiry that is suggested for a development key of this provider.
+struct Suggestion {
+    day: Day,
+    /// This page with the environment sandbox and this day filled in, for browsers without scripts.
+    href: String,
 }
 
 /// What was entered, so that an error loses nothing. Never the key.
@@ -109,17 +121,23 @@ struct Added {
 pub(super) async fn choose(visit: Visit, mut parameters: Parameters) -> Result<Response, Problem> {
     let asked = parameters.filter("workspace", |text| Ok(text.to_owned()));
     let provider = parameters.filter("provider", |text| Ok(text.to_owned()));
+    let environment = parameters.filter("environment", choice);
     parameters.finish()?;
     let Some(workspace) = visit.workspace(asked.as_deref())? else {
         return Ok(see_other(&format!("{}/workspaces", visit.base())));
     };
     let known = provider.and_then(|id| visit.state.catalogue.get(&id));
     if let Some(known) = known {
-        return Ok(see_other(&step_two(&visit, &workspace, &known.id)));
+        return Ok(see_other(&step_two(
+            &visit,
+            &workspace,
+            &known.id,
+            environment,
+        )));
     }
     let keys = in_use(&visit, &workspace);
     let choice = |provider: &Provider| ProviderChoice {
-        href: step_two(&visit, &workspace, &provider.id),
+        href: step_two(&visit, &workspace, &provider.id, environment),
         name: provider.name.clone(),
         note: match keys
             .iter()
@@ -148,22 +166,29 @@ pub(super) async fn choose(visit: Visit, mut parameters: Parameters) -> Result<R
     })
 }
 
-/// The second step: a form with the provider's own instructions beside it.
+/// The second step: a form with the provider's own instructions beside it. An expiry is filled in
+/// only for a development key; a person may clear it.
 pub(super) async fn paste(
     visit: Visit,
     Path((_session, provider)): Path<(String, String)>,
     mut parameters: Parameters,
 ) -> Result<Response, Problem> {
     let asked = parameters.filter("workspace", |text| Ok(text.to_owned()));
+    let environment = parameters.filter("environment", choice);
     parameters.finish()?;
     let Some(workspace) = visit.workspace(asked.as_deref())? else {
         return Ok(see_other(&format!("{}/workspaces", visit.base())));
     };
+    let environment = environment.unwrap_or(Environment::Live);
     let form = Entered {
-        environment: "live".to_owned(),
+        environment: environment.to_string(),
         ..Entered::default()
     };
-    page(&form_page(&visit, &workspace, &provider, form)?)
+    let mut shown = form_page(&visit, &workspace, &provider, form)?;
+    if let (Environment::Sandbox, Some(suggestion)) = (environment, &shown.suggestion) {
+        shown.form.expires = suggestion.day.value.clone();
+    }
+    page(&shown)
 }
 
 /// Checks the key and stores it. The form names its workspace, because another page may have
@@ -186,7 +211,7 @@ pub(super) async fn save(
     };
     let name = provider_name(&visit, &provider);
     let refused = Refused::of(&problem, &name, &FIELDS);
-    if let Some(answer) = refused_script(&headers, &problem, &refused) {
+    if let Some(answer) = refused_script(&headers, &problem, &refused, None) {
         return Ok(answer);
     }
     let shown = Paste {
@@ -304,6 +329,7 @@ fn form_page(
         csrf,
         shell,
         provider: ProviderGuide::of(provider),
+        suggestion: Suggestion::of(visit, workspace, provider),
         form: Entered {
             defaults: defaults.collect(),
             ..form
@@ -314,8 +340,16 @@ fn form_page(
     })
 }
 
-fn step_two(visit: &Visit, workspace: &Workspace, provider: &ProviderId) -> String {
-    let query = query(&[("workspace", workspace.id.as_ref())]);
+fn step_two(
+    visit: &Visit,
+    workspace: &Workspace,
+    provider: &ProviderId,
+    environment: Option<Environment>,
+) -> String {
+    let query = query(&[
+        ("workspace", workspace.id.as_ref()),
+        ("environment", environment.map_or("", Environment::as_str)),
+    ]);
     format!("{}/keys/new/{provider}{query}", visit.base())
 }
 
@@ -337,6 +371,17 @@ fn other_default(visit: &Visit, workspace: &Workspace, key: &Credential) -> Opti
         other.is_default && other.provider == key.provider && other.environment == key.environment
     });
     defaults.next().map(|other| other.label.to_string())
+}
+
+impl Suggestion {
+    fn of(visit: &Visit, workspace: &Workspace, provider: &Provider) -> Option<Self> {
+        let days = provider.development.expires_in_days?;
+        let sandbox = Some(Environment::Sandbox);
+        Some(Self {
+            day: Day::after(visit.state.registry.now(), days),
+            href: step_two(visit, workspace, &provider.id, sandbox),
+        })
+    }
 }
 
 impl Entered {

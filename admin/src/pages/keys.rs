@@ -3,7 +3,7 @@
 mod narrowing;
 mod row;
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use askama::Template;
 use axum::response::Response;
@@ -145,13 +145,16 @@ fn filter_form(
     narrowing: &Narrowing,
     clear_href: String,
 ) -> FilterForm {
-    let provider = |key: &Credential| {
-        let name = provider_name(visit, &key.provider);
-        (key.provider.to_string(), name)
-    };
-    let providers: BTreeMap<_, _> = known(all).map(provider).collect();
-    let tags = known(all).filter_map(|key| key.usage_tag.as_ref());
-    let tags: BTreeMap<_, _> = tags.map(|tag| (tag.to_string(), tag.to_string())).collect();
+    let providers: BTreeSet<_> = known(all).map(|key| &key.provider).collect();
+    let providers = providers
+        .into_iter()
+        .map(|id| (id.to_string(), provider_name(visit, id)));
+    let tags: BTreeSet<_> = known(all)
+        .filter_map(|key| key.usage_tag.as_ref())
+        .collect();
+    let tags = tags
+        .into_iter()
+        .map(|tag| (tag.to_string(), tag.to_string()));
     let statuses = Status::ALL.map(|it| (it.to_string(), Badge::status(it).word));
     let environments = [Environment::Live, Environment::Sandbox]
         .map(|it| (it.to_string(), Badge::environment(it).word));

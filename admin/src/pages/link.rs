@@ -15,10 +15,11 @@ use super::{
     form::Fields,
     html::{page, problem_page, text},
     shell::{assets_path, role},
-    sign_in::{insecure, lacks_fetch_metadata, needs_https, open_session},
+    sign_in::{SignedIn, insecure, lacks_fetch_metadata, needs_https, open_session, request_id},
     view::Notice,
 };
 use crate::{
+    access_audit::Proof,
     problem::{Kind, Problem},
     rate_limits::ClientNetwork,
     state::AdminState,
@@ -61,6 +62,7 @@ pub(super) async fn open(
     request: Request,
 ) -> Result<Response, Problem> {
     let peer = ClientNetwork::of(request.extensions());
+    let request_id = request_id(request.extensions())?;
     if lacks_fetch_metadata(request.headers()) {
         let page = text(&link_page(&state, vec![needs_https()], ""))?;
         return Err(problem_page(insecure(), page));
@@ -77,7 +79,11 @@ pub(super) async fn open(
     let actor = state.sign_in_links.redeem(code, now);
     let principal = actor.and_then(|actor| state.registry.access().principal(&actor));
     match principal {
-        Some(principal) => open_session(&state, &principal, "/"),
+        Some(principal) => {
+            let proof = Proof::Link;
+            let how = SignedIn { request_id, proof };
+            open_session(&state, &principal, how, "/").await
+        }
         None => {
             let problem = unknown_code(&state, peer)?;
             let wrong = "This code was used before, its five minutes are over, or it is mistyped.";

@@ -3,7 +3,7 @@
 
 mod answer;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use askama::Template;
 use axum::response::Response;
@@ -39,6 +39,8 @@ struct Preview {
     can_run: bool,
     form: Form,
     errors: Errors,
+    /// Why the selected provider would not answer, unless every page says it: at most one.
+    obstacle: Vec<Notice>,
     /// Why there is no answer: at most one.
     failure: Vec<Notice>,
     /// At most one.
@@ -233,13 +235,22 @@ fn render(
         csrf,
         shell,
     } = visit.frame("/preview", Some(workspace));
+    let form = form_of(visit, workspace, entered);
+    let selected = form.providers.iter().find(|choice| choice.selected);
+    let provider = selected.and_then(|choice| visit.state.catalogue.get(&choice.value));
+    let obstacle = provider.and_then(|provider| visit.obstacle(workspace, &provider.id));
+    let is_news = |notice: &Notice| {
+        let is_first = outcome.answer.is_none() && outcome.failure.is_none();
+        is_first && shell.banners.iter().all(|it| it.title != notice.title)
+    };
     page(&Preview {
+        obstacle: obstacle.filter(is_news).into_iter().collect(),
         base,
         assets,
         csrf,
         shell,
         can_run: visit.caller.require(Permission::Preview).is_ok(),
-        form: form_of(visit, workspace, entered),
+        form,
         errors: outcome.errors,
         failure: outcome.failure.into_iter().collect(),
         answered: outcome.answer.is_some(),
@@ -250,15 +261,14 @@ fn render(
 fn form_of(visit: &Visit, workspace: &Workspace, entered: Entered) -> Form {
     let keys = visit.keys(workspace);
     let providers: Vec<_> = previews::providers(&visit.state.catalogue).collect();
-    let has_key = |provider: &Provider| {
-        let mut keys = keys.iter();
-        keys.any(|key| key.provider == provider.id && key.status != Status::Revoked)
-    };
-    let selected = match entered.provider.as_str() {
-        "" => providers.iter().find(|provider| has_key(provider)),
-        id => providers.iter().find(|provider| provider.id.as_str() == id),
-    };
-    let selected = selected.or(providers.first());
+    let asked = providers
+        .iter()
+        .find(|provider| provider.id.as_str() == entered.provider);
+    let selected = asked.or_else(|| {
+        let by_keys = |provider: &&&Arc<Provider>| fitness(&keys, provider, &entered.label);
+        // Of several, `max_by_key` takes the last.
+        providers.iter().rev().max_by_key(by_keys)
+    });
     let named = providers
         .iter()
         .map(|provider| (provider.id.to_string(), provider.name.clone()));
@@ -281,15 +291,29 @@ fn form_of(visit: &Visit, workspace: &Workspace, entered: Entered) -> Form {
     }
 }
 
+/// How well a provider fits a page that names none: first one with the label that the page names, then
+/// one with a key that can be used, then one whose keys are revoked, which the answer then says.
+fn fitness(keys: &[Credential], provider: &Provider, label: &str) -> Option<(bool, bool)> {
+    let keys = keys.iter().filter(|key| key.provider == provider.id);
+    let fits = |key: &Credential| {
+        let is_usable = !matches!(key.status, Status::Revoked | Status::Expired);
+        (key.label.as_str() == label, is_usable)
+    };
+    keys.map(fits).max()
+}
+
 /// The labels of the keys, each with its providers. A revoked key stays a choice, because a
 /// workflow that asks for it is refused in the same way.
 fn labels(visit: &Visit, keys: &[Credential], selected: &str) -> Vec<Choice> {
     let mut labels: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for key in keys {
         let provider = provider_name(visit, &key.provider);
-        let text = match key.status {
-            Status::Revoked => format!("{provider} (revoked)"),
-            _ => provider,
+        let sandbox = (key.environment == Environment::Sandbox).then_some("sandbox");
+        let revoked = (key.status == Status::Revoked).then_some("revoked");
+        let notes: Vec<_> = [sandbox, revoked].into_iter().flatten().collect();
+        let text = match notes.is_empty() {
+            true => provider,
+            false => format!("{provider} ({})", notes.join(", ")),
         };
         let texts = labels.entry(key.label.to_string()).or_default();
         if !texts.contains(&text) {

@@ -1,20 +1,21 @@
 //! What a person has to know about a provider to get a key from it: the context `provider` of the
 //! forms that take a key.
 
-use keyside_config::{Provider, RefusedKey, Upstream};
+use keyside_config::{Development, Provider, RefusedKey, Upstream};
 
-use super::shell::Visit;
+use super::{marked::Marked, shell::Visit};
 use crate::problem::Problem;
 
 pub(super) struct ProviderGuide {
     pub(super) name: String,
-    pub(super) steps: Vec<String>,
-    pub(super) scopes: Vec<String>,
+    pub(super) steps: Vec<Marked>,
+    pub(super) scopes: Vec<Marked>,
     /// Empty if none is known, like the other links.
     pub(super) console: String,
     pub(super) docs: String,
-    pub(super) rate_limits: String,
-    pub(super) sandbox_note: String,
+    pub(super) rate_limits: Marked,
+    pub(super) sandbox_note: Marked,
+    pub(super) development: Development,
     pub(super) pattern: String,
     pub(super) example: String,
     pub(super) refused: Vec<RefusedKey>,
@@ -37,13 +38,13 @@ impl ProviderGuide {
         };
         Self {
             name: provider.name.clone(),
-            steps: provider.steps.clone(),
-            scopes: provider.key.scopes.clone(),
+            steps: Marked::all(&provider.steps),
+            scopes: Marked::all(&provider.key.scopes),
             console: web(&provider.links.console),
             docs: web(&provider.links.docs),
-            // It may have words in backticks, as Markdown.
-            rate_limits: provider.rate_limits.replace('`', ""),
-            sandbox_note: provider.sandbox.note.clone(),
+            rate_limits: Marked::new(&provider.rate_limits),
+            sandbox_note: Marked::new(&provider.sandbox.note),
+            development: provider.development.clone(),
             pattern: provider.key.pattern.to_string(),
             example: provider.key.example.clone(),
             refused: provider.key.refused.clone(),

@@ -23,6 +23,8 @@ pub(super) struct RecordRow {
     /// Empty if the record is about no key, or about one that was erased.
     pub(super) key_href: String,
     pub(super) provider: String,
+    /// Of a sandbox key: at most one.
+    pub(super) sandbox: Vec<Badge>,
     pub(super) fingerprint: String,
     pub(super) note: String,
     pub(super) position: u64,
@@ -31,8 +33,8 @@ pub(super) struct RecordRow {
 
 impl RecordRow {
     pub(super) fn of(visit: &Visit, record: AuditRecord, now: Timestamp) -> Self {
-        let key = record.credential.as_ref();
-        let key = key.and_then(|id| visit.state.registry.find(id));
+        let key = record.workspace.as_ref().zip(record.credential.as_ref());
+        let key = key.and_then(|(workspace, id)| visit.state.registry.find_in(workspace, id));
         let href = |key: &Listed| format!("{}/keys/{}", visit.base(), key.id());
         let provider = record.provider.as_ref();
         Self {
@@ -43,6 +45,10 @@ impl RecordRow {
             key_label: key.as_ref().map_or_else(String::new, label),
             key_href: key.as_ref().map_or_else(String::new, href),
             provider: provider.map_or_else(String::new, |id| provider_name(visit, id)),
+            sandbox: match &key {
+                Some(Listed::Known(key)) => Badge::sandbox(key.environment),
+                Some(Listed::Lost(_)) | None => Vec::new(),
+            },
             fingerprint: text_of(record.fingerprint.as_ref()),
             note: record.note.unwrap_or_default(),
             position: record.position,

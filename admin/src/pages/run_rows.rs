@@ -49,7 +49,7 @@ impl RunRow {
             },
             label: used.map_or_else(String::new, |used| used.label.to_string()),
             key_href: used
-                .filter(|used| is_stored(visit, &used.credential))
+                .filter(|used| is_stored(visit, &run.workspace, &used.credential))
                 .map_or_else(String::new, |used| {
                     format!("{}/keys/{}", visit.base(), used.credential)
                 }),
@@ -72,9 +72,10 @@ impl RunRow {
 }
 
 /// A check before a key was stored may be of a key that never was.
-fn is_stored(visit: &Visit, credential: &str) -> bool {
-    let id = credential.parse().ok();
-    id.is_some_and(|id| visit.state.registry.find(&id).is_some())
+fn is_stored(visit: &Visit, workspace: &str, credential: &str) -> bool {
+    let (workspace, id) = (workspace.parse(), credential.parse());
+    let ids = workspace.ok().zip(id.ok());
+    ids.is_some_and(|(workspace, id)| visit.state.registry.find_in(&workspace, &id).is_some())
 }
 
 /// What requests are made for, in words.

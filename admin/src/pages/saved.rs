@@ -26,6 +26,9 @@ struct Refusal<'a> {
     title: &'a str,
     text: &'a str,
     can_skip: bool,
+    /// The state that the form is now for, if another person has changed the key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    etag: Option<&'a str>,
     /// By field.
     errors: BTreeMap<&'a str, &'a str>,
 }
@@ -43,6 +46,7 @@ pub(super) fn refused_script(
     headers: &HeaderMap,
     problem: &Problem,
     refused: &Refused,
+    etag: Option<&str>,
 ) -> Option<Response> {
     let Refused { notice, can_skip } = refused;
     let errors = problem.errors().iter();
@@ -52,6 +56,7 @@ pub(super) fn refused_script(
         title: &notice.title,
         text: &notice.text,
         can_skip: *can_skip,
+        etag,
         errors: errors
             .map(|error| (error.field.as_str(), error.detail.as_str()))
             .collect(),

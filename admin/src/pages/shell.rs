@@ -5,7 +5,8 @@ mod banners;
 
 use axum::extract::FromRequestParts;
 use http::request::Parts;
-use keyside_credentials::{Credential, Filter, Role, Workspace};
+use keyside_config::ProviderId;
+use keyside_credentials::{ActorId, Credential, Filter, Permission, Role, Workspace};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::{
@@ -103,6 +104,11 @@ impl Visit {
         })
     }
 
+    /// What stops requests to a provider, or is about to, with the way out.
+    pub(super) fn obstacle(&self, workspace: &Workspace, provider: &ProviderId) -> Option<Notice> {
+        banners::of_provider(self, workspace, provider)
+    }
+
     /// The frame of the page at `path`, which is one of [`NAV`] or below it.
     pub(super) fn frame(&self, path: &str, workspace: Option<&Workspace>) -> Frame {
         let base = self.base();
@@ -131,7 +137,7 @@ impl Visit {
         let flash = self.state.sessions.take_flash(&self.session.id);
         Frame {
             assets: assets_path(&self.state.site),
-            csrf: self.session.csrf.clone(),
+            csrf: self.session.csrf_token(),
             shell: Shell {
                 workspace: workspace.map_or_else(none, choice),
                 workspaces: all.iter().map(choice).collect(),
@@ -163,6 +169,14 @@ impl Visit {
             warnings,
         };
         self.state.sessions.set_flash(&self.session.id, flash);
+    }
+
+    /// The name of an actor's token, for those who may read it; empty for others.
+    pub(super) fn name_of(&self, actor: &ActorId) -> String {
+        let token = self.state.registry.access().find(actor);
+        let may_read = self.caller.require(Permission::ReadTokens).is_ok();
+        let token = token.filter(|it| may_read && self.caller.scope().covers(&it.scope));
+        token.map_or_else(String::new, |token| token.name)
     }
 
     fn person(&self) -> Person {

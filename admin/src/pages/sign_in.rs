@@ -7,9 +7,9 @@ use axum::{
     extract::{FromRequest, Request, State},
     response::Response,
 };
-use http::{HeaderMap, Uri, header, uri::PathAndQuery};
+use http::{Extensions, HeaderMap, Uri, header, uri::PathAndQuery};
 use keyside_config::headers::SEC_FETCH_SITE;
-use keyside_credentials::{Permission, Principal};
+use keyside_credentials::{ActorContext, Permission, Principal, RequestId};
 
 use super::{
     cookies,
@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     access::permitted,
+    access_audit::Proof,
     problem::{Kind, Problem},
     rate_limits::ClientNetwork,
     sessions::Flash,
@@ -67,6 +68,7 @@ pub(super) async fn sign_in(
         request.uri().clone(),
         ClientNetwork::of(request.extensions()),
     );
+    let id = request_id(request.extensions())?;
     if lacks_fetch_metadata(request.headers()) {
         let notice = vec![needs_https()];
         return refused(&state, insecure(), notice, "");
@@ -78,7 +80,11 @@ pub(super) async fn sign_in(
         let wrong = "This token is not valid: it is mistyped, expired or revoked.";
         return refused(&state, invalid_token(), Vec::new(), wrong);
     };
-    open_session(&state, &principal, &asked_page(&uri))
+    let how = SignedIn {
+        request_id: id,
+        proof: Proof::Token,
+    };
+    open_session(&state, &principal, how, &asked_page(&uri)).await
 }
 
 /// Ends the session, in the browser too.
@@ -91,17 +97,29 @@ pub(super) async fn sign_out(visit: Visit, _form: SessionForm) -> Response {
     response
 }
 
+/// How a person signed in, for the audit log.
+pub(super) struct SignedIn {
+    pub(super) request_id: RequestId,
+    pub(super) proof: Proof,
+}
+
 /// A new session's first response: the browser gets the cookies and is led to `page`, which begins
 /// with a slash.
 ///
 /// # Errors
 /// 403 if the role may not use the page.
-pub(super) fn open_session(
+pub(super) async fn open_session(
     state: &AdminState,
     principal: &Principal,
+    how: SignedIn,
     page: &str,
 ) -> Result<Response, Problem> {
     permitted(principal, Permission::SignIn)?;
+    let by = ActorContext {
+        actor: principal.actor.clone(),
+        request_id: how.request_id.as_str().to_owned(),
+    };
+    state.access_audit.signed_in(&by, how.proof).await;
     let new = state.sessions.open(principal.actor.clone(), Instant::now());
     let name = state.registry.access().find(&principal.actor);
     let name = name.map_or_else(String::new, |token| token.name);
@@ -115,6 +133,12 @@ pub(super) fn open_session(
     let mut response = see_other(&format!("{}/s/{}{page}", state.site.base(), new.id));
     cookies::set(&mut response, &state.site, &new);
     Ok(response)
+}
+
+/// The id that the outermost layer gave the request.
+pub(super) fn request_id(extensions: &Extensions) -> Result<RequestId, Problem> {
+    let id = extensions.get::<RequestId>().copied();
+    id.ok_or_else(|| Problem::internal("the page is outside of the layer that gives ids"))
 }
 
 /// Whether a browser sent the form without Fetch Metadata: over plain http from another machine.

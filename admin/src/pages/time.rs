@@ -1,6 +1,7 @@
 //! Times as people read them: relative, with the exact time for machines, on hover and for screen
 //! readers.
 
+use jiff::SignedDuration;
 use keyside_credentials::Timestamp;
 
 /// A time, or none: then `iso` is empty.
@@ -23,6 +24,27 @@ impl Time {
             iso: at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
             exact: at.strftime("%-d %B %Y, %H:%M UTC").to_string(),
             relative: relative(at.as_second() - now.as_second()),
+        }
+    }
+}
+
+/// A day in UTC.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Day {
+    /// As a field for dates has it: `2026-11-26`.
+    pub(super) value: String,
+    /// `26 November 2026`.
+    pub(super) words: String,
+}
+
+impl Day {
+    /// The day so many days after `now`.
+    pub(super) fn after(now: Timestamp, days: u16) -> Self {
+        let later = now.checked_add(SignedDuration::from_hours(24 * i64::from(days)));
+        let later = later.unwrap_or(Timestamp::MAX);
+        Self {
+            value: later.strftime("%Y-%m-%d").to_string(),
+            words: later.strftime("%-d %B %Y").to_string(),
         }
     }
 }
@@ -80,6 +102,17 @@ mod tests {
             (-730 * 86_400, "2 years ago"),
         ] {
             assert_eq!(relative(seconds), expected, "{seconds}");
+        }
+    }
+
+    #[test]
+    fn a_day_is_counted_from_today_in_utc() {
+        for now in ["2026-11-29T00:00:00Z", "2026-11-29T23:59:59Z"] {
+            let day = Day::after(now.parse().unwrap(), 30);
+            assert_eq!(
+                (&*day.value, &*day.words),
+                ("2026-12-29", "29 December 2026")
+            );
         }
     }
 

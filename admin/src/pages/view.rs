@@ -17,6 +17,8 @@ pub(super) struct Badge {
 /// Another person changed the same thing meanwhile: the context of `conflict.html`.
 pub(super) struct Conflict {
     pub(super) actor: String,
+    /// The actor's name; empty for those who may not read tokens.
+    pub(super) name: String,
     pub(super) at: Time,
     /// What happened, in words.
     pub(super) what: String,
@@ -77,6 +79,14 @@ impl Badge {
         match environment {
             Environment::Live => Self::new("plain", "live", "Live"),
             Environment::Sandbox => Self::new("info", "sandbox", "Sandbox"),
+        }
+    }
+
+    /// What marks a sandbox key: at most one.
+    pub(super) fn sandbox(environment: Environment) -> Vec<Self> {
+        match environment {
+            Environment::Live => Vec::new(),
+            Environment::Sandbox => vec![Self::environment(environment)],
         }
     }
 

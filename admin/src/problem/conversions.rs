@@ -37,7 +37,7 @@ impl From<ChangeError> for Problem {
             ChangeError::EndpointMissing { .. }
             | ChangeError::EndpointRefused(_)
             | ChangeError::EndpointNotTaken => Self::field("endpoint", said),
-            ChangeError::SecretOfOtherKind { why } => Self::field("secret", why),
+            ChangeError::SecretOfOtherKind(why) => Self::field("secret", why),
             ChangeError::ExpiryPast => Self::field("expiresAt", said),
             ChangeError::ErasingUnfinished(_) => Self::new(
                 Kind::ErasureIncomplete,

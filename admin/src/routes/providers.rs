@@ -1,14 +1,17 @@
 //! `/api/integrations/providers`: the catalogue of providers.
 
 use axum::{Json, extract::State};
-use keyside_config::{Auth, Provider, Upstream};
+use keyside_config::{Auth, Development, NamedLink, Provider, Upstream};
 
 use crate::{
     paging::Page,
     problem::Problem,
     query::Parameters,
     state::AdminState,
-    wire::{AuthView, EndpointView, KeyView, LinksView, ProviderView, SandboxView, SdkView},
+    wire::{
+        AuthView, DevelopmentView, EndpointView, KeyView, LinksView, NamedLinkView, ProviderView,
+        SandboxView, SdkView,
+    },
 };
 
 /// The catalogue of providers, with the steps to create a key for each.
@@ -62,6 +65,7 @@ impl ProviderView {
                 available: provider.sandbox.available,
                 note: provider.sandbox.note.clone(),
             },
+            development: DevelopmentView::of(&provider.development),
             sdks: SdkView::all(provider),
         }
     }
@@ -77,6 +81,21 @@ impl AuthView {
             place: place.to_owned(),
             name,
             prefix,
+        }
+    }
+}
+
+impl DevelopmentView {
+    fn of(advice: &Development) -> Self {
+        let links = advice.links.iter();
+        let link = |link: &NamedLink| NamedLinkView {
+            name: link.name.clone(),
+            url: link.url.clone(),
+        };
+        Self {
+            steps: advice.steps.clone(),
+            expires_in_days: advice.expires_in_days,
+            links: links.map(link).collect(),
         }
     }
 }

@@ -118,7 +118,8 @@ impl<'a> Browser<'a> {
         self.api.send_body(request, fields.into()).await
     }
 
-    fn form(&self, page: &str) -> http::request::Builder {
+    /// A form of a page, to be sent with its fields.
+    pub(super) fn form(&self, page: &str) -> http::request::Builder {
         let request = OWN.iter().fold(
             anonymous("POST", &format!("{}{page}", self.base)),
             |request, (name, value)| request.header(*name, *value),

@@ -160,6 +160,13 @@ async fn the_catalogue_has_the_steps_to_create_a_key() {
             "{id}"
         );
     }
+    let builtin = Catalogue::builtin();
+    let openai = &builtin.get("openai").unwrap().development;
+    let shown = providers.iter().find(|provider| provider["id"] == "openai");
+    let shown = &shown.unwrap()["development"];
+    assert_eq!(shown["steps"], json!(openai.steps));
+    assert_eq!(shown["expiresInDays"], json!(openai.expires_in_days));
+    assert_eq!(shown["links"][0]["url"], json!(openai.links[0].url));
 }
 
 #[tokio::test]

@@ -250,6 +250,84 @@ async fn an_error_is_a_page_with_the_request_id() {
     }
 }
 
+const HTML: (&str, &str) = ("accept", "text/html,application/xhtml+xml,*/*;q=0.8");
+
+/// A request as a browser sends it for a page, or for a form.
+fn from_a_browser(method: &str, path: &str) -> http::request::Builder {
+    let headers = OWN.into_iter().chain([HTML]);
+    headers.fold(anonymous(method, path), |request, (name, value)| {
+        request.header(name, value)
+    })
+}
+
+#[tokio::test]
+async fn a_browser_gets_a_page_for_every_error_outside_of_the_api() {
+    let api = Api::on_loopback().await;
+    for (method, path, status) in [
+        ("GET", "/nothing", StatusCode::NOT_FOUND),
+        ("GET", "/nothing/below", StatusCode::NOT_FOUND),
+        ("POST", "/nothing", StatusCode::NOT_FOUND),
+        ("GET", "/assets/0123/nothing.js", StatusCode::NOT_FOUND),
+        ("PUT", "/keys", StatusCode::METHOD_NOT_ALLOWED),
+        ("DELETE", "/sign-in", StatusCode::METHOD_NOT_ALLOWED),
+        ("GET", "/openapi.json", StatusCode::UNAUTHORIZED),
+    ] {
+        let answer = api.send(from_a_browser(method, path)).await;
+        answer.assert_is_page(status);
+        assert!(answer.body.contains(answer.header("x-keyside-request-id")));
+        if status == StatusCode::METHOD_NOT_ALLOWED {
+            assert!(answer.header("allow").contains("POST"), "{path}");
+        }
+    }
+    let elsewhere = Request::get("/keys").header("host", "attacker.test");
+    let refused = api.send(elsewhere.header(HTML.0, HTML.1)).await;
+    refused.assert_is_page(StatusCode::FORBIDDEN);
+
+    for path in ["/api/nothing", "/api", "/api/workspaces"] {
+        let answer = api.send(from_a_browser("GET", path)).await;
+        assert_eq!(answer.kind(), "unauthenticated", "{path}");
+    }
+    for path in ["/nothing", "/openapi.json"] {
+        let program = api
+            .send(anonymous("GET", path).header("accept", "*/*"))
+            .await;
+        assert_eq!(program.kind(), "unauthenticated", "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_form_that_cannot_be_read_is_answered_with_a_page() {
+    let api = Api::on_loopback().await;
+    let (form, huge) = ("application/x-www-form-urlencoded", "x".repeat(70_000));
+    for (media_type, body, status) in [
+        (form, "token=%ff", StatusCode::BAD_REQUEST),
+        (form, &*huge, StatusCode::PAYLOAD_TOO_LARGE),
+        ("text/plain", "token=x", StatusCode::UNSUPPORTED_MEDIA_TYPE),
+    ] {
+        let request = from_a_browser("POST", "/sign-in").header("origin", "null");
+        let request = request.header("content-type", media_type);
+        let answer = api.send_body(request, body.to_owned().into()).await;
+        answer.assert_is_page(status);
+    }
+}
+
+#[tokio::test]
+async fn an_address_that_cannot_be_read_is_answered_with_a_page() {
+    let api = Api::on_loopback().await;
+    let browser = api.owner().await;
+    for page in [
+        "/keys/%ff",
+        "/keys/%ff/edit",
+        "/keys/new/%ff",
+        "/tokens/%ff/revoke",
+    ] {
+        browser
+            .get(page)
+            .await
+            .assert_is_page(StatusCode::BAD_REQUEST);
+    }
+}
+
 #[tokio::test]
 async fn the_script_of_a_stable_link_can_tell_whether_a_session_lives() {
     let api = Api::on_loopback().await;

@@ -156,6 +156,54 @@ async fn the_choices_of_a_preview_are_the_keys_of_the_workspace() {
     assert!(!page.body.contains("value=\"\" list=\"models\""), "a model");
 }
 
+/// Workflows that use the revoked key are refused, and this page is where a person looks why.
+#[tokio::test]
+async fn a_preview_begins_with_the_provider_that_has_keys_even_if_they_are_revoked() {
+    let api = with_workspace().await;
+    let browser = api.owner().await;
+    let selected = async |query: &str| {
+        let page = browser.get(&format!("/preview{query}")).await;
+        page.assert_is_page(StatusCode::OK);
+        let (_, choice) = page.body.split_once(r#"<select id="provider""#).unwrap();
+        let (before, _) = choice.split_once("\" selected>").unwrap();
+        before.rsplit_once('"').unwrap().1.to_owned()
+    };
+    let gone = new_credential(json!({ "provider": "openai", "label": "gone" }));
+    let gone = api.post(CREDENTIALS, &gone).await.id();
+    api.delete(&format!("{CREDENTIALS}/{gone}")).await;
+    assert_eq!(selected("").await, "openai", "its only key is revoked");
+    let usable = json!({ "provider": "groq", "label": "nightly" });
+    api.post(CREDENTIALS, &new_credential(usable)).await;
+    assert_eq!(selected("").await, "groq", "its key can be used");
+    assert_eq!(selected("?label=gone").await, "openai", "it has the label");
+    assert_eq!(selected("?provider=openai").await, "openai");
+}
+
+#[tokio::test]
+async fn a_preview_says_beforehand_that_the_provider_has_no_key() {
+    let api = with_workspace().await;
+    let browser = api.owner().await;
+    let preview = "/preview?provider=openai";
+    let page = browser.get(preview).await;
+    let add = "/keys/new?workspace=acme&provider=openai";
+    let link = format!("<a href=\"{}{add}\">Add a key</a>", browser.base);
+    let body = unescaped(&page.body);
+    assert!(body.contains("There is no key for OpenAI"), "{body}");
+    assert!(body.contains(&link), "{link}: {body}");
+    let sandbox = json!({ "label": "try-out", "environment": "sandbox" });
+    let id = api.post(CREDENTIALS, &new_credential(sandbox)).await.id();
+    let page = browser.get(preview).await;
+    assert!(!page.body.contains("There is no key for"), "{}", page.body);
+    assert!(page.body.contains("try-out · OpenAI (sandbox)</option>"));
+    api.delete(&format!("{CREDENTIALS}/{id}")).await;
+    let page = browser.get(preview).await;
+    let said = "The OpenAI sandbox key “try-out” is revoked, and there is no other";
+    assert_eq!(page.body.matches(said).count(), 1, "{}", page.body);
+    let row = browser.get("/audit?event=credential_revoked").await;
+    let sandbox = r##"<use href="#i-sandbox"/></svg>Sandbox</span>"##;
+    assert!(row.body.contains(sandbox), "{}", row.body);
+}
+
 #[tokio::test]
 async fn a_viewer_sends_no_prompt_and_starts_no_checks() {
     let api = with_tagged_key().await;

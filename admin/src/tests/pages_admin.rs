@@ -1,8 +1,8 @@
 //! The pages Audit, Clients and Workspace, and the banners on every page.
 
-use keyside_credentials::{Finding, Role, Scope, Verification, audit::Event};
+use keyside_credentials::{Finding, Role, Scope, Verification, audit::Event, runs::Run};
 
-use super::{audit::alter_record, *};
+use super::{audit::alter_record, lists::run, *};
 
 const ACME: &str = "/workspace?workspace=acme";
 
@@ -408,6 +408,33 @@ async fn keys_that_stop_requests_are_said_on_every_page_with_the_way_out() {
     key(&api, json!({ "label": "next" })).await;
     let page = browser.get("/keys").await;
     assert!(!page.body.contains("is revoked, and"), "{}", page.body);
+}
+
+#[tokio::test]
+async fn a_provider_that_requests_ask_for_in_vain_is_said_on_every_page() {
+    let api = with_acme().await;
+    let id = key(&api, json!({})).await;
+    let browser = api.owner().await;
+    let said = "There is no key for Groq";
+    let keys = browser.get("/keys").await;
+    assert!(!keys.body.contains(said), "{}", keys.body);
+    api.registry.runs().record(Run {
+        provider: "groq".parse().ok(),
+        used: None,
+        outcome: "credential_missing",
+        ..run(&json!({ "id": id }), 1)
+    });
+    api.registry.runs().flush().await;
+    for page in ["/keys", "/preview", "/runs", "/clients"] {
+        let page = browser.get(page).await;
+        let body = page.body.replace("&#38;", "&").replace("&amp;", "&");
+        assert_eq!(body.matches(said).count(), 1, "{body}");
+        let add = "/keys/new?workspace=acme&provider=groq";
+        assert!(body.contains(&format!("{}{add}", browser.base)), "{body}");
+    }
+    key(&api, json!({ "provider": "groq", "label": "next" })).await;
+    let keys = browser.get("/keys").await;
+    assert!(!keys.body.contains(said), "{}", keys.body);
 }
 
 #[tokio::test]

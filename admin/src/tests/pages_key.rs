@@ -15,6 +15,33 @@ fn etag(page: &Answer) -> String {
     value.replace("&#34;", "%22").replace("&quot;", "%22")
 }
 
+/// When each version is destroyed or was, as the page of a key says it.
+fn destroyed(page: &Answer) -> Vec<&str> {
+    let cells = page.body.split(r#"data-label="Destroyed""#).skip(1);
+    let cells = cells.map(|cell| cell.split("</td>").next().unwrap());
+    cells
+        .map(|cell| match cell.split_once("<span data-relative>") {
+            Some((_, time)) => time.split('<').next().unwrap(),
+            None => "",
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn a_destroyed_version_says_when_it_was_destroyed() {
+    let api = with_keys(&["nightly"]).await;
+    let browser = api.owner().await;
+    let page = format!("/keys/{}", api.key_id().await);
+    assert_eq!(destroyed(&browser.get(&page).await), [""], "it is in use");
+    let rotate = format!("{page}/rotate");
+    let now = etag(&browser.get(&rotate).await);
+    let fields = format!("etag={now}&secret={NEXT}&graceSeconds=0&check=skip");
+    let rotated = browser.submit(&rotate, &fields).await;
+    rotated.assert_leads_to(&format!("{}{page}", browser.base));
+    let shown = browser.get(&page).await;
+    assert_eq!(destroyed(&shown), ["", "just now"], "newest first");
+}
+
 #[tokio::test]
 async fn a_key_is_rotated_with_an_overlap_and_rolled_back() {
     let api = with_keys(&["nightly"]).await;
@@ -120,16 +147,27 @@ async fn two_people_who_edit_a_key_lose_nothing() {
         "{}",
         shown.body
     );
+    let known = "seenLabel=nightly&seenTag=&seenExpires=&seenRequests=&seenTokens=";
+    // An error of another kind does not hide that the form is outdated.
+    let wrong = format!("etag={seen}&{known}&label=nightly&requestsPerDay=many");
+    let wrong = other.submit(&edit, &wrong).await;
+    wrong.assert_is_page(StatusCode::UNPROCESSABLE_ENTITY);
+    assert_eq!(etag(&wrong), seen);
+    assert!(wrong.body.contains(r#"name="seenLabel" value="nightly""#));
     let second = "label=nightly&usageTag=mine&expiresAt=2099-01-02";
-    let late = other.submit(&edit, &format!("etag={seen}&{second}")).await;
+    let late = format!("etag={seen}&{known}&{second}");
+    let late = other.submit(&edit, &late).await;
     late.assert_is_page(StatusCode::PRECONDITION_FAILED);
-    for kept in [
+    for told in [
         r#"value="mine""#,
         r#"value="2099-01-02""#,
-        "Credential edited",
+        "Label from nightly to renamed",
+        "Requests a day from nothing to 500",
+        "by <bdi>Installation owner</bdi>",
     ] {
-        assert!(late.body.contains(kept), "{kept}: {}", late.body);
+        assert!(late.body.contains(told), "{told}: {}", late.body);
     }
+    assert!(!late.body.contains("Expires from"), "{}", late.body);
     assert_eq!(api.key().await["label"], "renamed");
     let again = format!("etag={}&{second}", etag(&late));
     let saved = other.submit(&edit, &again).await;
@@ -155,6 +193,28 @@ async fn two_people_who_edit_a_key_lose_nothing() {
             answer.body
         );
     }
+}
+
+#[tokio::test]
+async fn a_script_that_rotates_an_outdated_key_is_told_and_can_go_on() {
+    let api = with_keys(&["nightly"]).await;
+    let (one, other) = (api.owner().await, api.owner().await);
+    let edit = format!("/keys/{}/edit", api.key_id().await);
+    let rotate = format!("/keys/{}/rotate", api.key_id().await);
+    let seen = etag(&other.get(&rotate).await);
+    one.submit(&edit, &format!("etag={seen}&label=renamed"))
+        .await;
+    let fields = |etag: &str| format!("etag={etag}&secret={NEXT}&graceSeconds=0&check=skip");
+    let late = api.ask_as_script(&other, &rotate, &fields(&seen)).await;
+    let late = late.json();
+    assert_eq!(late["title"], "Changed by someone else meanwhile");
+    let text = late["text"].as_str().unwrap();
+    let told = "Credential edited: label, by Installation owner, just now. ";
+    assert!(text.starts_with(told), "{text}");
+    let now = late["etag"].as_str().unwrap().replace('"', "%22");
+    assert_ne!(now, seen);
+    let rotated = api.ask_as_script(&other, &rotate, &fields(&now)).await;
+    assert!(rotated.json()["location"].is_string(), "{}", rotated.body);
 }
 
 #[tokio::test]
@@ -208,6 +268,7 @@ async fn a_key_is_revoked_only_if_its_label_is_typed() {
         "{}",
         shown.body
     );
+    assert_eq!(destroyed(&shown), ["just now"]);
     assert!(!shown.body.contains("Roll back"));
     assert!(
         !shown.body.contains(&format!("{revoke}\"")),

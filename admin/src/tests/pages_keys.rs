@@ -40,7 +40,12 @@ impl Api {
     }
 
     /// What the form's script gets.
-    async fn ask_as_script(&self, browser: &Browser<'_>, page: &str, fields: &str) -> Answer {
+    pub(super) async fn ask_as_script(
+        &self,
+        browser: &Browser<'_>,
+        page: &str,
+        fields: &str,
+    ) -> Answer {
         let path = format!("{}{page}", browser.base);
         let request = [
             ("sec-fetch-site", "same-origin"),
@@ -73,6 +78,12 @@ async fn a_key_is_added_in_steps_and_checked_before_it_is_stored() {
     let provider = provider.get("openai").unwrap();
     assert!(paste.body.contains(&provider.links.console));
     assert!(paste.body.contains(r#"type="password""#));
+    assert!(
+        paste.body.contains("<code>x-ratelimit-*</code>"),
+        "{}",
+        paste.body
+    );
+    assert!(!paste.body.contains('`'), "{}", paste.body);
     let fields = new_key("&usageTag=ci-smoke&expiresAt=2099-12-31&check=required");
     let saved = browser.submit(ADD, &fields).await;
     let key = api.key().await;
@@ -186,6 +197,55 @@ async fn an_invalid_key_form_says_why_and_loses_nothing_but_the_key() {
     }
     let unknown = browser.get("/keys/new/nosuch?workspace=acme").await;
     unknown.assert_is_page(unprocessable);
+}
+
+#[tokio::test]
+async fn an_expiry_is_filled_in_for_a_development_key_and_may_be_cleared() {
+    let api = with_keys(&[]).await;
+    let browser = api.owner().await;
+    let catalogue = Catalogue::builtin();
+    let advice = &catalogue.get("openai").unwrap().development;
+    let days = advice.expires_in_days.unwrap().into();
+    let expires = |day: &str| format!(r#"name="expiresAt" type="date" value="{day}""#);
+    let live = browser.get(ADD).await;
+    live.assert_is_page(StatusCode::OK);
+    assert!(live.body.contains(r#"value="live" checked"#));
+    assert!(live.body.contains(&expires("")), "{}", live.body);
+    assert!(live.body.contains(&advice.links[0].url));
+    // The link for browsers without scripts.
+    let sandbox = format!("{ADD}&environment=sandbox");
+    let link = format!(r#"<noscript><a href="{}{sandbox}">"#, browser.base);
+    let html = live.body.replace("&#38;", "&").replace("&amp;", "&");
+    assert!(html.contains(&link), "{link}: {html}");
+    let led = browser
+        .get("/keys/new?workspace=acme&provider=openai&environment=sandbox")
+        .await;
+    led.assert_leads_to(&format!("{}{sandbox}", browser.base));
+    // Midnight may pass between.
+    let before = in_days(days);
+    let filled_in = browser.get(&sandbox).await;
+    let day = [before, in_days(days)]
+        .iter()
+        .any(|at| filled_in.body.contains(&expires(&at[..10])));
+    assert!(day, "{}", filled_in.body);
+    assert!(filled_in.body.contains(r#"value="sandbox" checked"#));
+    // Its key ends with the demo, so nothing is suggested.
+    let none = browser
+        .get("/keys/new/sandbox?workspace=acme&environment=sandbox")
+        .await;
+    assert!(none.body.contains(&expires("")), "{}", none.body);
+    let wrong = browser.get(&format!("{ADD}&environment=test")).await;
+    wrong.assert_is_page(StatusCode::UNPROCESSABLE_ENTITY);
+
+    api.provider.say(rejected());
+    let cleared = new_key("&expiresAt=&check=required");
+    let refused = browser.submit(&sandbox, &cleared).await;
+    refused.assert_is_page(StatusCode::UNPROCESSABLE_ENTITY);
+    assert!(refused.body.contains(&expires("")), "{}", refused.body);
+    browser
+        .submit(&sandbox, &new_key("&expiresAt=&check=skip"))
+        .await;
+    assert_eq!(api.key().await["expiresAt"], Value::Null);
 }
 
 #[tokio::test]

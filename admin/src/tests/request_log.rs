@@ -5,19 +5,20 @@ use std::{sync::Mutex, time::Duration};
 use axum::{middleware, routing::get};
 
 use super::{secrecy::Lines, *};
-use crate::{refusal_audit::RefusalAudit, request_log};
+use crate::{access_audit::AccessAudit, request_log};
 
 fn around(api: &Api, router: Router) -> Api {
-    let refusals = Arc::new(RefusalAudit::new(api.registry.clone()));
+    let audit = Arc::new(AccessAudit::new(api.registry.clone()));
     Api {
         log: api.log.clone(),
         memory: api.memory.clone(),
-        router: router.layer(middleware::from_fn_with_state(refusals, request_log::track)),
+        router: router.layer(middleware::from_fn_with_state(audit, request_log::track)),
         registry: api.registry.clone(),
         token: api.token.clone(),
         provider: api.provider.clone(),
         model: api.model.clone(),
         smoke: api.smoke.clone(),
+        sessions: api.sessions.clone(),
         folder: tempfile::tempdir().unwrap(),
     }
 }

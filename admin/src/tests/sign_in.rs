@@ -1,9 +1,10 @@
 //! Signing in to the page with a token, and what a session's path and cookies open.
 
-use keyside_credentials::{Role, Scope};
+use keyside_credentials::{Role, Scope, audit::Event};
 
 use super::{
     browser::{Browser, FOLLOWED, OWN},
+    pages::with_keys,
     secrecy::Lines,
     *,
 };
@@ -231,6 +232,116 @@ async fn a_wrong_token_opens_nothing_and_is_counted() {
     api.owner().await;
 }
 
+/// The records of sign-ins: who, what and how.
+async fn sign_ins(api: &Api) -> Vec<(String, Event, String)> {
+    let records = api.audit().await.into_iter();
+    let records = records.map(|it| (it.actor.to_string(), it.event, it.note.unwrap_or_default()));
+    let is_sign_in = |event| [Event::SignedIn, Event::Reauthenticated].contains(&event);
+    records.filter(|(_, event, _)| is_sign_in(*event)).collect()
+}
+
+#[tokio::test]
+async fn sign_ins_and_proofs_of_identity_are_audited_with_how() {
+    let api = Api::on_loopback().await;
+    let me = api.get("/api/tokens").await.json()["items"][0]["id"].clone();
+    let me = me.as_str().unwrap();
+    let link = async || {
+        let made = api.post("/api/sign-in-links", &json!({})).await.json();
+        made["url"]
+            .as_str()
+            .unwrap()
+            .split_once('#')
+            .unwrap()
+            .1
+            .to_owned()
+    };
+    let with_token = api
+        .submit("/sign-in", &format!("token={}", api.token))
+        .await;
+    let code = link().await;
+    api.submit("/link", &format!("code={code}")).await;
+    let ids = api.audit().await.into_iter().map(|it| it.request_id);
+    assert!(
+        ids.collect::<Vec<_>>()
+            .contains(&with_token.header("x-keyside-request-id").to_owned())
+    );
+
+    let browser = Browser::of(&api, &with_token);
+    api.post("/api/workspaces", &json!({ "id": "acme" })).await;
+    let erase = "/workspace/erase?workspace=acme";
+    api.sessions.forget_proofs();
+    for wrong in ["", "&proof=", "&proof=ks_wrong"] {
+        let refused = browser.submit(erase, &format!("typed=acme{wrong}")).await;
+        refused.assert_is_page(StatusCode::UNPROCESSABLE_ENTITY);
+        assert!(
+            refused.body.contains(r#"id="proof-error""#),
+            "{}",
+            refused.body
+        );
+    }
+    let code = link().await;
+    let erased = browser
+        .submit(erase, &format!("typed=acme&proof={code}"))
+        .await;
+    erased.assert_is_page(StatusCode::OK);
+
+    let expected = [
+        (Event::SignedIn, "with the token"),
+        (Event::SignedIn, "with a link"),
+        (Event::Reauthenticated, "with a link"),
+    ];
+    let expected = expected.map(|(event, how)| (me.to_owned(), event, how.to_owned()));
+    assert_eq!(sign_ins(&api).await, expected);
+    let refused = api
+        .audit()
+        .await
+        .into_iter()
+        .filter(|it| it.event == Event::Refused);
+    let notes: Vec<_> = refused
+        .map(|it| (it.actor.to_string(), it.note.unwrap()))
+        .collect();
+    assert_eq!(
+        notes,
+        vec![(me.to_owned(), "reauthentication".to_owned()); 3]
+    );
+}
+
+#[tokio::test]
+async fn sign_ins_beyond_20_a_minute_are_only_counted() {
+    let api = Api::on_loopback().await;
+    let viewer = api.token_of(Role::Viewer, Scope::All).await;
+    let before = api.audit().await.len();
+    for _ in 0..30 {
+        api.sign_in(&viewer).await;
+    }
+    assert_eq!(sign_ins(&api).await.len(), 20);
+    assert_eq!(api.audit().await.len() - before, 20);
+    api.owner().await;
+    assert_eq!(sign_ins(&api).await.len(), 21, "another token");
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(60)).await;
+    api.sign_in(&viewer).await;
+    let (_, _, note) = sign_ins(&api).await.pop().unwrap();
+    assert_eq!(
+        note,
+        "with the token; 10 more before this one, counted only"
+    );
+}
+
+#[tokio::test]
+async fn on_a_full_disk_a_person_signs_in_and_revokes_a_key() {
+    let api = with_keys(&["leaked"]).await;
+    api.log.reserve_disk_space_for(Effect::EndsUse);
+    let browser = api.owner().await;
+    let page = format!("/keys/{}", api.key_id().await);
+    let revoked = browser
+        .submit(&format!("{page}/revoke"), "label=leaked")
+        .await;
+    revoked.assert_leads_to(&format!("{}{page}", browser.base));
+    assert_eq!(api.key().await["status"], "revoked");
+    assert!(sign_ins(&api).await.is_empty());
+}
+
 #[tokio::test]
 async fn a_session_ends_with_its_token() {
     let api = Api::on_loopback().await;
@@ -293,6 +404,28 @@ async fn a_path_in_the_public_url_begins_links_and_cookies() {
     }
     let dead = api.navigate("/team/s/0123/keys?q=1", &OWN).await;
     dead.assert_leads_to("/team/keys?q=1");
+}
+
+#[test]
+fn a_public_url_whose_path_begins_like_one_of_the_server_is_refused() {
+    let pages = crate::pages::stable_paths();
+    let routes = crate::routes::table().into_iter().map(|route| route.path);
+    let others = ["/s/0123", "/assets/0123", "/guide", "/guide.css"].map(str::to_owned);
+    let own = pages.chain(routes).chain(others);
+    for path in own.filter(|path| path != "/") {
+        let first = path.split('/').nth(1).unwrap();
+        let url = format!("https://tools.example/{first}/keyside");
+        let setting = ("KEYSIDE_ADMIN__PUBLIC_URL".to_owned(), url);
+        let sources = Sources {
+            environment: [setting].into_iter().collect(),
+            ..Sources::default()
+        };
+        let refused = Settings::load(&sources).unwrap_err().to_string();
+        assert!(
+            refused.contains("one of Keyside's own"),
+            "{path}: {refused}"
+        );
+    }
 }
 
 #[tokio::test]

@@ -29,7 +29,7 @@ async fn a_link_opens_one_session_of_the_token_that_made_it() {
         let answer = api.submit("/link", &whose).await;
         assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
         assert_eq!(answer.json()["role"], "Owner");
-        assert_eq!(answer.json()["name"], "first owner");
+        assert_eq!(answer.json()["name"], "Installation owner");
         assert_eq!(answer.set_cookies(), [""; 0], "asking opens nothing");
     }
     let opened = api.submit("/link", &format!("code={code}")).await;

@@ -29,6 +29,8 @@ pub struct ProviderView {
     pub rate_limits: String,
     /// Whether the provider has a sandbox.
     pub sandbox: SandboxView,
+    /// How to get a key for development.
+    pub development: DevelopmentView,
     /// How to configure SDKs for Keyside.
     pub sdks: Vec<SdkView>,
 }
@@ -88,6 +90,27 @@ pub struct SandboxView {
     pub available: bool,
     /// How to test without cost.
     pub note: String,
+}
+
+/// Advice for people on keys for development. Nothing is enforced.
+#[derive(Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DevelopmentView {
+    /// What to create or limit at the provider; empty if nothing is known.
+    pub steps: Vec<String>,
+    /// After how many days such a key should expire; null if there is no suggestion.
+    pub expires_in_days: Option<u16>,
+    /// The provider's pages about it.
+    pub links: Vec<NamedLinkView>,
+}
+
+/// A link to a page.
+#[derive(Serialize, Deserialize, ToSchema)]
+pub struct NamedLinkView {
+    /// What the page is about.
+    pub name: String,
+    /// Its address.
+    pub url: String,
 }
 
 /// How to configure one SDK for Keyside.

@@ -376,6 +376,21 @@ fn every_provider_has_its_texts_for_people() {
 }
 
 #[test]
+fn every_provider_has_advice_on_keys_for_development() {
+    each(|provider| {
+        let (id, advice) = (&provider.id, &provider.development);
+        assert!(!advice.steps.is_empty(), "{id}");
+        for step in &advice.steps {
+            assert!(step.ends_with('.') && !step.contains('`'), "{id}: {step}");
+        }
+        // Its key ends with the demo that made it.
+        let is_sandbox = id.as_str() == "sandbox";
+        assert_eq!(advice.expires_in_days.is_none(), is_sandbox, "{id}");
+        assert_eq!(advice.links.is_empty(), is_sandbox, "{id}");
+    });
+}
+
+#[test]
 fn a_subprotocol_is_offered_on_only_where_there_is_an_upgrade_and_never_one_that_can_be_a_key() {
     each(|provider| {
         let upgrades = provider.routes.iter().any(|route| route.upgrade);

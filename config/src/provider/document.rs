@@ -6,8 +6,9 @@ use http::{HeaderName, HeaderValue};
 use serde::Deserialize;
 
 use super::{
-    Auth, Check, EndpointRule, ErrorShape, Group, KeyRules, Links, PromptRule, Provider,
-    ProviderDeadlines, ProviderId, SandboxAvailability, SdkLine, Subprotocol, Upstream, UsageRule,
+    Auth, Check, Development, EndpointRule, ErrorShape, Group, KeyRules, Links, PromptRule,
+    Provider, ProviderDeadlines, ProviderId, SandboxAvailability, SdkLine, Subprotocol, Upstream,
+    UsageRule,
     route::{Route, RouteDocument},
     sdk,
 };
@@ -56,6 +57,7 @@ pub(crate) struct ProviderDocument {
     steps: Vec<String>,
     rate_limits: String,
     sandbox: SandboxAvailability,
+    development: Development,
     #[serde(default)]
     sdk: Vec<SdkLine>,
     #[serde(default)]
@@ -105,6 +107,7 @@ impl ProviderDocument {
             steps: self.steps,
             rate_limits: self.rate_limits,
             sandbox: self.sandbox,
+            development: self.development,
             sdk,
             deadlines: self.deadlines,
             id,

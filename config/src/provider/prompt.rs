@@ -13,7 +13,7 @@ use crate::parsed;
 
 /// The smallest request that sends a text to a model of the provider.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "PromptDocument")]
+#[serde(from = "PromptDocument")]
 pub struct PromptRule {
     whole: Shape,
     /// `None` if the provider does not stream as server-sent events.
@@ -119,7 +119,7 @@ impl TextPath {
 fn read(path: &[String], value: &Value, text: &mut String) {
     match (path, value) {
         ([], Value::String(found)) => text.push_str(found),
-        ([all, rest @ ..], Value::Array(items)) if all == EACH => {
+        ([all, rest @ ..], Value::Array(items)) if all == KeyPath::EACH => {
             items.iter().for_each(|item| read(rest, item, text));
         }
         ([key, rest @ ..], Value::Object(fields)) => {
@@ -136,7 +136,7 @@ impl FromStr for TextPath {
 
     fn from_str(text: &str) -> Result<Self, PromptRuleError> {
         let steps: Vec<_> = text.split('.').map(str::to_owned).collect();
-        let valid = |step: &String| step == EACH || is_key(step);
+        let valid = |step: &String| step == KeyPath::EACH || is_key(step);
         match steps.len() <= MAX_STEPS && steps.iter().all(valid) {
             true => Ok(Self(steps)),
             false => Err(PromptRuleError::Text),
@@ -148,8 +148,10 @@ impl FromStr for TextPath {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct PromptDocument {
-    path: String,
-    body: String,
+    #[serde(deserialize_with = "parsed::text")]
+    path: RequestPath,
+    #[serde(deserialize_with = "parsed::text")]
+    body: JsonObject,
     #[serde(deserialize_with = "parsed::texts")]
     text: Vec<TextPath>,
     stream: Option<StreamDocument>,
@@ -159,58 +161,74 @@ struct PromptDocument {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct StreamDocument {
-    path: Option<String>,
+    #[serde(default, deserialize_with = "parsed::some_text")]
+    path: Option<RequestPath>,
     /// Fields to add to the body.
-    #[serde(default)]
-    body: String,
+    #[serde(default, deserialize_with = "parsed::text")]
+    body: JsonObject,
     #[serde(deserialize_with = "parsed::texts")]
     text: Vec<TextPath>,
     #[serde(default, deserialize_with = "parsed::some_text")]
     when: Option<Ending>,
 }
 
-impl TryFrom<PromptDocument> for PromptRule {
-    type Error = PromptRuleError;
-
-    fn try_from(document: PromptDocument) -> Result<Self, PromptRuleError> {
-        let body = object(&document.body)?;
-        let stream = document
-            .stream
-            .map(|stream| -> Result<Shape, PromptRuleError> {
-                let more = match stream.body.as_str() {
-                    "" => Map::new(),
-                    text => object(text)?,
-                };
-                let mut streamed = body.clone();
-                streamed.extend(more);
-                Ok(Shape {
-                    path: path(stream.path.as_deref().unwrap_or(&document.path))?,
-                    body: Value::Object(streamed),
-                    text: stream.text,
-                    when: stream.when,
-                })
-            });
-        Ok(Self {
-            stream: stream.transpose()?,
+impl From<PromptDocument> for PromptRule {
+    fn from(document: PromptDocument) -> Self {
+        let PromptDocument {
+            path: RequestPath(path),
+            body: JsonObject(body),
+            text,
+            stream,
+        } = document;
+        let stream = stream.map(|stream| {
+            let JsonObject(more) = stream.body;
+            let mut streamed = body.clone();
+            streamed.extend(more);
+            Shape {
+                path: stream.path.map_or_else(|| path.clone(), |other| other.0),
+                body: Value::Object(streamed),
+                text: stream.text,
+                when: stream.when,
+            }
+        });
+        Self {
+            stream,
             whole: Shape {
-                path: path(&document.path)?,
+                path,
                 body: Value::Object(body),
-                text: document.text,
+                text,
                 when: None,
             },
-        })
+        }
     }
 }
 
-fn object(text: &str) -> Result<Map<String, Value>, PromptRuleError> {
-    serde_json::from_str(text).map_err(|_| PromptRuleError::Body)
+/// A path, with a query if needed.
+struct RequestPath(String);
+
+impl FromStr for RequestPath {
+    type Err = PromptRuleError;
+
+    fn from_str(text: &str) -> Result<Self, PromptRuleError> {
+        let visible = text.starts_with('/') && text.bytes().all(|byte| byte.is_ascii_graphic());
+        visible
+            .then(|| Self(text.to_owned()))
+            .ok_or(PromptRuleError::Path)
+    }
 }
 
-fn path(text: &str) -> Result<String, PromptRuleError> {
-    let visible = text.starts_with('/') && text.bytes().all(|byte| byte.is_ascii_graphic());
-    visible
-        .then(|| text.to_owned())
-        .ok_or(PromptRuleError::Path)
+/// The template of a body, or a part of one.
+#[derive(Default)]
+struct JsonObject(Map<String, Value>);
+
+impl FromStr for JsonObject {
+    type Err = PromptRuleError;
+
+    fn from_str(text: &str) -> Result<Self, PromptRuleError> {
+        serde_json::from_str(text)
+            .map(Self)
+            .map_err(|_| PromptRuleError::Body)
+    }
 }
 
 /// Why a prompt rule is invalid.
@@ -235,8 +253,6 @@ impl fmt::Display for PromptRuleError {
 const MODEL: &str = "$model";
 const PROMPT: &str = "$prompt";
 const MAX_TOKENS: &str = "$max_tokens";
-/// Each item of a list.
-const EACH: &str = "*";
 /// Bounds the depth of the search.
 const MAX_STEPS: usize = 8;
 /// Bytes; an ARN of Bedrock has about 120.

@@ -60,11 +60,14 @@ impl UsageRule {
 }
 
 /// Object keys from the root inwards, such as `message.usage`: at most four, each of letters,
-/// digits, `_` and `-`.
+/// digits, `_` and `-`. Between two keys, `*` stands for each item of a list: `events.*.usage`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyPath(Vec<String>);
 
 impl KeyPath {
+    /// In place of a key: each item of the list that the key before it names.
+    pub const EACH: &str = "*";
+
     /// The keys, outermost first; at least one.
     pub fn keys(&self) -> &[String] {
         &self.0
@@ -76,7 +79,10 @@ impl FromStr for KeyPath {
 
     fn from_str(text: &str) -> Result<Self, UsageRuleError> {
         let keys: Vec<_> = text.split('.').map(str::to_owned).collect();
-        match keys.len() <= MAX_KEYS && keys.iter().all(|key| is_key(key)) {
+        let is_inner = |at: usize| 0 < at && at + 1 < keys.len();
+        let valid =
+            |(at, key): (usize, &String)| is_key(key) || (key == Self::EACH && is_inner(at));
+        match keys.len() <= MAX_KEYS && keys.iter().enumerate().all(valid) {
             true => Ok(Self(keys)),
             false => Err(UsageRuleError::Path),
         }
@@ -201,6 +207,7 @@ mod tests {
             }
         );
         assert_eq!(path("a.b_c.d-e").to_string(), "a.b_c.d-e");
+        assert_eq!(path("a.*.b").keys(), ["a", "*", "b"]);
     }
 
     #[test]
@@ -216,6 +223,10 @@ mod tests {
             "a\"",
             "é",
             "a.b.c.d.e",
+            "*",
+            "*.a",
+            "a.*",
+            "a*.b",
             long.as_str(),
         ] {
             assert!(text.parse::<KeyPath>().is_err(), "{text}");

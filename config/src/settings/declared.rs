@@ -3,7 +3,7 @@
 
 use std::{collections::HashSet, fmt, num::NonZeroU64, path::PathBuf, str::FromStr};
 
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::{
     catalogue::Catalogue,
@@ -70,16 +70,18 @@ pub enum SourceReference {
     Vault(VaultReference),
 }
 
-/// A field of a secret in a KV engine of Vault.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+/// A field of a secret in a KV engine of Vault. Stored with credentials in this form.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct VaultReference {
     /// The engine's mount, if Vault is not to be asked for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mount: Option<String>,
     /// The path, including the mount.
     pub path: String,
     /// The field that holds the secret.
     pub field: String,
     /// A fixed version; `None` follows the latest one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<u64>,
 }
 

@@ -116,13 +116,44 @@ impl AdminDocument {
 fn checked_url(url: &str, tls: bool) -> Result<String, Mismatch> {
     let refused = |reason: &dyn std::fmt::Display| Mismatch::new("admin.public_url", reason);
     let url = BaseUrl::parse(url, true).map_err(|error| refused(&error))?;
+    let first = url.path.split('/').nth(1).unwrap_or_default();
     match (tls, url.scheme) {
+        _ if OWN_PATHS.contains(&first) => {
+            let reason = format!(
+                "expected a path that does not begin with /{first}, which is one of Keyside's own; use another, such as /keyside"
+            );
+            Err(refused(&reason))
+        }
         (true, Scheme::Http) => Err(refused(
             &"expected https://, because admin.tls is set; use https:// and a name that the certificate is for",
         )),
         _ => Ok(url.to_string()),
     }
 }
+
+/// What Keyside's own paths begin with. Behind a reverse proxy that removes the path of
+/// `public_url`, a request for one of them could not be told from one that still has that path.
+const OWN_PATHS: [&str; 19] = [
+    "api",
+    "assets",
+    "audit",
+    "checks",
+    "clients",
+    "guide",
+    "guide.css",
+    "keys",
+    "link",
+    "openapi.json",
+    "preview",
+    "runs",
+    "s",
+    "sign-in",
+    "sign-out",
+    "signed-out",
+    "tokens",
+    "workspace",
+    "workspaces",
+];
 
 #[cfg(test)]
 mod tests {
@@ -180,6 +211,19 @@ mod tests {
         ] {
             let refused = load(variables).unwrap_err();
             assert!(refused.contains(expected), "{refused}");
+        }
+    }
+
+    #[test]
+    fn a_public_url_may_have_a_path_but_none_of_keysides_own() {
+        for path in ["", "/", "/keyside", "/team/keys/", "/keysides"] {
+            let url = format!("https://tools.example{path}");
+            let admin = load(&[(URL, &url)]).unwrap().admin;
+            assert_eq!(admin.public_url, url.trim_end_matches('/'));
+        }
+        for path in ["/keys", "/api/", "/s/keyside"] {
+            let refused = load(&[(URL, &format!("https://tools.example{path}"))]).unwrap_err();
+            assert!(refused.contains("one of Keyside's own"), "{refused}");
         }
     }
 

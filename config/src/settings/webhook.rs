@@ -8,6 +8,7 @@ use serde::Deserialize;
 use crate::{
     base_url::{BaseUrl, BaseUrlError},
     layers::Mismatch,
+    origin::Origin,
     parsed,
     slug::Slug,
 };
@@ -25,6 +26,8 @@ pub struct Webhook {
     pub events: Vec<WebhookEvent>,
     /// Whether the receiver may be in a private network.
     pub allow_private: bool,
+    /// Where its table is, for errors.
+    pub origin: Origin,
 }
 
 /// Who receives the events, and in which form.
@@ -260,6 +263,8 @@ impl WebhookDocument {
             secret_file: self.secret_file,
             events,
             allow_private: self.allow_private,
+            // Set by what knows the origins.
+            origin: Origin::Default,
         })
     }
 }
@@ -341,6 +346,10 @@ mod tests {
         // Many servers redirect from one to the other, and no redirect is followed.
         assert_eq!(url.path, "/keyside/");
         assert_eq!(standard.name, "1");
+        let lines = [&standard, &github, &slack].map(|webhook| webhook.origin.to_string());
+        for (line, end) in lines.iter().zip([".toml:2", ".toml:6", ".toml:12"]) {
+            assert!(line.ends_with(end), "{line}");
+        }
         assert_eq!(standard.events, WebhookEvent::ALL);
         assert!(matches!(github.format, WebhookFormat::GithubDispatch(_)));
         assert_eq!(github.name, "smoke");

@@ -341,6 +341,18 @@ fn an_error_names_place_problem_and_remedy() {
             "[[providers.openai.usage]]\nkey = 'usage'",
             "k.toml:2: unknown key `providers.openai.usage[0].key`; ",
         ),
+        (
+            "[providers.openai.development]\nexpires_in = '30 days'",
+            "k.toml:2: `providers.openai.development.expires_in`: expected whole days from \"1d\"",
+        ),
+        (
+            "[providers.openai.development]\nsteps = ['Set a cap.', '']",
+            "k.toml:2: `providers.openai.development.steps[1]`: expected a sentence on one line",
+        ),
+        (
+            "[[providers.openai.development.links]]\nname = 'Limits'\nurl = 'http://docs.example'",
+            "k.toml:3: `providers.openai.development.links[0].url`: expected the https:// address",
+        ),
     ];
     for (text, expected) in cases {
         let complaint = complaint(text, &[]);
@@ -389,10 +401,9 @@ fn a_value_from_the_environment_is_never_repeated() {
         "KMS_DRIVER".into(),
     ]) {
         if let Err(complaint) = load("", &[(&name, CANARY)]) {
-            // A setting of Vault or of a provider's prompt that is valid alone but not with others.
-            let is_of_table = complaint.starts_with("default: `vault.")
-                || complaint.starts_with("default: `providers.") && complaint.contains(".prompt`");
-            let is_of_it = complaint.starts_with(&name) || is_of_table;
+            // A setting of Vault that is valid alone but not with others.
+            let is_of_it =
+                complaint.starts_with(&name) || complaint.starts_with("default: `vault.");
             assert!(is_of_it && !complaint.contains(CANARY), "{complaint}");
             complaints += 1;
         }
@@ -443,6 +454,22 @@ fn a_provider_can_be_pointed_elsewhere_by_file_or_environment() {
         .iter()
         .filter(|setting| setting.key.starts_with("providers."));
     assert_eq!(providers.count(), 2);
+}
+
+#[test]
+fn advice_on_keys_for_development_is_laid_over_the_built_in_one() {
+    // The example of the page is the other half of the settings.
+    let page = include_str!("../../../docs/INTEGRATIONS.md");
+    let (_, example) = page.split_once("```toml\n").unwrap();
+    let (example, _) = example.split_once("```").unwrap();
+    let text = format!("[providers.openai.development]\nexpires_in = '7d'\n{example}");
+    let Loaded { settings, .. } = load(&text, &[]).unwrap();
+    let advice = |id: &str| settings.catalogue.get(id).unwrap().development.clone();
+    assert_eq!(advice("openai").expires_in_days, Some(7));
+    assert!(!advice("openai").steps.is_empty());
+    let mine = advice("mine");
+    assert_eq!((mine.expires_in_days, mine.steps.len()), (Some(30), 1));
+    assert_eq!(mine.links[0].name, "Caps");
 }
 
 #[test]

@@ -28,55 +28,6 @@ pub enum Role {
     Viewer,
 }
 
-/// What a route requires of its caller.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Permission {
-    /// Open a session of the admin page.
-    SignIn,
-    /// Read data that is the same for all: providers, the API's description.
-    ReadCatalogue,
-    /// Read workspaces.
-    ReadWorkspaces,
-    /// Read credentials, never their secrets.
-    ReadCredentials,
-    /// See which credentials have the same secret, in any workspace.
-    SeeDuplicates,
-    /// Read run records.
-    ReadRuns,
-    /// Read the audit log.
-    ReadAudit,
-    /// Verify the whole audit log.
-    VerifyAudit,
-    /// Create, edit, rotate, roll back and revoke credentials.
-    ChangeCredentials,
-    /// Send prompts to a provider, which costs money.
-    Preview,
-    /// Start smoke runs, which send requests with tagged keys, and post results of checks.
-    RunSmoke,
-    /// Create workspaces.
-    CreateWorkspaces,
-    /// Change a workspace's limits.
-    ChangeWorkspace,
-    /// Export a workspace without its secrets.
-    ExportWorkspace,
-    /// Erase a workspace.
-    EraseWorkspace,
-    /// Replace the key of a workspace.
-    RotateWorkspaceKey,
-    /// List tokens.
-    ReadTokens,
-    /// Create tokens.
-    CreateTokens,
-    /// Revoke tokens.
-    RevokeTokens,
-    /// Export the audit log.
-    ExportAudit,
-    /// Replace the master key, which wraps all workspace keys.
-    RotateMasterKey,
-    /// Create a sealed backup of everything.
-    Backup,
-}
-
 /// Why a permission was denied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Denial {
@@ -106,7 +57,6 @@ impl Principal {
     }
 }
 
-/// One row of the permission table.
 struct Row {
     roles: &'static [Role],
     reach: Reach,
@@ -121,63 +71,73 @@ enum Reach {
     Installation,
 }
 
-impl Permission {
-    #[cfg(test)]
-    const ALL: [Self; 22] = [
-        Self::SignIn,
-        Self::ReadCatalogue,
-        Self::ReadWorkspaces,
-        Self::ReadCredentials,
-        Self::SeeDuplicates,
-        Self::ReadRuns,
-        Self::ReadAudit,
-        Self::VerifyAudit,
-        Self::ChangeCredentials,
-        Self::Preview,
-        Self::RunSmoke,
-        Self::CreateWorkspaces,
-        Self::ChangeWorkspace,
-        Self::ExportWorkspace,
-        Self::EraseWorkspace,
-        Self::RotateWorkspaceKey,
-        Self::ReadTokens,
-        Self::CreateTokens,
-        Self::RevokeTokens,
-        Self::ExportAudit,
-        Self::RotateMasterKey,
-        Self::Backup,
-    ];
-
-    /// The permission table.
-    #[rustfmt::skip]
-    fn row(self) -> Row {
-        use {Reach::{Installation, Scope}, Role::{Editor, Owner, Viewer}};
-        let row = |roles, reach| Row { roles, reach };
-        match self {
-            Self::SignIn             => row(&[Owner, Editor, Viewer], Scope),
-            Self::ReadCatalogue      => row(&[Owner, Editor, Viewer], Scope),
-            Self::ReadWorkspaces     => row(&[Owner, Editor, Viewer], Scope),
-            Self::ReadCredentials    => row(&[Owner, Editor, Viewer], Scope),
-            Self::SeeDuplicates      => row(&[Owner],                 Installation),
-            Self::ReadRuns           => row(&[Owner, Editor, Viewer], Scope),
-            Self::ReadAudit          => row(&[Owner, Editor, Viewer], Scope),
-            Self::VerifyAudit        => row(&[Owner, Editor, Viewer], Installation),
-            Self::ChangeCredentials  => row(&[Owner, Editor],         Scope),
-            Self::Preview            => row(&[Owner, Editor],         Scope),
-            Self::RunSmoke           => row(&[Owner, Editor],         Scope),
-            Self::CreateWorkspaces   => row(&[Owner],                 Installation),
-            Self::ChangeWorkspace    => row(&[Owner],                 Scope),
-            Self::ExportWorkspace    => row(&[Owner],                 Scope),
-            Self::EraseWorkspace     => row(&[Owner],                 Scope),
-            Self::RotateWorkspaceKey => row(&[Owner],                 Scope),
-            Self::ReadTokens         => row(&[Owner],                 Scope),
-            Self::CreateTokens       => row(&[Owner],                 Scope),
-            Self::RevokeTokens       => row(&[Owner],                 Scope),
-            Self::ExportAudit        => row(&[Owner],                 Scope),
-            Self::RotateMasterKey    => row(&[Owner],                 Installation),
-            Self::Backup             => row(&[Owner],                 Installation),
+/// Defines [`Permission`]: each with the roles that have it, and what it applies to.
+macro_rules! permissions {
+    ($($(#[$doc:meta])+ $name:ident: [$($role:ident),+] in $reach:ident;)+) => {
+        /// What a route requires of its caller.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Permission {
+            $($(#[$doc])+ $name,)+
         }
-    }
+
+        impl Permission {
+            #[cfg(test)]
+            const ALL: &'static [Self] = &[$(Self::$name),+];
+
+            fn row(self) -> Row {
+                match self {
+                    $(Self::$name => Row { roles: &[$(Role::$role),+], reach: Reach::$reach },)+
+                }
+            }
+        }
+    };
+}
+
+permissions! {
+    /// Open a session of the admin page.
+    SignIn: [Owner, Editor, Viewer] in Scope;
+    /// Read data that is the same for all: providers, the API's description.
+    ReadCatalogue: [Owner, Editor, Viewer] in Scope;
+    /// Read workspaces.
+    ReadWorkspaces: [Owner, Editor, Viewer] in Scope;
+    /// Read credentials, never their secrets.
+    ReadCredentials: [Owner, Editor, Viewer] in Scope;
+    /// See which credentials have the same secret, in any workspace.
+    SeeDuplicates: [Owner] in Installation;
+    /// Read run records.
+    ReadRuns: [Owner, Editor, Viewer] in Scope;
+    /// Read the audit log.
+    ReadAudit: [Owner, Editor, Viewer] in Scope;
+    /// Verify the whole audit log.
+    VerifyAudit: [Owner, Editor, Viewer] in Installation;
+    /// Create, edit, rotate, roll back and revoke credentials.
+    ChangeCredentials: [Owner, Editor] in Scope;
+    /// Send prompts to a provider, which costs money.
+    Preview: [Owner, Editor] in Scope;
+    /// Start smoke runs, which send requests with tagged keys, and post results of checks.
+    RunSmoke: [Owner, Editor] in Scope;
+    /// Create workspaces.
+    CreateWorkspaces: [Owner] in Installation;
+    /// Change a workspace's limits.
+    ChangeWorkspace: [Owner] in Scope;
+    /// Export a workspace without its secrets.
+    ExportWorkspace: [Owner] in Scope;
+    /// Erase a workspace.
+    EraseWorkspace: [Owner] in Scope;
+    /// Replace the key of a workspace.
+    RotateWorkspaceKey: [Owner] in Scope;
+    /// List tokens.
+    ReadTokens: [Owner] in Scope;
+    /// Create tokens.
+    CreateTokens: [Owner] in Scope;
+    /// Revoke tokens.
+    RevokeTokens: [Owner] in Scope;
+    /// Export the audit log.
+    ExportAudit: [Owner] in Scope;
+    /// Replace the master key, which wraps all workspace keys.
+    RotateMasterKey: [Owner] in Installation;
+    /// Create a sealed backup of everything.
+    Backup: [Owner] in Installation;
 }
 
 #[cfg(test)]

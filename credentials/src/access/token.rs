@@ -99,7 +99,6 @@ impl fmt::Display for TokenWarning {
     }
 }
 
-/// A token as it is stored.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct TokenDocument {
@@ -144,7 +143,6 @@ impl TokenDocument {
         (document, text)
     }
 
-    /// This token, revoked.
     pub(crate) fn revoked(&self, now: Timestamp) -> Self {
         Self {
             revoked_at: Some(now),

@@ -73,11 +73,8 @@ pub enum VerifyError {
     #[error(transparent)]
     Kms(#[from] KmsError),
     /// The folder is not a complete data folder of Keyside.
-    #[error("there is no {}", path.display())]
-    NothingThere {
-        /// The missing file.
-        path: PathBuf,
-    },
+    #[error("there is no {}", .0.display())]
+    NothingThere(PathBuf),
 }
 
 impl VerifyError {

@@ -34,77 +34,18 @@ pub enum FileError {
     /// The file cannot be read.
     #[error("it cannot be read: {0}")]
     Io(#[from] io::Error),
-    /// A line is not in the export format.
-    #[error("line {line} is not in the format of an NDJSON export")]
-    NotALine {
-        /// Line number, from 1.
-        line: usize,
-    },
-    /// A record was edited, left out or added.
-    #[error(
-        "line {line}: record {position} of {chain} does not follow the one before it: edited, left out or added"
-    )]
-    Broken {
-        /// Line number, from 1.
-        line: usize,
-        /// The chain.
-        chain: String,
-        /// The record's position, from 1.
-        position: u64,
-    },
-    /// A field of a line differs from the record.
-    #[error("line {line}: {field} is not what the record says: edited")]
-    Altered {
-        /// Line number, from 1.
-        line: usize,
-        /// The name of the field.
-        field: String,
-    },
-    /// A head is not signed with the given key.
-    #[error(
-        "line {line}: the head of {chain} is not signed by the given key: another installation's, or edited"
-    )]
-    Unsigned {
-        /// Line number, from 1.
-        line: usize,
-        /// The chain.
-        chain: String,
-    },
-    /// The records do not lead to the chain's head.
-    #[error(
-        "line {line}: the records of {chain} do not lead to its head: some are missing at the end, or edited"
-    )]
-    NotTheHead {
-        /// Line number, from 1.
-        line: usize,
-        /// The chain.
-        chain: String,
-    },
-    /// A chain's records do not begin at its start.
-    #[error(
-        "line {line}: the records of {chain} begin with {position}, and those before are not in the file: export without --from to \
-         check all of it"
-    )]
-    Partial {
-        /// Line number, from 1.
-        line: usize,
-        /// The chain.
-        chain: String,
-        /// The position of the first record in the file.
-        position: u64,
-    },
+    /// The line with this number, from 1, is not in the export format.
+    #[error("line {0} is not in the format of an NDJSON export")]
+    NotALine(usize),
+    /// The line with this number, from 1, does not follow from those before it, or from the key.
+    #[error("line {0}: {1}")]
+    NotVerified(usize, String),
     /// The end of a chain is missing.
-    #[error("the file ends before the head of {chain}: the export broke off, or its end was cut")]
-    CutShort {
-        /// The chain.
-        chain: String,
-    },
+    #[error("the file ends before the head of {0}: the export broke off, or its end was cut")]
+    CutShort(String),
     /// A record refers to a chain that is not in the file.
-    #[error("the chain {chain} is named in the file and not in it: its lines were left out")]
-    ChainMissing {
-        /// The chain.
-        chain: String,
-    },
+    #[error("the chain {0} is named in the file and not in it: its lines were left out")]
+    ChainMissing(String),
     /// The file has no chains.
     #[error("the file has no chains")]
     Empty,
@@ -136,46 +77,46 @@ pub fn verify_export(file: impl BufRead, key: &PublicKey) -> Result<Checked, Fil
     let mut checked = Checked::default();
     let mut open: BTreeMap<String, (u64, Hash)> = BTreeMap::new();
     let (mut named, mut ended) = (BTreeSet::new(), BTreeSet::new());
-    for (number, text) in (1..).zip(file.lines()) {
+    for (line, text) in (1..).zip(file.lines()) {
         let text = text?;
-        let line = number;
-        let parsed: Line = serde_json::from_str(&text).map_err(|_| FileError::NotALine { line })?;
+        let not_verified = |finding| FileError::NotVerified(line, finding);
+        let parsed: Line = serde_json::from_str(&text).map_err(|_| FileError::NotALine(line))?;
         let chain = parsed.chain.clone();
         if let Some(end) = parsed.end {
             let (records, hash) = open.remove(&chain).unwrap_or_default();
-            let head = head(&end, &chain, key).ok_or(FileError::Unsigned {
-                line,
-                chain: chain.clone(),
+            let head = head(&end, &chain, key).ok_or_else(|| {
+                not_verified(format!(
+                    "the head of {chain} is not signed by the given key: another installation's, or edited"
+                ))
             })?;
             if (head.records, head.hash) != (records, hash) {
-                return Err(FileError::NotTheHead { line, chain });
+                return Err(not_verified(format!(
+                    "the records of {chain} do not lead to its head: some are missing at the end, or edited"
+                )));
             }
             checked.installation = end.installation;
             checked.records += records;
             checked.chains += 1;
             if !ended.insert(chain) {
-                return Err(FileError::NotALine { line });
+                return Err(FileError::NotALine(line));
             }
             continue;
         }
         let (Some(position), Some(record)) = (parsed.position, record_hash(&parsed)) else {
-            return Err(FileError::NotALine { line });
+            return Err(FileError::NotALine(line));
         };
         let begins = !open.contains_key(&chain);
         let (records, hash) = open.entry(chain.clone()).or_default();
         if position != *records + 1 {
-            return Err(match begins {
-                true => FileError::Partial {
-                    line,
-                    chain,
-                    position,
-                },
-                false => FileError::Broken {
-                    line,
-                    chain,
-                    position,
-                },
-            });
+            return Err(not_verified(match begins {
+                true => format!(
+                    "the records of {chain} begin with {position}, and those before are not in the file: export without --from to \
+                     check all of it"
+                ),
+                false => format!(
+                    "record {position} of {chain} does not follow the one before it: edited, left out or added"
+                ),
+            }));
         }
         *records = position;
         let previous = *hash;
@@ -183,18 +124,18 @@ pub fn verify_export(file: impl BufRead, key: &PublicKey) -> Result<Checked, Fil
         if let Some(stored) = &parsed.stored
             && let Some(field) = altered(&text, stored, previous, *hash)
         {
-            return Err(FileError::Altered { line, field });
+            return Err(not_verified(format!(
+                "{field} is not what the record says: edited"
+            )));
         }
         checked.hidden += u64::from(parsed.stored.is_none());
         named.extend(linked(parsed.stored.as_deref().unwrap_or_default()));
     }
     match open.into_keys().next() {
-        Some(chain) => Err(FileError::CutShort { chain }),
+        Some(chain) => Err(FileError::CutShort(chain)),
         None if checked.chains == 0 => Err(FileError::Empty),
         None => match named.difference(&ended).next() {
-            Some(chain) => Err(FileError::ChainMissing {
-                chain: chain.clone(),
-            }),
+            Some(chain) => Err(FileError::ChainMissing(chain.clone())),
             None => Ok(checked),
         },
     }

@@ -72,9 +72,7 @@ impl OfflineAudit {
     ) -> Result<Self, VerifyError> {
         // Opening a missing keyring would create it.
         if !keyring.exists() {
-            return Err(VerifyError::NothingThere {
-                path: keyring.to_owned(),
-            });
+            return Err(VerifyError::NothingThere(keyring.to_owned()));
         }
         let kms = Kms::open(kms, keyring)?;
         let heads = keyring.with_file_name(HEADS);

@@ -111,7 +111,6 @@ impl Audit {
         }
     }
 
-    /// The receipt for the record at `position`.
     async fn receipt_at(&self, position: u64) -> Result<Option<Receipt>, VerifyError> {
         let own = self.chains.installation();
         let Some(state) = own.state() else {
@@ -136,7 +135,6 @@ impl Audit {
         Ok(state.signing_keys.contains(key))
     }
 
-    /// The error for the installation's chain.
     fn installation_damaged(&self, position: u64, error: LoadError) -> VerifyError {
         match error {
             LoadError::Storage(error) => VerifyError::Storage(error),

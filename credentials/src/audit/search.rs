@@ -1,6 +1,6 @@
 //! Searches all chains by time, newest first and a page at a time.
 
-use std::{collections::BinaryHeap, fmt, str::FromStr, sync::Arc};
+use std::{collections::BTreeMap, fmt, str::FromStr, sync::Arc};
 
 use jiff::Timestamp;
 use keyside_store::{
@@ -210,16 +210,14 @@ impl Drop for Source {
 
 /// Merges the records of several chains, newest first.
 struct Merge {
-    cursors: BinaryHeap<ChainReader>,
+    /// By the cursor of the next record. Until one was read, by an upper bound.
+    readers: BTreeMap<Cursor, ChainReader>,
     last: Option<Cursor>,
     /// The first damage found in each chain.
     damaged: Vec<Break>,
 }
 
-/// The read position in one chain.
 struct ChainReader {
-    /// Cursor of the next record. Until one was read, an upper bound.
-    next: Cursor,
     source: Arc<Source>,
     /// Records before this position are still to be read.
     before: u64,
@@ -232,27 +230,30 @@ struct ChainReader {
 
 impl Merge {
     fn new(sources: Vec<Source>, before: Option<Cursor>) -> Self {
-        let readings = sources.into_iter().map(|source| ChainReader {
-            next: Cursor {
+        let readers = sources.into_iter().map(|source| {
+            let bound = Cursor {
                 at: source.state.head.at,
                 chain: source.name.to_string(),
                 position: u64::MAX,
-            },
-            before: source.state.head.records + 1,
-            source: Arc::new(source),
-            read: Vec::new(),
-            is_started: false,
-            damage: None,
+            };
+            let reader = ChainReader {
+                before: source.state.head.records + 1,
+                source: Arc::new(source),
+                read: Vec::new(),
+                is_started: false,
+                damage: None,
+            };
+            (bound, reader)
         });
         Self {
-            cursors: readings.collect(),
+            readers: readers.collect(),
             last: before,
             damaged: Vec::new(),
         }
     }
 
     async fn next(&mut self) -> Result<Option<(Cursor, Arc<Source>, StoredRecord)>, StorageError> {
-        while let Some(mut reading) = self.cursors.pop() {
+        while let Some((_, mut reading)) = self.readers.pop_last() {
             let was_known = !reading.read.is_empty();
             reading.fill(self.last.as_ref()).await?;
             if let Some(found) = reading.damage.take()
@@ -266,23 +267,22 @@ impl Merge {
             let at = reading.source.cursor_of(newest);
             if !was_known {
                 // Only now is its position among the other chains known.
-                reading.next = at;
-                self.cursors.push(reading);
+                self.readers.insert(at, reading);
                 continue;
             }
             let stored = reading.read.pop();
             let source = reading.source.clone();
             match reading.read.last() {
                 Some(next) => {
-                    reading.next = source.cursor_of(next);
-                    self.cursors.push(reading);
+                    let next = source.cursor_of(next);
+                    self.readers.insert(next, reading);
                 }
                 None if reading.before > 1 => {
-                    reading.next = Cursor {
+                    let bound = Cursor {
                         position: reading.before - 1,
                         ..at.clone()
                     };
-                    self.cursors.push(reading);
+                    self.readers.insert(bound, reading);
                 }
                 None => {}
             }
@@ -328,26 +328,6 @@ impl ChainReader {
             self.before = from;
         }
         Ok(())
-    }
-}
-
-impl PartialEq for ChainReader {
-    fn eq(&self, other: &Self) -> bool {
-        self.next == other.next
-    }
-}
-
-impl Eq for ChainReader {}
-
-impl PartialOrd for ChainReader {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for ChainReader {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.next.cmp(&other.next)
     }
 }
 

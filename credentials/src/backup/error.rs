@@ -15,18 +15,12 @@ pub enum RestoreError {
     #[error(
         "there is a store at {} already, and a restore does not overwrite it: stop Keyside and move its data folder aside, \
          or name another one in store.path",
-        folder.display()
+        .0.display()
     )]
-    StoreThere {
-        /// The folder of the store.
-        folder: PathBuf,
-    },
+    StoreThere(PathBuf),
     /// The file is not a backup.
-    #[error("{} is not a backup of Keyside's: name a file that `keyside backup` has written", file.display())]
-    NotABackup {
-        /// The file's path.
-        file: PathBuf,
-    },
+    #[error("{} is not a backup of Keyside's: name a file that `keyside backup` has written", .0.display())]
+    NotABackup(PathBuf),
     /// A later release created the backup.
     #[error(
         "the backup {} has format {found}, this release knows {known}: restore it with the release that made it",
@@ -43,12 +37,9 @@ pub enum RestoreError {
     /// The file ends too early.
     #[error(
         "the backup {} is cut short: copy it again from where it was made, or take another one",
-        file.display()
+        .0.display()
     )]
-    Truncated {
-        /// The file's path.
-        file: PathBuf,
-    },
+    Truncated(PathBuf),
     /// The file is damaged.
     #[error(
         "the backup {} is damaged ({finding}): copy it again from where it was made, or take another one",
@@ -102,15 +93,12 @@ pub enum RestoreError {
         /// The backup's installation.
         backup: String,
     },
-    /// The restore would undo later changes.
+    /// The restore would undo later changes; how this is known, as a phrase for people.
     #[error(
-        "the backup is older than what was here last ({finding}): take a newer one. If this older state is wanted, say so \
+        "the backup is older than what was here last ({0}): take a newer one. If this older state is wanted, say so \
          with --older; keys that were revoked since, and workspaces that were erased, are then there again"
     )]
-    Older {
-        /// How this is known, as a phrase for people.
-        finding: String,
-    },
+    Older(String),
     /// A file cannot be read or written.
     #[error(transparent)]
     File(#[from] FileError),

@@ -113,9 +113,7 @@ impl Reader {
             header: Hash::default(),
             chunks: 0,
         };
-        let not_a_backup = || RestoreError::NotABackup {
-            file: path.to_owned(),
-        };
+        let not_a_backup = || RestoreError::NotABackup(path.to_owned());
         let mut magic = [0; MAGIC.len()];
         reader.fill(&mut magic).map_err(|_| not_a_backup())?;
         if magic != *MAGIC {
@@ -212,9 +210,7 @@ impl Reader {
     }
 
     fn truncated(&self) -> RestoreError {
-        RestoreError::Truncated {
-            file: self.path.clone(),
-        }
+        RestoreError::Truncated(self.path.clone())
     }
 }
 

@@ -75,9 +75,7 @@ impl Restore<'_> {
     /// Why not, and what to do. Replaced files are kept beside the new ones.
     pub async fn run(&self, file: &Path) -> Result<Restored, RestoreError> {
         if has_entries(self.store)? {
-            return Err(RestoreError::StoreThere {
-                folder: self.store.to_owned(),
-            });
+            return Err(RestoreError::StoreThere(self.store.to_owned()));
         }
         format::check(file)?;
         let (reader, header) = Reader::open(file)?;
@@ -232,12 +230,10 @@ impl Restore<'_> {
             return Err(older_epoch(header, head.epoch));
         }
         if !self.older && head.records > header.audit.position {
-            return Err(RestoreError::Older {
-                finding: format!(
-                    "its audit log ends at {}, and the one that was here at {}",
-                    header.audit.position, head.records
-                ),
-            });
+            return Err(RestoreError::Older(format!(
+                "its audit log ends at {}, and the one that was here at {}",
+                header.audit.position, head.records
+            )));
         }
         Ok(head.epoch)
     }
@@ -420,12 +416,10 @@ fn signed_here(
 }
 
 fn older_epoch(header: &Header, here: u64) -> RestoreError {
-    RestoreError::Older {
-        finding: format!(
-            "it is of epoch {}, and what remains here of epoch {here}: something was restored since",
-            header.epoch
-        ),
-    }
+    RestoreError::Older(format!(
+        "it is of epoch {}, and what remains here of epoch {here}: something was restored since",
+        header.epoch
+    ))
 }
 
 /// Compares each chain with its own last acknowledged head: the installation's chain links most
@@ -441,17 +435,16 @@ fn no_older_chain(
         return Ok(());
     };
     match Head::verify_under(&bytes, name, installation, here) {
-        Ok((acknowledged, _)) if acknowledged.records > head.records => Err(RestoreError::Older {
-            finding: format!(
+        Ok((acknowledged, _)) if acknowledged.records > head.records => {
+            Err(RestoreError::Older(format!(
                 "its records of {name} end at {}, and those that were here at {}",
                 head.records, acknowledged.records
-            ),
-        }),
+            )))
+        }
         _ => Ok(()),
     }
 }
 
-/// Whether the folder has any entries.
 fn has_entries(folder: &Path) -> Result<bool, FileError> {
     match fs::read_dir(folder) {
         Ok(mut entries) => Ok(entries.next().is_some()),

@@ -28,7 +28,6 @@ impl AcceptedClock {
         was_written_since || head.at > self.ahead_until.as_microsecond()
     }
 
-    /// The document to write.
     pub(crate) fn write(&self) -> Write {
         let body = serde_json::to_vec(self).expect("times and numbers serialize");
         Write::put(ACCEPTED, body)

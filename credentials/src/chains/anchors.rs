@@ -10,7 +10,7 @@ use std::{
     collections::HashMap,
     fs,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
 };
 
 use keyside_store::{
@@ -18,11 +18,11 @@ use keyside_store::{
     chain::{ChainName, Damage, Head, Link, LoadError, State},
     file::{self, FileError},
 };
+use parking_lot::Mutex;
 use tokio::task::spawn_blocking;
 
 use crate::{keyring::Keyring, model::WorkspaceId};
 
-/// The folder of anchors.
 pub(crate) struct Anchors(Arc<Written>);
 
 struct Written {
@@ -44,7 +44,6 @@ impl Anchors {
         folder.join(file_name(chain))
     }
 
-    /// The path of a chain's anchor.
     pub(crate) fn path_of(&self, chain: &ChainName) -> PathBuf {
         Self::path(&self.0.folder, chain)
     }
@@ -124,7 +123,6 @@ impl Anchors {
         synced.map_err(StorageError::unavailable)
     }
 
-    /// Writes the anchor for a restored head.
     pub(crate) fn restore(folder: &Path, chain: &ChainName, head: &[u8]) -> Result<(), FileError> {
         file::create_folder(folder)?;
         file::replace(&Self::path(folder, chain), head, file::owner_only())
@@ -133,7 +131,7 @@ impl Anchors {
 
 impl Written {
     fn replace(&self, chain: &ChainName, state: &State) -> Result<(), FileError> {
-        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut held = self.held.lock();
         let now = (state.head.epoch, state.head.seq);
         // Concurrent changes finish in any order; the latest head must win.
         if held.get(chain.as_str()).is_some_and(|held| *held >= now) {

@@ -21,9 +21,6 @@ pub(crate) struct PutBack {
 impl Chains {
     /// Checks that the installation's chain has the newest state that the head of a workspace was
     /// decided on. Call it after the workspaces' chains were read.
-    ///
-    /// # Errors
-    /// The installation's chain is damaged in another way, or the backend failed.
     pub(crate) async fn installation_put_back(&self) -> Result<Option<PutBack>, LoadError> {
         let Some((shown_by, known)) = self.newest_decision().await? else {
             return Ok(None);

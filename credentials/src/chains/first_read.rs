@@ -17,24 +17,13 @@ use super::{Chains, Registration, Tracked};
 use crate::model::WorkspaceId;
 
 impl Chains {
-    /// Whether the installation's chain has an anchor.
-    pub(crate) fn has_installation_anchor(&self) -> bool {
-        self.has_anchor(&self.installation)
-    }
-
     pub(crate) fn has_anchor(&self, tracked: &Tracked) -> bool {
         self.anchors.has(tracked.chain.name())
     }
 
-    /// The path of a workspace's anchor.
     pub(crate) fn anchor_file(&self, workspace: &WorkspaceId) -> PathBuf {
         self.anchors
             .path_of(&ChainName::workspace(workspace.as_str()))
-    }
-
-    /// The workspaces that have an anchor, each with its file.
-    pub(crate) fn anchored_workspaces(&self) -> Vec<(WorkspaceId, PathBuf)> {
-        self.anchors.workspaces()
     }
 
     /// Writes the anchor of a chain that has none because of a crash.
@@ -49,9 +38,6 @@ impl Chains {
     /// Loads a chain whose anchor is damaged or missing, if that is all that is wrong: only for
     /// ending the chain. The head is checked against the last link alone, so it may be older than
     /// the anchored one.
-    ///
-    /// # Errors
-    /// The backend failed.
     pub(crate) async fn load_ignoring_anchor(
         &self,
         tracked: &Tracked,
@@ -79,16 +65,12 @@ impl Chains {
 
     /// Reads a chain again as a start does, which compares its head with its anchor and with the
     /// last link to it.
-    ///
-    /// # Errors
-    /// What is wrong with the chain or its anchor, or a failure of the backend.
     pub(crate) async fn check_as_at_start(&self, tracked: &Tracked) -> Result<(), LoadError> {
         let name = tracked.chain.name().clone();
         let unread = Tracked::new(name, &self.keyring, &self.backend);
         self.refresh(&unread).await.map(drop)
     }
 
-    /// Reads a chain for the first time.
     pub(super) async fn first_read(
         &self,
         tracked: &Tracked,
@@ -141,7 +123,6 @@ impl Chains {
         registrations.all.get(chain.workspace_id()?).cloned()
     }
 
-    /// Whether this chain must have an anchor.
     fn requires_anchor(
         &self,
         chain: &ChainName,

@@ -1,11 +1,9 @@
 //! The lock of a chain: one change at a time in this process. First come, first served, except that
 //! changes that end the use of a key go before all others. Does not know what is changed.
 
-use std::{
-    collections::VecDeque,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::{collections::VecDeque, sync::Arc};
 
+use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 /// The order among waiting changes.
@@ -38,7 +36,6 @@ pub(crate) struct Turn {
 }
 
 impl Queue {
-    /// Waits for the lock.
     pub(crate) async fn lock(self: &Arc<Self>, priority: Priority) -> Turn {
         match self.line_up(priority) {
             Some(turn) => turn.await.expect("a sender is kept until it sends"),
@@ -50,7 +47,7 @@ impl Queue {
 
     /// The channel that will deliver the lock; `None` if it was free and is now taken.
     fn line_up(&self, priority: Priority) -> Option<oneshot::Receiver<Turn>> {
-        let mut waiting = self.waiting();
+        let mut waiting = self.0.lock();
         if !waiting.is_locked {
             waiting.is_locked = true;
             return None;
@@ -65,15 +62,11 @@ impl Queue {
 
     /// The next waiting change. If there is none, the lock becomes free.
     fn pop(&self) -> Option<oneshot::Sender<Turn>> {
-        let mut waiting = self.waiting();
+        let mut waiting = self.0.lock();
         let high = waiting.high.pop_front();
         let next = high.or_else(|| waiting.normal.pop_front());
         waiting.is_locked = next.is_some();
         next
-    }
-
-    fn waiting(&self) -> MutexGuard<'_, Waiting> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -81,7 +74,7 @@ impl Turn {
     /// Whether anyone waits for the lock.
     pub(crate) fn is_wanted(&self) -> bool {
         self.queue.as_ref().is_some_and(|queue| {
-            let waiting = queue.waiting();
+            let waiting = queue.0.lock();
             let mut all = waiting.high.iter().chain(&waiting.normal);
             all.any(|caller| !caller.is_closed())
         })

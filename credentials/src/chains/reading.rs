@@ -7,9 +7,6 @@ use super::{Chains, Tracked};
 
 impl Chains {
     /// Up to `limit` records of the head `of`, from position `from`, oldest first.
-    ///
-    /// # Errors
-    /// A record is not what was written, or the backend failed.
     pub(crate) async fn records(
         &self,
         tracked: &Tracked,
@@ -33,9 +30,6 @@ impl Chains {
     }
 
     /// Number of records of the head `of` from before `at`, in microseconds since the Unix epoch.
-    ///
-    /// # Errors
-    /// As for [`Self::records`].
     pub(crate) async fn records_before(
         &self,
         tracked: &Tracked,

@@ -86,12 +86,10 @@ impl Registration {
         }
     }
 
-    /// The document to write.
     pub(crate) fn write(&self, workspace: &WorkspaceId) -> Write {
         let body = serde_json::to_vec(self).expect("texts and numbers serialize");
         Write::put(format!("{PREFIX}{workspace}"), body)
     }
 }
 
-/// Prefix of the documents' names.
 pub(super) const PREFIX: &str = "workspace/";

@@ -146,12 +146,4 @@ impl Chains {
             false => Err(CommitError::Raced),
         }
     }
-
-    /// Syncs the anchors: none may be left that is signed with a key that is about to be refused.
-    ///
-    /// # Errors
-    /// The file system failed.
-    pub(crate) async fn sync_anchors(&self) -> Result<(), StorageError> {
-        self.anchors.sync().await
-    }
 }

@@ -71,24 +71,20 @@ impl InstallationState {
         self.signing_keys.push(successor);
     }
 
-    /// Whether the finding `key` was recorded.
-    pub(crate) fn remembers(&self, key: &str) -> bool {
-        self.reported.contains(key)
-    }
-
-    pub(crate) fn remember(&mut self, key: &str) {
+    /// Remembers that the finding `key` is recorded. False if it was before.
+    pub(crate) fn remember(&mut self, key: &str) -> bool {
+        if self.reported.contains(key) {
+            return false;
+        }
         if self.reported.len() >= MAX_REPORTED {
             self.reported.pop_first();
         }
-        self.reported.insert(key.to_owned());
+        self.reported.insert(key.to_owned())
     }
 }
 
 impl Chains {
     /// The newest state of the installation's chain, and the `state` document in it.
-    ///
-    /// # Errors
-    /// The chain or the document is damaged, or the backend failed.
     pub(crate) async fn installation_state(
         &self,
     ) -> Result<(Option<Arc<State>>, InstallationState), LoadError> {

@@ -32,11 +32,11 @@ mod storage;
 use std::{
     collections::BTreeMap,
     path::PathBuf,
-    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
 use jiff::Timestamp;
+use parking_lot::Mutex;
 use tokio::{sync::Notify, task::spawn_blocking, time::timeout};
 
 use self::format::{Body, Entry, Tag};
@@ -107,7 +107,7 @@ impl Cache {
     pub(super) fn new(options: CacheOptions, outage: Duration) -> Self {
         Self {
             folder: options.folder,
-            key: options.key.into_sealing(),
+            key: options.key.0,
             address: options.address,
             namespace: options.namespace.unwrap_or_default(),
             outage,
@@ -154,7 +154,7 @@ impl Cache {
             format!("{shown}: the copy is not used: {error}. It is replaced once Vault answers")
         })?;
         // Written with this key, so the next write removes entries that are not taken over now.
-        self.contents().on_disk = entries.len();
+        self.contents.lock().on_disk = entries.len();
         if last_used > now.as_microsecond() {
             let last_used = Timestamp::from_microsecond(last_used);
             let last_used = last_used.unwrap_or(Timestamp::MAX);
@@ -170,9 +170,6 @@ impl Cache {
     }
 
     /// Takes over the entry for `context`; `None` if there is none or it has expired.
-    ///
-    /// # Errors
-    /// Why an entry cannot be used.
     pub(super) fn take(
         &self,
         stored: &StoredEntries,
@@ -195,7 +192,7 @@ impl Cache {
         let until = confirmed.checked_add(self.outage);
         let until = until.unwrap_or(Timestamp::MAX);
         let remaining = Duration::try_from(until.duration_since(now));
-        self.contents().entries.insert(tag, entry.clone());
+        self.contents.lock().entries.insert(tag, entry.clone());
         Ok(Some(CachedSecret {
             version: entry.version.clone(),
             confirmed,
@@ -219,7 +216,7 @@ impl Cache {
             confirmed: now.as_microsecond(),
             sealed: self.key.seal_secret(context, secret),
         };
-        let mut contents = self.contents();
+        let mut contents = self.contents.lock();
         contents.entries.insert(entry.context, entry);
         contents.is_changed = true;
         self.changed.notify_one();
@@ -228,7 +225,7 @@ impl Cache {
     /// Records that Vault confirmed the secret. Written with the next change, or after a tenth of
     /// the outage.
     pub(super) fn confirm(&self, context: &SealContext<'_>, now: Timestamp) {
-        if let Some(entry) = self.contents().entries.get_mut(&self.tag(context)) {
+        if let Some(entry) = self.contents.lock().entries.get_mut(&self.tag(context)) {
             entry.confirmed = now.as_microsecond();
         }
     }
@@ -236,7 +233,7 @@ impl Cache {
     /// Removes a secret that Vault denied.
     pub(super) fn evict(&self, context: &SealContext<'_>) {
         let tag = self.tag(context);
-        let mut contents = self.contents();
+        let mut contents = self.contents.lock();
         if contents.entries.remove(&tag).is_some() {
             contents.is_changed = true;
             contents.has_evicted = true;
@@ -284,7 +281,7 @@ impl Cache {
         match written.await {
             Ok(Err(fault)) => {
                 self.report(fault);
-                let mut contents = self.contents();
+                let mut contents = self.contents.lock();
                 contents.on_disk = UNKNOWN;
                 contents.has_evicted |= has_evicted;
             }
@@ -296,7 +293,7 @@ impl Cache {
 
     /// The entries to write now, and whether an evicted one is on disk.
     fn due(&self, now: Timestamp) -> Option<(Vec<Entry>, bool)> {
-        let mut contents = self.contents();
+        let mut contents = self.contents.lock();
         let valid = contents.entries.values();
         let valid = valid.filter(|entry| !self.is_too_old(entry, now)).count();
         let is_stale = contents
@@ -321,12 +318,12 @@ impl Cache {
 
     /// Why the cache cannot be used.
     pub(super) fn fault(&self) -> Option<String> {
-        self.contents().fault.clone()
+        self.contents.lock().fault.clone()
     }
 
     /// Logs a fault once.
     pub(super) fn report(&self, fault: String) {
-        let mut contents = self.contents();
+        let mut contents = self.contents.lock();
         if contents.fault.as_ref() != Some(&fault) {
             tracing::warn!(fault, "the cache of secrets from Vault cannot be used");
             contents.fault = Some(fault);
@@ -334,7 +331,7 @@ impl Cache {
     }
 
     fn recovered(&self) {
-        if self.contents().fault.take().is_some() {
+        if self.contents.lock().fault.take().is_some() {
             tracing::info!("the cache of secrets from Vault is written again");
         }
     }
@@ -350,11 +347,6 @@ impl Cache {
 
     fn tag(&self, context: &SealContext<'_>) -> Tag {
         self.key.mac(context, b"")
-    }
-
-    /// A panic cannot leave the contents inconsistent.
-    fn contents(&self) -> MutexGuard<'_, Contents> {
-        self.contents.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -66,7 +66,7 @@ impl Declared {
         loop {
             let now = self.clock.now();
             for item in &self.items {
-                let change = item.state().expire(Instant::now(), now);
+                let change = item.state.lock().expire(Instant::now(), now);
                 self.carry_out(item, change);
             }
             cache.write_if_due(now).await;
@@ -88,16 +88,16 @@ impl Declared {
         }
     }
 
-    /// Whether this is the secret that is in use from the cache.
     pub(super) fn was_cached(&self, item: &Item, secret: &Secret) -> bool {
         let mac = self.mac_of(item, secret);
-        item.state()
+        item.state
+            .lock()
             .cached()
             .is_some_and(|cached| cached.mac == mac)
     }
 
     fn use_cached(&self, item: &Item, cached: CachedSecret) {
-        let mut state = item.state();
+        let mut state = item.state.lock();
         state.found_in_cache(Cached {
             version: cached.version,
             confirmed: cached.confirmed,

@@ -2,7 +2,7 @@
 
 use std::{
     path::PathBuf,
-    sync::{Arc, MutexGuard, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -11,6 +11,7 @@ use tokio::{sync::Semaphore, task::spawn_blocking, time::sleep};
 use super::{Declared, Item, state::Change, state::State};
 use crate::{
     documents::{CredentialDocument, SecretMetadata},
+    encoding::hex,
     secret::Secret,
     snapshot::{CredentialEntry, Snapshot, WorkspaceEntry},
     source::{self, CONCURRENT_READS, GRACE, Lookup, SourceError, SourceReference},
@@ -66,23 +67,26 @@ impl Declared {
         let found = match source {
             SourceReference::File(path) => self.read_file(item, path.clone()).await,
             SourceReference::Vault(reference) => {
-                let known = item.state().version_read().map(str::to_owned);
+                let known = item.state.lock().version_read().map(str::to_owned);
                 source::read_vault(self.vault.as_deref(), reference, known.as_deref()).await
             }
         };
         self.note_in_cache(item, &found);
         match found {
             Ok(Lookup::Unchanged) => {
-                let change = item.state().unchanged();
+                let change = item.state.lock().unchanged();
                 self.carry_out(item, change);
             }
             Ok(Lookup::Changed { version, secret }) if self.was_cached(item, &secret) => {
-                let change = item.state().cached_is_right(version);
+                let change = item.state.lock().cached_is_right(version);
                 self.carry_out(item, change);
             }
             Ok(Lookup::Changed { version, secret }) => self.replace(item, version, &secret),
             Err(error) => {
-                let change = item.state().not_read(error, Instant::now(), self.outage);
+                let change = item
+                    .state
+                    .lock()
+                    .not_read(error, Instant::now(), self.outage);
                 self.carry_out(item, change);
             }
         }
@@ -91,7 +95,7 @@ impl Declared {
     /// A file that is being rewritten in place is briefly empty or incomplete: a change counts once
     /// it was read twice.
     async fn read_file(&self, item: &Item, path: PathBuf) -> Result<Lookup, SourceError> {
-        let known = item.state().version().map(str::to_owned);
+        let known = item.state.lock().version().map(str::to_owned);
         let mut found = self.version_in(item, path.clone()).await;
         for _ in 0..SETTLE_CHECKS {
             let version = found.as_ref().map(|(version, _)| version);
@@ -127,8 +131,7 @@ impl Declared {
         let stopping = || SourceError::Unavailable("the process is stopping".into());
         let secret = read.unwrap_or_else(|_| Err(stopping()))?;
         let mac = self.mac_of(item, &secret);
-        let version = mac[..8].iter().map(|byte| format!("{byte:02x}")).collect();
-        Ok((version, secret))
+        Ok((hex(&mac[..8]), secret))
     }
 
     /// Compares secrets within this process.
@@ -138,7 +141,7 @@ impl Declared {
     }
 
     fn replace(&self, item: &Item, version: String, secret: &Secret) {
-        let mut state = item.state();
+        let mut state = item.state.lock();
         state.replaced(version);
         self.put_in_use(item, &state, secret);
         tracing::info!(
@@ -150,7 +153,6 @@ impl Declared {
         );
     }
 
-    /// Makes requests use this secret.
     pub(super) fn put_in_use(&self, item: &Item, state: &State, secret: &Secret) {
         let now = self.clock.now();
         let mut document = self.document_in_use(item);
@@ -171,7 +173,7 @@ impl Declared {
     }
 
     pub(super) fn carry_out(&self, item: &Item, change: Change) {
-        let state = item.state();
+        let state = item.state.lock();
         let entry = match change {
             Change::Nothing => return,
             Change::StatusOnly => None,
@@ -211,7 +213,6 @@ impl Declared {
         entry.map_or_else(|| item.document.clone(), |entry| entry.document.clone())
     }
 
-    /// Publishes an entry to requests.
     fn publish(&self, entry: CredentialEntry) {
         let entry = Arc::new(entry);
         self.snapshot.rcu(|snapshot| {
@@ -228,12 +229,7 @@ impl Declared {
     }
 }
 
-impl Item {
-    /// A panic cannot leave the state inconsistent.
-    pub(super) fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
+impl Item {}
 
 /// Reading a file takes microseconds, so a short interval is cheap.
 const FILE_POLL: Duration = Duration::from_millis(400);

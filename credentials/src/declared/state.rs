@@ -44,7 +44,6 @@ pub(crate) struct Cached {
     pub(crate) mac: [u8; 32],
 }
 
-/// What a poll changes.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Change {
     /// Nothing visible.
@@ -56,7 +55,6 @@ pub(crate) enum Change {
 }
 
 impl State {
-    /// The version in use.
     pub(crate) fn version(&self) -> Option<&str> {
         match &self.secret {
             SecretState::Secret(version) | SecretState::Cached(Cached { version, .. }) => {
@@ -76,7 +74,6 @@ impl State {
         matches!(self.secret, SecretState::Secret(_) | SecretState::Cached(_))
     }
 
-    /// The secret in use from the cache.
     pub(crate) fn cached(&self) -> Option<&Cached> {
         match &self.secret {
             SecretState::Cached(cached) => Some(cached),

@@ -20,7 +20,6 @@ impl CredentialDocument {
         self.versions.last().map_or(1, |last| last.number + 1)
     }
 
-    /// The state of a version.
     pub(crate) fn state(&self, version: &VersionDocument, now: Timestamp) -> VersionState {
         match version {
             gone if gone.destroyed_at.is_some()
@@ -88,12 +87,11 @@ impl CredentialDocument {
         self.destroy(now, |version| version.is_over(now))
     }
 
-    /// Destroys all versions.
-    pub(crate) fn destroy_all(&mut self, now: Timestamp) -> Vec<u32> {
-        self.destroy(now, |_| true)
-    }
-
-    fn destroy(&mut self, now: Timestamp, which: impl Fn(&VersionDocument) -> bool) -> Vec<u32> {
+    pub(crate) fn destroy(
+        &mut self,
+        now: Timestamp,
+        which: impl Fn(&VersionDocument) -> bool,
+    ) -> Vec<u32> {
         let is_kept = |version: &&mut VersionDocument| version.destroyed_at.is_none();
         let doomed = self.versions.iter_mut().filter(is_kept);
         doomed

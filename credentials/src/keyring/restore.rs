@@ -87,7 +87,6 @@ impl Keyring {
         Ok((key, wrapped))
     }
 
-    /// Unwraps a standalone key.
     pub(crate) async fn unwrap_standalone_key(
         kms: &Kms,
         installation: &str,

@@ -28,7 +28,6 @@ pub struct Rewrapped {
     pub warning: Option<String>,
 }
 
-/// Successors of the signing key that were removed from the keyring.
 pub(crate) struct RemovedSuccessors(Vec<SuccessorKey>);
 
 impl RemovedSuccessors {
@@ -65,7 +64,6 @@ impl Keyring {
         Ok(public_key)
     }
 
-    /// Removes all successors of the signing key.
     pub(crate) async fn remove_successors(&self) -> Result<RemovedSuccessors, KeyringError> {
         let mut stored = self.stored.lock().await;
         let _lock = stored.lock(&self.path, &self.signing()).await?;
@@ -76,7 +74,6 @@ impl Keyring {
         Ok(RemovedSuccessors(removed))
     }
 
-    /// Puts removed successors back.
     pub(crate) async fn put_back(&self, removed: RemovedSuccessors) -> Result<(), KeyringError> {
         let mut stored = self.stored.lock().await;
         let _lock = stored.lock(&self.path, &self.signing()).await?;

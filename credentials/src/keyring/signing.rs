@@ -24,7 +24,6 @@ pub(crate) struct LockedSigningKey {
     seed: LockedKeys,
 }
 
-/// The signing keys of a keyring.
 pub(crate) struct SigningKeys {
     current: KeyPair,
     successors: Vec<KeyPair>,
@@ -77,9 +76,7 @@ impl SigningKeys {
             Some(known) => known.clone(),
             None => {
                 let unwrapped = unwrap_current(service, file, memory, signs).await?;
-                unwrapped.ok_or_else(|| KeyringError::Damaged {
-                    path: path.to_owned(),
-                })?
+                unwrapped.ok_or_else(|| KeyringError::Damaged(path.to_owned()))?
             }
         };
         let mut successors = Vec::new();
@@ -107,17 +104,14 @@ impl SigningKeys {
         })
     }
 
-    /// The public key in use.
     pub(crate) fn current(&self) -> PublicKey {
         self.current.public
     }
 
-    /// Whether this key is a possible successor of the current one.
     pub(crate) fn is_successor(&self, key: &PublicKey) -> bool {
         self.successors.iter().any(|it| it.public == *key)
     }
 
-    /// Whether there is a possible successor.
     pub(crate) fn has_successors(&self) -> bool {
         !self.successors.is_empty()
     }

@@ -28,7 +28,6 @@ pub(super) struct KeyringFile {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) master_key_since: Option<Timestamp>,
     pub(super) installation_key: WrappedKey,
-    /// The key that signs heads.
     pub(super) signing_key: WrappedKey,
     /// The key that verifies heads. Every key is wrapped together with it, so replacing it makes
     /// all keys unusable.
@@ -145,17 +144,12 @@ impl KeyringFile {
         }
     }
 
-    /// Parses the content of the file at `path`.
     pub(super) fn parse(json: &[u8], path: &Path) -> Result<Self, KeyringError> {
-        let damaged = |_| KeyringError::Damaged {
-            path: path.to_owned(),
-        };
+        let damaged = |_| KeyringError::Damaged(path.to_owned());
         let head: Head = serde_json::from_slice(json).map_err(damaged)?;
         match head.format {
             FORMAT => serde_json::from_slice(json).map_err(damaged),
-            found if found < FORMAT => Err(KeyringError::Development {
-                path: path.to_owned(),
-            }),
+            found if found < FORMAT => Err(KeyringError::Development(path.to_owned())),
             found => Err(KeyringError::Newer {
                 path: path.to_owned(),
                 found,

@@ -11,25 +11,19 @@ use super::FORMATS;
 #[non_exhaustive]
 pub enum KmsError {
     /// The driver is not implemented yet.
-    #[error("kms.driver = \"{driver}\" comes with a later release: use \"local\" or \"vault\"")]
-    NotInThisRelease {
-        /// The driver's name.
-        driver: &'static str,
-    },
+    #[error("kms.driver = \"{0}\" comes with a later release: use \"local\" or \"vault\"")]
+    NotInThisRelease(&'static str),
     /// The file is missing or not readable.
     #[error(
         "the master key cannot be read: {0}. Make one with `keyside master-key generate > FILE` and name it in \
          KMS_MASTER_KEY_FILE"
     )]
     File(#[source] FileError),
-    /// The file or variable does not hold a master key.
+    /// The file or variable of this name does not hold a master key.
     #[error(
-        "{origin} does not hold a master key: expected 32 bytes, raw or in base64, as `keyside master-key generate` prints them"
+        "{0} does not hold a master key: expected 32 bytes, raw or in base64, as `keyside master-key generate` prints them"
     )]
-    NotAKey {
-        /// The file's path, or the variable's name.
-        origin: String,
-    },
+    NotAKey(String),
     /// The variable is not set.
     #[error("KMS_MASTER_KEY is not set, or is not text")]
     VariableMissing,
@@ -71,12 +65,9 @@ pub enum KmsError {
     NotReplaceable(#[source] FileError),
     /// A restore needs the existing master key, and it is missing.
     #[error(
-        "there is no master key at {}: put the one there that the backup was made with", path.display()
+        "there is no master key at {}: put the one there that the backup was made with", .0.display()
     )]
-    NotThere {
-        /// The expected path.
-        path: PathBuf,
-    },
+    NotThere(PathBuf),
     /// Another driver wrapped the key.
     #[error(
         "the key {key} was wrapped by the KMS driver \"{driver}\": set kms.driver to that one, with the settings it had"
@@ -125,11 +116,8 @@ pub enum KmsError {
     )]
     CannotMakeNew,
     /// A wrapped key was edited or moved.
-    #[error("the wrapped key {key} failed authentication: restore the keyring from a backup")]
-    NotAuthentic {
-        /// The key's id.
-        key: String,
-    },
+    #[error("the wrapped key {0} failed authentication: restore the keyring from a backup")]
+    NotAuthentic(String),
 }
 
 impl KmsError {
@@ -154,7 +142,7 @@ impl KmsError {
         let key = key.to_owned();
         match other {
             Some((_, driver)) => Self::OtherDriver { key, driver },
-            None => Self::NotAuthentic { key },
+            None => Self::NotAuthentic(key),
         }
     }
 }

@@ -39,9 +39,7 @@ impl MasterKey {
     /// # Errors
     /// [`KmsError::NotAKey`] with `origin`.
     pub fn parse(text: &[u8], origin: &str) -> Result<Self, KmsError> {
-        let key = raw_key(text).ok_or_else(|| KmsError::NotAKey {
-            origin: origin.to_owned(),
-        })?;
+        let key = raw_key(text).ok_or_else(|| KmsError::NotAKey(origin.to_owned()))?;
         Ok(Self::new(&key))
     }
 
@@ -106,9 +104,7 @@ impl MasterKey {
         wrapping: &Wrapping<'_>,
         wrapped: &[u8],
     ) -> Result<Zeroizing<[u8; KEY_LEN]>, KmsError> {
-        let not_authentic = || KmsError::NotAuthentic {
-            key: wrapping.key.to_owned(),
-        };
+        let not_authentic = || KmsError::NotAuthentic(wrapping.key.to_owned());
         let plaintext =
             self.0
                 .open(&wrapping.seal_context(), wrapped)

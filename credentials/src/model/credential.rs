@@ -1,14 +1,12 @@
 //! Views: what may be shown of a workspace and of a credential.
 
-use std::fmt;
-
 use jiff::Timestamp;
-use keyside_config::{ProviderId, VaultReference, Verification};
+use keyside_config::{EnvironmentPin, ProviderId, VaultReference, Verification};
 use serde::{Deserialize, Serialize};
 
 use super::{
     ActorId, CredentialId, Fingerprint, Hint, Label, Limits, Rejection, Usage, UsageTag,
-    WorkspaceId,
+    WorkspaceId, named,
 };
 
 /// A credential as it may be shown. Gives no access to its secret.
@@ -183,19 +181,18 @@ pub enum Environment {
 }
 
 impl Environment {
-    /// `live` or `sandbox`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Live => "live",
-            Self::Sandbox => "sandbox",
+    /// Whether a listener or setting with this pin may use it.
+    pub(crate) fn is_allowed_by(self, pin: EnvironmentPin) -> bool {
+        match pin {
+            EnvironmentPin::Any => true,
+            EnvironmentPin::Sandbox => self == Self::Sandbox,
+            EnvironmentPin::Live => self == Self::Live,
         }
     }
 }
 
-impl fmt::Display for Environment {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
+named! {
+    Environment: Live = "live", Sandbox = "sandbox",
 }
 
 /// Whether a credential can be used now.
@@ -212,25 +209,12 @@ pub enum Status {
     Revoked,
 }
 
-impl Status {
-    /// All values, in the order that tables use.
-    pub const ALL: [Self; 4] = [Self::Active, Self::Expiring, Self::Expired, Self::Revoked];
-
-    /// `active`, `expiring`, `expired` or `revoked`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Active => "active",
-            Self::Expiring => "expiring",
-            Self::Expired => "expired",
-            Self::Revoked => "revoked",
-        }
-    }
-}
-
-impl fmt::Display for Status {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
+named! {
+    Status:
+    Active = "active",
+    Expiring = "expiring",
+    Expired = "expired",
+    Revoked = "revoked",
 }
 
 /// One version of a credential's secret.
@@ -244,6 +228,8 @@ pub struct Version {
     pub created_at: Timestamp,
     /// End of the grace period, while it is in grace.
     pub grace_until: Option<Timestamp>,
+    /// When it stopped being usable for good, if it is destroyed.
+    pub destroyed_at: Option<Timestamp>,
 }
 
 /// The life cycle of a version.

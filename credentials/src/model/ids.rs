@@ -2,7 +2,7 @@
 
 use std::{borrow::Borrow, fmt, str::FromStr, sync::Arc};
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde::{Deserialize, Serialize, Serializer};
 
 /// A text that is not valid as the given kind of id. Does not repeat the text: it may be a secret
 /// that was pasted by mistake.
@@ -17,7 +17,8 @@ pub struct IdError {
 macro_rules! name {
     ($(#[$doc:meta])* $name:ident, $what:literal, $rule:literal, $accepts:expr) => {
         $(#[$doc])*
-        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+        #[serde(try_from = "String")]
         pub struct $name(Arc<str>);
 
         impl $name {
@@ -85,11 +86,6 @@ macro_rules! name {
             }
         }
 
-        impl<'de> Deserialize<'de> for $name {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
-            }
-        }
     };
 }
 
@@ -131,7 +127,6 @@ impl CredentialId {
         Self(random_id("cred_").into())
     }
 
-    /// The id with these 128 bits.
     pub(crate) fn from_bits(bits: [u8; 16]) -> Self {
         Self(id("cred_", bits).into())
     }
@@ -149,7 +144,6 @@ impl ActorId {
     }
 }
 
-/// `prefix` and 128 random bits.
 pub(crate) fn random_id(prefix: &str) -> String {
     let mut bits = [0; 16];
     crate::entropy::fill(&mut bits);

@@ -4,6 +4,8 @@ use std::num::NonZeroU64;
 
 use serde::{Deserialize, Serialize};
 
+use super::named;
+
 /// Limits for one UTC day; `None` for no limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -88,17 +90,11 @@ impl LimitsChange {
     };
 }
 
-impl UsageState {
-    /// `ok`, `warning` or `exhausted`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Ok => "ok",
-            Self::Warning => "warning",
-            Self::Exhausted => "exhausted",
-        }
-    }
+named! {
+    UsageState: Ok = "ok", Warning = "warning", Exhausted = "exhausted",
+}
 
-    /// The state of one count under its limit.
+impl UsageState {
     pub(crate) fn of(count: u64, limit: Option<NonZeroU64>) -> Self {
         match limit {
             Some(limit) if count >= limit.get() => Self::Exhausted,

@@ -1,9 +1,9 @@
 //! Rejections of a secret by its provider.
 
-use std::fmt;
-
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+
+use super::named;
 
 /// Why a provider rejects a secret. One of our own words: nothing that the provider wrote is
 /// repeated.
@@ -20,22 +20,12 @@ pub enum RejectionCause {
     Quota,
 }
 
-impl RejectionCause {
-    /// `wrong_key`, `revoked`, `no_funds` or `quota`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::WrongKey => "wrong_key",
-            Self::Revoked => "revoked",
-            Self::NoFunds => "no_funds",
-            Self::Quota => "quota",
-        }
-    }
-}
-
-impl fmt::Display for RejectionCause {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
+named! {
+    RejectionCause:
+    WrongKey = "wrong_key",
+    Revoked = "revoked",
+    NoFunds = "no_funds",
+    Quota = "quota",
 }
 
 /// Rejections of the secret in use, in traffic. Ended by the first success, and by a rotation.
@@ -59,21 +49,6 @@ pub enum TrafficState {
     Rejected,
 }
 
-impl TrafficState {
-    /// Both states, in the order that tables use.
-    pub const ALL: [Self; 2] = [Self::Ok, Self::Rejected];
-
-    /// `ok` or `rejected`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Ok => "ok",
-            Self::Rejected => "rejected",
-        }
-    }
-}
-
-impl fmt::Display for TrafficState {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
+named! {
+    TrafficState: Ok = "ok", Rejected = "rejected",
 }

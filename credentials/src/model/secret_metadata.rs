@@ -22,11 +22,6 @@ impl Fingerprint {
         let digest = Sha256::digest(secret.expose());
         Self(format!("sha256:{}", hex(&digest[..8])).into())
     }
-
-    /// The text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
 }
 
 /// A recognisable prefix and the last four characters: `sk-proj-…wXyZ`.
@@ -49,11 +44,6 @@ impl Hint {
             &[]
         };
         Self(format!("{prefix}…{}", String::from_utf8_lossy(tail)).into())
-    }
-
-    /// The text.
-    pub fn as_str(&self) -> &str {
-        &self.0
     }
 }
 
@@ -108,6 +98,13 @@ const MIN_HIDDEN: usize = 12;
 
 macro_rules! text {
     ($name:ident) => {
+        impl $name {
+            /// The text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str(&self.0)

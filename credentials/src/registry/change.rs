@@ -43,7 +43,7 @@ use keyside_store::{
     Effect,
     chain::{CommitError, Damage, Entry, State, Write},
 };
-use tokio::sync::{RwLockReadGuard, RwLockWriteGuard, Semaphore};
+use tokio::sync::{RwLockReadGuard, Semaphore};
 
 pub(super) use self::{
     add::InitialSecret,
@@ -57,6 +57,7 @@ use crate::{
     live_check::Finding,
     model::{ActorContext, CredentialId, Fingerprint, Label, Warning, WorkspaceId},
     record::{Detail, Draft, Event},
+    resolver::Grant,
     sealing::SealingKey,
     snapshot::{CredentialEntry, Snapshot, WorkspaceEntry},
 };
@@ -68,6 +69,35 @@ pub(super) struct ChangeOutcome {
     pub(super) repeated: bool,
     /// What the provider said before, if it was asked.
     pub(super) finding: Option<Finding>,
+}
+
+/// What a request leads to before the provider is asked. `B` is what the change will be based on, to
+/// find out afterwards whether it is still so.
+enum Trial<B> {
+    /// An earlier request with the same idempotency key has made the change.
+    Repeated(ChangeOutcome),
+    Ready {
+        on_trial: Grant,
+        basis: B,
+    },
+}
+
+/// What the provider said of a new secret, and what the change is based on.
+struct Checked<B> {
+    finding: Finding,
+    basis: B,
+}
+
+impl ChangeOutcome {
+    /// The outcome of an earlier request, with the warnings in its response.
+    fn repeated(id: &CredentialId, warnings: Vec<Warning>) -> Self {
+        Self {
+            id: id.clone(),
+            warnings,
+            repeated: true,
+            finding: None,
+        }
+    }
 }
 
 /// Held while a change is decided and committed; locks what it changes.
@@ -216,11 +246,6 @@ impl Registry {
             true => Err(ChangeError::AccessEnded),
             false => Ok(()),
         }
-    }
-
-    /// Waits for changes in progress and blocks new ones while the guard is held.
-    pub(crate) async fn block_changes(&self) -> RwLockWriteGuard<'_, ()> {
-        self.gate.write().await
     }
 
     /// Commits a change of a workspace on the state that it was decided on.
@@ -413,13 +438,11 @@ fn with_default(
     workspace
 }
 
-/// The label of the default, if it is another credential.
 fn other_label(default: Option<&CredentialEntry>, than: &CredentialId) -> Option<Label> {
     let other = default.filter(|default| default.document.id != *than)?;
     Some(other.document.label.clone())
 }
 
-/// Whether a display name is valid.
 pub(super) fn is_valid_name(name: &str) -> bool {
     (1..=200).contains(&name.chars().count()) && !name.chars().any(char::is_control)
 }

@@ -17,7 +17,6 @@ use crate::{
 };
 
 impl CheckBeforeSave {
-    /// The check to run, if there is one.
     pub(super) fn check(&self) -> Option<Arc<dyn LiveCheck>> {
         match self {
             Self::Skip => None,
@@ -54,7 +53,6 @@ impl Dated for LastCheck {
     }
 }
 
-/// The last checks, by credential.
 #[derive(Default)]
 pub(super) struct LastChecks(Noted<CredentialId, LastCheck>);
 
@@ -105,7 +103,6 @@ impl Registry {
         Some(workspace.credentials.get(&credential.id)?.secret_in_use())
     }
 
-    /// The last verdict on the secret of an entry.
     pub(super) fn last_verdict(&self, entry: &CredentialEntry) -> Option<Verification> {
         Some(self.checks.of(entry)?.finding.verification)
     }

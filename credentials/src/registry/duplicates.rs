@@ -4,10 +4,9 @@
 //! Fingerprints are sealed, so the index is built on first use. Results are checked against the
 //! snapshot.
 
-use std::{
-    collections::{HashMap, HashSet, hash_map::Entry},
-    sync::{Mutex, PoisonError},
-};
+use std::collections::{HashMap, HashSet, hash_map::Entry};
+
+use parking_lot::Mutex;
 
 use super::{Registry, view::in_order};
 use crate::{
@@ -47,7 +46,7 @@ impl DuplicateIndex {
         before: Option<Fingerprint>,
         now: Option<Fingerprint>,
     ) {
-        let mut index = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut index = self.0.lock();
         let Some(index) = &mut *index else {
             return;
         };
@@ -66,7 +65,7 @@ impl DuplicateIndex {
 
     /// Drops the index after a bulk change.
     pub(super) fn forget(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.0.lock() = None;
     }
 
     /// Credentials that may have this fingerprint. `load` returns the snapshot; it is called under
@@ -76,7 +75,7 @@ impl DuplicateIndex {
         fingerprint: &Fingerprint,
         load: impl FnOnce() -> S,
     ) -> Vec<CredentialId> {
-        let mut index = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut index = self.0.lock();
         let index = index.get_or_insert_with(|| index_of(load().as_ref()));
         let having = index.get(fingerprint).into_iter().flatten();
         having.cloned().collect()
@@ -85,8 +84,7 @@ impl DuplicateIndex {
 
 fn index_of(snapshot: &Snapshot) -> Index {
     let mut index = Index::new();
-    let workspaces = snapshot.workspaces.values();
-    for entry in workspaces.flat_map(|workspace| workspace.credentials.values()) {
+    for entry in snapshot.entries() {
         if let Some(metadata) = entry.metadata() {
             let having = index.entry(metadata.fingerprint.clone()).or_default();
             having.insert(entry.document.id.clone());

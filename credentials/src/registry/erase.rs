@@ -18,7 +18,7 @@ use crate::{
     audit::{Receipt, VerifyError},
     chains::{Erasure, MAX_RACES, Priority, pause},
     documents::{CREDENTIAL, Document},
-    model::{ActorContext, WorkspaceId, WorkspaceState, random_id},
+    model::{ActorContext, CredentialEventKind, WorkspaceId, WorkspaceState, random_id},
     record::{Draft, ErasureSummary, Event, KeyOperation, Record},
     snapshot::WorkspaceEntry,
 };
@@ -29,7 +29,6 @@ pub(super) struct ChainEnd {
     keys: Vec<String>,
     summary: ErasureSummary,
     note: String,
-    /// Number of records in the chain.
     records: u64,
     /// The chain's last state. `None` if its head was not trusted, so that it could not be ended.
     link: Option<Link>,
@@ -85,7 +84,7 @@ impl Registry {
         };
         if expected.is_some_and(|expected| expected != current) {
             let current = current.revision;
-            return Err(ChangeError::Superseded { current });
+            return Err(ChangeError::Superseded(current));
         }
         let tracked = self.chains.of(id);
         // A chain whose anchor is damaged or missing ends on its current head, and ending it writes
@@ -136,7 +135,8 @@ impl Registry {
         // Its own chain has ended, so the erasure will be finished in any case.
         let recorded = self.record_erasure(id, Some(end)).await;
         if has_ended || recorded.is_ok() {
-            self.publish_erasure(id);
+            let erased = CredentialEventKind::WorkspaceErased;
+            self.notices.publish(self.event_of_workspace(id, erased));
         }
         recorded.map_err(|error| match has_ended {
             true => ChangeError::ErasingUnfinished(error.into_storage_error()),
@@ -256,15 +256,12 @@ impl Registry {
         erased.map_err(ChangeError::ErasingUnfinished)?;
         // The log's time may be ahead of this clock, which timestamps the runs of a successor.
         let until = receipt.erased_at.min(self.clock.now());
-        let runs = self.runs.erase(id, until).await;
-        match runs {
+        match self.runs.erase(id, until).await {
             Some(_) => Ok(receipt),
-            None => Err(ChangeError::ErasingUnfinished(runs_remain())),
+            // The cause is logged by the writer.
+            None => Err(ChangeError::ErasingUnfinished(StorageError::unavailable(
+                "run records could not be removed",
+            ))),
         }
     }
-}
-
-/// The cause is logged by the writer.
-fn runs_remain() -> StorageError {
-    StorageError::unavailable("run records could not be removed")
 }

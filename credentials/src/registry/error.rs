@@ -36,30 +36,21 @@ pub enum ChangeError {
     #[error("the catalogue has no such provider")]
     ProviderUnknown,
     /// Another credential of the workspace and provider has this label.
-    #[error("the workspace has a credential labelled {label:?} for this provider already")]
-    LabelTaken {
-        /// The label.
-        label: Label,
-    },
-    /// The provider requires an endpoint.
-    #[error("this provider needs an endpoint, such as {example}")]
-    EndpointMissing {
-        /// An example of one.
-        example: String,
-    },
+    #[error("the workspace has a credential labelled {0:?} for this provider already")]
+    LabelTaken(Label),
+    /// The provider requires an endpoint, such as this one.
+    #[error("this provider needs an endpoint, such as {0}")]
+    EndpointMissing(String),
     /// The host is not one of the provider's.
     #[error(transparent)]
     EndpointRefused(#[from] EndpointError),
     /// The provider has one host for all customers.
     #[error("this provider takes no endpoint")]
     EndpointNotTaken,
-    /// The catalogue says that keys of this kind must not be stored: administrative or personal
-    /// keys.
-    #[error("{why}")]
-    SecretOfOtherKind {
-        /// What it is, and what to use instead, in a sentence or two.
-        why: String,
-    },
+    /// The catalogue says that keys of this kind must not be stored, what they are, and what to use
+    /// instead: administrative or personal keys.
+    #[error("{0}")]
+    SecretOfOtherKind(String),
     /// The credential would never be used.
     #[error("the expiry lies in the past")]
     ExpiryPast,
@@ -70,32 +61,21 @@ pub enum ChangeError {
     #[error("it is declared in the settings, and changed there")]
     Declared,
     /// The secret is kept in Vault.
-    #[error("its secret is kept in Vault ({reference}), and replaced there")]
-    KeptInVault {
-        /// Its place in Vault.
-        reference: VaultReference,
-    },
+    #[error("its secret is kept in Vault ({0}), and replaced there")]
+    KeptInVault(VaultReference),
     /// The secret is stored here, not in Vault.
     #[error("its secret is stored here, and not kept in Vault")]
     NotKeptInVault,
-    /// The settings do not allow this path for the workspace.
-    #[error("{}", not_permitted(allowed))]
-    ReferenceNotAllowed {
-        /// The allowed prefixes.
-        allowed: Vec<String>,
-    },
-    /// The secret of a new credential is missing in Vault, may not be read, or is not valid.
-    #[error("{reason}")]
-    ReferenceRefused {
-        /// Place and remedy, as text for people.
-        reason: String,
-    },
-    /// Vault is unavailable.
-    #[error("the secret was not read: {reason}")]
-    SecretUnread {
-        /// Place and remedy, as text for people.
-        reason: String,
-    },
+    /// The settings do not allow this path for the workspace, only those with these prefixes.
+    #[error("{}", not_permitted(.0))]
+    ReferenceNotAllowed(Vec<String>),
+    /// The secret of a new credential is missing in Vault, may not be read, or is not valid. Says
+    /// place and remedy.
+    #[error("{0}")]
+    ReferenceRefused(String),
+    /// Vault is unavailable. Says place and remedy.
+    #[error("the secret was not read: {0}")]
+    SecretUnread(String),
     /// The token does not exist.
     #[error("there is no such token")]
     TokenUnknown,
@@ -108,12 +88,9 @@ pub enum ChangeError {
     /// A limited principal must name the workspaces of a new token.
     #[error("a token that is limited to workspaces can only create tokens for named workspaces")]
     ScopeExceeded,
-    /// The caller has seen another revision.
+    /// The caller has seen another revision than this one, which is current.
     #[error("it has changed meanwhile")]
-    Superseded {
-        /// The current revision.
-        current: u64,
-    },
+    Superseded(u64),
     /// The idempotency key was used for a different request.
     #[error("the idempotency key was used for another request already")]
     IdempotencyKeyReused,
@@ -132,11 +109,8 @@ pub enum ChangeError {
     )]
     TooManyInGrace,
     /// The version is current, destroyed or unknown.
-    #[error("version {number} cannot be rolled back to")]
-    VersionNotInGrace {
-        /// The version's number.
-        number: u32,
-    },
+    #[error("version {0} cannot be rolled back to")]
+    VersionNotInGrace(u32),
     /// The secret did not pass the check that the caller required, and was not stored.
     #[error("{}; the secret was not stored", not_taken(.0))]
     CheckFailed(Finding),
@@ -175,34 +149,25 @@ pub enum ChangeError {
     /// There is an anchor for this id although no workspace was registered.
     #[error(
         "the file {} is in the way: it is the head of a workspace that this installation has never had",
-        file.display()
+        .0.display()
     )]
-    HeadInTheWay {
-        /// The file's path.
-        file: PathBuf,
-    },
+    HeadInTheWay(PathBuf),
     /// The anchors of workspaces are damaged or missing, and a rotation would make it useless to
     /// put them back.
     #[error(
         "these copies of heads are missing or damaged: {}. After a rotation of the keys it would not help any more to put \
          them back",
-        listed(files)
+        listed(.0)
     )]
-    AnchorsDamaged {
-        /// The files' paths.
-        files: Vec<PathBuf>,
-    },
+    AnchorsDamaged(Vec<PathBuf>),
     /// The keyring has no keys of these workspaces, and a rotation would make it useless to put back
     /// one that has them.
     #[error(
         "the keyring has no keys of these workspaces: {}. After a rotation of the keys it would not help any more to put \
          back a keyring that has them",
-        named(workspaces)
+        .0.join(", ")
     )]
-    KeysLost {
-        /// The workspaces' ids.
-        workspaces: Vec<WorkspaceId>,
-    },
+    KeysLost(Vec<WorkspaceId>),
     /// Only an operator can replace the master key.
     #[error(transparent)]
     MasterKeyFixed(KmsError),
@@ -243,18 +208,12 @@ fn not_taken(finding: &Finding) -> String {
     }
 }
 
-/// Paths for people.
 pub(super) fn listed(files: &[PathBuf]) -> String {
     let files: Vec<_> = files
         .iter()
         .map(|file| file.display().to_string())
         .collect();
     files.join(", ")
-}
-
-fn named(workspaces: &[WorkspaceId]) -> String {
-    let ids: Vec<_> = workspaces.iter().map(WorkspaceId::as_str).collect();
-    ids.join(", ")
 }
 
 fn not_permitted(allowed: &[String]) -> String {
@@ -299,27 +258,21 @@ pub enum OpenError {
     Storage(#[from] StorageError),
     /// The keyring is damaged, or wrapped with another master key.
     #[error(transparent)]
-    Keyring(KeyringError),
+    Keyring(#[from] KeyringError),
     /// The store has data that needs the missing keyring.
     #[error(
         "the keyring {} is missing, and the store is not empty: nothing in it can be opened without. Restore that file \
          from a backup, or move the data folder aside to start with an empty one",
-        path.display()
+        .0.display()
     )]
-    KeyringMissing {
-        /// The expected path.
-        path: PathBuf,
-    },
+    KeyringMissing(PathBuf),
     /// There are workspace keys or anchors, but the store is empty.
     #[error(
         "the store is gone or empty, and the keyring {} or the folder heads beside it belongs to one that was not empty. \
          Restore the whole data folder from a backup (`keyside restore`), or move it aside to start with an empty one",
-        keyring.display()
+        .0.display()
     )]
-    StoreMissing {
-        /// The keyring's path.
-        keyring: PathBuf,
-    },
+    StoreMissing(PathBuf),
     /// The installation's chain failed verification.
     #[error(
         "the installation's own chain, in the data folder {}, failed verification: {damage}{}",
@@ -336,12 +289,9 @@ pub enum OpenError {
     #[error(
         "{} is gone, and only it tells whether the store is as it was last. Put it back with the rest of the data folder, or \
          restore a backup",
-        path.display()
+        .0.display()
     )]
-    AnchorMissing {
-        /// The folder, or the file of the installation's chain.
-        path: PathBuf,
-    },
+    AnchorMissing(PathBuf),
     /// The owner token's file cannot be written.
     #[error("the owner token cannot be written: {0}")]
     TokenFile(FileError),
@@ -353,9 +303,9 @@ impl OpenError {
         match error {
             LoadError::Storage(error) => Self::Storage(error),
             // The path is relative to the data folder, which is the parent of `heads`.
-            LoadError::Damaged(Damage::AnchorGone { file }) => Self::AnchorMissing {
-                path: heads.with_file_name(file),
-            },
+            LoadError::Damaged(Damage::AnchorGone { file }) => {
+                Self::AnchorMissing(heads.with_file_name(file))
+            }
             LoadError::Damaged(damage) => Self::Damaged {
                 damage,
                 heads: heads.to_owned(),
@@ -364,7 +314,6 @@ impl OpenError {
     }
 }
 
-/// The remedy for a damaged installation chain.
 fn remedy(damage: &Damage, heads: &Path) -> String {
     let heads = heads.display();
     match damage {
@@ -394,11 +343,5 @@ fn remedy(damage: &Damage, heads: &Path) -> String {
                 .to_owned()
         }
         _ => ". Put back the newest copy of the whole data folder, or restore a backup".to_owned(),
-    }
-}
-
-impl From<KeyringError> for OpenError {
-    fn from(error: KeyringError) -> Self {
-        Self::Keyring(error)
     }
 }

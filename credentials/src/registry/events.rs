@@ -38,12 +38,6 @@ impl Registry {
         });
     }
 
-    pub(super) fn publish_erasure(&self, workspace: &WorkspaceId) {
-        let erased = CredentialEventKind::WorkspaceErased;
-        self.notices
-            .publish(self.event_of_workspace(workspace, erased));
-    }
-
     /// Publishes that a live check failed, if the verdict is new: the provider rejects the
     /// credential, and did not at the last check.
     pub(super) fn publish_finding(
@@ -90,7 +84,7 @@ impl Registry {
         });
     }
 
-    fn event_of_workspace(
+    pub(super) fn event_of_workspace(
         &self,
         workspace: &WorkspaceId,
         kind: CredentialEventKind,

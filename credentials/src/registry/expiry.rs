@@ -5,13 +5,11 @@
 //! of the note succeeds makes the announcement, so no lease is needed. Without a subscriber nothing
 //! is announced or noted.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::{collections::HashMap, sync::Arc};
 
 use jiff::Timestamp;
 use keyside_store::StorageError;
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::Registry;
@@ -32,11 +30,6 @@ impl AnnouncedExpiries {
     pub(super) fn due(&self) -> Arc<Notify> {
         self.due.clone()
     }
-
-    fn known(&self) -> MutexGuard<'_, HashMap<CredentialId, Timestamp>> {
-        // Safe after a panic: each entry is independent.
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Registry {
@@ -50,7 +43,7 @@ impl Registry {
         for (id, end, event) in self.expiring() {
             match self.claim_announcement(&event.workspace, &id, end).await {
                 Ok(is_first) => {
-                    self.announced_expiries.known().insert(id, end);
+                    self.announced_expiries.known.lock().insert(id, end);
                     claimed.extend(is_first.then_some(event));
                 }
                 Err(error) => {
@@ -74,11 +67,9 @@ impl Registry {
     /// The credentials that expire soon, without those that are known to be announced.
     fn expiring(&self) -> Vec<(CredentialId, Timestamp, CredentialEvent)> {
         let (snapshot, viewer) = (self.all().load(), self.viewer());
-        let mut known = self.announced_expiries.known();
+        let mut known = self.announced_expiries.known.lock();
         known.retain(|id, _| snapshot.credential(id).is_some());
-        let workspaces = snapshot.workspaces.values();
-        let entries = workspaces.flat_map(|workspace| workspace.credentials.values());
-        let expiring = entries.filter_map(|entry| {
+        let expiring = snapshot.entries().filter_map(|entry| {
             let document = &entry.document;
             let end = document.expires_at?;
             let is_new = viewer.status(document) == Status::Expiring

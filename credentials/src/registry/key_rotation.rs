@@ -28,7 +28,6 @@ use crate::{
     record::{Draft, Event, KeyOperation},
 };
 
-/// The keys that a rotation introduces.
 pub(crate) struct NewKeys {
     pub(crate) master_key: String,
     pub(crate) signing_key: PublicKey,
@@ -91,7 +90,7 @@ impl Registry {
         }
         match files.is_empty() {
             true => Ok(()),
-            false => Err(ChangeError::AnchorsDamaged { files }),
+            false => Err(ChangeError::AnchorsDamaged(files)),
         }
     }
 
@@ -107,7 +106,7 @@ impl Registry {
         }
         match workspaces.is_empty() {
             true => Ok(()),
-            false => Err(ChangeError::KeysLost { workspaces }),
+            false => Err(ChangeError::KeysLost(workspaces)),
         }
     }
 
@@ -237,7 +236,8 @@ impl Registry {
         for id in registrations.keys() {
             left.extend(self.adopt_in_workspace(id, to).await?);
         }
-        let synced = self.chains.sync_anchors().await;
+        // None may be left that is signed with a key that is about to be refused.
+        let synced = self.chains.anchors.sync().await;
         synced.map_err(CommitError::NotBegun)?;
         Ok(left)
     }

@@ -5,11 +5,11 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use keyside_store::chain::CommitError;
+use parking_lot::Mutex;
 use tokio::{
     sync::Notify,
     time::{Instant, timeout_at},
@@ -26,7 +26,6 @@ use crate::{
 #[derive(Default)]
 pub(super) struct Links {
     waiting: Mutex<Waiting>,
-    /// Notified when a link is due.
     due: Notify,
 }
 
@@ -38,7 +37,6 @@ struct Waiting {
 }
 
 struct Changed {
-    /// When the link is due.
     due: Instant,
     /// Commits since the last link.
     commits: u32,
@@ -49,7 +47,7 @@ impl Links {
     pub(super) fn changed(&self, workspace: &WorkspaceId, ends_use: bool) {
         let now = Instant::now();
         let is_soon = {
-            let mut waiting = self.waiting();
+            let mut waiting = self.waiting.lock();
             let first = || Changed {
                 due: now + LINK_INTERVAL,
                 commits: 0,
@@ -70,14 +68,14 @@ impl Links {
 
     /// Schedules a read, because the outcome of the last change is unknown.
     pub(super) fn mark_uncertain(&self, workspace: WorkspaceId) {
-        self.waiting().uncertain.insert(workspace);
+        self.waiting.lock().uncertain.insert(workspace);
         self.due.notify_one();
     }
 
     /// Waits until a link may be due.
     pub(super) async fn wait(&self) {
         let next = {
-            let waiting = self.waiting();
+            let waiting = self.waiting.lock();
             match waiting.uncertain.is_empty() {
                 true => waiting.changed.values().map(|changed| changed.due).min(),
                 false => Some(Instant::now() + LINK_DELAY),
@@ -93,7 +91,7 @@ impl Links {
 
     fn take_due(&self, all: bool) -> Vec<WorkspaceId> {
         let now = Instant::now();
-        let mut waiting = self.waiting();
+        let mut waiting = self.waiting.lock();
         let due = waiting
             .changed
             .iter()
@@ -104,16 +102,12 @@ impl Links {
         }
         due
     }
-
-    fn waiting(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Registry {
     /// Writes due links, and resolves unknown outcomes.
     pub(super) async fn link_due(&self) {
-        let uncertain = std::mem::take(&mut self.links.waiting().uncertain);
+        let uncertain = std::mem::take(&mut self.links.waiting.lock().uncertain);
         for id in uncertain {
             let _changing = self.chains.of(&id).lock(Priority::Normal).await;
             if let Err(error) = self.read_workspace(&id).await {
@@ -132,7 +126,7 @@ impl Registry {
         }
         if let Err(error) = self.write_links(&due).await {
             tracing::warn!(%error, "links to workspaces' chains could not be written yet");
-            let mut waiting = self.links.waiting();
+            let mut waiting = self.links.waiting.lock();
             let due_again = Instant::now() + RETRY_AFTER;
             let again = due.into_iter().map(|id| {
                 let changed = Changed {

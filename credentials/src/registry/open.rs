@@ -3,7 +3,7 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, OnceLock},
+    sync::{Arc, OnceLock},
 };
 
 use arc_swap::ArcSwap;
@@ -12,6 +12,7 @@ use keyside_store::{
     chain::{self, ChainName, CommitError, LoadError, State},
     file,
 };
+use parking_lot::Mutex;
 use tokio::{
     sync::{RwLock, Semaphore, mpsc},
     task::JoinSet,
@@ -72,9 +73,7 @@ impl Registry {
         let has_workspaces = existing.is_some_and(|existing| existing.has_workspaces());
         let heads = keyring.with_file_name(HEADS);
         match has_workspaces || Anchors::path(&heads, &ChainName::installation()).exists() {
-            true => Err(OpenError::StoreMissing {
-                keyring: keyring.to_owned(),
-            }),
+            true => Err(OpenError::StoreMissing(keyring.to_owned())),
             false => Ok(()),
         }
     }
@@ -104,7 +103,7 @@ impl Registry {
         let is_new = storage.get("installation/head").await?.is_none();
         // Checked first: a missing keyring must never be replaced by a new one while there is data.
         if !path.exists() && !is_new {
-            return Err(OpenError::KeyringMissing { path });
+            return Err(OpenError::KeyringMissing(path));
         }
         let keyring = Arc::new(match role {
             Role::Authority => Keyring::open_or_create(&path, kms, clock.now()).await?,
@@ -113,12 +112,12 @@ impl Registry {
         let clock = Arc::new(Ratchet::new(clock));
         let chains = Chains::new(backend.clone(), keyring.clone(), clock.clone(), &heads).await;
         let chains = Arc::new(chains);
-        if is_new && (keyring.has_workspaces() || chains.has_installation_anchor()) {
-            return Err(OpenError::StoreMissing { keyring: path });
+        if is_new && (keyring.has_workspaces() || chains.has_anchor(chains.installation())) {
+            return Err(OpenError::StoreMissing(path));
         }
         // Before the installation's chain is read: another process registers a workspace before it
         // writes its anchor.
-        let anchored = chains.anchored_workspaces();
+        let anchored = chains.anchors.workspaces();
         let refreshed = chains.refresh(chains.installation()).await;
         refreshed.map_err(|error| OpenError::of_installation_chain(error, &heads))?;
         if role == Role::Authority {
@@ -208,7 +207,6 @@ impl Registry {
         Ok(findings)
     }
 
-    /// Reads all workspaces concurrently.
     async fn read_workspaces(self: &Arc<Self>) -> Result<Vec<Finding>, StorageError> {
         let registrations = self.chains.registrations();
         let mut waiting = registrations.keys().cloned();
@@ -285,7 +283,6 @@ impl Registry {
         self.publish_state(id, state).await
     }
 
-    /// Publishes a workspace as of a state of its chain.
     pub(super) async fn publish_state(
         &self,
         id: &WorkspaceId,
@@ -308,7 +305,11 @@ impl Registry {
                 self.duplicates.forget();
                 return Ok(Vec::new());
             }
-            self.catch_up_keys(id).await;
+            // Another process may have created the workspace, or a key: keys must be known before
+            // the state is published.
+            if let Err(error) = self.keyring.catch_up().await {
+                tracing::warn!(workspace = %id, %error, "the keyring could not be read again");
+            }
             let loader = self.loader(id, before.as_deref());
             let read = loader.read(id, &tracked.chain, state.clone()).await?;
             let (entry, findings) = read;
@@ -406,14 +407,6 @@ impl Registry {
         }
     }
 
-    /// Another process may have created the workspace, or a key: keys must be known before the
-    /// state is published.
-    async fn catch_up_keys(&self, id: &WorkspaceId) {
-        if let Err(error) = self.keyring.catch_up().await {
-            tracing::warn!(workspace = %id, %error, "the keyring could not be read again");
-        }
-    }
-
     /// If the disk is full, the next start creates the token.
     async fn ensure_owner(self: &Arc<Self>) -> Result<(), OpenError> {
         match self.make_owner().await {
@@ -427,7 +420,6 @@ impl Registry {
     }
 }
 
-/// Workspaces that have keys but are not registered.
 pub(super) fn unregistered_keys(chains: &Chains, keyring: &Keyring) -> Vec<WorkspaceId> {
     let registrations = chains.registrations();
     let mut unnamed = keyring.workspaces();

@@ -16,12 +16,9 @@ impl Registry {
         let _changing = self.chains.installation().lock(Priority::Normal).await;
         let recorded = self
             .chains
-            .change_state(|state| {
-                if state.remembers(key) {
-                    return Vec::new();
-                }
-                state.remember(key);
-                vec![draft.clone()]
+            .change_state(|state| match state.remember(key) {
+                true => vec![draft.clone()],
+                false => Vec::new(),
             })
             .await;
         match recorded {

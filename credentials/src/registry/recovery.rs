@@ -118,9 +118,6 @@ impl Registry {
     }
 
     /// Destroys the keys of erased workspaces. Retried at the next change or start.
-    ///
-    /// # Errors
-    /// The keyring cannot be replaced.
     pub(super) async fn destroy_erased_keys(&self) -> Result<(), KeyringError> {
         let registrations = self.chains.registrations();
         let erased = registrations.values().filter_map(|it| it.erased.as_ref());

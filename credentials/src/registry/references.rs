@@ -7,14 +7,14 @@ mod recorded_source;
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak},
+    sync::{Arc, OnceLock, Weak},
     time::{Duration, Instant},
 };
 
 use keyside_config::AllowedReferences;
+use parking_lot::Mutex;
 use tokio::{runtime::Handle, sync::Semaphore, time::sleep};
 
-use self::recorded_source::RecordedSource;
 use super::{ChangeError, Registry, change::InitialSecret};
 use crate::{
     chains::Priority,
@@ -22,7 +22,7 @@ use crate::{
         SourceHealth, process_key,
         state::{Change, State},
     },
-    documents::SecretMetadata,
+    documents::{SecretMetadata, SourceDocument},
     model::{Credential, CredentialId, WorkspaceId, refused_kind},
     sealing::SealingKey,
     secret::Secret,
@@ -42,7 +42,6 @@ pub struct ReferenceOptions {
     pub allowed: AllowedReferences,
 }
 
-/// All followed secrets.
 pub(super) struct References {
     /// Seals secrets in this process's memory.
     key: Arc<SealingKey>,
@@ -67,7 +66,8 @@ struct Follower {
 /// The state of a secret, and what the audit log says about it.
 struct Known {
     state: State,
-    recorded_source: RecordedSource,
+    /// `None` if it was not looked up since the start.
+    recorded_source: Option<SourceDocument>,
 }
 
 impl Registry {
@@ -123,8 +123,7 @@ impl Registry {
     /// The state of each stored credential's secret in Vault.
     pub fn reference_health(&self) -> Vec<SourceHealth> {
         let snapshot = self.snapshot.load();
-        let workspaces = snapshot.workspaces.values();
-        let entries = workspaces.flat_map(|workspace| workspace.credentials.values());
+        let entries = snapshot.entries();
         entries.filter_map(|entry| health(entry)).collect()
     }
 }
@@ -136,13 +135,6 @@ impl References {
             following: OnceLock::new(),
             followers: Mutex::default(),
         }
-    }
-
-    /// A panic cannot leave the map inconsistent.
-    fn followers(&self) -> MutexGuard<'_, HashMap<CredentialId, Arc<Follower>>> {
-        self.followers
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -160,22 +152,21 @@ impl Registry {
         };
         let Some(options) = options.filter(is_allowed) else {
             let allowed = options.map(|options| options.allowed.of_workspace(workspace.as_str()));
-            return Err(ChangeError::ReferenceNotAllowed {
-                allowed: allowed.unwrap_or_default(),
-            });
+            return Err(ChangeError::ReferenceNotAllowed(
+                allowed.unwrap_or_default(),
+            ));
         };
         match source::read_vault(options.vault.as_deref(), reference, None).await {
             Ok(Lookup::Changed { version, secret }) => Ok(InitialSecret { version, secret }),
             // Cannot happen: no version was given to compare with.
-            Ok(Lookup::Unchanged) => Err(ChangeError::SecretUnread {
-                reason: "Vault did not send it".to_owned(),
-            }),
-            Err(SourceError::Gone(reason)) => Err(ChangeError::ReferenceRefused { reason }),
-            Err(SourceError::Unavailable(reason)) => Err(ChangeError::SecretUnread { reason }),
+            Ok(Lookup::Unchanged) => Err(ChangeError::SecretUnread(
+                "Vault did not send it".to_owned(),
+            )),
+            Err(SourceError::Gone(reason)) => Err(ChangeError::ReferenceRefused(reason)),
+            Err(SourceError::Unavailable(reason)) => Err(ChangeError::SecretUnread(reason)),
         }
     }
 
-    /// The entry with the initial secret.
     pub(super) fn with_initial_secret(
         &self,
         entry: &CredentialEntry,
@@ -192,11 +183,9 @@ impl Registry {
     /// permit after each one's first poll.
     pub(super) fn follow_all(&self, first_poll: &Arc<Semaphore>) -> u32 {
         let snapshot = self.snapshot.load();
-        let workspaces = snapshot.workspaces.values();
-        let entries = workspaces.flat_map(|workspace| workspace.credentials.values());
-        let started = entries
-            .filter(|entry| self.follow_reference(entry, first_poll))
-            .count();
+        let entries = snapshot.entries();
+        let started = entries.filter(|entry| self.follow_reference(entry, first_poll));
+        let started = started.count();
         u32::try_from(started).unwrap_or(u32::MAX)
     }
 
@@ -214,17 +203,17 @@ impl Registry {
             return false;
         }
         let id = entry.document.id.clone();
-        let mut followers = self.references.followers();
+        let mut followers = self.references.followers.lock();
         if followers.contains_key(&id) {
             return false;
         }
         let mut state = State::default();
         let version = in_use(entry);
         let is_read = version.is_some();
-        let mut recorded_source = RecordedSource::default();
+        let mut recorded_source = None;
         if let Some(version) = version {
             // The credential's creation was recorded with this version.
-            recorded_source = RecordedSource::Version(version.clone());
+            recorded_source = Some(SourceDocument::Version(version.clone()));
             state.replaced(version);
         }
         let follower = Follower {
@@ -245,7 +234,7 @@ impl Registry {
     /// Whether to keep following. If not, the follower is removed under the same lock, so that a
     /// credential that reappears gets a new one.
     fn is_still_followed(&self, id: &CredentialId) -> bool {
-        let mut followers = self.references.followers();
+        let mut followers = self.references.followers.lock();
         let entry = followers
             .get(id)
             .and_then(|follower| self.entry_of(follower, id));
@@ -263,7 +252,7 @@ impl Registry {
     }
 
     async fn poll_once(&self, id: &CredentialId) {
-        let follower = self.references.followers().get(id).cloned();
+        let follower = self.references.followers.lock().get(id).cloned();
         let (Some(following), Some(follower)) = (self.references.following.get(), follower) else {
             return;
         };

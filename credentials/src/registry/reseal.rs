@@ -5,8 +5,6 @@
 
 use std::{collections::HashSet, sync::Arc};
 
-use jiff::Timestamp;
-
 use super::{ChangeError, Registry};
 use crate::{
     chains::{MAX_RACES, Priority, pause},
@@ -113,8 +111,11 @@ impl Registry {
         so_far.credentials += fresh.len();
         // The workspace's own document is in the first commit: it does not show whether the rest is
         // done.
-        let now = self.clock.now();
-        let settings = begins.then(|| with_new_key(&workspace.document, now));
+        let settings = begins.then(|| WorkspaceDocument {
+            key_rotated_at: Some(self.clock.now()),
+            revision: workspace.document.revision + 1,
+            ..workspace.document.clone()
+        });
         self.commit_resealed(by, &workspace, &key, settings, fresh)
             .await?;
         Ok(true)
@@ -180,14 +181,6 @@ fn is_behind(entry: &CredentialEntry, key: &SealingKey) -> bool {
     let mut versions = entry.document.versions.iter();
     entry.damage().is_none()
         && versions.any(|version| other(&version.sealed) || other(&version.metadata))
-}
-
-fn with_new_key(workspace: &WorkspaceDocument, now: Timestamp) -> WorkspaceDocument {
-    WorkspaceDocument {
-        key_rotated_at: Some(now),
-        revision: workspace.revision + 1,
-        ..workspace.clone()
-    }
 }
 
 fn reseal(

@@ -3,7 +3,7 @@
 //!
 //! One note for each credential and workspace with limits, sealed, so that it cannot be edited or
 //! moved. Who can write the store can put back or delete a note, which gives back what was spent
-//! since: see docs/SECURITY-MODEL.md. Where several processes share a store, each counts for itself, and a restart
+//! since: see docs/SECURITY.md. Where several processes share a store, each counts for itself, and a restart
 //! goes on from the count that was stored last.
 
 use std::{
@@ -19,7 +19,6 @@ use tokio::{
 
 use super::Registry;
 use crate::{
-    documents::{CredentialDocument, WorkspaceDocument},
     model::Limits,
     notes::Kind,
     spend::{Day, DayTotals, Meter, Stored},
@@ -65,7 +64,8 @@ impl Registry {
                 self.restore(&account).await?;
                 let totals = account.meter.totals(account.limits, stored);
                 if totals != DayTotals::default() {
-                    self.write_spend(&account, totals).await?;
+                    let replace = |stored: &mut Option<DayTotals>| *stored = Some(totals);
+                    self.notes.update(&account.name, replace).await?;
                     written.push((account, totals));
                 }
             }
@@ -87,8 +87,9 @@ impl Registry {
         for workspace in snapshot.workspaces.values() {
             let document = &workspace.document;
             if !document.limits.is_none() {
+                let of = format!("workspace/{}", document.incarnation);
                 accounts.push(Account {
-                    name: workspace_note(document),
+                    name: Kind::Spend.name(&document.id, of),
                     limits: document.limits,
                     meter: workspace.spend.clone(),
                 });
@@ -98,10 +99,13 @@ impl Registry {
                 let document = &entry.document;
                 !document.limits.is_none() && document.revoked_at.is_none()
             });
-            accounts.extend(limited.map(|entry| Account {
-                name: credential_note(&entry.document),
-                limits: entry.document.limits,
-                meter: entry.signals.spend.clone(),
+            accounts.extend(limited.map(|entry| {
+                let of = format!("credential/{}", entry.document.id);
+                Account {
+                    name: Kind::Spend.name(&entry.document.workspace, of),
+                    limits: entry.document.limits,
+                    meter: entry.signals.spend.clone(),
+                }
             }));
         }
         accounts
@@ -124,21 +128,6 @@ impl Registry {
             }
         }
     }
-
-    async fn write_spend(&self, account: &Account, totals: DayTotals) -> Result<(), StorageError> {
-        let replace = |stored: &mut Option<DayTotals>| *stored = Some(totals);
-        self.notes.update(&account.name, replace).await
-    }
-}
-
-fn workspace_note(document: &WorkspaceDocument) -> String {
-    let of = format!("workspace/{}", document.incarnation);
-    Kind::Spend.name(&document.id, of)
-}
-
-fn credential_note(document: &CredentialDocument) -> String {
-    let of = format!("credential/{}", document.id);
-    Kind::Spend.name(&document.workspace, of)
 }
 
 /// Stores counts as they become due, for as long as the registry is open.

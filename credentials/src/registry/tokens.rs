@@ -53,7 +53,11 @@ impl Registry {
         if new.expires_at.is_some_and(|end| end <= now) {
             return Err(ChangeError::ExpiryPast);
         }
-        self.accept_scope(&self.creator_scope(by, within), &new.scope)?;
+        // The scope of the creator's token may have been narrowed since the request was
+        // authenticated.
+        let creator = self.access.token(&by.actor);
+        let within = creator.map_or_else(|| within.clone(), |creator| creator.scope());
+        self.accept_scope(&within, &new.scope)?;
         let warnings = self.limit_to_creator(by, &mut new);
         let (document, text) = TokenDocument::create(new, &by.actor, now);
         let created = Draft::about_token(Event::TokenCreated, by, &document);
@@ -67,14 +71,6 @@ impl Registry {
         })
     }
 
-    /// The current scope of the creator's token, which may have been narrowed since the request was
-    /// authenticated.
-    fn creator_scope(&self, by: &ActorContext, within: &Scope) -> Scope {
-        let creator = self.access.token(&by.actor);
-        creator.map_or_else(|| within.clone(), |creator| creator.scope())
-    }
-
-    /// Limits the new token to the expiry of its creator's.
     fn limit_to_creator(&self, by: &ActorContext, new: &mut NewToken) -> Option<TokenWarning> {
         let end = self.access.token(&by.actor)?.expires_at?;
         if new.expires_at.is_some_and(|asked| asked <= end) {
@@ -132,7 +128,7 @@ impl Registry {
         let token = token.ok_or(ChangeError::TokenUnknown)?;
         let current = token.revision;
         if expected.is_some_and(|expected| expected != current) {
-            return Err(ChangeError::Superseded { current });
+            return Err(ChangeError::Superseded(current));
         }
         if token.revoked_at.is_some() {
             return Ok(self.access.view(&token));
@@ -162,7 +158,7 @@ impl Registry {
             }
             let system = ActorContext::system("start");
             let new = NewToken {
-                name: "first owner".to_owned(),
+                name: "Installation owner".to_owned(),
                 role: Role::Owner,
                 scope: Scope::All,
                 expires_at: None,

@@ -17,7 +17,6 @@ use crate::{
     },
 };
 
-/// The contents of a note.
 type Rejected = (CredentialId, StoredRejection);
 
 /// The notes by name, as this process wrote or read them last.
@@ -66,9 +65,11 @@ impl Registry {
     async fn write_rejections(&self) -> Result<(), StorageError> {
         let mut written = self.rejection_notes.0.lock().await;
         let snapshot = self.snapshot.load_full();
-        let rejected: BTreeMap<String, Rejected> = traffic::all_stored(&snapshot)
-            .map(|(entry, stored)| (note(entry), (entry.document.id.clone(), stored)))
-            .collect();
+        let rejected = snapshot.entries().filter_map(|entry| {
+            let stored = traffic::stored(entry)?;
+            Some((note(entry), (entry.document.id.clone(), stored)))
+        });
+        let rejected: BTreeMap<String, Rejected> = rejected.collect();
         for (name, rejected) in &rejected {
             if written.get(name) == Some(rejected) {
                 continue;

@@ -9,11 +9,11 @@ use super::{Filter, Registry, checks::LastChecks};
 use crate::{
     documents::{CredentialDocument, VersionDocument},
     model::{
-        Credential, CredentialId, Declared, Listed, LostCredential, Scope, Status, UsageTag,
-        Version, VersionState, Workspace, WorkspaceId,
+        Credential, CredentialId, Listed, LostCredential, Scope, Status, UsageTag, Version,
+        VersionState, Workspace, WorkspaceId,
     },
     runs::Runs,
-    snapshot::{CredentialEntry, Lost, Snapshot, SourceStatus, WorkspaceEntry, traffic},
+    snapshot::{CredentialEntry, Lost, Snapshot, WorkspaceEntry, traffic},
     spend::Day,
 };
 
@@ -78,10 +78,18 @@ impl Registry {
         self.viewer().list_all(&snapshot, filter)
     }
 
-    /// The credential with this id, lost or not.
+    /// The credential with this id, lost or not. Searches all workspaces; for many credentials, use
+    /// [`Self::find_in`].
     pub fn find(&self, id: &CredentialId) -> Option<Listed> {
         let snapshot = self.all().load();
         let workspace = snapshot.workspace_of(id)?;
+        self.viewer().find(workspace, id)
+    }
+
+    /// The credential with this id in this workspace, lost or not.
+    pub fn find_in(&self, workspace: &WorkspaceId, id: &CredentialId) -> Option<Listed> {
+        let snapshot = self.all().load();
+        let workspace = snapshot.workspaces.get(workspace)?;
         self.viewer().find(workspace, id)
     }
 
@@ -182,9 +190,9 @@ impl Viewer<'_> {
             is_default: workspace.is_default(&document),
             last_used_at: self.runs.last_used(&document.id),
             damaged: entry.damage().is_some() || workspace.damage.is_some(),
-            declared: entry.declared.as_deref().map(declared),
+            declared: entry.declared.as_deref().cloned(),
             rejection: traffic::rejection(entry),
-            reference: document.reference.clone().map(Into::into),
+            reference: document.reference.clone(),
             fingerprint: metadata.map(|it| it.fingerprint.clone()),
             hint: metadata.map(|it| it.hint.clone()),
             versions: self.versions(&document),
@@ -218,6 +226,12 @@ impl Viewer<'_> {
                 state,
                 created_at: version.created_at,
                 grace_until: version.until.filter(|_| state == VersionState::Grace),
+                // Its bytes may be removed a moment after its grace period has ended.
+                destroyed_at: [version.until, version.destroyed_at]
+                    .into_iter()
+                    .flatten()
+                    .min()
+                    .filter(|_| state == VersionState::Destroyed),
             }
         };
         document.versions.iter().map(view).collect()
@@ -238,31 +252,23 @@ pub(super) fn in_order(credentials: &mut [Credential]) {
     credentials.sort_unstable_by(|one, other| one.list_order().cmp(&other.list_order()));
 }
 
-/// The workspaces that a filter selects.
 fn workspaces<'a>(
     snapshot: &'a Snapshot,
     filter: &'a Filter,
 ) -> impl Iterator<Item = &'a Arc<WorkspaceEntry>> {
-    snapshot.workspaces.values().filter(move |workspace| {
-        let id = &workspace.document.id;
-        filter.within.holds(id) && filter.workspace.as_ref().is_none_or(|wanted| wanted == id)
-    })
+    let wanted = filter.workspace.as_ref();
+    let one = wanted.and_then(|id| snapshot.workspaces.get(id));
+    let all = wanted.is_none().then(|| snapshot.workspaces.values());
+    one.into_iter()
+        .chain(all.into_iter().flatten())
+        .filter(move |workspace| filter.within.holds(&workspace.document.id))
 }
 
-/// Whether a lost credential is known to match a filter.
 fn is_known_to_pass(filter: &Filter, lost: &LostCredential) -> bool {
     let status = lost.is_revoked.then_some(Status::Revoked);
     filter.provider.is_none()
         && filter.environment.is_none()
         && (filter.status.is_none() || filter.status == status)
-}
-
-fn declared(followed: &SourceStatus) -> Declared {
-    Declared {
-        source: followed.source.to_string(),
-        version: followed.version.clone(),
-        fault: followed.fault.clone(),
-    }
 }
 
 pub(super) fn workspace(entry: &WorkspaceEntry, now: Timestamp) -> Workspace {

@@ -124,7 +124,6 @@ impl<'a> Block<'a> {
         written.expect("numbers and texts of known length serialize")
     }
 
-    /// Number of records.
     pub(super) fn len(&self) -> usize {
         self.rows.len()
     }
@@ -133,7 +132,6 @@ impl<'a> Block<'a> {
         self.parts().map(stored)
     }
 
-    /// The runs with their indices in the block.
     pub(super) fn numbered_runs(&self) -> impl DoubleEndedIterator<Item = (u32, StoredRun)> {
         let rows = self.rows.iter().enumerate();
         rows.filter_map(|(index, row)| {

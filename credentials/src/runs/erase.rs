@@ -1,16 +1,14 @@
 //! Removes the runs of a workspace from the whole log, and reads them for an export.
 
-use std::{
-    collections::HashMap,
-    sync::{PoisonError, RwLock},
-};
+use std::collections::HashMap;
 
 use jiff::Timestamp;
 use keyside_store::StorageError;
+use parking_lot::RwLock;
 use tokio::sync::oneshot;
 
 use super::{Message, Runs, Shared, StoredRun, block::Block};
-use crate::model::{CredentialId, WorkspaceId};
+use crate::model::WorkspaceId;
 
 /// Erased workspaces, and when: later runs belong to a successor.
 pub(super) struct ErasedWorkspaces(RwLock<HashMap<WorkspaceId, Timestamp>>);
@@ -22,13 +20,13 @@ impl ErasedWorkspaces {
 
     /// Whether a run of this time must be removed.
     pub(super) fn covers(&self, workspace: &str, at: Timestamp) -> bool {
-        let erased = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let erased = self.0.read();
         erased.get(workspace).is_some_and(|until| at <= *until)
     }
 
     /// Returns whether this adds anything.
     fn add(&self, workspace: WorkspaceId, until: Timestamp) -> bool {
-        let mut erased = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut erased = self.0.write();
         let known = erased.get(&workspace).is_some_and(|known| *known >= until);
         if !known {
             erased.insert(workspace, until);
@@ -42,14 +40,10 @@ impl Runs {
     /// fails. Remaining runs are removed with a later block, or at the next start.
     pub(crate) async fn erase(&self, workspace: WorkspaceId, until: Timestamp) -> Option<usize> {
         self.shared.erased.add(workspace, until);
-        self.request_scan().await?.await.ok()?
-    }
-
-    async fn request_scan(&self) -> Option<oneshot::Receiver<Option<usize>>> {
         let (done, erased) = oneshot::channel();
         self.queue.send(Message::Erase(done)).await.ok()?;
         self.shared.enough.notify_one();
-        Some(erased)
+        erased.await.ok()?
     }
 
     /// All kept runs of a workspace, oldest first.
@@ -79,18 +73,11 @@ impl Shared {
     pub(super) fn erase<'a>(&self, block: Block<'a>) -> (Block<'a>, usize) {
         let covered = |workspace: &str, at| self.erased.covers(workspace, at);
         let (gone, left) = block.split(covered);
-        self.forget_last_use(gone.usage().map(|(credential, _)| credential));
-        (left, gone.len())
-    }
-
-    fn forget_last_use(&self, credentials: impl Iterator<Item = CredentialId>) {
-        let mut last_used = self
-            .last_used
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
-        for credential in credentials {
+        let mut last_used = self.last_used.write();
+        for (credential, _) in gone.usage() {
             last_used.remove(&credential);
         }
+        (left, gone.len())
     }
 }
 

@@ -11,7 +11,7 @@ use jiff::{civil::Date, tz::TimeZone};
 use keyside_store::StorageError;
 
 use super::{RunFilter, RunKind, RunPosition, Runs, StoredRun, Tokens};
-use crate::model::Environment;
+use crate::model::{Environment, named};
 
 /// What runs are grouped by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -256,30 +256,15 @@ impl Percentiles {
     }
 }
 
-impl Dimension {
-    /// All dimensions.
-    pub const ALL: [Self; 7] = [
-        Self::Workspace,
-        Self::Provider,
-        Self::Credential,
-        Self::Environment,
-        Self::Tag,
-        Self::Kind,
-        Self::Day,
-    ];
-
-    /// The name in queries.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Workspace => "workspace",
-            Self::Provider => "provider",
-            Self::Credential => "credential",
-            Self::Environment => "environment",
-            Self::Tag => "tag",
-            Self::Kind => "kind",
-            Self::Day => "day",
-        }
-    }
+named! {
+    Dimension:
+    Workspace = "workspace",
+    Provider = "provider",
+    Credential = "credential",
+    Environment = "environment",
+    Tag = "tag",
+    Kind = "kind",
+    Day = "day",
 }
 
 impl FromStr for Dimension {

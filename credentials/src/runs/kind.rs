@@ -1,8 +1,10 @@
 //! What a request was made for.
 
-use std::{fmt, str::FromStr};
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+
+use crate::model::named;
 
 /// What a request was made for. `Traffic` unless code in this process says otherwise: no header of
 /// a client does.
@@ -23,29 +25,18 @@ pub enum RunKind {
 }
 
 impl RunKind {
-    /// All kinds, in the order that tables use.
-    pub const ALL: [Self; 4] = [Self::Traffic, Self::Preview, Self::Smoke, Self::Check];
-
-    /// `traffic`, `preview`, `smoke` or `check`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Traffic => "traffic",
-            Self::Preview => "preview",
-            Self::Smoke => "smoke",
-            Self::Check => "check",
-        }
-    }
-
     /// Whether it counts as a use of the credential. A check only asks whether it could be used.
     pub(super) fn is_use(self) -> bool {
         self != Self::Check
     }
 }
 
-impl fmt::Display for RunKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
+named! {
+    RunKind:
+    Traffic = "traffic",
+    Preview = "preview",
+    Smoke = "smoke",
+    Check = "check",
 }
 
 impl FromStr for RunKind {

@@ -44,7 +44,6 @@ pub struct RunFilter {
 /// A run's place in the log. A search continues before it, whatever was recorded meanwhile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RunPosition {
-    /// The position of its block.
     block: u64,
     /// Its index in the block.
     row: u32,
@@ -119,17 +118,16 @@ impl Shared {
                     }
                 }
                 // Either the beginning of the log, or a gap from damage.
-                None if position <= self.first_block().await? => break,
-                None => {}
+                None => {
+                    let oldest = self.log.read(1, 1).await?;
+                    if oldest.first().is_none_or(|(first, _)| position <= *first) {
+                        break;
+                    }
+                }
             }
             position -= 1;
         }
         Ok(())
-    }
-
-    async fn first_block(&self) -> Result<u64, StorageError> {
-        let oldest = self.log.read(1, 1).await?;
-        Ok(oldest.first().map_or(u64::MAX, |(first, _)| *first))
     }
 }
 

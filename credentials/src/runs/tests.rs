@@ -51,6 +51,35 @@ fn numbers(runs: &[StoredRun]) -> Vec<u64> {
 }
 
 #[tokio::test]
+async fn providers_without_a_credential_are_known_from_refused_requests() {
+    let runs = Runs::start(Arc::new(Memory::new()), HashMap::new());
+    let refused = |n, provider: &str| Run {
+        provider: provider.parse().ok(),
+        used: None,
+        outcome: "credential_missing",
+        ..run(n)
+    };
+    runs.record(run(0));
+    runs.record(refused(1, "groq"));
+    runs.record(refused(3, "cohere"));
+    runs.record(Run {
+        kind: RunKind::Preview,
+        ..refused(4, "mistral")
+    });
+    runs.record(refused(2, "cohere"));
+    runs.flush().await;
+    let missing = |workspace: &str, since| {
+        let found = runs.missing(&workspace.parse().unwrap(), run(since).at);
+        let names = found.iter().map(ToString::to_string);
+        names.collect::<Vec<_>>()
+    };
+    assert_eq!(missing("acme", 0), ["cohere", "groq"]);
+    assert_eq!(missing("acme", 3), ["cohere"]);
+    assert!(missing("acme", 4).is_empty());
+    assert!(missing("beta", 0).is_empty());
+}
+
+#[tokio::test]
 async fn runs_are_returned_as_recorded_newest_first() {
     let runs = Runs::start(Arc::new(Memory::new()), HashMap::new());
     (0..3).for_each(|n| runs.record(run(n)));

@@ -2,11 +2,12 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
 use keyside_store::StorageError;
+use parking_lot::Mutex;
 use tokio::{
     sync::{mpsc, oneshot},
     time::timeout,
@@ -95,7 +96,7 @@ impl Writer {
         let scan = move |position, block: &[u8]| {
             let (left, erased) = shared.erase(Block::read(block));
             shared.note_last_use(left.usage());
-            let mut seen = noted.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut seen = noted.lock();
             seen.contents.note(position, left.len());
             seen.erased += erased;
             // An empty block is kept, because positions must stay contiguous.
@@ -103,7 +104,7 @@ impl Writer {
         };
         self.shared.log.edit(Box::new(scan)).await?;
         let ScanResult { contents, erased } = {
-            let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut seen = seen.lock();
             std::mem::take(&mut *seen)
         };
         if erased > 0 {
@@ -123,6 +124,7 @@ impl Writer {
             let used = run.used.as_ref()?;
             Some((used.credential.clone(), run.at))
         }));
+        self.shared.note_missing(runs);
         if !self.scanned {
             self.scan().await;
         }
@@ -201,7 +203,6 @@ impl Writer {
     }
 }
 
-/// The result of a scan.
 #[derive(Default)]
 struct ScanResult {
     contents: LogContents,

@@ -3,7 +3,6 @@
 
 use super::{FORMAT, SealError};
 
-/// A parsed blob.
 pub(crate) struct Blob<'a> {
     /// The key's id. Keys are selected by id, never by trial.
     pub(crate) key: &'a str,

@@ -229,7 +229,6 @@ impl Smoke {
         }
     }
 
-    /// Counts a result and logs it.
     fn announce(&self, subject: &Subject, result: &SmokeResult, series: &Series) {
         let Subject {
             workspace,
@@ -241,7 +240,7 @@ impl Smoke {
         };
         let class = result.verdict.class();
         let name = credential.id.to_string();
-        self.board().count(name, provider, class, series);
+        self.board.lock().count(name, provider, class, series);
         let verdict = result.verdict.as_str();
         let (status, latency_ms) = (result.status, result.latency_ms);
         if class == Class::Failed {

@@ -1,9 +1,6 @@
 //! Figures for metrics, kept in memory so that a scrape reads no store.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::{MutexGuard, PoisonError},
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use keyside_config::ProviderId;
@@ -31,7 +28,7 @@ pub struct Figures {
 #[derive(Default)]
 pub(super) struct Board {
     counts: BTreeMap<ProviderId, Counts>,
-    credentials: BTreeMap<String, Standing>,
+    pub(super) credentials: BTreeMap<String, Standing>,
     slots: BTreeMap<String, Standing>,
 }
 
@@ -42,7 +39,7 @@ struct Counts {
 }
 
 /// Where one key or provider of a workspace stands.
-struct Standing {
+pub(super) struct Standing {
     provider: ProviderId,
     consecutive_failures: u32,
     last_success_at: Option<Timestamp>,
@@ -81,19 +78,6 @@ impl Board {
         standings.insert(name, standing);
     }
 
-    /// Replaces what is known of tagged keys, so that a key without the tag no longer counts.
-    pub(super) fn replace_credentials(
-        &mut self,
-        known: impl IntoIterator<Item = (String, ProviderId, Series)>,
-    ) {
-        replace(&mut self.credentials, known);
-    }
-
-    /// The same for providers without a key.
-    fn replace_slots(&mut self, known: impl IntoIterator<Item = (String, ProviderId, Series)>) {
-        replace(&mut self.slots, known);
-    }
-
     fn standings(&self) -> impl Iterator<Item = &Standing> {
         self.credentials.values().chain(self.slots.values())
     }
@@ -101,9 +85,9 @@ impl Board {
 
 /// Replaces standings by those that were read from the store. A result may have been counted since
 /// it was read: that one stays.
-fn replace(
+pub(super) fn replace(
     standings: &mut BTreeMap<String, Standing>,
-    known: impl IntoIterator<Item = (String, ProviderId, Series)>,
+    known: Vec<(String, ProviderId, Series)>,
 ) {
     let mut before = std::mem::take(standings);
     for (name, provider, series) in known {
@@ -121,7 +105,7 @@ pub(super) fn slot(workspace: &WorkspaceId, provider: &ProviderId) -> String {
 impl Smoke {
     /// The figures of every known provider, and of others that were checked.
     pub fn figures(&self) -> Vec<Figures> {
-        let board = self.board();
+        let board = self.board.lock();
         let mut providers: BTreeSet<_> = self
             .catalogue
             .iter()
@@ -164,7 +148,7 @@ impl Smoke {
                 }
             }
         }
-        self.board().replace_slots(known);
+        replace(&mut self.board.lock().slots, known);
         Ok(())
     }
 
@@ -173,10 +157,5 @@ impl Smoke {
         let all = self.registry.workspaces(&Scope::All);
         let all = all.into_iter().map(|workspace| workspace.id);
         all.chain(self.workspaces()).collect()
-    }
-
-    pub(super) fn board(&self) -> MutexGuard<'_, Board> {
-        // Every update leaves a consistent board, even after a panic elsewhere.
-        self.board.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

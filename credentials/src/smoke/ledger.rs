@@ -80,7 +80,6 @@ impl Run {
 /// What came of a claim of a time of the schedule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Claim {
-    /// Its run was added.
     Added,
     /// The time needs no run, or has one already.
     NotDue,

@@ -5,7 +5,10 @@ use keyside_config::{Cause, Verification};
 use serde::{Deserialize, Serialize};
 
 use super::spend::Cap;
-use crate::{live_check::Finding, model::Refusal};
+use crate::{
+    live_check::Finding,
+    model::{Refusal, named},
+};
 
 /// What came of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -86,21 +89,19 @@ impl Verdict {
             Self::Interrupted => "Run it again: `keyside smoke`.",
         })
     }
+}
 
-    /// The name in API responses and logs.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Accepted => "accepted",
-            Self::Limited => "limited",
-            Self::Rejected => "rejected",
-            Self::Unreachable => "unreachable",
-            Self::Inconclusive => "inconclusive",
-            Self::Unusable => "unusable",
-            Self::Missing => "missing",
-            Self::Capped => "capped",
-            Self::Interrupted => "interrupted",
-        }
-    }
+named! {
+    Verdict:
+    Accepted = "accepted",
+    Limited = "limited",
+    Rejected = "rejected",
+    Unreachable = "unreachable",
+    Inconclusive = "inconclusive",
+    Unusable = "unusable",
+    Missing = "missing",
+    Capped = "capped",
+    Interrupted = "interrupted",
 }
 
 /// What came of the attempts to check a key.

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use keyside_config::{EnvironmentPin, ProviderId};
+use keyside_config::ProviderId;
 use serde::{Deserialize, Serialize};
 
 use super::Smoke;
 use crate::{
-    model::{Credential, Environment, Scope, WorkspaceId},
+    model::{Credential, Scope, WorkspaceId},
     notes::Kind,
 };
 
@@ -78,12 +78,8 @@ impl Smoke {
     }
 
     fn is_allowed(&self, credential: &Credential) -> bool {
-        let is_environment = match self.settings.environment {
-            EnvironmentPin::Any => true,
-            EnvironmentPin::Sandbox => credential.environment == Environment::Sandbox,
-            EnvironmentPin::Live => credential.environment == Environment::Live,
-        };
-        is_environment && self.is_configured(&credential.workspace)
+        let pin = self.settings.environment;
+        credential.environment.is_allowed_by(pin) && self.is_configured(&credential.workspace)
     }
 
     fn is_configured(&self, workspace: &WorkspaceId) -> bool {
@@ -91,7 +87,6 @@ impl Smoke {
         self.settings.workspaces.is_empty() || named.any(|id| id == workspace.as_str())
     }
 
-    /// Each workspace with each expected provider.
     fn expected(&self) -> Vec<(WorkspaceId, ProviderId)> {
         if self.settings.expected.is_empty() {
             return Vec::new();
@@ -117,7 +112,6 @@ impl Smoke {
     }
 }
 
-/// The note with the history of a credential.
 pub(super) fn series_note(credential: &Credential) -> String {
     Kind::SmokeSeries.name(&credential.workspace, &credential.id)
 }

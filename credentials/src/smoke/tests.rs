@@ -56,7 +56,7 @@ struct Provider {
 
 impl Provider {
     fn will_answer(&self, findings: impl IntoIterator<Item = Finding>) {
-        self.answers.lock().unwrap().extend(findings);
+        self.answers.lock().extend(findings);
     }
 
     fn sent(&self) -> usize {
@@ -65,7 +65,7 @@ impl Provider {
 
     /// How often a label was checked.
     fn asked(&self, label: &str) -> usize {
-        let asked = self.asked.lock().unwrap();
+        let asked = self.asked.lock();
         asked.get(label).copied().unwrap_or(0)
     }
 }
@@ -75,14 +75,14 @@ impl LiveCheck for Provider {
     async fn check(&self, grant: &Grant) -> Finding {
         self.sent.fetch_add(1, Ordering::SeqCst);
         let label = grant.label().to_string();
-        *self.asked.lock().unwrap().entry(label).or_default() += 1;
-        if let Some(notes) = self.breaks.lock().unwrap().take() {
+        *self.asked.lock().entry(label).or_default() += 1;
+        if let Some(notes) = self.breaks.lock().take() {
             notes.fail_writes(1);
         }
         if self.is_stuck.load(Ordering::SeqCst) {
             std::future::pending::<()>().await;
         }
-        let next = self.answers.lock().unwrap().pop_front();
+        let next = self.answers.lock().pop_front();
         next.unwrap_or_else(|| found(Verification::Accepted, 200))
     }
 }

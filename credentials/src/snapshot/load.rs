@@ -46,7 +46,6 @@ enum LoadOutcome {
     Lost(Lost, Option<Damage>),
 }
 
-/// Inputs for loading a workspace.
 pub(crate) struct WorkspaceLoader<'a> {
     pub(crate) keyring: &'a Keyring,
     pub(crate) notices: &'a Arc<Notices>,
@@ -57,7 +56,6 @@ pub(crate) struct WorkspaceLoader<'a> {
 }
 
 impl WorkspaceLoader<'_> {
-    /// Loads a workspace as of `state`.
     pub(crate) async fn read(
         &self,
         id: &WorkspaceId,
@@ -204,7 +202,6 @@ impl WorkspaceLoader<'_> {
     }
 }
 
-/// A workspace that is being loaded.
 struct LoadedWorkspace<'a> {
     id: &'a WorkspaceId,
     chain: &'a Chain,
@@ -348,7 +345,6 @@ fn share_ids(document: &mut CredentialDocument, with: &CredentialDocument) {
     }
 }
 
-/// The credential of a document.
 fn credential_of(entry: &Entry) -> Option<CredentialId> {
     entry.name.strip_prefix(CREDENTIAL)?.parse().ok()
 }

@@ -21,7 +21,6 @@ pub(crate) struct Lost {
 }
 
 impl Lost {
-    /// The refusal of requests for it.
     pub(crate) fn refusal(&self) -> Refusal {
         match self.revoked_at {
             Some(_) => Refusal::CredentialRevoked,
@@ -31,16 +30,10 @@ impl Lost {
 }
 
 impl WorkspaceEntry {
-    /// This workspace with a lost credential replaced.
     pub(crate) fn with_lost(&self, lost: Lost) -> Self {
         let mut changed = self.clone();
         changed.lost.insert(lost.id.clone(), lost);
         changed.update_all_defaults();
         changed
-    }
-
-    /// Whether a lost credential might be the requested one. Called only for refusals.
-    pub(crate) fn has_unrevoked_lost(&self) -> bool {
-        self.lost.values().any(|lost| lost.revoked_at.is_none())
     }
 }

@@ -1,8 +1,9 @@
 //! Combines two snapshots: stored and declared credentials.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use arc_swap::{ArcSwap, Guard};
+use parking_lot::Mutex;
 
 use super::{Snapshot, WorkspaceEntry};
 
@@ -59,10 +60,7 @@ impl Snapshots for Overlay {
         if let Some(current) = self.current() {
             return current;
         }
-        let _combining = self
-            .combining
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let _combining = self.combining.lock();
         if let Some(current) = self.current() {
             return current;
         }

@@ -16,7 +16,6 @@ use crate::{
     spend::Meter,
 };
 
-/// The signals of one credential.
 pub(crate) struct Signals {
     cut: AtomicBool,
     waiting: Notify,
@@ -164,7 +163,6 @@ impl Notices {
         (Arc::new(created), notices)
     }
 
-    /// Subscribes to events from now on.
     pub(crate) fn subscribe(&self) -> broadcast::Receiver<CredentialEvent> {
         self.events().subscribe()
     }

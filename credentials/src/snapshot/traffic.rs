@@ -6,13 +6,11 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{
-        Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::atomic::{AtomicBool, Ordering},
 };
 
 use keyside_config::ProviderId;
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 use super::{CredentialEntry, SecretInUse, Snapshot};
@@ -29,7 +27,6 @@ pub(crate) struct TrafficHealth {
     noted: Mutex<Option<Noted>>,
 }
 
-/// Rejections of one secret.
 struct Noted {
     secret: SecretInUse,
     /// The revision of the entry that was rejected last.
@@ -37,7 +34,6 @@ struct Noted {
     rejection: Rejection,
 }
 
-/// Rejections as they are stored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct StoredRejection {
     secret: SecretInUse,
@@ -51,7 +47,7 @@ pub(crate) fn accepted(entry: &CredentialEntry) {
         return;
     }
     let ended = {
-        let mut noted = health.noted();
+        let mut noted = health.noted.lock();
         // A late success of an older secret says nothing about the newer one.
         let is_older = |noted: &Noted| entry.document.revision < noted.revision;
         if noted.as_ref().is_some_and(is_older) {
@@ -73,7 +69,7 @@ pub(crate) fn rejected(entry: &CredentialEntry, cause: RejectionCause) {
     let health = &entry.signals.traffic;
     let (now, revision) = (entry.signals.now(), entry.document.revision);
     {
-        let mut noted = health.noted();
+        let mut noted = health.noted.lock();
         match &mut *noted {
             Some(noted) if noted.secret == secret => {
                 noted.revision = revision.max(noted.revision);
@@ -111,7 +107,7 @@ pub(crate) fn stored(entry: &CredentialEntry) -> Option<StoredRejection> {
         return None;
     }
     let in_use = secret_in_use(entry)?;
-    let noted = health.noted();
+    let noted = health.noted.lock();
     let noted = noted.as_ref().filter(|noted| noted.secret == in_use)?;
     Some(StoredRejection {
         secret: in_use,
@@ -122,7 +118,7 @@ pub(crate) fn stored(entry: &CredentialEntry) -> Option<StoredRejection> {
 /// Puts stored rejections back, for which traffic since the start counts more.
 pub(crate) fn restore(entry: &CredentialEntry, stored: StoredRejection) {
     let health = &entry.signals.traffic;
-    let mut noted = health.noted();
+    let mut noted = health.noted.lock();
     if noted.is_none() {
         *noted = Some(Noted {
             secret: stored.secret,
@@ -135,7 +131,7 @@ pub(crate) fn restore(entry: &CredentialEntry, stored: StoredRejection) {
 
 /// The credentials that their providers reject, in the order of their workspaces.
 pub(crate) fn rejected_credentials(snapshot: &Snapshot) -> Vec<RejectedCredential> {
-    let rejected = entries(snapshot).filter_map(|entry| {
+    let rejected = snapshot.entries().filter_map(|entry| {
         let rejection = rejection(entry)?;
         let document = &entry.document;
         Some(RejectedCredential {
@@ -153,17 +149,10 @@ pub(crate) fn rejected_credentials(snapshot: &Snapshot) -> Vec<RejectedCredentia
     rejected
 }
 
-/// The rejections of all credentials, to be stored.
-pub(crate) fn all_stored(
-    snapshot: &Snapshot,
-) -> impl Iterator<Item = (&CredentialEntry, StoredRejection)> {
-    entries(snapshot).filter_map(|entry| Some((entry, stored(entry)?)))
-}
-
 /// The number of credentials by provider and state.
 pub(crate) fn counts(snapshot: &Snapshot) -> BTreeMap<ProviderId, TrafficCounts> {
     let mut counts = BTreeMap::<_, TrafficCounts>::new();
-    for entry in entries(snapshot) {
+    for entry in snapshot.entries() {
         if entry.document.revoked_at.is_none() {
             let counts = counts.entry(entry.document.provider.clone()).or_default();
             match rejection(entry) {
@@ -173,13 +162,6 @@ pub(crate) fn counts(snapshot: &Snapshot) -> BTreeMap<ProviderId, TrafficCounts>
         }
     }
     counts
-}
-
-fn entries(snapshot: &Snapshot) -> impl Iterator<Item = &CredentialEntry> {
-    let workspaces = snapshot.workspaces.values();
-    workspaces
-        .flat_map(|workspace| workspace.credentials.values())
-        .map(|entry| &**entry)
 }
 
 /// The secret that requests use. `None` if none is usable.
@@ -224,9 +206,4 @@ fn publish(entry: &CredentialEntry, kind: CredentialEventKind) {
     entry.signals.publish(event);
 }
 
-impl TrafficHealth {
-    fn noted(&self) -> MutexGuard<'_, Option<Noted>> {
-        // Safe after a panic: it is replaced as a whole.
-        self.noted.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
+impl TrafficHealth {}

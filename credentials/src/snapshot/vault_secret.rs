@@ -5,9 +5,10 @@ use std::sync::{Arc, OnceLock};
 
 use jiff::Timestamp;
 
-use super::{CredentialEntry, Keys, SourceStatus, Unusable, Usable};
+use super::{CredentialEntry, Keys, Unusable, Usable};
 use crate::{
     documents::{CredentialDocument, SecretMetadata},
+    model::Declared,
     sealing::SealingKey,
     secret::Secret,
     source::{SourceReference, VaultReference},
@@ -25,9 +26,7 @@ impl CredentialEntry {
     pub(crate) fn reference(&self) -> Option<VaultReference> {
         let document = &self.document;
         let reference = document.reference.clone();
-        reference
-            .filter(|_| document.revoked_at.is_none())
-            .map(VaultReference::from)
+        reference.filter(|_| document.revoked_at.is_none())
     }
 
     /// Why no secret was read, if it is kept in Vault.
@@ -91,8 +90,8 @@ impl CredentialEntry {
 
     /// This credential with another state of its source.
     pub(crate) fn with_source_status(self, version: Option<&str>, fault: Option<String>) -> Self {
-        let followed = self.reference().map(|reference| SourceStatus {
-            source: SourceReference::Vault(reference),
+        let followed = self.reference().map(|reference| Declared {
+            source: SourceReference::Vault(reference).to_string(),
             version: version.map(str::to_owned),
             fault,
         });

@@ -13,11 +13,9 @@ mod map;
 mod record;
 mod verify;
 
-use std::{
-    collections::BTreeMap,
-    fmt,
-    sync::{Arc, Mutex},
-};
+use std::{collections::BTreeMap, fmt, sync::Arc};
+
+use parking_lot::Mutex;
 
 use self::map::Map;
 pub use self::{

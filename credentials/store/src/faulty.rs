@@ -6,13 +6,14 @@ mod notes;
 
 use std::{
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
 use async_trait::async_trait;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::time::sleep;
 
 pub use self::{
@@ -135,7 +136,7 @@ impl Faulty {
     }
 
     fn incident_source(&self) -> MutexGuard<'_, Option<IncidentSource>> {
-        self.draw.lock().unwrap_or_else(PoisonError::into_inner)
+        self.draw.lock()
     }
 
     fn next_incident(&self) -> Incident {

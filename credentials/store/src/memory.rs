@@ -1,11 +1,9 @@
 //! A backend in memory: for tests, and for throw-away data.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Mutex, MutexGuard, PoisonError},
-};
+use std::collections::BTreeMap;
 
 use async_trait::async_trait;
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::{
     backend::{Archive, Edit, Notes, RunLog, Storage},
@@ -44,7 +42,7 @@ impl Memory {
     /// The stored data, writable: tests use it to play an attacker with write access.
     pub fn contents(&self) -> MutexGuard<'_, Contents> {
         // Every change is a single step, so a panic elsewhere cannot leave one half done.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

@@ -5,7 +5,7 @@
 //! of them would stay in memory, several kilobytes per credential. Repeated reads of one value fill
 //! the queue of one shard, so repeated reads of many values fill most of them.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use parking_lot::Mutex;
 
 /// Counts accesses, and samples their keys.
 #[derive(Default)]
@@ -22,7 +22,7 @@ struct Accesses {
 
 impl PageCache {
     pub(super) fn accessed(&self, key: &str) {
-        let mut accesses = self.accesses();
+        let mut accesses = self.0.lock();
         if accesses.count.is_multiple_of(SAMPLED) {
             let at = accesses.count / SAMPLED % MAX_KEYS;
             match accesses.keys.get_mut(at) {
@@ -35,7 +35,7 @@ impl PageCache {
 
     /// Whether an eviction is worth its cost and none is scheduled. The caller schedules it.
     pub(super) fn schedule(&self) -> bool {
-        let mut accesses = self.accesses();
+        let mut accesses = self.0.lock();
         let is_due = accesses.count >= MIN_ACCESSES && !accesses.is_scheduled;
         accesses.is_scheduled |= is_due;
         is_due
@@ -43,11 +43,7 @@ impl PageCache {
 
     /// Keys to read [`READS`] times each.
     pub(super) fn take_keys(&self) -> Vec<String> {
-        std::mem::take(&mut *self.accesses()).keys
-    }
-
-    fn accesses(&self) -> MutexGuard<'_, Accesses> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        std::mem::take(&mut *self.0.lock()).keys
     }
 }
 

@@ -14,13 +14,13 @@ use std::{
     io::{self, Read},
     num::NonZeroU64,
     path::{Path, PathBuf},
-    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use keyside_store::{
     Edit, Effect, StorageError,
     file::{self, FileError},
 };
+use parking_lot::Mutex;
 
 use self::segment::Segment;
 use crate::{
@@ -76,7 +76,7 @@ impl SegmentedLog {
 
     /// Appends an entry, whose position has to follow the last one.
     pub(super) fn append(&self, position: u64, entry: &[u8]) -> Result<(), StorageError> {
-        let mut files = self.files();
+        let mut files = self.files.lock();
         if position != files.last() + 1 {
             return Err(StorageError::Conflict {
                 what: "the run records".to_owned(),
@@ -95,24 +95,25 @@ impl SegmentedLog {
         from: u64,
         limit: usize,
     ) -> Result<Vec<(u64, Vec<u8>)>, StorageError> {
-        self.files()
+        self.files
+            .lock()
             .entries(from, limit)
             .map_err(StorageError::unavailable)
     }
 
     pub(super) fn last(&self) -> u64 {
-        self.files().last()
+        self.files.lock().last()
     }
 
     /// Rewrites each file in which `edit` changes an entry, and drops damaged entries from it. On
     /// disk when this returns. The lock is released between two files, so that others can append
     /// and read.
     pub(super) fn edit(&self, mut edit: Edit) -> Result<(), StorageError> {
-        let first_positions = self.files().first_positions.clone();
+        let first_positions = self.files.lock().first_positions.clone();
         // Buffers for a file's old and new contents, reused for every file.
         let (mut old, mut new) = (Vec::new(), Vec::new());
         for first in first_positions {
-            let mut files = self.files();
+            let mut files = self.files.lock();
             files
                 .read(first, &mut old)
                 .map_err(StorageError::unavailable)?;
@@ -131,7 +132,8 @@ impl SegmentedLog {
 
     /// Deletes the files that end before `position`.
     pub(super) fn forget(&self, position: u64) -> Result<(), StorageError> {
-        self.files()
+        self.files
+            .lock()
             .forget(position)
             .map_err(StorageError::unavailable)?;
         self.flush.wrote();
@@ -140,15 +142,10 @@ impl SegmentedLog {
 
     /// Syncs the last file. Does not block appends.
     pub(super) fn sync(&self) -> Result<(), StorageError> {
-        let current = self.files().current.as_ref().map(Segment::file);
+        let current = self.files.lock().current.as_ref().map(Segment::file);
         current.map_or(Ok(()), |file| {
             file.sync_data().map_err(StorageError::unavailable)
         })
-    }
-
-    fn files(&self) -> MutexGuard<'_, Files> {
-        // Safe after a panic: the list is updated in one step, after the files.
-        self.files.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,9 +1,10 @@
 //! Calls sled, and adds what it lacks: sled writes to its log in order, but does not fsync it on
 //! Linux (sled #1351, #1452).
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use keyside_store::{Effect, StorageError};
+use parking_lot::{Mutex, MutexGuard};
 use sled::{Db, IVec};
 
 use crate::{
@@ -177,7 +178,7 @@ impl Tree {
     }
 
     fn begin(&self) -> Result<MutexGuard<'_, ()>, StorageError> {
-        let writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let writing = self.writing.lock();
         self.failure.check()?;
         Ok(writing)
     }

@@ -187,9 +187,7 @@ impl KeyService for Transit {
                 .iter()
                 .any(|text| error_contains(&error, text))
             {
-                true => KmsError::NotAuthentic {
-                    key: wrapping.key.to_owned(),
-                },
+                true => KmsError::NotAuthentic(wrapping.key.to_owned()),
                 false => {
                     let path = self.path("decrypt", workspace);
                     self.failed(workspace, "update", &path, &error)

@@ -14,7 +14,7 @@
 use std::{
     pin::Pin,
     sync::{
-        Mutex, MutexGuard, PoisonError, Weak,
+        Weak,
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll, Waker},
@@ -24,6 +24,7 @@ use bytes::Bytes;
 use http::{Request, Version, header};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
+use parking_lot::Mutex;
 
 use crate::hop::list_contains;
 
@@ -69,7 +70,7 @@ impl LastRequest {
     /// Called when the client has closed its half. Returns whether to hide that from hyper; if so,
     /// the task is woken when it must be shown.
     pub(super) fn hides_eof(&self, context: &Context<'_>) -> bool {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         if !self.is_received() || state.cut_short {
             return false;
         }
@@ -83,23 +84,18 @@ impl LastRequest {
 
     /// Whether the client has closed its half. If not, the task is woken when it does.
     fn has_eof(&self, context: &Context<'_>) -> bool {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         state.reader = (!state.eof).then(|| context.waker().clone());
         state.eof
     }
 
     /// The client closed its half before the body's end: hyper must see it.
     fn cut_short(&self) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         state.cut_short = true;
         if let Some(connection) = state.connection.take() {
             connection.wake();
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // A panic cannot leave these plain values inconsistent.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

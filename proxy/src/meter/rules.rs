@@ -23,6 +23,8 @@ pub(crate) struct Rules {
 #[derive(Default)]
 struct Node {
     children: Vec<(Box<[u8]>, usize)>,
+    /// Whether the value is a list, whose items have these children.
+    is_list: bool,
     /// The counts that a number here sets.
     counts: Vec<Count>,
     /// Strings here that mark the end of a response, each with its rule.
@@ -80,6 +82,11 @@ impl Rules {
     pub(super) fn has_children(&self, node: usize) -> bool {
         let node = self.nodes.get(node);
         node.is_some_and(|node| !node.children.is_empty())
+    }
+
+    /// Whether `node` is a list of objects.
+    pub(super) fn is_list(&self, node: usize) -> bool {
+        self.nodes.get(node).is_some_and(|node| node.is_list)
     }
 
     /// The counts that a number at `node` sets.
@@ -145,6 +152,10 @@ impl Rules {
     fn node_at<'a>(&mut self, keys: impl Iterator<Item = &'a String>) -> usize {
         let mut node = ROOT;
         for key in keys {
+            if key == KeyPath::EACH {
+                self.nodes[node].is_list = true;
+                continue;
+            }
             node = match self.child(node, key.as_bytes()) {
                 Some(child) => child,
                 None => self.add_child(node, key),

@@ -45,6 +45,8 @@ enum State {
     Text(Option<usize>),
     /// The rest of a number or a word.
     Word(Option<usize>),
+    /// An item of a list of objects at this node, or the list's end.
+    List(usize),
     /// The rest of an object or array without counts; `open` brackets are open.
     Skipped {
         open: usize,
@@ -108,12 +110,13 @@ impl Scanner {
     fn step(&mut self, rest: &[u8], rules: &Rules, tally: &mut Tally) -> usize {
         match self.state {
             State::Start => self.start(rest),
-            State::Object => self.object(rest),
+            State::Object => self.object(rest, rules),
             State::Key => self.key(rest, rules),
             State::Colon(node) => self.colon(rest, node),
             State::Value(node) => self.value(rest, node, rules),
             State::Text(node) => self.text(rest, node, rules, tally),
             State::Word(node) => self.word(rest, node, rules, tally),
+            State::List(node) => self.list(rest, node),
             State::Skipped { open, in_text } => self.skip(rest, open, in_text),
             State::Done => rest.len(),
         }
@@ -129,15 +132,14 @@ impl Scanner {
         blank + 1
     }
 
-    fn object(&mut self, rest: &[u8]) -> usize {
-        let between = |byte: &&u8| is_blank(**byte) || **byte == b',';
-        let blank = rest.iter().take_while(between).count();
+    fn object(&mut self, rest: &[u8], rules: &Rules) -> usize {
+        let blank = separators(rest);
         match rest.get(blank) {
             Some(b'"') => {
                 self.token.clear();
                 self.state = State::Key;
             }
-            Some(b'}') => self.leave(),
+            Some(b'}') => self.leave(rules),
             Some(_) => self.state = State::Done,
             None => return blank,
         }
@@ -150,12 +152,29 @@ impl Scanner {
         self.state = State::Object;
     }
 
-    fn leave(&mut self) {
+    fn leave(&mut self, rules: &Rules) {
         self.depth -= 1;
+        let left = self.path[self.depth];
         self.state = match self.depth {
             0 => State::Done,
+            _ if rules.is_list(left) => State::List(left),
             _ => State::Object,
         };
+    }
+
+    fn list(&mut self, rest: &[u8], node: usize) -> usize {
+        let blank = separators(rest);
+        match rest.get(blank) {
+            Some(b'{') if self.depth < MAX_DEPTH => self.enter(node),
+            Some(b']') => self.state = State::Object,
+            // An item that is no object: nothing more of the list is read.
+            Some(_) => {
+                self.state = SKIPPED;
+                return blank;
+            }
+            None => return blank,
+        }
+        blank + 1
     }
 
     fn key(&mut self, rest: &[u8], rules: &Rules) -> usize {
@@ -199,16 +218,17 @@ impl Scanner {
             return blank;
         };
         self.token.clear();
-        let skipped = State::Skipped {
-            open: 1,
-            in_text: false,
-        };
+        let inner = node.filter(|node| rules.has_children(*node));
+        let is_list = inner.is_some_and(|node| rules.is_list(node));
         match first {
-            b'{' => match node.filter(|node| rules.has_children(*node)) {
-                Some(node) if self.depth < MAX_DEPTH => self.enter(node),
-                _ => self.state = skipped,
+            b'{' => match inner {
+                Some(node) if !is_list && self.depth < MAX_DEPTH => self.enter(node),
+                _ => self.state = SKIPPED,
             },
-            b'[' => self.state = skipped,
+            b'[' => match inner {
+                Some(node) if is_list => self.state = State::List(node),
+                _ => self.state = SKIPPED,
+            },
             b'"' => self.state = State::Text(node),
             b'}' | b']' | b',' | b':' => self.state = State::Done,
             _ => {
@@ -374,6 +394,12 @@ fn blanks(bytes: &[u8]) -> usize {
     bytes.iter().take_while(|byte| is_blank(**byte)).count()
 }
 
+/// How many bytes are between two fields of an object, or two items of a list.
+fn separators(bytes: &[u8]) -> usize {
+    let between = |byte: &&u8| is_blank(**byte) || **byte == b',';
+    bytes.iter().take_while(between).count()
+}
+
 /// The position of the next quote or backslash. Most keys and many values are short: vector
 /// instructions would take longer to set up than looking at the bytes.
 fn next_quote(text: &[u8]) -> Option<usize> {
@@ -402,6 +428,12 @@ fn next_structure(bytes: &[u8]) -> Option<usize> {
     let found = far[from..].iter().position(|byte| is_structure(*byte));
     found.map(|found| near.len() + from + found)
 }
+
+/// Inside one bracket, of an object or list without counts.
+const SKIPPED: State = State::Skipped {
+    open: 1,
+    in_text: false,
+};
 
 /// Bytes that are checked one by one before the vectorised search.
 const SHORT_SCAN: usize = 16;

@@ -1,12 +1,10 @@
 //! Limits how many refusals are recorded as runs: a misconfigured client that retries forever must
 //! not displace the records of served requests.
 
-use std::{
-    collections::HashMap,
-    sync::{Mutex, PoisonError},
-};
+use std::collections::HashMap;
 
 use keyside_credentials::{Timestamp, WorkspaceId};
+use parking_lot::Mutex;
 
 /// This minute's refusals by workspace. Only existing workspaces are counted, so the map stays
 /// small.
@@ -17,7 +15,7 @@ impl RefusalBudget {
     /// Counts a refusal and returns whether it may be recorded. Metrics and the log include all of
     /// them.
     pub(crate) fn spend(&self, workspace: &WorkspaceId, now: Timestamp) -> bool {
-        let mut spent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut spent = self.0.lock();
         let minute = now.as_second() / 60;
         if spent.0 != minute {
             *spent = (minute, HashMap::new());

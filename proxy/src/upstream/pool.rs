@@ -9,7 +9,7 @@
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        Arc, Weak,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
@@ -18,6 +18,7 @@ use std::{
 use http::HeaderMap;
 use hyper::client::conn::{http1, http2};
 use keyside_credentials::CredentialId;
+use parking_lot::Mutex;
 use tokio::{sync::Notify, time::interval};
 
 use super::{contradiction::ContradictionFlag, socket::ReceivedFlag};
@@ -102,27 +103,25 @@ enum LeaseState {
 
 impl AllPools {
     pub(super) fn add(&self, pools: &Arc<Pools>) {
-        self.lock().push(Arc::downgrade(pools));
+        self.0.lock().push(Arc::downgrade(pools));
     }
 
     /// Closes an idle connection. Returns whether there was one.
     pub(super) fn close_idle(&self) -> bool {
-        let mut all = self.lock();
+        let mut all = self.0.lock();
         all.retain(|pools| pools.strong_count() > 0);
         let pools: Vec<_> = all.iter().filter_map(Weak::upgrade).collect();
         drop(all);
         pools.iter().any(|pools| pools.close_idle())
     }
-
-    /// A panic cannot leave the list inconsistent.
-    fn lock(&self) -> MutexGuard<'_, Vec<Weak<Pools>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Pools {
     pub(super) fn close_idle(&self) -> bool {
-        self.lock().values().any(|pool| pool.close_idle())
+        self.by_credential
+            .lock()
+            .values()
+            .any(|pool| pool.close_idle())
     }
 
     /// The pool of this credential. Must be called on the runtime that the connections live on.
@@ -130,7 +129,7 @@ impl Pools {
         if !self.sweeping.load(Ordering::Relaxed) && !self.sweeping.swap(true, Ordering::Relaxed) {
             tokio::spawn(Self::sweep_forever(Arc::downgrade(self)));
         }
-        let mut pools = self.lock();
+        let mut pools = self.by_credential.lock();
         match pools.get(credential) {
             Some(pool) => pool.clone(),
             None => pools.entry(credential.clone()).or_default().clone(),
@@ -150,18 +149,12 @@ impl Pools {
     }
 
     fn sweep(&self, now: Instant) {
-        self.lock().retain(|_, pool| {
+        self.by_credential.lock().retain(|_, pool| {
             let empty = pool.sweep(now);
             // A request that is about to open a connection holds a handle on its pool, which it got
             // under this lock.
             !empty || Arc::strong_count(pool) > 1
         });
-    }
-
-    /// A panic cannot leave the map inconsistent.
-    fn lock(&self) -> MutexGuard<'_, HashMap<CredentialId, Arc<Pool>>> {
-        let pools = self.by_credential.lock();
-        pools.unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -169,7 +162,7 @@ impl Pool {
     /// An open connection with capacity for one more request.
     pub(super) fn take(&self) -> Option<Connection> {
         let now = Instant::now();
-        let mut open = self.lock();
+        let mut open = self.open.lock();
         for shared in &mut open.shared {
             if !shared.sender.is_closed()
                 && let Some(stream) = StreamSlot::try_acquire(&shared.streams)
@@ -185,7 +178,7 @@ impl Pool {
 
     /// Closes the connection that has been idle for longest.
     fn close_idle(&self) -> bool {
-        let mut open = self.lock();
+        let mut open = self.open.lock();
         if !open.idle.is_empty() {
             open.idle.remove(0);
             return true;
@@ -199,12 +192,12 @@ impl Pool {
 
     /// Whether the peer speaks HTTP/2, so that one connection serves many requests.
     pub(super) fn is_http2(&self) -> bool {
-        !self.lock().shared.is_empty()
+        !self.open.lock().shared.is_empty()
     }
 
     /// Adds a new HTTP/2 connection, which requests share.
     pub(super) fn share(&self, sender: http2::SendRequest<RequestBody>, streams: Arc<StreamLimit>) {
-        self.lock().shared.push(Http2Connection {
+        self.open.lock().shared.push(Http2Connection {
             sender,
             streams,
             used: Instant::now(),
@@ -214,7 +207,7 @@ impl Pool {
     /// How many streams the peer will probably allow on a new connection: as many as on the last
     /// one.
     pub(super) fn expected_limit(&self) -> usize {
-        let open = self.lock();
+        let open = self.open.lock();
         let latest = open.shared.last();
         latest.map_or(DEFAULT_STREAM_LIMIT, |shared| {
             shared.streams.limit.load(Ordering::Relaxed)
@@ -226,7 +219,7 @@ impl Pool {
             return;
         }
         let until = Instant::now() + lifetime;
-        let mut open = self.lock();
+        let mut open = self.open.lock();
         // Otherwise the list would grow until the next sweep if an upstream closes every
         // connection.
         if open.idle.len() == open.idle.capacity() {
@@ -237,7 +230,7 @@ impl Pool {
 
     /// Drops connections that are closed or were idle for too long. Returns whether none is left.
     fn sweep(&self, now: Instant) -> bool {
-        let mut open = self.lock();
+        let mut open = self.open.lock();
         open.idle
             .retain(|idle| idle.until > now && !idle.connection.sender.is_closed());
         open.shared.retain(|shared| {
@@ -245,11 +238,6 @@ impl Pool {
             (fresh || shared.streams.has_open()) && !shared.sender.is_closed()
         });
         open.idle.is_empty() && open.shared.is_empty()
-    }
-
-    /// A panic cannot leave the lists inconsistent.
-    fn lock(&self) -> MutexGuard<'_, Open> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

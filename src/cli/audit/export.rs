@@ -11,7 +11,6 @@ use serde_json::Value;
 use super::{AUDIT, Admin, Failure, Filters, Output};
 use crate::{cli::items::filter, client::Client};
 
-/// `keyside audit export`.
 #[derive(Args)]
 pub(crate) struct Export {
     #[command(flatten)]
@@ -63,9 +62,7 @@ impl Export {
 /// The lines that have arrived so far.
 #[derive(Default)]
 struct Lines {
-    /// The last line that was written.
     last: Vec<u8>,
-    /// The start of the next line.
     partial: Vec<u8>,
 }
 

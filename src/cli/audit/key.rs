@@ -7,7 +7,6 @@ use serde_json::json;
 use super::{Admin, Failure, Output};
 use crate::cli::offline::OfflineFolder;
 
-/// `keyside audit key`.
 #[derive(Args)]
 pub(crate) struct Key {
     /// Read the data folder itself, while no Keyside serves it

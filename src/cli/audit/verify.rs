@@ -21,7 +21,6 @@ use serde_json::{Value, json};
 use super::{Admin, Failure, Output};
 use crate::cli::offline::OfflineFolder;
 
-/// `keyside audit verify`.
 #[derive(Args)]
 pub(crate) struct Verify {
     /// An NDJSON export to verify with --key alone, without Keyside or a data folder

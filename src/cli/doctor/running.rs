@@ -1,13 +1,16 @@
 //! Asks a running Keyside about its state at the observe listener, which needs no token.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, iter};
 
 use hyper::StatusCode;
 use keyside_config::{ProviderId, Settings};
 use tokio::time::timeout;
 
 use super::{PATIENCE, finding::Finding};
-use crate::client::{self, Trust};
+use crate::{
+    client::{self, Trust},
+    observe::REJECTED,
+};
 
 /// What responds at the configured observe address.
 pub(super) struct RunningInstance {
@@ -42,31 +45,36 @@ impl RunningInstance {
         Self { base, state }
     }
 
-    /// `None` if no Keyside runs: `doctor` also works before the first start.
-    pub(super) fn finding(&self) -> Option<Finding> {
+    /// Empty if no Keyside runs: `doctor` also works before the first start. A key that its provider
+    /// rejects has a finding of its own.
+    pub(super) fn findings(&self) -> Vec<Finding> {
         let base = &self.base;
+        let lines: &[String] = match &self.state {
+            State::Ready(lines) | State::NotReady(lines) => lines,
+            State::NotKeyside(_) | State::Absent | State::UnknownPort => &[],
+        };
+        let (keys, said): (Vec<&str>, Vec<&str>) = lines
+            .iter()
+            .map(String::as_str)
+            .partition(|line| line.contains(REJECTED));
+        let said = said.join("; ");
         let finding = match &self.state {
-            State::Ready(faults) if faults.is_empty() => {
+            State::Ready(_) if said.is_empty() => {
                 Finding::ok("keyside", format!("ready at {base}"))
             }
-            State::Ready(faults) => {
-                let faults = faults.join("; ");
-                Finding::warn("keyside", format!("ready at {base}, but {faults}"))
-                    .fix("Its log has the causes.")
-            }
-            State::NotReady(said) => {
-                let said = said.join("; ");
-                Finding::fail("keyside", format!("not ready at {base}: {said}"))
-                    .fix("Its log says what it waits for, or why it is draining.")
-            }
+            State::Ready(_) => Finding::warn("keyside", format!("ready at {base}, but {said}"))
+                .fix("Its log has the causes."),
+            State::NotReady(_) => Finding::fail("keyside", format!("not ready at {base}: {said}"))
+                .fix("Its log says what it waits for, or why it is draining."),
             State::NotKeyside(status) => Finding::fail(
                 "keyside",
                 format!("the server at {base} is not Keyside: it responds {status} to /readyz"),
             )
             .fix("Choose another address in observe.listen, or stop what uses it."),
-            State::Absent | State::UnknownPort => return None,
+            State::Absent | State::UnknownPort => return Vec::new(),
         };
-        Some(finding)
+        let keys = keys.into_iter().map(rejected);
+        iter::once(finding).chain(keys).collect()
     }
 
     pub(super) fn answers(&self) -> bool {
@@ -86,6 +94,16 @@ impl RunningInstance {
             Ok(Err(_)) | Err(_) => None,
         }
     }
+}
+
+/// The finding for a line about a key that its provider rejects.
+fn rejected(line: &str) -> Finding {
+    let (name, details) = line.split_once(REJECTED).unwrap_or((line, ""));
+    let name = name.trim_end_matches(": ");
+    Finding::fail(name, format!("{REJECTED}{details}")).fix(
+        "Replace it: `keyside key list` shows the id for `keyside key rotate ID`; a declared key is replaced where it is \
+         kept. Not if an account has no funds: docs/OPERATING.md#a-key-that-its-provider-rejects",
+    )
 }
 
 impl State {
@@ -134,6 +152,26 @@ mod tests {
         assert!(matches!(waiting, State::NotReady(said) if said[0] == "waiting"));
         assert!(matches!(of(404, "ready\n"), State::NotKeyside(_)));
         assert!(matches!(of(200, "<html>"), State::NotKeyside(_)));
+    }
+
+    #[test]
+    fn a_key_that_its_provider_rejects_has_a_line_of_its_own() {
+        let body = format!(
+            "ready\nruns: records cannot be written\ncredential acme/openai/a: b: {REJECTED} (wrong_key) since 2026\n"
+        );
+        let running = RunningInstance {
+            base: "http://127.0.0.1:7382".to_owned(),
+            state: State::of(StatusCode::OK, &body),
+        };
+        let found: Vec<_> = running.findings().iter().map(Finding::to_string).collect();
+        let [keyside, key] = &found[..] else {
+            panic!("{found:?}");
+        };
+        assert!(keyside.starts_with("warn keyside: ready at"), "{keyside}");
+        assert!(!keyside.contains("credential"), "{keyside}");
+        let expected = format!("fail credential acme/openai/a: b: {REJECTED} (wrong_key) since");
+        assert!(key.starts_with(&expected), "{key}");
+        assert!(key.contains("keyside key rotate"), "{key}");
     }
 
     #[test]

@@ -20,9 +20,6 @@ use crate::{
 };
 
 /// The process id of the only running Keyside of this user.
-///
-/// # Errors
-/// If there is none, or more than one.
 pub(super) fn find() -> Result<i32, Failure> {
     let program = program();
     let processes = fs::read_dir("/proc").map_err(failed)?;
@@ -44,9 +41,6 @@ pub(super) fn find() -> Result<i32, Failure> {
 
 /// Returns the process id if it is that of a Keyside: SIGUSR1 ends any process that does not handle
 /// it. Another user's may be named, and the kernel decides who may signal it.
-///
-/// # Errors
-/// It is another process, or there is none.
 pub(super) fn expect_keyside(pid: i32) -> Result<i32, Failure> {
     match u32::try_from(pid).is_ok_and(|pid| is_keyside(pid, &program())) {
         true => Ok(pid),

@@ -20,7 +20,6 @@ use crate::cli::{
     secret::{SecretInput, SecretOwner},
 };
 
-/// `keyside key rotate`.
 #[derive(Args)]
 pub(crate) struct Rotate {
     #[command(flatten)]
@@ -36,7 +35,6 @@ pub(crate) struct Rotate {
     secret: SecretInput,
 }
 
-/// `keyside key rollback`.
 #[derive(Args)]
 pub(crate) struct RollBack {
     #[command(flatten)]
@@ -46,7 +44,6 @@ pub(crate) struct RollBack {
     to: Option<u32>,
 }
 
-/// `keyside key verify`.
 #[derive(Args)]
 pub(crate) struct Verify {
     #[command(flatten)]
@@ -56,7 +53,6 @@ pub(crate) struct Verify {
     prompt: bool,
 }
 
-/// `keyside key edit`.
 #[derive(Args)]
 pub(crate) struct Edit {
     #[command(flatten)]

@@ -142,7 +142,6 @@ impl Credential {
         }
     }
 
-    /// The versions that are not destroyed.
     fn shown_versions(&self) -> String {
         let kept = self
             .versions

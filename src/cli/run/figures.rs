@@ -9,10 +9,9 @@ use super::{RUNS, filters::Filters};
 use crate::cli::{
     Admin, Failure, Output,
     items::escaped,
-    table::{Table, cell, none},
+    table::{Column, Table, cell, none},
 };
 
-/// `keyside run figures`.
 #[derive(Args)]
 pub(crate) struct Figures {
     /// What to group by; several are separated by commas. Days are in UTC
@@ -66,7 +65,10 @@ impl Figures {
         let mut named: Vec<_> = named.collect();
         named.dedup_by_key(|(_, heading, _)| *heading);
         let headings = named.iter().map(|(_, heading, _)| *heading);
-        let headings: Vec<_> = headings.chain(HEADINGS).collect();
+        let headings: Vec<_> = headings
+            .chain(FIGURES.map(|(heading, _)| heading))
+            .collect();
+        let figures = |of: &Value| FIGURES.map(|(_, figure)| figure(of));
         let of_group = |group: &Value| {
             let names = named.iter().map(|(.., field)| cell(&group[*field]));
             names.chain(figures(group)).collect::<Vec<_>>()
@@ -79,27 +81,6 @@ impl Figures {
         let total: Vec<_> = total_name.chain(figures(total)).collect();
         Table::new(headings).with_rows(groups.iter().map(of_group).chain([total]))
     }
-}
-
-/// The cells below [`HEADINGS`].
-fn figures(of: &Value) -> [String; 13] {
-    let latency = |percentile: &str| cell(&of["latencyMs"][percentile]);
-    let rate = of["errorRate"].as_f64();
-    [
-        cell(&of["count"]),
-        cell(&of["refused"]),
-        cell(&of["errors"]),
-        rate.map_or_else(none, |rate| format!("{:.1}%", 100.0 * rate)),
-        latency("p50"),
-        latency("p95"),
-        latency("p99"),
-        cell(&of["inputTokens"]),
-        cell(&of["outputTokens"]),
-        cell(&of["cachedInputTokens"]),
-        cell(&of["cacheWriteTokens"]),
-        cell(&of["reasoningTokens"]),
-        cell(&of["unknownUsage"]),
-    ]
 }
 
 /// The dimensions with the headings and fields of their columns. A key is shown with its label and
@@ -116,18 +97,22 @@ const KEYS: [(&str, &str, &str); 9] = [
     ("kind", "KIND", "kind"),
 ];
 
-const HEADINGS: [&str; 13] = [
-    "RUNS",
-    "REFUSED",
-    "ERRORS",
-    "RATE",
-    "P50 MS",
-    "P95",
-    "P99",
-    "TOKENS IN",
-    "OUT",
-    "CACHED",
-    "CACHE WRITE",
-    "REASONING",
-    "UNKNOWN USAGE",
+/// The figures of a group.
+const FIGURES: [Column<Value>; 13] = [
+    ("RUNS", |of| cell(&of["count"])),
+    ("REFUSED", |of| cell(&of["refused"])),
+    ("ERRORS", |of| cell(&of["errors"])),
+    ("RATE", |of| {
+        let rate = of["errorRate"].as_f64();
+        rate.map_or_else(none, |rate| format!("{:.1}%", 100.0 * rate))
+    }),
+    ("P50 MS", |of| cell(&of["latencyMs"]["p50"])),
+    ("P95", |of| cell(&of["latencyMs"]["p95"])),
+    ("P99", |of| cell(&of["latencyMs"]["p99"])),
+    ("TOKENS IN", |of| cell(&of["inputTokens"])),
+    ("OUT", |of| cell(&of["outputTokens"])),
+    ("CACHED", |of| cell(&of["cachedInputTokens"])),
+    ("CACHE WRITE", |of| cell(&of["cacheWriteTokens"])),
+    ("REASONING", |of| cell(&of["reasoningTokens"])),
+    ("UNKNOWN USAGE", |of| cell(&of["unknownUsage"])),
 ];

@@ -1,35 +1,43 @@
 //! A line on standard error that says what is waited for, if that is a terminal.
 
-use std::io::{self, IsTerminal, Write};
+use std::{
+    io::{self, IsTerminal, Write},
+    time::Duration,
+};
 
 use keyside_admin::wire::SmokeItemView;
+use keyside_credentials::smoke::Class;
+
+use crate::terminal::understands_escapes;
 
 /// The line. Dropping it removes it.
 pub(super) struct Progress {
     is_terminal: bool,
-    is_shown: bool,
+    /// The text that is shown; empty if there is none.
+    shown: String,
 }
 
 impl Progress {
     pub(super) fn new() -> Self {
         Self {
-            is_terminal: io::stderr().is_terminal(),
-            is_shown: false,
+            is_terminal: io::stderr().is_terminal() && understands_escapes(),
+            shown: String::new(),
         }
     }
 
-    /// Replaces the line.
-    pub(super) fn show(&mut self, items: &[SmokeItemView]) {
-        if self.is_terminal {
-            self.is_shown = true;
-            write(&format!("{CLEAR}{}", line(items)));
+    /// Replaces the line, if it has changed.
+    pub(super) fn show(&mut self, items: &[SmokeItemView], elapsed: Duration) {
+        let text = format!("{} s: {}", elapsed.as_secs(), line(items));
+        if self.is_terminal && text != self.shown {
+            write(&format!("{CLEAR}{CUT_OFF}{text}{WRAP}"));
+            self.shown = text;
         }
     }
 }
 
 impl Drop for Progress {
     fn drop(&mut self) {
-        if self.is_shown {
+        if !self.shown.is_empty() {
             write(CLEAR);
         }
     }
@@ -43,11 +51,16 @@ fn write(text: &str) {
         .and_then(|()| stderr.flush());
 }
 
-/// `2 of 5 checked, waiting for openai, groq and 1 more`.
+/// `2 of 6 checked, 1 failed, waiting for openai, groq, xai and 1 more`.
 pub(super) fn line(items: &[SmokeItemView]) -> String {
-    let waiting = items.iter().filter(|item| item.outcome.is_none());
-    let waiting: Vec<_> = waiting.map(|item| item.provider.as_str()).collect();
-    let done = format!("{} of {} checked", items.len() - waiting.len(), items.len());
+    let of = |outcome: Option<Class>| items.iter().filter(move |item| item.outcome == outcome);
+    let waiting: Vec<_> = of(None).map(|item| item.provider.as_str()).collect();
+    let failed = match of(Some(Class::Failed)).count() {
+        0 => String::new(),
+        failed => format!(", {failed} failed"),
+    };
+    let (all, checked) = (items.len(), items.len() - waiting.len());
+    let done = format!("{checked} of {all} checked{failed}");
     let named = waiting.len().min(NAMED);
     let more = match waiting.len() - named {
         0 => String::new(),
@@ -61,6 +74,10 @@ pub(super) fn line(items: &[SmokeItemView]) -> String {
 
 /// Returns to the start of the line and erases it (ECMA-48 section 8.3.41).
 const CLEAR: &str = "\r\x1b[2K";
+// A line that does not fit is cut off: of one that is wrapped, `CLEAR` would erase the last row
+// only (DEC private mode 7, autowrap).
+const CUT_OFF: &str = "\x1b[?7l";
+const WRAP: &str = "\x1b[?7h";
 
 /// So that the line fits into 80 columns.
 const NAMED: usize = 3;

@@ -114,18 +114,26 @@ fn the_summary_has_a_row_for_each_key_whose_label_cannot_break_it() {
 }
 
 #[test]
-fn the_progress_line_counts_and_names_a_few() {
+fn the_progress_line_counts_and_names_a_few_that_are_missing() {
     let waiting = |provider: &str| {
         let none = json!({ "provider": provider, "outcome": null, "verdict": null });
         item(none)
     };
     let items = ["groq", "mistral", "xai", "cohere"].map(waiting);
-    let some = report(&[&[item(json!({}))][..], &items].concat()).items;
-    let line = progress::line(&some);
-    assert_eq!(
-        line,
-        "1 of 5 checked, waiting for groq, mistral, xai and 1 more"
-    );
+    let checked = [item(json!({})), failed(), capped()];
+    for (checked, expected) in [
+        (
+            &checked[..1],
+            "1 of 5 checked, waiting for groq, mistral, xai and 1 more",
+        ),
+        (
+            &checked[..],
+            "3 of 7 checked, 1 failed, waiting for groq, mistral, xai and 1 more",
+        ),
+    ] {
+        let some = report(&[checked, &items].concat()).items;
+        assert_eq!(progress::line(&some), expected);
+    }
     let done = report(&[item(json!({}))]).items;
     assert_eq!(progress::line(&done), "1 of 1 checked");
 }

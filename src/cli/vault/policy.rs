@@ -22,7 +22,6 @@ use serde_json::json;
 use super::{Failure, Output};
 use crate::{terminal::printable, validated_settings::Process, vault};
 
-/// `keyside vault policy`.
 #[derive(Args)]
 pub(crate) struct Policy {
     /// The process that signs in [default: the one for `store.backend`]
@@ -49,7 +48,6 @@ struct Rules {
 
 struct Rule {
     capabilities: &'static [&'static str],
-    /// What it is for, as comments.
     reasons: BTreeSet<String>,
 }
 
@@ -321,15 +319,10 @@ impl Rules {
                 // A line break would end the comment.
                 let _ = writeln!(text, "# {}", printable(reason));
             }
-            let capabilities: Vec<_> = rule
-                .capabilities
-                .iter()
-                .map(|name| format!("\"{name}\""))
-                .collect();
-            let capabilities = capabilities.join(", ");
+            let capabilities = rule.capabilities.join("\", \"");
             let _ = writeln!(
                 text,
-                "path \"{path}\" {{ capabilities = [{capabilities}] }}"
+                "path \"{path}\" {{ capabilities = [\"{capabilities}\"] }}"
             );
         }
         text

@@ -1,4 +1,4 @@
-//! How long the admin API takes to list and to filter many credentials.
+//! How long the admin API and the admin page take to list and to filter many credentials.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -45,9 +45,6 @@ pub(crate) async fn run(plan: &Plan) -> Result<()> {
         credentials: plan.credentials,
         in_a_workspace: plan.in_a_workspace,
     };
-    store.fill(&plan.keyside).await?;
-    let server = store::serve(&plan.keyside, &plan.store).await?;
-    let admin = server.admin(&plan.store)?;
     let mut table = vec![
         format!(
             "| {} credentials in {} workspaces | p50 (ms) | p99 (ms) | goal |",
@@ -56,20 +53,59 @@ pub(crate) async fn run(plan: &Plan) -> Result<()> {
         ),
         "|---|---:|---:|---|".to_owned(),
     ];
-    for (name, path) in questions(&admin, plan).await? {
-        let request = admin.get_request(&path);
-        let time = Duration::from_secs(plan.seconds);
-        let load = requests::run(admin.address(), &request, plan.connections, time);
-        let load = load.await.with_context(|| format!("asking for {path}"))?;
-        table.push(row(name, &load));
-    }
-    server.stop().await?;
+    table.extend(lists(plan, &store).await?);
+    table.extend(pages(plan).await?);
     let table = table.join("\n");
     println!("{table}");
     if let Some(file) = &plan.write {
         report::write(file, "lists", &table)?;
     }
     Ok(())
+}
+
+/// The lists of the API, each a row.
+async fn lists(plan: &Plan, store: &Store) -> Result<Vec<String>> {
+    store.fill(&plan.keyside).await?;
+    let server = store::serve(&plan.keyside, &store.folder).await?;
+    let admin = server.admin(&store.folder)?;
+    let mut rows = Vec::new();
+    for (name, path) in questions(&admin, plan).await? {
+        let load = load(plan, &admin, &admin.get_request(&path)).await;
+        rows.push(row(
+            name,
+            &load.with_context(|| format!("asking for {path}"))?,
+        ));
+    }
+    server.stop().await?;
+    Ok(rows)
+}
+
+/// The page of keys of a workspace with [`ON_A_PAGE`] of them, each a row.
+async fn pages(plan: &Plan) -> Result<Vec<String>> {
+    let store = Store {
+        folder: plan.store.with_extension("page"),
+        credentials: ON_A_PAGE,
+        in_a_workspace: ON_A_PAGE,
+    };
+    store.fill(&plan.keyside).await?;
+    let server = store::serve(&plan.keyside, &store.folder).await?;
+    let admin = server.admin(&store.folder)?;
+    let browser = admin.sign_in().await?;
+    let mut rows = Vec::new();
+    for (name, page) in PAGES {
+        let load = load(plan, &admin, &browser.get_request(page)).await;
+        rows.push(row(
+            name,
+            &load.with_context(|| format!("asking for the page {page}"))?,
+        ));
+    }
+    server.stop().await?;
+    Ok(rows)
+}
+
+async fn load(plan: &Plan, admin: &Admin, request: &[u8]) -> Result<Load> {
+    let time = Duration::from_secs(plan.seconds);
+    requests::run(admin.address(), request, plan.connections, time).await
 }
 
 /// Common queries, including the most expensive: whole pages, the end of the list, filters that
@@ -121,6 +157,14 @@ fn row(name: &str, load: &Load) -> String {
     format!("| {name} | {middle:.1} | {most:.1} | ≤ {GOAL:.0} ms: {verdict} |")
 }
 
+/// Keys of the workspace whose page is measured.
+const ON_A_PAGE: usize = 1000;
+/// What is measured of the page: the first rows, the last ones, and a search.
+const PAGES: [(&str, &str); 3] = [
+    ("the page of a workspace with 1,000 keys", "/keys"),
+    ("the last page of its table", "/keys?page=20"),
+    ("a search in its table that finds none", "/keys?q=nosuch"),
+];
 const CREDENTIALS: &str = "/api/integrations/credentials";
 /// The goal for the 99th percentile, in milliseconds.
 const GOAL: f64 = 50.0;

@@ -12,7 +12,7 @@ use crate::{
         form::{Fields, SessionForm},
         html::{page, problem_page, see_other, text},
         shell::{Frame, Shell, Visit},
-        view::{Conflict, Notice, field_error, text_of},
+        view::{Badge, Conflict, Notice, field_error, text_of},
     },
     problem::{Kind, Problem},
 };
@@ -27,11 +27,14 @@ struct EditKey {
     href: String,
     /// Of the key as it is stored.
     label: String,
+    sandbox: Vec<Badge>,
     is_default: bool,
     etag: String,
     conflict: Vec<Conflict>,
     notices: Vec<Notice>,
     form: Entered,
+    /// What `etag` stands for, so that a later form can say what has changed since.
+    seen: Entered,
     errors: Errors,
 }
 
@@ -74,13 +77,15 @@ pub(in crate::pages) async fn save(
         Ok(()) => return Ok(see_other(&super::href(&visit, key.id.as_str()))),
         Err(problem) => problem,
     };
-    let conflict = state::conflict(&visit, &key, &problem, ADVICE).await;
-    let notice = match problem.kind() {
-        Kind::PreconditionFailed if conflict.is_some() => None,
-        _ => Some(Notice::refusal(&problem, &FIELDS)),
-    };
     // As it is now: another person may have changed it.
     let key = visit.caller.credential(&visit.state.registry, &id)?;
+    let changes = changes(&fields, &key);
+    let conflict = state::conflict(&visit, &key, &problem, changes, ADVICE).await;
+    let is_superseded = problem.kind() == Kind::PreconditionFailed;
+    let notice = match is_superseded && conflict.is_some() {
+        true => None,
+        false => Some(Notice::refusal(&problem, &FIELDS)),
+    };
     let errors = Errors {
         label: field_error(&problem, "label"),
         tag: field_error(&problem, "usageTag"),
@@ -90,11 +95,16 @@ pub(in crate::pages) async fn save(
             false => LIMITS.to_owned(),
         },
     };
-    let shown = EditKey {
+    let mut shown = EditKey {
         conflict: conflict.into_iter().collect(),
         notices: notice.into_iter().collect(),
         ..view(&visit, &key, Entered::read(&fields), errors)?
     };
+    if !is_superseded {
+        // The person was told of no change, so the form stays one of the state that it was made for.
+        fields.text("etag").clone_into(&mut shown.etag);
+        shown.seen = Entered::seen(&fields);
+    }
     Err(problem_page(problem, text(&shown)?))
 }
 
@@ -138,6 +148,19 @@ impl Entered {
         }
     }
 
+    /// From the hidden fields.
+    fn seen(fields: &Fields) -> Self {
+        let text = |name: &str| fields.text(name).to_owned();
+        Self {
+            label: text("seenLabel"),
+            tag: text("seenTag"),
+            expires: text("seenExpires"),
+            requests_per_day: text("seenRequests"),
+            tokens_per_day: text("seenTokens"),
+            make_default: false,
+        }
+    }
+
     fn read(fields: &Fields) -> Self {
         let text = |name: &str| fields.text(name).to_owned();
         Self {
@@ -149,6 +172,19 @@ impl Entered {
             make_default: fields.is_ticked("default"),
         }
     }
+}
+
+/// What has changed since the form was made.
+fn changes(fields: &Fields, key: &Credential) -> String {
+    let now = Entered::stored(key);
+    let values = [
+        ("Label", "seenLabel", now.label),
+        ("Tag", "seenTag", now.tag),
+        ("Expires", "seenExpires", now.expires),
+        ("Requests a day", "seenRequests", now.requests_per_day),
+        ("Tokens a day", "seenTokens", now.tokens_per_day),
+    ];
+    fields.changes("nothing", values)
 }
 
 /// The day of its expiry in UTC; empty if it has none.
@@ -177,11 +213,13 @@ fn view(
         shell,
         href: super::href(visit, key.id.as_str()),
         label: key.label.to_string(),
+        sandbox: Badge::sandbox(key.environment),
         is_default: key.is_default,
         etag: etag(visit, key),
         conflict: Vec::new(),
         notices: Vec::new(),
         form,
+        seen: Entered::stored(key),
         errors,
     })
 }

@@ -55,7 +55,7 @@ pub(super) struct VersionRow {
     pub(super) number: u32,
     pub(super) state: Badge,
     pub(super) created: Time,
-    /// When it is destroyed, while it is in grace.
+    /// When it is destroyed, or was; empty while it is in use.
     pub(super) ends: Time,
     /// `23 hours left`, or nothing.
     pub(super) left: String,
@@ -158,8 +158,7 @@ impl Duplicate {
 pub(super) fn versions(key: Option<&Credential>, now: Timestamp) -> Vec<VersionRow> {
     let versions = key.map_or(&[][..], |key| key.versions.as_slice());
     let row = |version: &Version| {
-        let is_in_grace = version.state == VersionState::Grace;
-        let ends = version.grace_until.filter(|_| is_in_grace);
+        let ends = version.grace_until;
         VersionRow {
             number: version.number,
             state: match version.state {
@@ -168,9 +167,9 @@ pub(super) fn versions(key: Option<&Credential>, now: Timestamp) -> Vec<VersionR
                 VersionState::Destroyed => Badge::plain("Destroyed"),
             },
             created: Time::new(Some(version.created_at), now),
-            ends: Time::new(ends, now),
+            ends: Time::new(ends.or(version.destroyed_at), now),
             left: ends.map_or_else(String::new, |end| left(end, now)),
-            can_roll_back: is_in_grace && ends.is_some_and(|end| end > now),
+            can_roll_back: ends.is_some_and(|end| end > now),
         }
     };
     versions.iter().rev().map(row).collect()

@@ -18,7 +18,7 @@ use crate::{
         html::{page, problem_page, see_other, text},
         reauthentication::prove,
         shell::{Frame, Shell, Visit},
-        view::{Notice, field_error, text_of},
+        view::{Badge, Notice, field_error, text_of},
     },
     problem::Problem,
 };
@@ -33,6 +33,7 @@ struct RevokeKey {
     href: String,
     /// The label, or the id of a key whose record cannot be read: what is to be typed.
     label: String,
+    sandbox: Vec<Badge>,
     can_rotate: bool,
     is_default: bool,
     uses: Vec<Use>,
@@ -97,7 +98,7 @@ async fn confirmed(visit: &Visit, listed: Listed, fields: &Fields) -> Result<(),
     if fields.text("label") != label {
         return Err(Problem::field("label", "is not the label of this key"));
     }
-    prove(visit, fields)?;
+    prove(visit, fields).await?;
     let revocation = Revocation {
         cut: fields.is_ticked("cut"),
         expected: None,
@@ -135,6 +136,10 @@ async fn view(visit: &Visit, listed: &Listed) -> Result<RevokeKey, Problem> {
         shell,
         href: super::href(visit, listed.id().as_str()),
         label: label(listed),
+        sandbox: match listed {
+            Listed::Known(key) => Badge::sandbox(key.environment),
+            Listed::Lost(_) => Vec::new(),
+        },
         can_rotate,
         is_default,
         uses,

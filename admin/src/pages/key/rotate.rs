@@ -16,7 +16,7 @@ use crate::{
         saved::{refused_script, stored},
         shell::{Frame, Shell, Visit},
         verdict::Refused,
-        view::{Conflict, Notice, field_error, text_of},
+        view::{Badge, Conflict, Notice, field_error, text_of},
     },
     problem::{Kind, Problem},
 };
@@ -30,6 +30,7 @@ struct RotateKey {
     shell: Shell,
     href: String,
     label: String,
+    sandbox: Vec<Badge>,
     hint: String,
     provider: ProviderGuide,
     etag: String,
@@ -80,21 +81,29 @@ pub(in crate::pages) async fn save(
     };
     let name = provider_name(&visit, &key.provider);
     let mut refused = Refused::of(&problem, &name, &FIELDS);
-    let conflict = state::conflict(&visit, &key, &problem, ADVICE).await;
+    // As it is now: another person may have changed it.
+    let key = visit.caller.credential(&visit.state.registry, &id)?;
+    let conflict = state::conflict(&visit, &key, &problem, String::new(), ADVICE).await;
     if let Some(conflict) = &conflict {
+        let by = match conflict.name.as_str() {
+            "" => &conflict.actor,
+            _ => &conflict.name,
+        };
         let text = format!(
-            "{}, by {} {}. {}",
-            conflict.what, conflict.actor, conflict.at.relative, conflict.advice
+            "{}, by {by}, {}. {}",
+            conflict.what, conflict.at.relative, conflict.advice
         );
         refused.notice = Notice::new("warn", "Changed by someone else meanwhile", text);
     }
-    if let Some(answer) = refused_script(&headers, &problem, &refused) {
+    let is_superseded = problem.kind() == Kind::PreconditionFailed;
+    let now = is_superseded.then(|| etag(&visit, &key));
+    if let Some(answer) = refused_script(&headers, &problem, &refused, now.as_deref()) {
         return Ok(answer);
     }
-    // As it is now: another person may have changed it.
-    let key = visit.caller.credential(&visit.state.registry, &id)?;
-    let is_told = problem.kind() == Kind::PreconditionFailed && conflict.is_some();
+    let is_told = is_superseded && conflict.is_some();
     let shown = RotateKey {
+        // Of the state that the person knows.
+        etag: now.unwrap_or_else(|| fields.text("etag").to_owned()),
         conflict: conflict.into_iter().collect(),
         verdict: match is_told {
             true => Vec::new(),
@@ -149,6 +158,7 @@ fn view(visit: &Visit, key: &Credential, selected: &str) -> Result<RotateKey, Pr
         shell,
         href: super::href(visit, key.id.as_str()),
         label: key.label.to_string(),
+        sandbox: Badge::sandbox(key.environment),
         hint: text_of(key.hint.as_ref()),
         provider: ProviderGuide::of(provider),
         etag: etag(visit, key),
@@ -194,4 +204,4 @@ const OVERLAPS: [(&str, &str, &str); 4] = [
     ),
 ];
 
-const ADVICE: &str = "Look at the key first: the secret may have been rotated already. To rotate it again, paste the secret once more.";
+const ADVICE: &str = "Look at the key first: the secret may have been rotated already. To rotate it again, send the secret once more.";

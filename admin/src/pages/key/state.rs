@@ -1,6 +1,9 @@
 //! The state of a key that a form was made for, and what to say if it has changed since.
 
-use keyside_credentials::{Credential, audit::AuditFilter};
+use keyside_credentials::{
+    Credential,
+    audit::{AuditFilter, Event},
+};
 
 use crate::{
     entity_tag::{Lineage, SeenState},
@@ -20,11 +23,13 @@ pub(super) fn seen(visit: &Visit, fields: &Fields) -> Option<u64> {
     seen.expected(Lineage::of_epoch(&visit.state.registry))
 }
 
-/// The last change, if the problem is that the key has changed.
+/// The last change, if the problem is that the key has changed. `changes` are those of fields that the
+/// form has, in words; without any, the audit record says what was changed.
 pub(super) async fn conflict(
     visit: &Visit,
     key: &Credential,
     problem: &Problem,
+    changes: String,
     advice: &'static str,
 ) -> Option<Conflict> {
     if problem.kind() != Kind::PreconditionFailed {
@@ -34,18 +39,22 @@ pub(super) async fn conflict(
         within: visit.caller.scope().clone(),
         workspace: Some(key.workspace.clone()),
         credential: Some(key.id.clone()),
+        event: (!changes.is_empty()).then_some(Event::CredentialEdited),
         ..AuditFilter::default()
     };
     let registry = &visit.state.registry;
     let found = registry.audit().search(&filter, None, 1).await.ok()?;
     let last = found.records.into_iter().next()?;
+    let name = visit.name_of(&last.actor);
     let row = RecordRow::of(visit, last, registry.now());
-    let what = match row.note.is_empty() {
-        true => row.event.word,
-        false => format!("{}: {}", row.event.word, row.note),
+    let what = match (changes.as_str(), row.note.as_str()) {
+        ("", "") => row.event.word,
+        ("", note) => format!("{}: {note}", row.event.word),
+        _ => changes,
     };
     Some(Conflict {
         actor: row.actor,
+        name,
         at: row.at,
         what,
         advice,

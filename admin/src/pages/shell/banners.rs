@@ -1,8 +1,10 @@
 //! Banners: what stops requests of a workspace, or is about to, with the way out.
 
-use keyside_config::AdminPage;
+use jiff::SignedDuration;
+use keyside_config::{AdminPage, ProviderId};
 use keyside_credentials::{
-    Credential, Filter, Permission, Readiness, ReadinessStatus, Timestamp, UsageState, Workspace,
+    Credential, Environment, Filter, Permission, Readiness, ReadinessStatus, Timestamp, UsageState,
+    Workspace,
 };
 
 use super::{Visit, query};
@@ -15,7 +17,8 @@ pub(super) fn of(visit: &Visit, workspace: &Workspace) -> Vec<Notice> {
     }
     let registry = &visit.state.registry;
     let mut found = registry.readiness(&workspace.id, None);
-    found.retain(|provider| provider.status != ReadinessStatus::Ready);
+    found.extend(without_any_key(visit, workspace, &found));
+    found.retain(|it| it.status != ReadinessStatus::Ready && !is_given_up(visit, workspace, it));
     found.sort_by_key(|provider| provider.status.is_usable());
     let mut notices: Vec<_> = found
         .iter()
@@ -34,51 +37,77 @@ pub(super) fn of(visit: &Visit, workspace: &Workspace) -> Vec<Notice> {
     notices
 }
 
+/// The providers that requests of the last day asked for in vain, because the workspace never had a
+/// key for them.
+fn without_any_key(visit: &Visit, workspace: &Workspace, known: &[Readiness]) -> Vec<Readiness> {
+    let registry = &visit.state.registry;
+    let yesterday = registry.now().checked_sub(SignedDuration::from_hours(24));
+    // The requests of an erased workspace with the same id were not its own.
+    let since = yesterday.map_or(workspace.created_at, |it| it.max(workspace.created_at));
+    let missing = registry.runs().missing(&workspace.id, since).into_iter();
+    let missing = missing.filter(|provider| known.iter().all(|it| it.provider != *provider));
+    let readiness = |provider| Readiness {
+        provider,
+        status: ReadinessStatus::Missing,
+        decided_by: None,
+    };
+    missing.map(readiness).collect()
+}
+
+/// What stops requests to a provider, or is about to, even if nobody has used it lately.
+pub(super) fn of_provider(
+    visit: &Visit,
+    workspace: &Workspace,
+    provider: &ProviderId,
+) -> Option<Notice> {
+    let wanted = [provider.clone()];
+    let mut found = visit.state.registry.readiness(&workspace.id, Some(&wanted));
+    about(visit, workspace, &found.pop()?)
+}
+
 fn about(visit: &Visit, workspace: &Workspace, found: &Readiness) -> Option<Notice> {
-    let keys = visit.state.registry.list(&Filter {
-        within: visit.caller.scope().clone(),
-        workspace: Some(workspace.id.clone()),
-        provider: Some(found.provider.clone()),
-        ..Filter::default()
-    });
     let now = visit.state.registry.now();
-    let (environment, label) = found.decided_by.as_ref()?;
-    let decides = |key: &&Credential| key.environment == *environment && key.label == *label;
-    let key = keys.iter().rev().find(decides)?;
     let name = visit.state.catalogue.get(&found.provider);
     let name = name.map_or_else(|| found.provider.to_string(), |known| known.name.clone());
+    let Some((environment, label)) = &found.decided_by else {
+        let title = format!("There is no key for {name}");
+        return Some(no_key(visit, workspace, found, title));
+    };
+    let decides = |key: &&Credential| key.environment == *environment && key.label == *label;
+    let keys = of_same_provider(visit, workspace, found);
+    let key = keys.iter().rev().find(decides)?;
+    let kind = match environment {
+        Environment::Live => "key",
+        Environment::Sandbox => "sandbox key",
+    };
     let notice = match found.status {
         ReadinessStatus::Ready => return None,
         ReadinessStatus::Expiring => {
             let expires = Time::new(key.expires_at, now);
             Notice::new(
                 "warn",
-                format!("The {name} key “{label}” expires {}", expires.relative),
+                format!("The {name} {kind} “{label}” expires {}", expires.relative),
                 "Rotate it before then: afterwards requests with it are refused.",
             )
         }
         ReadinessStatus::Rejected => Notice::new(
             "bad",
-            format!("{name} rejects the key “{label}”"),
+            format!("{name} rejects the {kind} “{label}”"),
             format!(
                 "Requests to {name} fail until it is replaced. Look at the key in the provider's console, then rotate it here."
             ),
         ),
         ReadinessStatus::Missing => Notice::new(
             "bad",
-            format!("The {name} key “{label}” cannot be read"),
+            format!("The {name} {kind} “{label}” cannot be read"),
             format!("Requests to {name} are refused. The key's page says what is wrong with it."),
         ),
-        // A provider that nobody has used or set up for a month may have been given up for good.
-        ReadinessStatus::Revoked | ReadinessStatus::Expired if !is_in_use(&keys, now) => {
-            return None;
-        }
         ReadinessStatus::Revoked => {
             return Some(no_key(
                 visit,
                 workspace,
                 found,
-                format!("The {name} key “{label}” is revoked, and there is no other"),
+                format!("The {name} {kind} “{label}” is revoked, and there is no other"),
             ));
         }
         ReadinessStatus::Expired => {
@@ -86,7 +115,7 @@ fn about(visit: &Visit, workspace: &Workspace, found: &Readiness) -> Option<Noti
                 visit,
                 workspace,
                 found,
-                format!("The {name} key “{label}” has expired"),
+                format!("The {name} {kind} “{label}” has expired"),
             ));
         }
     };
@@ -103,6 +132,25 @@ fn no_key(visit: &Visit, workspace: &Workspace, found: &Readiness, title: String
     let (id, provider) = (workspace.id.as_str(), found.provider.as_str());
     let page = AdminPage::NewKey.url(&visit.base(), Some(id), Some(provider));
     Notice::new("bad", title, text).leading_to(page, "Add a key")
+}
+
+/// Whether a provider has no usable key and nobody has used it or set it up for a month.
+fn is_given_up(visit: &Visit, workspace: &Workspace, found: &Readiness) -> bool {
+    let now = visit.state.registry.now();
+    let has_ended = matches!(
+        found.status,
+        ReadinessStatus::Revoked | ReadinessStatus::Expired
+    );
+    has_ended && !is_in_use(&of_same_provider(visit, workspace, found), now)
+}
+
+fn of_same_provider(visit: &Visit, workspace: &Workspace, found: &Readiness) -> Vec<Credential> {
+    visit.state.registry.list(&Filter {
+        within: visit.caller.scope().clone(),
+        workspace: Some(workspace.id.clone()),
+        provider: Some(found.provider.clone()),
+        ..Filter::default()
+    })
 }
 
 /// Whether one of the keys was used, added or rotated lately.

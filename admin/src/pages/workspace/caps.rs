@@ -121,29 +121,21 @@ async fn conflict(
     let found = registry.audit().search(&filter, None, 1).await;
     let last = found.map_err(Problem::unreadable)?.records.pop();
     let now = CapForm::of(workspace);
-    let changes = [
+    let caps = [
         ("Requests a day", "seenRequests", now.requests_per_day),
         ("Tokens a day", "seenTokens", now.tokens_per_day),
     ];
-    let changes = changes.into_iter().filter_map(|(field, seen, to)| {
-        let (from, to) = (or_none(fields.text(seen)), or_none(&to));
-        (from != to).then(|| format!("{field} from {from} to {to}"))
-    });
     Ok(Conflict {
+        name: last
+            .as_ref()
+            .map_or_else(String::new, |record| visit.name_of(&record.actor)),
         actor: last
             .as_ref()
             .map_or_else(String::new, |record| record.actor.to_string()),
         at: Time::new(last.map(|record| record.at), registry.now()),
-        what: changes.collect::<Vec<_>>().join(", "),
+        what: fields.changes("no cap", caps),
         advice: "What you typed is still in the form. Save again to put it in place of the change.",
     })
-}
-
-fn or_none(cap: &str) -> String {
-    match cap {
-        "" => "no cap".to_owned(),
-        cap => cap.to_owned(),
-    }
 }
 
 impl CapForm {

@@ -52,7 +52,7 @@ pub(in crate::pages) async fn erase(
     let id = visit.caller.workspace_id(&id)?;
     let typed = fields.text("typed");
     let proven = match typed == id.as_str() {
-        true => prove(&visit, &fields),
+        true => prove(&visit, &fields).await,
         false => Err(mistyped("the id of the workspace")),
     };
     if let Err(problem) = proven {

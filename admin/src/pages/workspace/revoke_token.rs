@@ -31,7 +31,7 @@ pub(in crate::pages) async fn revoke(
     let token = visit.caller.token(registry, &id)?;
     let typed = fields.text("typed");
     let proven = match typed == token.name.trim() {
-        true => prove(&visit, &fields),
+        true => prove(&visit, &fields).await,
         false => Err(mistyped("the name of the token")),
     };
     if let Err(problem) = proven {

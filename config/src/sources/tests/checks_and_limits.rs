@@ -1,4 +1,4 @@
-//! Settings of smoke runs, and limits of declared credentials.
+//! Settings of smoke runs, limits of declared credentials, and where errors in lists and prompts are.
 
 use super::*;
 
@@ -45,4 +45,34 @@ fn smoke_runs_have_a_schedule_that_can_be_turned_off_and_expect_known_providers(
         let error = complaint(&format!("[smoke]\n{text}"), &[]);
         assert!(error.contains(said), "{text}: {error}");
     }
+}
+
+#[test]
+fn the_parts_of_a_prompt_and_the_items_of_a_list_have_their_own_lines() {
+    let cases = [
+        (
+            "[providers.openai.prompt]\npath = 'v1'",
+            "k.toml:2: `providers.openai.prompt.path`: expected a path",
+        ),
+        (
+            "[providers.openai.prompt.stream]\nbody = '[]'",
+            "k.toml:2: `providers.openai.prompt.stream.body`: expected a JSON object",
+        ),
+        (
+            "[[webhook]]\nformat = 'slack'\nsecret_file = 's'\n[[webhook]]\nurl = 'https://a.example'\n\
+             secret_file = 's'\nname = '1'",
+            "k.toml:7: `webhook[1].name`: another webhook has this name",
+        ),
+        (
+            "[[webhook]]\nsecret_file = 's'",
+            "k.toml:1: `webhook[0].url`: this format needs the URL",
+        ),
+    ];
+    for (text, expected) in cases {
+        let complaint = complaint(text, &[]);
+        assert!(complaint.starts_with(expected), "{text}: {complaint}");
+    }
+    let name = "KEYSIDE_PROVIDERS__OPENAI__PROMPT__PATH";
+    let complaint = complaint("", &[(name, "v1")]);
+    assert!(complaint.starts_with(name), "{complaint}");
 }

@@ -17,7 +17,6 @@ pub(super) struct Body {
     pub(super) entries: Vec<Entry>,
 }
 
-/// A cached secret.
 #[derive(Clone, Serialize, Deserialize)]
 pub(super) struct Entry {
     pub(super) context: Tag,

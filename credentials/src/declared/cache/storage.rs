@@ -10,9 +10,6 @@ use std::{
 use keyside_store::file::{self, FileError};
 
 /// The file's content, if it exists. The folder may be missing.
-///
-/// # Errors
-/// What is wrong with the file or folder, as text for people.
 pub(super) fn read(folder: &Path) -> Result<Option<Vec<u8>>, String> {
     let path = file_in(folder);
     let unreadable = |error| format!("{}. The copy is not used", FileError::at(&path)(error));
@@ -34,9 +31,6 @@ pub(super) fn read(folder: &Path) -> Result<Option<Vec<u8>>, String> {
 }
 
 /// Replaces the file, or removes it if there is no content.
-///
-/// # Errors
-/// Why the file is unchanged, as text for people.
 pub(super) fn write(folder: &Path, content: Option<&[u8]>) -> Result<(), String> {
     let path = file_in(folder);
     let written = match content {
@@ -61,9 +55,6 @@ pub(super) fn remove(folder: &Path) {
 }
 
 /// Creates the folder with mode 700, unless it exists.
-///
-/// # Errors
-/// Why it cannot be used, as text for people.
 pub(super) fn make_private(folder: &Path) -> Result<(), String> {
     if !folder.is_dir() {
         file::create_folder(folder)

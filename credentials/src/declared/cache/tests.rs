@@ -39,7 +39,7 @@ impl SecretSource for FakeVault {
         _reference: &VaultReference,
         known: Option<&str>,
     ) -> Result<Reading, SourceError> {
-        match self.0.lock().unwrap().clone()? {
+        match self.0.lock().clone()? {
             (version, _) if known == Some(version) => Ok(Reading::Unchanged),
             (version, secret) => Ok(Reading::Secret {
                 version: version.into(),
@@ -83,7 +83,7 @@ impl Machine {
     }
 
     fn answers(&self, answer: Answer) {
-        *self.vault.0.lock().unwrap() = answer;
+        *self.vault.0.lock() = answer;
     }
 
     fn folder(&self) -> PathBuf {
@@ -269,7 +269,7 @@ fn the_age_of_an_entry_counts_from_its_last_confirmation() {
     cache.confirm(&context, at(800));
     assert!(cache.due(at(1_699)).is_none(), "it is still good");
     // A tenth of the outage limit later.
-    cache.contents().written = None;
+    cache.contents.lock().written = None;
     let (entries, _) = cache.due(at(1_699)).unwrap();
     assert_eq!(entries[0].confirmed(), Some(at(800)));
     // Too old, and valid again once Vault answers.
@@ -383,7 +383,14 @@ fn a_secret_moved_to_another_entry_does_not_decrypt() {
     let now = Timestamp::from_second(START).unwrap();
     let secret = Secret::from_plaintext(SECRET.into()).unwrap();
     cache.keep(&cache.context(&id, &one), "1", &secret, now);
-    let mut entry = cache.contents().entries.values().next().unwrap().clone();
+    let mut entry = cache
+        .contents
+        .lock()
+        .entries
+        .values()
+        .next()
+        .unwrap()
+        .clone();
     let left = |entry: &Entry| StoredEntries(BTreeMap::from([(entry.context, entry.clone())]));
     let context = cache.context(&id, &one);
     assert!(cache.take(&left(&entry), &context, now).unwrap().is_some());

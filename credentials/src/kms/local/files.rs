@@ -88,7 +88,6 @@ impl MasterKeyFiles {
         }
     }
 
-    /// Whether the master key `id` is available.
     pub(crate) fn has(&self, id: &str) -> bool {
         self.get(id).is_some()
     }
@@ -102,7 +101,6 @@ impl MasterKeyFiles {
         std::iter::once(&self.current).chain(others)
     }
 
-    /// Whether `id` is the key that was created for a rotation.
     pub(crate) fn is_next(&self, id: &str) -> bool {
         self.next.as_ref().is_some_and(|next| next.id() == id)
     }

@@ -9,7 +9,10 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use keyside_config::{BaseUrl, Catalogue, Provider, Upstream};
 
-use super::{ChangeOutcome, Decision, about, detail, group::Change, other_label, with_default};
+use super::{
+    ChangeOutcome, Checked, Decision, Trial, about, detail, group::Change, other_label,
+    with_default,
+};
 use crate::{
     chains::Priority,
     documents::{CredentialDocument, Document, SecretMetadata, SourceDocument, WorkspaceDocument},
@@ -45,38 +48,33 @@ impl Registry {
                     return retry_on_race!(registry.add_once(&by, &new, &input, &drawn, None));
                 };
                 let trial = retry_on_race!(registry.try_out(&by, &new, &input, &drawn))?;
-                let (on_trial, incarnation) = match trial {
+                let (on_trial, basis) = match trial {
                     Trial::Repeated(outcome) => return Ok(outcome),
-                    Trial::Ready {
-                        on_trial,
-                        incarnation,
-                    } => (on_trial, incarnation),
+                    Trial::Ready { on_trial, basis } => (on_trial, basis),
                 };
                 let finding = Finding::of(&on_trial, check).await;
                 new.check.judge(&finding)?;
-                let checked = Checked {
-                    finding,
-                    incarnation,
-                };
+                let checked = Checked { finding, basis };
                 retry_on_race!(registry.add_once(&by, &new, &input, &drawn, Some(&checked)))
             })
             .await?;
         self.saved(outcome)
     }
 
-    /// Decides without storing anything, so that the provider can be asked about the secret.
+    /// Decides without storing anything, so that the provider can be asked about the secret. Based on
+    /// the workspace's incarnation.
     async fn try_out(
         &self,
         by: &ActorContext,
         new: &NewCredential,
         input: &SecretInput<'_>,
         drawn: &CredentialId,
-    ) -> Result<Trial, ChangeError> {
+    ) -> Result<Trial<u64>, ChangeError> {
         self.change_workspace(by, &new.workspace, Priority::Normal, || {
             let trial = match self.decide_addition(by, new, input, drawn)? {
                 Addition::Repeated(outcome) => Trial::Repeated(outcome),
                 Addition::New(prepared) => Trial::Ready {
-                    incarnation: prepared.workspace.document.incarnation,
+                    basis: prepared.workspace.document.incarnation,
                     on_trial: Grant::on_trial(prepared.entry),
                 },
             };
@@ -91,12 +89,12 @@ impl Registry {
         new: &NewCredential,
         input: &SecretInput<'_>,
         drawn: &CredentialId,
-        checked: Option<&Checked>,
+        checked: Option<&Checked<u64>>,
     ) -> Result<ChangeOutcome, ChangeError> {
         let finding = checked.map(|checked| checked.finding);
         let decided = self.change_workspace(by, &new.workspace, Priority::Normal, || {
             if let Some(checked) = checked {
-                self.expect_incarnation(&new.workspace, checked.incarnation)?;
+                self.expect_incarnation(&new.workspace, checked.basis)?;
             }
             Ok(match self.decide_addition(by, new, input, drawn)? {
                 Addition::Repeated(outcome) => Decision::unchanged((outcome, None)),
@@ -159,7 +157,7 @@ impl Registry {
         }
         if workspace.has_label(&new.provider, &new.label) {
             let label = new.label.clone();
-            return Err(ChangeError::LabelTaken { label });
+            return Err(ChangeError::LabelTaken(label));
         }
         let default = workspace.default(&new.provider, new.environment);
         let becomes_default = new.default || default.is_none();
@@ -253,12 +251,7 @@ impl Registry {
         let warnings = by_key
             .answer(by, &metadata.ok_or(ChangeError::Damaged)?)?
             .ok_or(ChangeError::IdempotencyKeyReused)?;
-        Ok(Some(ChangeOutcome {
-            id: entry.document.id.clone(),
-            warnings,
-            repeated: true,
-            finding: None,
-        }))
+        Ok(Some(ChangeOutcome::repeated(&entry.document.id, warnings)))
     }
 }
 
@@ -303,22 +296,6 @@ enum Addition {
     New(Box<Prepared>),
 }
 
-/// What a request leads to before the provider is asked.
-enum Trial {
-    Repeated(ChangeOutcome),
-    Ready {
-        on_trial: Grant,
-        /// That of the workspace.
-        incarnation: u64,
-    },
-}
-
-/// What the provider said of the secret, and for which workspace it was asked.
-struct Checked {
-    finding: Finding,
-    incarnation: u64,
-}
-
 /// The secret that a new credential refers to.
 pub(in crate::registry) struct InitialSecret {
     /// Vault's version.
@@ -326,7 +303,6 @@ pub(in crate::registry) struct InitialSecret {
     pub(in crate::registry) secret: Secret,
 }
 
-/// The secret of a new credential.
 enum SecretInput<'a> {
     Given(&'a Secret),
     Read {
@@ -379,7 +355,7 @@ fn unsealed(
         limits: new.limits,
         reference: match &new.secret {
             NewSecret::Given(_) => None,
-            NewSecret::InVault(reference) => Some(reference.clone().into()),
+            NewSecret::InVault(reference) => Some(reference.clone()),
         },
         source: None,
         created_by: by.actor.clone(),
@@ -398,9 +374,9 @@ fn endpoint(provider: &Provider, given: Option<&str>) -> Result<Option<String>, 
         (Upstream::PerCredential(rule), Some(given)) => {
             rule.accept(given).map(origin).map_err(ChangeError::from)
         }
-        (Upstream::PerCredential(rule), None) => Err(ChangeError::EndpointMissing {
-            example: rule.example.clone(),
-        }),
+        (Upstream::PerCredential(rule), None) => {
+            Err(ChangeError::EndpointMissing(rule.example.clone()))
+        }
         (Upstream::Fixed(_), None) => Ok(None),
         // The settings may send all of a provider's credentials to one host. The endpoint is then
         // unused, but kept in case the settings change, so it must be valid.
@@ -423,9 +399,7 @@ fn origin(url: BaseUrl) -> Option<String> {
 /// Refuses keys that cannot call models or are personal, by the provider's catalogue entry.
 pub(super) fn expect_kind(provider: &Provider, secret: &Secret) -> Result<(), ChangeError> {
     match refused_kind(secret, &provider.key) {
-        Some(kind) => Err(ChangeError::SecretOfOtherKind {
-            why: kind.why.clone(),
-        }),
+        Some(kind) => Err(ChangeError::SecretOfOtherKind(kind.why.clone())),
         None => Ok(()),
     }
 }

@@ -24,7 +24,6 @@ pub(in crate::registry) struct CredentialEdit<'a> {
     registry: &'a Registry,
     /// The new document. Ended versions are already destroyed in it.
     pub(in crate::registry) document: CredentialDocument,
-    /// The credential before the change.
     pub(in crate::registry) entry: Arc<CredentialEntry>,
     pub(in crate::registry) workspace: Arc<WorkspaceEntry>,
     /// The key that seals new data.
@@ -154,12 +153,11 @@ impl CredentialEdit<'_> {
     /// Refuses if the secret is kept in Vault: it is replaced there.
     pub(in crate::registry) fn expect_sealed(&self) -> Result<(), ChangeError> {
         match self.entry.reference() {
-            Some(reference) => Err(ChangeError::KeptInVault { reference }),
+            Some(reference) => Err(ChangeError::KeptInVault(reference)),
             None => Ok(()),
         }
     }
 
-    /// The secret in use before the change.
     pub(in crate::registry) fn in_use(&self) -> SecretInUse {
         self.entry.secret_in_use()
     }
@@ -168,7 +166,7 @@ impl CredentialEdit<'_> {
         let current = self.document.revision;
         match expected.is_none_or(|expected| expected == current) {
             true => Ok(()),
-            false => Err(ChangeError::Superseded { current }),
+            false => Err(ChangeError::Superseded(current)),
         }
     }
 
@@ -181,7 +179,6 @@ impl CredentialEdit<'_> {
         &self.registry.keyring
     }
 
-    /// The metadata of a version.
     pub(in crate::registry) fn metadata(
         &self,
         version: u32,

@@ -56,7 +56,6 @@ impl Registry {
     }
 }
 
-/// What an edit has caused.
 struct Edited {
     /// Another credential is the default no longer.
     replaced: Option<Warning>,
@@ -126,7 +125,7 @@ impl CredentialEdit<'_> {
         let mut changed = Vec::new();
         if let Some(label) = wanted.label.filter(|label| *label != self.document.label) {
             if self.workspace.has_label(&self.document.provider, &label) {
-                return Err(ChangeError::LabelTaken { label });
+                return Err(ChangeError::LabelTaken(label));
             }
             self.document.label = label;
             changed.push("label");

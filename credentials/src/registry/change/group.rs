@@ -32,13 +32,14 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
 };
 
 use keyside_store::{
     StorageError,
     chain::{CommitError, Write},
 };
+use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use super::ChangeGuard;
@@ -59,7 +60,6 @@ pub(in crate::registry) struct Decision<T> {
     answer: T,
 }
 
-/// A change that is decided and not committed.
 pub(in crate::registry) struct Change {
     drafts: Vec<Draft>,
     writes: Vec<Write>,
@@ -103,7 +103,6 @@ type Outcome = Result<(), CommitError>;
 enum Next {
     /// The decision is based on nothing but what is on disk, and changes nothing.
     Answer,
-    /// Commits the group.
     Commit,
     /// Passes the lock on, and waits for the group's outcome.
     Wait(oneshot::Receiver<Outcome>),
@@ -163,7 +162,6 @@ impl Change {
         }
     }
 
-    /// An audit record without a change.
     pub(in crate::registry) fn record(workspace: Arc<WorkspaceEntry>, draft: Draft) -> Self {
         Self {
             drafts: vec![draft],
@@ -305,7 +303,7 @@ impl Registry {
 impl Groups {
     /// Adds a change to the workspace's group, and says what its caller does next.
     fn add(&self, id: &WorkspaceId, change: Option<Change>, is_last: bool) -> Next {
-        let mut slots = self.slots();
+        let mut slots = self.0.lock();
         let slot = match change {
             Some(change) => {
                 let slot = slots.entry(id.clone()).or_default();
@@ -330,9 +328,8 @@ impl Groups {
         Next::Wait(outcome)
     }
 
-    /// Closes the workspace's group.
     fn take(&self, id: &WorkspaceId) -> Option<Group> {
-        let mut slots = self.slots();
+        let mut slots = self.0.lock();
         let slot = slots.get_mut(id)?;
         let group = slot.open.take()?;
         slot.alone = slot.alone.saturating_sub(1);
@@ -344,19 +341,14 @@ impl Groups {
 
     /// Keeps the next changes of a workspace in commits of their own.
     fn separate(&self, id: &WorkspaceId, changes: usize) {
-        self.slots().entry(id.clone()).or_default().alone = changes;
+        self.0.lock().entry(id.clone()).or_default().alone = changes;
     }
 
     /// The workspace with the changes of its open group, if there is one.
     pub(super) fn workspace(&self, id: &WorkspaceId) -> Option<Arc<WorkspaceEntry>> {
-        let slots = self.slots();
+        let slots = self.0.lock();
         let group = slots.get(id)?.open.as_ref()?;
         Some(group.workspace.clone())
-    }
-
-    /// Nothing that panics runs under this lock.
-    fn slots(&self) -> MutexGuard<'_, HashMap<WorkspaceId, Slot>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

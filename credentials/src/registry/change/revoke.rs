@@ -84,13 +84,13 @@ impl Registry {
         if let Some(found) = workspace.credentials.get(id) {
             // The record is back: it must be revoked instead.
             let current = found.document.revision;
-            return Err(ChangeError::Superseded { current });
+            return Err(ChangeError::Superseded(current));
         }
         let lost = workspace.lost.get(id);
         let lost = lost.ok_or(ChangeError::CredentialUnknown)?;
         let current = lost.revision;
         if revocation.expected.is_some_and(|seen| seen != current) {
-            return Err(ChangeError::Superseded { current });
+            return Err(ChangeError::Superseded(current));
         }
         let is_first = lost.revoked_at.is_none();
         let cuts = revocation.cut && !lost.signals.is_cut();
@@ -154,7 +154,7 @@ impl CredentialEdit<'_> {
         let metadata = self.metadata(self.document.current)?;
         let mut draft = self.record(Event::CredentialRevoked, by, &metadata);
         if self.document.revoked_at.is_none() {
-            let destroyed = self.document.destroy_all(self.now);
+            let destroyed = self.document.destroy(self.now, |_| true);
             self.document.revoked_at = Some(self.now);
             draft.note = Some(match self.entry.reference() {
                 Some(reference) => format!("{reference} stays in Vault"),

@@ -70,6 +70,6 @@ impl CredentialEdit<'_> {
         self.document
             .version(number)
             .filter(in_grace)
-            .ok_or(ChangeError::VersionNotInGrace { number })
+            .ok_or(ChangeError::VersionNotInGrace(number))
     }
 }

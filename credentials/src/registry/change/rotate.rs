@@ -4,17 +4,13 @@
 //! asked in vain, and after, on the state of that time. Nothing is stored in between, and the lock
 //! is released, so that other changes, revocations above all, need not wait.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, PoisonError},
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use keyside_config::ProviderId;
 
 use super::{
-    ChangeOutcome, Decision,
+    ChangeOutcome, Checked, Decision, Trial,
     add::{expect_kind, unusual_form},
     credential_edit::CredentialEdit,
     format_versions,
@@ -26,25 +22,8 @@ use crate::{
     model::{ActorContext, CredentialId, Fingerprint, Warning},
     record::Event,
     registry::{ChangeError, GRACE_LIMIT, Registry, Rotation, Saved},
-    resolver::Grant,
     snapshot::SecretInUse,
 };
-
-/// What a request leads to before the provider is asked.
-enum Trial {
-    Repeated(ChangeOutcome),
-    Ready {
-        on_trial: Grant,
-        /// The secret that the new one is to replace.
-        replaces: SecretInUse,
-    },
-}
-
-/// What the provider said of the new secret.
-struct Checked {
-    finding: Finding,
-    replaces: SecretInUse,
-}
 
 /// A rotation that is stored.
 struct Rotated {
@@ -86,23 +65,23 @@ impl Registry {
         let Some(check) = rotation.check.check() else {
             return retry_on_race!(self.rotate_once(by, id, rotation, None));
         };
-        let (on_trial, replaces) = match retry_on_race!(self.try_out_rotation(by, id, rotation))? {
+        let (on_trial, basis) = match retry_on_race!(self.try_out_rotation(by, id, rotation))? {
             Trial::Repeated(outcome) => return Ok(outcome),
-            Trial::Ready { on_trial, replaces } => (on_trial, replaces),
+            Trial::Ready { on_trial, basis } => (on_trial, basis),
         };
         let finding = Finding::of(&on_trial, check).await;
         rotation.check.judge(&finding)?;
-        let checked = Checked { finding, replaces };
+        let checked = Checked { finding, basis };
         retry_on_race!(self.rotate_once(by, id, rotation, Some(&checked)))
     }
 
-    /// Decides without storing anything.
+    /// Decides without storing anything. Based on the secret that the new one is to replace.
     async fn try_out_rotation(
         &self,
         by: &ActorContext,
         id: &CredentialId,
         rotation: &Rotation,
-    ) -> Result<Trial, ChangeError> {
+    ) -> Result<Trial<SecretInUse>, ChangeError> {
         self.change_credential(by, id, Priority::Normal, |edit| {
             Ok(Decision::unchanged(edit.try_out(by, rotation)?))
         })
@@ -114,7 +93,7 @@ impl Registry {
         by: &ActorContext,
         id: &CredentialId,
         rotation: &Rotation,
-        checked: Option<&Checked>,
+        checked: Option<&Checked<SecretInUse>>,
     ) -> Result<ChangeOutcome, ChangeError> {
         let decided = self.change_credential(by, id, Priority::Normal, |edit| {
             edit.decide_rotation(by, rotation, checked)
@@ -125,31 +104,24 @@ impl Registry {
                 let secret = (rotated.version, None);
                 self.keep_check(id, secret, finding, rotated.at);
             }
-            self.count_rotation(rotated.provider);
+            *self.rotations.lock().entry(rotated.provider).or_default() += 1;
         }
         Ok(outcome)
     }
 
     /// Rotations since the process started, by provider.
     pub fn rotations(&self) -> HashMap<ProviderId, u64> {
-        self.rotations
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
-    }
-
-    fn count_rotation(&self, provider: ProviderId) {
-        let mut rotations = self
-            .rotations
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        *rotations.entry(provider).or_default() += 1;
+        self.rotations.lock().clone()
     }
 }
 
 impl CredentialEdit<'_> {
     /// A grant for the new secret, if the rotation is possible.
-    fn try_out(mut self, by: &ActorContext, rotation: &Rotation) -> Result<Trial, ChangeError> {
+    fn try_out(
+        mut self,
+        by: &ActorContext,
+        rotation: &Rotation,
+    ) -> Result<Trial<SecretInUse>, ChangeError> {
         if let Some(outcome) = self.repeated(by, rotation)? {
             return Ok(Trial::Repeated(outcome));
         }
@@ -158,7 +130,7 @@ impl CredentialEdit<'_> {
         let (version, _) = self.seal(by, rotation, &warnings)?;
         Ok(Trial::Ready {
             on_trial: self.on_trial(version),
-            replaces: self.in_use(),
+            basis: self.in_use(),
         })
     }
 
@@ -167,7 +139,7 @@ impl CredentialEdit<'_> {
         mut self,
         by: &ActorContext,
         rotation: &Rotation,
-        checked: Option<&Checked>,
+        checked: Option<&Checked<SecretInUse>>,
     ) -> Result<Decision<(ChangeOutcome, Option<Rotated>)>, ChangeError> {
         if let Some(outcome) = self.repeated(by, rotation)? {
             return Ok(Decision::unchanged((outcome, None)));
@@ -176,7 +148,7 @@ impl CredentialEdit<'_> {
             None => self.expect_open(rotation.expected)?,
             Some(checked) => {
                 self.expect_open(None)?;
-                if self.in_use() != checked.replaces {
+                if self.in_use() != checked.basis {
                     return Err(ChangeError::Replaced);
                 }
             }
@@ -214,12 +186,7 @@ impl CredentialEdit<'_> {
         for version in &self.document.versions {
             let metadata = self.metadata(version.number)?;
             if let Some(warnings) = by_key.answer(by, &metadata)? {
-                return Ok(Some(ChangeOutcome {
-                    id: self.document.id.clone(),
-                    warnings,
-                    repeated: true,
-                    finding: None,
-                }));
+                return Ok(Some(ChangeOutcome::repeated(&self.document.id, warnings)));
             }
         }
         Ok(None)

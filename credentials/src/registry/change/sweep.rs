@@ -12,12 +12,10 @@ impl Registry {
     /// Sweeps all credentials. After a storage failure, the next sweep retries.
     pub(in crate::registry) async fn sweep(&self) {
         let (snapshot, now) = (self.snapshot.load_full(), self.clock.now());
-        let credentials = snapshot
-            .workspaces
-            .values()
-            .flat_map(|workspace| workspace.credentials.values())
+        let ended = snapshot
+            .entries()
             .filter(|entry| entry.usable.is_ok() && entry.document.has_ended(now));
-        for entry in credentials {
+        for entry in ended {
             if let Err(error) = retry_on_race!(self.sweep_one(&entry.document.id)) {
                 tracing::warn!(%error, "versions whose grace period has ended could not be removed yet");
                 return;

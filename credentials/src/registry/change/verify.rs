@@ -60,7 +60,7 @@ impl Registry {
         self.change_credential(by, id, Priority::Normal, |edit| {
             edit.expect_open(None)?;
             if let Some(reason) = edit.entry.unread() {
-                return Err(ChangeError::SecretUnread { reason });
+                return Err(ChangeError::SecretUnread(reason));
             }
             let on_trial = edit.on_trial(edit.document.current);
             Ok(Decision::unchanged((edit.in_use(), on_trial)))

@@ -117,9 +117,7 @@ impl Registry {
             return self.resume_creation(&new.id, before);
         }
         if before.is_none() && has_anchor {
-            return Err(ChangeError::HeadInTheWay {
-                file: self.chains.anchor_file(&new.id),
-            });
+            return Err(ChangeError::HeadInTheWay(self.chains.anchor_file(&new.id)));
         }
         // Detected before anything is written, so that no workspace is left incomplete.
         match self.chains.refresh(&tracked).await {

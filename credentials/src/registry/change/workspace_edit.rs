@@ -55,7 +55,7 @@ impl Registry {
         };
         if edit.expected.is_some_and(|expected| expected != current) {
             let current = current.revision;
-            return Err(ChangeError::Superseded { current });
+            return Err(ChangeError::Superseded(current));
         }
         let limits = workspace.document.limits.with(edit.limits);
         if limits == workspace.document.limits {

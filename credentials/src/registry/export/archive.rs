@@ -20,7 +20,6 @@ impl Archive {
         }
     }
 
-    /// Adds a JSON document.
     pub(super) fn json(&mut self, name: &str, value: &impl serde::Serialize) {
         let json = serde_json::to_vec_pretty(value).expect("our own types serialize");
         self.file(name, &json);

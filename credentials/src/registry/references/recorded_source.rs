@@ -15,35 +15,6 @@ use crate::{
     },
 };
 
-/// The last audit record about a credential's secret.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) enum RecordedSource {
-    /// Not looked up since the start.
-    #[default]
-    Unknown,
-    /// This version is in use, by Vault's count.
-    Version(String),
-    /// The secret is lost.
-    Lost,
-}
-
-impl RecordedSource {
-    /// What to record; `None` while the state of the secret is unknown.
-    fn of(known: &Known) -> Option<Self> {
-        match known.state.version() {
-            Some(version) => Some(Self::Version(version.to_owned())),
-            None => known.state.is_gone().then_some(Self::Lost),
-        }
-    }
-
-    fn event(&self) -> Event {
-        match self {
-            Self::Lost => Event::CredentialSourceLost,
-            Self::Unknown | Self::Version(_) => Event::CredentialSourceChanged,
-        }
-    }
-}
-
 impl Registry {
     pub(super) async fn record_source_change(
         &self,
@@ -51,14 +22,17 @@ impl Registry {
         id: &CredentialId,
         known: &mut Known,
     ) {
-        let Some(found) = RecordedSource::of(known) else {
-            return;
+        let found = match known.state.version() {
+            Some(version) => SourceDocument::Version(version.to_owned()),
+            None if known.state.is_gone() => SourceDocument::Lost,
+            // The state of the secret is unknown.
+            None => return,
         };
-        if known.recorded_source == found {
+        if known.recorded_source.as_ref() == Some(&found) {
             return;
         }
         match retry_on_race!(self.record_source(id, known, &found)) {
-            Ok(()) => known.recorded_source = found,
+            Ok(()) => known.recorded_source = Some(found),
             Err(error) => tracing::warn!(
                 workspace = %follower.workspace,
                 credential = %id,
@@ -73,7 +47,7 @@ impl Registry {
         &self,
         id: &CredentialId,
         known: &Known,
-        found: &RecordedSource,
+        found: &SourceDocument,
     ) -> Result<(), ChangeError> {
         let by = ActorContext::system("vault");
         let decided = self.change_credential(&by, id, Priority::Normal, |edit| {
@@ -94,46 +68,42 @@ impl CredentialEdit<'_> {
         mut self,
         by: &ActorContext,
         known: &Known,
-        found: &RecordedSource,
+        found: &SourceDocument,
     ) -> Result<Decision<()>, ChangeError> {
         let Some(reference) = self.entry.reference() else {
             return Ok(Decision::unchanged(()));
         };
-        let note = match found {
-            RecordedSource::Version(version) => format!("{reference}, version {version}"),
-            _ => format!("{reference}: {}", known.state.fault().unwrap_or_default()),
+        let (event, note) = match found {
+            SourceDocument::Version(version) => (
+                Event::CredentialSourceChanged,
+                format!("{reference}, version {version}"),
+            ),
+            SourceDocument::Lost => (
+                Event::CredentialSourceLost,
+                format!("{reference}: {}", known.state.fault().unwrap_or_default()),
+            ),
         };
         let note: String = note.chars().take(MAX_NOTE_CHARS).collect();
-        if known.recorded_source == RecordedSource::Unknown && self.matches_record(found) {
+        if known.recorded_source.is_none() && self.matches_record(found) {
             return Ok(Decision::unchanged(()));
         }
-        self.document.source = Some(match found {
-            RecordedSource::Version(version) => SourceDocument::Version(version.clone()),
-            _ => SourceDocument::Lost,
-        });
+        self.document.source = Some(found.clone());
         let metadata = self.metadata(self.document.current)?;
-        let mut draft = self.record(found.event(), by, &metadata);
+        let mut draft = self.record(event, by, &metadata);
         draft.note = Some(note);
         Ok(self.commit(draft, None, ()))
     }
 
     /// Whether an earlier process recorded the same. KV version 1 has no version numbers: the
     /// versions made here differ in each process, so the secret itself is compared.
-    fn matches_record(&self, found: &RecordedSource) -> bool {
+    fn matches_record(&self, found: &SourceDocument) -> bool {
         match (&self.entry.document.source, found) {
-            (Some(SourceDocument::Lost), found) => *found == RecordedSource::Lost,
-            (_, RecordedSource::Lost) => false,
-            (Some(SourceDocument::Version(before)), RecordedSource::Version(now))
-                if before == now =>
-            {
-                true
-            }
-            (Some(_), _) => self.is_same_secret(),
-            (None, _) => false,
+            (Some(before), now) if before == now => true,
+            (Some(SourceDocument::Version(_)), SourceDocument::Version(_)) => self.is_same_secret(),
+            _ => false,
         }
     }
 
-    /// Whether the secret that was read is the recorded one.
     fn is_same_secret(&self) -> bool {
         let document = &self.entry.document;
         let recorded = document.open_metadata(document.current, self.keyring());

@@ -166,7 +166,7 @@ async fn a_conditional_revocation_of_a_token_fails_if_the_token_changed_before()
     let current = registry.access().find(&id).unwrap().revision;
     assert!(matches!(
         revoked.await.unwrap(),
-        Err(ChangeError::Superseded { current: found }) if found == current
+        Err(ChangeError::Superseded(found)) if found == current
     ));
     let by = act();
     let again = registry.revoke_token(&by, &Scope::All, &id, Some(current));

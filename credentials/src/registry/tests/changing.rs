@@ -191,7 +191,7 @@ async fn a_change_with_an_outdated_revision_is_refused_and_changes_nothing() {
     ];
     for outcome in outcomes {
         assert!(
-            matches!(outcome, Err(ChangeError::Superseded { current: 2 })),
+            matches!(outcome, Err(ChangeError::Superseded(2))),
             "{outcome:?}"
         );
     }
@@ -224,7 +224,7 @@ async fn of_many_concurrent_edits_of_one_revision_exactly_one_succeeds() {
     for editing in editing {
         match editing.await.unwrap() {
             Ok(_) => won += 1,
-            Err(error) => assert!(matches!(error, ChangeError::Superseded { current: 2 })),
+            Err(error) => assert!(matches!(error, ChangeError::Superseded(2))),
         }
     }
     assert_eq!(won, 1);

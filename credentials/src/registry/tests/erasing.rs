@@ -461,7 +461,7 @@ async fn a_conditional_erasure_fails_if_the_workspace_changed_before() {
     assert!(
         matches!(
             erased,
-            Err(ChangeError::Superseded { current: found }) if found == current.revision
+            Err(ChangeError::Superseded(found)) if found == current.revision
         ),
         "{seen:?}, {current:?}"
     );

@@ -97,7 +97,7 @@ async fn a_creation_with_invalid_fields_is_refused() {
     let admin = registry.add(&act(), key("default", "sk-admin-1")).await;
     assert!(matches!(
         admin,
-        Err(ChangeError::SecretOfOtherKind { why }) if why.contains("a project instead")
+        Err(ChangeError::SecretOfOtherKind(why)) if why.contains("a project instead")
     ));
     let host = NewCredential {
         endpoint: Some("https://evil.example".to_owned()),

@@ -172,7 +172,7 @@ async fn a_lost_credential_can_only_be_revoked_and_the_others_can_change() {
         };
         let refused = registry.revoke_lost(&act(), a, seen_another).await;
         assert!(
-            matches!(refused, Err(ChangeError::Superseded { current: 1 })),
+            matches!(refused, Err(ChangeError::Superseded(1))),
             "{what}: {refused:?}"
         );
         let before = seen(&registry).await;

@@ -127,10 +127,7 @@ async fn a_version_is_unusable_when_its_grace_ends_and_its_bytes_are_deleted_by_
             },
         )
         .await;
-    assert!(matches!(
-        back,
-        Err(ChangeError::VersionNotInGrace { number: 1 })
-    ));
+    assert!(matches!(back, Err(ChangeError::VersionNotInGrace(1))));
     assert_eq!(sealed_versions(&installation), 2, "nothing has run yet");
     let from = seen(&registry).await;
     registry.sweep().await;

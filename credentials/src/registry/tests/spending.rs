@@ -254,7 +254,7 @@ async fn an_edit_of_a_workspace_is_recorded_and_needs_the_state_that_was_seen() 
         expected,
     };
     let stale = registry.edit_workspace(&act(), &id, edit(of(7))).await;
-    assert!(matches!(stale, Err(ChangeError::Superseded { current: 1 })));
+    assert!(matches!(stale, Err(ChangeError::Superseded(1))));
     let edited = registry.edit_workspace(&act(), &id, edit(of(1))).await;
     assert_eq!(edited.unwrap().revision, 2);
     // Nothing changes, so nothing is recorded.

@@ -138,7 +138,7 @@ async fn a_result_is_kept_although_its_tokens_or_its_retry_could_not_be_noted() 
         ..found(Verification::Accepted, 200)
     };
     let smoke = world.process();
-    let breaks_once = || *world.provider.breaks.lock().unwrap() = Some(world.notes.clone());
+    let breaks_once = || *world.provider.breaks.lock() = Some(world.notes.clone());
     world.provider.will_answer([reported]);
     breaks_once();
     assert_eq!(smoke.verdicts().await, [Verdict::Accepted]);

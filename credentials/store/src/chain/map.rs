@@ -89,8 +89,6 @@ impl Map {
         Some(removed)
     }
 
-    /// # Errors
-    /// The chain has more documents than it may hold.
     pub(super) fn check_capacity(&self) -> Result<(), CommitError> {
         match self.pages.len() > MAX_PAGES {
             true => Err(CommitError::TooManyDocuments),

@@ -1,9 +1,6 @@
 //! Records: batches of one commit each, named by the head's tail, and segments of older batches.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::{Arc, MutexGuard, PoisonError},
-};
+use std::{collections::HashMap, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
@@ -152,7 +149,8 @@ impl Chain {
     /// The tail of a head, from the cache if it was read last.
     async fn cached_tail(&self, head: &Head) -> Result<Arc<Vec<Batch>>, LoadError> {
         if let Some((_, known)) = self
-            .last_read()
+            .last_read
+            .lock()
             .tail
             .as_ref()
             .filter(|(hash, _)| *hash == head.hash)
@@ -160,7 +158,7 @@ impl Chain {
             return Ok(known.clone());
         }
         let tail = Arc::new(self.tail(head).await?);
-        self.last_read().tail = Some((head.hash, tail.clone()));
+        self.last_read.lock().tail = Some((head.hash, tail.clone()));
         Ok(tail)
     }
 
@@ -168,23 +166,17 @@ impl Chain {
     /// there may be thousands of chains. The hashes of segments are kept, because without them the
     /// next reader would have to begin at the last segment.
     pub fn forget_records(&self) {
-        let mut last_read = self.last_read();
+        let mut last_read = self.last_read.lock();
         (last_read.tail, last_read.segment) = (None, None);
     }
 
     /// Number of commits whose records are kept from the last read.
     #[cfg(any(test, feature = "contract"))]
     pub fn kept_commits(&self) -> usize {
-        let last_read = self.last_read();
+        let last_read = self.last_read.lock();
         let tail = last_read.tail.as_ref().map_or(0, |(_, tail)| tail.len());
         let segment = last_read.segment.as_ref();
         tail + segment.map_or(0, |(_, segment)| segment.batches.len())
-    }
-
-    fn last_read(&self) -> MutexGuard<'_, ReadCache> {
-        self.last_read
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Counts the records from before `at`, in microseconds since the Unix epoch.
@@ -265,13 +257,14 @@ impl Chain {
 
     /// Number of records before a segment.
     async fn before(&self, last: SegmentRef, number: u64) -> Result<u64, LoadError> {
-        let hash = self.known_segments().get(&number).copied();
-        if let Some(before) = hash.and_then(|hash| self.last_read().before.get(&hash).copied()) {
+        let hash = self.segments.lock().get(&number).copied();
+        if let Some(before) = hash.and_then(|hash| self.last_read.lock().before.get(&hash).copied())
+        {
             return Ok(before);
         }
         let before = self.segment(last, number).await?.before();
-        if let Some(hash) = self.known_segments().get(&number) {
-            self.last_read().before.insert(*hash, before);
+        if let Some(hash) = self.segments.lock().get(&number) {
+            self.last_read.lock().before.insert(*hash, before);
         }
         Ok(before)
     }
@@ -282,7 +275,7 @@ impl Chain {
         let mut at = self.known_segment(last, wanted);
         let is_known = |(known, _): &&(SegmentRef, Arc<Segment>)| *known == at;
         if at.number == wanted
-            && let Some((_, segment)) = self.last_read().segment.as_ref().filter(is_known)
+            && let Some((_, segment)) = self.last_read.lock().segment.as_ref().filter(is_known)
         {
             return Ok(segment.clone());
         }
@@ -294,20 +287,20 @@ impl Chain {
             let segment = segment.ok_or(damaged.clone())?;
             if at.number == wanted {
                 let segment = Arc::new(segment);
-                self.last_read().segment = Some((at, segment.clone()));
+                self.last_read.lock().segment = Some((at, segment.clone()));
                 return Ok(segment);
             }
             at = SegmentRef {
                 number: at.number - 1,
                 hash: segment.previous.ok_or(damaged)?,
             };
-            self.known_segments().insert(at.number, at.hash);
+            self.segments.lock().insert(at.number, at.hash);
         }
     }
 
     /// The nearest segment at or after `wanted` whose hash is known.
     fn known_segment(&self, last: SegmentRef, wanted: u64) -> SegmentRef {
-        let mut known = self.known_segments();
+        let mut known = self.segments.lock();
         // The known hash may come from another head.
         if known
             .get(&last.number)
@@ -321,10 +314,6 @@ impl Chain {
             number: *number,
             hash: *hash,
         })
-    }
-
-    fn known_segments(&self) -> MutexGuard<'_, BTreeMap<u64, Hash>> {
-        self.segments.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

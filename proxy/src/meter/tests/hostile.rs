@@ -39,6 +39,27 @@ fn usage_in_content_changes_no_count() {
 }
 
 #[test]
+fn only_the_objects_of_a_list_that_a_rule_names_are_read() {
+    let usage = r#"{"usage":{"total_input_tokens":3,"total_output_tokens":4}}"#;
+    for (list, expected) in [
+        (format!("[{usage}]"), KNOWN),
+        (format!("[ {{\"a\":[{LURE}]}} , {usage},{{}} ]"), KNOWN),
+        (format!("[{usage},[{LURE}],7,\"]\"]"), KNOWN),
+        (usage.to_owned(), UNKNOWN),
+        (format!("[[{usage}]]"), UNKNOWN),
+        (format!("[\"[\",{usage}]"), UNKNOWN),
+        (format!("[{{\"events\":[{usage}]}}]"), UNKNOWN),
+        (format!("[{{\"delta\":{usage}}}]"), UNKNOWN),
+    ] {
+        check_body(
+            "gemini",
+            &format!("{{\"events\":{list},\"z\":1}}"),
+            expected,
+        );
+    }
+}
+
+#[test]
 fn a_key_counts_only_in_key_position_and_as_it_is_written() {
     for body in [
         r#"{"x":"usage","prompt_tokens":9}"#,

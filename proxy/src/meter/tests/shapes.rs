@@ -125,9 +125,14 @@ const SHAPES: &[(&str, Figures)] = &[
         [Some(200), Some(1_705), Some(64), None, Some(1_685)],
     ),
     (
+        "gemini-interactions-live.ws",
+        [Some(200), Some(1_705), Some(64), None, Some(1_685)],
+    ),
+    (
         "gemini-live.wsb",
         [Some(786), Some(69), None, None, Some(24)],
     ),
+    ("gemini-music.wsb", UNKNOWN),
     (
         "gemini-only-thoughts.json",
         [Some(21), Some(60), None, None, Some(60)],
@@ -146,6 +151,7 @@ const SHAPES: &[(&str, Figures)] = &[
         [Some(64), Some(32), Some(48), None, None],
     ),
     ("mistral-chat.sse", [Some(16), Some(8), Some(0), None, None]),
+    ("mistral-speech.ws", [Some(8), Some(31), None, None, None]),
     (
         "mistral-transcription.ws",
         [Some(5), Some(33), None, None, None],
@@ -162,6 +168,10 @@ const SHAPES: &[(&str, Figures)] = &[
     (
         "openai-image.json",
         [Some(14), Some(1_056), None, None, None],
+    ),
+    (
+        "openai-live.ws",
+        [Some(932), Some(46), Some(512), Some(0), Some(16)],
     ),
     (
         "openai-realtime.ws",
@@ -183,6 +193,7 @@ const SHAPES: &[(&str, Figures)] = &[
         "openai-transcription.sse",
         [Some(14), Some(45), None, None, None],
     ),
+    ("openai-translation.ws", UNKNOWN),
     (
         "openrouter-chat.sse",
         [Some(10_339), Some(60), Some(10_318), Some(12), Some(20)],
@@ -213,6 +224,8 @@ const SHAPES: &[(&str, Figures)] = &[
         [Some(8), Some(57), Some(4), None, None],
     ),
     ("together-chat.sse", [Some(8), Some(2), None, None, None]),
+    ("together-speech.ws", UNKNOWN),
+    ("together-transcription.ws", UNKNOWN),
     (
         "xai-chat.json",
         [Some(32), Some(103), Some(6), None, Some(94)],

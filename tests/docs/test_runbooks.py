@@ -3,10 +3,15 @@
 import datetime
 import re
 
-import conftest
+import pytest
+
 import metrics
-from conftest import PAGE, PROVIDER, Reader
+import pages
 from harness.web import eventually
+from pages import ROOT
+from reader import PROVIDER, Reader
+
+PAGE = "docs/STANDARD_WORKFLOW.md"
 
 SMOKE = "provider_smoke_consecutive_failures"
 
@@ -15,12 +20,18 @@ def _in(**time: float) -> str:
     return (datetime.datetime.now(datetime.UTC) + datetime.timedelta(**time)).isoformat()
 
 
+@pytest.fixture
+def reader(reader: Reader) -> Reader:
+    reader.starts()
+    return reader
+
+
 def every_section_of_the_page_has_commands_and_a_test():
-    headings = re.findall(r"^## (.*)$", PAGE.read_text(), re.MULTILINE)
+    headings = re.findall(r"^## (.*)$", (ROOT / PAGE).read_text(), re.MULTILINE)
     tests = open(__file__).read()
     for heading in headings:
-        assert conftest.blocks(heading), f"{heading}: no commands"
-        assert f'follow("{heading}")' in tests, f"{heading}: no test"
+        assert pages.section(PAGE, heading), f"{heading}: no commands"
+        assert f'reader.follow(PAGE, "{heading}")' in tests, f"{heading}: no test"
 
 
 def an_expired_key_is_replaced_and_its_requests_are_answered_again(reader: Reader):
@@ -28,7 +39,7 @@ def an_expired_key_is_replaced_and_its_requests_are_answered_again(reader: Reade
     expired = lambda: reader.value("integration_credentials_total", provider=PROVIDER, status="expired")
     assert eventually(lambda: expired() == 1, within=10)
     assert reader.request() == 401
-    listed, rotated = reader.follow("An expired key")
+    listed, rotated = reader.follow(PAGE, "An expired key")
     assert reader.environment["ID"] in listed and "credential_expired" in listed
     assert "Accepted" in rotated
     assert expired() == 0
@@ -40,7 +51,7 @@ def a_key_that_expires_soon_is_replaced_before_that(reader: Reader):
     expiring = lambda: reader.value("integration_credentials_total", provider=PROVIDER, status="expiring")
     assert expiring() == 1
     assert reader.request() == 200
-    listed, rotated = reader.follow("A key that expires soon")
+    listed, rotated = reader.follow(PAGE, "A key that expires soon")
     assert reader.environment["ID"] in listed
     assert "Accepted" in rotated
     assert expiring() == 0
@@ -52,7 +63,7 @@ def a_key_that_its_provider_rejects_is_named_with_its_cause_and_replaced(reader:
     assert reader.request() == 401
     rejected = lambda: reader.value("keyside_credentials_traffic", provider=PROVIDER, state="rejected")
     assert eventually(lambda: rejected() == 1)
-    shown, rotated = reader.follow("A key that its provider rejects")
+    shown, rotated = reader.follow(PAGE, "A key that its provider rejects")
     assert "rejected" in shown and "client_error" in shown
     assert "Accepted" in rotated
     assert rejected() == 0
@@ -66,7 +77,7 @@ def smoke_checks_that_fail_twice_pass_after_the_rotation(reader: Reader):
     smoke = ["smoke", "-p", PROVIDER]
     assert reader.exit_code(*smoke) == 1
     assert failures() == 1
-    found, passed = reader.follow("Smoke checks that fail")
+    found, passed = reader.follow(PAGE, "Smoke checks that fail")
     assert "rejected" in found
     assert "1 passed" in passed
     assert failures() == 0
@@ -77,7 +88,7 @@ def smoke_checks_that_stopped_are_made_by_hand(reader: Reader):
     reader.add(environment="sandbox", usageTag="ci-smoke")
     last = lambda: reader.value("provider_smoke_last_success_timestamp_seconds", provider=PROVIDER)
     assert last() == 0
-    (settings,) = reader.follow("Smoke checks that stopped")
+    (settings,) = reader.follow(PAGE, "Smoke checks that stopped")
     assert "smoke.schedule" in settings
     assert last() > 0
 
@@ -89,7 +100,7 @@ def a_limit_that_is_nearly_used_up_is_explained_and_raised(reader: Reader):
     used = lambda: reader.value("keyside_credential_limit_used_ratio", limit="requests")
     assert eventually(lambda: used() == 1)
     assert reader.request() == 403
-    spent, _ = reader.follow("A limit that is nearly used up")
+    spent, _ = reader.follow(PAGE, "A limit that is nearly used up")
     assert "10" in spent
     assert eventually(lambda: used() < 0.9)
     assert reader.request() == 200
@@ -99,7 +110,7 @@ def old_keys_are_new_after_their_rotation_and_requests_go_on(reader: Reader):
     reader.add()
     ages = lambda: [reader.value("keyside_key_age_seconds", key=key) for key in ("master", "workspace")]
     assert eventually(lambda: min(ages()) >= 3, within=10)
-    reader.follow("A master key or workspace key older than a year")
+    reader.follow(PAGE, "A master key or workspace key older than a year")
     assert max(ages()) < 3
     assert reader.request() == 200
 
@@ -107,25 +118,25 @@ def old_keys_are_new_after_their_rotation_and_requests_go_on(reader: Reader):
 def the_commands_about_damage_say_that_a_sound_installation_is_sound(reader: Reader):
     reader.add()
     assert reader.value("keyside_damaged_records") == 0
-    (said,) = reader.follow("Records that fail authentication")
+    (said,) = reader.follow(PAGE, "Records that fail authentication")
     assert "credential_created" in said
 
 
 def the_commands_about_the_store_say_that_a_sound_one_is_ready(reader: Reader):
     reader.add()
-    (said,) = reader.follow("A store that fails")
+    (said,) = reader.follow(PAGE, "A store that fails")
     assert "ready" in said
 
 
 def the_commands_about_webhooks_show_what_was_to_be_told(reader: Reader):
     reader.add()
-    (said,) = reader.follow("A webhook that is not delivered")
+    (said,) = reader.follow(PAGE, "A webhook that is not delivered")
     assert "credential_created" in said
 
 
 def the_commands_about_declared_keys_say_that_all_is_ready(reader: Reader):
     reader.add()
-    (said,) = reader.follow("An old copy of the keys")
+    (said,) = reader.follow(PAGE, "An old copy of the keys")
     assert "ready" in said
 
 
@@ -133,7 +144,7 @@ def the_documented_labels_are_those_that_the_binary_exposes(reader: Reader):
     reader.add(expiresAt=_in(days=90), limits={"requestsPerDay": 10}, environment="sandbox", usageTag="ci-smoke")
     reader.request()
     reader.exit_code("smoke", "-p", PROVIDER)
-    page = (PAGE.parent / "OPERATING.md").read_text()
+    page = (ROOT / "docs/OPERATING.md").read_text()
     documented = metrics.documented(page)
     exposed: dict[str, set[str]] = {}
     for name, labels, _ in reader.series():

@@ -1,0 +1,5 @@
+{"event_type":"interaction.created","interaction_id":"v1_live"}
+{"event_type":"step.start","index":0,"step":{"type":"function_call","id":"f1","name":"report","arguments":{"usage":{"total_input_tokens":999999999}}}}
+{"event_type":"step.delta","index":1,"delta":{"type":"text","text":"{\"usage\":{\"total_input_tokens\":5}}"},"metadata":{"total_usage":{"total_input_tokens":90,"total_output_tokens":4,"total_thought_tokens":1000,"total_tokens":1094}}}
+{"ack_input_seq_num":2,"events":[{"event_type":"step.delta","index":1,"delta":{"type":"text","text":"usage"},"metadata":{"total_usage":{"total_input_tokens":90,"total_output_tokens":12,"total_thought_tokens":1500,"total_tokens":1602}}},{"event_type":"step.stop","index":1,"usage":{"total_input_tokens":90,"total_output_tokens":20,"total_thought_tokens":1685,"total_tokens":1795},"step_usage":{"total_input_tokens":1}}]}
+{"events":[{"event_type":"interaction.completed","status":{"code":0},"usage":{"total_tokens":1905,"total_input_tokens":90,"input_tokens_by_modality":[{"modality":"text","tokens":90}],"total_tool_use_tokens":110,"total_output_tokens":20,"total_thought_tokens":1685,"total_cached_tokens":64}}]}
