@@ -14,6 +14,7 @@ import commands
 import exposed
 import links
 import names
+import pictures
 import settings
 from report import report
 from repository import ROOT, Repository
@@ -21,6 +22,7 @@ from repository import ROOT, Repository
 #: Each rule gets the repository, and the program if its place in the table says so.
 RULES = {
     "links": (links.links, False),
+    "pictures": (pictures.pictures, False),
     "commands": (commands.commands, True),
     "flags": (commands.flags, True),
     "settings": (settings.defaults, False),

@@ -11,6 +11,7 @@ FENCE = re.compile(r"^([ >]*)(`{3,}|~{3,})\s*([\w+-]*).*$")
 HEADING = re.compile(r"^#{1,6}\s+(.*?)\s*#*$")
 CODE = re.compile(r"(`+)(?!`)(.+?)(?<!`)\1(?!`)", re.DOTALL)
 LINK = re.compile(r"\]\(\s*<?([^)\s>]+)>?(?:\s+\"[^\"]*\")?\s*\)")
+SOURCE = re.compile(r"\bsrc(?:set)?=\"([^\"]+)\"")
 DEFINITION = re.compile(r"^ {0,3}\[([^\]]+)\]:\s*<?(\S+?)>?(?:\s+\".*\")?\s*$", re.MULTILINE)
 REFERENCE = re.compile(r"\[([^\[\]]+)\]\[([^\[\]]*)\]")
 BARE = re.compile(r"<(https?://[^>\s]+)>|(?<![\w(<\[\"'])(https?://[^\s)>|\"']+)")
@@ -129,6 +130,7 @@ class Page:
         plain = CODE.sub(lambda match: re.sub(r"[^\n]", " ", match.group()), self.prose)
         spans = [(match.start(), match[1]) for match in LINK.finditer(plain)]
         spans += [(match.start(), match[2]) for match in DEFINITION.finditer(plain)]
+        spans += [(match.start(), match[1]) for match in SOURCE.finditer(plain)]
         spans += [(match.start(), match[1] or match[2].rstrip(".,;:")) for match in BARE.finditer(LINK.sub("]", plain))]
         return [(self._line(start), target) for start, target in sorted(spans)]
 

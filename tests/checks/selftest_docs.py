@@ -8,6 +8,7 @@ import exposed
 import links
 import markdown
 import names
+import pictures
 import settings
 from repository import Repository
 
@@ -146,6 +147,17 @@ class Links(Documents):
         self.assertEqual(self.found("", **pages, **{"src/b.rs": '"see docs/A.md#here"'}), [])
         for gone in ("docs/B.md", "docs/A.md#gone"):
             self.assertEqual(len(self.found("", **pages, **{"src/b.rs": f'"see {gone}"'})), 1, gone)
+
+
+class Pictures(Documents):
+    def found(self, text):
+        return list(pictures.pictures(Repository({"README.md": text, "docs/pictures/a.webp": None})))
+
+    def test_a_picture_that_a_page_shows_passes(self):
+        self.passes("![a](docs/pictures/a.webp)", '<img alt="a" src="docs/pictures/a.webp">', '<source srcset="docs/pictures/a.webp">')
+
+    def test_a_picture_on_no_page_is_found(self):
+        self.assertEqual(self.found("docs/pictures/a.webp"), ["docs/pictures/a.webp: on no page"])
 
 
 class Commands(Documents):
