@@ -107,6 +107,7 @@ test("the manual checklist, from adding a key to reading the audit log", async (
     await go(page, "Audit");
     await page.getByRole("button", { name: "Verify the chain" }).click();
     await page.getByRole("status").filter({ hasText: /intact|verif/i }).first().waitFor();
+    await page.locator("td[data-label=Actor]", { hasText: "Installation owner" }).first().waitFor();
     await screenshot(page, "checklist-6-audit");
     const started = page.waitForEvent("download");
     await page.getByRole("link", { name: "NDJSON" }).click();

@@ -248,13 +248,12 @@ fn actors(visit: &Visit, asked: &Narrowing) -> BTreeMap<String, String> {
         .map(|token| (token.id.to_string(), token.name))
         .collect();
     let known = |id: &ActorId, name: &str| (id.to_string(), name.to_owned());
-    let others = [
-        known(&ActorId::system(), "Keyside itself"),
-        known(&ActorId::anonymous(), "Nobody who is known"),
-        known(&visit.session.actor, "You"),
-    ];
+    let others = record_rows::UNNAMED.map(|(id, name)| known(&id(), name));
+    let others = others
+        .into_iter()
+        .chain([known(&visit.session.actor, "You")]);
     let asked = asked.actor.as_ref().map(|id| known(id, id.as_str()));
-    for (id, name) in others.into_iter().chain(asked) {
+    for (id, name) in others.chain(asked) {
         actors.entry(id).or_insert(name);
     }
     actors

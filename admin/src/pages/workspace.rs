@@ -166,7 +166,7 @@ fn view(visit: &Visit, workspace: &Workspace, again: Again) -> WorkspacePage {
             id: workspace.id.to_string(),
             name: workspace.name.clone(),
             created: Time::new(Some(workspace.created_at), registry.now()),
-            created_by: workspace.created_by.to_string(),
+            created_by: visit.name_or_id_of(&workspace.created_by),
         },
     }
 }

@@ -95,6 +95,37 @@ async fn a_long_log_is_shown_page_by_page() {
 }
 
 #[tokio::test]
+async fn actors_have_names_for_those_who_may_read_tokens() {
+    let api = with_acme().await;
+    let key = format!("/keys/{}", key(&api, json!({})).await);
+    let me = api.get("/api/tokens").await.json()["items"][0].clone();
+    let (id, name) = (me["id"].as_str().unwrap(), me["name"].as_str().unwrap());
+    let owner = api.owner().await;
+    let viewer = api.token_of(Role::Viewer, Scope::All).await;
+    let viewer = api.sign_in(&viewer).await;
+    let row = format!("<bdi class=\"clip\">{name}</bdi>");
+    for (page, named, unnamed) in [
+        ("/audit", row, id.to_owned()),
+        (
+            &*key,
+            format!(" by <bdi>{name}</bdi>"),
+            format!(" by <bdi>{id}</bdi>"),
+        ),
+        (
+            ACME,
+            format!(" by <bdi>{name}</bdi>"),
+            format!(" by <bdi>{id}</bdi>"),
+        ),
+    ] {
+        let shown = owner.get(page).await;
+        assert!(shown.body.contains(&named), "{page}: {}", shown.body);
+        let shown = viewer.get(page).await;
+        assert!(shown.body.contains(&unnamed), "{page}: {}", shown.body);
+        assert!(!shown.body.contains(&named), "{page}: {}", shown.body);
+    }
+}
+
+#[tokio::test]
 async fn one_click_verifies_the_log_and_says_what_it_found() {
     let api = with_acme().await;
     key(&api, json!({})).await;
