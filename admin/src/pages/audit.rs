@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use askama::Template;
 use axum::response::Response;
 use keyside_credentials::{
-    ActorId, Filter, Permission, Workspace,
+    ActorId, Filter, Listed, Permission, Workspace,
     audit::{AuditPage, Event},
 };
 
@@ -15,6 +15,7 @@ use self::narrowing::Narrowing;
 use super::{
     form::SessionForm,
     html::{page, see_other},
+    keys::provider_name,
     number::count,
     record_rows::{self, RecordRow},
     shell::{Frame, Shell, Visit},
@@ -212,7 +213,7 @@ fn filter_form(visit: &Visit, workspace: &Workspace, asked: &Narrowing) -> Filte
     });
     let keys = keys
         .iter()
-        .map(|key| (key.id().to_string(), record_rows::label(key)));
+        .map(|key| (key.id().to_string(), key_choice(visit, key)));
     let reaches = [("all".to_owned(), "Everything you may see".to_owned())];
     let mut reaches = Choice::list(reaches, asked.is_wide.then_some("all"));
     if let Some(narrow) = reaches.first_mut() {
@@ -236,6 +237,15 @@ fn filter_form(visit: &Visit, workspace: &Workspace, asked: &Narrowing) -> Filte
             visit.base(),
             Narrowing::default().query(workspace, "", "")
         ),
+    }
+}
+
+/// Keys of two providers may have the same label.
+fn key_choice(visit: &Visit, key: &Listed) -> String {
+    let label = record_rows::label(key);
+    match key {
+        Listed::Known(key) => format!("{label} · {}", provider_name(visit, &key.provider)),
+        Listed::Lost(_) => label,
     }
 }
 

@@ -421,6 +421,8 @@ async fn keys_that_stop_requests_are_said_on_every_page_with_the_way_out() {
     api.post_text(&verify, "").await;
     let rejected = browser.get("/audit").await;
     says(&rejected, "OpenAI rejects the key", &page_of_key);
+    let workspaces = browser.get("/workspaces").await;
+    says(&workspaces, "1 rejected</span>", "/keys?workspace=acme");
     api.delete(&format!("{CREDENTIALS}/{id}")).await;
     let revoked = browser.get("/clients").await;
     says(
