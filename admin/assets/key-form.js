@@ -63,7 +63,7 @@ const clearErrors = (form) => {
   form.querySelectorAll("[aria-invalid]").forEach((input) => input.removeAttribute("aria-invalid"));
 };
 
-const KEPT = "Nothing was saved. What you typed is in the form again when you are back, but no key: paste it once more.";
+const KEPT = "Nothing was saved. When you are back, the form has what you typed, except for the key: paste it again.";
 
 const failed = {
   tone: "bad",

@@ -99,7 +99,7 @@ async fn rotate_key(visit: &Visit, workspace: &Workspace) -> Result<Response, Pr
         1 => "1 key".to_owned(),
         number => format!("{} keys", count(number as u64)),
     };
-    let mut text = format!("{} sealed again.", of_keys(resealed.credentials));
+    let mut text = format!("{} encrypted again.", of_keys(resealed.credentials));
     if resealed.damaged > 0 {
         let damaged = of_keys(resealed.damaged);
         text += &format!(" {damaged} could not be opened, and stay as they were.");
