@@ -472,6 +472,9 @@ async fn a_provider_that_requests_ask_for_in_vain_is_said_on_every_page() {
 
 #[tokio::test]
 async fn the_switcher_stays_on_the_page() {
+    let empty = Api::on_loopback().await;
+    let shown = empty.owner().await.get("/workspaces").await;
+    assert!(!shown.body.contains("workspace-switch"), "{}", shown.body);
     let api = with_acme().await;
     let browser = api.owner().await;
     for (page, stays) in [
