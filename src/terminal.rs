@@ -2,7 +2,8 @@
 
 use std::env;
 
-/// Whether `NO_COLOR` permits colour: any non-empty value disables it (<https://no-color.org>).
+/// Whether a terminal may get colour: not if it understands no escape sequences, nor if `NO_COLOR` has
+/// any non-empty value (<https://no-color.org>).
 pub(crate) fn colour_wanted() -> bool {
     understands_escapes() && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }

@@ -9,7 +9,7 @@ export const make = (name, className, ...children) => {
   return element;
 };
 
-const icon = (name) => {
+export const icon = (name) => {
   const svg = document.createElementNS(SVG, "svg");
   svg.setAttribute("class", "icon");
   svg.setAttribute("aria-hidden", "true");

@@ -64,7 +64,6 @@ impl AccessAudit {
 
     /// The note of the audit record, or `None` if it is only counted.
     fn note(&self, actor: &ActorId, what: &str) -> Option<String> {
-        // Counts, which are usable even after a panic.
         let mut windows = self.windows.lock();
         windows.retain(|_, window| !window.is_over() || window.counted > 0);
         let window = windows

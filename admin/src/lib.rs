@@ -82,9 +82,9 @@ pub struct AdminOptions {
 /// The router of API and page.
 ///
 /// Each request passes these layers in order: the compression of its response; the client's address;
-/// request id, task and log line; the check of Host and Origin; authentication, by a bearer token for
-/// the API and by a session for the page; the rate limit; and the permission of its route
-/// (`routes.rs`, `pages.rs`). Only then is its body read.
+/// request id, task and log line; the page that a browser gets for an error; the check of Host and
+/// Origin; authentication, by a bearer token for the API and by a session for the page; the rate limit;
+/// and the permission of its route (`routes.rs`, `pages.rs`). Only then is its body read.
 pub fn router(options: AdminOptions) -> Router {
     router_with(options, Arc::default())
 }

@@ -269,8 +269,8 @@ impl Problem {
     }
 }
 
-/// The problem travels in the response's extensions to the outermost layer, which knows the request
-/// id, audits and renders.
+/// The problem travels in the response's extensions to the layer in `request_log.rs`, which knows the
+/// request id, audits and renders.
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let mut response = self.kind.status().into_response();

@@ -154,7 +154,6 @@ impl<K: Clone + Hash + Eq> KeyedLimiter<K> {
     /// Whether to drop keys whose budget is full again, so that requests from many addresses do not
     /// fill memory. A sweep visits every key, so it runs at most once per [`SWEEP_EVERY`].
     fn sweep_is_due(&self, now: Instant) -> bool {
-        // A single value, which is consistent even after a panic.
         let mut swept = self.swept.lock();
         let is_due = swept.is_none_or(|swept| now.saturating_duration_since(swept) >= SWEEP_EVERY);
         if is_due {

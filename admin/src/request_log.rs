@@ -1,5 +1,5 @@
-//! The outermost layer: gives each request an id and a task of its own, whose log lines have the
-//! id, adds headers to every response, audits refusals, and writes one log line per request.
+//! Gives each request an id and a task of its own, whose log lines have the id, adds headers to every
+//! response, audits refusals, and writes one log line per request.
 
 use std::{net::IpAddr, sync::Arc, time::Instant};
 
@@ -15,7 +15,7 @@ use tokio::sync::watch;
 
 use crate::{access_audit::AccessAudit, client_address::ClientAddress, problem::Problem};
 
-/// Runs once per request, outermost.
+/// Runs once per request, around everything that may refuse it.
 ///
 /// The handler runs in a task of its own, so a request whose client disconnects is still audited
 /// and logged, and a panic becomes a 500 response instead of a closed connection.

@@ -18,7 +18,7 @@ use keyside_store::chain::CommitError;
 pub use self::{
     error::{Break, ReadError, ReceiptError, VerifyError},
     export::{Export, Line},
-    export_file::{Checked, FileError as ExportError, verify_export},
+    export_file::{Checked, FileError as ExportError, LineError as ExportLineError, verify_export},
     offline::{ClockBehind, Inspection, OfflineAudit},
     receipt::Receipt,
     search::{AuditFilter, AuditPage, Cursor},

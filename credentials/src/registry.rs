@@ -104,8 +104,8 @@ pub struct Registry {
     runs: Runs,
     pub(crate) access: Access,
     snapshot: Arc<ArcSwap<Snapshot>>,
-    /// Changes hold it shared; a backup holds it exclusively, and so waits for those in progress.
-    pub(crate) gate: RwLock<()>,
+    /// Changes hold it shared; a backup holds it exclusively.
+    gate: RwLock<()>,
     /// Changes that are decided and wait for the commit that they share.
     groups: Groups,
     /// Rotations since the process started, by provider.

@@ -90,12 +90,9 @@ impl CredentialQuery<'_> {
             return Err(Refusal::CredentialUndecryptable);
         }
         // The lost credential might be the selected one.
-        let unless_lost = |refusal| {
-            let mut lost = workspace.lost.values();
-            match lost.any(|lost| lost.revoked_at.is_none()) {
-                true => Refusal::CredentialUndecryptable,
-                false => refusal,
-            }
+        let unless_lost = |refusal| match workspace.has_unrevoked_lost() {
+            true => Refusal::CredentialUndecryptable,
+            false => refusal,
         };
         let Some(choices) = workspace.choices(self.provider) else {
             return Err(unless_lost(Refusal::CredentialMissing));

@@ -2,30 +2,7 @@
 # Runs docs/examples/builder in Chromium, with the real keyside behind it (KEYSIDE_BIN, or else the debug build). CHROMIUM names
 # another browser binary. Arguments go to Node's test runner: `run.sh --test-name-pattern focus`.
 set -eu
-
-start=$PWD
-case ${KEYSIDE_BIN:-} in
-"" | /*) ;;
-*) export KEYSIDE_BIN="$start/$KEYSIDE_BIN" ;;
-esac
 cd "$(dirname "$0")"
+. ../checks/suite.sh
 
-fail() {
-    printf 'tests/builder: %s\n' "$1" >&2
-    exit 1
-}
-
-node=$(node --version 2>/dev/null || echo none)
-[ "$(printf 'v20.15\n%s\n' "$node" | sort -V | head -n 1)" = v20.15 ] || fail "needs Node.js 20.15 or later, found $node"
-CHROMIUM=${CHROMIUM:-$(command -v chromium || command -v chromium-browser || true)}
-[ -n "$CHROMIUM" ] || fail "needs Chromium: apt-get install chromium"
-export CHROMIUM
-
-# Next to package.json, where Node looks for it.
-lock=$(sha256sum <package-lock.json | cut -c1-16)
-if [ ! -e "node_modules/.complete-$lock" ]; then
-    npm ci --no-audit --no-fund --loglevel=error >&2
-    touch "node_modules/.complete-$lock"
-fi
-
-exec node --test "$@" .
+browser_tests "$@"

@@ -17,17 +17,14 @@ from chart import CHART, ROOT, pod_of
 from harness.web import eventually, fetch
 from rehearsal import CANARY, Rehearsal
 from provider import Provider
+from repository import page
 
-GUIDE = (ROOT / "docs/KUBERNETES.md").read_text()
-BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+GUIDE = page("docs/KUBERNETES.md")
+COMMANDS = [shlex.split(command) for _, command in GUIDE.commands]
 
 
 def _blocks(language: str) -> list[str]:
-    return [text for kind, text in BLOCK.findall(GUIDE) if kind == language]
-
-
-def _commands() -> list[list[str]]:
-    return [shlex.split(line) for block in _blocks("sh") for line in block.splitlines()]
+    return [block.text for block in GUIDE.blocks if block.language == language]
 
 
 def _options(words: list[str]) -> tuple[list[str], dict[str, list[str]]]:
@@ -169,7 +166,7 @@ def _typed(setting: str) -> dict:
 
 def every_command_fits_what_the_chart_renders():
     cluster, seen = Cluster(), set()
-    for program, *words in _commands():
+    for program, *words in COMMANDS:
         seen.add(program)
         # Redirections are of the shell.
         words = words[: next((at for at, word in enumerate(words) if word in "<>"), len(words))]
@@ -210,7 +207,7 @@ def the_commands_of_the_servers_section_run(tmp_path):
     with Rehearsal(tmp_path, values, "StatefulSet demo-keyside") as server:
         server.start()
         assert server.passes("readiness"), server.log()
-        for program, *words in _commands():
+        for program, *words in COMMANDS:
             if program == "keyside":
                 words = ["keyside", *words]
             elif program == "kubectl" and "--" in words:
@@ -226,7 +223,7 @@ def the_commands_of_the_servers_section_run(tmp_path):
                 (server.folder / "work" / files[">"]).write_text(done.stdout)
             ran.append(tuple(words[:2]))
         assert (server.folder / "work/keyside.backup").stat().st_size > 0
-        url = re.search(r"`http://keyside\.keyside:7380(/w/\S+)`", GUIDE)[1]
+        url = re.search(r"`http://keyside\.keyside:7380(/w/\S+)`", GUIDE.text)[1]
         body = {"model": "m", "messages": []}
         assert eventually(lambda: fetch(f"{server.url(7380)}{url}/chat/completions", body=body)[0] == 200)
     provider.stop()
@@ -275,7 +272,8 @@ def the_policy_is_what_the_binary_prints(tmp_path):
 
 def every_value_that_the_guide_names_exists():
     values = yaml.safe_load((CHART / "values.yaml").read_text())
-    named = re.findall(r"`((?:serve|sidecar|networkPolicy|metrics|image|vault|egress|podSecurityContext|securityContext)\.[\w.]+)(?:=[^`]*)?`", GUIDE)
+    shape = re.compile(r"((?:serve|sidecar|networkPolicy|metrics|image|vault|egress|podSecurityContext|securityContext)\.[\w.]+)(?:=.*)?")
+    named = [match[1] for _, code in GUIDE.codes if (match := shape.fullmatch(code))]
     assert len(named) > 20
     for path in named:
         at = values

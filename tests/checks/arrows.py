@@ -9,10 +9,11 @@ directly or indirectly: the security perimeter must be readable without knowledg
 Exit code 0 if both hold, 1 with one line for each arrow that is not allowed.
 """
 
-import argparse
 import json
 import subprocess
 import sys
+
+from report import report
 
 # crate -> workspace crates that it may depend on. A crate that is missing here is not allowed in
 # the workspace.
@@ -109,22 +110,5 @@ def cargo_metadata():
     return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--metadata", help="read this file instead of running `cargo metadata`")
-    arguments = parser.parse_args()
-    if arguments.metadata:
-        with open(arguments.metadata, encoding="utf-8") as file:
-            metadata = json.load(file)
-    else:
-        metadata = cargo_metadata()
-    found = violations(metadata)
-    for line in found:
-        print(f"arrows: {line}", file=sys.stderr)
-    if not found:
-        print(f"arrows: ok ({len(ALLOWED)} crates)")
-    return 1 if found else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(report("arrows", violations(cargo_metadata()), f"{len(ALLOWED)} crates"))

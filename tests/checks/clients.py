@@ -8,10 +8,10 @@ page.
 import pathlib
 import re
 import sys
-import tomllib
 
-ROOT = pathlib.Path(__file__).parents[2]
-PAGE = ROOT / "docs" / "CLIENTS.md"
+from markdown import anchor
+from report import generated
+
 ADDRESS, WORKSPACE, DUMMY_KEY = "http://127.0.0.1:7380", "acme", "keyside"
 LOOPBACK = "localhost,127.0.0.1,::1"
 PLACEHOLDER = re.compile(r"\{([a-z0-9-]+)\}")
@@ -67,11 +67,6 @@ def page(recipes):
     return "\n".join(rows) + "\n" + "".join(section(recipe) for recipe in recipes.values())
 
 
-def anchor(heading):
-    kept = "".join(letter for letter in heading.lower() if letter.isalnum() or letter in " -_")
-    return kept.replace(" ", "-")
-
-
 def tested(recipe):
     return recipe.get("tested", "documented, not run by our tests")
 
@@ -110,20 +105,5 @@ def fenced(language, text):
     return [f"```{language}", text.rstrip("\n"), "```"]
 
 
-def main():
-    files = sorted((ROOT / "config" / "recipes").glob("*.toml"))
-    recipes = {file.stem: tomllib.loads(file.read_text(encoding="utf-8")) for file in files}
-    text = page(recipes)
-    if "--write" in sys.argv[1:]:
-        PAGE.write_text(text, encoding="utf-8")
-        print(f"clients: wrote {PAGE.relative_to(ROOT)} ({len(recipes)} clients)")
-        return 0
-    if not PAGE.exists() or PAGE.read_text(encoding="utf-8") != text:
-        print("clients: docs/CLIENTS.md differs from config/recipes/: run this with --write", file=sys.stderr)
-        return 1
-    print(f"clients: ok ({len(recipes)} clients)")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(generated("clients", "docs/CLIENTS.md", "config/recipes/", page))

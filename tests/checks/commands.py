@@ -15,7 +15,7 @@ SUBCOMMAND = re.compile(r"^  ([a-z][\w-]*)(?: {2,}|$)")
 POSITIONAL = re.compile(r"([<\[])([A-Z][A-Z#-]*)[>\]](\.\.\.)?")
 REQUIRED = re.compile(r"(?<!\[)(--[\w-]+) <[^>]+>(?!\])")
 ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=.*", re.DOTALL)
-SUBSTITUTION = re.compile(r"\$\(([^()]+)\)")
+SUBSTITUTION = re.compile(r"[$<]\(([^()]+)\)")
 #: Words before a program that do not change which one it is.
 BEFORE = {"sudo", "-E", "env", "exec", "if", "then", "do", "while", "until", "else", "!", "eval", "time", "nohup"}
 #: A word that stands for another, such as `ID`, `"$ID"`, `{id}`, `<id>` or `cred_…`.
@@ -132,8 +132,7 @@ class Program:
 
 
 def simple(text):
-    """The simple commands of shell text, each as a list of words."""
-    text = re.sub(r"(^|\s)#(?:\s.*)?$", r"\1", text.replace("\\\n", " "), flags=re.MULTILINE)
+    """The simple commands of shell text, each as a list of words; text that cannot be read is one word."""
     while inner := SUBSTITUTION.search(text):
         yield from simple(inner[1])
         text = text[: inner.start()] + "$X" + text[inner.end() :]
@@ -153,7 +152,7 @@ def simple(text):
             else:
                 words.append(token)
     except ValueError:
-        return
+        words = [text]
     if words:
         yield words
 
@@ -170,28 +169,11 @@ def program(words):
     return (words[0], words[1:]) if words else ("", [])
 
 
-def shell(page):
-    """(line, text) of the commands in a page's blocks."""
-    for block in page.blocks:
-        text = block.text
-        if block.language == "console":
-            for number, line in enumerate(text.splitlines()):
-                if line.startswith("$ "):
-                    yield block.line + number, line[2:]
-        elif block.language in ("sh", "bash", "shell"):
-            number, started = block.line, 0
-            lines = text.splitlines()
-            for at, line in enumerate(lines):
-                if not line.endswith("\\") or at == len(lines) - 1:
-                    yield number + started, "\n".join(lines[started : at + 1])
-                    started = at + 1
-
-
 def places(repository, first):
     """(place, shell text, whether it is a whole command) of everything that looks like one; `first` are the
     subcommands that the arguments of a container may begin with."""
     for page in repository.pages:
-        for line, text in shell(page):
+        for line, text in page.commands:
             yield page.at(line), text, True
         for line, code in page.codes:
             yield page.at(line), code, False

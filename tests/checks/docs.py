@@ -14,12 +14,15 @@ import commands
 import exposed
 import links
 import names
+import pictures
 import settings
+from report import report
 from repository import ROOT, Repository
 
 #: Each rule gets the repository, and the program if its place in the table says so.
 RULES = {
     "links": (links.links, False),
+    "pictures": (pictures.pictures, False),
     "commands": (commands.commands, True),
     "flags": (commands.flags, True),
     "settings": (settings.defaults, False),
@@ -51,11 +54,7 @@ def main():
     for name in chosen:
         rule, asks = RULES[name]
         found += [f"{name}: {problem}" for problem in (rule(repository, program) if asks else rule(repository))]
-    for problem in found:
-        print(f"docs: {problem}", file=sys.stderr)
-    if not found:
-        print(f"docs: ok ({len(repository.pages)} pages; {', '.join(chosen)})")
-    return 1 if found else 0
+    return report("docs", found, f"{len(repository.pages)} pages; {', '.join(chosen)}")
 
 
 if __name__ == "__main__":

@@ -8,10 +8,11 @@ by hand.
 Exit code 0 if the rules hold, 1 with file:line for each violation.
 """
 
-import argparse
-import pathlib
 import re
 import sys
+
+from report import report
+from repository import ROOT
 
 # file (or folder, with a trailing slash) -> why it must see plaintext.
 ALLOWED = {
@@ -91,16 +92,5 @@ def line(code, match):
     return code.count("\n", 0, match.start()) + 1
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("root", nargs="?", default=pathlib.Path(__file__).parents[2], type=pathlib.Path)
-    found = list(violations(parser.parse_args().root))
-    for problem in found:
-        print(f"exposure: {problem}", file=sys.stderr)
-    if not found:
-        print(f"exposure: ok ({len(ALLOWED)} places may open a secret)")
-    return 1 if found else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(report("exposure", violations(ROOT), f"{len(ALLOWED)} places may open a secret"))

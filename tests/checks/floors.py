@@ -19,7 +19,6 @@ check does not see methods, fields, and code that a macro generates.
 Exit code 0 if all hold, 1 with file:line for each import that breaks a rule.
 """
 
-import argparse
 import collections
 import dataclasses
 import pathlib
@@ -28,6 +27,8 @@ import sys
 import tomllib
 
 from exposure import code_only
+from report import report
+from repository import ROOT
 
 TABLE = "tests/checks/floors.toml"
 TEST_ONLY = re.compile(r"#\[cfg\((?:test|all\(test\b[^\]]*)\)\]\s*(?:#\[[^\]]*\]\s*)*")
@@ -309,17 +310,5 @@ def upward(crate, tops, imports, floors):
             yield f"{one.place}: {source} (floor {height[source]}) imports {target} (floor {height[target]}): {one.text}"
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("root", nargs="?", default=pathlib.Path(__file__).parents[2], type=pathlib.Path)
-    root = parser.parse_args().root
-    found = list(violations(root))
-    for problem in found:
-        print(f"floors: {problem}", file=sys.stderr)
-    if not found:
-        print(f"floors: ok ({len(dict(workspace(root)))} crates)")
-    return 1 if found else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(report("floors", violations(ROOT), f"{len(dict(workspace(ROOT)))} crates"))

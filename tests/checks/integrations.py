@@ -6,12 +6,10 @@ page.
 """
 
 import json
-import pathlib
 import sys
-import tomllib
 
-ROOT = pathlib.Path(__file__).parents[2]
-PAGE = ROOT / "docs" / "INTEGRATIONS.md"
+from markdown import anchor
+from report import generated
 
 HEAD = """\
 # Providers
@@ -80,11 +78,6 @@ def page(providers):
 
 def name(id, provider):
     return provider.get("name", id)
-
-
-def anchor(heading):
-    kept = "".join(letter for letter in heading.lower() if letter.isalnum() or letter in " -_")
-    return kept.replace(" ", "-")
 
 
 def upstream(provider):
@@ -181,20 +174,5 @@ def asked(route):
     return route["request"] + (f"  ({'; '.join(notes)})" if notes else "")
 
 
-def main():
-    files = sorted((ROOT / "config" / "providers").glob("*.toml"))
-    providers = {file.stem: tomllib.loads(file.read_text(encoding="utf-8")) for file in files}
-    text = page(providers)
-    if "--write" in sys.argv[1:]:
-        PAGE.write_text(text, encoding="utf-8")
-        print(f"integrations: wrote {PAGE.relative_to(ROOT)} ({len(providers)} providers)")
-        return 0
-    if not PAGE.exists() or PAGE.read_text(encoding="utf-8") != text:
-        print("integrations: docs/INTEGRATIONS.md differs from config/providers/: run this with --write", file=sys.stderr)
-        return 1
-    print(f"integrations: ok ({len(providers)} providers)")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(generated("integrations", "docs/INTEGRATIONS.md", "config/providers/", page))

@@ -4,12 +4,12 @@
 Exit code 0 when all hold, 1 with a line for each file that breaks one.
 """
 
-import argparse
-import pathlib
 import re
 import sys
 
 from exposure import code_only, is_unit_test, line
+from report import report
+from repository import ROOT
 
 # The files that need `unsafe`, each with the reason in its first lines. Elsewhere the compiler
 # denies it.
@@ -43,16 +43,5 @@ def violations(root):
                 yield from (f"{path}:{line(code, match)}: {what}" for match in pattern.finditer(code))
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("root", nargs="?", default=pathlib.Path(__file__).parents[2], type=pathlib.Path)
-    found = list(violations(parser.parse_args().root))
-    for problem in found:
-        print(f"layout: {problem}", file=sys.stderr)
-    if not found:
-        print("layout: ok")
-    return 1 if found else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(report("layout", violations(ROOT)))

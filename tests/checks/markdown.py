@@ -1,6 +1,6 @@
-"""Reads Markdown: headings, links, code blocks, code in text and tables, each with its line.
+"""Reads Markdown: headings, links, code blocks, code in text, tables and commands, each with its line.
 
-Only what the checks of documentation need, as GitHub reads it.
+Only what the tests of documentation need, as GitHub reads it.
 """
 
 import dataclasses
@@ -11,10 +11,14 @@ FENCE = re.compile(r"^([ >]*)(`{3,}|~{3,})\s*([\w+-]*).*$")
 HEADING = re.compile(r"^#{1,6}\s+(.*?)\s*#*$")
 CODE = re.compile(r"(`+)(?!`)(.+?)(?<!`)\1(?!`)", re.DOTALL)
 LINK = re.compile(r"\]\(\s*<?([^)\s>]+)>?(?:\s+\"[^\"]*\")?\s*\)")
+SOURCE = re.compile(r"\bsrc(?:set)?=\"([^\"]+)\"")
 DEFINITION = re.compile(r"^ {0,3}\[([^\]]+)\]:\s*<?(\S+?)>?(?:\s+\".*\")?\s*$", re.MULTILINE)
 REFERENCE = re.compile(r"\[([^\[\]]+)\]\[([^\[\]]*)\]")
 BARE = re.compile(r"<(https?://[^>\s]+)>|(?<![\w(<\[\"'])(https?://[^\s)>|\"']+)")
 HTML = re.compile(r"<!--.*?-->", re.DOTALL)
+#: What a command begins with in a block of each language.
+SHELL = {"sh": "", "bash": "", "shell": "", "console": r"\$ "}
+COMMENT = re.compile(r"(?:^|\s+)#(?:\s.*)?$")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,6 +28,16 @@ class Block:
     language: str
     text: str
     line: int
+    heading: str
+
+    @property
+    def commands(self):
+        """[(line, command)], one from each line with what continues it after a backslash, without comments."""
+        if self.language not in SHELL:
+            return []
+        lines = re.finditer(rf"^{SHELL[self.language]}((?:.*\\\n)*.*)", self.text, re.MULTILINE)
+        texts = ((match.start(), COMMENT.sub("", re.sub(r"\\\n\s*", "", match[1]).strip())) for match in lines)
+        return [(self.line + self.text.count("\n", 0, start), text) for start, text in texts if text]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,6 +48,12 @@ class Row:
     heading: str
     columns: tuple
     cells: tuple
+
+    @property
+    def commands(self):
+        """[(line, command)] of the code below a heading that begins with "command"."""
+        below = [cell for column, cell in zip(self.columns, self.cells) if column.startswith("command")]
+        return [(self.line, code) for cell in below for code in codes(cell)]
 
 
 class Page:
@@ -48,14 +68,14 @@ class Page:
     @functools.cached_property
     def _parts(self):
         """(the blocks, the text with blank lines instead of blocks and comments)."""
-        blocks, prose, opened = [], [], None
+        blocks, prose, opened, heading = [], [], None, ""
         blank = HTML.sub(lambda match: re.sub(r"[^\n]", " ", match.group()), self.text)
         for number, line in enumerate(blank.splitlines(), 1):
             fence = FENCE.match(line)
             if opened:
                 indent, mark, language, first, lines = opened
                 if fence and fence[2].startswith(mark) and not fence[3]:
-                    blocks.append(Block(language, "\n".join(lines), first))
+                    blocks.append(Block(language, "\n".join(lines), first, heading))
                     opened = None
                 else:
                     lines.append(line.removeprefix(indent))
@@ -64,6 +84,7 @@ class Page:
                 opened = (fence[1], fence[2], fence[3], number + 1, [])
                 prose.append("")
             else:
+                heading = match[1] if (match := HEADING.match(line)) else heading
                 prose.append(line)
         return blocks, "\n".join(prose)
 
@@ -79,16 +100,18 @@ class Page:
         return self.prose.count("\n", 0, position) + 1
 
     @functools.cached_property
+    def headings(self):
+        return [match[1] for match in map(HEADING.match, self.prose.splitlines()) if match]
+
+    @functools.cached_property
     def anchors(self):
         """GitHub's anchors: lower case, punctuation dropped, spaces to hyphens, a number after a repeated one."""
         found = {}
-        for line in self.prose.splitlines():
-            if heading := HEADING.match(line):
-                plain = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading[1]).replace("`", "").lower()
-                anchor = re.sub(r"[^\w\- ]", "", plain).replace(" ", "-")
-                seen = found[anchor] = found.get(anchor, -1) + 1
-                if seen:
-                    found[f"{anchor}-{seen}"] = 0
+        for heading in self.headings:
+            name = anchor(heading)
+            seen = found[name] = found.get(name, -1) + 1
+            if seen:
+                found[f"{name}-{seen}"] = 0
         return found.keys()
 
     @functools.cached_property
@@ -107,6 +130,7 @@ class Page:
         plain = CODE.sub(lambda match: re.sub(r"[^\n]", " ", match.group()), self.prose)
         spans = [(match.start(), match[1]) for match in LINK.finditer(plain)]
         spans += [(match.start(), match[2]) for match in DEFINITION.finditer(plain)]
+        spans += [(match.start(), match[1]) for match in SOURCE.finditer(plain)]
         spans += [(match.start(), match[1] or match[2].rstrip(".,;:")) for match in BARE.finditer(LINK.sub("]", plain))]
         return [(self._line(start), target) for start, target in sorted(spans)]
 
@@ -132,6 +156,17 @@ class Page:
             elif not re.fullmatch(r"[|\s:-]+", line):
                 found.append(Row(number, heading, header, cells(line)))
         return found
+
+    @property
+    def commands(self):
+        """[(line, command)] of blocks and tables, in order."""
+        return [command for part in sorted([*self.blocks, *self.rows], key=lambda part: part.line) for command in part.commands]
+
+
+def anchor(heading):
+    """GitHub's anchor of the first heading with this text."""
+    plain = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading).lower()
+    return re.sub(r"[^\w\- ]", "", plain).replace(" ", "-")
 
 
 def cells(line):

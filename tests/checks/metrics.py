@@ -6,18 +6,18 @@
 - Every alert has a severity, texts, a test that fires it and one that does not, and a runbook: a heading in
   docs/STANDARD_WORKFLOW.md.
 
-Exit code 0 when all hold, 1 with a line for each that does not. tests/docs compares the documented labels with those that the
-binary exposes.
+Exit code 0 when all hold, 1 with a line for each that does not. docs.py compares the documented labels with those that
+the binary exposes.
 """
 
 import json
-import pathlib
 import re
 import sys
 
 from markdown import Page
+from report import report
+from repository import ROOT
 
-ROOT = pathlib.Path(__file__).parents[2]
 PREFIX = r"(?:keyside|integration_credentials?|credential_rotations|provider_smoke)"
 #: How a source names a metric: the first argument of `Opts::new` and the like, followed by the help text.
 REGISTERED = re.compile(rf'"({PREFIX}_[a-z0-9_]+)",\s*(?:"|\[)')
@@ -41,8 +41,8 @@ def registered(sources):
 
 def documented(page):
     """{metric: labels} of the tables of metrics."""
-    rows = (row for row in page.splitlines() if row.startswith("| `"))
-    return {name: set(filter(None, labels.split(","))) for row in rows for name, labels in DOCUMENTED.findall(row.split(" | ")[0])}
+    rows = Page("docs/OPERATING.md", page).rows
+    return {name: set(filter(None, labels.split(","))) for row in rows for name, labels in DOCUMENTED.findall(row.cells[0])}
 
 
 def series(expression):
@@ -131,11 +131,7 @@ def main():
         *of_alerts(read("charts/keyside/files/alerts.yaml"), tests, read("docs/STANDARD_WORKFLOW.md"), known),
         *of_dashboard(json.loads(read("charts/keyside/files/dashboard.json")), known),
     ]
-    for problem in found:
-        print(f"metrics: {problem}", file=sys.stderr)
-    if not found:
-        print(f"metrics: ok ({len(known)} metrics)")
-    return 1 if found else 0
+    return report("metrics", found, f"{len(known)} metrics")
 
 
 if __name__ == "__main__":

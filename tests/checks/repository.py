@@ -7,11 +7,16 @@ import subprocess
 
 from markdown import Page
 
-ROOT = pathlib.Path(__file__).parents[2]
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 #: Only links are checked in these: one is generated from the provider files, the other is history and may name what is gone.
 LINKS_ONLY = {"CHANGELOG.md", "docs/INTEGRATIONS.md"}
 #: What the checks and locks name proves nothing.
 NOT_SOURCES = ("tests/checks/", "Cargo.lock")
+
+
+def page(path):
+    """One page of this repository."""
+    return Page(path, (ROOT / path).read_text(encoding="utf-8"))
 
 
 class Repository:

@@ -19,11 +19,10 @@ import sys
 import tomllib
 
 import sdk_sources
+from report import report, tables
 from sdk_sources import PLACEHOLDER, Call
 
 HERE = pathlib.Path(__file__).parent
-ROOT = HERE.parents[1]
-PROVIDERS = ROOT / "config" / "providers"
 REFUSED = HERE / "refused_calls.toml"
 
 # Providers without an SDK here.
@@ -357,9 +356,8 @@ def undecided_providers(catalogue, refused):
 
 
 def main():
-    catalogue = {file.stem: tomllib.loads(file.read_text(encoding="utf-8")) for file in sorted(PROVIDERS.glob("*.toml"))}
-    tables = tomllib.loads(REFUSED.read_text(encoding="utf-8"))
-    refused = {provider: table["refused"] for provider, table in tables.items()}
+    catalogue = tables("config/providers")
+    refused = {provider: table["refused"] for provider, table in tomllib.loads(REFUSED.read_text(encoding="utf-8")).items()}
     folder = installed()
     version = versions(folder)
     calls = {}
@@ -367,8 +365,7 @@ def main():
         try:
             found = sdk.calls(folder)
         except sdk_sources.Unreadable as error:
-            print(f"sdk_calls: {sdk.distribution} {version[sdk.distribution]}: {error}", file=sys.stderr)
-            return 1
+            return report("sdk_calls", [f"{sdk.distribution} {version[sdk.distribution]}: {error}"])
         named = f"{sdk.distribution} {version[sdk.distribution]}"
         calls.setdefault(sdk.provider, {}).update(dict.fromkeys(found, named))
 
@@ -380,11 +377,7 @@ def main():
         if "--counts" in sys.argv[1:]:
             counts = (f"{sum(any(e.covers(call) for e in listed) for call in sent)} {name}" for name, listed in lists.items())
             print(f"{provider}: {len(sent)} calls of {', '.join(sorted(set(sent.values())))}: {', '.join(counts)}")
-    for problem in problems:
-        print(f"sdk_calls: {problem}", file=sys.stderr)
-    if not problems:
-        print(f"sdk_calls: ok ({sum(map(len, calls.values()))} calls of {len({sdk.distribution for sdk in SDKS})} SDKs)")
-    return 1 if problems else 0
+    return report("sdk_calls", problems, f"{sum(map(len, calls.values()))} calls of {len({sdk.distribution for sdk in SDKS})} SDKs")
 
 
 if __name__ == "__main__":

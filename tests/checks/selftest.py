@@ -78,10 +78,10 @@ class Metrics(unittest.TestCase):
 
     def test_the_page_lists_what_the_sources_register_and_nothing_else(self):
         source = 'let a = Opts::new(\n    "keyside_requests_total",\n    "Requests.",\n);'
-        row = "| `keyside_requests_total{provider,outcome}` | requests |\n"
-        self.assertEqual(list(metrics.of_documentation([source], row)), [])
+        page = "| metric | |\n|---|---|\n| `keyside_requests_total{provider,outcome}` | requests |\n"
+        self.assertEqual(list(metrics.of_documentation([source], page)), [])
         self.assertEqual(len(list(metrics.of_documentation([source], ""))), 1)
-        self.assertEqual(len(list(metrics.of_documentation([], row))), 1)
+        self.assertEqual(len(list(metrics.of_documentation([], page))), 1)
 
 
 class Exposure(unittest.TestCase):

@@ -8,6 +8,7 @@ import exposed
 import links
 import markdown
 import names
+import pictures
 import settings
 from repository import Repository
 
@@ -96,13 +97,21 @@ class Markdown(unittest.TestCase):
         page = markdown.Page("a.md", "# A `b` c\n\none `two\nthree` [x](y.md#z)\n\n```sh\nmake x\n```\n\n| a | b |\n|---|---|\n| `c|d` | e |\n")
         self.assertEqual(page.codes[1:], [(3, "two three"), (12, "c|d")])
         self.assertEqual(page.links, [(4, "y.md#z")])
-        self.assertEqual(page.blocks, [markdown.Block("sh", "make x", 7)])
+        self.assertEqual(page.blocks, [markdown.Block("sh", "make x", 7, "A `b` c")])
         self.assertEqual(page.rows, [markdown.Row(12, "A `b` c", ("a", "b"), ("`c|d`", "e"))])
         self.assertEqual(set(page.anchors), {"a-b-c"})
 
     def test_a_fence_in_a_fence_and_a_comment_are_no_text(self):
         page = markdown.Page("a.md", "````md\n```\n[a](b)\n````\n<!-- [c](d) -->\n[e](f)\n")
         self.assertEqual(page.links, [(6, "f")])
+
+    def test_commands_are_read_from_blocks_and_tables(self):
+        page = markdown.Page(
+            "a.md",
+            "```sh\n# no command\na \\\n  b  # why\nc '#d'\n```\n\n| to | command |\n|---|---|\n| `x` | `e \\| f`, `d` |\n\n"
+            "```console\n$ g\nshown\n```\n\n```toml\nh = 1\n```\n",
+        )
+        self.assertEqual(page.commands, [(3, "a b"), (5, "c '#d'"), (10, "e | f"), (10, "d"), (13, "g")])
 
     def test_a_repeated_heading_gets_a_number(self):
         self.assertEqual(set(markdown.Page("a.md", "## A\n## A\n").anchors), {"a", "a-1"})
@@ -140,6 +149,17 @@ class Links(Documents):
             self.assertEqual(len(self.found("", **pages, **{"src/b.rs": f'"see {gone}"'})), 1, gone)
 
 
+class Pictures(Documents):
+    def found(self, text):
+        return list(pictures.pictures(Repository({"README.md": text, "docs/pictures/a.webp": None})))
+
+    def test_a_picture_that_a_page_shows_passes(self):
+        self.passes("![a](docs/pictures/a.webp)", '<img alt="a" src="docs/pictures/a.webp">', '<source srcset="docs/pictures/a.webp">')
+
+    def test_a_picture_on_no_page_is_found(self):
+        self.assertEqual(self.found("docs/pictures/a.webp"), ["docs/pictures/a.webp: on no page"])
+
+
 class Commands(Documents):
     BINARY = commands.Program(HELP.__getitem__)
     FILES = {"Makefile": "run: ## Run\n", "c/Cargo.toml": '[package]\nname = "keyside-c"\n', "tests/x/run.sh": ""}
@@ -154,6 +174,7 @@ class Commands(Documents):
             "sudo -E KEYSIDE_TOKEN=x /usr/bin/keyside key revoke cred_1 --cut  # at once",
             'kubectl exec -i -n keyside keyside-0 -c keyside -- keyside key add \\\n  --provider "$P" --stdin',
             'echo "$(keyside key revoke "$ID")" | grep x && keyside serve',
+            "source <(keyside serve)",
             "make run && cargo test -p keyside-c && tests/x/run.sh --flag",
         ):
             self.passes(f"```sh\n{line}\n```\n")
@@ -170,6 +191,7 @@ class Commands(Documents):
             "keyside key revoke cred_1 cred_2",
             "keyside key",
             'eval "$(keyside env acme)"',
+            "source <(keyside env acme)",
             "docker compose exec keyside /usr/bin/keyside key revok ID",
             "make rum",
             "cargo test -p keyside-d",

@@ -2,10 +2,7 @@
 each block of TOML."""
 
 import json
-import pathlib
 import re
-import subprocess
-import tempfile
 import tomllib
 
 import markdown

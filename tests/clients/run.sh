@@ -3,14 +3,7 @@
 # build. The first test that needs a client installs it into a cache outside the checkout; it is installed again only when a pin
 # changes. Arguments go to pytest: `run.sh -m quick`, `run.sh -k langchain`.
 set -eu
-
-start=$PWD
-case ${KEYSIDE_BIN:-} in
-"" | /*) ;;
-*) export KEYSIDE_BIN="$start/$KEYSIDE_BIN" ;;
-esac
 cd "$(dirname "$0")"
+. ../checks/suite.sh
 
-# pytest, the harness and the fake providers come from the SDK suite.
-venv=$(../sdk/install.sh)
-exec "$venv/bin/python" -B -m pytest -p no:cacheprovider -q "$@"
+pytest_with sdk "$@"

@@ -2,16 +2,10 @@
 # Checks each provider's contract through the real keyside (KEYSIDE_BIN, or else the debug build): against aimock, or against the
 # providers themselves with KEYSIDE_CONTRACT_LIVE=1. Arguments go to pytest: `run.sh -k gemini`.
 set -eu
-
-start=$PWD
-case ${KEYSIDE_BIN:-} in
-"" | /*) ;;
-*) export KEYSIDE_BIN="$start/$KEYSIDE_BIN" ;;
-esac
 cd "$(dirname "$0")"
+. ../checks/suite.sh
 
-# pytest, the harness and aimock come from the SDK suite.
-venv=$(../sdk/install.sh)
+packages_of sdk
 set -- "$venv/bin/python" -B -m pytest -p no:cacheprovider -q "$@"
 
 # Against aimock, a network namespace with loopback alone, where the system can make one: nothing can leave it.

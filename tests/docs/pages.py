@@ -1,69 +1,32 @@
-"""The commands of a document, and what documents.toml says about them."""
+"""The documents that have commands, what documents.toml says about those, and which of them are harmless."""
 
 import re
-import subprocess
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
-#: A block of commands; in a `console` block the commands are the lines after `$ `.
-BLOCK = re.compile(r"^( *)```(sh|bash|shell|console)\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
-#: A table; in a column whose heading begins with "command", each piece of code is a command.
-TABLE = re.compile(r"^\|.*\n\|[-|: ]+\n(?:\|.*\n)+", re.MULTILINE)
-BAR = re.compile(r"(?<!\\)\|")
-CODE = re.compile(r"`([^`]+)`")
-COMMENT = re.compile(r"(?:^|\s+)#\s.*$")
+from commands import ASSIGNMENT, simple
+from markdown import Page
+from repository import Repository
+
+#: Programs that change nothing outside of the folder that they are given. `systemctl` is the reader's own.
+HARMLESS = set("cat cd chmod curl df eval export git keyside mkdir openssl printf python3 source systemctl true umask xdg-open".split())
+ABSOLUTE = re.compile(r"(?:^|[\s=>\"'@])/(?!dev/null\b)")
+QUOTED = re.compile(r"'[^']*'")
 
 
-def documents() -> list[str]:
+def documents() -> dict[str, Page]:
     """Every Markdown file of the repository that has commands."""
-    listed = subprocess.run(["git", "ls-files", "--cached", "--others", "--exclude-standard", "*.md"], cwd=ROOT, capture_output=True, text=True, check=True)
-    return [path for path in listed.stdout.split() if commands(path)]
+    return {path: page for path, page in Repository.here().documents.items() if page.commands}
 
 
-def commands(path: str) -> list[str]:
-    """The commands of a page, in order and without comments."""
-    return [command for block in _blocks((ROOT / path).read_text()) for command in block]
-
-
-def section(path: str, heading: str) -> list[list[str]]:
-    """The commands of each block and table of a section."""
-    return _blocks((ROOT / path).read_text().partition(f"\n## {heading}\n")[2].partition("\n## ")[0])
-
-
-def _blocks(text: str) -> list[list[str]]:
-    found = [(match.start(), list(_of(match[2], match[3]))) for match in BLOCK.finditer(text)]
-    found += [(match.start(), _in_table(match[0])) for match in TABLE.finditer(text)]
-    return [block for _, block in sorted(found) if block]
-
-
-def _of(language: str, block: str):
-    lines = [line.strip() for line in block.splitlines()]
-    if language == "console":
-        lines = [line.removeprefix("$ ") for line in lines if line.startswith("$ ")]
-    gathered = ""
-    for line in lines:
-        gathered += line if line.endswith("\\") else COMMENT.sub("", line)
-        if gathered.endswith("\\"):
-            gathered = gathered.removesuffix("\\")
-        elif not _is_complete(gathered):
-            gathered += "\n"
-        elif gathered:
-            yield gathered
-            gathered = ""
-    assert not gathered, f"a command that does not end: {gathered}"
-
-
-def _in_table(table: str) -> list[str]:
-    heading, _, *rows = [[cell.strip() for cell in BAR.split(line)[1:-1]] for line in table.splitlines()]
-    columns = [column for column, name in enumerate(heading) if name.startswith("command")]
-    return [code.replace("\\|", "|") for row in rows for column in columns for code in CODE.findall(row[column])]
-
-
-def _is_complete(command: str) -> bool:
-    """Whether bash can parse it: no quote or brace is open."""
-    return subprocess.run(["bash", "-n", "-c", command], capture_output=True).returncode == 0
+def dangers(command: str):
+    """Why a command may change something outside of the reader's folder."""
+    command = QUOTED.sub("''", command)
+    programs = {next((word for word in words if not ASSIGNMENT.fullmatch(word)), "true") for words in simple(command)}
+    yield from (f"runs {program}" for program in sorted(programs - HARMLESS))
+    if ABSOLUTE.search(command):
+        yield "names an absolute path"
 
 
 @dataclass(frozen=True)

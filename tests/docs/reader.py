@@ -9,13 +9,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pages
 from harness.canary import canary, leaks
 from harness.child import Child
 from harness.keyside import binary, ready
 from harness.web import eventually, fetch
-from pages import ROOT, Row
+from pages import Row
 from provider import Provider
+from repository import ROOT, page
 from terminal import at_a_terminal
 
 WORKSPACE, PROVIDER, LABEL = "acme", "openai", "default"
@@ -73,7 +73,8 @@ class Reader:
 
     def follow(self, path: str, heading: str) -> list[str]:
         """Runs the commands of a section; returns what each block showed."""
-        return ["".join(map(self.run, block)) for block in pages.section(path, heading)]
+        blocks = [block.commands for block in page(path).blocks if block.heading == heading]
+        return ["".join(self.run(command) for _, command in block) for block in blocks if block]
 
     def run(self, command: str) -> str:
         """Runs a command at a terminal. If it fails, the test fails. A server is started, and awaited until it is ready."""

@@ -1,15 +1,12 @@
 """Each alert's condition arises, and the commands of its runbook end it."""
 
 import datetime
-import re
 
 import pytest
 
-import metrics
-import pages
 from harness.web import eventually
-from pages import ROOT
 from reader import PROVIDER, Reader
+from repository import page
 
 PAGE = "docs/STANDARD_WORKFLOW.md"
 
@@ -27,10 +24,11 @@ def reader(reader: Reader) -> Reader:
 
 
 def every_section_of_the_page_has_commands_and_a_test():
-    headings = re.findall(r"^## (.*)$", (ROOT / PAGE).read_text(), re.MULTILINE)
     tests = open(__file__).read()
-    for heading in headings:
-        assert pages.section(PAGE, heading), f"{heading}: no commands"
+    with_commands = {block.heading for block in page(PAGE).blocks if block.commands}
+    _, *sections = page(PAGE).headings
+    for heading in sections:
+        assert heading in with_commands, f"{heading}: no commands"
         assert f'reader.follow(PAGE, "{heading}")' in tests, f"{heading}: no test"
 
 
@@ -138,20 +136,3 @@ def the_commands_about_declared_keys_say_that_all_is_ready(reader: Reader):
     reader.add()
     (said,) = reader.follow(PAGE, "An old copy of the keys")
     assert "ready" in said
-
-
-def the_documented_labels_are_those_that_the_binary_exposes(reader: Reader):
-    reader.add(expiresAt=_in(days=90), limits={"requestsPerDay": 10}, environment="sandbox", usageTag="ci-smoke")
-    reader.request()
-    reader.exit_code("smoke", "-p", PROVIDER)
-    page = (ROOT / "docs/OPERATING.md").read_text()
-    documented = metrics.documented(page)
-    exposed: dict[str, set[str]] = {}
-    for name, labels, _ in reader.series():
-        name = name if name in documented else metrics.SUFFIXES.sub("", name)
-        if metrics.series(name):
-            exposed.setdefault(name, set()).update(set(labels) - {"le"})
-    assert exposed == {name: labels for name, labels in documented.items() if name in exposed}
-    absent = documented.keys() - exposed.keys()
-    # They need Vault, a webhook, or a workspace with a limit.
-    assert all("declared" in name or "vault" in name or "webhook" in name or "workspace_limit" in name for name in absent), absent

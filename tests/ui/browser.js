@@ -2,13 +2,14 @@
 // exception, or a request to another origin fails the test in which it happens.
 
 import assert from "node:assert/strict";
-import { mkdirSync } from "node:fs";
+import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { chromium } from "playwright-core";
 
 import { atEnd } from "./stage.js";
 
 const SCREENSHOTS = process.env.KEYSIDE_UI_SCREENSHOTS;
+const PICTURES = process.env.KEYSIDE_UI_PICTURES;
 
 /** Chromium for the tests of a file. */
 export function launch() {
@@ -65,6 +66,15 @@ export async function signOutElsewhere(page, session) {
   await tab.close();
 }
 
+/** Signs in with a new token, whose name the page shows; resolves to the session's address. */
+export async function signInAs(page, keyside, name, role = "owner", workspaces = undefined) {
+  const { token } = await keyside.ask("POST", "/api/tokens", { name, role, workspaces });
+  await page.goto(keyside.url);
+  await enterToken(page, token);
+  await page.getByRole("heading", { level: 1 }).first().waitFor();
+  return page.url().replace(/(\/s\/[^/]+).*/, "$1");
+}
+
 /** Loads the page again until it shows `target`: runs are stored a moment after the answer. */
 export async function reloadUntil(page, target) {
   for (let tries = 0; tries < 50 && (await target.count()) === 0; tries += 1) await page.reload();
@@ -76,4 +86,25 @@ export async function screenshot(page, name) {
   if (!SCREENSHOTS) return;
   mkdirSync(SCREENSHOTS, { recursive: true });
   await page.screenshot({ path: join(SCREENSHOTS, `${name}.png`), fullPage: true, timeout: 60_000 });
+}
+
+/** Where the environment names a folder, saves a picture for the documentation: what a window shows, at most `height` px high. */
+export async function picture(page, name, { height = 720, colorScheme = "light" } = {}) {
+  if (!PICTURES) return;
+  mkdirSync(PICTURES, { recursive: true });
+  await page.emulateMedia({ colorScheme, reducedMotion: "reduce" });
+  await page.setViewportSize({ width: 1280, height: 720 });
+  await page.evaluate(() => document.activeElement?.blur());
+  await page.mouse.move(0, 0);
+  // The test's port is a random one; the documentation names the usual one.
+  await page.evaluate(() => {
+    for (const code of document.querySelectorAll("code")) code.textContent = code.textContent.replace(/127\.0\.0\.1:\d+/g, "127.0.0.1:7380");
+  });
+  // Where what is on the page ends, with the room that is around it.
+  const end = await page.evaluate(() => scrollY + Math.max(...[...document.querySelectorAll("main > *, .side ul")].map((part) => part.getBoundingClientRect().bottom)));
+  const clip = { x: 0, y: 0, width: 1280, height: Math.min(height, Math.ceil(end) + 32), scale: 1.25 };
+  const tools = await page.context().newCDPSession(page);
+  const { data } = await tools.send("Page.captureScreenshot", { format: "webp", quality: 70, clip, captureBeyondViewport: true });
+  await tools.detach();
+  writeFileSync(join(PICTURES, `${name}.webp`), Buffer.from(data, "base64"));
 }

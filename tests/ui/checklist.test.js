@@ -6,7 +6,7 @@ import { readFile } from "node:fs/promises";
 import { after, before, test } from "node:test";
 import { promisify } from "node:util";
 
-import { launch, open, reloadUntil, screenshot, signIn } from "./browser.js";
+import { launch, open, picture, reloadUntil, signIn, signInAs } from "./browser.js";
 import { Keyside, Provider, secret } from "./stage.js";
 import { addKey, go, openKey, preview, revoke, rotate } from "./steps.js";
 
@@ -32,13 +32,13 @@ test("the manual checklist, from adding a key to reading the audit log", async (
   const provider = await Provider.start(t);
   const keyside = await Keyside.start(t, provider);
   const page = await open(t, browser, keyside, { expected: /409 \(Conflict\)/ });
-  await signIn(page, keyside);
+  await signInAs(page, keyside, "Maya Lind");
 
   await t.test("1. add a key: it is active, and its secret is nowhere", async () => {
     await addKey(page, "QA Sandbox", FIRST);
-    await screenshot(page, "checklist-1-ready");
     await showsNoSecret(page);
     await go(page, "Integration Keys");
+    await picture(page, "checklist-1-added");
     const row = page.getByRole("row").filter({ hasText: "QA Sandbox" });
     assert.equal(await row.getByText("Active", { exact: true }).count(), 1);
     await showsNoSecret(page);
@@ -54,7 +54,7 @@ test("the manual checklist, from adding a key to reading the audit log", async (
     await page.getByText("Live response · QA Sandbox · sandbox").waitFor();
     await page.locator("#answer:not([aria-busy])").filter({ hasText: provider.says }).waitFor();
     assert.equal(provider.keys.at(-1), FIRST);
-    await screenshot(page, "checklist-2-preview");
+    await picture(page, "checklist-2-previewed");
     await page.locator("[data-preview-facts] a.mono").click();
     await page.getByRole("heading", { name: "Runs" }).waitFor();
     const run = page.getByRole("table", { name: "Runs, newest first" }).getByRole("row").filter({ hasText: "QA Sandbox" });
@@ -69,7 +69,7 @@ test("the manual checklist, from adding a key to reading the audit log", async (
     await rotate(page, SECOND);
     assert.notEqual(await rotated.innerText(), before);
     assert.match(await page.getByRole("table", { name: "Recent runs with this key" }).innerText(), /Preview/);
-    await screenshot(page, "checklist-3-rotated");
+    await picture(page, "checklist-3-rotated", { height: 1230 });
     await showsNoSecret(page);
     await go(page, "Preview");
     await preview(page);
@@ -85,18 +85,17 @@ test("the manual checklist, from adding a key to reading the audit log", async (
     assert.match(await row.locator("[data-label=Status]").innerText(), /200/);
     assert.match(await row.locator("[data-label=Latency]").innerText(), /\d/);
     assert.match(await row.locator("[data-label=Tokens]").innerText(), /\d/);
-    await screenshot(page, "checklist-4-checks");
+    await picture(page, "checklist-4-checked");
   });
 
   await t.test("5. revoke: a preview then fails, says why, and leads to the key", async () => {
     await openKey(page, "QA Sandbox");
     await revoke(page, "QA Sandbox");
-    await screenshot(page, "checklist-5-revoked");
     await go(page, "Preview");
     await preview(page);
     const refusal = page.locator("[data-preview-news]");
     await refusal.getByText(/revoked/i).first().waitFor();
-    await screenshot(page, "checklist-5-refused");
+    await picture(page, "checklist-5-refused");
     await refusal.getByRole("link").click();
     await page.waitForURL(/\/s\/[^/]+\/keys/);
     await page.getByRole("heading", { level: 1 }).waitFor();
@@ -108,7 +107,7 @@ test("the manual checklist, from adding a key to reading the audit log", async (
     await page.getByRole("button", { name: "Verify the chain" }).click();
     await page.getByRole("status").filter({ hasText: /intact|verif/i }).first().waitFor();
     await page.locator("td[data-label=Actor]", { hasText: "Installation owner" }).first().waitFor();
-    await screenshot(page, "checklist-6-audit");
+    await picture(page, "checklist-6-audited", { height: 900 });
     const started = page.waitForEvent("download");
     await page.getByRole("link", { name: "NDJSON" }).click();
     const text = await readFile(await (await started).path(), "utf8");

@@ -4,7 +4,8 @@ import assert from "node:assert/strict";
 import AxeBuilder from "@axe-core/playwright";
 import { after, before, test } from "node:test";
 
-import { enterToken, launch, open, reloadUntil, screenshot, signIn, signOutElsewhere } from "./browser.js";
+import { enterToken, launch, open, picture, reloadUntil, screenshot, signIn, signInAs, signOutElsewhere } from "./browser.js";
+import { PAST, past } from "./past.js";
 import { Keyside, Provider, secret } from "./stage.js";
 import { preview } from "./steps.js";
 
@@ -31,7 +32,7 @@ async function faults(page) {
 }
 
 // Just above and below where tables turn into cards, and with the menu folded away.
-const BETWEEN = [1240, 1000, 620];
+const BETWEEN = [1240, 1110, 1000, 620];
 
 /** Nothing is wider than the window. */
 async function fits(page, look) {
@@ -58,94 +59,164 @@ async function judge(t, page, name) {
   });
 }
 
-/** A day so many days from now, as the API takes it. */
-const inDays = (days) => new Date(Date.now() + days * 86_400_000).toISOString();
-
-/** A workspace in which much has happened. Returns the ids of keys. */
-async function eventful(keyside, provider) {
-  await keyside.ask("POST", "/api/workspaces", { id: "empty", name: "Nothing yet" });
-  const main = await keyside.add("QA Sandbox", { environment: "sandbox", usageTag: "ci-smoke" });
-  await keyside.add("Expiring", { environment: "live", expiresAt: inDays(9) });
-  const revoked = await keyside.add("Old one", { environment: "live" });
-  await keyside.ask("DELETE", `/api/integrations/credentials/${revoked}`);
-  for (let count = 0; count < 5; count += 1) await keyside.prompt();
-  await keyside.ask("PATCH", `/api/integrations/credentials/${main}`, { secret: secret("wrong"), graceSeconds: 3600 });
-  provider.rejects = "Incorrect API key provided: it ends in 6789.";
-  await keyside.prompt();
-  await keyside.ask("POST", "/api/smoke/runs", { workspaceId: "acme" });
-  return { main, revoked };
-}
-
-test("pages of a session", async (t) => {
-  const provider = await Provider.start(t);
-  const keyside = await Keyside.start(t, provider);
-  const { main, revoked } = await eventful(keyside, provider);
-  const page = await open(t, browser, keyside, { expected: /4\d\d \(/ });
-  const session = await signIn(page, keyside);
+/** Judges pages of a session of `keyside`: `at` opens one and judges it. */
+async function judging(t, keyside) {
+  const page = await open(t, browser, keyside, { expected: /[45]\d\d \(/ });
+  const session = await signInAs(page, keyside, "Maya Lind");
+  const judged = (name) => judge(t, page, name);
   const at = async (name, path) => {
     await page.goto(session + path);
-    await judge(t, page, name);
+    await judged(name);
   };
+  return { page, session, at, judged };
+}
+
+test("pages of keys", async (t) => {
+  const provider = await Provider.start(t);
+  const keyside = await Keyside.start(t, provider, { past: PAST });
+  const { main, live, revoked, mistral } = await past(keyside, provider);
+  const { page, session, at, judged } = await judging(t, keyside);
 
   await at("keys", "/keys?workspace=acme");
+  await picture(page, "keys-light", { height: 900 });
+  await picture(page, "keys-dark", { height: 900, colorScheme: "dark" });
+  await page.locator("details.sub summary").first().click();
+  await judged("keys fingerprint");
   await at("keys none match", "/keys?workspace=acme&q=nothing");
-  await at("keys empty", "/keys?workspace=empty");
+  await at("keys empty", "/keys?workspace=staging");
+
   await at("new provider", "/keys/new?workspace=acme");
   await at("new paste", "/keys/new/openai?workspace=acme");
-  await page.getByLabel("Key", { exact: true }).fill(secret("wrong"));
-  await page.getByLabel("Label").fill("Rejected");
-  await page.getByRole("button", { name: "Check and save" }).click();
-  await page.getByRole("button", { name: "Save without a check" }).waitFor();
-  await judge(t, page, "new rejected");
-  await page.getByLabel("Key", { exact: true }).fill(secret("good"));
+  await picture(page, "add");
+  const field = page.getByLabel("Key", { exact: true });
+  await field.fill("sk-admin-0123456789abcdef");
+  await judged("new advised");
+  const check = async (name, verdict) => {
+    await field.fill(secret(name));
+    await page.getByRole("button", { name: "Check and save" }).click();
+    await page.locator("[data-verdict]").getByText(verdict).waitFor();
+    await judged(`new ${name}`);
+  };
+  await page.getByLabel("Label").fill("Staging");
+  await check("wrong", "rejects the key");
+  await check("odd", "The check cannot tell");
+  await check("unreachable", "could not be asked");
+  await field.fill(secret("good"));
   await page.getByRole("button", { name: "Check and save" }).click();
   await page.getByText("is ready").waitFor();
-  await judge(t, page, "new done");
+  await judged("new done");
+
   await at("key", `/keys/${main}`);
+  await page.getByRole("button", { name: "Check now" }).click();
+  await page.getByText("accepts the key").first().waitFor();
+  await judged("key checked");
+  await at("key rejected", `/keys/${mistral}`);
   await at("key revoked", `/keys/${revoked}`);
-  await at("rotate", `/keys/${main}/rotate`);
+  await at("rotate", `/keys/${live}/rotate`);
+  await picture(page, "rotate");
+
   await at("edit", `/keys/${main}/edit`);
   await page.getByLabel("Requests a day").fill("many");
   await page.getByRole("button", { name: "Save" }).click();
   await page.locator("#limits-error").waitFor();
-  await judge(t, page, "edit refused");
-  await at("revoke", `/keys/${main}/revoke`);
+  await judged("edit refused");
+
+  await at("revoke", `/keys/${live}/revoke`);
+  keyside.ago(0, 10 * 60);
+  await at("revoke reauthenticate", `/keys/${live}/revoke`);
+  await page.getByLabel(/^Type the label/).fill("Production");
+  await page.getByLabel("Your token, once more").fill("wrong");
+  await page.getByRole("button", { name: "Revoke for good" }).click();
+  await page.locator("#proof-error").waitFor();
+  await judged("revoke unproven");
+  await at("no such key", "/keys/cred_aaaaaaaaaaaaaaaaaaaaaaaaaa");
+});
+
+test("pages of what keys are used for", async (t) => {
+  const provider = await Provider.start(t);
+  const keyside = await Keyside.start(t, provider, { past: PAST });
+  await past(keyside, provider);
+  const { page, session, at, judged } = await judging(t, keyside);
+
   await at("preview", "/preview?workspace=acme");
-  await page.getByLabel("Key").selectOption("Expiring");
+  await page.getByLabel("Key").selectOption("QA Sandbox");
   await preview(page);
   await page.locator("[data-preview-news] .notice").waitFor();
-  await judge(t, page, "preview answered");
-  await page.goto(`${session}/preview?workspace=empty`);
+  await judged("preview answered");
+  const request = await page.locator("[data-preview-facts] a.mono").innerText();
+  await page.getByLabel("Key").selectOption("Prototype");
   await preview(page);
   await page.locator("[data-preview-news] .notice.bad").waitFor();
-  await judge(t, page, "preview refused");
+  await judged("preview revoked");
+  await page.goto(`${session}/preview?workspace=staging`);
+  await preview(page);
+  await page.locator("[data-preview-news] .notice.bad").waitFor();
+  await judged("preview missing");
+
   await at("runs", "/runs?workspace=acme");
-  await at("runs empty", "/runs?workspace=empty");
+  await picture(page, "runs");
+  await page.locator(".chart summary").first().click();
+  await judged("runs figures");
+  await at("run", `/runs?workspace=acme&request=${request}`);
+  await at("runs none match", "/runs?workspace=acme&tag=nothing");
+  await at("runs empty", "/runs?workspace=staging");
+
   await at("checks", "/checks?workspace=acme");
-  await at("checks empty", "/checks?workspace=empty");
+  await page.locator("main summary").first().click();
+  await judged("checks history");
+  await at("checks empty", "/checks?workspace=staging");
+
   await at("audit", "/audit?workspace=acme");
   await page.getByRole("button", { name: "Verify the chain" }).click();
-  await page.locator("main .notice").first().waitFor();
-  await judge(t, page, "audit verified");
+  await page.locator("main [role=status] .notice").first().waitFor();
+  await judged("audit verified");
+  await at("audit record", "/audit?workspace=acme&event=credential_revoked");
+  await at("audit none match", "/audit?workspace=acme&until=2001-01-01");
   await at("clients", "/clients?workspace=acme");
+  await page.locator(".index a").nth(2).click();
+  await judged("client");
+});
+
+test("pages of workspaces", async (t) => {
+  const provider = await Provider.start(t);
+  const keyside = await Keyside.start(t, provider, { past: PAST });
+  await past(keyside, provider);
+  const { page, session, at, judged } = await judging(t, keyside);
+
   await at("workspace", "/workspace?workspace=acme");
-  await page.getByLabel("Who or what is it for?").fill("A colleague");
+  await page.getByLabel("Who or what is it for?").fill("Continuous integration");
   await page.locator("input[name=role]").first().check();
   await page.getByRole("button", { name: "Create token" }).click();
   await page.getByRole("heading", { name: "Token created" }).waitFor();
-  await judge(t, page, "token created");
+  await judged("token created");
   await page.getByRole("link", { name: "Done" }).click();
-  await page.getByRole("link", { name: "Revoke A colleague" }).click();
-  await judge(t, page, "token revoke");
-  await at("erase", "/workspace/erase?workspace=acme");
+  await page.getByRole("link", { name: "Revoke Continuous integration" }).click();
+  await judged("token revoke");
+  await at("erase", "/workspace/erase?workspace=staging");
   await at("workspaces", "/workspaces");
-  await at("no such key", "/keys/cred_aaaaaaaaaaaaaaaaaaaaaaaaaa");
+  await page.goto(`${session}/keys?workspace=acme`);
+  await page.locator(".account > summary").click();
+  await judged("account");
+  await page.keyboard.press("Escape");
   await page.goto(`${session}/keys?workspace=acme`);
   await page.setViewportSize(LOOKS[2]);
   await page.getByRole("button", { name: "Menu", exact: true }).click();
   await page.getByRole("button", { name: "Close menu" }).waitFor();
   await screenshot(page, "menu-360");
   assert.deepEqual(await faults(page), [], "the open menu");
+});
+
+test("pages of a viewer", async (t) => {
+  const provider = await Provider.start(t);
+  const keyside = await Keyside.start(t, provider, { past: PAST });
+  const { main } = await past(keyside, provider);
+  const page = await open(t, browser, keyside, { expected: /4\d\d \(/ });
+  const session = await signInAs(page, keyside, "Auditor", "viewer", ["acme", "staging"]);
+  const pages = { keys: "/keys?workspace=acme", "keys empty": "/keys?workspace=staging", key: `/keys/${main}`, preview: "/preview?workspace=acme", workspace: "/workspace?workspace=acme", "not allowed": "/keys/new?workspace=acme" };
+  for (const [name, path] of Object.entries(pages)) {
+    await page.goto(session + path);
+    await judge(t, page, `viewer ${name}`);
+  }
 });
 
 test("pages after a mistake, while something runs, and after another person's change", async (t) => {

@@ -1,17 +1,18 @@
 // What the tests run: keyside, and a stand-in for a provider.
 
 import { execFileSync, spawn } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { closeSync, constants, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync, writeSync } from "node:fs";
 import { createServer } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
+import { setTimeout } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 
 const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 const BINARY = process.env.KEYSIDE_BIN ?? join(ROOT, "target/debug/keyside");
 
-/** A secret of the provider's usual form; the stand-in accepts it unless `name` says "wrong". */
+/** A secret of the provider's usual form; the stand-in accepts it unless `name` says "wrong", "odd" or "unreachable". */
 export const secret = (name) => `sk-proj-${name}-0123456789abcdef0123456789`;
 
 const ends = new WeakMap();
@@ -42,14 +43,16 @@ export async function serve(test, answer) {
 }
 
 /**
- * A provider with OpenAI's API. `says` is its answer to prompts, `rejects` its message about a wrong key, `wait` what it waits for
- * before each answer; `keys` are those it saw.
+ * A provider with the APIs of OpenAI and Anthropic. `says` is its answer to prompts, `rejects` its message about a wrong key, `wait`
+ * what it waits for before each answer, and `takes` how many milliseconds a prompt takes; `keys` are those it saw.
  */
 export class Provider {
   says = "Hello from the provider.";
   rejects = "Incorrect API key provided.";
   keys = [];
   wait = Promise.resolve();
+  usage = { prompt_tokens: 12, completion_tokens: 34 };
+  takes = 0;
 
   static async start(test) {
     const provider = new Provider();
@@ -61,17 +64,25 @@ export class Provider {
   async #answer(request, response) {
     const body = [];
     for await (const piece of request) body.push(piece);
-    const key = request.headers.authorization?.replace("Bearer ", "") ?? "";
+    const key = request.headers.authorization?.replace("Bearer ", "") ?? request.headers["x-api-key"] ?? "";
     this.keys.push(key);
     await this.wait;
     const json = (status, value) => {
       response.writeHead(status, { "content-type": "application/json" });
       response.end(JSON.stringify(value));
     };
+    if (key.includes("unreachable")) return request.socket.destroy();
+    if (key.includes("odd")) return json(418, { error: { message: "Short and stout." } });
     if (key.includes("wrong")) return json(401, { error: { message: this.rejects, code: "invalid_api_key" } });
     if (request.method === "GET") return json(200, { object: "list", data: [] });
-    const usage = { prompt_tokens: 12, completion_tokens: 34, total_tokens: 46 };
+    const { usage, takes } = this;
     const { stream, model } = JSON.parse(Buffer.concat(body));
+    if (takes > 0) await setTimeout(takes);
+    if (model === "busy") return json(429, { error: { message: "Rate limit reached. Try again in 20 s.", code: "rate_limit_exceeded" } });
+    if (request.url.endsWith("/messages")) {
+      const content = [{ type: "text", text: this.says }];
+      return json(200, { id: "msg_1", type: "message", model, content, usage: { input_tokens: usage.prompt_tokens, output_tokens: usage.completion_tokens } });
+    }
     const choice = (part) => ({ id: "chatcmpl-1", model, choices: [{ index: 0, ...part }] });
     if (!stream) return json(200, { ...choice({ message: { role: "assistant", content: this.says } }), usage });
     response.writeHead(200, { "content-type": "text/event-stream" });
@@ -95,17 +106,19 @@ listen = "127.0.0.1:0"
 format = "json"
 [smoke]
 prompt = true
-[providers.openai]
-base_url = "${provider.url}"
+${["openai", "anthropic", "mistral", "groq"].map((id) => `[providers.${id}]\nbase_url = "${provider.url}"`).join("\n")}
 `;
 
 /** Keyside with the workspace `acme`. `publicUrl` is the address that people use, if it is not the listener's own. */
 export class Keyside {
-  static async start(test, provider, { publicUrl } = {}) {
+  /** `past`: with a clock that starts so many seconds ago, and that `ago` sets. */
+  static async start(test, provider, { past, publicUrl } = {}) {
     const keyside = new Keyside();
     keyside.home = mkdtempSync(join(tmpdir(), "keyside-ui-"));
     writeFileSync(join(keyside.home, "keyside.toml"), settings(provider, publicUrl));
-    const child = spawn(BINARY, ["serve"], { ...keyside.#options(), stdio: ["ignore", "ignore", "pipe"] });
+    const { cwd, env } = keyside.#options();
+    const clock = past ? keyside.#clock(past) : {};
+    const child = spawn(BINARY, ["serve"], { cwd, env: { ...env, ...clock }, stdio: ["ignore", "ignore", "pipe"] });
     const ended = new Promise((resolve) => child.once("close", resolve));
     atEnd(test, async () => {
       child.kill();
@@ -122,6 +135,23 @@ export class Keyside {
 
   #options() {
     return { cwd: this.home, env: { PATH: process.env.PATH } };
+  }
+
+  /** What gives the server a clock that `ago` sets: see clock.c. */
+  #clock(past) {
+    const library = join(this.home, "clock.so");
+    execFileSync("cc", ["-shared", "-fPIC", "-o", library, fileURLToPath(new URL("clock.c", import.meta.url))]);
+    this.ago(past);
+    return { LD_PRELOAD: library, CLOCK: join(this.home, "clock") };
+  }
+
+  /** Sets the server's clock to so many seconds ago; `passed` seconds have passed since it started, beside the real ones. */
+  ago(seconds, passed = 0) {
+    const shifts = BigInt64Array.of(BigInt(Math.round(-seconds)), BigInt(passed));
+    // In place: the server has the file in its memory.
+    const file = openSync(join(this.home, "clock"), constants.O_RDWR | constants.O_CREAT);
+    writeSync(file, shifts, 0, shifts.byteLength, 0);
+    closeSync(file);
   }
 
   /** What `keyside link` prints. */
@@ -145,10 +175,10 @@ export class Keyside {
   }
 
   /** A prompt as a client sends it, through the proxy. */
-  async prompt(model = "gpt-4o-mini") {
-    const headers = { "content-type": "application/json", authorization: "Bearer keyside" };
+  async prompt(model = "gpt-4o-mini", { at = "openai/v1/chat/completions", ...headers } = {}) {
+    Object.assign(headers, { "content-type": "application/json", authorization: "Bearer keyside" });
     const body = JSON.stringify({ model, messages: [{ role: "user", content: "Hi" }] });
-    return fetch(`${this.proxy}/w/acme/openai/v1/chat/completions`, { method: "POST", headers, body });
+    return fetch(`${this.proxy}/w/acme/${at}`, { method: "POST", headers, body });
   }
 }
 

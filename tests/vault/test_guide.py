@@ -1,10 +1,8 @@
 """Follows docs/VAULT.md: runs the page's commands with an empty OpenBao."""
 
 import os
-import re
 import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -14,28 +12,11 @@ from harness.canary import canary
 from harness.child import Child
 from harness.keyside import binary, ready
 from harness.web import eventually
+from repository import page
 from sidecar import Runner, needs
 
-PAGE = Path(__file__).parents[2] / "docs/VAULT.md"
-SECTION = "## From an empty Vault to a running sidecar"
-BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
-
-
-@dataclass(frozen=True)
-class Guide:
-    """The section's code blocks, in order."""
-
-    settings: str
-    commands: list[str]
-    """One per line; continued lines are joined."""
-
-    @classmethod
-    def read(cls) -> "Guide":
-        section = PAGE.read_text().partition(f"{SECTION}\n")[2].partition("\n## ")[0]
-        blocks = BLOCK.findall(section)
-        (settings,) = (text for kind, text in blocks if kind == "toml")
-        shell = "".join(text for kind, text in blocks if kind == "sh").replace("\\\n", " ")
-        return cls(settings, shell.splitlines())
+BLOCKS = [block for block in page("docs/VAULT.md").blocks if block.heading == "From an empty Vault to a running sidecar"]
+COMMANDS = [command for block in BLOCKS for _, command in block.commands]
 
 
 class Reader:
@@ -76,14 +57,10 @@ def empty_bao(tmp_path_factory, tls) -> Iterator[Bao]:
 
 
 @pytest.fixture
-def guide() -> Guide:
-    return Guide.read()
-
-
-@pytest.fixture
-def reader(empty_bao, folder, guide) -> Reader:
+def reader(empty_bao, folder) -> Reader:
     reader = Reader(empty_bao, folder)
-    (reader.folder / "keyside.toml").write_text(guide.settings)
+    (settings,) = (block.text for block in BLOCKS if block.language == "toml")
+    (reader.folder / "keyside.toml").write_text(settings)
     return reader
 
 
@@ -96,8 +73,8 @@ def keys(reader) -> list[str]:
     return keys
 
 
-def the_page_has_the_commands_that_are_run_here(guide):
-    programs = [command.split()[0] for command in guide.commands]
+def the_page_has_the_commands_that_are_run_here():
+    programs = [command.split()[0] for command in COMMANDS]
     assert programs.count("keyside") == 3
     assert programs.count("bao") >= 6
     assert programs.count("curl") == programs.count("(umask") == 1
@@ -106,7 +83,7 @@ def the_page_has_the_commands_that_are_run_here(guide):
 
 @needs("proxy")
 @needs("vault")
-def the_commands_on_the_page_start_a_sidecar_that_uses_the_newest_key(guide, reader, keys, empty_bao, provider):
+def the_commands_on_the_page_start_a_sidecar_that_uses_the_newest_key(reader, keys, empty_bao, provider):
     provider.good = set(keys)
     port = free_port()
     # Differences from the page: the addresses of Vault, the provider and the listeners, because
@@ -119,7 +96,7 @@ def the_commands_on_the_page_start_a_sidecar_that_uses_the_newest_key(guide, rea
     }
     sidecar = None
     try:
-        for command in guide.commands:
+        for command in COMMANDS:
             if command == "keyside proxy":
                 environment = {name: value for name, value in reader.environment.items() if name != "VAULT_TOKEN"}
                 sidecar = Child([binary(), "proxy"], env=environment, cwd=reader.folder)
@@ -140,11 +117,11 @@ def the_commands_on_the_page_start_a_sidecar_that_uses_the_newest_key(guide, rea
 
 
 @pytest.mark.slow
-def its_commands_to_openbao_lead_to_a_sign_in_that_reads_the_key(guide, reader, keys, empty_bao):
+def its_commands_to_openbao_lead_to_a_sign_in_that_reads_the_key(reader, keys, empty_bao):
     """The part that needs no Keyside, with the least policy that `keyside vault policy` must print.
     """
     (reader.folder / "keyside-acme.hcl").write_text('path "kv/data/teams/acme/openai" { capabilities = ["read"] }\n')
-    for command in guide.commands:
+    for command in COMMANDS:
         if not command.startswith(("keyside", "curl")):
             reader.run(command)
 

@@ -123,7 +123,7 @@ fn with_page(problem: Problem, state: &AdminState, base: &str, id: Option<&Reque
         assets: assets_path(&state.site),
         title: problem.kind().title(),
         detail: Marked::new(problem.detail()),
-        remedy: Marked::new(problem.remedy()),
+        remedy: Marked::new(remedy(&problem)),
         icon: icon(problem.kind().status()),
         actions: vec![Action {
             href: format!("{base}/keys"),
@@ -134,6 +134,14 @@ fn with_page(problem: Problem, state: &AdminState, base: &str, id: Option<&Reque
     match page {
         Ok(page) => problem_page(problem, page),
         Err(cause) => cause,
+    }
+}
+
+/// What to do next. For what is missing, the remedy names the API; the button leads to the list.
+fn remedy(problem: &Problem) -> &str {
+    match problem.kind().status() {
+        StatusCode::NOT_FOUND => "It may have been erased, or this session may not see it.",
+        _ => problem.remedy(),
     }
 }
 

@@ -179,7 +179,7 @@ fn known(all: &[Listed]) -> impl Iterator<Item = &Credential> {
 
 /// The cards, with tone, icon and words.
 const CARDS: [(Posture, &str, &str, &str); 4] = [
-    (Posture::Expiring, "warn", "clock", "expire soon"),
+    (Posture::Expiring, "warn", "clock", "expiring soon"),
     (Posture::Rejected, "bad", "bad", "rejected by the provider"),
     (Posture::Unused, "plain", "info", "never used"),
     (Posture::Idle, "plain", "clock", "idle for 90 days"),

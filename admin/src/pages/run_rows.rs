@@ -90,7 +90,7 @@ pub(super) fn kind(kind: RunKind) -> &'static str {
 
 fn result(run: &StoredRun) -> Badge {
     if is_refusal(run) {
-        return Badge::bad("Refused by Keyside");
+        return Badge::bad("Refused");
     }
     let mut known = OUTCOMES.iter();
     match known.find(|(outcome, ..)| *outcome == &*run.outcome) {
@@ -118,9 +118,10 @@ fn detail(run: &StoredRun) -> String {
         0 => "no status".to_owned(),
         status => format!("HTTP {status}"),
     };
+    let by = is_refusal(run).then(|| "by Keyside".to_owned());
     let code = is_refusal(run).then(|| run.outcome.to_string());
     let request = run.refused.as_deref().map(str::to_owned);
-    let parts = [Some(status), code, request].into_iter().flatten();
+    let parts = [by, Some(status), code, request].into_iter().flatten();
     parts.collect::<Vec<_>>().join(" · ")
 }
 
@@ -131,7 +132,7 @@ fn none() -> String {
 /// How forwarded requests end: the outcome of the record, then tone, icon and word.
 pub(super) const OUTCOMES: [(&str, &str, &str, &str); 8] = [
     ("ok", "good", "good", "Succeeded"),
-    ("client_error", "bad", "bad", "Rejected by the provider"),
+    ("client_error", "bad", "bad", "Rejected"),
     ("server_error", "bad", "bad", "The provider failed"),
     ("unanswered", "bad", "bad", "No response"),
     ("upstream_aborted", "bad", "bad", "Response cut off"),

@@ -135,7 +135,7 @@ pub(super) async fn open_session(
     Ok(response)
 }
 
-/// The id that the outermost layer gave the request.
+/// The id that `request_log.rs` gave the request.
 pub(super) fn request_id(extensions: &Extensions) -> Result<RequestId, Problem> {
     let id = extensions.get::<RequestId>().copied();
     id.ok_or_else(|| Problem::internal("the page is outside of the layer that gives ids"))

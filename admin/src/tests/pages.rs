@@ -1,8 +1,8 @@
 //! The pages of a session: what they show to whom, their forms, and their errors.
 
-use keyside_credentials::{Role, Scope};
+use keyside_credentials::{RejectionCause, Role, Scope};
 
-use super::{browser::OWN, *};
+use super::{browser::OWN, traffic::grant, *};
 
 pub(super) async fn with_keys(labels: &[&str]) -> Api {
     let api = Api::on_loopback().await;
@@ -35,6 +35,16 @@ async fn the_table_shows_each_key_without_its_secret() {
         assert!(page.body.contains(shown), "{shown}");
     }
     assert!(page.body.contains("2 keys"));
+}
+
+#[tokio::test]
+async fn a_key_that_the_provider_rejects_in_traffic_is_among_the_rejected() {
+    let api = with_keys(&["nightly", "production"]).await;
+    grant(&api).rejected(RejectionCause::WrongKey);
+    let browser = api.owner().await;
+    let page = browser.get("/keys?show=rejected").await;
+    assert_eq!(labels(&page), ["nightly"]);
+    assert!(page.body.contains("rejected by the provider"));
 }
 
 #[tokio::test]

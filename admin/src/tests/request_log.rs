@@ -1,4 +1,4 @@
-//! The outermost layer, over handlers that panic or hang.
+//! The layer that tracks requests, over handlers that panic or hang.
 
 use std::{sync::Mutex, time::Duration};
 

@@ -5,7 +5,7 @@ use keyside_credentials::{CredentialQuery, Grant, RejectionCause};
 
 use super::*;
 
-fn grant(api: &Api) -> Grant {
+pub(super) fn grant(api: &Api) -> Grant {
     let query = CredentialQuery {
         workspace: "acme",
         provider: "openai",

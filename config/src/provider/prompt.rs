@@ -97,12 +97,12 @@ fn fill(template: &Value, text: PromptText<'_>) -> Value {
 }
 
 fn holds(when: &Ending, message: &Value) -> bool {
-    value_at(&when.path, message).and_then(Value::as_str) == Some(when.value.as_str())
-}
-
-fn value_at<'a>(path: &KeyPath, message: &'a Value) -> Option<&'a Value> {
-    let mut keys = path.keys().iter();
-    keys.try_fold(message, |value, key| value.get(key))
+    let mut holds = false;
+    let expected = when.value.as_str();
+    visit(when.path.keys(), message, &mut |found| {
+        holds |= found == expected;
+    });
+    holds
 }
 
 /// The place of texts in a message, such as `choices.*.message.content`: object keys from the root
@@ -112,19 +112,22 @@ struct TextPath(Vec<String>);
 
 impl TextPath {
     fn read(&self, message: &Value, text: &mut String) {
-        read(&self.0, message, text);
+        visit(&self.0, message, &mut |found| text.push_str(found));
     }
 }
 
-fn read(path: &[String], value: &Value, text: &mut String) {
+/// Calls `visitor` with each text at a path.
+fn visit(path: &[String], value: &Value, visitor: &mut dyn FnMut(&str)) {
     match (path, value) {
-        ([], Value::String(found)) => text.push_str(found),
+        ([], Value::String(found)) => visitor(found),
         ([all, rest @ ..], Value::Array(items)) if all == KeyPath::EACH => {
-            items.iter().for_each(|item| read(rest, item, text));
+            for item in items {
+                visit(rest, item, visitor);
+            }
         }
         ([key, rest @ ..], Value::Object(fields)) => {
             if let Some(value) = fields.get(key) {
-                read(rest, value, text);
+                visit(rest, value, visitor);
             }
         }
         _ => {}
@@ -297,6 +300,20 @@ mod tests {
                 let names_model = sent.contains("\"some-model\"") || path.contains("some-model");
                 assert!(names_model, "{id} {path} {sent}");
             }
+        }
+    }
+
+    #[test]
+    fn an_event_has_text_if_an_item_of_its_list_says_so() {
+        let rule: PromptRule = toml::from_str(
+            "path = '/v1'\nbody = '{}'\ntext = []\n\
+             [stream]\ntext = ['text']\nwhen = 'events.*.type = delta'",
+        )
+        .unwrap();
+        for (kind, expected) in [("delta", "a"), ("other", "")] {
+            let events = json!([{ "type": "start" }, { "type": kind }]);
+            let message = json!({ "events": events, "text": "a" });
+            assert_eq!(rule.text(true, &message), expected);
         }
     }
 

@@ -79,9 +79,12 @@ impl FromStr for KeyPath {
 
     fn from_str(text: &str) -> Result<Self, UsageRuleError> {
         let keys: Vec<_> = text.split('.').map(str::to_owned).collect();
-        let is_inner = |at: usize| 0 < at && at + 1 < keys.len();
+        let is_between_keys = |at: usize| {
+            let is_inner = 0 < at && at + 1 < keys.len();
+            is_inner && keys[at - 1] != Self::EACH
+        };
         let valid =
-            |(at, key): (usize, &String)| is_key(key) || (key == Self::EACH && is_inner(at));
+            |(at, key): (usize, &String)| is_key(key) || (key == Self::EACH && is_between_keys(at));
         match keys.len() <= MAX_KEYS && keys.iter().enumerate().all(valid) {
             true => Ok(Self(keys)),
             false => Err(UsageRuleError::Path),
@@ -226,6 +229,7 @@ mod tests {
             "*",
             "*.a",
             "a.*",
+            "a.*.*.b",
             "a*.b",
             long.as_str(),
         ] {

@@ -319,6 +319,32 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_reference_keeps_the_form_that_is_stored_with_credentials() {
+        let latest = VaultReference {
+            mount: None,
+            path: "kv/a".to_owned(),
+            field: "key".to_owned(),
+            version: None,
+        };
+        let fixed = VaultReference {
+            mount: Some("kv".to_owned()),
+            version: Some(3),
+            ..latest.clone()
+        };
+        for (reference, stored) in [
+            (latest, r#"{"path":"kv/a","field":"key"}"#),
+            (
+                fixed,
+                r#"{"mount":"kv","path":"kv/a","field":"key","version":3}"#,
+            ),
+        ] {
+            assert_eq!(serde_json::to_string(&reference).unwrap(), stored);
+            let read: VaultReference = serde_json::from_str(stored).unwrap();
+            assert_eq!(read, reference);
+        }
+    }
+
+    #[test]
     fn a_source_is_a_file_or_a_field_in_vault() {
         let vault = |path: &str, field: &str| {
             Ok(SourceReference::Vault(VaultReference {

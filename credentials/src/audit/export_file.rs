@@ -39,7 +39,7 @@ pub enum FileError {
     NotALine(usize),
     /// The line with this number, from 1, does not follow from those before it, or from the key.
     #[error("line {0}: {1}")]
-    NotVerified(usize, String),
+    NotVerified(usize, LineError),
     /// The end of a chain is missing.
     #[error("the file ends before the head of {0}: the export broke off, or its end was cut")]
     CutShort(String),
@@ -49,6 +49,29 @@ pub enum FileError {
     /// The file has no chains.
     #[error("the file has no chains")]
     Empty,
+}
+
+/// Why a line does not follow from those before it, or from the key.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LineError {
+    /// A record of this chain, with this position from 1, was edited, left out or added.
+    #[error("record {1} of {0} does not follow the one before it: edited, left out or added")]
+    Broken(String, u64),
+    /// The first record of this chain has this position, not 1.
+    #[error(
+        "the records of {0} begin with {1}, and those before are not in the file: export without --from to check all of it"
+    )]
+    Partial(String, u64),
+    /// The field with this name differs from the record.
+    #[error("{0} is not what the record says: edited")]
+    Altered(String),
+    /// The head of this chain is not signed with the given key.
+    #[error("the head of {0} is not signed by the given key: another installation's, or edited")]
+    Unsigned(String),
+    /// The records of this chain do not lead to its head.
+    #[error("the records of {0} do not lead to its head: some are missing at the end, or edited")]
+    NotTheHead(String),
 }
 
 /// The fields of a line that are verified.
@@ -69,75 +92,97 @@ struct End {
     head: Vec<u8>,
 }
 
+/// What was read of a file so far.
+#[derive(Default)]
+struct Progress {
+    checked: Checked,
+    /// Number of records and chain hash of each chain that has not ended.
+    open: BTreeMap<String, (u64, Hash)>,
+    /// The chains that records link to.
+    named: BTreeSet<String>,
+    ended: BTreeSet<String>,
+}
+
 /// Verifies an NDJSON export against the public key of its installation.
 ///
 /// # Errors
 /// The first line that does not verify.
 pub fn verify_export(file: impl BufRead, key: &PublicKey) -> Result<Checked, FileError> {
-    let mut checked = Checked::default();
-    let mut open: BTreeMap<String, (u64, Hash)> = BTreeMap::new();
-    let (mut named, mut ended) = (BTreeSet::new(), BTreeSet::new());
-    for (line, text) in (1..).zip(file.lines()) {
+    let mut progress = Progress::default();
+    for (number, text) in (1..).zip(file.lines()) {
         let text = text?;
-        let not_verified = |finding| FileError::NotVerified(line, finding);
-        let parsed: Line = serde_json::from_str(&text).map_err(|_| FileError::NotALine(line))?;
-        let chain = parsed.chain.clone();
-        if let Some(end) = parsed.end {
-            let (records, hash) = open.remove(&chain).unwrap_or_default();
-            let head = head(&end, &chain, key).ok_or_else(|| {
-                not_verified(format!(
-                    "the head of {chain} is not signed by the given key: another installation's, or edited"
-                ))
-            })?;
-            if (head.records, head.hash) != (records, hash) {
-                return Err(not_verified(format!(
-                    "the records of {chain} do not lead to its head: some are missing at the end, or edited"
-                )));
-            }
-            checked.installation = end.installation;
-            checked.records += records;
-            checked.chains += 1;
-            if !ended.insert(chain) {
-                return Err(FileError::NotALine(line));
-            }
-            continue;
-        }
-        let (Some(position), Some(record)) = (parsed.position, record_hash(&parsed)) else {
-            return Err(FileError::NotALine(line));
+        let line: Line = serde_json::from_str(&text).map_err(|_| FileError::NotALine(number))?;
+        let read = match line {
+            Line {
+                chain,
+                end: Some(end),
+                ..
+            } => progress.end(chain, end, key),
+            line => progress.record(&line, &text),
         };
-        let begins = !open.contains_key(&chain);
-        let (records, hash) = open.entry(chain.clone()).or_default();
+        match read {
+            Ok(true) => {}
+            Ok(false) => return Err(FileError::NotALine(number)),
+            Err(error) => return Err(FileError::NotVerified(number, error)),
+        }
+    }
+    progress.finish()
+}
+
+impl Progress {
+    /// Reads the end of a chain. False if the chain has ended before.
+    fn end(&mut self, chain: String, end: End, key: &PublicKey) -> Result<bool, LineError> {
+        let (records, hash) = self.open.remove(&chain).unwrap_or_default();
+        let Some(head) = head(&end, &chain, key) else {
+            return Err(LineError::Unsigned(chain));
+        };
+        if (head.records, head.hash) != (records, hash) {
+            return Err(LineError::NotTheHead(chain));
+        }
+        self.checked.installation = end.installation;
+        self.checked.records += records;
+        self.checked.chains += 1;
+        Ok(self.ended.insert(chain))
+    }
+
+    /// Reads a record. False if it is not complete.
+    fn record(&mut self, line: &Line, text: &str) -> Result<bool, LineError> {
+        let (Some(position), Some(record)) = (line.position, record_hash(line)) else {
+            return Ok(false);
+        };
+        let begins = !self.open.contains_key(&line.chain);
+        let (records, hash) = self.open.entry(line.chain.clone()).or_default();
         if position != *records + 1 {
-            return Err(not_verified(match begins {
-                true => format!(
-                    "the records of {chain} begin with {position}, and those before are not in the file: export without --from to \
-                     check all of it"
-                ),
-                false => format!(
-                    "record {position} of {chain} does not follow the one before it: edited, left out or added"
-                ),
-            }));
+            let chain = line.chain.clone();
+            return Err(match begins {
+                true => LineError::Partial(chain, position),
+                false => LineError::Broken(chain, position),
+            });
         }
         *records = position;
         let previous = *hash;
         *hash = previous.followed_by(record);
-        if let Some(stored) = &parsed.stored
-            && let Some(field) = altered(&text, stored, previous, *hash)
+        if let Some(stored) = &line.stored
+            && let Some(field) = altered(text, stored, previous, *hash)
         {
-            return Err(not_verified(format!(
-                "{field} is not what the record says: edited"
-            )));
+            return Err(LineError::Altered(field));
         }
-        checked.hidden += u64::from(parsed.stored.is_none());
-        named.extend(linked(parsed.stored.as_deref().unwrap_or_default()));
+        self.checked.hidden += u64::from(line.stored.is_none());
+        let stored = line.stored.as_deref().unwrap_or_default();
+        self.named.extend(linked(stored));
+        Ok(true)
     }
-    match open.into_keys().next() {
-        Some(chain) => Err(FileError::CutShort(chain)),
-        None if checked.chains == 0 => Err(FileError::Empty),
-        None => match named.difference(&ended).next() {
-            Some(chain) => Err(FileError::ChainMissing(chain.clone())),
-            None => Ok(checked),
-        },
+
+    /// The summary, if each chain that began or was named has ended.
+    fn finish(self) -> Result<Checked, FileError> {
+        match self.open.into_keys().next() {
+            Some(chain) => Err(FileError::CutShort(chain)),
+            None if self.checked.chains == 0 => Err(FileError::Empty),
+            None => match self.named.difference(&self.ended).next() {
+                Some(chain) => Err(FileError::ChainMissing(chain.clone())),
+                None => Ok(self.checked),
+            },
+        }
     }
 }
 

@@ -83,7 +83,7 @@ impl Registry {
     }
 
     async fn begin_backup(self: Arc<Self>, id: String) -> Result<Backup, ChangeError> {
-        let guard = self.gate.write().await;
+        let guard = self.block_changes().await;
         let own = self.chains.installation().lock(Priority::Normal).await;
         let (key, wrapped) = self.keyring.new_standalone_key("bk_").await?;
         let state = self.consistent_state().await?;

@@ -229,8 +229,6 @@ impl Declared {
     }
 }
 
-impl Item {}
-
 /// Reading a file takes microseconds, so a short interval is cheap.
 const FILE_POLL: Duration = Duration::from_millis(400);
 /// How long, and how often, to wait for a file that is being written.

@@ -87,11 +87,11 @@ impl CredentialDocument {
         self.destroy(now, |version| version.is_over(now))
     }
 
-    pub(crate) fn destroy(
-        &mut self,
-        now: Timestamp,
-        which: impl Fn(&VersionDocument) -> bool,
-    ) -> Vec<u32> {
+    pub(crate) fn destroy_all(&mut self, now: Timestamp) -> Vec<u32> {
+        self.destroy(now, |_| true)
+    }
+
+    fn destroy(&mut self, now: Timestamp, which: impl Fn(&VersionDocument) -> bool) -> Vec<u32> {
         let is_kept = |version: &&mut VersionDocument| version.destroyed_at.is_none();
         let doomed = self.versions.iter_mut().filter(is_kept);
         doomed

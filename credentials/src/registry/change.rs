@@ -43,7 +43,7 @@ use keyside_store::{
     Effect,
     chain::{CommitError, Damage, Entry, State, Write},
 };
-use tokio::sync::{RwLockReadGuard, Semaphore};
+use tokio::sync::{RwLockReadGuard, RwLockWriteGuard, Semaphore};
 
 pub(super) use self::{
     add::InitialSecret,
@@ -246,6 +246,11 @@ impl Registry {
             true => Err(ChangeError::AccessEnded),
             false => Ok(()),
         }
+    }
+
+    /// Waits for changes in progress and blocks new ones while the guard is held.
+    pub(crate) async fn block_changes(&self) -> RwLockWriteGuard<'_, ()> {
+        self.gate.write().await
     }
 
     /// Commits a change of a workspace on the state that it was decided on.

@@ -39,11 +39,15 @@ impl Runs {
     /// Removes the runs of a workspace up to a time, and returns their number; `None` if storage
     /// fails. Remaining runs are removed with a later block, or at the next start.
     pub(crate) async fn erase(&self, workspace: WorkspaceId, until: Timestamp) -> Option<usize> {
-        self.shared.erased.add(workspace, until);
+        self.shared.erased.add(workspace.clone(), until);
         let (done, erased) = oneshot::channel();
         self.queue.send(Message::Erase(done)).await.ok()?;
         self.shared.enough.notify_one();
-        erased.await.ok()?
+        let erased = erased.await.ok()?;
+        // The records that were queued before are noted by now.
+        let mut missing = self.shared.missing.write();
+        missing.retain(|(of, _), at| *of != workspace || *at > until);
+        erased
     }
 
     /// All kept runs of a workspace, oldest first.

@@ -77,6 +77,9 @@ async fn providers_without_a_credential_are_known_from_refused_requests() {
     assert_eq!(missing("acme", 3), ["cohere"]);
     assert!(missing("acme", 4).is_empty());
     assert!(missing("beta", 0).is_empty());
+    // A successor with the same id has only its own.
+    runs.erase("acme".parse().unwrap(), run(2).at).await;
+    assert_eq!(missing("acme", 0), ["cohere"]);
 }
 
 #[tokio::test]

@@ -28,7 +28,7 @@ pub struct Figures {
 #[derive(Default)]
 pub(super) struct Board {
     counts: BTreeMap<ProviderId, Counts>,
-    pub(super) credentials: BTreeMap<String, Standing>,
+    credentials: BTreeMap<String, Standing>,
     slots: BTreeMap<String, Standing>,
 }
 
@@ -39,7 +39,7 @@ struct Counts {
 }
 
 /// Where one key or provider of a workspace stands.
-pub(super) struct Standing {
+struct Standing {
     provider: ProviderId,
     consecutive_failures: u32,
     last_success_at: Option<Timestamp>,
@@ -78,6 +78,11 @@ impl Board {
         standings.insert(name, standing);
     }
 
+    /// Replaces what is known of tagged keys, so that a key without the tag no longer counts.
+    pub(super) fn replace_credentials(&mut self, known: Vec<(String, ProviderId, Series)>) {
+        replace(&mut self.credentials, known);
+    }
+
     fn standings(&self) -> impl Iterator<Item = &Standing> {
         self.credentials.values().chain(self.slots.values())
     }
@@ -85,10 +90,7 @@ impl Board {
 
 /// Replaces standings by those that were read from the store. A result may have been counted since
 /// it was read: that one stays.
-pub(super) fn replace(
-    standings: &mut BTreeMap<String, Standing>,
-    known: Vec<(String, ProviderId, Series)>,
-) {
+fn replace(standings: &mut BTreeMap<String, Standing>, known: Vec<(String, ProviderId, Series)>) {
     let mut before = std::mem::take(standings);
     for (name, provider, series) in known {
         let read = Standing::of(provider, &series);

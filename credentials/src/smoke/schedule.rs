@@ -10,7 +10,7 @@ use keyside_store::StorageError;
 use tokio::time::{Instant, timeout};
 
 use super::{
-    LEDGER, Selection, Smoke, figures,
+    LEDGER, Selection, Smoke,
     ledger::{Claim, Ledger, Run, Trigger},
     plan::series_note,
     series::Series,
@@ -120,8 +120,7 @@ impl Smoke {
             watch.is_due |= version.is_some_and(|version| series.is_due(&version));
             known.push((credential.id.to_string(), subject.provider, series));
         }
-        // A key without the tag no longer counts.
-        figures::replace(&mut self.board.lock().credentials, known);
+        self.board.lock().replace_credentials(known);
         // A missing key may be there now. Posted results do not depend on keys.
         if is_stale || is_changed && !self.settings.expected.is_empty() {
             self.refresh_slots().await?;

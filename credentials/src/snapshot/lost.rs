@@ -36,4 +36,9 @@ impl WorkspaceEntry {
         changed.update_all_defaults();
         changed
     }
+
+    /// Whether a lost credential might be the requested one. Called only for refusals.
+    pub(crate) fn has_unrevoked_lost(&self) -> bool {
+        self.lost.values().any(|lost| lost.revoked_at.is_none())
+    }
 }

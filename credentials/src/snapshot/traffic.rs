@@ -205,5 +205,3 @@ fn publish(entry: &CredentialEntry, kind: CredentialEventKind) {
     }
     entry.signals.publish(event);
 }
-
-impl TrafficHealth {}

@@ -41,7 +41,6 @@ impl Memory {
 
     /// The stored data, writable: tests use it to play an attacker with write access.
     pub fn contents(&self) -> MutexGuard<'_, Contents> {
-        // Every change is a single step, so a panic elsewhere cannot leave one half done.
         self.0.lock()
     }
 }

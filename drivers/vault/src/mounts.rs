@@ -3,10 +3,11 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, RwLock},
+    sync::Arc,
 };
 
 use keyside_credentials::source::SourceError;
+use parking_lot::RwLock;
 use reqwest::Method;
 use serde::Deserialize;
 
@@ -64,7 +65,7 @@ pub(crate) struct Mounts {
 impl Mounts {
     /// The known mount that contains `path`.
     pub(crate) fn known(&self, path: &str) -> Option<Mount> {
-        let known = self.known.read().ok()?;
+        let known = self.known.read();
         let mount = known
             .iter()
             .find(|(mount, _)| within(path, mount).is_some());
@@ -75,27 +76,21 @@ impl Mounts {
     }
 
     pub(crate) fn remember(&self, mount: &Mount) {
-        if let Ok(mut known) = self.known.write() {
-            known.insert(mount.path.clone(), mount.version);
-        }
+        let mut known = self.known.write();
+        known.insert(mount.path.clone(), mount.version);
     }
 
     /// Called if a mount may have been replaced by another one.
     pub(crate) fn forget(&self, mount: &Mount) {
-        if let Ok(mut known) = self.known.write() {
-            known.remove(&mount.path);
-        }
+        self.known.write().remove(&mount.path);
     }
 
     pub(crate) fn is_metadata_forbidden(&self, request: &str) -> bool {
-        let metadata_forbidden = self.metadata_forbidden.read();
-        metadata_forbidden.is_ok_and(|metadata_forbidden| metadata_forbidden.contains(request))
+        self.metadata_forbidden.read().contains(request)
     }
 
     pub(crate) fn mark_metadata_forbidden(&self, request: String) {
-        if let Ok(mut metadata_forbidden) = self.metadata_forbidden.write() {
-            metadata_forbidden.insert(request);
-        }
+        self.metadata_forbidden.write().insert(request);
     }
 
     /// Asks Vault for the mount that contains `path`; `None` if Vault does not tell: the token's

@@ -43,7 +43,7 @@ impl Row {
         let ended = matches!(key.status, Status::Revoked | Status::Expired);
         let traffic = match (key.damaged, is_rejected(key)) {
             (true, _) => Some(Badge::bad("Record damaged")),
-            (false, true) if !ended => Some(Badge::bad(format!("Rejected by {provider}"))),
+            (false, true) if !ended => Some(Badge::bad("Rejected")),
             _ => None,
         };
         let is_near_end = matches!(key.status, Status::Expiring | Status::Expired);
@@ -114,7 +114,7 @@ pub(in crate::pages) fn provider_name(visit: &Visit, id: &str) -> String {
     provider.map_or_else(|| id.to_owned(), |provider| provider.name.clone())
 }
 
-/// Whether the provider refused the key at the last live check.
+/// Whether the provider refused the key at the last live check, or refuses it in traffic.
 pub(in crate::pages) fn is_rejected(key: &Credential) -> bool {
-    key.verification == Some(Verification::Rejected)
+    key.verification == Some(Verification::Rejected) || key.rejection.is_some()
 }

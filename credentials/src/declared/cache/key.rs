@@ -2,9 +2,9 @@
 //! that it is never beside the cache without an operator's decision.
 
 use std::{
-    fs,
+    fs, io,
     os::unix::fs::{MetadataExt, PermissionsExt},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use keyside_store::file::{self, FileError};
@@ -21,10 +21,38 @@ use crate::{
 /// Seals the cache. Its subkeys are in locked memory; the key itself is not kept.
 pub struct CacheKey(pub(super) SealingKey);
 
-/// Why the cache has no key, and what to do.
+/// Why the cache has no key.
 #[derive(Debug, thiserror::Error)]
-#[error("vault.cache_key_file: {0}")]
-pub struct CacheKeyError(String);
+#[non_exhaustive]
+pub enum CacheKeyError {
+    /// The file is missing, or cannot be read.
+    #[error(
+        "vault.cache_key_file: {0}. Make a key with `umask 077; keyside master-key generate > FILE`"
+    )]
+    File(#[source] FileError),
+    /// Other users can read the file.
+    #[error(
+        "vault.cache_key_file: {} has mode {mode:03o}, so that other users can read the key: chmod 600 it", path.display()
+    )]
+    OpenToOthers {
+        /// The file's path.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// The key is in the cache's folder, so a copy of the folder could be opened.
+    #[error(
+        "vault.cache_key_file: {} is in the folder vault.cache, so that a copy of the folder opens itself; move the key \
+         elsewhere", .0.display()
+    )]
+    InTheCache(PathBuf),
+    /// The file does not hold a key.
+    #[error(
+        "vault.cache_key_file: {} does not hold a key: expected 32 bytes, raw or in base64, as `keyside master-key generate` \
+         prints them", .0.display()
+    )]
+    NotAKey(PathBuf),
+}
 
 impl CacheKey {
     /// Reads the key in the file at `path`, which must be private and outside of the cache's
@@ -33,30 +61,21 @@ impl CacheKey {
     /// # Errors
     /// What is wrong with the file, and what to do.
     pub fn read(path: &Path, folder: &Path) -> Result<Self, CacheKeyError> {
-        let unreadable = |error: FileError| {
-            CacheKeyError(format!(
-                "{error}. Make a key with `umask 077; keyside master-key generate > FILE`"
-            ))
-        };
-        let wrong = |reason: String| CacheKeyError(format!("{} {reason}", path.display()));
-        let metadata = fs::metadata(path).map_err(FileError::at(path));
-        let metadata = metadata.map_err(unreadable)?;
+        let unreadable = |error: io::Error| CacheKeyError::File(FileError::at(path)(error));
+        let metadata = fs::metadata(path).map_err(unreadable)?;
         let mode = metadata.permissions().mode() & 0o777;
         let is_ours = metadata.uid() == Uid::effective().as_raw();
         if !is_private(mode, is_ours) {
-            return Err(wrong(format!(
-                "has mode {mode:03o}, so that other users can read the key: chmod 600 it"
-            )));
+            let path = path.to_owned();
+            return Err(CacheKeyError::OpenToOthers { path, mode });
         }
         if is_within(path, folder) {
-            let said = "is in the folder vault.cache, so that a copy of the folder opens itself; move the key elsewhere";
-            return Err(wrong(said.to_owned()));
+            let path = path.to_owned();
+            return Err(CacheKeyError::InTheCache(path));
         }
-        let text = file::read(path).map_err(unreadable)?;
-        let key = raw_key(&Zeroizing::new(text)).ok_or_else(|| {
-            let said = "does not hold a key: expected 32 bytes, raw or in base64, as `keyside master-key generate` prints them";
-            wrong(said.to_owned())
-        })?;
+        let text = file::read(path).map_err(CacheKeyError::File)?;
+        let key = raw_key(&Zeroizing::new(text))
+            .ok_or_else(|| CacheKeyError::NotAKey(path.to_owned()))?;
         Ok(Self::new(&key))
     }
 

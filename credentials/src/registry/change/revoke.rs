@@ -154,7 +154,7 @@ impl CredentialEdit<'_> {
         let metadata = self.metadata(self.document.current)?;
         let mut draft = self.record(Event::CredentialRevoked, by, &metadata);
         if self.document.revoked_at.is_none() {
-            let destroyed = self.document.destroy(self.now, |_| true);
+            let destroyed = self.document.destroy_all(self.now);
             self.document.revoked_at = Some(self.now);
             draft.note = Some(match self.entry.reference() {
                 Some(reference) => format!("{reference} stays in Vault"),

@@ -6,7 +6,7 @@ use proptest::{prelude::*, test_runner::TestRunner};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::audit::{Checked, Cursor, ExportError, verify_export};
+use crate::audit::{Checked, Cursor, ExportError, ExportLineError, verify_export};
 
 /// An event that is audited in some chain.
 #[derive(Clone, Debug)]
@@ -224,6 +224,13 @@ pub(super) fn checked(file: &str, key: &PublicKey) -> Result<Checked, ExportErro
     verify_export(file.as_bytes(), key)
 }
 
+pub(super) fn is_unsigned(error: &ExportError) -> bool {
+    matches!(
+        error,
+        ExportError::NotVerified(_, ExportLineError::Unsigned(_))
+    )
+}
+
 #[test]
 fn any_export_verifies_with_the_public_key_alone_and_with_no_other_key() {
     let outcome = cases(30).run(&history(), |history| {
@@ -236,8 +243,7 @@ fn any_export_verifies_with_the_public_key_alone_and_with_no_other_key() {
             prop_assert_eq!(found.records, verified.records);
             prop_assert_eq!((found.hidden, found.chains), (0, 1 + WORKSPACES.len()));
             let other = checked(&file, &elsewhere.audit().public_key());
-            let refused = other.unwrap_err().to_string();
-            prop_assert!(refused.contains("not signed by the given key"));
+            prop_assert!(is_unsigned(&other.unwrap_err()));
             Ok(())
         })
     });
@@ -293,7 +299,7 @@ async fn any_edited_missing_moved_or_duplicated_line_of_an_export_is_detected() 
         }
         let cut = lines[..lines.len() - 1].join("\n");
         let error = checked(&cut, &key).unwrap_err();
-        assert!(matches!(error, ExportError::CutShort { .. }), "{error}");
+        assert!(matches!(error, ExportError::CutShort(_)), "{error}");
     }
     assert!(matches!(checked("", &key), Err(ExportError::Empty)));
 }

@@ -70,7 +70,7 @@ async fn a_revocation_overtakes_a_waiting_backup() {
     let lock = tracked.lock(Priority::Normal).await;
     let added = adding(&registry, &["a", "b"]).await;
     let blocking = registry.clone();
-    let alone = tokio::spawn(async move { drop(blocking.gate.write().await) });
+    let alone = tokio::spawn(async move { drop(blocking.block_changes().await) });
     let_all_wait().await;
     let revoked = revoking(&registry, &id);
     let_all_wait().await;
