@@ -348,7 +348,11 @@ async fn a_workspace_is_exported_and_gets_a_new_key() {
     let rotated = browser.submit(ACME, "do=rotate-key").await;
     rotated.assert_leads_to(&format!("{}{ACME}", browser.base));
     let page = browser.get(ACME).await;
-    assert!(page.body.contains("1 key encrypted again."), "{}", page.body);
+    assert!(
+        page.body.contains("1 key encrypted again."),
+        "{}",
+        page.body
+    );
     let events: Vec<_> = api.audit().await.iter().map(|it| it.event).collect();
     assert!(events.contains(&Event::WorkspaceExported), "{events:?}");
     assert!(events.contains(&Event::WorkspaceKeyRotated), "{events:?}");
