@@ -15,6 +15,8 @@ const advice = (field, value) => {
   } catch {
     return "";
   }
+  const foreign = [...field.querySelectorAll("[data-foreign]")].find(({ dataset }) => value.startsWith(dataset.foreign));
+  if (foreign) return `It looks like a key of ${foreign.textContent}, not of ${provider}.`;
   return `Not the usual form for ${provider}. The check will tell.`;
 };
 

@@ -328,7 +328,7 @@ fn form_page(
         assets,
         csrf,
         shell,
-        provider: ProviderGuide::of(provider),
+        provider: ProviderGuide::of(provider, &visit.state.catalogue),
         suggestion: Suggestion::of(visit, workspace, provider),
         form: Entered {
             defaults: defaults.collect(),
