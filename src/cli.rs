@@ -97,7 +97,7 @@ pub(crate) enum Command {
     Env(env::Env),
     /// Print a one-time link that signs you in to the admin page in a browser
     Link(link::Link),
-    /// Provider keys: add, list, show, rotate, roll back, verify, edit, revoke
+    /// Provider keys: add, list, show, rotate, roll back, refresh, verify, edit, revoke
     #[command(subcommand)]
     Key(key::Key),
     /// Providers: list the catalogue, show how to create a key and configure SDKs
@@ -112,13 +112,13 @@ pub(crate) enum Command {
     /// Check all keys with the usage tag of smoke runs, and print each result; exits with 1 if one
     /// fails, and with 3 if there is nothing to check
     Smoke(smoke::Smoke),
-    /// Workspaces: add, list, show, export, erase, rotate the key
+    /// Workspaces: add, list, show, edit, export, erase, rotate the key
     #[command(subcommand)]
     Workspace(workspace::Workspace),
     /// Tokens of the admin API: create, list, show, revoke
     #[command(subcommand)]
     Token(token::Token),
-    /// Audit log: list, export and verify records of who did what
+    /// Audit log: list, export and verify records of who did what, print the public key
     #[command(subcommand)]
     Audit(audit::Audit),
     /// Master key, which wraps all other keys: generate, rotate

@@ -63,7 +63,7 @@ impl Socket {
 /// The address in `admin.listen` or `observe.listen` could not be bound.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "cannot listen on {address}: {source}; choose another address in {setting}, or stop what uses it"
+    "cannot listen on {address}: {source}; choose another address in {setting}, or stop the process that uses it"
 )]
 pub(crate) struct BindError {
     setting: &'static str,

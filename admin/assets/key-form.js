@@ -15,6 +15,8 @@ const advice = (field, value) => {
   } catch {
     return "";
   }
+  const foreign = [...field.querySelectorAll("[data-foreign]")].find(({ dataset }) => value.startsWith(dataset.foreign));
+  if (foreign) return `It looks like a key of ${foreign.textContent}, not of ${provider}.`;
   return `Not the usual form for ${provider}. The check will tell.`;
 };
 
@@ -63,7 +65,7 @@ const clearErrors = (form) => {
   form.querySelectorAll("[aria-invalid]").forEach((input) => input.removeAttribute("aria-invalid"));
 };
 
-const KEPT = "Nothing was saved. What you typed is in the form again when you are back, but no key: paste it once more.";
+const KEPT = "Nothing was saved. When you are back, the form has what you typed, except for the key: paste it again.";
 
 const failed = {
   tone: "bad",

@@ -155,7 +155,7 @@ if (draft && !session) {
       }
     }
     const { notice } = await import("./notice.js");
-    const text = "Nothing was saved. What you typed is in the form again, but no key: paste it once more.";
+    const text = "Nothing was saved. The form has what you typed, except for the key: paste it again.";
     form.prepend(notice({ tone: "warn", icon: "lock", title: "Your session had ended", text }));
     announce(text);
   }

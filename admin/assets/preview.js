@@ -51,7 +51,7 @@ const failed = (problem) => {
   const isPage = /^https?:/.test(remediation ?? "") && link(remediation, "");
   const next = fields.length ? fields : [detail, isPage ? "" : (remediation ?? remedy)];
   const text = next.filter(Boolean).join(" ");
-  const way = isPage ? { href: remediation, action: "See how to fix it" } : {};
+  const way = isPage ? { href: remediation, action: /\/keys\/new\b/.test(remediation) ? "Add a key" : "See how to fix it" } : {};
   news.replaceChildren(notice({ tone: "bad", icon: "bad", title: title ?? "The preview failed", text, ...way }));
 };
 

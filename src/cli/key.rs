@@ -229,7 +229,8 @@ impl Add {
         }
         let summary = credential.summary("Stored");
         let cost = credential.cost_of_prompt(self.check.prompt);
-        output.print(&added, |_| format!("{summary}\n{cost}{lines}"))
+        let accepted = credential.acceptance();
+        output.print(&added, |_| format!("{summary}\n{accepted}{cost}{lines}"))
     }
 
     /// A comment below the SDK lines if they lead to another key: a request without a label gets

@@ -128,8 +128,7 @@ fn summary(view: &PreviewView) -> String {
 fn from_standard_input() -> Result<String, Failure> {
     let stdin = io::stdin();
     if stdin.is_terminal() {
-        return Err(Failure::usage("expected a prompt, found none")
-            .next("Give it as the last argument, or on standard input."));
+        return Err(Failure::usage("expected a prompt, found none").next(GIVE_A_PROMPT));
     }
     let mut bytes = Vec::new();
     let read = stdin.lock().take(PROMPT_LIMIT).read_to_end(&mut bytes);
@@ -141,9 +140,9 @@ fn from_standard_input() -> Result<String, Failure> {
     })?;
     let text = text.trim_end_matches(['\r', '\n']);
     match text.is_empty() {
-        true => Err(Failure::usage(
-            "expected a prompt, found empty standard input",
-        )),
+        true => {
+            Err(Failure::usage("expected a prompt, found empty standard input").next(GIVE_A_PROMPT))
+        }
         false => Ok(text.to_owned()),
     }
 }
@@ -162,6 +161,7 @@ fn decoded(bytes: &[u8]) -> io::Result<&str> {
 }
 
 const A_PREVIEW: &str = "a part of a preview";
+const GIVE_A_PROMPT: &str = "Give it as the last argument, or on standard input.";
 /// Bytes; longer than any prompt that the server accepts, whose error says how long it may be.
 const PROMPT_LIMIT: u64 = 70_000;
 

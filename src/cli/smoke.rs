@@ -69,7 +69,7 @@ impl Smoke {
         let failed = report.items.iter().filter(|item| !has_passed(item)).count();
         match (report.run, failed) {
             (None, _) => Err(Failure::nothing_to_check(
-                "no key in an environment of smoke runs has their usage tag, and none is expected",
+                "no key has the usage tag and the environment of smoke runs, and none is expected",
             )
             .next(NEXT_TAG)),
             (Some(_), 0) => Ok(()),

@@ -127,7 +127,7 @@ const OPTIONS: [(&str, &str); 9] = [
 const NEXT: [(&[&str], &str); 9] = [
     (
         &["unauthenticated"],
-        "Give a valid token with --token-file or KEYSIDE_TOKEN; `keyside serve` writes the owner's token into its data folder.",
+        "Give a valid token with --token-file or KEYSIDE_TOKEN. The owner's is in the data folder of the Keyside that answered, which may be another than the one of these settings.",
     ),
     (
         &["fields-invalid"],

@@ -113,6 +113,19 @@ fn a_store_without_its_lock_file_is_read_and_no_lock_file_is_created() {
 }
 
 #[test]
+fn a_keyside_on_another_data_folder_is_told_apart() {
+    let keyside = Keyside::builder().start();
+    let observe = format!("{:?}", keyside.observe_addr().to_string());
+    let exit = doctor(&Keyside::builder().set("observe.listen", &observe));
+    assert_eq!(exit.code, Some(0), "{exit:#?}");
+    line(&exit, "ok   keyside: ready at ");
+    assert!(line(&exit, "warn store").contains("runs on another data folder"));
+    let own = keyside.builder_of().clone().set("observe.listen", &observe);
+    let own = doctor(&own);
+    assert!(!own.stdout.contains("another data folder"), "{own:#?}");
+}
+
+#[test]
 fn before_the_first_start_nothing_fails_and_nothing_is_created() {
     let builder = Keyside::builder();
     let exit = doctor(&builder);

@@ -106,6 +106,7 @@ test("the manual checklist, from adding a key to reading the audit log", async (
     await go(page, "Audit");
     await page.getByRole("button", { name: "Verify the chain" }).click();
     await page.getByRole("status").filter({ hasText: /intact|verif/i }).first().waitFor();
+    await page.locator("td[data-label=Actor]", { hasText: "Installation owner" }).first().waitFor();
     await picture(page, "checklist-6-audited", { height: 900 });
     const started = page.waitForEvent("download");
     await page.getByRole("link", { name: "NDJSON" }).click();

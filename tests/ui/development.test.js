@@ -1,4 +1,4 @@
-// The expiry that is suggested for a development key, with and without JavaScript.
+// What the form for a key suggests: the expiry of a development key, with and without JavaScript, and the right provider.
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
@@ -50,6 +50,18 @@ test("Sandbox fills in an expiry, Live takes it back, and what a person entered 
   await live.check();
   await sandbox.check();
   assert.equal(await expires.inputValue(), "", "it stays cleared");
+});
+
+test("a key of another provider is named before it is sent", async (t) => {
+  const keyside = await Keyside.start(t, await Provider.start(t));
+  const page = await open(t, browser, keyside);
+  const session = await signIn(page, keyside);
+  await page.goto(`${session}/keys/new/openai?workspace=acme`);
+  const key = page.getByLabel("Key", { exact: true });
+  await key.fill(`sk-ant-${"example-".repeat(4)}`);
+  await page.getByText("It looks like a key of Anthropic, not of OpenAI.").waitFor();
+  await key.fill(`unknown-${"example-".repeat(4)}`);
+  await page.getByText("Not the usual form for OpenAI.").waitFor();
 });
 
 test("without JavaScript, a link fills in the expiry", async (t) => {

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use askama::Template;
 use axum::response::Response;
 use keyside_credentials::{
-    ActorId, Filter, Permission, Workspace,
+    ActorId, Filter, Listed, Permission, Workspace,
     audit::{AuditPage, Event},
 };
 
@@ -15,6 +15,7 @@ use self::narrowing::Narrowing;
 use super::{
     form::SessionForm,
     html::{page, see_other},
+    keys::provider_name,
     number::count,
     record_rows::{self, RecordRow},
     shell::{Frame, Shell, Visit},
@@ -212,7 +213,7 @@ fn filter_form(visit: &Visit, workspace: &Workspace, asked: &Narrowing) -> Filte
     });
     let keys = keys
         .iter()
-        .map(|key| (key.id().to_string(), record_rows::label(key)));
+        .map(|key| (key.id().to_string(), key_choice(visit, key)));
     let reaches = [("all".to_owned(), "Everything you may see".to_owned())];
     let mut reaches = Choice::list(reaches, asked.is_wide.then_some("all"));
     if let Some(narrow) = reaches.first_mut() {
@@ -239,6 +240,15 @@ fn filter_form(visit: &Visit, workspace: &Workspace, asked: &Narrowing) -> Filte
     }
 }
 
+/// Keys of two providers may have the same label.
+fn key_choice(visit: &Visit, key: &Listed) -> String {
+    let label = record_rows::label(key);
+    match key {
+        Listed::Known(key) => format!("{label} · {}", provider_name(visit, &key.provider)),
+        Listed::Lost(_) => label,
+    }
+}
+
 /// Those that records may name: by name as far as the person may read tokens.
 fn actors(visit: &Visit, asked: &Narrowing) -> BTreeMap<String, String> {
     let may_read = visit.caller.require(Permission::ReadTokens).is_ok();
@@ -248,13 +258,12 @@ fn actors(visit: &Visit, asked: &Narrowing) -> BTreeMap<String, String> {
         .map(|token| (token.id.to_string(), token.name))
         .collect();
     let known = |id: &ActorId, name: &str| (id.to_string(), name.to_owned());
-    let others = [
-        known(&ActorId::system(), "Keyside itself"),
-        known(&ActorId::anonymous(), "Nobody who is known"),
-        known(&visit.session.actor, "You"),
-    ];
+    let others = record_rows::UNNAMED.map(|(id, name)| known(&id(), name));
+    let others = others
+        .into_iter()
+        .chain([known(&visit.session.actor, "You")]);
     let asked = asked.actor.as_ref().map(|id| known(id, id.as_str()));
-    for (id, name) in others.into_iter().chain(asked) {
+    for (id, name) in others.chain(asked) {
         actors.entry(id).or_insert(name);
     }
     actors

@@ -243,7 +243,7 @@ async fn add(visit: &Visit, provider: &str, fields: &Fields) -> Result<String, P
     }
     let addition = Addition::read(&fields.json_with(&TEXTS, &others))?;
     let added = addition.store(&visit.state, &visit.caller, None).await?;
-    let text = "It is sealed. Nobody can read it again, you included.";
+    let text = "It is encrypted. Nobody can read it again, not even you.";
     visit.flash_with("Key stored", text, added.warnings);
     Ok(added.credential.id.to_string())
 }
@@ -330,7 +330,7 @@ fn form_page(
         assets,
         csrf,
         shell,
-        provider: ProviderGuide::of(provider),
+        provider: ProviderGuide::of(provider, &visit.state.catalogue),
         suggestion: Suggestion::of(visit, workspace, provider),
         form: Entered {
             defaults: defaults.collect(),

@@ -11,7 +11,7 @@ use keyside_credentials::{
     Credential, Environment, Filter, Listed, Permission, Status, Timestamp, Workspace,
 };
 
-pub(super) use self::row::provider_name;
+pub(super) use self::row::{is_rejected, provider_name};
 use self::{
     narrowing::{Narrowing, Posture},
     row::Row,

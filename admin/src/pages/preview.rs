@@ -206,9 +206,13 @@ fn notice(visit: &Visit, problem: &Problem) -> Notice {
         None => format!("{} {}", problem.detail(), problem.remedy()),
     };
     let mut notice = Notice::new("bad", title, text);
-    if let Some((_, Some(href))) = way {
+    if let Some((way, Some(href))) = way {
+        let new_key = AdminPage::NewKey.url(&visit.state.public_url, None, None);
         notice.href = href;
-        notice.action = "See how to fix it";
+        notice.action = match way.starts_with(&new_key) {
+            true => "Add a key",
+            false => "See how to fix it",
+        };
     }
     notice
 }

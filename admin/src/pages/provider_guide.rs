@@ -1,7 +1,9 @@
 //! What a person has to know about a provider to get a key from it: the context `provider` of the
 //! forms that take a key.
 
-use keyside_config::{Development, Provider, RefusedKey, Upstream};
+use std::{cmp::Reverse, collections::BTreeMap};
+
+use keyside_config::{Catalogue, Development, Provider, RefusedKey, Upstream};
 
 use super::{marked::Marked, shell::Visit};
 use crate::problem::Problem;
@@ -19,13 +21,21 @@ pub(super) struct ProviderGuide {
     pub(super) pattern: String,
     pub(super) example: String,
     pub(super) refused: Vec<RefusedKey>,
+    /// How keys of other providers begin, longest first.
+    pub(super) foreign: Vec<ForeignPrefix>,
     /// Empty unless each key has an endpoint of its own.
     pub(super) endpoint_example: String,
     pub(super) endpoint_hint: String,
 }
 
+pub(super) struct ForeignPrefix {
+    pub(super) prefix: String,
+    /// `DeepSeek or OpenAI`.
+    pub(super) providers: String,
+}
+
 impl ProviderGuide {
-    pub(super) fn of(provider: &Provider) -> Self {
+    pub(super) fn of(provider: &Provider, catalogue: &Catalogue) -> Self {
         let (endpoint_example, endpoint_hint) = match &provider.upstream {
             Upstream::Fixed(_) => (String::new(), String::new()),
             Upstream::PerCredential(rule) => {
@@ -48,10 +58,31 @@ impl ProviderGuide {
             pattern: provider.key.pattern.to_string(),
             example: provider.key.example.clone(),
             refused: provider.key.refused.clone(),
+            foreign: foreign(provider, catalogue),
             endpoint_example,
             endpoint_hint,
         }
     }
+}
+
+/// Prefixes of other providers' keys that no key of this provider has.
+fn foreign(provider: &Provider, catalogue: &Catalogue) -> Vec<ForeignPrefix> {
+    let own = &provider.key.prefix;
+    let is_own = |prefix: &str| own.iter().any(|own| own.starts_with(prefix));
+    let mut found: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for other in catalogue.iter().filter(|other| other.id != provider.id) {
+        let prefixes = other.key.prefix.iter().map(String::as_str);
+        for prefix in prefixes.filter(|prefix| !is_own(prefix)) {
+            found.entry(prefix).or_default().push(&other.name);
+        }
+    }
+    let found = found.into_iter().map(|(prefix, providers)| ForeignPrefix {
+        prefix: prefix.to_owned(),
+        providers: providers.join(" or "),
+    });
+    let mut found: Vec<_> = found.collect();
+    found.sort_by_key(|foreign| Reverse(foreign.prefix.len()));
+    found
 }
 
 /// The provider of a key or form.

@@ -1,7 +1,7 @@
 //! Rows of audit records: the context of `record_rows.html`.
 
 use keyside_credentials::{
-    Listed, Timestamp,
+    ActorId, Listed, Timestamp,
     audit::{AuditRecord, Event},
 };
 
@@ -17,6 +17,8 @@ pub(super) struct RecordRow {
     pub(super) at: Time,
     pub(super) event: Badge,
     pub(super) actor: String,
+    /// The actor's name; empty for those who may not read it.
+    pub(super) actor_name: String,
     /// Whether the actor is this person.
     pub(super) you: bool,
     pub(super) key_label: String,
@@ -41,6 +43,7 @@ impl RecordRow {
             at: Time::new(Some(record.at), now),
             event: event(record.event),
             you: record.actor == visit.session.actor,
+            actor_name: actor_name(visit, &record.actor),
             actor: record.actor.to_string(),
             key_label: key.as_ref().map_or_else(String::new, label),
             key_href: key.as_ref().map_or_else(String::new, href),
@@ -56,6 +59,17 @@ impl RecordRow {
         }
     }
 }
+
+fn actor_name(visit: &Visit, actor: &ActorId) -> String {
+    let unnamed = UNNAMED.into_iter().find(|(it, _)| *actor == it());
+    unnamed.map_or_else(|| visit.name_of(actor), |(_, name)| name.to_owned())
+}
+
+/// Actors without a token, and what to call them.
+pub(super) const UNNAMED: [(fn() -> ActorId, &str); 2] = [
+    (ActorId::system, "Keyside itself"),
+    (ActorId::anonymous, "Unknown caller"),
+];
 
 /// What happened, in words.
 pub(super) fn event(event: Event) -> Badge {

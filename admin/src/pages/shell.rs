@@ -179,6 +179,16 @@ impl Visit {
         token.map_or_else(String::new, |token| token.name)
     }
 
+    /// What to call an actor in a sentence: its name, or its id for those who may not read the name.
+    pub(super) fn name_or_id_of(&self, actor: &ActorId) -> String {
+        let name = self.name_of(actor);
+        if name.is_empty() {
+            actor.to_string()
+        } else {
+            name
+        }
+    }
+
     fn person(&self) -> Person {
         let token = self.state.registry.access().find(&self.session.actor);
         let name = token.map_or_else(|| self.session.actor.to_string(), |token| token.name);

@@ -99,7 +99,7 @@ async fn rotate_key(visit: &Visit, workspace: &Workspace) -> Result<Response, Pr
         1 => "1 key".to_owned(),
         number => format!("{} keys", count(number as u64)),
     };
-    let mut text = format!("{} sealed again.", of_keys(resealed.credentials));
+    let mut text = format!("{} encrypted again.", of_keys(resealed.credentials));
     if resealed.damaged > 0 {
         let damaged = of_keys(resealed.damaged);
         text += &format!(" {damaged} could not be opened, and stay as they were.");
@@ -166,7 +166,7 @@ fn view(visit: &Visit, workspace: &Workspace, again: Again) -> WorkspacePage {
             id: workspace.id.to_string(),
             name: workspace.name.clone(),
             created: Time::new(Some(workspace.created_at), registry.now()),
-            created_by: workspace.created_by.to_string(),
+            created_by: visit.name_or_id_of(&workspace.created_by),
         },
     }
 }

@@ -2,11 +2,12 @@
 
 use askama::Template;
 use axum::response::Response;
-use keyside_credentials::{Permission, Status, Workspace};
+use keyside_credentials::{Credential, Permission, Status, Workspace};
 
 use super::{
     form::SessionForm,
     html::{page, see_other},
+    keys::is_rejected,
     shell::{Frame, Shell, Visit, query},
     time::Time,
     view::{Badge, Notice, field_error},
@@ -141,6 +142,10 @@ fn row(visit: &Visit, workspace: &Workspace) -> Row {
             word: format!("{count} {word}"),
             ..Badge::status(status)
         });
+    let is_used = |key: &&Credential| matches!(key.status, Status::Active | Status::Expiring);
+    let rejected = keys.iter().filter(is_used).filter(|key| is_rejected(key));
+    let rejected = Some(rejected.count()).filter(|count| *count > 0);
+    let rejected = rejected.map(|count| Badge::bad(format!("{count} rejected")));
     let in_use = keys.iter().filter(|key| key.status != Status::Revoked);
     let query = query(&[("workspace", workspace.id.as_ref())]);
     Row {
@@ -148,7 +153,7 @@ fn row(visit: &Visit, workspace: &Workspace) -> Row {
         id: workspace.id.to_string(),
         name: workspace.name.clone(),
         keys: in_use.count(),
-        posture: posture.collect(),
+        posture: rejected.into_iter().chain(posture).collect(),
         created: Time::new(Some(workspace.created_at), visit.state.registry.now()),
     }
 }

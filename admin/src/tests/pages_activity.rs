@@ -83,9 +83,9 @@ async fn a_refusal_is_a_banner_with_the_way_to_mend_it() {
     let browser = api.owner().await;
     let here = "http://127.0.0.1:7381";
     let new = "/keys/new?workspace=acme&provider=sandbox";
-    for (path, href) in [
-        (new, format!("{}{new}", browser.base)),
-        ("/guide", "/guide".to_owned()),
+    for (path, href, action) in [
+        (new, format!("{}{new}", browser.base), "Add a key"),
+        ("/guide", "/guide".to_owned(), "See how to fix it"),
     ] {
         let url = format!("{here}{path}");
         api.model.say(Err(refusal("credential_revoked", 401, &url)));
@@ -93,7 +93,7 @@ async fn a_refusal_is_a_banner_with_the_way_to_mend_it() {
         page.assert_is_page(StatusCode::CONFLICT);
         let body = unescaped(&page.body);
         assert!(body.contains("The key was revoked."), "{body}");
-        let link = format!("<a href=\"{href}\">See how to fix it</a>");
+        let link = format!("<a href=\"{href}\">{action}</a>");
         assert!(body.contains(&link), "{link}: {body}");
         assert!(body.contains("there</textarea>"), "nothing is lost: {body}");
         assert!(!body.contains("Live response"), "{body}");

@@ -95,6 +95,37 @@ async fn a_long_log_is_shown_page_by_page() {
 }
 
 #[tokio::test]
+async fn actors_have_names_for_those_who_may_read_tokens() {
+    let api = with_acme().await;
+    let key = format!("/keys/{}", key(&api, json!({})).await);
+    let me = api.get("/api/tokens").await.json()["items"][0].clone();
+    let (id, name) = (me["id"].as_str().unwrap(), me["name"].as_str().unwrap());
+    let owner = api.owner().await;
+    let viewer = api.token_of(Role::Viewer, Scope::All).await;
+    let viewer = api.sign_in(&viewer).await;
+    let row = format!("<bdi class=\"clip\">{name}</bdi>");
+    for (page, named, unnamed) in [
+        ("/audit", row, id.to_owned()),
+        (
+            &*key,
+            format!(" by <bdi>{name}</bdi>"),
+            format!(" by <bdi>{id}</bdi>"),
+        ),
+        (
+            ACME,
+            format!(" by <bdi>{name}</bdi>"),
+            format!(" by <bdi>{id}</bdi>"),
+        ),
+    ] {
+        let shown = owner.get(page).await;
+        assert!(shown.body.contains(&named), "{page}: {}", shown.body);
+        let shown = viewer.get(page).await;
+        assert!(shown.body.contains(&unnamed), "{page}: {}", shown.body);
+        assert!(!shown.body.contains(&named), "{page}: {}", shown.body);
+    }
+}
+
+#[tokio::test]
 async fn one_click_verifies_the_log_and_says_what_it_found() {
     let api = with_acme().await;
     key(&api, json!({})).await;
@@ -317,7 +348,11 @@ async fn a_workspace_is_exported_and_gets_a_new_key() {
     let rotated = browser.submit(ACME, "do=rotate-key").await;
     rotated.assert_leads_to(&format!("{}{ACME}", browser.base));
     let page = browser.get(ACME).await;
-    assert!(page.body.contains("1 key sealed again."), "{}", page.body);
+    assert!(
+        page.body.contains("1 key encrypted again."),
+        "{}",
+        page.body
+    );
     let events: Vec<_> = api.audit().await.iter().map(|it| it.event).collect();
     assert!(events.contains(&Event::WorkspaceExported), "{events:?}");
     assert!(events.contains(&Event::WorkspaceKeyRotated), "{events:?}");
@@ -390,6 +425,8 @@ async fn keys_that_stop_requests_are_said_on_every_page_with_the_way_out() {
     api.post_text(&verify, "").await;
     let rejected = browser.get("/audit").await;
     says(&rejected, "OpenAI rejects the key", &page_of_key);
+    let workspaces = browser.get("/workspaces").await;
+    says(&workspaces, "1 rejected</span>", "/keys?workspace=acme");
     api.delete(&format!("{CREDENTIALS}/{id}")).await;
     let revoked = browser.get("/clients").await;
     says(
@@ -439,6 +476,9 @@ async fn a_provider_that_requests_ask_for_in_vain_is_said_on_every_page() {
 
 #[tokio::test]
 async fn the_switcher_stays_on_the_page() {
+    let empty = Api::on_loopback().await;
+    let shown = empty.owner().await.get("/workspaces").await;
+    assert!(!shown.body.contains("workspace-switch"), "{}", shown.body);
     let api = with_acme().await;
     let browser = api.owner().await;
     for (page, stays) in [

@@ -29,9 +29,9 @@ pub(super) fn message(refusal: Refusal, context: &RefusalContext<'_>) -> String 
             request names. Use one whose `workspaces` setting names it."
             .into(),
         Refusal::ProviderUnknown => format!(
-            "The path of {} names no provider that Keyside knows.{} It begins with /{{provider}}/ \
-             or /w/{{workspace}}/{{provider}}/, as in /openai/v1/models; `keyside provider list` \
-             shows the providers.",
+            "The path of {} names no provider that Keyside knows.{} A path begins with \
+             /{{provider}}/ or /w/{{workspace}}/{{provider}}/, as in /openai/v1/models; `keyside \
+             provider list` shows the providers.",
             request(context),
             suggestion_text(context)
         ),
@@ -213,11 +213,12 @@ fn credential_message(denied: Denied, provider: &str, context: &RefusalContext<'
     let key = format!("the {provider} key{labelled} of workspace \"{workspace}\"");
     match denied {
         Denied::WorkspaceUnknown if context.workspace.is_none() => "The workspace in the request \
-            is not a valid id: 1 to 64 of a-z, 0-9 and -. Correct the tag."
+            is not a valid id: 1 to 64 of a-z, 0-9 and -. Correct the base URL or \
+            X-Keyside-Workspace."
             .into(),
         Denied::WorkspaceUnknown => format!(
-            "There is no workspace \"{workspace}\". Correct the tag, or create it: keyside \
-             workspace add {workspace}"
+            "There is no workspace \"{workspace}\". Correct the base URL or X-Keyside-Workspace, \
+             or create it: keyside workspace add {workspace}"
         ),
         Denied::CredentialMissing => {
             let (kind, option) = match context.environment {

@@ -70,7 +70,7 @@ impl RunningInstance {
                 "keyside",
                 format!("the server at {base} is not Keyside: it responds {status} to /readyz"),
             )
-            .fix("Choose another address in observe.listen, or stop what uses it."),
+            .fix("Choose another address in observe.listen, or stop the process that uses it."),
             State::Absent | State::UnknownPort => return Vec::new(),
         };
         let keys = keys.into_iter().map(rejected);

@@ -54,9 +54,14 @@ pub(super) async fn check(
         }
         None => report.open(setup, running).await,
     };
-    let reported = match running.answers() {
-        true => running.providers().await,
-        false => None,
+    let reported = match (&read, running.answers()) {
+        // A Keyside on this folder would have the store open.
+        (Read::Whole, true) => {
+            report.findings.push(answered_by_another(setup, running));
+            None
+        }
+        (Read::Partly | Read::NotOpened, true) => running.providers().await,
+        (_, false) => None,
     };
     report.is_partly_unread = match read {
         Read::Whole => false,
@@ -87,6 +92,14 @@ fn reason_not_to_open(setup: &StoreSetup, can_sign_in: bool) -> Option<Finding> 
         .fix("Ask the running Keyside: `keyside healthcheck`."),
         Ok(None) => return None,
     })
+}
+
+fn answered_by_another(setup: &StoreSetup, running: &RunningInstance) -> Finding {
+    let (base, folder) = (&running.base, setup.folder.display());
+    let said = format!("the Keyside at {base} runs on another data folder than {folder}");
+    Finding::warn("store", said).fix(
+        "Run doctor where that Keyside runs, or give this one other addresses in proxy.listen, admin.listen and observe.listen.",
+    )
 }
 
 fn not_created(folder: &Path) -> Finding {

@@ -108,6 +108,14 @@ impl Credential {
         }
     }
 
+    /// A line that says that the provider accepts the secret. Warnings tell every other result.
+    pub(super) fn acceptance(&self) -> &'static str {
+        match self.verification {
+            Some(Verification::Accepted) => "The provider accepts it.\n",
+            _ => "",
+        }
+    }
+
     /// A line with what the last check's prompt has cost; nothing if there was none.
     pub(super) fn cost_of_prompt(&self, prompted: bool) -> String {
         let check = self.check.as_ref().filter(|_| prompted);

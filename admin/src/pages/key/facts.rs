@@ -84,7 +84,8 @@ impl Facts {
             href: super::href(visit, listed.id().as_str()),
             id: listed.id().to_string(),
             revoked_at: Time::new(revocation.map(|record| record.at), now),
-            revoked_by: text_of(revocation.map(|record| &record.actor)),
+            revoked_by: revocation
+                .map_or_else(String::new, |record| visit.name_or_id_of(&record.actor)),
             ..facts
         }
     }
@@ -104,7 +105,7 @@ impl Facts {
             tag: text_of(key.usage_tag.as_ref()),
             endpoint: text_of(key.endpoint.as_ref()),
             created: Time::new(Some(key.created_at), now),
-            created_by: key.created_by.to_string(),
+            created_by: visit.name_or_id_of(&key.created_by),
             last_rotated: Time::new(key.last_rotated_at, now),
             last_used: Time::new(key.last_used_at, now),
             expires: Time::new(key.expires_at, now),

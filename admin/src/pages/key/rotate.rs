@@ -160,7 +160,7 @@ fn view(visit: &Visit, key: &Credential, selected: &str) -> Result<RotateKey, Pr
         label: key.label.to_string(),
         sandbox: Badge::sandbox(key.environment),
         hint: text_of(key.hint.as_ref()),
-        provider: ProviderGuide::of(provider),
+        provider: ProviderGuide::of(provider, &visit.state.catalogue),
         etag: etag(visit, key),
         conflict: Vec::new(),
         verdict: Vec::new(),

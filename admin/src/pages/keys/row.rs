@@ -115,6 +115,6 @@ pub(in crate::pages) fn provider_name(visit: &Visit, id: &str) -> String {
 }
 
 /// Whether the provider refused the key at the last live check, or refuses it in traffic.
-pub(super) fn is_rejected(key: &Credential) -> bool {
+pub(in crate::pages) fn is_rejected(key: &Credential) -> bool {
     key.verification == Some(Verification::Rejected) || key.rejection.is_some()
 }
