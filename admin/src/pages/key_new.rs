@@ -151,7 +151,7 @@ pub(super) async fn choose(visit: Visit, mut parameters: Parameters) -> Result<R
             count => format!("{count} keys here"),
         },
     };
-    let providers = visit.state.catalogue.iter();
+    let providers = visit.state.catalogue.offered();
     let providers = providers.map(|provider| choice(provider)).collect();
     let Frame {
         base,

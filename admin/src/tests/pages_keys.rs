@@ -72,6 +72,8 @@ async fn a_key_is_added_in_steps_and_checked_before_it_is_stored() {
     let choice = browser.get("/keys/new?workspace=acme").await;
     choice.assert_is_page(StatusCode::OK);
     assert!(choice.body.contains(&format!("{}{ADD}", browser.base)));
+    let sandbox = "/keys/new/sandbox?";
+    assert!(!choice.body.contains(sandbox), "it has no address here");
     let paste = browser.get(ADD).await;
     paste.assert_is_page(StatusCode::OK);
     let provider = Catalogue::builtin();
