@@ -17,6 +17,7 @@ use super::{
     form::{Fields, SessionForm},
     html::{page, see_other},
     keys::provider_name,
+    remedy,
     shell::{Frame, Shell, Visit},
     view::{Badge, Choice, Notice, field_error},
 };
@@ -203,7 +204,7 @@ fn notice(visit: &Visit, problem: &Problem) -> Notice {
     let text = match way {
         Some((_, Some(_))) => problem.detail().to_owned(),
         Some((text, None)) => format!("{} {text}", problem.detail()),
-        None => format!("{} {}", problem.detail(), problem.remedy()),
+        None => format!("{} {}", problem.detail(), remedy::next_step(problem)),
     };
     let mut notice = Notice::new("bad", title, text);
     if let Some((way, Some(href))) = way {

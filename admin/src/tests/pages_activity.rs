@@ -131,6 +131,8 @@ async fn a_wrong_prompt_is_shown_beside_its_field_and_never_sent() {
     let elsewhere = PROMPT.replace("acme", "beta");
     let page = browser.submit("/preview", &elsewhere).await;
     page.assert_is_page(StatusCode::NOT_FOUND);
+    let list = format!("href=\"{}/workspaces\">All workspaces</a>", browser.base);
+    assert!(page.body.contains(&list), "{list}: {}", page.body);
     let forged = browser.submit_as_is("/preview", PROMPT).await;
     forged.assert_is_page(StatusCode::FORBIDDEN);
     assert!(api.model.prompts.lock().unwrap().is_empty());
