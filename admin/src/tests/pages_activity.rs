@@ -4,7 +4,7 @@ use keyside_config::Cause;
 use keyside_credentials::{
     Environment, Finding, Role, Scope,
     preview::PreviewError,
-    runs::{Run, Used},
+    runs::{Run, RunKind, Used},
 };
 
 use super::{browser::Browser, lists::run, *};
@@ -284,6 +284,49 @@ async fn runs_are_shown_with_the_key_that_each_used() {
     }
     assert!(!page.body.contains("QA <Sandbox>"), "{}", page.body);
     assert!(!page.body.contains("ci <1>"), "{}", page.body);
+}
+
+#[tokio::test]
+async fn a_check_of_a_secret_that_was_not_stored_says_so_and_is_no_failed_request() {
+    let api = with_workspace().await;
+    let made = record(&api, 2).await;
+    let never = json!({ "id": format!("cred_{}", "b".repeat(26)) });
+    for (key, version, number) in [(&never, 1, 7), (&made, 9, 8)] {
+        let run = run(key, number);
+        let used = run.used.clone().map(|used| Used { version, ..used });
+        api.registry.runs().record(Run {
+            kind: RunKind::Check,
+            used,
+            status: 401,
+            outcome: "client_error",
+            ..run
+        });
+    }
+    api.registry.runs().flush().await;
+    let browser = api.owner().await;
+    let page = browser.get("/runs").await;
+    assert_eq!(rows(&page), 4);
+    let candidates = page.body.matches("candidate, not stored").count();
+    assert_eq!(candidates, 2, "{}", page.body);
+    assert!(page.body.contains("Requests a day, 2, 1 failed. "));
+    assert!(page.body.contains("Live checks of keys are not counted"));
+    let checks = browser.get("/runs?kind=check").await;
+    assert!(checks.body.contains("Requests a day, 2, 2 failed. "));
+}
+
+#[tokio::test]
+async fn a_provider_s_rate_limit_is_no_rejection() {
+    let api = with_workspace().await;
+    let made = record(&api, 0).await;
+    api.registry.runs().record(Run {
+        status: 429,
+        outcome: "client_error",
+        ..run(&made, 1)
+    });
+    api.registry.runs().flush().await;
+    let page = api.owner().await.get("/runs").await;
+    assert_eq!(rows(&page), 1);
+    assert!(page.body.contains("Rate limited</span>"), "{}", page.body);
 }
 
 #[tokio::test]
