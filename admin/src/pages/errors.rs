@@ -49,7 +49,7 @@ pub(super) async fn as_pages(
     let id = request.extensions().get::<RequestId>().copied();
     let base = gate::base(&state.site, request.uri().path());
     shown(next.run(request).await, |problem| match is_script {
-        true => problem,
+        true => remedy::in_own_words(problem),
         false => with_page(problem, &state, &base, id.as_ref()),
     })
 }

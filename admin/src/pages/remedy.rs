@@ -18,11 +18,16 @@ pub(super) fn detail(problem: &Problem) -> &str {
 
 /// The next step, as a sentence. That of a live check names no request, so it stays.
 pub(super) fn next_step(problem: &Problem) -> &str {
-    let of_kind = match problem.check() {
-        Some(_) => None,
-        None => of_kind(problem.kind()),
-    };
-    of_kind.unwrap_or_else(|| problem.remedy())
+    let own = of_kind(problem.kind()).filter(|_| problem.check().is_none());
+    own.unwrap_or_else(|| problem.remedy())
+}
+
+/// The problem as a script of a page shows it.
+pub(super) fn in_own_words(problem: Problem) -> Problem {
+    match of_kind(problem.kind()) {
+        Some(remedy) if problem.check().is_none() => problem.with_remedy(remedy),
+        _ => problem,
+    }
 }
 
 /// Where to go on from a page that could not be shown.
