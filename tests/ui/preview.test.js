@@ -17,7 +17,7 @@ after(() => browser?.close());
 test("a provider brings its keys and its model, and what a person typed stays", async (t) => {
   const keyside = await Keyside.start(t, await Provider.start(t));
   await keyside.add("Nightly", { environment: "live" });
-  await keyside.add("Claude", { provider: "anthropic", environment: "live" });
+  await keyside.add("Claude", { provider: "anthropic", environment: "live", secret: `sk-ant-${"example-".repeat(4)}` });
   const page = await open(t, browser, keyside);
   const session = await signIn(page, keyside);
   await page.goto(`${session}/preview?workspace=acme&provider=openai&label=Nightly`);

@@ -493,5 +493,6 @@ async fn the_switcher_stays_on_the_page() {
         shown.assert_is_page(StatusCode::OK);
         let target = format!(r#"action="{}{stays}" data-autosubmit"#, browser.base);
         assert!(shown.body.contains(&target), "{page}: {}", shown.body);
+        assert!(shown.body.contains(">All workspaces</a>"), "{page}");
     }
 }
