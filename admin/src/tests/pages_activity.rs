@@ -473,6 +473,10 @@ async fn where_nothing_is_tagged_nothing_is_checked() {
     let page = browser.get("/checks?workspace=acme").await;
     assert!(page.body.contains("none is expected"), "{}", page.body);
     assert!(page.body.contains("Nothing to check yet"), "{}", page.body);
+    assert!(page.body.contains("Choose a key"), "{}", page.body);
+    let viewer = api.token_of(Role::Viewer, Scope::All).await;
+    let seen = api.sign_in(&viewer).await.get("/checks").await;
+    assert!(!seen.body.contains("Choose a key"), "{}", seen.body);
     let nowhere = browser.submit("/checks", "").await;
     nowhere.assert_is_page(StatusCode::NOT_FOUND);
     let known = browser
