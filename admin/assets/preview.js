@@ -8,6 +8,26 @@ const news = document.querySelector("[data-preview-news]");
 const facts = document.querySelector("[data-preview-facts]");
 const stop = form.querySelector("[data-stop]");
 
+const { provider, model, label } = form.elements;
+
+/// Leaves only the keys of the selected provider to choose from. The label stays if it has a key with it.
+const narrow = () => {
+  const wanted = label.value;
+  for (const group of label.querySelectorAll("optgroup")) {
+    group.hidden = group.disabled = group.dataset.provider !== provider.value;
+  }
+  const choices = [...label.options].filter((option) => !option.parentElement.disabled);
+  (choices.find((option) => option.value === wanted) ?? choices[0]).selected = true;
+};
+
+provider.addEventListener("change", () => {
+  const suggestions = [...provider.options].map((option) => option.dataset.model);
+  // A model that a person typed stays.
+  if (!model.value || suggestions.includes(model.value)) model.value = provider.selectedOptions[0].dataset.model;
+  narrow();
+});
+narrow();
+
 /// The events of a response (HTML standard, "Server-sent events"), each of whose data is one line.
 async function* events(response) {
   let rest = "";

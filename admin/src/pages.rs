@@ -31,6 +31,7 @@ mod preview;
 mod provider_guide;
 mod reauthentication;
 mod record_rows;
+mod remedy;
 mod run_rows;
 mod runs;
 mod saved;

@@ -82,7 +82,9 @@ pub(crate) async fn send(
 
 /// The providers that can be sent a prompt.
 pub(crate) fn providers(catalogue: &Catalogue) -> impl Iterator<Item = &Arc<Provider>> {
-    catalogue.iter().filter(|provider| is_promptable(provider))
+    catalogue
+        .offered()
+        .filter(|provider| is_promptable(provider))
 }
 
 fn is_promptable(provider: &Provider) -> bool {

@@ -45,6 +45,7 @@ pub(crate) struct Session {
 /// What the last form did, for the next page.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Flash {
+    /// Empty if the page itself says what was done.
     pub(crate) title: &'static str,
     pub(crate) text: String,
     /// Problems that did not stop it.

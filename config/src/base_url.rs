@@ -73,6 +73,12 @@ impl BaseUrl {
     pub fn is_loopback(&self) -> bool {
         is_loopback(&self.host)
     }
+
+    /// Whether it holds the place of an address that is not set: no name under `.invalid` exists
+    /// (RFC 6761 section 6.4).
+    pub fn is_placeholder(&self) -> bool {
+        self.host.rsplit('.').next() == Some("invalid")
+    }
 }
 
 /// Whether the last label of a host is a number, so that resolvers read the host as an IPv4 address

@@ -49,6 +49,11 @@ impl Catalogue {
         self.providers.values()
     }
 
+    /// The providers to add a key for: those that [have an address](Provider::has_address).
+    pub fn offered(&self) -> impl Iterator<Item = &Arc<Provider>> {
+        self.iter().filter(|provider| provider.has_address())
+    }
+
     /// The names under which a client's request could carry a credential.
     pub fn credential_names(&self) -> CredentialNames {
         CredentialNames::used_by(self.iter().map(|provider| &**provider))

@@ -92,6 +92,15 @@ impl Provider {
     pub fn route(&self, method: &Method, path: &str) -> Option<&Route> {
         self.routes.iter().find(|route| route.allows(method, path))
     }
+
+    /// Whether requests to it can reach anything. The sandbox has no address until `keyside demo`
+    /// or the settings set its `base_url`.
+    pub fn has_address(&self) -> bool {
+        match &self.upstream {
+            Upstream::Fixed(url) => !url.is_placeholder(),
+            Upstream::PerCredential(_) => true,
+        }
+    }
 }
 
 /// The address of a provider.

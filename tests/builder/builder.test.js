@@ -79,7 +79,7 @@ test("a step without a key shows the way to the settings, and becomes ready once
   await becomes(page, SUMMARY, "revoked");
   assert.match(await banner(page, SUMMARY).innerText(), /was revoked/);
   const remedy = await link.getAttribute("href");
-  assert.equal(remedy, `${keyside.url}/keys?workspace=acme&provider=openai`);
+  assert.equal(remedy, `${keyside.url}/keys/new?workspace=acme&provider=openai`);
 
   assert.deepEqual([...seen.origins], [new URL(page.url()).origin], "the browser calls its own backend alone");
   assert.ok(seen.texts.length > 0 && !seen.texts.some((text) => text.includes(token)), "the token stays in the backend");

@@ -127,7 +127,8 @@ fn check(name: &str, vary: impl Fn(Ask) -> Ask) {
 
 #[test]
 fn this_table_covers_the_whole_catalogue() {
-    let keyside = Keyside::builder().start();
+    let upstream = Upstream::ok();
+    let keyside = with_every_provider(&upstream);
     let listed = keyside
         .admin("GET", "/api/integrations/providers", None)
         .json();

@@ -313,6 +313,8 @@ fn the_command_line_tries_a_key_and_says_what_to_do() {
     assert_eq!(keys.len(), 2, "{keys:?}");
     let verified = run(&["key", "verify", &of("b")], "");
     assert_eq!(verified.code, Some(1), "{verified:#?}");
+    let said = format!("error: Rejected {}: openai key", of("b"));
+    assert!(verified.stderr.contains(&said), "{verified:#?}");
     let verified = run(&["key", "verify", &of("c"), "--prompt"], "");
     assert_eq!(verified.code, Some(0), "{verified:#?}");
     assert!(

@@ -139,6 +139,7 @@ test("pages of what keys are used for", async (t) => {
   const { page, session, at, judged } = await judging(t, keyside);
 
   await at("preview", "/preview?workspace=acme");
+  await page.getByLabel("Provider").selectOption({ label: "OpenAI" });
   await page.getByLabel("Key").selectOption("QA Sandbox");
   await preview(page);
   await page.locator("[data-preview-news] .notice").waitFor();

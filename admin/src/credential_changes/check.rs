@@ -154,5 +154,5 @@ impl TokenUsage {
     }
 }
 
-const BUSY: &str = "the provider was not asked about the secret, because another live check with this token is in progress; check it later \
-                    (`keyside key verify`)";
+const BUSY: &str = "the provider was not asked about the secret, because another live check with this token is in \
+                    progress; check it later";

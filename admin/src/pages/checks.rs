@@ -39,6 +39,8 @@ struct Checks {
     csrf: String,
     shell: Shell,
     can_run: bool,
+    /// Whether the person may tag a key.
+    can_edit: bool,
     usage_tag: String,
     /// Empty if there is no schedule.
     schedule: String,
@@ -184,6 +186,7 @@ fn view(
         csrf,
         shell,
         can_run: visit.caller.require(Permission::RunSmoke).is_ok(),
+        can_edit: visit.caller.require(Permission::ChangeCredentials).is_ok(),
         any: !found.items.is_empty(),
         items: items.collect(),
         spend: spent.map_or_else(Vec::new, |spent| meters(&found, spent)),

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use askama::Template;
 use axum::response::Response;
-use keyside_config::{Language, ProxyAddress, Recipe, RecipeTarget};
+use keyside_config::{Language, ProxyAddress, Recipe, RecipeTarget, shell::exempt_from_proxy};
 use keyside_credentials::Workspace;
 
 use super::{
@@ -41,6 +41,8 @@ struct Client {
     install: String,
     tested: String,
     blocks: Vec<Block>,
+    /// The lines for machines with an HTTP proxy; empty if the recipe leaves that alone.
+    no_proxy: String,
     notes: Vec<String>,
 }
 
@@ -123,7 +125,7 @@ fn providers(visit: &Visit, recipe: &Recipe) -> String {
 
 /// The recipe's texts in the order in which they are needed.
 fn client(recipe: &Recipe, no_proxy: &[String]) -> Client {
-    let environment = Some(recipe.commands(no_proxy)).filter(|lines| !lines.is_empty());
+    let environment = Some(recipe.commands(&[])).filter(|lines| !lines.is_empty());
     let environment = environment.map(|text| ("Environment".to_owned(), text, String::new()));
     let files = recipe.files.iter();
     let files = files.map(|file| ("File".to_owned(), file.text.clone(), file.path.clone()));
@@ -148,6 +150,10 @@ fn client(recipe: &Recipe, no_proxy: &[String]) -> Client {
         install: recipe.install.clone().unwrap_or_default(),
         tested: recipe.tested.clone().unwrap_or_default(),
         blocks: blocks.collect(),
+        no_proxy: match no_proxy {
+            [] => String::new(),
+            hosts => exempt_from_proxy(&hosts.join(",")),
+        },
         notes: recipe.notes.clone(),
     }
 }

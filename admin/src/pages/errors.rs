@@ -13,7 +13,7 @@ use super::{
     gate,
     html::{problem_page, text},
     marked::Marked,
-    no_such_page,
+    no_such_page, remedy,
     shell::assets_path,
 };
 use crate::{
@@ -49,7 +49,7 @@ pub(super) async fn as_pages(
     let id = request.extensions().get::<RequestId>().copied();
     let base = gate::base(&state.site, request.uri().path());
     shown(next.run(request).await, |problem| match is_script {
-        true => problem,
+        true => remedy::in_own_words(problem),
         false => with_page(problem, &state, &base, id.as_ref()),
     })
 }
@@ -119,29 +119,22 @@ fn of_bare(response: &Response) -> Option<Problem> {
 }
 
 fn with_page(problem: Problem, state: &AdminState, base: &str, id: Option<&RequestId>) -> Problem {
+    let (path, label) = remedy::way_on(problem.kind());
     let page = text(&ErrorPage {
         assets: assets_path(&state.site),
         title: problem.kind().title(),
-        detail: Marked::new(problem.detail()),
-        remedy: Marked::new(remedy(&problem)),
+        detail: Marked::new(remedy::detail(&problem)),
+        remedy: Marked::new(remedy::next_step(&problem)),
         icon: icon(problem.kind().status()),
         actions: vec![Action {
-            href: format!("{base}/keys"),
-            label: "Integration Keys",
+            href: format!("{base}{path}"),
+            label,
         }],
         request_id: id.map_or("", RequestId::as_str),
     });
     match page {
         Ok(page) => problem_page(problem, page),
         Err(cause) => cause,
-    }
-}
-
-/// What to do next. For what is missing, the remedy names the API; the button leads to the list.
-fn remedy(problem: &Problem) -> &str {
-    match problem.kind().status() {
-        StatusCode::NOT_FOUND => "It may have been erased, or this session may not see it.",
-        _ => problem.remedy(),
     }
 }
 

@@ -5,7 +5,7 @@ use axum::{extract::Path, response::Response};
 use http::HeaderMap;
 use keyside_config::{Provider, ProviderId};
 use keyside_credentials::{
-    Credential, Environment, Filter, Permission, Status, Workspace, repeats_secret,
+    Credential, Environment, Filter, Label, Permission, Status, Warning, Workspace, repeats_secret,
 };
 
 use super::{
@@ -151,7 +151,7 @@ pub(super) async fn choose(visit: Visit, mut parameters: Parameters) -> Result<R
             count => format!("{count} keys here"),
         },
     };
-    let providers = visit.state.catalogue.iter();
+    let providers = visit.state.catalogue.offered();
     let providers = providers.map(|provider| choice(provider)).collect();
     let Frame {
         base,
@@ -243,9 +243,23 @@ async fn add(visit: &Visit, provider: &str, fields: &Fields) -> Result<String, P
     }
     let addition = Addition::read(&fields.json_with(&TEXTS, &others))?;
     let added = addition.store(&visit.state, &visit.caller, None).await?;
-    let text = "It is encrypted. Nobody can read it again, not even you.";
-    visit.flash_with("Key stored", text, added.warnings);
+    visit.flash_warnings(unsaid(visit, &added.credential, added.warnings));
     Ok(added.credential.id.to_string())
+}
+
+/// The warnings that the last step does not repeat: it shows the verdict, and which key is the default.
+fn unsaid(visit: &Visit, key: &Credential, mut warnings: Vec<String>) -> Vec<String> {
+    let workspace = visit.state.registry.workspace(&key.workspace);
+    let other = workspace.and_then(|workspace| other_default(visit, &workspace, key));
+    let other = other.map(|label| Warning::OtherIsDefault { label }.to_string());
+    let provider = visit.state.catalogue.get(&key.provider);
+    let check = CheckView::last(&visit.state, &key.id, provider.map(|provider| &**provider));
+    let advice = check.and_then(|check| check.remediation);
+    warnings.retain(|text| {
+        let is_advice = advice.as_ref().is_some_and(|advice| text.ends_with(advice));
+        !is_advice && other.as_ref() != Some(text)
+    });
+    warnings
 }
 
 /// The last step: what was stored, and how to use it.
@@ -301,7 +315,7 @@ pub(super) async fn done(
             status: Badge::status(key.status),
             fingerprint: text_of(key.fingerprint.as_ref()),
             is_default: key.is_default,
-            default_label: default_label.unwrap_or_default(),
+            default_label: text_of(default_label),
         },
     })
 }
@@ -367,12 +381,12 @@ fn in_use(visit: &Visit, workspace: &Workspace) -> Vec<Credential> {
 }
 
 /// The label of the key that requests without a label use instead.
-fn other_default(visit: &Visit, workspace: &Workspace, key: &Credential) -> Option<String> {
+fn other_default(visit: &Visit, workspace: &Workspace, key: &Credential) -> Option<Label> {
     let keys = in_use(visit, workspace).into_iter();
     let mut defaults = keys.filter(|other| {
         other.is_default && other.provider == key.provider && other.environment == key.environment
     });
-    defaults.next().map(|other| other.label.to_string())
+    defaults.next().map(|other| other.label)
 }
 
 impl Suggestion {

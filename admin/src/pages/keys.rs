@@ -93,7 +93,12 @@ fn view(
         .iter()
         .filter(|listed| narrowing.includes(visit, listed, now))
         .collect();
-    let pager = Pager::new(number, shown.len(), "key", |page| address(narrowing, page));
+    let mut pager = Pager::new(number, shown.len(), "key", |page| address(narrowing, page));
+    // Counts elsewhere are of keys in use.
+    let revoked = shown.iter().filter(|listed| is_revoked(listed)).count();
+    if revoked > 0 {
+        pager.summary += &format!(", {revoked} revoked");
+    }
     let rows = pager.rows(&shown).iter();
     let rows = rows.map(|listed| Row::of(visit, listed, now)).collect();
     let Frame {
@@ -166,6 +171,13 @@ fn filter_form(
         tags: Choice::list(tags, narrowing.tag.as_deref()),
         active: narrowing.is_active(),
         clear_href,
+    }
+}
+
+fn is_revoked(listed: &Listed) -> bool {
+    match listed {
+        Listed::Known(key) => key.status == Status::Revoked,
+        Listed::Lost(lost) => lost.is_revoked,
     }
 }
 

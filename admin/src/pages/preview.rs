@@ -17,6 +17,7 @@ use super::{
     form::{Fields, SessionForm},
     html::{page, see_other},
     keys::provider_name,
+    remedy,
     shell::{Frame, Shell, Visit},
     view::{Badge, Choice, Notice, field_error},
 };
@@ -49,13 +50,27 @@ struct Preview {
 }
 
 struct Form {
-    providers: Vec<Choice>,
+    providers: Vec<ProviderOption>,
+    /// What belongs to no provider: the default, and a label that no key has.
     labels: Vec<Choice>,
+    /// The labels of the keys.
+    groups: Vec<LabelGroup>,
     environments: Vec<Choice>,
-    /// Suggestions, each with its provider.
-    models: Vec<Choice>,
     model: String,
     prompt: String,
+}
+
+struct ProviderOption {
+    choice: Choice,
+    /// The model that is suggested; empty if none is known.
+    model: String,
+}
+
+/// The labels of a provider's keys.
+struct LabelGroup {
+    provider: String,
+    name: String,
+    labels: Vec<Choice>,
 }
 
 /// What was entered, so that an error loses nothing.
@@ -203,7 +218,7 @@ fn notice(visit: &Visit, problem: &Problem) -> Notice {
     let text = match way {
         Some((_, Some(_))) => problem.detail().to_owned(),
         Some((text, None)) => format!("{} {text}", problem.detail()),
-        None => format!("{} {}", problem.detail(), problem.remedy()),
+        None => format!("{} {}", problem.detail(), remedy::next_step(problem)),
     };
     let mut notice = Notice::new("bad", title, text);
     if let Some((way, Some(href))) = way {
@@ -240,7 +255,8 @@ fn render(
         shell,
     } = visit.frame("/preview", Some(workspace));
     let form = form_of(visit, workspace, entered);
-    let selected = form.providers.iter().find(|choice| choice.selected);
+    let mut choices = form.providers.iter().map(|option| &option.choice);
+    let selected = choices.find(|choice| choice.selected);
     let provider = selected.and_then(|choice| visit.state.catalogue.get(&choice.value));
     let obstacle = provider.and_then(|provider| visit.obstacle(workspace, &provider.id));
     let is_news = |notice: &Notice| {
@@ -273,22 +289,27 @@ fn form_of(visit: &Visit, workspace: &Workspace, entered: Entered) -> Form {
         // Of several, `max_by_key` takes the last.
         providers.iter().rev().max_by_key(by_keys)
     });
-    let named = providers
-        .iter()
-        .map(|provider| (provider.id.to_string(), provider.name.clone()));
-    let models = providers
-        .iter()
-        .filter_map(|provider| Some((model(provider)?, provider.name.clone())));
+    let suggested = selected.and_then(|provider| model(provider));
+    let selected = selected.map_or("", |provider| provider.id.as_str());
+    let options = providers.iter().map(|provider| ProviderOption {
+        choice: Choice {
+            value: provider.id.to_string(),
+            label: provider.name.clone(),
+            selected: provider.id.as_str() == selected,
+        },
+        model: model(provider).unwrap_or_default(),
+    });
     let any = (String::new(), "Any".to_owned());
     let environments = [Environment::Live, Environment::Sandbox]
         .map(|it| (it.to_string(), Badge::environment(it).word));
+    let groups = groups(visit, &keys, selected, &entered.label);
     Form {
-        providers: Choice::of(named, selected.map_or("", |provider| provider.id.as_str())),
-        labels: labels(visit, &keys, &entered.label),
+        providers: options.collect(),
+        labels: of_no_provider(&groups, &entered.label),
+        groups,
         environments: Choice::of([any].into_iter().chain(environments), &entered.environment),
-        models: Choice::of(models, ""),
         model: match entered.model.is_empty() {
-            true => selected.and_then(|it| model(it)).unwrap_or_default(),
+            true => suggested.unwrap_or_default(),
             false => entered.model,
         },
         prompt: entered.prompt,
@@ -306,36 +327,52 @@ fn fitness(keys: &[Credential], provider: &Provider, label: &str) -> Option<(boo
     keys.map(fits).max()
 }
 
-/// The labels of the keys, each with its providers. A revoked key stays a choice, because a
-/// workflow that asks for it is refused in the same way.
-fn labels(visit: &Visit, keys: &[Credential], selected: &str) -> Vec<Choice> {
-    let mut labels: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for key in keys {
-        let provider = provider_name(visit, &key.provider);
-        let sandbox = (key.environment == Environment::Sandbox).then_some("sandbox");
-        let revoked = (key.status == Status::Revoked).then_some("revoked");
-        let notes: Vec<_> = [sandbox, revoked].into_iter().flatten().collect();
-        let text = match notes.is_empty() {
-            true => provider,
-            false => format!("{provider} ({})", notes.join(", ")),
-        };
-        let texts = labels.entry(key.label.to_string()).or_default();
-        if !texts.contains(&text) {
-            texts.push(text);
-        }
+/// The labels of the keys by provider, the selected one first. A revoked key stays a choice, because
+/// a workflow that asks for it is refused in the same way.
+fn groups(visit: &Visit, keys: &[Credential], provider: &str, label: &str) -> Vec<LabelGroup> {
+    let mut found: BTreeMap<&str, BTreeMap<&str, String>> = BTreeMap::new();
+    // A label can be that of revoked keys and of one in use, which requests then get.
+    let (revoked, in_use): (Vec<_>, Vec<_>) =
+        keys.iter().partition(|key| key.status == Status::Revoked);
+    for key in revoked.into_iter().chain(in_use) {
+        let labels = found.entry(key.provider.as_str()).or_default();
+        labels.insert(key.label.as_str(), described(key));
     }
-    if !selected.is_empty() {
-        labels.entry(selected.to_owned()).or_default();
-    }
-    let default = (String::new(), "Default".to_owned());
-    let labels = labels.into_iter().map(|(label, providers)| {
-        let text = match providers.is_empty() {
-            true => label.clone(),
-            false => format!("{label} · {}", providers.join(", ")),
-        };
-        (label, text)
+    let groups = found.into_iter().map(|(id, labels)| LabelGroup {
+        provider: id.to_owned(),
+        name: provider_name(visit, id),
+        labels: labels
+            .into_iter()
+            .map(|(value, text)| Choice {
+                value: value.to_owned(),
+                label: text,
+                selected: id == provider && value == label,
+            })
+            .collect(),
     });
-    Choice::of([default].into_iter().chain(labels), selected)
+    let mut groups: Vec<_> = groups.collect();
+    groups.sort_by_key(|group| group.provider != provider);
+    groups
+}
+
+/// `nightly (sandbox, revoked)`.
+fn described(key: &Credential) -> String {
+    let sandbox = (key.environment == Environment::Sandbox).then_some("sandbox");
+    let revoked = (key.status == Status::Revoked).then_some("revoked");
+    let notes: Vec<_> = [sandbox, revoked].into_iter().flatten().collect();
+    match notes.is_empty() {
+        true => key.label.to_string(),
+        false => format!("{} ({})", key.label, notes.join(", ")),
+    }
+}
+
+/// The default, and the label that was asked for if the provider has no key with it.
+fn of_no_provider(groups: &[LabelGroup], label: &str) -> Vec<Choice> {
+    let mut labels = groups.iter().flat_map(|group| &group.labels);
+    let is_unknown = !label.is_empty() && !labels.any(|choice| choice.selected);
+    let asked = is_unknown.then(|| (label.to_owned(), label.to_owned()));
+    let default = (String::new(), "Default".to_owned());
+    Choice::of([default].into_iter().chain(asked), label)
 }
 
 /// The model that the provider's own check uses: a cheap one that every key can use.

@@ -1,7 +1,7 @@
 //! Rows of runs: the context of `admin/templates/run_rows.html`.
 
 use keyside_credentials::{
-    Timestamp,
+    Listed, Timestamp,
     runs::{RunKind, StoredRun},
 };
 
@@ -31,13 +31,14 @@ pub(super) struct RunRow {
     pub(super) tag: String,
     pub(super) run_id: String,
     pub(super) request_id: String,
-    /// `version 2`.
+    /// `version 2`, or that a checked secret was not stored.
     pub(super) version: String,
 }
 
 impl RunRow {
     pub(super) fn of(visit: &Visit, run: StoredRun, now: Timestamp) -> Self {
         let used = run.used.as_ref();
+        let key = used.and_then(|used| stored(visit, &run.workspace, &used.credential));
         let text = |text: &Option<Box<str>>| text.as_deref().unwrap_or_default().to_owned();
         let tokens = |tokens: Option<u64>| tokens.map_or_else(none, count);
         Self {
@@ -48,11 +49,9 @@ impl RunRow {
                 id => provider_name(visit, id),
             },
             label: used.map_or_else(String::new, |used| used.label.to_string()),
-            key_href: used
-                .filter(|used| is_stored(visit, &run.workspace, &used.credential))
-                .map_or_else(String::new, |used| {
-                    format!("{}/keys/{}", visit.base(), used.credential)
-                }),
+            key_href: key.as_ref().map_or_else(String::new, |key| {
+                format!("{}/keys/{}", visit.base(), key.id())
+            }),
             environment: match used {
                 Some(used) => Badge::environment(used.environment),
                 None => Badge::new("plain", "unknown", "None"),
@@ -66,16 +65,33 @@ impl RunRow {
             tag: text(&run.tag),
             run_id: text(&run.run_id),
             request_id: run.request_id.to_string(),
-            version: used.map_or_else(String::new, |used| format!("version {}", used.version)),
+            version: used.map_or_else(String::new, |used| match is_candidate(&run, key.as_ref()) {
+                true => "candidate, not stored".to_owned(),
+                false => format!("version {}", used.version),
+            }),
         }
     }
 }
 
-/// A check before a key was stored may be of a key that never was.
-fn is_stored(visit: &Visit, workspace: &str, credential: &str) -> bool {
-    let (workspace, id) = (workspace.parse(), credential.parse());
-    let ids = workspace.ok().zip(id.ok());
-    ids.is_some_and(|(workspace, id)| visit.state.registry.find_in(&workspace, &id).is_some())
+/// The key that a run used, if it is stored.
+fn stored(visit: &Visit, workspace: &str, credential: &str) -> Option<Listed> {
+    let (workspace, id) = (workspace.parse().ok()?, credential.parse().ok()?);
+    visit.state.registry.find_in(&workspace, &id)
+}
+
+/// Whether a check was of a secret that was not stored afterwards: of a new key, or a new version.
+fn is_candidate(run: &StoredRun, key: Option<&Listed>) -> bool {
+    let Some(used) = run.used.as_ref().filter(|_| run.kind == RunKind::Check) else {
+        return false;
+    };
+    match key {
+        None => true,
+        Some(Listed::Known(key)) => {
+            let latest = key.versions.last();
+            latest.is_some_and(|latest| used.version > latest.number)
+        }
+        Some(Listed::Lost(_)) => false,
+    }
 }
 
 /// What requests are made for, in words.
@@ -91,6 +107,9 @@ pub(super) fn kind(kind: RunKind) -> &'static str {
 fn result(run: &StoredRun) -> Badge {
     if is_refusal(run) {
         return Badge::bad("Refused");
+    }
+    if run.status == 429 && &*run.outcome == "client_error" {
+        return Badge::warn("Rate limited");
     }
     let mut known = OUTCOMES.iter();
     match known.find(|(outcome, ..)| *outcome == &*run.outcome) {

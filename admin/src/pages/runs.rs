@@ -37,6 +37,8 @@ struct Runs {
     any: bool,
     filter: FilterForm,
     charts: Vec<Chart>,
+    /// What the charts leave out; empty if nothing.
+    charts_note: &'static str,
     sandbox_note: String,
     runs: Vec<RunRow>,
     no_runs: &'static str,
@@ -84,6 +86,11 @@ pub(super) async fn show(visit: Visit, mut parameters: Parameters) -> Result<Res
     let found = runs.page(ROWS, &filter, narrowing.before).await;
     let any = !found.runs.is_empty() || !runs.search(1, &all).await.is_empty();
     let by_day = HashSet::from([Dimension::Day]);
+    // A key that its check rejects is no request that failed.
+    let filter = RunFilter {
+        uses_only: narrowing.kind.is_none(),
+        ..filter
+    };
     let figures = runs.figures(&filter, &by_day, days.count()).await;
     let figures = figures.map_err(Problem::unreadable)?;
     let charts = charts(&days, &figures);
@@ -113,6 +120,10 @@ fn view(
         any,
         filter: filter_form(visit, workspace, narrowing),
         charts,
+        charts_note: match narrowing.kind {
+            None => "Live checks of keys are not counted here.",
+            Some(_) => "",
+        },
         sandbox_note: sandbox_note(&found),
         no_runs: match narrowing.before {
             Some(_) => "There are no older runs.",

@@ -156,6 +156,11 @@ impl Visit {
         self.flash_with(title, text, Vec::new());
     }
 
+    /// Has the next page, which shows itself what a form did, say the problems that did not stop it.
+    pub(super) fn flash_warnings(&self, warnings: Vec<String>) {
+        self.flash_with("", "", warnings);
+    }
+
     /// Has the next page say what a form did, and problems that did not stop it.
     pub(super) fn flash_with(
         &self,
@@ -253,10 +258,9 @@ pub(super) fn page_if_any(base: &str, path: &str, fields: &[(&str, &str)]) -> St
 fn done(flash: Flash) -> Vec<Notice> {
     let warning = |text: String| Notice::new("warn", "Please note", sentence(&text));
     let warnings = flash.warnings.into_iter().map(warning);
-    [Notice::new("good", flash.title, flash.text)]
-        .into_iter()
-        .chain(warnings)
-        .collect()
+    let said = Notice::new("good", flash.title, flash.text);
+    let said = Some(said).filter(|said| !said.title.is_empty());
+    said.into_iter().chain(warnings).collect()
 }
 
 /// The pages of the navigation: stable link, symbol of `icons.html`, label.

@@ -2,7 +2,7 @@
 
 use keyside_credentials::{Environment, Status};
 
-use super::time::Time;
+use super::{remedy, time::Time};
 use crate::problem::{FieldError, Kind, Problem};
 
 /// A word with an icon, so that no state is told by colour alone.
@@ -128,7 +128,7 @@ impl Notice {
                 text.collect::<Vec<_>>().join(" "),
             );
         }
-        let text = [problem.detail(), problem.remedy()]
+        let text = [remedy::detail(problem), remedy::next_step(problem)]
             .into_iter()
             .chain(others.iter().map(String::as_str));
         Self::new(
@@ -216,7 +216,10 @@ mod tests {
         let one = Notice::refusal(&problem(), &["label"]);
         assert!(one.text.ends_with("Is unknown."), "{}", one.text);
         let none = Notice::refusal(&Problem::superseded(), &["label"]);
-        assert!(none.text.starts_with(Problem::superseded().detail()));
+        assert!(
+            none.text
+                .starts_with(remedy::detail(&Problem::superseded()))
+        );
     }
 
     #[test]

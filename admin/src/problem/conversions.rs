@@ -137,9 +137,9 @@ fn rejection(error: &ChangeError) -> Option<(Kind, &'static str)> {
         ChangeError::CheckFailed(_) => (Kind::SecretRefused, "Nothing was stored. Check the key in the provider's console and send it again, or store it with `check` set to `try`."),
         ChangeError::Replaced => (Kind::SecretReplaced, "Send the request again to check the secret that is in use now."),
         ChangeError::Damaged => (Kind::RecordDamaged, "Restore the data folder from a backup, or store the key again under a new label. Where the whole workspace is \
-            damaged, it can also be erased (DELETE /api/workspaces/{id}) and created again."),
+            damaged, it can also be erased and created again."),
         ChangeError::KeyLost => (Kind::RecordDamaged, "Put back the newest copy of the whole data folder, or restore a backup. Otherwise erase the workspace \
-            (DELETE /api/workspaces/{id}) and create it again. Nothing was changed."),
+            and create it again. Nothing was changed."),
         ChangeError::InstallationDamaged(_) => (Kind::RecordDamaged, "Put back the newest copy of the whole data folder, or restore a backup. Nothing was changed."),
         ChangeError::LogDamaged(_) => (Kind::RecordDamaged, "Put back the newest copy of the whole data folder, or restore a backup. `keyside audit verify` lists what is damaged."),
         ChangeError::AnchorsDamaged { .. } => (Kind::RecordDamaged, "Put those files back from the newest copy of the data folder, or erase their workspaces; then rotate again. Nothing was changed."),

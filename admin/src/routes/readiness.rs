@@ -50,7 +50,7 @@ pub(super) async fn show(
 fn view(public_url: &str, workspace: &WorkspaceId, found: Readiness) -> ReadinessView {
     let page = match (found.status, &found.decided_by) {
         (ReadinessStatus::Ready, _) => None,
-        (_, None) => Some(AdminPage::NewKey),
+        (ReadinessStatus::Revoked, _) | (_, None) => Some(AdminPage::NewKey),
         (_, Some(_)) => Some(AdminPage::Keys),
     };
     let link = |page: AdminPage| {

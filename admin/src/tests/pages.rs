@@ -34,7 +34,14 @@ async fn the_table_shows_each_key_without_its_secret() {
     for shown in ["OpenAI", "Active", "Live", "sha256:"] {
         assert!(page.body.contains(shown), "{shown}");
     }
-    assert!(page.body.contains("2 keys"));
+    assert!(page.body.contains("2 keys</span>"), "{}", page.body);
+    let id = api.keys().await[0]["id"].as_str().unwrap().to_owned();
+    api.delete(&format!("{CREDENTIALS}/{id}")).await;
+    let page = browser.get("/keys").await;
+    assert!(page.body.contains("2 keys, 1 revoked"), "{}", page.body);
+    let list = browser.get("/workspaces").await;
+    let in_use = "<td data-label=\"Keys in use\" class=\"num\">1</td>";
+    assert!(list.body.contains(in_use), "{}", list.body);
 }
 
 #[tokio::test]

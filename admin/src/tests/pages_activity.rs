@@ -4,7 +4,7 @@ use keyside_config::Cause;
 use keyside_credentials::{
     Environment, Finding, Role, Scope,
     preview::PreviewError,
-    runs::{Run, Used},
+    runs::{Run, RunKind, Used},
 };
 
 use super::{browser::Browser, lists::run, *};
@@ -131,6 +131,8 @@ async fn a_wrong_prompt_is_shown_beside_its_field_and_never_sent() {
     let elsewhere = PROMPT.replace("acme", "beta");
     let page = browser.submit("/preview", &elsewhere).await;
     page.assert_is_page(StatusCode::NOT_FOUND);
+    let list = format!("href=\"{}/workspaces\">All workspaces</a>", browser.base);
+    assert!(page.body.contains(&list), "{list}: {}", page.body);
     let forged = browser.submit_as_is("/preview", PROMPT).await;
     forged.assert_is_page(StatusCode::FORBIDDEN);
     assert!(api.model.prompts.lock().unwrap().is_empty());
@@ -147,9 +149,10 @@ async fn the_choices_of_a_preview_are_the_keys_of_the_workspace() {
     let page = api.owner().await.get("/preview").await;
     page.assert_is_page(StatusCode::OK);
     for shown in [
-        "<option value=\"openai\" selected>",
-        "nightly · OpenAI</option>",
-        "gone · OpenAI (revoked)</option>",
+        "value=\"openai\" selected>",
+        "<optgroup label=\"OpenAI\" data-provider=\"openai\">",
+        "nightly</option>",
+        "gone (revoked)</option>",
     ] {
         assert!(page.body.contains(shown), "{shown}: {}", page.body);
     }
@@ -194,7 +197,7 @@ async fn a_preview_says_beforehand_that_the_provider_has_no_key() {
     let id = api.post(CREDENTIALS, &new_credential(sandbox)).await.id();
     let page = browser.get(preview).await;
     assert!(!page.body.contains("There is no key for"), "{}", page.body);
-    assert!(page.body.contains("try-out · OpenAI (sandbox)</option>"));
+    assert!(page.body.contains("try-out (sandbox)</option>"));
     api.delete(&format!("{CREDENTIALS}/{id}")).await;
     let page = browser.get(preview).await;
     let said = "The OpenAI sandbox key “try-out” is revoked, and there is no other";
@@ -282,6 +285,49 @@ async fn runs_are_shown_with_the_key_that_each_used() {
     }
     assert!(!page.body.contains("QA <Sandbox>"), "{}", page.body);
     assert!(!page.body.contains("ci <1>"), "{}", page.body);
+}
+
+#[tokio::test]
+async fn a_check_of_a_secret_that_was_not_stored_says_so_and_is_no_failed_request() {
+    let api = with_workspace().await;
+    let made = record(&api, 2).await;
+    let never = json!({ "id": format!("cred_{}", "b".repeat(26)) });
+    for (key, version, number) in [(&never, 1, 7), (&made, 9, 8)] {
+        let run = run(key, number);
+        let used = run.used.clone().map(|used| Used { version, ..used });
+        api.registry.runs().record(Run {
+            kind: RunKind::Check,
+            used,
+            status: 401,
+            outcome: "client_error",
+            ..run
+        });
+    }
+    api.registry.runs().flush().await;
+    let browser = api.owner().await;
+    let page = browser.get("/runs").await;
+    assert_eq!(rows(&page), 4);
+    let candidates = page.body.matches("candidate, not stored").count();
+    assert_eq!(candidates, 2, "{}", page.body);
+    assert!(page.body.contains("Requests a day, 2, 1 failed. "));
+    assert!(page.body.contains("Live checks of keys are not counted"));
+    let checks = browser.get("/runs?kind=check").await;
+    assert!(checks.body.contains("Requests a day, 2, 2 failed. "));
+}
+
+#[tokio::test]
+async fn a_provider_s_rate_limit_is_no_rejection() {
+    let api = with_workspace().await;
+    let made = record(&api, 0).await;
+    api.registry.runs().record(Run {
+        status: 429,
+        outcome: "client_error",
+        ..run(&made, 1)
+    });
+    api.registry.runs().flush().await;
+    let page = api.owner().await.get("/runs").await;
+    assert_eq!(rows(&page), 1);
+    assert!(page.body.contains("Rate limited</span>"), "{}", page.body);
 }
 
 #[tokio::test]
@@ -427,6 +473,10 @@ async fn where_nothing_is_tagged_nothing_is_checked() {
     let page = browser.get("/checks?workspace=acme").await;
     assert!(page.body.contains("none is expected"), "{}", page.body);
     assert!(page.body.contains("Nothing to check yet"), "{}", page.body);
+    assert!(page.body.contains("Choose a key"), "{}", page.body);
+    let viewer = api.token_of(Role::Viewer, Scope::All).await;
+    let seen = api.sign_in(&viewer).await.get("/checks").await;
+    assert!(!seen.body.contains("Choose a key"), "{}", seen.body);
     let nowhere = browser.submit("/checks", "").await;
     nowhere.assert_is_page(StatusCode::NOT_FOUND);
     let known = browser

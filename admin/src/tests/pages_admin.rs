@@ -191,6 +191,8 @@ async fn a_recipe_has_the_address_of_the_listener_that_serves_the_workspace() {
             assert!(page.body.contains(text), "{text}: {}", page.body);
         }
         assert!(!page.body.contains("{openai}"), "{}", page.body);
+        let place = |text: &str| page.body.find(text).unwrap();
+        assert!(place("export OPENAI_API_KEY=") < place("NO_PROXY"));
     }
     let page = browser.get("/clients").await;
     assert!(page.body.contains("OPENAI_BASE_URL"), "{}", page.body);
@@ -491,5 +493,6 @@ async fn the_switcher_stays_on_the_page() {
         shown.assert_is_page(StatusCode::OK);
         let target = format!(r#"action="{}{stays}" data-autosubmit"#, browser.base);
         assert!(shown.body.contains(&target), "{page}: {}", shown.body);
+        assert!(shown.body.contains(">All workspaces</a>"), "{page}");
     }
 }

@@ -72,6 +72,8 @@ async fn a_key_is_added_in_steps_and_checked_before_it_is_stored() {
     let choice = browser.get("/keys/new?workspace=acme").await;
     choice.assert_is_page(StatusCode::OK);
     assert!(choice.body.contains(&format!("{}{ADD}", browser.base)));
+    let sandbox = "/keys/new/sandbox?";
+    assert!(!choice.body.contains(sandbox), "it has no address here");
     let paste = browser.get(ADD).await;
     paste.assert_is_page(StatusCode::OK);
     let provider = Catalogue::builtin();
@@ -98,7 +100,7 @@ async fn a_key_is_added_in_steps_and_checked_before_it_is_stored() {
     let done = browser.get(&format!("/keys/{id}/added")).await;
     done.assert_is_page(StatusCode::OK);
     for shown in [
-        "Key stored",
+        "Nobody can read it again",
         "accepts the key",
         "http://127.0.0.1:7380/w/acme/openai/v1",
         "curl http://127.0.0.1:7380/w/acme/openai",
@@ -107,6 +109,18 @@ async fn a_key_is_added_in_steps_and_checked_before_it_is_stored() {
     ] {
         assert!(done.body.contains(shown), "{shown}: {}", done.body);
     }
+    let second = fields.replace("QA+Sandbox", "second");
+    browser.submit(ADD, &second).await;
+    let id = api
+        .keys()
+        .await
+        .into_iter()
+        .find(|key| key["label"] == "second");
+    let id = id.unwrap()["id"].as_str().unwrap().to_owned();
+    let done = browser.get(&format!("/keys/{id}/added")).await;
+    let default = "No: “<bdi>QA Sandbox</bdi>” is.";
+    assert!(done.body.contains(default), "{}", done.body);
+    assert!(!done.body.contains("stays the default"), "{}", done.body);
 }
 
 #[tokio::test]

@@ -60,7 +60,9 @@ async fn each_state_has_its_word_and_the_page_that_remedies_it() {
     api.delete(&format!("{CREDENTIALS}/{other}")).await;
     assert_eq!(api.readiness_of("openai").await["status"], "rejected");
     api.delete(&format!("{CREDENTIALS}/{id}")).await;
-    assert_eq!(api.readiness_of("openai").await["status"], "revoked");
+    let revoked = api.readiness_of("openai").await;
+    assert_eq!(revoked["status"], "revoked");
+    assert_eq!(revoked["remediation"], page("keys/new"));
 }
 
 #[tokio::test]

@@ -125,3 +125,17 @@ fn plaintext_stays_on_this_machine_unless_it_is_allowed() {
         assert!(BaseUrl::parse(text, true).is_ok(), "{text}");
     }
 }
+
+#[test]
+fn only_a_name_under_invalid_is_a_placeholder() {
+    for (text, expected) in [
+        ("https://sandbox.invalid", true),
+        ("https://invalid", true),
+        ("https://invalid.example", false),
+        ("https://notinvalid", false),
+        ("http://127.0.0.1:7383", false),
+    ] {
+        let url = BaseUrl::parse(text, false).unwrap();
+        assert_eq!(url.is_placeholder(), expected, "{text}");
+    }
+}

@@ -19,7 +19,7 @@ impl Recipe {
 
     /// The lines that set the recipe's environment variables, for a POSIX shell; empty if there is
     /// nothing to set. Exports last: if `eval` joins all lines into one, whatever follows an
-    /// `export` is one more name to export.
+    /// `export` is one more name to export. Without hosts, nothing is exempted from a proxy.
     pub fn commands(&self, no_proxy: &[String]) -> String {
         let mut lines: String = self.unset.iter().map(|name| shell::unset(name)).collect();
         if !no_proxy.is_empty() {

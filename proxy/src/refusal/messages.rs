@@ -326,7 +326,9 @@ pub(super) fn remediation(
         Refusal::Credential(Denied::BudgetExhausted(cap)) if cap.is_of_workspace() => {
             AdminPage::Workspaces
         }
-        Refusal::Credential(Denied::CredentialMissing | Denied::LabelUnknown) => AdminPage::NewKey,
+        Refusal::Credential(
+            Denied::CredentialMissing | Denied::CredentialRevoked | Denied::LabelUnknown,
+        ) => AdminPage::NewKey,
         Refusal::Credential(_) => AdminPage::Keys,
         _ => AdminPage::Guide,
     };

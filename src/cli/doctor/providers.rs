@@ -133,7 +133,8 @@ impl Targets {
 /// Whether it is on another machine. A local provider, such as the sandbox of `keyside demo`, need
 /// not run if nobody has a key for it.
 fn is_remote(provider: &Provider) -> bool {
-    matches!(&provider.upstream, Upstream::Fixed(base) if !base.is_loopback())
+    let is_remote = matches!(&provider.upstream, Upstream::Fixed(base) if !base.is_loopback());
+    is_remote && provider.has_address()
 }
 
 fn provider_name(id: &str) -> String {

@@ -182,8 +182,8 @@ impl Verify {
                 credential.print_warnings(output);
                 output.print(&verified, |_| String::new())?;
                 let verb = match verified["verification"].as_str() {
-                    Some("rejected") => "not accepted",
-                    _ => "not verified",
+                    Some("rejected") => "Rejected",
+                    _ => "Could not check",
                 };
                 Err(Failure::failed(credential.summary(verb)))
             }

@@ -90,7 +90,7 @@ impl Item {
                 None => Badge::new("plain", "unknown", "Not checked yet"),
             },
             detail: item.detail.clone().unwrap_or_default(),
-            remedy: item.remediation.clone().unwrap_or_default(),
+            remedy: remedy(item),
             checked: Time::new(item.checked_at, now),
             status: item.status.map_or_else(none, |status| status.to_string()),
             latency: item.latency_ms.map_or_else(none, milliseconds),
@@ -162,6 +162,32 @@ fn badge(verdict: Verdict) -> Badge {
         Verdict::Missing => Badge::bad("Missing"),
         Verdict::Capped => Badge::new("plain", "clock", "Capped"),
         Verdict::Interrupted => Badge::new("plain", "unknown", "Interrupted"),
+    }
+}
+
+/// The next step. Where only the verdict is known, the API's words name commands; these name pages.
+fn remedy(item: &SmokeItemView) -> String {
+    let said = item.remediation.as_deref().unwrap_or_default();
+    let general = item.verdict.and_then(Verdict::remediation);
+    let here = match item.verdict {
+        Some(Verdict::Rejected) => {
+            "Create a new key in the provider's console and rotate to it, or revoke this one."
+        }
+        Some(Verdict::Unreachable) => {
+            "Check the provider's status page, and Keyside's log for what prevented the connection."
+        }
+        Some(Verdict::Unusable) => {
+            "The key's page says what is wrong: rotate to a new key, or restore a backup."
+        }
+        Some(Verdict::Missing) => {
+            "Add a key with this usage tag, or remove the provider from smoke.expected."
+        }
+        Some(Verdict::Interrupted) => "Run it again.",
+        _ => said,
+    };
+    match general == item.remediation.as_deref() {
+        true => here.to_owned(),
+        false => said.to_owned(),
     }
 }
 
