@@ -22,7 +22,7 @@ use crate::wire::CheckView;
 pub(crate) struct Problem {
     kind: Kind,
     detail: Box<str>,
-    remedy: &'static str,
+    remedy: Box<str>,
     errors: Box<[FieldError]>,
     origin: Option<Box<Origin>>,
     headers: Box<[(HeaderName, HeaderValue)]>,
@@ -91,7 +91,7 @@ impl Problem {
         Self {
             kind,
             detail: detail.into(),
-            remedy,
+            remedy: remedy.into(),
             errors: Box::default(),
             origin: None,
             headers: Box::default(),
@@ -147,6 +147,12 @@ impl Problem {
         self
     }
 
+    /// With another next step, such as one that depends on the settings.
+    pub(crate) fn with_remedy(mut self, remedy: String) -> Self {
+        self.remedy = remedy.into();
+        self
+    }
+
     pub(crate) fn with_header(self, name: HeaderName, value: &'static str) -> Self {
         self.with_value(name, HeaderValue::from_static(value))
     }
@@ -180,7 +186,7 @@ impl Problem {
             Some(Origin::Check(check)) => check.remedy.as_deref(),
             _ => None,
         };
-        check.unwrap_or(self.remedy)
+        check.unwrap_or(&self.remedy)
     }
 
     /// The live check because of which a secret was not stored.
