@@ -258,7 +258,7 @@ fn actors(visit: &Visit, asked: &Narrowing) -> BTreeMap<String, String> {
         .map(|token| (token.id.to_string(), token.name))
         .collect();
     let known = |id: &ActorId, name: &str| (id.to_string(), name.to_owned());
-    let others = record_rows::UNNAMED.map(|(id, name)| known(&id(), name));
+    let others = record_rows::unnamed().map(|(id, name)| known(&id, name));
     let others = others
         .into_iter()
         .chain([known(&visit.session.actor, "You")]);

@@ -61,15 +61,17 @@ impl RecordRow {
 }
 
 fn actor_name(visit: &Visit, actor: &ActorId) -> String {
-    let unnamed = UNNAMED.into_iter().find(|(it, _)| *actor == it());
+    let unnamed = unnamed().into_iter().find(|(it, _)| actor == it);
     unnamed.map_or_else(|| visit.name_of(actor), |(_, name)| name.to_owned())
 }
 
 /// Actors without a token, and what to call them.
-pub(super) const UNNAMED: [(fn() -> ActorId, &str); 2] = [
-    (ActorId::system, "Keyside itself"),
-    (ActorId::anonymous, "Unknown caller"),
-];
+pub(super) fn unnamed() -> [(ActorId, &'static str); 2] {
+    [
+        (ActorId::system(), "Keyside itself"),
+        (ActorId::anonymous(), "Unknown caller"),
+    ]
+}
 
 /// What happened, in words.
 pub(super) fn event(event: Event) -> Badge {
