@@ -12,10 +12,11 @@ use std::{
     time::Duration,
 };
 
+use axum::Router;
 use keyside_admin::{AdminOptions, SignInLinks};
 use keyside_config::{AllowedReferences, ListenAddress, Listener, Roots, Settings, Sources, Store};
 use keyside_credentials::{
-    KmsSource, LiveCheck, ReferenceOptions,
+    KmsSource, ReferenceOptions,
     smoke::{Smoke, SmokeOptions},
     source::SecretSource,
 };
@@ -39,7 +40,7 @@ use crate::{
     store_health, telemetry, traffic_health,
     validated_settings::{Process, StoreSetup, ValidatedSettings},
     warnings,
-    web::{self, Certificates},
+    web::{self, Certificates, Socket},
     webhooks::Webhooks,
 };
 
@@ -170,12 +171,7 @@ impl App {
     }
 
     pub(crate) fn bind(mut self) -> Result<Ready, Failure> {
-        let bind_admin = || {
-            let (listen, tls) = (self.settings.admin.listen, &self.certificates.admin);
-            web::bind("admin.listen", listen, tls.clone())
-        };
-        let admin = self.backing.registry().map(|_| bind_admin());
-        let admin = admin.transpose().map_err(failed)?;
+        let admin = self.bind_admin()?;
         let admin_address = admin.as_ref().map(|(_, address)| *address);
         let ((observe, observe_address), signals) = match self.early.take() {
             Some(EarlyHandles { observe, signals }) => (observe, Some(signals)),
@@ -203,13 +199,7 @@ impl App {
         .map_err(failed)?;
         self.register_metrics(&metrics).map_err(failed)?;
         let webhooks = self.start_webhooks(&metrics).map_err(failed)?;
-        let (live_check, prompt_check) = (proxy.live_check.clone(), proxy.prompt_check.clone());
-        let preview = proxy.preview.clone();
-        let smoke_check = match settings.smoke.prompt {
-            true => proxy.smoke_prompt_check.clone(),
-            false => proxy.smoke_check.clone(),
-        };
-        let smoke = self.start_smoke(&settings, smoke_check);
+        let smoke = self.start_smoke(&settings, &proxy);
         if let Some(smoke) = &smoke {
             smoke_figures::register(&metrics, smoke.clone()).map_err(failed)?;
         }
@@ -224,26 +214,10 @@ impl App {
             admin: admin_address,
             observe: observe_address,
         };
-        let mut server = server(proxy, settings.proxy.workers());
         let sign_in_links = Arc::<SignInLinks>::default();
-        if let (Some((listener, address)), Some(registry), Some(smoke)) =
-            (admin, self.backing.registry(), smoke)
-        {
-            let options = AdminOptions {
-                registry: registry.clone(),
-                catalogue: Arc::new(settings.catalogue.clone()),
-                live_check,
-                prompt_check,
-                preview,
-                smoke,
-                proxy_listeners: bound(&settings.proxy.listeners, &addresses.proxy),
-                listen: address,
-                public_url: settings.admin.public_url.clone(),
-                trusted_proxies: settings.admin.trusted_proxies.clone(),
-                sign_in_links: sign_in_links.clone(),
-                requests_per_second: settings.admin.requests_per_second,
-            };
-            let router = keyside_admin::router(options);
+        let router = self.admin_router(&settings, &proxy, smoke, admin_address, &sign_in_links);
+        let mut server = server(proxy, settings.proxy.workers());
+        if let (Some((listener, _)), Some(router)) = (admin, router) {
             server.add_service(web::service("admin", router, listener));
         }
         server.add_service(web::service("observe", observe::router(observed), observe));
@@ -256,6 +230,39 @@ impl App {
             sign_in_links,
             webhooks,
         })
+    }
+
+    /// `keyside proxy` has no admin app.
+    fn bind_admin(&self) -> Result<Option<(Socket, SocketAddr)>, Failure> {
+        let (listen, tls) = (self.settings.admin.listen, &self.certificates.admin);
+        let bind = || web::bind("admin.listen", listen, tls.clone());
+        let bound = self.backing.registry().map(|_| bind());
+        bound.transpose().map_err(failed)
+    }
+
+    /// The admin app on a listener that is bound to `listen`.
+    fn admin_router(
+        &self,
+        settings: &Settings,
+        proxy: &Bound,
+        smoke: Option<Arc<Smoke>>,
+        listen: Option<SocketAddr>,
+        sign_in_links: &Arc<SignInLinks>,
+    ) -> Option<Router> {
+        Some(keyside_admin::router(AdminOptions {
+            registry: self.backing.registry()?.clone(),
+            catalogue: Arc::new(settings.catalogue.clone()),
+            live_check: proxy.live_check.clone(),
+            prompt_check: proxy.prompt_check.clone(),
+            preview: proxy.preview.clone(),
+            smoke: smoke?,
+            proxy_listeners: bound(&settings.proxy.listeners, &proxy.addresses),
+            listen: listen?,
+            public_url: settings.admin.public_url.clone(),
+            trusted_proxies: settings.admin.trusted_proxies.clone(),
+            sign_in_links: sign_in_links.clone(),
+            requests_per_second: settings.admin.requests_per_second,
+        }))
     }
 
     /// The URL that links to the admin app begin with. `keyside proxy` has no admin app, but the
@@ -280,15 +287,15 @@ impl App {
 
     /// Starts smoke runs, on the runtime that outlives the listeners. `keyside proxy` has none: it
     /// has no store to note what they spend.
-    fn start_smoke(
-        &self,
-        settings: &Settings,
-        live_check: Arc<dyn LiveCheck>,
-    ) -> Option<Arc<Smoke>> {
+    fn start_smoke(&self, settings: &Settings, proxy: &Bound) -> Option<Arc<Smoke>> {
+        let live_check = match settings.smoke.prompt {
+            true => &proxy.smoke_prompt_check,
+            false => &proxy.smoke_check,
+        };
         let smoke = Smoke::new(SmokeOptions {
             registry: self.backing.registry()?.clone(),
             catalogue: Arc::new(settings.catalogue.clone()),
-            live_check,
+            live_check: live_check.clone(),
             settings: settings.smoke.clone(),
         });
         self.runtime.spawn(smoke.background());

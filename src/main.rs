@@ -23,6 +23,7 @@ mod store_health;
 mod telemetry;
 mod terminal;
 mod traffic_health;
+mod unreadable;
 mod validated_settings;
 mod vault;
 mod warnings;

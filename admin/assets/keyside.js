@@ -125,8 +125,10 @@ else if (place && place[0] === location.pathname) {
 }
 
 // A session that has ended leads from its form to sign-in and back. What was typed is kept for that way, in this tab alone, and
-// nothing that may be a secret. `etag` and the like are kept too, so that a change by another person is still noticed.
+// nothing that may be a secret, and only for the person who typed it. `etag` and the like are kept too, so that a change by
+// another person is still noticed.
 const DRAFT = "keyside.draft";
+const { actor } = document.documentElement.dataset;
 const here = () => location.pathname.slice(session?.length) + location.search;
 const mayBeSecret = (field, secret) => /\S{20}/.test(field.value) || (secret && field.value.includes(secret));
 on("submit", "form[data-keep]", (form) => {
@@ -136,7 +138,7 @@ on("submit", "form[data-keep]", (form) => {
     !["submit", "button", "password"].includes(field.type) &&
     (field.type === "hidden" || !mayBeSecret(field, secret));
   const fields = [...form.elements].filter((field) => field.name && isKept(field));
-  const draft = { of: here(), fields: fields.map(({ name, value, checked }) => [name, value, checked]) };
+  const draft = { of: here(), actor, fields: fields.map(({ name, value, checked }) => [name, value, checked]) };
   stored("sessionStorage", (s) => s.setItem(DRAFT, JSON.stringify(draft)));
 });
 
@@ -146,7 +148,8 @@ if (draft && !session) {
   stored("sessionStorage", (s) => s.setItem(DRAFT, JSON.stringify({ ...draft, ended: true })));
 } else if (draft) {
   stored("sessionStorage", (s) => s.removeItem(DRAFT));
-  const form = draft.ended && draft.of === here() && document.querySelector("form[data-keep]");
+  const isOwn = draft.ended && draft.of === here() && draft.actor === actor;
+  const form = isOwn && document.querySelector("form[data-keep]");
   if (form) {
     for (const [name, value, checked] of draft.fields) {
       for (const field of [...form.elements].filter((it) => it.name === name)) {

@@ -22,7 +22,7 @@ use crate::wire::CheckView;
 pub(crate) struct Problem {
     kind: Kind,
     detail: Box<str>,
-    remedy: &'static str,
+    remedy: Box<str>,
     errors: Box<[FieldError]>,
     origin: Option<Box<Origin>>,
     headers: Box<[(HeaderName, HeaderValue)]>,
@@ -91,7 +91,7 @@ impl Problem {
         Self {
             kind,
             detail: detail.into(),
-            remedy,
+            remedy: remedy.into(),
             errors: Box::default(),
             origin: None,
             headers: Box::default(),
@@ -147,7 +147,9 @@ impl Problem {
         self
     }
 
-    pub(crate) fn with_remedy(self, remedy: &'static str) -> Self {
+    /// With another next step: of the page, or one that depends on the settings.
+    pub(crate) fn with_remedy(self, remedy: impl Into<Box<str>>) -> Self {
+        let remedy = remedy.into();
         Self { remedy, ..self }
     }
 
@@ -184,7 +186,7 @@ impl Problem {
             Some(Origin::Check(check)) => check.remedy.as_deref(),
             _ => None,
         };
-        check.unwrap_or(self.remedy)
+        check.unwrap_or(&self.remedy)
     }
 
     /// The live check because of which a secret was not stored.

@@ -17,11 +17,12 @@ pub(crate) mod workspaces;
 
 use axum::{
     Router,
-    extract::{FromRequestParts, Path},
+    extract::{FromRequestParts, Path, State},
     middleware,
     routing::MethodRouter,
 };
-use http::{Extensions, Method, request::Parts};
+use http::{Extensions, Method, Uri, request::Parts};
+use keyside_config::{Catalogue, Listener, ProxyAddress};
 use keyside_credentials::Permission;
 use utoipa::openapi::{RefOr, path::Operation, schema::Schema};
 use utoipa_axum::{router::UtoipaMethodRouter, routes};
@@ -137,9 +138,42 @@ impl Route {
 }
 
 /// Without a valid token the response is 401, so that it does not reveal which paths exist.
-async fn unknown_route(extensions: Extensions) -> Problem {
+async fn unknown_route(
+    State(state): State<AdminState>,
+    uri: Uri,
+    extensions: Extensions,
+) -> Problem {
     let known = Caller::authenticated(&extensions);
-    known.err().unwrap_or_else(no_such_path)
+    let problem = known.err().unwrap_or_else(no_such_path);
+    match is_of_proxy(&state.catalogue, uri.path()) {
+        true => problem.with_remedy(proxy_instead(&state.proxy_listeners)),
+        false => problem,
+    }
+}
+
+/// Whether the path begins like one of a provider: the client should call the proxy.
+fn is_of_proxy(catalogue: &Catalogue, path: &str) -> bool {
+    let Some((first, _)) = path.trim_start_matches('/').split_once('/') else {
+        return false;
+    };
+    matches!(first, "v1" | "v1beta" | "w") || catalogue.get(first).is_some()
+}
+
+/// Only a loopback address is told: the caller may be anybody, and others say something about the
+/// network.
+fn proxy_instead(listeners: &[Listener]) -> String {
+    let proxy = ProxyAddress::of(listeners, "");
+    let address = proxy.map(|proxy| proxy.address);
+    match address.filter(|address| address.ip().is_loopback()) {
+        Some(address) => format!(
+            "This is the admin API. Point the client at the proxy: its base URLs begin with http://{address}, as in \
+             http://{address}/openai/v1."
+        ),
+        None => {
+            "This is the admin API. Point the client at the proxy, on an address of `proxy.listen`."
+                .to_owned()
+        }
+    }
 }
 
 async fn wrong_method(extensions: Extensions) -> Problem {

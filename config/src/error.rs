@@ -52,6 +52,14 @@ pub enum SettingsError {
         /// What was expected.
         reason: String,
     },
+    /// More than one, in the order in which they were found; none of them is this variant.
+    #[error("{}", lines(.0))]
+    Several(Vec<SettingsError>),
+}
+
+fn lines(errors: &[SettingsError]) -> String {
+    let lines: Vec<_> = errors.iter().map(ToString::to_string).collect();
+    lines.join("\n")
 }
 
 /// A path for an error text. A text that does not look like a path may be a secret in the wrong

@@ -73,6 +73,21 @@ impl Node {
         }
     }
 
+    /// Removes the node at a dotted key; of an item of a list, the list. `None` if there is none.
+    pub(crate) fn remove(&mut self, key: &str) -> Option<()> {
+        let mut names = key.split('.');
+        let last = names.next_back()?;
+        let mut node = self;
+        for name in names {
+            node = node.part_mut(name)?;
+        }
+        let last = last.split_once('[').map_or(last, |(list, _)| list);
+        match &mut node.value {
+            Value::Table(entries) => entries.remove(last).map(drop),
+            _ => None,
+        }
+    }
+
     /// The entries of a table.
     pub(crate) fn entries(&self) -> impl Iterator<Item = (&String, &Node)> {
         let entries = match &self.value {
@@ -102,12 +117,24 @@ impl Node {
 
     /// The entry of a table, or with an index, an item of a list in it.
     fn part(&self, name: &str) -> Option<&Node> {
-        let Some((name, index)) = name.strip_suffix(']').and_then(|name| name.split_once('['))
-        else {
+        let Some((name, index)) = indexed(name) else {
             return self.get(name);
         };
         match &self.get(name)?.value {
-            Value::List(items) => items.get(index.parse::<usize>().ok()?),
+            Value::List(items) => items.get(index),
+            _ => None,
+        }
+    }
+
+    fn part_mut(&mut self, name: &str) -> Option<&mut Node> {
+        let Value::Table(entries) = &mut self.value else {
+            return None;
+        };
+        let Some((name, index)) = indexed(name) else {
+            return entries.get_mut(name);
+        };
+        match &mut entries.get_mut(name)?.value {
+            Value::List(items) => items.get_mut(index),
             _ => None,
         }
     }
@@ -124,6 +151,12 @@ impl Node {
         });
         below.collect()
     }
+}
+
+/// The list and the index of `name[1]`.
+fn indexed(name: &str) -> Option<(&str, usize)> {
+    let (list, index) = name.strip_suffix(']')?.split_once('[')?;
+    Some((list, index.parse().ok()?))
 }
 
 impl fmt::Display for Value {
@@ -167,6 +200,23 @@ mod tests {
             .map(|(key, leaf)| format!("{key} = {}", leaf.value))
             .collect();
         assert_eq!(shown, ["a = 1", "l = [3]", "t.x = 1", "t.y = \"z\""]);
+    }
+
+    #[test]
+    fn a_node_is_removed_with_the_list_that_it_is_an_item_of() {
+        let mut root = tree("l = [1, 2]\n[t]\nx = 1\n[[a]]\nb = 1\nc = 2");
+        for (key, removed) in [
+            ("t.y", None),
+            ("t.x.y", None),
+            ("a[1].b", None),
+            ("t.x", Some(())),
+            ("l[1]", Some(())),
+            ("a[0].c", Some(())),
+        ] {
+            assert_eq!(root.remove(key), removed, "{key}");
+        }
+        let shown = root.value.to_string();
+        assert_eq!(shown, "{ a = [{ b = 1 }], t = {  } }");
     }
 
     #[test]

@@ -11,7 +11,7 @@ use std::{
 use crate::{
     catalogue,
     error::SettingsError,
-    layers::{Node, Value, is_setting, is_vault_name},
+    layers::{Mismatch, Node, Value, is_setting, is_vault_name},
     origin::Origin,
     settings::{Document, EnvironmentFacts, Kms, MasterKeySource, Settings, VaultAuth, VaultToken},
 };
@@ -53,17 +53,14 @@ impl Sources {
         }
     }
 
-    /// All layers, merged.
-    fn tree(&self) -> Result<Node, SettingsError> {
-        let mut over = Node::vault_environment(&self.environment);
+    /// The layers above the defaults, merged.
+    fn written(&self) -> Result<Node, SettingsError> {
+        let mut written = Node::vault_environment(&self.environment);
         if let Some(path) = &self.file {
-            over.merge(document(path)?);
+            written.merge(document(path)?);
         }
-        over.merge(Node::environment(&self.environment));
-        let mut tree = Node::defaults();
-        tree.insert(PROVIDERS, catalogue::layer(over.get(PROVIDERS)));
-        tree.merge(over);
-        Ok(tree)
+        written.merge(Node::environment(&self.environment));
+        Ok(written)
     }
 
     /// Whether a variable that contains a secret is set.
@@ -97,11 +94,14 @@ impl Settings {
     /// Loads and merges the layers: the environment over the file over the defaults.
     ///
     /// # Errors
-    /// The first error, with its origin.
+    /// All unknown keys and all values of a wrong type or form, with their origins; if there are
+    /// none, the first contradiction.
     pub fn load(sources: &Sources) -> Result<Loaded, SettingsError> {
-        let tree = sources.tree()?;
+        let written = sources.written()?;
+        let tree = over_defaults(&written);
         let wrong = |mismatch| SettingsError::new(mismatch, &tree);
-        let document: Document = tree.clone().read().map_err(wrong)?;
+        let read = tree.clone().read::<Document>();
+        let document = read.map_err(|first| all_mismatches(written, first))?;
         let facts = EnvironmentFacts {
             master_key_in_variable: sources.holds(MASTER_KEY),
             vault_token_in_variable: sources.holds(VAULT_TOKEN),
@@ -117,6 +117,47 @@ impl Settings {
             effective,
         })
     }
+}
+
+/// All layers, merged.
+fn over_defaults(written: &Node) -> Node {
+    let mut tree = Node::defaults();
+    tree.insert(PROVIDERS, catalogue::layer(written.get(PROVIDERS)));
+    tree.merge(written.clone());
+    tree
+}
+
+/// The errors in what was written, from the first on: each is removed, so that its default applies,
+/// and the rest is read again.
+fn all_mismatches(mut written: Node, first: Mismatch) -> SettingsError {
+    let (mut keys, mut errors) = (Vec::<String>::new(), Vec::new());
+    let mut next = Some(first);
+    while let Some(mismatch) = next {
+        let key = mismatch.key.clone();
+        // A table without what was removed from it is no other fault.
+        let is_known = keys
+            .iter()
+            .any(|known| *known == key || table(known) == key);
+        if !is_known {
+            errors.push(SettingsError::new(mismatch, &over_defaults(&written)));
+        }
+        next = match written.remove(&key) {
+            Some(()) if errors.len() < MOST_ERRORS => {
+                over_defaults(&written).read::<Document>().err()
+            }
+            _ => None,
+        };
+        keys.push(key);
+    }
+    match errors.len() {
+        1 => errors.remove(0),
+        _ => SettingsError::Several(errors),
+    }
+}
+
+/// The table of a dotted key.
+fn table(key: &str) -> &str {
+    key.rsplit_once('.').map_or("", |(table, _)| table)
 }
 
 /// Whether a setting of `[vault]` comes from the file or from a `KEYSIDE_` variable. `VAULT_ADDR`
@@ -221,6 +262,9 @@ const VAULT_TOKEN: &str = "VAULT_TOKEN";
 
 /// The key of the catalogue's table.
 const PROVIDERS: &str = "providers";
+
+/// As many errors as are reported at once.
+const MOST_ERRORS: usize = 20;
 
 #[cfg(test)]
 mod tests;

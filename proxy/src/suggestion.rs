@@ -51,6 +51,9 @@ impl Suggestion<'_> {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Correction<'a> {
     pub(crate) provider: &'a str,
+    /// What the path has in place of the provider's id, if that is misspelt. Similar to an id, so it
+    /// is no key.
+    pub(crate) misspelt: Option<String>,
     /// The workspace, if the path names one without `/w` before it.
     pub(crate) workspace: Option<String>,
     pub(crate) path: String,
@@ -126,12 +129,17 @@ fn correct_misnamed_provider<'a>(
 ) -> Option<Correction<'a>> {
     let path = asked.path.trim_start_matches('/');
     let (first, rest) = path.strip_prefix("w/").unwrap_or(path).split_once('/')?;
-    let (workspace, provider, rest) = match catalogue.most_similar(first) {
-        Some(provider) => (None, provider, rest),
+    let (workspace, written, provider, rest) = match catalogue.most_similar(first) {
+        Some(provider) => (None, first, provider, rest),
         None => {
             let (second, rest) = rest.trim_start_matches('/').split_once('/')?;
             let workspace = is_workspace(first).then(|| first.to_owned())?;
-            (Some(workspace), catalogue.most_similar(second)?, rest)
+            (
+                Some(workspace),
+                second,
+                catalogue.most_similar(second)?,
+                rest,
+            )
         }
     };
     let workspace = workspace.filter(|_| !path.starts_with("w/"));
@@ -143,6 +151,7 @@ fn correct_misnamed_provider<'a>(
     let found = closest_route(provider, asked)?;
     Some(Correction {
         workspace,
+        misspelt: (written != provider.id.as_str()).then(|| written.to_owned()),
         ..correction(provider, asked, found)
     })
 }
@@ -214,6 +223,7 @@ fn correction<'a>(
     let sdk = sdk.or(provider.sdk.first());
     Correction {
         provider: provider.id.as_str(),
+        misspelt: None,
         workspace: None,
         suffix,
         variable: sdk.map(|sdk| sdk.variable.as_str()),

@@ -3,7 +3,7 @@
 use std::{
     fs::File,
     io::{self, IsTerminal},
-    os::fd::AsFd,
+    os::{fd::AsFd, unix::fs::PermissionsExt},
     path::PathBuf,
     sync::Arc,
 };
@@ -63,7 +63,13 @@ impl SecretInput {
     ) -> Result<Zeroizing<String>, Failure> {
         let mut secret = match (&self.secret_file, self.stdin) {
             // The file name is not repeated, because it may be the key itself.
-            (Some(path), _) => read_all(File::open(path), "the file named by --secret-file"),
+            (Some(path), _) => {
+                let file = File::open(path);
+                if file.as_ref().is_ok_and(is_open_to_others) {
+                    output.note(OPEN_TO_OTHERS);
+                }
+                read_all(file, "the file named by --secret-file")
+            }
             (None, true) => read_all(standard_input(), "standard input"),
             (None, false) => prompt(&owner.map_or(String::new(), SecretOwner::question)),
         }?;
@@ -136,6 +142,12 @@ fn read_all(from: io::Result<File>, named: &str) -> Result<Zeroizing<String>, Fa
     text.map_err(|error| unreadable(named, error))
 }
 
+/// Pipes, as of `<(…)`, have no reader but this process.
+fn is_open_to_others(file: &File) -> bool {
+    file.metadata()
+        .is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o077 != 0)
+}
+
 fn unreadable(named: &str, error: ReadError) -> Failure {
     let next = match error {
         ReadError::TooLong(_) => "Give a file that contains the key and nothing else.",
@@ -145,6 +157,8 @@ fn unreadable(named: &str, error: ReadError) -> Failure {
     Failure::failed(format!("expected a secret in {named}, found: {error}")).next(next)
 }
 
+const OPEN_TO_OTHERS: &str = "warning: the mode of the file named by --secret-file gives other users or its group access to \
+                              the key; close it with: chmod 600 FILE";
 const OTHER_WAYS: &str =
     "Give the secret with --secret-file FILE, with --stdin, or at the prompt of a terminal.";
 

@@ -1,7 +1,7 @@
 //! The certificate of a listener: read at start, and again whenever its files change.
 
 use std::{
-    fs::{self, File},
+    fs::File,
     hash::{DefaultHasher, Hash, Hasher},
     io::{self, Read},
     path::{Path, PathBuf},
@@ -17,6 +17,8 @@ use rustls::{
 };
 use tokio::{task::spawn_blocking, time::sleep};
 use zeroize::Zeroizing;
+
+use crate::unreadable;
 
 /// A listener's certificate and private key.
 pub(crate) struct ServerTls {
@@ -165,7 +167,7 @@ impl Pem {
                 key,
                 path: path.to_owned(),
                 source,
-                remedy: remedy(path),
+                remedy: unreadable::remedy(path),
             })
         };
         Ok(Self {
@@ -217,21 +219,6 @@ fn read(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
     }
 }
 
-/// What makes a path readable. Links are how a secret is replaced, so the one that leads nowhere is
-/// named.
-fn remedy(path: &Path) -> String {
-    let mut above = path.ancestors();
-    let broken = above.find(|path| path.is_symlink() && !path.exists());
-    match broken.and_then(|link| Some((link, fs::read_link(link).ok()?))) {
-        Some((link, target)) => format!(
-            "{} is a link to {}, which cannot be reached: restore that, or correct the link or the path",
-            link.display(),
-            target.display()
-        ),
-        None => "correct the path, or let the user that Keyside runs as read the file".to_owned(),
-    }
-}
-
 fn digest(pem: &Result<Pem, TlsError>) -> Digest {
     let mut hasher = DefaultHasher::new();
     match pem {
@@ -248,7 +235,7 @@ const SIZE_LIMIT: usize = 64 * 1024;
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::symlink;
+    use std::{fs, os::unix::fs::symlink};
 
     use super::*;
 

@@ -9,6 +9,8 @@ use keyside_config::{Origin, Webhook, WebhookFormat, WebhookUrl};
 use keyside_credentials::source::read_small;
 use zeroize::Zeroizing;
 
+use crate::unreadable;
+
 /// What the file of a webhook contains.
 pub(super) enum WebhookSecret {
     /// Keys that each sign a request; several while a receiver changes from one to the next.
@@ -43,7 +45,12 @@ impl WebhookSecret {
             reason,
         };
         let bytes = read_small(&webhook.secret_file, MAX_LEN);
-        let bytes = bytes.map_err(|error| wrong(format!("{error}; {READABLE}")))?;
+        let bytes = bytes.map_err(|error| {
+            wrong(format!(
+                "{error}; {}",
+                unreadable::remedy(&webhook.secret_file)
+            ))
+        })?;
         if bytes.len() > MAX_LEN {
             return Err(wrong(format!("it is longer than {MAX_LEN} bytes")));
         }
@@ -109,7 +116,6 @@ fn only<'a>(lines: &[&'a str], what: &str) -> Result<&'a str, String> {
     }
 }
 
-const READABLE: &str = "correct the path, or let the user that Keyside runs as read the file";
 const PREFIX: &str = "whsec_";
 /// Length of a key, which the specification limits.
 const KEY_BYTES: RangeInclusive<usize> = 24..=64;
@@ -121,7 +127,7 @@ const MAX_LEN: usize = 4 << 10;
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
+    use std::{fs, os::unix::fs::symlink};
 
     use super::*;
 
@@ -196,9 +202,12 @@ mod tests {
             assert!(refused.contains(reason), "{refused}");
             assert!(!refused.contains("canary"), "{refused}");
         }
-        let (folder, of) = webhook(standard(), "");
-        drop(folder);
+        let (_folder, of) = webhook(standard(), "");
+        fs::remove_file(&of.secret_file).unwrap();
         let refused = WebhookSecret::read(&of).err().unwrap().to_string();
-        assert!(refused.ends_with(READABLE), "{refused}");
+        assert!(refused.contains("; correct the path"), "{refused}");
+        symlink("gone", &of.secret_file).unwrap();
+        let refused = WebhookSecret::read(&of).err().unwrap().to_string();
+        assert!(refused.contains("is a link to gone"), "{refused}");
     }
 }

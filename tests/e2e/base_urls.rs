@@ -114,6 +114,28 @@ fn a_path_without_a_known_provider_is_refused_with_a_base_url_that_has_one() {
 }
 
 #[test]
+fn a_misspelt_provider_is_named_with_the_one_that_is_meant() {
+    let keyside = Keyside::builder().start();
+    keyside.workspace("acme");
+    let origin = origin_of(&keyside);
+    for (request, meant) in [
+        (
+            "GET /opnai/v1/models",
+            r#"There is no provider "opnai"; did you mean openai?"#,
+        ),
+        (
+            "POST /v1/chat/completions",
+            "Did you mean POST /openai/v1/chat/completions?",
+        ),
+    ] {
+        let answer = keyside.ask(&ask(&origin, request));
+        expect::refused(request, &answer, 400, "provider_unknown");
+        let message = message_of(&answer);
+        assert!(message.contains(meant), "{request}: {message}");
+    }
+}
+
+#[test]
 fn a_workspace_without_w_before_it_is_refused_with_the_right_base_url() {
     let upstream = Upstream::ok();
     let keyside = Keyside::with_openai(&upstream.base_url());

@@ -3,7 +3,10 @@
 
 use crate::harness::{Ask, Builder, Exit, KEY, Keyside, Upstream};
 use serde_json::Value;
-use std::fs;
+use std::{
+    fs::{self, Permissions},
+    os::unix::fs::PermissionsExt,
+};
 
 const OK: i32 = 0;
 const FAILED: i32 = 1;
@@ -43,8 +46,15 @@ fn a_key_is_added_from_a_file_and_from_standard_input_and_used() {
     check(OK, &desk.run(&["workspace", "add", "acme"], b""));
     let file = desk.builder().home().join("secret");
     fs::write(&file, format!("{KEY}\n")).expect("a writable folder");
+    let mode = |mode| fs::set_permissions(&file, Permissions::from_mode(mode)).expect("our file");
+    mode(0o640);
     let added = check(OK, &desk.run(&adding(&["--secret-file", "secret"]), b""));
     assert!(added.stdout.contains("OPENAI_BASE_URL="), "{added:#?}");
+    assert!(added.stderr.contains("chmod 600"), "{added:#?}");
+    mode(0o600);
+    let private = adding(&["--label", "private", "--secret-file", "secret"]);
+    let added = check(OK, &desk.run(&private, b""));
+    assert!(!added.stderr.contains("chmod"), "{added:#?}");
     assert_eq!(desk.keyside.ask(&Ask::chat()).status(), 200);
 
     for (label, stdin) in [

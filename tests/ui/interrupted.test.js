@@ -106,6 +106,24 @@ test("rotating a key goes on after sign-in with the chosen overlap, without the 
   assert.ok(!(await keptBy(page)).includes(PASTED));
 });
 
+test("what one person typed is not shown to the next who signs in", async (t) => {
+  const { keyside, page, session } = await begun(t);
+  const { token } = await keyside.ask("POST", "/api/tokens", { name: "Next person", role: "owner" });
+  await page.goto(`${session}/keys/new/openai?workspace=acme`);
+  await page.getByLabel("Key", { exact: true }).fill(PASTED);
+  await page.getByLabel("Label").fill("Nightly run");
+  await page.getByLabel("Tag").fill("ci-smoke");
+  await signOutElsewhere(page, session);
+  await page.getByRole("button", { name: "Check and save" }).click();
+  await page.getByRole("link", { name: "Sign in and come back" }).click();
+  await page.getByRole("heading", { name: "Sign in" }).waitFor();
+  await enterToken(page, token);
+  await page.waitForFunction(() => document.documentElement.dataset.actor && !sessionStorage.getItem("keyside.draft"));
+  assert.notEqual(await page.getByLabel("Label").inputValue(), "Nightly run");
+  assert.equal(await page.getByLabel("Tag").inputValue(), "");
+  assert.equal(await page.getByText("Your session had ended").count(), 0);
+});
+
 test("a form without an end of its session leaves nothing behind", async (t) => {
   const { keyside, page, session } = await begun(t);
   const id = await keyside.add("Nightly", { environment: "sandbox" });

@@ -65,6 +65,7 @@ pub(super) struct NavItem {
 }
 
 pub(super) struct Person {
+    pub(super) id: String,
     pub(super) name: String,
     pub(super) role: &'static str,
     pub(super) until: String,
@@ -199,6 +200,7 @@ impl Visit {
         let name = token.map_or_else(|| self.session.actor.to_string(), |token| token.name);
         let left = in_words(self.session.left.as_secs());
         Person {
+            id: self.session.actor.to_string(),
             name,
             role: role(self.caller.principal().role),
             until: match left {

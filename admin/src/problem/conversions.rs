@@ -40,6 +40,7 @@ impl From<ChangeError> for Problem {
             ChangeError::SecretOfOtherKind(why) => Self::field("secret", why),
             ChangeError::LabelRepeatsSecret => Self::field("label", said),
             ChangeError::UsageTagRepeatsSecret => Self::field("usageTag", said),
+            ChangeError::SecretRepeated => Self::field("secret", said),
             ChangeError::ExpiryPast => Self::field("expiresAt", said),
             ChangeError::ErasingUnfinished(_) => Self::new(
                 Kind::ErasureIncomplete,

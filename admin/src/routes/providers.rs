@@ -24,7 +24,7 @@ pub(super) async fn list(
     query: Parameters,
 ) -> Result<Json<Page<ProviderView>>, Problem> {
     query.finish()?;
-    let providers = state.catalogue.offered();
+    let providers = state.catalogue.iter();
     let views = providers.map(|provider| ProviderView::of(provider));
     Ok(Json(Page::complete(views.collect())))
 }

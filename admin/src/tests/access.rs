@@ -131,6 +131,34 @@ async fn an_unknown_path_and_a_wrong_method_are_problems_too() {
 }
 
 #[tokio::test]
+async fn a_client_that_should_call_the_proxy_is_told_its_address() {
+    let api = Api::open().await;
+    for (path, is_told) in [
+        ("/openai/v1/chat/completions", true),
+        ("/w/acme/anthropic/v1/messages", true),
+        ("/v1/messages", true),
+        ("/v1", false),
+        ("/nowhere/v1", false),
+        ("/api/v1/messages", false),
+    ] {
+        for method in ["GET", "POST"] {
+            let told = api.send(anonymous(method, path)).await;
+            assert_eq!(told.status, StatusCode::UNAUTHORIZED, "{path}");
+            assert!(told.header("www-authenticate").starts_with("Bearer"));
+            let remedy = told.json()["remedy"].as_str().unwrap().to_owned();
+            assert_eq!(
+                remedy.contains("http://127.0.0.1:7380"),
+                is_told,
+                "{remedy}"
+            );
+        }
+        let known = api.get(path).await;
+        assert_eq!(known.kind(), "route-unknown");
+        assert_eq!(known.body.contains("http://127.0.0.1:7380"), is_told);
+    }
+}
+
+#[tokio::test]
 async fn a_request_out_of_scope_is_audited_with_its_actor() {
     let api = Api::with_workspace().await;
     let new = json!({ "name": "CI", "role": "viewer", "workspaces": ["acme"] });

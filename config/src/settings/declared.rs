@@ -72,17 +72,27 @@ pub enum SourceReference {
 
 /// A field of a secret in a KV engine of Vault. Stored with credentials in this form.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "StoredReference")]
 pub struct VaultReference {
     /// The engine's mount, if Vault is not to be asked for it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub mount: Option<String>,
     /// The path, including the mount.
     pub path: String,
     /// The field that holds the secret.
     pub field: String,
     /// A fixed version; `None` follows the latest one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<u64>,
+}
+
+/// A [`VaultReference`] that was read and is not validated yet.
+#[derive(Deserialize)]
+struct StoredReference {
+    mount: Option<String>,
+    path: String,
+    field: String,
+    version: Option<u64>,
 }
 
 /// Why a text is not the location of a secret.
@@ -130,6 +140,20 @@ impl VaultReference {
             }),
             false => Err(SourceReferenceError::Vault),
         }
+    }
+}
+
+impl TryFrom<StoredReference> for VaultReference {
+    type Error = SourceReferenceError;
+
+    fn try_from(stored: StoredReference) -> Result<Self, SourceReferenceError> {
+        let StoredReference {
+            mount,
+            path,
+            field,
+            version,
+        } = stored;
+        Self::new(mount.as_deref(), &path, &field, version)
     }
 }
 
@@ -341,6 +365,24 @@ mod tests {
             assert_eq!(serde_json::to_string(&reference).unwrap(), stored);
             let read: VaultReference = serde_json::from_str(stored).unwrap();
             assert_eq!(read, reference);
+        }
+    }
+
+    #[test]
+    fn a_stored_reference_is_validated_when_it_is_read() {
+        for stored in [
+            r#"{"path":"kv","field":"key"}"#,
+            r#"{"path":"kv/../a","field":"key"}"#,
+            r#"{"path":"kv/a?list=true","field":"key"}"#,
+            r#"{"path":"kv/a","field":""}"#,
+            r#"{"mount":"","path":"kv/a","field":"key"}"#,
+        ] {
+            let read = serde_json::from_str::<VaultReference>(stored);
+            let said = read.unwrap_err().to_string();
+            assert!(
+                said.starts_with("expected vault:PATH#FIELD"),
+                "{stored}: {said}"
+            );
         }
     }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use keyside_store::{
     StorageError,
-    chain::{CommitError, Link, LoadError, Write},
+    chain::{CommitError, Link, LoadError, State, Write},
 };
 
 use super::{ChangeError, Registry, change::retry_on_race};
@@ -69,23 +69,7 @@ impl Registry {
         expected: Option<WorkspaceState>,
     ) -> Result<(), ChangeError> {
         let _guard = self.lock_workspace(by, id, Priority::High).await?;
-        let workspace = self.snapshot.load().workspaces.get(id).cloned();
-        let workspace = workspace.ok_or(ChangeError::WorkspaceUnknown)?;
-        let registration = self
-            .chains
-            .registration(id)
-            .ok_or(ChangeError::WorkspaceUnknown)?;
-        // Its incarnation is unknown: a successor could get that of an earlier workspace.
-        let readable = registration.check_readable(id.as_str());
-        readable.map_err(CommitError::Damaged)?;
-        let current = WorkspaceState {
-            incarnation: registration.incarnation,
-            revision: workspace.document.revision,
-        };
-        if expected.is_some_and(|expected| expected != current) {
-            let current = current.revision;
-            return Err(ChangeError::Superseded(current));
-        }
+        let (workspace, incarnation) = self.erasable(id, expected)?;
         let tracked = self.chains.of(id);
         // A chain whose anchor is damaged or missing ends on its current head, and ending it writes
         // a new anchor.
@@ -104,7 +88,7 @@ impl Registry {
             by: by.clone(),
             keys: self.keyring.ids(id).await,
             summary: ErasureSummary {
-                incarnation: registration.incarnation,
+                incarnation,
                 credentials,
                 tokens: Vec::new(),
             },
@@ -115,19 +99,8 @@ impl Registry {
         // A workspace whose head is not trusted is erased by its registration alone.
         let has_ended = at.is_some();
         if let Some(at) = at {
-            let names = at.documents().map(|entry| entry.name.to_string());
-            let writes: Vec<_> = names.map(Write::remove).collect();
-            let draft = Draft {
-                workspace: Some(id.clone()),
-                note: Some(end.note.clone()),
-                keys: Some(KeyOperation::Destroy(end.keys.clone())),
-                erased: Some(end.summary.clone()),
-                ..Draft::new(Event::ChainEnded, by)
-            };
-            let workspace = WorkspaceEntry::clone(&workspace).at(at);
-            let state = self.commit_in(&workspace, vec![draft], writes).await?;
-            end.records = state.head.records;
-            end.link = Some(state.head.link());
+            let workspace = WorkspaceEntry::clone(&workspace).at(at.clone());
+            self.commit_end(id, &workspace, &at, &mut end).await?;
         }
         self.snapshot.rcu(|snapshot| snapshot.without(id));
         // It may have fingerprints of erased secrets.
@@ -142,6 +115,54 @@ impl Registry {
             true => ChangeError::ErasingUnfinished(error.into_storage_error()),
             false => error.into(),
         })
+    }
+
+    /// The workspace, if it may be erased, and its incarnation.
+    fn erasable(
+        &self,
+        id: &WorkspaceId,
+        expected: Option<WorkspaceState>,
+    ) -> Result<(Arc<WorkspaceEntry>, u64), ChangeError> {
+        let workspace = self.snapshot.load().workspaces.get(id).cloned();
+        let workspace = workspace.ok_or(ChangeError::WorkspaceUnknown)?;
+        let registration = self
+            .chains
+            .registration(id)
+            .ok_or(ChangeError::WorkspaceUnknown)?;
+        // Its incarnation is unknown: a successor could get that of an earlier workspace.
+        let readable = registration.check_readable(id.as_str());
+        readable.map_err(CommitError::Damaged)?;
+        let current = WorkspaceState {
+            incarnation: registration.incarnation,
+            revision: workspace.document.revision,
+        };
+        match expected.is_none_or(|expected| expected == current) {
+            true => Ok((workspace, current.incarnation)),
+            false => Err(ChangeError::Superseded(current.revision)),
+        }
+    }
+
+    /// Commits the end of a workspace's own chain, whose state is `at`.
+    async fn commit_end(
+        &self,
+        id: &WorkspaceId,
+        workspace: &WorkspaceEntry,
+        at: &State,
+        end: &mut ChainEnd,
+    ) -> Result<(), ChangeError> {
+        let names = at.documents().map(|entry| entry.name.to_string());
+        let writes: Vec<_> = names.map(Write::remove).collect();
+        let draft = Draft {
+            workspace: Some(id.clone()),
+            note: Some(end.note.clone()),
+            keys: Some(KeyOperation::Destroy(end.keys.clone())),
+            erased: Some(end.summary.clone()),
+            ..Draft::new(Event::ChainEnded, &end.by)
+        };
+        let state = self.commit_in(workspace, vec![draft], writes).await?;
+        end.records = state.head.records;
+        end.link = Some(state.head.link());
+        Ok(())
     }
 
     /// The end of a workspace, from the last record of its chain.

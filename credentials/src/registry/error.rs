@@ -57,6 +57,9 @@ pub enum ChangeError {
     /// The usage tag has.
     #[error("the usage tag repeats the key")]
     UsageTagRepeatsSecret,
+    /// The label or usage tag of the credential has the new secret.
+    #[error("the label or usage tag repeats this key; correct it first")]
+    SecretRepeated,
     /// The credential would never be used.
     #[error("the expiry lies in the past")]
     ExpiryPast,

@@ -1,14 +1,18 @@
 //! Opens the store: the installation's chain first, then each workspace's. Recovers what a crash
 //! has interrupted.
 
+pub(super) mod unregistered;
+
 use std::{
-    path::{Path, PathBuf},
+    collections::HashMap,
+    path::Path,
     sync::{Arc, OnceLock},
 };
 
 use arc_swap::ArcSwap;
+use jiff::Timestamp;
 use keyside_store::{
-    Hash, StorageError,
+    Backend, Hash, StorageError,
     chain::{self, ChainName, CommitError, LoadError, State},
     file,
 };
@@ -31,6 +35,7 @@ use crate::{
     damage::Damage,
     documents::WORKSPACE,
     keyring::{ExistingKeyring, Keyring},
+    kms::Kms,
     model::WorkspaceId,
     notes::NoteStore,
     runs::Runs,
@@ -92,23 +97,9 @@ impl Registry {
             rules,
             clock,
         } = options;
-        let folder = path.parent();
-        if let Some(folder) = folder.filter(|folder| !folder.as_os_str().is_empty())
-            && role == Role::Authority
-        {
-            file::create_folder(folder).map_err(|error| OpenError::Keyring(error.into()))?;
-        }
         let heads = path.with_file_name(HEADS);
-        let storage = &*backend.storage;
-        let is_new = storage.get("installation/head").await?.is_none();
-        // Checked first: a missing keyring must never be replaced by a new one while there is data.
-        if !path.exists() && !is_new {
-            return Err(OpenError::KeyringMissing(path));
-        }
-        let keyring = Arc::new(match role {
-            Role::Authority => Keyring::open_or_create(&path, kms, clock.now()).await?,
-            Role::Reader => Keyring::open_to_read(&path, kms).await?,
-        });
+        let (keyring, is_new) = open_keyring(role, &path, kms, &backend, clock.now()).await?;
+        let keyring = Arc::new(keyring);
         let clock = Arc::new(Ratchet::new(clock));
         let chains = Chains::new(backend.clone(), keyring.clone(), clock.clone(), &heads).await;
         let chains = Arc::new(chains);
@@ -122,21 +113,13 @@ impl Registry {
         refreshed.map_err(|error| OpenError::of_installation_chain(error, &heads))?;
         if role == Role::Authority {
             chains.write_first_anchor(chains.installation()).await;
-            warn_about_unregistered(&chains, &anchored, &keyring);
+            unregistered::warn(&chains, &anchored, &keyring);
         }
         let (notices, noted) = Notices::new(clock.clone());
         let spend = SpendWriter::default();
         if role == Role::Authority {
             notices.store_spend_with(&spend.due);
         }
-        let erased = chains.registrations();
-        // If the clock was ahead at the erasure and is right now, the runs of a successor must not
-        // be removed.
-        let now = clock.now().max(chains.latest());
-        let erased = erased.iter().filter_map(|(id, registration)| {
-            let erased = registration.erased.as_ref()?;
-            Some((id.clone(), erased.at.min(now)))
-        });
         let registry = Arc::new(Self {
             access: Access::new(clock.clone(), &path.with_file_name("admin-token")),
             audit: Arc::new(Audit::new(chains.clone(), keyring.clone())),
@@ -155,7 +138,7 @@ impl Registry {
             spend,
             tokens_state: tokio::sync::Mutex::default(),
             runs: match role {
-                Role::Authority => Runs::start(backend.runs.clone(), erased.collect()),
+                Role::Authority => Runs::start(backend.runs.clone(), erased(&chains, &clock)),
                 Role::Reader => Runs::disabled(),
             },
             notes: Arc::new(NoteStore::new(backend.notes.clone(), keyring.clone())),
@@ -165,22 +148,29 @@ impl Registry {
             rules,
             clock,
         });
-        let findings = registry.read_workspaces().await?;
-        registry.load_rejections().await;
-        registry.load_checks().await;
-        registry.expect_newest_installation_head(&heads).await?;
-        registry.clock.at_least(registry.chains.latest());
+        registry.read_all(role, &heads).await?;
+        Ok((registry, noted))
+    }
+
+    /// Reads the state, and as an authority records what was found and finishes what a crash
+    /// interrupted.
+    async fn read_all(self: &Arc<Self>, role: Role, heads: &Path) -> Result<(), OpenError> {
+        let findings = self.read_workspaces().await?;
+        self.load_rejections().await;
+        self.load_checks().await;
+        self.expect_newest_installation_head(heads).await?;
+        self.clock.at_least(self.chains.latest());
         if role == Role::Authority {
-            registry.restore_spend().await;
-            tolerate_full_disk("what was found damaged", registry.report_state().await)?;
-            tolerate_full_disk("what was found damaged", registry.report(findings).await)?;
-            tolerate_full_disk("the restore", registry.record_restore().await)?;
-            registry.ensure_owner().await?;
-            if let Err(error) = registry.recover().await {
+            self.restore_spend().await;
+            tolerate_full_disk("what was found damaged", self.report_state().await)?;
+            tolerate_full_disk("what was found damaged", self.report(findings).await)?;
+            tolerate_full_disk("the restore", self.record_restore().await)?;
+            self.ensure_owner().await?;
+            if let Err(error) = self.recover().await {
                 tracing::error!(%error, "recovery from a crash failed: a later start retries");
             }
         }
-        let own = registry
+        let own = self
             .chains
             .installation()
             .state()
@@ -189,11 +179,11 @@ impl Registry {
             format!("installation {}:{}", own.records, own.hash)
         });
         tracing::info!(
-            workspaces = registry.snapshot.load().workspaces.len(),
+            workspaces = self.snapshot.load().workspaces.len(),
             audit_head = %head,
             "opened the credential store"
         );
-        Ok((registry, noted))
+        Ok(())
     }
 
     /// Loads the tokens from the installation's chain. Tokens that fail authentication are dropped.
@@ -420,39 +410,42 @@ impl Registry {
     }
 }
 
-pub(super) fn unregistered_keys(chains: &Chains, keyring: &Keyring) -> Vec<WorkspaceId> {
-    let registrations = chains.registrations();
-    let mut unnamed = keyring.workspaces();
-    unnamed.retain(|id| !registrations.contains_key(id));
-    unnamed
+/// Opens the keyring, and tells whether the store is new.
+async fn open_keyring(
+    role: Role,
+    path: &Path,
+    kms: Kms,
+    backend: &Backend,
+    now: Timestamp,
+) -> Result<(Keyring, bool), OpenError> {
+    let folder = path.parent();
+    if let Some(folder) = folder.filter(|folder| !folder.as_os_str().is_empty())
+        && role == Role::Authority
+    {
+        file::create_folder(folder).map_err(|error| OpenError::Keyring(error.into()))?;
+    }
+    let is_new = backend.storage.get("installation/head").await?.is_none();
+    // Checked first: a missing keyring must never be replaced by a new one while there is data.
+    if !path.exists() && !is_new {
+        return Err(OpenError::KeyringMissing(path.to_owned()));
+    }
+    let keyring = match role {
+        Role::Authority => Keyring::open_or_create(path, kms, now).await?,
+        Role::Reader => Keyring::open_to_read(path, kms).await?,
+    };
+    Ok((keyring, is_new))
 }
 
-/// Warns about anchors and keys of workspaces that are not registered. They are not used.
-fn warn_about_unregistered(
-    chains: &Chains,
-    anchored: &[(WorkspaceId, PathBuf)],
-    keyring: &Keyring,
-) {
+/// When each erased workspace was. If the clock was ahead at the erasure and is right now, the runs
+/// of a successor must not be removed.
+fn erased(chains: &Chains, clock: &Ratchet) -> HashMap<WorkspaceId, Timestamp> {
+    let now = clock.now().max(chains.latest());
     let registrations = chains.registrations();
-    let unnamed = anchored
-        .iter()
-        .filter(|(id, _)| !registrations.contains_key(id));
-    for (id, path) in unnamed {
-        tracing::warn!(
-            workspace = %id,
-            file = %path.display(),
-            "this file is the head of a workspace that this installation has never had, and no workspace can be created with \
-             that id while it is there: move it away"
-        );
-    }
-    for id in unregistered_keys(chains, keyring) {
-        tracing::warn!(
-            workspace = %id,
-            "the keyring has a key for a workspace that this installation has never had. A crash or a full disk while \
-             the workspace was created leaves one behind, which does no harm: creating the workspace uses it. If there was such a workspace, \
-             the store and heads/ were put back to a state before it: put back the newest copy of the whole data folder"
-        );
-    }
+    let erased = registrations.iter().filter_map(|(id, registration)| {
+        let erased = registration.erased.as_ref()?;
+        Some((id.clone(), erased.at.min(now)))
+    });
+    erased.collect()
 }
 
 /// A full disk must not prevent a start: a later start makes the record.

@@ -23,8 +23,10 @@ pub(crate) struct Rules {
 #[derive(Default)]
 struct Node {
     children: Vec<(Box<[u8]>, usize)>,
-    /// Whether the value is a list, whose items have these children.
-    is_list: bool,
+    /// The node of each item, if the value is a list.
+    items: Option<usize>,
+    /// Whether the value is an item of a list.
+    is_item: bool,
     /// The counts that a number here sets.
     counts: Vec<Count>,
     /// Strings here that mark the end of a response, each with its rule.
@@ -84,9 +86,14 @@ impl Rules {
         node.is_some_and(|node| !node.children.is_empty())
     }
 
-    /// Whether `node` is a list of objects.
-    pub(super) fn is_list(&self, node: usize) -> bool {
-        self.nodes.get(node).is_some_and(|node| node.is_list)
+    /// The node of the items of the list at `node`, if they can contain a count.
+    pub(super) fn items(&self, node: usize) -> Option<usize> {
+        self.nodes.get(node)?.items
+    }
+
+    /// Whether the object at `node` is an item of a list.
+    pub(super) fn is_item(&self, node: usize) -> bool {
+        self.nodes.get(node).is_some_and(|node| node.is_item)
     }
 
     /// The counts that a number at `node` sets.
@@ -152,23 +159,27 @@ impl Rules {
     fn node_at<'a>(&mut self, keys: impl Iterator<Item = &'a String>) -> usize {
         let mut node = ROOT;
         for key in keys {
-            if key == KeyPath::EACH {
-                self.nodes[node].is_list = true;
-                continue;
-            }
-            node = match self.child(node, key.as_bytes()) {
-                Some(child) => child,
-                None => self.add_child(node, key),
+            let known = match key == KeyPath::EACH {
+                true => self.items(node),
+                false => self.child(node, key.as_bytes()),
             };
+            node = known.unwrap_or_else(|| self.add_child(node, key));
         }
         node
     }
 
     fn add_child(&mut self, node: usize, key: &str) -> usize {
         let child = self.nodes.len();
-        self.nodes.push(Node::default());
-        let children = &mut self.nodes[node].children;
-        children.push((key.as_bytes().into(), child));
+        let is_item = key == KeyPath::EACH;
+        self.nodes.push(Node {
+            is_item,
+            ..Node::default()
+        });
+        let parent = &mut self.nodes[node];
+        match is_item {
+            true => parent.items = Some(child),
+            false => parent.children.push((key.as_bytes().into(), child)),
+        }
         child
     }
 }

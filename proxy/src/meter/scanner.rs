@@ -45,7 +45,7 @@ enum State {
     Text(Option<usize>),
     /// The rest of a number or a word.
     Word(Option<usize>),
-    /// An item of a list of objects at this node, or the list's end.
+    /// An item of a list, which is an object at this node, or the list's end.
     List(usize),
     /// The rest of an object or array without counts; `open` brackets are open.
     Skipped {
@@ -157,7 +157,7 @@ impl Scanner {
         let left = self.path[self.depth];
         self.state = match self.depth {
             0 => State::Done,
-            _ if rules.is_list(left) => State::List(left),
+            _ if rules.is_item(left) => State::List(left),
             _ => State::Object,
         };
     }
@@ -218,17 +218,16 @@ impl Scanner {
             return blank;
         };
         self.token.clear();
-        let inner = node.filter(|node| rules.has_children(*node));
-        let is_list = inner.is_some_and(|node| rules.is_list(node));
         match first {
-            b'{' => match inner {
-                Some(node) if !is_list && self.depth < MAX_DEPTH => self.enter(node),
+            b'{' => match node.filter(|node| rules.has_children(*node)) {
+                Some(node) if self.depth < MAX_DEPTH => self.enter(node),
                 _ => self.state = SKIPPED,
             },
-            b'[' => match inner {
-                Some(node) if is_list => self.state = State::List(node),
-                _ => self.state = SKIPPED,
-            },
+            b'[' => {
+                self.state = node
+                    .and_then(|node| rules.items(node))
+                    .map_or(SKIPPED, State::List)
+            }
             b'"' => self.state = State::Text(node),
             b'}' | b']' | b',' | b':' => self.state = State::Done,
             _ => {

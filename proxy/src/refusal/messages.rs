@@ -170,10 +170,17 @@ fn did_you_mean(context: &RefusalContext<'_>, correction: &Correction<'_>) -> St
     let Some(asked) = &context.target else {
         return String::new();
     };
+    let (method, path, provider) = (asked.method, &correction.path, correction.provider);
+    let meant = match (&correction.misspelt, context.provider) {
+        (Some(written), _) => {
+            format!("There is no provider \"{written}\"; did you mean {provider}?")
+        }
+        (None, Some(_)) => format!("Did you mean {method} {path}?"),
+        // Without a provider, the path would be as wrong as the one that was asked for.
+        (None, None) => format!("Did you mean {method} /{provider}{path}?"),
+    };
     format!(
-        " Did you mean {} {}? Set {} to {} for this client.",
-        asked.method,
-        correction.path,
+        " {meant} Set {} to {} for this client.",
         correction.variable.unwrap_or("the base URL"),
         asked.base_url(correction)
     )

@@ -88,6 +88,7 @@ fn a_wrong_path_prefix_suggests_the_right_base_url() {
         let found = suggest(provider, &Method::POST, asked);
         let expected = Suggestion::Path(Correction {
             provider: provider.id.as_str(),
+            misspelt: None,
             workspace: None,
             path: path.into(),
             suffix: suffix.into(),
@@ -171,6 +172,27 @@ fn a_missing_or_misspelt_provider_is_found() {
         let found = for_unknown_provider(&catalogue, asked, |name| name == "acme").unwrap();
         let told = (found.provider, found.workspace.as_deref(), &*found.path);
         assert_eq!(told, (provider, workspace, path));
+    }
+}
+
+#[test]
+fn a_misspelt_provider_is_recognised_as_one() {
+    let catalogue = Catalogue::builtin();
+    for (asked, misspelt) in [
+        ("/opnai/v1/models", Some("opnai")),
+        ("/w/acme/opnai/v1/models", Some("opnai")),
+        ("/acme/opnai/v1/models", Some("opnai")),
+        ("/acme/openai/v1/models", None),
+        ("/v1/models", None),
+    ] {
+        let asked = RefusedRequest {
+            method: &Method::GET,
+            path: asked,
+            agent: None,
+        };
+        let found = for_unknown_provider(&catalogue, asked, |name| name == "acme").unwrap();
+        let told = (found.misspelt.as_deref(), found.provider);
+        assert_eq!(told, (misspelt, "openai"), "{}", asked.path);
     }
 }
 

@@ -22,11 +22,14 @@ pub(super) fn of(visit: &Visit, workspace: &Workspace) -> Vec<Notice> {
     // Last: every client of the proxy can ask for any provider in vain, which must not push out a
     // warning about a key.
     found.extend(without_any_key(visit, workspace, &found));
-    found.retain(|it| it.status != ReadinessStatus::Ready && !is_given_up(visit, workspace, it));
-    let mut notices: Vec<_> = found
-        .iter()
-        .filter_map(|provider| about(visit, workspace, provider))
-        .collect();
+    found.retain(|it| it.status != ReadinessStatus::Ready);
+    let now = registry.now();
+    let wanted = found.iter().filter_map(|provider| {
+        let keys = of_same_provider(visit, workspace, provider);
+        let is_wanted = !is_given_up(provider, &keys, now);
+        is_wanted.then(|| about(visit, workspace, provider, &keys))?
+    });
+    let mut notices: Vec<_> = wanted.collect();
     let more = notices.len().saturating_sub(SHOWN);
     notices.truncate(SHOWN);
     if more > 0 {
@@ -65,10 +68,18 @@ pub(super) fn of_provider(
 ) -> Option<Notice> {
     let wanted = [provider.clone()];
     let mut found = visit.state.registry.readiness(&workspace.id, Some(&wanted));
-    about(visit, workspace, &found.pop()?)
+    let found = found.pop()?;
+    let keys = of_same_provider(visit, workspace, &found);
+    about(visit, workspace, &found, &keys)
 }
 
-fn about(visit: &Visit, workspace: &Workspace, found: &Readiness) -> Option<Notice> {
+/// `keys` are the provider's keys in the workspace.
+fn about(
+    visit: &Visit,
+    workspace: &Workspace,
+    found: &Readiness,
+    keys: &[Credential],
+) -> Option<Notice> {
     let now = visit.state.registry.now();
     let name = visit.state.catalogue.get(&found.provider);
     let name = name.map_or_else(|| found.provider.to_string(), |known| known.name.clone());
@@ -77,7 +88,6 @@ fn about(visit: &Visit, workspace: &Workspace, found: &Readiness) -> Option<Noti
         return Some(no_key(visit, workspace, found, title));
     };
     let decides = |key: &&Credential| key.environment == *environment && key.label == *label;
-    let keys = of_same_provider(visit, workspace, found);
     let key = keys.iter().rev().find(decides)?;
     let kind = match environment {
         Environment::Live => "key",
@@ -138,13 +148,12 @@ fn no_key(visit: &Visit, workspace: &Workspace, found: &Readiness, title: String
 }
 
 /// Whether a provider has no usable key and nobody has used it or set it up for a month.
-fn is_given_up(visit: &Visit, workspace: &Workspace, found: &Readiness) -> bool {
-    let now = visit.state.registry.now();
+fn is_given_up(found: &Readiness, keys: &[Credential], now: Timestamp) -> bool {
     let has_ended = matches!(
         found.status,
         ReadinessStatus::Revoked | ReadinessStatus::Expired
     );
-    has_ended && !is_in_use(&of_same_provider(visit, workspace, found), now)
+    has_ended && !is_in_use(keys, now)
 }
 
 fn of_same_provider(visit: &Visit, workspace: &Workspace, found: &Readiness) -> Vec<Credential> {

@@ -76,3 +76,29 @@ fn the_parts_of_a_prompt_and_the_items_of_a_list_have_their_own_lines() {
     let complaint = complaint("", &[(name, "v1")]);
     assert!(complaint.starts_with(name), "{complaint}");
 }
+
+#[test]
+fn all_unknown_keys_and_wrong_values_are_reported_at_once() {
+    let text = "[proxi]\n[admin]\nlisten = 'nowhere'\nlisen = 1\n\
+                [[credential]]\nnam = 'x'\n[providers.openai]\nbase_url = 1\n";
+    let complaint = complaint(text, &[("KEYSIDE_RUNS__KEEP", "none")]);
+    let mut lines: Vec<_> = complaint.lines().collect();
+    lines.sort_unstable();
+    for (line, expected) in lines.iter().zip([
+        "KEYSIDE_RUNS__KEEP: `runs.keep`: expected a whole number",
+        "k.toml:1: unknown key `proxi`; ",
+        "k.toml:3: `admin.listen`: expected IP:PORT",
+        "k.toml:4: unknown key `admin.lisen`; ",
+        "k.toml:6: unknown key `credential[0].nam`; ",
+        "k.toml:8: `providers.openai.base_url`: expected ",
+    ]) {
+        assert!(line.starts_with(expected), "{complaint}\n  not {expected}");
+    }
+    assert_eq!(lines.len(), 6, "{complaint}");
+}
+
+#[test]
+fn at_most_twenty_errors_are_reported_at_once() {
+    let keys: Vec<_> = (0..30).map(|number| format!("x{number} = 1")).collect();
+    assert_eq!(complaint(&keys.join("\n"), &[]).lines().count(), 20);
+}

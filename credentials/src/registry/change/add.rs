@@ -23,6 +23,7 @@ use crate::{
     record::{Draft, Event},
     registry::{ChangeError, NewCredential, NewSecret, Registry, Saved},
     resolver::Grant,
+    sealing::SealingKey,
     secret::Secret,
     snapshot::{CredentialEntry, WorkspaceEntry, signals::Signals},
     source::VaultReference,
@@ -153,23 +154,11 @@ impl Registry {
             .current(&new.workspace)
             .ok_or(ChangeError::KeyLost)?;
         let now = self.clock.now();
-        if new.expires_at.is_some_and(|end| end <= now) {
-            return Err(ChangeError::ExpiryPast);
-        }
-        if workspace.has_label(&new.provider, &new.label) {
-            let label = new.label.clone();
-            return Err(ChangeError::LabelTaken(label));
-        }
+        expect_future_and_free(new, &workspace, now)?;
         let default = workspace.default(&new.provider, new.environment);
         let becomes_default = new.default || default.is_none();
         let other = other_label(default, &id);
-        let warnings: Vec<_> = unusual_form(provider, secret)
-            .into_iter()
-            .chain(other.map(|label| match becomes_default {
-                true => Warning::DefaultReplaced { label },
-                false => Warning::OtherIsDefault { label },
-            }))
-            .collect();
+        let warnings = warnings(provider, secret, other, becomes_default);
         let idempotency = new
             .idempotency
             .clone()
@@ -177,13 +166,7 @@ impl Registry {
         let metadata = SecretMetadata::of(secret, &provider.key.prefix, idempotency);
         let mut document = unsealed(by, id, new, (provider, endpoint), now);
         document.source = input.version().map(SourceDocument::Version);
-        let version = match input {
-            SecretInput::Given(secret) => document.seal(&key, secret, &metadata, now),
-            SecretInput::Read { .. } => document.refer(&key, &metadata, now),
-        };
-        let number = version.number;
-        document.push(version);
-        document.promote(number, now, now);
+        add_first_version(&mut document, &key, input, &metadata, now);
         let settings = becomes_default.then(|| with_default(&workspace.document, &document));
         let draft = Draft {
             detail: detail(&key, &metadata.fingerprint),
@@ -415,6 +398,54 @@ fn expect_secret_once(new: &NewCredential, secret: &Secret) -> Result<(), Change
         true => Err(ChangeError::UsageTagRepeatsSecret),
         false => Ok(()),
     }
+}
+
+/// Refuses an expiry that has passed, and a label that another key has.
+fn expect_future_and_free(
+    new: &NewCredential,
+    workspace: &WorkspaceEntry,
+    now: Timestamp,
+) -> Result<(), ChangeError> {
+    if new.expires_at.is_some_and(|end| end <= now) {
+        return Err(ChangeError::ExpiryPast);
+    }
+    match workspace.has_label(&new.provider, &new.label) {
+        true => Err(ChangeError::LabelTaken(new.label.clone())),
+        false => Ok(()),
+    }
+}
+
+fn add_first_version(
+    document: &mut CredentialDocument,
+    key: &SealingKey,
+    input: &SecretInput<'_>,
+    metadata: &SecretMetadata,
+    now: Timestamp,
+) {
+    let version = match input {
+        SecretInput::Given(secret) => document.seal(key, secret, metadata, now),
+        SecretInput::Read { .. } => document.refer(key, metadata, now),
+    };
+    let number = version.number;
+    document.push(version);
+    document.promote(number, now, now);
+}
+
+/// What to say about a secret that is stored nevertheless. `other` is the default besides it.
+fn warnings(
+    provider: &Provider,
+    secret: &Secret,
+    other: Option<Label>,
+    becomes_default: bool,
+) -> Vec<Warning> {
+    let default = other.map(|label| match becomes_default {
+        true => Warning::DefaultReplaced { label },
+        false => Warning::OtherIsDefault { label },
+    });
+    unusual_form(provider, secret)
+        .into_iter()
+        .chain(default)
+        .collect()
 }
 
 pub(super) fn unusual_form(provider: &Provider, secret: &Secret) -> Option<Warning> {

@@ -16,6 +16,7 @@ use crate::{
     registry::{ChangeError, Registry},
     resolver::Grant,
     sealing::SealingKey,
+    secret::repeats_secret,
     snapshot::{CredentialEntry, SecretInUse, WorkspaceEntry},
 };
 
@@ -173,6 +174,15 @@ impl CredentialEdit<'_> {
     pub(in crate::registry) fn provider(&self) -> Result<Arc<Provider>, ChangeError> {
         let provider = self.registry.catalogue.get(&self.document.provider);
         provider.cloned().ok_or(ChangeError::ProviderUnknown)
+    }
+
+    /// Whether a text repeats a secret of the credential: the one in use, or one in grace. One that
+    /// cannot be opened now is not compared.
+    pub(in crate::registry) fn is_secret_in(&self, text: &str) -> bool {
+        let in_use = self.entry.usable.as_ref().ok();
+        let opened = in_use.map(|usable| usable.open()).into_iter();
+        let mut opened = opened.chain(self.entry.open_others(|| self.now)).flatten();
+        opened.any(|secret| repeats_secret(text, &secret))
     }
 
     pub(in crate::registry) fn keyring(&self) -> &Keyring {

@@ -127,12 +127,21 @@ impl CredentialEdit<'_> {
             if self.workspace.has_label(&self.document.provider, &label) {
                 return Err(ChangeError::LabelTaken(label));
             }
+            if self.is_secret_in(label.as_str()) {
+                return Err(ChangeError::LabelRepeatsSecret);
+            }
             self.document.label = label;
             changed.push("label");
         }
         if let Some(tag) = wanted.usage_tag
             && tag != self.document.usage_tag
         {
+            if tag
+                .as_ref()
+                .is_some_and(|tag| self.is_secret_in(tag.as_str()))
+            {
+                return Err(ChangeError::UsageTagRepeatsSecret);
+            }
             self.document.usage_tag = tag;
             changed.push("usageTag");
         }

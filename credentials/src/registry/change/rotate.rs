@@ -19,9 +19,10 @@ use crate::{
     chains::Priority,
     documents::SecretMetadata,
     live_check::Finding,
-    model::{ActorContext, CredentialId, Fingerprint, Warning},
+    model::{ActorContext, CredentialId, Fingerprint, UsageTag, Warning},
     record::Event,
     registry::{ChangeError, GRACE_LIMIT, Registry, Rotation, Saved},
+    secret::Secret,
     snapshot::SecretInUse,
 };
 
@@ -170,7 +171,20 @@ impl CredentialEdit<'_> {
         self.expect_future(rotation.expires_at)?;
         self.check_disk_space(rotation.grace)?;
         expect_kind(&*self.provider()?, &rotation.secret)?;
+        self.expect_secret_once(&rotation.secret)?;
         self.warnings(rotation)
+    }
+
+    /// Refuses a secret that is in a field that everyone may read.
+    fn expect_secret_once(&self, secret: &Secret) -> Result<(), ChangeError> {
+        let tag = self.document.usage_tag.as_ref().map(UsageTag::as_str);
+        let mut texts = [Some(self.document.label.as_str()), tag]
+            .into_iter()
+            .flatten();
+        match texts.any(|text| secret.is_repeated_in(text)) {
+            true => Err(ChangeError::SecretRepeated),
+            false => Ok(()),
+        }
     }
 
     /// The result of an earlier request with the same idempotency key. A failed one may be

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use keyside_store::{
     StorageError,
     chain::{CommitError, LoadError},
@@ -9,7 +10,7 @@ use keyside_store::{
 
 use super::is_valid_name;
 use crate::{
-    chains::{PendingCreation, Priority, Registration, load_failed},
+    chains::{PendingCreation, Priority, Registration, Tracked, load_failed},
     model::{ActorContext, Workspace, WorkspaceId},
     record::{Draft, Event},
     registry::{ChangeError, NewWorkspace, Registry, view},
@@ -120,15 +121,7 @@ impl Registry {
             return Err(ChangeError::HeadInTheWay(self.chains.anchor_file(&new.id)));
         }
         // Detected before anything is written, so that no workspace is left incomplete.
-        match self.chains.refresh(&tracked).await {
-            Err(LoadError::Damaged(damage)) => {
-                return Err(ChangeError::ChainDamaged {
-                    file: self.chains.anchor_file(&new.id),
-                    damage,
-                });
-            }
-            refreshed => drop(refreshed.map_err(load_failed)?),
-        }
+        self.expect_sound_chain(&new.id, &tracked).await?;
         // Keys of an erased predecessor first: the new workspace must not use a key that is to be
         // destroyed.
         self.destroy_erased_keys().await?;
@@ -136,21 +129,7 @@ impl Registry {
         self.keyring.catch_up().await?;
         let had_key = self.keyring.current(&new.id).is_some();
         let key = self.keyring.add(&new.id).await?;
-        let created_at = self.clock.now();
-        let registration = Registration {
-            incarnation: before.as_ref().map_or(0, |before| before.incarnation) + 1,
-            exists: true,
-            created_at: Some(created_at),
-            pending: Some(PendingCreation {
-                name: new.name.clone(),
-                created_by: by.actor.clone(),
-                created_at,
-                request_id: by.request_id.clone(),
-            }),
-            link: before.as_ref().and_then(|before| before.link),
-            erased: before.and_then(|before| before.erased),
-            is_unreadable: false,
-        };
+        let registration = registration(by, new, before, self.clock.now());
         let draft = Draft {
             workspace: Some(new.id.clone()),
             ..Draft::new(Event::WorkspaceCreated, by)
@@ -163,6 +142,22 @@ impl Registry {
                 Err(error)
             }
             committed => committed.map(|_| registration),
+        }
+    }
+
+    /// Refuses a workspace whose chain, an erased predecessor's, fails verification.
+    async fn expect_sound_chain(
+        &self,
+        id: &WorkspaceId,
+        tracked: &Tracked,
+    ) -> Result<(), ChangeError> {
+        match self.chains.refresh(tracked).await {
+            Ok(_) => Ok(()),
+            Err(LoadError::Damaged(damage)) => Err(ChangeError::ChainDamaged {
+                file: self.chains.anchor_file(id),
+                damage,
+            }),
+            Err(error) => Err(load_failed(error).into()),
         }
     }
 
@@ -188,5 +183,28 @@ impl Registry {
             true => Ok(registration.clone()),
             false => Err(ChangeError::WorkspaceExists),
         }
+    }
+}
+
+/// The registration of a new workspace, after that of an erased predecessor.
+fn registration(
+    by: &ActorContext,
+    new: &NewWorkspace,
+    before: Option<Registration>,
+    created_at: Timestamp,
+) -> Registration {
+    Registration {
+        incarnation: before.as_ref().map_or(0, |before| before.incarnation) + 1,
+        exists: true,
+        created_at: Some(created_at),
+        pending: Some(PendingCreation {
+            name: new.name.clone(),
+            created_by: by.actor.clone(),
+            created_at,
+            request_id: by.request_id.clone(),
+        }),
+        link: before.as_ref().and_then(|before| before.link),
+        erased: before.and_then(|before| before.erased),
+        is_unreadable: false,
     }
 }

@@ -186,3 +186,33 @@ async fn a_list_orders_credentials_of_one_label_by_age() {
     let listed: Vec<_> = listed.into_iter().map(|it| it.id).collect();
     assert_eq!(listed, made);
 }
+
+#[tokio::test]
+async fn a_label_or_usage_tag_that_repeats_the_secret_is_refused_later_too() {
+    const CANARY: &str = "sk-canary-label-0123456789";
+    let (_installation, registry, id) = one_key().await;
+    registry.rotate(&act(), &id, to(CANARY)).await.unwrap();
+    let tagged = |tag: &str| Edit {
+        usage_tag: Some(Some(tag.parse().unwrap())),
+        ..Edit::default()
+    };
+    // Version 1 is in grace.
+    for text in [CANARY, "sk-1----"] {
+        let edited = registry.edit(&act(), &id, relabelled(text)).await;
+        assert!(matches!(edited, Err(ChangeError::LabelRepeatsSecret)));
+        let edited = registry.edit(&act(), &id, tagged(text)).await;
+        assert!(matches!(edited, Err(ChangeError::UsageTagRepeatsSecret)));
+    }
+    let next = "sk-canary-next-0123456789";
+    for edit in [relabelled(next), tagged(next)] {
+        registry.edit(&act(), &id, edit).await.unwrap();
+        let rotated = registry.rotate(&act(), &id, to(next)).await;
+        assert!(matches!(rotated, Err(ChangeError::SecretRepeated)));
+        let other = Edit {
+            usage_tag: Some(None),
+            ..relabelled("other")
+        };
+        registry.edit(&act(), &id, other).await.unwrap();
+    }
+    registry.rotate(&act(), &id, to(next)).await.unwrap();
+}

@@ -206,7 +206,7 @@ async fn a_keyring_newer_than_a_rolled_back_store_and_its_anchors_is_detected() 
     let made = registry.create_workspace(&act(), workspace("globex")).await;
     made.unwrap();
     let noticed =
-        |registry: &Registry| open::unregistered_keys(&registry.chains, &registry.keyring);
+        |registry: &Registry| open::unregistered::keys(&registry.chains, &registry.keyring);
     assert_eq!(noticed(&registry), []);
     fs::copy(installation.keyring(), before.keyring()).unwrap();
     let registry = before.open().await;

@@ -60,6 +60,24 @@ fn only_the_objects_of_a_list_that_a_rule_names_are_read() {
 }
 
 #[test]
+fn a_value_may_be_an_object_in_one_message_and_a_list_in_another() {
+    let rule: keyside_config::UsageRule = serde_json::from_value(serde_json::json!({
+        "at": ["events.usage", "events.*.usage"],
+        "input": ["in"],
+        "output": ["out"],
+    }))
+    .unwrap();
+    let rules = Arc::new(Rules::new(&[rule]));
+    let head = head("application/json");
+    let usage = r#"{"usage":{"in":3,"out":4}}"#;
+    for events in [usage.to_owned(), format!(r#"[{usage},{{"x":1}}]"#)] {
+        let body = format!(r#"{{"events":{events},"z":{{"usage":{{"in":9}}}}}}"#);
+        let meter = || Meter::answer(rules.clone(), &head);
+        check(&body, meter, body.as_bytes(), KNOWN);
+    }
+}
+
+#[test]
 fn a_key_counts_only_in_key_position_and_as_it_is_written() {
     for body in [
         r#"{"x":"usage","prompt_tokens":9}"#,
