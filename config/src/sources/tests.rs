@@ -365,7 +365,7 @@ fn an_error_names_place_problem_and_remedy() {
 
 #[test]
 fn every_table_knows_its_keys() {
-    let tree = Sources::default().tree().unwrap();
+    let tree = over_defaults(&Sources::default().written().unwrap());
     let tables = tree
         .leaves()
         .into_iter()
@@ -387,7 +387,7 @@ fn every_table_knows_its_keys() {
 #[test]
 fn a_value_from_the_environment_is_never_repeated() {
     const CANARY: &str = "canary-4711";
-    let keys = Sources::default().tree().unwrap();
+    let keys = over_defaults(&Sources::default().written().unwrap());
     let names = keys.leaves().into_iter().map(|(key, _)| {
         format!(
             "KEYSIDE_{}",
