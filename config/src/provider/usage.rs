@@ -60,7 +60,7 @@ impl UsageRule {
 }
 
 /// Object keys from the root inwards, such as `message.usage`: at most four, each of letters,
-/// digits, `_` and `-`. Between two keys, `*` stands for each item of a list: `events.*.usage`.
+/// digits, `_` and `-`. Between two keys, `*` means each item of a list: `events.*.usage`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyPath(Vec<String>);
 

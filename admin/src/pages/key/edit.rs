@@ -33,7 +33,7 @@ struct EditKey {
     conflict: Vec<Conflict>,
     notices: Vec<Notice>,
     form: Entered,
-    /// What `etag` stands for, so that a later form can say what has changed since.
+    /// The values that `etag` names, so that a later form can say what has changed since.
     seen: Entered,
     errors: Errors,
 }
