@@ -26,10 +26,11 @@ use crate::entity_tag::listed;
 /// Runs once per request, around everything that makes a response.
 pub(crate) async fn compress(request: Request, next: Next) -> Response {
     let headers = request.headers();
-    let is_read = request.method() == Method::GET && !may_repeat_query(request.uri(), headers);
+    let keeps_secrets =
+        request.method() == Method::GET && !may_repeat_query(request.uri(), headers);
     let is_accepted = accepts_gzip(headers);
     let mut response = next.run(request).await;
-    if !is_read || !is_suitable(&response) {
+    if !keeps_secrets || !is_suitable(&response) {
         return response;
     }
     let vary = HeaderValue::from_static(VARY);
