@@ -378,9 +378,7 @@ impl Chains {
         mut decide: impl FnMut(Option<&Arc<State>>) -> (Vec<Draft>, Vec<Write>),
     ) -> Result<(), CommitError> {
         for _ in 0..MAX_RACES {
-            self.refresh(&self.installation)
-                .await
-                .map_err(load_failed)?;
+            self.refresh(&self.installation).await?;
             // Loaded before `decide` reads registrations: none of them may be older than this
             // state.
             let on = self.installation.state();
@@ -437,14 +435,6 @@ impl Chains {
 /// The order of states of one chain.
 fn order(state: &State) -> (u64, u64) {
     (state.head.epoch, state.head.seq)
-}
-
-/// A chain that cannot be read cannot be committed to.
-pub(crate) fn load_failed(error: LoadError) -> CommitError {
-    match error {
-        LoadError::Storage(error) => CommitError::NotBegun(error),
-        LoadError::Damaged(damage) => CommitError::Damaged(damage),
-    }
 }
 
 /// Waits up to 10 ms, chosen at random, so that two racing processes do not collide again.

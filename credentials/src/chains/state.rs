@@ -9,7 +9,7 @@ use keyside_store::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{AcceptedClock, Chains, MAX_RACES, Priority, load_failed, pause};
+use super::{AcceptedClock, Chains, MAX_RACES, Priority, pause};
 use crate::record::Draft;
 
 /// Facts about the installation that are not tokens or workspaces.
@@ -114,8 +114,7 @@ impl Chains {
         mut change: impl FnMut(&mut InstallationState) -> Vec<Draft>,
     ) -> Result<(), CommitError> {
         for _ in 0..MAX_RACES {
-            let read = self.installation_state().await;
-            let (on, mut state) = read.map_err(load_failed)?;
+            let (on, mut state) = self.installation_state().await?;
             let drafts = change(&mut state);
             if drafts.is_empty() {
                 return Ok(());

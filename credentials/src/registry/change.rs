@@ -52,7 +52,7 @@ pub(super) use self::{
 };
 use super::{ChangeError, Registry, Saved};
 use crate::{
-    chains::{Priority, Turn, load_failed},
+    chains::{Priority, Turn},
     documents::{CredentialDocument, TOKEN, WorkspaceDocument},
     live_check::Finding,
     model::{ActorContext, CredentialId, Fingerprint, Label, Warning, WorkspaceId},
@@ -198,7 +198,7 @@ impl Registry {
         &self,
     ) -> Result<Option<Arc<State>>, CommitError> {
         let own = self.chains.installation();
-        self.chains.refresh(own).await.map_err(load_failed)?;
+        self.chains.refresh(own).await?;
         let mut tokens_state = self.tokens_state.lock().await;
         // Repeats until nothing changed during the read. Other readers of the chain do not load its
         // tokens.
@@ -213,14 +213,7 @@ impl Registry {
             if before.is_none_or(|before| !tokens_in(before).eq(tokens_in(&state))) {
                 let findings = self.read_tokens().await.map_err(CommitError::NotBegun)?;
                 // A missing token may have been replaced concurrently.
-                if !findings.is_empty()
-                    && self
-                        .chains
-                        .refresh(own)
-                        .await
-                        .map_err(load_failed)?
-                        .is_some()
-                {
+                if !findings.is_empty() && self.chains.refresh(own).await?.is_some() {
                     continue;
                 }
             }

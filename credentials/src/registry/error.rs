@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use keyside_config::{EndpointError, VaultReference, Verification};
 use keyside_store::{
     StorageError,
-    chain::{Damage, LoadError},
+    chain::{CommitError, Damage, LoadError},
     file::FileError,
 };
 
@@ -233,6 +233,29 @@ fn not_permitted(allowed: &[String]) -> String {
             "the setting vault.references.allow does not permit this path; name one under {}, or extend the setting",
             allowed.join(" or ")
         ),
+    }
+}
+
+/// Nothing can be committed to a damaged chain.
+impl From<CommitError> for ChangeError {
+    fn from(error: CommitError) -> Self {
+        match error {
+            CommitError::Raced => Self::Raced,
+            CommitError::NotBegun(error) => Self::StoreUnavailable(error),
+            CommitError::OutcomeUnknown { seq, error } => Self::OutcomeUnknown { seq, error },
+            CommitError::TooManyDocuments => Self::TooMany,
+            CommitError::Damaged(damage @ Damage::DocumentGone { .. }) => {
+                Self::InstallationDamaged(damage)
+            }
+            CommitError::Damaged(_) => Self::Damaged,
+            error => Self::StoreUnavailable(StorageError::unavailable(error)),
+        }
+    }
+}
+
+impl From<LoadError> for ChangeError {
+    fn from(error: LoadError) -> Self {
+        CommitError::from(error).into()
     }
 }
 

@@ -21,7 +21,7 @@ use keyside_store::{
 
 use super::{ChangeError, Registry, error::listed};
 use crate::{
-    chains::{InstallationState, MAX_RACES, Priority, Tracked, load_failed, pause},
+    chains::{InstallationState, MAX_RACES, Priority, Tracked, pause},
     documents::WORKSPACE,
     keyring::Rewrapped,
     model::{ActorContext, WorkspaceId},
@@ -177,8 +177,7 @@ impl Registry {
 
     /// Finishes a recorded rotation, and discards any other.
     pub(super) async fn settle_keys(&self) -> Result<(), ChangeError> {
-        let read = self.chains.installation_state().await;
-        let (own, state) = read.map_err(load_failed)?;
+        let (own, state) = self.chains.installation_state().await?;
         if own.is_none() {
             return Ok(());
         }
@@ -217,8 +216,7 @@ impl Registry {
     /// The announced signing key, and the one that has signed the installation's head: the
     /// announcement may be damaged.
     async fn needed_keys(&self) -> Result<Vec<PublicKey>, ChangeError> {
-        let read = self.chains.installation_state().await;
-        let (own, state) = read.map_err(load_failed)?;
+        let (own, state) = self.chains.installation_state().await?;
         let signer = own.map(|own| own.signer());
         Ok(state.announced().into_iter().chain(signer).collect())
     }
@@ -246,7 +244,7 @@ impl Registry {
         let own = self.chains.installation();
         let _changing = own.lock(Priority::Normal).await;
         for _ in 0..MAX_RACES {
-            self.chains.refresh(own).await.map_err(load_failed)?;
+            self.chains.refresh(own).await?;
             let Some(on) = own.state() else {
                 return Ok(());
             };
@@ -294,7 +292,7 @@ impl Registry {
         tracked: &Tracked,
         to: &PublicKey,
     ) -> Result<(), CommitError> {
-        self.chains.refresh(tracked).await.map_err(load_failed)?;
+        self.chains.refresh(tracked).await?;
         // A workspace that is being created must begin first. If it is being erased, recovery needs
         // the last record, so it must finish before another record is added.
         if let Some(registration) = self.chains.registration(id) {

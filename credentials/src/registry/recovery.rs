@@ -7,11 +7,11 @@ use std::{
     sync::Arc,
 };
 
-use keyside_store::chain::{CommitError, Damage, LoadError};
+use keyside_store::chain::{CommitError, LoadError};
 
 use super::{ChangeError, Registry};
 use crate::{
-    chains::{PendingCreation, Priority, Registration, load_failed},
+    chains::{PendingCreation, Priority, Registration},
     documents::{Document, WORKSPACE, WorkspaceDocument},
     keyring::KeyringError,
     model::{ActorContext, Limits, WorkspaceId},
@@ -67,7 +67,7 @@ impl Registry {
             // A damaged or missing chain must not be replaced by a new one.
             match self.chains.refresh(&tracked).await {
                 Err(LoadError::Damaged(_)) => return Ok(()),
-                refreshed => drop(refreshed.map_err(load_failed)?),
+                refreshed => drop(refreshed?),
             }
         }
         let state = tracked.state();
@@ -84,7 +84,7 @@ impl Registry {
             }
             (_, true) if state.is_some_and(|state| state.document(WORKSPACE).is_none()) => {
                 tracing::info!(workspace = %id, "finishing the erasure of a workspace after a crash");
-                let end = self.chain_end(id).await.map_err(load_failed)?;
+                let end = self.chain_end(id).await?;
                 self.record_erasure(id, end).await?;
                 let registration = self.chains.registration(id);
                 if let Some(erased) = registration.and_then(|it| it.erased) {
@@ -169,22 +169,5 @@ impl Registry {
         let entry = Arc::new(entry);
         self.publish(entry.clone());
         Ok(entry)
-    }
-}
-
-/// Maps errors of commits. Nothing can be committed to a damaged chain.
-impl From<CommitError> for ChangeError {
-    fn from(error: CommitError) -> Self {
-        match error {
-            CommitError::Raced => Self::Raced,
-            CommitError::NotBegun(error) => Self::StoreUnavailable(error),
-            CommitError::OutcomeUnknown { seq, error } => Self::OutcomeUnknown { seq, error },
-            CommitError::TooManyDocuments => Self::TooMany,
-            CommitError::Damaged(damage @ Damage::DocumentGone { .. }) => {
-                Self::InstallationDamaged(damage)
-            }
-            CommitError::Damaged(_) => Self::Damaged,
-            error => Self::StoreUnavailable(keyside_store::StorageError::unavailable(error)),
-        }
     }
 }

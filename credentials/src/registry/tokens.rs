@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     access::{CreatedToken, EnsureOwnerError, NewToken, Role, Token, TokenDocument, TokenWarning},
-    chains::{MAX_RACES, Priority, Turn, load_failed, pause},
+    chains::{MAX_RACES, Priority, Turn, pause},
     documents::Document,
     model::{ActorContext, ActorId, Scope},
     record::{Draft, Event},
@@ -151,7 +151,7 @@ impl Registry {
         let _changing = own.lock(Priority::Normal).await;
         for _ in 0..MAX_RACES {
             let refreshed = self.chains.refresh(own).await;
-            refreshed.map_err(load_failed)?;
+            refreshed.map_err(CommitError::from)?;
             self.read_tokens().await.map_err(CommitError::NotBegun)?;
             if self.access.has_owner_besides(None) {
                 return Ok(());

@@ -10,7 +10,7 @@ use keyside_store::{
 
 use super::is_valid_name;
 use crate::{
-    chains::{PendingCreation, Priority, Registration, Tracked, load_failed},
+    chains::{PendingCreation, Priority, Registration, Tracked},
     model::{ActorContext, Workspace, WorkspaceId},
     record::{Draft, Event},
     registry::{ChangeError, NewWorkspace, Registry, view},
@@ -78,7 +78,7 @@ impl Registry {
         if !is_unchanged {
             return Err(ChangeError::WorkspaceUnknown);
         }
-        self.chains.refresh(&tracked).await.map_err(load_failed)?;
+        self.chains.refresh(&tracked).await?;
         let state = tracked.state();
         if let Some(state) =
             state.filter(|state| state.head.incarnation >= registration.incarnation)
@@ -157,7 +157,7 @@ impl Registry {
                 file: self.chains.anchor_file(id),
                 damage,
             }),
-            Err(error) => Err(load_failed(error).into()),
+            Err(error) => Err(error.into()),
         }
     }
 
