@@ -183,6 +183,32 @@ impl Chains {
         self.registrations.load().all.get(workspace).cloned()
     }
 
+    /// The registration of a workspace that exists.
+    pub(crate) fn existing(&self, workspace: &WorkspaceId) -> Option<Registration> {
+        self.registration(workspace).filter(|it| it.exists)
+    }
+
+    /// The registration of a workspace that is about to be changed, if it has one.
+    ///
+    /// # Errors
+    /// [`CommitError::Damaged`] if the registration is gone or edited.
+    pub(crate) fn sound_registration(
+        &self,
+        workspace: &WorkspaceId,
+    ) -> Result<Option<Registration>, CommitError> {
+        let registration = self.registration(workspace);
+        if let Some(registration) = &registration {
+            let readable = registration.check_readable(workspace.as_str());
+            readable.map_err(CommitError::Damaged)?;
+        }
+        Ok(registration)
+    }
+
+    /// Whether this is the installation's own chain.
+    fn is_own(&self, tracked: &Tracked) -> bool {
+        tracked.chain.name() == self.installation.chain.name()
+    }
+
     /// Reads a chain, trusting heads that are signed with a key of `trust`.
     async fn refresh_under(
         &self,
@@ -194,7 +220,7 @@ impl Chains {
             None => self.first_read(tracked, trust).await?,
         };
         while let Some(found) = &state {
-            if tracked.chain.name() == self.installation.chain.name() {
+            if self.is_own(tracked) {
                 let (registrations, is_complete) = self.registrations_in(found).await?;
                 // A concurrent commit may have removed what this state named.
                 if !is_complete && let Some(newer) = tracked.chain.refresh(found, trust).await? {
@@ -310,7 +336,7 @@ impl Chains {
         };
         let key = self.signer(tracked, on).await?;
         let state = tracked.chain.commit(on, &*key, change).await?;
-        if tracked.chain.name() == self.installation.chain.name() {
+        if self.is_own(tracked) {
             match self.registrations_in(&state).await {
                 Ok((registrations, true)) => {
                     // `accepted` is kept as it was: the clock is accepted only while no process

@@ -120,8 +120,7 @@ impl Audit {
     }
 
     async fn lacks_keys(&self, workspace: &WorkspaceId) -> bool {
-        let registration = self.chains.registration(workspace);
-        let Some(registration) = registration.filter(|it| it.exists) else {
+        let Some(registration) = self.chains.existing(workspace) else {
             return false;
         };
         let state = self.chains.of(workspace).state();

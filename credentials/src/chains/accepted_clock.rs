@@ -52,8 +52,7 @@ impl Chains {
         let accepts = events.any(|event| event == Event::ClockAccepted);
         let accepted = self.registrations.load().accepted;
         // The installation's chain continued when the clock was accepted.
-        let is_installation = tracked.chain.name() == self.installation.chain.name();
-        let is_believed = is_installation || accepted.is_none_or(|it| it.believes(&on.head));
+        let is_believed = self.is_own(tracked) || accepted.is_none_or(|it| it.believes(&on.head));
         match is_believed && !accepts {
             true => now.max(Timestamp::from_microsecond(on.head.at).unwrap_or(now)),
             false => now,

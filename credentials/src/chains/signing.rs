@@ -26,10 +26,9 @@ impl Chains {
     /// # Errors
     /// What is wrong with the chain, or a failure of the backend. The last known state is kept.
     pub(crate) async fn refresh(&self, tracked: &Tracked) -> Result<Option<Arc<State>>, LoadError> {
-        let is_installation = tracked.chain.name() == self.installation.chain.name();
         // Another process may have finished a rotation: then the old key must not be trusted here
         // either.
-        if is_installation
+        if self.is_own(tracked)
             && self.keyring.signing().has_successors()
             && let Err(error) = self.keyring.catch_up().await
         {
@@ -88,7 +87,7 @@ impl Chains {
         tracked: &Tracked,
         on: Option<&Arc<State>>,
     ) -> Result<Option<PublicKey>, StorageError> {
-        let own = match tracked.chain.name() == self.installation.chain.name() {
+        let own = match self.is_own(tracked) {
             true => on.cloned(),
             false => self.installation.state(),
         };

@@ -162,8 +162,7 @@ impl Registry {
     }
 
     async fn load_workspace(&self, workspace: &WorkspaceId) -> Result<(), ChangeError> {
-        let registration = self.chains.registration(workspace);
-        if let Some(registration) = registration.filter(|it| it.exists) {
+        if let Some(registration) = self.chains.existing(workspace) {
             let findings = self.read_workspace(workspace).await?;
             self.report(findings).await?;
             self.recover_workspace(workspace, &registration).await?;
@@ -307,10 +306,7 @@ impl Registry {
         let workspace = self
             .current_workspace(id)
             .ok_or_else(|| self.no_workspace(id))?;
-        if let Some(registration) = self.chains.registration(id) {
-            let readable = registration.check_readable(id.as_str());
-            readable.map_err(CommitError::Damaged)?;
-        }
+        self.chains.sound_registration(id)?;
         match workspace.damage {
             Some(_) => Err(ChangeError::Damaged),
             None => Ok(workspace),
@@ -322,8 +318,8 @@ impl Registry {
     /// key since. So it counts as a lost race unless the workspace is still the same.
     pub(super) async fn missing_key(&self, workspace: &WorkspaceId) -> ChangeError {
         let registered = |registry: &Self| {
-            let registration = registry.chains.registration(workspace);
-            registration.filter(|it| it.exists).map(|it| it.incarnation)
+            let registration = registry.chains.existing(workspace);
+            registration.map(|it| it.incarnation)
         };
         let before = registered(self);
         if let Err(error) = self.refresh_installation_state().await {

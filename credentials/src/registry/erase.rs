@@ -125,13 +125,9 @@ impl Registry {
     ) -> Result<(Arc<WorkspaceEntry>, u64), ChangeError> {
         let workspace = self.snapshot.load().workspaces.get(id).cloned();
         let workspace = workspace.ok_or(ChangeError::WorkspaceUnknown)?;
-        let registration = self
-            .chains
-            .registration(id)
-            .ok_or(ChangeError::WorkspaceUnknown)?;
-        // Its incarnation is unknown: a successor could get that of an earlier workspace.
-        let readable = registration.check_readable(id.as_str());
-        readable.map_err(CommitError::Damaged)?;
+        // Without it the incarnation is unknown: a successor could get that of an earlier workspace.
+        let registration = self.chains.sound_registration(id)?;
+        let registration = registration.ok_or(ChangeError::WorkspaceUnknown)?;
         let current = WorkspaceState {
             incarnation: registration.incarnation,
             revision: workspace.document.revision,
@@ -207,12 +203,7 @@ impl Registry {
         for _ in 0..MAX_RACES {
             let on = self.refresh_installation_state().await?;
             // Another process may have recorded it, and even created a successor.
-            let registration = self.chains.registration(id);
-            if let Some(registration) = &registration {
-                let readable = registration.check_readable(id.as_str());
-                readable.map_err(CommitError::Damaged)?;
-            }
-            let registration = registration.filter(|registration| {
+            let registration = self.chains.sound_registration(id)?.filter(|registration| {
                 registration.exists && registration.incarnation == end.summary.incarnation
             });
             let Some(mut registration) = registration else {
@@ -266,8 +257,7 @@ impl Registry {
             VerifyError::Storage(error) => ChangeError::ErasingUnfinished(error),
             error => ChangeError::ErasingUnfinished(StorageError::unavailable(error)),
         })?;
-        let exists = self.chains.registration(&id).is_some_and(|it| it.exists);
-        let receipt = receipt.filter(|_| !exists);
+        let receipt = receipt.filter(|_| self.chains.existing(&id).is_none());
         let receipt = receipt.ok_or(ChangeError::WorkspaceUnknown)?;
         // Destroys keys that an earlier attempt left.
         let keys = receipt.destroyed_keys.iter().cloned().collect();

@@ -82,7 +82,7 @@ impl Registry {
         for (id, registration) in registrations.iter() {
             let refreshed = self.chains.refresh(&self.chains.of(id)).await;
             if let Err(LoadError::Damaged(damage)) = refreshed
-                && damage.anchor_file().is_some()
+                && damage.is_anchor_damage()
                 && registration.exists
             {
                 files.push(self.chains.anchor_file(id));
@@ -274,8 +274,8 @@ impl Registry {
                 Err(CommitError::Damaged(_)) if retries > 0 => retries -= 1,
                 Err(CommitError::Damaged(damage)) => {
                     tracing::error!(workspace = %id, %damage, "a damaged chain does not adopt the new signing key");
-                    let exists = self.chains.registration(id).is_some_and(|it| it.exists);
-                    let is_kept = exists && damage.anchor_file().is_some();
+                    let exists = self.chains.existing(id).is_some();
+                    let is_kept = exists && damage.is_anchor_damage();
                     return Ok(is_kept.then(|| self.chains.anchor_file(id)));
                 }
                 Err(CommitError::Raced) => {}
@@ -298,7 +298,7 @@ impl Registry {
         if let Some(registration) = self.chains.registration(id) {
             self.recover_workspace(id, &registration).await?;
         }
-        let registration = self.chains.registration(id).filter(|it| it.exists);
+        let registration = self.chains.existing(id);
         let Some(on) = tracked.state() else {
             // A registered workspace without a chain is damaged, unless it was erased.
             return match registration {

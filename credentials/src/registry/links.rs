@@ -146,8 +146,7 @@ impl Registry {
             for id in due {
                 let state = self.chains.of(id).state();
                 // A link must not replace a registration that cannot be read by one that can.
-                let registration = self.chains.registration(id);
-                let registration = registration.filter(|it| it.exists && !it.is_unreadable);
+                let registration = self.chains.existing(id).filter(|it| !it.is_unreadable);
                 let Some((state, mut registration)) = state.zip(registration) else {
                     continue;
                 };

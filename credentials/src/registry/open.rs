@@ -237,8 +237,7 @@ impl Registry {
     ) -> Result<Vec<Finding>, StorageError> {
         let tracked = self.chains.of(id);
         let refreshed = self.chains.refresh(&tracked).await;
-        let registration = self.chains.registration(id).filter(|it| it.exists);
-        let Some(registration) = registration else {
+        let Some(registration) = self.chains.existing(id) else {
             // Only the audit records of an erased workspace are left.
             if let Err(LoadError::Damaged(damage)) = refreshed {
                 let file = self.chains.anchor_file(id);

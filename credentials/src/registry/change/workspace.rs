@@ -3,10 +3,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use keyside_store::{
-    StorageError,
-    chain::{CommitError, LoadError},
-};
+use keyside_store::{StorageError, chain::LoadError};
 
 use super::is_valid_name;
 use crate::{
@@ -72,9 +69,8 @@ impl Registry {
         let _guard = self
             .begin_change(&ActorContext::system("begin"), lock, gate)
             .await?;
-        let now = self.chains.registration(id);
-        let is_unchanged =
-            now.is_some_and(|now| now.exists && now.incarnation == registration.incarnation);
+        let now = self.chains.existing(id);
+        let is_unchanged = now.is_some_and(|now| now.incarnation == registration.incarnation);
         if !is_unchanged {
             return Err(ChangeError::WorkspaceUnknown);
         }
@@ -109,11 +105,7 @@ impl Registry {
         let gate = self.gate.read().await;
         let both = (of_workspace, own.lock(Priority::Normal).await);
         let guard = self.begin_change(by, both, gate).await?;
-        let before = self.chains.registration(&new.id);
-        if let Some(before) = &before {
-            let readable = before.check_readable(new.id.as_str());
-            readable.map_err(CommitError::Damaged)?;
-        }
+        let before = self.chains.sound_registration(&new.id)?;
         if let Some(before) = before.as_ref().filter(|before| before.exists) {
             return self.resume_creation(&new.id, before);
         }

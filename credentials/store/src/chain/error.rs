@@ -112,19 +112,12 @@ pub enum Damage {
 }
 
 impl Damage {
-    /// The path of the anchor, relative to the data folder, if that is what is damaged or missing.
-    pub fn anchor_file(&self) -> Option<&str> {
-        match self {
-            Self::AnchorGone { file }
-            | Self::AnchorDamaged { file }
-            | Self::AnchorUnreadable { file, .. } => Some(file),
-            _ => None,
-        }
-    }
-
     /// Whether only the anchor is damaged or missing. The chain itself may be intact then.
     pub fn is_anchor_damage(&self) -> bool {
-        self.anchor_file().is_some()
+        matches!(
+            self,
+            Self::AnchorGone { .. } | Self::AnchorDamaged { .. } | Self::AnchorUnreadable { .. }
+        )
     }
 }
 
