@@ -1,13 +1,14 @@
 //! Why a log or a receipt could not be verified.
 
-use std::{fmt, path::PathBuf};
+use std::path::PathBuf;
 
 use keyside_store::{StorageError, chain::ChainName};
 
 use crate::{keyring::KeyringError, kms::KmsError};
 
 /// A record or a whole chain that is not what was written.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", phrase(chain, *position, finding))]
 pub struct Break {
     /// The chain.
     pub chain: ChainName,
@@ -20,25 +21,22 @@ pub struct Break {
 impl Break {
     /// A finding about a chain as a whole.
     pub(super) fn of_chain(chain: &ChainName, finding: impl Into<String>) -> Self {
+        Self::at(chain, 0, finding)
+    }
+
+    pub(super) fn at(chain: &ChainName, position: u64, finding: impl Into<String>) -> Self {
         Self {
             chain: chain.clone(),
-            position: 0,
+            position,
             finding: finding.into(),
         }
     }
 }
 
-impl fmt::Display for Break {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            chain,
-            position,
-            finding,
-        } = self;
-        match position {
-            0 => write!(f, "the chain {chain}: {finding}"),
-            position => write!(f, "audit record {position} of {chain} {finding}"),
-        }
+fn phrase(chain: &ChainName, position: u64, finding: &str) -> String {
+    match position {
+        0 => format!("the chain {chain}: {finding}"),
+        position => format!("audit record {position} of {chain} {finding}"),
     }
 }
 
@@ -46,8 +44,8 @@ impl fmt::Display for Break {
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     /// Records are damaged or missing.
-    #[error("{0}")]
-    Damaged(Break),
+    #[error(transparent)]
+    Damaged(#[from] Break),
     /// The store could not be read.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -58,8 +56,8 @@ pub enum ReadError {
 #[non_exhaustive]
 pub enum VerifyError {
     /// It is not what was written.
-    #[error("{0}")]
-    Broken(Break),
+    #[error(transparent)]
+    Broken(#[from] Break),
     /// The receipt could not be verified.
     #[error(transparent)]
     Receipt(#[from] ReceiptError),

@@ -77,7 +77,7 @@ impl Export<'_> {
     pub async fn next(&mut self) -> Result<Option<Vec<Line>>, ReadError> {
         let Some(source) = self.sources.front().cloned() else {
             return match self.unreadable.pop() {
-                Some(found) => Err(ReadError::Damaged(found)),
+                Some(found) => Err(found.into()),
                 None => Ok(None),
             };
         };

@@ -9,10 +9,7 @@ use std::{
 
 use jiff::Timestamp;
 use keyside_config::ProviderId;
-use keyside_store::{
-    Backend, StorageError,
-    chain::{Damage, LoadError},
-};
+use keyside_store::{Backend, StorageError, chain::Damage};
 
 use super::{Audit, Break, Receipt, Verified, VerifyError, verify::KEYS_LOST};
 use crate::{
@@ -110,14 +107,12 @@ impl OfflineAudit {
     async fn installation_put_back(&self) -> Result<Option<Break>, StorageError> {
         let finding = match self.chains.installation_put_back().await {
             Ok(None) => return Ok(None),
-            Ok(Some(found)) => format!("{found}. {PUT_BACK}"),
-            Err(LoadError::Damaged(damage)) => format!("{damage}. {PUT_BACK}"),
-            Err(LoadError::Storage(error)) => return Err(error),
+            Ok(Some(found)) => found.to_string(),
+            Err(error) => error.into_damage()?.to_string(),
         };
-        Ok(Some(Break::of_chain(
-            self.chains.installation().chain.name(),
-            finding,
-        )))
+        let name = self.chains.installation().chain.name();
+        let finding = format!("{finding}. {PUT_BACK}");
+        Ok(Some(Break::of_chain(name, finding)))
     }
 
     /// Checks the installation's chain as a start does.
@@ -158,11 +153,10 @@ impl OfflineAudit {
     }
 
     async fn read_head(&self, tracked: &Tracked) -> Result<Option<Break>, StorageError> {
-        let damage = match self.chains.refresh(tracked).await {
-            Ok(_) => return Ok(None),
-            Err(LoadError::Storage(error)) => return Err(error),
-            Err(LoadError::Damaged(damage)) => damage,
+        let Err(error) = self.chains.refresh(tracked).await else {
+            return Ok(None);
         };
+        let damage = error.into_damage()?;
         let name = tracked.chain.name();
         let path = Anchors::path(&self.heads, name);
         let path = path.display();
@@ -259,7 +253,7 @@ impl OfflineAudit {
     fn expect_trusted(&self, tracked: &Tracked) -> Result<(), VerifyError> {
         let name = tracked.chain.name();
         match self.untrusted.iter().find(|found| found.chain == *name) {
-            Some(found) => Err(VerifyError::Broken(found.clone())),
+            Some(found) => Err(found.clone().into()),
             None => Ok(()),
         }
     }
@@ -271,7 +265,7 @@ impl OfflineAudit {
     /// The first record or document that is not what was written, or a failure of the backend.
     pub async fn verify(&self) -> Result<Verified, VerifyError> {
         match self.inspect().await?.damage.into_iter().next() {
-            Some(found) => Err(VerifyError::Broken(found)),
+            Some(found) => Err(found.into()),
             None => self.audit.verify().await,
         }
     }
@@ -311,12 +305,8 @@ impl OfflineAudit {
             ..Draft::new(Event::ClockAccepted, &ActorContext::system("clock accept"))
         };
         let accepted = self.chains.accept_clock(draft, behind.log).await;
-        accepted.map_err(|error| {
-            VerifyError::Broken(Break::of_chain(
-                self.chains.installation().chain.name(),
-                error.to_string(),
-            ))
-        })
+        let name = self.chains.installation().chain.name();
+        Ok(accepted.map_err(|error| Break::of_chain(name, error.to_string()))?)
     }
 }
 

@@ -136,13 +136,10 @@ impl Audit {
     }
 
     fn installation_damaged(&self, position: u64, error: LoadError) -> VerifyError {
-        match error {
-            LoadError::Storage(error) => VerifyError::Storage(error),
-            LoadError::Damaged(damage) => VerifyError::Broken(Break {
-                chain: self.chains.installation().chain.name().clone(),
-                position,
-                finding: damage.to_string(),
-            }),
+        let name = self.chains.installation().chain.name();
+        match error.into_damage() {
+            Ok(damage) => Break::at(name, position, damage.to_string()).into(),
+            Err(error) => error.into(),
         }
     }
 

@@ -175,10 +175,10 @@ impl Source {
         let head = &self.state.head;
         match self.chains.records(&self.tracked, head, from, limit).await {
             Ok(records) => Ok(records),
-            Err(LoadError::Storage(error)) => Err(error.into()),
-            Err(LoadError::Damaged(damage)) => {
+            Err(error) => {
+                let damage = error.into_damage()?;
                 tracing::error!(chain = %self.name, from, %damage, "damaged audit records are omitted");
-                Err(ReadError::Damaged(self.broken(&damage)))
+                Err(self.broken(&damage).into())
             }
         }
     }
@@ -300,9 +300,8 @@ impl ChainReader {
         {
             self.before = match self.source.before(last.at + 1).await {
                 Ok(count) => count + 1,
-                Err(LoadError::Storage(error)) => return Err(error),
-                Err(LoadError::Damaged(damage)) => {
-                    self.damage = Some(self.source.broken(&damage));
+                Err(error) => {
+                    self.damage = Some(self.source.broken(&error.into_damage()?));
                     1
                 }
             };

@@ -71,19 +71,13 @@ impl Audit {
             let tracked = self.chains.of(id);
             self.verify_one(&tracked, &mut verified).await?;
             if self.has_lost_keys(id).await? {
-                let found = Break::of_chain(tracked.chain.name(), KEYS_LOST);
-                return Err(VerifyError::Broken(found));
+                return Err(Break::of_chain(tracked.chain.name(), KEYS_LOST).into());
             }
         }
-        if let Some(found) = self
-            .chains
-            .installation_put_back()
-            .await
-            .map_err(unreadable)?
-        {
+        let put_back = self.chains.installation_put_back().await;
+        if let Some(found) = put_back.map_err(unreadable)? {
             let chain = self.chains.installation().chain.name();
-            let found = Break::of_chain(chain, found.to_string());
-            return Err(VerifyError::Broken(found));
+            return Err(Break::of_chain(chain, found.to_string()).into());
         }
         self.verify_links().await?;
         self.verify_keyring().await?;
@@ -95,8 +89,7 @@ impl Audit {
         match self.keyring.catch_up().await {
             Err(error @ (KeyringError::Older { .. } | KeyringError::Damaged { .. })) => {
                 let chain = self.chains.installation().chain.name();
-                let found = Break::of_chain(chain, error.to_string());
-                Err(VerifyError::Broken(found))
+                Err(Break::of_chain(chain, error.to_string()).into())
             }
             // A key that does not unwrap affects its own workspace, and no record.
             _ => Ok(()),
@@ -141,16 +134,9 @@ impl Audit {
         verified: &mut Verified,
     ) -> Result<(), VerifyError> {
         let chain = &tracked.chain;
-        let broken = |position, finding: String| {
-            VerifyError::Broken(Break {
-                chain: chain.name().clone(),
-                position,
-                finding,
-            })
-        };
-        let failed = |error| match error {
-            LoadError::Storage(error) => VerifyError::from(error),
-            LoadError::Damaged(damage) => broken(0, damage.to_string()),
+        let failed = |error: LoadError| match error.into_damage() {
+            Ok(damage) => Break::of_chain(chain.name(), damage.to_string()).into(),
+            Err(error) => VerifyError::from(error),
         };
         // Reads the head from the store, so that an edit since the last refresh is found.
         drop(self.chains.refresh(tracked).await.map_err(failed)?);
@@ -160,7 +146,7 @@ impl Audit {
                 // Registered, but the first commit was interrupted: the next start makes it.
                 return Ok(());
             };
-            let (position, finding) = match verify_state(chain, &state).await? {
+            let found = match verify_state(chain, &state).await? {
                 Ok(records) => break (state, records),
                 Err(found) => found,
             };
@@ -171,7 +157,7 @@ impl Audit {
             }
             let is_replaced = tracked.state().is_some_and(|now| now.head != state.head);
             if !is_replaced || attempts == MAX_RETRIES {
-                return Err(broken(position, finding));
+                return Err(found.into());
             }
             attempts += 1;
         };
@@ -241,41 +227,35 @@ impl Audit {
                 .await;
             let at = at.map_err(unreadable)?;
             if at.first().is_none_or(|at| at.hash != link.hash) {
-                return Err(VerifyError::Broken(Break {
-                    chain: tracked.chain.name().clone(),
-                    position: link.records,
-                    finding: "is not the one that the installation's chain has linked".to_owned(),
-                }));
+                let finding = "is not the one that the installation's chain has linked";
+                return Err(Break::at(tracked.chain.name(), link.records, finding).into());
             }
         }
         Ok(())
     }
 }
 
-/// Verifies what a state names, documents first. Returns the number of records, or the position and
-/// description of the first finding.
-async fn verify_state(
-    chain: &Chain,
-    state: &State,
-) -> Result<Result<u64, (u64, String)>, StorageError> {
+/// Verifies what a state names, documents first. Returns the number of records, or the first
+/// finding.
+async fn verify_state(chain: &Chain, state: &State) -> Result<Result<u64, Break>, StorageError> {
     for (entry, body) in state.documents().zip(chain.read(state.documents()).await?) {
         if body.is_none() {
             let finding = format!("its document {} is gone or edited", entry.name);
-            return Ok(Err((0, finding)));
+            return Ok(Err(Break::of_chain(chain.name(), finding)));
         }
     }
     let walked = chain.verify(&state.head).await?;
     Ok(match walked.broken {
-        Some(found) => Err((found.position, found.finding.to_owned())),
+        Some(found) => Err(Break::at(chain.name(), found.position, found.finding)),
         None => Ok(walked.records),
     })
 }
 
-fn unreadable(error: LoadError) -> VerifyError {
-    match error {
-        LoadError::Storage(error) => error.into(),
-        // It was readable a moment ago.
-        LoadError::Damaged(damage) => StorageError::unavailable(damage).into(),
+/// For a chain that was readable a moment ago.
+fn unreadable(error: LoadError) -> StorageError {
+    match error.into_damage() {
+        Ok(damage) => StorageError::unavailable(damage),
+        Err(error) => error,
     }
 }
 

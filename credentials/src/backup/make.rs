@@ -7,11 +7,7 @@
 
 use std::{path::Path, sync::Arc};
 
-use keyside_store::{
-    StorageError,
-    chain::{CommitError, LoadError},
-    file,
-};
+use keyside_store::{StorageError, chain::CommitError, file};
 use tokio::sync::mpsc;
 
 use super::{
@@ -46,6 +42,7 @@ impl Backup {
 }
 
 /// A consistent state, captured while changes were blocked.
+#[derive(Default)]
 struct State {
     keyring: Vec<u8>,
     objects: Vec<Item>,
@@ -133,12 +130,8 @@ impl Registry {
 
     async fn state(&self) -> Result<State, ChangeError> {
         let mut state = State {
-            keyring: Vec::new(),
-            objects: Vec::new(),
-            heads: Vec::new(),
-            segments: Vec::new(),
-            audit: Head::default(),
             runs: self.chains.backend().runs.last().await?,
+            ..State::default()
         };
         let registrations = self.chains.registrations();
         let workspaces = registrations.keys().map(|id| self.chains.of(id));
@@ -168,15 +161,12 @@ impl Registry {
     /// captured in its last trusted state, if there is one, so that the others can still be backed
     /// up.
     async fn capture(&self, tracked: &Tracked, taken: &mut State) -> Result<(), ChangeError> {
-        match self.chains.refresh(tracked).await {
-            Ok(_) => {}
-            Err(LoadError::Storage(error)) => return Err(error.into()),
-            Err(LoadError::Damaged(damage)) => match tracked.chain.name().workspace_id() {
-                Some(workspace) => {
-                    tracing::error!(workspace, %damage, "a damaged chain is backed up in its last trusted state, if there is one");
-                }
-                None => return Err(CommitError::Damaged(damage).into()),
-            },
+        if let Err(error) = self.chains.refresh(tracked).await {
+            let damage = error.into_damage()?;
+            let Some(workspace) = tracked.chain.name().workspace_id() else {
+                return Err(CommitError::Damaged(damage).into());
+            };
+            tracing::error!(workspace, %damage, "a damaged chain is backed up in its last trusted state, if there is one");
         }
         let Some(state) = tracked.state() else {
             return Ok(());

@@ -42,12 +42,12 @@ impl Chains {
         &self,
         tracked: &Tracked,
     ) -> Result<Option<Arc<State>>, StorageError> {
-        match self.refresh(tracked).await {
-            Err(LoadError::Damaged(damage)) if damage.is_anchor_damage() => {}
-            Err(LoadError::Storage(error)) => return Err(error),
-            Err(LoadError::Damaged(_)) => return Ok(None),
+        let Err(error) = self.refresh(tracked).await else {
             // The anchor has been restored in the meantime.
-            Ok(_) => return Ok(tracked.state()),
+            return Ok(tracked.state());
+        };
+        if !error.into_damage()?.is_anchor_damage() {
+            return Ok(None);
         }
         let trust = self.keyring.trust();
         let registration = self.registration_of(tracked.chain.name());
@@ -58,8 +58,7 @@ impl Chains {
         };
         match state {
             Ok(state) => Ok(state.filter(|state| self.check_epoch(&state.head).is_ok())),
-            Err(LoadError::Storage(error)) => Err(error),
-            Err(LoadError::Damaged(_)) => Ok(None),
+            Err(error) => error.into_damage().map(|_| None),
         }
     }
 

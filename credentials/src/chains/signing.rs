@@ -98,8 +98,7 @@ impl Chains {
             Ok(state) => Ok(state.announced()),
             // Either the commit will lose a race, or no rotation can be finished until the document
             // is put back: until then chains stay with the keys that they are signed with.
-            Err(LoadError::Damaged(_)) => Ok(None),
-            Err(LoadError::Storage(error)) => Err(error),
+            Err(error) => error.into_damage().map(|_| None),
         }
     }
 

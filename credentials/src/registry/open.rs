@@ -250,10 +250,8 @@ impl Registry {
         };
         // Again: the registration may have been damaged since the chain was first read.
         let readable = registration.check_readable(id.as_str());
-        match refreshed.and_then(|_| Ok(readable?)) {
-            Ok(()) => {}
-            Err(LoadError::Storage(error)) => return Err(error),
-            Err(LoadError::Damaged(damage)) => return self.refuse_workspace(id, &damage).await,
+        if let Err(error) = refreshed.and_then(|_| Ok(readable?)) {
+            return self.refuse_workspace(id, &error.into_damage()?).await;
         }
         let Some(state) = tracked.state() else {
             // Registered, but not begun yet.
@@ -378,8 +376,7 @@ impl Registry {
         let trust = self.keyring.trust();
         match self.chains.of(id).chain.load(&trust).await {
             Ok(state) => Ok(state.is_some_and(|state| state.document(WORKSPACE).is_none())),
-            Err(LoadError::Storage(error)) => Err(error),
-            Err(LoadError::Damaged(_)) => Ok(false),
+            Err(error) => error.into_damage().map(|_| false),
         }
     }
 

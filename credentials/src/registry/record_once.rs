@@ -1,6 +1,6 @@
 //! Records a finding once, however often it is made.
 
-use keyside_store::chain::{CommitError, Damage, LoadError};
+use keyside_store::chain::{CommitError, Damage};
 
 use super::{Registry, open::RESTORE};
 use crate::{
@@ -57,11 +57,10 @@ impl Registry {
     /// Records that the `state` document is damaged: at each start, because nothing else remembers
     /// what was recorded.
     pub(super) async fn report_state(&self) -> Result<(), CommitError> {
-        let damage = match self.chains.installation_state().await {
-            Ok(_) => return Ok(()),
-            Err(LoadError::Damaged(damage)) => damage,
-            Err(LoadError::Storage(error)) => return Err(CommitError::NotBegun(error)),
+        let Err(error) = self.chains.installation_state().await else {
+            return Ok(());
         };
+        let damage = error.into_damage().map_err(CommitError::NotBegun)?;
         tracing::error!(
             %damage,
             "until it is put back, the master key cannot be rotated, and no other damage is recorded: {RESTORE}"

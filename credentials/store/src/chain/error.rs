@@ -144,6 +144,19 @@ pub enum LoadError {
     Storage(#[from] StorageError),
 }
 
+impl LoadError {
+    /// The damage, if the backend answered.
+    ///
+    /// # Errors
+    /// The backend's.
+    pub fn into_damage(self) -> Result<Damage, StorageError> {
+        match self {
+            Self::Damaged(damage) => Ok(damage),
+            Self::Storage(error) => Err(error),
+        }
+    }
+}
+
 /// Why a commit failed, or why its outcome is unknown.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
