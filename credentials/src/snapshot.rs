@@ -79,6 +79,7 @@ pub(crate) enum Choice {
 }
 
 /// A credential.
+#[derive(Clone)]
 pub(crate) struct CredentialEntry {
     /// Unauthenticated if the credential is damaged.
     pub(crate) document: CredentialDocument,
@@ -159,13 +160,12 @@ impl Snapshot {
     }
 
     pub(crate) fn of(workspaces: impl IntoIterator<Item = Arc<WorkspaceEntry>>) -> Self {
-        let mut snapshot = Self::default();
-        for workspace in workspaces {
-            snapshot
-                .workspaces
-                .insert(workspace.document.id.clone(), workspace);
+        let workspaces = workspaces.into_iter();
+        let by_id = workspaces.map(|workspace| (workspace.document.id.clone(), workspace));
+        Self {
+            workspaces: by_id.collect(),
+            combined_from: None,
         }
-        snapshot
     }
 
     pub(crate) fn without(&self, workspace: &WorkspaceId) -> Self {
@@ -359,12 +359,8 @@ impl CredentialEntry {
     /// A copy without the source's state, which the caller sets.
     pub(crate) fn without_status(&self) -> Self {
         Self {
-            document: self.document.clone(),
-            usable: self.usable.clone(),
-            signals: self.signals.clone(),
-            others: self.others.clone(),
-            previous: self.previous.clone(),
             declared: None,
+            ..self.clone()
         }
     }
 
