@@ -87,33 +87,18 @@ where
             let Some((name, value)) = name(&key).zip(self.get(&key)) else {
                 continue;
             };
-            if let Err(error) = store_one(notes, &name, &key, &value).await {
+            // A stored value that is later stays.
+            let replace = |stored: &mut Option<(K, V)>| {
+                let stored_at = stored.as_ref().map(|(_, stored)| stored.at());
+                if stored_at.is_none_or(|stored_at| stored_at <= value.at()) {
+                    *stored = Some((key.clone(), value.clone()));
+                }
+            };
+            if let Err(error) = notes.update(&name, replace).await {
                 self.unstored.lock().insert(key);
                 return Err(error);
             }
         }
         Ok(())
     }
-}
-
-/// Replaces a stored value that is not later.
-async fn store_one<K, V>(
-    notes: &NoteStore,
-    name: &str,
-    key: &K,
-    value: &V,
-) -> Result<(), StorageError>
-where
-    K: Clone + PartialEq + Serialize + DeserializeOwned + Send + Sync,
-    V: Dated,
-{
-    let replace = |stored: &mut Option<(K, V)>| {
-        let is_later = stored
-            .as_ref()
-            .is_some_and(|(_, stored)| stored.at() > value.at());
-        if !is_later {
-            *stored = Some((key.clone(), value.clone()));
-        }
-    };
-    notes.update(name, replace).await
 }
