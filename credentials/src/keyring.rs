@@ -27,11 +27,11 @@ use parking_lot::RwLock;
 use tokio::{sync::Mutex, task::spawn_blocking};
 use zeroize::Zeroizing;
 
-use self::stored::{KeyBinding, KeyringFile, WrappedKey};
+use self::stored::{KeyBinding, WrappedKey};
 pub use self::{error::KeyringError, rewrap::Rewrapped};
 pub(crate) use self::{
-    restore::ExistingKeyring,
     signing::{LockedSigningKey, SigningKeys},
+    stored::KeyringFile,
 };
 use crate::{
     entropy,

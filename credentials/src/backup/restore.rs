@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     chains::{Anchors, HEADS},
-    keyring::{ExistingKeyring, Keyring, SigningKeys},
+    keyring::{Keyring, KeyringFile, SigningKeys},
     kms::{Kms, KmsSource},
     sealing::SealingKey,
 };
@@ -79,7 +79,7 @@ impl Restore<'_> {
         }
         format::check(file)?;
         let (reader, header) = Reader::open(file)?;
-        let existing = ExistingKeyring::read(self.keyring)?;
+        let existing = KeyringFile::read(self.keyring)?;
         self.same_installation(&header, existing.as_ref())?;
         self.no_older_epoch(&header, existing.as_ref())?;
         let kms = Kms::open_existing(self.kms, self.keyring)?;
@@ -94,7 +94,7 @@ impl Restore<'_> {
         let signing = Keyring::signing_of(&keyring, self.keyring, &kms).await?;
         let here = signed_here(&signing, &header, existing.as_ref());
         let anchored = self.no_older_head(&header, &here, existing.as_ref())?;
-        let before = existing.as_ref().map_or(0, ExistingKeyring::epoch);
+        let before = existing.as_ref().map_or(0, |it| it.epoch);
         let restored = Restored {
             epoch: before.max(anchored).max(header.epoch) + 1,
             header,
@@ -111,7 +111,7 @@ impl Restore<'_> {
         items: Items,
         mut restored: Restored,
         keyring: Vec<u8>,
-        existing: Option<ExistingKeyring>,
+        existing: Option<KeyringFile>,
         (signing, here): (&SigningKeys, TrustedKeys),
     ) -> Result<Restored, RestoreError> {
         let [aside, heads] = temporary(self.store, self.keyring);
@@ -133,12 +133,12 @@ impl Restore<'_> {
         }
         let token = imported?;
         if let Some(existing) = &existing {
-            keep_copy(self.keyring, existing.epoch())?;
+            keep_copy(self.keyring, existing.epoch)?;
         }
         Keyring::restore(&keyring, self.keyring, restored.epoch, &restored.header.id)?;
         remove_if_there(&self.heads())?;
         file::rename(&heads, &self.heads())?;
-        self.put_token(token, existing.as_ref().map_or(0, ExistingKeyring::epoch))?;
+        self.put_token(token, existing.as_ref().map_or(0, |it| it.epoch))?;
         file::rename(&aside, self.store)?;
         Ok(restored)
     }
@@ -163,16 +163,16 @@ impl Restore<'_> {
     fn same_installation(
         &self,
         header: &Header,
-        existing: Option<&ExistingKeyring>,
+        existing: Option<&KeyringFile>,
     ) -> Result<(), RestoreError> {
         match existing {
             Some(existing)
-                if existing.installation() != header.installation && !self.other_installation =>
+                if existing.installation != header.installation && !self.other_installation =>
             {
                 Err(RestoreError::OtherInstallation {
                     folder: self.keyring.parent().unwrap_or(Path::new(".")).to_owned(),
                     backup: header.installation.clone(),
-                    here: existing.installation().to_owned(),
+                    here: existing.installation.clone(),
                 })
             }
             _ => Ok(()),
@@ -182,15 +182,15 @@ impl Restore<'_> {
     fn no_older_epoch(
         &self,
         header: &Header,
-        existing: Option<&ExistingKeyring>,
+        existing: Option<&KeyringFile>,
     ) -> Result<(), RestoreError> {
         // Epochs of different installations cannot be compared.
-        let same = |existing: &&ExistingKeyring| existing.installation() == header.installation;
+        let same = |existing: &&KeyringFile| existing.installation == header.installation;
         match existing.filter(same).filter(|_| !self.older) {
             // A restore of the same backup that was interrupted.
-            Some(existing) if existing.restored_from() == Some(&*header.id) => Ok(()),
-            Some(existing) if existing.epoch() > header.epoch => {
-                Err(older_epoch(header, existing.epoch()))
+            Some(existing) if existing.restored_from.as_deref() == Some(&*header.id) => Ok(()),
+            Some(existing) if existing.epoch > header.epoch => {
+                Err(older_epoch(header, existing.epoch))
             }
             _ => Ok(()),
         }
@@ -202,7 +202,7 @@ impl Restore<'_> {
         &self,
         header: &Header,
         here: &TrustedKeys,
-        existing: Option<&ExistingKeyring>,
+        existing: Option<&KeyringFile>,
     ) -> Result<u64, RestoreError> {
         let own = ChainName::installation();
         let anchor = Anchors::path(&self.heads(), &own);
@@ -215,8 +215,8 @@ impl Restore<'_> {
             // rotation: then the backup is older. A killed restore of this backup has replaced the
             // other keyring.
             let is_other = existing.is_some_and(|existing| {
-                existing.installation() != header.installation
-                    || existing.restored_from() == Some(&*header.id)
+                existing.installation != header.installation
+                    || existing.restored_from.as_deref() == Some(&*header.id)
             });
             return match self.other_installation && (is_other || self.older) {
                 true => Ok(0),
@@ -407,11 +407,11 @@ impl Import<'_> {
 fn signed_here(
     signing: &SigningKeys,
     header: &Header,
-    existing: Option<&ExistingKeyring>,
+    existing: Option<&KeyringFile>,
 ) -> TrustedKeys {
-    let same = |existing: &&ExistingKeyring| existing.installation() == header.installation;
+    let same = |existing: &&KeyringFile| existing.installation == header.installation;
     let here = existing.filter(same).into_iter();
-    let here = here.flat_map(ExistingKeyring::public_keys);
+    let here = here.flat_map(KeyringFile::public_keys);
     signing.trust().into_iter().chain(here).collect()
 }
 

@@ -1,8 +1,6 @@
-//! The keyring in a backup, and the existing keyring that a restore replaces.
+//! The keyring in a backup.
 
 use std::path::Path;
-
-use keyside_store::PublicKey;
 
 use super::{Keyring, KeyringError, KeyringFile, SigningKeys};
 use crate::{
@@ -13,44 +11,11 @@ use crate::{
     sealing::SealingKey,
 };
 
-/// A keyring file that is inspected without unwrapping keys.
-pub(crate) struct ExistingKeyring(KeyringFile);
-
 /// A wrapped key that is not part of a keyring.
 pub(crate) struct WrappedStandaloneKey {
     /// The id of the master key that wrapped it.
     pub(crate) by: String,
     pub(crate) bytes: Vec<u8>,
-}
-
-impl ExistingKeyring {
-    pub(crate) fn read(path: &Path) -> Result<Option<Self>, KeyringError> {
-        Ok(KeyringFile::read(path)?.map(Self))
-    }
-
-    pub(crate) fn installation(&self) -> &str {
-        &self.0.installation
-    }
-
-    /// Whether it has workspace keys, usable or not.
-    pub(crate) fn has_workspaces(&self) -> bool {
-        !self.0.workspaces.is_empty()
-    }
-
-    pub(crate) fn epoch(&self) -> u64 {
-        self.0.epoch
-    }
-
-    /// The keys that may have signed the anchors beside it. Not authenticated.
-    pub(crate) fn public_keys(&self) -> impl Iterator<Item = PublicKey> {
-        let successors = self.0.successors.iter().map(|key| key.public_key);
-        std::iter::once(self.0.public_key).chain(successors)
-    }
-
-    /// The id of the backup that was restored last.
-    pub(crate) fn restored_from(&self) -> Option<&str> {
-        self.0.restored_from.as_deref()
-    }
 }
 
 impl Keyring {

@@ -65,22 +65,26 @@ impl Keyring {
     }
 
     pub(crate) async fn remove_successors(&self) -> Result<RemovedSuccessors, KeyringError> {
-        let mut stored = self.stored.lock().await;
-        let _lock = stored.lock(&self.path, &self.signing()).await?;
-        let mut changed = stored.file.clone();
-        let removed = std::mem::take(&mut changed.successors);
-        stored.replace(changed, &self.path).await?;
-        self.reload(&stored).await?;
+        let removed = self.change_successors(std::mem::take).await?;
         Ok(RemovedSuccessors(removed))
     }
 
     pub(crate) async fn put_back(&self, removed: RemovedSuccessors) -> Result<(), KeyringError> {
+        self.change_successors(|successors| successors.extend(removed.0))
+            .await
+    }
+
+    async fn change_successors<T>(
+        &self,
+        change: impl FnOnce(&mut Vec<SuccessorKey>) -> T,
+    ) -> Result<T, KeyringError> {
         let mut stored = self.stored.lock().await;
         let _lock = stored.lock(&self.path, &self.signing()).await?;
         let mut changed = stored.file.clone();
-        changed.successors.extend(removed.0);
+        let result = change(&mut changed.successors);
         stored.replace(changed, &self.path).await?;
-        self.reload(&stored).await
+        self.reload(&stored).await?;
+        Ok(result)
     }
 
     /// Wraps all keys with the master key `to` and makes it the current one. `successor` becomes

@@ -11,15 +11,15 @@ use crate::{encoding::base64_bytes, model::WorkspaceId};
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct KeyringFile {
+pub(crate) struct KeyringFile {
     format: u32,
-    pub(super) installation: String,
+    pub(crate) installation: String,
     /// How often this installation was restored from a backup.
     #[serde(default)]
-    pub(super) epoch: u64,
+    pub(crate) epoch: u64,
     /// The id of the last restored backup.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) restored_from: Option<String>,
+    pub(crate) restored_from: Option<String>,
     /// Counts the replacements of the file, to detect an older copy that was put in its place.
     #[serde(default)]
     pub(super) generation: u64,
@@ -85,6 +85,17 @@ impl KeyringFile {
         }
     }
 
+    /// Whether it has workspace keys, usable or not.
+    pub(crate) fn has_workspaces(&self) -> bool {
+        !self.workspaces.is_empty()
+    }
+
+    /// The keys that may have signed the anchors beside it. Not authenticated.
+    pub(crate) fn public_keys(&self) -> impl Iterator<Item = PublicKey> {
+        let successors = self.successors.iter().map(|key| key.public_key);
+        std::iter::once(self.public_key).chain(successors)
+    }
+
     /// The order of the files of one installation.
     pub(super) fn order(&self) -> (u64, u64) {
         (self.epoch, self.generation)
@@ -137,7 +148,8 @@ impl KeyringFile {
         .chain(of_workspaces)
     }
 
-    pub(super) fn read(path: &Path) -> Result<Option<Self>, KeyringError> {
+    /// Reads the file at `path`, if there is one, without unwrapping its keys.
+    pub(crate) fn read(path: &Path) -> Result<Option<Self>, KeyringError> {
         match file::read_if_exists(path)? {
             Some(json) => Self::parse(&json, path).map(Some),
             None => Ok(None),

@@ -34,7 +34,7 @@ use crate::{
     clock::Ratchet,
     damage::Damage,
     documents::WORKSPACE,
-    keyring::{ExistingKeyring, Keyring},
+    keyring::{Keyring, KeyringFile},
     kms::Kms,
     model::WorkspaceId,
     notes::NoteStore,
@@ -74,7 +74,7 @@ impl Registry {
     /// # Errors
     /// [`OpenError::StoreMissing`], or a keyring that cannot be read.
     pub fn expect_no_store_lost(keyring: &Path) -> Result<(), OpenError> {
-        let existing = ExistingKeyring::read(keyring)?;
+        let existing = KeyringFile::read(keyring)?;
         let has_workspaces = existing.is_some_and(|existing| existing.has_workspaces());
         let heads = keyring.with_file_name(HEADS);
         match has_workspaces || Anchors::path(&heads, &ChainName::installation()).exists() {
