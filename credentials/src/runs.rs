@@ -102,15 +102,13 @@ pub struct Tokens {
 impl Tokens {
     /// Input and output together; `None` if the provider reported neither.
     pub fn total(self) -> Option<u64> {
-        match (self.input, self.output) {
-            (None, None) => None,
-            (input, output) => Some(
-                input
-                    .unwrap_or_default()
-                    .saturating_add(output.unwrap_or_default()),
-            ),
-        }
+        sum_reported(self.input, self.output)
     }
+}
+
+/// The sum of two counts; `None` if neither was reported.
+pub(crate) fn sum_reported(one: Option<u64>, other: Option<u64>) -> Option<u64> {
+    one.into_iter().chain(other).reduce(u64::saturating_add)
 }
 
 /// The run records. Cheap to clone.

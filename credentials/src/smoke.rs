@@ -28,18 +28,20 @@ use tokio::sync::{Notify, Semaphore};
 use self::{
     figures::Board,
     ledger::Ledger,
+    outcome::Outcome,
+    plan::Subject,
     series::{Series, SlotIndex},
 };
 pub use self::{
     figures::Figures,
     ledger::{Run, Trigger},
-    outcome::{Class, Outcome, SmokeResult, Verdict},
+    outcome::{Class, SmokeResult, Verdict},
     plan::Selection,
     report::{Budget, Item, Overview, RunReport},
 };
 use crate::{
     live_check::LiveCheck,
-    model::{Scope, WorkspaceId},
+    model::{CredentialId, Scope, WorkspaceId},
     notes::{Kind, NoteStore},
     registry::Registry,
 };
@@ -176,17 +178,12 @@ impl Smoke {
         };
         let result = outcome.at(self.registry.clock.now(), None, 1);
         let series = self.record_in_slot(&workspace, &provider, result).await?;
-        Ok(Item {
+        let subject = Subject {
             workspace,
             provider,
             credential: None,
-            label: None,
-            environment: None,
-            result: series.last().cloned(),
-            consecutive_failures: series.consecutive_failures(),
-            last_success_at: series.last_success_at(),
-            history: series.results(),
-        })
+        };
+        Ok(report::item(subject, series.last().cloned(), &series))
     }
 
     /// Records a result that belongs to no credential, and counts it.
@@ -196,26 +193,50 @@ impl Smoke {
         provider: &ProviderId,
         result: SmokeResult,
     ) -> Result<Series, StorageError> {
-        let class = result.verdict.class();
         let index = self.slots_note(workspace);
         let list = |slots: &mut SlotIndex| slots.add(provider);
         self.notes.update(&index, list).await?;
+        let note = slot_note(&index, provider);
+        let (is_new, series) = self.record(&note, &result).await?;
+        if is_new {
+            self.count(workspace, provider, None, &result, &series);
+        }
+        Ok(series)
+    }
+
+    /// Adds a result to a series. Returns whether it is new, and the series.
+    async fn record(
+        &self,
+        note: &str,
+        result: &SmokeResult,
+    ) -> Result<(bool, Series), StorageError> {
         let record = |series: &mut Series| {
             let is_new = series.record(result.clone());
             (is_new, series.clone())
         };
-        let note = slot_note(&index, provider);
-        let (is_new, series) = self.notes.update(&note, record).await?;
-        if is_new {
-            let name = figures::slot(workspace, provider);
-            self.board.lock().count(name, provider, class, &series);
-            if class == Class::Failed {
-                let (verdict, failures) = (result.verdict.as_str(), series.consecutive_failures());
-                self.registry
-                    .publish_smoke_failure(workspace, provider, None, verdict, failures);
-            }
+        self.notes.update(note, record).await
+    }
+
+    /// Counts a new result of a key, or of a provider without one, and publishes a failure.
+    fn count(
+        &self,
+        workspace: &WorkspaceId,
+        provider: &ProviderId,
+        credential: Option<&CredentialId>,
+        result: &SmokeResult,
+        series: &Series,
+    ) {
+        let name = match credential {
+            Some(id) => id.to_string(),
+            None => figures::slot(workspace, provider),
+        };
+        let class = result.verdict.class();
+        self.board.lock().count(name, provider, class, series);
+        if class == Class::Failed {
+            let (verdict, failures) = (result.verdict.as_str(), series.consecutive_failures());
+            self.registry
+                .publish_smoke_failure(workspace, provider, credential, verdict, failures);
         }
-        Ok(series)
     }
 
     /// The note that lists the providers without a credential in a workspace: missing ones, and

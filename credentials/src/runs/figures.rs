@@ -10,7 +10,7 @@ use std::{
 use jiff::{civil::Date, tz::TimeZone};
 use keyside_store::StorageError;
 
-use super::{RunFilter, RunKind, RunPosition, Runs, StoredRun, Tokens};
+use super::{RunFilter, RunKind, RunPosition, Runs, StoredRun, Tokens, sum_reported};
 use crate::model::{Environment, named};
 
 /// What runs are grouped by.
@@ -229,9 +229,7 @@ impl Tally {
             (&mut sums.cache_write, tokens.cache_write),
             (&mut sums.reasoning, tokens.reasoning),
         ] {
-            if let Some(count) = count {
-                *sum = Some(sum.unwrap_or(0).saturating_add(count));
-            }
+            *sum = sum_reported(*sum, count);
         }
     }
 

@@ -12,7 +12,7 @@ use tokio::{
 use super::{
     LEDGER, Smoke,
     ledger::{Ledger, Run, Trigger},
-    outcome::{Class, Outcome, SmokeResult, sum},
+    outcome::{Class, Outcome, SmokeResult},
     plan::{Subject, series_note},
     series::{Begin, Series},
     spend::{Cap, Caps, Spend},
@@ -21,6 +21,7 @@ use crate::{
     live_check::Finding,
     model::{Credential, Refusal, Status, WorkspaceId},
     resolver::{CredentialQuery, Grant},
+    runs::sum_reported,
 };
 
 impl Smoke {
@@ -104,11 +105,7 @@ impl Smoke {
         }
         let (outcome, attempts) = self.attempt(&credential).await?;
         let result = outcome.at(self.registry.clock.now(), Some(&run.id), attempts);
-        let record = |series: &mut Series| {
-            let is_new = series.record(result.clone());
-            (is_new, series.clone())
-        };
-        let (is_new, series) = self.notes.update(&note, record).await?;
+        let (is_new, series) = self.record(&note, &result).await?;
         if is_new {
             self.announce(subject, &result, &series);
         }
@@ -149,7 +146,7 @@ impl Smoke {
         sleep(self.settings.retry).await;
         match self.send(&grant).await {
             Ok(Ok(mut second)) => {
-                second.tokens = sum(first.tokens, second.tokens);
+                second.tokens = sum_reported(first.tokens, second.tokens);
                 Ok((second, 2))
             }
             Ok(Err(_cap)) => Ok((first, 1)),
@@ -238,18 +235,10 @@ impl Smoke {
         let Some(credential) = credential else {
             return;
         };
-        let class = result.verdict.class();
-        let name = credential.id.to_string();
-        self.board.lock().count(name, provider, class, series);
+        self.count(workspace, provider, Some(&credential.id), result, series);
         let verdict = result.verdict.as_str();
         let (status, latency_ms) = (result.status, result.latency_ms);
-        if class == Class::Failed {
-            let failures = series.consecutive_failures();
-            let id = Some(&credential.id);
-            self.registry
-                .publish_smoke_failure(workspace, provider, id, verdict, failures);
-        }
-        match class {
+        match result.verdict.class() {
             Class::Passed => tracing::info!(
                 %workspace, %provider, credential = %credential.id, verdict, status, latency_ms,
                 "a smoke check passed"

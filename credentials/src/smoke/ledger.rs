@@ -148,7 +148,10 @@ impl Ledger {
             run.is_unfinished() && lease.is_none_or(|lease| lease.until <= now)
         };
         let run = self.runs.iter_mut().find(is_free)?;
-        run.lease = Some(Lease::new(random_id("execution_"), now));
+        run.lease = Some(Lease {
+            holder: random_id("execution_"),
+            until: Lease::end(now),
+        });
         Some(run.clone())
     }
 
@@ -185,13 +188,6 @@ impl Ledger {
 }
 
 impl Lease {
-    fn new(holder: String, now: Timestamp) -> Self {
-        Self {
-            holder,
-            until: Self::end(now),
-        }
-    }
-
     fn end(now: Timestamp) -> Timestamp {
         now.checked_add(LEASE).unwrap_or(Timestamp::MAX)
     }

@@ -8,6 +8,7 @@ use super::spend::Cap;
 use crate::{
     live_check::Finding,
     model::{Refusal, named},
+    runs::Tokens,
 };
 
 /// What came of a check.
@@ -106,21 +107,21 @@ named! {
 
 /// What came of the attempts to check a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Outcome {
+pub(super) struct Outcome {
     /// The verdict.
-    pub verdict: Verdict,
+    pub(super) verdict: Verdict,
     /// Why the provider does not accept the key without reservation, if it is known.
-    pub cause: Option<Cause>,
+    pub(super) cause: Option<Cause>,
     /// The HTTP status of the response, if there was one.
-    pub status: Option<u16>,
+    pub(super) status: Option<u16>,
     /// How long the provider took, in milliseconds, including connecting.
-    pub latency_ms: Option<u64>,
+    pub(super) latency_ms: Option<u64>,
     /// Input and output tokens that the provider counted; `None` if it said nothing.
-    pub tokens: Option<u64>,
+    pub(super) tokens: Option<u64>,
     /// For people; never text of the provider.
-    pub detail: String,
+    pub(super) detail: String,
     /// Whether a second attempt may end differently.
-    pub may_retry: bool,
+    pub(super) may_retry: bool,
 }
 
 impl From<Finding> for Outcome {
@@ -142,7 +143,7 @@ impl From<Finding> for Outcome {
         Self {
             cause: finding.cause,
             status: finding.status,
-            tokens: finding.tokens.and_then(|used| sum(used.input, used.output)),
+            tokens: finding.tokens.and_then(Tokens::total),
             may_retry: verdict == Verdict::Unreachable || is_busy,
             ..Self::unsent(verdict, detail)
         }
@@ -235,14 +236,6 @@ pub struct SmokeResult {
     pub detail: String,
     /// Requests that were sent, or 0.
     pub attempts: u8,
-}
-
-/// Of two counts, if either is known.
-pub(super) fn sum(one: Option<u64>, other: Option<u64>) -> Option<u64> {
-    match (one, other) {
-        (None, None) => None,
-        (one, other) => Some(one.unwrap_or(0).saturating_add(other.unwrap_or(0))),
-    }
 }
 
 /// Characters of the text of a result.

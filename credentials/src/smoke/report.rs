@@ -212,7 +212,7 @@ impl Smoke {
     }
 }
 
-fn item(subject: Subject, result: Option<SmokeResult>, series: &Series) -> Item {
+pub(super) fn item(subject: Subject, result: Option<SmokeResult>, series: &Series) -> Item {
     let Subject {
         workspace,
         provider,

@@ -3,11 +3,12 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::spend::Day;
+
 /// Requests and tokens of one workspace on one day.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Spend {
-    /// Days since the Unix epoch, in UTC.
-    day: i64,
+    day: Day,
     requests: u64,
     /// Those that providers reported, and those that are set aside for requests without a report.
     tokens: u64,
@@ -40,7 +41,7 @@ impl Spend {
             return Err(Cap::Tokens);
         }
         *self = Self {
-            day: day(now).max(self.day),
+            day: Day::of(now).max(self.day),
             requests: requests + 1,
             tokens: spent.saturating_add(tokens),
         };
@@ -50,20 +51,16 @@ impl Spend {
     /// Replaces the `reserved` tokens of a request by those that it used. One whose usage is unknown
     /// keeps its reservation.
     pub(super) fn settle(&mut self, sent: Timestamp, reserved: u64, used: Option<u64>) {
-        if let Some(used) = used.filter(|_| self.day == day(sent)) {
+        if let Some(used) = used.filter(|_| self.day == Day::of(sent)) {
             self.tokens = self.tokens.saturating_sub(reserved).saturating_add(used);
         }
     }
 
     /// Requests and tokens of the day at `now`. A clock that is behind gets no new day.
     pub(super) fn on(&self, now: Timestamp) -> (u64, u64) {
-        match day(now) > self.day {
+        match Day::of(now) > self.day {
             true => (0, 0),
             false => (self.requests, self.tokens),
         }
     }
-}
-
-fn day(at: Timestamp) -> i64 {
-    at.as_second().div_euclid(24 * 60 * 60)
 }
