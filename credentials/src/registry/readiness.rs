@@ -65,7 +65,7 @@ impl Registry {
                     || traffic::rejection(entry).is_some();
                 let status = viewer.status(&entry.document);
                 let news = usable_news(status, is_rejected, workspace, entry);
-                let candidate = Candidate::new(news, workspace, entry);
+                let candidate = Candidate::of(news, workspace, entry);
                 let known = best.entry(&entry.document.provider).or_insert(candidate);
                 *known = candidate.min(*known);
             }
@@ -74,8 +74,8 @@ impl Registry {
             let candidate = best.get(provider);
             Readiness {
                 provider: provider.clone(),
-                status: candidate.map_or(ReadinessStatus::Missing, |found| found.status()),
-                decided_by: candidate.map(|found| (found.environment(), found.label().clone())),
+                status: candidate.map_or(ReadinessStatus::Missing, |found| found.status),
+                decided_by: candidate.map(|found| (found.environment, found.label.clone())),
             }
         };
         match providers {
@@ -85,48 +85,31 @@ impl Registry {
     }
 }
 
-/// A credential that may decide. The smallest decides.
+/// A credential that may decide. The smallest decides, by its first field that differs: a usable
+/// one before the others.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Candidate<'a> {
-    /// As requests choose that name neither label nor environment: a live one before a sandbox one,
-    /// and the default before the others, but the one that is ready first.
-    Usable(Environment, ReadinessStatus, NotDefault, &'a Label),
-    Unusable(ReadinessStatus, Environment, NotDefault, &'a Label),
+struct Candidate<'a> {
+    is_unusable: bool,
+    /// Set for usable ones: requests that name no environment choose a live one before a sandbox
+    /// one, whatever their states.
+    usable_in: Option<Environment>,
+    status: ReadinessStatus,
+    environment: Environment,
+    /// The default is before the others.
+    is_not_default: bool,
+    label: &'a Label,
 }
 
-/// Sorts the default first.
-type NotDefault = bool;
-
 impl<'a> Candidate<'a> {
-    fn new(
-        status: ReadinessStatus,
-        workspace: &WorkspaceEntry,
-        entry: &'a CredentialEntry,
-    ) -> Self {
+    fn of(status: ReadinessStatus, workspace: &WorkspaceEntry, entry: &'a CredentialEntry) -> Self {
         let document = &entry.document;
-        let (environment, label) = (document.environment, &document.label);
-        let not_default = !workspace.is_default(document);
-        match status.is_usable() {
-            true => Self::Usable(environment, status, not_default, label),
-            false => Self::Unusable(status, environment, not_default, label),
-        }
-    }
-
-    fn status(&self) -> ReadinessStatus {
-        match *self {
-            Self::Usable(_, status, ..) | Self::Unusable(status, ..) => status,
-        }
-    }
-
-    fn environment(&self) -> Environment {
-        match *self {
-            Self::Usable(environment, ..) | Self::Unusable(_, environment, ..) => environment,
-        }
-    }
-
-    fn label(&self) -> &'a Label {
-        match *self {
-            Self::Usable(.., label) | Self::Unusable(.., label) => label,
+        Self {
+            is_unusable: !status.is_usable(),
+            usable_in: status.is_usable().then_some(document.environment),
+            status,
+            environment: document.environment,
+            is_not_default: !workspace.is_default(document),
+            label: &document.label,
         }
     }
 }
