@@ -1,6 +1,6 @@
 //! A token: as it is stored, as it is shown, and its text, which is shown once.
 
-use std::{collections::BTreeSet, fmt, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc};
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use jiff::Timestamp;
@@ -78,25 +78,15 @@ pub struct CreatedToken {
 }
 
 /// A difference between a new token and the request for it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TokenWarning {
     /// The token expires earlier than requested, because its creator's token does.
+    #[error("it ends at {end}, earlier than asked for: the token that made it ends then")]
     ExpiresWithCreator {
         /// Expiry of the creator's token.
         end: Timestamp,
     },
-}
-
-impl fmt::Display for TokenWarning {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::ExpiresWithCreator { end } => write!(
-                f,
-                "it ends at {end}, earlier than asked for: the token that made it ends then"
-            ),
-        }
-    }
 }
 
 #[derive(Clone, Serialize, Deserialize)]

@@ -2,8 +2,6 @@
 //! installation's head that its commit was decided on. If the installation's chain does not have
 //! that state, it was put back to an older one, perhaps together with its anchor.
 
-use std::fmt;
-
 use keyside_store::{
     StorageError,
     chain::{ChainName, Damage, Link, LoadError},
@@ -12,6 +10,8 @@ use keyside_store::{
 use super::{Chains, order};
 
 /// Evidence that the installation's chain was put back to an older state.
+#[derive(Debug, thiserror::Error)]
+#[error("{damage}; the head of {shown_by} shows that")]
 pub(crate) struct PutBack {
     /// The workspace's chain whose head was decided on a state that is gone.
     pub(crate) shown_by: ChainName,
@@ -82,12 +82,5 @@ impl Chains {
             }
         }
         Ok(newest)
-    }
-}
-
-impl fmt::Display for PutBack {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { shown_by, damage } = self;
-        write!(f, "{damage}; the head of {shown_by} shows that")
     }
 }
