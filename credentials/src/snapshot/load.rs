@@ -37,6 +37,33 @@ pub(crate) struct Finding {
     pub(crate) damage: String,
 }
 
+/// What is stored as a document.
+enum Body {
+    /// What was written.
+    Intact(Vec<u8>),
+    /// Something else.
+    Edited(Vec<u8>),
+    Gone,
+}
+
+impl Body {
+    fn read<D: Document>(&self, entry: &Entry) -> Result<D, Damage> {
+        match self {
+            Self::Intact(bytes) => D::read(entry, bytes),
+            Self::Edited(_) => Err(Damage::Edited),
+            Self::Gone => Err(Damage::Gone),
+        }
+    }
+
+    /// What it claims to be, trusted or not.
+    fn claims<D: Document>(&self) -> Option<D> {
+        match self {
+            Self::Intact(bytes) | Self::Edited(bytes) => serde_json::from_slice(bytes).ok(),
+            Self::Gone => None,
+        }
+    }
+}
+
 /// The result of loading a credential's record.
 enum LoadOutcome {
     Believed(Arc<CredentialEntry>),
@@ -71,10 +98,13 @@ impl WorkspaceLoader<'_> {
         let mut read = LoadedWorkspace::new(id, chain, self.registration.as_ref());
         for (entry, body) in changed.into_iter().zip(bodies) {
             let body = match body {
-                Some(body) => Ok(body),
-                None => Err(chain.read_unverified(entry).await?),
+                Some(body) => Body::Intact(body),
+                None => {
+                    let stored = chain.read_unverified(entry).await?;
+                    stored.map_or(Body::Gone, Body::Edited)
+                }
             };
-            read.take(self, entry, body);
+            read.take(self, entry, &body);
         }
         if let Some(before) = self.before {
             read.reuse_unchanged(before, &state, &objects);
@@ -143,16 +173,11 @@ impl WorkspaceLoader<'_> {
         workspace: &WorkspaceId,
         entry: &Entry,
         id: CredentialId,
-        body: Result<&[u8], Option<&[u8]>>,
+        body: &Body,
         neighbour: Option<&CredentialEntry>,
     ) -> LoadOutcome {
-        let read = match body {
-            Ok(body) => CredentialDocument::read(entry, body),
-            Err(Some(_)) => Err(Damage::Edited),
-            Err(None) => Err(Damage::Gone),
-        };
         let of_workspace = |document: &CredentialDocument| document.workspace == *workspace;
-        let damage = match read {
+        let damage = match body.read::<CredentialDocument>(entry) {
             Ok(mut document) if of_workspace(&document) => {
                 document.workspace = workspace.clone();
                 if let Some(neighbour) = neighbour {
@@ -164,9 +189,7 @@ impl WorkspaceLoader<'_> {
             Err(damage) => damage,
         };
         let signals = self.signals(&id);
-        let claims = body.ok().or(body.err().flatten());
-        let claims: Option<CredentialDocument> =
-            claims.and_then(|body| serde_json::from_slice(body).ok());
+        let claims = body.claims::<CredentialDocument>();
         let claims =
             claims.filter(|document| document.name() == *entry.name && of_workspace(document));
         if let Some(claims) = claims {
@@ -174,9 +197,7 @@ impl WorkspaceLoader<'_> {
                 CredentialEntry::without_secret(claims, Unusable::Damaged(damage), signals);
             return LoadOutcome::Damaged(Arc::new(damaged), damage);
         }
-        let left = body
-            .ok()
-            .and_then(|body| LostDocument::read(entry, body).ok());
+        let left = body.read::<LostDocument>(entry).ok();
         let left = left.filter(|document| document.workspace == *workspace);
         let revoked_at = left.map(|document| document.revoked_at);
         let lost = Lost {
@@ -227,16 +248,7 @@ impl<'a> LoadedWorkspace<'a> {
         }
     }
 
-    fn take(
-        &mut self,
-        loader: &WorkspaceLoader<'_>,
-        entry: &Entry,
-        body: Result<Vec<u8>, Option<Vec<u8>>>,
-    ) {
-        let body = match &body {
-            Ok(body) => Ok(body.as_slice()),
-            Err(claims) => Err(claims.as_deref()),
-        };
+    fn take(&mut self, loader: &WorkspaceLoader<'_>, entry: &Entry, body: &Body) {
         if &*entry.name == WORKSPACE {
             return self.workspace(entry, body);
         }
@@ -265,24 +277,19 @@ impl<'a> LoadedWorkspace<'a> {
         }
     }
 
-    fn workspace(&mut self, entry: &Entry, body: Result<&[u8], Option<&[u8]>>) {
-        let read = match body {
-            Ok(body) => WorkspaceDocument::read(entry, body),
-            Err(Some(_)) => Err(Damage::Edited),
-            Err(None) => Err(Damage::Gone),
+    fn workspace(&mut self, entry: &Entry, body: &Body) {
+        let id = self.id;
+        let is_ours = |document: &WorkspaceDocument| document.id == *id;
+        let read = match body.read::<WorkspaceDocument>(entry) {
+            Ok(document) if !is_ours(&document) => Err(Damage::Misplaced),
+            read => read,
         };
-        let read = read.and_then(|document| match document.id == *self.id {
-            true => Ok(document),
-            false => Err(Damage::Misplaced),
-        });
         match read {
             Ok(document) => self.document = Some(document),
             Err(damage) => {
                 self.found(entry, damage);
                 self.damage = Some(damage);
-                let claims = body.ok().or(body.err().flatten());
-                let claims = claims.and_then(|body| serde_json::from_slice(body).ok());
-                self.document = claims.filter(|claims: &WorkspaceDocument| claims.id == *self.id);
+                self.document = body.claims().filter(is_ours);
             }
         }
     }
