@@ -63,9 +63,8 @@ pub fn read_if_exists(path: &Path) -> Result<Option<Vec<u8>>, FileError> {
 /// Replaces a file atomically: a reader, also after a power cut, sees either the old or the new
 /// contents. On disk when it returns.
 pub fn replace(path: &Path, contents: &[u8], mode: Permissions) -> Result<(), FileError> {
-    let temporary = with_suffix(path, ".new");
-    write_new(&temporary, contents, &mode).map_err(FileError::at(&temporary))?;
-    rename(&temporary, path)
+    replace_soon(path, contents, mode)?;
+    sync_parent(path).map_err(FileError::at(path))
 }
 
 /// Like [`replace`], for a file that holds one secret on a line.
