@@ -133,7 +133,8 @@ impl Progress {
     /// Reads the end of a chain. False if the chain has ended before.
     fn end(&mut self, chain: String, end: End, key: &PublicKey) -> Result<bool, LineError> {
         let (records, hash) = self.open.remove(&chain).unwrap_or_default();
-        let Some(head) = head(&end, &chain, key) else {
+        let name = ChainName::of(&chain);
+        let Ok(head) = Head::verify(&end.head, &name, &end.installation, key) else {
             return Err(LineError::Unsigned(chain));
         };
         if (head.records, head.hash) != (records, hash) {
@@ -147,7 +148,8 @@ impl Progress {
 
     /// Reads a record. False if it is not complete.
     fn record(&mut self, line: &Line, text: &str) -> Result<bool, LineError> {
-        let (Some(position), Some(record)) = (line.position, record_hash(line)) else {
+        let of_stored = line.stored.as_ref().map(|it| Hash::of(it.as_bytes()));
+        let (Some(position), Some(record)) = (line.position, of_stored.or(line.record_hash)) else {
             return Ok(false);
         };
         let begins = !self.open.contains_key(&line.chain);
@@ -223,15 +225,4 @@ fn altered(line: &str, stored: &str, previous: Hash, hash: Hash) -> Option<Strin
     names
         .find(|field| !is_as_stored(*field))
         .map(|(name, _)| name.clone())
-}
-
-fn record_hash(line: &Line) -> Option<Hash> {
-    match &line.stored {
-        Some(stored) => Some(Hash::of(stored.as_bytes())),
-        None => line.record_hash,
-    }
-}
-
-fn head(end: &End, chain: &str, key: &PublicKey) -> Option<Head> {
-    Head::verify(&end.head, &ChainName::of(chain), &end.installation, key).ok()
 }

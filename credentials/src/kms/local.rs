@@ -116,12 +116,8 @@ impl MasterKey {
                     SealError::Malformed => KmsError::unreadable("local", wrapping.key, wrapped),
                     SealError::NotAuthentic => not_authentic(),
                 })?;
-        let mut key = Zeroizing::new([0; KEY_LEN]);
-        match plaintext.len() == KEY_LEN {
-            true => key.copy_from_slice(&plaintext),
-            false => return Err(not_authentic()),
-        }
-        Ok(key)
+        let key = <&[u8; KEY_LEN]>::try_from(plaintext.as_slice());
+        Ok(Zeroizing::new(*key.map_err(|_| not_authentic())?))
     }
 }
 

@@ -165,17 +165,19 @@ impl Registry {
             .map(|by_key| by_key.into_record(by, &warnings));
         let metadata = SecretMetadata::of(secret, &provider.key.prefix, idempotency);
         let mut document = unsealed(by, id, new, (provider, endpoint), now);
-        document.source = input.version().map(SourceDocument::Version);
+        document.source = input
+            .in_vault()
+            .map(|(_, initial)| SourceDocument::Version(initial.version.clone()));
         add_first_version(&mut document, &key, input, &metadata, now);
         let settings = becomes_default.then(|| with_default(&workspace.document, &document));
         let draft = Draft {
             detail: detail(&key, &metadata.fingerprint),
-            note: input.reference().map(ToString::to_string),
+            note: input.in_vault().map(|(reference, _)| reference.to_string()),
             ..about(Event::CredentialCreated, by, &document)
         };
         let signals = Arc::new(Signals::new(self.notices.clone()));
         let mut entry = CredentialEntry::new(document, &self.keyring, signals);
-        if let SecretInput::Read { initial, .. } = input {
+        if let Some((_, initial)) = input.in_vault() {
             entry = self.with_initial_secret(&entry, initial, metadata);
         }
         Ok(Addition::New(Box::new(Prepared {
@@ -303,18 +305,10 @@ impl SecretInput<'_> {
         }
     }
 
-    /// Vault's version.
-    fn version(&self) -> Option<String> {
+    fn in_vault(&self) -> Option<(&VaultReference, &InitialSecret)> {
         match self {
             Self::Given(_) => None,
-            Self::Read { initial, .. } => Some(initial.version.clone()),
-        }
-    }
-
-    fn reference(&self) -> Option<&VaultReference> {
-        match self {
-            Self::Given(_) => None,
-            Self::Read { reference, .. } => Some(reference),
+            Self::Read { reference, initial } => Some((*reference, initial)),
         }
     }
 }
