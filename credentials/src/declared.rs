@@ -23,7 +23,6 @@ use jiff::Timestamp;
 use keyside_config::{Catalogue, DeclaredCredential, DeclaredEnvironment, ProviderId};
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
-use tokio::sync::Notify;
 
 pub use self::cache::{CacheKey, CacheKeyError, CacheOptions};
 use self::{cache::Cache, state::State};
@@ -201,13 +200,6 @@ impl Declared {
 
     pub(crate) fn notices(&self) -> &Notices {
         &self.notices
-    }
-
-    /// Wakes `writer` when counts of spend must be stored. Without it they are only in memory.
-    pub(crate) fn store_spend_with(&self, writer: &Arc<Notify>) {
-        for item in &self.items {
-            item.signals.store_spend_with(writer);
-        }
     }
 
     pub(crate) fn snapshot(&self) -> &Arc<ArcSwap<Snapshot>> {

@@ -134,7 +134,7 @@ impl Registry {
     /// calls have no effect.
     pub fn overlay_declared(&self, declared: Arc<DeclaredCredentials>) {
         self.notices.adopt(declared.notices());
-        declared.store_spend_with(&self.spend.due);
+        declared.notices().store_spend_with(&self.spend.due);
         let stored = self.snapshot.clone();
         let both = Arc::new(Overlay::new(stored, declared.snapshot().clone()));
         // A second overlay is ignored.

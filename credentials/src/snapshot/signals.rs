@@ -110,12 +110,6 @@ impl Signals {
         }
     }
 
-    /// Where the credential's process has a store for counts of spend: see
-    /// [`Notices::store_spend_with`].
-    pub(crate) fn store_spend_with(&self, writer: &Arc<Notify>) {
-        self.notices.store_spend_with(writer);
-    }
-
     /// Cuts off responses in progress, for good.
     pub(crate) fn cut(&self) {
         self.cut.store(true, Ordering::Release);
