@@ -28,10 +28,9 @@ pub(crate) struct TrafficHealth {
 }
 
 struct Noted {
-    secret: SecretInUse,
+    stored: StoredRejection,
     /// The revision of the entry that was rejected last.
     revision: u64,
-    rejection: Rejection,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,8 +55,9 @@ pub(crate) fn accepted(entry: &CredentialEntry) {
         health.is_noted.store(false, Ordering::Relaxed);
         noted.take()
     };
-    if let Some(Noted { rejection, .. }) = ended {
-        publish(entry, CredentialEventKind::RecoveredInTraffic(rejection));
+    if let Some(Noted { stored, .. }) = ended {
+        let recovered = CredentialEventKind::RecoveredInTraffic(stored.rejection);
+        publish(entry, recovered);
     }
 }
 
@@ -71,24 +71,24 @@ pub(crate) fn rejected(entry: &CredentialEntry, cause: RejectionCause) {
     {
         let mut noted = health.noted.lock();
         match &mut *noted {
-            Some(noted) if noted.secret == secret => {
+            Some(noted) if noted.stored.secret == secret => {
                 noted.revision = revision.max(noted.revision);
-                noted.rejection.count += 1;
-                noted.rejection.cause = cause;
+                noted.stored.rejection.count += 1;
+                noted.stored.rejection.cause = cause;
                 return;
             }
             // A late rejection of an older secret.
             Some(noted) if revision < noted.revision => return,
             _ => {}
         }
+        let rejection = Rejection {
+            since: now,
+            count: 1,
+            cause,
+        };
         *noted = Some(Noted {
-            secret,
+            stored: StoredRejection { secret, rejection },
             revision,
-            rejection: Rejection {
-                since: now,
-                count: 1,
-                cause,
-            },
         });
         health.is_noted.store(true, Ordering::Relaxed);
     }
@@ -108,11 +108,8 @@ pub(crate) fn stored(entry: &CredentialEntry) -> Option<StoredRejection> {
     }
     let in_use = secret_in_use(entry)?;
     let noted = health.noted.lock();
-    let noted = noted.as_ref().filter(|noted| noted.secret == in_use)?;
-    Some(StoredRejection {
-        secret: in_use,
-        rejection: noted.rejection,
-    })
+    let noted = noted.as_ref()?;
+    (noted.stored.secret == in_use).then(|| noted.stored.clone())
 }
 
 /// Puts stored rejections back, for which traffic since the start counts more.
@@ -121,9 +118,8 @@ pub(crate) fn restore(entry: &CredentialEntry, stored: StoredRejection) {
     let mut noted = health.noted.lock();
     if noted.is_none() {
         *noted = Some(Noted {
-            secret: stored.secret,
+            stored,
             revision: 0,
-            rejection: stored.rejection,
         });
         health.is_noted.store(true, Ordering::Relaxed);
     }
