@@ -123,13 +123,10 @@ impl CredentialQuery<'_> {
         {
             return Err(Refusal::EnvironmentNotAllowed);
         }
-        let allowed = Environment::ALL
+        let mut allowed = Environment::ALL
             .into_iter()
             .filter(|environment| self.allows(*environment));
-        match allowed
-            .filter_map(|environment| choices.default(environment))
-            .next()
-        {
+        match allowed.find_map(|environment| choices.default(environment)) {
             Some(Choice::Credential(entry)) => Ok(entry),
             Some(Choice::Lost(refusal)) => Err(*refusal),
             None => Err(Refusal::CredentialMissing),

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::WorkspaceId;
 
 /// A workspace that exists or was erased.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Registration {
     /// Counts the workspaces that had this id, from 1.
@@ -65,13 +65,9 @@ impl Registration {
     /// unless its chain has ended, and nothing is created under its id.
     pub(super) fn unreadable() -> Self {
         Self {
-            incarnation: 0,
             exists: true,
-            created_at: None,
-            pending: None,
-            link: None,
-            erased: None,
             is_unreadable: true,
+            ..Self::default()
         }
     }
 

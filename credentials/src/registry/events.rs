@@ -16,7 +16,7 @@ impl Registry {
     /// them, declared ones included. A subscriber that is too slow misses the oldest events.
     pub fn events(&self) -> broadcast::Receiver<CredentialEvent> {
         let events = self.notices.subscribe();
-        self.announced_expiries.due().notify_one();
+        self.announced_expiries.due.notify_one();
         events
     }
 
@@ -25,7 +25,7 @@ impl Registry {
         self.notices
             .publish(document.event(changed, self.clock.now()));
         if document.expires_at.is_some() {
-            self.announced_expiries.due().notify_one();
+            self.announced_expiries.due.notify_one();
         }
     }
 

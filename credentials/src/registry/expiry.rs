@@ -22,14 +22,8 @@ use crate::{
 #[derive(Default)]
 pub(super) struct AnnouncedExpiries {
     known: Mutex<HashMap<CredentialId, Timestamp>>,
-    due: Arc<Notify>,
-}
-
-impl AnnouncedExpiries {
     /// Wakes the task that calls [`Registry::announce_expiring`].
-    pub(super) fn due(&self) -> Arc<Notify> {
-        self.due.clone()
-    }
+    pub(super) due: Arc<Notify>,
 }
 
 impl Registry {

@@ -64,7 +64,10 @@ async fn keep_notes(registry: Weak<Registry>) {
 /// Looks for credentials that expire soon: once a minute, and as soon as somebody subscribes or an
 /// end changes.
 async fn announce_expiring(registry: Weak<Registry>) {
-    while let Some(due) = registry.upgrade().map(|it| it.announced_expiries.due()) {
+    while let Some(due) = registry
+        .upgrade()
+        .map(|it| it.announced_expiries.due.clone())
+    {
         // The registry may be dropped meanwhile.
         let _ = timeout(SWEEP_INTERVAL, due.notified()).await;
         let Some(registry) = registry.upgrade() else {

@@ -106,7 +106,7 @@ impl Ledger {
         if needed > 0 && needed + run.size() > MAX_NOTE {
             return false;
         }
-        while self.size() + run.size() > MAX_NOTE
+        while self.runs.iter().map(Run::size).sum::<usize>() + run.size() > MAX_NOTE
             && let Some(place) = self.runs.iter().position(|run| !run.is_unfinished())
         {
             self.runs.remove(place);
@@ -175,10 +175,6 @@ impl Ledger {
     fn held(&mut self, taken: &Run) -> Option<&mut Run> {
         let mut runs = self.runs.iter_mut();
         runs.find(|run| run.id == taken.id && run.is_unfinished() && run.has_lease_of(taken))
-    }
-
-    fn size(&self) -> usize {
-        self.runs.iter().map(Run::size).sum()
     }
 
     /// Oldest first.

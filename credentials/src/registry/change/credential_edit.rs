@@ -81,17 +81,9 @@ impl Registry {
             let updated = document.update_metadata(&key, metadata, &self.keyring);
             updated.map_err(|_| ChangeError::Damaged)?;
         }
-        let ended = document.destroy_ended(now);
+        let ended = document.destroy_ended(now).into_iter();
         let ended = ended
-            .into_iter()
-            .map(|version| {
-                self.destroyed(
-                    &ActorContext::system("sweep"),
-                    &entry.document,
-                    version,
-                    &key,
-                )
-            })
+            .map(|version| self.destroyed(&entry.document, version, &key))
             .collect();
         Ok(CredentialEdit {
             registry: self,
@@ -118,18 +110,19 @@ impl Registry {
         of().ok_or_else(|| self.not_stored(id))
     }
 
+    /// The record of a version that has ended.
     fn destroyed(
         &self,
-        by: &ActorContext,
         document: &CredentialDocument,
         version: u32,
         key: &Arc<SealingKey>,
     ) -> Draft {
         let metadata = document.open_metadata(version, &self.keyring).ok();
+        let by = ActorContext::system("sweep");
         Draft {
             detail: metadata.and_then(|metadata| detail(key, &metadata.fingerprint)),
             note: Some(format!("version {version}")),
-            ..about(Event::VersionDestroyed, by, document)
+            ..about(Event::VersionDestroyed, &by, document)
         }
     }
 }
