@@ -1,8 +1,6 @@
 //! SHA-256, which names objects and chains records.
 
-use std::borrow::Cow;
-
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest, Sha256};
 
 /// What a newtype over an array of bytes has that is shown as hex digits.
@@ -36,6 +34,26 @@ macro_rules! shown_in_hex {
 }
 pub(crate) use shown_in_hex;
 
+/// Serializes bytes as hex digits, also in formats that are not for people.
+pub(crate) mod as_hex {
+    use std::borrow::Cow;
+
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    use super::{hex, unhex};
+
+    pub(crate) fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&hex(bytes))
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>, const N: usize>(
+        deserializer: D,
+    ) -> Result<[u8; N], D::Error> {
+        let bytes = unhex(&Cow::<str>::deserialize(deserializer)?);
+        bytes.ok_or_else(|| D::Error::custom(format_args!("not {N} bytes in hex")))
+    }
+}
+
 /// A SHA-256 hash; in JSON 64 hex digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Hash([u8; 32]);
@@ -64,7 +82,7 @@ impl subtle::ConstantTimeEq for Hash {
 impl Serialize for Hash {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match serializer.is_human_readable() {
-            true => serializer.serialize_str(&hex(&self.0)),
+            true => as_hex::serialize(&self.0, serializer),
             false => self.0.serialize(serializer),
         }
     }
@@ -72,12 +90,10 @@ impl Serialize for Hash {
 
 impl<'de> Deserialize<'de> for Hash {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        if !deserializer.is_human_readable() {
-            return <[u8; 32]>::deserialize(deserializer).map(Self);
+        match deserializer.is_human_readable() {
+            true => as_hex::deserialize(deserializer).map(Self),
+            false => <[u8; 32]>::deserialize(deserializer).map(Self),
         }
-        let text = Cow::<str>::deserialize(deserializer)?;
-        let hash = unhex(&text).map(Self);
-        hash.ok_or_else(|| D::Error::custom("not a SHA-256 in hex"))
     }
 }
 

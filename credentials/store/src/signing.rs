@@ -4,9 +4,9 @@
 use std::fmt;
 
 use ring::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+use serde::{Deserialize, Serialize};
 
-use crate::hash::{shown_in_hex, unhex};
+use crate::hash::{as_hex, shown_in_hex, unhex};
 
 /// Signs heads. The implementation decides where the private key is kept.
 pub trait Signer: Send + Sync {
@@ -29,12 +29,12 @@ pub struct SigningKey {
 pub struct TrustedKeys(Vec<PublicKey>);
 
 /// An Ed25519 public key; in JSON 64 hex digits.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct PublicKey([u8; 32]);
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct PublicKey(#[serde(with = "as_hex")] [u8; 32]);
 
 /// An Ed25519 signature; in JSON 128 hex digits.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Signature([u8; 64]);
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Signature(#[serde(with = "as_hex")] [u8; 64]);
 
 impl SigningKey {
     /// The key pair of a seed: 32 random bytes.
@@ -119,34 +119,7 @@ impl PublicKey {
 }
 
 shown_in_hex!(PublicKey, 32);
-
-impl Serialize for PublicKey {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for PublicKey {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let key = Self::parse(&String::deserialize(deserializer)?);
-        key.ok_or_else(|| D::Error::custom("not a public key in hex"))
-    }
-}
-
 shown_in_hex!(Signature, 64);
-
-impl Serialize for Signature {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for Signature {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let signature = unhex(&String::deserialize(deserializer)?).map(Self);
-        signature.ok_or_else(|| D::Error::custom("not a signature in hex"))
-    }
-}
 
 #[cfg(test)]
 mod tests {
