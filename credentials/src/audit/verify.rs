@@ -244,11 +244,8 @@ async fn verify_state(chain: &Chain, state: &State) -> Result<Result<u64, Break>
             return Ok(Err(Break::of_chain(chain.name(), finding)));
         }
     }
-    let walked = chain.verify(&state.head).await?;
-    Ok(match walked.broken {
-        Some(found) => Err(Break::at(chain.name(), found.position, found.finding)),
-        None => Ok(walked.records),
-    })
+    let verified = chain.verify(&state.head).await?;
+    Ok(verified.map_err(|found| Break::at(chain.name(), found.position, found.finding)))
 }
 
 /// For a chain that was readable a moment ago.

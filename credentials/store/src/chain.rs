@@ -24,7 +24,7 @@ pub use self::{
     head::{Head, Link, ObjectRef, SegmentRef},
     map::Entry,
     record::StoredRecord,
-    verify::{Break, Verified},
+    verify::Break,
 };
 use crate::{
     backend::{Archive, Backend, Storage},

@@ -1,8 +1,9 @@
 //! Verifies all records of a chain, from the first one on.
 
-use std::fmt;
-
-use super::{Chain, Head, LoadError, record::Segment};
+use super::{
+    Chain, Head,
+    record::{Batch, Segment},
+};
 use crate::{error::StorageError, hash::Hash};
 
 /// The first record of a chain that is damaged.
@@ -14,27 +15,13 @@ pub struct Break {
     pub finding: &'static str,
 }
 
-/// The result of verifying a chain.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Verified {
-    /// Number of intact records: all, or those before the first damaged one.
-    pub records: u64,
-    /// The first damaged record.
-    pub broken: Option<Break>,
-}
-
-impl fmt::Display for Break {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "record {} {}", self.position, self.finding)
-    }
-}
-
 impl Chain {
-    /// Reads all records up to a head and checks them against it.
+    /// Reads all records up to a head and checks them against it. Returns their number, or the
+    /// first one that is damaged.
     ///
     /// # Errors
     /// The backend's. Damage is part of the result.
-    pub async fn verify(&self, head: &Head) -> Result<Verified, StorageError> {
+    pub async fn verify(&self, head: &Head) -> Result<Result<u64, Break>, StorageError> {
         // Reads the tail first, because the next commit may delete its objects. Segments are never
         // deleted.
         let tail = self.tail(head).await;
@@ -43,37 +30,14 @@ impl Chain {
         for number in 1..=last {
             let bytes = self.archive.get(self.name.as_str(), number).await?;
             if let Err(broken) = verifier.segment(number, bytes.as_deref()) {
-                return Ok(verifier.broken(broken));
+                return Ok(Err(broken));
             }
         }
-        if verifier.segment_hash != head.segment.map(|last| last.hash) {
-            let finding = "or one after it was edited";
-            let position = verifier.segment_begins + 1;
-            return Ok(verifier.broken(Break { position, finding }));
-        }
-        let batches = match tail {
-            Ok(batches) => batches,
-            Err(LoadError::Storage(error)) => return Err(error),
-            Err(LoadError::Damaged(_)) => {
-                let broken = verifier.next("is gone or was edited, or one soon after it");
-                return Ok(verifier.broken(broken));
-            }
+        let tail = match tail {
+            Ok(tail) => Some(tail),
+            Err(error) => error.into_damage().map(|_| None)?,
         };
-        for batch in batches {
-            if batch.before != verifier.records || batch.previous != verifier.hash {
-                let broken = verifier.next("does not follow the one before it");
-                return Ok(verifier.broken(broken));
-            }
-            (verifier.records, verifier.hash) = (batch.end(), batch.hash());
-        }
-        if verifier.records != head.records || verifier.hash != head.hash {
-            let broken = verifier.next("is not what the head says");
-            return Ok(verifier.broken(broken));
-        }
-        Ok(Verified {
-            records: verifier.records,
-            broken: None,
-        })
+        Ok(verifier.finish(head, tail.as_deref()))
     }
 }
 
@@ -93,19 +57,34 @@ impl RecordVerifier {
         let segment = Segment::parse(bytes).filter(|segment| segment.number == number);
         let segment = segment.ok_or_else(|| self.next("cannot be read"))?;
         if segment.previous != self.segment_hash {
-            return Err(Break {
-                position: self.segment_begins + 1,
-                finding: "or one soon after it was edited",
-            });
+            return Err(self.in_last_segment("or one soon after it was edited"));
         }
         self.segment_begins = self.records;
-        for batch in &segment.batches {
+        self.batches(&segment.batches)?;
+        self.segment_hash = Some(Hash::of(bytes));
+        Ok(())
+    }
+
+    /// Verifies the tail, `None` if it is damaged, and that all records lead to the head.
+    fn finish(mut self, head: &Head, tail: Option<&[Batch]>) -> Result<u64, Break> {
+        if self.segment_hash != head.segment.map(|last| last.hash) {
+            return Err(self.in_last_segment("or one after it was edited"));
+        }
+        let tail = tail.ok_or_else(|| self.next("is gone or was edited, or one soon after it"))?;
+        self.batches(tail)?;
+        match self.records == head.records && self.hash == head.hash {
+            true => Ok(self.records),
+            false => Err(self.next("is not what the head says")),
+        }
+    }
+
+    fn batches(&mut self, batches: &[Batch]) -> Result<(), Break> {
+        for batch in batches {
             if batch.before != self.records || batch.previous != self.hash {
                 return Err(self.next("does not follow the one before it"));
             }
             (self.records, self.hash) = (batch.end(), batch.hash());
         }
-        self.segment_hash = Some(Hash::of(bytes));
         Ok(())
     }
 
@@ -116,10 +95,10 @@ impl RecordVerifier {
         }
     }
 
-    fn broken(&self, broken: Break) -> Verified {
-        Verified {
-            records: broken.position - 1,
-            broken: Some(broken),
+    fn in_last_segment(&self, finding: &'static str) -> Break {
+        Break {
+            position: self.segment_begins + 1,
+            finding,
         }
     }
 }
