@@ -15,11 +15,7 @@ use std::{
 use axum::Router;
 use keyside_admin::{AdminOptions, SignInLinks};
 use keyside_config::{AllowedReferences, ListenAddress, Listener, Roots, Settings, Sources, Store};
-use keyside_credentials::{
-    KmsSource, ReferenceOptions,
-    smoke::{Smoke, SmokeOptions},
-    source::SecretSource,
-};
+use keyside_credentials::{KmsSource, ReferenceOptions, smoke::Smoke, source::SecretSource};
 use keyside_proxy::{Bound, Dependencies, Drain, Egress, Metrics};
 use keyside_vault::Vault;
 use parking_lot::Mutex;
@@ -292,12 +288,8 @@ impl App {
             true => &proxy.smoke_prompt_check,
             false => &proxy.smoke_check,
         };
-        let smoke = Smoke::new(SmokeOptions {
-            registry: self.backing.registry()?.clone(),
-            catalogue: Arc::new(settings.catalogue.clone()),
-            live_check: live_check.clone(),
-            settings: settings.smoke.clone(),
-        });
+        let registry = self.backing.registry()?.clone();
+        let smoke = Smoke::new(registry, live_check.clone(), settings.smoke.clone());
         self.runtime.spawn(smoke.background());
         Some(smoke)
     }

@@ -49,7 +49,7 @@ use keyside_config::{
 use keyside_credentials::{
     Clock, Kms, KmsSource, OpenOptions, Registry, SystemClock,
     audit::{AuditFilter, AuditRecord},
-    smoke::{Smoke, SmokeOptions},
+    smoke::Smoke,
 };
 use keyside_store::{Backend, Effect, Memory, faulty::Faulty};
 use serde_json::{Value, json};
@@ -140,12 +140,7 @@ impl Api {
         let registry = Registry::open(options).await.unwrap();
         let provider = Arc::new(Provider::default());
         let model = Arc::new(Model::default());
-        let smoke = Smoke::new(SmokeOptions {
-            registry: registry.clone(),
-            catalogue: catalogue.clone(),
-            live_check: provider.clone(),
-            settings: smoke_settings(),
-        });
+        let smoke = Smoke::new(registry.clone(), provider.clone(), smoke_settings());
         let token = fs::read_to_string(registry.access().token_file()).unwrap();
         let options = AdminOptions {
             registry: registry.clone(),

@@ -97,7 +97,7 @@ pub struct Registry {
     pub(crate) chains: Arc<Chains>,
     pub(crate) notes: Arc<NoteStore>,
     pub(crate) keyring: Arc<Keyring>,
-    catalogue: Arc<Catalogue>,
+    pub(crate) catalogue: Arc<Catalogue>,
     rules: CredentialRules,
     pub(crate) clock: Arc<Ratchet>,
     pub(crate) audit: Arc<Audit>,

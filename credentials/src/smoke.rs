@@ -20,7 +20,7 @@ mod tests;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use keyside_config::{Catalogue, ProviderId, Smoke as SmokeSettings};
+use keyside_config::{ProviderId, Smoke as SmokeSettings};
 use keyside_store::StorageError;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, Semaphore};
@@ -46,22 +46,9 @@ use crate::{
     registry::Registry,
 };
 
-/// What smoke runs need.
-pub struct SmokeOptions {
-    /// The credentials, and the store of notes.
-    pub registry: Arc<Registry>,
-    /// The known providers.
-    pub catalogue: Arc<Catalogue>,
-    /// Sends the checks: with a prompt if `settings.prompt` says so.
-    pub live_check: Arc<dyn LiveCheck>,
-    /// Which keys are checked, when, and how much they may spend.
-    pub settings: SmokeSettings,
-}
-
 /// Starts, executes and shows smoke runs.
 pub struct Smoke {
     registry: Arc<Registry>,
-    catalogue: Arc<Catalogue>,
     live_check: Arc<dyn LiveCheck>,
     settings: SmokeSettings,
     notes: Arc<NoteStore>,
@@ -104,21 +91,19 @@ pub enum SmokeError {
 }
 
 impl Smoke {
-    /// Does nothing by itself: [`Self::background`] executes runs.
-    pub fn new(options: SmokeOptions) -> Arc<Self> {
-        let SmokeOptions {
-            registry,
-            catalogue,
-            live_check,
-            settings,
-        } = options;
+    /// Does nothing by itself: [`Self::background`] executes runs. `live_check` sends the checks:
+    /// with a prompt if `settings.prompt` says so.
+    pub fn new(
+        registry: Arc<Registry>,
+        live_check: Arc<dyn LiveCheck>,
+        settings: SmokeSettings,
+    ) -> Arc<Self> {
         Arc::new(Self {
             notes: registry.notes.clone(),
             permits: Arc::new(Semaphore::new(settings.parallel)),
             wake: Arc::default(),
             board: Mutex::default(),
             registry,
-            catalogue,
             live_check,
             settings,
         })

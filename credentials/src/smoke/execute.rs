@@ -211,7 +211,7 @@ impl Smoke {
             true => CheckKind::Prompt,
             false => CheckKind::Request,
         };
-        let provider = self.catalogue.get(grant.provider());
+        let provider = self.registry.catalogue.get(grant.provider());
         let has_prompt = provider.is_some_and(|provider| {
             let (request, _) = provider.check.choose(kind);
             request.body.is_some()

@@ -108,11 +108,8 @@ impl Smoke {
     /// The figures of every known provider, and of others that were checked.
     pub fn figures(&self) -> Vec<Figures> {
         let board = self.board.lock();
-        let mut providers: BTreeSet<_> = self
-            .catalogue
-            .iter()
-            .map(|provider| provider.id.clone())
-            .collect();
+        let known = self.registry.catalogue.iter();
+        let mut providers: BTreeSet<_> = known.map(|provider| provider.id.clone()).collect();
         providers.extend(board.counts.keys().cloned());
         providers.extend(board.standings().map(|one| one.provider.clone()));
         let figures = providers.into_iter().map(|provider| {

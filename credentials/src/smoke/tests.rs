@@ -100,7 +100,6 @@ struct World {
     clock: Arc<HeldClock>,
     provider: Arc<Provider>,
     settings: SmokeSettings,
-    catalogue: Arc<Catalogue>,
     memory: Arc<Memory>,
     notes: Arc<FaultyNotes>,
     _folder: TempDir,
@@ -112,7 +111,6 @@ impl World {
         let clock = Arc::new(HeldClock::at(NOON));
         let memory = Arc::new(Memory::new());
         let settings = Settings::load(&Sources::default()).unwrap().settings;
-        let catalogue = Arc::new(settings.catalogue);
         let keyring = folder.path().join("keyring");
         let kms = KmsSource::Local(LocalKms {
             master_key: MasterKeySource::Generated(folder.path().join("master-key")),
@@ -126,7 +124,7 @@ impl World {
             },
             kms: Kms::open(&kms, &keyring).unwrap(),
             keyring,
-            catalogue: catalogue.clone(),
+            catalogue: Arc::new(settings.catalogue),
             rules: CredentialRules { expiring_days: 30 },
             clock: clock.clone(),
         };
@@ -141,7 +139,6 @@ impl World {
             clock,
             provider: Arc::default(),
             settings: settings.smoke,
-            catalogue,
             memory,
             notes,
             _folder: folder,
@@ -150,12 +147,8 @@ impl World {
 
     /// A process on this store.
     fn process(&self) -> Arc<Smoke> {
-        Smoke::new(SmokeOptions {
-            registry: self.registry.clone(),
-            catalogue: self.catalogue.clone(),
-            live_check: self.provider.clone(),
-            settings: self.settings.clone(),
-        })
+        let (registry, provider) = (self.registry.clone(), self.provider.clone());
+        Smoke::new(registry, provider, self.settings.clone())
     }
 
     /// Adds a tagged sandbox key.
