@@ -13,7 +13,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 use tokio::time::sleep;
 
 pub use self::{
@@ -59,8 +59,8 @@ pub struct Faulty {
     /// Decides what happens to each operation, if it is set.
     draw: Mutex<Option<IncidentSource>>,
     crashed: AtomicBool,
-    /// The [`rank`] of the first effect for which there is disk space.
-    lowest_rank: AtomicU8,
+    /// The first effect, in the order of [`Effect`], for which there is disk space.
+    lowest_effect: AtomicU8,
     syncs_fail: AtomicBool,
     writes: AtomicUsize,
     /// Every read of audit records passes this gate.
@@ -78,7 +78,7 @@ impl Faulty {
             answer_is_lost: false.into(),
             draw: Mutex::default(),
             crashed: false.into(),
-            lowest_rank: AtomicU8::new(rank(Effect::Adds)),
+            lowest_effect: AtomicU8::new(Effect::Adds as u8),
             syncs_fail: false.into(),
             writes: AtomicUsize::new(0),
             records: Gate::default(),
@@ -95,12 +95,12 @@ impl Faulty {
 
     /// Lets `draw` decide what happens to each operation on objects, heads and segments.
     pub fn draw(&self, draw: impl FnMut() -> Incident + Send + 'static) {
-        *self.incident_source() = Some(Box::new(draw));
+        *self.draw.lock() = Some(Box::new(draw));
     }
 
     /// Stops all faults, except a crash. Returns whether a fault set by [`Self::fail`] occurred.
     pub fn heal(&self) -> bool {
-        *self.incident_source() = None;
+        *self.draw.lock() = None;
         self.writes_until_fault.store(0, Ordering::SeqCst);
         self.fault_occurred.swap(false, Ordering::SeqCst)
     }
@@ -113,7 +113,7 @@ impl Faulty {
     /// Leaves disk space only for changes of this effect and of those after it, in the order of
     /// [`Effect`].
     pub fn reserve_disk_space_for(&self, effect: Effect) {
-        self.lowest_rank.store(rank(effect), Ordering::SeqCst);
+        self.lowest_effect.store(effect as u8, Ordering::SeqCst);
     }
 
     /// Sets whether every `sync` fails.
@@ -135,12 +135,8 @@ impl Faulty {
         }
     }
 
-    fn incident_source(&self) -> MutexGuard<'_, Option<IncidentSource>> {
-        self.draw.lock()
-    }
-
     fn next_incident(&self) -> Incident {
-        let mut source = self.incident_source();
+        let mut source = self.draw.lock();
         source.as_mut().map(|draw| draw()).unwrap_or_default()
     }
 
@@ -223,16 +219,6 @@ fn error() -> StorageError {
     StorageError::unavailable("a fault")
 }
 
-/// Each effect leaves disk space for those of a higher rank.
-fn rank(effect: Effect) -> u8 {
-    match effect {
-        Effect::Adds => 0,
-        Effect::EndsSooner => 1,
-        Effect::EndsUse => 2,
-        Effect::Finishes => 3,
-    }
-}
-
 /// Only the objects with a commit's records contain events.
 fn holds_a_record(object: &[u8]) -> bool {
     const EVENT: &[u8] = b"\"event\":\"";
@@ -280,7 +266,7 @@ impl Storage for Faulty {
     }
 
     async fn check_disk_space(&self, effect: Effect) -> Result<(), StorageError> {
-        match rank(effect) < self.lowest_rank.load(Ordering::SeqCst) {
+        match (effect as u8) < self.lowest_effect.load(Ordering::SeqCst) {
             true => Err(StorageError::Full {
                 available: 0,
                 needed: 1,
