@@ -34,7 +34,7 @@ use crate::{
     documents::{Document, TOKEN},
     model::{ActorContext, ActorId, Scope, WorkspaceId},
     record::{Draft, Event},
-    snapshot::Finding,
+    snapshot::DamageReport,
 };
 
 /// The tokens of the installation, and what they allow.
@@ -160,7 +160,7 @@ impl Access {
         &self,
         chain: &Chain,
         state: &State,
-    ) -> Result<Vec<Finding>, StorageError> {
+    ) -> Result<Vec<DamageReport>, StorageError> {
         let entries: Vec<_> = state
             .documents()
             .filter(|entry| entry.name.starts_with(TOKEN))
@@ -173,7 +173,7 @@ impl Access {
                 .and_then(|body| TokenDocument::read(entry, &body));
             match read {
                 Ok(token) => tokens.push(token),
-                Err(damage) => findings.push(Finding {
+                Err(damage) => findings.push(DamageReport {
                     location: format!("{}/{}", chain.name(), entry.name),
                     hash: Some(entry.object.hash),
                     workspace: None,

@@ -53,17 +53,17 @@ impl Resolver {
         self.clock.clone()
     }
 
-    /// The credential that `ask` selects.
+    /// The credential that `query` selects.
     ///
     /// # Errors
     /// Why there is none.
-    pub fn resolve(&self, ask: &CredentialQuery<'_>) -> Result<Grant, Refusal> {
+    pub fn resolve(&self, query: &CredentialQuery<'_>) -> Result<Grant, Refusal> {
         let snapshot = self.snapshots.load();
         let workspace = snapshot
             .workspaces
-            .get(ask.workspace)
+            .get(query.workspace)
             .ok_or(Refusal::WorkspaceUnknown)?;
-        let entry = ask.choose(workspace)?;
+        let entry = query.choose(workspace)?;
         entry
             .check(|| self.clock.now())
             .inspect_err(|refusal| signals::attempt(entry, *refusal))?;

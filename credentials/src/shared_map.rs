@@ -250,7 +250,7 @@ mod tests {
             let before = Arc::strong_count(&token);
             let earlier = map.clone();
             map.insert(n, Counted(token.clone()));
-            // All entries stand in leaves, so what was copied shows in the count of what they
+            // All entries are in leaves, so what was copied shows in the count of what they
             // share.
             let copied = Arc::strong_count(&token) - before;
             assert!(copied <= 2 * LEAF, "{copied} entries were copied");

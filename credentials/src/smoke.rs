@@ -262,7 +262,7 @@ fn slot_note(index: &str, provider: &ProviderId) -> String {
     format!("{index}/{provider}")
 }
 
-/// The note with the latest runs, their leases, and when the schedule was last obeyed.
+/// The note with the latest runs, their leases, and which time of the schedule had a run last.
 const LEDGER: &str = "smoke/runs";
 
 /// Requested runs of a limited caller's workspaces that have not finished.

@@ -23,7 +23,7 @@ use keyside_config::ProviderId;
 use keyside_store::chain::State;
 use zeroize::Zeroizing;
 
-pub(crate) use self::load::{Finding, WorkspaceLoader};
+pub(crate) use self::load::{DamageReport, WorkspaceLoader};
 pub(crate) use self::lost::Lost;
 pub(crate) use self::overlay::Overlay;
 pub use self::overlay::Snapshots;

@@ -42,8 +42,8 @@ impl Item {
 /// The plaintext of a chunk. It may contain the owner token, so it is wiped when dropped, and
 /// allocated at full size: a buffer that grows leaves an unwiped copy in freed memory.
 pub(super) fn write(items: &[Item]) -> Zeroizing<Vec<u8>> {
-    let room = items.iter().map(|item| item.len() + 64).sum::<usize>() + 8;
-    let bytes = postcard::to_extend(items, Vec::with_capacity(room));
+    let capacity = items.iter().map(|item| item.len() + 64).sum::<usize>() + 8;
+    let bytes = postcard::to_extend(items, Vec::with_capacity(capacity));
     bytes
         .expect("numbers and bytes of known length serialize")
         .into()
@@ -67,9 +67,9 @@ mod tests {
             },
         ];
         let chunk = write(&items);
-        let room = items.iter().map(|item| item.len() + 64).sum::<usize>() + 8;
-        assert_eq!(chunk.capacity(), room);
-        assert!(chunk.len() <= room);
+        let capacity = items.iter().map(|item| item.len() + 64).sum::<usize>() + 8;
+        assert_eq!(chunk.capacity(), capacity);
+        assert!(chunk.len() <= capacity);
         assert_eq!(read(&chunk).unwrap(), items);
     }
 }

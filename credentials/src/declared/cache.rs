@@ -139,7 +139,7 @@ impl Cache {
         let read = spawn_blocking(move || storage::read(&folder)).await;
         let stored = match read {
             Ok(Ok(None)) | Err(_) => return StoredEntries(BTreeMap::new()),
-            Ok(Ok(Some(file))) => self.believe(&file, now),
+            Ok(Ok(Some(file))) => self.verify(&file, now),
             Ok(Err(fault)) => Err(fault),
         };
         stored.unwrap_or_else(|fault| {
@@ -148,7 +148,7 @@ impl Cache {
         })
     }
 
-    fn believe(&self, file: &[u8], now: Timestamp) -> Result<StoredEntries, String> {
+    fn verify(&self, file: &[u8], now: Timestamp) -> Result<StoredEntries, String> {
         let shown = self.folder.display();
         let Body { last_used, entries } = format::decode(&self.key, file).map_err(|error| {
             format!("{shown}: the copy is not used: {error}. It is replaced once Vault answers")

@@ -124,7 +124,7 @@ impl MasterKey {
 /// The `local` driver: all available master keys, one of which wraps.
 pub(super) struct LocalKeys {
     wraps: Arc<MasterKey>,
-    at_hand: Vec<Arc<MasterKey>>,
+    available: Vec<Arc<MasterKey>>,
 }
 
 #[async_trait]
@@ -155,7 +155,7 @@ impl KeyService for LocalKeys {
         wrapped: &[u8],
     ) -> Result<Zeroizing<[u8; KEY_LEN]>, KmsError> {
         let by = SealingKey::id_in(wrapped);
-        let key = by.and_then(|by| self.at_hand.iter().find(|key| key.id() == by));
+        let key = by.and_then(|by| self.available.iter().find(|key| key.id() == by));
         key.unwrap_or(&self.wraps).unwrap(wrapping, wrapped)
     }
 }

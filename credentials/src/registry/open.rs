@@ -40,7 +40,7 @@ use crate::{
     notes::NoteStore,
     runs::Runs,
     snapshot::{
-        Finding, Snapshot, WorkspaceEntry, WorkspaceLoader,
+        DamageReport, Snapshot, WorkspaceEntry, WorkspaceLoader,
         signals::{Notice, Notices},
     },
 };
@@ -187,7 +187,7 @@ impl Registry {
     }
 
     /// Loads the tokens from the installation's chain. Tokens that fail authentication are dropped.
-    pub(super) async fn read_tokens(&self) -> Result<Vec<Finding>, StorageError> {
+    pub(super) async fn read_tokens(&self) -> Result<Vec<DamageReport>, StorageError> {
         let own = self.chains.installation();
         let Some(state) = own.state() else {
             return Ok(Vec::new());
@@ -197,7 +197,7 @@ impl Registry {
         Ok(findings)
     }
 
-    async fn read_workspaces(self: &Arc<Self>) -> Result<Vec<Finding>, StorageError> {
+    async fn read_workspaces(self: &Arc<Self>) -> Result<Vec<DamageReport>, StorageError> {
         let registrations = self.chains.registrations();
         let mut waiting = registrations.keys().cloned();
         let (mut reading, mut findings) = (JoinSet::new(), self.read_tokens().await?);
@@ -234,7 +234,7 @@ impl Registry {
     pub(super) async fn read_workspace(
         &self,
         id: &WorkspaceId,
-    ) -> Result<Vec<Finding>, StorageError> {
+    ) -> Result<Vec<DamageReport>, StorageError> {
         let tracked = self.chains.of(id);
         let refreshed = self.chains.refresh(&tracked).await;
         let Some(registration) = self.chains.existing(id) else {
@@ -274,7 +274,7 @@ impl Registry {
         &self,
         id: &WorkspaceId,
         mut state: Arc<State>,
-    ) -> Result<Vec<Finding>, StorageError> {
+    ) -> Result<Vec<DamageReport>, StorageError> {
         let tracked = self.chains.of(id);
         let mut retries = MAX_RETRIES;
         loop {
@@ -337,7 +337,7 @@ impl Registry {
         &self,
         id: &WorkspaceId,
         damage: &chain::Damage,
-    ) -> Result<Vec<Finding>, StorageError> {
+    ) -> Result<Vec<DamageReport>, StorageError> {
         let (kind, remedy) = match damage {
             chain::Damage::PageGone => (Damage::Map, REMEDY),
             chain::Damage::DocumentGone { .. } => (Damage::Registration, RESTORE),
@@ -352,7 +352,7 @@ impl Registry {
         id: &WorkspaceId,
         kind: Damage,
         found: String,
-    ) -> Result<Vec<Finding>, StorageError> {
+    ) -> Result<Vec<DamageReport>, StorageError> {
         let before = self.snapshot.load().workspaces.get(id).cloned();
         let loader = self.loader(id, before.as_deref());
         let (entry, mut finding) = loader.damaged(id, kind, found);

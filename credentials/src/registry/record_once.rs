@@ -7,7 +7,7 @@ use crate::{
     chains::Priority,
     model::ActorContext,
     record::{Draft, Event},
-    snapshot::Finding,
+    snapshot::DamageReport,
 };
 
 impl Registry {
@@ -32,9 +32,9 @@ impl Registry {
     }
 
     /// Records each finding once, although every start finds it again.
-    pub(super) async fn report(&self, findings: Vec<Finding>) -> Result<(), CommitError> {
+    pub(super) async fn report(&self, findings: Vec<DamageReport>) -> Result<(), CommitError> {
         for finding in findings {
-            let Finding {
+            let DamageReport {
                 location, damage, ..
             } = &finding;
             tracing::error!(

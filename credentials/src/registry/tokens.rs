@@ -165,8 +165,8 @@ impl Registry {
             };
             let (document, text) = TokenDocument::create(new, &system.actor, self.clock.now());
             let draft = Draft::about_token(Event::TokenCreated, &system, &document);
-            let room = self.chains.backend().storage.check_disk_space(draft.effect);
-            room.await.map_err(CommitError::NotBegun)?;
+            let space = self.chains.backend().storage.check_disk_space(draft.effect);
+            space.await.map_err(CommitError::NotBegun)?;
             // The file is written first: a token that is stored but was never shown would lock
             // everyone out.
             let file = self.access.token_file();

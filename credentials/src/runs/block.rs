@@ -118,9 +118,9 @@ impl<'a> Block<'a> {
     }
 
     pub(super) fn to_vec(&self) -> Vec<u8> {
-        let room = Vec::with_capacity(1 + TYPICAL_USE_LEN + self.len() * TYPICAL_LEN);
-        let written =
-            postcard::to_extend(&FORMAT, room).and_then(|room| postcard::to_extend(self, room));
+        let buffer = Vec::with_capacity(1 + TYPICAL_USE_LEN + self.len() * TYPICAL_LEN);
+        let written = postcard::to_extend(&FORMAT, buffer)
+            .and_then(|buffer| postcard::to_extend(self, buffer));
         written.expect("numbers and texts of known length serialize")
     }
 

@@ -38,7 +38,7 @@ struct Counts {
     failures: u64,
 }
 
-/// Where one key or provider of a workspace stands.
+/// The latest state of a key, or of a provider of a workspace.
 struct Standing {
     provider: ProviderId,
     consecutive_failures: u32,

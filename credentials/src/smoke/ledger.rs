@@ -87,7 +87,7 @@ pub(super) enum Claim {
     Full,
 }
 
-/// The latest runs, oldest first, and when the schedule was last obeyed.
+/// The latest runs, oldest first, and which time of the schedule had a run last.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct Ledger {

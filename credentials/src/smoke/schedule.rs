@@ -63,7 +63,7 @@ impl Smoke {
         watch: &mut Watch,
         is_woken: bool,
     ) -> Result<(), StorageError> {
-        let mut is_added = self.obey_schedule(watch).await?;
+        let mut is_added = self.start_scheduled(watch).await?;
         self.look_for_changes(watch).await?;
         let is_rested = has_passed(watch.changed_at, CHANGE_PAUSE);
         if watch.is_due && self.settings.on_change && is_rested {
@@ -77,7 +77,7 @@ impl Smoke {
     }
 
     /// Claims the latest time of the schedule. Returns whether a run was added.
-    pub(super) async fn obey_schedule(&self, watch: &mut Watch) -> Result<bool, StorageError> {
+    pub(super) async fn start_scheduled(&self, watch: &mut Watch) -> Result<bool, StorageError> {
         let now = self.registry.clock.now();
         let schedule = self.settings.schedule.as_ref();
         let latest = schedule.and_then(|schedule| schedule.last_until(now.as_second()));

@@ -26,7 +26,7 @@ use crate::{
 
 /// A document that failed authentication.
 #[derive(Clone, Debug)]
-pub(crate) struct Finding {
+pub(crate) struct DamageReport {
     /// Chain and name of the document.
     pub(crate) location: String,
     /// The hash that the head names, or the hash of a damaged head: identifies the finding.
@@ -66,7 +66,7 @@ impl Body {
 
 /// The result of loading a credential's record.
 enum LoadOutcome {
-    Believed(Arc<CredentialEntry>),
+    Authentic(Arc<CredentialEntry>),
     /// Damaged, but it still claims to be this credential's record.
     Damaged(Arc<CredentialEntry>, Damage),
     /// Only the id is known. Without damage if a person has revoked it since.
@@ -88,7 +88,7 @@ impl WorkspaceLoader<'_> {
         id: &WorkspaceId,
         chain: &Chain,
         state: Arc<State>,
-    ) -> Result<(WorkspaceEntry, Vec<Finding>), StorageError> {
+    ) -> Result<(WorkspaceEntry, Vec<DamageReport>), StorageError> {
         let changed: Vec<&Entry> = state
             .documents()
             .filter(|entry| !self.is_unchanged(entry))
@@ -120,8 +120,8 @@ impl WorkspaceLoader<'_> {
         id: &WorkspaceId,
         kind: Damage,
         found: String,
-    ) -> (WorkspaceEntry, Finding) {
-        let finding = Finding {
+    ) -> (WorkspaceEntry, DamageReport) {
+        let finding = DamageReport {
             location: format!("workspace/{id}"),
             hash: None,
             workspace: Some(id.clone()),
@@ -183,7 +183,7 @@ impl WorkspaceLoader<'_> {
                 if let Some(neighbour) = neighbour {
                     share_ids(&mut document, &neighbour.document);
                 }
-                return LoadOutcome::Believed(Arc::new(self.believed(document)));
+                return LoadOutcome::Authentic(Arc::new(self.authentic(document)));
             }
             Ok(_) => Damage::Misplaced,
             Err(damage) => damage,
@@ -209,7 +209,7 @@ impl WorkspaceLoader<'_> {
         LoadOutcome::Lost(lost, revoked_at.is_none().then_some(damage))
     }
 
-    fn believed(&self, document: CredentialDocument) -> CredentialEntry {
+    fn authentic(&self, document: CredentialDocument) -> CredentialEntry {
         let before = self
             .before
             .and_then(|before| before.credentials.get(&document.id));
@@ -231,7 +231,7 @@ struct LoadedWorkspace<'a> {
     damage: Option<Damage>,
     credentials: Vec<Arc<CredentialEntry>>,
     lost: Vec<Lost>,
-    findings: Vec<Finding>,
+    findings: Vec<DamageReport>,
 }
 
 impl<'a> LoadedWorkspace<'a> {
@@ -258,7 +258,7 @@ impl<'a> LoadedWorkspace<'a> {
         };
         let neighbour = self.credentials.last().map(|it| &**it);
         let damage = match loader.credential(self.id, entry, id, body, neighbour) {
-            LoadOutcome::Believed(read) => {
+            LoadOutcome::Authentic(read) => {
                 let damage = read.damage();
                 self.credentials.push(read);
                 damage
@@ -315,7 +315,7 @@ impl<'a> LoadedWorkspace<'a> {
     }
 
     fn found(&mut self, entry: &Entry, damage: Damage) {
-        self.findings.push(Finding {
+        self.findings.push(DamageReport {
             location: format!("{}/{}", self.chain.name(), entry.name),
             hash: Some(entry.object.hash),
             workspace: Some(self.id.clone()),

@@ -84,7 +84,7 @@ impl MasterKeyFiles {
     fn service_of(&self, wraps: &Arc<MasterKey>) -> LocalKeys {
         LocalKeys {
             wraps: wraps.clone(),
-            at_hand: self.at_hand().cloned().collect(),
+            available: self.available().cloned().collect(),
         }
     }
 
@@ -93,10 +93,10 @@ impl MasterKeyFiles {
     }
 
     fn get(&self, id: &str) -> Option<&Arc<MasterKey>> {
-        self.at_hand().find(|key| key.id() == id)
+        self.available().find(|key| key.id() == id)
     }
 
-    fn at_hand(&self) -> impl Iterator<Item = &Arc<MasterKey>> {
+    fn available(&self) -> impl Iterator<Item = &Arc<MasterKey>> {
         let others = [&self.next, &self.previous].into_iter().flatten();
         std::iter::once(&self.current).chain(others)
     }

@@ -14,7 +14,7 @@ async fn look(smoke: &Arc<Smoke>, watch: &mut Watch) {
 
 impl Smoke {
     async fn look_without_work(self: &Arc<Self>, watch: &mut Watch) -> bool {
-        let scheduled = self.obey_schedule(watch).await.unwrap();
+        let scheduled = self.start_scheduled(watch).await.unwrap();
         self.look_for_changes(watch).await.unwrap();
         scheduled
     }
