@@ -25,21 +25,11 @@ impl Registry {
     ) -> Result<Workspace, ChangeError> {
         let (by, of) = (by.clone(), id.clone());
         self.run_to_completion(|registry| async move {
-            retry_on_race!(registry.edit_workspace_once(&by, &of, edit))
+            let decide = || registry.decide_workspace_edit(&by, &of, edit);
+            retry_on_race!(registry.change_workspace(&by, &of, Priority::Normal, decide))
         })
         .await?;
         self.workspace(id).ok_or(ChangeError::WorkspaceUnknown)
-    }
-
-    async fn edit_workspace_once(
-        &self,
-        by: &ActorContext,
-        id: &WorkspaceId,
-        edit: WorkspaceEdit,
-    ) -> Result<(), ChangeError> {
-        let decide = || self.decide_workspace_edit(by, id, edit);
-        self.change_workspace(by, id, Priority::Normal, decide)
-            .await
     }
 
     fn decide_workspace_edit(
