@@ -92,15 +92,9 @@ impl Links {
     fn take_due(&self, all: bool) -> Vec<WorkspaceId> {
         let now = Instant::now();
         let mut waiting = self.waiting.lock();
-        let due = waiting
-            .changed
-            .iter()
-            .filter(|(_, changed)| all || changed.due <= now);
-        let due: Vec<_> = due.map(|(id, _)| id.clone()).collect();
-        for id in &due {
-            waiting.changed.remove(id);
-        }
-        due
+        let is_due = |_: &WorkspaceId, changed: &mut Changed| all || changed.due <= now;
+        let due = waiting.changed.extract_if(.., is_due);
+        due.map(|(id, _)| id).collect()
     }
 }
 
