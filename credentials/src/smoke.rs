@@ -211,12 +211,10 @@ impl Smoke {
         result: &SmokeResult,
         series: &Series,
     ) {
-        let name = match credential {
-            Some(id) => id.to_string(),
-            None => figures::slot(workspace, provider),
-        };
         let class = result.verdict.class();
-        self.board.lock().count(name, provider, class, series);
+        self.board
+            .lock()
+            .count(workspace, provider, credential, class, series);
         if class == Class::Failed {
             let (verdict, failures) = (result.verdict.as_str(), series.consecutive_failures());
             self.registry

@@ -7,7 +7,7 @@ use keyside_config::ProviderId;
 use keyside_store::StorageError;
 
 use super::{Smoke, outcome::Class, plan::Selection, series::Series};
-use crate::model::{Scope, WorkspaceId};
+use crate::model::{CredentialId, Scope, WorkspaceId};
 
 /// The figures of one provider, over all workspaces.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,8 +28,8 @@ pub struct Figures {
 #[derive(Default)]
 pub(super) struct Board {
     counts: BTreeMap<ProviderId, Counts>,
-    credentials: BTreeMap<String, Standing>,
-    slots: BTreeMap<String, Standing>,
+    credentials: BTreeMap<CredentialId, Standing>,
+    slots: BTreeMap<(WorkspaceId, ProviderId), Standing>,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -59,11 +59,12 @@ impl Standing {
 }
 
 impl Board {
-    /// Counts a result. `name` is a credential's id or a [`slot`].
+    /// Counts a result of a key, or of a provider without one.
     pub(super) fn count(
         &mut self,
-        name: String,
+        workspace: &WorkspaceId,
         provider: &ProviderId,
+        credential: Option<&CredentialId>,
         class: Class,
         series: &Series,
     ) {
@@ -71,15 +72,17 @@ impl Board {
         counts.runs += u64::from(class != Class::Skipped);
         counts.failures += u64::from(class == Class::Failed);
         let standing = Standing::of(provider.clone(), series);
-        let standings = match name.contains('/') {
-            true => &mut self.slots,
-            false => &mut self.credentials,
+        match credential {
+            Some(id) => self.credentials.insert(id.clone(), standing),
+            None => {
+                let slot = (workspace.clone(), provider.clone());
+                self.slots.insert(slot, standing)
+            }
         };
-        standings.insert(name, standing);
     }
 
     /// Replaces what is known of tagged keys, so that a key without the tag no longer counts.
-    pub(super) fn replace_credentials(&mut self, known: Vec<(String, ProviderId, Series)>) {
+    pub(super) fn replace_credentials(&mut self, known: Vec<(CredentialId, ProviderId, Series)>) {
         replace(&mut self.credentials, known);
     }
 
@@ -90,18 +93,13 @@ impl Board {
 
 /// Replaces standings by those that were read from the store. A result may have been counted since
 /// it was read: that one stays.
-fn replace(standings: &mut BTreeMap<String, Standing>, known: Vec<(String, ProviderId, Series)>) {
+fn replace<K: Ord>(standings: &mut BTreeMap<K, Standing>, known: Vec<(K, ProviderId, Series)>) {
     let mut before = std::mem::take(standings);
-    for (name, provider, series) in known {
+    for (key, provider, series) in known {
         let read = Standing::of(provider, &series);
-        let newer = before.remove(&name).filter(|known| known.at > read.at);
-        standings.insert(name, newer.unwrap_or(read));
+        let newer = before.remove(&key).filter(|known| known.at > read.at);
+        standings.insert(key, newer.unwrap_or(read));
     }
-}
-
-/// The name of a provider of a workspace on the board. No credential's id has a slash.
-pub(super) fn slot(workspace: &WorkspaceId, provider: &ProviderId) -> String {
-    format!("{workspace}/{provider}")
 }
 
 impl Smoke {
@@ -136,14 +134,14 @@ impl Smoke {
         let plan = self.plan(&Selection::default()).into_iter();
         let missing: BTreeSet<_> = plan
             .filter(|subject| subject.credential.is_none())
-            .map(|subject| slot(&subject.workspace, &subject.provider))
+            .map(|subject| (subject.workspace, subject.provider))
             .collect();
         let mut known = Vec::new();
         for workspace in self.slot_workspaces() {
             for (provider, series) in self.slots(&workspace).await? {
-                let name = slot(&workspace, &provider);
-                if series.is_posted() || missing.contains(&name) {
-                    known.push((name, provider, series));
+                let slot = (workspace.clone(), provider.clone());
+                if series.is_posted() || missing.contains(&slot) {
+                    known.push((slot, provider, series));
                 }
             }
         }

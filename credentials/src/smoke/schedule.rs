@@ -118,7 +118,7 @@ impl Smoke {
             let series: Series = self.notes.read(&series_note(&credential)).await?;
             let version = self.registry.in_use(&credential);
             watch.is_due |= version.is_some_and(|version| series.is_due(&version));
-            known.push((credential.id.to_string(), subject.provider, series));
+            known.push((credential.id.clone(), subject.provider, series));
         }
         self.board.lock().replace_credentials(known);
         // A missing key may be there now. Posted results do not depend on keys.
