@@ -8,7 +8,6 @@ mod ids;
 mod limits;
 mod named;
 mod refusal;
-mod rejection;
 mod request_id;
 mod scope;
 mod secret_metadata;
@@ -25,11 +24,10 @@ pub use self::{
     ids::{ActorId, CredentialId, IdError, Label, UsageTag, WorkspaceId},
     limits::{Cap, Limits, LimitsChange, Usage, UsageState},
     refusal::Refusal,
-    rejection::{Rejection, RejectionCause, TrafficState},
     request_id::RequestId,
     scope::Scope,
     secret_metadata::{Fingerprint, Hint, other_providers},
-    traffic::{RejectedCredential, TrafficCounts},
+    traffic::{RejectedCredential, Rejection, RejectionCause, TrafficCounts, TrafficState},
     warning::Warning,
 };
 pub(crate) use self::{

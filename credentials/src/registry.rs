@@ -3,7 +3,6 @@
 
 mod change;
 mod checks;
-mod damage_count;
 mod duplicates;
 mod erase;
 mod error;
@@ -11,8 +10,8 @@ mod events;
 mod expiry;
 mod export;
 mod follow;
+mod health;
 mod housekeeping;
-mod key_age;
 mod key_rotation;
 mod links;
 mod open;
@@ -47,9 +46,8 @@ use self::{
 };
 pub use self::{
     checks::LastCheck,
-    damage_count::DamageCounts,
     error::{ChangeError, OpenError},
-    key_age::KeyAges,
+    health::{DamageCounts, KeyAges},
     readiness::{Readiness, ReadinessStatus},
     references::ReferenceOptions,
     request::{

@@ -1,8 +1,58 @@
-//! How providers treat credentials in traffic: what is listed and counted.
+//! How providers treat credentials in traffic: rejections, and what is listed and counted.
 
+use jiff::Timestamp;
 use keyside_config::ProviderId;
+use serde::{Deserialize, Serialize};
 
-use super::{Label, Rejection, WorkspaceId};
+use super::{Label, WorkspaceId, named};
+
+/// Why a provider rejects a secret. One of our own words: nothing that the provider wrote is
+/// repeated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RejectionCause {
+    /// The provider does not know the key, or no longer.
+    WrongKey,
+    /// The key's account was closed.
+    Revoked,
+    /// The account has no funds, or no plan.
+    NoFunds,
+    /// A spending limit that the account's owner set has been reached.
+    Quota,
+}
+
+named! {
+    RejectionCause:
+    WrongKey = "wrong_key",
+    Revoked = "revoked",
+    NoFunds = "no_funds",
+    Quota = "quota",
+}
+
+/// Rejections of the secret in use, in traffic. Ended by the first success, and by a rotation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rejection {
+    /// When the provider first rejected the secret.
+    pub since: Timestamp,
+    /// How many requests it has rejected since then.
+    pub count: u64,
+    /// The cause of the last one.
+    pub cause: RejectionCause,
+}
+
+/// Whether a provider accepts a credential in traffic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TrafficState {
+    /// Nothing to the contrary is known.
+    Ok,
+    /// The provider rejected the secret in use, and has accepted no request with it since.
+    Rejected,
+}
+
+named! {
+    TrafficState: Ok = "ok", Rejected = "rejected",
+}
 
 /// A credential that its provider rejects in traffic.
 #[derive(Clone, Debug, PartialEq, Eq)]

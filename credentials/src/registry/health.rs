@@ -1,8 +1,18 @@
-//! How old the keys are that seal the store.
+//! Health of the store, for metrics: records that are not trusted, and how old the keys are that
+//! seal it.
 
 use std::time::Duration;
 
 use super::Registry;
+
+/// Records that failed authentication.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DamageCounts {
+    /// Workspaces whose chain or document is damaged. None of their credentials is used.
+    pub workspaces: usize,
+    /// Credentials that are damaged or lost, and not revoked.
+    pub credentials: usize,
+}
 
 /// Ages of the keys that seal secrets. `None` where it is unknown, or there is no such key.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -15,6 +25,23 @@ pub struct KeyAges {
 }
 
 impl Registry {
+    /// How many workspaces and credentials are damaged, as of their last read.
+    pub fn damage_counts(&self) -> DamageCounts {
+        let snapshot = self.snapshot.load();
+        let mut counts = DamageCounts::default();
+        for workspace in snapshot.workspaces.values() {
+            counts.workspaces += usize::from(workspace.damage.is_some());
+            let damaged = workspace
+                .credentials
+                .values()
+                .filter(|entry| entry.damage().is_some() && entry.document.revoked_at.is_none());
+            let lost = workspace.lost.values();
+            let lost = lost.filter(|lost| lost.revoked_at.is_none());
+            counts.credentials += damaged.count() + lost.count();
+        }
+        counts
+    }
+
     /// How old the master key and the oldest workspace key are.
     pub fn key_ages(&self) -> KeyAges {
         let now = self.clock.now();
