@@ -90,9 +90,9 @@ impl CredentialQuery<'_> {
             return Err(Refusal::CredentialUndecryptable);
         }
         // The lost credential might be the selected one.
-        let unless_lost = |refusal| match workspace.has_unrevoked_lost() {
-            true => Refusal::CredentialUndecryptable,
-            false => refusal,
+        let unless_lost = |refusal| match workspace.unrevoked_lost().next() {
+            Some(_) => Refusal::CredentialUndecryptable,
+            None => refusal,
         };
         let Some(choices) = workspace.choices(self.provider) else {
             return Err(unless_lost(Refusal::CredentialMissing));

@@ -35,9 +35,7 @@ impl Registry {
                 .credentials
                 .values()
                 .filter(|entry| entry.damage().is_some() && entry.document.revoked_at.is_none());
-            let lost = workspace.lost.values();
-            let lost = lost.filter(|lost| lost.revoked_at.is_none());
-            counts.credentials += damaged.count() + lost.count();
+            counts.credentials += damaged.count() + workspace.unrevoked_lost().count();
         }
         counts
     }

@@ -103,9 +103,7 @@ impl Registry {
         if fresh.is_empty() && !begins {
             let damaged = workspace.credentials.values();
             let damaged = damaged.filter(|entry| entry.damage().is_some()).count();
-            let lost = workspace.lost.values();
-            let lost = lost.filter(|lost| lost.revoked_at.is_none()).count();
-            so_far.damaged = damaged + lost + unopenable.len();
+            so_far.damaged = damaged + workspace.unrevoked_lost().count() + unopenable.len();
             return Ok(false);
         }
         so_far.credentials += fresh.len();

@@ -37,8 +37,9 @@ impl WorkspaceEntry {
         changed
     }
 
-    /// Whether a lost credential might be the requested one. Called only for refusals.
-    pub(crate) fn has_unrevoked_lost(&self) -> bool {
-        self.lost.values().any(|lost| lost.revoked_at.is_none())
+    /// The lost credentials that may still be in use: they might be the requested one. Requests ask
+    /// only before they are refused.
+    pub(crate) fn unrevoked_lost(&self) -> impl Iterator<Item = &Lost> {
+        self.lost.values().filter(|lost| lost.revoked_at.is_none())
     }
 }
