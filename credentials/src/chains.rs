@@ -25,9 +25,10 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use jiff::Timestamp;
 use keyside_store::{
     Backend, PublicKey, StorageError, TrustedKeys,
-    chain::{Chain, ChainName, Change, CommitError, LoadError, ObjectRef, State, Write},
+    chain::{Chain, ChainName, Change, CommitError, Entry, LoadError, ObjectRef, State, Write},
 };
 use parking_lot::{Mutex, RwLock};
+use serde::de::DeserializeOwned;
 use tokio::{sync::oneshot, time::sleep};
 
 use self::{accepted_clock::ACCEPTED, queue::Queue};
@@ -215,28 +216,28 @@ impl Chains {
         tracked: &Tracked,
         trust: &TrustedKeys,
     ) -> Result<Option<Arc<State>>, LoadError> {
-        let mut state = match tracked.state() {
+        let changed = match tracked.state() {
             Some(known) => tracked.chain.refresh(&known, trust).await?,
             None => self.first_read(tracked, trust).await?,
         };
-        while let Some(found) = &state {
-            if self.is_own(tracked) {
-                let (registrations, is_complete) = self.registrations_in(found).await?;
-                // A concurrent commit may have removed what this state named.
-                if !is_complete && let Some(newer) = tracked.chain.refresh(found, trust).await? {
-                    state = Some(newer);
-                    continue;
-                }
-                let accepted = self.accepted_clock_in(found).await?;
-                self.publish_registrations(Registrations {
-                    accepted,
-                    ..registrations
-                });
+        let Some(mut state) = changed else {
+            return Ok(None);
+        };
+        if self.is_own(tracked) {
+            let (mut registrations, mut is_complete) = self.registrations_in(&state).await?;
+            // A concurrent commit may have removed what this state named.
+            while !is_complete && let Some(newer) = tracked.chain.refresh(&state, trust).await? {
+                state = newer;
+                (registrations, is_complete) = self.registrations_in(&state).await?;
             }
-            tracked.advance(found);
-            break;
+            registrations.accepted = match state.document(ACCEPTED) {
+                Some(entry) => self.own_document(entry).await?,
+                None => None,
+            };
+            self.publish_registrations(registrations);
         }
-        Ok(state)
+        tracked.advance(&state);
+        Ok(Some(state))
     }
 
     /// The registrations in a state, and whether all of them could be read.
@@ -286,13 +287,11 @@ impl Chains {
         Ok((registrations, is_complete))
     }
 
-    async fn accepted_clock_in(
+    /// A document of the installation's chain; `None` if it is gone or edited.
+    async fn own_document<T: DeserializeOwned>(
         &self,
-        state: &State,
-    ) -> Result<Option<AcceptedClock>, StorageError> {
-        let Some(entry) = state.document(ACCEPTED) else {
-            return Ok(None);
-        };
+        entry: &Entry,
+    ) -> Result<Option<T>, StorageError> {
         let body = self.installation.chain.read([entry]).await?.pop().flatten();
         Ok(body.and_then(|body| serde_json::from_slice(&body).ok()))
     }

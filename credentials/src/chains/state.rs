@@ -39,14 +39,7 @@ impl InstallationState {
         let Some(entry) = state.document(NAME) else {
             return Ok(Self::default());
         };
-        let body = chains
-            .installation()
-            .chain
-            .read([entry])
-            .await?
-            .pop()
-            .flatten();
-        let read = body.and_then(|body| serde_json::from_slice(&body).ok());
+        let read = chains.own_document(entry).await?;
         let gone = || Damage::DocumentGone {
             document: NAME.to_owned(),
         };

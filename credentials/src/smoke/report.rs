@@ -125,9 +125,9 @@ impl Smoke {
         let mut posted = self.posted(selection, within).await?;
         // A missing key is shown with the results that were posted for its provider.
         posted.retain(|one| {
-            let place =
+            let is_same =
                 |item: &&Item| item.workspace == one.workspace && item.provider == one.provider;
-            let mut same = items.iter().filter(place);
+            let mut same = items.iter().filter(is_same);
             same.all(|item: &Item| item.credential.is_some())
         });
         items.extend(posted);
