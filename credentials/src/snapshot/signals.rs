@@ -6,7 +6,6 @@ use std::sync::{
     atomic::{AtomicBool, AtomicI64, Ordering},
 };
 
-use jiff::Timestamp;
 use tokio::sync::{Notify, broadcast, mpsc};
 
 use super::{CredentialEntry, traffic::TrafficHealth};
@@ -22,7 +21,7 @@ pub(crate) struct Signals {
     /// Time of the last notice of each kind, in seconds since the epoch.
     noted: [AtomicI64; Attempt::KINDS],
     pub(super) traffic: TrafficHealth,
-    notices: Arc<Notices>,
+    pub(super) notices: Arc<Notices>,
     /// What requests have spent.
     pub(crate) spend: Arc<Meter>,
 }
@@ -32,7 +31,7 @@ pub(crate) struct Notices {
     queue: mpsc::Sender<Notice>,
     /// Set once somebody subscribes.
     events: OnceLock<broadcast::Sender<CredentialEvent>>,
-    clock: Arc<Ratchet>,
+    pub(super) clock: Arc<Ratchet>,
     /// Wakes the task that stores counts of spend. Unset where there is no store.
     spend_writer: OnceLock<Arc<Notify>>,
 }
@@ -128,15 +127,6 @@ impl Signals {
         if !self.is_cut() {
             notified.await;
         }
-    }
-
-    pub(super) fn now(&self) -> Timestamp {
-        self.notices.clock.now()
-    }
-
-    /// Passes an event to the subscribers. Never waits: a slow one misses the oldest events.
-    pub(super) fn publish(&self, event: CredentialEvent) {
-        self.notices.publish(event);
     }
 
     /// The next refusal is noted whenever it comes.

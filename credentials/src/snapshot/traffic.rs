@@ -67,7 +67,7 @@ pub(crate) fn rejected(entry: &CredentialEntry, cause: RejectionCause) {
         return;
     };
     let health = &entry.signals.traffic;
-    let (now, revision) = (entry.signals.now(), entry.document.revision);
+    let revision = entry.document.revision;
     {
         let mut noted = health.noted.lock();
         match &mut *noted {
@@ -82,7 +82,7 @@ pub(crate) fn rejected(entry: &CredentialEntry, cause: RejectionCause) {
             _ => {}
         }
         let rejection = Rejection {
-            since: now,
+            since: entry.signals.notices.clock.now(),
             count: 1,
             cause,
         };
@@ -167,10 +167,10 @@ fn secret_in_use(entry: &CredentialEntry) -> Option<SecretInUse> {
 
 /// The one place where a change of a credential's state in traffic is logged and published.
 fn publish(entry: &CredentialEntry, kind: CredentialEventKind) {
-    let document = &entry.document;
+    let (document, notices) = (&entry.document, &entry.signals.notices);
     let event = CredentialEvent {
         version: entry.usable.as_ref().ok().map(|usable| usable.version),
-        ..document.event(kind, entry.signals.now())
+        ..document.event(kind, notices.clock.now())
     };
     // A macro, because tracing needs the level as a constant.
     macro_rules! log_event {
@@ -199,5 +199,5 @@ fn publish(entry: &CredentialEntry, kind: CredentialEventKind) {
         // Not about traffic: the registry publishes these.
         _ => {}
     }
-    entry.signals.publish(event);
+    notices.publish(event);
 }
