@@ -282,16 +282,10 @@ fn workspaces(items: &[Item], now: Timestamp) -> Vec<Arc<WorkspaceEntry>> {
     }
     let entry = |(id, items): (&WorkspaceId, Vec<&Item>)| {
         let mut defaults: BTreeMap<ProviderId, Defaults> = BTreeMap::new();
-        for CredentialDocument {
-            id,
-            provider,
-            environment,
-            ..
-        } in items.iter().map(|item| &item.document)
-        {
-            let of_provider = defaults.entry(provider.clone()).or_default();
-            if of_provider.of(*environment).is_none() {
-                of_provider.set(*environment, id.clone());
+        for document in items.iter().map(|item| &item.document) {
+            let of_provider = defaults.entry(document.provider.clone()).or_default();
+            if of_provider.of(document.environment).is_none() {
+                of_provider.set(document.environment, document.id.clone());
             }
         }
         let document = WorkspaceDocument {

@@ -147,27 +147,20 @@ impl Smoke {
     /// # Errors
     /// Notes could not be written.
     pub async fn post(&self, external: ExternalResult) -> Result<Item, StorageError> {
-        let ExternalResult {
-            workspace,
-            provider,
-            verdict,
-            status,
-            latency_ms,
-            tokens,
-        } = external;
         let outcome = Outcome {
-            status,
-            latency_ms,
-            tokens,
-            ..Outcome::posted(verdict, status)
+            status: external.status,
+            latency_ms: external.latency_ms,
+            tokens: external.tokens,
+            ..Outcome::posted(external.verdict, external.status)
         };
         let result = outcome.at(self.registry.clock.now(), None, 1);
-        let series = self.record_in_slot(&workspace, &provider, result).await?;
         let subject = Subject {
-            workspace,
-            provider,
+            workspace: external.workspace,
+            provider: external.provider,
             credential: None,
         };
+        let recorded = self.record_in_slot(&subject.workspace, &subject.provider, result);
+        let series = recorded.await?;
         Ok(report::item(subject, series.last().cloned(), &series))
     }
 

@@ -158,15 +158,8 @@ impl Credential {
     /// The order of lists: workspace, provider, label, then age, because revoked credentials may
     /// share a label. No two are equal.
     pub fn list_order(&self) -> (&WorkspaceId, &str, &Label, Timestamp, &CredentialId) {
-        let Self {
-            workspace,
-            provider,
-            label,
-            created_at,
-            id,
-            ..
-        } = self;
-        (workspace, provider, label, *created_at, id)
+        let (workspace, label) = (&self.workspace, &self.label);
+        (workspace, &self.provider, label, self.created_at, &self.id)
     }
 }
 

@@ -89,18 +89,12 @@ impl Registry {
         role: Role,
         options: OpenOptions,
     ) -> Result<(Arc<Self>, mpsc::Receiver<Notice>), OpenError> {
-        let OpenOptions {
-            backend,
-            keyring: path,
-            kms,
-            catalogue,
-            rules,
-            clock,
-        } = options;
+        let (path, backend) = (options.keyring, options.backend);
         let heads = path.with_file_name(HEADS);
-        let (keyring, is_new) = open_keyring(role, &path, kms, &backend, clock.now()).await?;
+        let now = options.clock.now();
+        let (keyring, is_new) = open_keyring(role, &path, options.kms, &backend, now).await?;
         let keyring = Arc::new(keyring);
-        let clock = Arc::new(Ratchet::new(clock));
+        let clock = Arc::new(Ratchet::new(options.clock));
         let chains = Chains::new(backend.clone(), keyring.clone(), clock.clone(), &heads).await;
         let chains = Arc::new(chains);
         if is_new && (keyring.has_workspaces() || chains.has_anchor(chains.installation())) {
@@ -144,8 +138,8 @@ impl Registry {
             notes: Arc::new(NoteStore::new(backend.notes.clone(), keyring.clone())),
             chains,
             keyring,
-            catalogue,
-            rules,
+            catalogue: options.catalogue,
+            rules: options.rules,
             clock,
         });
         registry.read_all(role, &heads).await?;

@@ -57,13 +57,9 @@ impl Registry {
             entries.map(move |entry| (workspace, entry))
         });
         let tagged = entries.filter(|(_, entry)| {
-            let CredentialDocument {
-                usage_tag: tag,
-                revoked_at,
-                ..
-            } = &entry.document;
-            let tag = tag.as_ref().map(UsageTag::as_str);
-            tag == Some(usage_tag) && revoked_at.is_none()
+            let document = &entry.document;
+            let tag = document.usage_tag.as_ref().map(UsageTag::as_str);
+            tag == Some(usage_tag) && document.revoked_at.is_none()
         });
         let tagged = tagged.map(|(workspace, entry)| viewer.credential(workspace, entry));
         let mut tagged: Vec<_> = tagged.collect();

@@ -58,23 +58,21 @@ impl Writer {
             let Some(first) = first else {
                 return;
             };
-            let Batch {
-                mut runs,
-                waiting,
-                erasing,
-                probing,
-            } = gather(first, &mut queue, &self.shared).await;
+            let mut batch = gather(first, &mut queue, &self.shared).await;
             // Drops runs of requests that were in progress while their workspace was erased.
-            runs.retain(|run| !self.shared.erased.covers(run.workspace.as_str(), run.at));
-            match runs.is_empty() && probing {
+            let erased = &self.shared.erased;
+            batch
+                .runs
+                .retain(|run| !erased.covers(run.workspace.as_str(), run.at));
+            match batch.runs.is_empty() && batch.probing {
                 true => self.probe().await,
-                false => self.write(&runs).await,
+                false => self.write(&batch.runs).await,
             }
             // The waiting caller may be gone.
-            for waiting in waiting {
+            for waiting in batch.waiting {
                 let _ = waiting.send(());
             }
-            for erasing in erasing {
+            for erasing in batch.erasing {
                 let _ = erasing.send(self.scan().await);
             }
         }

@@ -58,10 +58,7 @@ impl Run {
 
     /// The bytes that it takes in a note, or a few more.
     fn size(&self) -> usize {
-        let Selection {
-            workspaces,
-            providers,
-        } = &self.selection;
+        let (workspaces, providers) = (&self.selection.workspaces, &self.selection.providers);
         let workspaces = workspaces.iter().map(|id| id.as_str().len() + QUOTES);
         let providers = providers.iter().map(|id| id.as_str().len() + QUOTES);
         RUN_SIZE + workspaces.chain(providers).sum::<usize>()

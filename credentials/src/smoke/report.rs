@@ -213,15 +213,10 @@ impl Smoke {
 }
 
 pub(super) fn item(subject: Subject, result: Option<SmokeResult>, series: &Series) -> Item {
-    let Subject {
-        workspace,
-        provider,
-        credential,
-    } = subject;
-    let key = credential.as_deref();
+    let key = subject.credential.as_deref();
     Item {
-        workspace,
-        provider,
+        workspace: subject.workspace,
+        provider: subject.provider,
         label: key.map(|key| key.label.clone()),
         environment: key.map(|key| key.environment),
         credential: key.map(|key| key.id.clone()),

@@ -186,17 +186,13 @@ impl Faulty {
 
     /// Waits, and returns the fault that is drawn for the next operation.
     async fn next_fault(&self) -> Result<Option<Fault>, StorageError> {
-        let Incident {
-            delay,
-            fault,
-            crash,
-        } = self.next_incident();
-        if !delay.is_zero() {
-            sleep(delay).await;
+        let incident = self.next_incident();
+        if !incident.delay.is_zero() {
+            sleep(incident.delay).await;
         }
-        match self.crashed.fetch_or(crash, Ordering::SeqCst) {
+        match self.crashed.fetch_or(incident.crash, Ordering::SeqCst) {
             true => Err(error()),
-            false => Ok(fault),
+            false => Ok(incident.fault),
         }
     }
 }

@@ -59,15 +59,9 @@ impl Batch {
     }
 
     pub(super) fn stored(self) -> impl Iterator<Item = StoredRecord> {
-        let Self {
-            seq,
-            at,
-            before,
-            previous,
-            records,
-        } = self;
-        let numbered = (before + 1..).zip(records);
-        numbered.scan(previous, move |hash, (position, bytes)| {
+        let (seq, at) = (self.seq, self.at);
+        let numbered = (self.before + 1..).zip(self.records);
+        numbered.scan(self.previous, move |hash, (position, bytes)| {
             let previous = *hash;
             *hash = previous.followed_by(Hash::of(&bytes));
             Some(StoredRecord {
