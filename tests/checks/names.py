@@ -152,7 +152,7 @@ LISTS = (
     ),
     ("cause of a verdict", r"config/src/provider/verdict\.rs", r'^\s+[A-Z]\w+ = "([a-z_]+)", [A-Z]', "docs/API.md", "Live checks", ("`cause`",)),
     (
-        "cause of a rejection", r"credentials/src/model/rejection\.rs", r'^\s+(?:WrongKey|Revoked|NoFunds|Quota) = "([a-z_]+)",',
+        "cause of a rejection", r"credentials/src/model/traffic\.rs", r'^\s+(?:WrongKey|Revoked|NoFunds|Quota) = "([a-z_]+)",',
         "docs/API.md", "Keys that a provider rejects in traffic", ("cause",),
     ),
     ("verdict of a smoke check", r"credentials/src/smoke/outcome\.rs", r'^\s+[A-Z]\w+ = "([a-z_]+)",', "docs/SMOKE.md", "What is checked", ("result",)),
