@@ -31,7 +31,7 @@ use crate::{
     allocator,
     backing::Backing,
     budget_use, declared, declared_health, descriptors,
-    failure::{Failure, failed},
+    failure::Failure,
     inventory,
     lifecycle::{Lifecycle, Signals},
     observe::{self, ObserveState},
@@ -116,12 +116,12 @@ impl App {
         let (egress, vault) = (validated.egress, validated.vault);
         let certificates = validated.certificates;
         let telemetry = telemetry::start(settings.log.format, validated.filter);
-        let telemetry = telemetry.map_err(failed)?;
+        let telemetry = telemetry.map_err(Failure::failed)?;
         for warning in warnings::of(&settings) {
             tracing::warn!("{warning}");
         }
         log_egress(&egress, &settings);
-        let open_files = descriptors::raise_limit().map_err(failed)?;
+        let open_files = descriptors::raise_limit().map_err(Failure::failed)?;
         descriptors::lower_limits(&mut settings.proxy.limits, open_files);
         // Fails only if it is already installed.
         let _ = rustls::crypto::ring::default_provider().install_default();
@@ -130,7 +130,7 @@ impl App {
             .thread_name("keyside")
             .enable_all()
             .build()
-            .map_err(failed)?;
+            .map_err(Failure::failed)?;
         let references = references(&settings, vault.clone());
         let declared = declared::of(&settings, vault, validated.cache)?;
         let mut early = match &store {
@@ -192,16 +192,16 @@ impl App {
             resolver: self.backing.resolver(),
             runs: self.backing.runs().clone(),
             links: self.links(&settings),
-            metrics: Arc::new(Metrics::register(&metrics).map_err(failed)?),
+            metrics: Arc::new(Metrics::register(&metrics).map_err(Failure::failed)?),
             drain: drain.clone(),
             collect: allocator::collect,
         })
-        .map_err(failed)?;
-        self.register_metrics(&metrics).map_err(failed)?;
-        let webhooks = self.start_webhooks(&metrics).map_err(failed)?;
+        .map_err(Failure::failed)?;
+        self.register_metrics(&metrics).map_err(Failure::failed)?;
+        let webhooks = self.start_webhooks(&metrics).map_err(Failure::failed)?;
         let smoke = self.start_smoke(&settings, &proxy);
         if let Some(smoke) = &smoke {
-            smoke_figures::register(&metrics, smoke.clone()).map_err(failed)?;
+            smoke_figures::register(&metrics, smoke.clone()).map_err(Failure::failed)?;
         }
         let observed = ObserveState {
             metrics,
@@ -237,7 +237,7 @@ impl App {
         let (listen, tls) = (self.settings.admin.listen, &self.certificates.admin);
         let bind = || web::bind("admin.listen", listen, tls.clone());
         let bound = self.backing.registry().map(|_| bind());
-        bound.transpose().map_err(failed)
+        bound.transpose().map_err(Failure::failed)
     }
 
     /// The admin app on a listener that is bound to `listen`.

@@ -153,7 +153,7 @@ pub(crate) enum Command {
 /// or a secret, and a key that was pasted in the wrong place is in the arguments of the others.
 pub(crate) fn run() -> ExitCode {
     if let Err(error) = process::harden() {
-        return Failure::failed(error.to_string()).print();
+        return Failure::failed(error).print();
     }
     let cli = match arguments::parse(args_os()) {
         Ok(cli) => cli,

@@ -22,7 +22,7 @@ use tempfile::TempDir;
 
 use crate::{
     app::{Addresses, App},
-    failure::{Failure, failed},
+    failure::Failure,
     validated_settings::{Process, ValidatedSettings},
 };
 
@@ -30,10 +30,10 @@ use crate::{
 /// whose master key it could open and replace: of `sources` it uses only the listen addresses in
 /// the environment.
 pub(crate) fn run(sources: &Sources) -> Result<(), Failure> {
-    let folder = TempDir::with_prefix("keyside-demo-").map_err(failed)?;
-    let provider = TcpListener::bind("127.0.0.1:0").map_err(failed)?;
-    let address = provider.local_addr().map_err(failed)?;
-    create_master_key(&master_key(folder.path())).map_err(failed)?;
+    let folder = TempDir::with_prefix("keyside-demo-").map_err(Failure::failed)?;
+    let provider = TcpListener::bind("127.0.0.1:0").map_err(Failure::failed)?;
+    let address = provider.local_addr().map_err(Failure::failed)?;
+    create_master_key(&master_key(folder.path())).map_err(Failure::failed)?;
     let settings = Settings::load(&throwaway(sources, folder.path(), address))?.settings;
     let Some(app) = App::open(ValidatedSettings::new(settings, Process::Serve)?)? else {
         return Ok(());
@@ -123,32 +123,35 @@ async fn serve_sandbox(socket: TcpListener, sandbox: Sandbox) -> io::Result<()> 
 
 async fn add_key(app: &App, key: String) -> Result<(), Failure> {
     let Some(registry) = app.backing.registry() else {
-        return Err(failed("the demo has no store"));
+        return Err(Failure::failed("the demo has no store"));
     };
     let by = ActorContext {
-        actor: "demo".parse::<ActorId>().map_err(failed)?,
+        actor: "demo".parse::<ActorId>().map_err(Failure::failed)?,
         request_id: "demo".into(),
     };
     let workspace = NewWorkspace {
-        id: WORKSPACE.parse().map_err(failed)?,
+        id: WORKSPACE.parse().map_err(Failure::failed)?,
         name: "Demo".into(),
     };
     registry
         .create_workspace(&by, workspace)
         .await
-        .map_err(failed)?;
-    let secret = Secret::from_plaintext(key.into_bytes()).map_err(failed)?;
+        .map_err(Failure::failed)?;
+    let secret = Secret::from_plaintext(key.into_bytes()).map_err(Failure::failed)?;
     let credential = NewCredential {
         environment: Environment::Sandbox,
         default: true,
         ..NewCredential::new(
-            WORKSPACE.parse().map_err(failed)?,
+            WORKSPACE.parse().map_err(Failure::failed)?,
             "sandbox",
-            "demo".parse().map_err(failed)?,
+            "demo".parse().map_err(Failure::failed)?,
             secret,
         )
     };
-    registry.add(&by, credential).await.map_err(failed)?;
+    registry
+        .add(&by, credential)
+        .await
+        .map_err(Failure::failed)?;
     Ok(())
 }
 
@@ -188,7 +191,7 @@ See the key it used; nothing shows its secret:
 
 fn random_hex() -> Result<String, Failure> {
     let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes).map_err(failed)?;
+    getrandom::fill(&mut bytes).map_err(Failure::failed)?;
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 

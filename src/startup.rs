@@ -17,7 +17,7 @@ use keyside_sled::EmbeddedStore;
 use tokio::runtime::Runtime;
 
 use crate::{
-    failure::{Failure, failed, misconfigured},
+    failure::Failure,
     kms_wait::KmsWait,
     lifecycle::Signals,
     validated_settings::StoreSetup,
@@ -41,7 +41,7 @@ impl EarlyHandles {
         let _entered = runtime.enter();
         Ok(Self {
             observe: bind_observe(settings, tls)?,
-            signals: Signals::new().map_err(failed)?,
+            signals: Signals::new().map_err(Failure::failed)?,
         })
     }
 }
@@ -57,9 +57,9 @@ pub(crate) async fn registry(
         return open_registry(settings, setup, None).await.map(Some);
     };
     let metrics = prometheus::Registry::new();
-    register_process(&metrics).map_err(failed)?;
+    register_process(&metrics).map_err(Failure::failed)?;
     let (socket, address) = observe;
-    let waiting = KmsWait::start(socket, *address, metrics).map_err(failed)?;
+    let waiting = KmsWait::start(socket, *address, metrics).map_err(Failure::failed)?;
     tokio::select! {
         opened = open_registry(settings, setup, Some(&waiting)) => {
             waiting.finish();
@@ -79,12 +79,12 @@ async fn open_registry(
 ) -> Result<Arc<Registry>, Failure> {
     let (store, keyring) = (folder.join("store"), folder.join("keyring"));
     // A new store in place of a lost one would make a restore refuse.
-    if !EmbeddedStore::exists_in(&store).map_err(failed)? {
-        backup::expect_none_interrupted(&store, &keyring).map_err(misconfigured)?;
+    if !EmbeddedStore::exists_in(&store).map_err(Failure::failed)? {
+        backup::expect_none_interrupted(&store, &keyring).map_err(Failure::configuration)?;
         Registry::expect_no_store_lost(&keyring).map_err(open_failure)?;
     }
     let store = EmbeddedStore::open(&store).await;
-    let store = store.map_err(failed)?;
+    let store = store.map_err(Failure::failed)?;
     let registry = loop {
         let options = OpenOptions {
             backend: store.backend(),
@@ -135,15 +135,15 @@ fn open_failure(error: OpenError) -> Failure {
         error => is_disk_full(error),
     };
     match may_pass {
-        true => failed(error),
-        false => misconfigured(error),
+        true => Failure::failed(error),
+        false => Failure::configuration(error),
     }
 }
 
 fn kms_failure(error: KmsError) -> Failure {
     match is_disk_full(&error) {
-        true => failed(error),
-        false => misconfigured(error),
+        true => Failure::failed(error),
+        false => Failure::configuration(error),
     }
 }
 
@@ -160,7 +160,7 @@ pub(crate) fn bind_observe(
     settings: &Settings,
     tls: Option<Arc<ServerTls>>,
 ) -> Result<(Socket, SocketAddr), Failure> {
-    web::bind("observe.listen", settings.observe.listen, tls).map_err(failed)
+    web::bind("observe.listen", settings.observe.listen, tls).map_err(Failure::failed)
 }
 
 pub(crate) fn register_process(metrics: &prometheus::Registry) -> prometheus::Result<()> {

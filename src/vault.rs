@@ -6,7 +6,7 @@ use keyside_config::{Settings, VaultAuth};
 use keyside_credentials::{CacheKey, CacheOptions};
 use keyside_vault::Vault;
 
-use crate::failure::{Failure, misconfigured};
+use crate::failure::Failure;
 
 /// Creates the client without using the network. `None` if the settings have no Vault.
 pub(crate) fn open(settings: &Settings) -> Result<Option<Arc<Vault>>, Failure> {
@@ -15,7 +15,7 @@ pub(crate) fn open(settings: &Settings) -> Result<Option<Arc<Vault>>, Failure> {
     };
     // Fails only if it is already installed.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    Vault::open(vault).map(Some).map_err(misconfigured)
+    Vault::open(vault).map(Some).map_err(Failure::configuration)
 }
 
 /// The options of the cache that the settings name, with its key. Reads nothing from the cache yet.
@@ -29,7 +29,7 @@ pub(crate) fn cache(settings: &Settings) -> Result<Option<CacheOptions>, Failure
     let key = CacheKey::read(&cache.key_file, &cache.folder);
     Ok(Some(CacheOptions {
         folder: cache.folder.clone(),
-        key: key.map_err(misconfigured)?,
+        key: key.map_err(Failure::configuration)?,
         address: vault.address.to_string(),
         namespace: vault.namespace.clone(),
     }))

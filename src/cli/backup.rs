@@ -9,7 +9,7 @@ use keyside_sled::EmbeddedStore;
 use serde_json::{Value, json};
 
 use super::{Admin, Failure, Output, download::Download};
-use crate::{client::Client, failure::failed, kms, validated_settings::data_folder, vault};
+use crate::{client::Client, kms, validated_settings::data_folder, vault};
 
 #[derive(Args)]
 pub(crate) struct Backup {
@@ -92,7 +92,7 @@ impl Restore {
         let store = path.join("store");
         // A refused first start may have left an empty store.
         let removed = EmbeddedStore::remove_unused(&store).await;
-        removed.map_err(failed)?;
+        removed.map_err(Failure::failed)?;
         let restore = backup::Restore {
             open: &open_new,
             store: &store,
@@ -144,7 +144,7 @@ fn view(header: &Header) -> Value {
 /// Converts an error, which names its own remedy.
 fn refused(error: RestoreError) -> Failure {
     match error {
-        RestoreError::Kms(_) => Failure::configuration(error.to_string()),
-        _ => Failure::failed(error.to_string()),
+        RestoreError::Kms(_) => Failure::configuration(error),
+        _ => Failure::failed(error),
     }
 }

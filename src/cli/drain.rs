@@ -71,7 +71,7 @@ pub(crate) async fn run(drain: Drain, sources: &Sources, output: &Output) -> Res
     let timeout = drain.timeout.unwrap_or(settings.proxy.deadlines.drain);
     // Asked first, because a process that cannot be observed would get the signal for nothing.
     observe.state().await.map_err(|error| {
-        Failure::failed(error.to_string()).next(
+        Failure::failed(error).next(
             "Start it with `keyside serve`, or give its observe listener's address with --url.",
         )
     })?;

@@ -35,9 +35,8 @@ pub(crate) async fn run(env: Env, sources: &Sources, output: &Output) -> Result<
     let (Some(client), Some(workspace)) = (env.client, env.workspace) else {
         return list(output);
     };
-    let recipe = Recipe::named(&client).map_err(|unknown| {
-        Failure::usage(unknown.to_string()).next("`keyside env` lists all clients.")
-    })?;
+    let recipe = Recipe::named(&client)
+        .map_err(|unknown| Failure::usage(unknown).next("`keyside env` lists all clients."))?;
     let listener = match env.listener {
         Some(listener) => base_url(&for_clients(listener, output))?,
         None => from_settings(sources, &workspace, output)?,

@@ -39,7 +39,7 @@ pub(crate) async fn run(
     };
     let answered = client::probe(&base, path, &trust).await;
     let (status, _) = answered.map_err(|error| {
-        Failure::failed(error.to_string()).next(
+        Failure::failed(error).next(
             "Start it with `keyside serve`, or give its observe listener's address with --url.",
         )
     })?;
