@@ -30,14 +30,13 @@ use zeroize::Zeroizing;
 use crate::{
     allocator,
     backing::Backing,
-    budget_use, declared, declared_health, descriptors,
+    declared, descriptors,
     failure::Failure,
-    inventory,
     lifecycle::{Lifecycle, Signals},
+    metrics,
     observe::{self, ObserveState},
-    smoke_figures,
     startup::{self, EarlyHandles},
-    store_health, telemetry, traffic_health,
+    telemetry,
     validated_settings::{Process, StoreSetup, ValidatedSettings},
     warnings,
     web::{self, Certificates, Socket},
@@ -185,26 +184,27 @@ impl App {
             None => self.settings.clone(),
         };
         let drain = Drain::default();
-        let metrics = prometheus::Registry::new();
+        let measured = prometheus::Registry::new();
         let proxy = keyside_proxy::bind(&Dependencies {
             settings: settings.clone(),
             egress: self.egress.clone(),
             resolver: self.backing.resolver(),
             runs: self.backing.runs().clone(),
             links: self.links(&settings),
-            metrics: Arc::new(Metrics::register(&metrics).map_err(Failure::failed)?),
+            metrics: Arc::new(Metrics::register(&measured).map_err(Failure::failed)?),
             drain: drain.clone(),
             collect: allocator::collect,
         })
         .map_err(Failure::failed)?;
-        self.register_metrics(&metrics).map_err(Failure::failed)?;
-        let webhooks = self.start_webhooks(&metrics).map_err(Failure::failed)?;
+        let catalogue = &settings.catalogue;
+        metrics::register(&measured, &self.backing, catalogue).map_err(Failure::failed)?;
+        let webhooks = self.start_webhooks(&measured).map_err(Failure::failed)?;
         let smoke = self.start_smoke(&settings, &proxy);
         if let Some(smoke) = &smoke {
-            smoke_figures::register(&metrics, smoke.clone()).map_err(Failure::failed)?;
+            metrics::register_smoke(&measured, smoke.clone()).map_err(Failure::failed)?;
         }
         let observed = ObserveState {
-            metrics,
+            metrics: measured,
             drain: drain.clone(),
             backing: self.backing.clone(),
             certificates: self.certificates.clone(),
@@ -312,17 +312,6 @@ impl App {
         };
         let (settings, egress) = (&self.settings, &self.egress);
         Webhooks::start(settings, egress, registry, &self.runtime, metrics)
-    }
-
-    fn register_metrics(&self, metrics: &prometheus::Registry) -> prometheus::Result<()> {
-        if let Some(registry) = self.backing.registry() {
-            inventory::register(metrics, registry.clone(), &self.settings.catalogue)?;
-            store_health::register(metrics, registry.clone())?;
-        }
-        budget_use::register(metrics, self.backing.resolver())?;
-        declared_health::register(metrics, self.backing.declared().clone())?;
-        traffic_health::register(metrics, self.backing.clone(), &self.settings.catalogue)?;
-        startup::register_process(metrics)
     }
 }
 

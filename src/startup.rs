@@ -20,6 +20,7 @@ use crate::{
     failure::Failure,
     kms_wait::KmsWait,
     lifecycle::Signals,
+    metrics,
     validated_settings::StoreSetup,
     web::{self, ServerTls, Socket},
 };
@@ -56,10 +57,10 @@ pub(crate) async fn registry(
     let Some(EarlyHandles { observe, signals }) = early else {
         return open_registry(settings, setup, None).await.map(Some);
     };
-    let metrics = prometheus::Registry::new();
-    register_process(&metrics).map_err(Failure::failed)?;
+    let measured = prometheus::Registry::new();
+    metrics::register_process(&measured).map_err(Failure::failed)?;
     let (socket, address) = observe;
-    let waiting = KmsWait::start(socket, *address, metrics).map_err(Failure::failed)?;
+    let waiting = KmsWait::start(socket, *address, measured).map_err(Failure::failed)?;
     tokio::select! {
         opened = open_registry(settings, setup, Some(&waiting)) => {
             waiting.finish();
@@ -161,14 +162,4 @@ pub(crate) fn bind_observe(
     tls: Option<Arc<ServerTls>>,
 ) -> Result<(Socket, SocketAddr), Failure> {
     web::bind("observe.listen", settings.observe.listen, tls).map_err(Failure::failed)
-}
-
-pub(crate) fn register_process(metrics: &prometheus::Registry) -> prometheus::Result<()> {
-    let build = prometheus::Opts::new("keyside_build_info", "The running version; always 1.");
-    let build =
-        prometheus::IntGauge::with_opts(build.const_label("version", env!("CARGO_PKG_VERSION")))?;
-    build.set(1);
-    metrics.register(Box::new(build))?;
-    let process = prometheus::process_collector::ProcessCollector::for_self();
-    metrics.register(Box::new(process))
 }

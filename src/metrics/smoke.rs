@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use keyside_credentials::smoke::{Figures, Smoke};
-use prometheus::{IntCounterVec, IntGaugeVec, Opts};
+use prometheus::{IntCounterVec, IntGaugeVec};
 
-use crate::scraped::{self, Metrics};
+use super::scraped::Metrics;
 
 /// The results of smoke runs, by provider. Every known provider has all series.
 struct SmokeFigures {
@@ -20,33 +20,30 @@ pub(crate) fn register(
     metrics: &prometheus::Registry,
     smoke: Arc<Smoke>,
 ) -> prometheus::Result<()> {
-    let counter = |name: &str, help: &str| IntCounterVec::new(Opts::new(name, help), LABELS);
-    let gauge = |name: &str, help: &str| IntGaugeVec::new(Opts::new(name, help), LABELS);
+    let mut figures = Metrics::default();
     let shown = SmokeFigures {
-        runs: counter(
+        runs: figures.counters(
             "provider_smoke_runs_total",
             "Smoke checks that passed or failed, posted ones included.",
+            LABELS,
         )?,
-        failures: counter(
+        failures: figures.counters(
             "provider_smoke_failures_total",
             "Smoke checks that failed, posted ones included.",
+            LABELS,
         )?,
-        consecutive: gauge(
+        consecutive: figures.gauges(
             "provider_smoke_consecutive_failures",
             "Failures in a row of the key that has most, over all workspaces.",
+            LABELS,
         )?,
-        last_success: gauge(
+        last_success: figures.gauges(
             "provider_smoke_last_success_timestamp_seconds",
             "When a smoke check passed last, in seconds since the epoch; 0 for never.",
+            LABELS,
         )?,
     };
-    let all: Metrics = vec![
-        Box::new(shown.runs.clone()),
-        Box::new(shown.failures.clone()),
-        Box::new(shown.consecutive.clone()),
-        Box::new(shown.last_success.clone()),
-    ];
-    scraped::register(metrics, all, move || {
+    figures.register(metrics, move || {
         for figures in smoke.figures() {
             shown.set(&figures);
         }
