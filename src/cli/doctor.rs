@@ -79,17 +79,12 @@ impl Doctor {
             is_complete: !stored.is_partly_unread,
         };
         let reached = providers::check(&settings, validated.egress, used, self.all).await;
+        let clock = stored.clock.merge(in_vault.clock).merge(reached.clock);
         findings.extend(stored.findings);
         findings.extend(in_vault.findings);
         findings.extend(cached);
         findings.extend(reached.findings);
-        findings.push(
-            stored
-                .clock
-                .merge(in_vault.clock)
-                .merge(reached.clock)
-                .finding(),
-        );
+        findings.push(clock.finding());
         findings
     }
 }
