@@ -208,7 +208,7 @@ fn completions(shell: clap_complete::Shell, console: &Console) -> Result<(), Fai
     console.write(&script)
 }
 
-fn wait_for(work: impl Future<Console = Result<(), Failure>>) -> Result<(), Failure> {
+fn wait_for(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
