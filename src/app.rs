@@ -26,14 +26,13 @@ use zeroize::Zeroizing;
 use crate::{
     allocator,
     backing::Backing,
-    budget_use, declared, declared_health, descriptors,
-    failure::{Failure, failed},
-    inventory,
+    declared, descriptors,
+    failure::Failure,
     lifecycle::{Lifecycle, Signals},
+    metrics,
     observe::{self, ObserveState},
-    smoke_figures,
     startup::{self, EarlyHandles},
-    store_health, telemetry, traffic_health,
+    telemetry,
     validated_settings::{Process, StoreSetup, ValidatedSettings},
     warnings,
     web::{self, Certificates, Socket},
@@ -112,21 +111,19 @@ impl App {
         let (egress, vault) = (validated.egress, validated.vault);
         let certificates = validated.certificates;
         let telemetry = telemetry::start(settings.log.format, validated.filter);
-        let telemetry = telemetry.map_err(failed)?;
+        let telemetry = telemetry.map_err(Failure::failed)?;
         for warning in warnings::of(&settings) {
             tracing::warn!("{warning}");
         }
         log_egress(&egress, &settings);
-        let open_files = descriptors::raise_limit().map_err(failed)?;
+        let open_files = descriptors::raise_limit().map_err(Failure::failed)?;
         descriptors::lower_limits(&mut settings.proxy.limits, open_files);
-        // Fails only if it is already installed.
-        let _ = rustls::crypto::ring::default_provider().install_default();
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name("keyside")
             .enable_all()
             .build()
-            .map_err(failed)?;
+            .map_err(Failure::failed)?;
         let references = references(&settings, vault.clone());
         let declared = declared::of(&settings, vault, validated.cache)?;
         let mut early = match &store {
@@ -181,26 +178,27 @@ impl App {
             None => self.settings.clone(),
         };
         let drain = Drain::default();
-        let metrics = prometheus::Registry::new();
+        let measured = prometheus::Registry::new();
         let proxy = keyside_proxy::bind(&Dependencies {
             settings: settings.clone(),
             egress: self.egress.clone(),
             resolver: self.backing.resolver(),
-            runs: self.backing.runs().clone(),
+            runs: self.backing.runs.clone(),
             links: self.links(&settings),
-            metrics: Arc::new(Metrics::register(&metrics).map_err(failed)?),
+            metrics: Arc::new(Metrics::register(&measured).map_err(Failure::failed)?),
             drain: drain.clone(),
             collect: allocator::collect,
         })
-        .map_err(failed)?;
-        self.register_metrics(&metrics).map_err(failed)?;
-        let webhooks = self.start_webhooks(&metrics).map_err(failed)?;
+        .map_err(Failure::failed)?;
+        let catalogue = &settings.catalogue;
+        metrics::register(&measured, &self.backing, catalogue).map_err(Failure::failed)?;
+        let webhooks = self.start_webhooks(&measured).map_err(Failure::failed)?;
         let smoke = self.start_smoke(&settings, &proxy);
         if let Some(smoke) = &smoke {
-            smoke_figures::register(&metrics, smoke.clone()).map_err(failed)?;
+            metrics::register_smoke(&measured, smoke.clone()).map_err(Failure::failed)?;
         }
         let observed = ObserveState {
-            metrics,
+            metrics: measured,
             drain: drain.clone(),
             backing: self.backing.clone(),
             certificates: self.certificates.clone(),
@@ -233,7 +231,7 @@ impl App {
         let (listen, tls) = (self.settings.admin.listen, &self.certificates.admin);
         let bind = || web::bind("admin.listen", listen, tls.clone());
         let bound = self.backing.registry().map(|_| bind());
-        bound.transpose().map_err(failed)
+        bound.transpose().map_err(Failure::failed)
     }
 
     /// The admin app on a listener that is bound to `listen`.
@@ -304,17 +302,6 @@ impl App {
         };
         let (settings, egress) = (&self.settings, &self.egress);
         Webhooks::start(settings, egress, registry, &self.runtime, metrics)
-    }
-
-    fn register_metrics(&self, metrics: &prometheus::Registry) -> prometheus::Result<()> {
-        if let Some(registry) = self.backing.registry() {
-            inventory::register(metrics, registry.clone(), &self.settings.catalogue)?;
-            store_health::register(metrics, registry.clone())?;
-        }
-        budget_use::register(metrics, self.backing.resolver())?;
-        declared_health::register(metrics, self.backing.declared().clone())?;
-        traffic_health::register(metrics, self.backing.clone(), &self.settings.catalogue)?;
-        startup::register_process(metrics)
     }
 }
 

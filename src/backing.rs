@@ -13,8 +13,8 @@ use keyside_credentials::{
 #[derive(Clone)]
 pub(crate) struct Backing {
     registry: Option<Arc<Registry>>,
-    declared: Arc<DeclaredCredentials>,
-    runs: Runs,
+    pub(crate) declared: Arc<DeclaredCredentials>,
+    pub(crate) runs: Runs,
 }
 
 impl Backing {
@@ -42,10 +42,6 @@ impl Backing {
         self.registry.as_ref()
     }
 
-    pub(crate) fn declared(&self) -> &Arc<DeclaredCredentials> {
-        &self.declared
-    }
-
     /// Starts following secrets that are kept elsewhere, for as long as the runtime lives. Returns
     /// once each was read for the first time.
     pub(crate) async fn follow(&self, references: ReferenceOptions) {
@@ -67,13 +63,11 @@ impl Backing {
 
     /// The state of each credential whose secret is kept elsewhere.
     pub(crate) fn source_health(&self) -> Vec<SourceHealth> {
-        let stored = self.registry.as_ref();
-        let stored = stored.map_or_else(Vec::new, |registry| registry.reference_health());
-        self.declared
-            .source_health()
-            .into_iter()
-            .chain(stored)
-            .collect()
+        let mut health = self.declared.source_health();
+        if let Some(registry) = &self.registry {
+            health.extend(registry.reference_health());
+        }
+        health
     }
 
     /// The credentials that their providers reject in traffic.
@@ -90,10 +84,6 @@ impl Backing {
             Some(registry) => registry.traffic_counts(),
             None => self.declared.traffic_counts(),
         }
-    }
-
-    pub(crate) fn runs(&self) -> &Runs {
-        &self.runs
     }
 
     pub(crate) fn resolver(&self) -> Resolver {

@@ -8,7 +8,7 @@ use keyside_credentials::{
 };
 use keyside_vault::Vault;
 
-use crate::failure::{Failure, misconfigured};
+use crate::failure::Failure;
 
 /// Creates them without reading their secrets.
 pub(crate) fn of(
@@ -30,5 +30,5 @@ pub(crate) fn of(
         cache,
         clock: Arc::new(SystemClock),
     };
-    DeclaredCredentials::new(options).map_err(misconfigured)
+    DeclaredCredentials::new(options).map_err(Failure::configuration)
 }

@@ -5,7 +5,6 @@
 mod sandbox;
 
 use std::{
-    collections::BTreeMap,
     fs::OpenOptions,
     io::{self, IsTerminal, Write},
     net::{Ipv4Addr, SocketAddr, TcpListener},
@@ -22,7 +21,7 @@ use tempfile::TempDir;
 
 use crate::{
     app::{Addresses, App},
-    failure::{Failure, failed},
+    failure::Failure,
     validated_settings::{Process, ValidatedSettings},
 };
 
@@ -30,10 +29,10 @@ use crate::{
 /// whose master key it could open and replace: of `sources` it uses only the listen addresses in
 /// the environment.
 pub(crate) fn run(sources: &Sources) -> Result<(), Failure> {
-    let folder = TempDir::with_prefix("keyside-demo-").map_err(failed)?;
-    let provider = TcpListener::bind("127.0.0.1:0").map_err(failed)?;
-    let address = provider.local_addr().map_err(failed)?;
-    create_master_key(&master_key(folder.path())).map_err(failed)?;
+    let folder = TempDir::with_prefix("keyside-demo-").map_err(Failure::failed)?;
+    let provider = TcpListener::bind("127.0.0.1:0").map_err(Failure::failed)?;
+    let address = provider.local_addr().map_err(Failure::failed)?;
+    create_master_key(&master_key(folder.path())).map_err(Failure::failed)?;
     let settings = Settings::load(&throwaway(sources, folder.path(), address))?.settings;
     let Some(app) = App::open(ValidatedSettings::new(settings, Process::Serve)?)? else {
         return Ok(());
@@ -79,31 +78,31 @@ fn create_master_key(path: &Path) -> io::Result<()> {
 /// On a terminal only warnings and requests are logged, so that the message stays visible.
 fn throwaway(sources: &Sources, folder: &Path, provider: SocketAddr) -> Sources {
     let data = folder.join("data").display().to_string();
-    let mut environment = BTreeMap::from([
-        ("KEYSIDE_STORE__PATH".to_owned(), data),
-        (
-            "KMS_MASTER_KEY_FILE".to_owned(),
-            master_key(folder).display().to_string(),
-        ),
-        (
-            "KEYSIDE_PROVIDERS__SANDBOX__BASE_URL".to_owned(),
-            format!("http://{provider}"),
-        ),
-        ("KEYSIDE_EGRESS__PROXY".to_owned(), "direct".to_owned()),
-    ]);
-    for name in ["CONNECTIONS", "UPSTREAM_CONNECTIONS"] {
-        let variable = format!("KEYSIDE_PROXY__LIMITS__{name}");
-        environment.insert(variable, CONNECTIONS.to_string());
-    }
+    let master_key = master_key(folder).display().to_string();
+    let base_url = format!("http://{provider}");
+    let limit = CONNECTIONS.to_string();
+    let mut environment = vec![
+        ("KEYSIDE_STORE__PATH", data),
+        ("KMS_MASTER_KEY_FILE", master_key),
+        ("KEYSIDE_PROVIDERS__SANDBOX__BASE_URL", base_url),
+        ("KEYSIDE_EGRESS__PROXY", "direct".to_owned()),
+        ("KEYSIDE_PROXY__LIMITS__CONNECTIONS", limit.clone()),
+        ("KEYSIDE_PROXY__LIMITS__UPSTREAM_CONNECTIONS", limit),
+    ];
     if io::stderr().is_terminal() {
-        environment.insert("KEYSIDE_LOG__FILTER".to_owned(), FILTER.to_owned());
+        environment.push(("KEYSIDE_LOG__FILTER", FILTER.to_owned()));
     }
-    for (name, port) in DEFAULT_PORTS {
+    environment.extend(DEFAULT_PORTS.map(|(name, port)| {
         let address = listen(sources.environment.get(name), port);
-        environment.insert(name.to_owned(), address.to_string());
+        (name, address.to_string())
+    }));
+    let environment = environment.into_iter();
+    Sources {
+        file: None,
+        environment: environment
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect(),
     }
-    let file = None;
-    Sources { file, environment }
 }
 
 /// The TCP address in the environment, else the default one, else any port if that one is in use.
@@ -123,32 +122,35 @@ async fn serve_sandbox(socket: TcpListener, sandbox: Sandbox) -> io::Result<()> 
 
 async fn add_key(app: &App, key: String) -> Result<(), Failure> {
     let Some(registry) = app.backing.registry() else {
-        return Err(failed("the demo has no store"));
+        return Err(Failure::failed("the demo has no store"));
     };
     let by = ActorContext {
-        actor: "demo".parse::<ActorId>().map_err(failed)?,
+        actor: "demo".parse::<ActorId>().map_err(Failure::failed)?,
         request_id: "demo".into(),
     };
     let workspace = NewWorkspace {
-        id: WORKSPACE.parse().map_err(failed)?,
+        id: WORKSPACE.parse().map_err(Failure::failed)?,
         name: "Demo".into(),
     };
     registry
         .create_workspace(&by, workspace)
         .await
-        .map_err(failed)?;
-    let secret = Secret::from_plaintext(key.into_bytes()).map_err(failed)?;
+        .map_err(Failure::failed)?;
+    let secret = Secret::from_plaintext(key.into_bytes()).map_err(Failure::failed)?;
     let credential = NewCredential {
         environment: Environment::Sandbox,
         default: true,
         ..NewCredential::new(
-            WORKSPACE.parse().map_err(failed)?,
+            WORKSPACE.parse().map_err(Failure::failed)?,
             "sandbox",
-            "demo".parse().map_err(failed)?,
+            "demo".parse().map_err(Failure::failed)?,
             secret,
         )
     };
-    registry.add(&by, credential).await.map_err(failed)?;
+    registry
+        .add(&by, credential)
+        .await
+        .map_err(Failure::failed)?;
     Ok(())
 }
 
@@ -188,7 +190,7 @@ See the key it used; nothing shows its secret:
 
 fn random_hex() -> Result<String, Failure> {
     let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes).map_err(failed)?;
+    getrandom::fill(&mut bytes).map_err(Failure::failed)?;
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 

@@ -20,23 +20,23 @@ pub(crate) struct Failure {
 
 impl Failure {
     /// A failure that a retry, or a change outside of the settings, may end. Exit code 1.
-    pub(crate) fn failed(message: impl Into<String>) -> Self {
+    pub(crate) fn failed(message: impl Display) -> Self {
         Self::new(1, message)
     }
 
     /// Arguments that do not fit together. Exit code 2, the same as clap's.
-    pub(crate) fn usage(message: impl Into<String>) -> Self {
+    pub(crate) fn usage(message: impl Display) -> Self {
         Self::new(2, message)
     }
 
     /// The command is right, and nothing is configured for it. Exit code 3.
-    pub(crate) fn nothing_to_check(message: impl Into<String>) -> Self {
+    pub(crate) fn nothing_to_check(message: impl Display) -> Self {
         Self::new(3, message)
     }
 
     /// The settings, or what they refer to, must be changed. Exit code 78 (`EX_CONFIG` of
     /// sysexits.h), on which service managers do not restart.
-    pub(crate) fn configuration(message: impl Into<String>) -> Self {
+    pub(crate) fn configuration(message: impl Display) -> Self {
         Self::new(78, message)
     }
 
@@ -62,10 +62,10 @@ impl Failure {
         self.exit_code()
     }
 
-    fn new(exit_code: u8, message: impl Into<String>) -> Self {
+    fn new(exit_code: u8, message: impl Display) -> Self {
         Self {
             exit_code,
-            message: message.into(),
+            message: message.to_string(),
             next: None,
         }
     }
@@ -83,7 +83,7 @@ impl fmt::Display for Failure {
 
 impl From<SettingsError> for Failure {
     fn from(error: SettingsError) -> Self {
-        Self::configuration(error.to_string()).next(
+        Self::configuration(error).next(
             "Correct it there; `keyside check` validates the settings without starting anything.",
         )
     }
@@ -91,21 +91,10 @@ impl From<SettingsError> for Failure {
 
 impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Self {
-        let next = error.next_step();
         let failure = match error {
-            ClientError::InvalidAddress => Self::usage(error.to_string()),
-            _ => Self::failed(error.to_string()),
+            ClientError::InvalidAddress => Self::usage(&error),
+            _ => Self::failed(&error),
         };
-        failure.next(next)
+        failure.next(error.next_step())
     }
-}
-
-/// A failure with an error's own message, which names the remedy; a retry may help.
-pub(crate) fn failed(error: impl Display) -> Failure {
-    Failure::failed(error.to_string())
-}
-
-/// A configuration failure with an error's own message.
-pub(crate) fn misconfigured(error: impl Display) -> Failure {
-    Failure::configuration(error.to_string())
 }

@@ -6,7 +6,7 @@ use keyside_config::{Kms, Settings};
 use keyside_credentials::{KmsError, KmsSource};
 use keyside_vault::{Transit, Vault};
 
-use crate::failure::{Failure, misconfigured};
+use crate::failure::Failure;
 
 /// Chooses it without using the network, and without reading or creating a master key. `vault` is
 /// the client that the settings configure.
@@ -26,5 +26,5 @@ pub(crate) fn source(
         (Kms::Azure, _) => "azure",
         (Kms::Gcp, _) => "gcp",
     };
-    Err(misconfigured(KmsError::NotInThisRelease(driver)))
+    Err(Failure::configuration(KmsError::NotInThisRelease(driver)))
 }

@@ -2,6 +2,7 @@
 
 use std::{
     error::Error,
+    fmt::Display,
     io::{self, ErrorKind},
     iter,
     net::SocketAddr,
@@ -17,9 +18,10 @@ use keyside_sled::EmbeddedStore;
 use tokio::runtime::Runtime;
 
 use crate::{
-    failure::{Failure, failed, misconfigured},
+    failure::Failure,
     kms_wait::KmsWait,
     lifecycle::Signals,
+    metrics,
     validated_settings::StoreSetup,
     web::{self, ServerTls, Socket},
 };
@@ -41,7 +43,7 @@ impl EarlyHandles {
         let _entered = runtime.enter();
         Ok(Self {
             observe: bind_observe(settings, tls)?,
-            signals: Signals::new().map_err(failed)?,
+            signals: Signals::new().map_err(Failure::failed)?,
         })
     }
 }
@@ -56,10 +58,10 @@ pub(crate) async fn registry(
     let Some(EarlyHandles { observe, signals }) = early else {
         return open_registry(settings, setup, None).await.map(Some);
     };
-    let metrics = prometheus::Registry::new();
-    register_process(&metrics).map_err(failed)?;
+    let measured = prometheus::Registry::new();
+    metrics::register_process(&measured).map_err(Failure::failed)?;
     let (socket, address) = observe;
-    let waiting = KmsWait::start(socket, *address, metrics).map_err(failed)?;
+    let waiting = KmsWait::start(socket, *address, measured).map_err(Failure::failed)?;
     tokio::select! {
         opened = open_registry(settings, setup, Some(&waiting)) => {
             waiting.finish();
@@ -79,12 +81,12 @@ async fn open_registry(
 ) -> Result<Arc<Registry>, Failure> {
     let (store, keyring) = (folder.join("store"), folder.join("keyring"));
     // A new store in place of a lost one would make a restore refuse.
-    if !EmbeddedStore::exists_in(&store).map_err(failed)? {
-        backup::expect_none_interrupted(&store, &keyring).map_err(misconfigured)?;
+    if !EmbeddedStore::exists_in(&store).map_err(Failure::failed)? {
+        backup::expect_none_interrupted(&store, &keyring).map_err(Failure::configuration)?;
         Registry::expect_no_store_lost(&keyring).map_err(open_failure)?;
     }
     let store = EmbeddedStore::open(&store).await;
-    let store = store.map_err(failed)?;
+    let store = store.map_err(Failure::failed)?;
     let registry = loop {
         let options = OpenOptions {
             backend: store.backend(),
@@ -134,16 +136,18 @@ fn open_failure(error: OpenError) -> Failure {
         OpenError::TokenFile(file) => file.kind() == ErrorKind::StorageFull,
         error => is_disk_full(error),
     };
-    match may_pass {
-        true => failed(error),
-        false => misconfigured(error),
-    }
+    failure(error, may_pass)
 }
 
 fn kms_failure(error: KmsError) -> Failure {
-    match is_disk_full(&error) {
-        true => failed(error),
-        false => misconfigured(error),
+    let may_pass = is_disk_full(&error);
+    failure(error, may_pass)
+}
+
+fn failure(error: impl Display, may_pass: bool) -> Failure {
+    match may_pass {
+        true => Failure::failed(error),
+        false => Failure::configuration(error),
     }
 }
 
@@ -160,15 +164,5 @@ pub(crate) fn bind_observe(
     settings: &Settings,
     tls: Option<Arc<ServerTls>>,
 ) -> Result<(Socket, SocketAddr), Failure> {
-    web::bind("observe.listen", settings.observe.listen, tls).map_err(failed)
-}
-
-pub(crate) fn register_process(metrics: &prometheus::Registry) -> prometheus::Result<()> {
-    let build = prometheus::Opts::new("keyside_build_info", "The running version; always 1.");
-    let build =
-        prometheus::IntGauge::with_opts(build.const_label("version", env!("CARGO_PKG_VERSION")))?;
-    build.set(1);
-    metrics.register(Box::new(build))?;
-    let process = prometheus::process_collector::ProcessCollector::for_self();
-    metrics.register(Box::new(process))
+    web::bind("observe.listen", settings.observe.listen, tls).map_err(Failure::failed)
 }

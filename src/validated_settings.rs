@@ -12,13 +12,7 @@ use keyside_proxy::{Egress, ProxyVariables};
 use keyside_vault::Vault;
 use tracing_subscriber::EnvFilter;
 
-use crate::{
-    declared,
-    failure::{Failure, misconfigured},
-    kms, telemetry, vault,
-    web::Certificates,
-    webhooks,
-};
+use crate::{declared, failure::Failure, kms, telemetry, vault, web::Certificates, webhooks};
 
 /// Settings that this release can run, as far as it can tell without network and data.
 pub(crate) struct ValidatedSettings {
@@ -75,12 +69,12 @@ impl ValidatedSettings {
                 None
             }
         };
-        let filter = telemetry::filter(&settings.log).map_err(misconfigured)?;
+        let filter = telemetry::filter(&settings.log).map_err(Failure::configuration)?;
         let variables = ProxyVariables::from_process();
         let egress = Egress::open(&settings.egress, &settings.catalogue, &variables);
-        let egress = egress.map_err(misconfigured)?;
+        let egress = egress.map_err(Failure::configuration)?;
         if process == Process::Serve {
-            webhooks::check(&settings).map_err(misconfigured)?;
+            webhooks::check(&settings).map_err(Failure::configuration)?;
         }
         let certificates = Certificates::open(&settings, store.is_some());
         Ok(Self {
@@ -90,7 +84,7 @@ impl ValidatedSettings {
             cache,
             filter,
             egress,
-            certificates: certificates.map_err(misconfigured)?,
+            certificates: certificates.map_err(Failure::configuration)?,
         })
     }
 }

@@ -6,30 +6,24 @@ use keyside_config::{Settings, VaultAuth};
 use keyside_credentials::{CacheKey, CacheOptions};
 use keyside_vault::Vault;
 
-use crate::failure::{Failure, misconfigured};
+use crate::failure::Failure;
 
 /// Creates the client without using the network. `None` if the settings have no Vault.
 pub(crate) fn open(settings: &Settings) -> Result<Option<Arc<Vault>>, Failure> {
-    let Some(vault) = &settings.vault else {
-        return Ok(None);
-    };
-    // Fails only if it is already installed.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    Vault::open(vault).map(Some).map_err(misconfigured)
+    let opened = settings.vault.as_ref().map(Vault::open).transpose();
+    opened.map_err(Failure::configuration)
 }
 
 /// The options of the cache that the settings name, with its key. Reads nothing from the cache yet.
 pub(crate) fn cache(settings: &Settings) -> Result<Option<CacheOptions>, Failure> {
-    let Some(vault) = &settings.vault else {
-        return Ok(None);
-    };
-    let Some(cache) = &vault.cache else {
+    let vault = settings.vault.as_ref();
+    let Some((vault, cache)) = vault.and_then(|vault| Some((vault, vault.cache.as_ref()?))) else {
         return Ok(None);
     };
     let key = CacheKey::read(&cache.key_file, &cache.folder);
     Ok(Some(CacheOptions {
         folder: cache.folder.clone(),
-        key: key.map_err(misconfigured)?,
+        key: key.map_err(Failure::configuration)?,
         address: vault.address.to_string(),
         namespace: vault.namespace.clone(),
     }))

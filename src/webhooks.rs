@@ -49,7 +49,7 @@ pub(crate) fn check(settings: &Settings) -> Result<(), String> {
 }
 
 fn check_one(webhook: &Webhook) -> Result<(), String> {
-    let secret = WebhookSecret::read(webhook).map_err(|error| error.to_string())?;
+    let secret = WebhookSecret::read(webhook)?;
     let url = match &secret {
         WebhookSecret::Url(url) => Some(url),
         _ => webhook.format.url(),
@@ -111,7 +111,7 @@ impl Webhooks {
         }))
     }
 
-    /// Attempts once more what waits, for a moment.
+    /// Attempts each delivery that is waiting once more, within `FINISH_LIMIT`.
     pub(crate) async fn finish(self) {
         let _ = self.stopping.send(true);
         if timeout(FINISH_LIMIT, self.dispatcher).await.is_err() {

@@ -29,6 +29,16 @@ impl Catalogue {
         self.providers.get(id)
     }
 
+    /// The provider with an id, or the reason why there is none, with the id that was probably
+    /// meant.
+    pub(crate) fn expect(&self, id: &str) -> Result<&Arc<Provider>, String> {
+        self.get(id).ok_or_else(|| {
+            let meant = self.most_similar(id);
+            let meant = meant.map(|meant| format!("; did you mean {}?", meant.id));
+            format!("there is no such provider{}", meant.unwrap_or_default())
+        })
+    }
+
     /// The provider whose id is most similar to `name`, if one is similar enough. Case and hyphens
     /// do not count.
     pub fn most_similar(&self, name: &str) -> Option<&Arc<Provider>> {
@@ -82,14 +92,9 @@ pub(crate) type Documents = BTreeMap<ProviderId, ProviderDocument>;
 pub(crate) fn layer(over: Option<&Node>) -> Node {
     let mut layer = Node::table(Origin::Default);
     for (id, node) in over.into_iter().flat_map(Node::entries) {
-        let ground = Node::builtin(include_str!("../new-provider.toml"));
-        layer.insert(
-            id,
-            Node {
-                origin: node.origin.clone(),
-                ..ground
-            },
-        );
+        let mut ground = Node::builtin(include_str!("../new-provider.toml"));
+        ground.origin = node.origin.clone();
+        layer.insert(id, ground);
     }
     for (id, text) in BUILTIN {
         layer.insert(id, Node::builtin(text));

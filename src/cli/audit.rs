@@ -5,17 +5,15 @@ mod key;
 mod verify;
 
 use clap::{Args, Subcommand};
-use keyside_config::Sources;
 use keyside_credentials::{ActorId, CredentialId, WorkspaceId};
 
 use super::{
-    Admin, Failure, Output,
+    Admin, Console, Failure,
     items::{filter, list},
     key::key_id,
     table::Table,
     workspace,
 };
-use crate::client::{Client, ClientError};
 
 #[derive(Subcommand)]
 pub(crate) enum Audit {
@@ -56,24 +54,16 @@ pub(crate) struct List {
     admin: Admin,
 }
 
-pub(crate) async fn run(audit: Audit, sources: &Sources, output: &Output) -> Result<(), Failure> {
+pub(crate) async fn run(audit: Audit, console: &Console) -> Result<(), Failure> {
     match audit {
-        Audit::List(list) => list.run(sources, output).await,
-        Audit::Export(export) => export.run(sources, output).await,
-        Audit::Verify(verify) => verify.run(sources, output).await,
-        Audit::Key(key) => key.run(sources, output).await,
+        Audit::List(list) => list.run(console).await,
+        Audit::Export(export) => export.run(console).await,
+        Audit::Verify(verify) => verify.run(console).await,
+        Audit::Key(key) => key.run(console).await,
     }
 }
 
 impl Filters {
-    /// Converts an error. If the workspace does not exist, suggests the most similar one.
-    async fn explained(&self, client: &Client, error: ClientError) -> Failure {
-        match &self.workspace {
-            Some(id) => workspace::explained(client, id, error).await,
-            None => error.into(),
-        }
-    }
-
     fn query(&self) -> String {
         [
             filter("workspaceId", &self.workspace),
@@ -86,18 +76,16 @@ impl Filters {
 }
 
 impl List {
-    async fn run(&self, sources: &Sources, output: &Output) -> Result<(), Failure> {
-        let client = self.admin.client(sources)?;
+    async fn run(&self, console: &Console) -> Result<(), Failure> {
+        let client = self.admin.client(console)?;
         let (filters, wanted) = (self.filters.query(), self.limit as usize);
-        let page = match list(&client, AUDIT, &filters, wanted).await {
-            Ok(page) => page,
-            Err(error) => return Err(self.filters.explained(&client, error).await),
-        };
+        let page = list(&client, AUDIT, &filters, wanted).await;
+        let page = workspace::explain(&client, self.filters.workspace.as_ref(), page).await?;
         for warning in &page.warnings {
-            output.note(&format!("warning: {warning}"));
+            console.warn(warning);
         }
-        output.print(&page, |output| {
-            output.table(&Table::of_items(&page.items, COLUMNS))
+        console.print(&page, || {
+            console.table(&Table::of_items(&page.items, COLUMNS))
         })
     }
 }

@@ -3,13 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use keyside_config::{Settings, Sources};
 use keyside_credentials::backup::{self, Header, OpeningStore, RestoreError};
 use keyside_sled::EmbeddedStore;
 use serde_json::{Value, json};
 
-use super::{Admin, Failure, Output, download::Download};
-use crate::{client::Client, failure::failed, kms, validated_settings::data_folder, vault};
+use super::{Admin, Console, Failure, download::download};
+use crate::{client::Client, kms, validated_settings::data_folder, vault};
 
 #[derive(Args)]
 pub(crate) struct Backup {
@@ -34,22 +33,16 @@ pub(crate) struct Restore {
 }
 
 impl Backup {
-    pub(super) async fn run(&self, sources: &Sources, output: &Output) -> Result<(), Failure> {
-        let client = self.admin.client(sources)?;
-        let download = Download::begin(
-            &client,
-            "/api/backup",
-            self.out.as_deref(),
-            "backup.keyside",
-        )
-        .await?;
-        let written = download.finish().await?;
+    pub(super) async fn run(&self, console: &Console) -> Result<(), Failure> {
+        let client = self.admin.client(console)?;
+        let out = self.out.as_deref();
+        let written = download(&client, "/api/backup", out, "backup.keyside").await?;
         // A backup that turns out to be invalid only when it is needed is worse than none.
         let header = backup::check(written.path()).map_err(refused)?;
         let path = written.keep();
         let mut view = view(&header);
         view["file"] = json!(path);
-        output.print(&view, |_| {
+        console.print(&view, || {
             format!(
                 "Wrote {}: installation {}, {}. It opens with master key {} only: keep that elsewhere\n",
                 path.display(),
@@ -58,12 +51,12 @@ impl Backup {
                 header.master_key,
             )
         })?;
-        expect_intact(&client, &path, output).await
+        expect_intact(&client, &path, console).await
     }
 }
 
 /// A backup copies damage as it is stored. Fails if there is any, so that nobody relies on it.
-async fn expect_intact(client: &Client, file: &Path, output: &Output) -> Result<(), Failure> {
+async fn expect_intact(client: &Client, file: &Path, console: &Console) -> Result<(), Failure> {
     match client.get("/api/audit/verify").await {
         Ok(log) => match log["finding"].as_str() {
             None => Ok(()),
@@ -76,8 +69,8 @@ async fn expect_intact(client: &Client, file: &Path, output: &Output) -> Result<
             ))),
         },
         Err(error) => {
-            output.note(&format!(
-                "warning: the store was not checked for damage, which the backup would have too: {error}"
+            console.warn(format_args!(
+                "the store was not checked for damage, which the backup would have too: {error}"
             ));
             Ok(())
         }
@@ -85,14 +78,14 @@ async fn expect_intact(client: &Client, file: &Path, output: &Output) -> Result<
 }
 
 impl Restore {
-    pub(super) async fn run(&self, sources: &Sources, output: &Output) -> Result<(), Failure> {
-        let settings = Settings::load(sources)?.settings;
+    pub(super) async fn run(&self, console: &Console) -> Result<(), Failure> {
+        let settings = console.settings()?;
         let path = data_folder(&settings.store)?;
         let kms = kms::source(&settings, vault::open(&settings)?.as_ref())?;
         let store = path.join("store");
         // A refused first start may have left an empty store.
         let removed = EmbeddedStore::remove_unused(&store).await;
-        removed.map_err(failed)?;
+        removed.map_err(Failure::failed)?;
         let restore = backup::Restore {
             open: &open_new,
             store: &store,
@@ -107,7 +100,7 @@ impl Restore {
         view["epoch"] = json!(restored.epoch);
         view["objects"] = json!(restored.documents);
         view["auditRecords"] = json!(restored.audit_records);
-        output.print(&view, |_| {
+        console.print(&view, || {
             format!(
                 "Restored installation {} as of {} into {}: {} objects, {} audit records. Start it with `keyside serve`\n",
                 restored.header.installation,
@@ -144,7 +137,7 @@ fn view(header: &Header) -> Value {
 /// Converts an error, which names its own remedy.
 fn refused(error: RestoreError) -> Failure {
     match error {
-        RestoreError::Kms(_) => Failure::configuration(error.to_string()),
-        _ => Failure::failed(error.to_string()),
+        RestoreError::Kms(_) => Failure::configuration(error),
+        _ => Failure::failed(error),
     }
 }

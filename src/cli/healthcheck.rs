@@ -2,52 +2,34 @@
 //! curl.
 
 use clap::Args;
-use keyside_config::{Settings, Sources};
 use serde_json::json;
 
-use super::{Failure, Output};
-use crate::client::{self, Trust};
+use super::{
+    Console, Failure,
+    observe::{ObserveArguments, unreachable},
+};
 
 #[derive(Args)]
 pub(crate) struct Healthcheck {
-    /// The observe listener's address [default: observe.listen of the settings]
-    #[arg(long, value_name = "URL")]
-    url: Option<String>,
+    #[command(flatten)]
+    observe: ObserveArguments,
     /// Check that the process is alive instead of ready
     #[arg(long)]
     live: bool,
 }
 
-pub(crate) async fn run(
-    healthcheck: Healthcheck,
-    sources: &Sources,
-    output: &Output,
-) -> Result<(), Failure> {
-    let (base, trust) = match healthcheck.url {
-        Some(url) => (url, Trust::default()),
-        // This machine's own: the name in its certificate is another one, and its health is no
-        // secret.
-        None => {
-            let url = Settings::load(sources)?.settings.observe.url();
-            (url, Trust::Anyone)
-        }
+pub(crate) async fn run(healthcheck: Healthcheck, console: &Console) -> Result<(), Failure> {
+    let (path, wanted) = match healthcheck.live {
+        true => ("/healthz", "alive"),
+        false => ("/readyz", "ready"),
     };
-    let (path, wanted) = if healthcheck.live {
-        ("/healthz", "alive")
-    } else {
-        ("/readyz", "ready")
-    };
-    let answered = client::probe(&base, path, &trust).await;
-    let (status, _) = answered.map_err(|error| {
-        Failure::failed(error.to_string()).next(
-            "Start it with `keyside serve`, or give its observe listener's address with --url.",
-        )
-    })?;
+    let observe = healthcheck.observe.listener(console)?;
+    let (status, _) = observe.get(path).await.map_err(unreachable)?;
     if !status.is_success() {
         return Err(Failure::failed(format!(
             "expected Keyside to be {wanted}, found status {status} from {path}"
         ))
         .next("Its log says what it waits for, or why it is draining."));
     }
-    output.print(&json!({ "status": wanted }), |_| format!("{wanted}\n"))
+    console.print(&json!({ "status": wanted }), || format!("{wanted}\n"))
 }

@@ -1,17 +1,14 @@
 //! `keyside token`: tokens of the admin API.
 
-use std::fmt;
-
 use clap::{
     Args, Subcommand,
     builder::{PossibleValue, TypedValueParser},
 };
 use keyside_admin::wire::{NewToken, TokenView};
-use keyside_config::Sources;
 use keyside_credentials::{ActorId, Role, Timestamp, WorkspaceId};
 
 use super::{
-    Admin, Failure, Output,
+    Admin, Console, Failure,
     choice::choice,
     confirm::Confirmation,
     duration::end,
@@ -67,25 +64,25 @@ pub(crate) struct Revoke {
     yes: bool,
 }
 
-pub(crate) async fn run(token: Token, sources: &Sources, output: &Output) -> Result<(), Failure> {
+pub(crate) async fn run(token: Token, console: &Console) -> Result<(), Failure> {
     match token {
-        Token::Create(create) => create.run(sources, output).await,
+        Token::Create(create) => create.run(console).await,
         Token::List(admin) => {
-            let items = list_all(&admin.client(sources)?, TOKENS, "").await?;
-            print_list(&items, A_TOKEN, output, table)
+            let items = list_all(&admin.client(console)?, TOKENS, "").await?;
+            print_list(&items, A_TOKEN, console, table)
         }
         Token::Show(one) => {
-            let shown = one.admin.client(sources)?.get(&one.path()).await?;
+            let shown = one.admin.client(console)?.get(&one.path()).await?;
             let token = read(&shown, A_TOKEN)?;
-            output.print(&shown, |output| output.table(&fields(&token)))
+            console.print(&shown, || console.table(&fields(&token)))
         }
-        Token::Revoke(revoke) => revoke.run(sources, output).await,
+        Token::Revoke(revoke) => revoke.run(console).await,
     }
 }
 
 impl Create {
     /// Only the token goes to standard output, so that it can be redirected into a file.
-    async fn run(&self, sources: &Sources, output: &Output) -> Result<(), Failure> {
+    async fn run(&self, console: &Console) -> Result<(), Failure> {
         let workspaces = self.workspace.iter().cloned();
         let body = NewToken {
             name: self.name.clone(),
@@ -93,14 +90,14 @@ impl Create {
             workspaces: (!self.workspace.is_empty()).then(|| workspaces.collect()),
             expires_at: self.expires_at,
         };
-        let created = self.admin.client(sources)?.post(TOKENS, &body).await?;
+        let created = self.admin.client(console)?.post(TOKENS, &body).await?;
         let token: TokenView = read(&created, A_TOKEN)?;
         for warning in &token.warnings {
-            output.note(&format!("warning: {warning}"));
+            console.warn(warning);
         }
-        output.print(&created, |output| {
-            let summary = Summary("Created", &token);
-            output.note(&format!("{summary}. It is shown only this once:"));
+        console.print(&created, || {
+            let summary = summary("Created", &token);
+            console.note(format_args!("{summary}. It is shown only this once:"));
             format!("{}\n", token.token.as_deref().map_or("", String::as_str))
         })
     }
@@ -113,13 +110,13 @@ impl TokenArguments {
 }
 
 impl Revoke {
-    async fn run(&self, sources: &Sources, output: &Output) -> Result<(), Failure> {
-        let client = self.one.admin.client(sources)?;
+    async fn run(&self, console: &Console) -> Result<(), Failure> {
+        let client = self.one.admin.client(console)?;
         let path = self.one.path();
         if !self.yes {
             let token = read(&client.get(&path).await?, A_TOKEN)?;
             Confirmation {
-                action: Summary("About to revoke", &token).to_string(),
+                action: summary("About to revoke", &token),
                 name: &token.name,
                 name_kind: "name",
                 if_declined: "nothing was revoked",
@@ -128,23 +125,18 @@ impl Revoke {
         }
         let revoked = client.delete(&path).await?;
         let token = read(&revoked, A_TOKEN)?;
-        output.print(&revoked, |_| format!("{}\n", Summary("Revoked", &token)))
+        console.print(&revoked, || format!("{}\n", summary("Revoked", &token)))
     }
 }
 
 /// One line: what happened to which token.
-struct Summary<'a>(&'a str, &'a TokenView);
-
-impl fmt::Display for Summary<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self(verb, token) = self;
-        let (id, role, name) = (&token.id, cell(&token.role), &token.name);
-        write!(f, "{verb} {id}: {role} of {} ({name})", workspaces(token))
-    }
+fn summary(verb: &str, token: &TokenView) -> String {
+    let (id, role, name) = (&token.id, cell(&token.role), &token.name);
+    format!("{verb} {id}: {role} of {} ({name})", workspaces(token))
 }
 
-fn table(tokens: &[TokenView], output: &Output) -> String {
-    output.table(&Table::of(tokens, &COLUMNS))
+fn table(tokens: &[TokenView], console: &Console) -> String {
+    console.table(&Table::of(tokens, &COLUMNS))
 }
 
 fn fields(token: &TokenView) -> Table {

@@ -31,7 +31,6 @@ pub(crate) struct ProviderDocument {
     allow_plaintext: bool,
     #[serde(default)]
     allow_private: bool,
-    #[serde(default, deserialize_with = "parsed::some_text")]
     egress: Option<EgressProxy>,
     endpoint: Option<EndpointRule>,
     auth: AuthDocument,
@@ -45,7 +44,7 @@ pub(crate) struct ProviderDocument {
     extra_routes: Vec<RouteDocument>,
     #[serde(default = "inference_only")]
     allow: Vec<Group>,
-    #[serde(default, deserialize_with = "parsed::texts")]
+    #[serde(default)]
     subprotocols: Vec<Subprotocol>,
     error: ErrorShape,
     #[serde(default)]
@@ -88,11 +87,13 @@ impl ProviderDocument {
             written if !written.is_empty() => written,
             _ => sdk::derived(&routes, self.error),
         };
+        let headers = self.headers.iter();
+        let headers = headers.map(|(name, value)| header(name, value, &auth));
         Ok(Provider {
             upstream,
             allow_private: self.allow_private,
             egress: self.egress,
-            headers: headers(&self.headers, &auth)?,
+            headers: headers.collect::<Result<_, _>>()?,
             auth,
             name: self.name.unwrap_or_else(|| id.to_string()),
             routes,
@@ -195,16 +196,6 @@ fn build_routes(
         }
     }
     (routes, withheld)
-}
-
-fn headers(
-    written: &BTreeMap<String, String>,
-    auth: &Auth,
-) -> Result<Vec<(HeaderName, HeaderValue)>, Mismatch> {
-    written
-        .iter()
-        .map(|(name, value)| header(name, value, auth))
-        .collect()
 }
 
 /// Refuses headers that may contain a key: keys belong in the store, where they are sealed.

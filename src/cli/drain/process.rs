@@ -16,20 +16,20 @@ use nix::unistd::getuid;
 
 use crate::{
     cli::{Cli, Command},
-    failure::{Failure, failed},
+    failure::Failure,
 };
 
 /// The process id of the only running Keyside of this user.
 pub(super) fn find() -> Result<i32, Failure> {
     let program = program();
-    let processes = fs::read_dir("/proc").map_err(failed)?;
+    let processes = fs::read_dir("/proc").map_err(Failure::failed)?;
     let pids = processes.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
     let mut found: Vec<u32> = pids
         .filter(|&pid| pid != process::id() && is_ours(pid) && is_keyside(pid, &program))
         .collect();
     found.sort_unstable();
     match found[..] {
-        [pid] => i32::try_from(pid).map_err(failed),
+        [pid] => i32::try_from(pid).map_err(Failure::failed),
         [] => Err(Failure::failed("expected a running Keyside of this user, found none")
             .next("Give its process id with --pid. In a container, run this in the container that Keyside runs in.")),
         _ => Err(Failure::failed(format!(

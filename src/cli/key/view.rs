@@ -4,12 +4,12 @@ use std::ops::Deref;
 
 use keyside_admin::wire::{CredentialView, Duplicate, TrafficView, VersionView};
 use keyside_credentials::{
-    Cause, Clock, SystemClock, Timestamp, TrafficState, Verification, VersionState,
+    Clock, SystemClock, Timestamp, TrafficState, Verification, VersionState,
 };
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Failure, Output};
+use super::{Console, Failure};
 use crate::{
     cli::{
         items::read,
@@ -73,9 +73,9 @@ impl Credential {
     }
 
     /// Prints the key's warnings on standard error.
-    pub(super) fn print_warnings(&self, output: &Output) {
+    pub(super) fn print_warnings(&self, console: &Console) {
         for warning in &self.warnings {
-            output.note(&format!("warning: {}", credentials_as_keys(warning)));
+            console.warn(credentials_as_keys(warning));
         }
         let duplicates: Vec<_> = self.duplicates.iter().flatten().collect();
         if let [first, others @ ..] = duplicates.as_slice() {
@@ -86,23 +86,21 @@ impl Credential {
                     self.id
                 ),
             };
-            output.note(&format!(
-                "warning: the same secret is stored as {}{more}",
-                name_of(first)
-            ));
+            let name = name_of(first);
+            console.warn(format_args!("the same secret is stored as {name}{more}"));
         }
     }
 
     /// Says on standard error how to change what the warnings of a new key are about.
-    pub(super) fn print_next_steps(&self, output: &Output) {
+    pub(super) fn print_next_steps(&self, console: &Console) {
         let id = &self.id;
         if !self.is_default {
-            output.note(&format!(
+            console.note(format_args!(
                 "  next: `keyside key edit {id} --default` makes it the default."
             ));
         }
         if self.verification == Some(Verification::Rejected) {
-            output.note(&format!(
+            console.note(format_args!(
                 "  next: it is stored all the same; `keyside key rotate {id}` replaces the secret."
             ));
         }
@@ -169,16 +167,14 @@ impl Credential {
         cell(&shown.join(", "))
     }
 
-    /// Prints every field.
-    pub(super) fn show(&self, value: &Value, output: &Output) -> Result<(), Failure> {
-        output.print(value, |output| output.table(&self.fields()))
-    }
-
-    fn fields(&self) -> Table {
+    /// Every field.
+    pub(super) fn fields(&self) -> Table {
         let time = |at: Option<Timestamp>| {
             at.map(|at| format!("{} ({})", local(at), relative_time(at)))
                 .unwrap_or_else(none)
         };
+        let default = if self.is_default { "yes" } else { "no" };
+        let cause = self.check.as_ref().and_then(|check| check.cause);
         let rows = [
             ("id", self.id.to_string()),
             ("workspace", self.workspace_id.to_string()),
@@ -186,10 +182,7 @@ impl Credential {
             ("label", cell(&self.label)),
             ("environment", cell(&self.environment)),
             ("status", self.shown_status()),
-            (
-                "default",
-                if self.is_default { "yes" } else { "no" }.to_owned(),
-            ),
+            ("default", default.to_owned()),
             ("usage tag", cell(&self.usage_tag)),
             ("endpoint", cell(&self.endpoint)),
             ("hint", cell(&self.hint)),
@@ -201,15 +194,7 @@ impl Credential {
             ("last used", time(self.last_used_at)),
             ("last verified", time(self.last_verified_at)),
             ("verification", cell(&self.verification)),
-            (
-                "cause",
-                cell(
-                    &self
-                        .check
-                        .as_ref()
-                        .and_then(|check| check.cause.map(Cause::as_str)),
-                ),
-            ),
+            ("cause", cell(&cause)),
             ("in traffic", self.shown_traffic()),
         ];
         let spend = limits::rows(self.limits, self.usage);
@@ -275,7 +260,7 @@ impl Credential {
     }
 }
 
-pub(super) fn table(credentials: &[Credential], output: &Output) -> String {
+pub(super) fn table(credentials: &[Credential], console: &Console) -> String {
     if credentials.is_empty() {
         return "No keys. `keyside key add --workspace ID --provider ID` stores one.\n".to_owned();
     }
@@ -283,7 +268,7 @@ pub(super) fn table(credentials: &[Credential], output: &Output) -> String {
     if credentials.iter().any(|one| one.source.is_some()) {
         columns.push(("KEPT IN", Credential::shown_source));
     }
-    output.table(&Table::of(credentials, &columns))
+    console.table(&Table::of(credentials, &columns))
 }
 
 fn default_mark(credential: &Credential) -> String {

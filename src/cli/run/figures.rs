@@ -1,15 +1,16 @@
 //! `keyside run figures`: how many requests, how many failed, how long they took, what they used.
 
 use clap::{Args, builder::PossibleValuesParser};
-use keyside_config::Sources;
 use keyside_credentials::runs::Dimension;
 use serde_json::Value;
 
 use super::{RUNS, filters::Filters};
 use crate::cli::{
-    Admin, Failure, Output,
+    Admin, Console, Failure,
     items::escaped,
+    provider,
     table::{Column, Table, cell, none},
+    workspace,
 };
 
 #[derive(Args)]
@@ -33,24 +34,24 @@ pub(crate) struct Figures {
 }
 
 impl Figures {
-    pub(super) async fn run(&self, sources: &Sources, output: &Output) -> Result<(), Failure> {
-        let client = self.admin.client(sources)?;
-        self.filters.expect_workspace(&client).await?;
+    pub(super) async fn run(&self, console: &Console) -> Result<(), Failure> {
+        let client = self.admin.client(console)?;
+        workspace::expect(&client, self.filters.workspace.as_ref()).await?;
         let (limit, by) = (self.limit, escaped(&self.by.join(",")));
         let filters = self.filters.query();
         let path = format!("{RUNS}/figures?limit={limit}&by={by}{filters}");
         let figures = client.get(&path).await?;
         let groups = figures["items"].as_array().map_or(&[][..], Vec::as_slice);
         if groups.is_empty() {
-            self.filters.expect_provider(&client).await?;
+            provider::expect(&client, self.filters.provider.as_ref()).await?;
         }
-        output.print(&figures, |output| match groups.is_empty() {
+        console.print(&figures, || match groups.is_empty() {
             true => "No runs match.\n".to_owned(),
-            false => output.table(&self.table(groups, &figures["total"])),
+            false => console.table(&self.table(groups, &figures["total"])),
         })?;
         let omitted = figures["omittedGroups"].as_u64().unwrap_or(0);
         if omitted > 0 {
-            output.note(&format!(
+            console.note(format_args!(
                 "{omitted} smaller groups are left out (-n raises the limit); the total includes them"
             ));
         }

@@ -8,15 +8,15 @@ use std::{env, fs::OpenOptions, io::Write, path::Path};
 use keyside_admin::wire::{SmokeItemView, SmokeReportView};
 use keyside_credentials::smoke::{Class, Verdict};
 
-use super::{Failure, Output, detail, name, text};
+use super::{Console, Failure, detail, name, text};
 use crate::cli::table::cell;
 
-pub(super) fn print(report: &SmokeReportView, output: &Output) -> Result<(), Failure> {
-    output.write(annotations(&report.items).as_bytes())?;
+pub(super) fn print(report: &SmokeReportView, console: &Console) -> Result<(), Failure> {
+    console.write(annotations(&report.items).as_bytes())?;
     let summary = summary(report);
     match env::var_os("GITHUB_STEP_SUMMARY").filter(|path| !path.is_empty()) {
         Some(path) => append(Path::new(&path), &summary),
-        None => output.write(summary.as_bytes()),
+        None => console.write(summary.as_bytes()),
     }
 }
 
@@ -45,7 +45,7 @@ pub(super) fn annotations(items: &[SmokeItemView]) -> String {
     annotated.collect()
 }
 
-/// What came of it, and what to do about it.
+/// The result, and the next step.
 fn message(item: &SmokeItemView) -> String {
     match &item.remediation {
         Some(step) => format!("{}. {step}", detail(item)),

@@ -4,39 +4,34 @@
 use std::{sync::Arc, time::Duration};
 
 use keyside_credentials::Registry;
-use prometheus::{IntCounter, IntGauge, IntGaugeVec, Opts};
+use prometheus::{IntCounter, IntGauge};
 
-use crate::scraped::{self, Metrics, gauge_value};
+use super::scraped::{Metrics, gauge_value};
 
-pub(crate) fn register(
+pub(super) fn register(
     metrics: &prometheus::Registry,
     registry: Arc<Registry>,
 ) -> prometheus::Result<()> {
-    let failed = IntGauge::new(
+    let mut health = Metrics::default();
+    let failed = health.add(IntGauge::new(
         "keyside_store_failed",
         "1 once a write to the store has failed: no change is accepted until a restart.",
-    )?;
-    let unrecorded = IntCounter::new(
+    )?);
+    let unrecorded = health.add(IntCounter::new(
         "keyside_runs_unrecorded_total",
         "Requests that have no run record, because none could be written.",
-    )?;
-    let damaged = Opts::new(
+    )?);
+    let damaged = health.gauges(
         "keyside_damaged_records",
         "Stored workspaces and unrevoked credentials whose records failed authentication.",
-    );
-    let damaged = IntGaugeVec::new(damaged, &["kind"])?;
-    let ages = Opts::new(
+        &["kind"],
+    )?;
+    let ages = health.gauges(
         "keyside_key_age_seconds",
         "How long the master key, and the oldest workspace key, are in use.",
-    );
-    let ages = IntGaugeVec::new(ages, &["key"])?;
-    let all: Metrics = vec![
-        Box::new(failed.clone()),
-        Box::new(unrecorded.clone()),
-        Box::new(damaged.clone()),
-        Box::new(ages.clone()),
-    ];
-    scraped::register(metrics, all, move || {
+        &["key"],
+    )?;
+    health.register(metrics, move || {
         failed.set(registry.storage_failure().is_some().into());
         let counted = registry.runs().unrecorded();
         unrecorded.inc_by(counted.saturating_sub(unrecorded.get()));

@@ -3,25 +3,26 @@
 use keyside_credentials::{Budget, Resolver};
 use prometheus::{GaugeVec, Opts};
 
-use crate::scraped::{self, Metrics};
+use super::scraped::Metrics;
 
 /// Registers how much of each limit is used. Only what has limits has series.
-pub(crate) fn register(
+pub(super) fn register(
     metrics: &prometheus::Registry,
     resolver: Resolver,
 ) -> prometheus::Result<()> {
+    let mut budgets = Metrics::default();
     let credentials = Opts::new(
         "keyside_credential_limit_used_ratio",
         "How much of a credential's limit for the UTC day is used; requests are refused from 1 on.",
     );
-    let credentials = GaugeVec::new(credentials, &["workspace", "provider", "label", "limit"])?;
+    let labels = ["workspace", "provider", "label", "limit"];
+    let credentials = budgets.add(GaugeVec::new(credentials, &labels)?);
     let workspaces = Opts::new(
         "keyside_workspace_limit_used_ratio",
         "How much of a workspace's limit for the UTC day is used; requests are refused from 1 on.",
     );
-    let workspaces = GaugeVec::new(workspaces, &["workspace", "limit"])?;
-    let all: Metrics = vec![Box::new(credentials.clone()), Box::new(workspaces.clone())];
-    scraped::register(metrics, all, move || {
+    let workspaces = budgets.add(GaugeVec::new(workspaces, &["workspace", "limit"])?);
+    budgets.register(metrics, move || {
         // A limit that was removed has no series.
         credentials.reset();
         workspaces.reset();

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use keyside_config::{Catalogue, ProviderId};
 use keyside_credentials::{Credential, Filter, Registry, Status};
-use prometheus::{IntCounterVec, IntGaugeVec, Opts};
+use prometheus::{IntCounterVec, IntGaugeVec};
 
-use crate::scraped::{self, Metrics};
+use super::scraped::Metrics;
 
 /// The counts, expiry times and rotations of stored credentials.
 struct Inventory {
@@ -20,39 +20,33 @@ struct Inventory {
     rotations: IntCounterVec,
 }
 
-pub(crate) fn register(
+pub(super) fn register(
     metrics: &prometheus::Registry,
     registry: Arc<Registry>,
     catalogue: &Catalogue,
 ) -> prometheus::Result<()> {
-    let credentials = Opts::new(
-        "integration_credentials_total",
-        "Stored credentials, by provider and status.",
-    );
-    let expiries = Opts::new(
-        "integration_credential_expiry_timestamp_seconds",
-        "When a credential stops being used, in seconds since the epoch.",
-    );
-    let rotations = Opts::new(
-        "credential_rotations_total",
-        "How often a secret was replaced by a new one.",
-    );
+    let mut counts = Metrics::default();
+    let providers = catalogue.iter().map(|provider| provider.id.clone());
     let inventory = Inventory {
         registry,
-        providers: catalogue
-            .iter()
-            .map(|provider| provider.id.clone())
-            .collect(),
-        credentials: IntGaugeVec::new(credentials, &["provider", "status"])?,
-        expiries: IntGaugeVec::new(expiries, &["workspace", "provider", "label"])?,
-        rotations: IntCounterVec::new(rotations, &["provider"])?,
+        providers: providers.collect(),
+        credentials: counts.gauges(
+            "integration_credentials_total",
+            "Stored credentials, by provider and status.",
+            &["provider", "status"],
+        )?,
+        expiries: counts.gauges(
+            "integration_credential_expiry_timestamp_seconds",
+            "When a credential stops being used, in seconds since the epoch.",
+            &["workspace", "provider", "label"],
+        )?,
+        rotations: counts.counters(
+            "credential_rotations_total",
+            "How often a secret was replaced by a new one.",
+            &["provider"],
+        )?,
     };
-    let all: Metrics = vec![
-        Box::new(inventory.credentials.clone()),
-        Box::new(inventory.expiries.clone()),
-        Box::new(inventory.rotations.clone()),
-    ];
-    scraped::register(metrics, all, move || inventory.count())
+    counts.register(metrics, move || inventory.count())
 }
 
 impl Inventory {

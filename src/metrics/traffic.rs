@@ -2,26 +2,24 @@
 
 use keyside_config::{Catalogue, ProviderId};
 use keyside_credentials::TrafficState;
-use prometheus::{IntGaugeVec, Opts};
 
-use crate::{
-    backing::Backing,
-    scraped::{self, gauge_value},
-};
+use super::scraped::{Metrics, gauge_value};
+use crate::backing::Backing;
 
-pub(crate) fn register(
+pub(super) fn register(
     metrics: &prometheus::Registry,
     backing: Backing,
     catalogue: &Catalogue,
 ) -> prometheus::Result<()> {
-    let credentials = Opts::new(
+    let mut health = Metrics::default();
+    let credentials = health.gauges(
         "keyside_credentials_traffic",
         "Keys that are not revoked, by whether the provider rejects them in traffic.",
-    );
-    let credentials = IntGaugeVec::new(credentials, &["provider", "state"])?;
+        &["provider", "state"],
+    )?;
     let providers = catalogue.iter().map(|provider| provider.id.clone());
     let providers: Vec<_> = providers.collect();
-    scraped::register(metrics, vec![Box::new(credentials.clone())], move || {
+    health.register(metrics, move || {
         let set = |provider: &ProviderId, state: TrafficState, count: u64| {
             let labels = [provider.as_str(), state.as_str()];
             let gauge = credentials.with_label_values(&labels);
