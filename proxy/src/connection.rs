@@ -127,9 +127,14 @@ impl Connections {
 impl ServerApp for Connections {
     async fn process_new(self: &Arc<Self>, stream: Stream, _: &ShutdownWatch) -> Option<Stream> {
         match self.connection_limit.clone().try_acquire_owned() {
+            // On a task of its own: pingora's also has space for a TLS handshake, 9 KB, and would
+            // keep it for as long as the connection is open.
             Ok(permit) => {
-                self.serve(stream, permit).await;
-                self.reclaim.schedule();
+                let this = self.clone();
+                tokio::spawn(async move {
+                    this.serve(stream, permit).await;
+                    this.reclaim.schedule();
+                });
             }
             Err(_) => self.reject(stream).await,
         }
