@@ -19,7 +19,8 @@ use tokio::{
 
 use crate::{
     activity::Activity, client_socket, deadline::DeadlineStream, drain::Drain, framing::Framing,
-    gateway::Gateway, head_limits::HeadLimits, reclaim::MemoryReclaimer, wakers::OneShot,
+    gateway::Gateway, head_limits::HeadLimits, reclaim::MemoryReclaimer,
+    spurious_wake::ConnectionTask, wakers::OneShot,
 };
 
 /// Serves the connections of one listener.
@@ -108,18 +109,19 @@ impl Connections {
             .http
             .serve_connection_with_upgrades(TokioIo::new(socket), service);
         let mut connection = pin!(connection);
+        let mut task = ConnectionTask::default();
         let leaving = pin!(self.drain.begun());
         let mut leaving = OneShot::new(leaving);
         tokio::select! {
             biased;
             // An error here is the client's doing: it disconnected, stalled, or did not speak HTTP.
-            _ = connection.as_mut() => return,
+            _ = poll_fn(|context| task.poll(connection.as_mut(), context)) => return,
             () = poll_fn(|context| leaving.poll(self.drain.has_begun(), context)) => {}
         }
         if activity.is_multiplexed() {
             connection.as_mut().graceful_shutdown();
         }
-        let _ = connection.await;
+        let _ = poll_fn(|context| task.poll(connection.as_mut(), context)).await;
     }
 }
 

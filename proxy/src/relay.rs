@@ -24,6 +24,7 @@ use crate::{
     meter::Meter,
     request_record::RequestRecord,
     scrub::Scrub,
+    spurious_wake::poll_body,
     upstream::Lease,
     wakers::{IdleTimer, OneShot},
 };
@@ -171,7 +172,7 @@ impl Relay {
             if self.delayed_error.is_some() {
                 return self.poll_delayed_error(context);
             }
-            let frame = match Pin::new(&mut self.upstream).poll_frame(context) {
+            let frame = match poll_body(&mut self.upstream, self.over_http2, context) {
                 Poll::Ready(frame) => frame.map(|frame| frame.map_err(RelayError::from)),
                 Poll::Pending => {
                     if self

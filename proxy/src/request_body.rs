@@ -18,6 +18,7 @@ use tokio::time::timeout;
 use crate::{
     activity::ClientBody,
     hop::{may_forward, retain},
+    spurious_wake::poll_body,
     wakers::IdleTimer,
 };
 
@@ -220,7 +221,7 @@ impl ClientUpload {
         let Some(client) = &mut self.client else {
             return Poll::Ready(None);
         };
-        match Pin::new(client).poll_frame(context) {
+        match poll_body(client, self.over_http2, context) {
             Poll::Ready(None) if self.was_reset() => {
                 self.replay.recorded = None;
                 Poll::Ready(Some(Err(RequestBodyError::Reset)))
