@@ -14,7 +14,7 @@ mod resend;
 mod socket;
 mod tcp;
 
-use std::{error::Error as StdError, sync::Arc, time::Duration};
+use std::{error::Error as StdError, mem, sync::Arc, time::Duration};
 
 pub(crate) use address::AddressPolicy;
 use dial::ConnectError;
@@ -23,7 +23,7 @@ pub use egress_proxy::CredentialsError;
 pub(crate) use egress_proxy::{EgressProxy, EgressRoute, ProxyCredentials};
 use http::{
     HeaderValue, Request, Response, Uri, header,
-    uri::{self, Authority, PathAndQuery, Scheme},
+    uri::{Authority, Scheme},
 };
 use hyper::{body::Incoming, client::conn::TrySendError};
 use keyside_config::{BaseUrl, Cause};
@@ -340,24 +340,20 @@ impl Upstream {
     /// Sets the target as the connection's HTTP version needs it. Until then it is a path, or the
     /// form that an earlier connection needed.
     fn set_target(&self, request: &mut Request<RequestBody>, connection: &Connection) {
-        let path = request.uri().path_and_query().cloned();
-        let path = path.unwrap_or(PathAndQuery::from_static("/"));
+        let mut target = mem::take(request.uri_mut()).into_parts();
         match connection {
             Connection::Http1(_) => {
-                *request.uri_mut() = path.into();
-                request
-                    .headers_mut()
-                    .insert(header::HOST, self.host.clone());
+                (target.scheme, target.authority) = (None, None);
+                let host = self.host.clone();
+                request.headers_mut().insert(header::HOST, host);
             }
             Connection::Http2(..) => {
-                let mut target = uri::Parts::default();
                 target.scheme = Some(Scheme::HTTPS);
                 target.authority = Some(self.authority.clone());
-                target.path_and_query = Some(path);
-                *request.uri_mut() = Uri::from_parts(target).unwrap_or_default();
                 request.headers_mut().remove(header::HOST);
             }
         }
+        *request.uri_mut() = Uri::from_parts(target).unwrap_or_default();
     }
 }
 
