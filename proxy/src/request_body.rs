@@ -127,7 +127,9 @@ impl RequestBody {
     /// announces it.
     pub(crate) fn set_length_headers(&self, headers: &mut HeaderMap) {
         let length = self.size_hint().exact();
-        if headers.remove(header::CONTENT_LENGTH).is_some()
+        let is_declared = length.is_some_and(|length| is_declared(headers, length));
+        if !is_declared
+            && headers.remove(header::CONTENT_LENGTH).is_some()
             && let Some(length) = length
         {
             headers.insert(header::CONTENT_LENGTH, length.into());
@@ -340,6 +342,17 @@ impl HttpBody for RequestBody {
             Source::Own(whole) => whole.size_hint(),
         }
     }
+}
+
+/// Whether `Content-Length` declares this length once, in canonical form.
+fn is_declared(headers: &HeaderMap, length: u64) -> bool {
+    let mut lines = headers.get_all(header::CONTENT_LENGTH).iter();
+    let (Some(line), None) = (lines.next(), lines.next()) else {
+        return false;
+    };
+    let is_canonical = matches!(line.as_bytes(), [b'0'] | [b'1'..=b'9', ..]);
+    let digits = line.to_str().unwrap_or_default();
+    is_canonical && digits.parse::<u64>() == Ok(length)
 }
 
 /// Bytes of a body that are kept for a replay: most prompts are smaller.
