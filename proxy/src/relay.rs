@@ -141,13 +141,14 @@ fn add_credential_headers(record: &RequestRecord, fields: &mut HeaderMap) {
         (REQUEST_ID, record.request_id.as_str()),
         (headers::CREDENTIAL, grant.credential_id().as_str()),
         (headers::CREDENTIAL_LABEL, &label),
-        (headers::ENVIRONMENT, grant.environment().as_str()),
     ];
     for (name, text) in values {
         if let Ok(value) = HeaderValue::from_str(text) {
             fields.insert(name, value);
         }
     }
+    let environment = HeaderValue::from_static(grant.environment().as_str());
+    fields.insert(headers::ENVIRONMENT, environment);
 }
 
 impl Relay {
