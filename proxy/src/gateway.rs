@@ -29,6 +29,7 @@ use keyside_credentials::{
     runs::{RunKind, Runs},
 };
 use parsed_head::ParsedHead;
+use tokio::time::Instant;
 
 use crate::{
     activity::InFlightGuard,
@@ -386,12 +387,11 @@ impl Gateway {
         let mut head = outbound.rewrite(head, secret)?;
         body.set_length_headers(&mut head.headers);
         let offer = upgrade.then(|| Offer::of(&head.headers));
-        record.ready();
         let request = Request::from_parts(
             head,
             body.with_credential_names(destination.credentials.clone()),
         );
-        let deadline = tokio::time::Instant::now() + destination.first_byte;
+        let deadline = Instant::from_std(record.ready()) + destination.first_byte;
         let sent = || record.sent();
         let mut timer = record.in_flight.take_timer();
         let answered = tokio::select! {
