@@ -16,7 +16,7 @@ mod body;
 mod parsed_head;
 mod refused;
 
-use std::{future::poll_fn, ops::ControlFlow, sync::Arc};
+use std::{future::poll_fn, ops::ControlFlow, pin::pin, sync::Arc};
 
 pub(crate) use body::Body;
 use http::{
@@ -184,8 +184,10 @@ impl Gateway {
         match self.check(&head, known_peer, arrival, in_flight) {
             ControlFlow::Continue((permit, in_flight)) => {
                 let context = permit.context.clone();
-                let forwarding = self.forward(permit, head, body, arrival, in_flight);
-                context.run(forwarding).await
+                // Enters the context at each poll: `RequestContext::run` would copy this large
+                // future to wrap it.
+                let mut forwarding = pin!(self.forward(permit, head, body, arrival, in_flight));
+                poll_fn(|task| context.scope(|| forwarding.as_mut().poll(task))).await
             }
             ControlFlow::Break(response) => response,
         }
