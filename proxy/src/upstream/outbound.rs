@@ -21,7 +21,7 @@ use super::{
     pool::Connection,
     tcp::TcpError,
 };
-use crate::request_body::RequestBody;
+use crate::{headers::OWN_USER_AGENT, request_body::RequestBody};
 
 /// Why there is no response. Names hosts and addresses, never a path, a header or a body.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -93,7 +93,7 @@ async fn send(
     let host = HeaderValue::from_str(&base.authority());
     let host = host.map_err(|error| OutboundError::Refused(error.to_string()))?;
     head.headers.insert(HOST, host);
-    head.headers.insert(USER_AGENT, OURSELVES);
+    head.headers.insert(USER_AGENT, OWN_USER_AGENT);
     head.headers.insert(CONTENT_LENGTH, body.len().into());
     let request = Request::from_parts(head, RequestBody::from_bytes(body));
     let opened = dialer
@@ -126,8 +126,6 @@ fn refused(error: &ConnectError) -> OutboundError {
     OutboundError::Refused(error_chain(error))
 }
 
-const OURSELVES: HeaderValue =
-    HeaderValue::from_static(concat!("keyside/", env!("CARGO_PKG_VERSION")));
 /// Bytes of a response's body that are read and discarded.
 const MAX_DISCARDED: usize = 64 << 10;
 /// How long that may take.
