@@ -109,30 +109,11 @@ impl Dialer {
     }
 
     /// Opens a connection. If it is HTTP/2, it is also added to the pool in `shared`, with the
-    /// given stream window in bytes.
+    /// given stream window in bytes. With `None` it is HTTP/1.1 and serves one request, which can
+    /// make it a tunnel.
+    ///
+    /// The deadline includes resolving, an egress proxy's response and TLS.
     pub(super) async fn dial(
-        &self,
-        base: &BaseUrl,
-        route: &EgressRoute,
-        slot: ConnectionSlot,
-        shared: (&Pool, u32),
-    ) -> Result<Connection, ConnectError> {
-        self.open_within_deadline(base, route, slot, Some(shared))
-            .await
-    }
-
-    /// Opens a connection that can become a tunnel.
-    pub(super) async fn dial_dedicated(
-        &self,
-        base: &BaseUrl,
-        route: &EgressRoute,
-        slot: ConnectionSlot,
-    ) -> Result<Connection, ConnectError> {
-        self.open_within_deadline(base, route, slot, None).await
-    }
-
-    /// Everything within the deadline: resolving, an egress proxy's response, TLS.
-    async fn open_within_deadline(
         &self,
         base: &BaseUrl,
         route: &EgressRoute,

@@ -96,9 +96,8 @@ async fn send(
     head.headers.insert(USER_AGENT, OWN_USER_AGENT);
     head.headers.insert(CONTENT_LENGTH, body.len().into());
     let request = Request::from_parts(head, RequestBody::from_bytes(body));
-    let opened = dialer
-        .dial_dedicated(base, route, ConnectionSlot::uncounted())
-        .await;
+    let slot = ConnectionSlot::uncounted();
+    let opened = dialer.dial(base, route, slot, None).await;
     let opened = opened.map_err(|error| match &error {
         ConnectError::Tcp(TcpError::AddressNotAllowed { .. } | TcpError::Metadata { .. })
         | ConnectError::Name(_) => refused(&error),

@@ -47,9 +47,8 @@ pub(crate) async fn check_reachable(
     limit: Duration,
 ) -> Result<Reachable, Unreachable> {
     let deadline = Instant::now() + limit;
-    let opened = dialer
-        .dial_dedicated(base, route, ConnectionSlot::uncounted())
-        .await;
+    let slot = ConnectionSlot::uncounted();
+    let opened = dialer.dial(base, route, slot, None).await;
     let connection = opened.map_err(|error| Unreachable::because(&error))?;
     let date = timeout_at(deadline, date(connection, base)).await;
     Ok(Reachable {
