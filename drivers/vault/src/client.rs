@@ -261,11 +261,12 @@ impl Answer {
     pub(crate) fn accepted(self, call: &Call) -> Result<Self, VaultError> {
         match self.is_success() {
             true => Ok(self),
-            false => Err(VaultError::ErrorResponse(self.answered(call))),
+            false => Err(VaultError::ErrorResponse(self.error_response(call))),
         }
     }
 
-    pub(crate) fn answered(&self, call: &Call) -> ErrorResponse {
+    /// The response as an error.
+    pub(crate) fn error_response(&self, call: &Call) -> ErrorResponse {
         ErrorResponse::new(self.status, call.name(), &self.body)
     }
 
