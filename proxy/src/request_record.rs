@@ -55,7 +55,9 @@ pub(crate) struct RequestRecord {
     pub(crate) destination: Arc<Destination>,
     ledger: Arc<Ledger>,
     pub(crate) request_id: RequestId,
+    /// Wall-clock time, for the run record and for limits of a day.
     at: Timestamp,
+    /// When the head arrived; durations are measured from here.
     started: Instant,
     kind: RunKind,
     run_id: Option<Box<str>>,
