@@ -9,7 +9,7 @@ use hyper_util::{
     rt::{TokioExecutor, TokioIo},
     server::conn::auto,
 };
-use keyside_config::{Deadlines, Limits};
+use keyside_config::{Deadlines, Limits, Listener};
 use pingora::{apps::ServerApp, protocols::Stream, server::ShutdownWatch};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -18,9 +18,16 @@ use tokio::{
 };
 
 use crate::{
-    activity::Activity, client_socket, deadline::DeadlineStream, drain::Drain, framing::Framing,
-    gateway::Gateway, head_limits::HeadLimits, reclaim::MemoryReclaimer,
-    spurious_wake::ConnectionTask, wakers::OneShot,
+    activity::Activity,
+    client_socket,
+    deadline::DeadlineStream,
+    drain::Drain,
+    framing::Framing,
+    gateway::{Dependencies, Gateway},
+    head_limits::HeadLimits,
+    reclaim::MemoryReclaimer,
+    spurious_wake::ConnectionTask,
+    wakers::OneShot,
 };
 
 /// Serves the connections of one listener.
@@ -43,21 +50,21 @@ pub(crate) struct Connections {
 impl Connections {
     pub(crate) fn new(
         gateway: Gateway,
-        peers: Vec<u32>,
-        (deadlines, limits): (&Deadlines, &Limits),
+        listener: &Listener,
         connection_limit: Arc<Semaphore>,
-        (drain, reclaim): (Drain, Arc<MemoryReclaimer>),
+        dependencies: &Dependencies,
     ) -> Self {
+        let proxy = &dependencies.settings.proxy;
         Self {
             gateway: Arc::new(gateway),
-            http: http(limits),
-            deadlines: deadlines.clone(),
-            head_limit: limits.header_bytes,
-            peers,
+            http: http(&proxy.limits),
+            deadlines: proxy.deadlines.clone(),
+            head_limit: proxy.limits.header_bytes,
+            peers: listener.peer_uids.clone(),
             connection_limit,
             rejection_slots: Semaphore::new(MAX_CONCURRENT_REJECTIONS),
-            drain,
-            reclaim,
+            drain: dependencies.drain.clone(),
+            reclaim: MemoryReclaimer::new(dependencies.collect, proxy.workers()),
         }
     }
 
