@@ -80,13 +80,14 @@ impl Drop for ResponsePipeline {
     }
 }
 
-/// Converts the upstream's response into the one for the client.
+/// Converts the upstream's response into the one for the client. The body is boxed where it is
+/// made: it has a kilobyte, and is passed on several times.
 pub(crate) fn relay(
     response: Response<Incoming>,
     lease: Lease,
     pipeline: ResponsePipeline,
     stream_idle: Duration,
-) -> Response<Relay> {
+) -> Response<Box<Relay>> {
     let (mut head, upstream) = response.into_parts();
     head.headers = client_headers(head.headers, &pipeline);
     head.extensions = http::Extensions::new();
@@ -94,7 +95,7 @@ pub(crate) fn relay(
     // Each side has its own HTTP version; hyper writes the client's.
     head.version = http::Version::HTTP_11;
     let idle_timer = IdleTimer::new(stream_idle);
-    let relay = Relay {
+    let relay = Box::new(Relay {
         upstream,
         over_http2,
         lease,
@@ -103,7 +104,7 @@ pub(crate) fn relay(
         revocation: RevocationSignal::default(),
         trailers: None,
         delayed_error: None,
-    };
+    });
     Response::from_parts(head, relay)
 }
 
