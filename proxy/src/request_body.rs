@@ -296,14 +296,15 @@ impl Drop for ClientUpload {
     fn drop(&mut self) {
         let unwanted = self.client.take().filter(|client| !client.is_end_stream());
         if let (Some(client), OnDrop::Discard) = (unwanted, self.on_drop) {
-            tokio::spawn(timeout(DISCARD_TIMEOUT, discard(client)));
+            tokio::spawn(timeout(DISCARD_TIMEOUT, discard(client, MAX_DISCARDED)));
         }
     }
 }
 
-async fn discard(mut client: ClientBody) {
-    let mut remaining = MAX_DISCARDED;
-    while let Some(Ok(frame)) = client.frame().await {
+/// Reads a body to its end and keeps nothing of it. Stops once it exceeds `limit` bytes.
+pub(crate) async fn discard(mut body: impl HttpBody<Data = Bytes> + Unpin, limit: usize) {
+    let mut remaining = limit;
+    while let Some(Ok(frame)) = body.frame().await {
         let size = frame.data_ref().map_or(0, Bytes::len);
         match remaining.checked_sub(size) {
             Some(less) => remaining = less,

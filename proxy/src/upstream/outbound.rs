@@ -9,7 +9,6 @@ use http::{
     header::{CONTENT_LENGTH, HOST, USER_AGENT},
     response::Parts as Head,
 };
-use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use keyside_config::BaseUrl;
 use tokio::time::timeout;
@@ -21,7 +20,10 @@ use super::{
     pool::Connection,
     tcp::TcpError,
 };
-use crate::{headers::OWN_USER_AGENT, request_body::RequestBody};
+use crate::{
+    headers::OWN_USER_AGENT,
+    request_body::{RequestBody, discard},
+};
 
 /// Why there is no response. Names hosts and addresses, never a path, a header or a body.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -78,8 +80,8 @@ pub(crate) async fn post(
     let (head, body) = sent
         .unwrap_or(Err(OutboundError::Timeout(limit)))?
         .into_parts();
-    // How it ends does not matter: the status has arrived.
-    let _ = timeout(DISCARD_LIMIT, discard(body)).await;
+    // So that the receiver can finish. How it ends does not matter: the status has arrived.
+    let _ = timeout(DISCARD_LIMIT, discard(body, MAX_DISCARDED)).await;
     Ok(head)
 }
 
@@ -109,16 +111,6 @@ async fn send(
     };
     let answer = connection.sender.send_request(request).await;
     answer.map_err(|error| OutboundError::Unreachable(error_chain(&error)))
-}
-
-/// Reads the body to its end, so that the receiver can finish, but not a long one.
-async fn discard(mut body: Incoming) {
-    let mut read = 0;
-    while read < MAX_DISCARDED
-        && let Some(Ok(frame)) = body.frame().await
-    {
-        read += frame.data_ref().map_or(0, Bytes::len);
-    }
 }
 
 fn refused(error: &ConnectError) -> OutboundError {
