@@ -111,7 +111,8 @@ impl ListenerPolicy {
         if signs.any(|sign| head.headers.contains_key(sign)) && !is_own_websocket_handshake(head) {
             return Err(Refusal::BrowserNotAllowed);
         }
-        if self.hosts.is_some() && !host.is_loopback() && may_be_a_web_page(head) {
+        // In this order, because a POST is decided by its method.
+        if self.hosts.is_some() && may_be_a_web_page(head) && !host.is_loopback() {
             return Err(Refusal::BrowserNotExcluded);
         }
         check_target(head)

@@ -9,7 +9,7 @@ use hyper_util::{
     rt::{TokioExecutor, TokioIo},
     server::conn::auto,
 };
-use keyside_config::{Deadlines, Limits};
+use keyside_config::{Deadlines, Limits, Listener};
 use pingora::{apps::ServerApp, protocols::Stream, server::ShutdownWatch};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -18,8 +18,16 @@ use tokio::{
 };
 
 use crate::{
-    activity::Activity, client_socket, deadline::DeadlineStream, drain::Drain, framing::Framing,
-    gateway::Gateway, head_limits::HeadLimits, reclaim::MemoryReclaimer, wakers::OneShot,
+    activity::Activity,
+    client_socket,
+    deadline::DeadlineStream,
+    drain::Drain,
+    framing::Framing,
+    gateway::{Dependencies, Gateway},
+    head_limits::HeadLimits,
+    reclaim::MemoryReclaimer,
+    spurious_wake::ConnectionTask,
+    wakers::OneShot,
 };
 
 /// Serves the connections of one listener.
@@ -42,21 +50,21 @@ pub(crate) struct Connections {
 impl Connections {
     pub(crate) fn new(
         gateway: Gateway,
-        peers: Vec<u32>,
-        (deadlines, limits): (&Deadlines, &Limits),
+        listener: &Listener,
         connection_limit: Arc<Semaphore>,
-        (drain, reclaim): (Drain, Arc<MemoryReclaimer>),
+        dependencies: &Dependencies,
     ) -> Self {
+        let proxy = &dependencies.settings.proxy;
         Self {
             gateway: Arc::new(gateway),
-            http: http(limits),
-            deadlines: deadlines.clone(),
-            head_limit: limits.header_bytes,
-            peers,
+            http: http(&proxy.limits),
+            deadlines: proxy.deadlines.clone(),
+            head_limit: proxy.limits.header_bytes,
+            peers: listener.peer_uids.clone(),
             connection_limit,
             rejection_slots: Semaphore::new(MAX_CONCURRENT_REJECTIONS),
-            drain,
-            reclaim,
+            drain: dependencies.drain.clone(),
+            reclaim: MemoryReclaimer::new(dependencies.collect, proxy.workers()),
         }
     }
 
@@ -108,18 +116,19 @@ impl Connections {
             .http
             .serve_connection_with_upgrades(TokioIo::new(socket), service);
         let mut connection = pin!(connection);
+        let mut task = ConnectionTask::default();
         let leaving = pin!(self.drain.begun());
         let mut leaving = OneShot::new(leaving);
         tokio::select! {
             biased;
             // An error here is the client's doing: it disconnected, stalled, or did not speak HTTP.
-            _ = connection.as_mut() => return,
+            _ = poll_fn(|context| task.poll(connection.as_mut(), context)) => return,
             () = poll_fn(|context| leaving.poll(self.drain.has_begun(), context)) => {}
         }
         if activity.is_multiplexed() {
             connection.as_mut().graceful_shutdown();
         }
-        let _ = connection.await;
+        let _ = poll_fn(|context| task.poll(connection.as_mut(), context)).await;
     }
 }
 
@@ -127,9 +136,14 @@ impl Connections {
 impl ServerApp for Connections {
     async fn process_new(self: &Arc<Self>, stream: Stream, _: &ShutdownWatch) -> Option<Stream> {
         match self.connection_limit.clone().try_acquire_owned() {
+            // On a task of its own: pingora's also has space for a TLS handshake, 9 KB, and would
+            // keep it for as long as the connection is open.
             Ok(permit) => {
-                self.serve(stream, permit).await;
-                self.reclaim.schedule();
+                let this = self.clone();
+                tokio::spawn(async move {
+                    this.serve(stream, permit).await;
+                    this.reclaim.schedule();
+                });
             }
             Err(_) => self.reject(stream).await,
         }
@@ -145,7 +159,10 @@ fn http(limits: &Limits) -> auto::Builder<TokioExecutor> {
     http.http1()
         .header_read_timeout(None)
         .max_headers(heads.fields)
-        .max_buf_size(heads.bytes);
+        .max_buf_size(heads.bytes)
+        // Copies what is written into one buffer. Most responses and events are small: one slice is
+        // written for less than the two or three that a head or a chunk and its framing would be.
+        .writev(false);
     http.http2()
         .max_concurrent_streams(limits.streams)
         .initial_stream_window_size(STREAM_WINDOW)

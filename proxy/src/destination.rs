@@ -12,7 +12,6 @@ use parking_lot::RwLock;
 
 use crate::{
     egress::Egress,
-    head_limits::HeadLimits,
     meter,
     metrics::{Metrics, ProviderMetrics},
     quota::Quota,
@@ -68,16 +67,13 @@ impl SharedResources {
         requests: Arc<Quota>,
     ) -> Self {
         let limits = &proxy.limits;
-        let heads = HeadLimits::of(limits);
         let quota = |provider: &Arc<Provider>| {
             let quota = Quota::new(limits.upstream_connections_per_destination);
             (provider.id.clone(), quota)
         };
-        let (direct, proxied) = (egress.direct_tls(), egress.proxied_tls());
-        let dialer = Dialer::new(&direct, &proxied, proxy.deadlines.connect, heads);
         Self {
             egress: egress.clone(),
-            dialer: Arc::new(dialer),
+            dialer: Arc::new(egress.dialer(proxy.deadlines.connect, limits)),
             process_wide: Quota::new(limits.upstream_connections),
             requests,
             pools: Arc::default(),

@@ -14,10 +14,11 @@ use std::{
     fs, io,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use keyside_config::{
-    self as config, BaseUrl, Catalogue, Provider, ProviderId, Roots, Scheme, Upstream,
+    self as config, BaseUrl, Catalogue, Limits, Provider, ProviderId, Roots, Scheme, Upstream,
 };
 use rustls::{ClientConfig, RootCertStore};
 use serde::Serialize;
@@ -25,8 +26,11 @@ use zeroize::Zeroizing;
 
 pub use self::variables::ProxyVariables;
 use self::{roots::AddedRoots, variables::NoProxy};
-use crate::upstream::{
-    AddressPolicy, CredentialsError, EgressProxy, EgressRoute, ProxyCredentials,
+use crate::{
+    head_limits::HeadLimits,
+    upstream::{
+        AddressPolicy, CredentialsError, Dialer, EgressProxy, EgressRoute, ProxyCredentials,
+    },
 };
 
 /// The routes to providers, and the certificate authorities that are trusted on each.
@@ -178,14 +182,10 @@ impl Egress {
         self.default.route(base, allow_private)
     }
 
-    /// TLS settings for direct connections, and for connections to an `https://` proxy itself.
-    pub(crate) fn direct_tls(&self) -> ClientConfig {
-        tls(&self.direct)
-    }
-
-    /// TLS settings for upstreams that are reached through a proxy.
-    pub(crate) fn proxied_tls(&self) -> ClientConfig {
-        tls(&self.proxied)
+    /// Opens connections over these routes, each within `deadline`.
+    pub(crate) fn dialer(&self, deadline: Duration, limits: &Limits) -> Dialer {
+        let (direct, proxied) = (tls(&self.direct), tls(&self.proxied));
+        Dialer::new(&direct, &proxied, deadline, HeadLimits::of(limits))
     }
 
     fn choice(&self, provider: &Provider) -> &RouteChoice {

@@ -16,7 +16,7 @@ mod body;
 mod parsed_head;
 mod refused;
 
-use std::{future::poll_fn, ops::ControlFlow, sync::Arc};
+use std::{future::poll_fn, ops::ControlFlow, pin::pin, sync::Arc};
 
 pub(crate) use body::Body;
 use http::{
@@ -29,6 +29,7 @@ use keyside_credentials::{
     runs::{RunKind, Runs},
 };
 use parsed_head::ParsedHead;
+use tokio::time::Instant;
 
 use crate::{
     activity::InFlightGuard,
@@ -183,8 +184,10 @@ impl Gateway {
         match self.check(&head, known_peer, arrival, in_flight) {
             ControlFlow::Continue((permit, in_flight)) => {
                 let context = permit.context.clone();
-                let forwarding = self.forward(permit, head, body, arrival, in_flight);
-                context.run(forwarding).await
+                // Enters the context at each poll: `RequestContext::run` would copy this large
+                // future to wrap it.
+                let mut forwarding = pin!(self.forward(permit, head, body, arrival, in_flight));
+                poll_fn(|task| context.scope(|| forwarding.as_mut().poll(task))).await
             }
             ControlFlow::Break(response) => response,
         }
@@ -386,12 +389,11 @@ impl Gateway {
         let mut head = outbound.rewrite(head, secret)?;
         body.set_length_headers(&mut head.headers);
         let offer = upgrade.then(|| Offer::of(&head.headers));
-        record.ready();
         let request = Request::from_parts(
             head,
             body.with_credential_names(destination.credentials.clone()),
         );
-        let deadline = tokio::time::Instant::now() + destination.first_byte;
+        let deadline = Instant::from_std(record.ready()) + destination.first_byte;
         let sent = || record.sent();
         let mut timer = record.in_flight.take_timer();
         let answered = tokio::select! {

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use http::HeaderName;
+use http::{HeaderName, HeaderValue};
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 
 /// Whether the name has Keyside's prefix. Such fields are never forwarded, in either direction.
@@ -23,6 +23,10 @@ pub(crate) fn decode_label(value: &str) -> Option<Cow<'_, str>> {
 /// Control characters, which a header value cannot contain, and `%` itself. All characters outside
 /// ASCII are encoded too.
 const NOT_IN_A_HEADER: &AsciiSet = &CONTROLS.add(b'%');
+
+/// Keyside's `User-Agent`, in requests that it makes itself.
+pub(crate) const OWN_USER_AGENT: HeaderValue =
+    HeaderValue::from_static(concat!("keyside/", env!("CARGO_PKG_VERSION")));
 
 // Read from requests, besides the workspace.
 pub(crate) const LABEL: HeaderName = HeaderName::from_static("x-keyside-label");

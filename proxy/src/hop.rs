@@ -30,7 +30,8 @@ pub(crate) fn is_hop_by_hop(name: &HeaderName) -> bool {
 /// Runs once for each field of each request. Names are compared in normal form, because servers
 /// differ in which spellings they treat as equal.
 pub(crate) fn may_forward(name: &HeaderName, credentials: &CredentialNames) -> bool {
-    is_known_safe(name) || allowed_by_rules(name, credentials)
+    let is_dummy_key = KNOWN_CREDENTIALS.contains(&name.as_str());
+    !is_dummy_key && (is_known_safe(name) || allowed_by_rules(name, credentials))
 }
 
 fn allowed_by_rules(name: &HeaderName, credentials: &CredentialNames) -> bool {
@@ -64,6 +65,10 @@ const KNOWN_SAFE: [&str; 12] = [
     "user-agent",
     "x-goog-api-client",
 ];
+
+/// Fields in which SDKs send their dummy key. The rules refuse them too, after some 700
+/// instructions.
+const KNOWN_CREDENTIALS: [&str; 2] = ["authorization", "x-api-key"];
 
 /// Fields of a WebSocket handshake. A subprotocol can contain a key.
 pub(crate) fn is_handshake(name: &HeaderName) -> bool {
@@ -150,7 +155,7 @@ mod tests {
     use http::HeaderName;
     use keyside_config::Catalogue;
 
-    use super::{KNOWN_SAFE, allowed_by_rules};
+    use super::{KNOWN_CREDENTIALS, KNOWN_SAFE, allowed_by_rules};
 
     fn may_forward(name: &str) -> bool {
         let credentials = Catalogue::builtin().credential_names();
@@ -168,6 +173,16 @@ mod tests {
         {
             let name: HeaderName = name.parse().unwrap();
             assert!(allowed_by_rules(&name, &credentials), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_fields_known_as_credentials_are_refused_by_the_rules() {
+        let credentials = Catalogue::builtin().credential_names();
+        for name in KNOWN_CREDENTIALS {
+            let parsed: HeaderName = name.parse().unwrap();
+            assert!(!allowed_by_rules(&parsed, &credentials), "{name}");
+            assert!(!may_forward(name), "{name}");
         }
     }
 

@@ -33,7 +33,6 @@ use crate::{
     preview::InProcessPreview,
     probe::Probe,
     quota::Quota,
-    reclaim::MemoryReclaimer,
 };
 
 /// The data plane's listeners, bound and not yet accepting.
@@ -129,14 +128,8 @@ pub fn bind(dependencies: &Dependencies) -> Result<Bound, BindError> {
         let socket = Socket::bind(listener, &proxy.listeners)?;
         let policy = ListenerPolicy::new(listener, socket.tcp_address(), proxy);
         let gateway = Gateway::new(dependencies, policy, destinations(), requests.clone());
-        let limits = (&proxy.deadlines, &proxy.limits);
-        let peers = listener.peer_uids.clone();
-        let leaving = (
-            dependencies.drain.clone(),
-            MemoryReclaimer::new(dependencies.collect, proxy.workers()),
-        );
-        let connections =
-            Connections::new(gateway, peers, limits, connection_limit.clone(), leaving);
+        let limit = connection_limit.clone();
+        let connections = Connections::new(gateway, listener, limit, dependencies);
         bound.addresses.push(socket.address.clone());
         bound.services.push(Box::new(Accepting::new(
             socket,

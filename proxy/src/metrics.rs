@@ -205,7 +205,9 @@ impl ProviderMetrics {
             (&self.reasoning, tokens.reasoning),
         ];
         for (counter, figure) in figures {
-            counter.inc_by(figure.unwrap_or(0));
+            if let Some(figure) = figure {
+                counter.inc_by(figure);
+            }
         }
     }
 }

@@ -9,7 +9,6 @@ use keyside_config::{BaseUrl, Proxy};
 
 use crate::{
     egress::Egress,
-    head_limits::HeadLimits,
     upstream::{self, Dialer, OutboundError},
 };
 
@@ -23,9 +22,7 @@ impl OutboundClient {
     /// `proxy` has the deadline for connecting and the limits on heads of responses. A rustls crypto
     /// provider must be installed in the process.
     pub fn new(egress: Arc<Egress>, proxy: &Proxy) -> Self {
-        let (direct, proxied) = (egress.direct_tls(), egress.proxied_tls());
-        let heads = HeadLimits::of(&proxy.limits);
-        let dialer = Dialer::new(&direct, &proxied, proxy.deadlines.connect, heads);
+        let dialer = egress.dialer(proxy.deadlines.connect, &proxy.limits);
         Self { egress, dialer }
     }
 

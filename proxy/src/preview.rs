@@ -33,7 +33,7 @@ use crate::{
     activity::Activity,
     drain::Drain,
     gateway::{Body, Gateway},
-    headers::{ENVIRONMENT, LABEL, encode_label},
+    headers::{ENVIRONMENT, LABEL, OWN_USER_AGENT, encode_label},
     refusal::{Explanation, Refusal, RefusalContext, sanitize},
     request_body::RequestBody,
     request_record::{Arrival, InProcess},
@@ -172,7 +172,7 @@ fn request(provider: &Provider, prompt: &Prompt, origin: InProcess) -> Option<(H
         .method(Method::POST)
         .uri(target)
         .header(HOST, "localhost")
-        .header(USER_AGENT, AGENT)
+        .header(USER_AGENT, OWN_USER_AGENT)
         .header(ACCEPT, "*/*")
         .header(CONTENT_TYPE, "application/json")
         .header(CONTENT_LENGTH, body.len())
@@ -334,7 +334,6 @@ impl Answer {
 const MAX_TOKENS: u32 = 1024;
 /// Bytes of an error that are searched for its name.
 const MAX_ERROR: usize = 16 << 10;
-const AGENT: &str = concat!("keyside/", env!("CARGO_PKG_VERSION"));
 /// The code of a failure that is the provider's.
 const PROVIDER_ERROR: &str = "provider_error";
 /// The code if the run has no outcome.

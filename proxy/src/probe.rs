@@ -20,6 +20,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     destination::{Destination, Destinations},
+    headers::OWN_USER_AGENT,
     inject::Outbound,
     meter::Meter,
     metrics::Outcome,
@@ -156,7 +157,7 @@ fn request(
         .parse()
         .map_err(|_| Refusal::UpstreamUnreachable(Sent::No))?;
     let headers = request.headers_mut();
-    headers.insert(header::USER_AGENT, USER_AGENT);
+    headers.insert(header::USER_AGENT, OWN_USER_AGENT);
     headers.insert(header::ACCEPT, HeaderValue::from_static("*/*"));
     if body.is_some() {
         headers.insert(header::CONTENT_TYPE, JSON);
@@ -205,8 +206,6 @@ async fn read(
     (body_prefix, metered.then(|| meter.tokens()))
 }
 
-const USER_AGENT: HeaderValue =
-    HeaderValue::from_static(concat!("keyside/", env!("CARGO_PKG_VERSION")));
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 /// A person may be waiting for the result.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(20);

@@ -6,8 +6,7 @@ use keyside_config::{BaseUrl, Provider, Proxy};
 
 use crate::{
     egress::Egress,
-    head_limits::HeadLimits,
-    upstream::{self, Dialer, Reachable, Unreachable},
+    upstream::{self, Reachable, Unreachable},
 };
 
 /// Connects to `base`, a host of `provider`, and closes the connection again. All of it takes at
@@ -23,8 +22,7 @@ pub async fn check_reachable(
     base: &BaseUrl,
     limit: Duration,
 ) -> Result<Reachable, Unreachable> {
-    let (direct, proxied) = (egress.direct_tls(), egress.proxied_tls());
-    let dialer = Dialer::new(&direct, &proxied, limit, HeadLimits::of(&proxy.limits));
+    let dialer = egress.dialer(limit, &proxy.limits);
     let route = egress.route(provider, base);
     upstream::check_reachable(&dialer, &route, base, limit).await
 }

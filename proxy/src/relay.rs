@@ -24,6 +24,7 @@ use crate::{
     meter::Meter,
     request_record::RequestRecord,
     scrub::Scrub,
+    spurious_wake::poll_body,
     upstream::Lease,
     wakers::{IdleTimer, OneShot},
 };
@@ -79,13 +80,14 @@ impl Drop for ResponsePipeline {
     }
 }
 
-/// Converts the upstream's response into the one for the client.
+/// Converts the upstream's response into the one for the client. The body is boxed where it is
+/// made: it has a kilobyte, and is passed on several times.
 pub(crate) fn relay(
     response: Response<Incoming>,
     lease: Lease,
     pipeline: ResponsePipeline,
     stream_idle: Duration,
-) -> Response<Relay> {
+) -> Response<Box<Relay>> {
     let (mut head, upstream) = response.into_parts();
     head.headers = client_headers(head.headers, &pipeline);
     head.extensions = http::Extensions::new();
@@ -93,7 +95,7 @@ pub(crate) fn relay(
     // Each side has its own HTTP version; hyper writes the client's.
     head.version = http::Version::HTTP_11;
     let idle_timer = IdleTimer::new(stream_idle);
-    let relay = Relay {
+    let relay = Box::new(Relay {
         upstream,
         over_http2,
         lease,
@@ -102,7 +104,7 @@ pub(crate) fn relay(
         revocation: RevocationSignal::default(),
         trailers: None,
         delayed_error: None,
-    };
+    });
     Response::from_parts(head, relay)
 }
 
@@ -140,13 +142,14 @@ fn add_credential_headers(record: &RequestRecord, fields: &mut HeaderMap) {
         (REQUEST_ID, record.request_id.as_str()),
         (headers::CREDENTIAL, grant.credential_id().as_str()),
         (headers::CREDENTIAL_LABEL, &label),
-        (headers::ENVIRONMENT, grant.environment().as_str()),
     ];
     for (name, text) in values {
         if let Ok(value) = HeaderValue::from_str(text) {
             fields.insert(name, value);
         }
     }
+    let environment = HeaderValue::from_static(grant.environment().as_str());
+    fields.insert(headers::ENVIRONMENT, environment);
 }
 
 impl Relay {
@@ -171,7 +174,7 @@ impl Relay {
             if self.delayed_error.is_some() {
                 return self.poll_delayed_error(context);
             }
-            let frame = match Pin::new(&mut self.upstream).poll_frame(context) {
+            let frame = match poll_body(&mut self.upstream, self.over_http2, context) {
                 Poll::Ready(frame) => frame.map(|frame| frame.map_err(RelayError::from)),
                 Poll::Pending => {
                     if self

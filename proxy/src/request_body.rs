@@ -18,6 +18,7 @@ use tokio::time::timeout;
 use crate::{
     activity::ClientBody,
     hop::{may_forward, retain},
+    spurious_wake::poll_body,
     wakers::IdleTimer,
 };
 
@@ -126,7 +127,9 @@ impl RequestBody {
     /// announces it.
     pub(crate) fn set_length_headers(&self, headers: &mut HeaderMap) {
         let length = self.size_hint().exact();
-        if headers.remove(header::CONTENT_LENGTH).is_some()
+        let is_declared = length.is_some_and(|length| is_declared(headers, length));
+        if !is_declared
+            && headers.remove(header::CONTENT_LENGTH).is_some()
             && let Some(length) = length
         {
             headers.insert(header::CONTENT_LENGTH, length.into());
@@ -220,7 +223,7 @@ impl ClientUpload {
         let Some(client) = &mut self.client else {
             return Poll::Ready(None);
         };
-        match Pin::new(client).poll_frame(context) {
+        match poll_body(client, self.over_http2, context) {
             Poll::Ready(None) if self.was_reset() => {
                 self.replay.recorded = None;
                 Poll::Ready(Some(Err(RequestBodyError::Reset)))
@@ -293,14 +296,15 @@ impl Drop for ClientUpload {
     fn drop(&mut self) {
         let unwanted = self.client.take().filter(|client| !client.is_end_stream());
         if let (Some(client), OnDrop::Discard) = (unwanted, self.on_drop) {
-            tokio::spawn(timeout(DISCARD_TIMEOUT, discard(client)));
+            tokio::spawn(timeout(DISCARD_TIMEOUT, discard(client, MAX_DISCARDED)));
         }
     }
 }
 
-async fn discard(mut client: ClientBody) {
-    let mut remaining = MAX_DISCARDED;
-    while let Some(Ok(frame)) = client.frame().await {
+/// Reads a body to its end and keeps nothing of it. Stops once it exceeds `limit` bytes.
+pub(crate) async fn discard(mut body: impl HttpBody<Data = Bytes> + Unpin, limit: usize) {
+    let mut remaining = limit;
+    while let Some(Ok(frame)) = body.frame().await {
         let size = frame.data_ref().map_or(0, Bytes::len);
         match remaining.checked_sub(size) {
             Some(less) => remaining = less,
@@ -339,6 +343,17 @@ impl HttpBody for RequestBody {
             Source::Own(whole) => whole.size_hint(),
         }
     }
+}
+
+/// Whether `Content-Length` declares this length once, in canonical form.
+fn is_declared(headers: &HeaderMap, length: u64) -> bool {
+    let mut lines = headers.get_all(header::CONTENT_LENGTH).iter();
+    let (Some(line), None) = (lines.next(), lines.next()) else {
+        return false;
+    };
+    let is_canonical = matches!(line.as_bytes(), [b'0'] | [b'1'..=b'9', ..]);
+    let digits = line.to_str().unwrap_or_default();
+    is_canonical && digits.parse::<u64>() == Ok(length)
 }
 
 /// Bytes of a body that are kept for a replay: most prompts are smaller.

@@ -55,7 +55,9 @@ pub(crate) struct RequestRecord {
     pub(crate) destination: Arc<Destination>,
     ledger: Arc<Ledger>,
     pub(crate) request_id: RequestId,
+    /// Wall-clock time, for the run record and for limits of a day.
     at: Timestamp,
+    /// When the head arrived; durations are measured from here.
     started: Instant,
     kind: RunKind,
     run_id: Option<Box<str>>,
@@ -138,12 +140,16 @@ impl RequestRecord {
         self.in_process = in_process;
     }
 
-    /// Called when the request is ready to be sent; observes Keyside's own overhead.
-    pub(crate) fn ready(&self) {
+    /// Called when the request is ready to be sent; observes Keyside's own overhead. Returns the
+    /// time.
+    pub(crate) fn ready(&self) -> Instant {
+        let now = Instant::now();
+        let overhead = now - self.started;
         self.destination
             .metrics
             .overhead
-            .observe(self.started.elapsed().as_secs_f64());
+            .observe(overhead.as_secs_f64());
+        now
     }
 
     /// Called each time that the request is handed to an upstream connection. It counts towards

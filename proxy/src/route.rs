@@ -57,9 +57,9 @@ fn without_double_slashes(written: &str) -> Cow<'_, str> {
 /// with them decoded, so that neither reading climbs up.
 fn normalise(path: &str) -> Result<Cow<'_, str>, Refusal> {
     let path = unescape_unreserved(path)?;
-    let undone = path
-        .contains(ESCAPED_SLASH)
-        .then(|| path.replace(ESCAPED_SLASH, "/"));
+    // A path without escapes is borrowed.
+    let is_escaped = matches!(&path, Cow::Owned(path) if path.contains(ESCAPED_SLASH));
+    let undone = is_escaped.then(|| path.replace(ESCAPED_SLASH, "/"));
     let is_plain = is_unambiguous(path.as_bytes())
         && undone.is_none_or(|undone| !undone.ends_with('/') && is_unambiguous(undone.as_bytes()));
     match is_plain {

@@ -14,7 +14,7 @@ mod resend;
 mod socket;
 mod tcp;
 
-use std::{error::Error as StdError, sync::Arc, time::Duration};
+use std::{error::Error as StdError, mem, sync::Arc, time::Duration};
 
 pub(crate) use address::AddressPolicy;
 use dial::ConnectError;
@@ -23,7 +23,7 @@ pub use egress_proxy::CredentialsError;
 pub(crate) use egress_proxy::{EgressProxy, EgressRoute, ProxyCredentials};
 use http::{
     HeaderValue, Request, Response, Uri, header,
-    uri::{self, Authority, PathAndQuery, Scheme},
+    uri::{Authority, Scheme},
 };
 use hyper::{body::Incoming, client::conn::TrySendError};
 use keyside_config::{BaseUrl, Cause};
@@ -232,7 +232,7 @@ impl Upstream {
             };
             let resend = ResendCandidate::of(&request, &connection, is_kept);
             sent();
-            match self.send_on(&pool, connection, request).await {
+            match self.send_on(Some(&pool), connection, request).await {
                 Ok(answer) => return Ok(answer),
                 // Boxed: few requests are resent.
                 Err(failed) => request = Box::pin(resends.next(failed, resend)).await?,
@@ -240,7 +240,7 @@ impl Upstream {
         }
     }
 
-    /// Sends on a dedicated connection, which can become a tunnel.
+    /// Sends on a connection of its own, which can become a tunnel.
     async fn send_dedicated(
         &self,
         request: Request<RequestBody>,
@@ -248,17 +248,11 @@ impl Upstream {
         sent: &(dyn Fn() + Sync),
     ) -> Result<LeasedResponse, SendError> {
         let slot = self.acquire_slot(workspace).await?;
-        let own = self
-            .dialer
-            .dial_dedicated(&self.base, &self.route, slot)
-            .await?;
+        let dialed = self.dialer.dial(&self.base, &self.route, slot, None);
+        let own = dialed.await?;
         sent();
-        let answered = self.send_on(&Arc::default(), own, request).await;
-        let answer = answered.map_err(TrySendError::into_error)?;
-        Ok(LeasedResponse {
-            lease: Lease::released(),
-            ..answer
-        })
+        let answered = self.send_on(None, own, request).await;
+        Ok(answered.map_err(TrySendError::into_error)?)
     }
 
     /// Opens a connection. Returns true with it if it is one that another request has opened
@@ -281,7 +275,7 @@ impl Upstream {
         }
         let slot = self.acquire_slot(workspace).await?;
         let window = stream_window(self.quotas.requests.in_use());
-        let shared = (&**pool, window);
+        let shared = Some((&**pool, window));
         let dialed = self.dialer.dial(&self.base, &self.route, slot, shared);
         let dialed = dialed.await;
         drop(opening);
@@ -313,9 +307,10 @@ impl Upstream {
             .ok_or(SendError::ConnectionLimit)
     }
 
+    /// Without a pool, the connection is not kept for another request.
     async fn send_on(
         &self,
-        pool: &Arc<Pool>,
+        pool: Option<&Arc<Pool>>,
         connection: Connection,
         mut request: Request<RequestBody>,
     ) -> Result<LeasedResponse, TrySendError<Request<RequestBody>>> {
@@ -324,8 +319,10 @@ impl Upstream {
             Connection::Http1(mut connection) => {
                 connection.received.clear();
                 let response = connection.sender.try_send_request(request).await?;
-                let lifetime = idle_lifetime(response.headers());
-                let lease = Lease::http1(pool.clone(), connection, lifetime);
+                let lease = pool.map_or_else(Lease::released, |pool| {
+                    let lifetime = idle_lifetime(response.headers());
+                    Lease::http1(pool.clone(), connection, lifetime)
+                });
                 (response, lease)
             }
             Connection::Http2(mut sender, stream) => {
@@ -340,24 +337,20 @@ impl Upstream {
     /// Sets the target as the connection's HTTP version needs it. Until then it is a path, or the
     /// form that an earlier connection needed.
     fn set_target(&self, request: &mut Request<RequestBody>, connection: &Connection) {
-        let path = request.uri().path_and_query().cloned();
-        let path = path.unwrap_or(PathAndQuery::from_static("/"));
+        let mut target = mem::take(request.uri_mut()).into_parts();
         match connection {
             Connection::Http1(_) => {
-                *request.uri_mut() = path.into();
-                request
-                    .headers_mut()
-                    .insert(header::HOST, self.host.clone());
+                (target.scheme, target.authority) = (None, None);
+                let host = self.host.clone();
+                request.headers_mut().insert(header::HOST, host);
             }
             Connection::Http2(..) => {
-                let mut target = uri::Parts::default();
                 target.scheme = Some(Scheme::HTTPS);
                 target.authority = Some(self.authority.clone());
-                target.path_and_query = Some(path);
-                *request.uri_mut() = Uri::from_parts(target).unwrap_or_default();
                 request.headers_mut().remove(header::HOST);
             }
         }
+        *request.uri_mut() = Uri::from_parts(target).unwrap_or_default();
     }
 }
 

@@ -38,6 +38,16 @@ impl Floors {
         finishes: 1 << 20,
     };
 
+    /// No floor for completing recorded changes, and this many bytes for all others.
+    pub const fn above(bytes: u64) -> Self {
+        Self {
+            adds: bytes,
+            ends_sooner: bytes,
+            ends_use: bytes,
+            finishes: 0,
+        }
+    }
+
     pub(crate) fn of(&self, effect: Effect) -> u64 {
         match effect {
             Effect::Adds => self.adds,
@@ -62,18 +72,6 @@ impl DiskSpace {
     pub(super) fn available(&self) -> Result<u64, StorageError> {
         let disk = nix::sys::statvfs::statvfs(&self.folder).map_err(StorageError::unavailable)?;
         Ok(disk.blocks_available() * disk.fragment_size())
-    }
-}
-
-impl Floors {
-    /// No floor for completing recorded changes, and this many bytes for all others.
-    pub const fn above(bytes: u64) -> Self {
-        Self {
-            adds: bytes,
-            ends_sooner: bytes,
-            ends_use: bytes,
-            finishes: 0,
-        }
     }
 }
 

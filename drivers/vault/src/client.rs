@@ -43,6 +43,7 @@ pub(crate) struct Call {
 /// A response with a status that is about the requested resource: 2xx or 4xx.
 pub(crate) struct Answer {
     pub(crate) status: u16,
+    date: Option<HeaderValue>,
     pub(crate) body: Zeroizing<Vec<u8>>,
 }
 
@@ -108,6 +109,7 @@ impl Http {
         let response = self.client.execute(request).await;
         let response = response.map_err(|error| self.unreachable(&error))?;
         let status = response.status().as_u16();
+        let date = response.headers().get(DATE).cloned();
         let body = self.body(response, call).await?;
         match is_unavailable(status) {
             true => {
@@ -116,7 +118,7 @@ impl Http {
                     status, asked, &body,
                 )))
             }
-            false => Ok(Answer { status, body }),
+            false => Ok(Answer { status, date, body }),
         }
     }
 
@@ -128,19 +130,8 @@ impl Http {
     pub(crate) async fn date(&self) -> Result<Option<String>, VaultError> {
         let mut call = Call::new(Method::GET, "sys/health");
         call.query = Some("standbyok=true&perfstandbyok=true".to_owned());
-        let response = self.client.execute(self.request(None, &call)).await;
-        let response = response.map_err(|error| self.unreachable(&error))?;
-        let date = response.headers().get(DATE);
-        let date = date.and_then(|date| date.to_str().ok()).map(str::to_owned);
-        let status = response.status().as_u16();
-        match is_unavailable(status) {
-            true => {
-                let body = self.body(response, &call).await?;
-                let answered = ErrorResponse::new(status, call.name(), &body);
-                Err(VaultError::ErrorResponse(answered))
-            }
-            false => Ok(date),
-        }
+        let date = self.send(None, &call).await?.date;
+        Ok(date.and_then(|date| date.to_str().ok().map(str::to_owned)))
     }
 
     fn request(&self, token: Option<&HeaderValue>, call: &Call) -> Request {
@@ -270,11 +261,12 @@ impl Answer {
     pub(crate) fn accepted(self, call: &Call) -> Result<Self, VaultError> {
         match self.is_success() {
             true => Ok(self),
-            false => Err(VaultError::ErrorResponse(self.answered(call))),
+            false => Err(VaultError::ErrorResponse(self.error_response(call))),
         }
     }
 
-    pub(crate) fn answered(&self, call: &Call) -> ErrorResponse {
+    /// The response as an error.
+    pub(crate) fn error_response(&self, call: &Call) -> ErrorResponse {
         ErrorResponse::new(self.status, call.name(), &self.body)
     }
 

@@ -37,12 +37,6 @@ struct SecretLocation<'a> {
     path: String,
 }
 
-/// What polling the metadata showed.
-enum Polled {
-    Unchanged,
-    Changed,
-}
-
 #[async_trait]
 impl SecretSource for Vault {
     async fn read(
@@ -50,56 +44,44 @@ impl SecretSource for Vault {
         reference: &VaultReference,
         known: Option<&str>,
     ) -> Result<Reading, SourceError> {
-        read(self, reference, known).await
-    }
-}
-
-/// Reads the secret that `reference` names, unless its version is `known`.
-///
-/// # Errors
-/// The secret does not exist or may not be read, or Vault is unavailable.
-async fn read(
-    vault: &Vault,
-    reference: &VaultReference,
-    known: Option<&str>,
-) -> Result<Reading, SourceError> {
-    let path = full_path(reference)?;
-    let mut refused = None;
-    if let Some(mount) = vault.mounts.known(&path) {
-        let location = SecretLocation::new(reference, mount, &path);
-        match location.read(vault, known).await {
-            Err(SourceError::Gone(reason)) => refused = Some((location.mount, reason)),
-            decided => return decided,
-        }
-    }
-    // The mount may have been replaced: asks Vault again.
-    let mount = vault.mount_of(&path).await?;
-    let refused = match (refused, &mount) {
-        (Some((before, reason)), Some(now)) if before == *now => {
-            return Err(SourceError::Gone(reason));
-        }
-        (Some((before, reason)), None) => {
-            vault.mounts.forget(&before);
-            Some(reason)
-        }
-        (Some((before, _)), Some(now)) => {
-            if before.path != now.path {
-                vault.mounts.forget(&before);
+        let path = full_path(reference)?;
+        let mut refused = None;
+        if let Some(mount) = self.mounts.known(&path) {
+            let location = SecretLocation::new(reference, mount, &path);
+            match location.read(self, known).await {
+                Err(SourceError::Gone(reason)) => refused = Some((location.mount, reason)),
+                decided => return decided,
             }
-            None
         }
-        (None, _) => None,
-    };
-    match (mount, &reference.mount) {
-        (Some(mount), _) => {
-            SecretLocation::new(reference, mount, &path)
-                .read(vault, known)
-                .await
-        }
-        (None, Some(mount)) => probe_version(vault, reference, mount, &path, known).await,
-        (None, None) => {
-            let reason = refused.unwrap_or_else(|| refusal::no_mount(&path));
-            Err(SourceError::Gone(reason))
+        // The mount may have been replaced: asks Vault again.
+        let mount = self.mount_of(&path).await?;
+        let refused = match (refused, &mount) {
+            (Some((before, reason)), Some(now)) if before == *now => {
+                return Err(SourceError::Gone(reason));
+            }
+            (Some((before, reason)), None) => {
+                self.mounts.forget(&before);
+                Some(reason)
+            }
+            (Some((before, _)), Some(now)) => {
+                if before.path != now.path {
+                    self.mounts.forget(&before);
+                }
+                None
+            }
+            (None, _) => None,
+        };
+        match (mount, &reference.mount) {
+            (Some(mount), _) => {
+                SecretLocation::new(reference, mount, &path)
+                    .read(self, known)
+                    .await
+            }
+            (None, Some(mount)) => probe_version(self, reference, mount, &path, known).await,
+            (None, None) => {
+                let reason = refused.unwrap_or_else(|| refusal::no_mount(&path));
+                Err(SourceError::Gone(reason))
+            }
         }
     }
 }
@@ -156,20 +138,21 @@ impl<'a> SecretLocation<'a> {
     }
 
     async fn read(&self, vault: &Vault, known: Option<&str>) -> Result<Reading, SourceError> {
-        match (self.mount.version, known) {
-            (KvVersion::V1, _) if self.reference.version.is_some() => {
+        if let (KvVersion::V2, Some(known)) = (self.mount.version, known)
+            && self.is_current(vault, known).await?
+        {
+            return Ok(Reading::Unchanged);
+        }
+        match self.mount.version {
+            KvVersion::V1 if self.reference.version.is_some() => {
                 Err(self.refused(Refusal::NoVersions))
             }
-            (KvVersion::V1, known) => self.read_first(vault, known).await,
-            (KvVersion::V2, Some(known)) => match self.poll(vault, known).await? {
-                Polled::Unchanged => Ok(Reading::Unchanged),
-                Polled::Changed => self.read_second(vault, Some(known)).await,
-            },
-            (KvVersion::V2, None) => self.read_second(vault, None).await,
+            KvVersion::V1 => self.read_v1(vault, known).await,
+            KvVersion::V2 => self.read_v2(vault, known).await,
         }
     }
 
-    async fn read_first(&self, vault: &Vault, known: Option<&str>) -> Result<Reading, SourceError> {
+    async fn read_v1(&self, vault: &Vault, known: Option<&str>) -> Result<Reading, SourceError> {
         #[derive(Deserialize)]
         struct Envelope<'body> {
             #[serde(borrow)]
@@ -185,15 +168,15 @@ impl<'a> SecretLocation<'a> {
         Ok(reading(version, secret, known))
     }
 
-    /// Polls the metadata. Decides only if the result is certain, and otherwise leaves it to
-    /// reading the data.
-    async fn poll(&self, vault: &Vault, known: &str) -> Result<Polled, SourceError> {
+    /// Whether the metadata shows that `known` is the version to read. False if that is uncertain:
+    /// the data is read then.
+    async fn is_current(&self, vault: &Vault, known: &str) -> Result<bool, SourceError> {
         let call = Call::of(&ReadSecretMetadataRequest {
             mount: self.mount.path.clone(),
             path: self.path.clone(),
         });
         if vault.mounts.is_metadata_forbidden(&call.name()) {
-            return Ok(Polled::Changed);
+            return Ok(false);
         }
         let answer = vault.answer(&call).await?;
         if answer.status == 403 {
@@ -201,23 +184,16 @@ impl<'a> SecretLocation<'a> {
             vault.mounts.mark_metadata_forbidden(call.name());
         }
         if !answer.is_success() {
-            return Ok(Polled::Changed);
+            return Ok(false);
         }
         let metadata = answer.read::<MetadataEnvelope>(&call)?.data;
         let version = self.reference.version.unwrap_or(metadata.current_version);
         let state = metadata.versions.get(&version.to_string());
         let exists = state.is_some_and(VersionState::exists);
-        match exists && version.to_string() == known {
-            true => Ok(Polled::Unchanged),
-            false => Ok(Polled::Changed),
-        }
+        Ok(exists && version.to_string() == known)
     }
 
-    async fn read_second(
-        &self,
-        vault: &Vault,
-        known: Option<&str>,
-    ) -> Result<Reading, SourceError> {
+    async fn read_v2(&self, vault: &Vault, known: Option<&str>) -> Result<Reading, SourceError> {
         #[derive(Deserialize)]
         struct Envelope<'body> {
             #[serde(borrow)]
@@ -248,11 +224,11 @@ impl<'a> SecretLocation<'a> {
             _ if answer.is_success() => Ok(answer),
             403 => Err(self.refused(Refusal::Forbidden)),
             404 => Err(self.refused(self.missing(&answer))),
-            400 if is_upgrading(&answer.answered(call)) => {
-                let reason = VaultError::ErrorResponse(answer.answered(call)).to_string();
+            400 if is_upgrading(&answer.error_response(call)) => {
+                let reason = VaultError::ErrorResponse(answer.error_response(call)).to_string();
                 Err(SourceError::Unavailable(reason))
             }
-            _ => Err(VaultError::ErrorResponse(answer.answered(call)).into()),
+            _ => Err(VaultError::ErrorResponse(answer.error_response(call)).into()),
         }
     }
 

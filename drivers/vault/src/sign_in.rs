@@ -92,7 +92,7 @@ impl Login<'_> {
     }
 
     fn refused(&self, answer: &Answer, call: &Call) -> VaultError {
-        let mut answered = answer.answered(call);
+        let mut answered = answer.error_response(call);
         answered
             .errors
             .retain(|said| self.secret.is_empty() || !said.contains(self.secret));

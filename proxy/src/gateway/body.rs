@@ -23,7 +23,7 @@ pub(crate) enum Body {
     /// Written by Keyside.
     Buffered(Buffered),
     /// The upstream's, relayed chunk by chunk.
-    Relayed(Box<Relayed>),
+    Relayed(Relayed),
 }
 
 /// A body that is already in memory.
@@ -35,13 +35,13 @@ pub(crate) struct Buffered {
 /// A body from the upstream. hyper polls it after the gateway returned the response's head, so it
 /// enters the request's context itself, once per chunk.
 pub(crate) struct Relayed {
-    relay: Relay,
+    relay: Box<Relay>,
     context: RequestContext,
 }
 
 impl Body {
-    pub(crate) fn relayed(relay: Relay, context: RequestContext) -> Self {
-        Self::Relayed(Box::new(Relayed { relay, context }))
+    pub(crate) fn relayed(relay: Box<Relay>, context: RequestContext) -> Self {
+        Self::Relayed(Relayed { relay, context })
     }
 
     pub(crate) fn buffered(bytes: Vec<u8>, in_flight: InFlightGuard) -> Self {
@@ -75,10 +75,7 @@ impl HttpBody for Body {
                 let frame = Pin::new(&mut buffered.bytes).poll_frame(task);
                 frame.map_err(|never| match never {})
             }
-            Self::Relayed(relayed) => {
-                let Relayed { relay, context } = &mut **relayed;
-                context.scope(|| relay.poll_frame(task))
-            }
+            Self::Relayed(Relayed { relay, context }) => context.scope(|| relay.poll_frame(task)),
         }
     }
 

@@ -11,7 +11,7 @@ use super::{Body, Denied, Gateway, Head, ParsedHead, REVOKED};
 use crate::{
     activity::InFlightGuard,
     refusal::{Refusal, RefusalContext, SanitizedTarget, sanitize},
-    request_record::{Arrival, RequestRecord},
+    request_record::{Arrival, RequestRecord, micros},
     route::Target,
     suggestion::{self, RefusedRequest, Suggestion},
     upstream::Failure,
@@ -220,7 +220,6 @@ impl Gateway {
         let Some(workspace) = workspace.and_then(|workspace| workspace.parse().ok()) else {
             return;
         };
-        let latency = arrival.at.elapsed().as_micros();
         self.ledger.refused(Run {
             at: self.ledger.clock.now(),
             request_id: arrival.request_id.as_str().into(),
@@ -231,7 +230,7 @@ impl Gateway {
             status: refusal.status().as_u16(),
             outcome: refusal.code(),
             refused: context.target.as_ref().map(|asked| asked.request().into()),
-            latency_us: u64::try_from(latency).unwrap_or(u64::MAX),
+            latency_us: micros(arrival.at.elapsed()),
             first_byte_us: None,
             tokens: Tokens::default(),
             run_id: run_id.map(Into::into),

@@ -116,9 +116,9 @@ impl Rules {
     /// Whether these bytes may contain a message with a count. Costs a search for one or a few
     /// words.
     pub(super) fn may_report(&self, bytes: &[u8]) -> bool {
-        self.markers.iter().any(|sign| {
-            let mut found = sign.find_iter(bytes);
-            found.any(|start| !is_null(&bytes[start + sign.needle().len()..]))
+        self.markers.iter().any(|marker| {
+            let mut found = marker.find_iter(bytes);
+            found.any(|start| !is_null(&bytes[start + marker.needle().len()..]))
         })
     }
 
@@ -250,8 +250,8 @@ fn markers(rules: &[UsageRule]) -> Vec<Finder<'static>> {
     }
     words.sort_unstable();
     words.dedup_by(|word, shorter| word.starts_with(shorter.as_str()));
-    let sign = |word: &String| Finder::new(word.as_bytes()).into_owned();
-    words.iter().map(sign).collect()
+    let marker = |word: &String| Finder::new(word.as_bytes()).into_owned();
+    words.iter().map(marker).collect()
 }
 
 /// Whether the value of the key before these bytes is null, as `usage` is in all but the last of a

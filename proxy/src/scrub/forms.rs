@@ -185,53 +185,37 @@ impl<'a> Text<'a> {
     }
 }
 
-/// A set of bytes that occur in secrets. All of them are ASCII.
-#[derive(Clone, Copy, Default)]
-pub(super) struct ByteSet(u128);
+/// Whether `bytes` may contain an escape of a byte that `wants` accepts, or an escape that is cut
+/// off before that can be decided. May return true without one, never false with one. Runs for
+/// every chunk of a response, and searches for three bytes that are rare in most.
+pub(super) fn may_be_escaped_in(bytes: &[u8], wants: impl Fn(u8) -> bool) -> bool {
+    memchr3_iter(b'%', b'\\', b'&', bytes).any(|at| {
+        let rest = &bytes[at + 1..];
+        match (bytes[at], rest.first()) {
+            (_, None) => true,
+            (b'%', _) => may_encode_wanted(rest, 2, &wants),
+            (b'\\', Some(b'u')) => may_encode_wanted(&rest[1..], 4, &wants),
+            (b'\\', Some(b'x')) => may_encode_wanted(&rest[1..], 2, &wants),
+            (b'\\', Some(next)) => !next.is_ascii_alphanumeric() && wants(*next),
+            (_, Some(next)) => NAMED_AND_NUMBERED.contains(next),
+        }
+    })
+}
 
-impl ByteSet {
-    pub(super) fn add(&mut self, secret: &[u8]) {
-        for byte in secret {
-            self.0 |= 1_u128.checked_shl((*byte).into()).unwrap_or(0);
+/// Whether these hex digits encode a wanted byte or an introducer, or are cut off.
+fn may_encode_wanted(bytes: &[u8], digits: usize, wants: impl Fn(u8) -> bool) -> bool {
+    let mut value = 0;
+    for at in 0..digits {
+        let Some(byte) = bytes.get(at) else {
+            return true;
+        };
+        match char::from(*byte).to_digit(16) {
+            Some(digit) if digit == 0 || digits - at <= 2 => value = value * 16 + digit,
+            _ => return false,
         }
     }
-
-    /// Whether `bytes` may contain an escape of a member, or an escape that is cut off before that
-    /// can be decided. May return true without one, never false with one. Runs for every chunk of a
-    /// response, and searches for three bytes that are rare in most.
-    pub(super) fn may_be_escaped_in(self, bytes: &[u8]) -> bool {
-        memchr3_iter(b'%', b'\\', b'&', bytes).any(|at| {
-            let rest = &bytes[at + 1..];
-            match (bytes[at], rest.first()) {
-                (_, None) => true,
-                (b'%', _) => self.may_encode_member(rest, 2),
-                (b'\\', Some(b'u')) => self.may_encode_member(&rest[1..], 4),
-                (b'\\', Some(b'x')) => self.may_encode_member(&rest[1..], 2),
-                (b'\\', Some(next)) => !next.is_ascii_alphanumeric() && self.has(*next),
-                (_, Some(next)) => NAMED_AND_NUMBERED.contains(next),
-            }
-        })
-    }
-
-    /// Whether these hex digits encode a member or an introducer, or are cut off.
-    fn may_encode_member(self, bytes: &[u8], digits: usize) -> bool {
-        let mut value = 0;
-        for at in 0..digits {
-            let Some(byte) = bytes.get(at) else {
-                return true;
-            };
-            match char::from(*byte).to_digit(16) {
-                Some(digit) if digit == 0 || digits - at <= 2 => value = value * 16 + digit,
-                _ => return false,
-            }
-        }
-        // The introducer of an escape may be escaped itself.
-        u8::try_from(value).is_ok_and(|byte| self.has(byte) || is_introducer(byte) || byte == b'#')
-    }
-
-    fn has(self, byte: u8) -> bool {
-        self.0.checked_shr(byte.into()).unwrap_or(0) & 1 == 1
-    }
+    // The introducer of an escape may be escaped itself.
+    u8::try_from(value).is_ok_and(|byte| wants(byte) || is_introducer(byte) || byte == b'#')
 }
 
 /// Whether an escape can begin with this byte.

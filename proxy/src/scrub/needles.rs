@@ -5,14 +5,14 @@
 //! before the end and could continue after it stays undecided until more text arrives.
 
 use keyside_credentials::{SHORTEST_SECRET, Secret};
+use memchr::memchr;
 
-use super::forms::{ByteSet, Case, Text};
+use super::forms::{Case, Text, may_be_escaped_in};
 use crate::search::{Anchor, partial_at_end};
 
 /// All secrets of one credential that a provider may know.
 pub(super) struct Needles {
     secrets: Vec<(Secret, Anchor)>,
-    wanted: ByteSet,
     shortest: usize,
 }
 
@@ -39,12 +39,10 @@ impl Needles {
         // An older release may have stored shorter secrets. Masking those would damage ordinary
         // text.
         let long = |secret: &Secret| secret.len() >= SHORTEST_SECRET;
-        let mut wanted = ByteSet::default();
         let secrets: Vec<_> = secrets
             .into_iter()
             .filter(long)
             .map(|secret| {
-                wanted.add(secret.expose());
                 let anchor = Anchor::of(secret.expose());
                 (secret, anchor)
             })
@@ -52,7 +50,6 @@ impl Needles {
         let shortest = secrets.iter().map(|(secret, _)| secret.len()).min();
         Self {
             secrets,
-            wanted,
             shortest: shortest.unwrap_or(usize::MAX),
         }
     }
@@ -83,7 +80,11 @@ impl Needles {
     }
 
     fn search_mode(&self, bytes: &[u8], case: Case) -> SearchMode {
-        match case == Case::Exact && !self.wanted.may_be_escaped_in(bytes) {
+        let wants = |byte| {
+            let mut secrets = self.secrets.iter();
+            secrets.any(|(secret, _)| memchr(byte, secret.expose()).is_some())
+        };
+        match case == Case::Exact && !may_be_escaped_in(bytes, wants) {
             true => SearchMode::Unescaped,
             false => SearchMode::MaybeEscaped,
         }

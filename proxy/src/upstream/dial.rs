@@ -29,6 +29,7 @@ use super::{
     socket::UpstreamSocket,
     tcp::{self, TcpError},
 };
+use crate::spurious_wake::ConnectionTask;
 
 /// Opens connections, each within the same deadline.
 pub(crate) struct Dialer {
@@ -108,30 +109,11 @@ impl Dialer {
     }
 
     /// Opens a connection. If it is HTTP/2, it is also added to the pool in `shared`, with the
-    /// given stream window in bytes.
+    /// given stream window in bytes. With `None` it is HTTP/1.1 and serves one request, which can
+    /// make it a tunnel.
+    ///
+    /// The deadline includes resolving, an egress proxy's response and TLS.
     pub(super) async fn dial(
-        &self,
-        base: &BaseUrl,
-        route: &EgressRoute,
-        slot: ConnectionSlot,
-        shared: (&Pool, u32),
-    ) -> Result<Connection, ConnectError> {
-        self.open_within_deadline(base, route, slot, Some(shared))
-            .await
-    }
-
-    /// Opens a connection that can become a tunnel.
-    pub(super) async fn dial_dedicated(
-        &self,
-        base: &BaseUrl,
-        route: &EgressRoute,
-        slot: ConnectionSlot,
-    ) -> Result<Connection, ConnectError> {
-        self.open_within_deadline(base, route, slot, None).await
-    }
-
-    /// Everything within the deadline: resolving, an egress proxy's response, TLS.
-    async fn open_within_deadline(
         &self,
         base: &BaseUrl,
         route: &EgressRoute,
@@ -214,9 +196,12 @@ impl Dialer {
             .max_buf_size(self.heads.bytes)
             .handshake(TokioIo::new(socket));
         let (sender, connection) = handshake.await.map_err(ConnectError::Http)?;
+        let (mut connection, mut task) = (connection.with_upgrades(), ConnectionTask::default());
         // The result is not needed here: hyper reports how the connection ended to the request's
         // sender.
-        tokio::spawn(connection.with_upgrades());
+        tokio::spawn(poll_fn(move |context| {
+            task.poll(Pin::new(&mut connection), context)
+        }));
         Ok(Connection::Http1(Http1Connection { sender, received }))
     }
 

@@ -9,7 +9,6 @@ use http::{
     header::{CONTENT_LENGTH, HOST, USER_AGENT},
     response::Parts as Head,
 };
-use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use keyside_config::BaseUrl;
 use tokio::time::timeout;
@@ -21,7 +20,10 @@ use super::{
     pool::Connection,
     tcp::TcpError,
 };
-use crate::request_body::RequestBody;
+use crate::{
+    headers::OWN_USER_AGENT,
+    request_body::{RequestBody, discard},
+};
 
 /// Why there is no response. Names hosts and addresses, never a path, a header or a body.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -78,8 +80,8 @@ pub(crate) async fn post(
     let (head, body) = sent
         .unwrap_or(Err(OutboundError::Timeout(limit)))?
         .into_parts();
-    // How it ends does not matter: the status has arrived.
-    let _ = timeout(DISCARD_LIMIT, discard(body)).await;
+    // So that the receiver can finish. How it ends does not matter: the status has arrived.
+    let _ = timeout(DISCARD_LIMIT, discard(body, MAX_DISCARDED)).await;
     Ok(head)
 }
 
@@ -93,12 +95,11 @@ async fn send(
     let host = HeaderValue::from_str(&base.authority());
     let host = host.map_err(|error| OutboundError::Refused(error.to_string()))?;
     head.headers.insert(HOST, host);
-    head.headers.insert(USER_AGENT, OURSELVES);
+    head.headers.insert(USER_AGENT, OWN_USER_AGENT);
     head.headers.insert(CONTENT_LENGTH, body.len().into());
     let request = Request::from_parts(head, RequestBody::from_bytes(body));
-    let opened = dialer
-        .dial_dedicated(base, route, ConnectionSlot::uncounted())
-        .await;
+    let slot = ConnectionSlot::uncounted();
+    let opened = dialer.dial(base, route, slot, None).await;
     let opened = opened.map_err(|error| match &error {
         ConnectError::Tcp(TcpError::AddressNotAllowed { .. } | TcpError::Metadata { .. })
         | ConnectError::Name(_) => refused(&error),
@@ -112,22 +113,10 @@ async fn send(
     answer.map_err(|error| OutboundError::Unreachable(error_chain(&error)))
 }
 
-/// Reads the body to its end, so that the receiver can finish, but not a long one.
-async fn discard(mut body: Incoming) {
-    let mut read = 0;
-    while read < MAX_DISCARDED
-        && let Some(Ok(frame)) = body.frame().await
-    {
-        read += frame.data_ref().map_or(0, Bytes::len);
-    }
-}
-
 fn refused(error: &ConnectError) -> OutboundError {
     OutboundError::Refused(error_chain(error))
 }
 
-const OURSELVES: HeaderValue =
-    HeaderValue::from_static(concat!("keyside/", env!("CARGO_PKG_VERSION")));
 /// Bytes of a response's body that are read and discarded.
 const MAX_DISCARDED: usize = 64 << 10;
 /// How long that may take.

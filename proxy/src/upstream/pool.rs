@@ -15,7 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 use hyper::client::conn::{http1, http2};
 use keyside_credentials::CredentialId;
 use parking_lot::Mutex;
@@ -331,8 +331,10 @@ impl Lease {
 /// the peer keeps it open, so that a request rarely meets a connection that is just being closed; a
 /// POST would be lost then.
 pub(super) fn idle_lifetime(answer: &HeaderMap) -> Duration {
-    match keep_alive_parameter(answer, "timeout") {
-        _ if keep_alive_parameter(answer, "max") == Some(0) => Duration::ZERO,
+    let announced = answer.get(KEEP_ALIVE).and_then(|value| value.to_str().ok());
+    let announced = announced.unwrap_or_default();
+    match keep_alive_parameter(announced, "timeout") {
+        _ if keep_alive_parameter(announced, "max") == Some(0) => Duration::ZERO,
         Some(seconds) => {
             let kept = Duration::from_secs(seconds);
             (kept - (kept / 2).min(Duration::from_secs(1))).min(MAX_IDLE)
@@ -341,14 +343,14 @@ pub(super) fn idle_lifetime(answer: &HeaderMap) -> Duration {
     }
 }
 
-/// A parameter of `Keep-Alive: timeout=5, max=100` (RFC 2068 section 19.7.1.1).
-fn keep_alive_parameter(answer: &HeaderMap, parameter: &str) -> Option<u64> {
-    let text = answer.get("keep-alive")?.to_str().ok()?;
-    let mut parameters = text.split(',').filter_map(|pair| pair.split_once('='));
+/// A parameter of `timeout=5, max=100` (RFC 2068 section 19.7.1.1).
+fn keep_alive_parameter(announced: &str, parameter: &str) -> Option<u64> {
+    let mut parameters = announced.split(',').filter_map(|pair| pair.split_once('='));
     let value = parameters.find(|(name, _)| name.trim().eq_ignore_ascii_case(parameter));
     value?.1.trim().parse().ok()
 }
 
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 /// Node's servers, and so many gateways, close a connection after 5 s of idleness.
 const DEFAULT_IDLE: Duration = Duration::from_secs(4);
 /// The maximum whatever the peer announces, because an idle connection holds a file descriptor.

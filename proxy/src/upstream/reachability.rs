@@ -18,7 +18,7 @@ use super::{
     pool::Connection,
     tcp::TcpError,
 };
-use crate::request_body::RequestBody;
+use crate::{headers::OWN_USER_AGENT, request_body::RequestBody};
 
 /// A provider that can be reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,9 +47,8 @@ pub(crate) async fn check_reachable(
     limit: Duration,
 ) -> Result<Reachable, Unreachable> {
     let deadline = Instant::now() + limit;
-    let opened = dialer
-        .dial_dedicated(base, route, ConnectionSlot::uncounted())
-        .await;
+    let slot = ConnectionSlot::uncounted();
+    let opened = dialer.dial(base, route, slot, None).await;
     let connection = opened.map_err(|error| Unreachable::because(&error))?;
     let date = timeout_at(deadline, date(connection, base)).await;
     Ok(Reachable {
@@ -67,7 +66,7 @@ async fn date(connection: Connection, base: &BaseUrl) -> Option<String> {
     *request.method_mut() = Method::HEAD;
     let host = HeaderValue::from_str(&base.authority()).ok()?;
     request.headers_mut().insert(HOST, host);
-    request.headers_mut().insert(USER_AGENT, OURSELVES);
+    request.headers_mut().insert(USER_AGENT, OWN_USER_AGENT);
     let answer = connection.sender.send_request(request).await.ok()?;
     let date = answer.headers().get(DATE)?.to_str().ok()?;
     Some(date.to_owned())
@@ -110,9 +109,6 @@ impl Unreachable {
         }
     }
 }
-
-const OURSELVES: HeaderValue =
-    HeaderValue::from_static(concat!("keyside/", env!("CARGO_PKG_VERSION")));
 
 #[cfg(test)]
 mod tests {

@@ -108,10 +108,10 @@ impl<S: Unpin> UpstreamSocket<S> {
 
     /// Called with bytes that were read: the rest of a response may follow, so the grace time
     /// starts over.
-    fn note_received(&mut self, came: &[u8]) {
+    fn note_received(&mut self, bytes: &[u8]) {
         self.received.0.store(true, Ordering::Relaxed);
         if let Some(detector) = &mut self.detector {
-            detector.read(came);
+            detector.read(bytes);
         }
         if let Some(grace) = &mut self.write_failed {
             grace.as_mut().reset(Instant::now() + WRITE_ERROR_GRACE);

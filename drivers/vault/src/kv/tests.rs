@@ -104,15 +104,15 @@ async fn following_version_2_polls_metadata_until_something_changed() {
     })
     .await;
     let reference = reference(PATH);
-    let first = secret(read(&client, &reference, None).await);
+    let first = secret(client.read(&reference, None).await);
     assert_eq!(first, ("7".to_owned(), format!("{KEY}-7")));
     for _ in 0..3 {
-        let again = read(&client, &reference, Some("7")).await;
+        let again = client.read(&reference, Some("7")).await;
         assert!(matches!(again, Ok(Reading::Unchanged)));
     }
     assert_eq!(vault.asked(DATA).len(), 1, "metadata holds no secret");
     *current.lock().unwrap() = 8;
-    let changed = secret(read(&client, &reference, Some("7")).await);
+    let changed = secret(client.read(&reference, Some("7")).await);
     assert_eq!(changed, ("8".to_owned(), format!("{KEY}-8")));
     assert_eq!(vault.asked(MOUNTS).len(), 1, "a mount is asked for once");
 }
@@ -127,7 +127,7 @@ async fn without_a_policy_for_metadata_the_data_is_read() {
     .await;
     let reference = reference(PATH);
     for _ in 0..3 {
-        let again = read(&client, &reference, Some("7")).await;
+        let again = client.read(&reference, Some("7")).await;
         assert!(matches!(again, Ok(Reading::Unchanged)));
     }
     assert_eq!(vault.asked(METADATA).len(), 1);
@@ -142,7 +142,7 @@ async fn a_future_deletion_time_is_left_to_vault() {
         _ => metadata(7, "2999-01-01T00:00:00Z", false),
     })
     .await;
-    let again = read(&client, &reference(PATH), Some("7")).await;
+    let again = client.read(&reference(PATH), Some("7")).await;
     assert!(matches!(again, Ok(Reading::Unchanged)));
 }
 
@@ -158,7 +158,7 @@ async fn a_pinned_version_is_the_one_that_is_read() {
         version: Some(3),
         ..reference(PATH)
     };
-    assert_eq!(secret(read(&client, &pinned, None).await).0, "3");
+    assert_eq!(secret(client.read(&pinned, None).await).0, "3");
     assert_eq!(vault.asked(DATA).len(), 1);
 }
 
@@ -196,7 +196,7 @@ async fn an_unreadable_secret_is_explained_with_a_remedy() {
             _ => answer.clone(),
         })
         .await;
-        let why = refusal_of(read(&client, &reference(PATH), None).await);
+        let why = refusal_of(client.read(&reference(PATH), None).await);
         assert!(why.contains(expected), "{why}");
         assert!(!why.contains(KEY), "{why}");
     }
@@ -210,7 +210,7 @@ async fn an_outage_is_not_a_refusal() {
             _ => refused(status, "not now"),
         })
         .await;
-        let read = read(&client, &reference(PATH), None).await;
+        let read = client.read(&reference(PATH), None).await;
         assert!(matches!(read, Err(SourceError::Unavailable(_))), "{status}");
     }
 }
@@ -226,12 +226,12 @@ async fn version_1_is_followed_by_a_keyed_hash() {
     })
     .await;
     let reference = reference("secret/openai");
-    let (version, value) = secret(read(&client, &reference, None).await);
+    let (version, value) = secret(client.read(&reference, None).await);
     assert_eq!((version.len(), value.as_str()), (16, "one"));
-    let again = read(&client, &reference, Some(&version)).await;
+    let again = client.read(&reference, Some(&version)).await;
     assert!(matches!(again, Ok(Reading::Unchanged)));
     *current.lock().unwrap() = "two";
-    let (changed, value) = secret(read(&client, &reference, Some(&version)).await);
+    let (changed, value) = secret(client.read(&reference, Some(&version)).await);
     assert_eq!(value, "two");
     assert_ne!(changed, version);
     let other = ValueKey::random().unwrap();
@@ -249,7 +249,7 @@ async fn a_mount_that_vault_does_not_reveal_can_be_configured() {
         _ => refused(403, "preflight capability check returned 403"),
     };
     let (_vault, unaided, _jwt) = client(answers).await;
-    let why = refusal_of(read(&unaided, &reference("secret/openai"), None).await);
+    let why = refusal_of(unaided.read(&reference("secret/openai"), None).await);
     assert!(why.contains("`mount`"), "{why}");
 
     let (_vault, client, _jwt) = client(answers).await;
@@ -258,7 +258,7 @@ async fn a_mount_that_vault_does_not_reveal_can_be_configured() {
             mount: Some("secret".to_owned()),
             ..reference(path)
         };
-        assert_eq!(secret(read(&client, &given, None).await).1, KEY);
+        assert_eq!(secret(client.read(&given, None).await).1, KEY);
     }
 }
 
@@ -266,7 +266,7 @@ async fn a_mount_that_vault_does_not_reveal_can_be_configured() {
 async fn a_path_that_a_url_would_resolve_is_refused() {
     let (vault, client, _jwt) = client(|asked| panic!("{}", asked.line)).await;
     for path in ["kv/../sys/seal", "kv//x", "kv", "", "kv/./x", "kv/x\n"] {
-        let why = refusal_of(read(&client, &reference(path), None).await);
+        let why = refusal_of(client.read(&reference(path), None).await);
         assert!(why.contains("is not the path"), "{why}");
     }
     assert_eq!(vault.asked("").len(), 0);
@@ -279,7 +279,7 @@ async fn another_engine_is_named() {
         (200, json!({ "data": data }))
     })
     .await;
-    let why = refusal_of(read(&client, &reference("transit/keys/x"), None).await);
+    let why = refusal_of(client.read(&reference("transit/keys/x"), None).await);
     assert!(why.contains("of type transit"), "{why}");
 }
 
@@ -312,7 +312,7 @@ async fn a_workspace_named_like_an_api_segment_reads_no_other_workspace() {
             field: field.to_owned(),
             ..reference(path)
         };
-        let why = refusal_of(read(&client, &given, None).await);
+        let why = refusal_of(client.read(&given, None).await);
         assert!(!why.contains(KEY), "{why}");
     }
 }
@@ -324,7 +324,7 @@ async fn if_vault_reveals_the_mount_such_a_path_is_in_it() {
         _ => forbidden_version_2(asked),
     })
     .await;
-    refusal_of(read(&client, &reference("kv/data/globex/openai"), None).await);
+    refusal_of(client.read(&reference("kv/data/globex/openai"), None).await);
     assert_eq!(vault.asked("GET kv/data/data/globex/openai").len(), 1);
     assert!(vault.asked("GET kv/data/globex/openai").is_empty());
 }
@@ -337,7 +337,7 @@ async fn a_mount_that_is_being_upgraded_is_an_outage() {
         _ => refused(400, said),
     })
     .await;
-    let read = read(&client, &reference(PATH), None).await;
+    let read = client.read(&reference(PATH), None).await;
     assert!(matches!(read, Err(SourceError::Unavailable(_))));
 }
 
@@ -349,7 +349,7 @@ async fn a_missing_secret_is_requested_once_per_poll() {
     })
     .await;
     for looks in 1..=3 {
-        refusal_of(read(&client, &reference(PATH), None).await);
+        refusal_of(client.read(&reference(PATH), None).await);
         assert_eq!(vault.asked(DATA).len(), looks);
         assert!(client.known_mount(PATH).is_some(), "the mount is the same");
     }
@@ -372,9 +372,9 @@ async fn a_mount_that_was_upgraded_to_version_2_is_noticed() {
         }
     })
     .await;
-    let (version, value) = secret(read(&client, &reference(PATH), None).await);
+    let (version, value) = secret(client.read(&reference(PATH), None).await);
     assert_eq!(value, "before");
     *upgraded.lock().unwrap() = true;
-    let after = secret(read(&client, &reference(PATH), Some(&version)).await);
+    let after = secret(client.read(&reference(PATH), Some(&version)).await);
     assert_eq!(after, ("1".to_owned(), "after".to_owned()));
 }

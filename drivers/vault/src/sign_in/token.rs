@@ -38,7 +38,7 @@ pub(super) async fn sign_in(http: &Http, source: &VaultToken) -> Result<IssuedTo
     let call = Call::of(&LookupTokenSelfRequest {});
     let answer = http.send(Some(token.header()), &call).await?;
     if !answer.is_success() {
-        let answered = answer.answered(&call);
+        let answered = answer.error_response(&call);
         return Err(VaultError::SignIn(format!(
             "the Vault token in {place} is not accepted: Vault answered {answered}. It has expired, was revoked, is of another \
              namespace (vault.namespace), or has a policy without `read` on auth/token/lookup-self"
