@@ -340,6 +340,18 @@ impl Problem {
     }
 }
 
+/// A text that begins with a small letter, as a sentence.
+pub(crate) fn sentence(text: &str) -> String {
+    let mut letters = text.chars();
+    let first = letters.next().map(char::to_uppercase);
+    let first: String = first.into_iter().flatten().collect();
+    let end = match text.ends_with(['.', '!', '?']) {
+        true => "",
+        false => ".",
+    };
+    format!("{first}{}{end}", letters.as_str())
+}
+
 /// More than any valid body has fields, so that an invalid body does not get a long response.
 const ERRORS_MAX: usize = 16;
 
@@ -349,3 +361,14 @@ pub(crate) const INVALID_TOKEN: &str = r#"Bearer realm="keyside", error="invalid
 const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
 
 const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_becomes_a_sentence_once() {
+        assert_eq!(sentence("is missing"), "Is missing.");
+        assert_eq!(sentence("A sentence."), "A sentence.");
+    }
+}

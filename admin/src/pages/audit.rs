@@ -7,18 +7,17 @@ use std::collections::BTreeMap;
 use askama::Template;
 use axum::response::Response;
 use keyside_credentials::{
-    ActorId, Filter, Listed, Permission, Workspace,
+    ActorId, Listed, Permission, Workspace,
     audit::{AuditPage, Event},
 };
 
 use self::narrowing::Narrowing;
 use super::{
     form::SessionForm,
-    html::{page, see_other},
-    keys::provider_name,
+    html::page,
     number::count,
     record_rows::{self, RecordRow},
-    shell::{Frame, Shell, Visit},
+    shell::{Shell, Visit},
     view::{Choice, Notice},
 };
 use crate::{
@@ -33,9 +32,6 @@ use crate::{
 #[derive(Template)]
 #[template(path = "audit.html")]
 struct Audit {
-    base: String,
-    assets: String,
-    csrf: String,
     shell: Shell,
     may_verify: bool,
     may_export: bool,
@@ -111,7 +107,7 @@ async fn render(
     mut notices: Vec<Notice>,
 ) -> Result<Response, Problem> {
     let Some(workspace) = visit.workspace(asked.workspace.as_deref())? else {
-        return Ok(see_other(&format!("{}/workspaces", visit.base())));
+        return Ok(visit.see_other("/workspaces"));
     };
     let _permit = visit.state.acquire(WorkKind::List, &visit.caller).await?;
     let filter = asked.filter(visit, Some(&workspace));
@@ -156,20 +152,10 @@ fn view(
     };
     let records = found.records.into_iter();
     let records = records.map(|record| RecordRow::of(visit, record, now));
-    let Frame {
-        base,
-        assets,
-        csrf,
-        shell,
-    } = visit.frame("/audit", Some(workspace));
-    let may = |permission| visit.caller.require(permission).is_ok();
     Audit {
-        base,
-        assets,
-        csrf,
-        shell,
-        may_verify: may(Permission::VerifyAudit),
-        may_export: may(Permission::ExportAudit),
+        shell: visit.shell("/audit", Some(workspace)),
+        may_verify: visit.may(Permission::VerifyAudit),
+        may_export: visit.may(Permission::ExportAudit),
         notices,
         here: address(""),
         filter: filter_form(visit, workspace, asked),
@@ -206,11 +192,7 @@ fn verdict(found: &VerifyView) -> Notice {
 fn filter_form(visit: &Visit, workspace: &Workspace, asked: &Narrowing) -> FilterForm {
     let events = Event::ALL.iter();
     let events = events.map(|event| (event.as_str().to_owned(), record_rows::event(*event).word));
-    let keys = visit.state.registry.list_all(&Filter {
-        within: visit.caller.scope().clone(),
-        workspace: Some(workspace.id.clone()),
-        ..Filter::default()
-    });
+    let keys = visit.all_keys(workspace);
     let keys = keys
         .iter()
         .map(|key| (key.id().to_string(), key_choice(visit, key)));
@@ -244,14 +226,14 @@ fn filter_form(visit: &Visit, workspace: &Workspace, asked: &Narrowing) -> Filte
 fn key_choice(visit: &Visit, key: &Listed) -> String {
     let label = record_rows::label(key);
     match key {
-        Listed::Known(key) => format!("{label} · {}", provider_name(visit, &key.provider)),
+        Listed::Known(key) => format!("{label} · {}", visit.provider_name(&key.provider)),
         Listed::Lost(_) => label,
     }
 }
 
 /// Those that records may name: by name as far as the person may read tokens.
 fn actors(visit: &Visit, asked: &Narrowing) -> BTreeMap<String, String> {
-    let may_read = visit.caller.require(Permission::ReadTokens).is_ok();
+    let may_read = visit.may(Permission::ReadTokens);
     let tokens = may_read.then(|| visit.state.registry.access().tokens(visit.caller.scope()));
     let tokens = tokens.into_iter().flatten();
     let mut actors: BTreeMap<_, _> = tokens

@@ -20,7 +20,7 @@ use super::{
     form::SessionForm,
     html::{page, see_other},
     number::count,
-    shell::{Frame, Shell, Visit, query},
+    shell::{Shell, Visit},
     time::Time,
 };
 use crate::{
@@ -34,9 +34,6 @@ use crate::{
 #[derive(Template)]
 #[template(path = "checks.html")]
 struct Checks {
-    base: String,
-    assets: String,
-    csrf: String,
     shell: Shell,
     can_run: bool,
     /// Whether the person may tag a key.
@@ -82,7 +79,7 @@ pub(super) async fn show(visit: Visit, mut parameters: Parameters) -> Result<Res
     let asked = parameters.filter("workspace", |text| Ok(text.to_owned()));
     parameters.finish()?;
     let Some(workspace) = visit.workspace(asked.as_deref())? else {
-        return Ok(see_other(&format!("{}/workspaces", visit.base())));
+        return Ok(visit.see_other("/workspaces"));
     };
     let _permit = visit.state.acquire(WorkKind::List, &visit.caller).await?;
     let (selection, scope) = only(&workspace);
@@ -104,7 +101,7 @@ pub(super) async fn start(
     let workspace = visit
         .caller
         .workspace(registry, fields.text("workspaceId"))?;
-    let query = query(&[("workspace", workspace.id.as_ref())]);
+    let page = visit.address("/checks", &workspace.id);
     let new = NewSmokeRun {
         workspace_id: Some(workspace.id),
         providers: None,
@@ -114,7 +111,7 @@ pub(super) async fn start(
         let text = "No key of this workspace has the tag of checks, and none is expected.";
         visit.flash("Nothing to check", text);
     }
-    Ok(see_other(&format!("{}/checks{query}", visit.base())))
+    Ok(see_other(&page))
 }
 
 /// How far a run is in a workspace. One that is not known any more has finished.
@@ -174,19 +171,10 @@ fn view(
     let items = found.items.iter();
     let items = items.map(|item| Item::of(visit, item, now));
     let spent = found.spent_today.first();
-    let Frame {
-        base,
-        assets,
-        csrf,
-        shell,
-    } = visit.frame("/checks", Some(workspace));
     Checks {
-        base,
-        assets,
-        csrf,
-        shell,
-        can_run: visit.caller.require(Permission::RunSmoke).is_ok(),
-        can_edit: visit.caller.require(Permission::ChangeCredentials).is_ok(),
+        shell: visit.shell("/checks", Some(workspace)),
+        can_run: visit.may(Permission::RunSmoke),
+        can_edit: visit.may(Permission::ChangeCredentials),
         any: !found.items.is_empty(),
         items: items.collect(),
         spend: spent.map_or_else(Vec::new, |spent| meters(&found, spent)),

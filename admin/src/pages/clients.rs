@@ -8,8 +8,8 @@ use keyside_config::{Language, ProxyAddress, Recipe, RecipeTarget, shell::exempt
 use keyside_credentials::Workspace;
 
 use super::{
-    html::{page, see_other},
-    shell::{Frame, Shell, Visit, query},
+    html::page,
+    shell::{Shell, Visit, query},
     view::Notice,
 };
 use crate::{problem::Problem, query::Parameters};
@@ -17,9 +17,6 @@ use crate::{problem::Problem, query::Parameters};
 #[derive(Template)]
 #[template(path = "clients.html")]
 struct Clients {
-    base: String,
-    assets: String,
-    csrf: String,
     shell: Shell,
     clients: Vec<Item>,
     address: String,
@@ -63,7 +60,7 @@ pub(super) async fn show(visit: Visit, mut parameters: Parameters) -> Result<Res
     });
     parameters.finish()?;
     let Some(workspace) = visit.workspace(asked.as_deref())? else {
-        return Ok(see_other(&format!("{}/workspaces", visit.base())));
+        return Ok(visit.see_other("/workspaces"));
     };
     let recipe = client.as_ref().unwrap_or(&RECIPES[0]);
     page(&view(&visit, &workspace, recipe))
@@ -84,19 +81,13 @@ fn view(visit: &Visit, workspace: &Workspace, recipe: &Recipe) -> Clients {
     let no_proxy = recipe.no_proxy_hosts(host.as_deref().unwrap_or("HOST"));
     let client = client(&recipe.filled(target), &no_proxy);
     let notices = about(proxy.as_ref(), workspace).into_iter().collect();
-    let Frame {
-        base,
-        assets,
-        csrf,
-        shell,
-    } = visit.frame("/clients", Some(workspace));
     let item = |known: &Recipe| {
         let fields = [
             ("workspace", workspace.id.as_str()),
             ("client", known.id.as_str()),
         ];
         Item {
-            href: format!("{base}/clients{}", query(&fields)),
+            href: format!("{}/clients{}", visit.base(), query(&fields)),
             name: known.name.clone(),
             providers: providers(visit, known),
             current: known.id == recipe.id,
@@ -104,10 +95,7 @@ fn view(visit: &Visit, workspace: &Workspace, recipe: &Recipe) -> Clients {
     };
     Clients {
         clients: RECIPES.iter().map(item).collect(),
-        base,
-        assets,
-        csrf,
-        shell,
+        shell: visit.shell("/clients", Some(workspace)),
         address,
         notices,
         client,
@@ -115,11 +103,8 @@ fn view(visit: &Visit, workspace: &Workspace, recipe: &Recipe) -> Clients {
 }
 
 fn providers(visit: &Visit, recipe: &Recipe) -> String {
-    let name = |id: &str| {
-        let known = visit.state.catalogue.get(id);
-        known.map_or_else(|| id.to_owned(), |provider| provider.name.clone())
-    };
-    let names: Vec<_> = recipe.providers.iter().map(|id| name(id)).collect();
+    let names = recipe.providers.iter();
+    let names: Vec<_> = names.map(|id| visit.provider_name(id)).collect();
     names.join(", ")
 }
 

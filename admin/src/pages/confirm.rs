@@ -7,7 +7,7 @@ use keyside_credentials::Workspace;
 
 use super::{
     html::{page, problem_page, text},
-    shell::{Frame, Shell, Visit},
+    shell::{Shell, Visit},
     view::field_error,
 };
 use crate::problem::Problem;
@@ -38,9 +38,6 @@ pub(super) struct Stay {
 #[derive(Template)]
 #[template(path = "confirm.html")]
 struct ConfirmPage<'a> {
-    base: String,
-    assets: String,
-    csrf: String,
     shell: Shell,
     title: &'a str,
     action: &'a str,
@@ -84,17 +81,8 @@ impl Confirm {
     }
 
     fn view<'a>(&'a self, visit: &Visit, typed: &'a str, errors: Errors) -> ConfirmPage<'a> {
-        let Frame {
-            base,
-            assets,
-            csrf,
-            shell,
-        } = visit.frame("/workspace", self.workspace.as_ref());
         ConfirmPage {
-            base,
-            assets,
-            csrf,
-            shell,
+            shell: visit.shell("/workspace", self.workspace.as_ref()),
             title: &self.title,
             action: &self.action,
             back_href: &self.back_href,

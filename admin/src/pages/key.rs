@@ -25,7 +25,7 @@ use super::{
     lines::{self, Line},
     record_rows::RecordRow,
     run_rows::RunRow,
-    shell::{Frame, Shell, Visit, page_if_any},
+    shell::{Shell, Visit, query},
     time::Time,
     verdict,
     view::Notice,
@@ -41,9 +41,6 @@ use crate::{
 #[derive(Template)]
 #[template(path = "key.html")]
 struct Key {
-    base: String,
-    assets: String,
-    csrf: String,
     shell: Shell,
     can_edit: bool,
     notices: Vec<Notice>,
@@ -87,7 +84,7 @@ pub(super) async fn act(
 ) -> Result<Response, Problem> {
     visit.caller.require(Permission::ChangeCredentials)?;
     let key = visit.caller.credential(&visit.state.registry, &id)?;
-    let href = href(&visit, &id);
+    let href = visit.key_href(&key.id);
     let Err(problem) = done(&visit, key, &fields).await else {
         return Ok(see_other(&href));
     };
@@ -135,11 +132,6 @@ async fn done(visit: &Visit, key: Credential, fields: &Fields) -> Result<(), Pro
     Ok(())
 }
 
-/// The page of a key, within the session.
-pub(super) fn href(visit: &Visit, id: &str) -> String {
-    format!("{}/keys/{id}", visit.base())
-}
-
 async fn view(visit: &Visit, listed: &Listed, said: Option<Notice>) -> Result<Key, Problem> {
     let Visit { state, caller, .. } = visit;
     let now = state.registry.now();
@@ -168,29 +160,19 @@ async fn view(visit: &Visit, listed: &Listed, said: Option<Notice>) -> Result<Ke
     let id = listed.id().as_str();
     let base = visit.base();
     let runs_href = known.map_or_else(String::new, |known| {
-        let fields = [
+        let query = query(&[
             ("workspace", workspace_id),
             ("provider", known.provider.as_str()),
             ("label", known.label.as_str()),
-        ];
-        page_if_any(&base, "/runs", &fields)
+        ]);
+        format!("{base}/runs{query}")
     });
-    let audit_fields = [("workspace", workspace_id), ("key", id)];
-    let audit_href = page_if_any(&base, "/audit", &audit_fields);
+    let audit = query(&[("workspace", workspace_id), ("key", id)]);
     let records = records.into_iter();
     let records = records.map(|record| RecordRow::of(visit, record, now));
-    let Frame {
-        base,
-        assets,
-        csrf,
-        shell,
-    } = visit.frame("/keys", workspace.as_ref());
     Ok(Key {
-        base,
-        assets,
-        csrf,
-        shell,
-        can_edit: caller.require(Permission::ChangeCredentials).is_ok(),
+        shell: visit.shell("/keys", workspace.as_ref()),
+        can_edit: visit.may(Permission::ChangeCredentials),
         notices: said.into_iter().chain(states).collect(),
         key,
         check: in_use.map_or_else(LastCheck::default, |key| LastCheck::of(visit, key)),
@@ -204,7 +186,7 @@ async fn view(visit: &Visit, listed: &Listed, said: Option<Notice>) -> Result<Ke
         runs_href,
         no_runs,
         records: records.collect(),
-        audit_href,
+        audit_href: format!("{base}/audit{audit}"),
         no_records,
         etag: known.map_or_else(String::new, |key| etag(visit, key)),
     })

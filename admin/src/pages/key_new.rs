@@ -5,18 +5,18 @@ use axum::{extract::Path, response::Response};
 use http::HeaderMap;
 use keyside_config::{Provider, ProviderId};
 use keyside_credentials::{
-    Credential, Environment, Filter, Label, Permission, Status, Warning, Workspace, repeats_secret,
+    Credential, CredentialId, Environment, Label, Permission, Status, Warning, Workspace,
+    repeats_secret,
 };
 
 use super::{
     form::{Fields, SessionForm},
     html::{page, problem_page, see_other, text},
-    key::{Duplicate, href},
-    keys::provider_name,
+    key::Duplicate,
     lines::{self, Line},
     provider_guide::{ProviderGuide, known_provider},
     saved::{refused_script, stored},
-    shell::{Frame, Shell, Visit, page_if_any, query},
+    shell::{Shell, Visit, query},
     time::Day,
     verdict::{self, Refused},
     view::{Badge, Notice, field_error, text_of},
@@ -29,9 +29,6 @@ use crate::{
 #[derive(Template)]
 #[template(path = "key_new_provider.html")]
 struct Choose {
-    base: String,
-    assets: String,
-    csrf: String,
     shell: Shell,
     providers: Vec<ProviderChoice>,
 }
@@ -46,9 +43,6 @@ struct ProviderChoice {
 #[derive(Template)]
 #[template(path = "key_new_paste.html")]
 struct Paste {
-    base: String,
-    assets: String,
-    csrf: String,
     shell: Shell,
     provider: ProviderGuide,
     suggestion: Option<Suggestion>,
@@ -96,15 +90,11 @@ struct Errors {
 #[derive(Template)]
 #[template(path = "key_new_done.html")]
 struct Done {
-    base: String,
-    assets: String,
-    csrf: String,
     shell: Shell,
     key: Added,
     verdict: Vec<Notice>,
     duplicates: Vec<Duplicate>,
     lines: Vec<Line>,
-    /// Empty while there is no such page.
     preview_href: String,
 }
 
@@ -126,7 +116,7 @@ pub(super) async fn choose(visit: Visit, mut parameters: Parameters) -> Result<R
     let environment = parameters.filter("environment", choice);
     parameters.finish()?;
     let Some(workspace) = visit.workspace(asked.as_deref())? else {
-        return Ok(see_other(&format!("{}/workspaces", visit.base())));
+        return Ok(visit.see_other("/workspaces"));
     };
     let known = provider.and_then(|id| visit.state.catalogue.get(&id));
     if let Some(known) = known {
@@ -153,17 +143,8 @@ pub(super) async fn choose(visit: Visit, mut parameters: Parameters) -> Result<R
     };
     let providers = visit.state.catalogue.offered();
     let providers = providers.map(|provider| choice(provider)).collect();
-    let Frame {
-        base,
-        assets,
-        csrf,
-        shell,
-    } = visit.frame("/keys", Some(&workspace));
     page(&Choose {
-        base,
-        assets,
-        csrf,
-        shell,
+        shell: visit.shell("/keys", Some(&workspace)),
         providers,
     })
 }
@@ -179,7 +160,7 @@ pub(super) async fn paste(
     let environment = parameters.filter("environment", choice);
     parameters.finish()?;
     let Some(workspace) = visit.workspace(asked.as_deref())? else {
-        return Ok(see_other(&format!("{}/workspaces", visit.base())));
+        return Ok(visit.see_other("/workspaces"));
     };
     let environment = environment.unwrap_or(Environment::Live);
     let form = Entered {
@@ -207,11 +188,11 @@ pub(super) async fn save(
         .caller
         .workspace(registry, fields.text("workspaceId"))?;
     let problem = match add(&visit, &provider, &fields).await {
-        Ok(id) => return Ok(stored(&headers, &format!("{}/added", href(&visit, &id)))),
+        Ok(id) => return Ok(stored(&headers, &format!("{}/added", visit.key_href(&id)))),
         Err(problem) if problem.refused().is_some() => return Err(problem),
         Err(problem) => problem,
     };
-    let name = provider_name(&visit, &provider);
+    let name = visit.provider_name(&provider);
     let refused = Refused::of(&problem, &name, &FIELDS);
     if let Some(answer) = refused_script(&headers, &problem, &refused, None) {
         return Ok(answer);
@@ -232,7 +213,7 @@ pub(super) async fn save(
 }
 
 /// Returns the id of the stored key.
-async fn add(visit: &Visit, provider: &str, fields: &Fields) -> Result<String, Problem> {
+async fn add(visit: &Visit, provider: &str, fields: &Fields) -> Result<CredentialId, Problem> {
     let mut others = vec![
         ("provider", provider.into()),
         ("expiresAt", fields.day("expiresAt")),
@@ -244,7 +225,7 @@ async fn add(visit: &Visit, provider: &str, fields: &Fields) -> Result<String, P
     let addition = Addition::read(&fields.json_with(&TEXTS, &others))?;
     let added = addition.store(&visit.state, &visit.caller, None).await?;
     visit.flash_warnings(unsaid(visit, &added.credential, added.warnings));
-    Ok(added.credential.id.to_string())
+    Ok(added.credential.id)
 }
 
 /// The warnings that the last step does not repeat: it shows the verdict, and which key is the default.
@@ -271,7 +252,7 @@ pub(super) async fn done(
     let workspace = visit.workspace(Some(key.workspace.as_str()))?;
     let provider = visit.state.catalogue.get(&key.provider);
     let check = CheckView::last(&visit.state, &key.id, provider.map(|provider| &**provider));
-    let name = provider_name(&visit, &key.provider);
+    let name = visit.provider_name(&key.provider);
     let verdict = match check {
         Some(check) => verdict::notice(&check, &name),
         None => Notice::new(
@@ -283,32 +264,19 @@ pub(super) async fn done(
     let default_label = workspace
         .as_ref()
         .and_then(|workspace| other_default(&visit, workspace, &key));
-    let preview_href = page_if_any(
-        &visit.base(),
-        "/preview",
-        &[
-            ("workspace", key.workspace.as_str()),
-            ("provider", key.provider.as_str()),
-            ("label", key.label.as_str()),
-        ],
-    );
-    let Frame {
-        base,
-        assets,
-        csrf,
-        shell,
-    } = visit.frame("/keys", workspace.as_ref());
+    let preview = query(&[
+        ("workspace", key.workspace.as_str()),
+        ("provider", key.provider.as_str()),
+        ("label", key.label.as_str()),
+    ]);
     page(&Done {
-        base,
-        assets,
-        csrf,
-        shell,
+        shell: visit.shell("/keys", workspace.as_ref()),
         verdict: vec![verdict],
         duplicates: Duplicate::all(&visit, &key),
         lines: lines::of(&visit, &key),
-        preview_href,
+        preview_href: format!("{}/preview{preview}", visit.base()),
         key: Added {
-            href: href(&visit, key.id.as_str()),
+            href: visit.key_href(&key.id),
             label: key.label.to_string(),
             provider: name,
             environment: Badge::environment(key.environment),
@@ -333,17 +301,8 @@ fn form_page(
         label: key.label.to_string(),
         environment: key.environment.as_str(),
     });
-    let Frame {
-        base,
-        assets,
-        csrf,
-        shell,
-    } = visit.frame("/keys", Some(workspace));
     Ok(Paste {
-        base,
-        assets,
-        csrf,
-        shell,
+        shell: visit.shell("/keys", Some(workspace)),
         provider: ProviderGuide::of(provider, &visit.state.catalogue),
         suggestion: Suggestion::of(visit, workspace, provider),
         form: Entered {
@@ -371,11 +330,7 @@ fn step_two(
 
 /// The keys of a workspace that are not revoked.
 fn in_use(visit: &Visit, workspace: &Workspace) -> Vec<Credential> {
-    let mut keys = visit.state.registry.list(&Filter {
-        within: visit.caller.scope().clone(),
-        workspace: Some(workspace.id.clone()),
-        ..Filter::default()
-    });
+    let mut keys = visit.keys(workspace);
     keys.retain(|key| key.status != Status::Revoked);
     keys
 }

@@ -8,18 +8,18 @@ use std::collections::BTreeSet;
 use askama::Template;
 use axum::response::Response;
 use keyside_credentials::{
-    Credential, Environment, Filter, Listed, Permission, Status, Timestamp, Workspace,
+    Credential, Environment, Listed, Permission, Status, Timestamp, Workspace,
 };
 
-pub(super) use self::row::{is_rejected, provider_name};
+pub(super) use self::row::is_rejected;
 use self::{
     narrowing::{Narrowing, Posture},
     row::Row,
 };
 use super::{
-    html::{page, see_other},
+    html::page,
     pager::Pager,
-    shell::{Frame, Shell, Visit},
+    shell::{Shell, Visit},
     view::{Badge, Choice},
 };
 use crate::{concurrency::WorkKind, problem::Problem, query::Parameters};
@@ -27,9 +27,6 @@ use crate::{concurrency::WorkKind, problem::Problem, query::Parameters};
 #[derive(Template)]
 #[template(path = "keys.html")]
 struct Keys {
-    base: String,
-    assets: String,
-    csrf: String,
     shell: Shell,
     can_edit: bool,
     /// Whether the workspace has keys at all, including revoked ones.
@@ -66,14 +63,10 @@ pub(super) async fn show(visit: Visit, mut parameters: Parameters) -> Result<Res
     let number = Pager::read(&mut parameters);
     parameters.finish()?;
     let Some(workspace) = visit.workspace(asked.as_deref())? else {
-        return Ok(see_other(&format!("{}/workspaces", visit.base())));
+        return Ok(visit.see_other("/workspaces"));
     };
     let _permit = visit.state.acquire(WorkKind::List, &visit.caller).await?;
-    let all = visit.state.registry.list_all(&Filter {
-        within: visit.caller.scope().clone(),
-        workspace: Some(workspace.id.clone()),
-        ..Filter::default()
-    });
+    let all = visit.all_keys(&workspace);
     page(&view(&visit, &workspace, &all, &narrowing, number))
 }
 
@@ -101,18 +94,9 @@ fn view(
     }
     let rows = pager.rows(&shown).iter();
     let rows = rows.map(|listed| Row::of(visit, listed, now)).collect();
-    let Frame {
-        base,
-        assets,
-        csrf,
-        shell,
-    } = visit.frame("/keys", Some(workspace));
     Keys {
-        base,
-        assets,
-        csrf,
-        shell,
-        can_edit: visit.caller.require(Permission::ChangeCredentials).is_ok(),
+        shell: visit.shell("/keys", Some(workspace)),
+        can_edit: visit.may(Permission::ChangeCredentials),
         any: !all.is_empty(),
         posture: cards(all, narrowing, now, first_page),
         filter: filter_form(visit, all, narrowing, first_page(&Narrowing::default())),
@@ -153,7 +137,7 @@ fn filter_form(
     let providers: BTreeSet<_> = known(all).map(|key| &key.provider).collect();
     let providers = providers
         .into_iter()
-        .map(|id| (id.to_string(), provider_name(visit, id)));
+        .map(|id| (id.to_string(), visit.provider_name(id)));
     let tags: BTreeSet<_> = known(all)
         .filter_map(|key| key.usage_tag.as_ref())
         .collect();
@@ -174,7 +158,7 @@ fn filter_form(
     }
 }
 
-fn is_revoked(listed: &Listed) -> bool {
+pub(super) fn is_revoked(listed: &Listed) -> bool {
     match listed {
         Listed::Known(key) => key.status == Status::Revoked,
         Listed::Lost(lost) => lost.is_revoked,

@@ -15,10 +15,9 @@ use self::answer::AnswerView;
 use super::{
     errors::EVENT_STREAM,
     form::{Fields, SessionForm},
-    html::{page, see_other},
-    keys::provider_name,
+    html::page,
     remedy,
-    shell::{Frame, Shell, Visit},
+    shell::{Shell, Visit},
     view::{Badge, Choice, Notice, field_error},
 };
 use crate::{
@@ -33,9 +32,6 @@ use crate::{
 #[derive(Template)]
 #[template(path = "preview.html")]
 struct Preview {
-    base: String,
-    assets: String,
-    csrf: String,
     shell: Shell,
     can_run: bool,
     form: Form,
@@ -111,7 +107,7 @@ pub(super) async fn show(visit: Visit, mut parameters: Parameters) -> Result<Res
     };
     parameters.finish()?;
     let Some(workspace) = visit.workspace(asked.as_deref())? else {
-        return Ok(see_other(&format!("{}/workspaces", visit.base())));
+        return Ok(visit.see_other("/workspaces"));
     };
     let _permit = visit.state.acquire(WorkKind::List, &visit.caller).await?;
     render(&visit, &workspace, entered, Outcome::default())
@@ -248,12 +244,7 @@ fn render(
     entered: Entered,
     outcome: Outcome,
 ) -> Result<Response, Problem> {
-    let Frame {
-        base,
-        assets,
-        csrf,
-        shell,
-    } = visit.frame("/preview", Some(workspace));
+    let shell = visit.shell("/preview", Some(workspace));
     let form = form_of(visit, workspace, entered);
     let mut choices = form.providers.iter().map(|option| &option.choice);
     let selected = choices.find(|choice| choice.selected);
@@ -265,11 +256,8 @@ fn render(
     };
     page(&Preview {
         obstacle: obstacle.filter(is_news).into_iter().collect(),
-        base,
-        assets,
-        csrf,
         shell,
-        can_run: visit.caller.require(Permission::Preview).is_ok(),
+        can_run: visit.may(Permission::Preview),
         form,
         errors: outcome.errors,
         failure: outcome.failure.into_iter().collect(),
@@ -340,7 +328,7 @@ fn groups(visit: &Visit, keys: &[Credential], provider: &str, label: &str) -> Ve
     }
     let groups = found.into_iter().map(|(id, labels)| LabelGroup {
         provider: id.to_owned(),
-        name: provider_name(visit, id),
+        name: visit.provider_name(id),
         labels: labels
             .into_iter()
             .map(|(value, text)| Choice {

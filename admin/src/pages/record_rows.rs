@@ -6,7 +6,6 @@ use keyside_credentials::{
 };
 
 use super::{
-    keys::provider_name,
     run_rows::words,
     shell::Visit,
     time::Time,
@@ -37,7 +36,7 @@ impl RecordRow {
     pub(super) fn of(visit: &Visit, record: AuditRecord, now: Timestamp) -> Self {
         let key = record.workspace.as_ref().zip(record.credential.as_ref());
         let key = key.and_then(|(workspace, id)| visit.state.registry.find_in(workspace, id));
-        let href = |key: &Listed| format!("{}/keys/{}", visit.base(), key.id());
+        let href = |key: &Listed| visit.key_href(key.id());
         let provider = record.provider.as_ref();
         Self {
             at: Time::new(Some(record.at), now),
@@ -47,7 +46,7 @@ impl RecordRow {
             actor: record.actor.to_string(),
             key_label: key.as_ref().map_or_else(String::new, label),
             key_href: key.as_ref().map_or_else(String::new, href),
-            provider: provider.map_or_else(String::new, |id| provider_name(visit, id)),
+            provider: provider.map_or_else(String::new, |id| visit.provider_name(id)),
             sandbox: match &key {
                 Some(Listed::Known(key)) => Badge::sandbox(key.environment),
                 Some(Listed::Lost(_)) | None => Vec::new(),

@@ -6,7 +6,6 @@ use keyside_credentials::{
 };
 
 use super::{
-    keys::provider_name,
     number::{count, microseconds},
     shell::Visit,
     time::Time,
@@ -46,12 +45,12 @@ impl RunRow {
             kind: kind(run.kind),
             provider: match &*run.provider {
                 "" => "unknown provider".to_owned(),
-                id => provider_name(visit, id),
+                id => visit.provider_name(id),
             },
             label: used.map_or_else(String::new, |used| used.label.to_string()),
-            key_href: key.as_ref().map_or_else(String::new, |key| {
-                format!("{}/keys/{}", visit.base(), key.id())
-            }),
+            key_href: key
+                .as_ref()
+                .map_or_else(String::new, |key| visit.key_href(key.id())),
             environment: match used {
                 Some(used) => Badge::environment(used.environment),
                 None => Badge::new("plain", "unknown", "None"),

@@ -18,10 +18,9 @@ use self::{
 };
 use super::{
     chart::Chart,
-    html::{page, see_other},
-    keys::provider_name,
+    html::page,
     run_rows::{OUTCOMES, RunRow, kind},
-    shell::{Frame, Shell, Visit},
+    shell::{Shell, Visit},
     view::{Badge, Choice},
 };
 use crate::{concurrency::WorkKind, problem::Problem, query::Parameters};
@@ -29,9 +28,6 @@ use crate::{concurrency::WorkKind, problem::Problem, query::Parameters};
 #[derive(Template)]
 #[template(path = "runs.html")]
 struct Runs {
-    base: String,
-    assets: String,
-    csrf: String,
     shell: Shell,
     /// Whether the workspace has runs at all.
     any: bool,
@@ -71,7 +67,7 @@ pub(super) async fn show(visit: Visit, mut parameters: Parameters) -> Result<Res
     let narrowing = Narrowing::read(&mut parameters);
     parameters.finish()?;
     let Some(workspace) = visit.workspace(asked.as_deref())? else {
-        return Ok(see_other(&format!("{}/workspaces", visit.base())));
+        return Ok(visit.see_other("/workspaces"));
     };
     let _permit = visit.state.acquire(WorkKind::List, &visit.caller).await?;
     let registry = &visit.state.registry;
@@ -106,17 +102,8 @@ fn view(
     charts: Vec<Chart>,
 ) -> Runs {
     let now = visit.state.registry.now();
-    let Frame {
-        base,
-        assets,
-        csrf,
-        shell,
-    } = visit.frame("/runs", Some(workspace));
     Runs {
-        base,
-        assets,
-        csrf,
-        shell,
+        shell: visit.shell("/runs", Some(workspace)),
         any,
         filter: filter_form(visit, workspace, narrowing),
         charts,
@@ -141,7 +128,7 @@ fn view(
 fn filter_form(visit: &Visit, workspace: &Workspace, narrowing: &Narrowing) -> FilterForm {
     let keys = visit.keys(workspace);
     let providers = keys.iter().map(|key| {
-        let name = provider_name(visit, &key.provider);
+        let name = visit.provider_name(&key.provider);
         (key.provider.to_string(), name)
     });
     let labels = keys.iter().map(|key| key.label.to_string());

@@ -3,7 +3,7 @@
 use keyside_credentials::{Environment, Status};
 
 use super::{remedy, time::Time};
-use crate::problem::{FieldError, Kind, Problem};
+use crate::problem::{FieldError, Kind, Problem, sentence};
 
 /// A word with an icon, so that no state is told by colour alone.
 pub(super) struct Badge {
@@ -175,18 +175,6 @@ impl Choice {
     }
 }
 
-/// A text that begins with a small letter, as a sentence.
-pub(super) fn sentence(text: &str) -> String {
-    let mut letters = text.chars();
-    let first = letters.next().map(char::to_uppercase);
-    let first: String = first.into_iter().flatten().collect();
-    let end = match text.ends_with(['.', '!', '?']) {
-        true => "",
-        false => ".",
-    };
-    format!("{first}{}{end}", letters.as_str())
-}
-
 /// The text of something that may be absent; empty if it is.
 pub(super) fn text_of(value: Option<impl ToString>) -> String {
     value.map_or_else(String::new, |value| value.to_string())
@@ -220,11 +208,5 @@ mod tests {
             none.text
                 .starts_with(remedy::detail(&Problem::superseded()))
         );
-    }
-
-    #[test]
-    fn a_text_becomes_a_sentence_once() {
-        assert_eq!(sentence("is missing"), "Is missing.");
-        assert_eq!(sentence("A sentence."), "A sentence.");
     }
 }

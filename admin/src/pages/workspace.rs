@@ -17,7 +17,7 @@ use super::{
     form::{Fields, SessionForm},
     html::{page, problem_page, see_other, text},
     number::count,
-    shell::{Frame, Shell, Visit, query},
+    shell::{Shell, Visit},
     time::Time,
     view::Conflict,
 };
@@ -30,9 +30,6 @@ use crate::{
 #[derive(Template)]
 #[template(path = "workspace.html")]
 struct WorkspacePage {
-    base: String,
-    assets: String,
-    csrf: String,
     shell: Shell,
     can_manage: bool,
     workspace: About,
@@ -67,7 +64,7 @@ struct Again {
 
 pub(super) async fn show(visit: Visit, parameters: Parameters) -> Result<Response, Problem> {
     let Some(workspace) = asked(&visit, parameters)? else {
-        return Ok(see_other(&format!("{}/workspaces", visit.base())));
+        return Ok(visit.see_other("/workspaces"));
     };
     page(&view(&visit, &workspace, Again::default()))
 }
@@ -117,8 +114,7 @@ fn asked(visit: &Visit, mut parameters: Parameters) -> Result<Option<Workspace>,
 
 /// The page's own address. It names the workspace: another tab may have chosen another one since.
 fn address(visit: &Visit, workspace: &Workspace) -> String {
-    let query = query(&[("workspace", workspace.id.as_ref())]);
-    format!("{}/workspace{query}", visit.base())
+    visit.address("/workspace", &workspace.id)
 }
 
 /// The page with a form that failed, under the problem's status.
@@ -131,7 +127,7 @@ fn refused(visit: &Visit, workspace: &Workspace, problem: Problem, again: Again)
 
 fn view(visit: &Visit, workspace: &Workspace, again: Again) -> WorkspacePage {
     let registry = &visit.state.registry;
-    let can_manage = visit.caller.require(Permission::ChangeWorkspace).is_ok();
+    let can_manage = visit.may(Permission::ChangeWorkspace);
     let tokens = match can_manage {
         true => tokens::rows(visit, workspace),
         false => Vec::new(),
@@ -140,17 +136,8 @@ fn view(visit: &Visit, workspace: &Workspace, again: Again) -> WorkspacePage {
     let (form, cap_errors) = again.caps.unwrap_or_else(unchanged);
     let empty = || (TokenForm::new(visit), TokenErrors::default());
     let (token, token_errors) = again.token.unwrap_or_else(empty);
-    let Frame {
-        base,
-        assets,
-        csrf,
-        shell,
-    } = visit.frame("/workspace", Some(workspace));
     WorkspacePage {
-        base,
-        assets,
-        csrf,
-        shell,
+        shell: visit.shell("/workspace", Some(workspace)),
         can_manage,
         here: address(visit, workspace),
         etag: tagged(registry, workspace.clone()).tag(),

@@ -8,7 +8,7 @@ use super::{
     form::SessionForm,
     html::{page, see_other},
     keys::is_rejected,
-    shell::{Frame, Shell, Visit, query},
+    shell::{Shell, Visit},
     time::Time,
     view::{Badge, Notice, field_error},
 };
@@ -17,9 +17,6 @@ use crate::{concurrency::WorkKind, form, problem::Problem, query::Parameters, wi
 #[derive(Template)]
 #[template(path = "workspaces.html")]
 struct Workspaces {
-    base: String,
-    assets: String,
-    csrf: String,
     shell: Shell,
     can_create: bool,
     workspaces: Vec<Row>,
@@ -74,8 +71,7 @@ pub(super) async fn create(
         Ok(workspace) => {
             let text = format!("{} has no keys yet.", workspace.name);
             visit.flash("Workspace created", text);
-            let query = query(&[("workspace", workspace.id.as_ref())]);
-            Ok(see_other(&format!("{}/keys{query}", visit.base())))
+            Ok(see_other(&visit.address("/keys", &workspace.id)))
         }
         Err(problem) if problem.errors().is_empty() => Err(problem),
         Err(problem) => {
@@ -112,18 +108,9 @@ async fn render(
     let _permit = visit.state.acquire(WorkKind::List, &visit.caller).await?;
     let all = visit.state.registry.workspaces(visit.caller.scope());
     let shown = visit.workspace(None)?;
-    let Frame {
-        base,
-        assets,
-        csrf,
-        shell,
-    } = visit.frame("/workspaces", shown.as_ref());
     page(&Workspaces {
-        base,
-        assets,
-        csrf,
-        shell,
-        can_create: visit.caller.require(Permission::CreateWorkspaces).is_ok(),
+        shell: visit.shell("/workspaces", shown.as_ref()),
+        can_create: visit.may(Permission::CreateWorkspaces),
         workspaces: all.iter().map(|workspace| row(visit, workspace)).collect(),
         form,
         errors,
@@ -147,9 +134,8 @@ fn row(visit: &Visit, workspace: &Workspace) -> Row {
     let rejected = Some(rejected.count()).filter(|count| *count > 0);
     let rejected = rejected.map(|count| Badge::bad(format!("{count} rejected")));
     let in_use = keys.iter().filter(|key| key.status != Status::Revoked);
-    let query = query(&[("workspace", workspace.id.as_ref())]);
     Row {
-        href: format!("{}/keys{query}", visit.base()),
+        href: visit.address("/keys", &workspace.id),
         id: workspace.id.to_string(),
         name: workspace.name.clone(),
         keys: in_use.count(),

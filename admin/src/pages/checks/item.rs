@@ -7,7 +7,6 @@ use keyside_credentials::{
 
 use crate::{
     pages::{
-        keys::provider_name,
         number::{count, known, milliseconds},
         shell::{Visit, query},
         time::Time,
@@ -69,13 +68,13 @@ impl Item {
         let key = item.credential_id.as_ref();
         let past = item.history.iter();
         Self {
-            provider: provider_name(visit, &item.provider),
+            provider: visit.provider_name(&item.provider),
             label: match &item.label {
                 Some(label) => label.to_string(),
                 None if is_missing => "no key".to_owned(),
                 None => "posted result".to_owned(),
             },
-            key_href: key.map_or_else(String::new, |id| format!("{}/keys/{id}", visit.base())),
+            key_href: key.map_or_else(String::new, |id| visit.key_href(id)),
             add_href: match is_missing {
                 true => format!("{}/keys/new{add}", visit.base()),
                 false => String::new(),

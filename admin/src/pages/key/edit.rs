@@ -11,7 +11,7 @@ use crate::{
     pages::{
         form::{Fields, SessionForm},
         html::{page, problem_page, see_other, text},
-        shell::{Frame, Shell, Visit},
+        shell::{Shell, Visit},
         view::{Badge, Conflict, Notice, field_error, text_of},
     },
     problem::{Kind, Problem},
@@ -20,9 +20,6 @@ use crate::{
 #[derive(Template)]
 #[template(path = "key_edit.html")]
 struct EditKey {
-    base: String,
-    assets: String,
-    csrf: String,
     shell: Shell,
     href: String,
     /// Of the key as it is stored.
@@ -74,7 +71,7 @@ pub(in crate::pages) async fn save(
     visit.caller.require(Permission::ChangeCredentials)?;
     let key = visit.caller.credential(&visit.state.registry, &id)?;
     let problem = match edit(&visit, &key, &fields).await {
-        Ok(()) => return Ok(see_other(&super::href(&visit, key.id.as_str()))),
+        Ok(()) => return Ok(see_other(&visit.key_href(&key.id))),
         Err(problem) => problem,
     };
     // As it is now: another person may have changed it.
@@ -200,18 +197,9 @@ fn view(
     errors: Errors,
 ) -> Result<EditKey, Problem> {
     let workspace = visit.workspace(Some(key.workspace.as_str()))?;
-    let Frame {
-        base,
-        assets,
-        csrf,
-        shell,
-    } = visit.frame("/keys", workspace.as_ref());
     Ok(EditKey {
-        base,
-        assets,
-        csrf,
-        shell,
-        href: super::href(visit, key.id.as_str()),
+        shell: visit.shell("/keys", workspace.as_ref()),
+        href: visit.key_href(&key.id),
         label: key.label.to_string(),
         sandbox: Badge::sandbox(key.environment),
         is_default: key.is_default,

@@ -9,7 +9,6 @@ use keyside_credentials::{
 };
 
 use crate::pages::{
-    keys::provider_name,
     shell::Visit,
     time::{Time, in_words},
     view::{Badge, Notice, text_of},
@@ -81,7 +80,7 @@ impl Facts {
             Listed::Lost(lost) => Self::lost(lost, now),
         };
         Self {
-            href: super::href(visit, listed.id().as_str()),
+            href: visit.key_href(listed.id()),
             id: listed.id().to_string(),
             revoked_at: Time::new(revocation.map(|record| record.at), now),
             revoked_by: revocation
@@ -94,7 +93,7 @@ impl Facts {
         let source = key.declared.as_ref();
         Self {
             label: key.label.to_string(),
-            provider: provider_name(visit, &key.provider),
+            provider: visit.provider_name(&key.provider),
             badges: vec![
                 Badge::status(key.status),
                 Badge::environment(key.environment),
@@ -141,13 +140,13 @@ impl Facts {
 impl Duplicate {
     /// The others, for those who may know.
     pub(in crate::pages) fn all(visit: &Visit, key: &Credential) -> Vec<Self> {
-        if visit.caller.require(Permission::SeeDuplicates).is_err() {
+        if !visit.may(Permission::SeeDuplicates) {
             return Vec::new();
         }
         let others = visit.state.registry.duplicates(&key.id).into_iter();
         others
             .map(|other| Self {
-                href: super::href(visit, other.id.as_str()),
+                href: visit.key_href(&other.id),
                 label: other.label.to_string(),
                 workspace: other.workspace.to_string(),
             })
@@ -196,7 +195,7 @@ pub(super) fn notices(visit: &Visit, listed: &Listed, href: &str, now: Timestamp
     };
     let rotate = format!("{href}/rotate");
     let edit = format!("{href}/edit");
-    let may_change = visit.caller.require(Permission::ChangeCredentials).is_ok();
+    let may_change = visit.may(Permission::ChangeCredentials);
     let can_rotate = may_change && key.declared.is_none();
     let can_edit = may_change && (key.declared.is_none() || key.reference.is_some());
     let rejected = key
@@ -250,7 +249,7 @@ fn damaged() -> Notice {
 
 /// The provider rejects the key in traffic.
 fn rejected(visit: &Visit, key: &Credential, rejection: Rejection, now: Timestamp) -> Notice {
-    let name = provider_name(visit, &key.provider);
+    let name = visit.provider_name(&key.provider);
     let cause = cause(rejection.cause);
     let provider = visit.state.catalogue.get(&key.provider);
     let next = provider.map_or_else(String::new, |provider| provider.next_step(cause));

@@ -17,7 +17,7 @@ use crate::{
         form::{Fields, SessionForm},
         html::{page, problem_page, see_other, text},
         reauthentication::prove,
-        shell::{Frame, Shell, Visit},
+        shell::{Shell, Visit},
         view::{Badge, Notice, field_error, text_of},
     },
     problem::Problem,
@@ -26,9 +26,6 @@ use crate::{
 #[derive(Template)]
 #[template(path = "revoke.html")]
 struct RevokeKey {
-    base: String,
-    assets: String,
-    csrf: String,
     shell: Shell,
     href: String,
     /// The label, or the id of a key whose record cannot be read: what is to be typed.
@@ -74,10 +71,7 @@ pub(in crate::pages) async fn revoke(
     visit.caller.require(Permission::ChangeCredentials)?;
     let listed = visit.caller.listed(&visit.state.registry, &id)?;
     let problem = match confirmed(&visit, listed.clone(), &fields).await {
-        Ok(()) => {
-            let href = super::href(&visit, listed.id().as_str());
-            return Ok(see_other(&href));
-        }
+        Ok(()) => return Ok(see_other(&visit.key_href(listed.id()))),
         Err(problem) => problem,
     };
     let shown = RevokeKey {
@@ -119,22 +113,13 @@ fn label(listed: &Listed) -> String {
 async fn view(visit: &Visit, listed: &Listed) -> Result<RevokeKey, Problem> {
     let workspace = visit.workspace(Some(listed.workspace().as_str()))?;
     let (uses, uses_total) = uses(visit, listed).await?;
-    let Frame {
-        base,
-        assets,
-        csrf,
-        shell,
-    } = visit.frame("/keys", workspace.as_ref());
     let (is_default, can_rotate) = match listed {
         Listed::Known(key) => (key.is_default, key.declared.is_none() && !key.damaged),
         Listed::Lost(lost) => (lost.is_default, false),
     };
     Ok(RevokeKey {
-        base,
-        assets,
-        csrf,
-        shell,
-        href: super::href(visit, listed.id().as_str()),
+        shell: visit.shell("/keys", workspace.as_ref()),
+        href: visit.key_href(listed.id()),
         label: label(listed),
         sandbox: match listed {
             Listed::Known(key) => Badge::sandbox(key.environment),

@@ -11,10 +11,9 @@ use crate::{
     pages::{
         form::{Fields, SessionForm},
         html::{page, problem_page, text},
-        keys::provider_name,
         provider_guide::{ProviderGuide, known_provider},
         saved::{refused_script, stored},
-        shell::{Frame, Shell, Visit},
+        shell::{Shell, Visit},
         verdict::Refused,
         view::{Badge, Conflict, Notice, field_error, text_of},
     },
@@ -24,9 +23,6 @@ use crate::{
 #[derive(Template)]
 #[template(path = "rotate.html")]
 struct RotateKey {
-    base: String,
-    assets: String,
-    csrf: String,
     shell: Shell,
     href: String,
     label: String,
@@ -75,11 +71,11 @@ pub(in crate::pages) async fn save(
     visit.caller.require(Permission::ChangeCredentials)?;
     let key = visit.caller.credential(&visit.state.registry, &id)?;
     let problem = match rotate(&visit, &key, &fields).await {
-        Ok(()) => return Ok(stored(&headers, &super::href(&visit, key.id.as_str()))),
+        Ok(()) => return Ok(stored(&headers, &visit.key_href(&key.id))),
         Err(problem) if problem.refused().is_some() => return Err(problem),
         Err(problem) => problem,
     };
-    let name = provider_name(&visit, &key.provider);
+    let name = visit.provider_name(&key.provider);
     let mut refused = Refused::of(&problem, &name, &FIELDS);
     // As it is now: another person may have changed it.
     let key = visit.caller.credential(&visit.state.registry, &id)?;
@@ -139,12 +135,6 @@ async fn rotate(visit: &Visit, key: &Credential, fields: &Fields) -> Result<(), 
 fn view(visit: &Visit, key: &Credential, selected: &str) -> Result<RotateKey, Problem> {
     let workspace = visit.workspace(Some(key.workspace.as_str()))?;
     let provider = known_provider(visit, &key.provider)?;
-    let Frame {
-        base,
-        assets,
-        csrf,
-        shell,
-    } = visit.frame("/keys", workspace.as_ref());
     let overlap = |(value, label, what): (&'static str, &'static str, &'static str)| Overlap {
         value,
         label,
@@ -152,11 +142,8 @@ fn view(visit: &Visit, key: &Credential, selected: &str) -> Result<RotateKey, Pr
         selected: value == selected,
     };
     Ok(RotateKey {
-        base,
-        assets,
-        csrf,
-        shell,
-        href: super::href(visit, key.id.as_str()),
+        shell: visit.shell("/keys", workspace.as_ref()),
+        href: visit.key_href(&key.id),
         label: key.label.to_string(),
         sandbox: Badge::sandbox(key.environment),
         hint: text_of(key.hint.as_ref()),

@@ -152,7 +152,7 @@ fn searched(visit: &Visit, key: &Credential) -> String {
     let fingerprint = key.fingerprint.as_ref().map(ToString::to_string);
     let always = [
         key.label.to_string(),
-        row::provider_name(visit, &key.provider),
+        visit.provider_name(&key.provider),
         key.provider.to_string(),
         key.id.to_string(),
     ];

@@ -3,7 +3,11 @@
 use keyside_config::Verification;
 use keyside_credentials::{Credential, Listed, LostCredential, Status, Timestamp};
 
-use crate::pages::{shell::Visit, time::Time, view::Badge};
+use crate::pages::{
+    shell::Visit,
+    time::Time,
+    view::{Badge, text_of},
+};
 
 pub(super) struct Row {
     pub(super) id: String,
@@ -31,7 +35,7 @@ pub(super) struct Row {
 
 impl Row {
     pub(super) fn of(visit: &Visit, listed: &Listed, now: Timestamp) -> Self {
-        let href = format!("{}/keys/{}", visit.base(), listed.id());
+        let href = visit.key_href(listed.id());
         match listed {
             Listed::Known(key) => Self::known(visit, key, now, href),
             Listed::Lost(lost) => Self::lost(lost, now, href),
@@ -39,7 +43,6 @@ impl Row {
     }
 
     fn known(visit: &Visit, key: &Credential, now: Timestamp, href: String) -> Self {
-        let provider = provider_name(visit, &key.provider);
         let ended = matches!(key.status, Status::Revoked | Status::Expired);
         let traffic = match (key.damaged, is_rejected(key)) {
             (true, _) => Some(Badge::bad("Record damaged")),
@@ -51,21 +54,13 @@ impl Row {
             id: key.id.to_string(),
             href,
             label: key.label.to_string(),
-            hint: key
-                .hint
-                .as_ref()
-                .map_or_else(String::new, ToString::to_string),
-            fingerprint: key
-                .fingerprint
-                .as_ref()
-                .map_or_else(String::new, ToString::to_string),
+            hint: text_of(key.hint.as_ref()),
+            fingerprint: text_of(key.fingerprint.as_ref()),
+            provider: visit.provider_name(&key.provider),
             status: Badge::status(key.status),
             environment: Badge::environment(key.environment),
             is_default: key.is_default,
-            tag: key
-                .usage_tag
-                .as_ref()
-                .map_or_else(String::new, ToString::to_string),
+            tag: text_of(key.usage_tag.as_ref()),
             last_rotated: Time::new(key.last_rotated_at, now),
             last_used: Time::new(key.last_used_at, now),
             expires: Time::new(key.expires_at, now),
@@ -77,7 +72,6 @@ impl Row {
                 (None, None) => "",
             },
             ended,
-            provider,
         }
     }
 
@@ -106,12 +100,6 @@ impl Row {
             ended: lost.is_revoked,
         }
     }
-}
-
-/// The display name of a provider, or its id if the catalogue does not have it any more.
-pub(in crate::pages) fn provider_name(visit: &Visit, id: &str) -> String {
-    let provider = visit.state.catalogue.get(id);
-    provider.map_or_else(|| id.to_owned(), |provider| provider.name.clone())
 }
 
 /// Whether the provider refused the key at the last live check, or refuses it in traffic.

@@ -2,7 +2,7 @@
 
 use askama::Template;
 use axum::response::Response;
-use keyside_credentials::{Filter, Listed, Receipt, Scope, Workspace};
+use keyside_credentials::{Listed, Receipt, Scope, Workspace};
 
 use super::asked;
 use crate::{
@@ -12,7 +12,7 @@ use crate::{
         html::page,
         number::count,
         reauthentication::prove,
-        shell::{Frame, Shell, Visit, query},
+        shell::{Shell, Visit},
     },
     precondition::IfMatch,
     problem::Problem,
@@ -23,9 +23,6 @@ use crate::{
 #[derive(Template)]
 #[template(path = "erased.html")]
 struct Erased {
-    base: String,
-    assets: String,
-    csrf: String,
     shell: Shell,
     workspace: String,
     receipt: String,
@@ -67,29 +64,18 @@ fn receipt_page(visit: &Visit, receipt: &Receipt) -> Result<Response, Problem> {
     let json = serde_json::to_string_pretty(receipt);
     let json = json.map_err(|error| Problem::internal(error.to_string()))?;
     let shown = visit.workspace(None)?;
-    let Frame {
-        base,
-        assets,
-        csrf,
-        shell,
-    } = visit.frame("/workspaces", shown.as_ref());
     page(&Erased {
-        base,
-        assets,
-        csrf,
-        shell,
+        shell: visit.shell("/workspaces", shown.as_ref()),
         workspace: receipt.workspace.to_string(),
         receipt: json,
     })
 }
 
 fn confirm(visit: &Visit, workspace: &Workspace) -> Confirm {
-    let query = query(&[("workspace", workspace.id.as_ref())]);
-    let here = format!("{}/workspace", visit.base());
     Confirm {
         title: format!("Erase the workspace {}", workspace.id),
-        action: format!("{here}/erase{query}"),
-        back_href: format!("{here}{query}"),
+        action: visit.address("/workspace/erase", &workspace.id),
+        back_href: visit.address("/workspace", &workspace.id),
         back_label: workspace.name.clone(),
         warning: "Requests of this workspace fail from then on. Nobody can bring it back, and no backup of this installation is changed.",
         goes: goes(visit, workspace),
@@ -103,11 +89,7 @@ fn confirm(visit: &Visit, workspace: &Workspace) -> Confirm {
 
 fn goes(visit: &Visit, workspace: &Workspace) -> Vec<String> {
     let registry = &visit.state.registry;
-    let keys = registry.list_all(&Filter {
-        within: visit.caller.scope().clone(),
-        workspace: Some(workspace.id.clone()),
-        ..Filter::default()
-    });
+    let keys = visit.all_keys(workspace);
     let is_stored = |key: &&Listed| match key {
         Listed::Known(key) => key.declared.is_none(),
         Listed::Lost(_) => true,

@@ -12,7 +12,7 @@ use crate::{
     form,
     pages::{
         html::page,
-        shell::{self, Frame, Shell, Visit},
+        shell::{self, Shell, Visit},
         time::Time,
         view::{Badge, field_error},
     },
@@ -64,9 +64,6 @@ pub(super) struct TokenErrors {
 #[derive(Template)]
 #[template(path = "token_created.html")]
 struct TokenCreated<'a> {
-    base: String,
-    assets: String,
-    csrf: String,
     shell: Shell,
     token: Created<'a>,
     warnings: Vec<String>,
@@ -133,18 +130,9 @@ fn end_of(day: &str) -> Option<Timestamp> {
 }
 
 fn show(visit: &Visit, workspace: &Workspace, made: &CreatedToken) -> Result<Response, Problem> {
-    let Frame {
-        base,
-        assets,
-        csrf,
-        shell,
-    } = visit.frame("/workspace", Some(workspace));
     let now = visit.state.registry.now();
     page(&TokenCreated {
-        base,
-        assets,
-        csrf,
-        shell,
+        shell: visit.shell("/workspace", Some(workspace)),
         token: Created {
             name: &made.token.name,
             role: shell::role(made.token.role),
@@ -176,7 +164,7 @@ fn row(visit: &Visit, token: Token) -> TokenRow {
         last_used: Time::new(token.last_used_at, now),
         expires: Time::new(token.expires_at, now),
         ended,
-        can_revoke: !ended && visit.caller.require(Permission::RevokeTokens).is_ok(),
+        can_revoke: !ended && visit.may(Permission::RevokeTokens),
     }
 }
 
