@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use keyside_config::Provider;
 use keyside_credentials::{
-    ChangeError, CheckBeforeSave, CredentialId, Finding, LastCheck, runs::Tokens,
+    ChangeError, CheckBeforeSave, Credential, Finding, LastCheck, runs::Tokens,
 };
 
 use crate::{
@@ -17,10 +17,20 @@ use crate::{
 };
 
 /// What a request to store a secret wants checked.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy)]
 pub(crate) struct CheckRequest {
-    pub(crate) mode: CheckMode,
-    pub(crate) prompt: bool,
+    mode: CheckMode,
+    prompt: bool,
+}
+
+impl CheckRequest {
+    /// From the fields `check` and `prompt` of a body.
+    pub(super) fn of(check: Option<CheckMode>, prompt: Option<bool>) -> Self {
+        Self {
+            mode: check.unwrap_or_default(),
+            prompt: prompt.unwrap_or(false),
+        }
+    }
 }
 
 /// A check before a secret is stored, with its permit.
@@ -132,12 +142,9 @@ impl CheckView {
     }
 
     /// The last check of a credential's secret in use.
-    pub(crate) fn last(
-        state: &AdminState,
-        id: &CredentialId,
-        provider: Option<&Provider>,
-    ) -> Option<Self> {
-        let LastCheck { at, finding, .. } = state.registry.last_check(id)?;
+    pub(crate) fn last(state: &AdminState, credential: &Credential) -> Option<Self> {
+        let LastCheck { at, finding, .. } = state.registry.last_check(&credential.id)?;
+        let provider = state.provider(&credential.provider);
         Some(Self::of(&finding, Some(at), provider))
     }
 }

@@ -42,8 +42,7 @@ struct Checks {
     /// Empty if there is no schedule.
     schedule: String,
     next_run: Time,
-    /// The latest run: at most one.
-    run: Vec<LatestRun>,
+    run: Option<LatestRun>,
     any: bool,
     items: Vec<Item>,
     spend: Vec<Meter>,
@@ -178,7 +177,7 @@ fn view(
         any: !found.items.is_empty(),
         items: items.collect(),
         spend: spent.map_or_else(Vec::new, |spent| meters(&found, spent)),
-        run: run.into_iter().collect(),
+        run,
         next_run: Time::new(found.next_run_at, now),
         schedule: found.schedule.unwrap_or_default(),
         usage_tag: found.usage_tag,

@@ -20,8 +20,8 @@ struct Clients {
     shell: Shell,
     clients: Vec<Item>,
     address: String,
-    /// What has to be known about the address: at most one.
-    notices: Vec<Notice>,
+    /// What has to be known about the address.
+    notice: Option<Notice>,
     client: Client,
 }
 
@@ -80,7 +80,6 @@ fn view(visit: &Visit, workspace: &Workspace, recipe: &Recipe) -> Clients {
     let host = proxy.as_ref().map(|proxy| proxy.address.ip().to_string());
     let no_proxy = recipe.no_proxy_hosts(host.as_deref().unwrap_or("HOST"));
     let client = client(&recipe.filled(target), &no_proxy);
-    let notices = about(proxy.as_ref(), workspace).into_iter().collect();
     let item = |known: &Recipe| {
         let fields = [
             ("workspace", workspace.id.as_str()),
@@ -97,7 +96,7 @@ fn view(visit: &Visit, workspace: &Workspace, recipe: &Recipe) -> Clients {
         clients: RECIPES.iter().map(item).collect(),
         shell: visit.shell("/clients", Some(workspace)),
         address,
-        notices,
+        notice: about(proxy.as_ref(), workspace),
         client,
     }
 }

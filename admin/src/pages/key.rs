@@ -21,7 +21,8 @@ use self::{
 };
 use super::{
     form::{Fields, SessionForm},
-    html::{page, problem_page, see_other, text},
+    html::{page, problem_page, see_other},
+    keys::is_revoked,
     lines::{self, Line},
     record_rows::RecordRow,
     run_rows::RunRow,
@@ -61,8 +62,8 @@ struct Key {
 /// The last live check of the secret in use.
 #[derive(Default)]
 struct LastCheck {
-    /// At most one; none if it was never checked.
-    verdict: Vec<Notice>,
+    /// None if it was never checked.
+    verdict: Option<Notice>,
     at: Time,
     /// Empty if it is unknown.
     latency: String,
@@ -90,8 +91,8 @@ pub(super) async fn act(
     };
     let listed = visit.caller.listed(&visit.state.registry, &id)?;
     let said = Notice::refusal(&problem, &[]);
-    let shown = text(&view(&visit, &listed, Some(said)).await?)?;
-    Err(problem_page(problem, shown))
+    let shown = view(&visit, &listed, Some(said)).await?;
+    Err(problem_page(problem, &shown))
 }
 
 async fn done(visit: &Visit, key: Credential, fields: &Fields) -> Result<(), Problem> {
@@ -210,11 +211,7 @@ async fn trail(visit: &Visit, listed: &Listed) -> Result<Vec<AuditRecord>, Probl
 
 /// The record of its revocation, which may be older than the latest ones.
 async fn revocation(visit: &Visit, listed: &Listed) -> Result<Option<AuditRecord>, Problem> {
-    let is_revoked = match listed {
-        Listed::Known(key) => key.status == Status::Revoked,
-        Listed::Lost(lost) => lost.is_revoked,
-    };
-    if !is_revoked {
+    if !is_revoked(listed) {
         return Ok(None);
     }
     let filter = AuditFilter {
@@ -238,17 +235,16 @@ fn about(visit: &Visit, listed: &Listed) -> AuditFilter {
 
 impl LastCheck {
     fn of(visit: &Visit, key: &Credential) -> Self {
-        let provider = visit.state.catalogue.get(&key.provider);
-        let provider = provider.map(|provider| &**provider);
-        let Some(check) = CheckView::last(&visit.state, &key.id, provider) else {
+        let Some(check) = CheckView::last(&visit.state, key) else {
             return Self::default();
         };
+        let provider = visit.state.provider(&key.provider);
         let name = provider.map_or("The provider", |provider| provider.name.as_str());
         let latency = check.latency_ms.map(|latency| format!("{latency} ms"));
         Self {
             at: Time::new(check.at, visit.state.registry.now()),
             latency: latency.unwrap_or_default(),
-            verdict: vec![verdict::notice(&check, name)],
+            verdict: Some(verdict::notice(&check, name)),
         }
     }
 }

@@ -6,20 +6,19 @@ use http::HeaderMap;
 use keyside_config::{Provider, ProviderId};
 use keyside_credentials::{
     Credential, CredentialId, Environment, Label, Permission, Status, Warning, Workspace,
-    repeats_secret,
 };
 
 use super::{
     form::{Fields, SessionForm},
-    html::{page, problem_page, see_other, text},
+    html::{page, problem_page, see_other},
     key::Duplicate,
     lines::{self, Line},
-    provider_guide::{ProviderGuide, known_provider},
+    provider_guide::ProviderGuide,
     saved::{refused_script, stored},
     shell::{Shell, Visit, query},
     time::Day,
     verdict::{self, Refused},
-    view::{Badge, Notice, field_error, text_of},
+    view::{Badge, FieldErrors, Notice, text_of},
 };
 use crate::{
     credential_changes::Addition, form::choice, problem::Problem, query::Parameters,
@@ -46,9 +45,11 @@ struct Paste {
     shell: Shell,
     provider: ProviderGuide,
     suggestion: Option<Suggestion>,
-    form: Entered,
-    errors: Errors,
-    verdict: Vec<Notice>,
+    form: Fields,
+    /// The keys that requests without a label use today.
+    defaults: Vec<DefaultKey>,
+    errors: FieldErrors,
+    verdict: Option<Notice>,
     can_skip: bool,
 }
 
@@ -59,32 +60,9 @@ struct Suggestion {
     href: String,
 }
 
-/// What was entered, so that an error loses nothing but the key.
-#[derive(Default)]
-struct Entered {
-    label: String,
-    environment: String,
-    tag: String,
-    /// A day.
-    expires: String,
-    endpoint: String,
-    make_default: bool,
-    /// The keys that requests without a label use today.
-    defaults: Vec<DefaultKey>,
-}
-
 struct DefaultKey {
     label: String,
     environment: &'static str,
-}
-
-#[derive(Default)]
-struct Errors {
-    secret: String,
-    label: String,
-    tag: String,
-    expires: String,
-    endpoint: String,
 }
 
 #[derive(Template)]
@@ -92,7 +70,7 @@ struct Errors {
 struct Done {
     shell: Shell,
     key: Added,
-    verdict: Vec<Notice>,
+    verdict: Option<Notice>,
     duplicates: Vec<Duplicate>,
     lines: Vec<Line>,
     preview_href: String,
@@ -118,28 +96,22 @@ pub(super) async fn choose(visit: Visit, mut parameters: Parameters) -> Result<R
     let Some(workspace) = visit.workspace(asked.as_deref())? else {
         return Ok(visit.see_other("/workspaces"));
     };
-    let known = provider.and_then(|id| visit.state.catalogue.get(&id));
-    if let Some(known) = known {
-        return Ok(see_other(&step_two(
-            &visit,
-            &workspace,
-            &known.id,
-            environment,
-        )));
+    if let Some(known) = provider.and_then(|id| visit.state.provider(&id)) {
+        let form = step_two(&visit, &workspace, &known.id, environment);
+        return Ok(see_other(&form));
     }
     let keys = in_use(&visit, &workspace);
-    let choice = |provider: &Provider| ProviderChoice {
-        href: step_two(&visit, &workspace, &provider.id, environment),
-        name: provider.name.clone(),
-        note: match keys
-            .iter()
-            .filter(|key| key.provider == provider.id)
-            .count()
-        {
-            0 => String::new(),
-            1 => "1 key here".to_owned(),
-            count => format!("{count} keys here"),
-        },
+    let choice = |provider: &Provider| {
+        let of_provider = keys.iter().filter(|key| key.provider == provider.id);
+        ProviderChoice {
+            href: step_two(&visit, &workspace, &provider.id, environment),
+            name: provider.name.clone(),
+            note: match of_provider.count() {
+                0 => String::new(),
+                1 => "1 key here".to_owned(),
+                count => format!("{count} keys here"),
+            },
+        }
     };
     let providers = visit.state.catalogue.offered();
     let providers = providers.map(|provider| choice(provider)).collect();
@@ -163,14 +135,13 @@ pub(super) async fn paste(
         return Ok(visit.see_other("/workspaces"));
     };
     let environment = environment.unwrap_or(Environment::Live);
-    let form = Entered {
-        environment: environment.to_string(),
-        ..Entered::default()
-    };
-    let mut shown = form_page(&visit, &workspace, &provider, form)?;
-    if let (Environment::Sandbox, Some(suggestion)) = (environment, &shown.suggestion) {
-        shown.form.expires = suggestion.day.value.clone();
-    }
+    let mut shown = form_page(&visit, &workspace, &provider)?;
+    let suggestion = shown.suggestion.as_ref();
+    let suggestion = suggestion.filter(|_| environment == Environment::Sandbox);
+    shown.form = Fields::filled([
+        ("environment", environment.to_string()),
+        ("expiresAt", text_of(suggestion.map(|it| &it.day.value))),
+    ]);
     page(&shown)
 }
 
@@ -198,18 +169,13 @@ pub(super) async fn save(
         return Ok(answer);
     }
     let shown = Paste {
-        errors: Errors {
-            secret: field_error(&problem, "secret"),
-            label: field_error(&problem, "label"),
-            tag: field_error(&problem, "usageTag"),
-            expires: field_error(&problem, "expiresAt"),
-            endpoint: field_error(&problem, "endpoint"),
-        },
-        verdict: vec![refused.notice],
+        form: fields.without_secret(),
+        errors: FieldErrors::of(&problem),
+        verdict: Some(refused.notice),
         can_skip: refused.can_skip,
-        ..form_page(&visit, &workspace, &provider, Entered::read(&fields))?
+        ..form_page(&visit, &workspace, &provider)?
     };
-    Err(problem_page(problem, text(&shown)?))
+    Err(problem_page(problem, &shown))
 }
 
 /// Returns the id of the stored key.
@@ -233,8 +199,7 @@ fn unsaid(visit: &Visit, key: &Credential, mut warnings: Vec<String>) -> Vec<Str
     let workspace = visit.state.registry.workspace(&key.workspace);
     let other = workspace.and_then(|workspace| other_default(visit, &workspace, key));
     let other = other.map(|label| Warning::OtherIsDefault { label }.to_string());
-    let provider = visit.state.catalogue.get(&key.provider);
-    let check = CheckView::last(&visit.state, &key.id, provider.map(|provider| &**provider));
+    let check = CheckView::last(&visit.state, key);
     let advice = check.and_then(|check| check.remediation);
     warnings.retain(|text| {
         let is_advice = advice.as_ref().is_some_and(|advice| text.ends_with(advice));
@@ -250,8 +215,7 @@ pub(super) async fn done(
 ) -> Result<Response, Problem> {
     let key = visit.caller.credential(&visit.state.registry, &id)?;
     let workspace = visit.workspace(Some(key.workspace.as_str()))?;
-    let provider = visit.state.catalogue.get(&key.provider);
-    let check = CheckView::last(&visit.state, &key.id, provider.map(|provider| &**provider));
+    let check = CheckView::last(&visit.state, &key);
     let name = visit.provider_name(&key.provider);
     let verdict = match check {
         Some(check) => verdict::notice(&check, &name),
@@ -271,7 +235,7 @@ pub(super) async fn done(
     ]);
     page(&Done {
         shell: visit.shell("/keys", workspace.as_ref()),
-        verdict: vec![verdict],
+        verdict: Some(verdict),
         duplicates: Duplicate::all(&visit, &key),
         lines: lines::of(&visit, &key),
         preview_href: format!("{}/preview{preview}", visit.base()),
@@ -288,13 +252,9 @@ pub(super) async fn done(
     })
 }
 
-fn form_page(
-    visit: &Visit,
-    workspace: &Workspace,
-    provider: &str,
-    form: Entered,
-) -> Result<Paste, Problem> {
-    let provider = known_provider(visit, provider)?;
+/// The form with nothing entered.
+fn form_page(visit: &Visit, workspace: &Workspace, provider: &str) -> Result<Paste, Problem> {
+    let provider = visit.state.known_provider(provider)?;
     let keys = in_use(visit, workspace).into_iter();
     let defaults = keys.filter(|key| key.is_default && key.provider == provider.id);
     let defaults = defaults.map(|key| DefaultKey {
@@ -305,12 +265,10 @@ fn form_page(
         shell: visit.shell("/keys", Some(workspace)),
         provider: ProviderGuide::of(provider, &visit.state.catalogue),
         suggestion: Suggestion::of(visit, workspace, provider),
-        form: Entered {
-            defaults: defaults.collect(),
-            ..form
-        },
-        errors: Errors::default(),
-        verdict: Vec::new(),
+        form: Fields::default(),
+        defaults: defaults.collect(),
+        errors: FieldErrors::default(),
+        verdict: None,
         can_skip: false,
     })
 }
@@ -352,27 +310,6 @@ impl Suggestion {
             day: Day::after(visit.state.registry.now(), days),
             href: step_two(visit, workspace, &provider.id, sandbox),
         })
-    }
-}
-
-impl Entered {
-    fn read(fields: &Fields) -> Self {
-        let secret = fields.text("secret").as_bytes();
-        // A key that was pasted into another field too must not come back in the page.
-        let is_shown = |text: &&str| !repeats_secret(text, secret);
-        let text = |name: &str| {
-            let text = Some(fields.text(name)).filter(is_shown);
-            text.unwrap_or_default().to_owned()
-        };
-        Self {
-            label: text("label"),
-            environment: text("environment"),
-            tag: text("usageTag"),
-            expires: text("expiresAt"),
-            endpoint: text("endpoint"),
-            make_default: fields.is_ticked("default"),
-            defaults: Vec::new(),
-        }
     }
 }
 

@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use super::{
     form::Fields,
-    html::{page, problem_page, text},
+    html::{page, problem_page},
     shell::{assets_path, role},
     sign_in::{SignedIn, insecure, lacks_fetch_metadata, needs_https, open_session, request_id},
     view::Notice,
@@ -33,12 +33,9 @@ pub(super) const PATH: &str = "/link";
 struct LinkPage<'a> {
     base: &'a str,
     assets: String,
-    notice: Vec<Notice>,
-    errors: Errors,
-}
-
-struct Errors {
-    code: &'static str,
+    notice: Option<Notice>,
+    /// What is wrong with the code; empty if nothing is.
+    wrong: &'static str,
 }
 
 /// Whose session a code opens.
@@ -52,7 +49,7 @@ struct Whose {
 }
 
 pub(super) async fn show(State(state): State<AdminState>) -> Result<Response, Problem> {
-    page(&link_page(&state, Vec::new(), ""))
+    page(&link_page(&state, None, ""))
 }
 
 /// Opens the session of the code in the form, once. With `ask=whose`, says whose it is and leaves
@@ -64,8 +61,8 @@ pub(super) async fn open(
     let peer = ClientNetwork::of(request.extensions());
     let request_id = request_id(request.extensions())?;
     if lacks_fetch_metadata(request.headers()) {
-        let page = text(&link_page(&state, vec![needs_https()], ""))?;
-        return Err(problem_page(insecure(), page));
+        let page = link_page(&state, Some(needs_https()), "");
+        return Err(problem_page(insecure(), &page));
     }
     let fields = Fields::from_request(request, &state).await?;
     let (code, now) = (fields.text("code"), Instant::now());
@@ -87,8 +84,7 @@ pub(super) async fn open(
         None => {
             let problem = unknown_code(&state, peer)?;
             let wrong = "This code was used before, its five minutes are over, or it is mistyped.";
-            let page = text(&link_page(&state, Vec::new(), wrong))?;
-            Err(problem_page(problem, page))
+            Err(problem_page(problem, &link_page(&state, None, wrong)))
         }
     }
 }
@@ -117,11 +113,15 @@ fn unknown_code(state: &AdminState, peer: ClientNetwork) -> Result<Problem, Prob
     ))
 }
 
-fn link_page<'a>(state: &'a AdminState, notice: Vec<Notice>, code: &'static str) -> LinkPage<'a> {
+fn link_page<'a>(
+    state: &'a AdminState,
+    notice: Option<Notice>,
+    wrong: &'static str,
+) -> LinkPage<'a> {
     LinkPage {
         base: state.site.base(),
         assets: assets_path(&state.site),
         notice,
-        errors: Errors { code },
+        wrong,
     }
 }

@@ -5,8 +5,7 @@ use std::{cmp::Reverse, collections::BTreeMap};
 
 use keyside_config::{Catalogue, Development, Provider, RefusedKey, Upstream};
 
-use super::{marked::Marked, shell::Visit};
-use crate::problem::Problem;
+use super::marked::Marked;
 
 pub(super) struct ProviderGuide {
     pub(super) name: String,
@@ -83,17 +82,6 @@ fn foreign(provider: &Provider, catalogue: &Catalogue) -> Vec<ForeignPrefix> {
     let mut found: Vec<_> = found.collect();
     found.sort_by_key(|foreign| Reverse(foreign.prefix.len()));
     found
-}
-
-/// The provider of a key or form.
-///
-/// # Errors
-/// 422 if the catalogue does not have it any more.
-pub(super) fn known_provider<'a>(visit: &'a Visit, id: &str) -> Result<&'a Provider, Problem> {
-    let provider = visit.state.catalogue.get(id);
-    provider
-        .map(|provider| &**provider)
-        .ok_or_else(|| Problem::field("provider", "the catalogue has no such provider"))
 }
 
 /// A link that only leads to a web page: operators may add providers.

@@ -24,8 +24,8 @@ pub(super) struct RecordRow {
     /// Empty if the record is about no key, or about one that was erased.
     pub(super) key_href: String,
     pub(super) provider: String,
-    /// Of a sandbox key: at most one.
-    pub(super) sandbox: Vec<Badge>,
+    /// Of a sandbox key.
+    pub(super) sandbox: Option<Badge>,
     pub(super) fingerprint: String,
     pub(super) note: String,
     pub(super) position: u64,
@@ -49,7 +49,7 @@ impl RecordRow {
             provider: provider.map_or_else(String::new, |id| visit.provider_name(id)),
             sandbox: match &key {
                 Some(Listed::Known(key)) => Badge::sandbox(key.environment),
-                Some(Listed::Lost(_)) | None => Vec::new(),
+                Some(Listed::Lost(_)) | None => None,
             },
             fingerprint: text_of(record.fingerprint.as_ref()),
             note: record.note.unwrap_or_default(),

@@ -14,7 +14,7 @@ use keyside_credentials::{ActorContext, Permission, Principal, RequestId};
 use super::{
     cookies,
     form::{Fields, SessionForm},
-    html::{page, problem_page, see_other, text},
+    html::{page, problem_page, see_other},
     shell::{Visit, assets_path, role},
     view::Notice,
 };
@@ -40,23 +40,20 @@ struct SignIn<'a> {
     assets: String,
     /// Whether the script may look for a session of this browser and go there.
     find: bool,
-    notice: Vec<Notice>,
-    errors: Errors,
-}
-
-struct Errors {
-    token: &'static str,
+    notice: Option<Notice>,
+    /// What is wrong with the token; empty if nothing is.
+    wrong: &'static str,
 }
 
 /// The static page: the same for everyone, whatever was asked for.
 pub(super) async fn show(State(state): State<AdminState>) -> Result<Response, Problem> {
-    page(&sign_in_page(&state, true, Vec::new(), ""))
+    page(&sign_in_page(&state, true, None, ""))
 }
 
 pub(super) async fn show_signed_out(State(state): State<AdminState>) -> Result<Response, Problem> {
     let text = "The session has ended. Its pages no longer open in this browser.";
     let notice = Notice::new("info", "Signed out", text);
-    page(&sign_in_page(&state, false, vec![notice], ""))
+    page(&sign_in_page(&state, false, Some(notice), ""))
 }
 
 /// Opens a session for the token in the form, and leads to the page that was asked for.
@@ -70,15 +67,16 @@ pub(super) async fn sign_in(
     );
     let id = request_id(request.extensions())?;
     if lacks_fetch_metadata(request.headers()) {
-        let notice = vec![needs_https()];
-        return refused(&state, insecure(), notice, "");
+        let page = sign_in_page(&state, false, Some(needs_https()), "");
+        return Err(problem_page(insecure(), &page));
     }
     let fields = Fields::from_request(request, &state).await?;
     let principal = state.registry.access().authenticate(fields.text("token"));
     let Some(principal) = principal else {
         state.limits.check_invalid_token(peer)?;
         let wrong = "This token is not valid: it is mistyped, expired or revoked.";
-        return refused(&state, invalid_token(), Vec::new(), wrong);
+        let page = sign_in_page(&state, false, None, wrong);
+        return Err(problem_page(invalid_token(), &page));
     };
     let how = SignedIn {
         request_id: id,
@@ -176,26 +174,16 @@ fn asked_page(uri: &Uri) -> String {
 fn sign_in_page<'a>(
     state: &'a AdminState,
     find: bool,
-    notice: Vec<Notice>,
-    token: &'static str,
+    notice: Option<Notice>,
+    wrong: &'static str,
 ) -> SignIn<'a> {
     SignIn {
         base: state.site.base(),
         assets: assets_path(&state.site),
         find,
         notice,
-        errors: Errors { token },
+        wrong,
     }
-}
-
-fn refused(
-    state: &AdminState,
-    problem: Problem,
-    notice: Vec<Notice>,
-    token: &'static str,
-) -> Result<Response, Problem> {
-    let page = text(&sign_in_page(state, false, notice, token))?;
-    Err(problem_page(problem, page))
 }
 
 fn invalid_token() -> Problem {

@@ -37,6 +37,18 @@ pub(super) struct Notice {
     pub(super) action: &'static str,
 }
 
+/// What is wrong with a form, to show beside its fields.
+#[derive(Default)]
+pub(super) struct FieldErrors(Vec<FieldError>);
+
+/// A choice of a form, with what it means.
+pub(super) struct Described {
+    pub(super) value: &'static str,
+    pub(super) label: &'static str,
+    pub(super) what: &'static str,
+    pub(super) selected: bool,
+}
+
 /// A choice of a filter. The first of a list is "All", with an empty value.
 pub(super) struct Choice {
     pub(super) value: String,
@@ -82,12 +94,10 @@ impl Badge {
         }
     }
 
-    /// What marks a sandbox key: at most one.
-    pub(super) fn sandbox(environment: Environment) -> Vec<Self> {
-        match environment {
-            Environment::Live => Vec::new(),
-            Environment::Sandbox => vec![Self::environment(environment)],
-        }
+    /// What marks a sandbox key.
+    pub(super) fn sandbox(environment: Environment) -> Option<Self> {
+        let is_sandbox = environment == Environment::Sandbox;
+        is_sandbox.then(|| Self::environment(environment))
     }
 
     /// Where something is unknown because its record cannot be read.
@@ -148,6 +158,23 @@ impl Notice {
     }
 }
 
+impl Described {
+    /// Of `choices`, each with its value, label and meaning, the one with the value `selected`.
+    pub(super) fn all<const N: usize>(
+        choices: [(&'static str, &'static str, &'static str); N],
+        selected: &str,
+    ) -> Vec<Self> {
+        choices
+            .map(|(value, label, what)| Self {
+                value,
+                label,
+                what,
+                selected: value == selected,
+            })
+            .into()
+    }
+}
+
 impl Choice {
     /// "All" and the `values`, each with its label; `selected` is the value in force.
     pub(super) fn list(
@@ -180,10 +207,16 @@ pub(super) fn text_of(value: Option<impl ToString>) -> String {
     value.map_or_else(String::new, |value| value.to_string())
 }
 
-/// What is wrong with a field of a form; empty if nothing is.
-pub(super) fn field_error(problem: &Problem, name: &str) -> String {
-    let error = problem.errors().iter().find(|error| error.field == name);
-    error.map_or_else(String::new, |error| error.detail.clone())
+impl FieldErrors {
+    pub(super) fn of(problem: &Problem) -> Self {
+        Self(problem.errors().to_vec())
+    }
+
+    /// What is wrong with this field; empty if nothing is.
+    pub(super) fn on(&self, field: &str) -> &str {
+        let error = self.0.iter().find(|error| error.field == field);
+        error.map_or("", |error| error.detail.as_str())
+    }
 }
 
 #[cfg(test)]

@@ -10,16 +10,16 @@ use axum::response::Response;
 use keyside_credentials::{Permission, Workspace};
 
 use self::{
-    caps::{CapErrors, CapForm, Meter},
-    tokens::{TokenErrors, TokenForm, TokenRow},
+    caps::Meter,
+    tokens::{TokenForm, TokenRow},
 };
 use super::{
     form::{Fields, SessionForm},
-    html::{page, problem_page, see_other, text},
+    html::{page, see_other},
     number::count,
     shell::{Shell, Visit},
     time::Time,
-    view::Conflict,
+    view::{Conflict, FieldErrors},
 };
 use crate::{
     problem::Problem,
@@ -36,15 +36,13 @@ struct WorkspacePage {
     /// This page, for its forms.
     here: String,
     etag: String,
-    conflict: Vec<Conflict>,
+    conflict: Option<Conflict>,
     spend: Vec<Meter>,
-    form: CapForm,
-    /// The caps in force, which the form's numbers replace.
-    seen: CapForm,
-    cap_errors: CapErrors,
+    caps: Fields,
     tokens: Vec<TokenRow>,
     token: TokenForm,
-    token_errors: TokenErrors,
+    /// Of the form that failed.
+    errors: FieldErrors,
 }
 
 struct About {
@@ -54,19 +52,11 @@ struct About {
     created_by: String,
 }
 
-/// What a form that failed shows again, with what is wrong.
-#[derive(Default)]
-struct Again {
-    caps: Option<(CapForm, CapErrors)>,
-    conflict: Option<Conflict>,
-    token: Option<(TokenForm, TokenErrors)>,
-}
-
 pub(super) async fn show(visit: Visit, parameters: Parameters) -> Result<Response, Problem> {
     let Some(workspace) = asked(&visit, parameters)? else {
         return Ok(visit.see_other("/workspaces"));
     };
-    page(&view(&visit, &workspace, Again::default()))
+    page(&view(&visit, &workspace))
 }
 
 /// Does what the button that was pressed says.
@@ -77,8 +67,8 @@ pub(super) async fn change(
 ) -> Result<Response, Problem> {
     let workspace = asked(&visit, parameters)?.ok_or_else(Problem::workspace_unknown)?;
     match fields.text("do") {
-        "caps" => caps::save(&visit, &workspace, &fields).await,
-        "token" => tokens::create(&visit, &workspace, &fields).await,
+        "caps" => caps::save(&visit, &workspace, fields).await,
+        "token" => tokens::create(&visit, &workspace, fields).await,
         "export" => {
             visit.caller.require(Permission::ExportWorkspace)?;
             lifecycle::exported(visit.state, &visit.caller, workspace.id).await
@@ -117,38 +107,25 @@ fn address(visit: &Visit, workspace: &Workspace) -> String {
     visit.address("/workspace", &workspace.id)
 }
 
-/// The page with a form that failed, under the problem's status.
-fn refused(visit: &Visit, workspace: &Workspace, problem: Problem, again: Again) -> Problem {
-    match text(&view(visit, workspace, again)) {
-        Ok(page) => problem_page(problem, page),
-        Err(problem) => problem,
-    }
-}
-
-fn view(visit: &Visit, workspace: &Workspace, again: Again) -> WorkspacePage {
+/// The page before anything is entered.
+fn view(visit: &Visit, workspace: &Workspace) -> WorkspacePage {
     let registry = &visit.state.registry;
     let can_manage = visit.may(Permission::ChangeWorkspace);
     let tokens = match can_manage {
         true => tokens::rows(visit, workspace),
         false => Vec::new(),
     };
-    let unchanged = || (CapForm::of(workspace), CapErrors::default());
-    let (form, cap_errors) = again.caps.unwrap_or_else(unchanged);
-    let empty = || (TokenForm::new(visit), TokenErrors::default());
-    let (token, token_errors) = again.token.unwrap_or_else(empty);
     WorkspacePage {
         shell: visit.shell("/workspace", Some(workspace)),
         can_manage,
         here: address(visit, workspace),
         etag: tagged(registry, workspace.clone()).tag(),
-        conflict: again.conflict.into_iter().collect(),
+        conflict: None,
         spend: caps::meters(workspace),
-        form,
-        seen: CapForm::of(workspace),
-        cap_errors,
+        caps: Fields::stored(&caps::values(workspace)),
         tokens,
-        token,
-        token_errors,
+        token: TokenForm::new(visit),
+        errors: FieldErrors::default(),
         workspace: About {
             id: workspace.id.to_string(),
             name: workspace.name.clone(),

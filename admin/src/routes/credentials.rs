@@ -133,8 +133,7 @@ fn with_warnings(
         .require(Permission::SeeDuplicates)
         .is_ok()
         .then(|| others().map(Duplicate::of).collect());
-    let provider = state.catalogue.get(&credential.provider);
-    let check = CheckView::last(state, &credential.id, provider.map(|provider| &**provider));
+    let check = CheckView::last(state, &credential);
     let revision = credential.revision;
     let view = CredentialView {
         duplicates,

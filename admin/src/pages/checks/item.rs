@@ -23,7 +23,7 @@ pub(super) struct Item {
     /// Where to add the key that is missing; empty if none is.
     pub(super) add_href: String,
     /// None if there is no key.
-    pub(super) environment: Vec<Badge>,
+    pub(super) environment: Option<Badge>,
     pub(super) result: Badge,
     pub(super) detail: String,
     pub(super) remedy: String,
@@ -79,11 +79,7 @@ impl Item {
                 true => format!("{}/keys/new{add}", visit.base()),
                 false => String::new(),
             },
-            environment: item
-                .environment
-                .map(Badge::environment)
-                .into_iter()
-                .collect(),
+            environment: item.environment.map(Badge::environment),
             result: match item.verdict {
                 Some(verdict) => badge(verdict),
                 None => Badge::new("plain", "unknown", "Not checked yet"),

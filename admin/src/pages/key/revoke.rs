@@ -6,7 +6,7 @@ use askama::Template;
 use axum::{extract::Path, response::Response};
 use jiff::SignedDuration;
 use keyside_credentials::{
-    Listed, Permission, Revocation, Status,
+    Listed, Permission, Revocation,
     runs::{Dimension, GroupFigures, RunFilter},
 };
 
@@ -15,10 +15,12 @@ use crate::{
     credential_changes,
     pages::{
         form::{Fields, SessionForm},
-        html::{page, problem_page, see_other, text},
+        html::{page, problem_page, see_other},
+        keys::is_revoked,
         reauthentication::prove,
+        record_rows::label,
         shell::{Shell, Visit},
-        view::{Badge, Notice, field_error, text_of},
+        view::{Badge, FieldErrors, Notice, text_of},
     },
     problem::Problem,
 };
@@ -30,16 +32,15 @@ struct RevokeKey {
     href: String,
     /// The label, or the id of a key whose record cannot be read: what is to be typed.
     label: String,
-    sandbox: Vec<Badge>,
+    sandbox: Option<Badge>,
     can_rotate: bool,
     is_default: bool,
     uses: Vec<Use>,
     uses_total: String,
     reauthenticate: bool,
-    notices: Vec<Notice>,
-    typed: String,
-    cut: bool,
-    errors: Errors,
+    notice: Option<Notice>,
+    form: Fields,
+    errors: FieldErrors,
 }
 
 /// Requests that used it in the last day.
@@ -47,12 +48,6 @@ struct Use {
     tag: String,
     kind: String,
     count: u64,
-}
-
-#[derive(Default)]
-struct Errors {
-    label: String,
-    proof: String,
 }
 
 pub(in crate::pages) async fn show(
@@ -75,16 +70,12 @@ pub(in crate::pages) async fn revoke(
         Err(problem) => problem,
     };
     let shown = RevokeKey {
-        notices: vec![Notice::refusal(&problem, &FIELDS)],
-        typed: fields.text("label").to_owned(),
-        cut: fields.is_ticked("cut"),
-        errors: Errors {
-            label: field_error(&problem, "label"),
-            proof: field_error(&problem, "proof"),
-        },
+        notice: Some(Notice::refusal(&problem, &FIELDS)),
+        form: fields,
+        errors: FieldErrors::of(&problem),
         ..view(&visit, &listed).await?
     };
-    Err(problem_page(problem, text(&shown)?))
+    Err(problem_page(problem, &shown))
 }
 
 async fn confirmed(visit: &Visit, listed: Listed, fields: &Fields) -> Result<(), Problem> {
@@ -103,13 +94,6 @@ async fn confirmed(visit: &Visit, listed: Listed, fields: &Fields) -> Result<(),
     Ok(())
 }
 
-fn label(listed: &Listed) -> String {
-    match listed {
-        Listed::Known(key) => key.label.to_string(),
-        Listed::Lost(lost) => lost.id.to_string(),
-    }
-}
-
 async fn view(visit: &Visit, listed: &Listed) -> Result<RevokeKey, Problem> {
     let workspace = visit.workspace(Some(listed.workspace().as_str()))?;
     let (uses, uses_total) = uses(visit, listed).await?;
@@ -123,34 +107,20 @@ async fn view(visit: &Visit, listed: &Listed) -> Result<RevokeKey, Problem> {
         label: label(listed),
         sandbox: match listed {
             Listed::Known(key) => Badge::sandbox(key.environment),
-            Listed::Lost(_) => Vec::new(),
+            Listed::Lost(_) => None,
         },
         can_rotate,
         is_default,
         uses,
         uses_total,
         reauthenticate: !visit.session.is_fresh,
-        notices: is_revoked(listed)
-            .then(|| {
-                Notice::new(
-                    "info",
-                    "It is revoked already",
-                    "Nothing is left to revoke.",
-                )
-            })
-            .into_iter()
-            .collect(),
-        typed: String::new(),
-        cut: false,
-        errors: Errors::default(),
+        notice: is_revoked(listed).then(|| {
+            let text = "Nothing is left to revoke.";
+            Notice::new("info", "It is revoked already", text)
+        }),
+        form: Fields::default(),
+        errors: FieldErrors::default(),
     })
-}
-
-fn is_revoked(listed: &Listed) -> bool {
-    match listed {
-        Listed::Known(key) => key.status == Status::Revoked,
-        Listed::Lost(lost) => lost.is_revoked,
-    }
 }
 
 /// The uses of the last day by tag and kind, and their number in words; nothing if there are none.

@@ -10,12 +10,12 @@ use crate::{
     credential_changes::Change,
     pages::{
         form::{Fields, SessionForm},
-        html::{page, problem_page, text},
-        provider_guide::{ProviderGuide, known_provider},
+        html::{page, problem_page},
+        provider_guide::ProviderGuide,
         saved::{refused_script, stored},
         shell::{Shell, Visit},
         verdict::Refused,
-        view::{Badge, Conflict, Notice, field_error, text_of},
+        view::{Badge, Conflict, Described, FieldErrors, Notice, text_of},
     },
     problem::{Kind, Problem},
 };
@@ -26,32 +26,18 @@ struct RotateKey {
     shell: Shell,
     href: String,
     label: String,
-    sandbox: Vec<Badge>,
+    sandbox: Option<Badge>,
     hint: String,
     provider: ProviderGuide,
     etag: String,
-    conflict: Vec<Conflict>,
-    verdict: Vec<Notice>,
+    conflict: Option<Conflict>,
+    verdict: Option<Notice>,
     can_skip: bool,
-    errors: Errors,
-    overlaps: Vec<Overlap>,
+    errors: FieldErrors,
+    /// How many seconds the old secret is kept.
+    overlaps: Vec<Described>,
     /// The versions that "Now" destroys too; empty if there are none.
     replaces: String,
-}
-
-#[derive(Default)]
-struct Errors {
-    secret: String,
-    grace: String,
-}
-
-/// How long the old secret is kept.
-struct Overlap {
-    /// Seconds.
-    value: &'static str,
-    label: &'static str,
-    what: &'static str,
-    selected: bool,
 }
 
 pub(in crate::pages) async fn show(
@@ -100,19 +86,13 @@ pub(in crate::pages) async fn save(
     let shown = RotateKey {
         // Of the state that the person knows.
         etag: now.unwrap_or_else(|| fields.text("etag").to_owned()),
-        conflict: conflict.into_iter().collect(),
-        verdict: match is_told {
-            true => Vec::new(),
-            false => vec![refused.notice],
-        },
+        conflict,
+        verdict: (!is_told).then_some(refused.notice),
         can_skip: refused.can_skip,
-        errors: Errors {
-            secret: field_error(&problem, "secret"),
-            grace: field_error(&problem, "graceSeconds"),
-        },
+        errors: FieldErrors::of(&problem),
         ..view(&visit, &key, fields.text("graceSeconds"))?
     };
-    Err(problem_page(problem, text(&shown)?))
+    Err(problem_page(problem, &shown))
 }
 
 async fn rotate(visit: &Visit, key: &Credential, fields: &Fields) -> Result<(), Problem> {
@@ -134,13 +114,7 @@ async fn rotate(visit: &Visit, key: &Credential, fields: &Fields) -> Result<(), 
 
 fn view(visit: &Visit, key: &Credential, selected: &str) -> Result<RotateKey, Problem> {
     let workspace = visit.workspace(Some(key.workspace.as_str()))?;
-    let provider = known_provider(visit, &key.provider)?;
-    let overlap = |(value, label, what): (&'static str, &'static str, &'static str)| Overlap {
-        value,
-        label,
-        what,
-        selected: value == selected,
-    };
+    let provider = visit.state.known_provider(&key.provider)?;
     Ok(RotateKey {
         shell: visit.shell("/keys", workspace.as_ref()),
         href: visit.key_href(&key.id),
@@ -149,11 +123,11 @@ fn view(visit: &Visit, key: &Credential, selected: &str) -> Result<RotateKey, Pr
         hint: text_of(key.hint.as_ref()),
         provider: ProviderGuide::of(provider, &visit.state.catalogue),
         etag: etag(visit, key),
-        conflict: Vec::new(),
-        verdict: Vec::new(),
+        conflict: None,
+        verdict: None,
         can_skip: false,
-        errors: Errors::default(),
-        overlaps: OVERLAPS.map(overlap).into(),
+        errors: FieldErrors::default(),
+        overlaps: Described::all(OVERLAPS, selected),
         replaces: replaces(key),
     })
 }

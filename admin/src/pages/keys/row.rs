@@ -25,8 +25,8 @@ pub(super) struct Row {
     pub(super) expires: Time,
     /// `over` where the expiry needs attention.
     pub(super) expires_tone: &'static str,
-    /// What is wrong with it for requests: at most one.
-    pub(super) traffic: Vec<Badge>,
+    /// What is wrong with it for requests.
+    pub(super) traffic: Option<Badge>,
     /// Where its secret is kept, if not here.
     pub(super) source: &'static str,
     /// Whether it is over: revoked or expired.
@@ -65,7 +65,7 @@ impl Row {
             last_used: Time::new(key.last_used_at, now),
             expires: Time::new(key.expires_at, now),
             expires_tone: if is_near_end { "over" } else { "" },
-            traffic: traffic.into_iter().collect(),
+            traffic,
             source: match (&key.reference, &key.declared) {
                 (Some(_), _) => "Vault",
                 (None, Some(_)) => "the settings",
@@ -95,7 +95,7 @@ impl Row {
             last_used: Time::new(lost.last_used_at, now),
             expires: Time::default(),
             expires_tone: "",
-            traffic: vec![Badge::bad("Record damaged")],
+            traffic: Some(Badge::bad("Record damaged")),
             source: "",
             ended: lost.is_revoked,
         }

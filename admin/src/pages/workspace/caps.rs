@@ -7,17 +7,17 @@ use keyside_credentials::{
     Permission, Workspace,
     audit::{AuditFilter, Event},
 };
-use serde_json::{Value, json};
 
-use super::{Again, Fields, address, refused};
+use super::{Fields, WorkspacePage, address, view};
 use crate::{
     form,
     pages::{
-        html::see_other,
+        form::StoredValue,
+        html::{problem_page, see_other},
         number::count,
         shell::Visit,
         time::Time,
-        view::{Conflict, field_error},
+        view::{Conflict, FieldErrors, text_of},
     },
     precondition::IfMatch,
     problem::{Kind, Problem},
@@ -36,25 +36,13 @@ pub(super) struct Meter {
     pub(super) width: u64,
 }
 
-/// What was entered, or is in force; empty without a cap.
-pub(super) struct CapForm {
-    pub(super) requests_per_day: String,
-    pub(super) tokens_per_day: String,
-}
-
-#[derive(Default)]
-pub(super) struct CapErrors {
-    pub(super) requests_per_day: String,
-    pub(super) tokens_per_day: String,
-}
-
 pub(super) async fn save(
     visit: &Visit,
     workspace: &Workspace,
-    fields: &Fields,
+    fields: Fields,
 ) -> Result<Response, Problem> {
     visit.caller.require(Permission::ChangeWorkspace)?;
-    let edited = match read(fields) {
+    let edited = match read(&fields) {
         Ok(limits) => {
             let edit = wire::WorkspaceEdit {
                 limits: Some(limits),
@@ -73,36 +61,23 @@ pub(super) async fn save(
         Err(problem) => problem,
     };
     let conflict = match problem.kind() {
-        Kind::PreconditionFailed => Some(conflict(visit, workspace, fields).await?),
+        Kind::PreconditionFailed => Some(conflict(visit, workspace, &fields).await?),
         _ if problem.errors().is_empty() => return Err(problem),
         _ => None,
     };
-    let entered = CapForm {
-        requests_per_day: fields.text(REQUESTS).to_owned(),
-        tokens_per_day: fields.text(TOKENS).to_owned(),
-    };
-    let errors = CapErrors {
-        requests_per_day: field_error(&problem, REQUESTS),
-        tokens_per_day: field_error(&problem, TOKENS),
-    };
-    let again = Again {
-        caps: Some((entered, errors)),
+    let shown = WorkspacePage {
         conflict,
-        ..Again::default()
+        caps: fields.made_for(&values(workspace)),
+        errors: FieldErrors::of(&problem),
+        ..view(visit, workspace)
     };
-    Err(refused(visit, workspace, problem, again))
+    Err(problem_page(problem, &shown))
 }
 
 /// Both caps, by the rules of the API. An empty field is no cap.
 fn read(fields: &Fields) -> Result<wire::LimitsEdit, Problem> {
-    let number = |name| match fields.text(name) {
-        "" => Value::Null,
-        text => text
-            .parse::<u64>()
-            .map_or_else(|_| text.into(), Value::from),
-    };
-    let body = json!({ REQUESTS: number(REQUESTS), TOKENS: number(TOKENS) });
-    form::read(body.to_string().as_bytes())
+    let others = [REQUESTS, TOKENS].map(|name| (name, fields.number(name)));
+    form::read(&fields.json_with(&[], &others))
 }
 
 /// Who changed the caps, and what they are now. The form says what they were.
@@ -120,33 +95,24 @@ async fn conflict(
     };
     let found = registry.audit().search(&filter, None, 1).await;
     let last = found.map_err(Problem::unreadable)?.records.pop();
-    let now = CapForm::of(workspace);
-    let caps = [
-        ("Requests a day", "seenRequests", now.requests_per_day),
-        ("Tokens a day", "seenTokens", now.tokens_per_day),
-    ];
+    let actor = last.as_ref().map(|record| &record.actor);
     Ok(Conflict {
-        name: last
-            .as_ref()
-            .map_or_else(String::new, |record| visit.name_of(&record.actor)),
-        actor: last
-            .as_ref()
-            .map_or_else(String::new, |record| record.actor.to_string()),
-        at: Time::new(last.map(|record| record.at), registry.now()),
-        what: fields.changes("no cap", caps),
+        name: text_of(actor.map(|actor| visit.name_of(actor))),
+        actor: text_of(actor),
+        at: Time::new(last.as_ref().map(|record| record.at), registry.now()),
+        what: fields.changes("no cap", &values(workspace)),
         advice: "What you typed is still in the form. Save again to put it in place of the change.",
     })
 }
 
-impl CapForm {
-    pub(super) fn of(workspace: &Workspace) -> Self {
-        let limits = workspace.limits;
-        let text = |cap: Option<NonZeroU64>| cap.map_or_else(String::new, |cap| cap.to_string());
-        Self {
-            requests_per_day: text(limits.requests_per_day),
-            tokens_per_day: text(limits.tokens_per_day),
-        }
-    }
+/// The caps; an empty one is none.
+pub(super) fn values(workspace: &Workspace) -> [StoredValue; 2] {
+    let limits = workspace.limits;
+    let [requests, tokens] = [limits.requests_per_day, limits.tokens_per_day].map(text_of);
+    [
+        StoredValue::new("Requests a day", REQUESTS, "seenRequests", requests),
+        StoredValue::new("Tokens a day", TOKENS, "seenTokens", tokens),
+    ]
 }
 
 /// What was spent today of each cap.

@@ -7,11 +7,10 @@ use keyside_credentials::{Listed, Receipt, Scope, Workspace};
 use super::asked;
 use crate::{
     pages::{
-        confirm::{Confirm, Stay, mistyped},
+        confirm::{Confirm, confirmed},
         form::SessionForm,
         html::page,
         number::count,
-        reauthentication::prove,
         shell::{Shell, Visit},
     },
     precondition::IfMatch,
@@ -47,13 +46,9 @@ pub(in crate::pages) async fn erase(
     parameters.finish()?;
     let id = id.ok_or_else(Problem::workspace_unknown)?;
     let id = visit.caller.workspace_id(&id)?;
-    let typed = fields.text("typed");
-    let proven = match typed == id.as_str() {
-        true => prove(&visit, &fields).await,
-        false => Err(mistyped("the id of the workspace")),
-    };
-    if let Err(problem) = proven {
+    if let Err(problem) = confirmed(&visit, &fields, id.as_str(), WHAT).await {
         let workspace = visit.caller.workspace(&visit.state.registry, id.as_str())?;
+        let typed = fields.text("typed");
         return Err(confirm(&visit, &workspace).again(&visit, problem, typed));
     }
     let receipt = erased(&visit.state, &visit.caller, id.as_str(), IfMatch::Absent).await?;
@@ -79,9 +74,9 @@ fn confirm(visit: &Visit, workspace: &Workspace) -> Confirm {
         back_label: workspace.name.clone(),
         warning: "Requests of this workspace fail from then on. Nobody can bring it back, and no backup of this installation is changed.",
         goes: goes(visit, workspace),
-        stays: STAYS.map(|(what, why)| Stay { what, why }).into(),
+        stays: &STAYS,
         expect: workspace.id.to_string(),
-        expect_what: "the id of the workspace",
+        expect_what: WHAT,
         button: "Erase for good",
         workspace: Some(workspace.clone()),
     }
@@ -123,6 +118,9 @@ fn goes(visit: &Visit, workspace: &Workspace) -> Vec<String> {
         of_tokens,
     ]
 }
+
+/// What is typed.
+const WHAT: &str = "the id of the workspace";
 
 const STAYS: [(&str, &str); 3] = [
     (

@@ -7,14 +7,14 @@ use keyside_credentials::{
     CreatedToken, Permission, Scope, Timestamp, Token, TokenStatus, Workspace,
 };
 
-use super::{Again, Fields, refused};
+use super::{Fields, WorkspacePage, view};
 use crate::{
     form,
     pages::{
-        html::page,
+        html::{page, problem_page},
         shell::{self, Shell, Visit},
         time::Time,
-        view::{Badge, field_error},
+        view::{Badge, Described, FieldErrors, text_of},
     },
     problem::Problem,
     routes::tokens::created,
@@ -36,28 +36,12 @@ pub(super) struct TokenRow {
     pub(super) can_revoke: bool,
 }
 
-/// What was entered.
 pub(super) struct TokenForm {
-    pub(super) name: String,
-    pub(super) expires: String,
+    pub(super) form: Fields,
     /// The last day of the session's own token, which no token that it creates outlives; empty if
     /// it does not expire.
     pub(super) max_expires: String,
-    pub(super) roles: Vec<RoleChoice>,
-}
-
-pub(super) struct RoleChoice {
-    pub(super) value: &'static str,
-    pub(super) label: &'static str,
-    pub(super) what: &'static str,
-    pub(super) selected: bool,
-}
-
-#[derive(Default)]
-pub(super) struct TokenErrors {
-    pub(super) name: String,
-    pub(super) role: String,
-    pub(super) expires: String,
+    pub(super) roles: Vec<Described>,
 }
 
 /// The one page that has a token's text.
@@ -80,10 +64,10 @@ struct Created<'a> {
 pub(super) async fn create(
     visit: &Visit,
     workspace: &Workspace,
-    fields: &Fields,
+    fields: Fields,
 ) -> Result<Response, Problem> {
     visit.caller.require(Permission::CreateTokens)?;
-    let made = match read(workspace, fields) {
+    let made = match read(workspace, &fields) {
         Ok(new) => created(&visit.state, &visit.caller, new).await,
         Err(problem) => Err(problem),
     };
@@ -91,17 +75,12 @@ pub(super) async fn create(
         Ok(made) => show(visit, workspace, &made),
         Err(problem) if problem.errors().is_empty() => Err(problem),
         Err(problem) => {
-            let entered = TokenForm::entered(visit, fields);
-            let errors = TokenErrors {
-                name: field_error(&problem, "name"),
-                role: field_error(&problem, "role"),
-                expires: field_error(&problem, EXPIRES),
+            let shown = WorkspacePage {
+                token: TokenForm::with(visit, fields),
+                errors: FieldErrors::of(&problem),
+                ..view(visit, workspace)
             };
-            let again = Again {
-                token: Some((entered, errors)),
-                ..Again::default()
-            };
-            Err(refused(visit, workspace, problem, again))
+            Err(problem_page(problem, &shown))
         }
     }
 }
@@ -112,7 +91,7 @@ fn read(workspace: &Workspace, fields: &Fields) -> Result<wire::NewToken, Proble
         "" => None,
         day => Some(
             end_of(day)
-                .ok_or_else(|| Problem::field(EXPIRES, "expected a date such as 2027-01-31"))?,
+                .ok_or_else(|| Problem::field("expiresAt", "expected a date such as 2027-01-31"))?,
         ),
     };
     Ok(wire::NewToken {
@@ -188,28 +167,16 @@ fn status(status: TokenStatus) -> Badge {
 
 impl TokenForm {
     pub(super) fn new(visit: &Visit) -> Self {
-        Self::with(visit, "", "", "editor")
+        Self::with(visit, Fields::filled([("role", "editor".to_owned())]))
     }
 
-    fn entered(visit: &Visit, fields: &Fields) -> Self {
-        let text = |name| fields.text(name);
-        Self::with(visit, text("name"), text("expires"), text("role"))
-    }
-
-    fn with(visit: &Visit, name: &str, expires: &str, role: &str) -> Self {
+    fn with(visit: &Visit, form: Fields) -> Self {
         let own = visit.state.registry.access().find(&visit.session.actor);
         let end = own.and_then(|token| token.expires_at);
-        let choice = |(value, label, what): (&'static str, _, _)| RoleChoice {
-            selected: value == role,
-            value,
-            label,
-            what,
-        };
         Self {
-            name: name.to_owned(),
-            expires: expires.to_owned(),
-            max_expires: end.map_or_else(String::new, |end| end.strftime("%Y-%m-%d").to_string()),
-            roles: ROLES.map(choice).into(),
+            max_expires: text_of(end.map(|end| end.strftime("%Y-%m-%d"))),
+            roles: Described::all(ROLES, form.text("role")),
+            form,
         }
     }
 }
@@ -232,6 +199,3 @@ const ROLES: [(&str, &str, &str); 3] = [
         "Does everything in this workspace, also create tokens and erase it.",
     ),
 ];
-
-/// The field of the API that the date is for.
-const EXPIRES: &str = "expiresAt";
