@@ -5,17 +5,15 @@ use std::{cmp::Reverse, collections::BTreeMap};
 
 use keyside_config::{Catalogue, Development, Provider, RefusedKey, Upstream};
 
-use super::marked::Marked;
-
 pub(super) struct ProviderGuide {
     pub(super) name: String,
-    pub(super) steps: Vec<Marked>,
-    pub(super) scopes: Vec<Marked>,
+    pub(super) steps: Vec<String>,
+    pub(super) scopes: Vec<String>,
     /// Empty if none is known, like the other links.
     pub(super) console: String,
     pub(super) docs: String,
-    pub(super) rate_limits: Marked,
-    pub(super) sandbox_note: Marked,
+    pub(super) rate_limits: String,
+    pub(super) sandbox_note: String,
     pub(super) development: Development,
     pub(super) pattern: String,
     pub(super) example: String,
@@ -47,12 +45,12 @@ impl ProviderGuide {
         };
         Self {
             name: provider.name.clone(),
-            steps: Marked::all(&provider.steps),
-            scopes: Marked::all(&provider.key.scopes),
+            steps: provider.steps.clone(),
+            scopes: provider.key.scopes.clone(),
             console: web(&provider.links.console),
             docs: web(&provider.links.docs),
-            rate_limits: Marked::new(&provider.rate_limits),
-            sandbox_note: Marked::new(&provider.sandbox.note),
+            rate_limits: provider.rate_limits.clone(),
+            sandbox_note: provider.sandbox.note.clone(),
             development: provider.development.clone(),
             pattern: provider.key.pattern.to_string(),
             example: provider.key.example.clone(),
