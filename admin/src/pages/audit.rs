@@ -16,6 +16,7 @@ use super::{
     form::SessionForm,
     html::page,
     number::count,
+    pager::LogPager,
     record_rows::{self, RecordRow},
     shell::{Shell, Visit},
     view::{Choice, Notice},
@@ -42,8 +43,9 @@ struct Audit {
     filter: FilterForm,
     records: Vec<RecordRow>,
     no_records: &'static str,
-    pager: Pager,
-    export: Export,
+    pager: LogPager,
+    csv_href: String,
+    ndjson_href: String,
 }
 
 struct FilterForm {
@@ -55,20 +57,6 @@ struct FilterForm {
     until: String,
     active: bool,
     clear_href: String,
-}
-
-/// The log is read by cursors, which lead to older records only.
-struct Pager {
-    summary: String,
-    /// Empty on the page with the newest records.
-    newest: String,
-    /// Empty on the last page.
-    older: String,
-}
-
-struct Export {
-    csv: String,
-    ndjson: String,
 }
 
 pub(super) async fn show(visit: Visit, mut parameters: Parameters) -> Result<Response, Problem> {
@@ -142,14 +130,8 @@ fn view(
         Some(_) => "None of the records that were searched matches. Older ones may.",
         None => "No record matches.",
     };
-    let pager = Pager {
-        summary: format!("{shown} record{plural}, newest first"),
-        newest: asked
-            .cursor
-            .as_ref()
-            .map_or_else(String::new, |_| address("")),
-        older: older.map_or_else(String::new, |cursor| address(&cursor.to_string())),
-    };
+    let summary = format!("{shown} record{plural}, newest first");
+    let pager = LogPager::new(summary, asked.cursor.as_ref(), older, address);
     let records = found.records.into_iter();
     let records = records.map(|record| RecordRow::of(visit, record, now));
     Audit {
@@ -162,10 +144,8 @@ fn view(
         records: records.collect(),
         no_records,
         pager,
-        export: Export {
-            csv: file(Format::Csv),
-            ndjson: file(Format::Ndjson),
-        },
+        csv_href: file(Format::Csv),
+        ndjson_href: file(Format::Ndjson),
     }
 }
 

@@ -19,7 +19,7 @@ use self::item::Item;
 use super::{
     form::SessionForm,
     html::{page, see_other},
-    number::count,
+    meter::Meter,
     shell::{Shell, Visit},
     time::Time,
 };
@@ -55,15 +55,6 @@ struct LatestRun {
     done: usize,
     total: usize,
     finished: Time,
-}
-
-/// A part of the day's cap.
-struct Meter {
-    what: &'static str,
-    text: String,
-    tone: &'static str,
-    /// Of 100.
-    width: u64,
 }
 
 /// How far a run is, for the page's script.
@@ -192,22 +183,7 @@ fn done(report: &SmokeReportView) -> usize {
 
 fn meters(found: &SmokeView, spent: &SmokeSpendView) -> Vec<Meter> {
     vec![
-        meter("Requests", spent.requests, found.requests_per_day),
-        meter("Tokens", spent.tokens, found.tokens_per_day),
+        Meter::new("Requests", spent.requests, found.requests_per_day),
+        Meter::new("Tokens", spent.tokens, found.tokens_per_day),
     ]
-}
-
-fn meter(what: &'static str, spent: u64, cap: u64) -> Meter {
-    // More than the cap is spent if the cap was lowered.
-    let share = spent.saturating_mul(100) / cap.max(1);
-    Meter {
-        what,
-        text: format!("{} of {}", count(spent), count(cap)),
-        tone: match share {
-            100.. => "bad",
-            80.. => "warn",
-            _ => "",
-        },
-        width: share.min(100),
-    }
 }

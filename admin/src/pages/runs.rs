@@ -19,6 +19,7 @@ use self::{
 use super::{
     chart::Chart,
     html::page,
+    pager::LogPager,
     run_rows::{OUTCOMES, RunRow, kind},
     shell::{Shell, Visit},
     view::{Badge, Choice},
@@ -38,7 +39,7 @@ struct Runs {
     sandbox_note: String,
     runs: Vec<RunRow>,
     no_runs: &'static str,
-    pager: CursorPager,
+    pager: LogPager,
 }
 
 struct FilterForm {
@@ -53,13 +54,6 @@ struct FilterForm {
     request_id: String,
     active: bool,
     clear_href: String,
-}
-
-/// Where a list is that is read from its newest end.
-struct CursorPager {
-    summary: String,
-    newest: String,
-    older: String,
 }
 
 pub(super) async fn show(visit: Visit, mut parameters: Parameters) -> Result<Response, Problem> {
@@ -167,33 +161,24 @@ fn with_selected(
     Choice::list(values, selected)
 }
 
-fn pager(
-    visit: &Visit,
-    workspace: &Workspace,
-    narrowing: &Narrowing,
-    found: &RunPage,
-) -> CursorPager {
+fn pager(visit: &Visit, workspace: &Workspace, narrowing: &Narrowing, found: &RunPage) -> LogPager {
     let address = |cursor: &str| {
         let query = narrowing.query(workspace, cursor);
         format!("{}/runs{query}", visit.base())
     };
     let shown = found.runs.len();
     let plural = if shown == 1 { "" } else { "s" };
-    let is_newest = narrowing.before.is_none();
-    CursorPager {
-        summary: match (is_newest, found.next) {
-            (true, Some(_)) => format!("The newest {shown} runs"),
-            (true, None) => format!("{shown} run{plural}"),
-            (false, _) => format!("{shown} older run{plural}"),
-        },
-        newest: match is_newest {
-            true => String::new(),
-            false => address(""),
-        },
-        older: found
-            .next
-            .map_or_else(String::new, |next| address(&next.to_string())),
-    }
+    let summary = match (narrowing.before, found.next) {
+        (None, Some(_)) => format!("The newest {shown} runs"),
+        (None, None) => format!("{shown} run{plural}"),
+        (Some(_), _) => format!("{shown} older run{plural}"),
+    };
+    LogPager::new(
+        summary,
+        narrowing.before.as_ref(),
+        found.next.as_ref(),
+        address,
+    )
 }
 
 fn sandbox_note(found: &RunPage) -> String {

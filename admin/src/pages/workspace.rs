@@ -9,13 +9,11 @@ use askama::Template;
 use axum::response::Response;
 use keyside_credentials::{Permission, Workspace};
 
-use self::{
-    caps::Meter,
-    tokens::{TokenForm, TokenRow},
-};
+use self::tokens::{TokenForm, TokenRow};
 use super::{
     form::{Fields, SessionForm},
     html::{page, see_other},
+    meter::Meter,
     number::count,
     shell::{Shell, Visit},
     time::Time,

@@ -1,7 +1,5 @@
 //! Spend caps: what is spent today, and the form that changes the caps.
 
-use std::num::NonZeroU64;
-
 use axum::response::Response;
 use keyside_credentials::{
     Permission, Workspace,
@@ -14,7 +12,7 @@ use crate::{
     pages::{
         form::StoredValue,
         html::{problem_page, see_other},
-        number::count,
+        meter::Meter,
         shell::Visit,
         time::Time,
         view::{Conflict, FieldErrors, text_of},
@@ -24,17 +22,6 @@ use crate::{
     routes::workspaces::edited,
     wire,
 };
-
-/// What is spent of a cap.
-pub(super) struct Meter {
-    pub(super) what: &'static str,
-    /// `812 of 1,000`.
-    pub(super) text: String,
-    /// `warn` from 80 % on, `bad` at the cap.
-    pub(super) tone: &'static str,
-    /// Percent of the cap, at most 100.
-    pub(super) width: u64,
-}
 
 pub(super) async fn save(
     visit: &Visit,
@@ -120,56 +107,17 @@ pub(super) fn meters(workspace: &Workspace) -> Vec<Meter> {
     let (limits, usage) = (workspace.limits, workspace.usage);
     let requests = usage.and_then(|usage| usage.requests_today);
     let tokens = usage.and_then(|usage| usage.tokens_today);
-    [
-        meter("Requests today", requests, limits.requests_per_day),
-        meter("Tokens today", tokens, limits.tokens_per_day),
-    ]
-    .into_iter()
-    .flatten()
-    .collect()
-}
-
-fn meter(what: &'static str, spent: Option<u64>, cap: Option<NonZeroU64>) -> Option<Meter> {
-    let (spent, cap) = (spent.unwrap_or_default(), cap?.get());
-    let percent = spent.saturating_mul(100) / cap;
-    Some(Meter {
-        what,
-        text: format!("{} of {}", count(spent), count(cap)),
-        tone: match percent {
-            0..80 => "",
-            80..100 => "warn",
-            _ => "bad",
-        },
-        width: percent.min(100),
-    })
+    let rows = [
+        ("Requests today", requests, limits.requests_per_day),
+        ("Tokens today", tokens, limits.tokens_per_day),
+    ];
+    let meters = rows.into_iter().filter_map(|(what, spent, cap)| {
+        let spent = spent.unwrap_or_default();
+        Some(Meter::new(what, spent, cap?.get()))
+    });
+    meters.collect()
 }
 
 const REQUESTS: &str = "requestsPerDay";
 
 const TOKENS: &str = "tokensPerDay";
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_meter_warns_from_80_percent_on_and_is_full_at_the_cap() {
-        for (spent, tone, width, text) in [
-            (Some(0), "", 0, "0 of 1,000"),
-            (Some(799), "", 79, "799 of 1,000"),
-            (Some(800), "warn", 80, "800 of 1,000"),
-            (Some(1_000), "bad", 100, "1,000 of 1,000"),
-            (
-                Some(u64::MAX),
-                "bad",
-                100,
-                "18,446,744,073,709,551,615 of 1,000",
-            ),
-            (None, "", 0, "0 of 1,000"),
-        ] {
-            let meter = meter("Requests today", spent, NonZeroU64::new(1_000)).unwrap();
-            assert_eq!((meter.tone, meter.width, &*meter.text), (tone, width, text));
-        }
-        assert!(meter("Requests today", Some(1), None).is_none());
-    }
-}
