@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use askama::Template;
 use axum::response::Response;
 use keyside_credentials::{
-    ActorId, Listed, Permission, Workspace,
+    ActorId, CredentialId, Listed, Permission, Workspace,
     audit::{AuditPage, Event},
 };
 
@@ -19,7 +19,7 @@ use super::{
     pager::LogPager,
     record_rows::{self, RecordRow},
     shell::{Shell, Visit},
-    view::{Choice, Notice},
+    view::{Choice, Notice, text_of},
 };
 use crate::{
     concurrency::WorkKind,
@@ -181,18 +181,15 @@ fn filter_form(visit: &Visit, workspace: &Workspace, asked: &Narrowing) -> Filte
     if let Some(narrow) = reaches.first_mut() {
         narrow.label = "This workspace".to_owned();
     }
-    let date = |date: Option<jiff::civil::Date>| date.map_or_else(String::new, |it| it.to_string());
-    let (key, actor) = (
-        asked.key.as_ref().map(ToString::to_string),
-        asked.actor.as_ref().map(ToString::to_string),
-    );
+    let key = asked.key.as_ref().map(CredentialId::as_str);
+    let actor = asked.actor.as_ref().map(ActorId::as_str);
     FilterForm {
         events: Choice::list(by_label(events), asked.event.map(Event::as_str)),
-        labels: Choice::list(by_label(keys), key.as_deref()),
-        actors: Choice::list(by_label(actors(visit, asked)), actor.as_deref()),
+        labels: Choice::list(by_label(keys), key),
+        actors: Choice::list(by_label(actors(visit, asked)), actor),
         reaches,
-        since: date(asked.since),
-        until: date(asked.until),
+        since: text_of(asked.since),
+        until: text_of(asked.until),
         active: asked.is_active(),
         clear_href: format!(
             "{}/audit{}",

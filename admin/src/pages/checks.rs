@@ -66,7 +66,7 @@ struct Progress {
 }
 
 pub(super) async fn show(visit: Visit, mut parameters: Parameters) -> Result<Response, Problem> {
-    let asked = parameters.filter("workspace", |text| Ok(text.to_owned()));
+    let asked = parameters.text("workspace");
     parameters.finish()?;
     let Some(workspace) = visit.workspace(asked.as_deref())? else {
         return Ok(visit.see_other("/workspaces"));

@@ -54,7 +54,7 @@ struct Block {
 }
 
 pub(super) async fn show(visit: Visit, mut parameters: Parameters) -> Result<Response, Problem> {
-    let asked = parameters.filter("workspace", |text| Ok(text.to_owned()));
+    let asked = parameters.text("workspace");
     let client = parameters.filter("client", |id| {
         Recipe::named(id).map_err(|unknown| unknown.to_string())
     });

@@ -89,8 +89,8 @@ struct Added {
 
 /// The first step. A refusal for want of a key links here with its provider, which is the second.
 pub(super) async fn choose(visit: Visit, mut parameters: Parameters) -> Result<Response, Problem> {
-    let asked = parameters.filter("workspace", |text| Ok(text.to_owned()));
-    let provider = parameters.filter("provider", |text| Ok(text.to_owned()));
+    let asked = parameters.text("workspace");
+    let provider = parameters.text("provider");
     let environment = parameters.filter("environment", choice);
     parameters.finish()?;
     let Some(workspace) = visit.workspace(asked.as_deref())? else {
@@ -128,7 +128,7 @@ pub(super) async fn paste(
     Path((_session, provider)): Path<(String, String)>,
     mut parameters: Parameters,
 ) -> Result<Response, Problem> {
-    let asked = parameters.filter("workspace", |text| Ok(text.to_owned()));
+    let asked = parameters.text("workspace");
     let environment = parameters.filter("environment", choice);
     parameters.finish()?;
     let Some(workspace) = visit.workspace(asked.as_deref())? else {

@@ -76,10 +76,9 @@ struct Outcome {
 }
 
 pub(super) async fn show(visit: Visit, mut parameters: Parameters) -> Result<Response, Problem> {
-    let mut text = |name| parameters.filter(name, |text| Ok(text.to_owned()));
-    let asked = text("workspace");
+    let asked = parameters.text("workspace");
     let entered = ["provider", "label", "environment"];
-    let entered = entered.map(|name| (name, text(name).unwrap_or_default()));
+    let entered = entered.map(|name| (name, parameters.text(name).unwrap_or_default()));
     parameters.finish()?;
     let Some(workspace) = visit.workspace(asked.as_deref())? else {
         return Ok(visit.see_other("/workspaces"));

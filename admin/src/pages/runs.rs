@@ -57,7 +57,7 @@ struct FilterForm {
 }
 
 pub(super) async fn show(visit: Visit, mut parameters: Parameters) -> Result<Response, Problem> {
-    let asked = parameters.filter("workspace", |text| Ok(text.to_owned()));
+    let asked = parameters.text("workspace");
     let narrowing = Narrowing::read(&mut parameters);
     parameters.finish()?;
     let Some(workspace) = visit.workspace(asked.as_deref())? else {

@@ -148,6 +148,14 @@ impl Notice {
         )
     }
 
+    /// The same notice, with a way on if the person can go there.
+    pub(super) fn leading_if(self, can: bool, href: String, action: &'static str) -> Self {
+        match can {
+            true => self.leading_to(href, action),
+            false => self,
+        }
+    }
+
     /// The same notice with a way on.
     pub(super) fn leading_to(self, href: String, action: &'static str) -> Self {
         Self {

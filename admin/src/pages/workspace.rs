@@ -95,7 +95,7 @@ async fn rotate_key(visit: &Visit, workspace: &Workspace) -> Result<Response, Pr
 
 /// The workspace of the page's address.
 fn asked(visit: &Visit, mut parameters: Parameters) -> Result<Option<Workspace>, Problem> {
-    let asked = parameters.filter("workspace", |text| Ok(text.to_owned()));
+    let asked = parameters.text("workspace");
     parameters.finish()?;
     visit.workspace(asked.as_deref())
 }

@@ -37,9 +37,9 @@ struct Row {
 
 /// A refusal that names an unknown workspace links here with its id.
 pub(super) async fn show(visit: Visit, mut parameters: Parameters) -> Result<Response, Problem> {
-    let asked = parameters.filter("workspace", |text| Ok(text.to_owned()));
+    let asked = parameters.text("workspace");
     // The refusal's link names the provider too, which does not matter here.
-    let _provider = parameters.filter("provider", |text| Ok(text.to_owned()));
+    let _provider = parameters.text("provider");
     parameters.finish()?;
     page(&Workspaces {
         unknown: asked.and_then(|id| unknown(&visit, &id)),

@@ -7,7 +7,10 @@ use keyside_credentials::{
 };
 
 use crate::{
-    pages::shell::{Visit, query},
+    pages::{
+        shell::{Visit, query},
+        view::text_of,
+    },
     query::Parameters,
     wire::parsed,
 };
@@ -39,7 +42,7 @@ impl Narrowing {
             _ => Err("expected all".to_owned()),
         };
         Self {
-            workspace: parameters.filter("workspace", |text| Ok(text.to_owned())),
+            workspace: parameters.text("workspace"),
             event: parameters.filter("event", event),
             key: parameters.filter("key", parsed),
             actor: parameters.filter("actor", parsed),
@@ -75,14 +78,13 @@ impl Narrowing {
 
     /// The query of the page from a cursor on, or of an export in a format.
     pub(super) fn query(&self, workspace: &Workspace, cursor: &str, format: &str) -> String {
-        let text = |date: Option<Date>| date.map_or_else(String::new, |date| date.to_string());
         query(&[
             ("workspace", workspace.id.as_ref()),
             ("event", self.event.map_or("", Event::as_str)),
             ("key", self.key.as_ref().map_or("", CredentialId::as_str)),
             ("actor", self.actor.as_ref().map_or("", ActorId::as_str)),
-            ("since", &text(self.since)),
-            ("until", &text(self.until)),
+            ("since", &text_of(self.since)),
+            ("until", &text_of(self.until)),
             ("within", if self.is_wide { "all" } else { "" }),
             ("cursor", cursor),
             ("format", format),

@@ -56,11 +56,10 @@ pub(super) struct Past {
 
 impl Item {
     pub(super) fn of(visit: &Visit, item: &SmokeItemView, now: Timestamp) -> Self {
-        let is_missing = match item.verdict {
-            Some(verdict) => verdict == Verdict::Missing,
-            None => true,
-        };
-        let is_missing = item.credential_id.is_none() && is_missing;
+        let is_missing = item.credential_id.is_none()
+            && item
+                .verdict
+                .is_none_or(|verdict| verdict == Verdict::Missing);
         let add = query(&[
             ("workspace", item.workspace_id.as_str()),
             ("provider", item.provider.as_str()),
