@@ -46,3 +46,8 @@ pub(crate) use self::{
     credential::CredentialChange,
     read::{parsed, time},
 };
+
+/// A duration in microseconds, as the API has durations.
+pub(crate) fn milliseconds(micros: u64) -> f64 {
+    micros as f64 / 1000.0
+}

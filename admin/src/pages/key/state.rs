@@ -19,7 +19,7 @@ pub(super) fn etag(visit: &Visit, key: &Credential) -> String {
 
 /// The revision that the form was made for. A form without one matches no revision.
 pub(super) fn seen(visit: &Visit, fields: &Fields) -> Option<u64> {
-    let seen = IfMatch::State(SeenState::parse(fields.text("etag")));
+    let seen = IfMatch::of_form(fields.text("etag"));
     seen.expected(Lineage::of_epoch(&visit.state.registry))
 }
 
