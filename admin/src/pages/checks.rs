@@ -87,10 +87,7 @@ pub(super) async fn start(
     SessionForm(fields): SessionForm,
 ) -> Result<Response, Problem> {
     visit.caller.require(Permission::RunSmoke)?;
-    let registry = &visit.state.registry;
-    let workspace = visit
-        .caller
-        .workspace(registry, fields.text("workspaceId"))?;
+    let workspace = visit.workspace_of(&fields)?;
     let page = visit.address("/checks", &workspace.id);
     let new = NewSmokeRun {
         workspace_id: Some(workspace.id),

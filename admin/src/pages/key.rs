@@ -11,7 +11,7 @@ use axum::{extract::Path, response::Response};
 use keyside_credentials::{
     Credential, Listed, Permission, Rollback, Status,
     audit::{AuditFilter, AuditRecord, Event},
-    runs::{RunFilter, StoredRun},
+    runs::RunFilter,
 };
 
 pub(super) use self::facts::Duplicate;
@@ -138,17 +138,18 @@ async fn view(visit: &Visit, listed: &Listed, said: Option<Notice>) -> Result<Ke
     let now = state.registry.now();
     let workspace = visit.workspace(Some(listed.workspace().as_str()))?;
     let _permit = state.acquire(WorkKind::List, caller).await?;
-    let (runs, no_runs) = match caller.require(Permission::ReadRuns) {
-        Ok(()) => (recent_runs(visit, listed).await, "No request has used it."),
-        Err(_) => (Vec::new(), NOT_YOURS),
+    let (runs, no_runs) = match visit.may(Permission::ReadRuns) {
+        true => (recent_runs(visit, listed).await, "No request has used it."),
+        false => (Vec::new(), NOT_YOURS),
     };
-    let (records, no_records) = match caller.require(Permission::ReadAudit) {
-        Ok(()) => (trail(visit, listed).await?, "No records."),
-        Err(_) => (Vec::new(), NOT_YOURS),
+    let may_read_audit = visit.may(Permission::ReadAudit);
+    let (records, no_records) = match may_read_audit {
+        true => (trail(visit, listed).await?, "No records."),
+        false => (Vec::new(), NOT_YOURS),
     };
-    let revocation = match caller.require(Permission::ReadAudit) {
-        Ok(()) => revocation(visit, listed).await?,
-        Err(_) => None,
+    let revocation = match may_read_audit {
+        true => revocation(visit, listed).await?,
+        false => None,
     };
     let key = Facts::of(visit, listed, revocation.as_ref(), now);
     let known = match listed {
@@ -169,8 +170,6 @@ async fn view(visit: &Visit, listed: &Listed, said: Option<Notice>) -> Result<Ke
         format!("{base}/runs{query}")
     });
     let audit = query(&[("workspace", workspace_id), ("key", id)]);
-    let records = records.into_iter();
-    let records = records.map(|record| RecordRow::of(visit, record, now));
     Ok(Key {
         shell: visit.shell("/keys", workspace.as_ref()),
         can_edit: visit.may(Permission::ChangeCredentials),
@@ -180,33 +179,32 @@ async fn view(visit: &Visit, listed: &Listed, said: Option<Notice>) -> Result<Ke
         versions: facts::versions(known, now),
         duplicates: known.map_or_else(Vec::new, |key| Duplicate::all(visit, key)),
         lines: in_use.map_or_else(Vec::new, |key| lines::of(visit, key)),
-        runs: runs
-            .into_iter()
-            .map(|run| RunRow::of(visit, run, now))
-            .collect(),
+        runs,
         runs_href,
         no_runs,
-        records: records.collect(),
+        records,
         audit_href: format!("{base}/audit{audit}"),
         no_records,
         etag: known.map_or_else(String::new, |key| etag(visit, key)),
     })
 }
 
-async fn recent_runs(visit: &Visit, listed: &Listed) -> Vec<StoredRun> {
+async fn recent_runs(visit: &Visit, listed: &Listed) -> Vec<RunRow> {
     let filter = RunFilter {
-        within: visit.caller.scope().clone(),
-        workspace: Some(listed.workspace().clone()),
         credential: Some(listed.id().clone()),
-        ..RunFilter::default()
+        ..visit.runs_of(listed.workspace())
     };
-    visit.state.registry.runs().search(ROWS, &filter).await
+    let registry = &visit.state.registry;
+    let runs = registry.runs().search(ROWS, &filter).await.into_iter();
+    runs.map(|run| RunRow::of(visit, run, registry.now()))
+        .collect()
 }
 
-async fn trail(visit: &Visit, listed: &Listed) -> Result<Vec<AuditRecord>, Problem> {
-    let audit = visit.state.registry.audit();
-    let found = audit.search(&about(visit, listed), None, ROWS).await;
-    Ok(found.map_err(Problem::unreadable)?.records)
+async fn trail(visit: &Visit, listed: &Listed) -> Result<Vec<RecordRow>, Problem> {
+    let now = visit.state.registry.now();
+    let records = visit.newest(ROWS, &about(visit, listed)).await?.into_iter();
+    let rows = records.map(|record| RecordRow::of(visit, record, now));
+    Ok(rows.collect())
 }
 
 /// The record of its revocation, which may be older than the latest ones.
@@ -218,18 +216,13 @@ async fn revocation(visit: &Visit, listed: &Listed) -> Result<Option<AuditRecord
         event: Some(Event::CredentialRevoked),
         ..about(visit, listed)
     };
-    let audit = visit.state.registry.audit();
-    let found = audit.search(&filter, None, 1).await;
-    let found = found.map_err(Problem::unreadable)?;
-    Ok(found.records.into_iter().next())
+    Ok(visit.newest(1, &filter).await?.pop())
 }
 
 fn about(visit: &Visit, listed: &Listed) -> AuditFilter {
     AuditFilter {
-        within: visit.caller.scope().clone(),
-        workspace: Some(listed.workspace().clone()),
         credential: Some(listed.id().clone()),
-        ..AuditFilter::default()
+        ..visit.records_of(listed.workspace())
     }
 }
 

@@ -154,10 +154,7 @@ pub(super) async fn save(
     SessionForm(fields): SessionForm,
 ) -> Result<Response, Problem> {
     visit.caller.require(Permission::ChangeCredentials)?;
-    let registry = &visit.state.registry;
-    let workspace = visit
-        .caller
-        .workspace(registry, fields.text("workspaceId"))?;
+    let workspace = visit.workspace_of(&fields)?;
     let problem = match add(&visit, &provider, &fields).await {
         Ok(id) => return Ok(stored(&headers, &format!("{}/added", visit.key_href(&id)))),
         Err(problem) if problem.refused().is_some() => return Err(problem),

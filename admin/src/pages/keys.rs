@@ -20,7 +20,7 @@ use super::{
     html::page,
     pager::Pager,
     shell::{Shell, Visit},
-    view::{Badge, Choice},
+    view::{Badge, Choice, environments},
 };
 use crate::{concurrency::WorkKind, problem::Problem, query::Parameters};
 
@@ -145,13 +145,14 @@ fn filter_form(
         .into_iter()
         .map(|tag| (tag.to_string(), tag.to_string()));
     let statuses = Status::ALL.map(|it| (it.to_string(), Badge::status(it).word));
-    let environments = [Environment::Live, Environment::Sandbox]
-        .map(|it| (it.to_string(), Badge::environment(it).word));
     FilterForm {
         q: narrowing.q.clone().unwrap_or_default(),
         providers: Choice::list(providers, narrowing.provider.as_deref()),
         statuses: Choice::list(statuses, narrowing.status.map(Status::as_str)),
-        environments: Choice::list(environments, narrowing.environment.map(Environment::as_str)),
+        environments: Choice::list(
+            environments(),
+            narrowing.environment.map(Environment::as_str),
+        ),
         tags: Choice::list(tags, narrowing.tag.as_deref()),
         active: narrowing.is_active(),
         clear_href,

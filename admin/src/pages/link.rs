@@ -15,7 +15,7 @@ use super::{
     form::Fields,
     html::{page, problem_page},
     shell::{assets_path, role},
-    sign_in::{SignedIn, insecure, lacks_fetch_metadata, needs_https, open_session, request_id},
+    sign_in::{insecure, lacks_fetch_metadata, needs_https, open_session, request_id},
     view::Notice,
 };
 use crate::{
@@ -76,11 +76,7 @@ pub(super) async fn open(
     let actor = state.sign_in_links.redeem(code, now);
     let principal = actor.and_then(|actor| state.registry.access().principal(&actor));
     match principal {
-        Some(principal) => {
-            let proof = Proof::Link;
-            let how = SignedIn { request_id, proof };
-            open_session(&state, &principal, how, "/").await
-        }
+        Some(principal) => open_session(&state, &principal, request_id, Proof::Link, "/").await,
         None => {
             let problem = unknown_code(&state, peer)?;
             let wrong = "This code was used before, its five minutes are over, or it is mistyped.";

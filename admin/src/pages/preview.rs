@@ -18,7 +18,7 @@ use super::{
     html::{page, problem_page},
     remedy,
     shell::{Shell, Visit},
-    view::{Badge, Choice, FieldErrors, Notice},
+    view::{Choice, FieldErrors, Notice, environments},
 };
 use crate::{
     concurrency::WorkKind,
@@ -98,10 +98,7 @@ pub(super) async fn send(
     let is_script = headers
         .get(header::ACCEPT)
         .is_some_and(|types| types == EVENT_STREAM);
-    let registry = &visit.state.registry;
-    let workspace = visit
-        .caller
-        .workspace(registry, fields.text("workspaceId"))?;
+    let workspace = visit.workspace_of(&fields)?;
     let answered = match prompt(&fields, is_script) {
         Ok(new) => previews::send(&visit.state, &visit.caller, new).await,
         Err(problem) => Err(problem),
@@ -237,15 +234,13 @@ fn form_of(visit: &Visit, workspace: &Workspace, entered: &Fields) -> Form {
         model: model(provider).unwrap_or_default(),
     });
     let any = (String::new(), "Any".to_owned());
-    let environments = [Environment::Live, Environment::Sandbox]
-        .map(|it| (it.to_string(), Badge::environment(it).word));
     let groups = groups(visit, &keys, selected, label);
     Form {
         providers: options.collect(),
         labels: of_no_provider(&groups, label),
         groups,
         environments: Choice::of(
-            [any].into_iter().chain(environments),
+            [any].into_iter().chain(environments()),
             entered.text("environment"),
         ),
         model: match entered.text("model") {

@@ -6,7 +6,7 @@ use keyside_credentials::{
 };
 
 use super::{
-    number::{count, microseconds},
+    number::{count, microseconds, none},
     shell::Visit,
     time::Time,
     view::Badge,
@@ -141,10 +141,6 @@ fn detail(run: &StoredRun) -> String {
     let request = run.refused.as_deref().map(str::to_owned);
     let parts = [by, Some(status), code, request].into_iter().flatten();
     parts.collect::<Vec<_>>().join(" · ")
-}
-
-fn none() -> String {
-    "–".to_owned()
 }
 
 /// How forwarded requests end: the outcome of the record, then tone, icon and word.

@@ -22,7 +22,7 @@ use super::{
     pager::LogPager,
     run_rows::{OUTCOMES, RunRow, kind},
     shell::{Shell, Visit},
-    view::{Badge, Choice},
+    view::{Choice, environments},
 };
 use crate::{concurrency::WorkKind, problem::Problem, query::Parameters};
 
@@ -66,11 +66,7 @@ pub(super) async fn show(visit: Visit, mut parameters: Parameters) -> Result<Res
     let _permit = visit.state.acquire(WorkKind::List, &visit.caller).await?;
     let registry = &visit.state.registry;
     let days = Days::until(registry.now(), narrowing.period);
-    let all = RunFilter {
-        within: visit.caller.scope().clone(),
-        workspace: Some(workspace.id.clone()),
-        ..RunFilter::default()
-    };
+    let all = visit.runs_of(&workspace.id);
     let filter = narrowing.filter(&all, days.since());
     let runs = registry.runs();
     let found = runs.page(ROWS, &filter, narrowing.before).await;
@@ -129,8 +125,6 @@ fn filter_form(visit: &Visit, workspace: &Workspace, narrowing: &Narrowing) -> F
     let labels = labels.map(|label| (label.clone(), label));
     let outcomes = OUTCOMES.map(|(outcome, _, _, word)| (outcome.to_owned(), word.to_owned()));
     let kinds = RunKind::ALL.map(|it| (it.to_string(), kind(it).to_owned()));
-    let environments = [Environment::Live, Environment::Sandbox]
-        .map(|it| (it.to_string(), Badge::environment(it).word));
     let clear = Narrowing::default();
     FilterForm {
         days: narrowing.period.choices(),
@@ -138,7 +132,10 @@ fn filter_form(visit: &Visit, workspace: &Workspace, narrowing: &Narrowing) -> F
         labels: with_selected(labels, narrowing.label.as_deref()),
         outcomes: with_selected(outcomes, narrowing.outcome.as_deref()),
         kinds: Choice::list(kinds, narrowing.kind.map(RunKind::as_str)),
-        environments: Choice::list(environments, narrowing.environment.map(Environment::as_str)),
+        environments: Choice::list(
+            environments(),
+            narrowing.environment.map(Environment::as_str),
+        ),
         tag: narrowing.tag.clone().unwrap_or_default(),
         run_id: narrowing.run_id.clone().unwrap_or_default(),
         request_id: narrowing.request_id.clone().unwrap_or_default(),

@@ -6,10 +6,12 @@ use axum::{extract::FromRequestParts, response::Response};
 use http::request::Parts;
 use keyside_credentials::{
     ActorId, Credential, CredentialId, Filter, Listed, Permission, Role, Workspace, WorkspaceId,
+    audit::{AuditFilter, AuditRecord},
+    runs::RunFilter,
 };
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::{html::see_other, time::in_words, view::Notice};
+use super::{form::Fields, html::see_other, time::in_words, view::Notice};
 use crate::{
     access::Caller,
     assets,
@@ -116,6 +118,41 @@ impl Visit {
     /// All keys of a workspace.
     pub(super) fn all_keys(&self, workspace: &Workspace) -> Vec<Listed> {
         self.state.registry.list_all(&self.filter(workspace))
+    }
+
+    /// The workspace that a form names.
+    pub(super) fn workspace_of(&self, fields: &Fields) -> Result<Workspace, Problem> {
+        let id = fields.text("workspaceId");
+        self.caller.workspace(&self.state.registry, id)
+    }
+
+    /// The runs of a workspace.
+    pub(super) fn runs_of(&self, workspace: &WorkspaceId) -> RunFilter {
+        RunFilter {
+            within: self.caller.scope().clone(),
+            workspace: Some(workspace.clone()),
+            ..RunFilter::default()
+        }
+    }
+
+    /// The audit records of a workspace.
+    pub(super) fn records_of(&self, workspace: &WorkspaceId) -> AuditFilter {
+        AuditFilter {
+            within: self.caller.scope().clone(),
+            workspace: Some(workspace.clone()),
+            ..AuditFilter::default()
+        }
+    }
+
+    /// The newest audit records that match.
+    pub(super) async fn newest(
+        &self,
+        limit: usize,
+        filter: &AuditFilter,
+    ) -> Result<Vec<AuditRecord>, Problem> {
+        let audit = self.state.registry.audit();
+        let found = audit.search(filter, None, limit).await;
+        Ok(found.map_err(Problem::unreadable)?.records)
     }
 
     fn filter(&self, workspace: &Workspace) -> Filter {

@@ -16,7 +16,7 @@ use super::{
     form::{Fields, SessionForm},
     html::{page, problem_page, see_other},
     shell::{Visit, assets_path, role},
-    view::Notice,
+    view::{Notice, text_of},
 };
 use crate::{
     access::permitted,
@@ -61,10 +61,8 @@ pub(super) async fn sign_in(
     State(state): State<AdminState>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let (uri, peer) = (
-        request.uri().clone(),
-        ClientNetwork::of(request.extensions()),
-    );
+    let uri = request.uri().clone();
+    let peer = ClientNetwork::of(request.extensions());
     let id = request_id(request.extensions())?;
     if lacks_fetch_metadata(request.headers()) {
         let page = sign_in_page(&state, false, Some(needs_https()), "");
@@ -78,11 +76,8 @@ pub(super) async fn sign_in(
         let page = sign_in_page(&state, false, None, wrong);
         return Err(problem_page(invalid_token(), &page));
     };
-    let how = SignedIn {
-        request_id: id,
-        proof: Proof::Token,
-    };
-    open_session(&state, &principal, how, &asked_page(&uri)).await
+    let page = asked_page(&uri);
+    open_session(&state, &principal, id, Proof::Token, &page).await
 }
 
 /// Ends the session, in the browser too.
@@ -95,12 +90,6 @@ pub(super) async fn sign_out(visit: Visit, _form: SessionForm) -> Response {
     response
 }
 
-/// How a person signed in, for the audit log.
-pub(super) struct SignedIn {
-    pub(super) request_id: RequestId,
-    pub(super) proof: Proof,
-}
-
 /// A new session's first response: the browser gets the cookies and is led to `page`, which begins
 /// with a slash.
 ///
@@ -109,18 +98,19 @@ pub(super) struct SignedIn {
 pub(super) async fn open_session(
     state: &AdminState,
     principal: &Principal,
-    how: SignedIn,
+    request_id: RequestId,
+    proof: Proof,
     page: &str,
 ) -> Result<Response, Problem> {
     permitted(principal, Permission::SignIn)?;
     let by = ActorContext {
         actor: principal.actor.clone(),
-        request_id: how.request_id.as_str().to_owned(),
+        request_id: request_id.as_str().to_owned(),
     };
-    state.access_audit.signed_in(&by, how.proof).await;
+    state.access_audit.signed_in(&by, proof).await;
     let new = state.sessions.open(principal.actor.clone(), Instant::now());
     let name = state.registry.access().find(&principal.actor);
-    let name = name.map_or_else(String::new, |token| token.name);
+    let name = text_of(name.map(|token| token.name));
     let flash = Flash {
         title: "Signed in",
         text: format!("As {name} ({}).", role(principal.role)),

@@ -166,6 +166,12 @@ impl Notice {
     }
 }
 
+/// The environments, as choices.
+pub(super) fn environments() -> [(String, String); 2] {
+    [Environment::Live, Environment::Sandbox]
+        .map(|it| (it.to_string(), Badge::environment(it).word))
+}
+
 impl Described {
     /// Of `choices`, each with its value, label and meaning, the one with the value `selected`.
     pub(super) fn all<const N: usize>(

@@ -7,7 +7,7 @@ use keyside_credentials::{
 
 use crate::{
     pages::{
-        number::{count, known, milliseconds},
+        number::{count, known, milliseconds, none},
         shell::{Visit, query},
         time::Time,
         view::Badge,
@@ -183,10 +183,6 @@ fn remedy(item: &SmokeItemView) -> String {
         true => here.to_owned(),
         false => said.to_owned(),
     }
-}
-
-fn none() -> String {
-    "–".to_owned()
 }
 
 /// The height of the drawing, and the width of a result, as in `checks.html`.

@@ -128,14 +128,12 @@ async fn uses(visit: &Visit, listed: &Listed) -> Result<(Vec<Use>, String), Prob
     let _permit = visit.state.acquire(WorkKind::List, &visit.caller).await?;
     let registry = &visit.state.registry;
     let filter = RunFilter {
-        within: visit.caller.scope().clone(),
-        workspace: Some(listed.workspace().clone()),
         credential: Some(listed.id().clone()),
         since: registry
             .now()
             .checked_sub(SignedDuration::from_hours(24))
             .ok(),
-        ..RunFilter::default()
+        ..visit.runs_of(listed.workspace())
     };
     let by = HashSet::from([Dimension::Tag, Dimension::Kind]);
     let figures = registry.runs().figures(&filter, &by, GROUPS).await;

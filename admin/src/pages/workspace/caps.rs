@@ -73,20 +73,19 @@ async fn conflict(
     workspace: &Workspace,
     fields: &Fields,
 ) -> Result<Conflict, Problem> {
-    let registry = &visit.state.registry;
     let filter = AuditFilter {
-        within: visit.caller.scope().clone(),
-        workspace: Some(workspace.id.clone()),
         event: Some(Event::WorkspaceEdited),
-        ..AuditFilter::default()
+        ..visit.records_of(&workspace.id)
     };
-    let found = registry.audit().search(&filter, None, 1).await;
-    let last = found.map_err(Problem::unreadable)?.records.pop();
+    let last = visit.newest(1, &filter).await?.pop();
     let actor = last.as_ref().map(|record| &record.actor);
     Ok(Conflict {
         name: text_of(actor.map(|actor| visit.name_of(actor))),
         actor: text_of(actor),
-        at: Time::new(last.as_ref().map(|record| record.at), registry.now()),
+        at: Time::new(
+            last.as_ref().map(|record| record.at),
+            visit.state.registry.now(),
+        ),
         what: fields.changes("no cap", &values(workspace)),
         advice: "What you typed is still in the form. Save again to put it in place of the change.",
     })

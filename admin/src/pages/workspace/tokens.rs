@@ -49,15 +49,12 @@ pub(super) struct TokenForm {
 #[template(path = "token_created.html")]
 struct TokenCreated<'a> {
     shell: Shell,
-    token: Created<'a>,
-    warnings: Vec<String>,
-}
-
-struct Created<'a> {
     name: &'a str,
     role: &'static str,
+    /// To send as bearer token.
     text: &'a str,
     expires: Time,
+    warnings: Vec<String>,
 }
 
 /// Creates a token for this workspace alone.
@@ -112,12 +109,10 @@ fn show(visit: &Visit, workspace: &Workspace, made: &CreatedToken) -> Result<Res
     let now = visit.state.registry.now();
     page(&TokenCreated {
         shell: visit.shell("/workspace", Some(workspace)),
-        token: Created {
-            name: &made.token.name,
-            role: shell::role(made.token.role),
-            text: &made.text,
-            expires: Time::new(made.token.expires_at, now),
-        },
+        name: &made.token.name,
+        role: shell::role(made.token.role),
+        text: &made.text,
+        expires: Time::new(made.token.expires_at, now),
         warnings: made.warnings.iter().map(ToString::to_string).collect(),
     })
 }

@@ -8,7 +8,6 @@ use crate::{
     body::OptionalBody,
     credential_changes,
     entity_tag::{Lineage, Tagged},
-    form,
     precondition::IfMatch,
     problem::Problem,
     routes::Segment,
@@ -33,11 +32,7 @@ pub(in crate::routes) async fn verify(
 ) -> Result<Tagged<CredentialView>, Problem> {
     let credential = caller.credential(&state.registry, &id)?;
     seen.check(Lineage::of_epoch(&state.registry), credential.revision)?;
-    let wanted: CredentialCheck = body
-        .bytes()
-        .map(form::read)
-        .transpose()?
-        .unwrap_or_default();
+    let wanted: CredentialCheck = body.read()?;
     let prompt = wanted.prompt.unwrap_or(false);
     let verified = credential_changes::verify(&state, &caller, credential, prompt);
     Ok(changed(&state, &caller, verified.await?))
