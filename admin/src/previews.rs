@@ -97,7 +97,7 @@ fn is_promptable(provider: &Provider) -> bool {
 
 /// The provider, if the catalogue says how it is sent a prompt.
 fn promptable<'a>(state: &'a AdminState, id: &str) -> Result<&'a Provider, Problem> {
-    let provider = state.known_provider(id)?;
+    let provider: &Provider = state.known_provider(id)?;
     match is_promptable(provider) {
         true => Ok(provider),
         false => Err(Problem::field(

@@ -54,9 +54,9 @@ impl AdminState {
     }
 
     /// The provider that a field `provider` names.
-    pub(crate) fn known_provider(&self, id: &str) -> Result<&Provider, Problem> {
-        self.provider(id)
-            .ok_or_else(|| ChangeError::ProviderUnknown.into())
+    pub(crate) fn known_provider(&self, id: &str) -> Result<&Arc<Provider>, Problem> {
+        let provider = self.catalogue.get(id);
+        provider.ok_or_else(|| ChangeError::ProviderUnknown.into())
     }
 
     /// A permit, if the caller still has access after waiting for it.

@@ -43,7 +43,7 @@ struct ProviderChoice {
 #[template(path = "key_new_paste.html")]
 struct Paste {
     shell: Shell,
-    provider: ProviderGuide,
+    guide: ProviderGuide,
     suggestion: Option<Suggestion>,
     form: Fields,
     /// The keys that requests without a label use today.
@@ -260,7 +260,7 @@ fn form_page(visit: &Visit, workspace: &Workspace, provider: &str) -> Result<Pas
     });
     Ok(Paste {
         shell: visit.shell("/keys", Some(workspace)),
-        provider: ProviderGuide::of(provider, &visit.state.catalogue),
+        guide: ProviderGuide::of(provider, &visit.state.catalogue),
         suggestion: Suggestion::of(visit, workspace, provider),
         form: Fields::default(),
         defaults: defaults.collect(),

@@ -1,23 +1,15 @@
-//! What a person has to know about a provider to get a key from it: the context `provider` of the
+//! What a person has to know about a provider to get a key from it: the context `guide` of the
 //! forms that take a key.
 
-use std::{cmp::Reverse, collections::BTreeMap};
+use std::{cmp::Reverse, collections::BTreeMap, sync::Arc};
 
-use keyside_config::{Catalogue, Development, Provider, RefusedKey, Upstream};
+use keyside_config::{Catalogue, Provider, Upstream};
 
 pub(super) struct ProviderGuide {
-    pub(super) name: String,
-    pub(super) steps: Vec<String>,
-    pub(super) scopes: Vec<String>,
-    /// Empty if none is known, like the other links.
+    pub(super) provider: Arc<Provider>,
+    /// Empty if none is known, like the other link.
     pub(super) console: String,
     pub(super) docs: String,
-    pub(super) rate_limits: String,
-    pub(super) sandbox_note: String,
-    pub(super) development: Development,
-    pub(super) pattern: String,
-    pub(super) example: String,
-    pub(super) refused: Vec<RefusedKey>,
     /// How keys of other providers begin, longest first.
     pub(super) foreign: Vec<ForeignPrefix>,
     /// Empty unless each key has an endpoint of its own.
@@ -32,7 +24,7 @@ pub(super) struct ForeignPrefix {
 }
 
 impl ProviderGuide {
-    pub(super) fn of(provider: &Provider, catalogue: &Catalogue) -> Self {
+    pub(super) fn of(provider: &Arc<Provider>, catalogue: &Catalogue) -> Self {
         let (endpoint_example, endpoint_hint) = match &provider.upstream {
             Upstream::Fixed(_) => (String::new(), String::new()),
             Upstream::PerCredential(rule) => {
@@ -44,18 +36,10 @@ impl ProviderGuide {
             }
         };
         Self {
-            name: provider.name.clone(),
-            steps: provider.steps.clone(),
-            scopes: provider.key.scopes.clone(),
             console: web(&provider.links.console),
             docs: web(&provider.links.docs),
-            rate_limits: provider.rate_limits.clone(),
-            sandbox_note: provider.sandbox.note.clone(),
-            development: provider.development.clone(),
-            pattern: provider.key.pattern.to_string(),
-            example: provider.key.example.clone(),
-            refused: provider.key.refused.clone(),
             foreign: foreign(provider, catalogue),
+            provider: provider.clone(),
             endpoint_example,
             endpoint_hint,
         }

@@ -6,6 +6,7 @@ use super::{remedy, time::Time};
 use crate::problem::{FieldError, Kind, Problem, sentence};
 
 /// A word with an icon, so that no state is told by colour alone.
+#[derive(Default)]
 pub(super) struct Badge {
     /// `good`, `warn`, `bad`, `info` or `plain`.
     pub(super) tone: &'static str,

@@ -9,6 +9,7 @@ use crate::pages::{
     view::{Badge, text_of},
 };
 
+#[derive(Default)]
 pub(super) struct Row {
     pub(super) id: String,
     pub(super) href: String,
@@ -81,8 +82,6 @@ impl Row {
             id: lost.id.to_string(),
             href,
             label: lost.id.to_string(),
-            hint: String::new(),
-            fingerprint: String::new(),
             provider: "unknown".to_owned(),
             status: match lost.is_revoked {
                 true => Badge::status(Status::Revoked),
@@ -90,14 +89,10 @@ impl Row {
             },
             environment: Badge::unknown(),
             is_default: lost.is_default,
-            tag: String::new(),
-            last_rotated: Time::default(),
             last_used: Time::new(lost.last_used_at, now),
-            expires: Time::default(),
-            expires_tone: "",
             traffic: Some(Badge::bad("Record damaged")),
-            source: "",
             ended: lost.is_revoked,
+            ..Self::default()
         }
     }
 }
