@@ -1,6 +1,6 @@
 //! Audit: who changed what in a workspace, whether the log is intact, and its export.
 
-mod narrowing;
+mod filters;
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use keyside_credentials::{
     audit::{AuditPage, Event},
 };
 
-use self::narrowing::Narrowing;
+use self::filters::Filters;
 use super::{
     form::SessionForm,
     html::page,
@@ -60,7 +60,7 @@ struct FilterForm {
 }
 
 pub(super) async fn show(visit: Visit, mut parameters: Parameters) -> Result<Response, Problem> {
-    let asked = Narrowing::read(&mut parameters);
+    let asked = Filters::read(&mut parameters);
     parameters.finish()?;
     render(&visit, &asked, Vec::new()).await
 }
@@ -71,7 +71,7 @@ pub(super) async fn verify(
     mut parameters: Parameters,
     _form: SessionForm,
 ) -> Result<Response, Problem> {
-    let asked = Narrowing::read(&mut parameters);
+    let asked = Filters::read(&mut parameters);
     parameters.finish()?;
     visit.caller.require(Permission::VerifyAudit)?;
     let found = verified(&visit.state, &visit.caller).await?;
@@ -80,25 +80,25 @@ pub(super) async fn verify(
 
 /// The matching records as a file.
 pub(super) async fn export(visit: Visit, mut parameters: Parameters) -> Result<Response, Problem> {
-    let asked = Narrowing::read(&mut parameters);
+    let asked = Filters::read(&mut parameters);
     let format = parameters.filter("format", choice::<Format>);
     parameters.finish()?;
     let workspace = visit.workspace(asked.workspace.as_deref())?;
-    let filter = asked.filter(&visit, workspace.as_ref());
+    let filter = asked.of_records(&visit, workspace.as_ref());
     let format = format.unwrap_or(Format::Ndjson);
     exported(visit.state, &visit.caller, filter, None, format).await
 }
 
 async fn render(
     visit: &Visit,
-    asked: &Narrowing,
+    asked: &Filters,
     mut notices: Vec<Notice>,
 ) -> Result<Response, Problem> {
     let Some(workspace) = visit.workspace(asked.workspace.as_deref())? else {
         return Ok(visit.see_other("/workspaces"));
     };
     let _permit = visit.state.acquire(WorkKind::List, &visit.caller).await?;
-    let filter = asked.filter(visit, Some(&workspace));
+    let filter = asked.of_records(visit, Some(&workspace));
     let audit = visit.state.registry.audit();
     let found = audit.search(&filter, asked.cursor.clone(), ROWS).await;
     let found = found.map_err(Problem::unreadable)?;
@@ -112,7 +112,7 @@ async fn render(
 fn view(
     visit: &Visit,
     workspace: &Workspace,
-    asked: &Narrowing,
+    asked: &Filters,
     notices: Vec<Notice>,
     found: AuditPage,
 ) -> Audit {
@@ -169,7 +169,7 @@ fn verdict(found: &VerifyView) -> Notice {
     Notice::new("bad", "The log is not intact", text)
 }
 
-fn filter_form(visit: &Visit, workspace: &Workspace, asked: &Narrowing) -> FilterForm {
+fn filter_form(visit: &Visit, workspace: &Workspace, asked: &Filters) -> FilterForm {
     let events = Event::ALL.iter();
     let events = events.map(|event| (event.as_str().to_owned(), record_rows::event(*event).word));
     let keys = visit.all_keys(workspace);
@@ -194,7 +194,7 @@ fn filter_form(visit: &Visit, workspace: &Workspace, asked: &Narrowing) -> Filte
         clear_href: format!(
             "{}/audit{}",
             visit.base(),
-            Narrowing::default().query(workspace, "", "")
+            Filters::default().query(workspace, "", "")
         ),
     }
 }
@@ -209,7 +209,7 @@ fn key_choice(visit: &Visit, key: &Listed) -> String {
 }
 
 /// Those that records may name: by name as far as the person may read tokens.
-fn actors(visit: &Visit, asked: &Narrowing) -> BTreeMap<String, String> {
+fn actors(visit: &Visit, asked: &Filters) -> BTreeMap<String, String> {
     let may_read = visit.may(Permission::ReadTokens);
     let tokens = may_read.then(|| visit.state.registry.access().tokens(visit.caller.scope()));
     let tokens = tokens.into_iter().flatten();

@@ -33,14 +33,11 @@ struct Item {
 }
 
 struct Client {
-    name: String,
-    docs: String,
-    install: String,
-    tested: String,
+    /// With the address and the workspace filled in.
+    recipe: Recipe,
     blocks: Vec<Block>,
     /// The lines for machines with an HTTP proxy; empty if the recipe leaves that alone.
     no_proxy: String,
-    notes: Vec<String>,
 }
 
 /// A text to copy.
@@ -79,7 +76,7 @@ fn view(visit: &Visit, workspace: &Workspace, recipe: &Recipe) -> Clients {
     };
     let host = proxy.as_ref().map(|proxy| proxy.address.ip().to_string());
     let no_proxy = recipe.no_proxy_hosts(host.as_deref().unwrap_or("HOST"));
-    let client = client(&recipe.filled(target), &no_proxy);
+    let client = client(recipe.filled(target), &no_proxy);
     let item = |known: &Recipe| {
         let fields = [
             ("workspace", workspace.id.as_str()),
@@ -108,7 +105,7 @@ fn providers(visit: &Visit, recipe: &Recipe) -> String {
 }
 
 /// The recipe's texts in the order in which they are needed.
-fn client(recipe: &Recipe, no_proxy: &[String]) -> Client {
+fn client(recipe: Recipe, no_proxy: &[String]) -> Client {
     let environment = Some(recipe.commands(&[])).filter(|lines| !lines.is_empty());
     let environment = environment.map(|text| ("Environment".to_owned(), text, String::new()));
     let files = recipe.files.iter();
@@ -129,16 +126,12 @@ fn client(recipe: &Recipe, no_proxy: &[String]) -> Client {
         file,
     });
     Client {
-        name: recipe.name.clone(),
-        docs: recipe.docs.clone(),
-        install: recipe.install.clone().unwrap_or_default(),
-        tested: recipe.tested.clone().unwrap_or_default(),
         blocks: blocks.collect(),
         no_proxy: match no_proxy {
             [] => String::new(),
             hosts => exempt_from_proxy(&hosts.join(",")),
         },
-        notes: recipe.notes.clone(),
+        recipe,
     }
 }
 

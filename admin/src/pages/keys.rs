@@ -1,6 +1,6 @@
 //! Integration Keys: the keys of a workspace, and which of them need attention.
 
-mod narrowing;
+mod filters;
 mod row;
 
 use std::collections::BTreeSet;
@@ -13,7 +13,7 @@ use keyside_credentials::{
 
 pub(super) use self::row::is_rejected;
 use self::{
-    narrowing::{Narrowing, Posture},
+    filters::{Filters, Posture},
     row::Row,
 };
 use super::{
@@ -37,7 +37,7 @@ struct Keys {
     pager: Pager,
 }
 
-/// A number of keys that need attention, as a link that narrows the table to them or lifts that.
+/// A number of keys that need attention, as a link that filters the table for them or lifts that.
 struct Card {
     href: String,
     tone: &'static str,
@@ -59,7 +59,7 @@ struct FilterForm {
 
 pub(super) async fn show(visit: Visit, mut parameters: Parameters) -> Result<Response, Problem> {
     let asked = parameters.text("workspace");
-    let narrowing = Narrowing::read(&mut parameters);
+    let filters = Filters::read(&mut parameters);
     let number = Pager::read(&mut parameters);
     parameters.finish()?;
     let Some(workspace) = visit.workspace(asked.as_deref())? else {
@@ -67,26 +67,26 @@ pub(super) async fn show(visit: Visit, mut parameters: Parameters) -> Result<Res
     };
     let _permit = visit.state.acquire(WorkKind::List, &visit.caller).await?;
     let all = visit.all_keys(&workspace);
-    page(&view(&visit, &workspace, &all, &narrowing, number))
+    page(&view(&visit, &workspace, &all, &filters, number))
 }
 
 fn view(
     visit: &Visit,
     workspace: &Workspace,
     all: &[Listed],
-    narrowing: &Narrowing,
+    filters: &Filters,
     number: usize,
 ) -> Keys {
     let now = visit.state.registry.now();
-    let address = |narrowing: &Narrowing, page| {
-        format!("{}/keys{}", visit.base(), narrowing.query(workspace, page))
+    let address = |filters: &Filters, page| {
+        format!("{}/keys{}", visit.base(), filters.query(workspace, page))
     };
-    let first_page = |narrowing: &Narrowing| address(narrowing, 1);
+    let first_page = |filters: &Filters| address(filters, 1);
     let shown: Vec<_> = all
         .iter()
-        .filter(|listed| narrowing.includes(visit, listed, now))
+        .filter(|listed| filters.includes(visit, listed, now))
         .collect();
-    let mut pager = Pager::new(number, shown.len(), "key", |page| address(narrowing, page));
+    let mut pager = Pager::new(number, shown.len(), "key", |page| address(filters, page));
     // Counts elsewhere are of keys in use.
     let revoked = shown.iter().filter(|listed| is_revoked(listed)).count();
     if revoked > 0 {
@@ -98,8 +98,8 @@ fn view(
         shell: visit.shell("/keys", Some(workspace)),
         can_edit: visit.may(Permission::ChangeCredentials),
         any: !all.is_empty(),
-        posture: cards(all, narrowing, now, first_page),
-        filter: filter_form(visit, all, narrowing, first_page(&Narrowing::default())),
+        posture: cards(all, filters, now, first_page),
+        filter: filter_form(visit, all, filters, first_page(&Filters::default())),
         keys: rows,
         pager,
     }
@@ -107,14 +107,14 @@ fn view(
 
 fn cards(
     all: &[Listed],
-    narrowing: &Narrowing,
+    filters: &Filters,
     now: Timestamp,
-    address: impl Fn(&Narrowing) -> String,
+    address: impl Fn(&Filters) -> String,
 ) -> Vec<Card> {
     let card = |(posture, tone, icon, what): (Posture, _, _, _)| {
-        let current = narrowing.posture == Some(posture);
+        let current = filters.posture == Some(posture);
         Card {
-            href: address(&Narrowing::to((!current).then_some(posture))),
+            href: address(&Filters::to((!current).then_some(posture))),
             tone,
             icon,
             count: known(all).filter(|key| posture.applies(key, now)).count(),
@@ -128,12 +128,7 @@ fn cards(
         .collect()
 }
 
-fn filter_form(
-    visit: &Visit,
-    all: &[Listed],
-    narrowing: &Narrowing,
-    clear_href: String,
-) -> FilterForm {
+fn filter_form(visit: &Visit, all: &[Listed], filters: &Filters, clear_href: String) -> FilterForm {
     let providers: BTreeSet<_> = known(all).map(|key| &key.provider).collect();
     let providers = providers
         .into_iter()
@@ -146,15 +141,12 @@ fn filter_form(
         .map(|tag| (tag.to_string(), tag.to_string()));
     let statuses = Status::ALL.map(|it| (it.to_string(), Badge::status(it).word));
     FilterForm {
-        q: narrowing.q.clone().unwrap_or_default(),
-        providers: Choice::list(providers, narrowing.provider.as_deref()),
-        statuses: Choice::list(statuses, narrowing.status.map(Status::as_str)),
-        environments: Choice::list(
-            environments(),
-            narrowing.environment.map(Environment::as_str),
-        ),
-        tags: Choice::list(tags, narrowing.tag.as_deref()),
-        active: narrowing.is_active(),
+        q: filters.q.clone().unwrap_or_default(),
+        providers: Choice::list(providers, filters.provider.as_deref()),
+        statuses: Choice::list(statuses, filters.status.map(Status::as_str)),
+        environments: Choice::list(environments(), filters.environment.map(Environment::as_str)),
+        tags: Choice::list(tags, filters.tag.as_deref()),
+        active: filters.is_active(),
         clear_href,
     }
 }

@@ -1,4 +1,4 @@
-//! What narrows the log: actor, event, key and days.
+//! The filters of the log: actor, event, key and days.
 
 use jiff::{civil::Date, tz::TimeZone};
 use keyside_credentials::{
@@ -12,12 +12,13 @@ use crate::{
         view::text_of,
     },
     query::Parameters,
+    routes::audit::event,
     wire::parsed,
 };
 
-/// The fields of the filter; those without a value do not narrow.
+/// Each field without a value includes everything.
 #[derive(Default)]
-pub(super) struct Narrowing {
+pub(super) struct Filters {
     pub(super) workspace: Option<String>,
     pub(super) event: Option<Event>,
     pub(super) key: Option<CredentialId>,
@@ -31,12 +32,8 @@ pub(super) struct Narrowing {
     pub(super) cursor: Option<Cursor>,
 }
 
-impl Narrowing {
+impl Filters {
     pub(super) fn read(parameters: &mut Parameters) -> Self {
-        let event = |name: &str| {
-            let known = Event::parse(name);
-            known.ok_or_else(|| "is not the name of an event".to_owned())
-        };
         let all = |text: &str| match text {
             "all" => Ok(true),
             _ => Err("expected all".to_owned()),
@@ -54,7 +51,7 @@ impl Narrowing {
     }
 
     /// The filter of the registry. Its `within` holds the caller to its scope.
-    pub(super) fn filter(&self, visit: &Visit, workspace: Option<&Workspace>) -> AuditFilter {
+    pub(super) fn of_records(&self, visit: &Visit, workspace: Option<&Workspace>) -> AuditFilter {
         let workspace = workspace.filter(|_| !self.is_wide);
         AuditFilter {
             within: visit.caller.scope().clone(),
