@@ -50,19 +50,15 @@ impl SaveCheck {
         caller: &Caller,
         wanted: CheckRequest,
     ) -> Result<Self, Problem> {
-        let limits = &state.concurrency;
-        let (permit, unasked) = match wanted.mode {
-            CheckMode::Skip => (None, None),
-            CheckMode::Required => (Some(limits.try_acquire(WorkKind::LiveCheck, caller)?), None),
-            CheckMode::Try => match limits.try_acquire(WorkKind::LiveCheck, caller) {
-                Ok(permit) => (Some(permit), None),
-                Err(_) => (None, Some(BUSY)),
+        let permit = || state.concurrency.try_acquire(WorkKind::LiveCheck, caller);
+        let check = state.check(wanted.prompt);
+        let (check, unasked, permit) = match wanted.mode {
+            CheckMode::Skip => (CheckBeforeSave::Skip, None, None),
+            CheckMode::Required => (CheckBeforeSave::Required(check), None, Some(permit()?)),
+            CheckMode::Try => match permit() {
+                Ok(permit) => (CheckBeforeSave::Try(check), None, Some(permit)),
+                Err(_) => (CheckBeforeSave::Skip, Some(BUSY), None),
             },
-        };
-        let check = match (wanted.mode, &permit) {
-            (CheckMode::Required, _) => CheckBeforeSave::Required(state.check(wanted.prompt)),
-            (CheckMode::Try, Some(_)) => CheckBeforeSave::Try(state.check(wanted.prompt)),
-            _ => CheckBeforeSave::Skip,
         };
         Ok(Self {
             check,

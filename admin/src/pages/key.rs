@@ -22,7 +22,7 @@ use self::{
 use super::{
     form::{Fields, SessionForm},
     html::{page, problem_page, see_other},
-    keys::is_revoked,
+    keys::{is_revoked, known},
     lines::{self, Line},
     record_rows::RecordRow,
     run_rows::RunRow,
@@ -152,10 +152,7 @@ async fn view(visit: &Visit, listed: &Listed, said: Option<Notice>) -> Result<Ke
         false => None,
     };
     let key = Facts::of(visit, listed, revocation.as_ref(), now);
-    let known = match listed {
-        Listed::Known(known) => Some(&**known),
-        Listed::Lost(_) => None,
-    };
+    let known = known(listed);
     let in_use = known.filter(|key| key.status != Status::Revoked && !key.damaged);
     let states = facts::notices(visit, listed, &key.href, now).into_iter();
     let workspace_id = listed.workspace().as_str();

@@ -92,21 +92,22 @@ fn view(
     if revoked > 0 {
         pager.summary += &format!(", {revoked} revoked");
     }
+    let known: Vec<_> = all.iter().filter_map(known).collect();
     let rows = pager.rows(&shown).iter();
     let rows = rows.map(|listed| Row::of(visit, listed, now)).collect();
     Keys {
         shell: visit.shell("/keys", Some(workspace)),
         can_edit: visit.may(Permission::ChangeCredentials),
         any: !all.is_empty(),
-        posture: cards(all, filters, now, first_page),
-        filter: filter_form(visit, all, filters, first_page(&Filters::default())),
+        posture: cards(&known, filters, now, first_page),
+        filter: filter_form(visit, &known, filters, first_page(&Filters::default())),
         keys: rows,
         pager,
     }
 }
 
 fn cards(
-    all: &[Listed],
+    keys: &[&Credential],
     filters: &Filters,
     now: Timestamp,
     address: impl Fn(&Filters) -> String,
@@ -117,7 +118,7 @@ fn cards(
             href: address(&Filters::to((!current).then_some(posture))),
             tone,
             icon,
-            count: known(all).filter(|key| posture.applies(key, now)).count(),
+            count: keys.iter().filter(|key| posture.applies(key, now)).count(),
             what,
             current,
         }
@@ -128,12 +129,18 @@ fn cards(
         .collect()
 }
 
-fn filter_form(visit: &Visit, all: &[Listed], filters: &Filters, clear_href: String) -> FilterForm {
-    let providers: BTreeSet<_> = known(all).map(|key| &key.provider).collect();
+fn filter_form(
+    visit: &Visit,
+    keys: &[&Credential],
+    filters: &Filters,
+    clear_href: String,
+) -> FilterForm {
+    let providers: BTreeSet<_> = keys.iter().map(|key| &key.provider).collect();
     let providers = providers
         .into_iter()
         .map(|id| (id.to_string(), visit.provider_name(id)));
-    let tags: BTreeSet<_> = known(all)
+    let tags: BTreeSet<_> = keys
+        .iter()
         .filter_map(|key| key.usage_tag.as_ref())
         .collect();
     let tags = tags
@@ -158,12 +165,12 @@ pub(super) fn is_revoked(listed: &Listed) -> bool {
     }
 }
 
-/// The keys whose record can be read.
-fn known(all: &[Listed]) -> impl Iterator<Item = &Credential> {
-    all.iter().filter_map(|listed| match listed {
-        Listed::Known(credential) => Some(&**credential),
+/// The key, if its record can be read.
+pub(super) fn known(listed: &Listed) -> Option<&Credential> {
+    match listed {
+        Listed::Known(key) => Some(key),
         Listed::Lost(_) => None,
-    })
+    }
 }
 
 /// The cards, with tone, icon and words.

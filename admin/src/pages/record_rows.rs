@@ -6,6 +6,7 @@ use keyside_credentials::{
 };
 
 use super::{
+    keys::known,
     run_rows::words,
     shell::Visit,
     time::Time,
@@ -47,10 +48,10 @@ impl RecordRow {
             key_label: key.as_ref().map_or_else(String::new, label),
             key_href: key.as_ref().map_or_else(String::new, href),
             provider: provider.map_or_else(String::new, |id| visit.provider_name(id)),
-            sandbox: match &key {
-                Some(Listed::Known(key)) => Badge::sandbox(key.environment),
-                Some(Listed::Lost(_)) | None => None,
-            },
+            sandbox: key
+                .as_ref()
+                .and_then(known)
+                .and_then(|key| Badge::sandbox(key.environment)),
             fingerprint: text_of(record.fingerprint.as_ref()),
             note: record.note.unwrap_or_default(),
             position: record.position,

@@ -16,7 +16,7 @@ use crate::{
     pages::{
         form::{Fields, SessionForm},
         html::{page, problem_page, see_other},
-        keys::is_revoked,
+        keys::{is_revoked, known},
         reauthentication::prove,
         record_rows::label,
         shell::{Shell, Visit},
@@ -105,10 +105,7 @@ async fn view(visit: &Visit, listed: &Listed) -> Result<RevokeKey, Problem> {
         shell: visit.shell("/keys", workspace.as_ref()),
         href: visit.key_href(listed.id()),
         label: label(listed),
-        sandbox: match listed {
-            Listed::Known(key) => Badge::sandbox(key.environment),
-            Listed::Lost(_) => None,
-        },
+        sandbox: known(listed).and_then(|key| Badge::sandbox(key.environment)),
         can_rotate,
         is_default,
         uses,
