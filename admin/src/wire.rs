@@ -13,7 +13,6 @@ mod preview;
 mod provider;
 mod read;
 mod readiness;
-mod sign_in_link;
 mod smoke;
 mod token;
 mod workspace;
@@ -34,12 +33,11 @@ pub use self::{
         SandboxView, SdkView,
     },
     readiness::ReadinessView,
-    sign_in_link::SignInLink,
     smoke::{
         NewSmokeResult, NewSmokeRun, SmokeItemView, SmokeReportView, SmokeResultView, SmokeRunView,
         SmokeSpendView, SmokeState, SmokeView,
     },
-    token::{NewToken, TokenView},
+    token::{NewToken, SignInLink, TokenView},
     workspace::{NewWorkspace, WorkspaceEdit, WorkspaceView},
 };
 pub(crate) use self::{

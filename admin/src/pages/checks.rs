@@ -13,7 +13,7 @@ use keyside_credentials::{
     Permission, Scope, Workspace,
     smoke::{Selection, Trigger},
 };
-use serde::Serialize;
+use serde_json::json;
 
 use self::item::Item;
 use super::{
@@ -57,14 +57,6 @@ struct LatestRun {
     finished: Time,
 }
 
-/// How far a run is, for the page's script.
-#[derive(Serialize)]
-struct Progress {
-    done: usize,
-    total: usize,
-    finished: bool,
-}
-
 pub(super) async fn show(visit: Visit, mut parameters: Parameters) -> Result<Response, Problem> {
     let asked = parameters.text("workspace");
     parameters.finish()?;
@@ -101,7 +93,7 @@ pub(super) async fn start(
     Ok(see_other(&page))
 }
 
-/// How far a run is in a workspace. One that is not known any more has finished.
+/// How far a run is in a workspace, for the page's script. One that is not known any more has finished.
 pub(super) async fn progress(
     visit: Visit,
     mut parameters: Parameters,
@@ -117,12 +109,12 @@ pub(super) async fn progress(
     let (selection, scope) = only(&workspace);
     let report = smoke::report(&visit.state, &id, &selection, &scope).await?;
     let run = report.run.as_ref();
-    Ok(Json(Progress {
-        done: done(&report),
-        total: report.items.len(),
-        finished: run.is_none_or(|run| run.state == SmokeState::Finished),
-    })
-    .into_response())
+    let progress = json!({
+        "done": done(&report),
+        "total": report.items.len(),
+        "finished": run.is_none_or(|run| run.state == SmokeState::Finished),
+    });
+    Ok(Json(progress).into_response())
 }
 
 /// What belongs to one workspace.

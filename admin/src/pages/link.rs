@@ -9,7 +9,7 @@ use axum::{
     extract::{FromRequest, Request, State},
     response::{IntoResponse, Response},
 };
-use serde::Serialize;
+use serde_json::{Value, json};
 
 use super::{
     form::Fields,
@@ -38,16 +38,6 @@ struct LinkPage<'a> {
     wrong: &'static str,
 }
 
-/// Whose session a code opens.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Whose {
-    name: String,
-    role: &'static str,
-    /// Seconds.
-    expires_in: u64,
-}
-
 pub(super) async fn show(State(state): State<AdminState>) -> Result<Response, Problem> {
     page(&link_page(&state, None, ""))
 }
@@ -67,8 +57,7 @@ pub(super) async fn open(
     let fields = Fields::from_request(request, &state).await?;
     let (code, now) = (fields.text("code"), Instant::now());
     if fields.text("ask") == "whose" {
-        let whose = whose(&state, code, now);
-        return match whose {
+        return match whose(&state, code, now) {
             Some(whose) => Ok(Json(whose).into_response()),
             None => Err(unknown_code(&state, peer)?),
         };
@@ -85,15 +74,16 @@ pub(super) async fn open(
     }
 }
 
-fn whose(state: &AdminState, code: &str, now: Instant) -> Option<Whose> {
+/// Whose session a code opens, and for how many seconds.
+fn whose(state: &AdminState, code: &str, now: Instant) -> Option<Value> {
     let (actor, left) = state.sign_in_links.peek(code, now)?;
     let access = state.registry.access();
     let principal = access.principal(&actor)?;
-    Some(Whose {
-        name: access.find(&actor)?.name,
-        role: role(principal.role),
-        expires_in: left.as_secs(),
-    })
+    Some(json!({
+        "name": access.find(&actor)?.name,
+        "role": role(principal.role),
+        "expiresIn": left.as_secs(),
+    }))
 }
 
 /// The problem for a code that opens nothing, which counts like an invalid token.

@@ -1,6 +1,7 @@
 //! What several pages show: the contexts of `admin/templates/macros.html`.
 
 use keyside_credentials::{Environment, Status};
+use serde::Serialize;
 
 use super::{remedy, time::Time};
 use crate::problem::{FieldError, Kind, Problem, sentence};
@@ -26,7 +27,8 @@ pub(super) struct Conflict {
     pub(super) advice: &'static str,
 }
 
-/// A message with a way on.
+/// A message with a way on. The function `notice` of `admin/assets/notice.js` takes the same.
+#[derive(Serialize)]
 pub(super) struct Notice {
     /// `good`, `warn`, `bad` or `info`.
     pub(super) tone: &'static str,

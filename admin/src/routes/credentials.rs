@@ -1,8 +1,6 @@
 //! `/api/integrations/credentials`: create, list and read credentials. No response has a secret.
 
 pub(super) mod change;
-pub(super) mod refresh;
-pub(super) mod verify;
 mod view;
 
 use axum::{Json, extract::State, response::Response};
