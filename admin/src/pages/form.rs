@@ -296,6 +296,29 @@ mod tests {
     }
 
     #[test]
+    fn a_form_that_is_made_for_values_keeps_what_was_entered() {
+        let values = |label: &str| {
+            let label = label.to_owned();
+            [StoredValue::new("Label", "label", "seenLabel", label)]
+        };
+        let fields = Fields::parse(b"label=mine&seenLabel=old").unwrap();
+        let changes = fields.changes("nothing", &values("new"));
+        assert_eq!(changes, "Label from old to new");
+        let both =
+            |fields: &Fields| ["label", "seenLabel"].map(|name| fields.text(name).to_owned());
+        assert_eq!(both(&fields.made_for(&values("new"))), ["mine", "new"]);
+        assert_eq!(both(&Fields::stored(&values("new"))), ["new", "new"]);
+    }
+
+    #[test]
+    fn a_secret_comes_back_in_no_field() {
+        let sent = b"secret=canary-of-the-form&label=+canary-of-the-form&tag=ci";
+        let fields = Fields::parse(sent).unwrap().without_secret();
+        let texts = ["secret", "label", "tag"].map(|name| fields.text(name));
+        assert_eq!(texts, ["", "", "ci"]);
+    }
+
+    #[test]
     fn a_field_that_is_not_utf_8_is_refused() {
         assert!(Fields::parse(b"name=%ff").is_err());
         assert!(Fields::parse(b"%ff=name").is_err());
