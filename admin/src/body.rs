@@ -10,11 +10,13 @@ use axum::{
 use http::{HeaderMap, header};
 use http_body::Body as _;
 use http_body_util::BodyExt;
+use serde::de::DeserializeOwned;
 use zeroize::Zeroizing;
 
 use crate::{
     access::Caller,
     concurrency::WorkKind,
+    form,
     problem::{Kind, Problem},
     state::AdminState,
 };
@@ -69,9 +71,11 @@ async fn receive(body: Body) -> Result<Zeroizing<Vec<u8>>, Problem> {
 pub(crate) struct OptionalBody(Option<JsonBody>);
 
 impl OptionalBody {
-    pub(crate) fn bytes(&self) -> Option<&[u8]> {
+    /// What the document says, or the default.
+    pub(crate) fn read<T: DeserializeOwned + Default>(&self) -> Result<T, Problem> {
         let bytes = self.0.as_ref().map(JsonBody::bytes);
-        bytes.filter(|bytes| bytes.trim_ascii() != b"null")
+        let given = bytes.filter(|bytes| bytes.trim_ascii() != b"null");
+        given.map_or_else(|| Ok(T::default()), form::read)
     }
 }
 

@@ -194,14 +194,11 @@ impl Slots {
 
     /// The queue that requests of this kind wait in.
     fn queue(&self, actor: &ActorId, work: WorkKind) -> Queue {
-        let own = || {
-            self.in_use
-                .lock()
-                .get(actor)
-                .map(|token| token.queue.clone())
-        };
         match work {
-            WorkKind::List => own().unwrap_or_else(|| self.shared_queue.clone()),
+            WorkKind::List => {
+                let mut in_use = self.in_use.lock();
+                in_use.entry(actor.clone()).or_default().queue.clone()
+            }
             _ => self.shared_queue.clone(),
         }
     }

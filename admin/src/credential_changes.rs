@@ -30,8 +30,7 @@ pub(crate) async fn verify(
     let (act, check) = (caller.context(), state.check(prompt));
     let verified = state.registry.verify(&act, &credential.id, check).await?;
     let (credential, finding) = verified;
-    let provider = state.catalogue.get(&credential.provider);
-    let provider = provider.map(|provider| &**provider);
+    let provider = state.provider(&credential.provider);
     let advice = check::advice(&finding, provider).into_iter();
     Ok(Changed {
         credential,

@@ -14,6 +14,8 @@ use keyside_credentials::Registry;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
+use crate::random::short_hex;
+
 /// A resource's representation with its tag.
 pub(crate) struct Tagged<T> {
     pub(crate) lineage: Lineage,
@@ -114,11 +116,7 @@ impl<T: Serialize> Tagged<T> {
     /// The tag, for a header or the field of a form.
     pub(crate) fn tag(&self) -> String {
         let bytes = serde_json::to_vec(&self.view).unwrap_or_default();
-        let digest = Sha256::digest(bytes);
-        let digest: String = digest[..8]
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
+        let digest = short_hex(&Sha256::digest(bytes).into(), 8);
         format!("\"{}-{:016x}-{digest}\"", self.revision, self.lineage.0)
     }
 }

@@ -4,9 +4,8 @@
 use std::sync::LazyLock;
 
 use http::Method;
-use serde::Serialize;
 use utoipa::{
-    OpenApi, ToSchema,
+    OpenApi,
     openapi::{
         Content, HttpMethod, Ref, RefOr, Required, Response, ResponseBuilder, SecurityRequirement,
         path::{Operation, ParameterIn},
@@ -15,9 +14,8 @@ use utoipa::{
 };
 
 use crate::{
-    problem::FieldError,
+    problem::ProblemDocument,
     routes::{self, Route},
-    wire::CheckView,
 };
 
 /// The description as JSON, as `/openapi.json` and `keyside openapi` return it.
@@ -52,39 +50,6 @@ pub fn openapi() -> &'static str {
     )
 )]
 struct Frame;
-
-/// A problem document (RFC 9457).
-#[derive(Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-#[schema(as = Problem)]
-#[allow(dead_code, reason = "described here; `Problem::render` writes it")]
-struct ProblemDocument {
-    /// The type of the problem, for programs.
-    #[serde(rename = "type")]
-    #[schema(pattern = "^urn:keyside:problem:[a-z0-9-]+$")]
-    kind: String,
-    /// The type of the problem, for people.
-    title: String,
-    status: u16,
-    /// What is wrong with this request. Never repeats a value of the request.
-    detail: String,
-    /// What to do next.
-    remedy: String,
-    /// The request's id, which the log and the audit record have too.
-    request_id: String,
-    /// The fields that are wrong.
-    #[schema(required = false)]
-    errors: Vec<FieldError>,
-    /// The code of the refusal that a runner would get, for previews.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    code: Option<String>,
-    /// The link, or text, of that refusal.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    remediation: Option<String>,
-    /// The live check that the secret failed, where one was required.
-    #[schema(required = false)]
-    check: CheckView,
-}
 
 fn describe() -> utoipa::openapi::OpenApi {
     let mut document = Frame::openapi();

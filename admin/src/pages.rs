@@ -25,6 +25,7 @@ mod keys;
 mod lines;
 mod link;
 mod marked;
+mod meter;
 mod number;
 mod pager;
 mod preview;

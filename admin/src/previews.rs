@@ -8,7 +8,7 @@ use std::{future::poll_fn, sync::Arc};
 use axum::response::{IntoResponse, Response};
 use keyside_config::{Catalogue, Provider, ProviderId};
 use keyside_credentials::{
-    Registry, RequestId,
+    RequestId,
     preview::{PreviewEvent, PreviewReport, PreviewResponse, Prompt},
 };
 use tokio::time::timeout;
@@ -19,7 +19,7 @@ use crate::{
     concurrency::{SEND_DEADLINE, WorkKind},
     problem::{Kind, Problem},
     state::AdminState,
-    wire::{NewPreview, PreviewCredential, PreviewView},
+    wire::{NewPreview, PreviewCredential, PreviewView, milliseconds},
 };
 
 /// What comes of a prompt.
@@ -42,7 +42,7 @@ pub(crate) async fn send(
     new: NewPreview,
 ) -> Result<Answer, Problem> {
     let workspace = caller.workspace(&state.registry, new.workspace_id.as_str())?;
-    let provider = promptable(&state.catalogue, &new.provider)?;
+    let provider = promptable(state, &new.provider)?;
     let permit = state.concurrency.try_acquire(WorkKind::Preview, caller)?;
     let stream = new.stream.unwrap_or(false);
     let asked = Asked {
@@ -63,9 +63,13 @@ pub(crate) async fn send(
     let answered = async {
         let response = state.preview.send(prompt).await?;
         if stream {
-            let access = StillPermitted::new(state, caller);
-            let response = EventStream::new(response, asked, access).into_response();
-            let response = permit.hold_until_sent(response);
+            let events = EventStream {
+                response,
+                asked: Some(asked),
+                registry: state.registry.clone(),
+                caller: caller.clone(),
+            };
+            let response = permit.hold_until_sent(events.into_response());
             return Ok::<Answer, Problem>(Answer::Stream(response));
         }
         let view = whole(response, asked).await?;
@@ -92,35 +96,14 @@ fn is_promptable(provider: &Provider) -> bool {
 }
 
 /// The provider, if the catalogue says how it is sent a prompt.
-fn promptable<'a>(catalogue: &'a Catalogue, id: &str) -> Result<&'a Arc<Provider>, Problem> {
-    let provider = catalogue.get(id);
-    let provider =
-        provider.ok_or_else(|| Problem::field("provider", "the catalogue has no such provider"))?;
+fn promptable<'a>(state: &'a AdminState, id: &str) -> Result<&'a Provider, Problem> {
+    let provider: &Provider = state.known_provider(id)?;
     match is_promptable(provider) {
         true => Ok(provider),
         false => Err(Problem::field(
             "provider",
             "the catalogue does not say how it is sent a prompt: set `prompt` in its settings",
         )),
-    }
-}
-
-/// Whether the caller may still read a response, which can take minutes to arrive.
-struct StillPermitted {
-    registry: Arc<Registry>,
-    caller: Caller,
-}
-
-impl StillPermitted {
-    fn new(state: &AdminState, caller: &Caller) -> Self {
-        Self {
-            registry: state.registry.clone(),
-            caller: caller.clone(),
-        }
-    }
-
-    fn check(&self) -> Result<(), Problem> {
-        self.caller.still_has_access(&self.registry)
     }
 }
 
@@ -178,8 +161,4 @@ fn overdue() -> Problem {
     let remedy =
         "Ask for a shorter answer, or for a stream. The provider may charge for what it generated.";
     Problem::new(Kind::PreviewFailed, detail, remedy)
-}
-
-fn milliseconds(micros: u64) -> f64 {
-    micros as f64 / 1000.0
 }

@@ -234,7 +234,7 @@ impl Problem {
             Some(Origin::Check(check)) => (None, Some(check)),
             None => (None, None),
         };
-        serde_json::to_string(&Document {
+        serde_json::to_string(&ProblemDocument {
             kind: self.kind.uri(),
             title: self.kind.title(),
             status: self.kind.status().as_u16(),
@@ -285,23 +285,43 @@ impl IntoResponse for Problem {
     }
 }
 
-#[derive(Serialize)]
+/// A problem document (RFC 9457).
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct Document<'a> {
+#[schema(as = Problem)]
+pub(crate) struct ProblemDocument<'a> {
+    /// The type of the problem, for programs.
     #[serde(rename = "type")]
+    #[schema(pattern = "^urn:keyside:problem:[a-z0-9-]+$")]
     kind: String,
+    /// The type of the problem, for people.
+    #[schema(value_type = String)]
     title: &'a str,
     status: u16,
+    /// What is wrong with this request. Never repeats a value of the request.
+    #[schema(value_type = String)]
     detail: &'a str,
+    /// What to do next.
+    #[schema(value_type = String)]
     remedy: &'a str,
+    /// The request's id, which the log and the audit record have too.
+    #[schema(value_type = String)]
     request_id: &'a str,
+    /// The fields that are wrong.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    #[schema(value_type = Vec<FieldError>, required = false)]
     errors: &'a [FieldError],
+    /// The code of the refusal that a runner would get, for previews.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
     code: Option<&'static str>,
+    /// The link, or text, of that refusal.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
     remediation: Option<&'a str>,
+    /// The live check that the secret failed, where one was required.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = CheckView, required = false)]
     check: Option<&'a CheckView>,
 }
 
@@ -340,6 +360,18 @@ impl Problem {
     }
 }
 
+/// A text that begins with a small letter, as a sentence.
+pub(crate) fn sentence(text: &str) -> String {
+    let mut letters = text.chars();
+    let first = letters.next().map(char::to_uppercase);
+    let first: String = first.into_iter().flatten().collect();
+    let end = match text.ends_with(['.', '!', '?']) {
+        true => "",
+        false => ".",
+    };
+    format!("{first}{}{end}", letters.as_str())
+}
+
 /// More than any valid body has fields, so that an invalid body does not get a long response.
 const ERRORS_MAX: usize = 16;
 
@@ -349,3 +381,14 @@ pub(crate) const INVALID_TOKEN: &str = r#"Bearer realm="keyside", error="invalid
 const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
 
 const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_becomes_a_sentence_once() {
+        assert_eq!(sentence("is missing"), "Is missing.");
+        assert_eq!(sentence("A sentence."), "A sentence.");
+    }
+}

@@ -63,6 +63,11 @@ impl Parameters {
         self.optional(name, read).flatten()
     }
 
+    /// Any text, for a page's filter.
+    pub(crate) fn text(&mut self, name: &'static str) -> Option<String> {
+        self.filter(name, |text| Ok(text.to_owned()))
+    }
+
     /// A parameter that must be present. `None` only if [`Self::finish`] will report it.
     pub(crate) fn required<T>(
         &mut self,

@@ -107,22 +107,15 @@ fn selection(
 }
 
 fn not_started(error: SmokeError) -> Problem {
-    match error {
-        SmokeError::TooManyRuns => {
-            let detail = "As many smoke runs as Keyside keeps have not finished.";
-            let remedy = "Wait until one has finished, then send the request again.";
-            Problem::new(Kind::TooManyInProgress, detail, remedy)
-                .with_header(header::RETRY_AFTER, "5")
-        }
+    let detail = match error {
+        SmokeError::TooManyRuns => "As many smoke runs as Keyside keeps have not finished.",
         SmokeError::TooManyOwnRuns => {
-            let detail =
-                "As many smoke runs of the token's workspaces as may wait have not finished.";
-            let remedy = "Wait until one has finished, then send the request again.";
-            Problem::new(Kind::TooManyInProgress, detail, remedy)
-                .with_header(header::RETRY_AFTER, "5")
+            "As many smoke runs of the token's workspaces as may wait have not finished."
         }
-        SmokeError::Storage(error) => error.into(),
-    }
+        SmokeError::Storage(error) => return error.into(),
+    };
+    let remedy = "Wait until one has finished, then send the request again.";
+    Problem::new(Kind::TooManyInProgress, detail, remedy).with_header(header::RETRY_AFTER, "5")
 }
 
 impl SmokeView {

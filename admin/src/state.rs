@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use keyside_config::{Catalogue, Listener};
-use keyside_credentials::{LiveCheck, Registry, preview::Preview, smoke::Smoke};
+use keyside_config::{Catalogue, Listener, Provider};
+use keyside_credentials::{ChangeError, LiveCheck, Registry, preview::Preview, smoke::Smoke};
 
 use crate::{
     access::Caller,
@@ -46,6 +46,17 @@ impl AdminState {
             true => self.prompt_check.clone(),
             false => self.live_check.clone(),
         }
+    }
+
+    /// A provider of the catalogue.
+    pub(crate) fn provider(&self, id: &str) -> Option<&Provider> {
+        self.catalogue.get(id).map(|provider| &**provider)
+    }
+
+    /// The provider that a field `provider` names.
+    pub(crate) fn known_provider(&self, id: &str) -> Result<&Arc<Provider>, Problem> {
+        let provider = self.catalogue.get(id);
+        provider.ok_or_else(|| ChangeError::ProviderUnknown.into())
     }
 
     /// A permit, if the caller still has access after waiting for it.

@@ -13,7 +13,6 @@ mod preview;
 mod provider;
 mod read;
 mod readiness;
-mod sign_in_link;
 mod smoke;
 mod token;
 mod workspace;
@@ -34,15 +33,19 @@ pub use self::{
         SandboxView, SdkView,
     },
     readiness::ReadinessView,
-    sign_in_link::SignInLink,
     smoke::{
         NewSmokeResult, NewSmokeRun, SmokeItemView, SmokeReportView, SmokeResultView, SmokeRunView,
         SmokeSpendView, SmokeState, SmokeView,
     },
-    token::{NewToken, TokenView},
+    token::{NewToken, SignInLink, TokenView},
     workspace::{NewWorkspace, WorkspaceEdit, WorkspaceView},
 };
 pub(crate) use self::{
     credential::CredentialChange,
     read::{parsed, time},
 };
+
+/// A duration in microseconds, as the API has durations.
+pub(crate) fn milliseconds(micros: u64) -> f64 {
+    micros as f64 / 1000.0
+}

@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use keyside_config::Provider;
 use keyside_credentials::{
-    ChangeError, CheckBeforeSave, CredentialId, Finding, LastCheck, runs::Tokens,
+    ChangeError, CheckBeforeSave, Credential, Finding, LastCheck, runs::Tokens,
 };
 
 use crate::{
@@ -17,10 +17,20 @@ use crate::{
 };
 
 /// What a request to store a secret wants checked.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy)]
 pub(crate) struct CheckRequest {
-    pub(crate) mode: CheckMode,
-    pub(crate) prompt: bool,
+    mode: CheckMode,
+    prompt: bool,
+}
+
+impl CheckRequest {
+    /// From the fields `check` and `prompt` of a body.
+    pub(super) fn of(check: Option<CheckMode>, prompt: Option<bool>) -> Self {
+        Self {
+            mode: check.unwrap_or_default(),
+            prompt: prompt.unwrap_or(false),
+        }
+    }
 }
 
 /// A check before a secret is stored, with its permit.
@@ -40,19 +50,15 @@ impl SaveCheck {
         caller: &Caller,
         wanted: CheckRequest,
     ) -> Result<Self, Problem> {
-        let limits = &state.concurrency;
-        let (permit, unasked) = match wanted.mode {
-            CheckMode::Skip => (None, None),
-            CheckMode::Required => (Some(limits.try_acquire(WorkKind::LiveCheck, caller)?), None),
-            CheckMode::Try => match limits.try_acquire(WorkKind::LiveCheck, caller) {
-                Ok(permit) => (Some(permit), None),
-                Err(_) => (None, Some(BUSY)),
+        let permit = || state.concurrency.try_acquire(WorkKind::LiveCheck, caller);
+        let check = state.check(wanted.prompt);
+        let (check, unasked, permit) = match wanted.mode {
+            CheckMode::Skip => (CheckBeforeSave::Skip, None, None),
+            CheckMode::Required => (CheckBeforeSave::Required(check), None, Some(permit()?)),
+            CheckMode::Try => match permit() {
+                Ok(permit) => (CheckBeforeSave::Try(check), None, Some(permit)),
+                Err(_) => (CheckBeforeSave::Skip, Some(BUSY), None),
             },
-        };
-        let check = match (wanted.mode, &permit) {
-            (CheckMode::Required, _) => CheckBeforeSave::Required(state.check(wanted.prompt)),
-            (CheckMode::Try, Some(_)) => CheckBeforeSave::Try(state.check(wanted.prompt)),
-            _ => CheckBeforeSave::Skip,
         };
         Ok(Self {
             check,
@@ -132,12 +138,9 @@ impl CheckView {
     }
 
     /// The last check of a credential's secret in use.
-    pub(crate) fn last(
-        state: &AdminState,
-        id: &CredentialId,
-        provider: Option<&Provider>,
-    ) -> Option<Self> {
-        let LastCheck { at, finding, .. } = state.registry.last_check(id)?;
+    pub(crate) fn last(state: &AdminState, credential: &Credential) -> Option<Self> {
+        let LastCheck { at, finding, .. } = state.registry.last_check(&credential.id)?;
+        let provider = state.provider(&credential.provider);
         Some(Self::of(&finding, Some(at), provider))
     }
 }

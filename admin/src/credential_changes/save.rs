@@ -55,10 +55,7 @@ impl Addition {
             (None, Some(reference)) => NewSecret::InVault(reference),
             (None, None) => return Err(Problem::field("secret", "is missing")),
         };
-        let wanted = CheckRequest {
-            mode: new.check.unwrap_or_default(),
-            prompt: new.prompt.unwrap_or(false),
-        };
+        let wanted = CheckRequest::of(new.check, new.prompt);
         let new = NewCredential {
             workspace: new.workspace_id,
             provider: new.provider,
@@ -101,14 +98,11 @@ impl Addition {
             NewSecret::Given(secret) => foreign(&state.catalogue, &new.provider, secret),
             NewSecret::InVault(_) => None,
         };
-        let provider = state.catalogue.get(&new.provider).cloned();
+        let provider = state.provider(&new.provider);
         let added = state.registry.add(&caller.context(), new).await;
-        let added = added.map_err(|error| check::problem(error, provider.as_deref()))?;
-        let checked = checking.warnings(added.finding.as_ref(), provider.as_deref());
-        Ok(Changed::of(
-            added,
-            foreign.into_iter().chain(checked).collect(),
-        ))
+        let added = added.map_err(|error| check::problem(error, provider))?;
+        let checked = checking.warnings(added.finding.as_ref(), provider);
+        Ok(Changed::of(added, foreign.into_iter().chain(checked)))
     }
 }
 
@@ -151,12 +145,12 @@ impl Change {
             Self::Edit(edit) => {
                 let edit = Edit { expected, ..edit };
                 let edited = state.registry.edit(&act, id, edit).await?;
-                return Ok(Changed::of(edited, Vec::new()));
+                return Ok(Changed::of(edited, []));
             }
         };
         let provider = &credential.provider;
         let foreign = foreign(&state.catalogue, provider, &rotation.secret);
-        let known = state.catalogue.get(provider).map(|provider| &**provider);
+        let known = state.provider(provider);
         let checking = SaveCheck::begin(state, caller, wanted)?;
         let rotation = Rotation {
             expected,
@@ -167,16 +161,13 @@ impl Change {
         let rotated = state.registry.rotate(&act, id, rotation).await;
         let rotated = rotated.map_err(|error| check::problem(error, known))?;
         let checked = checking.warnings(rotated.finding.as_ref(), known);
-        Ok(Changed::of(
-            rotated,
-            foreign.into_iter().chain(checked).collect(),
-        ))
+        Ok(Changed::of(rotated, foreign.into_iter().chain(checked)))
     }
 }
 
 impl Changed {
     /// The saved credential with its warnings, and others after them.
-    fn of(saved: Saved, others: Vec<String>) -> Self {
+    fn of(saved: Saved, others: impl IntoIterator<Item = String>) -> Self {
         let warnings = saved.warnings.iter().map(ToString::to_string);
         Self {
             warnings: warnings.chain(others).collect(),
@@ -198,10 +189,7 @@ fn read_rotation(form: Form<'_>) -> Result<Change, Problem> {
         expires_at: new.expires_at,
         ..Rotation::to(secret)
     };
-    let wanted = CheckRequest {
-        mode: new.check.unwrap_or_default(),
-        prompt: new.prompt.unwrap_or(false),
-    };
+    let wanted = CheckRequest::of(new.check, new.prompt);
     Ok(Change::Rotate(rotation, wanted))
 }
 

@@ -1,25 +1,25 @@
 //! Audit: who changed what in a workspace, whether the log is intact, and its export.
 
-mod narrowing;
+mod filters;
 
 use std::collections::BTreeMap;
 
 use askama::Template;
 use axum::response::Response;
 use keyside_credentials::{
-    ActorId, Filter, Listed, Permission, Workspace,
+    ActorId, CredentialId, Listed, Permission, Workspace,
     audit::{AuditPage, Event},
 };
 
-use self::narrowing::Narrowing;
+use self::filters::Filters;
 use super::{
     form::SessionForm,
-    html::{page, see_other},
-    keys::provider_name,
+    html::page,
     number::count,
+    pager::LogPager,
     record_rows::{self, RecordRow},
-    shell::{Frame, Shell, Visit},
-    view::{Choice, Notice},
+    shell::{Shell, Visit},
+    view::{Choice, Notice, text_of},
 };
 use crate::{
     concurrency::WorkKind,
@@ -33,9 +33,6 @@ use crate::{
 #[derive(Template)]
 #[template(path = "audit.html")]
 struct Audit {
-    base: String,
-    assets: String,
-    csrf: String,
     shell: Shell,
     may_verify: bool,
     may_export: bool,
@@ -46,8 +43,9 @@ struct Audit {
     filter: FilterForm,
     records: Vec<RecordRow>,
     no_records: &'static str,
-    pager: Pager,
-    export: Export,
+    pager: LogPager,
+    csv_href: String,
+    ndjson_href: String,
 }
 
 struct FilterForm {
@@ -61,22 +59,8 @@ struct FilterForm {
     clear_href: String,
 }
 
-/// The log is read by cursors, which lead to older records only.
-struct Pager {
-    summary: String,
-    /// Empty on the page with the newest records.
-    newest: String,
-    /// Empty on the last page.
-    older: String,
-}
-
-struct Export {
-    csv: String,
-    ndjson: String,
-}
-
 pub(super) async fn show(visit: Visit, mut parameters: Parameters) -> Result<Response, Problem> {
-    let asked = Narrowing::read(&mut parameters);
+    let asked = Filters::read(&mut parameters);
     parameters.finish()?;
     render(&visit, &asked, Vec::new()).await
 }
@@ -87,7 +71,7 @@ pub(super) async fn verify(
     mut parameters: Parameters,
     _form: SessionForm,
 ) -> Result<Response, Problem> {
-    let asked = Narrowing::read(&mut parameters);
+    let asked = Filters::read(&mut parameters);
     parameters.finish()?;
     visit.caller.require(Permission::VerifyAudit)?;
     let found = verified(&visit.state, &visit.caller).await?;
@@ -96,25 +80,25 @@ pub(super) async fn verify(
 
 /// The matching records as a file.
 pub(super) async fn export(visit: Visit, mut parameters: Parameters) -> Result<Response, Problem> {
-    let asked = Narrowing::read(&mut parameters);
+    let asked = Filters::read(&mut parameters);
     let format = parameters.filter("format", choice::<Format>);
     parameters.finish()?;
     let workspace = visit.workspace(asked.workspace.as_deref())?;
-    let filter = asked.filter(&visit, workspace.as_ref());
+    let filter = asked.of_records(&visit, workspace.as_ref());
     let format = format.unwrap_or(Format::Ndjson);
     exported(visit.state, &visit.caller, filter, None, format).await
 }
 
 async fn render(
     visit: &Visit,
-    asked: &Narrowing,
+    asked: &Filters,
     mut notices: Vec<Notice>,
 ) -> Result<Response, Problem> {
     let Some(workspace) = visit.workspace(asked.workspace.as_deref())? else {
-        return Ok(see_other(&format!("{}/workspaces", visit.base())));
+        return Ok(visit.see_other("/workspaces"));
     };
     let _permit = visit.state.acquire(WorkKind::List, &visit.caller).await?;
-    let filter = asked.filter(visit, Some(&workspace));
+    let filter = asked.of_records(visit, Some(&workspace));
     let audit = visit.state.registry.audit();
     let found = audit.search(&filter, asked.cursor.clone(), ROWS).await;
     let found = found.map_err(Problem::unreadable)?;
@@ -128,7 +112,7 @@ async fn render(
 fn view(
     visit: &Visit,
     workspace: &Workspace,
-    asked: &Narrowing,
+    asked: &Filters,
     notices: Vec<Notice>,
     found: AuditPage,
 ) -> Audit {
@@ -146,40 +130,22 @@ fn view(
         Some(_) => "None of the records that were searched matches. Older ones may.",
         None => "No record matches.",
     };
-    let pager = Pager {
-        summary: format!("{shown} record{plural}, newest first"),
-        newest: asked
-            .cursor
-            .as_ref()
-            .map_or_else(String::new, |_| address("")),
-        older: older.map_or_else(String::new, |cursor| address(&cursor.to_string())),
-    };
+    let summary = format!("{shown} record{plural}, newest first");
+    let pager = LogPager::new(summary, asked.cursor.as_ref(), older, address);
     let records = found.records.into_iter();
     let records = records.map(|record| RecordRow::of(visit, record, now));
-    let Frame {
-        base,
-        assets,
-        csrf,
-        shell,
-    } = visit.frame("/audit", Some(workspace));
-    let may = |permission| visit.caller.require(permission).is_ok();
     Audit {
-        base,
-        assets,
-        csrf,
-        shell,
-        may_verify: may(Permission::VerifyAudit),
-        may_export: may(Permission::ExportAudit),
+        shell: visit.shell("/audit", Some(workspace)),
+        may_verify: visit.may(Permission::VerifyAudit),
+        may_export: visit.may(Permission::ExportAudit),
         notices,
         here: address(""),
         filter: filter_form(visit, workspace, asked),
         records: records.collect(),
         no_records,
         pager,
-        export: Export {
-            csv: file(Format::Csv),
-            ndjson: file(Format::Ndjson),
-        },
+        csv_href: file(Format::Csv),
+        ndjson_href: file(Format::Ndjson),
     }
 }
 
@@ -203,14 +169,10 @@ fn verdict(found: &VerifyView) -> Notice {
     Notice::new("bad", "The log is not intact", text)
 }
 
-fn filter_form(visit: &Visit, workspace: &Workspace, asked: &Narrowing) -> FilterForm {
+fn filter_form(visit: &Visit, workspace: &Workspace, asked: &Filters) -> FilterForm {
     let events = Event::ALL.iter();
     let events = events.map(|event| (event.as_str().to_owned(), record_rows::event(*event).word));
-    let keys = visit.state.registry.list_all(&Filter {
-        within: visit.caller.scope().clone(),
-        workspace: Some(workspace.id.clone()),
-        ..Filter::default()
-    });
+    let keys = visit.all_keys(workspace);
     let keys = keys
         .iter()
         .map(|key| (key.id().to_string(), key_choice(visit, key)));
@@ -219,23 +181,20 @@ fn filter_form(visit: &Visit, workspace: &Workspace, asked: &Narrowing) -> Filte
     if let Some(narrow) = reaches.first_mut() {
         narrow.label = "This workspace".to_owned();
     }
-    let date = |date: Option<jiff::civil::Date>| date.map_or_else(String::new, |it| it.to_string());
-    let (key, actor) = (
-        asked.key.as_ref().map(ToString::to_string),
-        asked.actor.as_ref().map(ToString::to_string),
-    );
+    let key = asked.key.as_ref().map(CredentialId::as_str);
+    let actor = asked.actor.as_ref().map(ActorId::as_str);
     FilterForm {
         events: Choice::list(by_label(events), asked.event.map(Event::as_str)),
-        labels: Choice::list(by_label(keys), key.as_deref()),
-        actors: Choice::list(by_label(actors(visit, asked)), actor.as_deref()),
+        labels: Choice::list(by_label(keys), key),
+        actors: Choice::list(by_label(actors(visit, asked)), actor),
         reaches,
-        since: date(asked.since),
-        until: date(asked.until),
+        since: text_of(asked.since),
+        until: text_of(asked.until),
         active: asked.is_active(),
         clear_href: format!(
             "{}/audit{}",
             visit.base(),
-            Narrowing::default().query(workspace, "", "")
+            Filters::default().query(workspace, "", "")
         ),
     }
 }
@@ -244,14 +203,14 @@ fn filter_form(visit: &Visit, workspace: &Workspace, asked: &Narrowing) -> Filte
 fn key_choice(visit: &Visit, key: &Listed) -> String {
     let label = record_rows::label(key);
     match key {
-        Listed::Known(key) => format!("{label} · {}", provider_name(visit, &key.provider)),
+        Listed::Known(key) => format!("{label} · {}", visit.provider_name(&key.provider)),
         Listed::Lost(_) => label,
     }
 }
 
 /// Those that records may name: by name as far as the person may read tokens.
-fn actors(visit: &Visit, asked: &Narrowing) -> BTreeMap<String, String> {
-    let may_read = visit.caller.require(Permission::ReadTokens).is_ok();
+fn actors(visit: &Visit, asked: &Filters) -> BTreeMap<String, String> {
+    let may_read = visit.may(Permission::ReadTokens);
     let tokens = may_read.then(|| visit.state.registry.access().tokens(visit.caller.scope()));
     let tokens = tokens.into_iter().flatten();
     let mut actors: BTreeMap<_, _> = tokens

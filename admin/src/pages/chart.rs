@@ -3,6 +3,8 @@
 
 use jiff::civil::Date;
 
+use super::number::none;
+
 pub(super) struct Chart {
     pub(super) title: &'static str,
     /// The figure of all days together.
@@ -133,7 +135,7 @@ impl Chart {
 
 impl Words {
     fn written(&self, figure: Option<u64>) -> String {
-        figure.map_or_else(|| "–".to_owned(), self.write)
+        figure.map_or_else(none, self.write)
     }
 
     /// `26 Nov: succeeded 12, failed 3`.

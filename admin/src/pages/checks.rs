@@ -13,14 +13,14 @@ use keyside_credentials::{
     Permission, Scope, Workspace,
     smoke::{Selection, Trigger},
 };
-use serde::Serialize;
+use serde_json::json;
 
 use self::item::Item;
 use super::{
     form::SessionForm,
     html::{page, see_other},
-    number::count,
-    shell::{Frame, Shell, Visit, query},
+    meter::Meter,
+    shell::{Shell, Visit},
     time::Time,
 };
 use crate::{
@@ -34,9 +34,6 @@ use crate::{
 #[derive(Template)]
 #[template(path = "checks.html")]
 struct Checks {
-    base: String,
-    assets: String,
-    csrf: String,
     shell: Shell,
     can_run: bool,
     /// Whether the person may tag a key.
@@ -45,8 +42,7 @@ struct Checks {
     /// Empty if there is no schedule.
     schedule: String,
     next_run: Time,
-    /// The latest run: at most one.
-    run: Vec<LatestRun>,
+    run: Option<LatestRun>,
     any: bool,
     items: Vec<Item>,
     spend: Vec<Meter>,
@@ -61,28 +57,11 @@ struct LatestRun {
     finished: Time,
 }
 
-/// A part of the day's cap.
-struct Meter {
-    what: &'static str,
-    text: String,
-    tone: &'static str,
-    /// Of 100.
-    width: u64,
-}
-
-/// How far a run is, for the page's script.
-#[derive(Serialize)]
-struct Progress {
-    done: usize,
-    total: usize,
-    finished: bool,
-}
-
 pub(super) async fn show(visit: Visit, mut parameters: Parameters) -> Result<Response, Problem> {
-    let asked = parameters.filter("workspace", |text| Ok(text.to_owned()));
+    let asked = parameters.text("workspace");
     parameters.finish()?;
     let Some(workspace) = visit.workspace(asked.as_deref())? else {
-        return Ok(see_other(&format!("{}/workspaces", visit.base())));
+        return Ok(visit.see_other("/workspaces"));
     };
     let _permit = visit.state.acquire(WorkKind::List, &visit.caller).await?;
     let (selection, scope) = only(&workspace);
@@ -100,11 +79,8 @@ pub(super) async fn start(
     SessionForm(fields): SessionForm,
 ) -> Result<Response, Problem> {
     visit.caller.require(Permission::RunSmoke)?;
-    let registry = &visit.state.registry;
-    let workspace = visit
-        .caller
-        .workspace(registry, fields.text("workspaceId"))?;
-    let query = query(&[("workspace", workspace.id.as_ref())]);
+    let workspace = visit.workspace_of(&fields)?;
+    let page = visit.address("/checks", &workspace.id);
     let new = NewSmokeRun {
         workspace_id: Some(workspace.id),
         providers: None,
@@ -114,10 +90,10 @@ pub(super) async fn start(
         let text = "No key of this workspace has the tag of checks, and none is expected.";
         visit.flash("Nothing to check", text);
     }
-    Ok(see_other(&format!("{}/checks{query}", visit.base())))
+    Ok(see_other(&page))
 }
 
-/// How far a run is in a workspace. One that is not known any more has finished.
+/// How far a run is in a workspace, for the page's script. One that is not known any more has finished.
 pub(super) async fn progress(
     visit: Visit,
     mut parameters: Parameters,
@@ -133,12 +109,12 @@ pub(super) async fn progress(
     let (selection, scope) = only(&workspace);
     let report = smoke::report(&visit.state, &id, &selection, &scope).await?;
     let run = report.run.as_ref();
-    Ok(Json(Progress {
-        done: done(&report),
-        total: report.items.len(),
-        finished: run.is_none_or(|run| run.state == SmokeState::Finished),
-    })
-    .into_response())
+    let progress = json!({
+        "done": done(&report),
+        "total": report.items.len(),
+        "finished": run.is_none_or(|run| run.state == SmokeState::Finished),
+    });
+    Ok(Json(progress).into_response())
 }
 
 /// What belongs to one workspace.
@@ -174,23 +150,14 @@ fn view(
     let items = found.items.iter();
     let items = items.map(|item| Item::of(visit, item, now));
     let spent = found.spent_today.first();
-    let Frame {
-        base,
-        assets,
-        csrf,
-        shell,
-    } = visit.frame("/checks", Some(workspace));
     Checks {
-        base,
-        assets,
-        csrf,
-        shell,
-        can_run: visit.caller.require(Permission::RunSmoke).is_ok(),
-        can_edit: visit.caller.require(Permission::ChangeCredentials).is_ok(),
+        shell: visit.shell("/checks", Some(workspace)),
+        can_run: visit.may(Permission::RunSmoke),
+        can_edit: visit.may(Permission::ChangeCredentials),
         any: !found.items.is_empty(),
         items: items.collect(),
         spend: spent.map_or_else(Vec::new, |spent| meters(&found, spent)),
-        run: run.into_iter().collect(),
+        run,
         next_run: Time::new(found.next_run_at, now),
         schedule: found.schedule.unwrap_or_default(),
         usage_tag: found.usage_tag,
@@ -205,22 +172,7 @@ fn done(report: &SmokeReportView) -> usize {
 
 fn meters(found: &SmokeView, spent: &SmokeSpendView) -> Vec<Meter> {
     vec![
-        meter("Requests", spent.requests, found.requests_per_day),
-        meter("Tokens", spent.tokens, found.tokens_per_day),
+        Meter::new("Requests", spent.requests, found.requests_per_day),
+        Meter::new("Tokens", spent.tokens, found.tokens_per_day),
     ]
-}
-
-fn meter(what: &'static str, spent: u64, cap: u64) -> Meter {
-    // More than the cap is spent if the cap was lowered.
-    let share = spent.saturating_mul(100) / cap.max(1);
-    Meter {
-        what,
-        text: format!("{} of {}", count(spent), count(cap)),
-        tone: match share {
-            100.. => "bad",
-            80.. => "warn",
-            _ => "",
-        },
-        width: share.min(100),
-    }
 }

@@ -8,8 +8,8 @@ use keyside_config::{Language, ProxyAddress, Recipe, RecipeTarget, shell::exempt
 use keyside_credentials::Workspace;
 
 use super::{
-    html::{page, see_other},
-    shell::{Frame, Shell, Visit, query},
+    html::page,
+    shell::{Shell, Visit, query},
     view::Notice,
 };
 use crate::{problem::Problem, query::Parameters};
@@ -17,14 +17,11 @@ use crate::{problem::Problem, query::Parameters};
 #[derive(Template)]
 #[template(path = "clients.html")]
 struct Clients {
-    base: String,
-    assets: String,
-    csrf: String,
     shell: Shell,
     clients: Vec<Item>,
     address: String,
-    /// What has to be known about the address: at most one.
-    notices: Vec<Notice>,
+    /// What has to be known about the address.
+    notice: Option<Notice>,
     client: Client,
 }
 
@@ -36,14 +33,11 @@ struct Item {
 }
 
 struct Client {
-    name: String,
-    docs: String,
-    install: String,
-    tested: String,
+    /// With the address and the workspace filled in.
+    recipe: Recipe,
     blocks: Vec<Block>,
     /// The lines for machines with an HTTP proxy; empty if the recipe leaves that alone.
     no_proxy: String,
-    notes: Vec<String>,
 }
 
 /// A text to copy.
@@ -57,13 +51,13 @@ struct Block {
 }
 
 pub(super) async fn show(visit: Visit, mut parameters: Parameters) -> Result<Response, Problem> {
-    let asked = parameters.filter("workspace", |text| Ok(text.to_owned()));
+    let asked = parameters.text("workspace");
     let client = parameters.filter("client", |id| {
         Recipe::named(id).map_err(|unknown| unknown.to_string())
     });
     parameters.finish()?;
     let Some(workspace) = visit.workspace(asked.as_deref())? else {
-        return Ok(see_other(&format!("{}/workspaces", visit.base())));
+        return Ok(visit.see_other("/workspaces"));
     };
     let recipe = client.as_ref().unwrap_or(&RECIPES[0]);
     page(&view(&visit, &workspace, recipe))
@@ -82,21 +76,14 @@ fn view(visit: &Visit, workspace: &Workspace, recipe: &Recipe) -> Clients {
     };
     let host = proxy.as_ref().map(|proxy| proxy.address.ip().to_string());
     let no_proxy = recipe.no_proxy_hosts(host.as_deref().unwrap_or("HOST"));
-    let client = client(&recipe.filled(target), &no_proxy);
-    let notices = about(proxy.as_ref(), workspace).into_iter().collect();
-    let Frame {
-        base,
-        assets,
-        csrf,
-        shell,
-    } = visit.frame("/clients", Some(workspace));
+    let client = client(recipe.filled(target), &no_proxy);
     let item = |known: &Recipe| {
         let fields = [
             ("workspace", workspace.id.as_str()),
             ("client", known.id.as_str()),
         ];
         Item {
-            href: format!("{base}/clients{}", query(&fields)),
+            href: format!("{}/clients{}", visit.base(), query(&fields)),
             name: known.name.clone(),
             providers: providers(visit, known),
             current: known.id == recipe.id,
@@ -104,27 +91,21 @@ fn view(visit: &Visit, workspace: &Workspace, recipe: &Recipe) -> Clients {
     };
     Clients {
         clients: RECIPES.iter().map(item).collect(),
-        base,
-        assets,
-        csrf,
-        shell,
+        shell: visit.shell("/clients", Some(workspace)),
         address,
-        notices,
+        notice: about(proxy.as_ref(), workspace),
         client,
     }
 }
 
 fn providers(visit: &Visit, recipe: &Recipe) -> String {
-    let name = |id: &str| {
-        let known = visit.state.catalogue.get(id);
-        known.map_or_else(|| id.to_owned(), |provider| provider.name.clone())
-    };
-    let names: Vec<_> = recipe.providers.iter().map(|id| name(id)).collect();
+    let names = recipe.providers.iter();
+    let names: Vec<_> = names.map(|id| visit.provider_name(id)).collect();
     names.join(", ")
 }
 
 /// The recipe's texts in the order in which they are needed.
-fn client(recipe: &Recipe, no_proxy: &[String]) -> Client {
+fn client(recipe: Recipe, no_proxy: &[String]) -> Client {
     let environment = Some(recipe.commands(&[])).filter(|lines| !lines.is_empty());
     let environment = environment.map(|text| ("Environment".to_owned(), text, String::new()));
     let files = recipe.files.iter();
@@ -145,16 +126,12 @@ fn client(recipe: &Recipe, no_proxy: &[String]) -> Client {
         file,
     });
     Client {
-        name: recipe.name.clone(),
-        docs: recipe.docs.clone(),
-        install: recipe.install.clone().unwrap_or_default(),
-        tested: recipe.tested.clone().unwrap_or_default(),
         blocks: blocks.collect(),
         no_proxy: match no_proxy {
             [] => String::new(),
             hosts => exempt_from_proxy(&hosts.join(",")),
         },
-        notes: recipe.notes.clone(),
+        recipe,
     }
 }
 

@@ -6,9 +6,11 @@ use axum::response::Response;
 use keyside_credentials::Workspace;
 
 use super::{
-    html::{page, problem_page, text},
-    shell::{Frame, Shell, Visit},
-    view::field_error,
+    form::Fields,
+    html::{page, problem_page},
+    reauthentication::prove,
+    shell::{Shell, Visit},
+    view::FieldErrors,
 };
 use crate::problem::Problem;
 
@@ -21,7 +23,8 @@ pub(super) struct Confirm {
     pub(super) back_label: String,
     pub(super) warning: &'static str,
     pub(super) goes: Vec<String>,
-    pub(super) stays: Vec<Stay>,
+    /// What stays, and why.
+    pub(super) stays: &'static [(&'static str, &'static str)],
     /// The text to type, and what it is.
     pub(super) expect: String,
     pub(super) expect_what: &'static str,
@@ -30,42 +33,19 @@ pub(super) struct Confirm {
     pub(super) workspace: Option<Workspace>,
 }
 
-pub(super) struct Stay {
-    pub(super) what: &'static str,
-    pub(super) why: &'static str,
-}
-
 #[derive(Template)]
 #[template(path = "confirm.html")]
 struct ConfirmPage<'a> {
-    base: String,
-    assets: String,
-    csrf: String,
     shell: Shell,
-    title: &'a str,
-    action: &'a str,
-    back_href: &'a str,
-    back_label: &'a str,
-    warning: &'a str,
-    goes: &'a [String],
-    stays: &'a [Stay],
-    expect: &'a str,
-    expect_what: &'a str,
-    button: &'a str,
+    confirm: &'a Confirm,
     reauthenticate: bool,
     typed: &'a str,
-    errors: Errors,
-}
-
-#[derive(Default)]
-struct Errors {
-    typed: String,
-    proof: String,
+    errors: FieldErrors,
 }
 
 impl Confirm {
     pub(super) fn page(&self, visit: &Visit) -> Result<Response, Problem> {
-        page(&self.view(visit, "", Errors::default()))
+        page(&self.view(visit, "", FieldErrors::default()))
     }
 
     /// The page with what is wrong, under the problem's status.
@@ -73,38 +53,14 @@ impl Confirm {
         if problem.errors().is_empty() {
             return problem;
         }
-        let errors = Errors {
-            typed: field_error(&problem, "typed"),
-            proof: field_error(&problem, "proof"),
-        };
-        match text(&self.view(visit, typed, errors)) {
-            Ok(page) => problem_page(problem, page),
-            Err(problem) => problem,
-        }
+        let errors = FieldErrors::of(&problem);
+        problem_page(problem, &self.view(visit, typed, errors))
     }
 
-    fn view<'a>(&'a self, visit: &Visit, typed: &'a str, errors: Errors) -> ConfirmPage<'a> {
-        let Frame {
-            base,
-            assets,
-            csrf,
-            shell,
-        } = visit.frame("/workspace", self.workspace.as_ref());
+    fn view<'a>(&'a self, visit: &Visit, typed: &'a str, errors: FieldErrors) -> ConfirmPage<'a> {
         ConfirmPage {
-            base,
-            assets,
-            csrf,
-            shell,
-            title: &self.title,
-            action: &self.action,
-            back_href: &self.back_href,
-            back_label: &self.back_label,
-            warning: self.warning,
-            goes: &self.goes,
-            stays: &self.stays,
-            expect: &self.expect,
-            expect_what: self.expect_what,
-            button: self.button,
+            shell: visit.shell("/workspace", self.workspace.as_ref()),
+            confirm: self,
             reauthenticate: !visit.session.is_fresh,
             typed,
             errors,
@@ -112,7 +68,15 @@ impl Confirm {
     }
 }
 
-/// The problem for a text that is not the expected one.
-pub(super) fn mistyped(what: &str) -> Problem {
-    Problem::field("typed", format!("is not {what}"))
+/// Checks that the person typed `expected`, which is `what`, and is still the one who signed in.
+pub(super) async fn confirmed(
+    visit: &Visit,
+    fields: &Fields,
+    expected: &str,
+    what: &str,
+) -> Result<(), Problem> {
+    match fields.text("typed") == expected {
+        true => prove(visit, fields).await,
+        false => Err(Problem::field("typed", format!("is not {what}"))),
+    }
 }

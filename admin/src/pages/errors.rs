@@ -9,13 +9,7 @@ use axum::{
 use http::{HeaderMap, StatusCode, header};
 use keyside_credentials::RequestId;
 
-use super::{
-    gate,
-    html::{problem_page, text},
-    marked::Marked,
-    no_such_page, remedy,
-    shell::assets_path,
-};
+use super::{gate, html::problem_page, no_such_page, remedy, shell::assets_path};
 use crate::{
     problem::{Kind, Problem},
     state::AdminState,
@@ -26,16 +20,13 @@ use crate::{
 struct ErrorPage<'a> {
     assets: String,
     title: &'a str,
-    detail: Marked,
-    remedy: Marked,
+    detail: String,
+    remedy: String,
     icon: &'static str,
-    actions: Vec<Action>,
-    request_id: &'a str,
-}
-
-struct Action {
+    /// The page on which to go on.
     href: String,
     label: &'static str,
+    request_id: &'a str,
 }
 
 /// Runs once per request for a page, around everything that may refuse it. A script gets the problem
@@ -120,22 +111,18 @@ fn of_bare(response: &Response) -> Option<Problem> {
 
 fn with_page(problem: Problem, state: &AdminState, base: &str, id: Option<&RequestId>) -> Problem {
     let (path, label) = remedy::way_on(problem.kind());
-    let page = text(&ErrorPage {
+    let kind = problem.kind();
+    let page = ErrorPage {
         assets: assets_path(&state.site),
-        title: problem.kind().title(),
-        detail: Marked::new(remedy::detail(&problem)),
-        remedy: Marked::new(remedy::next_step(&problem)),
-        icon: icon(problem.kind().status()),
-        actions: vec![Action {
-            href: format!("{base}{path}"),
-            label,
-        }],
+        title: kind.title(),
+        detail: remedy::detail(&problem).to_owned(),
+        remedy: remedy::next_step(&problem).to_owned(),
+        icon: icon(kind.status()),
+        href: format!("{base}{path}"),
+        label,
         request_id: id.map_or("", RequestId::as_str),
-    });
-    match page {
-        Ok(page) => problem_page(problem, page),
-        Err(cause) => cause,
-    }
+    };
+    problem_page(problem, &page)
 }
 
 fn icon(status: StatusCode) -> &'static str {

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, mem};
 
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use jiff::civil::Date;
+use keyside_credentials::repeats_secret;
 use percent_encoding::percent_decode;
 use serde::Serialize;
 use serde_json::Value;
@@ -16,11 +17,39 @@ use crate::{
     state::AdminState,
 };
 
-/// The fields of a form outside of a session.
+/// The fields of a form: as a browser sent them, or as a page fills them in.
+#[derive(Default)]
 pub(super) struct Fields(Vec<(String, Zeroizing<String>)>);
 
 /// The fields of a form of a session, whose CSRF token was checked.
 pub(super) struct SessionForm(pub(super) Fields);
+
+/// A value that a form changes.
+pub(super) struct StoredValue {
+    /// For people.
+    name: &'static str,
+    field: &'static str,
+    /// The hidden field that says what the value was when the form was made.
+    seen: &'static str,
+    /// What the value is now.
+    text: String,
+}
+
+impl StoredValue {
+    pub(super) fn new(
+        name: &'static str,
+        field: &'static str,
+        seen: &'static str,
+        text: String,
+    ) -> Self {
+        Self {
+            name,
+            field,
+            seen,
+            text,
+        }
+    }
+}
 
 impl Fields {
     /// `application/x-www-form-urlencoded` (URL Standard, section 5.1).
@@ -37,6 +66,37 @@ impl Fields {
             .collect::<Option<_>>()
             .map(Self)
             .ok_or_else(malformed)
+    }
+
+    /// Fields that a page fills in.
+    pub(super) fn filled<'a>(fields: impl IntoIterator<Item = (&'a str, String)>) -> Self {
+        let fields = fields.into_iter();
+        let fields = fields.map(|(name, text)| (name.to_owned(), Zeroizing::new(text)));
+        Self(fields.collect())
+    }
+
+    /// A form for values, before anything is entered.
+    pub(super) fn stored(values: &[StoredValue]) -> Self {
+        let fields = values.iter().map(|value| (value.field, value.text.clone()));
+        Self::filled(fields).made_for(values)
+    }
+
+    /// The same entries in a form that is made for these values.
+    pub(super) fn made_for(mut self, values: &[StoredValue]) -> Self {
+        let is_seen = |name: &str| values.iter().any(|value| value.seen == name);
+        self.0.retain(|(name, _)| !is_seen(name));
+        let seen = values.iter().map(|value| (value.seen, value.text.clone()));
+        self.0.extend(Self::filled(seen).0);
+        self
+    }
+
+    /// The fields without the secret, and without those that repeat it: a key that was pasted into
+    /// another field too must not come back in a page.
+    pub(super) fn without_secret(mut self) -> Self {
+        let secret = Zeroizing::new(self.text("secret").to_owned());
+        self.0
+            .retain(|(_, value)| !repeats_secret(value.trim(), secret.as_bytes()));
+        self
     }
 
     /// A field's text without the spaces around it; empty if the form does not have it.
@@ -92,20 +152,15 @@ impl Fields {
         }
     }
 
-    /// What has changed since the form was made, in words. Each value has its name, the hidden field
-    /// that says what it was, and what it is now; `nothing` is the word for an empty one.
-    pub(super) fn changes<const N: usize>(
-        &self,
-        nothing: &str,
-        values: [(&str, &str, String); N],
-    ) -> String {
+    /// What has changed since the form was made, in words; `nothing` is the word for an empty value.
+    pub(super) fn changes(&self, nothing: &str, values: &[StoredValue]) -> String {
         let or_nothing = |value: &str| match value {
             "" => nothing.to_owned(),
             value => value.to_owned(),
         };
-        let changes = values.into_iter().filter_map(|(name, seen, now)| {
-            let (from, to) = (or_nothing(self.text(seen)), or_nothing(&now));
-            (from != to).then(|| format!("{name} from {from} to {to}"))
+        let changes = values.iter().filter_map(|value| {
+            let (from, to) = (or_nothing(self.text(value.seen)), or_nothing(&value.text));
+            (from != to).then(|| format!("{} from {from} to {to}", value.name))
         });
         changes.collect::<Vec<_>>().join(", ")
     }
@@ -238,6 +293,29 @@ mod tests {
         let expected = r#"{"at":"soon","least":"x","most":5000,"never":null,"on":"2026-12-01T00:00:00Z","yes":"true"}"#;
         assert_eq!(&**json, expected.as_bytes());
         assert!(fields.is_ticked("yes") && !fields.is_ticked("no"));
+    }
+
+    #[test]
+    fn a_form_that_is_made_for_values_keeps_what_was_entered() {
+        let values = |label: &str| {
+            let label = label.to_owned();
+            [StoredValue::new("Label", "label", "seenLabel", label)]
+        };
+        let fields = Fields::parse(b"label=mine&seenLabel=old").unwrap();
+        let changes = fields.changes("nothing", &values("new"));
+        assert_eq!(changes, "Label from old to new");
+        let both =
+            |fields: &Fields| ["label", "seenLabel"].map(|name| fields.text(name).to_owned());
+        assert_eq!(both(&fields.made_for(&values("new"))), ["mine", "new"]);
+        assert_eq!(both(&Fields::stored(&values("new"))), ["new", "new"]);
+    }
+
+    #[test]
+    fn a_secret_comes_back_in_no_field() {
+        let sent = b"secret=canary-of-the-form&label=+canary-of-the-form&tag=ci";
+        let fields = Fields::parse(sent).unwrap().without_secret();
+        let texts = ["secret", "label", "tag"].map(|name| fields.text(name));
+        assert_eq!(texts, ["", "", "ci"]);
     }
 
     #[test]

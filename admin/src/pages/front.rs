@@ -10,7 +10,7 @@ use crate::state::AdminState;
 pub(super) async fn show(visit: Visit) -> Response {
     let is_any = matches!(visit.workspace(None), Ok(Some(_)));
     let page = if is_any { "/keys" } else { "/workspaces" };
-    see_other(&format!("{}{page}", visit.base()))
+    visit.see_other(page)
 }
 
 /// `/s/<id>` without a slash at the end.

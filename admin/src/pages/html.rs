@@ -11,18 +11,21 @@ pub(super) fn page(template: &impl Template) -> Result<Response, Problem> {
     Ok((HEADERS, Html(text(template)?)).into_response())
 }
 
-/// The HTML of a template, for a [problem that is shown](Problem::shown_as) as a page.
-pub(super) fn text(template: &impl Template) -> Result<String, Problem> {
-    let rendered = template.render();
-    rendered.map_err(|error| Problem::internal(format!("a page could not be rendered: {error}")))
+/// The problem, shown as this page.
+pub(super) fn problem_page(problem: Problem, template: &impl Template) -> Problem {
+    match text(template) {
+        Ok(page) => HEADERS
+            .into_iter()
+            .fold(problem.shown_as(page), |problem, (name, value)| {
+                problem.with_value(name, value)
+            }),
+        Err(failed) => failed,
+    }
 }
 
-/// The problem with its page and the headers of pages.
-pub(super) fn problem_page(problem: Problem, page: String) -> Problem {
-    let headers = HEADERS.into_iter();
-    headers.fold(problem.shown_as(page), |problem, (name, value)| {
-        problem.with_value(name, value)
-    })
+fn text(template: &impl Template) -> Result<String, Problem> {
+    let rendered = template.render();
+    rendered.map_err(|error| Problem::internal(format!("a page could not be rendered: {error}")))
 }
 
 /// 303: the browser asks for `location` with GET.

@@ -11,7 +11,7 @@ use axum::{extract::Path, response::Response};
 use keyside_credentials::{
     Credential, Listed, Permission, Rollback, Status,
     audit::{AuditFilter, AuditRecord, Event},
-    runs::{RunFilter, StoredRun},
+    runs::RunFilter,
 };
 
 pub(super) use self::facts::Duplicate;
@@ -21,11 +21,12 @@ use self::{
 };
 use super::{
     form::{Fields, SessionForm},
-    html::{page, problem_page, see_other, text},
+    html::{page, problem_page, see_other},
+    keys::{is_revoked, known},
     lines::{self, Line},
     record_rows::RecordRow,
     run_rows::RunRow,
-    shell::{Frame, Shell, Visit, page_if_any},
+    shell::{Shell, Visit, query},
     time::Time,
     verdict,
     view::Notice,
@@ -41,9 +42,6 @@ use crate::{
 #[derive(Template)]
 #[template(path = "key.html")]
 struct Key {
-    base: String,
-    assets: String,
-    csrf: String,
     shell: Shell,
     can_edit: bool,
     notices: Vec<Notice>,
@@ -64,8 +62,8 @@ struct Key {
 /// The last live check of the secret in use.
 #[derive(Default)]
 struct LastCheck {
-    /// At most one; none if it was never checked.
-    verdict: Vec<Notice>,
+    /// None if it was never checked.
+    verdict: Option<Notice>,
     at: Time,
     /// Empty if it is unknown.
     latency: String,
@@ -87,14 +85,14 @@ pub(super) async fn act(
 ) -> Result<Response, Problem> {
     visit.caller.require(Permission::ChangeCredentials)?;
     let key = visit.caller.credential(&visit.state.registry, &id)?;
-    let href = href(&visit, &id);
+    let href = visit.key_href(&key.id);
     let Err(problem) = done(&visit, key, &fields).await else {
         return Ok(see_other(&href));
     };
     let listed = visit.caller.listed(&visit.state.registry, &id)?;
     let said = Notice::refusal(&problem, &[]);
-    let shown = text(&view(&visit, &listed, Some(said)).await?)?;
-    Err(problem_page(problem, shown))
+    let shown = view(&visit, &listed, Some(said)).await?;
+    Err(problem_page(problem, &shown))
 }
 
 async fn done(visit: &Visit, key: Credential, fields: &Fields) -> Result<(), Problem> {
@@ -135,138 +133,108 @@ async fn done(visit: &Visit, key: Credential, fields: &Fields) -> Result<(), Pro
     Ok(())
 }
 
-/// The page of a key, within the session.
-pub(super) fn href(visit: &Visit, id: &str) -> String {
-    format!("{}/keys/{id}", visit.base())
-}
-
 async fn view(visit: &Visit, listed: &Listed, said: Option<Notice>) -> Result<Key, Problem> {
     let Visit { state, caller, .. } = visit;
     let now = state.registry.now();
     let workspace = visit.workspace(Some(listed.workspace().as_str()))?;
     let _permit = state.acquire(WorkKind::List, caller).await?;
-    let (runs, no_runs) = match caller.require(Permission::ReadRuns) {
-        Ok(()) => (recent_runs(visit, listed).await, "No request has used it."),
-        Err(_) => (Vec::new(), NOT_YOURS),
+    let (runs, no_runs) = match visit.may(Permission::ReadRuns) {
+        true => (recent_runs(visit, listed).await, "No request has used it."),
+        false => (Vec::new(), NOT_YOURS),
     };
-    let (records, no_records) = match caller.require(Permission::ReadAudit) {
-        Ok(()) => (trail(visit, listed).await?, "No records."),
-        Err(_) => (Vec::new(), NOT_YOURS),
+    let may_read_audit = visit.may(Permission::ReadAudit);
+    let (records, no_records) = match may_read_audit {
+        true => (trail(visit, listed).await?, "No records."),
+        false => (Vec::new(), NOT_YOURS),
     };
-    let revocation = match caller.require(Permission::ReadAudit) {
-        Ok(()) => revocation(visit, listed).await?,
-        Err(_) => None,
+    let revocation = match may_read_audit {
+        true => revocation(visit, listed).await?,
+        false => None,
     };
     let key = Facts::of(visit, listed, revocation.as_ref(), now);
-    let known = match listed {
-        Listed::Known(known) => Some(&**known),
-        Listed::Lost(_) => None,
-    };
+    let known = known(listed);
     let in_use = known.filter(|key| key.status != Status::Revoked && !key.damaged);
     let states = facts::notices(visit, listed, &key.href, now).into_iter();
     let workspace_id = listed.workspace().as_str();
     let id = listed.id().as_str();
     let base = visit.base();
     let runs_href = known.map_or_else(String::new, |known| {
-        let fields = [
+        let query = query(&[
             ("workspace", workspace_id),
             ("provider", known.provider.as_str()),
             ("label", known.label.as_str()),
-        ];
-        page_if_any(&base, "/runs", &fields)
+        ]);
+        format!("{base}/runs{query}")
     });
-    let audit_fields = [("workspace", workspace_id), ("key", id)];
-    let audit_href = page_if_any(&base, "/audit", &audit_fields);
-    let records = records.into_iter();
-    let records = records.map(|record| RecordRow::of(visit, record, now));
-    let Frame {
-        base,
-        assets,
-        csrf,
-        shell,
-    } = visit.frame("/keys", workspace.as_ref());
+    let audit = query(&[("workspace", workspace_id), ("key", id)]);
     Ok(Key {
-        base,
-        assets,
-        csrf,
-        shell,
-        can_edit: caller.require(Permission::ChangeCredentials).is_ok(),
+        shell: visit.shell("/keys", workspace.as_ref()),
+        can_edit: visit.may(Permission::ChangeCredentials),
         notices: said.into_iter().chain(states).collect(),
         key,
         check: in_use.map_or_else(LastCheck::default, |key| LastCheck::of(visit, key)),
         versions: facts::versions(known, now),
         duplicates: known.map_or_else(Vec::new, |key| Duplicate::all(visit, key)),
         lines: in_use.map_or_else(Vec::new, |key| lines::of(visit, key)),
-        runs: runs
-            .into_iter()
-            .map(|run| RunRow::of(visit, run, now))
-            .collect(),
+        runs,
         runs_href,
         no_runs,
-        records: records.collect(),
-        audit_href,
+        records,
+        audit_href: format!("{base}/audit{audit}"),
         no_records,
         etag: known.map_or_else(String::new, |key| etag(visit, key)),
     })
 }
 
-async fn recent_runs(visit: &Visit, listed: &Listed) -> Vec<StoredRun> {
+async fn recent_runs(visit: &Visit, listed: &Listed) -> Vec<RunRow> {
     let filter = RunFilter {
-        within: visit.caller.scope().clone(),
-        workspace: Some(listed.workspace().clone()),
         credential: Some(listed.id().clone()),
-        ..RunFilter::default()
+        ..visit.runs_of(listed.workspace())
     };
-    visit.state.registry.runs().search(ROWS, &filter).await
+    let registry = &visit.state.registry;
+    let runs = registry.runs().search(ROWS, &filter).await.into_iter();
+    runs.map(|run| RunRow::of(visit, run, registry.now()))
+        .collect()
 }
 
-async fn trail(visit: &Visit, listed: &Listed) -> Result<Vec<AuditRecord>, Problem> {
-    let audit = visit.state.registry.audit();
-    let found = audit.search(&about(visit, listed), None, ROWS).await;
-    Ok(found.map_err(Problem::unreadable)?.records)
+async fn trail(visit: &Visit, listed: &Listed) -> Result<Vec<RecordRow>, Problem> {
+    let now = visit.state.registry.now();
+    let records = visit.newest(ROWS, &about(visit, listed)).await?.into_iter();
+    let rows = records.map(|record| RecordRow::of(visit, record, now));
+    Ok(rows.collect())
 }
 
 /// The record of its revocation, which may be older than the latest ones.
 async fn revocation(visit: &Visit, listed: &Listed) -> Result<Option<AuditRecord>, Problem> {
-    let is_revoked = match listed {
-        Listed::Known(key) => key.status == Status::Revoked,
-        Listed::Lost(lost) => lost.is_revoked,
-    };
-    if !is_revoked {
+    if !is_revoked(listed) {
         return Ok(None);
     }
     let filter = AuditFilter {
         event: Some(Event::CredentialRevoked),
         ..about(visit, listed)
     };
-    let audit = visit.state.registry.audit();
-    let found = audit.search(&filter, None, 1).await;
-    let found = found.map_err(Problem::unreadable)?;
-    Ok(found.records.into_iter().next())
+    Ok(visit.newest(1, &filter).await?.pop())
 }
 
 fn about(visit: &Visit, listed: &Listed) -> AuditFilter {
     AuditFilter {
-        within: visit.caller.scope().clone(),
-        workspace: Some(listed.workspace().clone()),
         credential: Some(listed.id().clone()),
-        ..AuditFilter::default()
+        ..visit.records_of(listed.workspace())
     }
 }
 
 impl LastCheck {
     fn of(visit: &Visit, key: &Credential) -> Self {
-        let provider = visit.state.catalogue.get(&key.provider);
-        let provider = provider.map(|provider| &**provider);
-        let Some(check) = CheckView::last(&visit.state, &key.id, provider) else {
+        let Some(check) = CheckView::last(&visit.state, key) else {
             return Self::default();
         };
+        let provider = visit.state.provider(&key.provider);
         let name = provider.map_or("The provider", |provider| provider.name.as_str());
         let latency = check.latency_ms.map(|latency| format!("{latency} ms"));
         Self {
             at: Time::new(check.at, visit.state.registry.now()),
             latency: latency.unwrap_or_default(),
-            verdict: vec![verdict::notice(&check, name)],
+            verdict: Some(verdict::notice(&check, name)),
         }
     }
 }

@@ -5,21 +5,20 @@ use axum::{extract::Path, response::Response};
 use http::HeaderMap;
 use keyside_config::{Provider, ProviderId};
 use keyside_credentials::{
-    Credential, Environment, Filter, Label, Permission, Status, Warning, Workspace, repeats_secret,
+    Credential, CredentialId, Environment, Label, Permission, Status, Warning, Workspace,
 };
 
 use super::{
     form::{Fields, SessionForm},
-    html::{page, problem_page, see_other, text},
-    key::{Duplicate, href},
-    keys::provider_name,
+    html::{page, problem_page, see_other},
+    key::Duplicate,
     lines::{self, Line},
-    provider_guide::{ProviderGuide, known_provider},
+    provider_guide::ProviderGuide,
     saved::{refused_script, stored},
-    shell::{Frame, Shell, Visit, page_if_any, query},
+    shell::{Shell, Visit, query},
     time::Day,
     verdict::{self, Refused},
-    view::{Badge, Notice, field_error, text_of},
+    view::{Badge, FieldErrors, Notice, text_of},
 };
 use crate::{
     credential_changes::Addition, form::choice, problem::Problem, query::Parameters,
@@ -29,9 +28,6 @@ use crate::{
 #[derive(Template)]
 #[template(path = "key_new_provider.html")]
 struct Choose {
-    base: String,
-    assets: String,
-    csrf: String,
     shell: Shell,
     providers: Vec<ProviderChoice>,
 }
@@ -46,15 +42,14 @@ struct ProviderChoice {
 #[derive(Template)]
 #[template(path = "key_new_paste.html")]
 struct Paste {
-    base: String,
-    assets: String,
-    csrf: String,
     shell: Shell,
-    provider: ProviderGuide,
+    guide: ProviderGuide,
     suggestion: Option<Suggestion>,
-    form: Entered,
-    errors: Errors,
-    verdict: Vec<Notice>,
+    form: Fields,
+    /// The keys that requests without a label use today.
+    defaults: Vec<DefaultKey>,
+    errors: FieldErrors,
+    verdict: Option<Notice>,
     can_skip: bool,
 }
 
@@ -65,46 +60,19 @@ struct Suggestion {
     href: String,
 }
 
-/// What was entered, so that an error loses nothing but the key.
-#[derive(Default)]
-struct Entered {
-    label: String,
-    environment: String,
-    tag: String,
-    /// A day.
-    expires: String,
-    endpoint: String,
-    make_default: bool,
-    /// The keys that requests without a label use today.
-    defaults: Vec<DefaultKey>,
-}
-
 struct DefaultKey {
     label: String,
     environment: &'static str,
 }
 
-#[derive(Default)]
-struct Errors {
-    secret: String,
-    label: String,
-    tag: String,
-    expires: String,
-    endpoint: String,
-}
-
 #[derive(Template)]
 #[template(path = "key_new_done.html")]
 struct Done {
-    base: String,
-    assets: String,
-    csrf: String,
     shell: Shell,
     key: Added,
-    verdict: Vec<Notice>,
+    verdict: Option<Notice>,
     duplicates: Vec<Duplicate>,
     lines: Vec<Line>,
-    /// Empty while there is no such page.
     preview_href: String,
 }
 
@@ -121,49 +89,34 @@ struct Added {
 
 /// The first step. A refusal for want of a key links here with its provider, which is the second.
 pub(super) async fn choose(visit: Visit, mut parameters: Parameters) -> Result<Response, Problem> {
-    let asked = parameters.filter("workspace", |text| Ok(text.to_owned()));
-    let provider = parameters.filter("provider", |text| Ok(text.to_owned()));
+    let asked = parameters.text("workspace");
+    let provider = parameters.text("provider");
     let environment = parameters.filter("environment", choice);
     parameters.finish()?;
     let Some(workspace) = visit.workspace(asked.as_deref())? else {
-        return Ok(see_other(&format!("{}/workspaces", visit.base())));
+        return Ok(visit.see_other("/workspaces"));
     };
-    let known = provider.and_then(|id| visit.state.catalogue.get(&id));
-    if let Some(known) = known {
-        return Ok(see_other(&step_two(
-            &visit,
-            &workspace,
-            &known.id,
-            environment,
-        )));
+    if let Some(known) = provider.and_then(|id| visit.state.provider(&id)) {
+        let form = step_two(&visit, &workspace, &known.id, environment);
+        return Ok(see_other(&form));
     }
     let keys = in_use(&visit, &workspace);
-    let choice = |provider: &Provider| ProviderChoice {
-        href: step_two(&visit, &workspace, &provider.id, environment),
-        name: provider.name.clone(),
-        note: match keys
-            .iter()
-            .filter(|key| key.provider == provider.id)
-            .count()
-        {
-            0 => String::new(),
-            1 => "1 key here".to_owned(),
-            count => format!("{count} keys here"),
-        },
+    let choice = |provider: &Provider| {
+        let of_provider = keys.iter().filter(|key| key.provider == provider.id);
+        ProviderChoice {
+            href: step_two(&visit, &workspace, &provider.id, environment),
+            name: provider.name.clone(),
+            note: match of_provider.count() {
+                0 => String::new(),
+                1 => "1 key here".to_owned(),
+                count => format!("{count} keys here"),
+            },
+        }
     };
     let providers = visit.state.catalogue.offered();
     let providers = providers.map(|provider| choice(provider)).collect();
-    let Frame {
-        base,
-        assets,
-        csrf,
-        shell,
-    } = visit.frame("/keys", Some(&workspace));
     page(&Choose {
-        base,
-        assets,
-        csrf,
-        shell,
+        shell: visit.shell("/keys", Some(&workspace)),
         providers,
     })
 }
@@ -175,21 +128,20 @@ pub(super) async fn paste(
     Path((_session, provider)): Path<(String, String)>,
     mut parameters: Parameters,
 ) -> Result<Response, Problem> {
-    let asked = parameters.filter("workspace", |text| Ok(text.to_owned()));
+    let asked = parameters.text("workspace");
     let environment = parameters.filter("environment", choice);
     parameters.finish()?;
     let Some(workspace) = visit.workspace(asked.as_deref())? else {
-        return Ok(see_other(&format!("{}/workspaces", visit.base())));
+        return Ok(visit.see_other("/workspaces"));
     };
     let environment = environment.unwrap_or(Environment::Live);
-    let form = Entered {
-        environment: environment.to_string(),
-        ..Entered::default()
-    };
-    let mut shown = form_page(&visit, &workspace, &provider, form)?;
-    if let (Environment::Sandbox, Some(suggestion)) = (environment, &shown.suggestion) {
-        shown.form.expires = suggestion.day.value.clone();
-    }
+    let mut shown = form_page(&visit, &workspace, &provider)?;
+    let suggestion = shown.suggestion.as_ref();
+    let suggestion = suggestion.filter(|_| environment == Environment::Sandbox);
+    shown.form = Fields::filled([
+        ("environment", environment.to_string()),
+        ("expiresAt", text_of(suggestion.map(|it| &it.day.value))),
+    ]);
     page(&shown)
 }
 
@@ -202,37 +154,29 @@ pub(super) async fn save(
     SessionForm(fields): SessionForm,
 ) -> Result<Response, Problem> {
     visit.caller.require(Permission::ChangeCredentials)?;
-    let registry = &visit.state.registry;
-    let workspace = visit
-        .caller
-        .workspace(registry, fields.text("workspaceId"))?;
+    let workspace = visit.workspace_of(&fields)?;
     let problem = match add(&visit, &provider, &fields).await {
-        Ok(id) => return Ok(stored(&headers, &format!("{}/added", href(&visit, &id)))),
+        Ok(id) => return Ok(stored(&headers, &format!("{}/added", visit.key_href(&id)))),
         Err(problem) if problem.refused().is_some() => return Err(problem),
         Err(problem) => problem,
     };
-    let name = provider_name(&visit, &provider);
+    let name = visit.provider_name(&provider);
     let refused = Refused::of(&problem, &name, &FIELDS);
     if let Some(answer) = refused_script(&headers, &problem, &refused, None) {
         return Ok(answer);
     }
     let shown = Paste {
-        errors: Errors {
-            secret: field_error(&problem, "secret"),
-            label: field_error(&problem, "label"),
-            tag: field_error(&problem, "usageTag"),
-            expires: field_error(&problem, "expiresAt"),
-            endpoint: field_error(&problem, "endpoint"),
-        },
-        verdict: vec![refused.notice],
+        form: fields.without_secret(),
+        errors: FieldErrors::of(&problem),
+        verdict: Some(refused.notice),
         can_skip: refused.can_skip,
-        ..form_page(&visit, &workspace, &provider, Entered::read(&fields))?
+        ..form_page(&visit, &workspace, &provider)?
     };
-    Err(problem_page(problem, text(&shown)?))
+    Err(problem_page(problem, &shown))
 }
 
 /// Returns the id of the stored key.
-async fn add(visit: &Visit, provider: &str, fields: &Fields) -> Result<String, Problem> {
+async fn add(visit: &Visit, provider: &str, fields: &Fields) -> Result<CredentialId, Problem> {
     let mut others = vec![
         ("provider", provider.into()),
         ("expiresAt", fields.day("expiresAt")),
@@ -244,7 +188,7 @@ async fn add(visit: &Visit, provider: &str, fields: &Fields) -> Result<String, P
     let addition = Addition::read(&fields.json_with(&TEXTS, &others))?;
     let added = addition.store(&visit.state, &visit.caller, None).await?;
     visit.flash_warnings(unsaid(visit, &added.credential, added.warnings));
-    Ok(added.credential.id.to_string())
+    Ok(added.credential.id)
 }
 
 /// The warnings that the last step does not repeat: it shows the verdict, and which key is the default.
@@ -252,8 +196,7 @@ fn unsaid(visit: &Visit, key: &Credential, mut warnings: Vec<String>) -> Vec<Str
     let workspace = visit.state.registry.workspace(&key.workspace);
     let other = workspace.and_then(|workspace| other_default(visit, &workspace, key));
     let other = other.map(|label| Warning::OtherIsDefault { label }.to_string());
-    let provider = visit.state.catalogue.get(&key.provider);
-    let check = CheckView::last(&visit.state, &key.id, provider.map(|provider| &**provider));
+    let check = CheckView::last(&visit.state, key);
     let advice = check.and_then(|check| check.remediation);
     warnings.retain(|text| {
         let is_advice = advice.as_ref().is_some_and(|advice| text.ends_with(advice));
@@ -269,9 +212,8 @@ pub(super) async fn done(
 ) -> Result<Response, Problem> {
     let key = visit.caller.credential(&visit.state.registry, &id)?;
     let workspace = visit.workspace(Some(key.workspace.as_str()))?;
-    let provider = visit.state.catalogue.get(&key.provider);
-    let check = CheckView::last(&visit.state, &key.id, provider.map(|provider| &**provider));
-    let name = provider_name(&visit, &key.provider);
+    let check = CheckView::last(&visit.state, &key);
+    let name = visit.provider_name(&key.provider);
     let verdict = match check {
         Some(check) => verdict::notice(&check, &name),
         None => Notice::new(
@@ -283,32 +225,19 @@ pub(super) async fn done(
     let default_label = workspace
         .as_ref()
         .and_then(|workspace| other_default(&visit, workspace, &key));
-    let preview_href = page_if_any(
-        &visit.base(),
-        "/preview",
-        &[
-            ("workspace", key.workspace.as_str()),
-            ("provider", key.provider.as_str()),
-            ("label", key.label.as_str()),
-        ],
-    );
-    let Frame {
-        base,
-        assets,
-        csrf,
-        shell,
-    } = visit.frame("/keys", workspace.as_ref());
+    let preview = query(&[
+        ("workspace", key.workspace.as_str()),
+        ("provider", key.provider.as_str()),
+        ("label", key.label.as_str()),
+    ]);
     page(&Done {
-        base,
-        assets,
-        csrf,
-        shell,
-        verdict: vec![verdict],
+        shell: visit.shell("/keys", workspace.as_ref()),
+        verdict: Some(verdict),
         duplicates: Duplicate::all(&visit, &key),
         lines: lines::of(&visit, &key),
-        preview_href,
+        preview_href: format!("{}/preview{preview}", visit.base()),
         key: Added {
-            href: href(&visit, key.id.as_str()),
+            href: visit.key_href(&key.id),
             label: key.label.to_string(),
             provider: name,
             environment: Badge::environment(key.environment),
@@ -320,38 +249,23 @@ pub(super) async fn done(
     })
 }
 
-fn form_page(
-    visit: &Visit,
-    workspace: &Workspace,
-    provider: &str,
-    form: Entered,
-) -> Result<Paste, Problem> {
-    let provider = known_provider(visit, provider)?;
+/// The form with nothing entered.
+fn form_page(visit: &Visit, workspace: &Workspace, provider: &str) -> Result<Paste, Problem> {
+    let provider = visit.state.known_provider(provider)?;
     let keys = in_use(visit, workspace).into_iter();
     let defaults = keys.filter(|key| key.is_default && key.provider == provider.id);
     let defaults = defaults.map(|key| DefaultKey {
         label: key.label.to_string(),
         environment: key.environment.as_str(),
     });
-    let Frame {
-        base,
-        assets,
-        csrf,
-        shell,
-    } = visit.frame("/keys", Some(workspace));
     Ok(Paste {
-        base,
-        assets,
-        csrf,
-        shell,
-        provider: ProviderGuide::of(provider, &visit.state.catalogue),
+        shell: visit.shell("/keys", Some(workspace)),
+        guide: ProviderGuide::of(provider, &visit.state.catalogue),
         suggestion: Suggestion::of(visit, workspace, provider),
-        form: Entered {
-            defaults: defaults.collect(),
-            ..form
-        },
-        errors: Errors::default(),
-        verdict: Vec::new(),
+        form: Fields::default(),
+        defaults: defaults.collect(),
+        errors: FieldErrors::default(),
+        verdict: None,
         can_skip: false,
     })
 }
@@ -371,11 +285,7 @@ fn step_two(
 
 /// The keys of a workspace that are not revoked.
 fn in_use(visit: &Visit, workspace: &Workspace) -> Vec<Credential> {
-    let mut keys = visit.state.registry.list(&Filter {
-        within: visit.caller.scope().clone(),
-        workspace: Some(workspace.id.clone()),
-        ..Filter::default()
-    });
+    let mut keys = visit.keys(workspace);
     keys.retain(|key| key.status != Status::Revoked);
     keys
 }
@@ -397,27 +307,6 @@ impl Suggestion {
             day: Day::after(visit.state.registry.now(), days),
             href: step_two(visit, workspace, &provider.id, sandbox),
         })
-    }
-}
-
-impl Entered {
-    fn read(fields: &Fields) -> Self {
-        let secret = fields.text("secret").as_bytes();
-        // A key that was pasted into another field too must not come back in the page.
-        let is_shown = |text: &&str| !repeats_secret(text, secret);
-        let text = |name: &str| {
-            let text = Some(fields.text(name)).filter(is_shown);
-            text.unwrap_or_default().to_owned()
-        };
-        Self {
-            label: text("label"),
-            environment: text("environment"),
-            tag: text("usageTag"),
-            expires: text("expiresAt"),
-            endpoint: text("endpoint"),
-            make_default: fields.is_ticked("default"),
-            defaults: Vec::new(),
-        }
     }
 }
 

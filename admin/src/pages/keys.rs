@@ -1,6 +1,6 @@
 //! Integration Keys: the keys of a workspace, and which of them need attention.
 
-mod narrowing;
+mod filters;
 mod row;
 
 use std::collections::BTreeSet;
@@ -8,28 +8,25 @@ use std::collections::BTreeSet;
 use askama::Template;
 use axum::response::Response;
 use keyside_credentials::{
-    Credential, Environment, Filter, Listed, Permission, Status, Timestamp, Workspace,
+    Credential, Environment, Listed, Permission, Status, Timestamp, Workspace,
 };
 
-pub(super) use self::row::{is_rejected, provider_name};
+pub(super) use self::row::is_rejected;
 use self::{
-    narrowing::{Narrowing, Posture},
+    filters::{Filters, Posture},
     row::Row,
 };
 use super::{
-    html::{page, see_other},
+    html::page,
     pager::Pager,
-    shell::{Frame, Shell, Visit},
-    view::{Badge, Choice},
+    shell::{Shell, Visit},
+    view::{Badge, Choice, environments},
 };
 use crate::{concurrency::WorkKind, problem::Problem, query::Parameters};
 
 #[derive(Template)]
 #[template(path = "keys.html")]
 struct Keys {
-    base: String,
-    assets: String,
-    csrf: String,
     shell: Shell,
     can_edit: bool,
     /// Whether the workspace has keys at all, including revoked ones.
@@ -40,7 +37,7 @@ struct Keys {
     pager: Pager,
 }
 
-/// A number of keys that need attention, as a link that narrows the table to them or lifts that.
+/// A number of keys that need attention, as a link that filters the table for them or lifts that.
 struct Card {
     href: String,
     tone: &'static str,
@@ -61,79 +58,67 @@ struct FilterForm {
 }
 
 pub(super) async fn show(visit: Visit, mut parameters: Parameters) -> Result<Response, Problem> {
-    let asked = parameters.filter("workspace", |text| Ok(text.to_owned()));
-    let narrowing = Narrowing::read(&mut parameters);
+    let asked = parameters.text("workspace");
+    let filters = Filters::read(&mut parameters);
     let number = Pager::read(&mut parameters);
     parameters.finish()?;
     let Some(workspace) = visit.workspace(asked.as_deref())? else {
-        return Ok(see_other(&format!("{}/workspaces", visit.base())));
+        return Ok(visit.see_other("/workspaces"));
     };
     let _permit = visit.state.acquire(WorkKind::List, &visit.caller).await?;
-    let all = visit.state.registry.list_all(&Filter {
-        within: visit.caller.scope().clone(),
-        workspace: Some(workspace.id.clone()),
-        ..Filter::default()
-    });
-    page(&view(&visit, &workspace, &all, &narrowing, number))
+    let all = visit.all_keys(&workspace);
+    page(&view(&visit, &workspace, &all, &filters, number))
 }
 
 fn view(
     visit: &Visit,
     workspace: &Workspace,
     all: &[Listed],
-    narrowing: &Narrowing,
+    filters: &Filters,
     number: usize,
 ) -> Keys {
     let now = visit.state.registry.now();
-    let address = |narrowing: &Narrowing, page| {
-        format!("{}/keys{}", visit.base(), narrowing.query(workspace, page))
+    let address = |filters: &Filters, page| {
+        format!("{}/keys{}", visit.base(), filters.query(workspace, page))
     };
-    let first_page = |narrowing: &Narrowing| address(narrowing, 1);
+    let first_page = |filters: &Filters| address(filters, 1);
     let shown: Vec<_> = all
         .iter()
-        .filter(|listed| narrowing.includes(visit, listed, now))
+        .filter(|listed| filters.includes(visit, listed, now))
         .collect();
-    let mut pager = Pager::new(number, shown.len(), "key", |page| address(narrowing, page));
+    let mut pager = Pager::new(number, shown.len(), "key", |page| address(filters, page));
     // Counts elsewhere are of keys in use.
     let revoked = shown.iter().filter(|listed| is_revoked(listed)).count();
     if revoked > 0 {
         pager.summary += &format!(", {revoked} revoked");
     }
+    let known: Vec<_> = all.iter().filter_map(known).collect();
     let rows = pager.rows(&shown).iter();
     let rows = rows.map(|listed| Row::of(visit, listed, now)).collect();
-    let Frame {
-        base,
-        assets,
-        csrf,
-        shell,
-    } = visit.frame("/keys", Some(workspace));
     Keys {
-        base,
-        assets,
-        csrf,
-        shell,
-        can_edit: visit.caller.require(Permission::ChangeCredentials).is_ok(),
+        shell: visit.shell("/keys", Some(workspace)),
+        can_edit: visit.may(Permission::ChangeCredentials),
         any: !all.is_empty(),
-        posture: cards(all, narrowing, now, first_page),
-        filter: filter_form(visit, all, narrowing, first_page(&Narrowing::default())),
+        posture: cards(&known, filters, now, first_page),
+        filter: filter_form(visit, &known, filters, first_page(&Filters::default())),
         keys: rows,
         pager,
     }
 }
 
 fn cards(
-    all: &[Listed],
-    narrowing: &Narrowing,
+    keys: &[&Credential],
+    filters: &Filters,
     now: Timestamp,
-    address: impl Fn(&Narrowing) -> String,
+    address: impl Fn(&Filters) -> String,
 ) -> Vec<Card> {
     let card = |(posture, tone, icon, what): (Posture, _, _, _)| {
-        let current = narrowing.posture == Some(posture);
+        let current = filters.posture == Some(posture);
         Card {
-            href: address(&Narrowing::to((!current).then_some(posture))),
+            href: address(&Filters::to((!current).then_some(posture))),
             tone,
             icon,
-            count: known(all).filter(|key| posture.applies(key, now)).count(),
+            count: keys.iter().filter(|key| posture.applies(key, now)).count(),
             what,
             current,
         }
@@ -146,47 +131,46 @@ fn cards(
 
 fn filter_form(
     visit: &Visit,
-    all: &[Listed],
-    narrowing: &Narrowing,
+    keys: &[&Credential],
+    filters: &Filters,
     clear_href: String,
 ) -> FilterForm {
-    let providers: BTreeSet<_> = known(all).map(|key| &key.provider).collect();
+    let providers: BTreeSet<_> = keys.iter().map(|key| &key.provider).collect();
     let providers = providers
         .into_iter()
-        .map(|id| (id.to_string(), provider_name(visit, id)));
-    let tags: BTreeSet<_> = known(all)
+        .map(|id| (id.to_string(), visit.provider_name(id)));
+    let tags: BTreeSet<_> = keys
+        .iter()
         .filter_map(|key| key.usage_tag.as_ref())
         .collect();
     let tags = tags
         .into_iter()
         .map(|tag| (tag.to_string(), tag.to_string()));
     let statuses = Status::ALL.map(|it| (it.to_string(), Badge::status(it).word));
-    let environments = [Environment::Live, Environment::Sandbox]
-        .map(|it| (it.to_string(), Badge::environment(it).word));
     FilterForm {
-        q: narrowing.q.clone().unwrap_or_default(),
-        providers: Choice::list(providers, narrowing.provider.as_deref()),
-        statuses: Choice::list(statuses, narrowing.status.map(Status::as_str)),
-        environments: Choice::list(environments, narrowing.environment.map(Environment::as_str)),
-        tags: Choice::list(tags, narrowing.tag.as_deref()),
-        active: narrowing.is_active(),
+        q: filters.q.clone().unwrap_or_default(),
+        providers: Choice::list(providers, filters.provider.as_deref()),
+        statuses: Choice::list(statuses, filters.status.map(Status::as_str)),
+        environments: Choice::list(environments(), filters.environment.map(Environment::as_str)),
+        tags: Choice::list(tags, filters.tag.as_deref()),
+        active: filters.is_active(),
         clear_href,
     }
 }
 
-fn is_revoked(listed: &Listed) -> bool {
+pub(super) fn is_revoked(listed: &Listed) -> bool {
     match listed {
         Listed::Known(key) => key.status == Status::Revoked,
         Listed::Lost(lost) => lost.is_revoked,
     }
 }
 
-/// The keys whose record can be read.
-fn known(all: &[Listed]) -> impl Iterator<Item = &Credential> {
-    all.iter().filter_map(|listed| match listed {
-        Listed::Known(credential) => Some(&**credential),
+/// The key, if its record can be read.
+pub(super) fn known(listed: &Listed) -> Option<&Credential> {
+    match listed {
+        Listed::Known(key) => Some(key),
         Listed::Lost(_) => None,
-    })
+    }
 }
 
 /// The cards, with tone, icon and words.

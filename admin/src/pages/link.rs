@@ -9,13 +9,13 @@ use axum::{
     extract::{FromRequest, Request, State},
     response::{IntoResponse, Response},
 };
-use serde::Serialize;
+use serde_json::{Value, json};
 
 use super::{
     form::Fields,
-    html::{page, problem_page, text},
+    html::{page, problem_page},
     shell::{assets_path, role},
-    sign_in::{SignedIn, insecure, lacks_fetch_metadata, needs_https, open_session, request_id},
+    sign_in::{insecure, lacks_fetch_metadata, needs_https, open_session, request_id},
     view::Notice,
 };
 use crate::{
@@ -33,26 +33,13 @@ pub(super) const PATH: &str = "/link";
 struct LinkPage<'a> {
     base: &'a str,
     assets: String,
-    notice: Vec<Notice>,
-    errors: Errors,
-}
-
-struct Errors {
-    code: &'static str,
-}
-
-/// Whose session a code opens.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Whose {
-    name: String,
-    role: &'static str,
-    /// Seconds.
-    expires_in: u64,
+    notice: Option<Notice>,
+    /// What is wrong with the code; empty if nothing is.
+    wrong: &'static str,
 }
 
 pub(super) async fn show(State(state): State<AdminState>) -> Result<Response, Problem> {
-    page(&link_page(&state, Vec::new(), ""))
+    page(&link_page(&state, None, ""))
 }
 
 /// Opens the session of the code in the form, once. With `ask=whose`, says whose it is and leaves
@@ -64,14 +51,13 @@ pub(super) async fn open(
     let peer = ClientNetwork::of(request.extensions());
     let request_id = request_id(request.extensions())?;
     if lacks_fetch_metadata(request.headers()) {
-        let page = text(&link_page(&state, vec![needs_https()], ""))?;
-        return Err(problem_page(insecure(), page));
+        let page = link_page(&state, Some(needs_https()), "");
+        return Err(problem_page(insecure(), &page));
     }
     let fields = Fields::from_request(request, &state).await?;
     let (code, now) = (fields.text("code"), Instant::now());
     if fields.text("ask") == "whose" {
-        let whose = whose(&state, code, now);
-        return match whose {
+        return match whose(&state, code, now) {
             Some(whose) => Ok(Json(whose).into_response()),
             None => Err(unknown_code(&state, peer)?),
         };
@@ -79,29 +65,25 @@ pub(super) async fn open(
     let actor = state.sign_in_links.redeem(code, now);
     let principal = actor.and_then(|actor| state.registry.access().principal(&actor));
     match principal {
-        Some(principal) => {
-            let proof = Proof::Link;
-            let how = SignedIn { request_id, proof };
-            open_session(&state, &principal, how, "/").await
-        }
+        Some(principal) => open_session(&state, &principal, request_id, Proof::Link, "/").await,
         None => {
             let problem = unknown_code(&state, peer)?;
             let wrong = "This code was used before, its five minutes are over, or it is mistyped.";
-            let page = text(&link_page(&state, Vec::new(), wrong))?;
-            Err(problem_page(problem, page))
+            Err(problem_page(problem, &link_page(&state, None, wrong)))
         }
     }
 }
 
-fn whose(state: &AdminState, code: &str, now: Instant) -> Option<Whose> {
+/// Whose session a code opens, and for how many seconds.
+fn whose(state: &AdminState, code: &str, now: Instant) -> Option<Value> {
     let (actor, left) = state.sign_in_links.peek(code, now)?;
     let access = state.registry.access();
     let principal = access.principal(&actor)?;
-    Some(Whose {
-        name: access.find(&actor)?.name,
-        role: role(principal.role),
-        expires_in: left.as_secs(),
-    })
+    Some(json!({
+        "name": access.find(&actor)?.name,
+        "role": role(principal.role),
+        "expiresIn": left.as_secs(),
+    }))
 }
 
 /// The problem for a code that opens nothing, which counts like an invalid token.
@@ -117,11 +99,15 @@ fn unknown_code(state: &AdminState, peer: ClientNetwork) -> Result<Problem, Prob
     ))
 }
 
-fn link_page<'a>(state: &'a AdminState, notice: Vec<Notice>, code: &'static str) -> LinkPage<'a> {
+fn link_page<'a>(
+    state: &'a AdminState,
+    notice: Option<Notice>,
+    wrong: &'static str,
+) -> LinkPage<'a> {
     LinkPage {
         base: state.site.base(),
         assets: assets_path(&state.site),
         notice,
-        errors: Errors { code },
+        wrong,
     }
 }

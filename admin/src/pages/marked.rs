@@ -1,44 +1,25 @@
-//! Texts in which backticks mark code, as pieces: the macro `marked` of `macros.html` escapes each.
+//! Texts in which backticks mark code: the macro `marked` of `macros.html` escapes each piece.
+//! `admin/assets/notice.js` marks code in the same way.
 
-/// A text of the catalogue, or of a problem.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Marked {
-    pub(super) pieces: Vec<Piece>,
-}
-
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Piece {
-    pub(super) text: String,
+pub(super) struct Piece<'a> {
+    pub(super) text: &'a str,
     pub(super) is_code: bool,
 }
 
-impl Marked {
-    pub(super) fn all(texts: &[String]) -> Vec<Self> {
-        texts.iter().map(|text| Self::new(text)).collect()
+/// The pieces of a text that are not empty. A backtick without a second one is a character like
+/// others.
+pub(super) fn pieces(text: &str) -> Vec<Piece<'_>> {
+    let mut pieces = Vec::new();
+    let mut rest = text;
+    while let Some((before, code, after)) = split_at_code(rest) {
+        pieces.extend([(before, false), (code, true)]);
+        rest = after;
     }
-
-    /// A backtick without a second one is a character like others.
-    pub(super) fn new(text: &str) -> Self {
-        let mut pieces = Vec::new();
-        let mut push = |text: &str, is_code| {
-            if !text.is_empty() {
-                let text = text.to_owned();
-                pieces.push(Piece { text, is_code });
-            }
-        };
-        let mut rest = text;
-        while let Some((before, code, after)) = split_at_code(rest) {
-            push(before, false);
-            push(code, true);
-            rest = after;
-        }
-        push(rest, false);
-        Self { pieces }
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.pieces.is_empty()
-    }
+    pieces.push((rest, false));
+    let pieces = pieces.into_iter().filter(|(text, _)| !text.is_empty());
+    pieces
+        .map(|(text, is_code)| Piece { text, is_code })
+        .collect()
 }
 
 /// What is before the first code, the code, and what follows it.
@@ -54,10 +35,10 @@ mod tests {
 
     /// The pieces, with code in brackets.
     fn shown(text: &str) -> Vec<String> {
-        let pieces = Marked::new(text).pieces.into_iter();
-        let shown = pieces.map(|Piece { text, is_code }| match is_code {
+        let shown = pieces(text).into_iter();
+        let shown = shown.map(|Piece { text, is_code }| match is_code {
             true => format!("[{text}]"),
-            false => text,
+            false => text.to_owned(),
         });
         shown.collect()
     }
@@ -78,6 +59,5 @@ mod tests {
         ] {
             assert_eq!(shown(text), pieces, "{text}");
         }
-        assert!(Marked::new("").is_empty());
     }
 }

@@ -23,6 +23,11 @@ pub(super) fn microseconds(number: u64) -> String {
     milliseconds(number.saturating_add(500) / 1000)
 }
 
+/// In a table, where a number is unknown.
+pub(super) fn none() -> String {
+    "–".to_owned()
+}
+
 /// What is unknown is not zero.
 pub(super) fn known(text: Option<String>) -> String {
     text.unwrap_or_else(|| "unknown".to_owned())

@@ -1,4 +1,4 @@
-//! Numbered pages of a table that is in memory.
+//! Pages of tables: numbered ones of a table that is in memory, and those of a log.
 
 use std::ops::Range;
 
@@ -55,6 +55,32 @@ impl Pager {
     /// The rows of this page.
     pub(super) fn rows<'a, T>(&self, all: &'a [T]) -> &'a [T] {
         all.get(self.range.clone()).unwrap_or_default()
+    }
+}
+
+/// Where a page of a log is, which is read by cursors from its newest end.
+pub(super) struct LogPager {
+    pub(super) summary: String,
+    /// Empty on the page with the newest rows.
+    pub(super) newest: String,
+    /// Empty on the last page.
+    pub(super) older: String,
+}
+
+impl LogPager {
+    /// `cursor` is that of the page, if any, and `next` that of the one with older rows. `address`
+    /// is that of the page from a cursor on; an empty one is the newest.
+    pub(super) fn new(
+        summary: String,
+        cursor: Option<&impl ToString>,
+        next: Option<&impl ToString>,
+        address: impl Fn(&str) -> String,
+    ) -> Self {
+        Self {
+            summary,
+            newest: cursor.map_or_else(String::new, |_| address("")),
+            older: next.map_or_else(String::new, |next| address(&next.to_string())),
+        }
     }
 }
 

@@ -15,11 +15,10 @@ use self::answer::AnswerView;
 use super::{
     errors::EVENT_STREAM,
     form::{Fields, SessionForm},
-    html::{page, see_other},
-    keys::provider_name,
+    html::{page, problem_page},
     remedy,
-    shell::{Frame, Shell, Visit},
-    view::{Badge, Choice, Notice, field_error},
+    shell::{Shell, Visit},
+    view::{Choice, FieldErrors, Notice, environments},
 };
 use crate::{
     concurrency::WorkKind,
@@ -33,20 +32,15 @@ use crate::{
 #[derive(Template)]
 #[template(path = "preview.html")]
 struct Preview {
-    base: String,
-    assets: String,
-    csrf: String,
     shell: Shell,
     can_run: bool,
     form: Form,
-    errors: Errors,
-    /// Why the selected provider would not answer, unless every page says it: at most one.
-    obstacle: Vec<Notice>,
-    /// Why there is no answer: at most one.
-    failure: Vec<Notice>,
-    /// At most one.
-    answers: Vec<AnswerView>,
-    answered: bool,
+    errors: FieldErrors,
+    /// Why the selected provider would not answer, unless every page says it.
+    obstacle: Option<Notice>,
+    /// Why there is no answer.
+    failure: Option<Notice>,
+    answer: Option<AnswerView>,
 }
 
 struct Form {
@@ -73,48 +67,25 @@ struct LabelGroup {
     labels: Vec<Choice>,
 }
 
-/// What was entered, so that an error loses nothing.
-#[derive(Default)]
-struct Entered {
-    provider: String,
-    label: String,
-    environment: String,
-    model: String,
-    prompt: String,
-}
-
-#[derive(Default)]
-struct Errors {
-    provider: String,
-    label: String,
-    environment: String,
-    model: String,
-    prompt: String,
-}
-
 /// What the page says of the prompt that was sent.
 #[derive(Default)]
 struct Outcome {
-    errors: Errors,
+    errors: FieldErrors,
     failure: Option<Notice>,
     answer: Option<AnswerView>,
 }
 
 pub(super) async fn show(visit: Visit, mut parameters: Parameters) -> Result<Response, Problem> {
-    let mut text = |name| parameters.filter(name, |text| Ok(text.to_owned()));
-    let asked = text("workspace");
-    let entered = Entered {
-        provider: text("provider").unwrap_or_default(),
-        label: text("label").unwrap_or_default(),
-        environment: text("environment").unwrap_or_default(),
-        ..Entered::default()
-    };
+    let asked = parameters.text("workspace");
+    let entered = ["provider", "label", "environment"];
+    let entered = entered.map(|name| (name, parameters.text(name).unwrap_or_default()));
     parameters.finish()?;
     let Some(workspace) = visit.workspace(asked.as_deref())? else {
-        return Ok(see_other(&format!("{}/workspaces", visit.base())));
+        return Ok(visit.see_other("/workspaces"));
     };
     let _permit = visit.state.acquire(WorkKind::List, &visit.caller).await?;
-    render(&visit, &workspace, entered, Outcome::default())
+    let entered = Fields::filled(entered);
+    page(&view(&visit, &workspace, &entered, Outcome::default()))
 }
 
 /// Its own query only says which page to come back to when the session has ended.
@@ -127,30 +98,25 @@ pub(super) async fn send(
     let is_script = headers
         .get(header::ACCEPT)
         .is_some_and(|types| types == EVENT_STREAM);
-    let registry = &visit.state.registry;
-    let workspace = visit
-        .caller
-        .workspace(registry, fields.text("workspaceId"))?;
+    let workspace = visit.workspace_of(&fields)?;
     let answered = match prompt(&fields, is_script) {
         Ok(new) => previews::send(&visit.state, &visit.caller, new).await,
         Err(problem) => Err(problem),
     };
-    let entered = Entered::of(&fields);
     match answered {
         Ok(Answer::Stream(response)) => Ok(response),
-        Ok(Answer::Whole(view)) => {
+        Ok(Answer::Whole(answer)) => {
             let outcome = Outcome {
-                answer: Some(AnswerView::of(&visit, &workspace, *view)),
+                answer: Some(AnswerView::of(&visit, &workspace, *answer)),
                 ..Outcome::default()
             };
-            render(&visit, &workspace, entered, outcome)
+            page(&view(&visit, &workspace, &fields, outcome))
         }
         Err(problem) if is_script || !is_shown_here(&problem) => Err(problem),
         Err(problem) => {
             let outcome = Outcome::of(&visit, &problem);
-            let mut response = render(&visit, &workspace, entered, outcome)?;
-            *response.status_mut() = problem.kind().status();
-            Ok(response)
+            let shown = view(&visit, &workspace, &fields, outcome);
+            Err(problem_page(problem, &shown))
         }
     }
 }
@@ -181,30 +147,11 @@ fn is_shown_here(problem: &Problem) -> bool {
     !problem.errors().is_empty() || kinds.contains(&problem.kind())
 }
 
-impl Entered {
-    fn of(fields: &Fields) -> Self {
-        let text = |name| fields.text(name).to_owned();
-        Self {
-            provider: text("provider"),
-            label: text("label"),
-            environment: text("environment"),
-            model: text("model"),
-            prompt: text("prompt"),
-        }
-    }
-}
-
 impl Outcome {
     fn of(visit: &Visit, problem: &Problem) -> Self {
         let is_refused = problem.errors().is_empty();
         Self {
-            errors: Errors {
-                provider: field_error(problem, "provider"),
-                label: field_error(problem, "label"),
-                environment: field_error(problem, "environment"),
-                model: field_error(problem, "model"),
-                prompt: field_error(problem, "prompt"),
-            },
+            errors: FieldErrors::of(problem),
             failure: is_refused.then(|| notice(visit, problem)),
             answer: None,
         }
@@ -242,50 +189,37 @@ fn link(visit: &Visit, url: &str) -> Option<String> {
     }
 }
 
-fn render(
-    visit: &Visit,
-    workspace: &Workspace,
-    entered: Entered,
-    outcome: Outcome,
-) -> Result<Response, Problem> {
-    let Frame {
-        base,
-        assets,
-        csrf,
-        shell,
-    } = visit.frame("/preview", Some(workspace));
+fn view(visit: &Visit, workspace: &Workspace, entered: &Fields, outcome: Outcome) -> Preview {
+    let shell = visit.shell("/preview", Some(workspace));
     let form = form_of(visit, workspace, entered);
     let mut choices = form.providers.iter().map(|option| &option.choice);
     let selected = choices.find(|choice| choice.selected);
-    let provider = selected.and_then(|choice| visit.state.catalogue.get(&choice.value));
+    let provider = selected.and_then(|choice| visit.state.provider(&choice.value));
     let obstacle = provider.and_then(|provider| visit.obstacle(workspace, &provider.id));
     let is_news = |notice: &Notice| {
         let is_first = outcome.answer.is_none() && outcome.failure.is_none();
         is_first && shell.banners.iter().all(|it| it.title != notice.title)
     };
-    page(&Preview {
-        obstacle: obstacle.filter(is_news).into_iter().collect(),
-        base,
-        assets,
-        csrf,
+    Preview {
+        obstacle: obstacle.filter(is_news),
         shell,
-        can_run: visit.caller.require(Permission::Preview).is_ok(),
+        can_run: visit.may(Permission::Preview),
         form,
         errors: outcome.errors,
-        failure: outcome.failure.into_iter().collect(),
-        answered: outcome.answer.is_some(),
-        answers: outcome.answer.into_iter().collect(),
-    })
+        failure: outcome.failure,
+        answer: outcome.answer,
+    }
 }
 
-fn form_of(visit: &Visit, workspace: &Workspace, entered: Entered) -> Form {
+fn form_of(visit: &Visit, workspace: &Workspace, entered: &Fields) -> Form {
+    let label = entered.text("label");
     let keys = visit.keys(workspace);
     let providers: Vec<_> = previews::providers(&visit.state.catalogue).collect();
     let asked = providers
         .iter()
-        .find(|provider| provider.id.as_str() == entered.provider);
+        .find(|provider| provider.id.as_str() == entered.text("provider"));
     let selected = asked.or_else(|| {
-        let by_keys = |provider: &&&Arc<Provider>| fitness(&keys, provider, &entered.label);
+        let by_keys = |provider: &&&Arc<Provider>| fitness(&keys, provider, label);
         // Of several, `max_by_key` takes the last.
         providers.iter().rev().max_by_key(by_keys)
     });
@@ -300,19 +234,20 @@ fn form_of(visit: &Visit, workspace: &Workspace, entered: Entered) -> Form {
         model: model(provider).unwrap_or_default(),
     });
     let any = (String::new(), "Any".to_owned());
-    let environments = [Environment::Live, Environment::Sandbox]
-        .map(|it| (it.to_string(), Badge::environment(it).word));
-    let groups = groups(visit, &keys, selected, &entered.label);
+    let groups = groups(visit, &keys, selected, label);
     Form {
         providers: options.collect(),
-        labels: of_no_provider(&groups, &entered.label),
+        labels: of_no_provider(&groups, label),
         groups,
-        environments: Choice::of([any].into_iter().chain(environments), &entered.environment),
-        model: match entered.model.is_empty() {
-            true => suggested.unwrap_or_default(),
-            false => entered.model,
+        environments: Choice::of(
+            [any].into_iter().chain(environments()),
+            entered.text("environment"),
+        ),
+        model: match entered.text("model") {
+            "" => suggested.unwrap_or_default(),
+            model => model.to_owned(),
         },
-        prompt: entered.prompt,
+        prompt: entered.text("prompt").to_owned(),
     }
 }
 
@@ -340,7 +275,7 @@ fn groups(visit: &Visit, keys: &[Credential], provider: &str, label: &str) -> Ve
     }
     let groups = found.into_iter().map(|(id, labels)| LabelGroup {
         provider: id.to_owned(),
-        name: provider_name(visit, id),
+        name: visit.provider_name(id),
         labels: labels
             .into_iter()
             .map(|(value, text)| Choice {

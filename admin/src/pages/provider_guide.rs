@@ -1,26 +1,15 @@
-//! What a person has to know about a provider to get a key from it: the context `provider` of the
+//! What a person has to know about a provider to get a key from it: the context `guide` of the
 //! forms that take a key.
 
-use std::{cmp::Reverse, collections::BTreeMap};
+use std::{cmp::Reverse, collections::BTreeMap, sync::Arc};
 
-use keyside_config::{Catalogue, Development, Provider, RefusedKey, Upstream};
-
-use super::{marked::Marked, shell::Visit};
-use crate::problem::Problem;
+use keyside_config::{Catalogue, Provider, Upstream};
 
 pub(super) struct ProviderGuide {
-    pub(super) name: String,
-    pub(super) steps: Vec<Marked>,
-    pub(super) scopes: Vec<Marked>,
-    /// Empty if none is known, like the other links.
+    pub(super) provider: Arc<Provider>,
+    /// Empty if none is known, like the other link.
     pub(super) console: String,
     pub(super) docs: String,
-    pub(super) rate_limits: Marked,
-    pub(super) sandbox_note: Marked,
-    pub(super) development: Development,
-    pub(super) pattern: String,
-    pub(super) example: String,
-    pub(super) refused: Vec<RefusedKey>,
     /// How keys of other providers begin, longest first.
     pub(super) foreign: Vec<ForeignPrefix>,
     /// Empty unless each key has an endpoint of its own.
@@ -35,7 +24,7 @@ pub(super) struct ForeignPrefix {
 }
 
 impl ProviderGuide {
-    pub(super) fn of(provider: &Provider, catalogue: &Catalogue) -> Self {
+    pub(super) fn of(provider: &Arc<Provider>, catalogue: &Catalogue) -> Self {
         let (endpoint_example, endpoint_hint) = match &provider.upstream {
             Upstream::Fixed(_) => (String::new(), String::new()),
             Upstream::PerCredential(rule) => {
@@ -47,18 +36,10 @@ impl ProviderGuide {
             }
         };
         Self {
-            name: provider.name.clone(),
-            steps: Marked::all(&provider.steps),
-            scopes: Marked::all(&provider.key.scopes),
             console: web(&provider.links.console),
             docs: web(&provider.links.docs),
-            rate_limits: Marked::new(&provider.rate_limits),
-            sandbox_note: Marked::new(&provider.sandbox.note),
-            development: provider.development.clone(),
-            pattern: provider.key.pattern.to_string(),
-            example: provider.key.example.clone(),
-            refused: provider.key.refused.clone(),
             foreign: foreign(provider, catalogue),
+            provider: provider.clone(),
             endpoint_example,
             endpoint_hint,
         }
@@ -83,17 +64,6 @@ fn foreign(provider: &Provider, catalogue: &Catalogue) -> Vec<ForeignPrefix> {
     let mut found: Vec<_> = found.collect();
     found.sort_by_key(|foreign| Reverse(foreign.prefix.len()));
     found
-}
-
-/// The provider of a key or form.
-///
-/// # Errors
-/// 422 if the catalogue does not have it any more.
-pub(super) fn known_provider<'a>(visit: &'a Visit, id: &str) -> Result<&'a Provider, Problem> {
-    let provider = visit.state.catalogue.get(id);
-    provider
-        .map(|provider| &**provider)
-        .ok_or_else(|| Problem::field("provider", "the catalogue has no such provider"))
 }
 
 /// A link that only leads to a web page: operators may add providers.

@@ -6,7 +6,7 @@ use keyside_credentials::{
 };
 
 use super::{
-    keys::provider_name,
+    keys::known,
     run_rows::words,
     shell::Visit,
     time::Time,
@@ -25,8 +25,8 @@ pub(super) struct RecordRow {
     /// Empty if the record is about no key, or about one that was erased.
     pub(super) key_href: String,
     pub(super) provider: String,
-    /// Of a sandbox key: at most one.
-    pub(super) sandbox: Vec<Badge>,
+    /// Of a sandbox key.
+    pub(super) sandbox: Option<Badge>,
     pub(super) fingerprint: String,
     pub(super) note: String,
     pub(super) position: u64,
@@ -37,7 +37,7 @@ impl RecordRow {
     pub(super) fn of(visit: &Visit, record: AuditRecord, now: Timestamp) -> Self {
         let key = record.workspace.as_ref().zip(record.credential.as_ref());
         let key = key.and_then(|(workspace, id)| visit.state.registry.find_in(workspace, id));
-        let href = |key: &Listed| format!("{}/keys/{}", visit.base(), key.id());
+        let href = |key: &Listed| visit.key_href(key.id());
         let provider = record.provider.as_ref();
         Self {
             at: Time::new(Some(record.at), now),
@@ -47,11 +47,11 @@ impl RecordRow {
             actor: record.actor.to_string(),
             key_label: key.as_ref().map_or_else(String::new, label),
             key_href: key.as_ref().map_or_else(String::new, href),
-            provider: provider.map_or_else(String::new, |id| provider_name(visit, id)),
-            sandbox: match &key {
-                Some(Listed::Known(key)) => Badge::sandbox(key.environment),
-                Some(Listed::Lost(_)) | None => Vec::new(),
-            },
+            provider: provider.map_or_else(String::new, |id| visit.provider_name(id)),
+            sandbox: key
+                .as_ref()
+                .and_then(known)
+                .and_then(|key| Badge::sandbox(key.environment)),
             fingerprint: text_of(record.fingerprint.as_ref()),
             note: record.note.unwrap_or_default(),
             position: record.position,

@@ -3,9 +3,6 @@
 
 use crate::problem::{Kind, Problem};
 
-/// The page on which a person goes on: its path below the session's, and its name.
-pub(super) type WayOn = (&'static str, &'static str);
-
 /// What is wrong, as a sentence.
 pub(super) fn detail(problem: &Problem) -> &str {
     match problem.kind() {
@@ -30,8 +27,8 @@ pub(super) fn in_own_words(problem: Problem) -> Problem {
     }
 }
 
-/// Where to go on from a page that could not be shown.
-pub(super) fn way_on(kind: Kind) -> WayOn {
+/// Where to go on from a page that could not be shown: a path below the session's, and its name.
+pub(super) fn way_on(kind: Kind) -> (&'static str, &'static str) {
     match kind {
         Kind::WorkspaceUnknown | Kind::WorkspaceExists => ("/workspaces", "All workspaces"),
         Kind::TokenUnknown | Kind::LastOwner => ("/workspace", "Workspace"),

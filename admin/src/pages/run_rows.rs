@@ -6,8 +6,7 @@ use keyside_credentials::{
 };
 
 use super::{
-    keys::provider_name,
-    number::{count, microseconds},
+    number::{count, microseconds, none},
     shell::Visit,
     time::Time,
     view::Badge,
@@ -46,12 +45,12 @@ impl RunRow {
             kind: kind(run.kind),
             provider: match &*run.provider {
                 "" => "unknown provider".to_owned(),
-                id => provider_name(visit, id),
+                id => visit.provider_name(id),
             },
             label: used.map_or_else(String::new, |used| used.label.to_string()),
-            key_href: key.as_ref().map_or_else(String::new, |key| {
-                format!("{}/keys/{}", visit.base(), key.id())
-            }),
+            key_href: key
+                .as_ref()
+                .map_or_else(String::new, |key| visit.key_href(key.id())),
             environment: match used {
                 Some(used) => Badge::environment(used.environment),
                 None => Badge::new("plain", "unknown", "None"),
@@ -142,10 +141,6 @@ fn detail(run: &StoredRun) -> String {
     let request = run.refused.as_deref().map(str::to_owned);
     let parts = [by, Some(status), code, request].into_iter().flatten();
     parts.collect::<Vec<_>>().join(" · ")
-}
-
-fn none() -> String {
-    "–".to_owned()
 }
 
 /// How forwarded requests end: the outcome of the record, then tone, icon and word.

@@ -1,7 +1,7 @@
 //! Runs: the requests of a workspace with the key that each used, and their figures a day.
 
 mod days;
-mod narrowing;
+mod filters;
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -14,24 +14,21 @@ use keyside_credentials::{
 
 use self::{
     days::{Days, charts},
-    narrowing::Narrowing,
+    filters::Filters,
 };
 use super::{
     chart::Chart,
-    html::{page, see_other},
-    keys::provider_name,
+    html::page,
+    pager::LogPager,
     run_rows::{OUTCOMES, RunRow, kind},
-    shell::{Frame, Shell, Visit},
-    view::{Badge, Choice},
+    shell::{Shell, Visit},
+    view::{Choice, environments},
 };
 use crate::{concurrency::WorkKind, problem::Problem, query::Parameters};
 
 #[derive(Template)]
 #[template(path = "runs.html")]
 struct Runs {
-    base: String,
-    assets: String,
-    csrf: String,
     shell: Shell,
     /// Whether the workspace has runs at all.
     any: bool,
@@ -42,7 +39,7 @@ struct Runs {
     sandbox_note: String,
     runs: Vec<RunRow>,
     no_runs: &'static str,
-    pager: CursorPager,
+    pager: LogPager,
 }
 
 struct FilterForm {
@@ -59,77 +56,57 @@ struct FilterForm {
     clear_href: String,
 }
 
-/// Where a list is that is read from its newest end.
-struct CursorPager {
-    summary: String,
-    newest: String,
-    older: String,
-}
-
 pub(super) async fn show(visit: Visit, mut parameters: Parameters) -> Result<Response, Problem> {
-    let asked = parameters.filter("workspace", |text| Ok(text.to_owned()));
-    let narrowing = Narrowing::read(&mut parameters);
+    let asked = parameters.text("workspace");
+    let filters = Filters::read(&mut parameters);
     parameters.finish()?;
     let Some(workspace) = visit.workspace(asked.as_deref())? else {
-        return Ok(see_other(&format!("{}/workspaces", visit.base())));
+        return Ok(visit.see_other("/workspaces"));
     };
     let _permit = visit.state.acquire(WorkKind::List, &visit.caller).await?;
     let registry = &visit.state.registry;
-    let days = Days::until(registry.now(), narrowing.period);
-    let all = RunFilter {
-        within: visit.caller.scope().clone(),
-        workspace: Some(workspace.id.clone()),
-        ..RunFilter::default()
-    };
-    let filter = narrowing.filter(&all, days.since());
+    let days = Days::until(registry.now(), filters.period);
+    let all = visit.runs_of(&workspace.id);
+    let filter = filters.applied_to(&all, days.since());
     let runs = registry.runs();
-    let found = runs.page(ROWS, &filter, narrowing.before).await;
+    let found = runs.page(ROWS, &filter, filters.before).await;
     let any = !found.runs.is_empty() || !runs.search(1, &all).await.is_empty();
     let by_day = HashSet::from([Dimension::Day]);
     // A key that its check rejects is no request that failed.
     let filter = RunFilter {
-        uses_only: narrowing.kind.is_none(),
+        uses_only: filters.kind.is_none(),
         ..filter
     };
     let figures = runs.figures(&filter, &by_day, days.count()).await;
     let figures = figures.map_err(Problem::unreadable)?;
     let charts = charts(&days, &figures);
-    page(&view(&visit, &workspace, &narrowing, any, found, charts))
+    page(&view(&visit, &workspace, &filters, any, found, charts))
 }
 
 fn view(
     visit: &Visit,
     workspace: &Workspace,
-    narrowing: &Narrowing,
+    filters: &Filters,
     any: bool,
     found: RunPage,
     charts: Vec<Chart>,
 ) -> Runs {
     let now = visit.state.registry.now();
-    let Frame {
-        base,
-        assets,
-        csrf,
-        shell,
-    } = visit.frame("/runs", Some(workspace));
     Runs {
-        base,
-        assets,
-        csrf,
-        shell,
+        shell: visit.shell("/runs", Some(workspace)),
         any,
-        filter: filter_form(visit, workspace, narrowing),
+        filter: filter_form(visit, workspace, filters),
         charts,
-        charts_note: match narrowing.kind {
+        charts_note: match filters.kind {
             None => "Live checks of keys are not counted here.",
             Some(_) => "",
         },
         sandbox_note: sandbox_note(&found),
-        no_runs: match narrowing.before {
+        no_runs: match filters.before {
             Some(_) => "There are no older runs.",
             None => "No run matches.",
         },
-        pager: pager(visit, workspace, narrowing, &found),
+        pager: pager(visit, workspace, filters, &found),
         runs: found
             .runs
             .into_iter()
@@ -138,30 +115,28 @@ fn view(
     }
 }
 
-fn filter_form(visit: &Visit, workspace: &Workspace, narrowing: &Narrowing) -> FilterForm {
+fn filter_form(visit: &Visit, workspace: &Workspace, filters: &Filters) -> FilterForm {
     let keys = visit.keys(workspace);
     let providers = keys.iter().map(|key| {
-        let name = provider_name(visit, &key.provider);
+        let name = visit.provider_name(&key.provider);
         (key.provider.to_string(), name)
     });
     let labels = keys.iter().map(|key| key.label.to_string());
     let labels = labels.map(|label| (label.clone(), label));
     let outcomes = OUTCOMES.map(|(outcome, _, _, word)| (outcome.to_owned(), word.to_owned()));
     let kinds = RunKind::ALL.map(|it| (it.to_string(), kind(it).to_owned()));
-    let environments = [Environment::Live, Environment::Sandbox]
-        .map(|it| (it.to_string(), Badge::environment(it).word));
-    let clear = Narrowing::default();
+    let clear = Filters::default();
     FilterForm {
-        days: narrowing.period.choices(),
-        providers: with_selected(providers, narrowing.provider.as_deref()),
-        labels: with_selected(labels, narrowing.label.as_deref()),
-        outcomes: with_selected(outcomes, narrowing.outcome.as_deref()),
-        kinds: Choice::list(kinds, narrowing.kind.map(RunKind::as_str)),
-        environments: Choice::list(environments, narrowing.environment.map(Environment::as_str)),
-        tag: narrowing.tag.clone().unwrap_or_default(),
-        run_id: narrowing.run_id.clone().unwrap_or_default(),
-        request_id: narrowing.request_id.clone().unwrap_or_default(),
-        active: narrowing.is_active(),
+        days: filters.period.choices(),
+        providers: with_selected(providers, filters.provider.as_deref()),
+        labels: with_selected(labels, filters.label.as_deref()),
+        outcomes: with_selected(outcomes, filters.outcome.as_deref()),
+        kinds: Choice::list(kinds, filters.kind.map(RunKind::as_str)),
+        environments: Choice::list(environments(), filters.environment.map(Environment::as_str)),
+        tag: filters.tag.clone().unwrap_or_default(),
+        run_id: filters.run_id.clone().unwrap_or_default(),
+        request_id: filters.request_id.clone().unwrap_or_default(),
+        active: filters.is_active(),
         clear_href: format!("{}/runs{}", visit.base(), clear.query(workspace, "")),
     }
 }
@@ -180,33 +155,24 @@ fn with_selected(
     Choice::list(values, selected)
 }
 
-fn pager(
-    visit: &Visit,
-    workspace: &Workspace,
-    narrowing: &Narrowing,
-    found: &RunPage,
-) -> CursorPager {
+fn pager(visit: &Visit, workspace: &Workspace, filters: &Filters, found: &RunPage) -> LogPager {
     let address = |cursor: &str| {
-        let query = narrowing.query(workspace, cursor);
+        let query = filters.query(workspace, cursor);
         format!("{}/runs{query}", visit.base())
     };
     let shown = found.runs.len();
     let plural = if shown == 1 { "" } else { "s" };
-    let is_newest = narrowing.before.is_none();
-    CursorPager {
-        summary: match (is_newest, found.next) {
-            (true, Some(_)) => format!("The newest {shown} runs"),
-            (true, None) => format!("{shown} run{plural}"),
-            (false, _) => format!("{shown} older run{plural}"),
-        },
-        newest: match is_newest {
-            true => String::new(),
-            false => address(""),
-        },
-        older: found
-            .next
-            .map_or_else(String::new, |next| address(&next.to_string())),
-    }
+    let summary = match (filters.before, found.next) {
+        (None, Some(_)) => format!("The newest {shown} runs"),
+        (None, None) => format!("{shown} run{plural}"),
+        (Some(_), _) => format!("{shown} older run{plural}"),
+    };
+    LogPager::new(
+        summary,
+        filters.before.as_ref(),
+        found.next.as_ref(),
+        address,
+    )
 }
 
 fn sandbox_note(found: &RunPage) -> String {

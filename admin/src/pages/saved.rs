@@ -9,22 +9,16 @@ use axum::{
 };
 use http::HeaderMap;
 use serde::Serialize;
+use serde_json::json;
 
-use super::{errors::is_of_script, html::see_other, verdict::Refused};
+use super::{errors::is_of_script, html::see_other, verdict::Refused, view::Notice};
 use crate::problem::Problem;
-
-#[derive(Serialize)]
-struct Location<'a> {
-    location: &'a str,
-}
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Refusal<'a> {
-    tone: &'a str,
-    icon: &'a str,
-    title: &'a str,
-    text: &'a str,
+    #[serde(flatten)]
+    notice: &'a Notice,
     can_skip: bool,
     /// The state that the form is now for, if another person has changed the key.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -36,7 +30,7 @@ struct Refusal<'a> {
 /// Leads to the page about what was stored.
 pub(super) fn stored(headers: &HeaderMap, location: &str) -> Response {
     match is_of_script(headers) {
-        true => Json(Location { location }).into_response(),
+        true => Json(json!({ "location": location })).into_response(),
         false => see_other(location),
     }
 }
@@ -51,10 +45,7 @@ pub(super) fn refused_script(
     let Refused { notice, can_skip } = refused;
     let errors = problem.errors().iter();
     let refusal = Refusal {
-        tone: notice.tone,
-        icon: notice.icon,
-        title: &notice.title,
-        text: &notice.text,
+        notice,
         can_skip: *can_skip,
         etag,
         errors: errors

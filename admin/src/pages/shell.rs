@@ -1,22 +1,21 @@
-//! What every page of a session shares: the workspace that it is about, and the frame around it,
-//! which is the context of `admin/templates/layout.html`.
+//! What every page of a session shares: the workspace that it is about, and the frame around it.
 
 mod banners;
 
-use axum::extract::FromRequestParts;
+use axum::{extract::FromRequestParts, response::Response};
 use http::request::Parts;
-use keyside_config::ProviderId;
-use keyside_credentials::{ActorId, Credential, Filter, Permission, Role, Workspace};
+use keyside_credentials::{
+    ActorId, Credential, CredentialId, Filter, Listed, Permission, Role, Workspace, WorkspaceId,
+    audit::{AuditFilter, AuditRecord},
+    runs::RunFilter,
+};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::{
-    time::in_words,
-    view::{Notice, sentence},
-};
+use super::{form::Fields, html::see_other, time::in_words, view::Notice};
 use crate::{
     access::Caller,
     assets,
-    problem::Problem,
+    problem::{Problem, sentence},
     rate_limits::ClientNetwork,
     sessions::{Flash, Session},
     site::Site,
@@ -31,15 +30,11 @@ pub(super) struct Visit {
     pub(super) peer: ClientNetwork,
 }
 
-/// The fields that the template of each page has beside its own.
-pub(super) struct Frame {
+/// The context of `admin/templates/layout.html`.
+pub(super) struct Shell {
     pub(super) base: String,
     pub(super) assets: String,
     pub(super) csrf: String,
-    pub(super) shell: Shell,
-}
-
-pub(super) struct Shell {
     pub(super) workspace: WorkspaceChoice,
     pub(super) workspaces: Vec<WorkspaceChoice>,
     pub(super) switch_to: String,
@@ -60,8 +55,6 @@ pub(super) struct NavItem {
     pub(super) icon: &'static str,
     pub(super) label: &'static str,
     pub(super) current: bool,
-    /// What wants attention there, in words; empty if nothing does.
-    pub(super) note: String,
 }
 
 pub(super) struct Person {
@@ -75,6 +68,27 @@ impl Visit {
     /// The path that links within the session begin with.
     pub(super) fn base(&self) -> String {
         format!("{}/s/{}", self.state.site.base(), self.session.id)
+    }
+
+    /// The address of a page that is about a workspace.
+    pub(super) fn address(&self, path: &str, workspace: &WorkspaceId) -> String {
+        let query = query(&[("workspace", workspace.as_str())]);
+        format!("{}{path}{query}", self.base())
+    }
+
+    /// The address of the page of a key.
+    pub(super) fn key_href(&self, id: &CredentialId) -> String {
+        format!("{}/keys/{id}", self.base())
+    }
+
+    /// Leads to another page of the session.
+    pub(super) fn see_other(&self, path: &str) -> Response {
+        see_other(&format!("{}{path}", self.base()))
+    }
+
+    /// Whether the person has a permission.
+    pub(super) fn may(&self, permission: Permission) -> bool {
+        self.caller.require(permission).is_ok()
     }
 
     /// The workspace that a page is about: the one that its address asks for, else the one that was
@@ -98,20 +112,65 @@ impl Visit {
 
     /// The keys of a workspace whose records can be read, revoked ones included.
     pub(super) fn keys(&self, workspace: &Workspace) -> Vec<Credential> {
-        self.state.registry.list(&Filter {
+        self.state.registry.list(&self.filter(workspace))
+    }
+
+    /// All keys of a workspace.
+    pub(super) fn all_keys(&self, workspace: &Workspace) -> Vec<Listed> {
+        self.state.registry.list_all(&self.filter(workspace))
+    }
+
+    /// The workspace that a form names.
+    pub(super) fn workspace_of(&self, fields: &Fields) -> Result<Workspace, Problem> {
+        let id = fields.text("workspaceId");
+        self.caller.workspace(&self.state.registry, id)
+    }
+
+    /// The runs of a workspace.
+    pub(super) fn runs_of(&self, workspace: &WorkspaceId) -> RunFilter {
+        RunFilter {
+            within: self.caller.scope().clone(),
+            workspace: Some(workspace.clone()),
+            ..RunFilter::default()
+        }
+    }
+
+    /// The audit records of a workspace.
+    pub(super) fn records_of(&self, workspace: &WorkspaceId) -> AuditFilter {
+        AuditFilter {
+            within: self.caller.scope().clone(),
+            workspace: Some(workspace.clone()),
+            ..AuditFilter::default()
+        }
+    }
+
+    /// The newest audit records that match.
+    pub(super) async fn newest(
+        &self,
+        limit: usize,
+        filter: &AuditFilter,
+    ) -> Result<Vec<AuditRecord>, Problem> {
+        let audit = self.state.registry.audit();
+        let found = audit.search(filter, None, limit).await;
+        Ok(found.map_err(Problem::unreadable)?.records)
+    }
+
+    fn filter(&self, workspace: &Workspace) -> Filter {
+        Filter {
             within: self.caller.scope().clone(),
             workspace: Some(workspace.id.clone()),
             ..Filter::default()
-        })
+        }
     }
 
-    /// What stops requests to a provider, or is about to, with the way out.
-    pub(super) fn obstacle(&self, workspace: &Workspace, provider: &ProviderId) -> Option<Notice> {
-        banners::of_provider(self, workspace, provider)
+    /// The display name of a provider, or its id if the catalogue does not have it any more.
+    pub(super) fn provider_name(&self, id: &str) -> String {
+        let provider = self.state.provider(id);
+        provider.map_or_else(|| id.to_owned(), |provider| provider.name.clone())
     }
 
     /// The frame of the page at `path`, which is one of [`NAV`] or below it.
-    pub(super) fn frame(&self, path: &str, workspace: Option<&Workspace>) -> Frame {
+    pub(super) fn shell(&self, path: &str, workspace: Option<&Workspace>) -> Shell {
         let base = self.base();
         let all = self.state.registry.workspaces(self.caller.scope());
         let id = workspace.map(|workspace| &workspace.id);
@@ -131,23 +190,20 @@ impl Visit {
             icon,
             label,
             current: page == path,
-            note: String::new(),
         });
         // The list of workspaces is about all of them.
         let switched = if path == "/workspaces" { "/keys" } else { path };
         let flash = self.state.sessions.take_flash(&self.session.id);
-        Frame {
+        Shell {
             assets: assets_path(&self.state.site),
             csrf: self.session.csrf_token(),
-            shell: Shell {
-                workspace: workspace.map_or_else(none, choice),
-                workspaces: all.iter().map(choice).collect(),
-                switch_to: format!("{base}{switched}"),
-                nav: nav.into(),
-                person: self.person(),
-                banners: workspace.map_or_else(Vec::new, |shown| banners::of(self, shown)),
-                flash: flash.map(done).unwrap_or_default(),
-            },
+            workspace: workspace.map_or_else(none, choice),
+            workspaces: all.iter().map(choice).collect(),
+            switch_to: format!("{base}{switched}"),
+            nav: nav.into(),
+            person: self.person(),
+            banners: workspace.map_or_else(Vec::new, |shown| banners::of(self, shown)),
+            flash: flash.map(done).unwrap_or_default(),
             base,
         }
     }
@@ -180,18 +236,16 @@ impl Visit {
     /// The name of an actor's token, for those who may read it; empty for others.
     pub(super) fn name_of(&self, actor: &ActorId) -> String {
         let token = self.state.registry.access().find(actor);
-        let may_read = self.caller.require(Permission::ReadTokens).is_ok();
+        let may_read = self.may(Permission::ReadTokens);
         let token = token.filter(|it| may_read && self.caller.scope().covers(&it.scope));
         token.map_or_else(String::new, |token| token.name)
     }
 
     /// What to call an actor in a sentence: its name, or its id for those who may not read the name.
     pub(super) fn name_or_id_of(&self, actor: &ActorId) -> String {
-        let name = self.name_of(actor);
-        if name.is_empty() {
-            actor.to_string()
-        } else {
-            name
+        match self.name_of(actor) {
+            name if name.is_empty() => actor.to_string(),
+            name => name,
         }
     }
 
@@ -246,14 +300,6 @@ pub(super) fn role(role: Role) -> &'static str {
         Role::Owner => "Owner",
         Role::Editor => "Editor",
         Role::Viewer => "Viewer",
-    }
-}
-
-/// The address of a page, or nothing if there is no such page: `path` is one of [`NAV`].
-pub(super) fn page_if_any(base: &str, path: &str, fields: &[(&str, &str)]) -> String {
-    match NAV.iter().any(|(page, ..)| *page == path) {
-        true => format!("{base}{path}{}", query(fields)),
-        false => String::new(),
     }
 }
 

@@ -14,9 +14,9 @@ use keyside_credentials::{ActorContext, Permission, Principal, RequestId};
 use super::{
     cookies,
     form::{Fields, SessionForm},
-    html::{page, problem_page, see_other, text},
+    html::{page, problem_page, see_other},
     shell::{Visit, assets_path, role},
-    view::Notice,
+    view::{Notice, text_of},
 };
 use crate::{
     access::permitted,
@@ -40,23 +40,20 @@ struct SignIn<'a> {
     assets: String,
     /// Whether the script may look for a session of this browser and go there.
     find: bool,
-    notice: Vec<Notice>,
-    errors: Errors,
-}
-
-struct Errors {
-    token: &'static str,
+    notice: Option<Notice>,
+    /// What is wrong with the token; empty if nothing is.
+    wrong: &'static str,
 }
 
 /// The static page: the same for everyone, whatever was asked for.
 pub(super) async fn show(State(state): State<AdminState>) -> Result<Response, Problem> {
-    page(&sign_in_page(&state, true, Vec::new(), ""))
+    page(&sign_in_page(&state, true, None, ""))
 }
 
 pub(super) async fn show_signed_out(State(state): State<AdminState>) -> Result<Response, Problem> {
     let text = "The session has ended. Its pages no longer open in this browser.";
     let notice = Notice::new("info", "Signed out", text);
-    page(&sign_in_page(&state, false, vec![notice], ""))
+    page(&sign_in_page(&state, false, Some(notice), ""))
 }
 
 /// Opens a session for the token in the form, and leads to the page that was asked for.
@@ -64,27 +61,23 @@ pub(super) async fn sign_in(
     State(state): State<AdminState>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let (uri, peer) = (
-        request.uri().clone(),
-        ClientNetwork::of(request.extensions()),
-    );
+    let uri = request.uri().clone();
+    let peer = ClientNetwork::of(request.extensions());
     let id = request_id(request.extensions())?;
     if lacks_fetch_metadata(request.headers()) {
-        let notice = vec![needs_https()];
-        return refused(&state, insecure(), notice, "");
+        let page = sign_in_page(&state, false, Some(needs_https()), "");
+        return Err(problem_page(insecure(), &page));
     }
     let fields = Fields::from_request(request, &state).await?;
     let principal = state.registry.access().authenticate(fields.text("token"));
     let Some(principal) = principal else {
         state.limits.check_invalid_token(peer)?;
         let wrong = "This token is not valid: it is mistyped, expired or revoked.";
-        return refused(&state, invalid_token(), Vec::new(), wrong);
+        let page = sign_in_page(&state, false, None, wrong);
+        return Err(problem_page(invalid_token(), &page));
     };
-    let how = SignedIn {
-        request_id: id,
-        proof: Proof::Token,
-    };
-    open_session(&state, &principal, how, &asked_page(&uri)).await
+    let page = asked_page(&uri);
+    open_session(&state, &principal, id, Proof::Token, &page).await
 }
 
 /// Ends the session, in the browser too.
@@ -97,12 +90,6 @@ pub(super) async fn sign_out(visit: Visit, _form: SessionForm) -> Response {
     response
 }
 
-/// How a person signed in, for the audit log.
-pub(super) struct SignedIn {
-    pub(super) request_id: RequestId,
-    pub(super) proof: Proof,
-}
-
 /// A new session's first response: the browser gets the cookies and is led to `page`, which begins
 /// with a slash.
 ///
@@ -111,18 +98,19 @@ pub(super) struct SignedIn {
 pub(super) async fn open_session(
     state: &AdminState,
     principal: &Principal,
-    how: SignedIn,
+    request_id: RequestId,
+    proof: Proof,
     page: &str,
 ) -> Result<Response, Problem> {
     permitted(principal, Permission::SignIn)?;
     let by = ActorContext {
         actor: principal.actor.clone(),
-        request_id: how.request_id.as_str().to_owned(),
+        request_id: request_id.as_str().to_owned(),
     };
-    state.access_audit.signed_in(&by, how.proof).await;
+    state.access_audit.signed_in(&by, proof).await;
     let new = state.sessions.open(principal.actor.clone(), Instant::now());
     let name = state.registry.access().find(&principal.actor);
-    let name = name.map_or_else(String::new, |token| token.name);
+    let name = text_of(name.map(|token| token.name));
     let flash = Flash {
         title: "Signed in",
         text: format!("As {name} ({}).", role(principal.role)),
@@ -176,26 +164,16 @@ fn asked_page(uri: &Uri) -> String {
 fn sign_in_page<'a>(
     state: &'a AdminState,
     find: bool,
-    notice: Vec<Notice>,
-    token: &'static str,
+    notice: Option<Notice>,
+    wrong: &'static str,
 ) -> SignIn<'a> {
     SignIn {
         base: state.site.base(),
         assets: assets_path(&state.site),
         find,
         notice,
-        errors: Errors { token },
+        wrong,
     }
-}
-
-fn refused(
-    state: &AdminState,
-    problem: Problem,
-    notice: Vec<Notice>,
-    token: &'static str,
-) -> Result<Response, Problem> {
-    let page = text(&sign_in_page(state, false, notice, token))?;
-    Err(problem_page(problem, page))
 }
 
 fn invalid_token() -> Problem {

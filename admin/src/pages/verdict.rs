@@ -2,8 +2,11 @@
 
 use keyside_credentials::Verification;
 
-use super::view::{Notice, sentence};
-use crate::{problem::Problem, wire::CheckView};
+use super::view::Notice;
+use crate::{
+    problem::{Problem, sentence},
+    wire::CheckView,
+};
 
 /// The result of a live check. `provider` is the provider's name.
 pub(super) fn notice(check: &CheckView, provider: &str) -> Notice {

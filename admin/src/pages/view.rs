@@ -1,11 +1,13 @@
 //! What several pages show: the contexts of `admin/templates/macros.html`.
 
 use keyside_credentials::{Environment, Status};
+use serde::Serialize;
 
 use super::{remedy, time::Time};
-use crate::problem::{FieldError, Kind, Problem};
+use crate::problem::{FieldError, Kind, Problem, sentence};
 
 /// A word with an icon, so that no state is told by colour alone.
+#[derive(Default)]
 pub(super) struct Badge {
     /// `good`, `warn`, `bad`, `info` or `plain`.
     pub(super) tone: &'static str,
@@ -25,7 +27,8 @@ pub(super) struct Conflict {
     pub(super) advice: &'static str,
 }
 
-/// A message with a way on.
+/// A message with a way on. The function `notice` of `admin/assets/notice.js` takes the same.
+#[derive(Serialize)]
 pub(super) struct Notice {
     /// `good`, `warn`, `bad` or `info`.
     pub(super) tone: &'static str,
@@ -35,6 +38,18 @@ pub(super) struct Notice {
     /// Empty if there is nothing to do.
     pub(super) href: String,
     pub(super) action: &'static str,
+}
+
+/// What is wrong with a form, to show beside its fields.
+#[derive(Default)]
+pub(super) struct FieldErrors(Vec<FieldError>);
+
+/// A choice of a form, with what it means.
+pub(super) struct Described {
+    pub(super) value: &'static str,
+    pub(super) label: &'static str,
+    pub(super) what: &'static str,
+    pub(super) selected: bool,
 }
 
 /// A choice of a filter. The first of a list is "All", with an empty value.
@@ -82,12 +97,10 @@ impl Badge {
         }
     }
 
-    /// What marks a sandbox key: at most one.
-    pub(super) fn sandbox(environment: Environment) -> Vec<Self> {
-        match environment {
-            Environment::Live => Vec::new(),
-            Environment::Sandbox => vec![Self::environment(environment)],
-        }
+    /// What marks a sandbox key.
+    pub(super) fn sandbox(environment: Environment) -> Option<Self> {
+        let is_sandbox = environment == Environment::Sandbox;
+        is_sandbox.then(|| Self::environment(environment))
     }
 
     /// Where something is unknown because its record cannot be read.
@@ -138,6 +151,14 @@ impl Notice {
         )
     }
 
+    /// The same notice, with a way on if the person can go there.
+    pub(super) fn leading_if(self, can: bool, href: String, action: &'static str) -> Self {
+        match can {
+            true => self.leading_to(href, action),
+            false => self,
+        }
+    }
+
     /// The same notice with a way on.
     pub(super) fn leading_to(self, href: String, action: &'static str) -> Self {
         Self {
@@ -145,6 +166,29 @@ impl Notice {
             action,
             ..self
         }
+    }
+}
+
+/// The environments, as choices.
+pub(super) fn environments() -> [(String, String); 2] {
+    [Environment::Live, Environment::Sandbox]
+        .map(|it| (it.to_string(), Badge::environment(it).word))
+}
+
+impl Described {
+    /// Of `choices`, each with its value, label and meaning, the one with the value `selected`.
+    pub(super) fn all<const N: usize>(
+        choices: [(&'static str, &'static str, &'static str); N],
+        selected: &str,
+    ) -> Vec<Self> {
+        choices
+            .map(|(value, label, what)| Self {
+                value,
+                label,
+                what,
+                selected: value == selected,
+            })
+            .into()
     }
 }
 
@@ -175,27 +219,21 @@ impl Choice {
     }
 }
 
-/// A text that begins with a small letter, as a sentence.
-pub(super) fn sentence(text: &str) -> String {
-    let mut letters = text.chars();
-    let first = letters.next().map(char::to_uppercase);
-    let first: String = first.into_iter().flatten().collect();
-    let end = match text.ends_with(['.', '!', '?']) {
-        true => "",
-        false => ".",
-    };
-    format!("{first}{}{end}", letters.as_str())
-}
-
 /// The text of something that may be absent; empty if it is.
 pub(super) fn text_of(value: Option<impl ToString>) -> String {
     value.map_or_else(String::new, |value| value.to_string())
 }
 
-/// What is wrong with a field of a form; empty if nothing is.
-pub(super) fn field_error(problem: &Problem, name: &str) -> String {
-    let error = problem.errors().iter().find(|error| error.field == name);
-    error.map_or_else(String::new, |error| error.detail.clone())
+impl FieldErrors {
+    pub(super) fn of(problem: &Problem) -> Self {
+        Self(problem.errors().to_vec())
+    }
+
+    /// What is wrong with this field; empty if nothing is.
+    pub(super) fn on(&self, field: &str) -> &str {
+        let error = self.0.iter().find(|error| error.field == field);
+        error.map_or("", |error| error.detail.as_str())
+    }
 }
 
 #[cfg(test)]
@@ -220,11 +258,5 @@ mod tests {
             none.text
                 .starts_with(remedy::detail(&Problem::superseded()))
         );
-    }
-
-    #[test]
-    fn a_text_becomes_a_sentence_once() {
-        assert_eq!(sentence("is missing"), "Is missing.");
-        assert_eq!(sentence("A sentence."), "A sentence.");
     }
 }

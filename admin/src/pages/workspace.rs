@@ -9,17 +9,15 @@ use askama::Template;
 use axum::response::Response;
 use keyside_credentials::{Permission, Workspace};
 
-use self::{
-    caps::{CapErrors, CapForm, Meter},
-    tokens::{TokenErrors, TokenForm, TokenRow},
-};
+use self::tokens::{TokenForm, TokenRow};
 use super::{
     form::{Fields, SessionForm},
-    html::{page, problem_page, see_other, text},
+    html::{page, see_other},
+    meter::Meter,
     number::count,
-    shell::{Frame, Shell, Visit, query},
+    shell::{Shell, Visit},
     time::Time,
-    view::Conflict,
+    view::{Conflict, FieldErrors},
 };
 use crate::{
     problem::Problem,
@@ -30,24 +28,19 @@ use crate::{
 #[derive(Template)]
 #[template(path = "workspace.html")]
 struct WorkspacePage {
-    base: String,
-    assets: String,
-    csrf: String,
     shell: Shell,
     can_manage: bool,
     workspace: About,
     /// This page, for its forms.
     here: String,
     etag: String,
-    conflict: Vec<Conflict>,
+    conflict: Option<Conflict>,
     spend: Vec<Meter>,
-    form: CapForm,
-    /// The caps in force, which the form's numbers replace.
-    seen: CapForm,
-    cap_errors: CapErrors,
+    caps: Fields,
     tokens: Vec<TokenRow>,
     token: TokenForm,
-    token_errors: TokenErrors,
+    /// Of the form that failed.
+    errors: FieldErrors,
 }
 
 struct About {
@@ -57,19 +50,11 @@ struct About {
     created_by: String,
 }
 
-/// What a form that failed shows again, with what is wrong.
-#[derive(Default)]
-struct Again {
-    caps: Option<(CapForm, CapErrors)>,
-    conflict: Option<Conflict>,
-    token: Option<(TokenForm, TokenErrors)>,
-}
-
 pub(super) async fn show(visit: Visit, parameters: Parameters) -> Result<Response, Problem> {
     let Some(workspace) = asked(&visit, parameters)? else {
-        return Ok(see_other(&format!("{}/workspaces", visit.base())));
+        return Ok(visit.see_other("/workspaces"));
     };
-    page(&view(&visit, &workspace, Again::default()))
+    page(&view(&visit, &workspace))
 }
 
 /// Does what the button that was pressed says.
@@ -80,8 +65,8 @@ pub(super) async fn change(
 ) -> Result<Response, Problem> {
     let workspace = asked(&visit, parameters)?.ok_or_else(Problem::workspace_unknown)?;
     match fields.text("do") {
-        "caps" => caps::save(&visit, &workspace, &fields).await,
-        "token" => tokens::create(&visit, &workspace, &fields).await,
+        "caps" => caps::save(&visit, &workspace, fields).await,
+        "token" => tokens::create(&visit, &workspace, fields).await,
         "export" => {
             visit.caller.require(Permission::ExportWorkspace)?;
             lifecycle::exported(visit.state, &visit.caller, workspace.id).await
@@ -110,58 +95,35 @@ async fn rotate_key(visit: &Visit, workspace: &Workspace) -> Result<Response, Pr
 
 /// The workspace of the page's address.
 fn asked(visit: &Visit, mut parameters: Parameters) -> Result<Option<Workspace>, Problem> {
-    let asked = parameters.filter("workspace", |text| Ok(text.to_owned()));
+    let asked = parameters.text("workspace");
     parameters.finish()?;
     visit.workspace(asked.as_deref())
 }
 
 /// The page's own address. It names the workspace: another tab may have chosen another one since.
 fn address(visit: &Visit, workspace: &Workspace) -> String {
-    let query = query(&[("workspace", workspace.id.as_ref())]);
-    format!("{}/workspace{query}", visit.base())
+    visit.address("/workspace", &workspace.id)
 }
 
-/// The page with a form that failed, under the problem's status.
-fn refused(visit: &Visit, workspace: &Workspace, problem: Problem, again: Again) -> Problem {
-    match text(&view(visit, workspace, again)) {
-        Ok(page) => problem_page(problem, page),
-        Err(problem) => problem,
-    }
-}
-
-fn view(visit: &Visit, workspace: &Workspace, again: Again) -> WorkspacePage {
+/// The page before anything is entered.
+fn view(visit: &Visit, workspace: &Workspace) -> WorkspacePage {
     let registry = &visit.state.registry;
-    let can_manage = visit.caller.require(Permission::ChangeWorkspace).is_ok();
+    let can_manage = visit.may(Permission::ChangeWorkspace);
     let tokens = match can_manage {
         true => tokens::rows(visit, workspace),
         false => Vec::new(),
     };
-    let unchanged = || (CapForm::of(workspace), CapErrors::default());
-    let (form, cap_errors) = again.caps.unwrap_or_else(unchanged);
-    let empty = || (TokenForm::new(visit), TokenErrors::default());
-    let (token, token_errors) = again.token.unwrap_or_else(empty);
-    let Frame {
-        base,
-        assets,
-        csrf,
-        shell,
-    } = visit.frame("/workspace", Some(workspace));
     WorkspacePage {
-        base,
-        assets,
-        csrf,
-        shell,
+        shell: visit.shell("/workspace", Some(workspace)),
         can_manage,
         here: address(visit, workspace),
         etag: tagged(registry, workspace.clone()).tag(),
-        conflict: again.conflict.into_iter().collect(),
+        conflict: None,
         spend: caps::meters(workspace),
-        form,
-        seen: CapForm::of(workspace),
-        cap_errors,
+        caps: Fields::stored(&caps::values(workspace)),
         tokens,
-        token,
-        token_errors,
+        token: TokenForm::new(visit),
+        errors: FieldErrors::default(),
         workspace: About {
             id: workspace.id.to_string(),
             name: workspace.name.clone(),

@@ -5,28 +5,25 @@ use axum::response::Response;
 use keyside_credentials::{Credential, Permission, Status, Workspace};
 
 use super::{
-    form::SessionForm,
-    html::{page, see_other},
+    form::{Fields, SessionForm},
+    html::{page, problem_page, see_other},
     keys::is_rejected,
-    shell::{Frame, Shell, Visit, query},
+    shell::{Shell, Visit},
     time::Time,
-    view::{Badge, Notice, field_error},
+    view::{Badge, FieldErrors, Notice},
 };
 use crate::{concurrency::WorkKind, form, problem::Problem, query::Parameters, wire};
 
 #[derive(Template)]
 #[template(path = "workspaces.html")]
 struct Workspaces {
-    base: String,
-    assets: String,
-    csrf: String,
     shell: Shell,
     can_create: bool,
     workspaces: Vec<Row>,
-    form: Entered,
-    errors: Errors,
-    /// A request named a workspace that does not exist: at most one.
-    unknown: Vec<Notice>,
+    form: Fields,
+    errors: FieldErrors,
+    /// A request named a workspace that does not exist.
+    unknown: Option<Notice>,
 }
 
 struct Row {
@@ -38,27 +35,16 @@ struct Row {
     created: Time,
 }
 
-/// What was entered, so that an error loses nothing.
-#[derive(Default)]
-struct Entered {
-    id: String,
-    name: String,
-}
-
-#[derive(Default)]
-struct Errors {
-    id: String,
-    name: String,
-}
-
 /// A refusal that names an unknown workspace links here with its id.
 pub(super) async fn show(visit: Visit, mut parameters: Parameters) -> Result<Response, Problem> {
-    let asked = parameters.filter("workspace", |text| Ok(text.to_owned()));
+    let asked = parameters.text("workspace");
     // The refusal's link names the provider too, which does not matter here.
-    let _provider = parameters.filter("provider", |text| Ok(text.to_owned()));
+    let _provider = parameters.text("provider");
     parameters.finish()?;
-    let unknown = asked.and_then(|id| unknown(&visit, &id));
-    render(&visit, Entered::default(), Errors::default(), unknown).await
+    page(&Workspaces {
+        unknown: asked.and_then(|id| unknown(&visit, &id)),
+        ..view(&visit).await?
+    })
 }
 
 pub(super) async fn create(
@@ -74,60 +60,36 @@ pub(super) async fn create(
         Ok(workspace) => {
             let text = format!("{} has no keys yet.", workspace.name);
             visit.flash("Workspace created", text);
-            let query = query(&[("workspace", workspace.id.as_ref())]);
-            Ok(see_other(&format!("{}/keys{query}", visit.base())))
+            Ok(see_other(&visit.address("/keys", &workspace.id)))
         }
         Err(problem) if problem.errors().is_empty() => Err(problem),
         Err(problem) => {
-            let entered = Entered {
-                id: fields.text("id").to_owned(),
-                name: fields.text("name").to_owned(),
+            let shown = Workspaces {
+                form: fields,
+                errors: FieldErrors::of(&problem),
+                ..view(&visit).await?
             };
-            let errors = Errors {
-                id: field_error(&problem, "id"),
-                name: field_error(&problem, "name"),
-            };
-            let mut response = render(&visit, entered, errors, None).await?;
-            *response.status_mut() = problem.kind().status();
-            Ok(response)
+            Err(problem_page(problem, &shown))
         }
     }
 }
 
 async fn add(visit: &Visit, new: wire::NewWorkspace) -> Result<Workspace, Problem> {
-    let act = visit.caller.context();
-    Ok(visit
-        .state
-        .registry
-        .create_workspace(&act, new.into())
-        .await?)
+    let (act, registry) = (visit.caller.context(), &visit.state.registry);
+    Ok(registry.create_workspace(&act, new.into()).await?)
 }
 
-async fn render(
-    visit: &Visit,
-    form: Entered,
-    errors: Errors,
-    unknown: Option<Notice>,
-) -> Result<Response, Problem> {
+async fn view(visit: &Visit) -> Result<Workspaces, Problem> {
     let _permit = visit.state.acquire(WorkKind::List, &visit.caller).await?;
     let all = visit.state.registry.workspaces(visit.caller.scope());
     let shown = visit.workspace(None)?;
-    let Frame {
-        base,
-        assets,
-        csrf,
-        shell,
-    } = visit.frame("/workspaces", shown.as_ref());
-    page(&Workspaces {
-        base,
-        assets,
-        csrf,
-        shell,
-        can_create: visit.caller.require(Permission::CreateWorkspaces).is_ok(),
+    Ok(Workspaces {
+        shell: visit.shell("/workspaces", shown.as_ref()),
+        can_create: visit.may(Permission::CreateWorkspaces),
         workspaces: all.iter().map(|workspace| row(visit, workspace)).collect(),
-        form,
-        errors,
-        unknown: unknown.into_iter().collect(),
+        form: Fields::default(),
+        errors: FieldErrors::default(),
+        unknown: None,
     })
 }
 
@@ -147,9 +109,8 @@ fn row(visit: &Visit, workspace: &Workspace) -> Row {
     let rejected = Some(rejected.count()).filter(|count| *count > 0);
     let rejected = rejected.map(|count| Badge::bad(format!("{count} rejected")));
     let in_use = keys.iter().filter(|key| key.status != Status::Revoked);
-    let query = query(&[("workspace", workspace.id.as_ref())]);
     Row {
-        href: format!("{}/keys{query}", visit.base()),
+        href: visit.address("/keys", &workspace.id),
         id: workspace.id.to_string(),
         name: workspace.name.clone(),
         keys: in_use.count(),

@@ -3,6 +3,7 @@
 use std::{
     convert::Infallible,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
@@ -12,32 +13,23 @@ use axum::{
 };
 use http::{HeaderName, HeaderValue, header};
 use http_body::Frame;
-use keyside_credentials::preview::{PreviewEvent, PreviewResponse};
+use keyside_credentials::{
+    Registry,
+    preview::{PreviewEvent, PreviewResponse},
+};
 use serde::Serialize;
 
-use super::{Asked, StillPermitted};
-use crate::{problem::Problem, wire::PreviewText};
+use super::Asked;
+use crate::{access::Caller, problem::Problem, wire::PreviewText};
 
 /// A response body of events, each in a chunk of its own. Dropping it cancels the request.
 pub(super) struct EventStream {
-    response: Box<dyn PreviewResponse>,
-    access: StillPermitted,
+    pub(super) response: Box<dyn PreviewResponse>,
     /// `None` after the last event.
-    asked: Option<Asked>,
-}
-
-impl EventStream {
-    pub(super) fn new(
-        response: Box<dyn PreviewResponse>,
-        asked: Asked,
-        access: StillPermitted,
-    ) -> Self {
-        Self {
-            response,
-            access,
-            asked: Some(asked),
-        }
-    }
+    pub(super) asked: Option<Asked>,
+    pub(super) registry: Arc<Registry>,
+    /// Its access can end before the response does, which can take minutes.
+    pub(super) caller: Caller,
 }
 
 impl IntoResponse for EventStream {
@@ -64,7 +56,7 @@ impl http_body::Body for EventStream {
             return Poll::Ready(None);
         }
         let event = ready!(self.response.poll_next(context));
-        let ended = self.access.check().err();
+        let ended = self.caller.still_has_access(&self.registry).err();
         if ended.is_none()
             && let Some(PreviewEvent::Text(text)) = event
         {

@@ -1,16 +1,14 @@
 //! The errors of the registry, the store and the proxy in the terms of the API.
 
-use std::fmt::Display;
-
 use http::header;
 use keyside_credentials::{ChangeError, CommitError, StorageError, preview::PreviewError};
 
-use super::{FieldError, INVALID_TOKEN, Kind, Origin, Problem};
+use super::{FieldError, INVALID_TOKEN, Kind, Origin, Problem, sentence};
 
 /// Why the registry rejected a change, in the terms of the API.
 impl From<ChangeError> for Problem {
     fn from(error: ChangeError) -> Self {
-        let said = sentence(&error);
+        let said = sentence(&error.to_string());
         if let Some((kind, remedy)) = rejection(&error) {
             return Self::new(kind, said, remedy).with_errors(at_fault(&error));
         }
@@ -161,14 +159,4 @@ fn at_fault(error: &ChangeError) -> Vec<FieldError> {
         _ => return Vec::new(),
     };
     vec![FieldError::field(field, detail)]
-}
-
-/// The error's text as a sentence.
-fn sentence(error: &impl Display) -> String {
-    let text = error.to_string();
-    let mut chars = text.chars();
-    match chars.next() {
-        Some(first) => format!("{}{}.", first.to_uppercase(), chars.as_str()),
-        None => text,
-    }
 }

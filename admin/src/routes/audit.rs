@@ -289,11 +289,14 @@ fn filter(caller: &Caller, query: &mut Parameters) -> AuditFilter {
         within: caller.scope().clone(),
         workspace: query.optional("workspaceId", wire::parsed),
         actor: query.optional("actor", wire::parsed),
-        event: query.optional("event", |name| {
-            Event::parse(name).ok_or_else(|| "is not the name of an event".to_owned())
-        }),
+        event: query.optional("event", event),
         credential: query.optional("credentialId", wire::parsed),
         since: query.optional("since", wire::time),
         until: query.optional("until", wire::time),
     }
+}
+
+/// Reads the name of an event.
+pub(crate) fn event(name: &str) -> Result<Event, String> {
+    Event::parse(name).ok_or_else(|| "is not the name of an event".to_owned())
 }

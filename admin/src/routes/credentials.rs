@@ -1,14 +1,12 @@
 //! `/api/integrations/credentials`: create, list and read credentials. No response has a secret.
 
 pub(super) mod change;
-pub(super) mod refresh;
-pub(super) mod verify;
 mod view;
 
 use axum::{Json, extract::State, response::Response};
 use http::HeaderMap;
 use keyside_config::ProviderId;
-use keyside_credentials::{Credential, Filter, Listed, Permission, Registry};
+use keyside_credentials::{Credential, Filter, Listed, Permission};
 
 use self::change::idempotency;
 use super::Segment;
@@ -68,7 +66,9 @@ pub(super) async fn list(
         environment: query.optional("environment", form::choice),
     };
     let limit = query.limit();
-    let after = query.cursor(|cursor| place(&caller, &state.registry, cursor));
+    // The id of the last credential on the page. Records are never removed, so its position can be
+    // found again.
+    let after = query.cursor(|cursor| caller.listed(&state.registry, cursor).ok());
     query.finish()?;
     caller.check_filter(filter.workspace.as_ref())?;
     let _permit = state.acquire(WorkKind::List, &caller).await?;
@@ -133,8 +133,7 @@ fn with_warnings(
         .require(Permission::SeeDuplicates)
         .is_ok()
         .then(|| others().map(Duplicate::of).collect());
-    let provider = state.catalogue.get(&credential.provider);
-    let check = CheckView::last(state, &credential.id, provider.map(|provider| &**provider));
+    let check = CheckView::last(state, &credential);
     let revision = credential.revision;
     let view = CredentialView {
         duplicates,
@@ -144,17 +143,9 @@ fn with_warnings(
     Tagged::of_epoch(registry, revision, view)
 }
 
-/// The cursor is the id of the last credential on the page. Records are never removed, so its
-/// position can be found again.
-fn place(caller: &Caller, registry: &Registry, cursor: &str) -> Option<Listed> {
-    caller.listed(registry, cursor).ok()
-}
-
 fn known_provider(state: &AdminState, text: &str) -> Result<ProviderId, String> {
-    match state.catalogue.get(text) {
-        Some(provider) => Ok(provider.id.clone()),
-        None => Err("the catalogue has no such provider".to_owned()),
-    }
+    let id = state.provider(text).map(|provider| provider.id.clone());
+    id.ok_or_else(|| "the catalogue has no such provider".to_owned())
 }
 
 const PATH: &str = "/api/integrations/credentials";

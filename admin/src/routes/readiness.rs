@@ -60,22 +60,11 @@ fn view(public_url: &str, workspace: &WorkspaceId, found: Readiness) -> Readines
     let remediation = page.map(link);
     let (environment, label) = found.decided_by.unzip();
     ReadinessView {
-        status: name(found.status).to_owned(),
+        status: found.status,
         provider: found.provider,
         environment,
         label,
         remediation,
-    }
-}
-
-fn name(status: ReadinessStatus) -> &'static str {
-    match status {
-        ReadinessStatus::Ready => "ready",
-        ReadinessStatus::Expiring => "expiring",
-        ReadinessStatus::Rejected => "rejected",
-        ReadinessStatus::Revoked => "revoked",
-        ReadinessStatus::Expired => "expired",
-        ReadinessStatus::Missing => "missing",
     }
 }
 

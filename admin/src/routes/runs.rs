@@ -20,7 +20,7 @@ use crate::{
     query::Parameters,
     schemas::{queries, types},
     state::AdminState,
-    wire,
+    wire::{self, milliseconds},
 };
 
 /// The runs that match, newest first. Never contents of requests or responses. A page may be empty
@@ -158,8 +158,4 @@ impl RunView {
             tag: run.tag,
         }
     }
-}
-
-fn milliseconds(micros: u64) -> f64 {
-    micros as f64 / 1000.0
 }

@@ -64,11 +64,7 @@ pub(super) async fn start(
     caller: Caller,
     body: OptionalBody,
 ) -> Result<(StatusCode, Json<SmokeReportView>), Problem> {
-    let new: NewSmokeRun = match body.bytes() {
-        Some(bytes) => form::read(bytes)?,
-        None => NewSmokeRun::default(),
-    };
-    let view = smoke::start(&state, &caller, new).await?;
+    let view = smoke::start(&state, &caller, body.read()?).await?;
     Ok((StatusCode::ACCEPTED, Json(view)))
 }
 

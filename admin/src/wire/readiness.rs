@@ -1,7 +1,7 @@
 //! Readiness on the wire.
 
 use keyside_config::ProviderId;
-use keyside_credentials::{Environment, Label};
+use keyside_credentials::{Environment, Label, ReadinessStatus};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -17,7 +17,7 @@ pub struct ReadinessView {
     /// The best usable credential decides, else the worst news: `rejected` before `revoked`,
     /// `expired` and `missing`.
     #[schema(value_type = types::Readiness)]
-    pub status: String,
+    pub status: ReadinessStatus,
     /// The environment of the credential that decides; null without one.
     #[schema(value_type = Option<types::Environment>)]
     pub environment: Option<Environment>,

@@ -1,4 +1,4 @@
-//! A token on the wire: what creates it, and its view.
+//! A token on the wire: what creates it, its view, and a link that opens a session of it.
 
 use std::collections::BTreeSet;
 
@@ -67,6 +67,16 @@ pub struct TokenView {
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "write_text")]
     #[schema(value_type = Option<String>)]
     pub token: Option<Zeroizing<String>>,
+}
+
+/// A link that opens one session of the admin page.
+#[derive(Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SignInLink {
+    /// The address to open in a browser. The first person to open it gets the session.
+    pub url: String,
+    /// When it stops working, used or not.
+    pub expires_at: Timestamp,
 }
 
 fn write_text<S: Serializer>(text: &Option<Zeroizing<String>>, to: S) -> Result<S::Ok, S::Error> {

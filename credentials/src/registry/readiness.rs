@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use keyside_config::{ProviderId, Verification};
+use serde::{Deserialize, Serialize};
 
 use super::Registry;
 use crate::{
@@ -24,7 +25,8 @@ pub struct Readiness {
 
 /// What can be said of a workspace and a provider. The usable ones first, then from the news that a
 /// person must hear first to the last.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum ReadinessStatus {
     /// A credential is usable.
     Ready,

@@ -7,8 +7,7 @@ use keyside_credentials::{
 
 use crate::{
     pages::{
-        keys::provider_name,
-        number::{count, known, milliseconds},
+        number::{count, known, milliseconds, none},
         shell::{Visit, query},
         time::Time,
         view::Badge,
@@ -24,7 +23,7 @@ pub(super) struct Item {
     /// Where to add the key that is missing; empty if none is.
     pub(super) add_href: String,
     /// None if there is no key.
-    pub(super) environment: Vec<Badge>,
+    pub(super) environment: Option<Badge>,
     pub(super) result: Badge,
     pub(super) detail: String,
     pub(super) remedy: String,
@@ -57,11 +56,10 @@ pub(super) struct Past {
 
 impl Item {
     pub(super) fn of(visit: &Visit, item: &SmokeItemView, now: Timestamp) -> Self {
-        let is_missing = match item.verdict {
-            Some(verdict) => verdict == Verdict::Missing,
-            None => true,
-        };
-        let is_missing = item.credential_id.is_none() && is_missing;
+        let is_missing = item.credential_id.is_none()
+            && item
+                .verdict
+                .is_none_or(|verdict| verdict == Verdict::Missing);
         let add = query(&[
             ("workspace", item.workspace_id.as_str()),
             ("provider", item.provider.as_str()),
@@ -69,22 +67,18 @@ impl Item {
         let key = item.credential_id.as_ref();
         let past = item.history.iter();
         Self {
-            provider: provider_name(visit, &item.provider),
+            provider: visit.provider_name(&item.provider),
             label: match &item.label {
                 Some(label) => label.to_string(),
                 None if is_missing => "no key".to_owned(),
                 None => "posted result".to_owned(),
             },
-            key_href: key.map_or_else(String::new, |id| format!("{}/keys/{id}", visit.base())),
+            key_href: key.map_or_else(String::new, |id| visit.key_href(id)),
             add_href: match is_missing {
                 true => format!("{}/keys/new{add}", visit.base()),
                 false => String::new(),
             },
-            environment: item
-                .environment
-                .map(Badge::environment)
-                .into_iter()
-                .collect(),
+            environment: item.environment.map(Badge::environment),
             result: match item.verdict {
                 Some(verdict) => badge(verdict),
                 None => Badge::new("plain", "unknown", "Not checked yet"),
@@ -189,10 +183,6 @@ fn remedy(item: &SmokeItemView) -> String {
         true => here.to_owned(),
         false => said.to_owned(),
     }
-}
-
-fn none() -> String {
-    "–".to_owned()
 }
 
 /// The height of the drawing, and the width of a result, as in `checks.html`.

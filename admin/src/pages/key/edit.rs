@@ -9,10 +9,10 @@ use super::state::{self, etag, seen};
 use crate::{
     credential_changes::Change,
     pages::{
-        form::{Fields, SessionForm},
-        html::{page, problem_page, see_other, text},
-        shell::{Frame, Shell, Visit},
-        view::{Badge, Conflict, Notice, field_error, text_of},
+        form::{Fields, SessionForm, StoredValue},
+        html::{page, problem_page, see_other},
+        shell::{Shell, Visit},
+        view::{Badge, Conflict, FieldErrors, Notice, text_of},
     },
     problem::{Kind, Problem},
 };
@@ -20,41 +20,18 @@ use crate::{
 #[derive(Template)]
 #[template(path = "key_edit.html")]
 struct EditKey {
-    base: String,
-    assets: String,
-    csrf: String,
     shell: Shell,
     href: String,
     /// Of the key as it is stored.
     label: String,
-    sandbox: Vec<Badge>,
+    sandbox: Option<Badge>,
     is_default: bool,
     etag: String,
-    conflict: Vec<Conflict>,
-    notices: Vec<Notice>,
-    form: Entered,
-    /// The values that `etag` names, so that a later form can say what has changed since.
-    seen: Entered,
-    errors: Errors,
-}
-
-/// What was entered, so that an error loses nothing.
-struct Entered {
-    label: String,
-    tag: String,
-    /// A day.
-    expires: String,
-    requests_per_day: String,
-    tokens_per_day: String,
-    make_default: bool,
-}
-
-#[derive(Default)]
-struct Errors {
-    label: String,
-    tag: String,
-    expires: String,
-    limits: String,
+    conflict: Option<Conflict>,
+    notice: Option<Notice>,
+    /// The values in the hidden fields are those that `etag` names.
+    form: Fields,
+    errors: FieldErrors,
 }
 
 pub(in crate::pages) async fn show(
@@ -62,8 +39,7 @@ pub(in crate::pages) async fn show(
     Path((_session, id)): Path<(String, String)>,
 ) -> Result<Response, Problem> {
     let key = visit.caller.credential(&visit.state.registry, &id)?;
-    let form = Entered::stored(&key);
-    page(&view(&visit, &key, form, Errors::default())?)
+    page(&view(&visit, &key)?)
 }
 
 pub(in crate::pages) async fn save(
@@ -74,38 +50,30 @@ pub(in crate::pages) async fn save(
     visit.caller.require(Permission::ChangeCredentials)?;
     let key = visit.caller.credential(&visit.state.registry, &id)?;
     let problem = match edit(&visit, &key, &fields).await {
-        Ok(()) => return Ok(see_other(&super::href(&visit, key.id.as_str()))),
+        Ok(()) => return Ok(see_other(&visit.key_href(&key.id))),
         Err(problem) => problem,
     };
     // As it is now: another person may have changed it.
     let key = visit.caller.credential(&visit.state.registry, &id)?;
-    let changes = changes(&fields, &key);
+    let changes = fields.changes("nothing", &values(&key));
     let conflict = state::conflict(&visit, &key, &problem, changes, ADVICE).await;
     let is_superseded = problem.kind() == Kind::PreconditionFailed;
-    let notice = match is_superseded && conflict.is_some() {
-        true => None,
-        false => Some(Notice::refusal(&problem, &FIELDS)),
-    };
-    let errors = Errors {
-        label: field_error(&problem, "label"),
-        tag: field_error(&problem, "usageTag"),
-        expires: field_error(&problem, "expiresAt"),
-        limits: match field_error(&problem, "limits").is_empty() {
-            true => String::new(),
-            false => LIMITS.to_owned(),
-        },
-    };
+    let is_told = is_superseded && conflict.is_some();
     let mut shown = EditKey {
-        conflict: conflict.into_iter().collect(),
-        notices: notice.into_iter().collect(),
-        ..view(&visit, &key, Entered::read(&fields), errors)?
+        conflict,
+        notice: (!is_told).then(|| Notice::refusal(&problem, &FIELDS)),
+        errors: FieldErrors::of(&problem),
+        ..view(&visit, &key)?
     };
-    if !is_superseded {
+    shown.form = match is_superseded {
+        true => fields.made_for(&values(&key)),
         // The person was told of no change, so the form stays one of the state that it was made for.
-        fields.text("etag").clone_into(&mut shown.etag);
-        shown.seen = Entered::seen(&fields);
-    }
-    Err(problem_page(problem, text(&shown)?))
+        false => {
+            fields.text("etag").clone_into(&mut shown.etag);
+            fields
+        }
+    };
+    Err(problem_page(problem, &shown))
 }
 
 async fn edit(visit: &Visit, key: &Credential, fields: &Fields) -> Result<(), Problem> {
@@ -136,55 +104,20 @@ async fn edit(visit: &Visit, key: &Credential, fields: &Fields) -> Result<(), Pr
     Ok(())
 }
 
-impl Entered {
-    fn stored(key: &Credential) -> Self {
-        Self {
-            label: key.label.to_string(),
-            tag: text_of(key.usage_tag.as_ref()),
-            expires: day(key),
-            requests_per_day: text_of(key.limits.requests_per_day),
-            tokens_per_day: text_of(key.limits.tokens_per_day),
-            make_default: false,
-        }
-    }
-
-    /// From the hidden fields.
-    fn seen(fields: &Fields) -> Self {
-        let text = |name: &str| fields.text(name).to_owned();
-        Self {
-            label: text("seenLabel"),
-            tag: text("seenTag"),
-            expires: text("seenExpires"),
-            requests_per_day: text("seenRequests"),
-            tokens_per_day: text("seenTokens"),
-            make_default: false,
-        }
-    }
-
-    fn read(fields: &Fields) -> Self {
-        let text = |name: &str| fields.text(name).to_owned();
-        Self {
-            label: text("label"),
-            tag: text("usageTag"),
-            expires: text("expiresAt"),
-            requests_per_day: text("requestsPerDay"),
-            tokens_per_day: text("tokensPerDay"),
-            make_default: fields.is_ticked("default"),
-        }
-    }
-}
-
-/// What has changed since the form was made.
-fn changes(fields: &Fields, key: &Credential) -> String {
-    let now = Entered::stored(key);
-    let values = [
-        ("Label", "seenLabel", now.label),
-        ("Tag", "seenTag", now.tag),
-        ("Expires", "seenExpires", now.expires),
-        ("Requests a day", "seenRequests", now.requests_per_day),
-        ("Tokens a day", "seenTokens", now.tokens_per_day),
-    ];
-    fields.changes("nothing", values)
+fn values(key: &Credential) -> [StoredValue; 5] {
+    let [requests, tokens] = [key.limits.requests_per_day, key.limits.tokens_per_day].map(text_of);
+    [
+        StoredValue::new("Label", "label", "seenLabel", key.label.to_string()),
+        StoredValue::new(
+            "Tag",
+            "usageTag",
+            "seenTag",
+            text_of(key.usage_tag.as_ref()),
+        ),
+        StoredValue::new("Expires", "expiresAt", "seenExpires", day(key)),
+        StoredValue::new("Requests a day", "requestsPerDay", "seenRequests", requests),
+        StoredValue::new("Tokens a day", "tokensPerDay", "seenTokens", tokens),
+    ]
 }
 
 /// The day of its expiry in UTC; empty if it has none.
@@ -193,42 +126,24 @@ fn day(key: &Credential) -> String {
     key.expires_at.map_or_else(String::new, day)
 }
 
-fn view(
-    visit: &Visit,
-    key: &Credential,
-    form: Entered,
-    errors: Errors,
-) -> Result<EditKey, Problem> {
+fn view(visit: &Visit, key: &Credential) -> Result<EditKey, Problem> {
     let workspace = visit.workspace(Some(key.workspace.as_str()))?;
-    let Frame {
-        base,
-        assets,
-        csrf,
-        shell,
-    } = visit.frame("/keys", workspace.as_ref());
     Ok(EditKey {
-        base,
-        assets,
-        csrf,
-        shell,
-        href: super::href(visit, key.id.as_str()),
+        shell: visit.shell("/keys", workspace.as_ref()),
+        href: visit.key_href(&key.id),
         label: key.label.to_string(),
         sandbox: Badge::sandbox(key.environment),
         is_default: key.is_default,
         etag: etag(visit, key),
-        conflict: Vec::new(),
-        notices: Vec::new(),
-        form,
-        seen: Entered::stored(key),
-        errors,
+        conflict: None,
+        notice: None,
+        form: Fields::stored(&values(key)),
+        errors: FieldErrors::default(),
     })
 }
 
 /// The fields beside which errors are shown.
 const FIELDS: [&str; 4] = ["label", "usageTag", "expiresAt", "limits"];
-
-/// The API's own text names its fields.
-const LIMITS: &str = "Expected whole numbers from 1 to 1000000000000, or nothing.";
 
 const ADVICE: &str =
     "What you entered is still in the form. Save again to put it in place of that change.";

@@ -9,7 +9,6 @@ use keyside_credentials::{
 };
 
 use crate::pages::{
-    keys::provider_name,
     shell::Visit,
     time::{Time, in_words},
     view::{Badge, Notice, text_of},
@@ -81,11 +80,10 @@ impl Facts {
             Listed::Lost(lost) => Self::lost(lost, now),
         };
         Self {
-            href: super::href(visit, listed.id().as_str()),
+            href: visit.key_href(listed.id()),
             id: listed.id().to_string(),
             revoked_at: Time::new(revocation.map(|record| record.at), now),
-            revoked_by: revocation
-                .map_or_else(String::new, |record| visit.name_or_id_of(&record.actor)),
+            revoked_by: text_of(revocation.map(|record| visit.name_or_id_of(&record.actor))),
             ..facts
         }
     }
@@ -94,7 +92,7 @@ impl Facts {
         let source = key.declared.as_ref();
         Self {
             label: key.label.to_string(),
-            provider: provider_name(visit, &key.provider),
+            provider: visit.provider_name(&key.provider),
             badges: vec![
                 Badge::status(key.status),
                 Badge::environment(key.environment),
@@ -110,7 +108,7 @@ impl Facts {
             last_used: Time::new(key.last_used_at, now),
             expires: Time::new(key.expires_at, now),
             limits: limits(key),
-            source: source.map_or_else(String::new, |source| source.source.clone()),
+            source: text_of(source.map(|source| &source.source)),
             source_version: text_of(source.and_then(|source| source.version.as_ref())),
             source_fault: text_of(source.and_then(|source| source.fault.as_ref())),
             can_refresh: key.reference.is_some(),
@@ -141,13 +139,13 @@ impl Facts {
 impl Duplicate {
     /// The others, for those who may know.
     pub(in crate::pages) fn all(visit: &Visit, key: &Credential) -> Vec<Self> {
-        if visit.caller.require(Permission::SeeDuplicates).is_err() {
+        if !visit.may(Permission::SeeDuplicates) {
             return Vec::new();
         }
         let others = visit.state.registry.duplicates(&key.id).into_iter();
         others
             .map(|other| Self {
-                href: super::href(visit, other.id.as_str()),
+                href: visit.key_href(&other.id),
                 label: other.label.to_string(),
                 workspace: other.workspace.to_string(),
             })
@@ -169,7 +167,7 @@ pub(super) fn versions(key: Option<&Credential>, now: Timestamp) -> Vec<VersionR
             },
             created: Time::new(Some(version.created_at), now),
             ends: Time::new(ends.or(version.destroyed_at), now),
-            left: ends.map_or_else(String::new, |end| left(end, now)),
+            left: text_of(ends.map(|end| left(end, now))),
             can_roll_back: ends.is_some_and(|end| end > now),
         }
     };
@@ -194,50 +192,43 @@ pub(super) fn notices(visit: &Visit, listed: &Listed, href: &str, now: Timestamp
         Listed::Known(key) if key.status == Status::Revoked => return Vec::new(),
         Listed::Known(key) => key,
     };
-    let rotate = format!("{href}/rotate");
-    let edit = format!("{href}/edit");
-    let may_change = visit.caller.require(Permission::ChangeCredentials).is_ok();
+    let may_change = visit.may(Permission::ChangeCredentials);
     let can_rotate = may_change && key.declared.is_none();
     let can_edit = may_change && (key.declared.is_none() || key.reference.is_some());
-    let rejected = key
-        .rejection
-        .map(|rejection| rejected(visit, key, rejection, now));
-    let rejected = rejected.map(|notice| match can_rotate {
-        true => notice.leading_to(rotate, "Rotate the key"),
-        false => notice,
+    let edit = || format!("{href}/edit");
+    let rejected = key.rejection.map(|rejection| {
+        let notice = rejected(visit, key, rejection, now);
+        notice.leading_if(can_rotate, format!("{href}/rotate"), "Rotate the key")
     });
-    let (title, text) = match key.status {
-        Status::Expired => (
+    let ending = match key.status {
+        Status::Expired => Some((
             "Expired",
             "Requests no longer use it. Set a later expiry if the provider still accepts it.",
-        ),
-        _ => (
+        )),
+        Status::Expiring => Some((
             "Expires soon",
             "Requests stop using it then. Set a later expiry, or rotate it.",
-        ),
+        )),
+        Status::Active | Status::Revoked => None,
     };
-    let is_ending = matches!(key.status, Status::Expired | Status::Expiring);
-    let ending = is_ending.then(|| Notice::new("warn", title, text));
-    let ending = ending.map(|notice| match can_edit {
-        true => notice.leading_to(edit.clone(), "Edit the expiry"),
-        false => notice,
+    let ending = ending.map(|(title, text)| {
+        Notice::new("warn", title, text).leading_if(can_edit, edit(), "Edit the expiry")
     });
-    let spent = key.usage.and_then(|usage| match usage.state {
-        UsageState::Ok => None,
-        UsageState::Warning => Some(Notice::new(
+    let spent = match key.usage.map(|usage| usage.state) {
+        Some(UsageState::Warning) => Some((
             "warn",
             "Near its limit for today",
             "At least 80 % is used. At the limit, requests are refused until 00:00 UTC.",
         )),
-        UsageState::Exhausted => Some(Notice::new(
+        Some(UsageState::Exhausted) => Some((
             "bad",
             "Its limit for today is reached",
             "Requests with it are refused until 00:00 UTC, or until the limit is raised.",
         )),
-    });
-    let spent = spent.map(|notice| match can_edit {
-        true => notice.leading_to(edit, "Edit the limit"),
-        false => notice,
+        Some(UsageState::Ok) | None => None,
+    };
+    let spent = spent.map(|(tone, title, text)| {
+        Notice::new(tone, title, text).leading_if(can_edit, edit(), "Edit the limit")
     });
     [rejected, ending, spent].into_iter().flatten().collect()
 }
@@ -250,7 +241,7 @@ fn damaged() -> Notice {
 
 /// The provider rejects the key in traffic.
 fn rejected(visit: &Visit, key: &Credential, rejection: Rejection, now: Timestamp) -> Notice {
-    let name = provider_name(visit, &key.provider);
+    let name = visit.provider_name(&key.provider);
     let cause = cause(rejection.cause);
     let provider = visit.state.catalogue.get(&key.provider);
     let next = provider.map_or_else(String::new, |provider| provider.next_step(cause));

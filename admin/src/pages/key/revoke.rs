@@ -6,7 +6,7 @@ use askama::Template;
 use axum::{extract::Path, response::Response};
 use jiff::SignedDuration;
 use keyside_credentials::{
-    Listed, Permission, Revocation, Status,
+    Listed, Permission, Revocation,
     runs::{Dimension, GroupFigures, RunFilter},
 };
 
@@ -15,10 +15,12 @@ use crate::{
     credential_changes,
     pages::{
         form::{Fields, SessionForm},
-        html::{page, problem_page, see_other, text},
+        html::{page, problem_page, see_other},
+        keys::{is_revoked, known},
         reauthentication::prove,
-        shell::{Frame, Shell, Visit},
-        view::{Badge, Notice, field_error, text_of},
+        record_rows::label,
+        shell::{Shell, Visit},
+        view::{Badge, FieldErrors, Notice, text_of},
     },
     problem::Problem,
 };
@@ -26,23 +28,19 @@ use crate::{
 #[derive(Template)]
 #[template(path = "revoke.html")]
 struct RevokeKey {
-    base: String,
-    assets: String,
-    csrf: String,
     shell: Shell,
     href: String,
     /// The label, or the id of a key whose record cannot be read: what is to be typed.
     label: String,
-    sandbox: Vec<Badge>,
+    sandbox: Option<Badge>,
     can_rotate: bool,
     is_default: bool,
     uses: Vec<Use>,
     uses_total: String,
     reauthenticate: bool,
-    notices: Vec<Notice>,
-    typed: String,
-    cut: bool,
-    errors: Errors,
+    notice: Option<Notice>,
+    form: Fields,
+    errors: FieldErrors,
 }
 
 /// Requests that used it in the last day.
@@ -50,12 +48,6 @@ struct Use {
     tag: String,
     kind: String,
     count: u64,
-}
-
-#[derive(Default)]
-struct Errors {
-    label: String,
-    proof: String,
 }
 
 pub(in crate::pages) async fn show(
@@ -74,23 +66,16 @@ pub(in crate::pages) async fn revoke(
     visit.caller.require(Permission::ChangeCredentials)?;
     let listed = visit.caller.listed(&visit.state.registry, &id)?;
     let problem = match confirmed(&visit, listed.clone(), &fields).await {
-        Ok(()) => {
-            let href = super::href(&visit, listed.id().as_str());
-            return Ok(see_other(&href));
-        }
+        Ok(()) => return Ok(see_other(&visit.key_href(listed.id()))),
         Err(problem) => problem,
     };
     let shown = RevokeKey {
-        notices: vec![Notice::refusal(&problem, &FIELDS)],
-        typed: fields.text("label").to_owned(),
-        cut: fields.is_ticked("cut"),
-        errors: Errors {
-            label: field_error(&problem, "label"),
-            proof: field_error(&problem, "proof"),
-        },
+        notice: Some(Notice::refusal(&problem, &FIELDS)),
+        form: fields,
+        errors: FieldErrors::of(&problem),
         ..view(&visit, &listed).await?
     };
-    Err(problem_page(problem, text(&shown)?))
+    Err(problem_page(problem, &shown))
 }
 
 async fn confirmed(visit: &Visit, listed: Listed, fields: &Fields) -> Result<(), Problem> {
@@ -109,63 +94,30 @@ async fn confirmed(visit: &Visit, listed: Listed, fields: &Fields) -> Result<(),
     Ok(())
 }
 
-fn label(listed: &Listed) -> String {
-    match listed {
-        Listed::Known(key) => key.label.to_string(),
-        Listed::Lost(lost) => lost.id.to_string(),
-    }
-}
-
 async fn view(visit: &Visit, listed: &Listed) -> Result<RevokeKey, Problem> {
     let workspace = visit.workspace(Some(listed.workspace().as_str()))?;
     let (uses, uses_total) = uses(visit, listed).await?;
-    let Frame {
-        base,
-        assets,
-        csrf,
-        shell,
-    } = visit.frame("/keys", workspace.as_ref());
     let (is_default, can_rotate) = match listed {
         Listed::Known(key) => (key.is_default, key.declared.is_none() && !key.damaged),
         Listed::Lost(lost) => (lost.is_default, false),
     };
     Ok(RevokeKey {
-        base,
-        assets,
-        csrf,
-        shell,
-        href: super::href(visit, listed.id().as_str()),
+        shell: visit.shell("/keys", workspace.as_ref()),
+        href: visit.key_href(listed.id()),
         label: label(listed),
-        sandbox: match listed {
-            Listed::Known(key) => Badge::sandbox(key.environment),
-            Listed::Lost(_) => Vec::new(),
-        },
+        sandbox: known(listed).and_then(|key| Badge::sandbox(key.environment)),
         can_rotate,
         is_default,
         uses,
         uses_total,
         reauthenticate: !visit.session.is_fresh,
-        notices: is_revoked(listed)
-            .then(|| {
-                Notice::new(
-                    "info",
-                    "It is revoked already",
-                    "Nothing is left to revoke.",
-                )
-            })
-            .into_iter()
-            .collect(),
-        typed: String::new(),
-        cut: false,
-        errors: Errors::default(),
+        notice: is_revoked(listed).then(|| {
+            let text = "Nothing is left to revoke.";
+            Notice::new("info", "It is revoked already", text)
+        }),
+        form: Fields::default(),
+        errors: FieldErrors::default(),
     })
-}
-
-fn is_revoked(listed: &Listed) -> bool {
-    match listed {
-        Listed::Known(key) => key.status == Status::Revoked,
-        Listed::Lost(lost) => lost.is_revoked,
-    }
 }
 
 /// The uses of the last day by tag and kind, and their number in words; nothing if there are none.
@@ -173,14 +125,12 @@ async fn uses(visit: &Visit, listed: &Listed) -> Result<(Vec<Use>, String), Prob
     let _permit = visit.state.acquire(WorkKind::List, &visit.caller).await?;
     let registry = &visit.state.registry;
     let filter = RunFilter {
-        within: visit.caller.scope().clone(),
-        workspace: Some(listed.workspace().clone()),
         credential: Some(listed.id().clone()),
         since: registry
             .now()
             .checked_sub(SignedDuration::from_hours(24))
             .ok(),
-        ..RunFilter::default()
+        ..visit.runs_of(listed.workspace())
     };
     let by = HashSet::from([Dimension::Tag, Dimension::Kind]);
     let figures = registry.runs().figures(&filter, &by, GROUPS).await;

@@ -10,13 +10,12 @@ use crate::{
     credential_changes::Change,
     pages::{
         form::{Fields, SessionForm},
-        html::{page, problem_page, text},
-        keys::provider_name,
-        provider_guide::{ProviderGuide, known_provider},
+        html::{page, problem_page},
+        provider_guide::ProviderGuide,
         saved::{refused_script, stored},
-        shell::{Frame, Shell, Visit},
+        shell::{Shell, Visit},
         verdict::Refused,
-        view::{Badge, Conflict, Notice, field_error, text_of},
+        view::{Badge, Conflict, Described, FieldErrors, Notice, text_of},
     },
     problem::{Kind, Problem},
 };
@@ -24,38 +23,21 @@ use crate::{
 #[derive(Template)]
 #[template(path = "rotate.html")]
 struct RotateKey {
-    base: String,
-    assets: String,
-    csrf: String,
     shell: Shell,
     href: String,
     label: String,
-    sandbox: Vec<Badge>,
+    sandbox: Option<Badge>,
     hint: String,
-    provider: ProviderGuide,
+    guide: ProviderGuide,
     etag: String,
-    conflict: Vec<Conflict>,
-    verdict: Vec<Notice>,
+    conflict: Option<Conflict>,
+    verdict: Option<Notice>,
     can_skip: bool,
-    errors: Errors,
-    overlaps: Vec<Overlap>,
+    errors: FieldErrors,
+    /// How many seconds the old secret is kept.
+    overlaps: Vec<Described>,
     /// The versions that "Now" destroys too; empty if there are none.
     replaces: String,
-}
-
-#[derive(Default)]
-struct Errors {
-    secret: String,
-    grace: String,
-}
-
-/// How long the old secret is kept.
-struct Overlap {
-    /// Seconds.
-    value: &'static str,
-    label: &'static str,
-    what: &'static str,
-    selected: bool,
 }
 
 pub(in crate::pages) async fn show(
@@ -75,11 +57,11 @@ pub(in crate::pages) async fn save(
     visit.caller.require(Permission::ChangeCredentials)?;
     let key = visit.caller.credential(&visit.state.registry, &id)?;
     let problem = match rotate(&visit, &key, &fields).await {
-        Ok(()) => return Ok(stored(&headers, &super::href(&visit, key.id.as_str()))),
+        Ok(()) => return Ok(stored(&headers, &visit.key_href(&key.id))),
         Err(problem) if problem.refused().is_some() => return Err(problem),
         Err(problem) => problem,
     };
-    let name = provider_name(&visit, &key.provider);
+    let name = visit.provider_name(&key.provider);
     let mut refused = Refused::of(&problem, &name, &FIELDS);
     // As it is now: another person may have changed it.
     let key = visit.caller.credential(&visit.state.registry, &id)?;
@@ -104,19 +86,13 @@ pub(in crate::pages) async fn save(
     let shown = RotateKey {
         // Of the state that the person knows.
         etag: now.unwrap_or_else(|| fields.text("etag").to_owned()),
-        conflict: conflict.into_iter().collect(),
-        verdict: match is_told {
-            true => Vec::new(),
-            false => vec![refused.notice],
-        },
+        conflict,
+        verdict: (!is_told).then_some(refused.notice),
         can_skip: refused.can_skip,
-        errors: Errors {
-            secret: field_error(&problem, "secret"),
-            grace: field_error(&problem, "graceSeconds"),
-        },
+        errors: FieldErrors::of(&problem),
         ..view(&visit, &key, fields.text("graceSeconds"))?
     };
-    Err(problem_page(problem, text(&shown)?))
+    Err(problem_page(problem, &shown))
 }
 
 async fn rotate(visit: &Visit, key: &Credential, fields: &Fields) -> Result<(), Problem> {
@@ -138,35 +114,20 @@ async fn rotate(visit: &Visit, key: &Credential, fields: &Fields) -> Result<(), 
 
 fn view(visit: &Visit, key: &Credential, selected: &str) -> Result<RotateKey, Problem> {
     let workspace = visit.workspace(Some(key.workspace.as_str()))?;
-    let provider = known_provider(visit, &key.provider)?;
-    let Frame {
-        base,
-        assets,
-        csrf,
-        shell,
-    } = visit.frame("/keys", workspace.as_ref());
-    let overlap = |(value, label, what): (&'static str, &'static str, &'static str)| Overlap {
-        value,
-        label,
-        what,
-        selected: value == selected,
-    };
+    let provider = visit.state.known_provider(&key.provider)?;
     Ok(RotateKey {
-        base,
-        assets,
-        csrf,
-        shell,
-        href: super::href(visit, key.id.as_str()),
+        shell: visit.shell("/keys", workspace.as_ref()),
+        href: visit.key_href(&key.id),
         label: key.label.to_string(),
         sandbox: Badge::sandbox(key.environment),
         hint: text_of(key.hint.as_ref()),
-        provider: ProviderGuide::of(provider, &visit.state.catalogue),
+        guide: ProviderGuide::of(provider, &visit.state.catalogue),
         etag: etag(visit, key),
-        conflict: Vec::new(),
-        verdict: Vec::new(),
+        conflict: None,
+        verdict: None,
         can_skip: false,
-        errors: Errors::default(),
-        overlaps: OVERLAPS.map(overlap).into(),
+        errors: FieldErrors::default(),
+        overlaps: Described::all(OVERLAPS, selected),
         replaces: replaces(key),
     })
 }

@@ -19,7 +19,7 @@ pub(super) fn etag(visit: &Visit, key: &Credential) -> String {
 
 /// The revision that the form was made for. A form without one matches no revision.
 pub(super) fn seen(visit: &Visit, fields: &Fields) -> Option<u64> {
-    let seen = IfMatch::State(SeenState::parse(fields.text("etag")));
+    let seen = IfMatch::of_form(fields.text("etag"));
     seen.expected(Lineage::of_epoch(&visit.state.registry))
 }
 
@@ -36,17 +36,13 @@ pub(super) async fn conflict(
         return None;
     }
     let filter = AuditFilter {
-        within: visit.caller.scope().clone(),
-        workspace: Some(key.workspace.clone()),
         credential: Some(key.id.clone()),
         event: (!changes.is_empty()).then_some(Event::CredentialEdited),
-        ..AuditFilter::default()
+        ..visit.records_of(&key.workspace)
     };
-    let registry = &visit.state.registry;
-    let found = registry.audit().search(&filter, None, 1).await.ok()?;
-    let last = found.records.into_iter().next()?;
+    let last = visit.newest(1, &filter).await.ok()?.pop()?;
     let name = visit.name_of(&last.actor);
-    let row = RecordRow::of(visit, last, registry.now());
+    let row = RecordRow::of(visit, last, visit.state.registry.now());
     let what = match (changes.as_str(), row.note.as_str()) {
         ("", "") => row.event.word,
         ("", note) => format!("{}: {note}", row.event.word),

@@ -3,8 +3,13 @@
 use keyside_config::Verification;
 use keyside_credentials::{Credential, Listed, LostCredential, Status, Timestamp};
 
-use crate::pages::{shell::Visit, time::Time, view::Badge};
+use crate::pages::{
+    shell::Visit,
+    time::Time,
+    view::{Badge, text_of},
+};
 
+#[derive(Default)]
 pub(super) struct Row {
     pub(super) id: String,
     pub(super) href: String,
@@ -21,8 +26,8 @@ pub(super) struct Row {
     pub(super) expires: Time,
     /// `over` where the expiry needs attention.
     pub(super) expires_tone: &'static str,
-    /// What is wrong with it for requests: at most one.
-    pub(super) traffic: Vec<Badge>,
+    /// What is wrong with it for requests.
+    pub(super) traffic: Option<Badge>,
     /// Where its secret is kept, if not here.
     pub(super) source: &'static str,
     /// Whether it is over: revoked or expired.
@@ -31,7 +36,7 @@ pub(super) struct Row {
 
 impl Row {
     pub(super) fn of(visit: &Visit, listed: &Listed, now: Timestamp) -> Self {
-        let href = format!("{}/keys/{}", visit.base(), listed.id());
+        let href = visit.key_href(listed.id());
         match listed {
             Listed::Known(key) => Self::known(visit, key, now, href),
             Listed::Lost(lost) => Self::lost(lost, now, href),
@@ -39,7 +44,6 @@ impl Row {
     }
 
     fn known(visit: &Visit, key: &Credential, now: Timestamp, href: String) -> Self {
-        let provider = provider_name(visit, &key.provider);
         let ended = matches!(key.status, Status::Revoked | Status::Expired);
         let traffic = match (key.damaged, is_rejected(key)) {
             (true, _) => Some(Badge::bad("Record damaged")),
@@ -51,33 +55,24 @@ impl Row {
             id: key.id.to_string(),
             href,
             label: key.label.to_string(),
-            hint: key
-                .hint
-                .as_ref()
-                .map_or_else(String::new, ToString::to_string),
-            fingerprint: key
-                .fingerprint
-                .as_ref()
-                .map_or_else(String::new, ToString::to_string),
+            hint: text_of(key.hint.as_ref()),
+            fingerprint: text_of(key.fingerprint.as_ref()),
+            provider: visit.provider_name(&key.provider),
             status: Badge::status(key.status),
             environment: Badge::environment(key.environment),
             is_default: key.is_default,
-            tag: key
-                .usage_tag
-                .as_ref()
-                .map_or_else(String::new, ToString::to_string),
+            tag: text_of(key.usage_tag.as_ref()),
             last_rotated: Time::new(key.last_rotated_at, now),
             last_used: Time::new(key.last_used_at, now),
             expires: Time::new(key.expires_at, now),
             expires_tone: if is_near_end { "over" } else { "" },
-            traffic: traffic.into_iter().collect(),
+            traffic,
             source: match (&key.reference, &key.declared) {
                 (Some(_), _) => "Vault",
                 (None, Some(_)) => "the settings",
                 (None, None) => "",
             },
             ended,
-            provider,
         }
     }
 
@@ -87,8 +82,6 @@ impl Row {
             id: lost.id.to_string(),
             href,
             label: lost.id.to_string(),
-            hint: String::new(),
-            fingerprint: String::new(),
             provider: "unknown".to_owned(),
             status: match lost.is_revoked {
                 true => Badge::status(Status::Revoked),
@@ -96,22 +89,12 @@ impl Row {
             },
             environment: Badge::unknown(),
             is_default: lost.is_default,
-            tag: String::new(),
-            last_rotated: Time::default(),
             last_used: Time::new(lost.last_used_at, now),
-            expires: Time::default(),
-            expires_tone: "",
-            traffic: vec![Badge::bad("Record damaged")],
-            source: "",
+            traffic: Some(Badge::bad("Record damaged")),
             ended: lost.is_revoked,
+            ..Self::default()
         }
     }
-}
-
-/// The display name of a provider, or its id if the catalogue does not have it any more.
-pub(in crate::pages) fn provider_name(visit: &Visit, id: &str) -> String {
-    let provider = visit.state.catalogue.get(id);
-    provider.map_or_else(|| id.to_owned(), |provider| provider.name.clone())
 }
 
 /// Whether the provider refused the key at the last live check, or refuses it in traffic.

@@ -39,7 +39,7 @@ impl AnswerView {
             label: key.label.to_string(),
             environment: key.environment.as_str(),
             sandbox: key.environment == Environment::Sandbox,
-            key_href: format!("{}/keys/{}", visit.base(), key.id),
+            key_href: visit.key_href(&key.id),
             latency: rounded(view.latency_ms),
             first_byte: known(view.time_to_first_byte_ms.map(rounded)),
             tokens_in: known(view.tokens.input.map(count)),

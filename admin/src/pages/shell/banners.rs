@@ -7,7 +7,7 @@ use keyside_credentials::{
     Workspace,
 };
 
-use super::{Visit, query};
+use super::Visit;
 use crate::pages::{time::Time, view::Notice};
 
 /// First about keys, the worst first, then about providers without any; at most [`SHOWN`], and how
@@ -36,7 +36,7 @@ pub(super) fn of(visit: &Visit, workspace: &Workspace) -> Vec<Notice> {
         let plural = if more == 1 { "" } else { "s" };
         let title = format!("{more} more provider{plural}");
         let text = "They want attention too: the table of keys shows which.";
-        let keys = format!("{}/keys{}", visit.base(), of_workspace(workspace));
+        let keys = visit.address("/keys", &workspace.id);
         notices.push(Notice::new("warn", title, text).leading_to(keys, "All keys"));
     }
     notices.extend(cap(visit, workspace));
@@ -60,17 +60,19 @@ fn without_any_key(visit: &Visit, workspace: &Workspace, known: &[Readiness]) ->
     missing.map(readiness).collect()
 }
 
-/// What stops requests to a provider, or is about to, even if nobody has used it lately.
-pub(super) fn of_provider(
-    visit: &Visit,
-    workspace: &Workspace,
-    provider: &ProviderId,
-) -> Option<Notice> {
-    let wanted = [provider.clone()];
-    let mut found = visit.state.registry.readiness(&workspace.id, Some(&wanted));
-    let found = found.pop()?;
-    let keys = of_same_provider(visit, workspace, &found);
-    about(visit, workspace, &found, &keys)
+impl Visit {
+    /// What stops requests to a provider, or is about to, even if nobody has used it lately.
+    pub(in crate::pages) fn obstacle(
+        &self,
+        workspace: &Workspace,
+        provider: &ProviderId,
+    ) -> Option<Notice> {
+        let wanted = [provider.clone()];
+        let mut found = self.state.registry.readiness(&workspace.id, Some(&wanted));
+        let found = found.pop()?;
+        let keys = of_same_provider(self, workspace, &found);
+        about(self, workspace, &found, &keys)
+    }
 }
 
 /// `keys` are the provider's keys in the workspace.
@@ -81,8 +83,7 @@ fn about(
     keys: &[Credential],
 ) -> Option<Notice> {
     let now = visit.state.registry.now();
-    let name = visit.state.catalogue.get(&found.provider);
-    let name = name.map_or_else(|| found.provider.to_string(), |known| known.name.clone());
+    let name = visit.provider_name(&found.provider);
     let Some((environment, label)) = &found.decided_by else {
         let title = format!("There is no key for {name}");
         return Some(no_key(visit, workspace, found, title));
@@ -116,28 +117,20 @@ fn about(
             format!("Requests to {name} are refused. The key's page says what is wrong with it."),
         ),
         ReadinessStatus::Revoked => {
-            return Some(no_key(
-                visit,
-                workspace,
-                found,
-                format!("The {name} {kind} “{label}” is revoked, and there is no other"),
-            ));
+            let title = format!("The {name} {kind} “{label}” is revoked, and there is no other");
+            return Some(no_key(visit, workspace, found, title));
         }
         ReadinessStatus::Expired => {
-            return Some(no_key(
-                visit,
-                workspace,
-                found,
-                format!("The {name} {kind} “{label}” has expired"),
-            ));
+            let title = format!("The {name} {kind} “{label}” has expired");
+            return Some(no_key(visit, workspace, found, title));
         }
     };
-    Some(notice.leading_to(format!("{}/keys/{}", visit.base(), key.id), "Open the key"))
+    Some(notice.leading_to(visit.key_href(&key.id), "Open the key"))
 }
 
 /// Requests to the provider are refused until there is another key.
 fn no_key(visit: &Visit, workspace: &Workspace, found: &Readiness, title: String) -> Notice {
-    if visit.caller.require(Permission::ChangeCredentials).is_err() {
+    if !visit.may(Permission::ChangeCredentials) {
         let text = "Requests to the provider are refused. Ask an owner or an editor of the workspace to add a key.";
         return Notice::new("bad", title, text);
     }
@@ -158,10 +151,8 @@ fn is_given_up(found: &Readiness, keys: &[Credential], now: Timestamp) -> bool {
 
 fn of_same_provider(visit: &Visit, workspace: &Workspace, found: &Readiness) -> Vec<Credential> {
     visit.state.registry.list(&Filter {
-        within: visit.caller.scope().clone(),
-        workspace: Some(workspace.id.clone()),
         provider: Some(found.provider.clone()),
-        ..Filter::default()
+        ..visit.filter(workspace)
     })
 }
 
@@ -189,12 +180,8 @@ fn cap(visit: &Visit, workspace: &Workspace) -> Option<Notice> {
             "Requests of this workspace are refused until 00:00 UTC, unless an owner raises the cap.",
         ),
     };
-    let page = format!("{}/workspace{}", visit.base(), of_workspace(workspace));
+    let page = visit.address("/workspace", &workspace.id);
     Some(Notice::new(tone, title, text).leading_to(page, "Spend caps"))
-}
-
-fn of_workspace(workspace: &Workspace) -> String {
-    query(&[("workspace", workspace.id.as_ref())])
 }
 
 fn damaged() -> Notice {

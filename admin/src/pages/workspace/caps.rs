@@ -1,23 +1,21 @@
 //! Spend caps: what is spent today, and the form that changes the caps.
 
-use std::num::NonZeroU64;
-
 use axum::response::Response;
 use keyside_credentials::{
     Permission, Workspace,
     audit::{AuditFilter, Event},
 };
-use serde_json::{Value, json};
 
-use super::{Again, Fields, address, refused};
+use super::{Fields, WorkspacePage, address, view};
 use crate::{
     form,
     pages::{
-        html::see_other,
-        number::count,
+        form::StoredValue,
+        html::{problem_page, see_other},
+        meter::Meter,
         shell::Visit,
         time::Time,
-        view::{Conflict, field_error},
+        view::{Conflict, FieldErrors, text_of},
     },
     precondition::IfMatch,
     problem::{Kind, Problem},
@@ -25,36 +23,13 @@ use crate::{
     wire,
 };
 
-/// What is spent of a cap.
-pub(super) struct Meter {
-    pub(super) what: &'static str,
-    /// `812 of 1,000`.
-    pub(super) text: String,
-    /// `warn` from 80 % on, `bad` at the cap.
-    pub(super) tone: &'static str,
-    /// Percent of the cap, at most 100.
-    pub(super) width: u64,
-}
-
-/// What was entered, or is in force; empty without a cap.
-pub(super) struct CapForm {
-    pub(super) requests_per_day: String,
-    pub(super) tokens_per_day: String,
-}
-
-#[derive(Default)]
-pub(super) struct CapErrors {
-    pub(super) requests_per_day: String,
-    pub(super) tokens_per_day: String,
-}
-
 pub(super) async fn save(
     visit: &Visit,
     workspace: &Workspace,
-    fields: &Fields,
+    fields: Fields,
 ) -> Result<Response, Problem> {
     visit.caller.require(Permission::ChangeWorkspace)?;
-    let edited = match read(fields) {
+    let edited = match read(&fields) {
         Ok(limits) => {
             let edit = wire::WorkspaceEdit {
                 limits: Some(limits),
@@ -73,36 +48,23 @@ pub(super) async fn save(
         Err(problem) => problem,
     };
     let conflict = match problem.kind() {
-        Kind::PreconditionFailed => Some(conflict(visit, workspace, fields).await?),
+        Kind::PreconditionFailed => Some(conflict(visit, workspace, &fields).await?),
         _ if problem.errors().is_empty() => return Err(problem),
         _ => None,
     };
-    let entered = CapForm {
-        requests_per_day: fields.text(REQUESTS).to_owned(),
-        tokens_per_day: fields.text(TOKENS).to_owned(),
-    };
-    let errors = CapErrors {
-        requests_per_day: field_error(&problem, REQUESTS),
-        tokens_per_day: field_error(&problem, TOKENS),
-    };
-    let again = Again {
-        caps: Some((entered, errors)),
+    let shown = WorkspacePage {
         conflict,
-        ..Again::default()
+        caps: fields.made_for(&values(workspace)),
+        errors: FieldErrors::of(&problem),
+        ..view(visit, workspace)
     };
-    Err(refused(visit, workspace, problem, again))
+    Err(problem_page(problem, &shown))
 }
 
 /// Both caps, by the rules of the API. An empty field is no cap.
 fn read(fields: &Fields) -> Result<wire::LimitsEdit, Problem> {
-    let number = |name| match fields.text(name) {
-        "" => Value::Null,
-        text => text
-            .parse::<u64>()
-            .map_or_else(|_| text.into(), Value::from),
-    };
-    let body = json!({ REQUESTS: number(REQUESTS), TOKENS: number(TOKENS) });
-    form::read(body.to_string().as_bytes())
+    let others = [REQUESTS, TOKENS].map(|name| (name, fields.number(name)));
+    form::read(&fields.json_with(&[], &others))
 }
 
 /// Who changed the caps, and what they are now. The form says what they were.
@@ -111,42 +73,32 @@ async fn conflict(
     workspace: &Workspace,
     fields: &Fields,
 ) -> Result<Conflict, Problem> {
-    let registry = &visit.state.registry;
     let filter = AuditFilter {
-        within: visit.caller.scope().clone(),
-        workspace: Some(workspace.id.clone()),
         event: Some(Event::WorkspaceEdited),
-        ..AuditFilter::default()
+        ..visit.records_of(&workspace.id)
     };
-    let found = registry.audit().search(&filter, None, 1).await;
-    let last = found.map_err(Problem::unreadable)?.records.pop();
-    let now = CapForm::of(workspace);
-    let caps = [
-        ("Requests a day", "seenRequests", now.requests_per_day),
-        ("Tokens a day", "seenTokens", now.tokens_per_day),
-    ];
+    let last = visit.newest(1, &filter).await?.pop();
+    let actor = last.as_ref().map(|record| &record.actor);
     Ok(Conflict {
-        name: last
-            .as_ref()
-            .map_or_else(String::new, |record| visit.name_of(&record.actor)),
-        actor: last
-            .as_ref()
-            .map_or_else(String::new, |record| record.actor.to_string()),
-        at: Time::new(last.map(|record| record.at), registry.now()),
-        what: fields.changes("no cap", caps),
+        name: text_of(actor.map(|actor| visit.name_of(actor))),
+        actor: text_of(actor),
+        at: Time::new(
+            last.as_ref().map(|record| record.at),
+            visit.state.registry.now(),
+        ),
+        what: fields.changes("no cap", &values(workspace)),
         advice: "What you typed is still in the form. Save again to put it in place of the change.",
     })
 }
 
-impl CapForm {
-    pub(super) fn of(workspace: &Workspace) -> Self {
-        let limits = workspace.limits;
-        let text = |cap: Option<NonZeroU64>| cap.map_or_else(String::new, |cap| cap.to_string());
-        Self {
-            requests_per_day: text(limits.requests_per_day),
-            tokens_per_day: text(limits.tokens_per_day),
-        }
-    }
+/// The caps; an empty one is none.
+pub(super) fn values(workspace: &Workspace) -> [StoredValue; 2] {
+    let limits = workspace.limits;
+    let [requests, tokens] = [limits.requests_per_day, limits.tokens_per_day].map(text_of);
+    [
+        StoredValue::new("Requests a day", REQUESTS, "seenRequests", requests),
+        StoredValue::new("Tokens a day", TOKENS, "seenTokens", tokens),
+    ]
 }
 
 /// What was spent today of each cap.
@@ -154,56 +106,17 @@ pub(super) fn meters(workspace: &Workspace) -> Vec<Meter> {
     let (limits, usage) = (workspace.limits, workspace.usage);
     let requests = usage.and_then(|usage| usage.requests_today);
     let tokens = usage.and_then(|usage| usage.tokens_today);
-    [
-        meter("Requests today", requests, limits.requests_per_day),
-        meter("Tokens today", tokens, limits.tokens_per_day),
-    ]
-    .into_iter()
-    .flatten()
-    .collect()
-}
-
-fn meter(what: &'static str, spent: Option<u64>, cap: Option<NonZeroU64>) -> Option<Meter> {
-    let (spent, cap) = (spent.unwrap_or_default(), cap?.get());
-    let percent = spent.saturating_mul(100) / cap;
-    Some(Meter {
-        what,
-        text: format!("{} of {}", count(spent), count(cap)),
-        tone: match percent {
-            0..80 => "",
-            80..100 => "warn",
-            _ => "bad",
-        },
-        width: percent.min(100),
-    })
+    let rows = [
+        ("Requests today", requests, limits.requests_per_day),
+        ("Tokens today", tokens, limits.tokens_per_day),
+    ];
+    let meters = rows.into_iter().filter_map(|(what, spent, cap)| {
+        let spent = spent.unwrap_or_default();
+        Some(Meter::new(what, spent, cap?.get()))
+    });
+    meters.collect()
 }
 
 const REQUESTS: &str = "requestsPerDay";
 
 const TOKENS: &str = "tokensPerDay";
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_meter_warns_from_80_percent_on_and_is_full_at_the_cap() {
-        for (spent, tone, width, text) in [
-            (Some(0), "", 0, "0 of 1,000"),
-            (Some(799), "", 79, "799 of 1,000"),
-            (Some(800), "warn", 80, "800 of 1,000"),
-            (Some(1_000), "bad", 100, "1,000 of 1,000"),
-            (
-                Some(u64::MAX),
-                "bad",
-                100,
-                "18,446,744,073,709,551,615 of 1,000",
-            ),
-            (None, "", 0, "0 of 1,000"),
-        ] {
-            let meter = meter("Requests today", spent, NonZeroU64::new(1_000)).unwrap();
-            assert_eq!((meter.tone, meter.width, &*meter.text), (tone, width, text));
-        }
-        assert!(meter("Requests today", Some(1), None).is_none());
-    }
-}

@@ -2,17 +2,16 @@
 
 use askama::Template;
 use axum::response::Response;
-use keyside_credentials::{Filter, Listed, Receipt, Scope, Workspace};
+use keyside_credentials::{Listed, Receipt, Scope, Workspace};
 
 use super::asked;
 use crate::{
     pages::{
-        confirm::{Confirm, Stay, mistyped},
+        confirm::{Confirm, confirmed},
         form::SessionForm,
         html::page,
         number::count,
-        reauthentication::prove,
-        shell::{Frame, Shell, Visit, query},
+        shell::{Shell, Visit},
     },
     precondition::IfMatch,
     problem::Problem,
@@ -23,9 +22,6 @@ use crate::{
 #[derive(Template)]
 #[template(path = "erased.html")]
 struct Erased {
-    base: String,
-    assets: String,
-    csrf: String,
     shell: Shell,
     workspace: String,
     receipt: String,
@@ -50,13 +46,9 @@ pub(in crate::pages) async fn erase(
     parameters.finish()?;
     let id = id.ok_or_else(Problem::workspace_unknown)?;
     let id = visit.caller.workspace_id(&id)?;
-    let typed = fields.text("typed");
-    let proven = match typed == id.as_str() {
-        true => prove(&visit, &fields).await,
-        false => Err(mistyped("the id of the workspace")),
-    };
-    if let Err(problem) = proven {
+    if let Err(problem) = confirmed(&visit, &fields, id.as_str(), WHAT).await {
         let workspace = visit.caller.workspace(&visit.state.registry, id.as_str())?;
+        let typed = fields.text("typed");
         return Err(confirm(&visit, &workspace).again(&visit, problem, typed));
     }
     let receipt = erased(&visit.state, &visit.caller, id.as_str(), IfMatch::Absent).await?;
@@ -67,35 +59,24 @@ fn receipt_page(visit: &Visit, receipt: &Receipt) -> Result<Response, Problem> {
     let json = serde_json::to_string_pretty(receipt);
     let json = json.map_err(|error| Problem::internal(error.to_string()))?;
     let shown = visit.workspace(None)?;
-    let Frame {
-        base,
-        assets,
-        csrf,
-        shell,
-    } = visit.frame("/workspaces", shown.as_ref());
     page(&Erased {
-        base,
-        assets,
-        csrf,
-        shell,
+        shell: visit.shell("/workspaces", shown.as_ref()),
         workspace: receipt.workspace.to_string(),
         receipt: json,
     })
 }
 
 fn confirm(visit: &Visit, workspace: &Workspace) -> Confirm {
-    let query = query(&[("workspace", workspace.id.as_ref())]);
-    let here = format!("{}/workspace", visit.base());
     Confirm {
         title: format!("Erase the workspace {}", workspace.id),
-        action: format!("{here}/erase{query}"),
-        back_href: format!("{here}{query}"),
+        action: visit.address("/workspace/erase", &workspace.id),
+        back_href: visit.address("/workspace", &workspace.id),
         back_label: workspace.name.clone(),
         warning: "Requests of this workspace fail from then on. Nobody can bring it back, and no backup of this installation is changed.",
         goes: goes(visit, workspace),
-        stays: STAYS.map(|(what, why)| Stay { what, why }).into(),
+        stays: &STAYS,
         expect: workspace.id.to_string(),
-        expect_what: "the id of the workspace",
+        expect_what: WHAT,
         button: "Erase for good",
         workspace: Some(workspace.clone()),
     }
@@ -103,11 +84,7 @@ fn confirm(visit: &Visit, workspace: &Workspace) -> Confirm {
 
 fn goes(visit: &Visit, workspace: &Workspace) -> Vec<String> {
     let registry = &visit.state.registry;
-    let keys = registry.list_all(&Filter {
-        within: visit.caller.scope().clone(),
-        workspace: Some(workspace.id.clone()),
-        ..Filter::default()
-    });
+    let keys = visit.all_keys(workspace);
     let is_stored = |key: &&Listed| match key {
         Listed::Known(key) => key.declared.is_none(),
         Listed::Lost(_) => true,
@@ -141,6 +118,9 @@ fn goes(visit: &Visit, workspace: &Workspace) -> Vec<String> {
         of_tokens,
     ]
 }
+
+/// What is typed.
+const WHAT: &str = "the id of the workspace";
 
 const STAYS: [(&str, &str); 3] = [
     (

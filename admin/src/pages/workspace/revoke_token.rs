@@ -5,10 +5,9 @@ use keyside_credentials::{Scope, Token};
 
 use crate::{
     pages::{
-        confirm::{Confirm, Stay, mistyped},
+        confirm::{Confirm, confirmed},
         form::SessionForm,
         html::see_other,
-        reauthentication::prove,
         shell::{Visit, query},
     },
     problem::Problem,
@@ -29,13 +28,8 @@ pub(in crate::pages) async fn revoke(
 ) -> Result<Response, Problem> {
     let registry = &visit.state.registry;
     let token = visit.caller.token(registry, &id)?;
-    let typed = fields.text("typed");
-    let proven = match typed == token.name.trim() {
-        true => prove(&visit, &fields).await,
-        false => Err(mistyped("the name of the token")),
-    };
-    if let Err(problem) = proven {
-        return Err(confirm(&visit, &token)?.again(&visit, problem, typed));
+    if let Err(problem) = confirmed(&visit, &fields, token.name.trim(), WHAT).await {
+        return Err(confirm(&visit, &token)?.again(&visit, problem, fields.text("typed")));
     }
     let (act, scope) = (visit.caller.context(), visit.caller.scope());
     let revoked = registry.revoke_token(&act, scope, &token.id, None).await?;
@@ -72,16 +66,6 @@ fn confirm(visit: &Visit, token: &Token) -> Result<Confirm, Problem> {
     if token.id == visit.session.actor {
         goes.push("Your own session: this is the token that you signed in with.".to_owned());
     }
-    let stays = [
-        (
-            "Its name, role and times in the list",
-            "so that the audit log can be read later",
-        ),
-        (
-            "The keys that it added, and the tokens that it created",
-            "they belong to the workspace; revoke them one by one if you do not trust them",
-        ),
-    ];
     Ok(Confirm {
         title: format!("Revoke the token {}", token.name),
         action: format!("{}/tokens/{}/revoke", visit.base(), token.id),
@@ -89,10 +73,24 @@ fn confirm(visit: &Visit, token: &Token) -> Result<Confirm, Problem> {
         back_label: "Workspace".to_owned(),
         warning: "The token stops working at once and for good. To let somebody in again, create another one.",
         goes,
-        stays: stays.map(|(what, why)| Stay { what, why }).into(),
+        stays: &STAYS,
         expect: token.name.trim().to_owned(),
-        expect_what: "the name of the token",
+        expect_what: WHAT,
         button: "Revoke for good",
         workspace: visit.workspace(None)?,
     })
 }
+
+/// What is typed.
+const WHAT: &str = "the name of the token";
+
+const STAYS: [(&str, &str); 2] = [
+    (
+        "Its name, role and times in the list",
+        "so that the audit log can be read later",
+    ),
+    (
+        "The keys that it added, and the tokens that it created",
+        "they belong to the workspace; revoke them one by one if you do not trust them",
+    ),
+];

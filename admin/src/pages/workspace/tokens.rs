@@ -7,14 +7,14 @@ use keyside_credentials::{
     CreatedToken, Permission, Scope, Timestamp, Token, TokenStatus, Workspace,
 };
 
-use super::{Again, Fields, refused};
+use super::{Fields, WorkspacePage, view};
 use crate::{
     form,
     pages::{
-        html::page,
-        shell::{self, Frame, Shell, Visit},
+        html::{page, problem_page},
+        shell::{self, Shell, Visit},
         time::Time,
-        view::{Badge, field_error},
+        view::{Badge, Described, FieldErrors, text_of},
     },
     problem::Problem,
     routes::tokens::created,
@@ -36,57 +36,35 @@ pub(super) struct TokenRow {
     pub(super) can_revoke: bool,
 }
 
-/// What was entered.
 pub(super) struct TokenForm {
-    pub(super) name: String,
-    pub(super) expires: String,
+    pub(super) form: Fields,
     /// The last day of the session's own token, which no token that it creates outlives; empty if
     /// it does not expire.
     pub(super) max_expires: String,
-    pub(super) roles: Vec<RoleChoice>,
-}
-
-pub(super) struct RoleChoice {
-    pub(super) value: &'static str,
-    pub(super) label: &'static str,
-    pub(super) what: &'static str,
-    pub(super) selected: bool,
-}
-
-#[derive(Default)]
-pub(super) struct TokenErrors {
-    pub(super) name: String,
-    pub(super) role: String,
-    pub(super) expires: String,
+    pub(super) roles: Vec<Described>,
 }
 
 /// The one page that has a token's text.
 #[derive(Template)]
 #[template(path = "token_created.html")]
 struct TokenCreated<'a> {
-    base: String,
-    assets: String,
-    csrf: String,
     shell: Shell,
-    token: Created<'a>,
-    warnings: Vec<String>,
-}
-
-struct Created<'a> {
     name: &'a str,
     role: &'static str,
+    /// To send as bearer token.
     text: &'a str,
     expires: Time,
+    warnings: Vec<String>,
 }
 
 /// Creates a token for this workspace alone.
 pub(super) async fn create(
     visit: &Visit,
     workspace: &Workspace,
-    fields: &Fields,
+    fields: Fields,
 ) -> Result<Response, Problem> {
     visit.caller.require(Permission::CreateTokens)?;
-    let made = match read(workspace, fields) {
+    let made = match read(workspace, &fields) {
         Ok(new) => created(&visit.state, &visit.caller, new).await,
         Err(problem) => Err(problem),
     };
@@ -94,17 +72,12 @@ pub(super) async fn create(
         Ok(made) => show(visit, workspace, &made),
         Err(problem) if problem.errors().is_empty() => Err(problem),
         Err(problem) => {
-            let entered = TokenForm::entered(visit, fields);
-            let errors = TokenErrors {
-                name: field_error(&problem, "name"),
-                role: field_error(&problem, "role"),
-                expires: field_error(&problem, EXPIRES),
+            let shown = WorkspacePage {
+                token: TokenForm::with(visit, fields),
+                errors: FieldErrors::of(&problem),
+                ..view(visit, workspace)
             };
-            let again = Again {
-                token: Some((entered, errors)),
-                ..Again::default()
-            };
-            Err(refused(visit, workspace, problem, again))
+            Err(problem_page(problem, &shown))
         }
     }
 }
@@ -115,7 +88,7 @@ fn read(workspace: &Workspace, fields: &Fields) -> Result<wire::NewToken, Proble
         "" => None,
         day => Some(
             end_of(day)
-                .ok_or_else(|| Problem::field(EXPIRES, "expected a date such as 2027-01-31"))?,
+                .ok_or_else(|| Problem::field("expiresAt", "expected a date such as 2027-01-31"))?,
         ),
     };
     Ok(wire::NewToken {
@@ -133,24 +106,13 @@ fn end_of(day: &str) -> Option<Timestamp> {
 }
 
 fn show(visit: &Visit, workspace: &Workspace, made: &CreatedToken) -> Result<Response, Problem> {
-    let Frame {
-        base,
-        assets,
-        csrf,
-        shell,
-    } = visit.frame("/workspace", Some(workspace));
     let now = visit.state.registry.now();
     page(&TokenCreated {
-        base,
-        assets,
-        csrf,
-        shell,
-        token: Created {
-            name: &made.token.name,
-            role: shell::role(made.token.role),
-            text: &made.text,
-            expires: Time::new(made.token.expires_at, now),
-        },
+        shell: visit.shell("/workspace", Some(workspace)),
+        name: &made.token.name,
+        role: shell::role(made.token.role),
+        text: &made.text,
+        expires: Time::new(made.token.expires_at, now),
         warnings: made.warnings.iter().map(ToString::to_string).collect(),
     })
 }
@@ -176,7 +138,7 @@ fn row(visit: &Visit, token: Token) -> TokenRow {
         last_used: Time::new(token.last_used_at, now),
         expires: Time::new(token.expires_at, now),
         ended,
-        can_revoke: !ended && visit.caller.require(Permission::RevokeTokens).is_ok(),
+        can_revoke: !ended && visit.may(Permission::RevokeTokens),
     }
 }
 
@@ -200,28 +162,16 @@ fn status(status: TokenStatus) -> Badge {
 
 impl TokenForm {
     pub(super) fn new(visit: &Visit) -> Self {
-        Self::with(visit, "", "", "editor")
+        Self::with(visit, Fields::filled([("role", "editor".to_owned())]))
     }
 
-    fn entered(visit: &Visit, fields: &Fields) -> Self {
-        let text = |name| fields.text(name);
-        Self::with(visit, text("name"), text("expires"), text("role"))
-    }
-
-    fn with(visit: &Visit, name: &str, expires: &str, role: &str) -> Self {
+    fn with(visit: &Visit, form: Fields) -> Self {
         let own = visit.state.registry.access().find(&visit.session.actor);
         let end = own.and_then(|token| token.expires_at);
-        let choice = |(value, label, what): (&'static str, _, _)| RoleChoice {
-            selected: value == role,
-            value,
-            label,
-            what,
-        };
         Self {
-            name: name.to_owned(),
-            expires: expires.to_owned(),
-            max_expires: end.map_or_else(String::new, |end| end.strftime("%Y-%m-%d").to_string()),
-            roles: ROLES.map(choice).into(),
+            max_expires: text_of(end.map(|end| end.strftime("%Y-%m-%d"))),
+            roles: Described::all(ROLES, form.text("role")),
+            form,
         }
     }
 }
@@ -244,6 +194,3 @@ const ROLES: [(&str, &str, &str); 3] = [
         "Does everything in this workspace, also create tokens and erase it.",
     ),
 ];
-
-/// The field of the API that the date is for.
-const EXPIRES: &str = "expiresAt";

@@ -1,7 +1,8 @@
-//! Changes to a stored credential: rotation, rollback, edit and revocation.
+//! Changes to a stored credential: rotation, rollback, edit and revocation; and live checks and
+//! reads of its secret.
 //!
-//! All but revocation require `If-Match`. For revocation the header is optional: a leaked key is
-//! revoked first.
+//! All changes but revocation require `If-Match`. For revocation the header is optional: a leaked
+//! key is revoked first.
 
 use axum::extract::State;
 use keyside_credentials::{Hash, Idempotency, Revocation, Rollback};
@@ -9,7 +10,7 @@ use keyside_credentials::{Hash, Idempotency, Revocation, Rollback};
 use super::{changed, tagged, tagged_as_listed};
 use crate::{
     access::Caller,
-    body::JsonBody,
+    body::{JsonBody, OptionalBody},
     credential_changes::{self, Change},
     entity_tag::{Lineage, Tagged},
     form,
@@ -19,7 +20,7 @@ use crate::{
     routes::Segment,
     schemas::queries,
     state::AdminState,
-    wire::{self, CredentialRollback, CredentialView},
+    wire::{self, CredentialCheck, CredentialRollback, CredentialView},
 };
 
 /// Edits the metadata of a credential, or rotates its secret if the body has a `secret`.
@@ -89,6 +90,45 @@ pub(in crate::routes) async fn revoke(
     };
     let revoked = credential_changes::revoke(&state, &caller, listed, revocation).await?;
     Ok(tagged_as_listed(&state, &caller, revoked))
+}
+
+/// Asks the provider whether it accepts the current secret. A verdict that differs from the last
+/// one is audited. The secret stays in use whatever the result.
+#[utoipa::path(
+    post, path = "/api/integrations/credentials/{id}/verify", tag = "credentials", operation_id = "verifyCredential",
+    params(("id" = String, Path), queries::IfMatch), request_body = Option<CredentialCheck>,
+    responses((status = 200, body = CredentialView, description = "Checked; `check` is the result"), (status = 404), (status = 409))
+)]
+pub(in crate::routes) async fn verify(
+    State(state): State<AdminState>,
+    caller: Caller,
+    Segment(id): Segment,
+    seen: IfMatch,
+    body: OptionalBody,
+) -> Result<Tagged<CredentialView>, Problem> {
+    let credential = caller.credential(&state.registry, &id)?;
+    seen.check(Lineage::of_epoch(&state.registry), credential.revision)?;
+    let wanted: CredentialCheck = body.read()?;
+    let prompt = wanted.prompt.unwrap_or(false);
+    let verified = credential_changes::verify(&state, &caller, credential, prompt);
+    Ok(changed(&state, &caller, verified.await?))
+}
+
+/// Reads the secret of a credential with a `secretRef` immediately instead of at the next poll. If
+/// that fails, `sourceFault` has the reason.
+#[utoipa::path(
+    post, path = "/api/integrations/credentials/{id}/refresh", tag = "credentials", operation_id = "refreshCredential",
+    params(("id" = String, Path)),
+    responses((status = 200, body = CredentialView, description = "Refreshed; `sourceVersion` is the version in use"), (status = 404), (status = 409))
+)]
+pub(in crate::routes) async fn refresh(
+    State(state): State<AdminState>,
+    caller: Caller,
+    Segment(id): Segment,
+) -> Result<Tagged<CredentialView>, Problem> {
+    let id = caller.credential(&state.registry, &id)?.id;
+    let credential = state.registry.refresh(&id).await?;
+    Ok(tagged(&state, &caller, credential))
 }
 
 fn flag(text: &str) -> Result<bool, String> {

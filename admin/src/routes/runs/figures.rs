@@ -11,7 +11,7 @@ use keyside_credentials::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{filter, milliseconds};
+use super::filter;
 use crate::{
     access::Caller,
     concurrency::WorkKind,
@@ -19,6 +19,7 @@ use crate::{
     query::Parameters,
     schemas::{queries, types},
     state::AdminState,
+    wire::milliseconds,
 };
 
 /// Figures of the runs that match, in total and in groups: at most `limit` groups, those with the

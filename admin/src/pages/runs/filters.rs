@@ -1,4 +1,4 @@
-//! What narrows the list of runs.
+//! The filters of the list of runs.
 
 use keyside_credentials::{
     Environment, Timestamp, Workspace,
@@ -8,9 +8,9 @@ use keyside_credentials::{
 use super::days::Period;
 use crate::{form::choice, pages::shell::query, query::Parameters};
 
-/// The fields of the filter; those without a value do not narrow.
+/// Each field without a value includes everything.
 #[derive(Default)]
-pub(super) struct Narrowing {
+pub(super) struct Filters {
     pub(super) period: Period,
     pub(super) provider: Option<String>,
     pub(super) label: Option<String>,
@@ -24,7 +24,7 @@ pub(super) struct Narrowing {
     pub(super) before: Option<RunPosition>,
 }
 
-impl Narrowing {
+impl Filters {
     pub(super) fn read(parameters: &mut Parameters) -> Self {
         let text = |text: &str| Ok(text.trim().to_owned());
         Self {
@@ -45,7 +45,7 @@ impl Narrowing {
     }
 
     /// The runs of `all` that it leaves, since a time.
-    pub(super) fn filter(&self, all: &RunFilter, since: Option<Timestamp>) -> RunFilter {
+    pub(super) fn applied_to(&self, all: &RunFilter, since: Option<Timestamp>) -> RunFilter {
         RunFilter {
             provider: self.provider.clone(),
             label: self.label.clone(),

@@ -1,4 +1,4 @@
-//! What narrows the log: actor, event, key and days.
+//! The filters of the log: actor, event, key and days.
 
 use jiff::{civil::Date, tz::TimeZone};
 use keyside_credentials::{
@@ -7,14 +7,18 @@ use keyside_credentials::{
 };
 
 use crate::{
-    pages::shell::{Visit, query},
+    pages::{
+        shell::{Visit, query},
+        view::text_of,
+    },
     query::Parameters,
+    routes::audit::event,
     wire::parsed,
 };
 
-/// The fields of the filter; those without a value do not narrow.
+/// Each field without a value includes everything.
 #[derive(Default)]
-pub(super) struct Narrowing {
+pub(super) struct Filters {
     pub(super) workspace: Option<String>,
     pub(super) event: Option<Event>,
     pub(super) key: Option<CredentialId>,
@@ -28,18 +32,14 @@ pub(super) struct Narrowing {
     pub(super) cursor: Option<Cursor>,
 }
 
-impl Narrowing {
+impl Filters {
     pub(super) fn read(parameters: &mut Parameters) -> Self {
-        let event = |name: &str| {
-            let known = Event::parse(name);
-            known.ok_or_else(|| "is not the name of an event".to_owned())
-        };
         let all = |text: &str| match text {
             "all" => Ok(true),
             _ => Err("expected all".to_owned()),
         };
         Self {
-            workspace: parameters.filter("workspace", |text| Ok(text.to_owned())),
+            workspace: parameters.text("workspace"),
             event: parameters.filter("event", event),
             key: parameters.filter("key", parsed),
             actor: parameters.filter("actor", parsed),
@@ -51,7 +51,7 @@ impl Narrowing {
     }
 
     /// The filter of the registry. Its `within` holds the caller to its scope.
-    pub(super) fn filter(&self, visit: &Visit, workspace: Option<&Workspace>) -> AuditFilter {
+    pub(super) fn of_records(&self, visit: &Visit, workspace: Option<&Workspace>) -> AuditFilter {
         let workspace = workspace.filter(|_| !self.is_wide);
         AuditFilter {
             within: visit.caller.scope().clone(),
@@ -75,14 +75,13 @@ impl Narrowing {
 
     /// The query of the page from a cursor on, or of an export in a format.
     pub(super) fn query(&self, workspace: &Workspace, cursor: &str, format: &str) -> String {
-        let text = |date: Option<Date>| date.map_or_else(String::new, |date| date.to_string());
         query(&[
             ("workspace", workspace.id.as_ref()),
             ("event", self.event.map_or("", Event::as_str)),
             ("key", self.key.as_ref().map_or("", CredentialId::as_str)),
             ("actor", self.actor.as_ref().map_or("", ActorId::as_str)),
-            ("since", &text(self.since)),
-            ("until", &text(self.until)),
+            ("since", &text_of(self.since)),
+            ("until", &text_of(self.until)),
             ("within", if self.is_wide { "all" } else { "" }),
             ("cursor", cursor),
             ("format", format),

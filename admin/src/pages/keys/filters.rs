@@ -1,4 +1,4 @@
-//! What narrows the table: a search, filters, and the cards of keys that need attention.
+//! The filters of the table: a search, fields, and the cards of keys that need attention.
 
 use keyside_credentials::{Credential, Environment, Listed, Status, Timestamp, Workspace};
 use serde::Deserialize;
@@ -10,9 +10,9 @@ use crate::{
     query::Parameters,
 };
 
-/// The fields of the filter; those without a value do not narrow.
+/// Each field without a value includes everything.
 #[derive(Default)]
-pub(super) struct Narrowing {
+pub(super) struct Filters {
     pub(super) q: Option<String>,
     pub(super) provider: Option<String>,
     pub(super) status: Option<Status>,
@@ -35,7 +35,7 @@ pub(super) enum Posture {
     Idle,
 }
 
-impl Narrowing {
+impl Filters {
     pub(super) fn read(parameters: &mut Parameters) -> Self {
         let text = |text: &str| Ok(text.trim().to_owned());
         let q = parameters.filter("q", text);
@@ -152,7 +152,7 @@ fn searched(visit: &Visit, key: &Credential) -> String {
     let fingerprint = key.fingerprint.as_ref().map(ToString::to_string);
     let always = [
         key.label.to_string(),
-        row::provider_name(visit, &key.provider),
+        visit.provider_name(&key.provider),
         key.provider.to_string(),
         key.id.to_string(),
     ];
