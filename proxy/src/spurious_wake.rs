@@ -41,6 +41,8 @@ impl ConnectionTask {
     }
 }
 
+type NextFrame<B> = Option<Result<Frame<<B as Body>::Data>, <B as Body>::Error>>;
+
 /// Polls a body that arrives on a connection. Taking its last piece does not wake the connection.
 ///
 /// Without a known length the last piece cannot be told from others. Over HTTP/2 every piece wakes
@@ -49,7 +51,7 @@ pub(crate) fn poll_body<B: Body + Unpin>(
     body: &mut B,
     over_http2: bool,
     context: &mut Context<'_>,
-) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+) -> Poll<NextFrame<B>> {
     if over_http2 || body.size_hint().exact().is_none() {
         return Pin::new(body).poll_frame(context);
     }
