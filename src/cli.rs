@@ -11,6 +11,7 @@ mod check;
 mod choice;
 mod clock;
 mod confirm;
+mod console;
 mod doctor;
 mod download;
 mod drain;
@@ -23,7 +24,6 @@ mod limits;
 mod link;
 mod master_key;
 mod offline;
-mod output;
 mod pasted;
 mod preview;
 mod prompt;
@@ -47,7 +47,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use keyside_config::Sources;
 use keyside_credentials::process;
 
-use self::{admin::Admin, output::Output};
+use self::{admin::Admin, console::Console};
 use crate::{app, failure::Failure, validated_settings::Process};
 
 /// The sidecar that holds the keys: requests leave without a key, Keyside attaches it.
@@ -168,41 +168,40 @@ pub(crate) fn run() -> ExitCode {
 /// `serve` and `demo` create runtimes of their own, so no runtime is started before the command is
 /// known.
 fn dispatch(cli: Cli) -> Result<(), Failure> {
-    let sources = Sources::from_process(cli.config);
-    let output = Output::new(cli.json);
+    let console = Console::new(Sources::from_process(cli.config), cli.json);
     match cli.command {
-        Command::Serve => app::run(&sources, Process::Serve),
-        Command::Proxy => app::run(&sources, Process::Proxy),
-        Command::Demo => crate::demo::run(&sources),
-        Command::Check => check::run(&sources, &output),
-        Command::Doctor(doctor) => wait_for(doctor.run(&sources, &output)),
-        Command::Healthcheck(check) => wait_for(healthcheck::run(check, &sources, &output)),
-        Command::Drain(drain) => wait_for(drain::run(drain, &sources, &output)),
-        Command::Env(env) => wait_for(env::run(env, &sources, &output)),
-        Command::Link(link) => wait_for(link.run(&sources, &output)),
-        Command::Key(key) => wait_for(key::run(key, &sources, &output)),
-        Command::Provider(provider) => wait_for(provider::run(provider, &sources, &output)),
-        Command::Run(run) => wait_for(run::run(run, &sources, &output)),
-        Command::Preview(preview) => wait_for(preview.run(&sources, &output)),
-        Command::Smoke(smoke) => wait_for(smoke.run(&sources, &output)),
-        Command::Workspace(workspace) => wait_for(workspace::run(workspace, &sources, &output)),
-        Command::Token(token) => wait_for(token::run(token, &sources, &output)),
-        Command::Audit(audit) => wait_for(audit::run(audit, &sources, &output)),
-        Command::MasterKey(master_key) => wait_for(master_key::run(&master_key, &sources, &output)),
-        Command::Backup(backup) => wait_for(backup.run(&sources, &output)),
-        Command::Restore(restore) => wait_for(restore.run(&sources, &output)),
-        Command::Clock(clock) => wait_for(clock::run(clock, &sources, &output)),
-        Command::Vault(vault) => wait_for(vault::run(&vault, &sources, &output)),
-        Command::OpenApi => output.write(keyside_admin::openapi().as_bytes()),
-        Command::Version => version::run(&output),
-        Command::Completions { shell } => completions(shell, &output),
+        Command::Serve => app::run(&console.sources, Process::Serve),
+        Command::Proxy => app::run(&console.sources, Process::Proxy),
+        Command::Demo => crate::demo::run(&console.sources),
+        Command::Check => check::run(&console),
+        Command::Doctor(doctor) => wait_for(doctor.run(&console)),
+        Command::Healthcheck(check) => wait_for(healthcheck::run(check, &console)),
+        Command::Drain(drain) => wait_for(drain::run(drain, &console)),
+        Command::Env(env) => wait_for(env::run(env, &console)),
+        Command::Link(link) => wait_for(link.run(&console)),
+        Command::Key(key) => wait_for(key::run(key, &console)),
+        Command::Provider(provider) => wait_for(provider::run(provider, &console)),
+        Command::Run(run) => wait_for(run::run(run, &console)),
+        Command::Preview(preview) => wait_for(preview.run(&console)),
+        Command::Smoke(smoke) => wait_for(smoke.run(&console)),
+        Command::Workspace(workspace) => wait_for(workspace::run(workspace, &console)),
+        Command::Token(token) => wait_for(token::run(token, &console)),
+        Command::Audit(audit) => wait_for(audit::run(audit, &console)),
+        Command::MasterKey(master_key) => wait_for(master_key::run(&master_key, &console)),
+        Command::Backup(backup) => wait_for(backup.run(&console)),
+        Command::Restore(restore) => wait_for(restore.run(&console)),
+        Command::Clock(clock) => wait_for(clock::run(clock, &console)),
+        Command::Vault(vault) => wait_for(vault::run(&vault, &console)),
+        Command::OpenApi => console.write(keyside_admin::openapi().as_bytes()),
+        Command::Version => version::run(&console),
+        Command::Completions { shell } => completions(shell, &console),
     }
 }
 
-fn completions(shell: clap_complete::Shell, output: &Output) -> Result<(), Failure> {
+fn completions(shell: clap_complete::Shell, console: &Console) -> Result<(), Failure> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "keyside", &mut script);
-    output.write(&script)
+    console.write(&script)
 }
 
 fn wait_for(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {

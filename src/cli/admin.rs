@@ -4,11 +4,11 @@
 use std::{env, fs::File, path::PathBuf};
 
 use clap::Args;
-use keyside_config::{BaseUrl, BaseUrlError, Settings, Sources, Store};
+use keyside_config::{BaseUrl, BaseUrlError, Store};
 use zeroize::Zeroizing;
 
 use super::{
-    Failure,
+    Console, Failure,
     sensitive::{self, ReadError},
 };
 use crate::client::{Authorities, Client, Trust};
@@ -33,15 +33,15 @@ pub(crate) struct Admin {
 impl Admin {
     /// Creates a client of the admin API. Reads the settings only for what flags and environment do
     /// not give.
-    pub(crate) fn client(&self, sources: &Sources) -> Result<Client, Failure> {
+    pub(crate) fn client(&self, console: &Console) -> Result<Client, Failure> {
         let (url, name) = match self.admin_url.clone().or_else(|| variable(URL)) {
             Some(url) => (require_tls(url)?, None),
-            None => from_settings(sources)?,
+            None => from_settings(console)?,
         };
         let instead = self.ca_file.clone();
         let instead = instead.or_else(|| variable(CA_FILE).map(PathBuf::from));
         let besides = match &instead {
-            None if url.starts_with("https:") => Settings::load(sources)?.settings.egress.ca_file,
+            None if url.starts_with("https:") => console.settings()?.egress.ca_file,
             _ => None,
         };
         let trust = Trust::Authorities(Authorities {
@@ -49,10 +49,10 @@ impl Admin {
             besides,
             name,
         });
-        Ok(Client::new(&url, &self.token(sources)?, &trust)?)
+        Ok(Client::new(&url, &self.token(console)?, &trust)?)
     }
 
-    fn token(&self, sources: &Sources) -> Result<Zeroizing<String>, Failure> {
+    fn token(&self, console: &Console) -> Result<Zeroizing<String>, Failure> {
         if let Some(path) = &self.token_file {
             return read(path.clone(), "the file named by --token-file");
         }
@@ -60,7 +60,7 @@ impl Admin {
         if let Some(token) = token.ok().map(trimmed).filter(|token| !token.is_empty()) {
             return Ok(token);
         }
-        match Settings::load(sources)?.settings.store {
+        match console.settings()?.store {
             Store::Sled { path } => {
                 let path = path.join("admin-token");
                 let named = format!("the owner's token in {}", path.display());
@@ -86,8 +86,8 @@ pub(super) fn require_tls(url: String) -> Result<String, Failure> {
 }
 
 /// This machine's address, and the name in the listener's certificate: that of `admin.public_url`.
-fn from_settings(sources: &Sources) -> Result<(String, Option<String>), Failure> {
-    let admin = Settings::load(sources)?.settings.admin;
+fn from_settings(console: &Console) -> Result<(String, Option<String>), Failure> {
+    let admin = console.settings()?.admin;
     let public = BaseUrl::parse(&admin.public_url, true).ok();
     let name = public.filter(|_| admin.tls.is_some()).map(|url| url.host);
     Ok((admin.url_at(admin.listen), name))

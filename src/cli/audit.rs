@@ -5,11 +5,10 @@ mod key;
 mod verify;
 
 use clap::{Args, Subcommand};
-use keyside_config::Sources;
 use keyside_credentials::{ActorId, CredentialId, WorkspaceId};
 
 use super::{
-    Admin, Failure, Output,
+    Admin, Console, Failure,
     items::{filter, list},
     key::key_id,
     table::Table,
@@ -56,12 +55,12 @@ pub(crate) struct List {
     admin: Admin,
 }
 
-pub(crate) async fn run(audit: Audit, sources: &Sources, output: &Output) -> Result<(), Failure> {
+pub(crate) async fn run(audit: Audit, console: &Console) -> Result<(), Failure> {
     match audit {
-        Audit::List(list) => list.run(sources, output).await,
-        Audit::Export(export) => export.run(sources, output).await,
-        Audit::Verify(verify) => verify.run(sources, output).await,
-        Audit::Key(key) => key.run(sources, output).await,
+        Audit::List(list) => list.run(console).await,
+        Audit::Export(export) => export.run(console).await,
+        Audit::Verify(verify) => verify.run(console).await,
+        Audit::Key(key) => key.run(console).await,
     }
 }
 
@@ -86,18 +85,18 @@ impl Filters {
 }
 
 impl List {
-    async fn run(&self, sources: &Sources, output: &Output) -> Result<(), Failure> {
-        let client = self.admin.client(sources)?;
+    async fn run(&self, console: &Console) -> Result<(), Failure> {
+        let client = self.admin.client(console)?;
         let (filters, wanted) = (self.filters.query(), self.limit as usize);
         let page = match list(&client, AUDIT, &filters, wanted).await {
             Ok(page) => page,
             Err(error) => return Err(self.filters.explained(&client, error).await),
         };
         for warning in &page.warnings {
-            output.note(&format!("warning: {warning}"));
+            console.warn(warning);
         }
-        output.print(&page, |output| {
-            output.table(&Table::of_items(&page.items, COLUMNS))
+        console.print(&page, || {
+            console.table(&Table::of_items(&page.items, COLUMNS))
         })
     }
 }

@@ -3,12 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use keyside_config::{Settings, Sources};
 use keyside_credentials::backup::{self, Header, OpeningStore, RestoreError};
 use keyside_sled::EmbeddedStore;
 use serde_json::{Value, json};
 
-use super::{Admin, Failure, Output, download::Download};
+use super::{Admin, Console, Failure, download::Download};
 use crate::{client::Client, kms, validated_settings::data_folder, vault};
 
 #[derive(Args)]
@@ -34,8 +33,8 @@ pub(crate) struct Restore {
 }
 
 impl Backup {
-    pub(super) async fn run(&self, sources: &Sources, output: &Output) -> Result<(), Failure> {
-        let client = self.admin.client(sources)?;
+    pub(super) async fn run(&self, console: &Console) -> Result<(), Failure> {
+        let client = self.admin.client(console)?;
         let download = Download::begin(
             &client,
             "/api/backup",
@@ -49,7 +48,7 @@ impl Backup {
         let path = written.keep();
         let mut view = view(&header);
         view["file"] = json!(path);
-        output.print(&view, |_| {
+        console.print(&view, || {
             format!(
                 "Wrote {}: installation {}, {}. It opens with master key {} only: keep that elsewhere\n",
                 path.display(),
@@ -58,12 +57,12 @@ impl Backup {
                 header.master_key,
             )
         })?;
-        expect_intact(&client, &path, output).await
+        expect_intact(&client, &path, console).await
     }
 }
 
 /// A backup copies damage as it is stored. Fails if there is any, so that nobody relies on it.
-async fn expect_intact(client: &Client, file: &Path, output: &Output) -> Result<(), Failure> {
+async fn expect_intact(client: &Client, file: &Path, console: &Console) -> Result<(), Failure> {
     match client.get("/api/audit/verify").await {
         Ok(log) => match log["finding"].as_str() {
             None => Ok(()),
@@ -76,8 +75,8 @@ async fn expect_intact(client: &Client, file: &Path, output: &Output) -> Result<
             ))),
         },
         Err(error) => {
-            output.note(&format!(
-                "warning: the store was not checked for damage, which the backup would have too: {error}"
+            console.warn(format_args!(
+                "the store was not checked for damage, which the backup would have too: {error}"
             ));
             Ok(())
         }
@@ -85,8 +84,8 @@ async fn expect_intact(client: &Client, file: &Path, output: &Output) -> Result<
 }
 
 impl Restore {
-    pub(super) async fn run(&self, sources: &Sources, output: &Output) -> Result<(), Failure> {
-        let settings = Settings::load(sources)?.settings;
+    pub(super) async fn run(&self, console: &Console) -> Result<(), Failure> {
+        let settings = console.settings()?;
         let path = data_folder(&settings.store)?;
         let kms = kms::source(&settings, vault::open(&settings)?.as_ref())?;
         let store = path.join("store");
@@ -107,7 +106,7 @@ impl Restore {
         view["epoch"] = json!(restored.epoch);
         view["objects"] = json!(restored.documents);
         view["auditRecords"] = json!(restored.audit_records);
-        output.print(&view, |_| {
+        console.print(&view, || {
             format!(
                 "Restored installation {} as of {} into {}: {} objects, {} audit records. Start it with `keyside serve`\n",
                 restored.header.installation,

@@ -5,11 +5,10 @@
 //! would stay in a unit file and accept every clock that is set back from then on.
 
 use clap::{Args, Subcommand};
-use keyside_config::Sources;
 use keyside_credentials::audit::ClockBehind;
 use serde_json::json;
 
-use super::{Failure, Output, confirm::Confirmation, offline::OfflineFolder};
+use super::{Console, Failure, confirm::Confirmation, offline::OfflineFolder};
 
 #[derive(Subcommand)]
 pub(crate) enum Clock {
@@ -25,15 +24,15 @@ pub(crate) struct Accept {
     yes: bool,
 }
 
-pub(crate) async fn run(clock: Clock, sources: &Sources, output: &Output) -> Result<(), Failure> {
+pub(crate) async fn run(clock: Clock, console: &Console) -> Result<(), Failure> {
     match clock {
-        Clock::Accept(accept) => accept.run(sources, output).await,
+        Clock::Accept(accept) => accept.run(console).await,
     }
 }
 
 impl Accept {
-    async fn run(&self, sources: &Sources, output: &Output) -> Result<(), Failure> {
-        let folder = OfflineFolder::open_to_write(sources).await?;
+    async fn run(&self, console: &Console) -> Result<(), Failure> {
+        let folder = OfflineFolder::open_to_write(console).await?;
         let behind = folder.log.clock_behind().ok_or_else(not_behind)?;
         if !self.yes {
             confirm(behind)?;
@@ -42,7 +41,7 @@ impl Accept {
         accepted.map_err(|error| folder.unreadable(error))?;
         let (clock, log) = (behind.clock, behind.log);
         let result = json!({ "clock": clock, "log": log });
-        output.print(&result, |_| {
+        console.print(&result, || {
             format!("From the next start on the clock is used again: {clock}; the audit log was at {log}\n")
         })
     }

@@ -15,13 +15,13 @@ mod vault;
 use std::{iter, time::Duration};
 
 use clap::Args;
-use keyside_config::{DeclaredCredential, Settings, Sources};
+use keyside_config::{DeclaredCredential, Settings};
 
 use self::{
     finding::{Finding, State},
     running::RunningInstance,
 };
-use super::{Failure, Output};
+use super::{Console, Failure};
 use crate::{
     validated_settings::{Process, ValidatedSettings},
     vault::can_sign_in_beside,
@@ -37,14 +37,14 @@ pub(crate) struct Doctor {
 }
 
 impl Doctor {
-    pub(crate) async fn run(&self, sources: &Sources, output: &Output) -> Result<(), Failure> {
-        let settings = Settings::load(sources)?.settings;
+    pub(crate) async fn run(&self, console: &Console) -> Result<(), Failure> {
+        let settings = console.settings()?;
         let process = Process::for_store(&settings.store);
         let validated = ValidatedSettings::new(settings, process)?;
         // Fails only if it is already installed.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let findings = self.examine(validated).await;
-        output.print(&findings, |_| as_text(&findings))?;
+        console.print(&findings, || as_text(&findings))?;
         let failed = findings.iter().filter(|found| found.state == State::Fail);
         match failed.count() {
             0 => Ok(()),

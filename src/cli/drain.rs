@@ -10,7 +10,6 @@ mod process;
 use std::time::Duration;
 
 use clap::Args;
-use keyside_config::{Settings, Sources};
 use nix::{
     errno::Errno,
     sys::signal::{Signal, kill},
@@ -19,7 +18,7 @@ use nix::{
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
-use super::{Failure, Output, duration::duration};
+use super::{Console, Failure, duration::duration};
 use crate::{
     client::{self, ClientError, Trust},
     observe::IN_FLIGHT,
@@ -59,8 +58,8 @@ enum State {
     },
 }
 
-pub(crate) async fn run(drain: Drain, sources: &Sources, output: &Output) -> Result<(), Failure> {
-    let settings = Settings::load(sources)?.settings;
+pub(crate) async fn run(drain: Drain, console: &Console) -> Result<(), Failure> {
+    let settings = console.settings()?;
     let (base, trust) = match drain.url {
         Some(url) => (url, Trust::default()),
         // This machine's own: the name in its certificate is another one, and its state is no
@@ -81,7 +80,7 @@ pub(crate) async fn run(drain: Drain, sources: &Sources, output: &Output) -> Res
     };
     signal(pid)?;
     wait(&observe, drain.at_least, timeout.max(drain.at_least)).await?;
-    output.print(&json!({ "status": "drained" }), |_| "drained\n".to_owned())
+    console.print(&json!({ "status": "drained" }), || "drained\n".to_owned())
 }
 
 fn signal(pid: i32) -> Result<(), Failure> {

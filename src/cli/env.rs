@@ -5,14 +5,12 @@
 use std::net::SocketAddr;
 
 use clap::Args;
-use keyside_config::{
-    BaseUrl, ProviderId, ProxyAddress, Recipe, RecipeTarget, Settings, Sources, reachable, shell,
-};
+use keyside_config::{BaseUrl, ProviderId, ProxyAddress, Recipe, RecipeTarget, reachable, shell};
 use keyside_credentials::WorkspaceId;
 use serde_json::{Value, json};
 
 use super::{
-    Admin, Failure, Output,
+    Admin, Console, Failure,
     table::{Column, Table, cell},
     workspace,
 };
@@ -31,22 +29,22 @@ pub(crate) struct Env {
     listener: Option<String>,
 }
 
-pub(crate) async fn run(env: Env, sources: &Sources, output: &Output) -> Result<(), Failure> {
+pub(crate) async fn run(env: Env, console: &Console) -> Result<(), Failure> {
     let (Some(client), Some(workspace)) = (env.client, env.workspace) else {
-        return list(output);
+        return list(console);
     };
     let recipe = Recipe::named(&client)
         .map_err(|unknown| Failure::usage(unknown).next("`keyside env` lists all clients."))?;
     let listener = match env.listener {
-        Some(listener) => base_url(&for_clients(listener, output))?,
-        None => from_settings(sources, &workspace, output)?,
+        Some(listener) => base_url(&for_clients(listener, console))?,
+        None => from_settings(&workspace, console)?,
     };
     let address = listener.to_string();
     let target = RecipeTarget {
         address: &address,
         workspace: workspace.as_str(),
     };
-    let is_known = match Admin::default().client(sources) {
+    let is_known = match Admin::default().client(console) {
         Ok(client) => workspace::known_to(&client, &workspace).await?,
         Err(_) => false,
     };
@@ -57,10 +55,10 @@ pub(crate) async fn run(env: Env, sources: &Sources, output: &Output) -> Result<
         no_proxy: recipe.no_proxy_hosts(&listener.host),
         address,
     };
-    output.print(&setup.json(), |_| setup.script())
+    console.print(&setup.json(), || setup.script())
 }
 
-fn list(output: &Output) -> Result<(), Failure> {
+fn list(console: &Console) -> Result<(), Failure> {
     let recipes = Recipe::all();
     let json = |recipe: &Recipe| {
         json!({
@@ -71,8 +69,8 @@ fn list(output: &Output) -> Result<(), Failure> {
         })
     };
     let items: Vec<_> = recipes.iter().map(json).collect();
-    output.print(&json!({ "items": items }), |output| {
-        output.table(&Table::of(&recipes, &COLUMNS))
+    console.print(&json!({ "items": items }), || {
+        console.table(&Table::of(&recipes, &COLUMNS))
     })
 }
 
@@ -81,11 +79,11 @@ fn providers(recipe: &Recipe) -> Vec<&str> {
 }
 
 /// Replaces the address of a listener on all addresses, to which clients cannot connect.
-fn for_clients(listener: String, output: &Output) -> String {
+fn for_clients(listener: String, console: &Console) -> String {
     match listener.parse::<SocketAddr>() {
         Ok(address) if address.ip().is_unspecified() => {
             let address = reachable(address);
-            output.note(&format!(
+            console.note(format_args!(
                 "note: clients connect to {address}; other machines need this one's own address"
             ));
             address.to_string()
@@ -105,12 +103,8 @@ fn base_url(listener: &str) -> Result<BaseUrl, Failure> {
     })
 }
 
-fn from_settings(
-    sources: &Sources,
-    workspace: &WorkspaceId,
-    output: &Output,
-) -> Result<BaseUrl, Failure> {
-    let settings = Settings::load(sources)?.settings;
+fn from_settings(workspace: &WorkspaceId, console: &Console) -> Result<BaseUrl, Failure> {
+    let settings = console.settings()?;
     let proxy = ProxyAddress::of(&settings.proxy.listeners, workspace.as_str()).ok_or_else(|| {
         Failure::failed("the proxy listens on Unix sockets only, which no base URL can name").next(
             "Add a TCP address to proxy.listen, such as 127.0.0.1:7380, or write code for the socket as docs/SDKS.md shows.",
@@ -123,8 +117,8 @@ fn from_settings(
         .next("Give the address from its log with --listener, or set a port."));
     }
     if let Some(pins) = &proxy.pinned_to {
-        output.note(&format!(
-            "warning: the listener {} is pinned to other workspaces ({}) and refuses requests for {workspace}",
+        console.warn(format_args!(
+            "the listener {} is pinned to other workspaces ({}) and refuses requests for {workspace}",
             proxy.address,
             pins.join(", ")
         ));

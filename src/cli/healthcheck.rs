@@ -2,10 +2,9 @@
 //! curl.
 
 use clap::Args;
-use keyside_config::{Settings, Sources};
 use serde_json::json;
 
-use super::{Failure, Output};
+use super::{Console, Failure};
 use crate::client::{self, Trust};
 
 #[derive(Args)]
@@ -18,17 +17,13 @@ pub(crate) struct Healthcheck {
     live: bool,
 }
 
-pub(crate) async fn run(
-    healthcheck: Healthcheck,
-    sources: &Sources,
-    output: &Output,
-) -> Result<(), Failure> {
+pub(crate) async fn run(healthcheck: Healthcheck, console: &Console) -> Result<(), Failure> {
     let (base, trust) = match healthcheck.url {
         Some(url) => (url, Trust::default()),
         // This machine's own: the name in its certificate is another one, and its health is no
         // secret.
         None => {
-            let url = Settings::load(sources)?.settings.observe.url();
+            let url = console.settings()?.observe.url();
             (url, Trust::Anyone)
         }
     };
@@ -49,5 +44,5 @@ pub(crate) async fn run(
         ))
         .next("Its log says what it waits for, or why it is draining."));
     }
-    output.print(&json!({ "status": wanted }), |_| format!("{wanted}\n"))
+    console.print(&json!({ "status": wanted }), || format!("{wanted}\n"))
 }

@@ -6,7 +6,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
-use super::{Failure, Output};
+use super::{Console, Failure};
 use crate::client::{Client, ClientError};
 
 /// Returns every item of a list.
@@ -63,12 +63,12 @@ pub(crate) async fn list(
 pub(crate) fn print_list<T: DeserializeOwned>(
     items: &[Value],
     expected: &str,
-    output: &Output,
-    table: impl FnOnce(&[T], &Output) -> String,
+    console: &Console,
+    table: impl FnOnce(&[T], &Console) -> String,
 ) -> Result<(), Failure> {
     let read: Vec<T> = read_all(items, expected)?;
     let page = json!({ "items": items, "nextCursor": null });
-    output.print(&page, |output| table(&read, output))
+    console.print(&page, || table(&read, console))
 }
 
 /// Reads one resource. Unknown fields of newer servers are ignored.

@@ -7,7 +7,7 @@ mod view;
 use clap::{Args, Subcommand};
 use hyper::Method;
 use keyside_admin::wire::{CheckMode, NewCredential, SecretRef};
-use keyside_config::{ProviderId, Sources, VaultReference, shell};
+use keyside_config::{ProviderId, VaultReference, shell};
 use keyside_credentials::{
     CredentialId, Environment, Label, Status, Timestamp, UsageTag, WorkspaceId,
 };
@@ -18,7 +18,7 @@ use self::{
     view::Credential,
 };
 use super::{
-    Admin, Failure, Output,
+    Admin, Console, Failure,
     choice::choice,
     confirm::Confirmation,
     duration::end,
@@ -153,27 +153,27 @@ pub(crate) struct Revoke {
     yes: bool,
 }
 
-pub(crate) async fn run(key: Key, sources: &Sources, output: &Output) -> Result<(), Failure> {
+pub(crate) async fn run(key: Key, console: &Console) -> Result<(), Failure> {
     match key {
-        Key::Add(add) => add.run(sources, output).await,
-        Key::List(list) => list.run(sources, output).await,
+        Key::Add(add) => add.run(console).await,
+        Key::List(list) => list.run(console).await,
         Key::Show(one) => {
-            let shown = one.admin.client(sources)?.get(&path(&one.id)).await?;
-            Credential::of(&shown)?.show(&shown, output)
+            let shown = one.admin.client(console)?.get(&path(&one.id)).await?;
+            Credential::of(&shown)?.show(&shown, console)
         }
-        Key::Rotate(rotate) => rotate.run(sources, output).await,
-        Key::RollBack(back) => back.run(sources, output).await,
-        Key::Refresh(one) => change::refresh(&one, sources, output).await,
-        Key::Verify(verify) => verify.run(sources, output).await,
-        Key::Edit(edit) => edit.run(sources, output).await,
-        Key::Revoke(revoke) => revoke.run(sources, output).await,
+        Key::Rotate(rotate) => rotate.run(console).await,
+        Key::RollBack(back) => back.run(console).await,
+        Key::Refresh(one) => change::refresh(&one, console).await,
+        Key::Verify(verify) => verify.run(console).await,
+        Key::Edit(edit) => edit.run(console).await,
+        Key::Revoke(revoke) => revoke.run(console).await,
     }
 }
 
 impl Add {
     /// Reports a missing token and a mistyped workspace or provider before it prompts for the key.
-    async fn run(&self, sources: &Sources, output: &Output) -> Result<(), Failure> {
-        let client = self.admin.client(sources)?;
+    async fn run(&self, console: &Console) -> Result<(), Failure> {
+        let client = self.admin.client(console)?;
         let known = match self.from_vault.is_none() && self.secret.is_prompted() {
             true => self.check_arguments(&client).await?,
             // Without a prompt the server reports the error, and only then a suggestion is looked
@@ -183,7 +183,7 @@ impl Add {
         let is_sandbox = self.environment == Environment::Sandbox;
         let for_development = known.as_ref().filter(|_| is_sandbox);
         if let Some(provider) = for_development {
-            development::print_steps(provider, output);
+            development::print_steps(provider, console);
         }
         let owner = SecretOwner {
             workspace: self.workspace.as_str(),
@@ -195,7 +195,7 @@ impl Add {
         let added = match body.secret_ref.is_some() {
             true => client.post(CREDENTIALS, &body).await,
             false => {
-                let secret = self.secret.read(Some(&owner), output)?;
+                let secret = self.secret.read(Some(&owner), console)?;
                 client
                     .send_secret(Method::POST, CREDENTIALS, secret, &body)
                     .await
@@ -211,10 +211,10 @@ impl Add {
             }
         };
         let credential = Credential::of(&added)?;
-        credential.print_warnings(output);
-        credential.print_next_steps(output);
+        credential.print_warnings(console);
+        credential.print_next_steps(console);
         if let Some(provider) = for_development.filter(|_| self.expires_at.is_none()) {
-            development::print_expiry(provider, &credential.id, output);
+            development::print_expiry(provider, &credential.id, console);
         }
         let known = match known {
             None => provider::find(&client, self.provider.as_str()).await,
@@ -222,7 +222,7 @@ impl Add {
         };
         let known = known.ok().flatten();
         let workspace = self.workspace.as_str();
-        let lines = known.map(|known| sdk_lines::of(&known, sources, workspace));
+        let lines = known.map(|known| sdk_lines::of(&known, console, workspace));
         let mut lines = lines.unwrap_or_default();
         if !lines.is_empty() {
             lines += &self.note_on_label(&client, &credential).await;
@@ -230,7 +230,7 @@ impl Add {
         let summary = credential.summary("Stored");
         let cost = credential.cost_of_prompt(self.check.prompt);
         let accepted = credential.acceptance();
-        output.print(&added, |_| format!("{summary}\n{accepted}{cost}{lines}"))
+        console.print(&added, || format!("{summary}\n{accepted}{cost}{lines}"))
     }
 
     /// A comment below the SDK lines if they lead to another key: a request without a label gets
@@ -320,8 +320,8 @@ impl Add {
 }
 
 impl List {
-    async fn run(&self, sources: &Sources, output: &Output) -> Result<(), Failure> {
-        let client = self.admin.client(sources)?;
+    async fn run(&self, console: &Console) -> Result<(), Failure> {
+        let client = self.admin.client(console)?;
         if let Some(workspace) = &self.workspace {
             workspace::expect(&client, workspace).await?;
         }
@@ -330,10 +330,10 @@ impl List {
         }
         let query = self.query();
         let items = list_all(&client, CREDENTIALS, &query).await?;
-        print_list(&items, view::A_KEY, output, |keys, output| {
+        print_list(&items, view::A_KEY, console, |keys, console| {
             match keys.is_empty() && !query.is_empty() {
                 true => "No keys match.\n".to_owned(),
-                false => view::table(keys, output),
+                false => view::table(keys, console),
             }
         })
     }
@@ -350,8 +350,8 @@ impl List {
 }
 
 impl Revoke {
-    async fn run(&self, sources: &Sources, output: &Output) -> Result<(), Failure> {
-        let client = self.one.admin.client(sources)?;
+    async fn run(&self, console: &Console) -> Result<(), Failure> {
+        let client = self.one.admin.client(console)?;
         if !self.yes {
             let credential = Credential::of(&client.get(&path(&self.one.id)).await?)?;
             let (name, name_kind) = credential.name_to_confirm();
@@ -368,7 +368,7 @@ impl Revoke {
             .delete(&format!("{}{cut}", path(&self.one.id)))
             .await?;
         let credential = Credential::of(&revoked)?;
-        output.print(&revoked, |_| format!("{}\n", credential.summary("Revoked")))
+        console.print(&revoked, || format!("{}\n", credential.summary("Revoked")))
     }
 }
 

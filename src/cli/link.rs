@@ -2,10 +2,9 @@
 
 use clap::Args;
 use keyside_admin::wire::SignInLink;
-use keyside_config::Sources;
 use serde_json::json;
 
-use super::{Admin, Failure, Output, items::read};
+use super::{Admin, Console, Failure, items::read};
 
 #[derive(Args)]
 pub(crate) struct Link {
@@ -15,10 +14,10 @@ pub(crate) struct Link {
 
 impl Link {
     /// Only the link goes to standard output, so that it can be handed to a browser.
-    pub(crate) async fn run(&self, sources: &Sources, output: &Output) -> Result<(), Failure> {
-        let client = self.admin.client(sources)?;
+    pub(crate) async fn run(&self, console: &Console) -> Result<(), Failure> {
+        let client = self.admin.client(console)?;
         let created = client.post("/api/sign-in-links", &json!({})).await?;
         let link: SignInLink = read(&created, "a sign-in link")?;
-        output.print(&created, |_| format!("{}\n", link.url))
+        console.print(&created, || format!("{}\n", link.url))
     }
 }

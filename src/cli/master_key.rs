@@ -3,10 +3,9 @@
 use std::{fs::OpenOptions, io::Write, os::unix::fs::OpenOptionsExt, path::PathBuf};
 
 use clap::Subcommand;
-use keyside_config::Sources;
 use serde_json::{Value, json};
 
-use super::{Admin, Failure, Output, download::sync_folder_of};
+use super::{Admin, Console, Failure, download::sync_folder_of};
 
 #[derive(Subcommand)]
 pub(crate) enum MasterKey {
@@ -24,26 +23,22 @@ pub(crate) enum MasterKey {
     },
 }
 
-pub(crate) async fn run(
-    command: &MasterKey,
-    sources: &Sources,
-    output: &Output,
-) -> Result<(), Failure> {
+pub(crate) async fn run(command: &MasterKey, console: &Console) -> Result<(), Failure> {
     match command {
-        MasterKey::Generate { out } => generate(out.as_ref(), output),
-        MasterKey::Rotate { admin } => rotate(admin, sources, output).await,
+        MasterKey::Generate { out } => generate(out.as_ref(), console),
+        MasterKey::Rotate { admin } => rotate(admin, console).await,
     }
 }
 
-async fn rotate(admin: &Admin, sources: &Sources, output: &Output) -> Result<(), Failure> {
+async fn rotate(admin: &Admin, console: &Console) -> Result<(), Failure> {
     let rotated = admin
-        .client(sources)?
+        .client(console)?
         .post("/api/master-key/rotate", &json!({}))
         .await?;
     for warning in rotated["warnings"].as_array().into_iter().flatten() {
-        output.note(&format!("warning: {}", text(warning)));
+        console.warn(text(warning));
     }
-    output.print(&rotated, |_| match rotated["masterKey"] == rotated["previous"] {
+    console.print(&rotated, || match rotated["masterKey"] == rotated["previous"] {
         true => format!(
             "Wrapped {} keys with the newest versions in the key service ({} and the workspaces' own). Keyside does not \
              rotate those: do that there first. {SIGNING}\n",
@@ -63,17 +58,17 @@ fn text(value: &Value) -> &str {
     value.as_str().unwrap_or("?")
 }
 
-fn generate(out: Option<&PathBuf>, output: &Output) -> Result<(), Failure> {
+fn generate(out: Option<&PathBuf>, console: &Console) -> Result<(), Failure> {
     let key = keyside_credentials::MasterKey::generate();
     match out {
         Some(path) => {
             write_new(path, &key)?;
             let written = json!({ "file": path });
-            output.print(&written, |_| {
+            console.print(&written, || {
                 format!("Wrote a new master key to {}\n", path.display())
             })
         }
-        None => output.print(&json!({ "masterKey": *key }), |_| format!("{}\n", *key)),
+        None => console.print(&json!({ "masterKey": *key }), || format!("{}\n", *key)),
     }
 }
 

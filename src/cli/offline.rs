@@ -6,11 +6,11 @@ use std::{
     sync::Arc,
 };
 
-use keyside_config::{Settings, Sources, Store};
+use keyside_config::Store;
 use keyside_credentials::audit::OfflineAudit;
 use keyside_sled::{EmbeddedStore, StoreOpenError};
 
-use super::Failure;
+use super::{Console, Failure};
 use crate::{kms, vault};
 
 /// A data folder and its audit log.
@@ -21,23 +21,23 @@ pub(super) struct OfflineFolder {
 
 impl OfflineFolder {
     /// Opens it read-only: no byte changes.
-    pub(super) async fn open(sources: &Sources) -> Result<Self, Failure> {
-        Self::opened(sources, async |store| {
+    pub(super) async fn open(console: &Console) -> Result<Self, Failure> {
+        Self::opened(console, async |store| {
             EmbeddedStore::open_read_only(store).await
         })
         .await
     }
 
     /// Opens it to write a record.
-    pub(super) async fn open_to_write(sources: &Sources) -> Result<Self, Failure> {
-        Self::opened(sources, async |store| EmbeddedStore::open(store).await).await
+    pub(super) async fn open_to_write(console: &Console) -> Result<Self, Failure> {
+        Self::opened(console, async |store| EmbeddedStore::open(store).await).await
     }
 
     async fn opened(
-        sources: &Sources,
+        console: &Console,
         open: impl AsyncFn(&Path) -> Result<Arc<EmbeddedStore>, StoreOpenError>,
     ) -> Result<Self, Failure> {
-        let settings = Settings::load(sources)?.settings;
+        let settings = console.settings()?;
         let Store::Sled { path } = &settings.store else {
             return Err(
                 Failure::usage("expected a data folder, found a store across the network")

@@ -8,11 +8,11 @@ use std::io::{self, IsTerminal, Read};
 
 use clap::Args;
 use keyside_admin::wire::{Model, NewPreview, PreviewText, PreviewView, PromptText};
-use keyside_config::{ProviderId, Sources};
+use keyside_config::ProviderId;
 use keyside_credentials::{Environment, Label, WorkspaceId};
 
 use self::events::Events;
-use super::{Admin, Failure, Output, choice::choice, items::read, provider};
+use super::{Admin, Console, Failure, choice::choice, items::read, provider};
 use crate::terminal::printable_lines;
 
 /// `keyside preview`.
@@ -40,8 +40,8 @@ pub(crate) struct Preview {
 }
 
 impl Preview {
-    pub(super) async fn run(self, sources: &Sources, output: &Output) -> Result<(), Failure> {
-        let client = self.admin.client(sources)?;
+    pub(super) async fn run(self, console: &Console) -> Result<(), Failure> {
+        let client = self.admin.client(console)?;
         let prompt = match self.prompt {
             Some(prompt) => prompt,
             None => from_standard_input()?,
@@ -70,21 +70,21 @@ impl Preview {
             match name.as_str() {
                 "text" => {
                     let more: PreviewText = read(&data, A_PREVIEW)?;
-                    if !output.is_json() {
-                        output.write(printable_lines(&more.text).as_bytes())?;
+                    if !console.is_json() {
+                        console.write(printable_lines(&more.text).as_bytes())?;
                     }
                     text += &more.text;
                 }
-                "done" => return finish(read(&data, A_PREVIEW)?, text, output),
+                "done" => return finish(read(&data, A_PREVIEW)?, text, console),
                 "error" => {
-                    end_line(&text, output)?;
+                    end_line(&text, console)?;
                     return Err(client.reported(data).into());
                 }
                 // Of a newer server.
                 _ => {}
             }
         }
-        end_line(&text, output)?;
+        end_line(&text, console)?;
         Err(
             Failure::failed("the connection to Keyside ended before the response was complete")
                 .next("Check its log. The provider may have charged for what it generated."),
@@ -92,18 +92,18 @@ impl Preview {
     }
 }
 
-fn finish(mut view: PreviewView, text: String, output: &Output) -> Result<(), Failure> {
-    end_line(&text, output)?;
-    output.note(&summary(&view));
+fn finish(mut view: PreviewView, text: String, console: &Console) -> Result<(), Failure> {
+    end_line(&text, console)?;
+    console.note(summary(&view));
     view.text = Some(text);
-    output.print(&view, |_| String::new())
+    console.print(&view, String::new)
 }
 
 /// Ends the last line of the text, so that what follows on a terminal begins a new one.
-fn end_line(text: &str, output: &Output) -> Result<(), Failure> {
-    match output.is_json() || text.is_empty() || text.ends_with('\n') {
+fn end_line(text: &str, console: &Console) -> Result<(), Failure> {
+    match console.is_json() || text.is_empty() || text.ends_with('\n') {
         true => Ok(()),
-        false => output.write(b"\n"),
+        false => console.write(b"\n"),
     }
 }
 

@@ -4,11 +4,11 @@ use std::iter;
 
 use clap::{Args, Subcommand};
 pub(crate) use keyside_admin::wire::{ProviderView as Provider, SdkView as Sdk};
-use keyside_config::{DUMMY_KEY, ProviderId, ProxyAddress, Settings, Sources, nearest};
+use keyside_config::{DUMMY_KEY, ProviderId, ProxyAddress, nearest};
 use serde_json::Value;
 
 use super::{
-    Admin, Failure, Output,
+    Admin, Console, Failure,
     items::{CREDENTIALS, list_all, print_list, read_all, unexpected_format},
     table::{Table, cell, none},
 };
@@ -30,26 +30,22 @@ pub(crate) struct Show {
     admin: Admin,
 }
 
-pub(crate) async fn run(
-    command: Command,
-    sources: &Sources,
-    output: &Output,
-) -> Result<(), Failure> {
+pub(crate) async fn run(command: Command, console: &Console) -> Result<(), Failure> {
     match command {
         Command::List(admin) => {
-            let client = admin.client(sources)?;
+            let client = admin.client(console)?;
             let items = items(&client).await?;
             let keys = list_all(&client, CREDENTIALS, "").await?;
-            print_list(&items, A_PROVIDER, output, |providers, output| {
-                table(providers, &keys, output)
+            print_list(&items, A_PROVIDER, console, |providers, console| {
+                table(providers, &keys, console)
             })
         }
         Command::Show(show) => {
-            let items = items(&show.admin.client(sources)?).await?;
+            let items = items(&show.admin.client(console)?).await?;
             let providers: Vec<Provider> = read_all(&items, A_PROVIDER)?;
             let index = position(&providers, show.id.as_str())?;
-            let fields = fields(&providers[index], &address(sources));
-            output.print(&items[index], |output| output.table(&fields))
+            let fields = fields(&providers[index], &address(console));
+            console.print(&items[index], || console.table(&fields))
         }
     }
 }
@@ -87,7 +83,7 @@ fn position(providers: &[Provider], id: &str) -> Result<usize, Failure> {
     })
 }
 
-fn table(providers: &[Provider], keys: &[Value], output: &Output) -> String {
+fn table(providers: &[Provider], keys: &[Value], console: &Console) -> String {
     let rows = providers.iter().map(|provider| {
         let is_counted =
             |key: &&Value| key["provider"] == provider.id.as_str() && key["status"] != "revoked";
@@ -100,7 +96,7 @@ fn table(providers: &[Provider], keys: &[Value], output: &Output) -> String {
         ]
     });
     let heading = ["ID", "NAME", "KEYS", "CREATE KEYS AT", "DOCUMENTATION"];
-    output.table(&Table::new(heading).with_rows(rows))
+    console.table(&Table::new(heading).with_rows(rows))
 }
 
 /// Every field for people; a list continues in rows without a name.
@@ -151,9 +147,9 @@ pub(crate) fn path(sdk: &Sdk, workspace: &str) -> String {
 }
 
 /// The proxy's address from this machine, or a placeholder if the settings do not say.
-fn address(sources: &Sources) -> String {
-    let settings = Settings::load(sources).ok();
-    let proxy = settings.and_then(|loaded| ProxyAddress::of(&loaded.settings.proxy.listeners, ""));
+fn address(console: &Console) -> String {
+    let settings = console.settings().ok();
+    let proxy = settings.and_then(|all| ProxyAddress::of(&all.proxy.listeners, ""));
     let proxy = proxy.filter(|proxy| proxy.address.port() != 0);
     proxy.map_or("PROXY".to_owned(), |proxy| proxy.address.to_string())
 }

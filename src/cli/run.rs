@@ -4,12 +4,11 @@ mod figures;
 mod filters;
 
 use clap::{Args, Subcommand};
-use keyside_config::Sources;
 use serde_json::json;
 
 use self::{figures::Figures, filters::Filters};
 use super::{
-    Admin, Failure, Output,
+    Admin, Console, Failure,
     items::{self, escaped},
     table::{Table, field_cell},
 };
@@ -43,17 +42,17 @@ pub(crate) struct Show {
     admin: Admin,
 }
 
-pub(crate) async fn run(run: Run, sources: &Sources, output: &Output) -> Result<(), Failure> {
+pub(crate) async fn run(run: Run, console: &Console) -> Result<(), Failure> {
     match run {
-        Run::List(list) => list.run(sources, output).await,
-        Run::Show(show) => show.run(sources, output).await,
-        Run::Figures(figures) => figures.run(sources, output).await,
+        Run::List(list) => list.run(console).await,
+        Run::Show(show) => show.run(console).await,
+        Run::Figures(figures) => figures.run(console).await,
     }
 }
 
 impl List {
-    async fn run(&self, sources: &Sources, output: &Output) -> Result<(), Failure> {
-        let client = self.admin.client(sources)?;
+    async fn run(&self, console: &Console) -> Result<(), Failure> {
+        let client = self.admin.client(console)?;
         self.filters.expect_workspace(&client).await?;
         let filters = self.filters.query();
         let found = items::list(&client, RUNS, &filters, self.limit as usize).await?;
@@ -62,22 +61,22 @@ impl List {
             self.filters.expect_provider(&client).await?;
         }
         let shown = json!({ "items": items, "nextCursor": null });
-        output.print(&shown, |output| match items.is_empty() {
+        console.print(&shown, || match items.is_empty() {
             true => "No runs match.\n".to_owned(),
-            false => output.table(&Table::of_items(items, COLUMNS)),
+            false => console.table(&Table::of_items(items, COLUMNS)),
         })
     }
 }
 
 impl Show {
-    async fn run(&self, sources: &Sources, output: &Output) -> Result<(), Failure> {
-        let client = self.admin.client(sources)?;
+    async fn run(&self, console: &Console) -> Result<(), Failure> {
+        let client = self.admin.client(console)?;
         let path = format!("{RUNS}?limit=1&requestId={}", escaped(&self.id));
         let page = client.get(&path).await?;
         match page["items"].get(0) {
-            Some(run) => output.print(run, |output| {
+            Some(run) => console.print(run, || {
                 let fields = FIELDS.map(|(name, field)| (name, field_cell(run, field)));
-                output.table(&Table::of_fields(fields))
+                console.table(&Table::of_fields(fields))
             }),
             None => Err(Failure::failed("there is no such run in the records").next(
                 "`keyside run list` lists the latest; the oldest are deleted once there are more than runs.keep.",

@@ -1,15 +1,17 @@
 //! The shell lines that configure a provider's SDKs for Keyside.
 
-use keyside_config::{DUMMY_KEY, ProxyAddress, Settings, Sources, shell};
+use keyside_config::{DUMMY_KEY, ProxyAddress, shell};
 
-use super::provider::{self, Provider, Sdk};
+use super::{
+    Console,
+    provider::{self, Provider, Sdk},
+};
 
 /// Returns the lines for each of a provider's SDKs; empty if the settings have no address for them,
 /// since the key is stored anyway.
-pub(crate) fn of(provider: &Provider, sources: &Sources, workspace: &str) -> String {
-    let settings = Settings::load(sources).ok();
-    let proxy =
-        settings.and_then(|loaded| ProxyAddress::of(&loaded.settings.proxy.listeners, workspace));
+pub(crate) fn of(provider: &Provider, console: &Console, workspace: &str) -> String {
+    let settings = console.settings().ok();
+    let proxy = settings.and_then(|all| ProxyAddress::of(&all.proxy.listeners, workspace));
     let Some(proxy) = proxy else {
         return String::new();
     };

@@ -13,7 +13,7 @@ use keyside_config::Catalogue;
 use zeroize::Zeroizing;
 
 use super::{
-    Failure, Output, pasted, prompt,
+    Console, Failure, pasted, prompt,
     provider::Provider,
     sensitive::{self, ReadError, trim_newline},
 };
@@ -59,14 +59,14 @@ impl SecretInput {
     pub(crate) fn read(
         &self,
         owner: Option<&SecretOwner<'_>>,
-        output: &Output,
+        console: &Console,
     ) -> Result<Zeroizing<String>, Failure> {
         let mut secret = match (&self.secret_file, self.stdin) {
             // The file name is not repeated, because it may be the key itself.
             (Some(path), _) => {
                 let file = File::open(path);
                 if file.as_ref().is_ok_and(is_open_to_others) {
-                    output.note(OPEN_TO_OTHERS);
+                    console.warn(OPEN_TO_OTHERS);
                 }
                 read_all(file, "the file named by --secret-file")
             }
@@ -76,7 +76,10 @@ impl SecretInput {
         trim_newline(&mut secret);
         let removed = pasted::strip(&mut secret, &prefixes(owner));
         if !removed.is_empty() {
-            output.note(&format!("Removed around the key: {}", removed.join(", ")));
+            console.note(format_args!(
+                "Removed around the key: {}",
+                removed.join(", ")
+            ));
         }
         match secret.is_empty() {
             true => Err(Failure::failed("expected a secret, found nothing").next(OTHER_WAYS)),
@@ -157,7 +160,7 @@ fn unreadable(named: &str, error: ReadError) -> Failure {
     Failure::failed(format!("expected a secret in {named}, found: {error}")).next(next)
 }
 
-const OPEN_TO_OTHERS: &str = "warning: the mode of the file named by --secret-file gives other users or its group access to \
+const OPEN_TO_OTHERS: &str = "the mode of the file named by --secret-file gives other users or its group access to \
                               the key; close it with: chmod 600 FILE";
 const OTHER_WAYS: &str =
     "Give the secret with --secret-file FILE, with --stdin, or at the prompt of a terminal.";

@@ -10,13 +10,13 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use keyside_admin::wire::{NewSmokeRun, SmokeItemView, SmokeReportView, SmokeState};
-use keyside_config::{ProviderId, Sources};
+use keyside_config::ProviderId;
 use keyside_credentials::{WorkspaceId, smoke::Class};
 use tokio::time::{Instant, sleep};
 
 use self::progress::Progress;
 use super::{
-    Admin, Failure, Output,
+    Admin, Console, Failure,
     duration::duration,
     items::{escaped, read, unexpected_format},
     provider, workspace,
@@ -56,15 +56,15 @@ enum Format {
 }
 
 impl Smoke {
-    pub(crate) async fn run(self, sources: &Sources, output: &Output) -> Result<(), Failure> {
-        let client = self.admin.client(sources)?;
+    pub(crate) async fn run(self, console: &Console) -> Result<(), Failure> {
+        let client = self.admin.client(console)?;
         let started = self.start(&client).await?;
         let id = started.run.as_ref().map(|run| run.id.clone());
         let report = match id {
             Some(id) => self.wait(&client, &id).await?,
             None => started,
         };
-        self.print(&report, output)?;
+        self.print(&report, console)?;
         let all = report.items.len();
         let failed = report.items.iter().filter(|item| !has_passed(item)).count();
         match (report.run, failed) {
@@ -125,26 +125,18 @@ impl Smoke {
         }
     }
 
-    fn print(&self, report: &SmokeReportView, output: &Output) -> Result<(), Failure> {
-        let default = match output.is_json() {
+    fn print(&self, report: &SmokeReportView, console: &Console) -> Result<(), Failure> {
+        let default = match console.is_json() {
             true => Format::Json,
             false => Format::Text,
         };
         match self.format.unwrap_or(default) {
-            Format::Text => output.write(text::render(report, output).as_bytes()),
-            Format::Json => output.write(json(report)?.as_bytes()),
-            Format::Junit => output.write(junit::render(report).as_bytes()),
-            Format::Github => github::print(report, output),
+            Format::Text => console.write(text::render(report, console).as_bytes()),
+            Format::Json => console.print_json(report),
+            Format::Junit => console.write(junit::render(report).as_bytes()),
+            Format::Github => github::print(report, console),
         }
     }
-}
-
-fn json(report: &SmokeReportView) -> Result<String, Failure> {
-    let json = serde_json::to_string_pretty(report);
-    let json = json.map_err(|error| {
-        Failure::failed(format!("the result cannot be written as JSON: {error}"))
-    })?;
-    Ok(format!("{json}\n"))
 }
 
 /// Whether it is known that requests with this key can succeed.

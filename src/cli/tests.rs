@@ -187,7 +187,8 @@ fn read_secret(file: &Path) -> Result<zeroize::Zeroizing<String>, Failure> {
         label: "default",
         known: None,
     };
-    SecretInput::file(file.to_owned()).read(Some(&owner), &Output::new(false))
+    let console = Console::new(Sources::default(), false);
+    SecretInput::file(file.to_owned()).read(Some(&owner), &console)
 }
 
 #[test]

@@ -7,11 +7,10 @@ use clap::{
     builder::{PossibleValue, TypedValueParser},
 };
 use keyside_admin::wire::{NewToken, TokenView};
-use keyside_config::Sources;
 use keyside_credentials::{ActorId, Role, Timestamp, WorkspaceId};
 
 use super::{
-    Admin, Failure, Output,
+    Admin, Console, Failure,
     choice::choice,
     confirm::Confirmation,
     duration::end,
@@ -67,25 +66,25 @@ pub(crate) struct Revoke {
     yes: bool,
 }
 
-pub(crate) async fn run(token: Token, sources: &Sources, output: &Output) -> Result<(), Failure> {
+pub(crate) async fn run(token: Token, console: &Console) -> Result<(), Failure> {
     match token {
-        Token::Create(create) => create.run(sources, output).await,
+        Token::Create(create) => create.run(console).await,
         Token::List(admin) => {
-            let items = list_all(&admin.client(sources)?, TOKENS, "").await?;
-            print_list(&items, A_TOKEN, output, table)
+            let items = list_all(&admin.client(console)?, TOKENS, "").await?;
+            print_list(&items, A_TOKEN, console, table)
         }
         Token::Show(one) => {
-            let shown = one.admin.client(sources)?.get(&one.path()).await?;
+            let shown = one.admin.client(console)?.get(&one.path()).await?;
             let token = read(&shown, A_TOKEN)?;
-            output.print(&shown, |output| output.table(&fields(&token)))
+            console.print(&shown, || console.table(&fields(&token)))
         }
-        Token::Revoke(revoke) => revoke.run(sources, output).await,
+        Token::Revoke(revoke) => revoke.run(console).await,
     }
 }
 
 impl Create {
     /// Only the token goes to standard output, so that it can be redirected into a file.
-    async fn run(&self, sources: &Sources, output: &Output) -> Result<(), Failure> {
+    async fn run(&self, console: &Console) -> Result<(), Failure> {
         let workspaces = self.workspace.iter().cloned();
         let body = NewToken {
             name: self.name.clone(),
@@ -93,14 +92,14 @@ impl Create {
             workspaces: (!self.workspace.is_empty()).then(|| workspaces.collect()),
             expires_at: self.expires_at,
         };
-        let created = self.admin.client(sources)?.post(TOKENS, &body).await?;
+        let created = self.admin.client(console)?.post(TOKENS, &body).await?;
         let token: TokenView = read(&created, A_TOKEN)?;
         for warning in &token.warnings {
-            output.note(&format!("warning: {warning}"));
+            console.warn(warning);
         }
-        output.print(&created, |output| {
+        console.print(&created, || {
             let summary = Summary("Created", &token);
-            output.note(&format!("{summary}. It is shown only this once:"));
+            console.note(format_args!("{summary}. It is shown only this once:"));
             format!("{}\n", token.token.as_deref().map_or("", String::as_str))
         })
     }
@@ -113,8 +112,8 @@ impl TokenArguments {
 }
 
 impl Revoke {
-    async fn run(&self, sources: &Sources, output: &Output) -> Result<(), Failure> {
-        let client = self.one.admin.client(sources)?;
+    async fn run(&self, console: &Console) -> Result<(), Failure> {
+        let client = self.one.admin.client(console)?;
         let path = self.one.path();
         if !self.yes {
             let token = read(&client.get(&path).await?, A_TOKEN)?;
@@ -128,7 +127,7 @@ impl Revoke {
         }
         let revoked = client.delete(&path).await?;
         let token = read(&revoked, A_TOKEN)?;
-        output.print(&revoked, |_| format!("{}\n", Summary("Revoked", &token)))
+        console.print(&revoked, || format!("{}\n", Summary("Revoked", &token)))
     }
 }
 
@@ -143,8 +142,8 @@ impl fmt::Display for Summary<'_> {
     }
 }
 
-fn table(tokens: &[TokenView], output: &Output) -> String {
-    output.table(&Table::of(tokens, &COLUMNS))
+fn table(tokens: &[TokenView], console: &Console) -> String {
+    console.table(&Table::of(tokens, &COLUMNS))
 }
 
 fn fields(token: &TokenView) -> Table {

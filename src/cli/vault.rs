@@ -3,9 +3,8 @@
 mod policy;
 
 use clap::Subcommand;
-use keyside_config::Sources;
 
-use super::{Failure, Output};
+use super::{Console, Failure};
 
 #[derive(Subcommand)]
 pub(crate) enum Vault {
@@ -13,12 +12,8 @@ pub(crate) enum Vault {
     Policy(policy::Policy),
 }
 
-pub(crate) async fn run(
-    command: &Vault,
-    sources: &Sources,
-    output: &Output,
-) -> Result<(), Failure> {
+pub(crate) async fn run(command: &Vault, console: &Console) -> Result<(), Failure> {
     match command {
-        Vault::Policy(policy) => policy.run(sources, output).await,
+        Vault::Policy(policy) => policy.run(console).await,
     }
 }

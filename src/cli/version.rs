@@ -4,11 +4,11 @@ use std::env::consts::{ARCH, OS};
 
 use serde_json::json;
 
-use super::{Failure, Output};
+use super::{Console, Failure};
 
-pub(crate) fn run(output: &Output) -> Result<(), Failure> {
+pub(crate) fn run(console: &Console) -> Result<(), Failure> {
     let version = json!({ "name": "keyside", "version": VERSION, "os": OS, "arch": ARCH });
-    output.print(&version, |_| format!("keyside {VERSION} ({ARCH}-{OS})\n"))
+    console.print(&version, || format!("keyside {VERSION} ({ARCH}-{OS})\n"))
 }
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -4,12 +4,12 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Subcommand};
 use keyside_admin::wire::{NewWorkspace, WorkspaceEdit, WorkspaceView};
-use keyside_config::{Sources, nearest};
+use keyside_config::nearest;
 use keyside_credentials::WorkspaceId;
 use serde_json::{Value, json};
 
 use super::{
-    Admin, Failure, Output,
+    Admin, Console, Failure,
     confirm::Confirmation,
     download::Download,
     items::{list_all, print_list, read},
@@ -84,26 +84,22 @@ pub(crate) struct Erase {
     yes: bool,
 }
 
-pub(crate) async fn run(
-    workspace: Workspace,
-    sources: &Sources,
-    output: &Output,
-) -> Result<(), Failure> {
+pub(crate) async fn run(workspace: Workspace, console: &Console) -> Result<(), Failure> {
     match workspace {
         Workspace::Add(Add { id, name, admin }) => {
             let body = NewWorkspace { id, name };
-            let created = admin.client(sources)?.post(WORKSPACES, &body).await?;
-            output.print(&created, |_| format!("Created workspace {}\n", body.id))
+            let created = admin.client(console)?.post(WORKSPACES, &body).await?;
+            console.print(&created, || format!("Created workspace {}\n", body.id))
         }
         Workspace::List(admin) => {
-            let items = list_all(&admin.client(sources)?, WORKSPACES, "").await?;
-            print_list(&items, A_WORKSPACE, output, table)
+            let items = list_all(&admin.client(console)?, WORKSPACES, "").await?;
+            print_list(&items, A_WORKSPACE, console, table)
         }
-        Workspace::Show(one) => one.show(sources, output).await,
-        Workspace::Edit(edit) => edit.run(sources, output).await,
-        Workspace::Export(export) => export.run(sources, output).await,
-        Workspace::Erase(erase) => erase.run(sources, output).await,
-        Workspace::RotateKey(one) => one.rotate_key(sources, output).await,
+        Workspace::Show(one) => one.show(console).await,
+        Workspace::Edit(edit) => edit.run(console).await,
+        Workspace::Export(export) => export.run(console).await,
+        Workspace::Erase(erase) => erase.run(console).await,
+        Workspace::RotateKey(one) => one.rotate_key(console).await,
     }
 }
 
@@ -156,8 +152,8 @@ fn path(id: &WorkspaceId) -> String {
 }
 
 impl WorkspaceArguments {
-    async fn show(&self, sources: &Sources, output: &Output) -> Result<(), Failure> {
-        let shown = look_up(&self.admin.client(sources)?, &self.id).await?;
+    async fn show(&self, console: &Console) -> Result<(), Failure> {
+        let shown = look_up(&self.admin.client(console)?, &self.id).await?;
         let workspace: WorkspaceView = read(&shown, A_WORKSPACE)?;
         let damaged = workspace.damaged.then(|| ("damaged", "yes".to_owned()));
         let spend = limits::rows(workspace.limits, workspace.usage);
@@ -167,31 +163,31 @@ impl WorkspaceArguments {
             ("created", local(workspace.created_at)),
             ("by", workspace.created_by.to_string()),
         ];
-        output.print(&shown, |output| {
-            output.table(&Table::of_fields(
+        console.print(&shown, || {
+            console.table(&Table::of_fields(
                 fields.into_iter().chain(spend).chain(damaged),
             ))
         })
     }
 
-    async fn rotate_key(&self, sources: &Sources, output: &Output) -> Result<(), Failure> {
+    async fn rotate_key(&self, console: &Console) -> Result<(), Failure> {
         let path = format!("{}/rotate-key", path(&self.id));
-        let client = self.admin.client(sources)?;
+        let client = self.admin.client(console)?;
         let rotated = client.post(&path, &json!({})).await?;
         let (id, keys, damaged) = (&self.id, &rotated["credentials"], &rotated["damaged"]);
         if *damaged != 0 {
             let said = "keys cannot be decrypted and were not changed";
-            output.note(&format!("warning: {damaged} {said}"));
+            console.warn(format_args!("{damaged} {said}"));
         }
         let key = rotated["key"].as_str().unwrap_or("?");
-        output.print(&rotated, |_| {
+        console.print(&rotated, || {
             format!("Encrypted {keys} keys of workspace {id} under {key}\n")
         })
     }
 }
 
 impl Edit {
-    async fn run(&self, sources: &Sources, output: &Output) -> Result<(), Failure> {
+    async fn run(&self, console: &Console) -> Result<(), Failure> {
         let limits = self.limits.change();
         if limits.is_none() {
             return Err(
@@ -200,23 +196,23 @@ impl Edit {
             );
         }
         let WorkspaceArguments { id, admin } = &self.one;
-        let client = admin.client(sources)?;
+        let client = admin.client(console)?;
         let edited = match client.patch(&path(id), &WorkspaceEdit { limits }).await {
             Ok(edited) => edited,
             Err(error) => return Err(explained(&client, id, error).await),
         };
-        output.print(&edited, |_| format!("Changed workspace {id}\n"))
+        console.print(&edited, || format!("Changed workspace {id}\n"))
     }
 }
 
 impl Export {
-    async fn run(&self, sources: &Sources, output: &Output) -> Result<(), Failure> {
+    async fn run(&self, console: &Console) -> Result<(), Failure> {
         let WorkspaceArguments { id, admin } = &self.one;
-        let (client, path) = (admin.client(sources)?, format!("{}/export", path(id)));
+        let (client, path) = (admin.client(console)?, format!("{}/export", path(id)));
         let download = Download::begin(&client, &path, self.out.as_deref(), "workspace.tar");
         let file = download.await?.finish().await?.keep();
         let written = json!({ "workspaceId": id, "file": file });
-        output.print(&written, |_| {
+        console.print(&written, || {
             format!("Wrote workspace {id} to {}\n", file.display())
         })
     }
@@ -224,9 +220,9 @@ impl Export {
 
 impl Erase {
     /// Only the receipt goes to standard output, so that it can be redirected into a file.
-    async fn run(&self, sources: &Sources, output: &Output) -> Result<(), Failure> {
+    async fn run(&self, console: &Console) -> Result<(), Failure> {
         let WorkspaceArguments { id, admin } = &self.one;
-        let (client, path) = (admin.client(sources)?, path(id));
+        let (client, path) = (admin.client(console)?, path(id));
         if !self.yes {
             let workspace: WorkspaceView = read(&client.get(&path).await?, A_WORKSPACE)?;
             let name = printable(&workspace.name);
@@ -241,19 +237,19 @@ impl Erase {
             .confirm()?;
         }
         let receipt = client.delete(&path).await?;
-        output.note(&format!(
+        console.note(format_args!(
             "Erased workspace {id}. Keep the receipt; `keyside audit verify --receipt FILE` checks it."
         ));
         let kept = serde_json::to_string_pretty(&receipt).unwrap_or_default();
-        output.print(&receipt, |_| format!("{kept}\n"))
+        console.print(&receipt, || format!("{kept}\n"))
     }
 }
 
-fn table(workspaces: &[WorkspaceView], output: &Output) -> String {
+fn table(workspaces: &[WorkspaceView], console: &Console) -> String {
     if workspaces.is_empty() {
         return "No workspaces. `keyside workspace add ID` creates one.\n".to_owned();
     }
-    output.table(&Table::of(workspaces, &COLUMNS))
+    console.table(&Table::of(workspaces, &COLUMNS))
 }
 
 const WORKSPACES: &str = "/api/workspaces";

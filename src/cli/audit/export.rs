@@ -4,11 +4,10 @@ use std::mem;
 
 use clap::{Args, ValueEnum};
 use hyper::Method;
-use keyside_config::Sources;
 use keyside_credentials::Timestamp;
 use serde_json::Value;
 
-use super::{AUDIT, Admin, Failure, Filters, Output};
+use super::{AUDIT, Admin, Console, Failure, Filters};
 use crate::{cli::items::filter, client::Client};
 
 #[derive(Args)]
@@ -35,8 +34,8 @@ enum Format {
 }
 
 impl Export {
-    pub(super) async fn run(&self, sources: &Sources, output: &Output) -> Result<(), Failure> {
-        let client = self.admin.client(sources)?;
+    pub(super) async fn run(&self, console: &Console) -> Result<(), Failure> {
+        let client = self.admin.client(console)?;
         let format = match self.format {
             Format::Ndjson => "ndjson",
             Format::Csv => "csv",
@@ -50,7 +49,7 @@ impl Export {
         let mut lines = Lines::default();
         loop {
             match incoming.next().await {
-                Ok(Some(piece)) => lines.take(&piece, output)?,
+                Ok(Some(piece)) => lines.take(&piece, console)?,
                 Ok(None) if self.format == Format::Csv || lines.is_ended() => return Ok(()),
                 Ok(None) => return Err(incomplete(&client, "its end missing").await),
                 Err(error) => return Err(incomplete(&client, &error.to_string()).await),
@@ -67,14 +66,14 @@ struct Lines {
 }
 
 impl Lines {
-    fn take(&mut self, bytes: &[u8], output: &Output) -> Result<(), Failure> {
+    fn take(&mut self, bytes: &[u8], console: &Console) -> Result<(), Failure> {
         self.partial.extend_from_slice(bytes);
         let Some(end) = self.partial.iter().rposition(|byte| *byte == b'\n') else {
             return Ok(());
         };
         let rest = self.partial.split_off(end + 1);
         let whole = mem::replace(&mut self.partial, rest);
-        output.write(&whole)?;
+        console.write(&whole)?;
         let lines = whole[..end].rsplit(|byte| *byte == b'\n');
         self.last = lines.take(1).flatten().copied().collect();
         Ok(())

@@ -1,10 +1,9 @@
 //! `keyside audit key`: the public key that verifies exports and receipts on other machines.
 
 use clap::Args;
-use keyside_config::Sources;
 use serde_json::json;
 
-use super::{Admin, Failure, Output};
+use super::{Admin, Console, Failure};
 use crate::cli::offline::OfflineFolder;
 
 #[derive(Args)]
@@ -17,21 +16,21 @@ pub(crate) struct Key {
 }
 
 impl Key {
-    pub(super) async fn run(&self, sources: &Sources, output: &Output) -> Result<(), Failure> {
+    pub(super) async fn run(&self, console: &Console) -> Result<(), Failure> {
         let key = match self.offline {
-            true => OfflineFolder::open(sources)
+            true => OfflineFolder::open(console)
                 .await?
                 .log
                 .audit()
                 .public_key()
                 .to_string(),
             false => {
-                let found = self.admin.client(sources)?.get(KEY).await?;
+                let found = self.admin.client(console)?.get(KEY).await?;
                 found["publicKey"].as_str().unwrap_or_default().to_owned()
             }
         };
         let result = json!({ "publicKey": key });
-        output.print(&result, |_| format!("{key}\n"))
+        console.print(&result, || format!("{key}\n"))
     }
 }
 

@@ -11,14 +11,13 @@ use std::{
 
 use clap::Args;
 use keyside_admin::wire::{ConfirmView, VerifyView};
-use keyside_config::Sources;
 use keyside_credentials::{
     PublicKey, Receipt,
     audit::{ReceiptError, verify_export},
 };
 use serde_json::{Value, json};
 
-use super::{Admin, Failure, Output};
+use super::{Admin, Console, Failure};
 use crate::cli::offline::OfflineFolder;
 
 #[derive(Args)]
@@ -41,57 +40,52 @@ pub(crate) struct Verify {
 }
 
 impl Verify {
-    pub(super) async fn run(&self, sources: &Sources, output: &Output) -> Result<(), Failure> {
+    pub(super) async fn run(&self, console: &Console) -> Result<(), Failure> {
         match (&self.file, &self.receipt, &self.key) {
-            (Some(file), _, Some(key)) => export(file, key, output),
-            (_, Some(file), Some(key)) => signed_receipt(file, key, output),
-            (_, Some(file), None) => self.receipt(file, sources, output).await,
+            (Some(file), _, Some(key)) => export(file, key, console),
+            (_, Some(file), Some(key)) => signed_receipt(file, key, console),
+            (_, Some(file), None) => self.receipt(file, console).await,
             (None, None, Some(_)) => Err(Failure::usage(
                 "expected an export or a receipt to check with the key, found none",
             )
             .next("Give the file of `keyside audit export`, or --receipt FILE.")),
-            (_, None, _) => self.log(sources, output).await,
+            (_, None, _) => self.log(console).await,
         }
     }
 
-    async fn log(&self, sources: &Sources, output: &Output) -> Result<(), Failure> {
+    async fn log(&self, console: &Console) -> Result<(), Failure> {
         let (found, expected, next) = match self.offline {
             true => {
-                let folder = OfflineFolder::open(sources).await?;
+                let folder = OfflineFolder::open(console).await?;
                 let found = offline_log(&folder).await?;
                 let path = folder.path().display();
                 let expected = format!("the data folder {path} as it was written");
                 (found, expected, NEXT_OFFLINE)
             }
             false => {
-                let found = self.admin.client(sources)?.get(VERIFY).await?;
+                let found = self.admin.client(console)?.get(VERIFY).await?;
                 (found, "the audit log as it was written".to_owned(), NEXT)
             }
         };
         if found["intact"] == true {
             let (records, chains) = (&found["records"], &found["chains"]);
-            return output.print(&found, |_| {
+            return console.print(&found, || {
                 format!("The audit log is what was written: {records} records in {chains} chains\n")
             });
         }
-        mismatch(&found, &expected, next, output)
+        mismatch(&found, &expected, next, console)
     }
 
-    async fn receipt(
-        &self,
-        file: &Path,
-        sources: &Sources,
-        output: &Output,
-    ) -> Result<(), Failure> {
+    async fn receipt(&self, file: &Path, console: &Console) -> Result<(), Failure> {
         let shown = read(file)?;
         let found = match self.offline {
-            true => offline_receipt(&OfflineFolder::open(sources).await?, &shown).await?,
-            false => self.admin.client(sources)?.post(VERIFY, &shown).await?,
+            true => offline_receipt(&OfflineFolder::open(console).await?, &shown).await?,
+            false => self.admin.client(console)?.post(VERIFY, &shown).await?,
         };
         if found["confirmed"] == true {
             let text = |field| shown[field].as_str().unwrap_or("?");
             let (workspace, at, by) = (text("workspace"), text("erasedAt"), text("erasedBy"));
-            return output.print(&found, |_| {
+            return console.print(&found, || {
                 format!("The receipt is valid: {by} erased workspace {workspace} at {at}, and the audit log has the record\n")
             });
         }
@@ -99,7 +93,7 @@ impl Verify {
             &found,
             "a receipt that the audit log confirms",
             "Get the original receipt, verify the log (`keyside audit verify`), and check whether the workspace exists again (`keyside workspace list`).",
-            output,
+            console,
         )
     }
 }
@@ -110,7 +104,7 @@ fn public_key(text: &str) -> Result<PublicKey, String> {
 }
 
 /// Verifies an export by itself.
-fn export(file: &Path, key: &PublicKey, output: &Output) -> Result<(), Failure> {
+fn export(file: &Path, key: &PublicKey, console: &Console) -> Result<(), Failure> {
     let named = file.display();
     let opened = fs::File::open(file).map_err(|error| {
         Failure::failed(format!("expected an export in {named}, found: {error}"))
@@ -121,7 +115,7 @@ fn export(file: &Path, key: &PublicKey, output: &Output) -> Result<(), Failure> 
                 "intact": true, "installation": checked.installation, "records": checked.records,
                 "hidden": checked.hidden, "chains": checked.chains, "finding": null,
             });
-            output.print(&result, |_| {
+            console.print(&result, || {
                 format!(
                     "The export is signed by installation {}: {} records in {} chains, {} of them as a hash only\n",
                     checked.installation, checked.records, checked.chains, checked.hidden,
@@ -132,30 +126,30 @@ fn export(file: &Path, key: &PublicKey, output: &Output) -> Result<(), Failure> 
             let result = json!({ "intact": false, "finding": error.to_string() });
             let expected = format!("an export in {named} that is signed with the key");
             let next = "Export again, and ask where this file came from.";
-            mismatch(&result, &expected, next, output)
+            mismatch(&result, &expected, next, console)
         }
     }
 }
 
 /// Verifies the signature of a receipt by itself.
-fn signed_receipt(file: &Path, key: &PublicKey, output: &Output) -> Result<(), Failure> {
+fn signed_receipt(file: &Path, key: &PublicKey, console: &Console) -> Result<(), Failure> {
     let shown = read(file)?;
     let receipt: Option<Receipt> = serde_json::from_value(shown).ok();
     if receipt.is_some_and(|receipt| receipt.is_signed_by(key)) {
         let result = json!({ "confirmed": true, "finding": null });
-        return output.print(&result, |_| {
+        return console.print(&result, || {
             "The receipt is signed with this key\n".to_owned()
         });
     }
     let result = json!({ "confirmed": false, "finding": ReceiptError::Foreign.to_string() });
     let expected = "a receipt that is signed with this key";
     let next = "Get the original receipt, and compare the key with `keyside audit key`.";
-    mismatch(&result, expected, next, output)
+    mismatch(&result, expected, next, console)
 }
 
 /// For programs a mismatch is a result, for people and exit codes a failure.
-fn mismatch(found: &Value, expected: &str, next: &str, output: &Output) -> Result<(), Failure> {
-    output.print(found, |_| String::new())?;
+fn mismatch(found: &Value, expected: &str, next: &str, console: &Console) -> Result<(), Failure> {
+    console.print(found, String::new)?;
     let finding = found["finding"].as_str().unwrap_or("damage");
     Err(Failure::failed(format!("expected {expected}, found: {finding}")).next(next))
 }

@@ -7,13 +7,12 @@ use hyper::Method;
 use keyside_admin::wire::{
     CredentialCheck, CredentialEdit, CredentialRollback, CredentialRotation,
 };
-use keyside_config::Sources;
 use keyside_credentials::{Label, Timestamp, UsageTag};
 use serde_json::{Value, json};
 
 use super::{CheckArguments, KeyArguments, path, view::Credential};
 use crate::cli::{
-    Failure, Output,
+    Console, Failure,
     duration::{duration, end},
     limits::ChangedLimits,
     provider,
@@ -89,8 +88,8 @@ struct Expiry {
 impl Rotate {
     /// Reports a key that does not exist before it prompts for the secret, and names the key in the
     /// prompt.
-    pub(super) async fn run(&self, sources: &Sources, output: &Output) -> Result<(), Failure> {
-        let client = self.one.admin.client(sources)?;
+    pub(super) async fn run(&self, console: &Console) -> Result<(), Failure> {
+        let client = self.one.admin.client(console)?;
         let current = match self.secret.is_prompted() {
             true => {
                 let credential = Credential::of(&client.get(&path(&self.one.id)).await?)?;
@@ -120,17 +119,17 @@ impl Rotate {
             }
             None => None,
         };
-        let secret = self.secret.read(owner.as_ref(), output)?;
+        let secret = self.secret.read(owner.as_ref(), console)?;
         let rotated = client
             .send_secret(Method::PATCH, &path(&self.one.id), secret, &body)
             .await?;
-        print_checked(&rotated, "Rotated", self.check.prompt, output)
+        print_checked(&rotated, "Rotated", self.check.prompt, console)
     }
 }
 
 impl RollBack {
-    pub(super) async fn run(&self, sources: &Sources, output: &Output) -> Result<(), Failure> {
-        let client = self.one.admin.client(sources)?;
+    pub(super) async fn run(&self, console: &Console) -> Result<(), Failure> {
+        let client = self.one.admin.client(console)?;
         let one = path(&self.one.id);
         let before = Credential::of(&client.get(&one).await?)?;
         let path = format!("{one}/rollback");
@@ -138,27 +137,23 @@ impl RollBack {
             .post(&path, &CredentialRollback { version: self.to })
             .await?;
         if Credential::of(&back)?.has_secret_of(&before) {
-            output.note(
-                "warning: both versions have the same secret, so requests carry the same key as before; \
+            console.warn(
+                "both versions have the same secret, so requests carry the same key as before; \
                  `keyside key show ID` lists the versions, and --to NUMBER goes back to another one",
             );
         }
-        print_key(&back, "Rolled back", output)
+        print_key(&back, "Rolled back", console)
     }
 }
 
 /// `keyside key refresh`: fails if the key cannot be read, so that scripts notice.
-pub(super) async fn refresh(
-    one: &KeyArguments,
-    sources: &Sources,
-    output: &Output,
-) -> Result<(), Failure> {
+pub(super) async fn refresh(one: &KeyArguments, console: &Console) -> Result<(), Failure> {
     let path = format!("{}/refresh", path(&one.id));
-    let refreshed = one.admin.client(sources)?.post(&path, &json!({})).await?;
+    let refreshed = one.admin.client(console)?.post(&path, &json!({})).await?;
     match refreshed["sourceFault"].as_str() {
-        None => print_key(&refreshed, "Read", output),
+        None => print_key(&refreshed, "Read", console),
         Some(fault) => {
-            output.print(&refreshed, |_| String::new())?;
+            console.print(&refreshed, String::new)?;
             Err(Failure::failed(format!("the secret was not read: {fault}")))
         }
     }
@@ -166,21 +161,21 @@ pub(super) async fn refresh(
 
 impl Verify {
     /// Fails if the provider does not accept the key, so that scripts notice.
-    pub(super) async fn run(&self, sources: &Sources, output: &Output) -> Result<(), Failure> {
-        let client = self.one.admin.client(sources)?;
+    pub(super) async fn run(&self, console: &Console) -> Result<(), Failure> {
+        let client = self.one.admin.client(console)?;
         let body = CredentialCheck {
             prompt: Some(self.prompt),
         };
         let path = format!("{}/verify", path(&self.one.id));
         let verified = client.post(&path, &body).await?;
         match verified["verification"].as_str() {
-            Some("accepted") => print_checked(&verified, "Accepted", self.prompt, output),
-            Some("limited") => print_checked(&verified, "Accepted in part", self.prompt, output),
+            Some("accepted") => print_checked(&verified, "Accepted", self.prompt, console),
+            Some("limited") => print_checked(&verified, "Accepted in part", self.prompt, console),
             _ => {
                 let credential = Credential::of(&verified)?;
                 // The warnings say what the provider answered and what to do.
-                credential.print_warnings(output);
-                output.print(&verified, |_| String::new())?;
+                credential.print_warnings(console);
+                console.print(&verified, String::new)?;
                 let verb = match verified["verification"].as_str() {
                     Some("rejected") => "Rejected",
                     _ => "Could not check",
@@ -192,15 +187,15 @@ impl Verify {
 }
 
 impl Edit {
-    pub(super) async fn run(&self, sources: &Sources, output: &Output) -> Result<(), Failure> {
+    pub(super) async fn run(&self, console: &Console) -> Result<(), Failure> {
         let body = self.body();
         if body == CredentialEdit::default() {
             return Err(Failure::usage("expected something to change, found nothing")
                 .next("`keyside key edit --help` lists what can be changed; a new secret comes with `key rotate`."));
         }
-        let client = self.one.admin.client(sources)?;
+        let client = self.one.admin.client(console)?;
         let edited = client.patch(&path(&self.one.id), &body).await?;
-        print_key(&edited, "Changed", output)
+        print_key(&edited, "Changed", console)
     }
 
     fn body(&self) -> CredentialEdit {
@@ -224,8 +219,8 @@ impl Expiry {
 }
 
 /// Prints the key's new state and its warnings.
-fn print_key(value: &Value, verb: &str, output: &Output) -> Result<(), Failure> {
-    print_checked(value, verb, false, output)
+fn print_key(value: &Value, verb: &str, console: &Console) -> Result<(), Failure> {
+    print_checked(value, verb, false, console)
 }
 
 /// The same, and what the check's prompt has cost if there was one.
@@ -233,10 +228,10 @@ fn print_checked(
     value: &Value,
     verb: &str,
     prompted: bool,
-    output: &Output,
+    console: &Console,
 ) -> Result<(), Failure> {
     let credential = Credential::of(value)?;
-    credential.print_warnings(output);
+    credential.print_warnings(console);
     let cost = credential.cost_of_prompt(prompted);
-    output.print(value, |_| format!("{}\n{cost}", credential.summary(verb)))
+    console.print(value, || format!("{}\n{cost}", credential.summary(verb)))
 }

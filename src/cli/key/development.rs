@@ -4,24 +4,24 @@
 use jiff::SignedDuration;
 use keyside_credentials::{Clock, CredentialId, SystemClock};
 
-use super::{Output, Provider};
+use super::{Console, Provider};
 use crate::terminal::printable;
 
 /// Says what to create or limit at the provider. The text comes from the server.
-pub(super) fn print_steps(provider: &Provider, output: &Output) {
+pub(super) fn print_steps(provider: &Provider, console: &Console) {
     let steps = &provider.development.steps;
     if steps.is_empty() {
         return;
     }
     let heading = format!("A key of {} for development:", provider.name);
-    output.note(&printable(&heading));
+    console.note(printable(&heading));
     for step in steps {
-        output.note(&printable(&format!("- {step}")));
+        console.note(printable(&format!("- {step}")));
     }
 }
 
 /// Says how to set the suggested expiry of a key that was stored without one.
-pub(super) fn print_expiry(provider: &Provider, id: &CredentialId, output: &Output) {
+pub(super) fn print_expiry(provider: &Provider, id: &CredentialId, console: &Console) {
     let Some(days) = provider.development.expires_in_days else {
         return;
     };
@@ -30,7 +30,7 @@ pub(super) fn print_expiry(provider: &Provider, id: &CredentialId, output: &Outp
         return;
     };
     let day = end.strftime("%Y-%m-%d");
-    output.note(&format!(
+    console.note(format_args!(
         "  next: `keyside key edit {id} --expires-at {day}` lets it expire after {days} days, as is suggested for development."
     ));
 }

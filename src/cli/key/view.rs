@@ -9,7 +9,7 @@ use keyside_credentials::{
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Failure, Output};
+use super::{Console, Failure};
 use crate::{
     cli::{
         items::read,
@@ -73,9 +73,9 @@ impl Credential {
     }
 
     /// Prints the key's warnings on standard error.
-    pub(super) fn print_warnings(&self, output: &Output) {
+    pub(super) fn print_warnings(&self, console: &Console) {
         for warning in &self.warnings {
-            output.note(&format!("warning: {}", credentials_as_keys(warning)));
+            console.warn(credentials_as_keys(warning));
         }
         let duplicates: Vec<_> = self.duplicates.iter().flatten().collect();
         if let [first, others @ ..] = duplicates.as_slice() {
@@ -86,23 +86,21 @@ impl Credential {
                     self.id
                 ),
             };
-            output.note(&format!(
-                "warning: the same secret is stored as {}{more}",
-                name_of(first)
-            ));
+            let name = name_of(first);
+            console.warn(format_args!("the same secret is stored as {name}{more}"));
         }
     }
 
     /// Says on standard error how to change what the warnings of a new key are about.
-    pub(super) fn print_next_steps(&self, output: &Output) {
+    pub(super) fn print_next_steps(&self, console: &Console) {
         let id = &self.id;
         if !self.is_default {
-            output.note(&format!(
+            console.note(format_args!(
                 "  next: `keyside key edit {id} --default` makes it the default."
             ));
         }
         if self.verification == Some(Verification::Rejected) {
-            output.note(&format!(
+            console.note(format_args!(
                 "  next: it is stored all the same; `keyside key rotate {id}` replaces the secret."
             ));
         }
@@ -170,8 +168,8 @@ impl Credential {
     }
 
     /// Prints every field.
-    pub(super) fn show(&self, value: &Value, output: &Output) -> Result<(), Failure> {
-        output.print(value, |output| output.table(&self.fields()))
+    pub(super) fn show(&self, value: &Value, console: &Console) -> Result<(), Failure> {
+        console.print(value, || console.table(&self.fields()))
     }
 
     fn fields(&self) -> Table {
@@ -275,7 +273,7 @@ impl Credential {
     }
 }
 
-pub(super) fn table(credentials: &[Credential], output: &Output) -> String {
+pub(super) fn table(credentials: &[Credential], console: &Console) -> String {
     if credentials.is_empty() {
         return "No keys. `keyside key add --workspace ID --provider ID` stores one.\n".to_owned();
     }
@@ -283,7 +281,7 @@ pub(super) fn table(credentials: &[Credential], output: &Output) -> String {
     if credentials.iter().any(|one| one.source.is_some()) {
         columns.push(("KEPT IN", Credential::shown_source));
     }
-    output.table(&Table::of(credentials, &columns))
+    console.table(&Table::of(credentials, &columns))
 }
 
 fn default_mark(credential: &Credential) -> String {

@@ -1,13 +1,12 @@
 //! `keyside run figures`: how many requests, how many failed, how long they took, what they used.
 
 use clap::{Args, builder::PossibleValuesParser};
-use keyside_config::Sources;
 use keyside_credentials::runs::Dimension;
 use serde_json::Value;
 
 use super::{RUNS, filters::Filters};
 use crate::cli::{
-    Admin, Failure, Output,
+    Admin, Console, Failure,
     items::escaped,
     table::{Column, Table, cell, none},
 };
@@ -33,8 +32,8 @@ pub(crate) struct Figures {
 }
 
 impl Figures {
-    pub(super) async fn run(&self, sources: &Sources, output: &Output) -> Result<(), Failure> {
-        let client = self.admin.client(sources)?;
+    pub(super) async fn run(&self, console: &Console) -> Result<(), Failure> {
+        let client = self.admin.client(console)?;
         self.filters.expect_workspace(&client).await?;
         let (limit, by) = (self.limit, escaped(&self.by.join(",")));
         let filters = self.filters.query();
@@ -44,13 +43,13 @@ impl Figures {
         if groups.is_empty() {
             self.filters.expect_provider(&client).await?;
         }
-        output.print(&figures, |output| match groups.is_empty() {
+        console.print(&figures, || match groups.is_empty() {
             true => "No runs match.\n".to_owned(),
-            false => output.table(&self.table(groups, &figures["total"])),
+            false => console.table(&self.table(groups, &figures["total"])),
         })?;
         let omitted = figures["omittedGroups"].as_u64().unwrap_or(0);
         if omitted > 0 {
-            output.note(&format!(
+            console.note(format_args!(
                 "{omitted} smaller groups are left out (-n raises the limit); the total includes them"
             ));
         }

@@ -8,15 +8,15 @@ use std::{env, fs::OpenOptions, io::Write, path::Path};
 use keyside_admin::wire::{SmokeItemView, SmokeReportView};
 use keyside_credentials::smoke::{Class, Verdict};
 
-use super::{Failure, Output, detail, name, text};
+use super::{Console, Failure, detail, name, text};
 use crate::cli::table::cell;
 
-pub(super) fn print(report: &SmokeReportView, output: &Output) -> Result<(), Failure> {
-    output.write(annotations(&report.items).as_bytes())?;
+pub(super) fn print(report: &SmokeReportView, console: &Console) -> Result<(), Failure> {
+    console.write(annotations(&report.items).as_bytes())?;
     let summary = summary(report);
     match env::var_os("GITHUB_STEP_SUMMARY").filter(|path| !path.is_empty()) {
         Some(path) => append(Path::new(&path), &summary),
-        None => output.write(summary.as_bytes()),
+        None => console.write(summary.as_bytes()),
     }
 }
 

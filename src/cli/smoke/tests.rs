@@ -49,7 +49,7 @@ fn capped() -> Value {
 fn the_table_names_each_key_and_explains_each_that_did_not_pass() {
     let text = text::render(
         &report(&[item(json!({})), failed(), capped()]),
-        &Output::new(false),
+        &Console::new(keyside_config::Sources::default(), false),
     );
     let lines: Vec<_> = text.lines().collect();
     assert!(lines[0].starts_with("WORKSPACE  PROVIDER"), "{text}");

@@ -3,17 +3,17 @@
 use keyside_admin::wire::{SmokeItemView, SmokeReportView};
 use keyside_credentials::smoke::Class;
 
-use super::{Output, detail, has_passed, name};
+use super::{Console, detail, has_passed, name};
 use crate::{
     cli::table::{Column, Table, cell},
     terminal::printable,
 };
 
-pub(super) fn render(report: &SmokeReportView, output: &Output) -> String {
+pub(super) fn render(report: &SmokeReportView, console: &Console) -> String {
     if report.items.is_empty() {
         return "Nothing to check.\n".to_owned();
     }
-    let mut text = output.table(&Table::of(&report.items, &COLUMNS));
+    let mut text = console.table(&Table::of(&report.items, &COLUMNS));
     for item in report.items.iter().filter(|item| !has_passed(item)) {
         text += &printable(&format!("{}: {}", name(item), detail(item)));
         text.push('\n');

@@ -12,14 +12,14 @@ use std::{
 
 use clap::{Args, ValueEnum};
 use keyside_config::{
-    AllowedReferences, DeclaredCredential, Kms, Settings, SourceReference, Sources, TransitKms,
+    AllowedReferences, DeclaredCredential, Kms, Settings, SourceReference, TransitKms,
     VaultReference,
 };
 use keyside_credentials::source::SourceError;
 use keyside_vault::{KvVersion, Mount, Vault};
 use serde_json::json;
 
-use super::{Failure, Output};
+use super::{Console, Failure};
 use crate::{terminal::printable, validated_settings::Process, vault};
 
 #[derive(Args)]
@@ -94,8 +94,8 @@ impl Prefix {
 }
 
 impl Policy {
-    pub(super) async fn run(&self, sources: &Sources, output: &Output) -> Result<(), Failure> {
-        let settings = Settings::load(sources)?.settings;
+    pub(super) async fn run(&self, console: &Console) -> Result<(), Failure> {
+        let settings = console.settings()?;
         let usual = match Process::for_store(&settings.store) {
             Process::Proxy => Role::Sidecar,
             Process::Serve => Role::Serve,
@@ -132,7 +132,7 @@ impl Policy {
         rules.own_token();
         let namespace = settings.vault.and_then(|vault| vault.namespace);
         let text = rules.to_hcl(role, namespace.as_deref());
-        output.print(&json!({ "policy": text }), |_| text.clone())
+        console.print(&json!({ "policy": text }), || text.clone())
     }
 }
 

@@ -1,5 +1,7 @@
 //! Which rules follow from which settings.
 
+use keyside_config::Sources;
+
 use super::*;
 
 fn credential(label: &str, source: &str) -> DeclaredCredential {

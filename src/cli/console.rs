@@ -1,24 +1,35 @@
-//! Prints the result of a command on standard output, as text or JSON, and nothing else there.
+//! What every command gets: where the settings come from, and how its result is printed.
+//!
+//! A result goes to standard output, as text or JSON, and nothing else does.
 
-use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::{
+    fmt::Display,
+    io::{self, ErrorKind, IsTerminal, Write},
+};
 
+use keyside_config::{Settings, Sources};
 use serde::Serialize;
 
 use super::{Failure, table::Table};
 use crate::terminal::colour_wanted;
 
-/// The form in which results are printed.
-pub(crate) struct Output {
+pub(crate) struct Console {
+    pub(crate) sources: Sources,
     json: bool,
     colour: bool,
 }
 
-impl Output {
-    pub(crate) fn new(json: bool) -> Self {
+impl Console {
+    pub(crate) fn new(sources: Sources, json: bool) -> Self {
         Self {
+            sources,
             json,
             colour: io::stdout().is_terminal() && colour_wanted(),
         }
+    }
+
+    pub(crate) fn settings(&self) -> Result<Settings, Failure> {
+        Ok(Settings::load(&self.sources)?.settings)
     }
 
     pub(crate) fn is_json(&self) -> bool {
@@ -29,11 +40,15 @@ impl Output {
     pub(crate) fn print<T: Serialize>(
         &self,
         value: &T,
-        text: impl FnOnce(&Self) -> String,
+        text: impl FnOnce() -> String,
     ) -> Result<(), Failure> {
-        if !self.json {
-            return self.write(text(self).as_bytes());
+        match self.json {
+            true => self.print_json(value),
+            false => self.write(text().as_bytes()),
         }
+    }
+
+    pub(crate) fn print_json<T: Serialize>(&self, value: &T) -> Result<(), Failure> {
         let json = serde_json::to_string_pretty(value);
         let json = json.map_err(|error| {
             Failure::failed(format!("the result cannot be written as JSON: {error}"))
@@ -57,7 +72,11 @@ impl Output {
     }
 
     /// Prints a note on standard error, so that the result on standard output can be parsed.
-    pub(crate) fn note(&self, text: &str) {
+    pub(crate) fn note(&self, text: impl Display) {
         let _ = writeln!(io::stderr().lock(), "{text}");
+    }
+
+    pub(crate) fn warn(&self, warning: impl Display) {
+        self.note(format_args!("warning: {warning}"));
     }
 }
