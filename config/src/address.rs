@@ -7,9 +7,9 @@ use std::{
     str::FromStr,
 };
 
-use serde::{Deserializer, de::Error};
+use serde::{Deserialize, Deserializer, de::Error};
 
-use crate::parsed;
+use crate::parsed::from_text;
 
 /// A TCP address or a Unix socket.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -44,6 +44,8 @@ impl FromStr for ListenAddress {
     }
 }
 
+from_text!(ListenAddress);
+
 impl fmt::Display for ListenAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -66,7 +68,7 @@ pub fn reachable(listen: SocketAddr) -> SocketAddr {
 
 /// For serde: a TCP address only.
 pub(crate) fn tcp<'de, D: Deserializer<'de>>(from: D) -> Result<SocketAddr, D::Error> {
-    match parsed::text(from)? {
+    match ListenAddress::deserialize(from)? {
         ListenAddress::Tcp(address) => Ok(address),
         ListenAddress::Unix(_) => Err(D::Error::custom(
             "expected IP:PORT; only the proxy listens on Unix sockets",

@@ -3,7 +3,10 @@
 
 use std::{fmt, net::IpAddr, str::FromStr};
 
-use crate::host::{bracketed, is_loopback, parse_port, split_port, unbracketed};
+use crate::{
+    host::{bracketed, is_loopback, parse_port, split_port, unbracketed},
+    parsed::from_text,
+};
 
 /// The address of an upstream. Only built by [`BaseUrl::parse`], so always valid.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -161,20 +164,18 @@ pub enum BaseUrlError {
 /// A DNS name in lower case or an IP address, IPv6 in brackets, without a port.
 pub(crate) struct Host(pub(crate) String);
 
-impl FromStr for Host {
-    type Err = HostError;
+from_text!(Host);
 
-    fn from_str(text: &str) -> Result<Self, HostError> {
+impl FromStr for Host {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, &'static str> {
         match split_authority(text) {
             Ok((_, None)) => Ok(Self(text.to_ascii_lowercase())),
-            _ => Err(HostError),
+            _ => Err("expected a host name or an IP address, without a port"),
         }
     }
 }
-
-#[derive(Debug, thiserror::Error)]
-#[error("expected a host name or an IP address, without a port")]
-pub(crate) struct HostError;
 
 /// Splits an authority into the host, without brackets, and the port if there is one.
 pub(crate) fn split_authority(authority: &str) -> Result<(&str, Option<u16>), BaseUrlError> {

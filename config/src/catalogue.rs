@@ -29,6 +29,16 @@ impl Catalogue {
         self.providers.get(id)
     }
 
+    /// The provider with an id, or the reason why there is none, with the id that was probably
+    /// meant.
+    pub(crate) fn expect(&self, id: &str) -> Result<&Arc<Provider>, String> {
+        self.get(id).ok_or_else(|| {
+            let meant = self.most_similar(id);
+            let meant = meant.map(|meant| format!("; did you mean {}?", meant.id));
+            format!("there is no such provider{}", meant.unwrap_or_default())
+        })
+    }
+
     /// The provider whose id is most similar to `name`, if one is similar enough. Case and hyphens
     /// do not count.
     pub fn most_similar(&self, name: &str) -> Option<&Arc<Provider>> {

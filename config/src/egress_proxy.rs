@@ -2,7 +2,10 @@
 
 use std::str::FromStr;
 
-use crate::proxy_url::{ProxyUrl, ProxyUrlError};
+use crate::{
+    parsed::from_text,
+    proxy_url::{ProxyUrl, ProxyUrlError},
+};
 
 /// Which proxy connections to providers use.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +30,8 @@ impl FromStr for EgressProxy {
         }
     }
 }
+
+from_text!(EgressProxy);
 
 /// Why a text is not an egress setting. Errors never repeat the text, which may contain a password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -2,6 +2,8 @@
 
 use std::{fmt, net::IpAddr, str::FromStr};
 
+use crate::parsed::from_text;
+
 /// The addresses that share a prefix; a single address is a network of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Network {
@@ -40,6 +42,8 @@ impl FromStr for Network {
         }
     }
 }
+
+from_text!(Network);
 
 impl fmt::Display for Network {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

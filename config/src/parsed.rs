@@ -1,4 +1,5 @@
-//! Deserializers of single values, for `#[serde(deserialize_with)]`.
+//! Deserializes values that are written as texts, and single values for
+//! `#[serde(deserialize_with)]`.
 
 use std::{
     fmt::{self, Display},
@@ -12,41 +13,27 @@ use serde::{
     de::{Error, MapAccess, Visitor, value::MapAccessDeserializer},
 };
 
+/// Derives `Deserialize` from `FromStr`, whose error must not repeat the text.
+macro_rules! from_text {
+    ($($parsed:ty),+) => {
+        $(impl<'de> serde::Deserialize<'de> for $parsed {
+            fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+                crate::parsed::text(from)
+            }
+        })+
+    };
+}
+
+pub(crate) use from_text;
+
 /// Parses a text. The parser's error must not repeat the text.
 pub(crate) fn text<'de, D, T>(from: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,
     T: FromStr<Err: Display>,
 {
-    Parsed::deserialize(from).map(|Parsed(value)| value)
-}
-
-/// Parses a list of texts; an error names the item.
-pub(crate) fn texts<'de, D, T>(from: D) -> Result<Vec<T>, D::Error>
-where
-    D: Deserializer<'de>,
-    T: FromStr<Err: Display>,
-{
-    let items = Vec::<Parsed<T>>::deserialize(from)?;
-    Ok(items.into_iter().map(|Parsed(value)| value).collect())
-}
-
-/// [`texts`] for an optional key.
-pub(crate) fn some_texts<'de, D, T>(from: D) -> Result<Option<Vec<T>>, D::Error>
-where
-    D: Deserializer<'de>,
-    T: FromStr<Err: Display>,
-{
-    texts(from).map(Some)
-}
-
-/// [`text`] for an optional key.
-pub(crate) fn some_text<'de, D, T>(from: D) -> Result<Option<T>, D::Error>
-where
-    D: Deserializer<'de>,
-    T: FromStr<Err: Display>,
-{
-    text(from).map(Some)
+    let text = String::deserialize(from)?;
+    text.parse().map_err(D::Error::custom)
 }
 
 /// A path that is not empty.
@@ -84,15 +71,6 @@ where
 {
     let items = Vec::<TextOrTable<T>>::deserialize(from)?;
     Ok(items.into_iter().map(|TextOrTable(value)| value).collect())
-}
-
-struct Parsed<T>(T);
-
-impl<'de, T: FromStr<Err: Display>> Deserialize<'de> for Parsed<T> {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(from)?;
-        text.parse().map(Self).map_err(D::Error::custom)
-    }
 }
 
 struct TextOrTable<T>(T);

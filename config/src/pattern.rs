@@ -2,6 +2,8 @@
 
 use std::{fmt, str::FromStr};
 
+use crate::parsed::from_text;
+
 /// The paths that a provider allows, such as `/v1/models/*` or `/v1beta/models/*:generateContent`.
 ///
 /// A `*` matches one or more characters of one segment. At most one segment may be `**`, which
@@ -132,6 +134,8 @@ impl ExceptedName {
         self.0.eq_ignore_ascii_case(segment)
     }
 }
+
+from_text!(ExceptedName);
 
 impl FromStr for ExceptedName {
     type Err = PathPatternError;

@@ -6,6 +6,7 @@ use crate::{
     base_url::{BaseUrlError, split_authority},
     host::bracketed,
     metadata::is_metadata_host,
+    parsed::from_text,
 };
 
 /// The address and protocol of an egress proxy. Only built by parsing, so always valid.
@@ -61,6 +62,8 @@ impl FromStr for ProxyUrl {
         }
     }
 }
+
+from_text!(ProxyUrl);
 
 impl fmt::Display for ProxyUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

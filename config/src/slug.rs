@@ -2,6 +2,10 @@
 
 use std::str::FromStr;
 
+use serde::{Deserialize, Deserializer};
+
+use crate::parsed::from_text;
+
 /// 1 to 64 of `a-z`, `0-9` and `-`: a workspace's or a provider's id.
 pub(crate) struct Slug(pub(crate) String);
 
@@ -13,17 +17,21 @@ impl Slug {
     }
 }
 
-impl FromStr for Slug {
-    type Err = SlugError;
+from_text!(Slug);
 
-    fn from_str(text: &str) -> Result<Self, SlugError> {
+impl FromStr for Slug {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, &'static str> {
         match Self::accepts(text) {
             true => Ok(Self(text.to_owned())),
-            false => Err(SlugError),
+            false => Err("expected an id of 1 to 64 of a-z, 0-9 and -"),
         }
     }
 }
 
-#[derive(Debug, thiserror::Error)]
-#[error("expected an id of 1 to 64 of a-z, 0-9 and -")]
-pub(crate) struct SlugError;
+/// For serde: a list of ids.
+pub(crate) fn list<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
+    let ids = Vec::<Slug>::deserialize(from)?;
+    Ok(ids.into_iter().map(|Slug(id)| id).collect())
+}

@@ -6,7 +6,7 @@ use http::Method;
 use serde::Deserialize;
 
 use super::{Cause, Provider, Verification, route};
-use crate::parsed;
+use crate::parsed::from_text;
 
 /// The checks of a provider. Keyside itself sends them, so their paths may be some that clients may
 /// not request.
@@ -165,7 +165,6 @@ impl From<Option<Cause>> for Verification {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct CheckDocument {
-    #[serde(deserialize_with = "parsed::text")]
     request: RequestLine,
     body: Option<String>,
     prompt: Option<RequestDocument>,
@@ -180,7 +179,6 @@ struct CheckDocument {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RequestDocument {
-    #[serde(deserialize_with = "parsed::text")]
     request: RequestLine,
     body: Option<String>,
 }
@@ -211,21 +209,20 @@ impl RequestLine {
     }
 }
 
-impl FromStr for RequestLine {
-    type Err = RequestError;
+from_text!(RequestLine);
 
-    fn from_str(text: &str) -> Result<Self, RequestError> {
-        let (method, path) = text.split_once(' ').ok_or(RequestError)?;
-        let method = route::method(method).ok_or(RequestError)?;
-        let visible = path.starts_with('/') && path.bytes().all(|byte| byte.is_ascii_graphic());
-        let path = path.to_owned();
-        visible.then_some(Self { method, path }).ok_or(RequestError)
+impl FromStr for RequestLine {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, &'static str> {
+        let parsed = text.split_once(' ').and_then(|(method, path)| {
+            let visible = path.starts_with('/') && path.bytes().all(|byte| byte.is_ascii_graphic());
+            let (method, path) = (route::method(method)?, path.to_owned());
+            visible.then_some(Self { method, path })
+        });
+        parsed.ok_or("expected a method and a path, such as \"GET /v1/models\"")
     }
 }
-
-#[derive(Debug, thiserror::Error)]
-#[error("expected a method and a path, such as \"GET /v1/models\"")]
-struct RequestError;
 
 #[cfg(test)]
 mod tests;

@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, de::Error};
 
-use crate::parsed;
+use crate::parsed::from_text;
 
 /// How to get a key for development and tests, and how long to use it. Advice for people: nothing is
 /// enforced.
@@ -36,28 +36,26 @@ pub struct NamedLink {
 /// A text without line breaks, for a line of a list or of a terminal.
 struct Line(String);
 
-impl FromStr for Line {
-    type Err = LineError;
+from_text!(Line);
 
-    fn from_str(text: &str) -> Result<Self, LineError> {
+impl FromStr for Line {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, &'static str> {
         match !text.trim().is_empty() && !text.contains(char::is_control) {
             true => Ok(Self(text.to_owned())),
-            false => Err(LineError),
+            false => Err("expected a sentence on one line"),
         }
     }
 }
 
-#[derive(Debug, thiserror::Error)]
-#[error("expected a sentence on one line")]
-struct LineError;
-
 fn lines<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
-    let lines: Vec<Line> = parsed::texts(from)?;
+    let lines = Vec::<Line>::deserialize(from)?;
     Ok(lines.into_iter().map(|Line(text)| text).collect())
 }
 
 fn line<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
-    parsed::text(from).map(|Line(text)| text)
+    Line::deserialize(from).map(|Line(text)| text)
 }
 
 /// The admin page links to it, so nothing but a web page may be behind it.

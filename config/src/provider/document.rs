@@ -31,7 +31,6 @@ pub(crate) struct ProviderDocument {
     allow_plaintext: bool,
     #[serde(default)]
     allow_private: bool,
-    #[serde(default, deserialize_with = "parsed::some_text")]
     egress: Option<EgressProxy>,
     endpoint: Option<EndpointRule>,
     auth: AuthDocument,
@@ -45,7 +44,7 @@ pub(crate) struct ProviderDocument {
     extra_routes: Vec<RouteDocument>,
     #[serde(default = "inference_only")]
     allow: Vec<Group>,
-    #[serde(default, deserialize_with = "parsed::texts")]
+    #[serde(default)]
     subprotocols: Vec<Subprotocol>,
     error: ErrorShape,
     #[serde(default)]

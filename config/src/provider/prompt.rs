@@ -3,13 +3,13 @@
 //! Only previews use it: runners send requests of their own. Values are inserted into the parsed
 //! body and never into its text, so a prompt cannot change the request.
 
-use std::{fmt, str::FromStr};
+use std::str::FromStr;
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::usage::{Ending, KeyPath, is_key};
-use crate::parsed;
+use crate::parsed::from_text;
 
 /// The smallest request that sends a text to a model of the provider.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -134,15 +134,17 @@ fn visit(path: &[String], value: &Value, visitor: &mut dyn FnMut(&str)) {
     }
 }
 
-impl FromStr for TextPath {
-    type Err = PromptRuleError;
+from_text!(TextPath, RequestPath, JsonObject);
 
-    fn from_str(text: &str) -> Result<Self, PromptRuleError> {
+impl FromStr for TextPath {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, &'static str> {
         let steps: Vec<_> = text.split('.').map(str::to_owned).collect();
         let valid = |step: &String| step == KeyPath::EACH || is_key(step);
         match steps.len() <= MAX_STEPS && steps.iter().all(valid) {
             true => Ok(Self(steps)),
-            false => Err(PromptRuleError::Text),
+            false => Err(EXPECTED_KEYS),
         }
     }
 }
@@ -151,11 +153,8 @@ impl FromStr for TextPath {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct PromptDocument {
-    #[serde(deserialize_with = "parsed::text")]
     path: RequestPath,
-    #[serde(deserialize_with = "parsed::text")]
     body: JsonObject,
-    #[serde(deserialize_with = "parsed::texts")]
     text: Vec<TextPath>,
     stream: Option<StreamDocument>,
 }
@@ -164,14 +163,11 @@ struct PromptDocument {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct StreamDocument {
-    #[serde(default, deserialize_with = "parsed::some_text")]
     path: Option<RequestPath>,
     /// Fields to add to the body.
-    #[serde(default, deserialize_with = "parsed::text")]
+    #[serde(default)]
     body: JsonObject,
-    #[serde(deserialize_with = "parsed::texts")]
     text: Vec<TextPath>,
-    #[serde(default, deserialize_with = "parsed::some_text")]
     when: Option<Ending>,
 }
 
@@ -210,13 +206,11 @@ impl From<PromptDocument> for PromptRule {
 struct RequestPath(String);
 
 impl FromStr for RequestPath {
-    type Err = PromptRuleError;
+    type Err = &'static str;
 
-    fn from_str(text: &str) -> Result<Self, PromptRuleError> {
+    fn from_str(text: &str) -> Result<Self, &'static str> {
         let visible = text.starts_with('/') && text.bytes().all(|byte| byte.is_ascii_graphic());
-        visible
-            .then(|| Self(text.to_owned()))
-            .ok_or(PromptRuleError::Path)
+        visible.then(|| Self(text.to_owned())).ok_or(EXPECTED_PATH)
     }
 }
 
@@ -225,32 +219,19 @@ impl FromStr for RequestPath {
 struct JsonObject(Map<String, Value>);
 
 impl FromStr for JsonObject {
-    type Err = PromptRuleError;
+    type Err = &'static str;
 
-    fn from_str(text: &str) -> Result<Self, PromptRuleError> {
+    fn from_str(text: &str) -> Result<Self, &'static str> {
         serde_json::from_str(text)
             .map(Self)
-            .map_err(|_| PromptRuleError::Body)
+            .map_err(|_| EXPECTED_OBJECT)
     }
 }
 
-/// Why a prompt rule is invalid.
-#[derive(Debug)]
-enum PromptRuleError {
-    Path,
-    Body,
-    Text,
-}
-
-impl fmt::Display for PromptRuleError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Path => "expected a path, such as \"/v1/chat/completions\"",
-            Self::Body => "expected a JSON object, with \"$model\", \"$prompt\" and \"$max_tokens\" in place of the values",
-            Self::Text => "expected keys and * with dots between them, such as \"choices.*.message.content\"",
-        })
-    }
-}
+const EXPECTED_PATH: &str = "expected a path, such as \"/v1/chat/completions\"";
+const EXPECTED_OBJECT: &str = "expected a JSON object, with \"$model\", \"$prompt\" and \"$max_tokens\" in place of the values";
+const EXPECTED_KEYS: &str =
+    "expected keys and * with dots between them, such as \"choices.*.message.content\"";
 
 /// The placeholders of the values in a body, and of the model in a path.
 const MODEL: &str = "$model";

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::ErrorShape;
 use crate::{
-    parsed,
+    parsed::from_text,
     pattern::{ExceptedName, PathPattern, PathPatternError},
 };
 
@@ -67,16 +67,14 @@ impl Route {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RouteDocument {
-    #[serde(deserialize_with = "parsed::text")]
     request: Pattern,
     #[serde(default)]
     upgrade: bool,
     error: Option<ErrorShape>,
     #[serde(default = "metered")]
     metered: bool,
-    #[serde(default, deserialize_with = "parsed::texts")]
+    #[serde(default)]
     except: Vec<ExceptedName>,
-    #[serde(default, deserialize_with = "parsed::some_text")]
     below: Option<BasePath>,
 }
 
@@ -112,6 +110,8 @@ impl FromStr for RouteDocument {
         })
     }
 }
+
+from_text!(Pattern, BasePath);
 
 /// One or more methods, and a path pattern.
 struct Pattern {

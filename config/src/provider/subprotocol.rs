@@ -2,6 +2,8 @@
 
 use std::str::FromStr;
 
+use crate::parsed::from_text;
+
 /// A subprotocol that may be offered to a provider. Only built by parsing, so always a token (RFC
 /// 6455 section 4.1).
 ///
@@ -29,6 +31,8 @@ impl FromStr for Subprotocol {
         }
     }
 }
+
+from_text!(Subprotocol);
 
 /// The text is not a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -8,40 +8,32 @@ use std::{fmt, str::FromStr};
 
 use serde::Deserialize;
 
-use crate::parsed;
+use crate::parsed::from_text;
 
 /// How one of a provider's APIs reports tokens.
 ///
 /// Each figure is a list of sums, of which the first that can be computed counts. A figure without
 /// one is unknown.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct UsageRule {
     /// Objects that contain the counts, as paths from the root of a message; if empty, the root
     /// contains them.
-    #[serde(default, deserialize_with = "parsed::texts")]
     pub at: Vec<KeyPath>,
     /// All tokens billed as input, including those read from and written to a cache.
-    #[serde(default, deserialize_with = "parsed::texts")]
     pub input: Vec<Sum>,
     /// All tokens billed as output, including reasoning.
-    #[serde(default, deserialize_with = "parsed::texts")]
     pub output: Vec<Sum>,
     /// Input tokens read from a cache.
-    #[serde(default, deserialize_with = "parsed::texts")]
     pub cached_input: Vec<Sum>,
     /// Input tokens written to a cache.
-    #[serde(default, deserialize_with = "parsed::texts")]
     pub cache_write: Vec<Sum>,
     /// Output tokens used for reasoning.
-    #[serde(default, deserialize_with = "parsed::texts")]
     pub reasoning: Vec<Sum>,
     /// For WebSockets: the messages that end a response. The responses are added up. If empty, each
     /// message with counts is one response.
-    #[serde(default, deserialize_with = "parsed::texts")]
     pub ends: Vec<Ending>,
     /// Whether the provider sends JSON in binary WebSocket messages too.
-    #[serde(default)]
     pub binary: bool,
 }
 
@@ -73,6 +65,8 @@ impl KeyPath {
         &self.0
     }
 }
+
+from_text!(KeyPath, Sum, Ending);
 
 impl FromStr for KeyPath {
     type Err = UsageRuleError;

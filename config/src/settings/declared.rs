@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use crate::{
     catalogue::Catalogue,
     layers::Mismatch,
-    parsed,
+    parsed::{self, from_text},
     provider::{ProviderId, Upstream},
     slug::Slug,
 };
@@ -187,6 +187,8 @@ impl FromStr for SourceReference {
     }
 }
 
+from_text!(SourceReference);
+
 impl fmt::Display for SourceReference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -223,9 +225,7 @@ fn is_file(path: &str) -> bool {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct DeclaredDocument {
-    #[serde(deserialize_with = "parsed::text")]
     workspace: Slug,
-    #[serde(deserialize_with = "parsed::text")]
     provider: ProviderId,
     #[serde(default = "usual_label")]
     label: String,
@@ -235,7 +235,6 @@ pub(super) struct DeclaredDocument {
     endpoint: Option<String>,
     #[serde(default)]
     limits: DeclaredLimits,
-    #[serde(deserialize_with = "parsed::text")]
     source: SourceReference,
     mount: Option<String>,
     version: Option<u64>,
@@ -247,15 +246,8 @@ fn usual_label() -> String {
 
 impl DeclaredDocument {
     fn build(self, catalogue: &Catalogue) -> Result<DeclaredCredential, (&'static str, String)> {
-        let id = self.provider.as_str();
-        let Some(provider) = catalogue.get(id) else {
-            let meant = catalogue.most_similar(id);
-            let meant = meant.map(|meant| format!("; did you mean {}?", meant.id));
-            return Err((
-                "provider",
-                format!("there is no such provider{}", meant.unwrap_or_default()),
-            ));
-        };
+        let provider = catalogue.expect(&self.provider);
+        let provider = provider.map_err(|reason| ("provider", reason))?;
         match (&provider.upstream, &self.endpoint) {
             (Upstream::PerCredential(rule), Some(endpoint)) => {
                 rule.accept(endpoint)

@@ -5,12 +5,11 @@ use std::path::PathBuf;
 use serde::Deserialize;
 
 use super::{
-    CredentialRules, DeclaredCredential, Egress, Kms, Log, Observe, Runs, Settings,
+    CredentialRules, DeclaredCredential, Egress, Kms, Log, Observe, Runs, Settings, Smoke,
     SourceReference, Store,
     declared::{self, DeclaredDocument},
     kms::KmsDocument,
     proxy::ProxyDocument,
-    smoke::SmokeDocument,
     vault::VaultDocument,
     web::AdminDocument,
     webhook::{self, WebhookDocument},
@@ -35,7 +34,7 @@ pub(crate) struct Document {
     log: Log,
     runs: Runs,
     credentials: CredentialRules,
-    smoke: SmokeDocument,
+    smoke: Smoke,
     providers: Documents,
     #[serde(default)]
     credential: Vec<DeclaredDocument>,

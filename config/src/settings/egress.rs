@@ -11,7 +11,6 @@ use crate::{egress_proxy::EgressProxy, layers::Mismatch, parsed};
 #[serde(deny_unknown_fields)]
 pub struct Egress {
     /// The proxy of every provider that does not configure its own.
-    #[serde(deserialize_with = "parsed::text")]
     pub proxy: EgressProxy,
     /// A file with `user:password` for the proxy in `proxy`.
     #[serde(default, deserialize_with = "parsed::some_path")]

@@ -7,7 +7,10 @@ use std::{
 
 use serde::Deserialize;
 
-use crate::{layers::Mismatch, parsed};
+use crate::{
+    layers::Mismatch,
+    parsed::{self, from_text},
+};
 
 /// The KMS that wraps the workspace keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,9 +66,7 @@ pub(super) struct KmsDocument {
     master_key_file: Option<PathBuf>,
     #[serde(default, deserialize_with = "parsed::some_path")]
     previous_master_key_file: Option<PathBuf>,
-    #[serde(default, deserialize_with = "parsed::some_text")]
     mount: Option<Mount>,
-    #[serde(default, deserialize_with = "parsed::some_text")]
     key_prefix: Option<KeyPrefix>,
 }
 
@@ -177,48 +178,42 @@ fn default_master_key_path(store: &Path) -> PathBuf {
 /// The mount becomes part of request paths, so characters that could change the path are refused.
 struct Mount(String);
 
-impl FromStr for Mount {
-    type Err = MountError;
+from_text!(Mount, KeyPrefix);
 
-    fn from_str(text: &str) -> Result<Self, MountError> {
+impl FromStr for Mount {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, &'static str> {
         let is_name = |part: &str| {
             part.starts_with(|first: char| first.is_ascii_alphanumeric())
                 && part.bytes().all(is_in_names)
         };
         match text.split('/').all(is_name) {
             true => Ok(Self(text.to_owned())),
-            false => Err(MountError),
+            false => Err(
+                "expected the path of a Transit mount, such as \"transit\" or \"team/transit\", without a slash at either end",
+            ),
         }
     }
 }
-
-#[derive(Debug, thiserror::Error)]
-#[error(
-    "expected the path of a Transit mount, such as \"transit\" or \"team/transit\", without a slash at either end"
-)]
-struct MountError;
 
 /// Vault allows letters, digits, `_`, `-` and `.` in a key's name, but neither `-` nor `.` at its
 /// ends.
 struct KeyPrefix(String);
 
 impl FromStr for KeyPrefix {
-    type Err = KeyPrefixError;
+    type Err = &'static str;
 
-    fn from_str(text: &str) -> Result<Self, KeyPrefixError> {
+    fn from_str(text: &str) -> Result<Self, &'static str> {
         let begins = text.starts_with(|first: char| first.is_ascii_alphanumeric());
         match begins && text.len() <= 64 && text.bytes().all(is_in_names) {
             true => Ok(Self(text.to_owned())),
-            false => Err(KeyPrefixError),
+            false => Err(
+                "expected 1 to 64 letters, digits, _, - or ., starting with a letter or digit, such as \"keyside-\"",
+            ),
         }
     }
 }
-
-#[derive(Debug, thiserror::Error)]
-#[error(
-    "expected 1 to 64 letters, digits, _, - or ., starting with a letter or digit, such as \"keyside-\""
-)]
-struct KeyPrefixError;
 
 fn is_in_names(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"_-.".contains(&byte)

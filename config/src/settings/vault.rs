@@ -138,7 +138,6 @@ pub(super) struct VaultDocument {
     #[serde(default, deserialize_with = "parsed::some_path")]
     client_key: Option<PathBuf>,
     tls_server_name: Option<String>,
-    #[serde(default, deserialize_with = "parsed::some_text")]
     proxy: Option<ProxyUrl>,
     auth: Option<Method>,
     auth_mount: Option<String>,

@@ -87,7 +87,6 @@ pub(super) struct AdminDocument {
     listen: SocketAddr,
     tls: Option<ListenerTls>,
     public_url: Option<String>,
-    #[serde(deserialize_with = "parsed::texts")]
     trusted_proxies: Vec<Network>,
     #[serde(deserialize_with = "parsed::within::<_, _, 1, 1_000_000>")]
     requests_per_second: u32,

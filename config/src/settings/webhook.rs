@@ -9,7 +9,7 @@ use crate::{
     base_url::{BaseUrl, BaseUrlError},
     layers::Mismatch,
     origin::Origin,
-    parsed,
+    parsed::{self, from_text},
     slug::Slug,
 };
 
@@ -76,6 +76,8 @@ pub enum WebhookUrlError {
     #[error("expected a path of printable ASCII characters, with others escaped")]
     Path,
 }
+
+from_text!(WebhookUrl, EventSelector);
 
 impl FromStr for WebhookUrl {
     type Err = WebhookUrlError;
@@ -204,15 +206,12 @@ impl FromStr for EventSelector {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct WebhookDocument {
-    #[serde(default, deserialize_with = "name")]
-    name: Option<String>,
+    name: Option<Slug>,
     #[serde(default)]
     format: FormatName,
-    #[serde(default, deserialize_with = "parsed::some_text")]
     url: Option<WebhookUrl>,
     #[serde(deserialize_with = "parsed::path")]
     secret_file: PathBuf,
-    #[serde(default, deserialize_with = "parsed::some_texts")]
     events: Option<Vec<EventSelector>>,
     #[serde(default)]
     allow_private: bool,
@@ -258,7 +257,9 @@ impl WebhookDocument {
             }
         };
         Ok(Webhook {
-            name: self.name.unwrap_or_else(|| (index + 1).to_string()),
+            name: self
+                .name
+                .map_or_else(|| (index + 1).to_string(), |Slug(name)| name),
             format,
             secret_file: self.secret_file,
             events,
@@ -285,11 +286,6 @@ pub(super) fn build(documents: Vec<WebhookDocument>) -> Result<Vec<Webhook>, Mis
         webhooks.push(webhook);
     }
     Ok(webhooks)
-}
-
-fn name<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
-    let Slug(name) = parsed::text(from)?;
-    Ok(Some(name))
 }
 
 /// The name for all events that [are changes](WebhookEvent::is_change).

@@ -9,7 +9,12 @@ use super::{
     AcceptEncoding, Deadlines, EnvironmentPin, Limits, Listener, Proxy, listen::ListenEntry,
 };
 use crate::{
-    address::ListenAddress, base_url::Host, field, headers::WORKSPACE, layers::Mismatch, parsed,
+    address::ListenAddress,
+    base_url::Host,
+    field,
+    headers::WORKSPACE,
+    layers::Mismatch,
+    parsed::{self, from_text},
     slug::Slug,
 };
 
@@ -20,13 +25,10 @@ pub(in crate::settings) struct ProxyDocument {
     listen: Vec<ListenEntry>,
     #[serde(deserialize_with = "parsed::within::<_, _, 0, 1_024>")]
     threads: usize,
-    #[serde(deserialize_with = "parsed::texts")]
     workspaces: Vec<Slug>,
     environment: EnvironmentPin,
     peer_uids: Vec<u32>,
-    #[serde(deserialize_with = "parsed::texts")]
     hosts: Vec<Host>,
-    #[serde(deserialize_with = "parsed::texts")]
     tag_headers: Vec<TagHeader>,
     accept_encoding: AcceptEncoding,
     deadlines: Deadlines,
@@ -91,30 +93,21 @@ impl ProxyDocument {
 /// A header that may carry the workspace tag.
 struct TagHeader(HeaderName);
 
-impl FromStr for TagHeader {
-    type Err = TagHeaderError;
+from_text!(TagHeader);
 
-    fn from_str(text: &str) -> Result<Self, TagHeaderError> {
-        let name: HeaderName = text.parse().map_err(|_| TagHeaderError::Form)?;
-        match (
-            field::is_reserved(&name),
-            field::is_credential_header(&name),
-        ) {
-            (true, _) => Err(TagHeaderError::Taken),
-            (false, true) => Err(TagHeaderError::Credential),
-            (false, false) => Ok(Self(name)),
+impl FromStr for TagHeader {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, &'static str> {
+        match text.parse::<HeaderName>() {
+            Err(_) => Err("expected the name of a header"),
+            Ok(name) if field::is_reserved(&name) => Err("this header has another meaning in HTTP"),
+            Ok(name) if field::is_credential_header(&name) => {
+                Err("a header of this name can carry a key, and a workspace is written to logs")
+            }
+            Ok(name) => Ok(Self(name)),
         }
     }
-}
-
-#[derive(Debug, thiserror::Error)]
-enum TagHeaderError {
-    #[error("expected the name of a header")]
-    Form,
-    #[error("this header has another meaning in HTTP")]
-    Taken,
-    #[error("a header of this name can carry a key, and a workspace is written to logs")]
-    Credential,
 }
 
 /// The configured headers without duplicates, after the default one.

@@ -8,7 +8,6 @@ use serde::Deserialize;
 use super::EnvironmentPin;
 use crate::{
     address::{AddressError, ListenAddress},
-    parsed,
     slug::Slug,
 };
 
@@ -16,9 +15,7 @@ use crate::{
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ListenEntry {
-    #[serde(deserialize_with = "parsed::text")]
     pub(super) address: ListenAddress,
-    #[serde(default, deserialize_with = "parsed::some_texts")]
     pub(super) workspaces: Option<Vec<Slug>>,
     pub(super) environment: Option<EnvironmentPin>,
     pub(super) peer_uids: Option<Vec<u32>>,

@@ -4,14 +4,13 @@ use std::str::FromStr;
 
 use serde::Deserialize;
 
-use crate::parsed;
+use crate::parsed::from_text;
 
 /// Prefixes of the paths that stored credentials may name. By default there are none, and nothing
 /// may be named.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AllowedReferences {
-    #[serde(deserialize_with = "parsed::texts")]
     allow: Vec<PathPrefix>,
 }
 
@@ -66,6 +65,8 @@ impl PathPrefix {
         })
     }
 }
+
+from_text!(PathPrefix);
 
 impl FromStr for PathPrefix {
     type Err = PathPrefixError;
