@@ -5,7 +5,7 @@
 mod commands;
 mod fill;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 pub use self::fill::RecipeTarget;
 use crate::{embedded::embedded, layers::Node, provider::ProviderId, similarity::nearest};
@@ -49,7 +49,7 @@ pub struct Recipe {
 }
 
 /// An environment variable of a recipe.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RecipeVariable {
     /// The name: letters, digits and `_`.
@@ -59,7 +59,7 @@ pub struct RecipeVariable {
 }
 
 /// A settings file of a tool.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RecipeFile {
     /// The path where the tool looks for it; `~` is the home folder.
@@ -69,7 +69,7 @@ pub struct RecipeFile {
 }
 
 /// A text to copy.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RecipeExample {
     /// The language of the text.
@@ -79,7 +79,7 @@ pub struct RecipeExample {
 }
 
 /// The language of an example.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Language {
     /// Shell commands.

@@ -5,7 +5,7 @@
 use std::net::SocketAddr;
 
 use clap::Args;
-use keyside_config::{BaseUrl, ProviderId, ProxyAddress, Recipe, RecipeTarget, reachable, shell};
+use keyside_config::{BaseUrl, ProxyAddress, Recipe, RecipeTarget, reachable, shell};
 use keyside_credentials::WorkspaceId;
 use serde_json::{Value, json};
 
@@ -64,7 +64,7 @@ fn list(console: &Console) -> Result<(), Failure> {
         json!({
             "id": recipe.id,
             "name": recipe.name,
-            "providers": providers(recipe),
+            "providers": recipe.providers,
             "tested": recipe.tested,
         })
     };
@@ -72,10 +72,6 @@ fn list(console: &Console) -> Result<(), Failure> {
     console.print(&json!({ "items": items }), || {
         console.table(&Table::of(&recipes, &COLUMNS))
     })
-}
-
-fn providers(recipe: &Recipe) -> Vec<&str> {
-    recipe.providers.iter().map(ProviderId::as_str).collect()
 }
 
 /// Replaces the address of a listener on all addresses, to which clients cannot connect.
@@ -139,13 +135,6 @@ struct ClientSetup {
 impl ClientSetup {
     fn json(&self) -> Value {
         let recipe = &self.recipe;
-        let variables = recipe.variables.iter();
-        let variables = variables.map(|one| json!({ "name": one.name, "value": one.value }));
-        let files = recipe.files.iter();
-        let files = files.map(|file| json!({ "path": file.path, "text": file.text }));
-        let examples = recipe.examples.iter();
-        let examples =
-            examples.map(|one| json!({ "language": one.language.as_str(), "text": one.text }));
         json!({
             "id": recipe.id,
             "name": recipe.name,
@@ -155,12 +144,12 @@ impl ClientSetup {
             "docs": recipe.docs,
             "install": recipe.install,
             "tested": recipe.tested,
-            "providers": providers(recipe),
-            "variables": variables.collect::<Vec<_>>(),
+            "providers": recipe.providers,
+            "variables": recipe.variables,
             "unset": recipe.unset,
             "noProxy": self.no_proxy,
-            "files": files.collect::<Vec<_>>(),
-            "examples": examples.collect::<Vec<_>>(),
+            "files": recipe.files,
+            "examples": recipe.examples,
             "notes": recipe.notes,
         })
     }
@@ -211,6 +200,6 @@ fn indented(text: &str) -> String {
 const COLUMNS: [Column<Recipe>; 4] = [
     ("CLIENT", |recipe| recipe.id.clone()),
     ("NAME", |recipe| recipe.name.clone()),
-    ("PROVIDERS", |recipe| providers(recipe).join(", ")),
+    ("PROVIDERS", |recipe| recipe.providers.join(", ")),
     ("TESTED WITH", |recipe| cell(&recipe.tested)),
 ];
