@@ -23,6 +23,7 @@ mod key;
 mod limits;
 mod link;
 mod master_key;
+mod new_file;
 mod offline;
 mod pasted;
 mod preview;

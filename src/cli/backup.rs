@@ -7,7 +7,7 @@ use keyside_credentials::backup::{self, Header, OpeningStore, RestoreError};
 use keyside_sled::EmbeddedStore;
 use serde_json::{Value, json};
 
-use super::{Admin, Console, Failure, download::Download};
+use super::{Admin, Console, Failure, download::download};
 use crate::{client::Client, kms, validated_settings::data_folder, vault};
 
 #[derive(Args)]
@@ -35,14 +35,8 @@ pub(crate) struct Restore {
 impl Backup {
     pub(super) async fn run(&self, console: &Console) -> Result<(), Failure> {
         let client = self.admin.client(console)?;
-        let download = Download::begin(
-            &client,
-            "/api/backup",
-            self.out.as_deref(),
-            "backup.keyside",
-        )
-        .await?;
-        let written = download.finish().await?;
+        let out = self.out.as_deref();
+        let written = download(&client, "/api/backup", out, "backup.keyside").await?;
         // A backup that turns out to be invalid only when it is needed is worse than none.
         let header = backup::check(written.path()).map_err(refused)?;
         let path = written.keep();

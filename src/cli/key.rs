@@ -19,7 +19,7 @@ use self::{
 };
 use super::{
     Admin, Console, Failure,
-    choice::choice,
+    choice::{choice, environment},
     confirm::Confirmation,
     duration::end,
     items::{CREDENTIALS, filter, list_all, print_list},
@@ -66,7 +66,7 @@ pub(crate) struct Add {
     #[arg(long, short, default_value = "default")]
     label: Label,
     /// Whether requests with it cost money
-    #[arg(long, short, default_value = "live", value_parser = choice::<Environment>(ENVIRONMENTS))]
+    #[arg(long, short, default_value = "live", value_parser = environment())]
     environment: Environment,
     /// What it is used for
     #[arg(long)]
@@ -114,7 +114,7 @@ pub(crate) struct List {
     #[arg(long, short, value_parser = choice::<Status>(Status::ALL.map(Status::as_str)))]
     status: Option<Status>,
     /// Only for this environment
-    #[arg(long, short, value_parser = choice::<Environment>(ENVIRONMENTS))]
+    #[arg(long, short, value_parser = environment())]
     environment: Option<Environment>,
     #[command(flatten)]
     admin: Admin,
@@ -392,7 +392,5 @@ pub(crate) fn key_id(text: &str) -> Result<CredentialId, String> {
 fn path(id: &CredentialId) -> String {
     format!("{CREDENTIALS}/{id}")
 }
-
-const ENVIRONMENTS: [&str; 2] = ["live", "sandbox"];
 
 const CHECK_MODES: [&str; 3] = ["required", "try", "skip"];

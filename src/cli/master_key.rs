@@ -1,11 +1,11 @@
 //! `keyside master-key`: the key that wraps the workspace keys.
 
-use std::{fs::OpenOptions, io::Write, os::unix::fs::OpenOptionsExt, path::PathBuf};
+use std::path::PathBuf;
 
 use clap::Subcommand;
 use serde_json::{Value, json};
 
-use super::{Admin, Console, Failure, download::sync_folder_of};
+use super::{Admin, Console, Failure, new_file::NewFile};
 
 #[derive(Subcommand)]
 pub(crate) enum MasterKey {
@@ -62,7 +62,12 @@ fn generate(out: Option<&PathBuf>, console: &Console) -> Result<(), Failure> {
     let key = keyside_credentials::MasterKey::generate();
     match out {
         Some(path) => {
-            write_new(path, &key)?;
+            // Never overwrites a file: it may be the key that everything is encrypted with.
+            let mut file = NewFile::create(path.clone())?;
+            file.write(key.as_bytes())?;
+            file.write(b"\n")?;
+            file.sync()?;
+            file.keep();
             let written = json!({ "file": path });
             console.print(&written, || {
                 format!("Wrote a new master key to {}\n", path.display())
@@ -70,27 +75,6 @@ fn generate(out: Option<&PathBuf>, console: &Console) -> Result<(), Failure> {
         }
         None => console.print(&json!({ "masterKey": *key }), || format!("{}\n", *key)),
     }
-}
-
-/// Never overwrites a file: it may be the key that everything is encrypted with.
-fn write_new(path: &PathBuf, key: &str) -> Result<(), Failure> {
-    let file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path);
-    let written = file.and_then(|mut file| {
-        writeln!(file, "{key}")?;
-        file.sync_all()?;
-        sync_folder_of(path)
-    });
-    written.map_err(|error| {
-        Failure::failed(format!(
-            "expected to write a new file {}, found: {error}",
-            path.display()
-        ))
-        .next("Name a file that does not exist yet, in a folder that you may write to.")
-    })
 }
 
 const SIGNING: &str =

@@ -12,7 +12,7 @@ use keyside_config::ProviderId;
 use keyside_credentials::{Environment, Label, WorkspaceId};
 
 use self::events::Events;
-use super::{Admin, Console, Failure, choice::choice, items::read, provider};
+use super::{Admin, Console, Failure, choice::environment, items::read, provider};
 use crate::terminal::printable_lines;
 
 /// `keyside preview`.
@@ -31,7 +31,7 @@ pub(crate) struct Preview {
     #[arg(long, short)]
     label: Option<Label>,
     /// Only a key for this environment
-    #[arg(long, short, value_parser = choice::<Environment>(["live", "sandbox"]))]
+    #[arg(long, short, value_parser = environment())]
     environment: Option<Environment>,
     /// The prompt; without it, it is read from standard input. The provider may charge for it
     prompt: Option<String>,

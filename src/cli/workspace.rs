@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::{
     Admin, Console, Failure,
     confirm::Confirmation,
-    download::Download,
+    download::download,
     items::{list_all, print_list, read},
     limits::{self, ChangedLimits},
     table::{Column, Table, cell, local},
@@ -209,8 +209,8 @@ impl Export {
     async fn run(&self, console: &Console) -> Result<(), Failure> {
         let WorkspaceArguments { id, admin } = &self.one;
         let (client, path) = (admin.client(console)?, format!("{}/export", path(id)));
-        let download = Download::begin(&client, &path, self.out.as_deref(), "workspace.tar");
-        let file = download.await?.finish().await?.keep();
+        let downloaded = download(&client, &path, self.out.as_deref(), "workspace.tar");
+        let file = downloaded.await?.keep();
         let written = json!({ "workspaceId": id, "file": file });
         console.print(&written, || {
             format!("Wrote workspace {id} to {}\n", file.display())

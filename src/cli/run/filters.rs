@@ -8,7 +8,13 @@ use keyside_credentials::{
 };
 
 use crate::{
-    cli::{Failure, choice::choice, duration::duration, items::filter, provider, workspace},
+    cli::{
+        Failure,
+        choice::{choice, environment},
+        duration::duration,
+        items::filter,
+        provider, workspace,
+    },
     client::Client,
 };
 
@@ -28,7 +34,7 @@ pub(crate) struct Filters {
     #[arg(long, short)]
     label: Option<Label>,
     /// Only with keys of this environment
-    #[arg(long, short, value_parser = choice::<Environment>(["live", "sandbox"]))]
+    #[arg(long, short, value_parser = environment())]
     environment: Option<Environment>,
     /// Only of this kind: requests of clients are traffic, the others are Keyside's own
     #[arg(long, short, value_parser = choice::<RunKind>(RunKind::ALL.map(RunKind::as_str)))]
