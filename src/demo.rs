@@ -5,7 +5,6 @@
 mod sandbox;
 
 use std::{
-    collections::BTreeMap,
     fs::OpenOptions,
     io::{self, IsTerminal, Write},
     net::{Ipv4Addr, SocketAddr, TcpListener},
@@ -79,31 +78,31 @@ fn create_master_key(path: &Path) -> io::Result<()> {
 /// On a terminal only warnings and requests are logged, so that the message stays visible.
 fn throwaway(sources: &Sources, folder: &Path, provider: SocketAddr) -> Sources {
     let data = folder.join("data").display().to_string();
-    let mut environment = BTreeMap::from([
-        ("KEYSIDE_STORE__PATH".to_owned(), data),
-        (
-            "KMS_MASTER_KEY_FILE".to_owned(),
-            master_key(folder).display().to_string(),
-        ),
-        (
-            "KEYSIDE_PROVIDERS__SANDBOX__BASE_URL".to_owned(),
-            format!("http://{provider}"),
-        ),
-        ("KEYSIDE_EGRESS__PROXY".to_owned(), "direct".to_owned()),
-    ]);
-    for name in ["CONNECTIONS", "UPSTREAM_CONNECTIONS"] {
-        let variable = format!("KEYSIDE_PROXY__LIMITS__{name}");
-        environment.insert(variable, CONNECTIONS.to_string());
-    }
+    let master_key = master_key(folder).display().to_string();
+    let base_url = format!("http://{provider}");
+    let limit = CONNECTIONS.to_string();
+    let mut environment = vec![
+        ("KEYSIDE_STORE__PATH", data),
+        ("KMS_MASTER_KEY_FILE", master_key),
+        ("KEYSIDE_PROVIDERS__SANDBOX__BASE_URL", base_url),
+        ("KEYSIDE_EGRESS__PROXY", "direct".to_owned()),
+        ("KEYSIDE_PROXY__LIMITS__CONNECTIONS", limit.clone()),
+        ("KEYSIDE_PROXY__LIMITS__UPSTREAM_CONNECTIONS", limit),
+    ];
     if io::stderr().is_terminal() {
-        environment.insert("KEYSIDE_LOG__FILTER".to_owned(), FILTER.to_owned());
+        environment.push(("KEYSIDE_LOG__FILTER", FILTER.to_owned()));
     }
-    for (name, port) in DEFAULT_PORTS {
+    environment.extend(DEFAULT_PORTS.map(|(name, port)| {
         let address = listen(sources.environment.get(name), port);
-        environment.insert(name.to_owned(), address.to_string());
+        (name, address.to_string())
+    }));
+    let environment = environment.into_iter();
+    Sources {
+        file: None,
+        environment: environment
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect(),
     }
-    let file = None;
-    Sources { file, environment }
 }
 
 /// The TCP address in the environment, else the default one, else any port if that one is in use.

@@ -1,7 +1,7 @@
 //! Waits for the key service at startup. Meanwhile only the observe listener is open, and reports
 //! the reason and the duration.
 
-use std::{fmt::Write, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{Router, extract::State, http::StatusCode, routing::get};
 use keyside_credentials::{Clock, SystemClock, Timestamp};
@@ -91,15 +91,10 @@ impl KmsWait {
 
 impl StatusPage {
     fn text(&self) -> String {
-        let mut text = "waiting\n".to_owned();
         let last = self.last.lock();
         let reason = last.reason.as_deref().unwrap_or(NO_ANSWER_YET);
         let (since, seconds) = (self.since, self.started.elapsed().as_secs());
-        let _ = writeln!(
-            text,
-            "store: {reason}; waiting since {since}, for {seconds} s"
-        );
-        text
+        format!("waiting\nstore: {reason}; waiting since {since}, for {seconds} s\n")
     }
 }
 
@@ -111,10 +106,8 @@ async fn ready(State(page): State<Arc<StatusPage>>) -> (StatusCode, String) {
 /// many processes do not retry at the same time.
 fn pause(attempts: u32) -> Duration {
     let max = FIRST_PAUSE * 2_u32.saturating_pow(attempts.saturating_sub(1).min(10));
-    let mut bytes = [0; 4];
     // Without random bytes the pause only has no random part.
-    let _ = getrandom::fill(&mut bytes);
-    let chance = f64::from(u32::from_be_bytes(bytes)) / f64::from(u32::MAX);
+    let chance = f64::from(getrandom::u32().unwrap_or(0)) / f64::from(u32::MAX);
     max.min(MAX_PAUSE).mul_f64(1.0 - chance / 2.0)
 }
 

@@ -8,7 +8,7 @@
 //! SIGUSR1, which `keyside drain` sends, does the first part only: the process reports not ready
 //! and keeps serving until one of the other signals. It is not counted as the first of two.
 
-use std::{fs, future, io, time::Duration};
+use std::{fs, future, io, task::Poll, time::Duration};
 
 use async_trait::async_trait;
 use keyside_proxy::{Drain, Phase};
@@ -116,28 +116,25 @@ pub(crate) struct Signals {
     drain: Signal,
 }
 
-struct StopSignals {
-    terminate: Signal,
-    interrupt: Signal,
-    /// `None` if SIGHUP is ignored: a handler would end that.
-    hangup: Option<Signal>,
-    quit: Signal,
-}
+/// The signals that start a shutdown, with their names.
+struct StopSignals(Vec<(&'static str, Signal)>);
 
 impl Signals {
     /// Installs the handlers. From then on none of these signals ends the process by itself.
     pub(crate) fn new() -> io::Result<Self> {
-        let stop = StopSignals {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            hangup: match is_ignored(SignalKind::hangup()) {
-                true => None,
-                false => Some(signal(SignalKind::hangup())?),
-            },
-            quit: signal(SignalKind::quit())?,
-        };
-        let drain = signal(SignalKind::user_defined1())?;
-        Ok(Self { stop, drain })
+        let mut stop = vec![
+            ("SIGTERM", signal(SignalKind::terminate())?),
+            ("SIGINT", signal(SignalKind::interrupt())?),
+            ("SIGQUIT", signal(SignalKind::quit())?),
+        ];
+        // A handler would end that it is ignored.
+        if !is_ignored(SignalKind::hangup()) {
+            stop.push(("SIGHUP", signal(SignalKind::hangup())?));
+        }
+        Ok(Self {
+            stop: StopSignals(stop),
+            drain: signal(SignalKind::user_defined1())?,
+        })
     }
 
     /// Waits for a signal that starts a shutdown, and returns its name.
@@ -148,22 +145,15 @@ impl Signals {
 
 impl StopSignals {
     async fn next(&mut self) -> &'static str {
-        tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
-            () = received(&mut self.hangup) => "SIGHUP",
-            _ = self.quit.recv() => "SIGQUIT",
-        }
-    }
-}
-
-/// Waits for a signal, forever if it is ignored.
-async fn received(signal: &mut Option<Signal>) {
-    match signal {
-        Some(signal) => {
-            signal.recv().await;
-        }
-        None => future::pending().await,
+        future::poll_fn(|context| {
+            let mut signals = self.0.iter_mut();
+            let received = signals.find_map(|(name, signal)| {
+                let is_received = signal.poll_recv(context).is_ready();
+                is_received.then_some(*name)
+            });
+            received.map_or(Poll::Pending, Poll::Ready)
+        })
+        .await
     }
 }
 

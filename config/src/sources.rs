@@ -199,58 +199,38 @@ fn effective(tree: &Node, settings: &Settings) -> Vec<EffectiveSetting> {
 }
 
 fn derived(settings: &Settings) -> Vec<EffectiveSetting> {
-    let public_url = (
-        "admin.public_url",
-        settings.admin.public_url.clone(),
-        Origin::Default,
-    );
-    let token = || {
-        (
-            "vault.token",
-            "set, not shown".to_owned(),
-            Origin::Variable(VAULT_TOKEN.into()),
-        )
+    let default = |key, value: &str| EffectiveSetting::new(key, value, Origin::Default);
+    let secret = |key, variable: &str| {
+        EffectiveSetting::new(key, "set, not shown", Origin::Variable(variable.into()))
     };
+    let mut derived = vec![default("admin.public_url", &settings.admin.public_url)];
     let vault = settings.vault.as_ref();
-    let vault_token = vault
-        .is_some_and(|vault| vault.auth == VaultAuth::Token(VaultToken::Variable))
-        .then(token);
-    kms(&settings.kms)
-        .into_iter()
-        .chain([public_url])
-        .chain(vault_token)
-        .map(|(key, value, origin)| EffectiveSetting {
-            key: key.to_owned(),
-            value: Value::String(value).to_string(),
-            origin,
-        })
-        .collect()
+    if vault.is_some_and(|vault| vault.auth == VaultAuth::Token(VaultToken::Variable)) {
+        derived.push(secret("vault.token", VAULT_TOKEN));
+    }
+    match &settings.kms {
+        Kms::Local(local) => derived.push(match &local.master_key {
+            MasterKeySource::EnvironmentVariable => secret("kms.master_key", MASTER_KEY),
+            MasterKeySource::File(path) | MasterKeySource::Generated(path) => {
+                default("kms.master_key_file", &path.to_string_lossy())
+            }
+        }),
+        Kms::Vault(transit) => derived.extend([
+            default("kms.mount", &transit.mount),
+            default("kms.key_prefix", &transit.key_prefix),
+        ]),
+        Kms::Aws | Kms::Azure | Kms::Gcp => {}
+    }
+    derived
 }
 
-/// Settings of the driver whose default depends on other settings.
-fn kms(kms: &Kms) -> Vec<(&'static str, String, Origin)> {
-    match kms {
-        Kms::Local(local) => vec![match &local.master_key {
-            MasterKeySource::EnvironmentVariable => (
-                "kms.master_key",
-                "set, not shown".to_owned(),
-                Origin::Variable(MASTER_KEY.into()),
-            ),
-            MasterKeySource::File(path) | MasterKeySource::Generated(path) => (
-                "kms.master_key_file",
-                path.to_string_lossy().into_owned(),
-                Origin::Default,
-            ),
-        }],
-        Kms::Vault(transit) => vec![
-            ("kms.mount", transit.mount.clone(), Origin::Default),
-            (
-                "kms.key_prefix",
-                transit.key_prefix.clone(),
-                Origin::Default,
-            ),
-        ],
-        Kms::Aws | Kms::Azure | Kms::Gcp => Vec::new(),
+impl EffectiveSetting {
+    fn new(key: &str, value: &str, origin: Origin) -> Self {
+        Self {
+            key: key.to_owned(),
+            value: Value::String(value.to_owned()).to_string(),
+            origin,
+        }
     }
 }
 
