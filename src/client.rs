@@ -168,12 +168,13 @@ pub(crate) async fn probe(
     base: &str,
     path: &str,
     trust: &Trust,
-) -> Result<(StatusCode, Bytes), ClientError> {
+) -> Result<(StatusCode, String), ClientError> {
     let base = address(base)?;
     let request = Request::get(format!("{base}{path}")).body(Full::default());
     let request = request.map_err(|_| ClientError::InvalidAddress)?;
     let http = transport::http_client(&base, trust)?;
-    exchange(&http, &base.to_string(), request).await
+    let (status, body) = exchange(&http, &base.to_string(), request).await?;
+    Ok((status, String::from_utf8_lossy(&body).into_owned()))
 }
 
 async fn exchange(

@@ -93,20 +93,12 @@ pub(crate) fn bind(
 
 /// The pingora service, which has one thread: administration and scraping are rare.
 pub(crate) fn service(name: &str, router: Router, socket: Socket) -> GenBackgroundService<Web> {
-    let web = Web {
-        router,
-        socket: Mutex::new(Some(socket)),
-    };
-    GenBackgroundService::new(name.to_owned(), Arc::new(web))
+    GenBackgroundService::new(name.to_owned(), Arc::new(Web::new(router, socket)))
 }
 
 /// Serves without pingora, until `shutdown` becomes true or its sender is dropped.
 pub(crate) async fn serve_until(router: Router, socket: Socket, shutdown: ShutdownWatch) {
-    let web = Web {
-        router,
-        socket: Mutex::new(Some(socket)),
-    };
-    web.start(shutdown).await;
+    Web::new(router, socket).start(shutdown).await;
 }
 
 #[async_trait]
@@ -135,6 +127,11 @@ async fn follow(tls: Option<Arc<ServerTls>>) {
 }
 
 impl Web {
+    fn new(router: Router, socket: Socket) -> Self {
+        let socket = Mutex::new(Some(socket));
+        Self { router, socket }
+    }
+
     async fn accept(
         &self,
         listener: &tokio::net::TcpListener,

@@ -119,7 +119,7 @@ async fn wait(observe: &Observe, at_least: Duration, timeout: Duration) -> Resul
 impl Observe {
     async fn state(&self) -> Result<State, ClientError> {
         let (_, body) = client::probe(&self.base, "/readyz", &self.trust).await?;
-        Ok(State::parse(&String::from_utf8_lossy(&body)))
+        Ok(State::parse(&body))
     }
 }
 

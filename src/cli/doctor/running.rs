@@ -37,9 +37,9 @@ impl RunningInstance {
         let base = settings.observe.url();
         let state = match settings.observe.listen.port() {
             0 => State::UnknownPort,
-            _ => match timeout(PATIENCE, client::probe(&base, "/readyz", &Trust::Anyone)).await {
-                Ok(Ok((status, body))) => State::of(status, &String::from_utf8_lossy(&body)),
-                Ok(Err(_)) | Err(_) => State::Absent,
+            _ => match get(&base, "/readyz").await {
+                Some((status, body)) => State::of(status, &body),
+                None => State::Absent,
             },
         };
         Self { base, state }
@@ -84,16 +84,15 @@ impl RunningInstance {
     /// The providers that it has usable credentials for, from its metrics; `None` if they do not
     /// say.
     pub(super) async fn providers(&self) -> Option<BTreeSet<ProviderId>> {
-        match timeout(
-            PATIENCE,
-            client::probe(&self.base, "/metrics", &Trust::Anyone),
-        )
-        .await
-        {
-            Ok(Ok((_, body))) => providers_in(&String::from_utf8_lossy(&body)),
-            Ok(Err(_)) | Err(_) => None,
-        }
+        let (_, body) = get(&self.base, "/metrics").await?;
+        providers_in(&body)
     }
+}
+
+/// Status and body; `None` if nothing responds in time.
+async fn get(base: &str, path: &str) -> Option<(StatusCode, String)> {
+    let probed = timeout(PATIENCE, client::probe(base, path, &Trust::Anyone)).await;
+    probed.ok()?.ok()
 }
 
 /// The finding for a line about a key that its provider rejects.

@@ -4,7 +4,7 @@ use std::ops::Deref;
 
 use keyside_admin::wire::{CredentialView, Duplicate, TrafficView, VersionView};
 use keyside_credentials::{
-    Cause, Clock, SystemClock, Timestamp, TrafficState, Verification, VersionState,
+    Clock, SystemClock, Timestamp, TrafficState, Verification, VersionState,
 };
 use serde::Deserialize;
 use serde_json::Value;
@@ -177,6 +177,8 @@ impl Credential {
             at.map(|at| format!("{} ({})", local(at), relative_time(at)))
                 .unwrap_or_else(none)
         };
+        let default = if self.is_default { "yes" } else { "no" };
+        let cause = self.check.as_ref().and_then(|check| check.cause);
         let rows = [
             ("id", self.id.to_string()),
             ("workspace", self.workspace_id.to_string()),
@@ -184,10 +186,7 @@ impl Credential {
             ("label", cell(&self.label)),
             ("environment", cell(&self.environment)),
             ("status", self.shown_status()),
-            (
-                "default",
-                if self.is_default { "yes" } else { "no" }.to_owned(),
-            ),
+            ("default", default.to_owned()),
             ("usage tag", cell(&self.usage_tag)),
             ("endpoint", cell(&self.endpoint)),
             ("hint", cell(&self.hint)),
@@ -199,15 +198,7 @@ impl Credential {
             ("last used", time(self.last_used_at)),
             ("last verified", time(self.last_verified_at)),
             ("verification", cell(&self.verification)),
-            (
-                "cause",
-                cell(
-                    &self
-                        .check
-                        .as_ref()
-                        .and_then(|check| check.cause.map(Cause::as_str)),
-                ),
-            ),
+            ("cause", cell(&cause)),
             ("in traffic", self.shown_traffic()),
         ];
         let spend = limits::rows(self.limits, self.usage);
