@@ -2,7 +2,7 @@
 
 use keyside_config::WebhookEvent;
 use keyside_credentials::{
-    CredentialChange, CredentialEvent, CredentialEventKind as Kind, Rejection, Timestamp,
+    CredentialChange, CredentialEvent, CredentialEventKind as Kind, Timestamp,
 };
 use serde_json::{Map, Value, json};
 
@@ -83,52 +83,41 @@ pub(super) fn event_of(kind: Kind) -> WebhookEvent {
 
 /// Fields that are unknown, or that the event is not about, are left out.
 fn subject(event: &CredentialEvent) -> Map<String, Value> {
-    let CredentialEvent {
-        workspace,
-        provider,
-        credential,
-        version,
-        label,
-        environment,
-        ..
-    } = event;
-    let fields = [
-        ("workspaceId", Some(json!(workspace.as_str()))),
-        ("provider", provider.as_ref().map(|it| json!(it.as_str()))),
-        (
-            "credentialId",
-            credential.as_ref().map(|it| json!(it.as_str())),
-        ),
-        ("version", version.map(|it| json!(it))),
-        ("label", label.as_ref().map(|it| json!(it.as_str()))),
-        ("environment", environment.map(|it| json!(it.as_str()))),
-    ];
-    let known = fields.into_iter();
-    known
-        .filter_map(|(name, value)| Some((name.to_owned(), value?)))
-        .collect()
+    known(json!({
+        "workspaceId": event.workspace,
+        "provider": event.provider,
+        "credentialId": event.credential,
+        "version": event.version,
+        "label": event.label,
+        "environment": event.environment,
+    }))
 }
 
 fn details(kind: Kind) -> Map<String, Value> {
-    let details = match kind {
-        Kind::Changed(_) | Kind::WorkspaceErased | Kind::CheckFailed(None) => json!({}),
-        Kind::CheckFailed(Some(cause)) => json!({ "cause": cause.as_str() }),
+    known(match kind {
+        Kind::Changed(_) | Kind::WorkspaceErased => json!({}),
+        Kind::CheckFailed(cause) => json!({ "cause": cause }),
         Kind::Expiring(end) => json!({ "expiresAt": end.to_string() }),
-        Kind::RejectedInTraffic(cause) => json!({ "cause": cause.as_str() }),
-        Kind::RecoveredInTraffic(Rejection {
-            since,
-            count,
-            cause,
-        }) => json!({
-            "cause": cause.as_str(), "rejectedSince": since.to_string(), "rejectedCount": count,
+        Kind::RejectedInTraffic(cause) => json!({ "cause": cause }),
+        Kind::RecoveredInTraffic(ended) => json!({
+            "cause": ended.cause,
+            "rejectedSince": ended.since.to_string(),
+            "rejectedCount": ended.count,
         }),
         Kind::SmokeFailed {
             verdict,
             consecutive,
         } => json!({ "verdict": verdict, "consecutiveFailures": consecutive }),
-    };
-    match details {
-        Value::Object(details) => details,
+    })
+}
+
+/// The fields of an object that are not null.
+fn known(object: Value) -> Map<String, Value> {
+    match object {
+        Value::Object(fields) => {
+            let fields = fields.into_iter();
+            fields.filter(|(_, value)| !value.is_null()).collect()
+        }
         _ => Map::new(),
     }
 }
