@@ -20,10 +20,8 @@ pub(crate) fn open(settings: &Settings) -> Result<Option<Arc<Vault>>, Failure> {
 
 /// The options of the cache that the settings name, with its key. Reads nothing from the cache yet.
 pub(crate) fn cache(settings: &Settings) -> Result<Option<CacheOptions>, Failure> {
-    let Some(vault) = &settings.vault else {
-        return Ok(None);
-    };
-    let Some(cache) = &vault.cache else {
+    let vault = settings.vault.as_ref();
+    let Some((vault, cache)) = vault.and_then(|vault| Some((vault, vault.cache.as_ref()?))) else {
         return Ok(None);
     };
     let key = CacheKey::read(&cache.key_file, &cache.folder);

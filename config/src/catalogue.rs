@@ -92,14 +92,9 @@ pub(crate) type Documents = BTreeMap<ProviderId, ProviderDocument>;
 pub(crate) fn layer(over: Option<&Node>) -> Node {
     let mut layer = Node::table(Origin::Default);
     for (id, node) in over.into_iter().flat_map(Node::entries) {
-        let ground = Node::builtin(include_str!("../new-provider.toml"));
-        layer.insert(
-            id,
-            Node {
-                origin: node.origin.clone(),
-                ..ground
-            },
-        );
+        let mut ground = Node::builtin(include_str!("../new-provider.toml"));
+        ground.origin = node.origin.clone();
+        layer.insert(id, ground);
     }
     for (id, text) in BUILTIN {
         layer.insert(id, Node::builtin(text));

@@ -28,12 +28,9 @@ impl ProxyAddress {
             }),
             ListenAddress::Unix(_) => None,
         };
-        let mut addresses: Vec<_> = listeners.iter().filter_map(tcp).collect();
-        let fit = addresses
-            .iter()
-            .position(|address| address.pinned_to.is_none());
-        let chosen = fit.unwrap_or(0);
-        (chosen < addresses.len()).then(|| addresses.swap_remove(chosen))
+        let addresses = listeners.iter().filter_map(tcp);
+        // The first one of those that compare equal.
+        addresses.min_by_key(|address| address.pinned_to.is_some())
     }
 }
 

@@ -2,17 +2,16 @@
 
 use std::{borrow::Borrow, fmt, ops::Deref, str::FromStr, sync::Arc};
 
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Serialize, Serializer};
 
-use crate::slug::Slug;
+use crate::{parsed::from_text, slug::Slug};
 
 /// 1 to 64 of `a-z`, `0-9` and `-`, but not `w`, which begins the paths that name a workspace. The
 /// catalogue may not have it: stored credentials outlive a change of the settings.
 ///
 /// Cheap to clone, and compared, ordered and hashed like its text, so that maps of ids are searched
 /// with the text of a request.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
-#[serde(try_from = "String")]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ProviderId(Arc<str>);
 
 impl ProviderId {
@@ -33,13 +32,7 @@ impl FromStr for ProviderId {
     }
 }
 
-impl TryFrom<String> for ProviderId {
-    type Error = ProviderIdError;
-
-    fn try_from(text: String) -> Result<Self, ProviderIdError> {
-        text.parse()
-    }
-}
+from_text!(ProviderId);
 
 impl Serialize for ProviderId {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

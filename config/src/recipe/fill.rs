@@ -5,7 +5,7 @@
 //! the same rule for docs/CLIENTS.md, and `tests/clients/recipes.py` for the tests with real
 //! clients.
 
-use super::{Recipe, RecipeExample, RecipeFile, RecipeVariable};
+use super::Recipe;
 use crate::provider::DUMMY_KEY;
 
 /// The values of the placeholders.
@@ -21,36 +21,18 @@ impl Recipe {
     /// A copy of the recipe with every placeholder replaced.
     #[must_use]
     pub fn filled(&self, target: RecipeTarget<'_>) -> Self {
-        let fill = |text: &String| replace(text, |word| self.value(word, target));
-        Self {
-            install: self.install.as_ref().map(fill),
-            notes: self.notes.iter().map(fill).collect(),
-            variables: self
-                .variables
-                .iter()
-                .map(|variable| RecipeVariable {
-                    value: fill(&variable.value),
-                    ..variable.clone()
-                })
-                .collect(),
-            files: self
-                .files
-                .iter()
-                .map(|file| RecipeFile {
-                    text: fill(&file.text),
-                    ..file.clone()
-                })
-                .collect(),
-            examples: self
-                .examples
-                .iter()
-                .map(|example| RecipeExample {
-                    text: fill(&example.text),
-                    ..example.clone()
-                })
-                .collect(),
-            ..self.clone()
+        let mut filled = self.clone();
+        let (variables, files) = (filled.variables.iter_mut(), filled.files.iter_mut());
+        let examples = filled.examples.iter_mut();
+        let texts = filled.install.iter_mut().chain(&mut filled.notes);
+        let texts = texts
+            .chain(variables.map(|variable| &mut variable.value))
+            .chain(files.map(|file| &mut file.text))
+            .chain(examples.map(|example| &mut example.text));
+        for text in texts {
+            *text = replace(text, |word| self.value(word, target));
         }
+        filled
     }
 
     fn value(&self, word: &str, target: RecipeTarget<'_>) -> Option<String> {
@@ -72,16 +54,9 @@ pub(super) fn replace(text: &str, value: impl Fn(&str) -> Option<String>) -> Str
     while let Some((before, after)) = rest.split_once('{') {
         filled.push_str(before);
         let placeholder = word(after).and_then(|(word, after)| Some((value(word)?, after)));
-        match placeholder {
-            Some((value, after)) => {
-                filled.push_str(&value);
-                rest = after;
-            }
-            None => {
-                filled.push('{');
-                rest = after;
-            }
-        }
+        let (value, after) = placeholder.unwrap_or_else(|| ("{".to_owned(), after));
+        filled.push_str(&value);
+        rest = after;
     }
     filled.push_str(rest);
     filled

@@ -147,13 +147,8 @@ impl TryFrom<StoredReference> for VaultReference {
     type Error = SourceReferenceError;
 
     fn try_from(stored: StoredReference) -> Result<Self, SourceReferenceError> {
-        let StoredReference {
-            mount,
-            path,
-            field,
-            version,
-        } = stored;
-        Self::new(mount.as_deref(), &path, &field, version)
+        let mount = stored.mount.as_deref();
+        Self::new(mount, &stored.path, &stored.field, stored.version)
     }
 }
 
@@ -248,37 +243,30 @@ impl DeclaredDocument {
     fn build(self, catalogue: &Catalogue) -> Result<DeclaredCredential, (&'static str, String)> {
         let provider = catalogue.expect(&self.provider);
         let provider = provider.map_err(|reason| ("provider", reason))?;
-        match (&provider.upstream, &self.endpoint) {
+        let endpoint = match (&provider.upstream, &self.endpoint) {
             (Upstream::PerCredential(rule), Some(endpoint)) => {
-                rule.accept(endpoint)
-                    .map_err(|error| ("endpoint", error.to_string()))?;
+                let accepted = rule.accept(endpoint).map(drop);
+                accepted.map_err(|error| error.to_string())
             }
             (Upstream::PerCredential(_), None) => {
-                return Err((
-                    "endpoint",
-                    "this provider needs one: the host of the resource".into(),
-                ));
+                Err("this provider needs one: the host of the resource".to_owned())
             }
             (Upstream::Fixed(_), Some(_)) => {
-                return Err((
-                    "endpoint",
-                    "this provider has one host for all; remove it".into(),
-                ));
+                Err("this provider has one host for all; remove it".to_owned())
             }
-            (Upstream::Fixed(_), None) => {}
-        }
+            (Upstream::Fixed(_), None) => Ok(()),
+        };
+        endpoint.map_err(|reason| ("endpoint", reason))?;
         let source = match (self.source, self.mount, self.version) {
             (SourceReference::Vault(reference), mount, version) => {
                 let mount = mount.map(|mount| mount.trim_matches('/').to_owned());
                 let is_outside = |mount: &String| !is_within(&reference.path, mount);
                 if mount.as_ref().is_some_and(is_outside) {
                     let path = &reference.path;
-                    return Err((
-                        "mount",
-                        format!(
-                            "the path {path} does not begin with this mount; correct one of them"
-                        ),
-                    ));
+                    let reason = format!(
+                        "the path {path} does not begin with this mount; correct one of them"
+                    );
+                    return Err(("mount", reason));
                 }
                 SourceReference::Vault(VaultReference {
                     mount,
