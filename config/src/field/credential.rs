@@ -20,37 +20,10 @@ pub(crate) fn is_credential(name: &NormalName<'_>) -> bool {
 fn has_credential_word(name: &NormalName<'_>) -> bool {
     let (mut last, mut finds_something) = ("", false);
     for word in name.words() {
-        if matches!(
-            word,
-            "auth"
-                | "authn"
-                | "authz"
-                | "hmac"
-                | "jwt"
-                | "oauth"
-                | "oauth2"
-                | "pwd"
-                | "saml"
-                | "sig"
-                | "sso"
-        ) {
+        if CREDENTIAL_WORDS.contains(&word) {
             return true;
         }
-        finds_something |= matches!(
-            word,
-            "affinity"
-                | "cache"
-                | "dedup"
-                | "deduplication"
-                | "idempotency"
-                | "isolation"
-                | "partition"
-                | "routing"
-                | "shard"
-                | "sort"
-                | "surrogate"
-                | "websocket"
-        );
+        finds_something |= LOOKUP_WORDS.contains(&word);
         last = word;
     }
     let ends_in_key = last == "key" && !finds_something && !follows_position(name, "key");
@@ -72,36 +45,13 @@ fn follows_position(name: &NormalName<'_>, kind: &str) -> bool {
     if last != kind {
         before = last.strip_suffix(kind).unwrap_or_default();
     }
-    matches!(
-        before,
-        "client"
-            | "continuation"
-            | "cursor"
-            | "idempotency"
-            | "page"
-            | "partition"
-            | "resumption"
-            | "retry"
-            | "sort"
-            | "start"
-            | "view"
-    )
+    POSITION_WORDS.contains(&before)
 }
 
 /// A pagination token, or one that identifies an attempt.
 fn is_position(name: &NormalName<'_>) -> bool {
-    let ends_so = [
-        "continuationtoken",
-        "cursortoken",
-        "nexttoken",
-        "pagetoken",
-        "paginationtoken",
-        "skiptoken",
-        "synctoken",
-    ]
-    .iter()
-    .any(|position| name.ends_with(position));
-    ends_so || follows_position(name, "token")
+    let mut tokens = POSITION_TOKENS.iter();
+    tokens.any(|token| name.ends_with(token)) || follows_position(name, "token")
 }
 
 /// Parts that mark a credential anywhere in a name, by their first letter. Keys written as one word
@@ -159,6 +109,53 @@ fn parts(initial: u8) -> &'static [&'static str] {
         _ => &[],
     }
 }
+
+/// Words that always mean a credential.
+const CREDENTIAL_WORDS: [&str; 11] = [
+    "auth", "authn", "authz", "hmac", "jwt", "oauth", "oauth2", "pwd", "saml", "sig", "sso",
+];
+
+/// Words that make a `key` one to look something up with.
+const LOOKUP_WORDS: [&str; 12] = [
+    "affinity",
+    "cache",
+    "dedup",
+    "deduplication",
+    "idempotency",
+    "isolation",
+    "partition",
+    "routing",
+    "shard",
+    "sort",
+    "surrogate",
+    "websocket",
+];
+
+/// Words before `key` or `token` that refer to a position or an attempt.
+const POSITION_WORDS: [&str; 11] = [
+    "client",
+    "continuation",
+    "cursor",
+    "idempotency",
+    "page",
+    "partition",
+    "resumption",
+    "retry",
+    "sort",
+    "start",
+    "view",
+];
+
+/// Pagination tokens whose words are written as one.
+const POSITION_TOKENS: [&str; 7] = [
+    "continuationtoken",
+    "cursortoken",
+    "nexttoken",
+    "pagetoken",
+    "paginationtoken",
+    "skiptoken",
+    "synctoken",
+];
 
 #[cfg(test)]
 mod tests;
