@@ -122,8 +122,6 @@ impl App {
         log_egress(&egress, &settings);
         let open_files = descriptors::raise_limit().map_err(Failure::failed)?;
         descriptors::lower_limits(&mut settings.proxy.limits, open_files);
-        // Fails only if it is already installed.
-        let _ = rustls::crypto::ring::default_provider().install_default();
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name("keyside")
@@ -189,7 +187,7 @@ impl App {
             settings: settings.clone(),
             egress: self.egress.clone(),
             resolver: self.backing.resolver(),
-            runs: self.backing.runs().clone(),
+            runs: self.backing.runs.clone(),
             links: self.links(&settings),
             metrics: Arc::new(Metrics::register(&measured).map_err(Failure::failed)?),
             drain: drain.clone(),

@@ -13,8 +13,8 @@ use keyside_credentials::{
 #[derive(Clone)]
 pub(crate) struct Backing {
     registry: Option<Arc<Registry>>,
-    declared: Arc<DeclaredCredentials>,
-    runs: Runs,
+    pub(crate) declared: Arc<DeclaredCredentials>,
+    pub(crate) runs: Runs,
 }
 
 impl Backing {
@@ -40,10 +40,6 @@ impl Backing {
     /// The registry of the store; `None` for `keyside proxy`.
     pub(crate) fn registry(&self) -> Option<&Arc<Registry>> {
         self.registry.as_ref()
-    }
-
-    pub(crate) fn declared(&self) -> &Arc<DeclaredCredentials> {
-        &self.declared
     }
 
     /// Starts following secrets that are kept elsewhere, for as long as the runtime lives. Returns
@@ -90,10 +86,6 @@ impl Backing {
             Some(registry) => registry.traffic_counts(),
             None => self.declared.traffic_counts(),
         }
-    }
-
-    pub(crate) fn runs(&self) -> &Runs {
-        &self.runs
     }
 
     pub(crate) fn resolver(&self) -> Resolver {

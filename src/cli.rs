@@ -24,6 +24,7 @@ mod limits;
 mod link;
 mod master_key;
 mod new_file;
+mod observe;
 mod offline;
 mod pasted;
 mod preview;
@@ -156,6 +157,8 @@ pub(crate) fn run() -> ExitCode {
     if let Err(error) = process::harden() {
         return Failure::failed(error).print();
     }
+    // Also for libraries that take the process's own. Fails only if there is one already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let cli = match arguments::parse(args_os()) {
         Ok(cli) => cli,
         Err(code) => return code,

@@ -56,9 +56,9 @@ async fn metrics(State(measured): State<prometheus::Registry>) -> Response {
 /// metrics.
 async fn ready(State(observed): State<ObserveState>) -> (StatusCode, String) {
     let backing = &observed.backing;
-    let waits = || backing.registry().is_none() && is_waiting(backing.declared());
+    let waits = || backing.registry().is_none() && is_waiting(&backing.declared);
     let (status, state) = match observed.drain.phase() {
-        Phase::Serving if backing.runs().refuses() => (UNAVAILABLE, "refusing\n"),
+        Phase::Serving if backing.runs.refuses() => (UNAVAILABLE, "refusing\n"),
         Phase::Serving if waits() => (UNAVAILABLE, "waiting\n"),
         Phase::Serving => (StatusCode::OK, "ready\n"),
         Phase::Draining | Phase::Closing => (UNAVAILABLE, "draining\n"),
@@ -66,10 +66,10 @@ async fn ready(State(observed): State<ObserveState>) -> (StatusCode, String) {
     let mut text = state.to_owned();
     text.extend(drain_details(&observed.drain));
     text.extend(backing.registry().and_then(|one| store_details(one)));
-    text.extend(run_details(backing.runs()));
+    text.extend(run_details(&backing.runs));
     text.extend(secret_details(backing.source_health()));
     text.extend(rejection_details(&backing.rejected_in_traffic()));
-    text.extend(cache_details(backing.declared()));
+    text.extend(cache_details(&backing.declared));
     text.extend(certificate_details(&observed.certificates));
     (status, text)
 }

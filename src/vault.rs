@@ -10,12 +10,8 @@ use crate::failure::Failure;
 
 /// Creates the client without using the network. `None` if the settings have no Vault.
 pub(crate) fn open(settings: &Settings) -> Result<Option<Arc<Vault>>, Failure> {
-    let Some(vault) = &settings.vault else {
-        return Ok(None);
-    };
-    // Fails only if it is already installed.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    Vault::open(vault).map(Some).map_err(Failure::configuration)
+    let opened = settings.vault.as_ref().map(Vault::open).transpose();
+    opened.map_err(Failure::configuration)
 }
 
 /// The options of the cache that the settings name, with its key. Reads nothing from the cache yet.

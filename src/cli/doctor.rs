@@ -41,8 +41,6 @@ impl Doctor {
         let settings = console.settings()?;
         let process = Process::for_store(&settings.store);
         let validated = ValidatedSettings::new(settings, process)?;
-        // Fails only if it is already installed.
-        let _ = rustls::crypto::ring::default_provider().install_default();
         let findings = self.examine(validated).await;
         console.print(&findings, || as_text(&findings))?;
         let failed = findings.iter().filter(|found| found.state == State::Fail);
@@ -81,9 +79,7 @@ impl Doctor {
             is_complete: !stored.is_partly_unread,
         };
         let reached = providers::check(&settings, validated.egress, used, self.all).await;
-        let mut clock = stored.clock;
-        clock.merge(in_vault.clock);
-        clock.merge(reached.clock);
+        let clock = stored.clock.merge(in_vault.clock).merge(reached.clock);
         findings.extend(stored.findings);
         findings.extend(in_vault.findings);
         findings.extend(cached);

@@ -18,11 +18,12 @@ use nix::{
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
-use super::{Console, Failure, duration::duration};
-use crate::{
-    client::{self, ClientError, Trust},
-    observe::IN_FLIGHT,
+use super::{
+    Console, Failure,
+    duration::duration,
+    observe::{Observe, ObserveArguments, unreachable},
 };
+use crate::{client::ClientError, observe::IN_FLIGHT};
 
 #[derive(Args)]
 pub(crate) struct Drain {
@@ -30,9 +31,8 @@ pub(crate) struct Drain {
     /// is one only]
     #[arg(long, value_name = "PID", value_parser = clap::value_parser!(i32).range(1..))]
     pid: Option<i32>,
-    /// The observe listener's address [default: observe.listen of the settings]
-    #[arg(long, value_name = "URL")]
-    url: Option<String>,
+    #[command(flatten)]
+    observe: ObserveArguments,
     /// Wait at least this long, so that load balancers notice that it is not ready
     #[arg(long, value_name = "DURATION", default_value = "0", value_parser = duration)]
     at_least: Duration,
@@ -40,12 +40,6 @@ pub(crate) struct Drain {
     /// settings]
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     timeout: Option<Duration>,
-}
-
-/// Where the process says how it is.
-struct Observe {
-    base: String,
-    trust: Trust,
 }
 
 /// What `/readyz` says.
@@ -60,20 +54,10 @@ enum State {
 
 pub(crate) async fn run(drain: Drain, console: &Console) -> Result<(), Failure> {
     let settings = console.settings()?;
-    let (base, trust) = match drain.url {
-        Some(url) => (url, Trust::default()),
-        // This machine's own: the name in its certificate is another one, and its state is no
-        // secret.
-        None => (settings.observe.url(), Trust::Anyone),
-    };
-    let observe = Observe { base, trust };
+    let observe = drain.observe.listener(console)?;
     let timeout = drain.timeout.unwrap_or(settings.proxy.deadlines.drain);
     // Asked first, because a process that cannot be observed would get the signal for nothing.
-    observe.state().await.map_err(|error| {
-        Failure::failed(error).next(
-            "Start it with `keyside serve`, or give its observe listener's address with --url.",
-        )
-    })?;
+    State::of(&observe).await.map_err(unreachable)?;
     let pid = match drain.pid {
         Some(pid) => process::expect_keyside(pid)?,
         None => process::find()?,
@@ -100,7 +84,7 @@ async fn wait(observe: &Observe, at_least: Duration, timeout: Duration) -> Resul
     let mut acknowledged = false;
     loop {
         let elapsed = started.elapsed();
-        match observe.state().await {
+        match State::of(observe).await {
             Ok(State::Draining { in_flight: 0 }) if elapsed >= at_least => return Ok(()),
             Ok(State::Draining { in_flight }) if elapsed >= timeout => {
                 return Err(still_in_flight(in_flight, timeout));
@@ -116,14 +100,12 @@ async fn wait(observe: &Observe, at_least: Duration, timeout: Duration) -> Resul
     }
 }
 
-impl Observe {
-    async fn state(&self) -> Result<State, ClientError> {
-        let (_, body) = client::probe(&self.base, "/readyz", &self.trust).await?;
-        Ok(State::parse(&body))
-    }
-}
-
 impl State {
+    async fn of(observe: &Observe) -> Result<Self, ClientError> {
+        let (_, body) = observe.get("/readyz").await?;
+        Ok(Self::parse(&body))
+    }
+
     fn parse(readiness: &str) -> Self {
         let mut lines = readiness.lines();
         if lines.next() != Some("draining") {

@@ -66,8 +66,6 @@ pub(super) fn http_client(base: &BaseUrl, trust: &Trust) -> Result<Http, ClientE
 
 /// A client that trusts these certificate authorities, for `name` or the address's host.
 pub(super) fn with_roots(roots: RootCertStore, name: Option<ServerName<'static>>) -> Http {
-    // Fails only if it is already installed.
-    let _ = ring::default_provider().install_default();
     let tls = ClientConfig::builder()
         .with_root_certificates(roots)
         .with_no_client_auth();
@@ -130,8 +128,6 @@ fn system_roots() -> RootCertStore {
 }
 
 fn trusting_anyone() -> ClientConfig {
-    // Fails only if it is already installed.
-    let _ = ring::default_provider().install_default();
     ClientConfig::builder()
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(AnyCertificate(ring::default_provider())))

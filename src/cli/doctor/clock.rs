@@ -46,9 +46,10 @@ impl ClockEvidence {
         self.log = Some(behind);
     }
 
-    pub(super) fn merge(&mut self, other: Self) {
+    pub(super) fn merge(mut self, other: Self) -> Self {
         self.samples.extend(other.samples);
         self.log = self.log.or(other.log);
+        self
     }
 
     /// One matching date is enough: a single server with a wrong clock is not our fault.
