@@ -111,7 +111,7 @@ impl Webhooks {
         }))
     }
 
-    /// Attempts once more what waits, for a moment.
+    /// Attempts each delivery that is waiting once more, within `FINISH_LIMIT`.
     pub(crate) async fn finish(self) {
         let _ = self.stopping.send(true);
         if timeout(FINISH_LIMIT, self.dispatcher).await.is_err() {

@@ -153,7 +153,7 @@ fn name(item: &SmokeItemView) -> String {
     }
 }
 
-/// What came of it, for a sentence.
+/// The result, for a sentence.
 fn detail(item: &SmokeItemView) -> &str {
     let none = "no result: Keyside's log says why";
     item.detail.as_deref().unwrap_or(none)
@@ -163,7 +163,7 @@ const RUNS: &str = "/api/smoke/runs";
 const A_RUN: &str = "a smoke run";
 const NEXT_TAG: &str = "Tag a sandbox key with `keyside key edit ID --usage-tag ci-smoke`. Live keys are checked only if smoke.environment is \"live\" or \"any\"; see [smoke] in docs/CONFIGURATION.md.";
 
-/// Between two looks at the run.
+/// How often the run is polled.
 const POLL: Duration = Duration::from_millis(300);
 
 #[cfg(test)]

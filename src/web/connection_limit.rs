@@ -92,7 +92,7 @@ impl ConnectionSlot {
         self.activity.lock().last_byte = Instant::now();
     }
 
-    /// Called when nothing more is to be written for now.
+    /// Called when everything that was written so far is flushed.
     pub(super) fn flushed(&self) {
         self.flushes.fetch_add(1, Ordering::AcqRel);
     }

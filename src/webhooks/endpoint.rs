@@ -1,5 +1,5 @@
-//! One receiver: the queue of what it is to be told of, and the deliveries in progress. Both are
-//! bounded, so a receiver that is down costs no more memory than that.
+//! One receiver: its queue of messages, and the deliveries in progress. Both are bounded, so a
+//! receiver that is down costs no more memory than that.
 
 use std::{
     sync::{
@@ -94,7 +94,7 @@ impl Queue {
         }
     }
 
-    /// Counts events that the receiver will not be told of.
+    /// Counts events that are not sent to the receiver.
     pub(super) fn count_dropped(&self, count: u64) {
         self.counters.dropped.inc_by(count);
     }

@@ -1,4 +1,4 @@
-//! What a receiver is told of an event. Contains no secret: an event has none.
+//! The message about an event, for receivers. Contains no secret: an event has none.
 
 use keyside_config::WebhookEvent;
 use keyside_credentials::{

@@ -107,7 +107,7 @@ impl FromStr for WebhookUrl {
 /// Defines [`WebhookEvent`]. Each line gives an event's name in settings and payloads.
 macro_rules! events {
     ($($(#[$doc:meta])+ $event:ident = $name:literal;)+) => {
-        /// What a receiver can be told of.
+        /// An event that a receiver can get.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum WebhookEvent {
             $($(#[$doc])+ $event,)+

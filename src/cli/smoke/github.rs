@@ -45,7 +45,7 @@ pub(super) fn annotations(items: &[SmokeItemView]) -> String {
     annotated.collect()
 }
 
-/// What came of it, and what to do about it.
+/// The result, and the next step.
 fn message(item: &SmokeItemView) -> String {
     match &item.remediation {
         Some(step) => format!("{}. {step}", detail(item)),

@@ -1,4 +1,4 @@
-//! A line on standard error that says what is waited for, if that is a terminal.
+//! A progress line on standard error, if that is a terminal.
 
 use std::{
     io::{self, IsTerminal, Write},
