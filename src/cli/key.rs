@@ -159,7 +159,8 @@ pub(crate) async fn run(key: Key, console: &Console) -> Result<(), Failure> {
         Key::List(list) => list.run(console).await,
         Key::Show(one) => {
             let shown = one.admin.client(console)?.get(&path(&one.id)).await?;
-            Credential::of(&shown)?.show(&shown, console)
+            let credential = Credential::of(&shown)?;
+            console.print(&shown, || console.table(&credential.fields()))
         }
         Key::Rotate(rotate) => rotate.run(console).await,
         Key::RollBack(back) => back.run(console).await,

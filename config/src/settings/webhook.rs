@@ -104,9 +104,10 @@ impl FromStr for WebhookUrl {
     }
 }
 
-/// Defines [`WebhookEvent`]. Each line gives an event's name in settings and payloads.
+/// Defines [`WebhookEvent`]. Each line gives an event's name in settings and payloads, and whether
+/// it is a change.
 macro_rules! events {
-    ($($(#[$doc:meta])+ $event:ident = $name:literal;)+) => {
+    ($($(#[$doc:meta])+ $event:ident = $name:literal, $is_change:literal;)+) => {
         /// An event that a receiver can get.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum WebhookEvent {
@@ -123,59 +124,48 @@ macro_rules! events {
                     $(Self::$event => $name,)+
                 }
             }
+
+            /// Whether `credential.changed` includes it: the credential was created, changed or
+            /// ended.
+            pub fn is_change(self) -> bool {
+                match self {
+                    $(Self::$event => $is_change,)+
+                }
+            }
         }
     };
 }
 
 events! {
     /// A credential was created.
-    CredentialCreated = "credential.created";
+    CredentialCreated = "credential.created", true;
     /// A credential's label, usage tag, expiry, limits or default was changed.
-    CredentialEdited = "credential.edited";
+    CredentialEdited = "credential.edited", true;
     /// A new secret is in use.
-    CredentialRotated = "credential.rotated";
+    CredentialRotated = "credential.rotated", true;
     /// An earlier secret is in use again.
-    CredentialRolledBack = "credential.rolled_back";
+    CredentialRolledBack = "credential.rolled_back", true;
     /// A credential was revoked.
-    CredentialRevoked = "credential.revoked";
+    CredentialRevoked = "credential.revoked", true;
     /// A new version of a secret that is kept in Vault is in use.
-    CredentialSourceChanged = "credential.source_changed";
+    CredentialSourceChanged = "credential.source_changed", true;
     /// A secret that is kept in Vault can no longer be used.
-    CredentialSourceLost = "credential.source_lost";
+    CredentialSourceLost = "credential.source_lost", true;
     /// A workspace was erased with all its credentials.
-    WorkspaceErased = "workspace.erased";
+    WorkspaceErased = "workspace.erased", true;
     /// A provider has begun to reject a credential in traffic.
-    CredentialRejected = "credential.rejected";
+    CredentialRejected = "credential.rejected", false;
     /// A provider accepts a credential again that it rejected in traffic.
-    CredentialRecovered = "credential.recovered";
+    CredentialRecovered = "credential.recovered", false;
     /// A credential expires within `credentials.expiring_days`.
-    CredentialExpiring = "credential.expiring";
+    CredentialExpiring = "credential.expiring", false;
     /// A live check found that the provider rejects a credential that it accepted before.
-    CheckFailed = "check.failed";
+    CheckFailed = "check.failed", false;
     /// A smoke check failed.
-    SmokeFailed = "smoke.failed";
+    SmokeFailed = "smoke.failed", false;
 }
 
 impl WebhookEvent {
-    /// Whether `credential.changed` includes it: the credential was created, changed or ended.
-    pub fn is_change(self) -> bool {
-        match self {
-            Self::CredentialCreated
-            | Self::CredentialEdited
-            | Self::CredentialRotated
-            | Self::CredentialRolledBack
-            | Self::CredentialRevoked
-            | Self::CredentialSourceChanged
-            | Self::CredentialSourceLost
-            | Self::WorkspaceErased => true,
-            Self::CredentialRejected
-            | Self::CredentialRecovered
-            | Self::CredentialExpiring
-            | Self::CheckFailed
-            | Self::SmokeFailed => false,
-        }
-    }
-
     fn changes() -> Vec<Self> {
         let all = Self::ALL.iter().copied();
         all.filter(|event| event.is_change()).collect()

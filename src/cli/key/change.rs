@@ -7,7 +7,7 @@ use hyper::Method;
 use keyside_admin::wire::{
     CredentialCheck, CredentialEdit, CredentialRollback, CredentialRotation,
 };
-use keyside_credentials::{Label, Timestamp, UsageTag};
+use keyside_credentials::{Label, Timestamp, UsageTag, Verification};
 use serde_json::{Value, json};
 
 use super::{CheckArguments, KeyArguments, path, view::Credential};
@@ -123,7 +123,7 @@ impl Rotate {
         let rotated = client
             .send_secret(Method::PATCH, &path(&self.one.id), secret, &body)
             .await?;
-        print_checked(&rotated, "Rotated", self.check.prompt, console)
+        print_key(&rotated, "Rotated", self.check.prompt, console)
     }
 }
 
@@ -142,7 +142,7 @@ impl RollBack {
                  `keyside key show ID` lists the versions, and --to NUMBER goes back to another one",
             );
         }
-        print_key(&back, "Rolled back", console)
+        print_key(&back, "Rolled back", false, console)
     }
 }
 
@@ -151,7 +151,7 @@ pub(super) async fn refresh(one: &KeyArguments, console: &Console) -> Result<(),
     let path = format!("{}/refresh", path(&one.id));
     let refreshed = one.admin.client(console)?.post(&path, &json!({})).await?;
     match refreshed["sourceFault"].as_str() {
-        None => print_key(&refreshed, "Read", console),
+        None => print_key(&refreshed, "Read", false, console),
         Some(fault) => {
             console.print(&refreshed, String::new)?;
             Err(Failure::failed(format!("the secret was not read: {fault}")))
@@ -168,21 +168,20 @@ impl Verify {
         };
         let path = format!("{}/verify", path(&self.one.id));
         let verified = client.post(&path, &body).await?;
-        match verified["verification"].as_str() {
-            Some("accepted") => print_checked(&verified, "Accepted", self.prompt, console),
-            Some("limited") => print_checked(&verified, "Accepted in part", self.prompt, console),
-            _ => {
-                let credential = Credential::of(&verified)?;
-                // The warnings say what the provider answered and what to do.
-                credential.print_warnings(console);
-                console.print(&verified, String::new)?;
-                let verb = match verified["verification"].as_str() {
-                    Some("rejected") => "Rejected",
-                    _ => "Could not check",
-                };
-                Err(Failure::failed(credential.summary(verb)))
-            }
+        let credential = Credential::of(&verified)?;
+        let verb = match credential.verification {
+            Some(Verification::Accepted) => "Accepted",
+            Some(Verification::Limited) => "Accepted in part",
+            Some(Verification::Rejected) => "Rejected",
+            _ => "Could not check",
+        };
+        if credential.verification.is_some_and(Verification::is_usable) {
+            return print_key(&verified, verb, self.prompt, console);
         }
+        // The warnings say what the provider answered and what to do.
+        credential.print_warnings(console);
+        console.print(&verified, String::new)?;
+        Err(Failure::failed(credential.summary(verb)))
     }
 }
 
@@ -195,7 +194,7 @@ impl Edit {
         }
         let client = self.one.admin.client(console)?;
         let edited = client.patch(&path(&self.one.id), &body).await?;
-        print_key(&edited, "Changed", console)
+        print_key(&edited, "Changed", false, console)
     }
 
     fn body(&self) -> CredentialEdit {
@@ -218,18 +217,9 @@ impl Expiry {
     }
 }
 
-/// Prints the key's new state and its warnings.
-fn print_key(value: &Value, verb: &str, console: &Console) -> Result<(), Failure> {
-    print_checked(value, verb, false, console)
-}
-
-/// The same, and what the check's prompt has cost if there was one.
-fn print_checked(
-    value: &Value,
-    verb: &str,
-    prompted: bool,
-    console: &Console,
-) -> Result<(), Failure> {
+/// Prints the key's new state, its warnings, and what the check's prompt has cost if it was
+/// `prompted`.
+fn print_key(value: &Value, verb: &str, prompted: bool, console: &Console) -> Result<(), Failure> {
     let credential = Credential::of(value)?;
     credential.print_warnings(console);
     let cost = credential.cost_of_prompt(prompted);

@@ -167,12 +167,8 @@ impl Credential {
         cell(&shown.join(", "))
     }
 
-    /// Prints every field.
-    pub(super) fn show(&self, value: &Value, console: &Console) -> Result<(), Failure> {
-        console.print(value, || console.table(&self.fields()))
-    }
-
-    fn fields(&self) -> Table {
+    /// Every field.
+    pub(super) fn fields(&self) -> Table {
         let time = |at: Option<Timestamp>| {
             at.map(|at| format!("{} ({})", local(at), relative_time(at)))
                 .unwrap_or_else(none)
