@@ -147,7 +147,7 @@ LISTS = (
         "docs/SDKS.md", "When Keyside says no", ("code",),
     ),
     (
-        "event of a webhook", r"config/src/settings/webhook\.rs", r'^\s+[A-Z]\w+ = "([a-z_]+\.[a-z_]+)";',
+        "event of a webhook", r"config/src/settings/webhook\.rs", r'^\s+[A-Z]\w+ = "([a-z_]+\.[a-z_]+)", (?:true|false);',
         "docs/WEBHOOKS.md", "Events", ("in `events` and `type`",),
     ),
     ("cause of a verdict", r"config/src/provider/verdict\.rs", r'^\s+[A-Z]\w+ = "([a-z_]+)", [A-Z]', "docs/API.md", "Live checks", ("`cause`",)),

@@ -11,7 +11,7 @@ PAGE, DEFAULTS = "docs/CONFIGURATION.md", "config/defaults.toml"
 SECTIONS = re.compile(r"`\[+([\w.<>-]+)\]+`")
 #: The section that a heading without its name is about.
 NAMED = {"Where a provider reports tokens": ["providers.<id>.usage"]}
-STRUCT = re.compile(r"#\[serde\(deny_unknown_fields\)\]\n(?:#\[.*\n|///.*\n)*(?:pub(?:\([\w: ]+\))? )?struct (\w+) \{\n(.*?)\n\}", re.DOTALL)
+STRUCT = re.compile(r"#\[serde\((?:default, )?deny_unknown_fields\)\]\n(?:#\[.*\n|///.*\n)*(?:pub(?:\([\w: ]+\))? )?struct (\w+) \{\n(.*?)\n\}", re.DOTALL)
 FIELD = re.compile(r"(?:^ +#\[serde\(.*?rename = \"(\w+)\".*\n)?^    (?:pub(?:\([\w: ]+\))? )?(\w+): (.+),$", re.MULTILINE)
 #: The types behind a name of another file: serde reads these through a conversion.
 CONVERTED = {"Check": "CheckDocument", "PromptRule": "PromptDocument"}
