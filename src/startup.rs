@@ -2,6 +2,7 @@
 
 use std::{
     error::Error,
+    fmt::Display,
     io::{self, ErrorKind},
     iter,
     net::SocketAddr,
@@ -135,14 +136,16 @@ fn open_failure(error: OpenError) -> Failure {
         OpenError::TokenFile(file) => file.kind() == ErrorKind::StorageFull,
         error => is_disk_full(error),
     };
-    match may_pass {
-        true => Failure::failed(error),
-        false => Failure::configuration(error),
-    }
+    failure(error, may_pass)
 }
 
 fn kms_failure(error: KmsError) -> Failure {
-    match is_disk_full(&error) {
+    let may_pass = is_disk_full(&error);
+    failure(error, may_pass)
+}
+
+fn failure(error: impl Display, may_pass: bool) -> Failure {
+    match may_pass {
         true => Failure::failed(error),
         false => Failure::configuration(error),
     }

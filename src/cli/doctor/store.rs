@@ -52,7 +52,13 @@ pub(super) async fn check(
             report.findings.push(finding);
             Read::NotOpened
         }
-        None => report.open(setup, running).await,
+        None => match report.open(setup, running).await {
+            Ok(read) => read,
+            Err(finding) => {
+                report.findings.push(finding);
+                Read::Partly
+            }
+        },
     };
     let reported = match (&read, running.answers()) {
         // A Keyside on this folder would have the store open.
@@ -109,53 +115,42 @@ fn not_created(folder: &Path) -> Finding {
 }
 
 impl StoreReport {
-    async fn open(&mut self, setup: &StoreSetup, running: &RunningInstance) -> Read {
+    /// Fails with the finding that explains why not everything could be read.
+    async fn open(
+        &mut self,
+        setup: &StoreSetup,
+        running: &RunningInstance,
+    ) -> Result<Read, Finding> {
         let [store, keyring, heads] =
             ["store", "keyring", "heads"].map(|name| setup.folder.join(name));
         let interrupted = backup::expect_none_interrupted(&store, &keyring);
         if let (false, Err(error)) = (store.exists(), interrupted) {
-            self.findings.push(Finding::fail("store", error));
-            return Read::Partly;
+            return Err(Finding::fail("store", error));
         }
         if ![&store, &keyring, &heads].iter().any(|path| path.exists()) {
             self.findings.push(not_created(&setup.folder));
-            return Read::Whole;
+            return Ok(Read::Whole);
         }
         let opened = match EmbeddedStore::open_read_only(&store).await {
             Ok(opened) => opened,
             Err(StoreOpenError::Locked { .. }) => {
                 self.master_key_fits(&setup.kms);
                 self.findings.push(in_use(&setup.folder, running));
-                return Read::NotOpened;
+                return Ok(Read::NotOpened);
             }
-            Err(error) => {
-                self.findings.push(Finding::fail("store", error));
-                return Read::Partly;
-            }
+            Err(error) => return Err(Finding::fail("store", error)),
         };
-        match OfflineAudit::open(opened.backend(), &keyring, &setup.kms).await {
-            Ok(log) => {
-                self.master_key_fits(&setup.kms);
-                self.inspect(&setup.folder, &log).await
-            }
-            Err(error) => {
-                self.findings.push(not_opened(&setup.folder, error));
-                Read::Partly
-            }
-        }
+        let log = OfflineAudit::open(opened.backend(), &keyring, &setup.kms).await;
+        let log = log.map_err(|error| not_opened(&setup.folder, error))?;
+        self.master_key_fits(&setup.kms);
+        self.inspect(&setup.folder, &log).await
     }
 
     /// Reads everything that a start reads.
-    async fn inspect(&mut self, folder: &Path, log: &OfflineAudit) -> Read {
+    async fn inspect(&mut self, folder: &Path, log: &OfflineAudit) -> Result<Read, Finding> {
         let inspected = log.inspect().await;
+        let inspected = inspected.map_err(|error| not_opened(folder, error))?;
         let shown = folder.display();
-        let inspected = match inspected {
-            Ok(inspected) => inspected,
-            Err(error) => {
-                self.findings.push(not_opened(folder, error));
-                return Read::Partly;
-            }
-        };
         self.used.extend(inspected.destinations);
         let behind = log.clock_behind();
         let is_sound = inspected.damage.is_empty();
@@ -167,11 +162,11 @@ impl StoreReport {
         let damage = damage.map(|found| Finding::fail("store", format!("{shown}: {found}")));
         self.findings.extend(damage.map(|found| found.fix(RESTORE)));
         if !is_sound {
-            return Read::Partly;
+            return Ok(Read::Partly);
         }
         let said = format!("{shown} opens; no Keyside runs on it");
         self.findings.push(Finding::ok("store", said));
-        Read::Whole
+        Ok(Read::Whole)
     }
 
     fn master_key_fits(&mut self, kms: &KmsSource) {
