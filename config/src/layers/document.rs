@@ -1,6 +1,6 @@
 //! The layer of a TOML document.
 
-use std::{ops::Range, path::Path, sync::Arc};
+use std::{path::Path, sync::Arc};
 
 use toml::de::{DeTable, DeValue};
 
@@ -11,10 +11,8 @@ impl Node {
     /// Parses a built-in document.
     pub(crate) fn builtin(text: &str) -> Self {
         let document = DeTable::parse(text).expect("built-in documents are parsed by the tests");
-        Layer {
-            origin: &|_| Origin::Default,
-        }
-        .table(document.into_inner(), 0)
+        let origin = |_: usize| Origin::Default;
+        Layer { origin: &origin }.node(DeValue::Table(document.into_inner()), 0)
     }
 
     /// Parses the text of a settings file.
@@ -25,7 +23,7 @@ impl Node {
             path: path.clone(),
             line: line(text, offset),
         };
-        Ok(Layer { origin: &origin }.table(document.into_inner(), 0))
+        Ok(Layer { origin: &origin }.node(DeValue::Table(document.into_inner()), 0))
     }
 }
 
@@ -35,30 +33,27 @@ struct Layer<'a> {
 }
 
 impl Layer<'_> {
-    fn table(&self, table: DeTable<'_>, start: usize) -> Node {
-        let entries = table.into_iter().map(|(key, value)| {
-            let Range { start, .. } = key.span();
-            (
-                key.into_inner().into_owned(),
-                self.node(value.into_inner(), start),
-            )
-        });
+    fn node(&self, value: DeValue<'_>, start: usize) -> Node {
         Node {
-            value: Value::Table(entries.collect()),
+            value: self.value(value),
             origin: (self.origin)(start),
         }
     }
 
-    fn node(&self, value: DeValue<'_>, start: usize) -> Node {
-        let value = match value {
-            DeValue::Table(table) => return self.table(table, start),
-            DeValue::Array(items) => Value::List(
-                items
-                    .into_iter()
-                    .map(|item| (item.span().start, item.into_inner()))
-                    .map(|(at, item)| self.node(item, at))
-                    .collect(),
-            ),
+    fn value(&self, value: DeValue<'_>) -> Value {
+        match value {
+            DeValue::Table(table) => {
+                let entries = table.into_iter().map(|(key, value)| {
+                    let node = self.node(value.into_inner(), key.span().start);
+                    (key.into_inner().into_owned(), node)
+                });
+                Value::Table(entries.collect())
+            }
+            DeValue::Array(items) => {
+                let items = items.into_iter();
+                let items = items.map(|item| (item.span().start, item.into_inner()));
+                Value::List(items.map(|(start, item)| self.node(item, start)).collect())
+            }
             DeValue::String(text) => Value::String(text.into_owned()),
             DeValue::Boolean(truth) => Value::Boolean(truth),
             DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
@@ -68,10 +63,6 @@ impl Layer<'_> {
                 ),
             DeValue::Float(_) => Value::Unsupported("a fraction"),
             DeValue::Datetime(_) => Value::Unsupported("a date or time"),
-        };
-        Node {
-            value,
-            origin: (self.origin)(start),
         }
     }
 }
@@ -81,25 +72,20 @@ fn syntax(path: &Path, text: &str, error: &toml::de::Error) -> SettingsError {
         .span()
         .map_or(text.len(), |span| span.start.min(text.len()));
     let before = &text.as_bytes()[..offset];
-    let start = before
-        .iter()
-        .rposition(|byte| *byte == b'\n')
-        .map_or(0, |newline| newline + 1);
+    let line_before = before.rsplit(|byte| *byte == b'\n').next();
+    let line_before = String::from_utf8_lossy(line_before.unwrap_or_default());
     SettingsError::Syntax {
         path: path.to_owned(),
         line: line(text, offset),
-        column: 1 + String::from_utf8_lossy(&before[start..]).chars().count(),
+        column: 1 + line_before.chars().count(),
         message: error.message().to_owned(),
     }
 }
 
 /// The line of a byte offset, counted from 1.
 fn line(text: &str, offset: usize) -> usize {
-    1 + text
-        .bytes()
-        .take(offset)
-        .filter(|byte| *byte == b'\n')
-        .count()
+    let before = text.bytes().take(offset);
+    1 + before.filter(|byte| *byte == b'\n').count()
 }
 
 #[cfg(test)]

@@ -5,11 +5,7 @@
 
 mod mismatch;
 
-use std::{
-    collections::{BTreeMap, btree_map},
-    str::FromStr,
-    vec,
-};
+use std::{collections::btree_map, str::FromStr, vec};
 
 use serde::{
     de::{
@@ -42,8 +38,11 @@ impl<'de> Deserializer<'de> for Node {
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Mismatch> {
         match self.value {
-            Value::Table(entries) => visitor.visit_map(Entries::from(entries)),
-            Value::List(items) => visitor.visit_seq(Items::from(items)),
+            Value::Table(entries) => visitor.visit_map(Entries {
+                entries: entries.into_iter(),
+                current: None,
+            }),
+            Value::List(items) => visitor.visit_seq(Items::of(items)),
             Value::String(text) | Value::Untyped(text) => visitor.visit_string(text),
             Value::Integer(number) => visitor.visit_i64(number),
             Value::Boolean(truth) => visitor.visit_bool(truth),
@@ -90,7 +89,7 @@ impl<'de> Deserializer<'de> for Node {
             value: Value::Untyped(text.to_owned()),
             origin: self.origin.clone(),
         };
-        visitor.visit_seq(Items::from(items.map(item).collect::<Vec<_>>()))
+        visitor.visit_seq(Items::of(items.map(item).collect()))
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Mismatch> {
@@ -131,15 +130,6 @@ struct Entries {
     current: Option<(String, Node)>,
 }
 
-impl From<BTreeMap<String, Node>> for Entries {
-    fn from(entries: BTreeMap<String, Node>) -> Self {
-        Self {
-            entries: entries.into_iter(),
-            current: None,
-        }
-    }
-}
-
 impl<'de> MapAccess<'de> for Entries {
     type Error = Mismatch;
 
@@ -173,12 +163,10 @@ struct Items {
     index: usize,
 }
 
-impl From<Vec<Node>> for Items {
-    fn from(items: Vec<Node>) -> Self {
-        Self {
-            items: items.into_iter(),
-            index: 0,
-        }
+impl Items {
+    fn of(items: Vec<Node>) -> Self {
+        let items = items.into_iter();
+        Self { items, index: 0 }
     }
 }
 

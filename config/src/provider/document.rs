@@ -87,11 +87,13 @@ impl ProviderDocument {
             written if !written.is_empty() => written,
             _ => sdk::derived(&routes, self.error),
         };
+        let headers = self.headers.iter();
+        let headers = headers.map(|(name, value)| header(name, value, &auth));
         Ok(Provider {
             upstream,
             allow_private: self.allow_private,
             egress: self.egress,
-            headers: headers(&self.headers, &auth)?,
+            headers: headers.collect::<Result<_, _>>()?,
             auth,
             name: self.name.unwrap_or_else(|| id.to_string()),
             routes,
@@ -194,16 +196,6 @@ fn build_routes(
         }
     }
     (routes, withheld)
-}
-
-fn headers(
-    written: &BTreeMap<String, String>,
-    auth: &Auth,
-) -> Result<Vec<(HeaderName, HeaderValue)>, Mismatch> {
-    written
-        .iter()
-        .map(|(name, value)| header(name, value, auth))
-        .collect()
 }
 
 /// Refuses headers that may contain a key: keys belong in the store, where they are sealed.

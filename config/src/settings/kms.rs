@@ -106,17 +106,11 @@ impl KmsDocument {
     /// Refuses settings of other drivers: they would have no effect, although their author relies
     /// on them.
     fn reject_other_drivers(&self, in_variable: bool) -> Result<(), Mismatch> {
+        let file = self.master_key_file.is_some();
+        let previous = self.previous_master_key_file.is_some();
         let given = [
-            (
-                "kms.master_key_file",
-                Driver::Local,
-                self.master_key_file.is_some(),
-            ),
-            (
-                "kms.previous_master_key_file",
-                Driver::Local,
-                self.previous_master_key_file.is_some(),
-            ),
+            ("kms.master_key_file", Driver::Local, file),
+            ("kms.previous_master_key_file", Driver::Local, previous),
             ("kms.mount", Driver::Vault, self.mount.is_some()),
             ("kms.key_prefix", Driver::Vault, self.key_prefix.is_some()),
         ];

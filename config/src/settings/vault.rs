@@ -310,13 +310,13 @@ impl VaultDocument {
             }
         };
         self.reject_unrelated(method)?;
-        let mount = |usual: &str| match self.auth_mount.as_deref() {
-            Some(mount) => auth_mount(mount),
-            None => Ok(usual.to_owned()),
+        let mount = match self.auth_mount.as_deref() {
+            Some(mount) => auth_mount(mount)?,
+            None => method.name().to_owned(),
         };
         Ok(match method {
             Method::Kubernetes => VaultAuth::Kubernetes {
-                mount: mount("kubernetes")?,
+                mount,
                 role: wanted(&self.role, "role", "auth = \"kubernetes\" signs in as it")?,
                 jwt_file: self
                     .jwt_file
@@ -324,12 +324,12 @@ impl VaultDocument {
                     .unwrap_or_else(|| PathBuf::from(SERVICE_ACCOUNT_TOKEN)),
             },
             Method::Jwt => VaultAuth::Jwt {
-                mount: mount("jwt")?,
+                mount,
                 role: self.role.clone(),
                 jwt_file: wanted(&self.jwt_file, "jwt_file", "auth = \"jwt\" reads it")?,
             },
             Method::AppRole => VaultAuth::AppRole {
-                mount: mount("approle")?,
+                mount,
                 role_id: wanted(&self.role_id, "role_id", "auth = \"approle\" needs it")?,
                 secret_id_file: wanted(
                     &self.secret_id_file,
@@ -346,7 +346,7 @@ impl VaultDocument {
                 }
             }),
             Method::Cert => VaultAuth::Certificate {
-                mount: mount("cert")?,
+                mount,
                 role: self.role.clone(),
             },
         })
@@ -355,34 +355,17 @@ impl VaultDocument {
     /// Refuses settings of other methods, except `token_file`: `VAULT_TOKEN_FILE` may be set for
     /// other programs.
     fn reject_unrelated(&self, method: Method) -> Result<(), Mismatch> {
-        use Method::{AppRole, Cert, Jwt, Kubernetes};
+        let (secret_id, wrapped) = (&self.secret_id_file, &self.secret_id_wrapped);
+        let with_mount = ["kubernetes", "jwt", "approle", "cert"];
         let table: [(&str, bool, &[&str]); 6] = [
             ("role", self.role.is_some(), &["kubernetes", "jwt", "cert"]),
             ("jwt_file", self.jwt_file.is_some(), &["kubernetes", "jwt"]),
             ("role_id", self.role_id.is_some(), &["approle"]),
-            (
-                "secret_id_file",
-                self.secret_id_file.is_some(),
-                &["approle"],
-            ),
-            (
-                "secret_id_wrapped",
-                self.secret_id_wrapped.is_some(),
-                &["approle"],
-            ),
-            (
-                "auth_mount",
-                self.auth_mount.is_some(),
-                &["kubernetes", "jwt", "approle", "cert"],
-            ),
+            ("secret_id_file", secret_id.is_some(), &["approle"]),
+            ("secret_id_wrapped", wrapped.is_some(), &["approle"]),
+            ("auth_mount", self.auth_mount.is_some(), &with_mount),
         ];
-        let chosen = match method {
-            Kubernetes => "kubernetes",
-            Jwt => "jwt",
-            AppRole => "approle",
-            Method::Token => "token",
-            Cert => "cert",
-        };
+        let chosen = method.name();
         let stray = table
             .iter()
             .find(|(_, set, methods)| *set && !methods.contains(&chosen));
@@ -395,6 +378,19 @@ impl VaultDocument {
                     methods.join("\" or \"")
                 ),
             )),
+        }
+    }
+}
+
+impl Method {
+    /// The name in settings, which is also where Vault mounts the method by default.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Kubernetes => "kubernetes",
+            Self::Jwt => "jwt",
+            Self::AppRole => "approle",
+            Self::Token => "token",
+            Self::Cert => "cert",
         }
     }
 }
