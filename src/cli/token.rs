@@ -1,7 +1,5 @@
 //! `keyside token`: tokens of the admin API.
 
-use std::fmt;
-
 use clap::{
     Args, Subcommand,
     builder::{PossibleValue, TypedValueParser},
@@ -98,7 +96,7 @@ impl Create {
             console.warn(warning);
         }
         console.print(&created, || {
-            let summary = Summary("Created", &token);
+            let summary = summary("Created", &token);
             console.note(format_args!("{summary}. It is shown only this once:"));
             format!("{}\n", token.token.as_deref().map_or("", String::as_str))
         })
@@ -118,7 +116,7 @@ impl Revoke {
         if !self.yes {
             let token = read(&client.get(&path).await?, A_TOKEN)?;
             Confirmation {
-                action: Summary("About to revoke", &token).to_string(),
+                action: summary("About to revoke", &token),
                 name: &token.name,
                 name_kind: "name",
                 if_declined: "nothing was revoked",
@@ -127,19 +125,14 @@ impl Revoke {
         }
         let revoked = client.delete(&path).await?;
         let token = read(&revoked, A_TOKEN)?;
-        console.print(&revoked, || format!("{}\n", Summary("Revoked", &token)))
+        console.print(&revoked, || format!("{}\n", summary("Revoked", &token)))
     }
 }
 
 /// One line: what happened to which token.
-struct Summary<'a>(&'a str, &'a TokenView);
-
-impl fmt::Display for Summary<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self(verb, token) = self;
-        let (id, role, name) = (&token.id, cell(&token.role), &token.name);
-        write!(f, "{verb} {id}: {role} of {} ({name})", workspaces(token))
-    }
+fn summary(verb: &str, token: &TokenView) -> String {
+    let (id, role, name) = (&token.id, cell(&token.role), &token.name);
+    format!("{verb} {id}: {role} of {} ({name})", workspaces(token))
 }
 
 fn table(tokens: &[TokenView], console: &Console) -> String {

@@ -1,7 +1,6 @@
 //! Settings of `[proxy]`, the data plane.
 
 mod document;
-mod listen;
 
 use std::time::Duration;
 

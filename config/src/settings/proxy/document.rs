@@ -5,11 +5,9 @@ use std::{iter, str::FromStr};
 use http::HeaderName;
 use serde::Deserialize;
 
-use super::{
-    AcceptEncoding, Deadlines, EnvironmentPin, Limits, Listener, Proxy, listen::ListenEntry,
-};
+use super::{AcceptEncoding, Deadlines, EnvironmentPin, Limits, Listener, Proxy};
 use crate::{
-    address::ListenAddress,
+    address::{AddressError, ListenAddress},
     base_url::Host,
     field,
     headers::WORKSPACE,
@@ -86,6 +84,30 @@ impl ProxyDocument {
             workspaces: workspaces.iter().map(|Slug(id)| id.clone()).collect(),
             environment: entry.environment.unwrap_or(self.environment),
             peer_uids,
+        })
+    }
+}
+
+/// An entry of `proxy.listen`: an address, or a table with an address and what requests through it
+/// may use. Settings that are missing here come from `[proxy]`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ListenEntry {
+    address: ListenAddress,
+    workspaces: Option<Vec<Slug>>,
+    environment: Option<EnvironmentPin>,
+    peer_uids: Option<Vec<u32>>,
+}
+
+impl FromStr for ListenEntry {
+    type Err = AddressError;
+
+    fn from_str(address: &str) -> Result<Self, AddressError> {
+        Ok(Self {
+            address: address.parse()?,
+            workspaces: None,
+            environment: None,
+            peer_uids: None,
         })
     }
 }
