@@ -49,7 +49,7 @@ pub(crate) fn check(settings: &Settings) -> Result<(), String> {
 }
 
 fn check_one(webhook: &Webhook) -> Result<(), String> {
-    let secret = WebhookSecret::read(webhook).map_err(|error| error.to_string())?;
+    let secret = WebhookSecret::read(webhook)?;
     let url = match &secret {
         WebhookSecret::Url(url) => Some(url),
         _ => webhook.format.url(),

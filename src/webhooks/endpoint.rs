@@ -178,7 +178,7 @@ impl Endpoint {
         let webhook = self.webhook.clone();
         let secret = match spawn_blocking(move || WebhookSecret::read(&webhook)).await {
             Ok(Ok(secret)) => secret,
-            Ok(Err(error)) => return retried(error.to_string()),
+            Ok(Err(reason)) => return retried(reason),
             Err(_) => return retried("the process is stopping".to_owned()),
         };
         let format = &self.webhook.format;

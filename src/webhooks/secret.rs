@@ -1,11 +1,11 @@
 //! The secret of a webhook, from its file. Read again for each attempt, so that a new secret needs no
 //! restart. No error repeats any of it.
 
-use std::{ops::RangeInclusive, str::FromStr};
+use std::{ops::RangeInclusive, path::Path, str::FromStr};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use http::HeaderValue;
-use keyside_config::{Origin, Webhook, WebhookFormat, WebhookUrl};
+use keyside_config::{Webhook, WebhookFormat, WebhookUrl};
 use keyside_credentials::source::read_small;
 use zeroize::Zeroizing;
 
@@ -24,38 +24,27 @@ pub(super) enum WebhookSecret {
 /// A key of Standard Webhooks.
 pub(super) struct SigningKey(pub(super) Zeroizing<Vec<u8>>);
 
-/// Why a file has no usable secret: where the settings name it, the file's name, the reason and the
-/// remedy.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{origin}: webhook {webhook}: secret_file {path}: {reason}")]
-pub(super) struct WebhookSecretError {
-    origin: Origin,
-    webhook: String,
-    path: String,
-    reason: String,
-}
-
 impl WebhookSecret {
     /// Reads the file. Blocks.
-    pub(super) fn read(webhook: &Webhook) -> Result<Self, WebhookSecretError> {
-        let wrong = |reason: String| WebhookSecretError {
-            origin: webhook.origin.clone(),
-            webhook: webhook.name.clone(),
-            path: webhook.secret_file.display().to_string(),
-            reason,
-        };
-        let bytes = read_small(&webhook.secret_file, MAX_LEN);
-        let bytes = bytes.map_err(|error| {
-            wrong(format!(
-                "{error}; {}",
-                unreadable::remedy(&webhook.secret_file)
-            ))
-        })?;
+    ///
+    /// # Errors
+    /// Where the settings name the file, its name, the reason and the remedy.
+    pub(super) fn read(webhook: &Webhook) -> Result<Self, String> {
+        let (Webhook { origin, name, .. }, path) = (webhook, &webhook.secret_file);
+        Self::read_file(path, &webhook.format).map_err(|reason| {
+            let path = path.display();
+            format!("{origin}: webhook {name}: secret_file {path}: {reason}")
+        })
+    }
+
+    fn read_file(path: &Path, format: &WebhookFormat) -> Result<Self, String> {
+        let bytes = read_small(path, MAX_LEN);
+        let bytes = bytes.map_err(|error| format!("{error}; {}", unreadable::remedy(path)))?;
         if bytes.len() > MAX_LEN {
-            return Err(wrong(format!("it is longer than {MAX_LEN} bytes")));
+            return Err(format!("it is longer than {MAX_LEN} bytes"));
         }
-        let text = std::str::from_utf8(&bytes).map_err(|_| wrong("it is not text".to_owned()))?;
-        Self::parse(&webhook.format, text).map_err(wrong)
+        let text = std::str::from_utf8(&bytes).map_err(|_| "it is not text".to_owned())?;
+        Self::parse(format, text)
     }
 
     fn parse(format: &WebhookFormat, text: &str) -> Result<Self, String> {
