@@ -63,13 +63,11 @@ impl Backing {
 
     /// The state of each credential whose secret is kept elsewhere.
     pub(crate) fn source_health(&self) -> Vec<SourceHealth> {
-        let stored = self.registry.as_ref();
-        let stored = stored.map_or_else(Vec::new, |registry| registry.reference_health());
-        self.declared
-            .source_health()
-            .into_iter()
-            .chain(stored)
-            .collect()
+        let mut health = self.declared.source_health();
+        if let Some(registry) = &self.registry {
+            health.extend(registry.reference_health());
+        }
+        health
     }
 
     /// The credentials that their providers reject in traffic.
