@@ -14,7 +14,6 @@ use super::{
     table::Table,
     workspace,
 };
-use crate::client::{Client, ClientError};
 
 #[derive(Subcommand)]
 pub(crate) enum Audit {
@@ -65,14 +64,6 @@ pub(crate) async fn run(audit: Audit, console: &Console) -> Result<(), Failure> 
 }
 
 impl Filters {
-    /// Converts an error. If the workspace does not exist, suggests the most similar one.
-    async fn explained(&self, client: &Client, error: ClientError) -> Failure {
-        match &self.workspace {
-            Some(id) => workspace::explained(client, id, error).await,
-            None => error.into(),
-        }
-    }
-
     fn query(&self) -> String {
         [
             filter("workspaceId", &self.workspace),
@@ -88,10 +79,8 @@ impl List {
     async fn run(&self, console: &Console) -> Result<(), Failure> {
         let client = self.admin.client(console)?;
         let (filters, wanted) = (self.filters.query(), self.limit as usize);
-        let page = match list(&client, AUDIT, &filters, wanted).await {
-            Ok(page) => page,
-            Err(error) => return Err(self.filters.explained(&client, error).await),
-        };
+        let page = list(&client, AUDIT, &filters, wanted).await;
+        let page = workspace::explain(&client, self.filters.workspace.as_ref(), page).await?;
         for warning in &page.warnings {
             console.warn(warning);
         }

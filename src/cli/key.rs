@@ -267,7 +267,7 @@ impl Add {
     /// Checks everything but the secret, so that nobody pastes one in vain. Returns the provider,
     /// if the catalogue can be read.
     async fn check_arguments(&self, client: &Client) -> Result<Option<Provider>, Failure> {
-        workspace::expect(client, &self.workspace).await?;
+        workspace::expect(client, Some(&self.workspace)).await?;
         let known = provider::find(client, self.provider.as_str()).await?;
         let needs_endpoint = |known: &Provider| known.endpoint.is_some();
         if known.as_ref().is_some_and(needs_endpoint) && self.endpoint.is_none() {
@@ -323,12 +323,8 @@ impl Add {
 impl List {
     async fn run(&self, console: &Console) -> Result<(), Failure> {
         let client = self.admin.client(console)?;
-        if let Some(workspace) = &self.workspace {
-            workspace::expect(&client, workspace).await?;
-        }
-        if let Some(provider) = &self.provider {
-            provider::find(&client, provider.as_str()).await?;
-        }
+        workspace::expect(&client, self.workspace.as_ref()).await?;
+        provider::expect(&client, self.provider.as_ref()).await?;
         let query = self.query();
         let items = list_all(&client, CREDENTIALS, &query).await?;
         print_list(&items, view::A_KEY, console, |keys, console| {

@@ -62,6 +62,14 @@ pub(crate) async fn find(client: &Client, id: &str) -> Result<Option<Provider>, 
     Ok(Some(providers.swap_remove(index)))
 }
 
+/// Fails unless the provider is in the catalogue, if one is named and the catalogue can be read.
+pub(crate) async fn expect(client: &Client, id: Option<&ProviderId>) -> Result<(), Failure> {
+    if let Some(id) = id {
+        find(client, id.as_str()).await?;
+    }
+    Ok(())
+}
+
 async fn items(client: &Client) -> Result<Vec<Value>, Failure> {
     let mut page = client.get(PROVIDERS).await?;
     match page["items"].take() {

@@ -10,7 +10,9 @@ use self::{figures::Figures, filters::Filters};
 use super::{
     Admin, Console, Failure,
     items::{self, escaped},
+    provider,
     table::{Table, field_cell},
+    workspace,
 };
 
 #[derive(Subcommand)]
@@ -53,12 +55,12 @@ pub(crate) async fn run(run: Run, console: &Console) -> Result<(), Failure> {
 impl List {
     async fn run(&self, console: &Console) -> Result<(), Failure> {
         let client = self.admin.client(console)?;
-        self.filters.expect_workspace(&client).await?;
+        workspace::expect(&client, self.filters.workspace.as_ref()).await?;
         let filters = self.filters.query();
         let found = items::list(&client, RUNS, &filters, self.limit as usize).await?;
         let items = &found.items[..];
         if items.is_empty() {
-            self.filters.expect_provider(&client).await?;
+            provider::expect(&client, self.filters.provider.as_ref()).await?;
         }
         let shown = json!({ "items": items, "nextCursor": null });
         console.print(&shown, || match items.is_empty() {

@@ -95,11 +95,8 @@ impl Smoke {
                 provider::find(client, id.as_str()).await?;
             }
         }
-        match (started, &self.workspace) {
-            (Ok(started), _) => read(&started, A_RUN),
-            (Err(error), Some(id)) => Err(workspace::explained(client, id, error).await),
-            (Err(error), None) => Err(error.into()),
-        }
+        let started = workspace::explain(client, self.workspace.as_ref(), started).await?;
+        read(&started, A_RUN)
     }
 
     /// Waits until the run has finished.

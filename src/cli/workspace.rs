@@ -103,9 +103,13 @@ pub(crate) async fn run(workspace: Workspace, console: &Console) -> Result<(), F
     }
 }
 
-/// Fails unless the workspace exists: the list of a mistyped one would only be empty.
-pub(crate) async fn expect(client: &Client, id: &WorkspaceId) -> Result<(), Failure> {
-    look_up(client, id).await.map(drop)
+/// Fails unless the workspace exists, if one is named: the list of a mistyped one would only be
+/// empty.
+pub(crate) async fn expect(client: &Client, id: Option<&WorkspaceId>) -> Result<(), Failure> {
+    match id {
+        Some(id) => look_up(client, id).await.map(drop),
+        None => Ok(()),
+    }
 }
 
 /// Whether a reachable Keyside has the workspace; false if none responds in time.
@@ -119,9 +123,20 @@ pub(crate) async fn known_to(client: &Client, id: &WorkspaceId) -> Result<bool, 
     }
 }
 
-/// Converts an error about a workspace. If there is no such workspace, suggests the most similar
-/// one.
-pub(crate) async fn explained(client: &Client, id: &WorkspaceId, error: ClientError) -> Failure {
+/// Returns the result of a call. If there is no such workspace, suggests the most similar one.
+pub(crate) async fn explain<T>(
+    client: &Client,
+    id: Option<&WorkspaceId>,
+    called: Result<T, ClientError>,
+) -> Result<T, Failure> {
+    match (called, id) {
+        (Ok(value), _) => Ok(value),
+        (Err(error), Some(id)) => Err(explained(client, id, error).await),
+        (Err(error), None) => Err(error.into()),
+    }
+}
+
+async fn explained(client: &Client, id: &WorkspaceId, error: ClientError) -> Failure {
     if !error.is(UNKNOWN) {
         return error.into();
     }
@@ -141,10 +156,7 @@ pub(crate) async fn explained(client: &Client, id: &WorkspaceId, error: ClientEr
 }
 
 async fn look_up(client: &Client, id: &WorkspaceId) -> Result<Value, Failure> {
-    match client.get(&path(id)).await {
-        Ok(workspace) => Ok(workspace),
-        Err(error) => Err(explained(client, id, error).await),
-    }
+    explain(client, Some(id), client.get(&path(id)).await).await
 }
 
 fn path(id: &WorkspaceId) -> String {
@@ -197,10 +209,8 @@ impl Edit {
         }
         let WorkspaceArguments { id, admin } = &self.one;
         let client = admin.client(console)?;
-        let edited = match client.patch(&path(id), &WorkspaceEdit { limits }).await {
-            Ok(edited) => edited,
-            Err(error) => return Err(explained(&client, id, error).await),
-        };
+        let edited = client.patch(&path(id), &WorkspaceEdit { limits }).await;
+        let edited = explain(&client, Some(id), edited).await?;
         console.print(&edited, || format!("Changed workspace {id}\n"))
     }
 }

@@ -8,7 +8,10 @@ use keyside_credentials::Timestamp;
 use serde_json::Value;
 
 use super::{AUDIT, Admin, Console, Failure, Filters};
-use crate::{cli::items::filter, client::Client};
+use crate::{
+    cli::{items::filter, workspace},
+    client::Client,
+};
 
 #[derive(Args)]
 pub(crate) struct Export {
@@ -42,10 +45,9 @@ impl Export {
         };
         let (from, filters) = (filter("from", &self.from), self.filters.query());
         let path = format!("{AUDIT}/export?format={format}{from}{filters}");
-        let mut incoming = match client.download(Method::GET, &path).await {
-            Ok(incoming) => incoming,
-            Err(error) => return Err(self.filters.explained(&client, error).await),
-        };
+        let incoming = client.download(Method::GET, &path).await;
+        let about = self.filters.workspace.as_ref();
+        let mut incoming = workspace::explain(&client, about, incoming).await?;
         let mut lines = Lines::default();
         loop {
             match incoming.next().await {

@@ -8,7 +8,9 @@ use super::{RUNS, filters::Filters};
 use crate::cli::{
     Admin, Console, Failure,
     items::escaped,
+    provider,
     table::{Column, Table, cell, none},
+    workspace,
 };
 
 #[derive(Args)]
@@ -34,14 +36,14 @@ pub(crate) struct Figures {
 impl Figures {
     pub(super) async fn run(&self, console: &Console) -> Result<(), Failure> {
         let client = self.admin.client(console)?;
-        self.filters.expect_workspace(&client).await?;
+        workspace::expect(&client, self.filters.workspace.as_ref()).await?;
         let (limit, by) = (self.limit, escaped(&self.by.join(",")));
         let filters = self.filters.query();
         let path = format!("{RUNS}/figures?limit={limit}&by={by}{filters}");
         let figures = client.get(&path).await?;
         let groups = figures["items"].as_array().map_or(&[][..], Vec::as_slice);
         if groups.is_empty() {
-            self.filters.expect_provider(&client).await?;
+            provider::expect(&client, self.filters.provider.as_ref()).await?;
         }
         console.print(&figures, || match groups.is_empty() {
             true => "No runs match.\n".to_owned(),

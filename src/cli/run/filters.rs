@@ -7,15 +7,10 @@ use keyside_credentials::{
     Clock, CredentialId, Environment, Label, SystemClock, Timestamp, WorkspaceId, runs::RunKind,
 };
 
-use crate::{
-    cli::{
-        Failure,
-        choice::{choice, environment},
-        duration::duration,
-        items::filter,
-        provider, workspace,
-    },
-    client::Client,
+use crate::cli::{
+    choice::{choice, environment},
+    duration::duration,
+    items::filter,
 };
 
 /// Selects runs, which must match all of them.
@@ -23,10 +18,10 @@ use crate::{
 pub(crate) struct Filters {
     /// Only of this workspace
     #[arg(long, short)]
-    workspace: Option<WorkspaceId>,
+    pub(super) workspace: Option<WorkspaceId>,
     /// Only of this provider
     #[arg(long, short)]
-    provider: Option<ProviderId>,
+    pub(super) provider: Option<ProviderId>,
     /// Only with this key, by its id
     #[arg(long, value_name = "ID")]
     key: Option<CredentialId>,
@@ -62,22 +57,6 @@ pub(crate) struct Filters {
 }
 
 impl Filters {
-    /// Fails if the workspace does not exist.
-    pub(super) async fn expect_workspace(&self, client: &Client) -> Result<(), Failure> {
-        match &self.workspace {
-            Some(workspace) => workspace::expect(client, workspace).await,
-            None => Ok(()),
-        }
-    }
-
-    /// Fails if the provider does not exist. Called if nothing matches.
-    pub(super) async fn expect_provider(&self, client: &Client) -> Result<(), Failure> {
-        if let Some(id) = &self.provider {
-            provider::find(client, id.as_str()).await?;
-        }
-        Ok(())
-    }
-
     pub(super) fn query(&self) -> String {
         [
             filter("workspaceId", &self.workspace),
