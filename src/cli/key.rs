@@ -202,15 +202,10 @@ impl Add {
                     .await
             }
         };
-        let added = match added {
-            Ok(added) => added,
-            Err(error) => {
-                if known.is_none() {
-                    self.check_arguments(&client).await?;
-                }
-                return Err(error.into());
-            }
-        };
+        if added.is_err() && known.is_none() {
+            self.check_arguments(&client).await?;
+        }
+        let added = added?;
         let credential = Credential::of(&added)?;
         credential.print_warnings(console);
         credential.print_next_steps(console);

@@ -13,7 +13,7 @@ use keyside_credentials::{Environment, Label, WorkspaceId};
 
 use self::events::Events;
 use super::{Admin, Console, Failure, choice::environment, items::read, provider};
-use crate::terminal::printable_lines;
+use crate::{client::ClientError, terminal::printable_lines};
 
 /// `keyside preview`.
 #[derive(Args)]
@@ -55,16 +55,12 @@ impl Preview {
             environment: self.environment,
             stream: Some(true),
         };
-        let response = match client.prompt("/api/preview", &body).await {
-            Ok(response) => response,
-            Err(error) => {
-                if error.is("fields-invalid") {
-                    provider::find(&client, &body.provider).await?;
-                }
-                return Err(error.into());
-            }
-        };
-        let mut events = Events::of(response);
+        let response = client.prompt("/api/preview", &body).await;
+        let is_refused = |error: &ClientError| error.is("fields-invalid");
+        if response.as_ref().is_err_and(is_refused) {
+            provider::find(&client, &body.provider).await?;
+        }
+        let mut events = Events::of(response?);
         let mut text = String::new();
         while let Some((name, data)) = events.next().await? {
             match name.as_str() {
