@@ -86,11 +86,6 @@ pub(super) async fn show(visit: Visit, mut parameters: Parameters) -> Result<Res
     let found = runs.page(ROWS, &filter, narrowing.before).await;
     let any = !found.runs.is_empty() || !runs.search(1, &all).await.is_empty();
     let by_day = HashSet::from([Dimension::Day]);
-    // A key that its check rejects is no request that failed.
-    let filter = RunFilter {
-        uses_only: narrowing.kind.is_none(),
-        ..filter
-    };
     let figures = runs.figures(&filter, &by_day, days.count()).await;
     let figures = figures.map_err(Problem::unreadable)?;
     let charts = charts(&days, &figures);

@@ -105,8 +105,10 @@ pub struct RunFigures {
 }
 
 impl Runs {
-    /// Figures of the runs that match, and of at most `limit` groups of them. Reads all kept
-    /// records: about a microsecond each, and 16 bytes of memory.
+    /// Figures of the runs that match, and of at most `limit` groups of them. Live checks count
+    /// only if the filter asks for their kind: a check is not a use of the credential, and a key
+    /// that it finds rejected is not a request that failed. Reads all kept records: about a
+    /// microsecond each, and 16 bytes of memory.
     ///
     /// # Errors
     /// Storage failed: figures of some of the runs would be wrong.
@@ -117,9 +119,12 @@ impl Runs {
         limit: usize,
     ) -> Result<RunFigures, StorageError> {
         let (mut total, mut groups) = (Tally::default(), Groups::default());
+        let uses_only = filter.kind.is_none();
         let add = |_: RunPosition, run: StoredRun| {
-            total.add(&run);
-            groups.add(&run, by);
+            if !uses_only || run.kind.is_use() {
+                total.add(&run);
+                groups.add(&run, by);
+            }
             ControlFlow::Continue(())
         };
         self.shared.read_back(filter, None, add).await?;

@@ -25,8 +25,6 @@ pub struct RunFilter {
     pub environment: Option<Environment>,
     /// Of this kind.
     pub kind: Option<RunKind>,
-    /// Only uses of a credential: no live checks, which ask whether it could be used.
-    pub uses_only: bool,
     /// With this id in responses and logs.
     pub request_id: Option<String>,
     /// With this run id of the runner.
@@ -156,7 +154,6 @@ impl RunFilter {
                 .environment
                 .is_none_or(|wanted| used.is_some_and(|used| used.environment == wanted))
             && self.kind.is_none_or(|kind| kind == run.kind)
-            && (!self.uses_only || run.kind.is_use())
             && self.status.is_none_or(|status| status == run.status)
             && self.since.is_none_or(|since| since <= run.at)
             && self.until.is_none_or(|until| run.at < until)

@@ -149,6 +149,30 @@ async fn figures_leave_unknown_usage_out_and_count_it() {
 }
 
 #[tokio::test]
+async fn figures_count_live_checks_only_if_asked_for_them() {
+    let kinds = RunKind::ALL.into_iter().zip(0..);
+    let runs = recorded(kinds.map(|(kind, n)| of_kind(n, kind))).await;
+    for (kind, expected) in [
+        (
+            None,
+            &[RunKind::Traffic, RunKind::Preview, RunKind::Smoke][..],
+        ),
+        (Some(RunKind::Check), &[RunKind::Check][..]),
+        (Some(RunKind::Traffic), &[RunKind::Traffic][..]),
+    ] {
+        let filter = RunFilter {
+            kind,
+            ..RunFilter::default()
+        };
+        let by_kind = by(&[Dimension::Kind]);
+        let figures = runs.figures(&filter, &by_kind, 9).await.unwrap();
+        let counted = figures.groups.iter().map(|group| group.group.kind.unwrap());
+        assert_eq!(counted.collect::<Vec<_>>(), expected, "{kind:?}");
+        assert_eq!(figures.total.count, expected.len() as u64, "{kind:?}");
+    }
+}
+
+#[tokio::test]
 async fn groups_share_what_they_are_grouped_by_and_the_smallest_are_omitted() {
     let day = |n: u64, days: i64| Run {
         at: run(n).at + jiff::SignedDuration::from_hours(24 * days),
