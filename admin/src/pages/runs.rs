@@ -9,7 +9,7 @@ use askama::Template;
 use axum::response::Response;
 use keyside_credentials::{
     Environment, Workspace,
-    runs::{Dimension, RunFilter, RunKind, RunPage},
+    runs::{Dimension, Outcome, RunFilter, RunKind, RunPage},
 };
 
 use self::{
@@ -20,7 +20,7 @@ use super::{
     chart::Chart,
     html::{page, see_other},
     keys::provider_name,
-    run_rows::{OUTCOMES, RunRow, kind},
+    run_rows::{RunRow, kind, outcome},
     shell::{Frame, Shell, Visit},
     view::{Badge, Choice},
 };
@@ -141,7 +141,7 @@ fn filter_form(visit: &Visit, workspace: &Workspace, narrowing: &Narrowing) -> F
     });
     let labels = keys.iter().map(|key| key.label.to_string());
     let labels = labels.map(|label| (label.clone(), label));
-    let outcomes = OUTCOMES.map(|(outcome, _, _, word)| (outcome.to_owned(), word.to_owned()));
+    let outcomes = Outcome::ALL.map(|it| (it.to_string(), outcome(it).word));
     let kinds = RunKind::ALL.map(|it| (it.to_string(), kind(it).to_owned()));
     let environments = [Environment::Live, Environment::Sandbox]
         .map(|it| (it.to_string(), Badge::environment(it).word));

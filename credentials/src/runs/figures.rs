@@ -10,7 +10,7 @@ use std::{
 use jiff::{civil::Date, tz::TimeZone};
 use keyside_store::StorageError;
 
-use super::{RunFilter, RunKind, RunPosition, Runs, StoredRun, Tokens};
+use super::{Outcome, RunFilter, RunKind, RunPosition, Runs, StoredRun, Tokens};
 use crate::model::{Environment, named};
 
 /// What runs are grouped by.
@@ -218,7 +218,7 @@ impl Tally {
     fn add(&mut self, run: &StoredRun) {
         let figures = &mut self.figures;
         figures.count += 1;
-        figures.errors += u64::from(!SUCCESSES.contains(&&*run.outcome));
+        figures.errors += u64::from(SUCCESSES.iter().all(|it| it.as_str() != &*run.outcome));
         if run.refused.is_some() || run.used.is_none() {
             figures.refused += 1;
             return;
@@ -292,7 +292,7 @@ const MAX_GROUPS: usize = 10_000;
 
 /// Outcomes that are no failure of Keyside or the provider: a whole response below 400, and a
 /// client that disconnected.
-const SUCCESSES: [&str; 2] = ["ok", "client_closed"];
+const SUCCESSES: [Outcome; 2] = [Outcome::Ok, Outcome::ClientClosed];
 
 #[cfg(test)]
 mod tests {
