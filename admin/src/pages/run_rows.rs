@@ -108,9 +108,6 @@ fn result(run: &StoredRun) -> Badge {
     if is_refusal(run) {
         return Badge::bad("Refused");
     }
-    if run.status == 429 && &*run.outcome == "client_error" {
-        return Badge::warn("Rate limited");
-    }
     let mut known = Outcome::ALL.into_iter();
     match known.find(|known| known.as_str() == &*run.outcome) {
         Some(known) => outcome(known),
@@ -123,6 +120,7 @@ pub(super) fn outcome(outcome: Outcome) -> Badge {
     let (tone, icon, word) = match outcome {
         Outcome::Ok => ("good", "good", "Succeeded"),
         Outcome::ClientError => ("bad", "bad", "Rejected"),
+        Outcome::RateLimited => ("warn", "warn", "Rate limited"),
         Outcome::ServerError => ("bad", "bad", "The provider failed"),
         Outcome::Unanswered => ("bad", "bad", "No response"),
         Outcome::UpstreamAborted => ("bad", "bad", "Response cut off"),

@@ -319,15 +319,24 @@ async fn a_check_of_a_secret_that_was_not_stored_says_so_and_is_no_failed_reques
 async fn a_provider_s_rate_limit_is_no_rejection() {
     let api = with_workspace().await;
     let made = record(&api, 0).await;
-    api.registry.runs().record(Run {
-        status: 429,
-        outcome: "client_error",
-        ..run(&made, 1)
-    });
+    for (number, status, outcome) in [(1, 429, "rate_limited"), (2, 404, "client_error")] {
+        api.registry.runs().record(Run {
+            status,
+            outcome,
+            ..run(&made, number)
+        });
+    }
     api.registry.runs().flush().await;
-    let page = api.owner().await.get("/runs").await;
-    assert_eq!(rows(&page), 1);
-    assert!(page.body.contains("Rate limited</span>"), "{}", page.body);
+    let browser = api.owner().await;
+    for (outcome, word, other) in [
+        ("rate_limited", "Rate limited", "Rejected"),
+        ("client_error", "Rejected", "Rate limited"),
+    ] {
+        let page = browser.get(&format!("/runs?outcome={outcome}")).await;
+        assert_eq!(rows(&page), 1);
+        let has = |word: &str| page.body.contains(&format!("{word}</span>"));
+        assert!(has(word) && !has(other), "{outcome}: {}", page.body);
+    }
 }
 
 #[tokio::test]

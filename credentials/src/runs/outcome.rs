@@ -8,8 +8,11 @@ use crate::model::named;
 pub enum Outcome {
     /// The whole response was relayed, with a status below 400.
     Ok,
-    /// The whole response was relayed, with a 4xx status.
+    /// The whole response was relayed, with a 4xx status other than 429.
     ClientError,
+    /// The whole response was relayed, with status 429: the provider limits the account, and the
+    /// request itself may be right (RFC 6585, section 4).
+    RateLimited,
     /// The whole response was relayed, with a 5xx status.
     ServerError,
     /// The upstream did not respond.
@@ -29,6 +32,7 @@ impl Outcome {
     pub fn of_status(status: u16) -> Self {
         match status {
             500.. => Self::ServerError,
+            429 => Self::RateLimited,
             400.. => Self::ClientError,
             _ => Self::Ok,
         }
@@ -39,6 +43,7 @@ named! {
     Outcome:
     Ok = "ok",
     ClientError = "client_error",
+    RateLimited = "rate_limited",
     ServerError = "server_error",
     Unanswered = "unanswered",
     UpstreamAborted = "upstream_aborted",
