@@ -17,6 +17,7 @@ use crate::{
         form::{Fields, SessionForm},
         html::{page, problem_page, see_other, text},
         reauthentication::prove,
+        run_rows::kind,
         shell::{Frame, Shell, Visit},
         view::{Badge, Notice, field_error, text_of},
     },
@@ -48,7 +49,7 @@ struct RevokeKey {
 /// Requests that used it in the last day.
 struct Use {
     tag: String,
-    kind: String,
+    kind: &'static str,
     count: u64,
 }
 
@@ -192,7 +193,7 @@ async fn uses(visit: &Visit, listed: &Listed) -> Result<(Vec<Use>, String), Prob
     };
     let one = |group: GroupFigures| Use {
         tag: text_of(group.group.tag),
-        kind: text_of(group.group.kind.map(|kind| kind.as_str())),
+        kind: group.group.kind.map_or("", kind),
         count: group.figures.count,
     };
     Ok((figures.groups.into_iter().map(one).collect(), total))
