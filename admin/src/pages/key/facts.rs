@@ -208,11 +208,11 @@ pub(super) fn notices(visit: &Visit, listed: &Listed, href: &str, now: Timestamp
     });
     let (title, text) = match key.status {
         Status::Expired => (
-            "Expired",
+            "Expired".to_owned(),
             "Requests no longer use it. Set a later expiry if the provider still accepts it.",
         ),
         _ => (
-            "Expires soon",
+            format!("Expires {}", Time::new(key.expires_at, now).relative),
             "Requests stop using it then. Set a later expiry, or rotate it.",
         ),
     };
