@@ -32,7 +32,7 @@ pub use self::{
     figures::{Dimension, DimensionError, Figures, Group, GroupFigures, Percentiles, RunFigures},
     kind::{RunKind, RunKindError},
     outcome::Outcome,
-    search::{RunFilter, RunPage, RunPosition, RunPositionError},
+    search::{REFUSED, RunFilter, RunPage, RunPosition, RunPositionError},
 };
 use self::{
     erase::ErasedWorkspaces,

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use keyside_config::ProviderId;
-use keyside_credentials::runs::{Outcome, Tokens};
+use keyside_credentials::runs::{Outcome, REFUSED, Tokens};
 use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
 };
@@ -37,11 +37,11 @@ pub(crate) struct ProviderMetrics {
     reasoning: IntCounter,
 }
 
-/// Every outcome that a run record can have: how a forwarded request ended, or the code of its
-/// refusal.
+/// Every outcome by which runs can be found: how a forwarded request ended, any refusal, or the code
+/// of one.
 pub fn outcomes() -> impl Iterator<Item = &'static str> {
     let forwarded = Outcome::ALL.into_iter().map(Outcome::as_str);
-    forwarded.chain(Refusal::codes())
+    forwarded.chain([REFUSED]).chain(Refusal::codes())
 }
 
 impl Metrics {

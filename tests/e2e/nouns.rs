@@ -172,6 +172,7 @@ fn a_run_is_found_by_its_run_id_tag_and_status() {
         (&["--status", "200"][..], 2),
         (&["--status", "429"][..], 0),
         (&["--outcome", "server_error"][..], 0),
+        (&["--outcome", "refused"][..], 0),
         (&["--since", "1h"][..], 2),
         (&["--until", "1h"][..], 0),
         (&["-n", "1"][..], 1),

@@ -105,7 +105,7 @@ pub(super) fn kind(kind: RunKind) -> &'static str {
 }
 
 fn result(run: &StoredRun) -> Badge {
-    if is_refusal(run) {
+    if run.is_refused() {
         return Badge::bad("Refused");
     }
     let mut known = Outcome::ALL.into_iter();
@@ -140,18 +140,13 @@ pub(super) fn words(name: &str) -> String {
     words
 }
 
-/// Whether Keyside refused the request without forwarding it.
-fn is_refusal(run: &StoredRun) -> bool {
-    run.refused.is_some() || run.used.is_none()
-}
-
 fn detail(run: &StoredRun) -> String {
     let status = match run.status {
         0 => "no status".to_owned(),
         status => format!("HTTP {status}"),
     };
-    let by = is_refusal(run).then(|| "by Keyside".to_owned());
-    let code = is_refusal(run).then(|| run.outcome.to_string());
+    let by = run.is_refused().then(|| "by Keyside".to_owned());
+    let code = run.is_refused().then(|| run.outcome.to_string());
     let request = run.refused.as_deref().map(str::to_owned);
     let parts = [by, Some(status), code, request].into_iter().flatten();
     parts.collect::<Vec<_>>().join(" · ")

@@ -9,7 +9,7 @@ use askama::Template;
 use axum::response::Response;
 use keyside_credentials::{
     Environment, Workspace,
-    runs::{Dimension, Outcome, RunFilter, RunKind, RunPage},
+    runs::{Dimension, Outcome, REFUSED, RunFilter, RunKind, RunPage},
 };
 
 use self::{
@@ -142,6 +142,8 @@ fn filter_form(visit: &Visit, workspace: &Workspace, narrowing: &Narrowing) -> F
     let labels = keys.iter().map(|key| key.label.to_string());
     let labels = labels.map(|label| (label.clone(), label));
     let outcomes = Outcome::ALL.map(|it| (it.to_string(), outcome(it).word));
+    let refused = (REFUSED.to_owned(), "Refused".to_owned());
+    let outcomes = outcomes.into_iter().chain([refused]);
     let kinds = RunKind::ALL.map(|it| (it.to_string(), kind(it).to_owned()));
     let environments = [Environment::Live, Environment::Sandbox]
         .map(|it| (it.to_string(), Badge::environment(it).word));

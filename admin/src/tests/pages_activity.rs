@@ -316,7 +316,7 @@ async fn a_check_of_a_secret_that_was_not_stored_says_so_and_is_no_failed_reques
 }
 
 #[tokio::test]
-async fn a_provider_s_rate_limit_is_no_rejection() {
+async fn rate_limits_rejections_and_refusals_are_told_apart() {
     let api = with_workspace().await;
     let made = record(&api, 0).await;
     for (number, status, outcome) in [(1, 429, "rate_limited"), (2, 404, "client_error")] {
@@ -326,16 +326,25 @@ async fn a_provider_s_rate_limit_is_no_rejection() {
             ..run(&made, number)
         });
     }
+    api.registry.runs().record(Run {
+        used: None,
+        refused: Some("GET /v1/models".into()),
+        status: 400,
+        outcome: "label_unknown",
+        ..run(&made, 3)
+    });
     api.registry.runs().flush().await;
     let browser = api.owner().await;
-    for (outcome, word, other) in [
-        ("rate_limited", "Rate limited", "Rejected"),
-        ("client_error", "Rejected", "Rate limited"),
+    for (outcome, word) in [
+        ("rate_limited", "Rate limited"),
+        ("client_error", "Rejected"),
+        ("refused", "Refused"),
+        ("label_unknown", "Refused"),
     ] {
         let page = browser.get(&format!("/runs?outcome={outcome}")).await;
-        assert_eq!(rows(&page), 1);
-        let has = |word: &str| page.body.contains(&format!("{word}</span>"));
-        assert!(has(word) && !has(other), "{outcome}: {}", page.body);
+        assert_eq!(rows(&page), 1, "{outcome}");
+        let shown = format!("{word}</span>");
+        assert!(page.body.contains(&shown), "{outcome}: {}", page.body);
     }
 }
 

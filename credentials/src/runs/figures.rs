@@ -219,7 +219,7 @@ impl Tally {
         let figures = &mut self.figures;
         figures.count += 1;
         figures.errors += u64::from(SUCCESSES.iter().all(|it| it.as_str() != &*run.outcome));
-        if run.refused.is_some() || run.used.is_none() {
+        if run.is_refused() {
             figures.refused += 1;
             return;
         }

@@ -51,6 +51,31 @@ async fn kind_and_version_are_stored_and_found() {
 }
 
 #[tokio::test]
+async fn refused_runs_are_found_whatever_their_code() {
+    let refused = |n, outcome| Run {
+        used: None,
+        refused: Some("GET /v1/models".into()),
+        outcome,
+        ..run(n)
+    };
+    let (missing, path) = ("credential_missing", "path_not_allowed");
+    let runs = recorded([run(1), refused(2, missing), refused(3, path)]).await;
+    for (outcome, expected) in [
+        (REFUSED, &[3, 2][..]),
+        (path, &[3][..]),
+        ("ok", &[1][..]),
+        ("refuse", &[][..]),
+    ] {
+        let filter = RunFilter {
+            outcome: Some(outcome.to_owned()),
+            ..RunFilter::default()
+        };
+        let found = runs.search(9, &filter).await;
+        assert_eq!(numbers(&found), expected, "{outcome}");
+    }
+}
+
+#[tokio::test]
 async fn a_live_check_is_no_use_of_the_credential_not_even_after_a_restart() {
     let storage = Arc::new(Memory::new());
     let runs = Runs::start(storage.clone(), HashMap::new());
