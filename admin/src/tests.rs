@@ -21,6 +21,7 @@ mod pages_activity;
 mod pages_admin;
 mod pages_key;
 mod pages_keys;
+mod pages_runs;
 mod permissions;
 mod previewing;
 mod rate_limits;

@@ -8,6 +8,7 @@ mod block;
 mod erase;
 mod figures;
 mod kind;
+mod outcome;
 mod search;
 mod writer;
 
@@ -30,7 +31,8 @@ pub use self::{
     block::{StoredRun, StoredUse},
     figures::{Dimension, DimensionError, Figures, Group, GroupFigures, Percentiles, RunFigures},
     kind::{RunKind, RunKindError},
-    search::{RunFilter, RunPage, RunPosition, RunPositionError},
+    outcome::Outcome,
+    search::{REFUSED, RunFilter, RunPage, RunPosition, RunPositionError},
 };
 use self::{
     erase::ErasedWorkspaces,
@@ -55,7 +57,7 @@ pub struct Run {
     pub used: Option<Used>,
     /// The upstream's status; 0 without a response; for a refusal, its own status.
     pub status: u16,
-    /// How it ended, as one word; for a refusal, its code.
+    /// The name of its [`Outcome`]; for a refusal, its code.
     pub outcome: &'static str,
     /// Method and path, for refusals only.
     pub refused: Option<Box<str>>,

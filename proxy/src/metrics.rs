@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use keyside_config::ProviderId;
-use keyside_credentials::runs::Tokens;
+use keyside_credentials::runs::{Outcome, REFUSED, Tokens};
 use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
 };
@@ -37,66 +37,11 @@ pub(crate) struct ProviderMetrics {
     reasoning: IntCounter,
 }
 
-/// How a forwarded request ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Outcome {
-    /// The whole response was relayed, with a status below 400.
-    Ok,
-    /// The whole response was relayed, with a 4xx status.
-    ClientError,
-    /// The whole response was relayed, with a 5xx status.
-    ServerError,
-    /// The upstream did not respond.
-    Unanswered,
-    /// The upstream aborted its response, or sent nothing for `stream_idle`.
-    UpstreamAborted,
-    /// Its credential was revoked with `cut`, which also ends requests in flight.
-    Revoked,
-    /// The drain deadline passed while the request was in flight.
-    CutByDrain,
-    /// The client disconnected.
-    ClientClosed,
-}
-
-impl Outcome {
-    const ALL: [Self; 8] = [
-        Self::Ok,
-        Self::ClientError,
-        Self::ServerError,
-        Self::Unanswered,
-        Self::UpstreamAborted,
-        Self::Revoked,
-        Self::CutByDrain,
-        Self::ClientClosed,
-    ];
-
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Ok => "ok",
-            Self::ClientError => "client_error",
-            Self::ServerError => "server_error",
-            Self::Unanswered => "unanswered",
-            Self::UpstreamAborted => "upstream_aborted",
-            Self::Revoked => "revoked",
-            Self::CutByDrain => "cut_by_drain",
-            Self::ClientClosed => "client_closed",
-        }
-    }
-
-    pub(crate) fn of_status(status: u16) -> Self {
-        match status {
-            500.. => Self::ServerError,
-            400.. => Self::ClientError,
-            _ => Self::Ok,
-        }
-    }
-}
-
-/// Every outcome that a run record can have: how a forwarded request ended, or the code of its
-/// refusal.
+/// Every outcome by which runs can be found: how a forwarded request ended, any refusal, or the code
+/// of one.
 pub fn outcomes() -> impl Iterator<Item = &'static str> {
     let forwarded = Outcome::ALL.into_iter().map(Outcome::as_str);
-    forwarded.chain(Refusal::codes())
+    forwarded.chain([REFUSED]).chain(Refusal::codes())
 }
 
 impl Metrics {

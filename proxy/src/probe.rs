@@ -13,7 +13,7 @@ use http_body_util::BodyExt;
 use keyside_config::{AcceptEncoding, CheckKind, CheckRequest, Route};
 use keyside_credentials::{
     Clock, Finding, Grant, LiveCheck, RequestId, Secret, Timestamp,
-    runs::{Run, RunKind, Runs, Tokens},
+    runs::{Outcome, Run, RunKind, Runs, Tokens},
 };
 use tokio::time::{Instant, timeout_at};
 use zeroize::Zeroizing;
@@ -23,7 +23,6 @@ use crate::{
     headers::OWN_USER_AGENT,
     inject::Outbound,
     meter::Meter,
-    metrics::Outcome,
     refusal::{Refusal, Sent, Wait},
     request_body::RequestBody,
     request_record::micros,

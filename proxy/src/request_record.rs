@@ -13,12 +13,12 @@ use std::{
 
 use keyside_credentials::{
     Grant, RequestId, Timestamp,
-    runs::{Run, RunKind, Tokens},
+    runs::{Outcome, Run, RunKind, Tokens},
 };
 
 use crate::{
-    activity::InFlightGuard, destination::Destination, ledger::Ledger, metrics::Outcome,
-    quota::QuotaPermit, rejection::ErrorResponse,
+    activity::InFlightGuard, destination::Destination, ledger::Ledger, quota::QuotaPermit,
+    rejection::ErrorResponse,
 };
 
 /// When a request's head arrived, and the id that it was given.

@@ -21,7 +21,7 @@ pub(crate) enum Run {
     List(Box<List>),
     /// Show everything about one run
     Show(Show),
-    /// Sum up the matching runs: errors, latency, tokens
+    /// Sum up the matching runs: errors, latency, tokens; live checks only with `--kind check`
     Figures(Box<Figures>),
 }
 

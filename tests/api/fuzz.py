@@ -17,6 +17,9 @@ import urllib.request
 
 HERE = pathlib.Path(__file__).parent
 ROOT = HERE.parents[1]
+sys.path.append(str(ROOT / "tests/sdk"))
+from harness.serving import serving
+
 SETTINGS = """\
 [proxy]
 listen = ["127.0.0.1:0"]
@@ -63,15 +66,8 @@ def started(folder):
     settings = SETTINGS + all_providers_at(provider.server_port)
     (folder / "keyside.toml").write_text(settings, encoding="utf-8")
     binary = os.environ.get("KEYSIDE_BIN") or ROOT / "target/debug/keyside"
-    log = (folder / "log").open("wb+")
-    process = subprocess.Popen([binary, "serve"], cwd=folder, env={"PATH": os.environ["PATH"]}, stderr=log)
-    with (folder / "log").open("rb") as said:
-        while process.poll() is None:
-            line = said.readline()
-            fields = json.loads(line).get("fields", {}) if line.endswith(b"\n") else {}
-            if fields.get("message") == "ready":
-                return process, f"http://{fields['admin']}"
-    raise SystemExit(f"keyside did not start:\n{(folder / 'log').read_text()}")
+    process, addresses = serving(binary, folder, {"PATH": os.environ["PATH"]})
+    return process, f"http://{addresses['admin']}"
 
 
 def ask(base, token, path, body=None):
@@ -99,8 +95,7 @@ def main():
             ask(base, token, "/api/workspaces")
             return outcome.returncode
         finally:
-            process.terminate()
-            process.wait(30)
+            process.stop()
 
 
 if __name__ == "__main__":

@@ -1,16 +1,19 @@
 """The metrics of a running Keyside: docs/OPERATING.md lists them, with their labels, and no other."""
 
 import contextlib
-import json
 import os
 import pathlib
 import re
 import subprocess
+import sys
 import tempfile
-import threading
 import urllib.request
 
 import metrics
+from repository import ROOT
+
+sys.path.append(str(ROOT / "tests/sdk"))
+from harness.serving import serving
 
 #: Everything that has metrics of its own. Nothing listens where it sends to.
 SETTINGS = """
@@ -60,24 +63,11 @@ def running(binary, folder):
         subprocess.run([binary, *words], cwd=folder, env=environment, check=True, capture_output=True, timeout=PATIENCE)
 
     run("master-key", "generate", "--out", "cache-key")
-    process = subprocess.Popen([binary, "serve"], cwd=folder, env=environment, stderr=subprocess.PIPE, text=True)
-    limit = threading.Timer(PATIENCE, process.kill)
-    limit.start()
+    process, addresses = serving(binary, folder, environment, PATIENCE)
     try:
-        yield ready(process), run
+        yield addresses, run
     finally:
-        limit.cancel()
-        process.kill()
-        process.communicate()
-
-
-def ready(process):
-    log = ""
-    for line in process.stderr:
-        log += line
-        if '"message":"ready"' in line:
-            return json.loads(line)["fields"]
-    raise SystemExit(f"docs: keyside serve did not become ready:\n{log}")
+        process.stop()
 
 
 def scraped(binary):

@@ -158,7 +158,7 @@ LISTS = (
     ("verdict of a smoke check", r"credentials/src/smoke/outcome\.rs", r'^\s+[A-Z]\w+ = "([a-z_]+)",', "docs/SMOKE.md", "What is checked", ("result",)),
     ("audit event", r"credentials/src/record\.rs", r'^\s+[A-Z]\w+ = "([a-z_]+)", [A-Z]\w+;', "docs/API.md", "Events", ("event",)),
     ("exit code", r"src/failure\.rs", r"Self::new\((\d+), ", "docs/OPERATING.md", "Starting", ("exit code",)),
-    ("outcome of a request", r"proxy/src/metrics\.rs", r'^\s+Self::\w+ => "([a-z_]+)"', "docs/OPERATING.md", "What to monitor", ("",), "keyside_requests_total"),
+    ("outcome of a request", r"credentials/src/runs/outcome\.rs", r'^\s+[A-Z]\w+ = "([a-z_]+)",', "docs/OPERATING.md", "What to monitor", ("",), "keyside_requests_total"),
 )
 STATUS = {status.name: status.value for status in http.HTTPStatus} | {"PAYLOAD_TOO_LARGE": 413, "UNPROCESSABLE_ENTITY": 422}
 

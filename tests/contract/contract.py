@@ -92,8 +92,10 @@ class Interaction:
     @property
     def outcome(self) -> str:
         """The run's outcome: a function of the status, unless the contract names another."""
+        status = self.data["status"]
         ends = {2: "ok", 1: "ok", 4: "client_error", 5: "server_error"}
-        return self.data.get("outcome", ends[self.data["status"] // 100])
+        ended = "rate_limited" if status == 429 else ends[status // 100]
+        return self.data.get("outcome", ended)
 
     def problems(self, answer: Answer) -> list[str]:
         """How the response breaks the contract."""

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from harness.canary import canary, leaks
 from harness.child import Child
-from harness.keyside import binary, ready
+from harness.keyside import binary
+from harness.serving import ready
 from harness.web import eventually, fetch
 from pages import Row
 from provider import Provider

@@ -38,10 +38,7 @@ fn sign_in(keyside: &Keyside, stable: &str) -> (String, String) {
 
 /// What `keyside link` prints.
 fn link(keyside: &Keyside) -> String {
-    let url = format!("http://{}", keyside.admin_addr());
-    let exit = keyside
-        .builder_of()
-        .run(&["link", "--admin-url", &url], b"");
+    let exit = keyside.cli().run(&["link"], b"");
     assert_eq!(exit.code, Some(0), "{exit:#?}");
     let link = exit.stdout.strip_suffix('\n').expect("a line").to_owned();
     assert!(!link.contains(char::is_whitespace), "nothing else: {link}");

@@ -10,20 +10,17 @@ use std::process::Command;
 /// A running Keyside with workspace `acme` and its key, and a user of the command line.
 struct Office {
     keyside: Keyside,
-    url: String,
 }
 
 impl Office {
     fn open() -> Self {
         let keyside = Keyside::builder().start().with_key();
-        let url = format!("http://{}", keyside.admin_addr());
-        Self { keyside, url }
+        Self { keyside }
     }
 
     fn run(&self, words: &str) -> Exit {
         let words: Vec<_> = words.split_whitespace().collect();
-        self.builder()
-            .run(&[&words, &["--admin-url", &self.url][..]].concat(), b"")
+        self.keyside.cli().run(&words, b"")
     }
 
     /// The output of a command that must succeed.

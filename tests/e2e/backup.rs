@@ -169,9 +169,7 @@ fn a_backup_and_an_export_of_a_log_that_lost_records_fail_and_say_of_which_chain
 }
 
 fn desk(keyside: &Keyside, arguments: &[&str]) -> Exit {
-    let url = format!("http://{}", keyside.admin_addr());
-    let arguments = [arguments, &["--admin-url", &url]].concat();
-    keyside.builder_of().run(&arguments, b"")
+    keyside.cli().run(arguments, b"")
 }
 
 fn adding(keyside: &Keyside, label: &str) -> Ask {

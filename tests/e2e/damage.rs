@@ -26,9 +26,8 @@ fn a_lost_store_with_its_keyring_left_is_not_replaced_by_an_empty_one() {
 fn a_start_refused_over_a_lost_store_does_not_block_a_restore() {
     let upstream = Upstream::wanting_key();
     let keyside = Keyside::with_openai(&upstream.base_url());
-    let url = format!("http://{}", keyside.admin_addr());
-    let backup = ["backup", "--out", "b.keyside", "--admin-url", &url];
-    let exit = keyside.builder_of().run(&backup, b"");
+    let backup = ["backup", "--out", "b.keyside"];
+    let exit = keyside.cli().run(&backup, b"");
     assert_eq!(exit.code, Some(0), "{exit:#?}");
     let builder = keyside.kill9();
     let store = builder.home().join("data/store");
@@ -47,9 +46,8 @@ fn a_start_refused_over_a_lost_store_does_not_block_a_restore() {
 fn a_start_beside_what_a_killed_restore_has_left_is_refused_until_it_was_run_again() {
     let upstream = Upstream::wanting_key();
     let keyside = Keyside::with_openai(&upstream.base_url());
-    let url = format!("http://{}", keyside.admin_addr());
-    let backup = ["backup", "--out", "b.keyside", "--admin-url", &url];
-    let exit = keyside.builder_of().run(&backup, b"");
+    let backup = ["backup", "--out", "b.keyside"];
+    let exit = keyside.cli().run(&backup, b"");
     assert_eq!(exit.code, Some(0), "{exit:#?}");
     let builder = keyside.kill9();
     let data = builder.home().join("data");
@@ -248,10 +246,8 @@ fn a_key_whose_record_is_gone_is_listed_as_damaged_and_can_be_revoked() {
     assert_eq!(lost["id"], id.as_str());
     assert_eq!(lost["damaged"], true);
     assert!(lost["label"].is_null() && lost["createdAt"].is_null());
-    let url = format!("http://{}", keyside.admin_addr());
     let run = |arguments: &[&str]| {
-        let arguments = [arguments, &["--admin-url", &url]].concat();
-        let exit = keyside.builder_of().run(&arguments, b"");
+        let exit = keyside.cli().run(arguments, b"");
         assert_eq!(exit.code, Some(0), "{exit:#?}");
         exit.stdout
     };

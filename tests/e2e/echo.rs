@@ -247,7 +247,6 @@ fn a_secret_too_short_to_be_masked_is_refused_wherever_one_is_given() {
     );
     assert_eq!(keyside.list()[0]["versions"], added["versions"]);
 
-    let url = format!("http://{}", keyside.admin_addr());
     let id = added["id"].as_str().expect("an id");
     for arguments in [
         vec!["key", "rotate", id, "--stdin"],
@@ -263,8 +262,7 @@ fn a_secret_too_short_to_be_masked_is_refused_wherever_one_is_given() {
             "--stdin",
         ],
     ] {
-        let arguments = [&arguments[..], &["--admin-url", &url]].concat();
-        let exit = keyside.builder_of().run(&arguments, b"sk-Q7zX\n");
+        let exit = keyside.cli().run(&arguments, b"sk-Q7zX\n");
         assert_eq!(exit.code, Some(1), "{exit:#?}");
         assert!(exit.stderr.contains("shorter than 8 bytes"), "{exit:#?}");
     }

@@ -85,7 +85,5 @@ fn run_files(keyside: &Keyside) -> String {
 }
 
 fn desk(keyside: &Keyside, arguments: &[&str]) -> Exit {
-    let url = format!("http://{}", keyside.admin_addr());
-    let arguments = [arguments, &["--admin-url", &url]].concat();
-    keyside.builder_of().run(&arguments, b"")
+    keyside.cli().run(arguments, b"")
 }

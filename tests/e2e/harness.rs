@@ -35,6 +35,7 @@ pub use message::{Ending, Message, holds};
 pub use pair::Pair;
 pub use process::{Exit, Process};
 pub use root::runs_as_root;
+pub use terminal::Terminal;
 pub use upstream::{Line, Seen, Stream, Then, Upstream, chunked_head, reply, reply_in_chunks};
 pub use wire::{PATIENCE, Wire, allow_sockets};
 

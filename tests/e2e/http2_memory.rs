@@ -4,9 +4,7 @@
 use crate::harness::crowd::Crowd;
 use crate::harness::frames::{END_HEADERS, END_STREAM, Frames, HEADERS, block, frame};
 use crate::harness::h2_upstream::{H2Answer, over_h2_answering};
-use crate::harness::{Ask, Keyside, PATIENCE, allow_sockets, eventually, settled};
-use std::thread;
-use std::time::{Duration, Instant};
+use crate::harness::{Ask, Keyside, allow_sockets, eventually, settled};
 
 const CLIENTS: usize = 30;
 /// As many as one connection may have by default.
@@ -59,18 +57,10 @@ fn check(name: &str, keyside: &Keyside, sent: impl Fn() -> usize) {
 
     drop(clients);
     let limit = idle + GIVEN_BACK;
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        let resident = keyside.resident_memory();
-        if resident < limit {
-            break;
-        }
-        assert!(
-            Instant::now() < deadline,
-            "{name}: {resident} KiB are resident {PATIENCE:?} after the clients left, {idle} were before they came"
-        );
-        thread::park_timeout(Duration::from_millis(20));
-    }
+    let given_back = format!("{name}: less than {limit} KiB, and {idle} before the clients came");
+    eventually(&given_back, || {
+        (keyside.resident_memory() < limit).then_some(())
+    });
     assert_eq!(keyside.ask(&other).status(), 200, "{name}: and serves on");
 }
 

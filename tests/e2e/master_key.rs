@@ -72,11 +72,7 @@ fn a_rotation_that_is_killed_at_any_moment_is_finished_or_forgotten() {
 fn the_command_line_rotates_and_says_what_to_keep() {
     let upstream = Upstream::wanting_key();
     let keyside = Keyside::with_openai(&upstream.base_url());
-    let url = format!("http://{}", keyside.admin_addr());
-    let exit = keyside.builder_of().run(
-        &["master-key", "rotate", "--admin-url", &url, "--json"],
-        b"",
-    );
+    let exit = keyside.cli().run(&["master-key", "rotate", "--json"], b"");
     assert_eq!(exit.code, Some(0), "{exit:#?}");
     let rotated: serde_json::Value = serde_json::from_str(&exit.stdout).expect("JSON");
     let retired = format!(
@@ -84,10 +80,7 @@ fn the_command_line_rotates_and_says_what_to_keep() {
         rotated["previous"].as_str().expect("an id")
     );
     assert_eq!(masters(&keyside), ["data.master-key".to_owned(), retired]);
-    let exit = keyside.builder_of().run(
-        &["workspace", "rotate-key", "acme", "--admin-url", &url],
-        b"",
-    );
+    let exit = keyside.cli().run(&["workspace", "rotate-key", "acme"], b"");
     assert!(exit.stdout.contains("Encrypted 1 keys"), "{exit:#?}");
     assert_eq!(keyside.ask(&Ask::chat()).status(), 200);
 }

@@ -6,19 +6,16 @@ use serde_json::{Value, json};
 /// A running Keyside with a key, and a person on the same machine.
 struct Desk {
     keyside: Keyside,
-    url: String,
 }
 
 impl Desk {
     fn new(upstream: &Upstream) -> Self {
         let keyside = Keyside::with_openai(&upstream.base_url());
-        let url = format!("http://{}", keyside.admin_addr());
-        Self { keyside, url }
+        Self { keyside }
     }
 
     fn run(&self, arguments: &[&str], stdin: &str) -> Exit {
-        let arguments = [arguments, &["--admin-url", &self.url]].concat();
-        self.keyside.builder_of().run(&arguments, stdin.as_bytes())
+        self.keyside.cli().run(arguments, stdin.as_bytes())
     }
 
     fn ok(&self, arguments: &[&str]) -> String {
@@ -99,9 +96,8 @@ fn a_run_is_listed_in_local_time_and_found_by_local_time() {
     let local = format!(" {:02}{rest}", (hour + 2) % 24);
     // Two hours east of Greenwich, in POSIX notation.
     let there = |arguments: &[&str]| {
-        let arguments = [arguments, &["--admin-url", &desk.url]].concat();
-        let builder = desk.keyside.builder_of().clone().variable("TZ", "EAST-2");
-        let exit = builder.run(&arguments, b"");
+        let builder = desk.keyside.cli().variable("TZ", "EAST-2");
+        let exit = builder.run(arguments, b"");
         assert_eq!(exit.code, Some(0), "{arguments:?}: {exit:#?}");
         exit.stdout
     };
@@ -172,6 +168,7 @@ fn a_run_is_found_by_its_run_id_tag_and_status() {
         (&["--status", "200"][..], 2),
         (&["--status", "429"][..], 0),
         (&["--outcome", "server_error"][..], 0),
+        (&["--outcome", "refused"][..], 0),
         (&["--since", "1h"][..], 2),
         (&["--until", "1h"][..], 0),
         (&["-n", "1"][..], 1),
@@ -313,11 +310,10 @@ fn an_unknown_workspace_is_an_error_that_suggests_the_nearest() {
     assert!(!far.contains("did you mean"), "{far}");
 }
 
-/// Runs a command with the admin API from the environment, and the proxy on its default port.
+/// Runs a command with the proxy on its default port.
 fn with_usual_port(desk: &Desk, arguments: &[&str]) -> Exit {
-    let desk_of = desk.keyside.builder_of().clone();
-    let desk_of = desk_of.variable("KEYSIDE_ADMIN_URL", &desk.url);
-    desk_of
+    desk.keyside
+        .cli()
         .set("proxy.listen", r#"["127.0.0.1:7380"]"#)
         .run(arguments, b"")
 }

@@ -29,6 +29,12 @@ fn endings() -> Vec<Ending> {
         ("a redirect", "ok", reply(307, "", b"moved"), Then::Keep),
         ("a 4xx", "client_error", reply(404, "", b"none"), Then::Keep),
         (
+            "a 429",
+            "rate_limited",
+            reply(429, "", b"later"),
+            Then::Keep,
+        ),
+        (
             "a 5xx",
             "server_error",
             reply(500, "", b"sorry"),

@@ -159,12 +159,8 @@ fn a_new_key_comes_with_lines_for_a_shell_also_for_a_custom_provider() {
         .set("providers.mine.base_url", r#""https://llm.example""#)
         .start();
     keyside.workspace("acme");
-    let url = format!("http://{}", keyside.admin_addr());
     // Only the command reads this setting: the running Keyside is on a port that the system chose.
-    let desk = keyside
-        .builder_of()
-        .clone()
-        .set("proxy.listen", r#"["127.0.0.1:7380"]"#);
+    let desk = keyside.cli().set("proxy.listen", r#"["127.0.0.1:7380"]"#);
     for (provider, expected) in [
         (
             "mine",
@@ -195,7 +191,6 @@ fn a_new_key_comes_with_lines_for_a_shell_also_for_a_custom_provider() {
         // These providers are not stood in for here.
         let add = ["key", "add", "-w", "acme", "-p", provider, "--stdin"];
         let add = [&add[..], &["--check", "skip"]].concat();
-        let add = [&add[..], &["--admin-url", &url]].concat();
         let added = succeeded(desk.run(&add, KEY.as_bytes()));
         let exports = added.lines().filter(|line| line.starts_with("export "));
         let script = exports.collect::<Vec<_>>().join("\n");

@@ -36,9 +36,8 @@ fn tagged(keyside: &Keyside, provider: &str, label: &str) -> Value {
 }
 
 fn run(keyside: &Keyside, arguments: &[&str]) -> Exit {
-    let url = format!("http://{}", keyside.admin_addr());
-    let arguments = [&["smoke", "--admin-url", &url][..], arguments].concat();
-    let exit = keyside.builder_of().run(&arguments, b"");
+    let arguments = [&["smoke"][..], arguments].concat();
+    let exit = keyside.cli().run(&arguments, b"");
     let shown = format!("{}{}", exit.stdout, exit.stderr);
     assert!(!shown.contains(KEY), "{arguments:?}: the key was printed");
     exit
@@ -119,10 +118,9 @@ fn the_summary_of_a_job_is_added_to_its_file() {
     tagged(&keyside, "openai", "ci");
     let file = keyside.builder_of().home().join("summary.md");
     fs::write(&file, "before\n").expect("a writable folder");
-    let url = format!("http://{}", keyside.admin_addr());
-    let job = keyside.builder_of().clone();
+    let job = keyside.cli();
     let job = job.variable("GITHUB_STEP_SUMMARY", &file.display().to_string());
-    let exit = job.run(&["smoke", "--format", "github", "--admin-url", &url], b"");
+    let exit = job.run(&["smoke", "--format", "github"], b"");
     assert_eq!(expect_code(PASSED, exit), "", "no annotation");
     let summary = fs::read_to_string(&file).expect("the summary");
     assert!(

@@ -189,10 +189,8 @@ fn a_sidecar_counts_in_memory() {
 fn the_command_line_sets_shows_and_removes_limits() {
     let upstream = answering(200, SIXTY);
     let (keyside, path) = limited(&upstream, json!({ "requestsPerDay": 10 }));
-    let url = format!("http://{}", keyside.admin_addr());
     let run = |arguments: &[&str]| {
-        let arguments = [arguments, &["--admin-url", &url]].concat();
-        let exit = keyside.builder_of().run(&arguments, b"");
+        let exit = keyside.cli().run(arguments, b"");
         assert_eq!(exit.code, Some(0), "{arguments:?}: {exit:?}");
         exit.stdout
     };

@@ -1,34 +1,29 @@
 //! What a terminal shows: the prompt for a secret, and log lines.
 
-use crate::harness::{Ask, KEY, Keyside, Upstream, Wire};
+use crate::harness::{Ask, KEY, Keyside, Terminal, Upstream, Wire};
 
-/// A Keyside with workspace `acme`, whose OpenAI keys are sent to `upstream`, and its admin
-/// address.
-fn with_acme(upstream: &Upstream) -> (Keyside, String) {
+/// A Keyside with workspace `acme`, whose OpenAI keys are sent to `upstream`.
+fn with_acme(upstream: &Upstream) -> Keyside {
     let builder = Keyside::builder().provider("openai", &upstream.base_url());
     let keyside = builder.start();
     keyside.workspace("acme");
-    let url = format!("http://{}", keyside.admin_addr());
-    (keyside, url)
+    keyside
+}
+
+/// A terminal on which `keyside key add` runs. `options` are separated by spaces.
+fn adding(keyside: &Keyside, options: &str) -> Terminal {
+    let words: Vec<_> = ["key", "add"]
+        .into_iter()
+        .chain(options.split(' '))
+        .collect();
+    keyside.cli().terminal(&words)
 }
 
 #[test]
 fn the_prompt_names_the_key_and_text_pasted_around_it_is_removed() {
     let upstream = Upstream::wanting_key();
-    let (keyside, url) = with_acme(&upstream);
-    let add = [
-        "key",
-        "add",
-        "-w",
-        "acme",
-        "-p",
-        "openai",
-        "-l",
-        "ci",
-        "--admin-url",
-        &url,
-    ];
-    let mut terminal = keyside.builder_of().terminal(&add);
+    let keyside = with_acme(&upstream);
+    let mut terminal = adding(&keyside, "-w acme -p openai -l ci");
     let prompt = terminal.until(PROMPT);
     for part in [
         "OpenAI key \"ci\" of workspace acme",
@@ -49,8 +44,7 @@ fn the_prompt_names_the_key_and_text_pasted_around_it_is_removed() {
     assert_eq!(keyside.ask(&ask).status(), 200);
 
     let id = keyside.list()[0]["id"].as_str().expect("an id").to_owned();
-    let rotate = ["key", "rotate", &id, "--admin-url", &url];
-    let mut terminal = keyside.builder_of().terminal(&rotate);
+    let mut terminal = keyside.cli().terminal(&["key", "rotate", &id]);
     assert!(
         terminal
             .until(PROMPT)
@@ -70,19 +64,8 @@ fn the_prompt_names_the_key_and_text_pasted_around_it_is_removed() {
 #[test]
 fn a_development_key_comes_with_advice_and_without_an_expiry() {
     let upstream = Upstream::wanting_key();
-    let (keyside, url) = with_acme(&upstream);
-    let add = [
-        "key",
-        "add",
-        "-w",
-        "acme",
-        "-p",
-        "openai",
-        "--admin-url",
-        &url,
-    ];
-    let live = [&add[..], &["-l", "live"]].concat();
-    let mut terminal = keyside.builder_of().terminal(&live);
+    let keyside = with_acme(&upstream);
+    let mut terminal = adding(&keyside, "-w acme -p openai -l live");
     let prompt = terminal.until(PROMPT);
     assert!(!prompt.contains("hard spend limit"), "{prompt:?}");
     terminal.type_line(KEY);
@@ -90,8 +73,7 @@ fn a_development_key_comes_with_advice_and_without_an_expiry() {
     assert_eq!(code, Some(0), "{shown}");
     assert!(!shown.contains("--expires-at"), "{shown}");
 
-    let sandbox = [&add[..], &["-e", "sandbox", "-l", "dev"]].concat();
-    let mut terminal = keyside.builder_of().terminal(&sandbox);
+    let mut terminal = adding(&keyside, "-w acme -p openai -l dev -e sandbox");
     let prompt = terminal.until(PROMPT);
     assert!(prompt.contains("hard spend limit"), "{prompt:?}");
     terminal.type_line(KEY);
@@ -109,23 +91,14 @@ fn a_development_key_comes_with_advice_and_without_an_expiry() {
 #[test]
 fn a_mistyped_argument_is_reported_before_the_prompt_for_a_secret() {
     let upstream = Upstream::ok();
-    let (keyside, url) = with_acme(&upstream);
+    let keyside = with_acme(&upstream);
     for (workspace, provider, meant) in [
         ("acmee", "openai", "did you mean acme?"),
         ("acme", "opennai", "did you mean openai?"),
         ("initech", "openai", "keyside workspace add"),
     ] {
-        let add = [
-            "key",
-            "add",
-            "-w",
-            workspace,
-            "-p",
-            provider,
-            "--admin-url",
-            &url,
-        ];
-        let (code, shown) = keyside.builder_of().terminal(&add).end();
+        let named = format!("-w {workspace} -p {provider}");
+        let (code, shown) = adding(&keyside, &named).end();
         assert_eq!(code, Some(1), "{shown}");
         assert!(shown.contains(meant), "{shown}");
         assert!(!shown.contains("Secret"), "{shown}");

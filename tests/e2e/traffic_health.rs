@@ -72,9 +72,7 @@ fn series(state: &str, count: u64) -> String {
 
 /// The output of a command.
 fn command(keyside: &Keyside, arguments: &[&str]) -> String {
-    let url = format!("http://{}", keyside.admin_addr());
-    let arguments = [arguments, &["--admin-url", &url]].concat();
-    let exit = keyside.builder_of().run(&arguments, b"");
+    let exit = keyside.cli().run(arguments, b"");
     assert_eq!(exit.code, Some(0), "{arguments:?}: {exit:#?}");
     exit.stdout
 }

@@ -275,10 +275,8 @@ fn the_command_line_tries_a_key_and_says_what_to_do() {
         .provider("openai", &upstream.base_url())
         .start();
     keyside.workspace("acme");
-    let url = format!("http://{}", keyside.admin_addr());
     let run = |arguments: &[&str], secret: &str| {
-        let arguments = [arguments, &["--admin-url", &url]].concat();
-        let exit = keyside.builder_of().run(&arguments, secret.as_bytes());
+        let exit = keyside.cli().run(arguments, secret.as_bytes());
         for said in [&exit.stdout, &exit.stderr] {
             assert!(!said.contains(REFUSED) && !said.contains(KEY), "{exit:#?}");
         }

@@ -9,6 +9,7 @@ to PROVIDER_SMOKE_OUTPUT. README.md lists the variables. Exit code 0 if everythi
 """
 
 import base64
+import contextlib
 import json
 import os
 import pathlib
@@ -20,6 +21,9 @@ import urllib.parse
 import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.append(str(ROOT / "tests/sdk"))
+from harness.serving import serving
+
 WORKSPACE, LABEL, TAG = "ci", "ci", "ci-smoke"
 START_SECONDS = 60
 SETTINGS = """\
@@ -95,30 +99,12 @@ class Keyside:
         (folder / "keyside.toml").write_text(settings, encoding="utf-8")
         names = ("PATH", "HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy", "GITHUB_STEP_SUMMARY")
         self.environment = {name: os.environ[name] for name in names if name in os.environ}
-        self.log = open(folder / "keyside.log", "wb")
-        self.process = subprocess.Popen(
-            [self.binary, "serve", "--config", "keyside.toml"],
-            cwd=folder, env=self.environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-            bufsize=0,  # so that nothing of the log is left behind when `cat` takes over
-        )
-        self.copying = None
-        self.admin = f"http://{self._address()}"
+        try:
+            self.process, addresses = serving(self.binary, folder, self.environment, START_SECONDS)
+        except AssertionError as failed:
+            raise Broken(f"keyside serve did not start: {failed}") from failed
+        self.admin = f"http://{addresses['admin']}"
         self.token = (folder / "data/admin-token").read_text(encoding="utf-8").strip()
-
-    def _address(self):
-        """Reads the log up to the line with the addresses, and copies the rest of it in the background."""
-        for line in self.process.stderr:
-            self.log.write(line)
-            try:
-                fields = json.loads(line)["fields"]
-            except (ValueError, KeyError, TypeError):
-                continue
-            if fields.get("message") == "ready":
-                self.log.flush()
-                self.copying = subprocess.Popen(["cat"], stdin=self.process.stderr, stdout=self.log)
-                return fields["admin"]
-        self.log.flush()
-        raise Broken("keyside serve did not start: " + (self.folder / "keyside.log").read_text(errors="replace")[-2000:])
 
     def run(self, *arguments, given=None):
         return subprocess.run(
@@ -136,14 +122,9 @@ class Keyside:
         return ask(f"{self.admin}{path}", self.token, body, urllib.request.ProxyHandler({}))
 
     def stop(self):
-        self.process.terminate()
-        try:
-            self.process.wait(30)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        self.copying.wait()
-        self.log.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.stop()
+        (self.folder / "keyside.log").write_bytes(self.process.stderr.to_the_end(within=30))
 
 
 def ask(url, token, body=None, *handlers):

@@ -6,7 +6,7 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { chromium } from "playwright-core";
 
-import { atEnd } from "./stage.js";
+import { atEnd } from "./serving.js";
 
 const SCREENSHOTS = process.env.KEYSIDE_UI_SCREENSHOTS;
 const PICTURES = process.env.KEYSIDE_UI_PICTURES;

@@ -4,7 +4,8 @@ import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 
 import { launch, open, signIn } from "./browser.js";
-import { Keyside, Provider, serve } from "./stage.js";
+import { serve } from "./serving.js";
+import { Keyside, Provider } from "./stage.js";
 
 let browser;
 

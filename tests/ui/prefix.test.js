@@ -5,7 +5,8 @@ import { request as ask } from "node:http";
 import { after, before, test } from "node:test";
 
 import { enterToken, launch, open, signIn } from "./browser.js";
-import { Keyside, Provider, secret, serve } from "./stage.js";
+import { serve } from "./serving.js";
+import { Keyside, Provider, secret } from "./stage.js";
 import { addKey, go, openKey, preview, revoke, rotate } from "./steps.js";
 
 let browser;

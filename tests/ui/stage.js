@@ -1,46 +1,15 @@
 // What the tests run: keyside, and a stand-in for a provider.
 
-import { execFileSync, spawn } from "node:child_process";
-import { closeSync, constants, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync, writeSync } from "node:fs";
-import { createServer } from "node:http";
-import { tmpdir } from "node:os";
+import { execFileSync } from "node:child_process";
+import { closeSync, constants, openSync, writeSync } from "node:fs";
 import { join } from "node:path";
-import { createInterface } from "node:readline";
 import { setTimeout } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 
-const ROOT = fileURLToPath(new URL("../../", import.meta.url));
-const BINARY = process.env.KEYSIDE_BIN ?? join(ROOT, "target/debug/keyside");
+import { BINARY, serve, Serving } from "./serving.js";
 
 /** A secret of the provider's usual form; the stand-in accepts it unless `name` says "wrong", "odd" or "unreachable". */
 export const secret = (name) => `sk-proj-${name}-0123456789abcdef0123456789`;
-
-const ends = new WeakMap();
-
-/** Calls `act` when the test ends, the latest first: a browser window closes before the server that it talks to. */
-export function atEnd(test, act) {
-  if (!ends.has(test)) {
-    const acts = [];
-    ends.set(test, acts);
-    test.after(async () => {
-      const faults = [];
-      for (const act of acts.reverse()) await Promise.resolve().then(act).catch((fault) => faults.push(fault));
-      if (faults.length > 0) throw faults[0];
-    });
-  }
-  ends.get(test).push(act);
-}
-
-/** A server on a free port of 127.0.0.1 that is closed when the test ends; resolves to its port. */
-export async function serve(test, answer) {
-  const server = createServer(answer);
-  await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
-  atEnd(test, () => {
-    server.closeAllConnections();
-    server.close();
-  });
-  return server.address().port;
-}
 
 /**
  * A provider with the APIs of OpenAI and Anthropic. `says` is its answer to prompts, `rejects` its message about a wrong key, `wait`
@@ -94,47 +63,23 @@ export class Provider {
   }
 }
 
-const settings = (provider, publicUrl) => `
-[proxy]
-listen = ["127.0.0.1:0"]
-[admin]
-listen = "127.0.0.1:0"
-${publicUrl ? `public_url = "${publicUrl}"` : ""}
-[observe]
-listen = "127.0.0.1:0"
-[log]
-format = "json"
+const settings = (provider) => `
 [smoke]
 prompt = true
 ${["openai", "anthropic", "mistral", "groq"].map((id) => `[providers.${id}]\nbase_url = "${provider.url}"`).join("\n")}
 `;
 
-/** Keyside with the workspace `acme`. `publicUrl` is the address that people use, if it is not the listener's own. */
-export class Keyside {
-  /** `past`: with a clock that starts so many seconds ago, and that `ago` sets. */
+export class Keyside extends Serving {
+  /**
+   * `past`: with a clock that starts so many seconds ago, and that `ago` sets. `publicUrl` is the address that people use, if it is not
+   * the listener's own.
+   */
   static async start(test, provider, { past, publicUrl } = {}) {
-    const keyside = new Keyside();
-    keyside.home = mkdtempSync(join(tmpdir(), "keyside-ui-"));
-    writeFileSync(join(keyside.home, "keyside.toml"), settings(provider, publicUrl));
-    const { cwd, env } = keyside.#options();
+    const keyside = new Keyside(test);
     const clock = past ? keyside.#clock(past) : {};
-    const child = spawn(BINARY, ["serve"], { cwd, env: { ...env, ...clock }, stdio: ["ignore", "ignore", "pipe"] });
-    const ended = new Promise((resolve) => child.once("close", resolve));
-    atEnd(test, async () => {
-      child.kill();
-      await ended;
-      rmSync(keyside.home, { recursive: true, force: true });
-    });
-    const { admin, proxy } = await ready(child, ended);
-    keyside.url = `http://${admin}`;
-    keyside.proxy = `http://${proxy}`;
-    keyside.owner = readFileSync(join(keyside.home, "data/admin-token"), "ascii").trim();
-    await keyside.ask("POST", "/api/workspaces", { id: "acme", name: "Acme" });
+    const address = publicUrl ? { KEYSIDE_ADMIN__PUBLIC_URL: publicUrl } : {};
+    await keyside.serve(test, settings(provider), { ...clock, ...address });
     return keyside;
-  }
-
-  #options() {
-    return { cwd: this.home, env: { PATH: process.env.PATH } };
   }
 
   /** What gives the server a clock that `ago` sets: see clock.c. */
@@ -156,16 +101,8 @@ export class Keyside {
 
   /** What `keyside link` prints. */
   link() {
-    const options = { ...this.#options(), encoding: "utf8" };
+    const options = { ...this.options, encoding: "utf8" };
     return execFileSync(BINARY, ["link", "--admin-url", this.url], options).trim();
-  }
-
-  async ask(method, path, body) {
-    const headers = { authorization: `Bearer ${this.owner}`, "content-type": "application/json", "if-match": "*" };
-    const response = await fetch(this.url + path, { method, headers, body: body && JSON.stringify(body) });
-    const answer = await response.json();
-    if (!response.ok) throw new Error(`${method} ${path}: ${JSON.stringify(answer)}`);
-    return answer;
   }
 
   /** Stores a key for OpenAI and returns its id. */
@@ -180,18 +117,4 @@ export class Keyside {
     const body = JSON.stringify({ model, messages: [{ role: "user", content: "Hi" }] });
     return fetch(`${this.proxy}/w/acme/${at}`, { method: "POST", headers, body });
   }
-}
-
-/** The addresses that keyside logs once it is ready. */
-function ready(child, ended) {
-  const said = [];
-  return new Promise((resolve, reject) => {
-    child.once("error", reject);
-    createInterface({ input: child.stderr }).on("line", (line) => {
-      said.push(line);
-      const fields = line.startsWith("{") ? JSON.parse(line).fields : undefined;
-      if (fields?.message === "ready") resolve(fields);
-    });
-    ended.then(() => reject(new Error(`keyside ended:\n${said.join("\n")}`)));
-  });
 }

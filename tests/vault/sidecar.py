@@ -15,7 +15,8 @@ import pytest
 
 from bao import free_port
 from harness.child import Child
-from harness.keyside import binary, ready
+from harness.keyside import binary
+from harness.serving import ready
 from harness.web import eventually, fetch
 
 #: `vault.poll` in the tests, in seconds.

@@ -10,7 +10,8 @@ import pytest
 from bao import BINARY, Bao, free_port
 from harness.canary import canary
 from harness.child import Child
-from harness.keyside import binary, ready
+from harness.keyside import binary
+from harness.serving import ready
 from harness.web import eventually
 from repository import page
 from sidecar import Runner, needs

@@ -2,7 +2,7 @@
 
 use keyside_credentials::{
     Listed, Timestamp,
-    runs::{RunKind, StoredRun},
+    runs::{Outcome, RunKind, StoredRun},
 };
 
 use super::{
@@ -104,17 +104,30 @@ pub(super) fn kind(kind: RunKind) -> &'static str {
 }
 
 fn result(run: &StoredRun) -> Badge {
-    if is_refusal(run) {
+    if run.is_refused() {
         return Badge::bad("Refused");
     }
-    if run.status == 429 && &*run.outcome == "client_error" {
-        return Badge::warn("Rate limited");
-    }
-    let mut known = OUTCOMES.iter();
-    match known.find(|(outcome, ..)| *outcome == &*run.outcome) {
-        Some(&(_, tone, icon, word)) => Badge::new(tone, icon, word),
+    let mut known = Outcome::ALL.into_iter();
+    match known.find(|known| known.as_str() == &*run.outcome) {
+        Some(known) => outcome(known),
         None => Badge::new("plain", "unknown", words(&run.outcome)),
     }
+}
+
+/// How a forwarded request ended, for people.
+pub(super) fn outcome(outcome: Outcome) -> Badge {
+    let (tone, icon, word) = match outcome {
+        Outcome::Ok => ("good", "good", "Succeeded"),
+        Outcome::ClientError => ("bad", "bad", "Rejected"),
+        Outcome::RateLimited => ("warn", "warn", "Rate limited"),
+        Outcome::ServerError => ("bad", "bad", "The provider failed"),
+        Outcome::Unanswered => ("bad", "bad", "No response"),
+        Outcome::UpstreamAborted => ("bad", "bad", "Response cut off"),
+        Outcome::Revoked => ("warn", "revoked", "Ended, key revoked"),
+        Outcome::CutByDrain => ("warn", "warn", "Ended, Keyside stopped"),
+        Outcome::ClientClosed => ("plain", "info", "Client disconnected"),
+    };
+    Badge::new(tone, icon, word)
 }
 
 /// `credential_rotated` as `Credential rotated`.
@@ -126,34 +139,17 @@ pub(super) fn words(name: &str) -> String {
     words
 }
 
-/// Whether Keyside refused the request without forwarding it.
-fn is_refusal(run: &StoredRun) -> bool {
-    run.refused.is_some() || run.used.is_none()
-}
-
 fn detail(run: &StoredRun) -> String {
     let status = match run.status {
         0 => "no status".to_owned(),
         status => format!("HTTP {status}"),
     };
-    let by = is_refusal(run).then(|| "by Keyside".to_owned());
-    let code = is_refusal(run).then(|| run.outcome.to_string());
+    let by = run.is_refused().then(|| "by Keyside".to_owned());
+    let code = run.is_refused().then(|| run.outcome.to_string());
     let request = run.refused.as_deref().map(str::to_owned);
     let parts = [by, Some(status), code, request].into_iter().flatten();
     parts.collect::<Vec<_>>().join(" · ")
 }
-
-/// How forwarded requests end: the outcome of the record, then tone, icon and word.
-pub(super) const OUTCOMES: [(&str, &str, &str, &str); 8] = [
-    ("ok", "good", "good", "Succeeded"),
-    ("client_error", "bad", "bad", "Rejected"),
-    ("server_error", "bad", "bad", "The provider failed"),
-    ("unanswered", "bad", "bad", "No response"),
-    ("upstream_aborted", "bad", "bad", "Response cut off"),
-    ("revoked", "warn", "revoked", "Ended, key revoked"),
-    ("cut_by_drain", "warn", "warn", "Ended, Keyside stopped"),
-    ("client_closed", "plain", "info", "Client disconnected"),
-];
 
 #[cfg(test)]
 mod tests {

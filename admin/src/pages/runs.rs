@@ -9,7 +9,7 @@ use askama::Template;
 use axum::response::Response;
 use keyside_credentials::{
     Environment, Workspace,
-    runs::{Dimension, RunFilter, RunKind, RunPage},
+    runs::{Dimension, Outcome, REFUSED, RunKind, RunPage},
 };
 
 use self::{
@@ -20,7 +20,7 @@ use super::{
     chart::Chart,
     html::page,
     pager::LogPager,
-    run_rows::{OUTCOMES, RunRow, kind},
+    run_rows::{RunRow, kind, outcome},
     shell::{Shell, Visit},
     view::{Choice, environments},
 };
@@ -72,11 +72,6 @@ pub(super) async fn show(visit: Visit, mut parameters: Parameters) -> Result<Res
     let found = runs.page(ROWS, &filter, filters.before).await;
     let any = !found.runs.is_empty() || !runs.search(1, &all).await.is_empty();
     let by_day = HashSet::from([Dimension::Day]);
-    // A key that its check rejects is no request that failed.
-    let filter = RunFilter {
-        uses_only: filters.kind.is_none(),
-        ..filter
-    };
     let figures = runs.figures(&filter, &by_day, days.count()).await;
     let figures = figures.map_err(Problem::unreadable)?;
     let charts = charts(&days, &figures);
@@ -123,7 +118,9 @@ fn filter_form(visit: &Visit, workspace: &Workspace, filters: &Filters) -> Filte
     });
     let labels = keys.iter().map(|key| key.label.to_string());
     let labels = labels.map(|label| (label.clone(), label));
-    let outcomes = OUTCOMES.map(|(outcome, _, _, word)| (outcome.to_owned(), word.to_owned()));
+    let outcomes = Outcome::ALL.map(|it| (it.to_string(), outcome(it).word));
+    let refused = (REFUSED.to_owned(), "Refused".to_owned());
+    let outcomes = outcomes.into_iter().chain([refused]);
     let kinds = RunKind::ALL.map(|it| (it.to_string(), kind(it).to_owned()));
     let clear = Filters::default();
     FilterForm {

@@ -56,7 +56,6 @@ fn filter(caller: &Caller, query: &mut Parameters) -> RunFilter {
         label: query.optional("label", text),
         environment: query.optional("environment", form::choice),
         kind: query.optional("kind", form::choice),
-        uses_only: false,
         request_id: query.optional("requestId", text),
         run_id: query.optional("runId", text),
         tag: query.optional("tag", text),

@@ -142,6 +142,7 @@ pub(crate) struct RunFilter {
     /// The provider's status, or Keyside's for a refusal; 0 finds requests without a response.
     #[param(minimum = 0, maximum = 599)]
     status: Option<u16>,
+    /// How the request ended, or the code of its refusal; `refused` finds every refusal.
     outcome: Option<String>,
     /// Requests that arrived at this time or later.
     since: Option<Timestamp>,

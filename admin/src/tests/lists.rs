@@ -299,7 +299,11 @@ async fn figures_are_those_of_the_runs_that_the_caller_may_see() {
         outcome: "ok",
         ..run(&made, 1)
     };
-    for run in [good.clone(), good.clone(), good, failed, other] {
+    let check = keyside_credentials::runs::Run {
+        kind: keyside_credentials::runs::RunKind::Check,
+        ..good.clone()
+    };
+    for run in [good.clone(), good.clone(), good, failed, other, check] {
         api.registry.runs().record(run);
     }
     api.registry.runs().flush().await;
@@ -329,6 +333,8 @@ async fn figures_are_those_of_the_runs_that_the_caller_may_see() {
     );
     let today = SystemClock.now().to_string();
     assert!(today.starts_with(group["day"].as_str().unwrap()), "{group}");
+    let checks = api.get("/api/runs/figures?kind=check").await.json();
+    assert_eq!(checks["total"]["count"], 1);
     let none = api.get("/api/runs/figures?status=0").await.json();
     assert_eq!(none["total"]["errorRate"], Value::Null);
     assert_eq!(none["total"]["latencyMs"], Value::Null);

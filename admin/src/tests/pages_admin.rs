@@ -421,6 +421,8 @@ async fn keys_that_stop_requests_are_said_on_every_page_with_the_way_out() {
     };
     let page_of_key = format!("/keys/{id}");
     says(&keys, "expires in 3 days", &page_of_key);
+    let shown = browser.get(&page_of_key).await;
+    assert!(shown.body.contains("Expires in 3 days"), "{}", shown.body);
     api.provider
         .say(Finding::of_verdict(Verification::Rejected, Some(401)));
     let verify = format!("{CREDENTIALS}/{id}/verify");

@@ -270,6 +270,10 @@ async fn a_key_is_revoked_only_if_its_label_is_typed() {
     );
     assert_eq!(destroyed(&shown), ["just now"]);
     assert!(!shown.body.contains("Roll back"));
+    for page in [page.as_str(), "/keys"] {
+        let shown = browser.get(page).await;
+        assert!(!shown.body.contains("used by default"), "{}", shown.body);
+    }
     assert!(
         !shown.body.contains(&format!("{revoke}\"")),
         "nothing left to do"

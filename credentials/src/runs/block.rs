@@ -41,6 +41,13 @@ pub struct StoredRun {
     pub tag: Option<Box<str>>,
 }
 
+impl StoredRun {
+    /// Whether Keyside refused the request without forwarding it.
+    pub fn is_refused(&self) -> bool {
+        self.refused.is_some() || self.used.is_none()
+    }
+}
+
 /// The credential that a request used, as it was stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredUse {

@@ -10,7 +10,7 @@ use std::{
 use jiff::{civil::Date, tz::TimeZone};
 use keyside_store::StorageError;
 
-use super::{RunFilter, RunKind, RunPosition, Runs, StoredRun, Tokens, sum_reported};
+use super::{Outcome, RunFilter, RunKind, RunPosition, Runs, StoredRun, Tokens, sum_reported};
 use crate::model::{Environment, named};
 
 /// What runs are grouped by.
@@ -105,8 +105,10 @@ pub struct RunFigures {
 }
 
 impl Runs {
-    /// Figures of the runs that match, and of at most `limit` groups of them. Reads all kept
-    /// records: about a microsecond each, and 16 bytes of memory.
+    /// Figures of the runs that match, and of at most `limit` groups of them. Live checks count
+    /// only if the filter asks for their kind: a check is not a use of the credential, and a key
+    /// that it finds rejected is not a request that failed. Reads all kept records: about a
+    /// microsecond each, and 16 bytes of memory.
     ///
     /// # Errors
     /// Storage failed: figures of some of the runs would be wrong.
@@ -117,9 +119,12 @@ impl Runs {
         limit: usize,
     ) -> Result<RunFigures, StorageError> {
         let (mut total, mut groups) = (Tally::default(), Groups::default());
+        let uses_only = filter.kind.is_none();
         let add = |_: RunPosition, run: StoredRun| {
-            total.add(&run);
-            groups.add(&run, by);
+            if !uses_only || run.kind.is_use() {
+                total.add(&run);
+                groups.add(&run, by);
+            }
             ControlFlow::Continue(())
         };
         self.shared.read_back(filter, None, add).await?;
@@ -213,8 +218,8 @@ impl Tally {
     fn add(&mut self, run: &StoredRun) {
         let figures = &mut self.figures;
         figures.count += 1;
-        figures.errors += u64::from(!SUCCESSES.contains(&&*run.outcome));
-        if run.refused.is_some() || run.used.is_none() {
+        figures.errors += u64::from(SUCCESSES.iter().all(|it| it.as_str() != &*run.outcome));
+        if run.is_refused() {
             figures.refused += 1;
             return;
         }
@@ -285,7 +290,7 @@ const MAX_GROUPS: usize = 10_000;
 
 /// Outcomes that are no failure of Keyside or the provider: a whole response below 400, and a
 /// client that disconnected.
-const SUCCESSES: [&str; 2] = ["ok", "client_closed"];
+const SUCCESSES: [Outcome; 2] = [Outcome::Ok, Outcome::ClientClosed];
 
 #[cfg(test)]
 mod tests {

@@ -25,8 +25,6 @@ pub struct RunFilter {
     pub environment: Option<Environment>,
     /// Of this kind.
     pub kind: Option<RunKind>,
-    /// Only uses of a credential: no live checks, which ask whether it could be used.
-    pub uses_only: bool,
     /// With this id in responses and logs.
     pub request_id: Option<String>,
     /// With this run id of the runner.
@@ -35,13 +33,17 @@ pub struct RunFilter {
     pub tag: Option<String>,
     /// With this status, the upstream's or a refusal's; 0 for runs without a response.
     pub status: Option<u16>,
-    /// With this outcome: one word, or a refusal's code.
+    /// With this outcome: the name of an [`Outcome`](super::Outcome), a refusal's code, or
+    /// [`REFUSED`].
     pub outcome: Option<String>,
     /// Received at this time or later.
     pub since: Option<Timestamp>,
     /// Received before this time.
     pub until: Option<Timestamp>,
 }
+
+/// In [`RunFilter::outcome`]: what Keyside refused without forwarding it, whatever the code.
+pub const REFUSED: &str = "refused";
 
 /// A run's place in the log. A search continues before it, whatever was recorded meanwhile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -146,7 +148,6 @@ impl RunFilter {
             (self.request_id.as_deref(), Some(&*run.request_id)),
             (self.run_id.as_deref(), run.run_id.as_deref()),
             (self.tag.as_deref(), run.tag.as_deref()),
-            (self.outcome.as_deref(), Some(&*run.outcome)),
         ];
         self.within.holds(&run.workspace)
             && texts
@@ -156,8 +157,11 @@ impl RunFilter {
                 .environment
                 .is_none_or(|wanted| used.is_some_and(|used| used.environment == wanted))
             && self.kind.is_none_or(|kind| kind == run.kind)
-            && (!self.uses_only || run.kind.is_use())
             && self.status.is_none_or(|status| status == run.status)
+            && self.outcome.as_deref().is_none_or(|wanted| match wanted {
+                REFUSED => run.is_refused(),
+                outcome => outcome == &*run.outcome,
+            })
             && self.since.is_none_or(|since| since <= run.at)
             && self.until.is_none_or(|until| run.at < until)
     }

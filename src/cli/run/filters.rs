@@ -44,7 +44,7 @@ pub(crate) struct Filters {
     /// response
     #[arg(long, short, value_parser = clap::value_parser!(u16).range(0..=599))]
     status: Option<u16>,
-    /// Only with this outcome: forwarded, or refused with this code
+    /// Only with this outcome: of forwarded requests, `refused`, or the code of a refusal
     #[arg(long, short, value_parser = PossibleValuesParser::new(keyside_proxy::outcomes()))]
     outcome: Option<String>,
     /// Only since this time: as `keyside run list` shows times, as 2027-01-31T00:00:00Z, or as an

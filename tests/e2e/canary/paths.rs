@@ -230,8 +230,7 @@ impl Hunt {
     }
 
     pub fn command_line(&mut self) {
-        let builder = self.keyside.builder_of().clone();
-        let url = format!("http://{}", self.keyside.admin_addr());
+        let builder = self.keyside.cli();
         let file = builder.home().join("secret");
         fs::write(&file, self.key.text()).expect("a writable folder");
         let key = self.key.text().as_bytes();
@@ -266,9 +265,7 @@ impl Hunt {
             (vec!["key", "list", "--json"], b"", 0),
             (vec!["check"], b"", 0),
         ] {
-            let reaches = more[0] == "key";
-            let flags: &[&str] = if reaches { &["--admin-url", &url] } else { &[] };
-            let exit = builder.run(&[&more[..], flags].concat(), stdin);
+            let exit = builder.run(&more, stdin);
             assert_eq!(exit.code, Some(code), "{more:?}: {exit:#?}");
             self.sweep
                 .saw(&format!("{more:?} says"), exit.stdout.as_bytes());
@@ -277,7 +274,7 @@ impl Hunt {
         }
         for view in self.keyside.everything() {
             let id = view["id"].as_str().expect("an id");
-            let exit = builder.run(&["key", "show", id, "--admin-url", &url], b"");
+            let exit = builder.run(&["key", "show", id], b"");
             assert_eq!(exit.code, Some(0), "{exit:#?}");
             self.sweep.saw("key show says", exit.stdout.as_bytes());
         }

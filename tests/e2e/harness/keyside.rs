@@ -84,6 +84,12 @@ impl Keyside {
         &self.builder
     }
 
+    /// Runs commands that use its admin API, as a person on the same machine does.
+    pub fn cli(&self) -> Builder {
+        let url = format!("http://{}", self.admin_addr());
+        self.builder.clone().variable("KEYSIDE_ADMIN_URL", &url)
+    }
+
     /// The data folder.
     pub fn data(&self) -> PathBuf {
         self.builder.home().join("data")

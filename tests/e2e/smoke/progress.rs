@@ -40,11 +40,9 @@ impl Slow {
 #[test]
 fn on_a_terminal_one_line_says_what_is_waited_for_and_only_the_results_stay() {
     let Slow { keyside, gate } = Slow::start();
-    let url = format!("http://{}", keyside.admin_addr());
     for (step, no_color, coloured) in [(1, "", true), (2, "1", false)] {
-        let builder = keyside.builder_of().clone();
-        let builder = builder.variable("NO_COLOR", no_color);
-        let mut terminal = builder.terminal(&["smoke", "--admin-url", &url]);
+        let builder = keyside.cli().variable("NO_COLOR", no_color);
+        let mut terminal = builder.terminal(&["smoke"]);
         // The time goes on while nothing else changes.
         let waiting = "s: 2 of 3 checked, 1 failed, waiting for mistral";
         let later = terminal.until(&format!("1 {waiting}"));
@@ -99,9 +97,8 @@ fn a_pipe_gets_no_progress_and_a_timeout_says_what_was_missing() {
 #[test]
 fn a_terminal_without_escape_sequences_gets_no_progress() {
     let Slow { keyside, gate } = Slow::start();
-    let url = format!("http://{}", keyside.admin_addr());
-    let dumb = keyside.builder_of().clone().variable("TERM", "dumb");
-    let arguments = ["smoke", "--timeout", "1s", "--admin-url", &url];
+    let dumb = keyside.cli().variable("TERM", "dumb");
+    let arguments = ["smoke", "--timeout", "1s"];
     let (code, shown) = dumb.terminal(&arguments).end();
     gate.open(1);
     assert_eq!(code, Some(FAILED), "{shown:?}");

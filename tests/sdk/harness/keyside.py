@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness.child import Child, Output
+from harness.serving import ready, waiting
 from harness.web import fetch
 
 #: A fake address of the admin page, which refusals link to.
@@ -142,25 +143,6 @@ class Keyside:
 
     def stop(self, within: float = 30) -> int:
         return self._child.stop(within)
-
-
-def ready(line: bytes) -> dict[str, str] | None:
-    """The fields of the log line with the addresses, if this is that line."""
-    fields = _fields(line)
-    return fields if fields.get("message") == "ready" else None
-
-
-def waiting(line: bytes) -> dict[str, str] | None:
-    """The same for the line that says why it is not ready yet."""
-    fields = _fields(line)
-    return fields if fields.get("message", "").startswith("waiting for the key service") else None
-
-
-def _fields(line: bytes) -> dict[str, str]:
-    try:
-        return dict(json.loads(line)["fields"])
-    except (ValueError, KeyError, TypeError):
-        return {}
 
 
 def binary() -> Path:

@@ -202,11 +202,11 @@ pub(super) fn notices(visit: &Visit, listed: &Listed, href: &str, now: Timestamp
     });
     let ending = match key.status {
         Status::Expired => Some((
-            "Expired",
+            "Expired".to_owned(),
             "Requests no longer use it. Set a later expiry if the provider still accepts it.",
         )),
         Status::Expiring => Some((
-            "Expires soon",
+            format!("Expires {}", Time::new(key.expires_at, now).relative),
             "Requests stop using it then. Set a later expiry, or rotate it.",
         )),
         Status::Active | Status::Revoked => None,

@@ -19,6 +19,7 @@ use crate::{
         keys::{is_revoked, known},
         reauthentication::prove,
         record_rows::label,
+        run_rows::kind,
         shell::{Shell, Visit},
         view::{Badge, FieldErrors, Notice, text_of},
     },
@@ -46,7 +47,7 @@ struct RevokeKey {
 /// Requests that used it in the last day.
 struct Use {
     tag: String,
-    kind: String,
+    kind: &'static str,
     count: u64,
 }
 
@@ -142,7 +143,7 @@ async fn uses(visit: &Visit, listed: &Listed) -> Result<(Vec<Use>, String), Prob
     };
     let one = |group: GroupFigures| Use {
         tag: text_of(group.group.tag),
-        kind: text_of(group.group.kind.map(|kind| kind.as_str())),
+        kind: group.group.kind.map_or("", kind),
         count: group.figures.count,
     };
     Ok((figures.groups.into_iter().map(one).collect(), total))

@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// Figures of the runs that match, in total and in groups: at most `limit` groups, those with the
-/// most runs. They cover the stored runs only.
+/// most runs. They cover the stored runs only. Live checks are counted with `kind=check` only.
 #[utoipa::path(
     get, path = "/api/runs/figures", tag = "runs", operation_id = "summarizeRuns",
     params(queries::RunFilter, queries::GroupBy, queries::Limit),

@@ -51,6 +51,31 @@ async fn kind_and_version_are_stored_and_found() {
 }
 
 #[tokio::test]
+async fn refused_runs_are_found_whatever_their_code() {
+    let refused = |n, outcome| Run {
+        used: None,
+        refused: Some("GET /v1/models".into()),
+        outcome,
+        ..run(n)
+    };
+    let (missing, path) = ("credential_missing", "path_not_allowed");
+    let runs = recorded([run(1), refused(2, missing), refused(3, path)]).await;
+    for (outcome, expected) in [
+        (REFUSED, &[3, 2][..]),
+        (path, &[3][..]),
+        ("ok", &[1][..]),
+        ("refuse", &[][..]),
+    ] {
+        let filter = RunFilter {
+            outcome: Some(outcome.to_owned()),
+            ..RunFilter::default()
+        };
+        let found = runs.search(9, &filter).await;
+        assert_eq!(numbers(&found), expected, "{outcome}");
+    }
+}
+
+#[tokio::test]
 async fn a_live_check_is_no_use_of_the_credential_not_even_after_a_restart() {
     let storage = Arc::new(Memory::new());
     let runs = Runs::start(storage.clone(), HashMap::new());
@@ -146,6 +171,30 @@ async fn figures_leave_unknown_usage_out_and_count_it() {
     };
     let figures = runs.figures(&none, &by(&Dimension::ALL), 9).await.unwrap();
     assert_eq!(figures, RunFigures::default());
+}
+
+#[tokio::test]
+async fn figures_count_live_checks_only_if_asked_for_them() {
+    let kinds = RunKind::ALL.into_iter().zip(0..);
+    let runs = recorded(kinds.map(|(kind, n)| of_kind(n, kind))).await;
+    for (kind, expected) in [
+        (
+            None,
+            &[RunKind::Traffic, RunKind::Preview, RunKind::Smoke][..],
+        ),
+        (Some(RunKind::Check), &[RunKind::Check][..]),
+        (Some(RunKind::Traffic), &[RunKind::Traffic][..]),
+    ] {
+        let filter = RunFilter {
+            kind,
+            ..RunFilter::default()
+        };
+        let by_kind = by(&[Dimension::Kind]);
+        let figures = runs.figures(&filter, &by_kind, 9).await.unwrap();
+        let counted = figures.groups.iter().map(|group| group.group.kind.unwrap());
+        assert_eq!(counted.collect::<Vec<_>>(), expected, "{kind:?}");
+        assert_eq!(figures.total.count, expected.len() as u64, "{kind:?}");
+    }
 }
 
 #[tokio::test]
