@@ -75,7 +75,7 @@ struct Registrations {
     /// The object that each registration was read from, so that unchanged ones are not read again.
     objects: HashMap<WorkspaceId, ObjectRef>,
     /// Set if the clock was accepted.
-    accepted: Option<AcceptedClock>,
+    accepted: Option<Arc<AcceptedClock>>,
 }
 
 struct Waiting {
@@ -255,7 +255,7 @@ impl Chains {
             of: order(state),
             all: Arc::new(all),
             objects,
-            accepted: before.accepted,
+            accepted: before.accepted.clone(),
         };
         Ok((registrations, is_complete))
     }
@@ -263,12 +263,13 @@ impl Chains {
     async fn accepted_clock_in(
         &self,
         state: &State,
-    ) -> Result<Option<AcceptedClock>, StorageError> {
+    ) -> Result<Option<Arc<AcceptedClock>>, StorageError> {
         let Some(entry) = state.document(ACCEPTED) else {
             return Ok(None);
         };
         let body = self.installation.chain.read([entry]).await?.pop().flatten();
-        Ok(body.and_then(|body| serde_json::from_slice(&body).ok()))
+        let accepted = body.and_then(|body| serde_json::from_slice(&body).ok());
+        Ok(accepted.map(Arc::new))
     }
 
     fn publish_registrations(&self, registrations: Registrations) {
@@ -400,8 +401,11 @@ impl Chains {
     /// The latest time in any chain, ignoring times from a clock that was ahead and has been
     /// corrected.
     pub(crate) fn latest(&self) -> Timestamp {
-        let accepted = self.registrations.load().accepted;
-        let is_believed = |state: &State| accepted.is_none_or(|it| it.believes(&state.head));
+        let accepted = self.registrations.load().accepted.clone();
+        let is_believed = |state: &State| {
+            let accepted = accepted.as_ref();
+            accepted.is_none_or(|it| it.believes(&state.head))
+        };
         let own = self.installation.state().map_or(0, |own| own.head.at);
         let workspaces = self.workspaces.read();
         let states = workspaces.values().filter_map(|chain| chain.state());
