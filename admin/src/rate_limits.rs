@@ -32,7 +32,7 @@ use parking_lot::Mutex;
 use crate::{
     access::{self, Caller},
     client_address::ClientAddress,
-    problem::{Kind, Problem},
+    problem::{FieldError, Kind, Problem},
 };
 
 /// The rate limiters.
@@ -63,22 +63,40 @@ impl RateLimits {
                 "The address exceeded the rate limit for requests without a valid token."
             }
         };
-        let taken = self.requests.take(key);
+        let taken = self.requests.take(key, ONE);
         taken.map_err(|wait| too_many(detail, wait))
     }
 
-    /// Counts a read that is audited, so that reads cannot fill the audit log.
-    pub(crate) fn check_audited_read(&self, caller: &Caller) -> Result<(), Problem> {
+    /// Counts a read that is audited with this many records, so that reads cannot fill the audit
+    /// log.
+    ///
+    /// # Errors
+    /// 429, or 422 if one request would write more records than a minute may have.
+    pub(crate) fn check_audited_read(
+        &self,
+        caller: &Caller,
+        records: usize,
+    ) -> Result<(), Problem> {
+        let records = u32::try_from(records).unwrap_or(u32::MAX);
+        // None for a token all of whose workspaces are erased.
+        let records = NonZeroU32::new(records).unwrap_or(ONE);
+        if records > AUDITED_READS {
+            let detail = format!(
+                "is required with a token for more than {AUDITED_READS} workspaces, because each of them gets an audit record"
+            );
+            let missing = FieldError::parameter("workspaceId", detail);
+            return Err(Problem::fields(vec![missing]));
+        }
         let actor = caller.principal().actor.clone();
         let detail = "The token exceeded the rate limit for exports and backups.";
-        let taken = self.audited_reads.take(actor);
+        let taken = self.audited_reads.take(actor, records);
         taken.map_err(|wait| too_many(detail, wait))
     }
 
     /// Counts an invalid token, for the client and in total.
     pub(crate) fn check_invalid_token(&self, client: ClientNetwork) -> Result<(), Problem> {
         let too_many = |wait| too_many("Too many invalid tokens.", wait);
-        self.invalid_tokens.take(client).map_err(too_many)?;
+        self.invalid_tokens.take(client, ONE).map_err(too_many)?;
         self.all_invalid_tokens
             .check()
             .map_err(|until| too_many(wait(&until)))
@@ -144,11 +162,15 @@ impl<K: Clone + Hash + Eq> KeyedLimiter<K> {
         }
     }
 
-    fn take(&self, key: K) -> Result<(), Duration> {
+    /// Takes `count` at once, or none. The quota must allow as many.
+    fn take(&self, key: K, count: NonZeroU32) -> Result<(), Duration> {
         if self.each.len() > SWEEP_ABOVE && self.sweep_is_due(Instant::now()) {
             self.each.retain_recent();
         }
-        self.each.check_key(&key).map_err(|until| wait(&until))
+        match self.each.check_key_n(&key, count) {
+            Ok(taken) => taken.map_err(|until| wait(&until)),
+            Err(_too_few) => Err(Duration::from_secs(60)),
+        }
     }
 
     /// Whether to drop keys whose budget is full again, so that requests from many addresses do not
@@ -180,12 +202,13 @@ fn too_many(detail: &str, wait: Duration) -> Problem {
     problem.with_value(header::RETRY_AFTER, HeaderValue::from(seconds))
 }
 
+const ONE: NonZeroU32 = NonZeroU32::MIN;
 const TWO: NonZeroU32 = NonZeroU32::new(2).unwrap();
 
 /// Per minute and address: more than a person mistypes.
 const INVALID_TOKENS_PER_ADDRESS: NonZeroU32 = NonZeroU32::new(10).unwrap();
 
-/// Per minute and token.
+/// Audit records of reads per minute and token.
 const AUDITED_READS: NonZeroU32 = NonZeroU32::new(20).unwrap();
 
 /// Per minute, over all addresses.

@@ -76,7 +76,7 @@ struct Registrations {
     /// The object that each registration was read from, so that unchanged ones are not read again.
     objects: HashMap<WorkspaceId, ObjectRef>,
     /// Set if the clock was accepted.
-    accepted: Option<AcceptedClock>,
+    accepted: Option<Arc<AcceptedClock>>,
 }
 
 struct Waiting {
@@ -231,7 +231,7 @@ impl Chains {
                 (registrations, is_complete) = self.registrations_in(&state).await?;
             }
             registrations.accepted = match state.document(ACCEPTED) {
-                Some(entry) => self.own_document(entry).await?,
+                Some(entry) => self.own_document(entry).await?.map(Arc::new),
                 None => None,
             };
             self.publish_registrations(registrations);
@@ -282,7 +282,7 @@ impl Chains {
             of: order(state),
             all: Arc::new(all),
             objects,
-            accepted: before.accepted,
+            accepted: before.accepted.clone(),
         };
         Ok((registrations, is_complete))
     }
@@ -423,8 +423,11 @@ impl Chains {
     /// The latest time in any chain, ignoring times from a clock that was ahead and has been
     /// corrected.
     pub(crate) fn latest(&self) -> Timestamp {
-        let accepted = self.registrations.load().accepted;
-        let is_believed = |state: &State| accepted.is_none_or(|it| it.believes(&state.head));
+        let accepted = self.registrations.load().accepted.clone();
+        let is_believed = |state: &State| {
+            let accepted = accepted.as_ref();
+            accepted.is_none_or(|it| it.believes(&state.head))
+        };
         let own = self.installation.state().map_or(0, |own| own.head.at);
         let workspaces = self.workspaces.read();
         let states = workspaces.values().filter_map(|chain| chain.state());

@@ -84,7 +84,8 @@ pub(super) async fn export(
 /// The response with an export of the matching records, from a time on.
 ///
 /// # Errors
-/// 404 if the workspace of the filter never existed; 429 if too many exports are in progress.
+/// 404 if the workspace of the filter never existed; 429 if too many exports are in progress or
+/// were made in the last minute; 422 if a record would be written for too many workspaces.
 pub(crate) async fn exported(
     state: AdminState,
     caller: &Caller,
@@ -94,13 +95,15 @@ pub(crate) async fn exported(
 ) -> Result<Response, Problem> {
     check_filter(&state, caller, filter.workspace.as_ref())?;
     let permit = state.concurrency.try_acquire(WorkKind::Export, caller)?;
-    state.limits.check_audited_read(caller)?;
+    let recorded_for = taken(&filter);
+    let records = recorded_for.len();
+    state.limits.check_audited_read(caller, records)?;
     let note = match from {
         Some(from) => format!("{}, from {from}", format.name()),
         None => format.name().to_owned(),
     };
     let act = caller.context();
-    for workspace in taken(&filter) {
+    for workspace in recorded_for {
         let audit = state.registry.audit();
         audit.exported(&act, workspace, &note).await?;
     }

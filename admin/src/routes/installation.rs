@@ -46,7 +46,7 @@ pub(super) async fn backup(
     caller: Caller,
 ) -> Result<Response, Problem> {
     let permit = state.concurrency.try_acquire(WorkKind::Backup, &caller)?;
-    state.limits.check_audited_read(&caller)?;
+    state.limits.check_audited_read(&caller, 1)?;
     let backup = state.registry.backup(&caller.context()).await?;
     let name = format!("{}.keyside", backup.header.id);
     let (to, body) = Channel::new(1);

@@ -403,7 +403,7 @@ pub(super) fn alter_record(api: &Api, event: &str) {
 
 impl Api {
     /// The requests of an owner who is limited to `workspaces`.
-    async fn owner_of(
+    pub(super) async fn owner_of(
         &self,
         workspaces: &[&str],
     ) -> impl Fn(&str, &str) -> http::request::Builder + use<> {

@@ -181,3 +181,42 @@ impl Api {
         self.send_body(request, Body::new(body)).await
     }
 }
+
+#[tokio::test]
+async fn exports_with_a_token_write_at_most_20_records_a_minute() {
+    let api = Api::with_workspace().await;
+    let ids: Vec<_> = (0..21).map(|n| format!("site-{n}")).collect();
+    for id in &ids {
+        api.post("/api/workspaces", &json!({ "id": id })).await;
+    }
+    let ids: Vec<_> = ids.iter().map(String::as_str).collect();
+    let path = "/api/audit/export";
+    let exports = async || {
+        let records = api.audit().await.into_iter();
+        let exports = records.filter(|record| record.event == Event::AuditExported);
+        exports.count()
+    };
+    let owner = api.owner_of(&ids).await;
+    let refused = api.send(owner("GET", path)).await;
+    assert_eq!(refused.kind(), "fields-invalid", "{}", refused.body);
+    assert!(refused.body.contains("workspaceId"), "{}", refused.body);
+    assert_eq!(exports().await, 0);
+    let of_one = format!("{path}?workspaceId=site-0");
+    assert_eq!(api.send(owner("GET", &of_one)).await.status, StatusCode::OK);
+    assert_eq!(exports().await, 1);
+    // Another token.
+    let owner = api.owner_of(&ids[..15]).await;
+    assert_eq!(api.send(owner("GET", path)).await.status, StatusCode::OK);
+    let refused = api.send(owner("GET", path)).await;
+    assert_eq!(refused.kind(), "too-many-requests", "{}", refused.body);
+    assert_eq!(exports().await, 16);
+    // Of the owner of everything each is one record.
+    let mut statuses = Vec::new();
+    for _ in 0..40 {
+        statuses.push(api.get(path).await.status);
+    }
+    assert!(statuses.contains(&StatusCode::TOO_MANY_REQUESTS));
+    let made = statuses.iter().filter(|it| **it == StatusCode::OK).count();
+    assert!(made >= 20, "{made}");
+    assert_eq!(exports().await, 16 + made);
+}

@@ -35,7 +35,8 @@ pub struct AuditFilter {
     pub until: Option<Timestamp>,
 }
 
-/// A position in the order of all records: by time, then chain, then position.
+/// A position in the order of all records: by time (`Chains::order_time`), then chain, then
+/// position.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Cursor {
     /// Microseconds since the Unix epoch.
@@ -189,10 +190,15 @@ impl Source {
 
     fn cursor_of(&self, record: &StoredRecord) -> Cursor {
         Cursor {
-            at: record.at,
+            at: self.order_time(record),
             chain: self.name.to_string(),
             position: record.position,
         }
+    }
+
+    fn order_time(&self, record: &StoredRecord) -> i64 {
+        let StoredRecord { position, at, .. } = *record;
+        self.chains.order_time(&self.name, position, at)
     }
 
     /// Number of records from before a time.
@@ -306,7 +312,7 @@ impl ChainReader {
                 }
             };
         }
-        let chain = self.source.name.as_str();
+        let source = &self.source;
         while self.read.is_empty() && self.before > 1 {
             let from = self.before.saturating_sub(WINDOW).max(1);
             let count = (self.before - from) as usize;
@@ -320,7 +326,12 @@ impl ChainReader {
             };
             let is_before = |stored: &StoredRecord| {
                 last.is_none_or(|last| {
-                    (stored.at, chain, stored.position) < (last.at, &*last.chain, last.position)
+                    let stored = (
+                        source.order_time(stored),
+                        source.name.as_str(),
+                        stored.position,
+                    );
+                    stored < (last.at, &*last.chain, last.position)
                 })
             };
             self.read = read.into_iter().filter(is_before).collect();
@@ -349,13 +360,15 @@ impl AuditFilter {
                     && !is_of_erased(record, chain, chains.registration(workspace))
             }
         };
+        let at = record.at.as_microsecond();
+        let at = chains.order_time(chain, record.position, at);
         is_visible
             && is(&self.workspace, record.workspace.as_ref())
             && is(&self.actor, Some(&record.actor))
             && is(&self.event, Some(&record.event))
             && is(&self.credential, record.credential.as_ref())
-            && self.since.is_none_or(|since| record.at >= since)
-            && self.until.is_none_or(|until| record.at < until)
+            && self.since.is_none_or(|since| at >= since.as_microsecond())
+            && self.until.is_none_or(|until| at < until.as_microsecond())
     }
 }
 

@@ -29,16 +29,19 @@ impl Chains {
         }
     }
 
-    /// Number of records of the head `of` from before `at`, in microseconds since the Unix epoch.
+    /// Number of records of the head `of` from before `at`, in microseconds since the Unix epoch,
+    /// by [`Self::order_time`].
     pub(crate) async fn records_before(
         &self,
         tracked: &Tracked,
         of: &Head,
         at: i64,
     ) -> Result<u64, LoadError> {
+        let name = tracked.chain.name();
         let mut head = of.clone();
         loop {
-            match tracked.chain.records_before(&head, at).await {
+            let is_before = |it: &StoredRecord| self.order_time(name, it.position, it.at) < at;
+            match tracked.chain.records_before(&head, is_before).await {
                 Err(LoadError::Damaged(damage)) => {
                     head = self.later(tracked, &head).await?.ok_or(damage)?;
                 }

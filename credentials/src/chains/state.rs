@@ -9,7 +9,7 @@ use keyside_store::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{AcceptedClock, Chains, MAX_RACES, Priority, pause};
+use super::{Chains, MAX_RACES, Priority, pause};
 use crate::record::Draft;
 
 /// Facts about the installation that are not tokens or workspaces.
@@ -132,10 +132,7 @@ impl Chains {
     ) -> Result<(), CommitError> {
         let _changing = self.installation().lock(Priority::Normal).await;
         self.commit_to_installation(|on| {
-            let accepted = AcceptedClock {
-                ahead_until: log,
-                seq: on.map_or(0, |on| on.head.seq) + 1,
-            };
+            let accepted = self.accepted_now(on, log);
             (vec![draft.clone()], vec![accepted.write()])
         })
         .await

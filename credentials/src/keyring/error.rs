@@ -11,7 +11,7 @@ use crate::kms::KmsError;
 #[non_exhaustive]
 pub enum KeyringError {
     /// The file cannot be read or replaced.
-    #[error("the keyring: {0}")]
+    #[error("the keyring: {}{}", .0, remedy(.0))]
     File(#[from] FileError),
     /// The file is not a valid keyring.
     #[error(
@@ -70,6 +70,15 @@ impl From<KeyringError> for StorageError {
     }
 }
 
+/// Remedies for errors for which a [`FileError`] names none.
+fn remedy(error: &FileError) -> &'static str {
+    match error.kind() {
+        ErrorKind::PermissionDenied | ErrorKind::StorageFull | ErrorKind::ReadOnlyFilesystem => "",
+        ErrorKind::QuotaExceeded => " (free some space, or raise the quota)",
+        _ => ". Correct that path, or restore the whole data folder from a backup",
+    }
+}
+
 /// Bytes that every change leaves free on the disk of the store.
 const MIN_FREE: u64 = 1 << 20;
 
@@ -88,7 +97,13 @@ mod tests {
         for kind in [ErrorKind::StorageFull, ErrorKind::QuotaExceeded] {
             assert!(matches!(failed(kind), StorageError::Full { .. }), "{kind}");
         }
-        let other = failed(ErrorKind::PermissionDenied).to_string();
-        assert!(other.contains("/data/keyring"), "{other}");
+        for (kind, remedy) in [
+            (ErrorKind::PermissionDenied, "belong to the user"),
+            (ErrorKind::IsADirectory, "Correct that path"),
+        ] {
+            let other = failed(kind).to_string();
+            assert!(other.contains("/data/keyring"), "{other}");
+            assert!(other.contains(remedy), "{other}");
+        }
     }
 }

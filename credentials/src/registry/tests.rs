@@ -11,6 +11,7 @@ mod edited_bytes;
 mod erasing;
 mod events;
 mod exporting;
+mod following;
 mod grouping;
 mod heads;
 mod incarnations;

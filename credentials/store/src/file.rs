@@ -53,10 +53,23 @@ pub fn read(path: &Path) -> Result<Vec<u8>, FileError> {
 
 /// Reads a file that may not exist.
 pub fn read_if_exists(path: &Path) -> Result<Option<Vec<u8>>, FileError> {
+    check_not_special(path)?;
     match fs::read(path) {
         Ok(contents) => Ok(Some(contents)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(FileError::at(path)(error)),
+    }
+}
+
+/// Refuses a named pipe, a socket or a device: opening or reading one may wait forever. Whatever
+/// uses the path reports a folder or a missing file.
+pub fn check_not_special(path: &Path) -> Result<(), FileError> {
+    match fs::metadata(path) {
+        Ok(metadata) if !metadata.is_file() && !metadata.is_dir() => {
+            let special = io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file");
+            Err(FileError::at(path)(special))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -125,6 +138,7 @@ pub fn create_folder(path: &Path) -> Result<(), FileError> {
 /// Locks a file against all other processes; creates it if it does not exist, and waits for the
 /// lock. The lock is released when the file is dropped or the process ends.
 pub fn lock(path: &Path) -> Result<File, FileError> {
+    check_not_special(path)?;
     let mut options = OpenOptions::new();
     let options = options.create(true).truncate(false).write(true).mode(0o600);
     let file = options.open(path).map_err(FileError::at(path))?;
@@ -212,6 +226,21 @@ mod tests {
         }
         fs::write(home.path().join("file"), "").unwrap();
         create_folder(&home.path().join("file/store")).unwrap_err();
+    }
+
+    /// A socket, because a test cannot create a named pipe without `unsafe`.
+    #[test]
+    fn a_special_file_is_refused_and_not_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("keyring");
+        let _socket = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        for error in [read_if_exists(&path).unwrap_err(), lock(&path).unwrap_err()] {
+            let said = error.to_string();
+            assert!(
+                said.ends_with("keyring: it is not a regular file"),
+                "{said}"
+            );
+        }
     }
 
     #[test]

@@ -25,8 +25,8 @@ pub enum StoreOpenError {
     },
     /// The files exist, but their data is damaged.
     #[error(
-        "the store {} is damaged ({finding}): nothing was changed. Restore the whole data folder from a backup, or move \
-         it aside to start with an empty one",
+        "the store {} is damaged ({finding}). Restore the whole data folder from a backup, or move it aside to start with \
+         an empty one",
         folder.display()
     )]
     Damaged {

@@ -55,14 +55,16 @@ impl Files {
         file::read_if_exists(&self.path(key)).map_err(|error| unreadable(&error))
     }
 
-    /// Like [`Self::get`], but a folder where the file should be, or a file where its folder should
-    /// be, counts as a missing file: then only the chain that needs it is damaged.
+    /// Like [`Self::get`], but something else where the file should be, or a file where its folder
+    /// should be, counts as a missing file: then only the chain that needs it is damaged.
     pub(super) fn get_if_file(&self, key: &str) -> Result<Option<Vec<u8>>, StorageError> {
         match file::read_if_exists(&self.path(key)) {
             Err(error)
                 if matches!(
                     error.kind(),
-                    io::ErrorKind::IsADirectory | io::ErrorKind::NotADirectory
+                    io::ErrorKind::IsADirectory
+                        | io::ErrorKind::NotADirectory
+                        | io::ErrorKind::InvalidInput
                 ) =>
             {
                 tracing::error!(%error, "a segment of audit records cannot be read");

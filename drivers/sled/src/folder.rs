@@ -92,15 +92,18 @@ pub(super) fn is_new(folder: &Path) -> Result<bool, FileError> {
     Ok(true)
 }
 
-/// Refuses a folder where a file is expected, and the reverse.
+/// Refuses a folder where a file is expected, and the reverse; and special files, such as named
+/// pipes, which would be waited for.
 fn check_file_types(folder: &Path) -> Result<(), StoreOpenError> {
     for entry in fs::read_dir(folder).map_err(FileError::at(folder))? {
         let path = entry.map_err(FileError::at(folder))?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let wants_folder = FOLDERS.contains(&&*name);
+        let wants_file = is_sled_file(&name) || OTHER_FILES.contains(&&*name);
         let finding = match path.is_dir() {
-            true if is_sled_file(&name) || OTHER_FILES.contains(&&*name) => {
-                format!("{name} in it is a folder, and has to be a file")
+            true if wants_file => format!("{name} in it is a folder, and has to be a file"),
+            false if wants_file && file::check_not_special(&path).is_err() => {
+                format!("{name} in it is not a regular file")
             }
             false if wants_folder => format!("{name} in it is a file, and has to be a folder"),
             _ => continue,
@@ -177,11 +180,13 @@ pub(super) fn remove_atomically(folder: &Path) -> Result<(), FileError> {
 /// Opens a copy of sled's files in a temporary folder. Fails like [`open`] if a process serves the
 /// store: a copy made during writes would be inconsistent. Errors name `folder`, not the copy.
 pub(super) fn open_copy(folder: &Path) -> Result<OpenedFolder, StoreOpenError> {
+    if folder.is_dir() {
+        check_file_types(folder)?;
+    }
     let locks = lock_existing(folder)?;
     if folder.join(CREATION_MARKER).exists() || !folder.join(DB).exists() {
         return Err(StoreOpenError::no_store(folder));
     }
-    check_file_types(folder)?;
     let temporary = env::temp_dir();
     let copy = tempfile::tempdir().map_err(FileError::at(&temporary))?;
     for entry in fs::read_dir(folder).map_err(FileError::at(folder))? {

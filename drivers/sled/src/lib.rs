@@ -181,7 +181,7 @@ impl EmbeddedStore {
     }
 }
 
-/// Runs `work`. A panic is only logged.
+/// Runs `work`. A panic is only logged, and not as an error: the caller reports the damage.
 fn catch_panic<T>(work: impl FnOnce() -> T) -> Option<T> {
     QUIET.with(|quiet| quiet.set(true));
     static HOOK: Once = Once::new();
@@ -199,7 +199,7 @@ fn catch_panic<T>(work: impl FnOnce() -> T) -> Option<T> {
     done.inspect_err(|panic| {
         let said = panic.downcast_ref::<String>().map(String::as_str);
         let said = said.or_else(|| panic.downcast_ref::<&str>().copied());
-        tracing::error!(said, "sled panicked while it read its files");
+        tracing::debug!(said, "sled panicked while it read its files");
     })
     .ok()
 }

@@ -169,6 +169,7 @@ impl Files {
     fn scan(folder: &Path) -> Result<Self, FileError> {
         let mut files = Self::none(folder);
         for path in entries(folder)? {
+            file::check_not_special(&path)?;
             files.find(&path);
         }
         files.first_positions.sort_unstable();

@@ -44,7 +44,7 @@ pub(crate) async fn exported(
     workspace: WorkspaceId,
 ) -> Result<Response, Problem> {
     let permit = state.concurrency.try_acquire(WorkKind::Export, caller)?;
-    state.limits.check_audited_read(caller)?;
+    state.limits.check_audited_read(caller, 1)?;
     let name = format!("{workspace}.tar");
     let (act, registry) = (caller.context(), state.registry);
     let made =

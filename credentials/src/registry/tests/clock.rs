@@ -1,6 +1,8 @@
 //! A clock that was ahead when the log was written: the log's time is used until an operator
 //! accepts the clock.
 
+use std::ops::Range;
+
 use jiff::Timestamp;
 
 use super::{
@@ -166,24 +168,110 @@ async fn with_another_clock_ahead_record_times_never_decrease_and_no_page_misses
     made.unwrap();
     registry.catch_up().await.unwrap();
     let by_time = all_records(&registry).await;
+    check_each_once(&by_time);
+    assert_eq!(paged(&registry, &AuditFilter::default(), 1).await, by_time);
+}
+
+/// The records that a filter matches, read in pages. Oldest first.
+async fn paged(registry: &Registry, filter: &AuditFilter, limit: usize) -> Vec<AuditRecord> {
+    let (mut paged, mut before) = (Vec::new(), None);
+    loop {
+        let found = registry.audit().search(filter, before, limit).await;
+        let found = found.unwrap();
+        paged.extend(found.records);
+        before = found.before;
+        if before.is_none() {
+            paged.reverse();
+            return paged;
+        }
+    }
+}
+
+/// Each chain's records are in order, from the first on.
+fn check_each_once(records: &[AuditRecord]) {
     let mut last = Seen::new();
-    for record in &by_time {
+    for record in records {
         let before = last.insert(record.chain.clone(), record.position);
         let is_next = before.unwrap_or(0) + 1 == record.position;
         assert!(is_next, "{record:?} comes after {before:?}");
     }
-    let (mut paged, mut before) = (Vec::new(), None);
-    loop {
-        let filter = AuditFilter::default();
-        let found = registry.audit().search(&filter, before, 1).await.unwrap();
-        paged.extend(found.records);
-        before = found.before;
-        if before.is_none() {
-            break;
-        }
+}
+
+/// A log in which times went back twice. The clock was accepted the second time at NOW + 2 days.
+async fn accepted_twice() -> (Installation, Arc<Registry>) {
+    let (installation, mut registry) = Installation::with_acme().await;
+    for (first, accepted, ahead) in [(100, DAY, 365 * DAY), (200, 2 * DAY, 200 * DAY)] {
+        add_keys(&registry, first..first + 2).await;
+        installation.clock.set(NOW + ahead);
+        add_keys(&registry, first + 2..first + 32).await;
+        let id = format!("after-{ahead}");
+        let made = registry.create_workspace(&act(), workspace(&id)).await;
+        made.unwrap();
+        drop(registry);
+        installation.clock.set(NOW + accepted);
+        installation.accept_clock().await;
+        registry = installation.open().await;
     }
-    paged.reverse();
-    assert_eq!(paged, by_time);
+    for hours in 1..10 {
+        installation.clock.set(NOW + 2 * DAY + hours * 3_600);
+        add_keys(&registry, hours..hours + 1).await;
+    }
+    (installation, registry)
+}
+
+async fn add_keys(registry: &Arc<Registry>, numbers: Range<i64>) {
+    for number in numbers {
+        let new = key(&format!("k{number}"), &format!("sk-{number}"));
+        registry.add(&act(), new).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn after_the_clock_was_accepted_no_page_misses_or_repeats_a_record() {
+    let (_installation, registry) = accepted_twice().await;
+    let all = all_records(&registry).await.len();
+    for limit in [1, 3, 20, 1_000] {
+        let read = paged(&registry, &AuditFilter::default(), limit).await;
+        check_each_once(&read);
+        assert_eq!(read.len(), all, "pages of {limit}");
+    }
+}
+
+#[tokio::test]
+async fn after_the_clock_was_accepted_each_record_is_found_before_or_since_any_time() {
+    let (_installation, registry) = accepted_twice().await;
+    let all = all_records(&registry).await.len();
+    for time in [0, DAY, 2 * DAY, 2 * DAY + 7_200, 200 * DAY, 366 * DAY].map(|it| at(NOW + it)) {
+        let until = AuditFilter {
+            until: Some(time),
+            ..AuditFilter::default()
+        };
+        let since = AuditFilter {
+            since: Some(time),
+            ..AuditFilter::default()
+        };
+        let before = paged(&registry, &until, 3).await;
+        let after = paged(&registry, &since, 3).await;
+        let both = [before, after.clone()].concat();
+        check_each_once(&both);
+        assert_eq!(both.len(), all, "{time}");
+        let mut export = registry.audit().export(since, Some(time));
+        let mut exported = 0;
+        while let Some(lines) = export.next().await.unwrap() {
+            let records = lines.iter().filter(|line| matches!(line, Line::Record(_)));
+            exported += records.count();
+        }
+        assert_eq!(exported, after.len(), "{time}");
+    }
+}
+
+#[tokio::test]
+async fn a_time_that_was_ahead_is_not_used_again_after_the_clock_was_accepted_twice() {
+    let (installation, registry) = accepted_twice().await;
+    drop(registry);
+    // The workspace `after-31536000` has had no commit since the first time.
+    let latest = installation.chains_at_rest().await.latest();
+    assert_eq!(latest, at(NOW + 2 * DAY + 9 * 3_600));
 }
 
 #[tokio::test]

@@ -173,17 +173,21 @@ impl Chain {
         tail + segment.map_or(0, |(_, segment)| segment.batches.len())
     }
 
-    /// Counts the records from before `at`, in microseconds since the Unix epoch.
+    /// Counts the records for which `is_before` holds: those up to a position, and none after it.
     ///
     /// # Errors
     /// As with [`Self::records`].
-    pub async fn records_before(&self, head: &Head, at: i64) -> Result<u64, LoadError> {
+    pub async fn records_before(
+        &self,
+        head: &Head,
+        is_before: impl Fn(&StoredRecord) -> bool,
+    ) -> Result<u64, LoadError> {
         let (mut low, mut high) = (0, head.records);
-        // Binary search for the last position before `at`: times never decrease within a chain.
+        // Binary search for the last of them.
         while low < high {
             let middle = low + (high - low).div_ceil(2);
             let record = self.records(head, middle, 1).await?;
-            match record.first().is_some_and(|record| record.at < at) {
+            match record.first().is_some_and(&is_before) {
                 true => low = middle,
                 false => high = middle - 1,
             }

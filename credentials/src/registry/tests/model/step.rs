@@ -98,10 +98,12 @@ impl StorageConditions {
     pub(super) fn incidents(self, authority: usize) -> impl FnMut() -> Incident + Send + 'static {
         let mut dice = Dice::of(self.seed.wrapping_add(authority as u64));
         move || {
-            let delay = match dice.below(8) {
-                0..4 => 0,
-                4..7 => dice.below(5),
-                _ => dice.below(300),
+            let delay = match dice.below(64) {
+                0..32 => 0,
+                32..56 => dice.below(5),
+                56..63 => dice.below(300),
+                // Longer than all steps that the other authority takes meanwhile.
+                _ => dice.below(600_000),
             };
             let fault = match dice.below(100) {
                 0 | 1 => Some(Fault::Refused),

@@ -1,0 +1,65 @@
+//! A process that only resolves, and follows the changes of an authority.
+
+use std::time::Duration;
+
+use super::*;
+
+#[tokio::test]
+async fn a_process_that_only_resolves_writes_nothing_and_refuses_changes() {
+    let (installation, registry, _) = one_key().await;
+    drop(registry);
+    let before = (
+        files(installation.folder.path()),
+        installation.memory.copy(),
+    );
+    let faulty = Arc::new(Faulty::new(installation.backend()));
+    let reader = Registry::open_to_read(installation.options(faulty.backend())).await;
+    let reader = reader.unwrap();
+    let answer = opened(reader.resolver().resolve(&ask("acme")));
+    assert_eq!(answer.as_deref(), Ok("sk-1"));
+    reader.catch_up().await.unwrap();
+    let added = reader.add(&act(), key("b", "sk-2")).await;
+    assert!(
+        matches!(
+            added,
+            Err(ChangeError::StoreUnavailable(StorageError::ReadOnly))
+        ),
+        "{added:?}"
+    );
+    assert_eq!(faulty.writes(), 0);
+    assert_eq!(files(installation.folder.path()), before.0);
+    let now = installation.memory.copy();
+    assert_eq!(now.contents().objects, before.1.contents().objects);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_follower_shows_the_changes_of_an_authority_by_itself() {
+    let (installation, registry, id) = one_key().await;
+    let options = installation.options(installation.backend());
+    let reader = Registry::open_to_read(options).await.unwrap();
+    reader.follow(Duration::from_secs(1));
+    let rotated = registry.rotate(&act(), &id, to("sk-2")).await;
+    rotated.unwrap();
+    let answer = || opened(reader.resolver().resolve(&ask("acme")));
+    let shown = async {
+        while answer().as_deref() != Ok("sk-2") {
+            // Time passes at once while nothing else happens.
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    let shown = tokio::time::timeout(Duration::from_secs(60), shown).await;
+    assert!(shown.is_ok(), "{:?}", answer());
+}
+
+/// The contents of all files in a folder and in those below it.
+fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        match path.is_dir() {
+            true => found.extend(files(&path)),
+            false => drop(found.insert(path.clone(), fs::read(&path).unwrap())),
+        }
+    }
+    found
+}
