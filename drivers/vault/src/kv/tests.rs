@@ -118,6 +118,39 @@ async fn following_version_2_polls_metadata_until_something_changed() {
 }
 
 #[tokio::test]
+async fn a_secret_that_was_deleted_and_written_again_is_another_version_although_both_are_the_first()
+ {
+    let current = std::sync::Arc::new(Mutex::new("2026-01-01T00:00:00Z"));
+    let now = current.clone();
+    let (_vault, client, _jwt) = client(move |asked| {
+        let created = *now.lock().unwrap();
+        let state = json!({ "version": 1, "created_time": created, "deletion_time": "", "destroyed": false });
+        let data = match asked.line.as_str() {
+            MOUNTS => return mounted("kv/teams/", "2"),
+            DATA => json!({ "data": { "api_key": created }, "metadata": state }),
+            METADATA => json!({ "current_version": 1, "versions": { "1": state } }),
+            line => panic!("{line}"),
+        };
+        (200, json!({ "data": data }))
+    })
+    .await;
+    // Two credentials with the same secret: each has to notice the change.
+    let reference = reference(PATH);
+    for _ in 0..2 {
+        let (version, _) = secret(read(&client, &reference, None).await);
+        assert_eq!(version, "1");
+    }
+    *current.lock().unwrap() = "2026-01-02T00:00:00Z";
+    for _ in 0..2 {
+        let (version, key) = secret(read(&client, &reference, Some("1")).await);
+        assert_eq!(version, "1 (created 2026-01-02T00:00:00Z)");
+        assert_eq!(key, "2026-01-02T00:00:00Z");
+        let again = read(&client, &reference, Some(&version)).await;
+        assert!(matches!(again, Ok(Reading::Unchanged)));
+    }
+}
+
+#[tokio::test]
 async fn without_a_policy_for_metadata_the_data_is_read() {
     let (vault, client, _jwt) = client(|asked| match asked.line.as_str() {
         MOUNTS => mounted("kv/teams/", "2"),
