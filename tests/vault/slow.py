@@ -27,6 +27,8 @@ class Fault:
 
     status: int | None = None
     """Responds with this status instead of OpenBao's response."""
+    page: bytes = b""
+    """The body of that response, as from a gateway; without it, an error in Vault's form."""
     delay: float = 0
     """Seconds before the request is forwarded."""
     hangs: bool = False
@@ -108,7 +110,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
         elif fault.status:
             errors = [ERRORS.get(fault.status, "an error")]
-            self._answer(fault.status, json.dumps({"errors": errors}).encode())
+            self._answer(fault.status, fault.page or json.dumps({"errors": errors}).encode())
         else:
             if fault.delay:
                 self.slow.wait_until_changed(fault.delay)

@@ -19,10 +19,13 @@ ILLNESSES = {
     "too slow": Fault(delay=8),
     "never answers": Fault(hangs=True),
     "cuts its answers": Fault(cuts=True),
+    # A gateway before Vault that has no backend: a 404, but not about the secret.
+    "gateway's 404": Fault(status=404, page=b"default backend - 404"),
+    "gateway's 403": Fault(status=403, page=b'{"message": "no route"}'),
 }
 
 #: Cases that differ from others only in a number run only with `make vault`.
-SELDOM = ("472", "473", "500", "503", "too slow")
+SELDOM = ("472", "473", "500", "503", "too slow", "gateway's 403")
 
 #: After an outage Keyside retries with a backoff, so this takes longer than a poll.
 RECOVERED = 15

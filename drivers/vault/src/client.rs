@@ -18,7 +18,7 @@ use rustify::endpoint::Endpoint;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use crate::error::{ErrorResponse, VaultError, is_unavailable};
+use crate::error::{ErrorResponse, VaultError, is_from_vault, is_unavailable};
 
 /// An HTTP client for one Vault.
 pub(crate) struct Http {
@@ -40,7 +40,7 @@ pub(crate) struct Call {
     body: Option<Zeroizing<Vec<u8>>>,
 }
 
-/// A response with a status that is about the requested resource: 2xx or 4xx.
+/// A response of Vault with a status that is about the requested resource: 2xx or 4xx.
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) body: Zeroizing<Vec<u8>>,
@@ -98,7 +98,8 @@ impl Http {
     /// Sends a call, with a token unless it is a sign-in.
     ///
     /// # Errors
-    /// No response, or one with a status that is only about the server.
+    /// No response, one with a status that is only about the server, or an error that is not from
+    /// Vault.
     pub(crate) async fn send(
         &self,
         token: Option<&HeaderValue>,
@@ -109,15 +110,16 @@ impl Http {
         let response = response.map_err(|error| self.unreachable(&error))?;
         let status = response.status().as_u16();
         let body = self.body(response, call).await?;
-        match is_unavailable(status) {
-            true => {
-                let asked = format!("{} at {}", call.name(), self.address);
-                Err(VaultError::ErrorResponse(ErrorResponse::new(
-                    status, asked, &body,
-                )))
-            }
-            false => Ok(Answer { status, body }),
+        if is_unavailable(status) {
+            let asked = format!("{} at {}", call.name(), self.address);
+            let answered = ErrorResponse::new(status, asked, &body);
+            return Err(VaultError::ErrorResponse(answered));
         }
+        if status >= 400 && !is_from_vault(&body) {
+            let asked = format!("{} with status {status}", call.name());
+            return Err(VaultError::Malformed(asked));
+        }
+        Ok(Answer { status, body })
     }
 
     /// The `Date` header of a response to a request without a token; `None` if it has none.

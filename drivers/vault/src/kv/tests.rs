@@ -249,6 +249,22 @@ async fn an_outage_is_not_a_refusal() {
 }
 
 #[tokio::test]
+async fn an_error_that_is_not_from_vault_is_an_outage() {
+    for status in [400, 403, 404] {
+        let (vault, client, _jwt) = client(move |asked| match asked.line.as_str() {
+            MOUNTS => mounted("kv/teams/", "2"),
+            _ => (status, json!({ "message": "no route" })),
+        })
+        .await;
+        match read(&client, &reference(PATH), Some("7")).await {
+            Err(SourceError::Unavailable(why)) => assert!(why.contains("vault.address"), "{why}"),
+            _ => panic!("{status}"),
+        }
+        assert_eq!(vault.asked("POST auth/").len(), 1, "no storm of sign-ins");
+    }
+}
+
+#[tokio::test]
 async fn version_1_is_followed_by_a_keyed_hash() {
     let current = std::sync::Arc::new(Mutex::new("one"));
     let now = current.clone();
