@@ -8,7 +8,7 @@ import urllib.parse
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
 
-from bao import Bao
+from bao import Bao, Tls
 from issuers import serve_tls
 
 #: The meaning of each status from a Vault in a cluster or with a quota.
@@ -61,7 +61,9 @@ class Slow:
         self._over = threading.Event()
         self.asked = Asked()
         handler = type("Handler", (_Handler,), {"slow": self})
-        self._server = serve_tls(handler, bao.tls.server_context())
+        self._served = bao.tls.server_context()
+        self._served.num_tickets = 0  # a resumed session shows no certificate
+        self._server = serve_tls(handler, self._served)
         self.address = f"https://127.0.0.1:{self._server.server_port}"
 
     @property
@@ -74,6 +76,10 @@ class Slow:
         over, self._over = self._over, threading.Event()
         self._fault = fault
         over.set()
+
+    def show_certificate_of(self, tls: Tls):
+        """Shows new connections a certificate of another authority."""
+        tls.authority.issue_cert("127.0.0.1", "localhost").configure_cert(self._served)
 
     def wait_until_changed(self, within: float | None = None):
         self._over.wait(within)

@@ -3,6 +3,7 @@ Keyside recovers by itself."""
 
 import pytest
 
+from bao import new_authority
 from harness.web import eventually
 from sidecar import A_WHILE, AT_ONCE, UNKNOWN, declared, needs
 from slow import Fault
@@ -111,6 +112,28 @@ def a_key_deleted_during_an_outage_is_refused_after_it(corner, start, provider, 
 
     before_bao.fault = Fault()
     assert eventually(lambda: sidecar.ask().status != 200, within=RECOVERED)
+
+
+def a_replaced_authority_of_vault_is_read_again_without_a_restart(corner, start, provider, before_bao, folder):
+    provider.good = {corner.new_key()}
+    login = corner.login()
+    ca_file = folder / "ca.pem"
+    ca_file.write_bytes(corner.bao.tls.ca_file.read_bytes())
+    login.settings["ca_file"] = str(ca_file)
+    sidecar = start(corner.source(), login.at(before_bao.address)).becomes_ready()
+
+    with sidecar.load() as load:
+        (folder / "next").mkdir()
+        following_authority = new_authority(folder / "next")
+        before_bao.show_certificate_of(following_authority)
+        before_bao.fault = Fault(cuts=True)  # ends the connection with the previous certificate
+        assert eventually(lambda: "vault.ca_file" in sidecar.readiness()[1], within=10), sidecar.readiness()
+        before_bao.fault = Fault()
+        ca_file.write_bytes(following_authority.ca_file.read_bytes())
+        following = corner.new_key()
+        provider.good.add(following)
+        assert provider.saw(following, within=RECOVERED), sidecar.readiness()
+    load.assert_nobody_noticed()
 
 
 def after_the_outage_that_the_settings_allow_requests_are_refused_until_vault_is_back(

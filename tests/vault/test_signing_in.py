@@ -106,6 +106,24 @@ def the_service_accounts_token_is_read_again_at_each_sign_in(corner, start, prov
         assert provider.saw(following, within=2 * SOON)
 
 
+def a_renewed_client_certificate_is_read_at_the_next_sign_in(corner, start, provider, folder):
+    provider.good = {corner.new_key()}
+    login = corner.login("certificate")
+    sidecar = start(corner.source(), login).becomes_ready()
+
+    with sidecar.load() as load:
+        name = unique("renewed")
+        corner.bao.tls.write_client(folder, "client", name)
+        accepted = {"certificate": corner.bao.tls.ca_file.read_text(), "allowed_common_names": [name]}
+        role = f"auth/cert/certs/{login.settings['role']}"
+        corner.bao.ask("POST", role, {**accepted, "token_policies": [corner.policy]})
+        corner.bao.revoke_all_of("cert")
+        following = corner.new_key()
+        provider.good.add(following)
+        assert provider.saw(following, within=10), sidecar.readiness()
+    load.assert_nobody_noticed()
+
+
 @pytest.mark.slow
 def a_lease_of_5_seconds_is_renewed_under_load(corner, start, provider):
     provider.good = {corner.new_key()}
