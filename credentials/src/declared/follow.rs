@@ -92,14 +92,17 @@ impl Declared {
         }
     }
 
-    /// A file that is being rewritten in place is briefly empty or incomplete: a change counts once
-    /// it was read twice.
+    /// A file that is being written is briefly empty or incomplete: a change counts once it was read
+    /// twice. Only the first read at a start does not wait.
     async fn read_file(&self, item: &Item, path: PathBuf) -> Result<Lookup, SourceError> {
-        let known = item.state.lock().version().map(str::to_owned);
+        let (is_first, known) = {
+            let state = item.state.lock();
+            (state.is_unknown(), state.version().map(str::to_owned))
+        };
         let mut found = self.version_in(item, path.clone()).await;
         for _ in 0..SETTLE_CHECKS {
             let version = found.as_ref().map(|(version, _)| version);
-            if known.is_none() || version.ok() == known.as_ref() {
+            if is_first || version.ok() == known.as_ref() {
                 break;
             }
             sleep(SETTLE_DELAY).await;
