@@ -8,7 +8,7 @@ use std::{
 
 use tokio::{sync::Semaphore, task::spawn_blocking, time::sleep};
 
-use super::{Declared, Item, state::Change, state::State};
+use super::{Declared, Item, expect_usual_kind, state::Change, state::State};
 use crate::{
     documents::{CredentialDocument, SecretMetadata},
     encoding::hex,
@@ -71,6 +71,8 @@ impl Declared {
                 source::read_vault(self.vault.as_deref(), reference, known.as_deref()).await
             }
         };
+        let provider = self.catalogue.get(&item.document.provider);
+        let found = found.and_then(|found| expect_usual_kind(found, source, provider));
         self.note_in_cache(item, &found);
         match found {
             Ok(Lookup::Unchanged) => {

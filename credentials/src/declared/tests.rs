@@ -220,6 +220,29 @@ async fn a_file_that_is_created_slowly_is_used_once_it_is_complete() {
     );
 }
 
+#[tokio::test]
+async fn an_administrative_key_is_not_used_wherever_it_is_kept() {
+    const ADMINISTRATIVE: &str = "sk-admin-canary-0123456789";
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("key");
+    fs::write(&path, ADMINISTRATIVE).unwrap();
+    let vault = Arc::new(ScriptedVault::default());
+    vault.set(Ok(("1", ADMINISTRATIVE)));
+    let reference = "vault:kv/teams/acme#api_key".parse().unwrap();
+    let all = vec![declared("file", file(&path)), declared("vault", reference)];
+    let declared = open(all, Some(vault));
+    declared.follow().await;
+    for label in ["file", "vault"] {
+        let refusal = resolve(&declared, Some(label)).unwrap_err();
+        assert_eq!(refusal, Refusal::SecretGone);
+    }
+    for health in declared.source_health() {
+        let fault = health.fault.unwrap();
+        assert!(fault.contains("An admin key"), "{fault}");
+        assert!(!fault.contains("canary"), "{fault}");
+    }
+}
+
 /// A Vault that never answers.
 struct HangingVault;
 

@@ -19,11 +19,11 @@ use super::{ChangeError, Registry, change::InitialSecret};
 use crate::{
     chains::Priority,
     declared::{
-        SourceHealth, process_key,
+        SourceHealth, expect_usual_kind, process_key,
         state::{Change, State},
     },
     documents::{SecretMetadata, SourceDocument},
-    model::{Credential, CredentialId, WorkspaceId, refused_kind},
+    model::{Credential, CredentialId, WorkspaceId},
     sealing::SealingKey,
     secret::Secret,
     snapshot::CredentialEntry,
@@ -268,7 +268,8 @@ impl Registry {
         let vault = following.options.vault.as_deref();
         let found = source::read_vault(vault, &reference, in_use(&entry).as_deref()).await;
         drop(turn);
-        let found = found.and_then(|found| self.expect_usual_kind(&entry, &reference, found));
+        let provider = self.catalogue.get(&entry.document.provider);
+        let found = found.and_then(|found| expect_usual_kind(found, &reference, provider));
         let state = &mut known.state;
         let change = match found {
             Ok(Lookup::Changed { version, secret }) => {
@@ -281,24 +282,6 @@ impl Registry {
         };
         self.carry_out(&follower, id, change, state).await;
         self.record_source_change(&follower, id, &mut known).await;
-    }
-
-    /// Administrative keys are not used, wherever they are kept.
-    fn expect_usual_kind(
-        &self,
-        entry: &CredentialEntry,
-        reference: &VaultReference,
-        found: Lookup,
-    ) -> Result<Lookup, SourceError> {
-        let provider = self.catalogue.get(&entry.document.provider);
-        let kind = match (&found, provider) {
-            (Lookup::Changed { secret, .. }, Some(provider)) => refused_kind(secret, &provider.key),
-            _ => None,
-        };
-        match kind {
-            Some(kind) => Err(SourceError::Gone(format!("{reference}: {}", kind.why))),
-            None => Ok(found),
-        }
     }
 
     async fn replace(
