@@ -3,6 +3,7 @@
 import pytest
 
 from bao import Refused
+from conftest import Corner
 from sidecar import SOON, command, declared, needs, write_settings
 
 pytestmark = needs("vault")
@@ -67,6 +68,20 @@ def it_names_each_path_and_no_pattern(printed, corner):
     paths = [line.split('"')[1] for line in printed.splitlines() if line.lstrip().startswith("path ")]
     assert f"{corner.mount}/data/acme/openai" in paths
     assert not [path for path in paths if "*" in path or "+" in path]
+
+
+def in_kv_version_1_it_names_the_path_of_version_1_although_the_settings_state_the_mount(
+    bao, folder, issuers, canaries, provider, start
+):
+    corner = Corner(bao, folder, issuers, canaries, version=1)
+    provider.good = {corner.new_key()}
+    credential = declared(corner.source(), mount=corner.mount)
+    settings = write_settings(folder, provider.url, [credential], corner.login().settings)
+    done = command("vault", "policy", "--config", str(settings), cwd=folder)
+    assert f'path "{corner.mount}/acme/openai"' in done.stdout, done.stdout + done.stderr
+
+    corner.bao.write_policy(corner.policy, done.stdout)
+    assert start([credential], corner.login()).becomes_ready().ask().status == 200
 
 
 def the_same_settings_give_the_same_policy(printed, folder):
