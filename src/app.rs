@@ -320,7 +320,7 @@ impl App {
             store_health::register(metrics, registry.clone())?;
         }
         budget_use::register(metrics, self.backing.resolver())?;
-        declared_health::register(metrics, self.backing.declared().clone())?;
+        declared_health::register(metrics, self.backing.clone())?;
         traffic_health::register(metrics, self.backing.clone(), &self.settings.catalogue)?;
         startup::register_process(metrics)
     }

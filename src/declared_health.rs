@@ -1,17 +1,20 @@
-//! Metrics of declared credentials.
+//! Metrics of declared credentials, and of other credentials whose secrets are kept elsewhere.
 
-use std::sync::Arc;
-
-use keyside_credentials::DeclaredCredentials;
 use prometheus::{IntGauge, IntGaugeVec, Opts};
 
-use crate::scraped::{self, Metrics};
+use crate::{
+    backing::Backing,
+    scraped::{self, Metrics},
+};
 
-/// Registers whether requests can use them, and with a cache also whether they are served from it.
-pub(crate) fn register(
-    metrics: &prometheus::Registry,
-    declared: Arc<DeclaredCredentials>,
-) -> prometheus::Result<()> {
+/// Registers whether requests can use them and whether their sources can be read, and with a cache
+/// also whether they are served from it.
+pub(crate) fn register(metrics: &prometheus::Registry, backing: Backing) -> prometheus::Result<()> {
+    let declared = backing.declared().clone();
+    let source_failed = gauge(
+        "keyside_credential_source_failed",
+        "1 while the secret of a credential, kept in a file or in Vault, cannot be read. One that was read before may still be used.",
+    )?;
     let usable = gauge(
         "keyside_declared_credential_usable",
         "1 while requests can use a credential that the settings declare, 0 while its secret cannot be read.",
@@ -24,7 +27,7 @@ pub(crate) fn register(
         "keyside_vault_cache_failed",
         "1 while vault.cache cannot be read or written, or was found damaged and not replaced yet.",
     )?;
-    let mut all: Metrics = vec![Box::new(usable.clone())];
+    let mut all: Metrics = vec![Box::new(usable.clone()), Box::new(source_failed.clone())];
     if declared.has_cache() {
         all.push(Box::new(served.clone()));
         all.push(Box::new(failed.clone()));
@@ -42,6 +45,17 @@ pub(crate) fn register(
             served.set(health.cached.is_some().into());
         }
         failed.set(declared.cache_fault().is_some().into());
+        // Stored credentials come and go.
+        source_failed.reset();
+        for health in backing.source_health() {
+            let labels = [
+                health.workspace.as_str(),
+                health.provider.as_str(),
+                health.label.as_str(),
+            ];
+            let source_failed = source_failed.with_label_values(&labels);
+            source_failed.set(health.fault.is_some().into());
+        }
     })
 }
 

@@ -98,6 +98,7 @@ def sealing_vault_fails_no_request_and_polling_continues_afterwards(mortal_corne
         assert provider.saw(following, within=RECOVERED)
     load.assert_nobody_noticed()
     assert eventually(lambda: sidecar.readiness()[0] == 200, within=RECOVERED)
+    assert _source_failed(sidecar) == [0]
 
 
 @pytest.mark.slow
@@ -192,4 +193,11 @@ def _assert_the_outage_shows(sidecar):
     status, details = sidecar.readiness()
     assert status == 200
     assert "vault" in details.lower(), details
+    assert _source_failed(sidecar) == [1]
     assert "WARN" in sidecar.log()
+
+
+def _source_failed(sidecar) -> list[float]:
+    """What the metric says of each key."""
+    lines = [line for line in sidecar.metrics().splitlines() if line.startswith("keyside_credential_source_failed{")]
+    return [float(line.rpartition(" ")[2]) for line in lines]
