@@ -38,7 +38,7 @@ pub struct ReferenceOptions {
     pub poll: Duration,
     /// How long a secret is used while Vault is unavailable.
     pub outage: Duration,
-    /// The paths that new credentials may refer to.
+    /// The paths that stored credentials may refer to.
     pub allowed: AllowedReferences,
 }
 
@@ -125,6 +125,27 @@ impl Registry {
         let snapshot = self.snapshot.load();
         let entries = snapshot.entries();
         entries.filter_map(|entry| health(entry)).collect()
+    }
+}
+
+impl Following {
+    /// Reads a secret, unless the version in use is current.
+    async fn look_up(
+        &self,
+        entry: &CredentialEntry,
+        reference: &VaultReference,
+    ) -> Result<Lookup, SourceError> {
+        let vault = self.options.vault.as_deref();
+        // The settings may have changed since the credential was created. Without a Vault,
+        // `read_vault` says that it is missing.
+        let (allowed, workspace) = (&self.options.allowed, entry.document.workspace.as_str());
+        if vault.is_some() && !allowed.permit(workspace, &reference.path) {
+            let error = ChangeError::ReferenceNotAllowed(allowed.of_workspace(workspace));
+            return Err(SourceError::Gone(format!("{reference}: {error}")));
+        }
+        // The semaphore is never closed.
+        let _turn = self.at_once.acquire().await;
+        source::read_vault(vault, reference, in_use(entry).as_deref()).await
     }
 }
 
@@ -263,11 +284,7 @@ impl Registry {
         let Some(reference) = entry.reference() else {
             return;
         };
-        // The semaphore is never closed.
-        let turn = following.at_once.acquire().await;
-        let vault = following.options.vault.as_deref();
-        let found = source::read_vault(vault, &reference, in_use(&entry).as_deref()).await;
-        drop(turn);
+        let found = following.look_up(&entry, &reference).await;
         let provider = self.catalogue.get(&entry.document.provider);
         let found = found.and_then(|found| expect_usual_kind(found, &reference, provider));
         let state = &mut known.state;
