@@ -26,7 +26,7 @@ ILLNESSES = {
 }
 
 #: Cases that differ from others only in a number run only with `make vault`.
-SELDOM = ("472", "473", "500", "503", "too slow", "gateway's 403")
+SELDOM = ("472", "473", "503", "too slow", "gateway's 403")
 
 #: After an outage Keyside retries with a backoff, so this takes longer than a poll.
 RECOVERED = 15
@@ -101,7 +101,6 @@ def sealing_vault_fails_no_request_and_polling_continues_afterwards(mortal_corne
     assert _source_failed(sidecar) == [0]
 
 
-@pytest.mark.slow
 def a_key_deleted_during_an_outage_is_refused_after_it(corner, start, provider, before_bao):
     provider.good = {corner.new_key()}
     sidecar = start(corner.source(), corner.login().at(before_bao.address)).becomes_ready()
