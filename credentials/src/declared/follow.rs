@@ -19,13 +19,20 @@ use crate::{
 
 impl Declared {
     /// Follows all secrets for as long as the runtime lives, each in its own task. Returns once
-    /// each was polled once.
+    /// each was polled once; a caller that does not wait for that changes nothing.
     pub async fn follow(self: &Arc<Self>) {
+        let first = Arc::new(Semaphore::new(0));
+        tokio::spawn(self.clone().start_following(first.clone()));
+        let all = u32::try_from(self.items.len()).unwrap_or(u32::MAX);
+        let _ = first.acquire_many(all).await;
+    }
+
+    /// `first` gets a permit after the first poll of each secret.
+    async fn start_following(self: Arc<Self>, first: Arc<Semaphore>) {
         self.open_cache().await;
         if self.cache.is_some() {
             tokio::spawn(self.clone().keep_cache());
         }
-        let first = Arc::new(Semaphore::new(0));
         // Separate limits, so that files do not wait for an unresponsive Vault, nor Vault for
         // files.
         let [of_files, of_vault] = [(); 2].map(|()| Arc::new(Semaphore::new(CONCURRENT_READS)));
@@ -50,8 +57,6 @@ impl Declared {
                 }
             });
         }
-        let all = u32::try_from(self.items.len()).unwrap_or(u32::MAX);
-        let _ = first.acquire_many(all).await;
     }
 
     /// Time until the next poll of a secret.
