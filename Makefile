@@ -62,7 +62,7 @@ contract: ## Each provider's contract through Keyside, against aimock (KEYSIDE_C
 
 check: check-fmt check-clippy check-structure check-docs check-alerts check-providers check-api check-scripts check-ci check-dependencies ## Every CI check except the tests
 
-vault: ## Keyside with a real OpenBao, including tests that wait for leases to expire (ARGS go to pytest)
+vault: ## Keyside with a real OpenBao, including rare and long cases (ARGS go to pytest)
 	@$(need) cargo cc cmake venv
 	cargo build --locked --workspace --bins --examples
 	KEYSIDE_BIN=$(target_dir)/debug/keyside tests/vault/run.sh $(ARGS)

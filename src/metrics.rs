@@ -21,7 +21,7 @@ pub(crate) fn register(metrics: &Registry, backing: &Backing, catalogue: &Catalo
         store::register(metrics, registry.clone())?;
     }
     budgets::register(metrics, backing.resolver())?;
-    declared::register(metrics, backing.declared.clone())?;
+    declared::register(metrics, backing.clone())?;
     traffic::register(metrics, backing.clone(), catalogue)?;
     register_process(metrics)
 }

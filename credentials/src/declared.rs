@@ -16,11 +16,11 @@ mod cached;
 mod follow;
 pub(crate) mod state;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
-use keyside_config::{Catalogue, DeclaredCredential, DeclaredEnvironment, ProviderId};
+use keyside_config::{Catalogue, DeclaredCredential, DeclaredEnvironment, Provider, ProviderId};
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 
@@ -33,7 +33,7 @@ use crate::{
     locked::LockedMemory,
     model::{
         self, ActorId, CredentialId, Environment, IdError, Label, Limits, RejectedCredential,
-        TrafficCounts, UsageTag, WorkspaceId,
+        TrafficCounts, UsageTag, WorkspaceId, refused_kind,
     },
     resolver::Resolver,
     sealing::SealingKey,
@@ -42,7 +42,7 @@ use crate::{
         signals::{Notices, Signals},
         traffic,
     },
-    source::{SecretSource, SourceReference},
+    source::{Lookup, SecretSource, SourceError, SourceReference},
 };
 
 /// Options for declared credentials.
@@ -66,6 +66,7 @@ pub struct DeclaredOptions {
 /// All declared credentials.
 pub struct Declared {
     items: Vec<Item>,
+    catalogue: Arc<Catalogue>,
     vault: Option<Arc<dyn SecretSource>>,
     poll: Duration,
     outage: Duration,
@@ -151,6 +152,7 @@ impl Declared {
         let snapshot = Snapshot::of(workspaces(&items, now));
         Ok(Arc::new(Self {
             items,
+            catalogue: options.catalogue,
             vault: options.vault,
             poll: options.poll,
             outage: options.outage,
@@ -268,6 +270,23 @@ pub(crate) fn process_key() -> Arc<SealingKey> {
     let memory = LockedMemory::default();
     let installation: Arc<str> = "process".into();
     Arc::new(SealingKey::new("pk_process", &installation, &root, &memory))
+}
+
+/// Refuses the kinds of keys that cannot be stored either, such as administrative ones, wherever
+/// they are kept.
+pub(crate) fn expect_usual_kind(
+    found: Lookup,
+    place: &dyn fmt::Display,
+    provider: Option<&Arc<Provider>>,
+) -> Result<Lookup, SourceError> {
+    let kind = match (&found, provider) {
+        (Lookup::Changed { secret, .. }, Some(provider)) => refused_kind(secret, &provider.key),
+        _ => None,
+    };
+    match kind {
+        Some(kind) => Err(SourceError::Gone(format!("{place}: {}", kind.why))),
+        None => Ok(found),
+    }
 }
 
 /// The workspaces of declared credentials. The first credential of a provider and environment is

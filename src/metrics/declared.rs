@@ -1,19 +1,21 @@
-//! Metrics of declared credentials.
+//! Metrics of declared credentials, and of other credentials whose secrets are kept elsewhere.
 
-use std::sync::Arc;
-
-use keyside_credentials::DeclaredCredentials;
 use prometheus::{IntGauge, IntGaugeVec, Opts};
 
 use super::scraped::Metrics;
+use crate::backing::Backing;
 
-/// Registers whether requests can use them, and with a cache also whether they are served from it.
-pub(super) fn register(
-    metrics: &prometheus::Registry,
-    declared: Arc<DeclaredCredentials>,
-) -> prometheus::Result<()> {
+/// Registers whether requests can use them and whether their sources can be read, and with a cache
+/// also whether they are served from it.
+pub(super) fn register(metrics: &prometheus::Registry, backing: Backing) -> prometheus::Result<()> {
+    let declared = backing.declared.clone();
     let mut health = Metrics::default();
     let labels = ["workspace", "provider", "label"];
+    let source_failed = health.gauges(
+        "keyside_credential_source_failed",
+        "1 while the secret of a credential, kept in a file or in Vault, cannot be read. One that was read before may still be used.",
+        &labels,
+    )?;
     let usable = health.gauges(
         "keyside_declared_credential_usable",
         "1 while requests can use a credential that the settings declare, 0 while its secret cannot be read.",
@@ -45,5 +47,16 @@ pub(super) fn register(
             served.set(one.cached.is_some().into());
         }
         failed.set(declared.cache_fault().is_some().into());
+        // Stored credentials come and go.
+        source_failed.reset();
+        for one in backing.source_health() {
+            let labels = [
+                one.workspace.as_str(),
+                one.provider.as_str(),
+                one.label.as_str(),
+            ];
+            let source_failed = source_failed.with_label_values(&labels);
+            source_failed.set(one.fault.is_some().into());
+        }
     })
 }

@@ -118,6 +118,8 @@ const MAX_LEN: usize = 4 << 10;
 mod tests {
     use std::{fs, os::unix::fs::symlink};
 
+    use keyside_config::Origin;
+
     use super::*;
 
     fn webhook(format: WebhookFormat, text: &str) -> (tempfile::TempDir, Webhook) {

@@ -90,8 +90,7 @@ fn a_token_outlives_the_process_that_made_it() {
     office.token("--name CI --role editor");
     let builder = office.keyside.kill9();
     let keyside = builder.start();
-    let url = format!("http://{}", keyside.admin_addr());
-    let office = Office { keyside, url };
+    let office = Office { keyside };
     office.printed("key list --token-file token");
 }
 

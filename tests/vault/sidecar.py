@@ -38,6 +38,9 @@ GONE = {("credential_missing", 401), ("credential_revoked", 401), ("store_unavai
 #: Refusals while the key is unknown, or was not confirmed for too long.
 UNKNOWN = {("store_unavailable", 503)}
 
+#: Makes the process that follows obey file permissions even as root.
+ORDINARY = ["setpriv", "--bounding-set=-dac_override,-dac_read_search", "--inh-caps=-all"] if os.geteuid() == 0 else []
+
 Settings = dict[str, object]
 
 
@@ -89,8 +92,8 @@ class Sidecar:
         listeners = (f"127.0.0.1:{self._proxy}", f"127.0.0.1:{self._observe}")
         self.settings = write_settings(folder, provider, credentials, vault, listeners)
         argv = [binary(), "proxy", "--config", self.settings]
-        if ordinary and os.geteuid() == 0:
-            argv = ["setpriv", "--bounding-set=-dac_override,-dac_read_search", "--inh-caps=-all", *argv]
+        if ordinary:
+            argv = [*ORDINARY, *argv]
         self._child = Child(argv, env=self.environment, cwd=folder)
 
     # Its own endpoints
@@ -254,9 +257,11 @@ class Load:
             thread.join(30)
 
 
-def command(*arguments: str, cwd: Path, env: dict[str, str] | None = None) -> subprocess.CompletedProcess:
+def command(
+    *arguments: str, cwd: Path, env: dict[str, str] | None = None, ordinary: bool = False
+) -> subprocess.CompletedProcess:
     return subprocess.run(
-        [binary(), *arguments],
+        [*(ORDINARY if ordinary else []), binary(), *arguments],
         cwd=cwd,
         env={"PATH": os.environ["PATH"], **(env or {})},
         capture_output=True,

@@ -8,7 +8,7 @@ import urllib.parse
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
 
-from bao import Bao
+from bao import Bao, Tls
 from issuers import serve_tls
 
 #: The meaning of each status from a Vault in a cluster or with a quota.
@@ -27,6 +27,8 @@ class Fault:
 
     status: int | None = None
     """Responds with this status instead of OpenBao's response."""
+    page: bytes = b""
+    """The body of that response, as from a gateway; without it, an error in Vault's form."""
     delay: float = 0
     """Seconds before the request is forwarded."""
     hangs: bool = False
@@ -59,7 +61,9 @@ class Slow:
         self._over = threading.Event()
         self.asked = Asked()
         handler = type("Handler", (_Handler,), {"slow": self})
-        self._server = serve_tls(handler, bao.tls.server_context())
+        self._served = bao.tls.server_context()
+        self._served.num_tickets = 0  # a resumed session shows no certificate
+        self._server = serve_tls(handler, self._served)
         self.address = f"https://127.0.0.1:{self._server.server_port}"
 
     @property
@@ -72,6 +76,10 @@ class Slow:
         over, self._over = self._over, threading.Event()
         self._fault = fault
         over.set()
+
+    def show_certificate_of(self, tls: Tls):
+        """Shows new connections a certificate of another authority."""
+        tls.authority.issue_cert("127.0.0.1", "localhost").configure_cert(self._served)
 
     def wait_until_changed(self, within: float | None = None):
         self._over.wait(within)
@@ -108,7 +116,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
         elif fault.status:
             errors = [ERRORS.get(fault.status, "an error")]
-            self._answer(fault.status, json.dumps({"errors": errors}).encode())
+            self._answer(fault.status, fault.page or json.dumps({"errors": errors}).encode())
         else:
             if fault.delay:
                 self.slow.wait_until_changed(fault.delay)

@@ -2,6 +2,7 @@
 is over."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -126,6 +127,19 @@ def a_key_that_changed_while_keyside_was_down_is_used_from_the_first_request(cor
     second = start(corner.source(), login).becomes_ready()
     assert second.ask().status == 200
     assert provider.seen == [following]
+
+
+def a_cache_that_cannot_be_read_in_time_delays_no_key(corner, cache, start, provider):
+    """Opening a FIFO blocks, as a disk does that does not respond."""
+    provider.good = {corner.new_key()}
+    os.mkfifo(fifo := corner.folder / "fifo")
+    Path(cache["cache"]).mkdir(mode=0o700)
+    os.link(fifo, Path(cache["cache"]) / "vault-secrets")
+    sidecar = start(corner.source(), _with(corner.login(), cache)).is_up()
+    try:
+        assert eventually(lambda: sidecar.ask().status == 200, within=10), sidecar.readiness()
+    finally:
+        os.close(os.open(fifo, os.O_RDWR | os.O_NONBLOCK))  # releases the thread, for the exit
 
 
 @pytest.mark.parametrize("damage", ["bytes", "folder"])

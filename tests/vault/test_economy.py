@@ -43,6 +43,19 @@ def no_request_reads_from_vault_or_signs_in(corner, start, provider):
     assert before.count(f"{corner.mount}/data/acme/openai") == 1
 
 
+def each_request_has_an_id_that_vaults_audit_log_can_record(corner, start, provider):
+    header = "X-Keyside-Request-Id"
+    corner.bao.ask("PUT", f"sys/config/auditing/request-headers/{header}", {"hmac": False})
+    provider.good = {corner.new_key()}
+    start(corner.source(), corner.login()).becomes_ready()
+
+    entries = [entry["request"] for entry in corner.bao.audited() if entry["type"] == "request"]
+    ids = [id for request in entries for id in request.get("headers", {}).get(header.lower(), [])]
+    assert len(ids) >= 3, "a sign-in, a mount and a key"
+    assert len(set(ids)) == len(ids)
+    assert all(id.startswith("req_") for id in ids)
+
+
 def a_key_that_does_not_change_is_not_read_again(corner, start, provider):
     """Keyside polls only the version: Vault's audit log records every read of a key, and should
     contain few."""

@@ -1,5 +1,6 @@
 """Settings with one mistake: Keyside's message names the mistake and the remedy."""
 
+import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,9 +8,10 @@ from dataclasses import dataclass
 import pytest
 
 from bao import new_authority
+from canaries import secrets_in
 from conftest import Corner
 from harness.web import eventually
-from sidecar import Settings, declared, needs
+from sidecar import Settings, command, declared, needs, write_settings
 
 pytestmark = needs("proxy")
 
@@ -166,6 +168,45 @@ def a_mistake_is_named_with_its_setting_and_remedy(mistake, corner, folder, star
     # The log is written asynchronously.
     explained = eventually(lambda: any(map(complete, sidecar.log().splitlines())), within=10)
     assert explained, f"no line of the log has {names} and one of {mistake.remedy}"
+
+
+#: The doctor leaves a wrapped secret id to Keyside: it works only once.
+SEEN_BY_THE_DOCTOR = [mistake for mistake in MISTAKES if mistake.name != "secret id that was unwrapped before"]
+
+
+@needs("doctor")
+@pytest.mark.parametrize("mistake", SEEN_BY_THE_DOCTOR, ids=lambda mistake: mistake.name)
+def the_doctor_names_a_mistake_with_its_setting_and_remedy(mistake, corner, folder, provider, canaries):
+    corner.new_key()
+    credentials, vault = mistake.arrange(corner)
+    settings = write_settings(folder, provider.url, credentials, vault)
+    done = command("doctor", "--json", "--config", str(settings), cwd=folder, ordinary=True)
+
+    assert done.returncode in (1, 78), done.stdout
+    found = json.loads(done.stdout or "[]")
+    failed = [f"{one['message']} {one['fix'] or ''}" for one in found if one["state"] == "fail"]
+    names = [name.format(mount=corner.mount, folder=folder) for name in mistake.names]
+    explained = [
+        said
+        for said in [*failed, *done.stderr.splitlines()]
+        if all(name in said for name in names) and any(word in said.lower() for word in mistake.remedy)
+    ]
+    assert explained, (failed, done.stderr)
+    assert [*secrets_in(done.stdout + done.stderr, canaries)] == []
+
+
+@needs("doctor")
+def the_doctor_finds_no_fault_where_there_is_none(corner, folder, provider):
+    provider.good = {corner.new_key()}
+    settings = write_settings(folder, provider.url, [declared(corner.source())], corner.login().settings)
+    done = command("doctor", "--json", "--config", str(settings), cwd=folder)
+
+    assert done.returncode == 0, done.stdout
+    found = {one["name"]: one for one in json.loads(done.stdout)}
+    assert {one["state"] for one in found.values()} == {"ok"}, found
+    assert corner.bao.address in found["vault"]["message"]
+    assert "the token is valid for" in found["vault sign-in"]["message"]
+    assert f"in KV version 2 at {corner.mount}" in found["credential acme/openai/main"]["message"]
 
 
 def a_mistake_in_vault_can_be_fixed_without_a_restart(corner, start, provider):

@@ -99,6 +99,22 @@ def a_secret_deleted_with_its_metadata_is_refused(corner, start, provider):
     assert sidecar.refuses(GONE), sidecar.ask()
 
 
+def a_secret_written_again_after_its_metadata_was_deleted_is_used_although_its_version_is_1_again(
+    corner, start, provider
+):
+    """A tool that replaces a secret does both between two polls."""
+    provider.good = {corner.new_key()}
+    login = corner.login()
+    login.settings["poll"] = "2s"
+    sidecar = start(corner.source(), login).becomes_ready()
+    assert sidecar.ask().status == 200
+
+    for _ in range(2):
+        corner.bao.ask("DELETE", f"{corner.mount}/metadata/acme/openai")
+        provider.good = {corner.new_key()}
+        assert sidecar.serves(within=2 + SOON), sidecar.readiness()
+
+
 def a_path_that_the_policy_no_longer_allows_is_refused_and_the_others_serve(corner, start, provider):
     provider.good = {corner.new_key(), corner.new_key("other/openai")}
     credentials = [declared(corner.source()), declared(corner.source("other/openai"), workspace="other")]

@@ -106,7 +106,24 @@ def the_service_accounts_token_is_read_again_at_each_sign_in(corner, start, prov
         assert provider.saw(following, within=2 * SOON)
 
 
-@pytest.mark.slow
+def a_renewed_client_certificate_is_read_at_the_next_sign_in(corner, start, provider, folder):
+    provider.good = {corner.new_key()}
+    login = corner.login("certificate")
+    sidecar = start(corner.source(), login).becomes_ready()
+
+    with sidecar.load() as load:
+        name = unique("renewed")
+        corner.bao.tls.write_client(folder, "client", name)
+        accepted = {"certificate": corner.bao.tls.ca_file.read_text(), "allowed_common_names": [name]}
+        role = f"auth/cert/certs/{login.settings['role']}"
+        corner.bao.ask("POST", role, {**accepted, "token_policies": [corner.policy]})
+        corner.bao.revoke_all_of("cert")
+        following = corner.new_key()
+        provider.good.add(following)
+        assert provider.saw(following, within=10), sidecar.readiness()
+    load.assert_nobody_noticed()
+
+
 def a_lease_of_5_seconds_is_renewed_under_load(corner, start, provider):
     provider.good = {corner.new_key()}
     login = corner.login(token_ttl="5s", token_max_ttl="1h")
@@ -114,30 +131,27 @@ def a_lease_of_5_seconds_is_renewed_under_load(corner, start, provider):
     signed_in = _logins(corner, login)
 
     with sidecar.load() as load:
-        load.goes_on(12)
+        assert eventually(lambda: _renewals(corner) >= 2, within=15)
         following = corner.new_key()
         provider.good.add(following)
         assert provider.saw(following, within=SOON)
     load.assert_nobody_noticed()
     assert signed_in == 1
     assert _logins(corner, login) == 1, "a token that can be renewed is renewed"
-    assert _renewals(corner) >= 2
 
 
-@pytest.mark.slow
 def a_lease_at_its_end_of_all_ends_leads_to_another_sign_in_in_time(corner, start, provider):
     provider.good = {corner.new_key()}
-    login = corner.login(token_ttl="3s", token_max_ttl="6s")
+    login = corner.login(token_ttl="3s", token_max_ttl="5s")
     sidecar = start(corner.source(), login).becomes_ready()
 
     with sidecar.load() as load:
-        assert eventually(lambda: _logins(corner, login) >= 2, within=10)
-        load.goes_on(8)
+        assert eventually(lambda: _logins(corner, login) >= 3, within=15)
         following = corner.new_key()
         provider.good.add(following)
         assert provider.saw(following, within=SOON)
     load.assert_nobody_noticed()
-    assert _logins(corner, login) <= 6, "one sign-in a lease, and no storm"
+    assert _logins(corner, login) <= 4, "one sign-in a lease, and no storm"
     assert _refused_reads(corner) == [], "the token was replaced before it ended"
 
 

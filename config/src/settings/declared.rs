@@ -136,7 +136,7 @@ impl VaultReference {
                 mount: mount.map(str::to_owned),
                 path,
                 field: field.to_owned(),
-                version,
+                version: fixed(version),
             }),
             false => Err(SourceReferenceError::Vault),
         }
@@ -191,6 +191,11 @@ impl fmt::Display for SourceReference {
             Self::Vault(reference) => reference.fmt(f),
         }
     }
+}
+
+/// In Vault's API, too, version 0 is the latest one.
+fn fixed(version: Option<u64>) -> Option<u64> {
+    version.filter(|version| *version > 0)
 }
 
 fn is_within(path: &str, mount: &str) -> bool {
@@ -270,7 +275,7 @@ impl DeclaredDocument {
                 }
                 SourceReference::Vault(VaultReference {
                     mount,
-                    version,
+                    version: fixed(version),
                     ..reference
                 })
             }
@@ -346,6 +351,13 @@ mod tests {
             let read: VaultReference = serde_json::from_str(stored).unwrap();
             assert_eq!(read, reference);
         }
+    }
+
+    #[test]
+    fn version_0_is_the_latest_as_in_vault() {
+        let stored = r#"{"path":"kv/a","field":"key","version":0}"#;
+        let read: VaultReference = serde_json::from_str(stored).unwrap();
+        assert_eq!(read.version, None);
     }
 
     #[test]

@@ -136,11 +136,16 @@ impl Cache {
     /// Reads the file. A file that cannot be used is reported, and counts as empty.
     pub(super) async fn read(&self, now: Timestamp) -> StoredEntries {
         let folder = self.folder.clone();
-        let read = spawn_blocking(move || storage::read(&folder)).await;
-        let stored = match read {
-            Ok(Ok(None)) | Err(_) => return StoredEntries(BTreeMap::new()),
-            Ok(Ok(Some(file))) => self.verify(&file, now),
-            Ok(Err(fault)) => Err(fault),
+        let read = spawn_blocking(move || storage::read(&folder));
+        let stored = match timeout(READ_TIMEOUT, read).await {
+            Ok(Ok(Ok(None)) | Err(_)) => return StoredEntries(BTreeMap::new()),
+            Ok(Ok(Ok(Some(file)))) => self.verify(&file, now),
+            Ok(Ok(Err(fault))) => Err(fault),
+            Err(_) => Err(format!(
+                "{}: the copy is not used: it was not read within {} s; check the disk",
+                self.folder.display(),
+                READ_TIMEOUT.as_secs()
+            )),
         };
         stored.unwrap_or_else(|fault| {
             self.report(fault);
@@ -352,6 +357,8 @@ impl Cache {
 
 /// Differs from every number of entries.
 const UNKNOWN: usize = usize::MAX;
+/// How long a start waits for the file. Vault may answer sooner than a slow disk.
+const READ_TIMEOUT: Duration = Duration::from_secs(1);
 /// The longest time between two checks for expired entries.
 const MAX_TICK: Duration = Duration::from_secs(1);
 /// Limits disk writes if the outage is short.

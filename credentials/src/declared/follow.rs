@@ -8,7 +8,7 @@ use std::{
 
 use tokio::{sync::Semaphore, task::spawn_blocking, time::sleep};
 
-use super::{Declared, Item, state::Change, state::State};
+use super::{Declared, Item, expect_usual_kind, state::Change, state::State};
 use crate::{
     documents::{CredentialDocument, SecretMetadata},
     encoding::hex,
@@ -19,13 +19,20 @@ use crate::{
 
 impl Declared {
     /// Follows all secrets for as long as the runtime lives, each in its own task. Returns once
-    /// each was polled once.
+    /// each was polled once; a caller that does not wait for that changes nothing.
     pub async fn follow(self: &Arc<Self>) {
+        let first = Arc::new(Semaphore::new(0));
+        tokio::spawn(self.clone().start_following(first.clone()));
+        let all = u32::try_from(self.items.len()).unwrap_or(u32::MAX);
+        let _ = first.acquire_many(all).await;
+    }
+
+    /// `first` gets a permit after the first poll of each secret.
+    async fn start_following(self: Arc<Self>, first: Arc<Semaphore>) {
         self.open_cache().await;
         if self.cache.is_some() {
             tokio::spawn(self.clone().keep_cache());
         }
-        let first = Arc::new(Semaphore::new(0));
         // Separate limits, so that files do not wait for an unresponsive Vault, nor Vault for
         // files.
         let [of_files, of_vault] = [(); 2].map(|()| Arc::new(Semaphore::new(CONCURRENT_READS)));
@@ -50,8 +57,6 @@ impl Declared {
                 }
             });
         }
-        let all = u32::try_from(self.items.len()).unwrap_or(u32::MAX);
-        let _ = first.acquire_many(all).await;
     }
 
     /// Time until the next poll of a secret.
@@ -71,6 +76,8 @@ impl Declared {
                 source::read_vault(self.vault.as_deref(), reference, known.as_deref()).await
             }
         };
+        let provider = self.catalogue.get(&item.document.provider);
+        let found = found.and_then(|found| expect_usual_kind(found, source, provider));
         self.note_in_cache(item, &found);
         match found {
             Ok(Lookup::Unchanged) => {
@@ -92,14 +99,17 @@ impl Declared {
         }
     }
 
-    /// A file that is being rewritten in place is briefly empty or incomplete: a change counts once
-    /// it was read twice.
+    /// A file that is being written is briefly empty or incomplete: a change counts once it was read
+    /// twice. Only the first read at a start does not wait.
     async fn read_file(&self, item: &Item, path: PathBuf) -> Result<Lookup, SourceError> {
-        let known = item.state.lock().version().map(str::to_owned);
+        let (is_first, known) = {
+            let state = item.state.lock();
+            (state.is_unknown(), state.version().map(str::to_owned))
+        };
         let mut found = self.version_in(item, path.clone()).await;
         for _ in 0..SETTLE_CHECKS {
             let version = found.as_ref().map(|(version, _)| version);
-            if known.is_none() || version.ok() == known.as_ref() {
+            if is_first || version.ok() == known.as_ref() {
                 break;
             }
             sleep(SETTLE_DELAY).await;

@@ -197,6 +197,52 @@ fn a_declared_credential_has_the_same_id_in_every_process() {
     assert_ne!(id_of("ab", "c", "d"), id_of("a", "bc", "d"));
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_file_that_is_created_slowly_is_used_once_it_is_complete() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("key");
+    let declared = open(vec![declared("main", file(&path))], None);
+    declared.follow().await;
+    assert_eq!(resolve(&declared, None).unwrap_err(), Refusal::SecretGone);
+    let whole = "sk-canary-declared-slowly";
+    for end in 1..=whole.len() {
+        fs::write(&path, &whole[..end]).unwrap();
+        // Virtual time, and shorter than that between two reads.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        if let Ok(grant) = resolve(&declared, None) {
+            assert_eq!(secret_of(&grant), whole.as_bytes());
+        }
+    }
+    until(|| resolve(&declared, None).is_ok()).await;
+    assert_eq!(
+        secret_of(&resolve(&declared, None).unwrap()),
+        whole.as_bytes()
+    );
+}
+
+#[tokio::test]
+async fn an_administrative_key_is_not_used_wherever_it_is_kept() {
+    const ADMINISTRATIVE: &str = "sk-admin-canary-0123456789";
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("key");
+    fs::write(&path, ADMINISTRATIVE).unwrap();
+    let vault = Arc::new(ScriptedVault::default());
+    vault.set(Ok(("1", ADMINISTRATIVE)));
+    let reference = "vault:kv/teams/acme#api_key".parse().unwrap();
+    let all = vec![declared("file", file(&path)), declared("vault", reference)];
+    let declared = open(all, Some(vault));
+    declared.follow().await;
+    for label in ["file", "vault"] {
+        let refusal = resolve(&declared, Some(label)).unwrap_err();
+        assert_eq!(refusal, Refusal::SecretGone);
+    }
+    for health in declared.source_health() {
+        let fault = health.fault.unwrap();
+        assert!(fault.contains("An admin key"), "{fault}");
+        assert!(!fault.contains("canary"), "{fault}");
+    }
+}
+
 /// A Vault that never answers.
 struct HangingVault;
 

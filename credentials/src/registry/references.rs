@@ -19,11 +19,11 @@ use super::{ChangeError, Registry, change::InitialSecret};
 use crate::{
     chains::Priority,
     declared::{
-        SourceHealth, process_key,
+        SourceHealth, expect_usual_kind, process_key,
         state::{Change, State},
     },
     documents::{SecretMetadata, SourceDocument},
-    model::{Credential, CredentialId, WorkspaceId, refused_kind},
+    model::{Credential, CredentialId, WorkspaceId},
     sealing::SealingKey,
     secret::Secret,
     snapshot::CredentialEntry,
@@ -38,7 +38,7 @@ pub struct ReferenceOptions {
     pub poll: Duration,
     /// How long a secret is used while Vault is unavailable.
     pub outage: Duration,
-    /// The paths that new credentials may refer to.
+    /// The paths that stored credentials may refer to.
     pub allowed: AllowedReferences,
 }
 
@@ -125,6 +125,27 @@ impl Registry {
         let snapshot = self.snapshot.load();
         let entries = snapshot.entries();
         entries.filter_map(|entry| health(entry)).collect()
+    }
+}
+
+impl Following {
+    /// Reads a secret, unless the version in use is current.
+    async fn look_up(
+        &self,
+        entry: &CredentialEntry,
+        reference: &VaultReference,
+    ) -> Result<Lookup, SourceError> {
+        let vault = self.options.vault.as_deref();
+        // The settings may have changed since the credential was created. Without a Vault,
+        // `read_vault` says that it is missing.
+        let (allowed, workspace) = (&self.options.allowed, entry.document.workspace.as_str());
+        if vault.is_some() && !allowed.permit(workspace, &reference.path) {
+            let error = ChangeError::ReferenceNotAllowed(allowed.of_workspace(workspace));
+            return Err(SourceError::Gone(format!("{reference}: {error}")));
+        }
+        // The semaphore is never closed.
+        let _turn = self.at_once.acquire().await;
+        source::read_vault(vault, reference, in_use(entry).as_deref()).await
     }
 }
 
@@ -263,12 +284,9 @@ impl Registry {
         let Some(reference) = entry.reference() else {
             return;
         };
-        // The semaphore is never closed.
-        let turn = following.at_once.acquire().await;
-        let vault = following.options.vault.as_deref();
-        let found = source::read_vault(vault, &reference, in_use(&entry).as_deref()).await;
-        drop(turn);
-        let found = found.and_then(|found| self.expect_usual_kind(&entry, &reference, found));
+        let found = following.look_up(&entry, &reference).await;
+        let provider = self.catalogue.get(&entry.document.provider);
+        let found = found.and_then(|found| expect_usual_kind(found, &reference, provider));
         let state = &mut known.state;
         let change = match found {
             Ok(Lookup::Changed { version, secret }) => {
@@ -281,24 +299,6 @@ impl Registry {
         };
         self.carry_out(&follower, id, change, state).await;
         self.record_source_change(&follower, id, &mut known).await;
-    }
-
-    /// Administrative keys are not used, wherever they are kept.
-    fn expect_usual_kind(
-        &self,
-        entry: &CredentialEntry,
-        reference: &VaultReference,
-        found: Lookup,
-    ) -> Result<Lookup, SourceError> {
-        let provider = self.catalogue.get(&entry.document.provider);
-        let kind = match (&found, provider) {
-            (Lookup::Changed { secret, .. }, Some(provider)) => refused_kind(secret, &provider.key),
-            _ => None,
-        };
-        match kind {
-            Some(kind) => Err(SourceError::Gone(format!("{reference}: {}", kind.why))),
-            None => Ok(found),
-        }
     }
 
     async fn replace(

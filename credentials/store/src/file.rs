@@ -41,7 +41,7 @@ fn remedy(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::PermissionDenied => " (it must belong to the user that Keyside runs as)",
         io::ErrorKind::StorageFull => " (free some space on that disk)",
-        io::ErrorKind::ReadOnlyFilesystem => " (the data folder must be writable)",
+        io::ErrorKind::ReadOnlyFilesystem => " (its folder must be writable)",
         _ => "",
     }
 }

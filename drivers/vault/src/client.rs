@@ -3,11 +3,17 @@
 
 mod tls;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use keyside_config::{BaseUrl, headers::REQUEST_ID};
 use keyside_credentials::RequestId;
+use parking_lot::Mutex;
 use reqwest::{
     Body, Client, Method, Proxy, Request, Response, Url,
     dns::{Addrs, Name, Resolve, Resolving},
@@ -16,16 +22,20 @@ use reqwest::{
 };
 use rustify::endpoint::Endpoint;
 use serde::{Deserialize, Serialize};
+use tokio::task::spawn_blocking;
 use zeroize::Zeroizing;
 
-use crate::error::{ErrorResponse, VaultError, is_unavailable};
+use crate::error::{ErrorResponse, VaultError, is_from_vault, is_unavailable};
 
 /// An HTTP client for one Vault.
 pub(crate) struct Http {
-    client: Client,
+    /// Replaced when the certificates are read again.
+    client: ArcSwap<Client>,
+    /// When the certificates were read.
+    loaded: Mutex<Instant>,
+    settings: keyside_config::Vault,
     base: Url,
     address: String,
-    timeout: Duration,
     namespace: Option<HeaderValue>,
     /// Host header, if the URL contains the name that the certificate is verified for instead of
     /// the address's host.
@@ -40,7 +50,7 @@ pub(crate) struct Call {
     body: Option<Zeroizing<Vec<u8>>>,
 }
 
-/// A response with a status that is about the requested resource: 2xx or 4xx.
+/// A response of Vault with a status that is about the requested resource: 2xx or 4xx.
 pub(crate) struct Answer {
     pub(crate) status: u16,
     date: Option<HeaderValue>,
@@ -49,47 +59,47 @@ pub(crate) struct Answer {
 
 impl Http {
     pub(crate) fn open(settings: &keyside_config::Vault) -> Result<Self, VaultError> {
-        let wrong = VaultError::Settings;
-        let address = &settings.address;
-        let mut builder = Client::builder()
-            .no_proxy()
-            .redirect(redirect::Policy::none())
-            .timeout(settings.timeout)
-            .connect_timeout(settings.timeout)
-            .user_agent(concat!("keyside/", env!("CARGO_PKG_VERSION")));
-        builder = tls::configure(builder, settings)?;
-        if let Some(proxy) = &settings.proxy {
-            let proxy = Proxy::all(proxy.to_string());
-            let proxy = proxy.map_err(|error| wrong(format!("vault.proxy: {}", chain(&error))))?;
-            builder = builder.proxy(proxy);
-        }
-        let mut url = address.clone();
+        let mut url = settings.address.clone();
         if let Some(name) = &settings.tls_server_name {
-            let host = address.host.clone();
-            builder = builder.dns_resolver(Arc::new(AddressHost(host)));
             url.host = name.clone();
         }
         let host = settings
             .tls_server_name
             .as_ref()
-            .map(|_| address.authority());
+            .map(|_| settings.address.authority());
         let header = |text: &str| {
-            HeaderValue::from_str(text).map_err(|_| wrong("vault.namespace: unusable".to_owned()))
-        };
-        let unusable = |error: reqwest::Error| {
-            wrong(format!(
-                "the settings of [vault] cannot be used: {}",
-                chain(&error)
-            ))
+            let unusable = |_| VaultError::Settings("vault.namespace: unusable".to_owned());
+            HeaderValue::from_str(text).map_err(unusable)
         };
         Ok(Self {
-            client: builder.build().map_err(unusable)?,
+            client: ArcSwap::from_pointee(client(settings)?),
+            loaded: Mutex::new(Instant::now()),
             base: base(&url)?,
-            address: address.to_string(),
-            timeout: settings.timeout,
+            address: settings.address.to_string(),
             namespace: settings.namespace.as_deref().map(header).transpose()?,
             host: host.as_deref().map(header).transpose()?,
+            settings: settings.clone(),
         })
+    }
+
+    /// Reads the certificates again, because they may have been replaced; at most once a second.
+    ///
+    /// # Errors
+    /// A file cannot be read, or has no certificate. The previous ones stay in use.
+    pub(crate) async fn reload_certificates(&self) -> Result<(), VaultError> {
+        {
+            let mut loaded = self.loaded.lock();
+            if loaded.elapsed() < MIN_RELOAD_INTERVAL {
+                return Ok(());
+            }
+            *loaded = Instant::now();
+        }
+        let settings = self.settings.clone();
+        // It fails only if the process is stopping.
+        if let Ok(client) = spawn_blocking(move || client(&settings)).await {
+            self.client.store(Arc::new(client?));
+        }
+        Ok(())
     }
 
     pub(crate) fn address(&self) -> &str {
@@ -99,27 +109,27 @@ impl Http {
     /// Sends a call, with a token unless it is a sign-in.
     ///
     /// # Errors
-    /// No response, or one with a status that is only about the server.
+    /// No response, one with a status that is only about the server, or an error that is not from
+    /// Vault.
     pub(crate) async fn send(
         &self,
         token: Option<&HeaderValue>,
         call: &Call,
     ) -> Result<Answer, VaultError> {
-        let request = self.request(token, call);
-        let response = self.client.execute(request).await;
-        let response = response.map_err(|error| self.unreachable(&error))?;
+        let response = self.execute(self.request(token, call)).await?;
         let status = response.status().as_u16();
         let date = response.headers().get(DATE).cloned();
         let body = self.body(response, call).await?;
-        match is_unavailable(status) {
-            true => {
-                let asked = format!("{} at {}", call.name(), self.address);
-                Err(VaultError::ErrorResponse(ErrorResponse::new(
-                    status, asked, &body,
-                )))
-            }
-            false => Ok(Answer { status, date, body }),
+        if is_unavailable(status) {
+            let asked = format!("{} at {}", call.name(), self.address);
+            let response = ErrorResponse::new(status, asked, &body);
+            return Err(VaultError::ErrorResponse(response));
         }
+        if status >= 400 && !is_from_vault(&body) {
+            let asked = format!("{} with status {status}", call.name());
+            return Err(VaultError::Malformed(asked));
+        }
+        Ok(Answer { status, date, body })
     }
 
     /// The `Date` header of a response to a request without a token; `None` if it has none.
@@ -132,6 +142,21 @@ impl Http {
         call.query = Some("standbyok=true&perfstandbyok=true".to_owned());
         let date = self.send(None, &call).await?.date;
         Ok(date.and_then(|date| date.to_str().ok().map(str::to_owned)))
+    }
+
+    async fn execute(&self, request: Request) -> Result<Response, VaultError> {
+        let client = self.client.load_full();
+        match client.execute(request).await {
+            Ok(response) => Ok(response),
+            Err(error) => {
+                let error = self.unreachable(&error);
+                if matches!(error, VaultError::Tls(_)) {
+                    // For the next call. If that fails, this error already names the setting.
+                    let _ = self.reload_certificates().await;
+                }
+                Err(error)
+            }
+        }
     }
 
     fn request(&self, token: Option<&HeaderValue>, call: &Call) -> Request {
@@ -185,37 +210,19 @@ impl Http {
 
     /// Explains why no response arrived, and which setting to check.
     fn unreachable(&self, error: &reqwest::Error) -> VaultError {
-        let why = chain(error);
         let address = &self.address;
-        let has = |text: &str| why.contains(text);
         if error.is_timeout() {
-            let timeout = self.timeout;
-            VaultError::Unreachable(format!(
-                "Vault at {address} did not answer within {timeout:?} (vault.timeout)"
-            ))
-        } else if has("UnknownIssuer") || has("self-signed") || has("SelfSigned") {
-            VaultError::Tls(format!(
-                "the certificate of Vault at {address} is from an authority that is not trusted; name that authority's \
-                 PEM file in vault.ca_file (VAULT_CACERT)"
-            ))
-        } else if has("NotValidForName") || has("not valid for name") {
-            VaultError::Tls(format!(
-                "the certificate of Vault at {address} is for another name; use that name in vault.address, or set \
-                 vault.tls_server_name to it"
-            ))
-        } else if has("InvalidContentType") || has("corrupt message") {
-            VaultError::Tls(format!(
-                "{address} does not speak TLS: check scheme and port in vault.address"
-            ))
-        } else if has("CertificateRequired") || has("HandshakeFailure") {
-            VaultError::Tls(format!(
-                "Vault at {address} requires a client certificate: set vault.client_certificate and vault.client_key ({why})"
-            ))
-        } else {
+            let timeout = self.settings.timeout;
+            return VaultError::Unreachable(format!(
+                "Vault at {address} did not answer within {timeout:?} (vault.timeout); check the network, and Vault's load"
+            ));
+        }
+        let why = chain(error);
+        tls::explain(&why, &self.settings).unwrap_or_else(|| {
             VaultError::Unreachable(format!(
                 "Vault at {address} cannot be reached: {why}; check vault.address"
             ))
-        }
+        })
     }
 }
 
@@ -293,6 +300,33 @@ impl Resolve for AddressHost {
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
+/// Reads the files that the settings name.
+fn client(settings: &keyside_config::Vault) -> Result<Client, VaultError> {
+    let wrong = VaultError::Settings;
+    let mut builder = Client::builder()
+        .no_proxy()
+        .redirect(redirect::Policy::none())
+        .timeout(settings.timeout)
+        .connect_timeout(settings.timeout)
+        .user_agent(concat!("keyside/", env!("CARGO_PKG_VERSION")));
+    builder = tls::configure(builder, settings)?;
+    if let Some(proxy) = &settings.proxy {
+        let proxy = Proxy::all(proxy.to_string());
+        let proxy = proxy.map_err(|error| wrong(format!("vault.proxy: {}", chain(&error))))?;
+        builder = builder.proxy(proxy);
+    }
+    if settings.tls_server_name.is_some() {
+        let host = settings.address.host.clone();
+        builder = builder.dns_resolver(Arc::new(AddressHost(host)));
+    }
+    builder.build().map_err(|error| {
+        wrong(format!(
+            "the settings of [vault] cannot be used: {}",
+            chain(&error)
+        ))
+    })
+}
+
 fn base(url: &BaseUrl) -> Result<Url, VaultError> {
     let parsed = Url::parse(&url.to_string());
     parsed.map_err(|error| VaultError::Settings(format!("vault.address: {error}")))
@@ -338,6 +372,8 @@ const VAULT_NAMESPACE: HeaderName = HeaderName::from_static("x-vault-namespace")
 /// as a protection against SSRF.
 const VAULT_REQUEST: HeaderName = HeaderName::from_static("x-vault-request");
 
+/// Many readers may meet the same replaced certificate at once.
+const MIN_RELOAD_INTERVAL: Duration = Duration::from_secs(1);
 /// Maximum length of a response, in bytes. Vault itself accepts entries of at most 1 MiB.
 const MAX_RESPONSE_BODY: usize = 4 << 20;
 /// Initial capacity for a response without `Content-Length`, in bytes.

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use keyside_credentials::source::SourceError;
-use serde::Deserialize;
+use serde::{Deserialize, de::IgnoredAny};
 
 /// Why a call to Vault failed.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -26,7 +26,9 @@ pub enum VaultError {
     #[error("Vault answered {0}")]
     ErrorResponse(ErrorResponse),
     /// The response is not from Vault, or in a form that Keyside does not know.
-    #[error("the response to {0} is not from Vault: check vault.address")]
+    #[error(
+        "the response to {0} is not from Vault: check vault.address, and a gateway before Vault if there is one"
+    )]
     Malformed(String),
 }
 
@@ -135,6 +137,26 @@ pub(crate) fn is_unavailable(status: u16) -> bool {
     matches!(status, 300..=399 | 408 | 412 | 425 | 429 | 472 | 473 | 500..)
 }
 
+/// Whether the body of an error response is from Vault. A gateway before Vault may respond with a
+/// 403 or 404 of its own while it has no backend, which says nothing about a secret.
+pub(crate) fn is_from_vault(body: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    struct Envelope {
+        errors: Option<IgnoredAny>,
+        /// A secrets engine's own response, such as the metadata of a deleted version.
+        data: Option<IgnoredAny>,
+        /// If that has only warnings, such as for a path that KV version 2 does not know.
+        request_id: Option<IgnoredAny>,
+    }
+    let envelope = serde_json::from_slice::<Envelope>(body);
+    let is_known = |found: Envelope| {
+        [found.errors, found.data, found.request_id]
+            .iter()
+            .any(Option::is_some)
+    };
+    envelope.is_ok_and(is_known) || body.starts_with(PLAINTEXT_TO_TLS)
+}
+
 /// One line of bounded length. Vault puts line breaks and tabs into lists of errors.
 pub(crate) fn single_line(text: &str) -> String {
     let words: Vec<&str> = text.split_whitespace().collect();
@@ -191,6 +213,29 @@ mod tests {
             answered(403, ""),
         ] {
             assert!(!error.is_transient(), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn errors_of_vault_are_told_from_those_of_a_gateway() {
+        for body in [
+            r#"{"errors":[]}"#,
+            r#"{"errors":["permission denied"]}"#,
+            r#"{"data":{"data":null,"metadata":{"version":1}}}"#,
+            r#"{"request_id":"x","data":null,"warnings":["Invalid path for a versioned K/V secrets engine."]}"#,
+            "Client sent an HTTP request to an HTTPS server.\n",
+        ] {
+            assert!(is_from_vault(body.as_bytes()), "{body}");
+        }
+        for body in [
+            "",
+            "default backend - 404",
+            "<html>",
+            r#"{"message":"no Route matched with those values"}"#,
+            r#"{"data":null}"#,
+            "null",
+        ] {
+            assert!(!is_from_vault(body.as_bytes()), "{body}");
         }
     }
 

@@ -1,9 +1,10 @@
 //! Reads one field of a secret in KV version 1 or 2; cheap if the caller already has the current
 //! version.
 //!
-//! In KV version 2 the version is Vault's number, and polling reads the metadata first, which
-//! contains no secret. KV version 1 has no versions: there the version is an HMAC of the value
-//! under a key of this process, which reveals nothing about the value.
+//! In KV version 2 the version is Vault's number, with its creation time if the numbers started
+//! again, and polling reads the metadata first, which contains no secret. KV version 1 has no
+//! versions: there the version is an HMAC of the value under a key of this process, which reveals
+//! nothing about the value.
 
 mod fields;
 mod refusal;
@@ -189,8 +190,8 @@ impl<'a> SecretLocation<'a> {
         let metadata = answer.read::<MetadataEnvelope>(&call)?.data;
         let version = self.reference.version.unwrap_or(metadata.current_version);
         let state = metadata.versions.get(&version.to_string());
-        let exists = state.is_some_and(VersionState::exists);
-        Ok(exists && version.to_string() == known)
+        let is_known = |state: &VersionState| self.version(vault, version, state) == known;
+        Ok(state.is_some_and(|state| state.exists() && is_known(state)))
     }
 
     async fn read_v2(&self, vault: &Vault, known: Option<&str>) -> Result<Reading, SourceError> {
@@ -214,7 +215,16 @@ impl<'a> SecretLocation<'a> {
         let Data { data, metadata } = answer.read::<Envelope<'_>>(&call)?.data;
         let fields = data.ok_or_else(|| self.refused(Refusal::Gone(metadata.gone())))?;
         let secret = self.field(fields)?;
-        Ok(reading(metadata.version.to_string(), secret, known))
+        let version = self.version(vault, metadata.version, &metadata);
+        Ok(reading(version, secret, known))
+    }
+
+    fn version(&self, vault: &Vault, number: u64, state: &VersionState) -> String {
+        let path = self.mount.data_path(&self.path);
+        let pinned = self.reference.version;
+        vault
+            .versions
+            .name(&path, pinned, number, &state.created_time)
     }
 
     /// The response, if the secret exists.
@@ -275,6 +285,9 @@ struct Metadata {
 struct VersionState {
     #[serde(default)]
     version: u64,
+    /// RFC 3339.
+    #[serde(default)]
+    created_time: String,
     /// Empty, or RFC 3339. May be in the future (`delete_version_after`).
     #[serde(default)]
     deletion_time: String,

@@ -29,6 +29,7 @@ mod sign_in;
 mod transit;
 mod value_key;
 mod vault;
+mod versions;
 
 pub use crate::{
     error::{ErrorResponse, VaultError},

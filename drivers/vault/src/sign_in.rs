@@ -93,9 +93,11 @@ impl Login<'_> {
 
     fn refused(&self, answer: &Answer, call: &Call) -> VaultError {
         let mut answered = answer.error_response(call);
+        // A long error was truncated, perhaps in the middle of the credential.
+        let beginning = self.secret.get(..REDACTED_FROM).unwrap_or(self.secret);
         answered
             .errors
-            .retain(|said| self.secret.is_empty() || !said.contains(self.secret));
+            .retain(|said| beginning.is_empty() || !said.contains(beginning));
         VaultError::SignIn(format!(
             "Vault did not accept the sign-in: it answered {answered}. Check {}, vault.auth_mount and vault.namespace",
             self.look_at
@@ -139,6 +141,9 @@ fn auth_of(answer: &Answer, call: &Call) -> Result<AuthOfAnswer, VaultError> {
         .auth
         .ok_or_else(|| VaultError::Malformed(call.name()))
 }
+
+/// How much of a credential in an error is enough to leave the error out, in bytes.
+const REDACTED_FROM: usize = 8;
 
 /// 0 means a token without an end.
 fn seconds(duration: u64) -> Option<Duration> {

@@ -14,6 +14,7 @@ use crate::{
     session::Session,
     sign_in::SignIn,
     value_key::ValueKey,
+    versions::Versions,
 };
 
 /// A Vault, shared by all readers of a process. Signs in at the first call that needs a token.
@@ -21,6 +22,7 @@ pub struct Vault {
     session: Arc<Session>,
     pub(crate) mounts: Mounts,
     pub(crate) value_key: ValueKey,
+    pub(crate) versions: Versions,
 }
 
 impl Vault {
@@ -35,6 +37,7 @@ impl Vault {
             session: Arc::new(Session::new(http, sign_in)),
             mounts: Mounts::default(),
             value_key: ValueKey::random()?,
+            versions: Versions::default(),
         }))
     }
 

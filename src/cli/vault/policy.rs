@@ -51,7 +51,7 @@ struct Rule {
     reasons: BTreeSet<String>,
 }
 
-/// Finds mounts, and asks Vault for those that the settings do not name.
+/// Finds mounts. Asks Vault, which also knows their versions, and otherwise takes the settings'.
 struct Mounts {
     vault: Option<Arc<Vault>>,
     reported: Vec<Mount>,
@@ -151,9 +151,6 @@ impl Mounts {
     }
 
     async fn find(&mut self, path: &str, mount: Option<&str>) -> Result<LocatedMount, Failure> {
-        if let Some(mount) = mount {
-            return Ok(LocatedMount::second_version(mount, Origin::Settings));
-        }
         let of_path = |mount: &&Mount| mount.rest_of(path).is_some();
         if let Some(mount) = self.reported.iter().find(of_path) {
             return Ok(LocatedMount::reported(mount));
@@ -174,7 +171,10 @@ impl Mounts {
             Err(SourceError::Unavailable(_)) => self.vault = None,
         }
         let first = path.split('/').next().unwrap_or(path);
-        Ok(LocatedMount::second_version(first, Origin::Guess))
+        Ok(match mount {
+            Some(mount) => LocatedMount::second_version(mount, Origin::Settings),
+            None => LocatedMount::second_version(first, Origin::Guess),
+        })
     }
 }
 

@@ -69,11 +69,15 @@ fn allowed() -> AllowedReferences {
 }
 
 async fn follow(registry: &Arc<Registry>, vault: &Arc<Vault>) {
+    follow_within(registry, vault, allowed()).await;
+}
+
+async fn follow_within(registry: &Arc<Registry>, vault: &Arc<Vault>, allowed: AllowedReferences) {
     let options = ReferenceOptions {
         vault: Some(vault.clone()),
         poll: Duration::from_secs(30),
         outage: Duration::from_secs(900),
-        allowed: allowed(),
+        allowed,
     };
     registry.follow_references(options).await;
 }
@@ -244,6 +248,19 @@ async fn a_path_that_the_settings_do_not_allow_is_never_read_from_vault() {
     let error = registry.add(&act(), referring("default", PATH)).await;
     let message = error.unwrap_err().to_string();
     assert!(message.contains("permits no paths"), "{message}");
+}
+
+#[tokio::test]
+async fn a_reference_that_the_settings_no_longer_allow_is_refused_after_a_restart() {
+    let (installation, registry, vault, id) = one_reference().await;
+    drop(registry);
+    let registry = installation.open().await;
+    follow_within(&registry, &vault, AllowedReferences::default()).await;
+    assert_eq!(used(&registry).unwrap_err(), Refusal::SecretGone);
+    let credential = registry.credential(&id).unwrap();
+    let fault = credential.declared.unwrap().fault.unwrap();
+    assert!(fault.contains("vault.references.allow"), "{fault}");
+    assert!(fault.contains(PATH), "{fault}");
 }
 
 #[tokio::test]

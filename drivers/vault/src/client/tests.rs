@@ -78,6 +78,52 @@ async fn a_file_without_a_certificate_is_named_with_its_setting() {
 }
 
 #[tokio::test]
+async fn a_failure_of_tls_names_the_setting() {
+    let vault = FakeVault::start(|_| (200, Value::Null)).await;
+    let without = vault.settings(auth());
+    let with = keyside_config::Vault {
+        client_certificate: Some(keyside_config::ClientCertificate {
+            certificate: "client.pem".into(),
+            key: "client.key".into(),
+        }),
+        ..without.clone()
+    };
+    let expired = "invalid peer certificate: certificate expired: verification time 2 (UNIX), but certificate is not valid after 1";
+    for (settings, why, expected) in [
+        (
+            &without,
+            "invalid peer certificate: UnknownIssuer",
+            "vault.ca_file",
+        ),
+        (&without, expired, "correct the clock"),
+        (
+            &without,
+            "received corrupt message of type InvalidContentType",
+            "vault.address",
+        ),
+        (
+            &without,
+            "received fatal alert: CertificateRequired",
+            "set vault.client_certificate",
+        ),
+        (
+            &with,
+            "received fatal alert: CertificateExpired",
+            "renew it",
+        ),
+        (
+            &with,
+            "received fatal alert: UnknownCA",
+            "vault.client_certificate",
+        ),
+    ] {
+        let said = tls::explain(why, settings).unwrap().to_string();
+        assert!(said.contains(expected), "{why}: {said}");
+    }
+    assert!(tls::explain("Connection refused (os error 111)", &with).is_none());
+}
+
+#[tokio::test]
 async fn a_path_is_escaped_and_appended_to_the_address_s_path() {
     let vault = FakeVault::start(|_| (200, Value::Null)).await;
     let mut settings = vault.settings(auth());

@@ -1,5 +1,5 @@
-//! TLS to Vault: the certificate authorities of the settings or of the system, and our client
-//! certificate.
+//! TLS to Vault: the certificate authorities of the settings or of the system, our client
+//! certificate, and what to do if TLS fails.
 
 use std::{fs, io, path::Path};
 
@@ -29,6 +29,43 @@ pub(super) fn configure(
         Some(identity) => Ok(builder.identity(identity)),
         None => Ok(builder),
     }
+}
+
+/// Explains a failure of TLS, with the setting to check; `None` if `why` is about something else.
+pub(super) fn explain(why: &str, settings: &Vault) -> Option<VaultError> {
+    let address = &settings.address;
+    let has = |texts: &[&str]| texts.iter().any(|text| why.contains(text));
+    let said = if has(&["UnknownIssuer", "self-signed", "SelfSigned"]) {
+        format!(
+            "the certificate of Vault at {address} is from an authority that is not trusted; name that authority's PEM file in \
+             vault.ca_file (VAULT_CACERT)"
+        )
+    } else if has(&["NotValidForName", "not valid for name"]) {
+        format!(
+            "the certificate of Vault at {address} is for another name; use that name in vault.address, or set \
+             vault.tls_server_name to it"
+        )
+    } else if has(&["certificate expired", "certificate not valid yet"]) {
+        // Not an error of these settings: it passes when the certificate is renewed.
+        return Some(VaultError::Unreachable(format!(
+            "the certificate of Vault at {address} is not valid now: renew it, or correct the clock of this machine ({why})"
+        )));
+    } else if has(&["InvalidContentType", "corrupt message"]) {
+        format!("{address} does not speak TLS: check scheme and port in vault.address")
+    } else if has(&ALERTS_ABOUT_OUR_CERTIFICATE) {
+        match settings.client_certificate {
+            None => format!(
+                "Vault at {address} requires a client certificate: set vault.client_certificate and vault.client_key ({why})"
+            ),
+            Some(_) => format!(
+                "Vault at {address} does not accept the client certificate: renew it, or correct vault.client_certificate and \
+                 vault.client_key ({why})"
+            ),
+        }
+    } else {
+        return None;
+    };
+    Some(VaultError::Tls(said))
 }
 
 fn authorities(settings: &Vault) -> Result<Vec<Certificate>, VaultError> {
@@ -88,3 +125,16 @@ fn unreadable(setting: &str, path: &Path, error: &io::Error) -> VaultError {
         path.display()
     ))
 }
+
+/// As rustls names them (RFC 8446 section 6.2). Go sends `BadCertificate` in TLS 1.2 if there is none.
+const ALERTS_ABOUT_OUR_CERTIFICATE: [&str; 9] = [
+    "alert: AccessDenied",
+    "alert: BadCertificate",
+    "alert: CertificateExpired",
+    "alert: CertificateRequired",
+    "alert: CertificateRevoked",
+    "alert: CertificateUnknown",
+    "alert: HandshakeFailure",
+    "alert: UnknownCA",
+    "alert: UnsupportedCertificate",
+];

@@ -118,6 +118,39 @@ async fn following_version_2_polls_metadata_until_something_changed() {
 }
 
 #[tokio::test]
+async fn a_secret_that_was_deleted_and_written_again_is_another_version_although_both_are_the_first()
+ {
+    let current = std::sync::Arc::new(Mutex::new("2026-01-01T00:00:00Z"));
+    let now = current.clone();
+    let (_vault, client, _jwt) = client(move |asked| {
+        let created = *now.lock().unwrap();
+        let state = json!({ "version": 1, "created_time": created, "deletion_time": "", "destroyed": false });
+        let data = match asked.line.as_str() {
+            MOUNTS => return mounted("kv/teams/", "2"),
+            DATA => json!({ "data": { "api_key": created }, "metadata": state }),
+            METADATA => json!({ "current_version": 1, "versions": { "1": state } }),
+            line => panic!("{line}"),
+        };
+        (200, json!({ "data": data }))
+    })
+    .await;
+    // Two credentials with the same secret: each has to notice the change.
+    let reference = reference(PATH);
+    for _ in 0..2 {
+        let (version, _) = secret(read(&client, &reference, None).await);
+        assert_eq!(version, "1");
+    }
+    *current.lock().unwrap() = "2026-01-02T00:00:00Z";
+    for _ in 0..2 {
+        let (version, key) = secret(read(&client, &reference, Some("1")).await);
+        assert_eq!(version, "1 (created 2026-01-02T00:00:00Z)");
+        assert_eq!(key, "2026-01-02T00:00:00Z");
+        let again = read(&client, &reference, Some(&version)).await;
+        assert!(matches!(again, Ok(Reading::Unchanged)));
+    }
+}
+
+#[tokio::test]
 async fn without_a_policy_for_metadata_the_data_is_read() {
     let (vault, client, _jwt) = client(|asked| match asked.line.as_str() {
         MOUNTS => mounted("kv/teams/", "2"),
@@ -212,6 +245,22 @@ async fn an_outage_is_not_a_refusal() {
         .await;
         let read = client.read(&reference(PATH), None).await;
         assert!(matches!(read, Err(SourceError::Unavailable(_))), "{status}");
+    }
+}
+
+#[tokio::test]
+async fn an_error_that_is_not_from_vault_is_an_outage() {
+    for status in [400, 403, 404] {
+        let (vault, client, _jwt) = client(move |asked| match asked.line.as_str() {
+            MOUNTS => mounted("kv/teams/", "2"),
+            _ => (status, json!({ "message": "no route" })),
+        })
+        .await;
+        match read(&client, &reference(PATH), Some("7")).await {
+            Err(SourceError::Unavailable(why)) => assert!(why.contains("vault.address"), "{why}"),
+            _ => panic!("{status}"),
+        }
+        assert_eq!(vault.asked("POST auth/").len(), 1, "no storm of sign-ins");
     }
 }
 

@@ -164,7 +164,12 @@ async fn without_self_lookup_a_403_is_about_the_call_and_causes_no_sign_ins() {
 
 #[tokio::test]
 async fn a_refused_sign_in_is_not_repeated_by_every_reader_and_repeats_no_secret() {
-    let vault = FakeVault::start(|_| refused(400, &format!("invalid secret id {SECRET_ID}"))).await;
+    let vault = FakeVault::start(|_| {
+        let long = format!("{} invalid secret id {SECRET_ID}", "x".repeat(270));
+        let short = format!("invalid secret id {SECRET_ID}");
+        (400, json!({ "errors": [short, long] }))
+    })
+    .await;
     let secret_id = file(SECRET_ID);
     let client = Vault::open(&vault.settings(approle(&secret_id, false))).unwrap();
     let readers = (0..100).map(|_| {
@@ -179,7 +184,7 @@ async fn a_refused_sign_in_is_not_repeated_by_every_reader_and_repeats_no_secret
             said.contains("vault.role_id") && said.contains("vault.secret_id_file"),
             "{said}"
         );
-        assert!(!said.contains(SECRET_ID), "{said}");
+        assert!(!said.contains(&SECRET_ID[..8]), "{said}");
     }
     assert!(
         vault.asked(LOGIN).len() < 10,

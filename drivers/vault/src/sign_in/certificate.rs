@@ -17,6 +17,8 @@ pub(super) async fn sign_in(
     mount: &str,
     role: Option<&str>,
 ) -> Result<IssuedToken, VaultError> {
+    // Client certificates are often valid for hours, and replaced on disk.
+    http.reload_certificates().await?;
     let login = Login {
         mount,
         look_at: format!("{}, vault.client_certificate", shown(role)),
