@@ -137,15 +137,15 @@ async fn a_secret_that_was_deleted_and_written_again_is_another_version_although
     // Two credentials with the same secret: each has to notice the change.
     let reference = reference(PATH);
     for _ in 0..2 {
-        let (version, _) = secret(read(&client, &reference, None).await);
+        let (version, _) = secret(client.read(&reference, None).await);
         assert_eq!(version, "1");
     }
     *current.lock().unwrap() = "2026-01-02T00:00:00Z";
     for _ in 0..2 {
-        let (version, key) = secret(read(&client, &reference, Some("1")).await);
+        let (version, key) = secret(client.read(&reference, Some("1")).await);
         assert_eq!(version, "1 (created 2026-01-02T00:00:00Z)");
         assert_eq!(key, "2026-01-02T00:00:00Z");
-        let again = read(&client, &reference, Some(&version)).await;
+        let again = client.read(&reference, Some(&version)).await;
         assert!(matches!(again, Ok(Reading::Unchanged)));
     }
 }
@@ -256,7 +256,7 @@ async fn an_error_that_is_not_from_vault_is_an_outage() {
             _ => (status, json!({ "message": "no route" })),
         })
         .await;
-        match read(&client, &reference(PATH), Some("7")).await {
+        match client.read(&reference(PATH), Some("7")).await {
             Err(SourceError::Unavailable(why)) => assert!(why.contains("vault.address"), "{why}"),
             _ => panic!("{status}"),
         }
