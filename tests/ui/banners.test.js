@@ -61,6 +61,8 @@ test("a key that has expired", async (t) => {
   await keyside.add("Trial", { environment: "live", expiresAt: new Date(Date.now() + 1000).toISOString() });
   await page.goto(`${session}/keys?workspace=acme`);
   await reloadUntil(page, page.getByText("The OpenAI key “Trial” has expired"));
+  // Requests without a label still choose it, so they are refused.
+  await page.getByRole("row", { name: /Trial/ }).getByText("used by default").waitFor();
   await says("The OpenAI key “Trial” has expired", "Add a key", "/keys/new/openai");
 });
 
