@@ -127,7 +127,7 @@ impl Signals {
             ("SIGINT", signal(SignalKind::interrupt())?),
             ("SIGQUIT", signal(SignalKind::quit())?),
         ];
-        // A handler would end that it is ignored.
+        // Under nohup SIGHUP is ignored, and a handler would undo that.
         if !is_ignored(SignalKind::hangup()) {
             stop.push(("SIGHUP", signal(SignalKind::hangup())?));
         }
