@@ -16,6 +16,7 @@ SETTINGS = {
     "storage-driver": "overlay2",
     # The machine's systemd is not reached from here.
     "exec-opts": ["native.cgroupdriver=cgroupfs"],
+    "cgroup-parent": f"/{os.environ['KEYSIDE_CGROUP']}/containers",
 }
 #: Where buildah keeps images. Its own default would be this machine's.
 STORAGE = f'[storage]\ndriver = "overlay"\ngraphroot = "{PLACE}/images"\nrunroot = "{PLACE}/running"\n'

