@@ -155,7 +155,7 @@ fn about(proxy: Option<&ProxyAddress>, workspace: &Workspace) -> Option<Notice> 
         ));
     }
     let text = "On another machine or in a container, replace the host by the name under which it reaches Keyside, and list that \
-                name in proxy.hosts.";
+                name in `proxy.hosts`.";
     let is_local = proxy.address.ip().is_loopback();
     let title = "This address is for clients on Keyside's machine";
     is_local.then(|| Notice::new("info", title, text))
