@@ -54,7 +54,10 @@ const showErrors = (form, errors) => {
     const old = document.getElementById(id);
     const line = old ?? Object.assign(document.createElement("p"), { id, className: "error" });
     line.replaceChildren(icon("bad"), make("span", "", ...marked(text)));
-    if (!old) input.closest(".field").append(line);
+    const field = input.closest(".field");
+    if (!old) field.append(line);
+    // The server's word takes the place of the advice, which may even be the same.
+    field.querySelector("[data-advice]")?.replaceChildren();
     input.setAttribute("aria-invalid", "true");
     input.setAttribute("aria-describedby", `${input.getAttribute("aria-describedby") ?? ""} ${id}`.trim());
   }

@@ -64,6 +64,20 @@ test("a key of another provider is named before it is sent", async (t) => {
   await page.getByText("Not the usual form for OpenAI.").waitFor();
 });
 
+test("what the server says of a key takes the place of the advice", async (t) => {
+  const keyside = await Keyside.start(t, await Provider.start(t));
+  const page = await open(t, browser, keyside);
+  const session = await signIn(page, keyside);
+  await page.goto(`${session}/keys/new/openai?workspace=acme`);
+  await page.getByLabel("Key", { exact: true }).fill("sk-admin-0123456789abcdef");
+  const advice = page.locator("#secret-advice");
+  await advice.filter({ hasText: "An admin key" }).waitFor();
+  await page.getByLabel("Label").fill("admin");
+  await page.getByRole("button", { name: "Check and save" }).click();
+  await page.locator("#secret-error", { hasText: "An admin key" }).waitFor();
+  assert.equal(await advice.textContent(), "");
+});
+
 test("without JavaScript, a link fills in the expiry", async (t) => {
   const keyside = await Keyside.start(t, await Provider.start(t));
   const page = await open(t, browser, keyside, { javaScriptEnabled: false, expected: /401 \(/ });
