@@ -236,6 +236,7 @@ impl Declared {
                 None => Snapshot::clone(snapshot),
             }
         });
+        self.changed.notify_one();
     }
 }
 

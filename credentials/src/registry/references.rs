@@ -3,6 +3,7 @@
 //! One task for each credential. Secrets are sealed in memory and published under the workspace's
 //! lock, like changes; they are not stored.
 
+mod declared_sources;
 mod recorded_source;
 
 use std::{
@@ -71,8 +72,8 @@ struct Known {
 }
 
 impl Registry {
-    /// Follows the secrets of stored credentials in Vault for as long as the runtime lives. Returns
-    /// once each was polled once. Until then no credential can be created with a reference; later
+    /// Follows the secrets of stored credentials in Vault for as long as the runtime lives, and
+    /// records losses and returns of declared ones. Returns once each stored one was polled once. Until then no credential can be created with a reference; later
     /// calls have no effect.
     pub async fn follow_references(self: &Arc<Self>, options: ReferenceOptions) {
         let following = Following {
@@ -84,6 +85,7 @@ impl Registry {
         if self.references.following.set(following).is_err() {
             return;
         }
+        tokio::spawn(declared_sources::record(Arc::downgrade(self)));
         let first_poll = Arc::new(Semaphore::new(0));
         let started = self.follow_all(&first_poll);
         let _ = first_poll.acquire_many(started).await;

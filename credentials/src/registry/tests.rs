@@ -6,6 +6,7 @@ mod auditing;
 mod changing;
 mod clock;
 mod crash;
+mod declared_sources;
 mod disclosure;
 mod edited_bytes;
 mod erasing;
