@@ -87,6 +87,8 @@ struct Item {
     prefixes: Vec<String>,
     signals: Arc<Signals>,
     state: Mutex<State>,
+    /// What is probably wrong with the secret that was read last.
+    warning: Mutex<Option<&'static str>>,
 }
 
 /// A source's answer since the start.
@@ -115,6 +117,8 @@ pub struct SourceHealth {
     pub unknown: bool,
     /// Why the last read failed; names the place and the remedy.
     pub fault: Option<String>,
+    /// What is probably wrong with a declared secret although it is used, with the remedy.
+    pub warning: Option<&'static str>,
     /// Set while the secret is from the cache on disk and was not read since the start.
     pub cached: Option<FromCache>,
 }
@@ -158,6 +162,7 @@ impl Declared {
                 prefixes: provider.map_or(Vec::new(), |provider| provider.key.prefix.clone()),
                 signals: Arc::new(Signals::new(notices.clone())),
                 state: Mutex::default(),
+                warning: Mutex::default(),
             })
         });
         let items = items.collect::<Result<Vec<_>, _>>()?;
@@ -194,6 +199,7 @@ impl Declared {
                 usable: state.is_usable(),
                 unknown: state.is_unknown(),
                 fault: state.fault(),
+                warning: *item.warning.lock(),
                 cached: state.cached().map(|cached| FromCache {
                     confirmed: cached.confirmed,
                     until: cached.until,

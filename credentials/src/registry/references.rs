@@ -330,6 +330,10 @@ impl Registry {
             version,
             "the secret of a stored credential was read from Vault"
         );
+        if let Some(warning) = secret.wrapping() {
+            let workspace = &document.workspace;
+            tracing::warn!(%workspace, credential = %document.id, "the secret of a stored credential is probably not only a key: {warning}");
+        }
     }
 
     async fn carry_out(
@@ -439,6 +443,8 @@ fn health(entry: &CredentialEntry) -> Option<SourceHealth> {
         usable: entry.usable.is_ok(),
         unknown: entry.usable.is_err() && fault.is_none(),
         fault,
+        // Logged when the secret is read.
+        warning: None,
         // Only declared credentials are cached.
         cached: None,
     })
