@@ -73,7 +73,7 @@ fn cache_of_nothing(settings: &Settings) -> Option<String> {
     let is_in_vault = |source: &SourceReference| matches!(source, SourceReference::Vault(_));
     (!sources.any(is_in_vault)).then(|| {
         "vault.cache: it caches secrets that [[credential]] tables read from Vault, and no table \
-         does; stored keys with a secretRef are not cached"
+         does, and stored keys with a secretRef are not cached; remove it"
             .to_owned()
     })
 }
