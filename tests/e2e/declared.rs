@@ -242,3 +242,27 @@ fn a_key_in_quotes_is_used_and_warned_of_in_check_doctor_and_the_log() {
     assert_eq!(logs.matches("the key is in quotes").count(), 1, "{logs}");
     assert!(!logs.contains(LATER), "{logs}");
 }
+
+#[test]
+fn serve_audits_once_that_a_declared_key_is_lost_and_that_it_is_back() {
+    let (_upstream, keyside) = beside_a_stored_one();
+    let path = keyside.builder_of().home().join("key");
+    let audited = |event: &str| {
+        let page = keyside.admin("GET", &format!("/api/audit?event={event}"), None);
+        page.json()["items"].as_array().expect("items").clone()
+    };
+    fs::remove_file(&path).expect("the key");
+    // Two credentials have this file.
+    let lost = eventually("both losses audited", || {
+        let lost = audited("credential_source_lost");
+        (lost.len() == 2).then_some(lost)
+    });
+    assert_eq!(lost[0]["provider"], "openai");
+    let ids = [&lost[0], &lost[1]].map(|record| record["credentialId"].clone());
+    assert!(ids.contains(&declared(&keyside)["id"]), "{lost:#?}");
+    fs::write(&path, LATER).expect("a writable folder");
+    eventually("both returns audited", || {
+        (audited("credential_source_changed").len() == 2).then_some(())
+    });
+    assert_eq!(audited("credential_source_lost").len(), 2);
+}

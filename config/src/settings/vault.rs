@@ -397,7 +397,7 @@ impl Method {
     }
 }
 
-/// For serde: a longer interval than would make each process a load on Vault.
+/// For serde: an interval of at least [`MIN_POLL`], so that Vault can bear it.
 fn poll<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
     let poll = duration::any(from)?;
     match poll >= MIN_POLL {
