@@ -104,10 +104,8 @@ pub(crate) async fn exported(
         None => format.name().to_owned(),
     };
     let act = caller.context();
-    for workspace in recorded_for {
-        let audit = state.registry.audit();
-        audit.exported(&act, workspace, &note).await?;
-    }
+    let audit = state.registry.audit();
+    audit.exported(&act, &recorded_for, &note).await?;
     let response = export::stream(state.registry.clone(), filter, from, format);
     Ok(permit.hold_until_sent(response))
 }
