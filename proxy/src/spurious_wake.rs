@@ -57,7 +57,9 @@ pub(crate) fn poll_body<B: Body + Unpin>(
     }
     let held = HeldWake::begin();
     let polled = Pin::new(&mut *body).poll_frame(context);
-    if body.is_end_stream() {
+    // Without a piece, the wake-up is one of the reader's own: the sender's last wake-up raced with
+    // this poll, and nothing else would poll the body again.
+    if polled.is_ready() && body.is_end_stream() {
         held.discard();
     }
     polled
@@ -199,6 +201,43 @@ mod tests {
     fn a_piece_that_is_not_known_to_be_the_last_wakes_its_connection() {
         assert_eq!(wakes(false, false), [1, 2]);
         assert_eq!(wakes(true, true), [1, 2]);
+    }
+
+    /// A body whose last piece was taken, whose sender is about to leave, and whose channel wakes
+    /// its reader, because the wake-up for that piece came while the reader registered again.
+    struct Ending;
+
+    impl Body for Ending {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(
+            self: Pin<&mut Self>,
+            reader: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            reader.waker().wake_by_ref();
+            Poll::Pending
+        }
+
+        fn is_end_stream(&self) -> bool {
+            true
+        }
+
+        fn size_hint(&self) -> SizeHint {
+            SizeHint::with_exact(0)
+        }
+    }
+
+    #[test]
+    fn a_reader_that_waits_for_the_end_of_a_body_is_woken() {
+        let task = Arc::<WakeCounter>::default();
+        let waker = Waker::from(task.clone());
+        let reads = pin!(poll_fn(|context| {
+            poll_body(&mut Ending, false, context).map(|_| ())
+        }));
+        let polled = ConnectionTask::default().poll(reads, &mut Context::from_waker(&waker));
+        assert!(polled.is_pending());
+        assert_eq!(task.times(), 1);
     }
 
     #[test]

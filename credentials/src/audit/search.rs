@@ -304,7 +304,7 @@ impl ChainReader {
         if !std::mem::replace(&mut self.is_started, true)
             && let Some(last) = last
         {
-            self.before = match self.source.before(last.at + 1).await {
+            self.before = match self.source.before(last.at.saturating_add(1)).await {
                 Ok(count) => count + 1,
                 Err(error) => {
                     self.damage = Some(self.source.broken(&error.into_damage()?));

@@ -93,6 +93,16 @@ async fn paged(registry: &Registry, filter: &AuditFilter, page: usize) -> Vec<Au
     }
 }
 
+#[tokio::test]
+async fn a_cursor_of_the_last_possible_time_is_after_all_records() {
+    let (_installation, registry, _) = one_key().await;
+    let (audit, filter) = (registry.audit(), AuditFilter::default());
+    let all = audit.search(&filter, None, 100).await.unwrap();
+    let last = format!("{}.{}.z", i64::MAX, u64::MAX);
+    let found = audit.search(&filter, last.parse().ok(), 100).await;
+    assert_eq!(found.unwrap(), all);
+}
+
 fn limited_to(workspace: &str) -> Scope {
     Scope::Only(Arc::new([workspace.parse().unwrap()].into()))
 }
