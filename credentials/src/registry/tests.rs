@@ -2,6 +2,7 @@
 //! back or edit.
 
 mod access;
+mod anchors;
 mod auditing;
 mod changing;
 mod clock;
