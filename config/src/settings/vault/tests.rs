@@ -139,7 +139,7 @@ fn each_sign_in_method_has_its_own_settings_and_the_usual_mount() {
 #[test]
 fn contradicting_settings_are_named_with_the_remedy() {
     type Case<'a> = (&'a [(&'a str, &'a str)], &'a str, &'a str);
-    X = [
+    let cases: [Case<'_>; 16] = [
         (&[], "vault.auth", "\"kubernetes\""),
         (
             &[("KEYSIDE_VAULT__AUTH", "kubernetes")],
