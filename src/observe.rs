@@ -66,6 +66,7 @@ async fn ready(State(observed): State<ObserveState>) -> (StatusCode, String) {
     let mut text = state.to_owned();
     text.extend(drain_details(&observed.drain));
     text.extend(backing.registry().and_then(|one| store_details(one)));
+    text.extend(backing.registry().and_then(|one| head_details(one)));
     text.extend(run_details(&backing.runs));
     text.extend(secret_details(backing.source_health()));
     text.extend(rejection_details(&backing.rejected_in_traffic()));
@@ -150,6 +151,17 @@ fn store_details(registry: &Registry) -> Option<String> {
     Some(format!(
         "store: a write failed ({failure}); no change is accepted until a restart\n"
     ))
+}
+
+/// One line if files in `heads/` are behind. Changes are made all the same: each is in the store, and
+/// a key must be revocable.
+fn head_details(registry: &Registry) -> Option<String> {
+    let behind = registry.anchors_behind();
+    (behind > 0).then(|| {
+        format!(
+            "heads: {behind} files in heads/ could not be written; a store that is put back to their state would not be detected\n"
+        )
+    })
 }
 
 fn run_details(runs: &Runs) -> Option<String> {

@@ -4,7 +4,7 @@
 use keyside_config::{
     Catalogue, EgressProxy, ListenAddress, Listener, Provider, Settings, SourceReference, Store,
 };
-use keyside_credentials::is_open_to_others;
+use keyside_credentials::{is_open_to_others, source::file_warning};
 use keyside_proxy::ProxyVariables;
 
 /// One warning per finding, with the remedy.
@@ -23,6 +23,22 @@ pub(crate) fn of(settings: &Settings) -> Vec<String> {
                 .chain(repeated_prefix(provider))
         }))
         .collect()
+}
+
+/// Declared files that probably contain more than the key. Not for `serve`, which logs it when it
+/// reads the secret, in Vault too.
+pub(crate) fn of_secret_files(settings: &Settings) -> impl Iterator<Item = String> {
+    let declared = settings.declared.iter().enumerate();
+    declared.filter_map(|(index, declared)| {
+        let SourceReference::File(path) = &declared.source else {
+            return None;
+        };
+        let warning = file_warning(path)?;
+        Some(format!(
+            "credential[{index}].source: {}: {warning}",
+            path.display()
+        ))
+    })
 }
 
 /// The data plane requires no token, so the network decides who can use the keys.
@@ -57,7 +73,7 @@ fn cache_of_nothing(settings: &Settings) -> Option<String> {
     let is_in_vault = |source: &SourceReference| matches!(source, SourceReference::Vault(_));
     (!sources.any(is_in_vault)).then(|| {
         "vault.cache: it caches secrets that [[credential]] tables read from Vault, and no table \
-         does; stored keys with a secretRef are not cached"
+         does, and stored keys with a secretRef are not cached; remove it"
             .to_owned()
     })
 }

@@ -1,18 +1,26 @@
-//! Audits who was refused, and who signed in to the page.
+//! Audits who was refused, and who signed in to the page; and limits how many audit records a token
+//! causes without a change.
 //!
-//! Anyone who reaches the listener can cause refusals, anyone with a token sign-ins, and each audit
-//! record is a write to disk. Beyond a number per minute they are only counted, so that nobody can
-//! fill the disk; the log still has a line for each. Each token has its own counts, and all
-//! unauthenticated requests share one, so that nobody can hide what another did. Refusals and
-//! sign-ins are counted apart, so that nobody can hide a sign-in behind refusals.
+//! Anyone who reaches the listener can cause refusals, anyone with a token sign-ins and audited
+//! reads, and each audit record is a write to disk. Beyond a number in any minute, refusals and
+//! sign-ins are only counted and reads are refused, so that nobody can fill the disk; the log still
+//! has a line for each. Each token has its own counts, and all unauthenticated requests share one,
+//! so that nobody can hide what another did. Sign-ins are counted apart from the rest, so that
+//! nobody can hide a sign-in behind refusals.
 
-use std::{collections::HashMap, fmt::Display, mem, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, VecDeque},
+    fmt::Display,
+    iter, mem,
+    sync::Arc,
+    time::Duration,
+};
 
 use keyside_credentials::{ActorContext, ActorId, Registry};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-/// The records of the last minute, by actor and kind.
+/// Counts the records of the last minute, by actor and kind.
 pub(crate) struct AccessAudit {
     registry: Arc<Registry>,
     windows: Mutex<HashMap<(ActorId, Kind), Window>>,
@@ -21,7 +29,8 @@ pub(crate) struct AccessAudit {
 /// What is counted apart.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 enum Kind {
-    Refusal,
+    /// Refusals, and reads that are audited.
+    Access,
     Proof,
 }
 
@@ -33,10 +42,12 @@ pub(crate) enum Proof {
     Link,
 }
 
-/// The records of one actor and kind within a minute.
+/// The newest records of one actor and kind.
+#[derive(Default)]
 struct Window {
-    began: Instant,
-    recorded: u32,
+    /// When each record of the last [`LENGTH`] was counted, oldest first.
+    recorded: VecDeque<Instant>,
+    /// Events since the last record that got no record of their own.
     counted: u64,
 }
 
@@ -49,7 +60,7 @@ impl AccessAudit {
     /// Writes the record of a refusal before the response is sent. If that fails, the request is
     /// refused all the same.
     pub(crate) async fn refused(&self, by: &ActorContext, what: &str) {
-        if let Some(note) = self.note(&by.actor, Kind::Refusal, what) {
+        if let Some(note) = self.note(&by.actor, Kind::Access, what) {
             log_failure(by, self.registry.audit().refused(by, &note).await);
         }
     }
@@ -70,14 +81,35 @@ impl AccessAudit {
         }
     }
 
+    /// Counts a read that is audited with this many records, at most [`MAX_RECORDS`].
+    ///
+    /// # Errors
+    /// The time to wait until the actor may cause as many records.
+    pub(crate) fn count_read(&self, actor: &ActorId, records: usize) -> Result<(), Duration> {
+        let now = Instant::now();
+        self.in_window(actor, Kind::Access, now, |window| {
+            window.take(records, max_records(actor), now)
+        })
+    }
+
     /// The note of the audit record, or `None` if it is only counted.
     fn note(&self, actor: &ActorId, kind: Kind, what: &str) -> Option<String> {
+        let now = Instant::now();
+        self.in_window(actor, kind, now, |window| {
+            window.note(what, max_records(actor), now)
+        })
+    }
+
+    fn in_window<T>(
+        &self,
+        actor: &ActorId,
+        kind: Kind,
+        now: Instant,
+        count: impl FnOnce(&mut Window) -> T,
+    ) -> T {
         let mut windows = self.windows.lock();
-        windows.retain(|_, window| !window.is_over() || window.counted > 0);
-        let window = windows
-            .entry((actor.clone(), kind))
-            .or_insert_with(Window::starting);
-        window.note(what, max_records(actor))
+        windows.retain(|_, window| window.counted > 0 || !window.is_over(now));
+        count(windows.entry((actor.clone(), kind)).or_default())
     }
 }
 
@@ -91,29 +123,32 @@ impl Proof {
 }
 
 impl Window {
-    fn starting() -> Self {
-        Self {
-            began: Instant::now(),
-            recorded: 0,
-            counted: 0,
+    fn is_over(&self, now: Instant) -> bool {
+        let last = self.recorded.back();
+        last.is_none_or(|last| now.duration_since(*last) >= LENGTH)
+    }
+
+    /// Counts `records` at once, or none. Returns the time to wait if they are too many.
+    fn take(&mut self, records: usize, max_records: usize, now: Instant) -> Result<(), Duration> {
+        let is_old = |at: &Instant| now.duration_since(*at) >= LENGTH;
+        while self.recorded.front().is_some_and(is_old) {
+            self.recorded.pop_front();
         }
+        let excess = (self.recorded.len() + records).saturating_sub(max_records);
+        if excess == 0 {
+            self.recorded.extend(iter::repeat_n(now, records));
+            return Ok(());
+        }
+        let last_in_the_way = self.recorded.get(excess - 1);
+        Err(last_in_the_way.map_or(LENGTH, |at| LENGTH - now.duration_since(*at)))
     }
 
-    fn is_over(&self) -> bool {
-        self.began.elapsed() >= LENGTH
-    }
-
-    fn note(&mut self, what: &str, max_records: u32) -> Option<String> {
-        let before = match self.is_over() {
-            true => mem::replace(self, Self::starting()).counted,
-            false => 0,
-        };
-        if self.recorded >= max_records {
+    fn note(&mut self, what: &str, max_records: usize, now: Instant) -> Option<String> {
+        if self.take(1, max_records, now).is_err() {
             self.counted += 1;
             return None;
         }
-        self.recorded += 1;
-        Some(match before {
+        Some(match mem::take(&mut self.counted) {
             0 => what.to_owned(),
             more => format!("{what}; {more} more before this one, counted only"),
         })
@@ -127,14 +162,71 @@ fn log_failure(by: &ActorContext, recorded: Result<(), impl Display>) {
     }
 }
 
-/// The number of records per minute: for a token more than a person's mistakes and less than a disk
-/// notices; for all unauthenticated requests together one, with the count of the rest.
-fn max_records(actor: &ActorId) -> u32 {
+/// The number of records in any minute: for all unauthenticated requests together one, with the
+/// count of the rest.
+fn max_records(actor: &ActorId) -> usize {
     match *actor == ActorId::anonymous() {
         true => 1,
-        false => 20,
+        false => MAX_RECORDS,
     }
 }
 
-/// The window of the limits.
-const LENGTH: Duration = Duration::from_secs(60);
+/// Records of each kind that a token may cause in any minute: more than a person's mistakes, and
+/// less than a disk notices.
+pub(crate) const MAX_RECORDS: usize = 20;
+
+/// A minute, and the time that a counted record may wait until it is written: records that are
+/// written within one minute were counted within this time.
+const LENGTH: Duration = Duration::from_secs(65);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Asks for a record every `every` for ten minutes, and returns the most that were granted in
+    /// any minute.
+    fn most_in_a_minute(every: Duration) -> usize {
+        let (began, mut window) = (Instant::now(), Window::default());
+        let asked = (0..).map(|n| began + every * n);
+        let asked = asked.take_while(|at| *at < began + Duration::from_secs(600));
+        let granted = asked.filter(|at| window.take(1, MAX_RECORDS, *at).is_ok());
+        let granted: Vec<_> = granted.collect();
+        let minute = Duration::from_secs(60);
+        let within = |from: &Instant| {
+            let within = granted
+                .iter()
+                .filter(|at| *at >= from && **at < *from + minute);
+            within.count()
+        };
+        granted.iter().map(within).max().unwrap()
+    }
+
+    #[test]
+    fn no_minute_has_more_than_20_records_wherever_it_begins() {
+        for millis in [50, 900, 2_900, 3_100] {
+            let most = most_in_a_minute(Duration::from_millis(millis));
+            assert!(most <= MAX_RECORDS, "every {millis} ms: {most}");
+        }
+        assert_eq!(most_in_a_minute(Duration::from_millis(50)), MAX_RECORDS);
+    }
+
+    /// 20 at the end of one minute and 20 at the start of the next.
+    #[test]
+    fn a_burst_at_the_end_of_a_minute_counts_in_the_next() {
+        let (began, mut window) = (Instant::now(), Window::default());
+        let at = |seconds| began + Duration::from_secs(seconds);
+        window.take(1, MAX_RECORDS, at(0)).unwrap();
+        window.take(19, MAX_RECORDS, at(59)).unwrap();
+        assert_eq!(
+            window.take(1, MAX_RECORDS, at(60)),
+            Err(LENGTH - Duration::from_secs(60))
+        );
+        window.take(1, MAX_RECORDS, at(66)).unwrap();
+        assert_eq!(
+            window.take(20, MAX_RECORDS, at(66)),
+            Err(LENGTH),
+            "all of them or none"
+        );
+        assert_eq!(window.recorded.len(), 20);
+    }
+}

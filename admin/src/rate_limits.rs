@@ -31,6 +31,7 @@ use parking_lot::Mutex;
 
 use crate::{
     access::{self, Caller},
+    access_audit::{AccessAudit, MAX_RECORDS},
     client_address::ClientAddress,
     problem::{FieldError, Kind, Problem},
 };
@@ -39,7 +40,6 @@ use crate::{
 pub(crate) struct RateLimits {
     requests: KeyedLimiter<RateLimitKey>,
     invalid_tokens: KeyedLimiter<ClientNetwork>,
-    audited_reads: KeyedLimiter<ActorId>,
     all_invalid_tokens: DefaultDirectRateLimiter,
 }
 
@@ -50,7 +50,6 @@ impl RateLimits {
         Self {
             requests: KeyedLimiter::new(requests),
             invalid_tokens: KeyedLimiter::new(Quota::per_minute(INVALID_TOKENS_PER_ADDRESS)),
-            audited_reads: KeyedLimiter::new(Quota::per_minute(AUDITED_READS)),
             all_invalid_tokens: RateLimiter::direct(Quota::per_minute(INVALID_TOKENS_IN_TOTAL)),
         }
     }
@@ -63,40 +62,14 @@ impl RateLimits {
                 "The address exceeded the rate limit for requests without a valid token."
             }
         };
-        let taken = self.requests.take(key, ONE);
-        taken.map_err(|wait| too_many(detail, wait))
-    }
-
-    /// Counts a read that is audited with this many records, so that reads cannot fill the audit
-    /// log.
-    ///
-    /// # Errors
-    /// 429, or 422 if one request would write more records than a minute may have.
-    pub(crate) fn check_audited_read(
-        &self,
-        caller: &Caller,
-        records: usize,
-    ) -> Result<(), Problem> {
-        let records = u32::try_from(records).unwrap_or(u32::MAX);
-        // None for a token all of whose workspaces are erased.
-        let records = NonZeroU32::new(records).unwrap_or(ONE);
-        if records > AUDITED_READS {
-            let detail = format!(
-                "is required with a token for more than {AUDITED_READS} workspaces, because each of them gets an audit record"
-            );
-            let missing = FieldError::parameter("workspaceId", detail);
-            return Err(Problem::fields(vec![missing]));
-        }
-        let actor = caller.principal().actor.clone();
-        let detail = "The token exceeded the rate limit for exports and backups.";
-        let taken = self.audited_reads.take(actor, records);
+        let taken = self.requests.take(key);
         taken.map_err(|wait| too_many(detail, wait))
     }
 
     /// Counts an invalid token, for the client and in total.
     pub(crate) fn check_invalid_token(&self, client: ClientNetwork) -> Result<(), Problem> {
         let too_many = |wait| too_many("Too many invalid tokens.", wait);
-        self.invalid_tokens.take(client, ONE).map_err(too_many)?;
+        self.invalid_tokens.take(client).map_err(too_many)?;
         self.all_invalid_tokens
             .check()
             .map_err(|until| too_many(wait(&until)))
@@ -115,6 +88,28 @@ pub(crate) async fn check(
         limits.check_invalid_token(ClientNetwork::of(extensions))?;
     }
     Ok(next.run(request).await)
+}
+
+/// Counts a read that is audited with this many records, so that reads cannot fill the audit log.
+///
+/// # Errors
+/// 429, or 422 if one request would write more records than a minute may have.
+pub(crate) fn check_audited_read(
+    audit: &AccessAudit,
+    caller: &Caller,
+    records: usize,
+) -> Result<(), Problem> {
+    if records > MAX_RECORDS {
+        let detail = format!(
+            "is required with a token for more than {MAX_RECORDS} workspaces, because each of them gets an audit record"
+        );
+        let missing = FieldError::parameter("workspaceId", detail);
+        return Err(Problem::fields(vec![missing]));
+    }
+    // None for a token all of whose workspaces are erased.
+    let counted = audit.count_read(&caller.principal().actor, records.max(1));
+    let detail = "The token caused too many audit records within a minute, with exports, backups or refused requests.";
+    counted.map_err(|wait| too_many(detail, wait))
 }
 
 /// What a request counts against.
@@ -162,15 +157,12 @@ impl<K: Clone + Hash + Eq> KeyedLimiter<K> {
         }
     }
 
-    /// Takes `count` at once, or none. The quota must allow as many.
-    fn take(&self, key: K, count: NonZeroU32) -> Result<(), Duration> {
+    /// Counts one, or returns the time to wait.
+    fn take(&self, key: K) -> Result<(), Duration> {
         if self.each.len() > SWEEP_ABOVE && self.sweep_is_due(Instant::now()) {
             self.each.retain_recent();
         }
-        match self.each.check_key_n(&key, count) {
-            Ok(taken) => taken.map_err(|until| wait(&until)),
-            Err(_too_few) => Err(Duration::from_secs(60)),
-        }
+        self.each.check_key(&key).map_err(|until| wait(&until))
     }
 
     /// Whether to drop keys whose budget is full again, so that requests from many addresses do not
@@ -202,14 +194,10 @@ fn too_many(detail: &str, wait: Duration) -> Problem {
     problem.with_value(header::RETRY_AFTER, HeaderValue::from(seconds))
 }
 
-const ONE: NonZeroU32 = NonZeroU32::MIN;
 const TWO: NonZeroU32 = NonZeroU32::new(2).unwrap();
 
 /// Per minute and address: more than a person mistypes.
 const INVALID_TOKENS_PER_ADDRESS: NonZeroU32 = NonZeroU32::new(10).unwrap();
-
-/// Audit records of reads per minute and token.
-const AUDITED_READS: NonZeroU32 = NonZeroU32::new(20).unwrap();
 
 /// Per minute, over all addresses.
 const INVALID_TOKENS_IN_TOTAL: NonZeroU32 = NonZeroU32::new(60).unwrap();

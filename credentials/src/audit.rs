@@ -49,7 +49,7 @@ impl Audit {
     /// # Errors
     /// The backend failed.
     pub async fn refused(&self, by: &ActorContext, what: &str) -> Result<(), CommitError> {
-        self.note(Event::Refused, by, None, what).await
+        self.note(Event::Refused, by, what).await
     }
 
     /// Records that a person signed in to the admin page. The record is on disk when this returns.
@@ -57,7 +57,7 @@ impl Audit {
     /// # Errors
     /// The backend failed.
     pub async fn signed_in(&self, by: &ActorContext, how: &str) -> Result<(), CommitError> {
-        self.note(Event::SignedIn, by, None, how).await
+        self.note(Event::SignedIn, by, how).await
     }
 
     /// Records that a person proved again who they are. The record is on disk when this returns.
@@ -65,36 +65,30 @@ impl Audit {
     /// # Errors
     /// The backend failed.
     pub async fn reauthenticated(&self, by: &ActorContext, how: &str) -> Result<(), CommitError> {
-        self.note(Event::Reauthenticated, by, None, how).await
+        self.note(Event::Reauthenticated, by, how).await
     }
 
-    /// Records that audit records are about to be exported. The record is on disk when this
-    /// returns, before any data leaves.
+    /// Records that audit records are about to be exported: one record for each workspace, or for
+    /// none if all are. All of them are on disk when this returns, before any data leaves.
     ///
     /// # Errors
     /// The backend failed.
     pub async fn exported(
         &self,
         by: &ActorContext,
-        workspace: Option<&WorkspaceId>,
+        workspaces: &[Option<&WorkspaceId>],
         what: &str,
     ) -> Result<(), CommitError> {
-        self.note(Event::AuditExported, by, workspace, what).await
+        let drafts = workspaces.iter().map(|workspace| Draft {
+            workspace: workspace.cloned(),
+            ..noted(Event::AuditExported, by, what)
+        });
+        self.chains.append_records(drafts.collect()).await
     }
 
-    async fn note(
-        &self,
-        event: Event,
-        by: &ActorContext,
-        workspace: Option<&WorkspaceId>,
-        note: &str,
-    ) -> Result<(), CommitError> {
-        let draft = Draft {
-            workspace: workspace.cloned(),
-            note: Some(note.to_owned()),
-            ..Draft::new(event, by)
-        };
-        self.chains.append_record(draft).await
+    async fn note(&self, event: Event, by: &ActorContext, note: &str) -> Result<(), CommitError> {
+        let drafts = vec![noted(event, by, note)];
+        self.chains.append_records(drafts).await
     }
 
     /// Whether a workspace with this id was erased. Its records remain.
@@ -107,6 +101,13 @@ impl Audit {
     /// uses it to verify an export on another machine.
     pub fn public_key(&self) -> keyside_store::PublicKey {
         self.chains.public_key()
+    }
+}
+
+fn noted(event: Event, by: &ActorContext, note: &str) -> Draft {
+    Draft {
+        note: Some(note.to_owned()),
+        ..Draft::new(event, by)
     }
 }
 

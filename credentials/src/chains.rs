@@ -80,7 +80,7 @@ struct Registrations {
 }
 
 struct Waiting {
-    draft: Draft,
+    drafts: Vec<Draft>,
     answer: oneshot::Sender<Result<(), CommitError>>,
 }
 
@@ -361,13 +361,16 @@ impl Chains {
         Ok(state)
     }
 
-    /// Commits a record to the installation's chain that changes no document. Records of the next
-    /// few milliseconds share one commit. On disk when this returns.
-    pub(crate) async fn append_record(self: &Arc<Self>, draft: Draft) -> Result<(), CommitError> {
+    /// Commits records to the installation's chain that change no document: all of them in one
+    /// commit, which they share with those of the next few milliseconds. On disk when this returns.
+    pub(crate) async fn append_records(
+        self: &Arc<Self>,
+        drafts: Vec<Draft>,
+    ) -> Result<(), CommitError> {
         let (answer, done) = oneshot::channel();
         let leads = {
             let mut waiting = self.waiting.lock();
-            waiting.push(Waiting { draft, answer });
+            waiting.push(Waiting { drafts, answer });
             waiting.len() == 1
         };
         if leads {
@@ -386,7 +389,7 @@ impl Chains {
     async fn write_records(&self) {
         let _changing = self.installation.lock(Priority::Normal).await;
         let waiting = std::mem::take(&mut *self.waiting.lock());
-        let drafts: Vec<_> = waiting.iter().map(|it| it.draft.clone()).collect();
+        let drafts: Vec<_> = waiting.iter().flat_map(|it| it.drafts.clone()).collect();
         let commit = self.commit_to_installation(|_| (drafts.clone(), Vec::new()));
         let outcome = commit.await;
         for Waiting { answer, .. } in waiting {

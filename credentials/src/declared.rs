@@ -23,12 +23,13 @@ use jiff::Timestamp;
 use keyside_config::{Catalogue, DeclaredCredential, DeclaredEnvironment, Provider, ProviderId};
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
+use tokio::sync::Notify;
 
 pub use self::cache::{CacheKey, CacheKeyError, CacheOptions};
 use self::{cache::Cache, state::State};
 use crate::{
     clock::{Clock, Ratchet},
-    documents::{CredentialDocument, Defaults, WorkspaceDocument},
+    documents::{CredentialDocument, Defaults, SourceDocument, WorkspaceDocument},
     entropy,
     locked::LockedMemory,
     model::{
@@ -75,6 +76,8 @@ pub struct Declared {
     key: ProcessKey,
     snapshot: Arc<ArcSwap<Snapshot>>,
     notices: Arc<Notices>,
+    /// Wakes the task that records losses and returns. Nobody waits where there is no store.
+    changed: Arc<Notify>,
 }
 
 /// A declared credential: its constant attributes, and the last state of its source.
@@ -84,6 +87,17 @@ struct Item {
     prefixes: Vec<String>,
     signals: Arc<Signals>,
     state: Mutex<State>,
+    /// What is probably wrong with the secret that was read last.
+    warning: Mutex<Option<&'static str>>,
+}
+
+/// A source's answer since the start.
+pub(crate) struct SourceAnswer<'a> {
+    pub(crate) document: &'a CredentialDocument,
+    pub(crate) source: &'a SourceReference,
+    pub(crate) found: SourceDocument,
+    /// Why the last read failed.
+    pub(crate) fault: Option<String>,
 }
 
 /// The state of a secret that is kept outside of Keyside, for readiness and metrics.
@@ -103,6 +117,8 @@ pub struct SourceHealth {
     pub unknown: bool,
     /// Why the last read failed; names the place and the remedy.
     pub fault: Option<String>,
+    /// What is probably wrong with a declared secret although it is used, with the remedy.
+    pub warning: Option<&'static str>,
     /// Set while the secret is from the cache on disk and was not read since the start.
     pub cached: Option<FromCache>,
 }
@@ -146,6 +162,7 @@ impl Declared {
                 prefixes: provider.map_or(Vec::new(), |provider| provider.key.prefix.clone()),
                 signals: Arc::new(Signals::new(notices.clone())),
                 state: Mutex::default(),
+                warning: Mutex::default(),
             })
         });
         let items = items.collect::<Result<Vec<_>, _>>()?;
@@ -161,6 +178,7 @@ impl Declared {
             key: ProcessKey(process_key()),
             snapshot: Arc::new(ArcSwap::from_pointee(snapshot)),
             notices,
+            changed: Arc::default(),
         }))
     }
 
@@ -181,6 +199,7 @@ impl Declared {
                 usable: state.is_usable(),
                 unknown: state.is_unknown(),
                 fault: state.fault(),
+                warning: *item.warning.lock(),
                 cached: state.cached().map(|cached| FromCache {
                     confirmed: cached.confirmed,
                     until: cached.until,
@@ -206,6 +225,24 @@ impl Declared {
 
     pub(crate) fn snapshot(&self) -> &Arc<ArcSwap<Snapshot>> {
         &self.snapshot
+    }
+
+    /// Notified when a secret, or the reason why it cannot be read, has changed.
+    pub(crate) fn changed(&self) -> &Arc<Notify> {
+        &self.changed
+    }
+
+    /// The answers of the sources that have answered since the start.
+    pub(crate) fn source_answers(&self) -> impl Iterator<Item = SourceAnswer<'_>> {
+        self.items.iter().filter_map(|item| {
+            let state = item.state.lock();
+            Some(SourceAnswer {
+                document: &item.document,
+                source: &item.source,
+                found: state.answer()?,
+                fault: state.fault(),
+            })
+        })
     }
 
     pub(crate) fn holds(&self, id: &CredentialId) -> bool {

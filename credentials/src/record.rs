@@ -82,9 +82,11 @@ events! {
     CredentialEdited = "credential_edited", Adds;
     /// A credential was revoked, and all its versions destroyed.
     CredentialRevoked = "credential_revoked", EndsUse;
-    /// A new version of a secret that is kept in Vault is in use.
+    /// A new version of a secret that is kept in Vault is in use; of a declared credential, its
+    /// secret can be read again.
     CredentialSourceChanged = "credential_source_changed", Adds;
-    /// A secret that is kept in Vault is no longer used: it was deleted, or may not be read.
+    /// A secret that is kept in Vault or in a file is no longer used: it was deleted, or may not be
+    /// read.
     CredentialSourceLost = "credential_source_lost", Adds;
     /// The grace period of a version ended, and its sealed bytes were removed.
     VersionDestroyed = "version_destroyed", EndsUse;

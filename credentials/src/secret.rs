@@ -42,6 +42,24 @@ impl Secret {
         repeats_secret(text, &self.0)
     }
 
+    /// What surrounds the key in a text that is probably a line of a file of variables, with the
+    /// remedy. Nothing is removed: a provider's keys may have such a form.
+    pub(crate) fn wrapping(&self) -> Option<&'static str> {
+        match self.0.as_slice() {
+            [first @ (b'"' | b'\''), .., last] if first == last => {
+                Some("the key is in quotes, which are sent with it; write it without quotes")
+            }
+            text => {
+                let end = text.iter().position(|byte| *byte == b'=')?;
+                // Base64 may end in `=`.
+                let has_value = !matches!(&text[end + 1..], [] | [b'=', ..]);
+                (has_value && is_variable_name(&text[..end])).then_some(
+                    "the key is behind the name of a variable and =, which are sent with it; write only the key",
+                )
+            }
+        }
+    }
+
     /// Wraps an unsealed plaintext, which was validated before it was sealed.
     pub(crate) fn unsealed(plaintext: Zeroizing<Vec<u8>>) -> Self {
         Self(plaintext)
@@ -118,13 +136,9 @@ fn fault(text: &[u8]) -> Option<SecretError> {
 
 /// The kind of placeholder, if the text is one. No provider's keys have such a form.
 fn placeholder(text: &[u8]) -> Option<&'static str> {
-    let is_name = |name: &[u8]| {
-        let fits = |byte: &u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || *byte == b'_';
-        name.first().is_some_and(|first| !first.is_ascii_digit()) && name.iter().all(fits)
-    };
     match text {
         [b'$', b'{', .., b'}'] => Some("a reference to a variable, which no shell has replaced"),
-        [b'$', name @ ..] if is_name(name) => {
+        [b'$', name @ ..] if is_variable_name(name) => {
             Some("a reference to a variable, which no shell has replaced")
         }
         [b'<', .., b'>'] => Some("a placeholder"),
@@ -132,6 +146,11 @@ fn placeholder(text: &[u8]) -> Option<&'static str> {
         _ if is_yours(text) => Some("a placeholder"),
         _ => None,
     }
+}
+
+fn is_variable_name(name: &[u8]) -> bool {
+    let fits = |byte: &u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || *byte == b'_';
+    name.first().is_some_and(|first| !first.is_ascii_digit()) && name.iter().all(fits)
 }
 
 /// `YOUR_API_KEY`, `sk-your-key-here` and the like. Compares in place: a lower-case copy would not
@@ -240,6 +259,28 @@ mod tests {
             "opp://45",
         ] {
             assert!(read(text).is_ok(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_key_in_quotes_or_behind_a_variables_name_is_recognised() {
+        let wrapping = |text: &str| Secret::from_plaintext(text.into()).unwrap().wrapping();
+        for (text, remedy) in [
+            ("\"sk-45678\"", "without quotes"),
+            ("'sk-45678'\n", "without quotes"),
+            ("OPENAI_API_KEY=sk-45678", "only the key"),
+            ("KEY=\"sk-45678\"", "only the key"),
+        ] {
+            assert!(wrapping(text).unwrap().contains(remedy), "{text}");
+        }
+        for text in [
+            "sk-45678",
+            "ABCDEFG=",
+            "ABCDEF==",
+            "sk_a=45678",
+            "\"sk-45678",
+        ] {
+            assert_eq!(wrapping(text), None, "{text}");
         }
     }
 

@@ -6,6 +6,7 @@
 
 mod labels;
 mod load;
+mod locations;
 mod lost;
 mod overlay;
 mod secret_in_use;
@@ -28,7 +29,7 @@ pub(crate) use self::lost::Lost;
 pub(crate) use self::overlay::Overlay;
 pub use self::overlay::Snapshots;
 pub(crate) use self::secret_in_use::SecretInUse;
-use self::{labels::Labels, signals::Signals, vault_secret::PreviousSecret};
+use self::{labels::Labels, locations::Locations, signals::Signals, vault_secret::PreviousSecret};
 use crate::{
     damage::Damage,
     documents::{CredentialDocument, SecretMetadata, WorkspaceDocument},
@@ -45,6 +46,8 @@ pub struct Snapshot {
     pub(crate) workspaces: SharedMap<WorkspaceId, Arc<WorkspaceEntry>>,
     /// The stored and the declared snapshot that this one combines.
     combined_from: Option<[Arc<Self>; 2]>,
+    /// Shared by all versions.
+    locations: Arc<Locations>,
 }
 
 /// A workspace, prepared for resolving.
@@ -135,22 +138,34 @@ pub(crate) struct Usable {
 }
 
 impl Snapshot {
-    /// The workspace and entry of a credential. Searches all workspaces: for the control plane, not
+    /// The workspace and entry of a credential. May search all workspaces: for the control plane, not
     /// for requests.
     pub(crate) fn credential(
         &self,
         id: &CredentialId,
     ) -> Option<(&Arc<WorkspaceEntry>, &Arc<CredentialEntry>)> {
-        self.workspaces
-            .values()
-            .find_map(|workspace| Some((workspace, workspace.credentials.get(id)?)))
+        let workspace = self.workspace_of(id)?;
+        Some((workspace, workspace.credentials.get(id)?))
     }
 
-    /// The workspace of a credential, lost or not. Searches all workspaces, likewise.
+    /// The workspace of a credential, lost or not. May search all workspaces, likewise.
     pub(crate) fn workspace_of(&self, id: &CredentialId) -> Option<&Arc<WorkspaceEntry>> {
-        self.workspaces.values().find(|workspace| {
+        let has = |workspace: &&Arc<WorkspaceEntry>| {
             workspace.credentials.contains_key(id) || workspace.lost.contains_key(id)
-        })
+        };
+        let located = self.locations.of(id);
+        let located = located.and_then(|workspace| self.workspaces.get(&workspace));
+        if let Some(workspace) = located.filter(has) {
+            return Some(workspace);
+        }
+        let workspace = self.workspaces.values().find(has)?;
+        self.locate(id, &workspace.document.id);
+        Some(workspace)
+    }
+
+    /// Notes where [`Self::workspace_of`] finds a credential, in all versions of this snapshot.
+    pub(crate) fn locate(&self, id: &CredentialId, workspace: &WorkspaceId) {
+        self.locations.note(id, workspace);
     }
 
     /// All credentials that are not lost, in no particular order.
@@ -165,6 +180,7 @@ impl Snapshot {
         Self {
             workspaces: by_id.collect(),
             combined_from: None,
+            locations: Arc::default(),
         }
     }
 

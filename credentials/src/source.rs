@@ -132,6 +132,12 @@ pub(crate) fn read_file(path: &Path) -> Result<Secret, SourceError> {
     parse(text).map_err(|error| gone(format!("{error}; put the key and nothing else into it")))
 }
 
+/// What is probably wrong with the key in a file, with the remedy; `None` also if there is no valid
+/// key. Blocks.
+pub fn file_warning(path: &Path) -> Option<&'static str> {
+    read_file(path).ok()?.wrapping()
+}
+
 /// The first `longest` bytes of a regular file, and one more if there are more. Blocks, but never
 /// waits for a writer, as opening a FIFO would.
 ///

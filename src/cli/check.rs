@@ -19,7 +19,8 @@ pub(crate) fn run(console: &Console) -> Result<(), Failure> {
     let process = Process::for_store(&settings.store);
     let validated = ValidatedSettings::new(settings, process)?;
     let (settings, egress) = (validated.settings, validated.egress);
-    let warnings = warnings::of(&settings);
+    let mut warnings = warnings::of(&settings);
+    warnings.extend(warnings::of_secret_files(&settings));
     let routes = egress.effective(&settings.catalogue);
     for warning in &warnings {
         console.warn(warning);

@@ -85,7 +85,8 @@ impl Doctor {
         findings.extend(cached);
         findings.extend(reached.findings);
         findings.push(clock.finding());
-        findings
+        let findings = findings.into_iter();
+        findings.map(Finding::with_remedy_as_fix).collect()
     }
 }
 

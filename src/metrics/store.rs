@@ -17,6 +17,10 @@ pub(super) fn register(
         "keyside_store_failed",
         "1 once a write to the store has failed: no change is accepted until a restart.",
     )?);
+    let heads = health.add(IntGauge::new(
+        "keyside_heads_behind",
+        "Chains whose file in heads/ could not be written: a store put back to its state would not be detected.",
+    )?);
     let unrecorded = health.add(IntCounter::new(
         "keyside_runs_unrecorded_total",
         "Requests that have no run record, because none could be written.",
@@ -33,6 +37,7 @@ pub(super) fn register(
     )?;
     health.register(metrics, move || {
         failed.set(registry.storage_failure().is_some().into());
+        heads.set(gauge_value(registry.anchors_behind()));
         let counted = registry.runs().unrecorded();
         unrecorded.inc_by(counted.saturating_sub(unrecorded.get()));
         let counts = registry.damage_counts();

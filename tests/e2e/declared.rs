@@ -210,3 +210,59 @@ fn check_finds_what_no_start_would_accept() {
     }
     assert_eq!(named("other", "main").code, Some(0));
 }
+
+#[test]
+fn a_key_in_quotes_is_used_and_warned_of_in_check_doctor_and_the_log() {
+    let upstream = Upstream::ok();
+    let builder = sidecar(&upstream);
+    fs::write(builder.home().join("key"), format!("\"{LATER}\"")).expect("a writable folder");
+    let warning = "/key: the key is in quotes, which are sent with it; write it without quotes";
+    let checked = builder.run(&["check"], b"");
+    assert_eq!(checked.code, Some(0), "{checked:#?}");
+    assert!(
+        checked.stderr.contains("warning: credential[0].source: "),
+        "{checked:#?}"
+    );
+    assert!(checked.stderr.contains(warning), "{checked:#?}");
+    let examined = builder.run(&["doctor", "--json"], b"");
+    let findings: Value = serde_json::from_str(&examined.stdout).expect("JSON");
+    let is_warning = |found: &&Value| {
+        found["state"] == "warn" && found["name"].to_string().contains("credential")
+    };
+    let found = findings.as_array().expect("a list").iter().find(is_warning);
+    let found = found.unwrap_or_else(|| panic!("no warning in {examined:#?}"));
+    assert!(
+        found.to_string().contains("the key is in quotes"),
+        "{found}"
+    );
+    let keyside = builder.start();
+    assert_eq!(keyside.ask(&Ask::chat()).status(), 200);
+    assert_eq!(secret_sent(&upstream), format!("Bearer \"{LATER}\""));
+    let logs = keyside.logs();
+    assert_eq!(logs.matches("the key is in quotes").count(), 1, "{logs}");
+    assert!(!logs.contains(LATER), "{logs}");
+}
+
+#[test]
+fn serve_audits_once_that_a_declared_key_is_lost_and_that_it_is_back() {
+    let (_upstream, keyside) = beside_a_stored_one();
+    let path = keyside.builder_of().home().join("key");
+    let audited = |event: &str| {
+        let page = keyside.admin("GET", &format!("/api/audit?event={event}"), None);
+        page.json()["items"].as_array().expect("items").clone()
+    };
+    fs::remove_file(&path).expect("the key");
+    // Two credentials have this file.
+    let lost = eventually("both losses audited", || {
+        let lost = audited("credential_source_lost");
+        (lost.len() == 2).then_some(lost)
+    });
+    assert_eq!(lost[0]["provider"], "openai");
+    let ids = [&lost[0], &lost[1]].map(|record| record["credentialId"].clone());
+    assert!(ids.contains(&declared(&keyside)["id"]), "{lost:#?}");
+    fs::write(&path, LATER).expect("a writable folder");
+    eventually("both returns audited", || {
+        (audited("credential_source_changed").len() == 2).then_some(())
+    });
+    assert_eq!(audited("credential_source_lost").len(), 2);
+}

@@ -269,6 +269,14 @@ fn json_output_is_a_list_of_findings() {
     let provider = findings.iter().find(of_provider).expect("the provider");
     assert_eq!(provider["state"], "fail");
     assert!(provider["message"].is_string() && provider["fix"].is_string());
+    // The service's own error, which ends with the remedy.
+    let of_credential = |found: &&Value| found["name"] == "credential acme/openai/main";
+    let credential = findings.iter().find(of_credential).expect("the credential");
+    assert_eq!(credential["state"], "fail");
+    let fix = credential["fix"].as_str().expect("a fix");
+    assert_eq!(fix, "mount or write it, or correct `source`");
+    let message = credential["message"].as_str().expect("a message");
+    assert!(message.ends_with("there is no such file"), "{message}");
 }
 
 #[test]

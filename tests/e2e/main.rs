@@ -81,6 +81,7 @@ mod streaming;
 mod terminal;
 mod tls;
 mod traffic_health;
+mod unwritable;
 mod upstream_limits;
 mod verification;
 mod webhooks;

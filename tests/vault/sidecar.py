@@ -19,14 +19,13 @@ from harness.keyside import binary
 from harness.serving import ready
 from harness.web import eventually, fetch
 
-#: `vault.poll` in the tests, in seconds.
-POLL = 0.25
-POLL_SETTING = f"{int(POLL * 1000)}ms"
-#: Seconds until a change is in use: a poll and a second, as for a poll of one second. The rest is
-#: for busy machines.
-SOON = 2.0
+#: `vault.poll` in the tests, in seconds: the least that the settings accept.
+POLL = 1
+POLL_SETTING = f"{POLL}s"
+#: Seconds until a change is in use: a poll and a second. The rest is for busy machines.
+SOON = POLL + 2.0
 #: How many seconds a state must last: a few polls.
-A_WHILE = 4 * POLL
+A_WHILE = 3 * POLL
 
 #: `vault.timeout`, and the least time of a request that waits for Vault. A request that takes less
 #: did not wait; the bound is far above a normal request's time, for busy machines.

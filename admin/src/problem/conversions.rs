@@ -1,7 +1,9 @@
 //! The errors of the registry, the store and the proxy in the terms of the API.
 
 use http::header;
-use keyside_credentials::{ChangeError, CommitError, StorageError, preview::PreviewError};
+use keyside_credentials::{
+    ChangeError, CommitError, KmsError, StorageError, preview::PreviewError,
+};
 
 use super::{FieldError, INVALID_TOKEN, Kind, Origin, Problem, sentence};
 
@@ -61,6 +63,7 @@ impl From<ChangeError> for Problem {
                     .with_header(header::RETRY_AFTER, "1")
             }
             ChangeError::TooMany => Self::field("workspaceId", said),
+            ChangeError::KeyService(error) => Self::from(error),
             ChangeError::StoreUnavailable(storage) => Self::from(storage),
             _ => Self::internal(said),
         }
@@ -86,6 +89,25 @@ impl From<StorageError> for Problem {
             _ => (
                 "The store cannot be written, so nothing was changed.",
                 "Check Keyside's log for the error of the store, then try again.",
+            ),
+        };
+        tracing::error!(%error, "a change failed");
+        Self::new(Kind::StoreUnavailable, detail, remedy).with_header(header::RETRY_AFTER, "5")
+    }
+}
+
+/// The reason is for the operator only: it has addresses and paths of the key service.
+impl From<KmsError> for Problem {
+    fn from(error: KmsError) -> Self {
+        let (detail, remedy) = match &error {
+            KmsError::Unavailable { .. } => (
+                "The key service cannot be used now, so nothing was changed.",
+                "Check that the key service of kms.driver is running, reachable and lets Keyside sign in; Keyside's log has the \
+                 reason. Then try again.",
+            ),
+            _ => (
+                "The key service did not use its key, so nothing was changed.",
+                "Keyside's log has the reason, and what to correct in the key service or in the settings kms.*. Then try again.",
             ),
         };
         tracing::error!(%error, "a change failed");
@@ -159,4 +181,36 @@ fn at_fault(error: &ChangeError) -> Vec<FieldError> {
         _ => return Vec::new(),
     };
     vec![FieldError::field(field, detail)]
+}
+
+#[cfg(test)]
+mod tests {
+    use keyside_credentials::KeyringError;
+
+    use super::*;
+
+    #[test]
+    fn a_failure_of_the_key_service_is_not_reported_as_one_of_the_store() {
+        let reason = "https://vault.internal: sealed".to_owned();
+        let failures = [
+            KmsError::Unavailable {
+                reason: reason.clone(),
+                transient: true,
+            },
+            KmsError::Refused {
+                wrapping_key: "transit/keyside-acme".to_owned(),
+                reason,
+            },
+        ];
+        for failure in failures {
+            let problem = Problem::from(ChangeError::from(KeyringError::Kms(failure)));
+            assert!(problem.detail.contains("key service"), "{}", problem.detail);
+            assert!(problem.remedy.contains("kms."), "{}", problem.remedy);
+            let said = format!("{} {}", problem.detail, problem.remedy);
+            assert!(
+                !said.contains("store") && !said.contains("vault.internal"),
+                "{said}"
+            );
+        }
+    }
 }

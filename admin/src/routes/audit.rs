@@ -21,6 +21,7 @@ use crate::{
     form,
     problem::Problem,
     query::Parameters,
+    rate_limits,
     schemas::{bodies, queries},
     state::AdminState,
     wire::{self, ConfirmView, VerifyView},
@@ -97,16 +98,14 @@ pub(crate) async fn exported(
     let permit = state.concurrency.try_acquire(WorkKind::Export, caller)?;
     let recorded_for = taken(&filter);
     let records = recorded_for.len();
-    state.limits.check_audited_read(caller, records)?;
+    rate_limits::check_audited_read(&state.access_audit, caller, records)?;
     let note = match from {
         Some(from) => format!("{}, from {from}", format.name()),
         None => format.name().to_owned(),
     };
     let act = caller.context();
-    for workspace in recorded_for {
-        let audit = state.registry.audit();
-        audit.exported(&act, workspace, &note).await?;
-    }
+    let audit = state.registry.audit();
+    audit.exported(&act, &recorded_for, &note).await?;
     let response = export::stream(state.registry.clone(), filter, from, format);
     Ok(permit.hold_until_sent(response))
 }

@@ -13,7 +13,8 @@ use utoipa::ToSchema;
 
 use super::file;
 use crate::{
-    access::Caller, concurrency::WorkKind, problem::Problem, schemas::bodies, state::AdminState,
+    access::Caller, concurrency::WorkKind, problem::Problem, rate_limits, schemas::bodies,
+    state::AdminState,
 };
 
 /// Wraps every key with the new master key, and replaces the key that signs heads. Requests
@@ -46,7 +47,7 @@ pub(super) async fn backup(
     caller: Caller,
 ) -> Result<Response, Problem> {
     let permit = state.concurrency.try_acquire(WorkKind::Backup, &caller)?;
-    state.limits.check_audited_read(&caller, 1)?;
+    rate_limits::check_audited_read(&state.access_audit, &caller, 1)?;
     let backup = state.registry.backup(&caller.context()).await?;
     let name = format!("{}.keyside", backup.header.id);
     let (to, body) = Channel::new(1);

@@ -78,7 +78,7 @@ async fn repeated_refusals_do_not_fill_the_disk() {
     }
     assert_eq!(api.audit().await.len() - before, 1);
     tokio::time::pause();
-    tokio::time::advance(Duration::from_secs(60)).await;
+    tokio::time::advance(Duration::from_secs(65)).await;
     api.send(anonymous("GET", "/api/workspaces")).await;
     let note = api.audit().await.pop().unwrap().note.unwrap();
     assert_eq!(

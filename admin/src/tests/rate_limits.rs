@@ -220,3 +220,28 @@ async fn exports_with_a_token_write_at_most_20_records_a_minute() {
     assert!(made >= 20, "{made}");
     assert_eq!(exports().await, 16 + made);
 }
+
+#[tokio::test]
+async fn refusals_and_exports_of_a_token_share_20_records_a_minute() {
+    let api = Api::with_workspace().await;
+    let owner = api.owner_of(&["acme"]).await;
+    let before = api.audit().await.len();
+    for _ in 0..15 {
+        let foreign = owner("GET", "/api/audit?workspaceId=nowhere");
+        assert_eq!(api.send(foreign).await.kind(), "workspace-unknown");
+    }
+    let export = || owner("GET", "/api/audit/export");
+    for _ in 0..5 {
+        assert_eq!(api.send(export()).await.status, StatusCode::OK);
+    }
+    for _ in 0..5 {
+        let refused = api.send(export()).await;
+        assert_eq!(refused.kind(), "too-many-requests", "{}", refused.body);
+        let seconds: u64 = refused.header("retry-after").parse().unwrap();
+        assert!((1..=66).contains(&seconds), "{seconds}");
+    }
+    assert_eq!(api.audit().await.len() - before, 20);
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(65)).await;
+    assert_eq!(api.send(export()).await.status, StatusCode::OK);
+}

@@ -1,19 +1,21 @@
 //! Settings of `[vault]`: the address of Vault or OpenBao, and how Keyside signs in. They contain
 //! no secret: tokens, JWTs and secret ids are read from files each time they are needed.
 
+mod http_proxy;
 mod references;
 
 use std::{net::IpAddr, path::PathBuf, time::Duration};
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de::Error};
 
+use self::http_proxy::HttpProxy;
 pub use self::references::AllowedReferences;
 use crate::{
     base_url::{BaseUrl, BaseUrlError},
     duration,
     layers::Mismatch,
     parsed,
-    proxy_url::{ProxyProtocol, ProxyUrl},
+    proxy_url::ProxyUrl,
 };
 
 /// The address of Vault, how Keyside signs in, and what happens during an outage.
@@ -138,7 +140,7 @@ pub(super) struct VaultDocument {
     #[serde(default, deserialize_with = "parsed::some_path")]
     client_key: Option<PathBuf>,
     tls_server_name: Option<String>,
-    proxy: Option<ProxyUrl>,
+    proxy: Option<HttpProxy>,
     auth: Option<Method>,
     auth_mount: Option<String>,
     role: Option<String>,
@@ -150,7 +152,7 @@ pub(super) struct VaultDocument {
     secret_id_wrapped: Option<bool>,
     #[serde(default, deserialize_with = "parsed::some_path")]
     token_file: Option<PathBuf>,
-    #[serde(deserialize_with = "duration::positive")]
+    #[serde(deserialize_with = "poll")]
     poll: Duration,
     #[serde(deserialize_with = "duration::any")]
     outage: Duration,
@@ -187,7 +189,7 @@ impl VaultDocument {
             cache: self.cache()?,
             client_certificate,
             tls_server_name: self.tls_server_name()?,
-            proxy: http_proxy(self.proxy)?,
+            proxy: self.proxy.map(|HttpProxy(url)| url),
             ca_file: self.ca_file,
             ca_path: self.ca_path,
             auth,
@@ -395,6 +397,20 @@ impl Method {
     }
 }
 
+/// For serde: an interval of at least [`MIN_POLL`], so that Vault can bear it.
+fn poll<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+    let poll = duration::any(from)?;
+    match poll >= MIN_POLL {
+        true => Ok(poll),
+        false => Err(D::Error::custom(
+            "expected a duration of at least \"1s\", because each poll is a request to Vault for each secret; to use a change \
+             sooner, run `keyside key refresh` for a stored key",
+        )),
+    }
+}
+
+const MIN_POLL: Duration = Duration::from_secs(1);
+
 /// The token that the kubelet mounts into every pod with a service account.
 const SERVICE_ACCOUNT_TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
 
@@ -411,17 +427,6 @@ fn auth_mount(text: &str) -> Result<String, Mismatch> {
             "vault.auth_mount",
             "expected the path that the auth method is mounted at, such as \"kubernetes\"",
         )),
-    }
-}
-
-/// SOCKS is refused: reqwest's support resolves `socks5` names locally, and needs another feature.
-fn http_proxy(proxy: Option<ProxyUrl>) -> Result<Option<ProxyUrl>, Mismatch> {
-    match proxy {
-        Some(proxy) if proxy.protocol == ProxyProtocol::Socks5 => Err(Mismatch::new(
-            "vault.proxy",
-            "Vault is reached through http:// and https:// proxies only",
-        )),
-        proxy => Ok(proxy),
     }
 }
 

@@ -69,7 +69,7 @@ impl Registry {
                 note: Some(id.clone()),
                 ..Draft::new(Event::BackupMade, &by)
             };
-            registry.chains.append_record(made).await?;
+            registry.chains.append_records(vec![made]).await?;
             // Otherwise a clean stop would write these links, and the backup would count as older
             // than the installation. Not before the record: links may use the disk's reserve, and
             // on a full disk a backup is refused.

@@ -7,7 +7,7 @@
 //! begun (`first_read.rs`).
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     fs,
     path::{Path, PathBuf},
     sync::Arc,
@@ -29,6 +29,10 @@ struct Written {
     folder: PathBuf,
     /// Epoch and sequence number of each anchor. Locked while a file is replaced.
     held: Mutex<HashMap<String, (u64, u64)>>,
+    /// Chains whose anchor could not be written: a store that is put back to the state in the anchor
+    /// would be accepted. Never locked while a file is written: a disk that hangs must not stop those
+    /// who only ask.
+    behind: Mutex<BTreeSet<ChainName>>,
 }
 
 impl Anchors {
@@ -36,6 +40,7 @@ impl Anchors {
         Self(Arc::new(Written {
             folder: folder.to_owned(),
             held: Mutex::default(),
+            behind: Mutex::default(),
         }))
     }
 
@@ -96,7 +101,12 @@ impl Anchors {
         Ok(Some(head.link()))
     }
 
-    /// Writes the anchor for a state. A failure is only logged: the change itself is on disk.
+    /// The chains whose anchor could not be written and is behind.
+    pub(crate) fn behind(&self) -> Vec<ChainName> {
+        self.0.behind.lock().iter().cloned().collect()
+    }
+
+    /// Writes the anchor for a state. A failure is logged and counted: the change itself is on disk.
     pub(crate) async fn write_or_warn(&self, chain: &ChainName, state: &Arc<State>) {
         if let Err(error) = self.write(chain, state).await {
             tracing::warn!(%error, "the anchor of a chain could not be written");
@@ -110,7 +120,7 @@ impl Anchors {
         state: &Arc<State>,
     ) -> Result<(), StorageError> {
         let (written, chain, state) = (self.0.clone(), chain.clone(), state.clone());
-        let replaced = spawn_blocking(move || written.replace(&chain, &state)).await;
+        let replaced = spawn_blocking(move || written.update(&chain, &state)).await;
         let replaced = replaced.map_err(StorageError::unavailable)?;
         replaced.map_err(StorageError::unavailable)
     }
@@ -130,6 +140,16 @@ impl Anchors {
 }
 
 impl Written {
+    fn update(&self, chain: &ChainName, state: &State) -> Result<(), FileError> {
+        let replaced = self.replace(chain, state);
+        let mut behind = self.behind.lock();
+        match replaced {
+            Ok(()) => behind.remove(chain),
+            Err(_) => behind.insert(chain.clone()),
+        };
+        replaced
+    }
+
     fn replace(&self, chain: &ChainName, state: &State) -> Result<(), FileError> {
         let mut held = self.held.lock();
         let now = (state.head.epoch, state.head.seq);

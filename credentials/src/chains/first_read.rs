@@ -35,6 +35,24 @@ impl Chains {
         }
     }
 
+    /// Writes the anchors that could not be written, up to the first that fails again.
+    pub(crate) async fn write_anchors_behind(&self) {
+        for name in self.anchors.behind() {
+            let workspace: Option<WorkspaceId> = name.workspace_id().and_then(|id| id.parse().ok());
+            let tracked = match &workspace {
+                Some(workspace) => self.of(workspace),
+                None => self.installation.clone(),
+            };
+            let Some(state) = tracked.state() else {
+                continue;
+            };
+            if let Err(error) = self.anchors.write(&name, &state).await {
+                tracing::warn!(chain = %name, %error, "the anchor of a chain still cannot be written");
+                return;
+            }
+        }
+    }
+
     /// Loads a chain whose anchor is damaged or missing, if that is all that is wrong: only for
     /// ending the chain. The head is checked against the last link alone, so it may be older than
     /// the anchored one.

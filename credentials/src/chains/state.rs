@@ -10,7 +10,7 @@ use keyside_store::{
 use serde::{Deserialize, Serialize};
 
 use super::{Chains, MAX_RACES, Priority, pause};
-use crate::record::Draft;
+use crate::{model::CredentialId, record::Draft};
 
 /// Facts about the installation that are not tokens or workspaces.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -18,6 +18,9 @@ use crate::record::Draft;
 pub(crate) struct InstallationState {
     /// Findings that were recorded, so that each is recorded once. The oldest may be dropped.
     reported: BTreeSet<String>,
+    /// Declared credentials whose secrets are recorded as lost. Nothing else of them is stored.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    lost_declared: BTreeSet<CredentialId>,
     /// The master key that all keys must be wrapped with, if it was ever rotated.
     pub(crate) master_key: Option<String>,
     /// The public keys that have signed heads, oldest first, if the signing key was ever rotated.
@@ -73,6 +76,15 @@ impl InstallationState {
             self.reported.pop_first();
         }
         self.reported.insert(key.to_owned())
+    }
+
+    /// Remembers whether a declared credential's secret is recorded as lost. False if it was
+    /// recorded so before.
+    pub(crate) fn remember_loss(&mut self, id: &CredentialId, is_lost: bool) -> bool {
+        match is_lost {
+            true => self.lost_declared.insert(id.clone()),
+            false => self.lost_declared.remove(id),
+        }
     }
 }
 

@@ -164,7 +164,17 @@ impl Declared {
     }
 
     pub(super) fn put_in_use(&self, item: &Item, state: &State, secret: &Secret) {
-        let now = self.clock.now();
+        let (now, warning) = (self.clock.now(), secret.wrapping());
+        if let Some(warning) = warning {
+            tracing::warn!(
+                workspace = %item.document.workspace,
+                provider = &*item.document.provider,
+                label = %item.document.label,
+                source = %item.source,
+                "a declared credential's secret is probably not only a key: {warning}"
+            );
+        }
+        *item.warning.lock() = warning;
         let mut document = self.document_in_use(item);
         let metadata = SecretMetadata::of(secret, &item.prefixes, None);
         let sealed = document.seal(&self.key.0, secret, &metadata, now);
@@ -236,6 +246,7 @@ impl Declared {
                 None => Snapshot::clone(snapshot),
             }
         });
+        self.changed.notify_one();
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
-use crate::{snapshot::Unusable, source::SourceError};
+use crate::{documents::SourceDocument, snapshot::Unusable, source::SourceError};
 
 /// The result of polling a source so far.
 #[derive(Debug, Default)]
@@ -87,8 +87,17 @@ impl State {
     }
 
     /// Whether the source said that the secret is missing.
-    pub(crate) fn is_gone(&self) -> bool {
+    fn is_gone(&self) -> bool {
         matches!(self.secret, SecretState::Nothing(Unusable::Gone))
+    }
+
+    /// The source's answer since the start; `None` if it has not answered, or only the cache has
+    /// the secret.
+    pub(crate) fn answer(&self) -> Option<SourceDocument> {
+        match self.version_read() {
+            Some(version) => Some(SourceDocument::Version(version.to_owned())),
+            None => self.is_gone().then_some(SourceDocument::Lost),
+        }
     }
 
     pub(crate) fn fault(&self) -> Option<String> {

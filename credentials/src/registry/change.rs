@@ -381,6 +381,7 @@ impl Registry {
         entry: &Arc<CredentialEntry>,
     ) {
         let id = &entry.document.id;
+        self.snapshot.load().locate(id, &workspace.document.id);
         let before = workspace.credentials.get(id);
         let fingerprint =
             |entry: &Arc<CredentialEntry>| Some(entry.metadata()?.fingerprint.clone());

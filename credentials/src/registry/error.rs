@@ -180,6 +180,9 @@ pub enum ChangeError {
     /// Only an operator can replace the master key.
     #[error(transparent)]
     MasterKeyFixed(KmsError),
+    /// The key service did not wrap or unwrap a key.
+    #[error(transparent)]
+    KeyService(KmsError),
     /// The erasure is recorded, but not everything could be removed yet. The next change or start
     /// finishes it, and repeating the request returns the receipt.
     #[error("the workspace is erased, and not all of it is gone yet: {0}")]
@@ -268,14 +271,17 @@ impl From<ReadError> for ChangeError {
     }
 }
 
-/// A master key in a fixed place is an operator's task. Any other failure of the keyring counts as
-/// unavailable storage.
+/// A master key in a fixed place is an operator's task, and so is a key service that fails. Any other
+/// failure of the keyring counts as unavailable storage.
 impl From<KeyringError> for ChangeError {
     fn from(error: KeyringError) -> Self {
         match error {
             KeyringError::Kms(error @ (KmsError::NotAFile | KmsError::NotReplaceable(_))) => {
                 Self::MasterKeyFixed(error)
             }
+            KeyringError::Kms(
+                error @ (KmsError::Unavailable { .. } | KmsError::Refused { .. }),
+            ) => Self::KeyService(error),
             error => Self::StoreUnavailable(error.into()),
         }
     }

@@ -1,5 +1,5 @@
-//! Health of the store, for metrics: records that are not trusted, and how old the keys are that
-//! seal it.
+//! Health of the store, for metrics: records that are not trusted, anchors that are behind, and how
+//! old the keys are that seal it.
 
 use std::time::Duration;
 
@@ -38,6 +38,13 @@ impl Registry {
             counts.credentials += damaged.count() + workspace.unrevoked_lost().count();
         }
         counts
+    }
+
+    /// Number of chains whose file in `heads/` could not be written and is behind: a store that is
+    /// put back to the state in that file would not be detected. They are written again every
+    /// minute.
+    pub fn anchors_behind(&self) -> usize {
+        self.chains.anchors.behind().len()
     }
 
     /// How old the master key and the oldest workspace key are.

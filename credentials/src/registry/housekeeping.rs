@@ -1,4 +1,4 @@
-//! Background tasks: sweep ended versions, record refused uses, write links, store notes and counts
+//! Background tasks: sweep ended versions, write anchors again that could not be written, record refused uses, write links, store notes and counts
 //! of spend, announce credentials that expire soon.
 
 use std::{
@@ -92,7 +92,10 @@ async fn run_housekeeping(registry: Weak<Registry>, mut notices: mpsc::Receiver<
             return;
         };
         match notice {
-            None => registry.sweep().await,
+            None => {
+                registry.sweep().await;
+                registry.chains.write_anchors_behind().await;
+            }
             Some(notice) => {
                 if let Err(error) = retry_on_race!(registry.record_refused_use(&notice)) {
                     tracing::warn!(%error, "a refused use could not be recorded");

@@ -4,7 +4,7 @@ use keyside_store::chain::{CommitError, Damage};
 
 use super::{Registry, open::RESTORE};
 use crate::{
-    chains::Priority,
+    chains::{InstallationState, Priority},
     model::ActorContext,
     record::{Draft, Event},
     snapshot::DamageReport,
@@ -13,18 +13,24 @@ use crate::{
 impl Registry {
     /// Commits `draft` to the installation's chain, unless `key` was recorded before.
     pub(super) async fn record_once(&self, key: &str, draft: Draft) -> Result<(), CommitError> {
+        let news = |state: &mut InstallationState| match state.remember(key) {
+            true => vec![draft.clone()],
+            false => Vec::new(),
+        };
+        self.record_news(key, news).await
+    }
+
+    /// Commits the records that `news` returns, with the state in which it remembers them.
+    pub(super) async fn record_news(
+        &self,
+        finding: &str,
+        news: impl FnMut(&mut InstallationState) -> Vec<Draft>,
+    ) -> Result<(), CommitError> {
         let _changing = self.chains.installation().lock(Priority::Normal).await;
-        let recorded = self
-            .chains
-            .change_state(|state| match state.remember(key) {
-                true => vec![draft.clone()],
-                false => Vec::new(),
-            })
-            .await;
-        match recorded {
+        match self.chains.change_state(news).await {
             // Nothing can be remembered, so each start would record it again.
             Err(CommitError::Damaged(damage @ Damage::DocumentGone { .. })) => {
-                tracing::warn!(%damage, finding = key, "recorded at the first start after the document is put back");
+                tracing::warn!(%damage, finding, "recorded at the first start after the document is put back");
                 Ok(())
             }
             recorded => recorded,

@@ -3,6 +3,7 @@
 //! One task for each credential. Secrets are sealed in memory and published under the workspace's
 //! lock, like changes; they are not stored.
 
+mod declared_sources;
 mod recorded_source;
 
 use std::{
@@ -71,8 +72,8 @@ struct Known {
 }
 
 impl Registry {
-    /// Follows the secrets of stored credentials in Vault for as long as the runtime lives. Returns
-    /// once each was polled once. Until then no credential can be created with a reference; later
+    /// Follows the secrets of stored credentials in Vault for as long as the runtime lives, and
+    /// records losses and returns of declared ones. Returns once each stored one was polled once. Until then no credential can be created with a reference; later
     /// calls have no effect.
     pub async fn follow_references(self: &Arc<Self>, options: ReferenceOptions) {
         let following = Following {
@@ -84,6 +85,7 @@ impl Registry {
         if self.references.following.set(following).is_err() {
             return;
         }
+        tokio::spawn(declared_sources::record(Arc::downgrade(self)));
         let first_poll = Arc::new(Semaphore::new(0));
         let started = self.follow_all(&first_poll);
         let _ = first_poll.acquire_many(started).await;
@@ -328,6 +330,10 @@ impl Registry {
             version,
             "the secret of a stored credential was read from Vault"
         );
+        if let Some(warning) = secret.wrapping() {
+            let workspace = &document.workspace;
+            tracing::warn!(%workspace, credential = %document.id, "the secret of a stored credential is probably not only a key: {warning}");
+        }
     }
 
     async fn carry_out(
@@ -437,6 +443,8 @@ fn health(entry: &CredentialEntry) -> Option<SourceHealth> {
         usable: entry.usable.is_ok(),
         unknown: entry.usable.is_err() && fault.is_none(),
         fault,
+        // Logged when the secret is read.
+        warning: None,
         // Only declared credentials are cached.
         cached: None,
     })

@@ -2,10 +2,12 @@
 //! back or edit.
 
 mod access;
+mod anchors;
 mod auditing;
 mod changing;
 mod clock;
 mod crash;
+mod declared_sources;
 mod disclosure;
 mod edited_bytes;
 mod erasing;

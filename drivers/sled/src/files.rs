@@ -59,14 +59,7 @@ impl Files {
     /// should be, counts as a missing file: then only the chain that needs it is damaged.
     pub(super) fn get_if_file(&self, key: &str) -> Result<Option<Vec<u8>>, StorageError> {
         match file::read_if_exists(&self.path(key)) {
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    io::ErrorKind::IsADirectory
-                        | io::ErrorKind::NotADirectory
-                        | io::ErrorKind::InvalidInput
-                ) =>
-            {
+            Err(error) if is_no_file(&error) => {
                 tracing::error!(%error, "a segment of audit records cannot be read");
                 Ok(None)
             }
@@ -129,4 +122,14 @@ impl Files {
         debug_assert!(!key.split('/').any(|part| part == ".."), "{key}");
         self.folder.join(key)
     }
+}
+
+/// Whether the path does not lead to a file, as opposed to one that cannot be read now.
+fn is_no_file(error: &FileError) -> bool {
+    let kind = matches!(
+        error.kind(),
+        io::ErrorKind::IsADirectory | io::ErrorKind::NotADirectory | io::ErrorKind::InvalidInput
+    );
+    // A symbolic link that leads to itself: its kind is not stable in std.
+    kind || error.raw_os_error() == Some(Errno::ELOOP as i32)
 }

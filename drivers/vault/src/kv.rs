@@ -9,7 +9,7 @@
 mod fields;
 mod refusal;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Instant};
 
 use async_trait::async_trait;
 use keyside_credentials::source::{Reading, SecretSource, SourceError, VaultReference};
@@ -29,6 +29,7 @@ use crate::{
     error::{ErrorResponse, VaultError},
     mounts::{KvVersion, Mount, within},
     vault::Vault,
+    versions::Named,
 };
 
 /// The location of a secret in a known mount.
@@ -190,8 +191,12 @@ impl<'a> SecretLocation<'a> {
         let metadata = answer.read::<MetadataEnvelope>(&call)?.data;
         let version = self.reference.version.unwrap_or(metadata.current_version);
         let state = metadata.versions.get(&version.to_string());
-        let is_known = |state: &VersionState| self.version(vault, version, state) == known;
-        Ok(state.is_some_and(|state| state.exists() && is_known(state)))
+        Ok(
+            state.is_some_and(|state| match self.version(vault, version, state) {
+                Named::Newest(name) => state.exists() && name == known,
+                Named::OlderThan(newest) => newest == known,
+            }),
+        )
     }
 
     async fn read_v2(&self, vault: &Vault, known: Option<&str>) -> Result<Reading, SourceError> {
@@ -215,16 +220,23 @@ impl<'a> SecretLocation<'a> {
         let Data { data, metadata } = answer.read::<Envelope<'_>>(&call)?.data;
         let fields = data.ok_or_else(|| self.refused(Refusal::Gone(metadata.gone())))?;
         let secret = self.field(fields)?;
-        let version = self.version(vault, metadata.version, &metadata);
-        Ok(reading(version, secret, known))
+        match self.version(vault, metadata.version, &metadata) {
+            Named::Newest(version) => Ok(reading(version, secret, known)),
+            Named::OlderThan(newest) if known == Some(newest.as_str()) => Ok(Reading::Unchanged),
+            Named::OlderThan(newest) => Err(SourceError::Unavailable(refusal::behind(
+                self.reference,
+                metadata.version,
+                &newest,
+            ))),
+        }
     }
 
-    fn version(&self, vault: &Vault, number: u64, state: &VersionState) -> String {
+    fn version(&self, vault: &Vault, number: u64, state: &VersionState) -> Named {
         let path = self.mount.data_path(&self.path);
-        let pinned = self.reference.version;
+        let (pinned, created) = (self.reference.version, &state.created_time);
         vault
             .versions
-            .name(&path, pinned, number, &state.created_time)
+            .name(&path, pinned, number, created, Instant::now())
     }
 
     /// The response, if the secret exists.

@@ -248,8 +248,9 @@ fn credential_message(denied: Denied, provider: &str, context: &RefusalContext<'
         ),
         Denied::EnvironmentNotAllowed => environment_message(&key, context),
         Denied::CredentialUndecryptable => format!(
-            "Credential undecryptable: the record of {key} is damaged or was changed. See the \
-             audit log, and add the key again."
+            "Credential undecryptable: the record of {key}, or of the whole workspace, is damaged \
+             or was changed; `document_damaged` in the audit log says which. Restore a backup. Or \
+             add the key again: here if only its record is damaged, otherwise in another workspace."
         ),
         Denied::SecretGone => format!(
             "The secret of {key} does not exist in its configured source, or Keyside may not read \

@@ -80,6 +80,17 @@ fn a_wrong_environment_is_explained_by_what_contradicts_it() {
     }
 }
 
+/// A damaged workspace accepts no key.
+#[test]
+fn the_remedy_for_a_damaged_record_works_in_a_damaged_workspace_too() {
+    let damaged = Refusal::Credential(credentials::Refusal::CredentialUndecryptable);
+    let body = body_of(damaged, "openai");
+    let message = body["error"]["message"].as_str().unwrap();
+    for part in ["\"acme\"", "Restore a backup", "in another workspace"] {
+        assert!(message.contains(part), "no {part}: {message}");
+    }
+}
+
 #[test]
 fn codes_are_unique() {
     let mut codes: Vec<_> = Refusal::codes().collect();

@@ -119,7 +119,8 @@ impl Targets {
             (Upstream::PerCredential(_), None) => Err(Finding::warn(
                 provider_name(id),
                 "not checked: each credential names its own host, which is only in the store",
-            )),
+            )
+            .fix("Stop that Keyside and run doctor again to check them.")),
         };
         match found {
             Ok((name, base)) => {

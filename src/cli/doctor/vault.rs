@@ -117,13 +117,14 @@ fn of(health: SourceHealth, source: &SourceReference, vault: Option<&Arc<Vault>>
     let (workspace, provider, label) = (health.workspace, health.provider, health.label);
     let name = format!("credential {workspace}/{provider}/{label}");
     let shown = health.source;
-    match health.fault {
-        Some(fault) => Finding::fail(name, fault),
-        None if health.usable => {
+    match (health.fault, health.warning) {
+        (Some(fault), _) => Finding::fail(name, fault),
+        (None, Some(warning)) => Finding::warn(name, format!("{shown}: {warning}")),
+        (None, None) if health.usable => {
             let engine = engine(source, vault).unwrap_or_default();
             Finding::ok(name, format!("{shown} can be read{engine}"))
         }
-        None => {
+        (None, None) => {
             let said = format!("{shown} was not read within {} s", PATIENCE.as_secs());
             Finding::fail(name, said)
                 .fix("Run doctor again; if the result is the same, Vault is too slow.")

@@ -11,6 +11,7 @@ use crate::{
     entity_tag::Lineage,
     precondition::IfMatch,
     problem::Problem,
+    rate_limits,
     routes::{Segment, file},
     schemas::{bodies, queries},
     state::AdminState,
@@ -44,7 +45,7 @@ pub(crate) async fn exported(
     workspace: WorkspaceId,
 ) -> Result<Response, Problem> {
     let permit = state.concurrency.try_acquire(WorkKind::Export, caller)?;
-    state.limits.check_audited_read(caller, 1)?;
+    rate_limits::check_audited_read(&state.access_audit, caller, 1)?;
     let name = format!("{workspace}.tar");
     let (act, registry) = (caller.context(), state.registry);
     let made =

@@ -139,7 +139,7 @@ fn each_sign_in_method_has_its_own_settings_and_the_usual_mount() {
 #[test]
 fn contradicting_settings_are_named_with_the_remedy() {
     type Case<'a> = (&'a [(&'a str, &'a str)], &'a str, &'a str);
-    let cases: [Case<'_>; 14] = [
+    let cases: [Case<'_>; 16] = [
         (&[], "vault.auth", "\"kubernetes\""),
         (
             &[("KEYSIDE_VAULT__AUTH", "kubernetes")],
@@ -189,6 +189,22 @@ fn contradicting_settings_are_named_with_the_remedy() {
             ],
             "vault.proxy",
             "http://",
+        ),
+        (
+            &[
+                ("VAULT_TOKEN", SECRET),
+                (
+                    "KEYSIDE_VAULT__PROXY",
+                    "http://user:hvs.canary-0419@proxy.example",
+                ),
+            ],
+            "vault.proxy",
+            "without one, or remove this",
+        ),
+        (
+            &[("VAULT_TOKEN", SECRET), ("KEYSIDE_VAULT__POLL", "999ms")],
+            "vault.poll",
+            "at least \"1s\"",
         ),
         (
             &[

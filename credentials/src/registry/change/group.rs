@@ -19,7 +19,7 @@
 //! outcome is open. A commit that does not know of the group (recovery, a new signing key, another
 //! process) lets it lose the race. A backup waits for a commit in progress only: members that wait
 //! do not hold the gate, and are not in it. Groups of the installation's chain are not formed here:
-//! its small records share commits already (`Chains::append_record`), and its other changes are
+//! its small records share commits already (`Chains::append_records`), and its other changes are
 //! rare.
 //!
 //! The members get one outcome. After a lost race all decide again. If the commit fails without a

@@ -3,6 +3,8 @@
 //!
 //! Requests do not wait for it: the next poll retries a failed record.
 
+use std::fmt;
+
 use super::{Follower, Known};
 use crate::{
     chains::Priority,
@@ -22,11 +24,8 @@ impl Registry {
         id: &CredentialId,
         known: &mut Known,
     ) {
-        let found = match known.state.version() {
-            Some(version) => SourceDocument::Version(version.to_owned()),
-            None if known.state.is_gone() => SourceDocument::Lost,
-            // The state of the secret is unknown.
-            None => return,
+        let Some(found) = known.state.answer() else {
+            return;
         };
         if known.recorded_source.as_ref() == Some(&found) {
             return;
@@ -73,17 +72,7 @@ impl CredentialEdit<'_> {
         let Some(reference) = self.entry.reference() else {
             return Ok(Decision::unchanged(()));
         };
-        let (event, note) = match found {
-            SourceDocument::Version(version) => (
-                Event::CredentialSourceChanged,
-                format!("{reference}, version {version}"),
-            ),
-            SourceDocument::Lost => (
-                Event::CredentialSourceLost,
-                format!("{reference}: {}", known.state.fault().unwrap_or_default()),
-            ),
-        };
-        let note: String = note.chars().take(MAX_NOTE_CHARS).collect();
+        let (event, note) = event_and_note(&reference, found, known.state.fault());
         if known.recorded_source.is_none() && self.matches_record(found) {
             return Ok(Decision::unchanged(()));
         }
@@ -113,6 +102,25 @@ impl CredentialEdit<'_> {
         };
         recorded.fingerprint == now.fingerprint
     }
+}
+
+/// The event of a record about a source, and the record's note.
+pub(super) fn event_and_note(
+    source: &dyn fmt::Display,
+    found: &SourceDocument,
+    fault: Option<String>,
+) -> (Event, String) {
+    let (event, note) = match found {
+        SourceDocument::Version(version) => (
+            Event::CredentialSourceChanged,
+            format!("{source}, version {version}"),
+        ),
+        SourceDocument::Lost => (
+            Event::CredentialSourceLost,
+            format!("{source}: {}", fault.unwrap_or_default()),
+        ),
+    };
+    (event, note.chars().take(MAX_NOTE_CHARS).collect())
 }
 
 /// In characters. Records are permanent, and paths and reasons may be long.

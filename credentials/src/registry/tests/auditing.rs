@@ -339,3 +339,19 @@ fn edit_line(line: &str) -> String {
     assert_ne!(serde_json::from_str::<Value>(line).unwrap(), json, "{line}");
     edited
 }
+
+#[tokio::test]
+async fn an_export_of_several_workspaces_is_recorded_in_one_commit() {
+    let (_installation, registry) = installation_after(&[]).await;
+    let head = || {
+        let state = registry.chains.installation().state().unwrap();
+        (state.head.seq, state.head.records)
+    };
+    let (seq, records) = head();
+    let ids = WORKSPACES.map(|id| id.parse::<crate::model::WorkspaceId>().unwrap());
+    let named: Vec<_> = ids.iter().map(Some).collect();
+    let by = act();
+    let recorded = registry.audit().exported(&by, &named, "ndjson");
+    recorded.await.unwrap();
+    assert_eq!(head(), (seq + 1, records + 3));
+}

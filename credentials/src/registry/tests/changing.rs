@@ -411,3 +411,15 @@ async fn an_expiry_moved_to_an_earlier_time_is_linked_at_once() {
     let state = registry.chains.of(&acme).state().unwrap();
     assert_eq!(link, Some(state.head.link()));
 }
+
+#[tokio::test]
+async fn a_credential_is_found_by_its_id_whatever_location_was_noted() {
+    let (_installation, registry, id) = one_key().await;
+    for noted in ["acme", "nowhere"] {
+        let noted = noted.parse().unwrap();
+        registry.snapshot.load().locate(&id, &noted);
+        assert_eq!(registry.credential(&id).unwrap().id, id, "{noted}");
+    }
+    super::erasing::erase(&registry).await;
+    assert!(registry.credential(&id).is_none());
+}

@@ -15,12 +15,12 @@ type Scripted = Result<(&'static str, &'static str), SourceError>;
 
 /// A Vault whose answers the test sets.
 #[derive(Default)]
-struct Vault {
+pub(super) struct Vault {
     answers: Mutex<HashMap<String, Scripted>>,
 }
 
 impl Vault {
-    fn set(&self, path: &str, answer: Scripted) {
+    pub(super) fn set(&self, path: &str, answer: Scripted) {
         self.answers.lock().unwrap().insert(path.to_owned(), answer);
     }
 }
@@ -43,11 +43,11 @@ impl SecretSource for Vault {
     }
 }
 
-fn gone() -> SourceError {
+pub(super) fn gone() -> SourceError {
     SourceError::Gone("404".into())
 }
 
-fn away() -> SourceError {
+pub(super) fn away() -> SourceError {
     SourceError::Unavailable("sealed".into())
 }
 
@@ -68,7 +68,7 @@ fn allowed() -> AllowedReferences {
     loaded.settings.vault.unwrap().references
 }
 
-async fn follow(registry: &Arc<Registry>, vault: &Arc<Vault>) {
+pub(super) async fn follow(registry: &Arc<Registry>, vault: &Arc<Vault>) {
     follow_within(registry, vault, allowed()).await;
 }
 
@@ -297,7 +297,7 @@ async fn duplicates_are_found_among_stored_secrets_and_references() {
 }
 
 /// The audit records about the secret in Vault, oldest first.
-async fn recorded(registry: &Registry) -> Vec<(Event, String)> {
+pub(super) async fn recorded(registry: &Registry) -> Vec<(Event, String)> {
     let records = records(registry).await;
     let recorded = records.into_iter().filter(|record| {
         let event = record.event;

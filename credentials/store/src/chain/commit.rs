@@ -8,6 +8,7 @@ use tokio::time::sleep;
 
 use super::{
     Chain, CommitError, Damage, Entry, Head, Link, LoadError, ObjectRef, State,
+    archive::Tail,
     head::{HEAD_LIMIT, MAX_HEAD_PAGES},
     load::SALT_LEN,
     map::{Map, Page},
@@ -274,9 +275,9 @@ impl<'a> Attempt<'a> {
     /// Writes the objects, and builds the head that names them.
     async fn prepare(&mut self, key: &dyn Signer, change: Change) -> Result<State, CommitError> {
         let before = self.on.map(|on| &on.head);
-        let (tail, segment) = match before {
-            Some(before) => self.chain.next_tail(before).await?,
-            None => (Vec::new(), None),
+        let tail = match before {
+            Some(before) => self.next_tail(before, change.effect).await?,
+            None => Tail::default(),
         };
         let mut map = self.on.map(|on| on.map.clone()).unwrap_or_default();
         for write in change.writes {
@@ -298,8 +299,8 @@ impl<'a> Attempt<'a> {
                 None => map.page_objects(),
             },
             index: map.index,
-            tail: tail.into_iter().chain([object]).collect(),
-            segment,
+            tail: tail.objects.into_iter().chain([object]).collect(),
+            segment: tail.segment,
             decided_on: change.decided_on,
         };
         let bytes = head.sign(&self.chain.name, &self.chain.installation, key);
@@ -309,6 +310,27 @@ impl<'a> Attempt<'a> {
             bytes,
             signer: key.public(),
             map,
+        })
+    }
+
+    /// The earlier commits that the new head names. If the segment that a full tail needs cannot be
+    /// written, a change that ends a use of a key is still made: two objects of the tail become one.
+    async fn next_tail(&mut self, head: &Head, effect: Effect) -> Result<Tail, CommitError> {
+        let error = match self.chain.next_tail(head).await {
+            Err(error @ CommitError::NotBegun(_)) if effect >= Effect::EndsUse => error,
+            next => return next,
+        };
+        let Some((position, batches)) = self.chain.mergeable(head).await? else {
+            return Err(error);
+        };
+        let merged: Vec<_> = batches.iter().flat_map(encoded).collect();
+        let merged = self.put(&merged).await?;
+        let mut objects = head.tail.clone();
+        objects[position] = merged;
+        objects.remove(position + 1);
+        Ok(Tail {
+            objects,
+            segment: head.segment,
         })
     }
 

@@ -33,7 +33,8 @@ pub struct Head {
     pub pages: Vec<ObjectRef>,
     /// An object that lists the pages, if there are more than 64.
     pub index: Option<ObjectRef>,
-    /// The newest commits, oldest first; at most 32.
+    /// Objects with the newest commits, oldest first; at most 32. Each holds one commit, or several
+    /// while their segment cannot be written.
     pub tail: Vec<ObjectRef>,
     /// The segment with the commits before `tail`.
     pub segment: Option<SegmentRef>,
@@ -155,7 +156,7 @@ fn message(chain: &ChainName, installation: &str, bytes: &[u8]) -> Vec<u8> {
 const FORMAT: u8 = 1;
 /// Maximum number of pages that a head lists itself.
 pub(super) const MAX_HEAD_PAGES: usize = 64;
-/// Maximum number of commits in a head's tail.
+/// Maximum number of objects in a head's tail.
 pub(super) const MAX_TAIL: usize = 32;
 /// Maximum size of a head, in bytes. Every backend can write this much at once.
 pub(super) const HEAD_LIMIT: usize = 4096;

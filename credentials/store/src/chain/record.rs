@@ -1,4 +1,5 @@
-//! Records: batches of one commit each, named by the head's tail, and segments of older batches.
+//! Records: batches of one commit each, in the objects of the head's tail, and segments of older
+//! batches.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -228,14 +229,16 @@ impl Chain {
 
     /// Reads the batches in the head's tail.
     pub(super) async fn tail(&self, head: &Head) -> Result<Vec<Batch>, LoadError> {
-        self.batches(&head.tail).await
+        let batches = self.batches(&head.tail).await?;
+        Ok(batches.into_iter().flatten().collect())
     }
 
-    pub(super) async fn batches(&self, named: &[ObjectRef]) -> Result<Vec<Batch>, LoadError> {
+    /// Reads the batches in each object of a tail.
+    pub(super) async fn batches(&self, named: &[ObjectRef]) -> Result<Vec<Vec<Batch>>, LoadError> {
         let objects = self.objects(named).await?;
         let batches = named.iter().zip(objects).map(|(object, bytes)| {
             let bytes = bytes.ok_or(Damage::CommitGone { seq: object.seq })?;
-            read_batch(object, &bytes)
+            read_batches(object, &bytes)
         });
         batches.collect()
     }
@@ -315,9 +318,21 @@ impl Chain {
     }
 }
 
-pub(super) fn read_batch(object: &ObjectRef, bytes: &[u8]) -> Result<Batch, LoadError> {
-    let batch = postcard::from_bytes(bytes);
-    batch.map_err(|_| Damage::CommitGone { seq: object.seq }.into())
+/// Reads the batches of an object: encoded one after another.
+fn read_batches(object: &ObjectRef, mut bytes: &[u8]) -> Result<Vec<Batch>, LoadError> {
+    let damage = Damage::CommitGone { seq: object.seq };
+    let mut batches = Vec::new();
+    while !bytes.is_empty() {
+        let Ok((batch, rest)) = postcard::take_from_bytes::<Batch>(bytes) else {
+            return Err(damage.into());
+        };
+        batches.push(batch);
+        bytes = rest;
+    }
+    match batches.is_empty() {
+        true => Err(damage.into()),
+        false => Ok(batches),
+    }
 }
 
 /// Records read at a time.

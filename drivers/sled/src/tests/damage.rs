@@ -1,6 +1,6 @@
 //! Damaged, missing and replaced files: restored from a copy, or reported with path and remedy.
 
-use std::os::unix::net::UnixListener;
+use std::os::unix::{fs::symlink, net::UnixListener};
 
 use super::*;
 
@@ -201,6 +201,13 @@ async fn a_segment_that_is_no_file_reads_as_missing() {
         assert_eq!(found.unwrap(), None);
     }
     drop(socket);
+    fs::remove_file(&path).unwrap();
+    symlink(&path, &path).unwrap();
+    {
+        let store = opened(folder.path()).await;
+        let found = Archive::get(&*store, "installation", 1).await;
+        assert_eq!(found.unwrap(), None);
+    }
     fs::remove_dir_all(&chain).unwrap();
     fs::write(&chain, "a file").unwrap();
     let store = opened(folder.path()).await;

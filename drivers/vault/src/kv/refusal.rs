@@ -84,6 +84,14 @@ pub(super) fn no_mount(path: &str) -> String {
     )
 }
 
+/// The message for an answer that is older than an earlier one.
+pub(super) fn behind(reference: &VaultReference, found: u64, newest: &str) -> String {
+    format!(
+        "{reference}: Vault answered with version {found}, and with version {newest} before; a standby that is behind catches up \
+         by itself, and if Vault was restored from a snapshot, Keyside uses this version after a minute"
+    )
+}
+
 pub(super) fn invalid_path(path: &str) -> String {
     format!(
         "`{}` is not the path of a secret in Vault; expected a mount and a name, such as kv/teams/acme/openai",

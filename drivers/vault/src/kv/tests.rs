@@ -151,6 +151,40 @@ async fn a_secret_that_was_deleted_and_written_again_is_another_version_although
 }
 
 #[tokio::test]
+async fn a_standby_that_is_behind_does_not_bring_an_old_version_back() {
+    let current = std::sync::Arc::new(Mutex::new(2));
+    let now = current.clone();
+    let (vault, client, _jwt) = client(move |asked| {
+        let version: u64 = *now.lock().unwrap();
+        let created = format!("2026-01-0{version}T00:00:00Z");
+        let state = json!({ "version": version, "created_time": created, "deletion_time": "", "destroyed": false });
+        let data = match asked.line.as_str() {
+            MOUNTS => return mounted("kv/teams/", "2"),
+            DATA => json!({ "data": { "api_key": format!("{KEY}-{version}") }, "metadata": state }),
+            METADATA => json!({ "current_version": version, "versions": { version.to_string(): state } }),
+            line => panic!("{line}"),
+        };
+        (200, json!({ "data": data }))
+    })
+    .await;
+    let reference = reference(PATH);
+    assert_eq!(secret(client.read(&reference, None).await).0, "2");
+    *current.lock().unwrap() = 1;
+    let again = client.read(&reference, Some("2")).await;
+    assert!(matches!(again, Ok(Reading::Unchanged)));
+    assert_eq!(vault.asked(DATA).len(), 1);
+    // Another credential with the same secret, which was not read yet.
+    match client.read(&reference, None).await {
+        Err(SourceError::Unavailable(why)) => {
+            assert!(why.contains("with version 2 before"), "{why}")
+        }
+        _ => panic!("the old version is used"),
+    }
+    *current.lock().unwrap() = 3;
+    assert_eq!(secret(client.read(&reference, Some("2")).await).0, "3");
+}
+
+#[tokio::test]
 async fn without_a_policy_for_metadata_the_data_is_read() {
     let (vault, client, _jwt) = client(|asked| match asked.line.as_str() {
         MOUNTS => mounted("kv/teams/", "2"),

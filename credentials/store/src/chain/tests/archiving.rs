@@ -1,6 +1,9 @@
-//! Segments: written in the background, before a commit needs them.
+//! Segments: written in the background, before a commit needs them; and what works without them.
 
-use std::{sync::atomic::AtomicUsize, time::Duration};
+use std::{
+    sync::atomic::{AtomicBool, AtomicUsize},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use tokio::{task::yield_now, time::timeout};
@@ -13,6 +16,7 @@ use crate::faulty::Gate;
 struct Gated {
     inner: Memory,
     gate: Gate,
+    refuses: AtomicBool,
     written: AtomicUsize,
 }
 
@@ -21,6 +25,9 @@ impl Archive for Gated {
     async fn put_new(&self, chain: &str, number: u64, bytes: &[u8]) -> Result<(), StorageError> {
         self.written.fetch_add(1, Ordering::SeqCst);
         self.gate.pass().await;
+        if self.refuses.load(Ordering::SeqCst) {
+            return Err(StorageError::unavailable("permission denied"));
+        }
         Archive::put_new(&self.inner, chain, number, bytes).await
     }
 
@@ -124,4 +131,64 @@ async fn a_segment_that_could_not_be_written_ahead_is_written_again() {
     }
     assert_eq!(state.head.segment.unwrap().number, 1);
     chain.verify(&state.head).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_change_that_ends_a_use_needs_no_segment() {
+    let (chain, archive) = over_gated();
+    archive.refuses.store(true, Ordering::SeqCst);
+    let mut state = commits(&chain, 32).await;
+    for number in 0..100 {
+        let adding = change(put("a", "1"));
+        let added = chain.commit(Some(&state), &key(), adding).await;
+        let refused = added.err().unwrap();
+        assert!(matches!(refused, CommitError::NotBegun(_)), "{refused}");
+        let ending = Change {
+            effect: Effect::EndsUse,
+            ..change(put("b", &number.to_string()))
+        };
+        state = chain.commit(Some(&state), &key(), ending).await.unwrap();
+        assert_eq!((state.head.tail.len(), state.head.segment), (32, None));
+    }
+    assert_eq!(chain.verify(&state.head).await.unwrap(), Ok(132));
+    assert_eq!(chain.sweep(&state).await.unwrap(), 0);
+    let loaded = chain.load(&trust()).await.unwrap().unwrap();
+    assert_eq!(loaded.head, state.head);
+    archive.refuses.store(false, Ordering::SeqCst);
+    for _ in 0..40 {
+        state = commit(&chain, Some(&state), put("a", "1")).await;
+    }
+    let last = state.head.segment.unwrap();
+    for number in 1..=last.number {
+        let bytes = archive.get(chain.name().as_str(), number).await.unwrap();
+        let segment = record::Segment::parse(&bytes.unwrap()).unwrap();
+        assert_eq!(segment.batches.len(), 24, "segment {number}");
+    }
+    assert_eq!(chain.verify(&state.head).await.unwrap(), Ok(172));
+    let read = chain.records(&state.head, 1, 1_000).await.unwrap();
+    let seqs: Vec<_> = read.iter().map(|record| record.seq).collect();
+    assert_eq!(seqs, (1..=172).collect::<Vec<u64>>(), "one record each");
+}
+
+/// 31 objects of 24 commits, and the last commit.
+#[tokio::test]
+async fn a_tail_of_full_objects_waits_for_its_segment() {
+    let (chain, archive) = over_gated();
+    archive.refuses.store(true, Ordering::SeqCst);
+    let mut state = commits(&chain, 32).await;
+    let end = async |state: &Arc<State>| {
+        let ending = Change {
+            effect: Effect::EndsUse,
+            ..change(put("b", "1"))
+        };
+        chain.commit(Some(state), &key(), ending).await
+    };
+    while let Ok(next) = end(&state).await {
+        state = next;
+    }
+    assert_eq!((state.head.seq, state.head.tail.len()), (31 * 24 + 1, 32));
+    assert_eq!(chain.verify(&state.head).await.unwrap(), Ok(31 * 24 + 1));
+    archive.refuses.store(false, Ordering::SeqCst);
+    state = end(&state).await.unwrap();
+    assert_eq!(chain.verify(&state.head).await.unwrap(), Ok(31 * 24 + 2));
 }
