@@ -26,7 +26,6 @@ use crate::{
     gateway::{Dependencies, Gateway},
     head_limits::HeadLimits,
     reclaim::MemoryReclaimer,
-    spurious_wake::ConnectionTask,
     wakers::OneShot,
 };
 
@@ -116,19 +115,18 @@ impl Connections {
             .http
             .serve_connection_with_upgrades(TokioIo::new(socket), service);
         let mut connection = pin!(connection);
-        let mut task = ConnectionTask::default();
         let leaving = pin!(self.drain.begun());
         let mut leaving = OneShot::new(leaving);
         tokio::select! {
             biased;
             // An error here is the client's doing: it disconnected, stalled, or did not speak HTTP.
-            _ = poll_fn(|context| task.poll(connection.as_mut(), context)) => return,
+            _ = connection.as_mut() => return,
             () = poll_fn(|context| leaving.poll(self.drain.has_begun(), context)) => {}
         }
         if activity.is_multiplexed() {
             connection.as_mut().graceful_shutdown();
         }
-        let _ = poll_fn(|context| task.poll(connection.as_mut(), context)).await;
+        let _ = connection.await;
     }
 }
 

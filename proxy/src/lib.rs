@@ -40,7 +40,6 @@ mod request_record;
 mod route;
 mod scrub;
 mod search;
-mod spurious_wake;
 mod suggestion;
 mod upgrade;
 mod upstream;

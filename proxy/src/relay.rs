@@ -24,7 +24,6 @@ use crate::{
     meter::Meter,
     request_record::RequestRecord,
     scrub::Scrub,
-    spurious_wake::poll_body,
     upstream::Lease,
     wakers::{IdleTimer, OneShot},
 };
@@ -174,7 +173,7 @@ impl Relay {
             if self.delayed_error.is_some() {
                 return self.poll_delayed_error(context);
             }
-            let frame = match poll_body(&mut self.upstream, self.over_http2, context) {
+            let frame = match Pin::new(&mut self.upstream).poll_frame(context) {
                 Poll::Ready(frame) => frame.map(|frame| frame.map_err(RelayError::from)),
                 Poll::Pending => {
                     if self

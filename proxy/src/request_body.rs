@@ -18,7 +18,6 @@ use tokio::time::timeout;
 use crate::{
     activity::ClientBody,
     hop::{may_forward, retain},
-    spurious_wake::poll_body,
     wakers::IdleTimer,
 };
 
@@ -223,7 +222,7 @@ impl ClientUpload {
         let Some(client) = &mut self.client else {
             return Poll::Ready(None);
         };
-        match poll_body(client, self.over_http2, context) {
+        match Pin::new(client).poll_frame(context) {
             Poll::Ready(None) if self.was_reset() => {
                 self.replay.recorded = None;
                 Poll::Ready(Some(Err(RequestBodyError::Reset)))

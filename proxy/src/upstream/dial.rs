@@ -29,7 +29,6 @@ use super::{
     socket::UpstreamSocket,
     tcp::{self, TcpError},
 };
-use crate::spurious_wake::ConnectionTask;
 
 /// Opens connections, each within the same deadline.
 pub(crate) struct Dialer {
@@ -196,12 +195,9 @@ impl Dialer {
             .max_buf_size(self.heads.bytes)
             .handshake(TokioIo::new(socket));
         let (sender, connection) = handshake.await.map_err(ConnectError::Http)?;
-        let (mut connection, mut task) = (connection.with_upgrades(), ConnectionTask::default());
         // The result is not needed here: hyper reports how the connection ended to the request's
         // sender.
-        tokio::spawn(poll_fn(move |context| {
-            task.poll(Pin::new(&mut connection), context)
-        }));
+        tokio::spawn(connection.with_upgrades());
         Ok(Connection::Http1(Http1Connection { sender, received }))
     }
 
