@@ -157,10 +157,7 @@ fn http(limits: &Limits) -> auto::Builder<TokioExecutor> {
     http.http1()
         .header_read_timeout(None)
         .max_headers(heads.fields)
-        .max_buf_size(heads.bytes)
-        // Copies what is written into one buffer. Most responses and events are small: one slice is
-        // written for less than the two or three that a head or a chunk and its framing would be.
-        .writev(false);
+        .max_buf_size(heads.bytes);
     http.http2()
         .max_concurrent_streams(limits.streams)
         .initial_stream_window_size(STREAM_WINDOW)
