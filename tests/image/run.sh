@@ -52,7 +52,7 @@ as_root env "KEYSIDE_BIN=$KEYSIDE_BIN" "KEYSIDE_ROOTFS=$folder/image/rootfs" "DO
         # Where systemd-nspawn begins: version 2, version 1, or both.
         for hierarchy in /sys/fs/cgroup /sys/fs/cgroup/systemd /sys/fs/cgroup/unified; do
             [ -e "$hierarchy/cgroup.procs" ] || continue
-            mkdir -p "$hierarchy/$KEYSIDE_CGROUP/suite"
+            mkdir -p "$hierarchy/$KEYSIDE_CGROUP/suite" 2>/dev/null || continue
             echo 0 >"$hierarchy/$KEYSIDE_CGROUP/suite/cgroup.procs"
         done
         mount -t tmpfs -o mode=755 tmpfs /run

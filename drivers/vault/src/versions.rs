@@ -2,7 +2,6 @@
 //!
 //! Vault's number alone does not identify a version: a secret that was deleted with its metadata
 //! and written again starts at 1 again, as does one in a mount that was created again.
-
 //!
 //! Standbys answer with data that is behind, so an answer may be older than the one before.
 
@@ -20,7 +19,8 @@ pub(crate) struct Versions(Mutex<BTreeMap<Key, Seen>>);
 /// The secret's API path, and its fixed version if it has one.
 type Key = (String, Option<u64>);
 
-/// A version among those that were seen of its secret. Different versions never have the same name.
+/// A version among those that this process has seen of its secret. Different ones never have the
+/// same name.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Named {
     /// It is the newest, with this name.
