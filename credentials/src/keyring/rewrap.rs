@@ -104,6 +104,7 @@ impl Keyring {
         let mut made = self.wrap_ahead(to, successor).await?;
         let mut stored = self.stored.lock().await;
         let _lock = stored.lock(&self.path, &self.signing()).await?;
+        stored.expect_on_disk(to)?;
         let previous = stored.previous(to);
         let (service, done) = stored.wrapping_with(to)?;
         let mut wrapped = rewrap(&stored.file, &*service, done, successor, &mut made).await?;
@@ -212,6 +213,16 @@ impl Stored {
     ) -> Result<(Arc<dyn KeyService>, Option<&'a str>), KmsError> {
         let service = self.kms.wrapping_with(to)?;
         Ok((service, self.kms.master_key_files().map(|_| to)))
+    }
+
+    /// Refuses the next master key if its file is gone, unless something is wrapped with it already:
+    /// nothing could be opened after a restart.
+    fn expect_on_disk(&mut self, to: &str) -> Result<(), KmsError> {
+        let is_in_use = self.wrapping().flatten().any(|by| by == to);
+        match self.kms.master_key_files_mut() {
+            Some(files) if !is_in_use => files.expect_next_on_disk(to),
+            _ => Ok(()),
+        }
     }
 
     /// Whether some key can and must be wrapped again. A key whose master key is missing cannot.
