@@ -166,22 +166,25 @@ impl MasterKeyFiles {
         Ok(())
     }
 
-    /// Removes a next key that was never used.
+    /// Removes a next key that was never used, also a half-written one.
     pub(crate) fn forget_next(&mut self) -> Result<(), FileError> {
-        match (self.next.take(), self.file.as_deref()) {
-            (Some(_), Some(path)) => {
-                let path = file::with_suffix(path, NEXT);
-                fs::remove_file(&path).map_err(FileError::at(&path))
-            }
-            _ => Ok(()),
+        let next = self.next.take();
+        let Some(path) = self.file.as_deref() else {
+            return Ok(());
+        };
+        let path = file::with_suffix(path, NEXT);
+        file::forget_unfinished(&path)?;
+        match next {
+            Some(_) => fs::remove_file(&path).map_err(FileError::at(&path)),
+            None => Ok(()),
         }
     }
 }
 
-/// The next key of an interrupted rotation. Any other content of that file is ignored.
+/// The next key of an interrupted rotation. Any other content of that file is ignored. Changes
+/// nothing: a process that only reads calls it too.
 fn unfinished_rotation(path: &Path) -> Result<Option<MasterKey>, FileError> {
     let path = file::with_suffix(path, NEXT);
-    file::forget_unfinished(&path)?;
     let text = file::read_if_exists(&path)?.map(Zeroizing::new);
     Ok(text.and_then(|text| MasterKey::parse(&text, "a file that a rotation left").ok()))
 }

@@ -152,7 +152,14 @@ fn a_half_written_key_left_by_a_kill_is_deleted() {
         "half a k",
     )
     .unwrap();
-    assert!(setup.find().next.is_none());
+    let mut keys = setup.find();
+    assert!(keys.next.is_none());
+    assert_eq!(
+        setup.names().len(),
+        2,
+        "a process that only reads finds it too"
+    );
+    keys.forget_next().unwrap();
     assert_eq!(setup.names(), ["master-key"]);
 }
 
