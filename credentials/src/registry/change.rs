@@ -182,13 +182,18 @@ impl Registry {
         lock: L,
         gate: RwLockReadGuard<'a, ()>,
     ) -> Result<ChangeGuard<'a, L>, ChangeError> {
-        let on = self.refresh_installation_state().await?;
-        self.expect_access(by)?;
         Ok(ChangeGuard {
-            on,
+            on: self.admit(by).await?,
             lock,
             _gate: gate,
         })
+    }
+
+    /// Reads the installation's state, and refuses an actor that may not change anything as of it.
+    pub(super) async fn admit(&self, by: &ActorContext) -> Result<Option<Arc<State>>, ChangeError> {
+        let on = self.refresh_installation_state().await?;
+        self.expect_access(by)?;
+        Ok(on)
     }
 
     /// Reloads the tokens and workspaces that other processes may have changed. Returns the
