@@ -341,10 +341,22 @@ impl Registry {
     /// Returns whether it was published.
     pub(super) fn publish(&self, workspace: Arc<WorkspaceEntry>) -> bool {
         let tracked = self.chains.of(&workspace.document.id);
+        let at = workspace.at.clone();
+        self.publish_if(workspace, |_| {
+            !at.as_ref().is_some_and(|at| tracked.is_newer_than(at))
+        })
+    }
+
+    /// Publishes a workspace if `may_replace` holds for what is published of it at that moment. Returns
+    /// whether it was published.
+    pub(super) fn publish_if(
+        &self,
+        workspace: Arc<WorkspaceEntry>,
+        may_replace: impl Fn(Option<&Arc<WorkspaceEntry>>) -> bool,
+    ) -> bool {
         let mut is_published = false;
         self.snapshot.rcu(|snapshot| {
-            let at = workspace.at.as_ref();
-            is_published = !at.is_some_and(|at| tracked.is_newer_than(at));
+            is_published = may_replace(snapshot.workspaces.get(&workspace.document.id));
             match is_published {
                 true => Snapshot::with(snapshot, workspace.clone()),
                 false => Snapshot::clone(snapshot),

@@ -312,12 +312,20 @@ impl Registry {
                     continue;
                 }
             }
-            self.publish(Arc::new(entry));
+            // Only in place of the entry that it was made from: a secret that its source has withdrawn
+            // meanwhile is in no document, and would be used again.
+            let is_published = self.publish_if(Arc::new(entry), |published| {
+                let is_before = published.map(Arc::as_ptr) == before.as_ref().map(Arc::as_ptr);
+                is_before && !tracked.is_newer_than(&state)
+            });
             self.duplicates.forget();
             // A later state is known, but perhaps not published yet: on return, the published state
             // must not be older than what this process has seen.
             if let Some(newest) = tracked.state().filter(|_| tracked.is_newer_than(&state)) {
                 state = newest;
+                continue;
+            }
+            if !is_published {
                 continue;
             }
             // Nobody waits for the first poll of credentials that reappear.
