@@ -114,6 +114,12 @@ impl Access {
         token.is_some_and(|token| !token.is_good(self.clock.now()))
     }
 
+    /// Whether the actor's token is not limited to other workspaces. Only a token is limited.
+    pub(crate) fn reaches(&self, id: &ActorId, workspace: &WorkspaceId) -> bool {
+        let token = self.token(id);
+        token.is_none_or(|token| token.scope().holds(workspace))
+    }
+
     /// The token with this id, in any scope.
     pub fn find(&self, id: &ActorId) -> Option<Token> {
         self.token(id).map(|token| self.view(&token))

@@ -158,7 +158,13 @@ impl Registry {
     ) -> Result<ChangeGuard<'_, Turn>, ChangeError> {
         let lock = self.chains.of(workspace).lock(priority).await;
         let gate = self.gate.read().await;
-        self.begin_change(by, lock, gate).await
+        let guard = self.begin_change(by, lock, gate).await?;
+        // Its token may have been limited further since the request was authenticated: the workspace
+        // was erased, and this one only has its id.
+        match self.access.reaches(&by.actor, workspace) {
+            true => Ok(guard),
+            false => Err(ChangeError::WorkspaceUnknown),
+        }
     }
 
     async fn load_workspace(&self, workspace: &WorkspaceId) -> Result<(), ChangeError> {
