@@ -9,6 +9,7 @@ mod role;
 mod token;
 
 use std::{
+    collections::HashMap,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -188,7 +189,16 @@ impl Access {
                 }),
             }
         }
-        self.tokens.store(Arc::new(tokens));
+        self.tokens.rcu(|known| {
+            let known: HashMap<_, _> = known.iter().map(|known| (&known.id, known)).collect();
+            let newest = |token: &TokenDocument| {
+                // A token may have been revoked during a slow read, which must not bring it back.
+                let known = known.get(&token.id);
+                let later = known.filter(|known| known.revision > token.revision);
+                later.copied().unwrap_or(token).clone()
+            };
+            tokens.iter().map(newest).collect::<Vec<_>>()
+        });
         Ok(findings)
     }
 }

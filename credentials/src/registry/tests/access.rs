@@ -357,3 +357,19 @@ async fn a_token_that_loses_a_workspace_during_a_request_changes_nothing_in_its_
     };
     registry.add(&by, globex).await.unwrap();
 }
+
+#[tokio::test]
+async fn a_token_revoked_during_a_slow_read_of_all_tokens_stays_revoked() {
+    let (installation, registry) = Installation::with_acme().await;
+    let CreatedToken { token, text, .. } = made(&registry, new_token(Role::Viewer)).await;
+    let before = installation.copy();
+    let read_before = before.open().await;
+    let revoked = registry
+        .revoke_token(&act(), &Scope::All, &token.id, None)
+        .await;
+    revoked.unwrap();
+    let own = read_before.chains.installation();
+    let state = own.state().unwrap();
+    registry.access.read(&own.chain, &state).await.unwrap();
+    assert_eq!(registry.access().authenticate(&text), None);
+}
