@@ -40,7 +40,7 @@ mod workspace_edit;
 use std::sync::Arc;
 
 use keyside_store::{
-    Effect,
+    Effect, StorageError,
     chain::{CommitError, Damage, Entry, State, Write},
 };
 use tokio::sync::{RwLockReadGuard, RwLockWriteGuard, Semaphore};
@@ -170,7 +170,13 @@ impl Registry {
     async fn load_workspace(&self, workspace: &WorkspaceId) -> Result<(), ChangeError> {
         if let Some(registration) = self.chains.existing(workspace) {
             let findings = self.read_workspace(workspace).await?;
-            self.report(findings).await?;
+            match self.report(findings).await {
+                // The findings are made again. A damaged workspace can be erased all the same.
+                Err(CommitError::NotBegun(error @ StorageError::Full { .. })) => {
+                    tracing::error!(%workspace, %error, "the disk is full: what was found damaged is recorded later");
+                }
+                reported => reported?,
+            }
             self.recover_workspace(workspace, &registration).await?;
         }
         Ok(())
