@@ -203,6 +203,10 @@ impl Registry {
 
     /// Reads the installation's state, and refuses an actor that may not change anything as of it.
     pub(super) async fn admit(&self, by: &ActorContext) -> Result<Option<Arc<State>>, ChangeError> {
+        // A read-only process would fail only when it commits, after it has changed the keyring.
+        if self.keyring.signer().is_none() {
+            return Err(StorageError::ReadOnly.into());
+        }
         let on = self.refresh_installation_state().await?;
         self.expect_access(by)?;
         Ok(on)

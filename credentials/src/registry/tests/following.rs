@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::*;
+use super::{erasing::acme, *};
 
 #[tokio::test]
 async fn a_process_that_only_resolves_writes_nothing_and_refuses_changes() {
@@ -26,6 +26,22 @@ async fn a_process_that_only_resolves_writes_nothing_and_refuses_changes() {
         ),
         "{added:?}"
     );
+    // These change the keyring before they commit.
+    let others = [
+        reader
+            .create_workspace(&act(), workspace("beta"))
+            .await
+            .err(),
+        reader.rotate_workspace_key(&act(), &acme()).await.err(),
+        reader.rotate_master_key(&act()).await.err(),
+    ];
+    for error in others {
+        let is_read_only = matches!(
+            error,
+            Some(ChangeError::StoreUnavailable(StorageError::ReadOnly))
+        );
+        assert!(is_read_only, "{error:?}");
+    }
     assert_eq!(faulty.writes(), 0);
     assert_eq!(files(installation.folder.path()), before.0);
     let now = installation.memory.copy();
