@@ -150,9 +150,26 @@ async fn a_revocation_of_a_token_overtakes_the_tokens_own_waiting_change() {
 }
 
 /// A key service that does not answer while its gate is closed.
-struct SlowService {
+pub(super) struct SlowService {
     inner: Arc<dyn KeyService>,
-    gate: Gate,
+    pub(super) gate: Gate,
+}
+
+/// The installation with such a service, which has the same master key.
+pub(super) async fn open_with_slow_service(
+    installation: &Installation,
+) -> (Arc<SlowService>, Arc<Registry>) {
+    let local = Kms::local(MasterKey::parse(&[9; 32], "a test").unwrap());
+    let service = Arc::new(SlowService {
+        inner: local.service(),
+        gate: Gate::default(),
+    });
+    let source = KmsSource::Service(service.clone());
+    let options = OpenOptions {
+        kms: Kms::open(&source, &installation.keyring()).unwrap(),
+        ..installation.options(installation.backend())
+    };
+    (service, open_without_tasks(options).await.unwrap())
 }
 
 #[async_trait]
@@ -194,17 +211,7 @@ async fn no_revocation_waits_for_a_key_service_that_another_operation_asks() {
     for slow in ["create", "erase", "rotate", "back up"] {
         let (installation, registry, id) = two_workspaces().await;
         drop(registry);
-        let local = Kms::local(MasterKey::parse(&[9; 32], "a test").unwrap());
-        let service = Arc::new(SlowService {
-            inner: local.service(),
-            gate: Gate::default(),
-        });
-        let source = KmsSource::Service(service.clone());
-        let registry = open_without_tasks(OpenOptions {
-            kms: Kms::open(&source, &installation.keyring()).unwrap(),
-            ..installation.options(installation.backend())
-        });
-        let registry = registry.await.unwrap();
+        let (service, registry) = open_with_slow_service(&installation).await;
         let robin = NewToken {
             name: "Robin".to_owned(),
             role: Role::Owner,
