@@ -16,7 +16,11 @@ impl PageCache {
     /// Counts a read. Every sixteenth time, `again` repeats it until sled evicts pages from the
     /// shard of this one: about 30 microseconds.
     pub(super) fn after_read(&self, again: impl Fn()) {
-        if self.reads.fetch_add(1, Relaxed).is_multiple_of(READS_PER_EVICTION) {
+        if self
+            .reads
+            .fetch_add(1, Relaxed)
+            .is_multiple_of(READS_PER_EVICTION)
+        {
             (0..ACCESSES_PER_EVICTION).for_each(|_| again());
         }
     }

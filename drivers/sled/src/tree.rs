@@ -223,7 +223,9 @@ mod tests {
             let held: Vec<_> = sample().collect();
             keys.iter().for_each(read);
             let again = sample().zip(&held);
-            again.filter(|(now, held)| now.as_ptr() == held.as_ptr()).count()
+            again
+                .filter(|(now, held)| now.as_ptr() == held.as_ptr())
+                .count()
         };
         let with_sled_alone = kept_after(&|key| drop(tree.values.get(key).unwrap()));
         let with_evictions = kept_after(&|key| drop(tree.get(key).unwrap()));
