@@ -314,7 +314,8 @@ impl Registry {
             }
             // Only in place of the entry that it was made from: a secret that its source has withdrawn
             // meanwhile is in no document, and would be used again.
-            let is_published = self.publish_if(Arc::new(entry), |published| {
+            let entry = Arc::new(entry);
+            let is_published = self.publish_if(entry.clone(), |published| {
                 let is_before = published.map(Arc::as_ptr) == before.as_ref().map(Arc::as_ptr);
                 is_before && !tracked.is_newer_than(&state)
             });
@@ -329,7 +330,10 @@ impl Registry {
                 continue;
             }
             // Nobody waits for the first poll of credentials that reappear.
-            self.follow_all(&Arc::new(Semaphore::new(0)));
+            let first_poll = Arc::new(Semaphore::new(0));
+            for credential in entry.credentials.values() {
+                self.follow_reference(credential, &first_poll);
+            }
             return Ok(findings);
         }
     }
