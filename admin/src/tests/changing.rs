@@ -146,6 +146,20 @@ async fn a_change_requires_if_match_and_the_second_of_two_fails() {
 }
 
 #[tokio::test]
+async fn if_match_may_list_several_entity_tags() {
+    let api = Api::with_workspace().await;
+    let path = stored(&api, json!({})).await;
+    let first = api.get(&path).await.header("etag").to_owned();
+    let edited = patch(&api, &path, json!({ "label": "first" })).await;
+    let both = format!("{}, {first}", edited.header("etag"));
+    let seen = [("if-match", both.as_str())];
+    let current = send(&api, "PATCH", &path, &seen, &json!({ "label": "second" })).await;
+    assert_eq!(current.status, StatusCode::OK, "{}", current.body);
+    let stale = send(&api, "PATCH", &path, &seen, &json!({ "label": "third" })).await;
+    assert_eq!(stale.status, StatusCode::PRECONDITION_FAILED);
+}
+
+#[tokio::test]
 async fn a_retry_with_an_idempotency_key_gets_the_same_response() {
     let api = Api::with_workspace().await;
     let once = |key| [("idempotency-key", key), ("if-match", "*")];
