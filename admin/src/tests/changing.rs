@@ -69,6 +69,17 @@ async fn a_new_secret_rotates_and_can_be_rolled_back() {
 }
 
 #[tokio::test]
+async fn a_rollback_needs_no_body() {
+    let api = Api::with_workspace().await;
+    let path = stored(&api, json!({})).await;
+    patch(&api, &path, json!({ "secret": NEXT })).await;
+    let back = api.request("POST", &format!("{path}/rollback"));
+    let back = api.send(back.header("if-match", "*")).await;
+    assert_eq!(back.status, StatusCode::OK, "{}", back.body);
+    assert_eq!(states(&back.json()), ["current", "grace"]);
+}
+
+#[tokio::test]
 async fn without_grace_there_is_no_rollback() {
     let api = Api::with_workspace().await;
     let path = stored(&api, json!({})).await;
