@@ -76,6 +76,7 @@ impl Gateway {
                 .and_then(|admitted| admitted.environment)
                 .or(self.policy.pinned_environment()),
             pin: self.policy.pinned_environment(),
+            declared_only: self.links.is_none(),
             shape: route.and_then(|route| route.error),
             target: Some(self.sanitized_target(refusal, parsed, shown_path)),
             proxy: None,
