@@ -76,6 +76,7 @@ impl Gateway {
                 .and_then(|admitted| admitted.environment)
                 .or(self.policy.pinned_environment()),
             pin: self.policy.pinned_environment(),
+            declared_only: self.links.is_none(),
             shape: route.and_then(|route| route.error),
             target: Some(self.sanitized_target(refusal, parsed, shown_path)),
             proxy: None,
@@ -252,10 +253,13 @@ fn is_unidentified_caller(refusal: Refusal) -> bool {
     )
 }
 
-/// The path without its workspace prefix.
+/// The path without its workspace prefix. Starts with a slash.
 fn after_workspace<'a>(path: &'a str, target: &Target<'_>) -> &'a str {
     let workspace = target.workspace.map_or(0, |tag| "/w/".len() + tag.len());
-    &path[workspace..]
+    match &path[workspace..] {
+        "" => "/",
+        rest => rest,
+    }
 }
 
 /// The methods that HTTP defines (RFC 9110 section 9.3, RFC 5789). Any other text may be a key, so
@@ -274,4 +278,23 @@ const METHODS: [Method; 9] = [
 
 fn text(head: &Head, name: header::HeaderName) -> Option<&str> {
     head.headers.get(name)?.to_str().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::route;
+
+    #[test]
+    fn a_path_that_ends_after_its_workspace_is_shown_as_a_slash() {
+        for (path, shown) in [
+            ("/w/acme", "/"),
+            ("/w/acme/", "/"),
+            ("/w/acme/nope/v1", "/nope/v1"),
+            ("/nope/v1", "/nope/v1"),
+        ] {
+            let target = route::split(path).unwrap();
+            assert_eq!(after_workspace(path, &target), shown, "{path}");
+        }
+    }
 }

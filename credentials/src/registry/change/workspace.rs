@@ -18,7 +18,8 @@ impl Registry {
     /// Creates a workspace with a key of its own.
     ///
     /// # Errors
-    /// The id is taken, or storage failed; nothing has changed then.
+    /// The id is taken, also by a creation that was not complete yet and that this call completed;
+    /// or storage failed, and nothing has changed.
     pub async fn create_workspace(
         self: &Arc<Self>,
         by: &ActorContext,
@@ -53,7 +54,10 @@ impl Registry {
             error => error,
         })?;
         self.links.changed(&new.id, true);
-        Ok(entry)
+        match registration.is_of(&by.request_id) {
+            true => Ok(entry),
+            false => Err(ChangeError::WorkspaceExists),
+        }
     }
 
     /// Begins the chain of a registered workspace, unless another process has done so.
@@ -168,7 +172,8 @@ impl Registry {
         }
     }
 
-    /// Resumes a creation that a crash interrupted, though it was another request's.
+    /// Resumes a creation that is not complete. It may be another request's: a crash may have
+    /// interrupted that one.
     fn resume_creation(
         &self,
         id: &WorkspaceId,
