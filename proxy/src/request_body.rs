@@ -70,7 +70,7 @@ struct Replay {
 #[derive(Clone, Copy)]
 enum OnDrop {
     Discard,
-    /// A client that waits for `100 Continue` has sent nothing yet, so there is nothing to read.
+    /// The client waits for `100 Continue` and has sent nothing yet, so there is nothing to read.
     Ignore,
 }
 
@@ -222,6 +222,8 @@ impl ClientUpload {
         let Some(client) = &mut self.client else {
             return Poll::Ready(None);
         };
+        // The first poll makes hyper send `100 Continue`.
+        self.on_drop = OnDrop::Discard;
         match Pin::new(client).poll_frame(context) {
             Poll::Ready(None) if self.was_reset() => {
                 self.replay.recorded = None;
