@@ -70,6 +70,22 @@ const KNOWN_SAFE: [&str; 12] = [
 /// instructions.
 const KNOWN_CREDENTIALS: [&str; 2] = ["authorization", "x-api-key"];
 
+/// Whether a field can be a trailer: not one that frames or describes the body, or controls the
+/// message (RFC 9110 section 6.5.1). hyper 1.12 drops these over HTTP/1.1, and no others.
+pub(crate) fn may_be_trailer(name: &HeaderName) -> bool {
+    !matches!(
+        *name,
+        header::CACHE_CONTROL
+            | header::CONTENT_ENCODING
+            | header::CONTENT_LENGTH
+            | header::CONTENT_RANGE
+            | header::CONTENT_TYPE
+            | header::MAX_FORWARDS
+            | header::SET_COOKIE
+            | header::TRAILER
+    )
+}
+
 /// Fields of a WebSocket handshake. A subprotocol can contain a key.
 pub(crate) fn is_handshake(name: &HeaderName) -> bool {
     name.as_str().starts_with("sec-websocket-")

@@ -20,7 +20,7 @@ use keyside_credentials::Grant;
 
 use crate::{
     headers::{self, is_keyside_header},
-    hop::{is_hop_by_hop, retain, retain_end_to_end},
+    hop::{is_hop_by_hop, may_be_trailer, retain, retain_end_to_end},
     meter::Meter,
     request_record::RequestRecord,
     scrub::Scrub,
@@ -240,7 +240,9 @@ impl Relay {
             Err(frame) => {
                 let mut trailers = frame.into_trailers().ok()?;
                 self.lease.end();
-                retain(&mut trailers, may_reach_client);
+                retain(&mut trailers, |name| {
+                    may_be_trailer(name) && may_reach_client(name)
+                });
                 self.pipeline.scrub.headers(&mut trailers);
                 self.trailers = Some(trailers);
                 self.pipeline.scrub.finish().map(Frame::data)

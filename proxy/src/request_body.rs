@@ -17,7 +17,7 @@ use tokio::time::timeout;
 
 use crate::{
     activity::ClientBody,
-    hop::{may_forward, retain},
+    hop::{may_be_trailer, may_forward, retain},
     wakers::IdleTimer,
 };
 
@@ -262,8 +262,10 @@ impl ClientUpload {
         match frame.into_trailers() {
             Ok(mut trailers) => {
                 let credentials = self.credentials.as_deref();
-                let stays =
-                    |name: &HeaderName| credentials.is_some_and(|names| may_forward(name, names));
+                let stays = |name: &HeaderName| {
+                    may_be_trailer(name)
+                        && credentials.is_some_and(|names| may_forward(name, names))
+                };
                 retain(&mut trailers, stays);
                 Frame::trailers(trailers)
             }
