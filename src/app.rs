@@ -415,6 +415,9 @@ fn server(proxy: Bound, workers: usize) -> Server {
         graceful_shutdown_timeout_seconds: Some(2),
         upgrade_sock: String::new(),
         pid_file: String::new(),
+        // Otherwise the first connection starts a thread for pingora's own timer, which wakes a
+        // hundred times a second for as long as the process runs. We use tokio's anyway.
+        fast_timeout_to_tokio_threshold_seconds: Some(0),
         ..ServerConf::default()
     };
     let mut server = Server::new_with_opt_and_conf(None, conf);

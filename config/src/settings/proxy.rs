@@ -88,7 +88,8 @@ pub struct Deadlines {
     /// Between two chunks of a request body.
     #[serde(deserialize_with = "duration::positive")]
     pub body_idle: Duration,
-    /// How long a client may acknowledge no byte while data is waiting for it.
+    /// How long a client may acknowledge no byte while data is waiting for it. Over HTTP/2 also how
+    /// long a piece of a response may wait for the stream's window.
     #[serde(deserialize_with = "duration::positive")]
     pub write_idle: Duration,
     /// Resolving, connecting and the TLS handshake together.
@@ -116,7 +117,8 @@ pub struct Limits {
     /// than 8192.
     #[serde(deserialize_with = "parsed::within::<_, _, 8_192, 16_777_216>")]
     pub header_bytes: usize,
-    /// Fields in a head, of requests and responses, in HTTP/1.1 and HTTP/2.
+    /// Fields in a head, of requests and responses, in HTTP/1.1 and HTTP/2. More than 100 cost each
+    /// head of HTTP/1.1 an allocation for all of them.
     #[serde(deserialize_with = "parsed::within::<_, _, 1, 10_000>")]
     pub headers: usize,
     /// Open client connections, over all listeners.
