@@ -246,6 +246,7 @@ fn check_validates_without_starting_and_repeats_no_value_of_the_environment() {
         ("KEYSIDE_PROXY__THREADS", "proxy.threads"),
         ("KEYSIDE_PROXY__TREADS", "proxy.threads"),
         ("KEYSIDE_PROVIDERS__OPENAI__KEY", "providers.openai"),
+        ("KEYSIDE_PROXY_ENVIRONMENT", "KEYSIDE_PROXY__ENVIRONMENT"),
     ] {
         let exit = builder.clone().variable(name, KEY).run(&["check"], b"");
         check_says(CONFIGURATION, &exit, says);
@@ -293,6 +294,8 @@ fn check_and_serve_warn_of_an_unpinned_listener_on_the_network() {
 fn check_accepts_nothing_that_serve_refuses() {
     for (name, value) in [
         ("log.filter", "keyside=loudest"),
+        ("log.filter", "warning"),
+        ("log.filter", "info,verbose"),
         ("store.backend", "vault"),
         ("kms.driver", "aws"),
     ] {
