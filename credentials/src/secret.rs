@@ -38,7 +38,7 @@ impl Secret {
     }
 
     /// Whether a text [repeats](repeats_secret) the secret.
-    pub(crate) fn is_repeated_in(&self, text: &str) -> bool {
+    pub fn is_repeated_in(&self, text: &str) -> bool {
         repeats_secret(text, &self.0)
     }
 
