@@ -2,7 +2,7 @@
 
 mod checks_and_limits;
 mod kms;
-mod underscores;
+mod names;
 
 use std::{io::Write, net::SocketAddr, time::Duration};
 

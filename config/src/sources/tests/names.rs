@@ -1,4 +1,4 @@
-//! Variables whose names lack the second underscore.
+//! Variables whose names lack the second underscore, and secrets where a name belongs.
 
 use super::{complaint, load};
 
@@ -46,4 +46,26 @@ fn variables_of_the_command_line_and_of_kubernetes_are_ignored() {
     ] {
         assert!(load("", &[(name, "tcp://10.0.0.1:80")]).is_ok(), "{name}");
     }
+}
+
+#[test]
+fn a_secret_in_place_of_a_name_is_not_repeated() {
+    for text in [
+        "sk-proj-CanaryInPlaceOfAName0123 = 1",
+        "[sk-proj-CanaryInPlaceOfAName0123]",
+        "[providers.openai]\nsk-proj-CanaryInPlaceOfAName0123 = 1",
+        "[providers.sk-proj-CanaryInPlaceOfAName0123]\nbase_url = 'https://x.example'",
+    ] {
+        let complaint = complaint(text, &[]);
+        assert!(complaint.contains("sk-proj-…"), "{complaint}");
+        assert!(!complaint.contains("CanaryInPlaceOfAName"), "{complaint}");
+    }
+    let known = complaint(
+        "[proxy.limits]\nupstream_connections_per_destinations = 1",
+        &[],
+    );
+    assert!(
+        known.contains("`proxy.limits.upstream_connections_per_destinations`"),
+        "{known}"
+    );
 }
