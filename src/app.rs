@@ -212,7 +212,11 @@ impl App {
         if let (Some((listener, _)), Some(router)) = (admin, router) {
             server.add_service(web::service("admin", router, listener));
         }
-        server.add_service(web::service("observe", observe::router(observed), observe));
+        let mut observed = observe::router(observed);
+        if observe_address.ip().is_loopback() && settings.observe.tls.is_none() {
+            observed = observe::under_loopback_names(observed);
+        }
+        server.add_service(web::service("observe", observed, observe));
         Ok(Ready {
             app: Self { settings, ..self },
             server,
