@@ -56,9 +56,11 @@ pub(super) fn misplaced_option(error: &clap::Error) -> Option<Failure> {
     let known = ["--admin-url", "--token-file", "--ca-file"];
     let option = known.into_iter().find(|known| option == known)?;
     let found = Failure::usage(format!("unexpected argument '{option}' found"));
-    Some(found.next(format!(
-        "It goes after a command that uses a running Keyside, as in `keyside key list {option} …`."
-    )))
+    Some(
+        found.next(
+            "It goes after a command that uses a running Keyside, such as `keyside key list`.",
+        ),
+    )
 }
 
 /// Removes the user's values from the error, because any of them may be a key. Returns whether the
