@@ -14,8 +14,8 @@ use std::{
 
 use axum::Router;
 use keyside_admin::{AdminOptions, SignInLinks};
-use keyside_config::{AllowedReferences, ListenAddress, Listener, Roots, Settings, Sources, Store};
-use keyside_credentials::{KmsSource, ReferenceOptions, smoke::Smoke, source::SecretSource};
+use keyside_config::{AllowedReferences, ListenAddress, Listener, Roots, Settings, Sources};
+use keyside_credentials::{KmsSource, ReferenceOptions, Scope, smoke::Smoke, source::SecretSource};
 use keyside_proxy::{Bound, Dependencies, Drain, Egress, Metrics};
 use keyside_vault::Vault;
 use parking_lot::Mutex;
@@ -42,22 +42,13 @@ use crate::{
 /// `keyside serve`, or `keyside proxy`, which has no store and no admin API: runs until a signal.
 pub(crate) fn run(sources: &Sources, process: Process) -> Result<(), Failure> {
     let validated = ValidatedSettings::new(Settings::load(sources)?.settings, process)?;
-    let is_first_start = is_first_start(&validated.settings);
     if let Some(app) = App::open(validated)? {
+        let is_watched = app.is_new() && io::stderr().is_terminal();
         let ready = app.bind()?;
-        let is_watched = is_first_start && io::stderr().is_terminal();
         let link = is_watched.then(|| ready.sign_in_link()).flatten();
         ready.run(move |_| link.iter().for_each(print_link));
     }
     Ok(())
-}
-
-/// Whether no owner token was written yet.
-fn is_first_start(settings: &Settings) -> bool {
-    match &settings.store {
-        Store::Sled { path } => !path.join("admin-token").exists(),
-        Store::Vault | Store::None => false,
-    }
 }
 
 /// Standard error may be closed: the process works without the message.
@@ -163,6 +154,13 @@ impl App {
         }))
     }
 
+    /// Whether there is a store without a workspace: nobody has set anything up, though an earlier
+    /// start may have failed after it created the store.
+    fn is_new(&self) -> bool {
+        let registry = self.backing.registry();
+        registry.is_some_and(|registry| registry.workspaces(&Scope::All).is_empty())
+    }
+
     pub(crate) fn bind(mut self) -> Result<Ready, Failure> {
         let admin = self.bind_admin()?;
         let admin_address = admin.as_ref().map(|(_, address)| *address);
@@ -214,7 +212,11 @@ impl App {
         if let (Some((listener, _)), Some(router)) = (admin, router) {
             server.add_service(web::service("admin", router, listener));
         }
-        server.add_service(web::service("observe", observe::router(observed), observe));
+        let mut observed = observe::router(observed);
+        if observe_address.ip().is_loopback() && settings.observe.tls.is_none() {
+            observed = observe::under_loopback_names(observed);
+        }
+        server.add_service(web::service("observe", observed, observe));
         Ok(Ready {
             app: Self { settings, ..self },
             server,

@@ -43,7 +43,7 @@ use crate::{
     meter::Meter,
     metrics::Metrics,
     quota::{Quota, QuotaPermit},
-    refusal::{Refusal, RefusalBudget, Sent},
+    refusal::{Refusal, RefusalBudget, Sent, sanitize},
     relay::{self, ResponsePipeline},
     request_body::RequestBody,
     request_record::{Arrival, InProcess, RequestRecord},
@@ -249,6 +249,11 @@ impl Gateway {
                 route: Some(route),
             })?;
         let upgrade = route.upgrade && upgrade::is_websocket(head);
+        let note = |text| {
+            let is_secret = |text: &str| secret.is_repeated_in(text);
+            sanitize::note(text, &self.settings.catalogue, is_secret)
+        };
+        let (run_id, tag) = (admitted.run_id.map(note), admitted.tag.map(note));
         Ok(Some(Permit {
             quota_permit,
             destination: destination.clone(),
@@ -258,8 +263,8 @@ impl Gateway {
             metered: route.meters(&head.method, upgrade),
             secret,
             grant,
-            run_id: admitted.run_id.map(Into::into),
-            tag: admitted.tag.map(Into::into),
+            run_id,
+            tag,
             context,
         }))
     }

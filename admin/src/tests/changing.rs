@@ -260,10 +260,15 @@ async fn a_secret_that_is_stored_twice_names_its_duplicates() {
         api.get(&path).await.json()["duplicates"][0]["id"],
         twin["id"]
     );
+    assert_eq!(duplicate["status"], "active");
     assert_eq!(
         api.get(CREDENTIALS).await.json()["items"][0]["duplicates"],
         Value::Null
     );
+    // Storing a secret again that was revoked, because it leaked for example, is told apart.
+    assert_eq!(api.delete(&path).await.status, StatusCode::OK);
+    let again = api.get(&format!("{CREDENTIALS}/{}", twin["id"].as_str().unwrap()));
+    assert_eq!(again.await.json()["duplicates"][0]["status"], "revoked");
 }
 
 #[tokio::test]

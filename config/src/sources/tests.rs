@@ -2,6 +2,7 @@
 
 mod checks_and_limits;
 mod kms;
+mod names;
 
 use std::{io::Write, net::SocketAddr, time::Duration};
 

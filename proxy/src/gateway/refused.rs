@@ -221,6 +221,8 @@ impl Gateway {
         let Some(workspace) = workspace.and_then(|workspace| workspace.parse().ok()) else {
             return;
         };
+        // No secret was opened, so none is known.
+        let note = |text| sanitize::note(text, &self.settings.catalogue, |_| false);
         self.ledger.refused(Run {
             at: self.ledger.clock.now(),
             request_id: arrival.request_id.as_str().into(),
@@ -234,8 +236,8 @@ impl Gateway {
             latency_us: micros(arrival.at.elapsed()),
             first_byte_us: None,
             tokens: Tokens::default(),
-            run_id: run_id.map(Into::into),
-            tag: tag.map(Into::into),
+            run_id: run_id.map(note),
+            tag: tag.map(note),
         });
     }
 }
