@@ -154,10 +154,8 @@ fn http(limits: &Limits, write_idle: Duration) -> auto::Builder<StreamExecutor> 
     let heads = HeadLimits::of(limits);
     http.http1()
         .header_read_timeout(None)
+        .max_headers(heads.fields)
         .max_buf_size(heads.bytes);
-    if let Some(fields) = heads.http1_fields() {
-        http.http1().max_headers(fields);
-    }
     http.http2()
         .max_concurrent_streams(limits.streams)
         .initial_stream_window_size(STREAM_WINDOW)

@@ -24,13 +24,6 @@ impl HeadLimits {
         u32::try_from(self.bytes + 32 * self.fields).unwrap_or(u32::MAX)
     }
 
-    /// The limit on fields to set on hyper's HTTP/1.1; `None` where it is the limit that hyper has
-    /// anyway. hyper 1.12 has space for its own on the stack, and for any limit that is set it fills
-    /// two lists of as many items for each head, of 32 bytes an item, beyond 100 on the heap.
-    pub(crate) fn http1_fields(self) -> Option<usize> {
-        (self.fields != HYPER_FIELDS).then_some(self.fields)
-    }
-
     /// Whether a head is within the limits. hyper 1.12 itself limits the number of fields only for
     /// HTTP/1.1, and the size only for a head that arrives in several reads.
     pub(crate) fn allow(self, fields: &HeaderMap) -> bool {
@@ -40,6 +33,3 @@ impl HeadLimits {
         fields.len() <= self.fields && fields.iter().map(line).sum::<usize>() <= self.bytes
     }
 }
-
-/// Fields of a head that hyper 1.12 accepts over HTTP/1.1 unless a limit is set.
-const HYPER_FIELDS: usize = 100;

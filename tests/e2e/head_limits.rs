@@ -1,4 +1,4 @@
-//! Heads of 64 KB and of 100 fields pass, in requests and responses, for all combinations of HTTP
+//! Heads of 64 KB and of 256 fields pass, in requests and responses, for all combinations of HTTP
 //! versions. Only larger ones are refused.
 
 use crate::harness::h2_upstream::{H2Answer, H2Upstream, over_h2_answering};
@@ -11,10 +11,10 @@ type Fields = Vec<(String, String)>;
 fn within() -> Vec<(&'static str, Fields)> {
     vec![
         ("60 KB in one field", sized(1, 60 * 1024)),
-        ("60 KB in 90 fields", sized(90, 60 * 1024)),
+        ("60 KB in 200 fields", sized(200, 60 * 1024)),
         ("60 KB in fields of one name", repeated(60, 60 * 1024)),
         // With the four that a request of the tests has anyway.
-        ("100 fields", sized(96, 960)),
+        ("256 fields", sized(252, 2520)),
     ]
 }
 
@@ -284,26 +284,6 @@ fn lower_limits_hold_on_both_sides_and_in_both_versions() {
     }
     for (client, answer) in both(&keyside, &with(&sized(5, 50))) {
         assert_eq!(answer.status(), 200, "{client}: {}", answer.text());
-    }
-}
-
-#[test]
-fn a_higher_limit_on_fields_holds_on_both_sides_and_in_both_versions() {
-    let many = || vec![("256 fields", sized(252, 2520))];
-    let upstream = answering(many());
-    let keyside = Keyside::builder()
-        .provider("openai", &upstream.base_url())
-        .set("proxy.limits.headers", "300")
-        .start()
-        .with_key();
-    let (name, fields) = &many()[0];
-    for ask in [with(fields), asking_for(0)] {
-        for (client, answer) in both(&keyside, &ask) {
-            assert_eq!(answer.status(), 200, "{name}, {client}: {}", answer.text());
-        }
-    }
-    for (client, answer) in both(&keyside, &asking_for(0)) {
-        check_same(client, of_message(&answer), fields);
     }
 }
 

@@ -117,8 +117,7 @@ pub struct Limits {
     /// than 8192.
     #[serde(deserialize_with = "parsed::within::<_, _, 8_192, 16_777_216>")]
     pub header_bytes: usize,
-    /// Fields in a head, of requests and responses, in HTTP/1.1 and HTTP/2. More than 100 cost each
-    /// head of HTTP/1.1 an allocation for all of them.
+    /// Fields in a head, of requests and responses, in HTTP/1.1 and HTTP/2.
     #[serde(deserialize_with = "parsed::within::<_, _, 1, 10_000>")]
     pub headers: usize,
     /// Open client connections, over all listeners.

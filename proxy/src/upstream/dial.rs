@@ -190,12 +190,10 @@ impl Dialer {
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         let received = socket.received();
-        let mut http = http1::Builder::new();
-        http.max_buf_size(self.heads.bytes);
-        if let Some(fields) = self.heads.http1_fields() {
-            http.max_headers(fields);
-        }
-        let handshake = http.handshake(TokioIo::new(socket));
+        let handshake = http1::Builder::new()
+            .max_headers(self.heads.fields)
+            .max_buf_size(self.heads.bytes)
+            .handshake(TokioIo::new(socket));
         let (sender, connection) = handshake.await.map_err(ConnectError::Http)?;
         // The result is not needed here: hyper reports how the connection ended to the request's
         // sender.
