@@ -20,7 +20,10 @@ use keyside_proxy::{Bound, Dependencies, Drain, Egress, Metrics};
 use keyside_vault::Vault;
 use parking_lot::Mutex;
 use pingora::server::{RunArgs, Server, configuration::ServerConf};
-use tokio::{runtime::Runtime, time::timeout};
+use tokio::{
+    runtime::Runtime,
+    time::{sleep, timeout},
+};
 use zeroize::Zeroizing;
 
 use crate::{
@@ -143,6 +146,11 @@ impl App {
         // Sources that do not answer in this time are waited for in the background.
         let _ = runtime
             .block_on(async { timeout(FIRST_READ_TIMEOUT, backing.follow(references)).await });
+        // An idle process would keep what only the start needed.
+        runtime.spawn(async {
+            sleep(READERS_ENDED).await;
+            allocator::collect();
+        });
         Ok(Some(Self {
             settings: Arc::new(settings),
             backing,
@@ -434,5 +442,7 @@ fn server(proxy: Bound, workers: usize) -> Server {
 const DEFAULT_POLL: Duration = Duration::from_secs(3600);
 /// How long a start waits for secrets that are kept elsewhere. Most arrive in a fraction of it.
 const FIRST_READ_TIMEOUT: Duration = Duration::from_secs(2);
+/// By then the threads that have read the store have ended: after ten idle seconds.
+const READERS_ENDED: Duration = Duration::from_secs(15);
 /// How long the exit waits for file reads and writes.
 const EXIT_TIMEOUT: Duration = Duration::from_secs(5);

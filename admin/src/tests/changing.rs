@@ -267,8 +267,9 @@ async fn a_secret_that_is_stored_twice_names_its_duplicates() {
     );
     // Storing a secret again that was revoked, because it leaked for example, is told apart.
     assert_eq!(api.delete(&path).await.status, StatusCode::OK);
-    let again = api.get(&format!("{CREDENTIALS}/{}", twin["id"].as_str().unwrap()));
-    assert_eq!(again.await.json()["duplicates"][0]["status"], "revoked");
+    let twin = format!("{CREDENTIALS}/{}", twin["id"].as_str().unwrap());
+    let again = api.get(&twin).await;
+    assert_eq!(again.json()["duplicates"][0]["status"], "revoked");
 }
 
 #[tokio::test]

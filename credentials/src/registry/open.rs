@@ -470,5 +470,5 @@ pub(super) const RESTORE: &str =
     "put back the newest copy of the whole data folder, or restore a backup";
 /// How often to read again while a state's documents are being replaced.
 const MAX_RETRIES: u32 = 20;
-/// Workspaces that are read at the same time.
-const CONCURRENT_READS: usize = 16;
+/// Workspaces that are read at the same time. Each thread that reads has memory of its own.
+const CONCURRENT_READS: usize = 4;
