@@ -1,4 +1,5 @@
 mod damage;
+mod power_cut;
 
 use std::{collections::BTreeMap, fs, path::PathBuf};
 
