@@ -240,10 +240,12 @@ impl Opened {
         }
     }
 
+    /// Deletes an object. Deleting many of them must not use the disk space that is kept for changes
+    /// that end access, so on a nearly full disk they stay.
     fn delete(&self, key: &str) -> Result<(), StorageError> {
         self.tree.check_writable()?;
-        self.tree.delete(key)?;
-        self.large.delete(key)
+        self.large.delete(key)?;
+        self.tree.delete(key, Effect::EndsSooner)
     }
 
     /// Whether nothing was ever committed. A truncated log may look so too, but then no data is
@@ -401,7 +403,7 @@ impl Notes for EmbeddedStore {
 
     async fn remove(&self, name: &str) -> Result<(), StorageError> {
         let name = note(name);
-        self.write_to_tree(move |opened| opened.tree.delete(&name))
+        self.write_to_tree(move |opened| opened.tree.delete(&name, Effect::Finishes))
             .await
     }
 

@@ -165,9 +165,12 @@ impl Tree {
         })
     }
 
-    pub(super) fn delete(&self, key: &str) -> Result<(), StorageError> {
+    /// Deletes a value, if it exists and there is disk space for a change of this effect: sled's log
+    /// grows by a deletion, too.
+    pub(super) fn delete(&self, key: &str, effect: Effect) -> Result<(), StorageError> {
         let stored = self.values.get(key);
         if let Some(value) = stored.map_err(|error| self.unreadable(&error))? {
+            self.disk_space.check(effect)?;
             self.write(value.len(), || self.values.remove(key))?;
         }
         Ok(())
