@@ -28,10 +28,7 @@ pub(super) struct OpenedFolder {
 /// Keeps the store locked while it is open. The operating system releases the lock when the process
 /// ends, even if it is killed.
 #[allow(dead_code, reason = "held, never read")]
-pub(super) struct StoreLock {
-    locks: Vec<File>,
-    copy: Option<tempfile::TempDir>,
-}
+pub(super) struct StoreLock(Vec<File>);
 
 /// Opens or creates the store in a folder. If the disk is full, opens it in the disk space that the
 /// reserve file releases.
@@ -49,10 +46,7 @@ pub(super) fn open(folder: &Path, reserve: &ReserveFile) -> Result<OpenedFolder,
     };
     // sled fsyncs a snapshot but not the folder in which it renames it.
     file::sync_folder(folder).map_err(FileError::at(folder))?;
-    let held = StoreLock {
-        locks: vec![lock],
-        copy: None,
-    };
+    let held = StoreLock(vec![lock]);
     Ok(OpenedFolder { db, held })
 }
 
@@ -177,8 +171,10 @@ pub(super) fn remove_atomically(folder: &Path) -> Result<(), FileError> {
     fs::remove_dir_all(&unused).map_err(FileError::at(&unused))
 }
 
-/// Opens a copy of sled's files in a temporary folder. Fails like [`open`] if a process serves the
-/// store: a copy made during writes would be inconsistent. Errors name `folder`, not the copy.
+/// Opens a copy of sled's files in a temporary folder, which is deleted when this returns: sled only
+/// uses the open file from then on, and a process that is killed leaves no copy behind. Fails like
+/// [`open`] if a process serves the store: a copy made during writes would be inconsistent. Errors
+/// name `folder`, not the copy.
 pub(super) fn open_copy(folder: &Path) -> Result<OpenedFolder, StoreOpenError> {
     if folder.is_dir() {
         check_file_types(folder)?;
@@ -193,7 +189,7 @@ pub(super) fn open_copy(folder: &Path) -> Result<OpenedFolder, StoreOpenError> {
         let path = entry.map_err(FileError::at(folder))?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         if is_sled_file(&name) {
-            let copied = fs::copy(&path, copy.path().join(&*name));
+            let copied = copy_contents(&path, &copy.path().join(&*name));
             copied.map_err(|error| match error.kind() {
                 io::ErrorKind::StorageFull => FileError::at(&temporary)(error),
                 _ => FileError::at(&path)(error),
@@ -203,9 +199,13 @@ pub(super) fn open_copy(folder: &Path) -> Result<OpenedFolder, StoreOpenError> {
     conf::restore(copy.path(), folder)?;
     let db = open_db(copy.path(), folder)?;
     check_sentinel(folder, &db)?;
-    let copy = Some(copy);
-    let held = StoreLock { locks, copy };
+    let held = StoreLock(locks);
     Ok(OpenedFolder { db, held })
+}
+
+/// Copies a file without its mode: sled writes to its copy of a store that may only be read.
+pub(super) fn copy_contents(from: &Path, to: &Path) -> io::Result<u64> {
+    io::copy(&mut File::open(from)?, &mut File::create(to)?)
 }
 
 /// Opens sled's files in a folder; errors name `named` instead.

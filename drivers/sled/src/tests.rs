@@ -121,6 +121,38 @@ async fn refused_reading(folder: &Path) -> StoreOpenError {
     opened.err().expect("the store does not open")
 }
 
+/// A process that is killed leaves nothing in the temporary folder.
+#[tokio::test]
+async fn the_copy_of_a_store_that_is_read_has_no_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = opened(folder.path()).await;
+    let value = folder.path().display().to_string().into_bytes();
+    put(&store, "a", &value).await.unwrap();
+    sync_to_disk(&store).await.unwrap();
+    drop(store);
+    let store = EmbeddedStore::open_read_only(folder.path()).await.unwrap();
+    let is_copy = |file: PathBuf| {
+        let name = fs::read_link(&file).unwrap_or_default();
+        name.to_string_lossy().ends_with("/db (deleted)")
+            && fs::read(&file).is_ok_and(|log| log.windows(value.len()).any(|part| part == value))
+    };
+    let mut files = fs::read_dir("/proc/self/fd").unwrap().flatten();
+    assert!(files.any(|file| is_copy(file.path())));
+    assert_eq!(get(&store, "a").await.unwrap(), value);
+}
+
+#[test]
+fn a_copy_of_a_file_that_may_only_be_read_can_be_written() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let (db, copy) = (folder.path().join("db"), folder.path().join("copy"));
+    fs::write(&db, "contents").unwrap();
+    fs::set_permissions(&db, fs::Permissions::from_mode(0o400)).unwrap();
+    folder::copy_contents(&db, &copy).unwrap();
+    assert_eq!(fs::read(&copy).unwrap(), b"contents");
+    assert_eq!(copy.metadata().unwrap().permissions().mode() & 0o200, 0o200);
+}
+
 #[tokio::test]
 async fn opening_read_only_creates_no_store() {
     let folder = tempfile::tempdir().unwrap();
