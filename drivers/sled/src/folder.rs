@@ -14,6 +14,7 @@ use sled::Db;
 use super::{
     conf::{self, CONF, CONF_COPY},
     error::StoreOpenError,
+    failure::{self, FAILURE_MARKER},
     lock::{DB, LOCK, lock, lock_existing},
     reserve::{RESERVE_FILE, ReserveFile},
     sync::{SyncError, sync},
@@ -55,8 +56,14 @@ fn open_files(folder: &Path) -> Result<Db, StoreOpenError> {
     if !new {
         // The log of a killed process may be only in the page cache. sled reads it and writes a
         // synced snapshot: without this sync, a power cut would leave the snapshot without its log.
-        let synced = sync_db(folder).map_err(io::Error::from);
-        synced.map_err(FileError::at(&folder.join(DB)))?;
+        let log = folder.join(DB);
+        let synced = sync_db(folder).inspect_err(|error| {
+            if let SyncError::Failed(_) = error {
+                failure::mark(folder);
+            }
+        });
+        synced.map_err(|error| FileError::at(&log)(error.into()))?;
+        failure::drop_unwritten(folder, &log)?;
     }
     let db = open_db(folder, folder)?;
     match new {
@@ -322,6 +329,6 @@ pub(super) const ARCHIVE: &str = "audit";
 /// Folder of run records.
 pub(super) const RUNS: &str = "runs";
 const FOLDERS: [&str; 4] = [BLOBS, LARGE, ARCHIVE, RUNS];
-const OTHER_FILES: [&str; 3] = [CREATION_MARKER, LOCK, RESERVE_FILE];
+const OTHER_FILES: [&str; 4] = [CREATION_MARKER, FAILURE_MARKER, LOCK, RESERVE_FILE];
 /// Key in sled's default tree. If it can be read, this is the store that was created here.
 const SENTINEL: &str = "keyside";

@@ -395,9 +395,22 @@ async fn after_a_failed_write_the_store_is_read_only_until_a_restart() {
     assert!(has_failed(Storage::swap(&*store, "head", None, b"1").await));
     assert!(has_failed(store.check_disk_space(Effect::EndsUse).await));
     assert!(store.failure().unwrap().starts_with("db"));
+    // For the next start.
+    assert!(folder.path().join("failed").exists());
     assert_eq!(get(&store, "a").await.unwrap(), b"kept");
     store.append(2, vec![]).await.unwrap();
     RunLog::sync(&*store).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_start_after_a_failed_write_succeeds_and_is_not_marked() {
+    let folder = tempfile::tempdir().unwrap();
+    used(folder.path()).await;
+    let marker = folder.path().join("failed");
+    fs::write(&marker, "").unwrap();
+    let store = opened(folder.path()).await;
+    assert_eq!(get(&store, "a").await.unwrap(), b"kept");
+    assert!(!marker.exists());
 }
 
 #[tokio::test]

@@ -45,7 +45,8 @@ impl Tree {
             &disk_space.folder,
             &ReserveFile::in_folder(&disk_space.folder),
         )?;
-        let tree = Self::of(opened, disk_space)?;
+        let failure = Failure::marked_in(&disk_space.folder);
+        let tree = Self::of(opened, disk_space, failure)?;
         tree.reserve.refill(&tree.disk_space);
         Ok(tree)
     }
@@ -57,12 +58,13 @@ impl Tree {
             folder: folder.to_owned(),
             floors: Floors::USUAL,
         };
-        Self::of(opened, disk_space)
+        Self::of(opened, disk_space, Failure::default())
     }
 
     fn of(
         OpenedFolder { db, held }: OpenedFolder,
         disk_space: DiskSpace,
+        failure: Failure,
     ) -> Result<Self, StoreOpenError> {
         let values = db
             .open_tree(VALUES)
@@ -74,7 +76,7 @@ impl Tree {
             unsynced: AtomicU64::default(),
             reserve: ReserveFile::in_folder(&disk_space.folder),
             disk_space,
-            failure: Arc::default(),
+            failure: Arc::new(failure),
             writing: Mutex::default(),
             db,
             _held: held,
