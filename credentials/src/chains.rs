@@ -13,6 +13,7 @@ mod reading;
 mod registration;
 mod signing;
 mod state;
+mod unconfirmed;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -31,7 +32,7 @@ use parking_lot::{Mutex, RwLock};
 use serde::de::DeserializeOwned;
 use tokio::{sync::oneshot, time::sleep};
 
-use self::{accepted_clock::ACCEPTED, queue::Queue};
+use self::{accepted_clock::ACCEPTED, queue::Queue, unconfirmed::Unconfirmed};
 pub(crate) use self::{
     accepted_clock::AcceptedClock,
     anchors::{Anchors, HEADS},
@@ -57,6 +58,7 @@ pub(crate) struct Chains {
     registrations: ArcSwap<Registrations>,
     /// Records that wait for the next commit to the installation's chain.
     waiting: Mutex<Vec<Waiting>>,
+    unconfirmed: Unconfirmed,
 }
 
 /// A chain and its last known state.
@@ -136,6 +138,7 @@ impl Chains {
             workspaces: RwLock::default(),
             registrations: ArcSwap::default(),
             waiting: Mutex::default(),
+            unconfirmed: Unconfirmed::default(),
         }
     }
 
@@ -336,7 +339,11 @@ impl Chains {
             decided_on: self.installation.state().map(|own| own.head.link()),
         };
         let key = self.signer(tracked, on).await?;
-        let state = tracked.chain.commit(on, &*key, change).await?;
+        let committed = tracked.chain.commit(on, &*key, change).await;
+        if let Err(CommitError::OutcomeUnknown { .. }) = &committed {
+            self.unconfirmed.note();
+        }
+        let state = committed?;
         if self.is_own(tracked) {
             match self.registrations_in(&state).await {
                 Ok((registrations, true)) => {

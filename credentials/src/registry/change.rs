@@ -52,7 +52,7 @@ pub(super) use self::{
 };
 use super::{ChangeError, Registry, Saved};
 use crate::{
-    chains::{Priority, Turn},
+    chains::{Priority, Tracked, Turn},
     documents::{CredentialDocument, TOKEN, WorkspaceDocument},
     live_check::Finding,
     model::{ActorContext, CredentialId, Fingerprint, Label, Warning, WorkspaceId},
@@ -350,6 +350,14 @@ impl Registry {
             after if after.is_none() || after != before => ChangeError::Raced,
             _ => ChangeError::KeyLost,
         }
+    }
+
+    /// Returns once everything is on disk that is known here of a chain. An answer that finds its
+    /// change made waits for this: it must not confirm a commit whose outcome is unknown.
+    pub(super) async fn confirm(&self, tracked: &Tracked) -> Result<(), ChangeError> {
+        let seq = tracked.state().map_or(0, |state| state.head.seq);
+        let confirmed = self.chains.confirm().await;
+        confirmed.map_err(|error| ChangeError::OutcomeUnknown { seq, error })
     }
 
     /// Publishes a workspace to requests, unless a later state is known: a slow reader must not

@@ -253,6 +253,7 @@ impl Registry {
     /// The receipt of the workspace that was erased last under this id, once nothing of it is left.
     async fn receipt(&self, id: WorkspaceId) -> Result<Receipt, ChangeError> {
         self.refresh_installation_state().await?;
+        self.confirm(self.chains.installation()).await?;
         let receipt = self.audit.receipt(&id).await.map_err(|error| match error {
             VerifyError::Storage(error) => ChangeError::ErasingUnfinished(error),
             error => ChangeError::ErasingUnfinished(StorageError::unavailable(error)),

@@ -131,6 +131,7 @@ impl Registry {
             return Err(ChangeError::Superseded(current));
         }
         if token.revoked_at.is_some() {
+            self.confirm(self.chains.installation()).await?;
             return Ok(self.access.view(&token));
         }
         if token.owns_everything() && !self.access.has_owner_besides(Some(id)) {

@@ -43,6 +43,10 @@ pub trait Storage: Send + Sync + 'static {
     ) -> Result<(), StorageError>;
 
     /// Deletes `key`, if it exists.
+    ///
+    /// # Errors
+    /// [`StorageError::Full`] if that takes disk space which is kept for changes. Nothing is deleted
+    /// then.
     async fn delete(&self, key: &str) -> Result<(), StorageError>;
 
     /// Lists the keys that begin with `prefix`, sorted. Used to find garbage that no head names;

@@ -14,6 +14,7 @@ use sled::Db;
 use super::{
     conf::{self, CONF, CONF_COPY},
     error::StoreOpenError,
+    failure::{self, FAILURE_MARKER},
     lock::{DB, LOCK, lock, lock_existing},
     reserve::{RESERVE_FILE, ReserveFile},
     sync::{SyncError, sync},
@@ -28,10 +29,7 @@ pub(super) struct OpenedFolder {
 /// Keeps the store locked while it is open. The operating system releases the lock when the process
 /// ends, even if it is killed.
 #[allow(dead_code, reason = "held, never read")]
-pub(super) struct StoreLock {
-    locks: Vec<File>,
-    copy: Option<tempfile::TempDir>,
-}
+pub(super) struct StoreLock(Vec<File>);
 
 /// Opens or creates the store in a folder. If the disk is full, opens it in the disk space that the
 /// reserve file releases.
@@ -49,10 +47,7 @@ pub(super) fn open(folder: &Path, reserve: &ReserveFile) -> Result<OpenedFolder,
     };
     // sled fsyncs a snapshot but not the folder in which it renames it.
     file::sync_folder(folder).map_err(FileError::at(folder))?;
-    let held = StoreLock {
-        locks: vec![lock],
-        copy: None,
-    };
+    let held = StoreLock(vec![lock]);
     Ok(OpenedFolder { db, held })
 }
 
@@ -61,8 +56,14 @@ fn open_files(folder: &Path) -> Result<Db, StoreOpenError> {
     if !new {
         // The log of a killed process may be only in the page cache. sled reads it and writes a
         // synced snapshot: without this sync, a power cut would leave the snapshot without its log.
-        let synced = sync_db(folder).map_err(io::Error::from);
-        synced.map_err(FileError::at(&folder.join(DB)))?;
+        let log = folder.join(DB);
+        let synced = sync_db(folder).inspect_err(|error| {
+            if let SyncError::Failed(_) = error {
+                failure::mark(folder);
+            }
+        });
+        synced.map_err(|error| FileError::at(&log)(error.into()))?;
+        failure::drop_unwritten(folder, &log)?;
     }
     let db = open_db(folder, folder)?;
     match new {
@@ -177,8 +178,10 @@ pub(super) fn remove_atomically(folder: &Path) -> Result<(), FileError> {
     fs::remove_dir_all(&unused).map_err(FileError::at(&unused))
 }
 
-/// Opens a copy of sled's files in a temporary folder. Fails like [`open`] if a process serves the
-/// store: a copy made during writes would be inconsistent. Errors name `folder`, not the copy.
+/// Opens a copy of sled's files in a temporary folder, which is deleted when this returns: sled only
+/// uses the open file from then on, and a process that is killed leaves no copy behind. Fails like
+/// [`open`] if a process serves the store: a copy made during writes would be inconsistent. Errors
+/// name `folder`, not the copy.
 pub(super) fn open_copy(folder: &Path) -> Result<OpenedFolder, StoreOpenError> {
     if folder.is_dir() {
         check_file_types(folder)?;
@@ -193,7 +196,7 @@ pub(super) fn open_copy(folder: &Path) -> Result<OpenedFolder, StoreOpenError> {
         let path = entry.map_err(FileError::at(folder))?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         if is_sled_file(&name) {
-            let copied = fs::copy(&path, copy.path().join(&*name));
+            let copied = copy_contents(&path, &copy.path().join(&*name));
             copied.map_err(|error| match error.kind() {
                 io::ErrorKind::StorageFull => FileError::at(&temporary)(error),
                 _ => FileError::at(&path)(error),
@@ -203,9 +206,13 @@ pub(super) fn open_copy(folder: &Path) -> Result<OpenedFolder, StoreOpenError> {
     conf::restore(copy.path(), folder)?;
     let db = open_db(copy.path(), folder)?;
     check_sentinel(folder, &db)?;
-    let copy = Some(copy);
-    let held = StoreLock { locks, copy };
+    let held = StoreLock(locks);
     Ok(OpenedFolder { db, held })
+}
+
+/// Copies a file without its mode: sled writes to its copy of a store that may only be read.
+pub(super) fn copy_contents(from: &Path, to: &Path) -> io::Result<u64> {
+    io::copy(&mut File::open(from)?, &mut File::create(to)?)
 }
 
 /// Opens sled's files in a folder; errors name `named` instead.
@@ -322,6 +329,6 @@ pub(super) const ARCHIVE: &str = "audit";
 /// Folder of run records.
 pub(super) const RUNS: &str = "runs";
 const FOLDERS: [&str; 4] = [BLOBS, LARGE, ARCHIVE, RUNS];
-const OTHER_FILES: [&str; 3] = [CREATION_MARKER, LOCK, RESERVE_FILE];
+const OTHER_FILES: [&str; 4] = [CREATION_MARKER, FAILURE_MARKER, LOCK, RESERVE_FILE];
 /// Key in sled's default tree. If it can be read, this is the store that was created here.
 const SENTINEL: &str = "keyside";

@@ -160,6 +160,17 @@ impl EmbeddedStore {
             false => self.read(work).await,
         }
     }
+
+    /// Writes to the tree, after a sync if it must be synced first.
+    async fn write_to_tree<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Opened) -> Result<T, StorageError> + Send + 'static,
+    ) -> Result<T, StorageError> {
+        if self.0.tree.must_sync() {
+            Storage::sync(self).await?;
+        }
+        self.write(work).await
+    }
 }
 
 /// Runs `work`. A panic is only logged, and not as an error: the caller reports the damage.
@@ -229,6 +240,14 @@ impl Opened {
         }
     }
 
+    /// Deletes an object. Deleting many of them must not use the disk space that is kept for changes
+    /// that end access, so on a nearly full disk they stay.
+    fn delete(&self, key: &str) -> Result<(), StorageError> {
+        self.tree.check_writable()?;
+        self.large.delete(key)?;
+        self.tree.delete(key, Effect::EndsSooner)
+    }
+
     /// Whether nothing was ever committed. A truncated log may look so too, but then no data is
     /// left in it.
     fn is_unused(&self, folder: &Path) -> Result<bool, StorageError> {
@@ -271,7 +290,8 @@ impl Storage for EmbeddedStore {
 
     async fn put_new(&self, key: &str, bytes: &[u8]) -> Result<(), StorageError> {
         let (key, bytes) = (key.to_owned(), bytes.to_vec());
-        self.write(move |opened| opened.put_new(&key, &bytes)).await
+        self.write_to_tree(move |opened| opened.put_new(&key, &bytes))
+            .await
     }
 
     async fn swap(
@@ -282,17 +302,13 @@ impl Storage for EmbeddedStore {
     ) -> Result<(), StorageError> {
         let (key, bytes) = (key.to_owned(), bytes.to_vec());
         let expected = expected.map(<[u8]>::to_vec);
-        self.write(move |opened| opened.tree.swap(&key, expected, bytes))
+        self.write_to_tree(move |opened| opened.tree.swap(&key, expected, bytes))
             .await
     }
 
     async fn delete(&self, key: &str) -> Result<(), StorageError> {
         let key = key.to_owned();
-        self.write(move |opened| {
-            opened.tree.delete(&key)?;
-            opened.large.delete(&key)
-        })
-        .await
+        self.write_to_tree(move |opened| opened.delete(&key)).await
     }
 
     async fn list(&self, prefix: &str) -> Result<Vec<String>, StorageError> {
@@ -387,7 +403,8 @@ impl Notes for EmbeddedStore {
 
     async fn remove(&self, name: &str) -> Result<(), StorageError> {
         let name = note(name);
-        self.write(move |opened| opened.tree.delete(&name)).await
+        self.write_to_tree(move |opened| opened.tree.delete(&name, Effect::Finishes))
+            .await
     }
 
     async fn sync(&self) -> Result<(), StorageError> {

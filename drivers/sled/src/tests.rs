@@ -1,4 +1,6 @@
 mod damage;
+mod disk_space;
+mod power_cut;
 
 use std::{collections::BTreeMap, fs, path::PathBuf};
 
@@ -117,6 +119,38 @@ async fn opening_read_only_changes_no_byte() {
 async fn refused_reading(folder: &Path) -> StoreOpenError {
     let opened = EmbeddedStore::open_read_only(folder).await;
     opened.err().expect("the store does not open")
+}
+
+/// A process that is killed leaves nothing in the temporary folder.
+#[tokio::test]
+async fn the_copy_of_a_store_that_is_read_has_no_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = opened(folder.path()).await;
+    let value = folder.path().display().to_string().into_bytes();
+    put(&store, "a", &value).await.unwrap();
+    sync_to_disk(&store).await.unwrap();
+    drop(store);
+    let store = EmbeddedStore::open_read_only(folder.path()).await.unwrap();
+    let is_copy = |file: PathBuf| {
+        let name = fs::read_link(&file).unwrap_or_default();
+        name.to_string_lossy().ends_with("/db (deleted)")
+            && fs::read(&file).is_ok_and(|log| log.windows(value.len()).any(|part| part == value))
+    };
+    let mut files = fs::read_dir("/proc/self/fd").unwrap().flatten();
+    assert!(files.any(|file| is_copy(file.path())));
+    assert_eq!(get(&store, "a").await.unwrap(), value);
+}
+
+#[test]
+fn a_copy_of_a_file_that_may_only_be_read_can_be_written() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let (db, copy) = (folder.path().join("db"), folder.path().join("copy"));
+    fs::write(&db, "contents").unwrap();
+    fs::set_permissions(&db, fs::Permissions::from_mode(0o400)).unwrap();
+    folder::copy_contents(&db, &copy).unwrap();
+    assert_eq!(fs::read(&copy).unwrap(), b"contents");
+    assert_eq!(copy.metadata().unwrap().permissions().mode() & 0o200, 0o200);
 }
 
 #[tokio::test]
@@ -314,24 +348,6 @@ async fn a_store_exists_once_its_creation_is_complete() {
 }
 
 #[tokio::test]
-async fn disk_space_for_a_start_is_reserved_while_there_is_plenty() {
-    let folder = tempfile::tempdir().unwrap();
-    let reserve = folder.path().join("spare");
-    let scarce = EmbeddedStore::open_with_floors(folder.path(), Floors::above(u64::MAX)).await;
-    drop(scarce.unwrap());
-    assert!(!reserve.exists());
-    let plenty = || EmbeddedStore::open_with_floors(folder.path(), Floors::above(0));
-    let store = plenty().await.unwrap();
-    let len = fs::metadata(&reserve).unwrap().len();
-    assert!(len >= 1 << 20, "{len}");
-    drop(store);
-    // A start has used a part of the reserve.
-    fs::write(&reserve, "less").unwrap();
-    drop(plenty().await.unwrap());
-    assert_eq!(fs::metadata(&reserve).unwrap().len(), len);
-}
-
-#[tokio::test]
 async fn a_store_with_an_unfinished_snapshot_opens() {
     let folder = tempfile::tempdir().unwrap();
     used(folder.path()).await;
@@ -358,51 +374,6 @@ async fn a_store_whose_creation_crashed_is_created_again() {
 }
 
 #[tokio::test]
-async fn a_nearly_full_disk_refuses_writes_and_still_reads() {
-    let folder = tempfile::tempdir().unwrap();
-    used(folder.path()).await;
-    let nothing = Floors {
-        finishes: u64::MAX,
-        ..Floors::above(u64::MAX)
-    };
-    let store = EmbeddedStore::open_with_floors(folder.path(), nothing)
-        .await
-        .unwrap();
-    for effect in [Effect::Adds, Effect::EndsSooner, Effect::EndsUse] {
-        assert!(is_full(store.check_disk_space(effect).await), "{effect:?}");
-    }
-    for len in [1, 20_000] {
-        assert!(is_full(put(&store, "b", &vec![1; len]).await));
-    }
-    assert!(is_full(Storage::swap(&*store, "b", None, b"1").await));
-    assert!(is_full(store.append(2, vec![]).await));
-    // Deleting garbage frees disk space.
-    store.delete("none").await.unwrap();
-    assert_eq!(get(&store, "a").await.unwrap(), b"kept");
-    assert_eq!(store.failure(), None, "nothing was written that failed");
-}
-
-#[tokio::test]
-async fn a_change_that_has_begun_can_finish_on_a_nearly_full_disk() {
-    let folder = tempfile::tempdir().unwrap();
-    used(folder.path()).await;
-    let store = EmbeddedStore::open_with_floors(folder.path(), Floors::above(u64::MAX))
-        .await
-        .unwrap();
-    assert!(is_full(store.check_disk_space(Effect::Adds).await));
-    assert!(is_full(store.check_disk_space(Effect::EndsUse).await));
-    store.check_disk_space(Effect::Finishes).await.unwrap();
-    put(&store, "b", b"1").await.unwrap();
-    Storage::swap(&*store, "head", None, b"1").await.unwrap();
-    sync_to_disk(&store).await.unwrap();
-    // A full disk refuses new runs but does not drop old ones.
-    assert!(is_full(store.append(2, vec![]).await));
-    let forget = |_: u64, _: &[u8]| Some(Vec::new());
-    store.edit(Box::new(forget)).await.unwrap();
-    RunLog::sync(&*store).await.unwrap();
-}
-
-#[tokio::test]
 async fn after_a_failed_write_the_store_is_read_only_until_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     used(folder.path()).await;
@@ -424,9 +395,22 @@ async fn after_a_failed_write_the_store_is_read_only_until_a_restart() {
     assert!(has_failed(Storage::swap(&*store, "head", None, b"1").await));
     assert!(has_failed(store.check_disk_space(Effect::EndsUse).await));
     assert!(store.failure().unwrap().starts_with("db"));
+    // For the next start.
+    assert!(folder.path().join("failed").exists());
     assert_eq!(get(&store, "a").await.unwrap(), b"kept");
     store.append(2, vec![]).await.unwrap();
     RunLog::sync(&*store).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_start_after_a_failed_write_succeeds_and_is_not_marked() {
+    let folder = tempfile::tempdir().unwrap();
+    used(folder.path()).await;
+    let marker = folder.path().join("failed");
+    fs::write(&marker, "").unwrap();
+    let store = opened(folder.path()).await;
+    assert_eq!(get(&store, "a").await.unwrap(), b"kept");
+    assert!(!marker.exists());
 }
 
 #[tokio::test]
@@ -450,10 +434,6 @@ async fn a_temporary_open_failure_does_not_latch() {
         get(&*opened(folder.path()).await, "b").await.unwrap(),
         b"kept"
     );
-}
-
-fn is_full<T>(result: Result<T, StorageError>) -> bool {
-    matches!(result, Err(StorageError::Full { .. }))
 }
 
 fn has_failed<T>(result: Result<T, StorageError>) -> bool {

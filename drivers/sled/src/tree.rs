@@ -1,7 +1,10 @@
 //! Calls sled, and adds what it lacks: sled writes to its log in order, but does not fsync it on
 //! Linux (sled #1351, #1452).
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 
 use keyside_store::{Effect, StorageError};
 use parking_lot::{Mutex, MutexGuard};
@@ -23,6 +26,9 @@ pub(super) struct Tree {
     values: sled::Tree,
     pub(super) flush: Flush,
     page_cache: PageCache,
+    /// Bytes that were written to memory, and perhaps to the log, since the last sync: values that
+    /// were put or deleted, with [`OVERHEAD`] for each.
+    unsynced: AtomicU64,
     disk_space: DiskSpace,
     reserve: ReserveFile,
     pub(super) failure: Arc<Failure>,
@@ -39,7 +45,8 @@ impl Tree {
             &disk_space.folder,
             &ReserveFile::in_folder(&disk_space.folder),
         )?;
-        let tree = Self::of(opened, disk_space)?;
+        let failure = Failure::marked_in(&disk_space.folder);
+        let tree = Self::of(opened, disk_space, failure)?;
         tree.reserve.refill(&tree.disk_space);
         Ok(tree)
     }
@@ -51,12 +58,13 @@ impl Tree {
             folder: folder.to_owned(),
             floors: Floors::USUAL,
         };
-        Self::of(opened, disk_space)
+        Self::of(opened, disk_space, Failure::default())
     }
 
     fn of(
         OpenedFolder { db, held }: OpenedFolder,
         disk_space: DiskSpace,
+        failure: Failure,
     ) -> Result<Self, StoreOpenError> {
         let values = db
             .open_tree(VALUES)
@@ -65,9 +73,10 @@ impl Tree {
             values,
             flush: Flush::default(),
             page_cache: PageCache::default(),
+            unsynced: AtomicU64::default(),
             reserve: ReserveFile::in_folder(&disk_space.folder),
             disk_space,
-            failure: Arc::default(),
+            failure: Arc::new(failure),
             writing: Mutex::default(),
             db,
             _held: held,
@@ -93,8 +102,23 @@ impl Tree {
         self.failure.check()
     }
 
-    /// Syncs everything written so far.
+    pub(super) fn unsynced(&self) -> u64 {
+        self.unsynced.load(Ordering::Acquire)
+    }
+
+    /// Whether so much is not on disk that the next write has to wait for a sync.
+    ///
+    /// sled reuses a segment of its log as soon as everything in it was written again and two more
+    /// segments, 1 MiB, have followed (0.34.7, `pagecache/segment.rs`, `stabilize`). It does not
+    /// know whether those are on disk. If not, a power cut would lose the old values with the new
+    /// ones, also of pages that only share a segment with them, and the store would not open.
+    pub(super) fn must_sync(&self) -> bool {
+        self.unsynced() >= MAX_UNSYNCED
+    }
+
+    /// Syncs everything written so far. The caller makes sure that there is one sync at a time.
     pub(super) fn sync_to_disk(&self) -> Result<(), StorageError> {
+        let covered = self.unsynced();
         {
             let _writing = self.begin()?;
             let written = self.db.flush();
@@ -103,7 +127,9 @@ impl Tree {
         folder::sync_db(&self.disk_space.folder).map_err(|error| match error {
             SyncError::NotAttempted(error) => StorageError::unavailable(format!("db: {error}")),
             SyncError::Failed(error) => self.failure.latch("db", error),
-        })
+        })?;
+        self.unsynced.fetch_sub(covered, Ordering::AcqRel);
+        Ok(())
     }
 
     pub(super) fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StorageError> {
@@ -123,7 +149,7 @@ impl Tree {
 
     pub(super) fn put(&self, key: &str, value: &[u8]) -> Result<(), StorageError> {
         self.disk_space.check(Effect::Finishes)?;
-        self.write(|| self.values.insert(key, value))?;
+        self.write(value.len(), || self.values.insert(key, value))?;
         Ok(())
     }
 
@@ -134,14 +160,21 @@ impl Tree {
         value: Vec<u8>,
     ) -> Result<(), StorageError> {
         self.disk_space.check(Effect::Finishes)?;
+        let len = value.len();
         let swap = || self.values.compare_and_swap(key, expected, Some(value));
-        self.write(swap)?.map_err(|_| StorageError::Conflict {
+        self.write(len, swap)?.map_err(|_| StorageError::Conflict {
             what: key.to_owned(),
         })
     }
 
-    pub(super) fn delete(&self, key: &str) -> Result<(), StorageError> {
-        self.write(|| self.values.remove(key))?;
+    /// Deletes a value, if it exists and there is disk space for a change of this effect: sled's log
+    /// grows by a deletion, too.
+    pub(super) fn delete(&self, key: &str, effect: Effect) -> Result<(), StorageError> {
+        let stored = self.values.get(key);
+        if let Some(value) = stored.map_err(|error| self.unreadable(&error))? {
+            self.disk_space.check(effect)?;
+            self.write(value.len(), || self.values.remove(key))?;
+        }
         Ok(())
     }
 
@@ -165,10 +198,16 @@ impl Tree {
         StorageError::unavailable(damaged)
     }
 
-    /// Lets sled write to memory, and later to its log.
-    fn write<T>(&self, write: impl FnOnce() -> sled::Result<T>) -> Result<T, StorageError> {
+    /// Lets sled write a value of `len` bytes to memory, and later to its log.
+    fn write<T>(
+        &self,
+        len: usize,
+        write: impl FnOnce() -> sled::Result<T>,
+    ) -> Result<T, StorageError> {
         let _writing = self.begin()?;
         let written = write().map_err(|error| self.failure.latch("db", error))?;
+        self.unsynced
+            .fetch_add(len as u64 + OVERHEAD, Ordering::AcqRel);
         self.flush.wrote();
         Ok(written)
     }
@@ -191,6 +230,12 @@ impl Drop for Tree {
 }
 
 const VALUES: &str = "values";
+/// Bytes. sled's log grows by about twice as much, and by four times as much if many pages change at
+/// once: sled writes a page of up to 16 values again after ten changes to it, and moves pages to free
+/// their segment.
+const MAX_UNSYNCED: u64 = 128 << 10;
+/// Bytes that each write counts in addition to its value: small values share pages with large ones.
+const OVERHEAD: u64 = 1 << 10;
 
 #[cfg(test)]
 mod tests {

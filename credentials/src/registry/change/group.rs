@@ -192,7 +192,11 @@ impl Registry {
             Err(ChangeError::KeyLost) => (None, Err(self.missing_key(id).await)),
             Err(error) => (None, Err(error)),
         };
+        let finds_it_made = change.is_none() && answer.is_ok();
         self.finish_decision(guard, priority, id, change).await?;
+        if finds_it_made {
+            self.confirm(&self.chains.of(id)).await?;
+        }
         answer
     }
 

@@ -98,7 +98,9 @@ impl Registry {
             .into_iter()
             .filter_map(|(is_so, text)| is_so.then_some(text))
             .collect();
-        if !notes.is_empty() {
+        if notes.is_empty() {
+            self.confirm(&self.chains.of(&of)).await?;
+        } else {
             let draft = Draft {
                 workspace: Some(of.clone()),
                 credential: Some(id.clone()),

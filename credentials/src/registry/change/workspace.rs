@@ -83,6 +83,7 @@ impl Registry {
         if let Some(state) =
             state.filter(|state| state.head.incarnation >= registration.incarnation)
         {
+            self.confirm(&tracked).await?;
             self.publish_state(id, state).await?;
             let snapshot = self.snapshot.load();
             let entry = snapshot.workspaces.get(id).cloned();

@@ -3,6 +3,7 @@
 use keyside_store::Hash;
 
 use super::*;
+use crate::access::{NewToken, Role};
 
 fn once(key: &str, request: &str) -> Option<Idempotency> {
     let (key, request) = (key.to_owned(), Hash::of(request.as_bytes()));
@@ -84,4 +85,51 @@ async fn no_idempotency_key_or_request_is_stored_in_plaintext() {
             assert!(!text.contains(trace), "{trace} in {text}");
         }
     }
+}
+
+/// A change whose sync failed is in memory only, and a power cut undoes it.
+#[tokio::test]
+async fn a_repeated_request_confirms_nothing_that_is_not_on_disk() {
+    let (installation, registry, id) = one_key().await;
+    drop(registry);
+    let (storage, registry) = installation.open_faulty().await;
+    let new = NewToken {
+        name: "Robin".to_owned(),
+        role: Role::Editor,
+        scope: Scope::All,
+        expires_at: None,
+    };
+    let made = registry.create_token(&act(), &Scope::All, new).await;
+    let token = made.unwrap().token.id;
+    let add = || async {
+        let new = NewCredential {
+            idempotency: once("my-key", "sk-2"),
+            ..key("second", "sk-2")
+        };
+        registry.add(&act(), new).await
+    };
+    let revoke = || async { registry.revoke(&act(), &id, Revocation::default()).await };
+    let revoke_token = || async {
+        registry
+            .revoke_token(&act(), &Scope::All, &token, None)
+            .await
+    };
+    storage.fail_syncs(true);
+    for attempt in 1..=2 {
+        for (name, is_unknown) in [
+            ("adding", is_unknown(add().await)),
+            ("revoking", is_unknown(revoke().await)),
+            ("revoking a token", is_unknown(revoke_token().await)),
+        ] {
+            assert!(is_unknown, "{name}, attempt {attempt}");
+        }
+    }
+    storage.fail_syncs(false);
+    assert!(add().await.unwrap().repeated);
+    revoke().await.unwrap();
+    revoke_token().await.unwrap();
+}
+
+fn is_unknown<T>(outcome: Result<T, ChangeError>) -> bool {
+    matches!(outcome, Err(ChangeError::OutcomeUnknown { .. }))
 }

@@ -230,15 +230,18 @@ impl Chain {
         });
         let keys = self.storage.list(&self.name.objects()).await?;
         // Objects with a higher sequence number belong to a commit in progress.
-        let garbage = keys
+        let garbage: Vec<_> = keys
             .into_iter()
-            .filter(|key| *key < last && !named.contains(key));
-        let mut removed = 0;
-        for key in garbage {
-            self.storage.delete(&key).await?;
-            removed += 1;
+            .filter(|key| *key < last && !named.contains(key))
+            .collect();
+        if !garbage.is_empty() {
+            // The head may not be on disk yet, and then a power cut brings the previous one back.
+            self.storage.sync().await?;
         }
-        Ok(removed)
+        for key in &garbage {
+            self.storage.delete(key).await?;
+        }
+        Ok(garbage.len())
     }
 }
 

@@ -1,6 +1,7 @@
 //! Chains on the memory backend: commits, races, lost answers and edited storage.
 
 mod archiving;
+mod garbage;
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -91,30 +92,6 @@ async fn a_committed_state_is_loaded_again() {
     assert_eq!(bodies(&chain, &loaded).await, expected.into());
     assert_eq!(two.document("a").unwrap().revision, 2);
     assert!(loaded.head.seq == 3 && loaded.head.records == 3);
-}
-
-#[tokio::test]
-async fn a_commit_leaves_no_garbage_behind() {
-    let memory = Arc::new(Memory::new());
-    let chain = over(&memory);
-    let state = commits(&chain, 100).await;
-    let stored = memory.contents().objects.len();
-    // 20 documents, one page, a tail of at most 32 commits, the head.
-    assert!(stored <= 20 + 1 + 32 + 1, "{stored}");
-    assert_eq!(chain.sweep(&state).await.unwrap(), 0);
-    let stray = ObjectRef {
-        seq: state.head.seq,
-        hash: Hash::of(b"stray"),
-    };
-    let under_way = ObjectRef {
-        seq: state.head.seq + 1,
-        hash: Hash::of(b"under way"),
-    };
-    for object in [stray, under_way] {
-        let key = chain.name.object_key(&object);
-        memory.contents().objects.insert(key, Vec::new());
-    }
-    assert_eq!(chain.sweep(&state).await.unwrap(), 1);
 }
 
 #[tokio::test]

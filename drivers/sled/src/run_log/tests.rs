@@ -113,6 +113,25 @@ fn damage_loses_only_the_damaged_entries() {
 }
 
 #[test]
+fn a_position_that_no_log_reaches_is_damage() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(filled(&folder, 1..=2));
+    let file = &files(&folder)[0];
+    let intact = fs::read(file).unwrap();
+    let planted = folder.path().join("planted");
+    for position in [u64::MAX, u64::MAX - 1] {
+        let mut segment = Segment::write(&planted, 1, &[]).unwrap();
+        segment.append(position, b"an entry").unwrap();
+        let entry = fs::read(&planted).unwrap();
+        fs::write(file, [&intact[..], &entry].concat()).unwrap();
+        assert_eq!(positions(&opened(&folder)), [1, 2]);
+    }
+    let last = file.with_file_name(format!("{}.log", u64::MAX));
+    fs::write(last, "").unwrap();
+    assert_eq!(opened(&folder).last(), 2);
+}
+
+#[test]
 fn an_empty_file_still_gives_the_next_position() {
     let folder = tempfile::tempdir().unwrap();
     drop(filled(&folder, 1..=4));

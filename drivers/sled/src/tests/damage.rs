@@ -215,7 +215,7 @@ async fn a_segment_that_is_no_file_reads_as_missing() {
     assert_eq!(found.unwrap(), None);
 }
 
-fn copy(from: &Path, to: &Path) {
+pub(super) fn copy(from: &Path, to: &Path) {
     for (path, (contents, _)) in contents(from) {
         let to = to.join(path.strip_prefix(from).unwrap());
         fs::create_dir_all(to.parent().unwrap()).unwrap();
