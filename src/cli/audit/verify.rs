@@ -186,5 +186,5 @@ async fn offline_receipt(folder: &OfflineFolder, shown: &Value) -> Result<Value,
 
 const VERIFY: &str = "/api/audit/verify";
 const NEXT: &str = "Keep a copy of the data folder for the investigation, and compare with the last export and the heads in Keyside's logs.";
-const NEXT_OFFLINE: &str = "Keep a copy of the data folder for the investigation; `keyside doctor` lists all that is damaged in it. Then restore the \
+const NEXT_OFFLINE: &str = "Keep a copy of the data folder for the investigation; `keyside doctor` lists every damaged head and document in it. Then restore the \
      newest copy of the whole data folder, or a backup of it (`keyside restore`).";
