@@ -25,7 +25,7 @@ use super::{
 use crate::{
     chains::{Anchors, HEADS},
     keyring::{Keyring, KeyringFile, SigningKeys},
-    kms::{Kms, KmsSource},
+    kms::{Kms, KmsError, KmsSource},
     sealing::SealingKey,
 };
 
@@ -89,7 +89,11 @@ impl Restore<'_> {
             &header.key,
             &header.wrapped,
         );
-        let mut items = Items::new(reader, key.await?);
+        let key = key.await.map_err(|error| match error {
+            KmsError::NotAuthentic(_) => reader.damaged("its header was edited"),
+            error => error.into(),
+        })?;
+        let mut items = Items::new(reader, key);
         let keyring = items.keyring()?;
         let signing = Keyring::signing_of(&keyring, self.keyring, &kms).await?;
         let here = signed_here(&signing, &header, existing.as_ref());
