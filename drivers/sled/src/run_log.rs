@@ -22,7 +22,7 @@ use keyside_store::{
 };
 use parking_lot::Mutex;
 
-use self::segment::Segment;
+use self::segment::{MAX_POSITION, Segment};
 use crate::{
     disk_space::{DiskSpace, Floors},
     flush::Flush,
@@ -296,7 +296,8 @@ fn entries(folder: &Path) -> Result<Vec<PathBuf>, FileError> {
 /// The first position of a file, from its name.
 fn first(path: &Path) -> Option<u64> {
     let stem = path.file_stem().and_then(OsStr::to_str)?;
-    stem.parse::<NonZeroU64>().ok().map(NonZeroU64::get)
+    let first = stem.parse::<NonZeroU64>().ok().map(NonZeroU64::get);
+    first.filter(|first| *first <= MAX_POSITION)
 }
 
 /// Bytes from which on a file takes no more entries.

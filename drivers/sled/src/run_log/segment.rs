@@ -162,14 +162,15 @@ fn slots(contents: &[u8], first: u64) -> impl Iterator<Item = Slot> {
 }
 
 /// Position and length of the entry that begins here, if it is intact and its position is at least
-/// `next`.
+/// `next` and one that a log reaches.
 fn entry(bytes: &[u8], next: u64) -> Option<(u64, usize)> {
     let (position, rest) = bytes.split_first_chunk()?;
     let (len, rest) = rest.split_first_chunk()?;
     let (sum, rest) = rest.split_first_chunk()?;
     let (position, len) = (u64::from_be_bytes(*position), u64::from_be_bytes(*len));
     let entry = rest.get(..usize::try_from(len).ok()?)?;
-    let whole = position >= next && u32::from_be_bytes(*sum) == checksum(position, entry);
+    let is_possible = (next..=MAX_POSITION).contains(&position);
+    let whole = is_possible && u32::from_be_bytes(*sum) == checksum(position, entry);
     whole.then_some((position, entry.len()))
 }
 
@@ -182,3 +183,5 @@ fn checksum(position: u64, entry: &[u8]) -> u32 {
 }
 
 const HEADER_LEN: usize = 8 + 8 + 4;
+/// No log grows so long. A higher position is damage, and counting on from it would overflow.
+pub(super) const MAX_POSITION: u64 = u64::MAX >> 1;

@@ -190,6 +190,20 @@ fn files_that_do_not_belong_to_the_log_are_ignored() {
 }
 
 #[test]
+fn a_position_that_no_log_reaches_is_damage() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(filled(&folder, 1..=2));
+    let whole = &files(&folder)[0];
+    let mut segment = Segment::open(whole, 1).unwrap();
+    segment.append(u64::MAX, b"forged").unwrap();
+    let far = whole.with_file_name(format!("{}.log", u64::MAX));
+    fs::write(far, "").unwrap();
+    let log = opened(&folder);
+    log.append(3, &large(3)).unwrap();
+    assert_eq!(positions(&log), [1, 2, 3]);
+}
+
+#[test]
 fn a_full_disk_refuses_writes_and_allows_reads() {
     let folder = tempfile::tempdir().unwrap();
     drop(filled(&folder, 1..=4));
