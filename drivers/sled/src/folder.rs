@@ -193,7 +193,10 @@ pub(super) fn open_copy(folder: &Path) -> Result<OpenedFolder, StoreOpenError> {
         let path = entry.map_err(FileError::at(folder))?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         if is_sled_file(&name) {
-            let copied = fs::copy(&path, copy.path().join(&*name));
+            let to = copy.path().join(&*name);
+            // The copy has the mode of the file, and sled writes to it.
+            let copied =
+                fs::copy(&path, &to).and_then(|_| fs::set_permissions(&to, file::owner_only()));
             copied.map_err(|error| match error.kind() {
                 io::ErrorKind::StorageFull => FileError::at(&temporary)(error),
                 _ => FileError::at(&path)(error),

@@ -1,6 +1,9 @@
 //! Damaged, missing and replaced files: restored from a copy, or reported with path and remedy.
 
-use std::os::unix::{fs::symlink, net::UnixListener};
+use std::os::unix::{
+    fs::{PermissionsExt, symlink},
+    net::UnixListener,
+};
 
 use super::*;
 
@@ -191,18 +194,33 @@ async fn no_write_follows_a_link_in_place_of_a_file() {
     }
 }
 
+/// Then its document is damaged, and nothing else.
 #[tokio::test]
-async fn a_large_object_that_cannot_be_read_is_named_with_the_remedy() {
+async fn a_large_object_that_is_no_file_reads_as_missing() {
     let folder = tempfile::tempdir().unwrap();
     used(folder.path()).await;
     let path = folder.path().join("objects/c/large");
     fs::remove_file(&path).unwrap();
     fs::create_dir(&path).unwrap();
     let store = opened(folder.path()).await;
-    let error = Storage::get(&*store, "c/large").await.unwrap_err();
-    for part in [path.to_str().unwrap(), "from a backup"] {
-        assert!(error.to_string().contains(part), "no {part:?}: {error}");
+    assert_eq!(get(&store, "c/large").await, None);
+    assert_eq!(get(&store, "a").await.unwrap(), b"kept");
+    fs::remove_dir(&path).unwrap();
+    symlink(&path, &path).unwrap();
+    assert_eq!(get(&store, "c/large").await, None);
+}
+
+/// As root it could be read anyway.
+#[tokio::test]
+async fn a_copy_that_its_owner_may_only_read_can_be_read() {
+    let folder = tempfile::tempdir().unwrap();
+    used(folder.path()).await;
+    for name in ["db", "conf", "conf.kept"] {
+        let read_only = fs::Permissions::from_mode(0o400);
+        fs::set_permissions(folder.path().join(name), read_only).unwrap();
     }
+    let store = EmbeddedStore::open_read_only(folder.path()).await.unwrap();
+    assert_eq!(get(&store, "a").await.unwrap(), b"kept");
 }
 
 #[tokio::test]
