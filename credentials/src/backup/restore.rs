@@ -121,7 +121,9 @@ impl Restore<'_> {
         let [aside, heads] = temporary(self.store, self.keyring);
         remove_if_there(&aside)?;
         remove_if_there(&heads)?;
-        let backend = (self.open)(&aside).await?;
+        let opened = (self.open)(&aside).await;
+        // Otherwise what a full disk leaves of it would be in the way of a start.
+        let backend = opened.inspect_err(|_| drop(remove_if_there(&aside)))?;
         let mut import = Import {
             backend: &backend,
             signing,
