@@ -14,7 +14,7 @@ use keyside_credentials::{
     KeyringError, Kms, KmsError, OpenError, OpenOptions, Registry, StorageError, SystemClock,
     backup,
 };
-use keyside_sled::EmbeddedStore;
+use keyside_sled::{EmbeddedStore, StoreOpenError};
 use tokio::runtime::Runtime;
 
 use crate::{
@@ -86,7 +86,11 @@ async fn open_registry(
         Registry::expect_no_store_lost(&keyring).map_err(open_failure)?;
     }
     let store = EmbeddedStore::open(&store).await;
-    let store = store.map_err(Failure::failed)?;
+    let store = store.map_err(|error| {
+        // Each attempt to open a damaged store may change more of it.
+        let may_pass = !matches!(error, StoreOpenError::Damaged { .. });
+        failure(error, may_pass)
+    })?;
     let registry = loop {
         let options = OpenOptions {
             backend: store.backend(),

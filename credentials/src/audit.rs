@@ -30,17 +30,24 @@ use crate::{
     keyring::Keyring,
     model::{ActorContext, WorkspaceId},
     record::Draft,
+    snapshot::signals::Notices,
 };
 
 /// The audit log.
 pub struct Audit {
     chains: Arc<Chains>,
     keyring: Arc<Keyring>,
+    /// Of the entries that a verification loads and drops.
+    notices: Arc<Notices>,
 }
 
 impl Audit {
-    pub(crate) fn new(chains: Arc<Chains>, keyring: Arc<Keyring>) -> Self {
-        Self { chains, keyring }
+    pub(crate) fn new(chains: Arc<Chains>, keyring: Arc<Keyring>, notices: Arc<Notices>) -> Self {
+        Self {
+            chains,
+            keyring,
+            notices,
+        }
     }
 
     /// Records that a caller was refused: an invalid token, or a change that is not permitted. The

@@ -110,8 +110,6 @@ events! {
     Refused = "refused", Adds;
     /// A stored document was found edited, moved, replayed or missing.
     DocumentDamaged = "document_damaged", Adds;
-    /// A record of this log was found edited or missing.
-    AuditDamaged = "audit_damaged", Adds;
     /// First record of a workspace's own chain.
     ChainBegun = "chain_begun", Adds;
     /// Last record of an erased workspace's chain: it names no documents any more.

@@ -235,6 +235,11 @@ fn a_store_that_does_not_open_is_not_said_to_be_without_credentials() {
         fs::remove_file(store.join(name)).expect("a file");
     }
     check_told("no conf", &builder, "conf and the copy conf.kept are both");
+    assert_eq!(
+        refused(&builder).code,
+        Some(78),
+        "it would be started again"
+    );
 }
 
 #[test]

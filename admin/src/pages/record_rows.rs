@@ -82,9 +82,7 @@ pub(super) fn event(event: Event) -> Badge {
         | Event::ExpiredUseAttempted
         | Event::RevokedUseAttempted
         | Event::Refused => Badge::warn(word),
-        Event::CredentialUndecryptable | Event::DocumentDamaged | Event::AuditDamaged => {
-            Badge::bad(word)
-        }
+        Event::CredentialUndecryptable | Event::DocumentDamaged => Badge::bad(word),
         _ => Badge::plain(word),
     }
 }

@@ -20,7 +20,7 @@ use crate::{
     kms::{Kms, KmsSource},
     model::{ActorContext, WorkspaceId},
     record::{Draft, Event},
-    snapshot::{WorkspaceLoader, signals::Notices},
+    snapshot::signals::Notices,
 };
 
 /// The audit log of a store that no process is serving.
@@ -78,8 +78,9 @@ impl OfflineAudit {
         let clock = Arc::new(Ratchet::new(clock));
         let chains = Chains::new(backend, keyring.clone(), clock.clone(), &heads).await;
         let chains = Arc::new(chains);
+        let (notices, _) = Notices::new(clock.clone());
         let mut offline = Self {
-            audit: Audit::new(chains.clone(), keyring.clone()),
+            audit: Audit::new(chains.clone(), keyring.clone(), notices),
             chains,
             keyring,
             clock,
@@ -184,11 +185,9 @@ impl OfflineAudit {
             ..Inspection::default()
         };
         self.inspect_installation(&mut inspection).await?;
-        let (notices, _) = Notices::new(self.clock.clone());
         for (id, registration) in self.chains.registrations().iter() {
             if registration.exists && self.expect_trusted(&self.chains.of(id)).is_ok() {
-                self.inspect_workspace(id, &notices, &mut inspection)
-                    .await?;
+                self.inspect_workspace(id, &mut inspection).await?;
             }
         }
         Ok(inspection)
@@ -214,7 +213,6 @@ impl OfflineAudit {
     async fn inspect_workspace(
         &self,
         id: &WorkspaceId,
-        notices: &Arc<Notices>,
         inspection: &mut Inspection,
     ) -> Result<(), StorageError> {
         let tracked = self.chains.of(id);
@@ -228,17 +226,8 @@ impl OfflineAudit {
         if self.audit.has_lost_keys(id).await? {
             inspection.damage.push(Break::of_chain(name, KEYS_LOST));
         }
-        let loader = WorkspaceLoader {
-            keyring: &self.keyring,
-            notices,
-            before: None,
-            registration: self.chains.registration(id),
-        };
-        let (entry, findings) = loader.read(id, &tracked.chain, state).await?;
-        for found in findings {
-            let finding = format!("the document {}: {}", found.location, found.damage);
-            inspection.damage.push(Break::of_chain(name, finding));
-        }
+        let (entry, damage) = self.audit.load(id, state).await?;
+        inspection.damage.extend(damage);
         for credential in entry.credentials.values() {
             let document = &credential.document;
             if credential.damage().is_none() && document.revoked_at.is_none() {

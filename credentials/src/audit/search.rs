@@ -121,25 +121,34 @@ impl Audit {
         passes.then(|| record.view(chain, stored, &self.keyring))
     }
 
-    /// The chains that may have matching records.
+    /// The chains that may have matching records, as of one state of the installation's chain: the
+    /// head of a workspace that was decided on a later one would not match it in an export.
     pub(super) fn chains_for(&self, filter: &AuditFilter) -> Vec<Source> {
         let chains = &self.chains;
-        let registrations = chains.registrations();
-        let workspaces = registrations.keys().filter(|id| filter.may_match(id));
-        let of_workspaces = workspaces.map(|id| chains.of(id));
-        [chains.installation().clone()]
-            .into_iter()
-            .chain(of_workspaces)
-            .filter_map(|tracked| Source::of(chains, tracked))
-            .collect()
+        loop {
+            let own = chains.installation().state();
+            let registrations = chains.registrations();
+            let workspaces = registrations.keys().filter(|id| filter.may_match(id));
+            let of_workspaces = workspaces.map(|id| chains.of(id));
+            let sources: Vec<_> = [chains.installation().clone()]
+                .into_iter()
+                .chain(of_workspaces)
+                .filter_map(|tracked| Source::of(chains, tracked))
+                .collect();
+            let seq = |state: Option<Arc<State>>| state.map(|state| state.head.seq);
+            if seq(own) == seq(chains.installation().state()) {
+                return sources;
+            }
+        }
     }
 
     /// The workspaces' chains that may have matching records and cannot be read at all.
     pub(super) fn unreadable_for(&self, filter: &AuditFilter) -> Vec<Break> {
         let registrations = self.chains.registrations();
+        // A link outlives the workspace, as the chain does.
         let begun = registrations
             .iter()
-            .filter(|(_, it)| it.exists && it.pending.is_none());
+            .filter(|(_, it)| it.link.is_some() || it.exists && it.pending.is_none());
         let matching = begun.filter(|(id, _)| filter.may_match(id));
         let chains = matching.map(|(id, _)| self.chains.of(id));
         let unreadable = chains.filter(|tracked| tracked.state().is_none());

@@ -1,6 +1,6 @@
 //! Verifies all chains against their heads, and the heads against each other.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use keyside_store::{
     Hash, StorageError,
@@ -10,8 +10,12 @@ use serde::{Deserialize, Serialize};
 
 use super::{Audit, Break, VerifyError};
 use crate::{
-    chains::Tracked, documents::WORKSPACE, keyring::KeyringError, model::WorkspaceId,
+    chains::Tracked,
+    documents::WORKSPACE,
+    keyring::KeyringError,
+    model::WorkspaceId,
     record::Record,
+    snapshot::{WorkspaceEntry, WorkspaceLoader},
 };
 
 /// A position in a chain, and the chain hash at that position.
@@ -65,14 +69,16 @@ impl Audit {
             records: 0,
             heads: Vec::new(),
         };
+        // Another process may have added a key. A keyring that cannot be read is reported below.
+        drop(self.keyring.catch_up().await);
         self.verify_one(self.chains.installation(), &mut verified)
             .await?;
         for id in self.chains.registrations().keys() {
             let tracked = self.chains.of(id);
-            self.verify_one(&tracked, &mut verified).await?;
             if self.has_lost_keys(id).await? {
                 return Err(Break::of_chain(tracked.chain.name(), KEYS_LOST).into());
             }
+            self.verify_one(&tracked, &mut verified).await?;
         }
         let put_back = self.chains.installation_put_back().await;
         if let Some(found) = put_back.map_err(unreadable)? {
@@ -146,7 +152,7 @@ impl Audit {
                 // Registered, but the first commit was interrupted: the next start makes it.
                 return Ok(());
             };
-            let found = match verify_state(chain, &state).await? {
+            let found = match self.verify_state(chain, &state).await? {
                 Ok(records) => break (state, records),
                 Err(found) => found,
             };
@@ -171,6 +177,54 @@ impl Audit {
         };
         verified.heads.push((chain.name().clone(), end));
         Ok(())
+    }
+
+    /// Verifies what a state names, documents first. Returns the number of records, or the first
+    /// finding.
+    async fn verify_state(
+        &self,
+        chain: &Chain,
+        state: &Arc<State>,
+    ) -> Result<Result<u64, Break>, StorageError> {
+        for (entry, body) in state.documents().zip(chain.read(state.documents()).await?) {
+            if body.is_none() {
+                let finding = format!("its document {} is gone or edited", entry.name);
+                return Ok(Err(Break::of_chain(chain.name(), finding)));
+            }
+        }
+        let id: Option<WorkspaceId> = chain.name().workspace_id().and_then(|id| id.parse().ok());
+        // Without its own document, the workspace is being created, or was erased.
+        if let Some(id) = id
+            && state.document(WORKSPACE).is_some()
+            && let Some(found) = self.load(&id, state.clone()).await?.1.into_iter().next()
+        {
+            return Ok(Err(found));
+        }
+        let verified = chain.verify(&state.head).await?;
+        Ok(verified.map_err(|found| Break::at(chain.name(), found.position, found.finding)))
+    }
+
+    /// Reads the documents of a workspace as a start does. Returns what a start would refuse too,
+    /// such as a document whose key is not in the keyring.
+    pub(super) async fn load(
+        &self,
+        id: &WorkspaceId,
+        state: Arc<State>,
+    ) -> Result<(WorkspaceEntry, Vec<Break>), StorageError> {
+        let tracked = self.chains.of(id);
+        let chain = &tracked.chain;
+        let loader = WorkspaceLoader {
+            keyring: &self.keyring,
+            notices: &self.notices,
+            registration: self.chains.registration(id),
+            before: None,
+        };
+        let (entry, findings) = loader.read(id, chain, state).await?;
+        let damage = findings.into_iter().map(|found| {
+            let finding = format!("the document {}: {}", found.location, found.damage);
+            Break::of_chain(chain.name(), finding)
+        });
+        Ok((entry, damage.collect()))
     }
 
     /// Checks that every state that the installation's chain has recorded of a workspace's chain is
@@ -233,19 +287,6 @@ impl Audit {
         }
         Ok(())
     }
-}
-
-/// Verifies what a state names, documents first. Returns the number of records, or the first
-/// finding.
-async fn verify_state(chain: &Chain, state: &State) -> Result<Result<u64, Break>, StorageError> {
-    for (entry, body) in state.documents().zip(chain.read(state.documents()).await?) {
-        if body.is_none() {
-            let finding = format!("its document {} is gone or edited", entry.name);
-            return Ok(Err(Break::of_chain(chain.name(), finding)));
-        }
-    }
-    let verified = chain.verify(&state.head).await?;
-    Ok(verified.map_err(|found| Break::at(chain.name(), found.position, found.finding)))
 }
 
 /// For a chain that was readable a moment ago.

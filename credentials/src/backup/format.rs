@@ -9,7 +9,10 @@ use std::{
 };
 
 use jiff::Timestamp;
-use keyside_store::{Hash, file::FileError};
+use keyside_store::{
+    Hash,
+    file::{self, FileError},
+};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -105,6 +108,8 @@ pub(super) struct Reader {
 
 impl Reader {
     pub(super) fn open(path: &Path) -> Result<(Self, Header), RestoreError> {
+        // The file is opened twice, and a named pipe would be waited for.
+        file::check_not_special(path)?;
         let file = File::open(path).map_err(FileError::at(path))?;
         let mut reader = Self {
             path: path.to_owned(),

@@ -25,7 +25,7 @@ use super::{
 use crate::{
     chains::{Anchors, HEADS},
     keyring::{Keyring, KeyringFile, SigningKeys},
-    kms::{Kms, KmsSource},
+    kms::{Kms, KmsError, KmsSource},
     sealing::SealingKey,
 };
 
@@ -89,7 +89,11 @@ impl Restore<'_> {
             &header.key,
             &header.wrapped,
         );
-        let mut items = Items::new(reader, key.await?);
+        let key = key.await.map_err(|error| match error {
+            KmsError::NotAuthentic(_) => reader.damaged("its header was edited"),
+            error => error.into(),
+        })?;
+        let mut items = Items::new(reader, key);
         let keyring = items.keyring()?;
         let signing = Keyring::signing_of(&keyring, self.keyring, &kms).await?;
         let here = signed_here(&signing, &header, existing.as_ref());
@@ -117,7 +121,9 @@ impl Restore<'_> {
         let [aside, heads] = temporary(self.store, self.keyring);
         remove_if_there(&aside)?;
         remove_if_there(&heads)?;
-        let backend = (self.open)(&aside).await?;
+        let opened = (self.open)(&aside).await;
+        // Otherwise what a full disk leaves of it would be in the way of a start.
+        let backend = opened.inspect_err(|_| drop(remove_if_there(&aside)))?;
         let mut import = Import {
             backend: &backend,
             signing,

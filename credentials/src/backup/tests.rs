@@ -439,6 +439,10 @@ async fn a_damaged_truncated_or_extended_backup_is_refused_and_nothing_is_writte
     }
     let error = refused(&[&whole[..], b"x"].concat()).await;
     assert!(matches!(error, RestoreError::Damaged { .. }), "{error}");
+    let special = machine.path("special");
+    let _socket = std::os::unix::net::UnixListener::bind(&special).unwrap();
+    let error = there.restore(&special).await.unwrap_err().to_string();
+    assert!(error.ends_with("not a regular file"), "{error}");
     let error = refused(b"PK\x03\x04 a zip, not ours at all").await;
     assert!(matches!(error, RestoreError::NotABackup { .. }), "{error}");
     let mut newer = whole.clone();
@@ -456,12 +460,16 @@ async fn an_edited_backup_with_a_recomputed_checksum_does_not_decrypt() {
     let (machine, _registry, file) = Machine::backed_up().await;
     let whole = fs::read(&file).unwrap();
     let there = Machine::with_key_of(&machine);
-    // In the header's epoch, and in the last chunk.
-    let epoch = whole
-        .windows(9)
-        .position(|bytes| bytes == b"\"epoch\":0")
-        .unwrap();
-    for at in [epoch + 8, whole.len() - 60] {
+    let after = |text: &[u8]| {
+        let mut windows = whole.windows(text.len());
+        windows.position(|bytes| bytes == text).unwrap() + text.len()
+    };
+    // In the header, and in the last chunk.
+    for at in [
+        after(b"\"epoch\":"),
+        after(b"\"installation\":\"ins_"),
+        whole.len() - 60,
+    ] {
         let mut forged = whole.clone();
         forged[at] ^= 1;
         let end = forged.len() - 32;

@@ -116,7 +116,7 @@ impl Registry {
         }
         let registry = Arc::new(Self {
             access: Access::new(clock.clone(), &path.with_file_name("admin-token")),
-            audit: Arc::new(Audit::new(chains.clone(), keyring.clone())),
+            audit: Arc::new(Audit::new(chains.clone(), keyring.clone(), notices.clone())),
             snapshot: Arc::new(ArcSwap::from_pointee(Snapshot::default())),
             gate: RwLock::default(),
             groups: Groups::default(),

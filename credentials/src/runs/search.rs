@@ -121,17 +121,42 @@ impl Shared {
                         }
                     }
                 }
-                // Either the beginning of the log, or a gap from damage.
-                None => {
-                    let oldest = self.log.read(1, 1).await?;
-                    if oldest.first().is_none_or(|(first, _)| position <= *first) {
-                        break;
+                None => match self.last_block_before(position).await? {
+                    Some(before) => {
+                        position = before;
+                        continue;
                     }
-                }
+                    None => break,
+                },
             }
             position -= 1;
         }
         Ok(())
+    }
+
+    /// The position of the last block before `position`; `None` if there is none. A gap, which
+    /// damage leaves, may be of any size: nothing authenticates positions.
+    async fn last_block_before(&self, position: u64) -> Result<Option<u64>, StorageError> {
+        let Some(mut last) = self.first_block(1, position).await? else {
+            return Ok(None);
+        };
+        // Binary search between a block and where no other is.
+        let mut end = position;
+        while end - last > 1 {
+            let middle = last + (end - last) / 2;
+            match self.first_block(middle, position).await? {
+                Some(later) => last = later,
+                None => end = middle,
+            }
+        }
+        Ok(Some(last))
+    }
+
+    /// The position of the first block from `from` on, if it is before `end`.
+    async fn first_block(&self, from: u64, end: u64) -> Result<Option<u64>, StorageError> {
+        let found = self.log.read(from, 1).await?;
+        let position = found.first().map(|(position, _)| *position);
+        Ok(position.filter(|position| *position < end))
     }
 }
 

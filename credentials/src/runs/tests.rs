@@ -340,6 +340,25 @@ async fn damaged_blocks_of_the_log_are_skipped() {
 }
 
 #[tokio::test]
+async fn a_gap_in_the_log_of_any_size_is_skipped_at_once() {
+    let storage = Arc::new(Memory::new());
+    let runs = Runs::start(storage.clone(), HashMap::new());
+    for n in 0..4 {
+        runs.record(run(n));
+        runs.flush().await;
+    }
+    for (position, to) in [(4, u64::MAX >> 1), (3, 1 << 40), (2, 9)] {
+        let mut contents = storage.contents();
+        let block = contents.runs.remove(&position).unwrap();
+        contents.runs.insert(to, block);
+    }
+    assert_eq!(
+        numbers(&runs.search(9, &RunFilter::default()).await),
+        [3, 2, 1, 0]
+    );
+}
+
+#[tokio::test]
 async fn a_full_queue_drops_and_counts_records_without_waiting() {
     let runs = Runs::start(Arc::new(Memory::new()), HashMap::new());
     // On a single thread the writer cannot run meanwhile.

@@ -51,16 +51,12 @@ impl Files {
         }
     }
 
+    /// Something else where the file should be, or a file where its folder should be, counts as a
+    /// missing file: then only what needs it is damaged.
     pub(super) fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StorageError> {
-        file::read_if_exists(&self.path(key)).map_err(|error| unreadable(&error))
-    }
-
-    /// Like [`Self::get`], but something else where the file should be, or a file where its folder
-    /// should be, counts as a missing file: then only the chain that needs it is damaged.
-    pub(super) fn get_if_file(&self, key: &str) -> Result<Option<Vec<u8>>, StorageError> {
         match file::read_if_exists(&self.path(key)) {
             Err(error) if is_no_file(&error) => {
-                tracing::error!(%error, "a segment of audit records cannot be read");
+                tracing::error!(%error, "a file of the store cannot be read");
                 Ok(None)
             }
             read => read.map_err(|error| unreadable(&error)),

@@ -341,8 +341,7 @@ impl Archive for EmbeddedStore {
 
     async fn get(&self, chain: &str, number: u64) -> Result<Option<Vec<u8>>, StorageError> {
         let name = segment(chain, number);
-        self.read(move |opened| opened.archive.get_if_file(&name))
-            .await
+        self.read(move |opened| opened.archive.get(&name)).await
     }
 }
 

@@ -10,9 +10,12 @@ use std::{
     sync::atomic::{AtomicBool, Ordering},
 };
 
+use nix::fcntl::OFlag;
+
 use super::disk_space::DiskSpace;
 
-/// A file that only occupies disk space.
+/// A file that only occupies disk space. A link in its place is not followed: cutting and filling
+/// the file would destroy what it leads to.
 pub(super) struct ReserveFile {
     path: PathBuf,
     /// Whether the file is known to have its full length.
@@ -30,7 +33,9 @@ impl ReserveFile {
     /// Releases a part of the file to the disk. Returns whether there was any left.
     pub(super) fn release(&self) -> bool {
         let shorten = || -> io::Result<bool> {
-            let file = File::options().write(true).open(&self.path)?;
+            let mut options = File::options();
+            let options = options.custom_flags(OFlag::O_NOFOLLOW.bits());
+            let file = options.write(true).open(&self.path)?;
             let len = file.metadata()?.len();
             file.set_len(len.saturating_sub(RELEASE_STEP))?;
             Ok(len > 0)
@@ -43,7 +48,8 @@ impl ReserveFile {
         if self.is_full.load(Ordering::Relaxed) {
             return;
         }
-        let is_full = fs::metadata(&self.path).is_ok_and(|file| file.len() == RESERVE_LEN);
+        let file = fs::symlink_metadata(&self.path);
+        let is_full = file.is_ok_and(|file| file.len() == RESERVE_LEN);
         if !is_full {
             let needed = disk_space.floors.adds.saturating_add(RESERVE_LEN);
             if disk_space.available().unwrap_or(0) < needed {
@@ -59,8 +65,12 @@ impl ReserveFile {
     }
 
     fn fill(&self) -> io::Result<()> {
+        match fs::remove_file(&self.path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
         let mut options = OpenOptions::new();
-        let options = options.write(true).create(true).truncate(true).mode(0o600);
+        let options = options.write(true).create_new(true).mode(0o600);
         let mut file = options.open(&self.path)?;
         // Not zeros: tools that copy the data folder turn those into holes, which occupy no disk
         // space.

@@ -22,7 +22,7 @@ use keyside_store::{
 };
 use parking_lot::Mutex;
 
-use self::segment::Segment;
+use self::segment::{MAX_POSITION, Segment};
 use crate::{
     disk_space::{DiskSpace, Floors},
     flush::Flush,
@@ -297,7 +297,7 @@ fn entries(folder: &Path) -> Result<Vec<PathBuf>, FileError> {
 fn first(path: &Path) -> Option<u64> {
     let stem = path.file_stem().and_then(OsStr::to_str)?;
     let first = stem.parse::<NonZeroU64>().ok()?.get();
-    (first <= segment::MAX_POSITION).then_some(first)
+    (first <= MAX_POSITION).then_some(first)
 }
 
 /// Bytes from which on a file takes no more entries.

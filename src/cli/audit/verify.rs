@@ -77,9 +77,9 @@ impl Verify {
     }
 
     async fn receipt(&self, file: &Path, console: &Console) -> Result<(), Failure> {
-        let shown = read(file)?;
+        let (shown, receipt) = read(file)?;
         let found = match self.offline {
-            true => offline_receipt(&OfflineFolder::open(console).await?, &shown).await?,
+            true => offline_receipt(&OfflineFolder::open(console).await?, receipt).await?,
             false => self.admin.client(console)?.post(VERIFY, &shown).await?,
         };
         if found["confirmed"] == true {
@@ -133,8 +133,7 @@ fn export(file: &Path, key: &PublicKey, console: &Console) -> Result<(), Failure
 
 /// Verifies the signature of a receipt by itself.
 fn signed_receipt(file: &Path, key: &PublicKey, console: &Console) -> Result<(), Failure> {
-    let shown = read(file)?;
-    let receipt: Option<Receipt> = serde_json::from_value(shown).ok();
+    let (_, receipt) = read(file)?;
     if receipt.is_some_and(|receipt| receipt.is_signed_by(key)) {
         let result = json!({ "confirmed": true, "finding": null });
         return console.print(&result, || {
@@ -154,17 +153,20 @@ fn mismatch(found: &Value, expected: &str, next: &str, console: &Console) -> Res
     Err(Failure::failed(format!("expected {expected}, found: {finding}")).next(next))
 }
 
-fn read(file: &Path) -> Result<Value, Failure> {
+/// The JSON in a file, and the receipt that it is, if it is one. That is read from the text: JSON
+/// that was parsed has lost a field that the text has twice.
+fn read(file: &Path) -> Result<(Value, Option<Receipt>), Failure> {
     let named = file.display();
     let text = fs::read(file).map_err(|error| {
         Failure::failed(format!("expected a receipt in {named}, found: {error}"))
     })?;
-    serde_json::from_slice(&text).map_err(|_| {
+    let shown = serde_json::from_slice(&text).map_err(|_| {
         Failure::failed(format!(
             "expected a receipt in {named}, found something that is not JSON"
         ))
         .next("Give the file that `keyside workspace erase` was written to.")
-    })
+    })?;
+    Ok((shown, serde_json::from_slice(&text).ok()))
 }
 
 /// Returns the same object as the API.
@@ -175,10 +177,13 @@ async fn offline_log(folder: &OfflineFolder) -> Result<Value, Failure> {
 }
 
 /// Returns the same object as the API.
-async fn offline_receipt(folder: &OfflineFolder, shown: &Value) -> Result<Value, Failure> {
-    let confirmed = match serde_json::from_value(shown.clone()) {
-        Ok(receipt) => folder.log.confirm(&receipt).await,
-        Err(_) => Err(ReceiptError::Foreign.into()),
+async fn offline_receipt(
+    folder: &OfflineFolder,
+    receipt: Option<Receipt>,
+) -> Result<Value, Failure> {
+    let confirmed = match receipt {
+        Some(receipt) => folder.log.confirm(&receipt).await,
+        None => Err(ReceiptError::Foreign.into()),
     };
     let view = ConfirmView::of(confirmed).map_err(|error| folder.unreadable(&error))?;
     Ok(json!(view))
@@ -186,5 +191,5 @@ async fn offline_receipt(folder: &OfflineFolder, shown: &Value) -> Result<Value,
 
 const VERIFY: &str = "/api/audit/verify";
 const NEXT: &str = "Keep a copy of the data folder for the investigation, and compare with the last export and the heads in Keyside's logs.";
-const NEXT_OFFLINE: &str = "Keep a copy of the data folder for the investigation; `keyside doctor` lists all that is damaged in it. Then restore the \
+const NEXT_OFFLINE: &str = "Keep a copy of the data folder for the investigation; `keyside doctor` lists every damaged head and document in it. Then restore the \
      newest copy of the whole data folder, or a backup of it (`keyside restore`).";

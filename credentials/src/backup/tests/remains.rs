@@ -11,6 +11,28 @@ async fn a_restore_never_overwrites_an_existing_store() {
 }
 
 #[tokio::test]
+async fn a_store_that_cannot_be_created_leaves_nothing() {
+    let (machine, _registry, file) = Machine::backed_up().await;
+    let there = Machine::with_key_of(&machine);
+    let open = |folder: &Path| -> OpeningStore {
+        fs::create_dir(folder).unwrap();
+        Box::pin(async { Err::<Backend, _>(RestoreError::Store("a full disk".into())) })
+    };
+    let restore = Restore {
+        open: &open,
+        store: &there.path("store"),
+        keyring: &there.path("keyring"),
+        kms: &there.kms(),
+        other_installation: false,
+        older: false,
+    };
+    restore.run(&file).await.unwrap_err();
+    for left in ["store", "store.restoring", "heads.restoring", "keyring"] {
+        assert!(!there.path(left).exists(), "{left}");
+    }
+}
+
+#[tokio::test]
 async fn a_wrong_master_key_names_the_required_one_and_none_is_generated() {
     let (machine, registry) = Machine::running().await;
     let file = machine.path("backup");

@@ -199,7 +199,17 @@ pub(super) async fn written(registry: &Registry, filter: AuditFilter) -> String 
                 Line::Record(it) => json!({
                     "chain": it.chain.as_str(),
                     "position": it.position,
+                    "at": it.at,
                     "event": it.event,
+                    "actor": it.actor,
+                    "requestId": it.request_id,
+                    "workspaceId": it.workspace,
+                    "credentialId": it.credential,
+                    "provider": it.provider,
+                    "fingerprint": it.fingerprint,
+                    "note": it.note,
+                    "hash": it.hash,
+                    "previous": it.previous,
                     "stored": it.stored,
                 }),
                 Line::Hidden {
@@ -214,13 +224,18 @@ pub(super) async fn written(registry: &Registry, filter: AuditFilter) -> String 
                 Line::End {
                     chain,
                     installation,
+                    records,
+                    hash,
                     head,
-                    ..
+                    public_key,
                 } => json!({
                     "chain": chain.as_str(),
                     "end": {
                         "installation": installation,
+                        "records": records,
+                        "hash": hash,
                         "head": head,
+                        "publicKey": public_key,
                     },
                 }),
             };
@@ -292,7 +307,7 @@ async fn any_edited_missing_moved_or_duplicated_line_of_an_export_is_detected() 
             let mut doubled = lines.clone();
             doubled.insert(at, line);
             let (one, next) = (chain_in(&lines[at]), chain_in(&lines[to]));
-            // The order of two chains does not matter.
+            // The lines of two workspaces may be in any order.
             let is_moved = one == next && at < to;
             for (what, lines) in [
                 ("edited", Some(edited)),
@@ -338,6 +353,119 @@ fn edit_line(line: &str) -> String {
     let edited = json.to_string();
     assert_ne!(serde_json::from_str::<Value>(line).unwrap(), json, "{line}");
     edited
+}
+
+/// An auditor reads the fields, not the record as it is stored.
+#[tokio::test(start_paused = true)]
+async fn any_edited_added_missing_or_doubled_field_of_an_export_is_detected() {
+    let all = [Action::Add(0), Action::Refuse, Action::Link];
+    let (_installation, registry) = installation_after(&all).await;
+    let key = registry.audit().public_key();
+    for within in [Scope::All, limited_to("acme")] {
+        let filter = AuditFilter {
+            within,
+            ..AuditFilter::default()
+        };
+        let file = written(&registry, filter).await;
+        let lines: Vec<_> = file.lines().collect();
+        for at in 0..lines.len() {
+            for (what, forged) in forgeries(lines[at]) {
+                let mut lines = lines.clone();
+                lines[at] = &forged;
+                let found = checked(&lines.join("\n"), &key);
+                assert!(found.is_err(), "line {at}, {what}: {forged}");
+            }
+        }
+    }
+}
+
+/// The line with each field edited, left out or doubled, and with one more. Only the fingerprint,
+/// which is sealed in the record, may be another one.
+fn forgeries(line: &str) -> Vec<(String, String)> {
+    let json: Value = serde_json::from_str(line).unwrap();
+    let mut forged = Vec::new();
+    for object in ["", "/end"] {
+        let Some(fields) = json.pointer(object).and_then(Value::as_object) else {
+            continue;
+        };
+        let with = |name: &str, value: Option<Value>| {
+            let mut json = json.clone();
+            let fields = json.pointer_mut(object).and_then(Value::as_object_mut);
+            let fields = fields.unwrap();
+            match value {
+                Some(value) => fields.insert(name.to_owned(), value),
+                None => fields.remove(name),
+            };
+            json.to_string()
+        };
+        for (name, value) in fields {
+            if name != "fingerprint" {
+                let edited = with(name, Some(another(value)));
+                forged.push((format!("{name} edited"), edited));
+            }
+            forged.push((format!("{name} left out"), with(name, None)));
+            if object.is_empty() {
+                let doubled = format!("{{\"{name}\":{},{}", another(value), &line[1..]);
+                forged.push((format!("{name} doubled"), doubled));
+            }
+        }
+        forged.push(("one more".to_owned(), with("more", Some("x".into()))));
+    }
+    forged
+}
+
+/// Another value of the same type, if the type has one.
+fn another(value: &Value) -> Value {
+    match value {
+        Value::Number(number) => (number.as_u64().unwrap() + 1).into(),
+        Value::String(text) => match text.strip_suffix('0') {
+            Some(rest) => format!("{rest}1").into(),
+            None => format!("{}0", &text[..text.len() - 1]).into(),
+        },
+        Value::Null => "x".into(),
+        _ => Value::Null,
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn lines_of_two_exports_in_one_file_are_detected() {
+    let all = [Action::Add(0), Action::Link];
+    let (_installation, registry) = installation_after(&all).await;
+    let key = registry.audit().public_key();
+    let older = written(&registry, AuditFilter::default()).await;
+    // `acme` is changed on a newer state of the installation's chain, which then links that.
+    registry
+        .audit()
+        .refused(&act(), "wrong-token")
+        .await
+        .unwrap();
+    registry
+        .add(&act(), self::key("later", "sk-2"))
+        .await
+        .unwrap();
+    registry.link(true).await;
+    let newer = written(&registry, AuditFilter::default()).await;
+    let spliced = |own: &str, others: &str| {
+        let is_own = |line: &&str| chain_in(line) == "installation";
+        let own = own.lines().filter(is_own);
+        let others = others.lines().filter(|line| !is_own(line));
+        own.chain(others).collect::<Vec<_>>().join("\n")
+    };
+    for (whole, other) in [(&older, &newer), (&newer, &older)] {
+        checked(&spliced(whole, whole), &key).unwrap();
+        let error = checked(&spliced(whole, other), &key).unwrap_err();
+        let is_other = matches!(
+            error,
+            ExportError::NotVerified(_, ExportLineError::OtherExport(_))
+        );
+        assert!(is_other, "{error}");
+    }
+    let error = checked(&spliced("", &newer), &key).unwrap_err();
+    let is_out_of_place = matches!(
+        error,
+        ExportError::NotVerified(1, ExportLineError::OutOfPlace(_))
+    );
+    assert!(is_out_of_place, "without the installation's chain: {error}");
 }
 
 #[tokio::test]

@@ -396,3 +396,32 @@ async fn a_lost_credential_counts_as_damaged_until_it_is_revoked() {
     revoked.await.unwrap();
     assert_eq!(registry.damage_counts(), DamageCounts::default());
 }
+
+#[tokio::test]
+async fn records_of_an_erased_workspace_are_not_missing_silently() {
+    let (installation, _) = two_workspaces().await;
+    erase(&installation.open().await).await;
+    installation.tamper("workspace/acme/head", |head| head[60] ^= 1);
+    let registry = installation.open().await;
+    let audit = registry.audit();
+    let damaged = ChainName::workspace("acme");
+    let page = audit.search(&AuditFilter::default(), None, 100).await;
+    let named: Vec<_> = page
+        .unwrap()
+        .damaged
+        .into_iter()
+        .map(|it| it.chain)
+        .collect();
+    assert_eq!(named, std::slice::from_ref(&damaged));
+    let mut export = audit.export(AuditFilter::default(), None);
+    let mut missing = Vec::new();
+    loop {
+        match export.next().await {
+            Ok(Some(_)) => {}
+            Ok(None) => break,
+            Err(ReadError::Damaged(found)) => missing.push(found.chain),
+            Err(error) => panic!("{error}"),
+        }
+    }
+    assert_eq!(missing, [damaged]);
+}

@@ -12,6 +12,7 @@ use std::{
 };
 
 use keyside_store::Edit;
+use nix::fcntl::OFlag;
 
 /// An open file, and the offsets of its entries.
 pub(super) struct Segment {
@@ -29,8 +30,8 @@ struct Slot {
 impl Segment {
     pub(super) fn open(path: &Path, first: u64) -> io::Result<Self> {
         // Falls back to reading if the file cannot be opened for writing.
-        let file = File::options().read(true).write(true).open(path);
-        let file = file.or_else(|_| File::open(path))?;
+        let file = not_through_a_link().read(true).write(true).open(path);
+        let file = file.or_else(|_| not_through_a_link().read(true).open(path))?;
         let mut contents = Vec::new();
         (&file).read_to_end(&mut contents)?;
         Ok(Self::of(file, first, &contents))
@@ -38,7 +39,7 @@ impl Segment {
 
     /// Writes the file, and replaces it if it exists.
     pub(super) fn write(path: &Path, first: u64, contents: &[u8]) -> io::Result<Self> {
-        let file = OpenOptions::new()
+        let file = not_through_a_link()
             .read(true)
             .write(true)
             .create(true)
@@ -117,6 +118,14 @@ impl Segment {
             .read_exact_at(&mut entry, slot.bytes.start as u64)?;
         Ok((slot.position, entry))
     }
+}
+
+/// Options that refuse a link in the place of a file: cutting and writing the file would destroy
+/// what it leads to.
+fn not_through_a_link() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.custom_flags(OFlag::O_NOFOLLOW.bits());
+    options
 }
 
 /// Passes the entries of a file to `edit` and collects the result in `new`.
