@@ -211,10 +211,8 @@ impl Grant {
     /// # Errors
     /// [`Refusal::CredentialUndecryptable`] if the sealed bytes are not authentic for this context.
     pub fn open(&self) -> Result<Secret, Refusal> {
-        let Ok(usable) = &self.entry.usable else {
-            return Err(Refusal::CredentialUndecryptable);
-        };
-        usable.open().map(Secret::unsealed).map_err(|error| {
+        let opened = self.entry.open().ok_or(Refusal::CredentialUndecryptable)?;
+        opened.map(Secret::unsealed).map_err(|error| {
             tracing::error!(credential = %self.credential_id(), %error, "a credential cannot be opened");
             signals::attempt(&self.entry, Refusal::CredentialUndecryptable);
             Refusal::CredentialUndecryptable

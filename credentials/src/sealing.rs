@@ -102,20 +102,13 @@ impl SealingKey {
         .to_vec()
     }
 
+    /// Once per request: two allocations, for the associated data and the returned buffer.
     pub(crate) fn open(
         &self,
         context: &SealContext<'_>,
         blob: &[u8],
     ) -> Result<Zeroizing<Vec<u8>>, SealError> {
-        self.open_with(&context.associated_data(&self.installation), blob)
-    }
-
-    /// Opens with given associated data. Once per request: one allocation, for the returned buffer.
-    pub(crate) fn open_with(
-        &self,
-        associated_data: &[u8],
-        blob: &[u8],
-    ) -> Result<Zeroizing<Vec<u8>>, SealError> {
+        let associated_data = context.associated_data(&self.installation);
         let blob = Blob::parse(blob)?;
         if blob.key != &*self.id {
             return Err(SealError::OtherKey);
@@ -127,7 +120,7 @@ impl SealingKey {
         let buffer =
             InOutBuf::new(blob.ciphertext, &mut plaintext).map_err(|_| SealError::Malformed)?;
         self.cipher()
-            .decrypt_inout_detached(&nonce, associated_data, buffer, &tag)
+            .decrypt_inout_detached(&nonce, &associated_data, buffer, &tag)
             .map_err(|_| SealError::NotAuthentic)?;
         Ok(plaintext)
     }

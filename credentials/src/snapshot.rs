@@ -130,8 +130,6 @@ impl<K: Keys> Keys for Arc<K> {
 pub(crate) struct Usable {
     pub(crate) version: u32,
     key: Arc<SealingKey>,
-    /// Built once per change instead of once per request.
-    associated_data: Box<[u8]>,
     sealed: Arc<[u8]>,
     /// Opened on first access, which a start does not need.
     metadata: OnceLock<Option<Box<SecretMetadata>>>,
@@ -399,6 +397,12 @@ impl CredentialEntry {
         usable.metadata.get_or_init(open).as_deref()
     }
 
+    /// Opens the secret in use, if there is one. Once per request: about a microsecond.
+    pub(crate) fn open(&self) -> Option<Result<Zeroizing<Vec<u8>>, SealError>> {
+        let usable = self.usable.as_ref().ok()?;
+        Some(usable.open(&self.document))
+    }
+
     /// Opens the secrets of other versions that are not destroyed yet. `now` is called only if
     /// there are any.
     pub(crate) fn open_others(
@@ -410,7 +414,7 @@ impl CredentialEntry {
         }
         let now = now();
         let previous = self.previous.iter().filter(|previous| now < previous.until);
-        let previous = previous.map(|previous| previous.usable.open());
+        let previous = previous.map(|previous| previous.usable.open(&self.document));
         let others = self.others.iter();
         let kept = others.filter_map(|(number, key)| {
             let version = self.document.version(*number)?;
@@ -470,18 +474,14 @@ impl Usable {
         let key = keys.key(&document.workspace, id).ok_or(Damage::KeyGone)?;
         Ok(Self {
             version: version.number,
-            associated_data: document
-                .secret_context(version.number)
-                .associated_data(key.installation())
-                .into(),
             sealed: version.sealed.clone(),
             metadata: OnceLock::new(),
             key,
         })
     }
 
-    /// Opens the secret. Once per request: about a microsecond and one allocation.
-    pub(crate) fn open(&self) -> Result<Zeroizing<Vec<u8>>, SealError> {
-        self.key.open_with(&self.associated_data, &self.sealed)
+    fn open(&self, document: &CredentialDocument) -> Result<Zeroizing<Vec<u8>>, SealError> {
+        self.key
+            .open(&document.context_in_use(self.version), &self.sealed)
     }
 }

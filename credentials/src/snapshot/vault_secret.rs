@@ -63,10 +63,9 @@ impl CredentialEntry {
         until: Timestamp,
     ) -> Self {
         let document = &self.document;
-        let context = document.secret_context(document.current);
+        let context = document.context_in_use(document.current);
         let usable = Usable {
             version: document.current,
-            associated_data: context.associated_data(key.installation()).into(),
             sealed: key.seal_secret(&context, secret).into(),
             metadata: OnceLock::from(Some(Box::new(metadata))),
             key: key.clone(),

@@ -13,8 +13,8 @@ pub(super) struct PageCache {
 }
 
 impl PageCache {
-    /// Counts a read. Every sixteenth time, `again` repeats it until sled evicts pages from the
-    /// shard of this one: about 30 microseconds.
+    /// Counts a read. Every eighth time, `again` repeats it until sled evicts pages from the shard of
+    /// this one: about 30 microseconds.
     pub(super) fn after_read(&self, again: impl Fn()) {
         if self
             .reads
@@ -26,7 +26,7 @@ impl PageCache {
     }
 }
 
-/// A page has up to 16 values, so that this is about once per page.
-const READS_PER_EVICTION: usize = 16;
+/// A page has up to 16 values, so that this is about twice per page.
+const READS_PER_EVICTION: usize = 8;
 /// 64 accesses fill the queue of a shard, and the next one empties it.
 const ACCESSES_PER_EVICTION: usize = 65;

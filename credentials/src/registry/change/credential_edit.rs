@@ -172,8 +172,7 @@ impl CredentialEdit<'_> {
     /// Whether a text repeats a secret of the credential: the one in use, or one in grace. One that
     /// cannot be opened now is not compared.
     pub(in crate::registry) fn is_secret_in(&self, text: &str) -> bool {
-        let in_use = self.entry.usable.as_ref().ok();
-        let opened = in_use.map(|usable| usable.open()).into_iter();
+        let opened = self.entry.open().into_iter();
         let mut opened = opened.chain(self.entry.open_others(|| self.now)).flatten();
         opened.any(|secret| repeats_secret(text, &secret))
     }

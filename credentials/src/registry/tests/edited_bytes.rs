@@ -250,7 +250,7 @@ async fn sealed_bytes_decrypt_only_in_their_own_version_credential_provider_and_
     let opens = |document: CredentialDocument| {
         let signals = snapshot.credential(&keys.target).unwrap().1.signals.clone();
         let entry = CredentialEntry::new(document, &registry.keyring, signals);
-        entry.usable.is_ok_and(|usable| usable.open().is_ok())
+        entry.open().is_some_and(|opened| opened.is_ok())
     };
     let azure = document(&keys.with_endpoint);
     assert!(opens(document(&keys.target)) && opens(azure.clone()));
