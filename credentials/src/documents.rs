@@ -292,21 +292,6 @@ impl CredentialDocument {
         }
     }
 
-    /// What the secret in use is sealed for. One that is kept in Vault is sealed only in memory, and
-    /// must stay readable when its endpoint is edited.
-    pub(crate) fn context_in_use(&self, version: u32) -> SealContext<'_> {
-        match self.reference {
-            Some(_) => SealContext::Secret {
-                workspace: &self.workspace,
-                credential: &self.id,
-                version,
-                provider: &self.provider,
-                endpoint: "",
-            },
-            None => self.secret_context(version),
-        }
-    }
-
     pub(crate) fn metadata_context(&self, version: u32) -> SealContext<'_> {
         SealContext::SecretMetadata {
             workspace: &self.workspace,

@@ -482,6 +482,6 @@ impl Usable {
 
     fn open(&self, document: &CredentialDocument) -> Result<Zeroizing<Vec<u8>>, SealError> {
         self.key
-            .open(&document.context_in_use(self.version), &self.sealed)
+            .open(&document.secret_context(self.version), &self.sealed)
     }
 }

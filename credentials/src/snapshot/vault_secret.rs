@@ -63,7 +63,7 @@ impl CredentialEntry {
         until: Timestamp,
     ) -> Self {
         let document = &self.document;
-        let context = document.context_in_use(document.current);
+        let context = document.secret_context(document.current);
         let usable = Usable {
             version: document.current,
             sealed: key.seal_secret(&context, secret).into(),
