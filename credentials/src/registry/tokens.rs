@@ -10,6 +10,7 @@ use keyside_store::{
 use super::{
     ChangeError, Registry,
     change::{ChangeGuard, is_valid_name, retry_on_race},
+    open::RESTORE,
 };
 use crate::{
     access::{CreatedToken, EnsureOwnerError, NewToken, Role, Token, TokenDocument, TokenWarning},
@@ -153,8 +154,15 @@ impl Registry {
         for _ in 0..MAX_RACES {
             let refreshed = self.chains.refresh(own).await;
             refreshed.map_err(CommitError::from)?;
-            self.read_tokens().await.map_err(CommitError::NotBegun)?;
+            let damaged = self.read_tokens().await.map_err(CommitError::NotBegun)?;
             if self.access.has_owner_besides(None) {
+                return Ok(());
+            }
+            if !damaged.is_empty() {
+                // Who can edit the store, and read the file, must not become an owner.
+                tracing::error!(
+                    "no owner token is left undamaged, and none is created in its place: {RESTORE}, or run `keyside token recover`"
+                );
                 return Ok(());
             }
             let system = ActorContext::system("start");

@@ -4,7 +4,11 @@ use keyside_sled::{EmbeddedStore, Floors};
 use keyside_store::chain::Damage;
 
 use super::*;
-use crate::{access::Role, keyring::KeyringError, kms::KmsError};
+use crate::{
+    access::{NewToken, Role},
+    keyring::KeyringError,
+    kms::KmsError,
+};
 
 #[tokio::test]
 async fn the_first_start_writes_a_working_owner_token_and_stores_only_its_hash() {
@@ -48,6 +52,36 @@ async fn a_token_planted_in_the_store_is_refused() {
     installation.put(&planted, &theirs);
     let registry = installation.open().await;
     assert_eq!(registry.access().authenticate(token.trim()), None);
+}
+
+/// Otherwise someone who can write and read the data folder, without a key, could get one.
+#[tokio::test]
+async fn no_owner_token_is_created_in_place_of_a_damaged_one() {
+    for is_gone in [true, false] {
+        let installation = Installation::new();
+        let registry = installation.open().await;
+        let file = registry.access().token_file().to_owned();
+        drop(registry);
+        fs::remove_file(&file).unwrap();
+        let stored = installation.stored_at("{\"id\":\"tok_");
+        match is_gone {
+            true => installation.remove(&stored),
+            false => installation.tamper(&stored, |token| token[20] ^= 1),
+        }
+        let registry = installation.open().await;
+        assert!(!file.exists(), "{is_gone}");
+        assert!(registry.access().tokens(&Scope::All).is_empty());
+        // As `keyside token recover` does, which needs the master key.
+        let new = NewToken {
+            name: "Recovered".to_owned(),
+            role: Role::Owner,
+            scope: Scope::All,
+            expires_at: None,
+        };
+        let made = registry.create_token(&act(), &Scope::All, new).await;
+        let owner = registry.access().authenticate(&made.unwrap().text);
+        assert_eq!(owner.unwrap().role, Role::Owner);
+    }
 }
 
 #[tokio::test]

@@ -211,6 +211,33 @@ async fn a_new_key_is_created_although_old_data_does_not_decrypt() {
     );
 }
 
+/// Also while Keyside runs, in a file that claims to be newer than the one that it replaces.
+#[tokio::test]
+async fn a_document_whose_key_is_missing_in_the_keyring_fails_verification() {
+    let (installation, registry, _) = one_key().await;
+    let rotated = registry.rotate_workspace_key(&act(), &acme()).await;
+    rotated.unwrap();
+    let file = installation.keyring();
+    let keyring = fs::read(&file).unwrap();
+    let mut edited: serde_json::Value = serde_json::from_slice(&keyring).unwrap();
+    edited["generation"] = 1_000.into();
+    let keys = edited["workspaces"]["acme"].as_array_mut().unwrap();
+    assert_eq!(keys.len(), 2, "the old one stays");
+    keys.pop();
+    fs::write(&file, edited.to_string()).unwrap();
+    for registry in [registry, installation.open().await] {
+        let (chain, finding) = found(&registry).await;
+        assert_eq!(chain, "workspace/acme");
+        assert!(
+            finding.contains("its key is not in the keyring"),
+            "{finding}"
+        );
+    }
+    fs::write(&file, keyring).unwrap();
+    let registry = installation.open().await;
+    registry.audit().verify().await.unwrap();
+}
+
 #[tokio::test]
 async fn a_rotation_that_loses_a_race_counts_and_dates_everything_once() {
     let (installation, registry, id) = one_key().await;
@@ -233,30 +260,4 @@ async fn a_rotation_that_loses_a_race_counts_and_dates_everything_once() {
         events(&registry, &before).await,
         [Event::CredentialEdited, Event::WorkspaceKeyRotated]
     );
-}
-
-#[tokio::test]
-async fn a_document_whose_key_is_missing_in_the_keyring_fails_verification() {
-    let (installation, registry, _) = one_key().await;
-    let rotated = registry.rotate_workspace_key(&act(), &acme()).await;
-    rotated.unwrap();
-    drop(registry);
-    let file = installation.keyring();
-    let keyring = fs::read(&file).unwrap();
-    let mut edited: serde_json::Value = serde_json::from_slice(&keyring).unwrap();
-    let keys = edited["workspaces"]["acme"].as_array_mut().unwrap();
-    assert_eq!(keys.len(), 2, "the old one stays");
-    keys.pop();
-    fs::write(&file, edited.to_string()).unwrap();
-    let registry = installation.open().await;
-    let (chain, finding) = found(&registry).await;
-    drop(registry);
-    assert_eq!(chain, "workspace/acme");
-    assert!(
-        finding.contains("its key is not in the keyring"),
-        "{finding}"
-    );
-    fs::write(&file, keyring).unwrap();
-    let registry = installation.open().await;
-    registry.audit().verify().await.unwrap();
 }
