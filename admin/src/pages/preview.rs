@@ -16,6 +16,7 @@ use super::{
     errors::EVENT_STREAM,
     form::{Fields, SessionForm},
     html::{page, problem_page},
+    marked::Text,
     remedy,
     shell::{Shell, Visit},
     view::{Choice, FieldErrors, Notice, environments},
@@ -162,10 +163,11 @@ impl Outcome {
 fn notice(visit: &Visit, problem: &Problem) -> Notice {
     let title = problem.kind().title();
     let way = problem.remediation().map(|way| (way, link(visit, way)));
+    let detail = Text::from(problem.detail().to_owned());
     let text = match way {
-        Some((_, Some(_))) => problem.detail().to_owned(),
-        Some((text, None)) => format!("{} {text}", problem.detail()),
-        None => format!("{} {}", problem.detail(), remedy::next_step(problem)),
+        Some((_, Some(_))) => detail,
+        Some((text, None)) => detail.and(text.to_owned()),
+        None => detail.and(remedy::next_step(problem)),
     };
     let mut notice = Notice::new("bad", title, text);
     if let Some((way, Some(href))) = way {

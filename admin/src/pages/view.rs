@@ -3,7 +3,7 @@
 use keyside_credentials::{Environment, Status};
 use serde::Serialize;
 
-use super::{remedy, time::Time};
+use super::{marked::Text, remedy, time::Time};
 use crate::problem::{FieldError, Kind, Problem, sentence};
 
 /// A word with an icon, so that no state is told by colour alone.
@@ -34,7 +34,7 @@ pub(super) struct Notice {
     pub(super) tone: &'static str,
     pub(super) icon: &'static str,
     pub(super) title: String,
-    pub(super) text: String,
+    pub(super) text: Text,
     /// Empty if there is nothing to do.
     pub(super) href: String,
     pub(super) action: &'static str,
@@ -110,11 +110,7 @@ impl Badge {
 }
 
 impl Notice {
-    pub(super) fn new(
-        tone: &'static str,
-        title: impl Into<String>,
-        text: impl Into<String>,
-    ) -> Self {
+    pub(super) fn new(tone: &'static str, title: impl Into<String>, text: impl Into<Text>) -> Self {
         Self {
             tone,
             icon: tone,
@@ -131,24 +127,17 @@ impl Notice {
         let others = problem.errors().iter().filter(of_others);
         let others: Vec<_> = others.map(|error| sentence(&error.detail)).collect();
         let is_marked = others.len() < problem.errors().len();
-        if is_marked && problem.kind() == Kind::FieldsInvalid {
-            let text = ["Correct what is marked below, and send the form again."]
-                .into_iter()
-                .chain(others.iter().map(String::as_str));
-            return Self::new(
-                "bad",
+        let (title, text) = match is_marked && problem.kind() == Kind::FieldsInvalid {
+            true => (
                 "Nothing was changed",
-                text.collect::<Vec<_>>().join(" "),
-            );
-        }
-        let text = [remedy::detail(problem), remedy::next_step(problem)]
-            .into_iter()
-            .chain(others.iter().map(String::as_str));
-        Self::new(
-            "bad",
-            problem.kind().title(),
-            text.collect::<Vec<_>>().join(" "),
-        )
+                Text::from("Correct what is marked below, and send the form again."),
+            ),
+            false => (
+                problem.kind().title(),
+                remedy::detail(problem).and(remedy::next_step(problem)),
+            ),
+        };
+        Self::new("bad", title, others.into_iter().fold(text, Text::and))
     }
 
     /// The same notice, with a way on if the person can go there.
@@ -238,7 +227,7 @@ impl FieldErrors {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::marked::tests::shown, *};
 
     #[test]
     fn a_refusal_leaves_to_the_fields_what_they_show_and_tells_the_rest() {
@@ -250,13 +239,11 @@ mod tests {
         };
         let all = Notice::refusal(&problem(), &["label", "provider"]);
         assert_eq!(all.title, "Nothing was changed");
-        assert!(!all.text.contains("is unknown"), "{}", all.text);
-        let one = Notice::refusal(&problem(), &["label"]);
-        assert!(one.text.ends_with("Is unknown."), "{}", one.text);
-        let none = Notice::refusal(&Problem::superseded(), &["label"]);
-        assert!(
-            none.text
-                .starts_with(remedy::detail(&Problem::superseded()))
-        );
+        let all = shown(&all.text);
+        assert!(!all.contains("is unknown"), "{all}");
+        let one = shown(&Notice::refusal(&problem(), &["label"]).text);
+        assert!(one.ends_with("Is unknown."), "{one}");
+        let none = shown(&Notice::refusal(&Problem::superseded(), &["label"]).text);
+        assert!(none.starts_with(&shown(&remedy::detail(&Problem::superseded()))));
     }
 }

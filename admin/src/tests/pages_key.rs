@@ -196,6 +196,26 @@ async fn two_people_who_edit_a_key_lose_nothing() {
 }
 
 #[tokio::test]
+async fn a_notice_shows_a_label_as_it_was_written() {
+    let label = "a`b`c";
+    let api = with_keys(&[label, "second"]).await;
+    let (browser, keys) = (api.owner().await, api.keys().await);
+    let give_label_to = async |key: &str| {
+        let key = keys.iter().find(|it| it["label"] == key).unwrap();
+        let page = format!("/keys/{}", key["id"].as_str().unwrap());
+        let edit = format!("{page}/edit");
+        let fields = format!("etag={}&label={label}", etag(&browser.get(&edit).await));
+        let answer = browser.submit(&edit, &fields).await;
+        (answer.body, browser.get(&page).await.body)
+    };
+    let (_, saved) = give_label_to(label).await;
+    assert!(saved.contains("a`b`c is up to date."), "{saved}");
+    let (refused, _) = give_label_to("second").await;
+    let taken = "labelled &#34;a`b`c&#34; for this provider";
+    assert!(refused.contains(taken), "{refused}");
+}
+
+#[tokio::test]
 async fn a_script_that_rotates_an_outdated_key_is_told_and_can_go_on() {
     let api = with_keys(&["nightly"]).await;
     let (one, other) = (api.owner().await, api.owner().await);
@@ -208,7 +228,7 @@ async fn a_script_that_rotates_an_outdated_key_is_told_and_can_go_on() {
     let late = api.ask_as_script(&other, &rotate, &fields(&seen)).await;
     let late = late.json();
     assert_eq!(late["title"], "Changed by someone else meanwhile");
-    let text = late["text"].as_str().unwrap();
+    let text = late["text"][0]["text"].as_str().unwrap();
     let told = "Credential edited: label, by Installation owner, just now. ";
     assert!(text.starts_with(told), "{text}");
     let now = late["etag"].as_str().unwrap().replace('"', "%22");
