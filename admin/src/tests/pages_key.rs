@@ -196,6 +196,30 @@ async fn two_people_who_edit_a_key_lose_nothing() {
 }
 
 #[tokio::test]
+async fn a_revoked_default_is_a_banner_until_another_key_takes_its_place() {
+    let api = with_keys(&["first", "second"]).await;
+    let (browser, keys) = (api.owner().await, api.keys().await);
+    let page = |label: &str| {
+        let key = keys.iter().find(|key| key["label"] == label).unwrap();
+        format!("/keys/{}", key["id"].as_str().unwrap())
+    };
+    let is_said = async || {
+        let said = "The default OpenAI key “first” is revoked";
+        browser.get("/runs").await.body.contains(said)
+    };
+    assert!(!is_said().await);
+    let revoke = format!("{}/revoke", page("first"));
+    browser.submit(&revoke, "label=first").await;
+    assert!(is_said().await);
+    let second = page("second");
+    let now = etag(&browser.get(&second).await);
+    let made = browser.submit(&second, &format!("do=default&etag={now}"));
+    made.await
+        .assert_leads_to(&format!("{}{second}", browser.base));
+    assert!(!is_said().await);
+}
+
+#[tokio::test]
 async fn a_notice_shows_a_label_as_it_was_written() {
     let label = "a`b`c";
     let api = with_keys(&[label, "second"]).await;
