@@ -284,6 +284,34 @@ async fn an_edit_that_leaves_the_day_does_not_move_the_time_of_the_expiry() {
 }
 
 #[tokio::test]
+async fn a_rotation_moves_the_expiry_only_to_another_day() {
+    let api = with_keys(&[]).await;
+    let at = "2099-12-31T10:20:30Z";
+    let made = new_credential(json!({ "expiresAt": at }));
+    let rotate = format!("/keys/{}/rotate", api.post(CREDENTIALS, &made).await.id());
+    let browser = api.owner().await;
+    for (secret, day, expected) in [
+        (NEXT, "2099-12-31", at),
+        (
+            "sk-proj-the-one-after-that-0123456789",
+            "2100-01-02",
+            "2100-01-02T00:00:00Z",
+        ),
+    ] {
+        let form = browser.get(&rotate).await;
+        let seen = r#"name="seenExpires" value="2099-12-31""#;
+        assert!(form.body.contains(seen), "{}", form.body);
+        let fields = format!(
+            "etag={}&secret={secret}&graceSeconds=0&check=skip&seenExpires=2099-12-31&expiresAt={day}",
+            etag(&form)
+        );
+        let rotated = browser.submit(&rotate, &fields).await;
+        assert_eq!(rotated.status, StatusCode::SEE_OTHER, "{}", rotated.body);
+        assert_eq!(api.key().await["expiresAt"], expected);
+    }
+}
+
+#[tokio::test]
 async fn a_key_is_revoked_only_if_its_label_is_typed() {
     let api = with_keys(&["nightly"]).await;
     let browser = api.owner().await;

@@ -121,7 +121,7 @@ fn values(key: &Credential) -> [StoredValue; 5] {
 }
 
 /// The day of its expiry in UTC; empty if it has none.
-fn day(key: &Credential) -> String {
+pub(super) fn day(key: &Credential) -> String {
     let day = |at: Timestamp| at.strftime("%Y-%m-%d").to_string();
     key.expires_at.map_or_else(String::new, day)
 }

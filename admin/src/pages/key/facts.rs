@@ -207,7 +207,7 @@ pub(super) fn notices(visit: &Visit, listed: &Listed, href: &str, now: Timestamp
         )),
         Status::Expiring => Some((
             format!("Expires {}", Time::new(key.expires_at, now).relative),
-            "Requests stop using it then. Set a later expiry, or rotate it.",
+            "Requests stop using it then. Set a later expiry: rotating it alone does not move it.",
         )),
         Status::Active | Status::Revoked => None,
     };
