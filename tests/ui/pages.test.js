@@ -255,7 +255,7 @@ test("pages after a mistake, while something runs, and after another person's ch
   await keyside.ask("PATCH", key, { label: "QA Sandbox" });
   await page.getByLabel("Key", { exact: true }).fill(secret("fourth"));
   await press("Check and rotate");
-  await page.getByText("Changed by someone else meanwhile").waitFor();
+  await page.getByText("Changed meanwhile").waitFor();
   await judge(t, page, "rotate conflict");
   await show(`/keys/${id}/revoke`);
   await page.getByLabel("Type the label").fill("Other");

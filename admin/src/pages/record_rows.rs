@@ -43,7 +43,7 @@ impl RecordRow {
             at: Time::new(Some(record.at), now),
             event: event(record.event),
             you: record.actor == visit.session.actor,
-            actor_name: actor_name(visit, &record.actor),
+            actor_name: visit.name_of(&record.actor),
             actor: record.actor.to_string(),
             key_label: key.as_ref().map_or_else(String::new, label),
             key_href: key.as_ref().map_or_else(String::new, href),
@@ -58,11 +58,6 @@ impl RecordRow {
             request_id: record.request_id,
         }
     }
-}
-
-fn actor_name(visit: &Visit, actor: &ActorId) -> String {
-    let unnamed = unnamed().into_iter().find(|(it, _)| actor == it);
-    unnamed.map_or_else(|| visit.name_of(actor), |(_, name)| name.to_owned())
 }
 
 /// Actors without a token, and what to call them.

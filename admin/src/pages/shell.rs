@@ -11,7 +11,7 @@ use keyside_credentials::{
 };
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::{form::Fields, html::see_other, time::in_words, view::Notice};
+use super::{form::Fields, html::see_other, record_rows, time::in_words, view::Notice};
 use crate::{
     access::Caller,
     assets,
@@ -233,8 +233,12 @@ impl Visit {
         self.state.sessions.set_flash(&self.session.id, flash);
     }
 
-    /// The name of an actor's token, for those who may read it; empty for others.
+    /// The name of an actor: of its token, for those who may read it; empty for others.
     pub(super) fn name_of(&self, actor: &ActorId) -> String {
+        let mut unnamed = record_rows::unnamed().into_iter();
+        if let Some((_, name)) = unnamed.find(|(it, _)| it == actor) {
+            return name.to_owned();
+        }
         let token = self.state.registry.access().find(actor);
         let may_read = self.may(Permission::ReadTokens);
         let token = token.filter(|it| may_read && self.caller.scope().covers(&it.scope));
@@ -246,6 +250,14 @@ impl Visit {
         match self.name_of(actor) {
             name if name.is_empty() => actor.to_string(),
             name => name,
+        }
+    }
+
+    /// What to call an actor to this person.
+    pub(super) fn you_or_name_of(&self, actor: &ActorId) -> String {
+        match *actor == self.session.actor {
+            true => "you".to_owned(),
+            false => self.name_of(actor),
         }
     }
 

@@ -16,10 +16,10 @@ pub(super) struct Badge {
     pub(super) word: String,
 }
 
-/// Another person changed the same thing meanwhile: the context of `conflict.html`.
+/// The same thing was changed meanwhile: the context of `conflict.html`.
 pub(super) struct Conflict {
     pub(super) actor: String,
-    /// The actor's name; empty for those who may not read tokens.
+    /// "you", which may be another tab, or the actor's name; empty for those who may not read tokens.
     pub(super) name: String,
     pub(super) at: Time,
     /// What happened, in words.

@@ -251,9 +251,9 @@ async fn a_script_that_rotates_an_outdated_key_is_told_and_can_go_on() {
     let fields = |etag: &str| format!("etag={etag}&secret={NEXT}&graceSeconds=0&check=skip");
     let late = api.ask_as_script(&other, &rotate, &fields(&seen)).await;
     let late = late.json();
-    assert_eq!(late["title"], "Changed by someone else meanwhile");
+    assert_eq!(late["title"], "Changed meanwhile");
     let text = late["text"][0]["text"].as_str().unwrap();
-    let told = "Credential edited: label, by Installation owner, just now. ";
+    let told = "Credential edited: label, by you, just now. ";
     assert!(text.starts_with(told), "{text}");
     let now = late["etag"].as_str().unwrap().replace('"', "%22");
     assert_ne!(now, seen);

@@ -146,4 +146,4 @@ fn view(visit: &Visit, key: &Credential) -> Result<EditKey, Problem> {
 const FIELDS: [&str; 4] = ["label", "usageTag", "expiresAt", "limits"];
 
 const ADVICE: &str =
-    "What you entered is still in the form. Save again to put it in place of that change.";
+    "The form has what you changed, and the rest as it is stored now. Save again if that is right.";

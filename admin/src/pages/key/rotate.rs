@@ -85,7 +85,7 @@ pub(in crate::pages) async fn save(
             "{}, by {by}, {}. {}",
             conflict.what, conflict.at.relative, conflict.advice
         );
-        refused.notice = Notice::new("warn", "Changed by someone else meanwhile", text);
+        refused.notice = Notice::new("warn", "Changed meanwhile", text);
     }
     let is_superseded = problem.kind() == Kind::PreconditionFailed;
     let now = is_superseded.then(|| etag(&visit, &key));
