@@ -2,11 +2,12 @@
 
 use std::ops::Range;
 
+use super::number::count;
 use crate::query::Parameters;
 
 /// Where a table is, and its neighbours: empty links where there are none.
 pub(super) struct Pager {
-    /// `1–50 of 1000 keys`.
+    /// `1–50 of 1,000 keys`.
     pub(super) summary: String,
     pub(super) previous: String,
     pub(super) next: String,
@@ -36,9 +37,10 @@ impl Pager {
         let start = (number - 1) * ROWS;
         let range = start..total.min(start + ROWS);
         let plural = if total == 1 { "" } else { "s" };
+        let [first, end, all] = [range.start + 1, range.end, total].map(|it| count(it as u64));
         let summary = match last {
             1 => format!("{total} {noun}{plural}"),
-            _ => format!("{}–{} of {total} {noun}s", range.start + 1, range.end),
+            _ => format!("{first}–{end} of {all} {noun}s"),
         };
         let page = |is_there: bool, number: usize| match is_there {
             true => address(number),

@@ -70,7 +70,7 @@ async fn a_key_is_rotated_with_an_overlap_and_rolled_back() {
     shown.assert_is_page(StatusCode::OK);
     for text in [
         "In grace",
-        "24 hours left",
+        "in 24 hours",
         "Roll back",
         "Credential rotated",
     ] {
@@ -106,7 +106,7 @@ async fn a_key_is_checked_and_made_the_default_on_its_page() {
     assert_eq!(second["isDefault"], false);
     let page = format!("/keys/{}", second["id"].as_str().unwrap());
     let shown = browser.get(&page).await;
-    assert!(shown.body.contains("never checked"), "{}", shown.body);
+    assert!(shown.body.contains("No check of the secret"), "{}", shown.body);
     assert!(shown.body.contains("X-Keyside-Label: second"));
     api.provider.say(rejected());
     let checked = browser.submit(&page, "do=check").await;
