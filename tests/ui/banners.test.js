@@ -71,6 +71,18 @@ test("a revoked default, although another key works", async (t) => {
   assert.equal((await keyside.prompt()).status, 200);
 });
 
+test("a declared key that cannot be read", async (t) => {
+  const more = '[[credential]]\nworkspace = "acme"\nprovider = "openai"\nlabel = "Mounted"\nsource = "file:missing"\n';
+  const keyside = await Keyside.start(t, await Provider.start(t), { more });
+  const page = await open(t, browser, keyside);
+  await signIn(page, keyside);
+  await page.getByText("The OpenAI key “Mounted” cannot be read").waitFor();
+  const row = page.getByRole("row", { name: /Mounted/ });
+  for (const text of ["Cannot be read", "declared in the settings"]) assert.equal(await row.getByText(text).count(), 1, text);
+  await row.getByRole("link").click();
+  await page.getByText("Requests with it are refused until it can be read").waitFor();
+});
+
 test("a key that has expired", async (t) => {
   const { keyside, page, session, says } = await stage(t);
   await keyside.add("Trial", { environment: "live", expiresAt: new Date(Date.now() + 1000).toISOString() });
