@@ -228,11 +228,11 @@ fn form_of(visit: &Visit, workspace: &Workspace, entered: &Fields) -> Form {
     let suggested = selected.and_then(|provider| model(provider));
     let selected = selected.map_or("", |provider| provider.id.as_str());
     let options = providers.iter().map(|provider| ProviderOption {
-        choice: Choice {
-            value: provider.id.to_string(),
-            label: provider.name.clone(),
-            selected: provider.id.as_str() == selected,
-        },
+        choice: Choice::new(
+            provider.id.as_str(),
+            provider.name.as_str(),
+            provider.id.as_str() == selected,
+        ),
         model: model(provider).unwrap_or_default(),
     });
     let any = (String::new(), "Any".to_owned());
@@ -278,14 +278,12 @@ fn groups(visit: &Visit, keys: &[Credential], provider: &str, label: &str) -> Ve
     let groups = found.into_iter().map(|(id, labels)| LabelGroup {
         provider: id.to_owned(),
         name: visit.provider_name(id),
-        labels: labels
-            .into_iter()
-            .map(|(value, text)| Choice {
-                value: value.to_owned(),
-                label: text,
-                selected: id == provider && value == label,
-            })
-            .collect(),
+        labels: {
+            let is_selected = |value: &str| id == provider && value == label;
+            let labels = labels.into_iter();
+            let choices = labels.map(|(value, text)| Choice::new(value, text, is_selected(value)));
+            Choice::first(choices.collect())
+        },
     });
     let mut groups: Vec<_> = groups.collect();
     groups.sort_by_key(|group| group.provider != provider);

@@ -3,7 +3,7 @@
 use keyside_credentials::{Environment, Status};
 use serde::Serialize;
 
-use super::{marked::Text, remedy, time::Time};
+use super::{marked::Text, number::count, remedy, time::Time};
 use crate::problem::{FieldError, Kind, Problem, sentence};
 
 /// A word with an icon, so that no state is told by colour alone.
@@ -57,6 +57,8 @@ pub(super) struct Choice {
     pub(super) value: String,
     pub(super) label: String,
     pub(super) selected: bool,
+    /// Whether it cannot be chosen, and says how many others there are.
+    pub(super) is_rest: bool,
 }
 
 impl Badge {
@@ -182,16 +184,42 @@ impl Described {
 }
 
 impl Choice {
-    /// "All" and the `values`, each with its label; `selected` is the value in force.
+    pub(super) fn new(value: impl Into<String>, label: impl Into<String>, selected: bool) -> Self {
+        Self {
+            value: value.into(),
+            label: label.into(),
+            selected,
+            is_rest: false,
+        }
+    }
+
+    /// "All" and the first of the `values`, each with its label; `selected` is the value in force.
     pub(super) fn list(
         values: impl IntoIterator<Item = (String, String)>,
         selected: Option<&str>,
     ) -> Vec<Self> {
         let all = (String::new(), "All".to_owned());
-        Self::of(
+        Self::first(Self::of(
             [all].into_iter().chain(values),
             selected.unwrap_or_default(),
-        )
+        ))
+    }
+
+    /// The first choices, the one in force, and how many others there are. Nobody reads more, and
+    /// they make a page heavy; the page of what is chosen leads on too.
+    pub(super) fn first(mut choices: Vec<Self>) -> Vec<Self> {
+        let rest = choices.split_off(choices.len().min(MOST));
+        let (selected, others): (Vec<_>, Vec<_>) = rest.into_iter().partition(|it| it.selected);
+        choices.extend(selected);
+        if !others.is_empty() {
+            let label = format!("and {} more", count(others.len() as u64));
+            let is_rest = true;
+            choices.push(Self {
+                is_rest,
+                ..Self::new("", label, false)
+            });
+        }
+        choices
     }
 
     /// The `values`, each with its label; `selected` is the value in force.
@@ -199,14 +227,16 @@ impl Choice {
         values: impl IntoIterator<Item = (String, String)>,
         selected: &str,
     ) -> Vec<Self> {
-        let choice = |(value, label): (String, String)| Self {
-            selected: value == selected,
-            value,
-            label,
+        let choice = |(value, label): (String, String)| {
+            let is_selected = value == selected;
+            Self::new(value, label, is_selected)
         };
         values.into_iter().map(choice).collect()
     }
 }
+
+/// Choices of a list.
+const MOST: usize = 200;
 
 /// The text of something that may be absent; empty if it is.
 pub(super) fn text_of(value: Option<impl ToString>) -> String {
@@ -228,6 +258,25 @@ impl FieldErrors {
 #[cfg(test)]
 mod tests {
     use super::{super::marked::tests::shown, *};
+
+    #[test]
+    fn a_long_list_has_its_first_choices_and_the_one_in_force() {
+        let values = |count: usize| (0..count).map(|it| (it.to_string(), it.to_string()));
+        let shown = |count, selected| {
+            let list = Choice::list(values(count), selected);
+            let in_force = list.iter().find(|choice| choice.selected);
+            let in_force = in_force.map(|choice| choice.label.clone());
+            let last = list.last().map(|it| (it.label.clone(), it.is_rest));
+            (list.len(), in_force.unwrap(), last.unwrap())
+        };
+        let all = || "All".to_owned();
+        assert_eq!(shown(3, None), (4, all(), ("2".to_owned(), false)));
+        assert_eq!(shown(199, None), (200, all(), ("198".to_owned(), false)));
+        let rest = |label: &str| (label.to_owned(), true);
+        assert_eq!(shown(10_000, None), (201, all(), rest("and 9,801 more")));
+        let far = shown(10_000, Some("9999"));
+        assert_eq!(far, (202, "9999".to_owned(), rest("and 9,800 more")));
+    }
 
     #[test]
     fn a_refusal_leaves_to_the_fields_what_they_show_and_tells_the_rest() {
