@@ -53,8 +53,11 @@ const UNITS = [
   [Infinity, 31557600, "year"],
 ];
 
-export const relative = (iso, now = Date.now()) => {
-  const seconds = (Date.parse(iso) - now) / 1000;
+// The server's clock counts: this machine's may be wrong.
+const ahead = Date.now() - Date.parse(document.documentElement.dataset.now) || 0;
+
+const relative = (iso) => {
+  const seconds = (Date.parse(iso) - Date.now() + ahead) / 1000;
   const distance = Math.abs(seconds);
   if (distance < 45) return "just now";
   const [, size, unit] = UNITS.find(([limit]) => distance < limit);
@@ -144,6 +147,10 @@ on("submit", "form[data-keep]", (form) => {
   const draft = { of: here(), actor, fields: fields.map(({ name, value, checked }) => [name, value, checked]) };
   stored("sessionStorage", (s) => s.setItem(DRAFT, JSON.stringify(draft)));
 });
+
+// Screen readers do not read a status that was there before they watched.
+const said = [...document.querySelectorAll("[data-said]")].map((status) => status.innerText).join(" ");
+if (said) setTimeout(() => announce(said), 200);
 
 const draft = stored("sessionStorage", (s) => JSON.parse(s.getItem(DRAFT)));
 if (draft && !session) {

@@ -70,6 +70,20 @@ test("the focus stays on the filter that was changed", async (t) => {
   await changed(page.getByLabel("Workspace", { exact: true }), (field) => field.selectOption({ index: 0 }).then(() => field.dispatchEvent("change")), /keys\?workspace=acme$/);
 });
 
+test("times are by the server's clock, and what a form did is announced", async (t) => {
+  const { keyside, page, session } = await begun(t);
+  const id = await keyside.add("Nightly", { environment: "sandbox" });
+  await page.clock.install({ time: Date.now() - 3 * 3_600_000 });
+  await page.goto(`${session}/keys/${id}/edit`);
+  await page.getByLabel("Tag").fill("ci-smoke");
+  await page.getByRole("button", { name: "Save" }).click();
+  await page.getByRole("heading", { name: "Versions" }).waitFor();
+  const added = page.locator("dt", { hasText: "Added" }).locator("+ dd").locator("[data-relative]");
+  assert.match(await added.innerText(), /^(just now|1 minute ago)$/);
+  await page.clock.runFor(1000);
+  await page.locator("#announce", { hasText: "Saved" }).waitFor({ state: "attached" });
+});
+
 test("a name is confirmed as it is shown, with all its spaces", async (t) => {
   const { keyside, page, session } = await begun(t);
   const { id } = await keyside.ask("POST", "/api/tokens", { name: "Build  server", role: "viewer", workspaces: ["acme"] });

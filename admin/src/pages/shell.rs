@@ -15,7 +15,7 @@ use super::{
     form::Fields,
     html::see_other,
     record_rows,
-    time::in_words,
+    time::{Time, in_words},
     view::{Choice, Notice, text_of},
 };
 use crate::{
@@ -41,6 +41,8 @@ pub(super) struct Shell {
     pub(super) base: String,
     pub(super) assets: String,
     pub(super) csrf: String,
+    /// The time of the page, by which its script corrects the browser's clock.
+    pub(super) now: String,
     pub(super) workspace: ShownWorkspace,
     pub(super) workspaces: Vec<Choice>,
     pub(super) switch_to: String,
@@ -205,9 +207,11 @@ impl Visit {
         // The list of workspaces is about all of them.
         let switched = if path == "/workspaces" { "/keys" } else { path };
         let flash = self.state.sessions.take_flash(&self.session.id);
+        let now = self.state.registry.now();
         Shell {
             assets: assets_path(&self.state.site),
             csrf: self.session.csrf_token(),
+            now: Time::new(Some(now), now).iso,
             workspace: shown,
             workspaces: Choice::first(all.iter().map(choice).collect()),
             switch_to: format!("{base}{switched}"),
