@@ -1,7 +1,7 @@
 //! Rows of audit records: the context of `record_rows.html`.
 
 use keyside_credentials::{
-    ActorId, Listed, Timestamp,
+    Listed, Timestamp,
     audit::{AuditRecord, Event},
 };
 
@@ -58,14 +58,6 @@ impl RecordRow {
             request_id: record.request_id,
         }
     }
-}
-
-/// Actors without a token, and what to call them.
-pub(super) fn unnamed() -> [(ActorId, &'static str); 2] {
-    [
-        (ActorId::system(), "Keyside itself"),
-        (ActorId::anonymous(), "Unknown caller"),
-    ]
 }
 
 /// What happened, in words.

@@ -14,9 +14,8 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use super::{
     form::Fields,
     html::see_other,
-    record_rows,
     time::{Time, in_words},
-    view::{Choice, Notice, text_of},
+    view::{Choice, Notice, text_of, unnamed},
 };
 use crate::{
     access::Caller,
@@ -250,7 +249,7 @@ impl Visit {
 
     /// The name of an actor: of its token, for those who may read it; empty for others.
     pub(super) fn name_of(&self, actor: &ActorId) -> String {
-        let mut unnamed = record_rows::unnamed().into_iter();
+        let mut unnamed = unnamed().into_iter();
         if let Some((_, name)) = unnamed.find(|(it, _)| it == actor) {
             return name.to_owned();
         }

@@ -1,6 +1,6 @@
 //! What several pages show: the contexts of `admin/templates/macros.html`.
 
-use keyside_credentials::{Environment, Status};
+use keyside_credentials::{ActorId, Environment, Status};
 use serde::Serialize;
 
 use super::{marked::Text, number::count, remedy, time::Time};
@@ -158,6 +158,14 @@ impl Notice {
             ..self
         }
     }
+}
+
+/// Actors without a token, and what to call them.
+pub(super) fn unnamed() -> [(ActorId, &'static str); 2] {
+    [
+        (ActorId::system(), "Keyside itself"),
+        (ActorId::anonymous(), "Unknown caller"),
+    ]
 }
 
 /// The environments, as choices.

@@ -5,12 +5,12 @@ use std::slice;
 use jiff::SignedDuration;
 use keyside_config::{AdminPage, ProviderId};
 use keyside_credentials::{
-    Credential, CredentialId, Environment, Filter, Permission, Readiness, ReadinessStatus,
+    Credential, CredentialId, Environment, Filter, Listed, Permission, Readiness, ReadinessStatus,
     Timestamp, UsageState, Workspace,
 };
 
 use super::Visit;
-use crate::pages::{keys::known, record_rows::label, time::Time, view::Notice};
+use crate::pages::{time::Time, view::Notice};
 
 /// First about keys, the worst first, then about providers without any; at most [`SHOWN`], and how
 /// many more there are.
@@ -144,11 +144,11 @@ fn about_default(
     (id, status): &(CredentialId, ReadinessStatus),
 ) -> Option<Notice> {
     let registry = &visit.state.registry;
-    let default = registry.find_in(&workspace.id, id)?;
-    let is_used = |key| is_in_use(slice::from_ref(key), registry.now());
-    if !known(&default).is_none_or(is_used) {
-        return None;
-    }
+    let label = match registry.find_in(&workspace.id, id)? {
+        Listed::Known(key) if !is_in_use(slice::from_ref(&*key), registry.now()) => return None,
+        Listed::Known(key) => key.label.to_string(),
+        Listed::Lost(lost) => lost.id.to_string(),
+    };
     let what = match status {
         ReadinessStatus::Revoked => "is revoked",
         ReadinessStatus::Expired => "has expired",
@@ -157,7 +157,7 @@ fn about_default(
         ReadinessStatus::Ready | ReadinessStatus::Expiring => return None,
     };
     let name = visit.provider_name(&found.provider);
-    let title = format!("The default {name} key “{}” {what}", label(&default));
+    let title = format!("The default {name} key “{label}” {what}");
     let text =
         "Requests that name no label fail. Make another key the default, or replace this one.";
     let (workspace, provider) = (Some(workspace.id.as_str()), Some(found.provider.as_str()));
