@@ -1,6 +1,6 @@
 // Adding and rotating a key: advice while it is pasted, and a live check that keeps what was typed.
 import { announce, busy, conceal } from "./keyside.js";
-import { ended, icon, make, marked, notice } from "./notice.js";
+import { ended, icon, make, notice } from "./notice.js";
 
 /// What can be said of a key before anyone is asked. Only advice: providers change their forms.
 const advice = (field, value) => {
@@ -53,7 +53,7 @@ const showErrors = (form, errors) => {
     const id = `${input.id}-error`;
     const old = document.getElementById(id);
     const line = old ?? Object.assign(document.createElement("p"), { id, className: "error" });
-    line.replaceChildren(icon("bad"), make("span", "", ...marked(text)));
+    line.replaceChildren(icon("bad"), make("span", "", text));
     const field = input.closest(".field");
     if (!old) field.append(line);
     // The server's word takes the place of the advice, which may even be the same.

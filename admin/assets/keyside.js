@@ -1,5 +1,5 @@
-// What every page of a session uses: copying, relative times, forms that submit on change or show that they are busy,
-// confirmation by typing, and focus that returns. Without it, everything still works.
+// What every page of a session uses: copying, relative times, forms that submit on change and are sent once, confirmation by
+// typing, and focus that returns. Without it, everything still works.
 
 export const SESSION = "keyside.session";
 
@@ -53,8 +53,11 @@ const UNITS = [
   [Infinity, 31557600, "year"],
 ];
 
-export const relative = (iso, now = Date.now()) => {
-  const seconds = (Date.parse(iso) - now) / 1000;
+// The server's clock counts: this machine's may be wrong.
+const ahead = Date.now() - Date.parse(document.documentElement.dataset.now) || 0;
+
+const relative = (iso) => {
+  const seconds = (Date.parse(iso) - Date.now() + ahead) / 1000;
   const distance = Math.abs(seconds);
   if (distance < 45) return "just now";
   const [, size, unit] = UNITS.find(([limit]) => distance < limit);
@@ -72,9 +75,7 @@ const refresh = () => {
 setInterval(refresh, 30_000);
 addEventListener("pageshow", refresh);
 
-on("change", "[data-autosubmit]", (form) => form.requestSubmit());
-
-/// Marks the pressed button while its form is under way, and ignores a second press.
+/// Marks the pressed button while its form is under way.
 export const busy = (button, working) => {
   if (!button) return;
   if (working) {
@@ -84,10 +85,11 @@ export const busy = (button, working) => {
     button.removeAttribute("aria-busy");
   }
 };
-on("submit", "[data-busy-form]", (form, event) => {
-  const button = event.submitter ?? form.querySelector("[data-busy]");
-  if (button?.getAttribute("aria-busy")) event.preventDefault();
-  else busy(button, true);
+// What a form asks for happens once, however often it is sent before the answer is there. One that downloads leaves the page as it is.
+on("submit", 'form[method="post"]:not([data-download])', (form, event) => {
+  if (event.defaultPrevented) return;
+  if (form.querySelector("[aria-busy]")) event.preventDefault();
+  else busy(event.submitter, true);
 });
 addEventListener("pageshow", (event) => {
   if (event.persisted) document.querySelectorAll("[aria-busy]").forEach((button) => busy(button, false));
@@ -111,16 +113,20 @@ export const conceal = (form) => {
 };
 document.addEventListener("submit", (event) => conceal(event.target), true);
 
-// Cancelling a page that acts on a row returns the focus to the link that opened it.
+// The focus returns: to the link of a row after cancelling the page that it opened, and to a filter after the page that it led to
+// was loaded.
 const PLACE = "keyside.return";
-on("click", "a[data-return]", (link) =>
-  stored("sessionStorage", (s) => s.setItem(PLACE, JSON.stringify([location.pathname, link.id]))),
-);
+const comeBack = (path, selector) => stored("sessionStorage", (s) => s.setItem(PLACE, JSON.stringify([path, selector])));
+on("click", "a[data-return]", (link) => comeBack(location.pathname, `#${link.id}`));
+on("change", "[data-autosubmit]", (form, { target }) => {
+  comeBack(new URL(form.action).pathname, `[name="${target.name}"]${target.type === "radio" ? ":checked" : ""}`);
+  form.requestSubmit();
+});
 const place = stored("sessionStorage", (s) => JSON.parse(s.getItem(PLACE)));
 const wrong = document.querySelector("[data-focus], [aria-invalid='true']");
 if (wrong) wrong.focus();
 else if (place && place[0] === location.pathname) {
-  document.getElementById(place[1])?.focus();
+  document.querySelector(place[1])?.focus();
   stored("sessionStorage", (s) => s.removeItem(PLACE));
 }
 
@@ -141,6 +147,10 @@ on("submit", "form[data-keep]", (form) => {
   const draft = { of: here(), actor, fields: fields.map(({ name, value, checked }) => [name, value, checked]) };
   stored("sessionStorage", (s) => s.setItem(DRAFT, JSON.stringify(draft)));
 });
+
+// Screen readers do not read a status that was there before they watched.
+const said = [...document.querySelectorAll("[data-said]")].map((status) => status.innerText).join(" ");
+if (said) setTimeout(() => announce(said), 200);
 
 const draft = stored("sessionStorage", (s) => JSON.parse(s.getItem(DRAFT)));
 if (draft && !session) {

@@ -19,8 +19,8 @@ export const icon = (name) => {
   return svg;
 };
 
-/// A text in which backticks mark code, in pieces.
-export const marked = (text) => text.split(/`([^`]*)`/).map((piece, index) => (index % 2 && piece ? make("code", "", piece) : piece));
+/// A text: a string, or pieces of the server's, of which some are code.
+const pieces = (text) => [text].flat().map((piece) => (piece.isCode ? make("code", "", piece.text) : (piece.text ?? piece)));
 
 /// Links lead to this origin only, or nowhere.
 export const link = (href, text) => {
@@ -33,7 +33,7 @@ export const link = (href, text) => {
 
 export const notice = ({ tone, icon: name, title, text, href, action }) => {
   const way = href && link(href, action);
-  const body = make("div", "", make("strong", "", title), text && make("p", "", ...marked(text)), way && make("p", "row", way));
+  const body = make("div", "", make("strong", "", title), text && make("p", "", ...pieces(text)), way && make("p", "row", way));
   return make("div", `notice ${tone}`, icon(name), body);
 };
 

@@ -19,6 +19,7 @@ mod lists;
 mod pages;
 mod pages_activity;
 mod pages_admin;
+mod pages_caps;
 mod pages_key;
 mod pages_keys;
 mod pages_runs;

@@ -56,6 +56,33 @@ test("a revoked key without another", async (t) => {
   await page.getByRole("heading", { name: "Add a key for OpenAI" }).waitFor();
 });
 
+test("a revoked default, although another key works", async (t) => {
+  const { keyside, page, session, says } = await stage(t);
+  const id = await keyside.add("Old one", { environment: "live" });
+  const other = await keyside.add("New one", { environment: "live" });
+  assert.equal((await keyside.prompt()).status, 200);
+  await keyside.ask("DELETE", `/api/integrations/credentials/${id}`);
+  assert.equal((await keyside.prompt()).status, 401);
+  await says("The default OpenAI key “Old one” is revoked", "See the keys", "/keys?workspace=acme&provider=openai");
+  await page.goto(`${session}/keys/${other}`);
+  await page.getByRole("button", { name: "Use by default" }).click();
+  await page.getByText("Used by default", { exact: true }).waitFor();
+  assert.equal(await page.getByText("The default OpenAI key").count(), 0);
+  assert.equal((await keyside.prompt()).status, 200);
+});
+
+test("a declared key that cannot be read", async (t) => {
+  const more = '[[credential]]\nworkspace = "acme"\nprovider = "openai"\nlabel = "Mounted"\nsource = "file:missing"\n';
+  const keyside = await Keyside.start(t, await Provider.start(t), { more });
+  const page = await open(t, browser, keyside);
+  await signIn(page, keyside);
+  await page.getByText("The OpenAI key “Mounted” cannot be read").waitFor();
+  const row = page.getByRole("row", { name: /Mounted/ });
+  for (const text of ["Cannot be read", "declared in the settings"]) assert.equal(await row.getByText(text).count(), 1, text);
+  await row.getByRole("link").click();
+  await page.getByText("Requests with it are refused until it can be read").waitFor();
+});
+
 test("a key that has expired", async (t) => {
   const { keyside, page, session, says } = await stage(t);
   await keyside.add("Trial", { environment: "live", expiresAt: new Date(Date.now() + 1000).toISOString() });

@@ -17,7 +17,7 @@ after(() => browser?.close());
 
 const MARKUP = `"><img src=x onerror=hit()><script>hit()</script>`;
 // Labels and tags are visible ASCII; the rest of Unicode comes in names, prompts and messages.
-const LABELS = [MARKUP, "W".repeat(64), "{{7*7}}<b>&amp;</b>", "a' onclick='hit()", "&lt;i&gt; %3Cb%3E \\u003c", "</title></select></table>"];
+const LABELS = [MARKUP, "W".repeat(64), "{{7*7}}<b>&amp;</b>", "a' onclick='hit()", "&lt;i&gt; %3Cb%3E \\u003c", "</title></select></table>", "a`b`c `d`"];
 const ENDLESS = MARKUP + "A".repeat(10_000) + "\u202e\u05d0\u05d1\u05d2 \u0e49\u0e49\u0e49\u0e49";
 
 test("hostile labels, tags, names, prompts and messages stay text, and nothing is wider than 360 px", async (t) => {
@@ -58,6 +58,10 @@ test("hostile labels, tags, names, prompts and messages stay text, and nothing i
   for (const id of ids.slice(0, 2)) {
     for (const part of ["", "/edit", "/rotate", "/revoke"]) await at(`/keys/${id}${part}`);
   }
+
+  await page.goto(`${session}/keys/${ids.at(-1)}/edit`);
+  await page.getByRole("button", { name: "Save" }).click();
+  await page.getByText(`${LABELS.at(-1)} is up to date.`).waitFor();
 
   await page.goto(`${session}/keys/${ids[0]}/rotate`);
   await page.getByLabel("Key", { exact: true }).fill(secret("wrong"));

@@ -255,7 +255,7 @@ test("pages after a mistake, while something runs, and after another person's ch
   await keyside.ask("PATCH", key, { label: "QA Sandbox" });
   await page.getByLabel("Key", { exact: true }).fill(secret("fourth"));
   await press("Check and rotate");
-  await page.getByText("Changed by someone else meanwhile").waitFor();
+  await page.getByText("Changed meanwhile").waitFor();
   await judge(t, page, "rotate conflict");
   await show(`/keys/${id}/revoke`);
   await page.getByLabel("Type the label").fill("Other");
@@ -335,4 +335,27 @@ test("pages without a session", async (t) => {
   await at("no such page", "/nothing");
   await page.getByRole("heading", { name: "Unknown path" }).waitFor();
   await at("guide", "/guide");
+});
+
+test("a printed page is light, says when, and has whole ids", async (t) => {
+  const keyside = await Keyside.start(t, await Provider.start(t));
+  await keyside.add("Nightly", { environment: "sandbox" });
+  const page = await open(t, browser, keyside, { colorScheme: "dark" });
+  const session = await signIn(page, keyside);
+  await page.emulateMedia({ media: "print" });
+  await page.goto(`${session}/audit?workspace=acme`);
+  assert.equal(await page.evaluate(() => getComputedStyle(document.body).backgroundColor), "rgb(255, 255, 255)");
+  const width = (selector) => page.locator(selector).first().evaluate((element) => element.getBoundingClientRect().width);
+  assert.ok((await width("tbody time .vh")) > 100, "the exact time");
+  const cut = await page.locator(".id").evaluateAll((ids) => ids.filter((id) => id.scrollWidth > id.clientWidth).length);
+  assert.equal(cut, 0);
+});
+
+test("a short id of a workspace has one line, however long a name is", async (t) => {
+  const keyside = await Keyside.start(t, await Provider.start(t));
+  await keyside.ask("POST", "/api/workspaces", { id: "long", name: "Long name ".repeat(19) });
+  const page = await open(t, browser, keyside);
+  await page.goto(`${await signIn(page, keyside)}/workspaces`);
+  const heights = await page.locator('td[data-label="Id"] .mono').evaluateAll((ids) => ids.map((id) => id.getClientRects().length));
+  assert.deepEqual(heights, [1, 1]);
 });

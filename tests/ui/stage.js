@@ -72,13 +72,13 @@ ${["openai", "anthropic", "mistral", "groq"].map((id) => `[providers.${id}]\nbas
 export class Keyside extends Serving {
   /**
    * `past`: with a clock that starts so many seconds ago, and that `ago` sets. `publicUrl` is the address that people use, if it is not
-   * the listener's own.
+   * the listener's own. `more` are further settings.
    */
-  static async start(test, provider, { past, publicUrl } = {}) {
+  static async start(test, provider, { past, publicUrl, more = "" } = {}) {
     const keyside = new Keyside(test);
     const clock = past ? keyside.#clock(past) : {};
     const address = publicUrl ? { KEYSIDE_ADMIN__PUBLIC_URL: publicUrl } : {};
-    await keyside.serve(test, settings(provider), { ...clock, ...address });
+    await keyside.serve(test, settings(provider) + more, { ...clock, ...address });
     return keyside;
   }
 

@@ -19,7 +19,7 @@ use super::{
     pager::LogPager,
     record_rows::{self, RecordRow},
     shell::{Shell, Visit},
-    view::{Choice, Notice, text_of},
+    view::{Choice, Notice, text_of, unnamed},
 };
 use crate::{
     concurrency::WorkKind,
@@ -217,7 +217,7 @@ fn actors(visit: &Visit, asked: &Filters) -> BTreeMap<String, String> {
         .map(|token| (token.id.to_string(), token.name))
         .collect();
     let known = |id: &ActorId, name: &str| (id.to_string(), name.to_owned());
-    let others = record_rows::unnamed().map(|(id, name)| known(&id, name));
+    let others = unnamed().map(|(id, name)| known(&id, name));
     let others = others
         .into_iter()
         .chain([known(&visit.session.actor, "You")]);

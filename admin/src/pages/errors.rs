@@ -9,7 +9,7 @@ use axum::{
 use http::{HeaderMap, StatusCode, header};
 use keyside_credentials::RequestId;
 
-use super::{gate, html::problem_page, no_such_page, remedy, shell::assets_path};
+use super::{gate, html::problem_page, marked::Text, no_such_page, remedy, shell::assets_path};
 use crate::{
     problem::{Kind, Problem},
     state::AdminState,
@@ -20,8 +20,8 @@ use crate::{
 struct ErrorPage<'a> {
     assets: String,
     title: &'a str,
-    detail: String,
-    remedy: String,
+    detail: Text,
+    remedy: Text,
     icon: &'static str,
     /// The page on which to go on.
     href: String,
@@ -115,8 +115,8 @@ fn with_page(problem: Problem, state: &AdminState, base: &str, id: Option<&Reque
     let page = ErrorPage {
         assets: assets_path(&state.site),
         title: kind.title(),
-        detail: remedy::detail(&problem).to_owned(),
-        remedy: remedy::next_step(&problem).to_owned(),
+        detail: remedy::detail(&problem),
+        remedy: remedy::next_step(&problem),
         icon: icon(kind.status()),
         href: format!("{base}{path}"),
         label,

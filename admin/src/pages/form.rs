@@ -81,12 +81,20 @@ impl Fields {
         Self::filled(fields).made_for(values)
     }
 
-    /// The same entries in a form that is made for these values.
+    /// The same entries in a form that is made for these values. What was left as it was follows
+    /// them, so that sending the form again does not undo another person's change.
     pub(super) fn made_for(mut self, values: &[StoredValue]) -> Self {
-        let is_seen = |name: &str| values.iter().any(|value| value.seen == name);
-        self.0.retain(|(name, _)| !is_seen(name));
-        let seen = values.iter().map(|value| (value.seen, value.text.clone()));
-        self.0.extend(Self::filled(seen).0);
+        let is_left = |value: &&StoredValue| self.text(value.field) == self.text(value.seen);
+        let left = values.iter().filter(is_left).map(|value| value.field);
+        let seen = values.iter().map(|value| value.seen);
+        let outdated: Vec<_> = left.chain(seen).collect();
+        self.0
+            .retain(|(name, _)| !outdated.contains(&name.as_str()));
+        let now = values
+            .iter()
+            .flat_map(|value| [value.field, value.seen].map(|name| (name, value.text.clone())));
+        let now = now.filter(|(name, _)| outdated.contains(name));
+        self.0.extend(Self::filled(now).0);
         self
     }
 
@@ -307,6 +315,8 @@ mod tests {
         let both =
             |fields: &Fields| ["label", "seenLabel"].map(|name| fields.text(name).to_owned());
         assert_eq!(both(&fields.made_for(&values("new"))), ["mine", "new"]);
+        let left = Fields::parse(b"label=old&seenLabel=old").unwrap();
+        assert_eq!(both(&left.made_for(&values("new"))), ["new", "new"]);
         assert_eq!(both(&Fields::stored(&values("new"))), ["new", "new"]);
     }
 

@@ -24,12 +24,13 @@ use super::{
     html::{page, problem_page, see_other},
     keys::{is_revoked, known},
     lines::{self, Line},
+    number::milliseconds,
     record_rows::RecordRow,
     run_rows::RunRow,
     shell::{Shell, Visit, query},
     time::Time,
     verdict,
-    view::Notice,
+    view::{Notice, text_of},
 };
 use crate::{
     concurrency::WorkKind,
@@ -50,6 +51,7 @@ struct Key {
     versions: Vec<VersionRow>,
     duplicates: Vec<Duplicate>,
     lines: Vec<Line>,
+    preview_href: String,
     runs: Vec<RunRow>,
     runs_href: String,
     no_runs: &'static str,
@@ -62,7 +64,7 @@ struct Key {
 /// The last live check of the secret in use.
 #[derive(Default)]
 struct LastCheck {
-    /// None if it was never checked.
+    /// None if this process knows of none.
     verdict: Option<Notice>,
     at: Time,
     /// Empty if it is unknown.
@@ -176,6 +178,7 @@ async fn view(visit: &Visit, listed: &Listed, said: Option<Notice>) -> Result<Ke
         versions: facts::versions(known, now),
         duplicates: known.map_or_else(Vec::new, |key| Duplicate::all(visit, key)),
         lines: in_use.map_or_else(Vec::new, |key| lines::of(visit, key)),
+        preview_href: in_use.map_or_else(String::new, |key| visit.preview_href(key)),
         runs,
         runs_href,
         no_runs,
@@ -230,10 +233,9 @@ impl LastCheck {
         };
         let provider = visit.state.provider(&key.provider);
         let name = provider.map_or("The provider", |provider| provider.name.as_str());
-        let latency = check.latency_ms.map(|latency| format!("{latency} ms"));
         Self {
             at: Time::new(check.at, visit.state.registry.now()),
-            latency: latency.unwrap_or_default(),
+            latency: text_of(check.latency_ms.map(milliseconds)),
             verdict: Some(verdict::notice(&check, name)),
         }
     }

@@ -225,17 +225,12 @@ pub(super) async fn done(
     let default_label = workspace
         .as_ref()
         .and_then(|workspace| other_default(&visit, workspace, &key));
-    let preview = query(&[
-        ("workspace", key.workspace.as_str()),
-        ("provider", key.provider.as_str()),
-        ("label", key.label.as_str()),
-    ]);
     page(&Done {
         shell: visit.shell("/keys", workspace.as_ref()),
         verdict: Some(verdict),
         duplicates: Duplicate::all(&visit, &key),
         lines: lines::of(&visit, &key),
-        preview_href: format!("{}/preview{preview}", visit.base()),
+        preview_href: visit.preview_href(&key),
         key: Added {
             href: visit.key_href(&key.id),
             label: key.label.to_string(),

@@ -78,10 +78,10 @@ fn view(
     number: usize,
 ) -> Keys {
     let now = visit.state.registry.now();
-    let address = |filters: &Filters, page| {
+    let address = |filters: &Filters, page: &str| {
         format!("{}/keys{}", visit.base(), filters.query(workspace, page))
     };
-    let first_page = |filters: &Filters| address(filters, 1);
+    let first_page = |filters: &Filters| address(filters, "");
     let shown: Vec<_> = all
         .iter()
         .filter(|listed| filters.includes(visit, listed, now))

@@ -2,11 +2,12 @@
 
 use std::ops::Range;
 
+use super::number::count;
 use crate::query::Parameters;
 
 /// Where a table is, and its neighbours: empty links where there are none.
 pub(super) struct Pager {
-    /// `1–50 of 1000 keys`.
+    /// `1–50 of 1,000 keys`.
     pub(super) summary: String,
     pub(super) previous: String,
     pub(super) next: String,
@@ -24,24 +25,27 @@ impl Pager {
         number.unwrap_or(1)
     }
 
-    /// Page `number` of `total` rows, each a `noun`. A page beyond the end is the last one.
+    /// Page `number` of `total` rows, each a `noun`. A page beyond the end is the last one. `address`
+    /// is that of the page with a number; an empty one is the first.
     pub(super) fn new(
         number: usize,
         total: usize,
         noun: &str,
-        address: impl Fn(usize) -> String,
+        address: impl Fn(&str) -> String,
     ) -> Self {
         let last = total.div_ceil(ROWS).max(1);
         let number = number.min(last);
         let start = (number - 1) * ROWS;
         let range = start..total.min(start + ROWS);
         let plural = if total == 1 { "" } else { "s" };
+        let [first, end, all] = [range.start + 1, range.end, total].map(|it| count(it as u64));
         let summary = match last {
             1 => format!("{total} {noun}{plural}"),
-            _ => format!("{}–{} of {total} {noun}s", range.start + 1, range.end),
+            _ => format!("{first}–{end} of {all} {noun}s"),
         };
         let page = |is_there: bool, number: usize| match is_there {
-            true => address(number),
+            true if number == 1 => address(""),
+            true => address(&number.to_string()),
             false => String::new(),
         };
         Self {
@@ -50,6 +54,11 @@ impl Pager {
             next: page(number < last, number + 1),
             range,
         }
+    }
+
+    /// Whether there are other pages.
+    pub(super) fn is_long(&self) -> bool {
+        !self.previous.is_empty() || !self.next.is_empty()
     }
 
     /// The rows of this page.
@@ -103,7 +112,7 @@ mod tests {
         let all: Vec<_> = (1..=120).collect();
         for (number, summary, previous, next, first, rows) in [
             (1, "1–50 of 120 keys", "", "?page=2", 1, 50),
-            (2, "51–100 of 120 keys", "?page=1", "?page=3", 51, 50),
+            (2, "51–100 of 120 keys", "?page=", "?page=3", 51, 50),
             (3, "101–120 of 120 keys", "?page=2", "", 101, 20),
             (9, "101–120 of 120 keys", "?page=2", "", 101, 20),
         ] {

@@ -16,6 +16,7 @@ use super::{
     errors::EVENT_STREAM,
     form::{Fields, SessionForm},
     html::{page, problem_page},
+    marked::Text,
     remedy,
     shell::{Shell, Visit},
     view::{Choice, FieldErrors, Notice, environments},
@@ -162,10 +163,11 @@ impl Outcome {
 fn notice(visit: &Visit, problem: &Problem) -> Notice {
     let title = problem.kind().title();
     let way = problem.remediation().map(|way| (way, link(visit, way)));
+    let detail = Text::from(problem.detail().to_owned());
     let text = match way {
-        Some((_, Some(_))) => problem.detail().to_owned(),
-        Some((text, None)) => format!("{} {text}", problem.detail()),
-        None => format!("{} {}", problem.detail(), remedy::next_step(problem)),
+        Some((_, Some(_))) => detail,
+        Some((text, None)) => detail.and(text.to_owned()),
+        None => detail.and(remedy::next_step(problem)),
     };
     let mut notice = Notice::new("bad", title, text);
     if let Some((way, Some(href))) = way {
@@ -226,11 +228,11 @@ fn form_of(visit: &Visit, workspace: &Workspace, entered: &Fields) -> Form {
     let suggested = selected.and_then(|provider| model(provider));
     let selected = selected.map_or("", |provider| provider.id.as_str());
     let options = providers.iter().map(|provider| ProviderOption {
-        choice: Choice {
-            value: provider.id.to_string(),
-            label: provider.name.clone(),
-            selected: provider.id.as_str() == selected,
-        },
+        choice: Choice::new(
+            provider.id.as_str(),
+            provider.name.as_str(),
+            provider.id.as_str() == selected,
+        ),
         model: model(provider).unwrap_or_default(),
     });
     let any = (String::new(), "Any".to_owned());
@@ -276,14 +278,12 @@ fn groups(visit: &Visit, keys: &[Credential], provider: &str, label: &str) -> Ve
     let groups = found.into_iter().map(|(id, labels)| LabelGroup {
         provider: id.to_owned(),
         name: visit.provider_name(id),
-        labels: labels
-            .into_iter()
-            .map(|(value, text)| Choice {
-                value: value.to_owned(),
-                label: text,
-                selected: id == provider && value == label,
-            })
-            .collect(),
+        labels: {
+            let is_selected = |value: &str| id == provider && value == label;
+            let labels = labels.into_iter();
+            let choices = labels.map(|(value, text)| Choice::new(value, text, is_selected(value)));
+            Choice::first(choices.collect())
+        },
     });
     let mut groups: Vec<_> = groups.collect();
     groups.sort_by_key(|group| group.provider != provider);

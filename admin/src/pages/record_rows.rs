@@ -1,7 +1,7 @@
 //! Rows of audit records: the context of `record_rows.html`.
 
 use keyside_credentials::{
-    ActorId, Listed, Timestamp,
+    Listed, Timestamp,
     audit::{AuditRecord, Event},
 };
 
@@ -43,7 +43,7 @@ impl RecordRow {
             at: Time::new(Some(record.at), now),
             event: event(record.event),
             you: record.actor == visit.session.actor,
-            actor_name: actor_name(visit, &record.actor),
+            actor_name: visit.name_of(&record.actor),
             actor: record.actor.to_string(),
             key_label: key.as_ref().map_or_else(String::new, label),
             key_href: key.as_ref().map_or_else(String::new, href),
@@ -58,19 +58,6 @@ impl RecordRow {
             request_id: record.request_id,
         }
     }
-}
-
-fn actor_name(visit: &Visit, actor: &ActorId) -> String {
-    let unnamed = unnamed().into_iter().find(|(it, _)| actor == it);
-    unnamed.map_or_else(|| visit.name_of(actor), |(_, name)| name.to_owned())
-}
-
-/// Actors without a token, and what to call them.
-pub(super) fn unnamed() -> [(ActorId, &'static str); 2] {
-    [
-        (ActorId::system(), "Keyside itself"),
-        (ActorId::anonymous(), "Unknown caller"),
-    ]
 }
 
 /// What happened, in words.

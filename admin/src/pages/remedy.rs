@@ -1,22 +1,23 @@
 //! What a page says of a problem. The API's own words name requests, headers and commands; a page
 //! names its links and buttons.
 
+use super::marked::Text;
 use crate::problem::{Kind, Problem};
 
-/// What is wrong, as a sentence.
-pub(super) fn detail(problem: &Problem) -> &str {
+/// What is wrong, as a sentence. It may name a label.
+pub(super) fn detail(problem: &Problem) -> Text {
     match problem.kind() {
         Kind::PreconditionFailed | Kind::PreconditionRequired => {
-            "It has changed since the page was opened. Nothing was changed now."
+            "It has changed since the page was opened. Nothing was changed now.".into()
         }
-        _ => problem.detail(),
+        _ => problem.detail().to_owned().into(),
     }
 }
 
 /// The next step, as a sentence. That of a live check names no request, so it stays.
-pub(super) fn next_step(problem: &Problem) -> &str {
+pub(super) fn next_step(problem: &Problem) -> Text {
     let own = of_kind(problem.kind()).filter(|_| problem.check().is_none());
-    own.unwrap_or_else(|| problem.remedy())
+    own.map_or_else(|| Text::marked(problem.remedy()), Text::from)
 }
 
 /// The problem as a script of a page shows it.
@@ -64,7 +65,7 @@ fn of_kind(kind: Kind) -> Option<&'static str> {
 mod tests {
     use keyside_credentials::ChangeError;
 
-    use super::*;
+    use super::{super::marked::tests::shown, *};
 
     #[test]
     fn no_page_names_a_request_a_header_or_a_command() {
@@ -81,8 +82,8 @@ mod tests {
             Problem::field("label", "is missing"),
         ];
         for problem in &problems {
-            let said = format!("{} {}", detail(problem), next_step(problem));
-            for other in ["`", "keyside ", "/api", "PATCH", "If-Match", "ETag"] {
+            let said = shown(&detail(problem).and(next_step(problem)));
+            for other in ["[", "keyside ", "/api", "PATCH", "If-Match", "ETag"] {
                 assert!(!said.contains(other), "{other}: {said}");
             }
         }
@@ -91,6 +92,6 @@ mod tests {
     #[test]
     fn what_is_the_same_everywhere_stays() {
         let problem = Problem::from(ChangeError::LastOwner);
-        assert_eq!(next_step(&problem), problem.remedy());
+        assert_eq!(shown(&next_step(&problem)), problem.remedy());
     }
 }

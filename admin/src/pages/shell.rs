@@ -11,7 +11,12 @@ use keyside_credentials::{
 };
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::{form::Fields, html::see_other, time::in_words, view::Notice};
+use super::{
+    form::Fields,
+    html::see_other,
+    time::{Time, in_words},
+    view::{Choice, Notice, text_of, unnamed},
+};
 use crate::{
     access::Caller,
     assets,
@@ -35,8 +40,10 @@ pub(super) struct Shell {
     pub(super) base: String,
     pub(super) assets: String,
     pub(super) csrf: String,
-    pub(super) workspace: WorkspaceChoice,
-    pub(super) workspaces: Vec<WorkspaceChoice>,
+    /// The time of the page, by which its script corrects the browser's clock.
+    pub(super) now: String,
+    pub(super) workspace: ShownWorkspace,
+    pub(super) workspaces: Vec<Choice>,
     pub(super) switch_to: String,
     pub(super) nav: Vec<NavItem>,
     pub(super) person: Person,
@@ -44,10 +51,9 @@ pub(super) struct Shell {
     pub(super) flash: Vec<Notice>,
 }
 
-pub(super) struct WorkspaceChoice {
+pub(super) struct ShownWorkspace {
     pub(super) id: String,
     pub(super) name: String,
-    pub(super) current: bool,
 }
 
 pub(super) struct NavItem {
@@ -79,6 +85,16 @@ impl Visit {
     /// The address of the page of a key.
     pub(super) fn key_href(&self, id: &CredentialId) -> String {
         format!("{}/keys/{id}", self.base())
+    }
+
+    /// The address of the page Preview with a key chosen.
+    pub(super) fn preview_href(&self, key: &Credential) -> String {
+        let query = query(&[
+            ("workspace", key.workspace.as_str()),
+            ("provider", key.provider.as_str()),
+            ("label", key.label.as_str()),
+        ]);
+        format!("{}/preview{query}", self.base())
     }
 
     /// Leads to another page of the session.
@@ -174,15 +190,11 @@ impl Visit {
         let base = self.base();
         let all = self.state.registry.workspaces(self.caller.scope());
         let id = workspace.map(|workspace| &workspace.id);
-        let choice = |shown: &Workspace| WorkspaceChoice {
-            id: shown.id.to_string(),
-            name: shown.name.clone(),
-            current: Some(&shown.id) == id,
-        };
-        let none = || WorkspaceChoice {
-            id: String::new(),
-            name: "no workspace".to_owned(),
-            current: false,
+        let choice =
+            |it: &Workspace| Choice::new(it.id.as_str(), it.name.as_str(), Some(&it.id) == id);
+        let shown = ShownWorkspace {
+            id: text_of(id),
+            name: workspace.map_or_else(|| "no workspace".to_owned(), |it| it.name.clone()),
         };
         let query = id.map_or_else(String::new, |id| query(&[("workspace", id.as_ref())]));
         let nav = NAV.map(|(page, icon, label)| NavItem {
@@ -194,11 +206,13 @@ impl Visit {
         // The list of workspaces is about all of them.
         let switched = if path == "/workspaces" { "/keys" } else { path };
         let flash = self.state.sessions.take_flash(&self.session.id);
+        let now = self.state.registry.now();
         Shell {
             assets: assets_path(&self.state.site),
             csrf: self.session.csrf_token(),
-            workspace: workspace.map_or_else(none, choice),
-            workspaces: all.iter().map(choice).collect(),
+            now: Time::new(Some(now), now).iso,
+            workspace: shown,
+            workspaces: Choice::first(all.iter().map(choice).collect()),
             switch_to: format!("{base}{switched}"),
             nav: nav.into(),
             person: self.person(),
@@ -233,8 +247,12 @@ impl Visit {
         self.state.sessions.set_flash(&self.session.id, flash);
     }
 
-    /// The name of an actor's token, for those who may read it; empty for others.
+    /// The name of an actor: of its token, for those who may read it; empty for others.
     pub(super) fn name_of(&self, actor: &ActorId) -> String {
+        let mut unnamed = unnamed().into_iter();
+        if let Some((_, name)) = unnamed.find(|(it, _)| it == actor) {
+            return name.to_owned();
+        }
         let token = self.state.registry.access().find(actor);
         let may_read = self.may(Permission::ReadTokens);
         let token = token.filter(|it| may_read && self.caller.scope().covers(&it.scope));
@@ -246,6 +264,14 @@ impl Visit {
         match self.name_of(actor) {
             name if name.is_empty() => actor.to_string(),
             name => name,
+        }
+    }
+
+    /// What to call an actor to this person.
+    pub(super) fn you_or_name_of(&self, actor: &ActorId) -> String {
+        match *actor == self.session.actor {
+            true => "you".to_owned(),
+            false => self.name_of(actor),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use keyside_credentials::Verification;
 
-use super::view::Notice;
+use super::{marked::Text, view::Notice};
 use crate::{
     problem::{Problem, sentence},
     wire::CheckView,
@@ -37,8 +37,9 @@ pub(super) fn notice(check: &CheckView, provider: &str) -> Notice {
             "The response says nothing about the key.",
         ),
     };
-    let text = check.remediation.as_deref().map(sentence);
-    Notice::new(tone, title, text.unwrap_or_else(|| otherwise.to_owned()))
+    let said = check.remediation.as_deref();
+    let text = said.map_or_else(|| otherwise.into(), |said| Text::marked(&sentence(said)));
+    Notice::new(tone, title, text)
 }
 
 /// Why a form that stores a key did not store it.
@@ -58,7 +59,7 @@ impl Refused {
             };
         };
         let said = notice(check, provider);
-        let text = format!("Nothing was stored. {}", said.text);
+        let text = Text::from("Nothing was stored.").and(said.text);
         Self {
             notice: Notice { text, ..said },
             can_skip: true,
@@ -68,7 +69,7 @@ impl Refused {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::marked::tests::shown, *};
 
     fn check(verdict: Verification, remediation: Option<&str>) -> CheckView {
         CheckView {
@@ -97,13 +98,13 @@ mod tests {
         ] {
             let said = notice(&check(verdict, None), "Groq");
             assert_eq!((said.tone, &*said.title), (tone, title));
-            assert!(said.text.ends_with('.'), "{}", said.text);
+            assert!(shown(&said.text).ends_with('.'), "{title}");
         }
     }
 
     #[test]
     fn the_next_step_of_a_cause_is_told() {
         let check = check(Verification::Rejected, Some("no funds. Add some."));
-        assert_eq!(notice(&check, "Groq").text, "No funds. Add some.");
+        assert_eq!(shown(&notice(&check, "Groq").text), "No funds. Add some.");
     }
 }

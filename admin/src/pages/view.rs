@@ -1,9 +1,9 @@
 //! What several pages show: the contexts of `admin/templates/macros.html`.
 
-use keyside_credentials::{Environment, Status};
+use keyside_credentials::{ActorId, Environment, Status};
 use serde::Serialize;
 
-use super::{remedy, time::Time};
+use super::{marked::Text, number::count, remedy, time::Time};
 use crate::problem::{FieldError, Kind, Problem, sentence};
 
 /// A word with an icon, so that no state is told by colour alone.
@@ -16,10 +16,10 @@ pub(super) struct Badge {
     pub(super) word: String,
 }
 
-/// Another person changed the same thing meanwhile: the context of `conflict.html`.
+/// The same thing was changed meanwhile: the context of `conflict.html`.
 pub(super) struct Conflict {
     pub(super) actor: String,
-    /// The actor's name; empty for those who may not read tokens.
+    /// "you", which may be another tab, or the actor's name; empty for those who may not read tokens.
     pub(super) name: String,
     pub(super) at: Time,
     /// What happened, in words.
@@ -34,7 +34,7 @@ pub(super) struct Notice {
     pub(super) tone: &'static str,
     pub(super) icon: &'static str,
     pub(super) title: String,
-    pub(super) text: String,
+    pub(super) text: Text,
     /// Empty if there is nothing to do.
     pub(super) href: String,
     pub(super) action: &'static str,
@@ -57,6 +57,8 @@ pub(super) struct Choice {
     pub(super) value: String,
     pub(super) label: String,
     pub(super) selected: bool,
+    /// Whether it cannot be chosen, and says how many others there are.
+    pub(super) is_rest: bool,
 }
 
 impl Badge {
@@ -110,11 +112,7 @@ impl Badge {
 }
 
 impl Notice {
-    pub(super) fn new(
-        tone: &'static str,
-        title: impl Into<String>,
-        text: impl Into<String>,
-    ) -> Self {
+    pub(super) fn new(tone: &'static str, title: impl Into<String>, text: impl Into<Text>) -> Self {
         Self {
             tone,
             icon: tone,
@@ -131,24 +129,17 @@ impl Notice {
         let others = problem.errors().iter().filter(of_others);
         let others: Vec<_> = others.map(|error| sentence(&error.detail)).collect();
         let is_marked = others.len() < problem.errors().len();
-        if is_marked && problem.kind() == Kind::FieldsInvalid {
-            let text = ["Correct what is marked below, and send the form again."]
-                .into_iter()
-                .chain(others.iter().map(String::as_str));
-            return Self::new(
-                "bad",
+        let (title, text) = match is_marked && problem.kind() == Kind::FieldsInvalid {
+            true => (
                 "Nothing was changed",
-                text.collect::<Vec<_>>().join(" "),
-            );
-        }
-        let text = [remedy::detail(problem), remedy::next_step(problem)]
-            .into_iter()
-            .chain(others.iter().map(String::as_str));
-        Self::new(
-            "bad",
-            problem.kind().title(),
-            text.collect::<Vec<_>>().join(" "),
-        )
+                Text::from("Correct what is marked below, and send the form again."),
+            ),
+            false => (
+                problem.kind().title(),
+                remedy::detail(problem).and(remedy::next_step(problem)),
+            ),
+        };
+        Self::new("bad", title, others.into_iter().fold(text, Text::and))
     }
 
     /// The same notice, with a way on if the person can go there.
@@ -167,6 +158,14 @@ impl Notice {
             ..self
         }
     }
+}
+
+/// Actors without a token, and what to call them.
+pub(super) fn unnamed() -> [(ActorId, &'static str); 2] {
+    [
+        (ActorId::system(), "Keyside itself"),
+        (ActorId::anonymous(), "Unknown caller"),
+    ]
 }
 
 /// The environments, as choices.
@@ -193,16 +192,42 @@ impl Described {
 }
 
 impl Choice {
-    /// "All" and the `values`, each with its label; `selected` is the value in force.
+    pub(super) fn new(value: impl Into<String>, label: impl Into<String>, selected: bool) -> Self {
+        Self {
+            value: value.into(),
+            label: label.into(),
+            selected,
+            is_rest: false,
+        }
+    }
+
+    /// "All" and the first of the `values`, each with its label; `selected` is the value in force.
     pub(super) fn list(
         values: impl IntoIterator<Item = (String, String)>,
         selected: Option<&str>,
     ) -> Vec<Self> {
         let all = (String::new(), "All".to_owned());
-        Self::of(
+        Self::first(Self::of(
             [all].into_iter().chain(values),
             selected.unwrap_or_default(),
-        )
+        ))
+    }
+
+    /// The first choices, the one in force, and how many others there are. Nobody reads more, and
+    /// they make a page heavy; the page of what is chosen leads on too.
+    pub(super) fn first(mut choices: Vec<Self>) -> Vec<Self> {
+        let rest = choices.split_off(choices.len().min(MOST));
+        let (selected, others): (Vec<_>, Vec<_>) = rest.into_iter().partition(|it| it.selected);
+        choices.extend(selected);
+        if !others.is_empty() {
+            let label = format!("and {} more", count(others.len() as u64));
+            let is_rest = true;
+            choices.push(Self {
+                is_rest,
+                ..Self::new("", label, false)
+            });
+        }
+        choices
     }
 
     /// The `values`, each with its label; `selected` is the value in force.
@@ -210,14 +235,16 @@ impl Choice {
         values: impl IntoIterator<Item = (String, String)>,
         selected: &str,
     ) -> Vec<Self> {
-        let choice = |(value, label): (String, String)| Self {
-            selected: value == selected,
-            value,
-            label,
+        let choice = |(value, label): (String, String)| {
+            let is_selected = value == selected;
+            Self::new(value, label, is_selected)
         };
         values.into_iter().map(choice).collect()
     }
 }
+
+/// Choices of a list.
+const MOST: usize = 200;
 
 /// The text of something that may be absent; empty if it is.
 pub(super) fn text_of(value: Option<impl ToString>) -> String {
@@ -238,7 +265,26 @@ impl FieldErrors {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::marked::tests::shown, *};
+
+    #[test]
+    fn a_long_list_has_its_first_choices_and_the_one_in_force() {
+        let values = |count: usize| (0..count).map(|it| (it.to_string(), it.to_string()));
+        let shown = |count, selected| {
+            let list = Choice::list(values(count), selected);
+            let in_force = list.iter().find(|choice| choice.selected);
+            let in_force = in_force.map(|choice| choice.label.clone());
+            let last = list.last().map(|it| (it.label.clone(), it.is_rest));
+            (list.len(), in_force.unwrap(), last.unwrap())
+        };
+        let all = || "All".to_owned();
+        assert_eq!(shown(3, None), (4, all(), ("2".to_owned(), false)));
+        assert_eq!(shown(199, None), (200, all(), ("198".to_owned(), false)));
+        let rest = |label: &str| (label.to_owned(), true);
+        assert_eq!(shown(10_000, None), (201, all(), rest("and 9,801 more")));
+        let far = shown(10_000, Some("9999"));
+        assert_eq!(far, (202, "9999".to_owned(), rest("and 9,800 more")));
+    }
 
     #[test]
     fn a_refusal_leaves_to_the_fields_what_they_show_and_tells_the_rest() {
@@ -250,13 +296,11 @@ mod tests {
         };
         let all = Notice::refusal(&problem(), &["label", "provider"]);
         assert_eq!(all.title, "Nothing was changed");
-        assert!(!all.text.contains("is unknown"), "{}", all.text);
-        let one = Notice::refusal(&problem(), &["label"]);
-        assert!(one.text.ends_with("Is unknown."), "{}", one.text);
-        let none = Notice::refusal(&Problem::superseded(), &["label"]);
-        assert!(
-            none.text
-                .starts_with(remedy::detail(&Problem::superseded()))
-        );
+        let all = shown(&all.text);
+        assert!(!all.contains("is unknown"), "{all}");
+        let one = shown(&Notice::refusal(&problem(), &["label"]).text);
+        assert!(one.ends_with("Is unknown."), "{one}");
+        let none = shown(&Notice::refusal(&Problem::superseded(), &["label"]).text);
+        assert!(none.starts_with(&shown(&remedy::detail(&Problem::superseded()))));
     }
 }

@@ -8,7 +8,8 @@ use super::{
     form::{Fields, SessionForm},
     html::{page, problem_page, see_other},
     keys::is_rejected,
-    shell::{Shell, Visit},
+    pager::Pager,
+    shell::{Shell, Visit, query},
     time::Time,
     view::{Badge, FieldErrors, Notice},
 };
@@ -19,7 +20,12 @@ use crate::{concurrency::WorkKind, form, problem::Problem, query::Parameters, wi
 struct Workspaces {
     shell: Shell,
     can_create: bool,
+    /// Whether there are workspaces at all.
+    any: bool,
+    /// What is searched for in names and ids; empty if nothing is.
+    q: String,
     workspaces: Vec<Row>,
+    pager: Pager,
     form: Fields,
     errors: FieldErrors,
     /// A request named a workspace that does not exist.
@@ -40,10 +46,12 @@ pub(super) async fn show(visit: Visit, mut parameters: Parameters) -> Result<Res
     let asked = parameters.text("workspace");
     // The refusal's link names the provider too, which does not matter here.
     let _provider = parameters.text("provider");
+    let q = parameters.text("q").unwrap_or_default();
+    let number = Pager::read(&mut parameters);
     parameters.finish()?;
     page(&Workspaces {
         unknown: asked.and_then(|id| unknown(&visit, &id)),
-        ..view(&visit).await?
+        ..view(&visit, q.trim(), number).await?
     })
 }
 
@@ -67,7 +75,7 @@ pub(super) async fn create(
             let shown = Workspaces {
                 form: fields,
                 errors: FieldErrors::of(&problem),
-                ..view(&visit).await?
+                ..view(&visit, "", 1).await?
             };
             Err(problem_page(problem, &shown))
         }
@@ -79,14 +87,28 @@ async fn add(visit: &Visit, new: wire::NewWorkspace) -> Result<Workspace, Proble
     Ok(registry.create_workspace(&act, new.into()).await?)
 }
 
-async fn view(visit: &Visit) -> Result<Workspaces, Problem> {
+/// Page `number` of the workspaces with `q` in their name or id.
+async fn view(visit: &Visit, q: &str, number: usize) -> Result<Workspaces, Problem> {
     let _permit = visit.state.acquire(WorkKind::List, &visit.caller).await?;
-    let all = visit.state.registry.workspaces(visit.caller.scope());
+    let mut all = visit.state.registry.workspaces(visit.caller.scope());
+    let any = !all.is_empty();
+    let wanted = q.to_lowercase();
+    let has = |text: &str| text.to_lowercase().contains(&wanted);
+    all.retain(|workspace| has(&workspace.name) || has(workspace.id.as_str()));
+    let pager = Pager::new(number, all.len(), "workspace", |page| {
+        let query = query(&[("q", q), ("page", page)]);
+        format!("{}/workspaces{query}", visit.base())
+    });
+    let rows = pager.rows(&all).iter();
+    let workspaces = rows.map(|workspace| row(visit, workspace)).collect();
     let shown = visit.workspace(None)?;
     Ok(Workspaces {
         shell: visit.shell("/workspaces", shown.as_ref()),
         can_create: visit.may(Permission::CreateWorkspaces),
-        workspaces: all.iter().map(|workspace| row(visit, workspace)).collect(),
+        any,
+        q: q.to_owned(),
+        workspaces,
+        pager,
         form: Fields::default(),
         errors: FieldErrors::default(),
         unknown: None,

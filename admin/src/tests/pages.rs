@@ -388,3 +388,30 @@ async fn files_are_kept_under_the_hash_of_their_content() {
         other.assert_is_page(StatusCode::NOT_FOUND);
     }
 }
+
+#[tokio::test]
+async fn many_workspaces_are_shown_page_by_page_and_searched() {
+    let api = Api::on_loopback().await;
+    for number in 0..60 {
+        let new = json!({ "id": format!("team-{number}"), "name": format!("Customer {number}") });
+        let made = api.post("/api/workspaces", &new).await;
+        assert_eq!(made.status, StatusCode::CREATED, "{}", made.body);
+    }
+    let browser = api.owner().await;
+    for (query, rows, said) in [
+        ("", 50, "1–50 of 60 workspaces"),
+        ("?page=2", 10, "51–60 of 60 workspaces"),
+        ("?q=CUSTOMER+5", 11, "Clear filters"),
+        ("?q=team-59", 1, "Clear filters"),
+        ("?q=nobody", 0, "No workspace matches"),
+    ] {
+        let page = browser.get(&format!("/workspaces{query}")).await;
+        page.assert_is_page(StatusCode::OK);
+        assert_eq!(
+            page.body.matches("<td data-label=\"Id\">").count(),
+            rows,
+            "{query}"
+        );
+        assert!(page.body.contains(said), "{query}: {}", page.body);
+    }
+}

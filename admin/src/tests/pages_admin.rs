@@ -4,9 +4,9 @@ use keyside_credentials::{Finding, Role, Scope, Verification, audit::Event, runs
 
 use super::{audit::alter_record, lists::run, *};
 
-const ACME: &str = "/workspace?workspace=acme";
+pub(super) const ACME: &str = "/workspace?workspace=acme";
 
-async fn with_acme() -> Api {
+pub(super) async fn with_acme() -> Api {
     let api = Api::on_loopback().await;
     let made = api.post("/api/workspaces", &json!({ "id": "acme" })).await;
     assert_eq!(made.status, StatusCode::CREATED);
@@ -20,7 +20,7 @@ async fn key(api: &Api, other: Value) -> String {
 }
 
 /// The value of a form's hidden field.
-fn hidden(page: &Answer, name: &str) -> String {
+pub(super) fn hidden(page: &Answer, name: &str) -> String {
     let field = format!(r#"name="{name}" value=""#);
     let (_, rest) = page.body.split_once(&field).unwrap();
     let value = rest.split('"').next().unwrap();
@@ -203,45 +203,6 @@ async fn a_recipe_has_the_address_of_the_listener_that_serves_the_workspace() {
     }
     let unknown = browser.get("/clients?client=codx").await;
     unknown.assert_is_page(StatusCode::UNPROCESSABLE_ENTITY);
-}
-
-#[tokio::test]
-async fn caps_are_saved_and_a_change_in_between_is_shown() {
-    let api = with_acme().await;
-    let browser = api.owner().await;
-    let tag = hidden(&browser.get(ACME).await, "etag");
-    let caps = |tag: &str, requests: &str, tokens: &str| {
-        let tag = tag.replace('"', "%22");
-        format!("do=caps&etag={tag}&requestsPerDay={requests}&tokensPerDay={tokens}")
-    };
-    let saved = browser.submit(ACME, &caps(&tag, "1000", "")).await;
-    saved.assert_leads_to(&format!("{}{ACME}", browser.base));
-    let limits = api.get("/api/workspaces/acme").await.json()["limits"].clone();
-    assert_eq!(
-        limits,
-        json!({ "requestsPerDay": 1000, "tokensPerDay": null })
-    );
-    let page = browser.get(ACME).await;
-    assert!(page.body.contains("0 of 1,000"), "{}", page.body);
-    // The tag is of the state before.
-    let late = browser.submit(ACME, &caps(&tag, "7", "9")).await;
-    late.assert_is_page(StatusCode::PRECONDITION_FAILED);
-    for text in ["Changed by someone else", r#"value="7""#, r#"value="9""#] {
-        assert!(late.body.contains(text), "{text}: {}", late.body);
-    }
-    let again = browser
-        .submit(ACME, &caps(&hidden(&late, "etag"), "7", "9"))
-        .await;
-    again.assert_leads_to(&format!("{}{ACME}", browser.base));
-    let tag = hidden(&browser.get(ACME).await, "etag");
-    for wrong in ["0", "many", "-1", "1000000000001"] {
-        let page = browser.submit(ACME, &caps(&tag, wrong, "")).await;
-        page.assert_is_page(StatusCode::UNPROCESSABLE_ENTITY);
-        assert!(page.body.contains(r#"id="requests-error""#), "{wrong}");
-        assert!(page.body.contains(&format!(r#"value="{wrong}""#)));
-    }
-    let limits = api.get("/api/workspaces/acme").await.json()["limits"].clone();
-    assert_eq!(limits, json!({ "requestsPerDay": 7, "tokensPerDay": 9 }));
 }
 
 #[tokio::test]

@@ -70,7 +70,7 @@ async fn a_key_is_rotated_with_an_overlap_and_rolled_back() {
     shown.assert_is_page(StatusCode::OK);
     for text in [
         "In grace",
-        "24 hours left",
+        "in 24 hours",
         "Roll back",
         "Credential rotated",
     ] {
@@ -106,7 +106,7 @@ async fn a_key_is_checked_and_made_the_default_on_its_page() {
     assert_eq!(second["isDefault"], false);
     let page = format!("/keys/{}", second["id"].as_str().unwrap());
     let shown = browser.get(&page).await;
-    assert!(shown.body.contains("never checked"), "{}", shown.body);
+    assert!(shown.body.contains("No check of the secret"), "{}", shown.body);
     assert!(shown.body.contains("X-Keyside-Label: second"));
     api.provider.say(rejected());
     let checked = browser.submit(&page, "do=check").await;
@@ -196,6 +196,50 @@ async fn two_people_who_edit_a_key_lose_nothing() {
 }
 
 #[tokio::test]
+async fn a_revoked_default_is_a_banner_until_another_key_takes_its_place() {
+    let api = with_keys(&["first", "second"]).await;
+    let (browser, keys) = (api.owner().await, api.keys().await);
+    let page = |label: &str| {
+        let key = keys.iter().find(|key| key["label"] == label).unwrap();
+        format!("/keys/{}", key["id"].as_str().unwrap())
+    };
+    let is_said = async || {
+        let said = "The default OpenAI key “first” is revoked";
+        browser.get("/runs").await.body.contains(said)
+    };
+    assert!(!is_said().await);
+    let revoke = format!("{}/revoke", page("first"));
+    browser.submit(&revoke, "label=first").await;
+    assert!(is_said().await);
+    let second = page("second");
+    let now = etag(&browser.get(&second).await);
+    let made = browser.submit(&second, &format!("do=default&etag={now}"));
+    made.await
+        .assert_leads_to(&format!("{}{second}", browser.base));
+    assert!(!is_said().await);
+}
+
+#[tokio::test]
+async fn a_notice_shows_a_label_as_it_was_written() {
+    let label = "a`b`c";
+    let api = with_keys(&[label, "second"]).await;
+    let (browser, keys) = (api.owner().await, api.keys().await);
+    let give_label_to = async |key: &str| {
+        let key = keys.iter().find(|it| it["label"] == key).unwrap();
+        let page = format!("/keys/{}", key["id"].as_str().unwrap());
+        let edit = format!("{page}/edit");
+        let fields = format!("etag={}&label={label}", etag(&browser.get(&edit).await));
+        let answer = browser.submit(&edit, &fields).await;
+        (answer.body, browser.get(&page).await.body)
+    };
+    let (_, saved) = give_label_to(label).await;
+    assert!(saved.contains("a`b`c is up to date."), "{saved}");
+    let (refused, _) = give_label_to("second").await;
+    let taken = "labelled &#34;a`b`c&#34; for this provider";
+    assert!(refused.contains(taken), "{refused}");
+}
+
+#[tokio::test]
 async fn a_script_that_rotates_an_outdated_key_is_told_and_can_go_on() {
     let api = with_keys(&["nightly"]).await;
     let (one, other) = (api.owner().await, api.owner().await);
@@ -207,9 +251,9 @@ async fn a_script_that_rotates_an_outdated_key_is_told_and_can_go_on() {
     let fields = |etag: &str| format!("etag={etag}&secret={NEXT}&graceSeconds=0&check=skip");
     let late = api.ask_as_script(&other, &rotate, &fields(&seen)).await;
     let late = late.json();
-    assert_eq!(late["title"], "Changed by someone else meanwhile");
-    let text = late["text"].as_str().unwrap();
-    let told = "Credential edited: label, by Installation owner, just now. ";
+    assert_eq!(late["title"], "Changed meanwhile");
+    let text = late["text"][0]["text"].as_str().unwrap();
+    let told = "Credential edited: label, by you, just now. ";
     assert!(text.starts_with(told), "{text}");
     let now = late["etag"].as_str().unwrap().replace('"', "%22");
     assert_ne!(now, seen);
@@ -237,6 +281,34 @@ async fn an_edit_that_leaves_the_day_does_not_move_the_time_of_the_expiry() {
         (&key["label"], &key["expiresAt"]),
         (&json!("other"), &json!(at))
     );
+}
+
+#[tokio::test]
+async fn a_rotation_moves_the_expiry_only_to_another_day() {
+    let api = with_keys(&[]).await;
+    let at = "2099-12-31T10:20:30Z";
+    let made = new_credential(json!({ "expiresAt": at }));
+    let rotate = format!("/keys/{}/rotate", api.post(CREDENTIALS, &made).await.id());
+    let browser = api.owner().await;
+    for (secret, day, expected) in [
+        (NEXT, "2099-12-31", at),
+        (
+            "sk-proj-the-one-after-that-0123456789",
+            "2100-01-02",
+            "2100-01-02T00:00:00Z",
+        ),
+    ] {
+        let form = browser.get(&rotate).await;
+        let seen = r#"name="seenExpires" value="2099-12-31""#;
+        assert!(form.body.contains(seen), "{}", form.body);
+        let fields = format!(
+            "etag={}&secret={secret}&graceSeconds=0&check=skip&seenExpires=2099-12-31&expiresAt={day}",
+            etag(&form)
+        );
+        let rotated = browser.submit(&rotate, &fields).await;
+        assert_eq!(rotated.status, StatusCode::SEE_OTHER, "{}", rotated.body);
+        assert_eq!(api.key().await["expiresAt"], expected);
+    }
 }
 
 #[tokio::test]

@@ -36,7 +36,7 @@ pub enum ChangeError {
     #[error("the catalogue has no such provider")]
     ProviderUnknown,
     /// Another credential of the workspace and provider has this label.
-    #[error("the workspace has a credential labelled {0:?} for this provider already")]
+    #[error("the workspace has a credential labelled \"{0}\" for this provider already")]
     LabelTaken(Label),
     /// The provider requires an endpoint, such as this one.
     #[error("this provider needs an endpoint, such as {0}")]

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Registry;
 use crate::{
-    model::{Environment, Label, Status, WorkspaceId},
+    model::{CredentialId, Environment, Label, Status, WorkspaceId},
     snapshot::{CredentialEntry, Unusable, WorkspaceEntry, traffic},
 };
 
@@ -21,6 +21,9 @@ pub struct Readiness {
     pub status: ReadinessStatus,
     /// The credential that decides; `None` if there is none.
     pub decided_by: Option<(Environment, Label)>,
+    /// The credential that requests without label and environment choose, and what is wrong with it:
+    /// these requests fail, although the provider is usable. `None` otherwise.
+    pub unusable_default: Option<(CredentialId, ReadinessStatus)>,
 }
 
 /// What can be said of a workspace and a provider. The usable ones first, then from the news that a
@@ -60,24 +63,38 @@ impl Registry {
     ) -> Vec<Readiness> {
         let snapshot = self.all().load();
         let viewer = self.viewer();
+        let news = |workspace: &WorkspaceEntry, entry: &CredentialEntry| {
+            let is_rejected = self.last_verdict(entry) == Some(Verification::Rejected)
+                || traffic::rejection(entry).is_some();
+            let status = viewer.status(&entry.document);
+            usable_news(status, is_rejected, workspace, entry)
+        };
         let mut best = BTreeMap::<&ProviderId, Candidate<'_>>::new();
-        if let Some(workspace) = snapshot.workspaces.get(workspace) {
+        let workspace = snapshot.workspaces.get(workspace);
+        if let Some(workspace) = workspace {
             for entry in workspace.credentials.values() {
-                let is_rejected = self.last_verdict(entry) == Some(Verification::Rejected)
-                    || traffic::rejection(entry).is_some();
-                let status = viewer.status(&entry.document);
-                let news = usable_news(status, is_rejected, workspace, entry);
-                let candidate = Candidate::of(news, workspace, entry);
+                let candidate = Candidate::of(news(workspace, entry), workspace, entry);
                 let known = best.entry(&entry.document.provider).or_insert(candidate);
                 *known = candidate.min(*known);
             }
         }
+        let default = |provider: &ProviderId| {
+            let workspace = workspace?;
+            let defaults = workspace.document.defaults.get(provider)?;
+            let id = defaults.live.as_ref().or(defaults.sandbox.as_ref())?;
+            let entry = workspace.credentials.get(id);
+            let status = entry.map_or(ReadinessStatus::Missing, |it| news(workspace, it));
+            Some((id.clone(), status))
+        };
         let view = |provider: &ProviderId| {
             let candidate = best.get(provider);
+            let usable = candidate.filter(|found| !found.is_unusable);
+            let default = usable.and_then(|_| default(provider));
             Readiness {
                 provider: provider.clone(),
                 status: candidate.map_or(ReadinessStatus::Missing, |found| found.status),
                 decided_by: candidate.map(|found| (found.environment, found.label.clone())),
+                unusable_default: default.filter(|(_, status)| !status.is_usable()),
             }
         };
         match providers {

@@ -12,6 +12,7 @@ use crate::{
         time::Time,
         view::Badge,
     },
+    problem::sentence,
     wire::{SmokeItemView, SmokeResultView},
 };
 
@@ -83,7 +84,7 @@ impl Item {
                 Some(verdict) => badge(verdict),
                 None => Badge::new("plain", "unknown", "Not checked yet"),
             },
-            detail: item.detail.clone().unwrap_or_default(),
+            detail: item.detail.as_deref().map_or_else(String::new, sentence),
             remedy: remedy(item),
             checked: Time::new(item.checked_at, now),
             status: item.status.map_or_else(none, |status| status.to_string()),

@@ -121,7 +121,7 @@ fn values(key: &Credential) -> [StoredValue; 5] {
 }
 
 /// The day of its expiry in UTC; empty if it has none.
-fn day(key: &Credential) -> String {
+pub(super) fn day(key: &Credential) -> String {
     let day = |at: Timestamp| at.strftime("%Y-%m-%d").to_string();
     key.expires_at.map_or_else(String::new, day)
 }
@@ -146,4 +146,4 @@ fn view(visit: &Visit, key: &Credential) -> Result<EditKey, Problem> {
 const FIELDS: [&str; 4] = ["label", "usageTag", "expiresAt", "limits"];
 
 const ADVICE: &str =
-    "What you entered is still in the form. Save again to put it in place of that change.";
+    "The form has what you changed, and the rest as it is stored now. Save again if that is right.";

@@ -9,8 +9,9 @@ use keyside_credentials::{
 };
 
 use crate::pages::{
+    number::count,
     shell::Visit,
-    time::{Time, in_words},
+    time::Time,
     view::{Badge, Notice, text_of},
 };
 
@@ -56,8 +57,6 @@ pub(super) struct VersionRow {
     pub(super) created: Time,
     /// When it is destroyed, or was; empty while it is in use.
     pub(super) ends: Time,
-    /// `23 hours left`, or nothing.
-    pub(super) left: String,
     pub(super) can_roll_back: bool,
 }
 
@@ -169,20 +168,10 @@ pub(super) fn versions(key: Option<&Credential>, now: Timestamp) -> Vec<VersionR
             },
             created: Time::new(Some(version.created_at), now),
             ends: Time::new(ends.or(version.destroyed_at), now),
-            left: text_of(ends.map(|end| left(end, now))),
             can_roll_back: ends.is_some_and(|end| end > now),
         }
     };
     versions.iter().rev().map(row).collect()
-}
-
-fn left(end: Timestamp, now: Timestamp) -> String {
-    let seconds = end.as_second() - now.as_second();
-    let words = u64::try_from(seconds).ok().and_then(in_words);
-    words.map_or_else(
-        || "less than a minute left".to_owned(),
-        |words| format!("{words} left"),
-    )
 }
 
 /// What wants attention, with the way out.
@@ -209,7 +198,7 @@ pub(super) fn notices(visit: &Visit, listed: &Listed, href: &str, now: Timestamp
         )),
         Status::Expiring => Some((
             format!("Expires {}", Time::new(key.expires_at, now).relative),
-            "Requests stop using it then. Set a later expiry, or rotate it.",
+            "Requests stop using it then. Set a later expiry: rotating it alone does not move it.",
         )),
         Status::Active | Status::Revoked => None,
     };
@@ -279,7 +268,8 @@ fn limits(key: &Credential) -> Vec<String> {
     let usage = key.usage;
     let line = |limit: Option<NonZeroU64>, used: Option<u64>, what: &str| {
         let limit = limit?;
-        Some(format!("{} of {limit} {what} today", used.unwrap_or(0)))
+        let (used, limit) = (count(used.unwrap_or(0)), count(limit.get()));
+        Some(format!("{used} of {limit} {what} today"))
     };
     let requests = usage.and_then(|usage| usage.requests_today);
     let tokens = usage.and_then(|usage| usage.tokens_today);

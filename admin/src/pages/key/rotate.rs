@@ -5,7 +5,10 @@ use axum::{extract::Path, response::Response};
 use http::HeaderMap;
 use keyside_credentials::{Credential, Permission, VersionState};
 
-use super::state::{self, etag, seen};
+use super::{
+    edit::day,
+    state::{self, etag, seen},
+};
 use crate::{
     credential_changes::Change,
     pages::{
@@ -33,6 +36,8 @@ struct RotateKey {
     conflict: Option<Conflict>,
     verdict: Option<Notice>,
     can_skip: bool,
+    /// The expiry, and what it was when the form was made; both empty if the key had none.
+    form: Fields,
     errors: FieldErrors,
     /// How many seconds the old secret is kept.
     overlaps: Vec<Described>,
@@ -45,7 +50,12 @@ pub(in crate::pages) async fn show(
     Path((_session, id)): Path<(String, String)>,
 ) -> Result<Response, Problem> {
     let key = visit.caller.credential(&visit.state.registry, &id)?;
-    page(&view(&visit, &key, A_DAY)?)
+    let form = Fields::filled([
+        ("graceSeconds", A_DAY.to_owned()),
+        ("expiresAt", day(&key)),
+        ("seenExpires", day(&key)),
+    ]);
+    page(&view(&visit, &key, form)?)
 }
 
 pub(in crate::pages) async fn save(
@@ -75,7 +85,7 @@ pub(in crate::pages) async fn save(
             "{}, by {by}, {}. {}",
             conflict.what, conflict.at.relative, conflict.advice
         );
-        refused.notice = Notice::new("warn", "Changed by someone else meanwhile", text);
+        refused.notice = Notice::new("warn", "Changed meanwhile", text);
     }
     let is_superseded = problem.kind() == Kind::PreconditionFailed;
     let now = is_superseded.then(|| etag(&visit, &key));
@@ -90,16 +100,20 @@ pub(in crate::pages) async fn save(
         verdict: (!is_told).then_some(refused.notice),
         can_skip: refused.can_skip,
         errors: FieldErrors::of(&problem),
-        ..view(&visit, &key, fields.text("graceSeconds"))?
+        ..view(&visit, &key, fields.without_secret())?
     };
     Err(problem_page(problem, &shown))
 }
 
 async fn rotate(visit: &Visit, key: &Credential, fields: &Fields) -> Result<(), Problem> {
-    let others = [
+    let mut others = vec![
         ("graceSeconds", fields.number("graceSeconds")),
         ("check", fields.check_mode()),
     ];
+    // The form has days: one that stays does not move the time.
+    if fields.text("expiresAt") != fields.text("seenExpires") {
+        others.push(("expiresAt", fields.day("expiresAt")));
+    }
     let change = Change::rotation(&fields.json_with(&["secret"], &others))?;
     let expected = seen(visit, fields);
     let made = change.make(&visit.state, &visit.caller, key, expected, None);
@@ -112,7 +126,7 @@ async fn rotate(visit: &Visit, key: &Credential, fields: &Fields) -> Result<(), 
     Ok(())
 }
 
-fn view(visit: &Visit, key: &Credential, selected: &str) -> Result<RotateKey, Problem> {
+fn view(visit: &Visit, key: &Credential, form: Fields) -> Result<RotateKey, Problem> {
     let workspace = visit.workspace(Some(key.workspace.as_str()))?;
     let provider = visit.state.known_provider(&key.provider)?;
     Ok(RotateKey {
@@ -127,7 +141,8 @@ fn view(visit: &Visit, key: &Credential, selected: &str) -> Result<RotateKey, Pr
         verdict: None,
         can_skip: false,
         errors: FieldErrors::default(),
-        overlaps: Described::all(OVERLAPS, selected),
+        overlaps: Described::all(OVERLAPS, form.text("graceSeconds")),
+        form,
         replaces: replaces(key),
     })
 }
@@ -146,7 +161,7 @@ fn replaces(key: &Credential) -> String {
 }
 
 /// The fields beside which errors are shown.
-const FIELDS: [&str; 2] = ["secret", "graceSeconds"];
+const FIELDS: [&str; 3] = ["secret", "graceSeconds", "expiresAt"];
 
 const A_DAY: &str = "86400";
 

@@ -41,7 +41,7 @@ pub(super) async fn conflict(
         ..visit.records_of(&key.workspace)
     };
     let last = visit.newest(1, &filter).await.ok()?.pop()?;
-    let name = visit.name_of(&last.actor);
+    let name = visit.you_or_name_of(&last.actor);
     let row = RecordRow::of(visit, last, visit.state.registry.now());
     let what = match (changes.as_str(), row.note.as_str()) {
         ("", "") => row.event.word,

@@ -58,11 +58,7 @@ impl Filters {
     }
 
     /// The query of this table's page, which begins with `?`.
-    pub(super) fn query(&self, workspace: &Workspace, page: usize) -> String {
-        let page = match page {
-            1 => String::new(),
-            page => page.to_string(),
-        };
+    pub(super) fn query(&self, workspace: &Workspace, page: &str) -> String {
         query(&[
             ("workspace", workspace.id.as_ref()),
             ("q", self.q.as_deref().unwrap_or_default()),
@@ -74,7 +70,7 @@ impl Filters {
             ),
             ("tag", self.tag.as_deref().unwrap_or_default()),
             ("show", self.posture.map_or("", Posture::as_str)),
-            ("page", &page),
+            ("page", page),
         ])
     }
 

@@ -45,9 +45,11 @@ impl Row {
 
     fn known(visit: &Visit, key: &Credential, now: Timestamp, href: String) -> Self {
         let ended = matches!(key.status, Status::Revoked | Status::Expired);
-        let traffic = match (key.damaged, is_rejected(key)) {
+        let is_unread = key.declared.is_some() && key.fingerprint.is_none();
+        let traffic = match (key.damaged, ended) {
             (true, _) => Some(Badge::bad("Record damaged")),
-            (false, true) if !ended => Some(Badge::bad("Rejected")),
+            (false, false) if is_unread => Some(Badge::bad("Cannot be read")),
+            (false, false) if is_rejected(key) => Some(Badge::bad("Rejected")),
             _ => None,
         };
         let is_near_end = matches!(key.status, Status::Expiring | Status::Expired);
@@ -68,8 +70,8 @@ impl Row {
             expires_tone: if is_near_end { "over" } else { "" },
             traffic,
             source: match (&key.reference, &key.declared) {
-                (Some(_), _) => "Vault",
-                (None, Some(_)) => "the settings",
+                (Some(_), _) => "kept in Vault",
+                (None, Some(_)) => "declared in the settings",
                 (None, None) => "",
             },
             ended,

@@ -1,10 +1,12 @@
 //! Banners: what stops requests of a workspace, or is about to, with the way out.
 
+use std::slice;
+
 use jiff::SignedDuration;
 use keyside_config::{AdminPage, ProviderId};
 use keyside_credentials::{
-    Credential, Environment, Filter, Permission, Readiness, ReadinessStatus, Timestamp, UsageState,
-    Workspace,
+    Credential, CredentialId, Environment, Filter, Listed, Permission, Readiness, ReadinessStatus,
+    Timestamp, UsageState, Workspace,
 };
 
 use super::Visit;
@@ -22,7 +24,7 @@ pub(super) fn of(visit: &Visit, workspace: &Workspace) -> Vec<Notice> {
     // Last: every client of the proxy can ask for any provider in vain, which must not push out a
     // warning about a key.
     found.extend(without_any_key(visit, workspace, &found));
-    found.retain(|it| it.status != ReadinessStatus::Ready);
+    found.retain(|it| it.status != ReadinessStatus::Ready || it.unusable_default.is_some());
     let now = registry.now();
     let wanted = found.iter().filter_map(|provider| {
         let keys = of_same_provider(visit, workspace, provider);
@@ -56,6 +58,7 @@ fn without_any_key(visit: &Visit, workspace: &Workspace, known: &[Readiness]) ->
         provider,
         status: ReadinessStatus::Missing,
         decided_by: None,
+        unusable_default: None,
     };
     missing.map(readiness).collect()
 }
@@ -82,6 +85,10 @@ fn about(
     found: &Readiness,
     keys: &[Credential],
 ) -> Option<Notice> {
+    let default = found.unusable_default.as_ref();
+    if let Some(notice) = default.and_then(|it| about_default(visit, workspace, found, it)) {
+        return Some(notice);
+    }
     let now = visit.state.registry.now();
     let name = visit.provider_name(&found.provider);
     let Some((environment, label)) = &found.decided_by else {
@@ -101,14 +108,14 @@ fn about(
             Notice::new(
                 "warn",
                 format!("The {name} {kind} “{label}” expires {}", expires.relative),
-                "Rotate it before then: afterwards requests with it are refused.",
+                "Requests with it are refused from then on, unless it gets a later expiry.",
             )
         }
         ReadinessStatus::Rejected => Notice::new(
             "bad",
             format!("{name} rejects the {kind} “{label}”"),
             format!(
-                "Requests to {name} fail until it is replaced. Look at the key in the provider's console, then rotate it here."
+                "Requests to {name} fail until its secret is replaced. The key's page says why."
             ),
         ),
         ReadinessStatus::Missing => Notice::new(
@@ -126,6 +133,36 @@ fn about(
         }
     };
     Some(notice.leading_to(visit.key_href(&key.id), "Open the key"))
+}
+
+/// Requests that name no label fail, although another key is usable. Not said of a default that
+/// nobody has used for a month: requests name labels then.
+fn about_default(
+    visit: &Visit,
+    workspace: &Workspace,
+    found: &Readiness,
+    (id, status): &(CredentialId, ReadinessStatus),
+) -> Option<Notice> {
+    let registry = &visit.state.registry;
+    let label = match registry.find_in(&workspace.id, id)? {
+        Listed::Known(key) if !is_in_use(slice::from_ref(&*key), registry.now()) => return None,
+        Listed::Known(key) => key.label.to_string(),
+        Listed::Lost(lost) => lost.id.to_string(),
+    };
+    let what = match status {
+        ReadinessStatus::Revoked => "is revoked",
+        ReadinessStatus::Expired => "has expired",
+        ReadinessStatus::Rejected => "is rejected by the provider",
+        ReadinessStatus::Missing => "cannot be read",
+        ReadinessStatus::Ready | ReadinessStatus::Expiring => return None,
+    };
+    let name = visit.provider_name(&found.provider);
+    let title = format!("The default {name} key “{label}” {what}");
+    let text =
+        "Requests that name no label fail. Make another key the default, or replace this one.";
+    let (workspace, provider) = (Some(workspace.id.as_str()), Some(found.provider.as_str()));
+    let keys = AdminPage::Keys.url(&visit.base(), workspace, provider);
+    Some(Notice::new("bad", title, text).leading_to(keys, "See the keys"))
 }
 
 /// Requests to the provider are refused until there is another key.

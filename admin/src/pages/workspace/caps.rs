@@ -47,17 +47,25 @@ pub(super) async fn save(
         }
         Err(problem) => problem,
     };
-    let conflict = match problem.kind() {
-        Kind::PreconditionFailed => Some(conflict(visit, workspace, &fields).await?),
-        _ if problem.errors().is_empty() => return Err(problem),
-        _ => None,
-    };
-    let shown = WorkspacePage {
-        conflict,
-        caps: fields.made_for(&values(workspace)),
+    let is_superseded = problem.kind() == Kind::PreconditionFailed;
+    if !is_superseded && problem.errors().is_empty() {
+        return Err(problem);
+    }
+    let mut shown = WorkspacePage {
         errors: FieldErrors::of(&problem),
         ..view(visit, workspace)
     };
+    match is_superseded {
+        true => {
+            shown.conflict = Some(conflict(visit, workspace, &fields).await?);
+            shown.caps = fields.made_for(&values(workspace));
+        }
+        // The person was told of no change, so the form stays one of the state that it was made for.
+        false => {
+            fields.text("etag").clone_into(&mut shown.etag);
+            shown.caps = fields;
+        }
+    }
     Err(problem_page(problem, &shown))
 }
 
@@ -80,14 +88,14 @@ async fn conflict(
     let last = visit.newest(1, &filter).await?.pop();
     let actor = last.as_ref().map(|record| &record.actor);
     Ok(Conflict {
-        name: text_of(actor.map(|actor| visit.name_of(actor))),
+        name: text_of(actor.map(|actor| visit.you_or_name_of(actor))),
         actor: text_of(actor),
         at: Time::new(
             last.as_ref().map(|record| record.at),
             visit.state.registry.now(),
         ),
         what: fields.changes("no cap", &values(workspace)),
-        advice: "What you typed is still in the form. Save again to put it in place of the change.",
+        advice: "The form has what you changed, and the rest as it is stored now. Save again if that is right.",
     })
 }
 

@@ -106,6 +106,58 @@ async fn the_best_usable_credential_decides_and_else_the_worst_news() {
     }
 }
 
+/// The label of the unusable default, and what is wrong with it.
+fn unusable_default(registry: &Registry) -> Option<(String, ReadinessStatus)> {
+    let found = registry.readiness(&"acme".parse().unwrap(), None).pop();
+    let (id, status) = found.unwrap().unusable_default?;
+    let mut keys = registry.list(&Filter::default()).into_iter();
+    let key = keys.find(|key| key.id == id).unwrap();
+    Some((key.label.to_string(), status))
+}
+
+#[tokio::test]
+async fn an_unusable_default_is_named_while_another_credential_is_usable() {
+    use ReadinessStatus as S;
+    // Each with what is wrong with the first, which is a default.
+    let cases: &[(&[Is], Option<S>)] = &[
+        (&[Is::Ready, Is::Expired], None),
+        (&[Is::Expiring, Is::Ready], None),
+        (&[Is::Sandbox, Is::Ready], None),
+        (&[Is::Expired], None),
+        (&[Is::Expired, Is::Rejected], None),
+        (&[Is::Expired, Is::Ready], Some(S::Expired)),
+        (&[Is::Expired, Is::Sandbox], Some(S::Expired)),
+        (&[Is::Rejected, Is::Ready], Some(S::Rejected)),
+    ];
+    for (credentials, wrong) in cases {
+        let (installation, registry) = Installation::with_acme().await;
+        for (number, is) in credentials.iter().enumerate() {
+            add(&registry, &format!("key-{number}"), *is).await;
+        }
+        installation.clock.set(NOW + 2 * DAY);
+        let expected = wrong.map(|status| ("key-0".to_owned(), status));
+        assert_eq!(unusable_default(&registry), expected, "{credentials:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_revoked_default_is_named_until_another_takes_its_place() {
+    let (_installation, registry) = Installation::with_acme().await;
+    let stored = async |label| registry.add(&act(), key(label, label)).await.unwrap();
+    let main = stored("main").await.credential.id;
+    let other = stored("other").await.credential.id;
+    let revocation = Revocation::default();
+    registry.revoke(&act(), &main, revocation).await.unwrap();
+    let expected = Some(("main".to_owned(), ReadinessStatus::Revoked));
+    assert_eq!(unusable_default(&registry), expected);
+    let edit = Edit {
+        default: Some(true),
+        ..Edit::default()
+    };
+    registry.edit(&act(), &other, edit).await.unwrap();
+    assert_eq!(unusable_default(&registry), None);
+}
+
 #[tokio::test]
 async fn a_rotation_ends_a_rejection() {
     let (_installation, registry) = Installation::with_acme().await;
