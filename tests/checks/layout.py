@@ -7,7 +7,7 @@ Exit code 0 when all hold, 1 with a line for each file that breaks one.
 import re
 import sys
 
-from exposure import code_only, is_unit_test, line
+from exposure import code_only, is_unit_test, line, rust_files
 from report import report
 from repository import ROOT
 
@@ -15,7 +15,6 @@ from repository import ROOT
 # denies it.
 UNSAFE = {"proxy/src/client_socket.rs", "src/allocator.rs"}
 LONGEST = 500
-SKIPPED = {"target", ".git", ".venv", "node_modules"}
 
 RULES = (
     (re.compile(r"\bunsafe\b(?!_code)"), lambda path: path not in UNSAFE, "says `unsafe`"),
@@ -26,11 +25,8 @@ RULES = (
 
 
 def violations(root):
-    for file in sorted(root.rglob("*.rs")):
-        relative = file.relative_to(root)
-        if SKIPPED & set(relative.parts):
-            continue
-        path, text = relative.as_posix(), file.read_text(encoding="utf-8")
+    for file in rust_files(root):
+        path, text = file.relative_to(root).as_posix(), file.read_text(encoding="utf-8")
         if file.name == "mod.rs":
             yield f"{path}: `foo.rs` beside `foo/`, never `mod.rs`"
         if not is_unit_test(path) and not text.startswith("//!"):

@@ -50,8 +50,14 @@ npm_packages() {
     command -v npm >/dev/null || fail "needs npm: apt-get install npm"
     lock=$(sha256sum <"../$1/package-lock.json" | cut -c1-16)
     if [ ! -e "../$1/node_modules/.complete-$lock" ]; then
-        (cd "../$1" && npm ci --no-audit --no-fund --loglevel=error >&2)
-        touch "../$1/node_modules/.complete-$lock"
+        # Suites that share them may run at the same time.
+        exec 9<"../$1/package-lock.json"
+        flock 9
+        if [ ! -e "../$1/node_modules/.complete-$lock" ]; then
+            (cd "../$1" && npm ci --no-audit --no-fund --loglevel=error >&2)
+            touch "../$1/node_modules/.complete-$lock"
+        fi
+        exec 9<&-
     fi
 }
 
