@@ -312,7 +312,8 @@ impl Registry {
                     continue;
                 }
             }
-            self.publish(Arc::new(entry));
+            let entry = Arc::new(entry);
+            self.publish(entry.clone());
             self.duplicates.forget();
             // A later state is known, but perhaps not published yet: on return, the published state
             // must not be older than what this process has seen.
@@ -321,7 +322,10 @@ impl Registry {
                 continue;
             }
             // Nobody waits for the first poll of credentials that reappear.
-            self.follow_all(&Arc::new(Semaphore::new(0)));
+            let first_poll = Arc::new(Semaphore::new(0));
+            for credential in entry.credentials.values() {
+                self.follow_reference(credential, &first_poll);
+            }
             return Ok(findings);
         }
     }

@@ -87,7 +87,12 @@ impl Registry {
         }
         tokio::spawn(declared_sources::record(Arc::downgrade(self)));
         let first_poll = Arc::new(Semaphore::new(0));
-        let started = self.follow_all(&first_poll);
+        let started = {
+            let snapshot = self.snapshot.load();
+            let entries = snapshot.entries();
+            let started = entries.filter(|entry| self.follow_reference(entry, &first_poll));
+            u32::try_from(started.count()).unwrap_or(u32::MAX)
+        };
         let _ = first_poll.acquire_many(started).await;
     }
 
@@ -202,18 +207,8 @@ impl Registry {
             .with_source_status(Some(&first.version), None)
     }
 
-    /// Follows all secrets that are not followed yet, and returns their number. `first_poll` gets a
-    /// permit after each one's first poll.
-    pub(super) fn follow_all(&self, first_poll: &Arc<Semaphore>) -> u32 {
-        let snapshot = self.snapshot.load();
-        let entries = snapshot.entries();
-        let started = entries.filter(|entry| self.follow_reference(entry, first_poll));
-        let started = started.count();
-        u32::try_from(started).unwrap_or(u32::MAX)
-    }
-
     /// Starts to follow a published credential's secret, unless it is followed already or not kept
-    /// in Vault.
+    /// in Vault. Returns whether it did; `first_poll` gets a permit after the first poll.
     pub(super) fn follow_reference(
         &self,
         entry: &CredentialEntry,
