@@ -81,22 +81,26 @@ clean: ## Delete build output
 tools:
 	@$(need) venv npm curl ip chromium
 
+# Yields to the tests with OpenBao, which mostly wait, and expect changes to be in use soon after a poll.
+yielding := nice -n 5
+
 test-rust: build
 	@$(need) nextest
-	$(timed) cargo nextest run --workspace --locked
+	$(timed) $(yielding) cargo nextest run --workspace --locked
 
 test-examples: build
 	$(timed) tests/checks/doctests
 
 $(suites:%=test-%): test-%: build tools
-	$(timed) env $(suite)/$(or $(folder),$*)/run.sh $(options)
+	$(timed) $(yielding) env $(suite)/$(or $(folder),$*)/run.sh $(options)
 
 test-vault: options = -m "not slow"
+test-vault: yielding =
 test-libraries: folder = clients
 test-libraries: options = -m quick
 
 test-agents: build tools
-	$(timed) env $(suite)/clients/run.sh -m slow
+	$(timed) $(yielding) env $(suite)/clients/run.sh -m slow
 
 .PHONY: $(checks:%=check-%)
 
