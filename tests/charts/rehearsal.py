@@ -10,10 +10,10 @@ from pathlib import Path
 
 import trustme
 
-from bao import free_port
 from chart import Object, Values, keyside_container, parsed, pod_of
 from harness.child import Child
 from harness.keyside import binary
+from harness.ports import free_port
 from harness.web import eventually, fetch
 
 #: The key in every Secret that a test does not fill.

@@ -48,7 +48,7 @@ FILES = {"keyside.toml": SETTINGS, "webhook": f"whsec_{'A' * 32}\n", "key": "not
 PROCESS = re.compile(r"process_\w+")
 SERIES = re.compile(r"^([a-z_]+)(?:\{([^}]*)\})? ", re.MULTILINE)
 #: Seconds.
-PATIENCE = 20
+PATIENCE = 60
 
 
 @contextlib.contextmanager

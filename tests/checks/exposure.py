@@ -8,6 +8,8 @@ by hand.
 Exit code 0 if the rules hold, 1 with file:line for each violation.
 """
 
+import os
+import pathlib
 import re
 import sys
 
@@ -32,6 +34,7 @@ ALLOWED = {
 # Traits that would let a secret slip into a log line, a copy or a document.
 LEAKY = ("Debug", "Display", "Clone", "Copy", "Serialize", "Deserialize", "LowerHex", "AsRef", "Deref", "Into")
 
+SKIPPED = {"target", ".git", ".venv", "node_modules"}
 CALL = re.compile(r"(?:\.\s*expose|\bSecret\s*::\s*expose)\b")
 TYPE = re.compile(r"((?:#\[[^\]]*\]\s*)*)pub struct Secret\b")
 IMPL = re.compile(r"\bimpl\b[^{;]*?\b(\w+)(?:<[^{;]*?>)?\s+for\s+Secret\b")
@@ -60,13 +63,18 @@ def allowed(path):
     return any(path.startswith(entry) if entry.endswith("/") else path == entry for entry in ALLOWED)
 
 
+def rust_files(root):
+    """The Rust files under `root`, without those of builds and installed packages, which may come and go meanwhile."""
+    for folder, folders, files in os.walk(root):
+        folders[:] = sorted(set(folders) - SKIPPED)
+        yield from (pathlib.Path(folder, file) for file in sorted(files) if file.endswith(".rs"))
+
+
 def violations(root):
     """Every place under `root` that breaks one of the rules, as file:line sentences."""
     types = 0
-    for file in sorted(root.rglob("*.rs")):
+    for file in rust_files(root):
         path = file.relative_to(root).as_posix()
-        if path.split("/")[0] in ("target", ".git", "node_modules"):
-            continue
         code = code_only(file.read_text(encoding="utf-8"))
         if not allowed(path) and not is_unit_test(path):
             for match in CALL.finditer(shipped(code)):

@@ -9,7 +9,7 @@ import itertools
 import re
 import sys
 
-from exposure import code_only, is_unit_test, line
+from exposure import code_only, is_unit_test, line, rust_files
 from report import report
 from repository import ROOT
 
@@ -17,7 +17,6 @@ from repository import ROOT
 # denies it.
 UNSAFE = {"proxy/src/client_socket.rs", "src/allocator.rs"}
 LONGEST = 500
-SKIPPED = {"target", ".git", ".venv", "node_modules"}
 
 # What `keyside serve` and `keyside master-key rotate` write into a clone, where README.md starts Keyside.
 WRITTEN = ("data", "data.master-key", "data.master-key.retired-mk_0123456789abcdef")
@@ -31,11 +30,8 @@ RULES = (
 
 
 def violations(root):
-    for file in sorted(root.rglob("*.rs")):
-        relative = file.relative_to(root)
-        if SKIPPED & set(relative.parts):
-            continue
-        path, text = relative.as_posix(), file.read_text(encoding="utf-8")
+    for file in rust_files(root):
+        path, text = file.relative_to(root).as_posix(), file.read_text(encoding="utf-8")
         if file.name == "mod.rs":
             yield f"{path}: `foo.rs` beside `foo/`, never `mod.rs`"
         if not is_unit_test(path) and not text.startswith("//!"):

@@ -327,7 +327,7 @@ def lists_of(provider, catalogue, refused):
 def installed():
     """The folder of the pinned SDKs."""
     found = subprocess.run(
-        [HERE / "tools", "sdk-requirements.txt", "--no-deps", "--no-compile"], check=True, stdout=subprocess.PIPE, text=True
+        [HERE / "tools", "sdk-requirements.txt", "--no-deps", "--no-compile-bytecode"], check=True, stdout=subprocess.PIPE, text=True
     )
     return next((pathlib.Path(found.stdout.strip()).parent / "lib").glob("python3*/site-packages"))
 

@@ -476,6 +476,10 @@ class Summary(unittest.TestCase):
         _, passed, failed = summary.totals(log)
         self.assertEqual((passed, failed), (17, 3))
 
+    def test_the_longest_part_is_first(self):
+        log = "took: build 12 s\ntook: test-ui 300 s, failed\nit took: a 5 s\n"
+        self.assertEqual(summary.durations(log), ["  300 s  test-ui, failed", "   12 s  build"])
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -40,12 +40,8 @@ python_packages() {
     [ -n "$python" ] || fail "needs Python 3.11 or later: apt-get install python3 python3-venv"
     pins=$({ cat "../$1/requirements.txt"; "$python" -VV; } | sha256sum | cut -c1-16)
     venv=${XDG_CACHE_HOME:-$HOME/.cache}/keyside/$1-$pins
-    if [ ! -e "$venv/complete" ]; then
-        mkdir -p "${venv%/*}"
-        "$python" -m venv --clear "$venv" || fail "could not make a virtual environment: apt-get install python3-venv"
-        "$venv/bin/pip" install --quiet --disable-pip-version-check --require-hashes --requirement "../$1/requirements.txt" >&2
-        touch "$venv/complete"
-    fi
+    ../checks/install "$venv" "$python" --require-hashes --requirement "../$1/requirements.txt" \
+        || fail "could not install tests/$1/requirements.txt; for virtual environments: apt-get install python3-venv"
 }
 
 npm_packages() {
@@ -54,8 +50,14 @@ npm_packages() {
     command -v npm >/dev/null || fail "needs npm: apt-get install npm"
     lock=$(sha256sum <"../$1/package-lock.json" | cut -c1-16)
     if [ ! -e "../$1/node_modules/.complete-$lock" ]; then
-        (cd "../$1" && npm ci --no-audit --no-fund --loglevel=error >&2)
-        touch "../$1/node_modules/.complete-$lock"
+        # Suites that share them may run at the same time.
+        exec 9<"../$1/package-lock.json"
+        flock 9
+        if [ ! -e "../$1/node_modules/.complete-$lock" ]; then
+            (cd "../$1" && npm ci --no-audit --no-fund --loglevel=error >&2)
+            touch "../$1/node_modules/.complete-$lock"
+        fi
+        exec 9<&-
     fi
 }
 

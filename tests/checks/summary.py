@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""Adds up the test runners' results in a log and prints one line: `N passed, N failed`.
+"""Prints how long each part of a log took, and adds up the test runners' results in a last line:
+`N passed, N failed`.
 
-Recognises the summaries of cargo-nextest, of libtest (documentation examples), of pytest and of
-node's test runner.
+Recognises the lines of tests/checks/timed, and the summaries of cargo-nextest, of libtest
+(documentation examples), of pytest and of node's test runner.
 """
 
 import pathlib
@@ -18,6 +19,7 @@ CLOSING = (
     re.compile(r"^(?:#|ℹ) (?:pass|fail) \d+$"),  # node --test
 )
 FAILED = re.compile(r"(\d+) (?:failed|timed out|exec failed|errors?)\b|\bfail (\d+)$")
+TOOK = re.compile(r"^took: (\S+) (\d+) s(, failed)?$", re.MULTILINE)
 PASSED = re.compile(r"(\d+) passed\b|\bpass (\d+)$")
 
 
@@ -32,9 +34,16 @@ def totals(text):
     return closing, sum(count(PASSED, line) for line in closing), sum(count(FAILED, line) for line in closing)
 
 
+def durations(text):
+    """A line for each part of a log, the longest first: seconds, name, and whether it failed. Parts may overlap."""
+    parts = sorted(TOOK.findall(text), key=lambda part: -int(part[1]))
+    return [f"{seconds:>5} s  {name}{failed}" for name, seconds, failed in parts]
+
+
 def main():
-    closing, passed, failed = totals(pathlib.Path(sys.argv[1]).read_text(encoding="utf-8", errors="replace"))
-    print("\n".join(["", *closing, f"{passed} passed, {failed} failed"]))
+    log = pathlib.Path(sys.argv[1]).read_text(encoding="utf-8", errors="replace")
+    closing, passed, failed = totals(log)
+    print("\n".join(["", *closing, "", *durations(log), "", f"{passed} passed, {failed} failed"]))
 
 
 if __name__ == "__main__":

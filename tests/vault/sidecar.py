@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from bao import free_port
 from harness.child import Child
 from harness.keyside import binary
+from harness.ports import free_port
 from harness.serving import ready
 from harness.web import eventually, fetch
 

@@ -3,12 +3,13 @@ keys."""
 
 import time
 
+from rival import Rival
 from sidecar import A_WHILE, declared, needs
 
 pytestmark = needs("proxy")
 
 KEYS = 200
-#: Seconds from the start of the process until it is ready.
+#: Seconds from the start of the process until it is ready, on a machine that does nothing else.
 START = 2.0
 
 
@@ -20,13 +21,14 @@ def two_hundred_declared_keys_are_ready_within_two_seconds_after_one_sign_in(cor
     login = corner.login()
     login.settings["poll"] = "30s"
 
-    begun = time.monotonic()
-    sidecar = start(credentials, login).becomes_ready()
-    took = time.monotonic() - begun
+    with Rival() as rival:
+        begun = time.monotonic()
+        sidecar = start(credentials, login).becomes_ready(within=60)
+        took = time.monotonic() - begun
 
     assert sidecar.ask(f"team-{KEYS - 1}").status == 200
     assert corner.audited().count("auth/approle/login") == 1
-    assert took < START
+    assert took < START * rival.slowness, f"{took} s, where all takes {rival.slowness} times longer"
 
 
 def no_request_reads_from_vault_or_signs_in(corner, start, provider):

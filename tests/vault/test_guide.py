@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from bao import BINARY, Bao, free_port
+from bao import BINARY, Bao
 from harness.canary import canary
 from harness.child import Child
 from harness.keyside import binary
+from harness.ports import free_port
 from harness.serving import ready
 from harness.web import eventually
 from repository import page

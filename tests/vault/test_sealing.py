@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from bao import Bao, free_port, unique
+from bao import Bao, unique
 from canaries import secrets_in
 from harness.canary import canary
 from harness.keyside import Keyside, binary
+from harness.ports import free_port
 from harness.web import eventually, fetch
 from logins import by_approle
 from sidecar import Runner, command
