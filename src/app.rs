@@ -14,13 +14,16 @@ use std::{
 
 use axum::Router;
 use keyside_admin::{AdminOptions, SignInLinks};
-use keyside_config::{AllowedReferences, ListenAddress, Listener, Roots, Settings, Sources, Store};
-use keyside_credentials::{KmsSource, ReferenceOptions, smoke::Smoke, source::SecretSource};
+use keyside_config::{AllowedReferences, ListenAddress, Listener, Roots, Settings, Sources};
+use keyside_credentials::{KmsSource, ReferenceOptions, Scope, smoke::Smoke, source::SecretSource};
 use keyside_proxy::{Bound, Dependencies, Drain, Egress, Metrics};
 use keyside_vault::Vault;
 use parking_lot::Mutex;
 use pingora::server::{RunArgs, Server, configuration::ServerConf};
-use tokio::{runtime::Runtime, time::timeout};
+use tokio::{
+    runtime::Runtime,
+    time::{sleep, timeout},
+};
 use zeroize::Zeroizing;
 
 use crate::{
@@ -42,22 +45,13 @@ use crate::{
 /// `keyside serve`, or `keyside proxy`, which has no store and no admin API: runs until a signal.
 pub(crate) fn run(sources: &Sources, process: Process) -> Result<(), Failure> {
     let validated = ValidatedSettings::new(Settings::load(sources)?.settings, process)?;
-    let is_first_start = is_first_start(&validated.settings);
     if let Some(app) = App::open(validated)? {
+        let is_watched = app.is_new() && io::stderr().is_terminal();
         let ready = app.bind()?;
-        let is_watched = is_first_start && io::stderr().is_terminal();
         let link = is_watched.then(|| ready.sign_in_link()).flatten();
         ready.run(move |_| link.iter().for_each(print_link));
     }
     Ok(())
-}
-
-/// Whether no owner token was written yet.
-fn is_first_start(settings: &Settings) -> bool {
-    match &settings.store {
-        Store::Sled { path } => !path.join("admin-token").exists(),
-        Store::Vault | Store::None => false,
-    }
 }
 
 /// Standard error may be closed: the process works without the message.
@@ -152,6 +146,11 @@ impl App {
         // Sources that do not answer in this time are waited for in the background.
         let _ = runtime
             .block_on(async { timeout(FIRST_READ_TIMEOUT, backing.follow(references)).await });
+        // An idle process would keep what only the start needed.
+        runtime.spawn(async {
+            sleep(READERS_ENDED).await;
+            allocator::collect();
+        });
         Ok(Some(Self {
             settings: Arc::new(settings),
             backing,
@@ -161,6 +160,13 @@ impl App {
             early,
             _telemetry: telemetry,
         }))
+    }
+
+    /// Whether there is a store without a workspace: nobody has set anything up, though an earlier
+    /// start may have failed after it created the store.
+    fn is_new(&self) -> bool {
+        let registry = self.backing.registry();
+        registry.is_some_and(|registry| registry.workspaces(&Scope::All).is_empty())
     }
 
     pub(crate) fn bind(mut self) -> Result<Ready, Failure> {
@@ -214,7 +220,11 @@ impl App {
         if let (Some((listener, _)), Some(router)) = (admin, router) {
             server.add_service(web::service("admin", router, listener));
         }
-        server.add_service(web::service("observe", observe::router(observed), observe));
+        let mut observed = observe::router(observed);
+        if observe_address.ip().is_loopback() && settings.observe.tls.is_none() {
+            observed = observe::under_loopback_names(observed);
+        }
+        server.add_service(web::service("observe", observed, observe));
         Ok(Ready {
             app: Self { settings, ..self },
             server,
@@ -415,6 +425,9 @@ fn server(proxy: Bound, workers: usize) -> Server {
         graceful_shutdown_timeout_seconds: Some(2),
         upgrade_sock: String::new(),
         pid_file: String::new(),
+        // Otherwise the first connection starts a thread for pingora's own timer, which wakes a
+        // hundred times a second for as long as the process runs. We use tokio's anyway.
+        fast_timeout_to_tokio_threshold_seconds: Some(0),
         ..ServerConf::default()
     };
     let mut server = Server::new_with_opt_and_conf(None, conf);
@@ -429,5 +442,7 @@ fn server(proxy: Bound, workers: usize) -> Server {
 const DEFAULT_POLL: Duration = Duration::from_secs(3600);
 /// How long a start waits for secrets that are kept elsewhere. Most arrive in a fraction of it.
 const FIRST_READ_TIMEOUT: Duration = Duration::from_secs(2);
+/// By then the threads that have read the store have ended: after ten idle seconds.
+const READERS_ENDED: Duration = Duration::from_secs(15);
 /// How long the exit waits for file reads and writes.
 const EXIT_TIMEOUT: Duration = Duration::from_secs(5);

@@ -3,11 +3,13 @@
 
 use axum::{
     Router,
-    extract::State,
+    extract::{Request, State},
     http::{StatusCode, header},
+    middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::get,
 };
+use keyside_config::RequestHost;
 use keyside_credentials::{
     DeclaredCredentials, FromCache, Registry, RejectedCredential, Rejection, Runs, SourceHealth,
 };
@@ -30,6 +32,25 @@ pub(crate) fn router(observed: ObserveState) -> Router {
         .route("/readyz", get(ready))
         .with_state(observed)
         .merge(without_readiness(metrics))
+}
+
+/// Answers only under loopback's names and addresses: a web page whose name was rebound to loopback
+/// still sends that name. For a listener on loopback without a certificate; of others the names are
+/// not known, or the certificate proves them.
+pub(crate) fn under_loopback_names(router: Router) -> Router {
+    router.layer(middleware::from_fn(expect_loopback_name))
+}
+
+/// A browser always names a host; a probe over HTTP/1.0 may name none.
+async fn expect_loopback_name(request: Request, next: Next) -> Response {
+    let is_ours = match RequestHost::of(request.uri(), request.headers()) {
+        Ok(host) => host.is_loopback(),
+        Err(_) => !request.headers().contains_key(header::HOST),
+    };
+    match is_ours {
+        true => next.run(request).await,
+        false => (StatusCode::FORBIDDEN, NOT_OURS).into_response(),
+    }
 }
 
 /// The routes that work before the store is open too.
@@ -183,3 +204,4 @@ pub(crate) const IN_FLIGHT: &str = "requests in flight: ";
 /// A probe reads a few lines; `keyside key list` shows all rejected keys.
 const MAX_REJECTIONS: usize = 20;
 const UNAVAILABLE: StatusCode = StatusCode::SERVICE_UNAVAILABLE;
+const NOT_OURS: &str = "the Host header names no loopback address, so a web page may have sent this: use localhost, 127.0.0.1 or [::1]\n";

@@ -16,7 +16,10 @@ use pretty::Pretty;
 use sink::{Sink, WriterThread};
 use tracing::{Level, Metadata, level_filters::LevelFilter};
 use tracing_subscriber::{
-    EnvFilter, Layer, Registry, filter::filter_fn, fmt, layer::SubscriberExt,
+    EnvFilter, Layer, Registry,
+    filter::{ParseError, filter_fn},
+    fmt,
+    layer::SubscriberExt,
     util::SubscriberInitExt,
 };
 
@@ -25,10 +28,19 @@ use crate::terminal::colour_wanted;
 /// Keeps logging running. Writes the buffered lines when it is dropped.
 pub(crate) struct Telemetry(#[expect(dead_code, reason = "held for its Drop")] WriterThread);
 
-/// `log.filter` cannot be parsed.
+/// `log.filter` cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[error("log.filter must be a list of directives, such as \"info,keyside_proxy=debug\": {0}")]
-pub(crate) struct FilterError(#[from] tracing_subscriber::filter::ParseError);
+pub(crate) enum FilterError {
+    /// It cannot be parsed.
+    #[error("log.filter must be a list of directives, such as \"info,keyside_proxy=debug\": {0}")]
+    Unparsed(#[from] ParseError),
+    /// A word that would be read as the name of some crate: no line of Keyside's would be written.
+    #[error(
+        "log.filter must be a list of directives, such as \"info,keyside_proxy=debug\": one is neither a level (off, error, \
+         warn, info, debug, trace) nor the name of a crate of Keyside"
+    )]
+    Word,
+}
 
 /// The system refused to start a thread.
 #[derive(Debug, thiserror::Error)]
@@ -37,8 +49,20 @@ pub(crate) struct StartError(#[from] io::Error);
 
 /// Parses `log.filter`. Without a directive, lines from INFO up are written.
 pub(crate) fn filter(log: &Log) -> Result<EnvFilter, FilterError> {
+    let mut directives = log.filter.split(',').map(str::trim);
+    if !directives.all(is_meant) {
+        return Err(FilterError::Word);
+    }
     let filter = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into());
     Ok(filter.parse(&log.filter)?)
+}
+
+/// Whether a directive is more than a misspelled level, such as `warning` or `verbose`.
+fn is_meant(directive: &str) -> bool {
+    directive.is_empty()
+        || directive.contains(['=', '['])
+        || directive.starts_with("keyside")
+        || directive.parse::<LevelFilter>().is_ok()
 }
 
 /// Starts logging.

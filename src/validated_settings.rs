@@ -91,6 +91,11 @@ impl ValidatedSettings {
 
 /// What `keyside proxy` requires of the settings.
 fn check_sidecar(settings: &Settings) -> Result<(), Failure> {
+    // The embedded store is the default, and a sidecar ignores it. Ignoring this one would hide that
+    // none of its keys is used.
+    if settings.store == Store::Vault {
+        return Err(no_vault_store("none"));
+    }
     match settings.declared.is_empty() {
         true => Err(Failure::configuration(
             "`keyside proxy` has no store, and the settings declare no credential",
@@ -104,14 +109,16 @@ fn check_sidecar(settings: &Settings) -> Result<(), Failure> {
 pub(crate) fn data_folder(store: &Store) -> Result<&Path, Failure> {
     match store {
         Store::Sled { path } => Ok(path),
-        Store::Vault => {
-            let said = "store.backend = \"vault\" is not part of this release";
-            Err(Failure::configuration(said).next("Use store.backend = \"sled\"."))
-        }
+        Store::Vault => Err(no_vault_store("sled")),
         Store::None => {
             let said = "store.backend = \"none\" leaves this command without a store";
             Err(Failure::configuration(said)
                 .next("Run `keyside proxy`, which needs none, or use store.backend = \"sled\"."))
         }
     }
+}
+
+fn no_vault_store(instead: &str) -> Failure {
+    let said = "store.backend = \"vault\" is not part of this release";
+    Failure::configuration(said).next(format!("Use store.backend = \"{instead}\"."))
 }

@@ -8,7 +8,7 @@ use utoipa::{
     OpenApi,
     openapi::{
         Content, HttpMethod, Ref, RefOr, Required, Response, ResponseBuilder, SecurityRequirement,
-        path::{Operation, ParameterIn},
+        path::Operation,
         security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
     },
 };
@@ -88,20 +88,17 @@ fn complete(route: &mut Route) {
 
 /// The error statuses of any operation with such parameters and body.
 fn statuses(operation: &Operation, path: &str) -> Vec<String> {
-    let parameters = || {
-        let parameters = operation.parameters.iter().flatten();
-        parameters.filter_map(|parameter| match parameter {
-            RefOr::T(parameter) => Some(parameter),
-            RefOr::Ref(_) => None,
-        })
-    };
-    let query = parameters().any(|parameter| parameter.parameter_in == ParameterIn::Query);
-    let seen = parameters().find(|parameter| parameter.name == "If-Match");
+    let parameters = operation.parameters.iter().flatten();
+    let mut parameters = parameters.filter_map(|parameter| match parameter {
+        RefOr::T(parameter) => Some(parameter),
+        RefOr::Ref(_) => None,
+    });
+    let seen = parameters.find(|parameter| parameter.name == "If-Match");
     let body = operation.request_body.is_some();
     let rules = [
         (true, &["400", "401", "403", "429", "500", "503"][..]),
         (path.contains('{'), &["404"]),
-        (query || body, &["422"]),
+        (routes::has_query(operation) || body, &["422"]),
         (body, &["408", "413", "415"]),
         (seen.is_some(), &["412"]),
         (

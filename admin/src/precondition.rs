@@ -10,25 +10,25 @@ use crate::{
 };
 
 /// The state that the client expects.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum IfMatch {
     /// No If-Match header.
     Absent,
     /// `*`: any state.
     Any,
-    /// A tag; `None` for one that is not ours.
-    State(Option<SeenState>),
+    /// One of these; empty if no tag is ours.
+    States(Vec<SeenState>),
 }
 
 impl IfMatch {
     /// The tag in the hidden field of a form: a form without one expects a state that never is.
     pub(crate) fn of_form(tag: &str) -> Self {
-        Self::State(SeenState::parse(tag))
+        Self::States(SeenState::parse(tag).into_iter().collect())
     }
 
     /// For changes that require the header: the expected revision, or `None` for any. Without the
     /// header the response is 428. `lineage` is that of the resource.
-    pub(crate) fn required(self, lineage: Lineage) -> Result<Option<u64>, Problem> {
+    pub(crate) fn required(&self, lineage: Lineage) -> Result<Option<u64>, Problem> {
         match self {
             Self::Absent => Err(Problem::new(
                 Kind::PreconditionRequired,
@@ -40,18 +40,20 @@ impl IfMatch {
     }
 
     /// For changes with an optional header: the expected revision, or `None` for any. `lineage` is
-    /// that of the resource.
-    pub(crate) fn expected(self, lineage: Lineage) -> Option<u64> {
-        match self {
-            Self::Absent | Self::Any => None,
-            Self::State(Some(seen)) if seen.lineage == lineage => Some(seen.revision),
-            Self::State(_) => Some(NEVER),
-        }
+    /// that of the resource. Revisions only grow, so of several only the newest can be the current
+    /// one.
+    pub(crate) fn expected(&self, lineage: Lineage) -> Option<u64> {
+        let Self::States(seen) = self else {
+            return None;
+        };
+        let ours = seen.iter().filter(|seen| seen.lineage == lineage);
+        let newest = ours.map(|seen| seen.revision).max();
+        Some(newest.unwrap_or(NEVER))
     }
 
     /// For actions on the current state: 412 if the client expects another. `lineage` and
     /// `revision` are those of the resource.
-    pub(crate) fn check(self, lineage: Lineage, revision: u64) -> Result<(), Problem> {
+    pub(crate) fn check(&self, lineage: Lineage, revision: u64) -> Result<(), Problem> {
         match self.expected(lineage) {
             Some(seen) if seen != revision => Err(Problem::superseded()),
             _ => Ok(()),
@@ -66,12 +68,17 @@ impl<S: Sync> FromRequestParts<S> for IfMatch {
         if !parts.headers.contains_key(header::IF_MATCH) {
             return Ok(Self::Absent);
         }
-        let mut tags = listed(&parts.headers, header::IF_MATCH);
-        match (tags.next(), tags.next()) {
-            (Some("*"), None) => Ok(Self::Any),
-            (Some(tag), None) if is_entity_tag(tag) => Ok(Self::State(SeenState::parse(tag))),
+        let tags = listed(&parts.headers, header::IF_MATCH);
+        // Empty members of a list mean nothing (RFC 9110 section 5.6.1).
+        let tags: Vec<&str> = tags.filter(|tag| !tag.is_empty()).collect();
+        match tags.as_slice() {
+            ["*"] => Ok(Self::Any),
+            [_, ..] if tags.iter().all(|tag| is_entity_tag(tag)) => {
+                let ours = tags.iter().filter_map(|tag| SeenState::parse(tag));
+                Ok(Self::States(ours.collect()))
+            }
             _ => {
-                let expected = "expected one entity tag in quotes, or *";
+                let expected = "expected entity tags in quotes, or *";
                 Err(malformed(header::IF_MATCH, expected))
             }
         }
@@ -148,65 +155,95 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_state_is_read_from_one_strong_tag_of_ours() {
-        let ours = SeenState::parse(OURS);
-        assert!(ours.is_some());
+    async fn the_states_are_read_from_strong_tags_of_ours() {
+        let (ours, other) = (seen(OURS), seen(OTHER));
         let weak = format!("W/{OURS}");
-        for (lines, seen) in [
+        let both = format!("{OURS} , ,{OTHER}");
+        let mixed = format!("\"xyz\", {OURS}");
+        for (lines, states) in [
             (&[][..], IfMatch::Absent),
             (&["*"], IfMatch::Any),
-            (&[OURS], IfMatch::State(ours)),
-            (&[weak.as_str()], IfMatch::State(None)),
-            (&["\"xyz\""], IfMatch::State(None)),
+            (&[OURS], IfMatch::States(vec![ours])),
+            (&[both.as_str()], IfMatch::States(vec![ours, other])),
+            (&[OTHER, OURS], IfMatch::States(vec![other, ours])),
+            (&[mixed.as_str()], IfMatch::States(vec![ours])),
+            (&[weak.as_str()], IfMatch::States(Vec::new())),
+            (&["\"xyz\""], IfMatch::States(Vec::new())),
         ] {
             let read = read::<IfMatch>("if-match", lines).await;
-            assert_eq!(read.unwrap(), seen, "{lines:?}");
+            assert_eq!(read.unwrap(), states, "{lines:?}");
         }
         for lines in [
-            &["\"1-a\", \"2-b\""][..],
-            &["\"1-a\"", "\"1-a\""],
+            &["*, \"1-a\""][..],
+            &["*", "*"],
             &["7"],
             &["\"7-a"],
             &[""],
+            &[","],
         ] {
             let error = read::<IfMatch>("if-match", lines).await.unwrap_err();
-            assert_eq!(error.kind(), Kind::RequestMalformed);
+            assert_eq!(error.kind(), Kind::RequestMalformed, "{lines:?}");
         }
     }
 
     #[test]
     fn a_change_that_requires_if_match_fails_without_it() {
-        let seen = SeenState::parse(OURS).unwrap();
+        let seen = seen(OURS);
         let error = IfMatch::Absent.required(seen.lineage).unwrap_err();
         assert_eq!(error.kind(), Kind::PreconditionRequired);
         assert_eq!(IfMatch::Any.required(seen.lineage).unwrap(), None);
-        let given = IfMatch::State(Some(seen));
+        let given = IfMatch::States(vec![seen]);
         assert_eq!(given.required(seen.lineage).unwrap(), Some(7));
     }
 
     #[test]
     fn an_outdated_state_is_refused() {
-        let seen = SeenState::parse(OURS).unwrap();
-        for passes in [IfMatch::Absent, IfMatch::Any, IfMatch::State(Some(seen))] {
+        let seen = seen(OURS);
+        let given = IfMatch::States(vec![seen]);
+        for passes in [&IfMatch::Absent, &IfMatch::Any, &given] {
             assert!(passes.check(seen.lineage, 7).is_ok(), "{passes:?}");
         }
-        for (stale, revision) in [(Some(seen), 8), (None, 7)] {
-            let error = IfMatch::State(stale).check(seen.lineage, revision);
+        for (stale, revision) in [(given, 8), (IfMatch::States(Vec::new()), 7)] {
+            let error = stale.check(seen.lineage, revision);
             assert_eq!(error.unwrap_err().kind(), Kind::PreconditionFailed);
         }
     }
 
     #[test]
-    fn a_state_of_another_lineage_never_matches() {
-        let seen = SeenState::parse(OURS).unwrap();
-        let other = SeenState::parse("\"7-00000000000000bb-0123456789abcdef\"").unwrap();
-        assert_eq!(IfMatch::State(Some(seen)).expected(seen.lineage), Some(7));
-        for stale in [Some(other), None] {
-            assert_eq!(IfMatch::State(stale).expected(seen.lineage), Some(NEVER));
+    fn the_newest_of_several_states_is_expected() {
+        let older = SeenState {
+            revision: 6,
+            ..seen(OURS)
+        };
+        for states in [
+            [older, seen(OURS)],
+            [seen(OURS), older],
+            [seen(OTHER), seen(OURS)],
+        ] {
+            let expected = IfMatch::States(states.to_vec()).expected(older.lineage);
+            assert_eq!(expected, Some(7), "{states:?}");
         }
     }
 
+    #[test]
+    fn a_state_of_another_lineage_never_matches() {
+        let lineage = seen(OURS).lineage;
+        let given = IfMatch::States(vec![seen(OURS)]);
+        assert_eq!(given.expected(lineage), Some(7));
+        for stale in [vec![seen(OTHER)], Vec::new()] {
+            assert_eq!(IfMatch::States(stale).expected(lineage), Some(NEVER));
+        }
+    }
+
+    /// The state of a tag of ours.
+    fn seen(tag: &str) -> SeenState {
+        SeenState::parse(tag).unwrap()
+    }
+
     const OURS: &str = "\"7-00000000000000aa-0123456789abcdef\"";
+
+    /// Of another lineage.
+    const OTHER: &str = "\"9-00000000000000bb-0123456789abcdef\"";
 
     #[tokio::test]
     async fn an_idempotency_key_is_the_same_with_quotes_and_without() {

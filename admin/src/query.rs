@@ -1,10 +1,25 @@
 //! Reads query parameters one by one. An unknown parameter is an error, because a misspelt filter
 //! would otherwise list too much.
 
-use axum::extract::{FromRequestParts, Query};
+use axum::{
+    extract::{FromRequestParts, Query, Request},
+    middleware::Next,
+    response::Response,
+};
 use http::request::Parts;
 
 use crate::problem::{FieldError, Kind, Problem};
+
+/// Runs once per request, on each route whose description has no parameter. A caller could mean a
+/// parameter that is ignored to restrict a change, such as `dryRun=true`.
+pub(crate) async fn refuse_parameters(
+    query: Parameters,
+    request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
+    query.finish()?;
+    Ok(next.run(request).await)
+}
 
 /// The parameters of a query, and the errors so far.
 pub(crate) struct Parameters {
@@ -103,7 +118,10 @@ impl Parameters {
         let unknown = |(name, _): &&(String, String)| !self.known.contains(&name.as_str());
         if self.given.iter().any(|pair| unknown(&pair)) {
             // The name is not repeated: it may be a key that was pasted into the address bar.
-            let detail = format!("the parameters here are {}", self.known.join(", "));
+            let detail = match self.known.as_slice() {
+                [] => "there are no parameters here".to_owned(),
+                known => format!("the parameters here are {}", known.join(", ")),
+            };
             self.errors
                 .push(FieldError::parameter("(unknown parameter)", detail));
         }

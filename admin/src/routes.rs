@@ -24,12 +24,17 @@ use axum::{
 use http::{Extensions, Method, Uri, request::Parts};
 use keyside_config::{Catalogue, Listener, ProxyAddress};
 use keyside_credentials::Permission;
-use utoipa::openapi::{RefOr, path::Operation, schema::Schema};
+use utoipa::openapi::{
+    RefOr,
+    path::{Operation, ParameterIn},
+    schema::Schema,
+};
 use utoipa_axum::{router::UtoipaMethodRouter, routes};
 
 use crate::{
     access::{self, Caller},
     problem::{Kind, Problem},
+    query,
     state::AdminState,
 };
 
@@ -130,11 +135,26 @@ impl Route {
         }
     }
 
-    /// The handler, behind the check of its permission.
+    /// The handler, behind the checks of its permission and of its query.
     fn guarded(self) -> (String, MethodRouter<AdminState>) {
         let permit = middleware::from_fn_with_state(self.needs, access::authorize);
-        (self.path, self.answer.route_layer(permit))
+        let answer = match has_query(&self.operation) {
+            true => self.answer,
+            false => {
+                let refuse = middleware::from_fn(query::refuse_parameters);
+                self.answer.route_layer(refuse)
+            }
+        };
+        (self.path, answer.route_layer(permit))
     }
+}
+
+/// Whether an operation has a parameter in the query.
+pub(crate) fn has_query(operation: &Operation) -> bool {
+    let mut parameters = operation.parameters.iter().flatten();
+    parameters.any(|parameter| {
+        matches!(parameter, RefOr::T(parameter) if parameter.parameter_in == ParameterIn::Query)
+    })
 }
 
 /// Without a valid token the response is 401, so that it does not reveal which paths exist.

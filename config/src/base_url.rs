@@ -156,7 +156,7 @@ pub enum BaseUrlError {
     Path,
     /// `http://` to a host that is not loopback.
     #[error(
-        "http:// is for loopback addresses; use https://, or set allow_plaintext = true for this provider"
+        "plain http:// is for loopback addresses; use https://, or set allow_plaintext = true for this provider"
     )]
     Plaintext,
 }

@@ -42,6 +42,14 @@ pub enum SettingsError {
         /// The most similar known key.
         nearest: String,
     },
+    /// A variable that sets nothing, because it has single underscores.
+    #[error("{variable}: sets nothing; the setting's variable has two underscores: {meant}")]
+    SingleUnderscores {
+        /// The variable, as it was named.
+        variable: String,
+        /// The variable of the setting.
+        meant: String,
+    },
     /// The value has the wrong type or form, or contradicts another one.
     #[error("{origin}: `{key}`: {reason}")]
     Invalid {

@@ -10,7 +10,7 @@ mod read;
 use std::{collections::BTreeMap, fmt};
 
 pub(crate) use self::{
-    environment::{is_setting, is_vault_name},
+    environment::{is_setting, is_vault_name, lacks_separator, misspelled},
     read::{Fault, Mismatch},
 };
 use crate::origin::Origin;

@@ -11,7 +11,7 @@ use std::{
 use crate::{
     catalogue,
     error::SettingsError,
-    layers::{Mismatch, Node, Value, is_setting, is_vault_name},
+    layers::{Mismatch, Node, Value, is_setting, is_vault_name, lacks_separator, misspelled},
     origin::Origin,
     settings::{Document, EnvironmentFacts, Kms, MasterKeySource, Settings, VaultAuth, VaultToken},
 };
@@ -30,7 +30,8 @@ pub struct Sources {
 impl Sources {
     /// The file named on the command line, else by `KEYSIDE_CONFIG`, else `./keyside.toml` if it
     /// exists; and the variables of this process that are settings. Of `KMS_MASTER_KEY` and
-    /// `VAULT_TOKEN`, only whether they are set.
+    /// `VAULT_TOKEN`, only whether they are set; of variables that may be misspelled settings, only
+    /// the names.
     pub fn from_process(cli_path: Option<PathBuf>) -> Self {
         let named = || {
             env::var_os("KEYSIDE_CONFIG")
@@ -42,6 +43,7 @@ impl Sources {
             let name = name.into_string().ok()?;
             match name.as_str() {
                 MASTER_KEY | VAULT_TOKEN => (!value.is_empty()).then(|| (name, "set".to_owned())),
+                other if lacks_separator(other) => Some((name, String::new())),
                 setting => {
                     is_setting(setting).then(|| (name, value.to_string_lossy().into_owned()))
                 }
@@ -61,6 +63,32 @@ impl Sources {
         }
         written.merge(Node::environment(&self.environment));
         Ok(written)
+    }
+
+    /// The variables that would be settings if they had two underscores. Ignoring one could leave a
+    /// listener without the pin that its name promises.
+    fn misspelled(&self) -> Vec<SettingsError> {
+        let names = self.environment.keys();
+        let names: Vec<_> = names.filter(|name| lacks_separator(name)).collect();
+        if names.is_empty() {
+            return Vec::new();
+        }
+        let tree = over_defaults(&Node::table(Origin::Default));
+        let keys = tree.leaves().into_iter().map(|(key, _)| key);
+        let providers = tree.get(PROVIDERS).into_iter().flat_map(Node::entries);
+        let of_providers =
+            providers.flat_map(|(id, _)| OF_PROVIDERS.map(|key| format!("{PROVIDERS}.{id}.{key}")));
+        let keys = keys
+            .chain(WITHOUT_DEFAULT.map(str::to_owned))
+            .chain(of_providers);
+        let meant: BTreeMap<_, _> = keys.map(|key| misspelled(&key)).collect();
+        let wrong = |name: &String| {
+            Some(SettingsError::SingleUnderscores {
+                variable: name.clone(),
+                meant: meant.get(name)?.clone(),
+            })
+        };
+        names.into_iter().filter_map(wrong).collect()
     }
 
     /// Whether a variable that contains a secret is set.
@@ -94,9 +122,15 @@ impl Settings {
     /// Loads and merges the layers: the environment over the file over the defaults.
     ///
     /// # Errors
-    /// All unknown keys and all values of a wrong type or form, with their origins; if there are
-    /// none, the first contradiction.
+    /// Variables with single underscores; else all unknown keys and all values of a wrong type or
+    /// form, with their origins; if there are none, the first contradiction.
     pub fn load(sources: &Sources) -> Result<Loaded, SettingsError> {
+        let mut misspelled = sources.misspelled();
+        match misspelled.len() {
+            0 => {}
+            1 => return Err(misspelled.remove(0)),
+            _ => return Err(SettingsError::Several(misspelled)),
+        }
         let written = sources.written()?;
         let tree = over_defaults(&written);
         let wrong = |mismatch| SettingsError::new(mismatch, &tree);
@@ -242,6 +276,48 @@ const VAULT_TOKEN: &str = "VAULT_TOKEN";
 
 /// The key of the catalogue's table.
 const PROVIDERS: &str = "providers";
+
+/// Settings that [`Node::defaults`] does not have.
+const WITHOUT_DEFAULT: [&str; 29] = [
+    "admin.public_url",
+    "admin.tls.certificate_file",
+    "admin.tls.key_file",
+    "egress.ca_file",
+    "egress.credentials_file",
+    "kms.key_prefix",
+    "kms.master_key_file",
+    "kms.mount",
+    "kms.previous_master_key_file",
+    "observe.tls.certificate_file",
+    "observe.tls.key_file",
+    "vault.address",
+    "vault.auth",
+    "vault.auth_mount",
+    "vault.ca_file",
+    "vault.ca_path",
+    "vault.cache",
+    "vault.cache_key_file",
+    "vault.client_certificate",
+    "vault.client_key",
+    "vault.jwt_file",
+    "vault.namespace",
+    "vault.proxy",
+    "vault.role",
+    "vault.role_id",
+    "vault.secret_id_file",
+    "vault.secret_id_wrapped",
+    "vault.tls_server_name",
+    "vault.token_file",
+];
+
+/// Settings that a provider's file may not have.
+const OF_PROVIDERS: [&str; 5] = [
+    "allow",
+    "allow_plaintext",
+    "allow_private",
+    "base_url",
+    "egress",
+];
 
 /// As many errors as are reported at once.
 const MOST_ERRORS: usize = 20;

@@ -9,6 +9,7 @@ mod role;
 mod token;
 
 use std::{
+    collections::HashMap,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -114,6 +115,12 @@ impl Access {
         token.is_some_and(|token| !token.is_good(self.clock.now()))
     }
 
+    /// Whether the actor's token is not limited to other workspaces. Only a token is limited.
+    pub(crate) fn reaches(&self, id: &ActorId, workspace: &WorkspaceId) -> bool {
+        let token = self.token(id);
+        token.is_none_or(|token| token.scope().holds(workspace))
+    }
+
     /// The token with this id, in any scope.
     pub fn find(&self, id: &ActorId) -> Option<Token> {
         self.token(id).map(|token| self.view(&token))
@@ -182,7 +189,16 @@ impl Access {
                 }),
             }
         }
-        self.tokens.store(Arc::new(tokens));
+        self.tokens.rcu(|known| {
+            let known: HashMap<_, _> = known.iter().map(|known| (&known.id, known)).collect();
+            let newest = |token: &TokenDocument| {
+                // A token may have been revoked during a slow read, which must not bring it back.
+                let known = known.get(&token.id);
+                let later = known.filter(|known| known.revision > token.revision);
+                later.copied().unwrap_or(token).clone()
+            };
+            tokens.iter().map(newest).collect::<Vec<_>>()
+        });
         Ok(findings)
     }
 }

@@ -168,7 +168,9 @@ impl Chains {
         let name = ChainName::workspace(workspace.as_str());
         let mut known = self.workspaces.write();
         // Ids that never became workspaces must not accumulate.
-        known.retain(|_, chain| chain.state().is_some() || Arc::strong_count(chain) > 1);
+        if known.len() == known.capacity() {
+            known.retain(|_, chain| chain.state().is_some() || Arc::strong_count(chain) > 1);
+        }
         let tracked = known.entry(workspace.clone());
         tracked
             .or_insert_with(|| Tracked::new(name, &self.keyring, &self.backend))

@@ -43,7 +43,7 @@ pub(crate) struct CredentialDocument {
     pub(crate) limits: Limits,
     /// Where the secret is kept, if not here. The only version then has no sealed bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) reference: Option<VaultReference>,
+    pub(crate) reference: Option<Box<VaultReference>>,
     /// The last recorded state of the secret in Vault.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) source: Option<SourceDocument>,

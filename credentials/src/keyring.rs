@@ -21,7 +21,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use jiff::Timestamp;
 use keyside_store::{
     PublicKey, SigningKey, TrustedKeys,
-    file::{self, with_suffix},
+    file::{self, FileContents, FileVersion, with_suffix},
 };
 use parking_lot::RwLock;
 use tokio::{sync::Mutex, task::spawn_blocking};
@@ -64,9 +64,9 @@ type Keys = HashMap<WorkspaceId, Vec<Arc<SealingKey>>>;
 struct Stored {
     file: KeyringFile,
     kms: Kms,
-    /// The file's bytes when all of it was last loaded: parsing it again would take most of the
-    /// time of a start with 1,000 workspaces.
-    caught_up: Vec<u8>,
+    /// The file when all of it was last loaded: reading and parsing it again for each workspace
+    /// would take most of the time of a start with 1,000 of them.
+    caught_up: FileContents,
 }
 
 impl Keyring {
@@ -134,7 +134,7 @@ impl Keyring {
             stored: Mutex::new(Stored {
                 file,
                 kms,
-                caught_up: Vec::new(),
+                caught_up: FileContents::default(),
             }),
         })
     }
@@ -262,13 +262,14 @@ impl Keyring {
     /// file is wrapped with a master key that this process does not have.
     pub(crate) async fn catch_up(&self) -> Result<(), KeyringError> {
         let mut stored = self.stored.lock().await;
-        let Some(json) = read(&self.path)
-            .await?
-            .filter(|json| *json != stored.caught_up)
-        else {
+        let Some(read) = read(&self.path, stored.caught_up.version).await? else {
             return Ok(());
         };
-        let file = KeyringFile::parse(&json, &self.path)?;
+        if read.bytes == stored.caught_up.bytes {
+            stored.caught_up.version = read.version;
+            return Ok(());
+        }
+        let file = KeyringFile::parse(&read.bytes, &self.path)?;
         let signing = self.signing();
         stored.adopt_file(Some(file), &self.path, &signing).await?;
         self.reload(&stored).await?;
@@ -282,7 +283,7 @@ impl Keyring {
         if unknown.workspaces.is_empty()
             && keys_in_file == known.values().map(Vec::len).sum::<usize>()
         {
-            stored.caught_up = json;
+            stored.caught_up = read;
             return Ok(());
         }
         let service = stored.kms.service();
@@ -299,7 +300,7 @@ impl Keyring {
         let in_file: Keys = in_file.collect();
         // A key that failed to unwrap is retried later.
         if in_file.values().map(Vec::len).sum::<usize>() == keys_in_file {
-            stored.caught_up = json;
+            stored.caught_up = read;
         }
         *self.workspaces.write() = in_file;
         Ok(())
@@ -323,10 +324,14 @@ impl Keyring {
     }
 }
 
-/// The current file. It is replaced atomically, so reading needs no lock.
-async fn read(path: &Path) -> Result<Option<Vec<u8>>, KeyringError> {
+/// The current file, unless it is still of the version `known`. It is replaced atomically, so reading
+/// needs no lock.
+async fn read(
+    path: &Path,
+    known: Option<FileVersion>,
+) -> Result<Option<FileContents>, KeyringError> {
     let path = path.to_owned();
-    let read = spawn_blocking(move || file::read_if_exists(&path)).await;
+    let read = spawn_blocking(move || file::read_if_changed(&path, known)).await;
     Ok(read.map_err(open::ended)??)
 }
 
@@ -384,7 +389,7 @@ impl Stored {
         let replaced = spawn_blocking(move || written.replace(&path)).await;
         replaced.map_err(open::ended)??;
         // Another process may make the file what it was when it was loaded.
-        self.caught_up.clear();
+        self.caught_up = FileContents::default();
         self.file = changed;
         Ok(())
     }

@@ -38,7 +38,7 @@ impl Secret {
     }
 
     /// Whether a text [repeats](repeats_secret) the secret.
-    pub(crate) fn is_repeated_in(&self, text: &str) -> bool {
+    pub fn is_repeated_in(&self, text: &str) -> bool {
         repeats_secret(text, &self.0)
     }
 
@@ -105,8 +105,10 @@ pub enum SecretError {
     /// NUL or another ASCII control character.
     #[error("the secret holds a control character")]
     ControlCharacter,
-    /// Usually a typographic quote or dash from a word processor.
-    #[error("the secret holds a character that is not ASCII, such as a typographic quote or dash")]
+    /// Usually a typographic quote or dash from a word processor, or a mark of width zero.
+    #[error(
+        "the secret holds a character that is not ASCII, such as a typographic quote or dash, or an invisible mark"
+    )]
     NotAscii,
     /// It has an ellipsis, as pages show shortened keys.
     #[error("the secret is shortened: it has an ellipsis inside. Copy the whole key")]
@@ -143,10 +145,24 @@ fn placeholder(text: &[u8]) -> Option<&'static str> {
         }
         [b'<', .., b'>'] => Some("a placeholder"),
         _ if text.starts_with(b"op://") => Some("a reference to an item in 1Password (`op read`)"),
+        _ if text.starts_with(b"https://") || text.starts_with(b"http://") => Some("an address"),
+        _ if is_token(text) => Some("a token of Keyside's admin API"),
         _ if is_yours(text) => Some("a placeholder"),
         _ => None,
     }
 }
+
+/// Whether a text has the form of the admin API's tokens. One that was stored as a provider's key
+/// would be sent to the provider.
+fn is_token(text: &[u8]) -> bool {
+    text.len() == TOKEN_PREFIX.len() + TOKEN_RANDOM_LEN && text.starts_with(TOKEN_PREFIX.as_bytes())
+}
+
+/// What tokens of the admin API begin with.
+pub(crate) const TOKEN_PREFIX: &str = "ks_";
+
+/// The length of the rest: 256 bits in base64 without padding.
+pub(crate) const TOKEN_RANDOM_LEN: usize = 43;
 
 fn is_variable_name(name: &[u8]) -> bool {
     let fits = |byte: &u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || *byte == b'_';
@@ -247,6 +263,9 @@ mod tests {
             "sk-your-key-here",
             "your_openai_token",
             "op://vault/openai/key",
+            "https://acme.openai.azure.com",
+            "http://localhost:4000/v1",
+            "ks_0123456789abcdefghijABCDEFGHIJ0123456789_-c",
         ] {
             let refused = read(text).unwrap_err();
             assert!(matches!(refused, SecretError::Placeholder(_)), "{text}");
@@ -257,6 +276,7 @@ mod tests {
             "sk-45678>",
             "sk-yours-45678",
             "opp://45",
+            "ks_0123456789",
         ] {
             assert!(read(text).is_ok(), "{text}");
         }

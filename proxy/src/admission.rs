@@ -160,6 +160,8 @@ impl ListenerPolicy {
             }
         }
         match (tag, self.workspaces.as_slice()) {
+            // A header whose variable is not set in the client.
+            (Some(""), _) => Err(Refusal::WorkspaceMissing),
             (Some(tag), _) => Ok(tag),
             (None, [only]) => Ok(only),
             (None, _) => Err(Refusal::WorkspaceMissing),

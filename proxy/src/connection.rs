@@ -5,10 +5,7 @@ use std::{convert::Infallible, future::poll_fn, io, pin::pin, sync::Arc, time::D
 use async_trait::async_trait;
 use http::Request;
 use hyper::{body::Incoming, service::service_fn};
-use hyper_util::{
-    rt::{TokioExecutor, TokioIo},
-    server::conn::auto,
-};
+use hyper_util::{rt::TokioIo, server::conn::auto};
 use keyside_config::{Deadlines, Limits, Listener};
 use pingora::{apps::ServerApp, protocols::Stream, server::ShutdownWatch};
 use tokio::{
@@ -26,13 +23,14 @@ use crate::{
     gateway::{Dependencies, Gateway},
     head_limits::HeadLimits,
     reclaim::MemoryReclaimer,
+    stream_deadline::StreamExecutor,
     wakers::OneShot,
 };
 
 /// Serves the connections of one listener.
 pub(crate) struct Connections {
     gateway: Arc<Gateway>,
-    http: auto::Builder<TokioExecutor>,
+    http: auto::Builder<StreamExecutor>,
     deadlines: Deadlines,
     /// Bytes in a request's head.
     head_limit: usize,
@@ -56,7 +54,7 @@ impl Connections {
         let proxy = &dependencies.settings.proxy;
         Self {
             gateway: Arc::new(gateway),
-            http: http(&proxy.limits),
+            http: http(&proxy.limits, proxy.deadlines.write_idle),
             deadlines: proxy.deadlines.clone(),
             head_limit: proxy.limits.header_bytes,
             peers: listener.peer_uids.clone(),
@@ -150,9 +148,9 @@ impl ServerApp for Connections {
 }
 
 /// HTTP/1.1, and HTTP/2 with prior knowledge, within the limits. [`DeadlineStream`] enforces the
-/// deadlines.
-fn http(limits: &Limits) -> auto::Builder<TokioExecutor> {
-    let mut http = auto::Builder::new(TokioExecutor::new());
+/// deadlines, except for a single HTTP/2 stream.
+fn http(limits: &Limits, write_idle: Duration) -> auto::Builder<StreamExecutor> {
+    let mut http = auto::Builder::new(StreamExecutor::new(write_idle));
     let heads = HeadLimits::of(limits);
     http.http1()
         .header_read_timeout(None)

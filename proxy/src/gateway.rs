@@ -43,7 +43,7 @@ use crate::{
     meter::Meter,
     metrics::Metrics,
     quota::{Quota, QuotaPermit},
-    refusal::{Refusal, RefusalBudget, Sent},
+    refusal::{Refusal, RefusalBudget, Sent, sanitize},
     relay::{self, ResponsePipeline},
     request_body::RequestBody,
     request_record::{Arrival, InProcess, RequestRecord},
@@ -193,21 +193,6 @@ impl Gateway {
         }
     }
 
-    /// The provider with this id, if the catalogue has it.
-    pub(crate) fn provider(&self, id: &str) -> Option<&Arc<Provider>> {
-        let destination = self.destinations.get(id)?;
-        Some(&destination.provider)
-    }
-
-    pub(crate) fn catalogue(&self) -> &Catalogue {
-        &self.settings.catalogue
-    }
-
-    /// The admin app's public URL, which links begin with.
-    pub(crate) fn links(&self) -> Option<&str> {
-        self.links.as_deref()
-    }
-
     /// Permits a request or answers it at once. A refusal is written from what `permit` read and
     /// decided.
     fn check(
@@ -264,6 +249,11 @@ impl Gateway {
                 route: Some(route),
             })?;
         let upgrade = route.upgrade && upgrade::is_websocket(head);
+        let note = |text| {
+            let is_secret = |text: &str| secret.is_repeated_in(text);
+            sanitize::note(text, &self.settings.catalogue, is_secret)
+        };
+        let (run_id, tag) = (admitted.run_id.map(note), admitted.tag.map(note));
         Ok(Some(Permit {
             quota_permit,
             destination: destination.clone(),
@@ -273,8 +263,8 @@ impl Gateway {
             metered: route.meters(&head.method, upgrade),
             secret,
             grant,
-            run_id: admitted.run_id.map(Into::into),
-            tag: admitted.tag.map(Into::into),
+            run_id,
+            tag,
             context,
         }))
     }
@@ -407,23 +397,41 @@ impl Gateway {
             },
         };
         record.in_flight.return_timer(timer);
-        answered.and_then(|answer| match answer.response.status() {
-            StatusCode::SWITCHING_PROTOCOLS => {
-                let agreed = answer.response.headers();
-                match offer.is_some_and(|offer| offer.allows(agreed)) {
-                    true => Ok(answer),
-                    false => Err(Failure {
-                        cause: Some(
-                            "the upstream accepted a WebSocket extension or subprotocol that it \
-                             was not offered"
-                                .into(),
-                        ),
-                        ..Refusal::UpstreamUnreachable(Sent::Perhaps).into()
-                    }),
-                }
-            }
-            _ => Ok(answer),
-        })
+        let answer = answered?;
+        let switches = answer.response.status() == StatusCode::SWITCHING_PROTOCOLS;
+        let agreed = answer.response.headers();
+        match switches && !offer.is_some_and(|offer| offer.allows(agreed)) {
+            true => Err(unoffered_upgrade()),
+            false => Ok(answer),
+        }
+    }
+}
+
+/// What previews need besides [`Gateway::respond`].
+impl Gateway {
+    /// The provider with this id, if the catalogue has it.
+    pub(crate) fn provider(&self, id: &str) -> Option<&Arc<Provider>> {
+        let destination = self.destinations.get(id)?;
+        Some(&destination.provider)
+    }
+
+    pub(crate) fn catalogue(&self) -> &Catalogue {
+        &self.settings.catalogue
+    }
+
+    /// The admin app's public URL, which links begin with.
+    pub(crate) fn links(&self) -> Option<&str> {
+        self.links.as_deref()
+    }
+}
+
+/// The upstream switched protocols although nobody asked, or to something that it was not offered.
+fn unoffered_upgrade() -> Failure {
+    let cause = "the upstream switched protocols without being asked, or accepted a WebSocket \
+        extension or subprotocol that it was not offered";
+    Failure {
+        cause: Some(cause.into()),
+        ..Refusal::UpstreamUnreachable(Sent::Perhaps).into()
     }
 }
 
@@ -436,7 +444,8 @@ fn base_url_response(method: &Method, in_flight: InFlightGuard) -> Response<Body
     response
 }
 
-/// Also the refusal of a request whose credential was revoked while the request was in flight.
+/// The refusal of a request that was cut off because its credential was revoked; the same as that of
+/// a later request.
 const REVOKED: Refusal = Refusal::Credential(keyside_credentials::Refusal::CredentialRevoked);
 
 #[cfg(test)]

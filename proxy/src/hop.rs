@@ -70,6 +70,22 @@ const KNOWN_SAFE: [&str; 12] = [
 /// instructions.
 const KNOWN_CREDENTIALS: [&str; 2] = ["authorization", "x-api-key"];
 
+/// Whether a field can be a trailer: not one that frames or describes the body, or controls the
+/// message (RFC 9110 section 6.5.1). hyper 1.12 drops these over HTTP/1.1, and no others.
+pub(crate) fn may_be_trailer(name: &HeaderName) -> bool {
+    !matches!(
+        *name,
+        header::CACHE_CONTROL
+            | header::CONTENT_ENCODING
+            | header::CONTENT_LENGTH
+            | header::CONTENT_RANGE
+            | header::CONTENT_TYPE
+            | header::MAX_FORWARDS
+            | header::SET_COOKIE
+            | header::TRAILER
+    )
+}
+
 /// Fields of a WebSocket handshake. A subprotocol can contain a key.
 pub(crate) fn is_handshake(name: &HeaderName) -> bool {
     name.as_str().starts_with("sec-websocket-")
@@ -103,14 +119,6 @@ fn is_disguised(name: &HeaderName, normal: &NormalName<'_>) -> bool {
     })
 }
 
-/// The fields that `Connection` nominates as hop-by-hop.
-pub(crate) fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
-    list_values(headers, &header::CONNECTION)
-        .filter(|option| !is(option, "close") && !is(option, "keep-alive"))
-        .filter_map(|option| HeaderName::from_bytes(option).ok())
-        .collect()
-}
-
 /// Whether the only transfer coding is `chunked`, applied at most once. Other codings change the
 /// meaning of the bytes and are not forwarded.
 pub(crate) fn is_only_chunked(headers: &HeaderMap) -> bool {
@@ -131,6 +139,23 @@ pub(crate) fn list_values<'a>(
     let lines = headers.get_all(field).into_iter();
     let values = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
     values.map(<[u8]>::trim_ascii)
+}
+
+/// Removes the fields that `Connection` nominates as hop-by-hop, and those that `stays` rejects.
+pub(crate) fn retain_end_to_end(headers: &mut HeaderMap, stays: impl Fn(&HeaderName) -> bool) {
+    // Looked up one by one: a head can nominate tens of thousands of names, and comparing each of
+    // its fields with each of them would take a hundred times as long.
+    for name in nominated(headers) {
+        headers.remove(name);
+    }
+    retain(headers, stays);
+}
+
+fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
+    list_values(headers, &header::CONNECTION)
+        .filter(|option| !is(option, "close") && !is(option, "keep-alive"))
+        .filter_map(|option| HeaderName::from_bytes(option).ok())
+        .collect()
 }
 
 /// Removes the fields that `stays` rejects, in place: most messages keep most of their fields. May

@@ -18,7 +18,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     destination::Destination,
-    hop::{is_handshake, list_contains, list_values, may_forward, nominated, retain},
+    hop::{is_handshake, list_contains, list_values, may_forward, retain_end_to_end},
     query,
     refusal::Refusal,
 };
@@ -88,16 +88,15 @@ impl Outbound<'_> {
     /// The client's headers without hop-by-hop and nominated ones, credentials, overrides of the
     /// target, traces of the client's network, and Keyside's own.
     fn forwarded_headers(&self, mut kept: HeaderMap) -> HeaderMap {
-        let nominated = nominated(&kept);
         let trailers = list_contains(&kept, &header::TE, "trailers");
         let stays = |name: &HeaderName| {
             let may_forward = match is_handshake(name) {
                 true => self.upgrade && is_handshake_field(name),
                 false => may_forward(name, &self.destination.credentials),
             };
-            may_forward && !self.tag_headers.contains(name) && !nominated.contains(name)
+            may_forward && !self.tag_headers.contains(name)
         };
-        retain(&mut kept, stays);
+        retain_end_to_end(&mut kept, stays);
         if trailers {
             kept.insert(header::TE, HeaderValue::from_static("trailers"));
         }

@@ -40,6 +40,7 @@ mod request_record;
 mod route;
 mod scrub;
 mod search;
+mod stream_deadline;
 mod suggestion;
 mod upgrade;
 mod upstream;

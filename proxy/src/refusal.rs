@@ -85,6 +85,8 @@ pub(crate) struct RefusalContext<'a> {
     pub(crate) environment: Option<credentials::Environment>,
     /// The environment that the listener is pinned to.
     pub(crate) pin: Option<credentials::Environment>,
+    /// Whether only the settings can add a key, because the process has no admin app.
+    pub(crate) declared_only: bool,
     pub(crate) shape: Option<ErrorShape>,
     pub(crate) target: Option<SanitizedTarget<'a>>,
     pub(crate) suggestion: Option<Suggestion<'a>>,

@@ -20,7 +20,7 @@ use keyside_credentials::Grant;
 
 use crate::{
     headers::{self, is_keyside_header},
-    hop::{is_hop_by_hop, nominated, retain},
+    hop::{is_hop_by_hop, may_be_trailer, retain, retain_end_to_end},
     meter::Meter,
     request_record::RequestRecord,
     scrub::Scrub,
@@ -109,16 +109,12 @@ pub(crate) fn relay(
 
 /// The response headers for the client.
 pub(crate) fn client_headers(mut headers: HeaderMap, pipeline: &ResponsePipeline) -> HeaderMap {
-    let nominated = nominated(&headers);
     // If both are present, the body is read by its chunks (RFC 9112 section 6.3), and the client
     // must not see a contradicting length.
     let chunked = headers.contains_key(header::TRANSFER_ENCODING);
-    let stays = |name: &HeaderName| {
-        may_reach_client(name)
-            && !nominated.contains(name)
-            && !(chunked && *name == header::CONTENT_LENGTH)
-    };
-    retain(&mut headers, stays);
+    let stays =
+        |name: &HeaderName| may_reach_client(name) && !(chunked && *name == header::CONTENT_LENGTH);
+    retain_end_to_end(&mut headers, stays);
     pipeline.scrub.headers(&mut headers);
     add_credential_headers(&pipeline.record, &mut headers);
     headers
@@ -244,7 +240,9 @@ impl Relay {
             Err(frame) => {
                 let mut trailers = frame.into_trailers().ok()?;
                 self.lease.end();
-                retain(&mut trailers, may_reach_client);
+                retain(&mut trailers, |name| {
+                    may_be_trailer(name) && may_reach_client(name)
+                });
                 self.pipeline.scrub.headers(&mut trailers);
                 self.trailers = Some(trailers);
                 self.pipeline.scrub.finish().map(Frame::data)

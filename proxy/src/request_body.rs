@@ -17,7 +17,7 @@ use tokio::time::timeout;
 
 use crate::{
     activity::ClientBody,
-    hop::{may_forward, retain},
+    hop::{may_be_trailer, may_forward, retain},
     wakers::IdleTimer,
 };
 
@@ -70,7 +70,7 @@ struct Replay {
 #[derive(Clone, Copy)]
 enum OnDrop {
     Discard,
-    /// A client that waits for `100 Continue` has sent nothing yet, so there is nothing to read.
+    /// The client waits for `100 Continue` and has sent nothing yet, so there is nothing to read.
     Ignore,
 }
 
@@ -222,6 +222,8 @@ impl ClientUpload {
         let Some(client) = &mut self.client else {
             return Poll::Ready(None);
         };
+        // The first poll makes hyper send `100 Continue`.
+        self.on_drop = OnDrop::Discard;
         match Pin::new(client).poll_frame(context) {
             Poll::Ready(None) if self.was_reset() => {
                 self.replay.recorded = None;
@@ -260,8 +262,10 @@ impl ClientUpload {
         match frame.into_trailers() {
             Ok(mut trailers) => {
                 let credentials = self.credentials.as_deref();
-                let stays =
-                    |name: &HeaderName| credentials.is_some_and(|names| may_forward(name, names));
+                let stays = |name: &HeaderName| {
+                    may_be_trailer(name)
+                        && credentials.is_some_and(|names| may_forward(name, names))
+                };
                 retain(&mut trailers, stays);
                 Frame::trailers(trailers)
             }

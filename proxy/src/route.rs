@@ -142,7 +142,9 @@ fn unescape_unreserved(path: &str) -> Result<Cow<'_, str>, Refusal> {
             byte if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) => {
                 plain.push(char::from(byte));
             }
-            b'\\' | b'%' | b';' | 0..=0x1f | 0x7f => return Err(Refusal::PathNotAllowed),
+            b'\\' | b'%' | b';' | b'?' | b'#' | 0..=0x1f | 0x7f => {
+                return Err(Refusal::PathNotAllowed);
+            }
             byte => plain.push_str(&format!("%{byte:02X}")),
         }
         plain.push_str(&piece[2..]);

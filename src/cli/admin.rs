@@ -54,17 +54,17 @@ impl Admin {
 
     fn token(&self, console: &Console) -> Result<Zeroizing<String>, Failure> {
         if let Some(path) = &self.token_file {
-            return read(path.clone(), "the file named by --token-file");
+            return read(path.clone(), "the file named by --token-file", OTHER_FILE);
         }
         let token = env::var(TOKEN).map(Zeroizing::new);
         if let Some(token) = token.ok().map(trimmed).filter(|token| !token.is_empty()) {
-            return Ok(token);
+            return expect_token(token, TOKEN);
         }
         match console.settings()?.store {
             Store::Sled { path } => {
                 let path = path.join("admin-token");
-                let named = format!("the owner's token in {}", path.display());
-                read(path, &named)
+                let named = path.display().to_string();
+                read(path, &named, OWNERS_FILE)
             }
             Store::Vault | Store::None => Err(Failure::usage(
                 "expected a token, found none: without an embedded store there is no data folder",
@@ -93,15 +93,24 @@ fn from_settings(console: &Console) -> Result<(String, Option<String>), Failure>
     Ok((admin.url_at(admin.listen), name))
 }
 
-fn read(path: PathBuf, named: &str) -> Result<Zeroizing<String>, Failure> {
+fn read(path: PathBuf, named: &str, next: &str) -> Result<Zeroizing<String>, Failure> {
     let file = File::open(path).map_err(ReadError::from);
     let text = file.and_then(|file| sensitive::read_text(file, TOKEN_LIMIT));
     let text = text.map_err(|error| {
-        Failure::failed(format!("expected {named}, found: {error}")).next(
-            "Start `keyside serve` first, or run this where it runs, as the same user, or give --token-file or KEYSIDE_TOKEN.",
-        )
+        Failure::failed(format!("expected a token in {named}, found: {error}")).next(next)
     })?;
-    Ok(trimmed(text))
+    expect_token(trimmed(text), named)
+}
+
+/// Refuses what is no token before it is sent: it may be a secret of another kind.
+fn expect_token(text: Zeroizing<String>, named: &str) -> Result<Zeroizing<String>, Failure> {
+    match text.starts_with("ks_") {
+        true => Ok(text),
+        false => Err(Failure::failed(format!(
+            "expected a token in {named}, which begins with ks_, found another text"
+        ))
+        .next("Write it without quotes and without `Bearer`. `keyside token create` creates one.")),
+    }
 }
 
 /// Removes whitespace that an editor may have added.
@@ -117,6 +126,8 @@ fn variable(name: &str) -> Option<String> {
 const URL: &str = "KEYSIDE_ADMIN_URL";
 const TOKEN: &str = "KEYSIDE_TOKEN";
 const CA_FILE: &str = "KEYSIDE_CA_FILE";
+const OTHER_FILE: &str = "Name the file that holds a token, as `keyside token create` printed it.";
+const OWNERS_FILE: &str = "Start `keyside serve` first, or run this where it runs, as the same user, or give --token-file or KEYSIDE_TOKEN. If every owner's token is lost, `keyside token recover` creates one.";
 /// In bytes. Keyside's own tokens have 46.
 const TOKEN_LIMIT: usize = 4096;
 const HEADING: &str = "Connection options";

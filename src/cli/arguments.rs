@@ -19,6 +19,9 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli
     if is_stray_value(&error) {
         return Err(stray_value().print());
     }
+    if let Some(failure) = misplaced_option(&error) {
+        return Err(failure.print());
+    }
     if hide_values(&mut error) {
         return Err(invalid_value(&error).print());
     }
@@ -39,6 +42,24 @@ pub(super) fn stray_value() -> Failure {
     Failure::usage("expected only options here, found a value (not repeated, in case it is a secret)").next(
         "A secret comes from --secret-file, --stdin or a prompt. If a key was on the command line, it is in the \
          shell's history now: replace it.",
+    )
+}
+
+/// The failure for an option of commands that use a running Keyside, in front of the command or with
+/// one that uses none.
+pub(super) fn misplaced_option(error: &clap::Error) -> Option<Failure> {
+    let argument = error.get(ContextKind::InvalidArg);
+    let (ErrorKind::UnknownArgument, Some(ContextValue::String(option))) = (error.kind(), argument)
+    else {
+        return None;
+    };
+    let known = ["--admin-url", "--token-file", "--ca-file"];
+    let option = known.into_iter().find(|known| option == known)?;
+    let found = Failure::usage(format!("unexpected argument '{option}' found"));
+    Some(
+        found.next(
+            "It goes after a command that uses a running Keyside, such as `keyside key list`.",
+        ),
     )
 }
 

@@ -34,6 +34,7 @@ use crate::client::Client;
 #[derive(Subcommand)]
 pub(crate) enum Key {
     /// Store a key. Prompts for it unless --secret-file, --stdin or --from-vault is given
+    #[command(alias = "create")]
     Add(Box<Add>),
     /// List keys, without their secrets
     List(List),

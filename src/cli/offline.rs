@@ -45,13 +45,7 @@ impl OfflineFolder {
             );
         };
         let kms = kms::source(&settings, vault::open(&settings)?.as_ref())?;
-        let store = path.join("store");
-        // Opening a missing store would create it.
-        let exists = EmbeddedStore::exists_in(&store);
-        if !exists.map_err(|error| unreadable(path, error))? {
-            let missing = format!("there is no store in {}", store.display());
-            return Err(unreadable(path, missing));
-        }
+        let store = expect_store(path)?;
         let opened = match open(&store).await {
             Ok(opened) => opened,
             Err(error @ StoreOpenError::Locked { .. }) => {
@@ -77,6 +71,19 @@ impl OfflineFolder {
 
     pub(super) fn unreadable(&self, error: impl Display) -> Failure {
         unreadable(&self.path, error)
+    }
+}
+
+/// The store in a data folder, which exists: opening a missing one would create it.
+pub(super) fn expect_store(folder: &Path) -> Result<PathBuf, Failure> {
+    let store = folder.join("store");
+    let exists = EmbeddedStore::exists_in(&store);
+    match exists.map_err(|error| unreadable(folder, error))? {
+        true => Ok(store),
+        false => {
+            let missing = format!("there is no store in {}", store.display());
+            Err(unreadable(folder, missing))
+        }
     }
 }
 

@@ -1,5 +1,5 @@
-//! Removes what was pasted around a key: whitespace, quotes, a variable's name, a header's name, a
-//! comment.
+//! Removes what was pasted around a key: whitespace, invisible characters, quotes, a variable's name,
+//! a header's name, a comment.
 //!
 //! Works in place, so the key never leaves its one buffer, which is zeroed. A provider's key
 //! contains no whitespace, quote or colon. Anything else could be part of a key, so it is kept if
@@ -29,8 +29,9 @@ type Layer<'a> = (&'a dyn Fn(&str) -> Option<Range<usize>>, &'static str);
 
 /// The range inside the outermost layer, and what the layer is. It is never the whole text.
 fn outermost(text: &str, prefixes: &[String]) -> Option<(Range<usize>, &'static str)> {
-    let around: [Layer<'_>; 5] = [
+    let around: [Layer<'_>; 6] = [
         (&whitespace, "whitespace"),
+        (&invisible, "invisible characters"),
         (&comment, "a comment"),
         (&|text: &str| punctuation(text, prefixes), "punctuation"),
         (&quoted_name, "a field's name"),
@@ -53,6 +54,14 @@ fn begins_with_one_of(prefixes: &[String], text: &str) -> bool {
 fn whitespace(text: &str) -> Option<Range<usize>> {
     let end = text.trim_end().len();
     let start = (text.len() - text.trim_start().len()).min(end);
+    (end - start < text.len()).then_some(start..end)
+}
+
+/// The byte order mark of files from Windows, and marks of width zero that pages and chats put
+/// around words.
+fn invisible(text: &str) -> Option<Range<usize>> {
+    let end = text.trim_end_matches(INVISIBLE).len();
+    let start = (text.len() - text.trim_start_matches(INVISIBLE).len()).min(end);
     (end - start < text.len()).then_some(start..end)
 }
 
@@ -187,6 +196,11 @@ const QUOTES: [(char, char); 5] = [
     ('\u{2018}', '\u{2019}'),
 ];
 
+/// Byte order mark, zero width space, joiners, marks of direction, word joiner.
+const INVISIBLE: [char; 7] = [
+    '\u{feff}', '\u{200b}', '\u{200c}', '\u{200d}', '\u{200e}', '\u{200f}', '\u{2060}',
+];
+
 const HEADERS: [&str; 4] = ["authorization", "x-api-key", "api-key", "x-goog-api-key"];
 
 const BEARER: &str = "bearer ";
@@ -208,10 +222,15 @@ mod tests {
 
     #[test]
     fn each_layer_around_a_key_is_removed_and_named() {
-        let cases: [(&str, &[&str]); 31] = [
+        let cases: [(&str, &[&str]); 33] = [
             ("KEY", &[]),
             (" KEY\t", &["whitespace"]),
             ("KEY\n\n", &["whitespace"]),
+            ("\u{feff}KEY", &["invisible characters"]),
+            (
+                "\u{200b}\"KEY\"\u{200b} ",
+                &["whitespace", "invisible characters", "quotes"],
+            ),
             ("\"KEY\"", &["quotes"]),
             ("'KEY'", &["quotes"]),
             ("`KEY`", &["quotes"]),

@@ -36,6 +36,7 @@ fn every_documented_command_is_accepted() {
         "keyside key add -w acme -p openai -l ci -e sandbox --stdin --expires-at 2027-01-31T00:00:00Z",
         "keyside key add -w acme -p azure-openai --endpoint https://a.openai.azure.com --secret-file key",
         "keyside key add -w acme -p openai --check required --prompt",
+        "keyside key create -w acme -p openai",
         "keyside key rotate cred_aaaaaaaaaaaaaaaaaaaaaaaaaa --check skip",
         "keyside key verify cred_aaaaaaaaaaaaaaaaaaaaaaaaaa --prompt",
         "keyside key list --status expiring --environment live --json",
@@ -58,6 +59,7 @@ fn every_documented_command_is_accepted() {
         "keyside smoke --format junit --admin-url http://127.0.0.1:7381",
         "keyside smoke --json",
         "keyside workspace add acme --name Acme",
+        "keyside workspace create acme",
         "keyside workspace show acme",
         "keyside token show tok_aaaaaaaaaaaaaaaaaaaaaaaaaa",
         "keyside workspace list --admin-url http://127.0.0.1:7381",
@@ -65,6 +67,8 @@ fn every_documented_command_is_accepted() {
         "keyside workspace erase acme --yes",
         "keyside workspace rotate-key acme",
         "keyside token create --name CI --role editor --workspace acme --workspace beta",
+        "keyside token add --name CI --role viewer",
+        "keyside token recover --json",
         "keyside token list --json",
         "keyside token revoke tok_aaaaaaaaaaaaaaaaaaaaaaaaaa --yes",
         "keyside audit list --workspace acme --event credential_revoked --limit 10",
@@ -85,6 +89,24 @@ fn every_documented_command_is_accepted() {
             panic!("{line}: {error}");
         }
     }
+}
+
+#[test]
+fn an_option_in_front_of_its_command_is_said_to_go_after_it() {
+    for line in [
+        "keyside --token-file token key list",
+        "keyside --admin-url=http://127.0.0.1:7381 key list",
+        "keyside serve --ca-file ca.pem",
+    ] {
+        let error = parse(line).err().expect(line);
+        let failure = arguments::misplaced_option(&error).expect(line);
+        assert!(
+            failure.to_string().contains("after a command"),
+            "{line}: {failure}"
+        );
+    }
+    let other = parse("keyside --nosuch").err().expect("an error");
+    assert!(arguments::misplaced_option(&other).is_none());
 }
 
 #[test]

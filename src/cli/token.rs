@@ -5,7 +5,8 @@ use clap::{
     builder::{PossibleValue, TypedValueParser},
 };
 use keyside_admin::wire::{NewToken, TokenView};
-use keyside_credentials::{ActorId, Role, Timestamp, WorkspaceId};
+use keyside_credentials::{ActorContext, ActorId, Role, Scope, Timestamp, WorkspaceId};
+use serde_json::json;
 
 use super::{
     Admin, Console, Failure,
@@ -13,12 +14,18 @@ use super::{
     confirm::Confirmation,
     duration::end,
     items::{list_all, print_list, read},
+    offline,
     table::{Column, Table, cell, local, none},
+};
+use crate::{
+    startup,
+    validated_settings::{Process, ValidatedSettings},
 };
 
 #[derive(Subcommand)]
 pub(crate) enum Token {
     /// Create a token and print it, only this once
+    #[command(alias = "add")]
     Create(Create),
     /// List the tokens, including revoked and expired ones
     List(Admin),
@@ -26,6 +33,9 @@ pub(crate) enum Token {
     Show(TokenArguments),
     /// Revoke a token immediately and permanently
     Revoke(Revoke),
+    /// Create an owner token without another one and print it, if all are lost, while no Keyside
+    /// runs on the data folder
+    Recover,
 }
 
 #[derive(Args)]
@@ -77,7 +87,43 @@ pub(crate) async fn run(token: Token, console: &Console) -> Result<(), Failure> 
             console.print(&shown, || console.table(&fields(&token)))
         }
         Token::Revoke(revoke) => revoke.run(console).await,
+        Token::Recover => recover(console).await,
     }
+}
+
+/// Works offline, for anyone with the data folder and the master key, who can do everything already.
+/// The lost tokens stay valid until they are revoked.
+async fn recover(console: &Console) -> Result<(), Failure> {
+    let validated = ValidatedSettings::new(console.settings()?, Process::Serve)?;
+    let (settings, store) = (validated.settings, validated.store);
+    let Some(setup) = store else {
+        return Err(Failure::usage("expected a data folder, found none"));
+    };
+    offline::expect_store(&setup.folder)?;
+    let Some(registry) = startup::registry(&settings, &setup, None).await? else {
+        return Ok(());
+    };
+    let by = ActorContext {
+        actor: ActorId::system(),
+        request_id: "token recover".to_owned(),
+    };
+    let new = keyside_credentials::NewToken {
+        name: RECOVERED.to_owned(),
+        role: Role::Owner,
+        scope: Scope::All,
+        expires_at: None,
+    };
+    let created = registry.create_token(&by, &Scope::All, new).await;
+    let created = created.map_err(Failure::failed)?;
+    let id = &created.token.id;
+    console.print(&json!({ "id": id, "token": *created.text }), || {
+        console.note(format_args!(
+            "Created {id}: owner of all workspaces ({RECOVERED}). It is shown only this once:"
+        ));
+        format!("{}\n", *created.text)
+    })?;
+    console.note("  next: Start Keyside, and revoke the lost ones: `keyside token list`, `keyside token revoke ID`.");
+    Ok(())
 }
 
 impl Create {
@@ -168,6 +214,9 @@ fn roles() -> impl TypedValueParser<Value = Role> {
 }
 
 const TOKENS: &str = "/api/tokens";
+
+/// The name of a recovered token.
+const RECOVERED: &str = "Recovered owner";
 
 const A_TOKEN: &str = "a token";
 

@@ -24,6 +24,7 @@ use crate::{
 #[derive(Subcommand)]
 pub(crate) enum Workspace {
     /// Create a workspace
+    #[command(alias = "create")]
     Add(Add),
     /// List the workspaces
     List(Admin),

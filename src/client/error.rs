@@ -33,7 +33,12 @@ impl ClientError {
         while let Some(source) = innermost.source() {
             innermost = source;
         }
-        let reason = innermost.to_string();
+        let mut reason = innermost.to_string();
+        // What rustls says of a server that answers in plain http.
+        if reason.contains("InvalidContentType") {
+            reason = "a server that does not speak TLS there; use http:// if it is on this machine"
+                .to_owned();
+        }
         Self::Unreachable {
             base: base.to_owned(),
             reason,

@@ -21,6 +21,13 @@ async fn get_workspaces(base: &str) -> Result<Value, ClientError> {
         .await
 }
 
+#[tokio::test]
+async fn https_to_a_server_without_tls_is_said_in_plain_words() {
+    let base = serve(Router::new()).await.replace("http:", "https:");
+    let error = get_workspaces(&base).await.unwrap_err().to_string();
+    assert!(error.contains("does not speak TLS"), "{error}");
+}
+
 #[test]
 fn an_address_is_scheme_host_and_port_and_nothing_else() {
     for good in [

@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
-"""The rules for files: their names, how they begin, their length, and which may use `unsafe`.
+"""The rules for files: their names, how they begin, their length, which may use `unsafe`, and what stays out of commits and images.
 
 Exit code 0 when all hold, 1 with a line for each file that breaks one.
 """
 
+import fnmatch
+import itertools
 import re
 import sys
 
@@ -16,6 +18,9 @@ from repository import ROOT
 UNSAFE = {"proxy/src/client_socket.rs", "src/allocator.rs"}
 LONGEST = 500
 SKIPPED = {"target", ".git", ".venv", "node_modules"}
+
+# What `keyside serve` and `keyside master-key rotate` write into a clone, where README.md starts Keyside.
+WRITTEN = ("data", "data.master-key", "data.master-key.retired-mk_0123456789abcdef")
 
 RULES = (
     (re.compile(r"\bunsafe\b(?!_code)"), lambda path: path not in UNSAFE, "says `unsafe`"),
@@ -43,5 +48,14 @@ def violations(root):
                 yield from (f"{path}:{line(code, match)}: {what}" for match in pattern.finditer(code))
 
 
+def not_ignored(root):
+    for name in (".gitignore", ".dockerignore"):
+        lines = (root / name).read_text(encoding="utf-8").splitlines()
+        patterns = [line.strip("/") for line in lines if line and not line.startswith("#")]
+        for path in WRITTEN:
+            if not any(fnmatch.fnmatchcase(path, pattern) for pattern in patterns):
+                yield f"{name}: does not have {path}, which opens or is the store of a Keyside that ran here"
+
+
 if __name__ == "__main__":
-    sys.exit(report("layout", violations(ROOT)))
+    sys.exit(report("layout", itertools.chain(violations(ROOT), not_ignored(ROOT))))

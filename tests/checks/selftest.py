@@ -323,6 +323,13 @@ class Layout(unittest.TestCase):
         self.assertEqual(len(self.found("src/a.rs", "//! Why.\n" * 501)), 1)
         self.assertEqual(len(self.found("src/a.rs", "//! Why.\n#[ignore]\nfn f() {}\n")), 1)
 
+    def test_a_store_or_master_key_that_is_not_ignored_is_found(self):
+        for ignored, count in (("/data/\n/data.master-key*\n", 0), ("/data/\n", 4), ("# /data/\ndata.master-key\n", 4)):
+            with tempfile.TemporaryDirectory() as folder:
+                for name in (".gitignore", ".dockerignore"):
+                    (pathlib.Path(folder) / name).write_text(ignored, encoding="utf-8")
+                self.assertEqual(len(list(layout.not_ignored(pathlib.Path(folder)))), count, ignored)
+
 
 class Clients(unittest.TestCase):
     RECIPE = {"name": "A", "docs": "https://a.example", "providers": ["openai"]}

@@ -259,6 +259,33 @@ fn no_other_listener_grants_anything_to_a_page() {
 }
 
 #[test]
+fn the_observe_listener_on_loopback_answers_only_under_loopback_s_names() {
+    let ask = |port: u16, host: &str| {
+        let ask = Ask::new("GET", "/metrics").set("Host", host);
+        Wire::tcp(([127, 0, 0, 1], port).into()).ask(&ask).status()
+    };
+    let keyside = Keyside::builder().start();
+    let port = keyside.observe_addr().port();
+    for host in ["localhost", "LOCALHOST:7382", "127.0.0.1:7382", "[::1]"] {
+        assert_eq!(ask(port, host), 200, "{host}");
+    }
+    for host in [
+        "attacker.example",
+        "attacker.example:7382",
+        "localhost.attacker.example",
+        "192.0.2.1",
+        "0.0.0.0",
+    ] {
+        assert_eq!(ask(port, host), 403, "{host}");
+    }
+    let scraped = Keyside::builder()
+        .set("observe.listen", r#""0.0.0.0:0""#)
+        .start();
+    let port = scraped.observe_addr().port();
+    assert_eq!(ask(port, "keyside.monitoring.svc:7382"), 200);
+}
+
+#[test]
 fn cors_headers_of_the_upstream_are_not_passed_on() {
     let headers = "Access-Control-Allow-Origin: *\r\nAccess-Control-Allow-Private-Network: true\r\n\
         Alt-Svc: h3=\":443\"\r\nX-Plain: kept\r\n";

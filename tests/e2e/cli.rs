@@ -166,8 +166,50 @@ fn a_failure_names_the_next_step_and_exits_with_1() {
 
     let nowhere = ["key", "list", "--admin-url", "http://127.0.0.1:1"];
     check_says(FAILED, &desk.builder().run(&nowhere, b""), "keyside serve");
+    let token = desk.keyside.token();
+    let quoted = format!("\"{token}\"");
+    for wrong in [quoted, format!("Bearer {token}"), KEY.to_owned()] {
+        let builder = desk.builder().clone().variable("KEYSIDE_TOKEN", &wrong);
+        let refused = builder.run(&["key", "list", "--admin-url", &desk.url], b"");
+        check_says(FAILED, &refused, "in KEYSIDE_TOKEN, which begins with ks_");
+        assert!(!refused.stderr.contains(&token), "{refused:#?}");
+    }
     fs::remove_file(desk.keyside.data().join("admin-token")).expect("a file");
     check_says(FAILED, &desk.run(&["key", "list"], b""), "--token-file");
+}
+
+#[test]
+fn an_owner_token_is_recovered_from_the_data_folder_while_nothing_runs_on_it() {
+    let recover = ["token", "recover"];
+    let elsewhere = Keyside::builder();
+    check_says(FAILED, &elsewhere.run(&recover, b""), "there is no store");
+    assert!(
+        !elsewhere.home().join("data").exists(),
+        "something was made"
+    );
+
+    let keyside = Keyside::builder().start();
+    let running = keyside.builder_of().run(&recover, b"");
+    check_says(FAILED, &running, "is in use by the process");
+    let lost = keyside.token();
+    let (at_rest, _) = keyside.stop();
+    fs::remove_file(at_rest.home().join("data/admin-token")).expect("a file");
+    let token = check(OK, &at_rest.run(&recover, b"")).stdout;
+    assert_ne!(token.trim(), lost);
+
+    let keyside = at_rest.variable("KEYSIDE_TOKEN", token.trim()).start();
+    let url = format!("http://{}", keyside.admin_addr());
+    let run = |arguments: &[&str]| {
+        let arguments = [arguments, &["--admin-url", &url]].concat();
+        check(OK, &keyside.builder_of().run(&arguments, b"")).stdout
+    };
+    let tokens = run(&["token", "list", "--json"]);
+    let tokens: Value = serde_json::from_str(&tokens).expect("JSON");
+    let roles = tokens["items"].as_array().expect("a list").iter();
+    let roles: Vec<_> = roles.map(|token| &token["role"]).collect();
+    assert_eq!(roles, ["owner", "owner"], "{tokens}");
+    assert!(run(&["audit", "list", "--event", "token_created"]).contains("system"));
+    run(&["workspace", "add", "acme"]);
 }
 
 #[test]
@@ -246,6 +288,7 @@ fn check_validates_without_starting_and_repeats_no_value_of_the_environment() {
         ("KEYSIDE_PROXY__THREADS", "proxy.threads"),
         ("KEYSIDE_PROXY__TREADS", "proxy.threads"),
         ("KEYSIDE_PROVIDERS__OPENAI__KEY", "providers.openai"),
+        ("KEYSIDE_PROXY_ENVIRONMENT", "KEYSIDE_PROXY__ENVIRONMENT"),
     ] {
         let exit = builder.clone().variable(name, KEY).run(&["check"], b"");
         check_says(CONFIGURATION, &exit, says);
@@ -293,6 +336,8 @@ fn check_and_serve_warn_of_an_unpinned_listener_on_the_network() {
 fn check_accepts_nothing_that_serve_refuses() {
     for (name, value) in [
         ("log.filter", "keyside=loudest"),
+        ("log.filter", "warning"),
+        ("log.filter", "info,verbose"),
         ("store.backend", "vault"),
         ("kms.driver", "aws"),
     ] {

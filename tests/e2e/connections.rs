@@ -3,6 +3,7 @@
 use crate::harness::{
     Ask, Keyside, Then, Upstream, chunk_of, eventually, expect, holds, reply, reply_in_chunks,
 };
+use std::fs;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 #[test]
@@ -29,6 +30,20 @@ fn one_connection_serves_request_after_request() {
         upstream.requests().iter().all(first),
         "the upstream's connection is reused"
     );
+}
+
+/// The thread of pingora's timer wakes a hundred times a second.
+#[test]
+fn a_connection_starts_no_timer_of_pingora() {
+    let upstream = Upstream::ok();
+    let keyside = Keyside::with_openai(&upstream.base_url());
+    assert_eq!(keyside.ask(&Ask::chat()).status(), 200);
+    let threads = fs::read_dir(format!("/proc/{}/task", keyside.pid())).expect("its threads");
+    let names: Vec<_> = threads
+        .filter_map(|thread| fs::read_to_string(thread.ok()?.path().join("comm")).ok())
+        .collect();
+    assert!(!names.is_empty());
+    assert!(!names.contains(&"Timer thread\n".to_owned()), "{names:?}");
 }
 
 #[test]

@@ -120,6 +120,10 @@ fn a_keyside_on_another_data_folder_is_told_apart() {
     assert_eq!(exit.code, Some(0), "{exit:#?}");
     line(&exit, "ok   keyside: ready at ");
     assert!(line(&exit, "warn store").contains("runs on another data folder"));
+    assert!(
+        exit.stdout.contains("set store.backend = \"none\""),
+        "{exit:#?}"
+    );
     let own = keyside.builder_of().clone().set("observe.listen", &observe);
     let own = doctor(&own);
     assert!(!own.stdout.contains("another data folder"), "{own:#?}");

@@ -10,7 +10,7 @@ use crate::harness::tls::{Authority, VALID};
 use crate::harness::{
     Ask, CHAT, Keyside, Line, Message, PATIENCE, Upstream, Wire, chunk_of, holds, reply,
 };
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::thread;
 
@@ -18,6 +18,7 @@ use std::thread;
 const LARGE: usize = 20 * 1024 * 1024;
 const TRIES: usize = 30;
 const SAID: &str = "that is too large for me";
+const CONTINUE: &[u8; 25] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 /// Reads the beginning of a request, responds, and closes with the rest unread, which resets the
 /// connection.
@@ -108,6 +109,27 @@ fn a_413_in_the_middle_of_an_upload_reaches_an_http_1_client() {
 fn a_413_in_the_middle_of_an_upload_reaches_an_http_1_client_from_behind_tls() {
     let (_upstream, keyside) = over_tls();
     check("TLS", TRIES, &keyside, by_http_1, asks_by_http_1());
+}
+
+/// Its rest is read, as if the client had sent it without waiting.
+#[test]
+fn a_client_that_waited_for_100_continue_can_send_its_whole_body_before_it_reads_a_413() {
+    let (_upstream, keyside) = plain();
+    let body = vec![b'x'; LARGE];
+    let ask = Ask::chat().header("Expect", "100-continue").body(&body);
+    let mut stream = TcpStream::connect(keyside.proxy_addr()).expect("a listener");
+    let patience = [
+        stream.set_read_timeout(Some(PATIENCE)),
+        stream.set_write_timeout(Some(PATIENCE)),
+    ];
+    assert!(patience.iter().all(Result::is_ok), "{patience:?}");
+    stream.write_all(&ask.head()).expect("a reader");
+    let mut interim = [0; CONTINUE.len()];
+    stream.read_exact(&mut interim).expect("a response");
+    assert_eq!(&interim, CONTINUE);
+    stream.write_all(&body).expect("a reader of the whole body");
+    let answer = Wire::from_tcp(stream).answer().expect("an answer");
+    assert_eq!((answer.status(), answer.text().as_str()), (413, SAID));
 }
 
 #[test]

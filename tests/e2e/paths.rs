@@ -257,6 +257,12 @@ fn control_and_other_odd_characters_are_refused() {
             None,
         ),
         (
+            "dots and an escaped question mark",
+            "/openai/v1/models/..%3f",
+            None,
+        ),
+        ("dots and an escaped #", "/openai/v1/models/..%23", None),
+        (
             "a fragment after an allowed path",
             "/openai/v1/models#x",
             Some("/v1/models"),

@@ -1,5 +1,8 @@
 //! Slow clients and silent upstreams: cut off at the deadline, while others are served.
 
+use crate::harness::frames::{
+    END_HEADERS, END_STREAM, Fate, Frames, HEADERS, NO_STREAM_WINDOW, RST_STREAM, block,
+};
 use crate::harness::{
     Ask, CHAT, Keyside, PATIENCE, Then, Upstream, Wire, chunk_of, chunked_head, expect, reply,
 };
@@ -226,18 +229,21 @@ fn a_stream_that_keeps_coming_outlives_every_idle_limit() {
     assert!(answer.body.iter().all(|byte| *byte == b'.'));
 }
 
-#[test]
-fn a_client_that_stops_reading_is_disconnected() {
-    let upstream = Upstream::scripted(|_, line| {
+/// Responses without an end to whoever asks for chat completions.
+fn endless() -> Upstream {
+    Upstream::scripted(|seen, line| {
+        if seen.target() != "/v1/chat/completions" {
+            line.write(reply(200, "", b"{}"));
+            return Then::Keep;
+        }
         line.write(chunked_head(""));
         // Until the other side closes: a client that reads nothing must not block this forever.
         while line.write(chunk_of(&[b'x'; 64 * 1024])) {}
         Then::Close
-    });
-    let keyside = hasty(&upstream, &["write_idle"]);
-    let mut wire = keyside.wire();
-    wire.send(Ask::chat().bytes());
-    upstream.wait_for(1);
+    })
+}
+
+fn check_nothing_in_flight(keyside: &Keyside) {
     let start = Instant::now();
     crate::harness::eventually("nothing in flight", || {
         let metrics = keyside.metrics();
@@ -247,6 +253,63 @@ fn a_client_that_stops_reading_is_disconnected() {
         gauge.is_some_and(|line| line.ends_with(" 0")).then_some(())
     });
     assert!(start.elapsed() < PATIENCE);
+}
+
+#[test]
+fn a_client_that_stops_reading_is_disconnected() {
+    let upstream = endless();
+    let keyside = hasty(&upstream, &["write_idle"]);
+    let mut wire = keyside.wire();
+    wire.send(Ask::chat().bytes());
+    upstream.wait_for(1);
+    check_nothing_in_flight(&keyside);
+}
+
+/// Asks over HTTP/2, with a request without a body.
+fn asking(client: &mut Frames, stream: u32, method: &str, path: &str) {
+    let head = block(&[
+        (":method", method.as_bytes()),
+        (":scheme", b"http"),
+        (":path", path.as_bytes()),
+        (":authority", b"localhost"),
+        ("x-keyside-workspace", b"acme"),
+    ]);
+    client.write(HEADERS, END_HEADERS | END_STREAM, stream, &head);
+}
+
+fn wait_for_reset(client: &mut Frames, stream: u32) {
+    while let Some(frame) = client.read() {
+        if frame.kind == RST_STREAM && frame.stream == stream {
+            return;
+        }
+    }
+    panic!("the connection was closed")
+}
+
+/// The client reads its connection, but the stream's window stays closed.
+#[test]
+fn a_stream_whose_client_takes_nothing_is_reset_and_its_connection_serves_on() {
+    let upstream = endless();
+    let keyside = hasty(&upstream, &["write_idle"]);
+    let mut client = Frames::connect(keyside.proxy_addr());
+    check_cut("a response", || {
+        asking(&mut client, 1, "POST", CHAT);
+        wait_for_reset(&mut client, 1);
+    });
+    check_nothing_in_flight(&keyside);
+    asking(&mut client, 3, "GET", "/openai/v1/models");
+    assert_eq!(client.fate(3), Fate::Answered { ok: true });
+}
+
+#[test]
+fn a_stream_whose_client_does_not_take_a_refusal_is_reset() {
+    let upstream = Upstream::ok();
+    let keyside = hasty(&upstream, &["write_idle"]);
+    let mut client = Frames::connect_with(keyside.proxy_addr(), NO_STREAM_WINDOW);
+    check_cut("a refusal", || {
+        asking(&mut client, 1, "GET", "/openai/v1/nonsense");
+        wait_for_reset(&mut client, 1);
+    });
 }
 
 /// Long enough that the kernel reports a full socket as writable only after several deadlines (it

@@ -211,6 +211,15 @@ fn an_invalid_settings_file_is_refused_with_file_line_and_correction() {
 }
 
 #[test]
+fn a_sidecar_refuses_the_store_of_a_later_release() {
+    let builder = Keyside::sidecar()
+        .declare("acme", "openai", "main", "key")
+        .set("store.backend", r#""vault""#);
+    let parts = ["vault", "store.backend = \"none\""];
+    check_says(&refused(&builder), CONFIGURATION, &parts);
+}
+
+#[test]
 fn a_missing_settings_file_is_named() {
     let builder = Keyside::builder();
     let elsewhere = ["serve", "--config", "elsewhere.toml"];

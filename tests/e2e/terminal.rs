@@ -156,14 +156,24 @@ fn log_lines_are_short_and_coloured_unless_no_color_is_set() {
 }
 
 #[test]
-fn the_first_start_on_a_terminal_prints_a_link_to_the_admin_page() {
-    // Its folder lives as long as the builder.
-    let keyside = Keyside::builder();
-    let mut terminal = keyside.terminal(&["serve"]);
+fn a_start_on_a_terminal_prints_a_link_to_the_admin_page_until_there_is_a_workspace() {
+    // A start before this one may have failed late, for a port that is taken.
+    let (builder, _) = Keyside::builder().start().stop();
+    let mut terminal = builder.terminal(&["serve"]);
     let shown = terminal.until("/link#");
     assert!(shown.contains("keyside link"), "{shown}");
     let (before, _) = shown.split_once("/link#").expect("a link");
     assert!(before.contains("http://127.0.0.1:"), "{shown}");
+    drop(terminal);
+
+    let keyside = builder.start();
+    keyside.workspace("acme");
+    let (builder, _) = keyside.stop();
+    let mut terminal = builder.terminal(&["serve"]);
+    terminal.until("ready proxy=");
+    terminal.type_line("\u{3}");
+    let (_, shown) = terminal.end();
+    assert!(!shown.contains("/link#"), "{shown}");
 }
 
 const PROMPT: &str = "Secret (not shown): ";

@@ -118,9 +118,7 @@ pub(crate) async fn exported(
 pub(super) async fn verify(
     State(state): State<AdminState>,
     caller: Caller,
-    query: Parameters,
 ) -> Result<Json<VerifyView>, Problem> {
-    query.finish()?;
     verified(&state, &caller).await.map(Json)
 }
 
@@ -142,14 +140,10 @@ pub(crate) async fn verified(state: &AdminState, caller: &Caller) -> Result<Veri
     get, path = "/api/audit/key", tag = "audit", operation_id = "getAuditKey",
     responses((status = 200, body = PublicKeyView, description = "The public key"))
 )]
-pub(super) async fn key(
-    State(state): State<AdminState>,
-    query: Parameters,
-) -> Result<Json<PublicKeyView>, Problem> {
-    query.finish()?;
-    Ok(Json(PublicKeyView {
+pub(super) async fn key(State(state): State<AdminState>) -> Json<PublicKeyView> {
+    Json(PublicKeyView {
         public_key: state.registry.audit().public_key(),
-    }))
+    })
 }
 
 /// Verifies the receipt of an erased workspace: that this installation issued it, and that the

@@ -5,8 +5,6 @@ use keyside_config::{Auth, Development, NamedLink, Provider, Upstream};
 
 use crate::{
     paging::Page,
-    problem::Problem,
-    query::Parameters,
     state::AdminState,
     wire::{
         AuthView, DevelopmentView, EndpointView, KeyView, LinksView, NamedLinkView, ProviderView,
@@ -19,14 +17,10 @@ use crate::{
     get, path = "/api/integrations/providers", tag = "catalogue", operation_id = "listProviders",
     responses((status = 200, body = Page<ProviderView>, description = "All of them"))
 )]
-pub(super) async fn list(
-    State(state): State<AdminState>,
-    query: Parameters,
-) -> Result<Json<Page<ProviderView>>, Problem> {
-    query.finish()?;
+pub(super) async fn list(State(state): State<AdminState>) -> Json<Page<ProviderView>> {
     let providers = state.catalogue.iter();
     let views = providers.map(|provider| ProviderView::of(provider));
-    Ok(Json(Page::complete(views.collect())))
+    Json(Page::complete(views.collect()))
 }
 
 impl ProviderView {

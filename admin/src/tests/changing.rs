@@ -69,6 +69,17 @@ async fn a_new_secret_rotates_and_can_be_rolled_back() {
 }
 
 #[tokio::test]
+async fn a_rollback_needs_no_body() {
+    let api = Api::with_workspace().await;
+    let path = stored(&api, json!({})).await;
+    patch(&api, &path, json!({ "secret": NEXT })).await;
+    let back = api.request("POST", &format!("{path}/rollback"));
+    let back = api.send(back.header("if-match", "*")).await;
+    assert_eq!(back.status, StatusCode::OK, "{}", back.body);
+    assert_eq!(states(&back.json()), ["current", "grace"]);
+}
+
+#[tokio::test]
 async fn without_grace_there_is_no_rollback() {
     let api = Api::with_workspace().await;
     let path = stored(&api, json!({})).await;
@@ -143,6 +154,20 @@ async fn a_change_requires_if_match_and_the_second_of_two_fails() {
     let next = [("if-match", first.header("etag"))];
     let third = send(&api, "PATCH", &path, &next, &json!({ "label": "third" })).await;
     assert_eq!(third.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn if_match_may_list_several_entity_tags() {
+    let api = Api::with_workspace().await;
+    let path = stored(&api, json!({})).await;
+    let first = api.get(&path).await.header("etag").to_owned();
+    let edited = patch(&api, &path, json!({ "label": "first" })).await;
+    let both = format!("{}, {first}", edited.header("etag"));
+    let seen = [("if-match", both.as_str())];
+    let current = send(&api, "PATCH", &path, &seen, &json!({ "label": "second" })).await;
+    assert_eq!(current.status, StatusCode::OK, "{}", current.body);
+    let stale = send(&api, "PATCH", &path, &seen, &json!({ "label": "third" })).await;
+    assert_eq!(stale.status, StatusCode::PRECONDITION_FAILED);
 }
 
 #[tokio::test]
@@ -235,10 +260,16 @@ async fn a_secret_that_is_stored_twice_names_its_duplicates() {
         api.get(&path).await.json()["duplicates"][0]["id"],
         twin["id"]
     );
+    assert_eq!(duplicate["status"], "active");
     assert_eq!(
         api.get(CREDENTIALS).await.json()["items"][0]["duplicates"],
         Value::Null
     );
+    // Storing a secret again that was revoked, because it leaked for example, is told apart.
+    assert_eq!(api.delete(&path).await.status, StatusCode::OK);
+    let twin = format!("{CREDENTIALS}/{}", twin["id"].as_str().unwrap());
+    let again = api.get(&twin).await;
+    assert_eq!(again.json()["duplicates"][0]["status"], "revoked");
 }
 
 #[tokio::test]

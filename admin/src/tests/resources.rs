@@ -91,3 +91,23 @@ async fn a_workspace_can_be_read_by_itself() {
         "workspace-unknown"
     );
 }
+
+#[tokio::test]
+async fn a_parameter_that_a_path_does_not_have_is_refused_and_nothing_is_changed() {
+    let api = Api::with_workspace().await;
+    let (path, _) = stored(&api).await;
+    let before = api.everything().await;
+    for (method, path) in [
+        ("DELETE", "/api/workspaces/acme"),
+        ("POST", "/api/workspaces/acme/rotate-key"),
+        ("GET", "/api/workspaces/acme"),
+        ("GET", "/api/audit/key"),
+        ("DELETE", path.as_str()),
+    ] {
+        let answer = api.request(method, &format!("{path}?dryRun=true"));
+        let answer = api.send(answer).await;
+        assert_eq!(answer.kind(), "fields-invalid", "{method} {path}");
+        assert_eq!(answer.fields(), ["(unknown parameter)"], "{method} {path}");
+    }
+    assert_eq!(api.everything().await, before);
+}

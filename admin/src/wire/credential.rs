@@ -287,6 +287,9 @@ pub struct Duplicate {
     /// Its label.
     #[schema(value_type = types::Label)]
     pub label: Label,
+    /// Its status: if it is revoked, the secret was in use until then.
+    #[schema(value_type = types::Status)]
+    pub status: Status,
 }
 
 /// A version of a credential's secret.

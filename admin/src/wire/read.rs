@@ -133,13 +133,27 @@ impl FromText for Timestamp {
     }
 }
 
-/// Parses a time. jiff's own error would quote the text.
+/// Parses a time. jiff's own error would quote the text. Its last time is a day before that of RFC
+/// 3339, so that it can be shown in each time zone.
 pub(crate) fn time(text: &str) -> Result<Timestamp, String> {
-    let expected = "expected a time (RFC 3339) such as 2027-01-31T00:00:00Z";
+    let expected =
+        "expected a time (RFC 3339) such as 2027-01-31T00:00:00Z, before 9999-12-30T22:00:01Z";
     text.parse().map_err(|_| expected.to_owned())
 }
 
 /// Parses a type of the domain. Its errors state the rule and do not repeat the text.
 pub(crate) fn parsed<T: FromStr<Err: ToString>>(text: &str) -> Result<T, String> {
     text.parse().map_err(|error: T::Err| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_error_names_the_last_time() {
+        assert_eq!(time("9999-12-30T22:00:00.999999999Z"), Ok(Timestamp::MAX));
+        let error = time("9999-12-31T23:59:59Z").unwrap_err();
+        assert!(error.contains("before 9999-12-30T22:00:01Z"), "{error}");
+    }
 }

@@ -10,6 +10,9 @@ use crate::origin::Origin;
 /// keyside.
 const PREFIX: &str = "KEYSIDE_";
 
+/// Between the parts of a key in the name of its variable.
+const SEPARATOR: &str = "__";
+
 /// Names of settings without the prefix.
 const ALIASES: [(&str, [&str; 2]); 3] = [
     ("KMS_DRIVER", ["kms", "driver"]),
@@ -84,11 +87,28 @@ pub(crate) fn is_setting(name: &str) -> bool {
     keys(name).is_some() || names.any(|(alias, _)| *alias == name)
 }
 
+/// Whether a variable has the prefix, but sets nothing because it has no double underscore.
+pub(crate) fn lacks_separator(name: &str) -> bool {
+    let path = name.strip_prefix(PREFIX);
+    path.is_some_and(|path| !path.contains(SEPARATOR))
+}
+
+/// The variable of a dotted key, with `separator` between its parts.
+fn variable(key: &str, separator: &str) -> String {
+    let path = key.replace('.', separator).replace('-', "_");
+    format!("{PREFIX}{}", path.to_ascii_uppercase())
+}
+
+/// The variable of a dotted key, misspelled with single underscores, and as it should be.
+pub(crate) fn misspelled(key: &str) -> (String, String) {
+    (variable(key, "_"), variable(key, SEPARATOR))
+}
+
 /// The keys of a prefixed name.
 fn keys(name: &str) -> Option<Vec<String>> {
     let path = name.strip_prefix(PREFIX)?;
-    path.contains("__").then(|| {
-        let mut keys: Vec<String> = path.split("__").map(str::to_ascii_lowercase).collect();
+    path.contains(SEPARATOR).then(|| {
+        let mut keys: Vec<String> = path.split(SEPARATOR).map(str::to_ascii_lowercase).collect();
         restore_hyphens(&mut keys);
         keys
     })

@@ -20,17 +20,32 @@ impl SettingsError {
                 let nearest = nearest_key(table, &name, known);
                 Self::UnknownKey {
                     origin,
-                    key,
+                    key: masked(&key),
                     nearest,
                 }
             }
             Fault::Reason(reason) => Self::Invalid {
                 origin,
-                key,
+                key: masked(&key),
                 reason,
             },
         }
     }
+}
+
+/// The key without runs of letters and digits that look random: a secret may have been pasted where
+/// a name belongs. No setting's name has such a run.
+fn masked(key: &str) -> String {
+    let is_between = |c: char| !c.is_ascii_alphanumeric();
+    let parts = key.split_inclusive(is_between);
+    parts
+        .flat_map(|part| {
+            let (run, between) = part.split_at(part.trim_end_matches(is_between).len());
+            let has_digit = run.bytes().any(|byte| byte.is_ascii_digit());
+            let is_random = run.len() >= 24 || run.len() >= 16 && has_digit;
+            [if is_random { "…" } else { run }, between]
+        })
+        .collect()
 }
 
 /// The most similar key of the same table, unless one of another table is much more similar.

@@ -88,7 +88,8 @@ pub struct Deadlines {
     /// Between two chunks of a request body.
     #[serde(deserialize_with = "duration::positive")]
     pub body_idle: Duration,
-    /// How long a client may acknowledge no byte while data is waiting for it.
+    /// How long a client may acknowledge no byte while data is waiting for it. Over HTTP/2 also how
+    /// long a piece of a response may wait for the stream's window.
     #[serde(deserialize_with = "duration::positive")]
     pub write_idle: Duration,
     /// Resolving, connecting and the TLS handshake together.

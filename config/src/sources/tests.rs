@@ -2,6 +2,7 @@
 
 mod checks_and_limits;
 mod kms;
+mod names;
 
 use std::{io::Write, net::SocketAddr, time::Duration};
 
@@ -263,7 +264,7 @@ fn an_error_names_place_problem_and_remedy() {
         ),
         (
             "[providers.openai]\nbase_url = 'http://api.openai.com'",
-            "k.toml:2: `providers.openai.base_url`: http:// is for loopback",
+            "k.toml:2: `providers.openai.base_url`: plain http:// is for loopback",
         ),
         (
             "[providers.mine]\nname = 'Mine'",

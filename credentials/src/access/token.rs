@@ -13,6 +13,7 @@ use crate::{
     documents::{Document, TOKEN},
     entropy,
     model::{ActorId, Scope, WorkspaceId, random_id},
+    secret::{TOKEN_PREFIX, TOKEN_RANDOM_LEN},
 };
 
 /// The attributes of a token to create.
@@ -112,7 +113,7 @@ pub(crate) struct TokenDocument {
 impl TokenDocument {
     /// A new token, and its text.
     pub(crate) fn create(new: NewToken, by: &ActorId, now: Timestamp) -> (Self, Zeroizing<String>) {
-        let text = random_text("ks_");
+        let text = random_text(TOKEN_PREFIX);
         let document = Self {
             id: random_id("tok_")
                 .parse()
@@ -227,7 +228,7 @@ impl From<&TokenDocument> for Principal {
 fn random_text(prefix: &str) -> Zeroizing<String> {
     let bits = entropy::secret();
     // Allocated at full length: a buffer that grows leaves an unwiped copy in freed memory.
-    let mut text = Zeroizing::new(String::with_capacity(prefix.len() + 43));
+    let mut text = Zeroizing::new(String::with_capacity(prefix.len() + TOKEN_RANDOM_LEN));
     text.push_str(prefix);
     BASE64_URL_SAFE_NO_PAD.encode_string(bits.as_slice(), &mut text);
     text

@@ -80,10 +80,18 @@ impl Registry {
     }
 
     async fn begin_backup(self: Arc<Self>, id: String) -> Result<Backup, ChangeError> {
-        let guard = self.block_changes().await;
-        let own = self.chains.installation().lock(Priority::Normal).await;
-        let (key, wrapped) = self.keyring.new_standalone_key("bk_").await?;
-        let state = self.consistent_state().await?;
+        let (key, wrapped, state) = loop {
+            // Before changes are blocked: the key service may be slow, and what ends access must not
+            // wait for it.
+            let (key, wrapped) = self.keyring.new_standalone_key("bk_").await?;
+            let _guard = self.block_changes().await;
+            let _own = self.chains.installation().lock(Priority::Normal).await;
+            let state = self.consistent_state().await?;
+            // One master key must open the backup and the keyring in it.
+            if self.keyring.master_key().await == wrapped.by {
+                break (key, wrapped, state);
+            }
+        };
         let header = Header {
             id,
             installation: self.keyring.installation().installation().to_owned(),
@@ -95,7 +103,6 @@ impl Registry {
             key: key.id().to_owned(),
             wrapped: wrapped.bytes,
         };
-        drop((own, guard));
         let (to, pieces) = mpsc::channel(PIECES_AHEAD);
         let (sealer, begin) = Sealer::new(&header, key);
         RequestContext::spawn(async move {

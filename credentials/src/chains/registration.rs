@@ -61,6 +61,12 @@ pub(crate) struct Erasure {
 }
 
 impl Registration {
+    /// Whether the workspace is being created by this request.
+    pub(crate) fn is_of(&self, request_id: &str) -> bool {
+        let pending = self.pending.as_ref();
+        pending.is_some_and(|pending| pending.request_id == request_id)
+    }
+
     /// Replaces a registration that is gone or edited. Counts as existing, so that it is shown
     /// unless its chain has ended, and nothing is created under its id.
     pub(super) fn unreadable() -> Self {

@@ -29,6 +29,11 @@ impl Keyring {
         self.stored.lock().await.file.epoch
     }
 
+    /// The id of the master key that wraps now.
+    pub(crate) async fn master_key(&self) -> String {
+        self.stored.lock().await.kms.service().name("")
+    }
+
     /// The file's content.
     pub(crate) async fn to_json(&self) -> Vec<u8> {
         self.stored.lock().await.file.to_json()

@@ -4,6 +4,11 @@
 //! Workspace keys do not change, so nothing that they have sealed is affected, and requests are not
 //! interrupted. The successor replaces the signing key, and all keys are then wrapped together with
 //! its public key.
+//!
+//! Nearly everything is wrapped before the file is locked: a key service may take long for many keys,
+//! and changes, revocations above all, read the file while a rotation is under way.
+
+use std::{collections::HashMap, sync::Arc};
 
 use jiff::Timestamp;
 use keyside_store::PublicKey;
@@ -96,19 +101,18 @@ impl Keyring {
         successor: Option<&PublicKey>,
         now: Timestamp,
     ) -> Result<Rewrapped, KeyringError> {
+        let mut made = self.wrap_ahead(to, successor).await?;
         let mut stored = self.stored.lock().await;
         let _lock = stored.lock(&self.path, &self.signing()).await?;
+        stored.expect_on_disk(to)?;
         let previous = stored.previous(to);
-        let service = stored.kms.wrapping_with(to)?;
-        // A service names keys without their versions, so it is unknown which keys are wrapped with
-        // the newest.
-        let done = stored.kms.master_key_files().map(|_| to);
-        let mut wrapped = rewrap(&stored.file, &*service, done, successor).await?;
+        let (service, done) = stored.wrapping_with(to)?;
+        let mut wrapped = rewrap(&stored.file, &*service, done, successor, &mut made).await?;
         let left = wrapped.left.take();
         if left.is_some() {
             // A key that may unwrap later must not stay bound to a removed signing key, so keep the
             // old one.
-            wrapped = rewrap(&stored.file, &*service, done, None).await?;
+            wrapped = rewrap(&stored.file, &*service, done, None, &mut made).await?;
         }
         let left = left.map(|(key, error)| {
             format!(
@@ -146,6 +150,26 @@ impl Keyring {
         })
     }
 
+    /// Wraps what [`Self::rewrap`] needs, as the file is now. Nothing is locked meanwhile: what changes
+    /// in the file is wrapped when it is replaced.
+    async fn wrap_ahead(
+        &self,
+        to: &str,
+        successor: Option<&PublicKey>,
+    ) -> Result<Made, KeyringError> {
+        let (file, (service, done)) = {
+            let mut stored = self.stored.lock().await;
+            let _lock = stored.lock(&self.path, &self.signing()).await?;
+            (stored.file.clone(), stored.wrapping_with(to)?)
+        };
+        let mut made = Made::new();
+        let wrapped = rewrap(&file, &*service, done, successor, &mut made).await?;
+        if wrapped.left.is_some() {
+            rewrap(&file, &*service, done, None, &mut made).await?;
+        }
+        Ok(made)
+    }
+
     /// Finishes a rotation that was recorded (`recorded` is the last recorded master key) or has
     /// reached the file, and discards any other. `successor` is the signing key that every chain
     /// has adopted, if the file must still adopt it.
@@ -180,6 +204,27 @@ impl Keyring {
 }
 
 impl Stored {
+    /// The service that wraps with `to`, and the master key whose keys need not be wrapped again. A
+    /// service names keys without their versions, so it is unknown which keys are wrapped with the
+    /// newest.
+    fn wrapping_with<'a>(
+        &self,
+        to: &'a str,
+    ) -> Result<(Arc<dyn KeyService>, Option<&'a str>), KmsError> {
+        let service = self.kms.wrapping_with(to)?;
+        Ok((service, self.kms.master_key_files().map(|_| to)))
+    }
+
+    /// Refuses the next master key if its file is gone, unless something is wrapped with it already:
+    /// nothing could be opened after a restart.
+    fn expect_on_disk(&mut self, to: &str) -> Result<(), KmsError> {
+        let is_in_use = self.wrapping().flatten().any(|by| by == to);
+        match self.kms.master_key_files_mut() {
+            Some(files) if !is_in_use => files.expect_next_on_disk(to),
+            _ => Ok(()),
+        }
+    }
+
     /// Whether some key can and must be wrapped again. A key whose master key is missing cannot.
     fn has_keys_under_other(&self, master_key: &str) -> bool {
         let Some(files) = self.kms.master_key_files() else {
@@ -226,6 +271,10 @@ impl Stored {
     }
 }
 
+/// Keys that were wrapped again, by the public key that they are bound to and their wrapped form
+/// before.
+type Made = HashMap<(String, Vec<u8>), Vec<u8>>;
+
 /// A keyring file whose keys were wrapped again.
 struct Wrapped {
     file: KeyringFile,
@@ -235,12 +284,14 @@ struct Wrapped {
 }
 
 /// Wraps again every key that `done` does not wrap, or all keys if `successor` becomes the signing
-/// key. A key that does not unwrap is left unchanged: it is not used either way.
+/// key. A key that does not unwrap is left unchanged: it is not used either way. What is in `made` is
+/// taken from there, and the rest is added to it.
 async fn rewrap(
     before: &KeyringFile,
     service: &dyn KeyService,
     done: Option<&str>,
     successor: Option<&PublicKey>,
+    made: &mut Made,
 ) -> Result<Wrapped, KmsError> {
     let mut file = before.clone();
     let installation = before.installation.as_str();
@@ -257,6 +308,12 @@ async fn rewrap(
             }
             None => signer,
         };
+        let place = (to.clone(), key.wrapped.clone());
+        if let Some(wrapped) = made.get(&place) {
+            key.wrapped.clone_from(wrapped);
+            keys += 1;
+            continue;
+        }
         let from = Wrapping {
             installation,
             workspace,
@@ -265,7 +322,10 @@ async fn rewrap(
         };
         let to = Wrapping { signer: to, ..from };
         match service.unwrap(&from, &key.wrapped).await {
-            Ok(root) => key.wrapped = service.wrap(&to, &root).await?,
+            Ok(root) => {
+                key.wrapped = service.wrap(&to, &root).await?;
+                made.insert(place, key.wrapped.clone());
+            }
             Err(error) if error.is_about_one_key() => {
                 tracing::error!(workspace, key = key.id, %error, "a workspace key does not unwrap and is left unchanged");
                 let may_unwrap = !matches!(error, KmsError::NotAuthentic { .. });

@@ -63,6 +63,12 @@ pub enum KmsError {
          file with the old one in kms.previous_master_key_file, restart, and rotate again"
     )]
     NotReplaceable(#[source] FileError),
+    /// The file of the next master key is gone, and nothing was wrapped with it yet.
+    #[error(
+        "the new master key is gone from {}, where it is kept until everything is wrapped with it; nothing was wrapped with \
+         it. Rotate again", .0.display()
+    )]
+    NextGone(PathBuf),
     /// A restore needs the existing master key, and it is missing.
     #[error(
         "there is no master key at {}: put the one there that the backup was made with", .0.display()

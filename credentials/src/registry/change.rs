@@ -40,7 +40,7 @@ mod workspace_edit;
 use std::sync::Arc;
 
 use keyside_store::{
-    Effect,
+    Effect, StorageError,
     chain::{CommitError, Damage, Entry, State, Write},
 };
 use tokio::sync::{RwLockReadGuard, RwLockWriteGuard, Semaphore};
@@ -158,13 +158,25 @@ impl Registry {
     ) -> Result<ChangeGuard<'_, Turn>, ChangeError> {
         let lock = self.chains.of(workspace).lock(priority).await;
         let gate = self.gate.read().await;
-        self.begin_change(by, lock, gate).await
+        let guard = self.begin_change(by, lock, gate).await?;
+        // Its token may have been limited further since the request was authenticated: the workspace
+        // was erased, and this one only has its id.
+        match self.access.reaches(&by.actor, workspace) {
+            true => Ok(guard),
+            false => Err(ChangeError::WorkspaceUnknown),
+        }
     }
 
     async fn load_workspace(&self, workspace: &WorkspaceId) -> Result<(), ChangeError> {
         if let Some(registration) = self.chains.existing(workspace) {
             let findings = self.read_workspace(workspace).await?;
-            self.report(findings).await?;
+            match self.report(findings).await {
+                // The findings are made again. A damaged workspace can be erased all the same.
+                Err(CommitError::NotBegun(error @ StorageError::Full { .. })) => {
+                    tracing::error!(%workspace, %error, "the disk is full: what was found damaged is recorded later");
+                }
+                reported => reported?,
+            }
             self.recover_workspace(workspace, &registration).await?;
         }
         Ok(())
@@ -182,13 +194,22 @@ impl Registry {
         lock: L,
         gate: RwLockReadGuard<'a, ()>,
     ) -> Result<ChangeGuard<'a, L>, ChangeError> {
-        let on = self.refresh_installation_state().await?;
-        self.expect_access(by)?;
         Ok(ChangeGuard {
-            on,
+            on: self.admit(by).await?,
             lock,
             _gate: gate,
         })
+    }
+
+    /// Reads the installation's state, and refuses an actor that may not change anything as of it.
+    pub(super) async fn admit(&self, by: &ActorContext) -> Result<Option<Arc<State>>, ChangeError> {
+        // A read-only process would fail only when it commits, after it has changed the keyring.
+        if self.keyring.signer().is_none() {
+            return Err(StorageError::ReadOnly.into());
+        }
+        let on = self.refresh_installation_state().await?;
+        self.expect_access(by)?;
+        Ok(on)
     }
 
     /// Reloads the tokens and workspaces that other processes may have changed. Returns the
@@ -336,10 +357,22 @@ impl Registry {
     /// Returns whether it was published.
     pub(super) fn publish(&self, workspace: Arc<WorkspaceEntry>) -> bool {
         let tracked = self.chains.of(&workspace.document.id);
+        let at = workspace.at.clone();
+        self.publish_if(workspace, |_| {
+            !at.as_ref().is_some_and(|at| tracked.is_newer_than(at))
+        })
+    }
+
+    /// Publishes a workspace if `may_replace` holds for what is published of it at that moment. Returns
+    /// whether it was published.
+    pub(super) fn publish_if(
+        &self,
+        workspace: Arc<WorkspaceEntry>,
+        may_replace: impl Fn(Option<&Arc<WorkspaceEntry>>) -> bool,
+    ) -> bool {
         let mut is_published = false;
         self.snapshot.rcu(|snapshot| {
-            let at = workspace.at.as_ref();
-            is_published = !at.is_some_and(|at| tracked.is_newer_than(at));
+            is_published = may_replace(snapshot.workspaces.get(&workspace.document.id));
             match is_published {
                 true => Snapshot::with(snapshot, workspace.clone()),
                 false => Snapshot::clone(snapshot),

@@ -55,9 +55,12 @@ impl Registry {
         let (by, id) = (by.clone(), id.clone());
         self.run_to_completion(|registry| async move {
             match retry_on_race!(registry.erase_workspace_once(&by, &id, expected)) {
-                Ok(()) | Err(ChangeError::WorkspaceUnknown) => registry.receipt(id).await,
-                Err(error) => Err(error),
+                // Without a lock: the key service may be slow.
+                Ok(()) => registry.destroy_erased_keys_or_warn().await,
+                Err(ChangeError::WorkspaceUnknown) => {}
+                Err(error) => return Err(error),
             }
+            registry.receipt(id).await
         })
         .await
     }
@@ -188,8 +191,8 @@ impl Registry {
         }))
     }
 
-    /// Records the erasure in the installation's chain, removes the workspace from tokens, and
-    /// destroys its keys.
+    /// Records the erasure in the installation's chain, and removes the workspace from tokens. Its
+    /// keys are to be destroyed then.
     pub(super) async fn record_erasure(
         &self,
         id: &WorkspaceId,
@@ -240,9 +243,6 @@ impl Registry {
                     outcome?;
                     tokens.iter().for_each(|token| self.access.publish(token));
                     self.snapshot.rcu(|snapshot| snapshot.without(id));
-                    if let Err(error) = self.destroy_erased_keys().await {
-                        tracing::warn!(%error, "the keys of an erased workspace could not be destroyed yet");
-                    }
                     return Ok(());
                 }
             }

@@ -27,19 +27,23 @@ impl Registry {
         tokio::spawn(keep_following(Arc::downgrade(self), poll));
     }
 
-    /// Loads the changes of other processes once.
+    /// Loads the changes of other processes once. A workspace that cannot be read does not keep the
+    /// others from being read: what was revoked in them must not stay in use.
     ///
     /// # Errors
     /// The backend failed.
     pub async fn catch_up(&self) -> Result<(), ChangeError> {
         self.refresh_installation_state().await?;
         let registrations = self.chains.registrations();
+        let mut read_all = Ok(());
         for (id, registration) in registrations.iter() {
-            if registration.exists {
-                self.read_workspace(id).await?;
+            if registration.exists
+                && let Err(error) = self.read_workspace(id).await
+            {
+                read_all = Err(error.into());
             }
         }
-        Ok(())
+        read_all
     }
 }
 

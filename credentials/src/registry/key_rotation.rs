@@ -54,6 +54,7 @@ impl Registry {
 
     async fn rotate_keys(&self, by: &ActorContext) -> Result<Rewrapped, ChangeError> {
         let _alone = self.keyring.rotating.lock().await;
+        self.admit(by).await?;
         // First: an announced signing key of an unfinished rotation may be as old as the keys that
         // this rotation replaces.
         self.settle_keys().await?;
@@ -112,9 +113,11 @@ impl Registry {
 
     /// Creates new keys, and records that they replace those in use.
     pub(crate) async fn announce_keys(&self, by: &ActorContext) -> Result<NewKeys, ChangeError> {
-        let _guard = self.lock_installation(by, Priority::Normal).await?;
+        // Before the installation's chain is locked: the key service may be slow, and what ends access
+        // must not wait for it.
         let master_key = self.keyring.next_master_key().await?;
         let successor = self.keyring.add_successor().await?;
+        let _guard = self.lock_installation(by, Priority::Normal).await?;
         let wrap = Draft {
             note: Some(master_key.clone()),
             keys: Some(KeyOperation::WrapWith(master_key.clone())),

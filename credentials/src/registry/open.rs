@@ -312,7 +312,13 @@ impl Registry {
                     continue;
                 }
             }
-            self.publish(Arc::new(entry));
+            // Only in place of the entry that it was made from: a secret that its source has withdrawn
+            // meanwhile is in no document, and would be used again.
+            let entry = Arc::new(entry);
+            let is_published = self.publish_if(entry.clone(), |published| {
+                let is_before = published.map(Arc::as_ptr) == before.as_ref().map(Arc::as_ptr);
+                is_before && !tracked.is_newer_than(&state)
+            });
             self.duplicates.forget();
             // A later state is known, but perhaps not published yet: on return, the published state
             // must not be older than what this process has seen.
@@ -320,8 +326,14 @@ impl Registry {
                 state = newest;
                 continue;
             }
+            if !is_published {
+                continue;
+            }
             // Nobody waits for the first poll of credentials that reappear.
-            self.follow_all(&Arc::new(Semaphore::new(0)));
+            let first_poll = Arc::new(Semaphore::new(0));
+            for credential in entry.credentials.values() {
+                self.follow_reference(credential, &first_poll);
+            }
             return Ok(findings);
         }
     }
@@ -458,5 +470,5 @@ pub(super) const RESTORE: &str =
     "put back the newest copy of the whole data folder, or restore a backup";
 /// How often to read again while a state's documents are being replaced.
 const MAX_RETRIES: u32 = 20;
-/// Workspaces that are read at the same time.
-const CONCURRENT_READS: usize = 16;
+/// Workspaces that are read at the same time. Each thread that reads has memory of its own.
+const CONCURRENT_READS: usize = 4;

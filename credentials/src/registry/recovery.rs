@@ -40,9 +40,7 @@ impl Registry {
                 self.links.changed(id, is_pending);
             }
         }
-        if let Err(error) = self.destroy_erased_keys().await {
-            tracing::warn!(%error, "the keys of an erased workspace could not be destroyed yet");
-        }
+        self.destroy_erased_keys_or_warn().await;
         self.settle_keys().await?;
         self.forget_unannounced_keys().await?;
         for id in registrations.keys() {
@@ -86,6 +84,7 @@ impl Registry {
                 tracing::info!(workspace = %id, "finishing the erasure of a workspace after a crash");
                 let end = self.chain_end(id).await?;
                 self.record_erasure(id, end).await?;
+                self.destroy_erased_keys_or_warn().await;
                 let registration = self.chains.registration(id);
                 if let Some(erased) = registration.and_then(|it| it.erased) {
                     self.runs.erase(id.clone(), erased.at).await;
@@ -126,6 +125,12 @@ impl Registry {
             self.keyring.destroy(&keys).await?;
         }
         Ok(())
+    }
+
+    pub(super) async fn destroy_erased_keys_or_warn(&self) {
+        if let Err(error) = self.destroy_erased_keys().await {
+            tracing::warn!(%error, "the keys of an erased workspace could not be destroyed yet");
+        }
     }
 
     /// Begins the chain of a registered workspace.

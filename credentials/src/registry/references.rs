@@ -87,7 +87,12 @@ impl Registry {
         }
         tokio::spawn(declared_sources::record(Arc::downgrade(self)));
         let first_poll = Arc::new(Semaphore::new(0));
-        let started = self.follow_all(&first_poll);
+        let started = {
+            let snapshot = self.snapshot.load();
+            let entries = snapshot.entries();
+            let started = entries.filter(|entry| self.follow_reference(entry, &first_poll));
+            u32::try_from(started.count()).unwrap_or(u32::MAX)
+        };
         let _ = first_poll.acquire_many(started).await;
     }
 
@@ -202,18 +207,8 @@ impl Registry {
             .with_source_status(Some(&first.version), None)
     }
 
-    /// Follows all secrets that are not followed yet, and returns their number. `first_poll` gets a
-    /// permit after each one's first poll.
-    pub(super) fn follow_all(&self, first_poll: &Arc<Semaphore>) -> u32 {
-        let snapshot = self.snapshot.load();
-        let entries = snapshot.entries();
-        let started = entries.filter(|entry| self.follow_reference(entry, first_poll));
-        let started = started.count();
-        u32::try_from(started).unwrap_or(u32::MAX)
-    }
-
     /// Starts to follow a published credential's secret, unless it is followed already or not kept
-    /// in Vault.
+    /// in Vault. Returns whether it did; `first_poll` gets a permit after the first poll.
     pub(super) fn follow_reference(
         &self,
         entry: &CredentialEntry,
@@ -318,7 +313,7 @@ impl Registry {
         let key = &self.references.key;
         let change = |entry: &CredentialEntry| {
             entry
-                .with_secret(secret, metadata, key, until)
+                .with_secret(secret, metadata.clone(), key, until)
                 .with_source_status(Some(version), None)
         };
         self.update_entry(follower, &document.id, Priority::Normal, change)
@@ -361,38 +356,45 @@ impl Registry {
                 Change::Withdraw(why) => entry.unusable(why),
                 Change::StatusOnly | Change::Nothing => entry.without_status(),
             };
-            entry.with_source_status(version, fault)
+            entry.with_source_status(version, fault.clone())
         };
         self.update_entry(follower, id, priority, change).await;
     }
 
-    /// Changes an entry and publishes it, under the same locks as a change.
+    /// Changes an entry and publishes it, under the same locks as a change. What is published may be
+    /// replaced meanwhile, by a reader of a later state: then that is changed.
     async fn update_entry(
         &self,
         follower: &Follower,
         id: &CredentialId,
         priority: Priority,
-        change: impl FnOnce(&CredentialEntry) -> CredentialEntry,
+        change: impl Fn(&CredentialEntry) -> CredentialEntry,
     ) {
         let tracked = self.chains.of(&follower.workspace);
         let _lock = tracked.lock(priority).await;
         let _gate = self.gate.read().await;
         // It was decided on entries from before this change. Its members get the outcome.
         let _ = self.commit_group(&follower.workspace).await;
-        let snapshot = self.snapshot.load_full();
-        let Some(workspace) = snapshot.workspaces.get(&follower.workspace) else {
-            return;
-        };
-        let Some(entry) = workspace.credentials.get(id) else {
-            return;
-        };
-        // It may have been revoked or found damaged meanwhile.
-        if entry.reference().is_some() && entry.damage().is_none() {
-            let entry = change(entry);
-            let entry = Arc::new(entry);
+        loop {
+            let snapshot = self.snapshot.load_full();
+            let Some(workspace) = snapshot.workspaces.get(&follower.workspace) else {
+                return;
+            };
+            // It may have been revoked or found damaged meanwhile.
+            let is_followed = |entry: &&Arc<CredentialEntry>| {
+                entry.reference().is_some() && entry.damage().is_none()
+            };
+            let Some(entry) = workspace.credentials.get(id).filter(is_followed) else {
+                return;
+            };
+            let entry = Arc::new(change(entry));
             let settings = workspace.document.clone();
-            self.publish(Arc::new(workspace.with_all(settings, [entry.clone()])));
-            self.credential_changed(workspace, &entry);
+            let changed = Arc::new(workspace.with_all(settings, [entry.clone()]));
+            let is_same = |published: &Arc<_>| Arc::ptr_eq(published, workspace);
+            if self.publish_if(changed, |published| published.is_some_and(is_same)) {
+                self.credential_changed(workspace, &entry);
+                return;
+            }
         }
     }
 }

@@ -58,11 +58,11 @@ impl Registry {
             credentials: 0,
             damaged: 0,
         };
-        let mut unopenable = HashSet::new();
+        let (mut unopenable, mut is_key_added) = (HashSet::new(), false);
         let mut races = 0;
         loop {
             match self
-                .reseal_next_batch(by, &mut so_far, &mut unopenable)
+                .reseal_next_batch(by, &mut so_far, &mut unopenable, &mut is_key_added)
                 .await
             {
                 Ok(true) => {}
@@ -84,6 +84,7 @@ impl Registry {
         by: &ActorContext,
         so_far: &mut Resealed,
         unopenable: &mut HashSet<CredentialId>,
+        is_key_added: &mut bool,
     ) -> Result<bool, ChangeError> {
         let _guard = self
             .lock_workspace(by, &so_far.workspace, Priority::Normal)
@@ -95,18 +96,18 @@ impl Registry {
         let begins = so_far.key.is_empty();
         let mut fresh = self.reseal_batch(&workspace, &key, unopenable);
         // Continues an unfinished rotation first, unless only unopenable credentials are left.
-        if begins && fresh.is_empty() {
+        if begins && fresh.is_empty() && !std::mem::replace(is_key_added, true) {
             key = self.keyring.add_next(&so_far.workspace).await?;
             fresh = self.reseal_batch(&workspace, &key, unopenable);
         }
-        key.id().clone_into(&mut so_far.key);
         if fresh.is_empty() && !begins {
+            key.id().clone_into(&mut so_far.key);
             let damaged = workspace.credentials.values();
             let damaged = damaged.filter(|entry| entry.damage().is_some()).count();
             so_far.damaged = damaged + workspace.unrevoked_lost().count() + unopenable.len();
             return Ok(false);
         }
-        so_far.credentials += fresh.len();
+        let resealed = fresh.len();
         // The workspace's own document is in the first commit: it does not show whether the rest is
         // done.
         let settings = begins.then(|| WorkspaceDocument {
@@ -116,6 +117,9 @@ impl Registry {
         });
         self.commit_resealed(by, &workspace, &key, settings, fresh)
             .await?;
+        // Not before: a commit that loses a race is made again, and is still the first one.
+        so_far.credentials += resealed;
+        key.id().clone_into(&mut so_far.key);
         Ok(true)
     }
 

@@ -188,7 +188,7 @@ impl Viewer<'_> {
             damaged: entry.damage().is_some() || workspace.damage.is_some(),
             declared: entry.declared.as_deref().cloned(),
             rejection: traffic::rejection(entry),
-            reference: document.reference.clone(),
+            reference: document.reference.as_deref().cloned(),
             fingerprint: metadata.map(|it| it.fingerprint.clone()),
             hint: metadata.map(|it| it.hint.clone()),
             versions: self.versions(&document),

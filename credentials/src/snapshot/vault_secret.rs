@@ -25,7 +25,7 @@ impl CredentialEntry {
     /// The secret's place in Vault, unless the credential is revoked.
     pub(crate) fn reference(&self) -> Option<VaultReference> {
         let document = &self.document;
-        let reference = document.reference.clone();
+        let reference = document.reference.as_deref().cloned();
         reference.filter(|_| document.revoked_at.is_none())
     }
 

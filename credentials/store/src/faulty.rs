@@ -65,6 +65,8 @@ pub struct Faulty {
     writes: AtomicUsize,
     /// Every read of audit records passes this gate.
     pub records: Gate,
+    /// Every read of objects passes this gate, with what it has read.
+    pub objects: Gate,
 }
 
 impl Faulty {
@@ -82,6 +84,7 @@ impl Faulty {
             syncs_fail: false.into(),
             writes: AtomicUsize::new(0),
             records: Gate::default(),
+            objects: Gate::default(),
         }
     }
 
@@ -175,6 +178,14 @@ impl Faulty {
         run_with_fault(read, fault).await
     }
 
+    async fn read_value(&self, key: &str) -> Result<Option<Vec<u8>>, StorageError> {
+        let found = self.faulty_read(self.inner.storage.get(key)).await?;
+        if found.as_deref().is_some_and(holds_a_record) {
+            self.records.pass().await;
+        }
+        Ok(found)
+    }
+
     async fn faulty_write<T>(
         &self,
         write: impl Future<Output = Result<T, StorageError>>,
@@ -215,6 +226,10 @@ fn error() -> StorageError {
     StorageError::unavailable("a fault")
 }
 
+fn is_object(key: &str) -> bool {
+    key.contains("/object/")
+}
+
 /// Only the objects with a commit's records contain events.
 fn holds_a_record(object: &[u8]) -> bool {
     const EVENT: &[u8] = b"\"event\":\"";
@@ -224,9 +239,20 @@ fn holds_a_record(object: &[u8]) -> bool {
 #[async_trait]
 impl Storage for Faulty {
     async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StorageError> {
-        let found = self.faulty_read(self.inner.storage.get(key)).await?;
-        if found.as_deref().is_some_and(holds_a_record) {
-            self.records.pass().await;
+        let found = self.read_value(key).await?;
+        if is_object(key) {
+            self.objects.pass().await;
+        }
+        Ok(found)
+    }
+
+    async fn get_all(&self, keys: &[String]) -> Result<Vec<Option<Vec<u8>>>, StorageError> {
+        let mut found = Vec::with_capacity(keys.len());
+        for key in keys {
+            found.push(self.read_value(key).await?);
+        }
+        if keys.iter().any(|key| is_object(key)) {
+            self.objects.pass().await;
         }
         Ok(found)
     }

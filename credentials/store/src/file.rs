@@ -1,10 +1,11 @@
 //! Small files that are read and replaced as a whole, with a fixed mode.
 
 use std::{
-    fs::{self, File, OpenOptions, Permissions},
-    io::{self, Write},
-    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    fs::{self, File, Metadata, OpenOptions, Permissions},
+    io::{self, Read, Write},
+    os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
+    time::{Duration, SystemTime},
 };
 
 use zeroize::Zeroizing;
@@ -59,6 +60,75 @@ pub fn read_if_exists(path: &Path) -> Result<Option<Vec<u8>>, FileError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(FileError::at(path)(error)),
     }
+}
+
+/// One version of a file: equal as long as the file is neither replaced nor written to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileVersion {
+    device: u64,
+    inode: u64,
+    len: u64,
+    /// When the inode last changed. Nobody can choose it.
+    changed: SystemTime,
+}
+
+impl FileVersion {
+    /// `None` if the file has just changed: times have the resolution of a tick, so that another
+    /// change might look the same.
+    fn of(file: &Metadata, now: SystemTime) -> Option<Self> {
+        let nanoseconds = u32::try_from(file.ctime_nsec()).ok()?;
+        let since_epoch = Duration::new(u64::try_from(file.ctime()).ok()?, nanoseconds);
+        let changed = SystemTime::UNIX_EPOCH + since_epoch;
+        let age = now.duration_since(changed).ok()?;
+        (age > SETTLED).then_some(Self {
+            device: file.dev(),
+            inode: file.ino(),
+            len: file.len(),
+            changed,
+        })
+    }
+}
+
+/// What was read of a file.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct FileContents {
+    /// All of it.
+    pub bytes: Vec<u8>,
+    /// The file's version, unless it had just changed.
+    pub version: Option<FileVersion>,
+}
+
+/// Reads a file that may not exist, unless it is still of the version `known`. Opens it in any case:
+/// a network file system looks for changes then.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "compared with a time that the system has given the file"
+)]
+pub fn read_if_changed(
+    path: &Path,
+    known: Option<FileVersion>,
+) -> Result<Option<FileContents>, FileError> {
+    read_if_changed_at(path, known, SystemTime::now())
+}
+
+fn read_if_changed_at(
+    path: &Path,
+    known: Option<FileVersion>,
+    now: SystemTime,
+) -> Result<Option<FileContents>, FileError> {
+    check_not_special(path)?;
+    let mut file = match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        opened => opened.map_err(FileError::at(path))?,
+    };
+    let version = FileVersion::of(&file.metadata().map_err(FileError::at(path))?, now);
+    if version.is_some() && version == known {
+        return Ok(None);
+    }
+    let mut bytes = Vec::new();
+    let read = file.read_to_end(&mut bytes);
+    read.map_err(FileError::at(path))?;
+    Ok(Some(FileContents { bytes, version }))
 }
 
 /// Refuses a named pipe, a socket or a device: opening or reading one may wait forever. Whatever
@@ -189,6 +259,9 @@ fn is_folder(path: &Path) -> bool {
     path.as_os_str().is_empty() || path.is_dir()
 }
 
+/// Longer than a tick of any file system.
+const SETTLED: Duration = Duration::from_secs(2);
+
 /// Appends `suffix` to the file name of `path`.
 pub fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
@@ -241,6 +314,27 @@ mod tests {
                 "{said}"
             );
         }
+    }
+
+    #[test]
+    fn a_file_is_read_again_unless_it_is_old_and_unchanged() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("keyring");
+        assert_eq!(read_if_changed(&path, None).unwrap(), None);
+        replace(&path, b"one", owner_only()).unwrap();
+        let new = read_if_changed(&path, None).unwrap().unwrap();
+        assert_eq!((new.bytes.as_slice(), new.version), (&b"one"[..], None));
+        let later = fs::metadata(&path).unwrap().modified().unwrap() + 2 * SETTLED;
+        let version = read_if_changed_at(&path, None, later)
+            .unwrap()
+            .unwrap()
+            .version;
+        assert!(version.is_some());
+        assert_eq!(read_if_changed_at(&path, version, later).unwrap(), None);
+        // Of the same length, in place.
+        fs::write(&path, "two").unwrap();
+        let edited = read_if_changed(&path, version).unwrap().unwrap();
+        assert_eq!(edited.bytes, b"two");
     }
 
     #[test]

@@ -36,7 +36,7 @@ pub enum StoreOpenError {
         finding: String,
     },
     /// An I/O error: permissions, a full disk, a missing parent folder.
-    #[error("the store cannot be opened: {}{}", .0, remedy(.0))]
+    #[error("the store cannot be opened: {}{}", .0, remedy_at_start(.0))]
     File(#[from] FileError),
 }
 
@@ -107,6 +107,16 @@ fn process(holder: Option<u32>) -> String {
     }
 }
 
+/// At a start, the store may also be missing, in a folder in which this user can create nothing.
+fn remedy_at_start(error: &FileError) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            "; or start where this user can create it, or name another folder (store.path)"
+        }
+        _ => remedy(error),
+    }
+}
+
 /// Remedies for errors for which a [`FileError`] names none.
 fn remedy(error: &FileError) -> &'static str {
     match error.kind() {
@@ -115,5 +125,24 @@ fn remedy(error: &FileError) -> &'static str {
         | io::ErrorKind::ReadOnlyFilesystem => "",
         io::ErrorKind::QuotaExceeded => " (free some space, or raise the quota)",
         _ => ". Correct that path (store.path), or restore the whole data folder from a backup",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_in_which_nothing_can_be_created_is_named_with_the_setting() {
+        for kind in [
+            io::ErrorKind::PermissionDenied,
+            io::ErrorKind::ReadOnlyFilesystem,
+        ] {
+            let error = FileError::at(Path::new("data/store"))(io::Error::from(kind));
+            let said = StoreOpenError::from(error).to_string();
+            for part in ["data/store", "where this user can", "store.path"] {
+                assert!(said.contains(part), "no {part} in {said}");
+            }
+        }
     }
 }

@@ -24,14 +24,13 @@ use std::{
     panic::{self, AssertUnwindSafe},
     path::Path,
     sync::{Arc, Once},
-    time::Duration,
 };
 
 use async_trait::async_trait;
 use keyside_store::{
     Archive, Backend, Edit, Effect, MAX_NOTE, Notes, RunLog, Storage, StorageError,
 };
-use tokio::{task::spawn_blocking, time::sleep};
+use tokio::task::spawn_blocking;
 
 use self::{
     disk_space::DiskSpace,
@@ -147,27 +146,9 @@ impl EmbeddedStore {
     ) -> Result<T, StorageError> {
         let opened = self.0.clone();
         let done = spawn_blocking(move || catch_panic(|| work(&opened))).await;
-        if self.0.tree.page_cache.schedule() {
-            self.evict_later();
-        }
         // sled 0.34.7 panics on inconsistent files, also after it has opened them.
         let damaged = || Err(self.0.tree.damaged("sled cannot read it"));
         done.ok().flatten().unwrap_or_else(damaged)
-    }
-
-    /// Evicts pages from sled's cache a little later, so that a start is not slower.
-    fn evict_later(&self) {
-        let opened = Arc::downgrade(&self.0);
-        tokio::spawn(async move {
-            sleep(EVICTION_DELAY).await;
-            let evict = move || {
-                // `None` if the store was closed in the meantime.
-                if let Some(opened) = opened.upgrade() {
-                    catch_panic(|| opened.tree.evict_pages());
-                }
-            };
-            let _ = spawn_blocking(evict).await;
-        });
     }
 
     async fn write<T: Send + 'static>(
@@ -430,9 +411,6 @@ const NOTE: &str = "note/";
 /// `blobs/` that it never fsyncs (`pagecache/blob_io.rs`), and 17 values of this size with their
 /// keys stay below that.
 const MAX_TREE_VALUE: usize = MAX_NOTE;
-
-/// Time from a read to the eviction of the pages that it loaded.
-const EVICTION_DELAY: Duration = Duration::from_secs(3);
 
 #[cfg(test)]
 mod tests;

@@ -13,7 +13,7 @@ use crate::{
     failure::Failure,
     flush::Flush,
     folder::{self, OpenedFolder, StoreLock},
-    page_cache::{PageCache, READS},
+    page_cache::PageCache,
     reserve::ReserveFile,
     sync::SyncError,
 };
@@ -22,7 +22,7 @@ use crate::{
 pub(super) struct Tree {
     values: sled::Tree,
     pub(super) flush: Flush,
-    pub(super) page_cache: PageCache,
+    page_cache: PageCache,
     disk_space: DiskSpace,
     reserve: ReserveFile,
     pub(super) failure: Arc<Failure>,
@@ -106,23 +106,19 @@ impl Tree {
         })
     }
 
-    /// Evicts pages from sled's cache that exceed its capacity.
-    pub(super) fn evict_pages(&self) {
-        for key in self.page_cache.take_keys() {
-            for _ in 0..READS {
-                // If this fails, a read that needs the value reports it.
-                let _ = self.values.get(&key);
-            }
-        }
-    }
-
     pub(super) fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StorageError> {
-        self.page_cache.accessed(key);
         let stored = self
             .values
             .get(key)
             .map_err(|error| self.unreadable(&error))?;
+        self.evict_pages(key);
         Ok(stored.map(|value| value.to_vec()))
+    }
+
+    /// Lets sled evict pages. Call it after each read.
+    fn evict_pages(&self, key: &str) {
+        // If this fails, a read that needs the value reports it.
+        self.page_cache.after_read(|| drop(self.values.get(key)));
     }
 
     pub(super) fn put(&self, key: &str, value: &[u8]) -> Result<(), StorageError> {
@@ -153,7 +149,7 @@ impl Tree {
         let key = |key: sled::Result<IVec>| {
             let key = key.map_err(|error| self.unreadable(&error))?;
             let key = String::from_utf8_lossy(&key).into_owned();
-            self.page_cache.accessed(&key);
+            self.evict_pages(&key);
             Ok(key)
         };
         self.values.scan_prefix(prefix).keys().map(key).collect()
@@ -208,42 +204,40 @@ mod tests {
         Tree::open(disk_space).unwrap()
     }
 
-    /// Opens the store and reads it. Returns how many of the values are still in memory then: a
-    /// value that is read again is the same allocation unless its page was evicted.
-    fn kept_in_memory(folder: &std::path::Path, keys: &[String], evicts: bool) -> usize {
+    /// Reads all values. Returns how many of the values that were in memory before still are: a value
+    /// that is read again is the same allocation unless its page was evicted.
+    fn kept_in_memory(
+        folder: &std::path::Path,
+        keys: &[String],
+        read: impl Fn(&Tree, &String),
+    ) -> usize {
         let tree = open(folder);
-        let read = |key: &String| tree.values.get(key).unwrap().unwrap();
-        for key in keys {
-            tree.page_cache.accessed(key);
-        }
-        // At least one of each page.
-        let sample: Vec<_> = keys.iter().step_by(4).collect();
-        let held: Vec<_> = sample.iter().copied().map(read).collect();
-        if evicts {
-            assert!(tree.page_cache.schedule());
-            tree.evict_pages();
-            assert!(!tree.page_cache.schedule(), "nothing was read since");
-        }
-        let again = sample.iter().copied().map(read).zip(&held);
+        let sample = || {
+            keys.iter()
+                .step_by(4)
+                .map(|key| tree.values.get(key).unwrap().unwrap())
+        };
+        let held: Vec<_> = sample().collect();
+        keys.iter().for_each(|key| read(&tree, key));
+        let again = sample().zip(&held);
         again
             .filter(|(now, held)| now.as_ptr() == held.as_ptr())
             .count()
     }
 
     #[test]
-    fn an_eviction_leaves_few_of_the_pages_in_memory_that_were_read() {
+    fn few_of_the_pages_that_were_read_stay_in_memory() {
         let folder = tempfile::tempdir().unwrap();
-        let keys: Vec<_> = (0..12_000).map(|n| format!("key/{n:06}")).collect();
+        let keys: Vec<_> = (0..6_000).map(|n| format!("key/{n:06}")).collect();
         let tree = open(folder.path());
         for key in &keys {
             tree.put(key, &[7; 1_024]).unwrap();
         }
         drop(tree);
-        let without = kept_in_memory(folder.path(), &keys, false);
-        let with = kept_in_memory(folder.path(), &keys, true);
-        assert!(
-            with * 2 < without,
-            "{with} with an eviction, {without} without"
-        );
+        let sled_alone = |tree: &Tree, key: &String| drop(tree.values.get(key).unwrap());
+        let without = kept_in_memory(folder.path(), &keys, sled_alone);
+        let evicting = |tree: &Tree, key: &String| drop(tree.get(key).unwrap());
+        let with = kept_in_memory(folder.path(), &keys, evicting);
+        assert!(with * 2 < without, "{with} kept, {without} by sled alone");
     }
 }

@@ -235,6 +235,12 @@ fn the_workspace_comes_from_header_path_or_listener_and_from_one_only() {
             Err(AMBIGUOUS_WORKSPACE),
         ),
         (&[], None, &[], Err(Refusal::WorkspaceMissing)),
+        (
+            &["acme"],
+            None,
+            &[("x-keyside-workspace", "")],
+            Err(Refusal::WorkspaceMissing),
+        ),
         (&["acme"], None, &[], Ok("acme")),
         (&["acme", "ci"], None, &[], Err(Refusal::WorkspaceMissing)),
         (

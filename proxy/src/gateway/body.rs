@@ -14,6 +14,7 @@ use crate::{
     activity::InFlightGuard,
     relay::{Relay, RelayError},
     scrub::Scrub,
+    stream_deadline,
 };
 
 /// The body that the client receives.
@@ -69,14 +70,16 @@ impl HttpBody for Body {
         mut self: Pin<&mut Self>,
         task: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, RelayError>>> {
-        match &mut *self {
+        let polled = match &mut *self {
             Self::Empty => Poll::Ready(None),
             Self::Buffered(buffered) => {
                 let frame = Pin::new(&mut buffered.bytes).poll_frame(task);
                 frame.map_err(|never| match never {})
             }
             Self::Relayed(Relayed { relay, context }) => context.scope(|| relay.poll_frame(task)),
-        }
+        };
+        stream_deadline::note_poll(&polled);
+        polled
     }
 
     fn is_end_stream(&self) -> bool {

@@ -76,6 +76,7 @@ impl Gateway {
                 .and_then(|admitted| admitted.environment)
                 .or(self.policy.pinned_environment()),
             pin: self.policy.pinned_environment(),
+            declared_only: self.links.is_none(),
             shape: route.and_then(|route| route.error),
             target: Some(self.sanitized_target(refusal, parsed, shown_path)),
             proxy: None,
@@ -220,6 +221,8 @@ impl Gateway {
         let Some(workspace) = workspace.and_then(|workspace| workspace.parse().ok()) else {
             return;
         };
+        // No secret was opened, so none is known.
+        let note = |text| sanitize::note(text, &self.settings.catalogue, |_| false);
         self.ledger.refused(Run {
             at: self.ledger.clock.now(),
             request_id: arrival.request_id.as_str().into(),
@@ -233,8 +236,8 @@ impl Gateway {
             latency_us: micros(arrival.at.elapsed()),
             first_byte_us: None,
             tokens: Tokens::default(),
-            run_id: run_id.map(Into::into),
-            tag: tag.map(Into::into),
+            run_id: run_id.map(note),
+            tag: tag.map(note),
         });
     }
 }
@@ -252,10 +255,13 @@ fn is_unidentified_caller(refusal: Refusal) -> bool {
     )
 }
 
-/// The path without its workspace prefix.
+/// The path without its workspace prefix. Starts with a slash.
 fn after_workspace<'a>(path: &'a str, target: &Target<'_>) -> &'a str {
     let workspace = target.workspace.map_or(0, |tag| "/w/".len() + tag.len());
-    &path[workspace..]
+    match &path[workspace..] {
+        "" => "/",
+        rest => rest,
+    }
 }
 
 /// The methods that HTTP defines (RFC 9110 section 9.3, RFC 5789). Any other text may be a key, so
@@ -274,4 +280,23 @@ const METHODS: [Method; 9] = [
 
 fn text(head: &Head, name: header::HeaderName) -> Option<&str> {
     head.headers.get(name)?.to_str().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::route;
+
+    #[test]
+    fn a_path_that_ends_after_its_workspace_is_shown_as_a_slash() {
+        for (path, shown) in [
+            ("/w/acme", "/"),
+            ("/w/acme/", "/"),
+            ("/w/acme/nope/v1", "/nope/v1"),
+            ("/nope/v1", "/nope/v1"),
+        ] {
+            let target = route::split(path).unwrap();
+            assert_eq!(after_workspace(path, &target), shown, "{path}");
+        }
+    }
 }

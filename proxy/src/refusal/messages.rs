@@ -223,29 +223,44 @@ fn credential_message(denied: Denied, provider: &str, context: &RefusalContext<'
             is not a valid id: 1 to 64 of a-z, 0-9 and -. Correct the base URL or \
             X-Keyside-Workspace."
             .into(),
-        Denied::WorkspaceUnknown => format!(
-            "There is no workspace \"{workspace}\". Correct the base URL or X-Keyside-Workspace, \
-             or create it: keyside workspace add {workspace}"
-        ),
+        Denied::WorkspaceUnknown => {
+            let create = match context.declared_only {
+                true => format!("declare a key for it{IN_THE_SETTINGS}"),
+                false => format!("create it: keyside workspace add {workspace}"),
+            };
+            format!(
+                "There is no workspace \"{workspace}\". Correct the base URL or \
+                 X-Keyside-Workspace, or {create}"
+            )
+        }
         Denied::CredentialMissing => {
             let (kind, option) = match context.environment {
                 Some(Environment::Live) => (" live", " -e live"),
                 Some(Environment::Sandbox) => (" sandbox", " -e sandbox"),
                 None => ("", ""),
             };
-            format!(
-                "Workspace \"{workspace}\" has no{kind} {provider} key for this request. Add one: \
-                 keyside key add -w {workspace} -p {id}{option}"
-            )
+            let add = match context.declared_only {
+                true => format!("Declare one{IN_THE_SETTINGS}"),
+                false => format!("Add one: keyside key add -w {workspace} -p {id}{option}"),
+            };
+            format!("Workspace \"{workspace}\" has no{kind} {provider} key for this request. {add}")
         }
         Denied::CredentialRevoked => {
             format!("Credential revoked: {key} was revoked for good. Add a new one.")
         }
         Denied::CredentialExpired => format!("Credential expired: {key} has expired. Rotate it."),
-        Denied::LabelUnknown => format!(
-            "Workspace \"{workspace}\" has no {provider} key{labelled}. Correct X-Keyside-Label, \
-             or add the key; keyside key list -w {workspace} -p {id} lists the existing keys."
-        ),
+        Denied::LabelUnknown => {
+            let add = match context.declared_only {
+                true => format!("declare the key{IN_THE_SETTINGS}"),
+                false => format!(
+                    "add the key; keyside key list -w {workspace} -p {id} lists the existing keys."
+                ),
+            };
+            format!(
+                "Workspace \"{workspace}\" has no {provider} key{labelled}. Correct \
+                 X-Keyside-Label, or {add}"
+            )
+        }
         Denied::EnvironmentNotAllowed => environment_message(&key, context),
         Denied::CredentialUndecryptable => format!(
             "Credential undecryptable: the record of {key}, or of the whole workspace, is damaged \
@@ -261,7 +276,7 @@ fn credential_message(denied: Denied, provider: &str, context: &RefusalContext<'
             "The secret of {key} cannot be read now: its source does not respond. Try again; see \
              `/readyz` and the log."
         ),
-        Denied::BudgetExhausted(cap) => exhausted_message(cap, &key, workspace),
+        Denied::BudgetExhausted(cap) => exhausted_message(cap, &key, workspace, context),
         Denied::StoreUnavailable => {
             "Keyside's store is unreachable, or cannot write run records. Try again.".into()
         }
@@ -287,7 +302,7 @@ fn environment_message(key: &str, context: &RefusalContext<'_>) -> String {
     }
 }
 
-fn exhausted_message(cap: Cap, key: &str, workspace: &str) -> String {
+fn exhausted_message(cap: Cap, key: &str, workspace: &str, context: &RefusalContext<'_>) -> String {
     let (whose, option) = match cap.is_of_workspace() {
         true => (
             format!("Workspace \"{workspace}\""),
@@ -302,9 +317,13 @@ fn exhausted_message(cap: Cap, key: &str, workspace: &str) -> String {
         Cap::CredentialRequests | Cap::WorkspaceRequests => ("requests", "--requests-per-day"),
         Cap::CredentialTokens | Cap::WorkspaceTokens => ("tokens", "--tokens-per-day"),
     };
+    let raise = match context.declared_only {
+        true => format!("change `limits`{IN_THE_SETTINGS}"),
+        false => format!("{option} {flag} NUMBER"),
+    };
     format!(
         "{whose} has reached its limit of {unit} for today. It ends at 00:00 UTC; to raise it: \
-         {option} {flag} NUMBER"
+         {raise}"
     )
 }
 
@@ -343,3 +362,6 @@ pub(super) fn remediation(
     let provider = context.provider.map(|provider| provider.id.as_str());
     page.url(public_url, context.workspace, provider)
 }
+
+/// Where a key is declared.
+const IN_THE_SETTINGS: &str = " in a [[credential]] table of this Keyside's settings.";

@@ -1,5 +1,5 @@
 //! Chooses which parts of a refused request's target may be repeated: enough to see the mistake,
-//! and nothing that may be a key.
+//! and nothing that may be a key. Run records keep a client's notes by a rule of their own.
 
 use keyside_config::{Catalogue, unescaped};
 
@@ -39,6 +39,36 @@ pub(crate) fn host<'a>(host: &'a str, catalogue: &Catalogue) -> &'a str {
     }
 }
 
+/// A client's run id or tag as its record may keep it. `is_secret` says whether a text repeats a
+/// secret that is known.
+///
+/// Ids are random too, so another text counts as a key only if it has a prefix and the form of a
+/// provider's keys.
+pub(crate) fn note(
+    text: &str,
+    catalogue: &Catalogue,
+    is_secret: impl Fn(&str) -> bool,
+) -> Box<str> {
+    let mut words = text.split(|c: char| !is_in_keys(c));
+    match is_secret(text) || words.any(|word| has_form_of_key(word, catalogue)) {
+        true => "…".into(),
+        false => text.into(),
+    }
+}
+
+fn has_form_of_key(word: &str, catalogue: &Catalogue) -> bool {
+    let mut rules = catalogue.iter().map(|provider| &provider.key);
+    rules.any(|rules| {
+        let mut prefixes = rules.prefix.iter();
+        prefixes.any(|prefix| word.starts_with(prefix.as_str())) && rules.pattern.is_match(word)
+    }) && has_random_run(word)
+}
+
+/// Whether keys have this character; around a key there are others, such as in `Bearer sk-…`.
+fn is_in_keys(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.')
+}
+
 /// Whether the text contains the prefix of a provider's keys, or a random-looking run, however it
 /// is escaped. Names of models, methods and dated versions do not count as random.
 pub(crate) fn looks_like_key(text: &str, catalogue: &Catalogue) -> bool {
@@ -49,10 +79,13 @@ pub(crate) fn looks_like_key(text: &str, catalogue: &Catalogue) -> bool {
         provider.key.prefix.iter().chain(refused)
     });
     prefixes.any(|prefix| lower.contains(&prefix.to_ascii_lowercase()))
-        || plain
-            .split(|c: char| !c.is_ascii_alphanumeric())
-            .any(is_random)
+        || has_random_run(&plain)
         || is_uuid(&plain)
+}
+
+fn has_random_run(text: &str) -> bool {
+    text.split(|c: char| !c.is_ascii_alphanumeric())
+        .any(is_random)
 }
 
 /// Whether a run of letters and digits looks random rather than like words.
@@ -87,6 +120,32 @@ const RANDOM_CASE_CHANGES: usize = 5;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_note_with_a_key_in_it_is_not_kept_and_ids_are() {
+        let catalogue = Catalogue::builtin();
+        let kept = |text: &str| note(text, &catalogue, |text| text == "correct horse");
+        for text in [
+            "sk-proj-CanaryOfANote0123456789abcdef",
+            "Bearer sk-proj-CanaryOfANote0123456789abcdef",
+            "OPENAI_API_KEY=sk-proj-CanaryOfANote0123456789abcdef",
+            "gsk_CanaryOfANote0123456789abcdefghij",
+            "correct horse",
+        ] {
+            assert_eq!(&*kept(text), "…", "{text}");
+        }
+        for text in [
+            "nightly-42",
+            "sk-learn-pipeline-2026-11-30",
+            "task-0123456789abcdef0123456789abcdef",
+            "01890a5d-ac96-774b-bcce-b302099a8057",
+            "0123456789abcdef0123456789abcdef",
+            "sess-0123456789abcdef0123456789abcdef",
+            "",
+        ] {
+            assert_eq!(&*kept(text), text);
+        }
+    }
 
     #[test]
     fn text_that_may_be_a_key_is_not_shown() {

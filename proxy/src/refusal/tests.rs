@@ -91,6 +91,27 @@ fn the_remedy_for_a_damaged_record_works_in_a_damaged_workspace_too() {
     }
 }
 
+/// Commands need an admin API, which such a process does not have.
+#[test]
+fn without_an_admin_app_a_message_names_the_settings_and_no_command() {
+    use credentials::{Cap, Refusal as Denied};
+    let context = RefusalContext {
+        workspace: Some("acme"),
+        declared_only: true,
+        ..RefusalContext::default()
+    };
+    for denied in [
+        Denied::WorkspaceUnknown,
+        Denied::CredentialMissing,
+        Denied::LabelUnknown,
+        Denied::BudgetExhausted(Cap::CredentialTokens),
+    ] {
+        let message = Refusal::Credential(denied).message(&context);
+        assert!(message.contains("[[credential]] table"), "{message}");
+        assert!(!message.contains("keyside "), "{message}");
+    }
+}
+
 #[test]
 fn codes_are_unique() {
     let mut codes: Vec<_> = Refusal::codes().collect();

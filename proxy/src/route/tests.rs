@@ -71,6 +71,8 @@ fn a_path_has_one_reading_or_is_refused() {
         ("//openai/v1", None),
         ("/openai/v1;x=1/models", None),
         ("/openai/v1%3bmodels", None),
+        ("/openai/v1/models/..%3f", None),
+        ("/openai/v1/models/..%23x", None),
         ("/openai/%252e%252e/v1", None),
         ("/openai/%00", None),
         ("/openai/%0d%0a", None),

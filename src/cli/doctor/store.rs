@@ -104,7 +104,7 @@ fn answered_by_another(setup: &StoreSetup, running: &RunningInstance) -> Finding
     let (base, folder) = (&running.base, setup.folder.display());
     let said = format!("the Keyside at {base} runs on another data folder than {folder}");
     Finding::warn("store", said).fix(
-        "Run doctor where that Keyside runs, or give this one other addresses in proxy.listen, admin.listen and observe.listen.",
+        "Run doctor where that Keyside runs, or give this one other addresses in proxy.listen, admin.listen and observe.listen. If it is `keyside proxy`, which has no data folder, set store.backend = \"none\".",
     )
 }
 

@@ -4,7 +4,7 @@ use std::ops::Deref;
 
 use keyside_admin::wire::{CredentialView, Duplicate, TrafficView, VersionView};
 use keyside_credentials::{
-    Clock, SystemClock, Timestamp, TrafficState, Verification, VersionState,
+    Clock, Status, SystemClock, Timestamp, TrafficState, Verification, VersionState,
 };
 use serde::Deserialize;
 use serde_json::Value;
@@ -77,8 +77,15 @@ impl Credential {
         for warning in &self.warnings {
             console.warn(credentials_as_keys(warning));
         }
-        let duplicates: Vec<_> = self.duplicates.iter().flatten().collect();
-        if let [first, others @ ..] = duplicates.as_slice() {
+        let duplicates = self.duplicates.iter().flatten();
+        let (revoked, stored): (Vec<_>, Vec<_>) = duplicates.partition(|other| is_revoked(other));
+        if let Some(first) = revoked.first() {
+            let name = name_of(first);
+            console.warn(format_args!(
+                "the same secret was revoked as {name}: if it leaked, create another key at the provider"
+            ));
+        }
+        if let [first, others @ ..] = stored.as_slice() {
             let more = match others.len() {
                 0 => String::new(),
                 count => format!(
@@ -207,7 +214,13 @@ impl Credential {
             .into_iter()
             .filter_map(|(name, value)| Some((name, value.clone()?)));
         let duplicates = self.duplicates.iter().flatten();
-        let duplicates = duplicates.map(|duplicate| ("same secret", name_of(duplicate)));
+        let duplicates = duplicates.map(|duplicate| {
+            let name = name_of(duplicate);
+            match is_revoked(duplicate) {
+                true => ("same secret", format!("{name} (revoked)")),
+                false => ("same secret", name),
+            }
+        });
         Table::of_fields(rows.into_iter().chain(spend).chain(kept).chain(duplicates))
     }
 
@@ -302,6 +315,10 @@ fn relative_time(at: Timestamp) -> String {
 fn name_of(other: &Duplicate) -> String {
     let (provider, label, workspace) = (&other.provider, &other.label, &other.workspace_id);
     format!("{provider} key \"{label}\" of workspace {workspace}")
+}
+
+fn is_revoked(other: &Duplicate) -> bool {
+    other.status == Status::Revoked
 }
 
 pub(super) const A_KEY: &str = "a key";

@@ -1,8 +1,10 @@
-//! Trailers over HTTP/2 with pseudo-header fields are refused in every encoding.
+//! Trailers over HTTP/2 with pseudo-header fields are refused in every encoding, and fields that
+//! belong into a head are dropped.
 
 use super::{Field, head, send};
 use crate::harness::frames::{DATA, END_HEADERS, END_STREAM, Fate, Frames, HEADERS, block, frame};
-use crate::harness::h2_upstream::{H2Answer, over_h2};
+use crate::harness::h2_upstream::{H2Answer, over_h2, over_h2_answering};
+use crate::harness::h2c::H2c;
 use crate::harness::{Ask, CHAT, Keyside, Upstream};
 
 /// The trailers that end a request.
@@ -99,4 +101,48 @@ fn trailers_with_a_pseudo_header_of_an_earlier_request_are_refused() {
             "{hidden:02x?} arrived whole"
         );
     }
+}
+
+/// A gateway behind the other end could take them for the head's, such as another length.
+const OF_A_HEAD: [&str; 8] = [
+    "cache-control",
+    "content-encoding",
+    "content-length",
+    "content-range",
+    "content-type",
+    "max-forwards",
+    "set-cookie",
+    "trailer",
+];
+
+#[test]
+fn fields_of_a_head_are_no_trailers_in_either_direction() {
+    let (upstream, keyside) = over_h2_answering(|seen| {
+        let wanted = seen.head.headers().get("x-wanted");
+        let named = |name: &&str| wanted.is_some_and(|wanted| *wanted == **name);
+        H2Answer {
+            pieces: vec![b"body".to_vec()],
+            trailer: OF_A_HEAD.into_iter().find(named).map(|name| (name, "9")),
+            ..H2Answer::default()
+        }
+    });
+    let mut client = H2c::connect(keyside.proxy_addr());
+    for name in OF_A_HEAD {
+        let ask = Ask::chat()
+            .bare()
+            .header("te", "trailers")
+            .header("x-wanted", name);
+        let mut stream = client.open(&ask, false);
+        client.send(&mut stream, b"one", false);
+        client.send_trailers(&mut stream, name, "9");
+        let answer = client.finish(stream);
+        assert!(answer.is_whole(), "{name}: {:?}", answer.ending);
+        assert_eq!((answer.text().as_str(), answer.trailers.len()), ("body", 0));
+        let seen = upstream.requests().pop().expect("a request");
+        assert_eq!(
+            (seen.body.as_slice(), seen.trailers.len()),
+            (&b"one"[..], 0)
+        );
+    }
+    assert_eq!(upstream.requests().len(), OF_A_HEAD.len());
 }

@@ -8,6 +8,7 @@ use std::fs;
 impl Hunt {
     pub fn successes(&mut self) {
         let gemini = "/gemini/v1beta/models/m:generateContent";
+        let (key, own) = (self.key.text().to_owned(), self.own.text().to_owned());
         for (name, ask) in [
             ("an answer", Ask::chat()),
             ("a stream", Ask::chat().header("X-Case", "stream")),
@@ -18,6 +19,12 @@ impl Hunt {
                 Ask::chat()
                     .header("X-Keyside-Run", "r1")
                     .header("X-Keyside-Tag", "t1"),
+            ),
+            (
+                "a run with the key in its headers",
+                Ask::chat()
+                    .header("X-Keyside-Run", &key)
+                    .header("X-Keyside-Tag", format!("Bearer {own}")),
             ),
         ] {
             assert_eq!(self.ask(name, ask), 200, "{name}");
@@ -46,7 +53,9 @@ impl Hunt {
             (
                 "label_unknown",
                 400,
-                Ask::chat().header("X-Keyside-Label", "nosuch"),
+                Ask::chat()
+                    .header("X-Keyside-Label", "nosuch")
+                    .header("X-Keyside-Run", self.own.text()),
             ),
             (
                 "path_not_allowed",

@@ -38,6 +38,8 @@ pub const END_HEADERS: u8 = 4;
 
 /// Settings with the largest stream window (RFC 9113, section 6.5.2).
 pub const WIDE_STREAMS: &[u8] = &[0, 4, 0x7f, 0xff, 0xff, 0xff];
+/// Settings under which a stream gets nothing until its window is opened.
+pub const NO_STREAM_WINDOW: &[u8] = &[0, 4, 0, 0, 0, 0];
 /// Opens the connection's window to its maximum: by 2^31 - 1 minus the initial 65,535 bytes.
 pub const WIDE_CONNECTION: &[u8] = &[0x7f, 0xff, 0, 0];
 
@@ -64,7 +66,7 @@ impl Frames {
         frames
     }
 
-    fn connect_with(address: SocketAddr, settings: &[u8]) -> Self {
+    pub fn connect_with(address: SocketAddr, settings: &[u8]) -> Self {
         let mut stream = TcpStream::connect(address).expect("a listener");
         stream.set_nodelay(true).expect("a TCP socket");
         stream

@@ -65,6 +65,7 @@ pub(in crate::pages) struct Duplicate {
     pub(in crate::pages) href: String,
     pub(in crate::pages) label: String,
     pub(in crate::pages) workspace: String,
+    pub(in crate::pages) is_revoked: bool,
 }
 
 impl Facts {
@@ -147,6 +148,7 @@ impl Duplicate {
                 href: visit.key_href(&other.id),
                 label: other.label.to_string(),
                 workspace: other.workspace.to_string(),
+                is_revoked: other.status == Status::Revoked,
             })
             .collect()
     }

@@ -13,7 +13,6 @@ use crate::{
     body::{JsonBody, OptionalBody},
     credential_changes::{self, Change},
     entity_tag::{Lineage, Tagged},
-    form,
     precondition::{IdempotencyKey, IfMatch},
     problem::Problem,
     query::Parameters,
@@ -48,7 +47,7 @@ pub(in crate::routes) async fn update(
 /// Makes a version in grace current again: the named one, or the newest.
 #[utoipa::path(
     post, path = "/api/integrations/credentials/{id}/rollback", tag = "credentials", operation_id = "rollBackCredential",
-    params(("id" = String, Path), queries::IfMatchRequired), request_body = wire::CredentialRollback,
+    params(("id" = String, Path), queries::IfMatchRequired), request_body = Option<CredentialRollback>,
     responses((status = 200, body = CredentialView, description = "Rolled back"), (status = 404), (status = 409))
 )]
 pub(in crate::routes) async fn roll_back(
@@ -56,11 +55,11 @@ pub(in crate::routes) async fn roll_back(
     caller: Caller,
     Segment(id): Segment,
     seen: IfMatch,
-    body: JsonBody,
+    body: OptionalBody,
 ) -> Result<Tagged<CredentialView>, Problem> {
     let id = caller.credential(&state.registry, &id)?.id;
     let expected = seen.required(Lineage::of_epoch(&state.registry))?;
-    let CredentialRollback { version: to } = form::read(body.bytes())?;
+    let CredentialRollback { version: to } = body.read()?;
     let rollback = Rollback { to, expected };
     let act = caller.context();
     let credential = state.registry.roll_back(&act, &id, rollback).await?;

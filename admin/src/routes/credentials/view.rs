@@ -129,6 +129,7 @@ impl Duplicate {
             workspace_id: credential.workspace,
             provider: credential.provider,
             label: credential.label,
+            status: credential.status,
         }
     }
 }

@@ -1,8 +1,11 @@
 //! A keyring whose keys are wrapped by a remote service.
 
-use std::sync::{
-    Mutex as SyncMutex,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Mutex as SyncMutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -255,4 +258,41 @@ async fn a_read_only_process_creates_no_keys() {
         matches!(error, KeyringError::Kms(KmsError::CannotMakeNew)),
         "{error}"
     );
+}
+
+#[tokio::test]
+async fn the_keyring_can_be_read_and_changed_while_a_rotation_waits_for_the_service() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("keyring");
+    let service = Arc::new(RemoteService {
+        together: Some(Barrier::new(2)),
+        ..RemoteService::new()
+    });
+    let keyring = Arc::new(open(&path, &service).await.unwrap());
+    keyring.add(&acme()).await.unwrap();
+    let next = keyring.add_successor().await.unwrap();
+    let (of, to) = (keyring.clone(), service.name(""));
+    let rotation = tokio::spawn(async move { of.rewrap(&to, Some(&next), T0).await });
+    while service.running.load(Ordering::SeqCst) == 0 {
+        tokio::task::yield_now().await;
+    }
+    let globex: WorkspaceId = "globex".parse().unwrap();
+    let meanwhile = async {
+        keyring.catch_up().await.unwrap();
+        keyring.add(&globex).await.unwrap();
+    };
+    let meanwhile = tokio::time::timeout(Duration::from_secs(20), meanwhile).await;
+    assert!(meanwhile.is_ok(), "it waits for the rotation");
+    let together = service.together.as_ref().unwrap();
+    // Each key is unwrapped once, the new one too.
+    for _ in 0..2 {
+        together.wait().await;
+    }
+    let rewrapped = rotation.await.unwrap().unwrap();
+    assert_eq!((rewrapped.keys, rewrapped.warning), (4, None));
+    let keyring = open(&path, &Arc::new(RemoteService::new())).await.unwrap();
+    assert_eq!(keyring.trust(), TrustedKeys::from(next));
+    for workspace in [acme(), globex] {
+        assert!(keyring.current(&workspace).is_some(), "{workspace}");
+    }
 }

@@ -105,16 +105,43 @@ impl MasterKeyFiles {
         self.next.as_ref().is_some_and(|next| next.id() == id)
     }
 
-    /// Creates the next key on disk, or finds the one that an earlier attempt created. Nothing is
+    /// Creates the next key on disk, or finds the one that an earlier attempt created, here or in
+    /// another process. Only the file counts: what is in memory alone is lost at a restart. Nothing is
     /// wrapped with it before [`Self::adopt`] unless requested.
     pub(crate) fn make_next(&mut self) -> Result<&MasterKey, KmsError> {
         // The only copy of the current key may still be where the next one will be written.
         self.put_in_place().map_err(KmsError::NotReplaceable)?;
-        if self.next.is_none() {
-            let path = self.file.as_deref().ok_or(KmsError::NotAFile)?;
-            self.next = Some(make_beside(path).map_err(KmsError::NotReplaceable)?.into());
+        let path = self.file.as_deref().ok_or(KmsError::NotAFile)?;
+        let next = match self.next_on_disk(path) {
+            Ok(Some(next)) => Ok(next),
+            Ok(None) => make_beside(path),
+            Err(error) => Err(error),
+        };
+        let next = next.map_err(KmsError::NotReplaceable)?;
+        Ok(&**self.next.insert(next.into()))
+    }
+
+    /// Refuses the key `id` if it is the next one and its file is gone. Then it is forgotten, so that
+    /// another rotation creates one. Nothing may be wrapped with it yet.
+    ///
+    /// # Errors
+    /// [`KmsError::NextGone`].
+    pub(crate) fn expect_next_on_disk(&mut self, id: &str) -> Result<(), KmsError> {
+        let Some(path) = self.file.as_deref().filter(|_| self.is_next(id)) else {
+            return Ok(());
+        };
+        let found = self.next_on_disk(path).map_err(KmsError::NotReplaceable)?;
+        if found.is_some_and(|found| found.id() == id) {
+            return Ok(());
         }
-        self.next.as_deref().ok_or(KmsError::NotAFile)
+        let gone = KmsError::NextGone(file::with_suffix(path, NEXT));
+        self.next = None;
+        Err(gone)
+    }
+
+    fn next_on_disk(&self, path: &Path) -> Result<Option<MasterKey>, FileError> {
+        let found = unfinished_rotation(path)?;
+        Ok(found.filter(|found| found.id() != self.current.id()))
     }
 
     /// Makes the next key the current one, if its id is `id`. Can be repeated.
@@ -139,22 +166,25 @@ impl MasterKeyFiles {
         Ok(())
     }
 
-    /// Removes a next key that was never used.
+    /// Removes a next key that was never used, also a half-written one.
     pub(crate) fn forget_next(&mut self) -> Result<(), FileError> {
-        match (self.next.take(), self.file.as_deref()) {
-            (Some(_), Some(path)) => {
-                let path = file::with_suffix(path, NEXT);
-                fs::remove_file(&path).map_err(FileError::at(&path))
-            }
-            _ => Ok(()),
+        let next = self.next.take();
+        let Some(path) = self.file.as_deref() else {
+            return Ok(());
+        };
+        let path = file::with_suffix(path, NEXT);
+        file::forget_unfinished(&path)?;
+        match next {
+            Some(_) => fs::remove_file(&path).map_err(FileError::at(&path)),
+            None => Ok(()),
         }
     }
 }
 
-/// The next key of an interrupted rotation. Any other content of that file is ignored.
+/// The next key of an interrupted rotation. Any other content of that file is ignored. Changes
+/// nothing: a process that only reads calls it too.
 fn unfinished_rotation(path: &Path) -> Result<Option<MasterKey>, FileError> {
     let path = file::with_suffix(path, NEXT);
-    file::forget_unfinished(&path)?;
     let text = file::read_if_exists(&path)?.map(Zeroizing::new);
     Ok(text.and_then(|text| MasterKey::parse(&text, "a file that a rotation left").ok()))
 }

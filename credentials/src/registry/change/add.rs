@@ -333,7 +333,7 @@ fn unsealed(
         limits: new.limits,
         reference: match &new.secret {
             NewSecret::Given(_) => None,
-            NewSecret::InVault(reference) => Some(reference.clone()),
+            NewSecret::InVault(reference) => Some(Box::new(reference.clone())),
         },
         source: None,
         created_by: by.actor.clone(),

@@ -9,16 +9,28 @@ use crate::{
 };
 
 impl Registry {
-    /// Sweeps all credentials. After a storage failure, the next sweep retries.
+    /// Sweeps all credentials but those that cannot be changed, such as those of a damaged workspace.
+    /// After a storage failure, the next sweep retries.
     pub(in crate::registry) async fn sweep(&self) {
         let (snapshot, now) = (self.snapshot.load_full(), self.clock.now());
         let ended = snapshot
             .entries()
             .filter(|entry| entry.usable.is_ok() && entry.document.has_ended(now));
         for entry in ended {
-            if let Err(error) = retry_on_race!(self.sweep_one(&entry.document.id)) {
-                tracing::warn!(%error, "versions whose grace period has ended could not be removed yet");
-                return;
+            match retry_on_race!(self.sweep_one(&entry.document.id)) {
+                Ok(()) => {}
+                Err(
+                    error @ (ChangeError::Damaged
+                    | ChangeError::KeyLost
+                    | ChangeError::CredentialUnknown),
+                ) => {
+                    let credential = &entry.document.id;
+                    tracing::debug!(%credential, %error, "versions whose grace period has ended are left");
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "versions whose grace period has ended could not be removed yet");
+                    return;
+                }
             }
         }
     }

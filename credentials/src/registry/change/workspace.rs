@@ -18,7 +18,8 @@ impl Registry {
     /// Creates a workspace with a key of its own.
     ///
     /// # Errors
-    /// The id is taken, or storage failed; nothing has changed then.
+    /// The id is taken, also by a creation that was not complete yet and that this call completed;
+    /// or storage failed, and nothing has changed.
     pub async fn create_workspace(
         self: &Arc<Self>,
         by: &ActorContext,
@@ -53,7 +54,10 @@ impl Registry {
             error => error,
         })?;
         self.links.changed(&new.id, true);
-        Ok(entry)
+        match registration.is_of(&by.request_id) {
+            true => Ok(entry),
+            false => Err(ChangeError::WorkspaceExists),
+        }
     }
 
     /// Begins the chain of a registered workspace, unless another process has done so.
@@ -102,9 +106,7 @@ impl Registry {
         // writes its anchor.
         let has_anchor = self.chains.has_anchor(&tracked);
         let of_workspace = tracked.lock(Priority::Normal).await;
-        let gate = self.gate.read().await;
-        let both = (of_workspace, own.lock(Priority::Normal).await);
-        let guard = self.begin_change(by, both, gate).await?;
+        self.admit(by).await?;
         let before = self.chains.sound_registration(&new.id)?;
         if let Some(before) = before.as_ref().filter(|before| before.exists) {
             return self.resume_creation(&new.id, before);
@@ -117,10 +119,18 @@ impl Registry {
         // Keys of an erased predecessor first: the new workspace must not use a key that is to be
         // destroyed.
         self.destroy_erased_keys().await?;
-        // A key without a workspace is harmless; a workspace without a key would be lost.
+        // A key without a workspace is harmless; a workspace without a key would be lost. Before the
+        // gate and the installation's chain are locked: the key service may be slow, and what ends
+        // access must not wait for it.
         self.keyring.catch_up().await?;
         let had_key = self.keyring.current(&new.id).is_some();
         let key = self.keyring.add(&new.id).await?;
+        let gate = self.gate.read().await;
+        let both = (of_workspace, own.lock(Priority::Normal).await);
+        let guard = self.begin_change(by, both, gate).await?;
+        if self.chains.sound_registration(&new.id)? != before {
+            return Err(ChangeError::Raced);
+        }
         let registration = registration(by, new, before, self.clock.now());
         let draft = Draft {
             workspace: Some(new.id.clone()),
@@ -162,7 +172,8 @@ impl Registry {
         }
     }
 
-    /// Resumes a creation that a crash interrupted, though it was another request's.
+    /// Resumes a creation that is not complete. It may be another request's: a crash may have
+    /// interrupted that one.
     fn resume_creation(
         &self,
         id: &WorkspaceId,

@@ -2,7 +2,11 @@
 
 use keyside_store::faulty::Fault;
 
-use super::{tampering::edit, *};
+use super::{
+    erasing::{acme, erase, two_workspaces},
+    tampering::edit,
+    *,
+};
 use crate::{
     access::{CreatedToken, NewToken, Role, Token, TokenStatus},
     chains::Priority,
@@ -146,11 +150,9 @@ async fn a_conditional_revocation_of_a_token_fails_if_the_token_changed_before()
     let own = registry.chains.installation();
     let changing = own.lock(Priority::Normal).await;
     let of = registry.clone();
-    let acme: WorkspaceId = "acme".parse().unwrap();
-    let erasing = acme.clone();
-    let erased = tokio::spawn(async move { of.erase_workspace(&act(), &erasing, None).await });
+    let erased = tokio::spawn(async move { of.erase_workspace(&act(), &acme(), None).await });
     // The workspace's chain has ended, and the installation's has not recorded it yet.
-    while registry.workspace(&acme).is_some() {
+    while registry.workspace(&acme()).is_some() {
         tokio::task::yield_now().await;
     }
     let_all_wait().await;
@@ -298,7 +300,7 @@ async fn a_token_revoked_during_a_request_changes_nothing() {
         actor: actor.clone(),
         ..act()
     };
-    let acme = "acme".parse().unwrap();
+    let acme = acme();
     registry.rotate_workspace_key(&by, &acme).await.unwrap();
     let revoked = registry.revoke_token(&act(), &all, &actor, None).await;
     revoked.unwrap();
@@ -318,4 +320,56 @@ async fn a_token_revoked_during_a_request_changes_nothing() {
     for error in refused {
         assert!(matches!(error, Some(ChangeError::AccessEnded)), "{error:?}");
     }
+}
+
+/// As if the requests had been authenticated before the erasure, and their bodies arrived after it.
+#[tokio::test]
+async fn a_token_that_loses_a_workspace_during_a_request_changes_nothing_in_its_successor() {
+    let (_installation, registry, _) = two_workspaces().await;
+    let both = ["acme", "globex"].map(|id| id.parse().unwrap());
+    let new = NewToken {
+        scope: Scope::Only(Arc::new(both.into())),
+        ..new_token(Role::Owner)
+    };
+    let by = ActorContext {
+        actor: made(&registry, new).await.token.id,
+        ..act()
+    };
+    registry.add(&by, key("b", "sk-b")).await.unwrap();
+    erase(&registry).await;
+    let again = registry.create_workspace(&act(), workspace("acme")).await;
+    again.unwrap();
+    let edit = WorkspaceEdit::default();
+    let refused = [
+        registry.add(&by, key("c", "sk-c")).await.err(),
+        registry.edit_workspace(&by, &acme(), edit).await.err(),
+        registry.rotate_workspace_key(&by, &acme()).await.err(),
+        registry.export_workspace(&by, &acme()).await.err(),
+        registry.erase_workspace(&by, &acme(), None).await.err(),
+    ];
+    for error in refused {
+        let is_unknown = matches!(error, Some(ChangeError::WorkspaceUnknown));
+        assert!(is_unknown, "{error:?}");
+    }
+    let globex = NewCredential {
+        workspace: "globex".parse().unwrap(),
+        ..key("b", "sk-b")
+    };
+    registry.add(&by, globex).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_token_revoked_during_a_slow_read_of_all_tokens_stays_revoked() {
+    let (installation, registry) = Installation::with_acme().await;
+    let CreatedToken { token, text, .. } = made(&registry, new_token(Role::Viewer)).await;
+    let before = installation.copy();
+    let read_before = before.open().await;
+    let revoked = registry
+        .revoke_token(&act(), &Scope::All, &token.id, None)
+        .await;
+    revoked.unwrap();
+    let own = read_before.chains.installation();
+    let state = own.state().unwrap();
+    registry.access.read(&own.chain, &state).await.unwrap();
+    assert_eq!(registry.access().authenticate(&text), None);
 }

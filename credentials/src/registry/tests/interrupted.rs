@@ -95,6 +95,37 @@ async fn repeating_an_interrupted_workspace_creation_creates_it_once() {
     }
 }
 
+/// The second one completes what the first one has registered, but did not create it.
+#[tokio::test(start_paused = true)]
+async fn of_concurrent_creations_of_a_workspace_only_the_first_succeeds() {
+    let installation = Installation::new();
+    let registry = installation.open().await;
+    let tracked = registry.chains.of(&acme());
+    let lock = tracked.lock(Priority::Normal).await;
+    let creations = ["one", "two", "three"].map(|name| {
+        let registry = registry.clone();
+        let by = ActorContext {
+            request_id: name.to_owned(),
+            ..act()
+        };
+        let new = NewWorkspace {
+            name: name.to_owned(),
+            ..workspace("acme")
+        };
+        tokio::spawn(async move { registry.create_workspace(&by, new).await })
+    });
+    let_all_wait().await;
+    drop(lock);
+    let mut made = Vec::new();
+    for creation in creations {
+        match creation.await.unwrap() {
+            Ok(workspace) => made.push(workspace.name),
+            Err(error) => assert!(matches!(error, ChangeError::WorkspaceExists), "{error}"),
+        }
+    }
+    assert_eq!(made, [registry.workspace(&acme()).unwrap().name]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn repeating_an_interrupted_erasure_completes_it() {
     for count in [1, usize::MAX] {

@@ -292,6 +292,31 @@ async fn a_rotation_that_was_recorded_is_never_reported_as_unchanged() {
     assert_eq!(recorded(&registry).await, Some(with_file.id()));
 }
 
+/// As if somebody had deleted a file that looks left over. What only memory has is lost at a restart.
+#[tokio::test]
+async fn nothing_is_wrapped_with_a_new_master_key_whose_file_is_gone() {
+    for is_restarted in [false, true] {
+        let with_file = WithFile::new().await;
+        let mut registry = with_file.open().await;
+        let to = registry.announce_keys(&act()).await.unwrap();
+        fs::remove_file(with_suffix(&with_file.file(), ".next-of-keyside")).unwrap();
+        let error = registry.finish_rotation(&to).await.unwrap_err();
+        assert!(error.to_string().contains("Rotate again"), "{error}");
+        serves(&registry).await;
+        if is_restarted {
+            drop(registry);
+            registry = with_file.open().await;
+            serves(&registry).await;
+        }
+        let rotated = registry.rotate_master_key(&act()).await.unwrap();
+        assert_ne!(rotated.master_key, to.master_key);
+        serves(&registry).await;
+        drop(registry);
+        assert_eq!(with_file.id(), rotated.master_key);
+        serves(&*with_file.open().await).await;
+    }
+}
+
 /// The master key that the log says to rotate to.
 async fn recorded(registry: &Registry) -> Option<String> {
     let records = records(registry).await;

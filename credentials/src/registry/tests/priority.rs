@@ -1,11 +1,20 @@
 //! Changes that end access overtake everything else that waits for the same chain.
 
-use tokio::task::JoinHandle;
+use std::time::Duration;
 
-use super::{erasing::acme, *};
+use async_trait::async_trait;
+use keyside_store::faulty::Gate;
+use tokio::task::JoinHandle;
+use zeroize::Zeroizing;
+
+use super::{
+    erasing::{acme, two_workspaces},
+    *,
+};
 use crate::{
     access::{CreatedToken, NewToken, Role},
     chains::Priority,
+    kms::{KeyService, KmsError, KmsSource, Wrapping},
 };
 
 type Adding = JoinHandle<Result<Saved, ChangeError>>;
@@ -138,4 +147,108 @@ async fn a_revocation_of_a_token_overtakes_the_tokens_own_waiting_change() {
     revoked.await.unwrap().unwrap();
     let made = made.await.unwrap();
     assert!(matches!(made, Err(ChangeError::AccessEnded)), "{made:?}");
+}
+
+/// A key service that does not answer while its gate is closed.
+pub(super) struct SlowService {
+    inner: Arc<dyn KeyService>,
+    pub(super) gate: Gate,
+}
+
+/// The installation with such a service, which has the same master key.
+pub(super) async fn open_with_slow_service(
+    installation: &Installation,
+) -> (Arc<SlowService>, Arc<Registry>) {
+    let local = Kms::local(MasterKey::parse(&[9; 32], "a test").unwrap());
+    let service = Arc::new(SlowService {
+        inner: local.service(),
+        gate: Gate::default(),
+    });
+    let source = KmsSource::Service(service.clone());
+    let options = OpenOptions {
+        kms: Kms::open(&source, &installation.keyring()).unwrap(),
+        ..installation.options(installation.backend())
+    };
+    (service, open_without_tasks(options).await.unwrap())
+}
+
+#[async_trait]
+impl KeyService for SlowService {
+    fn name(&self, workspace: &str) -> String {
+        self.inner.name(workspace)
+    }
+
+    fn wrapped_by(&self, wrapped: &[u8]) -> Option<String> {
+        self.inner.wrapped_by(wrapped)
+    }
+
+    fn can_make_new(&self) -> bool {
+        true
+    }
+
+    async fn wrap(&self, wrapping: &Wrapping<'_>, key: &[u8; 32]) -> Result<Vec<u8>, KmsError> {
+        self.gate.pass().await;
+        self.inner.wrap(wrapping, key).await
+    }
+
+    async fn unwrap(
+        &self,
+        wrapping: &Wrapping<'_>,
+        wrapped: &[u8],
+    ) -> Result<Zeroizing<[u8; 32]>, KmsError> {
+        self.gate.pass().await;
+        self.inner.unwrap(wrapping, wrapped).await
+    }
+
+    async fn forget(&self, workspace: &str) -> Result<(), KmsError> {
+        self.gate.pass().await;
+        self.inner.forget(workspace).await
+    }
+}
+
+#[tokio::test]
+async fn no_revocation_waits_for_a_key_service_that_another_operation_asks() {
+    for slow in ["create", "erase", "rotate", "back up"] {
+        let (installation, registry, id) = two_workspaces().await;
+        drop(registry);
+        let (service, registry) = open_with_slow_service(&installation).await;
+        let robin = NewToken {
+            name: "Robin".to_owned(),
+            role: Role::Owner,
+            scope: Scope::All,
+            expires_at: None,
+        };
+        let made = registry.create_token(&act(), &Scope::All, robin).await;
+        let token = made.unwrap().token.id;
+        let held = service.gate.hold();
+        let of = registry.clone();
+        let waits = tokio::spawn(async move {
+            let by = act();
+            match slow {
+                "create" => {
+                    let made = of.create_workspace(&by, workspace("initech"));
+                    made.await.map(drop)
+                }
+                "erase" => {
+                    let globex = "globex".parse().unwrap();
+                    of.erase_workspace(&by, &globex, None).await.map(drop)
+                }
+                "rotate" => of.rotate_master_key(&by).await.map(drop),
+                _ => of.backup(&by).await.map(drop),
+            }
+        });
+        service.gate.arrived(1).await;
+        let (by, all) = (act(), Scope::All);
+        let ended = async {
+            let revoked = registry.revoke_token(&by, &all, &token, None).await;
+            revoked.unwrap();
+            let revoked = registry.revoke(&by, &id, Revocation::default()).await;
+            revoked.unwrap();
+        };
+        let ended = tokio::time::timeout(Duration::from_secs(20), ended).await;
+        assert!(ended.is_ok(), "{slow}");
+        drop(held);
+        let done = waits.await.unwrap();
+        done.unwrap_or_else(|error| panic!("{slow}: {error}"));
+    }
 }

@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use keyside_config::{AllowedReferences, Sources, VaultReference};
 
 use super::{
+    erasing::acme,
     grouping::{after_deciding, tagging},
     *,
 };
@@ -178,6 +179,36 @@ async fn a_deleted_secret_is_not_brought_back_by_a_change_that_was_decided_befor
     let_all_wait().await;
     drop(lock);
     tagged.await.unwrap().unwrap();
+    refreshed.await.unwrap().unwrap();
+    assert_eq!(used(&registry).unwrap_err(), Refusal::SecretGone);
+    let tagged = registry.credential(&id).unwrap();
+    assert_eq!(tagged.usage_tag, Some("a tag".parse().unwrap()));
+}
+
+/// The reader has loaded the documents of a later state when the secret is deleted, and publishes
+/// them afterwards.
+#[tokio::test]
+async fn a_deleted_secret_is_not_brought_back_by_a_slow_reader_of_a_later_state() {
+    let (installation, registry, vault, id) = one_reference().await;
+    drop(registry);
+    let (storage, registry) = installation.open_faulty().await;
+    follow(&registry, &vault).await;
+    assert!(used(&registry).is_ok());
+    let other = installation.open().await;
+    tagging(&other, &id, "a tag").await.unwrap().unwrap();
+    let tracked = registry.chains.of(&acme());
+    registry.chains.refresh(&tracked).await.unwrap();
+    let held = storage.objects.hold();
+    let of = registry.clone();
+    let reading = tokio::spawn(async move { of.catch_up().await });
+    storage.objects.arrived(1).await;
+    vault.set(PATH, Err(gone()));
+    let (of, wanted) = (registry.clone(), id.clone());
+    let refreshed = tokio::spawn(async move { of.refresh(&wanted).await.map(drop) });
+    let_all_wait().await;
+    assert_eq!(used(&registry).unwrap_err(), Refusal::SecretGone);
+    drop(held);
+    reading.await.unwrap().unwrap();
     refreshed.await.unwrap().unwrap();
     assert_eq!(used(&registry).unwrap_err(), Refusal::SecretGone);
     let tagged = registry.credential(&id).unwrap();

@@ -2,7 +2,10 @@
 
 use keyside_store::{Effect, chain::CommitError, faulty::Fault};
 
-use super::*;
+use super::{
+    erasing::{acme, erase, two_workspaces},
+    *,
+};
 use crate::{
     access::{NewToken, Role},
     model::Status,
@@ -221,4 +224,19 @@ async fn a_revocation_that_the_reserve_has_no_space_for_is_refused() {
     assert!(matches!(refused, Err(ChangeError::StoreUnavailable(_))));
     let status = registry.credential(&b).unwrap().status;
     assert_eq!((status, seen(&registry).await), (Status::Active, head));
+}
+
+#[tokio::test]
+async fn a_damaged_workspace_can_be_erased_although_the_damage_cannot_be_recorded() {
+    let (installation, registry, _) = two_workspaces().await;
+    registry.link(true).await;
+    drop(registry);
+    fs::remove_file(installation.heads().join("workspace.acme")).unwrap();
+    let storage = Arc::new(Faulty::new(installation.backend()));
+    storage.reserve_disk_space_for(Effect::EndsUse);
+    let registry = open_without_tasks(installation.options(storage.backend())).await;
+    let registry = registry.unwrap();
+    assert!(registry.workspace(&acme()).unwrap().damaged);
+    erase(&registry).await;
+    assert!(registry.workspace(&acme()).is_none());
 }

@@ -103,6 +103,29 @@ async fn a_grace_of_more_than_ninety_days_is_refused() {
 }
 
 #[tokio::test]
+async fn a_damaged_workspace_does_not_keep_the_sweep_from_the_others() {
+    for damaged in ["acme", "globex"] {
+        let (installation, registry, _) = super::erasing::two_workspaces().await;
+        for credential in registry.list(&Filter::default()) {
+            let rotated = registry.rotate(&act(), &credential.id, to("sk-2")).await;
+            rotated.unwrap();
+        }
+        installation.tamper(&format!("workspace/{damaged}/head"), |head| head[60] ^= 1);
+        registry.catch_up().await.unwrap();
+        assert!(
+            registry
+                .workspace(&damaged.parse().unwrap())
+                .unwrap()
+                .damaged
+        );
+        assert_eq!(sealed_versions(&installation), 4);
+        installation.clock.set(NOW + DAY);
+        registry.sweep().await;
+        assert_eq!(sealed_versions(&installation), 3, "{damaged} is damaged");
+    }
+}
+
+#[tokio::test]
 async fn a_version_is_unusable_when_its_grace_ends_and_its_bytes_are_deleted_by_the_sweep() {
     let (installation, registry, id) = one_key().await;
     registry.rotate(&act(), &id, to("sk-2")).await.unwrap();

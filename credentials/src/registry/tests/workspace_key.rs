@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use keyside_store::faulty::Fault;
 
-use super::{erasing::acme, *};
+use super::{erasing::acme, grouping::tagging, priority::open_with_slow_service, *};
 use crate::{documents::CredentialDocument, sealing::SealingKey};
 
 /// `acme` with more keys than fit into one commit.
@@ -208,5 +208,29 @@ async fn a_new_key_is_created_although_old_data_does_not_decrypt() {
     assert_eq!(
         opened(registry.resolver().resolve(&ask("acme"))).unwrap(),
         "sk-2"
+    );
+}
+
+#[tokio::test]
+async fn a_rotation_that_loses_a_race_counts_and_dates_everything_once() {
+    let (installation, registry, id) = one_key().await;
+    drop(registry);
+    let (service, registry) = open_with_slow_service(&installation).await;
+    let other = installation.open().await;
+    installation.clock.set(NOW + 60);
+    let before = seen(&registry).await;
+    let held = service.gate.hold();
+    let of = registry.clone();
+    let rotated = tokio::spawn(async move { of.rotate_workspace_key(&act(), &acme()).await });
+    service.gate.arrived(1).await;
+    tagging(&other, &id, "a tag").await.unwrap().unwrap();
+    drop(held);
+    assert_eq!(rotated.await.unwrap().unwrap().credentials, 1);
+    let age = registry.key_ages().oldest_workspace;
+    assert_eq!(age, Some(std::time::Duration::ZERO));
+    assert_eq!(registry.keyring.ids(&acme()).await.len(), 2);
+    assert_eq!(
+        events(&registry, &before).await,
+        [Event::CredentialEdited, Event::WorkspaceKeyRotated]
     );
 }

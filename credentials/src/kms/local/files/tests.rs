@@ -152,8 +152,43 @@ fn a_half_written_key_left_by_a_kill_is_deleted() {
         "half a k",
     )
     .unwrap();
-    assert!(setup.find().next.is_none());
+    let mut keys = setup.find();
+    assert!(keys.next.is_none());
+    assert_eq!(
+        setup.names().len(),
+        2,
+        "a process that only reads finds it too"
+    );
+    keys.forget_next().unwrap();
     assert_eq!(setup.names(), ["master-key"]);
+}
+
+#[test]
+fn a_next_key_whose_file_is_gone_is_not_used() {
+    let setup = Setup::new();
+    let file = setup.folder.path().join("master-key.next-of-keyside");
+    let mut keys = setup.find();
+    let lost = keys.make_next().unwrap().id().to_owned();
+    keys.expect_next_on_disk(&lost).unwrap();
+    fs::remove_file(&file).unwrap();
+    let refused = keys.expect_next_on_disk(&lost);
+    assert!(matches!(refused, Err(KmsError::NextGone(path)) if path == file));
+    assert!(!keys.is_next(&lost));
+    let lost_too = keys.make_next().unwrap().id().to_owned();
+    fs::remove_file(&file).unwrap();
+    let next = keys.make_next().unwrap().id().to_owned();
+    assert!(next != lost && next != lost_too);
+    assert!(setup.find().is_next(&next));
+}
+
+#[test]
+fn two_processes_that_rotate_at_the_same_time_share_the_next_key() {
+    let setup = Setup::new();
+    let (mut one, mut other) = (setup.find(), setup.find());
+    let next = one.make_next().unwrap().id().to_owned();
+    assert_eq!(other.make_next().unwrap().id(), next);
+    one.adopt(&next).unwrap();
+    assert_eq!(setup.find().current.id(), next);
 }
 
 #[test]
