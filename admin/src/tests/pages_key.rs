@@ -68,12 +68,7 @@ async fn a_key_is_rotated_with_an_overlap_and_rolled_back() {
     rotated.assert_leads_to(&format!("{}{page}", browser.base));
     let shown = browser.get(&page).await;
     shown.assert_is_page(StatusCode::OK);
-    for text in [
-        "In grace",
-        "in 24 hours",
-        "Roll back",
-        "Credential rotated",
-    ] {
+    for text in ["In grace", "in 24 hours", "Roll back", "Credential rotated"] {
         assert!(shown.body.contains(text), "{text}: {}", shown.body);
     }
     // The same form again is outdated, and nothing is rotated twice.
@@ -106,7 +101,11 @@ async fn a_key_is_checked_and_made_the_default_on_its_page() {
     assert_eq!(second["isDefault"], false);
     let page = format!("/keys/{}", second["id"].as_str().unwrap());
     let shown = browser.get(&page).await;
-    assert!(shown.body.contains("No check of the secret"), "{}", shown.body);
+    assert!(
+        shown.body.contains("No check of the secret"),
+        "{}",
+        shown.body
+    );
     assert!(shown.body.contains("X-Keyside-Label: second"));
     api.provider.say(rejected());
     let checked = browser.submit(&page, "do=check").await;
@@ -213,7 +212,8 @@ async fn a_revoked_default_is_a_banner_until_another_key_takes_its_place() {
     assert!(is_said().await);
     let second = page("second");
     let now = etag(&browser.get(&second).await);
-    let made = browser.submit(&second, &format!("do=default&etag={now}"));
+    let form = format!("do=default&etag={now}");
+    let made = browser.submit(&second, &form);
     made.await
         .assert_leads_to(&format!("{}{second}", browser.base));
     assert!(!is_said().await);
