@@ -172,8 +172,13 @@ def start(folder, provider, canaries) -> Iterator[Callable[..., Sidecar]]:
         return sidecar
 
     yield start
-    for sidecar in running:
-        _assert_nothing_leaked(sidecar, canaries)
+    try:
+        for sidecar in running:
+            _assert_nothing_leaked(sidecar, canaries)
+    finally:
+        # One that goes on would poll the secrets that the next tests count requests for.
+        for sidecar in running:
+            sidecar.stop()
 
 
 def _assert_nothing_leaked(sidecar: Sidecar, canaries: list[str]):

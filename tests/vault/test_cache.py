@@ -140,6 +140,8 @@ def a_cache_that_cannot_be_read_in_time_delays_no_key(corner, cache, start, prov
         assert eventually(lambda: sidecar.ask().status == 200, within=10), sidecar.readiness()
     finally:
         os.close(os.open(fifo, os.O_RDWR | os.O_NONBLOCK))  # releases the thread, for the exit
+    # Before that, the commands that are run at the end would wait for the FIFO.
+    assert eventually((Path(cache["cache"]) / "vault-secrets").is_file, within=10), "the cache is written"
 
 
 @pytest.mark.parametrize("damage", ["bytes", "folder"])
