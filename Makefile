@@ -99,6 +99,9 @@ test-vault: yielding =
 test-libraries: folder = clients
 test-libraries: options = -m quick
 
+# The namespaces of this suite would keep the disk mounted whose power a Rust test cuts.
+test-image: | test-rust
+
 test-agents: build tools
 	$(timed) $(yielding) env $(suite)/clients/run.sh -m slow
 
