@@ -162,7 +162,7 @@ async fn two_people_who_edit_a_key_lose_nothing() {
         r#"value="2099-01-02""#,
         "Label from nightly to renamed",
         "Requests a day from nothing to 500",
-        "by <bdi>Installation owner</bdi>",
+        "by <bdi>you</bdi>",
     ] {
         assert!(late.body.contains(told), "{told}: {}", late.body);
     }
