@@ -229,7 +229,7 @@ fn a_stream_that_keeps_coming_outlives_every_idle_limit() {
     assert!(answer.body.iter().all(|byte| *byte == b'.'));
 }
 
-/// Responses without an end to whoever asks for chat completions.
+/// An upstream whose responses to chat completions never end.
 fn endless() -> Upstream {
     Upstream::scripted(|seen, line| {
         if seen.target() != "/v1/chat/completions" {
