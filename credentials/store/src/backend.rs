@@ -7,6 +7,32 @@ use async_trait::async_trait;
 
 use crate::error::{Effect, StorageError};
 
+/// What a commit writes.
+#[derive(Clone)]
+pub struct StoredCommit {
+    /// What the change does to existing access; decides how full the disk may be.
+    pub effect: Effect,
+    /// The new objects, each with its key.
+    pub objects: Vec<(String, Vec<u8>)>,
+    /// The key of the head.
+    pub head: String,
+    /// The head that is replaced; `None` if it is the first.
+    pub expected: Option<Vec<u8>>,
+    /// The new head.
+    pub bytes: Vec<u8>,
+}
+
+/// The step of a commit that failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CommitStep {
+    /// Writing the objects, or making sure that there is space for them. Nothing names them yet.
+    Objects,
+    /// Swapping the head.
+    Swap,
+    /// Syncing to disk. Others may see the new head already.
+    Sync,
+}
+
 /// Stores objects, which never change, and heads, which are swapped.
 ///
 /// A completed write is visible to every later read. It survives the end of the process and a power
@@ -49,6 +75,17 @@ pub trait Storage: Send + Sync + 'static {
     /// then.
     async fn delete(&self, key: &str) -> Result<(), StorageError>;
 
+    /// Deletes those of `keys` that exist, in this order.
+    ///
+    /// # Errors
+    /// As with [`Self::delete`]. The keys before the one that failed are deleted then.
+    async fn delete_all(&self, keys: &[String]) -> Result<(), StorageError> {
+        for key in keys {
+            self.delete(key).await?;
+        }
+        Ok(())
+    }
+
     /// Lists the keys that begin with `prefix`, sorted. Used to find garbage that no head names;
     /// never on the request path.
     async fn list(&self, prefix: &str) -> Result<Vec<String>, StorageError>;
@@ -67,6 +104,25 @@ pub trait Storage: Send + Sync + 'static {
     /// [`StorageError::Full`].
     async fn check_disk_space(&self, _effect: Effect) -> Result<(), StorageError> {
         Ok(())
+    }
+
+    /// Writes a commit: checks the disk space, writes the objects, swaps the head, and returns when
+    /// all of it is on disk. A backend whose calls cost more than what they do takes it in one.
+    ///
+    /// # Errors
+    /// Those of the step that failed. The steps after it were not begun.
+    async fn commit(&self, commit: &StoredCommit) -> Result<(), (CommitStep, StorageError)> {
+        let step = |step| move |error| (step, error);
+        let space = self.check_disk_space(commit.effect).await;
+        space.map_err(step(CommitStep::Objects))?;
+        for (key, bytes) in &commit.objects {
+            let put = self.put_new(key, bytes).await;
+            put.map_err(step(CommitStep::Objects))?;
+        }
+        let StoredCommit { head, expected, .. } = commit;
+        let swap = self.swap(head, expected.as_deref(), &commit.bytes);
+        swap.await.map_err(step(CommitStep::Swap))?;
+        self.sync().await.map_err(step(CommitStep::Sync))
     }
 
     /// The error of the first failed disk write, if there was one. After it the backend accepts no

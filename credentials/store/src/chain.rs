@@ -19,7 +19,7 @@ use parking_lot::Mutex;
 
 use self::map::Map;
 pub use self::{
-    commit::{Change, Write},
+    commit::{Change, Prepared, Write},
     error::{CommitError, Damage, LoadError},
     head::{Head, Link, ObjectRef, SegmentRef},
     map::Entry,

@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use crate::{
-    backend::{Archive, Notes, RunLog, Storage},
-    error::{MAX_NOTE, StorageError},
+    backend::{Archive, CommitStep, Notes, RunLog, Storage, StoredCommit},
+    error::{Effect, MAX_NOTE, StorageError},
 };
 
 /// The contract of [`Storage`].
@@ -13,7 +13,9 @@ pub async fn storage(storage: Arc<dyn Storage>) {
     a_write_is_read_back(&*storage).await;
     swaps_only_what_was_expected(&*storage).await;
     list_returns_existing_keys_in_order(&*storage).await;
-    of_concurrent_swaps_exactly_one_succeeds(storage).await;
+    a_commit_is_written_as_a_whole_or_names_the_step_that_failed(&*storage).await;
+    of_concurrent_swaps_exactly_one_succeeds(storage.clone()).await;
+    concurrent_commits_do_not_disturb_each_other(storage).await;
 }
 
 async fn a_write_is_read_back(storage: &dyn Storage) {
@@ -46,6 +48,65 @@ async fn swaps_only_what_was_expected(storage: &dyn Storage) {
         storage.get("b/head").await.unwrap().as_deref(),
         Some(&b"2"[..])
     );
+}
+
+/// A commit of `objects` objects, of which some are large.
+fn commit(chain: &str, objects: usize, expected: Option<&[u8]>, bytes: &[u8]) -> StoredCommit {
+    let object = |number: usize| {
+        let len = if number == 7 { 300_000 } else { 2_000 };
+        (
+            format!("{chain}/object/{number:04}"),
+            vec![number as u8; len],
+        )
+    };
+    StoredCommit {
+        effect: Effect::Adds,
+        objects: (0..objects).map(object).collect(),
+        head: format!("{chain}/head"),
+        expected: expected.map(<[u8]>::to_vec),
+        bytes: bytes.to_vec(),
+    }
+}
+
+async fn is_stored(storage: &dyn Storage, commit: &StoredCommit) -> bool {
+    let keys: Vec<_> = commit.objects.iter().map(|(key, _)| key.clone()).collect();
+    let found = storage.get_all(&keys).await.unwrap();
+    let objects = commit.objects.iter().map(|(_, bytes)| Some(bytes.clone()));
+    found.into_iter().eq(objects)
+        && storage.get(&commit.head).await.unwrap().as_ref() == Some(&commit.bytes)
+}
+
+async fn a_commit_is_written_as_a_whole_or_names_the_step_that_failed(storage: &dyn Storage) {
+    let first = commit("f", 2, None, b"1");
+    storage.commit(&first).await.unwrap();
+    assert!(is_stored(storage, &first).await);
+    let late = storage.commit(&commit("f", 0, None, b"2")).await;
+    assert!(matches!(
+        late,
+        Err((CommitStep::Swap, StorageError::Conflict { .. }))
+    ));
+    assert!(is_stored(storage, &first).await);
+    // More than a backend may keep in memory at once.
+    let second = commit("f", 500, Some(b"1"), b"2");
+    storage.commit(&second).await.unwrap();
+    assert!(is_stored(storage, &second).await);
+    let keys: Vec<_> = second.objects.iter().map(|(key, _)| key.clone()).collect();
+    storage.delete_all(&keys).await.unwrap();
+    assert_eq!(storage.list("f/").await.unwrap(), ["f/head"]);
+}
+
+async fn concurrent_commits_do_not_disturb_each_other(storage: Arc<dyn Storage>) {
+    let committing = (0..16).map(|number| {
+        let storage = storage.clone();
+        tokio::spawn(async move {
+            let commit = commit(&format!("g{number}"), 1 + number * 4, None, b"1");
+            storage.commit(&commit).await.unwrap();
+            assert!(is_stored(&*storage, &commit).await);
+        })
+    });
+    for committed in committing.collect::<Vec<_>>() {
+        committed.await.unwrap();
+    }
 }
 
 async fn list_returns_existing_keys_in_order(storage: &dyn Storage) {

@@ -146,8 +146,9 @@ pub fn check_not_special(path: &Path) -> Result<(), FileError> {
 /// Replaces a file atomically: a reader, also after a power cut, sees either the old or the new
 /// contents. On disk when it returns.
 pub fn replace(path: &Path, contents: &[u8], mode: Permissions) -> Result<(), FileError> {
-    replace_soon(path, contents, mode)?;
-    sync_parent(path).map_err(FileError::at(path))
+    let temporary = with_suffix(path, ".new");
+    write_new(&temporary, contents, mode)?;
+    rename(&temporary, path)
 }
 
 /// Like [`replace`], for a file that holds one secret on a line.
@@ -171,12 +172,22 @@ pub fn forget_unfinished(path: &Path) -> Result<(), FileError> {
     }
 }
 
-/// Like [`replace`], but does not sync the folder: after a power cut the file has either the old or
-/// the new contents.
-pub fn replace_soon(path: &Path, contents: &[u8], mode: Permissions) -> Result<(), FileError> {
-    let temporary = with_suffix(path, ".new");
-    write_new(&temporary, contents, &mode).map_err(FileError::at(&temporary))?;
-    fs::rename(&temporary, path).map_err(FileError::at(path))
+/// Writes a file in the place of one that a crash may have left. Its contents are on disk when it
+/// returns, and its name once the folder is synced.
+pub fn write_new(path: &Path, contents: &[u8], mode: Permissions) -> Result<(), FileError> {
+    let write = || {
+        // The file that is left would keep its mode.
+        match fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let mut options = OpenOptions::new();
+        let options = options.write(true).create_new(true).mode(mode.mode());
+        let mut file = options.open(path)?;
+        file.write_all(contents)?;
+        file.sync_all()
+    };
+    write().map_err(FileError::at(path))
 }
 
 /// Renames a file over another one, and returns when that is on disk.
@@ -229,21 +240,6 @@ pub fn owner_only() -> Permissions {
 /// Whether users other than the owner and its group may read the file.
 pub fn is_open_to_others(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & 0o004 != 0)
-}
-
-fn write_new(path: &Path, contents: &[u8], mode: &Permissions) -> io::Result<()> {
-    // A file left by a crash would keep its mode.
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(mode.mode())
-        .open(path)?;
-    file.write_all(contents)?;
-    file.sync_all()
 }
 
 fn sync_parent(path: &Path) -> io::Result<()> {

@@ -24,7 +24,7 @@ mod memory;
 mod signing;
 
 pub use self::{
-    backend::{Archive, Backend, Edit, Notes, RunLog, Storage},
+    backend::{Archive, Backend, CommitStep, Edit, Notes, RunLog, Storage, StoredCommit},
     error::{Effect, MAX_NOTE, StorageError},
     hash::{Hash, hex, unhex},
     memory::Memory,

@@ -27,6 +27,20 @@ impl Flush {
         self.written.load(Ordering::Acquire)
     }
 
+    /// Flushes unless another flush is in progress. Returns whether it did.
+    pub(super) fn try_now(
+        &self,
+        flush: impl FnOnce() -> Result<(), StorageError>,
+    ) -> Result<bool, StorageError> {
+        let Ok(mut durable) = self.durable.try_lock() else {
+            return Ok(false);
+        };
+        let covered = self.written();
+        flush()?;
+        *durable = covered;
+        Ok(true)
+    }
+
     /// Returns when all earlier writes are on disk, by this flush or by one that began later.
     pub(super) async fn share<F>(&self, flush: impl FnOnce() -> F) -> Result<(), StorageError>
     where
@@ -73,6 +87,18 @@ mod tests {
             writer.await.unwrap();
         }
         assert!(flushes.load(Ordering::SeqCst) < 10, "{flushes:?}");
+    }
+
+    #[tokio::test]
+    async fn a_flush_of_this_moment_waits_for_no_other() {
+        let flush = Flush::default();
+        flush.wrote();
+        let during_another = flush.durable.lock().await;
+        assert!(!flush.try_now(|| Ok(())).unwrap());
+        drop(during_another);
+        assert!(flush.try_now(|| Ok(())).unwrap());
+        let again = || async { panic!("the write was flushed already") };
+        flush.share(again).await.unwrap();
     }
 
     #[tokio::test]

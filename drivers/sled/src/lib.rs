@@ -14,6 +14,7 @@ mod files;
 mod flush;
 mod folder;
 mod lock;
+mod opened;
 mod page_cache;
 mod reserve;
 mod run_log;
@@ -28,31 +29,21 @@ use std::{
 
 use async_trait::async_trait;
 use keyside_store::{
-    Archive, Backend, Edit, Effect, MAX_NOTE, Notes, RunLog, Storage, StorageError,
+    Archive, Backend, CommitStep, Edit, Effect, Notes, RunLog, Storage, StorageError, StoredCommit,
 };
 use tokio::task::spawn_blocking;
 
 use self::{
     disk_space::DiskSpace,
-    files::Files,
-    folder::{ARCHIVE, LARGE, RUNS},
-    run_log::SegmentedLog,
-    tree::Tree,
+    opened::{MAX_TREE_VALUE, NOTE, Opened, Reached},
 };
 pub use self::{disk_space::Floors, error::StoreOpenError};
 
 /// An open store.
 pub struct EmbeddedStore(Arc<Opened>);
 
-struct Opened {
-    runs: SegmentedLog,
-    large: Files,
-    archive: Files,
-    /// Refuses all writes.
-    read_only: bool,
-    /// Declared last, so that the lock on the folder is released last.
-    tree: Tree,
-}
+/// An object and its key.
+type Object = (String, Vec<u8>);
 
 impl EmbeddedStore {
     /// Opens the store in a folder, or creates it. If the disk is full, uses the disk space that
@@ -161,6 +152,29 @@ impl EmbeddedStore {
         }
     }
 
+    /// Writes `items` one after the other, in one call unless it must be synced in between.
+    async fn write_all<T: Send + 'static>(
+        &self,
+        items: Vec<T>,
+        write: fn(&Opened, &T) -> Result<(), StorageError>,
+    ) -> Result<(), StorageError> {
+        let mut items = items.into_iter();
+        while !items.as_slice().is_empty() {
+            items = self
+                .write_to_tree(move |opened| {
+                    for item in items.by_ref() {
+                        write(opened, &item)?;
+                        if opened.tree.must_sync() {
+                            break;
+                        }
+                    }
+                    Ok(items)
+                })
+                .await?;
+        }
+        Ok(())
+    }
+
     /// Writes to the tree, after a sync if it must be synced first.
     async fn write_to_tree<T: Send + 'static>(
         &self,
@@ -200,81 +214,6 @@ thread_local! {
     static QUIET: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
 }
 
-impl Opened {
-    fn open(disk_space: DiskSpace) -> Result<Self, StoreOpenError> {
-        // Opened first, because it locks the folder.
-        let tree = Tree::open(disk_space.clone())?;
-        let folder = disk_space.folder.clone();
-        Ok(Self {
-            large: Files::open(&folder.join(LARGE), &disk_space, &tree.failure)?,
-            archive: Files::open(&folder.join(ARCHIVE), &disk_space, &tree.failure)?,
-            runs: SegmentedLog::open(&folder.join(RUNS), disk_space)?,
-            read_only: false,
-            tree,
-        })
-    }
-
-    fn open_read_only(folder: &Path) -> Result<Self, StoreOpenError> {
-        let tree = Tree::open_copy(folder)?;
-        Ok(Self {
-            large: Files::read_only(&folder.join(LARGE)),
-            archive: Files::read_only(&folder.join(ARCHIVE)),
-            runs: SegmentedLog::open_read_only(&folder.join(RUNS))?,
-            read_only: true,
-            tree,
-        })
-    }
-
-    fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StorageError> {
-        match self.tree.get(key)? {
-            Some(bytes) => Ok(Some(bytes)),
-            None => self.large.get(key),
-        }
-    }
-
-    fn put_new(&self, key: &str, bytes: &[u8]) -> Result<(), StorageError> {
-        self.tree.check_writable()?;
-        match bytes.len() > MAX_TREE_VALUE {
-            true => self.large.put(key, bytes),
-            false => self.tree.put(key, bytes),
-        }
-    }
-
-    /// Deletes an object. Deleting many of them must not use the disk space that is kept for changes
-    /// that end access, so on a nearly full disk they stay.
-    fn delete(&self, key: &str) -> Result<(), StorageError> {
-        self.tree.check_writable()?;
-        self.large.delete(key)?;
-        self.tree.delete(key, Effect::EndsSooner)
-    }
-
-    /// Whether nothing was ever committed. A truncated log may look so too, but then no data is
-    /// left in it.
-    fn is_unused(&self, folder: &Path) -> Result<bool, StorageError> {
-        let looks_unused = folder::looks_unused(folder).map_err(StorageError::unavailable)?;
-        Ok(looks_unused && self.list("")?.is_empty())
-    }
-
-    /// The notes whose keys begin with `prefix`, by name.
-    fn notes(&self, prefix: &str) -> Result<Vec<(String, Vec<u8>)>, StorageError> {
-        let mut notes = Vec::new();
-        for key in self.tree.list(prefix)? {
-            // Another thread may have removed it meanwhile.
-            if let (Some(name), Some(value)) = (key.strip_prefix(NOTE), self.tree.get(&key)?) {
-                notes.push((name.to_owned(), value));
-            }
-        }
-        Ok(notes)
-    }
-
-    fn list(&self, prefix: &str) -> Result<Vec<String>, StorageError> {
-        let mut keys = self.tree.list(prefix)?;
-        keys.extend(self.large.list(prefix)?);
-        keys.sort_unstable();
-        Ok(keys)
-    }
-}
-
 #[async_trait]
 impl Storage for EmbeddedStore {
     async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StorageError> {
@@ -307,8 +246,12 @@ impl Storage for EmbeddedStore {
     }
 
     async fn delete(&self, key: &str) -> Result<(), StorageError> {
-        let key = key.to_owned();
-        self.write_to_tree(move |opened| opened.delete(&key)).await
+        self.delete_all(&[key.to_owned()]).await
+    }
+
+    async fn delete_all(&self, keys: &[String]) -> Result<(), StorageError> {
+        let delete = |opened: &Opened, key: &String| opened.delete(key);
+        self.write_all(keys.to_vec(), delete).await
     }
 
     async fn list(&self, prefix: &str) -> Result<Vec<String>, StorageError> {
@@ -324,6 +267,32 @@ impl Storage for EmbeddedStore {
     async fn check_disk_space(&self, effect: Effect) -> Result<(), StorageError> {
         self.write(move |opened| opened.tree.check_disk_space(effect))
             .await
+    }
+
+    async fn commit(&self, commit: &StoredCommit) -> Result<(), (CommitStep, StorageError)> {
+        let step = |step| move |error| (step, error);
+        if self.0.tree.must_sync() {
+            let synced = Storage::sync(self).await;
+            synced.map_err(step(CommitStep::Objects))?;
+        }
+        let owned = commit.clone();
+        let reached = self.write(move |opened| Ok(opened.commit(&owned)));
+        // sled may have panicked in any step, so the outcome is open.
+        match reached.await.map_err(step(CommitStep::Swap))?? {
+            Reached::Synced => return Ok(()),
+            Reached::Swapped => {}
+            Reached::Objects(written) => {
+                let put = |opened: &Opened, (key, bytes): &Object| opened.put_new(key, bytes);
+                let left = commit.objects[written..].to_vec();
+                let put = self.write_all(left, put).await;
+                put.map_err(step(CommitStep::Objects))?;
+                let StoredCommit { head, expected, .. } = commit;
+                let swap = Storage::swap(self, head, expected.as_deref(), &commit.bytes);
+                swap.await.map_err(step(CommitStep::Swap))?;
+            }
+        }
+        let synced = Storage::sync(self).await;
+        synced.map_err(step(CommitStep::Sync))
     }
 
     fn failure(&self) -> Option<String> {
@@ -418,15 +387,6 @@ fn segment(chain: &str, number: u64) -> String {
 fn note(name: &str) -> String {
     format!("{NOTE}{name}")
 }
-
-/// The prefix of the keys of notes.
-const NOTE: &str = "note/";
-
-/// Maximum size of a value in sled, in bytes. A leaf of sled 0.34.7 holds up to 16 values, and 17
-/// before it is split (`node.rs`, `should_split`). sled writes a page above 128 KiB to a file in
-/// `blobs/` that it never fsyncs (`pagecache/blob_io.rs`), and 17 values of this size with their
-/// keys stay below that.
-const MAX_TREE_VALUE: usize = MAX_NOTE;
 
 #[cfg(test)]
 mod tests;

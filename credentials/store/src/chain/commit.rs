@@ -15,6 +15,7 @@ use super::{
     record::Batch,
 };
 use crate::{
+    backend::{CommitStep, StoredCommit},
     error::{Effect, StorageError},
     hash::Hash,
     signing::Signer,
@@ -84,6 +85,28 @@ impl Write {
     }
 }
 
+/// A commit that is built, and of which nothing is written yet.
+pub struct Prepared {
+    /// The state that it is based on; `None` for the first commit.
+    on: Option<Arc<State>>,
+    state: Arc<State>,
+    stored: StoredCommit,
+}
+
+impl Prepared {
+    /// The state that the commit leads to.
+    pub fn state(&self) -> &Arc<State> {
+        &self.state
+    }
+
+    fn unknown(&self, error: StorageError) -> CommitError {
+        CommitError::OutcomeUnknown {
+            seq: self.state.head.seq,
+            error,
+        }
+    }
+}
+
 impl Chain {
     /// Commits a change on top of `on`, or as the chain's first commit. Returns when it is on disk.
     ///
@@ -96,32 +119,74 @@ impl Chain {
         key: &dyn Signer,
         change: Change,
     ) -> Result<Arc<State>, CommitError> {
-        let space = self.storage.check_disk_space(change.effect).await;
-        space.map_err(CommitError::NotBegun)?;
+        let prepared = self.prepare(on, key, change).await?;
+        self.write(&prepared, key).await?;
+        self.tidy(&prepared).await;
+        Ok(prepared.state)
+    }
+
+    /// Builds a commit on top of `on`, or as the chain's first commit.
+    ///
+    /// # Errors
+    /// As with [`Self::commit`].
+    pub async fn prepare(
+        &self,
+        on: Option<&Arc<State>>,
+        key: &dyn Signer,
+        change: Change,
+    ) -> Result<Prepared, CommitError> {
+        let effect = change.effect;
         let mut attempt = Attempt::new(self, on);
         let state = match attempt.prepare(key, change).await {
             Ok(state) => Arc::new(state),
-            Err(error) => {
-                attempt.delete_written().await;
-                return Err(self.race_if_replaced(on, error).await);
-            }
+            Err(error) => return Err(self.race_if_replaced(on, error).await),
         };
-        let expected = on.map(|on| on.bytes.as_slice());
-        match self.swap(expected, &state, key).await {
-            Ok(()) => {}
-            Err(CommitError::Raced) => {
-                attempt.delete_written().await;
-                return Err(CommitError::Raced);
-            }
-            // The swap may have happened, so the objects must stay; otherwise a sweep deletes them.
-            Err(error) => return Err(error),
+        let stored = StoredCommit {
+            effect,
+            objects: attempt.objects,
+            head: self.name.head_key(),
+            expected: on.map(|on| on.bytes.clone()),
+            bytes: state.bytes.clone(),
+        };
+        Ok(Prepared {
+            on: on.cloned(),
+            state,
+            stored,
+        })
+    }
+
+    /// Writes a commit. Returns when it is on disk; then [`Self::tidy`] removes what it replaced.
+    ///
+    /// # Errors
+    /// As with [`Self::commit`].
+    pub async fn write(&self, prepared: &Prepared, key: &dyn Signer) -> Result<(), CommitError> {
+        let Err((step, error)) = self.storage.commit(&prepared.stored).await else {
+            return Ok(());
+        };
+        let failed = match step {
+            CommitStep::Objects => CommitError::NotBegun(error),
+            CommitStep::Swap => match self.settle_swap(prepared, key, error).await {
+                Ok(()) => return Ok(()),
+                Err(error) => error,
+            },
+            CommitStep::Sync => prepared.unknown(error),
+        };
+        // Otherwise the swap may have happened, so the objects must stay.
+        if let CommitError::NotBegun(_) | CommitError::Raced = failed {
+            let objects = prepared.stored.objects.iter();
+            self.delete_garbage(objects.map(|(key, _)| key.clone()).collect())
+                .await;
         }
-        // Only now: until the new head is on disk, a power cut brings the previous one back.
+        Err(failed)
+    }
+
+    /// Deletes what a commit that is on disk replaced, and begins to write the next segment. Not
+    /// before: until the new head is on disk, a power cut brings the previous one back.
+    pub async fn tidy(&self, Prepared { on, state, .. }: &Prepared) {
         if let Some(on) = on {
-            self.delete_replaced(on, &state).await;
+            self.delete_garbage(self.replaced(on, state)).await;
         }
-        self.archive_ahead(&state);
-        Ok(state)
+        self.archive_ahead(state);
     }
 
     /// Objects that a head names are deleted once that head is replaced. If one is missing for that
@@ -136,33 +201,25 @@ impl Chain {
         }
     }
 
-    /// Swaps the head and syncs it to disk. If no answer arrives, retries the same swap, which is
-    /// idempotent.
-    async fn swap(
+    /// Finds out what a swap that has failed means. If no answer arrived, sends the same swap again,
+    /// which is idempotent, and then syncs it to disk.
+    async fn settle_swap(
         &self,
-        expected: Option<&[u8]>,
-        state: &Arc<State>,
+        prepared: &Prepared,
         key: &dyn Signer,
+        first: StorageError,
     ) -> Result<(), CommitError> {
-        let head_key = self.name.head_key();
-        let unknown = |error| CommitError::OutcomeUnknown {
-            seq: state.head.seq,
-            error,
-        };
-        let mut attempts = 0;
+        let unknown = |error| prepared.unknown(error);
+        let (state, stored) = (&prepared.state, &prepared.stored);
+        let (mut attempts, mut error) = (1, first);
         loop {
-            attempts += 1;
-            let swapped = self.storage.swap(&head_key, expected, &state.bytes).await;
-            match swapped {
-                Ok(()) => break,
-                Err(error @ (StorageError::Full { .. } | StorageError::ReadOnly))
-                    if attempts == 1 =>
-                {
+            match error {
+                StorageError::Full { .. } | StorageError::ReadOnly if attempts == 1 => {
                     return Err(CommitError::NotBegun(error));
                 }
-                Err(StorageError::Conflict { .. }) => {
-                    let stored = self.head_bytes().await.map_err(unknown)?;
-                    if stored.as_deref() == Some(&state.bytes) {
+                StorageError::Conflict { .. } => {
+                    let now = self.head_bytes().await.map_err(unknown)?;
+                    if now.as_ref() == Some(&stored.bytes) {
                         break;
                     }
                     // A conflict at the first attempt is a definite answer: nothing was written.
@@ -178,9 +235,16 @@ impl Chain {
                     }
                     break;
                 }
-                Err(error @ StorageError::Failed { .. }) => return Err(unknown(error)),
-                Err(error) if attempts == MAX_SWAP_ATTEMPTS => return Err(unknown(error)),
-                Err(_) => sleep(SWAP_RETRY_DELAY).await,
+                StorageError::Failed { .. } => return Err(unknown(error)),
+                _ if attempts == MAX_SWAP_ATTEMPTS => return Err(unknown(error)),
+                _ => sleep(SWAP_RETRY_DELAY).await,
+            }
+            attempts += 1;
+            let StoredCommit { head, expected, .. } = stored;
+            let swap = self.storage.swap(head, expected.as_deref(), &stored.bytes);
+            match swap.await {
+                Ok(()) => break,
+                Err(again) => error = again,
             }
         }
         self.storage.sync().await.map_err(unknown)
@@ -200,17 +264,19 @@ impl Chain {
         }
     }
 
-    /// Deletes the objects that the previous head named and this one does not. A failed deletion is
-    /// left to the next sweep.
-    async fn delete_replaced(&self, before: &State, now: &State) {
+    /// The keys of the objects that the previous head named and this one does not.
+    fn replaced(&self, before: &State, now: &State) -> Vec<String> {
         let named: HashSet<_> = now.objects().collect();
         let garbage = before.objects().filter(|object| !named.contains(object));
-        for object in garbage.collect::<Vec<_>>() {
-            let deleted = self.storage.delete(&self.name.object_key(&object)).await;
-            if let Err(error) = deleted {
-                tracing::debug!(chain = %self.name, %error, "garbage is left to the next sweep");
-                return;
-            }
+        garbage
+            .map(|object| self.name.object_key(&object))
+            .collect()
+    }
+
+    /// Deletes objects that no head names. What cannot be deleted is left to the next sweep.
+    async fn delete_garbage(&self, keys: Vec<String>) {
+        if let Err(error) = self.storage.delete_all(&keys).await {
+            tracing::debug!(chain = %self.name, %error, "garbage is left to the next sweep");
         }
     }
 
@@ -238,9 +304,7 @@ impl Chain {
             // The head may not be on disk yet, and then a power cut brings the previous one back.
             self.storage.sync().await?;
         }
-        for key in &garbage {
-            self.storage.delete(key).await?;
-        }
+        self.storage.delete_all(&garbage).await?;
         Ok(garbage.len())
     }
 }
@@ -258,7 +322,8 @@ struct Attempt<'a> {
     on: Option<&'a Arc<State>>,
     seq: u64,
     salt: [u8; SALT_LEN],
-    written: Vec<ObjectRef>,
+    /// The objects to write, by key.
+    objects: Vec<(String, Vec<u8>)>,
 }
 
 impl<'a> Attempt<'a> {
@@ -271,11 +336,11 @@ impl<'a> Attempt<'a> {
             on,
             seq: on.map_or(0, |on| on.head.seq) + 1,
             salt,
-            written: Vec::new(),
+            objects: Vec::new(),
         }
     }
 
-    /// Writes the objects, and builds the head that names them.
+    /// Builds the objects, and the head that names them.
     async fn prepare(&mut self, key: &dyn Signer, change: Change) -> Result<State, CommitError> {
         let before = self.on.map(|on| &on.head);
         let tail = match before {
@@ -284,12 +349,12 @@ impl<'a> Attempt<'a> {
         };
         let mut map = self.on.map(|on| on.map.clone()).unwrap_or_default();
         for write in change.writes {
-            self.apply(&mut map, write).await?;
+            self.apply(&mut map, write);
         }
         map.check_capacity()?;
-        self.write_pages(&mut map).await?;
+        self.add_pages(&mut map);
         let batch = self.batch(before, change.at, change.records)?;
-        let object = self.put(&encoded(&batch)).await?;
+        let object = self.add(&encoded(&batch));
         let head = Head {
             epoch: change.epoch,
             incarnation: change.incarnation,
@@ -327,7 +392,7 @@ impl<'a> Attempt<'a> {
             return Err(error);
         };
         let merged: Vec<_> = batches.iter().flat_map(encoded).collect();
-        let merged = self.put(&merged).await?;
+        let merged = self.add(&merged);
         let mut objects = head.tail.clone();
         objects[position] = merged;
         objects.remove(position + 1);
@@ -361,57 +426,42 @@ impl<'a> Attempt<'a> {
         })
     }
 
-    async fn apply(&mut self, map: &mut Map, write: Write) -> Result<(), CommitError> {
+    fn apply(&mut self, map: &mut Map, write: Write) {
         let Some(body) = write.body else {
             map.remove(&write.name);
-            return Ok(());
+            return;
         };
         let before = map.get(&write.name).map_or(0, |before| before.revision);
         map.insert(Entry {
             revision: before + write.revisions,
             name: write.name.into(),
-            object: self.put(&body).await?,
+            object: self.add(&body),
         });
-        Ok(())
     }
 
-    async fn write_pages(&mut self, map: &mut Map) -> Result<(), CommitError> {
+    /// Adds the pages that have changed, and the index of many pages.
+    fn add_pages(&mut self, map: &mut Map) {
         for page in &mut map.pages {
             if page.object.is_none() {
                 *page = Arc::new(Page {
-                    object: Some(self.put(&encoded(&page.entries)).await?),
+                    object: Some(self.add(&encoded(&page.entries))),
                     entries: page.entries.clone(),
                 });
             }
         }
-        map.index = match map.pages.len() > MAX_HEAD_PAGES {
-            true => Some(self.put(&encoded(&map.page_objects())).await?),
-            false => None,
-        };
-        Ok(())
+        map.index =
+            (map.pages.len() > MAX_HEAD_PAGES).then(|| self.add(&encoded(&map.page_objects())));
     }
 
-    async fn put(&mut self, body: &[u8]) -> Result<ObjectRef, CommitError> {
+    fn add(&mut self, body: &[u8]) -> ObjectRef {
         let bytes = [&self.salt[..], body].concat();
         let object = ObjectRef {
             seq: self.seq,
             hash: Hash::of(&bytes),
         };
-        self.written.push(object);
-        let key = self.chain.name.object_key(&object);
-        let put = self.chain.storage.put_new(&key, &bytes).await;
-        put.map_err(CommitError::NotBegun)?;
-        Ok(object)
-    }
-
-    /// Deletes the objects of a failed attempt. A failed deletion is left to the next sweep.
-    async fn delete_written(self) {
-        for object in &self.written {
-            let key = self.chain.name.object_key(object);
-            if self.chain.storage.delete(&key).await.is_err() {
-                return;
-            }
-        }
+        self.objects
+            .push((self.chain.name.object_key(&object), bytes));
+        object
     }
 }
 
