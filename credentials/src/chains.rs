@@ -339,11 +339,21 @@ impl Chains {
             decided_on: self.installation.state().map(|own| own.head.link()),
         };
         let key = self.signer(tracked, on).await?;
-        let committed = tracked.chain.commit(on, &*key, change).await;
-        if let Err(CommitError::OutcomeUnknown { .. }) = &committed {
-            self.unconfirmed.note();
+        let chain = &tracked.chain;
+        let prepared = chain.prepare(on, &*key, change).await?;
+        let state = prepared.state().clone();
+        // Both wait for the disk.
+        let (written, anchor) = tokio::join!(
+            chain.write(&prepared, &*key),
+            self.anchors.stage(chain.name(), &state)
+        );
+        if let Err(error) = written {
+            self.anchors.discard(anchor).await;
+            if let CommitError::OutcomeUnknown { .. } = &error {
+                self.unconfirmed.note();
+            }
+            return Err(error);
         }
-        let state = committed?;
         if self.is_own(tracked) {
             match self.registrations_in(&state).await {
                 Ok((registrations, true)) => {
@@ -361,12 +371,13 @@ impl Chains {
         }
         let head = state.head.link();
         tracing::info!(
-            audit_head = %format_args!("{} {}:{}", tracked.chain.name(), head.records, head.hash),
+            audit_head = %format_args!("{} {}:{}", chain.name(), head.records, head.hash),
             "audit record on disk"
         );
-        self.anchors
-            .write_or_warn(tracked.chain.name(), &state)
-            .await;
+        tokio::join!(
+            self.anchors.publish_or_warn(chain.name(), anchor),
+            chain.tidy(&prepared)
+        );
         Ok(state)
     }
 

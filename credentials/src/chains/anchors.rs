@@ -1,16 +1,20 @@
 //! Anchors: copies of the last acknowledged heads in files outside the store, which reveal a store
 //! that was truncated or put back to an older state.
 //!
-//! An anchor is a copy of a signed head, so it needs no key of its own. It is synced before it is
-//! renamed into place, and written after the head: after a power cut it may be behind, but never
-//! ahead or torn. It may be missing until the workspace's registration says that its chain has
-//! begun (`first_read.rs`).
+//! An anchor is a copy of a signed head, so it needs no key of its own. It is synced under a
+//! temporary name while its head is, and renamed into place once that is on disk: after a power cut
+//! it may be behind, but never ahead or torn. It may be missing until the workspace's registration
+//! says that its chain has begun (`first_read.rs`).
 
 use std::{
     collections::{BTreeSet, HashMap},
+    fmt::Display,
     fs,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use keyside_store::{
@@ -27,6 +31,8 @@ pub(crate) struct Anchors(Arc<Written>);
 
 struct Written {
     folder: PathBuf,
+    /// Number of temporary files so far, for their names.
+    staged: AtomicU64,
     /// Epoch and sequence number of each anchor. Locked while a file is replaced.
     held: Mutex<HashMap<String, (u64, u64)>>,
     /// Chains whose anchor could not be written: a store that is put back to the state in the anchor
@@ -35,10 +41,18 @@ struct Written {
     behind: Mutex<BTreeSet<ChainName>>,
 }
 
+/// The next anchor of a chain, on disk under a temporary name.
+pub(crate) struct Staged {
+    state: Arc<State>,
+    /// Why it could not be written, if so.
+    file: Result<PathBuf, StorageError>,
+}
+
 impl Anchors {
     pub(crate) fn in_folder(folder: &Path) -> Self {
         Self(Arc::new(Written {
             folder: folder.to_owned(),
+            staged: AtomicU64::default(),
             held: Mutex::default(),
             behind: Mutex::default(),
         }))
@@ -108,7 +122,13 @@ impl Anchors {
 
     /// Writes the anchor for a state. A failure is logged and counted: the change itself is on disk.
     pub(crate) async fn write_or_warn(&self, chain: &ChainName, state: &Arc<State>) {
-        if let Err(error) = self.write(chain, state).await {
+        let staged = self.stage(chain, state).await;
+        self.publish_or_warn(chain, staged).await;
+    }
+
+    /// Like [`Self::write_or_warn`], for an anchor that is staged.
+    pub(crate) async fn publish_or_warn(&self, chain: &ChainName, staged: Staged) {
+        if let Err(error) = self.publish(chain, staged).await {
             tracing::warn!(%error, "the anchor of a chain could not be written");
         }
     }
@@ -119,18 +139,64 @@ impl Anchors {
         chain: &ChainName,
         state: &Arc<State>,
     ) -> Result<(), StorageError> {
-        let (written, chain, state) = (self.0.clone(), chain.clone(), state.clone());
-        let replaced = spawn_blocking(move || written.update(&chain, &state)).await;
-        let replaced = replaced.map_err(StorageError::unavailable)?;
-        replaced.map_err(StorageError::unavailable)
+        let staged = self.stage(chain, state).await;
+        self.publish(chain, staged).await
+    }
+
+    /// Writes the anchor for a state under a temporary name. The state need not be on disk yet.
+    pub(crate) async fn stage(&self, chain: &ChainName, state: &Arc<State>) -> Staged {
+        let (written, of) = (self.0.clone(), state.clone());
+        let file = self.0.temporary(chain);
+        Staged {
+            state: state.clone(),
+            file: in_background(move || written.stage(file, &of)).await,
+        }
+    }
+
+    async fn publish(&self, chain: &ChainName, staged: Staged) -> Result<(), StorageError> {
+        let Staged { state, file } = staged;
+        let (written, name) = (self.0.clone(), chain.clone());
+        let published = match file {
+            Ok(file) => in_background(move || written.publish(&name, &state, &file)).await,
+            Err(error) => Err(error),
+        };
+        let mut behind = self.0.behind.lock();
+        match &published {
+            Ok(()) => behind.remove(chain),
+            Err(_) => behind.insert(chain.clone()),
+        };
+        published
+    }
+
+    /// Deletes an anchor that is not published, because its state was not committed.
+    pub(crate) async fn discard(&self, staged: Staged) {
+        if let Ok(file) = staged.file {
+            // What stays is deleted by the next start.
+            let _ = in_background(move || delete(&file)).await;
+        }
+    }
+
+    /// Deletes the temporary files that a crash has left.
+    pub(crate) async fn sweep(&self) {
+        let folder = self.0.folder.clone();
+        let swept = in_background(move || {
+            for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
+                let name = entry.file_name();
+                if name.as_encoded_bytes().ends_with(TEMPORARY.as_bytes()) {
+                    delete(&entry.path())?;
+                }
+            }
+            Ok::<_, FileError>(())
+        });
+        if let Err(error) = swept.await {
+            tracing::warn!(%error, "a temporary file of an anchor could not be deleted");
+        }
     }
 
     /// Syncs the folder, so that all anchors survive a power cut.
     pub(crate) async fn sync(&self) -> Result<(), StorageError> {
         let folder = self.0.folder.clone();
-        let synced = spawn_blocking(move || file::sync_folder(&folder)).await;
-        let synced = synced.map_err(StorageError::unavailable)?;
-        synced.map_err(StorageError::unavailable)
+        in_background(move || file::sync_folder(&folder)).await
     }
 
     pub(crate) fn restore(folder: &Path, chain: &ChainName, head: &[u8]) -> Result<(), FileError> {
@@ -140,45 +206,72 @@ impl Anchors {
 }
 
 impl Written {
-    fn update(&self, chain: &ChainName, state: &State) -> Result<(), FileError> {
-        let replaced = self.replace(chain, state);
-        let mut behind = self.behind.lock();
-        match replaced {
-            Ok(()) => behind.remove(chain),
-            Err(_) => behind.insert(chain.clone()),
-        };
-        replaced
+    /// A path that no other anchor is staged at.
+    fn temporary(&self, chain: &ChainName) -> PathBuf {
+        let number = self.staged.fetch_add(1, Ordering::Relaxed);
+        let process = std::process::id();
+        let name = format!("{}.{process}-{number}{TEMPORARY}", file_name(chain));
+        self.folder.join(name)
     }
 
-    fn replace(&self, chain: &ChainName, state: &State) -> Result<(), FileError> {
+    fn stage(&self, file: PathBuf, state: &State) -> Result<PathBuf, FileError> {
+        if !self.folder.is_dir() {
+            file::create_folder(&self.folder)?;
+        }
+        let written = file::write_new(&file, state.bytes(), file::owner_only());
+        unless_failed(written, &file)?;
+        Ok(file)
+    }
+
+    fn publish(&self, chain: &ChainName, state: &State, staged: &Path) -> Result<(), FileError> {
+        unless_failed(self.replace(chain, state, staged), staged)
+    }
+
+    fn replace(&self, chain: &ChainName, state: &State, staged: &Path) -> Result<(), FileError> {
         let mut held = self.held.lock();
         let now = (state.head.epoch, state.head.seq);
         // Concurrent changes finish in any order; the latest head must win.
         if held.get(chain.as_str()).is_some_and(|held| *held >= now) {
-            return Ok(());
-        }
-        if held.is_empty() {
-            file::create_folder(&self.folder)?;
+            return delete(staged);
         }
         let path = Anchors::path(&self.folder, chain);
-        // Other processes on this machine use the same temporary file.
         let _lock = file::lock(&self.folder.join(".lock"))?;
         let existing =
             file::read_if_exists(&path)?.and_then(|bytes| Head::parse_unverified(&bytes).ok());
         if existing.is_some_and(|existing| (existing.epoch, existing.seq) > now) {
             // The chain has moved on, perhaps under another signing key that will be the only
             // trusted one: keep the newer anchor.
-            return Ok(());
+            return delete(staged);
         }
         match path.exists() {
-            true => file::replace_soon(&path, state.bytes(), file::owner_only())?,
+            true => fs::rename(staged, &path).map_err(FileError::at(&path))?,
             // Once an anchor exists, a missing file is damage, so its first version must survive a
             // power cut.
-            false => file::replace(&path, state.bytes(), file::owner_only())?,
+            false => file::rename(staged, &path)?,
         }
         held.insert(chain.as_str().to_owned(), now);
         Ok(())
     }
+}
+
+async fn in_background<T: Send + 'static, E: Display + Send + 'static>(
+    work: impl FnOnce() -> Result<T, E> + Send + 'static,
+) -> Result<T, StorageError> {
+    let done = spawn_blocking(work).await;
+    done.map_err(StorageError::unavailable)?
+        .map_err(StorageError::unavailable)
+}
+
+/// Deletes a temporary file if what was done with it has failed.
+fn unless_failed(done: Result<(), FileError>, file: &Path) -> Result<(), FileError> {
+    if done.is_err() {
+        let _ = delete(file);
+    }
+    done
+}
+
+fn delete(file: &Path) -> Result<(), FileError> {
+    fs::remove_file(file).map_err(FileError::at(file))
 }
 
 fn file_name(chain: &ChainName) -> String {
@@ -187,3 +280,5 @@ fn file_name(chain: &ChainName) -> String {
 
 /// The folder of anchors, beside the keyring.
 pub(crate) const HEADS: &str = "heads";
+/// The end of the names of temporary files: no chain's name has a dot in it.
+const TEMPORARY: &str = ".new";

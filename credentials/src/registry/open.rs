@@ -106,6 +106,7 @@ impl Registry {
         let refreshed = chains.refresh(chains.installation()).await;
         refreshed.map_err(|error| OpenError::of_installation_chain(error, &heads))?;
         if role == Role::Authority {
+            chains.anchors.sweep().await;
             chains.write_first_anchor(chains.installation()).await;
             unregistered::warn(&chains, &anchored, &keyring);
         }

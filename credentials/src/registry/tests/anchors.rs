@@ -1,4 +1,4 @@
-//! Anchors that cannot be written.
+//! Anchors that cannot be written, and what they leave behind.
 
 use super::*;
 
@@ -20,4 +20,40 @@ async fn an_anchor_that_could_not_be_written_is_counted_and_written_again() {
     registry.chains.write_anchors_behind().await;
     assert_eq!(registry.anchors_behind(), 0);
     assert_ne!(fs::read(&anchor).unwrap(), before);
+}
+
+/// The files of the folder that are neither anchors nor its lock.
+fn temporary_files(installation: &Installation) -> usize {
+    let entries = fs::read_dir(installation.heads()).unwrap();
+    let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names.filter(|name| name.ends_with(".new")).count()
+}
+
+#[tokio::test]
+async fn no_change_leaves_a_temporary_file_whether_it_succeeds_or_not() {
+    let (installation, registry) = Installation::with_acme().await;
+    drop(registry);
+    let (faulty, registry) = installation.open_faulty().await;
+    registry.add(&act(), key("a", "sk-acme-a")).await.unwrap();
+    assert_eq!(temporary_files(&installation), 0);
+    faulty.fail_syncs(true);
+    registry.add(&act(), key("b", "sk-acme-b")).await.unwrap_err();
+    faulty.fail_syncs(false);
+    assert_eq!(temporary_files(&installation), 0);
+    let lock = installation.heads().join(".lock");
+    fs::remove_file(&lock).unwrap();
+    fs::create_dir(&lock).unwrap();
+    registry.add(&act(), key("c", "sk-acme-c")).await.unwrap();
+    assert_eq!(temporary_files(&installation), 0);
+}
+
+#[tokio::test]
+async fn a_start_deletes_the_temporary_files_of_a_crash() {
+    let (installation, registry) = Installation::with_acme().await;
+    drop(registry);
+    let left = installation.heads().join("workspace.acme.7-7.new");
+    fs::write(&left, "half a he").unwrap();
+    let registry = installation.open().await;
+    assert_eq!(temporary_files(&installation), 0);
+    assert!(registry.chains.has_anchor(registry.chains.installation()));
 }
