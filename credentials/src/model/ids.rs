@@ -68,14 +68,6 @@ macro_rules! name {
             }
         }
 
-        impl TryFrom<&str> for $name {
-            type Error = IdError;
-
-            fn try_from(text: &str) -> Result<Self, IdError> {
-                text.parse()
-            }
-        }
-
         impl Borrow<str> for $name {
             fn borrow(&self) -> &str {
                 &self.0
