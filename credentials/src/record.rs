@@ -8,7 +8,7 @@ use keyside_store::{
     Effect, Hash,
     chain::{ChainName, Link, StoredRecord},
 };
-use serde::{Deserialize, Serialize, de::IntoDeserializer};
+use serde::{Deserialize, Serialize};
 
 use crate::{
     encoding::base64_bytes,
@@ -133,13 +133,6 @@ impl Event {
             Self::CredentialSourceLost => CredentialChange::SourceLost,
             _ => return None,
         })
-    }
-
-    /// Parses a stable name.
-    pub fn parse(name: &str) -> Option<Self> {
-        let name: serde::de::value::StrDeserializer<'_, serde::de::value::Error> =
-            name.into_deserializer();
-        Self::deserialize(name).ok()
     }
 }
 
