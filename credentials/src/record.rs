@@ -13,7 +13,9 @@ use serde::{Deserialize, Serialize};
 use crate::{
     encoding::base64_bytes,
     keyring::Keyring,
-    model::{ActorContext, ActorId, CredentialChange, CredentialId, Fingerprint, WorkspaceId},
+    model::{
+        ActorContext, ActorId, CredentialChange, CredentialId, Fingerprint, WorkspaceId, named,
+    },
     sealing::{SealContext, SealingKey},
 };
 
@@ -29,20 +31,12 @@ macro_rules! events {
             $($(#[$doc])+ $event,)+
         }
 
-        impl Event {
-            /// All events.
-            pub const ALL: &'static [Self] = &[$(Self::$event),+];
+        named! { Event: $($event = $name),+ }
 
+        impl Event {
             fn effect(self) -> Effect {
                 match self {
                     $(Self::$event => Effect::$effect,)+
-                }
-            }
-
-            /// The stable name, as in JSON.
-            pub fn as_str(self) -> &'static str {
-                match self {
-                    $(Self::$event => $name,)+
                 }
             }
         }
