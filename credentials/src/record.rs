@@ -252,6 +252,14 @@ impl Draft {
         }
     }
 
+    /// A draft with details as text.
+    pub(crate) fn noted(event: Event, by: &ActorContext, note: impl Into<String>) -> Self {
+        Self {
+            note: Some(note.into()),
+            ..Self::new(event, by)
+        }
+    }
+
     pub(crate) fn record(self, position: u64, at: Timestamp) -> Record {
         Record {
             detail: self.sealed_detail(position),

@@ -289,10 +289,9 @@ impl OfflineAudit {
     /// damage from the next start.
     pub async fn accept_clock(&self, behind: ClockBehind) -> Result<(), VerifyError> {
         self.expect_trusted(self.chains.installation())?;
-        let draft = Draft {
-            note: Some(format!("the log was at {}", behind.log)),
-            ..Draft::new(Event::ClockAccepted, &ActorContext::system("clock accept"))
-        };
+        let by = ActorContext::system("clock accept");
+        let note = format!("the log was at {}", behind.log);
+        let draft = Draft::noted(Event::ClockAccepted, &by, note);
         let accepted = self.chains.accept_clock(draft, behind.log).await;
         let name = self.chains.installation().chain.name();
         Ok(accepted.map_err(|error| Break::of_chain(name, error.to_string()))?)
