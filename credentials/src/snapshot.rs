@@ -119,12 +119,6 @@ impl Keys for Keyring {
     }
 }
 
-impl<K: Keys> Keys for Arc<K> {
-    fn key(&self, workspace: &WorkspaceId, id: &str) -> Option<Arc<SealingKey>> {
-        (**self).key(workspace, id)
-    }
-}
-
 /// Opens one version. For a revoked credential, opening fails.
 #[derive(Clone)]
 pub(crate) struct Usable {

@@ -85,7 +85,7 @@ async fn run_housekeeping(registry: Weak<Registry>, mut notices: mpsc::Receiver<
             Some(notice) => {
                 if let Err(error) = retry_on_race!(registry.record_refused_use(&notice)) {
                     tracing::warn!(%error, "a refused use could not be recorded");
-                    notice.forget();
+                    notice.entry.signals.forget(notice.attempt);
                 }
             }
         }

@@ -165,7 +165,7 @@ impl Registry {
         let settings = settings.unwrap_or_else(|| workspace.document.clone());
         let entries = fresh.into_iter().filter_map(|document| {
             let before = workspace.credentials.get(&document.id)?;
-            Some(Arc::new(before.with(document, &self.keyring)))
+            Some(Arc::new(before.with(document, &*self.keyring)))
         });
         let resealed = workspace.with_all(settings, entries).at(state);
         Ok(self.publish_committed(resealed).await?)
