@@ -171,8 +171,7 @@ impl Snapshot {
         let by_id = workspaces.map(|workspace| (workspace.document.id.clone(), workspace));
         Self {
             workspaces: by_id.collect(),
-            combined_from: None,
-            locations: Arc::default(),
+            ..Self::default()
         }
     }
 
