@@ -86,15 +86,9 @@ impl Access {
     /// whose scope is within its own.
     pub fn tokens(&self, within: &Scope) -> Vec<Token> {
         let tokens = self.tokens.load();
-        let now = self.clock.now();
         let visible = tokens.iter().filter(|token| within.covers(&token.scope()));
-        let mut visible: Vec<_> = visible
-            .map(|token| token.view(now, self.last_used.of(&token.id)))
-            .collect();
-        visible.sort_by(|one, other| {
-            let order = |token: &Token| (token.created_at, token.id.clone());
-            order(one).cmp(&order(other))
-        });
+        let mut visible: Vec<_> = visible.map(|token| self.view(token)).collect();
+        visible.sort_by_cached_key(|token| (token.created_at, token.id.clone()));
         visible
     }
 

@@ -88,13 +88,13 @@ impl Audit {
     ) -> Result<(), CommitError> {
         let drafts = workspaces.iter().map(|workspace| Draft {
             workspace: workspace.cloned(),
-            ..noted(Event::AuditExported, by, what)
+            ..Draft::noted(Event::AuditExported, by, what)
         });
         self.chains.append_records(drafts.collect()).await
     }
 
     async fn note(&self, event: Event, by: &ActorContext, note: &str) -> Result<(), CommitError> {
-        let drafts = vec![noted(event, by, note)];
+        let drafts = vec![Draft::noted(event, by, note)];
         self.chains.append_records(drafts).await
     }
 
@@ -108,13 +108,6 @@ impl Audit {
     /// uses it to verify an export on another machine.
     pub fn public_key(&self) -> keyside_store::PublicKey {
         self.chains.public_key()
-    }
-}
-
-fn noted(event: Event, by: &ActorContext, note: &str) -> Draft {
-    Draft {
-        note: Some(note.to_owned()),
-        ..Draft::new(event, by)
     }
 }
 

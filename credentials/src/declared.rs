@@ -25,8 +25,11 @@ use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 use tokio::sync::Notify;
 
-pub use self::cache::{CacheKey, CacheKeyError, CacheOptions};
 use self::{cache::Cache, state::State};
+pub use self::{
+    cache::{CacheKey, CacheKeyError, CacheOptions},
+    state::FromCache,
+};
 use crate::{
     clock::{Clock, Ratchet},
     documents::{CredentialDocument, Defaults, SourceDocument, WorkspaceDocument},
@@ -123,15 +126,6 @@ pub struct SourceHealth {
     pub cached: Option<FromCache>,
 }
 
-/// How long a secret from the cache may be used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FromCache {
-    /// When Vault last confirmed the secret.
-    pub confirmed: Timestamp,
-    /// End of its use, unless Vault answers before.
-    pub until: Timestamp,
-}
-
 /// The key that seals secrets in this process's memory.
 struct ProcessKey(Arc<SealingKey>);
 
@@ -200,10 +194,7 @@ impl Declared {
                 unknown: state.is_unknown(),
                 fault: state.fault(),
                 warning: *item.warning.lock(),
-                cached: state.cached().map(|cached| FromCache {
-                    confirmed: cached.confirmed,
-                    until: cached.until,
-                }),
+                cached: state.cached().map(|cached| cached.times),
             }
         };
         self.items.iter().map(health).collect()

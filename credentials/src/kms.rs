@@ -189,3 +189,6 @@ impl Kms {
         }
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

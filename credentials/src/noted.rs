@@ -57,9 +57,9 @@ where
 
     /// Merges the notes under a prefix into memory; the later value wins.
     pub(crate) async fn load(&self, notes: &NoteStore, prefix: &str) -> Result<(), StorageError> {
-        let stored: Vec<Option<(K, V)>> = notes.under(prefix).await?;
+        let stored = notes.under::<Option<(K, V)>>(prefix).await?;
         let mut values = self.values.write();
-        for (key, value) in stored.into_iter().flatten() {
+        for (key, value) in stored.into_iter().filter_map(|(_, stored)| stored) {
             let is_newer = |known: &V| known.at() < value.at();
             if values.get(&key).is_none_or(is_newer) {
                 values.insert(key, value);

@@ -80,10 +80,16 @@ impl NoteStore {
         Ok(self.opened(name, stored.as_deref()))
     }
 
-    /// All notes whose names begin with `prefix`.
-    pub(crate) async fn under<T: Note>(&self, prefix: &str) -> Result<Vec<T>, StorageError> {
+    /// All notes whose names begin with `prefix`, with their names.
+    pub(crate) async fn under<T: Note>(
+        &self,
+        prefix: &str,
+    ) -> Result<Vec<(String, T)>, StorageError> {
         let stored = self.notes.under(prefix).await?.into_iter();
-        let opened = stored.map(|(name, stored)| self.opened(&name, Some(&stored)));
+        let opened = stored.map(|(name, stored)| {
+            let note = self.opened(&name, Some(&stored));
+            (name, note)
+        });
         Ok(opened.collect())
     }
 

@@ -8,12 +8,14 @@ use keyside_store::{
     Effect, Hash,
     chain::{ChainName, Link, StoredRecord},
 };
-use serde::{Deserialize, Serialize, de::IntoDeserializer};
+use serde::{Deserialize, Serialize};
 
 use crate::{
     encoding::base64_bytes,
     keyring::Keyring,
-    model::{ActorContext, ActorId, CredentialChange, CredentialId, Fingerprint, WorkspaceId},
+    model::{
+        ActorContext, ActorId, CredentialChange, CredentialId, Fingerprint, WorkspaceId, named,
+    },
     sealing::{SealContext, SealingKey},
 };
 
@@ -29,20 +31,12 @@ macro_rules! events {
             $($(#[$doc])+ $event,)+
         }
 
-        impl Event {
-            /// All events.
-            pub const ALL: &'static [Self] = &[$(Self::$event),+];
+        named! { Event: $($event = $name),+ }
 
+        impl Event {
             fn effect(self) -> Effect {
                 match self {
                     $(Self::$event => Effect::$effect,)+
-                }
-            }
-
-            /// The stable name, as in JSON.
-            pub fn as_str(self) -> &'static str {
-                match self {
-                    $(Self::$event => $name,)+
                 }
             }
         }
@@ -133,13 +127,6 @@ impl Event {
             Self::CredentialSourceLost => CredentialChange::SourceLost,
             _ => return None,
         })
-    }
-
-    /// Parses a stable name.
-    pub fn parse(name: &str) -> Option<Self> {
-        let name: serde::de::value::StrDeserializer<'_, serde::de::value::Error> =
-            name.into_deserializer();
-        Self::deserialize(name).ok()
     }
 }
 
@@ -262,6 +249,14 @@ impl Draft {
             keys: None,
             erased: None,
             links: Vec::new(),
+        }
+    }
+
+    /// A draft with details as text.
+    pub(crate) fn noted(event: Event, by: &ActorContext, note: impl Into<String>) -> Self {
+        Self {
+            note: Some(note.into()),
+            ..Self::new(event, by)
         }
     }
 

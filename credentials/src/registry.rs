@@ -30,7 +30,7 @@ use std::{
     collections::HashMap,
     panic::resume_unwind,
     path::PathBuf,
-    sync::{Arc, OnceLock},
+    sync::{Arc, OnceLock, Weak},
 };
 
 use arc_swap::ArcSwap;
@@ -236,6 +236,15 @@ impl Registry {
             false => ChangeError::WorkspaceUnknown,
         }
     }
+}
+
+/// The registry after a background task has waited; `None` if it was dropped meanwhile.
+async fn after<T>(
+    wait: impl Future<Output = T>,
+    registry: &Weak<Registry>,
+) -> Option<Arc<Registry>> {
+    wait.await;
+    registry.upgrade()
 }
 
 #[cfg(test)]

@@ -29,8 +29,8 @@ use tokio::sync::{Notify, mpsc, oneshot};
 
 pub use self::{
     block::{StoredRun, StoredUse},
-    figures::{Dimension, DimensionError, Figures, Group, GroupFigures, Percentiles, RunFigures},
-    kind::{RunKind, RunKindError},
+    figures::{Dimension, Figures, Group, GroupFigures, Percentiles, RunFigures},
+    kind::RunKind,
     outcome::Outcome,
     search::{REFUSED, RunFilter, RunPage, RunPosition, RunPositionError},
 };

@@ -65,7 +65,7 @@ impl SealingKey {
     }
 
     pub(crate) fn id_in(blob: &[u8]) -> Option<&str> {
-        Blob::parse(blob).ok().map(|blob| blob.key)
+        Blob::parse(blob).map(|blob| blob.key)
     }
 
     pub(crate) fn seal(&self, context: &SealContext<'_>, plaintext: &[u8]) -> Vec<u8> {
@@ -109,7 +109,7 @@ impl SealingKey {
         blob: &[u8],
     ) -> Result<Zeroizing<Vec<u8>>, SealError> {
         let associated_data = context.associated_data(&self.installation);
-        let blob = Blob::parse(blob)?;
+        let blob = Blob::parse(blob).ok_or(SealError::Malformed)?;
         if blob.key != &*self.id {
             return Err(SealError::OtherKey);
         }

@@ -18,20 +18,14 @@ mod spend;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{fmt::Display, sync::Arc};
 
 use keyside_config::{ProviderId, Smoke as SmokeSettings};
 use keyside_store::StorageError;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, Semaphore};
 
-use self::{
-    figures::Board,
-    ledger::Ledger,
-    outcome::Outcome,
-    plan::Subject,
-    series::{Series, SlotIndex},
-};
+use self::{figures::Board, ledger::Ledger, outcome::Outcome, plan::Subject, series::Series};
 pub use self::{
     figures::Figures,
     ledger::{Run, Trigger},
@@ -171,10 +165,7 @@ impl Smoke {
         provider: &ProviderId,
         result: SmokeResult,
     ) -> Result<Series, StorageError> {
-        let index = self.slots_note(workspace);
-        let list = |slots: &mut SlotIndex| slots.add(provider);
-        self.notes.update(&index, list).await?;
-        let note = slot_note(&index, provider);
+        let note = self.slot_note(workspace, provider);
         let (is_new, series) = self.record(&note, &result).await?;
         if is_new {
             self.count(workspace, provider, None, &result, &series);
@@ -215,26 +206,25 @@ impl Smoke {
         }
     }
 
-    /// The note that lists the providers without a credential in a workspace: missing ones, and
-    /// those with posted results. An erased workspace and its successor of the same id differ.
-    fn slots_note(&self, workspace: &WorkspaceId) -> String {
+    /// The note of a provider without a credential in a workspace: a missing one, or one with posted
+    /// results. An erased workspace and its successor of the same id differ.
+    fn slot_note(&self, workspace: &WorkspaceId, provider: impl Display) -> String {
         let found = self.registry.workspace(workspace);
         let incarnation = found.map_or(0, |found| found.incarnation);
-        Kind::SmokeSlots.name(workspace, incarnation)
+        Kind::SmokeSlots.name(workspace, format_args!("{incarnation}/{provider}"))
     }
 
     async fn slots(
         &self,
         workspace: &WorkspaceId,
-    ) -> Result<BTreeMap<ProviderId, Series>, StorageError> {
-        let index = self.slots_note(workspace);
-        let listed: SlotIndex = self.notes.read(&index).await?;
-        let mut slots = BTreeMap::new();
-        for provider in listed.0 {
-            let series = self.notes.read(&slot_note(&index, &provider)).await?;
-            slots.insert(provider, series);
-        }
-        Ok(slots)
+    ) -> Result<Vec<(ProviderId, Series)>, StorageError> {
+        let prefix = self.slot_note(workspace, "");
+        let stored = self.notes.under::<Series>(&prefix).await?.into_iter();
+        let slots = stored.filter_map(|(name, series)| {
+            let provider = name.strip_prefix(&prefix)?.parse().ok()?;
+            Some((provider, series))
+        });
+        Ok(slots.collect())
     }
 }
 
@@ -249,10 +239,6 @@ fn is_waiting_within(run: &Run, within: &Scope) -> bool {
         && workspaces.iter().all(|id| within.holds(id))
 }
 
-fn slot_note(index: &str, provider: &ProviderId) -> String {
-    format!("{index}/{provider}")
-}
-
 /// The note with the latest runs, their leases, and which time of the schedule had a run last.
 const LEDGER: &str = "smoke/runs";
 
@@ -261,9 +247,6 @@ const MAX_OWN_RUNS: usize = 2;
 
 /// Results that are kept of a key or a provider: they have to fit into one note.
 const KEPT: usize = 14;
-
-/// Providers without a credential that are listed for a workspace, for the same reason.
-const MAX_SLOTS: usize = 64;
 
 /// Bytes of a note, less what sealing adds.
 const MAX_NOTE: usize = keyside_store::MAX_NOTE - 256;

@@ -119,12 +119,6 @@ impl Keys for Keyring {
     }
 }
 
-impl<K: Keys> Keys for Arc<K> {
-    fn key(&self, workspace: &WorkspaceId, id: &str) -> Option<Arc<SealingKey>> {
-        (**self).key(workspace, id)
-    }
-}
-
 /// Opens one version. For a revoked credential, opening fails.
 #[derive(Clone)]
 pub(crate) struct Usable {
@@ -177,8 +171,7 @@ impl Snapshot {
         let by_id = workspaces.map(|workspace| (workspace.document.id.clone(), workspace));
         Self {
             workspaces: by_id.collect(),
-            combined_from: None,
-            locations: Arc::default(),
+            ..Self::default()
         }
     }
 

@@ -170,8 +170,8 @@ fn verdict(found: &VerifyView) -> Notice {
 }
 
 fn filter_form(visit: &Visit, workspace: &Workspace, asked: &Filters) -> FilterForm {
-    let events = Event::ALL.iter();
-    let events = events.map(|event| (event.as_str().to_owned(), record_rows::event(*event).word));
+    let events = Event::ALL.into_iter();
+    let events = events.map(|event| (event.as_str().to_owned(), record_rows::event(event).word));
     let keys = visit.all_keys(workspace);
     let keys = keys
         .iter()

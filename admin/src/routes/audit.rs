@@ -294,5 +294,5 @@ fn filter(caller: &Caller, query: &mut Parameters) -> AuditFilter {
 
 /// Reads the name of an event.
 pub(crate) fn event(name: &str) -> Result<Event, String> {
-    Event::parse(name).ok_or_else(|| "is not the name of an event".to_owned())
+    form::choice(name).map_err(|_| "is not the name of an event".to_owned())
 }

@@ -26,8 +26,6 @@ use crate::{
 /// The audit log of a store that no process is serving.
 pub struct OfflineAudit {
     audit: Audit,
-    chains: Arc<Chains>,
-    keyring: Arc<Keyring>,
     clock: Arc<Ratchet>,
     /// The `heads` folder with the last acknowledged heads.
     heads: PathBuf,
@@ -77,12 +75,9 @@ impl OfflineAudit {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let clock = Arc::new(Ratchet::new(clock));
         let chains = Chains::new(backend, keyring.clone(), clock.clone(), &heads).await;
-        let chains = Arc::new(chains);
         let (notices, _) = Notices::new(clock.clone());
         let mut offline = Self {
-            audit: Audit::new(chains.clone(), keyring.clone(), notices),
-            chains,
-            keyring,
+            audit: Audit::new(Arc::new(chains), keyring, notices),
             clock,
             heads,
             untrusted: Vec::new(),
@@ -95,7 +90,7 @@ impl OfflineAudit {
         let mut untrusted = Vec::new();
         untrusted.extend(self.read_installation_head().await?);
         let is_installation_trusted = untrusted.is_empty();
-        for (id, registration) in self.chains.registrations().iter() {
+        for (id, registration) in self.audit.chains.registrations().iter() {
             untrusted.extend(self.read_head_of(id, registration).await?);
         }
         if is_installation_trusted && let Some(found) = self.installation_put_back().await? {
@@ -106,23 +101,23 @@ impl OfflineAudit {
 
     /// Checks the installation's chain against the heads of workspaces.
     async fn installation_put_back(&self) -> Result<Option<Break>, StorageError> {
-        let finding = match self.chains.installation_put_back().await {
+        let finding = match self.audit.chains.installation_put_back().await {
             Ok(None) => return Ok(None),
             Ok(Some(found)) => found.to_string(),
             Err(error) => error.into_damage()?.to_string(),
         };
-        let name = self.chains.installation().chain.name();
+        let name = self.audit.chains.installation().chain.name();
         let finding = format!("{finding}. {PUT_BACK}");
         Ok(Some(Break::of_chain(name, finding)))
     }
 
     /// Checks the installation's chain as a start does.
     async fn read_installation_head(&self) -> Result<Option<Break>, StorageError> {
-        let own = self.chains.installation();
+        let own = self.audit.chains.installation();
         if let Some(found) = self.read_head(own).await? {
             return Ok(Some(found));
         }
-        if own.state().is_some() || !self.keyring.has_workspaces() {
+        if own.state().is_some() || !self.audit.keyring.has_workspaces() {
             return Ok(None);
         }
         let finding =
@@ -136,7 +131,7 @@ impl OfflineAudit {
         id: &WorkspaceId,
         registration: &Registration,
     ) -> Result<Option<Break>, StorageError> {
-        let tracked = self.chains.of(id);
+        let tracked = self.audit.chains.of(id);
         if let Some(found) = self.read_head(&tracked).await? {
             return Ok(Some(found));
         }
@@ -154,7 +149,7 @@ impl OfflineAudit {
     }
 
     async fn read_head(&self, tracked: &Tracked) -> Result<Option<Break>, StorageError> {
-        let Err(error) = self.chains.refresh(tracked).await else {
+        let Err(error) = self.audit.chains.refresh(tracked).await else {
             return Ok(None);
         };
         let damage = error.into_damage()?;
@@ -185,8 +180,8 @@ impl OfflineAudit {
             ..Inspection::default()
         };
         self.inspect_installation(&mut inspection).await?;
-        for (id, registration) in self.chains.registrations().iter() {
-            if registration.exists && self.expect_trusted(&self.chains.of(id)).is_ok() {
+        for (id, registration) in self.audit.chains.registrations().iter() {
+            if registration.exists && self.expect_trusted(&self.audit.chains.of(id)).is_ok() {
                 self.inspect_workspace(id, &mut inspection).await?;
             }
         }
@@ -194,8 +189,8 @@ impl OfflineAudit {
     }
 
     async fn inspect_installation(&self, inspection: &mut Inspection) -> Result<(), StorageError> {
-        let chain = &self.chains.installation().chain;
-        let Some(state) = self.chains.installation().state() else {
+        let chain = &self.audit.chains.installation().chain;
+        let Some(state) = self.audit.chains.installation().state() else {
             return Ok(());
         };
         let bodies = chain.read(state.documents()).await?;
@@ -215,7 +210,7 @@ impl OfflineAudit {
         id: &WorkspaceId,
         inspection: &mut Inspection,
     ) -> Result<(), StorageError> {
-        let tracked = self.chains.of(id);
+        let tracked = self.audit.chains.of(id);
         let name = tracked.chain.name();
         let state = tracked.state();
         // Without its own document the workspace is erased; the next start records that in the
@@ -271,12 +266,12 @@ impl OfflineAudit {
     /// Why the receipt is not confirmed, or a failure of the backend.
     pub async fn confirm(&self, receipt: &Receipt) -> Result<(), VerifyError> {
         self.audit.confirm(receipt).await?;
-        self.expect_trusted(self.chains.installation())
+        self.expect_trusted(self.audit.chains.installation())
     }
 
     /// The times of the clock and the log, if the clock is behind.
     pub fn clock_behind(&self) -> Option<ClockBehind> {
-        let log = self.chains.latest();
+        let log = self.audit.chains.latest();
         let clock = self.clock.now();
         (clock < log).then_some(ClockBehind { clock, log })
     }
@@ -288,13 +283,12 @@ impl OfflineAudit {
     /// The backend failed, or the installation's chain is damaged: a new commit would hide the
     /// damage from the next start.
     pub async fn accept_clock(&self, behind: ClockBehind) -> Result<(), VerifyError> {
-        self.expect_trusted(self.chains.installation())?;
-        let draft = Draft {
-            note: Some(format!("the log was at {}", behind.log)),
-            ..Draft::new(Event::ClockAccepted, &ActorContext::system("clock accept"))
-        };
-        let accepted = self.chains.accept_clock(draft, behind.log).await;
-        let name = self.chains.installation().chain.name();
+        self.expect_trusted(self.audit.chains.installation())?;
+        let by = ActorContext::system("clock accept");
+        let note = format!("the log was at {}", behind.log);
+        let draft = Draft::noted(Event::ClockAccepted, &by, note);
+        let accepted = self.audit.chains.accept_clock(draft, behind.log).await;
+        let name = self.audit.chains.installation().chain.name();
         Ok(accepted.map_err(|error| Break::of_chain(name, error.to_string()))?)
     }
 }

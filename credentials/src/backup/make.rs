@@ -65,10 +65,7 @@ impl Registry {
         let (by, id) = (by.clone(), random_id("bak_"));
         self.run_to_completion(|registry| async move {
             registry.expect_access(&by)?;
-            let made = Draft {
-                note: Some(id.clone()),
-                ..Draft::new(Event::BackupMade, &by)
-            };
+            let made = Draft::noted(Event::BackupMade, &by, &*id);
             registry.chains.append_records(vec![made]).await?;
             // Otherwise a clean stop would write these links, and the backup would count as older
             // than the installation. Not before the record: links may use the disk's reserve, and

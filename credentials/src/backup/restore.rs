@@ -93,7 +93,7 @@ impl Restore<'_> {
             KmsError::NotAuthentic(_) => reader.damaged("its header was edited"),
             error => error.into(),
         })?;
-        let mut items = Items::new(reader, key);
+        let mut items = Items::new(reader, key)?;
         let keyring = items.keyring()?;
         let signing = Keyring::signing_of(&keyring, self.keyring, &kms).await?;
         let here = signed_here(&signing, &header, existing.as_ref());
@@ -296,19 +296,17 @@ struct Items {
     key: SealingKey,
     /// Read ahead, to know which chunk is the last.
     next: Option<Vec<u8>>,
-    is_started: bool,
     chunk: std::vec::IntoIter<Item>,
 }
 
 impl Items {
-    fn new(reader: Reader, key: SealingKey) -> Self {
-        Self {
+    fn new(mut reader: Reader, key: SealingKey) -> Result<Self, RestoreError> {
+        Ok(Self {
+            next: reader.chunk()?,
             reader,
             key,
-            next: None,
-            is_started: false,
             chunk: Vec::new().into_iter(),
-        }
+        })
     }
 
     fn keyring(&mut self) -> Result<Vec<u8>, RestoreError> {
@@ -322,9 +320,6 @@ impl Items {
         loop {
             if let Some(item) = self.chunk.next() {
                 return Ok(Some(item));
-            }
-            if !std::mem::replace(&mut self.is_started, true) {
-                self.next = self.reader.chunk()?;
             }
             let Some(sealed) = self.next.take() else {
                 return Ok(None);

@@ -41,6 +41,7 @@ use tokio::{sync::Notify, task::spawn_blocking, time::timeout};
 
 use self::format::{Body, Entry, Tag};
 pub use self::key::{CacheKey, CacheKeyError};
+use super::state::FromCache;
 use crate::{
     model::CredentialId,
     sealing::{SealContext, SealingKey},
@@ -92,11 +93,8 @@ pub(super) struct StoredEntries(BTreeMap<Tag, Entry>);
 /// A secret from the cache that may still be used.
 pub(super) struct CachedSecret {
     pub(super) version: String,
-    /// When Vault last confirmed it.
-    pub(super) confirmed: Timestamp,
-    /// End of its use, by the wall clock.
-    pub(super) until: Timestamp,
-    /// From now until `until`.
+    pub(super) times: FromCache,
+    /// From now until the end of its use.
     pub(super) remaining: Duration,
     pub(super) secret: Secret,
 }
@@ -200,8 +198,7 @@ impl Cache {
         self.contents.lock().entries.insert(tag, entry.clone());
         Ok(Some(CachedSecret {
             version: entry.version.clone(),
-            confirmed,
-            until,
+            times: FromCache { confirmed, until },
             remaining: remaining.unwrap_or_default(),
             secret,
         }))

@@ -100,8 +100,7 @@ impl Declared {
         let mut state = item.state.lock();
         state.found_in_cache(Cached {
             version: cached.version,
-            confirmed: cached.confirmed,
-            until: cached.until,
+            times: cached.times,
             deadline: Instant::now() + cached.remaining,
             mac: self.mac_of(item, &cached.secret),
         });

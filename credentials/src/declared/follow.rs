@@ -209,8 +209,8 @@ impl Declared {
                 provider = &*item.document.provider,
                 label = %item.document.label,
                 usable = state.is_usable(),
-                from_cache_since = cached.map(|cached| display(cached.confirmed)),
-                from_cache_until = cached.map(|cached| display(cached.until)),
+                from_cache_since = cached.map(|cached| display(cached.times.confirmed)),
+                from_cache_until = cached.map(|cached| display(cached.times.until)),
                 fault,
                 "a declared credential's secret cannot be read"
             );

@@ -30,14 +30,20 @@ enum SecretState {
     Nothing(Unusable),
 }
 
+/// How long a secret from the cache may be used, by the wall clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FromCache {
+    /// When Vault last confirmed the secret.
+    pub confirmed: Timestamp,
+    /// End of its use, unless Vault answers before.
+    pub until: Timestamp,
+}
+
 /// A secret that is in use from the cache on disk.
 #[derive(Debug)]
 pub(crate) struct Cached {
     pub(crate) version: String,
-    /// The source's last confirmation.
-    pub(crate) confirmed: Timestamp,
-    /// End of its use, by the wall clock.
-    pub(crate) until: Timestamp,
+    pub(crate) times: FromCache,
     /// End of its use, by the monotonic clock.
     pub(crate) deadline: Instant,
     /// To recognise the same secret when the source answers.
@@ -136,7 +142,7 @@ impl State {
     /// Ends the use of a cached secret at its deadline, by either clock.
     pub(crate) fn expire(&mut self, now: Instant, clock: Timestamp) -> Change {
         match self.cached() {
-            Some(cached) if now >= cached.deadline || clock >= cached.until => {}
+            Some(cached) if now >= cached.deadline || clock >= cached.times.until => {}
             _ => return Change::Nothing,
         }
         self.fault
@@ -247,8 +253,10 @@ mod tests {
         let confirmed = Timestamp::from_second(confirmed).unwrap();
         state.found_in_cache(Cached {
             version: "1".into(),
-            confirmed,
-            until: confirmed + OUTAGE,
+            times: FromCache {
+                confirmed,
+                until: confirmed + OUTAGE,
+            },
             deadline: start + OUTAGE,
             mac: [0; 32],
         });

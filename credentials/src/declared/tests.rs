@@ -9,7 +9,7 @@ use crate::{
     source::{Reading, SourceError, VaultReference},
 };
 
-fn declared(label: &str, source: SourceReference) -> DeclaredCredential {
+pub(super) fn declared(label: &str, source: SourceReference) -> DeclaredCredential {
     DeclaredCredential {
         workspace: "acme".into(),
         provider: "openai".parse().unwrap(),
@@ -137,10 +137,13 @@ async fn a_rejection_in_traffic_ends_with_the_next_secret() {
 
 /// A Vault whose answer the test sets.
 #[derive(Default)]
-struct ScriptedVault(Mutex<Option<Result<(&'static str, &'static str), SourceError>>>);
+pub(super) struct ScriptedVault(Mutex<Option<Answer>>);
+
+/// A version and its secret, or why it was not read.
+pub(super) type Answer = Result<(&'static str, &'static str), SourceError>;
 
 impl ScriptedVault {
-    fn set(&self, answer: Result<(&'static str, &'static str), SourceError>) {
+    pub(super) fn set(&self, answer: Answer) {
         *self.0.lock().unwrap() = Some(answer);
     }
 }

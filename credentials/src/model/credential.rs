@@ -116,30 +116,12 @@ impl Listed {
 
     /// The order of lists: as [`Credential::list_order`], with lost credentials last in each
     /// workspace. No two are equal.
-    pub fn list_order(
-        &self,
-    ) -> (
-        &WorkspaceId,
-        bool,
-        &str,
-        Option<&Label>,
-        Option<Timestamp>,
-        &CredentialId,
-    ) {
-        match self {
-            Self::Known(credential) => {
-                let (workspace, provider, label, created_at, id) = credential.list_order();
-                (
-                    workspace,
-                    false,
-                    provider,
-                    Some(label),
-                    Some(created_at),
-                    id,
-                )
-            }
-            Self::Lost(lost) => (&lost.workspace, true, "", None, None, &lost.id),
-        }
+    pub fn list_order(&self) -> impl Ord {
+        let known = match self {
+            Self::Known(credential) => Some(credential.list_order()),
+            Self::Lost(_) => None,
+        };
+        (self.workspace(), known.is_none(), known, self.id())
     }
 }
 

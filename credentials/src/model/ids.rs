@@ -1,6 +1,6 @@
 //! Ids and other short texts: validated where they enter, and cheap to clone.
 
-use std::{borrow::Borrow, fmt, str::FromStr, sync::Arc};
+use std::{borrow::Borrow, str::FromStr, sync::Arc};
 
 use serde::{Deserialize, Serialize, Serializer};
 
@@ -13,6 +13,31 @@ pub struct IdError {
     rule: &'static str,
 }
 
+/// What a newtype over a text has: the text, also as its `Display` and `Debug`.
+macro_rules! text {
+    ($name:ident) => {
+        impl $name {
+            /// The text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl ::std::fmt::Display for $name {
+            fn fmt(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl ::std::fmt::Debug for $name {
+            fn fmt(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
+                ::std::fmt::Debug::fmt(&self.0, f)
+            }
+        }
+    };
+}
+pub(super) use text;
+
 /// A newtype over `Arc<str>` that only its `FromStr` creates.
 macro_rules! name {
     ($(#[$doc:meta])* $name:ident, $what:literal, $rule:literal, $accepts:expr) => {
@@ -21,12 +46,7 @@ macro_rules! name {
         #[serde(try_from = "String")]
         pub struct $name(Arc<str>);
 
-        impl $name {
-            /// The text.
-            pub fn as_str(&self) -> &str {
-                &self.0
-            }
-        }
+        text!($name);
 
         impl FromStr for $name {
             type Err = IdError;
@@ -48,14 +68,6 @@ macro_rules! name {
             }
         }
 
-        impl TryFrom<&str> for $name {
-            type Error = IdError;
-
-            fn try_from(text: &str) -> Result<Self, IdError> {
-                text.parse()
-            }
-        }
-
         impl Borrow<str> for $name {
             fn borrow(&self) -> &str {
                 &self.0
@@ -65,18 +77,6 @@ macro_rules! name {
         impl AsRef<str> for $name {
             fn as_ref(&self) -> &str {
                 &self.0
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
-            }
-        }
-
-        impl fmt::Debug for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                fmt::Debug::fmt(&self.0, f)
             }
         }
 

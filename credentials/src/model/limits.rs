@@ -82,14 +82,6 @@ impl Limits {
     }
 }
 
-impl LimitsChange {
-    /// Removes all limits.
-    pub const NONE: Self = Self {
-        requests_per_day: Some(None),
-        tokens_per_day: Some(None),
-    };
-}
-
 named! {
     UsageState: Ok = "ok", Warning = "warning", Exhausted = "exhausted",
 }

@@ -3,12 +3,13 @@
 //! Both are stored only sealed: with a copy of the disk, a short secret could be guessed from its
 //! fingerprint.
 
-use std::{borrow::Cow, fmt};
+use std::borrow::Cow;
 
 use keyside_config::{Catalogue, KeyRules, RefusedKey};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::ids::text;
 use crate::{encoding::hex, secret::Secret};
 
 /// `sha256:` and the first 16 hex digits of the secret's SHA-256, which anyone who has the secret
@@ -95,29 +96,6 @@ pub fn other_providers<'a>(
 const TAIL: usize = 4;
 /// Number of characters that must stay hidden for the end to be shown.
 const MIN_HIDDEN: usize = 12;
-
-macro_rules! text {
-    ($name:ident) => {
-        impl $name {
-            /// The text.
-            pub fn as_str(&self) -> &str {
-                &self.0
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
-            }
-        }
-
-        impl fmt::Debug for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                fmt::Debug::fmt(&self.0, f)
-            }
-        }
-    };
-}
 
 text!(Fingerprint);
 text!(Hint);

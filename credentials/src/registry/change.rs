@@ -307,19 +307,6 @@ impl Registry {
         Ok(state)
     }
 
-    /// Commits a change of the installation's chain on the state that it was decided on. The caller
-    /// holds the chain's lock.
-    pub(super) async fn commit_to_installation_on(
-        &self,
-        on: Option<&Arc<State>>,
-        drafts: Vec<Draft>,
-        writes: Vec<Write>,
-    ) -> Result<Arc<State>, ChangeError> {
-        let own = self.chains.installation();
-        let commit = self.chains.commit(own, on, 0, drafts, writes);
-        Ok(commit.await?)
-    }
-
     pub(super) fn sound_workspace(
         &self,
         id: &WorkspaceId,

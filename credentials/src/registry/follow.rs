@@ -8,7 +8,7 @@ use std::{
 
 use tokio::time::sleep;
 
-use super::{ChangeError, OpenError, OpenOptions, Registry, open::Role};
+use super::{ChangeError, OpenError, OpenOptions, Registry, after, open::Role};
 
 impl Registry {
     /// Opens the store read-only: the signing key stays wrapped, nothing is written or swept, and
@@ -48,11 +48,7 @@ impl Registry {
 }
 
 async fn keep_following(registry: Weak<Registry>, poll: Duration) {
-    loop {
-        sleep(poll).await;
-        let Some(registry) = registry.upgrade() else {
-            return;
-        };
+    while let Some(registry) = after(sleep(poll), &registry).await {
         if let Err(error) = registry.catch_up().await {
             tracing::warn!(%error, "changes of other processes could not be read");
         }

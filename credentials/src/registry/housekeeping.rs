@@ -7,13 +7,14 @@ use std::{
 };
 
 use tokio::{
-    sync::mpsc,
+    sync::{Notify, mpsc},
     time::{MissedTickBehavior, interval, sleep, timeout},
 };
 
 use super::{
-    ChangeError, Registry,
+    ChangeError, Registry, after,
     change::{about, detail, retry_on_race},
+    links::Links,
     spend,
 };
 use crate::{
@@ -26,35 +27,28 @@ use crate::{
 /// Starts the tasks on the current runtime. They end when the registry is dropped.
 pub(super) fn start(registry: &Arc<Registry>, notices: mpsc::Receiver<Notice>) {
     tokio::spawn(run_housekeeping(Arc::downgrade(registry), notices));
-    tokio::spawn(run_linking(Arc::downgrade(registry)));
+    let (links, spend_due) = (registry.links.clone(), registry.spend.due.clone());
+    tokio::spawn(run_linking(Arc::downgrade(registry), links));
     tokio::spawn(keep_notes(Arc::downgrade(registry)));
-    tokio::spawn(spend::keep_spend(Arc::downgrade(registry)));
-    tokio::spawn(announce_expiring(Arc::downgrade(registry)));
+    tokio::spawn(spend::keep_spend(Arc::downgrade(registry), spend_due));
+    let due = registry.announced_expiries.due.clone();
+    tokio::spawn(announce_expiring(Arc::downgrade(registry), due));
 }
 
-async fn run_linking(registry: Weak<Registry>) {
+async fn run_linking(registry: Weak<Registry>, links: Arc<Links>) {
     if let Some(registry) = registry.upgrade()
         && let Err(error) = registry.chains.sweep().await
     {
         tracing::warn!(%error, "what a crash left unreferenced could not be deleted: a later start retries");
     }
-    while let Some(links) = registry.upgrade().map(|registry| registry.links.clone()) {
-        // The registry may be dropped meanwhile.
-        let _ = timeout(SWEEP_INTERVAL, links.wait()).await;
-        let Some(registry) = registry.upgrade() else {
-            return;
-        };
+    while let Some(registry) = after(timeout(SWEEP_INTERVAL, links.wait()), &registry).await {
         registry.link_due().await;
     }
 }
 
 /// Stores times of tokens' last use, and rejections in traffic.
 async fn keep_notes(registry: Weak<Registry>) {
-    loop {
-        sleep(STORE_INTERVAL).await;
-        let Some(registry) = registry.upgrade() else {
-            return;
-        };
+    while let Some(registry) = after(sleep(STORE_INTERVAL), &registry).await {
         registry.store_last_used().await;
         registry.store_checks().await;
         registry.store_rejections().await;
@@ -63,16 +57,8 @@ async fn keep_notes(registry: Weak<Registry>) {
 
 /// Looks for credentials that expire soon: once a minute, and as soon as somebody subscribes or an
 /// end changes.
-async fn announce_expiring(registry: Weak<Registry>) {
-    while let Some(due) = registry
-        .upgrade()
-        .map(|it| it.announced_expiries.due.clone())
-    {
-        // The registry may be dropped meanwhile.
-        let _ = timeout(SWEEP_INTERVAL, due.notified()).await;
-        let Some(registry) = registry.upgrade() else {
-            return;
-        };
+async fn announce_expiring(registry: Weak<Registry>, due: Arc<Notify>) {
+    while let Some(registry) = after(timeout(SWEEP_INTERVAL, due.notified()), &registry).await {
         registry.announce_expiring().await;
     }
 }
@@ -99,7 +85,7 @@ async fn run_housekeeping(registry: Weak<Registry>, mut notices: mpsc::Receiver<
             Some(notice) => {
                 if let Err(error) = retry_on_race!(registry.record_refused_use(&notice)) {
                     tracing::warn!(%error, "a refused use could not be recorded");
-                    notice.forget();
+                    notice.entry.signals.forget(notice.attempt);
                 }
             }
         }

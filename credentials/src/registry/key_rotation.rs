@@ -123,10 +123,7 @@ impl Registry {
             keys: Some(KeyOperation::WrapWith(master_key.clone())),
             ..Draft::new(Event::MasterKeyRotated, by)
         };
-        let sign = Draft {
-            note: Some(successor.to_string()),
-            ..Draft::new(Event::SigningKeyRotated, by)
-        };
+        let sign = Draft::noted(Event::SigningKeyRotated, by, successor.to_string());
         let mut signing_key = successor;
         let announce = |state: &mut InstallationState| {
             state.master_key = Some(master_key.clone());

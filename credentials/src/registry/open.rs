@@ -404,8 +404,7 @@ impl Registry {
     async fn ensure_owner(self: &Arc<Self>) -> Result<(), OpenError> {
         match self.make_owner().await {
             Err(EnsureOwnerError::Commit(error)) => {
-                tolerate_full_disk("an owner token", Err::<(), _>(error))?;
-                Ok(())
+                tolerate_full_disk("an owner token", Err(error))
             }
             Err(EnsureOwnerError::File(error)) => Err(OpenError::TokenFile(error)),
             Ok(()) => Ok(()),

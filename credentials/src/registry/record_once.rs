@@ -71,10 +71,8 @@ impl Registry {
             %damage,
             "until it is put back, the master key cannot be rotated, and no other damage is recorded: {RESTORE}"
         );
-        let draft = Draft {
-            note: Some(damage.to_string()),
-            ..Draft::new(Event::DocumentDamaged, &ActorContext::system("start"))
-        };
+        let by = ActorContext::system("start");
+        let draft = Draft::noted(Event::DocumentDamaged, &by, damage.to_string());
         let _changing = self.chains.installation().lock(Priority::Normal).await;
         let committed = self
             .chains

@@ -109,10 +109,8 @@ impl Registry {
             return Ok(());
         };
         let key = format!("{backup}, epoch {epoch}");
-        let restored = Draft {
-            note: Some(key.clone()),
-            ..Draft::new(Event::BackupRestored, &ActorContext::system("start"))
-        };
+        let by = ActorContext::system("start");
+        let restored = Draft::noted(Event::BackupRestored, &by, &*key);
         self.record_once(&key, restored).await
     }
 

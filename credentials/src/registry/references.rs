@@ -226,14 +226,12 @@ impl Registry {
             return false;
         }
         let mut state = State::default();
-        let version = in_use(entry);
-        let is_read = version.is_some();
-        let mut recorded_source = None;
-        if let Some(version) = version {
-            // The credential's creation was recorded with this version.
-            recorded_source = Some(SourceDocument::Version(version.clone()));
+        if let Some(version) = in_use(entry) {
             state.replaced(version);
         }
+        // The credential's creation was recorded with the version in use.
+        let recorded_source = state.answer();
+        let is_read = recorded_source.is_some();
         let follower = Follower {
             workspace: entry.document.workspace.clone(),
             known: tokio::sync::Mutex::new(Known {

@@ -5,9 +5,9 @@
 
 use std::{collections::HashSet, sync::Arc};
 
-use super::{ChangeError, Registry};
+use super::{ChangeError, Registry, change::retry_on_race};
 use crate::{
-    chains::{MAX_RACES, Priority, pause},
+    chains::Priority,
     damage::Damage,
     documents::{CredentialDocument, Document, WorkspaceDocument},
     keyring::Keyring,
@@ -59,22 +59,17 @@ impl Registry {
             damaged: 0,
         };
         let (mut unopenable, mut is_key_added) = (HashSet::new(), false);
-        let mut races = 0;
         loop {
-            match self
-                .reseal_next_batch(by, &mut so_far, &mut unopenable, &mut is_key_added)
-                .await
-            {
-                Ok(true) => {}
-                Ok(false) => break,
-                Err(ChangeError::Raced) if races < MAX_RACES => {
-                    races += 1;
-                    pause().await;
-                }
-                Err(error) => return Err(error),
+            let is_unfinished = retry_on_race!(self.reseal_next_batch(
+                by,
+                &mut so_far,
+                &mut unopenable,
+                &mut is_key_added
+            ))?;
+            if !is_unfinished {
+                return Ok(so_far);
             }
         }
-        Ok(so_far)
     }
 
     /// Makes the next commit, if anything is left. Other changes may come in between, even another
@@ -170,7 +165,7 @@ impl Registry {
         let settings = settings.unwrap_or_else(|| workspace.document.clone());
         let entries = fresh.into_iter().filter_map(|document| {
             let before = workspace.credentials.get(&document.id)?;
-            Some(Arc::new(before.with(document, &self.keyring)))
+            Some(Arc::new(before.with(document, &*self.keyring)))
         });
         let resealed = workspace.with_all(settings, entries).at(state);
         Ok(self.publish_committed(resealed).await?)

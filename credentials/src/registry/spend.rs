@@ -17,7 +17,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::Registry;
+use super::{Registry, after};
 use crate::{
     model::Limits,
     notes::Kind,
@@ -131,20 +131,9 @@ impl Registry {
 }
 
 /// Stores counts as they become due, for as long as the registry is open.
-pub(super) async fn keep_spend(registry: Weak<Registry>) {
-    let Some(due) = registry
-        .upgrade()
-        .map(|registry| registry.spend.due.clone())
-    else {
-        return;
-    };
+pub(super) async fn keep_spend(registry: Weak<Registry>, due: Arc<Notify>) {
     let mut is_failing = false;
-    loop {
-        // The registry may be dropped meanwhile.
-        let _ = timeout(CHECK_INTERVAL, due.notified()).await;
-        let Some(registry) = registry.upgrade() else {
-            return;
-        };
+    while let Some(registry) = after(timeout(CHECK_INTERVAL, due.notified()), &registry).await {
         let stored = registry.store_spend(Stored::Ahead).await;
         drop(registry);
         match (&stored, is_failing) {

@@ -181,13 +181,10 @@ impl Registry {
             let file = self.access.token_file();
             file::replace_secret(file, &text, file::owner_only())?;
             let on = own.state();
-            let writes = vec![document.write()];
-            let commit = self.chains.commit(own, on.as_ref(), 0, vec![draft], writes);
-            match commit.await {
+            match self.commit_token(on.as_ref(), draft, &document).await {
                 Err(CommitError::Raced) => pause().await,
                 outcome => {
                     outcome?;
-                    self.access.publish(&document);
                     tracing::info!(file = %file.display(), "created an owner token for the admin API");
                     return Ok(());
                 }
@@ -215,15 +212,17 @@ impl Registry {
         }
     }
 
+    /// Commits a token on the state that it was decided on. The caller holds the lock of the
+    /// installation's chain.
     async fn commit_token(
         &self,
         on: Option<&Arc<State>>,
         draft: Draft,
         document: &TokenDocument,
-    ) -> Result<(), ChangeError> {
-        let writes = vec![document.write()];
-        self.commit_to_installation_on(on, vec![draft], writes)
-            .await?;
+    ) -> Result<(), CommitError> {
+        let (own, writes) = (self.chains.installation(), vec![document.write()]);
+        let commit = self.chains.commit(own, on, 0, vec![draft], writes);
+        commit.await?;
         self.access.publish(document);
         Ok(())
     }

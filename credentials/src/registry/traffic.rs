@@ -36,8 +36,8 @@ impl Registry {
 
     /// Takes over the rejections in the notes, at a start. What cannot be read counts as missing.
     pub(super) async fn load_rejections(&self) {
-        let stored: Vec<Option<Rejected>> = match self.notes.under(Kind::Rejections.prefix()).await
-        {
+        let prefix = Kind::Rejections.prefix();
+        let stored = match self.notes.under::<Option<Rejected>>(prefix).await {
             Ok(stored) => stored,
             Err(error) => {
                 tracing::warn!(%error, "rejections of keys in traffic could not be read");
@@ -46,7 +46,7 @@ impl Registry {
         };
         let mut written = self.rejection_notes.0.lock().await;
         let snapshot = self.snapshot.load_full();
-        for (id, stored) in stored.into_iter().flatten() {
+        for (id, stored) in stored.into_iter().filter_map(|(_, stored)| stored) {
             if let Some((_, entry)) = snapshot.credential(&id) {
                 traffic::restore(entry, stored.clone());
                 written.insert(note(entry), (id, stored));

@@ -4,17 +4,18 @@ use std::{
     collections::{BTreeMap, HashSet, hash_map::RandomState},
     hash::BuildHasher,
     ops::ControlFlow,
-    str::FromStr,
 };
 
 use jiff::{civil::Date, tz::TimeZone};
 use keyside_store::StorageError;
+use serde::Deserialize;
 
 use super::{Outcome, RunFilter, RunKind, RunPosition, Runs, StoredRun, Tokens, sum_reported};
 use crate::model::{Environment, named};
 
 /// What runs are grouped by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Dimension {
     /// The workspace.
     Workspace,
@@ -269,21 +270,6 @@ named! {
     Kind = "kind",
     Day = "day",
 }
-
-impl FromStr for Dimension {
-    type Err = DimensionError;
-
-    fn from_str(text: &str) -> Result<Self, DimensionError> {
-        let mut all = Self::ALL.into_iter();
-        all.find(|dimension| dimension.as_str() == text)
-            .ok_or(DimensionError)
-    }
-}
-
-/// The text is not the name of a dimension.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("expected workspace, provider, credential, environment, tag, kind or day")]
-pub struct DimensionError;
 
 /// Groups whose figures are added up.
 const MAX_GROUPS: usize = 10_000;

@@ -1,7 +1,5 @@
 //! What a request was made for.
 
-use std::str::FromStr;
-
 use serde::{Deserialize, Serialize};
 
 use crate::model::named;
@@ -38,17 +36,3 @@ named! {
     Smoke = "smoke",
     Check = "check",
 }
-
-impl FromStr for RunKind {
-    type Err = RunKindError;
-
-    fn from_str(text: &str) -> Result<Self, RunKindError> {
-        let mut kinds = Self::ALL.into_iter();
-        kinds.find(|kind| kind.as_str() == text).ok_or(RunKindError)
-    }
-}
-
-/// The text is not the name of a kind.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("expected traffic, preview, smoke or check")]
-pub struct RunKindError;

@@ -1,7 +1,7 @@
 //! The format of sealed blobs: format byte, length and text of the key's id, nonce, ciphertext,
 //! tag.
 
-use super::{FORMAT, SealError};
+use super::FORMAT;
 
 pub(crate) struct Blob<'a> {
     /// The key's id. Keys are selected by id, never by trial.
@@ -12,24 +12,16 @@ pub(crate) struct Blob<'a> {
 }
 
 impl<'a> Blob<'a> {
-    pub(crate) fn parse(blob: &'a [u8]) -> Result<Self, SealError> {
+    /// `None` if the format is unknown to this release.
+    pub(crate) fn parse(blob: &'a [u8]) -> Option<Self> {
         let [FORMAT, key_len, rest @ ..] = blob else {
-            return Err(SealError::Malformed);
+            return None;
         };
-        let (key, rest) = rest
-            .split_at_checked(usize::from(*key_len))
-            .ok_or(SealError::Malformed)?;
-        let (nonce, rest) = rest
-            .split_at_checked(NONCE_LEN)
-            .ok_or(SealError::Malformed)?;
-        let tag_at = rest
-            .len()
-            .checked_sub(TAG_LEN)
-            .ok_or(SealError::Malformed)?;
-        let (ciphertext, tag) = rest.split_at(tag_at);
-        let key = str::from_utf8(key).map_err(|_| SealError::Malformed)?;
-        Ok(Self {
-            key,
+        let (key, rest) = rest.split_at_checked(usize::from(*key_len))?;
+        let (nonce, rest) = rest.split_at_checked(NONCE_LEN)?;
+        let (ciphertext, tag) = rest.split_last_chunk::<TAG_LEN>()?;
+        Some(Self {
+            key: str::from_utf8(key).ok()?,
             nonce,
             ciphertext,
             tag,

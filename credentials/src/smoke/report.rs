@@ -188,8 +188,8 @@ impl Smoke {
         match &subject.credential {
             Some(credential) => self.notes.read(&series_note(credential)).await,
             None => {
-                let mut slots = self.slots(&subject.workspace).await?;
-                Ok(slots.remove(&subject.provider).unwrap_or_default())
+                let note = self.slot_note(&subject.workspace, &subject.provider);
+                self.notes.read(&note).await
             }
         }
     }

@@ -1,13 +1,12 @@
 //! The history of one key, or of a provider without one: the latest results, and what was begun.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 
 use jiff::Timestamp;
-use keyside_config::ProviderId;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    KEPT, MAX_SLOTS,
+    KEPT,
     ledger::{Run, Trigger},
     outcome::{Class, Outcome, SmokeResult, Verdict},
 };
@@ -24,19 +23,6 @@ pub(super) struct Series {
     results: VecDeque<SmokeResult>,
     consecutive_failures: u32,
     last_success_at: Option<Timestamp>,
-}
-
-/// The providers of a workspace that have a series without a credential.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct SlotIndex(pub(super) BTreeSet<ProviderId>);
-
-impl SlotIndex {
-    /// Beyond [`MAX_SLOTS`], a provider is not listed: its results count, and are not shown.
-    pub(super) fn add(&mut self, provider: &ProviderId) {
-        if self.0.len() < MAX_SLOTS {
-            self.0.insert(provider.clone());
-        }
-    }
 }
 
 /// Whether a run may check a key now.

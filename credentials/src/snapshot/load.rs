@@ -66,9 +66,8 @@ impl Body {
 
 /// The result of loading a credential's record.
 enum LoadOutcome {
-    Authentic(Arc<CredentialEntry>),
-    /// Damaged, but it still claims to be this credential's record.
-    Damaged(Arc<CredentialEntry>, Damage),
+    /// Authentic, or damaged and still claiming to be this credential's record.
+    Known(Arc<CredentialEntry>),
     /// Only the id is known. Without damage if a person has revoked it since.
     Lost(Lost, Option<Damage>),
 }
@@ -183,7 +182,7 @@ impl WorkspaceLoader<'_> {
                 if let Some(neighbour) = neighbour {
                     share_ids(&mut document, &neighbour.document);
                 }
-                return LoadOutcome::Authentic(Arc::new(self.authentic(document)));
+                return LoadOutcome::Known(Arc::new(self.authentic(document)));
             }
             Ok(_) => Damage::Misplaced,
             Err(damage) => damage,
@@ -195,7 +194,7 @@ impl WorkspaceLoader<'_> {
         if let Some(claims) = claims {
             let damaged =
                 CredentialEntry::without_secret(claims, Unusable::Damaged(damage), signals);
-            return LoadOutcome::Damaged(Arc::new(damaged), damage);
+            return LoadOutcome::Known(Arc::new(damaged));
         }
         let left = body.read::<LostDocument>(entry).ok();
         let left = left.filter(|document| document.workspace == *workspace);
@@ -258,14 +257,10 @@ impl<'a> LoadedWorkspace<'a> {
         };
         let neighbour = self.credentials.last().map(|it| &**it);
         let damage = match loader.credential(self.id, entry, id, body, neighbour) {
-            LoadOutcome::Authentic(read) => {
+            LoadOutcome::Known(read) => {
                 let damage = read.damage();
                 self.credentials.push(read);
                 damage
-            }
-            LoadOutcome::Damaged(claims, damage) => {
-                self.credentials.push(claims);
-                Some(damage)
             }
             LoadOutcome::Lost(lost, damage) => {
                 self.lost.push(lost);

@@ -24,18 +24,17 @@ impl Snapshots for ArcSwap<Snapshot> {
 pub(crate) struct Overlay {
     stored: Arc<ArcSwap<Snapshot>>,
     declared: Arc<ArcSwap<Snapshot>>,
-    /// The last combination.
+    /// The last combination, if there was one.
     combined: ArcSwap<Snapshot>,
     combining: Mutex<()>,
 }
 
 impl Overlay {
     pub(crate) fn new(stored: Arc<ArcSwap<Snapshot>>, declared: Arc<ArcSwap<Snapshot>>) -> Self {
-        let combined = combine(&stored.load_full(), &declared.load_full());
         Self {
             stored,
             declared,
-            combined: ArcSwap::from_pointee(combined),
+            combined: ArcSwap::default(),
             combining: Mutex::default(),
         }
     }

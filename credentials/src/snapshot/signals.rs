@@ -182,13 +182,6 @@ impl Notices {
     }
 }
 
-impl Notice {
-    /// The notice could not be recorded, so the next refusal is noted whenever it comes.
-    pub(crate) fn forget(&self) {
-        self.entry.signals.forget(self.attempt);
-    }
-}
-
 /// At most one notice per credential and kind in this time, so that a client that retries cannot
 /// fill the audit log.
 const NOTICE_INTERVAL_SECS: i64 = 3_600;

@@ -54,12 +54,8 @@ pub fn read(path: &Path) -> Result<Vec<u8>, FileError> {
 
 /// Reads a file that may not exist.
 pub fn read_if_exists(path: &Path) -> Result<Option<Vec<u8>>, FileError> {
-    check_not_special(path)?;
-    match fs::read(path) {
-        Ok(contents) => Ok(Some(contents)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(FileError::at(path)(error)),
-    }
+    let read = read_if_changed(path, None)?;
+    Ok(read.map(|contents| contents.bytes))
 }
 
 /// One version of a file: equal as long as the file is neither replaced nor written to.

@@ -6,7 +6,7 @@ use axum::{Json, extract::State};
 use jiff::civil::Date;
 use keyside_credentials::{
     Environment,
-    runs::{Dimension, DimensionError, Figures, GroupFigures, Percentiles, RunFigures, RunKind},
+    runs::{Dimension, Figures, GroupFigures, Percentiles, RunFigures, RunKind},
 };
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -15,6 +15,7 @@ use super::filter;
 use crate::{
     access::Caller,
     concurrency::WorkKind,
+    form,
     problem::Problem,
     query::Parameters,
     schemas::{queries, types},
@@ -48,8 +49,7 @@ pub(in crate::routes) async fn show(
 }
 
 fn dimensions(text: &str) -> Result<HashSet<Dimension>, String> {
-    let dimensions = text.split(',').map(str::parse::<Dimension>);
-    let dimensions: Result<HashSet<_>, DimensionError> = dimensions.collect();
+    let dimensions: Result<HashSet<_>, String> = text.split(',').map(form::choice).collect();
     dimensions.map_err(|error| format!("{error}; several are separated by commas"))
 }
 

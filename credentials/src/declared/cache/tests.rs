@@ -5,14 +5,14 @@ use std::{
     sync::Arc,
 };
 
-use async_trait::async_trait;
-use keyside_config::{Catalogue, DeclaredCredential, DeclaredEnvironment, EnvironmentPin};
+use keyside_config::{Catalogue, DeclaredCredential, EnvironmentPin};
 
 use super::*;
 use crate::{
     CredentialQuery, DeclaredCredentials, DeclaredOptions, MasterKey, Refusal,
     clock::held::HeldClock,
-    source::{Reading, SecretSource, SourceError},
+    declared::tests::{self, Answer, ScriptedVault},
+    source::SourceError,
 };
 
 const OUTAGE: Duration = Duration::from_secs(900);
@@ -23,30 +23,8 @@ const SECRET: &str = "sk-canary-cache-0f2b9d51c7";
 struct Machine {
     home: tempfile::TempDir,
     clock: Arc<HeldClock>,
-    vault: Arc<FakeVault>,
+    vault: Arc<ScriptedVault>,
     address: &'static str,
-}
-
-/// A Vault that gives the same answer for every path until a test changes it.
-struct FakeVault(Mutex<Answer>);
-
-type Answer = Result<(&'static str, &'static str), SourceError>;
-
-#[async_trait]
-impl SecretSource for FakeVault {
-    async fn read(
-        &self,
-        _reference: &VaultReference,
-        known: Option<&str>,
-    ) -> Result<Reading, SourceError> {
-        match self.0.lock().clone()? {
-            (version, _) if known == Some(version) => Ok(Reading::Unchanged),
-            (version, secret) => Ok(Reading::Secret {
-                version: version.into(),
-                secret: secret.as_bytes().to_vec().into(),
-            }),
-        }
-    }
 }
 
 fn away() -> Answer {
@@ -58,32 +36,25 @@ fn gone() -> Answer {
 }
 
 fn declared(label: &str, source: &str) -> DeclaredCredential {
-    DeclaredCredential {
-        workspace: "acme".into(),
-        provider: "openai".parse().unwrap(),
-        label: label.into(),
-        environment: DeclaredEnvironment::Live,
-        usage_tag: None,
-        endpoint: None,
-        limits: keyside_config::DeclaredLimits::default(),
-        source: source.parse().unwrap(),
-    }
+    tests::declared(label, source.parse().unwrap())
 }
 
 impl Machine {
     fn new() -> Self {
         let home = tempfile::tempdir().unwrap();
         write_key(&home.path().join("key"));
+        let vault = Arc::new(ScriptedVault::default());
+        vault.set(Ok(("1", SECRET)));
         Self {
             home,
             clock: Arc::new(HeldClock::at(START)),
-            vault: Arc::new(FakeVault(Mutex::new(Ok(("1", SECRET))))),
+            vault,
             address: "https://vault.internal:8200",
         }
     }
 
     fn answers(&self, answer: Answer) {
-        *self.vault.0.lock() = answer;
+        self.vault.set(answer);
     }
 
     fn folder(&self) -> PathBuf {

@@ -1,102 +1,14 @@
 //! A keyring whose keys are wrapped by a remote service.
 
-use std::{
-    sync::{
-        Mutex as SyncMutex,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::atomic::Ordering, time::Duration};
 
-use async_trait::async_trait;
 use tokio::sync::Barrier;
 
 use super::*;
+use crate::kms::tests::RemoteService;
 
-/// The `local` driver as a remote service.
-struct RemoteService {
-    inner: Arc<dyn KeyService>,
-    /// Unwraps workspace keys only when this many calls wait at the same time.
-    together: Option<Barrier>,
-    running: AtomicUsize,
-    most: AtomicUsize,
-    /// The error for each workspace whose calls fail.
-    fails: SyncMutex<HashMap<String, fn() -> KmsError>>,
-    forgotten: SyncMutex<Vec<String>>,
-    can_make_new: bool,
-}
-
-impl RemoteService {
-    fn new() -> Self {
-        Self {
-            inner: kms(1).service(),
-            together: None,
-            running: AtomicUsize::new(0),
-            most: AtomicUsize::new(0),
-            fails: SyncMutex::default(),
-            forgotten: SyncMutex::default(),
-            can_make_new: true,
-        }
-    }
-
-    fn fail_for(&self, workspace: &str, error: fn() -> KmsError) {
-        self.fails
-            .lock()
-            .unwrap()
-            .insert(workspace.to_owned(), error);
-    }
-
-    fn check(&self, workspace: &str) -> Result<(), KmsError> {
-        match self.fails.lock().unwrap().get(workspace) {
-            Some(error) => Err(error()),
-            None => Ok(()),
-        }
-    }
-}
-
-#[async_trait]
-impl KeyService for RemoteService {
-    fn name(&self, workspace: &str) -> String {
-        self.inner.name(workspace)
-    }
-
-    fn wrapped_by(&self, wrapped: &[u8]) -> Option<String> {
-        self.inner.wrapped_by(wrapped)
-    }
-
-    fn can_make_new(&self) -> bool {
-        self.can_make_new
-    }
-
-    async fn wrap(&self, wrapping: &Wrapping<'_>, key: &[u8; 32]) -> Result<Vec<u8>, KmsError> {
-        self.check(wrapping.workspace)?;
-        self.inner.wrap(wrapping, key).await
-    }
-
-    async fn unwrap(
-        &self,
-        wrapping: &Wrapping<'_>,
-        wrapped: &[u8],
-    ) -> Result<Zeroizing<[u8; 32]>, KmsError> {
-        self.check(wrapping.workspace)?;
-        let running = self.running.fetch_add(1, Ordering::SeqCst) + 1;
-        self.most.fetch_max(running, Ordering::SeqCst);
-        if let Some(together) = self
-            .together
-            .as_ref()
-            .filter(|_| !wrapping.workspace.is_empty())
-        {
-            together.wait().await;
-        }
-        self.running.fetch_sub(1, Ordering::SeqCst);
-        self.inner.unwrap(wrapping, wrapped).await
-    }
-
-    async fn forget(&self, workspace: &str) -> Result<(), KmsError> {
-        self.check(workspace)?;
-        self.forgotten.lock().unwrap().push(workspace.to_owned());
-        Ok(())
-    }
+fn remote() -> RemoteService {
+    RemoteService::of(&kms(1))
 }
 
 async fn open(path: &Path, service: &Arc<RemoteService>) -> Result<Keyring, KeyringError> {
@@ -108,7 +20,7 @@ async fn open(path: &Path, service: &Arc<RemoteService>) -> Result<Keyring, Keyr
 async fn created_with_service() -> (TempDir, PathBuf, Arc<RemoteService>, Keyring) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("keyring");
-    let service = Arc::new(RemoteService::new());
+    let service = Arc::new(remote());
     let keyring = open(&path, &service).await.unwrap();
     (folder, path, service, keyring)
 }
@@ -138,7 +50,7 @@ async fn keys_are_unwrapped_sixteen_at_a_time_and_keep_their_order() {
     // With fewer calls at a time this would never return.
     let service = Arc::new(RemoteService {
         together: Some(Barrier::new(16)),
-        ..RemoteService::new()
+        ..remote()
     });
     let again = open(&path, &service).await.unwrap();
     assert_eq!(service.most.load(Ordering::SeqCst), 16);
@@ -176,14 +88,14 @@ async fn the_service_forgets_a_workspace_before_its_last_key_is_destroyed() {
     let ids = keyring.ids(&acme()).await;
     let first = HashSet::from([ids[0].clone()]);
     assert_eq!(keyring.destroy(&first).await.unwrap(), 1);
-    assert!(service.forgotten.lock().unwrap().is_empty(), "one is left");
+    assert!(service.forgotten.lock().is_empty(), "one is left");
     let all: HashSet<String> = ids.into_iter().collect();
     service.fail_for("acme", away);
     assert!(keyring.destroy(&all).await.is_err());
     assert_eq!(keyring.ids(&acme()).await.len(), 1, "to be tried again");
-    service.fails.lock().unwrap().clear();
+    service.fails.lock().clear();
     assert_eq!(keyring.destroy(&all).await.unwrap(), 1);
-    assert_eq!(*service.forgotten.lock().unwrap(), ["acme"]);
+    assert_eq!(*service.forgotten.lock(), ["acme"]);
     // Refused permanently: the keys are deleted from the file nevertheless.
     keyring.add(&acme()).await.unwrap();
     service.fail_for("acme", refused);
@@ -231,7 +143,7 @@ async fn the_old_signing_key_is_kept_while_the_service_refuses_a_workspace_key()
         keyring.trust(),
         [old, next].into_iter().collect::<TrustedKeys>()
     );
-    service.fails.lock().unwrap().clear();
+    service.fails.lock().clear();
     let rewrapped = keyring.rewrap(&to, Some(&next), T0).await.unwrap();
     assert_eq!((rewrapped.keys, rewrapped.warning), (3, None));
     let keyring = open(&path, &service).await.unwrap();
@@ -245,11 +157,11 @@ async fn a_read_only_process_creates_no_keys() {
     let path = folder.path().join("keyring");
     let reader = Arc::new(RemoteService {
         can_make_new: false,
-        ..RemoteService::new()
+        ..remote()
     });
     assert!(open(&path, &reader).await.is_err());
     assert!(!path.exists());
-    let keyring = open(&path, &Arc::new(RemoteService::new())).await.unwrap();
+    let keyring = open(&path, &Arc::new(remote())).await.unwrap();
     keyring.add(&acme()).await.unwrap();
     let keyring = open(&path, &reader).await.unwrap();
     assert!(keyring.current(&acme()).is_some());
@@ -266,7 +178,7 @@ async fn the_keyring_can_be_read_and_changed_while_a_rotation_waits_for_the_serv
     let path = folder.path().join("keyring");
     let service = Arc::new(RemoteService {
         together: Some(Barrier::new(2)),
-        ..RemoteService::new()
+        ..remote()
     });
     let keyring = Arc::new(open(&path, &service).await.unwrap());
     keyring.add(&acme()).await.unwrap();
@@ -290,7 +202,7 @@ async fn the_keyring_can_be_read_and_changed_while_a_rotation_waits_for_the_serv
     }
     let rewrapped = rotation.await.unwrap().unwrap();
     assert_eq!((rewrapped.keys, rewrapped.warning), (4, None));
-    let keyring = open(&path, &Arc::new(RemoteService::new())).await.unwrap();
+    let keyring = open(&path, &Arc::new(remote())).await.unwrap();
     assert_eq!(keyring.trust(), TrustedKeys::from(next));
     for workspace in [acme(), globex] {
         assert!(keyring.current(&workspace).is_some(), "{workspace}");

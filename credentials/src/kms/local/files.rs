@@ -51,15 +51,10 @@ impl MasterKeyFiles {
             MasterKeySource::File(path) | MasterKeySource::Generated(path) => Some(path.clone()),
             MasterKeySource::EnvironmentVariable => None,
         };
+        let next = file.as_deref().map(unfinished_rotation).transpose();
         let previous = settings.previous_master_key.as_deref();
         Ok(Self {
-            next: file
-                .as_deref()
-                .map(unfinished_rotation)
-                .transpose()
-                .map_err(KmsError::File)?
-                .flatten()
-                .map(Arc::new),
+            next: next.map_err(KmsError::File)?.flatten().map(Arc::new),
             previous: previous.map(MasterKey::read).transpose()?.map(Arc::new),
             current: current.into(),
             file,

@@ -176,7 +176,7 @@ impl Registry {
             ..about(Event::CredentialCreated, by, &document)
         };
         let signals = Arc::new(Signals::new(self.notices.clone()));
-        let mut entry = CredentialEntry::new(document, &self.keyring, signals);
+        let mut entry = CredentialEntry::new(document, &*self.keyring, signals);
         if let Some((_, initial)) = input.in_vault() {
             entry = self.with_initial_secret(&entry, initial, metadata);
         }

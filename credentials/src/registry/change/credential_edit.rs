@@ -192,7 +192,7 @@ impl CredentialEdit<'_> {
     /// A grant for testing one version, whether or not requests may use it.
     pub(in crate::registry) fn on_trial(&self, version: u32) -> Grant {
         let (document, signals) = (self.document.clone(), self.entry.signals.clone());
-        let keyring = &self.registry.keyring;
+        let keyring = self.keyring();
         Grant::on_trial(match self.entry.reference() {
             Some(_) => self.entry.with(document, keyring),
             None => CredentialEntry::of_version(document, version, keyring, signals),
@@ -223,7 +223,7 @@ impl CredentialEdit<'_> {
         self.document.revision += 1;
         let write = self.document.write();
         let drafts = [draft].into_iter().chain(self.ended).collect();
-        let entry = self.entry.with(self.document, &self.registry.keyring);
+        let entry = self.entry.with(self.document, &*self.registry.keyring);
         let change = Change::of_credential(self.workspace, settings, (entry, write), drafts);
         Decision::commit(change, answer)
     }

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use keyside_store::{StorageError, chain::LoadError};
+use keyside_store::{
+    StorageError,
+    chain::{CommitError, LoadError},
+};
 
 use super::is_valid_name;
 use crate::{
@@ -138,13 +141,14 @@ impl Registry {
             ..Draft::new(Event::WorkspaceCreated, by)
         };
         let writes = vec![registration.write(&new.id)];
-        let committed = self.commit_to_installation_on(guard.on.as_ref(), vec![draft], writes);
+        let on = guard.on.as_ref();
+        let committed = self.chains.commit(own, on, 0, vec![draft], writes);
         match committed.await {
-            Err(error @ ChangeError::StoreUnavailable(StorageError::Full { .. })) if !had_key => {
+            Err(error @ CommitError::NotBegun(StorageError::Full { .. })) if !had_key => {
                 self.destroy_unused_key(&new.id, key.id()).await;
-                Err(error)
+                Err(error.into())
             }
-            committed => committed.map(|_| registration),
+            committed => Ok(committed.map(|_| registration)?),
         }
     }
 

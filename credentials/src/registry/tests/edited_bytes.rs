@@ -249,7 +249,7 @@ async fn sealed_bytes_decrypt_only_in_their_own_version_credential_provider_and_
     let document = |id| snapshot.credential(id).unwrap().1.document.clone();
     let opens = |document: CredentialDocument| {
         let signals = snapshot.credential(&keys.target).unwrap().1.signals.clone();
-        let entry = CredentialEntry::new(document, &registry.keyring, signals);
+        let entry = CredentialEntry::new(document, &*registry.keyring, signals);
         entry.open().is_some_and(|opened| opened.is_ok())
     };
     let azure = document(&keys.with_endpoint);

@@ -2,10 +2,7 @@
 
 use std::time::Duration;
 
-use async_trait::async_trait;
-use keyside_store::faulty::Gate;
 use tokio::task::JoinHandle;
-use zeroize::Zeroizing;
 
 use super::{
     erasing::{acme, two_workspaces},
@@ -14,7 +11,7 @@ use super::{
 use crate::{
     access::{CreatedToken, NewToken, Role},
     chains::Priority,
-    kms::{KeyService, KmsError, KmsSource, Wrapping},
+    kms::{KmsSource, tests::RemoteService},
 };
 
 type Adding = JoinHandle<Result<Saved, ChangeError>>;
@@ -149,21 +146,12 @@ async fn a_revocation_of_a_token_overtakes_the_tokens_own_waiting_change() {
     assert!(matches!(made, Err(ChangeError::AccessEnded)), "{made:?}");
 }
 
-/// A key service that does not answer while its gate is closed.
-pub(super) struct SlowService {
-    inner: Arc<dyn KeyService>,
-    pub(super) gate: Gate,
-}
-
-/// The installation with such a service, which has the same master key.
-pub(super) async fn open_with_slow_service(
+/// The installation with a remote key service, which has the same master key.
+pub(super) async fn open_with_remote_service(
     installation: &Installation,
-) -> (Arc<SlowService>, Arc<Registry>) {
+) -> (Arc<RemoteService>, Arc<Registry>) {
     let local = Kms::local(MasterKey::parse(&[9; 32], "a test").unwrap());
-    let service = Arc::new(SlowService {
-        inner: local.service(),
-        gate: Gate::default(),
-    });
+    let service = Arc::new(RemoteService::of(&local));
     let source = KmsSource::Service(service.clone());
     let options = OpenOptions {
         kms: Kms::open(&source, &installation.keyring()).unwrap(),
@@ -172,46 +160,12 @@ pub(super) async fn open_with_slow_service(
     (service, open_without_tasks(options).await.unwrap())
 }
 
-#[async_trait]
-impl KeyService for SlowService {
-    fn name(&self, workspace: &str) -> String {
-        self.inner.name(workspace)
-    }
-
-    fn wrapped_by(&self, wrapped: &[u8]) -> Option<String> {
-        self.inner.wrapped_by(wrapped)
-    }
-
-    fn can_make_new(&self) -> bool {
-        true
-    }
-
-    async fn wrap(&self, wrapping: &Wrapping<'_>, key: &[u8; 32]) -> Result<Vec<u8>, KmsError> {
-        self.gate.pass().await;
-        self.inner.wrap(wrapping, key).await
-    }
-
-    async fn unwrap(
-        &self,
-        wrapping: &Wrapping<'_>,
-        wrapped: &[u8],
-    ) -> Result<Zeroizing<[u8; 32]>, KmsError> {
-        self.gate.pass().await;
-        self.inner.unwrap(wrapping, wrapped).await
-    }
-
-    async fn forget(&self, workspace: &str) -> Result<(), KmsError> {
-        self.gate.pass().await;
-        self.inner.forget(workspace).await
-    }
-}
-
 #[tokio::test]
 async fn no_revocation_waits_for_a_key_service_that_another_operation_asks() {
     for slow in ["create", "erase", "rotate", "back up"] {
         let (installation, registry, id) = two_workspaces().await;
         drop(registry);
-        let (service, registry) = open_with_slow_service(&installation).await;
+        let (service, registry) = open_with_remote_service(&installation).await;
         let robin = NewToken {
             name: "Robin".to_owned(),
             role: Role::Owner,

@@ -93,7 +93,11 @@ async fn a_limit_of_a_workspace_counts_all_its_credentials() {
     let refused = registry.resolver().resolve(&labelled).map(drop);
     assert_eq!(refused, Err(exhausted));
     assert_eq!(other.credential.usage, None, "it has no limit of its own");
-    limit_workspace(&registry, LimitsChange::NONE).await;
+    let removed = LimitsChange {
+        requests_per_day: Some(None),
+        tokens_per_day: Some(None),
+    };
+    limit_workspace(&registry, removed).await;
     assert_eq!(send(&registry, 0), Ok(()));
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use keyside_store::faulty::Fault;
 
-use super::{erasing::acme, grouping::tagging, priority::open_with_slow_service, *};
+use super::{erasing::acme, grouping::tagging, priority::open_with_remote_service, *};
 use crate::{documents::CredentialDocument, sealing::SealingKey};
 
 /// `acme` with more keys than fit into one commit.
@@ -242,7 +242,7 @@ async fn a_document_whose_key_is_missing_in_the_keyring_fails_verification() {
 async fn a_rotation_that_loses_a_race_counts_and_dates_everything_once() {
     let (installation, registry, id) = one_key().await;
     drop(registry);
-    let (service, registry) = open_with_slow_service(&installation).await;
+    let (service, registry) = open_with_remote_service(&installation).await;
     let other = installation.open().await;
     installation.clock.set(NOW + 60);
     let before = seen(&registry).await;
