@@ -7,7 +7,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 use tokio::time::sleep;
 
 use super::{
-    Chain, CommitError, Damage, Entry, Head, Link, LoadError, ObjectRef, State,
+    Chain, CommitError, Entry, Head, Link, ObjectRef, State,
     archive::Tail,
     head::{HEAD_LIMIT, MAX_HEAD_PAGES},
     load::SALT_LEN,
@@ -106,8 +106,7 @@ impl Chain {
                 return Err(self.race_if_replaced(on, error).await);
             }
         };
-        let expected = on.map(|on| on.bytes.as_slice());
-        match self.swap(expected, &state, key).await {
+        match self.swap(on, &state, key).await {
             Ok(()) => {}
             Err(CommitError::Raced) => {
                 attempt.delete_written().await;
@@ -140,10 +139,11 @@ impl Chain {
     /// idempotent.
     async fn swap(
         &self,
-        expected: Option<&[u8]>,
+        on: Option<&Arc<State>>,
         state: &Arc<State>,
         key: &dyn Signer,
     ) -> Result<(), CommitError> {
+        let expected = on.map(|on| on.bytes.as_slice());
         let head_key = self.name.head_key();
         let unknown = |error| CommitError::OutcomeUnknown {
             seq: state.head.seq,
@@ -170,7 +170,7 @@ impl Chain {
                     // have committed on top of it: then its objects must stay.
                     if attempts == 1
                         || !self
-                            .is_ancestor_of_head(state, key)
+                            .is_ancestor_of_head(on, state, key)
                             .await
                             .map_err(unknown)?
                     {
@@ -184,20 +184,6 @@ impl Chain {
             }
         }
         self.storage.sync().await.map_err(unknown)
-    }
-
-    /// Whether `state` was committed and is an ancestor of the current head.
-    async fn is_ancestor_of_head(
-        &self,
-        state: &Arc<State>,
-        key: &dyn Signer,
-    ) -> Result<bool, StorageError> {
-        match self.refresh(state, &key.public().into()).await {
-            Ok(_) => Ok(true),
-            Err(LoadError::Damaged(Damage::Older { .. } | Damage::Forked)) => Ok(false),
-            Err(LoadError::Damaged(damage)) => Err(StorageError::unavailable(damage)),
-            Err(LoadError::Storage(error)) => Err(error),
-        }
     }
 
     /// Deletes the objects that the previous head named and this one does not. A failed deletion is
