@@ -45,6 +45,9 @@ pub(crate) struct PendingCreation {
     pub(crate) created_by: crate::model::ActorId,
     pub(crate) created_at: Timestamp,
     pub(crate) request_id: String,
+    /// The id of the workspace's key. `None` in a store of a development build.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) key: Option<String>,
 }
 
 /// How a workspace was erased.

@@ -147,6 +147,7 @@ impl Registry {
             created_by: pending.created_by.clone(),
             created_at: pending.created_at,
             key_rotated_at: None,
+            key: pending.key.clone(),
             revision: 1,
             defaults: BTreeMap::new(),
             limits: Limits::default(),

@@ -58,11 +58,11 @@ impl Registry {
             credentials: 0,
             damaged: 0,
         };
-        let (mut unopenable, mut is_key_added) = (HashSet::new(), false);
+        let (mut unopenable, mut added) = (HashSet::new(), None);
         let mut races = 0;
         loop {
             match self
-                .reseal_next_batch(by, &mut so_far, &mut unopenable, &mut is_key_added)
+                .reseal_next_batch(by, &mut so_far, &mut unopenable, &mut added)
                 .await
             {
                 Ok(true) => {}
@@ -78,26 +78,32 @@ impl Registry {
     }
 
     /// Makes the next commit, if anything is left. Other changes may come in between, even another
-    /// rotation: everything ends up under the current key.
+    /// rotation: everything ends up under the key that the workspace's document names. `added` is the
+    /// key that this rotation has added to the keyring.
     async fn reseal_next_batch(
         &self,
         by: &ActorContext,
         so_far: &mut Resealed,
         unopenable: &mut HashSet<CredentialId>,
-        is_key_added: &mut bool,
+        added: &mut Option<Arc<SealingKey>>,
     ) -> Result<bool, ChangeError> {
         let _guard = self
             .lock_workspace(by, &so_far.workspace, Priority::Normal)
             .await?;
         let workspace = self.sound_workspace(&so_far.workspace)?;
-        let Some(mut key) = self.keyring.current(&so_far.workspace) else {
+        let Some(mut key) = self.sealing_key(&workspace.document) else {
             return Err(self.missing_key(&so_far.workspace).await);
         };
         let begins = so_far.key.is_empty();
         let mut fresh = self.reseal_batch(&workspace, &key, unopenable);
         // Continues an unfinished rotation first, unless only unopenable credentials are left.
-        if begins && fresh.is_empty() && !std::mem::replace(is_key_added, true) {
-            key = self.keyring.add_next(&so_far.workspace).await?;
+        if begins && fresh.is_empty() {
+            key = match added.take() {
+                // The commit that names it has lost a race.
+                Some(added) => added,
+                None => self.keyring.add_next(&so_far.workspace).await?,
+            };
+            *added = Some(key.clone());
             fresh = self.reseal_batch(&workspace, &key, unopenable);
         }
         if fresh.is_empty() && !begins {
@@ -112,6 +118,7 @@ impl Registry {
         // done.
         let settings = begins.then(|| WorkspaceDocument {
             key_rotated_at: Some(self.clock.now()),
+            key: Some(key.id().to_owned()),
             revision: workspace.document.revision + 1,
             ..workspace.document.clone()
         });
