@@ -55,7 +55,7 @@ pub(crate) struct PendingCreation {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Erasure {
     pub(crate) at: Timestamp,
-    /// The position of the record in the installation's chain.
+    /// The position of the record in the installation's chain; of the last, if there are several.
     pub(crate) position: u64,
     /// Number of records in the workspace's chain at that time.
     pub(crate) records: u64,

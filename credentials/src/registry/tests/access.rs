@@ -8,8 +8,9 @@ use super::{
     *,
 };
 use crate::{
-    access::{CreatedToken, NewToken, Role, Token, TokenStatus},
+    access::{CreatedToken, NewToken, Role, Token, TokenDocument, TokenStatus},
     chains::Priority,
+    documents::Document,
     record::{Draft, Event},
 };
 
@@ -27,8 +28,27 @@ async fn made(registry: &Arc<Registry>, new: NewToken) -> CreatedToken {
     made.unwrap()
 }
 
-fn limited_to(workspace: &str) -> Scope {
+pub(super) fn limited_to(workspace: &str) -> Scope {
     Scope::Only(Arc::new([workspace.parse().unwrap()].into()))
+}
+
+/// An owner's token that is limited to acme, made with the token `by`, and not stored yet.
+pub(super) fn limited_owner(by: &ActorId) -> TokenDocument {
+    let new = NewToken {
+        scope: limited_to("acme"),
+        ..new_token(Role::Owner)
+    };
+    TokenDocument::create(new, by, jiff::Timestamp::from_second(NOW).unwrap()).0
+}
+
+/// Stores tokens in one commit.
+pub(super) async fn store(registry: &Registry, tokens: &[TokenDocument]) {
+    let own = registry.chains.installation();
+    let on = own.state();
+    let drafts = vec![Draft::new(Event::TokenCreated, &act())];
+    let writes = tokens.iter().map(Document::write).collect();
+    let committed = registry.chains.commit(own, on.as_ref(), 0, drafts, writes);
+    committed.await.unwrap();
 }
 
 #[tokio::test]
