@@ -103,16 +103,20 @@ impl Registry {
         }
     }
 
-    /// A restore is offline; the first start after it records it.
+    /// A restore is offline; the first start after it records it, once for each epoch: signed heads
+    /// prove the epoch, and nothing proves what else the keyring says about restores.
     pub(super) async fn record_restore(&self) -> Result<(), CommitError> {
-        let Some((epoch, backup)) = self.keyring.restored().await else {
+        let epoch = self.chains.epoch();
+        if epoch == 0 {
             return Ok(());
-        };
-        let key = format!("{backup}, epoch {epoch}");
+        }
+        let backup = self.keyring.restored_from().await;
+        let backup = backup.as_deref().unwrap_or("an unknown backup");
         let restored = Draft {
-            note: Some(key.clone()),
+            note: Some(format!("{backup}, epoch {epoch}")),
             ..Draft::new(Event::BackupRestored, &ActorContext::system("start"))
         };
+        let key = format!("restore, epoch {epoch}");
         self.record_once(&key, restored).await
     }
 
