@@ -23,7 +23,9 @@ impl From<ChangeError> for Problem {
                 Self::new(Kind::Unauthenticated, said, remedy)
                     .with_header(header::WWW_AUTHENTICATE, INVALID_TOKEN)
             }
-            ChangeError::ScopeExceeded => Self::field("workspaces", said),
+            ChangeError::ScopeExceeded | ChangeError::TooManyTokens => {
+                Self::field("workspaces", said)
+            }
             ChangeError::Superseded { .. } => Self::superseded(),
             ChangeError::GraceTooLong | ChangeError::TooManyInGrace => {
                 Self::field("graceSeconds", said)
