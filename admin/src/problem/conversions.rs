@@ -64,7 +64,7 @@ impl From<ChangeError> for Problem {
                 Self::new(Kind::StoreUnavailable, detail, "Try again.")
                     .with_header(header::RETRY_AFTER, "1")
             }
-            ChangeError::TooMany => Self::field("workspaceId", said),
+            ChangeError::TooMany | ChangeError::TooManyKeys => Self::field("workspaceId", said),
             ChangeError::KeyService(error) => Self::from(error),
             ChangeError::StoreUnavailable(storage) => Self::from(storage),
             _ => Self::internal(said),

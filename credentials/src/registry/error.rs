@@ -196,6 +196,11 @@ pub enum ChangeError {
     /// Other processes changed it first, too many times. Nothing has changed.
     #[error("other processes changed it first, again and again: try again")]
     Raced,
+    /// The keyring has as many keys of the workspace as it may. Older ones are kept for the audit log.
+    #[error(
+        "the keyring has 1,000 keys of this workspace, which is the limit: store its secrets in a new workspace and erase this one"
+    )]
+    TooManyKeys,
     /// The chain has its maximum number of documents.
     #[error("a workspace holds at most 32,768 documents")]
     TooMany,

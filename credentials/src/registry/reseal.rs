@@ -101,7 +101,7 @@ impl Registry {
             key = match added.take() {
                 // The commit that names it has lost a race.
                 Some(added) => added,
-                None => self.keyring.add_next(&so_far.workspace).await?,
+                None => self.add_key(&so_far.workspace).await?,
             };
             *added = Some(key.clone());
             fresh = self.reseal_batch(&workspace, &key, unopenable);
@@ -128,6 +128,15 @@ impl Registry {
         so_far.credentials += resealed;
         key.id().clone_into(&mut so_far.key);
         Ok(true)
+    }
+
+    /// Adds a key to the keyring, unless that has too many of the workspace: all workspaces share the
+    /// file, which is replaced as a whole, and a start unwraps every key in it.
+    async fn add_key(&self, workspace: &WorkspaceId) -> Result<Arc<SealingKey>, ChangeError> {
+        match self.keyring.ids(workspace).await.len() < MAX_KEYS {
+            true => Ok(self.keyring.add_next(workspace).await?),
+            false => Err(ChangeError::TooManyKeys),
+        }
     }
 
     /// The documents for one commit, sealed under `key`. Credentials that cannot be opened are
@@ -218,5 +227,7 @@ fn reseal(
     Ok(fresh)
 }
 
+/// Keys of a workspace: one a day for more than two years. About 200 KB of the keyring.
+const MAX_KEYS: usize = 1_000;
 /// Some 200 KB, and one fsync.
 const CREDENTIALS_PER_COMMIT: usize = 100;

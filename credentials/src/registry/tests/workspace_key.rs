@@ -412,3 +412,26 @@ async fn a_workspace_that_names_no_key_is_sealed_with_the_last_one_until_the_nex
     let rotated = registry.rotate_workspace_key(&act(), &acme()).await;
     assert_eq!(named(&installation), [rotated.unwrap().key].into());
 }
+
+/// An owner who is limited to a workspace could otherwise make the keyring too large for all others.
+#[tokio::test]
+async fn a_workspace_has_at_most_1000_keys_in_the_keyring() {
+    let (installation, registry) = Installation::with_acme().await;
+    drop(registry);
+    edit_keys(&installation, |keys| {
+        for n in keys.len()..999 {
+            let mut older = keys[0].clone();
+            older["id"] = format!("wk_{n}").into();
+            keys.insert(0, older);
+        }
+    });
+    let registry = installation.open().await;
+    let (by, id) = (act(), acme());
+    registry.rotate_workspace_key(&by, &id).await.unwrap();
+    let refused = registry.rotate_workspace_key(&by, &id).await;
+    let is_full = matches!(refused, Err(ChangeError::TooManyKeys));
+    assert!(is_full, "{refused:?}");
+    assert_eq!(registry.keyring.ids(&id).await.len(), 1_000);
+    registry.add(&by, key("a", "sk-a")).await.unwrap();
+    erasing::erase(&registry).await;
+}
