@@ -1,9 +1,9 @@
 //! Limits how many expensive requests run at once, so that a valid token cannot exhaust the server:
 //! per token, and for some kinds over all tokens.
 //!
-//! Lists queue behind the other lists of their token, and checks of the audit log behind all
-//! others. Both queues are short, because each waiting request holds a connection of the listener.
-//! Beyond these limits the response is 429.
+//! Lists queue behind the other lists of their token, or of the limited token that it comes from, and
+//! checks of the audit log behind all others. Both queues are short, because each waiting request holds
+//! a connection of the listener. Beyond these limits the response is 429.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -82,7 +82,7 @@ impl ConcurrencyLimits {
         caller: &Caller,
     ) -> Result<ConcurrencyPermit, Problem> {
         let mut permit = self.try_acquire(work, caller)?;
-        let Queue(queue) = permit.slots.queue(&permit.actor, work);
+        let Queue(queue) = permit.slots.queue(&caller.principal().origin, work);
         // tokio's semaphore (1.54) is fair and wakes only the next waiter.
         tokio::select! {
             biased;
@@ -153,17 +153,12 @@ impl WorkKind {
 /// The permits of one kind.
 #[derive(Default)]
 struct Slots {
-    in_use: Mutex<HashMap<ActorId, InUse>>,
+    /// Number of permits of each token.
+    in_use: Mutex<HashMap<ActorId, usize>>,
     /// The queue that all tokens share.
     shared_queue: Queue,
-}
-
-/// The permits of one token.
-#[derive(Default)]
-struct InUse {
-    count: usize,
-    /// The queue of this token alone.
-    queue: Queue,
+    /// By the tokens' origin.
+    queues: Mutex<HashMap<ActorId, Queue>>,
 }
 
 /// A queue whose head runs alone.
@@ -179,12 +174,12 @@ impl Default for Queue {
 impl Slots {
     fn take(self: &Arc<Self>, actor: &ActorId, work: WorkKind) -> Option<ConcurrencyPermit> {
         let mut in_use = self.in_use.lock();
-        let all: usize = in_use.values().map(|token| token.count).sum();
-        let of_one = in_use.get(actor).map_or(0, |token| token.count);
+        let all: usize = in_use.values().sum();
+        let of_one = in_use.get(actor).copied().unwrap_or(0);
         if all >= work.max_total() || of_one >= work.max_per_token() {
             return None;
         }
-        in_use.entry(actor.clone()).or_default().count += 1;
+        *in_use.entry(actor.clone()).or_default() += 1;
         Some(ConcurrencyPermit {
             slots: self.clone(),
             actor: actor.clone(),
@@ -193,11 +188,15 @@ impl Slots {
     }
 
     /// The queue that requests of this kind wait in.
-    fn queue(&self, actor: &ActorId, work: WorkKind) -> Queue {
+    fn queue(&self, origin: &ActorId, work: WorkKind) -> Queue {
         match work {
             WorkKind::List => {
-                let mut in_use = self.in_use.lock();
-                in_use.entry(actor.clone()).or_default().queue.clone()
+                let mut queues = self.queues.lock();
+                // Queues that nobody waits in must not accumulate.
+                if queues.len() == queues.capacity() {
+                    queues.retain(|_, queue| Arc::strong_count(&queue.0) > 1);
+                }
+                queues.entry(origin.clone()).or_default().clone()
             }
             _ => self.shared_queue.clone(),
         }
@@ -254,8 +253,8 @@ impl Drop for ConcurrencyPermit {
         self.exclusive = None;
         let mut in_use = self.slots.in_use.lock();
         if let Entry::Occupied(mut mine) = in_use.entry(self.actor.clone()) {
-            mine.get_mut().count -= 1;
-            if mine.get().count == 0 {
+            *mine.get_mut() -= 1;
+            if *mine.get() == 0 {
                 mine.remove();
             }
         }

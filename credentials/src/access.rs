@@ -124,6 +124,15 @@ impl Access {
         token.view(self.clock.now(), self.last_used.of(&token.id))
     }
 
+    /// How many tokens come from a token that is limited to workspaces, ended ones included.
+    pub(crate) fn count_from(&self, origin: &ActorId) -> usize {
+        let tokens = self.tokens.load();
+        let from_it = tokens
+            .iter()
+            .filter(|it| it.origin.as_ref() == Some(origin));
+        from_it.count()
+    }
+
     /// Whether a token other than `id` owns the installation and is still good.
     pub(crate) fn has_owner_besides(&self, id: Option<&ActorId>) -> bool {
         let now = self.clock.now();
@@ -196,6 +205,10 @@ impl Access {
         Ok(findings)
     }
 }
+
+/// Tokens that come from one token that is limited to workspaces, ended ones included: none is ever
+/// deleted, and all workspaces share the documents of the installation's chain.
+pub(crate) const MAX_FROM_LIMITED: usize = 1_000;
 
 /// Why no owner token could be created.
 #[derive(Debug, thiserror::Error)]

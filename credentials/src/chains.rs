@@ -322,6 +322,10 @@ impl Chains {
         drafts: Vec<Draft>,
         writes: Vec<Write>,
     ) -> Result<Arc<State>, CommitError> {
+        if let Some(on) = on {
+            // Restored under this process: its commits would be of the epoch before, and refused.
+            self.check_epoch(&on.head).map_err(CommitError::Damaged)?;
+        }
         let at = self.time_on(tracked, on, &drafts);
         let first = on.map_or(0, |on| on.head.records) + 1;
         // What must not use the disk's reserve must not use it beside what may.

@@ -342,6 +342,7 @@ fn workspaces(items: &[Item], now: Timestamp) -> Vec<Arc<WorkspaceEntry>> {
             created_by: ActorId::system(),
             created_at: now,
             key_rotated_at: None,
+            key: None,
             revision: 1,
             defaults,
             limits: Limits::default(),

@@ -144,6 +144,10 @@ pub(crate) struct WorkspaceDocument {
     /// When the workspace's key was replaced last; `None` for never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) key_rotated_at: Option<Timestamp>,
+    /// The id of the key that seals what is stored next: nothing authenticates the order of the
+    /// keyring. `None` if nothing is sealed, and in a workspace of a development build.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) key: Option<String>,
     pub(crate) revision: u64,
     pub(crate) defaults: BTreeMap<ProviderId, Defaults>,
     #[serde(default, skip_serializing_if = "Limits::is_none")]

@@ -52,7 +52,7 @@ pub(crate) struct Keyring {
     master_key_since: ArcSwapOption<Timestamp>,
     /// Held while this process rotates the installation's keys: one rotation at a time.
     pub(crate) rotating: Mutex<()>,
-    /// By workspace, oldest first; the last key seals.
+    /// By workspace, in the file's order.
     workspaces: RwLock<Keys>,
     /// Locked while the file is replaced.
     stored: Mutex<Stored>,
@@ -177,8 +177,9 @@ impl Keyring {
         self.workspaces.read().keys().cloned().collect()
     }
 
-    /// The key that seals for a workspace now.
-    pub(crate) fn current(&self, workspace: &WorkspaceId) -> Option<Arc<SealingKey>> {
+    /// The last key of a workspace in the file. Nothing authenticates the order: the key that seals is
+    /// the one that the workspace's document names.
+    pub(crate) fn last(&self, workspace: &WorkspaceId) -> Option<Arc<SealingKey>> {
         self.workspaces.read().get(workspace)?.last().cloned()
     }
 
@@ -201,7 +202,7 @@ impl Keyring {
         workspace: &WorkspaceId,
     ) -> Result<Arc<SealingKey>, KeyringError> {
         self.catch_up().await?;
-        if let Some(left) = self.current(workspace) {
+        if let Some(left) = self.last(workspace) {
             return Ok(left);
         }
         if !self.stored.lock().await.kms.service().can_make_new() {
@@ -210,7 +211,8 @@ impl Keyring {
         self.add_next(workspace).await
     }
 
-    /// Adds a new key to a workspace, which seals from now on. On disk when this returns.
+    /// Adds a new key to a workspace, which seals once the workspace's document names it. On disk when
+    /// this returns.
     pub(crate) async fn add_next(
         &self,
         workspace: &WorkspaceId,
@@ -288,7 +290,7 @@ impl Keyring {
         }
         let service = stored.kms.service();
         let unwrapped = open::unwrap_all(&service, &unknown, &self.memory).await?;
-        // In the file's order, because the last key of a workspace seals.
+        // In the file's order, for [`Self::last`].
         let in_file = file.workspaces.iter().map(|(workspace, keys)| {
             let find = |key: &WrappedKey| {
                 let known = key_of(&known, workspace, &key.id);

@@ -260,6 +260,24 @@ impl Draft {
         }
     }
 
+    /// This record of an erasure as several that differ only in their lists of keys and tokens, if one
+    /// would be too long.
+    pub(crate) fn in_parts(self) -> Vec<Self> {
+        let (Some(KeyOperation::Destroy(keys)), Some(erased)) = (&self.keys, &self.erased) else {
+            return vec![self];
+        };
+        let most = keys.len().max(erased.tokens.len());
+        let parts = (0..most.div_ceil(IDS_PER_RECORD).max(1)).map(|n| Self {
+            keys: Some(KeyOperation::Destroy(part(keys, n))),
+            erased: Some(ErasureSummary {
+                tokens: part(&erased.tokens, n),
+                ..erased.clone()
+            }),
+            ..self.clone()
+        });
+        parts.collect()
+    }
+
     pub(crate) fn record(self, position: u64, at: Timestamp) -> Record {
         Record {
             detail: self.sealed_detail(position),
@@ -287,7 +305,30 @@ impl Draft {
     }
 }
 
+fn part<T: Clone>(ids: &[T], number: usize) -> Vec<T> {
+    let part = ids.chunks(IDS_PER_RECORD).nth(number);
+    part.unwrap_or_default().to_vec()
+}
+
 impl Record {
+    /// Whether `other` is a part of the same erasure: see [`Draft::in_parts`].
+    pub(crate) fn continues(&self, other: &Self) -> bool {
+        let same = (self.event, &self.note) == (other.event, &other.note);
+        same && self.erased.is_some() && other.erased.is_some()
+    }
+
+    /// Adds the lists of the part that is stored before this one.
+    pub(crate) fn prepend(&mut self, part: Self) {
+        if let (Some(KeyOperation::Destroy(keys)), Some(KeyOperation::Destroy(before))) =
+            (&mut self.keys, part.keys)
+        {
+            keys.splice(0..0, before);
+        }
+        if let (Some(erased), Some(before)) = (&mut self.erased, part.erased) {
+            erased.tokens.splice(0..0, before.tokens);
+        }
+    }
+
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
         serde_json::to_vec(self).expect("texts and numbers serialize")
     }
@@ -331,3 +372,6 @@ impl Record {
         serde_json::from_slice(&key.open(&context, &self.detail).ok()?).ok()
     }
 }
+
+/// Keys, and as many tokens: some 3 KB of a record's 4 KiB.
+const IDS_PER_RECORD: usize = 48;

@@ -21,6 +21,7 @@ mod recovery;
 mod references;
 mod request;
 mod reseal;
+mod sealing_key;
 mod spend;
 mod tokens;
 mod traffic;

@@ -23,7 +23,9 @@ impl From<ChangeError> for Problem {
                 Self::new(Kind::Unauthenticated, said, remedy)
                     .with_header(header::WWW_AUTHENTICATE, INVALID_TOKEN)
             }
-            ChangeError::ScopeExceeded => Self::field("workspaces", said),
+            ChangeError::ScopeExceeded | ChangeError::TooManyTokens => {
+                Self::field("workspaces", said)
+            }
             ChangeError::Superseded { .. } => Self::superseded(),
             ChangeError::GraceTooLong | ChangeError::TooManyInGrace => {
                 Self::field("graceSeconds", said)
@@ -62,7 +64,7 @@ impl From<ChangeError> for Problem {
                 Self::new(Kind::StoreUnavailable, detail, "Try again.")
                     .with_header(header::RETRY_AFTER, "1")
             }
-            ChangeError::TooMany => Self::field("workspaceId", said),
+            ChangeError::TooMany | ChangeError::TooManyKeys => Self::field("workspaceId", said),
             ChangeError::KeyService(error) => Self::from(error),
             ChangeError::StoreUnavailable(storage) => Self::from(storage),
             _ => Self::internal(said),

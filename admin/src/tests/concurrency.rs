@@ -163,6 +163,38 @@ async fn the_lists_of_a_token_run_one_at_a_time() {
     }
 }
 
+/// An owner of one workspace could otherwise create tokens until searches of the log slow all others.
+#[tokio::test]
+async fn of_the_tokens_that_come_from_a_limited_token_one_list_runs_at_a_time() {
+    let api = Api::with_workspace().await;
+    let viewer = api.another("viewer").await;
+    let limited = json!({ "name": "limited", "role": "owner", "workspaces": ["acme"] });
+    let with = |created: &Answer| {
+        let authorization = format!("Bearer {}", created.json()["token"].as_str().unwrap());
+        move |method, path| anonymous(method, path).header("authorization", &authorization)
+    };
+    let first = with(&api.post("/api/tokens", &limited).await);
+    let create = first("POST", "/api/tokens").header("content-type", "application/json");
+    let second = with(&api.send_body(create, limited.to_string().into()).await);
+    let held = api.log.records.hold();
+    let lists = [
+        api.begin(first("GET", RECORDS)),
+        api.begin(second("GET", RECORDS)),
+        api.begin(viewer("GET", RECORDS)),
+    ];
+    api.log.records.arrived(2).await;
+    yield_to_others().await;
+    assert_eq!(
+        api.log.records.arrivals(),
+        2,
+        "one of both, and the viewer's"
+    );
+    drop(held);
+    for list in lists {
+        assert_eq!(status(list).await, StatusCode::OK);
+    }
+}
+
 /// A loop of one token takes no place of another's.
 #[tokio::test]
 async fn a_token_that_checks_the_log_all_the_time_keeps_no_other_from_it() {

@@ -10,6 +10,10 @@ use crate::model::{ActorId, Scope};
 pub struct Principal {
     /// The token's id, which the audit log names.
     pub actor: ActorId,
+    /// The first token with a workspace limit of those that created each other up to this one; this one
+    /// if it has no such limit. Tokens with one origin share what a token may use: a limited token can
+    /// create others.
+    pub origin: ActorId,
     /// What the token allows.
     pub role: Role,
     /// The workspaces that the token is limited to.
@@ -166,6 +170,7 @@ mod tests {
     fn an_owner_with_a_limited_scope_may_erase_its_workspace_but_not_manage_the_installation() {
         let owner = Principal {
             actor: ActorId::system(),
+            origin: ActorId::system(),
             role: Role::Owner,
             scope: only(&["acme"]),
         };

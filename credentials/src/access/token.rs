@@ -104,6 +104,10 @@ pub(crate) struct TokenDocument {
     pub(crate) hash: Hash,
     #[serde(default = "ActorId::system")]
     pub(crate) created_by: ActorId,
+    /// The token that it comes from: the first of those that created each other which is limited to
+    /// workspaces. `None` if its creator is not limited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) origin: Option<ActorId>,
     pub(crate) created_at: Timestamp,
     pub(crate) expires_at: Option<Timestamp>,
     pub(crate) revoked_at: Option<Timestamp>,
@@ -126,12 +130,19 @@ impl TokenDocument {
             },
             hash: Hash::of(text.as_bytes()),
             created_by: by.clone(),
+            origin: None,
             created_at: now,
             expires_at: new.expires_at,
             revoked_at: None,
             revision: 1,
         };
         (document, text)
+    }
+
+    /// The origin of the tokens that are created with this one.
+    pub(crate) fn as_origin(&self) -> Option<&ActorId> {
+        let origin = self.origin.as_ref().unwrap_or(&self.id);
+        self.workspaces.is_some().then_some(origin)
     }
 
     pub(crate) fn revoked(&self, now: Timestamp) -> Self {
@@ -218,6 +229,7 @@ impl From<&TokenDocument> for Principal {
     fn from(token: &TokenDocument) -> Self {
         Self {
             actor: token.id.clone(),
+            origin: token.as_origin().unwrap_or(&token.id).clone(),
             role: token.role,
             scope: token.scope(),
         }

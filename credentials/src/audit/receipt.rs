@@ -7,12 +7,13 @@
 use jiff::Timestamp;
 use keyside_store::{
     PublicKey, Signature, Signer, StorageError,
-    chain::{LoadError, StoredRecord},
+    chain::{LoadError, State, StoredRecord},
 };
 use serde::{Deserialize, Serialize};
 
 use super::{Audit, Break, Head, ReceiptError, VerifyError};
 use crate::{
+    chains::Tracked,
     model::{ActorId, WorkspaceId},
     record::{Event, KeyOperation, Record},
 };
@@ -54,8 +55,11 @@ pub struct Receipt {
 
 impl Receipt {
     /// The receipt that an audit record proves; `None` if it is not a record of erasing.
-    fn of(stored: &StoredRecord, installation: &str, key: &dyn Signer) -> Option<Self> {
-        let record = Record::parse(stored)?;
+    fn of(
+        (stored, record): (StoredRecord, Record),
+        installation: &str,
+        key: &dyn Signer,
+    ) -> Option<Self> {
         let (Event::WorkspaceErased, Some(KeyOperation::Destroy(destroyed_keys)), Some(gone)) =
             (record.event, record.keys, record.erased)
         else {
@@ -116,13 +120,50 @@ impl Audit {
         let Some(state) = own.state() else {
             return Ok(None);
         };
-        let records = self.chains.records(own, &state.head, position, 1).await;
-        let records = records.map_err(|error| self.installation_damaged(position, error))?;
-        let stored = records.first().filter(|stored| stored.position == position);
+        let found = self.erasure_until(own, &state, position).await;
+        let found = found.map_err(|error| self.installation_damaged(position, error))?;
         let installation = self.keyring.installation().installation();
         let signing = self.keyring.signing().signer(&self.chains.public_key());
         let signing = signing.ok_or(StorageError::ReadOnly)?;
-        Ok(stored.and_then(|stored| Receipt::of(stored, installation, &*signing)))
+        Ok(found.and_then(|found| Receipt::of(found, installation, &*signing)))
+    }
+
+    /// The record of an erasure whose last part is at `last`, with the lists of all its parts.
+    pub(crate) async fn erasure_until(
+        &self,
+        tracked: &Tracked,
+        state: &State,
+        last: u64,
+    ) -> Result<Option<(StoredRecord, Record)>, LoadError> {
+        let Some((stored, mut record)) = self.record_at(tracked, state, last).await? else {
+            return Ok(None);
+        };
+        let mut position = last;
+        while let Some((_, part)) = self.record_at(tracked, state, position - 1).await?
+            && part.continues(&record)
+        {
+            record.prepend(part);
+            position -= 1;
+        }
+        Ok(Some((stored, record)))
+    }
+
+    async fn record_at(
+        &self,
+        tracked: &Tracked,
+        state: &State,
+        position: u64,
+    ) -> Result<Option<(StoredRecord, Record)>, LoadError> {
+        let records = self
+            .chains
+            .records(tracked, &state.head, position, 1)
+            .await?;
+        let stored = records.into_iter().next();
+        let stored = stored.filter(|stored| stored.position == position);
+        Ok(stored.and_then(|stored| {
+            let record = Record::parse(&stored)?;
+            Some((stored, record))
+        }))
     }
 
     /// Whether the installation signs, or has signed, with this key.

@@ -126,7 +126,7 @@ impl Chains {
 
     /// Refuses a head of another epoch than the keyring's: a restore raises the epoch in every
     /// chain and in the keyring, so one of them was put back to a state before the restore.
-    fn check_epoch(&self, head: &Head) -> Result<(), Damage> {
+    pub(super) fn check_epoch(&self, head: &Head) -> Result<(), Damage> {
         let (head, keyring) = (head.epoch, self.epoch);
         match head.cmp(&keyring) {
             Ordering::Less => Err(Damage::HeadOlder { head, keyring }),

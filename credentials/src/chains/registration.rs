@@ -45,6 +45,9 @@ pub(crate) struct PendingCreation {
     pub(crate) created_by: crate::model::ActorId,
     pub(crate) created_at: Timestamp,
     pub(crate) request_id: String,
+    /// The id of the workspace's key. `None` in a store of a development build.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) key: Option<String>,
 }
 
 /// How a workspace was erased.
@@ -52,7 +55,7 @@ pub(crate) struct PendingCreation {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Erasure {
     pub(crate) at: Timestamp,
-    /// The position of the record in the installation's chain.
+    /// The position of the record in the installation's chain; of the last, if there are several.
     pub(crate) position: u64,
     /// Number of records in the workspace's chain at that time.
     pub(crate) records: u64,

@@ -64,7 +64,7 @@ pub(super) async fn unwrap_all(
             Err(error) => return Err(error),
         }
     }
-    // In the file's order, because the last key of a workspace seals.
+    // In the file's order, for [`Keyring::last`](super::Keyring::last).
     let mut keys = Keys::new();
     for (index, (workspace, _)) in in_file().enumerate() {
         let of_workspace = keys.entry(workspace.clone()).or_default();

@@ -19,10 +19,9 @@ pub(crate) struct WrappedStandaloneKey {
 }
 
 impl Keyring {
-    /// How often the installation was restored, and the id of the last backup.
-    pub(crate) async fn restored(&self) -> Option<(u64, String)> {
-        let stored = self.stored.lock().await;
-        Some((stored.file.epoch, stored.file.restored_from.clone()?))
+    /// The id of the last restored backup. The file does not authenticate it.
+    pub(crate) async fn restored_from(&self) -> Option<String> {
+        self.stored.lock().await.file.restored_from.clone()
     }
 
     pub(crate) async fn epoch(&self) -> u64 {

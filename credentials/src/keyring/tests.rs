@@ -54,7 +54,7 @@ async fn an_added_key_decrypts_its_secrets_after_a_restart() {
     drop((keyring, key));
 
     let keyring = Keyring::open_or_create(&path, kms(1), T0).await.unwrap();
-    let key = keyring.current(&acme()).unwrap();
+    let key = keyring.last(&acme()).unwrap();
     assert_eq!(key.id(), id);
     assert_eq!(&**key.open(&CONTEXT, &blob).unwrap(), b"x");
     assert!(keyring.key(&acme(), "wk_other").is_none());
@@ -85,7 +85,7 @@ async fn a_key_moved_to_another_workspace_is_refused() {
         .replace("\"acme\"", "\"globex\"");
     std::fs::write(&path, moved).unwrap();
     let keyring = Keyring::open_or_create(&path, kms(1), T0).await.unwrap();
-    assert!(keyring.current(&"globex".parse().unwrap()).is_none());
+    assert!(keyring.last(&"globex".parse().unwrap()).is_none());
 }
 
 #[tokio::test]
@@ -166,7 +166,7 @@ async fn no_key_unwraps_if_the_public_key_was_replaced() {
     assert!(keys.unwrap().values().all(Vec::is_empty));
     std::fs::write(&path, kept).unwrap();
     let keyring = Keyring::open_or_create(&path, kms(1), T0).await.unwrap();
-    assert!(keyring.current(&acme()).is_some());
+    assert!(keyring.last(&acme()).is_some());
 }
 
 /// Nothing is wrapped together with the replaced public key, either.
@@ -187,7 +187,7 @@ async fn a_public_key_replaced_at_run_time_is_not_trusted() {
         assert!(matches!(error, KeyringError::Damaged { .. }), "{error}");
     }
     assert_eq!(std::fs::read(&path).unwrap(), swapped);
-    assert_eq!(keyring.current(&acme()).unwrap().id(), key.id());
+    assert_eq!(keyring.last(&acme()).unwrap().id(), key.id());
 }
 
 #[tokio::test]
@@ -206,7 +206,7 @@ async fn a_read_only_keyring_decrypts_and_cannot_sign() {
     let blob = key.seal(&CONTEXT, b"x");
     let before = std::fs::read(&path).unwrap();
     let reader = Keyring::open_to_read(&path, kms(1)).await.unwrap();
-    let opened = reader.current(&acme()).unwrap().open(&CONTEXT, &blob);
+    let opened = reader.last(&acme()).unwrap().open(&CONTEXT, &blob);
     assert_eq!(&**opened.unwrap(), b"x");
     assert_eq!(reader.public_key(), keyring.public_key());
     assert!(reader.signer().is_none());

@@ -19,7 +19,7 @@ use crate::{
     chains::{Erasure, MAX_RACES, Priority, pause},
     documents::{CREDENTIAL, Document},
     model::{ActorContext, CredentialEventKind, WorkspaceId, WorkspaceState, random_id},
-    record::{Draft, ErasureSummary, Event, KeyOperation, Record},
+    record::{Draft, ErasureSummary, Event, KeyOperation},
     snapshot::WorkspaceEntry,
 };
 
@@ -158,7 +158,7 @@ impl Registry {
             erased: Some(end.summary.clone()),
             ..Draft::new(Event::ChainEnded, &end.by)
         };
-        let state = self.commit_in(workspace, vec![draft], writes).await?;
+        let state = self.commit_in(workspace, draft.in_parts(), writes).await?;
         end.records = state.head.records;
         end.link = Some(state.head.link());
         Ok(())
@@ -171,9 +171,8 @@ impl Registry {
             return Ok(None);
         };
         let last = state.head.records;
-        let records = tracked.chain.records(&state.head, last, 1).await?;
-        let record = records.first().and_then(Record::parse);
-        Ok(record.and_then(|record| {
+        let found = self.audit.erasure_until(&tracked, &state, last).await?;
+        Ok(found.and_then(|(_, record)| {
             let Some(KeyOperation::Destroy(keys)) = record.keys else {
                 return None;
             };
@@ -218,12 +217,6 @@ impl Registry {
             registration.pending = None;
             // A chain that is cut before its end is refused from now on, and its id with it.
             registration.link = end.link.or(registration.link);
-            registration.erased = Some(Erasure {
-                at: now,
-                position: on.as_ref().map_or(0, |on| on.head.records) + 1,
-                records: end.records,
-                keys: end.keys.clone(),
-            });
             let draft = Draft {
                 workspace: Some(id.clone()),
                 note: Some(end.note.clone()),
@@ -234,9 +227,17 @@ impl Registry {
                 }),
                 ..Draft::new(Event::WorkspaceErased, &end.by)
             };
+            let drafts = draft.in_parts();
+            let before = on.as_ref().map_or(0, |on| on.head.records);
+            registration.erased = Some(Erasure {
+                at: now,
+                position: before + drafts.len() as u64,
+                records: end.records,
+                keys: end.keys.clone(),
+            });
             let writes = tokens.iter().map(TokenDocument::write);
             let writes = writes.chain([registration.write(id)]).collect();
-            let commit = self.chains.commit(own, on.as_ref(), 0, vec![draft], writes);
+            let commit = self.chains.commit(own, on.as_ref(), 0, drafts, writes);
             match commit.await {
                 Err(CommitError::Raced) => pause().await,
                 outcome => {

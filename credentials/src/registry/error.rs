@@ -97,6 +97,12 @@ pub enum ChangeError {
     /// A limited principal must name the workspaces of a new token.
     #[error("a token that is limited to workspaces can only create tokens for named workspaces")]
     ScopeExceeded,
+    /// As many tokens come from the creator's limited token as may, ended ones included.
+    #[error(
+        "from a token that is limited to workspaces, and from those that come from it, 1,000 tokens can be created, \
+         revoked and expired ones included: ask an owner without a workspace limit for a new owner token"
+    )]
+    TooManyTokens,
     /// The caller has seen another revision than this one, which is current.
     #[error("it has changed meanwhile")]
     Superseded(u64),
@@ -190,6 +196,11 @@ pub enum ChangeError {
     /// Other processes changed it first, too many times. Nothing has changed.
     #[error("other processes changed it first, again and again: try again")]
     Raced,
+    /// The keyring has as many keys of the workspace as it may. Older ones are kept for the audit log.
+    #[error(
+        "the keyring has 1,000 keys of this workspace, which is the limit: store its secrets in a new workspace and erase this one"
+    )]
+    TooManyKeys,
     /// The chain has its maximum number of documents.
     #[error("a workspace holds at most 32,768 documents")]
     TooMany,

@@ -108,7 +108,7 @@ impl Registry {
         let Some((workspace, _)) = snapshot.credential(&document.id) else {
             return Ok(());
         };
-        let key = self.keyring.current(&document.workspace);
+        let key = self.sealing_key_for(workspace, document);
         let metadata = notice.entry.metadata();
         let proxy = ActorContext::system("proxy");
         let draft = Draft {

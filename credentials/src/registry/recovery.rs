@@ -103,14 +103,19 @@ impl Registry {
         }
     }
 
-    /// A restore is offline; the first start after it records it.
+    /// A restore is offline; the first start after it records it, once for each epoch: signed heads
+    /// prove the epoch, and nothing proves what else the keyring says about restores.
     pub(super) async fn record_restore(&self) -> Result<(), CommitError> {
-        let Some((epoch, backup)) = self.keyring.restored().await else {
+        let epoch = self.chains.epoch();
+        if epoch == 0 {
             return Ok(());
-        };
-        let key = format!("{backup}, epoch {epoch}");
+        }
+        let backup = self.keyring.restored_from().await;
+        let backup = backup.as_deref().unwrap_or("an unknown backup");
         let by = ActorContext::system("start");
-        let restored = Draft::noted(Event::BackupRestored, &by, &*key);
+        let note = format!("{backup}, epoch {epoch}");
+        let restored = Draft::noted(Event::BackupRestored, &by, note);
+        let key = format!("restore, epoch {epoch}");
         self.record_once(&key, restored).await
     }
 
@@ -145,6 +150,7 @@ impl Registry {
             created_by: pending.created_by.clone(),
             created_at: pending.created_at,
             key_rotated_at: None,
+            key: pending.key.clone(),
             revision: 1,
             defaults: BTreeMap::new(),
             limits: Limits::default(),

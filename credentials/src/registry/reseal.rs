@@ -58,13 +58,13 @@ impl Registry {
             credentials: 0,
             damaged: 0,
         };
-        let (mut unopenable, mut is_key_added) = (HashSet::new(), false);
+        let (mut unopenable, mut added) = (HashSet::new(), None);
         loop {
             let is_unfinished = retry_on_race!(self.reseal_next_batch(
                 by,
                 &mut so_far,
                 &mut unopenable,
-                &mut is_key_added
+                &mut added
             ))?;
             if !is_unfinished {
                 return Ok(so_far);
@@ -73,26 +73,32 @@ impl Registry {
     }
 
     /// Makes the next commit, if anything is left. Other changes may come in between, even another
-    /// rotation: everything ends up under the current key.
+    /// rotation: everything ends up under the key that the workspace's document names. `added` is the
+    /// key that this rotation has added to the keyring.
     async fn reseal_next_batch(
         &self,
         by: &ActorContext,
         so_far: &mut Resealed,
         unopenable: &mut HashSet<CredentialId>,
-        is_key_added: &mut bool,
+        added: &mut Option<Arc<SealingKey>>,
     ) -> Result<bool, ChangeError> {
         let _guard = self
             .lock_workspace(by, &so_far.workspace, Priority::Normal)
             .await?;
         let workspace = self.sound_workspace(&so_far.workspace)?;
-        let Some(mut key) = self.keyring.current(&so_far.workspace) else {
+        let Some(mut key) = self.sealing_key(&workspace.document) else {
             return Err(self.missing_key(&so_far.workspace).await);
         };
         let begins = so_far.key.is_empty();
         let mut fresh = self.reseal_batch(&workspace, &key, unopenable);
         // Continues an unfinished rotation first, unless only unopenable credentials are left.
-        if begins && fresh.is_empty() && !std::mem::replace(is_key_added, true) {
-            key = self.keyring.add_next(&so_far.workspace).await?;
+        if begins && fresh.is_empty() {
+            key = match added.take() {
+                // The commit that names it has lost a race.
+                Some(added) => added,
+                None => self.add_key(&so_far.workspace).await?,
+            };
+            *added = Some(key.clone());
             fresh = self.reseal_batch(&workspace, &key, unopenable);
         }
         if fresh.is_empty() && !begins {
@@ -107,6 +113,7 @@ impl Registry {
         // done.
         let settings = begins.then(|| WorkspaceDocument {
             key_rotated_at: Some(self.clock.now()),
+            key: Some(key.id().to_owned()),
             revision: workspace.document.revision + 1,
             ..workspace.document.clone()
         });
@@ -116,6 +123,15 @@ impl Registry {
         so_far.credentials += resealed;
         key.id().clone_into(&mut so_far.key);
         Ok(true)
+    }
+
+    /// Adds a key to the keyring, unless that has too many of the workspace: all workspaces share the
+    /// file, which is replaced as a whole, and a start unwraps every key in it.
+    async fn add_key(&self, workspace: &WorkspaceId) -> Result<Arc<SealingKey>, ChangeError> {
+        match self.keyring.ids(workspace).await.len() < MAX_KEYS {
+            true => Ok(self.keyring.add_next(workspace).await?),
+            false => Err(ChangeError::TooManyKeys),
+        }
     }
 
     /// The documents for one commit, sealed under `key`. Credentials that cannot be opened are
@@ -206,5 +222,7 @@ fn reseal(
     Ok(fresh)
 }
 
+/// Keys of a workspace: one a day for more than two years. About 200 KB of the keyring.
+const MAX_KEYS: usize = 1_000;
 /// Some 200 KB, and one fsync.
 const CREDENTIALS_PER_COMMIT: usize = 100;

@@ -13,7 +13,10 @@ use super::{
     open::RESTORE,
 };
 use crate::{
-    access::{CreatedToken, EnsureOwnerError, NewToken, Role, Token, TokenDocument, TokenWarning},
+    access::{
+        CreatedToken, EnsureOwnerError, MAX_FROM_LIMITED, NewToken, Role, Token, TokenDocument,
+        TokenWarning,
+    },
     chains::{MAX_RACES, Priority, Turn, pause},
     documents::Document,
     model::{ActorContext, ActorId, Scope},
@@ -26,7 +29,8 @@ impl Registry {
     /// shortened expiry is in the warnings.
     ///
     /// # Errors
-    /// The request is invalid, or storage failed; nothing has changed then.
+    /// The request is invalid, too many tokens come from the creator's, or storage failed; nothing has
+    /// changed then.
     pub async fn create_token(
         self: &Arc<Self>,
         by: &ActorContext,
@@ -57,10 +61,15 @@ impl Registry {
         // The scope of the creator's token may have been narrowed since the request was
         // authenticated.
         let creator = self.access.token(&by.actor);
-        let within = creator.map_or_else(|| within.clone(), |creator| creator.scope());
-        self.accept_scope(&within, &new.scope)?;
+        let scope = creator.as_ref().map(TokenDocument::scope);
+        self.accept_scope(scope.as_ref().unwrap_or(within), &new.scope)?;
+        let origin = creator.as_ref().and_then(TokenDocument::as_origin);
+        if origin.is_some_and(|it| self.access.count_from(it) >= MAX_FROM_LIMITED) {
+            return Err(ChangeError::TooManyTokens);
+        }
         let warnings = self.limit_to_creator(by, &mut new);
-        let (document, text) = TokenDocument::create(new, &by.actor, now);
+        let (mut document, text) = TokenDocument::create(new, &by.actor, now);
+        document.origin = origin.cloned();
         let created = Draft::about_token(Event::TokenCreated, by, &document);
         self.commit_token(guard.on.as_ref(), created, &document)
             .await?;

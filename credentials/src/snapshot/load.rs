@@ -249,7 +249,7 @@ impl<'a> LoadedWorkspace<'a> {
 
     fn take(&mut self, loader: &WorkspaceLoader<'_>, entry: &Entry, body: &Body) {
         if &*entry.name == WORKSPACE {
-            return self.workspace(entry, body);
+            return self.workspace(loader, entry, body);
         }
         let Some(id) = credential_of(entry) else {
             // No release has written a document with this name.
@@ -272,7 +272,7 @@ impl<'a> LoadedWorkspace<'a> {
         }
     }
 
-    fn workspace(&mut self, entry: &Entry, body: &Body) {
+    fn workspace(&mut self, loader: &WorkspaceLoader<'_>, entry: &Entry, body: &Body) {
         let id = self.id;
         let is_ours = |document: &WorkspaceDocument| document.id == *id;
         let read = match body.read::<WorkspaceDocument>(entry) {
@@ -280,7 +280,14 @@ impl<'a> LoadedWorkspace<'a> {
             read => read,
         };
         match read {
-            Ok(document) => self.document = Some(document),
+            Ok(document) => {
+                let key = document.key.as_ref();
+                if key.is_some_and(|key| loader.keyring.key(id, key).is_none()) {
+                    // What is stored can be used, but nothing can be sealed.
+                    self.found(entry, Damage::KeyGone);
+                }
+                self.document = Some(document);
+            }
             Err(damage) => {
                 self.found(entry, damage);
                 self.damage = Some(damage);
@@ -362,6 +369,7 @@ fn placeholder_document(id: WorkspaceId, registration: Option<&Registration>) ->
         // If the registration is damaged too, the time is unknown.
         created_at: created_at.unwrap_or(Timestamp::UNIX_EPOCH),
         key_rotated_at: None,
+        key: None,
         revision: 0,
         defaults: BTreeMap::new(),
         limits: Limits::default(),

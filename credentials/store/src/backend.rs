@@ -135,7 +135,8 @@ pub trait Storage: Send + Sync + 'static {
 /// Stores segments: older records of a chain, which its head no longer names individually.
 #[async_trait]
 pub trait Archive: Send + Sync + 'static {
-    /// Writes segment `number` of a chain, and returns when it is on disk. Idempotent.
+    /// Writes segment `number` of a chain, and returns when it is on disk. Idempotent, because a
+    /// segment is written before a head names it; anything else in its place is overwritten.
     async fn put_new(&self, chain: &str, number: u64, bytes: &[u8]) -> Result<(), StorageError>;
 
     /// Returns segment `number` of a chain.

@@ -10,6 +10,7 @@ mod error;
 mod head;
 mod load;
 mod map;
+mod outcome;
 mod record;
 mod verify;
 

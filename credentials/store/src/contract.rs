@@ -149,6 +149,13 @@ pub async fn archive(archive: Arc<dyn Archive>) {
         Some(&b"one"[..])
     );
     assert_eq!(archive.get(chain, 2).await.unwrap(), None);
+    // An attacker has put something in the place of the next segment.
+    archive.put_new(chain, 2, b"planted").await.unwrap();
+    archive.put_new(chain, 2, b"two").await.unwrap();
+    assert_eq!(
+        archive.get(chain, 2).await.unwrap().as_deref(),
+        Some(&b"two"[..])
+    );
 }
 
 /// The contract of [`RunLog`].

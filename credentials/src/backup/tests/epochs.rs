@@ -210,3 +210,35 @@ async fn a_rollback_of_a_workspace_and_its_anchor_to_before_the_restore_is_not_s
     assert!(found.finding.contains("the last restore"), "{found}");
     assert!(opened(&registry, "a").is_err());
 }
+
+/// Whoever can write the keyring but not use the master key must not have restores recorded that
+/// never were.
+#[tokio::test]
+async fn a_restore_is_recorded_once_whatever_the_keyring_says_about_it_later() {
+    let (machine, registry, file) = Machine::backed_up().await;
+    close(&machine, registry).await;
+    let edit = || {
+        let keyring = fs::read(machine.path("keyring")).unwrap();
+        let mut keyring: serde_json::Value = serde_json::from_slice(&keyring).unwrap();
+        keyring["restoredFrom"] = "bkp_of_someone".into();
+        fs::write(machine.path("keyring"), keyring.to_string()).unwrap();
+    };
+    let recorded = async || {
+        let registry = machine.open().await;
+        let mut restores = records(&registry).await;
+        restores.retain(|it| it.event == Event::BackupRestored);
+        close(&machine, registry).await;
+        restores
+            .into_iter()
+            .map(|it| it.note.unwrap())
+            .collect::<Vec<_>>()
+    };
+    edit();
+    assert_eq!(recorded().await, Vec::<String>::new());
+    machine.lose_the_store();
+    let restored = machine.restore_as(&file, false, true).await.unwrap();
+    let note = format!("{}, epoch 1", restored.header.id);
+    assert_eq!(recorded().await, [note.clone()]);
+    edit();
+    assert_eq!(recorded().await, [note]);
+}

@@ -56,7 +56,7 @@ async fn keys_are_unwrapped_sixteen_at_a_time_and_keep_their_order() {
     assert_eq!(service.most.load(Ordering::SeqCst), 16);
     for workspace in (0..16).map(ids) {
         assert_eq!(again.ids(&workspace).await, keyring.ids(&workspace).await);
-        let seals = |keyring: &Keyring| keyring.current(&workspace).unwrap().id().to_owned();
+        let seals = |keyring: &Keyring| keyring.last(&workspace).unwrap().id().to_owned();
         assert_eq!(seals(&again), seals(&keyring));
     }
 }
@@ -69,8 +69,8 @@ async fn a_refused_key_leaves_out_its_workspace_and_an_unreachable_service_is_an
     keyring.add(&globex).await.unwrap();
     service.fail_for("acme", refused);
     let keyring = open(&path, &service).await.unwrap();
-    assert!(keyring.current(&acme()).is_none());
-    assert!(keyring.current(&globex).is_some());
+    assert!(keyring.last(&acme()).is_none());
+    assert!(keyring.last(&globex).is_some());
     assert_eq!(keyring.ids(&acme()).await.len(), 1, "it is kept");
     service.fail_for("acme", away);
     let error = open(&path, &service).await.err().unwrap();
@@ -119,13 +119,7 @@ async fn a_rotation_rewraps_every_key_when_the_service_rotates_its_own_key() {
     let after = keyring.to_json().await;
     keyring.settle(Some(&to), None, T0).await.unwrap();
     assert_eq!(keyring.to_json().await, after);
-    assert!(
-        open(&path, &service)
-            .await
-            .unwrap()
-            .current(&acme())
-            .is_some()
-    );
+    assert!(open(&path, &service).await.unwrap().last(&acme()).is_some());
 }
 
 /// If it were wrapped together with the old signing key, it would never unwrap again.
@@ -148,7 +142,7 @@ async fn the_old_signing_key_is_kept_while_the_service_refuses_a_workspace_key()
     assert_eq!((rewrapped.keys, rewrapped.warning), (3, None));
     let keyring = open(&path, &service).await.unwrap();
     assert_eq!(keyring.trust(), TrustedKeys::from(next));
-    assert_eq!(keyring.current(&acme()).unwrap().id(), id);
+    assert_eq!(keyring.last(&acme()).unwrap().id(), id);
 }
 
 #[tokio::test]
@@ -164,7 +158,7 @@ async fn a_read_only_process_creates_no_keys() {
     let keyring = open(&path, &Arc::new(remote())).await.unwrap();
     keyring.add(&acme()).await.unwrap();
     let keyring = open(&path, &reader).await.unwrap();
-    assert!(keyring.current(&acme()).is_some());
+    assert!(keyring.last(&acme()).is_some());
     let error = keyring.add(&"globex".parse().unwrap()).await.err().unwrap();
     assert!(
         matches!(error, KeyringError::Kms(KmsError::CannotMakeNew)),
@@ -205,6 +199,6 @@ async fn the_keyring_can_be_read_and_changed_while_a_rotation_waits_for_the_serv
     let keyring = open(&path, &Arc::new(remote())).await.unwrap();
     assert_eq!(keyring.trust(), TrustedKeys::from(next));
     for workspace in [acme(), globex] {
-        assert!(keyring.current(&workspace).is_some(), "{workspace}");
+        assert!(keyring.last(&workspace).is_some(), "{workspace}");
     }
 }

@@ -32,7 +32,7 @@ async fn keys_added_by_two_processes_at_the_same_time_are_all_kept() {
     let third = Keyring::open_or_create(&path, kms(1), T0).await.unwrap();
     for (n, (id, blob)) in made.iter().enumerate() {
         for keyring in [&*keyrings[0], &*keyrings[1], &third] {
-            let key = keyring.current(&workspace(n)).unwrap();
+            let key = keyring.last(&workspace(n)).unwrap();
             assert_eq!(key.id(), id, "w{n}");
             assert_eq!(&**key.open(&CONTEXT, blob).unwrap(), b"x", "w{n}");
         }
@@ -43,13 +43,13 @@ async fn keys_added_by_two_processes_at_the_same_time_are_all_kept() {
 async fn keys_replaced_or_destroyed_by_one_process_are_so_for_the_other_after_it_catches_up() {
     let (_folder, _, [one, other]) = two().await;
     let first = one.add(&acme()).await.unwrap();
-    assert!(other.current(&acme()).is_none(), "it has not caught up yet");
+    assert!(other.last(&acme()).is_none(), "it has not caught up yet");
     let next = other.add_next(&acme()).await.unwrap();
     assert_eq!(other.ids(&acme()).await, [first.id(), next.id()]);
     one.catch_up().await.unwrap();
     other.catch_up().await.unwrap();
     for keyring in [&one, &other] {
-        assert_eq!(keyring.current(&acme()).unwrap().id(), next.id());
+        assert_eq!(keyring.last(&acme()).unwrap().id(), next.id());
         assert!(keyring.key(&acme(), first.id()).is_some());
     }
     // A process destroys a key that the other has added since it last caught up.
@@ -57,7 +57,7 @@ async fn keys_replaced_or_destroyed_by_one_process_are_so_for_the_other_after_it
     let all = [&first, &next, &last].map(|key| key.id().to_owned());
     assert_eq!(other.destroy(&all.into()).await.unwrap(), 3);
     one.catch_up().await.unwrap();
-    assert!(one.current(&acme()).is_none());
+    assert!(one.last(&acme()).is_none());
     assert!(one.ids(&acme()).await.is_empty());
 }
 
@@ -69,7 +69,7 @@ async fn known_keys_stay_usable_after_the_other_process_rotates_the_master_key()
     assert_eq!(one.rewrap(&to, None, T0).await.unwrap().keys, 3);
     one.add(&"globex".parse().unwrap()).await.unwrap();
     other.catch_up().await.unwrap();
-    assert_eq!(other.current(&acme()).unwrap().id(), id);
+    assert_eq!(other.last(&acme()).unwrap().id(), id);
 }
 
 /// A change based on the older file would lose the keys that only memory has.
@@ -99,13 +99,13 @@ async fn an_older_file_put_in_place_at_run_time_is_refused_until_the_newest_is_b
             assert!(message.contains("put back the newest copy"), "{message}");
         }
         assert_eq!(std::fs::read(&path).unwrap(), older);
-        let known = keyring.current(&workspace(1)).unwrap();
+        let known = keyring.last(&workspace(1)).unwrap();
         assert_eq!(known.id(), second.id());
     }
     std::fs::write(&path, newest).unwrap();
     one.add(&workspace(2)).await.unwrap();
     other.catch_up().await.unwrap();
     for id in [acme(), workspace(1), workspace(2)] {
-        assert!(other.current(&id).is_some(), "{id}");
+        assert!(other.last(&id).is_some(), "{id}");
     }
 }

@@ -51,7 +51,7 @@ async fn a_successor_is_trusted_at_once_and_replaces_the_signing_key_when_all_ke
         assert_eq!(opened.trust(), TrustedKeys::from(next));
         assert_eq!(opened.signer().unwrap().public(), next);
         assert!(opened.signing().signer(&old).is_none());
-        let key = opened.current(&acme()).unwrap();
+        let key = opened.last(&acme()).unwrap();
         assert_eq!(&**key.open(&CONTEXT, &blob).unwrap(), b"x");
     }
     let again = keyring
@@ -78,7 +78,7 @@ async fn a_read_only_keyring_follows_a_rotation_even_if_it_never_saw_the_success
     for reader in [&looks, &sleeps] {
         reader.catch_up().await.unwrap();
         assert_eq!(reader.trust(), TrustedKeys::from(next));
-        assert!(reader.signer().is_none() && reader.current(&acme()).is_some());
+        assert!(reader.signer().is_none() && reader.last(&acme()).is_some());
     }
 }
 
@@ -148,5 +148,5 @@ async fn a_process_without_the_new_master_key_switches_to_a_successor_that_it_ha
     other.catch_up().await.unwrap();
     assert_eq!(other.trust(), TrustedKeys::from(next));
     assert_eq!(other.signer().unwrap().public(), next);
-    assert_eq!(other.current(&acme()).unwrap().id(), id);
+    assert_eq!(other.last(&acme()).unwrap().id(), id);
 }

@@ -149,10 +149,8 @@ impl Registry {
         }
         expect_kind(provider, secret)?;
         expect_secret_once(new, secret)?;
-        let key = self
-            .keyring
-            .current(&new.workspace)
-            .ok_or(ChangeError::KeyLost)?;
+        let key = self.sealing_key(&workspace.document);
+        let key = key.ok_or(ChangeError::KeyLost)?;
         let now = self.clock.now();
         expect_future_and_free(new, &workspace, now)?;
         let default = workspace.default(&new.provider, new.environment);

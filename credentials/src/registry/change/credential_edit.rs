@@ -67,7 +67,11 @@ impl Registry {
         if workspace.damage.is_some_and(Damage::is_of_chain) {
             return Err(ChangeError::Damaged);
         }
-        let key = self.keyring.current(of).ok_or(ChangeError::KeyLost)?;
+        let key = self.sealing_key_for(&workspace, &entry.document);
+        let key = key.ok_or(match workspace.damage {
+            None => ChangeError::KeyLost,
+            Some(_) => ChangeError::Damaged,
+        })?;
         let is_sound = match entry.document.reference {
             Some(_) => entry.damage().is_none(),
             None => entry.metadata().is_some(),

@@ -14,6 +14,7 @@ use crate::{
     model::{ActorContext, Workspace, WorkspaceId},
     record::{Draft, Event},
     registry::{ChangeError, NewWorkspace, Registry, view},
+    sealing::SealingKey,
     snapshot::WorkspaceEntry,
 };
 
@@ -127,7 +128,7 @@ impl Registry {
         // gate and the installation's chain are locked: the key service may be slow, and what ends
         // access must not wait for it.
         self.keyring.catch_up().await?;
-        let had_key = self.keyring.current(&new.id).is_some();
+        let had_key = self.keyring.last(&new.id).is_some();
         let key = self.keyring.add(&new.id).await?;
         let gate = self.gate.read().await;
         let both = (of_workspace, own.lock(Priority::Normal).await);
@@ -135,7 +136,7 @@ impl Registry {
         if self.chains.sound_registration(&new.id)? != before {
             return Err(ChangeError::Raced);
         }
-        let registration = registration(by, new, before, self.clock.now());
+        let registration = registration(by, new, &key, before, self.clock.now());
         let draft = Draft {
             workspace: Some(new.id.clone()),
             ..Draft::new(Event::WorkspaceCreated, by)
@@ -198,6 +199,7 @@ impl Registry {
 fn registration(
     by: &ActorContext,
     new: &NewWorkspace,
+    key: &SealingKey,
     before: Option<Registration>,
     created_at: Timestamp,
 ) -> Registration {
@@ -210,6 +212,7 @@ fn registration(
             created_by: by.actor.clone(),
             created_at,
             request_id: by.request_id.clone(),
+            key: Some(key.id().to_owned()),
         }),
         link: before.as_ref().and_then(|before| before.link),
         erased: before.and_then(|before| before.erased),

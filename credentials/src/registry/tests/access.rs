@@ -8,8 +8,9 @@ use super::{
     *,
 };
 use crate::{
-    access::{CreatedToken, NewToken, Role, Token, TokenStatus},
+    access::{CreatedToken, MAX_FROM_LIMITED, NewToken, Role, Token, TokenDocument, TokenStatus},
     chains::Priority,
+    documents::Document,
     record::{Draft, Event},
 };
 
@@ -27,8 +28,28 @@ async fn made(registry: &Arc<Registry>, new: NewToken) -> CreatedToken {
     made.unwrap()
 }
 
-fn limited_to(workspace: &str) -> Scope {
+pub(super) fn limited_to(workspace: &str) -> Scope {
     Scope::Only(Arc::new([workspace.parse().unwrap()].into()))
+}
+
+/// An owner's token that is limited to acme, and not stored yet.
+pub(super) fn limited_owner() -> TokenDocument {
+    let new = NewToken {
+        scope: limited_to("acme"),
+        ..new_token(Role::Owner)
+    };
+    let now = jiff::Timestamp::from_second(NOW).unwrap();
+    TokenDocument::create(new, &act().actor, now).0
+}
+
+/// Stores tokens in one commit.
+pub(super) async fn store(registry: &Registry, tokens: &[TokenDocument]) {
+    let own = registry.chains.installation();
+    let on = own.state();
+    let drafts = vec![Draft::new(Event::TokenCreated, &act())];
+    let writes = tokens.iter().map(Document::write).collect();
+    let committed = registry.chains.commit(own, on.as_ref(), 0, drafts, writes);
+    committed.await.unwrap();
 }
 
 #[tokio::test]
@@ -372,4 +393,42 @@ async fn a_token_revoked_during_a_slow_read_of_all_tokens_stays_revoked() {
     let state = own.state().unwrap();
     registry.access.read(&own.chain, &state).await.unwrap();
     assert_eq!(registry.access().authenticate(&text), None);
+}
+
+/// Otherwise a token for one workspace could use up the documents that all workspaces share.
+#[tokio::test]
+async fn tokens_that_come_from_a_limited_token_are_bounded_and_others_are_not_affected() {
+    let (_installation, registry) = Installation::with_acme().await;
+    let limited = || NewToken {
+        scope: limited_to("acme"),
+        ..new_token(Role::Owner)
+    };
+    let scope = limited_to("acme");
+    let create = async |by: &ActorId| {
+        let by = ActorContext {
+            actor: by.clone(),
+            ..act()
+        };
+        let created = registry.create_token(&by, &scope, limited());
+        created.await.map(|created| created.token.id)
+    };
+    let first = made(&registry, limited()).await.token.id;
+    let second = create(&first).await.unwrap();
+    let third = create(&second).await.unwrap();
+    let ended = (3..MAX_FROM_LIMITED).map(|_| TokenDocument {
+        origin: Some(first.clone()),
+        revoked_at: Some(jiff::Timestamp::from_second(NOW).unwrap()),
+        ..limited_owner()
+    });
+    store(&registry, &ended.collect::<Vec<_>>()).await;
+    let last = create(&second).await.unwrap();
+    let revoked = registry.revoke_token(&act(), &scope, &last, None).await;
+    revoked.unwrap();
+    for by in [&first, &second, &third] {
+        let refused = create(by).await;
+        let is_full = matches!(refused, Err(ChangeError::TooManyTokens));
+        assert!(is_full, "{refused:?}");
+    }
+    let other = made(&registry, limited()).await.token.id;
+    create(&other).await.unwrap();
 }

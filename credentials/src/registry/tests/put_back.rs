@@ -2,7 +2,7 @@
 //! an attacker with write access to the store and to `heads/`: the other chains and the keyring
 //! prove them.
 
-use keyside_store::chain::Damage;
+use keyside_store::chain::{Damage, Head};
 
 use super::{
     erasing::{self, acme},
@@ -232,4 +232,38 @@ async fn a_damaged_installation_document_is_audited_and_not_replaced_by_a_rotati
     let registry = open_without_tasks(options()).await.unwrap();
     registry.settle_keys().await.unwrap();
     registry.audit().verify().await.unwrap();
+}
+
+/// On a backend that processes share. A head of the epoch before would make the chain unusable.
+#[tokio::test]
+async fn a_process_from_before_a_restore_changes_nothing_after_it() {
+    let (installation, registry) = Installation::with_acme().await;
+    let signer = registry.keyring.signer().unwrap();
+    let id = registry.keyring.installation().installation();
+    for chain in ["installation", "workspace/acme"] {
+        let name = ChainName::of(chain);
+        installation.tamper(&name.head_key(), |stored| {
+            let mut head = Head::parse_unverified(stored).unwrap();
+            head.epoch += 1;
+            *stored = head.sign(&name, id, &*signer);
+        });
+    }
+    let before = installation.memory.contents().objects.clone();
+    let token = NewToken {
+        name: "another owner".to_owned(),
+        role: Role::Owner,
+        scope: Scope::All,
+        expires_at: None,
+    };
+    let by = act();
+    for refused in [
+        registry.add(&by, key("a", "sk-a")).await.map(drop),
+        registry
+            .create_token(&by, &Scope::All, token)
+            .await
+            .map(drop),
+    ] {
+        assert!(matches!(refused, Err(ChangeError::Damaged)), "{refused:?}");
+    }
+    assert_eq!(installation.memory.contents().objects, before);
 }

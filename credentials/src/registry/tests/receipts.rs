@@ -1,6 +1,11 @@
 //! The receipt of an erased workspace: it can be fetched at any time, and verified.
 
+use std::collections::BTreeSet;
+
+use keyside_store::faulty::Fault;
+
 use super::{
+    access::{limited_owner, limited_to, store},
     erasing::{acme, erase, two_workspaces},
     *,
 };
@@ -160,5 +165,47 @@ async fn each_erased_workspace_of_one_id_has_its_own_receipt() {
     assert_eq!(erase(&registry).await, second);
     for receipt in [first, second] {
         registry.audit().confirm(&receipt).await.unwrap();
+    }
+}
+
+/// More ids than a record holds. Otherwise an owner who is limited to a workspace could keep it from
+/// being erased.
+#[tokio::test(start_paused = true)]
+async fn a_workspace_with_hundreds_of_tokens_and_keys_is_erased_and_its_receipt_names_them_all() {
+    let (prepared, registry, _) = two_workspaces().await;
+    let tokens: Vec<_> = (0..250).map(|_| limited_owner()).collect();
+    store(&registry, &tokens).await;
+    for _ in 0..120 {
+        registry.keyring.add_next(&acme()).await.unwrap();
+    }
+    let keys = registry.keyring.ids(&acme()).await;
+    let tokens: BTreeSet<_> = tokens.into_iter().map(|token| token.id).collect();
+    drop(registry);
+    for at in [3, 6, 20, 100, usize::MAX] {
+        let installation = prepared.copy();
+        let (storage, registry) = installation.open_faulty().await;
+        storage.fail(at, usize::MAX, Fault::Refused);
+        let erased = registry.erase_workspace(&act(), &acme(), None).await;
+        let reached = storage.heal();
+        assert!(reached || erased.is_ok(), "cut at {at}: {erased:?}");
+        drop(registry);
+        let registry = installation.open().await;
+        let receipt = erase(&registry).await;
+        assert_eq!(receipt.destroyed_keys, keys, "cut at {at}");
+        assert_eq!(
+            receipt.tokens.iter().cloned().collect::<BTreeSet<_>>(),
+            tokens
+        );
+        registry.audit().confirm(&receipt).await.unwrap();
+        assert!(registry.keyring.ids(&acme()).await.is_empty());
+        let again = registry.create_workspace(&act(), workspace("acme")).await;
+        again.unwrap();
+        let of_successor = AuditFilter {
+            within: limited_to("acme"),
+            event: Some(Event::WorkspaceErased),
+            ..AuditFilter::default()
+        };
+        let shown = registry.audit().search(&of_successor, None, 100).await;
+        assert_eq!(shown.unwrap().records, []);
     }
 }

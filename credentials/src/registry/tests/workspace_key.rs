@@ -4,8 +4,14 @@ use std::collections::BTreeSet;
 
 use keyside_store::faulty::Fault;
 
-use super::{erasing::acme, grouping::tagging, priority::open_with_remote_service, *};
-use crate::{documents::CredentialDocument, sealing::SealingKey};
+use super::{
+    erasing::acme, grouping::tagging, priority::open_with_remote_service, tampering::edit, *,
+};
+use crate::{
+    documents::{CredentialDocument, Document, WorkspaceDocument},
+    record::Draft,
+    sealing::SealingKey,
+};
 
 /// `acme` with more keys than fit into one commit.
 async fn with_many() -> (Installation, Arc<Registry>) {
@@ -49,6 +55,36 @@ fn named(installation: &Installation) -> BTreeSet<String> {
     blobs
         .filter_map(|blob| Some(SealingKey::id_in(&blob)?.to_owned()))
         .collect()
+}
+
+/// Adds a key that seals from now on in `acme`, without sealing again what is stored.
+async fn switch_key(registry: &Registry) {
+    let key = registry.keyring.add_next(&acme()).await.unwrap();
+    let workspace = registry.snapshot.load().workspaces.get(&acme()).cloned();
+    let workspace = workspace.unwrap();
+    let document = WorkspaceDocument {
+        key: Some(key.id().to_owned()),
+        revision: workspace.document.revision + 1,
+        ..workspace.document.clone()
+    };
+    let draft = Draft {
+        workspace: Some(acme()),
+        ..Draft::new(Event::WorkspaceKeyRotated, &act())
+    };
+    let writes = vec![document.write()];
+    let committed = registry.commit_in(&workspace, vec![draft], writes).await;
+    let switched = workspace.with_all(document, []).at(committed.unwrap());
+    registry.publish_committed(switched).await.unwrap();
+}
+
+/// Edits the keys of `acme` in the keyring, and makes the file count as newer.
+fn edit_keys(installation: &Installation, edit: impl FnOnce(&mut Vec<serde_json::Value>)) {
+    let file = installation.keyring();
+    let keyring = fs::read(&file).unwrap();
+    let mut edited: serde_json::Value = serde_json::from_slice(&keyring).unwrap();
+    edited["generation"] = 1_000.into();
+    edit(edited["workspaces"]["acme"].as_array_mut().unwrap());
+    fs::write(&file, edited.to_string()).unwrap();
 }
 
 #[tokio::test]
@@ -129,7 +165,7 @@ async fn a_workspace_without_keys_gets_a_new_one_too() {
         .await
         .unwrap();
     assert_eq!(resealed.credentials, 0);
-    let current = registry.keyring.current(&acme()).unwrap();
+    let current = registry.keyring.last(&acme()).unwrap();
     assert_eq!(current.id(), resealed.key);
     let unknown = registry
         .rotate_workspace_key(&act(), &"nowhere".parse().unwrap())
@@ -149,7 +185,7 @@ async fn concurrent_changes_and_a_second_rotation_end_with_everything_under_one_
     );
     added.unwrap();
     drop(backup.unwrap());
-    let last = registry.keyring.current(&acme()).unwrap();
+    let last = registry.keyring.last(&acme()).unwrap();
     assert!([one.unwrap().key, other.unwrap().key].contains(&last.id().to_owned()));
     assert_eq!(
         named(&installation),
@@ -184,7 +220,7 @@ async fn secrets_that_do_not_decrypt_are_left_unchanged_and_counted() {
 async fn a_new_key_is_created_although_old_data_does_not_decrypt() {
     let (installation, registry, id) = one_key().await;
     let first = registry.keyring.ids(&acme()).await;
-    registry.keyring.add_next(&acme()).await.unwrap();
+    switch_key(&registry).await;
     // The metadata of the destroyed version stays, sealed with the first key, which no longer
     // unwraps.
     let rotation = Rotation {
@@ -195,7 +231,7 @@ async fn a_new_key_is_created_although_old_data_does_not_decrypt() {
     let first = first.into_iter().collect();
     registry.keyring.destroy(&first).await.unwrap();
     for _ in 0..2 {
-        let before = registry.keyring.current(&acme()).unwrap();
+        let before = registry.keyring.last(&acme()).unwrap();
         let resealed = registry
             .rotate_workspace_key(&act(), &acme())
             .await
@@ -219,12 +255,10 @@ async fn a_document_whose_key_is_missing_in_the_keyring_fails_verification() {
     rotated.unwrap();
     let file = installation.keyring();
     let keyring = fs::read(&file).unwrap();
-    let mut edited: serde_json::Value = serde_json::from_slice(&keyring).unwrap();
-    edited["generation"] = 1_000.into();
-    let keys = edited["workspaces"]["acme"].as_array_mut().unwrap();
-    assert_eq!(keys.len(), 2, "the old one stays");
-    keys.pop();
-    fs::write(&file, edited.to_string()).unwrap();
+    edit_keys(&installation, |keys| {
+        assert_eq!(keys.len(), 2, "the old one stays");
+        keys.pop();
+    });
     for registry in [registry, installation.open().await] {
         let (chain, finding) = found(&registry).await;
         assert_eq!(chain, "workspace/acme");
@@ -260,4 +294,144 @@ async fn a_rotation_that_loses_a_race_counts_and_dates_everything_once() {
         events(&registry, &before).await,
         [Event::CredentialEdited, Event::WorkspaceKeyRotated]
     );
+}
+
+/// Who knows an older key, and can write the keyring but not use the key service, must not get new
+/// secrets sealed with that key.
+#[tokio::test]
+async fn an_older_key_put_last_in_the_keyring_seals_nothing() {
+    let (installation, registry, id) = one_key().await;
+    let rotated = registry.rotate_workspace_key(&act(), &acme()).await;
+    let newest = rotated.unwrap().key;
+    drop(registry);
+    edit_keys(&installation, |keys| keys.reverse());
+    let registry = installation.open().await;
+    assert_ne!(registry.keyring.last(&acme()).unwrap().id(), newest);
+    registry.add(&act(), key("b", "sk-b")).await.unwrap();
+    registry.rotate(&act(), &id, to("sk-2")).await.unwrap();
+    assert_eq!(named(&installation), [newest].into());
+    registry.audit().verify().await.unwrap();
+}
+
+/// The key of a new workspace is named from its registration on, before its chain begins.
+#[tokio::test]
+async fn a_key_put_into_the_keyring_behind_that_of_a_new_workspace_seals_nothing() {
+    let (installation, registry) = Installation::with_acme().await;
+    let registration = registry.chains.registration(&acme()).unwrap();
+    let first = registration.pending.unwrap().key.unwrap();
+    let planted = registry.keyring.add_next(&acme()).await.unwrap();
+    assert_ne!(planted.id(), first);
+    registry.add(&act(), key("a", "sk-a")).await.unwrap();
+    assert_eq!(named(&installation), [first].into());
+}
+
+/// Not even where nothing is sealed with the newest key, which would show that it is gone.
+#[tokio::test]
+async fn without_the_newest_key_nothing_is_sealed_and_verification_reports_it() {
+    let (installation, registry) = Installation::with_acme().await;
+    let rotated = registry.rotate_workspace_key(&act(), &acme()).await;
+    let newest = rotated.unwrap().key;
+    drop(registry);
+    let whole = fs::read(installation.keyring()).unwrap();
+    edit_keys(&installation, |keys| {
+        keys.retain(|key| key["id"] != newest.as_str())
+    });
+    let registry = installation.open().await;
+    assert!(
+        registry.keyring.last(&acme()).is_some(),
+        "the old one stays"
+    );
+    for refused in [
+        registry.add(&act(), key("a", "sk-a")).await.map(drop),
+        registry
+            .rotate_workspace_key(&act(), &acme())
+            .await
+            .map(drop),
+    ] {
+        assert!(matches!(refused, Err(ChangeError::KeyLost)), "{refused:?}");
+    }
+    let (chain, finding) = found(&registry).await;
+    assert_eq!(chain, "workspace/acme");
+    assert!(
+        finding.contains("its key is not in the keyring"),
+        "{finding}"
+    );
+    drop(registry);
+    fs::write(installation.keyring(), whole).unwrap();
+    let registry = installation.open().await;
+    registry.add(&act(), key("a", "sk-a")).await.unwrap();
+    assert_eq!(named(&installation), [newest].into());
+}
+
+/// Its document is edited too, to name the older key.
+#[tokio::test]
+async fn the_edited_document_of_a_workspace_does_not_choose_the_key() {
+    let (installation, registry, id) = one_key().await;
+    let older = registry.keyring.ids(&acme()).await.remove(0);
+    let rotated = registry.rotate_workspace_key(&act(), &acme()).await;
+    let newest = rotated.unwrap().key;
+    drop(registry);
+    let at = installation.stored_at("{\"id\":\"acme\"");
+    installation.tamper(&at, |document| edit(document, &newest, &older));
+    edit_keys(&installation, |keys| keys.reverse());
+    let registry = installation.open().await;
+    assert!(registry.workspace(&acme()).unwrap().damaged);
+    registry.rotate(&act(), &id, to("sk-2")).await.unwrap();
+    assert_eq!(named(&installation), [newest].into());
+}
+
+/// Stores of development builds name no key in the workspace's document.
+#[tokio::test]
+async fn a_workspace_that_names_no_key_is_sealed_with_the_last_one_until_the_next_rotation() {
+    let (installation, registry, id) = one_key().await;
+    let first = registry.keyring.ids(&acme()).await;
+    let mut document = registry
+        .snapshot
+        .load()
+        .workspaces
+        .get(&acme())
+        .unwrap()
+        .document
+        .clone();
+    document.key = None;
+    document.revision += 1;
+    let workspace = registry
+        .snapshot
+        .load()
+        .workspaces
+        .get(&acme())
+        .cloned()
+        .unwrap();
+    let draft = Draft::new(Event::WorkspaceEdited, &act());
+    let committed = registry.commit_in(&workspace, vec![draft], vec![document.write()]);
+    committed.await.unwrap();
+    drop(registry);
+    let registry = installation.open().await;
+    registry.rotate(&act(), &id, to("sk-2")).await.unwrap();
+    assert_eq!(named(&installation), first.into_iter().collect());
+    let rotated = registry.rotate_workspace_key(&act(), &acme()).await;
+    assert_eq!(named(&installation), [rotated.unwrap().key].into());
+}
+
+/// An owner who is limited to a workspace could otherwise make the keyring too large for all others.
+#[tokio::test]
+async fn a_workspace_has_at_most_1000_keys_in_the_keyring() {
+    let (installation, registry) = Installation::with_acme().await;
+    drop(registry);
+    edit_keys(&installation, |keys| {
+        for n in keys.len()..999 {
+            let mut older = keys[0].clone();
+            older["id"] = format!("wk_{n}").into();
+            keys.insert(0, older);
+        }
+    });
+    let registry = installation.open().await;
+    let (by, id) = (act(), acme());
+    registry.rotate_workspace_key(&by, &id).await.unwrap();
+    let refused = registry.rotate_workspace_key(&by, &id).await;
+    let is_full = matches!(refused, Err(ChangeError::TooManyKeys));
+    assert!(is_full, "{refused:?}");
+    assert_eq!(registry.keyring.ids(&id).await.len(), 1_000);
+    registry.add(&by, key("a", "sk-a")).await.unwrap();
+    erasing::erase(&registry).await;
 }

@@ -7,7 +7,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 use tokio::time::sleep;
 
 use super::{
-    Chain, CommitError, Damage, Entry, Head, Link, LoadError, ObjectRef, State,
+    Chain, CommitError, Entry, Head, Link, ObjectRef, State,
     archive::Tail,
     head::{HEAD_LIMIT, MAX_HEAD_PAGES},
     load::SALT_LEN,
@@ -227,7 +227,7 @@ impl Chain {
                     // have committed on top of it: then its objects must stay.
                     if attempts == 1
                         || !self
-                            .is_ancestor_of_head(state, key)
+                            .is_ancestor_of_head(prepared.on.as_ref(), state, key)
                             .await
                             .map_err(unknown)?
                     {
@@ -248,20 +248,6 @@ impl Chain {
             }
         }
         self.storage.sync().await.map_err(unknown)
-    }
-
-    /// Whether `state` was committed and is an ancestor of the current head.
-    async fn is_ancestor_of_head(
-        &self,
-        state: &Arc<State>,
-        key: &dyn Signer,
-    ) -> Result<bool, StorageError> {
-        match self.refresh(state, &key.public().into()).await {
-            Ok(_) => Ok(true),
-            Err(LoadError::Damaged(Damage::Older { .. } | Damage::Forked)) => Ok(false),
-            Err(LoadError::Damaged(damage)) => Err(StorageError::unavailable(damage)),
-            Err(LoadError::Storage(error)) => Err(error),
-        }
     }
 
     /// The keys of the objects that the previous head named and this one does not.

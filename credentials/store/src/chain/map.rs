@@ -162,6 +162,26 @@ mod tests {
         assert!(map.pages.iter().all(|page| !page.entries.is_empty()));
     }
 
+    /// So that what exists can still be revoked.
+    #[test]
+    fn every_document_of_a_full_map_can_be_replaced() {
+        let (mut full, mut count) = (Map::default(), 0);
+        while full.pages.len() < MAX_PAGES
+            || full.pages[MAX_PAGES - 1].entries.len() < MAX_PAGE_ENTRIES
+        {
+            full.insert(entry(count));
+            count += 1;
+        }
+        let mut more = full.clone();
+        more.insert(entry(count));
+        assert!(more.check_capacity().is_err());
+        for number in 0..count {
+            full.insert(entry(number));
+            full.check_capacity().unwrap();
+        }
+        assert_eq!(full.documents().count(), count);
+    }
+
     #[test]
     fn a_chain_takes_32768_documents_in_any_order() {
         for step in [1, 7] {

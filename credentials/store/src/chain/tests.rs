@@ -2,6 +2,7 @@
 
 mod archiving;
 mod garbage;
+mod outcomes;
 
 use std::sync::atomic::{AtomicI64, Ordering};
 

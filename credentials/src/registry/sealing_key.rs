@@ -1,0 +1,36 @@
+//! Selects the key that seals what is stored next in a workspace.
+
+use std::sync::Arc;
+
+use super::Registry;
+use crate::{
+    documents::{CredentialDocument, WorkspaceDocument},
+    sealing::SealingKey,
+    snapshot::WorkspaceEntry,
+};
+
+impl Registry {
+    /// The key that the document of a workspace names, if the keyring has it. Whoever can write the
+    /// keyring, and knows an older key, could otherwise have new secrets sealed with that one.
+    pub(super) fn sealing_key(&self, document: &WorkspaceDocument) -> Option<Arc<SealingKey>> {
+        match &document.key {
+            Some(id) => self.keyring.key(&document.id, id),
+            None => self.keyring.last(&document.id),
+        }
+    }
+
+    /// The key that seals what is stored next about a credential. The document of a damaged workspace
+    /// is not trusted, so the credential keeps the key that it has.
+    pub(super) fn sealing_key_for(
+        &self,
+        workspace: &WorkspaceEntry,
+        credential: &CredentialDocument,
+    ) -> Option<Arc<SealingKey>> {
+        if workspace.damage.is_none() {
+            return self.sealing_key(&workspace.document);
+        }
+        let version = credential.version(credential.current)?;
+        let id = SealingKey::id_in(&version.metadata)?;
+        self.keyring.key(&credential.workspace, id)
+    }
+}
