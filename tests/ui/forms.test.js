@@ -2,7 +2,6 @@
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { setTimeout as passed } from "node:timers/promises";
 
 import { launch, open, signIn } from "./browser.js";
 import { Keyside, Provider } from "./stage.js";
@@ -25,19 +24,25 @@ async function begun(t) {
 test("a form that is sent again before its answer is there is sent once", async (t) => {
   const { keyside, page, session } = await begun(t);
   let sent = 0;
+  let arrive;
+  const arrived = new Promise((resolve) => (arrive = resolve));
+  let release;
+  const released = new Promise((resolve) => (release = resolve));
   await page.route(`${session}/workspace?*`, async (route) => {
     if (route.request().method() === "POST") {
       sent += 1;
-      await passed(1500);
+      arrive();
+      await released;
     }
     await route.continue();
   });
   await page.goto(`${session}/workspace?workspace=acme`);
   await page.getByLabel("Who or what is it for?").fill("Continuous integration");
-  await page.getByRole("button", { name: "Create token" }).evaluate((button) => {
-    button.click();
-    setTimeout(() => button.click(), 500);
-  });
+  const press = () => page.getByRole("button", { name: "Create token" }).evaluate((button) => button.click());
+  await press();
+  await arrived;
+  await press();
+  release();
   await page.getByRole("heading", { name: "Token created" }).waitFor();
   assert.equal(sent, 1);
   const { items } = await keyside.ask("GET", "/api/tokens");
