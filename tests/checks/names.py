@@ -197,7 +197,7 @@ def vocabularies(repository):
 #: Names of others that no source has: of other programs, of errors that clients raise, of files that are only made.
 FOREIGN = {
     "ANTHROPIC_CUSTOM_HEADERS", "GROQ_CUSTOM_HEADERS", "VAULT_SKIP_VERIFY", "X-Real-IP", "auto_rotate_period", "stream_options.include_usage", "subPath",
-    "promtool", "gdb", "perf", "strace", "recvfrom", "sync_file_range", "writev", "ModelNotFoundError", "OpenAIModelNotFoundError", "NotFoundError", "MI_DEFAULT_ARENA_EAGER_COMMIT",
+    "promtool", "gdb", "perf", "strace", "recvfrom", "writev", "ModelNotFoundError", "OpenAIModelNotFoundError", "NotFoundError", "MI_DEFAULT_ARENA_EAGER_COMMIT",
     "CacheDirectory", "CacheDirectoryMode", "DynamicUser", "OPENAI_CUSTOM_HEADERS", "WEBHOOK_SECRET", "compare_digest", "is_genuine",
     # Put together from parts, or patterns of names.
     "keyring.lock", "workspace.ID", "keyside-acme-_", "keyside-_installation", "smoke-openai", "any_history", "a_revoked_key_is_refused_at_once", "PACKAGE",
