@@ -65,7 +65,7 @@ charts: build ## The Helm chart: rendered, validated, and its processes started 
 	@$(need) venv
 	$(suite)/charts/run.sh $(ARGS)
 
-bench: ## Measure against nginx on this machine, side by side (ARGS=--declared: a declared key against the store; ARGS=start: start time; ARGS=lists: lists of the admin API and the page of keys; ARGS=revoke: how long a revoked key is still used)
+bench: ## Measure against nginx on this machine, side by side (ARGS=--declared: a declared key against the store; ARGS=start: start time; ARGS=lists: lists of the admin API and the page of keys; ARGS=revoke: how long a revoked key is still used; ARGS=build: how long the first build takes)
 	@$(need) cargo cc cmake
 	tests/bench/run.sh $(ARGS)
 

@@ -23,10 +23,8 @@ const advice = (field, value) => {
 for (const field of document.querySelectorAll("[data-key-field]")) {
   const input = field.querySelector("input");
   const output = field.querySelector("[data-advice]");
-  input.addEventListener("paste", () =>
-    // Copied keys often end in a line break or a space.
-    queueMicrotask(() => setTimeout(() => (input.value = input.value.trim()))),
-  );
+  // Copied keys often end in a line break or a space. The pasted text is there only after the event.
+  input.addEventListener("paste", () => setTimeout(() => (input.value = input.value.trim())));
   let timer;
   input.addEventListener("input", () => {
     clearTimeout(timer);
@@ -50,22 +48,26 @@ const showErrors = (form, errors) => {
   for (const [name, text] of Object.entries(errors)) {
     const input = form.elements[name];
     if (!(input instanceof HTMLInputElement)) continue;
-    const id = `${input.id}-error`;
-    const old = document.getElementById(id);
-    const line = old ?? Object.assign(document.createElement("p"), { id, className: "error" });
-    line.replaceChildren(icon("bad"), make("span", "", text));
+    const line = make("p", "error", icon("bad"), make("span", "", text));
+    line.id = `${input.id}-error`;
     const field = input.closest(".field");
-    if (!old) field.append(line);
-    // The server's word takes the place of the advice, which may even be the same.
+    field.append(line);
+    // The server's words take the place of the advice, which may even be the same.
     field.querySelector("[data-advice]")?.replaceChildren();
     input.setAttribute("aria-invalid", "true");
-    input.setAttribute("aria-describedby", `${input.getAttribute("aria-describedby") ?? ""} ${id}`.trim());
+    input.setAttribute("aria-describedby", [...descriptions(input), line.id].join(" "));
   }
 };
 
+/// The ids of what describes an input, without its error.
+const descriptions = (input) => (input.getAttribute("aria-describedby") ?? "").split(" ").filter((id) => id && id !== `${input.id}-error`);
+
 const clearErrors = (form) => {
   form.querySelectorAll(".error").forEach((line) => line.remove());
-  form.querySelectorAll("[aria-invalid]").forEach((input) => input.removeAttribute("aria-invalid"));
+  for (const input of form.querySelectorAll("[aria-invalid]")) {
+    input.removeAttribute("aria-invalid");
+    input.setAttribute("aria-describedby", descriptions(input).join(" "));
+  }
 };
 
 const KEPT = "Nothing was saved. When you are back, the form has what you typed, except for the key: paste it again.";

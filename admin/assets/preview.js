@@ -31,9 +31,10 @@ narrow();
 /// The events of a response (HTML standard, "Server-sent events"), each of whose data is one line.
 async function* events(response) {
   let rest = "";
-  for await (const chunk of response.body.pipeThrough(new TextDecoderStream())) {
-    rest += chunk;
-    const frames = rest.split("\n\n");
+  // Streams cannot be iterated in every browser that supports the rest of the page.
+  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+  for (let read = await reader.read(); !read.done; read = await reader.read()) {
+    const frames = (rest + read.value).split("\n\n");
     rest = frames.pop();
     for (const frame of frames) {
       const [, name, data] = /^event: (.+)\ndata: (.*)$/.exec(frame) ?? [];

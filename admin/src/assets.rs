@@ -24,8 +24,9 @@ pub(crate) struct Asset {
 
 /// The file with this name, if `version` is that of this binary.
 pub(crate) fn find(version: &str, name: &str) -> Option<&'static Asset> {
-    let mut assets = ASSETS.iter().filter(|_| version == self::version());
-    assets.find(|asset| asset.name == name)
+    let is_current = version == self::version();
+    let mut assets = ASSETS.iter();
+    assets.find(|asset| is_current && asset.name == name)
 }
 
 /// The folder of the files: 64 bits of their hash.

@@ -146,7 +146,11 @@ async fn whole(
             PreviewEvent::Failed(error) => return Err(error.into()),
         }
     }
-    Err(Problem::internal("a preview ended without a report"))
+    Err(unreported())
+}
+
+fn unreported() -> Problem {
+    Problem::internal("a preview ended without a report")
 }
 
 fn disconnected() -> Problem {

@@ -123,7 +123,7 @@ impl Problem {
     /// An error of this server. The log has the cause under the request's id.
     pub(crate) fn internal(cause: impl Into<Box<str>>) -> Self {
         let detail = "The request failed because of an error in Keyside.";
-        let remedy = "Find the request's id in Keyside's log and report the error there.";
+        let remedy = "Find the request's id in Keyside's log, and report the error beside it.";
         Self::new(Kind::Internal, detail, remedy).caused_by(cause)
     }
 
@@ -248,11 +248,16 @@ impl Problem {
         })
     }
 
-    /// Renders every error response, and logs the internal cause.
-    pub(crate) fn render(&self, request_id: &str) -> Response {
+    /// Logs the internal cause, if there is one.
+    pub(crate) fn log_cause(&self, request_id: &str) {
         if let Some(cause) = &self.cause {
             tracing::error!(request_id, cause, "a request failed");
         }
+    }
+
+    /// Renders every error response, and logs the internal cause.
+    pub(crate) fn render(&self, request_id: &str) -> Response {
+        self.log_cause(request_id);
         let mut response = match &self.page {
             Some(page) => (self.kind.status(), page.0.clone()).into_response(),
             None => self.json(request_id),

@@ -45,7 +45,7 @@ pub(crate) use self::{
     read::{parsed, time},
 };
 
-/// A duration in microseconds, as the API has durations.
+/// Converts microseconds to milliseconds, in which the API has durations.
 pub(crate) fn milliseconds(micros: u64) -> f64 {
     micros as f64 / 1000.0
 }

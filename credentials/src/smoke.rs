@@ -103,6 +103,11 @@ impl Smoke {
         })
     }
 
+    /// Which keys are checked, when, and what the checks may cost.
+    pub fn settings(&self) -> &SmokeSettings {
+        &self.settings
+    }
+
     /// Starts a run of the selected keys, and returns it before it is executed. `None` if nothing
     /// is configured for it: no key has the tag, and none is expected. A caller that is limited to
     /// the workspaces `within` has few runs at a time, so that it leaves room for others.

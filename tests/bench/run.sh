@@ -1,7 +1,8 @@
 #!/bin/sh
 # Builds Keyside and the benchmark, then compares Keyside with nginx. Arguments go to `keyside-bench run`;
 # `run.sh start` measures the start time instead, `run.sh lists` the admin API's lists of many keys and the page of keys,
-# `run.sh revoke` how long a revoked key is still used, `run.sh build` the first build. `run.sh --declared` compares a sidecar's declared key with the store.
+# `run.sh revoke` how long a revoked key is still used, `run.sh build` the first build. `run.sh --declared` compares a sidecar's
+# declared key with the store.
 set -eu
 cd "$(dirname "$0")/../.."
 

@@ -86,8 +86,8 @@ def calls_of(paths, path):
     asked = re.sub(r"\{\w+\}|<\w+>|\$\{?\w+\}?|…(?!/)", "x", path)
     if path.startswith("…"):
         end = asked.lstrip("…")
-        return [calls for known, calls in paths.items() if re.search(rf"{shape(known)}", known) and any(
-            re.fullmatch(shape(known[at:]), end) for at in (m.start() for m in re.finditer("/", known)))]
+        ends = lambda known: (known[slash.start() :] for slash in re.finditer("/", known))
+        return [calls for known, calls in paths.items() if any(re.fullmatch(shape(rest), end) for rest in ends(known))]
     return [calls for known, calls in paths.items() if re.fullmatch(shape(known), asked)]
 
 

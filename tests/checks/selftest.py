@@ -13,10 +13,16 @@ import layout
 import metrics
 import sdk_calls
 import sdk_sources
+import selftest_docs
 import summary
-from selftest_docs import Api, Commands, Exposed, Files, Links, Markdown, Series, Settings, Variables, Vocabularies, Words  # noqa: F401: run here
 
 SECRET = "#[derive(ZeroizeOnDrop)]\npub struct Secret(Box<[u8]>);\n"
+
+
+def load_tests(loader, tests, _pattern):
+    """Called by unittest: adds the tests of the checks of documentation."""
+    tests.addTests(loader.loadTestsFromModule(selftest_docs))
+    return tests
 
 
 class Metrics(unittest.TestCase):

@@ -83,7 +83,6 @@ class Relay:
                 return replacement + target[len(begin) :]
         return target
 
-
     def with_more_usage(self, text: bytes) -> bytes:
         event = json.loads(text)
         for path, more in self.more_usage.items():

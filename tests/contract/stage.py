@@ -35,7 +35,7 @@ class Mode:
         if not self.live:
             return None
         unset = [name for name in provider.variables if not os.environ.get(name)]
-        return f"{' and '.join(unset)} is not set" if unset else None
+        return f"{' and '.join(unset)} {'is' if len(unset) == 1 else 'are'} not set" if unset else None
 
 
 def mode() -> Mode:
@@ -70,10 +70,12 @@ class Stage:
         return self
 
     def stop(self):
-        for running in (self.keyside, *self.relays.values(), self.aimock, self.sentinel):
-            if running:
-                running.stop()
-        shutil.rmtree(self.folder)  # real keys, and what decrypts them
+        try:
+            for running in (self.keyside, *self.relays.values(), self.aimock, self.sentinel):
+                if running:
+                    running.stop()
+        finally:
+            shutil.rmtree(self.folder)  # real keys, and what decrypts them
 
     def keeps(self, interaction: Interaction):
         """Makes one interaction and checks the response, what arrived at the provider, and the run record."""

@@ -78,7 +78,7 @@ def without_a_key_a_live_provider_is_skipped_with_a_notice():
     done = _live()
     assert done.returncode == 0, done.stdout
     assert "openai: OPENAI_API_KEY is not set" in done.stdout
-    assert "azure-openai: AZURE_OPENAI_API_KEY and AZURE_OPENAI_ENDPOINT is not set" in done.stdout
+    assert "azure-openai: AZURE_OPENAI_API_KEY and AZURE_OPENAI_ENDPOINT are not set" in done.stdout
     assert "TESTS DID NOT RUN" in done.stdout
     assert " passed" not in done.stdout
 

@@ -208,7 +208,7 @@ class Reader:
 
     def _is_discreet(self, shown: bytes):
         for key in self._keys:
-            assert not leaks(key, shown)
+            assert not leaks(key, shown), "a key is shown"
 
 
 def _program(path: Path, script: str):

@@ -49,5 +49,5 @@ def a_command_that_fails_is_found(reader: Reader):
 
 
 def a_command_that_shows_a_key_is_found(reader: Reader):
-    with pytest.raises(AssertionError):
+    with pytest.raises(AssertionError, match="a key is shown"):
         reader.run("cat new-key")

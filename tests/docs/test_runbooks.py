@@ -1,6 +1,8 @@
 """Each alert's condition arises, and the commands of its runbook end it."""
 
 import datetime
+import time
+from pathlib import Path
 
 import pytest
 
@@ -24,7 +26,7 @@ def reader(reader: Reader) -> Reader:
 
 
 def every_section_of_the_page_has_commands_and_a_test():
-    tests = open(__file__).read()
+    tests = Path(__file__).read_text()
     with_commands = {block.heading for block in page(PAGE).blocks if block.commands}
     _, *sections = page(PAGE).headings
     for heading in sections:
@@ -33,9 +35,9 @@ def every_section_of_the_page_has_commands_and_a_test():
 
 
 def an_expired_key_is_replaced_and_its_requests_are_answered_again(reader: Reader):
-    reader.add(expiresAt=_in(seconds=2))
+    reader.add(expiresAt=_in(seconds=5))
     expired = lambda: reader.value("integration_credentials_total", provider=PROVIDER, status="expired")
-    assert eventually(lambda: expired() == 1, within=10)
+    assert eventually(lambda: expired() == 1, within=20)
     assert reader.request() == 401
     listed, rotated = reader.follow(PAGE, "An expired key")
     assert reader.environment["ID"] in listed and "credential_expired" in listed
@@ -108,14 +110,16 @@ def old_keys_are_new_after_their_rotation_and_requests_go_on(reader: Reader):
     reader.add()
     ages = lambda: [reader.value("keyside_key_age_seconds", key=key) for key in ("master", "workspace")]
     assert eventually(lambda: min(ages()) >= 3, within=10)
+    begun = time.monotonic()
     reader.follow(PAGE, "A master key or workspace key older than a year")
-    assert max(ages()) < 3
+    assert max(ages()) <= time.monotonic() - begun + 1  # ages are whole seconds of the wall clock
     assert reader.request() == 200
 
 
 def the_commands_about_damage_say_that_a_sound_installation_is_sound(reader: Reader):
     reader.add()
-    assert reader.value("keyside_damaged_records") == 0
+    damaged = [value for name, _, value in reader.series() if name == "keyside_damaged_records"]
+    assert damaged and not any(damaged)
     (said,) = reader.follow(PAGE, "Records that fail authentication")
     assert "credential_created" in said
 

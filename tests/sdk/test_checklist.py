@@ -4,7 +4,6 @@ and a program with the real SDK."""
 import csv
 import io
 import json
-import time
 
 import openai
 import pytest
@@ -13,6 +12,7 @@ from conftest import DUMMY_KEY, binary
 from harness.aimock import ANSWER, Aimock
 from harness.canary import canary
 from harness.keyside import PUBLIC_URL, Keyside
+from harness.web import eventually
 
 WORKSPACE = "qa"
 
@@ -91,10 +91,9 @@ def _records(keyside: Keyside, credential: str) -> list[dict]:
 
 def _runs(keyside: Keyside, count: int) -> list[dict]:
     """Runs are written asynchronously, so this polls until they are there."""
-    patience = time.monotonic() + 10
-    while len(runs := json.loads(keyside.ask_admin("/api/runs?kind=traffic"))["items"]) < count and time.monotonic() < patience:
-        pass
-    return runs
+    recorded = lambda: json.loads(keyside.ask_admin("/api/runs?kind=traffic"))["items"]
+    assert eventually(lambda: len(recorded()) >= count, within=10)
+    return recorded()
 
 
 def _ask(keyside: Keyside) -> str:

@@ -18,9 +18,9 @@ const PAGES = ["/preview", "/keys", "/runs", "/checks", "/audit", "/clients", "/
 const inDays = (days) => new Date(Date.now() + days * 86_400_000).toISOString();
 
 /** A signed-in page, and a check that every page says `title` and that its `action` leads to `path`. */
-async function stage(t) {
+async function stage(t, options) {
   const provider = await Provider.start(t);
-  const keyside = await Keyside.start(t, provider);
+  const keyside = await Keyside.start(t, provider, options);
   const page = await open(t, browser, keyside, { expected: /40[19] \(/ });
   const session = await signIn(page, keyside);
   const says = async (title, action, path, pages = PAGES) => {
@@ -84,8 +84,9 @@ test("a declared key that cannot be read", async (t) => {
 });
 
 test("a key that has expired", async (t) => {
-  const { keyside, page, session, says } = await stage(t);
-  await keyside.add("Trial", { environment: "live", expiresAt: new Date(Date.now() + 1000).toISOString() });
+  const { keyside, page, session, says } = await stage(t, { past: 120 });
+  await keyside.add("Trial", { environment: "live", expiresAt: new Date(Date.now() - 30_000).toISOString() });
+  keyside.ago(0);
   await page.goto(`${session}/keys?workspace=acme`);
   await reloadUntil(page, page.getByText("The OpenAI key “Trial” has expired"));
   // Requests without a label still choose it, so they are refused.

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 
 import { launch, open, signIn } from "./browser.js";
-import { Keyside, Provider } from "./stage.js";
+import { Keyside, Provider, secret } from "./stage.js";
 
 let browser;
 
@@ -69,13 +69,21 @@ test("what the server says of a key takes the place of the advice", async (t) =>
   const page = await open(t, browser, keyside);
   const session = await signIn(page, keyside);
   await page.goto(`${session}/keys/new/openai?workspace=acme`);
-  await page.getByLabel("Key", { exact: true }).fill("sk-admin-0123456789abcdef");
+  const key = page.getByLabel("Key", { exact: true });
+  await key.fill("sk-admin-0123456789abcdef");
   const advice = page.locator("#secret-advice");
   await advice.filter({ hasText: "An admin key" }).waitFor();
   await page.getByLabel("Label").fill("admin");
   await page.getByRole("button", { name: "Check and save" }).click();
   await page.locator("#secret-error", { hasText: "An admin key" }).waitFor();
   assert.equal(await advice.textContent(), "");
+  assert.equal(await key.getAttribute("aria-describedby"), "secret-hint secret-advice secret-error");
+
+  await key.fill(secret("good"));
+  await page.getByLabel("Label").fill("Schlüssel");
+  await page.getByRole("button", { name: "Check and save" }).click();
+  await page.locator("#label-error").waitFor();
+  assert.equal(await key.getAttribute("aria-describedby"), "secret-hint secret-advice", "an error that is gone describes nothing");
 });
 
 test("without JavaScript, a link fills in the expiry", async (t) => {

@@ -198,7 +198,6 @@ test("pages of workspaces", async (t) => {
   await page.goto(`${session}/keys?workspace=acme`);
   await page.locator(".account > summary").click();
   await judged("account");
-  await page.keyboard.press("Escape");
   await page.goto(`${session}/keys?workspace=acme`);
   await page.setViewportSize(LOOKS[2]);
   await page.getByRole("button", { name: "Menu", exact: true }).click();

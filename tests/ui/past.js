@@ -1,5 +1,6 @@
 // A workspace with a past: keys of several providers and a week of requests, as a team would have them.
 
+import assert from "node:assert/strict";
 import { setTimeout } from "node:timers/promises";
 
 import { secret } from "./stage.js";
@@ -35,7 +36,10 @@ export async function past(keyside, provider) {
   const check = async () => {
     const { run } = await keyside.ask("POST", "/api/smoke/runs", { workspaceId: "acme" });
     const state = async () => (await keyside.ask("GET", `/api/smoke?workspaceId=acme&runId=${run.id}`)).run.state;
-    while ((await state()) !== "finished") await setTimeout(50);
+    for (let tries = 0; (await state()) !== "finished"; tries += 1) {
+      assert.ok(tries < 1000, "the checks do not end");
+      await setTimeout(50);
+    }
   };
 
   await keyside.ask("POST", "/api/workspaces", { id: "staging", name: "Staging" });

@@ -22,6 +22,7 @@ use super::{
     meter::Meter,
     shell::{Shell, Visit},
     time::Time,
+    view::CheckedKeys,
 };
 use crate::{
     concurrency::WorkKind,
@@ -38,7 +39,7 @@ struct Checks {
     can_run: bool,
     /// Whether the person may tag a key.
     can_edit: bool,
-    usage_tag: String,
+    checked: CheckedKeys,
     /// Empty if there is no schedule.
     schedule: String,
     next_run: Time,
@@ -160,7 +161,7 @@ fn view(
         run,
         next_run: Time::new(found.next_run_at, now),
         schedule: found.schedule.unwrap_or_default(),
-        usage_tag: found.usage_tag,
+        checked: CheckedKeys::of(visit.state.smoke.settings()),
     }
 }
 

@@ -110,8 +110,8 @@ fn of_bare(response: &Response) -> Option<Problem> {
 }
 
 fn with_page(problem: Problem, state: &AdminState, base: &str, id: Option<&RequestId>) -> Problem {
-    let (path, label) = remedy::way_on(problem.kind());
     let kind = problem.kind();
+    let (path, label) = remedy::way_on(kind);
     let page = ErrorPage {
         assets: assets_path(&state.site),
         title: kind.title(),

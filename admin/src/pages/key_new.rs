@@ -18,7 +18,7 @@ use super::{
     shell::{Shell, Visit, query},
     time::Day,
     verdict::{self, Refused},
-    view::{Badge, FieldErrors, Notice, text_of},
+    view::{Badge, CheckedKeys, FieldErrors, Notice, text_of},
 };
 use crate::{
     credential_changes::Addition, form::choice, problem::Problem, query::Parameters,
@@ -46,6 +46,7 @@ struct Paste {
     guide: ProviderGuide,
     suggestion: Option<Suggestion>,
     form: Fields,
+    checked: CheckedKeys,
     /// The keys that requests without a label use today.
     defaults: Vec<DefaultKey>,
     errors: FieldErrors,
@@ -258,6 +259,7 @@ fn form_page(visit: &Visit, workspace: &Workspace, provider: &str) -> Result<Pas
         guide: ProviderGuide::of(provider, &visit.state.catalogue),
         suggestion: Suggestion::of(visit, workspace, provider),
         form: Fields::default(),
+        checked: CheckedKeys::of(visit.state.smoke.settings()),
         defaults: defaults.collect(),
         errors: FieldErrors::default(),
         verdict: None,

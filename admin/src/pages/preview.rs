@@ -159,7 +159,7 @@ impl Outcome {
     }
 }
 
-/// Says why there is no answer, with the way to mend it that a runner is told too.
+/// Says why there is no answer, and what a runner is told to do about it.
 fn notice(visit: &Visit, problem: &Problem) -> Notice {
     let title = problem.kind().title();
     let way = problem.remediation().map(|way| (way, link(visit, way)));

@@ -1,5 +1,6 @@
 //! What several pages show: the contexts of `admin/templates/macros.html`.
 
+use keyside_config::{EnvironmentPin, Smoke};
 use keyside_credentials::{ActorId, Environment, Status};
 use serde::Serialize;
 
@@ -43,6 +44,13 @@ pub(super) struct Notice {
 /// What is wrong with a form, to show beside its fields.
 #[derive(Default)]
 pub(super) struct FieldErrors(Vec<FieldError>);
+
+/// The keys that checks are made of.
+pub(super) struct CheckedKeys {
+    /// `sandbox key`.
+    pub(super) noun: &'static str,
+    pub(super) tag: String,
+}
 
 /// A choice of a form, with what it means.
 pub(super) struct Described {
@@ -172,6 +180,19 @@ pub(super) fn unnamed() -> [(ActorId, &'static str); 2] {
 pub(super) fn environments() -> [(String, String); 2] {
     [Environment::Live, Environment::Sandbox]
         .map(|it| (it.to_string(), Badge::environment(it).word))
+}
+
+impl CheckedKeys {
+    pub(super) fn of(settings: &Smoke) -> Self {
+        Self {
+            noun: match settings.environment {
+                EnvironmentPin::Any => "key",
+                EnvironmentPin::Sandbox => "sandbox key",
+                EnvironmentPin::Live => "live key",
+            },
+            tag: settings.usage_tag.clone(),
+        }
+    }
 }
 
 impl Described {

@@ -19,7 +19,7 @@ use keyside_credentials::{
 };
 use serde::Serialize;
 
-use super::Asked;
+use super::{Asked, unreported};
 use crate::{access::Caller, problem::Problem, wire::PreviewText};
 
 /// A response body of events, each in a chunk of its own. Dropping it cancels the request.
@@ -66,7 +66,9 @@ impl http_body::Body for EventStream {
             return Poll::Ready(None);
         };
         let failed = |problem: Problem| {
-            let document = problem.document(asked.request_id.as_str());
+            let id = asked.request_id.as_str();
+            problem.log_cause(id);
+            let document = problem.document(id);
             frame("error", &document.unwrap_or_default())
         };
         if let Some(problem) = ended {
@@ -75,7 +77,7 @@ impl http_body::Body for EventStream {
         match event {
             Some(PreviewEvent::Done(report)) => frame("done", &json(&asked.view(report, None))),
             Some(PreviewEvent::Failed(error)) => failed(error.into()),
-            _ => failed(Problem::internal("a preview ended without a report")),
+            _ => failed(unreported()),
         }
     }
 }

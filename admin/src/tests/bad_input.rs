@@ -5,7 +5,7 @@ use super::*;
 
 const OTHER: &str = "sk-proj-CanaryOfAnotherOne0123456789abcdefghijklmnopqrstuvwxyz";
 
-/// A body that is good, and what may not stand in it.
+/// A good body, and what it may not contain.
 struct Form {
     method: &'static str,
     path: String,

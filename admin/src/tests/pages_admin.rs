@@ -289,6 +289,15 @@ async fn a_token_that_is_not_valid_says_why_and_loses_nothing() {
             "{fields}: {}",
             page.body
         );
+        let mut described = page.body.split("aria-describedby=\"").skip(1);
+        let names = |ids: &str| {
+            ids.split('"')
+                .next()
+                .unwrap()
+                .split(' ')
+                .any(|id| id == error)
+        };
+        assert!(described.any(names), "no field names {error}");
         let is_kept = !fields.contains("Kept") || page.body.contains(r#"value="Kept""#);
         assert!(is_kept, "{fields}");
     }

@@ -66,6 +66,19 @@ impl Api {
 }
 
 #[tokio::test]
+async fn the_field_for_a_tag_says_which_keys_are_checked_and_promises_no_schedule() {
+    let api = with_keys(&["nightly"]).await;
+    let browser = api.owner().await;
+    let edit = format!("/keys/{}/edit", api.key_id().await);
+    for page in [ADD, &edit] {
+        let page = browser.get(page).await;
+        page.assert_is_page(StatusCode::OK);
+        let hint = "Checks include each sandbox key with the tag <code>ci-smoke</code>.";
+        assert!(page.body.contains(hint), "{}", page.body);
+    }
+}
+
+#[tokio::test]
 async fn a_key_is_added_in_steps_and_checked_before_it_is_stored() {
     let api = with_keys(&[]).await;
     let browser = api.owner().await;

@@ -12,7 +12,7 @@ use crate::{
         form::{Fields, SessionForm, StoredValue},
         html::{page, problem_page, see_other},
         shell::{Shell, Visit},
-        view::{Badge, Conflict, FieldErrors, Notice, text_of},
+        view::{Badge, CheckedKeys, Conflict, FieldErrors, Notice, text_of},
     },
     problem::{Kind, Problem},
 };
@@ -31,6 +31,7 @@ struct EditKey {
     notice: Option<Notice>,
     /// The values in the hidden fields are those that `etag` names.
     form: Fields,
+    checked: CheckedKeys,
     errors: FieldErrors,
 }
 
@@ -138,6 +139,7 @@ fn view(visit: &Visit, key: &Credential) -> Result<EditKey, Problem> {
         conflict: None,
         notice: None,
         form: Fields::stored(&values(key)),
+        checked: CheckedKeys::of(visit.state.smoke.settings()),
         errors: FieldErrors::default(),
     })
 }

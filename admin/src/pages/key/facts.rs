@@ -174,7 +174,7 @@ pub(super) fn versions(key: Option<&Credential>, now: Timestamp) -> Vec<VersionR
     versions.iter().rev().map(row).collect()
 }
 
-/// What wants attention, with the way out.
+/// What needs attention, and what to do about it.
 pub(super) fn notices(visit: &Visit, listed: &Listed, href: &str, now: Timestamp) -> Vec<Notice> {
     let key = match listed {
         Listed::Lost(lost) if lost.is_revoked => return Vec::new(),

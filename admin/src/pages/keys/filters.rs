@@ -27,7 +27,7 @@ pub(super) struct Filters {
 pub(super) enum Posture {
     /// Its expiry is near.
     Expiring,
-    /// The provider refused it at the last live check.
+    /// The provider refused it at the last live check, or refuses it in traffic.
     Rejected,
     /// No request has used it.
     Unused,

@@ -35,9 +35,13 @@ pub(super) fn of(visit: &Visit, workspace: &Workspace) -> Vec<Notice> {
     let more = notices.len().saturating_sub(SHOWN);
     notices.truncate(SHOWN);
     if more > 0 {
-        let plural = if more == 1 { "" } else { "s" };
+        let (plural, need) = if more == 1 {
+            ("", "It needs")
+        } else {
+            ("s", "They need")
+        };
         let title = format!("{more} more provider{plural}");
-        let text = "They want attention too: the table of keys shows which.";
+        let text = format!("{need} attention too: the table of keys shows which.");
         let keys = visit.address("/keys", &workspace.id);
         notices.push(Notice::new("warn", title, text).leading_to(keys, "All keys"));
     }
