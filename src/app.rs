@@ -4,7 +4,6 @@
 //! error that can be found at startup is reported before the first request.
 
 use std::{
-    fs,
     io::{self, IsTerminal, Write},
     net::SocketAddr,
     path::Path,
@@ -15,7 +14,9 @@ use std::{
 use axum::Router;
 use keyside_admin::{AdminOptions, SignInLinks};
 use keyside_config::{AllowedReferences, ListenAddress, Listener, Roots, Settings, Sources};
-use keyside_credentials::{KmsSource, ReferenceOptions, Scope, smoke::Smoke, source::SecretSource};
+use keyside_credentials::{
+    KmsSource, ReferenceOptions, Scope, open_regular, smoke::Smoke, source::SecretSource,
+};
 use keyside_proxy::{Bound, Dependencies, Drain, Egress, Metrics};
 use keyside_vault::Vault;
 use parking_lot::Mutex;
@@ -320,7 +321,8 @@ impl Ready {
     /// there is no admin page, or the file's token does not work any more.
     pub(crate) fn sign_in_link(&self) -> Option<Zeroizing<String>> {
         let access = self.app.backing.registry()?.access();
-        let token = fs::read_to_string(access.token_file()).map(Zeroizing::new);
+        let token = open_regular(access.token_file()).and_then(io::read_to_string);
+        let token = token.map(Zeroizing::new);
         let owner = access.authenticate(token.ok()?.trim())?;
         let public_url = &self.app.settings.admin.public_url;
         Some(self.sign_in_links.create(public_url, &owner.actor))

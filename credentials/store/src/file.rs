@@ -1,4 +1,5 @@
-//! Small files that are read and replaced as a whole, with a fixed mode.
+//! Small files that are read and replaced as a whole, with a fixed mode. Has the one rule for which
+//! files are read at all: [`open_regular`].
 
 use std::{
     fs::{self, File, Metadata, OpenOptions, Permissions},
@@ -8,6 +9,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use nix::fcntl::OFlag;
 use zeroize::Zeroizing;
 
 /// An I/O error with the file's path, and the usual remedy if there is one.
@@ -47,15 +49,78 @@ fn remedy(error: &io::Error) -> &'static str {
     }
 }
 
+/// Opens a regular file to read it. Never waits for a writer, as opening a named pipe would, and
+/// refuses devices, some of which can be read for ever. Follows links, because mounted secrets are
+/// replaced through them.
+///
+/// Every file that the settings name or that is in the data folder is opened by this function. Files
+/// that a person names on the command line need not be regular, because shells make pipes for `<(...)`:
+/// those are read up to a limit, and the person can end the command.
+///
+/// # Errors
+/// Also for folders and other files that are not regular.
+pub fn open_regular(path: &Path) -> io::Result<File> {
+    // Checked before as well, because opening a device may have an effect.
+    expect_regular(&fs::metadata(path)?)?;
+    // By now the path may lead to a pipe, or to a terminal, which could become this process's own.
+    let flags = OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
+    let mut options = OpenOptions::new();
+    let options = options.read(true).custom_flags(flags.bits());
+    let file = options.open(path)?;
+    expect_regular(&file.metadata()?)?;
+    Ok(file)
+}
+
+fn expect_regular(file: &Metadata) -> io::Result<()> {
+    match file.is_dir() {
+        true => Err(io::Error::new(
+            io::ErrorKind::IsADirectory,
+            "it is a folder",
+        )),
+        false => expect_not_special(file),
+    }
+}
+
+fn expect_not_special(file: &Metadata) -> io::Result<()> {
+    match file.is_file() || file.is_dir() {
+        true => Ok(()),
+        false => Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "it is not a regular file",
+        )),
+    }
+}
+
+/// Reads a [regular file](open_regular).
+///
+/// # Errors
+/// Those of [`open_regular`] and of reading.
+pub fn read_regular(path: &Path) -> io::Result<Vec<u8>> {
+    let mut contents = Vec::new();
+    open_regular(path)?.read_to_end(&mut contents)?;
+    Ok(contents)
+}
+
+/// The first `longest` bytes of a [regular file](open_regular), and one more if there are more.
+///
+/// # Errors
+/// Those of [`open_regular`] and of reading.
+pub fn read_small(path: &Path, longest: usize) -> io::Result<Zeroizing<Vec<u8>>> {
+    let file = open_regular(path)?;
+    // Allocated at full length: a buffer that grows leaves unwiped copies in freed memory.
+    let mut text = Zeroizing::new(Vec::with_capacity(longest + 1));
+    file.take(longest as u64 + 1).read_to_end(&mut text)?;
+    Ok(text)
+}
+
 /// Reads a file.
 pub fn read(path: &Path) -> Result<Vec<u8>, FileError> {
-    fs::read(path).map_err(FileError::at(path))
+    read_regular(path).map_err(FileError::at(path))
 }
 
 /// Reads a file that may not exist.
 pub fn read_if_exists(path: &Path) -> Result<Option<Vec<u8>>, FileError> {
-    check_not_special(path)?;
-    match fs::read(path) {
+    match read_regular(path) {
         Ok(contents) => Ok(Some(contents)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(FileError::at(path)(error)),
@@ -116,8 +181,7 @@ fn read_if_changed_at(
     known: Option<FileVersion>,
     now: SystemTime,
 ) -> Result<Option<FileContents>, FileError> {
-    check_not_special(path)?;
-    let mut file = match File::open(path) {
+    let mut file = match open_regular(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         opened => opened.map_err(FileError::at(path))?,
     };
@@ -131,15 +195,12 @@ fn read_if_changed_at(
     Ok(Some(FileContents { bytes, version }))
 }
 
-/// Refuses a named pipe, a socket or a device: opening or reading one may wait forever. Whatever
-/// uses the path reports a folder or a missing file.
+/// Refuses a named pipe, a socket or a device, before something else opens the path. That reports a
+/// folder or a missing file.
 pub fn check_not_special(path: &Path) -> Result<(), FileError> {
     match fs::metadata(path) {
-        Ok(metadata) if !metadata.is_file() && !metadata.is_dir() => {
-            let special = io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file");
-            Err(FileError::at(path)(special))
-        }
-        _ => Ok(()),
+        Ok(file) => expect_not_special(&file).map_err(FileError::at(path)),
+        Err(_) => Ok(()),
     }
 }
 
@@ -271,6 +332,10 @@ pub fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
+    use std::{sync::mpsc, thread};
+
+    use nix::{sys::stat::Mode, unistd::mkfifo};
+
     use super::*;
 
     #[test]
@@ -301,19 +366,47 @@ mod tests {
         create_folder(&home.path().join("file/store")).unwrap_err();
     }
 
-    /// A socket, because a test cannot create a named pipe without `unsafe`.
     #[test]
     fn a_special_file_is_refused_and_not_waited_for() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("keyring");
-        let _socket = std::os::unix::net::UnixListener::bind(&path).unwrap();
-        for error in [read_if_exists(&path).unwrap_err(), lock(&path).unwrap_err()] {
-            let said = error.to_string();
-            assert!(
-                said.ends_with("keyring: it is not a regular file"),
-                "{said}"
-            );
+        let [pipe, link, socket] = ["pipe", "link", "socket"].map(|name| folder.path().join(name));
+        mkfifo(&pipe, Mode::S_IRWXU).unwrap();
+        std::os::unix::fs::symlink(&pipe, &link).unwrap();
+        let _socket = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        for path in [pipe, link, socket, PathBuf::from("/dev/zero")] {
+            let expected = format!("{}: it is not a regular file", path.display());
+            let (sender, receiver) = mpsc::channel();
+            thread::spawn(move || {
+                let refusals = [
+                    read(&path).unwrap_err(),
+                    read_if_exists(&path).unwrap_err(),
+                    read_if_changed(&path, None).unwrap_err(),
+                    lock(&path).unwrap_err(),
+                    FileError::at(&path)(read_small(&path, 9).unwrap_err()),
+                ];
+                sender.send(refusals.map(|error| error.to_string()))
+            });
+            let refusals = receiver.recv_timeout(Duration::from_secs(10));
+            let refusals = refusals.expect("an answer although nobody writes to it");
+            assert_eq!(refusals, [(); 5].map(|()| expected.clone()));
         }
+    }
+
+    #[test]
+    fn a_folder_is_refused_and_a_link_to_a_file_is_followed() {
+        let folder = tempfile::tempdir().unwrap();
+        let [path, link] = ["key", "link"].map(|name| folder.path().join(name));
+        fs::write(&path, "0123456789").unwrap();
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        assert_eq!(read(&link).unwrap(), b"0123456789");
+        for (longest, read) in [(10, 10), (9, 10), (8, 9)] {
+            assert_eq!(read_small(&link, longest).unwrap().len(), read);
+        }
+        let error = read_if_exists(folder.path()).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::IsADirectory);
+        let ends_in_itself = folder.path().join("around");
+        std::os::unix::fs::symlink(&ends_in_itself, &ends_in_itself).unwrap();
+        read_if_exists(&ends_in_itself).unwrap_err();
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! Syncs a file or folder, and tells a failed disk from a process that lacked a resource.
 
-use std::{fs::File, io, path::Path};
+use std::{io, path::Path};
+
+use keyside_store::file;
 
 /// Why a sync did not succeed.
 #[derive(Debug)]
@@ -12,7 +14,7 @@ pub(super) enum SyncError {
 }
 
 pub(super) fn sync(path: &Path) -> Result<(), SyncError> {
-    let file = File::open(path).map_err(SyncError::NotAttempted)?;
+    let file = file::open_regular(path).map_err(SyncError::NotAttempted)?;
     file.sync_all().map_err(SyncError::Failed)
 }
 
