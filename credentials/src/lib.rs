@@ -45,7 +45,7 @@ pub use keyside_config::{Cause, Verification};
 pub use keyside_store::{
     Backend, Hash, PublicKey, StorageError,
     chain::{ChainName, CommitError},
-    file::{FileError, is_open_to_others, open_regular, read_regular, read_small},
+    file::{FileError, is_open_to_others, open_regular, read_regular, read_small, sync_folder},
 };
 
 pub use access::{

@@ -6,10 +6,11 @@ use std::{
     io::{self, Read, Write},
     os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
+    sync::Once,
     time::{Duration, SystemTime},
 };
 
-use nix::fcntl::OFlag;
+use nix::{errno::Errno, fcntl::OFlag};
 use zeroize::Zeroizing;
 
 /// An I/O error with the file's path, and the usual remedy if there is one.
@@ -277,9 +278,41 @@ pub fn lock(path: &Path) -> Result<File, FileError> {
     Ok(file)
 }
 
-/// Syncs a folder's entries to disk.
+/// Syncs a folder's entries to disk, if its file system can do that.
+///
+/// # Errors
+/// The folder cannot be opened, or a write to it was lost.
 pub fn sync_folder(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
+    match File::open(folder)?.sync_all() {
+        Err(error) if is_unsupported(&error) => {
+            warn_once(folder, &error);
+            Ok(())
+        }
+        synced => synced,
+    }
+}
+
+/// Whether the file system has no fsync for folders, as some network and FUSE file systems have none.
+/// Linux then returns EINVAL (`vfs_fsync_range` in fs/sync.c) or passes on ENOTSUP, and never reports
+/// a lost write by these: that is EIO, ENOSPC or EDQUOT.
+///
+/// To refuse such a file system would protect nothing: others succeed without doing anything, as CIFS
+/// does since Linux 4.17. PostgreSQL (`fsync_fname_ext` in fd.c) goes on as well, and SQLite
+/// (`unixSync` in os_unix.c) after any error.
+fn is_unsupported(error: &io::Error) -> bool {
+    let code = error.raw_os_error().map(Errno::from_raw);
+    matches!(code, Some(Errno::EINVAL | Errno::EOPNOTSUPP))
+}
+
+fn warn_once(folder: &Path, error: &io::Error) {
+    static WARNED: Once = Once::new();
+    WARNED.call_once(|| {
+        tracing::warn!(
+            folder = %folder.display(), %error,
+            "the file system cannot sync folders: after a power cut, files that were created or replaced \
+             before it may be missing or old"
+        );
+    });
 }
 
 /// Read and write for the owner only.
@@ -407,6 +440,19 @@ mod tests {
         let ends_in_itself = folder.path().join("around");
         std::os::unix::fs::symlink(&ends_in_itself, &ends_in_itself).unwrap();
         read_if_exists(&ends_in_itself).unwrap_err();
+    }
+
+    /// The folders of `/proc` have no fsync.
+    #[test]
+    fn a_folder_that_cannot_be_synced_is_accepted_and_a_failure_is_not() {
+        let folder = Path::new("/proc");
+        let refused = File::open(folder).unwrap().sync_all().unwrap_err();
+        assert_eq!(refused.raw_os_error(), Some(Errno::EINVAL as i32));
+        sync_folder(folder).unwrap();
+        sync_folder(Path::new("/proc/nowhere")).unwrap_err();
+        for lost in [Errno::EIO, Errno::ENOSPC, Errno::EDQUOT, Errno::EROFS] {
+            assert!(!is_unsupported(&lost.into()), "{lost}");
+        }
     }
 
     #[test]

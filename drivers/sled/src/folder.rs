@@ -279,9 +279,7 @@ fn finish(folder: &Path, db: &Db) -> Result<(), StoreOpenError> {
     conf::write_copy(folder)?;
     let making = folder.join(CREATION_MARKER);
     fs::remove_file(&making).map_err(FileError::at(&making))?;
-    File::open(folder)
-        .and_then(|folder| folder.sync_all())
-        .map_err(FileError::at(folder))?;
+    file::sync_folder(folder).map_err(FileError::at(folder))?;
     Ok(())
 }
 
