@@ -139,7 +139,7 @@ async fn add_key(app: &App, key: String) -> Result<(), Failure> {
     };
     let workspace = NewWorkspace {
         id: WORKSPACE.parse().map_err(Failure::failed)?,
-        name: "Demo".into(),
+        name: "Demo".parse().map_err(Failure::failed)?,
     };
     registry
         .create_workspace(&by, workspace)
