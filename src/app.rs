@@ -4,7 +4,6 @@
 //! error that can be found at startup is reported before the first request.
 
 use std::{
-    fs,
     io::{self, IsTerminal, Write},
     net::SocketAddr,
     path::Path,
@@ -15,7 +14,9 @@ use std::{
 use axum::Router;
 use keyside_admin::{AdminOptions, SignInLinks};
 use keyside_config::{AllowedReferences, ListenAddress, Listener, Roots, Settings, Sources};
-use keyside_credentials::{KmsSource, ReferenceOptions, Scope, smoke::Smoke, source::SecretSource};
+use keyside_credentials::{
+    KmsSource, ReferenceOptions, Scope, open_regular, smoke::Smoke, source::SecretSource,
+};
 use keyside_proxy::{Bound, Dependencies, Drain, Egress, Metrics};
 use keyside_vault::Vault;
 use parking_lot::Mutex;
@@ -45,13 +46,23 @@ use crate::{
 /// `keyside serve`, or `keyside proxy`, which has no store and no admin API: runs until a signal.
 pub(crate) fn run(sources: &Sources, process: Process) -> Result<(), Failure> {
     let validated = ValidatedSettings::new(Settings::load(sources)?.settings, process)?;
-    if let Some(app) = App::open(validated)? {
+    if let Some(app) = App::open(validated, runtime()?)? {
         let is_watched = app.is_new() && io::stderr().is_terminal();
         let ready = app.bind()?;
         let link = is_watched.then(|| ready.sign_in_link()).flatten();
         ready.run(move |_| link.iter().for_each(print_link));
     }
     Ok(())
+}
+
+/// The runtime of an [`App`].
+pub(crate) fn runtime() -> Result<Runtime, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .thread_name("keyside")
+        .enable_all()
+        .build();
+    runtime.map_err(Failure::failed)
 }
 
 /// Standard error may be closed: the process works without the message.
@@ -100,7 +111,10 @@ pub(crate) struct Addresses {
 impl App {
     /// Opens the credential store and the declared credentials. Waits for a key service that is
     /// reached over the network; returns `None` if a signal ended the wait.
-    pub(crate) fn open(validated: ValidatedSettings) -> Result<Option<Self>, Failure> {
+    pub(crate) fn open(
+        validated: ValidatedSettings,
+        runtime: Runtime,
+    ) -> Result<Option<Self>, Failure> {
         let (mut settings, store) = (validated.settings, validated.store);
         let (egress, vault) = (validated.egress, validated.vault);
         let certificates = validated.certificates;
@@ -112,12 +126,6 @@ impl App {
         log_egress(&egress, &settings);
         let open_files = descriptors::raise_limit().map_err(Failure::failed)?;
         descriptors::lower_limits(&mut settings.proxy.limits, open_files);
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .thread_name("keyside")
-            .enable_all()
-            .build()
-            .map_err(Failure::failed)?;
         let references = references(&settings, vault.clone());
         let declared = declared::of(&settings, vault, validated.cache)?;
         let mut early = match &store {
@@ -320,10 +328,20 @@ impl Ready {
     /// there is no admin page, or the file's token does not work any more.
     pub(crate) fn sign_in_link(&self) -> Option<Zeroizing<String>> {
         let access = self.app.backing.registry()?.access();
-        let token = fs::read_to_string(access.token_file()).map(Zeroizing::new);
+        let token = open_regular(access.token_file()).and_then(io::read_to_string);
+        let token = token.map(Zeroizing::new);
         let owner = access.authenticate(token.ok()?.trim())?;
         let public_url = &self.app.settings.admin.public_url;
         Some(self.sign_in_links.create(public_url, &owner.actor))
+    }
+
+    /// The same with signal handlers that were installed before the start, so that no signal since
+    /// then is lost.
+    pub(crate) fn stopped_by(self, signals: Signals) -> Self {
+        Self {
+            signals: Some(signals),
+            ..self
+        }
     }
 
     /// Serves until a signal. Calls `started` once all listeners accept, and returns when all

@@ -20,21 +20,26 @@ use sandbox::Sandbox;
 use tempfile::TempDir;
 
 use crate::{
-    app::{Addresses, App},
+    app::{self, Addresses, App},
     failure::Failure,
+    lifecycle::Signals,
     validated_settings::{Process, ValidatedSettings},
 };
 
-/// Runs until a signal, then deletes its data. It never reads the settings of a real installation,
-/// whose master key it could open and replace: of `sources` it uses only the listen addresses in
-/// the environment.
+/// Runs until a signal, then deletes its data; also if the signal comes during the start, or the
+/// start fails. It never reads the settings of a real installation, whose master key it could open
+/// and replace: of `sources` it uses only the listen addresses in the environment.
 pub(crate) fn run(sources: &Sources) -> Result<(), Failure> {
+    let runtime = app::runtime()?;
+    // Before there is a folder: a signal without a handler ends the process and leaves the folder.
+    let mut signals = Signals::on(&runtime).map_err(Failure::failed)?;
     let folder = TempDir::with_prefix("keyside-demo-").map_err(Failure::failed)?;
     let provider = TcpListener::bind("127.0.0.1:0").map_err(Failure::failed)?;
     let address = provider.local_addr().map_err(Failure::failed)?;
     create_master_key(&master_key(folder.path())).map_err(Failure::failed)?;
     let settings = Settings::load(&throwaway(sources, folder.path(), address))?.settings;
-    let Some(app) = App::open(ValidatedSettings::new(settings, Process::Serve)?)? else {
+    let validated = ValidatedSettings::new(settings, Process::Serve)?;
+    let Some(app) = App::open(validated, runtime)? else {
         return Ok(());
     };
     // Random and as long as a real key, so that no demo has a known key.
@@ -42,8 +47,12 @@ pub(crate) fn run(sources: &Sources) -> Result<(), Failure> {
     app.runtime
         .spawn(serve_sandbox(provider, Sandbox::new(key.clone())));
     app.runtime.block_on(add_key(&app, key))?;
+    if let Some(signal) = app.runtime.block_on(signals.received()) {
+        tracing::info!(signal, "stopped before it was ready");
+        return Ok(());
+    }
     let token = folder.path().join("data").join("admin-token");
-    let ready = app.bind()?;
+    let ready = app.bind()?.stopped_by(signals);
     let link = ready.sign_in_link().unwrap_or_default();
     ready.run(move |addresses| print(&greeting(addresses, &token, &link)));
     Ok(())
@@ -130,7 +139,7 @@ async fn add_key(app: &App, key: String) -> Result<(), Failure> {
     };
     let workspace = NewWorkspace {
         id: WORKSPACE.parse().map_err(Failure::failed)?,
-        name: "Demo".into(),
+        name: "Demo".parse().map_err(Failure::failed)?,
     };
     registry
         .create_workspace(&by, workspace)

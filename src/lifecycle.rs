@@ -15,6 +15,7 @@ use keyside_proxy::{Drain, Phase};
 use parking_lot::Mutex;
 use pingora::server::{ShutdownSignal, ShutdownSignalWatch};
 use tokio::{
+    runtime::Runtime,
     signal::unix::{Signal, SignalKind, signal},
     time::{sleep, timeout},
 };
@@ -120,8 +121,14 @@ pub(crate) struct Signals {
 struct StopSignals(Vec<(&'static str, Signal)>);
 
 impl Signals {
+    /// Installs the handlers, for a runtime that the caller is not on.
+    pub(crate) fn on(runtime: &Runtime) -> io::Result<Self> {
+        let _entered = runtime.enter();
+        Self::new()
+    }
+
     /// Installs the handlers. From then on none of these signals ends the process by itself.
-    pub(crate) fn new() -> io::Result<Self> {
+    fn new() -> io::Result<Self> {
         let mut stop = vec![
             ("SIGTERM", signal(SignalKind::terminate())?),
             ("SIGINT", signal(SignalKind::interrupt())?),
@@ -140,6 +147,15 @@ impl Signals {
     /// Waits for a signal that starts a shutdown, and returns its name.
     pub(crate) async fn next(&mut self) -> &'static str {
         self.stop.next().await
+    }
+
+    /// The name of such a signal, if one was received already.
+    pub(crate) async fn received(&mut self) -> Option<&'static str> {
+        tokio::select! {
+            biased;
+            signal = self.next() => Some(signal),
+            () = future::ready(()) => None,
+        }
     }
 }
 

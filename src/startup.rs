@@ -40,10 +40,9 @@ impl EarlyHandles {
         tls: Option<Arc<ServerTls>>,
         runtime: &Runtime,
     ) -> Result<Self, Failure> {
-        let _entered = runtime.enter();
         Ok(Self {
             observe: bind_observe(settings, tls)?,
-            signals: Signals::new().map_err(Failure::failed)?,
+            signals: Signals::on(runtime).map_err(Failure::failed)?,
         })
     }
 }

@@ -42,9 +42,7 @@ impl<'a> Form<'a> {
             .deserialize_map(Fields)
             .and_then(|fields| deserializer.end().map(|()| fields))
             .map_err(|error| malformed(&error))?;
-        if fields.count > FIELDS_MAX {
-            return Err(too_many(fields.count));
-        }
+        expect_few(fields.count, "fields", WHOLE_BODY)?;
         let mut form = Self {
             given: fields.named(),
             errors: Vec::new(),
@@ -224,16 +222,24 @@ fn no_object(detail: String) -> Problem {
     Problem::new(Kind::RequestMalformed, detail, remedy)
 }
 
-fn too_many(count: usize) -> Problem {
-    let detail = format!("has {count} fields; at most {FIELDS_MAX} are read");
-    Problem::fields(vec![FieldError::parameter(WHOLE_BODY, detail)])
+/// Refuses a body, a form or a query with more fields than any has here: each is copied, and compared
+/// with every name that is known.
+///
+/// # Errors
+/// 422, which calls them `what`, and the place of the error `whole`.
+pub(crate) fn expect_few(count: usize, what: &str, whole: &str) -> Result<(), Problem> {
+    if count <= FIELDS_MAX {
+        return Ok(());
+    }
+    let detail = format!("has {count} {what}; at most {FIELDS_MAX} are read");
+    Err(Problem::fields(vec![FieldError::parameter(whole, detail)]))
 }
 
-/// Several times what any body here has.
+/// Several times what any body, form or query has.
 const FIELDS_MAX: usize = 64;
 
 /// The place of an error that concerns no single field.
-const WHOLE_BODY: &str = "(the whole body)";
+pub(crate) const WHOLE_BODY: &str = "(the whole body)";
 
 #[cfg(test)]
 mod tests {

@@ -8,7 +8,10 @@ use axum::{
 };
 use http::request::Parts;
 
-use crate::problem::{FieldError, Kind, Problem};
+use crate::{
+    form::expect_few,
+    problem::{FieldError, Kind, Problem},
+};
 
 /// Runs once per request, on each route whose description has no parameter. A caller could mean a
 /// parameter that is ignored to restrict a change, such as `dryRun=true`.
@@ -32,6 +35,9 @@ impl<S: Send + Sync> FromRequestParts<S> for Parameters {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let query = parts.uri.query().unwrap_or_default();
+        let given = query.split('&').filter(|parameter| !parameter.is_empty());
+        expect_few(given.count(), "parameters", "(the whole query)")?;
         match Query::from_request_parts(parts, state).await {
             Ok(Query(given)) => Ok(Self {
                 given,

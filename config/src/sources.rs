@@ -4,7 +4,8 @@ use std::{
     collections::BTreeMap,
     env,
     ffi::OsString,
-    fs,
+    fs::File,
+    io::{self, Read},
     path::{Path, PathBuf},
 };
 
@@ -203,12 +204,23 @@ fn vault_is_set(tree: &Node) -> bool {
 }
 
 fn document(path: &Path) -> Result<Node, SettingsError> {
-    let text = fs::read_to_string(path);
-    let text = text.map_err(|source| SettingsError::Unreadable {
+    let text = read_named(path).map_err(|source| SettingsError::Unreadable {
         path: path.to_owned(),
         source,
     })?;
     Node::file(path, &text)
+}
+
+/// Reads a file that the person who starts Keyside has named, and that may be a pipe.
+fn read_named(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    let read = File::open(path)?
+        .take(MAX_LEN + 1)
+        .read_to_string(&mut text)?;
+    match read as u64 > MAX_LEN {
+        true => Err(io::ErrorKind::FileTooLarge.into()),
+        false => Ok(text),
+    }
 }
 
 /// The leaves of the tree, and derived values of settings that are not set.
@@ -321,6 +333,9 @@ const OF_PROVIDERS: [&str; 5] = [
 
 /// As many errors as are reported at once.
 const MOST_ERRORS: usize = 20;
+
+/// The longest settings file, in bytes: enough for thousands of credentials.
+const MAX_LEN: u64 = 16 << 20;
 
 #[cfg(test)]
 mod tests;

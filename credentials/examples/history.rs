@@ -93,7 +93,7 @@ async fn fill_workspace(
     edits: usize,
 ) -> Result<(), ChangeError> {
     let id = format!("w-{workspace}").parse().expect("a workspace id");
-    let name = "A workspace".to_owned();
+    let name = "A workspace".parse().expect("a name");
     registry
         .create_workspace(&by(), NewWorkspace { id, name })
         .await?;

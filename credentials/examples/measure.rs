@@ -121,7 +121,7 @@ async fn fill(
                     &by,
                     NewWorkspace {
                         id,
-                        name: "A workspace".to_owned(),
+                        name: "A workspace".parse().expect("a name"),
                     },
                 )
                 .await?;

@@ -45,7 +45,7 @@ pub use keyside_config::{Cause, Verification};
 pub use keyside_store::{
     Backend, Hash, PublicKey, StorageError,
     chain::{ChainName, CommitError},
-    file::{FileError, is_open_to_others},
+    file::{FileError, is_open_to_others, open_regular, read_regular, read_small, sync_folder},
 };
 
 pub use access::{
@@ -63,10 +63,10 @@ pub use kms::{Kms, KmsError, KmsSource, MasterKey};
 pub use live_check::{Finding, LiveCheck};
 pub use model::{
     ActorContext, ActorId, Cap, Credential, CredentialChange, CredentialEvent, CredentialEventKind,
-    CredentialId, Declared, Environment, Fingerprint, Hint, IdError, Label, Limits, LimitsChange,
-    Listed, LostCredential, Refusal, RejectedCredential, Rejection, RejectionCause, RequestId,
-    Scope, Status, TrafficCounts, TrafficState, Usage, UsageState, UsageTag, Version, VersionState,
-    Warning, Workspace, WorkspaceId, WorkspaceState, other_providers,
+    CredentialId, Declared, DisplayName, Environment, Fingerprint, Hint, IdError, Label, Limits,
+    LimitsChange, Listed, LostCredential, Refusal, RejectedCredential, Rejection, RejectionCause,
+    RequestId, Scope, Status, TrafficCounts, TrafficState, Usage, UsageState, UsageTag, Version,
+    VersionState, Warning, Workspace, WorkspaceId, WorkspaceState, other_providers,
 };
 pub use record::AuditRecord;
 pub use registry::{

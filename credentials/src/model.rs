@@ -3,6 +3,7 @@
 
 mod actor_context;
 mod credential;
+mod display_name;
 mod event;
 mod ids;
 mod limits;
@@ -21,7 +22,7 @@ pub use self::{
         Workspace, WorkspaceState,
     },
     event::{CredentialChange, CredentialEvent, CredentialEventKind},
-    ids::{ActorId, CredentialId, IdError, Label, UsageTag, WorkspaceId},
+    ids::{ActorId, CredentialId, DisplayName, IdError, Label, UsageTag, WorkspaceId},
     limits::{Cap, Limits, LimitsChange, Usage, UsageState},
     refusal::Refusal,
     request_id::RequestId,

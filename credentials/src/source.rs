@@ -1,16 +1,11 @@
 //! Secrets that are kept outside of Keyside, in a file or in Vault.
 
-use std::{
-    fs::OpenOptions,
-    io::{self, Read},
-    os::unix::fs::OpenOptionsExt,
-    path::Path,
-    time::Duration,
-};
+use std::{io, path::Path, time::Duration};
 
 use async_trait::async_trait;
 pub use keyside_config::{SourceReference, VaultReference};
-use nix::{errno::Errno, fcntl::OFlag};
+use keyside_store::file;
+use nix::errno::Errno;
 use zeroize::Zeroizing;
 
 use crate::{
@@ -123,12 +118,12 @@ pub(crate) fn read_file(path: &Path) -> Result<Secret, SourceError> {
                 "permission denied; let the user that Keyside runs as read it (chmod, chown)"
                     .to_owned()
             }
-            // An error of `read_small` itself.
-            _ if error.raw_os_error().is_none() => error.to_string(),
+            // It is something else than a file.
+            _ if error.raw_os_error().is_none() => format!("{error}; name a regular file"),
             _ => format!("it cannot be read: {error}"),
         })
     };
-    let text = read_small(path, MAX_FILE_LEN).map_err(unreadable)?;
+    let text = file::read_small(path, MAX_FILE_LEN).map_err(unreadable)?;
     parse(text).map_err(|error| gone(format!("{error}; put the key and nothing else into it")))
 }
 
@@ -136,33 +131,6 @@ pub(crate) fn read_file(path: &Path) -> Result<Secret, SourceError> {
 /// key. Blocks.
 pub fn file_warning(path: &Path) -> Option<&'static str> {
     read_file(path).ok()?.wrapping()
-}
-
-/// The first `longest` bytes of a regular file, and one more if there are more. Blocks, but never
-/// waits for a writer, as opening a FIFO would.
-///
-/// # Errors
-/// Also for folders and other files that are not regular.
-pub fn read_small(path: &Path, longest: usize) -> io::Result<Zeroizing<Vec<u8>>> {
-    // Opening a FIFO would wait for a writer, perhaps for ever, and a terminal could become this
-    // process's controlling terminal.
-    let flags = (OFlag::O_NONBLOCK | OFlag::O_NOCTTY).bits();
-    let file = OpenOptions::new()
-        .read(true)
-        .custom_flags(flags)
-        .open(path)?;
-    let kind = file.metadata()?.file_type();
-    if kind.is_dir() {
-        return Err(io::Error::other("it is a folder; name the file in it"));
-    }
-    if !kind.is_file() {
-        let reason = "it is no file that can be read again; name a regular file";
-        return Err(io::Error::other(reason));
-    }
-    // Allocated at full length: a buffer that grows leaves unwiped copies in freed memory.
-    let mut text = Zeroizing::new(Vec::with_capacity(longest + 1));
-    file.take(longest as u64 + 1).read_to_end(&mut text)?;
-    Ok(text)
 }
 
 /// Whether the process lacks the resources to open any file.

@@ -24,7 +24,9 @@ use keyside_config::{
 };
 use keyside_credentials::Environment;
 
-use crate::{headers, hop::is_only_chunked, refusal::Refusal, upgrade::is_websocket};
+use crate::{
+    headers, hop::is_only_chunked, query::has_short_names, refusal::Refusal, upgrade::is_websocket,
+};
 
 /// The admission rules of one listener.
 pub(crate) struct ListenerPolicy {
@@ -241,7 +243,7 @@ fn is_browser_authentication(value: &HeaderValue) -> bool {
 const BROWSER_SCHEMES: [&str; 4] = ["basic", "digest", "negotiate", "ntlm"];
 
 /// Accepts origin-form targets in visible ASCII only (RFC 9112 section 3.2.1): no proxy requests,
-/// no tunnels, nothing that could name another destination.
+/// no tunnels, nothing that could name another destination, and no query that is costly to check.
 fn check_target(head: &Parts) -> Result<(), Refusal> {
     if head.method == Method::CONNECT {
         return Err(Refusal::RequestMalformed(
@@ -263,6 +265,11 @@ fn check_target(head: &Parts) -> Result<(), Refusal> {
     if !query.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(Refusal::RequestMalformed(
             "has a query that is not visible ASCII",
+        ));
+    }
+    if !has_short_names(query) {
+        return Err(Refusal::RequestMalformed(
+            "has a query whose parameters have names of more than 4,096 bytes together",
         ));
     }
     Ok(())

@@ -11,7 +11,7 @@ mod variables;
 
 use std::{
     collections::HashMap,
-    fs, io,
+    io,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -20,6 +20,7 @@ use std::{
 use keyside_config::{
     self as config, BaseUrl, Catalogue, Limits, Provider, ProviderId, Roots, Scheme, Upstream,
 };
+use keyside_credentials::open_regular;
 use rustls::{ClientConfig, RootCertStore};
 use serde::Serialize;
 use zeroize::Zeroizing;
@@ -289,7 +290,8 @@ fn parenthesised(why: &str) -> String {
 }
 
 fn credentials(path: &Path) -> Result<ProxyCredentials, EgressError> {
-    let text = fs::read_to_string(path).map(Zeroizing::new);
+    let text = open_regular(path).and_then(io::read_to_string);
+    let text = text.map(Zeroizing::new);
     let text = text.map_err(|source| EgressError::Unreadable {
         setting: "egress.credentials_file",
         path: path.to_owned(),

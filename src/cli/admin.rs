@@ -1,10 +1,11 @@
 //! Finds the admin API's address and token, and the authorities to trust: in flags, then the
 //! environment, then the settings.
 
-use std::{env, fs::File, path::PathBuf};
+use std::{env, fs::File, io, path::PathBuf};
 
 use clap::Args;
 use keyside_config::{BaseUrl, BaseUrlError, Store};
+use keyside_credentials::open_regular;
 use zeroize::Zeroizing;
 
 use super::{
@@ -54,7 +55,8 @@ impl Admin {
 
     fn token(&self, console: &Console) -> Result<Zeroizing<String>, Failure> {
         if let Some(path) = &self.token_file {
-            return read(path.clone(), "the file named by --token-file", OTHER_FILE);
+            let named = "the file named by --token-file";
+            return read(File::open(path), named, OTHER_FILE);
         }
         let token = env::var(TOKEN).map(Zeroizing::new);
         if let Some(token) = token.ok().map(trimmed).filter(|token| !token.is_empty()) {
@@ -64,7 +66,7 @@ impl Admin {
             Store::Sled { path } => {
                 let path = path.join("admin-token");
                 let named = path.display().to_string();
-                read(path, &named, OWNERS_FILE)
+                read(open_regular(&path), &named, OWNERS_FILE)
             }
             Store::Vault | Store::None => Err(Failure::usage(
                 "expected a token, found none: without an embedded store there is no data folder",
@@ -93,8 +95,8 @@ fn from_settings(console: &Console) -> Result<(String, Option<String>), Failure>
     Ok((admin.url_at(admin.listen), name))
 }
 
-fn read(path: PathBuf, named: &str, next: &str) -> Result<Zeroizing<String>, Failure> {
-    let file = File::open(path).map_err(ReadError::from);
+fn read(file: io::Result<File>, named: &str, next: &str) -> Result<Zeroizing<String>, Failure> {
+    let file = file.map_err(ReadError::from);
     let text = file.and_then(|file| sensitive::read_text(file, TOKEN_LIMIT));
     let text = text.map_err(|error| {
         Failure::failed(format!("expected a token in {named}, found: {error}")).next(next)

@@ -7,6 +7,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use keyside_credentials::sync_folder;
+
 use super::Failure;
 
 /// A new file with mode 600, which is removed when dropped unless `keep` was called.
@@ -68,9 +70,9 @@ fn sync_folder_of(path: &Path) -> io::Result<()> {
     let folder = path
         .parent()
         .filter(|folder| !folder.as_os_str().is_empty());
-    match File::open(folder.unwrap_or(Path::new("."))) {
+    match sync_folder(folder.unwrap_or(Path::new("."))) {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
-        opened => opened?.sync_all(),
+        synced => synced,
     }
 }
 

@@ -5,7 +5,9 @@ use clap::{
     builder::{PossibleValue, TypedValueParser},
 };
 use keyside_admin::wire::{NewToken, TokenView};
-use keyside_credentials::{ActorContext, ActorId, Role, Scope, Timestamp, WorkspaceId};
+use keyside_credentials::{
+    ActorContext, ActorId, DisplayName, Role, Scope, Timestamp, WorkspaceId,
+};
 use serde_json::json;
 
 use super::{
@@ -42,7 +44,7 @@ pub(crate) enum Token {
 pub(crate) struct Create {
     /// What or whom it is for
     #[arg(long, short)]
-    name: String,
+    name: DisplayName,
     /// What it permits
     #[arg(long, short, value_parser = roles())]
     role: Role,
@@ -108,7 +110,7 @@ async fn recover(console: &Console) -> Result<(), Failure> {
         request_id: "token recover".to_owned(),
     };
     let new = keyside_credentials::NewToken {
-        name: RECOVERED.to_owned(),
+        name: RECOVERED.parse().map_err(Failure::failed)?,
         role: Role::Owner,
         scope: Scope::All,
         expires_at: None,

@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args, Subcommand};
 use keyside_admin::wire::{NewWorkspace, WorkspaceEdit, WorkspaceView};
 use keyside_config::nearest;
-use keyside_credentials::WorkspaceId;
+use keyside_credentials::{DisplayName, WorkspaceId};
 use serde_json::{Value, json};
 
 use super::{
@@ -46,7 +46,7 @@ pub(crate) struct Add {
     id: WorkspaceId,
     /// Display name [default: the id]
     #[arg(long)]
-    name: Option<String>,
+    name: Option<DisplayName>,
     #[command(flatten)]
     admin: Admin,
 }

@@ -1,7 +1,8 @@
 //! The HTTP client: plaintext, or TLS with a certificate that is trusted.
 
 use std::{
-    fs,
+    fs::File,
+    io::{self, Read},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -14,6 +15,7 @@ use hyper_util::{
     rt::TokioExecutor,
 };
 use keyside_config::{BaseUrl, Scheme};
+use keyside_credentials::read_regular;
 use rustls::{
     ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
@@ -90,23 +92,34 @@ fn server_name(name: &str) -> Result<ServerName<'static>, ClientError> {
 impl Authorities {
     fn roots(&self) -> Result<RootCertStore, ClientError> {
         let roots = match &self.instead {
-            Some(path) => added(RootCertStore::empty(), path)?,
+            Some(path) => added(RootCertStore::empty(), path, read_named(path))?,
             None => system_roots(),
         };
         match &self.besides {
-            Some(path) => added(roots, path),
+            Some(path) => added(roots, path, read_regular(path)),
             None => Ok(roots),
         }
     }
 }
 
+/// Reads a file that the person who runs the command has named, and that may be a pipe.
+fn read_named(path: &Path) -> io::Result<Vec<u8>> {
+    let mut pem = Vec::new();
+    File::open(path)?.take(MAX_PEM).read_to_end(&mut pem)?;
+    Ok(pem)
+}
+
 /// `roots`, and the certificates in a PEM file.
-fn added(mut roots: RootCertStore, path: &Path) -> Result<RootCertStore, ClientError> {
+fn added(
+    mut roots: RootCertStore,
+    path: &Path,
+    pem: io::Result<Vec<u8>>,
+) -> Result<RootCertStore, ClientError> {
     let unusable = |reason: String| ClientError::Authorities {
         path: path.to_owned(),
         reason,
     };
-    let pem = fs::read(path).map_err(|error| unusable(error.to_string()))?;
+    let pem = pem.map_err(|error| unusable(error.to_string()))?;
     let none = || unusable("no certificates of authorities in PEM form".to_owned());
     let before = roots.len();
     for certificate in CertificateDer::pem_slice_iter(&pem) {
@@ -174,3 +187,6 @@ impl ServerCertVerifier for AnyCertificate {
         self.0.signature_verification_algorithms.supported_schemes()
     }
 }
+
+/// Bytes: several times the system's list of authorities.
+const MAX_PEM: u64 = 4 << 20;

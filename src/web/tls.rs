@@ -1,15 +1,15 @@
 //! The certificate of a listener: read at start, and again whenever its files change.
 
 use std::{
-    fs::File,
     hash::{DefaultHasher, Hash, Hasher},
-    io::{self, Read},
+    io,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
 
 use keyside_config::ListenerTls;
+use keyside_credentials::read_small;
 use parking_lot::Mutex;
 use rustls::{
     ServerConfig,
@@ -208,12 +208,10 @@ impl Pem {
     }
 }
 
-/// Reads a file into a buffer that never grows, which would leave a part of the key in freed memory.
+/// Reads a file that is not larger than any certificate.
 fn read(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
-    let mut bytes = Zeroizing::new(Vec::with_capacity(SIZE_LIMIT + 1));
-    let file = File::open(path)?;
-    file.take(SIZE_LIMIT as u64).read_to_end(&mut bytes)?;
-    match bytes.len() == SIZE_LIMIT {
+    let bytes = read_small(path, SIZE_LIMIT)?;
+    match bytes.len() > SIZE_LIMIT {
         true => Err(io::ErrorKind::FileTooLarge.into()),
         false => Ok(bytes),
     }
@@ -347,7 +345,7 @@ mod tests {
         assert!(refused(&mount).contains("certificate_file: "));
         mount.put("2", &certificate, &pair().1);
         assert!(refused(&mount).contains("certificate_file must begin"));
-        mount.put("3", &certificate, &"x".repeat(SIZE_LIMIT));
+        mount.put("3", &certificate, &"x".repeat(SIZE_LIMIT + 1));
         assert!(refused(&mount).contains("key_file: cannot read"));
     }
 }

@@ -6,7 +6,7 @@ use std::{ops::RangeInclusive, path::Path, str::FromStr};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use http::HeaderValue;
 use keyside_config::{Webhook, WebhookFormat, WebhookUrl};
-use keyside_credentials::source::read_small;
+use keyside_credentials::read_small;
 use zeroize::Zeroizing;
 
 use crate::unreadable;

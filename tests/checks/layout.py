@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""The rules for files: their names, how they begin, their length, which may use `unsafe`, and what stays out of commits and images.
+"""The rules for files: their names, how they begin, their length, which may use `unsafe`, which may open a file that is not
+regular, and what stays out of commits and images.
 
 Exit code 0 when all hold, 1 with a line for each file that breaks one.
 """
@@ -9,7 +10,7 @@ import itertools
 import re
 import sys
 
-from exposure import code_only, is_unit_test, line, rust_files
+from exposure import code_only, is_unit_test, line, rust_files, shipped
 from report import report
 from repository import ROOT
 
@@ -17,6 +18,21 @@ from repository import ROOT
 # denies it.
 UNSAFE = {"proxy/src/client_socket.rs", "src/allocator.rs"}
 LONGEST = 500
+
+# The files that open files without `open_regular` (credentials/store/src/file.rs), with the reason. Elsewhere a named pipe in
+# place of a file could make Keyside wait for ever.
+OPENING = {
+    "credentials/store/src/file.rs": "the rule itself",
+    "config/src/sources.rs": "the settings, which may be a pipe",
+    "src/cli/admin.rs": "named on the command line",
+    "src/cli/audit/verify.rs": "named on the command line",
+    "src/cli/secret.rs": "named on the command line",
+    "src/client/transport.rs": "named on the command line",
+    "drivers/sled/src/lock.rs": "/proc",
+    "src/cli/drain/process.rs": "/proc",
+    "src/lifecycle.rs": "/proc",
+}
+OPENS = re.compile(r"\bfs::read(?:_to_string)?\(|\bFile::open\(")
 
 # What `keyside serve` and `keyside master-key rotate` write into a clone, where README.md starts Keyside.
 WRITTEN = ("data", "data.master-key", "data.master-key.retired-mk_0123456789abcdef")
@@ -42,6 +58,9 @@ def violations(root):
         for pattern, applies, what in RULES:
             if applies(path):
                 yield from (f"{path}:{line(code, match)}: {what}" for match in pattern.finditer(code))
+        if "src/" in path and not path.startswith("tests/") and path not in OPENING and not is_unit_test(path):
+            opens = OPENS.finditer(shipped(code))
+            yield from (f"{path}:{line(code, match)}: opens a file that may be a pipe; use `open_regular`" for match in opens)
 
 
 def not_ignored(root):

@@ -329,6 +329,16 @@ class Layout(unittest.TestCase):
         self.assertEqual(len(self.found("src/a.rs", "//! Why.\n" * 501)), 1)
         self.assertEqual(len(self.found("src/a.rs", "//! Why.\n#[ignore]\nfn f() {}\n")), 1)
 
+    def test_a_file_that_is_opened_whatever_it_is_is_found_outside_of_tests(self):
+        for call in ("fs::read(path)", "std::fs::read_to_string(path)", "File::open(path)"):
+            text = f"//! Why.\nfn f() {{ {call}; }}\n"
+            self.assertEqual(len(self.found("admin/src/a.rs", text)), 1, call)
+            self.assertEqual(self.found("src/lifecycle.rs", text), [])
+            self.assertEqual(self.found("admin/src/tests/a.rs", text), [])
+        tested = "//! Why.\n#[cfg(test)]\nmod tests {\n    fn f() { fs::read(path); }\n}\n"
+        self.assertEqual(self.found("admin/src/a.rs", tested), [])
+        self.assertEqual(self.found("admin/src/b.rs", "//! Why.\nfn f() { fs::read_dir(path); }\n"), [])
+
     def test_a_store_or_master_key_that_is_not_ignored_is_found(self):
         for ignored, count in (("/data/\n/data.master-key*\n", 0), ("/data/\n", 4), ("# /data/\ndata.master-key\n", 4)):
             with tempfile.TemporaryDirectory() as folder:

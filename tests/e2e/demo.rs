@@ -3,6 +3,7 @@
 use crate::harness::{Builder, Exit, Keyside, PATIENCE, Process, eventually, field};
 use nix::sys::signal::Signal;
 use std::fs;
+use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -144,11 +145,8 @@ fn a_demo_whose_output_is_closed_keeps_running() {
 
 #[test]
 fn a_demo_leaves_nothing_behind() {
-    let builder = Keyside::builder();
-    let scratch = builder.home().join("scratch");
-    fs::create_dir(&scratch).expect("a new folder");
-    let scratch_name = scratch.to_str().expect("text");
-    let mut demo = Demo::start(any_ports(builder.clone()).variable("TMPDIR", scratch_name));
+    let (builder, scratch) = with_temporary_folder();
+    let mut demo = Demo::start(builder.clone());
     assert_eq!(
         names_in(&scratch).len(),
         1,
@@ -161,6 +159,33 @@ fn a_demo_leaves_nothing_behind() {
     let home = names_in(builder.home());
     let expected = ["keyside.toml", "scratch"].map(|name| builder.home().join(name));
     assert_eq!(home, expected, "it wrote into the working folder");
+}
+
+#[test]
+fn a_demo_that_is_stopped_before_it_is_ready_leaves_nothing_behind() {
+    for signal in [Signal::SIGINT, Signal::SIGTERM] {
+        let (builder, scratch) = with_temporary_folder();
+        let mut demo = builder.spawn(&["demo"], None);
+        eventually("its folder is there", || {
+            (!names_in(&scratch).is_empty()).then_some(())
+        });
+        demo.signal(signal);
+        let exit = demo.exit_within(PATIENCE);
+        assert_eq!(exit.code, Some(0), "{signal}: {exit:#?}");
+        assert_eq!(names_in(&scratch), Vec::<PathBuf>::new(), "{signal}");
+    }
+}
+
+#[test]
+fn a_demo_that_cannot_start_leaves_nothing_behind() {
+    let (builder, scratch) = with_temporary_folder();
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = taken.local_addr().expect("an address").to_string();
+    let builder = builder.variable("KEYSIDE_ADMIN__LISTEN", &address);
+    let exit = builder.run(&["demo"], b"");
+    assert_eq!(exit.code, Some(1), "{exit:#?}");
+    assert!(exit.stderr.contains(&address), "{exit:#?}");
+    assert_eq!(names_in(&scratch), Vec::<PathBuf>::new());
 }
 
 /// A running demo that has printed its message.
@@ -196,6 +221,15 @@ fn any_ports(builder: Builder) -> Builder {
     listeners.iter().fold(builder, |builder, listener| {
         builder.variable(&format!("KEYSIDE_{listener}__LISTEN"), "127.0.0.1:0")
     })
+}
+
+/// A demo on any ports whose temporary files are in a folder of their own, and that folder.
+fn with_temporary_folder() -> (Builder, PathBuf) {
+    let builder = Keyside::builder();
+    let scratch = builder.home().join("scratch");
+    fs::create_dir(&scratch).expect("a new folder");
+    let name = scratch.to_str().expect("text").to_owned();
+    (any_ports(builder).variable("TMPDIR", &name), scratch)
 }
 
 /// Runs a line as a person would after copying it.

@@ -3,9 +3,12 @@
 
 use crate::harness::tls::{Authority, VALID};
 use crate::harness::{Ask, Builder, Exit, KEY, Keyside, Then, Upstream, reply};
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
 use serde_json::Value;
-use std::fs;
+use std::fs::{self, Permissions};
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
 
 /// A secret that is declared and not stored.
 const DECLARED: &str = "sk-proj-e2eDoctorOnly0123456789abcdefghijklmnopqrstuvwxyzW4";
@@ -257,6 +260,27 @@ fn an_unreachable_vault_is_the_only_finding_about_vault() {
     let exit = doctor(&builder);
     check_fails(&exit, "fail vault: ", &[&vault, "vault.address"]);
     assert!(!exit.stdout.contains("credential acme"), "{exit:#?}");
+}
+
+#[test]
+fn a_pipe_in_place_of_the_cache_of_vaults_secrets_is_reported_and_not_waited_for() {
+    let upstream = Upstream::ok();
+    let builder = sidecar("vault:kv/acme/openai#api_key", &upstream.base_url())
+        .variable("VAULT_ADDR", &nobody_listens())
+        .variable("VAULT_TOKEN", VAULT_TOKEN)
+        .set("vault.cache", r#""cache""#)
+        .set("vault.cache_key_file", r#""cache-key""#);
+    let made = builder.run(&["master-key", "generate", "--out", "cache-key"], b"");
+    assert_eq!(made.code, Some(0), "{made:#?}");
+    let folder = builder.home().join("cache");
+    fs::create_dir(&folder).expect("a writable folder");
+    fs::set_permissions(&folder, Permissions::from_mode(0o700)).expect("a folder of ours");
+    mkfifo(&folder.join("vault-secrets"), Mode::S_IRWXU).expect("a writable folder");
+    check_fails(
+        &doctor(&builder),
+        "warn vault cache: ",
+        &["cache/vault-secrets: it is not a regular file"],
+    );
 }
 
 #[test]

@@ -102,6 +102,25 @@ fn requests_that_cannot_be_recorded_are_refused_where_the_settings_say_so() {
     assert_eq!(keyside.observed("/readyz").text(), "ready\n");
 }
 
+/// As on some network and FUSE file systems. Small keys are in sled, large ones in files.
+#[test]
+fn a_file_system_that_cannot_sync_folders_is_used_after_one_warning() {
+    let upstream = Upstream::wanting_key();
+    let (builder, fault) = failing(Keyside::builder(), &upstream);
+    fault.begin(FOLDERS);
+    let keyside = builder.start().with_key();
+    assert_eq!(try_large_key(&keyside).status(), 201);
+    let said = keyside.logs();
+    assert_eq!(said.matches("cannot sync folders").count(), 1, "{said}");
+    let (builder, exit) = keyside.stop();
+    assert_eq!(exit.code, Some(0), "{exit:#?}");
+    let keyside = builder.start();
+    assert_eq!(keyside.ask(&Ask::chat()).status(), 200);
+    assert_eq!(keyside.list().len(), 2);
+    assert_eq!(try_key(&keyside, "restarted").status(), 201);
+    assert!(keyside.metrics().contains("\nkeyside_store_failed 0\n"));
+}
+
 /// Too large for sled.
 fn try_large_key(keyside: &Keyside) -> Message {
     let secret = format!("sk-proj-large-{}", "abcdefgh".repeat(1_000));
@@ -113,8 +132,11 @@ fn try_large_key(keyside: &Keyside) -> Message {
 /// Controls whether calls fail.
 struct Fault(PathBuf);
 
+/// The fault of a file system without fsync for folders, with EINVAL.
+const FOLDERS: &str = "folders";
+
 impl Fault {
-    /// From now on, syncing a file or folder whose path contains this text fails.
+    /// From now on, syncing a file or folder whose path contains this text fails with EIO.
     fn begin(&self, what: &str) {
         let new = self.0.with_extension("new");
         fs::write(&new, what).expect("a writable folder");
@@ -147,7 +169,7 @@ fn failing(builder: Builder, upstream: &Upstream) -> (Builder, Fault) {
     (builder, Fault(fault))
 }
 
-/// Read at each call: the paths that fail, if any.
+/// Read at each call: what fails, if anything.
 const SOURCE: &str = r#"
 #define _GNU_SOURCE
 #include <errno.h>
@@ -155,11 +177,14 @@ const SOURCE: &str = r#"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-static int fails(int fd)
+/* The error of the call, or 0. */
+static int fault_of(int fd)
 {
+    struct stat folder;
     char what[256], link[64], path[4096];
     const char *file = getenv("FAULT");
     int fault = file ? open(file, O_RDONLY | O_CLOEXEC) : -1;
@@ -170,29 +195,33 @@ static int fails(int fd)
     if (length <= 0)
         return 0;
     what[length] = 0;
+    if (!strcmp(what, "folders"))
+        return !fstat(fd, &folder) && S_ISDIR(folder.st_mode) ? EINVAL : 0;
     snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
     length = readlink(link, path, sizeof path - 1);
     if (length < 0)
         return 0;
     path[length] = 0;
-    return strstr(path, what) != NULL;
+    return strstr(path, what) ? EIO : 0;
+}
+
+static int sync_by(long call, int fd)
+{
+    int fault = fault_of(fd);
+    if (fault) {
+        errno = fault;
+        return -1;
+    }
+    return syscall(call, fd);
 }
 
 int fsync(int fd)
 {
-    if (fails(fd)) {
-        errno = EIO;
-        return -1;
-    }
-    return syscall(SYS_fsync, fd);
+    return sync_by(SYS_fsync, fd);
 }
 
 int fdatasync(int fd)
 {
-    if (fails(fd)) {
-        errno = EIO;
-        return -1;
-    }
-    return syscall(SYS_fdatasync, fd);
+    return sync_by(SYS_fdatasync, fd);
 }
 "#;

@@ -75,6 +75,7 @@ mod rotation;
 mod slowness;
 mod smoke;
 mod smuggling;
+mod special_files;
 mod spend_limits;
 mod startup;
 mod streaming;

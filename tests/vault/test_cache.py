@@ -3,6 +3,7 @@ is over."""
 
 import json
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -130,18 +131,23 @@ def a_key_that_changed_while_keyside_was_down_is_used_from_the_first_request(cor
 
 
 def a_cache_that_cannot_be_read_in_time_delays_no_key(corner, cache, start, provider):
-    """Opening a FIFO blocks, as a disk does that does not respond."""
     provider.good = {corner.new_key()}
-    os.mkfifo(fifo := corner.folder / "fifo")
+    os.mkfifo(disk := corner.folder / "disk")
     Path(cache["cache"]).mkdir(mode=0o700)
-    os.link(fifo, Path(cache["cache"]) / "vault-secrets")
-    sidecar = start(corner.source(), _with(corner.login(), cache)).is_up()
+    (file := Path(cache["cache"]) / "vault-secrets").touch()
+    library = corner.folder / "slow_disk.so"
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", library, Path(__file__).with_name("slow_disk.c")], check=True)
+    environment = {"LD_PRELOAD": str(library), "SLOW_DISK": str(disk)}
+    sidecar = start(corner.source(), _with(corner.login(), cache), environment=environment).is_up()
     try:
         assert eventually(lambda: sidecar.ask().status == 200, within=10), sidecar.readiness()
+        assert eventually(lambda: "it was not read within" in sidecar.log(), within=10), sidecar.log()[-4000:]
     finally:
-        os.close(os.open(fifo, os.O_RDWR | os.O_NONBLOCK))  # releases the thread, for the exit
-    # Before that, the commands that are run at the end would wait for the FIFO.
-    assert eventually((Path(cache["cache"]) / "vault-secrets").is_file, within=10), "the cache is written"
+        # The disk responds: to the thread that waits for it, and to the commands that are run at the end.
+        responds = os.open(disk, os.O_RDWR | os.O_NONBLOCK)
+        disk.unlink()
+        os.close(responds)
+    assert eventually(lambda: file.stat().st_size > 0, within=10), "the cache is written"
 
 
 @pytest.mark.parametrize("damage", ["bytes", "folder"])

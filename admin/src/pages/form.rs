@@ -12,6 +12,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     body::receive_form,
+    form::{WHOLE_BODY, expect_few},
     problem::{Kind, Problem},
     sessions::Session,
     state::AdminState,
@@ -56,6 +57,7 @@ impl Fields {
     fn parse(body: &[u8]) -> Result<Self, Problem> {
         let pairs = body.split(|byte| *byte == b'&');
         let pairs = pairs.filter(|pair| !pair.is_empty());
+        expect_few(pairs.clone().count(), "fields", WHOLE_BODY)?;
         let fields = pairs.map(|pair| {
             let mut parts = pair.splitn(2, |byte| *byte == b'=');
             let name = decode(parts.next().unwrap_or_default())?;

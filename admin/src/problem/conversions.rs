@@ -32,7 +32,6 @@ impl From<ChangeError> for Problem {
             }
             ChangeError::VersionNotInGrace { .. } => Self::field("version", said),
             ChangeError::DefaultNeeded => Self::field("default", said),
-            ChangeError::NameUnfit => Self::field("name", said),
             ChangeError::ProviderUnknown => {
                 Self::field("provider", "the catalogue has no such provider")
             }

@@ -163,7 +163,7 @@ fn forms(credential: &str) -> Vec<Form> {
             "/api/tokens",
             json!({ "name": "CI", "role": "viewer", "workspaces": ["acme"] }),
             vec![
-                ("name", [required(texts()), refused(&[long(201)])].concat()),
+                ("name", required(names())),
                 (
                     "role",
                     [required(texts()), refused(&[json!("root"), json!("Owner")])].concat(),
@@ -186,7 +186,7 @@ fn forms(credential: &str) -> Vec<Form> {
                     ]
                     .concat(),
                 ),
-                ("name", [texts(), refused(&[long(201)])].concat()),
+                ("name", names()),
                 unknown(),
             ],
         ),
@@ -198,6 +198,12 @@ fn texts() -> Vec<Value> {
     let texts = ["", "a\u{0}b", "a\tb", "a\r\nb", "a\u{1b}[2Jb", "\u{7f}"];
     let texts = texts.map(|text| json!(text)).into_iter();
     texts.chain([long(20_000)]).chain(of_no_text()).collect()
+}
+
+/// The same, and names that look like another one.
+fn names() -> Vec<Value> {
+    let hidden = ["ac\u{202e}me", "ac\u{200d}me", "\u{feff}"].map(|text| json!(text));
+    [texts(), vec![long(201)], hidden.to_vec()].concat()
 }
 
 fn of_no_text() -> Vec<Value> {

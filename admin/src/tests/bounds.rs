@@ -46,6 +46,35 @@ async fn a_body_with_thousands_of_fields_gets_a_short_response() {
 }
 
 #[tokio::test]
+async fn a_query_with_thousands_of_parameters_gets_a_short_response() {
+    let api = Api::with_workspace().await;
+    for query in ["limit=1&", "a&", "=&"] {
+        let query = query.repeat(60_000 / query.len());
+        for path in [WORKSPACES, "/api/workspaces/acme"] {
+            let answer = api.get(&format!("{path}?{query}")).await;
+            assert_eq!(answer.fields(), ["(the whole query)"], "{path}");
+            assert!(
+                answer.body.contains("at most 64 are read"),
+                "{}",
+                answer.body
+            );
+            assert!(answer.body.len() < 1_000, "{}", answer.body);
+        }
+    }
+    let separators = "&".repeat(60_000);
+    let answer = api.get(&format!("{WORKSPACES}?{separators}limit=1")).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+}
+
+#[tokio::test]
+async fn a_form_with_thousands_of_fields_is_refused() {
+    let api = Api::on_loopback().await;
+    let fields = "token=a&".repeat(8_000);
+    let answer = api.submit("/sign-in", &fields).await;
+    assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY);
+}
+
+#[tokio::test]
 async fn a_field_with_too_many_items_gets_a_short_response() {
     let api = Api::with_workspace().await;
     for items in ["1,", "\"a\",", "[],", "{},"] {

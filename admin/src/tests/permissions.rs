@@ -293,7 +293,7 @@ impl Api {
 
     pub(super) async fn token_of(&self, role: Role, scope: Scope) -> String {
         let new = NewToken {
-            name: "a test's".to_owned(),
+            name: "a test's".parse().unwrap(),
             role,
             scope,
             expires_at: None,

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fmt, marker::PhantomData, str::FromStr};
 
 use jiff::Timestamp;
 use keyside_config::ProviderId;
-use keyside_credentials::{Label, UsageTag, WorkspaceId};
+use keyside_credentials::{DisplayName, Label, UsageTag, WorkspaceId};
 use serde::{
     Deserialize, Deserializer,
     de::{Error, Visitor},
@@ -125,7 +125,7 @@ macro_rules! parsed {
     };
 }
 
-parsed!(Label, ProviderId, UsageTag, WorkspaceId);
+parsed!(DisplayName, Label, ProviderId, UsageTag, WorkspaceId);
 
 impl FromText for Timestamp {
     fn from_text(text: &str) -> Result<Self, String> {

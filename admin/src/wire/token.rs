@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
-use keyside_credentials::{ActorId, Role, TokenStatus, WorkspaceId};
+use keyside_credentials::{ActorId, DisplayName, Role, TokenStatus, WorkspaceId};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use utoipa::ToSchema;
 use zeroize::Zeroizing;
@@ -16,9 +16,9 @@ use crate::schemas::types;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct NewToken {
     /// Its purpose or its owner, for people. The audit log never has it.
-    #[serde(deserialize_with = "read::text::<_, 200>")]
-    #[schema(pattern = r"^[^\u0000-\u001f\u007f-\u009f]{1,200}$")]
-    pub name: String,
+    #[serde(deserialize_with = "read::required")]
+    #[schema(value_type = types::DisplayName)]
+    pub name: DisplayName,
     /// What the token permits.
     #[schema(value_type = types::Role)]
     pub role: Role,

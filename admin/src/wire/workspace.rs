@@ -1,7 +1,7 @@
 //! A workspace on the wire: what creates it, and its view.
 
 use jiff::Timestamp;
-use keyside_credentials::{ActorId, WorkspaceId};
+use keyside_credentials::{ActorId, DisplayName, WorkspaceId};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -20,16 +20,16 @@ pub struct NewWorkspace {
     #[schema(value_type = types::WorkspaceId)]
     pub id: WorkspaceId,
     /// For people; the id by default.
-    #[serde(default, deserialize_with = "read::optional_text::<_, 200>")]
-    #[schema(pattern = r"^[^\u0000-\u001f\u007f-\u009f]{1,200}$")]
-    pub name: Option<String>,
+    #[serde(default, deserialize_with = "read::optional")]
+    #[schema(value_type = Option<types::DisplayName>)]
+    pub name: Option<DisplayName>,
 }
 
 /// The name defaults to the id.
 impl From<NewWorkspace> for keyside_credentials::NewWorkspace {
     fn from(NewWorkspace { id, name }: NewWorkspace) -> Self {
         Self {
-            name: name.unwrap_or_else(|| id.to_string()),
+            name: name.unwrap_or_else(|| DisplayName::from(&id)),
             id,
         }
     }

@@ -4,7 +4,7 @@ mod checks_and_limits;
 mod kms;
 mod names;
 
-use std::{io::Write, net::SocketAddr, time::Duration};
+use std::{fs, io::Write, net::SocketAddr, time::Duration};
 
 use super::*;
 use crate::{EnvironmentPin, ListenAddress, LocalKms, Store, Upstream};

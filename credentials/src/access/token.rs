@@ -12,15 +12,15 @@ use super::{Principal, Role};
 use crate::{
     documents::{Document, TOKEN},
     entropy,
-    model::{ActorId, Scope, WorkspaceId, random_id},
+    model::{ActorId, DisplayName, Scope, WorkspaceId, random_id},
     secret::{TOKEN_PREFIX, TOKEN_RANDOM_LEN},
 };
 
 /// The attributes of a token to create.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewToken {
-    /// Purpose or owner: 1 to 200 characters, no control characters. Never in the audit log.
-    pub name: String,
+    /// Purpose or owner. Never in the audit log.
+    pub name: DisplayName,
     /// What the token may do.
     pub role: Role,
     /// The workspaces to limit the token to.
@@ -122,7 +122,7 @@ impl TokenDocument {
             id: random_id("tok_")
                 .parse()
                 .expect("an id of ours is an actor's"),
-            name: new.name,
+            name: new.name.to_string(),
             role: new.role,
             workspaces: match new.scope {
                 Scope::All => None,
@@ -244,4 +244,47 @@ fn random_text(prefix: &str) -> Zeroizing<String> {
     text.push_str(prefix);
     BASE64_URL_SAFE_NO_PAD.encode_string(bits.as_slice(), &mut text);
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::{documents::WorkspaceDocument, model::Limits};
+
+    /// An earlier release accepted some that no new name may have, and the name of a token whose last
+    /// workspace was erased is empty.
+    #[test]
+    fn stored_names_of_any_characters_are_read() {
+        let new = NewToken {
+            name: "CI".parse().unwrap(),
+            role: Role::Viewer,
+            scope: Scope::All,
+            expires_at: None,
+        };
+        let by = ActorId::system();
+        let (mut token, _) = TokenDocument::create(new, &by, Timestamp::UNIX_EPOCH);
+        let mut workspace = WorkspaceDocument {
+            id: "acme".parse().unwrap(),
+            incarnation: 1,
+            name: String::new(),
+            created_by: by,
+            created_at: Timestamp::UNIX_EPOCH,
+            key_rotated_at: None,
+            revision: 1,
+            defaults: BTreeMap::new(),
+            limits: Limits::default(),
+        };
+        for name in ["", "ac\u{202e}me", "\u{200b}"] {
+            token.name = name.to_owned();
+            workspace.name = name.to_owned();
+            let stored = serde_json::to_vec(&token).unwrap();
+            let read: TokenDocument = serde_json::from_slice(&stored).unwrap();
+            assert_eq!(read.name, name);
+            let stored = serde_json::to_vec(&workspace).unwrap();
+            let read: WorkspaceDocument = serde_json::from_slice(&stored).unwrap();
+            assert_eq!(read.name, name);
+        }
+    }
 }

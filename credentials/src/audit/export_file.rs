@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    io::{self, BufRead},
+    io::{self, BufRead, Read},
 };
 
 use keyside_store::{
@@ -157,10 +157,17 @@ struct Progress {
 ///
 /// # Errors
 /// The first line that does not verify.
-pub fn verify_export(file: impl BufRead, key: &PublicKey) -> Result<Checked, FileError> {
+pub fn verify_export(mut file: impl BufRead, key: &PublicKey) -> Result<Checked, FileError> {
     let mut progress = Progress::default();
-    for (number, text) in (1..).zip(file.split(b'\n')) {
-        let line: Result<Line, _> = serde_json::from_slice(&text?);
+    let mut text = Vec::new();
+    for number in 1.. {
+        text.clear();
+        // A longer line is cut, and then is not in the format.
+        let mut limited = file.by_ref().take(MAX_LINE);
+        if limited.read_until(b'\n', &mut text)? == 0 {
+            break;
+        }
+        let line: Result<Line, _> = serde_json::from_slice(&text);
         let read = match line.map_err(|_| FileError::NotALine(number))? {
             Line::Record(line) => progress.record(&line),
             Line::Hidden(line) => progress.hidden(&line),
@@ -330,3 +337,6 @@ fn linked(stored: &str) -> Vec<(String, Link)> {
         .map(|(workspace, link)| (ChainName::workspace(&workspace).to_string(), link))
         .collect()
 }
+
+/// Bytes. A record and a head have at most 4 KiB, and JSON writes a byte with up to six.
+const MAX_LINE: u64 = 256 * 1024;

@@ -34,7 +34,7 @@ async fn open_on(memory: &Arc<Memory>) -> (TempDir, Arc<Registry>) {
     let registry = registry.await.unwrap();
     let acme = NewWorkspace {
         id: "acme".parse().unwrap(),
-        name: "Acme".to_owned(),
+        name: "Acme".parse().unwrap(),
     };
     registry.create_workspace(&act(), acme).await.unwrap();
     (folder, registry)
@@ -130,7 +130,7 @@ async fn reading_the_log_keeps_few_records_in_memory_for_any_length_and_none_aft
     for id in ["beta", "gamma"] {
         let new = NewWorkspace {
             id: id.parse().unwrap(),
-            name: id.to_owned(),
+            name: id.parse().unwrap(),
         };
         registry.create_workspace(&act(), new).await.unwrap();
         for n in 0..60 {
@@ -167,7 +167,7 @@ async fn a_check_reports_an_older_or_damaged_keyring_that_was_put_in_place() {
     let older = std::fs::read(&path).unwrap();
     let beta = NewWorkspace {
         id: "beta".parse().unwrap(),
-        name: "Beta".to_owned(),
+        name: "Beta".parse().unwrap(),
     };
     registry.create_workspace(&act(), beta).await.unwrap();
     registry.audit().verify().await.unwrap();

@@ -108,9 +108,8 @@ pub(super) struct Reader {
 
 impl Reader {
     pub(super) fn open(path: &Path) -> Result<(Self, Header), RestoreError> {
-        // The file is opened twice, and a named pipe would be waited for.
-        file::check_not_special(path)?;
-        let file = File::open(path).map_err(FileError::at(path))?;
+        // It is opened twice, so it cannot be a pipe.
+        let file = file::open_regular(path).map_err(FileError::at(path))?;
         let mut reader = Self {
             path: path.to_owned(),
             file: BufReader::new(file),

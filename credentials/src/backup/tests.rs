@@ -160,7 +160,7 @@ fn act() -> ActorContext {
 fn workspace(id: &str) -> NewWorkspace {
     NewWorkspace {
         id: id.parse().unwrap(),
-        name: format!("The {id} workspace"),
+        name: format!("The {id} workspace").parse().unwrap(),
     }
 }
 

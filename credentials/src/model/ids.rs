@@ -4,6 +4,8 @@ use std::{borrow::Borrow, str::FromStr, sync::Arc};
 
 use serde::{Deserialize, Serialize, Serializer};
 
+use super::display_name::is_display_name;
+
 /// A text that is not valid as the given kind of id. Does not repeat the text: it may be a secret
 /// that was pasted by mistake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -116,11 +118,36 @@ name!(
 );
 
 name!(
+    /// A name for people, of a workspace or a token: 1 to 200 characters, none of them a control
+    /// character, a mark of writing direction or otherwise invisible.
+    ///
+    /// Only new names have this type. A stored name is a text, which shows whatever an earlier release
+    /// accepted.
+    DisplayName, "a name",
+    "1 to 200 characters, none of them a control character, a mark of writing direction or otherwise invisible",
+    is_display_name
+);
+
+name!(
     /// An actor's opaque id. Names are stored elsewhere, so that a person can be erased without
     /// breaking the audit log.
     ActorId, "an actor id", "1 to 64 of a-z, A-Z, 0-9, -, _, . and :",
     |text| (1..=64).contains(&text.len()) && text.bytes().all(is_actor)
 );
+
+impl DisplayName {
+    /// That of the token which the first start creates.
+    pub(crate) fn of_first_owner() -> Self {
+        Self("Installation owner".into())
+    }
+}
+
+/// The name of a workspace that was given none.
+impl From<&WorkspaceId> for DisplayName {
+    fn from(id: &WorkspaceId) -> Self {
+        Self(id.0.clone())
+    }
+}
 
 impl CredentialId {
     pub(crate) fn random() -> Self {

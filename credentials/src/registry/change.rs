@@ -466,10 +466,6 @@ fn other_label(default: Option<&CredentialEntry>, than: &CredentialId) -> Option
     Some(other.document.label.clone())
 }
 
-pub(super) fn is_valid_name(name: &str) -> bool {
-    (1..=200).contains(&name.chars().count()) && !name.chars().any(char::is_control)
-}
-
 /// `version 2`, `versions 2, 3`.
 fn format_versions(versions: &[u32]) -> String {
     let plural = if versions.len() == 1 { "" } else { "s" };

@@ -29,9 +29,6 @@ pub enum ChangeError {
     /// The id is taken.
     #[error("a workspace with this id exists already")]
     WorkspaceExists,
-    /// The display name is empty, too long, or has control characters.
-    #[error("a name is 1 to 200 characters without control characters")]
-    NameUnfit,
     /// The provider is not in the catalogue.
     #[error("the catalogue has no such provider")]
     ProviderUnknown,

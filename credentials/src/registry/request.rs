@@ -9,8 +9,8 @@ use keyside_store::Hash;
 use crate::{
     live_check::{Finding, LiveCheck},
     model::{
-        Credential, Environment, Label, Limits, LimitsChange, Scope, Status, UsageTag, Warning,
-        WorkspaceId, WorkspaceState,
+        Credential, DisplayName, Environment, Label, Limits, LimitsChange, Scope, Status, UsageTag,
+        Warning, WorkspaceId, WorkspaceState,
     },
     secret::Secret,
     source::VaultReference,
@@ -34,8 +34,8 @@ pub struct Saved {
 pub struct NewWorkspace {
     /// The id that requests will be tagged with.
     pub id: WorkspaceId,
-    /// The display name: 1 to 200 characters, no control characters.
-    pub name: String,
+    /// The name for people.
+    pub name: DisplayName,
 }
 
 /// A request to edit a workspace.

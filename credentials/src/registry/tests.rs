@@ -249,7 +249,7 @@ fn act() -> ActorContext {
 fn workspace(id: &str) -> NewWorkspace {
     NewWorkspace {
         id: id.parse().unwrap(),
-        name: format!("The {id} workspace"),
+        name: format!("The {id} workspace").parse().unwrap(),
     }
 }
 

@@ -9,7 +9,7 @@ use keyside_store::{
 
 use super::{
     ChangeError, Registry,
-    change::{ChangeGuard, is_valid_name, retry_on_race},
+    change::{ChangeGuard, retry_on_race},
     open::RESTORE,
 };
 use crate::{
@@ -19,7 +19,7 @@ use crate::{
     },
     chains::{MAX_RACES, Priority, Turn, pause},
     documents::Document,
-    model::{ActorContext, ActorId, Scope},
+    model::{ActorContext, ActorId, DisplayName, Scope},
     record::{Draft, Event},
 };
 
@@ -50,9 +50,6 @@ impl Registry {
         within: &Scope,
         mut new: NewToken,
     ) -> Result<CreatedToken, ChangeError> {
-        if !is_valid_name(&new.name) {
-            return Err(ChangeError::NameUnfit);
-        }
         let guard = self.lock_installation(by, Priority::Normal).await?;
         let now = self.clock.now();
         if new.expires_at.is_some_and(|end| end <= now) {
@@ -176,7 +173,7 @@ impl Registry {
             }
             let system = ActorContext::system("start");
             let new = NewToken {
-                name: "Installation owner".to_owned(),
+                name: DisplayName::of_first_owner(),
                 role: Role::Owner,
                 scope: Scope::All,
                 expires_at: None,

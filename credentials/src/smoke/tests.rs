@@ -131,7 +131,7 @@ impl World {
         let registry = Registry::open(options).await.unwrap();
         let acme = NewWorkspace {
             id: acme(),
-            name: "Acme".to_owned(),
+            name: "Acme".parse().unwrap(),
         };
         registry.create_workspace(&act(), acme).await.unwrap();
         Self {

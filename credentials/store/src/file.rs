@@ -1,13 +1,16 @@
-//! Small files that are read and replaced as a whole, with a fixed mode.
+//! Small files that are read and replaced as a whole, with a fixed mode. Has the one rule for which
+//! files are read at all: [`open_regular`].
 
 use std::{
     fs::{self, File, Metadata, OpenOptions, Permissions},
     io::{self, Read, Write},
     os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
+    sync::Once,
     time::{Duration, SystemTime},
 };
 
+use nix::{errno::Errno, fcntl::OFlag};
 use zeroize::Zeroizing;
 
 /// An I/O error with the file's path, and the usual remedy if there is one.
@@ -47,9 +50,73 @@ fn remedy(error: &io::Error) -> &'static str {
     }
 }
 
+/// Opens a regular file to read it. Never waits for a writer, as opening a named pipe would, and
+/// refuses devices, some of which can be read for ever. Follows links, because mounted secrets are
+/// replaced through them.
+///
+/// Every file that the settings name or that is in the data folder is opened by this function. Files
+/// that a person names on the command line need not be regular, because shells make pipes for `<(...)`:
+/// those are read up to a limit, and the person can end the command.
+///
+/// # Errors
+/// Also for folders and other files that are not regular.
+pub fn open_regular(path: &Path) -> io::Result<File> {
+    // Checked before as well, because opening a device may have an effect.
+    expect_regular(&fs::metadata(path)?)?;
+    // By now the path may lead to a pipe, or to a terminal, which could become this process's own.
+    let flags = OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
+    let mut options = OpenOptions::new();
+    let options = options.read(true).custom_flags(flags.bits());
+    let file = options.open(path)?;
+    expect_regular(&file.metadata()?)?;
+    Ok(file)
+}
+
+fn expect_regular(file: &Metadata) -> io::Result<()> {
+    match file.is_dir() {
+        true => Err(io::Error::new(
+            io::ErrorKind::IsADirectory,
+            "it is a folder",
+        )),
+        false => expect_not_special(file),
+    }
+}
+
+fn expect_not_special(file: &Metadata) -> io::Result<()> {
+    match file.is_file() || file.is_dir() {
+        true => Ok(()),
+        false => Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "it is not a regular file",
+        )),
+    }
+}
+
+/// Reads a [regular file](open_regular).
+///
+/// # Errors
+/// Those of [`open_regular`] and of reading.
+pub fn read_regular(path: &Path) -> io::Result<Vec<u8>> {
+    let mut contents = Vec::new();
+    open_regular(path)?.read_to_end(&mut contents)?;
+    Ok(contents)
+}
+
+/// The first `longest` bytes of a [regular file](open_regular), and one more if there are more.
+///
+/// # Errors
+/// Those of [`open_regular`] and of reading.
+pub fn read_small(path: &Path, longest: usize) -> io::Result<Zeroizing<Vec<u8>>> {
+    let file = open_regular(path)?;
+    // Allocated at full length: a buffer that grows leaves unwiped copies in freed memory.
+    let mut text = Zeroizing::new(Vec::with_capacity(longest + 1));
+    file.take(longest as u64 + 1).read_to_end(&mut text)?;
+    Ok(text)
+}
+
 /// Reads a file.
 pub fn read(path: &Path) -> Result<Vec<u8>, FileError> {
-    fs::read(path).map_err(FileError::at(path))
+    read_regular(path).map_err(FileError::at(path))
 }
 
 /// Reads a file that may not exist.
@@ -112,8 +179,7 @@ fn read_if_changed_at(
     known: Option<FileVersion>,
     now: SystemTime,
 ) -> Result<Option<FileContents>, FileError> {
-    check_not_special(path)?;
-    let mut file = match File::open(path) {
+    let mut file = match open_regular(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         opened => opened.map_err(FileError::at(path))?,
     };
@@ -127,15 +193,12 @@ fn read_if_changed_at(
     Ok(Some(FileContents { bytes, version }))
 }
 
-/// Refuses a named pipe, a socket or a device: opening or reading one may wait forever. Whatever
-/// uses the path reports a folder or a missing file.
+/// Refuses a named pipe, a socket or a device, before something else opens the path. That reports a
+/// folder or a missing file.
 pub fn check_not_special(path: &Path) -> Result<(), FileError> {
     match fs::metadata(path) {
-        Ok(metadata) if !metadata.is_file() && !metadata.is_dir() => {
-            let special = io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file");
-            Err(FileError::at(path)(special))
-        }
-        _ => Ok(()),
+        Ok(file) => expect_not_special(&file).map_err(FileError::at(path)),
+        Err(_) => Ok(()),
     }
 }
 
@@ -223,9 +286,41 @@ pub fn lock(path: &Path) -> Result<File, FileError> {
     Ok(file)
 }
 
-/// Syncs a folder's entries to disk.
+/// Syncs a folder's entries to disk, if its file system can do that.
+///
+/// # Errors
+/// The folder cannot be opened, or a write to it was lost.
 pub fn sync_folder(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
+    match File::open(folder)?.sync_all() {
+        Err(error) if is_unsupported(&error) => {
+            warn_once(folder, &error);
+            Ok(())
+        }
+        synced => synced,
+    }
+}
+
+/// Whether the file system has no fsync for folders, as some network and FUSE file systems have none.
+/// Linux then returns EINVAL (`vfs_fsync_range` in fs/sync.c) or passes on ENOTSUP, and never reports
+/// a lost write by these: that is EIO, ENOSPC or EDQUOT.
+///
+/// To refuse such a file system would protect nothing: others succeed without doing anything, as CIFS
+/// does since Linux 4.17. PostgreSQL (`fsync_fname_ext` in fd.c) goes on as well, and SQLite
+/// (`unixSync` in os_unix.c) after any error.
+fn is_unsupported(error: &io::Error) -> bool {
+    let code = error.raw_os_error().map(Errno::from_raw);
+    matches!(code, Some(Errno::EINVAL | Errno::EOPNOTSUPP))
+}
+
+fn warn_once(folder: &Path, error: &io::Error) {
+    static WARNED: Once = Once::new();
+    WARNED.call_once(|| {
+        tracing::warn!(
+            folder = %folder.display(), %error,
+            "the file system cannot sync folders: after a power cut, files that were created or replaced \
+             before it may be missing or old"
+        );
+    });
 }
 
 /// Read and write for the owner only.
@@ -263,6 +358,10 @@ pub fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
+    use std::{sync::mpsc, thread};
+
+    use nix::{sys::stat::Mode, unistd::mkfifo};
+
     use super::*;
 
     #[test]
@@ -293,18 +392,59 @@ mod tests {
         create_folder(&home.path().join("file/store")).unwrap_err();
     }
 
-    /// A socket, because a test cannot create a named pipe without `unsafe`.
     #[test]
     fn a_special_file_is_refused_and_not_waited_for() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("keyring");
-        let _socket = std::os::unix::net::UnixListener::bind(&path).unwrap();
-        for error in [read_if_exists(&path).unwrap_err(), lock(&path).unwrap_err()] {
-            let said = error.to_string();
-            assert!(
-                said.ends_with("keyring: it is not a regular file"),
-                "{said}"
-            );
+        let [pipe, link, socket] = ["pipe", "link", "socket"].map(|name| folder.path().join(name));
+        mkfifo(&pipe, Mode::S_IRWXU).unwrap();
+        std::os::unix::fs::symlink(&pipe, &link).unwrap();
+        let _socket = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        for path in [pipe, link, socket, PathBuf::from("/dev/zero")] {
+            let expected = format!("{}: it is not a regular file", path.display());
+            let (sender, receiver) = mpsc::channel();
+            thread::spawn(move || {
+                let refusals = [
+                    read(&path).unwrap_err(),
+                    read_if_exists(&path).unwrap_err(),
+                    read_if_changed(&path, None).unwrap_err(),
+                    lock(&path).unwrap_err(),
+                    FileError::at(&path)(read_small(&path, 9).unwrap_err()),
+                ];
+                sender.send(refusals.map(|error| error.to_string()))
+            });
+            let refusals = receiver.recv_timeout(Duration::from_secs(10));
+            let refusals = refusals.expect("an answer although nobody writes to it");
+            assert_eq!(refusals, [(); 5].map(|()| expected.clone()));
+        }
+    }
+
+    #[test]
+    fn a_folder_is_refused_and_a_link_to_a_file_is_followed() {
+        let folder = tempfile::tempdir().unwrap();
+        let [path, link] = ["key", "link"].map(|name| folder.path().join(name));
+        fs::write(&path, "0123456789").unwrap();
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        assert_eq!(read(&link).unwrap(), b"0123456789");
+        for (longest, read) in [(10, 10), (9, 10), (8, 9)] {
+            assert_eq!(read_small(&link, longest).unwrap().len(), read);
+        }
+        let error = read_if_exists(folder.path()).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::IsADirectory);
+        let ends_in_itself = folder.path().join("around");
+        std::os::unix::fs::symlink(&ends_in_itself, &ends_in_itself).unwrap();
+        read_if_exists(&ends_in_itself).unwrap_err();
+    }
+
+    /// The folders of `/proc` have no fsync.
+    #[test]
+    fn a_folder_that_cannot_be_synced_is_accepted_and_a_failure_is_not() {
+        let folder = Path::new("/proc");
+        let refused = File::open(folder).unwrap().sync_all().unwrap_err();
+        assert_eq!(refused.raw_os_error(), Some(Errno::EINVAL as i32));
+        sync_folder(folder).unwrap();
+        sync_folder(Path::new("/proc/nowhere")).unwrap_err();
+        for lost in [Errno::EIO, Errno::ENOSPC, Errno::EDQUOT, Errno::EROFS] {
+            assert!(!is_unsupported(&lost.into()), "{lost}");
         }
     }
 

@@ -8,7 +8,10 @@ use std::{
     sync::OnceLock,
 };
 
-use keyside_store::{StorageError, file::FileError};
+use keyside_store::{
+    StorageError,
+    file::{self, FileError},
+};
 use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 
 /// The first failure, latched. Linux reports a failed write-back to one fsync only, and marks the
@@ -84,7 +87,7 @@ pub(super) fn drop_unwritten(folder: &Path, log: &Path) -> Result<(), FileError>
     if !marker.exists() {
         return Ok(());
     }
-    let file = File::open(log).map_err(FileError::at(log))?;
+    let file = file::open_regular(log).map_err(FileError::at(log))?;
     let dropped = posix_fadvise(&file, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED);
     dropped.map_err(|errno| FileError::at(log)(errno.into()))?;
     fs::remove_file(&marker).map_err(FileError::at(&marker))

@@ -212,7 +212,7 @@ pub(super) fn open_copy(folder: &Path) -> Result<OpenedFolder, StoreOpenError> {
 
 /// Copies a file without its mode: sled writes to its copy of a store that may only be read.
 pub(super) fn copy_contents(from: &Path, to: &Path) -> io::Result<u64> {
-    io::copy(&mut File::open(from)?, &mut File::create(to)?)
+    io::copy(&mut file::open_regular(from)?, &mut File::create(to)?)
 }
 
 /// Opens sled's files in a folder; errors name `named` instead.
@@ -279,9 +279,7 @@ fn finish(folder: &Path, db: &Db) -> Result<(), StoreOpenError> {
     conf::write_copy(folder)?;
     let making = folder.join(CREATION_MARKER);
     fs::remove_file(&making).map_err(FileError::at(&making))?;
-    File::open(folder)
-        .and_then(|folder| folder.sync_all())
-        .map_err(FileError::at(folder))?;
+    file::sync_folder(folder).map_err(FileError::at(folder))?;
     Ok(())
 }
 

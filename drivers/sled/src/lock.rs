@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use keyside_store::file::FileError;
+use keyside_store::file::{self, FileError};
 use nix::sys::stat::{major, minor};
 
 use super::error::StoreOpenError;
@@ -37,7 +37,7 @@ pub(super) fn lock_existing(folder: &Path) -> Result<Vec<File>, StoreOpenError> 
     let mut locks = Vec::new();
     let (path, db) = (folder.join(LOCK), folder.join(DB));
     if path.exists() {
-        locks.push(take(File::open(&path), &path, folder)?);
+        locks.push(take(file::open_regular(&path), &path, folder)?);
     }
     if db.exists() {
         locks.push(take_db(&db, folder)?);
@@ -57,7 +57,7 @@ pub(super) fn lock_existing(folder: &Path) -> Result<Vec<File>, StoreOpenError> 
 fn take_db(db: &Path, folder: &Path) -> Result<File, StoreOpenError> {
     let deadline = Instant::now() + CLOSING;
     loop {
-        match take(File::open(db), db, folder) {
+        match take(file::open_regular(db), db, folder) {
             Err(StoreOpenError::Locked { holder, .. })
                 // No holder: it was released in between.
                 if holder.is_none_or(|id| id == process::id()) && Instant::now() < deadline =>

@@ -10,7 +10,7 @@ mod segment;
 
 use std::{
     ffi::OsStr,
-    fs::{self, File},
+    fs,
     io::{self, Read},
     num::NonZeroU64,
     path::{Path, PathBuf},
@@ -252,7 +252,7 @@ impl Files {
     fn read(&self, first: u64, contents: &mut Vec<u8>) -> io::Result<()> {
         contents.clear();
         if self.first_positions.contains(&first) {
-            File::open(self.path(first))?.read_to_end(contents)?;
+            file::open_regular(&self.path(first))?.read_to_end(contents)?;
         }
         Ok(())
     }

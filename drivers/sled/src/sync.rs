@@ -1,6 +1,8 @@
 //! Syncs a file, and tells a failed disk from a process that lacked a resource.
 
-use std::{fs::File, io, path::Path};
+use std::{io, path::Path};
+
+use keyside_store::file;
 
 /// Why a sync did not succeed.
 #[derive(Debug)]
@@ -14,7 +16,7 @@ pub(super) enum SyncError {
 /// Syncs a file's contents and length. Not its times: for those alone, ext4 would write its journal
 /// each time, and wait for everything else in it.
 pub(super) fn sync(path: &Path) -> Result<(), SyncError> {
-    let file = File::open(path).map_err(SyncError::NotAttempted)?;
+    let file = file::open_regular(path).map_err(SyncError::NotAttempted)?;
     file.sync_data().map_err(SyncError::Failed)
 }
 

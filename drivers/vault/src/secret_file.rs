@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use keyside_credentials::source::read_small;
+use keyside_credentials::read_small;
 use tokio::task::spawn_blocking;
 use zeroize::Zeroizing;
 
@@ -53,7 +53,7 @@ mod tests {
             _ => panic!("{} was read", path.display()),
         };
         for (path, reason) in [
-            (Path::new("/dev/zero"), "name a regular file"),
+            (Path::new("/dev/zero"), "not a regular file"),
             (folder.path(), "it is a folder"),
             (file.as_path(), "No such file"),
         ] {

@@ -191,7 +191,7 @@ fn on_a_unix_socket_no_page_has_to_be_excluded() {
 
 #[test]
 fn only_a_plain_path_is_a_target() {
-    let malformed = |target| {
+    let malformed = |target: &str| {
         let head = head(target, &[("host", "localhost")]);
         matches!(
             policy(&[], false).recognise(&head),
@@ -202,6 +202,11 @@ fn only_a_plain_path_is_a_target() {
     assert!(malformed("http://evil.example/"));
     assert!(malformed("*"));
     assert!(!malformed("/openai/v1/models?a=1"));
+    let with_many = |begin: &str, repeated: &str| {
+        format!("/openai/v1/models?{begin}{}", repeated.repeat(5_000))
+    };
+    assert!(malformed(&with_many("", ";")));
+    assert!(!malformed(&with_many("a=", "%3B")));
 }
 
 #[test]

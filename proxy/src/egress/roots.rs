@@ -2,6 +2,7 @@
 
 use std::{env, ffi::OsStr, fs, path::Path};
 
+use keyside_credentials::read_regular;
 use rustls::{
     RootCertStore,
     pki_types::{CertificateDer, pem::PemObject},
@@ -19,7 +20,7 @@ impl AddedRoots {
         let Some(path) = path else {
             return Ok(Self(roots));
         };
-        let pem = fs::read(path).map_err(|source| EgressError::Unreadable {
+        let pem = read_regular(path).map_err(|source| EgressError::Unreadable {
             setting: "egress.ca_file",
             path: path.to_owned(),
             source,
@@ -72,8 +73,8 @@ fn expect_certificates(path: &Path) -> Result<(), EgressError> {
         return Err(unusable("it is empty".to_owned()));
     }
     let shown = path.display();
-    let pem =
-        fs::read(path).map_err(|source| unusable(format!("cannot read {shown}: {source}")))?;
+    let pem = read_regular(path);
+    let pem = pem.map_err(|source| unusable(format!("cannot read {shown}: {source}")))?;
     match CertificateDer::pem_slice_iter(&pem).any(|certificate| certificate.is_ok()) {
         true => Ok(()),
         false => Err(unusable(format!(

@@ -1,5 +1,7 @@
 //! Which route is chosen, and what is reported about it.
 
+use std::fs;
+
 use keyside_config::{Settings, Sources};
 
 use super::*;

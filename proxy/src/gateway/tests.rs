@@ -95,7 +95,7 @@ async fn registry(folder: &std::path::Path) -> Arc<Registry> {
     };
     let workspace = NewWorkspace {
         id: "acme".parse().unwrap(),
-        name: "Acme".to_owned(),
+        name: "Acme".parse().unwrap(),
     };
     registry.create_workspace(&by, workspace).await.unwrap();
     let secret = Secret::from_plaintext(CANARY.into()).unwrap();

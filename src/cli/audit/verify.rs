@@ -4,7 +4,7 @@
 //! With the public key it verifies an export or a receipt without any of Keyside's data.
 
 use std::{
-    fs,
+    fs::File,
     io::BufReader,
     path::{Path, PathBuf},
 };
@@ -18,7 +18,10 @@ use keyside_credentials::{
 use serde_json::{Value, json};
 
 use super::{Admin, Console, Failure};
-use crate::cli::offline::OfflineFolder;
+use crate::cli::{
+    offline::OfflineFolder,
+    sensitive::{self, ReadError},
+};
 
 #[derive(Args)]
 pub(crate) struct Verify {
@@ -106,7 +109,7 @@ fn public_key(text: &str) -> Result<PublicKey, String> {
 /// Verifies an export by itself.
 fn export(file: &Path, key: &PublicKey, console: &Console) -> Result<(), Failure> {
     let named = file.display();
-    let opened = fs::File::open(file).map_err(|error| {
+    let opened = File::open(file).map_err(|error| {
         Failure::failed(format!("expected an export in {named}, found: {error}"))
     })?;
     match verify_export(BufReader::new(opened), key) {
@@ -157,16 +160,18 @@ fn mismatch(found: &Value, expected: &str, next: &str, console: &Console) -> Res
 /// that was parsed has lost a field that the text has twice.
 fn read(file: &Path) -> Result<(Value, Option<Receipt>), Failure> {
     let named = file.display();
-    let text = fs::read(file).map_err(|error| {
+    let text = File::open(file).map_err(ReadError::from);
+    let text = text.and_then(|file| sensitive::read_text(file, MAX_RECEIPT));
+    let text = text.map_err(|error| {
         Failure::failed(format!("expected a receipt in {named}, found: {error}"))
     })?;
-    let shown = serde_json::from_slice(&text).map_err(|_| {
+    let shown = serde_json::from_str(&text).map_err(|_| {
         Failure::failed(format!(
             "expected a receipt in {named}, found something that is not JSON"
         ))
         .next("Give the file that `keyside workspace erase` was written to.")
     })?;
-    Ok((shown, serde_json::from_slice(&text).ok()))
+    Ok((shown, serde_json::from_str(&text).ok()))
 }
 
 /// Returns the same object as the API.
@@ -190,6 +195,8 @@ async fn offline_receipt(
 }
 
 const VERIFY: &str = "/api/audit/verify";
+/// Bytes. A receipt is made of one audit record, and Keyside takes a body of this length.
+const MAX_RECEIPT: usize = 64 * 1024;
 const NEXT: &str = "Keep a copy of the data folder for the investigation, and compare with the last export and the heads in Keyside's logs.";
 const NEXT_OFFLINE: &str = "Keep a copy of the data folder for the investigation; `keyside doctor` lists every damaged head and document in it. Then restore the \
      newest copy of the whole data folder, or a backup of it (`keyside restore`).";

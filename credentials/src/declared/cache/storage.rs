@@ -1,7 +1,7 @@
 //! The cache's file and folder. All functions block.
 
 use std::{
-    fs::{self, File},
+    fs,
     io::{self, Read},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
@@ -13,7 +13,7 @@ use keyside_store::file::{self, FileError};
 pub(super) fn read(folder: &Path) -> Result<Option<Vec<u8>>, String> {
     let path = file_in(folder);
     let unreadable = |error| format!("{}. The copy is not used", FileError::at(&path)(error));
-    let opened = match File::open(&path) {
+    let opened = match file::open_regular(&path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         opened => opened.map_err(unreadable)?,
     };
@@ -90,3 +90,29 @@ fn file_in(folder: &Path) -> PathBuf {
 
 /// Bytes: enough for thousands of secrets of the maximum length.
 const MAX_LEN: u64 = 64 * 1024 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::mpsc, thread, time::Duration};
+
+    use nix::{sys::stat::Mode, unistd::mkfifo};
+
+    use super::*;
+
+    #[test]
+    fn a_pipe_in_place_of_the_file_is_reported_and_replaced_and_not_waited_for() {
+        let home = tempfile::tempdir().unwrap();
+        let folder = home.path().join("cache");
+        make_private(&folder).unwrap();
+        mkfifo(&file_in(&folder), Mode::S_IRWXU).unwrap();
+        let (sender, receiver) = mpsc::channel();
+        let reader = folder.clone();
+        thread::spawn(move || sender.send(read(&reader)));
+        let answer = receiver.recv_timeout(Duration::from_secs(10));
+        let answer = answer.expect("an answer although nobody writes to it");
+        let fault = answer.unwrap_err();
+        assert!(fault.contains("it is not a regular file"), "{fault}");
+        write(&folder, Some(b"a copy")).unwrap();
+        assert_eq!(read(&folder).unwrap().unwrap(), b"a copy");
+    }
+}

@@ -8,7 +8,6 @@ use keyside_store::{
     chain::{CommitError, LoadError},
 };
 
-use super::is_valid_name;
 use crate::{
     chains::{PendingCreation, Priority, Registration, Tracked},
     model::{ActorContext, Workspace, WorkspaceId},
@@ -43,9 +42,6 @@ impl Registry {
         by: &ActorContext,
         new: &NewWorkspace,
     ) -> Result<Arc<WorkspaceEntry>, ChangeError> {
-        if !is_valid_name(&new.name) {
-            return Err(ChangeError::NameUnfit);
-        }
         let registration = retry_on_race!(self.register_workspace(by, new))?;
         let started = retry_on_race!(self.start_chain(&new.id, &registration));
         // It is registered, so the next change or start finishes it.
@@ -208,7 +204,7 @@ fn registration(
         exists: true,
         created_at: Some(created_at),
         pending: Some(PendingCreation {
-            name: new.name.clone(),
+            name: new.name.to_string(),
             created_by: by.actor.clone(),
             created_at,
             request_id: by.request_id.clone(),

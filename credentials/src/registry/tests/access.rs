@@ -16,7 +16,7 @@ use crate::{
 
 fn new_token(role: Role) -> NewToken {
     NewToken {
-        name: "Robin".to_owned(),
+        name: "Robin".parse().unwrap(),
         role,
         scope: Scope::All,
         expires_at: None,
@@ -327,7 +327,7 @@ async fn a_token_revoked_during_a_request_changes_nothing() {
     revoked.unwrap();
     let new = NewWorkspace {
         id: "beta".parse().unwrap(),
-        name: "Beta".to_owned(),
+        name: "Beta".parse().unwrap(),
     };
     let refused = [
         registry.create_workspace(&by, new).await.err(),

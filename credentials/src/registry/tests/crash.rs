@@ -121,7 +121,7 @@ fn id_of(workspace: &str) -> WorkspaceId {
 
 fn for_acme(role: Role) -> NewToken {
     NewToken {
-        name: "Robin".to_owned(),
+        name: "Robin".parse().unwrap(),
         role,
         scope: Scope::Only(Arc::new([id_of("acme")].into())),
         expires_at: None,

@@ -320,7 +320,7 @@ async fn an_erasure_revokes_its_tokens_and_none_opens_a_later_workspace_of_that_
     let token = async |workspaces: &[&str]| {
         let scope = workspaces.iter().map(|id| id.parse().unwrap()).collect();
         let new = NewToken {
-            name: "a test's".to_owned(),
+            name: "a test's".parse().unwrap(),
             role: Role::Owner,
             scope: Scope::Only(Arc::new(scope)),
             expires_at: None,
@@ -355,7 +355,7 @@ async fn a_token_of_an_erased_workspace_loses_its_name_and_is_hidden_from_a_late
     let (_installation, registry, _) = two_workspaces().await;
     let acme_alone = Scope::Only(Arc::new([acme()].into()));
     let new = |name: &str| NewToken {
-        name: name.to_owned(),
+        name: name.parse().unwrap(),
         role: Role::Owner,
         scope: acme_alone.clone(),
         expires_at: None,

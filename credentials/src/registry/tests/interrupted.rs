@@ -109,7 +109,7 @@ async fn of_concurrent_creations_of_a_workspace_only_the_first_succeeds() {
             ..act()
         };
         let new = NewWorkspace {
-            name: name.to_owned(),
+            name: name.parse().unwrap(),
             ..workspace("acme")
         };
         tokio::spawn(async move { registry.create_workspace(&by, new).await })
@@ -132,7 +132,7 @@ async fn repeating_an_interrupted_erasure_completes_it() {
         let (prepared, registry, _) = two_workspaces().await;
         let both = [acme(), "globex".parse().unwrap()];
         let new = NewToken {
-            name: "Robin".to_owned(),
+            name: "Robin".parse().unwrap(),
             role: Role::Viewer,
             scope: Scope::Only(Arc::new(both.into())),
             expires_at: None,

@@ -454,7 +454,7 @@ async fn the_result_of_a_check_is_dropped_if_the_key_was_replaced_or_revoked_mea
 async fn a_key_is_not_stored_if_its_actor_loses_access_during_the_check() {
     let (installation, registry, id) = one_key().await;
     let new = NewToken {
-        name: "Robin".to_owned(),
+        name: "Robin".parse().unwrap(),
         role: Role::Editor,
         scope: Scope::All,
         expires_at: None,

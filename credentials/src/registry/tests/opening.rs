@@ -73,7 +73,7 @@ async fn no_owner_token_is_created_in_place_of_a_damaged_one() {
         assert!(registry.access().tokens(&Scope::All).is_empty());
         // As `keyside token recover` does, which needs the master key.
         let new = NewToken {
-            name: "Recovered".to_owned(),
+            name: "Recovered".parse().unwrap(),
             role: Role::Owner,
             scope: Scope::All,
             expires_at: None,

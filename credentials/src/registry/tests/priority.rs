@@ -114,7 +114,7 @@ async fn an_erasure_overtakes_waiting_additions_which_are_refused() {
 async fn a_revocation_of_a_token_overtakes_the_tokens_own_waiting_change() {
     let (_installation, registry) = Installation::with_acme().await;
     let new = |name: &str| NewToken {
-        name: name.to_owned(),
+        name: name.parse().unwrap(),
         role: Role::Owner,
         scope: Scope::All,
         expires_at: None,
@@ -167,7 +167,7 @@ async fn no_revocation_waits_for_a_key_service_that_another_operation_asks() {
         drop(registry);
         let (service, registry) = open_with_remote_service(&installation).await;
         let robin = NewToken {
-            name: "Robin".to_owned(),
+            name: "Robin".parse().unwrap(),
             role: Role::Owner,
             scope: Scope::All,
             expires_at: None,

@@ -135,7 +135,7 @@ async fn a_registration_damaged_at_run_time_disables_its_workspace() {
 #[tokio::test]
 async fn a_rollback_of_the_installation_and_its_anchor_is_refused_if_a_workspace_changed_since() {
     let token = || NewToken {
-        name: "another owner".to_owned(),
+        name: "another owner".parse().unwrap(),
         role: Role::Owner,
         scope: Scope::All,
         expires_at: None,

@@ -94,7 +94,7 @@ async fn a_repeated_request_confirms_nothing_that_is_not_on_disk() {
     drop(registry);
     let (storage, registry) = installation.open_faulty().await;
     let new = NewToken {
-        name: "Robin".to_owned(),
+        name: "Robin".parse().unwrap(),
         role: Role::Editor,
         scope: Scope::All,
         expires_at: None,

@@ -46,7 +46,7 @@ async fn with_full_disk() -> FullDisk {
 
 fn new_token() -> NewToken {
     NewToken {
-        name: "Robin".to_owned(),
+        name: "Robin".parse().unwrap(),
         role: Role::Editor,
         scope: Scope::All,
         expires_at: None,

@@ -155,7 +155,7 @@ impl Shared {
     /// Creates a token in one process, uses it in the other, and revokes it in either.
     async fn token(&self, registry: &Arc<Registry>, other: &Arc<Registry>, at: usize) {
         let new = NewToken {
-            name: "Robin".to_owned(),
+            name: "Robin".parse().unwrap(),
             role: Role::Editor,
             scope: Scope::Only(Arc::new([lasting(at)].into())),
             expires_at: None,
@@ -467,7 +467,7 @@ async fn a_token_revoked_by_another_process_is_refused_despite_a_note_in_between
     let made = one.create_workspace(&act(), workspace("acme")).await;
     made.unwrap();
     let new = NewToken {
-        name: "Robin".to_owned(),
+        name: "Robin".parse().unwrap(),
         role: Role::Owner,
         scope: Scope::All,
         expires_at: None,

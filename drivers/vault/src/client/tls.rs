@@ -4,6 +4,7 @@
 use std::{fs, io, path::Path};
 
 use keyside_config::{Scheme, Vault};
+use keyside_credentials::read_regular;
 use reqwest::{Certificate, ClientBuilder, Identity};
 use zeroize::Zeroizing;
 
@@ -86,7 +87,7 @@ fn authorities(settings: &Vault) -> Result<Vec<Certificate>, VaultError> {
 }
 
 fn certificates(setting: &str, file: &Path) -> Result<Vec<Certificate>, VaultError> {
-    let pem = fs::read(file).map_err(|error| unreadable(setting, file, &error))?;
+    let pem = read_regular(file).map_err(|error| unreadable(setting, file, &error))?;
     match Certificate::from_pem_bundle(&pem) {
         Ok(found) if !found.is_empty() => Ok(found),
         _ => Err(VaultError::Settings(format!(
@@ -101,7 +102,7 @@ fn identity(settings: &Vault) -> Result<Option<Identity>, VaultError> {
         return Ok(None);
     };
     let read = |setting: &str, file: &Path| {
-        let pem = fs::read(file).map(Zeroizing::new);
+        let pem = read_regular(file).map(Zeroizing::new);
         pem.map_err(|error| unreadable(setting, file, &error))
     };
     let certificate = read("vault.client_certificate", &client.certificate)?;
