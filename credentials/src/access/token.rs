@@ -271,6 +271,7 @@ mod tests {
             name: String::new(),
             created_by: by,
             created_at: Timestamp::UNIX_EPOCH,
+            key: None,
             key_rotated_at: None,
             revision: 1,
             defaults: BTreeMap::new(),

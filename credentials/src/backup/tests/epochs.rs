@@ -238,7 +238,7 @@ async fn a_restore_is_recorded_once_whatever_the_keyring_says_about_it_later() {
     machine.lose_the_store();
     let restored = machine.restore_as(&file, false, true).await.unwrap();
     let note = format!("{}, epoch 1", restored.header.id);
-    assert_eq!(recorded().await, [note.clone()]);
+    assert_eq!(recorded().await, std::slice::from_ref(&note));
     edit();
     assert_eq!(recorded().await, [note]);
 }

@@ -250,7 +250,7 @@ async fn a_process_from_before_a_restore_changes_nothing_after_it() {
     }
     let before = installation.memory.contents().objects.clone();
     let token = NewToken {
-        name: "another owner".to_owned(),
+        name: "another owner".parse().unwrap(),
         role: Role::Owner,
         scope: Scope::All,
         expires_at: None,
