@@ -25,7 +25,9 @@ pub struct StoredCommit {
 /// The step of a commit that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CommitStep {
-    /// Writing the objects, or making sure that there is space for them. Nothing names them yet.
+    /// Making sure that it can be written. Nothing was.
+    Begin,
+    /// Writing the objects. Some may be written, and nothing names them yet.
     Objects,
     /// Swapping the head.
     Swap,
@@ -114,7 +116,7 @@ pub trait Storage: Send + Sync + 'static {
     async fn commit(&self, commit: &StoredCommit) -> Result<(), (CommitStep, StorageError)> {
         let step = |step| move |error| (step, error);
         let space = self.check_disk_space(commit.effect).await;
-        space.map_err(step(CommitStep::Objects))?;
+        space.map_err(step(CommitStep::Begin))?;
         for (key, bytes) in &commit.objects {
             let put = self.put_new(key, bytes).await;
             put.map_err(step(CommitStep::Objects))?;

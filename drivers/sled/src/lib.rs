@@ -273,7 +273,7 @@ impl Storage for EmbeddedStore {
         let step = |step| move |error| (step, error);
         if self.0.tree.must_sync() {
             let synced = Storage::sync(self).await;
-            synced.map_err(step(CommitStep::Objects))?;
+            synced.map_err(step(CommitStep::Begin))?;
         }
         let owned = commit.clone();
         let reached = self.write(move |opened| Ok(opened.commit(&owned)));

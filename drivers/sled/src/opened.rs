@@ -80,7 +80,7 @@ impl Opened {
     ) -> Result<Reached, (CommitStep, StorageError)> {
         let step = |step| move |error| (step, error);
         let space = self.tree.check_disk_space(commit.effect);
-        space.map_err(step(CommitStep::Objects))?;
+        space.map_err(step(CommitStep::Begin))?;
         for (written, (key, bytes)) in commit.objects.iter().enumerate() {
             if self.tree.must_sync() {
                 return Ok(Reached::Objects(written));

@@ -376,7 +376,10 @@ async fn the_edited_document_of_a_workspace_does_not_choose_the_key() {
     edit_keys(&installation, |keys| keys.reverse());
     let registry = installation.open().await;
     assert!(registry.workspace(&acme()).unwrap().damaged);
-    registry.rotate(&act(), &id, to("sk-2")).await.unwrap();
+    let refused = registry.rotate(&act(), &id, to("sk-2")).await;
+    assert!(matches!(refused, Err(ChangeError::Damaged)), "{refused:?}");
+    let revoked = registry.revoke(&act(), &id, Revocation::default()).await;
+    revoked.unwrap();
     assert_eq!(named(&installation), [newest].into());
 }
 

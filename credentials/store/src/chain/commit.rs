@@ -164,6 +164,7 @@ impl Chain {
             return Ok(());
         };
         let failed = match step {
+            CommitStep::Begin => return Err(CommitError::NotBegun(error)),
             CommitStep::Objects => CommitError::NotBegun(error),
             CommitStep::Swap => match self.settle_swap(prepared, key, error).await {
                 Ok(()) => return Ok(()),
