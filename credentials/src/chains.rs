@@ -10,6 +10,7 @@ mod decided_on;
 mod first_read;
 mod queue;
 mod reading;
+mod record_group;
 mod registration;
 mod signing;
 mod state;
@@ -30,9 +31,11 @@ use keyside_store::{
 };
 use parking_lot::{Mutex, RwLock};
 use serde::de::DeserializeOwned;
-use tokio::{sync::oneshot, time::sleep};
+use tokio::time::sleep;
 
-use self::{accepted_clock::ACCEPTED, queue::Queue, unconfirmed::Unconfirmed};
+use self::{
+    accepted_clock::ACCEPTED, queue::Queue, record_group::WaitingRecords, unconfirmed::Unconfirmed,
+};
 pub(crate) use self::{
     accepted_clock::AcceptedClock,
     anchors::{Anchors, HEADS},
@@ -57,7 +60,7 @@ pub(crate) struct Chains {
     /// published: a reader that loads the state first never sees older registrations.
     registrations: ArcSwap<Registrations>,
     /// Records that wait for the next commit to the installation's chain.
-    waiting: Mutex<Vec<Waiting>>,
+    waiting: Mutex<Vec<WaitingRecords>>,
     unconfirmed: Unconfirmed,
 }
 
@@ -79,11 +82,6 @@ struct Registrations {
     objects: HashMap<WorkspaceId, ObjectRef>,
     /// Set if the clock was accepted.
     accepted: Option<Arc<AcceptedClock>>,
-}
-
-struct Waiting {
-    drafts: Vec<Draft>,
-    answer: oneshot::Sender<Result<(), CommitError>>,
 }
 
 impl Tracked {
@@ -385,43 +383,6 @@ impl Chains {
         Ok(state)
     }
 
-    /// Commits records to the installation's chain that change no document: all of them in one
-    /// commit, which they share with those of the next few milliseconds. On disk when this returns.
-    pub(crate) async fn append_records(
-        self: &Arc<Self>,
-        drafts: Vec<Draft>,
-    ) -> Result<(), CommitError> {
-        let (answer, done) = oneshot::channel();
-        let leads = {
-            let mut waiting = self.waiting.lock();
-            waiting.push(Waiting { drafts, answer });
-            waiting.len() == 1
-        };
-        if leads {
-            let chains = self.clone();
-            tokio::spawn(async move {
-                sleep(BATCH_WINDOW).await;
-                chains.write_records().await;
-            });
-        }
-        done.await.unwrap_or_else(|_| {
-            let stopping = StorageError::unavailable("the process is stopping");
-            Err(CommitError::NotBegun(stopping))
-        })
-    }
-
-    async fn write_records(&self) {
-        let _changing = self.installation.lock(Priority::Normal).await;
-        let waiting = std::mem::take(&mut *self.waiting.lock());
-        let drafts: Vec<_> = waiting.iter().flat_map(|it| it.drafts.clone()).collect();
-        let commit = self.commit_to_installation(|_| (drafts.clone(), Vec::new()));
-        let outcome = commit.await;
-        for Waiting { answer, .. } in waiting {
-            // The caller may have stopped waiting.
-            let _ = answer.send(outcome.clone());
-        }
-    }
-
     /// Commits what `decide` returns for the newest state of the installation's chain, and decides
     /// again after a lost race. Does nothing if there is nothing to record. The caller holds the
     /// chain's lock.
@@ -498,7 +459,5 @@ pub(crate) async fn pause() {
     sleep(Duration::from_micros(jitter)).await;
 }
 
-/// How long records are collected for one commit.
-const BATCH_WINDOW: Duration = Duration::from_millis(50);
 /// How often a change is decided again after a lost race.
 pub(crate) const MAX_RACES: usize = 50;
