@@ -17,10 +17,40 @@ pub(super) struct Batch {
     pub(super) before: u64,
     /// The chain hash before this batch.
     pub(super) previous: Hash,
+    #[serde(with = "byte_strings")]
     pub(super) records: Vec<Vec<u8>>,
 }
 
+/// Copies each record at once: to serde, a `Vec<u8>` is a sequence of numbers. The encoding is the
+/// same.
+mod byte_strings {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    struct ByteString<'a>(&'a [u8]);
+
+    impl Serialize for ByteString<'_> {
+        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            serializer.serialize_bytes(self.0)
+        }
+    }
+
+    pub(super) fn serialize<S: Serializer>(
+        records: &[Vec<u8>],
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(records.iter().map(|record| ByteString(record)))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Vec<Vec<u8>>, D::Error> {
+        let records = Vec::<&[u8]>::deserialize(deserializer)?;
+        Ok(records.into_iter().map(<[u8]>::to_vec).collect())
+    }
+}
+
 /// Batches that the head no longer names, oldest first.
+/// [`Segment::previous_in`] reads its first two fields alone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Segment {
     pub(super) number: u64,
@@ -81,6 +111,12 @@ impl Segment {
     pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
         let segment: Self = postcard::from_bytes(bytes).ok()?;
         (!segment.batches.is_empty()).then_some(segment)
+    }
+
+    /// The hash of the segment before the one with these contents.
+    fn previous_in(bytes: &[u8]) -> Option<Hash> {
+        let (begin, _) = postcard::take_from_bytes::<(u64, Option<Hash>)>(bytes).ok()?;
+        begin.1
     }
 
     pub(super) fn to_bytes(&self) -> Vec<u8> {
@@ -284,16 +320,15 @@ impl Chain {
             let bytes = self.archive.get(self.name.as_str(), at.number).await?;
             let damaged = Damage::Segment { number: at.number };
             let bytes = bytes.filter(|bytes| Hash::of(bytes) == at.hash);
-            let segment = bytes.and_then(|bytes| Segment::parse(&bytes));
-            let segment = segment.ok_or(damaged.clone())?;
+            let bytes = bytes.ok_or(damaged.clone())?;
             if at.number == wanted {
-                let segment = Arc::new(segment);
+                let segment = Arc::new(Segment::parse(&bytes).ok_or(damaged)?);
                 self.last_read.lock().segment = Some((at, segment.clone()));
                 return Ok(segment);
             }
             at = SegmentRef {
                 number: at.number - 1,
-                hash: segment.previous.ok_or(damaged)?,
+                hash: Segment::previous_in(&bytes).ok_or(damaged)?,
             };
             self.segments.lock().insert(at.number, at.hash);
         }

@@ -473,3 +473,23 @@ async fn without_disk_space_no_commit_begins() {
     ));
     assert_eq!(memory.contents().objects, before.contents().objects);
 }
+
+/// Stored segments must stay readable: their records are written in one piece, and not number by
+/// number, which is how serde takes a `Vec<u8>`.
+#[test]
+fn the_encoding_of_records_is_that_of_lists_of_numbers() {
+    let batch = record::Batch {
+        seq: 7,
+        at: -1,
+        before: 6,
+        previous: Hash::of(b"before"),
+        records: vec![b"one".to_vec(), Vec::new(), vec![200; 300]],
+    };
+    let fields = (batch.seq, batch.at, batch.before, batch.previous);
+    let plain = postcard::to_extend(&(fields, &batch.records), Vec::new()).unwrap();
+    assert_eq!(postcard::to_extend(&batch, Vec::new()).unwrap(), plain);
+    assert_eq!(
+        postcard::from_bytes::<record::Batch>(&plain).unwrap(),
+        batch
+    );
+}
