@@ -34,6 +34,9 @@ pub(super) struct Tree {
     pub(super) failure: Arc<Failure>,
     /// Locked while sled writes, so that there is one write at a time.
     writing: Mutex<()>,
+    /// Locked during a sync, so that there is one sync at a time: the next one begins once a failure
+    /// of this one is latched, although its caller may have stopped waiting. Locked before `writing`.
+    syncing: Mutex<()>,
     db: Db,
     /// Declared last: the lock is released after sled has closed its files.
     _held: StoreLock,
@@ -78,6 +81,7 @@ impl Tree {
             disk_space,
             failure: Arc::new(failure),
             writing: Mutex::default(),
+            syncing: Mutex::default(),
             db,
             _held: held,
         })
@@ -116,8 +120,22 @@ impl Tree {
         self.unsynced() >= MAX_UNSYNCED
     }
 
-    /// Syncs everything written so far. The caller makes sure that there is one sync at a time.
+    /// Syncs everything written so far.
     pub(super) fn sync_to_disk(&self) -> Result<(), StorageError> {
+        let _syncing = self.syncing.lock();
+        self.sync_while_locked()
+    }
+
+    /// Syncs unless another caller has done it by now.
+    fn sync_if_it_must(&self) -> Result<(), StorageError> {
+        let _syncing = self.syncing.lock();
+        match self.must_sync() {
+            true => self.sync_while_locked(),
+            false => Ok(()),
+        }
+    }
+
+    fn sync_while_locked(&self) -> Result<(), StorageError> {
         let covered = self.unsynced();
         {
             let _writing = self.begin()?;
@@ -198,13 +216,19 @@ impl Tree {
         StorageError::unavailable(damaged)
     }
 
-    /// Lets sled write a value of `len` bytes to memory, and later to its log.
+    /// Lets sled write a value of `len` bytes to memory, and later to its log. Syncs first if it must.
     fn write<T>(
         &self,
         len: usize,
         write: impl FnOnce() -> sled::Result<T>,
     ) -> Result<T, StorageError> {
-        let _writing = self.begin()?;
+        let mut writing = self.begin()?;
+        // Callers check before they wait for the lock, and many may have waited.
+        while self.must_sync() {
+            drop(writing);
+            self.sync_if_it_must()?;
+            writing = self.begin()?;
+        }
         let written = write().map_err(|error| self.failure.latch("db", error))?;
         self.unsynced
             .fetch_add(len as u64 + OVERHEAD, Ordering::AcqRel);
@@ -239,6 +263,8 @@ const OVERHEAD: u64 = 1 << 10;
 
 #[cfg(test)]
 mod tests {
+    use std::{sync::mpsc, thread};
+
     use super::*;
 
     fn open(folder: &std::path::Path) -> Tree {
@@ -284,5 +310,46 @@ mod tests {
         let evicting = |tree: &Tree, key: &String| drop(tree.get(key).unwrap());
         let with = kept_in_memory(folder.path(), &keys, evicting);
         assert!(with * 2 < without, "{with} kept, {without} by sled alone");
+    }
+    #[test]
+    fn no_more_than_the_limit_and_one_write_is_ever_unsynced() {
+        let folder = tempfile::tempdir().unwrap();
+        let tree = open(folder.path());
+        let value = [7_u8; 4 << 10];
+        let limit = MAX_UNSYNCED + value.len() as u64 + OVERHEAD;
+        for number in 0..64 {
+            let key = format!("key/{number}");
+            tree.put(&key, &value).unwrap();
+            assert!(tree.unsynced() < limit, "{number} put");
+            tree.swap(&key, Some(value.to_vec()), value.to_vec())
+                .unwrap();
+            assert!(tree.unsynced() < limit, "{number} swapped");
+            tree.delete(&key, Effect::Finishes).unwrap();
+            assert!(tree.unsynced() < limit, "{number} deleted");
+        }
+    }
+
+    /// A caller that stops waiting for its sync does not end it, and the next one may follow at once.
+    #[test]
+    fn concurrent_syncs_count_each_write_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let tree = &open(folder.path());
+        for _ in 0..8 {
+            tree.put("key", b"value").unwrap();
+            thread::scope(|threads| {
+                let writing = tree.writing.lock();
+                let (begins, begun) = mpsc::channel();
+                for _ in 0..4 {
+                    let begins = begins.clone();
+                    threads.spawn(move || {
+                        begins.send(()).unwrap();
+                        tree.sync_to_disk().unwrap();
+                    });
+                }
+                assert_eq!(begun.iter().take(4).count(), 4);
+                drop(writing);
+            });
+            assert_eq!(tree.unsynced(), 0);
+        }
     }
 }
