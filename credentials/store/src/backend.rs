@@ -29,9 +29,9 @@ pub enum CommitStep {
     Begin,
     /// Writing the objects. Some may be written, and nothing names them yet.
     Objects,
-    /// Swapping the head.
+    /// Swapping the head. All objects are written, so the swap may be tried again.
     Swap,
-    /// Syncing to disk. Others may see the new head already.
+    /// Syncing to disk, or it is not known which step. Others may see the new head already.
     Sync,
 }
 

@@ -271,14 +271,18 @@ impl Storage for EmbeddedStore {
 
     async fn commit(&self, commit: &StoredCommit) -> Result<(), (CommitStep, StorageError)> {
         let step = |step| move |error| (step, error);
+        if self.0.read_only {
+            return Err((CommitStep::Begin, StorageError::ReadOnly));
+        }
         if self.0.tree.must_sync() {
             let synced = Storage::sync(self).await;
             synced.map_err(step(CommitStep::Begin))?;
         }
         let owned = commit.clone();
         let reached = self.write(move |opened| Ok(opened.commit(&owned)));
-        // sled may have panicked in any step, so the outcome is open.
-        match reached.await.map_err(step(CommitStep::Swap))?? {
+        // sled may have panicked in any step: the head may be swapped, and must not be swapped again,
+        // because objects that it names may be missing.
+        match reached.await.map_err(step(CommitStep::Sync))?? {
             Reached::Synced => return Ok(()),
             Reached::Swapped => {}
             Reached::Objects(written) => {

@@ -1,3 +1,4 @@
+mod commits;
 mod damage;
 mod disk_space;
 mod power_cut;
