@@ -120,20 +120,14 @@ impl Anchors {
         self.0.behind.lock().iter().cloned().collect()
     }
 
-    /// Writes the anchor for a state. A failure is logged and counted: the change itself is on disk.
-    pub(crate) async fn write_or_warn(&self, chain: &ChainName, state: &Arc<State>) {
-        let staged = self.stage(chain, state).await;
-        self.publish_or_warn(chain, staged).await;
-    }
-
-    /// Like [`Self::write_or_warn`], for an anchor that is staged.
+    /// Like [`Self::publish`]. A failure is logged and counted: the change itself is on disk.
     pub(crate) async fn publish_or_warn(&self, chain: &ChainName, staged: Staged) {
         if let Err(error) = self.publish(chain, staged).await {
             tracing::warn!(%error, "the anchor of a chain could not be written");
         }
     }
 
-    /// Writes the anchor for a state, and reports a failure.
+    /// Writes the anchor for a state that is on disk.
     pub(crate) async fn write(
         &self,
         chain: &ChainName,
@@ -153,6 +147,7 @@ impl Anchors {
         }
     }
 
+    /// Renames a staged anchor into place. Its state is on disk.
     async fn publish(&self, chain: &ChainName, staged: Staged) -> Result<(), StorageError> {
         let Staged { state, file } = staged;
         let (written, name) = (self.0.clone(), chain.clone());

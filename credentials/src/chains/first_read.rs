@@ -28,11 +28,22 @@ impl Chains {
 
     /// Writes the anchor of a chain that has none because of a crash.
     pub(crate) async fn write_first_anchor(&self, tracked: &Tracked) {
-        if let Some(state) = tracked.state().filter(|_| !self.has_anchor(tracked)) {
-            self.anchors
-                .write_or_warn(tracked.chain.name(), &state)
-                .await;
+        if let Some(state) = tracked.state().filter(|_| !self.has_anchor(tracked))
+            && let Err(error) = self.write_anchor(tracked.chain.name(), &state).await
+        {
+            tracing::warn!(%error, "the anchor of a chain could not be written");
         }
+    }
+
+    /// Writes the anchor of a state that was read, and not committed here. Such a head may be in memory
+    /// only, and an anchor must not be ahead of the head on disk.
+    pub(super) async fn write_anchor(
+        &self,
+        chain: &ChainName,
+        state: &Arc<State>,
+    ) -> Result<(), StorageError> {
+        self.backend.storage.sync().await?;
+        self.anchors.write(chain, state).await
     }
 
     /// Writes the anchors that could not be written, up to the first that fails again.
@@ -46,7 +57,7 @@ impl Chains {
             let Some(state) = tracked.state() else {
                 continue;
             };
-            if let Err(error) = self.anchors.write(&name, &state).await {
+            if let Err(error) = self.write_anchor(&name, &state).await {
                 tracing::warn!(chain = %name, %error, "the anchor of a chain still cannot be written");
                 return;
             }

@@ -117,7 +117,7 @@ impl Chains {
             true => on,
             false => self.commit_adoption(tracked, &on, to).await?,
         };
-        let written = self.anchors.write(tracked.chain.name(), &state).await;
+        let written = self.write_anchor(tracked.chain.name(), &state).await;
         written.map_err(CommitError::NotBegun)
     }
 

@@ -22,6 +22,37 @@ async fn an_anchor_that_could_not_be_written_is_counted_and_written_again() {
     assert_ne!(fs::read(&anchor).unwrap(), before);
 }
 
+/// Such a head may be lost: the store would then look as if it had been put back.
+#[tokio::test]
+async fn a_head_that_may_be_in_memory_only_gets_no_anchor() {
+    let (installation, registry) = Installation::with_acme().await;
+    drop(registry);
+    let (faulty, registry) = installation.open_faulty().await;
+    let anchor = installation.heads().join("workspace.acme");
+    let before = fs::read(&anchor).unwrap();
+    let lock = installation.heads().join(".lock");
+    fs::remove_file(&lock).unwrap();
+    fs::create_dir(&lock).unwrap();
+    registry.add(&act(), key("a", "sk-acme-a")).await.unwrap();
+    fs::remove_dir(&lock).unwrap();
+    let acme = registry.chains.of(&erasing::acme());
+    let on_disk = acme.state().unwrap().head.seq;
+    faulty.fail_syncs(true);
+    registry
+        .add(&act(), key("b", "sk-acme-b"))
+        .await
+        .unwrap_err();
+    registry.chains.refresh(&acme).await.unwrap();
+    assert_eq!(acme.state().unwrap().head.seq, on_disk + 1);
+    registry.chains.write_anchors_behind().await;
+    assert_eq!(fs::read(&anchor).unwrap(), before);
+    assert_eq!(registry.anchors_behind(), 1);
+    faulty.fail_syncs(false);
+    registry.chains.write_anchors_behind().await;
+    assert_eq!(fs::read(&anchor).unwrap(), acme.state().unwrap().bytes());
+    assert_eq!(registry.anchors_behind(), 0);
+}
+
 /// The files of the folder that are neither anchors nor its lock.
 fn temporary_files(installation: &Installation) -> usize {
     let entries = fs::read_dir(installation.heads()).unwrap();
@@ -37,7 +68,10 @@ async fn no_change_leaves_a_temporary_file_whether_it_succeeds_or_not() {
     registry.add(&act(), key("a", "sk-acme-a")).await.unwrap();
     assert_eq!(temporary_files(&installation), 0);
     faulty.fail_syncs(true);
-    registry.add(&act(), key("b", "sk-acme-b")).await.unwrap_err();
+    registry
+        .add(&act(), key("b", "sk-acme-b"))
+        .await
+        .unwrap_err();
     faulty.fail_syncs(false);
     assert_eq!(temporary_files(&installation), 0);
     let lock = installation.heads().join(".lock");
