@@ -11,10 +11,7 @@ use std::{
     fmt::Display,
     fs,
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::Arc,
 };
 
 use keyside_store::{
@@ -25,14 +22,12 @@ use keyside_store::{
 use parking_lot::Mutex;
 use tokio::task::spawn_blocking;
 
-use crate::{keyring::Keyring, model::WorkspaceId};
+use crate::{entropy, keyring::Keyring, model::WorkspaceId};
 
 pub(crate) struct Anchors(Arc<Written>);
 
 struct Written {
     folder: PathBuf,
-    /// Number of temporary files so far, for their names.
-    staged: AtomicU64,
     /// Epoch and sequence number of each anchor. Locked while a file is replaced.
     held: Mutex<HashMap<String, (u64, u64)>>,
     /// Chains whose anchor could not be written: a store that is put back to the state in the anchor
@@ -52,7 +47,6 @@ impl Anchors {
     pub(crate) fn in_folder(folder: &Path) -> Self {
         Self(Arc::new(Written {
             folder: folder.to_owned(),
-            staged: AtomicU64::default(),
             held: Mutex::default(),
             behind: Mutex::default(),
         }))
@@ -201,11 +195,11 @@ impl Anchors {
 }
 
 impl Written {
-    /// A path that no other anchor is staged at.
+    /// A path that no other anchor is staged at. Random, because processes in containers have the
+    /// same id.
     fn temporary(&self, chain: &ChainName) -> PathBuf {
-        let number = self.staged.fetch_add(1, Ordering::Relaxed);
-        let process = std::process::id();
-        let name = format!("{}.{process}-{number}{TEMPORARY}", file_name(chain));
+        let number = entropy::number();
+        let name = format!("{}.{number:016x}{TEMPORARY}", file_name(chain));
         self.folder.join(name)
     }
 

@@ -1,6 +1,7 @@
 //! Anchors that cannot be written, and what they leave behind.
 
 use super::*;
+use crate::chains::Anchors;
 
 #[tokio::test]
 async fn an_anchor_that_could_not_be_written_is_counted_and_written_again() {
@@ -90,4 +91,27 @@ async fn a_start_deletes_the_temporary_files_of_a_crash() {
     let registry = installation.open().await;
     assert_eq!(temporary_files(&installation), 0);
     assert!(registry.chains.has_anchor(registry.chains.installation()));
+}
+
+/// Of two authorities, one loses the race, and its head is never on disk. In containers, both have
+/// the same process id.
+#[tokio::test]
+async fn an_anchor_is_not_replaced_while_it_is_staged() {
+    let (installation, registry) = Installation::with_acme().await;
+    let acme = registry.chains.of(&erasing::acme());
+    let name = acme.chain.name();
+    let won = acme.state().unwrap();
+    registry.add(&act(), key("a", "sk-acme-a")).await.unwrap();
+    let lost = acme.state().unwrap();
+    let shared = installation.folder.path().join("shared");
+    let [one, other] = [(); 2].map(|()| Anchors::in_folder(&shared));
+    let (winner, loser) = (one.stage(name, &won).await, other.stage(name, &lost).await);
+    one.publish_or_warn(name, winner).await;
+    other.discard(loser).await;
+    assert_eq!(
+        fs::read(shared.join("workspace.acme")).unwrap(),
+        won.bytes()
+    );
+    // The anchor and its lock.
+    assert_eq!(fs::read_dir(&shared).unwrap().count(), 2);
 }
