@@ -169,13 +169,14 @@ impl Anchors {
     pub(crate) async fn sweep(&self) {
         let folder = self.0.folder.clone();
         let swept = in_background(move || {
+            let mut swept = Ok(());
             for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
                 let name = entry.file_name();
                 if name.as_encoded_bytes().ends_with(TEMPORARY.as_bytes()) {
-                    delete(&entry.path())?;
+                    swept = swept.and(delete(&entry.path()));
                 }
             }
-            Ok::<_, FileError>(())
+            swept
         });
         if let Err(error) = swept.await {
             tracing::warn!(%error, "a temporary file of an anchor could not be deleted");

@@ -86,10 +86,14 @@ async fn no_change_leaves_a_temporary_file_whether_it_succeeds_or_not() {
 async fn a_start_deletes_the_temporary_files_of_a_crash() {
     let (installation, registry) = Installation::with_acme().await;
     drop(registry);
-    let left = installation.heads().join("workspace.acme.7-7.new");
-    fs::write(&left, "half a he").unwrap();
+    for number in 0..20 {
+        let left = |end: &str| installation.heads().join(format!("{number}.{end}"));
+        fs::write(left("file.new"), "half a he").unwrap();
+        // It cannot be deleted as a file, and keeps no other from it.
+        fs::create_dir(left("folder.new")).unwrap();
+    }
     let registry = installation.open().await;
-    assert_eq!(temporary_files(&installation), 0);
+    assert_eq!(temporary_files(&installation), 20);
     assert!(registry.chains.has_anchor(registry.chains.installation()));
 }
 
