@@ -236,8 +236,12 @@ impl Written {
         match path.exists() {
             true => fs::rename(staged, &path).map_err(FileError::at(&path))?,
             // Once an anchor exists, a missing file is damage, so its first version must survive a
-            // power cut.
-            false => file::rename(staged, &path)?,
+            // power cut, and with it the folder: an earlier start may have been killed before it
+            // synced that.
+            false => {
+                file::create_folder(&self.folder)?;
+                file::rename(staged, &path)?;
+            }
         }
         held.insert(chain.as_str().to_owned(), now);
         Ok(())
