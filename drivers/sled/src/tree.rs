@@ -127,7 +127,7 @@ impl Tree {
     }
 
     /// Syncs unless another caller has done it by now.
-    fn sync_if_it_must(&self) -> Result<(), StorageError> {
+    fn sync_if_needed(&self) -> Result<(), StorageError> {
         let _syncing = self.syncing.lock();
         match self.must_sync() {
             true => self.sync_while_locked(),
@@ -226,7 +226,7 @@ impl Tree {
         // Callers check before they wait for the lock, and many may have waited.
         while self.must_sync() {
             drop(writing);
-            self.sync_if_it_must()?;
+            self.sync_if_needed()?;
             writing = self.begin()?;
         }
         let written = write().map_err(|error| self.failure.latch("db", error))?;
