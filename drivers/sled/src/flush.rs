@@ -114,4 +114,25 @@ mod tests {
         assert!(flush.share(fail).await.is_err(), "the next one tries again");
         assert!(flush.share(|| async { Ok(()) }).await.is_ok());
     }
+    #[tokio::test]
+    async fn a_flush_of_this_moment_covers_what_was_written_before_it_if_it_succeeds() {
+        let flush = Flush::default();
+        flush.wrote();
+        let fail = || Err(StorageError::unavailable("disk"));
+        flush.try_now(fail).unwrap_err();
+        assert_eq!(*flush.durable.lock().await, 0);
+        let with_another = || {
+            flush.wrote();
+            Ok(())
+        };
+        assert!(flush.try_now(with_another).unwrap());
+        assert_eq!(*flush.durable.lock().await, 1);
+        let mut is_flushed = false;
+        let again = || {
+            is_flushed = true;
+            async { Ok(()) }
+        };
+        flush.share(again).await.unwrap();
+        assert!(is_flushed, "the write during the flush is not covered");
+    }
 }

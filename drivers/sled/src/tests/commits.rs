@@ -63,3 +63,28 @@ async fn a_commit_whose_fsync_fails_names_the_sync_and_the_next_does_not_begin()
         "{next:?}"
     );
 }
+
+#[tokio::test]
+async fn of_concurrent_commits_whose_fsync_fails_none_is_acknowledged() {
+    let folder = tempfile::tempdir().unwrap();
+    used(folder.path()).await;
+    let store = opened(folder.path()).await;
+    let db = folder.path().join("db");
+    fs::rename(&db, folder.path().join("away")).unwrap();
+    std::os::unix::fs::symlink("/proc/version", &db).unwrap();
+    let committing = (0..16).map(|number| {
+        let store = store.clone();
+        tokio::spawn(async move {
+            let key = format!("{number}/object/1");
+            let commit = StoredCommit {
+                head: format!("{number}/head"),
+                ..commit(&[(key.as_str(), 10)])
+            };
+            store.commit(&commit).await
+        })
+    });
+    for committed in committing.collect::<Vec<_>>() {
+        let (_, error) = committed.await.unwrap().unwrap_err();
+        assert!(matches!(error, StorageError::Failed { .. }), "{error}");
+    }
+}
