@@ -76,7 +76,7 @@ fn a_device_named_on_the_command_line_is_read_up_to_a_limit() {
         ),
         (
             &["audit", "verify", "--receipt", zero, "--key", PUBLIC_KEY],
-            "more than 65536 bytes",
+            "more than 2097152 bytes",
         ),
         (
             &[
