@@ -10,6 +10,7 @@ use axum::{
 use http::{HeaderMap, header};
 use http_body::Body as _;
 use http_body_util::BodyExt;
+use keyside_credentials::Receipt;
 use serde::de::DeserializeOwned;
 use zeroize::Zeroizing;
 
@@ -24,8 +25,7 @@ use crate::{
 /// A JSON document that is not parsed yet.
 ///
 /// The HTTP server's own read buffer is out of reach; every other copy is wiped when the request
-/// ends. The exception is the body of `POST /api/audit/verify`, from which serde_json makes strings
-/// of its own: a receipt holds no secret.
+/// ends.
 pub(crate) struct JsonBody(Zeroizing<Vec<u8>>);
 
 impl JsonBody {
@@ -38,12 +38,43 @@ impl FromRequest<AdminState> for JsonBody {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &AdminState) -> Result<Self, Problem> {
-        let (mut parts, body) = request.into_parts();
-        expect_media_type(&parts.headers, JSON, not_json)?;
-        let caller = Caller::from_request_parts(&mut parts, state).await?;
-        let _permit = state.concurrency.try_acquire(WorkKind::Body, &caller)?;
-        receive(body).await.map(Self)
+        let received = receive_json(request, state, WorkKind::Body, LIMIT);
+        received.await.map(Self)
     }
+}
+
+/// The body of `POST /api/audit/verify`, which may be longer than others. A receipt holds no secret:
+/// copies of it that serde_json makes are not wiped.
+pub(crate) struct ReceiptBody(Zeroizing<Vec<u8>>);
+
+impl ReceiptBody {
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl FromRequest<AdminState> for ReceiptBody {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &AdminState) -> Result<Self, Problem> {
+        // Few of these are received at once.
+        let received = receive_json(request, state, WorkKind::AuditCheck, Receipt::MAX_LEN);
+        received.await.map(Self)
+    }
+}
+
+/// Receives a JSON document while the caller holds a permit for `work`.
+async fn receive_json(
+    request: Request,
+    state: &AdminState,
+    work: WorkKind,
+    limit: usize,
+) -> Result<Zeroizing<Vec<u8>>, Problem> {
+    let (mut parts, body) = request.into_parts();
+    expect_media_type(&parts.headers, JSON, not_json)?;
+    let caller = Caller::from_request_parts(&mut parts, state).await?;
+    let _permit = state.concurrency.try_acquire(work, &caller)?;
+    receive(body, limit).await
 }
 
 /// The body of an HTML form, not parsed yet. A caller's bodies are limited like those of the API; a
@@ -57,11 +88,11 @@ pub(crate) async fn receive_form(
     let caller = Caller::from_request_parts(&mut parts, state).await.ok();
     let permit = caller.map(|caller| state.concurrency.try_acquire(WorkKind::Body, &caller));
     let _permit = permit.transpose()?;
-    receive(body).await
+    receive(body, LIMIT).await
 }
 
-async fn receive(body: Body) -> Result<Zeroizing<Vec<u8>>, Problem> {
-    match tokio::time::timeout(DEADLINE, read(body)).await {
+async fn receive(body: Body, limit: usize) -> Result<Zeroizing<Vec<u8>>, Problem> {
+    match tokio::time::timeout(DEADLINE, read(body, limit)).await {
         Ok(read) => read,
         Err(_elapsed) => Err(too_slow()),
     }
@@ -91,16 +122,17 @@ impl FromRequest<AdminState> for OptionalBody {
     }
 }
 
-/// Allocated at its full size at once: growing would leave unwiped copies of a prefix behind.
-async fn read(mut body: Body) -> Result<Zeroizing<Vec<u8>>, Problem> {
+/// Allocated at once for any body with a secret: growing would leave unwiped copies of a prefix behind.
+/// Only a receipt may grow.
+async fn read(mut body: Body, limit: usize) -> Result<Zeroizing<Vec<u8>>, Problem> {
     let mut bytes = Zeroizing::new(Vec::with_capacity(LIMIT));
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|_| cut_short())?;
         let Some(data) = frame.data_ref() else {
             continue;
         };
-        if data.len() > LIMIT - bytes.len() {
-            return Err(too_large());
+        if data.len() > limit - bytes.len() {
+            return Err(too_large(limit));
         }
         bytes.extend_from_slice(data);
     }
@@ -137,10 +169,14 @@ fn not_a_form() -> Problem {
     Problem::new(Kind::MediaTypeUnsupported, detail, remedy)
 }
 
-fn too_large() -> Problem {
-    let detail = format!("The body is larger than {LIMIT} bytes.");
-    let remedy =
-        "A secret has at most 8192 bytes and a prompt 16384 characters: check what was pasted.";
+fn too_large(limit: usize) -> Problem {
+    let detail = format!("The body is larger than {limit} bytes.");
+    let remedy = match limit {
+        LIMIT => {
+            "A secret has at most 8192 bytes and a prompt 16384 characters: check what was pasted."
+        }
+        _ => "Send the receipt as it was issued.",
+    };
     Problem::new(Kind::BodyTooLarge, detail, remedy)
 }
 

@@ -109,6 +109,7 @@ impl WorkKind {
         match self {
             Self::Backup => 1,
             Self::Export => 4,
+            // Each may receive a receipt of 2 MiB.
             Self::AuditCheck => 16,
             Self::Preview => 32,
             Self::Body | Self::List | Self::LiveCheck => usize::MAX,

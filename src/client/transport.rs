@@ -105,8 +105,11 @@ impl Authorities {
 /// Reads a file that the person who runs the command has named, and that may be a pipe.
 fn read_named(path: &Path) -> io::Result<Vec<u8>> {
     let mut pem = Vec::new();
-    File::open(path)?.take(MAX_PEM).read_to_end(&mut pem)?;
-    Ok(pem)
+    let read = File::open(path)?.take(MAX_PEM + 1).read_to_end(&mut pem)?;
+    match read as u64 > MAX_PEM {
+        true => Err(io::ErrorKind::FileTooLarge.into()),
+        false => Ok(pem),
+    }
 }
 
 /// `roots`, and the certificates in a PEM file.

@@ -66,8 +66,10 @@ fn a_named_pipe_or_device_that_the_settings_name_is_refused_at_the_start() {
 
 #[test]
 fn a_device_named_on_the_command_line_is_read_up_to_a_limit() {
-    let builder = Keyside::builder();
+    let token = format!("ks_{}", "a".repeat(43));
+    let builder = Keyside::builder().variable("KEYSIDE_TOKEN", &token);
     let zero = "/dev/zero";
+    let url = "https://127.0.0.1:1";
     for (arguments, reason) in [
         (&["check", "--config", zero][..], "too large"),
         (
@@ -76,18 +78,16 @@ fn a_device_named_on_the_command_line_is_read_up_to_a_limit() {
         ),
         (
             &["audit", "verify", "--receipt", zero, "--key", PUBLIC_KEY],
-            "more than 65536 bytes",
+            "more than 2097152 bytes",
         ),
         (
-            &[
-                "token",
-                "list",
-                "--admin-url",
-                "http://127.0.0.1:1",
-                "--token-file",
-                zero,
-            ],
+            &["token", "list", "--admin-url", url, "--token-file", zero],
             "more than 4096 bytes",
+        ),
+        // Without its end, a list of authorities would lack some, and say nothing.
+        (
+            &["token", "list", "--admin-url", url, "--ca-file", zero],
+            "too large",
         ),
     ] {
         let exit = builder.run(arguments, b"");

@@ -16,7 +16,7 @@ use utoipa::ToSchema;
 pub(crate) use self::export::Format;
 use crate::{
     access::Caller,
-    body::JsonBody,
+    body::ReceiptBody,
     concurrency::WorkKind,
     form,
     problem::Problem,
@@ -156,7 +156,7 @@ pub(super) async fn key(State(state): State<AdminState>) -> Json<PublicKeyView> 
 pub(super) async fn confirm(
     State(state): State<AdminState>,
     caller: Caller,
-    body: JsonBody,
+    body: ReceiptBody,
 ) -> Result<Json<ConfirmView>, Problem> {
     let receipt: Option<Receipt> = form::object(body.bytes())?;
     let confirmed = match receipt {

@@ -16,9 +16,9 @@ pub(crate) struct WorkspaceId(String);
 #[schema(pattern = "^[!-~]([ -~]{0,62}[!-~])?$")]
 pub(crate) struct Label(String);
 
-/// The name of a workspace or a token for people: 1 to 200 characters. None is a control character, a
-/// mark of writing direction or otherwise invisible; a joiner (U+200C, U+200D) follows a character that
-/// is neither ASCII nor a joiner.
+/// The name of a workspace or a token for people: 1 to 200 characters that are not all spaces. None is a
+/// control character, a mark of writing direction or otherwise invisible; a joiner (U+200C, U+200D) or a
+/// variation selector follows a character that it changes.
 #[derive(ToSchema)]
 #[schema(
     pattern = r"^[^\u0000-\u001f\u007f-\u009f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\u3164\ufeff\uffa0\ufff0-\ufffb]{1,200}$"

@@ -202,7 +202,7 @@ fn texts() -> Vec<Value> {
 
 /// The same, and names that look like another one.
 fn names() -> Vec<Value> {
-    let hidden = ["ac\u{202e}me", "ac\u{200d}me", "\u{feff}"].map(|text| json!(text));
+    let hidden = ["ac\u{202e}me", "ac\u{200d}me", "acme\u{fe0f}", " "].map(|text| json!(text));
     [texts(), vec![long(201)], hidden.to_vec()].concat()
 }
 

@@ -45,6 +45,20 @@ async fn a_body_with_thousands_of_fields_gets_a_short_response() {
     );
 }
 
+/// A receipt lists every token and key of the erased workspace.
+#[tokio::test]
+async fn a_receipt_may_be_longer_than_other_bodies() {
+    let api = Api::with_workspace().await;
+    let long = |length| format!("{{\"tokens\":[\"{}\"]}}", "x".repeat(length));
+    let read = api.post_text("/api/audit/verify", long(1 << 20)).await;
+    assert_eq!(read.status, StatusCode::OK, "{}", read.body);
+    assert_eq!(read.json()["confirmed"], false);
+    for (path, length) in [("/api/audit/verify", 2 << 20), (WORKSPACES, 1 << 20)] {
+        let refused = api.post_text(path, long(length)).await;
+        assert_eq!(refused.kind(), "body-too-large", "{path}");
+    }
+}
+
 #[tokio::test]
 async fn a_query_with_thousands_of_parameters_gets_a_short_response() {
     let api = Api::with_workspace().await;

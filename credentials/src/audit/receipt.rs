@@ -54,6 +54,10 @@ pub struct Receipt {
 }
 
 impl Receipt {
+    /// The longest receipt, in bytes of JSON: the installation's chain and the keyring have fewer than
+    /// 34,000 ids of tokens and keys that it can list, each of some 40 bytes if indented.
+    pub const MAX_LEN: usize = 2 << 20;
+
     /// The receipt that an audit record proves; `None` if it is not a record of erasing.
     fn of(
         (stored, record): (StoredRecord, Record),

@@ -2,7 +2,7 @@
 
 /// Whether a text is 1 to 200 characters, and shows all of them.
 ///
-/// Refuses control characters, line separators, and what Unicode does not display
+/// Refuses texts of spaces alone, control characters, line separators, and what Unicode does not display
 /// (`Default_Ignorable_Code_Point` in DerivedCoreProperties.txt): marks that reverse or isolate a part
 /// of the text, with which a name can appear as another one, and characters of no width. Letters that
 /// are written from right to left need no such mark.
@@ -11,21 +11,42 @@
 ///
 /// - The joiners U+200C and U+200D, which Persian, Indic scripts and emoji need, only after a character
 ///   that is neither ASCII nor a joiner. Between Latin letters they would be invisible.
-/// - Variation selectors, with which emoji are coloured.
+/// - Variation selectors, with which emoji are coloured, only after a character that is neither ASCII,
+///   except in a key cap, nor itself one of both kinds. Any text can be hidden in a row of them.
 ///
 /// Tags (U+E0020 to U+E007F) are not: of all emoji, the flags of parts of a country have them, and any
 /// ASCII text can be hidden in them.
 pub(super) fn is_display_name(text: &str) -> bool {
     let mut before = ' ';
     let is_seen = |character| {
-        let joins = !before.is_ascii() && !is_joiner(before);
-        before = character;
-        match is_joiner(character) {
-            true => joins,
-            false => !is_hidden(character),
+        let base = std::mem::replace(&mut before, character);
+        match character {
+            _ if is_joiner(character) => !base.is_ascii() && !is_joiner(base),
+            _ if is_variation_selector(character) => {
+                let is_bare = !is_joiner(base) && !is_variation_selector(base);
+                is_bare && (!base.is_ascii() || is_on_key_caps(base))
+            }
+            _ => !is_hidden(character),
         }
     };
-    (1..=200).contains(&text.chars().count()) && text.chars().all(is_seen)
+    let length = text.chars().count();
+    (1..=200).contains(&length) && text.chars().all(is_seen) && !text.chars().all(is_blank)
+}
+
+/// A character of some width that draws nothing.
+fn is_blank(character: char) -> bool {
+    character.is_whitespace() || character == '\u{2800}'
+}
+
+fn is_on_key_caps(character: char) -> bool {
+    character.is_ascii_digit() || matches!(character, '#' | '*')
+}
+
+fn is_variation_selector(character: char) -> bool {
+    matches!(
+        character,
+        '\u{180b}'..='\u{180d}' | '\u{180f}' | '\u{fe00}'..='\u{fe0f}' | '\u{e0100}'..='\u{e01ef}'
+    )
 }
 
 fn is_joiner(character: char) -> bool {
@@ -74,6 +95,8 @@ mod tests {
             // A family, a rainbow flag, a key cap.
             "Home \u{1f468}\u{200d}\u{1f469}\u{200d}\u{1f467}",
             "\u{1f3f3}\u{fe0f}\u{200d}\u{1f308} Team 1\u{fe0f}\u{20e3}",
+            // A heart, and a Chinese character in one of its forms.
+            "I \u{2764}\u{fe0f} \u{845b}\u{e0100}",
             &"\u{e9}".repeat(200),
         ] {
             assert!(is_display_name(name), "{name:?}");
@@ -105,6 +128,14 @@ mod tests {
             "\u{ad}",
             "\u{3164}",
             "\u{645}\u{200c}\u{200c}\u{62e}",
+            " ",
+            "\u{a0}\u{3000}",
+            "\u{2800}",
+            "\u{fe0f}",
+            "Acme\u{fe0f}",
+            "\u{2764}\u{fe0f}\u{fe0e}",
+            "\u{845b}\u{e0100}\u{e0101}",
+            "\u{627}\u{200d}\u{fe0f}\u{627}",
             &"a".repeat(201),
         ] {
             assert!(!is_display_name(name), "{name:?}");

@@ -118,13 +118,13 @@ name!(
 );
 
 name!(
-    /// A name for people, of a workspace or a token: 1 to 200 characters, none of them a control
-    /// character, a mark of writing direction or otherwise invisible.
+    /// A name for people, of a workspace or a token: 1 to 200 characters that are not all spaces, none
+    /// of them a control character, a mark of writing direction or otherwise invisible.
     ///
     /// Only new names have this type. A stored name is a text, which shows whatever an earlier release
     /// accepted.
     DisplayName, "a name",
-    "1 to 200 characters, none of them a control character, a mark of writing direction or otherwise invisible",
+    "1 to 200 characters that are not all spaces, none of them a control character, a mark of writing direction or otherwise invisible",
     is_display_name
 );
 

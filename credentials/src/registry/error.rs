@@ -135,9 +135,10 @@ pub enum ChangeError {
     /// The stored record failed authentication.
     #[error("the stored record failed authentication and cannot be changed")]
     Damaged,
-    /// The keyring has no usable key of the workspace, such as after an older keyring was put back.
+    /// The keyring has no usable key of the workspace that may seal anything new, such as after an older
+    /// keyring was put back.
     #[error(
-        "the keyring has no usable key of this workspace, so nothing can be stored or changed in it"
+        "the keyring lacks the key that seals what this workspace stores, so nothing can be stored or changed in it"
     )]
     KeyLost,
     /// Audit records that were to be exported are damaged.

@@ -20,14 +20,17 @@ impl Registry {
     }
 
     /// The key that seals what is stored next about a credential. The document of a damaged workspace
-    /// is not trusted, so the credential keeps the key that it has.
+    /// is not trusted, and the key that it names may be missing in the keyring: the credential then
+    /// keeps the key that it has, so that it can be revoked.
     pub(super) fn sealing_key_for(
         &self,
         workspace: &WorkspaceEntry,
         credential: &CredentialDocument,
     ) -> Option<Arc<SealingKey>> {
-        if workspace.damage.is_none() {
-            return self.sealing_key(&workspace.document);
+        if workspace.damage.is_none()
+            && let Some(named) = self.sealing_key(&workspace.document)
+        {
+            return Some(named);
         }
         let version = credential.version(credential.current)?;
         let id = SealingKey::id_in(&version.metadata)?;

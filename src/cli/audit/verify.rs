@@ -161,7 +161,7 @@ fn mismatch(found: &Value, expected: &str, next: &str, console: &Console) -> Res
 fn read(file: &Path) -> Result<(Value, Option<Receipt>), Failure> {
     let named = file.display();
     let text = File::open(file).map_err(ReadError::from);
-    let text = text.and_then(|file| sensitive::read_text(file, MAX_RECEIPT));
+    let text = text.and_then(|file| sensitive::read_text(file, Receipt::MAX_LEN));
     let text = text.map_err(|error| {
         Failure::failed(format!("expected a receipt in {named}, found: {error}"))
     })?;
@@ -195,8 +195,6 @@ async fn offline_receipt(
 }
 
 const VERIFY: &str = "/api/audit/verify";
-/// Bytes. A receipt is made of one audit record, and Keyside takes a body of this length.
-const MAX_RECEIPT: usize = 64 * 1024;
 const NEXT: &str = "Keep a copy of the data folder for the investigation, and compare with the last export and the heads in Keyside's logs.";
 const NEXT_OFFLINE: &str = "Keep a copy of the data folder for the investigation; `keyside doctor` lists every damaged head and document in it. Then restore the \
      newest copy of the whole data folder, or a backup of it (`keyside restore`).";

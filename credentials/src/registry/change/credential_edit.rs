@@ -132,8 +132,8 @@ impl Registry {
 }
 
 impl CredentialEdit<'_> {
-    /// Refuses if the caller has seen another revision, the credential is revoked, or its workspace
-    /// is damaged.
+    /// Refuses if the caller has seen another revision, the credential is revoked, its workspace is
+    /// damaged, or the keyring lacks the key that the workspace names.
     pub(in crate::registry) fn expect_open(
         &self,
         expected: Option<u64>,
@@ -144,8 +144,14 @@ impl CredentialEdit<'_> {
         }
         match self.workspace.damage {
             Some(_) => Err(ChangeError::Damaged),
-            None => Ok(()),
+            None => self.expect_named_key(),
         }
+    }
+
+    /// Refuses to seal anything new under another key than the one that the workspace names.
+    pub(in crate::registry) fn expect_named_key(&self) -> Result<(), ChangeError> {
+        let named = self.registry.sealing_key(&self.workspace.document);
+        named.map(drop).ok_or(ChangeError::KeyLost)
     }
 
     /// Refuses if the secret is kept in Vault: it is replaced there.

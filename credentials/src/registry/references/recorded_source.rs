@@ -76,6 +76,9 @@ impl CredentialEdit<'_> {
         if known.recorded_source.is_none() && self.matches_record(found) {
             return Ok(Decision::unchanged(()));
         }
+        if self.workspace.damage.is_none() {
+            self.expect_named_key()?;
+        }
         self.document.source = Some(found.clone());
         let metadata = self.metadata(self.document.current)?;
         let mut draft = self.record(event, by, &metadata);

@@ -363,6 +363,27 @@ async fn without_the_newest_key_nothing_is_sealed_and_verification_reports_it() 
     assert_eq!(named(&installation), [newest].into());
 }
 
+/// To end a use takes no key that seals anything new: an interrupted rotation leaves secrets under an
+/// older one.
+#[tokio::test]
+async fn without_the_newest_key_what_an_older_one_seals_is_used_and_can_be_revoked() {
+    let (installation, registry, id) = one_key().await;
+    switch_key(&registry).await;
+    let newest = registry.keyring.last(&acme()).unwrap().id().to_owned();
+    drop(registry);
+    edit_keys(&installation, |keys| {
+        keys.retain(|key| key["id"] != newest.as_str())
+    });
+    let registry = installation.open().await;
+    let resolved = || opened(registry.resolver().resolve(&ask("acme")));
+    assert_eq!(resolved().unwrap(), "sk-1");
+    let refused = registry.rotate(&act(), &id, to("sk-2")).await;
+    assert!(matches!(refused, Err(ChangeError::KeyLost)), "{refused:?}");
+    let revoked = registry.revoke(&act(), &id, Revocation::default()).await;
+    revoked.unwrap();
+    resolved().unwrap_err();
+}
+
 /// Its document is edited too, to name the older key.
 #[tokio::test]
 async fn the_edited_document_of_a_workspace_does_not_choose_the_key() {
