@@ -93,8 +93,12 @@ impl Registry {
         let mut fresh = self.reseal_batch(&workspace, &key, unopenable);
         // Continues an unfinished rotation first, unless only unopenable credentials are left.
         if begins && fresh.is_empty() {
-            key = match added.take() {
-                // The commit that names it has lost a race.
+            // The commit that names it has lost a race, perhaps to an erasure that destroyed it.
+            let added_before = added.take().filter(|added| {
+                let known = self.keyring.key(&so_far.workspace, added.id());
+                known.is_some()
+            });
+            key = match added_before {
                 Some(added) => added,
                 None => self.add_key(&so_far.workspace).await?,
             };

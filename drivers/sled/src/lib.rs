@@ -35,15 +35,12 @@ use tokio::task::spawn_blocking;
 
 use self::{
     disk_space::DiskSpace,
-    opened::{MAX_TREE_VALUE, NOTE, Opened, Reached},
+    opened::{MAX_TREE_VALUE, NOTE, Opened},
 };
 pub use self::{disk_space::Floors, error::StoreOpenError};
 
 /// An open store.
 pub struct EmbeddedStore(Arc<Opened>);
-
-/// An object and its key.
-type Object = (String, Vec<u8>);
 
 impl EmbeddedStore {
     /// Opens the store in a folder, or creates it. If the disk is full, uses the disk space that
@@ -151,40 +148,6 @@ impl EmbeddedStore {
             false => self.read(work).await,
         }
     }
-
-    /// Writes `items` one after the other, in one call unless it must be synced in between.
-    async fn write_all<T: Send + 'static>(
-        &self,
-        items: Vec<T>,
-        write: fn(&Opened, &T) -> Result<(), StorageError>,
-    ) -> Result<(), StorageError> {
-        let mut items = items.into_iter();
-        while !items.as_slice().is_empty() {
-            items = self
-                .write_to_tree(move |opened| {
-                    for item in items.by_ref() {
-                        write(opened, &item)?;
-                        if opened.tree.must_sync() {
-                            break;
-                        }
-                    }
-                    Ok(items)
-                })
-                .await?;
-        }
-        Ok(())
-    }
-
-    /// Writes to the tree, after a sync if it must be synced first.
-    async fn write_to_tree<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&Opened) -> Result<T, StorageError> + Send + 'static,
-    ) -> Result<T, StorageError> {
-        if self.0.tree.must_sync() {
-            Storage::sync(self).await?;
-        }
-        self.write(work).await
-    }
 }
 
 /// Runs `work`. A panic is only logged, and not as an error: the caller reports the damage.
@@ -229,8 +192,7 @@ impl Storage for EmbeddedStore {
 
     async fn put_new(&self, key: &str, bytes: &[u8]) -> Result<(), StorageError> {
         let (key, bytes) = (key.to_owned(), bytes.to_vec());
-        self.write_to_tree(move |opened| opened.put_new(&key, &bytes))
-            .await
+        self.write(move |opened| opened.put_new(&key, &bytes)).await
     }
 
     async fn swap(
@@ -241,7 +203,7 @@ impl Storage for EmbeddedStore {
     ) -> Result<(), StorageError> {
         let (key, bytes) = (key.to_owned(), bytes.to_vec());
         let expected = expected.map(<[u8]>::to_vec);
-        self.write_to_tree(move |opened| opened.tree.swap(&key, expected, bytes))
+        self.write(move |opened| opened.tree.swap(&key, expected, bytes))
             .await
     }
 
@@ -250,8 +212,9 @@ impl Storage for EmbeddedStore {
     }
 
     async fn delete_all(&self, keys: &[String]) -> Result<(), StorageError> {
-        let delete = |opened: &Opened, key: &String| opened.delete(key);
-        self.write_all(keys.to_vec(), delete).await
+        let keys = keys.to_vec();
+        self.write(move |opened| keys.iter().try_for_each(|key| opened.delete(key)))
+            .await
     }
 
     async fn list(&self, prefix: &str) -> Result<Vec<String>, StorageError> {
@@ -274,29 +237,16 @@ impl Storage for EmbeddedStore {
         if self.0.read_only {
             return Err((CommitStep::Begin, StorageError::ReadOnly));
         }
-        if self.0.tree.must_sync() {
-            let synced = Storage::sync(self).await;
-            synced.map_err(step(CommitStep::Begin))?;
-        }
-        let owned = commit.clone();
-        let reached = self.write(move |opened| Ok(opened.commit(&owned)));
+        let commit = commit.clone();
+        let committed = self.write(move |opened| Ok(opened.commit(&commit)));
         // sled may have panicked in any step: the head may be swapped, and must not be swapped again,
         // because objects that it names may be missing.
-        match reached.await.map_err(step(CommitStep::Sync))?? {
-            Reached::Synced => return Ok(()),
-            Reached::Swapped => {}
-            Reached::Objects(written) => {
-                let put = |opened: &Opened, (key, bytes): &Object| opened.put_new(key, bytes);
-                let left = commit.objects[written..].to_vec();
-                let put = self.write_all(left, put).await;
-                put.map_err(step(CommitStep::Objects))?;
-                let StoredCommit { head, expected, .. } = commit;
-                let swap = Storage::swap(self, head, expected.as_deref(), &commit.bytes);
-                swap.await.map_err(step(CommitStep::Swap))?;
-            }
+        let is_synced = committed.await.map_err(step(CommitStep::Sync))??;
+        if !is_synced {
+            let synced = Storage::sync(self).await;
+            synced.map_err(step(CommitStep::Sync))?;
         }
-        let synced = Storage::sync(self).await;
-        synced.map_err(step(CommitStep::Sync))
+        Ok(())
     }
 
     fn failure(&self) -> Option<String> {
@@ -375,7 +325,7 @@ impl Notes for EmbeddedStore {
 
     async fn remove(&self, name: &str) -> Result<(), StorageError> {
         let name = note(name);
-        self.write_to_tree(move |opened| opened.tree.delete(&name, Effect::Finishes))
+        self.write(move |opened| opened.tree.delete(&name, Effect::Finishes))
             .await
     }
 

@@ -23,16 +23,6 @@ pub(super) struct Opened {
     pub(super) tree: Tree,
 }
 
-/// How far a commit has come.
-pub(super) enum Reached {
-    /// So many of its objects are written, and no more until they are synced.
-    Objects(usize),
-    /// The head is swapped.
-    Swapped,
-    /// All of it is on disk.
-    Synced,
-}
-
 impl Opened {
     pub(super) fn open(disk_space: DiskSpace) -> Result<Self, StoreOpenError> {
         // Opened first, because it locks the folder.
@@ -73,18 +63,13 @@ impl Opened {
         }
     }
 
-    /// Writes as much of a commit as needs no waiting for another sync.
-    pub(super) fn commit(
-        &self,
-        commit: &StoredCommit,
-    ) -> Result<Reached, (CommitStep, StorageError)> {
+    /// Writes a commit. Returns whether it is on disk: not if another caller's sync is in progress, so
+    /// that the next one can be shared.
+    pub(super) fn commit(&self, commit: &StoredCommit) -> Result<bool, (CommitStep, StorageError)> {
         let step = |step| move |error| (step, error);
         let space = self.tree.check_disk_space(commit.effect);
         space.map_err(step(CommitStep::Begin))?;
-        for (written, (key, bytes)) in commit.objects.iter().enumerate() {
-            if self.tree.must_sync() {
-                return Ok(Reached::Objects(written));
-            }
+        for (key, bytes) in &commit.objects {
             let put = self.put_new(key, bytes);
             put.map_err(step(CommitStep::Objects))?;
         }
@@ -92,10 +77,7 @@ impl Opened {
         let swap = self.tree.swap(head, expected.clone(), commit.bytes.clone());
         swap.map_err(step(CommitStep::Swap))?;
         let synced = self.tree.flush.try_now(|| self.tree.sync_to_disk());
-        match synced.map_err(step(CommitStep::Sync))? {
-            true => Ok(Reached::Synced),
-            false => Ok(Reached::Swapped),
-        }
+        synced.map_err(step(CommitStep::Sync))
     }
 
     /// Deletes an object. Deleting many of them must not use the disk space that is kept for changes

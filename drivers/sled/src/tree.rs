@@ -116,7 +116,7 @@ impl Tree {
     /// segments, 1 MiB, have followed (0.34.7, `pagecache/segment.rs`, `stabilize`). It does not
     /// know whether those are on disk. If not, a power cut would lose the old values with the new
     /// ones, also of pages that only share a segment with them, and the store would not open.
-    pub(super) fn must_sync(&self) -> bool {
+    fn must_sync(&self) -> bool {
         self.unsynced() >= MAX_UNSYNCED
     }
 
@@ -223,7 +223,7 @@ impl Tree {
         write: impl FnOnce() -> sled::Result<T>,
     ) -> Result<T, StorageError> {
         let mut writing = self.begin()?;
-        // Callers check before they wait for the lock, and many may have waited.
+        // Under the lock: many may have waited for it.
         while self.must_sync() {
             drop(writing);
             self.sync_if_needed()?;
