@@ -10,8 +10,8 @@ use crate::{
 };
 
 impl Registry {
-    /// The key that the document of a workspace names, if the keyring has it. Whoever can write the
-    /// keyring, and knows an older key, could otherwise have new secrets sealed with that one.
+    /// The key that the document of a workspace names, if the keyring has it. Somebody who can write
+    /// the keyring, and knows an older key, could otherwise have new secrets sealed with that one.
     pub(super) fn sealing_key(&self, document: &WorkspaceDocument) -> Option<Arc<SealingKey>> {
         match &document.key {
             Some(id) => self.keyring.key(&document.id, id),

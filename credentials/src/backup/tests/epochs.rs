@@ -211,8 +211,8 @@ async fn a_rollback_of_a_workspace_and_its_anchor_to_before_the_restore_is_not_s
     assert!(opened(&registry, "a").is_err());
 }
 
-/// Whoever can write the keyring but not use the master key must not have restores recorded that
-/// never were.
+/// Somebody who can write the keyring, but not use the master key, must not be able to have restores
+/// recorded that never happened.
 #[tokio::test]
 async fn a_restore_is_recorded_once_whatever_the_keyring_says_about_it_later() {
     let (machine, registry, file) = Machine::backed_up().await;

@@ -3,15 +3,21 @@
 use super::*;
 use crate::chains::Anchors;
 
+/// Puts a folder in the place of the file that is locked while an anchor is replaced. Returns its path.
+fn let_anchors_fail(installation: &Installation) -> PathBuf {
+    let lock = installation.heads().join(".lock");
+    fs::remove_file(&lock).unwrap();
+    fs::create_dir(&lock).unwrap();
+    lock
+}
+
 #[tokio::test]
 async fn an_anchor_that_could_not_be_written_is_counted_and_written_again() {
     let (installation, registry) = Installation::with_acme().await;
     assert_eq!(registry.anchors_behind(), 0);
     let anchor = installation.heads().join("workspace.acme");
     let before = fs::read(&anchor).unwrap();
-    let lock = installation.heads().join(".lock");
-    fs::remove_file(&lock).unwrap();
-    fs::create_dir(&lock).unwrap();
+    let lock = let_anchors_fail(&installation);
     registry.add(&act(), key("a", "sk-acme-a")).await.unwrap();
     assert_eq!(registry.anchors_behind(), 1);
     registry.chains.write_anchors_behind().await;
@@ -31,9 +37,7 @@ async fn a_head_that_may_be_in_memory_only_gets_no_anchor() {
     let (faulty, registry) = installation.open_faulty().await;
     let anchor = installation.heads().join("workspace.acme");
     let before = fs::read(&anchor).unwrap();
-    let lock = installation.heads().join(".lock");
-    fs::remove_file(&lock).unwrap();
-    fs::create_dir(&lock).unwrap();
+    let lock = let_anchors_fail(&installation);
     registry.add(&act(), key("a", "sk-acme-a")).await.unwrap();
     fs::remove_dir(&lock).unwrap();
     let acme = registry.chains.of(&erasing::acme());
@@ -75,9 +79,7 @@ async fn no_change_leaves_a_temporary_file_whether_it_succeeds_or_not() {
         .unwrap_err();
     faulty.fail_syncs(false);
     assert_eq!(temporary_files(&installation), 0);
-    let lock = installation.heads().join(".lock");
-    fs::remove_file(&lock).unwrap();
-    fs::create_dir(&lock).unwrap();
+    let_anchors_fail(&installation);
     registry.add(&act(), key("c", "sk-acme-c")).await.unwrap();
     assert_eq!(temporary_files(&installation), 0);
 }

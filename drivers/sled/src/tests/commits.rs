@@ -13,8 +13,15 @@ fn commit(objects: &[(&str, usize)]) -> StoredCommit {
     }
 }
 
-/// A step that may be tried again would swap the head, which names the object that is missing. The
-/// path stands for whatever makes sled panic: it is refused by an assertion of debug builds.
+/// Puts a file in the place of sled's log whose fsync fails with EINVAL, as for all of /proc.
+fn let_fsync_fail(folder: &Path) {
+    let db = folder.join("db");
+    fs::rename(&db, folder.join("away")).unwrap();
+    std::os::unix::fs::symlink("/proc/version", &db).unwrap();
+}
+
+/// A step that may be tried again would swap the head, which names the object that is missing. An
+/// assertion of debug builds refuses the path, in place of any other panic.
 #[cfg(debug_assertions)]
 #[tokio::test]
 async fn after_a_panic_it_is_not_known_which_step_has_failed() {
@@ -44,10 +51,7 @@ async fn a_commit_whose_fsync_fails_names_the_sync_and_the_next_does_not_begin()
     let folder = tempfile::tempdir().unwrap();
     used(folder.path()).await;
     let store = opened(folder.path()).await;
-    let db = folder.path().join("db");
-    fs::rename(&db, folder.path().join("away")).unwrap();
-    // An fsync of a file in /proc fails with EINVAL.
-    std::os::unix::fs::symlink("/proc/version", &db).unwrap();
+    let_fsync_fail(folder.path());
     let first = store.commit(&commit(&[("a/object/1", 10)])).await;
     assert!(
         matches!(first, Err((CommitStep::Sync, StorageError::Failed { .. }))),
@@ -69,9 +73,7 @@ async fn of_concurrent_commits_whose_fsync_fails_none_is_acknowledged() {
     let folder = tempfile::tempdir().unwrap();
     used(folder.path()).await;
     let store = opened(folder.path()).await;
-    let db = folder.path().join("db");
-    fs::rename(&db, folder.path().join("away")).unwrap();
-    std::os::unix::fs::symlink("/proc/version", &db).unwrap();
+    let_fsync_fail(folder.path());
     let committing = (0..16).map(|number| {
         let store = store.clone();
         tokio::spawn(async move {
