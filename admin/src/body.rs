@@ -57,8 +57,7 @@ impl FromRequest<AdminState> for ReceiptBody {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &AdminState) -> Result<Self, Problem> {
-        // Few of these are received at once.
-        let received = receive_json(request, state, WorkKind::AuditCheck, Receipt::MAX_LEN);
+        let received = receive_json(request, state, WorkKind::Receipt, Receipt::MAX_LEN);
         received.await.map(Self)
     }
 }

@@ -49,6 +49,8 @@ pub(crate) enum WorkKind {
     LiveCheck,
     /// Sends a prompt to a provider, and the response to the client.
     Preview,
+    /// Receives a receipt of an erasure, at the client's pace. Longer than other bodies.
+    Receipt,
 }
 
 /// The permits in use, for each [`WorkKind`].
@@ -101,7 +103,7 @@ impl ConcurrencyLimits {
 }
 
 impl WorkKind {
-    const KINDS: usize = 7;
+    const KINDS: usize = 8;
 
     /// The limit over all tokens, waiting requests included. Tokens can create tokens, so where
     /// memory is held a limit per token is not enough.
@@ -109,8 +111,8 @@ impl WorkKind {
         match self {
             Self::Backup => 1,
             Self::Export => 4,
-            // Each may receive a receipt of 2 MiB.
-            Self::AuditCheck => 16,
+            // A receipt may have 2 MiB.
+            Self::AuditCheck | Self::Receipt => 16,
             Self::Preview => 32,
             Self::Body | Self::List | Self::LiveCheck => usize::MAX,
         }
@@ -119,7 +121,7 @@ impl WorkKind {
     /// The limit per token, waiting requests included.
     fn max_per_token(self) -> usize {
         match self {
-            Self::AuditCheck | Self::Backup | Self::Export | Self::LiveCheck => 1,
+            Self::AuditCheck | Self::Backup | Self::Export | Self::LiveCheck | Self::Receipt => 1,
             // One that runs and four that wait.
             Self::List => 5,
             Self::Preview => 4,
@@ -134,6 +136,7 @@ impl WorkKind {
                 "A check of the audit log with this token is already running, or the queue is full. One check runs at a time."
             }
             Self::Body => "Eight request bodies with this token are already being received.",
+            Self::Receipt => "A receipt is already being received with this token, or 16 are.",
             Self::Backup => "A backup is already running. One runs at a time.",
             Self::Export => {
                 "An export with this token is already running, or four exports are. One runs per token."
