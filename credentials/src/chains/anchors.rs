@@ -7,7 +7,7 @@
 //! says that its chain has begun (`first_read.rs`).
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, HashMap},
     fmt::Display,
     fs,
     path::{Path, PathBuf},
@@ -28,13 +28,16 @@ pub(crate) struct Anchors(Arc<Written>);
 
 struct Written {
     folder: PathBuf,
-    /// Epoch and sequence number of each anchor. Locked while a file is replaced.
-    held: Mutex<HashMap<String, (u64, u64)>>,
-    /// Chains whose anchor could not be written: a store that is put back to the state in the anchor
-    /// would be accepted. Never locked while a file is written: a disk that hangs must not stop those
-    /// who only ask.
-    behind: Mutex<BTreeSet<ChainName>>,
+    /// The anchors that this process has written. Locked while a file is replaced.
+    held: Mutex<HashMap<ChainName, Order>>,
+    /// The latest anchor of each chain that could not be written: a store that is put back to the
+    /// state in the anchor before it would be accepted. Never locked while a file is written: a disk
+    /// that hangs must not stop those who only ask.
+    behind: Mutex<BTreeMap<ChainName, Order>>,
 }
+
+/// Epoch and sequence number.
+type Order = (u64, u64);
 
 /// The next anchor of a chain, on disk under a temporary name.
 pub(crate) struct Staged {
@@ -111,7 +114,7 @@ impl Anchors {
 
     /// The chains whose anchor could not be written and is behind.
     pub(crate) fn behind(&self) -> Vec<ChainName> {
-        self.0.behind.lock().iter().cloned().collect()
+        self.0.behind.lock().keys().cloned().collect()
     }
 
     /// Like [`Self::publish`]. A failure is logged and counted: the change itself is on disk.
@@ -144,16 +147,19 @@ impl Anchors {
     /// Renames a staged anchor into place. Its state is on disk.
     async fn publish(&self, chain: &ChainName, staged: Staged) -> Result<(), StorageError> {
         let Staged { state, file } = staged;
+        let order = super::order(&state);
         let (written, name) = (self.0.clone(), chain.clone());
         let published = match file {
             Ok(file) => in_background(move || written.publish(&name, &state, &file)).await,
             Err(error) => Err(error),
         };
         let mut behind = self.0.behind.lock();
-        match &published {
-            Ok(()) => behind.remove(chain),
-            Err(_) => behind.insert(chain.clone()),
-        };
+        let latest = behind.entry(chain.clone()).or_default();
+        *latest = (*latest).max(order);
+        // An older one may be written after a newer one has failed.
+        if published.is_ok() && *latest == order {
+            behind.remove(chain);
+        }
         published
     }
 
@@ -219,9 +225,9 @@ impl Written {
 
     fn replace(&self, chain: &ChainName, state: &State, staged: &Path) -> Result<(), FileError> {
         let mut held = self.held.lock();
-        let now = (state.head.epoch, state.head.seq);
+        let now = super::order(state);
         // Concurrent changes finish in any order; the latest head must win.
-        if held.get(chain.as_str()).is_some_and(|held| *held >= now) {
+        if held.get(chain).is_some_and(|held| *held >= now) {
             return delete(staged);
         }
         let path = Anchors::path(&self.folder, chain);
@@ -233,17 +239,17 @@ impl Written {
             // trusted one: keep the newer anchor.
             return delete(staged);
         }
-        match path.exists() {
+        match held.contains_key(chain) && path.exists() {
             true => fs::rename(staged, &path).map_err(FileError::at(&path))?,
             // Once an anchor exists, a missing file is damage, so its first version must survive a
-            // power cut, and with it the folder: an earlier start may have been killed before it
-            // synced that.
+            // power cut, and with it the folder. An earlier process, or an earlier attempt, may have
+            // ended before it synced them.
             false => {
                 file::create_folder(&self.folder)?;
                 file::rename(staged, &path)?;
             }
         }
-        held.insert(chain.as_str().to_owned(), now);
+        held.insert(chain.clone(), now);
         Ok(())
     }
 }

@@ -1,6 +1,6 @@
 //! Anchors that cannot be written, and what they leave behind.
 
-use super::*;
+use super::{erasing::acme, *};
 use crate::chains::Anchors;
 
 /// Puts a folder in the place of the file that is locked while an anchor is replaced. Returns its path.
@@ -55,6 +55,22 @@ async fn a_head_that_may_be_in_memory_only_gets_no_anchor() {
     faulty.fail_syncs(false);
     registry.chains.write_anchors_behind().await;
     assert_eq!(fs::read(&anchor).unwrap(), acme.state().unwrap().bytes());
+    assert_eq!(registry.anchors_behind(), 0);
+}
+
+#[tokio::test]
+async fn an_older_anchor_does_not_hide_that_a_newer_one_could_not_be_written() {
+    let (installation, registry) = Installation::with_acme().await;
+    let chain = registry.chains.of(&acme());
+    let older = chain.state().unwrap();
+    let lock = let_anchors_fail(&installation);
+    registry.add(&act(), key("a", "sk-acme-a")).await.unwrap();
+    assert_eq!(registry.anchors_behind(), 1);
+    fs::remove_dir(&lock).unwrap();
+    let anchors = &registry.chains.anchors;
+    anchors.write(chain.chain.name(), &older).await.unwrap();
+    assert_eq!(registry.anchors_behind(), 1);
+    registry.chains.write_anchors_behind().await;
     assert_eq!(registry.anchors_behind(), 0);
 }
 
