@@ -215,12 +215,12 @@ impl Written {
             file::create_folder(&self.folder)?;
         }
         let written = file::write_new(&file, state.bytes(), file::owner_only());
-        unless_failed(written, &file)?;
+        delete_if_failed(written, &file)?;
         Ok(file)
     }
 
     fn publish(&self, chain: &ChainName, state: &State, staged: &Path) -> Result<(), FileError> {
-        unless_failed(self.replace(chain, state, staged), staged)
+        delete_if_failed(self.replace(chain, state, staged), staged)
     }
 
     fn replace(&self, chain: &ChainName, state: &State, staged: &Path) -> Result<(), FileError> {
@@ -263,7 +263,7 @@ async fn in_background<T: Send + 'static, E: Display + Send + 'static>(
 }
 
 /// Deletes a temporary file if what was done with it has failed.
-fn unless_failed(done: Result<(), FileError>, file: &Path) -> Result<(), FileError> {
+fn delete_if_failed(done: Result<(), FileError>, file: &Path) -> Result<(), FileError> {
     if done.is_err() {
         let _ = delete(file);
     }
