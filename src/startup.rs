@@ -135,7 +135,8 @@ fn open_failure(error: OpenError) -> Failure {
             error,
             StorageError::Full { .. } | StorageError::Failed { .. }
         ),
-        OpenError::Keyring(KeyringError::Kms(KmsError::Unavailable { .. })) => true,
+        OpenError::Keyring(KeyringError::Kms(KmsError::Unavailable { .. }))
+        | OpenError::FirstAnchorNotWritten { .. } => true,
         OpenError::TokenFile(file) => file.kind() == ErrorKind::StorageFull,
         error => is_disk_full(error),
     };

@@ -3,8 +3,7 @@
 //!
 //! An anchor is a copy of a signed head, so it needs no key of its own. It is synced under a
 //! temporary name while its head is, and renamed into place once that is on disk: after a power cut
-//! it may be behind, but never ahead or torn. It may be missing until the workspace's registration
-//! says that its chain has begun (`first_read.rs`).
+//! it may be behind, but never ahead or torn. `first_read.rs` says when it may be missing.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -28,11 +27,12 @@ pub(crate) struct Anchors(Arc<Written>);
 
 struct Written {
     folder: PathBuf,
-    /// The anchors that this process has written. Locked while a file is replaced.
+    /// The latest anchor of each chain that this process has written. On disk with its name. Like
+    /// `behind`, never locked while a file is written: a disk that hangs must not stop those who only
+    /// ask.
     held: Mutex<HashMap<ChainName, Order>>,
     /// The latest anchor of each chain that could not be written: a store that is put back to the
-    /// state in the anchor before it would be accepted. Never locked while a file is written: a disk
-    /// that hangs must not stop those who only ask.
+    /// state in the anchor before it would be accepted.
     behind: Mutex<BTreeMap<ChainName, Order>>,
 }
 
@@ -85,6 +85,13 @@ impl Anchors {
 
     pub(crate) fn has(&self, chain: &ChainName) -> bool {
         Self::path(&self.0.folder, chain).exists()
+    }
+
+    /// Whether the chain has an anchor that survives a power cut. Only this process's own counts: an
+    /// earlier one may have ended, or failed, between the rename and the sync of the folder.
+    pub(crate) fn is_on_disk(&self, chain: &ChainName) -> bool {
+        let is_held = self.0.held.lock().contains_key(chain);
+        is_held && self.has(chain)
     }
 
     /// The last acknowledged state of a chain, if there is an anchor.
@@ -171,7 +178,9 @@ impl Anchors {
         }
     }
 
-    /// Deletes the temporary files that a crash has left.
+    /// Deletes the temporary files that a crash has left. No other process may be writing anchors in
+    /// this folder, because its staged ones would be deleted too: the caller has the embedded store
+    /// open, which locks the data folder.
     pub(crate) async fn sweep(&self) {
         let folder = self.0.folder.clone();
         let swept = in_background(move || {
@@ -224,32 +233,31 @@ impl Written {
     }
 
     fn replace(&self, chain: &ChainName, state: &State, staged: &Path) -> Result<(), FileError> {
-        let mut held = self.held.lock();
-        let now = super::order(state);
+        // Also against other threads: each opens the file for itself.
+        let _lock = file::lock(&self.folder.join(".lock"))?;
+        let (now, held) = (super::order(state), self.held.lock().get(chain).copied());
         // Concurrent changes finish in any order; the latest head must win.
-        if held.get(chain).is_some_and(|held| *held >= now) {
+        if held.is_some_and(|held| held >= now) {
             return delete(staged);
         }
         let path = Anchors::path(&self.folder, chain);
-        let _lock = file::lock(&self.folder.join(".lock"))?;
+        let is_on_disk = held.is_some() && path.exists();
         let existing =
             file::read_if_exists(&path)?.and_then(|bytes| Head::parse_unverified(&bytes).ok());
-        if existing.is_some_and(|existing| (existing.epoch, existing.seq) > now) {
+        match existing.is_some_and(|existing| (existing.epoch, existing.seq) > now) {
             // The chain has moved on, perhaps under another signing key that will be the only
             // trusted one: keep the newer anchor.
-            return delete(staged);
+            true => delete(staged)?,
+            false => fs::rename(staged, &path).map_err(FileError::at(&path))?,
         }
-        match held.contains_key(chain) && path.exists() {
-            true => fs::rename(staged, &path).map_err(FileError::at(&path))?,
+        if !is_on_disk {
             // Once an anchor exists, a missing file is damage, so its first version must survive a
             // power cut, and with it the folder. An earlier process, or an earlier attempt, may have
             // ended before it synced them.
-            false => {
-                file::create_folder(&self.folder)?;
-                file::rename(staged, &path)?;
-            }
+            file::create_folder(&self.folder)?;
+            file::sync_folder(&self.folder).map_err(FileError::at(&self.folder))?;
         }
-        held.insert(chain.clone(), now);
+        self.held.lock().insert(chain.clone(), now);
         Ok(())
     }
 }

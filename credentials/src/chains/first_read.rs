@@ -2,9 +2,10 @@
 //! to it.
 //!
 //! An anchor is written after the head, so a crash can leave a chain's first head without one.
-//! Until the workspace's registration is no longer pending, its anchor may be missing. The
-//! registration stops being pending only once the anchor exists (`registry/links.rs`): after that,
-//! a missing anchor was removed.
+//! A workspace's anchor may be missing while its registration is pending, which it is until the
+//! anchor is on disk (`registry/links.rs`). The installation's may be missing until the second
+//! commit, and no authority makes that before the anchor is on disk (`registry/open.rs`). After
+//! that, a missing anchor was removed.
 
 use std::{cmp::Ordering, path::PathBuf, sync::Arc};
 
@@ -26,12 +27,27 @@ impl Chains {
             .path_of(&ChainName::workspace(workspace.as_str()))
     }
 
-    /// Writes the anchor of a chain that has none because of a crash.
+    /// Whether the chain has an anchor that survives a power cut.
+    pub(crate) fn is_anchored(&self, tracked: &Tracked) -> bool {
+        self.anchors.is_on_disk(tracked.chain.name())
+    }
+
+    /// Writes the anchor of a chain that may have none because of a crash.
     pub(crate) async fn write_first_anchor(&self, tracked: &Tracked) {
-        if let Some(state) = tracked.state().filter(|_| !self.has_anchor(tracked))
+        if let Some(state) = tracked.state().filter(|_| !self.is_anchored(tracked))
             && let Err(error) = self.write_anchor(tracked.chain.name(), &state).await
         {
             tracing::warn!(%error, "the anchor of a chain could not be written");
+        }
+    }
+
+    /// Brings the anchor of the installation's first head to disk, if that is the newest one.
+    pub(crate) async fn anchor_first_head(&self) -> Result<(), StorageError> {
+        let own = &self.installation;
+        let first = own.state().filter(|state| state.head.seq == 1);
+        match first.filter(|_| !self.is_anchored(own)) {
+            Some(state) => self.write_anchor(own.chain.name(), &state).await,
+            None => Ok(()),
         }
     }
 

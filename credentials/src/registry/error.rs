@@ -339,6 +339,18 @@ pub enum OpenError {
         .0.display()
     )]
     AnchorMissing(PathBuf),
+    /// The first anchor of a new installation cannot be written.
+    #[error(
+        "nothing can be stored before a file is in the folder {}, and it cannot be written there ({reason}): make that \
+         a folder in which the user that Keyside runs as may create and lock files, and start again",
+        heads.display()
+    )]
+    FirstAnchorNotWritten {
+        /// The folder of anchors.
+        heads: PathBuf,
+        /// The system's error.
+        reason: String,
+    },
     /// The owner token's file cannot be written.
     #[error("the owner token cannot be written: {0}")]
     TokenFile(FileError),
@@ -357,6 +369,16 @@ impl OpenError {
                 damage,
                 heads: heads.to_owned(),
             },
+        }
+    }
+
+    pub(super) fn first_anchor_not_written(error: StorageError, heads: &Path) -> Self {
+        match error {
+            StorageError::Unavailable { reason } => Self::FirstAnchorNotWritten {
+                heads: heads.to_owned(),
+                reason,
+            },
+            error => Self::Storage(error),
         }
     }
 }

@@ -149,7 +149,7 @@ impl Registry {
                 // Once `pending` is cleared, a missing anchor is damage.
                 let has_begun = state.head.incarnation == registration.incarnation;
                 let is_pending = registration.pending.is_some() && has_begun;
-                if is_pending && self.chains.has_anchor(&self.chains.of(id)) {
+                if is_pending && self.chains.is_anchored(&self.chains.of(id)) {
                     registration.pending = None;
                 }
                 writes.push(registration.write(id));

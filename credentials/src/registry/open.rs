@@ -107,7 +107,7 @@ impl Registry {
         refreshed.map_err(|error| OpenError::of_installation_chain(error, &heads))?;
         if role == Role::Authority {
             chains.anchors.sweep().await;
-            chains.write_first_anchor(chains.installation()).await;
+            anchor_first_head(&chains, &heads).await?;
             unregistered::warn(&chains, &anchored, &keyring);
         }
         let (notices, noted) = Notices::new(clock.clone());
@@ -161,6 +161,7 @@ impl Registry {
             tolerate_full_disk("what was found damaged", self.report(findings).await)?;
             tolerate_full_disk("the restore", self.record_restore().await)?;
             self.ensure_owner().await?;
+            anchor_first_head(&self.chains, heads).await?;
             if let Err(error) = self.recover().await {
                 tracing::error!(%error, "recovery from a crash failed: a later start retries");
             }
@@ -400,12 +401,16 @@ impl Registry {
         }
     }
 
-    /// If the disk is full, the next start creates the token.
+    /// If the disk is full, the next start creates the token. A new installation does not start
+    /// without one: it has nothing else.
     async fn ensure_owner(self: &Arc<Self>) -> Result<(), OpenError> {
         match self.make_owner().await {
-            Err(EnsureOwnerError::Commit(error)) => {
+            Err(EnsureOwnerError::Commit(error))
+                if self.chains.installation().state().is_some() =>
+            {
                 tolerate_full_disk("an owner token", Err(error))
             }
+            Err(EnsureOwnerError::Commit(error)) => Err(error.into_storage_error().into()),
             Err(EnsureOwnerError::File(error)) => Err(OpenError::TokenFile(error)),
             Ok(()) => Ok(()),
         }
@@ -448,6 +453,13 @@ fn erased(chains: &Chains, clock: &Ratchet) -> HashMap<WorkspaceId, Timestamp> {
         Some((id.clone(), erased.at.min(now)))
     });
     erased.collect()
+}
+
+/// After the second commit, an installation does not start without an anchor, so before its first
+/// anchor is on disk nothing is committed on the first head, and no workspace gets a key.
+async fn anchor_first_head(chains: &Chains, heads: &Path) -> Result<(), OpenError> {
+    let written = chains.anchor_first_head().await;
+    written.map_err(|error| OpenError::first_anchor_not_written(error, heads))
 }
 
 /// A full disk must not prevent a start: a later start makes the record.

@@ -1,5 +1,7 @@
 //! Anchors that cannot be written, and what they leave behind.
 
+use keyside_store::Effect;
+
 use super::{erasing::acme, *};
 use crate::chains::Anchors;
 
@@ -136,4 +138,61 @@ async fn an_anchor_is_not_replaced_while_it_is_staged() {
     );
     // The anchor and its lock.
     assert_eq!(fs::read_dir(&shared).unwrap().count(), 2);
+}
+
+/// Otherwise its next start would miss the anchor.
+#[tokio::test]
+async fn a_new_installation_does_not_start_before_its_first_anchor_can_be_written() {
+    let installation = Installation::new();
+    let lock = installation.heads().join(".lock");
+    fs::create_dir_all(&lock).unwrap();
+    for _ in 0..2 {
+        let error = installation.try_open().await.err().unwrap();
+        let is_named = matches!(&error, OpenError::FirstAnchorNotWritten { heads, .. } if *heads == installation.heads());
+        assert!(is_named, "{error}");
+    }
+    fs::remove_dir(&lock).unwrap();
+    let registry = installation.open().await;
+    let made = registry.create_workspace(&act(), workspace("acme")).await;
+    made.unwrap();
+    drop(registry);
+    installation.open().await;
+}
+
+/// It would have no head, and a later commit no anchor.
+#[tokio::test]
+async fn a_new_installation_does_not_start_on_a_full_disk() {
+    let installation = Installation::new();
+    let storage = Arc::new(Faulty::new(installation.backend()));
+    storage.reserve_disk_space_for(Effect::EndsUse);
+    let refused = open_without_tasks(installation.options(storage.backend())).await;
+    let error = refused.err().unwrap();
+    let is_full = matches!(error, OpenError::Storage(StorageError::Full { .. }));
+    assert!(is_full, "{error}");
+    installation.open().await;
+}
+
+/// A sync of the folder that fails after the rename leaves such a file.
+#[tokio::test]
+async fn an_anchor_that_may_not_survive_a_power_cut_does_not_complete_a_workspace() {
+    let (installation, registry) = Installation::with_acme().await;
+    let lock = let_anchors_fail(&installation);
+    let made = registry.create_workspace(&act(), workspace("globex")).await;
+    made.unwrap();
+    let globex: WorkspaceId = "globex".parse().unwrap();
+    let is_pending = |registry: &Registry| {
+        let registration = registry.chains.registration(&globex);
+        registration.unwrap().pending.is_some()
+    };
+    let head = registry.chains.of(&globex).state().unwrap();
+    fs::write(installation.heads().join("workspace.globex"), head.bytes()).unwrap();
+    registry.link(true).await;
+    assert!(is_pending(&registry));
+    fs::remove_dir(&lock).unwrap();
+    drop(registry);
+    let registry = installation.open().await;
+    let tracked = registry.chains.of(&globex);
+    assert!(registry.chains.is_anchored(&tracked), "written again");
+    registry.link(true).await;
+    assert!(!is_pending(&registry));
 }
