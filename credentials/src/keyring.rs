@@ -194,9 +194,9 @@ impl Keyring {
         keys.map(|key| key.id.clone()).collect()
     }
 
-    /// Creates a key for a new workspace, on disk when this returns. Reuses the key that a crash
-    /// has left for a workspace that was never created: pending objects may be authenticated with
-    /// it.
+    /// Creates a key for a new workspace, on disk when this returns. Reuses the key that an earlier
+    /// attempt has left, so that failed attempts do not add up. No head names anything that it seals: a
+    /// workspace seals only after it is registered, and its keys are destroyed when it is erased.
     pub(crate) async fn add(
         &self,
         workspace: &WorkspaceId,

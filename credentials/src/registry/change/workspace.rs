@@ -3,10 +3,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use keyside_store::{
-    StorageError,
-    chain::{CommitError, LoadError},
-};
+use keyside_store::{StorageError, chain::LoadError};
 
 use crate::{
     chains::{PendingCreation, Priority, Registration, Tracked},
@@ -120,11 +117,16 @@ impl Registry {
         // Keys of an erased predecessor first: the new workspace must not use a key that is to be
         // destroyed.
         self.destroy_erased_keys().await?;
+        let draft = Draft {
+            workspace: Some(new.id.clone()),
+            ..Draft::new(Event::WorkspaceCreated, by)
+        };
+        // Otherwise each refused request on a full disk would leave a key.
+        let storage = &self.chains.backend().storage;
+        storage.check_disk_space(draft.effect).await?;
         // A key without a workspace is harmless; a workspace without a key would be lost. Before the
         // gate and the installation's chain are locked: the key service may be slow, and what ends
         // access must not wait for it.
-        self.keyring.catch_up().await?;
-        let had_key = self.keyring.last(&new.id).is_some();
         let key = self.keyring.add(&new.id).await?;
         let gate = self.gate.read().await;
         let both = (of_workspace, own.lock(Priority::Normal).await);
@@ -133,20 +135,10 @@ impl Registry {
             return Err(ChangeError::Raced);
         }
         let registration = registration(by, new, &key, before, self.clock.now());
-        let draft = Draft {
-            workspace: Some(new.id.clone()),
-            ..Draft::new(Event::WorkspaceCreated, by)
-        };
         let writes = vec![registration.write(&new.id)];
         let on = guard.on.as_ref();
         let committed = self.chains.commit(own, on, 0, vec![draft], writes);
-        match committed.await {
-            Err(error @ CommitError::NotBegun(StorageError::Full { .. })) if !had_key => {
-                self.destroy_unused_key(&new.id, key.id()).await;
-                Err(error.into())
-            }
-            committed => Ok(committed.map(|_| registration)?),
-        }
+        Ok(committed.await.map(|_| registration)?)
     }
 
     /// Refuses a workspace whose chain, an erased predecessor's, fails verification.
@@ -162,15 +154,6 @@ impl Registry {
                 damage,
             }),
             Err(error) => Err(error.into()),
-        }
-    }
-
-    /// Destroys the key of a workspace that was refused for want of disk space. If this fails, the
-    /// key does no harm: creating the workspace later uses it.
-    async fn destroy_unused_key(&self, workspace: &WorkspaceId, key: &str) {
-        let destroyed = self.keyring.destroy(&[key.to_owned()].into()).await;
-        if let Err(error) = destroyed {
-            tracing::warn!(%workspace, %error, "the keyring keeps a key for a workspace that was not created");
         }
     }
 
