@@ -294,8 +294,10 @@ impl RunLog for EmbeddedStore {
     /// Run records are in files of their own, and no decision depends on them: a failed sync here
     /// does not latch a failure of the store, nor the reverse.
     async fn sync(&self) -> Result<(), StorageError> {
+        let runs = &self.0.runs;
         let sync_to_disk = || self.write(|opened| opened.runs.sync());
-        self.0.runs.flush.share(sync_to_disk).await
+        let synced = runs.flush.share(sync_to_disk).await;
+        synced.inspect_err(|_| runs.note_reported())
     }
 }
 

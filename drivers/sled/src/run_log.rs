@@ -33,6 +33,11 @@ pub(super) struct SegmentedLog {
     pub(super) flush: Flush,
     disk_space: DiskSpace,
     files: Mutex<Files>,
+    /// The error of a failed sync, until a caller has received it: Linux reports it to one fsync
+    /// only, and the caller of that one may have stopped waiting.
+    unreported: Mutex<Option<StorageError>>,
+    /// Locked during a sync, so that the next one begins once a failure of this one is noted.
+    syncing: Mutex<()>,
 }
 
 struct Files {
@@ -49,11 +54,7 @@ impl SegmentedLog {
     /// Opens or creates the log in `folder`.
     pub(super) fn open(folder: &Path, disk_space: DiskSpace) -> Result<Self, FileError> {
         file::create_folder(folder)?;
-        Ok(Self {
-            flush: Flush::default(),
-            disk_space,
-            files: Mutex::new(Files::open(folder)?),
-        })
+        Ok(Self::of(Files::open(folder)?, disk_space))
     }
 
     /// Opens the log in `folder` for reading only; it is empty if there is no folder. Skips the
@@ -67,11 +68,17 @@ impl SegmentedLog {
             true => Files::scan(folder)?,
             false => Files::none(folder),
         };
-        Ok(Self {
+        Ok(Self::of(files, disk_space))
+    }
+
+    fn of(files: Files, disk_space: DiskSpace) -> Self {
+        Self {
             flush: Flush::default(),
             disk_space,
             files: Mutex::new(files),
-        })
+            unreported: Mutex::default(),
+            syncing: Mutex::default(),
+        }
     }
 
     /// Appends an entry, whose position has to follow the last one.
@@ -140,12 +147,25 @@ impl SegmentedLog {
         Ok(())
     }
 
-    /// Syncs the last file. Does not block appends.
+    /// Syncs the last file. Does not block appends. Fails again until a failure is
+    /// [reported](Self::note_reported).
     pub(super) fn sync(&self) -> Result<(), StorageError> {
+        let _syncing = self.syncing.lock();
+        if let Some(error) = self.unreported.lock().clone() {
+            return Err(error);
+        }
         let current = self.files.lock().current.as_ref().map(Segment::file);
-        current.map_or(Ok(()), |file| {
-            file.sync_data().map_err(StorageError::unavailable)
+        let synced = current.map_or(Ok(()), |file| file.sync_data());
+        synced.map_err(|error| {
+            let error = StorageError::unavailable(error);
+            *self.unreported.lock() = Some(error.clone());
+            error
         })
+    }
+
+    /// Notes that a caller has received the error of a failed sync.
+    pub(super) fn note_reported(&self) {
+        *self.unreported.lock() = None;
     }
 }
 

@@ -230,3 +230,18 @@ fn only_the_owner_can_read_folder_and_files() {
     assert_eq!(mode(&folder.path().join("runs")), 0o700);
     assert!(files(&folder).iter().all(|file| mode(file) == 0o600));
 }
+
+/// As if the caller of the first sync had stopped waiting.
+#[test]
+fn a_failed_sync_fails_again_until_somebody_has_received_the_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = filled(&folder, [1]);
+    // It cannot be synced.
+    let device = Segment::write(Path::new("/dev/null"), 1, &[]).unwrap();
+    let file = log.files.lock().current.replace(device);
+    log.sync().unwrap_err();
+    log.files.lock().current = file;
+    log.sync().unwrap_err();
+    log.note_reported();
+    log.sync().unwrap();
+}
