@@ -27,6 +27,11 @@ pub(crate) enum Damage {
 }
 
 impl Damage {
+    /// Whether the record is what was written, and only the key to its secret is gone.
+    pub(crate) fn is_of_key(self) -> bool {
+        matches!(self, Self::KeyGone)
+    }
+
     /// Whether the whole chain is damaged, so that nothing can be committed to it.
     pub(crate) fn is_of_chain(self) -> bool {
         matches!(self, Self::Head | Self::Registration | Self::Map)

@@ -371,9 +371,15 @@ impl CredentialEntry {
         }
     }
 
-    /// Why the record is not trusted, if it is damaged.
+    /// Why the record is not trusted or cannot be used, if it is damaged. A revoked one no longer
+    /// needs its key.
     pub(crate) fn damage(&self) -> Option<Damage> {
         match self.usable {
+            Err(Unusable::Damaged(damage))
+                if damage.is_of_key() && self.document.revoked_at.is_some() =>
+            {
+                None
+            }
             Err(Unusable::Damaged(damage)) => Some(damage),
             _ => None,
         }
@@ -425,10 +431,12 @@ impl CredentialEntry {
     /// Whether a request may use the credential now. `now` is called only if there is an expiry.
     pub(crate) fn check(&self, now: impl FnOnce() -> Timestamp) -> Result<(), Refusal> {
         match self.usable {
-            Err(Unusable::Damaged(_)) => return Err(Refusal::CredentialUndecryptable),
+            Err(Unusable::Damaged(_)) if self.damage().is_some() => {
+                return Err(Refusal::CredentialUndecryptable);
+            }
             Err(Unusable::Gone) => return Err(Refusal::SecretGone),
             Err(Unusable::Unavailable) => return Err(Refusal::SecretUnavailable),
-            Ok(_) => {}
+            _ => {}
         }
         if self.document.revoked_at.is_some() {
             return Err(Refusal::CredentialRevoked);

@@ -138,7 +138,8 @@ pub enum ChangeError {
     /// The keyring has no usable key of the workspace that may seal anything new, such as after an older
     /// keyring was put back.
     #[error(
-        "the keyring lacks the key that seals what this workspace stores, so nothing can be stored or changed in it"
+        "the keyring lacks the key that seals what this workspace stores: its credentials can be revoked, and nothing \
+         else can be stored or changed in it"
     )]
     KeyLost,
     /// Audit records that were to be exported are damaged.

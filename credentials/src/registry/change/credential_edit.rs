@@ -27,8 +27,8 @@ pub(in crate::registry) struct CredentialEdit<'a> {
     pub(in crate::registry) document: CredentialDocument,
     pub(in crate::registry) entry: Arc<CredentialEntry>,
     pub(in crate::registry) workspace: Arc<WorkspaceEntry>,
-    /// The key that seals new data.
-    pub(in crate::registry) key: Arc<SealingKey>,
+    /// The key that seals new data. Only a revocation, which seals nothing, may go without.
+    key: Option<Arc<SealingKey>>,
     pub(in crate::registry) now: jiff::Timestamp,
     /// Records for versions that this change destroys because they ended.
     pub(in crate::registry) ended: Vec<Draft>,
@@ -57,6 +57,28 @@ impl Registry {
         of: &WorkspaceId,
         id: &CredentialId,
     ) -> Result<CredentialEdit<'_>, ChangeError> {
+        let edit = self.begin_revocation(of, id)?;
+        let entry = &edit.entry;
+        let is_sound = match entry.document.reference {
+            Some(_) => entry.damage().is_none(),
+            None => entry.metadata().is_some(),
+        };
+        let has_key = edit.key.is_some();
+        if !has_key && edit.workspace.damage.is_none() {
+            return Err(ChangeError::KeyLost);
+        }
+        match has_key && is_sound {
+            true => Ok(edit),
+            false => Err(ChangeError::Damaged),
+        }
+    }
+
+    /// Begins a change that takes no key, if the record is what was written.
+    pub(super) fn begin_revocation(
+        &self,
+        of: &WorkspaceId,
+        id: &CredentialId,
+    ) -> Result<CredentialEdit<'_>, ChangeError> {
         let workspace = self.current_workspace(of);
         let workspace = workspace.ok_or(ChangeError::CredentialUnknown)?;
         let entry = workspace.credentials.get(id).cloned();
@@ -64,30 +86,20 @@ impl Registry {
             true => ChangeError::Damaged,
             false => ChangeError::CredentialUnknown,
         })?;
-        if workspace.damage.is_some_and(Damage::is_of_chain) {
+        let is_edited = entry.damage().is_some_and(|damage| !damage.is_of_key());
+        if is_edited || workspace.damage.is_some_and(Damage::is_of_chain) {
             return Err(ChangeError::Damaged);
         }
         let key = self.sealing_key_for(&workspace, &entry.document);
-        let key = key.ok_or(match workspace.damage {
-            None => ChangeError::KeyLost,
-            Some(_) => ChangeError::Damaged,
-        })?;
-        let is_sound = match entry.document.reference {
-            Some(_) => entry.damage().is_none(),
-            None => entry.metadata().is_some(),
-        };
-        if !is_sound {
-            return Err(ChangeError::Damaged);
-        }
         let now = self.clock.now();
         let mut document = entry.document.clone();
-        if let (Some(_), Some(metadata)) = (entry.reference(), entry.metadata()) {
-            let updated = document.update_metadata(&key, metadata, &self.keyring);
+        if let (Some(_), Some(metadata), Some(key)) = (entry.reference(), entry.metadata(), &key) {
+            let updated = document.update_metadata(key, metadata, &self.keyring);
             updated.map_err(|_| ChangeError::Damaged)?;
         }
         let ended = document.destroy_ended(now).into_iter();
         let ended = ended
-            .map(|version| self.destroyed(&entry.document, version, &key))
+            .map(|version| self.destroyed(&entry.document, version, key.as_ref()))
             .collect();
         Ok(CredentialEdit {
             registry: self,
@@ -119,12 +131,14 @@ impl Registry {
         &self,
         document: &CredentialDocument,
         version: u32,
-        key: &Arc<SealingKey>,
+        key: Option<&Arc<SealingKey>>,
     ) -> Draft {
         let metadata = document.open_metadata(version, &self.keyring).ok();
         let by = ActorContext::system("sweep");
         Draft {
-            detail: metadata.and_then(|metadata| detail(key, &metadata.fingerprint)),
+            detail: key
+                .zip(metadata)
+                .and_then(|(key, metadata)| detail(key, &metadata.fingerprint)),
             note: Some(format!("version {version}")),
             ..about(Event::VersionDestroyed, &by, document)
         }
@@ -160,6 +174,11 @@ impl CredentialEdit<'_> {
             Some(reference) => Err(ChangeError::KeptInVault(reference)),
             None => Ok(()),
         }
+    }
+
+    /// The key that seals new data.
+    pub(in crate::registry) fn sealing_key(&self) -> Result<&SealingKey, ChangeError> {
+        self.key.as_deref().ok_or(ChangeError::KeyLost)
     }
 
     pub(in crate::registry) fn in_use(&self) -> SecretInUse {
@@ -216,8 +235,9 @@ impl CredentialEdit<'_> {
         by: &ActorContext,
         metadata: &SecretMetadata,
     ) -> Draft {
+        let key = self.key.as_ref();
         Draft {
-            detail: detail(&self.key, &metadata.fingerprint),
+            detail: key.and_then(|key| detail(key, &metadata.fingerprint)),
             ..about(event, by, &self.document)
         }
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Decision, credential_edit::CredentialEdit, format_versions};
+use super::{Decision, about, credential_edit::CredentialEdit, format_versions};
 use crate::{
     chains::Priority,
     documents::{Document, LostDocument},
@@ -14,7 +14,8 @@ use crate::{
 
 impl Registry {
     /// Revokes a credential and destroys all versions of its secret, which is final. Its record
-    /// stays. Revoking twice changes nothing.
+    /// stays. Takes no key, so it works if the one that seals the secret is lost. Revoking twice
+    /// changes nothing.
     ///
     /// # Errors
     /// The credential does not exist, or storage failed.
@@ -39,9 +40,12 @@ impl Registry {
         id: &CredentialId,
         revocation: &Revocation,
     ) -> Result<(), ChangeError> {
-        let decided = self.change_credential(by, id, Priority::High, |edit| {
-            edit.decide_revocation(by, revocation)
-        });
+        let of = self.workspace_of(id).await?;
+        let decide = || {
+            self.begin_revocation(&of, id)?
+                .decide_revocation(by, revocation)
+        };
+        let decided = self.change_workspace(by, &of, Priority::High, decide);
         let signals = decided.await?;
         if revocation.cut {
             signals.cut();
@@ -153,8 +157,10 @@ impl CredentialEdit<'_> {
     ) -> Result<Decision<Arc<Signals>>, ChangeError> {
         self.expect(revocation.expected)?;
         let signals = self.entry.signals.clone();
-        let metadata = self.metadata(self.document.current)?;
-        let mut draft = self.record(Event::CredentialRevoked, by, &metadata);
+        let mut draft = match self.metadata(self.document.current) {
+            Ok(metadata) => self.record(Event::CredentialRevoked, by, &metadata),
+            Err(_) => about(Event::CredentialRevoked, by, &self.document),
+        };
         if self.document.revoked_at.is_none() {
             let destroyed = self.document.destroy_all(self.now);
             self.document.revoked_at = Some(self.now);

@@ -252,9 +252,10 @@ impl CredentialEdit<'_> {
         let idempotency = idempotency.map(|by_key| by_key.into_record(by, warnings));
         let metadata =
             SecretMetadata::of(&rotation.secret, &self.provider()?.key.prefix, idempotency);
+        let key = self.sealing_key()?;
         let version = self
             .document
-            .seal(&self.key, &rotation.secret, &metadata, self.now);
+            .seal(key, &rotation.secret, &metadata, self.now);
         let number = version.number;
         self.document.push(version);
         Ok((number, metadata))

@@ -6,6 +6,7 @@ use keyside_store::Hash;
 use super::{
     erasing::{acme, erase},
     tampering::{answers, two_workspaces},
+    workspace_key::{edit_keys, switch_key},
     *,
 };
 use crate::{
@@ -254,9 +255,9 @@ async fn a_repeated_creation_does_not_overwrite_a_lost_credential() {
     assert!(matches!(again, Err(ChangeError::Damaged)), "{again:?}");
 }
 
-/// A new label would not help, as it does for a damaged record.
+/// A new label would not help, as it does for a damaged record. To end a use takes no key.
 #[tokio::test]
-async fn a_workspace_without_its_key_is_refused_as_such_and_can_be_erased_and_created_again() {
+async fn a_workspace_without_its_key_can_only_be_revoked_in_or_erased_and_created_again() {
     let (installation, registry) = Installation::with_acme().await;
     let older = fs::read(installation.keyring()).unwrap();
     let created = registry.create_workspace(&act(), workspace("globex")).await;
@@ -275,16 +276,59 @@ async fn a_workspace_without_its_key_is_refused_as_such_and_can_be_erased_and_cr
     for refused in [
         registry.add(&by, in_globex("b")).await.map(drop),
         registry.rotate(&by, &id, to("sk-2")).await.map(drop),
-        registry.revoke(&by, &id, revocation).await.map(drop),
         registry.rotate_workspace_key(&by, &globex).await.map(drop),
     ] {
         assert!(matches!(refused, Err(ChangeError::KeyLost)), "{refused:?}");
     }
+    let revoked = registry.revoke(&by, &id, revocation).await.unwrap();
+    assert_eq!(revoked.status, Status::Revoked);
     let erased = registry.erase_workspace(&by, &globex, None).await;
     erased.unwrap();
     let again = registry.create_workspace(&by, workspace("globex")).await;
     again.unwrap();
     registry.add(&by, in_globex("b")).await.unwrap();
+}
+
+/// How the wrapped key is lost that seals a credential.
+const LOSSES: [fn(&mut Vec<serde_json::Value>); 2] = [
+    |keys| drop(keys.remove(0)),
+    |keys| keys[0]["wrapped"] = keys[1]["wrapped"].clone(),
+];
+
+/// It stays revoked when the key is back.
+#[tokio::test]
+async fn a_credential_whose_own_wrapped_key_is_deleted_or_damaged_can_be_revoked() {
+    for lose in LOSSES {
+        let (installation, registry, id) = one_key().await;
+        switch_key(&registry).await;
+        drop(registry);
+        let whole = fs::read(installation.keyring()).unwrap();
+        edit_keys(&installation, lose);
+        let registry = installation.open().await;
+        let resolve = |registry: &Registry| opened(registry.resolver().resolve(&ask("acme")));
+        assert_eq!(resolve(&registry), Err(Refusal::CredentialUndecryptable));
+        let refused = registry.rotate(&act(), &id, to("sk-2")).await;
+        assert!(matches!(refused, Err(ChangeError::Damaged)), "{refused:?}");
+        let before = seen(&registry).await;
+        for _ in 0..2 {
+            let revoked = registry.revoke(&act(), &id, Revocation::default()).await;
+            let revoked = revoked.unwrap();
+            assert_eq!((revoked.status, revoked.damaged), (Status::Revoked, false));
+        }
+        assert_eq!(resolve(&registry), Err(Refusal::CredentialRevoked));
+        assert_eq!(registry.damage_counts().credentials, 0);
+        registry.add(&act(), key("default", "sk-2")).await.unwrap();
+        assert_eq!(resolve(&registry).unwrap(), "sk-2");
+        let expected = [Event::CredentialRevoked, Event::CredentialCreated];
+        assert_eq!(events(&registry, &before).await, expected);
+        drop(registry);
+        for keyring in [fs::read(installation.keyring()).unwrap(), whole] {
+            fs::write(installation.keyring(), keyring).unwrap();
+            let registry = installation.open().await;
+            assert_eq!(registry.credential(&id).unwrap().status, Status::Revoked);
+            assert_eq!(resolve(&registry).unwrap(), "sk-2");
+        }
+    }
 }
 
 #[tokio::test]

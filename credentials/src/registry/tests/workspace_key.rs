@@ -58,7 +58,7 @@ fn named(installation: &Installation) -> BTreeSet<String> {
 }
 
 /// Adds a key that seals from now on in `acme`, without sealing again what is stored.
-async fn switch_key(registry: &Registry) {
+pub(super) async fn switch_key(registry: &Registry) {
     let key = registry.keyring.add_next(&acme()).await.unwrap();
     let workspace = registry.snapshot.load().workspaces.get(&acme()).cloned();
     let workspace = workspace.unwrap();
@@ -78,7 +78,10 @@ async fn switch_key(registry: &Registry) {
 }
 
 /// Edits the keys of `acme` in the keyring, and makes the file count as newer.
-fn edit_keys(installation: &Installation, edit: impl FnOnce(&mut Vec<serde_json::Value>)) {
+pub(super) fn edit_keys(
+    installation: &Installation,
+    edit: impl FnOnce(&mut Vec<serde_json::Value>),
+) {
     let file = installation.keyring();
     let keyring = fs::read(&file).unwrap();
     let mut edited: serde_json::Value = serde_json::from_slice(&keyring).unwrap();
